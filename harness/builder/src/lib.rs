@@ -1,0 +1,1 @@
+//! Kernels, images and the guest program: from a manifest to a bootable artefact in the cache.

@@ -1,0 +1,2 @@
+//! The program that runs inside the VM.
+fn main() {}

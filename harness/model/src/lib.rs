@@ -1,0 +1,6 @@
+//! What is asked of a kernel and what it answers, as pure values: no I/O.
+//!
+//! A [`scenario`] file is parsed, checked and expanded into a [`plan`] for one kernel; the guest program answers with
+//! [`outcome`] records; [`verdict`] judges each of them and [`snapshot`] renders the text that people review.
+
+pub mod name;

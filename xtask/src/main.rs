@@ -1,0 +1,2 @@
+//! The command line of the project: `cargo xtask --help`.
+fn main() {}
