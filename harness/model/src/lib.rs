@@ -3,4 +3,8 @@
 //! A [`scenario`] file is parsed, checked and expanded into a [`plan`] for one kernel; the guest program answers with
 //! [`outcome`] records; [`verdict`] judges each of them and [`snapshot`] renders the text that people review.
 
+pub mod delegation;
+pub mod errno;
 pub mod name;
+pub mod outcome;
+pub mod plan;

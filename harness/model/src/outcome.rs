@@ -1,0 +1,127 @@
+//! What a guest answered: one record a line of JSON, in the file [`RECORD_FILE`] of the run folder.
+//!
+//! The order is fixed: [`Event::Hello`], then for each scenario [`Event::ScenarioStart`], its containers and attempts,
+//! [`Event::ScenarioEnd`], and at last [`Event::End`]. The announcement of a scenario reaches the host before the
+//! scenario begins, so that a dead guest is charged to the scenario that killed it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    delegation::MountOption,
+    errno::Errno,
+    name::{ContainerName, ScenarioName},
+};
+
+/// The name of the record in the run folder.
+pub const RECORD_FILE: &str = "outcomes.jsonl";
+
+/// A line may have this many bytes, its end included.
+pub const LONGEST_LINE: usize = 64 * 1024;
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Counts from 0 without a gap.
+    pub seq: u64,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened in the guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// The guest program runs on the kernel that was asked for, and has read a plan it understands.
+    Hello {
+        /// [`crate::plan::FORMAT`] the guest speaks.
+        format: u32,
+        /// `uname -r`.
+        release: String,
+    },
+    /// The guest cannot or must not go on: the wrong kernel, an unreadable plan. No verdict follows from it.
+    Fault {
+        /// What was expected, what was found.
+        message: String,
+    },
+    /// A scenario is about to start.
+    ScenarioStart {
+        /// Which.
+        scenario: ScenarioName,
+    },
+    /// A container stands.
+    Container {
+        /// Index of the case in the scenario.
+        case: u32,
+        /// Which container.
+        container: ContainerName,
+        /// The `delegate_*` options its bpffs has by `/proc/self/mountinfo`, in that order.
+        mounted: Vec<MountOption>,
+    },
+    /// An attempt was made, and its controls.
+    Attempt {
+        /// Index of the case in the scenario.
+        case: u32,
+        /// Index of the attempt in the case.
+        attempt: u32,
+        /// What the actor was answered.
+        answer: Answer,
+        /// What full root in the initial namespaces was answered, without a token.
+        root: Control,
+        /// What a fresh container with everything delegated and every capability was answered.
+        container: Control,
+    },
+    /// A scenario is over and everything it made is gone.
+    ScenarioEnd {
+        /// Which.
+        scenario: ScenarioName,
+        /// Things it left behind, each named; none if all is well.
+        leftovers: Vec<String>,
+        /// Why it could not be carried out, if so: a fault of the scenario or the harness, never a verdict.
+        fault: Option<String>,
+        /// How long it took, in microseconds.
+        micros: u64,
+    },
+    /// Everything in the plan was done.
+    End {
+        /// How many scenarios.
+        scenarios: u32,
+    },
+}
+
+/// The kernel's answer to a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Answer {
+    /// The call succeeded.
+    Ok {
+        /// What else it said that is the same in every run, such as a looked-up value.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+    /// The call failed.
+    Err {
+        /// Its errno.
+        errno: Errno,
+        /// Which system call of several failed, such as `fsconfig delegate_cmds`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<String>,
+    },
+}
+
+/// The answer to the same attempt with every permission.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Control {
+    /// It was made.
+    Made(Answer),
+    /// It could not be made, because something it needs could not be made; why.
+    NotMade(String),
+}
+
+impl Control {
+    /// Whether it was made and succeeded.
+    pub fn succeeded(&self) -> bool {
+        matches!(self, Self::Made(Answer::Ok { .. }))
+    }
+}
