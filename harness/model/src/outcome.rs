@@ -125,3 +125,68 @@ impl Control {
         matches!(self, Self::Made(Answer::Ok { .. }))
     }
 }
+
+/// All that is known of one scenario after its VM: what the session gathers and the store keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioOutcome {
+    /// Which.
+    pub scenario: ScenarioName,
+    /// The containers that stood.
+    pub containers: Vec<ContainerFact>,
+    /// The attempts that were answered, in the order they were made; all of them if it finished.
+    pub attempts: Vec<AttemptFact>,
+    /// How it ended.
+    pub end: ScenarioEnd,
+}
+
+/// [`Event::Container`] as kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerFact {
+    /// Index of the case in the scenario.
+    pub case: u32,
+    /// Which container.
+    pub container: ContainerName,
+    /// The `delegate_*` options its bpffs really has.
+    pub mounted: Vec<MountOption>,
+}
+
+/// [`Event::Attempt`] as kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttemptFact {
+    /// Index of the case in the scenario.
+    pub case: u32,
+    /// Index of the attempt in the case.
+    pub attempt: u32,
+    /// What the actor was answered.
+    pub answer: Answer,
+    /// What full root was answered.
+    pub root: Control,
+    /// What a container with every permission was answered.
+    pub container: Control,
+}
+
+/// How a scenario ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ScenarioEnd {
+    /// Every attempt was answered and nothing was left behind.
+    Finished {
+        /// How long it took in the guest, in microseconds.
+        micros: u64,
+    },
+    /// It could not be carried out, or left something behind: a fault of the scenario or the harness, not a verdict.
+    Fault {
+        /// What happened.
+        message: String,
+    },
+    /// The VM died or hung during it.
+    Crashed {
+        /// Whether it died or hung, and after how long.
+        how: String,
+        /// The last lines of the console.
+        console: Vec<String>,
+    },
+}
