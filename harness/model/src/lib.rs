@@ -8,3 +8,4 @@ pub mod errno;
 pub mod name;
 pub mod outcome;
 pub mod plan;
+pub mod verdict;
