@@ -1,1 +1,4 @@
 //! Kernels, images and the guest program: from a manifest to a bootable artefact in the cache.
+
+pub mod cache;
+pub mod progress;

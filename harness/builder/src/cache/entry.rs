@@ -1,0 +1,267 @@
+//! One artefact of the cache: its lock, the staging place it is built in, and the step that makes it visible.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Read, Seek, Write},
+    path::{Path, PathBuf},
+    process,
+};
+
+use super::{Area, CacheError};
+use crate::progress::Progress;
+
+/// A named place in the cache, whether or not something is there.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    folder: PathBuf,
+    locks: PathBuf,
+    area: Area,
+    name: String,
+}
+
+impl Entry {
+    pub(super) fn new(folder: PathBuf, locks: PathBuf, area: Area, name: &str) -> Self {
+        Self { folder, locks, area, name: name.to_owned() }
+    }
+
+    /// The final place, absolute.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(&self.name)
+    }
+
+    /// The final place if something is there. What is there is whole: it was renamed into place.
+    pub fn existing(&self) -> Option<PathBuf> {
+        Some(self.path()).filter(|path| path.exists())
+    }
+
+    /// Takes the lock of this entry; while another process (or thread) holds it, says so once and waits.
+    ///
+    /// The kernel drops the lock when its holder ends, however it ends.
+    pub fn lock(self, progress: &Progress) -> Result<Lock, CacheError> {
+        fs::create_dir_all(&self.locks).map_err(CacheError::io("create", &self.locks))?;
+        let path = self.locks.join(format!("{}-{}", self.area.folder(), self.name));
+        let mut options = File::options();
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(CacheError::io("open the lock", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                progress.note(&format!("waiting for {}: {} holds it", self.path().display(), holder(&mut file)));
+                file.lock().map_err(CacheError::io("lock", &path))?;
+            }
+            Err(TryLockError::Error(error)) => return Err(CacheError::io("lock", &path)(error)),
+        }
+        sign(&mut file).map_err(CacheError::io("write to the lock", &path))?;
+        Ok(Lock { entry: self, _file: file })
+    }
+}
+
+/// Who signed a lock file last, for a message only.
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    match file.rewind().and_then(|()| file.take(20).read_to_string(&mut text)) {
+        Ok(_) if !text.trim().is_empty() => format!("process {}", text.trim()),
+        _ => "another process".to_owned(),
+    }
+}
+
+fn sign(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", process::id())
+}
+
+/// The right to change one entry, held until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    entry: Entry,
+    _file: File,
+}
+
+impl Lock {
+    /// The entry this lock belongs to.
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// An empty folder beside the final place, for building in. What an interrupted build of this entry left is removed.
+    pub fn stage_folder(&self) -> Result<Staging<'_>, CacheError> {
+        let staging = self.stage()?;
+        fs::create_dir(&staging.path).map_err(CacheError::io("create", &staging.path))?;
+        Ok(staging)
+    }
+
+    /// A path beside the final place where nothing is yet, for writing a file (or anything else) to. What an
+    /// interrupted build of this entry left is removed.
+    pub fn stage(&self) -> Result<Staging<'_>, CacheError> {
+        for stale in [self.beside("partial"), self.beside("replaced")] {
+            remove(&stale).map_err(CacheError::io("remove", &stale))?;
+        }
+        Ok(Staging { lock: self, path: self.beside("partial"), published: false })
+    }
+
+    /// Removes the entry.
+    pub fn discard(&self) -> Result<(), CacheError> {
+        let path = self.entry.path();
+        remove(&path).map_err(CacheError::io("remove", &path))
+    }
+
+    fn beside(&self, kind: &str) -> PathBuf {
+        self.entry.folder.join(format!(".{kind}-{}", self.entry.name))
+    }
+}
+
+/// Something being built; removed when it is dropped before [`Staging::publish`].
+#[derive(Debug)]
+pub struct Staging<'a> {
+    lock: &'a Lock,
+    path: PathBuf,
+    published: bool,
+}
+
+impl Staging<'_> {
+    /// Where to build.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes everything to the disk and puts it in its final place, replacing what is there; the final place is
+    /// returned.
+    pub fn publish(mut self) -> Result<PathBuf, CacheError> {
+        sync(&self.path).map_err(CacheError::io("write out", &self.path))?;
+        let target = self.lock.entry.path();
+        let replaced = self.lock.beside("replaced");
+        if target.symlink_metadata().is_ok() {
+            fs::rename(&target, &replaced).map_err(CacheError::io("move away", &target))?;
+        }
+        fs::rename(&self.path, &target).map_err(CacheError::io("move into place", &target))?;
+        self.published = true;
+        sync(&self.lock.entry.folder.join(".")).ok();
+        remove(&replaced).map_err(CacheError::io("remove", &replaced))?;
+        Ok(target)
+    }
+}
+
+impl Drop for Staging<'_> {
+    fn drop(&mut self) {
+        if !self.published {
+            // The next holder of the lock tries again.
+            let _ = remove(&self.path);
+        }
+    }
+}
+
+/// Removes a file or a folder; that it is not there is fine.
+fn remove(path: &Path) -> io::Result<()> {
+    let result = match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    result.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+/// Writes a file, or all files below a folder, to the disk. Symbolic links and device nodes have nothing to write.
+fn sync(path: &Path) -> io::Result<()> {
+    let kind = path.symlink_metadata()?.file_type();
+    if kind.is_dir() {
+        for entry in fs::read_dir(path)? {
+            sync(&entry?.path())?;
+        }
+    }
+    if kind.is_dir() || kind.is_file() { File::open(path)?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
+    use super::*;
+    use crate::cache::Cache;
+
+    fn cache() -> (tempfile::TempDir, Cache) {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path()).unwrap();
+        (folder, cache)
+    }
+
+    fn lock(cache: &Cache, name: &str) -> Lock {
+        cache.entry(Area::Images, name).unwrap().lock(&Progress::silent()).unwrap()
+    }
+
+    fn names(cache: &Cache) -> Vec<String> {
+        let folder = cache.folder(Area::Images).unwrap();
+        fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn nothing_is_visible_before_it_is_published() {
+        let (_folder, cache) = cache();
+        let lock = lock(&cache, "a");
+        let staging = lock.stage_folder().unwrap();
+        fs::write(staging.path().join("f"), "1").unwrap();
+        assert_eq!(lock.entry().existing(), None);
+        let place = staging.publish().unwrap();
+        assert_eq!(fs::read_to_string(place.join("f")).unwrap(), "1");
+        assert_eq!(names(&cache), ["a"]);
+    }
+
+    #[test]
+    fn publishing_replaces_what_was_there() {
+        let (_folder, cache) = cache();
+        let lock = lock(&cache, "a");
+        for text in ["1", "2"] {
+            let staging = lock.stage_folder().unwrap();
+            fs::write(staging.path().join(text), "").unwrap();
+            staging.publish().unwrap();
+        }
+        assert!(!lock.entry().path().join("1").exists() && lock.entry().path().join("2").exists());
+        assert_eq!(names(&cache), ["a"]);
+    }
+
+    #[test]
+    fn a_file_can_be_an_entry() {
+        let (_folder, cache) = cache();
+        let lock = lock(&cache, "a.deb");
+        let staging = lock.stage().unwrap();
+        fs::write(staging.path(), "deb").unwrap();
+        assert_eq!(fs::read_to_string(staging.publish().unwrap()).unwrap(), "deb");
+        lock.discard().unwrap();
+        assert_eq!(lock.entry().existing(), None);
+    }
+
+    #[test]
+    fn what_failed_or_was_interrupted_is_cleaned_away() {
+        let (_folder, cache) = cache();
+        drop(lock(&cache, "a").stage_folder().unwrap());
+        assert!(names(&cache).is_empty());
+        let killed = cache.folder(Area::Images).unwrap().join(".partial-a");
+        fs::create_dir_all(killed.join("deep")).unwrap();
+        let lock = lock(&cache, "a");
+        let staging = lock.stage_folder().unwrap();
+        assert_eq!(fs::read_dir(staging.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_second_one_waits_and_is_told_for_whom() {
+        let (_folder, cache) = cache();
+        let held = lock(&cache, "a");
+        let (progress, log) = Progress::captured();
+        let (sender, receiver) = mpsc::channel();
+        let second = cache.entry(Area::Images, "a").unwrap();
+        let waiter = thread::spawn(move || {
+            let _lock = second.lock(&progress).unwrap();
+            sender.send(()).unwrap();
+        });
+        assert!(receiver.recv_timeout(Duration::from_millis(200)).is_err(), "it did not wait");
+        drop(held);
+        receiver.recv_timeout(Duration::from_secs(10)).unwrap();
+        waiter.join().unwrap();
+        assert!(log.text().contains(&format!("process {} holds it", process::id())), "{}", log.text());
+    }
+}

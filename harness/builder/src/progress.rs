@@ -1,0 +1,283 @@
+//! Shows how long work gets on: bars on a terminal, a line now and then elsewhere, nothing where JSON is wanted.
+//!
+//! Everything goes to standard error, so standard output carries results alone.
+
+use std::{
+    fmt,
+    io::{self, IsTerminal, Write},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+/// How often a plain log hears of a task that is under way.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What a task counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes, shown as MiB.
+    Bytes,
+    /// Things, named by this plural noun.
+    Things(&'static str),
+}
+
+/// Where progress is shown. Cheap to clone; clones share the terminal.
+#[derive(Clone)]
+pub struct Progress {
+    sink: Sink,
+}
+
+#[derive(Clone)]
+enum Sink {
+    Silent,
+    Lines(Arc<Mutex<dyn Write + Send>>),
+    Bars(MultiProgress),
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.sink {
+            Sink::Silent => "Progress(silent)",
+            Sink::Lines(_) => "Progress(lines)",
+            Sink::Bars(_) => "Progress(bars)",
+        })
+    }
+}
+
+impl Progress {
+    /// Bars if standard error is a terminal, plain lines if not.
+    pub fn detect() -> Self {
+        if io::stderr().is_terminal() {
+            Self { sink: Sink::Bars(MultiProgress::new()) }
+        } else {
+            Self::lines(io::stderr())
+        }
+    }
+
+    /// Shows nothing.
+    pub fn silent() -> Self {
+        Self { sink: Sink::Silent }
+    }
+
+    /// Plain lines to this writer.
+    pub fn lines(writer: impl Write + Send + 'static) -> Self {
+        Self { sink: Sink::Lines(Arc::new(Mutex::new(writer))) }
+    }
+
+    /// Plain lines kept in memory, for tests of what a user is told.
+    pub fn captured() -> (Self, Captured) {
+        let captured = Captured::default();
+        (Self::lines(captured.clone()), captured)
+    }
+
+    /// Says one thing that stays on the screen.
+    pub fn note(&self, text: &str) {
+        match &self.sink {
+            Sink::Silent => {}
+            Sink::Lines(writer) => write_line(writer, text),
+            // Without a terminal that would print nothing: fall back to the stream itself.
+            Sink::Bars(bars) => bars.println(text).unwrap_or_else(|_| eprintln!("{text}")),
+        }
+    }
+
+    /// Starts a task. With a `total` the end is in sight; without one only the count is shown.
+    pub fn task(&self, label: &str, unit: Unit, total: Option<u64>) -> Task {
+        let bar = match &self.sink {
+            Sink::Bars(bars) => Some(bars.add(bar(label, unit, total))),
+            _ => None,
+        };
+        let state = State { done: 0, total, detail: String::new(), said: Instant::now() };
+        let task = Task {
+            progress: self.clone(),
+            label: label.to_owned(),
+            unit,
+            started: Instant::now(),
+            bar,
+            state: state.into(),
+        };
+        if task.bar.is_none() {
+            self.note(&task.label);
+        }
+        task
+    }
+}
+
+/// What plain lines were written to a [`Progress::captured`].
+#[derive(Clone, Debug, Default)]
+pub struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    /// All lines so far.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&lock(&self.0)).into_owned()
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        lock(&self.0).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Progress is a courtesy: a thread that panicked while it reported does not stop the others from reporting.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write_line(writer: &Mutex<dyn Write + Send>, text: &str) {
+    // Nobody is left to hear that standard error is gone.
+    let _ = writeln!(lock(writer), "{text}");
+}
+
+fn bar(label: &str, unit: Unit, total: Option<u64>) -> ProgressBar {
+    let count = match (unit, total) {
+        (Unit::Bytes, Some(_)) => "{bar:30} {binary_bytes}/{binary_total_bytes}",
+        (Unit::Bytes, None) => "{spinner} {binary_bytes}",
+        (Unit::Things(_), Some(_)) => "{bar:30} {pos}/{len}",
+        (Unit::Things(_), None) => "{spinner} {pos}",
+    };
+    let noun = match unit {
+        Unit::Bytes => "",
+        Unit::Things(noun) => noun,
+    };
+    let template = format!("{{prefix}} {count} {noun} {{elapsed}} {{wide_msg}}");
+    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar.with_style(style).with_prefix(label.to_owned())
+}
+
+/// A piece of work that is under way. Dropping it unfinished takes its bar away without a word: the error that stopped
+/// it is reported elsewhere.
+#[derive(Debug)]
+pub struct Task {
+    progress: Progress,
+    label: String,
+    unit: Unit,
+    started: Instant,
+    bar: Option<ProgressBar>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    done: u64,
+    total: Option<u64>,
+    detail: String,
+    said: Instant,
+}
+
+impl Task {
+    /// Counts `more` as done.
+    pub fn advance(&self, more: u64) {
+        let done = lock(&self.state).done + more;
+        self.set(done);
+    }
+
+    /// Sets how much is done.
+    pub fn set(&self, done: u64) {
+        let mut state = lock(&self.state);
+        state.done = done;
+        match &self.bar {
+            Some(bar) => bar.set_position(done),
+            None if state.said.elapsed() >= LINE_INTERVAL => {
+                state.said = Instant::now();
+                self.progress.note(&self.describe(&state));
+            }
+            None => {}
+        }
+    }
+
+    /// Says what is being worked on; shown beside the bar and in the next line.
+    pub fn detail(&self, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text.to_owned());
+        }
+        text.clone_into(&mut lock(&self.state).detail);
+    }
+
+    /// Ends the task with a line that stays.
+    pub fn finish(self, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        self.progress.note(&format!("{}: {text} ({})", self.label, seconds(self.started.elapsed())));
+    }
+
+    fn describe(&self, state: &State) -> String {
+        let show = |amount: u64| match self.unit {
+            Unit::Bytes => format!("{:.1} MiB", amount as f64 / f64::from(1 << 20)),
+            Unit::Things(_) => amount.to_string(),
+        };
+        let noun = match self.unit {
+            Unit::Bytes => String::new(),
+            Unit::Things(noun) => format!(" {noun}"),
+        };
+        let of = state.total.map(|total| format!(" of {}", show(total))).unwrap_or_default();
+        let detail = if state.detail.is_empty() { String::new() } else { format!(", {}", state.detail) };
+        format!("{}: {}{of}{noun}{detail} ({})", self.label, show(state.done), seconds(self.started.elapsed()))
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A duration as people read it: `0.4 s`, `12.0 s`, `10 min 4 s`.
+pub fn seconds(duration: Duration) -> String {
+    let whole = duration.as_secs();
+    if whole < 60 { format!("{:.1} s", duration.as_secs_f64()) } else { format!("{} min {} s", whole / 60, whole % 60) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_gets_the_start_the_end_and_notes_but_not_every_step() {
+        let (progress, captured) = Progress::captured();
+        let task = progress.task("kernel 6.12", Unit::Things("objects"), Some(3));
+        for _ in 0..3 {
+            task.advance(1);
+        }
+        progress.note("something else");
+        task.finish("built");
+        assert_eq!(captured.text(), "kernel 6.12\nsomething else\nkernel 6.12: built (0.0 s)\n");
+    }
+
+    #[test]
+    fn a_log_hears_of_long_work_with_its_count() {
+        let (progress, captured) = Progress::captured();
+        let task = progress.task("download", Unit::Bytes, Some(4 << 20));
+        task.detail("linux.tar.xz");
+        lock(&task.state).said -= LINE_INTERVAL;
+        task.set(1 << 20);
+        assert_eq!(captured.text(), "download\ndownload: 1.0 MiB of 4.0 MiB, linux.tar.xz (0.0 s)\n");
+    }
+
+    #[test]
+    fn an_unfinished_task_and_a_silent_one_say_nothing() {
+        let (progress, captured) = Progress::captured();
+        drop(progress.task("a", Unit::Bytes, None));
+        assert_eq!(captured.text(), "a\n");
+        let silent = Progress::silent();
+        silent.note("unheard");
+        silent.task("unheard", Unit::Bytes, None).finish("unheard");
+    }
+
+    #[test]
+    fn durations_are_readable() {
+        assert_eq!(seconds(Duration::from_millis(400)), "0.4 s");
+        assert_eq!(seconds(Duration::from_secs(604)), "10 min 4 s");
+    }
+}
