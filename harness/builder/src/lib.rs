@@ -1,4 +1,5 @@
 //! Kernels, images and the guest program: from a manifest to a bootable artefact in the cache.
 
 pub mod cache;
+pub mod host;
 pub mod progress;

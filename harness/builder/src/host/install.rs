@@ -1,0 +1,253 @@
+//! Installing what the host lacks, or saying how.
+
+use std::{
+    fs,
+    io::{self, IsTerminal},
+    os::unix::fs::MetadataExt,
+    process::Command,
+};
+
+use thiserror::Error;
+
+use super::{
+    Distribution,
+    requirement::{Host, Probe, Purpose, Requirement},
+};
+use crate::progress::Progress;
+
+/// Whether missing packages may be installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Install them.
+    Install,
+    /// Only say which command would.
+    Print,
+}
+
+/// Why the host is not ready.
+#[derive(Debug, Error)]
+pub enum HostError {
+    /// Something is missing and was not installed, because it was asked so or root could not be had.
+    #[error("this host lacks {lacks}; install with:\n    {command}")]
+    Lacks {
+        /// What is missing.
+        lacks: String,
+        /// The command that installs it.
+        command: String,
+    },
+    /// Something is missing and this program does not know how to install it here.
+    #[error("this host lacks {lacks}, and no package is known for it on this distribution: install it by hand")]
+    NoPackage {
+        /// What is missing.
+        lacks: String,
+    },
+    /// The package manager could not be started.
+    #[error("`{command}` cannot be started")]
+    Start {
+        /// The command.
+        command: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The package manager failed.
+    #[error("`{command}` failed with {status}: run it by hand to see why, then try again")]
+    Failed {
+        /// The command.
+        command: String,
+        /// How it ended.
+        status: std::process::ExitStatus,
+    },
+    /// The packages went in, and still something is not found.
+    #[error("`{command}` succeeded, yet {lacks} cannot be found: is it outside PATH?")]
+    StillLacks {
+        /// What is missing.
+        lacks: String,
+        /// The command that should have brought it.
+        command: String,
+    },
+}
+
+/// How a command becomes root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rise {
+    /// It already is.
+    Root,
+    /// `sudo`, which may ask the person at the terminal for a password.
+    Sudo,
+    /// `sudo` that fails rather than asks.
+    SudoSilently,
+    /// There is no way.
+    Impossible,
+}
+
+impl Rise {
+    fn of_this_process(host: &Host) -> Self {
+        match fs::metadata("/proc/self").map(|process| process.uid()) {
+            Ok(0) => Self::Root,
+            _ if !host.has(Probe::Program("sudo")) => Self::Impossible,
+            _ if io::stdin().is_terminal() => Self::Sudo,
+            _ => Self::SudoSilently,
+        }
+    }
+
+    fn apply(self, command: Vec<String>) -> Vec<String> {
+        let prefix: &[&str] = match self {
+            Self::Root => &[],
+            Self::Sudo | Self::Impossible => &["sudo"],
+            Self::SudoSilently => &["sudo", "-n"],
+        };
+        prefix.iter().map(|&word| word.to_owned()).chain(command).collect()
+    }
+}
+
+/// What is to be done about missing requirements.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    lacks: String,
+    commands: Vec<Vec<String>>,
+}
+
+impl Plan {
+    fn new(missing: &[&Requirement], distribution: Option<Distribution>, rise: Rise) -> Result<Self, HostError> {
+        let lacks = missing.iter().map(|requirement| requirement.probe.name()).collect::<Vec<_>>().join(", ");
+        let packages = distribution.and_then(|distribution| {
+            let names = missing.iter().map(|requirement| requirement.package(distribution));
+            Some((distribution, names.collect::<Option<Vec<_>>>()?))
+        });
+        let Some((distribution, mut packages)) = packages else {
+            return Err(HostError::NoPackage { lacks });
+        };
+        packages.sort_unstable();
+        packages.dedup();
+        let commands = distribution.install_commands(&packages);
+        Ok(Self { lacks, commands: commands.into_iter().map(|command| rise.apply(command)).collect() })
+    }
+
+    fn text(&self) -> String {
+        self.commands.iter().map(|command| command.join(" ")).collect::<Vec<_>>().join(" && ")
+    }
+
+    fn refusal(self) -> HostError {
+        HostError::Lacks { command: self.text(), lacks: self.lacks }
+    }
+}
+
+/// Makes sure that this host has what `purposes` need. What is going to be installed is said before it is.
+///
+/// Packages are installed only in [`Mode::Install`], as root or through `sudo`; otherwise the error says what to run.
+pub fn ensure(purposes: &[Purpose], mode: Mode, progress: &Progress) -> Result<(), HostError> {
+    let host = Host::this();
+    let missing = host.missing(purposes);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let rise = Rise::of_this_process(&host);
+    let plan = Plan::new(&missing, Distribution::detect(), rise)?;
+    if mode == Mode::Print || rise == Rise::Impossible {
+        return Err(plan.refusal());
+    }
+    progress.note(&format!("installing {}: {}", plan.lacks, plan.text()));
+    install(&plan, progress)?;
+    match host.missing(purposes).as_slice() {
+        [] => Ok(()),
+        left => {
+            let lacks = left.iter().map(|requirement| requirement.probe.name()).collect::<Vec<_>>().join(", ");
+            Err(HostError::StillLacks { lacks, command: plan.text() })
+        }
+    }
+}
+
+/// Runs the commands of `plan`. Only the last one decides: lists of packages may be refreshed in part, when one of the
+/// host's own package sources is out of order.
+fn install(plan: &Plan, progress: &Progress) -> Result<(), HostError> {
+    let last = plan.commands.len().saturating_sub(1);
+    for (index, words) in plan.commands.iter().enumerate() {
+        match (run(words), index == last) {
+            (Ok(()), _) => {}
+            (Err(error), true) => return Err(error),
+            (Err(error), false) => progress.note(&format!("{error}; going on")),
+        }
+    }
+    Ok(())
+}
+
+fn run(words: &[String]) -> Result<(), HostError> {
+    let command = words.join(" ");
+    let [program, arguments @ ..] = words else { return Ok(()) };
+    let status = Command::new(program)
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        // What package managers print is no result of ours.
+        .stdout(io::stderr())
+        .status()
+        .map_err(|source| HostError::Start { command: command.clone(), source })?;
+    if status.success() { Ok(()) } else { Err(HostError::Failed { command, status }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::requirement::REQUIREMENTS, *};
+
+    fn requirement(name: &str) -> &'static Requirement {
+        REQUIREMENTS.iter().find(|requirement| requirement.probe.name() == name).unwrap()
+    }
+
+    #[test]
+    fn each_distribution_gets_its_own_names() {
+        let missing = [requirement("pahole"), requirement("libelf.h")];
+        let text = |distribution| Plan::new(&missing, Some(distribution), Rise::Root).unwrap().text();
+        assert_eq!(
+            text(Distribution::Debian),
+            "apt-get update && apt-get install --yes --no-install-recommends dwarves libelf-dev"
+        );
+        assert_eq!(text(Distribution::Arch), "pacman --sync --needed --noconfirm libelf pahole");
+    }
+
+    #[test]
+    fn one_package_for_two_needs_is_named_once() {
+        let missing = [requirement("autopoint"), requirement("msgfmt")];
+        let plan = Plan::new(&missing, Some(Distribution::Arch), Rise::Root).unwrap();
+        assert_eq!(plan.text(), "pacman --sync --needed --noconfirm gettext");
+        assert_eq!(plan.lacks, "autopoint, msgfmt");
+    }
+
+    #[test]
+    fn who_is_not_root_is_told_to_use_sudo() {
+        let plan = |rise| Plan::new(&[requirement("bc")], Some(Distribution::Fedora), rise).unwrap().text();
+        assert!(plan(Rise::Sudo).starts_with("sudo dnf install"));
+        assert!(plan(Rise::SudoSilently).starts_with("sudo -n dnf install"));
+        assert!(plan(Rise::Impossible).starts_with("sudo dnf install"));
+    }
+
+    #[test]
+    fn the_refusal_names_what_is_missing_and_the_command() {
+        let plan = Plan::new(&[requirement("bc")], Some(Distribution::Suse), Rise::Root).unwrap();
+        let text = plan.refusal().to_string();
+        assert_eq!(text, "this host lacks bc; install with:\n    zypper --non-interactive install --no-recommends bc");
+    }
+
+    #[test]
+    fn without_a_known_package_nothing_is_installed() {
+        let error = Plan::new(&[requirement("bc")], None, Rise::Root).unwrap_err();
+        assert!(matches!(&error, HostError::NoPackage { lacks } if lacks == "bc"), "{error}");
+        let error =
+            Plan::new(&[requirement("bc"), requirement("apt-get")], Some(Distribution::Suse), Rise::Root).unwrap_err();
+        assert!(matches!(&error, HostError::NoPackage { lacks } if lacks == "bc, apt-get"), "{error}");
+    }
+
+    #[test]
+    fn only_the_last_command_decides() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let (progress, captured) = Progress::captured();
+        let plan = Plan { lacks: String::new(), commands: vec![words("false"), words("true")] };
+        install(&plan, &progress).unwrap();
+        assert_eq!(captured.text().lines().count(), 1, "{}", captured.text());
+
+        let plan = Plan { lacks: String::new(), commands: vec![words("true"), words("false")] };
+        assert!(matches!(install(&plan, &Progress::silent()), Err(HostError::Failed { .. })));
+
+        let plan = Plan { lacks: String::new(), commands: vec![words("/nonexistent/manager")] };
+        assert!(matches!(install(&plan, &Progress::silent()), Err(HostError::Start { .. })));
+    }
+}
