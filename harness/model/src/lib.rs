@@ -8,4 +8,6 @@ pub mod errno;
 pub mod name;
 pub mod outcome;
 pub mod plan;
+pub mod scenario;
 pub mod verdict;
+pub mod vocabulary;

@@ -1,0 +1,202 @@
+//! The names a kernel knows: its commands, map types, program types and attach types, and what else its type
+//! information tells that verdicts depend on.
+//!
+//! They are read from the kernel's own BTF ([`Vocabulary::from_btf`]), never typed in: a kernel resolves the names in
+//! `delegate_*` options the same way (`kernel/bpf/inode.c`, `find_btf_enum_const`).
+
+mod known;
+mod read;
+mod table;
+
+use std::{collections::BTreeSet, fmt};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use known::{KnownNames, KnownNamesError};
+pub use read::BtfError;
+pub use table::{NameTable, NamedNumber, Sentinel};
+
+/// One of the four families of names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A command of `bpf(2)`: `enum bpf_cmd`.
+    Cmd,
+    /// A map type: `enum bpf_map_type`.
+    Map,
+    /// A program type: `enum bpf_prog_type`.
+    Prog,
+    /// An attach type: `enum bpf_attach_type`.
+    Attach,
+}
+
+impl Kind {
+    /// All kinds, in the order of the `delegate_*` options.
+    pub const ALL: [Self; 4] = [Self::Cmd, Self::Map, Self::Prog, Self::Attach];
+
+    /// The C enumeration the names come from (`include/uapi/linux/bpf.h`).
+    pub const fn enumeration(self) -> &'static str {
+        match self {
+            Self::Cmd => "bpf_cmd",
+            Self::Map => "bpf_map_type",
+            Self::Prog => "bpf_prog_type",
+            Self::Attach => "bpf_attach_type",
+        }
+    }
+
+    /// What the kernel takes off a C enumerator to make the name it reads and shows (`kernel/bpf/inode.c`,
+    /// `bpf_parse_param`).
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Cmd | Self::Attach => "BPF_",
+            Self::Map => "BPF_MAP_TYPE_",
+            Self::Prog => "BPF_PROG_TYPE_",
+        }
+    }
+
+    /// The word for a table of these, as in `delegate_cmds`.
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Cmd => "cmds",
+            Self::Map => "maps",
+            Self::Prog => "progs",
+            Self::Attach => "attachs",
+        }
+    }
+
+    /// What one of these is called in a sentence.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Cmd => "bpf command",
+            Self::Map => "map type",
+            Self::Prog => "program type",
+            Self::Attach => "attach type",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.noun())
+    }
+}
+
+/// A name that no table has.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{text}` is no {kind}{}", advice(.sentinel, .elsewhere, .suggestions))]
+pub struct UnknownName {
+    /// What was looked up.
+    pub text: String,
+    /// As what.
+    pub kind: Kind,
+    /// The enumerator of that name that is a bound or a flag, if it is one.
+    pub sentinel: Option<String>,
+    /// The kinds that do have it.
+    pub elsewhere: Vec<Kind>,
+    /// Similar names, the most similar first.
+    pub suggestions: Vec<String>,
+}
+
+fn advice(sentinel: &Option<String>, elsewhere: &[Kind], suggestions: &[String]) -> String {
+    if let Some(sentinel) = sentinel {
+        return format!(": {sentinel} is a bound or a flag of the enumeration, not a name");
+    }
+    if let Some(kind) = elsewhere.first() {
+        let article = if matches!(kind, Kind::Attach) { "an" } else { "a" };
+        return format!(" but {article} {kind}");
+    }
+    match suggestions {
+        [] => String::new(),
+        [one] => format!("; did you mean `{one}`?"),
+        [first, rest @ ..] => format!("; did you mean `{first}` (or {})?", rest.join(", ")),
+    }
+}
+
+/// Everything one kernel's type information says about BPF names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vocabulary {
+    /// Commands.
+    pub cmds: NameTable,
+    /// Map types.
+    pub maps: NameTable,
+    /// Program types.
+    pub progs: NameTable,
+    /// Attach types.
+    pub attachs: NameTable,
+    /// The names of all members of `union bpf_attr`, those of its nested structures included: `prog_token_fd` is there
+    /// if this kernel takes a token for a program load.
+    attr_members: BTreeSet<String>,
+    /// The structures this kernel can fill for `BPF_OBJ_GET_INFO_BY_FD`, such as `bpf_token_info`.
+    info_structs: BTreeSet<String>,
+}
+
+impl Vocabulary {
+    /// Reads the vocabulary from raw BTF, as in `/sys/kernel/btf/vmlinux` or the `.BTF` section of a `vmlinux`.
+    pub fn from_btf(bytes: &[u8]) -> Result<Self, BtfError> {
+        read::vocabulary(bytes)
+    }
+
+    /// The table of one kind.
+    pub fn table(&self, kind: Kind) -> &NameTable {
+        match kind {
+            Kind::Cmd => &self.cmds,
+            Kind::Map => &self.maps,
+            Kind::Prog => &self.progs,
+            Kind::Attach => &self.attachs,
+        }
+    }
+
+    /// The number of a name, spelled in any of the ways people write it (see [`NameTable::number`]).
+    pub fn lookup(&self, kind: Kind, text: &str) -> Result<u32, UnknownName> {
+        lookup(|kind| self.table(kind), kind, text)
+    }
+
+    /// Whether `union bpf_attr` or a structure nested in it has this member.
+    pub fn has_attr_member(&self, name: &str) -> bool {
+        self.attr_members.contains(name)
+    }
+
+    /// Whether the kernel has this structure for `BPF_OBJ_GET_INFO_BY_FD`, such as `bpf_token_info`.
+    pub fn has_info_struct(&self, name: &str) -> bool {
+        self.info_structs.contains(name)
+    }
+}
+
+/// Looks a name up in one of four tables, and explains a miss by all of them.
+fn lookup<'a>(table: impl Fn(Kind) -> &'a NameTable, kind: Kind, text: &str) -> Result<u32, UnknownName> {
+    table(kind).number(text).ok_or_else(|| UnknownName {
+        text: text.chars().take(100).collect(),
+        kind,
+        sentinel: table(kind).sentinel(text).map(|sentinel| sentinel.name.clone()),
+        elsewhere: Kind::ALL.into_iter().filter(|other| table(*other).number(text).is_some()).collect(),
+        suggestions: table(kind).similar(text),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explained(sentinel: Option<&str>, elsewhere: &[Kind], suggestions: &[&str]) -> String {
+        UnknownName {
+            text: "x".to_owned(),
+            kind: Kind::Cmd,
+            sentinel: sentinel.map(str::to_owned),
+            elsewhere: elsewhere.to_vec(),
+            suggestions: suggestions.iter().map(|s| (*s).to_owned()).collect(),
+        }
+        .to_string()
+    }
+
+    #[test]
+    fn a_miss_is_explained() {
+        assert_eq!(explained(None, &[], &[]), "`x` is no bpf command");
+        assert_eq!(explained(None, &[], &["y"]), "`x` is no bpf command; did you mean `y`?");
+        assert_eq!(explained(None, &[], &["y", "z"]), "`x` is no bpf command; did you mean `y` (or z)?");
+        assert_eq!(explained(None, &[Kind::Attach], &["y"]), "`x` is no bpf command but an attach type");
+        let bound = explained(Some("__MAX_BPF_CMD"), &[], &["y"]);
+        assert_eq!(bound, "`x` is no bpf command: __MAX_BPF_CMD is a bound or a flag of the enumeration, not a name");
+    }
+}

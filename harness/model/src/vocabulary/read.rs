@@ -1,0 +1,253 @@
+//! Reads a [`Vocabulary`] from BTF, the kernel's own type information (`Documentation/bpf/btf.rst`).
+
+use std::collections::BTreeSet;
+
+use btf_rs::{Btf, BtfType, Type};
+use thiserror::Error;
+
+use super::{Kind, NameTable, Vocabulary};
+
+/// How BTF starts on a little-endian machine (`BTF_MAGIC`).
+const MAGIC: [u8; 2] = [0x9f, 0xeb];
+/// What `BPF_OBJ_GET_INFO_BY_FD` can fill, one structure for each kind of object (`include/uapi/linux/bpf.h`).
+const INFO_STRUCTS: [&str; 5] = ["bpf_prog_info", "bpf_map_info", "bpf_btf_info", "bpf_link_info", "bpf_token_info"];
+
+/// Why bytes are not the BTF of a kernel with BPF.
+#[derive(Debug, Error)]
+pub enum BtfError {
+    /// Another file, or sections that reach beyond the end.
+    #[error("these {size} bytes are not little-endian BTF, or are cut short")]
+    NotBtf {
+        /// How many bytes there were.
+        size: usize,
+    },
+    /// The bytes contradict the format.
+    #[error("the BTF is malformed")]
+    Malformed(#[from] btf_rs::Error),
+    /// BTF of something else, or of a kernel without BPF.
+    #[error("the BTF has no {what}: it is not that of a kernel built with CONFIG_BPF_SYSCALL=y")]
+    Missing {
+        /// The type that was looked for.
+        what: String,
+    },
+}
+
+/// Reads everything a vocabulary holds.
+pub(super) fn vocabulary(bytes: &[u8]) -> Result<Vocabulary, BtfError> {
+    check_bounds(bytes)?;
+    let btf = Btf::from_bytes(bytes)?;
+    Ok(Vocabulary {
+        cmds: table(&btf, Kind::Cmd)?,
+        maps: table(&btf, Kind::Map)?,
+        progs: table(&btf, Kind::Prog)?,
+        attachs: table(&btf, Kind::Attach)?,
+        attr_members: attr_members(&btf)?,
+        info_structs: info_structs(&btf)?,
+    })
+}
+
+/// Refuses sections that reach beyond the bytes: the reader sizes its tables by what the header claims.
+fn check_bounds(bytes: &[u8]) -> Result<(), BtfError> {
+    let word = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes).map(u64::from);
+    let claimed = || {
+        let start = word(4)?;
+        let types = start + word(8)? + word(12)?;
+        let strings = start + word(16)? + word(20)?;
+        Some(types.max(strings))
+    };
+    match claimed() {
+        Some(end) if bytes.starts_with(&MAGIC) && end <= bytes.len() as u64 => Ok(()),
+        _ => Err(BtfError::NotBtf { size: bytes.len() }),
+    }
+}
+
+/// The names of one enumeration.
+fn table(btf: &Btf, kind: Kind) -> Result<NameTable, BtfError> {
+    let missing = || BtfError::Missing { what: format!("enum {}", kind.enumeration()) };
+    for found in btf.resolve_types_by_name(kind.enumeration())? {
+        if let Type::Enum(members) = found {
+            let name = |member: &btf_rs::EnumMember| Ok((btf.resolve_name(member)?, member.val()));
+            let enumerators: Vec<_> = members.members.iter().map(name).collect::<Result<_, BtfError>>()?;
+            let table = NameTable::of_enumerators(kind, &enumerators);
+            return if table.is_empty() { Err(missing()) } else { Ok(table) };
+        }
+    }
+    Err(missing())
+}
+
+fn union_attr(btf: &Btf) -> Result<btf_rs::Union, BtfError> {
+    btf.resolve_types_by_name("bpf_attr")?
+        .into_iter()
+        .find_map(|found| if let Type::Union(attr) = found { Some(attr) } else { None })
+        .ok_or_else(|| BtfError::Missing { what: "union bpf_attr".to_owned() })
+}
+
+/// The names of all members of `union bpf_attr`, and of those of the structures among them.
+fn attr_members(btf: &Btf) -> Result<BTreeSet<String>, BtfError> {
+    let mut names = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    let mut open = vec![union_attr(btf)?];
+    while let Some(record) = open.pop() {
+        for member in &record.members {
+            names.insert(btf.resolve_name(member)?);
+            let fresh = member.get_type_id().is_some_and(|id| seen.insert(id));
+            if fresh && let Type::Struct(nested) | Type::Union(nested) = btf.resolve_chained_type(member)? {
+                open.push(nested);
+            }
+        }
+    }
+    names.remove("");
+    Ok(names)
+}
+
+/// Those of [`INFO_STRUCTS`] that this kernel has.
+fn info_structs(btf: &Btf) -> Result<BTreeSet<String>, BtfError> {
+    let mut found = BTreeSet::new();
+    for name in INFO_STRUCTS {
+        if btf.resolve_types_by_name(name)?.iter().any(|found| matches!(found, Type::Struct(_))) {
+            found.insert(name.to_owned());
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of `struct btf_header`.
+    const HEADER: usize = 24;
+    const INT: u32 = 1;
+    const STRUCT: u32 = 4;
+    const UNION: u32 = 5;
+    const ENUM: u32 = 6;
+
+    /// Writes BTF as `include/uapi/linux/btf.h` lays it out.
+    struct Writer {
+        types: Vec<u8>,
+        strings: Vec<u8>,
+    }
+
+    impl Writer {
+        fn new() -> Self {
+            let mut writer = Self { types: Vec::new(), strings: vec![0] };
+            // Type 1: a 4-byte integer for members to be of.
+            writer.head("int", INT, 0, 4);
+            writer.words(&[32]);
+            writer
+        }
+
+        fn words(&mut self, words: &[u32]) {
+            self.types.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        }
+
+        fn string(&mut self, text: &str) -> u32 {
+            if text.is_empty() {
+                return 0;
+            }
+            let offset = self.strings.len() as u32;
+            self.strings.extend(text.bytes().chain([0]));
+            offset
+        }
+
+        fn head(&mut self, name: &str, kind: u32, members: usize, size: u32) {
+            let name = self.string(name);
+            self.words(&[name, kind << 24 | members as u32, size]);
+        }
+
+        fn enumeration(&mut self, kind: Kind, enumerators: &[(&str, u32)]) {
+            self.head(kind.enumeration(), ENUM, enumerators.len(), 4);
+            for (name, value) in enumerators {
+                let name = self.string(name);
+                self.words(&[name, *value]);
+            }
+        }
+
+        fn record(&mut self, name: &str, kind: u32, members: &[(&str, u32)]) {
+            self.head(name, kind, members.len(), 4);
+            for (name, of_type) in members {
+                let name = self.string(name);
+                self.words(&[name, *of_type, 0]);
+            }
+        }
+
+        fn bytes(&self) -> Vec<u8> {
+            let (types, strings) = (self.types.len() as u32, self.strings.len() as u32);
+            let mut bytes = vec![0x9f, 0xeb, 1, 0];
+            bytes.extend([HEADER as u32, 0, types, types, strings].iter().flat_map(|word| word.to_le_bytes()));
+            bytes.extend(&self.types);
+            bytes.extend(&self.strings);
+            bytes
+        }
+    }
+
+    fn kernel() -> Writer {
+        let mut writer = Writer::new();
+        writer.enumeration(Kind::Cmd, &[("BPF_MAP_CREATE", 0), ("__MAX_BPF_CMD", 1)]);
+        writer.enumeration(Kind::Map, &[("BPF_MAP_TYPE_UNSPEC", 0), ("BPF_MAP_TYPE_HASH", 1)]);
+        writer.enumeration(Kind::Prog, &[("BPF_PROG_TYPE_XDP", 6)]);
+        writer.enumeration(Kind::Attach, &[("BPF_CGROUP_INET_INGRESS", 0)]);
+        writer
+    }
+
+    /// Type 6 is a structure within `union bpf_attr`, type 7, which also holds itself: the reader must not loop.
+    fn kernel_with_attr() -> Writer {
+        let mut writer = kernel();
+        writer.record("", STRUCT, &[("map_type", 1), ("map_token_fd", 1), ("", 7)]);
+        writer.record("bpf_attr", UNION, &[("", 6), ("prog_type", 1)]);
+        writer.record("bpf_token_info", STRUCT, &[("allowed_cmds", 1)]);
+        writer
+    }
+
+    #[test]
+    fn everything_a_verdict_needs_is_read() {
+        let vocabulary = vocabulary(&kernel_with_attr().bytes()).unwrap();
+        assert_eq!(vocabulary.cmds.number("map_create"), Some(0));
+        assert_eq!(vocabulary.maps.name(1), Some("hash"));
+        assert_eq!(vocabulary.progs.name(6), Some("xdp"));
+        assert_eq!(vocabulary.attachs.name(0), Some("cgroup_inet_ingress"));
+        assert!(vocabulary.has_attr_member("map_token_fd") && vocabulary.has_attr_member("prog_type"));
+        assert!(!vocabulary.has_attr_member("btf_token_fd") && !vocabulary.has_attr_member(""));
+        assert!(vocabulary.has_info_struct("bpf_token_info") && !vocabulary.has_info_struct("bpf_prog_info"));
+    }
+
+    #[test]
+    fn it_survives_being_saved() {
+        let read = vocabulary(&kernel_with_attr().bytes()).unwrap();
+        let text = serde_json::to_string(&read).unwrap();
+        assert_eq!(serde_json::from_str::<Vocabulary>(&text).unwrap(), read);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let no_attr = vocabulary(&kernel().bytes()).unwrap_err().to_string();
+        assert!(no_attr.contains("union bpf_attr") && no_attr.contains("CONFIG_BPF_SYSCALL"), "{no_attr}");
+        let mut writer = Writer::new();
+        writer.record("bpf_attr", UNION, &[]);
+        let no_names = vocabulary(&writer.bytes()).unwrap_err().to_string();
+        assert!(no_names.contains("enum bpf_cmd"), "{no_names}");
+    }
+
+    #[test]
+    fn hostile_bytes_are_an_error_or_a_vocabulary_but_never_a_panic() {
+        let good = kernel_with_attr().bytes();
+        for length in 0..good.len() {
+            assert!(vocabulary(&good[..length]).is_err(), "cut at {length}");
+        }
+        for at in 0..good.len() {
+            for value in [0x00, 0x01, 0x7f, 0x80, 0xff] {
+                let mut bad = good.clone();
+                bad[at] = value;
+                // Some changes leave valid BTF: only the absence of a panic is asked for.
+                let _ = vocabulary(&bad);
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_that_claims_gigabytes_is_refused_before_anything_is_reserved() {
+        let mut bytes = kernel_with_attr().bytes();
+        bytes[20..24].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(matches!(vocabulary(&bytes), Err(BtfError::NotBtf { .. })));
+    }
+}
