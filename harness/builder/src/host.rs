@@ -1,11 +1,10 @@
 //! The machine the harness runs on: which tools it lacks, and how they get there.
 //!
 //! [`requirement`] is the table of what is needed and what for, [`distribution`] knows the package managers, [`install`]
-//! brings the two together, [`qemu`] asks the emulator for its version.
+//! brings the two together.
 
 pub mod distribution;
 pub mod install;
-pub mod qemu;
 pub mod requirement;
 
 pub use distribution::Distribution;

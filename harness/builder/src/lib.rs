@@ -1,5 +1,7 @@
 //! Kernels, images and the guest program: from a manifest to a bootable artefact in the cache.
 
 pub mod cache;
+pub mod guest_program;
 pub mod host;
 pub mod progress;
+pub mod project;

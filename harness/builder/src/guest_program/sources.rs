@@ -1,0 +1,130 @@
+//! What the guest program is made of, as one hash.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{GuestProgramError, cargo};
+
+/// Files and folders of the workspace that decide what the program does.
+const SOURCES: &[&str] = &[
+    "Cargo.toml",
+    "Cargo.lock",
+    "harness/guest/Cargo.toml",
+    "harness/guest/src",
+    "harness/model/Cargo.toml",
+    "harness/model/src",
+];
+
+/// A hash of the sources, the compiler and the flags. The same sources give the same key wherever they are.
+pub(super) fn key(workspace: &Path) -> Result<String, GuestProgramError> {
+    let mut hasher = Sha256::new();
+    for part in cargo::FLAGS {
+        feed(&mut hasher, part.as_bytes());
+    }
+    feed(&mut hasher, compiler()?.as_bytes());
+    for file in files(workspace)? {
+        let path = workspace.join(&file);
+        feed(&mut hasher, file.as_os_str().as_encoded_bytes());
+        feed(&mut hasher, &fs::read(&path).map_err(|source| GuestProgramError::Source { path, source })?);
+    }
+    Ok(hasher.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Lengths go in before contents, so that no two lists of parts hash alike.
+fn feed(hasher: &mut Sha256, part: &[u8]) {
+    hasher.update((part.len() as u64).to_le_bytes());
+    hasher.update(part);
+}
+
+fn compiler() -> Result<String, GuestProgramError> {
+    let describe = |source| GuestProgramError::Compiler { command: "rustc -vV".to_owned(), source };
+    let output = Command::new("rustc").arg("-vV").output().map_err(describe)?;
+    String::from_utf8(output.stdout).map_err(|error| describe(io::Error::other(error)))
+}
+
+/// All source files, relative to the workspace, in one order everywhere.
+fn files(workspace: &Path) -> Result<Vec<PathBuf>, GuestProgramError> {
+    let mut found = Vec::new();
+    for source in SOURCES {
+        collect(workspace, Path::new(source), &mut found)?;
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn collect(workspace: &Path, relative: &Path, found: &mut Vec<PathBuf>) -> Result<(), GuestProgramError> {
+    let path = workspace.join(relative);
+    let failed = |source| GuestProgramError::Source { path: path.clone(), source };
+    if !fs::metadata(&path).map_err(failed)?.is_dir() {
+        found.push(relative.to_owned());
+        return Ok(());
+    }
+    for entry in fs::read_dir(&path).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        // Editors leave hidden files that come and go.
+        if !name.as_encoded_bytes().starts_with(b".") {
+            collect(workspace, &relative.join(name), found)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workspace() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for source in SOURCES {
+            let path = folder.path().join(source);
+            let file = if source.ends_with("src") { path.join("main.rs") } else { path };
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, source).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn the_same_sources_have_the_same_key_wherever_they_are() {
+        let (here, there) = (workspace(), workspace());
+        assert_eq!(key(here.path()).unwrap(), key(there.path()).unwrap());
+    }
+
+    #[test]
+    fn every_change_of_a_source_changes_the_key() {
+        let folder = workspace();
+        let before = key(folder.path()).unwrap();
+        fs::write(folder.path().join("harness/guest/src/main.rs"), "changed").unwrap();
+        let changed = key(folder.path()).unwrap();
+        fs::write(folder.path().join("harness/guest/src/new.rs"), "").unwrap();
+        let added = key(folder.path()).unwrap();
+        fs::rename(folder.path().join("harness/guest/src/new.rs"), folder.path().join("harness/guest/src/newer.rs"))
+            .unwrap();
+        let renamed = key(folder.path()).unwrap();
+        let keys = [&before, &changed, &added, &renamed];
+        assert!(keys.iter().enumerate().all(|(i, key)| !keys[..i].contains(key)), "{keys:?}");
+    }
+
+    #[test]
+    fn what_does_not_go_into_the_program_does_not_change_the_key() {
+        let folder = workspace();
+        let before = key(folder.path()).unwrap();
+        for other in ["README.md", "harness/guest/README.md", "harness/guest/src/.main.rs.swp"] {
+            fs::write(folder.path().join(other), "").unwrap();
+        }
+        assert_eq!(key(folder.path()).unwrap(), before);
+    }
+
+    #[test]
+    fn a_missing_source_is_named() {
+        let folder = workspace();
+        fs::remove_file(folder.path().join("Cargo.lock")).unwrap();
+        let error = key(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("Cargo.lock"), "{error}");
+    }
+}
