@@ -1,0 +1,93 @@
+//! Scenario files: their format, and reading them.
+//!
+//! [`parse`] reads the text of a file and tells everything its form has wrong; [`crate::check`] looks at what it means,
+//! and [`crate::expand`] makes of it what one kernel is asked to do.
+
+pub mod attempt;
+pub mod choice;
+pub mod kernels;
+pub(crate) mod node;
+pub mod report;
+pub mod schema;
+pub mod spec;
+mod structure;
+pub(crate) mod suggest;
+
+use std::sync::Arc;
+
+pub use kernels::{KernelRange, Release};
+pub use report::{Problem, Report};
+pub use spec::{Isolation, Spec};
+
+use crate::name::ScenarioName;
+use node::Node;
+
+/// A scenario file has at most this many bytes.
+pub const MOST_BYTES: usize = 1024 * 1024;
+
+/// A scenario file whose form is right. What it means was not looked at yet.
+#[derive(Clone, Debug)]
+pub struct ScenarioFile {
+    pub(crate) name: ScenarioName,
+    pub(crate) label: String,
+    pub(crate) text: Arc<str>,
+    pub(crate) root: Node,
+    pub(crate) template: serde_json::Value,
+}
+
+impl ScenarioFile {
+    /// The name of the scenario.
+    pub fn name(&self) -> &ScenarioName {
+        &self.name
+    }
+
+    pub(crate) fn report(&self, problems: Vec<Problem>) -> Report {
+        Report::new(&self.label, self.text.clone(), problems)
+    }
+}
+
+/// Reads the bytes of a scenario file; `label` is what messages call the file.
+///
+/// # Errors
+/// What [`parse`] tells, and text that is not UTF-8.
+pub fn parse_bytes(label: &str, name: ScenarioName, bytes: &[u8]) -> Result<ScenarioFile, Report> {
+    if bytes.len() > MOST_BYTES {
+        return Err(too_long(label, bytes.len()));
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => parse(label, name, text),
+        Err(error) => {
+            let at = error.valid_up_to();
+            let text: Arc<str> = String::from_utf8_lossy(bytes).into();
+            let problem = Problem::new(at..at, format!("this is no text: byte {at} of the file is not UTF-8"));
+            Err(Report::new(label, text, vec![problem.help("a scenario is a TOML file")]))
+        }
+    }
+}
+
+/// Reads the text of a scenario file; `label` is what messages call the file.
+///
+/// # Errors
+/// Everything in its form that is wrong: syntax, unknown and missing keys, wrong types, values out of range.
+pub fn parse(label: &str, name: ScenarioName, text: &str) -> Result<ScenarioFile, Report> {
+    if text.len() > MOST_BYTES {
+        return Err(too_long(label, text.len()));
+    }
+    let text: Arc<str> = text.into();
+    let report = |problems| Report::new(label, text.clone(), problems);
+    let root = Node::read(&text).map_err(report)?;
+    let problems = structure::problems(&root, &schema::scenario_schema());
+    if !problems.is_empty() {
+        return Err(report(problems));
+    }
+    let template = root.to_json();
+    serde_json::from_value::<Spec>(template.clone())
+        .map_err(|error| report(vec![Problem::new(root.span.clone(), error.to_string())]))?;
+    Ok(ScenarioFile { name, label: label.to_owned(), text: text.clone(), root, template })
+}
+
+/// The text is left out of such a report: nobody wants to see it.
+fn too_long(label: &str, bytes: usize) -> Report {
+    let message = format!("the file has {bytes} bytes; a scenario has at most {MOST_BYTES}");
+    Report::new(label, "".into(), vec![Problem::new(0..0, message)])
+}

@@ -1,0 +1,65 @@
+//! The JSON Schema of a scenario file, from the types.
+
+use std::sync::LazyLock;
+
+use schemars::{Schema, generate::SchemaSettings, transform::RecursiveTransform};
+use serde_json::Value;
+
+use super::spec::Spec;
+
+/// The schema of a scenario file (JSON Schema 2020-12).
+pub fn scenario_schema() -> Value {
+    static SCHEMA: LazyLock<Value> = LazyLock::new(generate);
+    SCHEMA.clone()
+}
+
+fn generate() -> Value {
+    let settings = SchemaSettings::draft2020_12()
+        .with_transform(RecursiveTransform(drop_null))
+        .with_transform(RecursiveTransform(fold_lines));
+    settings.into_generator().into_root_schema_for::<Spec>().to_value()
+}
+
+/// An optional key may be absent, but TOML has no null to write in its place.
+fn drop_null(schema: &mut Schema) {
+    let Some(members) = schema.as_object_mut() else { return };
+    members.remove("format");
+    if members.get("default").is_some_and(Value::is_null) {
+        members.remove("default");
+    }
+    if let Some(Value::Array(types)) = members.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            members.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(Value::Array(branches)) = members.get_mut("anyOf") {
+        branches.retain(|branch| branch["type"] != "null");
+        if let [Value::Object(only)] = branches.as_slice() {
+            let only = only.clone();
+            members.remove("anyOf");
+            members.extend(only);
+        }
+    }
+}
+
+/// Documentation is wrapped in the source; readers of the schema wrap it themselves.
+fn fold_lines(schema: &mut Schema) {
+    let Some(Value::String(text)) = schema.get_mut("description") else { return };
+    let paragraphs: Vec<String> = text.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect();
+    *text = paragraphs.join("\n\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn optional_keys_have_their_plain_type() {
+        let schema = scenario_schema();
+        assert_eq!(schema["properties"]["kernels"]["type"], "string");
+        assert!(!schema.to_string().contains("\"null\""), "{schema:#}");
+        assert_eq!(schema["additionalProperties"], false);
+    }
+}

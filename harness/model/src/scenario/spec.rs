@@ -1,0 +1,168 @@
+//! The keys of a scenario file. Their documentation is what `scenarios/README.md` and editors show.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{
+    attempt::Attempt,
+    choice::{Axis, Capabilities, Setting, Texts},
+};
+use crate::plan::Namespace;
+
+/// One scenario: what is delegated, who acts, and what is attempted in which order.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Scenario")]
+pub struct Spec {
+    /// What the scenario proves, in one sentence.
+    pub summary: String,
+    /// The kernels it is meant for, as comparisons of MAJOR.MINOR that must all hold: `">=6.9"`, `">=6.12, <7.0"`. On
+    /// any other kernel it is skipped. Without it every kernel is meant.
+    #[serde(default)]
+    pub kernels: Option<String>,
+    /// Which other scenarios may run in the same boot of the kernel.
+    #[serde(default)]
+    pub isolation: Isolation,
+    /// Seconds the scenario may take before it counts as hung.
+    #[serde(default = "default_deadline")]
+    #[schemars(range(min = 1, max = 300))]
+    pub deadline: u64,
+    /// Settings of the whole virtual machine while the scenario runs.
+    #[serde(default)]
+    pub vm: Vm,
+    /// Runs the scenario once for each combination of values: `type = ["hash", "array"]` puts each of the two in the
+    /// place of `{type}` in any string below `delegate`, `container`, `containers` and `attempt`. `"@map_types"`,
+    /// `"@prog_types"`, `"@attach_types"` and `"@cmds"` stand for every name the booted kernel knows, except types that
+    /// need more than a scenario can give.
+    #[serde(default)]
+    pub matrix: BTreeMap<String, Axis>,
+    /// What the bpffs of the container named `container` delegates. Without it nothing is delegated.
+    #[serde(default)]
+    pub delegate: Delegate,
+    /// The container named `container`, in which an attempt is made unless it says otherwise.
+    #[serde(default)]
+    pub container: Option<ContainerSpec>,
+    /// Further containers by name, such as `[containers.intruder]`; `container` and `host` are taken.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = MOST_CONTAINERS))]
+    pub containers: BTreeMap<String, NamedContainer>,
+    /// What is attempted, in this order: one `[[attempt]]` each.
+    #[schemars(length(min = 1))]
+    pub attempt: Vec<Attempt>,
+}
+
+/// A scenario has at most this many named containers.
+pub const MOST_CONTAINERS: usize = 16;
+
+const fn default_deadline() -> u64 {
+    20
+}
+
+/// Which other scenarios may run in the same boot of the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// Any: every scenario has namespaces, bpffs and cgroup of its own, and one runs after the other.
+    #[default]
+    Shared,
+    /// None: the scenario changes the kernel for good, and has a boot of its own.
+    Vm,
+}
+
+/// Settings of the whole virtual machine while the scenario runs.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Vm {
+    /// Kernel settings below `/proc/sys`, by dotted name: `kernel.unprivileged_bpf_disabled = 0`. Only those below
+    /// `kernel.`, `net.`, `user.`, `vm.` and `fs.`; the values found are put back afterwards.
+    #[serde(default)]
+    pub sysctl: BTreeMap<String, Setting>,
+}
+
+/// What a bpffs delegates: names, upper or lower case, with or without their `BPF_` prefix, or `["any"]`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Delegate {
+    /// Commands of `bpf(2)`: the option `delegate_cmds`.
+    #[serde(default)]
+    pub cmds: Vec<String>,
+    /// Map types: the option `delegate_maps`.
+    #[serde(default)]
+    pub maps: Vec<String>,
+    /// Program types: the option `delegate_progs`.
+    #[serde(default)]
+    pub progs: Vec<String>,
+    /// Attach types: the option `delegate_attachs`.
+    #[serde(default)]
+    pub attachs: Vec<String>,
+    /// Mount options handed to the kernel as they are, for scenarios about its parser: `delegate_cmds = "0x21"`, or a
+    /// list of values that are set one after the other.
+    #[serde(default)]
+    pub raw: BTreeMap<String, Texts>,
+}
+
+/// A container: a process that starts as an unprivileged user, in user and mount namespaces of its own.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerSpec {
+    /// The user and group id it starts as, which is root inside.
+    #[serde(default = "default_uid")]
+    #[schemars(range(min = 1, max = 65533))]
+    pub uid: u32,
+    /// Namespaces of its own besides user and mount.
+    #[serde(default)]
+    pub namespaces: Vec<Namespace>,
+    /// The capabilities it has in its user namespace once it is set up: `"all"`, or a list such as `["bpf",
+    /// "net_admin"]`. A token it makes while it is set up is made before the others are dropped.
+    #[serde(default)]
+    pub caps: Capabilities,
+    /// The container in whose namespaces it is made; without it the initial ones.
+    #[serde(default)]
+    pub parent: Option<String>,
+}
+
+impl Default for ContainerSpec {
+    fn default() -> Self {
+        Self { uid: default_uid(), namespaces: Vec::new(), caps: Capabilities::All, parent: None }
+    }
+}
+
+const fn default_uid() -> u32 {
+    1000
+}
+
+/// A container with a bpffs that delegates its own.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NamedContainer {
+    /// The user and group id it starts as, which is root inside.
+    #[serde(default = "default_uid")]
+    #[schemars(range(min = 1, max = 65533))]
+    pub uid: u32,
+    /// Namespaces of its own besides user and mount.
+    #[serde(default)]
+    pub namespaces: Vec<Namespace>,
+    /// The capabilities it has in its user namespace once it is set up: `"all"` or a list.
+    #[serde(default)]
+    pub caps: Capabilities,
+    /// The container in whose namespaces it is made; without it the initial ones.
+    #[serde(default)]
+    pub parent: Option<String>,
+    /// What its bpffs delegates. Without it nothing is delegated.
+    #[serde(default)]
+    pub delegate: Delegate,
+}
+
+impl NamedContainer {
+    /// What it shares with the container named `container`.
+    pub fn container(&self) -> ContainerSpec {
+        ContainerSpec {
+            uid: self.uid,
+            namespaces: self.namespaces.clone(),
+            caps: self.caps.clone(),
+            parent: self.parent.clone(),
+        }
+    }
+}
