@@ -1,0 +1,179 @@
+//! The proof that KVM runs guests: a ROM of a few instructions that enters 64-bit kernel mode, computes with a vector
+//! register there and ends QEMU with an exit code of our own.
+//!
+//! Entering real mode would prove nothing: a host without hardware support can emulate that. What distinguishes it is
+//! an ordinary instruction in kernel mode that its emulator does not know (`KVM internal error. Suberror: 1`).
+
+use std::{
+    fs, io,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+use super::Accel;
+use crate::qemu::Qemu;
+
+/// Whether a guest ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// It ran to its end.
+    Ran,
+    /// It did not; why.
+    Failed(String),
+}
+
+/// Hardware needs a few hundredths of a second.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The file in the memory folder.
+const MEMORY_FILE: &str = "kvm-proof.json";
+
+/// A proof, and what it holds for.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Memory {
+    subject: String,
+    proof: Proof,
+}
+
+/// The proof remembered in the folder `memory` for this boot of the host and this QEMU, or a new one.
+///
+/// A memory that cannot be read or written costs a new proof and nothing else.
+pub(super) fn remembered(qemu: &Qemu, memory: &Path) -> Proof {
+    let subject = subject(qemu);
+    let file = memory.join(MEMORY_FILE);
+    let known = fs::read(&file).ok().and_then(|text| serde_json::from_slice::<Memory>(&text).ok());
+    if let Some(known) = known.filter(|known| known.subject == subject) {
+        return known.proof;
+    }
+    let proof = run(qemu.path(), Accel::Kvm, DEADLINE);
+    if let Ok(text) = serde_json::to_vec(&Memory { subject, proof: proof.clone() }) {
+        let _ = fs::create_dir_all(memory).and_then(|()| fs::write(&file, text));
+    }
+    proof
+}
+
+fn subject(qemu: &Qemu) -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    format!("{} {} {}", boot.trim(), qemu.path().display(), qemu.version())
+}
+
+/// Runs the ROM in QEMU with the given acceleration, for at most `deadline`.
+pub fn run(qemu: &Path, accel: Accel, deadline: Duration) -> Proof {
+    match try_run(qemu, accel, deadline) {
+        Ok(proof) => proof,
+        Err(error) => Proof::Failed(error.to_string()),
+    }
+}
+
+fn try_run(qemu: &Path, accel: Accel, deadline: Duration) -> io::Result<Proof> {
+    let folder = TempDir::new()?;
+    let (rom, errors) = (folder.path().join("probe.rom"), folder.path().join("errors"));
+    fs::write(&rom, rom_image())?;
+    let mut child = command(qemu, accel, &rom).stderr(fs::File::create(&errors)?).spawn()?;
+    let proof = wait(&mut child, &errors, Instant::now() + deadline);
+    let _ = child.kill();
+    child.wait()?;
+    proof
+}
+
+fn command(qemu: &Path, accel: Accel, rom: &Path) -> Command {
+    let accel = match accel {
+        Accel::Kvm => "kvm",
+        Accel::Tcg => "tcg",
+    };
+    let mut command = Command::new(qemu);
+    command
+        .args(["-accel", accel, "-machine", "pc", "-m", "16M", "-nodefaults", "-display", "none", "-no-reboot"])
+        .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-bios"])
+        .arg(rom)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command
+}
+
+fn wait(child: &mut Child, errors: &Path, end: Instant) -> io::Result<Proof> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            let said = fs::read_to_string(errors)?;
+            return Ok(match status.code() {
+                Some(EXPECTED_EXIT) => Proof::Ran,
+                _ => Proof::Failed(format!("QEMU ended with {status}{}", last_line(&said))),
+            });
+        }
+        let said = fs::read_to_string(errors)?;
+        if let Some(line) = said.lines().find(|line| line.contains("internal error")) {
+            return Ok(Proof::Failed(line.to_owned()));
+        }
+        if Instant::now() >= end {
+            return Ok(Proof::Failed(format!("it did not end in time{}", last_line(&said))));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn last_line(text: &str) -> String {
+    text.lines().last().map(|line| format!(": {line}")).unwrap_or_default()
+}
+
+/// `isa-debug-exit` turns the byte written to it, 0x2a, into `(0x2a << 1) | 1`.
+const EXPECTED_EXIT: i32 = 85;
+
+/// Where in the ROM the code stands; the processor sees the ROM at 0xf0000.
+const CODE_OFFSET: usize = 0xff00;
+
+/// Where a processor starts: 16 bytes below the end.
+const RESET_OFFSET: usize = 0xfff0;
+
+/// `jmp 0xff00`.
+const RESET_CODE: [u8; 3] = [0xe9, 0x0d, 0xff];
+
+#[rustfmt::skip]
+const CODE: [u8; 0x7f] = [
+    // ff00, 16 bit
+    0xfa,                                     // cli
+    0xea, 0x06, 0xff, 0x00, 0xf0,             // ljmp $0xf000, $0xff06: leave the alias below 4 GiB
+    0x31, 0xc0,                               // xor  %ax, %ax
+    0x8e, 0xd8,                               // mov  %ax, %ds
+    0x8e, 0xd0,                               // mov  %ax, %ss
+    0xc7, 0x06, 0x00, 0x10, 0x03, 0x20,       // movw $0x2003, 0x1000: page tables that map the
+    0xc7, 0x06, 0x00, 0x20, 0x03, 0x30,       // movw $0x3003, 0x2000: first 2 MiB to themselves
+    0xc7, 0x06, 0x00, 0x30, 0x83, 0x00,       // movw $0x0083, 0x3000
+    0x66, 0xb8, 0x00, 0x10, 0x00, 0x00,       // mov  $0x1000, %eax
+    0x0f, 0x22, 0xd8,                         // mov  %eax, %cr3
+    0x66, 0xb8, 0x20, 0x02, 0x00, 0x00,       // mov  $0x220, %eax: PAE, OSFXSR
+    0x0f, 0x22, 0xe0,                         // mov  %eax, %cr4
+    0x66, 0xb9, 0x80, 0x00, 0x00, 0xc0,       // mov  $0xc0000080, %ecx: EFER
+    0x66, 0xb8, 0x00, 0x01, 0x00, 0x00,       // mov  $0x100, %eax: LME
+    0x66, 0x31, 0xd2,                         // xor  %edx, %edx
+    0x0f, 0x30,                               // wrmsr
+    0x2e, 0x66, 0x0f, 0x01, 0x16, 0x59, 0xff, // lgdtl %cs:0xff59
+    0x66, 0xb8, 0x33, 0x00, 0x00, 0x80,       // mov  $0x80000033, %eax: PG, NE, ET, MP, PE
+    0x0f, 0x22, 0xc0,                         // mov  %eax, %cr0
+    0x66, 0xea, 0x70, 0xff, 0x0f, 0x00, 0x08, 0x00, // ljmpl $8, $0xfff70
+    // ff59: limit and address of the descriptor table
+    0x0f, 0x00, 0x60, 0xff, 0x0f, 0x00, 0x90,
+    // ff60: no descriptor, then 64-bit code
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x9b, 0x20, 0x00,
+    // ff70, 64 bit
+    0x66, 0x0f, 0xef, 0xc0,                   // pxor %xmm0, %xmm0
+    0x66, 0x0f, 0xfe, 0xc0,                   // paddd %xmm0, %xmm0
+    0xb0, 0x2a,                               // mov  $0x2a, %al
+    0xe6, 0xf4,                               // out  %al, $0xf4: ends QEMU
+    0xf4,                                     // hlt
+    0xeb, 0xfe,                               // jmp  .
+];
+
+fn rom_image() -> Vec<u8> {
+    let mut image = vec![0; 0x10000];
+    image[CODE_OFFSET..CODE_OFFSET + CODE.len()].copy_from_slice(&CODE);
+    image[RESET_OFFSET..RESET_OFFSET + RESET_CODE.len()].copy_from_slice(&RESET_CODE);
+    image
+}

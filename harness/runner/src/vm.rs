@@ -1,0 +1,38 @@
+//! One VM: booted through `vmtest` by a child process of ours, and gone when we say so or when we are gone.
+//!
+//! `vmtest` gives no handle on its QEMU, has no deadline, takes the environment of its caller into the guest, and leaves
+//! its sockets in `/tmp` if it is stopped. So it runs in a *worker*: this very program, started again with a clean
+//! environment in a session of its own ([`run_child_if_asked`]). `vmtest` starts, in place of QEMU, this program once
+//! more, which asks the kernel to be killed with the worker and then becomes QEMU.
+//!
+//! ```text
+//! we ──pipe──► worker (vmtest) ──► QEMU          our end of the pipe closes  → the worker kills its session
+//!    ◄─events─                                   the worker is gone          → the kernel kills QEMU
+//! ```
+
+mod become_qemu;
+mod event;
+mod files;
+mod handle;
+mod outbox;
+mod spec;
+mod worker;
+
+pub use event::{Phase, TimedEvent, VmEnd, VmEvent};
+pub use files::forget;
+pub use handle::{Vm, VmError, interactive};
+pub use spec::{SHARE_IN_GUEST, VmSpec};
+
+/// Does the work of a child process and exits, if this process was started as one; otherwise does nothing.
+///
+/// Every program that boots VMs calls this first thing in its `main`.
+pub fn run_child_if_asked() {
+    let mut args = std::env::args_os();
+    let Some(program) = args.next() else { return };
+    if become_qemu::is_asked(program.as_ref()) {
+        become_qemu::run(program.as_ref(), args.collect());
+    }
+    if args.next().is_some_and(|verb| verb == worker::VERB) {
+        worker::run(args.next().unwrap_or_default().as_ref());
+    }
+}

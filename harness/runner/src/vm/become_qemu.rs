@@ -1,0 +1,103 @@
+//! The program that `vmtest` starts in place of QEMU, and which then becomes QEMU.
+//!
+//! In between it ties QEMU's life to the worker's, keeps QEMU's complaints in a file (`vmtest` does not read them, and a
+//! full pipe would stop QEMU), and notes the sockets that have to be removed if nobody else does.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, exit},
+};
+
+use rustix::process::{
+    Resource, Rlimit, Signal, getpid, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
+};
+
+use super::files::{self, Launch, Order, QEMU_ERRORS, QEMU_LINK, Worker};
+
+/// Whether the program was started by this name.
+pub(super) fn is_asked(program: &Path) -> bool {
+    program.file_name() == Some(OsStr::new(QEMU_LINK))
+}
+
+/// Becomes QEMU with these arguments.
+pub(super) fn run(program: &Path, args: Vec<OsString>) -> ! {
+    // `vmtest` asks for help to see whether the program exists; QEMU itself would cost a tenth of a second.
+    if args == ["--help"] {
+        exit(0);
+    }
+    let Some(folder) = program.parent() else { exit(127) };
+    let error = try_run(folder, args).map_or_else(|error| error, |never| match never {});
+    let _ = std::fs::write(folder.join(QEMU_ERRORS), format!("{error}\n"));
+    exit(127)
+}
+
+/// No value: what follows a successful `exec`.
+enum Never {}
+
+fn try_run(folder: &Path, args: Vec<OsString>) -> io::Result<Never> {
+    let order: Order = files::read(folder)?;
+    die_with_worker(folder)?;
+    let sockets = sockets(&args);
+    if let Some(taken) = sockets.iter().find(|socket| socket.exists()) {
+        let message = format!("vmtest chose a socket that is in use, {}: run again", taken.display());
+        return Err(io::Error::other(message));
+    }
+    files::write(folder, &Launch { pid: getpid().as_raw_nonzero().get(), sockets })?;
+    lift_memory_limit()?;
+    let errors = File::create(folder.join(QEMU_ERRORS))?;
+    let error = Command::new(&order.spec.qemu).args(args).stderr(errors).exec();
+    Err(io::Error::new(error.kind(), format!("{} does not start: {error}", order.spec.qemu.display())))
+}
+
+/// Has the kernel kill this process, also as QEMU, when the worker's thread that started it ends (`prctl(2)`,
+/// `PR_SET_PDEATHSIG`: kept over `execve(2)`).
+fn die_with_worker(folder: &Path) -> io::Result<()> {
+    let worker: Worker = files::read(folder)?;
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    match getppid() {
+        Some(parent) if parent.as_raw_nonzero().get() == worker.pid => Ok(()),
+        _ => Err(io::Error::other("the process that wanted this VM is gone")),
+    }
+}
+
+/// The worker's limit is not meant for QEMU.
+fn lift_memory_limit() -> io::Result<()> {
+    let maximum = getrlimit(Resource::Data).maximum;
+    Ok(setrlimit(Resource::Data, Rlimit { current: maximum, maximum })?)
+}
+
+/// The Unix sockets these arguments have QEMU make: `unix:PATH,…` and `socket,path=PATH,…`.
+fn sockets(args: &[OsString]) -> Vec<PathBuf> {
+    let path = |arg: &OsString| {
+        let text = arg.to_str()?;
+        let path = text.strip_prefix("unix:").or_else(|| text.strip_prefix("socket,path="))?;
+        path.split(',').next().map(PathBuf::from)
+    };
+    args.iter().filter_map(path).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_known_by_the_name_of_the_link() {
+        assert!(is_asked(Path::new("/run/vm/bpf-token-harness-qemu")));
+        assert!(!is_asked(Path::new("/usr/bin/xtask")));
+        assert!(!is_asked(Path::new("/")));
+    }
+
+    #[test]
+    fn finds_the_sockets_among_the_arguments() {
+        let args = ["-qmp", "unix:/tmp/qmp-1.sock,server=on,wait=off", "-chardev"]
+            .into_iter()
+            .chain(["socket,path=/tmp/qga-2.sock,server=on,wait=off,id=qga0", "-virtfs", "local,id=root,path=/x,ro"])
+            .map(OsString::from)
+            .collect::<Vec<_>>();
+        assert_eq!(sockets(&args), [PathBuf::from("/tmp/qmp-1.sock"), PathBuf::from("/tmp/qga-2.sock")]);
+    }
+}

@@ -1,0 +1,209 @@
+//! Our end of a VM: start it, listen to it, stop it.
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    thread,
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
+    termios::{OptionalActions, Termios, tcgetattr, tcsetattr},
+};
+use thiserror::Error;
+
+use super::{
+    TimedEvent, VmEnd, VmEvent, VmSpec,
+    files::{self, Launch, Mode, Order, QEMU_ERRORS, forget},
+    worker,
+};
+
+/// Why a VM could not be started or used.
+#[derive(Debug, Error)]
+pub enum VmError {
+    /// A path of the specification cannot be used.
+    #[error("{path} cannot be given to a VM: it {reason}")]
+    Unusable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A file of the VM could not be written.
+    #[error("cannot prepare a VM in {path}")]
+    Prepare {
+        /// The VM's folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The worker did not start.
+    #[error("cannot start a process to hold a VM")]
+    Spawn(#[source] io::Error),
+    /// An interactive VM ended badly.
+    #[error("the VM ended with {status}{complaints}")]
+    Interactive {
+        /// How the worker ended.
+        status: ExitStatus,
+        /// What QEMU said, on lines of its own.
+        complaints: String,
+    },
+}
+
+/// All a guest's command sees of an environment. `vmtest` hands on the worker's, so the worker has only this.
+const GUEST_ENVIRONMENT: [(&str, &str); 5] = [
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("HOME", "/root"),
+    ("LANG", "C.UTF-8"),
+    ("TMPDIR", "/tmp"),
+    ("TERM", "dumb"),
+];
+
+/// Events that may wait for us before the worker has to.
+const EVENTS: usize = 1024;
+
+/// How long a killed QEMU may take to be gone.
+const DEATH: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
+/// A running VM. Dropping it ends it.
+#[derive(Debug)]
+pub struct Vm {
+    worker: Child,
+    events: Receiver<TimedEvent>,
+    folder: PathBuf,
+    ended: bool,
+}
+
+impl Vm {
+    /// Starts a VM. `folder` is for its own files: new, empty, not seen by the guest.
+    pub fn start(spec: &VmSpec, folder: &Path) -> Result<Self, VmError> {
+        spec.check()?;
+        let mut worker = command(spec, folder, Mode::Command, "dumb".into())?
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(worker_errors(folder)?)
+            .spawn()
+            .map_err(VmError::Spawn)?;
+        let (sender, events) = sync_channel(EVENTS);
+        if let Some(output) = worker.stdout.take() {
+            thread::spawn(move || pass_on(output, &sender));
+        }
+        Ok(Self { worker, events, folder: folder.to_owned(), ended: false })
+    }
+
+    /// The next event, if there is one within `wait`. After [`VmEvent::Ended`] there are no more.
+    pub fn next_event(&mut self, wait: Duration) -> Option<TimedEvent> {
+        if self.ended {
+            return None;
+        }
+        let event = match self.events.recv_timeout(wait) {
+            Ok(event) => event,
+            Err(RecvTimeoutError::Timeout) => return None,
+            Err(RecvTimeoutError::Disconnected) => self.worker_is_gone(),
+        };
+        self.ended = matches!(event.event, VmEvent::Ended(_));
+        Some(event)
+    }
+
+    fn worker_is_gone(&mut self) -> TimedEvent {
+        let status = self.worker.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+        let said = fs::read_to_string(self.folder.join(WORKER_ERRORS)).unwrap_or_default();
+        let how = [status.as_str(), said.trim()].join("\n").trim().to_owned();
+        TimedEvent { at: Duration::ZERO, event: VmEvent::Ended(VmEnd::WorkerGone(how)) }
+    }
+
+    /// What QEMU complained about so far, at most a few lines.
+    pub fn complaints(&self) -> String {
+        complaints(&self.folder)
+    }
+
+    /// Ends the VM now. When this returns, neither QEMU nor the worker runs, and nothing of them is left in `/tmp`.
+    pub fn stop(&mut self) {
+        self.ended = true;
+        let qemu = files::read::<Launch>(&self.folder).ok().and_then(|launch| launch.pid());
+        let _ = kill_process_group(Pid::from_child(&self.worker), Signal::KILL);
+        let _ = self.worker.kill();
+        let _ = self.worker.wait();
+        if let Some(qemu) = qemu {
+            await_death(qemu);
+        }
+        forget(&self.folder);
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The worker's own standard error, for what it has no other way to say.
+const WORKER_ERRORS: &str = "worker.stderr";
+
+fn worker_errors(folder: &Path) -> Result<fs::File, VmError> {
+    fs::File::create(folder.join(WORKER_ERRORS)).map_err(|source| VmError::Prepare { path: folder.to_owned(), source })
+}
+
+fn command(spec: &VmSpec, folder: &Path, mode: Mode, terminal: OsString) -> Result<Command, VmError> {
+    let parent = rustix::process::getpid().as_raw_nonzero().get();
+    let order = Order { spec: spec.clone(), mode, parent };
+    files::write(folder, &order).map_err(|source| VmError::Prepare { path: folder.to_owned(), source })?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(worker::VERB).arg(folder).env_clear().envs(GUEST_ENVIRONMENT).env("TERM", terminal);
+    Ok(command)
+}
+
+/// Reads events until the worker closes its end or nobody wants them.
+fn pass_on(output: ChildStdout, events: &SyncSender<TimedEvent>) {
+    for line in BufReader::new(output).lines().map_while(Result::ok) {
+        let Ok(event) = serde_json::from_str(&line) else { continue };
+        if events.send(event).is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits until a process that was killed is gone, also if nobody collects its status.
+fn await_death(process: Pid) {
+    if let Ok(process) = pidfd_open(process, PidfdFlags::empty()) {
+        let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&DEATH));
+    }
+}
+
+fn complaints(folder: &Path) -> String {
+    let said = fs::read(folder.join(QEMU_ERRORS)).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said[said.len().saturating_sub(4096)..]).into_owned();
+    said.lines().map(crate::console::printable).collect::<Vec<_>>().join("\n")
+}
+
+/// Gives this process's terminal to a shell in a VM until it ends, and puts the terminal back as it was.
+///
+/// `spec.command` is not used: the shell is the guest's own init.
+pub fn interactive(spec: &VmSpec, folder: &Path) -> Result<(), VmError> {
+    spec.check()?;
+    let spec = VmSpec { command: "-".to_owned(), ..spec.clone() };
+    let terminal = std::env::var_os("TERM").unwrap_or_else(|| "dumb".into());
+    let before = tcgetattr(io::stdin()).ok();
+    let status = command(&spec, folder, Mode::Interactive, terminal)?.status().map_err(VmError::Spawn);
+    restore(before);
+    forget(folder);
+    let status = status?;
+    // QEMU ends by itself when the guest powers off; whatever else happened was told by the worker.
+    if status.success() {
+        return Ok(());
+    }
+    let complaints = complaints(folder).lines().map(|line| format!("\n  {line}")).collect();
+    Err(VmError::Interactive { status, complaints })
+}
+
+fn restore(terminal: Option<Termios>) {
+    if let Some(before) = terminal {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &before);
+    }
+}

@@ -1,0 +1,309 @@
+//! VMs whose QEMU is a shell script: nothing of a VM outlives those who wanted it, whatever happens to them.
+//!
+//! No test here needs a kernel. Each one starts real workers through real `vmtest`.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use harness_runner::{
+    accel::Accel,
+    vm::{self, Vm, VmEnd, VmEvent, VmSpec},
+};
+use libtest_mimic::{Arguments, Failed, Trial};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+/// Every wait of these tests ends here; what is waited for takes milliseconds.
+const LONG: Duration = Duration::from_secs(20);
+
+/// Pretends to be QEMU: makes the sockets `vmtest` waits for and tells its process id.
+const PRETEND: &str = r#"
+for arg; do
+    case $arg in
+    unix:*) path=${arg#unix:}; : > "${path%%,*}" ;;
+    socket,path=*) path=${arg#socket,path=}; : > "${path%%,*}" ;;
+    esac
+done
+echo $$ > "${0%/*}/pid.partial"
+mv "${0%/*}/pid.partial" "${0%/*}/pid"
+"#;
+
+/// Started again by the tests as the process that holds a [`Vm`] and meets a bad end.
+const OWNER_VERB: &str = "own-a-vm";
+
+fn main() -> ExitCode {
+    vm::run_child_if_asked();
+    let mut args = std::env::args().skip(1);
+    if args.next().as_deref() == Some(OWNER_VERB) {
+        own_a_vm(Path::new(&args.next().expect("a folder")), &args.next().expect("a fate"));
+        return ExitCode::FAILURE;
+    }
+    let trial = |name: &str, test: fn() -> Result<(), Failed>| Trial::test(name, test);
+    let trials = vec![
+        trial("a_qemu_that_fails_is_told_at_once_with_its_complaint", fails_at_once),
+        trial("stopping_leaves_no_process_and_no_socket", stopping),
+        trial("dropping_is_stopping", dropping),
+        trial("a_killed_owner_takes_its_vm_along", killed_owner),
+        trial("an_owner_that_panics_takes_its_vm_along", panicking_owner),
+        trial("a_killed_worker_takes_its_qemu_along", killed_worker),
+        trial("a_qemu_killed_from_outside_is_told_at_once", killed_qemu),
+        trial("two_vms_side_by_side_do_not_disturb_each_other", side_by_side),
+        trial("a_flooded_console_ends_when_told", console_flood),
+        trial("a_console_line_without_end_costs_only_its_vm", endless_line),
+        trial("the_environment_is_not_handed_on", environment),
+        trial("a_missing_kernel_is_named", missing_kernel),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// A folder with a root, a share and a script for QEMU.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new(script: &str) -> Self {
+        let place = Self { folder: tempfile::tempdir().unwrap() };
+        for folder in ["root", "share", "vm"] {
+            fs::create_dir(place.path(folder)).unwrap();
+        }
+        fs::write(place.path("qemu"), format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(place.path("qemu"), fs::Permissions::from_mode(0o755)).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn start(&self) -> Vm {
+        Vm::start(&spec(self.folder.path()), &self.path("vm")).unwrap()
+    }
+
+    /// The process that pretends to be QEMU, once it runs.
+    fn qemu(&self) -> Pid {
+        number(&wait_for("the pid of QEMU", || fs::read_to_string(self.path("pid")).ok()))
+    }
+
+    fn worker(&self) -> Pid {
+        let text = wait_for("the worker", || fs::read_to_string(self.path("vm/worker.json")).ok());
+        number(text.trim_start_matches("{\"pid\":").trim_end_matches('}'))
+    }
+
+    fn sockets(&self) -> Vec<PathBuf> {
+        let text = wait_for("the sockets", || fs::read_to_string(self.path("vm/launch.json")).ok());
+        text.split('"').filter(|part| part.starts_with("/tmp/")).map(PathBuf::from).collect()
+    }
+}
+
+fn number(text: &str) -> Pid {
+    Pid::from_raw(text.trim().parse().unwrap()).unwrap()
+}
+
+fn spec(folder: &Path) -> VmSpec {
+    VmSpec {
+        qemu: folder.join("qemu"),
+        qemu_args: Vec::new(),
+        accel: Accel::Tcg,
+        cpus: 1,
+        memory_mib: 64,
+        kernel: folder.join("qemu"),
+        kernel_args: Vec::new(),
+        root: folder.join("root"),
+        share: folder.join("share"),
+        command: "true".to_owned(),
+    }
+}
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + LONG;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what} did not come");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn is_alive(process: Pid) -> bool {
+    let state = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap_or_default();
+    let zombie = state.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'));
+    test_kill_process(process).is_ok() && !zombie
+}
+
+fn wait_until_gone(process: Pid) {
+    wait_for("the end of a process", || (!is_alive(process)).then_some(()));
+}
+
+fn end_of(vm: &mut Vm) -> VmEnd {
+    wait_for("the end of the VM", || match vm.next_event(Duration::from_millis(100))?.event {
+        VmEvent::Ended(end) => Some(end),
+        _ => None,
+    })
+}
+
+fn fails_at_once() -> Result<(), Failed> {
+    let place = Place::new("echo 'no such machine' >&2; exit 1");
+    let started = Instant::now();
+    let mut vm = place.start();
+    assert_eq!(end_of(&mut vm), VmEnd::QemuGone);
+    assert!(started.elapsed() < Duration::from_secs(4), "took {:?}, as long as vmtest waits", started.elapsed());
+    assert_eq!(vm.complaints(), "no such machine");
+    assert!(vm.next_event(Duration::ZERO).is_none(), "something follows the end");
+    Ok(())
+}
+
+fn stopping() -> Result<(), Failed> {
+    let place = Place::new(&format!("{PRETEND}\nexec sleep 1000"));
+    let mut vm = place.start();
+    let (qemu, worker, sockets) = (place.qemu(), place.worker(), place.sockets());
+    assert!(is_alive(qemu) && is_alive(worker));
+    assert_eq!(sockets.len(), 3, "{sockets:?}");
+    assert!(sockets.iter().all(|socket| socket.exists()), "{sockets:?}");
+    vm.stop();
+    assert!(!is_alive(qemu) && !is_alive(worker));
+    assert!(!sockets.iter().any(|socket| socket.exists()), "{sockets:?}");
+    Ok(())
+}
+
+fn dropping() -> Result<(), Failed> {
+    let place = Place::new(&format!("{PRETEND}\nexec sleep 1000"));
+    let vm = place.start();
+    let qemu = place.qemu();
+    drop(vm);
+    assert!(!is_alive(qemu));
+    Ok(())
+}
+
+/// The life of a process that holds a VM; `fate` says how it ends by itself.
+fn own_a_vm(folder: &Path, fate: &str) {
+    let _vm = Vm::start(&spec(folder), &folder.join("vm")).unwrap();
+    wait_for("QEMU", || folder.join("pid").exists().then_some(()));
+    println!("ready");
+    assert!(fate != "panic", "as told");
+    thread::sleep(LONG);
+}
+
+fn owner(place: &Place, fate: &str) -> Child {
+    let mut owner = Command::new(std::env::current_exe().unwrap())
+        .args([OWNER_VERB.as_ref(), place.folder.path().as_os_str(), fate.as_ref()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(owner.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    owner
+}
+
+fn killed_owner() -> Result<(), Failed> {
+    for signal in [Signal::INT, Signal::TERM, Signal::KILL, Signal::HUP] {
+        let place = Place::new(&format!("{PRETEND}\nexec sleep 1000"));
+        let mut owner = owner(&place, "wait");
+        let (qemu, worker, sockets) = (place.qemu(), place.worker(), place.sockets());
+        kill_process(Pid::from_child(&owner), signal).unwrap();
+        owner.wait().unwrap();
+        wait_until_gone(qemu);
+        wait_until_gone(worker);
+        assert!(!sockets.iter().any(|socket| socket.exists()), "{signal:?} leaves {sockets:?}");
+    }
+    Ok(())
+}
+
+fn panicking_owner() -> Result<(), Failed> {
+    let place = Place::new(&format!("{PRETEND}\nexec sleep 1000"));
+    let mut owner = owner(&place, "panic");
+    let qemu = place.qemu();
+    assert_eq!(owner.wait().unwrap().code(), Some(101));
+    wait_until_gone(qemu);
+    Ok(())
+}
+
+fn killed_worker() -> Result<(), Failed> {
+    let place = Place::new(&format!("{PRETEND}\nexec sleep 1000"));
+    let mut vm = place.start();
+    let qemu = place.qemu();
+    kill_process(place.worker(), Signal::KILL).unwrap();
+    let end = end_of(&mut vm);
+    assert!(matches!(&end, VmEnd::WorkerGone(how) if how.contains("signal: 9")), "{end:?}");
+    wait_until_gone(qemu);
+    Ok(())
+}
+
+fn killed_qemu() -> Result<(), Failed> {
+    let place = Place::new(&format!("{PRETEND}\nexec sleep 1000"));
+    let mut vm = place.start();
+    kill_process(place.qemu(), Signal::KILL).unwrap();
+    let killed = Instant::now();
+    assert_eq!(end_of(&mut vm), VmEnd::QemuGone);
+    assert!(killed.elapsed() < Duration::from_secs(2), "{:?}", killed.elapsed());
+    Ok(())
+}
+
+fn side_by_side() -> Result<(), Failed> {
+    let places = [(); 2].map(|()| Place::new(&format!("{PRETEND}\nexec sleep 1000")));
+    let [mut first, second] = [places[0].start(), places[1].start()];
+    let [stopped, other] = [places[0].qemu(), places[1].qemu()];
+    first.stop();
+    assert!(!is_alive(stopped) && is_alive(other));
+    assert!(places[1].sockets().iter().all(|socket| socket.exists()));
+    drop(second);
+    assert!(!is_alive(other));
+    Ok(())
+}
+
+fn console_flood() -> Result<(), Failed> {
+    let place = Place::new(&format!("{PRETEND}\nexec yes flood"));
+    let mut vm = place.start();
+    let (end, mut lines) = (Instant::now() + LONG, 0);
+    while lines < 10_000 {
+        let event = vm.next_event(LONG).expect("a flood does not pause").event;
+        lines += usize::from(event == VmEvent::Console("flood".to_owned()));
+        assert!(Instant::now() < end && !matches!(event, VmEvent::Ended(_)), "{lines} lines, {event:?}");
+    }
+    let (qemu, stopped) = (place.qemu(), Instant::now());
+    vm.stop();
+    assert!(!is_alive(qemu) && stopped.elapsed() < Duration::from_secs(5), "{:?}", stopped.elapsed());
+    Ok(())
+}
+
+fn endless_line() -> Result<(), Failed> {
+    let place = Place::new(&format!("{PRETEND}\nexec cat /dev/zero"));
+    let mut vm = place.start();
+    let qemu = place.qemu();
+    let end = end_of(&mut vm);
+    assert!(matches!(&end, VmEnd::WorkerGone(how) if how.contains("memory allocation")), "{end:?}");
+    wait_until_gone(qemu);
+    Ok(())
+}
+
+/// The worker's environment is what `vmtest` hands to the guest, and it is QEMU's too.
+fn environment() -> Result<(), Failed> {
+    let place = Place::new(&format!("env > \"${{0%/*}}/environment\"\n{PRETEND}\nexec sleep 1000"));
+    assert!(std::env::vars().any(|(name, _)| name.starts_with("CARGO")), "the test cannot show anything");
+    let _vm = place.start();
+    place.qemu();
+    let environment = fs::read_to_string(place.path("environment")).unwrap();
+    let mut names: Vec<_> = environment.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    names.sort_unstable();
+    // The shell that runs the script adds PWD.
+    assert_eq!(names, ["HOME", "LANG", "PATH", "PWD", "TERM", "TMPDIR"]);
+    assert!(environment.contains("TERM=dumb\n") && !environment.contains("cargo"), "{environment}");
+    Ok(())
+}
+
+fn missing_kernel() -> Result<(), Failed> {
+    let place = Place::new("exit 0");
+    let spec = VmSpec { kernel: place.path("no-kernel"), ..spec(place.folder.path()) };
+    let message = Vm::start(&spec, &place.path("vm")).unwrap_err().to_string();
+    assert!(message.contains("no-kernel cannot be given to a VM: it does not exist"), "{message}");
+    Ok(())
+}
