@@ -1,0 +1,145 @@
+//! The first process: mounts the file systems a kernel lives with, starts the agent, and collects ended processes.
+
+use std::{
+    convert::Infallible,
+    env, fs, io,
+    os::unix::fs::symlink,
+    path::Path,
+    process::{Child, Command},
+    thread,
+    time::Duration,
+};
+
+use rustix::{
+    mount::{MountFlags, mount},
+    process::{Pid, WaitOptions, wait},
+    system::{RebootCommand, reboot},
+};
+use thiserror::Error;
+
+use crate::{
+    exec::PATH,
+    port::{self, PortError},
+};
+
+/// The kernel argument that asks for a shell on the console.
+const SHELL_ARGUMENT: &str = "harness.shell";
+
+/// A file system to mount.
+struct Mount {
+    kind: &'static str,
+    place: &'static str,
+    flags: MountFlags,
+    /// Whether a kernel may lack it.
+    optional: bool,
+}
+
+const SEALED: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
+
+/// What `vmtest`'s init script mounts, in its order, and `/tmp` in memory.
+const MOUNTS: &[Mount] = &[
+    Mount { kind: "proc", place: "/proc", flags: SEALED, optional: false },
+    Mount { kind: "tmpfs", place: "/dev/shm", flags: PLAIN, optional: false },
+    Mount { kind: "tmpfs", place: "/run", flags: PLAIN, optional: false },
+    Mount { kind: "tmpfs", place: "/tmp", flags: PLAIN, optional: false },
+    Mount { kind: "sysfs", place: "/sys", flags: SEALED, optional: false },
+    Mount { kind: "debugfs", place: "/sys/kernel/debug", flags: SEALED, optional: true },
+    Mount { kind: "tracefs", place: "/sys/kernel/debug/tracing", flags: SEALED, optional: true },
+    Mount { kind: "cgroup2", place: "/sys/fs/cgroup", flags: SEALED, optional: false },
+    Mount { kind: "tmpfs", place: "/mnt", flags: PLAIN, optional: false },
+];
+
+/// Why the guest cannot be used.
+#[derive(Debug, Error)]
+enum InitError {
+    #[error("cannot mount {kind} at {place}: {source}")]
+    Mount { kind: &'static str, place: &'static str, source: io::Error },
+    #[error(transparent)]
+    Port(#[from] PortError),
+    #[error("cannot start {program}: {source}")]
+    Start { program: &'static str, source: io::Error },
+    #[error("cannot wait for processes: {0}")]
+    Wait(io::Error),
+    #[error("{0} ended")]
+    Ended(&'static str),
+}
+
+/// Runs the guest until its end, and then ends the VM.
+pub(crate) fn run() -> ! {
+    let Err(error) = live();
+    println!("init: {error}; this is the end of the VM");
+    // `vmtest` starts QEMU with `-no-reboot`, so a restart ends it, also on a kernel that cannot power off.
+    let refused = reboot(RebootCommand::Restart);
+    println!("init: the kernel does not restart: {refused:?}");
+    // When the first process ends the kernel panics, which ends the VM too.
+    std::process::exit(1)
+}
+
+fn live() -> Result<Infallible, InitError> {
+    mount_all()?;
+    let agent = start_agent(&port::wait()?)?;
+    let shell = if shell_is_wanted() { Some(start_shell()?) } else { None };
+    collect(&agent, shell.as_ref())
+}
+
+fn mount_all() -> Result<(), InitError> {
+    for &Mount { kind, place, flags, optional } in MOUNTS {
+        // On a kernel's own file systems the place is there, or the kernel lacks what belongs in it.
+        let _ = fs::create_dir(place);
+        match mount(kind, place, kind, flags, None) {
+            Err(error) if !optional => return Err(InitError::Mount { kind, place, source: error.into() }),
+            _ => {}
+        }
+    }
+    // Some kernels' devtmpfs has it already.
+    let _ = symlink("/proc/self/fd", "/dev/fd");
+    Ok(())
+}
+
+fn start_agent(port: &Path) -> Result<Child, InitError> {
+    let mut option = std::ffi::OsString::from("--path=");
+    option.push(port);
+    let started = env::current_exe().and_then(|program| Command::new(program).arg(option).env("PATH", PATH).spawn());
+    started.map_err(|source| InitError::Start { program: "the guest agent", source })
+}
+
+fn shell_is_wanted() -> bool {
+    let arguments = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    arguments.split_whitespace().any(|argument| argument == SHELL_ARGUMENT)
+}
+
+/// A login shell that owns the serial console, so that job control and ^C work.
+fn start_shell() -> Result<Child, InitError> {
+    let failed = |source| InitError::Start { program: "a shell on /dev/ttyS0", source };
+    let terminal = || fs::File::options().read(true).write(true).open("/dev/ttyS0");
+    let (input, output, errors) = (terminal(), terminal(), terminal());
+    Command::new("setsid")
+        .args(["-c", "bash", "--login"])
+        .env_clear()
+        .envs([("PATH", PATH), ("HOME", "/root"), ("TERM", "linux"), ("USER", "root")])
+        .stdin(input.map_err(failed)?)
+        .stdout(output.map_err(failed)?)
+        .stderr(errors.map_err(failed)?)
+        .spawn()
+        .map_err(failed)
+}
+
+/// Collects ended processes, ours and orphans, until one of ours that matters is among them.
+fn collect(agent: &Child, shell: Option<&Child>) -> Result<Infallible, InitError> {
+    loop {
+        let ended = match wait(WaitOptions::empty()) {
+            Ok(ended) => ended.map(|(pid, _)| pid),
+            Err(rustix::io::Errno::INTR) => None,
+            Err(error) => return Err(InitError::Wait(error.into())),
+        };
+        if ended == Some(Pid::from_child(agent)) {
+            return Err(InitError::Ended("the guest agent"));
+        }
+        if shell.is_some_and(|shell| ended == Some(Pid::from_child(shell))) {
+            // Lets the console take what the shell printed last.
+            thread::sleep(Duration::from_millis(50));
+            return Err(InitError::Ended("the shell"));
+        }
+    }
+}

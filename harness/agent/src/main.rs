@@ -1,0 +1,46 @@
+//! What `vmtest` needs of a guest before it can run a command in it, in one small static program: an init that mounts
+//! what its init script mounts, and the four commands of the QEMU guest agent that it sends.
+//!
+//! Debian's `qemu-ga` needs nine shared libraries, and `vmtest`'s script starts some twenty programs; under software
+//! emulation they take longer than the kernel. As the first process this program is the init; under any other process
+//! it is the agent, and takes the options that `vmtest`'s own script gives to `qemu-ga`, so an image with it boots
+//! either way.
+
+mod agent;
+mod exec;
+mod init;
+mod port;
+mod protocol;
+
+use std::{
+    env, io,
+    process::{Command, ExitCode},
+};
+
+/// The option of `qemu-ga` to go on in the background.
+const DAEMON: &str = "-d";
+
+fn main() -> ExitCode {
+    if rustix::process::getpid().is_init() {
+        init::run();
+    }
+    let options = || env::args().skip(1);
+    if options().any(|option| option == DAEMON) {
+        return match go_on_in_the_background(options()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        };
+    }
+    let Err(error) = port::from_options(options()).and_then(|port| agent::serve(&port));
+    fail(&error)
+}
+
+fn go_on_in_the_background(options: impl Iterator<Item = String>) -> io::Result<()> {
+    Command::new(env::current_exe()?).args(options.filter(|option| option != DAEMON)).spawn()?;
+    Ok(())
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("guest agent: {error}");
+    ExitCode::FAILURE
+}

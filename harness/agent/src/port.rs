@@ -1,0 +1,91 @@
+//! The virtio port that the host listens on.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use thiserror::Error;
+
+/// The name `vmtest` gives to the agent's port.
+const PORT_NAME: &str = "org.qemu.guest_agent.0";
+const PORTS: &str = "/sys/class/virtio-ports";
+/// The host announces its ports one after the other, once the driver is there.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Why the agent cannot go on.
+#[derive(Debug, Error)]
+pub(crate) enum PortError {
+    /// No port was named.
+    #[error("no port was named: --path=/dev/vportNpM is missing")]
+    NotNamed,
+    /// The host offers no such port.
+    #[error("no port of {PORTS} is named {PORT_NAME}: was the VM started by vmtest?")]
+    NotFound,
+    /// The port failed.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The port.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The port that the options of `qemu-ga` name; the others mean nothing here.
+pub(crate) fn from_options(mut options: impl Iterator<Item = String>) -> Result<PathBuf, PortError> {
+    options.find_map(|option| option.strip_prefix("--path=").map(PathBuf::from)).ok_or(PortError::NotNamed)
+}
+
+/// The agent's port, as soon as it is there.
+pub(crate) fn wait() -> Result<PathBuf, PortError> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(port) = find(Path::new(PORTS)) {
+            return Ok(Path::new("/dev").join(port));
+        }
+        if Instant::now() > end {
+            return Err(PortError::NotFound);
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// The device name of the agent's port among those of a sysfs folder.
+fn find(ports: &Path) -> Option<PathBuf> {
+    fs::read_dir(ports).ok()?.flatten().find_map(|port| {
+        let name = fs::read_to_string(port.path().join("name")).ok()?;
+        (name.trim_end() == PORT_NAME).then(|| PathBuf::from(port.file_name()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_options_of_vmtest_name_the_port() {
+        let options = |text: &str| from_options(text.split(' ').map(str::to_owned).collect::<Vec<_>>().into_iter());
+        let given = "--statedir /var/run --method=virtio-serial --path=/dev/vport0p1 --logfile /dev/kmsg -d";
+        assert_eq!(options(given).unwrap(), Path::new("/dev/vport0p1"));
+        assert!(matches!(options("-d"), Err(PortError::NotNamed)));
+    }
+
+    #[test]
+    fn the_port_is_known_by_its_name() {
+        let folder = std::env::temp_dir().join(format!("ports-{}", std::process::id()));
+        for (port, name) in [("vport0p1", "org.qemu.virtio_serial.0\n"), ("vport1p1", "org.qemu.guest_agent.0\n")] {
+            fs::create_dir_all(folder.join(port)).unwrap();
+            fs::write(folder.join(port).join("name"), name).unwrap();
+        }
+        let found = find(&folder);
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(found.as_deref(), Some(Path::new("vport1p1")));
+        assert_eq!(find(&folder), None);
+    }
+}

@@ -1,0 +1,156 @@
+//! The part of the QEMU guest agent's protocol that `vmtest` speaks, as values
+//! (<https://www.qemu.org/docs/master/interop/qemu-ga-ref.html>). One line of JSON a request, one a reply.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The version told to the client. From 8.1 on it asks for merged output; what is captured is the same here: nothing.
+const VERSION: &str = "8.2.0";
+
+/// What a client asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// `guest-sync`: say this number back.
+    Sync(i64),
+    /// `guest-info`: say the version.
+    Info,
+    /// `guest-exec`: start a program.
+    Exec(Exec),
+    /// `guest-exec-status`: has the program with this process id ended.
+    ExecStatus(u32),
+}
+
+/// The program that `guest-exec` starts. Its output is not captured: it goes to the console, and `vmtest` sends that of
+/// its command to a port of its own.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Exec {
+    /// The program, looked for in `PATH`.
+    pub(crate) path: String,
+    /// Its arguments.
+    #[serde(default)]
+    pub(crate) arg: Vec<String>,
+    /// Its environment as `NAME=value`; without one it gets ours.
+    pub(crate) env: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    execute: String,
+    #[serde(default)]
+    arguments: Value,
+}
+
+#[derive(Deserialize)]
+struct SyncArguments {
+    id: i64,
+}
+
+#[derive(Deserialize)]
+struct StatusArguments {
+    pid: u32,
+}
+
+impl Request {
+    /// Reads one line; an error is a text for [`Reply::Error`].
+    pub(crate) fn parse(line: &str) -> Result<Self, String> {
+        let describe = |error: serde_json::Error| format!("not understood: {error}");
+        let Envelope { execute, arguments } = serde_json::from_str(line).map_err(describe)?;
+        match execute.as_str() {
+            "guest-sync" => serde_json::from_value(arguments).map(|SyncArguments { id }| Self::Sync(id)),
+            "guest-info" => Ok(Self::Info),
+            "guest-exec" => serde_json::from_value(arguments).map(Self::Exec),
+            "guest-exec-status" => {
+                serde_json::from_value(arguments).map(|StatusArguments { pid }| Self::ExecStatus(pid))
+            }
+            other => return Err(format!("this agent does not know the command {other}")),
+        }
+        .map_err(describe)
+    }
+}
+
+/// How a program stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExecStatus {
+    /// It runs.
+    Running,
+    /// It returned this code.
+    Exited(i32),
+    /// This signal ended it.
+    Signaled(i32),
+}
+
+/// What a client is told.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// The number of `guest-sync`.
+    Sync(i64),
+    /// The version.
+    Info,
+    /// The process id of the started program.
+    Started(u32),
+    /// How a program stands.
+    Status(ExecStatus),
+    /// The request failed.
+    Error(String),
+}
+
+impl Reply {
+    /// The reply as a line.
+    pub(crate) fn line(&self) -> String {
+        let value = match self {
+            Self::Sync(id) => json!({ "return": id }),
+            Self::Info => json!({ "return": { "version": VERSION, "supported_commands": [] } }),
+            Self::Started(pid) => json!({ "return": { "pid": pid } }),
+            Self::Status(ExecStatus::Running) => json!({ "return": { "exited": false } }),
+            Self::Status(ExecStatus::Exited(code)) => json!({ "return": { "exited": true, "exitcode": code } }),
+            // Without an exit code `vmtest` reads success.
+            Self::Status(ExecStatus::Signaled(signal)) => {
+                json!({ "return": { "exited": true, "signal": signal, "exitcode": 128 + signal } })
+            }
+            Self::Error(why) => json!({ "error": { "class": "GenericError", "desc": why } }),
+        };
+        format!("{value}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_four_requests_of_vmtest_are_understood() {
+        let parse = |line| Request::parse(line).unwrap();
+        assert_eq!(parse(r#"{"execute":"guest-sync","arguments":{"id":7}}"#), Request::Sync(7));
+        assert_eq!(parse(r#"{"execute":"guest-info","arguments":{}}"#), Request::Info);
+        assert_eq!(parse(r#"{"execute":"guest-info"}"#), Request::Info);
+        assert_eq!(parse(r#"{"execute":"guest-exec-status","arguments":{"pid":3}}"#), Request::ExecStatus(3));
+        let exec = r#"{"execute":"guest-exec","arguments":{"path":"mkdir","arg":["-p","/mnt"],"capture-output":true}}"#;
+        let expected = Exec { path: "mkdir".into(), arg: vec!["-p".into(), "/mnt".into()], env: None };
+        assert_eq!(parse(exec), Request::Exec(expected));
+    }
+
+    #[test]
+    fn anything_else_is_an_error_that_says_what() {
+        let error = |line| Request::parse(line).unwrap_err();
+        assert!(error(r#"{"execute":"guest-shutdown"}"#).contains("guest-shutdown"));
+        assert!(error(r#"{"execute":"guest-exec","arguments":{}}"#).contains("path"));
+        assert!(error(r#"{"execute":"guest-sync","arguments":{"id":"x"}}"#).contains("not understood"));
+        assert!(error("\u{ff}{}").contains("not understood"));
+        assert!(error("").contains("not understood"));
+    }
+
+    #[test]
+    fn replies_are_lines_of_json() {
+        assert_eq!(Reply::Sync(7).line(), "{\"return\":7}\n");
+        assert_eq!(Reply::Started(12).line(), "{\"return\":{\"pid\":12}}\n");
+        assert_eq!(Reply::Status(ExecStatus::Exited(3)).line(), "{\"return\":{\"exitcode\":3,\"exited\":true}}\n");
+        assert_eq!(Reply::Status(ExecStatus::Running).line(), "{\"return\":{\"exited\":false}}\n");
+        assert!(Reply::Error("two\nlines".into()).line().trim_end().lines().count() == 1);
+    }
+
+    #[test]
+    fn a_killed_program_is_no_success() {
+        let line = Reply::Status(ExecStatus::Signaled(9)).line();
+        assert!(line.contains("\"exitcode\":137") && line.contains("\"signal\":9"), "{line}");
+    }
+}
