@@ -1,7 +1,11 @@
 //! Kernels, images and the guest program: from a manifest to a bootable artefact in the cache.
 
 pub mod cache;
+pub mod command;
+pub mod digest;
 pub mod guest_program;
 pub mod host;
+pub mod kernel;
+pub mod mirror;
 pub mod progress;
 pub mod project;

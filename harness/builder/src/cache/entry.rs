@@ -57,7 +57,7 @@ impl Entry {
             Err(TryLockError::Error(error)) => return Err(CacheError::io("lock", &path)(error)),
         }
         sign(&mut file).map_err(CacheError::io("write to the lock", &path))?;
-        Ok(Lock { entry: self, _file: file })
+        Ok(Lock { entry: self, file })
     }
 }
 
@@ -80,13 +80,19 @@ fn sign(file: &mut File) -> io::Result<()> {
 #[derive(Debug)]
 pub struct Lock {
     entry: Entry,
-    _file: File,
+    file: File,
 }
 
 impl Lock {
     /// The entry this lock belongs to.
     pub fn entry(&self) -> &Entry {
         &self.entry
+    }
+
+    /// A handle that keeps the lock held for as long as somebody has it open. As the standard input of a child it keeps
+    /// others out until the child has ended, even if this process is killed first.
+    pub fn handle(&self) -> Result<File, CacheError> {
+        self.file.try_clone().map_err(CacheError::io("share the lock of", &self.entry.path()))
     }
 
     /// An empty folder beside the final place, for building in. What an interrupted build of this entry left is removed.

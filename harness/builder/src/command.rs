@@ -1,0 +1,175 @@
+//! Runs a program of the host, and says how to repeat by hand what failed.
+
+use std::{
+    ffi::OsStr,
+    io::{self, BufRead, BufReader},
+    process::{Command, ExitStatus, Output, Stdio},
+    thread,
+};
+
+use thiserror::Error;
+
+use crate::cache::CACHE_VARIABLE;
+
+/// How much of a failed program's last output is repeated.
+const TAIL_LINES: usize = 20;
+
+/// Why a program gave no result.
+#[derive(Debug, Error)]
+pub enum CommandError {
+    /// It is not installed.
+    #[error("`{program}` is not installed; `cargo xtask setup` installs what is missing")]
+    Missing {
+        /// The program.
+        program: String,
+    },
+    /// It could not be started or listened to.
+    #[error("cannot run `{command}`")]
+    Run {
+        /// The command, as one would type it.
+        command: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It ran and failed.
+    #[error("this command failed ({status}); repeat it by hand with\n  {command}\nits last output:\n{tail}{}", hint(.tail))]
+    Failed {
+        /// The command, as one would type it.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// Its last lines.
+        tail: String,
+    },
+}
+
+/// What to do about a failure that many programs report in the same words.
+fn hint(tail: &str) -> String {
+    if tail.contains("No space left on device") {
+        format!("\nthe disk is full: free some space, or set {CACHE_VARIABLE} to a folder on a larger one")
+    } else {
+        String::new()
+    }
+}
+
+/// Runs a command to its end and returns what it wrote to standard output.
+pub(crate) fn output(command: &mut Command) -> Result<String, CommandError> {
+    let output = command.stdin(Stdio::null()).output().map_err(|source| start_error(command, source))?;
+    let Output { status, stdout, stderr } = output;
+    if !status.success() {
+        let written = [stdout, stderr].concat();
+        return Err(failed(command, status, String::from_utf8_lossy(&written).lines()));
+    }
+    Ok(String::from_utf8_lossy(&stdout).into_owned())
+}
+
+/// Runs a command to its end, handing each line of its standard output to `line` as it comes. Its standard input is the
+/// caller's to set.
+pub(crate) fn stream(command: &mut Command, mut line: impl FnMut(&str)) -> Result<(), CommandError> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|source| start_error(command, source))?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let errors = thread::spawn(move || stderr.map(|pipe| lines(pipe, |_| ())).unwrap_or_default());
+    let tail = stdout.map(|pipe| lines(pipe, &mut line)).unwrap_or_default();
+    let errors = errors.join().unwrap_or_default();
+    let status = child.wait().map_err(|source| CommandError::Run { command: shown(command), source })?;
+    if status.success() {
+        return Ok(());
+    }
+    // Errors are the better explanation; where there are none, the ordinary output is.
+    let tail = if errors.is_empty() { tail } else { errors };
+    Err(failed(command, status, tail.iter().map(String::as_str)))
+}
+
+/// Reads lines to the end, hands on each, and returns the last ones.
+fn lines(pipe: impl io::Read, mut line: impl FnMut(&str)) -> Vec<String> {
+    let mut tail = Vec::new();
+    for bytes in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        line(&text);
+        tail.push(text);
+        if tail.len() > 2 * TAIL_LINES {
+            tail.drain(..TAIL_LINES);
+        }
+    }
+    tail
+}
+
+fn start_error(command: &Command, source: io::Error) -> CommandError {
+    if source.kind() == io::ErrorKind::NotFound {
+        CommandError::Missing { program: command.get_program().to_string_lossy().into_owned() }
+    } else {
+        CommandError::Run { command: shown(command), source }
+    }
+}
+
+fn failed<'a>(command: &Command, status: ExitStatus, written: impl Iterator<Item = &'a str>) -> CommandError {
+    let lines: Vec<&str> = written.collect();
+    let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n");
+    CommandError::Failed { command: shown(command), status, tail }
+}
+
+/// A command as one would type it in a shell.
+fn shown(command: &Command) -> String {
+    let folder = command.get_current_dir().map(|dir| format!("cd {} && ", quoted(dir.as_os_str())));
+    let words = std::iter::once(command.get_program()).chain(command.get_args()).map(quoted);
+    folder.unwrap_or_default() + &words.collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@~%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn lines_arrive_and_errors_are_repeated() {
+        let mut seen = Vec::new();
+        let error = stream(&mut shell("echo one; echo two; echo bad >&2; exit 3"), |line| seen.push(line.to_owned()));
+        assert_eq!(seen, ["one", "two"]);
+        let message = error.unwrap_err().to_string();
+        assert!(message.contains("sh -c 'echo one;") && message.contains("exit status: 3"), "{message}");
+        assert!(message.ends_with("its last output:\nbad"), "{message}");
+    }
+
+    #[test]
+    fn only_the_last_lines_are_repeated() {
+        let message = output(&mut shell("seq 1000; exit 1")).unwrap_err().to_string();
+        assert!(message.ends_with("\n999\n1000") && !message.contains("\n980\n"), "{message}");
+        let message = stream(&mut shell("seq 1000; exit 1"), |_| ()).unwrap_err().to_string();
+        assert!(message.ends_with("\n999\n1000") && !message.contains("\n980\n"), "{message}");
+    }
+
+    #[test]
+    fn a_full_disk_is_recognised() {
+        let message = output(&mut shell("echo tar: x: No space left on device >&2; exit 2")).unwrap_err().to_string();
+        assert!(message.contains("the disk is full") && message.contains(CACHE_VARIABLE), "{message}");
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = output(&mut Command::new("no-such-program")).unwrap_err().to_string();
+        assert!(error.contains("`no-such-program` is not installed") && error.contains("setup"), "{error}");
+    }
+
+    #[test]
+    fn a_command_is_shown_so_that_it_can_be_pasted() {
+        let mut command = Command::new("make");
+        command.current_dir("/a b").args(["O=out", "it's"]);
+        assert_eq!(shown(&command), r"cd '/a b' && make O=out 'it'\''s'");
+    }
+}

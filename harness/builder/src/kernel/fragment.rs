@@ -1,0 +1,133 @@
+//! Kconfig options as files hold them: fragments that ask for some, and a resolved configuration that has them all.
+
+use std::{collections::BTreeMap, fmt};
+
+use thiserror::Error;
+
+/// The value of an option, as a configuration file writes it: `y`, `m`, a number, or a string with its quotes. An option
+/// that is off (`# CONFIG_X is not set`) or not there at all has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value(Option<String>);
+
+impl Value {
+    /// An option that is off.
+    pub const OFF: Self = Self(None);
+
+    /// The value a file or a manifest gives: `n` is off.
+    pub fn new(text: &str) -> Self {
+        Self(Some(text.to_owned()).filter(|text| text != "n"))
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.0.as_deref().unwrap_or("n"))
+    }
+}
+
+/// A line of a fragment that is neither an option nor a comment.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("line {line}: `{text}` is neither `CONFIG_NAME=value`, `# CONFIG_NAME is not set`, nor a comment")]
+pub struct BadLine {
+    line: usize,
+    text: String,
+}
+
+/// Options by name, `CONFIG_` included.
+pub type Options = BTreeMap<String, Value>;
+
+/// Reads a configuration file, a fragment or a resolved one. A later line overrides an earlier one, as in Kconfig.
+pub fn parse(text: &str) -> Result<Options, BadLine> {
+    let mut options = Options::new();
+    for (index, line) in text.lines().enumerate() {
+        let bad = || BadLine { line: index + 1, text: line.chars().take(100).collect() };
+        if let Some((name, value)) = option(line.trim()).map_err(|()| bad())? {
+            options.insert(name.to_owned(), value);
+        }
+    }
+    Ok(options)
+}
+
+/// One line: an option, or nothing worth keeping.
+fn option(line: &str) -> Result<Option<(&str, Value)>, ()> {
+    if let Some(comment) = line.strip_prefix('#') {
+        let off = comment.trim().strip_suffix(" is not set").filter(|name| is_name(name));
+        return Ok(off.map(|name| (name, Value::OFF)));
+    }
+    match line.split_once('=') {
+        Some((name, value)) if is_name(name) && !value.is_empty() => Ok(Some((name, Value::new(value)))),
+        _ if line.is_empty() => Ok(None),
+        _ => Err(()),
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.strip_prefix("CONFIG_").is_some_and(|rest| !rest.is_empty() && rest.chars().all(legal))
+}
+
+/// An option that did not come out as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The option.
+    pub option: String,
+    /// What was asked for.
+    pub wanted: Value,
+    /// What the kernel's Kconfig made of it.
+    pub found: Value,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: asked for {}, resolved to {}", self.option, self.wanted, self.found)
+    }
+}
+
+/// Every option that did not come out as it was asked for.
+pub fn mismatches(wanted: &Options, resolved: &Options) -> Vec<Mismatch> {
+    let found = |option: &String| resolved.get(option).cloned().unwrap_or(Value::OFF);
+    wanted
+        .iter()
+        .map(|(option, wanted)| Mismatch { option: option.clone(), wanted: wanted.clone(), found: found(option) })
+        .filter(|mismatch| mismatch.wanted != mismatch.found)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_is_read_and_the_last_line_wins() {
+        let text = "# a comment\n\n#\nCONFIG_A=y\nCONFIG_S=\"a=b # c\"\n  CONFIG_N=0x10  \n# CONFIG_A is not set\n\
+                    CONFIG_B=n\n# CONFIG_X is not settled\n";
+        let options = parse(text).unwrap();
+        let shown: Vec<String> = options.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(shown, ["CONFIG_A=n", "CONFIG_B=n", "CONFIG_N=0x10", "CONFIG_S=\"a=b # c\""]);
+    }
+
+    #[test]
+    fn a_line_that_would_be_ignored_is_refused() {
+        for line in ["CONFIG_A", "CONFIG_A=", "CONFIGA=y", "A=y", "CONFIG_=y", "CONFIG_A y", "config_a=y", "CONFIG_Ä=y"]
+        {
+            let error = parse(&format!("CONFIG_OK=y\n{line}\n")).unwrap_err();
+            assert!(error.to_string().starts_with("line 2: `"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_option_is_compared_by_value_and_absent_is_off() {
+        let wanted =
+            parse("CONFIG_A=y\nCONFIG_B=y\nCONFIG_C=y\n# CONFIG_D is not set\n# CONFIG_E is not set\n").unwrap();
+        let resolved = parse("CONFIG_A=y\nCONFIG_B=m\nCONFIG_E=y\nCONFIG_F=y\n").unwrap();
+        let shown: Vec<String> = mismatches(&wanted, &resolved).iter().map(Mismatch::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                "CONFIG_B: asked for y, resolved to m",
+                "CONFIG_C: asked for y, resolved to n",
+                "CONFIG_E: asked for n, resolved to y",
+            ]
+        );
+    }
+}

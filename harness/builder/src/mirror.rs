@@ -1,0 +1,138 @@
+//! The Debian mirror this machine uses, and packages fetched from it without touching the machine's own apt.
+
+mod archive;
+
+use std::{env, fmt, fs, process::Command};
+
+use thiserror::Error;
+
+use crate::command::{self, CommandError};
+pub use archive::{Archive, ArchiveError, Package};
+
+/// The environment variable that overrides the mirror.
+pub const MIRROR_VARIABLE: &str = "BPF_TOKEN_HARNESS_MIRROR";
+
+/// Why it is not known where Debian packages come from.
+#[derive(Debug, Error)]
+pub enum MirrorError {
+    /// apt is configured for no Debian archive.
+    #[error(
+        "this machine's apt knows no Debian archive; set {MIRROR_VARIABLE} to the URL of one: the folder that holds \
+         `dists` and `pool`"
+    )]
+    Unknown,
+    /// The override is not a URL.
+    #[error(
+        "{MIRROR_VARIABLE} is set to `{value}`, which is no URL that apt can read: it starts with http://, https:// or file:/"
+    )]
+    BadOverride {
+        /// What was set.
+        value: String,
+    },
+    /// apt could not be asked.
+    #[error("cannot ask apt for this machine's mirror; {MIRROR_VARIABLE} sets one without apt's help")]
+    Apt(#[from] CommandError),
+}
+
+/// The URL of a Debian archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror(String);
+
+impl Mirror {
+    /// The mirror the environment names, or the one this machine's apt is set to.
+    pub fn of_this_machine() -> Result<Self, MirrorError> {
+        if let Some(value) = env::var_os(MIRROR_VARIABLE).filter(|value| !value.is_empty()) {
+            return Self::from_override(&value.to_string_lossy());
+        }
+        let mut apt = Command::new("apt-get");
+        // Without --no-release-info nothing is listed before the first `apt-get update`.
+        apt.args(["indextargets", "--no-release-info", "--format", "$(CREATED_BY)\t$(RELEASE)\t$(REPO_URI)"]);
+        let targets = command::output(apt.env("LC_ALL", "C"))?;
+        let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+        configured(&targets, &os_release).ok_or(MirrorError::Unknown)
+    }
+
+    /// The mirror a person named.
+    fn from_override(value: &str) -> Result<Self, MirrorError> {
+        if is_fetchable(value) {
+            Ok(Self::trimmed(value))
+        } else {
+            Err(MirrorError::BadOverride { value: value.to_owned() })
+        }
+    }
+
+    fn trimmed(url: &str) -> Self {
+        Self(url.trim_end_matches('/').to_owned())
+    }
+
+    /// The URL, without a slash at its end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Mirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Whether apt can fetch from this URL without somebody changing a disk.
+fn is_fetchable(url: &str) -> bool {
+    ["http://", "https://", "file:/", "mirror://", "mirror+"].iter().any(|scheme| url.starts_with(scheme))
+        && !url.contains(char::is_whitespace)
+}
+
+/// The main archive among the index files apt is set to fetch: `kind<TAB>release<TAB>URL`, one a line. What apt prints is
+/// the same for one-line and deb822 sources.
+fn configured(targets: &str, os_release: &str) -> Option<Mirror> {
+    let value = |key: &str| {
+        let line = os_release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.map(|value| value.trim_matches('"')).unwrap_or_default()
+    };
+    if value("ID") != "debian" {
+        return None;
+    }
+    // The security and update archives have releases of other names, such as `bookworm-security`.
+    let main = [value("VERSION_CODENAME"), "stable", "oldstable", "testing", "unstable", "sid"];
+    targets.lines().find_map(|line| match line.split('\t').collect::<Vec<_>>()[..] {
+        ["Packages", release, url] if main.contains(&release) && is_fetchable(url) => Some(Mirror::trimmed(url)),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOOKWORM: &str = "PRETTY_NAME=\"Debian\"\nID=debian\nVERSION_CODENAME=bookworm\n";
+
+    #[test]
+    fn the_main_archive_is_found_among_others() {
+        let targets = "Packages\tnodistro\thttps://vendor.example/node/\n\
+                       Packages\tbookworm-security\thttp://mirror.example/debian-security/\n\
+                       DEP-11\tbookworm\thttp://wrong.example/debian/\n\
+                       Packages\tbookworm\tcdrom://[Debian]/\n\
+                       Packages\tbookworm\thttp://mirror.example/debian/\n";
+        assert_eq!(configured(targets, BOOKWORM).unwrap().as_str(), "http://mirror.example/debian");
+        let stable = "Packages\tstable\tfile:/srv/debian\n";
+        assert_eq!(configured(stable, BOOKWORM).unwrap().as_str(), "file:/srv/debian");
+    }
+
+    #[test]
+    fn another_distribution_has_no_debian_mirror() {
+        let targets = "Packages\tnoble\thttp://mirror.example/ubuntu/\n";
+        assert_eq!(configured(targets, "ID=ubuntu\nVERSION_CODENAME=noble\n"), None);
+        assert_eq!(configured(targets, ""), None);
+        assert_eq!(configured("", BOOKWORM), None);
+    }
+
+    #[test]
+    fn an_override_must_be_a_url() {
+        assert_eq!(Mirror::from_override("http://m.example/debian/").unwrap().as_str(), "http://m.example/debian");
+        for value in ["mirror.example", "ftp://x", "http://a b", "/srv/debian"] {
+            let message = Mirror::from_override(value).unwrap_err().to_string();
+            assert!(message.contains(MIRROR_VARIABLE) && message.contains(value), "{message}");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! One suite of a Debian archive, read by apt with a state folder of its own: apt checks the signatures, and neither the
+//! machine's sources nor its lists are touched.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use thiserror::Error;
+
+use super::{MIRROR_VARIABLE, Mirror};
+use crate::{
+    cache::{Area, Cache, CacheError, Lock},
+    command::{self, CommandError},
+    digest::Sha256,
+    progress::{Progress, Unit},
+};
+
+/// The keys of the Debian archive, from the package `debian-archive-keyring`.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Why a package could not be had.
+#[derive(Debug, Error)]
+pub enum ArchiveError {
+    /// The keys that signatures are checked with are not installed.
+    #[error("{KEYRING} is missing, so signatures cannot be checked: install the package debian-archive-keyring")]
+    NoKeyring,
+    /// The lists could not be fetched, or their signature is wrong.
+    #[error(
+        "cannot read the package lists of {suite} from {mirror}: is it reachable? {MIRROR_VARIABLE} sets another mirror"
+    )]
+    Lists {
+        /// The suite.
+        suite: String,
+        /// The archive.
+        mirror: Mirror,
+        /// What apt said.
+        source: CommandError,
+    },
+    /// The archive does not have the pinned version (any more).
+    #[error("{mirror} has no {package} in {suite}; it has {}", listed(.available))]
+    NoSuchVersion {
+        /// What was asked for.
+        package: Package,
+        /// The suite.
+        suite: String,
+        /// The archive.
+        mirror: Mirror,
+        /// The versions it has, newest first.
+        available: Vec<String>,
+    },
+    /// A download failed.
+    #[error("cannot download {package} from {mirror}; try again, or set {MIRROR_VARIABLE} to another mirror")]
+    Download {
+        /// What was asked for.
+        package: Package,
+        /// The archive.
+        mirror: Mirror,
+        /// What apt said.
+        source: CommandError,
+    },
+    /// apt's answer was not understood, or it could not be asked.
+    #[error("cannot ask apt for the versions of {name}")]
+    Query {
+        /// The package.
+        name: String,
+        /// What apt said.
+        source: CommandError,
+    },
+    /// The private state folder could not be written.
+    #[error("cannot write {}", path.display())]
+    State {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The cache failed.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+fn listed(versions: &[String]) -> String {
+    if versions.is_empty() { "no version of it at all".to_owned() } else { versions.join(", ") }
+}
+
+/// A package at one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its full Debian version.
+    pub version: String,
+}
+
+impl std::fmt::Display for Package {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.name, self.version)
+    }
+}
+
+/// A suite of an archive with up-to-date lists. Only one process at a time has it.
+#[derive(Debug)]
+pub struct Archive {
+    mirror: Mirror,
+    suite: String,
+    state: PathBuf,
+    _lock: Lock,
+}
+
+impl Archive {
+    /// Fetches the lists of this suite and checks their signature.
+    pub fn open(cache: &Cache, mirror: Mirror, suite: &str, progress: &Progress) -> Result<Self, ArchiveError> {
+        if !Path::new(KEYRING).exists() {
+            return Err(ArchiveError::NoKeyring);
+        }
+        let of_mirror = Sha256::of_parts([mirror.as_str().as_bytes()]).short();
+        let lock = cache.entry(Area::Downloads, &format!("apt-{suite}-{of_mirror}"))?.lock(progress)?;
+        let archive = Self { mirror, suite: suite.to_owned(), state: lock.entry().path(), _lock: lock };
+        archive.write_state()?;
+        let task = progress.task(&format!("package lists of {suite}"), Unit::Things("files"), None);
+        let mut apt = archive.apt("apt-get");
+        let update = command::stream(apt.stdin(Stdio::null()).args(["--error-on=any", "update"]), |_| task.advance(1));
+        update.map_err(|source| ArchiveError::Lists {
+            suite: suite.to_owned(),
+            mirror: archive.mirror.clone(),
+            source,
+        })?;
+        task.finish("up to date");
+        Ok(archive)
+    }
+
+    /// The versions of a package in this suite, newest first.
+    pub fn versions(&self, name: &str) -> Result<Vec<String>, ArchiveError> {
+        let listing = command::output(self.apt("apt-cache").args(["madison", name]))
+            .map_err(|source| ArchiveError::Query { name: name.to_owned(), source })?;
+        Ok(madison(&listing, name))
+    }
+
+    /// Downloads a package into this folder and returns the file's path.
+    pub fn download(&self, package: &Package, into: &Path, progress: &Progress) -> Result<PathBuf, ArchiveError> {
+        let available = self.versions(&package.name)?;
+        if !available.contains(&package.version) {
+            let (suite, mirror) = (self.suite.clone(), self.mirror.clone());
+            return Err(ArchiveError::NoSuchVersion { package: package.clone(), suite, mirror, available });
+        }
+        let task = progress.task(&format!("download {package}"), Unit::Things("%"), Some(100));
+        let mut apt = self.apt("apt-get");
+        apt.current_dir(into).stdin(Stdio::null()).args(["-o", "APT::Status-Fd=1", "download", &package.to_string()]);
+        let fail = |source| ArchiveError::Download { package: package.clone(), mirror: self.mirror.clone(), source };
+        command::stream(&mut apt, |line| task.set(percent(line).unwrap_or_default())).map_err(fail)?;
+        task.finish("done");
+        only_file(into).map_err(|source| ArchiveError::State { path: into.to_owned(), source })
+    }
+
+    fn write_state(&self) -> Result<(), ArchiveError> {
+        let source = format!("deb [signed-by={KEYRING}] {} {} main\n", self.mirror, self.suite);
+        let write = |path: PathBuf, text: &str| {
+            let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+            folder.and_then(|()| fs::write(&path, text)).map_err(|source| ArchiveError::State { path, source })
+        };
+        write(self.state.join("sources.list"), &source)?;
+        write(self.state.join("status"), "")?;
+        ["lists/partial", "archives/partial"].into_iter().try_for_each(|folder| {
+            let path = self.state.join(folder);
+            fs::create_dir_all(&path).map_err(|source| ArchiveError::State { path, source })
+        })
+    }
+
+    /// A command of apt on the private state. The machine's own settings apply but for sources and preferences: a proxy
+    /// stays in use.
+    fn apt(&self, program: &str) -> Command {
+        let state = |file: &str| self.state.join(file).display().to_string();
+        let options = [
+            ("Dir::State", state("")),
+            ("Dir::State::status", state("status")),
+            ("Dir::State::lists", state("lists")),
+            ("Dir::Cache", state("")),
+            ("Dir::Etc::sourcelist", state("sources.list")),
+            ("Dir::Etc::sourceparts", "-".to_owned()),
+            ("Dir::Etc::preferences", "-".to_owned()),
+            ("Dir::Etc::preferencesparts", "-".to_owned()),
+            ("Acquire::Languages", "none".to_owned()),
+            // A mirror may be a dated copy, whose lists say they are out of date.
+            ("Acquire::Check-Valid-Until", "false".to_owned()),
+            ("Acquire::Retries", "3".to_owned()),
+            // The cache folder need not be readable by apt's own user.
+            ("APT::Sandbox::User", "root".to_owned()),
+        ];
+        let mut command = Command::new(program);
+        command
+            .env("LC_ALL", "C")
+            .args(options.iter().flat_map(|(key, value)| ["-o".to_owned(), format!("{key}={value}")]));
+        command
+    }
+}
+
+/// The versions in what `apt-cache madison` prints: `name | version | source`, newest first.
+fn madison(listing: &str, name: &str) -> Vec<String> {
+    let mut versions: Vec<String> = Vec::new();
+    for line in listing.lines() {
+        let mut fields = line.split('|').map(str::trim);
+        if let (Some(found), Some(version)) = (fields.next(), fields.next())
+            && found == name
+            && !versions.iter().any(|known| known == version)
+        {
+            versions.push(version.to_owned());
+        }
+    }
+    versions
+}
+
+/// How far a download is, from a line apt writes to its status fd: `dlstatus:NUMBER:PERCENT:TEXT`.
+fn percent(line: &str) -> Option<u64> {
+    let percent = line.strip_prefix("dlstatus:")?.split(':').nth(1)?;
+    percent.parse::<f64>().ok().map(|percent| percent as u64)
+}
+
+/// The one file in a folder.
+fn only_file(folder: &Path) -> io::Result<PathBuf> {
+    let mut files = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    match (files.pop(), files.is_empty()) {
+        (Some(file), true) => Ok(file.path()),
+        _ => Err(io::Error::other("apt did not leave exactly one file in it")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_once_each_and_for_this_package_only() {
+        let listing = " linux-source-6.12 | 6.12.107-1 | http://m.example/debian trixie/main amd64 Packages\n \
+                       linux-source-6.12 | 6.12.94-1 | http://m.example/debian trixie/main amd64 Packages\n \
+                       linux-source-6.12 | 6.12.107-1 | http://m.example/debian trixie/main Sources\n \
+                       linux-source-6.12-x | 9 | x\n";
+        assert_eq!(madison(listing, "linux-source-6.12"), ["6.12.107-1", "6.12.94-1"]);
+        assert!(madison("", "x").is_empty());
+    }
+
+    #[test]
+    fn a_status_line_tells_how_far_it_is() {
+        assert_eq!(percent("dlstatus:1:33.3333:Retrieving file 1 of 1"), Some(33));
+        assert_eq!(percent("Get:1 http://m.example trixie InRelease"), None);
+    }
+
+    #[test]
+    fn a_missing_version_lists_those_there_are() {
+        let error = ArchiveError::NoSuchVersion {
+            package: Package { name: "p".into(), version: "1".into() },
+            suite: "trixie".into(),
+            mirror: Mirror::trimmed("http://m.example/debian/"),
+            available: vec!["3".into(), "2".into()],
+        };
+        assert_eq!(error.to_string(), "http://m.example/debian has no p=1 in trixie; it has 3, 2");
+    }
+
+    #[test]
+    fn a_folder_with_more_than_one_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(only_file(folder.path()).is_err());
+        fs::write(folder.path().join("a.deb"), "").unwrap();
+        assert_eq!(only_file(folder.path()).unwrap(), folder.path().join("a.deb"));
+        fs::write(folder.path().join("b.deb"), "").unwrap();
+        assert!(only_file(folder.path()).is_err());
+    }
+}
