@@ -3,11 +3,14 @@
 //! A [`scenario`] file is parsed, checked and expanded into a [`plan`] for one kernel; the guest program answers with
 //! [`outcome`] records; [`verdict`] judges each of them and [`snapshot`] renders the text that people review.
 
+pub mod check;
 pub mod delegation;
 pub mod errno;
+pub mod expand;
 pub mod name;
 pub mod outcome;
 pub mod plan;
+pub mod recipe;
 pub mod scenario;
 pub mod verdict;
 pub mod vocabulary;

@@ -4,6 +4,7 @@
 //! and [`crate::expand`] makes of it what one kernel is asked to do.
 
 pub mod attempt;
+pub mod capability;
 pub mod choice;
 pub mod kernels;
 pub(crate) mod node;
@@ -15,7 +16,7 @@ pub(crate) mod suggest;
 
 use std::sync::Arc;
 
-pub use kernels::{KernelRange, Release};
+pub use kernels::{KernelRange, Release, ReleaseError};
 pub use report::{Problem, Report};
 pub use spec::{Isolation, Spec};
 
@@ -32,6 +33,8 @@ pub struct ScenarioFile {
     pub(crate) label: String,
     pub(crate) text: Arc<str>,
     pub(crate) root: Node,
+    spec: Spec,
+    /// The document without its matrix: placeholders are filled in here.
     pub(crate) template: serde_json::Value,
 }
 
@@ -39,6 +42,11 @@ impl ScenarioFile {
     /// The name of the scenario.
     pub fn name(&self) -> &ScenarioName {
         &self.name
+    }
+
+    /// What is written in it.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
     }
 
     pub(crate) fn report(&self, problems: Vec<Problem>) -> Report {
@@ -80,10 +88,13 @@ pub fn parse(label: &str, name: ScenarioName, text: &str) -> Result<ScenarioFile
     if !problems.is_empty() {
         return Err(report(problems));
     }
-    let template = root.to_json();
-    serde_json::from_value::<Spec>(template.clone())
+    let mut template = root.to_json();
+    let spec = serde_json::from_value::<Spec>(template.clone())
         .map_err(|error| report(vec![Problem::new(root.span.clone(), error.to_string())]))?;
-    Ok(ScenarioFile { name, label: label.to_owned(), text: text.clone(), root, template })
+    if let Some(document) = template.as_object_mut() {
+        document.remove("matrix");
+    }
+    Ok(ScenarioFile { name, label: label.to_owned(), text: text.clone(), root, spec, template })
 }
 
 /// The text is left out of such a report: nobody wants to see it.

@@ -23,7 +23,9 @@ fn generate() -> Value {
 /// An optional key may be absent, but TOML has no null to write in its place.
 fn drop_null(schema: &mut Schema) {
     let Some(members) = schema.as_object_mut() else { return };
-    members.remove("format");
+    if let Some(Value::String(format)) = members.remove("format") {
+        bound_by_format(members, &format);
+    }
     if members.get("default").is_some_and(Value::is_null) {
         members.remove("default");
     }
@@ -42,6 +44,17 @@ fn drop_null(schema: &mut Schema) {
             members.extend(only);
         }
     }
+}
+
+/// A number must fit its type; the format alone would tell that to nobody.
+fn bound_by_format(members: &mut serde_json::Map<String, Value>, format: &str) {
+    let (least, most) = match format {
+        "uint32" => (0, i64::from(u32::MAX)),
+        "int32" => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        _ => return,
+    };
+    members.entry("minimum").or_insert_with(|| least.into());
+    members.entry("maximum").or_insert_with(|| most.into());
 }
 
 /// Documentation is wrapped in the source; readers of the schema wrap it themselves.

@@ -1,0 +1,84 @@
+//! What a scenario means: names, references, and combinations that cannot be.
+
+mod sysctl;
+
+use std::collections::BTreeMap;
+
+use crate::{
+    expand::{self, lexicon::Lexicon, matrix, sink::Sink},
+    name::ScenarioName,
+    scenario::{Isolation, KernelRange, Report, ScenarioFile, Spec, node::Place},
+    vocabulary::KnownNames,
+};
+
+/// A scenario that makes sense on every kernel that knows its names.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    pub(crate) file: ScenarioFile,
+    pub(crate) spec: Spec,
+    pub(crate) kernels: Option<KernelRange>,
+    pub(crate) sysctls: BTreeMap<String, String>,
+    pub(crate) known: KnownNames,
+}
+
+impl Checked {
+    /// The name of the scenario.
+    pub fn name(&self) -> &ScenarioName {
+        &self.file.name
+    }
+
+    /// What it proves.
+    pub fn summary(&self) -> &str {
+        &self.spec.summary
+    }
+
+    /// The kernels it is meant for; all if `None`.
+    pub fn kernels(&self) -> Option<&KernelRange> {
+        self.kernels.as_ref()
+    }
+
+    /// Which other scenarios may run in the same boot.
+    pub fn isolation(&self) -> Isolation {
+        self.spec.isolation
+    }
+
+    pub(crate) fn template(&self) -> &serde_json::Value {
+        &self.file.template
+    }
+}
+
+/// Looks at what a scenario means, by the names any known kernel knows.
+///
+/// # Errors
+/// Everything about it that cannot be meant.
+pub fn check(file: &ScenarioFile, known: &KnownNames) -> Result<Checked, Report> {
+    let mut sink = Sink::new(file);
+    let spec = file.spec();
+    check_summary(&spec.summary, &mut sink);
+    let kernels = kernels(spec.kernels.as_deref(), &mut sink);
+    let sysctls = sysctl::settings(spec, &mut sink);
+    sink.extend(matrix::placeholder_problems(&file.root, &spec.matrix));
+    if sink.count() == 0 || spec.matrix.is_empty() {
+        expand::cases(&file.template, spec, Lexicon { known, target: None }, &mut sink);
+    }
+    match sink.count() {
+        0 => Ok(Checked { file: file.clone(), spec: spec.clone(), kernels, sysctls, known: known.clone() }),
+        _ => Err(file.report(sink.into_problems())),
+    }
+}
+
+fn check_summary(summary: &str, sink: &mut Sink<'_>) {
+    let one_line = !summary.trim().is_empty() && !summary.contains('\n') && summary.chars().count() <= 200;
+    if !one_line {
+        sink.problem(&Place::default().key("summary"), "a summary is one line of 1 to 200 characters");
+    }
+}
+
+fn kernels(text: Option<&str>, sink: &mut Sink<'_>) -> Option<KernelRange> {
+    let range = text?.parse();
+    range
+        .map_err(|error: crate::scenario::ReleaseError| {
+            sink.advise(&Place::default().key("kernels"), error.to_string(), "such as `\">=6.9, <7.0\"`")
+        })
+        .ok()
+}

@@ -1,0 +1,65 @@
+//! The kernel settings of a scenario.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    expand::sink::Sink,
+    scenario::{Isolation, Spec, choice::Setting, node::Place},
+};
+
+/// Settings a scenario may change begin with one of these.
+const ALLOWED: [&str; 5] = ["kernel", "net", "user", "vm", "fs"];
+
+/// A setting that stays until the next boot once it is 1 (`Documentation/admin-guide/sysctl/kernel.rst`).
+const ONE_WAY: (&str, &str) = ("kernel.unprivileged_bpf_disabled", "1");
+
+/// All settings by dotted name.
+pub(super) fn settings(spec: &Spec, sink: &mut Sink<'_>) -> BTreeMap<String, String> {
+    let mut flat = BTreeMap::new();
+    let place = Place::default().key("vm").key("sysctl");
+    for (key, setting) in &spec.vm.sysctl {
+        flatten(key, setting, &place.key(key), &mut flat, sink);
+    }
+    let one_way = flat.get(ONE_WAY.0).is_some_and(|value| value.trim() == ONE_WAY.1);
+    if one_way && spec.isolation == Isolation::Shared {
+        let message = format!("`{}` stays {} until the next boot", ONE_WAY.0, ONE_WAY.1);
+        sink.advise(&place, message, "add `isolation = \"vm\"`");
+    }
+    flat
+}
+
+fn flatten(name: &str, setting: &Setting, place: &Place, flat: &mut BTreeMap<String, String>, sink: &mut Sink<'_>) {
+    match setting {
+        Setting::Group(members) => {
+            for (key, member) in members {
+                flatten(&format!("{name}.{key}"), member, &place.key(key), flat, sink);
+            }
+        }
+        Setting::Value(value) => {
+            check_name(name, place, sink);
+            check_value(value, place, sink);
+            if flat.insert(name.to_owned(), value.clone()).is_some() {
+                sink.problem(place, format!("`{name}` is set twice"));
+            }
+        }
+    }
+}
+
+fn check_name(name: &str, place: &Place, sink: &mut Sink<'_>) {
+    let parts: Vec<&str> = name.split('.').collect();
+    let plain =
+        |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    if parts.len() < 2 || !parts.iter().all(|part| plain(part)) {
+        let message = format!("`{}` is no kernel setting", name.escape_debug());
+        sink.advise(place, message, "write its dotted name, such as `kernel.unprivileged_bpf_disabled`");
+    } else if !ALLOWED.contains(&parts[0]) {
+        let allowed = ALLOWED.map(|prefix| format!("`{prefix}.`")).join(", ");
+        sink.advise(place, format!("a scenario may not change `{name}`"), format!("only settings below {allowed}"));
+    }
+}
+
+fn check_value(value: &str, place: &Place, sink: &mut Sink<'_>) {
+    if value.is_empty() || value.len() > 100 || value.chars().any(char::is_control) {
+        sink.problem(place, "a setting is one line of 1 to 100 bytes");
+    }
+}

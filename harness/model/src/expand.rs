@@ -1,0 +1,197 @@
+//! What one kernel is asked to do for a scenario: every name a number, every combination of the matrix a case.
+
+mod attempts;
+mod calls;
+mod delegation;
+pub(crate) mod lexicon;
+mod links;
+pub(crate) mod matrix;
+mod objects;
+mod roster;
+pub(crate) mod sink;
+mod values;
+mod words;
+
+use std::collections::BTreeMap;
+
+use crate::{
+    check::Checked,
+    name::KernelName,
+    plan,
+    scenario::{Isolation, Release, Report, Spec, node::Place},
+    verdict::Expect,
+    vocabulary::Vocabulary,
+};
+use attempts::Desk;
+use lexicon::{Lexicon, Target};
+use matrix::Combination;
+use objects::Objects;
+use roster::Roster;
+use sink::Sink;
+
+/// A scenario makes at most this many attempts, all combinations of its matrix together.
+pub const MOST_ATTEMPTS: usize = 10_000;
+
+/// All combinations together may hold this many bytes of text: a long file with a large matrix would be slow to read.
+const MOST_FILLED_BYTES: usize = 64 * 1024 * 1024;
+
+/// What a scenario comes to on one kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expansion {
+    /// The scenario is not meant for this kernel.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
+    /// It is to be run.
+    Run(Expanded),
+}
+
+/// A scenario for one kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expanded {
+    /// What it proves.
+    pub summary: String,
+    /// Which other scenarios may run in the same boot.
+    pub isolation: Isolation,
+    /// One for each case of the plan, in the same order.
+    pub cases: Vec<ExpandedCase>,
+    /// What the guest is asked.
+    pub plan: plan::Scenario,
+}
+
+/// One combination of a scenario's matrix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpandedCase {
+    /// What tells it from others, such as `type=hash`; empty without a matrix.
+    pub label: String,
+    /// One for each attempt of the plan, in the same order.
+    pub attempts: Vec<ExpandedAttempt>,
+}
+
+/// What is said about an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpandedAttempt {
+    /// In a few words, for tables and snapshots: `by intruder: prog_load xdp attach=xdp, token t`.
+    pub text: String,
+    /// Its operation, such as `map_create`.
+    pub op: &'static str,
+    /// Who makes it: the name of a container, or `host`.
+    pub container: String,
+    /// What it must give.
+    pub expect: Option<Expect>,
+    /// Why this kernel cannot know it, if so.
+    pub missing: Option<String>,
+}
+
+/// Works out what a scenario asks of one kernel.
+///
+/// # Errors
+/// What is wrong with it on this kernel: a delegated name the kernel does not know, or too many attempts.
+pub fn expand(
+    checked: &Checked,
+    kernel: &KernelName,
+    release: &Release,
+    vocabulary: &Vocabulary,
+) -> Result<Expansion, Report> {
+    if let Some(range) = checked.kernels.as_ref().filter(|range| !range.contains(*release)) {
+        let reason = format!("kernel {kernel} is {release}, and the scenario is for {range}");
+        return Ok(Expansion::Skipped { reason });
+    }
+    let target = Target { name: kernel, release: *release, vocabulary };
+    let lexicon = Lexicon { known: &checked.known, target: Some(target) };
+    let mut sink = Sink::new(&checked.file);
+    let cases = cases(checked.template(), &checked.spec, lexicon, &mut sink);
+    match sink.count() {
+        0 => Ok(Expansion::Run(assemble(checked, cases))),
+        _ => Err(checked.file.report(sink.into_problems())),
+    }
+}
+
+fn assemble(checked: &Checked, cases: Vec<(ExpandedCase, plan::Case)>) -> Expanded {
+    let (described, planned) = cases.into_iter().unzip();
+    Expanded {
+        summary: checked.spec.summary.clone(),
+        isolation: checked.spec.isolation,
+        cases: described,
+        plan: plan::Scenario {
+            name: checked.file.name.clone(),
+            deadline_ms: checked.spec.deadline * 1000,
+            sysctls: checked.sysctls.clone(),
+            cases: planned,
+        },
+    }
+}
+
+/// Every case, as far as nothing is wrong with it; stops where the problems would not be told any more.
+pub(crate) fn cases(
+    template: &serde_json::Value,
+    spec: &Spec,
+    lexicon: Lexicon<'_>,
+    sink: &mut Sink<'_>,
+) -> Vec<(ExpandedCase, plan::Case)> {
+    let axes = matrix::axes(&spec.matrix, &lexicon);
+    if !is_bounded(&axes, spec, template, sink) {
+        return Vec::new();
+    }
+    let mut cases = Vec::new();
+    for combination in matrix::combinations(&axes) {
+        match serde_json::from_value(combination.fill(template)) {
+            Ok(filled) => cases.push(case(&combination, &filled, lexicon, sink)),
+            Err(error) => sink.problem(&Place::default(), error.to_string()),
+        }
+        if sink.count() > crate::scenario::report::MOST_PROBLEMS {
+            break;
+        }
+    }
+    cases
+}
+
+fn is_bounded(
+    axes: &BTreeMap<String, Vec<String>>,
+    spec: &Spec,
+    template: &serde_json::Value,
+    sink: &mut Sink<'_>,
+) -> bool {
+    let times = |factor: usize| matrix::count(axes).and_then(|cases| cases.checked_mul(factor));
+    let (place, what) = match axes.is_empty() {
+        true => (Place::default().key("attempt"), "this scenario"),
+        false => (Place::default().key("matrix"), "this matrix"),
+    };
+    if times(spec.attempt.len()).is_none_or(|attempts| attempts > MOST_ATTEMPTS) {
+        let count = times(spec.attempt.len()).map_or_else(|| "countless".to_owned(), |attempts| attempts.to_string());
+        let message = format!("{what} makes {count} attempts; {MOST_ATTEMPTS} are allowed");
+        sink.advise(&place, message, "split it into several scenarios");
+        return false;
+    }
+    if times(template.to_string().len()).is_none_or(|bytes| bytes > MOST_FILLED_BYTES) {
+        sink.advise(&place, format!("{what} repeats a long file too often"), "split it into several scenarios");
+        return false;
+    }
+    true
+}
+
+fn case(
+    combination: &Combination,
+    spec: &Spec,
+    lexicon: Lexicon<'_>,
+    sink: &mut Sink<'_>,
+) -> (ExpandedCase, plan::Case) {
+    let mut roster = Roster::of(spec, &lexicon, sink);
+    let mut desk = Desk { lexicon, roster: &mut roster, objects: Objects::default(), sink };
+    let root = Place::default().key("attempt");
+    let made = spec.attempt.iter().enumerate().filter_map(|(index, attempt)| desk.attempt(attempt, root.index(index)));
+    let (described, planned): (Vec<_>, Vec<_>) = made.unzip();
+    let containers = roster.into_plan();
+    refuse_tokens_before_their_time(&containers, &lexicon, sink);
+    (ExpandedCase { label: combination.label(), attempts: described }, plan::Case { containers, attempts: planned })
+}
+
+/// A container that cannot make its token cannot be set up.
+fn refuse_tokens_before_their_time(containers: &[plan::Container], lexicon: &Lexicon<'_>, sink: &mut Sink<'_>) {
+    let Some(lacks) = lexicon.lacks_cmd("token_create") else { return };
+    if let Some(container) = containers.iter().find(|container| container.token) {
+        let message = format!("`{}` would make a token, but {lacks}", container.name);
+        sink.advise(&Place::default(), message, "add `kernels = \">=6.9\"`, the first release with tokens");
+    }
+}

@@ -1,0 +1,132 @@
+//! The attempts of a case: who makes them, with which token, and what they leave for later ones.
+
+use super::{
+    ExpandedAttempt, calls,
+    lexicon::Lexicon,
+    objects::{Object, Objects},
+    roster::{DEFAULT, HOST, Roster},
+    sink::Sink,
+    words::{self, Words},
+};
+use crate::{
+    plan::{self, Actor, Call, Token},
+    scenario::{
+        attempt::{Attempt, Common},
+        choice::TokenChoice,
+        node::Place,
+    },
+};
+
+/// What an operation comes to on one kernel.
+pub(crate) struct Made {
+    pub(crate) words: Words,
+    pub(crate) call: Call,
+    /// Why the kernel cannot know it.
+    pub(crate) missing: Option<String>,
+    /// What it gives if it succeeds.
+    pub(crate) gives: Option<Object>,
+}
+
+/// What is at hand while the attempts of a case are worked out one by one.
+pub(crate) struct Desk<'d, 'f> {
+    pub(crate) lexicon: Lexicon<'d>,
+    pub(crate) roster: &'d mut Roster,
+    pub(crate) objects: Objects,
+    pub(crate) sink: &'d mut Sink<'f>,
+}
+
+/// Where an attempt stands and who makes it.
+pub(crate) struct Setting {
+    pub(crate) place: Place,
+    pub(crate) actor: Actor,
+    pub(crate) token: Token,
+}
+
+impl Desk<'_, '_> {
+    /// Works one attempt out; `None` if something about it is wrong.
+    pub(crate) fn attempt(&mut self, attempt: &Attempt, place: Place) -> Option<(ExpandedAttempt, plan::Attempt)> {
+        let common = attempt.common();
+        let setting = self.setting(attempt.op(), &common, place.clone());
+        let made = setting.as_ref().and_then(|setting| calls::make(self, attempt, setting));
+        if let Some(name) = common.save {
+            let object = made.as_ref().and_then(|made| made.gives.clone());
+            self.objects.save(name, object, common.expect, &place.key("save"), self.sink);
+        }
+        let (setting, made) = (setting?, made?);
+        let delegates = self.roster.delegates(&setting.actor);
+        let expanded = ExpandedAttempt {
+            text: made.words.finish(&setting.actor, &setting.token, delegates, common.takes_token),
+            op: attempt.op(),
+            container: words::actor(&setting.actor).to_owned(),
+            expect: common.expect,
+            missing: made.missing,
+        };
+        let save = common.save.map(str::to_owned);
+        Some((expanded, plan::Attempt { actor: setting.actor, token: setting.token, call: made.call, save }))
+    }
+
+    fn setting(&mut self, op: &str, common: &Common<'_>, place: Place) -> Option<Setting> {
+        let actor = self.roster.actor(common.by, &place.key("by"), self.sink)?;
+        let token = self.token(op, common, &actor, &place.key("token"))?;
+        Some(Setting { place, actor, token })
+    }
+
+    fn token(&mut self, op: &str, common: &Common<'_>, actor: &Actor, place: &Place) -> Option<Token> {
+        if !common.takes_token {
+            return Some(Token::None);
+        }
+        let token = match common.token {
+            None => self.usual_token(actor),
+            Some(TokenChoice::None) => Token::None,
+            Some(TokenChoice::Own) => self.own_token(actor, place)?,
+            Some(TokenChoice::Saved(name)) => self.saved_token(name, place)?,
+        };
+        if op == "token_info" && token == Token::None {
+            self.sink.advise(place, "`token_info` asks about a token, and this actor has none", NO_TOKEN);
+            return None;
+        }
+        if let (Token::Own, Actor::Container(name)) = (&token, actor) {
+            self.roster.needs_token(name);
+        }
+        Some(token)
+    }
+
+    fn usual_token(&self, actor: &Actor) -> Token {
+        if self.roster.delegates(actor) { Token::Own } else { Token::None }
+    }
+
+    fn own_token(&mut self, actor: &Actor, place: &Place) -> Option<Token> {
+        if self.roster.delegates(actor) {
+            return Some(Token::Own);
+        }
+        let who = words::actor(actor);
+        let message = match actor {
+            Actor::Host => format!("`{HOST}` makes no token"),
+            Actor::Container(_) => format!("`{who}` makes no token, because nothing is delegated to it"),
+        };
+        self.sink.advise(place, message, NO_TOKEN);
+        None
+    }
+
+    fn saved_token(&mut self, name: &str, place: &Place) -> Option<Token> {
+        let is_token = |object: &Object| matches!(object, Object::Token).then_some(());
+        self.objects.find(name, "a token", is_token, place, self.sink)?;
+        if self.objects.is_refused(name) {
+            let message = format!("there will be no token `{name}`: the attempt that makes it is expected to fail");
+            self.sink.problem(place, message);
+            return None;
+        }
+        Some(Token::Saved(name.to_owned()))
+    }
+}
+
+const NO_TOKEN: &str =
+    "delegate something to the container, or name a token that an earlier `token_create` saved: `token = \"NAME\"`";
+
+/// The actor's name with an article's worth of context, for messages.
+pub(crate) fn describe(actor: &Actor) -> String {
+    match words::actor(actor) {
+        DEFAULT => "the container".to_owned(),
+        name => format!("`{name}`"),
+    }
+}

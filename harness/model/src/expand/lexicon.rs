@@ -1,0 +1,82 @@
+//! Names looked up for one kernel, or for all known ones.
+
+use crate::{
+    name::KernelName,
+    scenario::Release,
+    vocabulary::{Kind, KnownNames, NameTable, UnknownName, Vocabulary},
+};
+
+/// The kernel an expansion is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    pub(crate) name: &'a KernelName,
+    pub(crate) release: Release,
+    pub(crate) vocabulary: &'a Vocabulary,
+}
+
+/// The names a scenario may use. Without a target kernel it holds what any known kernel knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lexicon<'a> {
+    pub(crate) known: &'a KnownNames,
+    pub(crate) target: Option<Target<'a>>,
+}
+
+/// A name that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) number: u32,
+    /// As the kernel shows it.
+    pub(crate) name: String,
+    /// Why the target kernel cannot know it, if only other kernels do.
+    pub(crate) missing: Option<String>,
+}
+
+impl<'a> Lexicon<'a> {
+    /// All names of a kind: the target's, or those of all known kernels.
+    pub(crate) fn table(&self, kind: Kind) -> &'a NameTable {
+        match self.target {
+            Some(target) => target.vocabulary.table(kind),
+            None => self.known.table(kind),
+        }
+    }
+
+    /// Looks a name up, first in the target's vocabulary.
+    pub(crate) fn find(&self, kind: Kind, text: &str) -> Result<Found, UnknownName> {
+        let table = self.table(kind);
+        if let Some(number) = table.number(text) {
+            return Ok(found(table, number, text, None));
+        }
+        let number = self.known.lookup(kind, text)?;
+        let known = self.known.table(kind);
+        let missing = self.target.map(|target| {
+            let name = known.name(number).unwrap_or(text);
+            format!("{} has no {kind} `{name}`", target.name)
+        });
+        Ok(found(known, number, text, missing))
+    }
+
+    /// Why the target kernel cannot take what this member of `union bpf_attr` carries, if it lacks it.
+    pub(crate) fn lacks_attr(&self, member: &str) -> Option<String> {
+        let target = self.target?;
+        let lacks = !target.vocabulary.has_attr_member(member);
+        lacks.then(|| format!("{} has no `{member}` in union bpf_attr", target.name))
+    }
+
+    /// Why the target kernel cannot fill this structure, if it lacks it.
+    pub(crate) fn lacks_struct(&self, name: &str) -> Option<String> {
+        let target = self.target?;
+        let lacks = !target.vocabulary.has_info_struct(name);
+        lacks.then(|| format!("{} has no struct {name}", target.name))
+    }
+
+    /// Why the target kernel cannot carry out this command, if it lacks it.
+    pub(crate) fn lacks_cmd(&self, name: &str) -> Option<String> {
+        let target = self.target?;
+        let lacks = target.vocabulary.table(Kind::Cmd).number(name).is_none();
+        lacks.then(|| format!("{} has no bpf command `{name}`", target.name))
+    }
+}
+
+fn found(table: &NameTable, number: u32, text: &str, missing: Option<String>) -> Found {
+    Found { number, name: table.name(number).unwrap_or(text).to_owned(), missing }
+}

@@ -1,0 +1,206 @@
+//! The containers of a case.
+
+use std::collections::BTreeMap;
+
+use super::{delegation, lexicon::Lexicon, sink::Sink};
+use crate::{
+    delegation::MountOption,
+    name::ContainerName,
+    plan::{self, Actor, Namespace},
+    scenario::{
+        Spec, capability,
+        choice::Capabilities,
+        node::Place,
+        spec::ContainerSpec,
+        suggest::{did_you_mean, one_of},
+    },
+};
+
+/// The container that is meant when none is named.
+pub(crate) const DEFAULT: &str = "container";
+/// Full root outside of all containers.
+pub(crate) const HOST: &str = "host";
+
+#[derive(Debug)]
+struct Member {
+    spec: ContainerSpec,
+    caps: Vec<u32>,
+    options: Vec<MountOption>,
+    /// Whether it is written in the file or mentioned by an attempt.
+    used: bool,
+    /// Whether an attempt hands over the token it made while it was set up.
+    token: bool,
+}
+
+/// All containers by name.
+#[derive(Debug)]
+pub(crate) struct Roster(BTreeMap<ContainerName, Member>);
+
+impl Roster {
+    /// The containers a scenario describes.
+    pub(crate) fn of(spec: &Spec, lexicon: &Lexicon<'_>, sink: &mut Sink<'_>) -> Self {
+        let root = Place::default();
+        let options = delegation::options(&spec.delegate, &root.key("delegate"), lexicon, sink);
+        let used = spec.container.is_some() || !options.is_empty();
+        let default = spec.container.clone().unwrap_or_default();
+        let mut members = BTreeMap::new();
+        if let Ok(name) = DEFAULT.parse() {
+            members.insert(name, member(default, options, used, &root.key(DEFAULT), sink));
+        }
+        for (name, container) in &spec.containers {
+            let place = root.key("containers").key(name);
+            let Some(parsed) = container_name(name, &place, sink) else { continue };
+            let options = delegation::options(&container.delegate, &place.key("delegate"), lexicon, sink);
+            members.insert(parsed, member(container.container(), options, true, &place, sink));
+        }
+        let mut roster = Self(members);
+        roster.check_parents(sink);
+        roster
+    }
+
+    /// The actor of this name; marks its container as used.
+    pub(crate) fn actor(&mut self, name: Option<&str>, place: &Place, sink: &mut Sink<'_>) -> Option<Actor> {
+        let name = name.unwrap_or(DEFAULT);
+        if name == HOST {
+            return Some(Actor::Host);
+        }
+        let key = self.0.keys().find(|key| key.as_str() == name).cloned();
+        match &key {
+            Some(key) => self.mark(key, |member| member.used = true),
+            None => {
+                let names = || self.0.keys().map(ContainerName::as_str).chain([HOST]);
+                let advice = did_you_mean(name, names()).unwrap_or_else(|| one_of(names()));
+                sink.advise(place, format!("there is no container `{}`", name.escape_debug()), advice);
+            }
+        }
+        key.map(Actor::Container)
+    }
+
+    /// Whether anything is delegated to this actor's bpffs.
+    pub(crate) fn delegates(&self, actor: &Actor) -> bool {
+        self.member(actor).is_some_and(|member| !member.options.is_empty())
+    }
+
+    /// Has this container make a token while it is set up.
+    pub(crate) fn needs_token(&mut self, name: &ContainerName) {
+        self.mark(name, |member| member.token = true);
+    }
+
+    /// Whether the actor has a network namespace of its own, or one of a container it is in.
+    pub(crate) fn has_own_network(&self, actor: &Actor) -> bool {
+        let Actor::Container(name) = actor else { return false };
+        self.lineage(name).any(|member| member.spec.namespaces.contains(&Namespace::Net))
+    }
+
+    /// The containers that are used, parents before their children.
+    pub(crate) fn into_plan(mut self) -> Vec<plan::Container> {
+        let used: Vec<ContainerName> = self.0.iter().filter(|(_, m)| m.used).map(|(name, _)| name.clone()).collect();
+        let parents: Vec<ContainerName> = used.iter().flat_map(|name| self.ancestors(name)).collect();
+        parents.iter().for_each(|name| self.mark(name, |member| member.used = true));
+        let mut depths: Vec<(usize, &ContainerName)> =
+            self.0.iter().filter(|(_, m)| m.used).map(|(name, _)| (self.ancestors(name).len(), name)).collect();
+        depths.sort();
+        depths.into_iter().filter_map(|(_, name)| Some(planned(name, self.0.get(name)?))).collect()
+    }
+
+    fn member(&self, actor: &Actor) -> Option<&Member> {
+        match actor {
+            Actor::Host => None,
+            Actor::Container(name) => self.0.get(name),
+        }
+    }
+
+    fn mark(&mut self, name: &ContainerName, change: impl FnOnce(&mut Member)) {
+        if let Some(member) = self.0.get_mut(name) {
+            change(member);
+        }
+    }
+
+    fn parent_of(&self, name: &ContainerName) -> Option<&ContainerName> {
+        let parent = self.0.get(name)?.spec.parent.as_deref()?;
+        self.0.keys().find(|key| key.as_str() == parent)
+    }
+
+    /// Parent, its parent, and so on; a circle is followed once.
+    fn ancestors(&self, name: &ContainerName) -> Vec<ContainerName> {
+        let chain = std::iter::successors(self.parent_of(name), |name| self.parent_of(name));
+        chain.take(self.0.len()).cloned().collect()
+    }
+
+    fn lineage(&self, name: &ContainerName) -> impl Iterator<Item = &Member> {
+        let names = std::iter::once(name.clone()).chain(self.ancestors(name));
+        names.filter_map(|name| self.0.get(&name))
+    }
+
+    fn check_parents(&mut self, sink: &mut Sink<'_>) {
+        for (name, member) in &self.0 {
+            let Some(parent) = &member.spec.parent else { continue };
+            let place = place_of(name).key("parent");
+            if self.parent_of(name).is_none() {
+                let others = || self.0.keys().filter(|other| *other != name).map(ContainerName::as_str);
+                let advice = did_you_mean(parent, others()).unwrap_or_else(|| one_of(others()));
+                sink.advise(&place, format!("there is no container `{}`", parent.escape_debug()), advice);
+            } else if self.ancestors(name).contains(name) {
+                sink.problem(&place, format!("`{name}` would be inside itself"));
+            }
+        }
+    }
+}
+
+/// Where a container is described.
+fn place_of(name: &ContainerName) -> Place {
+    match name.as_str() {
+        DEFAULT => Place::default().key(DEFAULT),
+        named => Place::default().key("containers").key(named),
+    }
+}
+
+fn container_name(text: &str, place: &Place, sink: &mut Sink<'_>) -> Option<ContainerName> {
+    match (text, text.parse()) {
+        (DEFAULT, _) => sink.advise(place, format!("`{DEFAULT}` is described elsewhere"), "write `[container]`"),
+        (HOST, _) => sink.problem(place, format!("`{HOST}` is full root outside of all containers")),
+        (_, Ok(name)) => return Some(name),
+        (_, Err(error)) => sink.problem(place, error.to_string()),
+    }
+    None
+}
+
+fn member(spec: ContainerSpec, options: Vec<MountOption>, used: bool, place: &Place, sink: &mut Sink<'_>) -> Member {
+    for (index, namespace) in spec.namespaces.iter().enumerate() {
+        if spec.namespaces[..index].contains(namespace) {
+            sink.problem(&place.key("namespaces").index(index), "this namespace is listed twice");
+        }
+    }
+    Member { caps: capabilities(&spec.caps, &place.key("caps"), sink), spec, options, used, token: false }
+}
+
+fn capabilities(caps: &Capabilities, place: &Place, sink: &mut Sink<'_>) -> Vec<u32> {
+    let Capabilities::Listed(names) = caps else { return capability::all() };
+    let mut numbers = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        let place = place.index(index);
+        match capability::number(name) {
+            Some(number) if numbers.contains(&number) => sink.problem(&place, format!("`{name}` is listed twice")),
+            Some(number) => numbers.push(number),
+            None => {
+                let advice = capability::advice(name).unwrap_or_else(|| "see capabilities(7)".to_owned());
+                sink.advise(&place, format!("`{}` is no capability", name.escape_debug()), advice);
+            }
+        }
+    }
+    numbers.sort_unstable();
+    numbers
+}
+
+fn planned(name: &ContainerName, member: &Member) -> plan::Container {
+    plan::Container {
+        name: name.clone(),
+        parent: member.spec.parent.as_deref().and_then(|parent| parent.parse().ok()),
+        uid: member.spec.uid,
+        gid: member.spec.uid,
+        namespaces: member.spec.namespaces.clone(),
+        caps: member.caps.clone(),
+        options: member.options.clone(),
+        token: member.token,
+    }
+}

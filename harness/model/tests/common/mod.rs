@@ -1,0 +1,55 @@
+//! Kernels known by their committed vocabularies.
+#![allow(dead_code, unreachable_pub, reason = "each test program uses some of it")]
+
+use harness_model::{
+    check::check,
+    expand::{self, Expanded, Expansion},
+    scenario::{self, Report},
+    vocabulary::{KnownNames, Vocabulary},
+};
+
+const FILES: [(&str, &str); 2] = [
+    ("6.12", include_str!("../../../../kernels/vocabulary/6.12.json")),
+    ("7.3", include_str!("../../../../kernels/vocabulary/7.3.json")),
+];
+
+pub fn known() -> KnownNames {
+    KnownNames::from_json(FILES).unwrap()
+}
+
+pub struct Kernel {
+    name: &'static str,
+    vocabulary: Vocabulary,
+}
+
+pub fn kernel(name: &str) -> Kernel {
+    let (name, text) = FILES.into_iter().find(|(known, _)| *known == name).unwrap();
+    Kernel { name, vocabulary: serde_json::from_str(text).unwrap() }
+}
+
+impl Kernel {
+    pub fn expand(&self, text: &str) -> Result<Expansion, Report> {
+        self.expand_file("x.toml", "x", text)
+    }
+
+    pub fn expand_file(&self, label: &str, name: &str, text: &str) -> Result<Expansion, Report> {
+        let file = scenario::parse(label, name.parse().unwrap(), text)?;
+        let checked = check(&file, &known())?;
+        expand::expand(&checked, &self.name.parse().unwrap(), &self.name.parse().unwrap(), &self.vocabulary)
+    }
+}
+
+pub fn expanded(text: &str, on: &str) -> Expanded {
+    match kernel(on).expand(text) {
+        Ok(Expansion::Run(expanded)) => expanded,
+        Ok(Expansion::Skipped { reason }) => panic!("skipped: {reason}"),
+        Err(report) => panic!("{report}"),
+    }
+}
+
+/// The lines of what reading and checking tells, without the file's name.
+pub fn problems(text: &str) -> Vec<String> {
+    let checked = scenario::parse("x.toml", "x".parse().unwrap(), text).and_then(|file| check(&file, &known()));
+    let report = checked.err().map(|report| report.to_string()).unwrap_or_default();
+    report.lines().map(|line| line.trim_start_matches("x.toml:").to_owned()).collect()
+}
