@@ -1,8 +1,8 @@
-//! The guest program: built static, so that it runs in any image, and kept in the cache.
+//! The programs that run in the guest: built static, so that they run in any image, and kept in the cache.
 //!
-//! Finding it costs one look at the sources it is made of; building it costs minutes only once, because libbpf, libelf
-//! and zlib are built from source for it and kept in a target folder of its own. That folder is apart from the
-//! workspace's, so a build started from within `cargo test` or `cargo run` does not wait for their lock.
+//! Finding them costs one look at the sources they are made of. Building them costs minutes only once, because libbpf,
+//! libelf and zlib are built from source for them and kept in a target folder of their own. That folder is apart from
+//! the workspace's, so a build started from within `cargo test` or `cargo run` does not wait for their lock.
 
 mod cargo;
 mod sources;
@@ -14,25 +14,36 @@ use std::{
 
 use thiserror::Error;
 
-pub use cargo::BuildError;
-
 use crate::{
     cache::{Area, Cache, CacheError},
+    command::CommandError,
     progress::Progress,
 };
 
-/// The cargo package it is built from.
-const PACKAGE: &str = "harness-guest";
-/// Its file name, in the cache and in the guest.
-pub const FILE_NAME: &str = "bpf-token-guest";
+/// The package of the program that attempts what a plan asks for.
+const GUEST: &str = "harness-guest";
+/// The package of the guest's init and agent.
+const AGENT: &str = "harness-agent";
 
-/// A guest program that was built.
+/// Guest programs that were built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuestProgram {
-    /// What it was built from, as a hash: equal keys, equal programs.
+    /// What they were built from, as a hash: equal keys, equal programs.
     pub key: String,
-    /// The executable.
-    pub path: PathBuf,
+    /// The folder they are in.
+    folder: PathBuf,
+}
+
+impl GuestProgram {
+    /// The program that attempts what a plan asks for.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(GUEST)
+    }
+
+    /// The guest's init and agent.
+    pub fn agent(&self) -> PathBuf {
+        self.folder.join(AGENT)
+    }
 }
 
 /// Why there is no guest program.
@@ -44,30 +55,22 @@ pub enum GuestProgramError {
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        #[source]
         source: io::Error,
     },
     /// The compiler could not be asked for its version.
-    #[error("`{command}` does not say its version: is Rust installed, and in PATH?")]
-    Compiler {
-        /// The command.
-        command: String,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
+    #[error("cannot ask the Rust compiler for its version")]
+    Compiler(#[source] CommandError),
     /// The build failed.
-    #[error(transparent)]
-    Build(#[from] BuildError),
+    #[error("the guest program cannot be built")]
+    Build(#[source] CommandError),
     /// What was built could not be copied to the cache.
-    #[error("cannot copy the guest program from {} to {}", from.display(), to.display())]
+    #[error("cannot copy {} to {}", from.display(), to.display())]
     Copy {
         /// What was built.
         from: PathBuf,
         /// Where it belongs.
         to: PathBuf,
         /// What the system said.
-        #[source]
         source: io::Error,
     },
     /// The cache failed.
@@ -75,31 +78,31 @@ pub enum GuestProgramError {
     Cache(#[from] CacheError),
 }
 
-/// The guest program of the workspace in `workspace`, if it was built from the sources as they are now.
+/// The guest program of the workspace in this folder, if it was built from the sources as they are now.
 pub fn find_built(workspace: &Path, cache: &Cache) -> Result<Option<GuestProgram>, GuestProgramError> {
     let key = sources::key(workspace)?;
-    let built = cache.entry(Area::Guest, &key)?.existing().map(|folder| folder.join(FILE_NAME));
-    Ok(built.filter(|path| path.is_file()).map(|path| GuestProgram { key, path }))
+    let folder = cache.entry(Area::Guest, &key)?.existing();
+    Ok(folder.map(|folder| GuestProgram { key, folder }))
 }
 
-/// The guest program of the workspace in `workspace`, built if need be.
+/// The guest program of the workspace in this folder, built if need be.
 pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<GuestProgram, GuestProgramError> {
-    if let Some(built) = find_built(workspace, cache)? {
-        return Ok(built);
-    }
     let key = sources::key(workspace)?;
-    let lock = cache.entry(Area::Guest, &key)?.lock(progress)?;
-    // Another process may have built it while this one waited.
-    if let Some(built) = find_built(workspace, cache)? {
-        return Ok(built);
+    let entry = cache.entry(Area::Guest, &key)?;
+    if let Some(folder) = entry.existing() {
+        return Ok(GuestProgram { key, folder });
     }
-    let executable = cargo::build(workspace, PACKAGE, &cache.folder(Area::Trees)?.join(PACKAGE), progress)?;
+    let lock = entry.lock(progress)?;
+    // Another process may have built it while this one waited.
+    if let Some(folder) = lock.entry().existing() {
+        return Ok(GuestProgram { key, folder });
+    }
+    let target_folder = cache.folder(Area::Trees)?.join("guest-program");
+    let built = cargo::build(workspace, &[GUEST, AGENT], &target_folder, progress).map_err(GuestProgramError::Build)?;
     let staging = lock.stage_folder()?;
-    let staged = staging.path().join(FILE_NAME);
-    fs::copy(&executable, &staged).map_err(|source| GuestProgramError::Copy {
-        from: executable,
-        to: staged,
-        source,
-    })?;
-    Ok(GuestProgram { path: staging.publish()?.join(FILE_NAME), key })
+    for name in [GUEST, AGENT] {
+        let (from, to) = (built.join(name), staging.path().join(name));
+        fs::copy(&from, &to).map_err(|source| GuestProgramError::Copy { from, to, source })?;
+    }
+    Ok(GuestProgram { key, folder: staging.publish()? })
 }

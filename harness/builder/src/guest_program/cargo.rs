@@ -1,187 +1,111 @@
-//! One run of cargo that makes one static executable.
+//! One run of cargo that makes static executables.
 
 use std::{
-    collections::VecDeque,
     env,
-    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, Stdio},
 };
 
-use thiserror::Error;
+use serde::Deserialize;
 
-use crate::progress::{Progress, Task, Unit};
+use crate::{
+    command::{self, CommandError},
+    progress::{Progress, Unit},
+};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const PROFILE: &str = "guest";
 
-/// What makes the program small, static and quick to start: no interpreter, no relocations to apply at its start.
-pub(super) const FLAGS: &[&str] = &[
-    "--config",
-    "target.x86_64-unknown-linux-gnu.rustflags=['-Ctarget-feature=+crt-static', '-Crelocation-model=static']",
-    "--config",
-    "profile.guest.lto='fat'",
-    "--config",
-    "profile.guest.codegen-units=1",
-];
+/// What makes a program static and quick to start: no interpreter to load, no relocations to apply.
+pub(super) const FLAGS: &str =
+    "target.x86_64-unknown-linux-gnu.rustflags=['-Ctarget-feature=+crt-static','-Crelocation-model=static']";
 
 /// Variables of an outer cargo or of the user that would change what is built.
-const NOT_INHERITED: &[&str] =
-    &["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR", "CARGO_BUILD_RUSTFLAGS"];
+const NOT_INHERITED: [&str; 5] =
+    ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"];
 
-/// How many of the last lines of a failed build are shown.
-const SHOWN_LINES: usize = 40;
-
-/// Why cargo built nothing.
-#[derive(Debug, Error)]
-pub enum BuildError {
-    /// It could not be started.
-    #[error("`{command}` cannot be started")]
-    Start {
-        /// The command.
-        command: String,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// It failed.
-    #[error("building the guest program failed with {status}:\n{output}\nreplay it with:\n    {command}")]
-    Failed {
-        /// The command, to be run in the workspace.
-        command: String,
-        /// How it ended.
-        status: ExitStatus,
-        /// The last lines it printed.
-        output: String,
-    },
-}
-
-/// Builds `package` of `workspace` and returns the executable, which is named like the package.
+/// Builds `packages` of `workspace`; the executables are in the folder returned, named like their packages.
 pub(super) fn build(
     workspace: &Path,
-    package: &str,
+    packages: &[&str],
     target_folder: &Path,
     progress: &Progress,
-) -> Result<PathBuf, BuildError> {
-    let mut command = command(workspace, package, target_folder);
+) -> Result<PathBuf, CommandError> {
     let task = progress.task("guest program", Unit::Things("crates"), None);
-    run(&mut command, &task)?;
+    command::stream(&mut command(workspace, packages, target_folder), |line| {
+        if let Some(name) = finished_crate(line) {
+            task.detail(&name);
+            task.advance(1);
+        }
+    })?;
     task.finish("built");
-    Ok(target_folder.join(TARGET).join(PROFILE).join(package))
+    Ok(target_folder.join(TARGET).join(PROFILE))
 }
 
-fn command(workspace: &Path, package: &str, target_folder: &Path) -> Command {
-    // Inside a cargo command this is the very cargo that runs it.
+fn command(workspace: &Path, packages: &[&str], target_folder: &Path) -> Command {
+    // Within a cargo command this is the very cargo that runs it.
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(workspace);
-    command.args([
-        "build",
-        "--locked",
-        "--color=never",
-        "--package",
-        package,
-        "--profile",
-        PROFILE,
-        "--target",
-        TARGET,
-    ]);
-    command.arg("--target-dir").arg(target_folder).args(FLAGS);
+    command.current_dir(workspace).stdin(Stdio::null());
+    command.args(["build", "--locked", "--color=never", "--message-format=json-render-diagnostics"]);
+    command.args(["--profile", PROFILE, "--target", TARGET, "--config", FLAGS]);
+    command.arg("--target-dir").arg(target_folder);
+    command.args(packages.iter().flat_map(|package| ["--package", package]));
     for variable in NOT_INHERITED {
         command.env_remove(variable);
     }
     command
 }
 
-fn run(command: &mut Command, task: &Task) -> Result<(), BuildError> {
-    let failed = |command: &Command, source| BuildError::Start { command: text(command), source };
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|source| failed(command, source))?;
-    let last = child.stderr.take().map(|output| follow(output, task)).unwrap_or_default();
-    let status = child.wait().map_err(|source| failed(command, source))?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(BuildError::Failed { command: text(command), status, output: last.into_iter().collect::<Vec<_>>().join("\n") })
+/// A message of cargo's, as far as it is read (<https://doc.rust-lang.org/cargo/reference/external-tools.html>).
+#[derive(Deserialize)]
+struct Message {
+    reason: String,
+    target: Option<MessageTarget>,
 }
 
-/// Reads cargo's own report to its end, counts the crates in `task`, and keeps the last lines.
-fn follow(output: impl Read, task: &Task) -> VecDeque<String> {
-    let mut last = VecDeque::new();
-    for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
-        let line = String::from_utf8_lossy(&line).into_owned();
-        if let Some(what) = line.trim_start().strip_prefix("Compiling ") {
-            task.detail(what);
-            task.advance(1);
-        }
-        if last.len() == SHOWN_LINES {
-            last.pop_front();
-        }
-        last.push_back(line);
-    }
-    last
+#[derive(Deserialize)]
+struct MessageTarget {
+    name: String,
 }
 
-/// A command as a person would type it.
-fn text(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| match word.to_string_lossy() {
-            plain if !plain.contains([' ', '\'', '[']) => plain.into_owned(),
-            odd => format!("\"{odd}\""),
-        })
-        .collect::<Vec<_>>()
-        .join(" ")
+/// The crate that a line of cargo's output says is done.
+fn finished_crate(line: &str) -> Option<String> {
+    let message: Message = serde_json::from_str(line).ok()?;
+    (message.reason == "compiler-artifact").then_some(message.target?.name)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
 
-    fn shell(script: &str) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        command
+    #[test]
+    fn crates_are_counted_when_they_are_done() {
+        let done =
+            r#"{"reason":"compiler-artifact","package_id":"p","target":{"kind":["lib"],"name":"libc"},"fresh":true}"#;
+        assert_eq!(finished_crate(done), Some("libc".to_owned()));
+        assert_eq!(finished_crate(r#"{"reason":"build-script-executed","package_id":"p"}"#), None);
+        assert_eq!(finished_crate("not json"), None);
     }
 
     #[test]
-    fn crates_are_counted_and_named() {
-        let (progress, _log) = Progress::captured();
-        let task = progress.task("guest program", Unit::Things("crates"), None);
-        let report = "  Downloaded a v1\n   Compiling libc v0.2.1\n   Compiling harness-guest v0.1.0\n";
-        assert_eq!(follow(report.as_bytes(), &task).len(), 3);
-        assert!(format!("{task:?}").contains("done: 2"), "{task:?}");
-    }
-
-    #[test]
-    fn only_the_last_lines_are_kept() {
-        let task = Progress::silent().task("t", Unit::Things("crates"), None);
-        let report = (0..1000).map(|n| format!("line {n}\n")).collect::<String>();
-        let kept = follow(report.as_bytes(), &task);
-        assert_eq!(kept.len(), SHOWN_LINES);
-        assert_eq!(kept.back().map(String::as_str), Some("line 999"));
-    }
-
-    #[test]
-    fn a_failure_shows_what_was_said_and_how_to_replay_it() {
-        let task = Progress::silent().task("t", Unit::Things("crates"), None);
-        let error = run(&mut shell("echo 'error: no such crate' >&2; exit 101"), &task).unwrap_err();
-        let message = error.to_string();
-        assert!(message.contains("error: no such crate"), "{message}");
-        assert!(message.contains("replay it with:\n    sh -c"), "{message}");
-        let missing = run(&mut Command::new("/nonexistent/cargo"), &task).unwrap_err();
-        assert!(matches!(missing, BuildError::Start { .. }), "{missing}");
-    }
-
-    #[test]
-    fn the_workspace_s_own_target_folder_is_not_used() {
-        let command = command(Path::new("/w"), "p", Path::new("/cache/t"));
-        assert!(text(&command).contains("--target-dir /cache/t"), "{}", text(&command));
+    fn what_an_outer_cargo_set_does_not_decide() {
+        let command = command(Path::new("/w"), &["a", "b"], Path::new("/cache/t"));
+        let arguments: Vec<&OsStr> = command.get_args().collect();
+        assert!(arguments.windows(2).any(|pair| pair == ["--target-dir", "/cache/t"]), "{arguments:?}");
+        assert!(arguments.ends_with(&["--package", "a", "--package", "b"].map(OsStr::new)), "{arguments:?}");
         assert_eq!(command.get_current_dir(), Some(Path::new("/w")));
-        let removed = command.get_envs().filter(|(_, value)| value.is_none()).map(|(name, _)| name);
-        assert!(removed.into_iter().any(|name| name == "CARGO_TARGET_DIR"));
+        let removed: Vec<&OsStr> =
+            command.get_envs().filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
+        assert!(NOT_INHERITED.iter().all(|name| removed.contains(&OsStr::new(name))), "{removed:?}");
+    }
+
+    #[test]
+    fn a_failure_shows_what_cargo_said_and_how_to_repeat_it() {
+        let nowhere = tempfile::tempdir().unwrap();
+        let error = build(nowhere.path(), &["p"], &nowhere.path().join("t"), &Progress::silent()).unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains("could not find `Cargo.toml`") && message.contains("build --locked"), "{message}");
     }
 }

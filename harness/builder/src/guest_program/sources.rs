@@ -1,19 +1,20 @@
 //! What the guest program is made of, as one hash.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use sha2::{Digest, Sha256};
-
 use super::{GuestProgramError, cargo};
+use crate::{command, digest::Sha256};
 
-/// Files and folders of the workspace that decide what the program does.
+/// Files and folders of the workspace that decide what the programs do.
 const SOURCES: &[&str] = &[
     "Cargo.toml",
     "Cargo.lock",
+    "harness/agent/Cargo.toml",
+    "harness/agent/src",
     "harness/guest/Cargo.toml",
     "harness/guest/src",
     "harness/model/Cargo.toml",
@@ -22,29 +23,14 @@ const SOURCES: &[&str] = &[
 
 /// A hash of the sources, the compiler and the flags. The same sources give the same key wherever they are.
 pub(super) fn key(workspace: &Path) -> Result<String, GuestProgramError> {
-    let mut hasher = Sha256::new();
-    for part in cargo::FLAGS {
-        feed(&mut hasher, part.as_bytes());
-    }
-    feed(&mut hasher, compiler()?.as_bytes());
+    let compiler = command::output(Command::new("rustc").arg("-vV")).map_err(GuestProgramError::Compiler)?;
+    let mut parts = vec![cargo::FLAGS.as_bytes().to_vec(), compiler.into_bytes()];
     for file in files(workspace)? {
         let path = workspace.join(&file);
-        feed(&mut hasher, file.as_os_str().as_encoded_bytes());
-        feed(&mut hasher, &fs::read(&path).map_err(|source| GuestProgramError::Source { path, source })?);
+        parts.push(file.into_os_string().into_encoded_bytes());
+        parts.push(fs::read(&path).map_err(|source| GuestProgramError::Source { path, source })?);
     }
-    Ok(hasher.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Lengths go in before contents, so that no two lists of parts hash alike.
-fn feed(hasher: &mut Sha256, part: &[u8]) {
-    hasher.update((part.len() as u64).to_le_bytes());
-    hasher.update(part);
-}
-
-fn compiler() -> Result<String, GuestProgramError> {
-    let describe = |source| GuestProgramError::Compiler { command: "rustc -vV".to_owned(), source };
-    let output = Command::new("rustc").arg("-vV").output().map_err(describe)?;
-    String::from_utf8(output.stdout).map_err(|error| describe(io::Error::other(error)))
+    Ok(Sha256::of_parts(parts.iter().map(Vec::as_slice)).to_string()[..32].to_owned())
 }
 
 /// All source files, relative to the workspace, in one order everywhere.
