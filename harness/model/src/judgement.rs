@@ -1,0 +1,288 @@
+//! A whole scenario judged: what it asked beside what its outcome says, as rows for tables and snapshots.
+
+use thiserror::Error;
+
+use crate::{
+    delegation::MountOption,
+    expand::{Expanded, ExpandedAttempt},
+    name::{ContainerName, ScenarioName},
+    outcome::{AttemptFact, ScenarioEnd, ScenarioOutcome},
+    verdict::{self, Class, Doubt, Expect, Verdict},
+};
+
+/// One scenario on one kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// Which scenario.
+    pub scenario: ScenarioName,
+    /// What it proves.
+    pub summary: String,
+    /// One for each combination of its matrix.
+    pub cases: Vec<Case>,
+    /// If the VM died or hung: how, and the console's last lines.
+    pub crash: Option<Crash>,
+}
+
+/// One combination of a scenario's matrix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// The combination, such as `type=hash`; empty without a matrix.
+    pub label: String,
+    /// What each container's bpffs really delegates.
+    pub mounted: Vec<(ContainerName, Vec<MountOption>)>,
+    /// The attempts in order.
+    pub rows: Vec<Row>,
+}
+
+/// One attempt and its verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The attempt in a few words.
+    pub text: String,
+    /// Its operation, such as `map_create`.
+    pub op: String,
+    /// Who made it.
+    pub container: String,
+    /// What its author wants it to be.
+    pub expect: Option<Expect>,
+    /// What it was.
+    pub verdict: Verdict,
+}
+
+/// What is known of a dead VM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crash {
+    /// Whether it died or hung, and after how long.
+    pub how: String,
+    /// The last lines of its console.
+    pub console: Vec<String>,
+}
+
+/// Why a scenario cannot be judged: a fault of the scenario, the harness or the guest.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Fault {
+    /// The guest could not carry it out.
+    #[error("{0}")]
+    Guest(String),
+    /// An answer proves nothing.
+    #[error("attempt {attempt} ({text}): {doubt}")]
+    Doubt {
+        /// Counted from 1 within its case.
+        attempt: usize,
+        /// The attempt in a few words.
+        text: String,
+        /// Why.
+        doubt: Doubt,
+    },
+    /// The outcome does not answer exactly the attempts that were asked.
+    #[error("the guest's record does not fit the plan: {0}")]
+    Record(String),
+}
+
+/// Something about a judgement that fails its trial, whatever its snapshot says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Index of the case.
+    pub case: usize,
+    /// Index of the row in the case.
+    pub row: usize,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl Row {
+    /// Whether the verdict is of the class its author wants; true if none is asked for and the verdict is one that may
+    /// stand without being asked for.
+    pub fn matches(&self) -> bool {
+        match self.expect {
+            Some(expect) => expect.class() == self.verdict.class(),
+            None => !matches!(self.verdict.class(), Class::Malformed | Class::Crashed),
+        }
+    }
+
+    fn problem(&self) -> Option<String> {
+        if self.matches() {
+            return None;
+        }
+        Some(match (self.expect, &self.verdict) {
+            (_, Verdict::Crashed) => "the VM died or hung before it was answered".to_owned(),
+            (Some(expect), verdict) => format!("expected {}, got {verdict}", expect.class().as_str()),
+            (None, verdict) => format!(
+                "{verdict}: no control succeeds, so the call itself is wrong; if it is meant to be, write `expect = \"malformed\"`"
+            ),
+        })
+    }
+}
+
+impl Judgement {
+    /// All rows that fail the trial.
+    pub fn problems(&self) -> Vec<Problem> {
+        let rows = self
+            .cases
+            .iter()
+            .enumerate()
+            .flat_map(|(case, c)| c.rows.iter().enumerate().map(move |(row, r)| (case, row, r)));
+        rows.filter_map(|(case, row, r)| r.problem().map(|what| Problem { case, row, what })).collect()
+    }
+
+    /// All rows, in order.
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.cases.iter().flat_map(|case| &case.rows)
+    }
+}
+
+/// Judges what a VM answered by what it was asked.
+///
+/// # Errors
+/// [`Fault`] if the scenario could not be carried out or the outcome does not fit it.
+pub fn judge(expanded: &Expanded, outcome: &ScenarioOutcome) -> Result<Judgement, Fault> {
+    let crash = match &outcome.end {
+        ScenarioEnd::Fault { message } => return Err(Fault::Guest(message.clone())),
+        ScenarioEnd::Finished { .. } => None,
+        ScenarioEnd::Crashed { how, console } => Some(Crash { how: how.clone(), console: console.clone() }),
+    };
+    if outcome.scenario != expanded.plan.name {
+        return Err(Fault::Record(format!("it speaks of {} instead of {}", outcome.scenario, expanded.plan.name)));
+    }
+    let mut facts = outcome.attempts.iter();
+    let mut cases = Vec::with_capacity(expanded.cases.len());
+    for (index, case) in expanded.cases.iter().enumerate() {
+        let rows = case.attempts.iter().enumerate().map(|(attempt, asked)| match facts.next() {
+            Some(fact) => judge_attempt(index, attempt, asked, fact),
+            None if crash.is_some() => Ok(row(asked, Verdict::Crashed)),
+            None => Err(Fault::Record(format!("attempt {} ({}) has no answer", attempt + 1, asked.text))),
+        });
+        cases.push(Case {
+            label: case.label.clone(),
+            mounted: mounted(outcome, index),
+            rows: rows.collect::<Result<_, _>>()?,
+        });
+    }
+    if facts.next().is_some() {
+        return Err(Fault::Record("it answers more attempts than were asked".to_owned()));
+    }
+    Ok(Judgement { scenario: expanded.plan.name.clone(), summary: expanded.summary.clone(), cases, crash })
+}
+
+fn judge_attempt(case: usize, attempt: usize, asked: &ExpandedAttempt, fact: &AttemptFact) -> Result<Row, Fault> {
+    if (fact.case as usize, fact.attempt as usize) != (case, attempt) {
+        let (c, a) = (fact.case, fact.attempt);
+        return Err(Fault::Record(format!("attempt {attempt} of case {case} is answered as attempt {a} of case {c}")));
+    }
+    let verdict = verdict::judge(&fact.answer, &fact.root, &fact.container, asked.missing.as_deref())
+        .map_err(|doubt| Fault::Doubt { attempt: attempt + 1, text: asked.text.clone(), doubt })?;
+    Ok(row(asked, verdict))
+}
+
+fn row(asked: &ExpandedAttempt, verdict: Verdict) -> Row {
+    Row {
+        text: asked.text.clone(),
+        op: asked.op.to_string(),
+        container: asked.container.clone(),
+        expect: asked.expect,
+        verdict,
+    }
+}
+
+fn mounted(outcome: &ScenarioOutcome, case: usize) -> Vec<(ContainerName, Vec<MountOption>)> {
+    let of_case = outcome.containers.iter().filter(|fact| fact.case as usize == case);
+    of_case.map(|fact| (fact.container.clone(), fact.mounted.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        errno::Errno,
+        expand::ExpandedCase,
+        outcome::{Answer, ContainerFact, Control},
+        plan,
+        scenario::Isolation,
+    };
+
+    fn asked(text: &str, expect: Option<Expect>) -> ExpandedAttempt {
+        let (text, container) = (text.to_owned(), "container".to_owned());
+        ExpandedAttempt { text, op: "map_create", container, expect, missing: None }
+    }
+
+    /// A scenario with these attempts in each of two cases.
+    fn expanded(attempts: &[ExpandedAttempt]) -> Expanded {
+        let case = |label: &str| ExpandedCase { label: label.to_owned(), attempts: attempts.to_vec() };
+        let (sysctls, cases) = Default::default();
+        Expanded {
+            summary: "Says so".to_owned(),
+            isolation: Isolation::Shared,
+            cases: vec![case("x=1"), case("x=2")],
+            plan: plan::Scenario { name: "a/b".parse().unwrap(), deadline_ms: 1, sysctls, cases },
+        }
+    }
+
+    fn fact(case: u32, attempt: u32, answer: Answer) -> AttemptFact {
+        let control = || Control::Made(Answer::Ok { detail: None });
+        AttemptFact { case, attempt, answer, root: control(), container: control() }
+    }
+
+    fn ok() -> Answer {
+        Answer::Ok { detail: None }
+    }
+
+    fn eperm() -> Answer {
+        Answer::Err { errno: Errno::EPERM, step: None }
+    }
+
+    fn outcome(attempts: Vec<AttemptFact>, end: ScenarioEnd) -> ScenarioOutcome {
+        let options = vec![MountOption { key: "delegate_cmds".into(), value: "any".into() }];
+        let containers = vec![ContainerFact { case: 1, container: "container".parse().unwrap(), mounted: options }];
+        ScenarioOutcome { scenario: "a/b".parse().unwrap(), containers, attempts, end }
+    }
+
+    const FINISHED: ScenarioEnd = ScenarioEnd::Finished { micros: 1 };
+
+    #[test]
+    fn every_attempt_gets_its_verdict() {
+        let asked = expanded(&[asked("one", Some(Expect::Allowed)), asked("two", Some(Expect::Allowed))]);
+        let facts = vec![fact(0, 0, ok()), fact(0, 1, eperm()), fact(1, 0, ok()), fact(1, 1, ok())];
+        let judgement = judge(&asked, &outcome(facts, FINISHED)).unwrap();
+        let verdicts: Vec<String> = judgement.rows().map(|row| row.verdict.to_string()).collect();
+        assert_eq!(verdicts, ["allowed", "denied EPERM", "allowed", "allowed"]);
+        let what = "expected allowed, got denied EPERM".to_owned();
+        assert_eq!(judgement.problems(), [Problem { case: 0, row: 1, what }]);
+        assert_eq!(
+            crate::snapshot::render(&judgement),
+            "[x=1]\n1  one  allowed\n2  two  denied EPERM\n\n[x=2]\ncontainer delegates cmds=any\n1  one  allowed\n2  two  allowed\n"
+        );
+    }
+
+    #[test]
+    fn what_a_dead_vm_did_not_answer_is_crashed() {
+        let asked = expanded(&[asked("one", None)]);
+        let end = ScenarioEnd::Crashed { how: "the VM died".into(), console: vec!["panic".into()] };
+        let judgement = judge(&asked, &outcome(vec![fact(0, 0, ok())], end)).unwrap();
+        let classes: Vec<Class> = judgement.rows().map(|row| row.verdict.class()).collect();
+        assert_eq!(classes, [Class::Allowed, Class::Crashed]);
+        assert_eq!(judgement.problems().len(), 1);
+        assert_eq!(judgement.crash.unwrap().console, ["panic"]);
+    }
+
+    #[test]
+    fn a_record_that_does_not_fit_is_a_fault() {
+        let asked = expanded(&[asked("one", None)]);
+        let fit = || vec![fact(0, 0, ok()), fact(1, 0, ok())];
+        judge(&asked, &outcome(fit(), FINISHED)).unwrap();
+        let mut records = [fit(), fit(), fit()];
+        records[0].pop();
+        records[1].push(fact(1, 1, ok()));
+        records[2].swap(0, 1);
+        for facts in records {
+            assert!(matches!(judge(&asked, &outcome(facts, FINISHED)), Err(Fault::Record(_))));
+        }
+        let other = ScenarioOutcome { scenario: "a/c".parse().unwrap(), ..outcome(fit(), FINISHED) };
+        assert!(matches!(judge(&asked, &other), Err(Fault::Record(_))));
+    }
+
+    #[test]
+    fn a_fault_of_the_guest_is_no_verdict() {
+        let end = ScenarioEnd::Fault { message: "left a mount".into() };
+        assert_eq!(judge(&expanded(&[]), &outcome(vec![], end)), Err(Fault::Guest("left a mount".into())));
+    }
+}

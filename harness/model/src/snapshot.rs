@@ -1,0 +1,202 @@
+//! The text that people review: what one scenario was allowed and denied, and the file it is kept in.
+//!
+//! A snapshot file is one of the `insta` crate's: a YAML header between lines of `---`, then the text. `NAME.snap` holds
+//! for every kernel; a kernel whose verdicts differ on purpose has `NAME@KERNEL.snap` beside it.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use thiserror::Error;
+
+use crate::{
+    delegation::MountOption,
+    judgement::{Case, Judgement},
+    name::KernelName,
+    verdict::Verdict,
+};
+
+/// The text of a judgement: the same in every run in which the kernel answers the same.
+pub fn render(judgement: &Judgement) -> String {
+    let mut text = String::new();
+    for (index, case) in judgement.cases.iter().enumerate() {
+        if index > 0 {
+            text.push('\n');
+        }
+        render_case(&mut text, case);
+    }
+    text
+}
+
+fn render_case(text: &mut String, case: &Case) {
+    if !case.label.is_empty() {
+        let _ = writeln!(text, "[{}]", case.label);
+    }
+    for (container, options) in &case.mounted {
+        let _ = writeln!(text, "{container} delegates {}", show_options(options));
+    }
+    let digits = case.rows.len().to_string().len();
+    let width = case.rows.iter().map(|row| row.text.chars().count()).max().unwrap_or(0);
+    for (index, row) in case.rows.iter().enumerate() {
+        let verdict = one_line(&row.verdict);
+        let _ = writeln!(text, "{:>digits$}  {:<width$}  {verdict}", index + 1, row.text);
+    }
+}
+
+/// A verdict on one line, whatever the guest put into its detail.
+fn one_line(verdict: &Verdict) -> String {
+    verdict.to_string().replace(|c: char| c.is_control(), " ")
+}
+
+fn show_options(options: &[MountOption]) -> String {
+    if options.is_empty() {
+        return "nothing".to_owned();
+    }
+    let shown: Vec<String> =
+        options.iter().map(|o| format!("{}={}", o.key.trim_start_matches("delegate_"), o.value)).collect();
+    shown.join(" ")
+}
+
+/// The name of a snapshot file of a scenario whose file is called `stem`.
+pub fn file_name(stem: &str, kernel: Option<&KernelName>) -> String {
+    match kernel {
+        None => format!("{stem}.snap"),
+        Some(kernel) => format!("{stem}@{kernel}.snap"),
+    }
+}
+
+/// The kernel a file of this name is the snapshot of, for the scenario whose file is called `stem`: `Some(None)` is the
+/// shared one, `None` is no snapshot of it.
+pub fn kernel_of(stem: &str, file: &str) -> Option<Option<KernelName>> {
+    match file.strip_prefix(stem)?.strip_suffix(".snap")? {
+        "" => Some(None),
+        rest => rest.strip_prefix('@')?.parse().ok().map(Some),
+    }
+}
+
+/// Why a snapshot file cannot be read.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("it does not begin with a header between two lines of `---`")]
+pub struct NoHeader;
+
+/// The text in a snapshot file.
+///
+/// # Errors
+/// [`NoHeader`] if it is not a snapshot file.
+pub fn text_of(file: &str) -> Result<&str, NoHeader> {
+    let rest = file.strip_prefix("---\n").ok_or(NoHeader)?;
+    let (_, text) = rest.split_once("\n---\n").ok_or(NoHeader)?;
+    Ok(text)
+}
+
+/// A snapshot file with this text, as `insta` writes it.
+pub fn file_of(text: &str, summary: &str, scenario_path: &str) -> String {
+    // A JSON string is a YAML string, and Rust's own escapes are not.
+    let quote = |s: &str| serde_json::Value::from(s).to_string();
+    format!(
+        "---\nsource: {SOURCE}\ndescription: {}\ninput_file: {}\n---\n{}\n",
+        quote(summary),
+        quote(scenario_path),
+        text.trim_end()
+    )
+}
+
+/// The test that compares snapshots, as their header names it.
+const SOURCE: &str = "harness/runner/tests/scenarios.rs";
+
+/// Whether two texts are the same snapshot; white space at the end does not count.
+pub fn same(one: &str, other: &str) -> bool {
+    one.trim_end() == other.trim_end()
+}
+
+/// The snapshots a scenario has: the shared one, and those of single kernels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// `NAME.snap`.
+    pub shared: Option<String>,
+    /// `NAME@KERNEL.snap`.
+    pub own: BTreeMap<KernelName, String>,
+}
+
+impl Recorded {
+    /// What is recorded for this kernel.
+    pub fn for_kernel(&self, kernel: &KernelName) -> Option<&str> {
+        self.own.get(kernel).or(self.shared.as_ref()).map(String::as_str)
+    }
+
+    /// What would be recorded if these texts were blessed.
+    ///
+    /// `others_rely` says whether a kernel that did not run is held to the shared snapshot; then that stays. It also
+    /// stays if it still holds for a kernel that ran. Otherwise the first kernel's text becomes the shared one. A kernel
+    /// that differs from the shared one gets its own, and one that does not loses it.
+    pub fn blessed(&self, texts: &[(KernelName, String)], others_rely: bool) -> Self {
+        let keeps = |shared: &&String| others_rely || texts.iter().any(|(_, text)| same(text, shared));
+        let shared = self.shared.as_ref().filter(keeps).or(texts.first().map(|(_, text)| text)).cloned();
+        let mut own = self.own.clone();
+        for (kernel, text) in texts {
+            match &shared {
+                Some(shared) if same(shared, text) => own.remove(kernel),
+                _ => own.insert(kernel.clone(), text.clone()),
+            };
+        }
+        Self { shared, own }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kernel(name: &str) -> KernelName {
+        name.parse().unwrap()
+    }
+
+    fn recorded(shared: Option<&str>, own: &[(&str, &str)]) -> Recorded {
+        let own = own.iter().map(|(name, text)| (kernel(name), (*text).to_owned())).collect();
+        Recorded { shared: shared.map(str::to_owned), own }
+    }
+
+    fn bless(before: &Recorded, texts: &[(&str, &str)], others_rely: bool) -> Recorded {
+        let texts: Vec<_> = texts.iter().map(|(name, text)| (kernel(name), (*text).to_owned())).collect();
+        before.blessed(&texts, others_rely)
+    }
+
+    #[test]
+    fn kernels_that_agree_share_one() {
+        let first = bless(&recorded(None, &[]), &[("6.12", "a"), ("7.3", "a\n")], false);
+        assert_eq!(first, recorded(Some("a"), &[]));
+        let joined = bless(&recorded(Some("a"), &[("7.3", "b")]), &[("6.12", "b"), ("7.3", "b")], false);
+        assert_eq!(joined, recorded(Some("b"), &[]));
+    }
+
+    #[test]
+    fn a_kernel_that_differs_has_its_own() {
+        let before = recorded(Some("a"), &[]);
+        assert_eq!(bless(&before, &[("6.12", "a"), ("7.3", "b")], false), recorded(Some("a"), &[("7.3", "b")]));
+        assert_eq!(bless(&before, &[("6.12", "b"), ("7.3", "a")], false), recorded(Some("a"), &[("6.12", "b")]));
+        assert_eq!(bless(&before, &[("6.12", "b"), ("7.3", "c")], false), recorded(Some("b"), &[("7.3", "c")]));
+    }
+
+    #[test]
+    fn a_kernel_that_did_not_run_keeps_what_it_is_held_to() {
+        let before = recorded(Some("a"), &[]);
+        assert_eq!(bless(&before, &[("7.3", "b")], true), recorded(Some("a"), &[("7.3", "b")]));
+        assert_eq!(bless(&before, &[("7.3", "b")], false), recorded(Some("b"), &[]));
+    }
+
+    #[test]
+    fn a_file_name_tells_its_kernel() {
+        for kernel in [None, Some(kernel("7.3"))] {
+            assert_eq!(kernel_of("any", &file_name("any", kernel.as_ref())), Some(kernel));
+        }
+        for other in ["any-more.snap", "any@.snap", "any@a/b.snap", "any.toml", "any.snap.new"] {
+            assert_eq!(kernel_of("any", other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_file_gives_back_its_text() {
+        let file = file_of("1  map_create hash  allowed\n", "says \"so\": yes", "scenarios/a.toml");
+        assert_eq!(text_of(&file), Ok("1  map_create hash  allowed\n"));
+        assert_eq!(text_of("no header"), Err(NoHeader));
+        assert_eq!(text_of("---\nsource: x\n"), Err(NoHeader));
+    }
+}
