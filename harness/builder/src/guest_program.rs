@@ -35,6 +35,11 @@ pub struct GuestProgram {
 }
 
 impl GuestProgram {
+    /// Programs of this key in this folder.
+    pub(crate) fn in_folder(key: impl Into<String>, folder: PathBuf) -> Self {
+        Self { key: key.into(), folder }
+    }
+
     /// The program that attempts what a plan asks for.
     pub fn path(&self) -> PathBuf {
         self.folder.join(GUEST)
@@ -82,7 +87,7 @@ pub enum GuestProgramError {
 pub fn find_built(workspace: &Path, cache: &Cache) -> Result<Option<GuestProgram>, GuestProgramError> {
     let key = sources::key(workspace)?;
     let folder = cache.entry(Area::Guest, &key)?.existing();
-    Ok(folder.map(|folder| GuestProgram { key, folder }))
+    Ok(folder.map(|folder| GuestProgram::in_folder(key, folder)))
 }
 
 /// The guest program of the workspace in this folder, built if need be.
@@ -90,12 +95,12 @@ pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<Gue
     let key = sources::key(workspace)?;
     let entry = cache.entry(Area::Guest, &key)?;
     if let Some(folder) = entry.existing() {
-        return Ok(GuestProgram { key, folder });
+        return Ok(GuestProgram::in_folder(key, folder));
     }
     let lock = entry.lock(progress)?;
     // Another process may have built it while this one waited.
     if let Some(folder) = lock.entry().existing() {
-        return Ok(GuestProgram { key, folder });
+        return Ok(GuestProgram::in_folder(key, folder));
     }
     let target_folder = cache.folder(Area::Trees)?.join("guest-program");
     let built = cargo::build(workspace, &[GUEST, AGENT], &target_folder, progress).map_err(GuestProgramError::Build)?;
@@ -104,5 +109,5 @@ pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<Gue
         let (from, to) = (built.join(name), staging.path().join(name));
         fs::copy(&from, &to).map_err(|source| GuestProgramError::Copy { from, to, source })?;
     }
-    Ok(GuestProgram { key, folder: staging.publish()? })
+    Ok(GuestProgram::in_folder(key, staging.publish()?))
 }

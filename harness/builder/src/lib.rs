@@ -3,8 +3,10 @@
 pub mod cache;
 pub mod command;
 pub mod digest;
+pub mod fetch;
 pub mod guest_program;
 pub mod host;
+pub mod image;
 pub mod kernel;
 pub mod mirror;
 pub mod progress;

@@ -53,7 +53,7 @@ impl Mirror {
     }
 
     /// The mirror a person named.
-    fn from_override(value: &str) -> Result<Self, MirrorError> {
+    pub(crate) fn from_override(value: &str) -> Result<Self, MirrorError> {
         if is_fetchable(value) {
             Ok(Self::trimmed(value))
         } else {

@@ -1,0 +1,97 @@
+//! Guest root file systems: from a recipe to a folder in the cache, and from there to the private copy of one run.
+//!
+//! A recipe names Debian packages and the files it wants of them. Nothing of a package is run and no user has to be
+//! mapped, so an image is made by anyone, without privileges, and holds exactly what its recipe says.
+
+mod assemble;
+mod catalogue;
+mod fetch;
+mod pin;
+mod private_root;
+mod recipe;
+
+use std::path::PathBuf;
+
+use harness_model::name::ImageName;
+
+pub use assemble::AssembleError;
+pub use catalogue::{Catalogue, CatalogueError};
+pub use fetch::FetchError;
+pub use pin::{PinError, Pinned, pin};
+pub use private_root::{CopyError, GUEST_PROGRAM, KERNEL_ARGUMENTS, PrivateRoot, SHELL_ARGUMENT};
+pub use recipe::{GuestPath, Package, Recipe, RecipeError};
+
+use crate::{
+    cache::{Area, Cache, CacheError},
+    mirror::MirrorError,
+    progress::{Progress, Unit},
+};
+
+/// Counts changes of what is made from the same recipe, so that they get another key.
+const EDITION: &str = "1";
+
+/// An image that was built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Its name.
+    pub name: ImageName,
+    /// What it was built from, as a hash: equal keys, equal images.
+    pub key: String,
+    /// Its root folder. A guest must not see it: it gets [`Image::private_copy`].
+    pub folder: PathBuf,
+}
+
+/// Why an image was not built.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// No mirror is known.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+    /// A package could not be had.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The packages do not give what the recipe says.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    /// The cache failed.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+/// The key of what a recipe makes. Comments and order of keys do not count.
+fn key(recipe: &Recipe) -> String {
+    crate::digest::Sha256::of_parts([EDITION.as_bytes(), recipe.contents().as_bytes()]).short()
+}
+
+fn image(recipe: &Recipe, folder: PathBuf) -> Image {
+    Image { name: recipe.name.clone(), key: key(recipe), folder }
+}
+
+fn entry_name(recipe: &Recipe) -> String {
+    format!("{}-{}", recipe.name, key(recipe))
+}
+
+/// The image of this recipe, if it was built.
+pub fn find_built(recipe: &Recipe, cache: &Cache) -> Result<Option<Image>, CacheError> {
+    Ok(cache.entry(Area::Images, &entry_name(recipe))?.existing().map(|folder| image(recipe, folder)))
+}
+
+/// The image of this recipe, built if need be.
+pub fn build(recipe: &Recipe, cache: &Cache, progress: &Progress) -> Result<Image, ImageError> {
+    let entry = cache.entry(Area::Images, &entry_name(recipe))?;
+    if let Some(folder) = entry.existing() {
+        return Ok(image(recipe, folder));
+    }
+    let lock = entry.lock(progress)?;
+    // Another process may have built it while this one waited.
+    if let Some(folder) = lock.entry().existing() {
+        return Ok(image(recipe, folder));
+    }
+    let packages = fetch::packages(recipe, cache, progress)?;
+    let task = progress.task(&format!("image {}", recipe.name), Unit::Things("packages"), None);
+    let staging = lock.stage_folder()?;
+    assemble::assemble(recipe, &packages, staging.path(), &task)?;
+    let folder = staging.publish()?;
+    task.finish("built");
+    Ok(image(recipe, folder))
+}

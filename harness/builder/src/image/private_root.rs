@@ -1,0 +1,145 @@
+//! The root folder of one guest: a copy of an image that it may write to as it likes.
+
+use std::{
+    fs, io,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+use super::Image;
+use crate::guest_program::GuestProgram;
+
+/// Where the guest finds the guest program.
+pub const GUEST_PROGRAM: &str = "/usr/bin/bpf-token-guest";
+
+/// Where `vmtest`'s init script finds the agent.
+const AGENT: &str = "usr/bin/qemu-ga";
+/// The agent's name as the first process.
+const INIT: &str = "usr/bin/init";
+
+/// Kernel arguments that belong to a [`PrivateRoot`], to come after those of `vmtest`.
+///
+/// `cache=loose` lets the guest keep what it read: with `vmtest`'s `cache=mmap` it reads a program again over 9p for
+/// each start (Documentation/filesystems/9p.rst). Nobody else writes to the folder while the guest runs. 512,000 is the
+/// largest message the virtio transport takes (net/9p/trans_virtio.c).
+pub const KERNEL_ARGUMENTS: [&str; 2] = ["rootflags=trans=virtio,cache=loose,msize=512000", "init=/usr/bin/init"];
+
+/// The kernel argument that makes the guest's init start a shell on the console.
+pub const SHELL_ARGUMENT: &str = "harness.shell";
+
+/// Why a copy could not be made.
+#[derive(Debug, Error)]
+#[error("cannot copy {} to {} for the guest", from.display(), to.display())]
+pub struct CopyError {
+    from: PathBuf,
+    to: PathBuf,
+    source: io::Error,
+}
+
+/// A root folder that belongs to one guest alone. The folder is whose it is in: it is not removed with this value.
+#[derive(Debug)]
+pub struct PrivateRoot {
+    path: PathBuf,
+}
+
+impl PrivateRoot {
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Image {
+    /// Copies this image to `into`, which must not exist, and adds the guest's programs.
+    ///
+    /// Files are cloned where the file system can share blocks until one side writes, and copied where it cannot. They are
+    /// never hard links: a guest that writes into its `bash` would write into everybody's.
+    pub fn private_copy(&self, program: &GuestProgram, into: &Path) -> Result<PrivateRoot, CopyError> {
+        copy(&self.folder, into)?;
+        copy(&program.path(), &into.join(GUEST_PROGRAM.trim_start_matches('/')))?;
+        copy(&program.agent(), &into.join(AGENT))?;
+        let init = into.join(INIT);
+        symlink("qemu-ga", &init).map_err(|source| CopyError { from: into.join(AGENT), to: init, source })?;
+        Ok(PrivateRoot { path: into.to_owned() })
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), CopyError> {
+    let failed = |source| CopyError { from: from.to_owned(), to: to.to_owned(), source };
+    let metadata = fs::symlink_metadata(from).map_err(failed)?;
+    if metadata.is_symlink() {
+        return fs::read_link(from).and_then(|target| symlink(target, to)).map_err(failed);
+    }
+    if metadata.is_file() {
+        return fs::copy(from, to).map(drop).map_err(failed);
+    }
+    fs::create_dir(to).map_err(failed)?;
+    fs::set_permissions(to, metadata.permissions()).map_err(failed)?;
+    for entry in fs::read_dir(from).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        copy(&from.join(&name), &to.join(&name))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn image(folder: &Path) -> Image {
+        let root = folder.join("image");
+        fs::create_dir_all(root.join("usr/bin")).unwrap();
+        fs::write(root.join("usr/bin/bash"), "bash").unwrap();
+        fs::set_permissions(root.join("usr/bin/bash"), fs::Permissions::from_mode(0o755)).unwrap();
+        symlink("usr/bin", root.join("bin")).unwrap();
+        symlink("/nowhere", root.join("dangling")).unwrap();
+        Image { name: "test".parse().unwrap(), key: "k".into(), folder: root }
+    }
+
+    fn program(folder: &Path) -> GuestProgram {
+        let built = GuestProgram::in_folder("k", folder.join("programs"));
+        fs::create_dir(folder.join("programs")).unwrap();
+        fs::write(built.path(), "guest").unwrap();
+        fs::write(built.agent(), "agent").unwrap();
+        built
+    }
+
+    #[test]
+    fn a_copy_is_the_image_and_the_guest_s_programs() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = image(folder.path()).private_copy(&program(folder.path()), &folder.path().join("copy")).unwrap();
+        let read = |path: &str| fs::read_to_string(root.path().join(path)).unwrap();
+        assert_eq!(read("bin/bash"), "bash");
+        assert_eq!(read(GUEST_PROGRAM.trim_start_matches('/')), "guest");
+        assert_eq!((read("usr/bin/qemu-ga"), read("usr/bin/init")), ("agent".into(), "agent".into()));
+        assert_eq!(fs::read_link(root.path().join("dangling")).unwrap(), Path::new("/nowhere"));
+        let mode = fs::metadata(root.path().join("usr/bin/bash")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o755);
+    }
+
+    #[test]
+    fn writing_to_a_copy_leaves_the_image_and_the_programs_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, program) = (image(folder.path()), program(folder.path()));
+        let root = image.private_copy(&program, &folder.path().join("copy")).unwrap();
+        for path in ["usr/bin/bash", "usr/bin/bpf-token-guest", "usr/bin/qemu-ga"] {
+            fs::write(root.path().join(path), "overwritten").unwrap();
+        }
+        fs::remove_dir_all(root.path()).unwrap();
+        assert_eq!(fs::read_to_string(image.folder.join("usr/bin/bash")).unwrap(), "bash");
+        assert_eq!(fs::read_to_string(program.path()).unwrap(), "guest");
+        assert_eq!(fs::read_to_string(program.agent()).unwrap(), "agent");
+    }
+
+    #[test]
+    fn what_is_there_is_not_copied_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, program) = (image(folder.path()), program(folder.path()));
+        let error = image.private_copy(&program, folder.path()).unwrap_err();
+        assert!(error.to_string().contains("cannot copy") && error.source.kind() == io::ErrorKind::AlreadyExists);
+    }
+}
