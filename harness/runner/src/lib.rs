@@ -3,4 +3,5 @@
 pub mod accel;
 pub mod console;
 pub mod qemu;
+pub mod session;
 pub mod vm;

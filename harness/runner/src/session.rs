@@ -1,0 +1,163 @@
+//! Carries out a plan: boots a guest, follows the record it writes, and boots another for what a dead one left undone.
+//!
+//! The guest's own record in the shared folder is the only source of results. What the VM layer tells is used for two
+//! things: to see that the guest is dead, and to keep its last words. Whatever a guest does, a scenario ends in exactly
+//! one [`ScenarioOutcome`], or the session ends in a [`SessionError`], which is never a verdict.
+
+mod account;
+mod deadline;
+mod follow;
+mod folder;
+mod machine;
+mod record;
+
+use std::{io, path::PathBuf, time::Duration};
+
+use harness_model::{
+    name::ScenarioName,
+    outcome::ScenarioOutcome,
+    plan::{FORMAT, Plan},
+};
+use thiserror::Error;
+
+pub use account::Lie;
+pub use deadline::Deadlines;
+pub use folder::{FolderError, RunFolder};
+pub use machine::{GuestFolder, Machine, MakeRoot, QemuMachine, Running};
+pub use record::Damage;
+
+use crate::vm::VmError;
+use account::Account;
+use follow::{Ending, follow};
+
+/// Why a plan could not be carried out. No outcome follows from it.
+#[derive(Debug, Error)]
+pub enum SessionError {
+    /// A folder or file of the session.
+    #[error("cannot prepare a VM's folder {}", path.display())]
+    Prepare {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The VM could not be started.
+    #[error(transparent)]
+    Vm(#[from] VmError),
+    /// The guest came to no scenario at all.
+    #[error("the guest started no scenario: {how}{}", excerpt(console))]
+    NothingStarted {
+        /// What happened instead.
+        how: String,
+        /// The last lines of the console.
+        console: Vec<String>,
+    },
+    /// The guest says that it must not go on.
+    #[error("the guest refuses the plan: {0}")]
+    Refused(String),
+    /// The record is wrong outside of any scenario.
+    #[error("the guest's record cannot be trusted: {0}")]
+    Untrusted(Lie),
+    /// The plan is for another guest program.
+    #[error("the plan has format {0}, this program knows {FORMAT}")]
+    Format(u32),
+}
+
+/// The end of a console, as it appears in a message.
+fn excerpt(console: &[String]) -> String {
+    let last = &console[console.len().saturating_sub(20)..];
+    let lines: String = last.iter().map(|line| format!("\n  | {line}")).collect();
+    if lines.is_empty() { String::new() } else { format!("\nthe console's last lines:{lines}") }
+}
+
+/// How far a session is, for whoever watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice<'a> {
+    /// A VM is being started, the first one or a further one.
+    Booting {
+        /// Counts from 1.
+        vm: u32,
+    },
+    /// The guest program runs.
+    Booted {
+        /// Since the VM was started.
+        after: Duration,
+    },
+    /// The guest is about to start a scenario.
+    Started(&'a ScenarioName),
+    /// A scenario has its outcome.
+    Ended(&'a ScenarioOutcome),
+}
+
+/// What a session came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// One for each scenario of the plan, in its order.
+    pub outcomes: Vec<ScenarioOutcome>,
+    /// Each VM that was needed.
+    pub vms: Vec<VmTimes>,
+}
+
+/// When a VM reached what, since it was started; what was not reached is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VmTimes {
+    /// The agent in the guest answered `vmtest`.
+    pub agent: Option<Duration>,
+    /// The shared folders were mounted.
+    pub mounted: Option<Duration>,
+    /// The guest program's first record was read.
+    pub hello: Option<Duration>,
+    /// The first scenario was announced.
+    pub first_scenario: Option<Duration>,
+    /// The VM was gone.
+    pub end: Duration,
+}
+
+/// Carries out a plan on a machine, in as many VMs as it takes.
+///
+/// Every VM either brings at least one scenario to its outcome or ends the session, so this ends.
+///
+/// # Errors
+/// [`SessionError`] if no guest can be brought to run the scenarios; outcomes reached until then are lost.
+pub fn run(
+    plan: &Plan,
+    machine: &dyn Machine,
+    folder: &RunFolder,
+    deadlines: Deadlines,
+    watch: &mut dyn FnMut(Notice<'_>),
+) -> Result<Session, SessionError> {
+    if plan.format != FORMAT {
+        return Err(SessionError::Format(plan.format));
+    }
+    let mut session = Session { outcomes: Vec::new(), vms: Vec::new() };
+    while session.outcomes.len() < plan.scenarios.len() {
+        let rest = Plan { scenarios: plan.scenarios[session.outcomes.len()..].to_vec(), ..plan.clone() };
+        let vm = u32::try_from(session.vms.len() + 1).unwrap_or(u32::MAX);
+        watch(Notice::Booting { vm });
+        let guest = GuestFolder::create(&folder.path().join(format!("vm-{vm}")), &rest)?;
+        let mut account = Account::new(&rest);
+        let (ending, times) = follow(machine, &guest, &mut account, deadlines, watch)?;
+        session.vms.push(times);
+        let charged = settle(ending, &mut account)?;
+        charged.iter().for_each(|outcome| watch(Notice::Ended(outcome)));
+        session.outcomes.extend(account.into_outcomes());
+    }
+    Ok(session)
+}
+
+/// Charges the end of a VM to the scenario it ran; returns that scenario's outcome, if there is one.
+fn settle(ending: Ending, account: &mut Account<'_>) -> Result<Option<ScenarioOutcome>, SessionError> {
+    match ending {
+        Ending::Complete => Ok(None),
+        Ending::Refused(message) => Err(SessionError::Refused(message)),
+        Ending::Lied(lie) => match account.fault(format!("the guest's record cannot be trusted: {lie}")) {
+            Some(outcome) => Ok(Some(outcome)),
+            None => Err(SessionError::Untrusted(lie)),
+        },
+        Ending::Dead { how, console } => match account.crash(how.clone(), console.clone()) {
+            Some(outcome) => Ok(Some(outcome)),
+            None if account.has_outcomes() => Ok(None),
+            None => Err(SessionError::NothingStarted { how, console }),
+        },
+    }
+}

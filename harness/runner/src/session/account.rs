@@ -1,0 +1,315 @@
+//! What a guest has told, held against the plan: each scenario's outcome, or the lie.
+
+use harness_model::{
+    name::{ContainerName, ScenarioName},
+    outcome::{AttemptFact, ContainerFact, Event, ScenarioEnd, ScenarioOutcome},
+    plan::{FORMAT, Plan, Scenario},
+};
+use thiserror::Error;
+
+use super::record::Damage;
+
+/// What a guest cannot have done, given the plan.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Lie {
+    /// The record is damaged.
+    #[error("{0}")]
+    Damaged(#[from] Damage),
+    /// It did not introduce itself first, or did so again.
+    #[error("a `{found}` record where {expected} should follow")]
+    Order {
+        /// What could follow.
+        expected: String,
+        /// What follows.
+        found: &'static str,
+    },
+    /// It is another program, or runs on another kernel.
+    #[error("the guest program {what} is {found}, not {expected}")]
+    Stranger {
+        /// What about it.
+        what: &'static str,
+        /// What was asked for.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// A scenario ended before everything in it was attempted.
+    #[error("the scenario ended after {answered} of {attempts} attempts without a reason")]
+    Unfinished {
+        /// Attempts answered.
+        answered: usize,
+        /// Attempts in the plan.
+        attempts: usize,
+    },
+    /// It counted its scenarios wrong.
+    #[error("the guest counts {found} scenarios where {expected} were asked for")]
+    Count {
+        /// Scenarios in the plan.
+        expected: usize,
+        /// What it says.
+        found: u32,
+    },
+}
+
+/// What a record changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The guest introduced itself.
+    Hello,
+    /// A scenario was announced.
+    Started { name: ScenarioName, deadline_ms: u64 },
+    /// Something within a scenario.
+    Within,
+    /// A scenario has its outcome.
+    Ended(ScenarioOutcome),
+    /// The guest must not go on.
+    Refused(String),
+    /// Everything is done.
+    Complete,
+}
+
+/// A plan being carried out in one VM.
+#[derive(Debug)]
+pub(super) struct Account<'a> {
+    plan: &'a Plan,
+    outcomes: Vec<ScenarioOutcome>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing was told yet.
+    Silent,
+    /// Between scenarios.
+    Idle,
+    /// In the scenario that follows those with an outcome.
+    Running(Progress),
+    /// After the last record.
+    Complete,
+}
+
+/// What is told of the scenario that runs.
+#[derive(Debug, Default)]
+struct Progress {
+    containers: Vec<ContainerFact>,
+    attempts: Vec<AttemptFact>,
+}
+
+impl<'a> Account<'a> {
+    pub(super) fn new(plan: &'a Plan) -> Self {
+        Self { plan, outcomes: Vec::new(), state: State::Silent }
+    }
+
+    /// Whether any scenario has its outcome.
+    pub(super) fn has_outcomes(&self) -> bool {
+        !self.outcomes.is_empty()
+    }
+
+    /// The outcomes, in the order of the plan.
+    pub(super) fn into_outcomes(self) -> Vec<ScenarioOutcome> {
+        self.outcomes
+    }
+
+    /// Charges a crash to the scenario that runs, if one does.
+    pub(super) fn crash(&mut self, how: String, console: Vec<String>) -> Option<ScenarioOutcome> {
+        self.charge(ScenarioEnd::Crashed { how, console })
+    }
+
+    /// Charges a fault to the scenario that runs, if one does.
+    pub(super) fn fault(&mut self, message: String) -> Option<ScenarioOutcome> {
+        self.charge(ScenarioEnd::Fault { message })
+    }
+
+    fn charge(&mut self, end: ScenarioEnd) -> Option<ScenarioOutcome> {
+        let scenario = self.current()?.name.clone();
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Running(progress) => Some(self.seal(scenario, progress, end)),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    fn seal(&mut self, scenario: ScenarioName, progress: Progress, end: ScenarioEnd) -> ScenarioOutcome {
+        let Progress { containers, attempts } = progress;
+        let outcome = ScenarioOutcome { scenario, containers, attempts, end };
+        self.outcomes.push(outcome.clone());
+        outcome
+    }
+
+    /// The scenario that runs or comes next.
+    fn current(&self) -> Option<&'a Scenario> {
+        self.plan.scenarios.get(self.outcomes.len())
+    }
+
+    /// Takes the next record.
+    pub(super) fn apply(&mut self, event: Event) -> Result<Step, Lie> {
+        let state = std::mem::replace(&mut self.state, State::Idle);
+        match (state, event) {
+            (State::Silent | State::Idle, Event::Fault { message }) => Ok(Step::Refused(message)),
+            (State::Silent, Event::Hello { format, release }) => self.hello(format, &release),
+            (State::Idle, Event::ScenarioStart { scenario }) => self.start(scenario),
+            (State::Idle, Event::End { scenarios }) => self.end(scenarios),
+            (State::Running(progress), event) => self.within(progress, event),
+            (state, event) => {
+                self.state = state;
+                Err(self.out_of_order(&event))
+            }
+        }
+    }
+
+    fn out_of_order(&self, event: &Event) -> Lie {
+        let next = || self.current().map_or("the end".to_owned(), |next| format!("the start of `{}`", next.name));
+        let expected = match &self.state {
+            State::Silent => "the guest's introduction".to_owned(),
+            State::Idle => next(),
+            State::Running(progress) => {
+                self.current().map(|scenario| expectation(scenario, progress)).unwrap_or_default()
+            }
+            State::Complete => "nothing".to_owned(),
+        };
+        Lie::Order { expected, found: kind(event) }
+    }
+
+    fn hello(&mut self, format: u32, release: &str) -> Result<Step, Lie> {
+        let stranger = |what, expected: &str, found: &str| {
+            Err(Lie::Stranger { what, expected: expected.to_owned(), found: found.to_owned() })
+        };
+        match &self.plan.kernel.release {
+            _ if format != FORMAT => stranger("format", &FORMAT.to_string(), &format.to_string()),
+            Some(expected) if expected != release => stranger("kernel", expected, release),
+            _ => Ok(Step::Hello),
+        }
+    }
+
+    fn start(&mut self, name: ScenarioName) -> Result<Step, Lie> {
+        match self.current() {
+            Some(next) if next.name == name => {
+                self.state = State::Running(Progress::default());
+                Ok(Step::Started { name, deadline_ms: next.deadline_ms })
+            }
+            _ => Err(self.out_of_order(&Event::ScenarioStart { scenario: name })),
+        }
+    }
+
+    fn end(&mut self, scenarios: u32) -> Result<Step, Lie> {
+        if self.current().is_some() {
+            return Err(self.out_of_order(&Event::End { scenarios }));
+        }
+        let expected = self.plan.scenarios.len();
+        if usize::try_from(scenarios) != Ok(expected) {
+            return Err(Lie::Count { expected, found: scenarios });
+        }
+        self.state = State::Complete;
+        Ok(Step::Complete)
+    }
+
+    fn within(&mut self, mut progress: Progress, event: Event) -> Result<Step, Lie> {
+        let Some(scenario) = self.current() else { return Err(self.out_of_order(&event)) };
+        let step = match event {
+            Event::Container { case, container, mounted }
+                if progress.next_container(scenario) == Some((case, &container)) =>
+            {
+                progress.containers.push(ContainerFact { case, container, mounted });
+                Ok(Step::Within)
+            }
+            Event::Attempt { case, attempt, answer, root, container }
+                if progress.next_attempt(scenario) == Some((case, attempt)) =>
+            {
+                progress.attempts.push(AttemptFact { case, attempt, answer, root, container });
+                Ok(Step::Within)
+            }
+            Event::ScenarioEnd { scenario: name, leftovers, fault, micros } if name == scenario.name => {
+                return self.finish(scenario, progress, leftovers, fault, micros);
+            }
+            event => Err(Lie::Order { expected: expectation(scenario, &progress), found: kind(&event) }),
+        };
+        self.state = State::Running(progress);
+        step
+    }
+
+    fn finish(
+        &mut self,
+        scenario: &Scenario,
+        progress: Progress,
+        leftovers: Vec<String>,
+        fault: Option<String>,
+        micros: u64,
+    ) -> Result<Step, Lie> {
+        let (answered, attempts) = (progress.attempts.len(), attempts_of(scenario));
+        let end = match fault {
+            Some(message) => ScenarioEnd::Fault { message },
+            None if !leftovers.is_empty() => {
+                ScenarioEnd::Fault { message: format!("it left behind: {}", leftovers.join(", ")) }
+            }
+            None if answered < attempts => {
+                self.state = State::Running(progress);
+                return Err(Lie::Unfinished { answered, attempts });
+            }
+            None => ScenarioEnd::Finished { micros },
+        };
+        Ok(Step::Ended(self.seal(scenario.name.clone(), progress, end)))
+    }
+}
+
+fn attempts_of(scenario: &Scenario) -> usize {
+    scenario.cases.iter().map(|case| case.attempts.len()).sum()
+}
+
+fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::Hello { .. } => "hello",
+        Event::Fault { .. } => "fault",
+        Event::ScenarioStart { .. } => "scenario_start",
+        Event::Container { .. } => "container",
+        Event::Attempt { .. } => "attempt",
+        Event::ScenarioEnd { .. } => "scenario_end",
+        Event::End { .. } => "end",
+    }
+}
+
+fn expectation(scenario: &Scenario, progress: &Progress) -> String {
+    if let Some((case, container)) = progress.next_container(scenario) {
+        return format!("container `{container}` of case {case} of `{}`", scenario.name);
+    }
+    match progress.next_attempt(scenario) {
+        Some((case, attempt)) => format!("attempt {attempt} of case {case} of `{}`", scenario.name),
+        None => format!("the end of `{}`", scenario.name),
+    }
+}
+
+impl Progress {
+    /// The container that has to be told next, if it is a container's turn.
+    ///
+    /// A case's containers are told before its first attempt.
+    fn next_container<'s>(&self, scenario: &'s Scenario) -> Option<(u32, &'s ContainerName)> {
+        let (case, attempt) = self.position(scenario)?;
+        let before: usize = scenario.cases[..case].iter().map(|case| case.containers.len()).sum();
+        let told = self.containers.len().checked_sub(before)?;
+        let container = scenario.cases[case].containers.get(told).filter(|_| attempt == 0)?;
+        Some((u32::try_from(case).ok()?, &container.name))
+    }
+
+    /// The attempt that has to be told next, if it is an attempt's turn.
+    fn next_attempt(&self, scenario: &Scenario) -> Option<(u32, u32)> {
+        if self.next_container(scenario).is_some() {
+            return None;
+        }
+        let (case, attempt) = self.position(scenario)?;
+        Some((u32::try_from(case).ok()?, u32::try_from(attempt).ok()?))
+    }
+
+    /// Case and index in it of the first attempt that has no answer.
+    fn position(&self, scenario: &Scenario) -> Option<(usize, usize)> {
+        let mut answered = self.attempts.len();
+        scenario.cases.iter().enumerate().find_map(|(case, contents)| {
+            let here = contents.attempts.len();
+            if answered < here {
+                return Some((case, answered));
+            }
+            answered -= here;
+            None
+        })
+    }
+}

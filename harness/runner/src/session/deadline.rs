@@ -1,0 +1,43 @@
+//! How long a guest may take for what.
+
+use std::time::Duration;
+
+use crate::accel::Accel;
+
+/// How long a guest may take, on the machine it runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// From the start of the VM to the guest program's first record.
+    pub boot: Duration,
+    /// From one scenario to the next, and to the end.
+    pub between: Duration,
+    /// By how much the scenarios' own deadlines are multiplied.
+    pub patience: u32,
+}
+
+impl Deadlines {
+    /// For VMs whose processor is provided this way.
+    pub fn of(accel: Accel) -> Self {
+        let patience = accel.patience();
+        Self { boot: Duration::from_secs(30) * patience, between: Duration::from_secs(10) * patience, patience }
+    }
+
+    /// For a scenario that asks for so many milliseconds.
+    pub fn scenario(&self, milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds).saturating_mul(self.patience)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn emulation_gets_more_time_for_everything() {
+        let (kvm, tcg) = (Deadlines::of(Accel::Kvm), Deadlines::of(Accel::Tcg));
+        assert!(tcg.boot > kvm.boot && tcg.between > kvm.between);
+        assert!(tcg.scenario(1000) > kvm.scenario(1000));
+        assert_eq!(kvm.scenario(1500), Duration::from_millis(1500));
+        assert!(tcg.scenario(u64::MAX) >= Duration::from_millis(u64::MAX));
+    }
+}

@@ -1,0 +1,178 @@
+//! One VM, from its start to its end.
+
+use std::time::{Duration, Instant};
+
+use harness_model::outcome::Event;
+
+use super::{
+    Deadlines, GuestFolder, Lie, Machine, Notice, Running, SessionError, VmTimes,
+    account::{Account, Step},
+};
+use crate::{
+    console::ConsoleTail,
+    vm::{Phase, VmEnd, VmEvent},
+};
+
+/// How often the record is looked at when nothing else happens.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Events taken from the VM before the record is looked at again, so that a flood cannot hide it.
+const EVENTS_AT_ONCE: usize = 500;
+
+/// How long a record may still be on its way from a guest that is gone.
+const RECORD_GRACE: Duration = Duration::from_millis(50);
+
+/// How a VM came to its end.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// The guest did everything.
+    Complete,
+    /// It says that it must not go on.
+    Refused(String),
+    /// Its record contradicts the plan.
+    Lied(Lie),
+    /// It died or hung.
+    Dead { how: String, console: Vec<String> },
+}
+
+/// Boots a guest and follows its record until there is nothing more to learn from it. The VM is gone afterwards.
+pub(super) fn follow(
+    machine: &dyn Machine,
+    guest: &GuestFolder,
+    account: &mut Account<'_>,
+    deadlines: Deadlines,
+    watch: &mut dyn FnMut(Notice<'_>),
+) -> Result<(Ending, VmTimes), SessionError> {
+    let mut record = guest.record()?;
+    let started = Instant::now();
+    let vm = machine.boot(guest)?;
+    let clock = Clock { started, due: started + deadlines.boot, allowed: deadlines.boot };
+    let mut watcher =
+        Watcher { vm, account, deadlines, watch, clock, console: ConsoleTail::default(), times: VmTimes::default() };
+    let ending = loop {
+        let end = watcher.listen(TICK);
+        if end.is_some() {
+            std::thread::sleep(RECORD_GRACE);
+        }
+        if let Some(ending) = watcher.read_all(|| record.read()) {
+            break ending;
+        }
+        if let Some(end) = end {
+            break watcher.dead(&end);
+        }
+        if Instant::now() >= watcher.clock.due {
+            break watcher.hung();
+        }
+    };
+    watcher.vm.stop();
+    watcher.times.end = started.elapsed();
+    Ok((ending, watcher.times))
+}
+
+/// Which deadline runs.
+struct Clock {
+    started: Instant,
+    due: Instant,
+    allowed: Duration,
+}
+
+struct Watcher<'a, 'p> {
+    vm: Box<dyn Running>,
+    account: &'a mut Account<'p>,
+    deadlines: Deadlines,
+    watch: &'a mut dyn FnMut(Notice<'_>),
+    clock: Clock,
+    console: ConsoleTail,
+    times: VmTimes,
+}
+
+impl Watcher<'_, '_> {
+    /// Takes what the VM tells, waiting for the first of it; returns its end, if that is among it.
+    fn listen(&mut self, wait: Duration) -> Option<VmEnd> {
+        let mut wait = wait;
+        for _ in 0..EVENTS_AT_ONCE {
+            let event = self.vm.next_event(wait)?;
+            wait = Duration::ZERO;
+            match event.event {
+                VmEvent::Console(line) => self.console.push(&line),
+                VmEvent::Output(line) => self.console.push(&format!("guest: {line}")),
+                VmEvent::Reached(Phase::Started) => {}
+                VmEvent::Reached(Phase::AgentAnswered) => self.times.agent = Some(self.clock.started.elapsed()),
+                VmEvent::Reached(Phase::SharesMounted) => self.times.mounted = Some(self.clock.started.elapsed()),
+                VmEvent::Ended(end) => return Some(end),
+            }
+        }
+        None
+    }
+
+    /// Takes everything the record has, until it ends the VM.
+    fn read_all(&mut self, mut read: impl FnMut() -> (Vec<Event>, Result<(), super::Damage>)) -> Option<Ending> {
+        loop {
+            let (events, damage) = read();
+            let nothing = events.is_empty();
+            for event in events {
+                if let Some(ending) = self.take(event) {
+                    return Some(ending);
+                }
+            }
+            match damage {
+                Err(damage) => return Some(Ending::Lied(damage.into())),
+                Ok(()) if nothing => return None,
+                Ok(()) => {}
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) -> Option<Ending> {
+        match self.account.apply(event) {
+            Err(lie) => return Some(Ending::Lied(lie)),
+            Ok(Step::Complete) => return Some(Ending::Complete),
+            Ok(Step::Refused(message)) => return Some(Ending::Refused(message)),
+            Ok(Step::Within) => {}
+            Ok(Step::Hello) => {
+                let after = self.clock.started.elapsed();
+                self.times.hello = Some(after);
+                (self.watch)(Notice::Booted { after });
+                self.allow(self.deadlines.between);
+            }
+            Ok(Step::Started { name, deadline_ms }) => {
+                self.times.first_scenario.get_or_insert(self.clock.started.elapsed());
+                (self.watch)(Notice::Started(&name));
+                self.allow(self.deadlines.scenario(deadline_ms));
+            }
+            Ok(Step::Ended(outcome)) => {
+                (self.watch)(Notice::Ended(&outcome));
+                self.allow(self.deadlines.between);
+            }
+        }
+        None
+    }
+
+    fn allow(&mut self, time: Duration) {
+        let now = Instant::now();
+        self.clock.allowed = time;
+        // A deadline too far for the clock is a day.
+        self.clock.due = now.checked_add(time).unwrap_or(now + Duration::from_secs(86400));
+    }
+
+    fn dead(&self, end: &VmEnd) -> Ending {
+        let panicked = self.console.contains("Kernel panic");
+        let how = match end {
+            VmEnd::QemuGone if panicked => "the kernel panicked".to_owned(),
+            VmEnd::CommandEnded => "the guest program ended before it was done".to_owned(),
+            other => other.to_string(),
+        };
+        let complaints = self.vm.complaints();
+        let how = if complaints.is_empty() { how } else { format!("{how}; QEMU says: {complaints}") };
+        Ending::Dead { how, console: self.console.lines() }
+    }
+
+    fn hung(&self) -> Ending {
+        let what =
+            if self.times.hello.is_none() { "the guest program did not start" } else { "nothing came to an end" };
+        let how = format!("{what} within {:.1} s", self.clock.allowed.as_secs_f64());
+        let complaints = self.vm.complaints();
+        let how = if complaints.is_empty() { how } else { format!("{how}; QEMU says: {complaints}") };
+        Ending::Dead { how, console: self.console.lines() }
+    }
+}

@@ -1,0 +1,118 @@
+//! What boots a guest: QEMU, or in tests anything that writes a record.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use harness_model::plan::{PLAN_FILE, Plan};
+
+use super::{SessionError, record::RecordFile};
+use crate::vm::{SHARE_IN_GUEST, TimedEvent, Vm, VmError, VmSpec};
+
+/// The VM's own files, not seen by the guest.
+pub(super) const OWN: &str = "own";
+const SHARE: &str = "share";
+const ROOT: &str = "root";
+
+/// The guest program's name in the shared folder.
+const PROGRAM: &str = "bpf-token-guest";
+
+/// The folder of one VM.
+#[derive(Debug)]
+pub struct GuestFolder {
+    path: PathBuf,
+}
+
+impl GuestFolder {
+    /// Makes it, with the plan in the shared folder.
+    pub(super) fn create(path: &Path, plan: &Plan) -> Result<Self, SessionError> {
+        let folder = Self { path: path.to_owned() };
+        let plan = serde_json::to_vec(plan).map_err(io::Error::from);
+        let made = fs::create_dir_all(folder.share())
+            .and_then(|()| fs::create_dir(folder.own()))
+            .and_then(|()| fs::write(folder.share().join(PLAN_FILE), plan?));
+        made.map(|()| folder).map_err(|source| SessionError::Prepare { path: path.to_owned(), source })
+    }
+
+    pub(super) fn record(&self) -> Result<RecordFile, SessionError> {
+        RecordFile::create(&self.share()).map_err(|source| SessionError::Prepare { path: self.path.clone(), source })
+    }
+
+    /// What the guest sees, with the plan in it; the record is expected there.
+    pub fn share(&self) -> PathBuf {
+        self.path.join(SHARE)
+    }
+
+    /// What it does not see.
+    pub fn own(&self) -> PathBuf {
+        self.path.join(OWN)
+    }
+
+    /// Where its root goes.
+    pub fn root(&self) -> PathBuf {
+        self.path.join(ROOT)
+    }
+}
+
+/// Something that boots guests.
+pub trait Machine {
+    /// Starts a guest that carries out the plan in the folder's share.
+    ///
+    /// # Errors
+    /// [`VmError`] if it cannot be started; that it does not boot is told by its events.
+    fn boot(&self, guest: &GuestFolder) -> Result<Box<dyn Running>, VmError>;
+}
+
+/// A guest that was started.
+pub trait Running {
+    /// The next event within `wait`.
+    fn next_event(&mut self, wait: Duration) -> Option<TimedEvent>;
+    /// What the machine itself complains about.
+    fn complaints(&self) -> String;
+    /// Ends it; nothing of it runs when this returns.
+    fn stop(&mut self);
+}
+
+impl Running for Vm {
+    fn next_event(&mut self, wait: Duration) -> Option<TimedEvent> {
+        self.next_event(wait)
+    }
+
+    fn complaints(&self) -> String {
+        self.complaints()
+    }
+
+    fn stop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Makes a private root at a path that does not exist yet.
+pub type MakeRoot<'a> = dyn Fn(&Path) -> io::Result<()> + 'a;
+
+/// A machine that boots guests in QEMU.
+pub struct QemuMachine<'a> {
+    /// What every VM is made of; its `root`, `share` and `command` are set for each.
+    pub spec: VmSpec,
+    /// The static program that carries out plans.
+    pub guest_program: PathBuf,
+    /// Makes each guest's root.
+    pub make_root: &'a MakeRoot<'a>,
+}
+
+impl Machine for QemuMachine<'_> {
+    fn boot(&self, guest: &GuestFolder) -> Result<Box<dyn Running>, VmError> {
+        let failed = |source| VmError::Prepare { path: guest.path.clone(), source };
+        (self.make_root)(&guest.root()).map_err(failed)?;
+        fs::copy(&self.guest_program, guest.share().join(PROGRAM)).map_err(failed)?;
+        let spec = VmSpec {
+            root: guest.root(),
+            share: guest.share(),
+            command: format!("exec {SHARE_IN_GUEST}/{PROGRAM} {SHARE_IN_GUEST}"),
+            ..self.spec.clone()
+        };
+        Ok(Box::new(Vm::start(&spec, &guest.own())?))
+    }
+}

@@ -1,0 +1,197 @@
+//! The guest's record, read while it grows.
+//!
+//! The file lies in a folder the guest may write to as it likes, so it is opened before the guest exists and never by
+//! name again: a guest that puts a link in its place shows us nothing of the host.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read},
+    path::Path,
+};
+
+use harness_model::outcome::{Event, LONGEST_LINE, RECORD_FILE, Record};
+use thiserror::Error;
+
+/// Bytes read at a time.
+const CHUNK: usize = 256 * 1024;
+
+/// What can be wrong with a record as such.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Damage {
+    /// Not the JSON of a record.
+    #[error("line {line} is no record: {reason}; it begins {beginning:?}")]
+    Unreadable {
+        /// Counts from 1.
+        line: u64,
+        /// What is wrong.
+        reason: String,
+        /// The line's first characters.
+        beginning: String,
+    },
+    /// A line that goes on and on.
+    #[error("line {line} is longer than {LONGEST_LINE} bytes")]
+    TooLong {
+        /// Counts from 1.
+        line: u64,
+    },
+    /// A record is missing or there twice.
+    #[error("line {line} has number {found} where {expected} should follow")]
+    OutOfSequence {
+        /// Counts from 1.
+        line: u64,
+        /// The number that should stand there.
+        expected: u64,
+        /// The number that stands there.
+        found: u64,
+    },
+    /// The host cannot read it.
+    #[error("it cannot be read: {0}")]
+    Io(String),
+}
+
+/// Splits bytes into records and checks their sequence.
+#[derive(Debug, Default)]
+pub(super) struct Decoder {
+    partial: Vec<u8>,
+    lines: u64,
+}
+
+impl Decoder {
+    /// Takes the next bytes. The records before a damage are returned with it.
+    pub(super) fn push(&mut self, mut bytes: &[u8]) -> (Vec<Event>, Result<(), Damage>) {
+        let mut events = Vec::new();
+        while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
+            let (line, rest) = bytes.split_at(end);
+            bytes = &rest[1..];
+            self.partial.extend_from_slice(line);
+            match self.line() {
+                Ok(event) => events.push(event),
+                Err(damage) => return (events, Err(damage)),
+            }
+        }
+        self.partial.extend_from_slice(bytes);
+        (events, self.check_length(self.lines + 1))
+    }
+
+    fn check_length(&self, line: u64) -> Result<(), Damage> {
+        if self.partial.len() >= LONGEST_LINE { Err(Damage::TooLong { line }) } else { Ok(()) }
+    }
+
+    fn line(&mut self) -> Result<Event, Damage> {
+        let (expected, line) = (self.lines, self.lines + 1);
+        self.lines = line;
+        self.check_length(line)?;
+        let bytes = std::mem::take(&mut self.partial);
+        let record: Record = serde_json::from_slice(&bytes).map_err(|error| Damage::Unreadable {
+            line,
+            reason: error.to_string(),
+            beginning: String::from_utf8_lossy(&bytes).chars().take(80).collect(),
+        })?;
+        if record.seq != expected {
+            return Err(Damage::OutOfSequence { line, expected, found: record.seq });
+        }
+        Ok(record.event)
+    }
+}
+
+/// The record file of a VM.
+#[derive(Debug)]
+pub(super) struct RecordFile {
+    file: File,
+    decoder: Decoder,
+    buffer: Vec<u8>,
+}
+
+impl RecordFile {
+    /// Makes the empty file in a shared folder the guest does not have yet.
+    pub(super) fn create(share: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).append(true).create_new(true).open(share.join(RECORD_FILE))?;
+        Ok(Self { file, decoder: Decoder::default(), buffer: vec![0; CHUNK] })
+    }
+
+    /// What was added since the last call, up to a limit; nothing at all means that nothing was.
+    pub(super) fn read(&mut self) -> (Vec<Event>, Result<(), Damage>) {
+        match self.file.read(&mut self.buffer) {
+            Ok(count) => self.decoder.push(&self.buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => (Vec::new(), Ok(())),
+            Err(error) => (Vec::new(), Err(Damage::Io(error.to_string()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn line(seq: u64) -> String {
+        serde_json::to_string(&Record { seq, event: Event::End { scenarios: 1 } }).unwrap() + "\n"
+    }
+
+    #[test]
+    fn a_line_may_arrive_in_pieces() {
+        let text = line(0) + &line(1);
+        let mut decoder = Decoder::default();
+        let events: Vec<_> = text.as_bytes().chunks(7).flat_map(|chunk| decoder.push(chunk).0).collect();
+        assert_eq!(events, [Event::End { scenarios: 1 }, Event::End { scenarios: 1 }]);
+    }
+
+    #[test]
+    fn a_line_without_end_is_not_believed_yet() {
+        let (events, result) = Decoder::default().push(line(0).trim_end().as_bytes());
+        assert_eq!((events, result), (vec![], Ok(())));
+    }
+
+    #[test]
+    fn gaps_and_repetitions_are_damage_and_what_stood_before_is_kept() {
+        for (second, found) in [(line(2), 2), (line(0), 0)] {
+            let (events, result) = Decoder::default().push((line(0) + &second).as_bytes());
+            assert_eq!(events.len(), 1);
+            assert_eq!(result, Err(Damage::OutOfSequence { line: 2, expected: 1, found }));
+        }
+    }
+
+    #[test]
+    fn anything_but_a_record_is_damage() {
+        for text in ["\n", "{}\n", "null\n", "\0\u{1}\n", "{\"seq\":0,\"event\":\"boom\"}\n", "{\"seq\":-1}\n"] {
+            let (events, result) = Decoder::default().push(text.as_bytes());
+            assert!(matches!((events.len(), result), (0, Err(Damage::Unreadable { line: 1, .. }))), "{text:?}");
+        }
+        let unknown = line(0).replace("}}", "},\"more\":1}");
+        assert!(Decoder::default().push(unknown.as_bytes()).1.is_err(), "{unknown}");
+    }
+
+    #[test]
+    fn a_line_that_goes_on_and_on_is_damage_before_it_ends() {
+        let mut decoder = Decoder::default();
+        let long = vec![b'x'; LONGEST_LINE - 1];
+        assert_eq!(decoder.push(&long).1, Ok(()));
+        assert_eq!(decoder.push(b"x").1, Err(Damage::TooLong { line: 1 }));
+        let ended = [long, b"xx\n".to_vec()].concat();
+        assert_eq!(Decoder::default().push(&ended).1, Err(Damage::TooLong { line: 1 }));
+    }
+
+    #[test]
+    fn a_link_put_in_the_files_place_is_not_followed() {
+        let share = tempfile::tempdir().unwrap();
+        let mut record = RecordFile::create(share.path()).unwrap();
+        let secret = share.path().join("secret");
+        std::fs::write(&secret, line(0)).unwrap();
+        std::fs::remove_file(share.path().join(RECORD_FILE)).unwrap();
+        std::os::unix::fs::symlink(&secret, share.path().join(RECORD_FILE)).unwrap();
+        assert_eq!(record.read(), (vec![], Ok(())));
+    }
+
+    #[test]
+    fn what_is_appended_is_read_once() {
+        let share = tempfile::tempdir().unwrap();
+        let mut record = RecordFile::create(share.path()).unwrap();
+        let mut guest = OpenOptions::new().append(true).open(share.path().join(RECORD_FILE)).unwrap();
+        guest.write_all(line(0).as_bytes()).unwrap();
+        assert_eq!(record.read().0.len(), 1);
+        assert_eq!(record.read(), (vec![], Ok(())));
+        guest.write_all(line(1).as_bytes()).unwrap();
+        assert_eq!(record.read().0.len(), 1);
+    }
+}

@@ -1,0 +1,469 @@
+//! Sessions with guests that die, hang, flood and lie: every scenario comes to exactly one outcome that is not a wrong
+//! verdict, or the session ends in an error. No VM is needed: a guest here is a thread that writes a record.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    fs::{File, OpenOptions},
+    io::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use harness_model::{
+    errno::Errno,
+    name::ScenarioName,
+    outcome::{Answer, Control, Event, RECORD_FILE, Record, ScenarioEnd, ScenarioOutcome},
+    plan::{Actor, Attempt, Call, Case, ExpectedKernel, FORMAT, Plan, Scenario, Token},
+};
+use harness_runner::{
+    session::{self, Deadlines, GuestFolder, Lie, Machine, Notice, RunFolder, Running, Session, SessionError},
+    vm::{TimedEvent, VmEnd, VmError, VmEvent},
+};
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// Deadlines nothing here may reach.
+const AMPLE: Deadlines = Deadlines { boot: LONG, between: LONG, patience: 1 };
+
+fn name(text: &str) -> ScenarioName {
+    text.parse().unwrap()
+}
+
+/// Scenarios of two attempts each.
+fn plan(names: &[&str]) -> Plan {
+    let call = Attempt { actor: Actor::Host, token: Token::None, call: Call::BtfLoad, save: None };
+    let case = Case { containers: Vec::new(), attempts: vec![call; 2] };
+    let scenario = |text: &&str| Scenario {
+        name: name(text),
+        deadline_ms: 60_000,
+        sysctls: Default::default(),
+        cases: vec![case.clone()],
+    };
+    let kernel = ExpectedKernel { release: Some("6.12.0".to_owned()), ..ExpectedKernel::default() };
+    Plan { format: FORMAT, kernel, scenarios: names.iter().map(scenario).collect() }
+}
+
+/// One guest's life, as the thread that plays it sees it.
+struct Guest {
+    record: File,
+    seq: u64,
+    plan: Plan,
+    events: Sender<TimedEvent>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Guest {
+    fn write(&mut self, bytes: &[u8]) {
+        self.record.write_all(bytes).unwrap();
+    }
+
+    fn tell(&mut self, event: Event) {
+        let line = serde_json::to_string(&Record { seq: self.seq, event }).unwrap();
+        self.seq += 1;
+        self.write(format!("{line}\n").as_bytes());
+    }
+
+    fn hello(&mut self) {
+        self.tell(Event::Hello { format: FORMAT, release: "6.12.0".to_owned() });
+    }
+
+    fn start(&mut self, scenario: &str) {
+        self.tell(Event::ScenarioStart { scenario: name(scenario) });
+    }
+
+    fn attempt(&mut self, attempt: u32) {
+        let denied = Answer::Err { errno: Errno::from_raw(1), step: None };
+        let root = Control::Made(Answer::Ok { detail: None });
+        self.tell(Event::Attempt { case: 0, attempt, answer: denied, container: root.clone(), root });
+    }
+
+    fn end(&mut self, scenario: &str) {
+        self.tell(Event::ScenarioEnd { scenario: name(scenario), leftovers: Vec::new(), fault: None, micros: 5 });
+    }
+
+    fn whole(&mut self, scenario: &str) {
+        self.start(scenario);
+        self.attempt(0);
+        self.attempt(1);
+        self.end(scenario);
+    }
+
+    fn done(&mut self) {
+        let scenarios = u32::try_from(self.plan.scenarios.len()).unwrap();
+        self.tell(Event::End { scenarios });
+    }
+
+    /// Does all that is asked.
+    fn obey(&mut self) {
+        self.hello();
+        for scenario in self.plan.scenarios.clone() {
+            self.whole(scenario.name.as_str());
+        }
+        self.done();
+    }
+
+    fn console(&self, line: &str) {
+        self.event(VmEvent::Console(line.to_owned()));
+    }
+
+    fn event(&self, event: VmEvent) {
+        let _ = self.events.send(TimedEvent { at: Duration::ZERO, event });
+    }
+
+    fn die(&self, end: VmEnd) {
+        self.event(VmEvent::Ended(end));
+    }
+}
+
+type Life = Box<dyn FnOnce(&mut Guest) + Send>;
+
+/// Boots guests that live the given lives, one after the other.
+struct Stage {
+    lives: RefCell<VecDeque<Life>>,
+    plans: RefCell<Vec<Plan>>,
+}
+
+impl Stage {
+    fn new(lives: impl IntoIterator<Item = Life>) -> Self {
+        Self { lives: RefCell::new(lives.into_iter().collect()), plans: RefCell::default() }
+    }
+}
+
+fn life(life: impl FnOnce(&mut Guest) + Send + 'static) -> Life {
+    Box::new(life)
+}
+
+fn obedient() -> Life {
+    life(Guest::obey)
+}
+
+impl Machine for Stage {
+    fn boot(&self, folder: &GuestFolder) -> Result<Box<dyn Running>, VmError> {
+        let text = std::fs::read(folder.share().join("plan.json")).unwrap();
+        let plan: Plan = serde_json::from_slice(&text).unwrap();
+        self.plans.borrow_mut().push(plan.clone());
+        let record = OpenOptions::new().append(true).open(folder.share().join(RECORD_FILE)).unwrap();
+        let (events, receiver) = channel();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let mut guest = Guest { record, seq: 0, plan, events: events.clone(), stopped: stopped.clone() };
+        let life = self.lives.borrow_mut().pop_front().expect("no further guest is wanted");
+        let thread = thread::spawn(move || life(&mut guest));
+        Ok(Box::new(Player { events: receiver, _open: events, stopped, thread: Some(thread) }))
+    }
+}
+
+/// A guest on the stage.
+struct Player {
+    events: Receiver<TimedEvent>,
+    /// A machine does not end because its guest has nothing more to say.
+    _open: Sender<TimedEvent>,
+    stopped: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Running for Player {
+    fn next_event(&mut self, wait: Duration) -> Option<TimedEvent> {
+        match self.events.recv_timeout(wait) {
+            Ok(event) => Some(event),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    fn complaints(&self) -> String {
+        "qemu: a complaint".to_owned()
+    }
+
+    fn stop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.thread.take().expect("stopped once").join().expect("the guest's thread does not fail");
+    }
+}
+
+fn play(plan: &Plan, deadlines: Deadlines, lives: impl IntoIterator<Item = Life>) -> Result<Session, SessionError> {
+    let runs = tempfile::tempdir().unwrap();
+    let folder = RunFolder::create(runs.path()).unwrap();
+    let stage = Stage::new(lives);
+    let result = session::run(plan, &stage, &folder, deadlines, &mut |_| {});
+    assert!(stage.lives.borrow().is_empty(), "a guest was not needed: {result:?}");
+    result
+}
+
+fn ends(session: &Session) -> Vec<&ScenarioEnd> {
+    session.outcomes.iter().map(|outcome| &outcome.end).collect()
+}
+
+fn finished(outcome: &ScenarioOutcome) -> bool {
+    outcome.end == ScenarioEnd::Finished { micros: 5 } && outcome.attempts.len() == 2
+}
+
+#[test]
+fn an_obedient_guest_gives_every_outcome_in_one_vm_that_is_stopped_at_once() {
+    let started = Instant::now();
+    let session = play(&plan(&["a", "b/c"]), AMPLE, [obedient()]).unwrap();
+    assert!(session.outcomes.iter().all(finished), "{session:?}");
+    assert_eq!(session.outcomes[1].scenario, name("b/c"));
+    assert_eq!(session.vms.len(), 1);
+    assert!(session.vms[0].hello.is_some() && session.vms[0].first_scenario >= session.vms[0].hello);
+    assert!(started.elapsed() < LONG / 2, "it waited for the VM to end");
+}
+
+#[test]
+fn whoever_watches_sees_each_step_once() {
+    let runs = tempfile::tempdir().unwrap();
+    let folder = RunFolder::create(runs.path()).unwrap();
+    let (stage, mut seen) = (Stage::new([obedient()]), Vec::new());
+    let plan = plan(&["a", "b"]);
+    session::run(&plan, &stage, &folder, AMPLE, &mut |notice| {
+        seen.push(match notice {
+            Notice::Booting { vm } => format!("booting {vm}"),
+            Notice::Booted { .. } => "booted".to_owned(),
+            Notice::Started(name) => format!("start {name}"),
+            Notice::Ended(outcome) => format!("end {}", outcome.scenario),
+        });
+    })
+    .unwrap();
+    assert_eq!(seen, ["booting 1", "booted", "start a", "end a", "start b", "end b"]);
+}
+
+#[test]
+fn a_guest_that_dies_costs_one_scenario_and_the_rest_goes_on_in_a_new_vm() {
+    let dying = life(|guest| {
+        guest.hello();
+        guest.whole("a");
+        guest.start("b");
+        guest.attempt(0);
+        guest.write(b"{\"seq\":5,\"event\":{\"att");
+        guest.console("[    9.1] Kernel panic - not syncing: sysrq triggered crash");
+        guest.die(VmEnd::QemuGone);
+    });
+    let session = play(&plan(&["a", "b", "c"]), AMPLE, [dying, obedient()]).unwrap();
+    assert!(finished(&session.outcomes[0]) && finished(&session.outcomes[2]), "{session:?}");
+    assert_eq!(session.outcomes[1].attempts.len(), 1, "what was answered before is kept");
+    let ScenarioEnd::Crashed { how, console } = &session.outcomes[1].end else { panic!("{session:?}") };
+    assert!(how.starts_with("the kernel panicked") && how.contains("qemu: a complaint"), "{how}");
+    assert_eq!(console, &["[    9.1] Kernel panic - not syncing: sysrq triggered crash"]);
+    assert_eq!(session.vms.len(), 2);
+}
+
+#[test]
+fn a_further_vm_is_asked_only_for_what_is_left() {
+    let runs = tempfile::tempdir().unwrap();
+    let folder = RunFolder::create(runs.path()).unwrap();
+    let dying = life(|guest| {
+        guest.hello();
+        guest.start("a");
+        guest.die(VmEnd::QemuGone);
+    });
+    let stage = Stage::new([dying, obedient()]);
+    session::run(&plan(&["a", "b"]), &stage, &folder, AMPLE, &mut |_| {}).unwrap();
+    assert_eq!(*stage.plans.borrow(), [plan(&["a", "b"]), plan(&["b"])]);
+}
+
+#[test]
+fn a_scenario_that_hangs_is_ended_by_its_deadline() {
+    let hanging = life(|guest| {
+        guest.hello();
+        guest.start("a");
+        guest.console("spinning");
+        while !guest.stopped.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let mut plan = plan(&["a", "b"]);
+    plan.scenarios[0].deadline_ms = 100;
+    let deadlines = Deadlines { patience: 2, ..AMPLE };
+    let session = play(&plan, deadlines, [hanging, obedient()]).unwrap();
+    let ScenarioEnd::Crashed { how, console } = &session.outcomes[0].end else { panic!("{session:?}") };
+    assert!(how.starts_with("nothing came to an end within 0.2 s"), "{how}");
+    assert_eq!(console, &["spinning"]);
+    assert!(finished(&session.outcomes[1]));
+}
+
+#[test]
+fn a_death_between_scenarios_costs_none() {
+    let dying = life(|guest| {
+        guest.hello();
+        guest.whole("a");
+        guest.die(VmEnd::QemuGone);
+    });
+    let session = play(&plan(&["a", "b"]), AMPLE, [dying, obedient()]).unwrap();
+    assert!(session.outcomes.iter().all(finished), "{session:?}");
+}
+
+#[test]
+fn silence_between_scenarios_ends_too() {
+    let silent = life(|guest| {
+        guest.hello();
+        guest.whole("a");
+    });
+    let deadlines = Deadlines { between: Duration::from_millis(100), ..AMPLE };
+    let session = play(&plan(&["a", "b"]), deadlines, [silent, obedient()]).unwrap();
+    assert!(session.outcomes.iter().all(finished), "{session:?}");
+}
+
+#[test]
+fn a_vm_that_never_boots_is_an_error_with_the_console() {
+    let dead = life(|guest| {
+        guest.console("VFS: Unable to mount root fs");
+        guest.die(VmEnd::QemuGone);
+    });
+    let message = play(&plan(&["a"]), AMPLE, [dead]).unwrap_err().to_string();
+    assert!(message.contains("started no scenario: the VM ended by itself"), "{message}");
+    assert!(message.contains("  | VFS: Unable to mount root fs") && message.contains("qemu: a complaint"), "{message}");
+}
+
+#[test]
+fn a_vm_that_boots_for_ever_is_an_error() {
+    let deadlines = Deadlines { boot: Duration::from_millis(100), ..AMPLE };
+    let message = play(&plan(&["a"]), deadlines, [life(|_| {})]).unwrap_err().to_string();
+    assert!(message.contains("the guest program did not start within 0.1 s"), "{message}");
+}
+
+#[test]
+fn a_second_vm_that_never_boots_is_an_error_and_not_a_verdict() {
+    let dying = life(|guest| {
+        guest.hello();
+        guest.start("a");
+        guest.die(VmEnd::QemuGone);
+    });
+    let result = play(&plan(&["a", "b"]), AMPLE, [dying, life(|guest| guest.die(VmEnd::CommandEnded))]);
+    assert!(matches!(result, Err(SessionError::NothingStarted { .. })), "{result:?}");
+}
+
+#[test]
+fn a_guest_program_that_ends_early_is_a_crash_of_its_scenario() {
+    let leaving = life(|guest| {
+        guest.hello();
+        guest.start("a");
+        guest.die(VmEnd::CommandEnded);
+    });
+    let session = play(&plan(&["a"]), AMPLE, [leaving]).unwrap();
+    let ScenarioEnd::Crashed { how, .. } = &session.outcomes[0].end else { panic!("{session:?}") };
+    assert!(how.starts_with("the guest program ended before it was done"), "{how}");
+}
+
+#[test]
+fn a_guest_that_refuses_says_why() {
+    let refusing = life(|guest| guest.tell(Event::Fault { message: "this is 6.1".to_owned() }));
+    let message = play(&plan(&["a"]), AMPLE, [refusing]).unwrap_err().to_string();
+    assert_eq!(message, "the guest refuses the plan: this is 6.1");
+}
+
+#[test]
+fn a_finished_record_counts_also_if_the_vm_dies_with_it() {
+    let hasty = life(|guest| {
+        guest.obey();
+        guest.die(VmEnd::QemuGone);
+    });
+    let session = play(&plan(&["a", "b"]), AMPLE, [hasty]).unwrap();
+    assert!(session.outcomes.iter().all(finished), "{session:?}");
+}
+
+#[test]
+fn a_flooded_console_hides_nothing() {
+    let flooding = life(|guest| {
+        guest.hello();
+        guest.start("a");
+        (0..200_000).for_each(|_| guest.console("flood"));
+        guest.attempt(0);
+        guest.attempt(1);
+        guest.end("a");
+        guest.done();
+    });
+    let session = play(&plan(&["a"]), AMPLE, [flooding]).unwrap();
+    assert!(finished(&session.outcomes[0]), "{session:?}");
+}
+
+#[test]
+fn what_a_scenario_left_behind_is_its_fault() {
+    let messy = life(|guest| {
+        guest.hello();
+        guest.start("a");
+        guest.attempt(0);
+        guest.attempt(1);
+        let leftovers = vec!["map 7".to_owned(), "mount /x".to_owned()];
+        guest.tell(Event::ScenarioEnd { scenario: name("a"), leftovers, fault: None, micros: 1 });
+        guest.done();
+    });
+    let session = play(&plan(&["a"]), AMPLE, [messy]).unwrap();
+    assert_eq!(ends(&session), [&ScenarioEnd::Fault { message: "it left behind: map 7, mount /x".to_owned() }]);
+}
+
+#[test]
+fn a_lie_within_a_scenario_is_a_fault_of_that_scenario_alone() {
+    let lies: [(&str, fn(&mut Guest)); 11] = [
+        ("another scenario's end", |guest| guest.end("b")),
+        ("another scenario's start", |guest| guest.start("b")),
+        ("an attempt before its turn", |guest| guest.attempt(1)),
+        ("an attempt that does not exist", |guest| guest.attempt(7)),
+        ("an end before the attempts", |guest| guest.end("a")),
+        ("the end of all", Guest::done),
+        ("a second introduction", Guest::hello),
+        ("a gap in the sequence", |guest| {
+            guest.seq += 1;
+            guest.attempt(0);
+        }),
+        ("a line that is no record", |guest| guest.write(b"boo\n")),
+        ("a line without end", |guest| guest.write(&vec![b'x'; 100_000])),
+        ("a record without end", |guest| {
+            while !guest.stopped.load(Ordering::Relaxed) {
+                guest.attempt(0);
+            }
+        }),
+    ];
+    for (what, lie) in lies {
+        let lying = life(move |guest| {
+            guest.hello();
+            guest.start("a");
+            lie(guest);
+        });
+        let session = play(&plan(&["a", "b"]), AMPLE, [lying, obedient()]).unwrap();
+        let ScenarioEnd::Fault { message } = &session.outcomes[0].end else { panic!("{what}: {session:?}") };
+        assert!(message.starts_with("the guest's record cannot be trusted: "), "{what}: {message}");
+        assert!(finished(&session.outcomes[1]), "{what}");
+    }
+}
+
+#[test]
+fn a_lie_outside_of_scenarios_is_an_error() {
+    let lies: [(&str, fn(&mut Guest)); 5] = [
+        ("no introduction", |guest| guest.start("a")),
+        ("another kernel", |guest| guest.tell(Event::Hello { format: FORMAT, release: "6.1.0".to_owned() })),
+        ("another format", |guest| guest.tell(Event::Hello { format: FORMAT + 1, release: "6.12.0".to_owned() })),
+        ("a scenario nobody asked for", |guest| {
+            guest.hello();
+            guest.whole("z");
+        }),
+        ("the end before the scenarios", |guest| {
+            guest.hello();
+            guest.done();
+        }),
+    ];
+    for (what, lie) in lies {
+        let result = play(&plan(&["a"]), AMPLE, [life(lie)]);
+        assert!(matches!(result, Err(SessionError::Untrusted(_))), "{what}: {result:?}");
+    }
+}
+
+#[test]
+fn a_wrong_count_at_the_end_is_an_error_that_names_both() {
+    let miscounting = life(|guest| {
+        guest.hello();
+        guest.whole("a");
+        guest.tell(Event::End { scenarios: 2 });
+    });
+    let result = play(&plan(&["a"]), AMPLE, [miscounting]);
+    assert!(matches!(result, Err(SessionError::Untrusted(Lie::Count { expected: 1, found: 2 }))), "{result:?}");
+}
+
+#[test]
+fn a_plan_of_another_format_boots_nothing() {
+    let plan = Plan { format: FORMAT + 1, ..plan(&["a"]) };
+    assert!(matches!(play(&plan, AMPLE, []), Err(SessionError::Format(_))));
+}
