@@ -6,7 +6,7 @@ mod delegation;
 pub(crate) mod lexicon;
 mod links;
 pub(crate) mod matrix;
-mod objects;
+pub(crate) mod objects;
 mod roster;
 pub(crate) mod sink;
 mod values;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    expand::sink::Sink,
+    expand::{objects::is_plain_name, sink::Sink},
     scenario::{Isolation, Spec, choice::Setting, node::Place},
 };
 
@@ -47,9 +47,7 @@ fn flatten(name: &str, setting: &Setting, place: &Place, flat: &mut BTreeMap<Str
 
 fn check_name(name: &str, place: &Place, sink: &mut Sink<'_>) {
     let parts: Vec<&str> = name.split('.').collect();
-    let plain =
-        |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    if parts.len() < 2 || !parts.iter().all(|part| plain(part)) {
+    if parts.len() < 2 || !parts.iter().all(|part| is_plain_name(part)) {
         let message = format!("`{}` is no kernel setting", name.escape_debug());
         sink.advise(place, message, "write its dotted name, such as `kernel.unprivileged_bpf_disabled`");
     } else if !ALLOWED.contains(&parts[0]) {

@@ -83,7 +83,7 @@ pub(crate) const LARGEST: usize = 256;
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b' ' | b':' | b'_')).collect();
     let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let plain = digits.iter().all(u8::is_ascii_hexdigit) && digits.len() % 2 == 0;
+    let plain = digits.iter().all(u8::is_ascii_hexdigit) && digits.len().is_multiple_of(2);
     plain.then(|| digits.chunks(2).map(pair).collect()).flatten()
 }
 

@@ -1,0 +1,81 @@
+//! The scenarios of this repository are right, on every kernel whose names are committed.
+
+mod common;
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use common::kernel;
+use harness_model::{
+    expand::{Expanded, Expansion},
+    verdict::Expect,
+};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios")
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let below = folders.iter().flat_map(|folder| self::files(folder));
+    let mut all: Vec<PathBuf> =
+        files.into_iter().filter(|path| path.extension().is_some_and(|e| e == "toml")).chain(below).collect();
+    all.sort();
+    all
+}
+
+fn run(path: &Path, on: &str) -> Option<Expanded> {
+    let name = path.strip_prefix(folder()).unwrap().with_extension("");
+    let text = std::fs::read_to_string(path).unwrap();
+    match kernel(on).expand_file(&path.display().to_string(), name.to_str().unwrap(), &text) {
+        Ok(Expansion::Run(expanded)) => Some(expanded),
+        Ok(Expansion::Skipped { .. }) => None,
+        Err(report) => panic!("{report}"),
+    }
+}
+
+#[test]
+fn each_is_right_and_meant_for_a_kernel() {
+    let all = files(&folder());
+    assert!(all.len() >= 25, "{} scenarios", all.len());
+    for path in &all {
+        let runs: Vec<Expanded> = ["6.12", "7.3"].into_iter().filter_map(|on| run(path, on)).collect();
+        assert!(!runs.is_empty(), "{} runs nowhere", path.display());
+    }
+}
+
+#[test]
+fn no_two_prove_the_same() {
+    let mut summaries = BTreeSet::new();
+    for path in files(&folder()) {
+        let summary = run(&path, "7.3").or_else(|| run(&path, "6.12")).unwrap().summary;
+        assert!(summaries.insert(summary.clone()), "{summary}");
+    }
+}
+
+/// What is allowed must be denied to somebody else, or nothing is proved.
+#[test]
+fn each_allowed_attempt_has_a_twin_that_fails() {
+    for path in files(&folder()) {
+        let expanded = run(&path, "7.3").or_else(|| run(&path, "6.12")).unwrap();
+        for case in &expanded.cases {
+            let has = |wanted: &[Expect]| {
+                case.attempts.iter().any(|attempt| attempt.expect.is_some_and(|e| wanted.contains(&e)))
+            };
+            let fails = has(&[Expect::Denied, Expect::Malformed]) || case.attempts.iter().any(|a| a.expect.is_none());
+            assert!(!has(&[Expect::Allowed]) || fails, "{} allows only", path.display());
+        }
+    }
+}
+
+#[test]
+fn each_names_its_schema() {
+    for path in files(&folder()) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let up = "../".repeat(path.strip_prefix(folder()).unwrap().components().count() - 1);
+        assert!(text.starts_with(&format!("#:schema {up}schema.json\n")), "{}", path.display());
+    }
+}
