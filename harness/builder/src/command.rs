@@ -54,13 +54,23 @@ fn hint(tail: &str) -> String {
 
 /// Runs a command to its end and returns what it wrote to standard output.
 pub(crate) fn output(command: &mut Command) -> Result<String, CommandError> {
-    let output = command.stdin(Stdio::null()).output().map_err(|source| start_error(command, source))?;
-    let Output { status, stdout, stderr } = output;
-    if !status.success() {
-        let written = [stdout, stderr].concat();
-        return Err(failed(command, status, String::from_utf8_lossy(&written).lines()));
+    command.stdin(Stdio::null());
+    Ok(String::from_utf8_lossy(&run(command)?.stdout).into_owned())
+}
+
+/// Runs a command to its end and returns what it wrote to standard error, where programs warn. Its standard input is the
+/// caller's to set.
+pub(crate) fn warnings(command: &mut Command) -> Result<String, CommandError> {
+    Ok(String::from_utf8_lossy(&run(command)?.stderr).into_owned())
+}
+
+fn run(command: &mut Command) -> Result<Output, CommandError> {
+    let output = command.output().map_err(|source| start_error(command, source))?;
+    if output.status.success() {
+        return Ok(output);
     }
-    Ok(String::from_utf8_lossy(&stdout).into_owned())
+    let written = [output.stdout, output.stderr].concat();
+    Err(failed(command, output.status, String::from_utf8_lossy(&written).lines()))
 }
 
 /// Runs a command to its end, handing each line of its standard output to `line` as it comes. Its standard input is the

@@ -4,7 +4,7 @@
 //! mapped, so an image is made by anyone, without privileges, and holds exactly what its recipe says.
 
 mod assemble;
-mod catalogue;
+pub mod catalogue;
 mod fetch;
 mod pin;
 mod private_root;
@@ -15,7 +15,6 @@ use std::path::PathBuf;
 use harness_model::name::ImageName;
 
 pub use assemble::AssembleError;
-pub use catalogue::{Catalogue, CatalogueError};
 pub use fetch::FetchError;
 pub use pin::{PinError, Pinned, pin};
 pub use private_root::{CopyError, GUEST_PROGRAM, KERNEL_ARGUMENTS, PrivateRoot, SHELL_ARGUMENT};

@@ -1,5 +1,272 @@
 //! Kernels: from a manifest in `kernels/` to a boot image and its type information in the cache.
+//!
+//! A build is known by its key, a sum over its source, its configuration and the toolchain. What the key names is built
+//! once: [`find_built`] looks, [`build`] looks and then builds.
 
+mod build;
 pub mod catalogue;
 pub mod fragment;
 pub mod manifest;
+pub mod pin;
+pub mod record;
+mod source;
+mod toolchain;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use harness_model::{
+    name::KernelName,
+    vocabulary::{BtfError, Vocabulary},
+};
+use thiserror::Error;
+
+pub use catalogue::{Catalogue, CatalogueError};
+pub use manifest::{Manifest, ManifestError};
+pub use record::{Damage, Record};
+pub use source::SourceError;
+pub use toolchain::Toolchain;
+
+use crate::{
+    cache::{Area, Cache, CacheError},
+    command::CommandError,
+    digest::Sha256,
+    progress::Progress,
+};
+use build::BuildTree;
+
+/// Raised when the same inputs would give another build.
+const RECIPE: &str = "1";
+const BOOT_IMAGE: &str = "boot";
+const BTF: &str = "vmlinux.btf";
+const CONFIG: &str = "config";
+const SYMBOLS: &str = "System.map";
+const VOCABULARY: &str = "vocabulary.json";
+
+/// What every kernel's command line needs or gains from. Where an argument is given twice, the kernel takes the last one,
+/// so these also override what comes before them.
+pub const DEFAULT_ARGS: &[&str] = &[
+    // Without block devices the kernel looks for a root only if it is told to (init/do_mounts.c, mount_root).
+    "root=/dev/root",
+];
+
+/// Why there is no kernel.
+#[derive(Debug, Error)]
+pub enum KernelError {
+    /// The source could not be had.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The configuration is not what was asked for.
+    #[error(
+        "{}: the configuration came out otherwise than asked for:\n  {}\nmend the fragments, or add an [[exception]] with a \
+         reason to the manifest",
+        path.display(), problems.join("\n  ")
+    )]
+    Config {
+        /// The manifest.
+        path: PathBuf,
+        /// Every option that differs.
+        problems: Vec<String>,
+    },
+    /// The kernel's own configuration was not understood.
+    #[error("cannot read {}", path.display())]
+    ResolvedConfig {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        source: fragment::BadLine,
+    },
+    /// A program is missing or failed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The kernel that was built says nothing about its types.
+    #[error("cannot read the type information of {}", path.display())]
+    Btf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BtfError,
+    },
+    /// A file of a finished build is damaged.
+    #[error("{0}; `cargo xtask kernel build {1}` builds it again")]
+    Damaged(#[source] Damage, KernelName),
+    /// A file could not be read or written.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The cache failed.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+impl KernelError {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+}
+
+/// A kernel that was built.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// Its name.
+    pub name: KernelName,
+    /// What it was built from, as a sum: equal keys, equal kernels.
+    pub key: String,
+    /// The folder of its files.
+    pub dir: PathBuf,
+    /// What its command line needs: [`DEFAULT_ARGS`], then the manifest's.
+    pub args: Vec<String>,
+    /// How it was built.
+    pub record: Record,
+}
+
+impl Kernel {
+    /// What QEMU's `-kernel` gets: an ELF image with a PVH entry, uncompressed.
+    pub fn boot_image(&self) -> PathBuf {
+        self.dir.join(BOOT_IMAGE)
+    }
+
+    /// Its type information, byte for byte what `/sys/kernel/btf/vmlinux` shows in it.
+    pub fn btf(&self) -> PathBuf {
+        self.dir.join(BTF)
+    }
+
+    /// Its resolved configuration, which `/proc/config.gz` shows in it.
+    pub fn config(&self) -> PathBuf {
+        self.dir.join(CONFIG)
+    }
+
+    /// What `uname -r` says in it.
+    pub fn release(&self) -> &str {
+        &self.record.release
+    }
+
+    /// The names it knows.
+    pub fn vocabulary(&self) -> Result<Vocabulary, KernelError> {
+        let path = self.dir.join(VOCABULARY);
+        let text = fs::read_to_string(&path).map_err(KernelError::io("read", &path))?;
+        serde_json::from_str(&text)
+            .map_err(|source| KernelError::Damaged(Damage::Malformed { path, source }, self.name.clone()))
+    }
+
+    /// Compares the sums of all its files with those of the build, which takes a moment.
+    pub fn verify(&self) -> Result<(), KernelError> {
+        self.record.verify(&self.dir).map_err(|damage| KernelError::Damaged(damage, self.name.clone()))
+    }
+
+    fn load(manifest: &Manifest, key: &str, dir: PathBuf) -> Result<Self, Damage> {
+        let record = Record::read(&dir)?;
+        let args = DEFAULT_ARGS.iter().map(|arg| (*arg).to_owned()).chain(manifest.args.iter().cloned());
+        Ok(Self { name: manifest.name.clone(), key: key.to_owned(), dir, args: args.collect(), record })
+    }
+}
+
+/// The part of the key that needs no toolchain: source and configuration.
+fn inputs(manifest: &Manifest) -> Result<String, KernelError> {
+    let source = source::identity(&manifest.source)?;
+    let exceptions = format!("{:?}", manifest.exceptions);
+    Ok(Sha256::of_parts([RECIPE, &source, &manifest.config, &exceptions].map(str::as_bytes)).short())
+}
+
+/// The toolchain of this machine, if it is installed.
+fn toolchain() -> Result<Option<Toolchain>, CommandError> {
+    match Toolchain::of_this_machine() {
+        Ok(toolchain) => Ok(Some(toolchain)),
+        Err(CommandError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The kernel of this manifest, if it was built from what the manifest says now, with this machine's toolchain. On a
+/// machine without one, such as one that was handed a filled cache, any toolchain's will do, the newest build first.
+///
+/// A build whose files are damaged does not count.
+pub fn find_built(manifest: &Manifest, cache: &Cache) -> Result<Option<Kernel>, KernelError> {
+    let inputs = inputs(manifest)?;
+    let keys = match toolchain()? {
+        Some(toolchain) => vec![key(&inputs, &toolchain)],
+        None => keys_of_any_toolchain(&cache.folder(Area::Kernels)?, manifest, &inputs)?,
+    };
+    let load = |key: &String| {
+        let entry = cache.entry(Area::Kernels, &format!("{}-{key}", manifest.name)).ok()?;
+        Kernel::load(manifest, key, entry.existing()?).ok()
+    };
+    Ok(keys.iter().filter_map(load).max_by_key(|kernel| kernel.record.built))
+}
+
+fn key(inputs: &str, toolchain: &Toolchain) -> String {
+    format!("{inputs}-{}", toolchain.sum().short())
+}
+
+fn keys_of_any_toolchain(folder: &Path, manifest: &Manifest, inputs: &str) -> Result<Vec<String>, KernelError> {
+    let listing = fs::read_dir(folder).map_err(KernelError::io("list", folder))?;
+    let names = listing.filter_map(Result::ok).filter_map(|entry| entry.file_name().into_string().ok());
+    let keys = names.filter_map(|name| Some(name.strip_prefix(manifest.name.as_str())?.strip_prefix('-')?.to_owned()));
+    Ok(keys.filter(|key| key.starts_with(inputs)).collect())
+}
+
+/// The kernel of this manifest, fetched and built if need be.
+pub fn build(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<Kernel, KernelError> {
+    if let Some(kernel) = find_built(manifest, cache)? {
+        return Ok(kernel);
+    }
+    let toolchain = Toolchain::of_this_machine()?;
+    let key = key(&inputs(manifest)?, &toolchain);
+    let lock = cache.entry(Area::Kernels, &format!("{}-{key}", manifest.name))?.lock(progress)?;
+    // Another process may have built it while this one waited.
+    if let Some(kernel) = find_built(manifest, cache)? {
+        return Ok(kernel);
+    }
+    if let Some(damaged) = lock.entry().existing() {
+        progress.note(&format!("{} is damaged, building it again", damaged.display()));
+    }
+    let tree = BuildTree::prepare(manifest, cache, progress)?;
+    let started = Instant::now();
+    tree.configure(manifest)?;
+    let objects_compiled = tree.compile(manifest, progress)?;
+    let staging = lock.stage_folder()?;
+    extract(&tree, staging.path())?;
+    let record = Record {
+        name: manifest.name.clone(),
+        release: tree.release()?,
+        source: source::identity(&manifest.source)?,
+        toolchain,
+        objects_compiled,
+        seconds: started.elapsed().as_secs_f64(),
+        built: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        files: record::files(staging.path()).map_err(KernelError::io("read", staging.path()))?,
+    };
+    write_json(&staging.path().join(record::FILE_NAME), &record)?;
+    let dir = staging.publish()?;
+    Kernel::load(manifest, &key, dir).map_err(|damage| KernelError::Damaged(damage, manifest.name.clone()))
+}
+
+/// Copies out of an object tree what a virtual machine and its judges need: 30 MB of some gigabytes.
+fn extract(tree: &BuildTree, into: &Path) -> Result<(), KernelError> {
+    let vmlinux = tree.object("vmlinux");
+    build::objcopy(&[Path::new("--strip-all"), &vmlinux, &into.join(BOOT_IMAGE)])?;
+    let btf = into.join(BTF);
+    let section = PathBuf::from(format!(".BTF={}", btf.display()));
+    build::objcopy(&[Path::new("--dump-section"), &section, &vmlinux, Path::new("/dev/null")])?;
+    for (from, to) in [(".config", CONFIG), ("System.map", SYMBOLS)] {
+        let path = tree.object(from);
+        fs::copy(&path, into.join(to)).map_err(KernelError::io("copy", &path))?;
+    }
+    let bytes = fs::read(&btf).map_err(KernelError::io("read", &btf))?;
+    let vocabulary = Vocabulary::from_btf(&bytes).map_err(|source| KernelError::Btf { path: vmlinux, source })?;
+    write_json(&into.join(VOCABULARY), &vocabulary)
+}
+
+fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), KernelError> {
+    let text = serde_json::to_string_pretty(value).map_err(io::Error::from).map_err(KernelError::io("write", path))?;
+    fs::write(path, text + "\n").map_err(KernelError::io("write", path))
+}

@@ -55,13 +55,14 @@ impl Mirror {
     /// The mirror a person named.
     pub(crate) fn from_override(value: &str) -> Result<Self, MirrorError> {
         if is_fetchable(value) {
-            Ok(Self::trimmed(value))
+            Ok(Self::of_url(value))
         } else {
             Err(MirrorError::BadOverride { value: value.to_owned() })
         }
     }
 
-    fn trimmed(url: &str) -> Self {
+    /// A mirror by its URL.
+    pub(crate) fn of_url(url: &str) -> Self {
         Self(url.trim_end_matches('/').to_owned())
     }
 
@@ -96,7 +97,7 @@ fn configured(targets: &str, os_release: &str) -> Option<Mirror> {
     // The security and update archives have releases of other names, such as `bookworm-security`.
     let main = [value("VERSION_CODENAME"), "stable", "oldstable", "testing", "unstable", "sid"];
     targets.lines().find_map(|line| match line.split('\t').collect::<Vec<_>>()[..] {
-        ["Packages", release, url] if main.contains(&release) && is_fetchable(url) => Some(Mirror::trimmed(url)),
+        ["Packages", release, url] if main.contains(&release) && is_fetchable(url) => Some(Mirror::of_url(url)),
         _ => None,
     })
 }

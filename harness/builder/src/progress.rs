@@ -136,6 +136,12 @@ fn write_line(writer: &Mutex<dyn Write + Send>, text: &str) {
 }
 
 fn bar(label: &str, unit: Unit, total: Option<u64>) -> ProgressBar {
+    let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar.with_style(style(unit, total)).with_prefix(label.to_owned())
+}
+
+fn style(unit: Unit, total: Option<u64>) -> ProgressStyle {
     let count = match (unit, total) {
         (Unit::Bytes, Some(_)) => "{bar:30} {binary_bytes}/{binary_total_bytes}",
         (Unit::Bytes, None) => "{spinner} {binary_bytes}",
@@ -147,10 +153,7 @@ fn bar(label: &str, unit: Unit, total: Option<u64>) -> ProgressBar {
         Unit::Things(noun) => noun,
     };
     let template = format!("{{prefix}} {count} {noun} {{elapsed}} {{wide_msg}}");
-    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar.with_style(style).with_prefix(label.to_owned())
+    ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// A piece of work that is under way. Dropping it unfinished takes its bar away without a word: the error that stopped
@@ -191,6 +194,15 @@ impl Task {
                 self.progress.note(&self.describe(&state));
             }
             None => {}
+        }
+    }
+
+    /// Sets how much there is to do, where that shows only after the start.
+    pub fn total(&self, total: u64) {
+        lock(&self.state).total = Some(total);
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+            bar.set_style(style(self.unit, Some(total)));
         }
     }
 

@@ -172,15 +172,11 @@ fn remove(path: &Path) -> io::Result<()> {
     result.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
-/// Writes a file, or all files below a folder, to the disk. Symbolic links and device nodes have nothing to write.
+/// Writes a file, or a folder with all in it, to the disk. A folder takes its whole file system along: source trees have
+/// nearly a hundred thousand files, and one call is faster than one for each.
 fn sync(path: &Path) -> io::Result<()> {
-    let kind = path.symlink_metadata()?.file_type();
-    if kind.is_dir() {
-        for entry in fs::read_dir(path)? {
-            sync(&entry?.path())?;
-        }
-    }
-    if kind.is_dir() || kind.is_file() { File::open(path)?.sync_all() } else { Ok(()) }
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() { Ok(rustix::fs::syncfs(&file)?) } else { file.sync_all() }
 }
 
 #[cfg(test)]

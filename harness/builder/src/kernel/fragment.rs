@@ -1,6 +1,9 @@
 //! Kconfig options as files hold them: fragments that ask for some, and a resolved configuration that has them all.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use thiserror::Error;
 
@@ -66,6 +69,24 @@ fn is_name(text: &str) -> bool {
     text.strip_prefix("CONFIG_").is_some_and(|rest| !rest.is_empty() && rest.chars().all(legal))
 }
 
+/// What became of an option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It has this value.
+    Value(Value),
+    /// This kernel has no option of that name.
+    Absent,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(value) => write!(f, "resolved to {value}"),
+            Self::Absent => f.write_str("but this kernel has no such option"),
+        }
+    }
+}
+
 /// An option that did not come out as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
@@ -74,23 +95,34 @@ pub struct Mismatch {
     /// What was asked for.
     pub wanted: Value,
     /// What the kernel's Kconfig made of it.
-    pub found: Value,
+    pub found: Found,
 }
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: asked for {}, resolved to {}", self.option, self.wanted, self.found)
+        write!(f, "{}: asked for {}, {}", self.option, self.wanted, self.found)
     }
 }
 
-/// Every option that did not come out as it was asked for.
-pub fn mismatches(wanted: &Options, resolved: &Options) -> Vec<Mismatch> {
-    let found = |option: &String| resolved.get(option).cloned().unwrap_or(Value::OFF);
+/// Every option that did not come out as it was asked for; `absent` are those this kernel does not have.
+pub fn mismatches(wanted: &Options, resolved: &Options, absent: &BTreeSet<String>) -> Vec<Mismatch> {
+    let found = |option: &String| match resolved.get(option) {
+        _ if absent.contains(option) => Found::Absent,
+        Some(value) => Found::Value(value.clone()),
+        None => Found::Value(Value::OFF),
+    };
     wanted
         .iter()
         .map(|(option, wanted)| Mismatch { option: option.clone(), wanted: wanted.clone(), found: found(option) })
-        .filter(|mismatch| mismatch.wanted != mismatch.found)
+        .filter(|mismatch| mismatch.found != Found::Value(mismatch.wanted.clone()))
         .collect()
+}
+
+/// The options that Kconfig says it does not have (`KCONFIG_WARN_UNKNOWN_SYMBOLS`, since 6.6):
+/// `FILE:LINE:warning: unknown symbol: NAME`.
+pub fn absent(warnings: &str) -> BTreeSet<String> {
+    let names = warnings.lines().filter_map(|line| line.split_once("warning: unknown symbol: "));
+    names.map(|(_, name)| format!("CONFIG_{}", name.trim())).collect()
 }
 
 #[cfg(test)]
@@ -120,12 +152,14 @@ mod tests {
         let wanted =
             parse("CONFIG_A=y\nCONFIG_B=y\nCONFIG_C=y\n# CONFIG_D is not set\n# CONFIG_E is not set\n").unwrap();
         let resolved = parse("CONFIG_A=y\nCONFIG_B=m\nCONFIG_E=y\nCONFIG_F=y\n").unwrap();
-        let shown: Vec<String> = mismatches(&wanted, &resolved).iter().map(Mismatch::to_string).collect();
+        let absent = absent("x.config:1:warning: unknown symbol: C\nx.config:2:warning: unknown symbol: D\nother\n");
+        let shown: Vec<String> = mismatches(&wanted, &resolved, &absent).iter().map(Mismatch::to_string).collect();
         assert_eq!(
             shown,
             [
                 "CONFIG_B: asked for y, resolved to m",
-                "CONFIG_C: asked for y, resolved to n",
+                "CONFIG_C: asked for y, but this kernel has no such option",
+                "CONFIG_D: asked for n, but this kernel has no such option",
                 "CONFIG_E: asked for n, resolved to y",
             ]
         );

@@ -9,7 +9,7 @@ use harness_model::name::KernelName;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::fragment::{self, BadLine, Mismatch, Options, Value};
+use super::fragment::{self, BadLine, Found, Mismatch, Options, Value};
 use crate::digest::Sha256;
 
 /// Why a manifest, or a fragment it names, is not usable.
@@ -137,10 +137,17 @@ impl TryFrom<String> for Revision {
 pub struct Exception {
     /// The option, `CONFIG_` included.
     pub option: String,
-    /// What it resolves to; `n` if it is off or unknown to this kernel.
+    /// What it resolves to: a value, `n` if it is off, or `absent` if this kernel has no such option.
     pub value: String,
     /// Why.
     pub reason: String,
+}
+
+impl Exception {
+    fn explains(&self, mismatch: &Mismatch) -> bool {
+        let found = if self.value == "absent" { Found::Absent } else { Found::Value(Value::new(&self.value)) };
+        self.option == mismatch.option && found == mismatch.found
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -225,13 +232,12 @@ impl Manifest {
     }
 
     /// The mismatches that no exception explains, and exceptions that explain nothing.
-    pub fn unexplained(&self, found: Vec<Mismatch>) -> Vec<String> {
-        let explains = |exception: &Exception, mismatch: &Mismatch| {
-            exception.option == mismatch.option && Value::new(&exception.value) == mismatch.found
-        };
-        let idle = self.exceptions.iter().filter(|exception| !found.iter().any(|m| explains(exception, m)));
+    pub fn unexplained(&self, found: &[Mismatch]) -> Vec<String> {
+        let open =
+            found.iter().filter(|mismatch| !self.exceptions.iter().any(|exception| exception.explains(mismatch)));
+        let idle =
+            self.exceptions.iter().filter(|exception| !found.iter().any(|mismatch| exception.explains(mismatch)));
         let idle = idle.map(|e| format!("{}: the exception ({}) does not apply, remove it", e.option, e.value));
-        let open = found.iter().filter(|m| !self.exceptions.iter().any(|exception| explains(exception, m)));
         open.map(Mismatch::to_string).chain(idle).collect()
     }
 }
@@ -262,6 +268,8 @@ fn resolved(source: Source, folder: &Path) -> Source {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const SUM: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -327,7 +335,8 @@ mod tests {
         let (_folder, path) = write(manifest, "CONFIG_A=y\nCONFIG_B=y\n");
         let manifest = Manifest::read(&path).unwrap();
         let found = |resolved: &str| {
-            manifest.unexplained(fragment::mismatches(&manifest.options, &fragment::parse(resolved).unwrap()))
+            let resolved = fragment::parse(resolved).unwrap();
+            manifest.unexplained(&fragment::mismatches(&manifest.options, &resolved, &BTreeSet::new()))
         };
         assert!(found("CONFIG_B=y\n").is_empty());
         assert_eq!(found(""), ["CONFIG_B: asked for y, resolved to n"]);

@@ -251,7 +251,7 @@ mod tests {
         let error = ArchiveError::NoSuchVersion {
             package: Package { name: "p".into(), version: "1".into() },
             suite: "trixie".into(),
-            mirror: Mirror::trimmed("http://m.example/debian/"),
+            mirror: Mirror::of_url("http://m.example/debian/"),
             available: vec!["3".into(), "2".into()],
         };
         assert_eq!(error.to_string(), "http://m.example/debian has no p=1 in trixie; it has 3, 2");

@@ -1,0 +1,288 @@
+//! Downloads one file by URL, resumes what was cut short, and keeps it only if its sum is the pinned one.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use thiserror::Error;
+use ureq::{Agent, Body, http::Response};
+
+use crate::{
+    digest::Sha256,
+    progress::{Progress, Task, Unit},
+};
+
+/// How often a download is tried, resumed attempts included.
+const ATTEMPTS: u32 = 3;
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why a file could not be downloaded.
+#[derive(Debug, Error)]
+pub enum FetchError {
+    /// No answer, or not the file.
+    #[error("cannot download {url}: {source}; is the address right, and the network up?")]
+    Request {
+        /// The address.
+        url: String,
+        /// What happened.
+        source: Box<ureq::Error>,
+    },
+    /// The connection ended too early, every time.
+    #[error(
+        "the download of {url} was cut short {ATTEMPTS} times, the last time after {got} of {expected} bytes; try again"
+    )]
+    CutShort {
+        /// The address.
+        url: String,
+        /// How much arrived.
+        got: u64,
+        /// How much was announced.
+        expected: u64,
+    },
+    /// The contents are not what was pinned.
+    #[error(
+        "{url} has the wrong SHA-256 sum:\n  pinned   {pinned}\n  received {received}\nnothing of it was kept; {WHAT_NOW}"
+    )]
+    WrongSum {
+        /// The address.
+        url: String,
+        /// What the manifest says.
+        pinned: Sha256,
+        /// What came.
+        received: Sha256,
+    },
+    /// The file could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+const WHAT_NOW: &str = "if the file was replaced on purpose, write the received sum into the manifest";
+
+/// Downloads `url` to `path`, where nothing is kept if it fails.
+pub fn download(url: &str, pinned: Sha256, path: &Path, progress: &Progress) -> Result<(), FetchError> {
+    let result = try_download(url, pinned, path, progress);
+    if result.is_err() {
+        // What is left of it is worth nothing; the first error is the one to report.
+        let _ = std::fs::remove_file(path);
+    }
+    result
+}
+
+fn try_download(url: &str, pinned: Sha256, path: &Path, progress: &Progress) -> Result<(), FetchError> {
+    let write_error = |source| FetchError::Write { path: path.to_owned(), source };
+    let mut file =
+        File::options().create(true).truncate(true).read(true).write(true).open(path).map_err(write_error)?;
+    let task = progress.task(&format!("download {url}"), Unit::Bytes, None);
+    let mut state = Transfer { got: 0, expected: None };
+    for _ in 0..ATTEMPTS {
+        state.attempt(url, &mut file, &task).map_err(|failure| match failure {
+            Failure::Request(source) => FetchError::Request { url: url.to_owned(), source },
+            Failure::Write(source) => write_error(source),
+        })?;
+        if state.is_whole() {
+            task.finish("done");
+            return match check(pinned, file).map_err(write_error)? {
+                None => Ok(()),
+                Some(received) => Err(FetchError::WrongSum { url: url.to_owned(), pinned, received }),
+            };
+        }
+        progress.note(&format!("{url}: cut short after {} bytes, resuming", state.got));
+    }
+    Err(FetchError::CutShort { url: url.to_owned(), got: state.got, expected: state.expected.unwrap_or(state.got) })
+}
+
+/// Why an attempt ended that is not worth another one.
+enum Failure {
+    Request(Box<ureq::Error>),
+    Write(io::Error),
+}
+
+/// How far a download got.
+struct Transfer {
+    got: u64,
+    expected: Option<u64>,
+}
+
+impl Transfer {
+    /// Whether all that was announced arrived; where nothing was announced, the sum decides.
+    fn is_whole(&self) -> bool {
+        self.expected.is_none_or(|expected| self.got >= expected)
+    }
+
+    /// Goes on from where the last attempt ended.
+    fn attempt(&mut self, url: &str, file: &mut File, task: &Task) -> Result<(), Failure> {
+        let response = request(url, self.got).map_err(|error| Failure::Request(error.into()))?;
+        if response.status() != 206 {
+            self.got = 0;
+        }
+        file.set_len(self.got).and_then(|()| file.seek(SeekFrom::End(0))).map_err(Failure::Write)?;
+        self.expected = response.body().content_length().map(|rest| rest + self.got);
+        if let Some(expected) = self.expected {
+            task.total(expected);
+        }
+        let mut body = response.into_body().into_reader();
+        let mut buffer = vec![0; 1 << 16];
+        // A read that fails is a connection that was cut: what is missing shows in the count.
+        while let Ok(count @ 1..) = body.read(&mut buffer) {
+            file.write_all(&buffer[..count]).map_err(Failure::Write)?;
+            self.got += count as u64;
+            task.set(self.got);
+        }
+        Ok(())
+    }
+}
+
+/// Asks for the file from this byte on.
+fn request(url: &str, from: u64) -> Result<Response<Body>, ureq::Error> {
+    let config = Agent::config_builder().timeout_connect(Some(CONNECT_TIMEOUT)).timeout_per_read(Some(CONNECT_TIMEOUT));
+    let request = Agent::from(config.build()).get(url);
+    if from > 0 { request.header("Range", format!("bytes={from}-")).call() } else { request.call() }
+}
+
+/// Compares the sum of what arrived, and puts it on the disk; returns the sum if it is another one.
+fn check(pinned: Sha256, mut file: File) -> io::Result<Option<Sha256>> {
+    file.rewind()?;
+    let received = Sha256::of_reader(&file)?;
+    file.sync_all()?;
+    Ok(Some(received).filter(|received| *received != pinned))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader},
+        net::{TcpListener, TcpStream},
+        thread,
+    };
+
+    use super::*;
+
+    const BODY: &[u8] = b"a release tarball";
+
+    /// Answers one request for each of these functions, which get the offset that was asked for.
+    fn serve(answers: Vec<fn(&mut TcpStream, usize)>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/linux.tar", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut from = 0;
+                for line in BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok) {
+                    let line = line.to_lowercase();
+                    from =
+                        line.strip_prefix("range: bytes=").map_or(from, |r| r.trim_end_matches('-').parse().unwrap());
+                    if line.is_empty() {
+                        break;
+                    }
+                }
+                answer(&mut stream, from);
+            }
+        });
+        url
+    }
+
+    fn head(stream: &mut TcpStream, status: &str, length: usize) {
+        write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n").unwrap();
+    }
+
+    fn whole(stream: &mut TcpStream, _from: usize) {
+        head(stream, "200 OK", BODY.len());
+        stream.write_all(BODY).unwrap();
+    }
+
+    fn cut(stream: &mut TcpStream, _from: usize) {
+        head(stream, "200 OK", BODY.len());
+        stream.write_all(&BODY[..5]).unwrap();
+    }
+
+    fn rest(stream: &mut TcpStream, from: usize) {
+        assert_eq!(from, 5, "the download was not resumed where it was cut");
+        head(stream, "206 Partial Content", BODY.len() - from);
+        stream.write_all(&BODY[from..]).unwrap();
+    }
+
+    fn missing(stream: &mut TcpStream, _from: usize) {
+        head(stream, "404 Not Found", 0);
+    }
+
+    fn fetch(url: &str, pinned: &[u8]) -> (Result<(), FetchError>, Option<Vec<u8>>, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let (progress, log) = Progress::captured();
+        let result = download(url, Sha256::of_reader(pinned).unwrap(), &path, &progress);
+        (result, std::fs::read(path).ok(), log.text())
+    }
+
+    #[test]
+    fn a_good_file_is_kept() {
+        let (result, kept, _) = fetch(&serve(vec![whole]), BODY);
+        result.unwrap();
+        assert_eq!(kept.as_deref(), Some(BODY));
+    }
+
+    #[test]
+    fn a_wrong_sum_shows_both_and_keeps_nothing() {
+        let (result, kept, _) = fetch(&serve(vec![whole]), b"something else");
+        let message = result.unwrap_err().to_string();
+        for content in [BODY, b"something else"] {
+            assert!(message.contains(&Sha256::of_reader(content).unwrap().to_string()), "{message}");
+        }
+        assert_eq!(kept, None);
+    }
+
+    #[test]
+    fn a_cut_download_is_resumed() {
+        let (result, kept, log) = fetch(&serve(vec![cut, rest]), BODY);
+        result.unwrap();
+        assert_eq!(kept.as_deref(), Some(BODY));
+        assert!(log.contains("cut short after 5 bytes"), "{log}");
+    }
+
+    #[test]
+    fn a_server_that_cannot_resume_starts_over() {
+        let (result, kept, _) = fetch(&serve(vec![cut, whole]), BODY);
+        result.unwrap();
+        assert_eq!(kept.as_deref(), Some(BODY));
+    }
+
+    #[test]
+    fn a_download_that_is_always_cut_is_given_up_and_keeps_nothing() {
+        let (result, kept, _) = fetch(&serve(vec![cut, cut, cut]), BODY);
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains("after 5 of 17 bytes"), "{message}");
+        assert_eq!(kept, None);
+    }
+
+    #[test]
+    fn no_answer_and_a_refusal_name_the_address() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let gone = format!("http://{}/x", listener.local_addr().unwrap());
+        drop(listener);
+        for url in [gone, serve(vec![missing])] {
+            let (result, kept, _) = fetch(&url, BODY);
+            let message = result.unwrap_err().to_string();
+            assert!(message.contains(&url) && message.contains("cannot download"), "{message}");
+            assert_eq!(kept, None);
+        }
+    }
+
+    #[test]
+    fn an_unwritable_place_is_named() {
+        let error = download(
+            "http://127.0.0.1:9/x",
+            Sha256::of_reader(BODY).unwrap(),
+            Path::new("/nonexistent/f"),
+            &Progress::silent(),
+        );
+        assert!(error.unwrap_err().to_string().contains("/nonexistent/f"));
+    }
+}

@@ -1,0 +1,171 @@
+//! What is known of a build: kept beside the kernel, and the proof that its files are whole.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use harness_model::name::KernelName;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::toolchain::Toolchain;
+use crate::digest::Sha256;
+
+/// Its file name.
+pub const FILE_NAME: &str = "record.json";
+
+/// Why a folder does not hold a whole build.
+#[derive(Debug, Error)]
+pub enum Damage {
+    /// The record cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The record is no record.
+    #[error("{} is no build record", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// A file is missing, or not the one that was built.
+    #[error("{} is not the file that was built: {reason}", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// How that shows.
+        reason: String,
+    },
+}
+
+/// One file of a build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileRecord {
+    /// Its size.
+    pub bytes: u64,
+    /// Its sum.
+    pub sha256: Sha256,
+}
+
+/// One build.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// The kernel's name.
+    pub name: KernelName,
+    /// What `uname -r` says in it.
+    pub release: String,
+    /// Where the source came from, with version or sum.
+    pub source: String,
+    /// What it was built with.
+    pub toolchain: Toolchain,
+    /// How many objects were compiled; fewer than the kernel has, if an object tree could be used again.
+    pub objects_compiled: u64,
+    /// How long configuring, compiling and linking took, in seconds.
+    pub seconds: f64,
+    /// When it was finished, in seconds since 1970.
+    pub built: u64,
+    /// All files but the record.
+    pub files: BTreeMap<String, FileRecord>,
+}
+
+impl Record {
+    /// The record of the build in this folder, if all its files are there in their full size.
+    pub fn read(folder: &Path) -> Result<Self, Damage> {
+        let path = folder.join(FILE_NAME);
+        let text = fs::read_to_string(&path).map_err(|source| Damage::Unreadable { path: path.clone(), source })?;
+        let record: Self = serde_json::from_str(&text).map_err(|source| Damage::Malformed { path, source })?;
+        record.each(folder, |path, file| {
+            let size = fs::metadata(path)?.len();
+            Ok((size != file.bytes).then(|| format!("it has {size} bytes instead of {}", file.bytes)))
+        })?;
+        Ok(record)
+    }
+
+    /// Compares the sums of all files, which takes a moment.
+    pub fn verify(&self, folder: &Path) -> Result<(), Damage> {
+        self.each(folder, |path, file| {
+            let sum = Sha256::of_file(path)?;
+            Ok((sum != file.sha256).then(|| format!("its SHA-256 sum is {sum} instead of {}", file.sha256)))
+        })
+    }
+
+    fn each(
+        &self,
+        folder: &Path,
+        fault: impl Fn(&Path, &FileRecord) -> io::Result<Option<String>>,
+    ) -> Result<(), Damage> {
+        for (name, file) in &self.files {
+            let path = folder.join(name);
+            if let Some(reason) = fault(&path, file).unwrap_or_else(|error| Some(error.to_string())) {
+                return Err(Damage::Changed { path, reason });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sizes and sums of all files in a folder.
+pub fn files(folder: &Path) -> io::Result<BTreeMap<String, FileRecord>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let record = FileRecord { bytes: entry.metadata()?.len(), sha256: Sha256::of_file(&entry.path())? };
+        files.insert(entry.file_name().to_string_lossy().into_owned(), record);
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("boot"), "kernel").unwrap();
+        let line = || "1.0".to_owned();
+        let record = Record {
+            name: "6.12".parse().unwrap(),
+            release: "6.12.1".into(),
+            source: "a folder".into(),
+            toolchain: Toolchain { gcc: line(), ld: line(), pahole: line() },
+            objects_compiled: 1,
+            seconds: 1.5,
+            built: 1,
+            files: files(folder.path()).unwrap(),
+        };
+        fs::write(folder.path().join(FILE_NAME), serde_json::to_string(&record).unwrap()).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_whole_build_is_accepted() {
+        let folder = build();
+        Record::read(folder.path()).unwrap().verify(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn damage_is_found_and_named() {
+        let folder = build();
+        let boot = folder.path().join("boot");
+        fs::write(&boot, "kernal").unwrap();
+        let record = Record::read(folder.path()).unwrap();
+        assert!(record.verify(folder.path()).unwrap_err().to_string().contains("SHA-256"));
+        fs::write(&boot, "kern").unwrap();
+        assert!(Record::read(folder.path()).unwrap_err().to_string().contains("4 bytes instead of 6"));
+        fs::remove_file(&boot).unwrap();
+        assert!(Record::read(folder.path()).unwrap_err().to_string().contains("boot is not the file"));
+        fs::write(folder.path().join(FILE_NAME), "{").unwrap();
+        assert!(matches!(Record::read(folder.path()), Err(Damage::Malformed { .. })));
+        fs::remove_file(folder.path().join(FILE_NAME)).unwrap();
+        assert!(matches!(Record::read(folder.path()), Err(Damage::Unreadable { .. })));
+    }
+}

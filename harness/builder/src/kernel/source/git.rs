@@ -1,0 +1,57 @@
+//! A source by git revision.
+
+use std::{path::Path, process::Command};
+
+use super::SourceError;
+use crate::{
+    cache::{Area, Cache},
+    command::{self, CommandError},
+    digest::Sha256,
+    kernel::manifest::GitSource,
+    progress::{Progress, Unit},
+};
+
+/// Checks a revision out into `into`. What was fetched is kept, so another revision of the repository costs little.
+pub(super) fn check_out(git: &GitSource, cache: &Cache, into: &Path, progress: &Progress) -> Result<(), SourceError> {
+    let of_url = Sha256::of_parts([git.url.as_bytes()]).short();
+    let lock = cache.entry(Area::Downloads, &format!("git-{of_url}"))?.lock(progress)?;
+    let repository = Repository { folder: &lock.entry().path() };
+    let task = progress.task(&format!("fetch {} of {}", git.revision.as_str(), git.url), Unit::Things("steps"), None);
+    repository.run(&["init", "--quiet", "--bare"])?;
+    repository.fetch(git)?;
+    let work_tree = format!("--work-tree={}", into.display());
+    repository.run(&[&work_tree, "checkout", "--quiet", "--force", git.revision.as_str(), "--", "."])?;
+    task.finish("checked out");
+    Ok(())
+}
+
+struct Repository<'a> {
+    folder: &'a Path,
+}
+
+impl Repository<'_> {
+    fn run(&self, args: &[&str]) -> Result<String, CommandError> {
+        let mut git = Command::new("git");
+        // The settings of a person or a hook around us must not lead git elsewhere.
+        for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"] {
+            git.env_remove(variable);
+        }
+        command::output(git.env("GIT_TERMINAL_PROMPT", "0").arg("--git-dir").arg(self.folder).args(args))
+    }
+
+    fn has(&self, revision: &str) -> Result<String, CommandError> {
+        self.run(&["cat-file", "-e", &format!("{revision}^{{commit}}")])
+    }
+
+    /// Fetches one commit; from a server that gives out only branches and tags, all of them.
+    fn fetch(&self, git: &GitSource) -> Result<(), SourceError> {
+        let revision = git.revision.as_str();
+        if self.has(revision).is_ok() || self.run(&["fetch", "--quiet", "--depth=1", "--", &git.url, revision]).is_ok()
+        {
+            return Ok(());
+        }
+        self.run(&["fetch", "--quiet", "--", &git.url, "+refs/*:refs/fetched/*"])?;
+        let missing = |source| SourceError::NoRevision { url: git.url.clone(), revision: revision.to_owned(), source };
+        self.has(revision).map(drop).map_err(missing)
+    }
+}
