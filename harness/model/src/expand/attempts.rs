@@ -38,37 +38,38 @@ pub(crate) struct Desk<'d, 'f> {
 /// Where an attempt stands and who makes it.
 pub(crate) struct Setting {
     pub(crate) place: Place,
-    pub(crate) actor: Actor,
+    /// `None` if there is no such container, which was told already.
+    pub(crate) actor: Option<Actor>,
     pub(crate) token: Token,
 }
 
 impl Desk<'_, '_> {
-    /// Works one attempt out; `None` if something about it is wrong.
+    /// Works one attempt out; `None` if something about it is wrong. What is wrong with its actor does not hide what is
+    /// wrong with its arguments.
     pub(crate) fn attempt(&mut self, attempt: &Attempt, place: Place) -> Option<(ExpandedAttempt, plan::Attempt)> {
         let common = attempt.common();
-        let setting = self.setting(attempt.op(), &common, place.clone());
-        let made = setting.as_ref().and_then(|setting| calls::make(self, attempt, setting));
+        let actor = self.roster.actor(common.by, &place.key("by"), self.sink);
+        let token = actor.as_ref().and_then(|actor| self.token(attempt.op(), &common, actor, &place.key("token")));
+        let setting = Setting { place: place.clone(), actor, token: token.clone().unwrap_or(Token::None) };
+        let made = calls::make(self, attempt, &setting);
         if let Some(name) = common.save {
             let object = made.as_ref().and_then(|made| made.gives.clone());
             self.objects.save(name, object, common.expect, &place.key("save"), self.sink);
         }
-        let (setting, made) = (setting?, made?);
-        let delegates = self.roster.delegates(&setting.actor);
+        Some(self.finish(attempt, setting.actor?, token?, made?))
+    }
+
+    fn finish(&self, attempt: &Attempt, actor: Actor, token: Token, made: Made) -> (ExpandedAttempt, plan::Attempt) {
+        let common = attempt.common();
+        let delegates = self.roster.delegates(&actor);
         let expanded = ExpandedAttempt {
-            text: made.words.finish(&setting.actor, &setting.token, delegates, common.takes_token),
+            text: made.words.finish(&actor, &token, delegates, common.takes_token),
             op: attempt.op(),
-            container: words::actor(&setting.actor).to_owned(),
+            container: words::actor(&actor).to_owned(),
             expect: common.expect,
             missing: made.missing,
         };
-        let save = common.save.map(str::to_owned);
-        Some((expanded, plan::Attempt { actor: setting.actor, token: setting.token, call: made.call, save }))
-    }
-
-    fn setting(&mut self, op: &str, common: &Common<'_>, place: Place) -> Option<Setting> {
-        let actor = self.roster.actor(common.by, &place.key("by"), self.sink)?;
-        let token = self.token(op, common, &actor, &place.key("token"))?;
-        Some(Setting { place, actor, token })
+        (expanded, plan::Attempt { actor, token, call: made.call, save: common.save.map(str::to_owned) })
     }
 
     fn token(&mut self, op: &str, common: &Common<'_>, actor: &Actor, place: &Place) -> Option<Token> {

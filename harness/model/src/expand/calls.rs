@@ -51,7 +51,7 @@ impl Desk<'_, '_> {
     fn token_create(&mut self, op: &TokenCreate, setting: &Setting) -> Option<Made> {
         let from = match &op.from {
             Some(name) => self.roster.actor(Some(name), &setting.place.key("from"), self.sink)?,
-            None => setting.actor.clone(),
+            None => setting.actor.clone()?,
         };
         let fd = match op.fd {
             BpffsFd::Root => None,
@@ -227,7 +227,7 @@ impl Desk<'_, '_> {
         let place = setting.place.key("object");
         let object = self.objects.find(&op.object, "an object", |object| Some(object.clone()), &place, self.sink)?;
         if !matches!(op.expect, Some(Expect::Denied | Expect::Malformed)) {
-            self.objects.pin(&setting.actor, &path, object);
+            self.objects.pin(setting.actor.as_ref()?, &path, object);
         }
         let words = Words::new("obj_pin").word(&op.object).word(&path);
         Some(made(words, Call::ObjPin { object: op.object.clone(), path }))
@@ -235,7 +235,7 @@ impl Desk<'_, '_> {
 
     fn obj_get(&mut self, op: &ObjGet, setting: &Setting) -> Option<Made> {
         let path = self.path(&op.path, setting)?;
-        let gives = self.objects.pinned(&setting.actor, &path, &setting.place.key("path"), self.sink)?;
+        let gives = self.objects.pinned(setting.actor.as_ref()?, &path, &setting.place.key("path"), self.sink)?;
         let words = Words::new("obj_get").word(&path);
         Some(Made { gives: Some(gives), ..made(words, Call::ObjGet { path }) })
     }
@@ -329,9 +329,9 @@ impl Desk<'_, '_> {
             return None;
         }
         let dummy = matches!(target, LinkTarget::Interface(name) if name == DUMMY);
-        if dummy && !self.roster.has_own_network(&setting.actor) {
-            let message =
-                format!("{} has no network namespace of its own, and so no {DUMMY}", describe(&setting.actor));
+        let actor = setting.actor.as_ref()?;
+        if dummy && !self.roster.has_own_network(actor) {
+            let message = format!("{} has no network namespace of its own, and so no {DUMMY}", describe(actor));
             self.sink.advise(&place, message, "add `namespaces = [\"net\"]` to the container");
             return None;
         }

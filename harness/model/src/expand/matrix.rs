@@ -113,6 +113,9 @@ pub(crate) fn placeholder_problems(root: &Node, matrix: &BTreeMap<String, Axis>)
         }
     }
     let Search { used, mut problems, .. } = search;
+    if !problems.is_empty() {
+        return problems;
+    }
     let Some(Shape::Table(written)) = entries.get("matrix").map(|entry| &entry.node.shape) else { return problems };
     for (axis, entry) in written.iter().filter(|(axis, _)| !used.contains(axis)) {
         let message = format!("the axis `{}` is used nowhere", axis.escape_debug());
