@@ -148,7 +148,7 @@ impl Machine for Stage {
         let text = std::fs::read(folder.share().join("plan.json")).unwrap();
         let plan: Plan = serde_json::from_slice(&text).unwrap();
         self.plans.borrow_mut().push(plan.clone());
-        let record = OpenOptions::new().append(true).open(folder.share().join(RECORD_FILE)).unwrap();
+        let record = OpenOptions::new().append(true).create_new(true).open(folder.share().join(RECORD_FILE)).unwrap();
         let (events, receiver) = channel();
         let stopped = Arc::new(AtomicBool::new(false));
         let mut guest = Guest { record, seq: 0, plan, events: events.clone(), stopped: stopped.clone() };

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use harness_builder::image::GUEST_PROGRAM;
 use harness_model::plan::{PLAN_FILE, Plan};
 
 use super::{SessionError, record::RecordFile};
@@ -15,9 +16,6 @@ use crate::vm::{SHARE_IN_GUEST, TimedEvent, Vm, VmError, VmSpec};
 pub(super) const OWN: &str = "own";
 const SHARE: &str = "share";
 const ROOT: &str = "root";
-
-/// The guest program's name in the shared folder.
-const PROGRAM: &str = "bpf-token-guest";
 
 /// The folder of one VM.
 #[derive(Debug)]
@@ -36,8 +34,8 @@ impl GuestFolder {
         made.map(|()| folder).map_err(|source| SessionError::Prepare { path: path.to_owned(), source })
     }
 
-    pub(super) fn record(&self) -> Result<RecordFile, SessionError> {
-        RecordFile::create(&self.share()).map_err(|source| SessionError::Prepare { path: self.path.clone(), source })
+    pub(super) fn record(&self) -> RecordFile {
+        RecordFile::of(&self.share())
     }
 
     /// What the guest sees, with the plan in it; the record is expected there.
@@ -96,9 +94,7 @@ pub type MakeRoot<'a> = dyn Fn(&Path) -> io::Result<()> + 'a;
 pub struct QemuMachine<'a> {
     /// What every VM is made of; its `root`, `share` and `command` are set for each.
     pub spec: VmSpec,
-    /// The static program that carries out plans.
-    pub guest_program: PathBuf,
-    /// Makes each guest's root.
+    /// Makes each guest's root, with the guest program in it.
     pub make_root: &'a MakeRoot<'a>,
 }
 
@@ -106,11 +102,10 @@ impl Machine for QemuMachine<'_> {
     fn boot(&self, guest: &GuestFolder) -> Result<Box<dyn Running>, VmError> {
         let failed = |source| VmError::Prepare { path: guest.path.clone(), source };
         (self.make_root)(&guest.root()).map_err(failed)?;
-        fs::copy(&self.guest_program, guest.share().join(PROGRAM)).map_err(failed)?;
         let spec = VmSpec {
             root: guest.root(),
             share: guest.share(),
-            command: format!("exec {SHARE_IN_GUEST}/{PROGRAM} {SHARE_IN_GUEST}"),
+            command: format!("exec {GUEST_PROGRAM} {SHARE_IN_GUEST}"),
             ..self.spec.clone()
         };
         Ok(Box::new(Vm::start(&spec, &guest.own())?))

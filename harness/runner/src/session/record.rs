@@ -1,15 +1,19 @@
 //! The guest's record, read while it grows.
 //!
-//! The file lies in a folder the guest may write to as it likes, so it is opened before the guest exists and never by
-//! name again: a guest that puts a link in its place shows us nothing of the host.
+//! The file lies in a folder the guest may write to as it likes, so links are not followed, nothing but a plain file is
+//! read, and it is opened by name only once: a guest cannot show us a file of the host as its record.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use harness_model::outcome::{Event, LONGEST_LINE, RECORD_FILE, Record};
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
+    io::Errno,
+};
 use thiserror::Error;
 
 /// Bytes read at a time.
@@ -97,26 +101,49 @@ impl Decoder {
 /// The record file of a VM.
 #[derive(Debug)]
 pub(super) struct RecordFile {
-    file: File,
+    path: PathBuf,
+    file: Option<File>,
     decoder: Decoder,
     buffer: Vec<u8>,
 }
 
 impl RecordFile {
-    /// Makes the empty file in a shared folder the guest does not have yet.
-    pub(super) fn create(share: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).append(true).create_new(true).open(share.join(RECORD_FILE))?;
-        Ok(Self { file, decoder: Decoder::default(), buffer: vec![0; CHUNK] })
+    /// The record that a guest may begin in this shared folder.
+    pub(super) fn of(share: &Path) -> Self {
+        let buffer = vec![0; CHUNK];
+        Self { path: share.join(RECORD_FILE), file: None, decoder: Decoder::default(), buffer }
     }
 
     /// What was added since the last call, up to a limit; nothing at all means that nothing was.
     pub(super) fn read(&mut self) -> (Vec<Event>, Result<(), Damage>) {
-        match self.file.read(&mut self.buffer) {
+        match self.read_bytes() {
             Ok(count) => self.decoder.push(&self.buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => (Vec::new(), Ok(())),
             Err(error) => (Vec::new(), Err(Damage::Io(error.to_string()))),
         }
     }
+
+    fn read_bytes(&mut self) -> io::Result<usize> {
+        if self.file.is_none() {
+            self.file = open(&self.path)?;
+        }
+        match self.file.as_mut().map(|file| file.read(&mut self.buffer)) {
+            None => Ok(0),
+            Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+            Some(result) => result,
+        }
+    }
+}
+
+/// Opens a plain file, if there is anything yet.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match openat(CWD, path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP) => return Err(io::Error::other("it is a link")),
+        Err(error) => return Err(error.into()),
+    };
+    if file.metadata()?.is_file() { Ok(Some(file)) } else { Err(io::Error::other("it is not a plain file")) }
 }
 
 #[cfg(test)]
@@ -172,26 +199,50 @@ mod tests {
         assert_eq!(Decoder::default().push(&ended).1, Err(Damage::TooLong { line: 1 }));
     }
 
-    #[test]
-    fn a_link_put_in_the_files_place_is_not_followed() {
-        let share = tempfile::tempdir().unwrap();
-        let mut record = RecordFile::create(share.path()).unwrap();
-        let secret = share.path().join("secret");
-        std::fs::write(&secret, line(0)).unwrap();
-        std::fs::remove_file(share.path().join(RECORD_FILE)).unwrap();
-        std::os::unix::fs::symlink(&secret, share.path().join(RECORD_FILE)).unwrap();
-        assert_eq!(record.read(), (vec![], Ok(())));
+    fn begun(share: &Path) -> (RecordFile, File) {
+        let mut record = RecordFile::of(share);
+        assert_eq!(record.read(), (vec![], Ok(())), "a record that is not begun is empty");
+        let guest = File::options().append(true).create_new(true).open(share.join(RECORD_FILE)).unwrap();
+        (record, guest)
     }
 
     #[test]
     fn what_is_appended_is_read_once() {
         let share = tempfile::tempdir().unwrap();
-        let mut record = RecordFile::create(share.path()).unwrap();
-        let mut guest = OpenOptions::new().append(true).open(share.path().join(RECORD_FILE)).unwrap();
+        let (mut record, mut guest) = begun(share.path());
         guest.write_all(line(0).as_bytes()).unwrap();
         assert_eq!(record.read().0.len(), 1);
         assert_eq!(record.read(), (vec![], Ok(())));
         guest.write_all(line(1).as_bytes()).unwrap();
         assert_eq!(record.read().0.len(), 1);
+    }
+
+    #[test]
+    fn a_link_in_the_records_place_is_not_followed() {
+        let share = tempfile::tempdir().unwrap();
+        let secret = share.path().join("secret");
+        std::fs::write(&secret, line(0)).unwrap();
+        std::os::unix::fs::symlink(&secret, share.path().join(RECORD_FILE)).unwrap();
+        assert_eq!(RecordFile::of(share.path()).read(), (vec![], Err(Damage::Io("it is a link".to_owned()))));
+    }
+
+    #[test]
+    fn a_record_that_was_begun_cannot_be_replaced() {
+        let share = tempfile::tempdir().unwrap();
+        let (mut record, mut guest) = begun(share.path());
+        guest.write_all(line(0).as_bytes()).unwrap();
+        assert_eq!(record.read().0.len(), 1);
+        std::fs::remove_file(share.path().join(RECORD_FILE)).unwrap();
+        std::fs::write(share.path().join(RECORD_FILE), line(0) + &line(1)).unwrap();
+        assert_eq!(record.read(), (vec![], Ok(())));
+    }
+
+    #[test]
+    fn what_is_no_plain_file_is_damage_and_does_not_block() {
+        let share = tempfile::tempdir().unwrap();
+        let path = share.path().join(RECORD_FILE);
+        rustix::fs::mknodat(CWD, &path, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let damage = Damage::Io("it is not a plain file".to_owned());
+        assert_eq!(RecordFile::of(share.path()).read(), (vec![], Err(damage)));
     }
 }
