@@ -1,2 +1,62 @@
 //! The command line of the project: `cargo xtask --help`.
-fn main() {}
+
+mod bless;
+mod ci;
+mod exit;
+mod image;
+mod run;
+mod selection;
+mod setup;
+mod steps;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Test what BPF tokens allow: build kernels, boot them, run scenarios, compare verdicts
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 as recorded; 1 verdicts differ or a configuration is refused; 2 wrong usage or a bad
+file; 3 the harness, QEMU or a build failed; 4 nothing was selected.";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(run::Args),
+    Test(test::Args),
+    Bless(bless::Args),
+    Image(image::Args),
+    Setup(setup::Args),
+    Ci(ci::Args),
+}
+
+impl Verb {
+    fn run(&self) -> Result<ExitCode> {
+        match self {
+            Self::Run(args) => run::run(args),
+            Self::Test(args) => test::run(args),
+            Self::Bless(args) => bless::run(args),
+            Self::Image(args) => image::run(args),
+            Self::Setup(args) => setup::run(args),
+            Self::Ci(args) => ci::run(args),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    harness_runner::vm::run_child_if_asked();
+    match Cli::parse().verb.run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            exit::code_of(&error)
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `cargo xtask image`: guest root file systems.
+
+use std::{fmt::Write, fs, path::Path, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::{Args as ClapArgs, Subcommand};
+use harness_builder::{
+    cache::Cache,
+    guest_program,
+    host::Purpose,
+    image::{self, Image, Recipe, catalogue::Catalogue},
+    progress::Progress,
+    project::Project,
+};
+
+use crate::{exit::Wrong, run, setup};
+
+/// Guest root file systems: list, build, pin
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show all images and what is built of them
+    List,
+    /// Build images and the guest program; print the images' folders
+    Build {
+        /// Images to build [default: all]
+        names: Vec<String>,
+        /// Print what would be installed on the host instead of installing it
+        #[arg(long)]
+        no_install: bool,
+    },
+    /// Pin the packages of images to the versions their suite has now
+    Pin {
+        /// Images to pin [default: all]
+        names: Vec<String>,
+    },
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let images = Images::open()?;
+    match &args.verb {
+        Verb::List => images.list()?,
+        Verb::Build { names, no_install } => images.build(names, *no_install)?,
+        Verb::Pin { names } => images.pin(names)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Images {
+    project: Project,
+    catalogue: Catalogue,
+    cache: Cache,
+    progress: Progress,
+}
+
+impl Images {
+    fn open() -> Result<Self> {
+        let project = Project::find()?;
+        let catalogue = Catalogue::of_folder(&project.images()).map_err(Wrong::input)?;
+        Ok(Self { project, catalogue, cache: Cache::from_env()?, progress: Progress::detect() })
+    }
+
+    /// The recipes of these names, or all. A wrong name is told before anything is done for the right ones.
+    fn recipes(&self, names: &[String]) -> Result<Vec<Recipe>> {
+        let all = self.catalogue.names();
+        let names = if names.is_empty() { all } else { names.iter().map(String::as_str).collect() };
+        names.into_iter().map(|name| self.catalogue.get(name).map_err(Wrong::input)).collect()
+    }
+
+    fn list(&self) -> Result<()> {
+        let mut text = String::new();
+        for recipe in self.recipes(&[])? {
+            let state = match image::find_built(&recipe, &self.cache)? {
+                Some(image) => contents(&image)?,
+                None => "not built".to_owned(),
+            };
+            writeln!(text, "{:<12} {state:<28} {}", recipe.name, recipe.summary())?;
+        }
+        run::print(&text)
+    }
+
+    fn build(&self, names: &[String], no_install: bool) -> Result<()> {
+        let recipes = self.recipes(names)?;
+        let built = recipes.iter().map(|recipe| image::find_built(recipe, &self.cache)).collect::<Result<Vec<_>, _>>()?;
+        let program = guest_program::find_built(self.project.root(), &self.cache)?;
+        let needed = [(built.contains(&None), Purpose::Packages), (program.is_none(), Purpose::GuestProgram)];
+        let purposes: Vec<Purpose> = needed.into_iter().filter_map(|(needed, purpose)| needed.then_some(purpose)).collect();
+        setup::prepare_host(&purposes, no_install, &self.progress)?;
+        guest_program::build(self.project.root(), &self.cache, &self.progress)?;
+        for recipe in &recipes {
+            let image = image::build(recipe, &self.cache, &self.progress)?;
+            run::print(&format!("{}\n", image.folder.display()))?;
+        }
+        Ok(())
+    }
+
+    fn pin(&self, names: &[String]) -> Result<()> {
+        setup::prepare_host(&[Purpose::Packages], false, &self.progress)?;
+        for recipe in self.recipes(names)? {
+            for pinned in image::pin(&recipe, &self.cache, &self.progress)? {
+                run::print(&format!("{}: {} {} -> {}\n", recipe.name, pinned.name, pinned.from, pinned.to))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How much there is in an image: `23 files, 4.4 MiB`.
+fn contents(image: &Image) -> Result<String> {
+    let (files, bytes) = count(&image.folder)?;
+    Ok(format!("{files} files, {:.1} MiB", bytes as f64 / f64::from(1 << 20)))
+}
+
+/// The number of regular files below a folder, and their size together.
+fn count(folder: &Path) -> Result<(u64, u64)> {
+    let mut sum = (0, 0);
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        let (files, bytes) = match metadata.file_type() {
+            kind if kind.is_dir() => count(&entry.path())?,
+            kind if kind.is_file() => (1, metadata.len()),
+            _ => (0, 0),
+        };
+        sum = (sum.0 + files, sum.1 + bytes);
+    }
+    Ok(sum)
+}

@@ -1,0 +1,155 @@
+//! Cargo commands run one after the other, and the sum of what they say.
+
+use std::{
+    env, fmt,
+    io::{self, BufRead, BufReader, Write},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, Result};
+use harness_builder::progress::seconds;
+
+/// How many tests and checks passed, failed and were skipped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl Tally {
+    /// Whether nothing failed, and anything was run.
+    pub(crate) fn is_good(self) -> bool {
+        self.failed == 0 && self.passed > 0
+    }
+
+    /// Adds one check without tests of its own.
+    fn add_check(&mut self, passed: bool) {
+        *(if passed { &mut self.passed } else { &mut self.failed }) += 1;
+    }
+
+    /// Adds what the closing line of a test program says; any other line says nothing.
+    fn add_line(&mut self, line: &str) {
+        let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|line| line.split_once(". ")) else { return };
+        for count in counts.split("; ") {
+            match count.split_once(' ').map(|(number, what)| (number.parse::<u64>(), what)) {
+                Some((Ok(number), "passed")) => self.passed += number,
+                Some((Ok(number), "failed")) => self.failed += number,
+                Some((Ok(number), "ignored")) => self.skipped += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+    }
+}
+
+/// What a step's exit code and output count as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One check.
+    Check,
+    /// As many tests as its test programs report.
+    Tests,
+}
+
+/// One command of cargo's.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    /// What it is, for a heading.
+    pub(crate) name: &'static str,
+    /// What it counts as.
+    pub(crate) kind: Kind,
+    /// The arguments of cargo.
+    pub(crate) arguments: &'static [&'static str],
+    /// Variables of its environment.
+    pub(crate) variables: Vec<(&'static str, &'static str)>,
+}
+
+impl Step {
+    /// Runs the command, shows what it prints, and adds to `tally` what came of it.
+    pub(crate) fn run(&self, tally: &mut Tally) -> Result<()> {
+        let start = Instant::now();
+        eprintln!("== {}: cargo {}", self.name, self.arguments.join(" "));
+        let before = *tally;
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.args(self.arguments).envs(self.variables.iter().copied());
+        let succeeded = follow(&mut command, |line| {
+            if self.kind == Kind::Tests {
+                tally.add_line(line);
+            }
+        })
+        .with_context(|| format!("cannot run cargo {}", self.arguments.join(" ")))?;
+        // A test program that dies, or does not compile, reports no failed test.
+        if self.kind == Kind::Check || (!succeeded && tally.failed == before.failed) {
+            tally.add_check(succeeded);
+        }
+        eprintln!("== {}: {} ({})", self.name, if succeeded { "ok" } else { "FAILED" }, seconds(start.elapsed()));
+        Ok(())
+    }
+}
+
+/// Runs a command, repeats its standard output line by line, and returns whether it succeeded.
+fn follow(command: &mut Command, mut line: impl FnMut(&str)) -> io::Result<bool> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    if let Some(output) = child.stdout.take() {
+        for bytes in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            let text = String::from_utf8_lossy(&bytes);
+            // Nobody reading is no reason to stop testing.
+            let _ = writeln!(io::stdout(), "{text}");
+            line(&text);
+        }
+    }
+    Ok(child.wait()?.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn the_closing_lines_of_test_programs_add_up() {
+        let mut tally = Tally::default();
+        for line in [
+            "running 20 tests",
+            "test result: ok. 18 passed; 0 failed; 1 ignored; 0 measured; 5 filtered out; finished in 0.02s",
+            "test a ... FAILED",
+            "test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s",
+            "note: test result: ok. 9 passed; ",
+        ] {
+            tally.add_line(line);
+        }
+        assert_eq!(tally.to_string(), "20 passed, 3 failed, 1 skipped");
+        assert!(!tally.is_good());
+    }
+
+    #[test]
+    fn nothing_run_is_not_good() {
+        assert!(!Tally::default().is_good());
+        let mut tally = Tally::default();
+        tally.add_check(true);
+        assert!(tally.is_good());
+        tally.add_check(false);
+        assert!(!tally.is_good());
+    }
+
+    #[test]
+    fn output_is_followed_to_the_end_and_failure_is_seen() {
+        let mut lines = Vec::new();
+        let succeeded = follow(&mut shell("echo one; echo two; exit 3"), |line| lines.push(line.to_owned())).unwrap();
+        assert_eq!((succeeded, lines.len()), (false, 2));
+        assert!(follow(&mut shell("true"), |_| {}).unwrap());
+        assert!(follow(&mut Command::new("/nonexistent"), |_| {}).is_err());
+    }
+}
