@@ -1,0 +1,146 @@
+//! The bpffs instance of an agent, from `fsopen(2)` to the file descriptors a token can be asked from.
+
+use std::{
+    ffi::CString,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+};
+
+use harness_model::{delegation::MountOption, plan::BpffsFd};
+use rustix::{
+    fs::{CWD, Mode, OFlags},
+    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags},
+};
+
+use crate::{
+    error::{During, SysError},
+    pseudofile,
+};
+
+/// Where a container attaches its bpffs, in its own mount namespace: the empty directory that sysfs keeps for it.
+const MOUNT_POINT: &str = "/sys/fs/bpf";
+
+/// The directory made for [`BpffsFd::Subdir`].
+const SUBDIR: &str = "subdir";
+
+/// The options that delegate everything.
+pub(crate) fn delegate_any() -> Vec<MountOption> {
+    ["delegate_cmds", "delegate_maps", "delegate_progs", "delegate_attachs"]
+        .map(|key| MountOption { key: key.to_owned(), value: "any".to_owned() })
+        .to_vec()
+}
+
+/// `fsopen(2)`: a file system of the caller's user namespace, not yet created.
+pub(crate) fn open(name: &'static str) -> Result<OwnedFd, SysError> {
+    rustix::mount::fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC).during(|| format!("fsopen {name}"))
+}
+
+/// Sets options one by one; on failure `fsconfig` and the key are named.
+pub(crate) fn configure(context: BorrowedFd<'_>, options: &[MountOption]) -> Result<(), SysError> {
+    options.iter().try_for_each(|MountOption { key, value }| {
+        rustix::mount::fsconfig_set_string(context, key.as_str(), value.as_str()).during(|| format!("fsconfig {key}"))
+    })
+}
+
+/// `FSCONFIG_CMD_CREATE`.
+pub(crate) fn create(context: BorrowedFd<'_>) -> Result<(), SysError> {
+    rustix::mount::fsconfig_create(context).during(|| "fsconfig CMD_CREATE")
+}
+
+/// A created and mounted file system.
+#[derive(Debug)]
+pub(crate) struct Mounted {
+    /// What `fsmount(2)` returned: opened like `O_PATH`.
+    mount: OwnedFd,
+    /// Its root, opened for reading.
+    root: OwnedFd,
+}
+
+impl Mounted {
+    /// Mounts a created file system, attached nowhere.
+    pub(crate) fn new(context: BorrowedFd<'_>) -> Result<Self, SysError> {
+        let mount = rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+            .during(|| "fsmount")?;
+        let root = pseudofile::open_at(&mount, ".", OFlags::RDONLY | OFlags::DIRECTORY)?;
+        Ok(Self { mount, root })
+    }
+
+    /// Opens, configures, creates and mounts in one go, by a caller who may do all of it.
+    pub(crate) fn of(name: &'static str, options: &[MountOption]) -> Result<Self, SysError> {
+        let context = open(name)?;
+        configure(context.as_fd(), options)?;
+        create(context.as_fd())?;
+        Self::new(context.as_fd())
+    }
+
+    /// Attaches it at [`MOUNT_POINT`] and reads there which delegation the kernel shows.
+    pub(crate) fn attach(&self) -> Result<Vec<MountOption>, SysError> {
+        rustix::mount::move_mount(&self.mount, "", CWD, MOUNT_POINT, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .during(|| format!("move_mount {MOUNT_POINT}"))?;
+        Ok(delegation_shown(&pseudofile::read("/proc/self/mountinfo")?))
+    }
+
+    /// The root, opened for reading.
+    pub(crate) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// A file descriptor of it; `None` for [`BpffsFd::Tmpfs`], which is another file system.
+    pub(crate) fn fd(&self, which: BpffsFd) -> Result<Option<OwnedFd>, SysError> {
+        match which {
+            BpffsFd::Root => duplicate(self.root.as_fd()).map(Some),
+            BpffsFd::OPath => duplicate(self.mount.as_fd()).map(Some),
+            BpffsFd::Subdir => self.subdir().map(Some),
+            BpffsFd::Tmpfs => Ok(None),
+        }
+    }
+
+    fn subdir(&self) -> Result<OwnedFd, SysError> {
+        match rustix::fs::mkdirat(&self.root, SUBDIR, Mode::RWXU) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            failed => failed.during(|| "mkdir in bpffs")?,
+        }
+        pseudofile::open_at(&self.root, SUBDIR, OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+
+    /// A path for calls that take no directory descriptor, good for mounts that are attached nowhere too. The name is
+    /// taken as it is; that it is a plain one is checked with the plan.
+    pub(crate) fn path(&self, name: &str) -> CString {
+        let path = format!("/proc/self/fd/{}/{name}", self.root.as_raw_fd());
+        CString::new(path.replace('\0', "")).expect("zeros were just taken out")
+    }
+}
+
+/// Another descriptor of the same open file.
+pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd, SysError> {
+    rustix::io::fcntl_dupfd_cloexec(fd, 0).during(|| "fcntl F_DUPFD_CLOEXEC")
+}
+
+/// The `delegate_*` options that mountinfo shows for the topmost mount at [`MOUNT_POINT`], in its order
+/// (`proc_pid_mountinfo(5)`: the options of the file system are the last field).
+fn delegation_shown(mountinfo: &str) -> Vec<MountOption> {
+    let at_our_point = |line: &&str| line.split(' ').nth(4) == Some(MOUNT_POINT);
+    let Some(line) = mountinfo.lines().rfind(at_our_point) else { return Vec::new() };
+    let options = line.rsplit(' ').next().unwrap_or_default().split(',');
+    options
+        .filter_map(|option| option.split_once('='))
+        .filter(|(key, _)| key.starts_with("delegate_"))
+        .map(|(key, value)| MountOption { key: key.to_owned(), value: value.to_owned() })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_topmost_mount_tells_what_is_delegated() {
+        let mountinfo = "23 1 0:21 / /sys rw - sysfs sysfs rw\n\
+            30 23 0:26 / /sys/fs/bpf rw - bpf bpf rw,delegate_cmds=any\n\
+            31 30 0:27 / /sys/fs/bpf rw - bpf none rw,uid=1000,delegate_cmds=map_create:prog_load,delegate_maps=hash\n\
+            32 1 0:28 / /mnt rw - bpf none rw,delegate_progs=any\n";
+        let shown: Vec<String> =
+            delegation_shown(mountinfo).iter().map(|option| format!("{}={}", option.key, option.value)).collect();
+        assert_eq!(shown, ["delegate_cmds=map_create:prog_load", "delegate_maps=hash"]);
+        assert!(delegation_shown("23 1 0:21 / /sys rw - sysfs sysfs rw\n").is_empty());
+    }
+}

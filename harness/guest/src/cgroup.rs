@@ -1,0 +1,112 @@
+//! Control groups: one for each container, in a folder of our own below the root of the unified hierarchy.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::{
+    fs::{AtFlags, Mode, OFlags},
+    process::Pid,
+};
+
+use crate::{
+    bpffs,
+    error::{During, SysError},
+    pseudofile,
+};
+
+/// The folder of our own; what is left in it after a scenario is a leftover.
+const FOLDER: &str = "bpf-token-guest";
+
+/// The hierarchy and our folder in it. The hierarchy is mounted attached nowhere, so that nothing depends on what the
+/// image has mounted where.
+#[derive(Debug)]
+pub(crate) struct Hierarchy {
+    root: OwnedFd,
+    folder: OwnedFd,
+}
+
+impl Hierarchy {
+    /// Opens it and makes our folder.
+    pub(crate) fn open() -> Result<Self, SysError> {
+        let mounted = bpffs::Mounted::of("cgroup2", &[])?;
+        let root = bpffs::duplicate(mounted.root())?;
+        make(root.as_fd(), FOLDER)?;
+        let folder = open_folder(root.as_fd(), FOLDER)?;
+        Ok(Self { root, folder })
+    }
+
+    /// The root cgroup, opened for reading.
+    pub(crate) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Makes a new cgroup of this name.
+    pub(crate) fn make(&self, name: String) -> Result<Cgroup<'_>, SysError> {
+        make(self.folder.as_fd(), &name)?;
+        let folder = open_folder(self.folder.as_fd(), &name)?;
+        Ok(Cgroup { hierarchy: self, name, folder })
+    }
+
+    /// The names of cgroups in our folder.
+    pub(crate) fn left(&self) -> Result<Vec<String>, SysError> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.folder).during(|| "open our cgroup folder")? {
+            let entry = entry.during(|| "read our cgroup folder")?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if entry.file_type() == rustix::fs::FileType::Directory && name != "." && name != ".." {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Removes a cgroup that has no processes any more.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), SysError> {
+        rustix::fs::unlinkat(&self.folder, name, AtFlags::REMOVEDIR).during(|| format!("rmdir cgroup {name}"))
+    }
+}
+
+impl Drop for Hierarchy {
+    fn drop(&mut self) {
+        // Fails only while a leftover is in it, which has been reported by then.
+        let _ = rustix::fs::unlinkat(&self.root, FOLDER, AtFlags::REMOVEDIR);
+    }
+}
+
+/// A cgroup, removed when dropped; what cannot be removed yet is found by [`Hierarchy::left`].
+#[derive(Debug)]
+pub(crate) struct Cgroup<'h> {
+    hierarchy: &'h Hierarchy,
+    name: String,
+    folder: OwnedFd,
+}
+
+impl Cgroup<'_> {
+    /// Moves a process into it.
+    pub(crate) fn admit(&self, pid: Pid) -> Result<(), SysError> {
+        pseudofile::write_at(&self.folder, "cgroup.procs", &pid.as_raw_nonzero().to_string())
+    }
+}
+
+impl AsFd for Cgroup<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.folder.as_fd()
+    }
+}
+
+impl Drop for Cgroup<'_> {
+    fn drop(&mut self) {
+        let _ = self.hierarchy.remove(&self.name);
+    }
+}
+
+fn make(parent: BorrowedFd<'_>, name: &str) -> Result<(), SysError> {
+    match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
+        Err(rustix::io::Errno::EXIST) => Ok(()),
+        other => other.during(|| format!("mkdir cgroup {name}")),
+    }
+}
+
+fn open_folder(parent: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, SysError> {
+    pseudofile::open_at(parent, name, OFlags::RDONLY | OFlags::DIRECTORY)
+}

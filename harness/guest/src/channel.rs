@@ -1,0 +1,164 @@
+//! The socket between the guest and an agent: whole messages, and file descriptors along with them.
+
+use std::{
+    io::{IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use thiserror::Error;
+
+use crate::error::{During, SysError};
+
+/// The longest message in bytes: below the 212,992 bytes a Unix socket queues by default
+/// (`net.core.wmem_default`), so that no message can block for ever.
+pub(crate) const LONGEST_MESSAGE: usize = 160 * 1024;
+
+/// The most file descriptors one message carries.
+pub(crate) const MOST_FDS: usize = 8;
+
+/// Why a message could not be sent or received.
+#[derive(Debug, Error)]
+pub(crate) enum ChannelError {
+    /// A system call failed.
+    #[error(transparent)]
+    Sys(#[from] SysError),
+    /// The message would not fit.
+    #[error(
+        "a message of {0} bytes is longer than the {LONGEST_MESSAGE} an agent takes: shorten the attempt's key or value"
+    )]
+    TooLong(usize),
+    /// The other side sent what is no message.
+    #[error("an agent's message makes no sense: {0}")]
+    Nonsense(String),
+    /// The other side is gone.
+    #[error("the agent is gone")]
+    Closed,
+}
+
+/// One end.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+impl Channel {
+    /// Both ends.
+    pub(crate) fn pair() -> Result<(Self, Self), ChannelError> {
+        let (one, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .during(|| "socketpair")?;
+        Ok((Self::from(one), Self::from(other)))
+    }
+
+    /// Sends a message; the descriptors are duplicated to the other side.
+    pub(crate) fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
+        let bytes = serde_json::to_vec(message).map_err(|error| ChannelError::Nonsense(error.to_string()))?;
+        if bytes.len() > LONGEST_MESSAGE {
+            return Err(ChannelError::TooLong(bytes.len()));
+        }
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+            return Err(ChannelError::Nonsense(format!("{} file descriptors in one message", fds.len())));
+        }
+        match sendmsg(&self.socket, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL) {
+            Ok(_) => Ok(()),
+            Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Err(ChannelError::Closed),
+            Err(errno) => Ok(Err(errno).during(|| "sendmsg")?),
+        }
+    }
+
+    /// Waits for a message.
+    pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> Result<(T, Vec<OwnedFd>), ChannelError> {
+        self.buffer.resize(LONGEST_MESSAGE, 0);
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut slices = [IoSliceMut::new(&mut self.buffer)];
+        let received = match recvmsg(&self.socket, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::CONNRESET) => return Err(ChannelError::Closed),
+            other => other.during(|| "recvmsg")?,
+        };
+        let fds = ancillary.drain().filter_map(descriptors).flatten().collect();
+        if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+            return Err(ChannelError::Nonsense("it was cut short".to_owned()));
+        }
+        if received.bytes == 0 {
+            return Err(ChannelError::Closed);
+        }
+        let message = serde_json::from_slice(&self.buffer[..received.bytes]);
+        Ok((message.map_err(|error| ChannelError::Nonsense(error.to_string()))?, fds))
+    }
+}
+
+fn descriptors(message: RecvAncillaryMessage<'_>) -> Option<Vec<OwnedFd>> {
+    match message {
+        RecvAncillaryMessage::ScmRights(fds) => Some(fds.collect()),
+        _ => None,
+    }
+}
+
+impl From<OwnedFd> for Channel {
+    fn from(socket: OwnedFd) -> Self {
+        Self { socket, buffer: Vec::new() }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Read};
+
+    use super::*;
+
+    #[test]
+    fn carries_messages_and_descriptors() {
+        let (one, mut other) = Channel::pair().unwrap();
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        one.send(&vec!["ä", "b"], &[reader.as_fd()]).unwrap();
+        let (message, fds) = other.receive::<Vec<String>>().unwrap();
+        assert_eq!((message, fds.len()), (vec!["ä".to_owned(), "b".to_owned()], 1));
+        rustix::io::write(&writer, b"through").unwrap();
+        drop(writer);
+        let mut text = String::new();
+        File::from(fds.into_iter().next().unwrap()).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "through");
+    }
+
+    #[test]
+    fn a_closed_end_is_told_apart_from_a_failure() {
+        let (mut one, other) = Channel::pair().unwrap();
+        drop(other);
+        assert!(matches!(one.receive::<u32>(), Err(ChannelError::Closed)));
+        assert!(matches!(one.send(&1, &[]), Err(ChannelError::Closed)));
+    }
+
+    #[test]
+    fn refuses_what_does_not_fit_or_makes_no_sense() {
+        let (one, mut other) = Channel::pair().unwrap();
+        let long = "x".repeat(LONGEST_MESSAGE);
+        assert!(matches!(one.send(&long, &[]), Err(ChannelError::TooLong(_))));
+        one.send(&"a word", &[]).unwrap();
+        assert!(matches!(other.receive::<u32>(), Err(ChannelError::Nonsense(_))));
+        let many = vec![one.as_fd(); MOST_FDS + 40];
+        assert!(matches!(one.send(&1, &many), Err(ChannelError::Nonsense(_))));
+    }
+
+    #[test]
+    fn the_longest_message_passes() {
+        let (one, mut other) = Channel::pair().unwrap();
+        let longest = "x".repeat(LONGEST_MESSAGE - 2);
+        one.send(&longest, &[]).unwrap();
+        assert_eq!(other.receive::<String>().unwrap().0, longest);
+    }
+}

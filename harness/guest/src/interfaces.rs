@@ -1,0 +1,96 @@
+//! Network interfaces of a new network namespace, by rtnetlink.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use harness_model::errno::Errno;
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
+
+use crate::error::{During, SysError};
+
+/// The interface made besides `lo`.
+const DUMMY: &str = "dummy0";
+
+/// The index of `lo` in every network namespace (`LOOPBACK_IFINDEX`, `include/net/flow.h`).
+const LOOPBACK_INDEX: u32 = 1;
+
+/// Brings `lo` up and makes a dummy interface, in the caller's network namespace.
+pub(crate) fn prepare() -> Result<(), SysError> {
+    // `NETLINK_ROUTE` is protocol 0, the default.
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
+        .during(|| "socket NETLINK_ROUTE")?;
+    let mut loopback = up();
+    loopback.header.index = LOOPBACK_INDEX;
+    request(&socket, loopback, 0).during(|| "rtnetlink: bring lo up")?;
+    let mut dummy = up();
+    dummy.attributes =
+        vec![LinkAttribute::IfName(DUMMY.to_owned()), LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Dummy)])];
+    request(&socket, dummy, NLM_F_CREATE | NLM_F_EXCL).during(|| format!("rtnetlink: make {DUMMY}"))
+}
+
+/// The index of an interface in the caller's network namespace.
+pub(crate) fn index(name: &str) -> Result<u32, SysError> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .during(|| "socket for SIOCGIFINDEX")?;
+    rustix::net::netdevice::name_to_index(socket.as_fd(), name).during(|| format!("SIOCGIFINDEX {name}"))
+}
+
+fn up() -> LinkMessage {
+    let mut link = LinkMessage::default();
+    link.header.flags = LinkFlags::Up;
+    link.header.change_mask = LinkFlags::Up;
+    link
+}
+
+fn request(socket: &OwnedFd, link: LinkMessage, flags: u16) -> Result<(), Errno> {
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(RouteNetlinkMessage::NewLink(link)));
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    send(socket, &bytes, SendFlags::empty()).map_err(crate::error::errno)?;
+    let mut answer = vec![0; 4096];
+    let (length, _) = recv(socket, &mut answer, RecvFlags::empty()).map_err(crate::error::errno)?;
+    acknowledged(&answer[..length])
+}
+
+/// The kernel acknowledges with an error message whose code is 0 (`netlink(7)`).
+fn acknowledged(answer: &[u8]) -> Result<(), Errno> {
+    let unreadable = Errno::from_raw(libc::EBADMSG);
+    let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(answer).map_err(|_| unreadable)?;
+    match message.payload {
+        NetlinkPayload::Error(error) => match error.code {
+            None => Ok(()),
+            Some(code) => Err(Errno::from_raw(code.get().abs())),
+        },
+        _ => Err(unreadable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acknowledgement_is_told_from_a_refusal() {
+        let answer = |code: i32| {
+            let mut bytes = Vec::new();
+            bytes.extend(36u32.to_ne_bytes());
+            bytes.extend(2u16.to_ne_bytes());
+            bytes.extend([0; 10]);
+            bytes.extend(code.to_ne_bytes());
+            bytes.extend([0; 16]);
+            bytes
+        };
+        assert_eq!(acknowledged(&answer(0)), Ok(()));
+        assert_eq!(acknowledged(&answer(-1)), Err(Errno::EPERM));
+        assert_eq!(acknowledged(&[1, 2, 3]), Err(Errno::from_raw(libc::EBADMSG)));
+    }
+}

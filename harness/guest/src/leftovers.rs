@@ -1,0 +1,170 @@
+//! What a scenario left behind: the machine before it, compared with the machine after it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use rustix::process::Pid;
+
+use crate::{
+    bpf::{self, Kind},
+    cgroup::Hierarchy,
+    error::{During, SysError},
+    process, pseudofile,
+};
+
+/// How long the kernel may take to free what is freed later, such as network namespaces and unmounted file systems.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What there is of everything a scenario could leave behind, apart from processes and cgroups: of those every one of
+/// ours is a leftover.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Inventory {
+    mounts: BTreeMap<u32, String>,
+    interfaces: BTreeSet<String>,
+    objects: BTreeSet<(Kind, u32)>,
+}
+
+impl Inventory {
+    /// What there is now.
+    pub(crate) fn take() -> Result<Self, SysError> {
+        let mut objects = BTreeSet::new();
+        for kind in [Kind::Map, Kind::Program, Kind::Link, Kind::Btf] {
+            let mut last = 0;
+            while let Some(id) = bpf::next_id(kind, last).during(|| format!("BPF_*_GET_NEXT_ID of {kind:?}"))? {
+                objects.insert((kind, id));
+                last = id;
+            }
+        }
+        let mounts = mounts_of(&pseudofile::read("/proc/self/mountinfo")?);
+        Ok(Self { mounts, interfaces: interfaces()?, objects })
+    }
+
+    /// What is here and was not there before, named one by one.
+    fn beyond(&self, before: &Self) -> Vec<String> {
+        let mounts = self.mounts.iter().filter(|(id, _)| !before.mounts.contains_key(id));
+        let objects = self.objects.difference(&before.objects);
+        mounts
+            .map(|(_, name)| format!("mount at {name}"))
+            .chain(self.interfaces.difference(&before.interfaces).map(|name| format!("interface {name}")))
+            .chain(objects.map(|(kind, id)| format!("{} with id {id}", noun(*kind))))
+            .collect()
+    }
+}
+
+fn noun(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Map => "BPF map",
+        Kind::Program => "BPF program",
+        Kind::Link => "BPF link",
+        Kind::Btf => "BTF",
+    }
+}
+
+/// Mounts by number: where, and of which type (`proc_pid_mountinfo(5)`).
+fn mounts_of(mountinfo: &str) -> BTreeMap<u32, String> {
+    let describe = |line: &str| {
+        let (mount, kind) = line.split_once(" - ")?;
+        let mut fields = mount.split(' ');
+        let id = fields.next()?.parse().ok()?;
+        Some((id, format!("{} of type {}", fields.nth(3)?, kind.split(' ').next()?)))
+    };
+    mountinfo.lines().filter_map(describe).collect()
+}
+
+fn interfaces() -> Result<BTreeSet<String>, SysError> {
+    let folder = pseudofile::open("/sys/class/net")?;
+    let mut names = BTreeSet::new();
+    for entry in rustix::fs::Dir::read_from(&folder).during(|| "open /sys/class/net")? {
+        let entry = entry.during(|| "read /sys/class/net")?;
+        names.insert(entry.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
+
+/// Waits until nothing is left of a scenario, and no longer than [`PATIENCE`]: what is left then, and what there is
+/// now.
+pub(crate) fn settle(before: &Inventory, hierarchy: &Hierarchy) -> Result<(Vec<String>, Inventory), SysError> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_micros(200);
+    loop {
+        let now = Inventory::take()?;
+        let mut left = own_processes()?;
+        left.extend(own_cgroups(hierarchy)?);
+        left.extend(now.beyond(before));
+        if left.is_empty() || Instant::now() >= deadline {
+            return Ok((left, now));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+fn own_processes() -> Result<Vec<String>, SysError> {
+    if !process::reap_ended() {
+        return Ok(Vec::new());
+    }
+    // Whatever runs now has outlived its scenario: it is named, and it is ended, so that it harms no other.
+    Ok(children()?.into_iter().inspect(|(pid, _)| process::kill(*pid)).map(|(_, name)| name).collect())
+}
+
+/// Our children with their names, found by the parent that `/proc/PID/stat` gives (`proc_pid_stat(5)`).
+fn children() -> Result<Vec<(Pid, String)>, SysError> {
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    let mut found = Vec::new();
+    for entry in rustix::fs::Dir::read_from(pseudofile::open("/proc")?).during(|| "open /proc")? {
+        let entry = entry.during(|| "read /proc")?;
+        let pid = entry.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()).filter(|pid| *pid > 0);
+        // One that cannot be read has ended meanwhile.
+        let stat = pid.and_then(|pid| pseudofile::read(&format!("/proc/{pid}/stat")).ok());
+        if let (Some(pid), Some(name)) = (pid.and_then(Pid::from_raw), stat.and_then(|stat| child_of(own, &stat))) {
+            found.push((pid, name));
+        }
+    }
+    Ok(found)
+}
+
+/// How a process is called that has this parent.
+fn child_of(parent: i32, stat: &str) -> Option<String> {
+    let (name, rest) = stat.rsplit_once(") ")?;
+    let (_, name) = name.split_once(" (")?;
+    let its = rest.split(' ').nth(1)?.parse::<i32>().ok()?;
+    (its == parent).then(|| format!("process {name}"))
+}
+
+fn own_cgroups(hierarchy: &Hierarchy) -> Result<Vec<String>, SysError> {
+    let names = hierarchy.left()?;
+    Ok(names.into_iter().filter(|name| hierarchy.remove(name).is_err()).map(|name| format!("cgroup {name}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_new_is_named() {
+        let before = Inventory {
+            mounts: mounts_of("23 1 0:21 / /sys rw - sysfs sysfs rw\n"),
+            interfaces: ["lo".to_owned()].into(),
+            objects: [(Kind::Btf, 1)].into(),
+        };
+        let after = Inventory {
+            mounts: mounts_of(
+                "23 1 0:21 / /sys rw - sysfs sysfs rw\n30 23 0:26 / /sys/fs/bpf rw shared:3 - bpf bpf rw\n",
+            ),
+            interfaces: ["lo".to_owned(), "dummy0".to_owned()].into(),
+            objects: [(Kind::Btf, 1), (Kind::Map, 7), (Kind::Link, 2)].into(),
+        };
+        let named = ["mount at /sys/fs/bpf of type bpf", "interface dummy0", "BPF map with id 7", "BPF link with id 2"];
+        assert_eq!(after.beyond(&before), named);
+        assert!(before.beyond(&after).is_empty());
+    }
+
+    #[test]
+    fn children_are_known_by_their_parent() {
+        assert_eq!(child_of(7, "12 (a ) b) S 7 12 0"), Some("process a ) b".to_owned()));
+        assert_eq!(child_of(8, "12 (a ) b) S 7 12 0"), None);
+        assert_eq!(child_of(7, "no process"), None);
+    }
+}

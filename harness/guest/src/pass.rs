@@ -1,0 +1,288 @@
+//! One pass through the attempts of a case: as root, in the control container, or for real.
+
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    rc::Rc,
+};
+
+use harness_model::{
+    name::ContainerName,
+    outcome::Answer,
+    plan::{Actor, Attempt, Call, LinkTarget, Token},
+};
+use thiserror::Error;
+
+use crate::{
+    cgroup::Hierarchy,
+    party::{Party, PartyError},
+    protocol::{Reply, Request, Role},
+};
+
+/// Why an attempt was not made.
+#[derive(Debug, Error)]
+pub(crate) enum AttemptError {
+    /// Something it needs could not be had.
+    #[error("{what}: {why}")]
+    Unobtainable {
+        /// What it needs.
+        what: String,
+        /// Why it is not there.
+        why: String,
+    },
+    /// Its actor failed.
+    #[error("{actor}: {source}")]
+    Party {
+        /// Who.
+        actor: String,
+        /// How.
+        source: PartyError,
+    },
+}
+
+impl AttemptError {
+    /// Whether the party is lost and no further attempt can be made with it.
+    pub(crate) fn is_fatal(&self) -> bool {
+        matches!(self, Self::Party { source: PartyError::Died(_) | PartyError::Channel(_), .. })
+    }
+}
+
+/// Who acts in a pass.
+#[derive(Debug)]
+pub(crate) enum Cast<'h> {
+    /// One party plays every actor: a control.
+    Single(Party<'h>),
+    /// Each actor plays itself.
+    Each {
+        /// [`Actor::Host`], if any attempt is its.
+        host: Option<Party<'h>>,
+        /// In the order they were made, so that children come after their parents.
+        containers: Vec<(ContainerName, Party<'h>)>,
+    },
+}
+
+impl<'h> Cast<'h> {
+    /// Who plays an actor.
+    pub(crate) fn player(&mut self, actor: &Actor) -> Result<&mut Party<'h>, AttemptError> {
+        let found = match (self, actor) {
+            (Self::Single(party), _) => Some(party),
+            (Self::Each { host, .. }, Actor::Host) => host.as_mut(),
+            (Self::Each { containers, .. }, Actor::Container(name)) => {
+                containers.iter_mut().find(|(has, _)| has == name).map(|(_, party)| party)
+            }
+        };
+        found.ok_or_else(|| unobtainable(title(actor), "there is none in this case"))
+    }
+}
+
+impl Drop for Cast<'_> {
+    fn drop(&mut self) {
+        if let Self::Each { containers, .. } = self {
+            // Children before their parents, while their parents can still be told apart from the dead.
+            while containers.pop().is_some() {}
+        }
+    }
+}
+
+/// File descriptors saved by name; for one that was not made, why.
+pub(crate) type Objects = BTreeMap<String, Result<Rc<OwnedFd>, String>>;
+
+/// Where the tokens of a pass come from.
+#[derive(Clone, Copy)]
+pub(crate) enum Tokens<'a, 'h> {
+    /// From where the attempt says.
+    AsAsked,
+    /// Root hands over none; where a token is the object, it borrows the one of another pass, if there is one.
+    Borrowed(Option<&'a Pass<'a, 'h>>),
+}
+
+/// A pass with what it has made so far.
+pub(crate) struct Pass<'a, 'h> {
+    /// For the root cgroup.
+    pub(crate) hierarchy: &'h Hierarchy,
+    /// Who acts.
+    pub(crate) cast: Cast<'h>,
+    /// What was saved.
+    pub(crate) objects: Objects,
+    /// Whose tokens.
+    pub(crate) tokens: Tokens<'a, 'h>,
+    /// Where an object that was not made here is taken from, so that later attempts stand on their own.
+    pub(crate) fallback: Option<&'a Objects>,
+}
+
+/// Descriptors with their roles.
+#[derive(Default)]
+struct Gathered {
+    roles: Vec<Role>,
+    fds: Vec<Rc<OwnedFd>>,
+}
+
+impl Gathered {
+    fn add(&mut self, role: Role, fd: Rc<OwnedFd>) {
+        self.roles.push(role);
+        self.fds.push(fd);
+    }
+}
+
+impl Pass<'_, '_> {
+    /// Makes an attempt and saves what it made.
+    pub(crate) fn attempt(&mut self, index: usize, attempt: &Attempt) -> Result<Answer, AttemptError> {
+        let made = self.make(attempt);
+        if let Some(name) = &attempt.save {
+            let saved = match &made {
+                Ok((_, Some(fd))) => Ok(Rc::clone(fd)),
+                Ok((answer, None)) => Err(format!("attempt {index} ({}) {}", op(&attempt.call), in_words(answer))),
+                Err(error) => Err(format!("attempt {index} ({}) was not made: {error}", op(&attempt.call))),
+            };
+            self.objects.insert(name.clone(), saved);
+        }
+        made.map(|(answer, _)| answer)
+    }
+
+    fn make(&mut self, attempt: &Attempt) -> Result<(Answer, Option<Rc<OwnedFd>>), AttemptError> {
+        let gathered = self.gather(attempt)?;
+        let request =
+            Request::Attempt { call: attempt.call.clone(), roles: gathered.roles, keep: attempt.save.is_some() };
+        let fds: Vec<BorrowedFd<'_>> = gathered.fds.iter().map(|fd| fd.as_fd()).collect();
+        let failed = |source| AttemptError::Party { actor: title(&attempt.actor), source };
+        let player = self.cast.player(&attempt.actor)?;
+        match player.ask(&request, &fds).map_err(failed)? {
+            (Reply::Answer(answer), fds) => Ok((answer, fds.into_iter().next().map(Rc::new))),
+            (other, _) => Err(failed(PartyError::OutOfTurn(format!("{other:?}")))),
+        }
+    }
+
+    fn gather(&mut self, attempt: &Attempt) -> Result<Gathered, AttemptError> {
+        let mut gathered = Gathered::default();
+        if let Some(token) = self.token(attempt)? {
+            gathered.add(Role::Token, token);
+        }
+        if let Some(name) = object_of(&attempt.call) {
+            gathered.add(Role::Object, self.saved(name)?);
+        }
+        if let Call::TokenCreate { from, fd } = &attempt.call {
+            let source = self.cast.player(from)?.bpffs(*fd);
+            let source = source.map_err(|source| AttemptError::Party { actor: title(from), source })?;
+            gathered.add(Role::Bpffs, Rc::new(source));
+        }
+        if let Call::LinkCreate { target, .. } = &attempt.call {
+            self.gather_target(&attempt.actor, target, &mut gathered)?;
+        }
+        Ok(gathered)
+    }
+
+    fn gather_target(
+        &mut self,
+        actor: &Actor,
+        target: &LinkTarget,
+        gathered: &mut Gathered,
+    ) -> Result<(), AttemptError> {
+        let folder = match target {
+            LinkTarget::Cgroup => self.cast.player(actor)?.cgroup(),
+            LinkTarget::RootCgroup => self.hierarchy.root(),
+            LinkTarget::Interface(_) | LinkTarget::Netfilter { .. } => return Ok(()),
+        };
+        let copy = crate::bpffs::duplicate(folder).map_err(|error| unobtainable("the cgroup", &error.to_string()))?;
+        gathered.add(Role::Cgroup, Rc::new(copy));
+        Ok(())
+    }
+
+    fn token(&mut self, attempt: &Attempt) -> Result<Option<Rc<OwnedFd>>, AttemptError> {
+        match (&attempt.token, self.tokens) {
+            (Token::None, _) => Ok(None),
+            (_, Tokens::Borrowed(_)) if !matches!(attempt.call, Call::TokenInfo) => Ok(None),
+            (_, Tokens::Borrowed(None)) => {
+                Err(unobtainable("a token", "there is no container control to borrow it of"))
+            }
+            (Token::Own, Tokens::Borrowed(Some(lender))) => lender.own_of_single().map(Some),
+            (Token::Saved(name), Tokens::Borrowed(Some(lender))) => lender.saved(name).map(Some),
+            (Token::Own, Tokens::AsAsked) => {
+                let token = self.cast.player(&attempt.actor)?.token();
+                token.map(Some).ok_or_else(|| no_token(&title(&attempt.actor)))
+            }
+            (Token::Saved(name), Tokens::AsAsked) => self.saved(name).map(Some),
+        }
+    }
+
+    fn own_of_single(&self) -> Result<Rc<OwnedFd>, AttemptError> {
+        let token = match &self.cast {
+            Cast::Single(party) => party.token(),
+            Cast::Each { .. } => None,
+        };
+        token.ok_or_else(|| no_token("the control container"))
+    }
+
+    fn saved(&self, name: &str) -> Result<Rc<OwnedFd>, AttemptError> {
+        let what = || format!("`{name}`");
+        let why = match self.objects.get(name) {
+            Some(Ok(fd)) => return Ok(Rc::clone(fd)),
+            Some(Err(why)) => why.as_str(),
+            None => "nothing was saved under this name",
+        };
+        match self.fallback.and_then(|objects| objects.get(name)) {
+            Some(Ok(fd)) => Ok(Rc::clone(fd)),
+            Some(Err(also)) => Err(unobtainable(what(), &format!("{why}, and of full root {also}"))),
+            None => Err(unobtainable(what(), why)),
+        }
+    }
+}
+
+fn unobtainable(what: impl Into<String>, why: &str) -> AttemptError {
+    AttemptError::Unobtainable { what: what.into(), why: why.to_owned() }
+}
+
+fn no_token(whose: &str) -> AttemptError {
+    unobtainable(format!("the token of {whose}"), "none was made while it was set up")
+}
+
+/// The saved object a call is about.
+fn object_of(call: &Call) -> Option<&str> {
+    match call {
+        Call::MapCreate { inner_map, .. } => inner_map.as_deref(),
+        Call::ObjPin { object, .. } => Some(object),
+        Call::MapUpdate { map, .. } | Call::MapLookup { map, .. } => Some(map),
+        Call::ProgTestRun { prog } | Call::LinkCreate { prog, .. } => Some(prog),
+        Call::TokenCreate { .. }
+        | Call::ProgLoad { .. }
+        | Call::BtfLoad
+        | Call::BtfGetFdById { .. }
+        | Call::TokenInfo
+        | Call::MountDelegate { .. }
+        | Call::ObjGet { .. }
+        | Call::Sabotage(_) => None,
+    }
+}
+
+/// The name of a call, as scenario files write it.
+pub(crate) fn op(call: &Call) -> &'static str {
+    match call {
+        Call::TokenCreate { .. } => "token_create",
+        Call::MapCreate { .. } => "map_create",
+        Call::ProgLoad { .. } => "prog_load",
+        Call::BtfLoad => "btf_load",
+        Call::BtfGetFdById { .. } => "btf_get_fd_by_id",
+        Call::TokenInfo => "token_info",
+        Call::MountDelegate { .. } => "mount_delegate",
+        Call::ObjPin { .. } => "obj_pin",
+        Call::ObjGet { .. } => "obj_get",
+        Call::MapUpdate { .. } => "map_update",
+        Call::MapLookup { .. } => "map_lookup",
+        Call::ProgTestRun { .. } => "prog_test_run",
+        Call::LinkCreate { .. } => "link_create",
+        Call::Sabotage(_) => "sabotage",
+    }
+}
+
+fn title(actor: &Actor) -> String {
+    match actor {
+        Actor::Host => "the host".to_owned(),
+        Actor::Container(name) => format!("container `{name}`"),
+    }
+}
+
+fn in_words(answer: &Answer) -> String {
+    match answer {
+        Answer::Ok { .. } => "made nothing that can be saved".to_owned(),
+        Answer::Err { errno, .. } => format!("was answered {errno}"),
+    }
+}

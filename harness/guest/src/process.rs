@@ -1,0 +1,133 @@
+//! Processes of the guest: fork, what a fork keeps, and how it ends.
+//!
+//! Besides [`crate::bpf`] the only module with `unsafe` code. The guest has one thread and never starts another, which
+//! is what makes `fork(2)` without `exec` sound here: no lock can be held by a thread that the child does not have.
+
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::{
+    process::{Pid, Signal, WaitOptions},
+    thread::UnshareFlags,
+};
+
+use crate::error::{During, SysError};
+
+/// On which side of a `fork(2)` one is.
+#[derive(Debug)]
+pub(crate) enum Fork {
+    /// In the caller; this is the new process.
+    Parent(Pid),
+    /// In the new process, which must end by [`leave`] and never return to its caller's caller.
+    Child,
+}
+
+/// `fork(2)`.
+pub(crate) fn fork() -> Result<Fork, SysError> {
+    // SAFETY: the process has a single thread (see the module), so the child may go on running arbitrary code.
+    let pid = unsafe { libc::fork() };
+    match pid {
+        0 => Ok(Fork::Child),
+        1.. => Ok(Fork::Parent(Pid::from_raw(pid).expect("a positive number is a pid"))),
+        _ => Err(last_errno()).during(|| "fork"),
+    }
+}
+
+/// Closes every file descriptor but standard input, output, error and `keep`.
+///
+/// To be called in a fresh child only: the values that own the parent's descriptors exist there as mere copies of
+/// memory which are neither used nor dropped, because the child ends by [`leave`].
+pub(crate) fn keep_only(keep: BorrowedFd<'_>) -> Result<(), SysError> {
+    let keep = keep.as_raw_fd().unsigned_abs();
+    close_range(3, keep.saturating_sub(1))?;
+    close_range(keep.max(2) + 1, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> Result<(), SysError> {
+    if first > last {
+        return Ok(());
+    }
+    // SAFETY: closes descriptors nobody uses any more, see `keep_only`; no memory is touched.
+    let closed = unsafe { libc::close_range(first, last, 0) };
+    if closed == 0 { Ok(()) } else { Err(last_errno()).during(|| "close_range") }
+}
+
+/// `unshare(2)`.
+pub(crate) fn unshare(flags: UnshareFlags) -> Result<(), SysError> {
+    // SAFETY: only `CLONE_FILES` could take descriptors from another thread, and there is no other thread.
+    unsafe { rustix::thread::unshare_unsafe(flags) }.during(|| format!("unshare {flags:?}"))
+}
+
+/// Moves the rest of the program into a new child, as a new pid namespace wants it: the caller waits for the child,
+/// holding no descriptors, and ends with it.
+pub(crate) fn go_on_in_child() -> Result<(), SysError> {
+    match fork()? {
+        Fork::Child => Ok(()),
+        Fork::Parent(child) => {
+            let _ = close_range(3, u32::MAX);
+            let _ = die_with_parent();
+            let _ = rustix::process::waitpid(Some(child), WaitOptions::empty());
+            leave(0)
+        }
+    }
+}
+
+/// Ends the process without running destructors or flushing what the parent had buffered.
+pub(crate) fn leave(code: i32) -> ! {
+    // SAFETY: `_exit(2)` may be called at any time and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Asks for SIGKILL when the parent dies. Changed credentials clear this (`prctl(2)`), so it comes after them.
+pub(crate) fn die_with_parent() -> Result<(), SysError> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).during(|| "prctl PR_SET_PDEATHSIG")
+}
+
+/// Kills a process; one that is gone already is fine.
+pub(crate) fn kill(pid: Pid) {
+    let _ = rustix::process::kill_process(pid, Signal::KILL);
+}
+
+/// Waits for a child that was killed or has ended; how it ended, in words.
+pub(crate) fn reap(child: Pid) -> String {
+    match rustix::process::waitpid(Some(child), WaitOptions::empty()) {
+        Ok(Some((_, status))) => describe(status.exit_status(), status.terminating_signal()),
+        Ok(None) | Err(_) => "ended unseen".to_owned(),
+    }
+}
+
+/// Collects children that have ended; whether any still runs.
+pub(crate) fn reap_ended() -> bool {
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+}
+
+fn describe(exit_status: Option<i32>, signal: Option<i32>) -> String {
+    match (exit_status, signal) {
+        (Some(code), _) => format!("exited with {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "stopped".to_owned(),
+    }
+}
+
+fn last_errno() -> harness_model::errno::Errno {
+    // SAFETY: the location is this thread's own and always valid.
+    harness_model::errno::Errno::from_raw(unsafe { *libc::__errno_location() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_child_ended_is_told() {
+        assert_eq!(describe(Some(3), None), "exited with 3");
+        assert_eq!(describe(None, Some(9)), "was killed by signal 9");
+    }
+}

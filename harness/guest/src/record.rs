@@ -1,0 +1,128 @@
+//! The record: one line of JSON for each event, in the run folder.
+
+use std::{
+    io::Write,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use harness_model::outcome::{Event, LONGEST_LINE, RECORD_FILE, Record};
+use rustix::fs::{CWD, Mode, OFlags};
+use thiserror::Error;
+
+use crate::error::{During, SysError};
+
+/// Why the record cannot be kept; the guest stops, because nothing it does from then on would be known.
+#[derive(Debug, Error)]
+#[error("cannot keep the record {path}: {source}")]
+pub(crate) struct RecordError {
+    path: PathBuf,
+    source: SysError,
+}
+
+/// Bytes kept back at most before they are written.
+const BUFFERED: usize = 32 * 1024;
+
+/// Writes records. What was added is only safe after [`Writer::sync`].
+#[derive(Debug)]
+pub(crate) struct Writer {
+    path: PathBuf,
+    file: OwnedFd,
+    buffer: Vec<u8>,
+    seq: u64,
+}
+
+impl Writer {
+    /// Starts a new record in a folder; there must be none.
+    pub(crate) fn create(folder: &Path) -> Result<Self, RecordError> {
+        let path = folder.join(RECORD_FILE);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::APPEND | OFlags::CLOEXEC;
+        match rustix::fs::openat(CWD, &path, flags, Mode::from_raw_mode(0o644)).during(|| "open") {
+            Ok(file) => Ok(Self { path, file, buffer: Vec::with_capacity(BUFFERED), seq: 0 }),
+            Err(source) => Err(RecordError { path, source }),
+        }
+    }
+
+    /// Adds an event.
+    pub(crate) fn add(&mut self, event: Event) -> Result<(), RecordError> {
+        let line = line_of(&Record { seq: self.seq, event });
+        self.seq += 1;
+        self.buffer.extend(line);
+        if self.buffer.len() > BUFFERED { self.write() } else { Ok(()) }
+    }
+
+    /// Makes everything added reach the host, so that it is there even if this machine dies at once.
+    pub(crate) fn sync(&mut self) -> Result<(), RecordError> {
+        self.write()?;
+        let synced = rustix::fs::fdatasync(&self.file).during(|| "fdatasync");
+        synced.map_err(|source| RecordError { path: self.path.clone(), source })
+    }
+
+    fn write(&mut self) -> Result<(), RecordError> {
+        let mut rest = self.buffer.as_slice();
+        while !rest.is_empty() {
+            let written = rustix::io::write(&self.file, rest).during(|| "write");
+            let written = written.map_err(|source| RecordError { path: self.path.clone(), source })?;
+            rest = &rest[written..];
+        }
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+/// A record as a line; one that would be too long becomes a fault in its place.
+fn line_of(record: &Record) -> Vec<u8> {
+    let mut line = Vec::new();
+    let written = serde_json::to_writer(&mut line, record).map_err(|error| error.to_string());
+    let fault = match written {
+        Ok(()) if line.len() < LONGEST_LINE => None,
+        Ok(()) => Some(format!("record {} would have {} bytes, more than {LONGEST_LINE}", record.seq, line.len())),
+        Err(error) => Some(format!("record {} cannot be written: {error}", record.seq)),
+    };
+    if let Some(message) = fault {
+        line.clear();
+        let fault = Record { seq: record.seq, event: Event::Fault { message } };
+        serde_json::to_writer(&mut line, &fault).expect("a number and a short text can be written");
+    }
+    let _ = line.write_all(b"\n");
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(message: String) -> Event {
+        Event::Fault { message }
+    }
+
+    #[test]
+    fn lines_count_from_zero_and_an_old_record_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = Writer::create(folder.path()).unwrap();
+        writer.add(fault("one".to_owned())).unwrap();
+        writer.add(fault("two".to_owned())).unwrap();
+        writer.sync().unwrap();
+        let text = std::fs::read_to_string(folder.path().join(RECORD_FILE)).unwrap();
+        let records: Vec<Record> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(records.iter().map(|record| record.seq).collect::<Vec<_>>(), [0, 1]);
+        let error = Writer::create(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("outcomes.jsonl") && error.ends_with("open: EEXIST"), "{error}");
+    }
+
+    #[test]
+    fn a_long_record_reaches_the_file_before_it_is_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = Writer::create(folder.path()).unwrap();
+        writer.add(fault("x".repeat(BUFFERED))).unwrap();
+        assert!(std::fs::metadata(folder.path().join(RECORD_FILE)).unwrap().len() > BUFFERED as u64);
+    }
+
+    #[test]
+    fn a_record_that_is_too_long_is_a_fault() {
+        let line = line_of(&Record { seq: 7, event: fault("x".repeat(LONGEST_LINE)) });
+        assert!(line.len() < 200 && line.ends_with(b"\n"));
+        let record: Record = serde_json::from_slice(&line).unwrap();
+        assert!(matches!(record, Record { seq: 7, event: Event::Fault { message } } if message.contains("65536")));
+    }
+}

@@ -1,0 +1,80 @@
+//! The whole run: from the plan to the last line of the record.
+
+use std::path::Path;
+
+use harness_model::{
+    outcome::Event,
+    plan::{FORMAT, Plan},
+};
+use rustix::process::{Resource, Rlimit};
+use thiserror::Error;
+
+use crate::{
+    bpf,
+    cgroup::Hierarchy,
+    error::{During, SysError},
+    kernel::{self, KernelError},
+    leftovers::Inventory,
+    plan::{self, PlanError},
+    record::{RecordError, Writer},
+    scenario::{self, World},
+};
+
+/// Why a run ended early. It is in the record too, as far as there is one.
+#[derive(Debug, Error)]
+pub(crate) enum RunError {
+    /// There is no plan to follow.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The kernel is another.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The machine cannot be prepared.
+    #[error("cannot prepare the machine: {0}")]
+    Machine(#[from] SysError),
+    /// The record cannot be kept.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// Follows the plan in a run folder.
+pub(crate) fn run(folder: &Path) -> Result<(), RunError> {
+    let mut record = Writer::create(folder)?;
+    match prepare(folder) {
+        Ok((plan, hierarchy, inventory)) => follow(&plan, World { hierarchy, record, inventory }),
+        Err(error) => {
+            record.add(Event::Fault { message: error.to_string() })?;
+            record.sync()?;
+            Err(error)
+        }
+    }
+}
+
+fn prepare(folder: &Path) -> Result<(Plan, Hierarchy, Inventory), RunError> {
+    let plan = plan::read(folder)?;
+    kernel::prove(&plan.kernel)?;
+    let hierarchy = Hierarchy::open()?;
+    allow_many_files()?;
+    // Orphans of containers come to us, so that none can hide among the children of pid 1.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).during(|| "prctl PR_SET_CHILD_SUBREAPER")?;
+    bpf::settle();
+    let inventory = Inventory::take()?;
+    Ok((plan, hierarchy, inventory))
+}
+
+fn follow(plan: &Plan, mut world: World) -> Result<(), RunError> {
+    world.record.add(Event::Hello { format: FORMAT, release: kernel::release() })?;
+    for scenario in &plan.scenarios {
+        scenario::run(&mut world, scenario)?;
+    }
+    world.record.add(Event::End { scenarios: plan.scenarios.len() as u32 })?;
+    world.record.sync()?;
+    Ok(())
+}
+
+/// A case keeps a descriptor for each object it saves, in each of its passes.
+fn allow_many_files() -> Result<(), SysError> {
+    const FILES: Option<u64> = Some(1 << 16);
+    let limit = Rlimit { current: FILES, maximum: FILES };
+    rustix::process::setrlimit(Resource::Nofile, limit).during(|| "setrlimit RLIMIT_NOFILE")
+}
