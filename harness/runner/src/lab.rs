@@ -1,0 +1,161 @@
+//! Runs scenarios on kernels and says what came of them.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use harness_builder::project::Project;
+use harness_model::{
+    check::Checked,
+    expand::{Expanded, Expansion},
+    judgement,
+    name::{KernelName, ScenarioName},
+    outcome::ScenarioOutcome,
+    scenario::Report,
+    vocabulary::{KnownNames, KnownNamesError},
+};
+use thiserror::Error;
+
+use crate::{
+    launch::LaunchError,
+    report::{Finding, Standing},
+    suite::{Suite, SuiteError},
+    testbed::Testbed,
+};
+
+/// Why scenarios could not be run at all.
+#[derive(Debug, Error)]
+pub enum LabError {
+    /// The scenario folder cannot be used.
+    #[error(transparent)]
+    Suite(#[from] SuiteError),
+    /// The committed vocabularies cannot be read.
+    #[error("cannot read the kernels' vocabularies in {}", folder.display())]
+    Vocabularies {
+        /// Where they are.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A committed vocabulary is damaged.
+    #[error(transparent)]
+    KnownNames(#[from] KnownNamesError),
+    /// A VM could not be used.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// Scenario files with errors.
+    #[error("{}", each(.0))]
+    Scenarios(Vec<Report>),
+}
+
+fn each(reports: &[Report]) -> String {
+    reports.iter().map(Report::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// The scenarios of a folder, and the names they may use.
+#[derive(Debug)]
+pub struct Lab {
+    suite: Suite,
+    known: KnownNames,
+}
+
+impl Lab {
+    /// The scenarios of this folder, which need not be the project's own.
+    ///
+    /// # Errors
+    /// [`LabError`] if the folder or the vocabularies cannot be read.
+    pub fn open(project: &Project, scenarios: &Path) -> Result<Self, LabError> {
+        let folder = project.kernels().join("vocabulary");
+        let files = project.vocabularies().map_err(|source| LabError::Vocabularies { folder, source })?;
+        let known = KnownNames::from_json(files.iter().map(|(kernel, text)| (kernel.as_str(), text.as_str())))?;
+        Ok(Self { suite: Suite::find(scenarios)?, known })
+    }
+
+    /// The scenario files.
+    pub fn suite(&self) -> &Suite {
+        &self.suite
+    }
+
+    /// Reads and checks these scenarios.
+    ///
+    /// # Errors
+    /// [`LabError::Scenarios`] with everything wrong with any of them.
+    pub fn check<'a>(&self, names: impl IntoIterator<Item = &'a ScenarioName>) -> Result<Vec<Checked>, LabError> {
+        let read: Result<Vec<_>, _> = names.into_iter().map(|name| self.suite.check(name, &self.known)).collect();
+        all(read?)
+    }
+
+    /// What came of these scenarios on a kernel: runs those whose outcome the store does not know.
+    ///
+    /// # Errors
+    /// [`LabError`] if a scenario asks for what this kernel does not know, or if no VM can be had.
+    pub fn findings(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Vec<Finding>, LabError> {
+        let expansions = all(checked.iter().map(|checked| testbed.expand(checked)).collect())?;
+        let outcomes = testbed.outcomes(&to_run(&expansions))?;
+        self.judge_all(testbed, &expansions, outcomes, checked)
+    }
+
+    /// What came of these scenarios on a kernel, if the store knows that.
+    ///
+    /// # Errors
+    /// [`LabError`] if a scenario asks for what this kernel does not know.
+    pub fn known_findings(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Option<Vec<Finding>>, LabError> {
+        let expansions = all(checked.iter().map(|checked| testbed.expand(checked)).collect())?;
+        match testbed.known(&to_run(&expansions)) {
+            Some(outcomes) => self.judge_all(testbed, &expansions, outcomes, checked).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn judge_all(
+        &self,
+        testbed: &Testbed<'_>,
+        expansions: &[Expansion],
+        outcomes: Vec<ScenarioOutcome>,
+        checked: &[Checked],
+    ) -> Result<Vec<Finding>, LabError> {
+        let mut outcomes = outcomes.into_iter();
+        let judge = |(checked, expansion): (&Checked, &Expansion)| {
+            let standing = match expansion {
+                Expansion::Skipped { reason } => Standing::Skipped { reason: reason.clone() },
+                Expansion::Run(expanded) => self.judge(testbed.kernel_name(), expanded, outcomes.next().as_ref())?,
+            };
+            Ok(Finding { kernel: testbed.kernel_name().clone(), scenario: checked.name().clone(), standing })
+        };
+        checked.iter().zip(expansions).map(judge).collect()
+    }
+
+    fn judge(
+        &self,
+        kernel: &KernelName,
+        expanded: &Expanded,
+        outcome: Option<&ScenarioOutcome>,
+    ) -> Result<Standing, LabError> {
+        let Some(outcome) = outcome else {
+            return Ok(Standing::Fault { message: "the VM gave no outcome for it".to_owned() });
+        };
+        Ok(match judgement::judge(expanded, outcome) {
+            Err(fault) => Standing::Fault { message: fault.to_string() },
+            Ok(judgement) => {
+                let recorded = self.suite.recorded(&expanded.plan.name)?.for_kernel(kernel).map(str::to_owned);
+                Standing::Judged { judgement, recorded }
+            }
+        })
+    }
+}
+
+fn to_run(expansions: &[Expansion]) -> Vec<&Expanded> {
+    let run = |expansion| match expansion {
+        &Expansion::Run(ref expanded) => Some(expanded),
+        Expansion::Skipped { .. } => None,
+    };
+    expansions.iter().filter_map(run).collect()
+}
+
+/// All values, or else all reports.
+fn all<T>(results: Vec<Result<T, Report>>) -> Result<Vec<T>, LabError> {
+    let mut reports = Vec::new();
+    let values = results.into_iter().filter_map(|result| result.map_err(|report| reports.push(report)).ok()).collect();
+    if reports.is_empty() { Ok(values) } else { Err(LabError::Scenarios(reports)) }
+}

@@ -1,0 +1,181 @@
+//! Boots a testbed's VMs: what they are made of, and what they must prove to be.
+
+use std::{fs, io, path::PathBuf, time::Duration};
+
+use harness_builder::{
+    cache::{Area, CacheError},
+    image::KERNEL_ARGUMENTS,
+    progress::{Task, Unit},
+};
+use harness_model::{
+    outcome::ScenarioOutcome,
+    plan::{self, ExpectedKernel, Plan},
+};
+use thiserror::Error;
+
+use crate::{
+    accel::{self, Accel, AccelError},
+    qemu::{Qemu, QemuError},
+    session::{self, Deadlines, FolderError, Notice, QemuMachine, RunFolder, SessionError},
+    store::StoreError,
+    testbed::Testbed,
+    vm::VmSpec,
+};
+
+/// Why scenarios could not be run. No verdict follows from it.
+#[derive(Debug, Error)]
+pub enum LaunchError {
+    /// The cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// QEMU is missing or too old.
+    #[error(transparent)]
+    Qemu(#[from] QemuError),
+    /// The acceleration asked for is none.
+    #[error(transparent)]
+    Accel(#[from] AccelError),
+    /// A file of a built kernel is gone.
+    #[error("cannot read {}; build the kernel again with `cargo xtask kernel build`", path.display())]
+    Kernel {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no folder to run a VM in.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A VM did not run.
+    #[error("kernel {kernel}: {source}")]
+    Session {
+        /// Of which kernel.
+        kernel: String,
+        /// Why.
+        source: SessionError,
+    },
+    /// An outcome cannot be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An outcome that was kept is gone.
+    #[error("an outcome that was just kept is gone from the store; is something else writing to the cache?")]
+    NotKept,
+    /// A thread that held a VM panicked.
+    #[error("a thread that ran a VM panicked; this is a bug of the harness")]
+    Panicked,
+}
+
+/// Memory of a VM in MiB; `docs/performance.md` says what is needed.
+const MEMORY_MIB: u32 = 512;
+
+/// Everything that is the same for all VMs of a testbed.
+pub(crate) struct Launch<'a> {
+    testbed: &'a Testbed<'a>,
+    spec: VmSpec,
+    expected: ExpectedKernel,
+    runs: PathBuf,
+    deadlines: Deadlines,
+    task: Task,
+}
+
+impl<'a> Launch<'a> {
+    /// Decides how to run VMs, and says so; `scenarios` is how many there are to run.
+    pub(crate) fn prepare(testbed: &'a Testbed<'a>, scenarios: usize) -> Result<Self, LaunchError> {
+        let supplies = testbed.supplies;
+        let qemu = Qemu::find()?;
+        let runs = supplies.cache.folder(Area::Runs)?;
+        let decision = accel::choose(&qemu, &runs)?;
+        let kernel = &testbed.kernel;
+        supplies.progress.note(&format!("kernel {} ({}): {decision}", kernel.name, kernel.release()));
+        let label = format!("run {}", kernel.name);
+        Ok(Self {
+            testbed,
+            spec: spec(testbed, &qemu, decision.accel),
+            expected: expected(testbed)?,
+            runs,
+            deadlines: Deadlines::of(decision.accel),
+            task: supplies.progress.task(&label, Unit::Things("scenarios"), Some(scenarios as u64)),
+        })
+    }
+
+    /// Runs scenarios in one VM, or in as many as it takes if some die.
+    pub(crate) fn session(&self, scenarios: &[plan::Scenario]) -> Result<Vec<ScenarioOutcome>, LaunchError> {
+        let plan = Plan { format: plan::FORMAT, kernel: self.expected.clone(), scenarios: scenarios.to_vec() };
+        let folder = RunFolder::create(&self.runs)?;
+        let make_root = |into: &std::path::Path| {
+            let copy = self.testbed.image.private_copy(&self.testbed.guest, into);
+            copy.map(drop).map_err(io::Error::other)
+        };
+        let machine = QemuMachine { spec: self.spec.clone(), make_root: &make_root };
+        let session = session::run(&plan, &machine, &folder, self.deadlines, &mut |notice| self.show(&notice));
+        let session =
+            session.map_err(|source| LaunchError::Session { kernel: self.testbed.kernel.name.to_string(), source })?;
+        Ok(session.outcomes)
+    }
+
+    fn show(&self, notice: &Notice<'_>) {
+        match notice {
+            Notice::Booting { vm: 1 } => self.task.detail("booting"),
+            Notice::Booting { .. } => self.task.detail("booting again for the rest"),
+            Notice::Booted { after } => self.task.detail(&format!("up after {}", seconds(*after))),
+            Notice::Started(scenario) => self.task.detail(scenario.as_str()),
+            Notice::Ended(_) => self.task.advance(1),
+        }
+    }
+
+    pub(crate) fn finish(self) {
+        self.task.finish("done");
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+pub(crate) fn spec(testbed: &Testbed<'_>, qemu: &Qemu, accel: Accel) -> VmSpec {
+    let kernel = &testbed.kernel;
+    let arguments = kernel.args.iter().map(String::as_str).chain(KERNEL_ARGUMENTS);
+    VmSpec {
+        qemu: qemu.path().to_owned(),
+        qemu_args: Vec::new(),
+        accel,
+        // With two processors QEMU's emulation can run a kernel into an int3 that another processor is patching.
+        cpus: 1,
+        memory_mib: MEMORY_MIB,
+        kernel: kernel.boot_image(),
+        kernel_args: arguments.map(str::to_owned).collect(),
+        root: PathBuf::new(),
+        share: PathBuf::new(),
+        command: String::new(),
+    }
+}
+
+/// What the guest must find: the release, the BTF and the configuration that were built, and the LSMs configured.
+fn expected(testbed: &Testbed<'_>) -> Result<ExpectedKernel, LaunchError> {
+    let read = |path: PathBuf| fs::read(&path).map_err(|source| LaunchError::Kernel { path, source });
+    let config = read(testbed.kernel.config())?;
+    Ok(ExpectedKernel {
+        release: Some(testbed.kernel.release().to_owned()),
+        btf_crc32: Some(crc32fast::hash(&read(testbed.kernel.btf())?)),
+        config_crc32: Some(crc32fast::hash(&config)),
+        lsm: configured_lsms(&String::from_utf8_lossy(&config)),
+    })
+}
+
+/// The LSMs that `CONFIG_LSM` enables in this order (`security/security.c`).
+fn configured_lsms(config: &str) -> Vec<String> {
+    let value = config.lines().find_map(|line| line.strip_prefix("CONFIG_LSM="));
+    let names = value.unwrap_or_default().trim_matches('"').split(',').map(str::trim);
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lsms_are_those_configured() {
+        assert_eq!(configured_lsms("CONFIG_A=y\nCONFIG_LSM=\"landlock,bpf\"\n"), ["landlock", "bpf"]);
+        assert!(configured_lsms("CONFIG_LSM=\"\"\n").is_empty());
+        assert!(configured_lsms("").is_empty());
+    }
+}

@@ -1,0 +1,208 @@
+//! The scenario files of a folder, read and checked, and the snapshots beside them.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs, io,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use harness_model::{
+    check::{Checked, check},
+    name::{KernelName, ScenarioName},
+    scenario::{self, Report},
+    snapshot::{self, Recorded},
+    vocabulary::KnownNames,
+};
+use thiserror::Error;
+
+/// Why a folder of scenarios cannot be used.
+#[derive(Debug, Error)]
+pub enum SuiteError {
+    /// A folder or a file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file whose path gives no scenario name.
+    #[error("{}: {reason}; rename the file", path.display())]
+    Name {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A filter that is no glob.
+    #[error("--filter `{pattern}` is no glob: {source}")]
+    Filter {
+        /// As it was given.
+        pattern: String,
+        /// What is wrong with it.
+        source: glob::PatternError,
+    },
+    /// A snapshot file that cannot be understood.
+    #[error("{}: {source}; remove it and record it anew with `cargo xtask bless`", path.display())]
+    Snapshot {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: snapshot::NoHeader,
+    },
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> SuiteError {
+    let path = path.to_owned();
+    |source| SuiteError::Io { path, source }
+}
+
+/// All scenario files below a folder, by name.
+#[derive(Debug)]
+pub struct Suite {
+    folder: PathBuf,
+    files: BTreeMap<ScenarioName, PathBuf>,
+}
+
+impl Suite {
+    /// Finds the scenario files (`*.toml`) below a folder; hidden files and folders are passed over, links not followed.
+    ///
+    /// # Errors
+    /// [`SuiteError`] if a folder cannot be read or a file's path makes no name.
+    pub fn find(folder: &Path) -> Result<Self, SuiteError> {
+        let mut files = BTreeMap::new();
+        for path in files_below(folder)?.into_iter().filter(|path| path.extension() == Some(OsStr::new("toml"))) {
+            let stem = path.with_extension("");
+            let relative = stem.strip_prefix(folder).unwrap_or(&stem);
+            let bad = |reason: String| SuiteError::Name { path: path.clone(), reason };
+            let text = relative.to_str().ok_or_else(|| bad("its path is not UTF-8".to_owned()))?;
+            let name = text.parse().map_err(|error: harness_model::name::NameError| bad(error.to_string()))?;
+            files.insert(name, path);
+        }
+        Ok(Self { folder: folder.to_owned(), files })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The names of all scenarios.
+    pub fn names(&self) -> impl Iterator<Item = &ScenarioName> {
+        self.files.keys()
+    }
+
+    /// The names that match a glob such as `token/*`; `*` also matches `/`.
+    ///
+    /// # Errors
+    /// [`SuiteError::Filter`] if it is no glob.
+    pub fn select(&self, pattern: &str) -> Result<Vec<ScenarioName>, SuiteError> {
+        let glob =
+            glob::Pattern::new(pattern).map_err(|source| SuiteError::Filter { pattern: pattern.to_owned(), source })?;
+        Ok(self.files.keys().filter(|name| glob.matches(name.as_str())).cloned().collect())
+    }
+
+    /// Reads and checks one scenario file.
+    ///
+    /// # Errors
+    /// The outer error if the file cannot be read, the inner one with everything that is wrong with its text.
+    ///
+    /// # Panics
+    /// If the name is not one of [`Suite::names`].
+    pub fn check(&self, name: &ScenarioName, known: &KnownNames) -> Result<Result<Checked, Report>, SuiteError> {
+        let path = &self.files[name];
+        let bytes = read_bounded(path).map_err(io_error(path))?;
+        let file = scenario::parse_bytes(&path.display().to_string(), name.clone(), &bytes);
+        Ok(file.and_then(|file| check(&file, known)))
+    }
+
+    /// The snapshots recorded for a scenario.
+    ///
+    /// # Errors
+    /// [`SuiteError`] if one cannot be read or understood.
+    ///
+    /// # Panics
+    /// If the name is not one of [`Suite::names`].
+    pub fn recorded(&self, name: &ScenarioName) -> Result<Recorded, SuiteError> {
+        let mut recorded = Recorded::default();
+        let path = &self.files[name];
+        let stem = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
+        let folder = path.parent().unwrap_or(&self.folder);
+        for entry in fs::read_dir(folder).map_err(io_error(folder))? {
+            let path = entry.map_err(io_error(folder))?.path();
+            match path.file_name().and_then(OsStr::to_str).and_then(|file| snapshot::kernel_of(stem, file)) {
+                None => {}
+                Some(None) => recorded.shared = Some(read_snapshot(&path)?),
+                Some(Some(kernel)) => drop(recorded.own.insert(kernel, read_snapshot(&path)?)),
+            }
+        }
+        Ok(recorded)
+    }
+
+    /// Where a snapshot of this scenario is kept: the shared one, or that of one kernel.
+    ///
+    /// # Panics
+    /// If the name is not one of [`Suite::names`].
+    pub fn snapshot_path(&self, name: &ScenarioName, kernel: Option<&KernelName>) -> PathBuf {
+        let path = &self.files[name];
+        path.with_file_name(snapshot::file_name(path.file_stem().and_then(OsStr::to_str).unwrap_or_default(), kernel))
+    }
+
+    /// The file of a scenario.
+    ///
+    /// # Panics
+    /// If the name is not one of [`Suite::names`].
+    pub fn path(&self, name: &ScenarioName) -> &Path {
+        &self.files[name]
+    }
+
+    /// Snapshot files that no test refers to: without a scenario, or of a kernel nobody knows.
+    ///
+    /// # Errors
+    /// [`SuiteError`] if a folder cannot be read.
+    pub fn unreferenced(&self, kernels: &[KernelName]) -> Result<Vec<PathBuf>, SuiteError> {
+        let mut referenced: Vec<PathBuf> = Vec::new();
+        for name in self.names() {
+            referenced.push(self.snapshot_path(name, None));
+            referenced.extend(kernels.iter().map(|kernel| self.snapshot_path(name, Some(kernel))));
+        }
+        let mut files = files_below(&self.folder)?;
+        files.retain(|path| path.extension() == Some(OsStr::new("snap")) && !referenced.contains(path));
+        Ok(files)
+    }
+}
+
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>, SuiteError> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(io_error(&folder))? {
+            let entry = entry.map_err(io_error(&folder))?;
+            let kind = entry.file_type().map_err(io_error(&folder))?;
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            } else if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                files.push(entry.path());
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Reads a file up to one byte more than a scenario may have, so that its own check refuses a larger one.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(scenario::MOST_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn read_snapshot(path: &Path) -> Result<String, SuiteError> {
+    let text = fs::read_to_string(path).map_err(io_error(path))?;
+    let text = snapshot::text_of(&text).map_err(|source| SuiteError::Snapshot { path: path.to_owned(), source })?;
+    Ok(text.to_owned())
+}

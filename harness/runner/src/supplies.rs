@@ -1,0 +1,155 @@
+//! What the project has: kernels, images, the guest program, and the cache they are built into.
+
+use harness_builder::{
+    cache::{Area, Cache, CacheError},
+    guest_program::{self, GuestProgram, GuestProgramError},
+    image::{self, Image, ImageError},
+    kernel::{self, Kernel, KernelError},
+    progress::Progress,
+    project::{NoProject, Project},
+};
+use harness_model::{
+    name::{ImageName, KernelName},
+    scenario::Release,
+};
+use thiserror::Error;
+
+use crate::{
+    store::{Freshness, RunId, Store},
+    testbed::Testbed,
+};
+
+/// Why something that scenarios run on is not to be had.
+#[derive(Debug, Error)]
+pub enum SuppliesError {
+    /// The project's folder is not known.
+    #[error(transparent)]
+    Project(#[from] NoProject),
+    /// The cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// There is no kernel of that name, or its manifest is wrong.
+    #[error(transparent)]
+    Kernels(#[from] kernel::catalogue::CatalogueError),
+    /// There is no image of that name, or its recipe is wrong.
+    #[error(transparent)]
+    Images(#[from] image::catalogue::CatalogueError),
+    /// A kernel cannot be built.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// An image cannot be built.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The guest program cannot be built.
+    #[error(transparent)]
+    GuestProgram(#[from] GuestProgramError),
+    /// Something would have to be built first, and nobody asked for that.
+    #[error("{what} is not built; run `cargo xtask {command}` first")]
+    NotBuilt {
+        /// What.
+        what: String,
+        /// What builds it.
+        command: String,
+    },
+}
+
+/// What the project has, and where its outcomes are kept.
+#[derive(Debug)]
+pub struct Supplies {
+    pub(crate) cache: Cache,
+    pub(crate) progress: Progress,
+    pub(crate) store: Store,
+    project: Project,
+    kernels: kernel::catalogue::Catalogue,
+    images: image::catalogue::Catalogue,
+}
+
+impl Supplies {
+    /// What this project has.
+    ///
+    /// # Errors
+    /// [`SuppliesError`] if its folders or the cache cannot be used.
+    pub fn open(project: Project, freshness: Freshness, progress: Progress) -> Result<Self, SuppliesError> {
+        let cache = Cache::from_env()?;
+        let store = Store::new(cache.folder(Area::Store)?, RunId::current(), freshness);
+        let kernels = kernel::catalogue::Catalogue::of_folder(&project.kernels())?;
+        let images = image::catalogue::Catalogue::of_folder(&project.images())?;
+        Ok(Self { cache, progress, store, project, kernels, images })
+    }
+
+    /// The project.
+    pub fn project(&self) -> &Project {
+        &self.project
+    }
+
+    /// The cache.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Where long work is shown.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// The kernels of these names, each once; `all` stands for every one that has a manifest.
+    ///
+    /// # Errors
+    /// [`SuppliesError::Kernels`] with a suggestion if there is none of a name.
+    pub fn kernels<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<KernelName>, SuppliesError> {
+        let mut found: Vec<KernelName> = Vec::new();
+        for name in names {
+            let named = if name == "all" { self.kernels.names() } else { vec![name] };
+            for name in named {
+                let name = self.kernels.get(name)?.name;
+                if !found.contains(&name) {
+                    found.push(name);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The kernels that scenarios run on if nobody says otherwise.
+    ///
+    /// # Errors
+    /// [`SuppliesError::Kernels`] if a manifest is wrong.
+    pub fn default_kernels(&self) -> Result<Vec<KernelName>, SuppliesError> {
+        self.kernels(["all"])
+    }
+
+    /// The kernel, the image and the guest program if all are built.
+    ///
+    /// # Errors
+    /// [`SuppliesError::NotBuilt`] says what is not, and how to build it.
+    pub fn built(&self, kernel: &KernelName, image: &ImageName) -> Result<Testbed<'_>, SuppliesError> {
+        let missing = |what: String, command: String| SuppliesError::NotBuilt { what, command };
+        let kernel = kernel::find_built(&self.kernels.kernel(kernel)?, &self.cache)?
+            .ok_or_else(|| missing(format!("kernel {kernel}"), format!("kernel build {kernel}")))?;
+        let image = image::find_built(&self.images.get(image.as_str())?, &self.cache)?
+            .ok_or_else(|| missing(format!("image {image}"), format!("image build {image}")))?;
+        let guest = guest_program::find_built(self.project.root(), &self.cache)?
+            .ok_or_else(|| missing("the guest program".to_owned(), "image build".to_owned()))?;
+        self.testbed(kernel, image, guest)
+    }
+
+    /// The kernel, the image and the guest program, built if need be.
+    ///
+    /// # Errors
+    /// [`SuppliesError`] if one cannot be built.
+    pub fn build(&self, kernel: &KernelName, image: &ImageName) -> Result<Testbed<'_>, SuppliesError> {
+        let kernel = kernel::build(&self.kernels.kernel(kernel)?, &self.cache, &self.progress)?;
+        let image = image::build(&self.images.get(image.as_str())?, &self.cache, &self.progress)?;
+        let guest = guest_program::build(self.project.root(), &self.cache, &self.progress)?;
+        self.testbed(kernel, image, guest)
+    }
+
+    fn testbed(&self, kernel: Kernel, image: Image, guest: GuestProgram) -> Result<Testbed<'_>, SuppliesError> {
+        let vocabulary = kernel.vocabulary()?;
+        let release: Release = kernel.release().parse().map_err(|_| SuppliesError::NotBuilt {
+            what: format!("a kernel whose release `{}` begins with MAJOR.MINOR", kernel.release()),
+            command: format!("kernel build {}", kernel.name),
+        })?;
+        Ok(Testbed { supplies: self, kernel, image, guest, vocabulary, release })
+    }
+}

@@ -1,0 +1,150 @@
+//! A kernel, an image and the guest program: all it takes to run scenarios and to keep their outcomes.
+
+use std::{
+    num::NonZero,
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
+use harness_builder::{cache::Area, guest_program::GuestProgram, image::Image, kernel::Kernel};
+use harness_model::{
+    check::Checked,
+    expand::{self, Expanded, Expansion},
+    name::KernelName,
+    outcome::ScenarioOutcome,
+    plan,
+    scenario::{Isolation, Release, Report},
+    vocabulary::Vocabulary,
+};
+
+use crate::{
+    launch::{Launch, LaunchError},
+    store::Artefacts,
+    supplies::Supplies,
+};
+
+/// A kernel, an image and the guest program, built.
+#[derive(Debug)]
+pub struct Testbed<'a> {
+    pub(crate) supplies: &'a Supplies,
+    pub(crate) kernel: Kernel,
+    pub(crate) image: Image,
+    pub(crate) guest: GuestProgram,
+    pub(crate) vocabulary: Vocabulary,
+    pub(crate) release: Release,
+}
+
+impl Testbed<'_> {
+    /// The kernel's name.
+    pub fn kernel_name(&self) -> &KernelName {
+        &self.kernel.name
+    }
+
+    /// What a scenario asks of this kernel.
+    ///
+    /// # Errors
+    /// What is wrong with it on this kernel.
+    pub fn expand(&self, checked: &Checked) -> Result<Expansion, Report> {
+        expand::expand(checked, &self.kernel.name, &self.release, &self.vocabulary)
+    }
+
+    /// The outcomes of these scenarios if the store knows all of them.
+    pub fn known(&self, wanted: &[&Expanded]) -> Option<Vec<ScenarioOutcome>> {
+        wanted.iter().map(|expanded| self.load(&expanded.plan)).collect()
+    }
+
+    /// The outcomes of these scenarios, from the store or from VMs booted now.
+    ///
+    /// While one process boots VMs of a kernel, another waits and then finds the outcomes in the store.
+    ///
+    /// # Errors
+    /// [`LaunchError`] if a VM cannot be had or an outcome cannot be kept. What other VMs answered until then is kept.
+    pub fn outcomes(&self, wanted: &[&Expanded]) -> Result<Vec<ScenarioOutcome>, LaunchError> {
+        if let Some(known) = self.known(wanted) {
+            return Ok(known);
+        }
+        let lock = format!("{}-{}", self.kernel.name, self.image.name);
+        let _lock = self.supplies.cache.entry(Area::Store, &lock)?.lock(&self.supplies.progress)?;
+        let missing: Vec<&Expanded> =
+            wanted.iter().copied().filter(|expanded| self.load(&expanded.plan).is_none()).collect();
+        if !missing.is_empty() {
+            self.fill(&missing)?;
+        }
+        self.known(wanted).ok_or(LaunchError::NotKept)
+    }
+
+    fn load(&self, scenario: &plan::Scenario) -> Option<ScenarioOutcome> {
+        self.supplies.store.load(&self.artefacts(), scenario)
+    }
+
+    fn artefacts(&self) -> Artefacts {
+        Artefacts {
+            kernel: self.kernel.key.clone(),
+            image: self.image.key.clone(),
+            guest: self.guest.key.clone(),
+            machine: self.kernel.args.join(" "),
+        }
+    }
+
+    /// Runs these scenarios and keeps their outcomes.
+    fn fill(&self, missing: &[&Expanded]) -> Result<(), LaunchError> {
+        let launch = Launch::prepare(self, missing.len())?;
+        let queue = Mutex::new(batches(missing).into_iter());
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || {
+            while let Some(batch) = next() {
+                for (scenario, outcome) in batch.iter().zip(launch.session(&batch)?) {
+                    self.supplies.store.keep(&self.artefacts(), scenario, &outcome)?;
+                }
+            }
+            Ok(())
+        };
+        let done: Result<(), LaunchError> = thread::scope(|scope| {
+            let workers: Vec<_> = (0..side_by_side(missing)).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().map(|worker| worker.join().unwrap_or(Err(LaunchError::Panicked))).collect()
+        });
+        done?;
+        launch.finish();
+        Ok(())
+    }
+}
+
+/// What shares a boot: all scenarios that may, and each that may not by itself.
+fn batches<'a>(scenarios: &[&'a Expanded]) -> Vec<Vec<plan::Scenario>> {
+    let (shared, alone): (Vec<&'a Expanded>, Vec<&'a Expanded>) =
+        scenarios.iter().partition(|expanded| expanded.isolation == Isolation::Shared);
+    let shared = (!shared.is_empty()).then(|| shared.iter().map(|expanded| expanded.plan.clone()).collect());
+    shared.into_iter().chain(alone.into_iter().map(|expanded| vec![expanded.plan.clone()])).collect()
+}
+
+/// How many VMs run at a time: one a processor, if there are so many boots to make.
+fn side_by_side(scenarios: &[&Expanded]) -> usize {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    processors.min(batches(scenarios).len()).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(name: &str, isolation: Isolation) -> Expanded {
+        let (sysctls, cases, described) = Default::default();
+        let plan = plan::Scenario { name: name.parse().unwrap(), deadline_ms: 1, sysctls, cases };
+        Expanded { summary: String::new(), isolation, cases: described, plan }
+    }
+
+    #[test]
+    fn scenarios_share_a_boot_unless_they_ask_for_their_own() {
+        let all = [
+            expanded("a", Isolation::Vm),
+            expanded("b", Isolation::Shared),
+            expanded("c", Isolation::Vm),
+            expanded("d", Isolation::Shared),
+        ];
+        let batches = batches(&all.iter().collect::<Vec<_>>());
+        let names: Vec<Vec<&str>> =
+            batches.iter().map(|batch| batch.iter().map(|scenario| scenario.name.as_str()).collect()).collect();
+        assert_eq!(names, [vec!["b", "d"], vec!["a"], vec!["c"]]);
+        assert!(super::batches(&[]).is_empty());
+    }
+}

@@ -1,0 +1,176 @@
+//! Every scenario on every default kernel, one trial each: `cargo test -p harness-runner --test scenarios`.
+//!
+//! Trials judge what the outcome store knows; the first that misses boots the kernel once for all scenarios. Kernels,
+//! image and guest program must have been built (`cargo xtask test` sees to that).
+//!
+//! | variable | meaning |
+//! | --- | --- |
+//! | `BPF_TOKEN_HARNESS_KERNELS` | kernels to test, separated by commas; `all`; unset: the default kernels |
+//! | `BPF_TOKEN_HARNESS_FRESH` | `1`: outcomes of earlier runs are not believed |
+//! | `INSTA_UPDATE` | as `insta` defines it; `no` in CI |
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::ExitCode,
+    sync::{Arc, Mutex},
+};
+
+use harness_builder::project::Project;
+use harness_model::{
+    name::{KernelName, ScenarioName},
+    snapshot,
+};
+use harness_runner::{
+    lab::Lab,
+    report::{Finding, Standing},
+    store::Freshness,
+    testbed::{Supplies, Testbed},
+    vm,
+};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+/// Exit code of a wrong file or wrong usage.
+const WRONG_INPUT: u8 = 2;
+/// Exit code when no trial was selected.
+const NOTHING_SELECTED: u8 = 4;
+
+fn main() -> ExitCode {
+    vm::run_child_if_asked();
+    let arguments = Arguments::from_args();
+    let trials = match trials() {
+        Ok(trials) => trials,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::from(WRONG_INPUT);
+        }
+    };
+    let listed = arguments.list;
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let ran = conclusion.num_passed + conclusion.num_failed + conclusion.num_ignored;
+    if ran == 0 && !listed {
+        eprintln!("error: no trial was selected; `--list` shows them all");
+        return ExitCode::from(NOTHING_SELECTED);
+    }
+    conclusion.exit_code()
+}
+
+fn trials() -> anyhow::Result<Vec<Trial>> {
+    let project = Project::find()?;
+    let freshness = match std::env::var_os("BPF_TOKEN_HARNESS_FRESH") {
+        Some(value) if value == "1" => Freshness::ThisRun,
+        _ => Freshness::Any,
+    };
+    let supplies = Supplies::open(project.clone(), freshness)?;
+    let lab = Lab::open(&project, &project.scenarios())?;
+    let kernels = match std::env::var("BPF_TOKEN_HARNESS_KERNELS") {
+        Ok(list) => supplies.kernels(list.split(','))?,
+        Err(_) => supplies.default_kernels(),
+    };
+    let all = supplies.kernels(["all"])?;
+    let stage = Arc::new(Stage { lab, supplies, testbeds: Mutex::default() });
+    let mut trials = vec![{
+        let stage = Arc::clone(&stage);
+        Trial::test("snapshots::none_unreferenced", move || none_unreferenced(&stage, &all))
+    }];
+    for kernel in kernels {
+        for scenario in stage.lab.suite().names().cloned() {
+            let (stage, kernel) = (Arc::clone(&stage), kernel.clone());
+            let name = format!("{kernel}::{scenario}");
+            trials.push(Trial::ignorable_test(name, move || stage.judge(&kernel, &scenario)));
+        }
+    }
+    Ok(trials)
+}
+
+/// What the trials share.
+struct Stage {
+    lab: Lab,
+    supplies: Supplies,
+    testbeds: Mutex<BTreeMap<KernelName, Arc<Testbed>>>,
+}
+
+impl Stage {
+    fn judge(&self, kernel: &KernelName, scenario: &ScenarioName) -> Result<Completion, Failed> {
+        let testbed = self.testbed(kernel)?;
+        let checked = self.lab.check([scenario]).map_err(chain)?;
+        let finding = match self.lab.known_findings(&testbed, &checked).map_err(chain)? {
+            Some(mut findings) => findings.remove(0),
+            None => self.fill(&testbed, scenario)?,
+        };
+        self.compare(&finding)
+    }
+
+    /// Runs all scenarios of the kernel, so that the other trials find their outcomes.
+    fn fill(&self, testbed: &Testbed, scenario: &ScenarioName) -> Result<Finding, Failed> {
+        let usable = self.lab.suite().names().filter_map(|name| self.lab.check([name]).ok());
+        let all: Vec<_> = usable.flatten().collect();
+        let findings = self.lab.findings(testbed, &all).map_err(chain)?;
+        findings.into_iter().find(|finding| &finding.scenario == scenario).ok_or_else(|| "it was not run".into())
+    }
+
+    fn testbed(&self, kernel: &KernelName) -> Result<Arc<Testbed>, Failed> {
+        let mut testbeds = self.testbeds.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(testbed) = testbeds.get(kernel) {
+            return Ok(Arc::clone(testbed));
+        }
+        let testbed = Arc::new(self.supplies.built(kernel).map_err(chain)?);
+        testbeds.insert(kernel.clone(), Arc::clone(&testbed));
+        Ok(testbed)
+    }
+
+    fn compare(&self, finding: &Finding) -> Result<Completion, Failed> {
+        let judgement = match &finding.standing {
+            Standing::Skipped { reason } => return Ok(Completion::ignored_with(reason)),
+            Standing::Fault { message } => return Err(message.into()),
+            Standing::Judged { judgement, .. } => judgement,
+        };
+        if judgement.crash.is_some() || !judgement.problems().is_empty() {
+            return Err(finding.complaints().join("\n").into());
+        }
+        let suite = self.lab.suite();
+        let own = suite.snapshot_path(&finding.scenario, Some(&finding.kernel));
+        let shared = suite.snapshot_path(&finding.scenario, None);
+        // A text that is new waits as the shared snapshot, one that differs from it as this kernel's own.
+        let text = snapshot::render(judgement);
+        let holds = suite.recorded(&finding.scenario).map_err(chain)?;
+        let is_shared = holds.shared.as_deref().is_none_or(|shared| snapshot::same(shared, &text));
+        let path = if own.exists() || !is_shared { own } else { shared };
+        assert_snapshot(&path, &judgement.summary, suite.path(&finding.scenario), &text);
+        Ok(Completion::Completed)
+    }
+}
+
+/// Compares as `insta` does: a text that differs is left beside the snapshot for `cargo insta review`.
+fn assert_snapshot(path: &Path, summary: &str, scenario: &Path, text: &str) {
+    let mut settings = insta::Settings::new();
+    settings.set_snapshot_path(path.parent().unwrap_or(Path::new(".")));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.set_description(summary);
+    settings.set_input_file(scenario);
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}
+
+/// A full run refuses snapshots nobody compares with, and a kernel's own snapshot that says what the shared one says.
+fn none_unreferenced(stage: &Stage, kernels: &[KernelName]) -> Result<(), Failed> {
+    let suite = stage.lab.suite();
+    let mut complaints: Vec<String> = Vec::new();
+    for path in suite.unreferenced(kernels).map_err(chain)? {
+        complaints.push(format!("{} belongs to no scenario and kernel; remove it", path.display()));
+    }
+    for name in suite.names() {
+        let recorded = suite.recorded(name).map_err(chain)?;
+        let Some(shared) = &recorded.shared else { continue };
+        for (kernel, _) in recorded.own.iter().filter(|(_, own)| snapshot::same(own, shared)) {
+            let path = suite.snapshot_path(name, Some(kernel));
+            complaints.push(format!("{} says the same as the shared snapshot; remove it", path.display()));
+        }
+    }
+    if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n").into()) }
+}
+
+fn chain(error: impl Into<anyhow::Error>) -> Failed {
+    format!("{:#}", error.into()).into()
+}

@@ -1,0 +1,111 @@
+//! `cargo xtask bless`: accept changed snapshots, after showing them.
+
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use clap::Args as ClapArgs;
+use harness_builder::progress::Progress;
+use harness_model::{
+    name::{KernelName, ScenarioName},
+    snapshot,
+};
+use harness_runner::{
+    blessing::{self, Change},
+    report::{Finding, Standing},
+};
+
+use crate::{
+    exit, run,
+    selection::{Selection, Selectors},
+};
+
+/// Show how verdicts differ from their snapshots, and accept the difference
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+A verdict that is not what its scenario expects cannot be blessed: mend the scenario or the kernel.
+Where kernels differ, the first one's text becomes NAME.snap and each other's NAME@KERNEL.snap.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    selectors: Selectors,
+
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let selection = args.selectors.resolve(Progress::detect())?;
+    if selection.scenarios.is_empty() {
+        return Ok(selection.nothing());
+    }
+    let findings = selection.findings()?;
+    let mut refused = false;
+    let mut accepted = Vec::new();
+    for group in findings.chunk_by(|a, b| a.scenario == b.scenario) {
+        match changes(&selection, group)? {
+            Ok(changes) => accepted.extend(changes.into_iter().map(|change| (&group[0].scenario, change))),
+            Err(complaints) => {
+                refused = true;
+                eprintln!("not blessed: {}\n{complaints}", group[0].scenario);
+            }
+        }
+    }
+    if !accepted.is_empty() {
+        accepted.iter().try_for_each(|(_, change)| run::print(&format!("{}\n", change.describe())))?;
+        if !(args.yes || confirmed(accepted.len())?) {
+            eprintln!("nothing was changed");
+            return Ok(exit::DIFFERS.into());
+        }
+        accepted.iter().try_for_each(|(scenario, change)| make(&selection, scenario, change, &findings))?;
+    }
+    eprintln!("{} snapshot files changed", accepted.len());
+    Ok(if refused { exit::DIFFERS.into() } else { ExitCode::SUCCESS })
+}
+
+/// What would change for one scenario, or why it cannot be blessed.
+fn changes(selection: &Selection, group: &[Finding]) -> Result<Result<Vec<Change>, String>> {
+    let mut texts: Vec<(KernelName, String)> = Vec::new();
+    let mut held = selection.default_kernels()?;
+    let mut complaints: Vec<String> = Vec::new();
+    for finding in group {
+        match &finding.standing {
+            Standing::Skipped { .. } => held.retain(|kernel| kernel != &finding.kernel),
+            Standing::Judged { judgement, .. } if judgement.crash.is_none() && judgement.problems().is_empty() => {
+                texts.push((finding.kernel.clone(), snapshot::render(judgement)));
+            }
+            Standing::Judged { .. } | Standing::Fault { .. } => {
+                complaints.extend(finding.complaints().iter().map(|line| format!("  {}: {line}", finding.kernel)));
+            }
+        }
+    }
+    if !complaints.is_empty() {
+        return Ok(Err(complaints.join("\n")));
+    }
+    let name = &group[0].scenario;
+    let recorded = selection.lab.suite().recorded(name)?;
+    Ok(Ok(blessing::changes(selection.lab.suite(), name, &recorded, &texts, &held)))
+}
+
+fn make(selection: &Selection, scenario: &ScenarioName, change: &Change, findings: &[Finding]) -> Result<()> {
+    let summary = findings.iter().find_map(|finding| match &finding.standing {
+        Standing::Judged { judgement, .. } if &judgement.scenario == scenario => Some(judgement.summary.as_str()),
+        _ => None,
+    });
+    let path = selection.shown_path(selection.lab.suite().path(scenario));
+    Ok(change.make(summary.unwrap_or_default(), &path)?)
+}
+
+fn confirmed(count: usize) -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        eprintln!("not a terminal: say --yes to accept these {count} changes");
+        return Ok(false);
+    }
+    eprint!("accept these {count} changes? [y/N] ");
+    io::stderr().flush().context("cannot write to the terminal")?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).context("cannot read from the terminal")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

@@ -1,0 +1,125 @@
+//! Which kernels, image and scenarios a verb is about: the options that `run`, `test` and `bless` share.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    thread,
+};
+
+use anyhow::Result;
+use clap::Args;
+use harness_builder::{progress::Progress, project::Project};
+use harness_model::{
+    check::Checked,
+    name::{ImageName, KernelName, ScenarioName},
+};
+use harness_runner::{
+    lab::{Lab, LabError},
+    report::Finding,
+    store::Freshness,
+    supplies::Supplies,
+};
+
+use crate::{exit, exit::Wrong};
+
+/// Which kernels, image and scenarios.
+#[derive(Debug, Args)]
+pub(crate) struct Selectors {
+    /// Kernels to boot, by name; `all` means every one that has a manifest [default: 6.12 and 7.3]
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    kernel: Vec<String>,
+
+    /// The guest's root file system
+    #[arg(long, value_name = "NAME", default_value = "minimal")]
+    image: ImageName,
+
+    /// Only scenarios whose name matches; `*` also matches `/`
+    #[arg(long, value_name = "GLOB", default_value = "*")]
+    filter: String,
+
+    /// A folder of scenario files other than the project's own
+    #[arg(long, value_name = "DIR")]
+    scenarios: Option<PathBuf>,
+
+    /// Do not believe outcomes of earlier runs: boot and attempt everything again
+    #[arg(long)]
+    fresh: bool,
+
+    /// Print what would be installed on the host instead of installing it
+    #[arg(long)]
+    no_install: bool,
+}
+
+/// What was selected, read and checked; nothing is built or booted yet.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    pub(crate) lab: Lab,
+    pub(crate) kernels: Vec<KernelName>,
+    pub(crate) image: ImageName,
+    pub(crate) scenarios: Vec<Checked>,
+    supplies: Supplies,
+}
+
+impl Selectors {
+    /// Finds and checks everything named, so that a typo is told before anything is built.
+    pub(crate) fn resolve(&self, progress: Progress) -> Result<Selection> {
+        let project = Project::find()?;
+        let freshness = if self.fresh { Freshness::ThisRun } else { Freshness::Any };
+        let supplies = Supplies::open(project.clone(), freshness, progress)?;
+        let kernels = match &self.kernel[..] {
+            [] => supplies.default_kernels().map_err(Wrong::input)?,
+            names => supplies.kernels(names.iter().map(String::as_str)).map_err(Wrong::input)?,
+        };
+        let folder = self.scenarios.clone().unwrap_or_else(|| project.scenarios());
+        let lab = Lab::open(&project, &folder).map_err(Wrong::input)?;
+        let names = lab.suite().select(&self.filter).map_err(Wrong::input)?;
+        let scenarios = lab.check(&names).map_err(Wrong::input)?;
+        Ok(Selection { lab, kernels, image: self.image.clone(), scenarios, supplies })
+    }
+}
+
+impl Selection {
+    /// Says that nothing was selected.
+    pub(crate) fn nothing(&self) -> ExitCode {
+        let names: Vec<&str> = self.lab.suite().names().map(ScenarioName::as_str).collect();
+        eprintln!("error: no scenario matches; there are in {}:", self.lab.suite().folder().display());
+        names.iter().for_each(|name| eprintln!("  {name}"));
+        exit::NOTHING_SELECTED.into()
+    }
+
+    /// What came of the scenarios on each kernel, findings of one scenario together. Kernels run side by side.
+    pub(crate) fn findings(&self) -> Result<Vec<Finding>> {
+        let testbeds: Result<Vec<_>, _> =
+            self.kernels.iter().map(|kernel| self.supplies.build(kernel, &self.image)).collect();
+        let testbeds = testbeds?;
+        let results: Vec<Result<Vec<Finding>, LabError>> = thread::scope(|scope| {
+            let run = |testbed| scope.spawn(move || self.lab.findings(testbed, &self.scenarios));
+            let threads: Vec<_> = testbeds.iter().map(run).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        });
+        let mut findings: Vec<Finding> = Vec::new();
+        for result in results {
+            findings.extend(result.map_err(blame)?);
+        }
+        findings.sort_by(|a, b| a.scenario.cmp(&b.scenario));
+        Ok(findings)
+    }
+
+    /// The kernels a scenario's snapshots are held to.
+    pub(crate) fn default_kernels(&self) -> Result<Vec<KernelName>> {
+        Ok(self.supplies.default_kernels()?)
+    }
+
+    /// A path as it is written into files: from the project's folder, if it is in it.
+    pub(crate) fn shown_path(&self, path: &Path) -> String {
+        path.strip_prefix(self.supplies.project().root()).unwrap_or(path).display().to_string()
+    }
+}
+
+/// A scenario that asks for what a kernel does not know is its author's fault.
+fn blame(error: LabError) -> anyhow::Error {
+    match error {
+        LabError::Scenarios(_) => Wrong::input(error),
+        other => other.into(),
+    }
+}
