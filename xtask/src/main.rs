@@ -7,6 +7,7 @@ mod image;
 mod run;
 mod selection;
 mod setup;
+mod shell;
 mod steps;
 mod test;
 
@@ -33,6 +34,7 @@ enum Verb {
     Test(test::Args),
     Bless(bless::Args),
     Image(image::Args),
+    Shell(shell::Args),
     Setup(setup::Args),
     Ci(ci::Args),
 }
@@ -44,6 +46,7 @@ impl Verb {
             Self::Test(args) => test::run(args),
             Self::Bless(args) => bless::run(args),
             Self::Image(args) => image::run(args),
+            Self::Shell(args) => shell::run(args),
             Self::Setup(args) => setup::run(args),
             Self::Ci(args) => ci::run(args),
         }

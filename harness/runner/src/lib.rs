@@ -1,7 +1,16 @@
 //! The host side: boots a VM, hands it a plan, keeps its outcomes and judges them.
 
 pub mod accel;
+pub mod blessing;
 pub mod console;
+pub mod lab;
+pub mod launch;
 pub mod qemu;
+pub mod report;
 pub mod session;
+pub mod shell;
+pub mod store;
+pub mod suite;
+pub mod supplies;
+pub mod testbed;
 pub mod vm;

@@ -6,8 +6,8 @@
 
 mod account;
 mod deadline;
-mod follow;
 mod folder;
+mod follow;
 mod machine;
 mod record;
 

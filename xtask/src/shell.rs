@@ -1,0 +1,55 @@
+//! `cargo xtask shell`: a person in the VM.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args as ClapArgs;
+use harness_builder::{host::Purpose, progress::Progress, project::Project};
+use harness_model::name::ImageName;
+use harness_runner::{
+    shell::{self, ShellError},
+    store::Freshness,
+    supplies::Supplies,
+};
+
+use crate::{exit::Wrong, setup};
+
+/// Open a root shell in a VM, as scenarios have it
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+The shell is root in a private copy of the image: nothing it does outlives the VM. `exit` or ^D ends
+the VM, ^A X ends it at once. The folder /mnt/vmtest is shared with the host while the VM runs.
+
+Try there:
+  mkdir /tmp/b && mount -t bpf -o delegate_cmds=prog_load,delegate_progs=xdp bpffs /tmp/b
+  grep /tmp/b /proc/mounts")]
+pub(crate) struct Args {
+    /// The kernel to boot [default: the newest that has a manifest]
+    #[arg(long, value_name = "NAME")]
+    kernel: Option<String>,
+
+    /// The guest's root file system
+    #[arg(long, value_name = "NAME", default_value = "minimal")]
+    image: ImageName,
+
+    /// Print what would be installed on the host instead of installing it
+    #[arg(long)]
+    no_install: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let supplies = Supplies::open(Project::find()?, Freshness::Any, Progress::detect())?;
+    let kernels = match &args.kernel {
+        Some(name) => supplies.kernels([name.as_str()]).map_err(Wrong::input)?,
+        None => supplies.default_kernels().map_err(Wrong::input)?,
+    };
+    let Some(kernel) = kernels.last() else { anyhow::bail!("there is no kernel in kernels/") };
+    let purposes: &[Purpose] = if supplies.built(kernel, &args.image).is_ok() { &[Purpose::Vm] } else { &Purpose::ALL };
+    setup::prepare_host(purposes, args.no_install, supplies.progress())?;
+    let testbed = supplies.build(kernel, &args.image)?;
+    match shell::open(&testbed) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error @ ShellError::NoTerminal) => Err(Wrong::input(error)),
+        Err(error) => Err(error.into()),
+    }
+}
