@@ -12,7 +12,7 @@ pub mod report;
 pub mod schema;
 pub mod spec;
 mod structure;
-pub(crate) mod suggest;
+pub mod suggest;
 
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ impl ScenarioFile {
 /// What [`parse`] tells, and text that is not UTF-8.
 pub fn parse_bytes(label: &str, name: ScenarioName, bytes: &[u8]) -> Result<ScenarioFile, Report> {
     if bytes.len() > MOST_BYTES {
-        return Err(too_long(label, bytes.len()));
+        return Err(too_long(label));
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => parse(label, name, text),
@@ -79,7 +79,7 @@ pub fn parse_bytes(label: &str, name: ScenarioName, bytes: &[u8]) -> Result<Scen
 /// Everything in its form that is wrong: syntax, unknown and missing keys, wrong types, values out of range.
 pub fn parse(label: &str, name: ScenarioName, text: &str) -> Result<ScenarioFile, Report> {
     if text.len() > MOST_BYTES {
-        return Err(too_long(label, text.len()));
+        return Err(too_long(label));
     }
     let text: Arc<str> = text.into();
     let report = |problems| Report::new(label, text.clone(), problems);
@@ -98,7 +98,7 @@ pub fn parse(label: &str, name: ScenarioName, text: &str) -> Result<ScenarioFile
 }
 
 /// The text is left out of such a report: nobody wants to see it.
-fn too_long(label: &str, bytes: usize) -> Report {
-    let message = format!("the file has {bytes} bytes; a scenario has at most {MOST_BYTES}");
-    Report::new(label, "".into(), vec![Problem::new(0..0, message)])
+fn too_long(label: &str) -> Report {
+    let message = format!("the file has more than {MOST_BYTES} bytes, the most a scenario may have");
+    Report::new(label, "".into(), vec![Problem::new(0..0, message).help("split it into several scenarios")])
 }

@@ -3,6 +3,8 @@
 mod common;
 
 use common::problems;
+use harness_model::{check::check, scenario};
+use miette::{GraphicalReportHandler, GraphicalTheme};
 
 /// A scenario with this in place of its attempts and tables.
 fn with(rest: &str) -> String {
@@ -186,4 +188,18 @@ fn every_problem_of_a_file_is_told_at_once_in_order() {
     let text = "summary = 'x'\nkernels = 'new'\n[delegate]\nmaps = ['hsh']\n[container]\ncaps = ['bfp']\n[[attempt]]\nop = 'map_create'\ntype = 'arry'\nby = 'me'\n";
     let places: Vec<String> = problems(text).iter().map(|line| line.split(": ").next().unwrap().to_owned()).collect();
     assert_eq!(places, ["2:11", "4:9", "6:9", "9:8", "10:6"]);
+}
+
+/// What a terminal shows, without its colours.
+#[test]
+fn places_are_underlined() {
+    let text = "summary = 'x'\n[delegate]\nmaps = ['hsh']\n[[attempt]]\nop = 'btf_load'\nby = 'me'\n";
+    let file = scenario::parse("scenarios/x.toml", "x".parse().unwrap(), text).unwrap();
+    let report = check(&file, &common::known()).unwrap_err();
+    let mut shown = String::new();
+    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::none()).with_width(100);
+    handler.render_report(&mut shown, &report.underlined()).unwrap();
+    for part in ["2 problems in scenarios/x.toml", "[scenarios/x.toml:3:9]", "3 | maps = ['hsh']", "^^|^^", "help: "] {
+        assert!(shown.contains(part), "{part:?} is not in\n{shown}");
+    }
 }

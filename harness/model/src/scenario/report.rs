@@ -68,7 +68,8 @@ impl Diagnostic for Problem {
 
 /// All problems of one file, in the order of their places.
 ///
-/// Its `Display` is one line a problem, `FILE:LINE:COLUMN: what (advice)`; its [`miette::Diagnostic`] underlines them.
+/// Its `Display` is one line a problem, `FILE:LINE:COLUMN: what (advice)`; [`Report::underlined`] shows the
+/// places.
 #[derive(Clone, Debug)]
 pub struct Report {
     source: NamedSource<Arc<str>>,
@@ -128,14 +129,34 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
-/// What a rendered report says first; the problems follow as related diagnostics.
-impl Diagnostic for Report {
+/// A report as a [`miette::Diagnostic`], which a terminal shows with each place underlined.
+#[derive(Clone, Debug, Error)]
+#[error("{} in {}", count(.0.problems.len() + .0.unnamed), .0.label())]
+pub struct Underlined(Report);
+
+fn count(problems: usize) -> String {
+    if problems == 1 { "one problem".to_owned() } else { format!("{problems} problems") }
+}
+
+impl Report {
+    /// The report for a terminal: hand it to `miette::Report::new` and print that with `{:?}`.
+    pub fn underlined(&self) -> Underlined {
+        Underlined(self.clone())
+    }
+}
+
+impl Diagnostic for Underlined {
     fn source_code(&self) -> Option<&dyn miette::SourceCode> {
-        Some(&self.source)
+        Some(&self.0.source)
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        (self.0.unnamed > 0)
+            .then(|| Box::new(format!("{} more are not shown", self.0.unnamed)) as Box<dyn fmt::Display>)
     }
 
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
-        Some(Box::new(self.problems.iter().map(|problem| problem as &dyn Diagnostic)))
+        Some(Box::new(self.0.problems.iter().map(|problem| problem as &dyn Diagnostic)))
     }
 }
 

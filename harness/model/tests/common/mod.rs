@@ -28,6 +28,10 @@ pub fn kernel(name: &str) -> Kernel {
 }
 
 impl Kernel {
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
     pub fn expand(&self, text: &str) -> Result<Expansion, Report> {
         self.expand_file("x.toml", "x", text)
     }
