@@ -5,6 +5,7 @@ mod ci;
 mod exit;
 mod image;
 mod run;
+mod schema;
 mod selection;
 mod setup;
 mod shell;
@@ -35,6 +36,7 @@ enum Verb {
     Bless(bless::Args),
     Image(image::Args),
     Shell(shell::Args),
+    Schema(schema::Args),
     Setup(setup::Args),
     Ci(ci::Args),
 }
@@ -47,6 +49,7 @@ impl Verb {
             Self::Bless(args) => bless::run(args),
             Self::Image(args) => image::run(args),
             Self::Shell(args) => shell::run(args),
+            Self::Schema(args) => schema::run(args),
             Self::Setup(args) => setup::run(args),
             Self::Ci(args) => ci::run(args),
         }

@@ -8,6 +8,7 @@ pub mod capability;
 pub mod choice;
 pub mod kernels;
 pub(crate) mod node;
+pub mod reference;
 pub mod report;
 pub mod schema;
 pub mod spec;

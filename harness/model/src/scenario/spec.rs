@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     attempt::Attempt,
@@ -61,7 +61,7 @@ const fn default_deadline() -> u64 {
 }
 
 /// Which other scenarios may run in the same boot of the kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Isolation {
     /// Any: every scenario has namespaces, bpffs and cgroup of its own, and one runs after the other.
@@ -117,6 +117,7 @@ pub struct ContainerSpec {
     /// The capabilities it has in its user namespace once it is set up: `"all"`, or a list such as `["bpf",
     /// "net_admin"]`. A token it makes while it is set up is made before the others are dropped.
     #[serde(default)]
+    #[schemars(extend("default" = "all"))]
     pub caps: Capabilities,
     /// The container in whose namespaces it is made; without it the initial ones.
     #[serde(default)]
@@ -146,6 +147,7 @@ pub struct NamedContainer {
     pub namespaces: Vec<Namespace>,
     /// The capabilities it has in its user namespace once it is set up: `"all"` or a list.
     #[serde(default)]
+    #[schemars(extend("default" = "all"))]
     pub caps: Capabilities,
     /// The container in whose namespaces it is made; without it the initial ones.
     #[serde(default)]

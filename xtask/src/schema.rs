@@ -1,0 +1,103 @@
+//! `cargo xtask schema`: the files below `scenarios/` that are written from the types and the scenarios themselves.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args as ClapArgs;
+use harness_builder::project::Project;
+use harness_model::scenario::{reference, schema::scenario_schema};
+use harness_runner::lab::Lab;
+
+use crate::exit::{self, Wrong};
+
+/// Write the JSON Schema of scenarios, and the generated parts of scenarios/README.md
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// Write nothing; exit with 1 if a file is not as it would be written
+    #[arg(long)]
+    check: bool,
+}
+
+/// A file and what it must hold.
+struct Generated {
+    path: PathBuf,
+    text: String,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let project = Project::find()?;
+    let generated = generate(&project)?;
+    let stale: Vec<&Generated> = generated.iter().filter(|file| !file.is_current()).collect();
+    for file in &stale {
+        let path = file.path.display();
+        if args.check {
+            eprintln!("error: {path} is out of date; write it with `cargo xtask schema`");
+        } else {
+            fs::write(&file.path, &file.text).with_context(|| format!("cannot write {path}"))?;
+            println!("wrote {path}");
+        }
+    }
+    Ok(if args.check && !stale.is_empty() { ExitCode::from(exit::DIFFERS) } else { ExitCode::SUCCESS })
+}
+
+impl Generated {
+    fn is_current(&self) -> bool {
+        fs::read_to_string(&self.path).is_ok_and(|found| found == self.text)
+    }
+}
+
+fn generate(project: &Project) -> Result<Vec<Generated>> {
+    let folder = project.scenarios();
+    let schema = scenario_schema();
+    let json = serde_json::to_string_pretty(&schema).context("cannot write the schema as JSON")? + "\n";
+    let readme = folder.join("README.md");
+    let text = fs::read_to_string(&readme).with_context(|| format!("cannot read {}", readme.display()))?;
+    let text = splice(&text, "scenarios", &scenario_list(project, &folder)?)?;
+    let text = splice(&text, "keys", &reference::keys(&schema))?;
+    Ok(vec![Generated { path: folder.join("schema.json"), text: json }, Generated { path: readme, text }])
+}
+
+fn scenario_list(project: &Project, folder: &Path) -> Result<String> {
+    let lab = Lab::open(project, folder)?;
+    let names: Vec<_> = lab.suite().names().cloned().collect();
+    let checked = lab.check(&names).map_err(Wrong::input)?;
+    Ok(reference::scenarios(&checked))
+}
+
+/// The text with this put between the two comments that mark the generated part of this name.
+fn splice(text: &str, name: &str, generated: &str) -> Result<String> {
+    let begin = format!("<!-- begin: {name} (written by `cargo xtask schema`) -->\n");
+    let end = format!("<!-- end: {name} -->");
+    let parts = text.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
+    let Some((before, after)) = parts else {
+        bail!(
+            "scenarios/README.md has no place for the generated {name}: put `{}` and `{end}` there",
+            begin.trim_end()
+        );
+    };
+    Ok(format!("{before}{begin}\n{}\n\n{end}{after}", generated.trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_marked_part_is_replaced_and_twice_gives_the_same() {
+        let text = "a\n<!-- begin: keys (written by `cargo xtask schema`) -->\nold\n<!-- end: keys -->\nb\n";
+        let once = splice(text, "keys", "new\n").unwrap();
+        assert!(once.starts_with("a\n<!-- begin: keys") && once.ends_with("<!-- end: keys -->\nb\n"));
+        assert!(once.contains("-->\n\nnew\n\n<!--") && !once.contains("old"));
+        assert_eq!(splice(&once, "keys", "new\n").unwrap(), once);
+    }
+
+    #[test]
+    fn a_text_without_the_marks_is_refused_with_what_to_write() {
+        let error = splice("nothing", "keys", "new").unwrap_err().to_string();
+        assert!(error.contains("<!-- begin: keys") && error.contains("<!-- end: keys -->"), "{error}");
+    }
+}
