@@ -58,7 +58,7 @@ pub const DEFAULT_ARGS: &[&str] = &[
 pub enum KernelError {
     /// The source could not be had.
     #[error(transparent)]
-    Source(#[from] SourceError),
+    Source(Box<SourceError>),
     /// The configuration is not what was asked for.
     #[error(
         "{}: the configuration came out otherwise than asked for:\n  {}\nmend the fragments, or add an [[exception]] with a \
@@ -106,6 +106,12 @@ pub enum KernelError {
     /// The cache failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
+}
+
+impl From<SourceError> for KernelError {
+    fn from(error: SourceError) -> Self {
+        Self::Source(Box::new(error))
+    }
 }
 
 impl KernelError {

@@ -2,7 +2,7 @@
 
 mod archive;
 
-use std::{env, fmt, fs, process::Command};
+use std::{env, fmt, fs, process::Command, str::FromStr};
 
 use thiserror::Error;
 
@@ -42,7 +42,7 @@ impl Mirror {
     /// The mirror the environment names, or the one this machine's apt is set to.
     pub fn of_this_machine() -> Result<Self, MirrorError> {
         if let Some(value) = env::var_os(MIRROR_VARIABLE).filter(|value| !value.is_empty()) {
-            return Self::from_override(&value.to_string_lossy());
+            return value.to_string_lossy().parse();
         }
         let mut apt = Command::new("apt-get");
         // Without --no-release-info nothing is listed before the first `apt-get update`.
@@ -50,15 +50,6 @@ impl Mirror {
         let targets = command::output(apt.env("LC_ALL", "C"))?;
         let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
         configured(&targets, &os_release).ok_or(MirrorError::Unknown)
-    }
-
-    /// The mirror a person named.
-    pub(crate) fn from_override(value: &str) -> Result<Self, MirrorError> {
-        if is_fetchable(value) {
-            Ok(Self::of_url(value))
-        } else {
-            Err(MirrorError::BadOverride { value: value.to_owned() })
-        }
     }
 
     /// A mirror by its URL.
@@ -69,6 +60,15 @@ impl Mirror {
     /// The URL, without a slash at its end.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for Mirror {
+    type Err = MirrorError;
+
+    /// The mirror a person named.
+    fn from_str(url: &str) -> Result<Self, MirrorError> {
+        if is_fetchable(url) { Ok(Self::of_url(url)) } else { Err(MirrorError::BadOverride { value: url.to_owned() }) }
     }
 }
 
@@ -130,9 +130,9 @@ mod tests {
 
     #[test]
     fn an_override_must_be_a_url() {
-        assert_eq!(Mirror::from_override("http://m.example/debian/").unwrap().as_str(), "http://m.example/debian");
+        assert_eq!("http://m.example/debian/".parse::<Mirror>().unwrap().as_str(), "http://m.example/debian");
         for value in ["mirror.example", "ftp://x", "http://a b", "/srv/debian"] {
-            let message = Mirror::from_override(value).unwrap_err().to_string();
+            let message = value.parse::<Mirror>().unwrap_err().to_string();
             assert!(message.contains(MIRROR_VARIABLE) && message.contains(value), "{message}");
         }
     }

@@ -170,7 +170,7 @@ mod tests {
         let source = ArchiveError::NoSuchVersion {
             package: mirror::Package { name: "p".into(), version: "1".into() },
             suite: "trixie".into(),
-            mirror: Mirror::from_override("http://mirror.example/debian").unwrap(),
+            mirror: "http://mirror.example/debian".parse().unwrap(),
             available: vec!["2".into()],
         };
         let error = FetchError::Archive { recipe: "images/r.toml".into(), source: Box::new(source) }.to_string();

@@ -47,7 +47,7 @@ fn newest(
     cache: &Cache,
     progress: &Progress,
 ) -> Result<DebianSource, SourceError> {
-    let fail = |source| SourceError::Archive { kernel: kernel.to_owned(), source };
+    let fail = |error| SourceError::archive(kernel, error);
     let archive = Archive::open(cache, Mirror::of_this_machine()?, &old.suite, progress).map_err(fail)?;
     let newest = || archive.versions(&old.package).map(|versions| versions.into_iter().next());
     let version = match version {

@@ -33,7 +33,7 @@ pub enum SourceError {
         /// The kernel it is for.
         kernel: String,
         /// What happened.
-        source: ArchiveError,
+        source: Box<ArchiveError>,
     },
     /// A package is not the pinned one.
     #[error("{package} has the wrong SHA-256 sum:\n  pinned   {pinned}\n  received {received}\nnothing of it was kept")]
@@ -85,6 +85,11 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// What an archive did wrong for a kernel.
+    pub(super) fn archive(kernel: &str, error: ArchiveError) -> Self {
+        Self::Archive { kernel: kernel.to_owned(), source: Box::new(error) }
+    }
+
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }
@@ -122,7 +127,8 @@ pub(super) fn unpack(
         Source::Debian(debian) => unpack_debian(debian, kernel, cache, into, progress),
         Source::Tarball(tarball) => unpack_tar(&download(tarball, cache, progress)?, into, progress),
         Source::Git(git) => git::check_out(git, cache, into, progress),
-        Source::Tree(_) => Ok(()),
+        // Looked at when its fingerprint was taken.
+        Source::Tree(_) => return Ok(()),
     }?;
     check(into)
 }
@@ -173,7 +179,7 @@ fn debian_package(
     let downloads = cache.folder(Area::Downloads)?;
     let folder = tempfile::tempdir_in(&downloads).map_err(SourceError::io("create a folder in", &downloads))?;
     let package = Package { name: debian.package.clone(), version: debian.version.clone() };
-    let fail = |source| SourceError::Archive { kernel: kernel.to_owned(), source };
+    let fail = |error| SourceError::archive(kernel, error);
     let archive = Archive::open(cache, Mirror::of_this_machine()?, &debian.suite, progress).map_err(fail)?;
     let file = archive.download(&package, folder.path(), progress).map_err(fail)?;
     let received = Sha256::of_file(&file).map_err(SourceError::io("read", &file))?;
@@ -244,9 +250,9 @@ mod tests {
             mirror: Mirror::of_url("http://m.example/debian"),
             available: available.iter().map(|v| (*v).to_owned()).collect(),
         };
-        let error = SourceError::Archive { kernel: "6.12".into(), source: gone(&["2"]) }.to_string();
+        let error = SourceError::archive("6.12", gone(&["2"])).to_string();
         assert!(error.contains("it has 2; `cargo xtask kernel pin 6.12`"), "{error}");
-        let error = SourceError::Archive { kernel: "6.12".into(), source: gone(&[]) }.to_string();
+        let error = SourceError::archive("6.12", gone(&[])).to_string();
         assert!(!error.contains("pin"), "{error}");
     }
 }

@@ -36,7 +36,7 @@ pub enum ArchiveError {
         /// The archive.
         mirror: Mirror,
         /// What apt said.
-        source: CommandError,
+        source: Box<CommandError>,
     },
     /// The archive does not have the pinned version (any more).
     #[error("{mirror} has no {package} in {suite}; it has {}", listed(.available))]
@@ -58,7 +58,7 @@ pub enum ArchiveError {
         /// The archive.
         mirror: Mirror,
         /// What apt said.
-        source: CommandError,
+        source: Box<CommandError>,
     },
     /// apt's answer was not understood, or it could not be asked.
     #[error("cannot ask apt for the versions of {name}")]
@@ -66,7 +66,7 @@ pub enum ArchiveError {
         /// The package.
         name: String,
         /// What apt said.
-        source: CommandError,
+        source: Box<CommandError>,
     },
     /// The private state folder could not be written.
     #[error("cannot write {}", path.display())]
@@ -122,10 +122,10 @@ impl Archive {
         let task = progress.task(&format!("package lists of {suite}"), Unit::Things("files"), None);
         let mut apt = archive.apt("apt-get");
         let update = command::stream(apt.stdin(Stdio::null()).args(["--error-on=any", "update"]), |_| task.advance(1));
-        update.map_err(|source| ArchiveError::Lists {
+        update.map_err(|error| ArchiveError::Lists {
             suite: suite.to_owned(),
             mirror: archive.mirror.clone(),
-            source,
+            source: error.into(),
         })?;
         task.finish("up to date");
         Ok(archive)
@@ -134,7 +134,7 @@ impl Archive {
     /// The versions of a package in this suite, newest first.
     pub fn versions(&self, name: &str) -> Result<Vec<String>, ArchiveError> {
         let listing = command::output(self.apt("apt-cache").args(["madison", name]))
-            .map_err(|source| ArchiveError::Query { name: name.to_owned(), source })?;
+            .map_err(|error| ArchiveError::Query { name: name.to_owned(), source: error.into() })?;
         Ok(madison(&listing, name))
     }
 
@@ -148,7 +148,11 @@ impl Archive {
         let task = progress.task(&format!("download {package}"), Unit::Things("%"), Some(100));
         let mut apt = self.apt("apt-get");
         apt.current_dir(into).stdin(Stdio::null()).args(["-o", "APT::Status-Fd=1", "download", &package.to_string()]);
-        let fail = |source| ArchiveError::Download { package: package.clone(), mirror: self.mirror.clone(), source };
+        let fail = |error: CommandError| ArchiveError::Download {
+            package: package.clone(),
+            mirror: self.mirror.clone(),
+            source: error.into(),
+        };
         command::stream(&mut apt, |line| task.set(percent(line).unwrap_or_default())).map_err(fail)?;
         task.finish("done");
         only_file(into).map_err(|source| ArchiveError::State { path: into.to_owned(), source })

@@ -1,0 +1,186 @@
+//! Builds: what is kept, what is built again and what is not, and what happens when one fails or is interrupted.
+
+use std::{
+    env, fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use harness_builder::{
+    cache::Cache,
+    kernel::{self, DEFAULT_ARGS, KernelError, Manifest},
+    progress::Progress,
+};
+
+use crate::stand_in::Bench;
+
+#[test]
+fn a_build_keeps_what_a_virtual_machine_needs() {
+    let bench = Bench::new();
+    let manifest = bench.tree();
+    assert!(kernel::find_built(&manifest, &bench.cache()).unwrap().is_none());
+    let kernel = bench.build(&manifest).unwrap();
+    assert_eq!((kernel.name.as_str(), kernel.release()), ("9.9", "9.9.0"));
+    assert!(fs::read(kernel.boot_image()).unwrap().starts_with(b"\x7fELF"));
+    assert!(fs::read(kernel.btf()).unwrap().starts_with(&[0x9f, 0xeb]));
+    assert_eq!(fs::read_to_string(kernel.config()).unwrap().trim(), "CONFIG_BPF_SYSCALL=y");
+    let vocabulary = kernel.vocabulary().unwrap();
+    assert_eq!(vocabulary.cmds.number("token_create"), Some(36));
+    assert!(vocabulary.has_attr_member("map_token_fd") && !vocabulary.has_info_struct("bpf_token_info"));
+    assert_eq!(kernel.args.iter().map(String::as_str).collect::<Vec<_>>(), [DEFAULT_ARGS, &["quiet"]].concat());
+    assert_eq!(kernel.record.objects_compiled, 2);
+    kernel.verify().unwrap();
+}
+
+#[test]
+fn what_did_not_change_is_not_built_again() {
+    let bench = Bench::new();
+    let manifest = bench.tree();
+    let first = bench.build(&manifest).unwrap();
+    let second = bench.build(&manifest).unwrap();
+    assert_eq!((&first.key, first.record.built), (&second.key, second.record.built));
+    assert_eq!(kernel::find_built(&manifest, &bench.cache()).unwrap().unwrap().key, first.key);
+}
+
+#[test]
+fn an_edit_compiles_one_object_and_makes_another_kernel() {
+    let bench = Bench::new();
+    let manifest = bench.tree();
+    let first = bench.build(&manifest).unwrap();
+    fs::write(bench.path("linux/fork.c"), "int fork_count = 7;\n").unwrap();
+    assert!(kernel::find_built(&manifest, &bench.cache()).unwrap().is_none());
+    let second = bench.build(&manifest).unwrap();
+    assert_ne!(first.key, second.key);
+    assert_eq!(second.record.objects_compiled, 1);
+    assert!(first.boot_image().exists(), "the kernel of before is still there");
+}
+
+#[test]
+fn another_configuration_makes_another_kernel() {
+    let bench = Bench::new();
+    let first = bench.build(&bench.tree()).unwrap();
+    bench.fragment("CONFIG_BPF_SYSCALL=y\nCONFIG_NET=y\n");
+    let second = bench.build(&bench.tree()).unwrap();
+    assert_ne!(first.key, second.key);
+    assert!(fs::read_to_string(second.config()).unwrap().contains("CONFIG_NET=y"));
+}
+
+#[test]
+fn every_option_that_differs_is_listed_and_nothing_is_built() {
+    let bench = Bench::new();
+    bench.fragment("CONFIG_BPF_SYSCALL=y\nCONFIG_GONE=y\nCONFIG_UNMET=y\n");
+    let manifest = bench.tree();
+    let message = bench.build(&manifest).unwrap_err().to_string();
+    assert!(message.contains("9.9.toml"), "{message}");
+    assert!(message.contains("CONFIG_GONE: asked for y, but this kernel has no such option"), "{message}");
+    assert!(message.contains("CONFIG_UNMET: asked for y, resolved to n"), "{message}");
+    assert!(kernel::find_built(&manifest, &bench.cache()).unwrap().is_none() && bench.leftovers().is_empty());
+}
+
+#[test]
+fn an_exception_with_a_reason_lets_an_option_differ() {
+    let bench = Bench::new();
+    bench.fragment("CONFIG_BPF_SYSCALL=y\nCONFIG_GONE=y\n");
+    let exception = "[[exception]]\noption = 'CONFIG_GONE'\nvalue = 'absent'\nreason = 'renamed'\n";
+    let manifest = bench.manifest(&format!("[source.tree]\npath = '../linux'\n{exception}"));
+    bench.build(&manifest).unwrap();
+}
+
+#[test]
+fn a_failed_build_shows_the_error_and_goes_on_where_it_stopped() {
+    let bench = Bench::new();
+    fs::write(bench.path("linux/token.c"), "this is not C\n").unwrap();
+    let message = bench.build(&bench.tree()).unwrap_err().to_string();
+    assert!(message.contains("repeat it by hand with\n  make --directory") && message.contains("error:"), "{message}");
+    assert!(bench.leftovers().is_empty());
+    fs::write(bench.path("linux/token.c"), include_str!("token.c")).unwrap();
+    assert_eq!(bench.build(&bench.tree()).unwrap().record.objects_compiled, 1);
+}
+
+#[test]
+fn a_damaged_build_is_found_and_built_again() {
+    let bench = Bench::new();
+    let manifest = bench.tree();
+    let kernel = bench.build(&manifest).unwrap();
+    let whole = fs::read(kernel.boot_image()).unwrap();
+    fs::write(kernel.boot_image(), "").unwrap();
+    assert!(kernel::find_built(&manifest, &bench.cache()).unwrap().is_none());
+    let (progress, log) = Progress::captured();
+    let again = kernel::build(&manifest, &bench.cache(), &progress).unwrap();
+    assert!(log.text().contains("is damaged, building it again"), "{}", log.text());
+    assert_eq!(fs::read(again.boot_image()).unwrap(), whole);
+    fs::write(again.boot_image(), vec![0; whole.len()]).unwrap();
+    assert!(matches!(again.verify(), Err(KernelError::Damaged(..))));
+}
+
+#[test]
+fn two_builds_at_once_are_one() {
+    let bench = Bench::new();
+    let manifest = bench.tree();
+    let kernels: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(|| bench.build(&manifest).unwrap())).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(kernels[0].key, kernels[1].key);
+    assert_eq!(kernels[0].record, kernels[1].record);
+}
+
+/// Set for the process that is to be killed: the manifest and the cache it builds with.
+const MANIFEST: &str = "STAND_IN_MANIFEST";
+const CACHE: &str = "STAND_IN_CACHE";
+
+#[test]
+fn a_killed_build_goes_on_where_it_stopped() {
+    if let (Some(manifest), Some(cache)) = (env::var_os(MANIFEST), env::var_os(CACHE)) {
+        kernel::build(&Manifest::read(manifest.as_ref()).unwrap(), &Cache::at(cache).unwrap(), &Progress::silent())
+            .unwrap();
+        return;
+    }
+    let bench = Bench::new();
+    let manifest = bench.tree();
+    // make -j starts both objects at once; the slow one is done but for its pause when the build is killed.
+    fs::write(bench.path("linux/token.slow"), "").unwrap();
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "build::a_killed_build_goes_on_where_it_stopped"])
+        .env(MANIFEST, &manifest.path)
+        .env(CACHE, bench.path("cache"))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let objects = bench.path("cache/trees/kernel-9.9/objects");
+    wait_until("both objects are there", || ["fork.o", "token.o"].iter().all(|name| objects.join(name).exists()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The lock is make's too: it is killed as a machine that loses power would do it.
+    kill_make(&objects);
+    assert!(kernel::find_built(&manifest, &bench.cache()).unwrap().is_none());
+    fs::remove_file(bench.path("linux/token.slow")).unwrap();
+    let kernel = bench.build(&bench.tree()).unwrap();
+    assert_eq!(kernel.record.objects_compiled, 0, "objects were there already");
+    assert!(bench.leftovers().is_empty());
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Ends the make that works on these objects, and what it started.
+fn kill_make(objects: &Path) {
+    let argument = format!("O={}", objects.display());
+    let is_ours = |pid: &String| {
+        let arguments = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        arguments.starts_with("make\0") && arguments.contains(&argument)
+    };
+    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+    for pid in pids.filter(is_ours) {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let victims = children.split_whitespace().map(str::to_owned).chain([pid]);
+        Command::new("kill").arg("-KILL").args(victims).stderr(Stdio::null()).status().unwrap();
+    }
+}
