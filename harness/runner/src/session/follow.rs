@@ -158,7 +158,7 @@ impl Watcher<'_, '_> {
     fn dead(&self, end: &VmEnd) -> Ending {
         let panicked = self.console.contains("Kernel panic");
         let how = match end {
-            VmEnd::QemuGone if panicked => "the kernel panicked".to_owned(),
+            VmEnd::QemuGone | VmEnd::Failed(_) if panicked => "the kernel panicked".to_owned(),
             VmEnd::CommandEnded => "the guest program ended before it was done".to_owned(),
             other => other.to_string(),
         };

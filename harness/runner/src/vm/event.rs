@@ -55,7 +55,7 @@ impl fmt::Display for Phase {
 pub enum VmEnd {
     /// The command in the guest ended. Its exit code is not told: `vmtest` reads a missing one as 0.
     CommandEnded,
-    /// QEMU is gone: the guest panicked, rebooted or powered off, or somebody killed QEMU.
+    /// QEMU or the agent in the guest is gone: the guest panicked, rebooted or powered off, or somebody killed QEMU.
     QemuGone,
     /// `vmtest` gave up; why.
     Failed(String),

@@ -176,7 +176,9 @@ fn to_event(output: Output) -> Result<Option<VmEvent>, VmEnd> {
         Output::Command(line) => Ok(Some(VmEvent::Output(line))),
         Output::CommandEnd(Ok(_)) => Err(VmEnd::CommandEnded),
         Output::SetupStart | Output::CommandStart => Ok(None),
-        Output::BootEnd(Err(error)) | Output::SetupEnd(Err(error)) | Output::CommandEnd(Err(error)) => failed(error),
+        Output::BootEnd(Err(error)) | Output::SetupEnd(Err(error)) => failed(error),
+        // Once the command runs, `vmtest` fails when the agent's connection breaks: its words would only hide that.
+        Output::CommandEnd(Err(_)) => Err(VmEnd::QemuGone),
     }
 }
 
