@@ -4,6 +4,7 @@ mod bless;
 mod ci;
 mod exit;
 mod image;
+mod kernel;
 mod run;
 mod schema;
 mod selection;
@@ -34,6 +35,7 @@ enum Verb {
     Run(run::Args),
     Test(test::Args),
     Bless(bless::Args),
+    Kernel(kernel::Args),
     Image(image::Args),
     Shell(shell::Args),
     Schema(schema::Args),
@@ -47,6 +49,7 @@ impl Verb {
             Self::Run(args) => run::run(args),
             Self::Test(args) => test::run(args),
             Self::Bless(args) => bless::run(args),
+            Self::Kernel(args) => kernel::run(args),
             Self::Image(args) => image::run(args),
             Self::Shell(args) => shell::run(args),
             Self::Schema(args) => schema::run(args),

@@ -1,0 +1,279 @@
+//! `cargo xtask kernel`: the kernels there are, what they are made of, and the names they know.
+
+use std::{fmt::Write as _, fs, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result, anyhow};
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use harness_builder::{
+    cache::Cache,
+    host::Purpose,
+    kernel::{self, Catalogue, Kernel, Manifest, pin},
+    progress::{Progress, seconds},
+    project::Project,
+};
+use harness_model::vocabulary::{Kind, NameTable, Vocabulary};
+
+use crate::{
+    exit::{self, Wrong},
+    run::print,
+    setup,
+};
+
+/// Kernels: list, build, show where they are and which BPF names they know
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show all kernels and whether they are built
+    List,
+    /// Fetch, configure and build kernels; print the paths of their boot images
+    Build {
+        /// Kernels to build [default: all]
+        names: Vec<String>,
+        /// Print what would be installed on the host instead of installing it
+        #[arg(long)]
+        no_install: bool,
+    },
+    /// Print the path of a file of a built kernel
+    Path {
+        /// The kernel
+        name: String,
+        /// Which file
+        #[arg(value_enum, default_value_t = File::Boot)]
+        file: File,
+    },
+    /// Print the names a built kernel knows, with their numbers, as its BTF has them
+    Names {
+        /// The kernel; with --write or --check it may be left out for all kernels
+        #[arg(required_unless_present_any = ["write", "check"])]
+        name: Option<String>,
+        /// One kind of names only
+        #[arg(value_enum, conflicts_with_all = ["write", "check"])]
+        kind: Option<KindArg>,
+        /// Write them to kernels/vocabulary, where scenario files are checked against them
+        #[arg(long, conflicts_with = "check")]
+        write: bool,
+        /// Compare them with what kernels/vocabulary has
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write the newest version a kernel's package has, with its sum, into the manifest
+    Pin {
+        /// The kernel
+        name: String,
+        /// Another version than the newest
+        #[arg(long)]
+        version: Option<String>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum File {
+    /// What QEMU's -kernel gets
+    Boot,
+    /// Raw type information
+    Btf,
+    /// The resolved configuration
+    Config,
+    /// The folder of all of them
+    Folder,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum KindArg {
+    /// Commands of bpf(2)
+    Cmds,
+    /// Map types
+    Maps,
+    /// Program types
+    Progs,
+    /// Attach types
+    Attachs,
+}
+
+impl From<KindArg> for Kind {
+    fn from(arg: KindArg) -> Self {
+        match arg {
+            KindArg::Cmds => Self::Cmd,
+            KindArg::Maps => Self::Map,
+            KindArg::Progs => Self::Prog,
+            KindArg::Attachs => Self::Attach,
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let kernels = Kernels::open()?;
+    match &args.verb {
+        Verb::List => kernels.list()?,
+        Verb::Build { names, no_install } => kernels.build(names, *no_install)?,
+        Verb::Path { name, file } => kernels.path(name, *file)?,
+        Verb::Names { name, write: true, .. } => kernels.write_names(name.as_deref())?,
+        Verb::Names { name, check: true, .. } => return kernels.check_names(name.as_deref()),
+        Verb::Names { name, kind, .. } => kernels.names(name.as_deref().unwrap_or_default(), kind.map(Kind::from))?,
+        Verb::Pin { name, version } => kernels.pin(name, version.as_deref())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Kernels {
+    project: Project,
+    catalogue: Catalogue,
+    cache: Cache,
+    progress: Progress,
+}
+
+impl Kernels {
+    fn open() -> Result<Self> {
+        let project = Project::find()?;
+        let catalogue = Catalogue::of_folder(&project.kernels()).map_err(Wrong::input)?;
+        Ok(Self { project, catalogue, cache: Cache::from_env()?, progress: Progress::detect() })
+    }
+
+    /// The manifests of these names, or all. A wrong name is told before anything is done for the right ones.
+    fn manifests<'a>(&'a self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Manifest>> {
+        let mut names: Vec<&str> = names.into_iter().collect();
+        if names.is_empty() {
+            names = self.catalogue.names();
+        }
+        names.into_iter().map(|name| self.catalogue.get(name).map_err(Wrong::input)).collect()
+    }
+
+    fn built(&self, manifest: &Manifest) -> Result<Kernel> {
+        let hint = || anyhow!("kernel {0} is not built; `cargo xtask kernel build {0}` builds it", manifest.name);
+        kernel::find_built(manifest, &self.cache)?.ok_or_else(hint)
+    }
+
+    fn list(&self) -> Result<()> {
+        let mut text = String::new();
+        for manifest in self.manifests([])? {
+            let state = match kernel::find_built(&manifest, &self.cache)? {
+                Some(kernel) => format!("built: {}", kernel.release()),
+                None => "not built".to_owned(),
+            };
+            writeln!(text, "{:<12} {state:<24} {}", manifest.name, manifest.summary)?;
+        }
+        print(&text)
+    }
+
+    fn build(&self, names: &[String], no_install: bool) -> Result<()> {
+        let manifests = self.manifests(names.iter().map(String::as_str))?;
+        let built = manifests.iter().map(|manifest| kernel::find_built(manifest, &self.cache));
+        if built.collect::<Result<Vec<_>, _>>()?.iter().any(Option::is_none) {
+            setup::prepare_host(&[Purpose::Kernel], no_install, &self.progress)?;
+        }
+        for manifest in &manifests {
+            let kernel = kernel::build(manifest, &self.cache, &self.progress)?;
+            kernel.verify()?;
+            self.progress.note(&describe(&kernel));
+            print(&format!("{}\n", kernel.boot_image().display()))?;
+        }
+        Ok(())
+    }
+
+    fn path(&self, name: &str, file: File) -> Result<()> {
+        let kernel = self.built(&self.catalogue.get(name).map_err(Wrong::input)?)?;
+        let path = match file {
+            File::Boot => kernel.boot_image(),
+            File::Btf => kernel.btf(),
+            File::Config => kernel.config(),
+            File::Folder => kernel.dir,
+        };
+        print(&format!("{}\n", path.display()))
+    }
+
+    fn names(&self, name: &str, kind: Option<Kind>) -> Result<()> {
+        let kernel = self.built(&self.catalogue.get(name).map_err(Wrong::input)?)?;
+        let vocabulary = kernel.vocabulary()?;
+        let kinds = kind.map_or_else(|| Kind::ALL.to_vec(), |kind| vec![kind]);
+        let tables: Vec<String> = kinds.iter().map(|kind| table(vocabulary.table(*kind))).collect();
+        print(&tables.join("\n"))
+    }
+
+    /// The file a kernel's names are committed in.
+    fn committed(&self, manifest: &Manifest) -> PathBuf {
+        self.project.kernels().join("vocabulary").join(format!("{}.json", manifest.name))
+    }
+
+    fn write_names(&self, name: Option<&str>) -> Result<()> {
+        for manifest in self.manifests(name)? {
+            let path = self.committed(&manifest);
+            let text = as_committed(&self.built(&manifest)?.vocabulary()?)?;
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            print(&format!("{}\n", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn check_names(&self, name: Option<&str>) -> Result<ExitCode> {
+        let mut code = ExitCode::SUCCESS;
+        for manifest in self.manifests(name)? {
+            let path = self.committed(&manifest);
+            let text = as_committed(&self.built(&manifest)?.vocabulary()?)?;
+            if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+                let command = format!("cargo xtask kernel names {} --write", manifest.name);
+                self.progress.note(&format!("{} is not what the kernel knows; `{command}` mends it", path.display()));
+                code = ExitCode::from(exit::DIFFERS);
+            }
+        }
+        Ok(code)
+    }
+
+    fn pin(&self, name: &str, version: Option<&str>) -> Result<()> {
+        setup::prepare_host(&[Purpose::Packages], false, &self.progress)?;
+        let manifest = self.catalogue.get(name).map_err(Wrong::input)?;
+        let version = pin::pin(&manifest, version, &self.cache, &self.progress)?;
+        print(&format!("{}: {version}\n", manifest.path.display()))
+    }
+}
+
+/// One line on a build.
+fn describe(kernel: &Kernel) -> String {
+    let record = &kernel.record;
+    let time = seconds(std::time::Duration::from_secs_f64(record.seconds));
+    format!("kernel {} is {} ({} objects compiled in {time})", kernel.name, record.release, record.objects_compiled)
+}
+
+/// A vocabulary as it is committed.
+fn as_committed(vocabulary: &Vocabulary) -> Result<String> {
+    Ok(serde_json::to_string_pretty(vocabulary)? + "\n")
+}
+
+/// A table of names: number, name, other names; then what is no name.
+fn table(table: &NameTable) -> String {
+    let mut text = format!("{} ({})\n", table.kind().plural(), table.len());
+    for known in table.iter() {
+        let aliases = if known.aliases.is_empty() { String::new() } else { format!(" (also {})", known.aliases.join(", ")) };
+        text.push_str(&format!("{:>5}  {}{aliases}\n", known.number, known.name));
+    }
+    for sentinel in table.sentinels() {
+        text.push_str(&format!("{:>5}  {} is no name\n", sentinel.number, sentinel.name));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_names_are_shown_with_aliases_and_sentinels_apart() {
+        let text = include_str!("../../kernels/vocabulary/7.3.json");
+        let vocabulary: Vocabulary = serde_json::from_str(text).unwrap();
+        let cmds = table(&vocabulary.cmds);
+        for line in [
+            "cmds (39)",
+            "    0  map_create",
+            "   10  prog_test_run (also prog_run)",
+            "   39  __MAX_BPF_CMD is no name",
+            "65536  BPF_COMMON_ATTRS is no name",
+        ] {
+            assert!(cmds.lines().any(|found| found == line), "{line}\n{cmds}");
+        }
+        assert_eq!(as_committed(&vocabulary).unwrap(), text);
+    }
+}
