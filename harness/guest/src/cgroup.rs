@@ -16,8 +16,7 @@ use crate::{
 /// The folder of our own; what is left in it after a scenario is a leftover.
 const FOLDER: &str = "bpf-token-guest";
 
-/// The hierarchy and our folder in it. The hierarchy is mounted attached nowhere, so that nothing depends on what the
-/// image has mounted where.
+/// The hierarchy and our folder in it.
 #[derive(Debug)]
 pub(crate) struct Hierarchy {
     root: OwnedFd,
@@ -27,8 +26,7 @@ pub(crate) struct Hierarchy {
 impl Hierarchy {
     /// Opens it and makes our folder.
     pub(crate) fn open() -> Result<Self, SysError> {
-        let mounted = bpffs::Mounted::of("cgroup2", &[])?;
-        let root = bpffs::duplicate(mounted.root())?;
+        let root = root()?;
         make(root.as_fd(), FOLDER)?;
         let folder = open_folder(root.as_fd(), FOLDER)?;
         Ok(Self { root, folder })
@@ -98,6 +96,18 @@ impl Drop for Cgroup<'_> {
     fn drop(&mut self) {
         let _ = self.hierarchy.remove(&self.name);
     }
+}
+
+/// The root where an image usually has it; mounted attached nowhere otherwise. Not mounted without need: that would
+/// clear the flags another mount of the hierarchy has set (`apply_cgroup_root_flags`, `kernel/cgroup/cgroup.c`).
+fn root() -> Result<OwnedFd, SysError> {
+    if let Ok(folder) = open_folder(rustix::fs::CWD, "/sys/fs/cgroup") {
+        let kind = rustix::fs::fstatfs(&folder).during(|| "fstatfs /sys/fs/cgroup")?.f_type;
+        if kind == libc::CGROUP2_SUPER_MAGIC {
+            return Ok(folder);
+        }
+    }
+    bpffs::duplicate(bpffs::Mounted::of("cgroup2", &[])?.root())
 }
 
 fn make(parent: BorrowedFd<'_>, name: &str) -> Result<(), SysError> {

@@ -76,7 +76,6 @@ impl Channel {
 
     /// Waits for a message.
     pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> Result<(T, Vec<OwnedFd>), ChannelError> {
-        self.buffer.resize(LONGEST_MESSAGE, 0);
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut slices = [IoSliceMut::new(&mut self.buffer)];
@@ -105,7 +104,8 @@ fn descriptors(message: RecvAncillaryMessage<'_>) -> Option<Vec<OwnedFd>> {
 
 impl From<OwnedFd> for Channel {
     fn from(socket: OwnedFd) -> Self {
-        Self { socket, buffer: Vec::new() }
+        // Zeroed by the kernel page by page, so an end that gets short messages only costs one page.
+        Self { socket, buffer: vec![0; LONGEST_MESSAGE] }
     }
 }
 

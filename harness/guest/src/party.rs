@@ -101,7 +101,7 @@ impl<'h> Party<'h> {
     fn fork(hierarchy: &'h Hierarchy, label: &str) -> Result<Self, PartyError> {
         let cgroup = hierarchy.make(label.to_owned())?;
         let (ours, theirs) = Channel::pair().map_err(PartyError::Channel)?;
-        match process::fork()? {
+        match process::fork_into(cgroup.as_fd())? {
             Fork::Child => agent::serve(theirs),
             Fork::Parent(pid) => {
                 drop(theirs);
@@ -115,15 +115,15 @@ impl<'h> Party<'h> {
         let (ours, theirs) = Channel::pair().map_err(PartyError::Channel)?;
         self.ask(&Request::Spawn, &[theirs.as_fd()])?;
         drop(theirs);
-        Self { channel: ours, pid: None, child: None, cgroup, token: None }.greeted()
+        let party = Self { channel: ours, pid: None, child: None, cgroup, token: None }.greeted()?;
+        party.pid.map_or(Ok(()), |pid| party.cgroup.admit(pid))?;
+        Ok(party)
     }
 
-    /// Reads the number that an agent sends before it is asked anything, and moves it into its cgroup.
+    /// Reads the number that an agent sends before it is asked anything.
     fn greeted(mut self) -> Result<Self, PartyError> {
         let (reply, _) = self.answer()?;
-        let pid = pid_of(&reply)?;
-        self.pid = Some(pid);
-        self.cgroup.admit(pid)?;
+        self.pid = Some(pid_of(&reply)?);
         Ok(self)
     }
 

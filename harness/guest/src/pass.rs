@@ -221,7 +221,7 @@ impl Pass<'_, '_> {
         };
         match self.fallback.and_then(|objects| objects.get(name)) {
             Some(Ok(fd)) => Ok(Rc::clone(fd)),
-            Some(Err(also)) => Err(unobtainable(what(), &format!("{why}, and of full root {also}"))),
+            Some(Err(also)) => Err(unobtainable(what(), &format!("{why}; in the root control, {also}"))),
             None => Err(unobtainable(what(), why)),
         }
     }
