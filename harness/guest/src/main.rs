@@ -2,6 +2,7 @@
 //! what the kernel answered.
 
 mod agent;
+mod bench;
 mod bpf;
 mod bpffs;
 mod btf;
@@ -26,12 +27,13 @@ mod sabotage;
 mod scenario;
 mod sysctl;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
 const HELP: &str = "\
 bpf-token-guest: the part of bpf-token-harness that runs inside a VM.
 
-Usage: bpf-token-guest [RUN-FOLDER]     run the plan in the folder (default /mnt/vmtest)
+Usage: bpf-token-guest [RUN-FOLDER]         run the plan in the folder (default /mnt/vmtest)
+       bpf-token-guest bench [RUN-FOLDER]   print as JSON what attempts and containers cost
        bpf-token-guest --help
 
 It must be started as root in a VM made for it: it changes kernel settings, makes
@@ -47,17 +49,30 @@ const USAGE: u8 = 2;
 /// Exit code for a fault of the harness or the VM.
 const FAULT: u8 = 3;
 
+/// The folder used when none is given: where vmtest shares one with the guest.
+const RUN_FOLDER: &str = "/mnt/vmtest";
+
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1);
-    match (args.next().as_deref(), args.next()) {
-        (Some("--help" | "-h"), None) => {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["--help" | "-h"] => {
             print!("{HELP}");
             ExitCode::SUCCESS
         }
-        (Some(option), _) if option.starts_with('-') => usage(&format!("unknown option {option}")),
-        (_, Some(extra)) => usage(&format!("unexpected argument {extra}")),
-        (folder, None) => finish(run::run(&PathBuf::from(folder.unwrap_or("/mnt/vmtest")))),
+        ["bench", rest @ ..] if rest.len() < 2 => finish(bench(folder_of(rest))),
+        [option, ..] if option.starts_with('-') => usage(&format!("unknown option {option}")),
+        [_, extra, ..] => usage(&format!("unexpected argument {extra}")),
+        rest => finish(run::run(folder_of(rest))),
     }
+}
+
+fn folder_of<'a>(args: &[&'a str]) -> &'a Path {
+    Path::new(args.first().copied().unwrap_or(RUN_FOLDER))
+}
+
+fn bench(folder: &Path) -> Result<(), run::RunError> {
+    println!("{}", bench::run(folder)?);
+    Ok(())
 }
 
 fn usage(what: &str) -> ExitCode {

@@ -32,6 +32,9 @@ pub(crate) enum RunError {
     /// The machine cannot be prepared.
     #[error("cannot prepare the machine: {0}")]
     Machine(#[from] SysError),
+    /// A measurement failed.
+    #[error("cannot measure: {0}")]
+    Bench(String),
     /// The record cannot be kept.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -41,7 +44,7 @@ pub(crate) enum RunError {
 pub(crate) fn run(folder: &Path) -> Result<(), RunError> {
     let mut record = Writer::create(folder)?;
     match prepare(folder) {
-        Ok((plan, hierarchy, inventory)) => follow(&plan, World { hierarchy, record, inventory }),
+        Ok((plan, (hierarchy, inventory))) => follow(&plan, World { hierarchy, record, inventory }),
         Err(error) => {
             record.add(Event::Fault { message: error.to_string() })?;
             record.sync()?;
@@ -50,16 +53,26 @@ pub(crate) fn run(folder: &Path) -> Result<(), RunError> {
     }
 }
 
-fn prepare(folder: &Path) -> Result<(Plan, Hierarchy, Inventory), RunError> {
+/// What scenarios share, without a plan.
+pub(crate) fn open(folder: &Path) -> Result<World, RunError> {
+    let record = Writer::create(folder)?;
+    let (hierarchy, inventory) = machine()?;
+    Ok(World { hierarchy, record, inventory })
+}
+
+fn prepare(folder: &Path) -> Result<(Plan, (Hierarchy, Inventory)), RunError> {
     let plan = plan::read(folder)?;
     kernel::prove(&plan.kernel)?;
+    Ok((plan, machine()?))
+}
+
+fn machine() -> Result<(Hierarchy, Inventory), SysError> {
     let hierarchy = Hierarchy::open()?;
     allow_many_files()?;
     // Orphans of containers come to us, so that none can hide among the children of pid 1.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).during(|| "prctl PR_SET_CHILD_SUBREAPER")?;
     bpf::settle();
-    let inventory = Inventory::take()?;
-    Ok((plan, hierarchy, inventory))
+    Ok((hierarchy, Inventory::take()?))
 }
 
 fn follow(plan: &Plan, mut world: World) -> Result<(), RunError> {
