@@ -3,16 +3,24 @@
 //! A [`scenario`] file is parsed, checked and expanded into a [`plan`] for one kernel; the guest program answers with
 //! [`outcome`] records; [`verdict`] and [`judgement`] judge them, and [`snapshot`] renders the text that people review.
 
+#[cfg(feature = "host")]
 pub mod check;
 pub mod delegation;
 pub mod errno;
+#[cfg(feature = "host")]
 pub mod expand;
+#[cfg(feature = "host")]
 pub mod judgement;
 pub mod name;
 pub mod outcome;
 pub mod plan;
+#[cfg(feature = "host")]
 pub mod recipe;
+#[cfg(feature = "host")]
 pub mod scenario;
+#[cfg(feature = "host")]
 pub mod snapshot;
+#[cfg(feature = "host")]
 pub mod verdict;
+#[cfg(feature = "host")]
 pub mod vocabulary;

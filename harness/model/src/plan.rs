@@ -95,7 +95,8 @@ pub struct Container {
 }
 
 /// A namespace besides user and mount, which every container has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "host", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Namespace {
     /// `CLONE_NEWNET`, with `lo` up and a dummy interface named `dummy0`.
@@ -251,7 +252,8 @@ pub enum Call {
 }
 
 /// Which file descriptor of a bpffs a token is asked from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "host", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BpffsFd {
     /// The root directory, opened for reading: what the kernel wants.
