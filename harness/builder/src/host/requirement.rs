@@ -93,13 +93,13 @@ pub const REQUIREMENTS: &[Requirement] = requirements! {
     Program "tar" for Packages Kernel: "tar" "tar" "tar" "tar";
     Program "xz" for Packages Kernel: "xz-utils" "xz" "xz" "xz";
     Program "gcc" for Kernel GuestProgram: "gcc" "gcc" "gcc" "gcc";
+    Program "objcopy" for Kernel: "binutils" "binutils" "binutils" "binutils";
     Program "make" for Kernel GuestProgram: "make" "make" "make" "make";
     Program "flex" for Kernel GuestProgram: "flex" "flex" "flex" "flex";
     Program "bison" for Kernel GuestProgram: "bison" "bison" "bison" "bison";
     Program "bc" for Kernel: "bc" "bc" "bc" "bc";
     Program "perl" for Kernel: "perl" "perl" "perl" "perl";
     Program "pahole" for Kernel: "dwarves" "dwarves" "pahole" "dwarves";
-    Program "lz4" for Kernel: "lz4" "lz4" "lz4" "lz4";
     Header "libelf.h" for Kernel: "libelf-dev" "elfutils-libelf-devel" "libelf" "libelf-devel";
     Header "zlib.h" for Kernel: "zlib1g-dev" "zlib-devel" "zlib" "zlib-devel";
     StaticLibrary "libc.a" for GuestProgram: "libc6-dev" "glibc-static" "glibc" "glibc-devel-static";
