@@ -150,6 +150,7 @@ fn settle(ending: Ending, account: &mut Account<'_>) -> Result<Option<ScenarioOu
     match ending {
         Ending::Complete => Ok(None),
         Ending::Refused(message) => Err(SessionError::Refused(message)),
+        Ending::GaveUp(message) => Ok(account.fault(format!("the guest gave up: {message}"))),
         Ending::Lied(lie) => match account.fault(format!("the guest's record cannot be trusted: {lie}")) {
             Some(outcome) => Ok(Some(outcome)),
             None => Err(SessionError::Untrusted(lie)),

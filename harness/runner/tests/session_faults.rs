@@ -9,7 +9,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+        mpsc::{Receiver, Sender, channel},
     },
     thread,
     time::{Duration, Instant},
@@ -43,6 +43,7 @@ fn plan(names: &[&str]) -> Plan {
         name: name(text),
         deadline_ms: 60_000,
         sysctls: Default::default(),
+        own_vm: false,
         cases: vec![case.clone()],
     };
     let kernel = ExpectedKernel { release: Some("6.12.0".to_owned()), ..ExpectedKernel::default() };
@@ -121,6 +122,9 @@ impl Guest {
     }
 }
 
+/// What a guest tells against the plan, and a name for it.
+type Lies<const N: usize> = [(&'static str, fn(&mut Guest)); N];
+
 type Life = Box<dyn FnOnce(&mut Guest) + Send>;
 
 /// Boots guests that live the given lives, one after the other.
@@ -169,10 +173,7 @@ struct Player {
 
 impl Running for Player {
     fn next_event(&mut self, wait: Duration) -> Option<TimedEvent> {
-        match self.events.recv_timeout(wait) {
-            Ok(event) => Some(event),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.events.recv_timeout(wait).ok()
     }
 
     fn complaints(&self) -> String {
@@ -356,6 +357,19 @@ fn a_guest_that_refuses_says_why() {
 }
 
 #[test]
+fn a_guest_that_gives_up_costs_its_scenario_and_says_why() {
+    let failing = life(|guest| {
+        guest.hello();
+        guest.start("a");
+        guest.attempt(0);
+        guest.tell(Event::Fault { message: "no memory".to_owned() });
+    });
+    let session = play(&plan(&["a", "b"]), AMPLE, [failing, obedient()]).unwrap();
+    assert_eq!(ends(&session)[0], &ScenarioEnd::Fault { message: "the guest gave up: no memory".to_owned() });
+    assert!(finished(&session.outcomes[1]));
+}
+
+#[test]
 fn a_finished_record_counts_also_if_the_vm_dies_with_it() {
     let hasty = life(|guest| {
         guest.obey();
@@ -397,7 +411,7 @@ fn what_a_scenario_left_behind_is_its_fault() {
 
 #[test]
 fn a_lie_within_a_scenario_is_a_fault_of_that_scenario_alone() {
-    let lies: [(&str, fn(&mut Guest)); 11] = [
+    let lies: Lies<11> = [
         ("another scenario's end", |guest| guest.end("b")),
         ("another scenario's start", |guest| guest.start("b")),
         ("an attempt before its turn", |guest| guest.attempt(1)),
@@ -432,7 +446,7 @@ fn a_lie_within_a_scenario_is_a_fault_of_that_scenario_alone() {
 
 #[test]
 fn a_lie_outside_of_scenarios_is_an_error() {
-    let lies: [(&str, fn(&mut Guest)); 5] = [
+    let lies: Lies<5> = [
         ("no introduction", |guest| guest.start("a")),
         ("another kernel", |guest| guest.tell(Event::Hello { format: FORMAT, release: "6.1.0".to_owned() })),
         ("another format", |guest| guest.tell(Event::Hello { format: FORMAT + 1, release: "6.12.0".to_owned() })),

@@ -177,3 +177,55 @@ fn rom_image() -> Vec<u8> {
     image[RESET_OFFSET..RESET_OFFSET + RESET_CODE.len()].copy_from_slice(&RESET_CODE);
     image
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// A QEMU that runs every guest and counts them in a file beside it.
+    fn counting_qemu(folder: &Path) -> Qemu {
+        let path = folder.join("qemu");
+        let script = "#!/bin/sh\ncase $1 in --version) echo 'QEMU emulator version 9.0.0' ;;\n\
+                      *) echo >> \"${0%/*}/runs\"; exit 85 ;; esac\n";
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        Qemu::at(&path).unwrap()
+    }
+
+    #[test]
+    fn a_proof_is_made_once_and_again_when_its_memory_is_damaged_or_of_another_boot() {
+        let folder = tempfile::tempdir().unwrap();
+        let (qemu, memory) = (counting_qemu(folder.path()), folder.path().join("memory"));
+        let runs = || fs::read_to_string(folder.path().join("runs")).unwrap().lines().count();
+        for _ in 0..2 {
+            assert_eq!(remembered(&qemu, &memory), Proof::Ran);
+            assert_eq!(runs(), 1);
+        }
+        let other_boot = Memory { subject: "another boot".to_owned(), proof: Proof::Failed("then".to_owned()) };
+        fs::write(memory.join(MEMORY_FILE), serde_json::to_vec(&other_boot).unwrap()).unwrap();
+        assert_eq!(remembered(&qemu, &memory), Proof::Ran);
+        fs::write(memory.join(MEMORY_FILE), "{\"sub").unwrap();
+        assert_eq!(remembered(&qemu, &memory), Proof::Ran);
+        assert_eq!(runs(), 3);
+    }
+
+    #[test]
+    fn a_memory_that_cannot_be_kept_costs_only_a_new_proof() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a-file");
+        fs::write(&file, "").unwrap();
+        assert_eq!(remembered(&counting_qemu(folder.path()), &file), Proof::Ran);
+    }
+
+    #[test]
+    fn the_code_lies_where_the_processor_looks_for_it() {
+        let image = rom_image();
+        assert_eq!(image.len(), 0x10000);
+        assert_eq!(image[RESET_OFFSET..RESET_OFFSET + 3], RESET_CODE);
+        // The near jump is relative to the end of its three bytes.
+        let target = RESET_OFFSET as u16 + 3;
+        assert_eq!(usize::from(target.wrapping_add(u16::from_le_bytes([RESET_CODE[1], RESET_CODE[2]]))), CODE_OFFSET);
+    }
+}

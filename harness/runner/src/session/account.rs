@@ -62,8 +62,10 @@ pub(super) enum Step {
     Within,
     /// A scenario has its outcome.
     Ended(ScenarioOutcome),
-    /// The guest must not go on.
+    /// The guest must not begin.
     Refused(String),
+    /// The guest cannot go on with the scenario that runs, nor with any other.
+    GaveUp(String),
     /// Everything is done.
     Complete,
 }
@@ -148,6 +150,10 @@ impl<'a> Account<'a> {
         let state = std::mem::replace(&mut self.state, State::Idle);
         match (state, event) {
             (State::Silent | State::Idle, Event::Fault { message }) => Ok(Step::Refused(message)),
+            (State::Running(progress), Event::Fault { message }) => {
+                self.state = State::Running(progress);
+                Ok(Step::GaveUp(message))
+            }
             (State::Silent, Event::Hello { format, release }) => self.hello(format, &release),
             (State::Idle, Event::ScenarioStart { scenario }) => self.start(scenario),
             (State::Idle, Event::End { scenarios }) => self.end(scenarios),

@@ -27,8 +27,10 @@ const RECORD_GRACE: Duration = Duration::from_millis(50);
 pub(super) enum Ending {
     /// The guest did everything.
     Complete,
-    /// It says that it must not go on.
+    /// It says that it must not begin.
     Refused(String),
+    /// It says, within a scenario, that it cannot go on.
+    GaveUp(String),
     /// Its record contradicts the plan.
     Lied(Lie),
     /// It died or hung.
@@ -128,6 +130,7 @@ impl Watcher<'_, '_> {
             Err(lie) => return Some(Ending::Lied(lie)),
             Ok(Step::Complete) => return Some(Ending::Complete),
             Ok(Step::Refused(message)) => return Some(Ending::Refused(message)),
+            Ok(Step::GaveUp(message)) => return Some(Ending::GaveUp(message)),
             Ok(Step::Within) => {}
             Ok(Step::Hello) => {
                 let after = self.clock.started.elapsed();

@@ -78,6 +78,7 @@ pub struct Vm {
     events: Receiver<TimedEvent>,
     folder: PathBuf,
     ended: bool,
+    stopped: bool,
 }
 
 impl Vm {
@@ -94,7 +95,7 @@ impl Vm {
         if let Some(output) = worker.stdout.take() {
             thread::spawn(move || pass_on(output, &sender));
         }
-        Ok(Self { worker, events, folder: folder.to_owned(), ended: false })
+        Ok(Self { worker, events, folder: folder.to_owned(), ended: false, stopped: false })
     }
 
     /// The next event, if there is one within `wait`. After [`VmEvent::Ended`] there are no more.
@@ -126,6 +127,10 @@ impl Vm {
     /// Ends the VM now. When this returns, neither QEMU nor the worker runs, and nothing of them is left in `/tmp`.
     pub fn stop(&mut self) {
         self.ended = true;
+        // Once the worker's status is collected, its number may be somebody else's.
+        if std::mem::replace(&mut self.stopped, true) {
+            return;
+        }
         let qemu = files::read::<Launch>(&self.folder).ok().and_then(|launch| launch.pid());
         let _ = kill_process_group(Pid::from_child(&self.worker), Signal::KILL);
         let _ = self.worker.kill();
