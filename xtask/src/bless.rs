@@ -90,10 +90,7 @@ fn changes(selection: &Selection, group: &[Finding]) -> Result<Result<Vec<Change
 }
 
 fn make(selection: &Selection, scenario: &ScenarioName, change: &Change, findings: &[Finding]) -> Result<()> {
-    let summary = findings.iter().find_map(|finding| match &finding.standing {
-        Standing::Judged { judgement, .. } if &judgement.scenario == scenario => Some(judgement.summary.as_str()),
-        _ => None,
-    });
+    let summary = findings.iter().find(|finding| &finding.scenario == scenario).map(|finding| finding.summary.as_str());
     let path = selection.shown_path(selection.lab.suite().path(scenario));
     Ok(change.make(summary.unwrap_or_default(), &path)?)
 }

@@ -159,6 +159,7 @@ fn scenario_of(name: &str, attempts: usize) -> Scenario {
         name: name.parse().expect("the word is a name"),
         deadline_ms: 0,
         sysctls: BTreeMap::new(),
+        own_vm: false,
         cases: vec![Case { containers: vec![plan.clone()], attempts }],
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn run(world: &mut World, scenario: &Scenario) -> Result<(), RecordEr
         Ok(()) => cases(world, scenario)?,
         Err(error) => Some(error.to_string()),
     };
-    let mut leftovers = settings.restore();
+    let mut leftovers = if scenario.own_vm { Vec::new() } else { settings.restore() };
     let fault = match leftovers::settle(&world.inventory, &world.hierarchy) {
         Ok((left, now)) => {
             leftovers.extend(left);

@@ -118,6 +118,7 @@ fn assemble(checked: &Checked, cases: Vec<(ExpandedCase, plan::Case)>) -> Expand
             name: checked.file.name.clone(),
             deadline_ms: checked.spec.deadline * 1000,
             sysctls: checked.sysctls.clone(),
+            own_vm: checked.spec.isolation == Isolation::Vm,
             cases: planned,
         },
     }

@@ -15,8 +15,6 @@ use crate::{
 pub struct Judgement {
     /// Which scenario.
     pub scenario: ScenarioName,
-    /// What it proves.
-    pub summary: String,
     /// One for each combination of its matrix.
     pub cases: Vec<Case>,
     /// If the VM died or hung: how, and the console's last lines.
@@ -161,7 +159,7 @@ pub fn judge(expanded: &Expanded, outcome: &ScenarioOutcome) -> Result<Judgement
     if facts.next().is_some() {
         return Err(Fault::Record("it answers more attempts than were asked".to_owned()));
     }
-    Ok(Judgement { scenario: expanded.plan.name.clone(), summary: expanded.summary.clone(), cases, crash })
+    Ok(Judgement { scenario: expanded.plan.name.clone(), cases, crash })
 }
 
 fn judge_attempt(case: usize, attempt: usize, asked: &ExpandedAttempt, fact: &AttemptFact) -> Result<Row, Fault> {
@@ -213,7 +211,7 @@ mod tests {
             summary: "Says so".to_owned(),
             isolation: Isolation::Shared,
             cases: vec![case("x=1"), case("x=2")],
-            plan: plan::Scenario { name: "a/b".parse().unwrap(), deadline_ms: 1, sysctls, cases },
+            plan: plan::Scenario { name: "a/b".parse().unwrap(), deadline_ms: 1, sysctls, own_vm: false, cases },
         }
     }
 

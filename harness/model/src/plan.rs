@@ -52,8 +52,10 @@ pub struct Scenario {
     pub name: ScenarioName,
     /// How long it may take, in milliseconds, before it counts as hung; enforced by the host.
     pub deadline_ms: u64,
-    /// `/proc/sys` settings for its time, by dotted name; restored afterwards.
+    /// `/proc/sys` settings for its time, by dotted name.
     pub sysctls: BTreeMap<String, String>,
+    /// Whether the VM ends with the scenario: then settings need not be restored, and some cannot be.
+    pub own_vm: bool,
     /// One for each combination of its matrix; exactly one if it has none.
     pub cases: Vec<Case>,
 }

@@ -121,7 +121,8 @@ impl Lab {
                 Expansion::Skipped { reason } => Standing::Skipped { reason: reason.clone() },
                 Expansion::Run(expanded) => self.judge(testbed.kernel_name(), expanded, outcomes.next().as_ref())?,
             };
-            Ok(Finding { kernel: testbed.kernel_name().clone(), scenario: checked.name().clone(), standing })
+            let (kernel, scenario) = (testbed.kernel_name().clone(), checked.name().clone());
+            Ok(Finding { kernel, scenario, summary: checked.summary().to_owned(), standing })
         };
         checked.iter().zip(expansions).map(judge).collect()
     }

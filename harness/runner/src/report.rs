@@ -18,6 +18,8 @@ pub struct Finding {
     pub kernel: KernelName,
     /// Which scenario.
     pub scenario: ScenarioName,
+    /// What it proves.
+    pub summary: String,
     /// What came of it.
     pub standing: Standing,
 }
@@ -143,11 +145,7 @@ pub fn table(kernels: &[KernelName], findings: &[Finding]) -> String {
 }
 
 fn scenario_block(text: &mut String, kernels: &[KernelName], group: &[Finding]) {
-    let summary = group.iter().find_map(|finding| match &finding.standing {
-        Standing::Judged { judgement, .. } => Some(judgement.summary.as_str()),
-        Standing::Skipped { .. } | Standing::Fault { .. } => None,
-    });
-    let _ = writeln!(text, "{BOLD}{}{BOLD:#}  {}", group[0].scenario, summary.unwrap_or_default());
+    let _ = writeln!(text, "{BOLD}{}{BOLD:#}  {}", group[0].scenario, group[0].summary);
     let columns: Vec<Option<&Finding>> =
         kernels.iter().map(|kernel| group.iter().find(|finding| &finding.kernel == kernel)).collect();
     write_rows(text, kernels, &columns);
@@ -411,13 +409,14 @@ mod tests {
 
     fn judgement(rows: Vec<Row>) -> Judgement {
         let case = Case { label: String::new(), mounted: vec![], rows };
-        Judgement { scenario: "a/b".parse().unwrap(), summary: "Says so".into(), cases: vec![case], crash: None }
+        Judgement { scenario: "a/b".parse().unwrap(), cases: vec![case], crash: None }
     }
 
     fn finding(kernel: &str, judgement: Judgement, recorded: Option<&str>) -> Finding {
         Finding {
             kernel: kernel.parse().unwrap(),
             scenario: judgement.scenario.clone(),
+            summary: "Says so".to_owned(),
             standing: Standing::Judged { judgement, recorded: recorded.map(str::to_owned) },
         }
     }

@@ -129,7 +129,7 @@ mod tests {
 
     fn expanded(name: &str, isolation: Isolation) -> Expanded {
         let (sysctls, cases, described) = Default::default();
-        let plan = plan::Scenario { name: name.parse().unwrap(), deadline_ms: 1, sysctls, cases };
+        let plan = plan::Scenario { name: name.parse().unwrap(), deadline_ms: 1, sysctls, own_vm: false, cases };
         Expanded { summary: String::new(), isolation, cases: described, plan }
     }
 

@@ -16,19 +16,23 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use harness_builder::project::Project;
+use harness_builder::{progress::Progress, project::Project};
 use harness_model::{
-    name::{KernelName, ScenarioName},
+    name::{ImageName, KernelName, ScenarioName},
     snapshot,
 };
 use harness_runner::{
     lab::Lab,
     report::{Finding, Standing},
     store::Freshness,
-    testbed::{Supplies, Testbed},
+    supplies::Supplies,
+    testbed::Testbed,
     vm,
 };
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+/// The image scenarios run in.
+const IMAGE: &str = "minimal";
 
 /// Exit code of a wrong file or wrong usage.
 const WRONG_INPUT: u8 = 2;
@@ -61,14 +65,16 @@ fn trials() -> anyhow::Result<Vec<Trial>> {
         Some(value) if value == "1" => Freshness::ThisRun,
         _ => Freshness::Any,
     };
-    let supplies = Supplies::open(project.clone(), freshness)?;
+    // Trials must own what they use or share it for good, and this process ends with them.
+    let supplies: &'static Supplies =
+        Box::leak(Box::new(Supplies::open(project.clone(), freshness, Progress::detect())?));
     let lab = Lab::open(&project, &project.scenarios())?;
     let kernels = match std::env::var("BPF_TOKEN_HARNESS_KERNELS") {
         Ok(list) => supplies.kernels(list.split(','))?,
-        Err(_) => supplies.default_kernels(),
+        Err(_) => supplies.default_kernels()?,
     };
     let all = supplies.kernels(["all"])?;
-    let stage = Arc::new(Stage { lab, supplies, testbeds: Mutex::default() });
+    let stage = Arc::new(Stage { lab, supplies, image: IMAGE.parse()?, testbeds: Mutex::default() });
     let mut trials = vec![{
         let stage = Arc::clone(&stage);
         Trial::test("snapshots::none_unreferenced", move || none_unreferenced(&stage, &all))
@@ -86,8 +92,9 @@ fn trials() -> anyhow::Result<Vec<Trial>> {
 /// What the trials share.
 struct Stage {
     lab: Lab,
-    supplies: Supplies,
-    testbeds: Mutex<BTreeMap<KernelName, Arc<Testbed>>>,
+    supplies: &'static Supplies,
+    image: ImageName,
+    testbeds: Mutex<BTreeMap<KernelName, Arc<Testbed<'static>>>>,
 }
 
 impl Stage {
@@ -102,19 +109,19 @@ impl Stage {
     }
 
     /// Runs all scenarios of the kernel, so that the other trials find their outcomes.
-    fn fill(&self, testbed: &Testbed, scenario: &ScenarioName) -> Result<Finding, Failed> {
+    fn fill(&self, testbed: &Testbed<'_>, scenario: &ScenarioName) -> Result<Finding, Failed> {
         let usable = self.lab.suite().names().filter_map(|name| self.lab.check([name]).ok());
         let all: Vec<_> = usable.flatten().collect();
         let findings = self.lab.findings(testbed, &all).map_err(chain)?;
         findings.into_iter().find(|finding| &finding.scenario == scenario).ok_or_else(|| "it was not run".into())
     }
 
-    fn testbed(&self, kernel: &KernelName) -> Result<Arc<Testbed>, Failed> {
+    fn testbed(&self, kernel: &KernelName) -> Result<Arc<Testbed<'static>>, Failed> {
         let mut testbeds = self.testbeds.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(testbed) = testbeds.get(kernel) {
             return Ok(Arc::clone(testbed));
         }
-        let testbed = Arc::new(self.supplies.built(kernel).map_err(chain)?);
+        let testbed = Arc::new(self.supplies.built(kernel, &self.image).map_err(chain)?);
         testbeds.insert(kernel.clone(), Arc::clone(&testbed));
         Ok(testbed)
     }
@@ -136,7 +143,7 @@ impl Stage {
         let holds = suite.recorded(&finding.scenario).map_err(chain)?;
         let is_shared = holds.shared.as_deref().is_none_or(|shared| snapshot::same(shared, &text));
         let path = if own.exists() || !is_shared { own } else { shared };
-        assert_snapshot(&path, &judgement.summary, suite.path(&finding.scenario), &text);
+        assert_snapshot(&path, &finding.summary, suite.path(&finding.scenario), &text);
         Ok(Completion::Completed)
     }
 }

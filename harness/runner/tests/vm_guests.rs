@@ -100,7 +100,7 @@ impl Supplies {
 fn scenario(name: &str, deadline_ms: u64, call: Call) -> Scenario {
     let attempt = Attempt { actor: Actor::Host, token: Token::None, call, save: None };
     let cases = vec![Case { containers: Vec::new(), attempts: vec![attempt] }];
-    Scenario { name: name.parse().unwrap(), deadline_ms, sysctls: Default::default(), cases }
+    Scenario { name: name.parse().unwrap(), deadline_ms, sysctls: Default::default(), own_vm: false, cases }
 }
 
 fn good(name: &str) -> Scenario {
