@@ -86,10 +86,12 @@ impl Images {
 
     fn build(&self, names: &[String], no_install: bool) -> Result<()> {
         let recipes = self.recipes(names)?;
-        let built = recipes.iter().map(|recipe| image::find_built(recipe, &self.cache)).collect::<Result<Vec<_>, _>>()?;
+        let built =
+            recipes.iter().map(|recipe| image::find_built(recipe, &self.cache)).collect::<Result<Vec<_>, _>>()?;
         let program = guest_program::find_built(self.project.root(), &self.cache)?;
         let needed = [(built.contains(&None), Purpose::Packages), (program.is_none(), Purpose::GuestProgram)];
-        let purposes: Vec<Purpose> = needed.into_iter().filter_map(|(needed, purpose)| needed.then_some(purpose)).collect();
+        let purposes: Vec<Purpose> =
+            needed.into_iter().filter_map(|(needed, purpose)| needed.then_some(purpose)).collect();
         setup::prepare_host(&purposes, no_install, &self.progress)?;
         guest_program::build(self.project.root(), &self.cache, &self.progress)?;
         for recipe in &recipes {

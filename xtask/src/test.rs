@@ -9,9 +9,7 @@ use harness_model::name::ImageName;
 use harness_runner::{store::Freshness, supplies::Supplies};
 
 use crate::{
-    exit,
-    run,
-    setup,
+    exit, run, setup,
     steps::{Kind, Step, Tally},
 };
 
@@ -48,7 +46,8 @@ pub(crate) fn all(freshness: Freshness, no_install: bool, tally: &mut Tally) -> 
     let progress = Progress::detect();
     setup::prepare_host(&Purpose::ALL, no_install, &progress)?;
     let step = |name, arguments, variables| Step { name, kind: Kind::Tests, arguments, variables };
-    step("unit tests", &["test", "--workspace", "--exclude", "harness-runner", "--no-fail-fast"], Vec::new()).run(tally)?;
+    step("unit tests", &["test", "--workspace", "--exclude", "harness-runner", "--no-fail-fast"], Vec::new())
+        .run(tally)?;
     build_supplies(freshness, progress)?;
     let fresh = (freshness == Freshness::ThisRun).then_some(("BPF_TOKEN_HARNESS_FRESH", "1"));
     let scenarios = &["test", "--package", "harness-runner", "--no-fail-fast"];

@@ -1,0 +1,212 @@
+//! A guest that writes wherever it can changes its own root and its share, and nothing else of the host.
+//!
+//! A kernel, the image `minimal` and the guest program must have been built (`cargo xtask test` sees to that); where they
+//! are not, the test is skipped, except in CI.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use harness_builder::{
+    cache::{Area, Cache},
+    digest::Sha256,
+    guest_program::{self, GuestProgram},
+    image::{self, Image, KERNEL_ARGUMENTS},
+    kernel::{self, Kernel},
+    project::Project,
+};
+use harness_runner::{
+    accel,
+    qemu::Qemu,
+    vm::{self, Phase, Vm, VmEnd, VmEvent, VmSpec},
+};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// A VM under software emulation on a busy machine is up long before.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What the guest does, as root. `BESIDE` is the host's path of a folder it must not reach.
+const VANDAL: &str = r#"
+for place in / /mnt/vmtest; do echo was here > $place/proof; done
+
+# Out of what is shared, by `..` and by links to the host's names.
+ln -s ../beside /mnt/vmtest/up
+ln -s BESIDE /mnt/vmtest/out
+ln -s BESIDE /out
+for way in /mnt/vmtest/.. /mnt/vmtest/../beside /mnt/vmtest/up /mnt/vmtest/out /out /.. /../beside BESIDE; do
+    mkdir -p $way
+    echo ruined > $way/kept
+    rm -f $way/removed
+    chmod 777 $way
+done
+
+# Files that the cache has, too; a program that runs can be replaced, not written to.
+for program in bash busybox bpf-token-guest qemu-ga; do
+    chmod 777 /usr/bin/$program
+    echo ruined >> /usr/bin/$program || { cp /usr/bin/$program /tmp/x; mv /tmp/x /usr/bin/$program; }
+done
+rm -rf /usr /etc /root /var
+echo done > /mnt/vmtest/done
+"#;
+
+fn main() -> ExitCode {
+    vm::run_child_if_asked();
+    let trial = Trial::ignorable_test("a_guest_that_writes_everywhere_changes_nothing_of_the_host", || match supplies() {
+        Ok(supplies) => {
+            vandalised(&supplies).map_err(|error| Failed::from(error.to_string()))?;
+            Ok(Completion::Completed)
+        }
+        Err(reason) if std::env::var_os("CI").is_some() => Err(Failed::from(reason.to_string())),
+        Err(reason) => Ok(Completion::ignored_with(reason.to_string())),
+    });
+    libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
+}
+
+/// What was built.
+struct Supplies {
+    runs: PathBuf,
+    kernel: Kernel,
+    image: Image,
+    guest: GuestProgram,
+}
+
+fn supplies() -> Result<Supplies> {
+    let (project, cache) = (Project::find()?, Cache::from_env()?);
+    let kernels = kernel::catalogue::Catalogue::of_folder(&project.kernels())?;
+    let mut kernel = None;
+    for name in kernels.names() {
+        kernel = kernel.or(kernel::find_built(&kernels.get(name)?, &cache)?);
+    }
+    let recipe = image::catalogue::Catalogue::of_folder(&project.images())?.get("minimal")?;
+    Ok(Supplies {
+        runs: cache.folder(Area::Runs)?,
+        kernel: kernel.ok_or("no kernel is built: `cargo xtask kernel build 6.12`")?,
+        image: image::find_built(&recipe, &cache)?.ok_or("the image is not built: `cargo xtask image build`")?,
+        guest: guest_program::find_built(project.root(), &cache)?
+            .ok_or("the guest program is not built: `cargo xtask image build`")?,
+    })
+}
+
+fn vandalised(supplies: &Supplies) -> Result<()> {
+    let folder = tempfile::tempdir_in(&supplies.runs)?;
+    let place = |name: &str| folder.path().join(name);
+    for name in ["share", "worker", "beside"] {
+        fs::create_dir(place(name))?;
+    }
+    for name in ["kept", "removed"] {
+        fs::write(place("beside").join(name), "of the host")?;
+    }
+    supplies.image.private_copy(&supplies.guest, &place("root"))?;
+    let guarded = [place("beside"), supplies.image.folder.clone(), folder_of(&supplies.guest.path())];
+    let before = guarded.iter().map(|folder| contents(folder)).collect::<Result<Vec<_>>>()?;
+
+    let spec = spec(supplies, &place("root"), &place("share"), &place("beside"))?;
+    let shared = run(&spec, &place("worker"))?;
+
+    check_that_it_raged(&place("root"), &place("share"))?;
+    let after = guarded.iter().map(|folder| contents(folder)).collect::<Result<Vec<_>>>()?;
+    for ((folder, before), after) in guarded.iter().zip(&before).zip(&after) {
+        assert_eq!(before, after, "the guest changed {}", folder.display());
+    }
+    let mut left: Vec<_> = fs::read_dir(folder.path())?.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;
+    left.sort();
+    assert_eq!(left, ["beside", "root", "share", "worker"], "the guest made or removed something beside its folders");
+    assert_eq!(shared, [place("root"), place("share")], "QEMU was given something else of the host");
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    path.parent().map(Path::to_owned).unwrap_or_default()
+}
+
+fn spec(supplies: &Supplies, root: &Path, share: &Path, beside: &Path) -> Result<VmSpec> {
+    let qemu = Qemu::find()?;
+    let arguments = supplies.kernel.args.iter().map(String::as_str).chain(KERNEL_ARGUMENTS);
+    Ok(VmSpec {
+        accel: accel::choose(&qemu, &supplies.runs)?.accel,
+        qemu: qemu.path().to_owned(),
+        qemu_args: Vec::new(),
+        cpus: 1,
+        memory_mib: 512,
+        kernel: supplies.kernel.boot_image(),
+        kernel_args: arguments.map(str::to_owned).collect(),
+        root: root.to_owned(),
+        share: share.to_owned(),
+        command: VANDAL.replace("BESIDE", &beside.display().to_string()),
+    })
+}
+
+/// Runs the VM until its command has ended, and returns the folders its QEMU shared.
+fn run(spec: &VmSpec, folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut vm = Vm::start(spec, folder)?;
+    let (start, mut shared, mut console) = (Instant::now(), Vec::new(), Vec::new());
+    while start.elapsed() < PATIENCE {
+        match vm.next_event(Duration::from_secs(1)).map(|event| event.event) {
+            Some(VmEvent::Reached(Phase::SharesMounted)) => shared = shared_folders(&spec.root)?,
+            Some(VmEvent::Console(line) | VmEvent::Output(line)) => console.push(line),
+            Some(VmEvent::Ended(VmEnd::CommandEnded)) => return Ok(shared),
+            Some(VmEvent::Ended(end)) => return Err(format!("{end}\n{}", console.join("\n")).into()),
+            Some(VmEvent::Reached(_)) | None => {}
+        }
+    }
+    vm.stop();
+    Err(format!("the guest did not end in time\n{}", console.join("\n")).into())
+}
+
+/// What the QEMU with this root was told to share, in order of path, and that it has no disk.
+fn shared_folders(root: &Path) -> Result<Vec<PathBuf>> {
+    let marker = format!("path={}", root.display());
+    for process in fs::read_dir("/proc")?.flatten() {
+        let line = fs::read_to_string(process.path().join("cmdline")).unwrap_or_default();
+        let words: Vec<&str> = line.split('\0').collect();
+        if !words.iter().any(|word| word.split(',').any(|part| part == marker)) {
+            continue;
+        }
+        for disk in ["-drive", "-blockdev", "-hda", "-cdrom", "-netdev", "-nic"] {
+            assert!(!words.contains(&disk), "QEMU was given {disk}");
+        }
+        let shares = words.windows(2).filter(|pair| matches!(pair[0], "-virtfs" | "-fsdev")).map(|pair| pair[1]);
+        let paths = shares.filter_map(|share| share.split(',').find_map(|part| part.strip_prefix("path=")));
+        let mut paths: Vec<PathBuf> = paths.map(PathBuf::from).collect();
+        paths.sort();
+        return Ok(paths);
+    }
+    Err("no QEMU process with this root was found".into())
+}
+
+/// The guest really did what it could: without that, nothing changed would prove nothing.
+fn check_that_it_raged(root: &Path, share: &Path) -> Result<()> {
+    for place in [root, share] {
+        assert_eq!(fs::read_to_string(place.join("proof"))?, "was here\n", "{}", place.display());
+    }
+    assert_eq!(fs::read_to_string(share.join("done"))?, "done\n");
+    assert!(!root.join("usr").exists(), "the guest could not remove its own programs");
+    Ok(())
+}
+
+/// Everything below a folder: kind, mode, owner, change of contents, and contents.
+fn contents(folder: &Path) -> Result<BTreeMap<PathBuf, String>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(path) = open.pop() {
+        let metadata = fs::symlink_metadata(&path)?;
+        let what = match metadata.file_type() {
+            kind if kind.is_dir() => {
+                open.extend(fs::read_dir(&path)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?);
+                "folder".to_owned()
+            }
+            kind if kind.is_symlink() => format!("link to {}", fs::read_link(&path)?.display()),
+            _ => Sha256::of_file(&path)?.to_string(),
+        };
+        let (mode, uid) = (metadata.permissions().mode(), metadata.uid());
+        found.insert(path, format!("{what} {mode:o} {uid} {}.{}", metadata.mtime(), metadata.mtime_nsec()));
+    }
+    Ok(found)
+}
