@@ -58,14 +58,15 @@ echo done > /mnt/vmtest/done
 
 fn main() -> ExitCode {
     vm::run_child_if_asked();
-    let trial = Trial::ignorable_test("a_guest_that_writes_everywhere_changes_nothing_of_the_host", || match supplies() {
-        Ok(supplies) => {
-            vandalised(&supplies).map_err(|error| Failed::from(error.to_string()))?;
-            Ok(Completion::Completed)
-        }
-        Err(reason) if std::env::var_os("CI").is_some() => Err(Failed::from(reason.to_string())),
-        Err(reason) => Ok(Completion::ignored_with(reason.to_string())),
-    });
+    let trial =
+        Trial::ignorable_test("a_guest_that_writes_everywhere_changes_nothing_of_the_host", || match supplies() {
+            Ok(supplies) => {
+                vandalised(&supplies).map_err(|error| Failed::from(error.to_string()))?;
+                Ok(Completion::Completed)
+            }
+            Err(reason) if std::env::var_os("CI").is_some() => Err(Failed::from(reason.to_string())),
+            Err(reason) => Ok(Completion::ignored_with(reason.to_string())),
+        });
     libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
 }
 

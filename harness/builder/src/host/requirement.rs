@@ -98,6 +98,7 @@ pub const REQUIREMENTS: &[Requirement] = requirements! {
     Program "flex" for Kernel GuestProgram: "flex" "flex" "flex" "flex";
     Program "bison" for Kernel GuestProgram: "bison" "bison" "bison" "bison";
     Program "bc" for Kernel: "bc" "bc" "bc" "bc";
+    Program "python3" for Kernel: "python3" "python3" "python" "python3";
     Program "perl" for Kernel: "perl" "perl" "perl" "perl";
     Program "pahole" for Kernel: "dwarves" "dwarves" "pahole" "dwarves";
     Header "libelf.h" for Kernel: "libelf-dev" "elfutils-libelf-devel" "libelf" "libelf-devel";
