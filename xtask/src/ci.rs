@@ -18,16 +18,26 @@ The last line says how many tests and checks passed, failed and were skipped.
 Snapshots are compared and never updated.")]
 pub(crate) struct Args {}
 
-const CHECKS: [(&str, &[&str]); 2] = [
+/// What fails within a minute or two comes first.
+const EARLY: [(&str, &[&str]); 3] = [
     ("formatting (mend it by `cargo fmt`)", &["fmt", "--all", "--check"]),
     ("lints", &["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]),
+    ("generated files", &["xtask", "schema", "--check"]),
 ];
+
+/// What needs built kernels.
+const LATE: [(&str, &[&str]); 1] = [("committed vocabularies", &["xtask", "kernel", "names", "--check"])];
 
 pub(crate) fn run(_args: &Args) -> Result<ExitCode> {
     let mut tally = Tally::default();
-    for (name, arguments) in CHECKS {
-        Step { name, kind: Kind::Check, arguments, variables: Vec::new() }.run(&mut tally)?;
-    }
+    check(&EARLY, &mut tally)?;
     test::all(Freshness::ThisRun, false, &mut tally)?;
+    check(&LATE, &mut tally)?;
     test::close(tally)
+}
+
+fn check(checks: &[(&'static str, &'static [&'static str])], tally: &mut Tally) -> Result<()> {
+    checks.iter().try_for_each(|&(name, arguments)| {
+        Step { name, kind: Kind::Check, arguments, variables: Vec::new() }.run(tally)
+    })
 }
