@@ -148,7 +148,8 @@ fn sabotage(supplies: &Supplies) {
     assert!(console.contains("Kernel panic - not syncing: sysrq triggered crash"), "{console}");
     assert!(crash(&session, "hang").0.starts_with("nothing came to an end within"));
     assert!(crash(&session, "leave").0.starts_with("the guest program ended before it was done"));
-    assert!(crash(&session, "flood").1.contains("#######"));
+    // It writes one line without end, which no console shows.
+    assert!(crash(&session, "flood").0.starts_with("nothing came to an end within"));
     assert_eq!(session.vms.len(), 5, "each of the four costs its VM and no other");
     println!("5 VMs took {:.1} s: {:?}", started.elapsed().as_secs_f64(), session.vms);
 }
