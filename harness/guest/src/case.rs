@@ -1,15 +1,17 @@
 //! One case of a scenario: its controls, then the case itself.
 
+use std::rc::Rc;
+
 use harness_model::{
     name::ContainerName,
     outcome::{Control, Event},
-    plan::{Actor, Attempt, BpffsFd, Call, Case, Container, LinkTarget, Namespace, Token},
+    plan::{Actor, Attempt, BpffsFd, Call, Case, Container, LinkTarget},
 };
 use thiserror::Error;
 
 use crate::{
-    bpffs,
     cgroup::Hierarchy,
+    controls::Controls,
     party::{Needs, Party, PartyError},
     pass::{self, AttemptError, Cast, Objects, Pass, Tokens},
     record::{RecordError, Writer},
@@ -66,7 +68,9 @@ pub(crate) enum CaseError {
 /// What a case is run with.
 pub(crate) struct Stage<'a> {
     /// Where cgroups are made.
-    pub(crate) hierarchy: &'a Hierarchy,
+    pub(crate) hierarchy: &'a Rc<Hierarchy>,
+    /// Who makes the control attempts.
+    pub(crate) controls: &'a mut Controls,
     /// Where outcomes go.
     pub(crate) record: &'a mut Writer,
 }
@@ -74,27 +78,34 @@ pub(crate) struct Stage<'a> {
 /// Runs a case: a container control, a root control, and the case for real.
 pub(crate) fn run(stage: &mut Stage<'_>, number: u32, case: &Case) -> Result<(), CaseError> {
     check_paths(&case.attempts)?;
-    let needs = needs_of(case);
-    let hierarchy = stage.hierarchy;
-    let label = |who: &str| format!("case{number}-{who}");
-    let made = control_container(hierarchy, &label("control"), case, needs);
-    let mut container_pass = made.map(|party| pass_of(hierarchy, party, Tokens::AsAsked));
-    let container = controls(&mut container_pass, &case.attempts)?;
-    let made = Party::host(hierarchy, &label("root"), needs);
-    let lender = container_pass.as_ref().ok();
-    let mut root_pass = made.map(|party| pass_of(hierarchy, party, Tokens::Borrowed(lender)));
-    let root = controls(&mut root_pass, &case.attempts)?;
-    let objects = root_pass.map(|pass| pass.objects).unwrap_or_default();
-    drop(container_pass);
-    run_for_real(stage, number, case, &objects, root.into_iter().zip(container))
+    let made = controls(stage, case);
+    // Control parties are used again, unless they may have changed: pins outlive the case, and a dead one is of no use.
+    if made.is_err() || case.attempts.iter().any(|attempt| matches!(attempt.call, Call::ObjPin { .. })) {
+        stage.controls.clear();
+    }
+    let (answers, objects) = made?;
+    run_for_real(stage, number, case, &objects, answers)
 }
 
-fn pass_of<'a, 'h>(hierarchy: &'h Hierarchy, party: Party<'h>, tokens: Tokens<'a, 'h>) -> Pass<'a, 'h> {
+/// What both controls of each attempt, root first, were answered, and what root saved.
+type Controlled = (Vec<(Control, Control)>, Objects);
+
+fn controls(stage: &mut Stage<'_>, case: &Case) -> Result<Controlled, CaseError> {
+    let (container, root) = stage.controls.parties(case, needs_of(case));
+    let mut container = container.map(|party| pass_of(stage.hierarchy, party, Tokens::AsAsked));
+    let contained = control_all(&mut container, &case.attempts)?;
+    let mut root = root.map(|party| pass_of(stage.hierarchy, party, Tokens::Borrowed(container.as_ref().ok())));
+    let rooted = control_all(&mut root, &case.attempts)?;
+    let objects = root.map(|pass| pass.objects).unwrap_or_default();
+    Ok((rooted.into_iter().zip(contained).collect(), objects))
+}
+
+fn pass_of<'a>(hierarchy: &'a Hierarchy, party: &'a mut Party, tokens: Tokens<'a>) -> Pass<'a> {
     Pass { hierarchy, cast: Cast::Single(party), objects: Objects::new(), tokens, fallback: None }
 }
 
 /// Answers to every attempt in a control; if its party could not be made, that is why none was.
-fn controls(pass: &mut Result<Pass<'_, '_>, PartyError>, attempts: &[Attempt]) -> Result<Vec<Control>, CaseError> {
+fn control_all(pass: &mut Result<Pass<'_>, PartyError>, attempts: &[Attempt]) -> Result<Vec<Control>, CaseError> {
     let pass = match pass {
         Ok(pass) => pass,
         Err(error) => return Ok(vec![Control::NotMade(error.to_string()); attempts.len()]),
@@ -102,7 +113,7 @@ fn controls(pass: &mut Result<Pass<'_, '_>, PartyError>, attempts: &[Attempt]) -
     attempts.iter().enumerate().map(|(index, attempt)| control(pass, index, attempt)).collect()
 }
 
-fn control(pass: &mut Pass<'_, '_>, index: usize, attempt: &Attempt) -> Result<Control, CaseError> {
+fn control(pass: &mut Pass<'_>, index: usize, attempt: &Attempt) -> Result<Control, CaseError> {
     if matches!(attempt.call, Call::Sabotage(_)) {
         return Ok(Control::NotMade("sabotage has no control".to_owned()));
     }
@@ -118,7 +129,7 @@ fn run_for_real(
     number: u32,
     case: &Case,
     fallback: &Objects,
-    controls: impl Iterator<Item = (Control, Control)>,
+    controls: Vec<(Control, Control)>,
 ) -> Result<(), CaseError> {
     let cast = assemble(stage, number, case)?;
     let hierarchy = stage.hierarchy;
@@ -135,13 +146,13 @@ fn run_for_real(
 }
 
 /// Makes the containers of a case, and the host's agent if it has a part.
-fn assemble<'h>(stage: &mut Stage<'h>, number: u32, case: &Case) -> Result<Cast<'h>, CaseError> {
+fn assemble(stage: &mut Stage<'_>, number: u32, case: &Case) -> Result<Cast<'static>, CaseError> {
     let needs = needs_of(case);
     let host = case.attempts.iter().any(has_host_part);
     let label = |who: &str| format!("case{number}-{who}");
     let host =
         host.then(|| Party::host(stage.hierarchy, &label("host"), needs)).transpose().map_err(CaseError::Host)?;
-    let mut made: Vec<(ContainerName, Party<'h>)> = Vec::new();
+    let mut made: Vec<(ContainerName, Party)> = Vec::new();
     for (place, plan) in case.containers.iter().enumerate() {
         let parent = parent_of(plan, &mut made)?;
         let party = Party::container(stage.hierarchy, &label(&place.to_string()), plan, parent, needs);
@@ -160,48 +171,12 @@ fn failed(plan: &Container, source: PartyError) -> CaseError {
     CaseError::Container { container: plan.name.clone(), source }
 }
 
-fn parent_of<'a, 'h>(
-    plan: &Container,
-    made: &'a mut [(ContainerName, Party<'h>)],
-) -> Result<Option<&'a mut Party<'h>>, CaseError> {
+fn parent_of<'a>(plan: &Container, made: &'a mut [(ContainerName, Party)]) -> Result<Option<&'a mut Party>, CaseError> {
     let Some(parent) = &plan.parent else { return Ok(None) };
     let found = made.iter_mut().find(|(name, _)| name == parent).map(|(_, party)| party);
     let missing = || CaseError::Parent { container: plan.name.clone(), parent: parent.clone() };
     found.map(Some).ok_or_else(missing)
 }
-
-fn control_container<'h>(
-    hierarchy: &'h Hierarchy,
-    label: &str,
-    case: &Case,
-    needs: Needs,
-) -> Result<Party<'h>, PartyError> {
-    let plan = control_plan(case);
-    let (mut party, _) = Party::container(hierarchy, label, &plan, None, needs)?;
-    party.confine(&plan.caps)?;
-    Ok(party)
-}
-
-/// The container with everything delegated, every capability, and all namespaces that any container of the case has.
-fn control_plan(case: &Case) -> Container {
-    let first = case.containers.first();
-    let mut namespaces: Vec<Namespace> = case.containers.iter().flat_map(|plan| plan.namespaces.clone()).collect();
-    namespaces.sort();
-    namespaces.dedup();
-    Container {
-        name: "control".parse().expect("the word is a name"),
-        parent: None,
-        uid: first.map_or(USER, |plan| plan.uid),
-        gid: first.map_or(USER, |plan| plan.gid),
-        namespaces,
-        caps: (0..u64::BITS).collect(),
-        options: bpffs::delegate_any(),
-        token: case.attempts.iter().any(|attempt| attempt.token == Token::Own),
-    }
-}
-
-/// Whom the control container belongs to in a case without containers.
-const USER: u32 = 1000;
 
 fn has_host_part(attempt: &Attempt) -> bool {
     attempt.actor == Actor::Host || matches!(attempt.call, Call::TokenCreate { from: Actor::Host, .. })
@@ -230,4 +205,43 @@ fn check_paths(attempts: &[Attempt]) -> Result<(), CaseError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use harness_model::plan::Token;
+
+    use super::*;
+
+    fn attempt(call: Call) -> Attempt {
+        Attempt { actor: Actor::Container("main".parse().unwrap()), token: Token::None, call, save: None }
+    }
+
+    #[test]
+    fn pins_stay_below_their_bpffs() {
+        for path in ["", "/", "/x", "../x", "a/../b", "./a", "a//b", "a\0b"] {
+            let error = check_paths(&[attempt(Call::ObjGet { path: path.to_owned() })]).unwrap_err().to_string();
+            assert!(error.starts_with("attempt 0 (obj_get): `"), "{error}");
+        }
+        let pin = Call::ObjPin { object: "m".to_owned(), path: "folder/map..1".to_owned() };
+        assert!(check_paths(&[attempt(pin)]).is_ok());
+    }
+
+    #[test]
+    fn a_case_gets_interfaces_and_a_tmpfs_only_if_it_uses_them() {
+        let link = |target| Call::LinkCreate { prog: "p".to_owned(), attach_type: 37, target };
+        let needs =
+            |call| needs_of(&Case { containers: vec![], attempts: vec![attempt(Call::BtfLoad), attempt(call)] });
+        assert_eq!(needs(link(LinkTarget::Cgroup)), Needs::default());
+        assert!(needs(link(LinkTarget::Interface("lo".to_owned()))).interfaces);
+        assert!(needs(Call::TokenCreate { from: Actor::Host, fd: BpffsFd::Tmpfs }).tmpfs);
+        assert!(!needs(Call::TokenCreate { from: Actor::Host, fd: BpffsFd::Root }).tmpfs);
+    }
+
+    #[test]
+    fn the_host_has_a_part_where_it_acts_or_lends_its_bpffs() {
+        assert!(!has_host_part(&attempt(Call::BtfLoad)));
+        assert!(has_host_part(&attempt(Call::TokenCreate { from: Actor::Host, fd: BpffsFd::Root })));
+        assert!(has_host_part(&Attempt { actor: Actor::Host, ..attempt(Call::BtfLoad) }));
+    }
 }

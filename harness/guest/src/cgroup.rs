@@ -1,6 +1,9 @@
 //! Control groups: one for each container, in a folder of our own below the root of the unified hierarchy.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    rc::Rc,
+};
 
 use rustix::{
     fs::{AtFlags, Mode, OFlags},
@@ -38,10 +41,10 @@ impl Hierarchy {
     }
 
     /// Makes a new cgroup of this name.
-    pub(crate) fn make(&self, name: String) -> Result<Cgroup<'_>, SysError> {
+    pub(crate) fn make(self: &Rc<Self>, name: String) -> Result<Cgroup, SysError> {
         make(self.folder.as_fd(), &name)?;
         let folder = open_folder(self.folder.as_fd(), &name)?;
-        Ok(Cgroup { hierarchy: self, name, folder })
+        Ok(Cgroup { hierarchy: Rc::clone(self), name, folder })
     }
 
     /// The names of cgroups in our folder.
@@ -73,26 +76,31 @@ impl Drop for Hierarchy {
 
 /// A cgroup, removed when dropped; what cannot be removed yet is found by [`Hierarchy::left`].
 #[derive(Debug)]
-pub(crate) struct Cgroup<'h> {
-    hierarchy: &'h Hierarchy,
+pub(crate) struct Cgroup {
+    hierarchy: Rc<Hierarchy>,
     name: String,
     folder: OwnedFd,
 }
 
-impl Cgroup<'_> {
+impl Cgroup {
+    /// Its name in our folder.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Moves a process into it.
     pub(crate) fn admit(&self, pid: Pid) -> Result<(), SysError> {
         pseudofile::write_at(&self.folder, "cgroup.procs", &pid.as_raw_nonzero().to_string())
     }
 }
 
-impl AsFd for Cgroup<'_> {
+impl AsFd for Cgroup {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.folder.as_fd()
     }
 }
 
-impl Drop for Cgroup<'_> {
+impl Drop for Cgroup {
     fn drop(&mut self) {
         let _ = self.hierarchy.remove(&self.name);
     }

@@ -10,6 +10,7 @@ use rustix::process::Pid;
 use crate::{
     bpf::{self, Kind},
     cgroup::Hierarchy,
+    controls::Controls,
     error::{During, SysError},
     process, pseudofile,
 };
@@ -18,7 +19,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What there is of everything a scenario could leave behind, apart from processes and cgroups: of those every one of
-/// ours is a leftover.
+/// ours is a leftover, unless it belongs to a control party.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Inventory {
     mounts: BTreeMap<u32, String>,
@@ -85,13 +86,17 @@ fn interfaces() -> Result<BTreeSet<String>, SysError> {
 
 /// Waits until nothing is left of a scenario, and no longer than [`PATIENCE`]: what is left then, and what there is
 /// now.
-pub(crate) fn settle(before: &Inventory, hierarchy: &Hierarchy) -> Result<(Vec<String>, Inventory), SysError> {
+pub(crate) fn settle(
+    before: &Inventory,
+    hierarchy: &Hierarchy,
+    controls: &Controls,
+) -> Result<(Vec<String>, Inventory), SysError> {
     let deadline = Instant::now() + PATIENCE;
     let mut pause = Duration::from_micros(200);
     loop {
         let now = Inventory::take()?;
-        let mut left = own_processes()?;
-        left.extend(own_cgroups(hierarchy)?);
+        let mut left = processes(controls)?;
+        left.extend(cgroups(hierarchy, controls)?);
         left.extend(now.beyond(before));
         if left.is_empty() || Instant::now() >= deadline {
             return Ok((left, now));
@@ -101,12 +106,13 @@ pub(crate) fn settle(before: &Inventory, hierarchy: &Hierarchy) -> Result<(Vec<S
     }
 }
 
-fn own_processes() -> Result<Vec<String>, SysError> {
+fn processes(controls: &Controls) -> Result<Vec<String>, SysError> {
     if !process::reap_ended() {
         return Ok(Vec::new());
     }
     // Whatever runs now has outlived its scenario: it is named, and it is ended, so that it harms no other.
-    Ok(children()?.into_iter().inspect(|(pid, _)| process::kill(*pid)).map(|(_, name)| name).collect())
+    let ours = children()?.into_iter().filter(|(pid, _)| !controls.has_process(*pid));
+    Ok(ours.inspect(|(pid, _)| process::kill(*pid)).map(|(_, name)| name).collect())
 }
 
 /// Our children with their names, found by the parent that `/proc/PID/stat` gives (`proc_pid_stat(5)`).
@@ -133,9 +139,9 @@ fn child_of(parent: i32, stat: &str) -> Option<String> {
     (its == parent).then(|| format!("process {name}"))
 }
 
-fn own_cgroups(hierarchy: &Hierarchy) -> Result<Vec<String>, SysError> {
-    let names = hierarchy.left()?;
-    Ok(names.into_iter().filter(|name| hierarchy.remove(name).is_err()).map(|name| format!("cgroup {name}")).collect())
+fn cgroups(hierarchy: &Hierarchy, controls: &Controls) -> Result<Vec<String>, SysError> {
+    let names = hierarchy.left()?.into_iter().filter(|name| !controls.has_cgroup(name));
+    Ok(names.filter(|name| hierarchy.remove(name).is_err()).map(|name| format!("cgroup {name}")).collect())
 }
 
 #[cfg(test)]

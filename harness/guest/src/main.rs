@@ -9,6 +9,7 @@ mod btf;
 mod case;
 mod cgroup;
 mod channel;
+mod controls;
 mod error;
 mod identity;
 mod interfaces;

@@ -44,13 +44,13 @@ pub(crate) enum PartyError {
 
 /// An agent with what belongs to it. Dropping it ends the agent and everything in its container.
 #[derive(Debug)]
-pub(crate) struct Party<'h> {
+pub(crate) struct Party {
     channel: Channel,
     /// The agent; unknown until it has said so.
     pid: Option<Pid>,
     /// The process forked by the guest itself; `None` for one that another agent forked.
     child: Option<Pid>,
-    cgroup: Cgroup<'h>,
+    cgroup: Cgroup,
     token: Option<Rc<OwnedFd>>,
 }
 
@@ -63,9 +63,9 @@ pub(crate) struct Needs {
     pub(crate) tmpfs: bool,
 }
 
-impl<'h> Party<'h> {
+impl Party {
     /// Full root in the initial namespaces.
-    pub(crate) fn host(hierarchy: &'h Hierarchy, label: &str, needs: Needs) -> Result<Self, PartyError> {
+    pub(crate) fn host(hierarchy: &Rc<Hierarchy>, label: &str, needs: Needs) -> Result<Self, PartyError> {
         let mut party = Self::fork(hierarchy, label)?;
         let Needs { interfaces, tmpfs } = needs;
         party.ask(&Request::Stay { interfaces, tmpfs }, &[])?;
@@ -74,10 +74,10 @@ impl<'h> Party<'h> {
 
     /// A container with every capability still, and the delegation its bpffs shows. [`Self::confine`] finishes it.
     pub(crate) fn container(
-        hierarchy: &'h Hierarchy,
+        hierarchy: &Rc<Hierarchy>,
         label: &str,
         plan: &Container,
-        mut parent: Option<&mut Party<'h>>,
+        mut parent: Option<&mut Party>,
         needs: Needs,
     ) -> Result<(Self, Vec<MountOption>), PartyError> {
         let mut party = match parent.as_deref_mut() {
@@ -98,7 +98,7 @@ impl<'h> Party<'h> {
         Ok((party, shown))
     }
 
-    fn fork(hierarchy: &'h Hierarchy, label: &str) -> Result<Self, PartyError> {
+    fn fork(hierarchy: &Rc<Hierarchy>, label: &str) -> Result<Self, PartyError> {
         let cgroup = hierarchy.make(label.to_owned())?;
         let (ours, theirs) = Channel::pair().map_err(PartyError::Channel)?;
         match process::fork_into(cgroup.as_fd())? {
@@ -110,7 +110,7 @@ impl<'h> Party<'h> {
         }
     }
 
-    fn spawn(&mut self, hierarchy: &'h Hierarchy, label: &str) -> Result<Self, PartyError> {
+    fn spawn(&mut self, hierarchy: &Rc<Hierarchy>, label: &str) -> Result<Self, PartyError> {
         let cgroup = hierarchy.make(label.to_owned())?;
         let (ours, theirs) = Channel::pair().map_err(PartyError::Channel)?;
         self.ask(&Request::Spawn, &[theirs.as_fd()])?;
@@ -139,6 +139,11 @@ impl<'h> Party<'h> {
     /// Takes every capability but these from the agent.
     pub(crate) fn confine(&mut self, caps: &[u32]) -> Result<(), PartyError> {
         self.ask(&Request::Confine { caps: caps.to_vec() }, &[]).map(|_| ())
+    }
+
+    /// The processes and the cgroup that are there as long as it is.
+    pub(crate) fn belongings(&self) -> (impl Iterator<Item = Pid>, &str) {
+        (self.pid.into_iter().chain(self.child), self.cgroup.name())
     }
 
     /// The token made while the container was set up.
@@ -193,7 +198,7 @@ impl<'h> Party<'h> {
     }
 }
 
-impl Drop for Party<'_> {
+impl Drop for Party {
     fn drop(&mut self) {
         self.pid.into_iter().for_each(process::kill);
         if let Some(child) = self.child.take() {
@@ -203,7 +208,7 @@ impl Drop for Party<'_> {
     }
 }
 
-fn map_ids(pid: Pid, plan: &Container, parent: Option<&mut Party<'_>>) -> Result<(), PartyError> {
+fn map_ids(pid: Pid, plan: &Container, parent: Option<&mut Party>) -> Result<(), PartyError> {
     let pid = pid.as_raw_nonzero().get();
     match parent {
         None => {

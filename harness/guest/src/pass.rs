@@ -49,23 +49,23 @@ impl AttemptError {
 
 /// Who acts in a pass.
 #[derive(Debug)]
-pub(crate) enum Cast<'h> {
+pub(crate) enum Cast<'a> {
     /// One party plays every actor: a control.
-    Single(Party<'h>),
+    Single(&'a mut Party),
     /// Each actor plays itself.
     Each {
         /// [`Actor::Host`], if any attempt is its.
-        host: Option<Party<'h>>,
+        host: Option<Party>,
         /// In the order they were made, so that children come after their parents.
-        containers: Vec<(ContainerName, Party<'h>)>,
+        containers: Vec<(ContainerName, Party)>,
     },
 }
 
-impl<'h> Cast<'h> {
+impl Cast<'_> {
     /// Who plays an actor.
-    pub(crate) fn player(&mut self, actor: &Actor) -> Result<&mut Party<'h>, AttemptError> {
+    pub(crate) fn player(&mut self, actor: &Actor) -> Result<&mut Party, AttemptError> {
         let found = match (self, actor) {
-            (Self::Single(party), _) => Some(party),
+            (Self::Single(party), _) => Some(&mut **party),
             (Self::Each { host, .. }, Actor::Host) => host.as_mut(),
             (Self::Each { containers, .. }, Actor::Container(name)) => {
                 containers.iter_mut().find(|(has, _)| has == name).map(|(_, party)| party)
@@ -89,23 +89,23 @@ pub(crate) type Objects = BTreeMap<String, Result<Rc<OwnedFd>, String>>;
 
 /// Where the tokens of a pass come from.
 #[derive(Clone, Copy)]
-pub(crate) enum Tokens<'a, 'h> {
+pub(crate) enum Tokens<'a> {
     /// From where the attempt says.
     AsAsked,
     /// Root hands over none; where a token is the object, it borrows the one of another pass, if there is one.
-    Borrowed(Option<&'a Pass<'a, 'h>>),
+    Borrowed(Option<&'a Pass<'a>>),
 }
 
 /// A pass with what it has made so far.
-pub(crate) struct Pass<'a, 'h> {
+pub(crate) struct Pass<'a> {
     /// For the root cgroup.
-    pub(crate) hierarchy: &'h Hierarchy,
+    pub(crate) hierarchy: &'a Hierarchy,
     /// Who acts.
-    pub(crate) cast: Cast<'h>,
+    pub(crate) cast: Cast<'a>,
     /// What was saved.
     pub(crate) objects: Objects,
     /// Whose tokens.
-    pub(crate) tokens: Tokens<'a, 'h>,
+    pub(crate) tokens: Tokens<'a>,
     /// Where an object that was not made here is taken from, so that later attempts stand on their own.
     pub(crate) fallback: Option<&'a Objects>,
 }
@@ -124,7 +124,7 @@ impl Gathered {
     }
 }
 
-impl Pass<'_, '_> {
+impl Pass<'_> {
     /// Makes an attempt and saves what it made.
     pub(crate) fn attempt(&mut self, index: usize, attempt: &Attempt) -> Result<Answer, AttemptError> {
         let made = self.make(attempt);

@@ -1,6 +1,6 @@
 //! The whole run: from the plan to the last line of the record.
 
-use std::path::Path;
+use std::{path::Path, rc::Rc};
 
 use harness_model::{
     outcome::Event,
@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::{
     bpf,
     cgroup::Hierarchy,
+    controls::Controls,
     error::{During, SysError},
     kernel::{self, KernelError},
     leftovers::Inventory,
@@ -44,7 +45,7 @@ pub(crate) enum RunError {
 pub(crate) fn run(folder: &Path) -> Result<(), RunError> {
     let mut record = Writer::create(folder)?;
     match prepare(folder) {
-        Ok((plan, (hierarchy, inventory))) => follow(&plan, World { hierarchy, record, inventory }),
+        Ok((plan, machine)) => follow(&plan, machine.with(record)),
         Err(error) => {
             record.add(Event::Fault { message: error.to_string() })?;
             record.sync()?;
@@ -56,23 +57,36 @@ pub(crate) fn run(folder: &Path) -> Result<(), RunError> {
 /// What scenarios share, without a plan.
 pub(crate) fn open(folder: &Path) -> Result<World, RunError> {
     let record = Writer::create(folder)?;
-    let (hierarchy, inventory) = machine()?;
-    Ok(World { hierarchy, record, inventory })
+    Ok(Machine::prepare()?.with(record))
 }
 
-fn prepare(folder: &Path) -> Result<(Plan, (Hierarchy, Inventory)), RunError> {
+fn prepare(folder: &Path) -> Result<(Plan, Machine), RunError> {
     let plan = plan::read(folder)?;
     kernel::prove(&plan.kernel)?;
-    Ok((plan, machine()?))
+    Ok((plan, Machine::prepare()?))
 }
 
-fn machine() -> Result<(Hierarchy, Inventory), SysError> {
-    let hierarchy = Hierarchy::open()?;
-    allow_many_files()?;
-    // Orphans of containers come to us, so that none can hide among the children of pid 1.
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).during(|| "prctl PR_SET_CHILD_SUBREAPER")?;
-    bpf::settle();
-    Ok((hierarchy, Inventory::take()?))
+/// The machine, made ready for scenarios.
+struct Machine {
+    hierarchy: Rc<Hierarchy>,
+    inventory: Inventory,
+}
+
+impl Machine {
+    fn prepare() -> Result<Self, SysError> {
+        let hierarchy = Rc::new(Hierarchy::open()?);
+        allow_many_files()?;
+        // Orphans of containers come to us, so that none can hide among the children of pid 1.
+        let own = rustix::process::getpid();
+        rustix::process::set_child_subreaper(Some(own)).during(|| "prctl PR_SET_CHILD_SUBREAPER")?;
+        bpf::settle();
+        Ok(Self { hierarchy, inventory: Inventory::take()? })
+    }
+
+    fn with(self, record: Writer) -> World {
+        let controls = Controls::new(&self.hierarchy);
+        World { hierarchy: self.hierarchy, controls, record, inventory: self.inventory }
+    }
 }
 
 fn follow(plan: &Plan, mut world: World) -> Result<(), RunError> {

@@ -1,12 +1,13 @@
 //! One scenario: announced, run case by case, and cleaned up after.
 
-use std::time::Instant;
+use std::{rc::Rc, time::Instant};
 
 use harness_model::{outcome::Event, plan::Scenario};
 
 use crate::{
     case::{self, CaseError, Stage},
     cgroup::Hierarchy,
+    controls::Controls,
     leftovers::{self, Inventory},
     record::{RecordError, Writer},
     sysctl::Settings,
@@ -15,7 +16,9 @@ use crate::{
 /// Everything scenarios share.
 pub(crate) struct World {
     /// Where cgroups are made.
-    pub(crate) hierarchy: Hierarchy,
+    pub(crate) hierarchy: Rc<Hierarchy>,
+    /// Who makes the control attempts.
+    pub(crate) controls: Controls,
     /// Where outcomes go.
     pub(crate) record: Writer,
     /// What there was before the next scenario.
@@ -34,7 +37,7 @@ pub(crate) fn run(world: &mut World, scenario: &Scenario) -> Result<(), RecordEr
         Err(error) => Some(error.to_string()),
     };
     let mut leftovers = if scenario.own_vm { Vec::new() } else { settings.restore() };
-    let fault = match leftovers::settle(&world.inventory, &world.hierarchy) {
+    let fault = match leftovers::settle(&world.inventory, &world.hierarchy, &world.controls) {
         Ok((left, now)) => {
             leftovers.extend(left);
             world.inventory = now;
@@ -48,7 +51,8 @@ pub(crate) fn run(world: &mut World, scenario: &Scenario) -> Result<(), RecordEr
 
 /// Runs the cases up to the first that fails; why it did.
 fn cases(world: &mut World, scenario: &Scenario) -> Result<Option<String>, RecordError> {
-    let mut stage = Stage { hierarchy: &world.hierarchy, record: &mut world.record };
+    let World { hierarchy, controls, record, .. } = world;
+    let mut stage = Stage { hierarchy, controls, record };
     for (number, case) in scenario.cases.iter().enumerate() {
         match case::run(&mut stage, number as u32, case) {
             Ok(()) => {}

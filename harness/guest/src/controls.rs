@@ -1,0 +1,155 @@
+//! The parties that make control attempts: a container in which nothing is in the way, and root.
+//!
+//! They are used by one case after the other. That is as good as a fresh one, and two thirds of the time a case would
+//! take otherwise: what a case saves is closed at its end, and what else an attempt could leave in a container are pins,
+//! after which the caller has them made anew.
+
+use std::rc::Rc;
+
+use harness_model::plan::{Attempt, Case, Container, Namespace, Token};
+use rustix::process::Pid;
+
+use crate::{
+    bpffs,
+    cgroup::Hierarchy,
+    party::{Needs, Party, PartyError},
+};
+
+/// Both parties, as far as they are made.
+#[derive(Debug)]
+pub(crate) struct Controls {
+    hierarchy: Rc<Hierarchy>,
+    container: Option<(Container, Needs, Party)>,
+    root: Option<(Needs, Party)>,
+}
+
+/// A party, or why there is none.
+type Made<'a> = Result<&'a mut Party, PartyError>;
+
+impl Controls {
+    /// None made yet.
+    pub(crate) fn new(hierarchy: &Rc<Hierarchy>) -> Self {
+        Self { hierarchy: Rc::clone(hierarchy), container: None, root: None }
+    }
+
+    /// The control container and root for a case.
+    pub(crate) fn parties(&mut self, case: &Case, needs: Needs) -> (Made<'_>, Made<'_>) {
+        (
+            container(&mut self.container, &self.hierarchy, plan_for(case), needs),
+            root(&mut self.root, &self.hierarchy, needs),
+        )
+    }
+
+    /// Ends both; the next case gets new ones.
+    pub(crate) fn clear(&mut self) {
+        self.container = None;
+        self.root = None;
+    }
+
+    /// Whether a process belongs to them.
+    pub(crate) fn has_process(&self, pid: Pid) -> bool {
+        self.standing().any(|party| party.belongings().0.any(|its| its == pid))
+    }
+
+    /// Whether a cgroup of ours belongs to them.
+    pub(crate) fn has_cgroup(&self, name: &str) -> bool {
+        self.standing().any(|party| party.belongings().1 == name)
+    }
+
+    fn standing(&self) -> impl Iterator<Item = &Party> {
+        self.container.iter().map(|(_, _, party)| party).chain(self.root.iter().map(|(_, party)| party))
+    }
+}
+
+fn container<'a>(
+    slot: &'a mut Option<(Container, Needs, Party)>,
+    hierarchy: &Rc<Hierarchy>,
+    plan: Container,
+    needs: Needs,
+) -> Made<'a> {
+    let made = match slot.take() {
+        Some(made) if (&made.0, made.1) == (&plan, needs) => made,
+        other => {
+            // The old one is gone before the new one takes its cgroup's name.
+            drop(other);
+            let (mut party, _) = Party::container(hierarchy, "control", &plan, None, needs)?;
+            party.confine(&plan.caps)?;
+            (plan, needs, party)
+        }
+    };
+    Ok(&mut slot.insert(made).2)
+}
+
+fn root<'a>(slot: &'a mut Option<(Needs, Party)>, hierarchy: &Rc<Hierarchy>, needs: Needs) -> Made<'a> {
+    let made = match slot.take() {
+        Some(made) if made.0 == needs => made,
+        other => {
+            drop(other);
+            (needs, Party::host(hierarchy, "root", needs)?)
+        }
+    };
+    Ok(&mut slot.insert(made).1)
+}
+
+/// The container with everything delegated, every capability, and all namespaces that any container of the case has.
+fn plan_for(case: &Case) -> Container {
+    let first = case.containers.first();
+    let mut namespaces: Vec<Namespace> = case.containers.iter().flat_map(|plan| plan.namespaces.clone()).collect();
+    namespaces.sort();
+    namespaces.dedup();
+    let hands_own = |attempt: &Attempt| attempt.token == Token::Own;
+    Container {
+        name: "control".parse().expect("the word is a name"),
+        parent: None,
+        uid: first.map_or(USER, |plan| plan.uid),
+        gid: first.map_or(USER, |plan| plan.gid),
+        namespaces,
+        caps: (0..u64::BITS).collect(),
+        options: bpffs::delegate_any(),
+        token: case.attempts.iter().any(hands_own),
+    }
+}
+
+/// Whom the control container belongs to in a case without containers.
+const USER: u32 = 1000;
+
+#[cfg(test)]
+mod tests {
+    use harness_model::plan::{Actor, Call};
+
+    use super::*;
+
+    fn container(uid: u32, namespaces: &[Namespace]) -> Container {
+        Container {
+            name: "main".parse().unwrap(),
+            parent: None,
+            uid,
+            gid: uid + 1,
+            namespaces: namespaces.to_vec(),
+            caps: vec![],
+            options: vec![],
+            token: false,
+        }
+    }
+
+    fn attempt(token: Token) -> Attempt {
+        Attempt { actor: Actor::Host, token, call: Call::BtfLoad, save: None }
+    }
+
+    #[test]
+    fn the_control_container_has_what_any_of_the_case_has_and_nothing_in_the_way() {
+        let containers =
+            vec![container(7, &[Namespace::Net, Namespace::Pid]), container(8, &[Namespace::Net, Namespace::Uts])];
+        let plan = plan_for(&Case { containers, attempts: vec![attempt(Token::None), attempt(Token::Own)] });
+        assert_eq!((plan.uid, plan.gid, plan.token), (7, 8, true));
+        assert_eq!(plan.namespaces, [Namespace::Net, Namespace::Pid, Namespace::Uts]);
+        assert_eq!(plan.options.len(), 4);
+        assert!(plan.options.iter().all(|option| option.value == "any") && plan.caps.len() == 64);
+    }
+
+    #[test]
+    fn a_case_without_containers_is_controlled_too() {
+        let plan = plan_for(&Case { containers: vec![], attempts: vec![attempt(Token::Saved("t".to_owned()))] });
+        assert_eq!((plan.uid, plan.token), (USER, false));
+    }
+}
