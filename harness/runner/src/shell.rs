@@ -51,6 +51,9 @@ pub enum ShellError {
     Vm(#[from] VmError),
 }
 
+/// Keeps the kernel from writing over what the person types, short of trouble.
+const QUIET: &str = "loglevel=3";
+
 /// Boots the testbed's kernel and image, gives the terminal to a shell there, and returns when the VM has ended.
 ///
 /// The shell is full root in the initial namespaces of a private copy of the image; nothing it does outlives it.
@@ -72,6 +75,6 @@ pub fn open(testbed: &Testbed<'_>) -> Result<(), ShellError> {
     }
     testbed.image.private_copy(&testbed.guest, &root)?;
     let mut spec = VmSpec { root, share, ..launch::spec(testbed, &qemu, decision.accel) };
-    spec.kernel_args.push(SHELL_ARGUMENT.to_owned());
+    spec.kernel_args.extend([SHELL_ARGUMENT, QUIET].map(str::to_owned));
     Ok(vm::interactive(&spec, &own)?)
 }
