@@ -20,6 +20,11 @@ impl Wrong {
     pub(crate) fn input(error: impl Into<anyhow::Error>) -> anyhow::Error {
         anyhow::Error::new(Self(error.into()))
     }
+
+    /// The error itself.
+    pub(crate) fn inner(&self) -> &anyhow::Error {
+        &self.0
+    }
 }
 
 impl fmt::Display for Wrong {

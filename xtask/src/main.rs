@@ -2,6 +2,7 @@
 
 mod bless;
 mod ci;
+mod complaint;
 mod exit;
 mod image;
 mod kernel;
@@ -64,7 +65,7 @@ fn main() -> ExitCode {
     match Cli::parse().verb.run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            complaint::tell(&error);
             exit::code_of(&error)
         }
     }

@@ -53,11 +53,11 @@ impl Generated {
 fn generate(project: &Project) -> Result<Vec<Generated>> {
     let folder = project.scenarios();
     let schema = scenario_schema();
-    let json = serde_json::to_string_pretty(&schema).context("cannot write the schema as JSON")? + "\n";
+    let json = serde_json::to_string_pretty(schema).context("cannot write the schema as JSON")? + "\n";
     let readme = folder.join("README.md");
     let text = fs::read_to_string(&readme).with_context(|| format!("cannot read {}", readme.display()))?;
     let text = splice(&text, "scenarios", &scenario_list(project, &folder)?)?;
-    let text = splice(&text, "keys", &reference::keys(&schema))?;
+    let text = splice(&text, "keys", &reference::keys(schema))?;
     Ok(vec![Generated { path: folder.join("schema.json"), text: json }, Generated { path: readme, text }])
 }
 

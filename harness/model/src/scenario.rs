@@ -85,7 +85,7 @@ pub fn parse(label: &str, name: ScenarioName, text: &str) -> Result<ScenarioFile
     let text: Arc<str> = text.into();
     let report = |problems| Report::new(label, text.clone(), problems);
     let root = Node::read(&text).map_err(report)?;
-    let problems = structure::problems(&root, &schema::scenario_schema());
+    let problems = structure::problems(&root, schema::scenario_schema());
     if !problems.is_empty() {
         return Err(report(problems));
     }

@@ -245,3 +245,21 @@ fn settings_may_be_written_with_dots_or_quotes() {
     assert_eq!(settings, [("kernel.unprivileged_bpf_disabled", "0"), ("net.core.bpf_jit_harden", "1")]);
     assert!(problems(dotted).is_empty());
 }
+
+/// What a kernel before 6.9 knows: neither the command nor the descriptors of a token.
+#[test]
+fn a_kernel_before_tokens_gets_no_container_that_makes_one() {
+    let old = kernel("6.12").without(&["token_create"], &["map_token_fd"]);
+    let error = old.expand(FIRST).unwrap_err().to_string();
+    assert!(error.contains("`container` would make a token, but 6.12 has no bpf command `token_create`"), "{error}");
+    assert!(error.contains("add `kernels = \">=6.9\"`"), "{error}");
+    let Ok(Expansion::Run(run)) =
+        old.expand(&FIRST.replace("type = ", "token = false\ntype = ").replace("token = false\nexpect", "expect"))
+    else {
+        panic!()
+    };
+    assert!(!run.plan.cases[0].containers[0].token);
+    let text = "summary = 'x'\n[[attempt]]\nop = 'token_create'\n";
+    let Ok(Expansion::Run(run)) = old.expand(text) else { panic!() };
+    assert_eq!(run.cases[0].attempts[0].missing.as_deref(), Some("6.12 has no bpf command `token_create`"));
+}

@@ -84,5 +84,5 @@ fn each_names_its_schema() {
 fn the_committed_schema_is_that_of_the_types() {
     let committed = std::fs::read_to_string(folder().join("schema.json")).unwrap();
     let committed: serde_json::Value = serde_json::from_str(&committed).unwrap();
-    assert_eq!(committed, harness_model::scenario::schema::scenario_schema(), "write it with `cargo xtask schema`");
+    assert_eq!(&committed, harness_model::scenario::schema::scenario_schema(), "write it with `cargo xtask schema`");
 }

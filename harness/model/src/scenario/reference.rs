@@ -219,9 +219,9 @@ mod tests {
     #[test]
     fn every_key_of_every_table_is_told() {
         let schema = scenario_schema();
-        let text = keys(&schema);
+        let text = keys(schema);
         let mut count = 0;
-        let tables = schema["$defs"]["Attempt"]["oneOf"].as_array().unwrap().iter().chain([&schema]);
+        let tables = schema["$defs"]["Attempt"]["oneOf"].as_array().unwrap().iter().chain([schema]);
         for (key, member) in tables.flat_map(|table| table["properties"].as_object().unwrap()) {
             assert!(key == "op" || text.contains(&format!("| `{key}` |")), "{key}");
             assert!(key == "op" || !describe(member).is_empty(), "{key} has no documentation");
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn kinds_are_told_in_plain_words() {
-        let text = keys(&scenario_schema());
+        let text = keys(scenario_schema());
         for row in [
             "| `deadline` | number, 1 to 300 | `20` |",
             "| `isolation` | `\"shared\"` or `\"vm\"` | `\"shared\"` |",

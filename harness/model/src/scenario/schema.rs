@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::spec::Spec;
 
 /// The schema of a scenario file (JSON Schema 2020-12).
-pub fn scenario_schema() -> Value {
+pub fn scenario_schema() -> &'static Value {
     static SCHEMA: LazyLock<Value> = LazyLock::new(generate);
-    SCHEMA.clone()
+    &SCHEMA
 }
 
 fn generate() -> Value {

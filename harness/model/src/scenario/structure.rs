@@ -220,7 +220,7 @@ mod tests {
 
     fn messages(text: &str) -> Vec<String> {
         let node = Node::read(text).unwrap();
-        let problems = problems(&node, &scenario_schema());
+        let problems = problems(&node, scenario_schema());
         problems.iter().map(|p| format!("{} ({})", p.message(), p.advice().unwrap_or(""))).collect()
     }
 
@@ -263,7 +263,7 @@ mod tests {
                 _ => {}
             }
         }
-        check(&scenario_schema(), false);
+        check(scenario_schema(), false);
     }
 
     #[test]

@@ -28,6 +28,15 @@ pub fn kernel(name: &str) -> Kernel {
 }
 
 impl Kernel {
+    /// The same kernel without these commands and these members of `union bpf_attr`.
+    pub fn without(self, cmds: &[&str], members: &[&str]) -> Self {
+        let mut json = serde_json::to_value(&self.vocabulary).unwrap();
+        let names = json["cmds"]["names"].as_array_mut().unwrap();
+        names.retain(|known| !cmds.contains(&known["name"].as_str().unwrap()));
+        json["attr_members"].as_array_mut().unwrap().retain(|member| !members.contains(&member.as_str().unwrap()));
+        Self { vocabulary: serde_json::from_value(json).unwrap(), ..self }
+    }
+
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
     }
