@@ -3,7 +3,7 @@
 //! No test here needs a kernel. Each one starts real workers through real `vmtest`.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -17,7 +17,11 @@ use harness_runner::{
     vm::{self, Vm, VmEnd, VmEvent, VmSpec},
 };
 use libtest_mimic::{Arguments, Failed, Trial};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::{
+    process::{Pid, Signal, kill_process, test_kill_process},
+    pty::{OpenptFlags, openpt, ptsname, unlockpt},
+    termios::tcgetattr,
+};
 
 /// Every wait of these tests ends here; what is waited for takes milliseconds.
 const LONG: Duration = Duration::from_secs(20);
@@ -37,12 +41,24 @@ mv "${0%/*}/pid.partial" "${0%/*}/pid"
 /// Started again by the tests as the process that holds a [`Vm`] and meets a bad end.
 const OWNER_VERB: &str = "own-a-vm";
 
+/// Started again as the process that gives its terminal to a VM.
+const SHELL_VERB: &str = "shell-in-a-vm";
+
 fn main() -> ExitCode {
     vm::run_child_if_asked();
     let mut args = std::env::args().skip(1);
-    if args.next().as_deref() == Some(OWNER_VERB) {
-        own_a_vm(Path::new(&args.next().expect("a folder")), &args.next().expect("a fate"));
-        return ExitCode::FAILURE;
+    match args.next().as_deref() {
+        Some(OWNER_VERB) => {
+            own_a_vm(Path::new(&args.next().expect("a folder")), &args.next().expect("a fate"));
+            return ExitCode::FAILURE;
+        }
+        Some(SHELL_VERB) => {
+            let folder = PathBuf::from(args.next().expect("a folder"));
+            let result = vm::interactive(&spec(&folder), &folder.join("vm"));
+            println!("{}", result.map_or_else(|error| error.to_string(), |()| "it ended well".to_owned()));
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
     }
     let trial = |name: &str, test: fn() -> Result<(), Failed>| Trial::test(name, test);
     let trials = vec![
@@ -58,6 +74,7 @@ fn main() -> ExitCode {
         trial("a_console_line_without_end_costs_only_its_vm", endless_line),
         trial("the_environment_is_not_handed_on", environment),
         trial("a_missing_kernel_is_named", missing_kernel),
+        trial("a_terminal_is_put_back_after_a_shell_that_ends_badly", terminal),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -305,5 +322,25 @@ fn missing_kernel() -> Result<(), Failed> {
     let spec = VmSpec { kernel: place.path("no-kernel"), ..spec(place.folder.path()) };
     let message = Vm::start(&spec, &place.path("vm")).unwrap_err().to_string();
     assert!(message.contains("no-kernel cannot be given to a VM: it does not exist"), "{message}");
+    Ok(())
+}
+
+/// What QEMU does to a terminal, without QEMU.
+fn terminal() -> Result<(), Failed> {
+    let place = Place::new("stty raw -echo; echo 'no such machine' >&2; exit 1");
+    let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    unlockpt(&near).unwrap();
+    let far = ptsname(&near, Vec::new()).unwrap();
+    let far = File::options().read(true).write(true).open(Path::new(far.to_str().unwrap())).unwrap();
+    let settings = |terminal: &File| format!("{:?}", tcgetattr(terminal).unwrap());
+    let before = settings(&far);
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([SHELL_VERB.as_ref(), place.folder.path().as_os_str()])
+        .stdin(far.try_clone().unwrap())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("the VM ended with exit status: 1") && said.contains("no such machine"), "{said}");
+    assert_eq!(settings(&far), before);
     Ok(())
 }
