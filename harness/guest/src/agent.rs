@@ -3,7 +3,10 @@
 //! It is forked, never executed, so it needs nothing from the file system it sees. It serves one request after the
 //! other until the guest closes the channel.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    panic::AssertUnwindSafe,
+};
 
 use harness_model::plan::{BpffsFd, Call, Namespace};
 use rustix::thread::UnshareFlags;
@@ -43,6 +46,15 @@ type Answered = Result<(Reply, Option<OwnedFd>), AgentError>;
 
 /// Serves a channel in the process it was called in, which ends with it. Called in a fresh child.
 pub(crate) fn serve(channel: Channel) -> ! {
+    // A panic must not unwind into what the parent was doing: that would end the parent's other agents.
+    let served = std::panic::catch_unwind(AssertUnwindSafe(|| serve_requests(channel)));
+    process::leave(if served.is_ok() { 0 } else { PANICKED })
+}
+
+/// The exit code of an agent that panicked, as Rust programs have it.
+const PANICKED: i32 = 101;
+
+fn serve_requests(channel: Channel) {
     let mut agent = Agent { channel, context: None, bpffs: None, tmpfs: None };
     let ready = process::keep_only(agent.channel.as_fd()).and_then(|()| process::die_with_parent());
     let greeted = ready.map_err(AgentError::from).and_then(|()| Ok((Reply::Pid(own_pid()?), None)));
@@ -54,7 +66,6 @@ pub(crate) fn serve(channel: Channel) -> ! {
             }
         }
     }
-    process::leave(0)
 }
 
 struct Agent {
