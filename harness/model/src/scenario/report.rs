@@ -21,7 +21,7 @@ pub struct Problem {
 impl Problem {
     /// A problem at these bytes of the text.
     pub fn new(span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { message: message.into(), label: "here".to_owned(), span, help: None }
+        Self { message: without_controls(&message.into()), label: "here".to_owned(), span, help: None }
     }
 
     /// The same problem, with these words beside the underlined place.
@@ -82,6 +82,7 @@ impl Report {
     pub fn new(label: &str, text: Arc<str>, mut problems: Vec<Problem>) -> Self {
         problems.sort_by(|a, b| (a.span.start, a.span.end, &a.message).cmp(&(b.span.start, b.span.end, &b.message)));
         problems.dedup();
+        let text = if text.chars().any(is_control) { without_controls(&text).into() } else { text };
         let unnamed = problems.len().saturating_sub(MOST_PROBLEMS);
         problems.truncate(MOST_PROBLEMS);
         Self { source: NamedSource::new(label, text).with_language("TOML"), problems, unnamed }
@@ -101,6 +102,21 @@ impl Report {
     pub fn position(&self, problem: &Problem) -> (usize, usize) {
         position(self.source.inner(), problem.span.start)
     }
+}
+
+/// A character that could command a terminal.
+fn is_control(c: char) -> bool {
+    c.is_control() && !matches!(c, '\n' | '\r' | '\t')
+}
+
+/// The text with such characters replaced by harmless ones of as many bytes, so that places stay where they are.
+fn without_controls(text: &str) -> String {
+    let harmless = |c: char| match c {
+        c if !is_control(c) => c,
+        c if c.is_ascii() => '?',
+        _ => '\u{bf}',
+    };
+    text.chars().map(harmless).collect()
 }
 
 fn position(text: &str, offset: usize) -> (usize, usize) {
@@ -179,6 +195,15 @@ mod tests {
         let report = Report::new("x.toml", " ".repeat(100).into(), problems);
         assert_eq!(report.problems().len(), MOST_PROBLEMS);
         assert!(report.to_string().ends_with("x.toml: and 7 more"));
+    }
+
+    #[test]
+    fn nothing_in_a_file_commands_a_terminal() {
+        let text: Arc<str> = "a\u{1b}[2J\u{9b}b".into();
+        let report = Report::new("x.toml", text.clone(), vec![Problem::new(6..8, "\u{1b}c\n")]);
+        let shown = format!("{report}{:?}", miette::Report::new(report.underlined()));
+        assert!(!shown.contains("\u{1b}[2J") && !shown.contains("\u{1b}c") && !shown.contains('\u{9b}'), "{shown:?}");
+        assert_eq!(without_controls(&text).len(), text.len());
     }
 
     #[test]
