@@ -1,6 +1,6 @@
 //! One case of a scenario: its controls, then the case itself.
 
-use std::rc::Rc;
+use std::{os::fd::BorrowedFd, rc::Rc};
 
 use harness_model::{
     name::ContainerName,
@@ -92,16 +92,16 @@ type Controlled = (Vec<(Control, Control)>, Objects);
 
 fn controls(stage: &mut Stage<'_>, case: &Case) -> Result<Controlled, CaseError> {
     let (container, root) = stage.controls.parties(case, needs_of(case));
-    let mut container = container.map(|party| pass_of(stage.hierarchy, party, Tokens::AsAsked));
+    let mut container = container.map(|party| pass_of(stage.hierarchy.root(), party, Tokens::AsAsked));
     let contained = control_all(&mut container, &case.attempts)?;
-    let mut root = root.map(|party| pass_of(stage.hierarchy, party, Tokens::Borrowed(container.as_ref().ok())));
+    let mut root = root.map(|party| pass_of(stage.hierarchy.root(), party, Tokens::Borrowed(container.as_ref().ok())));
     let rooted = control_all(&mut root, &case.attempts)?;
     let objects = root.map(|pass| pass.objects).unwrap_or_default();
     Ok((rooted.into_iter().zip(contained).collect(), objects))
 }
 
-fn pass_of<'a>(hierarchy: &'a Hierarchy, party: &'a mut Party, tokens: Tokens<'a>) -> Pass<'a> {
-    Pass { hierarchy, cast: Cast::Single(party), objects: Objects::new(), tokens, fallback: None }
+fn pass_of<'a>(root_cgroup: BorrowedFd<'a>, party: &'a mut Party, tokens: Tokens<'a>) -> Pass<'a> {
+    Pass { root_cgroup, cast: Cast::Single(party), objects: Objects::new(), tokens, fallback: None }
 }
 
 /// Answers to every attempt in a control; if its party could not be made, that is why none was.
@@ -132,8 +132,9 @@ fn run_for_real(
     controls: Vec<(Control, Control)>,
 ) -> Result<(), CaseError> {
     let cast = assemble(stage, number, case)?;
-    let hierarchy = stage.hierarchy;
-    let mut pass = Pass { hierarchy, cast, objects: Objects::new(), tokens: Tokens::AsAsked, fallback: Some(fallback) };
+    let root_cgroup = stage.hierarchy.root();
+    let mut pass =
+        Pass { root_cgroup, cast, objects: Objects::new(), tokens: Tokens::AsAsked, fallback: Some(fallback) };
     for ((index, attempt), (root, container)) in case.attempts.iter().enumerate().zip(controls) {
         if let Call::Sabotage(how) = attempt.call {
             sabotage::commit(how);

@@ -14,7 +14,6 @@ use harness_model::{
 use thiserror::Error;
 
 use crate::{
-    cgroup::Hierarchy,
     party::{Party, PartyError},
     protocol::{Reply, Request, Role},
 };
@@ -98,8 +97,8 @@ pub(crate) enum Tokens<'a> {
 
 /// A pass with what it has made so far.
 pub(crate) struct Pass<'a> {
-    /// For the root cgroup.
-    pub(crate) hierarchy: &'a Hierarchy,
+    /// The root cgroup, opened for reading.
+    pub(crate) root_cgroup: BorrowedFd<'a>,
     /// Who acts.
     pub(crate) cast: Cast<'a>,
     /// What was saved.
@@ -179,7 +178,7 @@ impl Pass<'_> {
     ) -> Result<(), AttemptError> {
         let folder = match target {
             LinkTarget::Cgroup => self.cast.player(actor)?.cgroup(),
-            LinkTarget::RootCgroup => self.hierarchy.root(),
+            LinkTarget::RootCgroup => self.root_cgroup,
             LinkTarget::Interface(_) | LinkTarget::Netfilter { .. } => return Ok(()),
         };
         let copy = crate::bpffs::duplicate(folder).map_err(|error| unobtainable("the cgroup", &error.to_string()))?;
@@ -284,5 +283,78 @@ fn in_words(answer: &Answer) -> String {
     match answer {
         Answer::Ok { .. } => "made nothing that can be saved".to_owned(),
         Answer::Err { errno, .. } => format!("was answered {errno}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use harness_model::errno::Errno;
+
+    use super::*;
+
+    fn descriptor() -> Rc<OwnedFd> {
+        Rc::new(rustix::pipe::pipe().unwrap().0)
+    }
+
+    fn pass<'a>(root_cgroup: BorrowedFd<'a>, tokens: Tokens<'a>, fallback: Option<&'a Objects>) -> Pass<'a> {
+        let cast = Cast::Each { host: None, containers: Vec::new() };
+        Pass { root_cgroup, cast, objects: Objects::new(), tokens, fallback }
+    }
+
+    fn attempt(call: Call, token: Token) -> Attempt {
+        Attempt { actor: Actor::Container("main".parse().unwrap()), token, call, save: Some("made".to_owned()) }
+    }
+
+    #[test]
+    fn what_was_not_made_is_taken_from_root_or_explained() {
+        let fd = descriptor();
+        let of_root = Objects::from([
+            ("map".to_owned(), Ok(Rc::clone(&fd))),
+            ("token".to_owned(), Err("attempt 1 (token_create) was answered EOPNOTSUPP".to_owned())),
+        ]);
+        let mut pass = pass(fd.as_fd(), Tokens::AsAsked, Some(&of_root));
+        for name in ["map", "token"] {
+            pass.objects.insert(name.to_owned(), Err("attempt 1 was answered EPERM".to_owned()));
+        }
+        assert_eq!(pass.saved("map").unwrap().as_raw_fd(), fd.as_raw_fd());
+        let error = pass.saved("token").unwrap_err().to_string();
+        assert!(error.contains("`token`") && error.contains("EPERM") && error.contains("EOPNOTSUPP"), "{error}");
+        assert!(pass.saved("other").unwrap_err().to_string().contains("nothing was saved"));
+    }
+
+    #[test]
+    fn an_attempt_without_its_actor_is_not_made_and_says_so_to_whoever_needs_its_result() {
+        let fd = descriptor();
+        let mut pass = pass(fd.as_fd(), Tokens::AsAsked, None);
+        let error = pass.attempt(3, &attempt(Call::BtfLoad, Token::None)).unwrap_err();
+        assert!(!error.is_fatal());
+        assert_eq!(error.to_string(), "container `main`: there is none in this case");
+        let why = pass.saved("made").unwrap_err().to_string();
+        assert!(why.contains("attempt 3 (btf_load) was not made"), "{why}");
+    }
+
+    #[test]
+    fn root_hands_over_no_token_and_borrows_one_only_as_an_object() {
+        let fd = descriptor();
+        let mut lender = pass(fd.as_fd(), Tokens::AsAsked, None);
+        lender.objects.insert("t".to_owned(), Ok(Rc::clone(&fd)));
+        let saved = || Token::Saved("t".to_owned());
+        let mut root = pass(fd.as_fd(), Tokens::Borrowed(Some(&lender)), None);
+        assert!(root.token(&attempt(Call::BtfLoad, saved())).unwrap().is_none());
+        assert!(root.token(&attempt(Call::TokenInfo, saved())).unwrap().is_some());
+        let error = root.token(&attempt(Call::TokenInfo, Token::Own)).unwrap_err().to_string();
+        assert!(error.contains("none was made while it was set up"), "{error}");
+        let mut alone = pass(fd.as_fd(), Tokens::Borrowed(None), None);
+        assert!(alone.token(&attempt(Call::TokenInfo, saved())).is_err());
+    }
+
+    #[test]
+    fn calls_name_the_object_they_are_about() {
+        assert_eq!(object_of(&Call::ObjPin { object: "m".to_owned(), path: "p".to_owned() }), Some("m"));
+        assert_eq!(object_of(&Call::ProgTestRun { prog: "p".to_owned() }), Some("p"));
+        assert_eq!(object_of(&Call::BtfLoad), None);
+        assert_eq!(in_words(&Answer::Err { errno: Errno::EPERM, step: None }), "was answered EPERM");
     }
 }
