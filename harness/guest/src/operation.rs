@@ -35,6 +35,9 @@ pub(crate) enum OperationError {
     /// The map's elements are too large to be handled here.
     #[error("an element of the map is larger than {} bytes", ElementSize::LARGEST)]
     TooLarge,
+    /// More of a value is asked for than a record holds.
+    #[error("{0} bytes of a value are asked for, and a record holds {MOST_SHOWN}: lower the attempt's value_size")]
+    TooMuchToShow(u32),
     /// The attempt is not an agent's to make.
     #[error("an agent does not make this attempt")]
     NotOurs,
@@ -142,7 +145,13 @@ fn map_update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> Result<Outcome, 
     Ok(done(bpf::map_update(map, key, value, size)))
 }
 
+/// The most bytes of a value that are told: three answers of them, in hexadecimal, fit a line of the record.
+const MOST_SHOWN: u32 = 8 * 1024;
+
 fn map_lookup(map: BorrowedFd<'_>, key: &[u8], value_size: u32) -> Result<Outcome, OperationError> {
+    if value_size > MOST_SHOWN {
+        return Err(OperationError::TooMuchToShow(value_size));
+    }
     let size = element_size(map)?;
     Ok(told(bpf::map_lookup(map, key, size).map(|value| hex(&value[..value.len().min(value_size as usize)]))))
 }
@@ -228,6 +237,14 @@ mod tests {
         assert_eq!((number_of(description, "key_size:"), number_of(description, "value_size:")), (4, 12));
         assert_eq!(number_of("prog_type:\t1\n", "key_size:"), 0);
         assert_eq!(["0\n", "0-3", "0,2-5", ""].map(possible_processors), [1, 4, 6, 1]);
+    }
+
+    #[test]
+    fn no_more_of_a_value_is_told_than_three_times_fits_a_line() {
+        assert!(3 * 2 * MOST_SHOWN as usize + 1024 < harness_model::outcome::LONGEST_LINE);
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        let error = map_lookup(reader.as_fd(), &[], MOST_SHOWN + 1).unwrap_err().to_string();
+        assert!(error.starts_with("8193 bytes of a value are asked for"), "{error}");
     }
 
     #[test]

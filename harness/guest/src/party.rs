@@ -87,7 +87,7 @@ impl Party {
         let (pid, context) = party.isolate(plan)?;
         map_ids(pid, plan, parent)?;
         bpffs::configure(context.as_fd(), &plan.options)?;
-        bpffs::create(context.as_fd())?;
+        bpffs::create(context.as_fd()).map_err(|source| explained(&source))?;
         let shown = match party.ask(&Request::Settle { tmpfs: needs.tmpfs }, &[])? {
             (Reply::Mounted(shown), _) => shown,
             (other, _) => return Err(out_of_turn(&other)),
@@ -206,6 +206,11 @@ impl Drop for Party {
             process::reap(child);
         }
     }
+}
+
+/// Kernels before 6.9 refuse to create a bpffs that belongs to a user namespace (commit 35f96de04127).
+fn explained(error: &SysError) -> PartyError {
+    PartyError::Refused(format!("{error} (a bpffs of a user namespace, and with it tokens, needs Linux 6.9)"))
 }
 
 fn map_ids(pid: Pid, plan: &Container, parent: Option<&mut Party>) -> Result<(), PartyError> {
