@@ -23,6 +23,7 @@ use super::{
     files::{self, Launch, Mode, Order, QEMU_ERRORS, forget},
     worker,
 };
+use crate::console::printable;
 
 /// Why a VM could not be started or used.
 #[derive(Debug, Error)]
@@ -183,8 +184,17 @@ fn await_death(process: Pid) {
 
 fn complaints(folder: &Path) -> String {
     let said = fs::read(folder.join(QEMU_ERRORS)).unwrap_or_default();
-    let said = String::from_utf8_lossy(&said[said.len().saturating_sub(4096)..]).into_owned();
-    said.lines().map(crate::console::printable).collect::<Vec<_>>().join("\n")
+    ends_of(&String::from_utf8_lossy(&said[..said.len().min(64 * 1024)]))
+}
+
+/// The first and the last lines: QEMU tells what is wrong at the one or the other end of a dump of registers.
+fn ends_of(text: &str) -> String {
+    const EACH: usize = 4;
+    let mut lines: Vec<String> = text.lines().map(printable).collect();
+    if lines.len() > 2 * EACH {
+        lines.splice(EACH..lines.len() - EACH, ["[…]".to_owned()]);
+    }
+    lines.join("\n")
 }
 
 /// Gives this process's terminal to a shell in a VM until it ends, and puts the terminal back as it was.
@@ -210,5 +220,18 @@ pub fn interactive(spec: &VmSpec, folder: &Path) -> Result<(), VmError> {
 fn restore(terminal: Option<Termios>) {
     if let Some(before) = terminal {
         let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_complaints_the_first_and_the_last_are_told() {
+        let text: String = (0..30).map(|line| format!("{line}\n")).collect();
+        assert_eq!(ends_of(&text), "0\n1\n2\n3\n[…]\n26\n27\n28\n29");
+        assert_eq!(ends_of("one\ntwo\n"), "one\ntwo");
+        assert_eq!(ends_of(""), "");
     }
 }
