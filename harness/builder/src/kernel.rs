@@ -46,11 +46,23 @@ const CONFIG: &str = "config";
 const SYMBOLS: &str = "System.map";
 const VOCABULARY: &str = "vocabulary.json";
 
-/// What every kernel's command line needs or gains from. Where an argument is given twice, the kernel takes the last one,
-/// so these also override what comes before them.
+/// What every kernel's command line needs or gains from. Where an argument is given twice the kernel takes the last one, so
+/// these also override what stands before them. `kernels/README.md` says what they gain.
 pub const DEFAULT_ARGS: &[&str] = &[
     // Without block devices the kernel looks for a root only if it is told to (init/do_mounts.c, mount_root).
     "root=/dev/root",
+    // The virtio devices use message-signalled interrupts. Routing the old lines that nobody uses runs AML code for each
+    // device, which alone takes over a second under emulation.
+    "acpi=noirq",
+    // Each character of a boot message is a trap; errors and panics are still shown.
+    "quiet",
+    // No measuring how fast a processor counts: nothing here needs short delays to be exact.
+    "lpj=25000000",
+    "no_timer_check",
+    // Under load an emulated clock looks unsteady, and the kernel would change to a slow one.
+    "tsc=reliable",
+    // Namespaces and mounts end with a grace period each.
+    "rcupdate.rcu_expedited=1",
 ];
 
 /// Why there is no kernel.
@@ -275,4 +287,31 @@ fn extract(tree: &BuildTree, into: &Path) -> Result<(), KernelError> {
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), KernelError> {
     let text = serde_json::to_string_pretty(value).map_err(io::Error::from).map_err(KernelError::io("write", path))?;
     fs::write(path, text + "\n").map_err(KernelError::io("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_toolchain_every_build_of_the_same_inputs_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (kernels, built) = (folder.path().join("kernels"), folder.path().join("built"));
+        fs::create_dir_all(kernels.join("fragments")).unwrap();
+        fs::write(kernels.join("6.12.toml"), "summary = ''\nfragments = []\n[source.tree]\npath = 'l'\n").unwrap();
+        let manifest = Manifest::read(&kernels.join("6.12.toml")).unwrap();
+        for name in ["6.12-aa-t1", "6.12-aa-t2", "6.12-bb-t1", "6.12.1-aa-t1", "7.3-aa-t1", ".partial-6.12-aa-t3"] {
+            fs::create_dir_all(built.join(name)).unwrap();
+        }
+        let mut keys = keys_of_any_toolchain(&built, &manifest, "aa").unwrap();
+        keys.sort();
+        assert_eq!(keys, ["aa-t1", "aa-t2"]);
+    }
+
+    #[test]
+    fn another_toolchain_makes_another_key() {
+        let of = |gcc: &str| Toolchain { gcc: gcc.into(), ld: "1".into(), pahole: "1".into() };
+        assert_eq!(key("aa", &of("12")), key("aa", &of("12")));
+        assert_ne!(key("aa", &of("12")), key("aa", &of("13")));
+    }
 }

@@ -113,11 +113,12 @@ impl BuildTree {
         let total = manifest.objects.map(|expected| expected.max(before));
         let task = progress.task(&format!("kernel {}", manifest.name), Unit::Things("objects"), total);
         task.set(before);
+        let prefix = format!("{}/", self.objects.display());
         let mut compiled = 0;
         command::stream(&mut self.make("vmlinux")?, |line| {
             if let Some(object) = compiled_object(line) {
                 compiled += 1;
-                task.detail(object);
+                task.detail(object.strip_prefix(&prefix).unwrap_or(object));
                 task.set((before + compiled).min(total.unwrap_or(u64::MAX)));
             }
         })?;

@@ -70,6 +70,46 @@ mod tests {
         assert!(error.to_string().contains("kernel names 6.12 --write"), "{error}");
     }
 
+    const COMMITTED: [(&str, &str); 2] = [
+        ("6.12", include_str!("../../../../kernels/vocabulary/6.12.json")),
+        ("7.3", include_str!("../../../../kernels/vocabulary/7.3.json")),
+    ];
+
+    #[test]
+    fn the_committed_kernels_have_the_names_their_sources_have() {
+        let known = KnownNames::from_json(COMMITTED).unwrap();
+        let numbers = [
+            (Kind::Cmd, "prog_load", 5),
+            (Kind::Cmd, "BPFProgStreamReadByFd", 37),
+            (Kind::Map, "cgroup_storage", 19),
+            (Kind::Map, "BPF_MAP_TYPE_ARENA", 33),
+            (Kind::Prog, "netfilter", 32),
+            (Kind::Attach, "xdp", 37),
+        ];
+        for (kind, name, number) in numbers {
+            assert_eq!(known.lookup(kind, name), Ok(number), "{name}");
+        }
+        assert_eq!(known.table(Kind::Map).name(19), Some("cgroup_storage_deprecated"));
+        let flag = known.lookup(Kind::Cmd, "common_attrs").unwrap_err();
+        assert_eq!(flag.sentinel.as_deref(), Some("BPF_COMMON_ATTRS"));
+        assert_eq!(known.lookup(Kind::Cmd, "hash").unwrap_err().elsewhere, [Kind::Map]);
+    }
+
+    #[test]
+    fn lenient_reading_mixes_no_two_names_up() {
+        for file in COMMITTED {
+            let known = KnownNames::from_json([file]).unwrap();
+            for table in Kind::ALL.map(|kind| known.table(kind)) {
+                for named in table.iter() {
+                    for name in std::iter::once(&named.name).chain(&named.aliases) {
+                        let spelled = [name.clone(), name.to_uppercase(), format!("{}{name}", table.kind().prefix())];
+                        assert!(spelled.iter().all(|text| table.number(text) == Some(named.number)), "{name}");
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn no_kernel_knows_no_name() {
         assert!(Kind::ALL.iter().all(|kind| KnownNames::of([]).table(*kind).is_empty()));
