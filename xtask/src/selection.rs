@@ -20,7 +20,7 @@ use harness_runner::{
     supplies::Supplies,
 };
 
-use crate::{exit, exit::Wrong};
+use crate::{exit, exit::Wrong, setup};
 
 /// Which kernels, image and scenarios.
 #[derive(Debug, Args)]
@@ -58,6 +58,7 @@ pub(crate) struct Selection {
     pub(crate) image: ImageName,
     pub(crate) scenarios: Vec<Checked>,
     supplies: Supplies,
+    no_install: bool,
 }
 
 impl Selectors {
@@ -74,7 +75,7 @@ impl Selectors {
         let lab = Lab::open(&project, &folder).map_err(Wrong::input)?;
         let names = lab.suite().select(&self.filter).map_err(Wrong::input)?;
         let scenarios = lab.check(&names).map_err(Wrong::input)?;
-        Ok(Selection { lab, kernels, image: self.image.clone(), scenarios, supplies })
+        Ok(Selection { lab, kernels, image: self.image.clone(), scenarios, supplies, no_install: self.no_install })
     }
 }
 
@@ -89,13 +90,17 @@ impl Selection {
 
     /// What came of the scenarios on each kernel, findings of one scenario together. Kernels run side by side.
     pub(crate) fn findings(&self) -> Result<Vec<Finding>> {
+        setup::prepare_for(&self.supplies, &self.kernels, &self.image, self.no_install)?;
         let testbeds: Result<Vec<_>, _> =
             self.kernels.iter().map(|kernel| self.supplies.build(kernel, &self.image)).collect();
         let testbeds = testbeds?;
         let results: Vec<Result<Vec<Finding>, LabError>> = thread::scope(|scope| {
             let run = |testbed| scope.spawn(move || self.lab.findings(testbed, &self.scenarios));
             let threads: Vec<_> = testbeds.iter().map(run).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
         });
         let mut findings: Vec<Finding> = Vec::new();
         for result in results {

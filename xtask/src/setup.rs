@@ -8,7 +8,11 @@ use harness_builder::{
     host::{self, Mode, Purpose},
     progress::Progress,
 };
-use harness_runner::qemu::{QEMU_VARIABLE, Qemu};
+use harness_model::name::{ImageName, KernelName};
+use harness_runner::{
+    qemu::{QEMU_VARIABLE, Qemu},
+    supplies::Supplies,
+};
 
 /// Install what this host lacks to build and boot kernels
 #[derive(Debug, ClapArgs)]
@@ -24,6 +28,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let qemu = Qemu::find()?;
     progress.note(&format!("this host has everything; {} is QEMU {}", qemu.path().display(), qemu.version()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes sure that the host has what it takes to boot these kernels, and to build what is not built of them.
+pub(crate) fn prepare_for(
+    supplies: &Supplies,
+    kernels: &[KernelName],
+    image: &ImageName,
+    no_install: bool,
+) -> Result<()> {
+    let all_built = kernels.iter().all(|kernel| supplies.built(kernel, image).is_ok());
+    let purposes: &[Purpose] = if all_built { &[Purpose::Vm] } else { &Purpose::ALL };
+    prepare_host(purposes, no_install, supplies.progress())
 }
 
 /// Makes sure that the host has what `purposes` need.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args as ClapArgs;
-use harness_builder::{host::Purpose, progress::Progress, project::Project};
+use harness_builder::{progress::Progress, project::Project};
 use harness_model::name::ImageName;
 use harness_runner::{
     shell::{self, ShellError},
@@ -44,8 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         None => supplies.default_kernels().map_err(Wrong::input)?,
     };
     let Some(kernel) = kernels.last() else { anyhow::bail!("there is no kernel in kernels/") };
-    let purposes: &[Purpose] = if supplies.built(kernel, &args.image).is_ok() { &[Purpose::Vm] } else { &Purpose::ALL };
-    setup::prepare_host(purposes, args.no_install, supplies.progress())?;
+    setup::prepare_for(&supplies, std::slice::from_ref(kernel), &args.image, args.no_install)?;
     let testbed = supplies.build(kernel, &args.image)?;
     match shell::open(&testbed) {
         Ok(()) => Ok(ExitCode::SUCCESS),

@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
 };
 
 use super::{GuestProgramError, cargo};
@@ -23,14 +24,23 @@ const SOURCES: &[&str] = &[
 
 /// A hash of the sources, the compiler and the flags. The same sources give the same key wherever they are.
 pub(super) fn key(workspace: &Path) -> Result<String, GuestProgramError> {
-    let compiler = command::output(Command::new("rustc").arg("-vV")).map_err(GuestProgramError::Compiler)?;
-    let mut parts = vec![cargo::FLAGS.as_bytes().to_vec(), compiler.into_bytes()];
+    let mut parts = vec![cargo::FLAGS.as_bytes().to_vec(), compiler()?.as_bytes().to_vec()];
     for file in files(workspace)? {
         let path = workspace.join(&file);
         parts.push(file.into_os_string().into_encoded_bytes());
         parts.push(fs::read(&path).map_err(|source| GuestProgramError::Source { path, source })?);
     }
     Ok(Sha256::of_parts(parts.iter().map(Vec::as_slice)).to_string()[..32].to_owned())
+}
+
+/// What the compiler says of itself, asked once: through rustup the answer takes longer than all the rest.
+fn compiler() -> Result<&'static str, GuestProgramError> {
+    static ANSWER: OnceLock<String> = OnceLock::new();
+    if let Some(answer) = ANSWER.get() {
+        return Ok(answer);
+    }
+    let answer = command::output(Command::new("rustc").arg("-vV")).map_err(GuestProgramError::Compiler)?;
+    Ok(ANSWER.get_or_init(|| answer))
 }
 
 /// All source files, relative to the workspace, in one order everywhere.

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::{MIRROR_VARIABLE, Mirror};
 use crate::{
-    cache::{Area, Cache, CacheError, Lock},
+    cache::{Area, CACHE_VARIABLE, Cache, CacheError, Lock},
     command::{self, CommandError},
     digest::Sha256,
     progress::{Progress, Unit},
@@ -19,6 +19,9 @@ use crate::{
 
 /// The keys of the Debian archive, from the package `debian-archive-keyring`.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// What the lists of a suite take while they are unpacked, rounded up.
+const NEEDED_MIB: u64 = 100;
 
 /// Why a package could not be had.
 #[derive(Debug, Error)]
@@ -76,9 +79,29 @@ pub enum ArchiveError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no room for the package lists.
+    #[error(
+        "{} has {free_mib} MiB left, and package lists take up to {NEEDED_MIB}: free some space, or set {CACHE_VARIABLE} \
+         to a folder on a larger disk",
+        path.display()
+    )]
+    NoRoom {
+        /// Where the lists belong.
+        path: PathBuf,
+        /// What is free there.
+        free_mib: u64,
+    },
     /// The cache failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
+}
+
+/// apt 2.6 does not fail on a full disk: it waits for ever for the process that unpacks its lists.
+fn check_room(folder: &Path, needed_mib: u64) -> Result<(), ArchiveError> {
+    let failed = |error: rustix::io::Errno| ArchiveError::State { path: folder.to_owned(), source: error.into() };
+    let disk = rustix::fs::statvfs(folder).map_err(failed)?;
+    let free_mib = disk.f_bavail.saturating_mul(disk.f_frsize) >> 20;
+    if free_mib >= needed_mib { Ok(()) } else { Err(ArchiveError::NoRoom { path: folder.to_owned(), free_mib }) }
 }
 
 fn listed(versions: &[String]) -> String {
@@ -119,6 +142,7 @@ impl Archive {
         let lock = cache.entry(Area::Downloads, &format!("apt-{suite}-{of_mirror}"))?.lock(progress)?;
         let archive = Self { mirror, suite: suite.to_owned(), state: lock.entry().path(), _lock: lock };
         archive.write_state()?;
+        check_room(&archive.state, NEEDED_MIB)?;
         let task = progress.task(&format!("package lists of {suite}"), Unit::Things("files"), None);
         let mut apt = archive.apt("apt-get");
         let update = command::stream(apt.stdin(Stdio::null()).args(["--error-on=any", "update"]), |_| task.advance(1));
@@ -242,6 +266,14 @@ mod tests {
                        linux-source-6.12-x | 9 | x\n";
         assert_eq!(madison(listing, "linux-source-6.12"), ["6.12.107-1", "6.12.94-1"]);
         assert!(madison("", "x").is_empty());
+    }
+
+    #[test]
+    fn a_disk_without_room_is_refused_before_apt_hangs_on_it() {
+        let folder = tempfile::tempdir().unwrap();
+        check_room(folder.path(), 0).unwrap();
+        let error = check_room(folder.path(), u64::MAX).unwrap_err().to_string();
+        assert!(error.contains("MiB left") && error.contains(CACHE_VARIABLE), "{error}");
     }
 
     #[test]
