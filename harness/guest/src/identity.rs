@@ -1,5 +1,7 @@
 //! Who an agent is: its user, its capabilities, and the proof that it is no more than that.
 
+use std::collections::BTreeSet;
+
 use rustix::{
     io::Errno,
     process::{DumpableBehavior, Gid, Uid},
@@ -96,36 +98,42 @@ impl Status {
     }
 }
 
-/// Which ids a user namespace maps, as text for `/proc/PID/uid_map` or `gid_map` (`user_namespaces(7)`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum IdMap {
-    /// From the initial namespace: `id` becomes 0, and 1 to 65535 are ids that nobody else has.
-    FromInitial {
-        /// Becomes root.
-        id: u32,
-    },
-    /// From a namespace that [`IdMap::FromInitial`] made, or this: `id` and 0 change places, the rest stays.
-    FromContainer {
-        /// Becomes root.
-        id: u32,
-    },
+/// Which ids a user namespace maps, as text for `/proc/PID/uid_map` or `gid_map` (`user_namespaces(7)`). Every
+/// namespace has the ids 0 to 65535, so that any of them can become root of a namespace within.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IdMap {
+    /// The first id of each extent.
+    starts: BTreeSet<u32>,
+    text: String,
 }
 
 /// How many ids a container has.
 const IDS: u32 = 65536;
 
 impl IdMap {
-    /// The text.
-    pub(crate) fn text(self) -> String {
-        let extents = match self {
-            Self::FromInitial { id } => vec![(0, id, 1), (1, unused_range(id), IDS - 1)],
-            Self::FromContainer { id: 0 } => vec![(0, 0, IDS)],
-            Self::FromContainer { id } => {
-                vec![(0, id, 1), (id, 0, 1), (1, 1, id - 1), (id + 1, id + 1, IDS.saturating_sub(id + 1))]
-            }
+    /// Of a namespace within the initial one: `id` becomes 0, the others are ids that nobody else has.
+    pub(crate) fn from_initial(id: u32) -> Self {
+        Self { starts: [0, 1].into(), text: format!("0 {id} 1\n1 {} {}\n", unused_range(id), IDS - 1) }
+    }
+
+    /// Of a namespace within this one: `id` and 0 change places, the others stay. An extent must lie within one of the
+    /// outer namespace (`map_id_range_down`, `kernel/user_namespace.c`), so all of those are cut anew.
+    pub(crate) fn within(&self, id: u32) -> Self {
+        let cuts = [0, 1, id, id.saturating_add(1)].into_iter().filter(|start| *start < IDS);
+        let starts: BTreeSet<u32> = self.starts.iter().copied().chain(cuts).collect();
+        let ends = starts.iter().copied().skip(1).chain([IDS]);
+        let extent = |(start, end)| match start {
+            0 => format!("0 {id} 1\n"),
+            start if start == id => format!("{id} 0 1\n"),
+            start => format!("{start} {start} {}\n", end - start),
         };
-        let lines = extents.iter().filter(|(_, _, count)| *count > 0);
-        lines.map(|(inside, outside, count)| format!("{inside} {outside} {count}\n")).collect()
+        let text = starts.iter().copied().zip(ends).map(extent).collect();
+        Self { starts, text }
+    }
+
+    /// The text.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 }
 
@@ -141,12 +149,21 @@ mod tests {
 
     #[test]
     fn the_starting_user_becomes_root() {
-        assert_eq!(IdMap::FromInitial { id: 1000 }.text(), "0 1000 1\n1 1073741824 65535\n");
-        assert_eq!(IdMap::FromInitial { id: 1 << 30 }.text(), "0 1073741824 1\n1 1073807360 65535\n");
-        assert_eq!(IdMap::FromContainer { id: 0 }.text(), "0 0 65536\n");
-        assert_eq!(IdMap::FromContainer { id: 1000 }.text(), "0 1000 1\n1000 0 1\n1 1 999\n1001 1001 64535\n");
-        assert_eq!(IdMap::FromContainer { id: 1 }.text(), "0 1 1\n1 0 1\n2 2 65534\n");
-        assert_eq!(IdMap::FromContainer { id: 65535 }.text(), "0 65535 1\n65535 0 1\n1 1 65534\n");
+        assert_eq!(IdMap::from_initial(1000).text(), "0 1000 1\n1 1073741824 65535\n");
+        assert_eq!(IdMap::from_initial(1 << 30).text(), "0 1073741824 1\n1 1073807360 65535\n");
+    }
+
+    #[test]
+    fn namespaces_within_swap_ids_and_respect_the_extents_around_them() {
+        let outer = IdMap::from_initial(1000);
+        assert_eq!(outer.within(0).text(), "0 0 1\n1 1 65535\n");
+        assert_eq!(outer.within(1).text(), "0 1 1\n1 0 1\n2 2 65534\n");
+        assert_eq!(outer.within(65535).text(), "0 65535 1\n1 1 65534\n65535 0 1\n");
+        let inner = outer.within(1000);
+        assert_eq!(inner.text(), "0 1000 1\n1 1 999\n1000 0 1\n1001 1001 64535\n");
+        let innermost = "0 5 1\n1 1 4\n5 0 1\n6 6 994\n1000 1000 1\n1001 1001 64535\n";
+        assert_eq!(inner.within(5).text(), innermost);
+        assert_eq!(outer.within(70000).text(), "0 70000 1\n1 1 65535\n");
     }
 
     #[test]

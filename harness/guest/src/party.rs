@@ -51,6 +51,8 @@ pub(crate) struct Party {
     /// The process forked by the guest itself; `None` for one that another agent forked.
     child: Option<Pid>,
     cgroup: Cgroup,
+    /// The users and groups of its own user namespace; `None` in the initial one.
+    ids: Option<[IdMap; 2]>,
     token: Option<Rc<OwnedFd>>,
 }
 
@@ -85,7 +87,7 @@ impl Party {
             Some(parent) => parent.spawn(hierarchy, label)?,
         };
         let (pid, context) = party.isolate(plan)?;
-        map_ids(pid, plan, parent)?;
+        party.ids = map_ids(pid, plan, parent)?;
         bpffs::configure(context.as_fd(), &plan.options)?;
         bpffs::create(context.as_fd()).map_err(|source| explained(&source))?;
         let shown = match party.ask(&Request::Settle { tmpfs: needs.tmpfs }, &[])? {
@@ -105,7 +107,7 @@ impl Party {
             Fork::Child => agent::serve(theirs),
             Fork::Parent(pid) => {
                 drop(theirs);
-                Self { channel: ours, pid: None, child: Some(pid), cgroup, token: None }.greeted()
+                Self { channel: ours, pid: None, child: Some(pid), cgroup, ids: None, token: None }.greeted()
             }
         }
     }
@@ -115,7 +117,7 @@ impl Party {
         let (ours, theirs) = Channel::pair().map_err(PartyError::Channel)?;
         self.ask(&Request::Spawn, &[theirs.as_fd()])?;
         drop(theirs);
-        let party = Self { channel: ours, pid: None, child: None, cgroup, token: None }.greeted()?;
+        let party = Self { channel: ours, pid: None, child: None, cgroup, ids: None, token: None }.greeted()?;
         party.pid.map_or(Ok(()), |pid| party.cgroup.admit(pid))?;
         Ok(party)
     }
@@ -213,18 +215,20 @@ fn explained(error: &SysError) -> PartyError {
     PartyError::Refused(format!("{error} (a bpffs of a user namespace, and with it tokens, needs Linux 6.9)"))
 }
 
-fn map_ids(pid: Pid, plan: &Container, parent: Option<&mut Party>) -> Result<(), PartyError> {
+/// Maps the ids of a container, by the party in whose user namespace it is made; which ids those are.
+fn map_ids(pid: Pid, plan: &Container, parent: Option<&mut Party>) -> Result<Option<[IdMap; 2]>, PartyError> {
     let pid = pid.as_raw_nonzero().get();
+    let around = parent.as_ref().and_then(|parent| parent.ids.as_ref());
+    let of = |which: usize, id| around.map_or_else(|| IdMap::from_initial(id), |ids| ids[which].within(id));
+    let [uids, gids] = [of(0, plan.uid), of(1, plan.gid)];
     match parent {
-        None => {
-            let [uids, gids] = [plan.uid, plan.gid].map(|id| IdMap::FromInitial { id }.text());
-            Ok(agent::write_id_maps(pid, &uids, &gids)?)
-        }
+        None => agent::write_id_maps(pid, uids.text(), gids.text())?,
         Some(parent) => {
-            let [uids, gids] = [plan.uid, plan.gid].map(|id| IdMap::FromContainer { id }.text());
-            parent.ask(&Request::MapIds { pid, uids, gids }, &[]).map(|_| ())
+            let request = Request::MapIds { pid, uids: uids.text().to_owned(), gids: gids.text().to_owned() };
+            parent.ask(&request, &[])?;
         }
     }
+    Ok(Some([uids, gids]))
 }
 
 fn pid_of(reply: &Reply) -> Result<Pid, PartyError> {
