@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(judgement.problems(), [Problem { case: 0, row: 1, what }]);
         assert_eq!(
             crate::snapshot::render(&judgement),
-            "[x=1]\n1  one  allowed\n2  two  denied EPERM\n\n[x=2]\ncontainer delegates cmds=any\n1  one  allowed\n2  two  allowed\n"
+            "[x=1]\n1  one  allowed\n2  two  denied EPERM\n\n[x=2]\ncontainer's bpffs shows cmds=any\n1  one  allowed\n2  two  allowed\n"
         );
     }
 

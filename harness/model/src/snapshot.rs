@@ -31,7 +31,7 @@ fn render_case(text: &mut String, case: &Case) {
         let _ = writeln!(text, "[{}]", case.label);
     }
     for (container, options) in &case.mounted {
-        let _ = writeln!(text, "{container} delegates {}", show_options(options));
+        let _ = writeln!(text, "{container}'s bpffs shows {}", show_options(options));
     }
     let digits = case.rows.len().to_string().len();
     let width = case.rows.iter().map(|row| row.text.chars().count()).max().unwrap_or(0);
@@ -48,7 +48,7 @@ fn one_line(verdict: &Verdict) -> String {
 
 fn show_options(options: &[MountOption]) -> String {
     if options.is_empty() {
-        return "nothing".to_owned();
+        return "no delegation".to_owned();
     }
     let shown: Vec<String> =
         options.iter().map(|o| format!("{}={}", o.key.trim_start_matches("delegate_"), o.value)).collect();
