@@ -310,8 +310,11 @@ fn endless_line() -> Result<(), Failed> {
 fn environment() -> Result<(), Failed> {
     let place = Place::new(&format!("env > \"${{0%/*}}/environment\"\n{PRETEND}\nexec sleep 1000"));
     let mut owner = owner(&place, "wait");
+    let worker = place.worker();
     owner.kill().unwrap();
     owner.wait().unwrap();
+    // The worker still has to tidy up with what it noted in the folder.
+    wait_until_gone(worker);
     let environment = fs::read_to_string(place.path("environment")).unwrap();
     let mut names: Vec<_> = environment.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     names.sort_unstable();
