@@ -12,6 +12,7 @@ use harness_builder::{progress::Progress, project::Project};
 use harness_model::{
     check::Checked,
     name::{ImageName, KernelName, ScenarioName},
+    scenario::suggest::similar_scenarios,
 };
 use harness_runner::{
     lab::{Lab, LabError},
@@ -58,6 +59,7 @@ pub(crate) struct Selection {
     pub(crate) image: ImageName,
     pub(crate) scenarios: Vec<Checked>,
     supplies: Supplies,
+    filter: String,
     no_install: bool,
 }
 
@@ -75,16 +77,24 @@ impl Selectors {
         let lab = Lab::open(&project, &folder).map_err(Wrong::input)?;
         let names = lab.suite().select(&self.filter).map_err(Wrong::input)?;
         let scenarios = lab.check(&names).map_err(Wrong::input)?;
-        Ok(Selection { lab, kernels, image: self.image.clone(), scenarios, supplies, no_install: self.no_install })
+        supplies.check_image(&self.image).map_err(Wrong::input)?;
+        let (image, filter) = (self.image.clone(), self.filter.clone());
+        Ok(Selection { lab, kernels, image, scenarios, supplies, filter, no_install: self.no_install })
     }
 }
 
 impl Selection {
     /// Says that nothing was selected.
     pub(crate) fn nothing(&self) -> ExitCode {
-        let names: Vec<&str> = self.lab.suite().names().map(ScenarioName::as_str).collect();
-        eprintln!("error: no scenario matches; there are in {}:", self.lab.suite().folder().display());
-        names.iter().for_each(|name| eprintln!("  {name}"));
+        let suite = self.lab.suite();
+        let folder = suite.folder().display();
+        let similar: Vec<&str> =
+            similar_scenarios(&self.filter, suite.names()).into_iter().map(ScenarioName::as_str).collect();
+        let advice = match similar[..] {
+            [] => format!("`--filter '*'` selects all {}", suite.names().count()),
+            _ => format!("did you mean {}?", similar.join(" or ")),
+        };
+        eprintln!("error: no scenario in {folder} matches `{}`; {advice}", self.filter);
         exit::NOTHING_SELECTED.into()
     }
 

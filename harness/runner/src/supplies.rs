@@ -118,6 +118,14 @@ impl Supplies {
         self.kernels(["all"])
     }
 
+    /// Whether there is an image of this name.
+    ///
+    /// # Errors
+    /// [`SuppliesError::Images`] with a suggestion if there is none.
+    pub fn check_image(&self, image: &ImageName) -> Result<(), SuppliesError> {
+        Ok(self.images.get(image.as_str()).map(drop)?)
+    }
+
     /// The kernel, the image and the guest program if all are built.
     ///
     /// # Errors
