@@ -247,7 +247,8 @@ fn as_committed(vocabulary: &Vocabulary) -> Result<String> {
 fn table(table: &NameTable) -> String {
     let mut text = format!("{} ({})\n", table.kind().plural(), table.len());
     for known in table.iter() {
-        let aliases = if known.aliases.is_empty() { String::new() } else { format!(" (also {})", known.aliases.join(", ")) };
+        let aliases =
+            if known.aliases.is_empty() { String::new() } else { format!(" (also {})", known.aliases.join(", ")) };
         text.push_str(&format!("{:>5}  {}{aliases}\n", known.number, known.name));
     }
     for sentinel in table.sentinels() {

@@ -147,11 +147,13 @@ impl Lab {
 }
 
 fn to_run(expansions: &[Expansion]) -> Vec<&Expanded> {
-    let run = |expansion| match expansion {
-        &Expansion::Run(ref expanded) => Some(expanded),
-        Expansion::Skipped { .. } => None,
-    };
-    expansions.iter().filter_map(run).collect()
+    let mut wanted = Vec::new();
+    for expansion in expansions {
+        if let Expansion::Run(expanded) = expansion {
+            wanted.push(expanded);
+        }
+    }
+    wanted
 }
 
 /// All values, or else all reports.

@@ -101,7 +101,7 @@ impl Testbed<'_> {
         };
         let done: Result<(), LaunchError> = thread::scope(|scope| {
             let workers: Vec<_> = (0..side_by_side(missing)).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().map(|worker| worker.join().unwrap_or(Err(LaunchError::Panicked))).collect()
+            workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Err(LaunchError::Panicked)))
         });
         done?;
         launch.finish();

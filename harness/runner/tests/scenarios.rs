@@ -74,16 +74,14 @@ fn trials() -> anyhow::Result<Vec<Trial>> {
         Err(_) => supplies.default_kernels()?,
     };
     let all = supplies.kernels(["all"])?;
-    let stage = Arc::new(Stage { lab, supplies, image: IMAGE.parse()?, testbeds: Mutex::default() });
-    let mut trials = vec![{
-        let stage = Arc::clone(&stage);
-        Trial::test("snapshots::none_unreferenced", move || none_unreferenced(&stage, &all))
-    }];
+    let stage = Stage { lab, supplies, image: IMAGE.parse()?, testbeds: Mutex::default() };
+    let stage: &'static Stage = Box::leak(Box::new(stage));
+    let mut trials = vec![Trial::test("snapshots::none_unreferenced", move || none_unreferenced(stage, &all))];
     for kernel in kernels {
-        for scenario in stage.lab.suite().names().cloned() {
-            let (stage, kernel) = (Arc::clone(&stage), kernel.clone());
+        for scenario in stage.lab.suite().names() {
+            let kernel = kernel.clone();
             let name = format!("{kernel}::{scenario}");
-            trials.push(Trial::ignorable_test(name, move || stage.judge(&kernel, &scenario)));
+            trials.push(Trial::ignorable_test(name, move || stage.judge(&kernel, scenario)));
         }
     }
     Ok(trials)
