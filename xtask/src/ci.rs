@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args as ClapArgs;
+use harness_builder::{host::Purpose, progress::Progress};
 use harness_runner::store::Freshness;
 
 use crate::{
+    setup,
     steps::{Kind, Step, Tally},
     test,
 };
@@ -30,6 +32,8 @@ const LATE: [(&str, &[&str]); 1] = [("committed vocabularies", &["xtask", "kerne
 
 pub(crate) fn run(_args: &Args) -> Result<ExitCode> {
     let mut tally = Tally::default();
+    // Even the lints compile C libraries.
+    setup::prepare_host(&Purpose::ALL, false, &Progress::detect())?;
     check(&EARLY, &mut tally)?;
     test::all(Freshness::ThisRun, false, &mut tally)?;
     check(&LATE, &mut tally)?;
