@@ -24,12 +24,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Debug, Error)]
 pub enum FetchError {
     /// No answer, or not the file.
-    #[error("cannot download {url}: {source}; is the address right, and the network up?")]
+    #[error("cannot download {url}: {error}; is the address right, and the network up?")]
     Request {
         /// The address.
         url: String,
         /// What happened.
-        source: Box<ureq::Error>,
+        error: Box<ureq::Error>,
     },
     /// The connection ended too early, every time.
     #[error(
@@ -85,7 +85,7 @@ fn try_download(url: &str, pinned: Sha256, path: &Path, progress: &Progress) -> 
     let mut state = Transfer { got: 0, expected: None };
     for _ in 0..ATTEMPTS {
         state.attempt(url, &mut file, &task).map_err(|failure| match failure {
-            Failure::Request(source) => FetchError::Request { url: url.to_owned(), source },
+            Failure::Request(error) => FetchError::Request { url: url.to_owned(), error },
             Failure::Write(source) => write_error(source),
         })?;
         if state.is_whole() {

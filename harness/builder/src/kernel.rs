@@ -102,7 +102,7 @@ pub enum KernelError {
         source: BtfError,
     },
     /// A file of a finished build is damaged.
-    #[error("{0}; `cargo xtask kernel build {1}` builds it again")]
+    #[error("kernel {1} is damaged; `cargo xtask kernel build {1}` builds it again")]
     Damaged(#[source] Damage, KernelName),
     /// A file could not be read or written.
     #[error("cannot {action} {}", path.display())]

@@ -24,12 +24,12 @@ pub enum ManifestError {
         source: io::Error,
     },
     /// The file is not a manifest.
-    #[error("{}:\n{}", path.display(), .source.to_string().trim_end())]
+    #[error("{}:\n{}", path.display(), .error.to_string().trim_end())]
     Syntax {
         /// The file.
         path: PathBuf,
         /// Where, and what is wrong there.
-        source: Box<toml::de::Error>,
+        error: Box<toml::de::Error>,
     },
     /// A manifest says something that cannot be.
     #[error("{}: {reason}", path.display())]
@@ -40,12 +40,12 @@ pub enum ManifestError {
         reason: String,
     },
     /// A fragment has a line that is no option.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {line}", path.display())]
     Fragment {
         /// The file.
         path: PathBuf,
         /// The line.
-        source: BadLine,
+        line: BadLine,
     },
 }
 
@@ -194,7 +194,7 @@ impl Manifest {
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let name: KernelName = stem.parse().map_err(|error| meaning(format!("{error}")))?;
         let file: File = toml::from_str(&read(path)?)
-            .map_err(|source| ManifestError::Syntax { path: path.to_owned(), source: source.into() })?;
+            .map_err(|error| ManifestError::Syntax { path: path.to_owned(), error: error.into() })?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let (config, options) = read_fragments(folder, &file.fragments)?;
         let manifest = Self {
@@ -252,7 +252,7 @@ fn read_fragments(folder: &Path, names: &[String]) -> Result<(String, Options), 
     for name in names {
         let path = folder.join("fragments").join(name).with_extension("config");
         let text = read(&path)?;
-        options.extend(fragment::parse(&text).map_err(|source| ManifestError::Fragment { path, source })?);
+        options.extend(fragment::parse(&text).map_err(|line| ManifestError::Fragment { path, line })?);
         config.push_str(&text);
         config.push('\n');
     }

@@ -28,7 +28,7 @@ pub enum SourceError {
     #[error(transparent)]
     Mirror(#[from] MirrorError),
     /// The archive does not have the package, or not at this version.
-    #[error("{source}{}", repin(.source, .kernel))]
+    #[error("kernel {kernel} has no source{}", repin(.source, .kernel))]
     Archive {
         /// The kernel it is for.
         kernel: String,
@@ -99,7 +99,7 @@ impl SourceError {
 fn repin(error: &ArchiveError, kernel: &str) -> String {
     match error {
         ArchiveError::NoSuchVersion { available, .. } if !available.is_empty() => {
-            format!("; `cargo xtask kernel pin {kernel}` writes the newest one into the manifest")
+            format!(" any more; `cargo xtask kernel pin {kernel}` writes the newest version into its manifest")
         }
         _ => String::new(),
     }
@@ -250,9 +250,11 @@ mod tests {
             mirror: Mirror::of_url("http://m.example/debian"),
             available: available.iter().map(|v| (*v).to_owned()).collect(),
         };
-        let error = SourceError::archive("6.12", gone(&["2"])).to_string();
-        assert!(error.contains("it has 2; `cargo xtask kernel pin 6.12`"), "{error}");
+        let error = SourceError::archive("6.12", gone(&["2"]));
+        assert!(error.to_string().contains("`cargo xtask kernel pin 6.12`"), "{error}");
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("it has 2"), "{cause}");
         let error = SourceError::archive("6.12", gone(&[])).to_string();
-        assert!(!error.contains("pin"), "{error}");
+        assert_eq!(error, "kernel 6.12 has no source");
     }
 }
