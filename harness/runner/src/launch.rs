@@ -65,7 +65,7 @@ pub enum LaunchError {
 }
 
 /// Memory of a VM in MiB; `docs/performance.md` says what is needed.
-const MEMORY_MIB: u32 = 512;
+pub const MEMORY_MIB: u32 = 512;
 
 /// Everything that is the same for all VMs of a testbed.
 pub(crate) struct Launch<'a> {
@@ -150,7 +150,7 @@ pub(crate) fn spec(testbed: &Testbed<'_>, qemu: &Qemu, accel: Accel) -> VmSpec {
 }
 
 /// What the guest must find: the release, the BTF and the configuration that were built, and the LSMs configured.
-fn expected(testbed: &Testbed<'_>) -> Result<ExpectedKernel, LaunchError> {
+pub(crate) fn expected(testbed: &Testbed<'_>) -> Result<ExpectedKernel, LaunchError> {
     let read = |path: PathBuf| fs::read(&path).map_err(|source| LaunchError::Kernel { path, source });
     let config = read(testbed.kernel.config())?;
     Ok(ExpectedKernel {

@@ -5,6 +5,7 @@ pub mod blessing;
 pub mod console;
 pub mod lab;
 pub mod launch;
+pub mod measure;
 pub mod qemu;
 pub mod report;
 pub mod session;

@@ -98,7 +98,7 @@ pub struct Session {
     pub vms: Vec<VmTimes>,
 }
 
-/// When a VM reached what, since it was started; what was not reached is `None`.
+/// When a VM reached what, since it was started, and what memory it took; what was not reached is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VmTimes {
     /// The agent in the guest answered `vmtest`.
@@ -111,6 +111,8 @@ pub struct VmTimes {
     pub first_scenario: Option<Duration>,
     /// The VM was gone.
     pub end: Duration,
+    /// The most memory its QEMU had resident, in KiB; `None` if that could not be read.
+    pub peak_kib: Option<u64>,
 }
 
 /// Carries out a plan on a machine, in as many VMs as it takes.

@@ -110,7 +110,7 @@ impl Testbed<'_> {
 }
 
 /// What shares a boot: all scenarios that may, and each that may not by itself.
-fn batches<'a>(scenarios: &[&'a Expanded]) -> Vec<Vec<plan::Scenario>> {
+pub(crate) fn batches<'a>(scenarios: &[&'a Expanded]) -> Vec<Vec<plan::Scenario>> {
     let (shared, alone): (Vec<&'a Expanded>, Vec<&'a Expanded>) =
         scenarios.iter().partition(|expanded| expanded.isolation == Isolation::Shared);
     let shared = (!shared.is_empty()).then(|| shared.iter().map(|expanded| expanded.plan.clone()).collect());

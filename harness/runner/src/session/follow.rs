@@ -66,6 +66,7 @@ pub(super) fn follow(
             break watcher.hung();
         }
     };
+    watcher.times.peak_kib = watcher.vm.peak_kib();
     watcher.vm.stop();
     watcher.times.end = started.elapsed();
     Ok((ending, watcher.times))

@@ -69,6 +69,10 @@ pub trait Running {
     fn next_event(&mut self, wait: Duration) -> Option<TimedEvent>;
     /// What the machine itself complains about.
     fn complaints(&self) -> String;
+    /// The most memory it had resident until now, in KiB, if it can be measured.
+    fn peak_kib(&self) -> Option<u64> {
+        None
+    }
     /// Ends it; nothing of it runs when this returns.
     fn stop(&mut self);
 }
@@ -80,6 +84,10 @@ impl Running for Vm {
 
     fn complaints(&self) -> String {
         self.complaints()
+    }
+
+    fn peak_kib(&self) -> Option<u64> {
+        self.peak_kib()
     }
 
     fn stop(&mut self) {

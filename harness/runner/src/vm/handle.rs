@@ -125,6 +125,13 @@ impl Vm {
         complaints(&self.folder)
     }
 
+    /// The most memory QEMU had resident until now, in KiB (`VmHWM` in `proc_pid_status(5)`).
+    pub fn peak_kib(&self) -> Option<u64> {
+        let qemu = files::read::<Launch>(&self.folder).ok()?.pid()?;
+        let status = fs::read_to_string(format!("/proc/{}/status", qemu.as_raw_nonzero())).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok())
+    }
+
     /// Ends the VM now. When this returns, neither QEMU nor the worker runs, and nothing of them is left in `/tmp`.
     pub fn stop(&mut self) {
         self.ended = true;

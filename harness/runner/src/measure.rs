@@ -1,0 +1,210 @@
+//! What VMs cost, for `cargo xtask bench`: sessions with a choice of memory, the guest program's own measurements, and
+//! the same kernel through `vmtest` alone.
+
+mod alone;
+mod costs;
+
+use std::{cell::Cell, fs, io, path::Path, path::PathBuf, time::Duration};
+
+use harness_builder::{
+    cache::Area,
+    image::{CopyError, GUEST_PROGRAM},
+};
+use harness_model::{
+    expand::Expanded,
+    plan::{self, ExpectedKernel, Plan},
+};
+use thiserror::Error;
+
+pub use costs::{Growth, GuestCosts};
+
+use crate::{
+    accel::{self, Decision},
+    launch::{self, LaunchError, MEMORY_MIB},
+    qemu::Qemu,
+    session::{self, Deadlines, FolderError, GuestFolder, Machine, QemuMachine, RunFolder, Running, Session},
+    testbed::{Testbed, batches},
+    vm::{SHARE_IN_GUEST, Vm, VmError, VmEvent, VmSpec},
+};
+
+/// Why something could not be measured.
+#[derive(Debug, Error)]
+pub enum MeasureError {
+    /// VMs cannot be had at all.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// There is no folder to run a VM in.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A folder for a VM cannot be made.
+    #[error("cannot make {}", path.display())]
+    Make {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The image could not be copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// The VM did not run.
+    #[error(transparent)]
+    Vm(#[from] VmError),
+    /// The guest program measured nothing.
+    #[error("the guest program told no costs ({how}); it said: {said}")]
+    NoCosts {
+        /// What is wrong.
+        how: String,
+        /// What it printed.
+        said: String,
+    },
+    /// `vmtest` alone did not do what it was asked.
+    #[error("vmtest: {0}")]
+    Vmtest(String),
+}
+
+/// How long the guest program may measure. It takes about ten seconds under software emulation.
+const COSTS_DEADLINE: Duration = Duration::from_secs(300);
+
+/// A VM with too little memory may hang before it says anything; others are up in a tenth of this.
+const BOOT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A testbed whose VMs are measured.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    testbed: &'a Testbed<'a>,
+    qemu: Qemu,
+    decision: Decision,
+    expected: ExpectedKernel,
+    runs: PathBuf,
+}
+
+impl<'a> Bench<'a> {
+    /// Decides how VMs are run, as any run does.
+    ///
+    /// # Errors
+    /// [`LaunchError`] if there is no QEMU, or no folder for VMs.
+    pub fn prepare(testbed: &'a Testbed<'a>) -> Result<Self, LaunchError> {
+        let qemu = Qemu::find()?;
+        let runs = testbed.supplies.cache.folder(Area::Runs)?;
+        let decision = accel::choose(&qemu, &runs)?;
+        Ok(Self { testbed, qemu, decision, expected: launch::expected(testbed)?, runs })
+    }
+
+    /// The QEMU used.
+    pub fn qemu(&self) -> &Qemu {
+        &self.qemu
+    }
+
+    /// What provides the processor, and why.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// What QEMU boots.
+    pub fn boot_image(&self) -> PathBuf {
+        self.testbed.kernel.boot_image()
+    }
+
+    /// What the kernel's command line needs, whoever boots it.
+    pub fn kernel_args(&self) -> &[String] {
+        &self.testbed.kernel.args
+    }
+
+    /// What `uname -r` says in the kernel.
+    pub fn release(&self) -> &str {
+        self.testbed.kernel.release()
+    }
+
+    /// Runs scenarios as a run would, one VM after the other, in VMs of this size. None is booted twice: a VM that dies
+    /// is an error.
+    ///
+    /// # Errors
+    /// [`MeasureError`] if a VM cannot be had, dies or hangs.
+    pub fn sessions(&self, scenarios: &[&Expanded], memory_mib: u32) -> Result<Vec<Session>, MeasureError> {
+        batches(scenarios).iter().map(|batch| self.session(batch, memory_mib)).collect()
+    }
+
+    fn session(&self, scenarios: &[plan::Scenario], memory_mib: u32) -> Result<Session, MeasureError> {
+        let plan = Plan { format: plan::FORMAT, kernel: self.expected.clone(), scenarios: scenarios.to_vec() };
+        let folder = RunFolder::create(&self.runs)?;
+        let make_root = |into: &Path| self.make_root(into).map_err(io::Error::other);
+        let machine = QemuMachine { spec: VmSpec { memory_mib, ..self.spec() }, make_root: &make_root };
+        let deadlines = Deadlines { boot: BOOT_DEADLINE, ..Deadlines::of(self.decision.accel) };
+        let kernel = self.testbed.kernel.name.to_string();
+        session::run(&plan, &OneBoot { machine, booted: Cell::new(false) }, &folder, deadlines, &mut |_| {})
+            .map_err(|source| LaunchError::Session { kernel, source }.into())
+    }
+
+    fn spec(&self) -> VmSpec {
+        launch::spec(self.testbed, &self.qemu, self.decision.accel)
+    }
+
+    fn make_root(&self, into: &Path) -> Result<(), CopyError> {
+        self.testbed.image.private_copy(&self.testbed.guest, into).map(drop)
+    }
+
+    /// What attempts and containers cost in a guest of the usual size.
+    ///
+    /// # Errors
+    /// [`MeasureError`] if no VM can be had, or if the guest program does not measure.
+    pub fn guest_costs(&self) -> Result<GuestCosts, MeasureError> {
+        let folder = RunFolder::create(&self.runs)?;
+        let spec = self.prepare_vm(&folder, costs::command(GUEST_PROGRAM, SHARE_IN_GUEST))?;
+        let mut vm = Vm::start(&spec, &folder.path().join(OWN))?;
+        let mut due = COSTS_DEADLINE;
+        let mut how = format!("nothing within {} s", COSTS_DEADLINE.as_secs());
+        while let Some(event) = vm.next_event(due) {
+            due = COSTS_DEADLINE.saturating_sub(event.at);
+            if let VmEvent::Ended(end) = event.event {
+                how = end.to_string();
+            }
+        }
+        vm.stop();
+        costs::read(&spec.share, &how)
+    }
+
+    /// The usual VM, with its folders made.
+    fn prepare_vm(&self, folder: &RunFolder, command: String) -> Result<VmSpec, MeasureError> {
+        let [root, share, own] = [ROOT, SHARE, OWN].map(|name| folder.path().join(name));
+        for path in [&share, &own] {
+            fs::create_dir(path).map_err(|source| MeasureError::Make { path: path.clone(), source })?;
+        }
+        self.make_root(&root)?;
+        Ok(VmSpec { root, share, command, ..self.spec() })
+    }
+
+    /// How long `vmtest` alone takes for this kernel and image and the command `true`, to its own end.
+    ///
+    /// It gets the kernel's own arguments, and as much memory and as many processors as scenarios get, but nothing else
+    /// of ours: no init, no mount options. It runs within this process.
+    ///
+    /// # Errors
+    /// [`MeasureError`] if it does not run the command.
+    pub fn vmtest_alone(&self) -> Result<Duration, MeasureError> {
+        let folder = RunFolder::create(&self.runs)?;
+        let spec = self.prepare_vm(&folder, "true".to_owned())?;
+        fs::create_dir_all(spec.root.join("tmp"))
+            .map_err(|source| MeasureError::Make { path: spec.root.join("tmp"), source })?;
+        alone::run(&VmSpec { kernel_args: self.kernel_args().to_vec(), memory_mib: MEMORY_MIB, ..spec })
+    }
+}
+
+const ROOT: &str = "root";
+const SHARE: &str = "share";
+const OWN: &str = "own";
+
+/// A machine that refuses to go on after its first guest.
+struct OneBoot<M> {
+    machine: M,
+    booted: Cell<bool>,
+}
+
+impl<M: Machine> Machine for OneBoot<M> {
+    fn boot(&self, guest: &GuestFolder) -> Result<Box<dyn Running>, VmError> {
+        if self.booted.replace(true) {
+            return Err(VmError::Spawn(io::Error::other("the first VM did not do it all")));
+        }
+        self.machine.boot(guest)
+    }
+}
