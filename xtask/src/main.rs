@@ -1,5 +1,6 @@
 //! The command line of the project: `cargo xtask --help`.
 
+mod bench;
 mod bless;
 mod ci;
 mod complaint;
@@ -41,6 +42,7 @@ enum Verb {
     Shell(shell::Args),
     Schema(schema::Args),
     Setup(setup::Args),
+    Bench(bench::Args),
     Ci(ci::Args),
 }
 
@@ -55,6 +57,7 @@ impl Verb {
             Self::Shell(args) => shell::run(args),
             Self::Schema(args) => schema::run(args),
             Self::Setup(args) => setup::run(args),
+            Self::Bench(args) => bench::run(args),
             Self::Ci(args) => ci::run(args),
         }
     }

@@ -52,9 +52,10 @@ pub struct Growth {
     pub available_kib: u64,
 }
 
-/// What a shell in the guest runs. The event stream cuts long lines, so the result goes to a file.
+/// What a shell in the guest runs. The event stream cuts long lines, so the result goes to a file, which has to reach the
+/// host before the VM is gone.
 pub(super) fn command(program: &str, share: &str) -> String {
-    format!("exec {program} bench {share} >{share}/{COSTS} 2>{share}/{ERRORS}")
+    format!("{program} bench {share} >{share}/{COSTS} 2>{share}/{ERRORS}; sync")
 }
 
 /// Reads what the command left in the shared folder; `how` is how the VM ended.

@@ -1,0 +1,205 @@
+//! `cargo xtask bench`: what a run costs, measured and written down.
+
+mod figures;
+mod host;
+mod memory;
+mod page;
+mod sample;
+mod subject;
+mod virtme;
+mod whole;
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result, bail};
+use clap::Args as ClapArgs;
+use harness_builder::{
+    progress::{Progress, Unit},
+    project::Project,
+};
+use harness_model::name::KernelName;
+use harness_runner::{lab::Lab, launch::MEMORY_MIB, store::Freshness, supplies::Supplies};
+
+use crate::{exit::Wrong, run, setup};
+use figures::{Figure, Figures, Missing, Repeats, Virtme};
+use sample::Sample;
+use subject::Scenarios;
+use virtme::VirtmeNg;
+use whole::Kept;
+
+/// Measure runs, VMs, containers and attempts, and write docs/performance.md
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+It takes about a quarter of an hour under software emulation, and wants a machine that does nothing else.")]
+pub(crate) struct Args {
+    /// The kernel to measure [default: the first that has a manifest]
+    #[arg(long, value_name = "NAME")]
+    kernel: Option<String>,
+
+    /// How often to run the whole command; other tools are run at most five times
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+
+    /// The program of virtme-ng, to compare with [default: vng on PATH]
+    #[arg(long, value_name = "PATH")]
+    vng: Option<PathBuf>,
+
+    /// Run everything at most three times, look for no smallest memory, and print the page instead of writing it
+    #[arg(long)]
+    quick: bool,
+
+    /// Print what would be installed on the host instead of installing it
+    #[arg(long)]
+    no_install: bool,
+}
+
+const IMAGE: &str = "minimal";
+const PAGE: &str = "docs/performance.md";
+const QUICK_RUNS: u32 = 3;
+const OTHERS_RUNS: u32 = 5;
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let project = Project::find()?;
+    let supplies = Supplies::open(project.clone(), Freshness::Any, Progress::detect())?;
+    let kernel = kernel(args, &supplies)?;
+    let image = IMAGE.parse()?;
+    setup::prepare_for(&supplies, std::slice::from_ref(&kernel), &image, args.no_install)?;
+    let testbed = supplies.build(&kernel, &image)?;
+    let lab = Lab::open(&project, &project.scenarios()).map_err(Wrong::input)?;
+    let scenarios = Scenarios::all(&lab, &testbed)?;
+    let text = page::render(&measure(args, &supplies, &scenarios)?);
+    if args.quick {
+        run::print(&text)?;
+    } else {
+        write(&project, &text)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn kernel(args: &Args, supplies: &Supplies) -> Result<KernelName> {
+    let kernels = match &args.kernel {
+        Some(name) => supplies.kernels([name.as_str()]),
+        None => supplies.default_kernels(),
+    };
+    match kernels.map_err(Wrong::input)?.as_slice() {
+        [] => bail!("there is no kernel in kernels/"),
+        [kernel] => Ok(kernel.clone()),
+        [first, ..] if args.kernel.is_none() => Ok(first.clone()),
+        _ => Err(Wrong::input(anyhow::anyhow!("one kernel is measured at a time: name one"))),
+    }
+}
+
+/// A reader sees the old page or the new one.
+fn write(project: &Project, text: &str) -> Result<()> {
+    let path = project.root().join(PAGE);
+    let partial = path.with_extension("md.partial");
+    let written = fs::write(&partial, text).and_then(|()| fs::rename(&partial, &path));
+    written.with_context(|| format!("cannot write {}", path.display()))?;
+    run::print(&format!("wrote {PAGE}\n"))
+}
+
+fn measure(args: &Args, supplies: &Supplies, scenarios: &Scenarios<'_>) -> Result<Figures> {
+    let (progress, bench) = (supplies.progress(), &scenarios.bench);
+    let mut host = host::facts(bench);
+    progress.note(&format!("kernel {}: {}", bench.release(), bench.decision()));
+    let runs = if args.quick { args.runs.min(QUICK_RUNS) } else { args.runs };
+    let turns = take_turns(args, supplies, scenarios, runs)?;
+    progress.note("VMs, one at a time");
+    let vms = figure((0..runs.min(OTHERS_RUNS)).map(|_| scenarios.shared_boot(MEMORY_MIB)).collect());
+    progress.note("costs in the guest");
+    let costs = figure(bench.guest_costs().map_err(Into::into));
+    let least_memory = if args.quick {
+        Err(Missing("--quick leaves it out".to_owned()))
+    } else {
+        figure(scenarios.least_memory(progress))
+    };
+    host.load[1] = host::load();
+    let Turns { fresh, warm, vmtest, virtme, repeats } = turns;
+    Ok(Figures { host, subject: scenarios.subject(), fresh, warm, vmtest, virtme, repeats, vms, costs, least_memory })
+}
+
+fn figure<T>(result: Result<T>) -> Figure<T> {
+    result.map_err(|error| Missing::because(&error))
+}
+
+/// What was measured in turns.
+struct Turns {
+    fresh: Figure<Sample>,
+    warm: Figure<Sample>,
+    vmtest: Figure<Sample>,
+    virtme: Figure<Virtme>,
+    repeats: Repeats,
+}
+
+fn take_turns(args: &Args, supplies: &Supplies, scenarios: &Scenarios<'_>, runs: u32) -> Result<Turns> {
+    let (root, kernel) = (supplies.project().root(), scenarios.kernel());
+    let task = supplies.progress().task("bench", Unit::Things("rounds"), Some(runs.into()));
+    // The first may compile, and what it reads is not yet in the host's memory.
+    whole::time(root, kernel, Kept::Builds)?;
+    let program = figure(VirtmeNg::prepare(args.vng.as_deref(), &scenarios.bench));
+    let (mut fresh, mut warm, mut vmtest, mut virtme) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut texts = Vec::new();
+    for round in 0..runs {
+        task.detail("all scenarios");
+        fresh.push(whole::time(root, kernel, Kept::Builds));
+        texts.push(scenarios.texts()?);
+        task.detail("outcomes kept");
+        warm.push(whole::time(root, kernel, Kept::Outcomes));
+        if round < OTHERS_RUNS {
+            task.detail("vmtest");
+            vmtest.push(scenarios.bench.vmtest_alone().map_err(Into::into));
+            task.detail("virtme-ng");
+            virtme.extend(program.as_ref().ok().map(VirtmeNg::time));
+        }
+        task.advance(1);
+    }
+    task.finish("measured");
+    let virtme =
+        program.and_then(|VirtmeNg { version, remark, .. }| all(virtme).map(|times| Virtme { version, times, remark }));
+    let repeats = Repeats { runs: texts.len(), odd: subject::odd(&texts) };
+    Ok(Turns { fresh: all(fresh), warm: all(warm), vmtest: all(vmtest), virtme, repeats })
+}
+
+/// All times, or why one is missing.
+fn all(times: Vec<Result<std::time::Duration>>) -> Figure<Sample> {
+    let times: Vec<_> = figure(times.into_iter().collect())?;
+    Sample::of(times).ok_or_else(|| Missing("it was not run".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn one_failed_run_spoils_a_sample_and_none_is_none() {
+        let good = || Ok(Duration::from_secs(1));
+        assert_eq!(all(vec![good(), good()]).unwrap().count(), 2);
+        let failed = all(vec![good(), Err(anyhow::anyhow!("QEMU died"))]).unwrap_err();
+        assert_eq!(failed.to_string(), "not measured: QEMU died");
+        assert!(all(Vec::new()).is_err());
+    }
+
+    #[test]
+    fn the_page_is_replaced_and_nothing_else_is_left() {
+        let folder = tempfile();
+        for landmark in ["kernels", "images", "scenarios", "docs"] {
+            fs::create_dir_all(folder.join(landmark)).unwrap();
+        }
+        fs::write(folder.join("Cargo.toml"), "").unwrap();
+        let project = Project::above(&folder).unwrap();
+        write(&project, "one").unwrap();
+        write(&project, "two").unwrap();
+        let files: Vec<_> = fs::read_dir(folder.join("docs")).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(files, ["performance.md"]);
+        assert_eq!(fs::read_to_string(folder.join(PAGE)).unwrap(), "two");
+        fs::remove_dir_all(folder.join("docs")).unwrap();
+        assert!(write(&project, "three").unwrap_err().to_string().contains("performance.md"));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    fn tempfile() -> PathBuf {
+        std::env::temp_dir().join(format!("bpf-token-harness-bench-{}", std::process::id()))
+    }
+}

@@ -1,0 +1,113 @@
+//! Everything that is measured, as values.
+
+use std::fmt;
+
+use harness_runner::{measure::GuestCosts, session::VmTimes};
+
+use super::sample::Sample;
+
+/// Why there is no figure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Missing(pub(crate) String);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not measured: {}", self.0)
+    }
+}
+
+impl Missing {
+    /// For a measurement that failed.
+    pub(crate) fn because(error: &anyhow::Error) -> Self {
+        // One line, as it stands in a table.
+        Self(format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "/"))
+    }
+}
+
+/// A figure, or why there is none.
+pub(crate) type Figure<T> = Result<T, Missing>;
+
+/// All that is measured.
+#[derive(Debug)]
+pub(crate) struct Figures {
+    pub(crate) host: Host,
+    pub(crate) subject: Subject,
+    /// The whole command, nothing kept but builds.
+    pub(crate) fresh: Figure<Sample>,
+    /// The whole command, all outcomes kept.
+    pub(crate) warm: Figure<Sample>,
+    /// `vmtest` alone, a trivial command.
+    pub(crate) vmtest: Figure<Sample>,
+    /// virtme-ng, a trivial command.
+    pub(crate) virtme: Figure<Virtme>,
+    pub(crate) repeats: Repeats,
+    /// VMs with all scenarios that share a boot, in memory of the usual size.
+    pub(crate) vms: Figure<Vec<VmTimes>>,
+    pub(crate) costs: Figure<GuestCosts>,
+    pub(crate) least_memory: Figure<LeastMemory>,
+}
+
+/// The machine measured on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Host {
+    pub(crate) date: String,
+    pub(crate) processor: String,
+    pub(crate) processors: usize,
+    pub(crate) system: String,
+    pub(crate) qemu: String,
+    /// What provides the guests' processor, and why.
+    pub(crate) acceleration: String,
+    /// The load average of a minute before and after.
+    pub(crate) load: [String; 2],
+}
+
+/// What was measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    pub(crate) kernel: String,
+    pub(crate) release: String,
+    pub(crate) image: String,
+    pub(crate) scenarios: usize,
+    pub(crate) attempts: usize,
+    /// Memory of a VM in MiB.
+    pub(crate) memory_mib: u32,
+}
+
+/// virtme-ng's times.
+#[derive(Clone, Debug)]
+pub(crate) struct Virtme {
+    pub(crate) version: String,
+    pub(crate) times: Sample,
+    /// What has to be known to read them.
+    pub(crate) remark: String,
+}
+
+/// Whether fresh runs say the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Repeats {
+    pub(crate) runs: usize,
+    /// What was otherwise than in the first run.
+    pub(crate) odd: Vec<String>,
+}
+
+/// What bisection found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LeastMemory {
+    /// The least memory in MiB with which all scenarios come out as usual.
+    pub(crate) passes: u32,
+    /// The most with which they do not.
+    pub(crate) fails: u32,
+    /// What went wrong there.
+    pub(crate) failure: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_fits_into_a_line_of_a_table() {
+        let error = anyhow::anyhow!("a | b\n  c").context("outer");
+        assert_eq!(Missing::because(&error).to_string(), "not measured: outer: a / b c");
+    }
+}

@@ -1,0 +1,179 @@
+//! The scenarios that are measured with, and what they come to.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use harness_builder::progress::Progress;
+use harness_model::{
+    check::Checked,
+    expand::{Expanded, Expansion},
+    judgement,
+    name::{KernelName, ScenarioName},
+    outcome::ScenarioOutcome,
+    scenario::Isolation,
+    snapshot,
+};
+use harness_runner::{
+    lab::{Lab, LabError},
+    launch::MEMORY_MIB,
+    measure::Bench,
+    report::Standing,
+    session::VmTimes,
+    testbed::Testbed,
+};
+
+use super::{
+    IMAGE,
+    figures::{LeastMemory, Subject},
+    memory,
+};
+use crate::exit::Wrong;
+
+/// The text of each scenario's snapshot.
+pub(crate) type Texts = BTreeMap<ScenarioName, String>;
+
+/// All scenarios of the project on one kernel.
+pub(crate) struct Scenarios<'a> {
+    lab: &'a Lab,
+    testbed: &'a Testbed<'a>,
+    pub(crate) bench: Bench<'a>,
+    checked: Vec<Checked>,
+    expanded: Vec<Expanded>,
+}
+
+impl<'a> Scenarios<'a> {
+    /// Reads and expands them.
+    pub(crate) fn all(lab: &'a Lab, testbed: &'a Testbed<'a>) -> Result<Self> {
+        let checked = lab.check(lab.suite().names()).map_err(Wrong::input)?;
+        let mut expanded = Vec::new();
+        for scenario in &checked {
+            match testbed.expand(scenario).map_err(|report| Wrong::input(LabError::Scenarios(vec![report])))? {
+                Expansion::Run(scenario) => expanded.push(scenario),
+                Expansion::Skipped { .. } => {}
+            }
+        }
+        Ok(Self { lab, testbed, bench: Bench::prepare(testbed)?, checked, expanded })
+    }
+
+    pub(crate) fn kernel(&self) -> &KernelName {
+        self.testbed.kernel_name()
+    }
+
+    pub(crate) fn subject(&self) -> Subject {
+        let cases = self.expanded.iter().flat_map(|scenario| &scenario.plan.cases);
+        Subject {
+            kernel: self.kernel().to_string(),
+            release: self.bench.release().to_owned(),
+            image: IMAGE.to_owned(),
+            scenarios: self.expanded.len(),
+            attempts: cases.map(|case| case.attempts.len()).sum(),
+            memory_mib: MEMORY_MIB,
+        }
+    }
+
+    /// What the store says of the last run; `None` if a scenario of it crashed or was not run.
+    pub(crate) fn texts(&self) -> Result<Option<Texts>> {
+        let Some(findings) = self.lab.known_findings(self.testbed, &self.checked)? else { return Ok(None) };
+        let text = |standing: &Standing| match standing {
+            Standing::Skipped { reason } => format!("skipped: {reason}"),
+            Standing::Fault { message } => format!("fault: {message}"),
+            Standing::Judged { judgement, .. } => snapshot::render(judgement),
+        };
+        Ok(Some(findings.iter().map(|finding| (finding.scenario.clone(), text(&finding.standing))).collect()))
+    }
+
+    /// Boots a VM for all scenarios that may share one.
+    pub(crate) fn shared_boot(&self, memory_mib: u32) -> Result<VmTimes> {
+        let shared: Vec<&Expanded> =
+            self.expanded.iter().filter(|scenario| scenario.isolation == Isolation::Shared).collect();
+        let sessions = self.bench.sessions(&shared, memory_mib)?;
+        sessions.into_iter().flat_map(|session| session.vms).next().context("no scenario shares a boot")
+    }
+
+    /// The least memory with which all scenarios come out as they do with the usual.
+    pub(crate) fn least_memory(&self, progress: &Progress) -> Result<LeastMemory> {
+        let usual = self.run_with(MEMORY_MIB)?;
+        Ok(memory::least(MEMORY_MIB, |mib| {
+            let result = self.compare_with(mib, &usual);
+            progress.note(&format!("{mib} MiB: {}", result.as_ref().map_or_else(String::as_str, |()| "enough")));
+            result
+        }))
+    }
+
+    fn compare_with(&self, mib: u32, usual: &Texts) -> Result<(), String> {
+        let texts = self.run_with(mib).map_err(|error| first_line(&format!("{error:#}")))?;
+        match differing(usual, &texts).as_slice() {
+            [] => Ok(()),
+            names => Err(format!("{} come out otherwise", names.join(", "))),
+        }
+    }
+
+    fn run_with(&self, memory_mib: u32) -> Result<Texts> {
+        let scenarios: Vec<&Expanded> = self.expanded.iter().collect();
+        let sessions = self.bench.sessions(&scenarios, memory_mib)?;
+        let outcomes: Vec<ScenarioOutcome> = sessions.into_iter().flat_map(|session| session.outcomes).collect();
+        self.expanded.iter().map(|scenario| Ok((scenario.plan.name.clone(), judged(scenario, &outcomes)?))).collect()
+    }
+}
+
+fn judged(scenario: &Expanded, outcomes: &[ScenarioOutcome]) -> Result<String> {
+    let name = &scenario.plan.name;
+    let Some(outcome) = outcomes.iter().find(|outcome| &outcome.scenario == name) else { bail!("{name} was not run") };
+    let judgement = judgement::judge(scenario, outcome).with_context(|| name.to_string())?;
+    match judgement.crash {
+        Some(crash) => bail!("{name}: {}", crash.how),
+        None => Ok(snapshot::render(&judgement)),
+    }
+}
+
+/// Messages about VMs go on with the console.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// The scenarios whose text is not the same in both.
+fn differing(one: &Texts, other: &Texts) -> Vec<String> {
+    let names = one.keys().chain(other.keys().filter(|name| !one.contains_key(*name)));
+    names.filter(|name| one.get(*name) != other.get(*name)).map(ToString::to_string).collect()
+}
+
+/// How runs differ from the first, one line each.
+pub(crate) fn odd(runs: &[Option<Texts>]) -> Vec<String> {
+    let first = runs.iter().flatten().next();
+    let line = |(index, run): (usize, &Option<Texts>)| {
+        let what = match (run, first) {
+            (Some(run), Some(first)) => differing(first, run).join(", "),
+            _ => "a scenario crashed or could not be judged".to_owned(),
+        };
+        (!what.is_empty()).then(|| format!("run {}: {what}", index + 1))
+    };
+    runs.iter().enumerate().filter_map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(texts: &[(&str, &str)]) -> Option<Texts> {
+        Some(texts.iter().map(|(name, text)| (name.parse().unwrap(), (*text).to_owned())).collect())
+    }
+
+    #[test]
+    fn runs_that_say_the_same_are_not_odd() {
+        let same = || run(&[("a", "1"), ("b", "2")]);
+        assert!(odd(&[same(), same(), same()]).is_empty());
+        assert!(odd(&[]).is_empty());
+    }
+
+    #[test]
+    fn each_run_that_differs_from_the_first_is_told_with_its_scenarios() {
+        let runs =
+            [run(&[("a", "1"), ("b", "2")]), run(&[("a", "1"), ("b", "3")]), None, run(&[("a", "1"), ("c", "2")])];
+        assert_eq!(odd(&runs), ["run 2: b", "run 3: a scenario crashed or could not be judged", "run 4: b, c"]);
+    }
+
+    #[test]
+    fn a_message_is_cut_before_the_console() {
+        assert_eq!(first_line("the kernel panicked\nthe console's last lines:\n  | x"), "the kernel panicked");
+    }
+}

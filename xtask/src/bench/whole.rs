@@ -1,0 +1,55 @@
+//! The whole command as a user types it.
+
+use std::{
+    env,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use harness_model::name::KernelName;
+
+use crate::exit;
+
+/// What it may find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// Builds alone.
+    Builds,
+    /// Builds and outcomes.
+    Outcomes,
+}
+
+/// What a user types.
+pub(crate) fn words(kernel: &str, kept: Kept) -> Vec<&str> {
+    let mut words = vec!["xtask", "run", "--kernel", kernel];
+    words.extend((kept == Kept::Builds).then_some("--fresh"));
+    words
+}
+
+/// How long it takes in the project's folder, cargo's own part included.
+pub(crate) fn time(project: &Path, kernel: &KernelName, kept: Kept) -> Result<Duration> {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(words(kernel.as_str(), kept)).current_dir(project).stdin(Stdio::null());
+    let start = Instant::now();
+    let output = command.output().context("cannot run cargo")?;
+    let took = start.elapsed();
+    // Verdicts that are not as recorded take no other time.
+    match output.status.code() {
+        Some(0) => Ok(took),
+        Some(code) if code == i32::from(exit::DIFFERS) => Ok(took),
+        _ => bail!("cargo xtask run ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_fresh_run_is_told_to_be_fresh() {
+        assert_eq!(words("6.12", Kept::Outcomes).join(" "), "xtask run --kernel 6.12");
+        assert_eq!(words("6.12", Kept::Builds).join(" "), "xtask run --kernel 6.12 --fresh");
+    }
+}
