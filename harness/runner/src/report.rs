@@ -118,7 +118,6 @@ pub fn difference(old: &str, new: &str) -> String {
     diff.unified_diff().context_radius(2).to_string()
 }
 
-const PLAIN: Style = Style::new();
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 const RED: Style = AnsiColor::Red.on_default();
@@ -230,14 +229,29 @@ fn write_remarks(text: &mut String, finding: &Finding) {
     if let Standing::Skipped { reason } = &finding.standing {
         let _ = writeln!(text, "  {DIM}{kernel}: skipped: {reason}{DIM:#}");
     }
-    let style = if finding.outcome() == Outcome::AsRecorded { PLAIN } else { RED };
+    for reason in reasons(&finding.standing) {
+        let _ = writeln!(text, "  {DIM}{kernel}: unsupported: {reason}{DIM:#}");
+    }
     for complaint in finding.complaints() {
         let mut lines = complaint.lines();
-        let _ = writeln!(text, "  {style}{kernel}: {}{style:#}", lines.next().unwrap_or_default());
+        let _ = writeln!(text, "  {RED}{kernel}: {}{RED:#}", lines.next().unwrap_or_default());
         for line in lines {
             let _ = writeln!(text, "      {line}");
         }
     }
+}
+
+/// Why attempts are unsupported, each reason once.
+fn reasons(standing: &Standing) -> Vec<&str> {
+    let Standing::Judged { judgement, .. } = standing else { return Vec::new() };
+    let mut reasons: Vec<&str> = Vec::new();
+    for row in judgement.rows() {
+        match &row.verdict {
+            Verdict::Unsupported { reason, .. } if !reasons.contains(&reason.as_str()) => reasons.push(reason),
+            _ => {}
+        }
+    }
+    reasons
 }
 
 /// How many verdicts of each class, and how many findings are not as recorded.
