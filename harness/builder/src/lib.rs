@@ -8,6 +8,7 @@ pub mod guest_program;
 pub mod host;
 pub mod image;
 pub mod kernel;
+pub mod listing;
 pub mod mirror;
 pub mod progress;
 pub mod project;
