@@ -72,6 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         run::print(&text)?;
     } else {
         write(&project, &text)?;
+        run::print(&format!("wrote {PAGE}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -94,8 +95,7 @@ fn write(project: &Project, text: &str) -> Result<()> {
     let path = project.root().join(PAGE);
     let partial = path.with_extension("md.partial");
     let written = fs::write(&partial, text).and_then(|()| fs::rename(&partial, &path));
-    written.with_context(|| format!("cannot write {}", path.display()))?;
-    run::print(&format!("wrote {PAGE}\n"))
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn measure(args: &Args, supplies: &Supplies, scenarios: &Scenarios<'_>) -> Result<Figures> {

@@ -228,7 +228,11 @@ fn seconds(duration: Duration) -> String {
 }
 
 fn time(micros: f64) -> String {
-    if micros < 1000.0 { format!("{micros:.0} µs") } else { format!("{:.1} ms", micros / 1000.0) }
+    match micros {
+        ..1e3 => format!("{micros:.0} µs"),
+        ..1e6 => format!("{:.1} ms", micros / 1e3),
+        _ => format!("{:.2} s", micros / 1e6),
+    }
 }
 
 fn mib(kib: u64) -> String {

@@ -92,7 +92,7 @@ fn costs_have_units_and_memory_is_what_is_not_left() {
         bare_prog_load: 4.0,
         bare_container: 5.0,
         container: 6_060.0,
-        growth: vec![growth(10, 500 * 1024), growth(1000, 499 * 1024)],
+        growth: vec![growth(10, 500 * 1024), Growth { micros: 2_345_678, ..growth(1000, 499 * 1024) }],
     };
     let page = render(&Figures { costs: Ok(costs), ..figures() });
     assert!(page.contains("| 10 | 1.5 ms | 150 µs | 2.0 MiB | 9 | 500.0 MiB |"), "{page}");
@@ -100,6 +100,7 @@ fn costs_have_units_and_memory_is_what_is_not_left() {
         page.contains("(mean of 100) | 6.1 ms |") && page.contains("(all but `MemAvailable`) | 13.0 MiB |"),
         "{page}"
     );
+    assert!(page.contains("| 1000 | 2.35 s |"), "{page}");
     assert!(!page.contains("proving the kernel's configuration"), "{page}");
 }
 
