@@ -4,7 +4,7 @@ use std::{fs, io, path::PathBuf, time::Duration};
 
 use harness_builder::{
     cache::{Area, CacheError},
-    image::KERNEL_ARGUMENTS,
+    image::{CopyError, KERNEL_ARGUMENTS},
     progress::{Task, Unit},
 };
 use harness_model::{
@@ -14,7 +14,7 @@ use harness_model::{
 use thiserror::Error;
 
 use crate::{
-    accel::{self, Accel, AccelError},
+    accel::{self, AccelError, Decision},
     qemu::{Qemu, QemuError},
     session::{self, Deadlines, FolderError, Notice, QemuMachine, RunFolder, SessionError},
     store::StoreError,
@@ -45,6 +45,17 @@ pub enum LaunchError {
     /// There is no folder to run a VM in.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// A folder for a VM cannot be made.
+    #[error("cannot make {}", path.display())]
+    Make {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The image could not be copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     /// A VM did not run.
     #[error("kernel {kernel}: {source}")]
     Session {
@@ -67,6 +78,46 @@ pub enum LaunchError {
 /// Memory of a VM in MiB; `docs/performance.md` says what is needed.
 pub const MEMORY_MIB: u32 = 512;
 
+/// How this host runs VMs.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) qemu: Qemu,
+    pub(crate) decision: Decision,
+    /// Where VMs have their folders.
+    pub(crate) runs: PathBuf,
+}
+
+impl Host {
+    /// Finds QEMU, and decides what provides the processor.
+    pub(crate) fn ready(testbed: &Testbed<'_>) -> Result<Self, LaunchError> {
+        let qemu = Qemu::find()?;
+        let runs = testbed.supplies.cache.folder(Area::Runs)?;
+        let decision = accel::choose(&qemu, &runs)?;
+        Ok(Self { qemu, decision, runs })
+    }
+}
+
+/// A VM that carries out no plan, ready to be started; its folders are gone when this is dropped.
+pub(crate) struct Solo {
+    pub(crate) spec: VmSpec,
+    /// The VM's own files, which the guest does not see.
+    pub(crate) own: PathBuf,
+    _folder: RunFolder,
+}
+
+impl Solo {
+    pub(crate) fn prepare(testbed: &Testbed<'_>, host: &Host, command: String) -> Result<Self, LaunchError> {
+        let folder = RunFolder::create(&host.runs)?;
+        let [root, share, own] = ["root", "share", "own"].map(|name| folder.path().join(name));
+        for path in [&share, &own] {
+            fs::create_dir(path).map_err(|source| LaunchError::Make { path: path.clone(), source })?;
+        }
+        testbed.image.private_copy(&testbed.guest, &root)?;
+        let spec = VmSpec { root, share, command, ..spec(testbed, host) };
+        Ok(Self { spec, own, _folder: folder })
+    }
+}
+
 /// Everything that is the same for all VMs of a testbed.
 pub(crate) struct Launch<'a> {
     testbed: &'a Testbed<'a>,
@@ -80,20 +131,17 @@ pub(crate) struct Launch<'a> {
 impl<'a> Launch<'a> {
     /// Decides how to run VMs, and says so; `scenarios` is how many there are to run.
     pub(crate) fn prepare(testbed: &'a Testbed<'a>, scenarios: usize) -> Result<Self, LaunchError> {
-        let supplies = testbed.supplies;
-        let qemu = Qemu::find()?;
-        let runs = supplies.cache.folder(Area::Runs)?;
-        let decision = accel::choose(&qemu, &runs)?;
-        let kernel = &testbed.kernel;
-        supplies.progress.note(&format!("kernel {} ({}): {decision}", kernel.name, kernel.release()));
+        let host = Host::ready(testbed)?;
+        let (progress, kernel) = (&testbed.supplies.progress, &testbed.kernel);
+        progress.note(&format!("kernel {} ({}): {}", kernel.name, kernel.release(), host.decision));
         let label = format!("run {}", kernel.name);
         Ok(Self {
             testbed,
-            spec: spec(testbed, &qemu, decision.accel),
+            spec: spec(testbed, &host),
             expected: expected(testbed)?,
-            runs,
-            deadlines: Deadlines::of(decision.accel),
-            task: supplies.progress.task(&label, Unit::Things("scenarios"), Some(scenarios as u64)),
+            deadlines: Deadlines::of(host.decision.accel),
+            runs: host.runs,
+            task: progress.task(&label, Unit::Things("scenarios"), Some(scenarios as u64)),
         })
     }
 
@@ -131,13 +179,13 @@ fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
-pub(crate) fn spec(testbed: &Testbed<'_>, qemu: &Qemu, accel: Accel) -> VmSpec {
+pub(crate) fn spec(testbed: &Testbed<'_>, host: &Host) -> VmSpec {
     let kernel = &testbed.kernel;
     let arguments = kernel.args.iter().map(String::as_str).chain(KERNEL_ARGUMENTS);
     VmSpec {
-        qemu: qemu.path().to_owned(),
+        qemu: host.qemu.path().to_owned(),
         qemu_args: Vec::new(),
-        accel,
+        accel: host.decision.accel,
         // With two processors QEMU's emulation can run a kernel into an int3 that another processor is patching.
         cpus: 1,
         memory_mib: MEMORY_MIB,

@@ -6,10 +6,7 @@ mod costs;
 
 use std::{cell::Cell, fs, io, path::Path, path::PathBuf, time::Duration};
 
-use harness_builder::{
-    cache::Area,
-    image::{CopyError, GUEST_PROGRAM},
-};
+use harness_builder::image::{CopyError, GUEST_PROGRAM};
 use harness_model::{
     expand::Expanded,
     plan::{self, ExpectedKernel, Plan},
@@ -19,10 +16,10 @@ use thiserror::Error;
 pub use costs::{Growth, GuestCosts};
 
 use crate::{
-    accel::{self, Decision},
-    launch::{self, LaunchError, MEMORY_MIB},
+    accel::Decision,
+    launch::{self, Host, LaunchError, Solo},
     qemu::Qemu,
-    session::{self, Deadlines, FolderError, GuestFolder, Machine, QemuMachine, RunFolder, Running, Session},
+    session::{self, Deadlines, GuestFolder, Machine, QemuMachine, RunFolder, Running, Session},
     testbed::{Testbed, batches},
     vm::{SHARE_IN_GUEST, Vm, VmError, VmEvent, VmSpec},
 };
@@ -33,20 +30,6 @@ pub enum MeasureError {
     /// VMs cannot be had at all.
     #[error(transparent)]
     Launch(#[from] LaunchError),
-    /// There is no folder to run a VM in.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-    /// A folder for a VM cannot be made.
-    #[error("cannot make {}", path.display())]
-    Make {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The image could not be copied.
-    #[error(transparent)]
-    Copy(#[from] CopyError),
     /// The VM did not run.
     #[error(transparent)]
     Vm(#[from] VmError),
@@ -73,10 +56,8 @@ const BOOT_DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Bench<'a> {
     testbed: &'a Testbed<'a>,
-    qemu: Qemu,
-    decision: Decision,
+    host: Host,
     expected: ExpectedKernel,
-    runs: PathBuf,
 }
 
 impl<'a> Bench<'a> {
@@ -85,20 +66,17 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// [`LaunchError`] if there is no QEMU, or no folder for VMs.
     pub fn prepare(testbed: &'a Testbed<'a>) -> Result<Self, LaunchError> {
-        let qemu = Qemu::find()?;
-        let runs = testbed.supplies.cache.folder(Area::Runs)?;
-        let decision = accel::choose(&qemu, &runs)?;
-        Ok(Self { testbed, qemu, decision, expected: launch::expected(testbed)?, runs })
+        Ok(Self { testbed, host: Host::ready(testbed)?, expected: launch::expected(testbed)? })
     }
 
     /// The QEMU used.
     pub fn qemu(&self) -> &Qemu {
-        &self.qemu
+        &self.host.qemu
     }
 
     /// What provides the processor, and why.
     pub fn decision(&self) -> &Decision {
-        &self.decision
+        &self.host.decision
     }
 
     /// What QEMU boots.
@@ -127,17 +105,17 @@ impl<'a> Bench<'a> {
 
     fn session(&self, scenarios: &[plan::Scenario], memory_mib: u32) -> Result<Session, MeasureError> {
         let plan = Plan { format: plan::FORMAT, kernel: self.expected.clone(), scenarios: scenarios.to_vec() };
-        let folder = RunFolder::create(&self.runs)?;
+        let folder = RunFolder::create(&self.host.runs).map_err(LaunchError::from)?;
         let make_root = |into: &Path| self.make_root(into).map_err(io::Error::other);
         let machine = QemuMachine { spec: VmSpec { memory_mib, ..self.spec() }, make_root: &make_root };
-        let deadlines = Deadlines { boot: BOOT_DEADLINE, ..Deadlines::of(self.decision.accel) };
+        let deadlines = Deadlines { boot: BOOT_DEADLINE, ..Deadlines::of(self.host.decision.accel) };
         let kernel = self.testbed.kernel.name.to_string();
         session::run(&plan, &OneBoot { machine, booted: Cell::new(false) }, &folder, deadlines, &mut |_| {})
             .map_err(|source| LaunchError::Session { kernel, source }.into())
     }
 
     fn spec(&self) -> VmSpec {
-        launch::spec(self.testbed, &self.qemu, self.decision.accel)
+        launch::spec(self.testbed, &self.host)
     }
 
     fn make_root(&self, into: &Path) -> Result<(), CopyError> {
@@ -149,9 +127,8 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// [`MeasureError`] if no VM can be had, or if the guest program does not measure.
     pub fn guest_costs(&self) -> Result<GuestCosts, MeasureError> {
-        let folder = RunFolder::create(&self.runs)?;
-        let spec = self.prepare_vm(&folder, costs::command(GUEST_PROGRAM, SHARE_IN_GUEST))?;
-        let mut vm = Vm::start(&spec, &folder.path().join(OWN))?;
+        let solo = Solo::prepare(self.testbed, &self.host, costs::command(GUEST_PROGRAM, SHARE_IN_GUEST))?;
+        let mut vm = Vm::start(&solo.spec, &solo.own)?;
         let mut due = COSTS_DEADLINE;
         let mut how = format!("nothing within {} s", COSTS_DEADLINE.as_secs());
         while let Some(event) = vm.next_event(due) {
@@ -161,17 +138,7 @@ impl<'a> Bench<'a> {
             }
         }
         vm.stop();
-        costs::read(&spec.share, &how)
-    }
-
-    /// The usual VM, with its folders made.
-    fn prepare_vm(&self, folder: &RunFolder, command: String) -> Result<VmSpec, MeasureError> {
-        let [root, share, own] = [ROOT, SHARE, OWN].map(|name| folder.path().join(name));
-        for path in [&share, &own] {
-            fs::create_dir(path).map_err(|source| MeasureError::Make { path: path.clone(), source })?;
-        }
-        self.make_root(&root)?;
-        Ok(VmSpec { root, share, command, ..self.spec() })
+        costs::read(&solo.spec.share, &how)
     }
 
     /// How long `vmtest` alone takes for this kernel and image and the command `true`, to its own end.
@@ -182,17 +149,12 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// [`MeasureError`] if it does not run the command.
     pub fn vmtest_alone(&self) -> Result<Duration, MeasureError> {
-        let folder = RunFolder::create(&self.runs)?;
-        let spec = self.prepare_vm(&folder, "true".to_owned())?;
-        fs::create_dir_all(spec.root.join("tmp"))
-            .map_err(|source| MeasureError::Make { path: spec.root.join("tmp"), source })?;
-        alone::run(&VmSpec { kernel_args: self.kernel_args().to_vec(), memory_mib: MEMORY_MIB, ..spec })
+        let solo = Solo::prepare(self.testbed, &self.host, "true".to_owned())?;
+        let path = solo.spec.root.join("tmp");
+        fs::create_dir_all(&path).map_err(|source| LaunchError::Make { path, source })?;
+        alone::run(&VmSpec { kernel_args: self.kernel_args().to_vec(), ..solo.spec.clone() })
     }
 }
-
-const ROOT: &str = "root";
-const SHARE: &str = "share";
-const OWN: &str = "own";
 
 /// A machine that refuses to go on after its first guest.
 struct OneBoot<M> {
