@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use harness_builder::progress::Progress;
 use harness_model::{
     check::Checked,
@@ -101,7 +101,7 @@ impl<'a> Scenarios<'a> {
     }
 
     fn compare_with(&self, mib: u32, usual: &Texts) -> Result<(), String> {
-        let texts = self.run_with(mib).map_err(|error| first_line(&format!("{error:#}")))?;
+        let texts = self.run_with(mib).map_err(|error| what_happened(&error.to_string()))?;
         match differing(usual, &texts).as_slice() {
             [] => Ok(()),
             names => Err(format!("{} come out otherwise", names.join(", "))),
@@ -119,16 +119,16 @@ impl<'a> Scenarios<'a> {
 fn judged(scenario: &Expanded, outcomes: &[ScenarioOutcome]) -> Result<String> {
     let name = &scenario.plan.name;
     let Some(outcome) = outcomes.iter().find(|outcome| &outcome.scenario == name) else { bail!("{name} was not run") };
-    let judgement = judgement::judge(scenario, outcome).with_context(|| name.to_string())?;
+    let judgement = judgement::judge(scenario, outcome).map_err(|fault| anyhow!("{name}: {fault}"))?;
     match judgement.crash {
         Some(crash) => bail!("{name}: {}", crash.how),
         None => Ok(snapshot::render(&judgement)),
     }
 }
 
-/// Messages about VMs go on with the console.
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+/// A message about a VM without its advice and the console that follow.
+fn what_happened(message: &str) -> String {
+    message.split([';', '\n']).next().unwrap_or_default().to_owned()
 }
 
 /// The scenarios whose text is not the same in both.
@@ -173,7 +173,8 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_cut_before_the_console() {
-        assert_eq!(first_line("the kernel panicked\nthe console's last lines:\n  | x"), "the kernel panicked");
+    fn a_message_is_cut_before_the_advice_and_the_console() {
+        assert_eq!(what_happened("the kernel panicked\nthe console's last lines:\n  | x"), "the kernel panicked");
+        assert_eq!(what_happened("the VM ended; boot it for a look"), "the VM ended");
     }
 }
