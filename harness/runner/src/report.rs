@@ -113,7 +113,8 @@ fn record_complaint(judgement: &Judgement, recorded: Option<&str>) -> Option<Str
 
 /// The lines that differ between two texts, with their surroundings.
 pub fn difference(old: &str, new: &str) -> String {
-    let (old, new) = (format!("{}\n", old.trim_end()), format!("{}\n", new.trim_end()));
+    let lines = |text: &str| text.trim_end().lines().map(|line| format!("{line}\n")).collect::<String>();
+    let (old, new) = (lines(old), lines(new));
     let diff = similar::TextDiff::from_lines(&old, &new);
     diff.unified_diff().context_radius(2).to_string()
 }
@@ -485,6 +486,12 @@ mod tests {
         let new = finding("6.12", now(), None);
         assert_eq!(new.outcome(), Outcome::Differs);
         assert!(new.complaints()[0].contains("bless"));
+    }
+
+    #[test]
+    fn a_difference_from_nothing_only_adds() {
+        assert_eq!(difference("", "a\n\n"), "@@ -0,0 +1 @@\n+a\n");
+        assert_eq!(difference("a\n", "a"), "");
     }
 
     #[test]
