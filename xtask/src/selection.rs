@@ -26,7 +26,7 @@ use crate::{exit, exit::Wrong, setup};
 /// Which kernels, image and scenarios.
 #[derive(Debug, Args)]
 pub(crate) struct Selectors {
-    /// Kernels to boot, by name; `all` means every one that has a manifest [default: 6.12 and 7.3]
+    /// Kernels to boot, by name; `all` means every one that has a manifest [default: all]
     #[arg(long, value_name = "NAME", num_args = 1..)]
     kernel: Vec<String>,
 

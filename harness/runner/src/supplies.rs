@@ -43,6 +43,16 @@ pub enum SuppliesError {
     /// The guest program cannot be built.
     #[error(transparent)]
     GuestProgram(#[from] GuestProgramError),
+    /// A kernel's release does not tell its version.
+    #[error(
+        "kernel {kernel} calls its release `{release}`, which does not begin with MAJOR.MINOR; mend its source's version"
+    )]
+    Release {
+        /// Which kernel.
+        kernel: KernelName,
+        /// What `uname -r` says in it.
+        release: String,
+    },
     /// Something would have to be built first, and nobody asked for that.
     #[error("{what} is not built; run `cargo xtask {command}` first")]
     NotBuilt {
@@ -154,9 +164,9 @@ impl Supplies {
 
     fn testbed(&self, kernel: Kernel, image: Image, guest: GuestProgram) -> Result<Testbed<'_>, SuppliesError> {
         let vocabulary = kernel.vocabulary()?;
-        let release: Release = kernel.release().parse().map_err(|_| SuppliesError::NotBuilt {
-            what: format!("a kernel whose release `{}` begins with MAJOR.MINOR", kernel.release()),
-            command: format!("kernel build {}", kernel.name),
+        let release: Release = kernel.release().parse().map_err(|_| SuppliesError::Release {
+            kernel: kernel.name.clone(),
+            release: kernel.release().to_owned(),
         })?;
         Ok(Testbed { supplies: self, kernel, image, guest, vocabulary, release })
     }

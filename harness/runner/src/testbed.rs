@@ -18,7 +18,7 @@ use harness_model::{
 };
 
 use crate::{
-    launch::{Launch, LaunchError},
+    launch::{Launch, LaunchError, MEMORY_MIB},
     store::Artefacts,
     supplies::Supplies,
 };
@@ -82,7 +82,7 @@ impl Testbed<'_> {
             kernel: self.kernel.key.clone(),
             image: self.image.key.clone(),
             guest: self.guest.key.clone(),
-            machine: self.kernel.args.join(" "),
+            machine: format!("{MEMORY_MIB} MiB, {}", self.kernel.args.join(" ")),
         }
     }
 
