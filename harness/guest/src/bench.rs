@@ -143,6 +143,7 @@ fn scenario_of(name: &str, attempts: usize) -> Scenario {
     let plan = container_plan();
     let attempt = |index| Attempt {
         actor: Actor::Container(plan.name.clone()),
+        caps: None,
         token: if index % 2 == 0 { Token::Own } else { Token::None },
         call: Call::MapCreate {
             map_type: HASH.map_type,
@@ -160,7 +161,7 @@ fn scenario_of(name: &str, attempts: usize) -> Scenario {
         deadline_ms: 0,
         sysctls: BTreeMap::new(),
         own_vm: false,
-        cases: vec![Case { containers: vec![plan.clone()], attempts }],
+        cases: vec![Case { sysctls: BTreeMap::new(), containers: vec![plan.clone()], attempts }],
     }
 }
 

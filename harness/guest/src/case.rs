@@ -141,7 +141,14 @@ fn run_for_real(
         }
         let answer = pass.attempt(index, attempt);
         let answer = answer.map_err(|source| CaseError::Attempt { index, op: pass::op(&attempt.call), source })?;
-        stage.record.add(Event::Attempt { case: number, attempt: index as u32, answer, root, container })?;
+        stage.record.add(Event::Attempt {
+            case: number,
+            attempt: index as u32,
+            answer,
+            root,
+            container,
+            cause: None,
+        })?;
     }
     Ok(())
 }
@@ -159,7 +166,7 @@ fn assemble(stage: &mut Stage<'_>, number: u32, case: &Case) -> Result<Cast<'sta
         let party = Party::container(stage.hierarchy, &label(&place.to_string()), plan, parent, needs);
         let (party, mounted) = party.map_err(|source| failed(plan, source))?;
         made.push((plan.name.clone(), party));
-        stage.record.add(Event::Container { case: number, container: plan.name.clone(), mounted })?;
+        stage.record.add(Event::Container { case: number, container: plan.name.clone(), mounted, token: None })?;
     }
     // Only now, because a container can make another only as long as it has the capabilities for it.
     for ((_, party), plan) in made.iter_mut().zip(&case.containers) {
@@ -215,7 +222,7 @@ mod tests {
     use super::*;
 
     fn attempt(call: Call) -> Attempt {
-        Attempt { actor: Actor::Container("main".parse().unwrap()), token: Token::None, call, save: None }
+        Attempt { actor: Actor::Container("main".parse().unwrap()), caps: None, token: Token::None, call, save: None }
     }
 
     #[test]
@@ -231,8 +238,13 @@ mod tests {
     #[test]
     fn a_case_gets_interfaces_and_a_tmpfs_only_if_it_uses_them() {
         let link = |target| Call::LinkCreate { prog: "p".to_owned(), attach_type: 37, target };
-        let needs =
-            |call| needs_of(&Case { containers: vec![], attempts: vec![attempt(Call::BtfLoad), attempt(call)] });
+        let needs = |call| {
+            needs_of(&Case {
+                sysctls: Default::default(),
+                containers: vec![],
+                attempts: vec![attempt(Call::BtfLoad), attempt(call)],
+            })
+        };
         assert_eq!(needs(link(LinkTarget::Cgroup)), Needs::default());
         assert!(needs(link(LinkTarget::Interface("lo".to_owned()))).interfaces);
         assert!(needs(Call::TokenCreate { from: Actor::Host, fd: BpffsFd::Tmpfs }).tmpfs);

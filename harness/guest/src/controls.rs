@@ -133,14 +133,18 @@ mod tests {
     }
 
     fn attempt(token: Token) -> Attempt {
-        Attempt { actor: Actor::Host, token, call: Call::BtfLoad, save: None }
+        Attempt { actor: Actor::Host, caps: None, token, call: Call::BtfLoad, save: None }
     }
 
     #[test]
     fn the_control_container_has_what_any_of_the_case_has_and_nothing_in_the_way() {
         let containers =
             vec![container(7, &[Namespace::Net, Namespace::Pid]), container(8, &[Namespace::Net, Namespace::Uts])];
-        let plan = plan_for(&Case { containers, attempts: vec![attempt(Token::None), attempt(Token::Own)] });
+        let plan = plan_for(&Case {
+            sysctls: Default::default(),
+            containers,
+            attempts: vec![attempt(Token::None), attempt(Token::Own)],
+        });
         assert_eq!((plan.uid, plan.gid, plan.token), (7, 8, true));
         assert_eq!(plan.namespaces, [Namespace::Net, Namespace::Pid, Namespace::Uts]);
         assert_eq!(plan.options.len(), 4);
@@ -149,7 +153,11 @@ mod tests {
 
     #[test]
     fn a_case_without_containers_is_controlled_too() {
-        let plan = plan_for(&Case { containers: vec![], attempts: vec![attempt(Token::Saved("t".to_owned()))] });
+        let plan = plan_for(&Case {
+            sysctls: Default::default(),
+            containers: vec![],
+            attempts: vec![attempt(Token::Saved("t".to_owned()))],
+        });
         assert_eq!((plan.uid, plan.token), (USER, false));
     }
 }

@@ -200,6 +200,8 @@ impl Pass<'_> {
                 token.map(Some).ok_or_else(|| no_token(&title(&attempt.actor)))
             }
             (Token::Saved(name), Tokens::AsAsked) => self.saved(name).map(Some),
+            (Token::Of(_), Tokens::AsAsked) => Err(unobtainable("a token of another bpffs", "not made yet")),
+            (Token::Of(_), Tokens::Borrowed(Some(lender))) => lender.own_of_single().map(Some),
         }
     }
 
@@ -304,7 +306,13 @@ mod tests {
     }
 
     fn attempt(call: Call, token: Token) -> Attempt {
-        Attempt { actor: Actor::Container("main".parse().unwrap()), token, call, save: Some("made".to_owned()) }
+        Attempt {
+            actor: Actor::Container("main".parse().unwrap()),
+            caps: None,
+            token,
+            call,
+            save: Some("made".to_owned()),
+        }
     }
 
     #[test]

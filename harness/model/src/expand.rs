@@ -185,7 +185,10 @@ fn case(
     let (described, planned): (Vec<_>, Vec<_>) = made.unzip();
     let containers = roster.into_plan();
     refuse_tokens_before_their_time(&containers, &lexicon, sink);
-    (ExpandedCase { label: combination.label(), attempts: described }, plan::Case { containers, attempts: planned })
+    (
+        ExpandedCase { label: combination.label(), attempts: described },
+        plan::Case { sysctls: BTreeMap::new(), containers, attempts: planned },
+    )
 }
 
 /// A container that cannot make its token cannot be set up.

@@ -217,7 +217,7 @@ mod tests {
 
     fn fact(case: u32, attempt: u32, answer: Answer) -> AttemptFact {
         let control = || Control::Made(Answer::Ok { detail: None });
-        AttemptFact { case, attempt, answer, root: control(), container: control() }
+        AttemptFact { case, attempt, answer, root: control(), container: control(), cause: None }
     }
 
     fn ok() -> Answer {
@@ -230,7 +230,8 @@ mod tests {
 
     fn outcome(attempts: Vec<AttemptFact>, end: ScenarioEnd) -> ScenarioOutcome {
         let options = vec![MountOption { key: "delegate_cmds".into(), value: "any".into() }];
-        let containers = vec![ContainerFact { case: 1, container: "container".parse().unwrap(), mounted: options }];
+        let containers =
+            vec![ContainerFact { case: 1, container: "container".parse().unwrap(), mounted: options, token: None }];
         ScenarioOutcome { scenario: "a/b".parse().unwrap(), containers, attempts, end }
     }
 

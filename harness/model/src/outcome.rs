@@ -57,6 +57,9 @@ pub enum Event {
         container: ContainerName,
         /// The `delegate_*` options its bpffs has by `/proc/self/mountinfo`, in that order.
         mounted: Vec<MountOption>,
+        /// What the token that was made while it was set up holds, if one was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<TokenMasks>,
     },
     /// An attempt was made, and its controls.
     Attempt {
@@ -70,6 +73,9 @@ pub enum Event {
         root: Control,
         /// What a fresh container with everything delegated and every capability was answered.
         container: Control,
+        /// If it failed although a control succeeds: what it would have taken.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
     },
     /// A scenario is over and everything it made is gone.
     ScenarioEnd {
@@ -126,6 +132,46 @@ impl Control {
     }
 }
 
+/// Why an attempt was denied, found by making it again with changes of its container until the kernel does it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Cause {
+    /// With these changes together the kernel did it, and with none left out. If one change is enough, it is one.
+    Missing(Vec<Change>),
+    /// Every change together did not make the kernel do it: only root outside of all user namespaces may.
+    NotDelegable,
+    /// It was not looked for, and why.
+    Unknown(String),
+}
+
+/// One thing given to an actor, or taken out of its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Change {
+    /// A token of the container's own bpffs was handed over, in place of none or of another one.
+    Token,
+    /// The token's bpffs delegated this bit besides.
+    Delegate {
+        /// The mount option, such as `delegate_maps`.
+        option: String,
+        /// The bit's number in it, which is that of a command or type.
+        bit: u32,
+    },
+    /// The actor had this capability in its user namespace, by its number in `capabilities(7)`.
+    Capability(u32),
+    /// A setting below `/proc/sys` had this value.
+    Sysctl {
+        /// Its dotted name.
+        name: String,
+        /// The value.
+        value: String,
+    },
+    /// No program of the scenario sat on a hook of the security modules.
+    NoLsm,
+    /// No system call filter stood in the way.
+    NoSeccomp,
+}
+
 /// All that is known of one scenario after its VM: what the session gathers and the store keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -150,6 +196,21 @@ pub struct ContainerFact {
     pub container: ContainerName,
     /// The `delegate_*` options its bpffs really has.
     pub mounted: Vec<MountOption>,
+    /// What its token holds, if one was made while it was set up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenMasks>,
+}
+
+/// What a token holds, by everything the kernel tells about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenMasks {
+    /// `allowed_cmds`, `allowed_maps`, `allowed_progs` and `allowed_attachs` of `/proc/self/fdinfo`, as they are
+    /// written there: `any` or a hexadecimal number.
+    pub fdinfo: [String; 4],
+    /// The same by `BPF_OBJ_GET_INFO_BY_FD`; `None` if the kernel does not do that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub info: Option<[u64; 4]>,
 }
 
 /// [`Event::Attempt`] as kept.
@@ -166,6 +227,9 @@ pub struct AttemptFact {
     pub root: Control,
     /// What a container with every permission was answered.
     pub container: Control,
+    /// Why it failed, if it did although a control succeeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
 }
 
 /// How a scenario ended.

@@ -37,8 +37,8 @@ fn name(text: &str) -> ScenarioName {
 
 /// Scenarios of two attempts each.
 fn plan(names: &[&str]) -> Plan {
-    let call = Attempt { actor: Actor::Host, token: Token::None, call: Call::BtfLoad, save: None };
-    let case = Case { containers: Vec::new(), attempts: vec![call; 2] };
+    let call = Attempt { actor: Actor::Host, caps: None, token: Token::None, call: Call::BtfLoad, save: None };
+    let case = Case { sysctls: Default::default(), containers: Vec::new(), attempts: vec![call; 2] };
     let scenario = |text: &&str| Scenario {
         name: name(text),
         deadline_ms: 60_000,
@@ -81,7 +81,7 @@ impl Guest {
     fn attempt(&mut self, attempt: u32) {
         let denied = Answer::Err { errno: Errno::from_raw(1), step: None };
         let root = Control::Made(Answer::Ok { detail: None });
-        self.tell(Event::Attempt { case: 0, attempt, answer: denied, container: root.clone(), root });
+        self.tell(Event::Attempt { case: 0, attempt, answer: denied, container: root.clone(), root, cause: None });
     }
 
     fn end(&mut self, scenario: &str) {

@@ -69,7 +69,7 @@ impl Desk<'_, '_> {
             expect: common.expect,
             missing: made.missing,
         };
-        (expanded, plan::Attempt { actor, token, call: made.call, save: common.save.map(str::to_owned) })
+        (expanded, plan::Attempt { actor, caps: None, token, call: made.call, save: common.save.map(str::to_owned) })
     }
 
     fn token(&mut self, op: &str, common: &Common<'_>, actor: &Actor, place: &Place) -> Option<Token> {

@@ -1,7 +1,10 @@
 //! The few words that stand for an attempt in tables and snapshots.
 
 use super::roster::DEFAULT;
-use crate::plan::{Actor, Token};
+use crate::{
+    delegation::MountOption,
+    plan::{Actor, Token},
+};
 
 /// What an actor is called.
 pub(crate) fn actor(actor: &Actor) -> &str {
@@ -44,10 +47,16 @@ impl Words {
         let token = match token {
             Token::None if takes_token && delegates => ", no token".to_owned(),
             Token::Saved(name) => format!(", token {name}"),
+            Token::Of(options) => format!(", token of {}", options_shown(options)),
             Token::None | Token::Own => String::new(),
         };
         format!("{by}{}{}{token}", self.op, printable(&self.rest))
     }
+}
+
+fn options_shown(options: &[MountOption]) -> String {
+    let shown: Vec<String> = options.iter().map(|option| format!("{}={}", option.key, option.value)).collect();
+    shown.join(" ")
 }
 
 /// One line of at most 200 characters, whatever a scenario writes into a value.

@@ -214,16 +214,16 @@ impl<'a> Account<'a> {
     fn within(&mut self, mut progress: Progress, event: Event) -> Result<Step, Lie> {
         let Some(scenario) = self.current() else { return Err(self.out_of_order(&event)) };
         let step = match event {
-            Event::Container { case, container, mounted }
+            Event::Container { case, container, mounted, token }
                 if progress.next_container(scenario) == Some((case, &container)) =>
             {
-                progress.containers.push(ContainerFact { case, container, mounted });
+                progress.containers.push(ContainerFact { case, container, mounted, token });
                 Ok(Step::Within)
             }
-            Event::Attempt { case, attempt, answer, root, container }
+            Event::Attempt { case, attempt, answer, root, container, cause }
                 if progress.next_attempt(scenario) == Some((case, attempt)) =>
             {
-                progress.attempts.push(AttemptFact { case, attempt, answer, root, container });
+                progress.attempts.push(AttemptFact { case, attempt, answer, root, container, cause });
                 Ok(Step::Within)
             }
             Event::ScenarioEnd { scenario: name, leftovers, fault, micros } if name == scenario.name => {
