@@ -99,7 +99,7 @@ impl Supplies {
 
 fn scenario(name: &str, deadline_ms: u64, call: Call) -> Scenario {
     let attempt = Attempt { actor: Actor::Host, caps: None, token: Token::None, call, save: None };
-    let cases = vec![Case { sysctls: BTreeMap::new(), containers: Vec::new(), attempts: vec![attempt] }];
+    let cases = vec![Case { sysctls: Default::default(), containers: Vec::new(), attempts: vec![attempt] }];
     Scenario { name: name.parse().unwrap(), deadline_ms, sysctls: Default::default(), own_vm: false, cases }
 }
 
