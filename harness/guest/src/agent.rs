@@ -4,24 +4,28 @@
 //! other until the guest closes the channel.
 
 use std::{
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     panic::AssertUnwindSafe,
 };
 
-use harness_model::plan::{BpffsFd, Call, Namespace};
-use rustix::thread::UnshareFlags;
+use harness_model::{
+    outcome::Answer,
+    plan::{BpffsFd, Namespace},
+};
+use rustix::thread::{ThreadNameSpaceType, UnshareFlags};
 use thiserror::Error;
 
 use crate::{
     bpf,
     bpffs::{self, Mounted},
-    channel::{Channel, ChannelError},
+    channel::{self, Channel, ChannelError},
     error::{During, SysError},
-    identity::{self, IdentityError},
+    ground::{Ground, Place},
+    identity::{self, Effective, IdentityError},
     interfaces,
-    operation::{self, Handles, OperationError},
+    operation::{self, Handles},
     process::{self, Fork},
-    protocol::{Reply, Request, Role},
+    protocol::{Done, Job, Reply, Request},
     pseudofile,
 };
 
@@ -32,32 +36,39 @@ enum AgentError {
     Sys(#[from] SysError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    #[error(transparent)]
-    Operation(#[from] OperationError),
     #[error("{0} before it has a bpffs")]
     TooEarly(&'static str),
     #[error("BPF_TOKEN_CREATE: {0}")]
     Token(harness_model::errno::Errno),
+    #[error("there is no attempt at {0:?} in the plan")]
+    Nowhere(Place),
     #[error("/proc/self does not lead to a process: {0}")]
     Nameless(String),
 }
 
-type Answered = Result<(Reply, Option<OwnedFd>), AgentError>;
+type Answered = Result<(Reply, Vec<OwnedFd>), AgentError>;
+
+/// Done, with nothing to hand over.
+const DONE: Answered = Ok((Reply::Done, Vec::new()));
+
+fn done_with(fd: OwnedFd) -> Answered {
+    Ok((Reply::Done, vec![fd]))
+}
 
 /// Serves a channel in the process it was called in, which ends with it. Called in a fresh child.
-pub(crate) fn serve(channel: Channel) -> ! {
+pub(crate) fn serve(channel: Channel, ground: &Ground) -> ! {
     // A panic must not unwind into what the parent was doing: that would end the parent's other agents.
-    let served = std::panic::catch_unwind(AssertUnwindSafe(|| serve_requests(channel)));
+    let served = std::panic::catch_unwind(AssertUnwindSafe(|| serve_requests(channel, ground)));
     process::leave(if served.is_ok() { 0 } else { PANICKED })
 }
 
 /// The exit code of an agent that panicked, as Rust programs have it.
 const PANICKED: i32 = 101;
 
-fn serve_requests(channel: Channel) {
-    let mut agent = Agent { channel, context: None, bpffs: None, tmpfs: None };
+fn serve_requests(channel: Channel, ground: &Ground) {
+    let mut agent = Agent { channel, ground, context: None, bpffs: None, tmpfs: None };
     let ready = process::keep_only(agent.channel.as_fd()).and_then(|()| process::die_with_parent());
-    let greeted = ready.map_err(AgentError::from).and_then(|()| Ok((Reply::Pid(own_pid()?), None)));
+    let greeted = ready.map_err(AgentError::from).and_then(|()| Ok((Reply::Pid(own_pid()?), vec![])));
     if agent.reply(greeted).is_ok() {
         while let Ok((request, fds)) = agent.channel.receive::<Request>() {
             let answered = agent.answer(request, fds);
@@ -68,18 +79,19 @@ fn serve_requests(channel: Channel) {
     }
 }
 
-struct Agent {
+struct Agent<'g> {
     channel: Channel,
+    ground: &'g Ground,
     /// The file system context of `fsopen(2)`, until it is mounted.
     context: Option<OwnedFd>,
     bpffs: Option<Mounted>,
     tmpfs: Option<Mounted>,
 }
 
-impl Agent {
+impl Agent<'_> {
     fn reply(&self, answered: Answered) -> Result<(), ChannelError> {
         match answered {
-            Ok((reply, fd)) => self.channel.send(&reply, fd.as_ref().map(AsFd::as_fd).as_slice()),
+            Ok((reply, fds)) => self.channel.send(&reply, &fds.iter().map(AsFd::as_fd).collect::<Vec<_>>()),
             Err(error) => self.channel.send(&Reply::Failed(error.to_string()), &[]),
         }
     }
@@ -91,10 +103,14 @@ impl Agent {
             Request::MapIds { pid, uids, gids } => map_ids(pid, &uids, &gids),
             Request::Settle { tmpfs } => self.settle(tmpfs),
             Request::MakeToken => self.make_token(),
-            Request::Confine { caps } => identity::confine(&caps).map(|()| (Reply::Done, None)).map_err(Into::into),
-            Request::Spawn => spawn(fds),
+            Request::Confine { caps } => identity::confine(&caps).map_err(Into::into).and(DONE),
+            Request::Spawn => spawn(fds, self.ground),
             Request::Bpffs(which) => self.bpffs_fd(which),
-            Request::Attempt { call, roles, keep } => self.attempt(&call, &roles, &fds, keep),
+            Request::Enter { pid, namespaces } => self.enter(pid, &namespaces),
+            Request::OpenBpffs => done_with(bpffs::duplicate(self.context.insert(bpffs::open("bpf")?).as_fd())?),
+            Request::MountBpffs => done_with(bpffs::duplicate(Mounted::new(self.opened()?.as_fd())?.root())?),
+            Request::MakeTokenOf => make_token(only(&fds)?.as_fd()),
+            Request::Attempts { jobs, until_success } => self.attempts(&jobs, until_success, &fds),
         }
     }
 
@@ -105,7 +121,7 @@ impl Agent {
         }
         self.bpffs = Some(Mounted::of("bpf", &bpffs::delegate_any())?);
         self.mount_tmpfs(tmpfs)?;
-        Ok((Reply::Done, None))
+        DONE
     }
 
     fn isolate(&mut self, uid: u32, gid: u32, namespaces: &[Namespace]) -> Answered {
@@ -120,15 +136,27 @@ impl Agent {
         if namespaces.contains(&Namespace::Net) {
             interfaces::prepare()?;
         }
-        Ok((Reply::Pid(own_pid()?), Some(copy)))
+        Ok((Reply::Pid(own_pid()?), vec![copy]))
     }
 
     fn settle(&mut self, tmpfs: bool) -> Answered {
-        let context = self.context.take().ok_or(AgentError::TooEarly("asked to mount"))?;
+        let context = self.opened()?;
         let bpffs = self.bpffs.insert(Mounted::new(context.as_fd())?);
         let shown = bpffs.attach()?;
         self.mount_tmpfs(tmpfs)?;
-        Ok((Reply::Mounted(shown), None))
+        Ok((Reply::Mounted(shown), vec![]))
+    }
+
+    fn opened(&mut self) -> Result<OwnedFd, AgentError> {
+        self.context.take().ok_or(AgentError::TooEarly("asked to mount"))
+    }
+
+    fn enter(&mut self, pid: i32, namespaces: &[Namespace]) -> Answered {
+        process::enter(pid, types_of(namespaces))?;
+        identity::become_root_of_namespace()?;
+        process::die_with_parent()?;
+        self.bpffs = Some(Mounted::attached()?);
+        DONE
     }
 
     fn mount_tmpfs(&mut self, wanted: bool) -> Result<(), SysError> {
@@ -143,8 +171,7 @@ impl Agent {
     }
 
     fn make_token(&self) -> Answered {
-        let token = bpf::token_create(self.own_bpffs()?.root()).map_err(AgentError::Token)?;
-        Ok((Reply::Done, Some(token)))
+        make_token(self.own_bpffs()?.root())
     }
 
     fn bpffs_fd(&self, which: BpffsFd) -> Answered {
@@ -152,13 +179,78 @@ impl Agent {
             Some(fd) => fd,
             None => bpffs::duplicate(self.tmpfs.as_ref().ok_or(AgentError::TooEarly("asked for a tmpfs"))?.root())?,
         };
-        Ok((Reply::Done, Some(fd)))
+        done_with(fd)
     }
 
-    fn attempt(&self, call: &Call, roles: &[Role], fds: &[OwnedFd], keep: bool) -> Answered {
-        let outcome = operation::attempt(call, Handles { roles, fds }, self.own_bpffs()?)?;
-        Ok((Reply::Answer(outcome.answer), outcome.fd.filter(|_| keep)))
+    fn attempts(&self, jobs: &[Job], until_success: bool, fds: &[OwnedFd]) -> Answered {
+        let mut effective = Effective::of_self()?;
+        let (mut all, mut made) = (Vec::with_capacity(jobs.len()), Vec::new());
+        let mut length = 0;
+        for job in jobs {
+            effective.set(job.caps)?;
+            let (done, fd) = self.attempt(job, fds)?;
+            length += length_of(&done);
+            let succeeded = matches!(done.answer, Ok(Answer::Ok { .. }));
+            all.push(done);
+            made.extend(fd);
+            if length > SHORT_MESSAGE || (until_success && succeeded) {
+                break;
+            }
+        }
+        effective.set(None)?;
+        Ok((Reply::Answers(all), made))
     }
+
+    fn attempt(&self, job: &Job, fds: &[OwnedFd]) -> Result<(Done, Option<OwnedFd>), AgentError> {
+        let attempt = self.ground.attempt(job.place).ok_or(AgentError::Nowhere(job.place))?;
+        let handles = Handles { handles: &job.handles, fds };
+        Ok(match operation::attempt(&attempt.call, handles, self.own_bpffs()?) {
+            Ok(outcome) => {
+                let fd = outcome.fd.filter(|_| job.keep);
+                (Done { answer: Ok(outcome.answer), kept: fd.is_some() }, fd)
+            }
+            Err(error) => (Done { answer: Err(error.to_string()), kept: false }, None),
+        })
+    }
+}
+
+/// Past this many bytes a reply is sent with what it has; the rest is asked for again. Far below what a message can
+/// have, because JSON may need six bytes for one.
+const SHORT_MESSAGE: usize = channel::LONGEST_MESSAGE / 8;
+
+/// About the bytes of text in it.
+fn length_of(done: &Done) -> usize {
+    const FRAME: usize = 64;
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    FRAME
+        + match &done.answer {
+            Ok(Answer::Ok { detail }) => text(detail),
+            Ok(Answer::Err { step, .. }) => text(step),
+            Err(why) => why.len(),
+        }
+}
+
+fn make_token(root: BorrowedFd<'_>) -> Answered {
+    done_with(bpf::token_create(root).map_err(AgentError::Token)?)
+}
+
+fn only(fds: &[OwnedFd]) -> Result<&OwnedFd, AgentError> {
+    fds.first().ok_or(AgentError::TooEarly("asked for something about a descriptor"))
+}
+
+/// The namespaces that can be entered to stand beside a process; that of process numbers would only be its children's.
+fn types_of(namespaces: &[Namespace]) -> ThreadNameSpaceType {
+    let always = ThreadNameSpaceType::USER | ThreadNameSpaceType::MOUNT;
+    namespaces.iter().fold(always, |types, namespace| {
+        types
+            | match namespace {
+                Namespace::Net => ThreadNameSpaceType::NETWORK,
+                Namespace::Pid => ThreadNameSpaceType::empty(),
+                Namespace::Ipc => ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION,
+                Namespace::Uts => ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME,
+                Namespace::Cgroup => ThreadNameSpaceType::CONTROL_GROUP,
+            }
+    })
 }
 
 fn flags_of(namespaces: &[Namespace]) -> UnshareFlags {
@@ -175,11 +267,11 @@ fn flags_of(namespaces: &[Namespace]) -> UnshareFlags {
 }
 
 /// Forks an agent for the channel whose end came along; its number arrives as that channel's first reply.
-fn spawn(fds: Vec<OwnedFd>) -> Answered {
+fn spawn(fds: Vec<OwnedFd>, ground: &Ground) -> Answered {
     let socket = fds.into_iter().next().ok_or(AgentError::TooEarly("asked to fork"))?;
     match process::fork()? {
-        Fork::Child => serve(Channel::from(socket)),
-        Fork::Parent(_) => Ok((Reply::Done, None)),
+        Fork::Child => serve(Channel::from(socket), ground),
+        Fork::Parent(_) => DONE,
     }
 }
 
@@ -196,7 +288,7 @@ fn without_pid(error: SysError, file: &str) -> SysError {
 
 fn map_ids(pid: i32, uids: &str, gids: &str) -> Answered {
     write_id_maps(pid, uids, gids)?;
-    Ok((Reply::Done, None))
+    DONE
 }
 
 /// The caller's number in the pid namespace that `/proc` was mounted in: the initial one.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, fs::File, path::Path, time::Instant};
 
-use harness_model::plan::{Actor, Attempt, Call, Case, Container, ExpectedKernel, Scenario, Token};
+use harness_model::plan::{Actor, Attempt, Call, Case, Container, ExpectedKernel, FORMAT, Plan, Scenario, Token};
 use rustix::thread::UnshareFlags;
 use serde::Serialize;
 
@@ -44,6 +44,8 @@ pub(crate) struct Report {
 /// A scenario of `attempts` attempts, each made three times: as root, in the control container and for real.
 #[derive(Debug, Serialize)]
 struct Growth {
+    /// What is attempted.
+    subject: Subject,
     attempts: usize,
     micros: u64,
     micros_per_attempt: f64,
@@ -55,11 +57,33 @@ struct Growth {
     available_kib: u64,
 }
 
+/// What a measured scenario attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Subject {
+    /// `BPF_MAP_CREATE` with a token.
+    MapCreate,
+    /// `BPF_PROG_LOAD` with a token.
+    ProgLoad,
+    /// `BPF_MAP_CREATE` without the token, each denied and its cause looked for.
+    Denied,
+}
+
+/// The scenarios measured, after one that is not because nothing costs its usual price the first time.
+const MEASURED: [(Subject, usize); 6] = [
+    (Subject::MapCreate, 10),
+    (Subject::MapCreate, 10),
+    (Subject::MapCreate, 100),
+    (Subject::MapCreate, 1000),
+    (Subject::ProgLoad, 1000),
+    (Subject::Denied, 100),
+];
+
 /// Measures, with a record in `folder` as a run has it.
 pub(crate) fn run(folder: &Path) -> Result<Report, RunError> {
-    let mut world = run::open(folder)?;
-    // Nothing costs its usual price the first time.
-    scenario::run(&mut world, &scenario_of("warm-up", 10))?;
+    let mut world = run::open(folder, plan())?;
+    let mut measured = (0..MEASURED.len()).map(|number| growth(&mut world, number)).collect::<Result<Vec<_>, _>>()?;
+    let growth = measured.split_off(1);
     let (_, record_sync) = timed(|| world.record.sync());
     Ok(Report {
         release: kernel::release(),
@@ -72,7 +96,7 @@ pub(crate) fn run(folder: &Path) -> Result<Report, RunError> {
         bare_prog_load: mean(1000, || bpf::prog_load(TRIVIAL, None).map(drop).during(|| "BPF_PROG_LOAD"))?,
         bare_container: mean(100, bare_container)?,
         container: container(&world)?,
-        growth: [10, 100, 1000].into_iter().map(|count| growth(&mut world, count)).collect::<Result<_, _>>()?,
+        growth,
     })
 }
 
@@ -112,17 +136,19 @@ fn bare_container() -> Result<(), SysError> {
 fn container(world: &World) -> Result<f64, RunError> {
     let plan = container_plan();
     let made = mean(100, || {
-        let (mut party, _) = Party::container(&world.hierarchy, "bench", &plan, None, Needs::default())?;
+        let made = Party::container(&world.ground, "bench", &plan, None, Needs::default())?;
+        let mut party = made.party;
         party.confine(&plan.caps)
     });
     made.map_err(|error: PartyError| RunError::Bench(error.to_string()))
 }
 
-fn growth(world: &mut World, attempts: usize) -> Result<Growth, RunError> {
-    let scenario = scenario_of("growth", attempts);
-    let (result, micros) = timed(|| scenario::run(world, &scenario));
+fn growth(world: &mut World, number: usize) -> Result<Growth, RunError> {
+    let (subject, attempts) = MEASURED[number];
+    let (result, micros) = timed(|| scenario::run(world, number as u32));
     result?;
     Ok(Growth {
+        subject,
         attempts,
         micros,
         micros_per_attempt: micros as f64 / attempts as f64,
@@ -138,14 +164,34 @@ fn kib(path: &str, field: &str) -> Result<u64, SysError> {
     Ok(number.unwrap_or(0))
 }
 
-/// Half of the attempts are allowed, half denied, none is saved.
-fn scenario_of(name: &str, attempts: usize) -> Scenario {
+fn plan() -> Plan {
+    let kernel = ExpectedKernel::default();
+    let scenarios = MEASURED.iter().enumerate().map(|(number, (subject, count))| scenario_of(number, *subject, *count));
+    Plan { format: FORMAT, kernel, scenarios: scenarios.collect() }
+}
+
+fn scenario_of(number: usize, subject: Subject, count: usize) -> Scenario {
     let plan = container_plan();
-    let attempt = |index| Attempt {
+    let attempt = Attempt {
         actor: Actor::Container(plan.name.clone()),
         caps: None,
-        token: if index % 2 == 0 { Token::Own } else { Token::None },
-        call: Call::MapCreate {
+        token: if subject == Subject::Denied { Token::None } else { Token::Own },
+        call: call_of(subject),
+        save: None,
+    };
+    let case = Case { sysctls: BTreeMap::new(), containers: vec![plan], attempts: vec![attempt; count] };
+    Scenario {
+        name: format!("bench/{number}").parse().expect("the words are a name"),
+        deadline_ms: 0,
+        sysctls: BTreeMap::new(),
+        own_vm: false,
+        cases: vec![case],
+    }
+}
+
+fn call_of(subject: Subject) -> Call {
+    match subject {
+        Subject::MapCreate | Subject::Denied => Call::MapCreate {
             map_type: HASH.map_type,
             key_size: HASH.key_size,
             value_size: HASH.value_size,
@@ -153,15 +199,13 @@ fn scenario_of(name: &str, attempts: usize) -> Scenario {
             map_flags: HASH.flags,
             inner_map: None,
         },
-        save: None,
-    };
-    let attempts = (0..attempts).map(attempt).collect();
-    Scenario {
-        name: name.parse().expect("the word is a name"),
-        deadline_ms: 0,
-        sysctls: BTreeMap::new(),
-        own_vm: false,
-        cases: vec![Case { sysctls: BTreeMap::new(), containers: vec![plan.clone()], attempts }],
+        Subject::ProgLoad => Call::ProgLoad {
+            prog_type: TRIVIAL.prog_type,
+            expected_attach_type: TRIVIAL.expected_attach_type,
+            prog_flags: TRIVIAL.flags,
+            returns: TRIVIAL.returns,
+            license: TRIVIAL.license.to_string_lossy().into_owned(),
+        },
     }
 }
 
@@ -202,9 +246,12 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_attempts_hand_over_a_token() {
-        let scenario = scenario_of("growth", 10);
-        let own = scenario.cases[0].attempts.iter().filter(|attempt| attempt.token == Token::Own).count();
-        assert_eq!(own, 5);
+    fn only_what_is_to_be_denied_has_no_token() {
+        let plan = plan();
+        for (scenario, (subject, count)) in plan.scenarios.iter().zip(MEASURED) {
+            let attempts = &scenario.cases[0].attempts;
+            assert_eq!(attempts.len(), count);
+            assert!(attempts.iter().all(|attempt| (attempt.token == Token::None) == (subject == Subject::Denied)));
+        }
     }
 }

@@ -64,6 +64,13 @@ impl Mounted {
         Ok(Self { mount, root })
     }
 
+    /// The one a container attached, seen from within its mount namespace.
+    pub(crate) fn attached() -> Result<Self, SysError> {
+        let mount = pseudofile::open_at(CWD, MOUNT_POINT, OFlags::PATH | OFlags::DIRECTORY)?;
+        let root = pseudofile::open_at(CWD, MOUNT_POINT, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        Ok(Self { mount, root })
+    }
+
     /// Opens, configures, creates and mounts in one go, by a caller who may do all of it.
     pub(crate) fn of(name: &'static str, options: &[MountOption]) -> Result<Self, SysError> {
         let context = open(name)?;

@@ -1,21 +1,22 @@
 //! One case of a scenario: its controls, then the case itself.
 
-use std::{os::fd::BorrowedFd, rc::Rc};
+use std::os::fd::BorrowedFd;
 
 use harness_model::{
     name::ContainerName,
-    outcome::{Control, Event},
+    outcome::{Answer, Control, Event},
     plan::{Actor, Attempt, BpffsFd, Call, Case, Container, LinkTarget},
 };
 use thiserror::Error;
 
 use crate::{
-    cgroup::Hierarchy,
+    cause,
     controls::Controls,
-    party::{Needs, Party, PartyError},
-    pass::{self, AttemptError, Cast, Objects, Pass, Tokens},
+    ground::{CasePlace, Ground},
+    party::{Made, Needs, Party, PartyError},
+    pass::{self, AttemptError, Cast, Kind, Objects, Pass},
     record::{RecordError, Writer},
-    sabotage,
+    sysctl::SysctlError,
 };
 
 /// Why a case was not carried out to its end.
@@ -60,6 +61,12 @@ pub(crate) enum CaseError {
         /// The name.
         path: String,
     },
+    /// A setting of the case could not be made.
+    #[error(transparent)]
+    Setting(SysctlError),
+    /// A setting of the case could not be taken back.
+    #[error("{0}")]
+    NotRestored(String),
     /// Nothing can be told to the host any more.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -67,90 +74,103 @@ pub(crate) enum CaseError {
 
 /// What a case is run with.
 pub(crate) struct Stage<'a> {
-    /// Where cgroups are made.
-    pub(crate) hierarchy: &'a Rc<Hierarchy>,
+    /// What parties stand on.
+    pub(crate) ground: &'a Ground,
     /// Who makes the control attempts.
     pub(crate) controls: &'a mut Controls,
     /// Where outcomes go.
     pub(crate) record: &'a mut Writer,
 }
 
-/// Runs a case: a container control, a root control, and the case for real.
-pub(crate) fn run(stage: &mut Stage<'_>, number: u32, case: &Case) -> Result<(), CaseError> {
+/// Runs a case: a container control, a root control, the case for real, and the search for causes.
+pub(crate) fn run(stage: &mut Stage<'_>, place: CasePlace, case: &Case) -> Result<(), CaseError> {
     check_paths(&case.attempts)?;
-    let made = controls(stage, case);
+    let made = controls(stage, place, case);
     // Control parties are used again, unless they may have changed: pins outlive the case, and a dead one is of no use.
     if made.is_err() || case.attempts.iter().any(|attempt| matches!(attempt.call, Call::ObjPin { .. })) {
         stage.controls.clear();
     }
     let (answers, objects) = made?;
-    run_for_real(stage, number, case, &objects, answers)
+    run_for_real(stage, place, case, &objects, answers)
 }
 
 /// What both controls of each attempt, root first, were answered, and what root saved.
 type Controlled = (Vec<(Control, Control)>, Objects);
 
-fn controls(stage: &mut Stage<'_>, case: &Case) -> Result<Controlled, CaseError> {
+fn controls(stage: &mut Stage<'_>, place: CasePlace, case: &Case) -> Result<Controlled, CaseError> {
     let (container, root) = stage.controls.parties(case, needs_of(case));
-    let mut container = container.map(|party| pass_of(stage.hierarchy.root(), party, Tokens::AsAsked));
-    let contained = control_all(&mut container, &case.attempts)?;
-    let mut root = root.map(|party| pass_of(stage.hierarchy.root(), party, Tokens::Borrowed(container.as_ref().ok())));
-    let rooted = control_all(&mut root, &case.attempts)?;
+    let root_cgroup = stage.ground.hierarchy.root();
+    let mut container = container.map(|party| pass_of(root_cgroup, party, Kind::Container));
+    let contained = control_all(&mut container, place, case)?;
+    let mut root = root.map(|party| pass_of(root_cgroup, party, Kind::Root(container.as_ref().ok())));
+    let rooted = control_all(&mut root, place, case)?;
     let objects = root.map(|pass| pass.objects).unwrap_or_default();
     Ok((rooted.into_iter().zip(contained).collect(), objects))
 }
 
-fn pass_of<'a>(root_cgroup: BorrowedFd<'a>, party: &'a mut Party, tokens: Tokens<'a>) -> Pass<'a> {
-    Pass { root_cgroup, cast: Cast::Single(party), objects: Objects::new(), tokens, fallback: None }
+fn pass_of<'a>(root_cgroup: BorrowedFd<'a>, party: &'a mut Party, kind: Kind<'a>) -> Pass<'a> {
+    Pass { root_cgroup, cast: Cast::Single(party), objects: Objects::new(), kind, fallback: None }
 }
 
 /// Answers to every attempt in a control; if its party could not be made, that is why none was.
-fn control_all(pass: &mut Result<Pass<'_>, PartyError>, attempts: &[Attempt]) -> Result<Vec<Control>, CaseError> {
+fn control_all(
+    pass: &mut Result<Pass<'_>, PartyError>,
+    place: CasePlace,
+    case: &Case,
+) -> Result<Vec<Control>, CaseError> {
     let pass = match pass {
         Ok(pass) => pass,
-        Err(error) => return Ok(vec![Control::NotMade(error.to_string()); attempts.len()]),
+        Err(error) => return Ok(vec![Control::NotMade(error.to_string()); case.attempts.len()]),
     };
-    attempts.iter().enumerate().map(|(index, attempt)| control(pass, index, attempt)).collect()
+    let mut all = Vec::with_capacity(case.attempts.len());
+    pass.run(place, case, |index, result| {
+        all.push(match result {
+            Ok(answer) => Control::Made(answer),
+            Err(source) if source.is_fatal() => return Err(failed_attempt(case, index, source)),
+            Err(error) => Control::NotMade(error.to_string()),
+        });
+        Ok(())
+    })?;
+    Ok(all)
 }
 
-fn control(pass: &mut Pass<'_>, index: usize, attempt: &Attempt) -> Result<Control, CaseError> {
-    if matches!(attempt.call, Call::Sabotage(_)) {
-        return Ok(Control::NotMade("sabotage has no control".to_owned()));
-    }
-    match pass.attempt(index, attempt) {
-        Ok(answer) => Ok(Control::Made(answer)),
-        Err(source) if source.is_fatal() => Err(CaseError::Attempt { index, op: pass::op(&attempt.call), source }),
-        Err(error) => Ok(Control::NotMade(error.to_string())),
-    }
+fn failed_attempt(case: &Case, index: usize, source: AttemptError) -> CaseError {
+    CaseError::Attempt { index, op: pass::op(&case.attempts[index].call), source }
 }
 
 fn run_for_real(
     stage: &mut Stage<'_>,
-    number: u32,
+    place: CasePlace,
     case: &Case,
     fallback: &Objects,
     controls: Vec<(Control, Control)>,
 ) -> Result<(), CaseError> {
-    let cast = assemble(stage, number, case)?;
-    let root_cgroup = stage.hierarchy.root();
-    let mut pass =
-        Pass { root_cgroup, cast, objects: Objects::new(), tokens: Tokens::AsAsked, fallback: Some(fallback) };
-    for ((index, attempt), (root, container)) in case.attempts.iter().enumerate().zip(controls) {
-        if let Call::Sabotage(how) = attempt.call {
-            sabotage::commit(how);
+    let cast = assemble(stage, place.case, case)?;
+    let root_cgroup = stage.ground.hierarchy.root();
+    let mut pass = Pass { root_cgroup, cast, objects: Objects::new(), kind: Kind::Real, fallback: Some(fallback) };
+    let mut denied = Vec::new();
+    let mut controls = controls.into_iter();
+    pass.run(place, case, |index, result| {
+        let answer = result.map_err(|source| failed_attempt(case, index, source))?;
+        let unmade = || (Control::NotMade("it was not asked for".to_owned()), Control::NotMade(String::new()));
+        let (root, container) = controls.next().unwrap_or_else(unmade);
+        let by_container = matches!(case.attempts[index].actor, Actor::Container(_));
+        if by_container && is_denial(&answer, &root, &container) {
+            denied.push(index);
         }
-        let answer = pass.attempt(index, attempt);
-        let answer = answer.map_err(|source| CaseError::Attempt { index, op: pass::op(&attempt.call), source })?;
-        stage.record.add(Event::Attempt {
-            case: number,
-            attempt: index as u32,
-            answer,
-            root,
-            container,
-            cause: None,
-        })?;
+        let event = Event::Attempt { case: place.case, attempt: index as u32, answer, root, container };
+        stage.record.add(event).map_err(CaseError::Record)
+    })?;
+    for index in denied {
+        let cause = cause::find(&mut pass, place.attempt(index), &case.attempts[index]);
+        stage.record.add(Event::Cause { case: place.case, attempt: index as u32, cause })?;
     }
     Ok(())
+}
+
+/// Whether the kernel refused what it does for somebody with every permission.
+fn is_denial(answer: &Answer, root: &Control, container: &Control) -> bool {
+    matches!(answer, Answer::Err { .. }) && (root.succeeded() || container.succeeded())
 }
 
 /// Makes the containers of a case, and the host's agent if it has a part.
@@ -158,15 +178,14 @@ fn assemble(stage: &mut Stage<'_>, number: u32, case: &Case) -> Result<Cast<'sta
     let needs = needs_of(case);
     let host = case.attempts.iter().any(has_host_part);
     let label = |who: &str| format!("case{number}-{who}");
-    let host =
-        host.then(|| Party::host(stage.hierarchy, &label("host"), needs)).transpose().map_err(CaseError::Host)?;
+    let host = host.then(|| Party::host(stage.ground, &label("host"), needs)).transpose().map_err(CaseError::Host)?;
     let mut made: Vec<(ContainerName, Party)> = Vec::new();
     for (place, plan) in case.containers.iter().enumerate() {
         let parent = parent_of(plan, &mut made)?;
-        let party = Party::container(stage.hierarchy, &label(&place.to_string()), plan, parent, needs);
-        let (party, mounted) = party.map_err(|source| failed(plan, source))?;
+        let party = Party::container(stage.ground, &label(&place.to_string()), plan, parent, needs);
+        let Made { party, mounted, token } = party.map_err(|source| failed(plan, source))?;
         made.push((plan.name.clone(), party));
-        stage.record.add(Event::Container { case: number, container: plan.name.clone(), mounted, token: None })?;
+        stage.record.add(Event::Container { case: number, container: plan.name.clone(), mounted, token })?;
     }
     // Only now, because a container can make another only as long as it has the capabilities for it.
     for ((_, party), plan) in made.iter_mut().zip(&case.containers) {

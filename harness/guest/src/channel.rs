@@ -19,8 +19,8 @@ use crate::error::{During, SysError};
 /// (`net.core.wmem_default`), so that no message can block for ever.
 pub(crate) const LONGEST_MESSAGE: usize = 160 * 1024;
 
-/// The most file descriptors one message carries.
-pub(crate) const MOST_FDS: usize = 8;
+/// The most file descriptors one message carries; the kernel allows 253 (`SCM_MAX_FD` in `include/net/scm.h`).
+pub(crate) const MOST_FDS: usize = 200;
 
 /// Why a message could not be sent or received.
 #[derive(Debug, Error)]

@@ -4,21 +4,19 @@
 //! take otherwise: what a case saves is closed at its end, and what else an attempt could leave in a container are pins,
 //! after which the caller has them made anew.
 
-use std::rc::Rc;
-
 use harness_model::plan::{Attempt, Case, Container, Namespace, Token};
 use rustix::process::Pid;
 
 use crate::{
     bpffs,
-    cgroup::Hierarchy,
+    ground::Ground,
     party::{Needs, Party, PartyError},
 };
 
 /// Both parties, as far as they are made.
 #[derive(Debug)]
 pub(crate) struct Controls {
-    hierarchy: Rc<Hierarchy>,
+    ground: Ground,
     container: Option<(Container, Needs, Party)>,
     root: Option<(Needs, Party)>,
 }
@@ -28,16 +26,13 @@ type Made<'a> = Result<&'a mut Party, PartyError>;
 
 impl Controls {
     /// None made yet.
-    pub(crate) fn new(hierarchy: &Rc<Hierarchy>) -> Self {
-        Self { hierarchy: Rc::clone(hierarchy), container: None, root: None }
+    pub(crate) fn new(ground: &Ground) -> Self {
+        Self { ground: ground.clone(), container: None, root: None }
     }
 
     /// The control container and root for a case.
     pub(crate) fn parties(&mut self, case: &Case, needs: Needs) -> (Made<'_>, Made<'_>) {
-        (
-            container(&mut self.container, &self.hierarchy, plan_for(case), needs),
-            root(&mut self.root, &self.hierarchy, needs),
-        )
+        (container(&mut self.container, &self.ground, plan_for(case), needs), root(&mut self.root, &self.ground, needs))
     }
 
     /// Ends both; the next case gets new ones.
@@ -63,7 +58,7 @@ impl Controls {
 
 fn container<'a>(
     slot: &'a mut Option<(Container, Needs, Party)>,
-    hierarchy: &Rc<Hierarchy>,
+    ground: &Ground,
     plan: Container,
     needs: Needs,
 ) -> Made<'a> {
@@ -72,7 +67,7 @@ fn container<'a>(
         other => {
             // The old one is gone before the new one takes its cgroup's name.
             drop(other);
-            let (mut party, _) = Party::container(hierarchy, "control", &plan, None, needs)?;
+            let mut party = Party::container(ground, "control", &plan, None, needs)?.party;
             party.confine(&plan.caps)?;
             (plan, needs, party)
         }
@@ -80,12 +75,12 @@ fn container<'a>(
     Ok(&mut slot.insert(made).2)
 }
 
-fn root<'a>(slot: &'a mut Option<(Needs, Party)>, hierarchy: &Rc<Hierarchy>, needs: Needs) -> Made<'a> {
+fn root<'a>(slot: &'a mut Option<(Needs, Party)>, ground: &Ground, needs: Needs) -> Made<'a> {
     let made = match slot.take() {
         Some(made) if made.0 == needs => made,
         other => {
             drop(other);
-            (needs, Party::host(hierarchy, "root", needs)?)
+            (needs, Party::host(ground, "root", needs)?)
         }
     };
     Ok(&mut slot.insert(made).1)
@@ -97,7 +92,7 @@ fn plan_for(case: &Case) -> Container {
     let mut namespaces: Vec<Namespace> = case.containers.iter().flat_map(|plan| plan.namespaces.clone()).collect();
     namespaces.sort();
     namespaces.dedup();
-    let hands_own = |attempt: &Attempt| attempt.token == Token::Own;
+    let hands_own = |attempt: &Attempt| matches!(attempt.token, Token::Own | Token::Of(_));
     Container {
         name: "control".parse().expect("the word is a name"),
         parent: None,

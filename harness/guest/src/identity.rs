@@ -52,7 +52,7 @@ pub(crate) fn become_unprivileged(uid: u32, gid: u32) -> Result<(), IdentityErro
 /// which an agent calls again.
 pub(crate) fn confine(caps: &[u32]) -> Result<(), IdentityError> {
     let all = Status::read()?.field("CapPrm");
-    let kept = caps.iter().filter_map(|cap| 1u64.checked_shl(*cap)).fold(0, |kept, cap| kept | cap) & all;
+    let kept = mask_of(caps) & all;
     // A kernel without ambient capabilities has none to clear.
     match rustix::thread::clear_ambient_capability_set() {
         Ok(()) | Err(Errno::INVAL) => {}
@@ -66,6 +66,50 @@ pub(crate) fn confine(caps: &[u32]) -> Result<(), IdentityError> {
     let status = Status::read()?;
     ["CapInh", "CapAmb"].iter().try_for_each(|field| status.prove(field, 0))?;
     ["CapPrm", "CapEff", "CapBnd"].iter().try_for_each(|field| status.prove(field, kept))
+}
+
+/// The capabilities in effect of a process that has more of them: what the kernel checks is the effective set
+/// (`cap_capable` in `security/commoncap.c`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Effective {
+    permitted: CapabilitySet,
+    now: CapabilitySet,
+}
+
+impl Effective {
+    /// Those of the calling process.
+    pub(crate) fn of_self() -> Result<Self, SysError> {
+        let sets = rustix::thread::capabilities(None).during(|| "capget")?;
+        Ok(Self { permitted: sets.permitted, now: sets.effective })
+    }
+
+    /// Has these, as far as they are permitted, in effect and no other; all that are permitted if `None`.
+    pub(crate) fn set(&mut self, mask: Option<u64>) -> Result<(), SysError> {
+        let wanted = mask.map_or(self.permitted, |mask| self.permitted & CapabilitySet::from_bits_retain(mask));
+        if wanted == self.now {
+            return Ok(());
+        }
+        let sets = CapabilitySets { effective: wanted, permitted: self.permitted, inheritable: CapabilitySet::empty() };
+        rustix::thread::set_capabilities(None, sets).during(|| format!("capset effective {:#x}", wanted.bits()))?;
+        self.now = wanted;
+        Ok(())
+    }
+}
+
+/// Capabilities by number as a mask.
+pub(crate) fn mask_of(caps: &[u32]) -> u64 {
+    caps.iter().filter_map(|cap| 1u64.checked_shl(*cap)).fold(0, |mask, cap| mask | cap)
+}
+
+/// Becomes root of the user namespace that the caller has just entered with every capability, and proves it.
+pub(crate) fn become_root_of_namespace() -> Result<(), IdentityError> {
+    rustix::thread::set_thread_groups(&[]).during(|| "setgroups")?;
+    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).during(|| "setresgid 0")?;
+    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).during(|| "setresuid 0")?;
+    let status = Status::read()?;
+    status.prove("Uid", 0)?;
+    let all = status.field("CapBnd");
+    ["CapPrm", "CapEff"].iter().try_for_each(|field| status.prove(field, all))
 }
 
 fn set_capabilities(kept: CapabilitySet) -> Result<(), SysError> {

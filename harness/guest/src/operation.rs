@@ -19,7 +19,7 @@ use crate::{
     btf,
     error::SysError,
     interfaces,
-    protocol::Role,
+    protocol::{Handle, Role},
     pseudofile,
 };
 
@@ -55,16 +55,16 @@ pub(crate) struct Outcome {
 /// The descriptors of an attempt by their roles.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Handles<'a> {
-    /// What each descriptor is.
-    pub(crate) roles: &'a [Role],
-    /// As many.
+    /// What the attempt needs, by index.
+    pub(crate) handles: &'a [Handle],
+    /// All descriptors at hand.
     pub(crate) fds: &'a [OwnedFd],
 }
 
 impl Handles<'_> {
     fn get(&self, role: Role) -> Option<BorrowedFd<'_>> {
-        let at = self.roles.iter().position(|has| *has == role)?;
-        self.fds.get(at).map(AsFd::as_fd)
+        let Handle(_, at) = self.handles.iter().find(|Handle(has, _)| *has == role)?;
+        self.fds.get(*at as usize).map(AsFd::as_fd)
     }
 
     fn need(&self, role: Role) -> Result<BorrowedFd<'_>, OperationError> {
@@ -257,7 +257,7 @@ mod tests {
     fn descriptors_are_found_by_role() {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         let fds = [reader, writer];
-        let handles = Handles { roles: &[Role::Token, Role::Object], fds: &fds };
+        let handles = Handles { handles: &[Handle(Role::Token, 0), Handle(Role::Object, 1)], fds: &fds };
         assert_eq!(handles.need(Role::Object).unwrap().as_raw_fd(), fds[1].as_raw_fd());
         let error = handles.need(Role::Bpffs).unwrap_err();
         assert_eq!(error.to_string(), "nobody said which Bpffs it is about");

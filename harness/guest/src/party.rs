@@ -1,25 +1,29 @@
 //! The guest's side of an agent: how a container comes to stand, and how it goes.
 
 use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    collections::BTreeMap,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     rc::Rc,
 };
 
 use harness_model::{
     delegation::MountOption,
+    outcome::TokenMasks,
     plan::{BpffsFd, Container},
 };
 use rustix::process::Pid;
 use thiserror::Error;
 
 use crate::{
-    agent, bpffs,
-    cgroup::{Cgroup, Hierarchy},
-    channel::{Channel, ChannelError},
+    agent, bpf, bpffs,
+    cgroup::Cgroup,
+    channel::ChannelError,
     error::SysError,
+    ground::Ground,
     identity::IdMap,
-    process::{self, Fork},
     protocol::{Reply, Request},
+    pseudofile,
+    remote::{self, Remote, out_of_turn},
 };
 
 /// Why a party could not be made or asked.
@@ -45,15 +49,36 @@ pub(crate) enum PartyError {
 /// An agent with what belongs to it. Dropping it ends the agent and everything in its container.
 #[derive(Debug)]
 pub(crate) struct Party {
-    channel: Channel,
-    /// The agent; unknown until it has said so.
-    pid: Option<Pid>,
-    /// The process forked by the guest itself; `None` for one that another agent forked.
-    child: Option<Pid>,
+    agent: Remote,
+    /// A second agent in the namespaces of a container, with every capability; made when it is first needed.
+    keeper: Option<Remote>,
+    ground: Ground,
     cgroup: Cgroup,
+    /// The container it stands in; `None` for full root in the initial namespaces.
+    plan: Option<Container>,
     /// The users and groups of its own user namespace; `None` in the initial one.
     ids: Option<[IdMap; 2]>,
     token: Option<Rc<OwnedFd>>,
+    /// The roots of further bpffs instances of its user namespace, and their tokens, by what they delegate.
+    others: BTreeMap<Vec<MountOption>, Other>,
+}
+
+/// A further bpffs instance.
+#[derive(Debug)]
+struct Other {
+    root: Rc<OwnedFd>,
+    token: Option<Rc<OwnedFd>>,
+}
+
+/// A container as it was made.
+#[derive(Debug)]
+pub(crate) struct Made {
+    /// Its party.
+    pub(crate) party: Party,
+    /// The delegation its bpffs shows.
+    pub(crate) mounted: Vec<MountOption>,
+    /// What its token holds, if one was made.
+    pub(crate) token: Option<TokenMasks>,
 }
 
 /// What the attempts of a case ask of every party.
@@ -67,73 +92,55 @@ pub(crate) struct Needs {
 
 impl Party {
     /// Full root in the initial namespaces.
-    pub(crate) fn host(hierarchy: &Rc<Hierarchy>, label: &str, needs: Needs) -> Result<Self, PartyError> {
-        let mut party = Self::fork(hierarchy, label)?;
+    pub(crate) fn host(ground: &Ground, label: &str, needs: Needs) -> Result<Self, PartyError> {
+        let cgroup = ground.hierarchy.make(label.to_owned())?;
+        let mut party = Self::of(Remote::fork(ground, cgroup.as_fd())?, ground, cgroup, None);
         let Needs { interfaces, tmpfs } = needs;
         party.ask(&Request::Stay { interfaces, tmpfs }, &[])?;
         Ok(party)
     }
 
-    /// A container with every capability still, and the delegation its bpffs shows. [`Self::confine`] finishes it.
+    /// A container with every capability still. [`Self::confine`] finishes it.
     pub(crate) fn container(
-        hierarchy: &Rc<Hierarchy>,
+        ground: &Ground,
         label: &str,
         plan: &Container,
         mut parent: Option<&mut Party>,
         needs: Needs,
-    ) -> Result<(Self, Vec<MountOption>), PartyError> {
-        let mut party = match parent.as_deref_mut() {
-            None => Self::fork(hierarchy, label)?,
-            Some(parent) => parent.spawn(hierarchy, label)?,
+    ) -> Result<Made, PartyError> {
+        let cgroup = ground.hierarchy.make(label.to_owned())?;
+        let agent = match parent.as_deref_mut() {
+            None => Remote::fork(ground, cgroup.as_fd())?,
+            Some(parent) => spawned(parent, &cgroup)?,
         };
+        let mut party = Self::of(agent, ground, cgroup, Some(plan.clone()));
         let (pid, context) = party.isolate(plan)?;
         party.ids = map_ids(pid, plan, parent)?;
         bpffs::configure(context.as_fd(), &plan.options)?;
         bpffs::create(context.as_fd()).map_err(|source| explained(&source))?;
-        let shown = match party.ask(&Request::Settle { tmpfs: needs.tmpfs }, &[])? {
+        let mounted = match party.ask(&Request::Settle { tmpfs: needs.tmpfs }, &[])? {
             (Reply::Mounted(shown), _) => shown,
             (other, _) => return Err(out_of_turn(&other)),
         };
+        let mut token = None;
         if plan.token {
-            party.token = Some(Rc::new(party.ask_for_fd(&Request::MakeToken)?));
+            let fd = party.agent.ask_for_fd(&Request::MakeToken, &[])?;
+            token = Some(masks(fd.as_fd())?);
+            party.token = Some(Rc::new(fd));
         }
-        Ok((party, shown))
+        Ok(Made { party, mounted, token })
     }
 
-    fn fork(hierarchy: &Rc<Hierarchy>, label: &str) -> Result<Self, PartyError> {
-        let cgroup = hierarchy.make(label.to_owned())?;
-        let (ours, theirs) = Channel::pair().map_err(PartyError::Channel)?;
-        match process::fork_into(cgroup.as_fd())? {
-            Fork::Child => agent::serve(theirs),
-            Fork::Parent(pid) => {
-                drop(theirs);
-                Self { channel: ours, pid: None, child: Some(pid), cgroup, ids: None, token: None }.greeted()
-            }
-        }
-    }
-
-    fn spawn(&mut self, hierarchy: &Rc<Hierarchy>, label: &str) -> Result<Self, PartyError> {
-        let cgroup = hierarchy.make(label.to_owned())?;
-        let (ours, theirs) = Channel::pair().map_err(PartyError::Channel)?;
-        self.ask(&Request::Spawn, &[theirs.as_fd()])?;
-        drop(theirs);
-        let party = Self { channel: ours, pid: None, child: None, cgroup, ids: None, token: None }.greeted()?;
-        party.pid.map_or(Ok(()), |pid| party.cgroup.admit(pid))?;
-        Ok(party)
-    }
-
-    /// Reads the number that an agent sends before it is asked anything.
-    fn greeted(mut self) -> Result<Self, PartyError> {
-        let (reply, _) = self.answer()?;
-        self.pid = Some(pid_of(&reply)?);
-        Ok(self)
+    fn of(agent: Remote, ground: &Ground, cgroup: Cgroup, plan: Option<Container>) -> Self {
+        let ground = ground.clone();
+        Self { agent, keeper: None, ground, cgroup, plan, ids: None, token: None, others: BTreeMap::new() }
     }
 
     fn isolate(&mut self, plan: &Container) -> Result<(Pid, OwnedFd), PartyError> {
         let request = Request::Isolate { uid: plan.uid, gid: plan.gid, namespaces: plan.namespaces.clone() };
         let (reply, fds) = self.ask(&request, &[])?;
-        let pid = pid_of(&reply)?;
-        self.pid = Some(pid);
+        let pid = remote::pid_of(&reply)?;
+        self.agent.pid = Some(pid);
         let context = fds.into_iter().next().ok_or_else(|| out_of_turn(&reply))?;
         Ok((pid, context))
     }
@@ -145,12 +152,62 @@ impl Party {
 
     /// The processes and the cgroup that are there as long as it is.
     pub(crate) fn belongings(&self) -> (impl Iterator<Item = Pid>, &str) {
-        (self.pid.into_iter().chain(self.child), self.cgroup.name())
+        let agents = std::iter::once(&self.agent).chain(&self.keeper);
+        (agents.flat_map(|agent| agent.pid.into_iter().chain(agent.child)), self.cgroup.name())
+    }
+
+    /// The container it stands in; `None` for full root in the initial namespaces.
+    pub(crate) fn plan(&self) -> Option<&Container> {
+        self.plan.as_ref()
     }
 
     /// The token made while the container was set up.
     pub(crate) fn token(&self) -> Option<Rc<OwnedFd>> {
         self.token.clone()
+    }
+
+    /// A token of another bpffs instance of its user namespace, which delegates this.
+    pub(crate) fn token_of(&mut self, options: &[MountOption]) -> Result<Rc<OwnedFd>, PartyError> {
+        let root = self.bpffs_of(options)?;
+        if let Some(token) = self.others.get(options).and_then(|other| other.token.clone()) {
+            return Ok(token);
+        }
+        let token = Rc::new(self.keeper()?.ask_for_fd(&Request::MakeTokenOf, &[root.as_fd()])?);
+        self.others.entry(options.to_vec()).and_modify(|other| other.token = Some(Rc::clone(&token)));
+        Ok(token)
+    }
+
+    /// The root of another bpffs instance of its user namespace, which delegates this.
+    pub(crate) fn bpffs_of(&mut self, options: &[MountOption]) -> Result<Rc<OwnedFd>, PartyError> {
+        if let Some(other) = self.others.get(options) {
+            return Ok(Rc::clone(&other.root));
+        }
+        let keeper = self.keeper()?;
+        let context = keeper.ask_for_fd(&Request::OpenBpffs, &[])?;
+        bpffs::configure(context.as_fd(), options)?;
+        bpffs::create(context.as_fd()).map_err(|source| explained(&source))?;
+        let root = Rc::new(keeper.ask_for_fd(&Request::MountBpffs, &[])?);
+        self.others.insert(options.to_vec(), Other { root: Rc::clone(&root), token: None });
+        Ok(root)
+    }
+
+    /// An agent beside this one in its namespaces, root there with every capability.
+    pub(crate) fn keeper(&mut self) -> Result<&mut Remote, PartyError> {
+        let keeper = match self.keeper.take() {
+            Some(keeper) => keeper,
+            None => self.make_keeper()?,
+        };
+        Ok(self.keeper.insert(keeper))
+    }
+
+    fn make_keeper(&self) -> Result<Remote, PartyError> {
+        let (Some(plan), Some(pid)) = (&self.plan, self.agent.pid) else {
+            return Err(PartyError::Refused("only a container can be entered".to_owned()));
+        };
+        let mut keeper = Remote::fork(&self.ground, self.cgroup.as_fd())?;
+        let pid = pid.as_raw_nonzero().get();
+        keeper.ask(&Request::Enter { pid, namespaces: plan.namespaces.clone() }, &[])?;
+        Ok(keeper)
     }
 
     /// Its cgroup's directory, opened for reading.
@@ -160,54 +217,40 @@ impl Party {
 
     /// A descriptor of its bpffs.
     pub(crate) fn bpffs(&mut self, which: BpffsFd) -> Result<OwnedFd, PartyError> {
-        self.ask_for_fd(&Request::Bpffs(which))
+        self.agent.ask_for_fd(&Request::Bpffs(which), &[])
     }
 
-    fn ask_for_fd(&mut self, request: &Request) -> Result<OwnedFd, PartyError> {
-        let (reply, fds) = self.ask(request, &[])?;
-        fds.into_iter().next().ok_or_else(|| out_of_turn(&reply))
+    /// The agent that makes its attempts.
+    pub(crate) fn agent(&mut self) -> &mut Remote {
+        &mut self.agent
     }
 
-    /// Asks the agent and waits for its answer; a refusal is an error.
-    pub(crate) fn ask(
-        &mut self,
-        request: &Request,
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<(Reply, Vec<OwnedFd>), PartyError> {
-        match self.channel.send(request, fds) {
-            Ok(()) => self.answer(),
-            Err(error) => Err(self.broken(error)),
-        }
-    }
-
-    fn answer(&mut self) -> Result<(Reply, Vec<OwnedFd>), PartyError> {
-        match self.channel.receive() {
-            Ok((Reply::Failed(why), _)) => Err(PartyError::Refused(why)),
-            Ok(answer) => Ok(answer),
-            Err(error) => Err(self.broken(error)),
-        }
-    }
-
-    fn broken(&mut self, error: ChannelError) -> PartyError {
-        match (error, self.child.take()) {
-            (ChannelError::Closed, Some(child)) => PartyError::Died(process::reap(child)),
-            (ChannelError::Closed, None) => PartyError::Died("ended".to_owned()),
-            (error, child) => {
-                self.child = child;
-                PartyError::Channel(error)
-            }
-        }
+    fn ask(&mut self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<(Reply, Vec<OwnedFd>), PartyError> {
+        self.agent.ask(request, fds)
     }
 }
 
-impl Drop for Party {
-    fn drop(&mut self) {
-        self.pid.into_iter().for_each(process::kill);
-        if let Some(child) = self.child.take() {
-            process::kill(child);
-            process::reap(child);
-        }
-    }
+/// An agent forked by the one of a container, in a cgroup of its own.
+fn spawned(parent: &mut Party, cgroup: &Cgroup) -> Result<Remote, PartyError> {
+    let agent = parent.agent.spawn()?;
+    agent.pid.map_or(Ok(()), |pid| cgroup.admit(pid))?;
+    Ok(agent)
+}
+
+/// What the kernel tells about a token.
+fn masks(token: BorrowedFd<'_>) -> Result<TokenMasks, PartyError> {
+    let description = pseudofile::read(&format!("/proc/self/fdinfo/{}", token.as_raw_fd()))?;
+    let fdinfo = MASKS.map(|field| field_of(&description, field).unwrap_or_default().to_owned());
+    let info = bpf::token_info(token).ok();
+    let info = info.map(|info| [info.allowed_cmds, info.allowed_maps, info.allowed_progs, info.allowed_attachs]);
+    Ok(TokenMasks { fdinfo, info })
+}
+
+/// The lines of a token's description (`bpf_token_show_fdinfo`, `kernel/bpf/token.c`).
+const MASKS: [&str; 4] = ["allowed_cmds:", "allowed_maps:", "allowed_progs:", "allowed_attachs:"];
+
+fn field_of<'t>(description: &'t str, field: &str) -> Option<&'t str> {
+    description.lines().find_map(|line| line.strip_prefix(field)).map(str::trim)
 }
 
 /// Kernels before 6.9 refuse to create a bpffs that belongs to a user namespace (commit 35f96de04127).
@@ -231,13 +274,14 @@ fn map_ids(pid: Pid, plan: &Container, parent: Option<&mut Party>) -> Result<Opt
     Ok(Some([uids, gids]))
 }
 
-fn pid_of(reply: &Reply) -> Result<Pid, PartyError> {
-    match reply {
-        Reply::Pid(pid) if *pid > 0 => Pid::from_raw(*pid).ok_or_else(|| out_of_turn(reply)),
-        other => Err(out_of_turn(other)),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn out_of_turn(reply: &Reply) -> PartyError {
-    PartyError::OutOfTurn(format!("{reply:?}"))
+    #[test]
+    fn a_description_of_a_token_has_four_masks() {
+        let description = "pos:\t0\nallowed_cmds:\t0x21\nallowed_maps:\tany\nallowed_progs:\t0x0\n";
+        let masks = MASKS.map(|field| field_of(description, field));
+        assert_eq!(masks, [Some("0x21"), Some("any"), Some("0x0"), None]);
+    }
 }

@@ -9,13 +9,17 @@ use std::{
 use harness_model::{
     name::ContainerName,
     outcome::Answer,
-    plan::{Actor, Attempt, Call, LinkTarget, Token},
+    plan::{Actor, Attempt, Call, Case, LinkTarget, Token},
 };
 use thiserror::Error;
 
 use crate::{
+    channel,
+    ground::{CasePlace, Place},
+    identity,
     party::{Party, PartyError},
-    protocol::{Reply, Request, Role},
+    protocol::{Done, Handle, Job, Role},
+    sabotage,
 };
 
 /// Why an attempt was not made.
@@ -86,13 +90,16 @@ impl Drop for Cast<'_> {
 /// File descriptors saved by name; for one that was not made, why.
 pub(crate) type Objects = BTreeMap<String, Result<Rc<OwnedFd>, String>>;
 
-/// Where the tokens of a pass come from.
+/// In whose place attempts are made.
 #[derive(Clone, Copy)]
-pub(crate) enum Tokens<'a> {
-    /// From where the attempt says.
-    AsAsked,
-    /// Root hands over none; where a token is the object, it borrows the one of another pass, if there is one.
-    Borrowed(Option<&'a Pass<'a>>),
+pub(crate) enum Kind<'a> {
+    /// Each actor's own, as the scenario says.
+    Real,
+    /// A container with every permission.
+    Container,
+    /// Full root, who hands over no token; where a token is the object, it borrows the one of another pass, if there is
+    /// one.
+    Root(Option<&'a Pass<'a>>),
 }
 
 /// A pass with what it has made so far.
@@ -103,66 +110,137 @@ pub(crate) struct Pass<'a> {
     pub(crate) cast: Cast<'a>,
     /// What was saved.
     pub(crate) objects: Objects,
-    /// Whose tokens.
-    pub(crate) tokens: Tokens<'a>,
+    /// In whose place.
+    pub(crate) kind: Kind<'a>,
     /// Where an object that was not made here is taken from, so that later attempts stand on their own.
     pub(crate) fallback: Option<&'a Objects>,
 }
 
 /// Descriptors with their roles.
-#[derive(Default)]
-struct Gathered {
-    roles: Vec<Role>,
-    fds: Vec<Rc<OwnedFd>>,
-}
-
-impl Gathered {
-    fn add(&mut self, role: Role, fd: Rc<OwnedFd>) {
-        self.roles.push(role);
-        self.fds.push(fd);
-    }
-}
+pub(crate) type Gathered = Vec<(Role, Rc<OwnedFd>)>;
 
 impl Pass<'_> {
-    /// Makes an attempt and saves what it made.
-    pub(crate) fn attempt(&mut self, index: usize, attempt: &Attempt) -> Result<Answer, AttemptError> {
-        let made = self.make(attempt);
-        if let Some(name) = &attempt.save {
-            let saved = match &made {
-                Ok((_, Some(fd))) => Ok(Rc::clone(fd)),
-                Ok((answer, None)) => Err(format!("attempt {index} ({}) {}", op(&attempt.call), in_words(answer))),
-                Err(error) => Err(format!("attempt {index} ({}) was not made: {error}", op(&attempt.call))),
-            };
-            self.objects.insert(name.clone(), saved);
+    /// Makes all attempts of a case, in order, and saves what they make; tells what became of each. The agent is asked
+    /// for several at once where none of them needs what another one makes.
+    pub(crate) fn run<E>(
+        &mut self,
+        place: CasePlace,
+        case: &Case,
+        mut tell: impl FnMut(usize, Result<Answer, AttemptError>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut batch = Batch::default();
+        for (index, attempt) in case.attempts.iter().enumerate() {
+            if !self.fits(&batch, case, attempt) {
+                self.flush(&mut batch, case, &mut tell)?;
+            }
+            match self.prepare(attempt) {
+                Ok(gathered) => {
+                    let caps = self.caps(attempt);
+                    batch.add(place.attempt(index), caps, gathered, attempt.save.is_some());
+                }
+                Err(error) => {
+                    self.flush(&mut batch, case, &mut tell)?;
+                    self.save(index, attempt, Err(&error));
+                    tell(index, Err(error))?;
+                }
+            }
         }
-        made.map(|(answer, _)| answer)
+        self.flush(&mut batch, case, &mut tell)
     }
 
-    fn make(&mut self, attempt: &Attempt) -> Result<(Answer, Option<Rc<OwnedFd>>), AttemptError> {
-        let gathered = self.gather(attempt)?;
-        let request =
-            Request::Attempt { call: attempt.call.clone(), roles: gathered.roles, keep: attempt.save.is_some() };
-        let fds: Vec<BorrowedFd<'_>> = gathered.fds.iter().map(|fd| fd.as_fd()).collect();
-        let failed = |source| AttemptError::Party { actor: title(&attempt.actor), source };
-        let player = self.cast.player(&attempt.actor)?;
-        match player.ask(&request, &fds).map_err(failed)? {
-            (Reply::Answer(answer), fds) => Ok((answer, fds.into_iter().next().map(Rc::new))),
-            (other, _) => Err(failed(PartyError::OutOfTurn(format!("{other:?}")))),
+    /// Whether an attempt can be made together with those of a batch: by the same agent, without what they make.
+    fn fits(&self, batch: &Batch, case: &Case, attempt: &Attempt) -> bool {
+        let Some(first) = batch.jobs.first().and_then(|job| case.attempts.get(job.place.attempt as usize)) else {
+            return true;
+        };
+        let same_agent = matches!(self.cast, Cast::Single(_)) || first.actor == attempt.actor;
+        let before = batch.jobs.iter().filter_map(|job| case.attempts.get(job.place.attempt as usize));
+        let saved = |name: &str| before.clone().any(|attempt| attempt.save.as_deref() == Some(name));
+        same_agent
+            && batch.has_room()
+            && !matches!(attempt.call, Call::Sabotage(_))
+            && !needs(attempt).into_iter().any(saved)
+    }
+
+    fn prepare(&mut self, attempt: &Attempt) -> Result<Gathered, AttemptError> {
+        match (&attempt.call, self.kind) {
+            (Call::Sabotage(how), Kind::Real) => sabotage::commit(*how),
+            (Call::Sabotage(_), _) => Err(unobtainable("a control", "sabotage has none")),
+            _ => self.gather(attempt),
         }
     }
 
-    fn gather(&mut self, attempt: &Attempt) -> Result<Gathered, AttemptError> {
-        let mut gathered = Gathered::default();
+    /// The capabilities of an attempt matter only to those who play themselves.
+    fn caps(&self, attempt: &Attempt) -> Option<u64> {
+        let caps = attempt.caps.as_ref().filter(|_| matches!(self.kind, Kind::Real))?;
+        Some(identity::mask_of(caps))
+    }
+
+    fn flush<E>(
+        &mut self,
+        batch: &mut Batch,
+        case: &Case,
+        tell: &mut impl FnMut(usize, Result<Answer, AttemptError>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Batch { mut jobs, fds } = std::mem::take(batch);
+        while !jobs.is_empty() {
+            let attempt = |job: &Job| job.place.attempt as usize;
+            let actor = &case.attempts[attempt(&jobs[0])].actor;
+            match self.ask(actor, &jobs, &fds) {
+                Ok(done) => {
+                    for (job, (done, fd)) in jobs.drain(..done.len()).zip(done) {
+                        let index = attempt(&job);
+                        let asked = &case.attempts[index];
+                        let answer = done.answer.map_err(|why| failed(&asked.actor, PartyError::Refused(why)));
+                        let made = answer.as_ref().map(|answer| (answer, fd.map(Rc::new)));
+                        self.save(index, asked, made);
+                        tell(index, answer)?;
+                    }
+                }
+                Err(error) => {
+                    let index = attempt(&jobs.remove(0));
+                    self.save(index, &case.attempts[index], Err(&error));
+                    tell(index, Err(error))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(
+        &mut self,
+        actor: &Actor,
+        jobs: &[Job],
+        fds: &[Rc<OwnedFd>],
+    ) -> Result<Vec<(Done, Option<OwnedFd>)>, AttemptError> {
+        let fds: Vec<BorrowedFd<'_>> = fds.iter().map(|fd| fd.as_fd()).collect();
+        let agent = self.cast.player(actor)?.agent();
+        agent.attempts(jobs.to_vec(), false, &fds).map_err(|source| failed(actor, source))
+    }
+
+    /// Keeps what an attempt made under its name, or why it made nothing.
+    fn save(&mut self, index: usize, attempt: &Attempt, made: Result<(&Answer, Option<Rc<OwnedFd>>), &AttemptError>) {
+        let Some(name) = &attempt.save else { return };
+        let saved = match made {
+            Ok((_, Some(fd))) => Ok(fd),
+            Ok((answer, None)) => Err(format!("attempt {index} ({}) {}", op(&attempt.call), in_words(answer))),
+            Err(error) => Err(format!("attempt {index} ({}) was not made: {error}", op(&attempt.call))),
+        };
+        self.objects.insert(name.clone(), saved);
+    }
+
+    /// The descriptors an attempt needs.
+    pub(crate) fn gather(&mut self, attempt: &Attempt) -> Result<Gathered, AttemptError> {
+        let mut gathered = Gathered::new();
         if let Some(token) = self.token(attempt)? {
-            gathered.add(Role::Token, token);
+            gathered.push((Role::Token, token));
         }
-        if let Some(name) = object_of(&attempt.call) {
-            gathered.add(Role::Object, self.saved(name)?);
+        for (role, name) in objects_of(&attempt.call) {
+            gathered.push((role, self.saved(name)?));
         }
         if let Call::TokenCreate { from, fd } = &attempt.call {
-            let source = self.cast.player(from)?.bpffs(*fd);
-            let source = source.map_err(|source| AttemptError::Party { actor: title(from), source })?;
-            gathered.add(Role::Bpffs, Rc::new(source));
+            let source = self.cast.player(from)?.bpffs(*fd).map_err(|source| failed(from, source))?;
+            gathered.push((Role::Bpffs, Rc::new(source)));
         }
         if let Call::LinkCreate { target, .. } = &attempt.call {
             self.gather_target(&attempt.actor, target, &mut gathered)?;
@@ -182,26 +260,26 @@ impl Pass<'_> {
             LinkTarget::Interface(_) | LinkTarget::Netfilter { .. } => return Ok(()),
         };
         let copy = crate::bpffs::duplicate(folder).map_err(|error| unobtainable("the cgroup", &error.to_string()))?;
-        gathered.add(Role::Cgroup, Rc::new(copy));
+        gathered.push((Role::Cgroup, Rc::new(copy)));
         Ok(())
     }
 
     fn token(&mut self, attempt: &Attempt) -> Result<Option<Rc<OwnedFd>>, AttemptError> {
-        match (&attempt.token, self.tokens) {
+        match (&attempt.token, self.kind) {
             (Token::None, _) => Ok(None),
-            (_, Tokens::Borrowed(_)) if !matches!(attempt.call, Call::TokenInfo) => Ok(None),
-            (_, Tokens::Borrowed(None)) => {
-                Err(unobtainable("a token", "there is no container control to borrow it of"))
+            (_, Kind::Root(_)) if !matches!(attempt.call, Call::TokenInfo) => Ok(None),
+            (_, Kind::Root(None)) => Err(unobtainable("a token", "there is no container control to borrow it of")),
+            (Token::Saved(name), Kind::Root(Some(lender))) => lender.saved(name).map(Some),
+            (Token::Own | Token::Of(_), Kind::Root(Some(lender))) => lender.own_of_single().map(Some),
+            (Token::Saved(name), Kind::Real | Kind::Container) => self.saved(name).map(Some),
+            (Token::Of(options), Kind::Real) => {
+                let made = self.cast.player(&attempt.actor)?.token_of(options);
+                made.map(Some).map_err(|source| failed(&attempt.actor, source))
             }
-            (Token::Own, Tokens::Borrowed(Some(lender))) => lender.own_of_single().map(Some),
-            (Token::Saved(name), Tokens::Borrowed(Some(lender))) => lender.saved(name).map(Some),
-            (Token::Own, Tokens::AsAsked) => {
+            (Token::Own, Kind::Real) | (Token::Own | Token::Of(_), Kind::Container) => {
                 let token = self.cast.player(&attempt.actor)?.token();
                 token.map(Some).ok_or_else(|| no_token(&title(&attempt.actor)))
             }
-            (Token::Saved(name), Tokens::AsAsked) => self.saved(name).map(Some),
-            (Token::Of(_), Tokens::AsAsked) => Err(unobtainable("a token of another bpffs", "not made yet")),
-            (Token::Of(_), Tokens::Borrowed(Some(lender))) => lender.own_of_single().map(Some),
         }
     }
 
@@ -228,6 +306,44 @@ impl Pass<'_> {
     }
 }
 
+/// Attempts that are asked for in one message.
+#[derive(Default)]
+struct Batch {
+    jobs: Vec<Job>,
+    /// What they need, each descriptor once.
+    fds: Vec<Rc<OwnedFd>>,
+}
+
+impl Batch {
+    /// Attempts in one message at most: enough that a message costs little beside them.
+    const MOST: usize = 64;
+
+    /// Descriptors one attempt needs at most.
+    const MOST_FDS_OF_ONE: usize = 8;
+
+    fn has_room(&self) -> bool {
+        self.jobs.len() < Self::MOST && self.fds.len() + Self::MOST_FDS_OF_ONE <= channel::MOST_FDS
+    }
+
+    fn add(&mut self, place: Place, caps: Option<u64>, gathered: Gathered, keep: bool) {
+        let handles = gathered.into_iter().map(|(role, fd)| Handle(role, self.index_of(fd))).collect();
+        self.jobs.push(Job { place, caps, handles, keep });
+    }
+
+    fn index_of(&mut self, fd: Rc<OwnedFd>) -> u32 {
+        let at = self.fds.iter().position(|has| Rc::ptr_eq(has, &fd)).unwrap_or_else(|| {
+            self.fds.push(fd);
+            self.fds.len() - 1
+        });
+        at as u32
+    }
+}
+
+/// An attempt that failed with its actor.
+pub(crate) fn failed(actor: &Actor, source: PartyError) -> AttemptError {
+    AttemptError::Party { actor: title(actor), source }
+}
+
 fn unobtainable(what: impl Into<String>, why: &str) -> AttemptError {
     AttemptError::Unobtainable { what: what.into(), why: why.to_owned() }
 }
@@ -236,13 +352,19 @@ fn no_token(whose: &str) -> AttemptError {
     unobtainable(format!("the token of {whose}"), "none was made while it was set up")
 }
 
-/// The saved object a call is about.
-fn object_of(call: &Call) -> Option<&str> {
-    match call {
+/// The names of everything saved that an attempt needs.
+fn needs(attempt: &Attempt) -> Vec<&str> {
+    let token = if let Token::Saved(name) = &attempt.token { Some(name.as_str()) } else { None };
+    objects_of(&attempt.call).into_iter().map(|(_, name)| name).chain(token).collect()
+}
+
+/// The saved objects a call is about.
+fn objects_of(call: &Call) -> Vec<(Role, &str)> {
+    let object = match call {
         Call::MapCreate { inner_map, .. } => inner_map.as_deref(),
-        Call::ObjPin { object, .. } => Some(object),
-        Call::MapUpdate { map, .. } | Call::MapLookup { map, .. } => Some(map),
-        Call::ProgTestRun { prog } | Call::LinkCreate { prog, .. } => Some(prog),
+        Call::ObjPin { object, .. } => Some(object.as_str()),
+        Call::MapUpdate { map, .. } | Call::MapLookup { map, .. } => Some(map.as_str()),
+        Call::ProgTestRun { prog } | Call::LinkCreate { prog, .. } => Some(prog.as_str()),
         Call::TokenCreate { .. }
         | Call::ProgLoad { .. }
         | Call::BtfLoad
@@ -251,7 +373,8 @@ fn object_of(call: &Call) -> Option<&str> {
         | Call::MountDelegate { .. }
         | Call::ObjGet { .. }
         | Call::Sabotage(_) => None,
-    }
+    };
+    object.into_iter().map(|name| (Role::Object, name)).collect()
 }
 
 /// The name of a call, as scenario files write it.
@@ -274,7 +397,8 @@ pub(crate) fn op(call: &Call) -> &'static str {
     }
 }
 
-fn title(actor: &Actor) -> String {
+/// What an actor is called in messages.
+pub(crate) fn title(actor: &Actor) -> String {
     match actor {
         Actor::Host => "the host".to_owned(),
         Actor::Container(name) => format!("container `{name}`"),
@@ -300,9 +424,9 @@ mod tests {
         Rc::new(rustix::pipe::pipe().unwrap().0)
     }
 
-    fn pass<'a>(root_cgroup: BorrowedFd<'a>, tokens: Tokens<'a>, fallback: Option<&'a Objects>) -> Pass<'a> {
+    fn pass<'a>(root_cgroup: BorrowedFd<'a>, kind: Kind<'a>, fallback: Option<&'a Objects>) -> Pass<'a> {
         let cast = Cast::Each { host: None, containers: Vec::new() };
-        Pass { root_cgroup, cast, objects: Objects::new(), tokens, fallback }
+        Pass { root_cgroup, cast, objects: Objects::new(), kind, fallback }
     }
 
     fn attempt(call: Call, token: Token) -> Attempt {
@@ -322,7 +446,7 @@ mod tests {
             ("map".to_owned(), Ok(Rc::clone(&fd))),
             ("token".to_owned(), Err("attempt 1 (token_create) was answered EOPNOTSUPP".to_owned())),
         ]);
-        let mut pass = pass(fd.as_fd(), Tokens::AsAsked, Some(&of_root));
+        let mut pass = pass(fd.as_fd(), Kind::Real, Some(&of_root));
         for name in ["map", "token"] {
             pass.objects.insert(name.to_owned(), Err("attempt 1 was answered EPERM".to_owned()));
         }
@@ -335,34 +459,44 @@ mod tests {
     #[test]
     fn an_attempt_without_its_actor_is_not_made_and_says_so_to_whoever_needs_its_result() {
         let fd = descriptor();
-        let mut pass = pass(fd.as_fd(), Tokens::AsAsked, None);
-        let error = pass.attempt(3, &attempt(Call::BtfLoad, Token::None)).unwrap_err();
-        assert!(!error.is_fatal());
-        assert_eq!(error.to_string(), "container `main`: there is none in this case");
+        let mut pass = pass(fd.as_fd(), Kind::Real, None);
+        let attempts = vec![attempt(Call::BtfLoad, Token::None)];
+        let case = Case { sysctls: BTreeMap::new(), containers: vec![], attempts };
+        let mut told = Vec::new();
+        let place = CasePlace { scenario: 0, case: 0 };
+        let run = pass.run(place, &case, |index, result| {
+            told.push((index, result.unwrap_err()));
+            Ok::<_, ()>(())
+        });
+        run.unwrap();
+        assert_eq!(told.len(), 1);
+        assert!(told[0].0 == 0 && !told[0].1.is_fatal());
+        assert_eq!(told[0].1.to_string(), "container `main`: there is none in this case");
         let why = pass.saved("made").unwrap_err().to_string();
-        assert!(why.contains("attempt 3 (btf_load) was not made"), "{why}");
+        assert!(why.contains("attempt 0 (btf_load) was not made"), "{why}");
     }
 
     #[test]
     fn root_hands_over_no_token_and_borrows_one_only_as_an_object() {
         let fd = descriptor();
-        let mut lender = pass(fd.as_fd(), Tokens::AsAsked, None);
+        let mut lender = pass(fd.as_fd(), Kind::Real, None);
         lender.objects.insert("t".to_owned(), Ok(Rc::clone(&fd)));
         let saved = || Token::Saved("t".to_owned());
-        let mut root = pass(fd.as_fd(), Tokens::Borrowed(Some(&lender)), None);
+        let mut root = pass(fd.as_fd(), Kind::Root(Some(&lender)), None);
         assert!(root.token(&attempt(Call::BtfLoad, saved())).unwrap().is_none());
         assert!(root.token(&attempt(Call::TokenInfo, saved())).unwrap().is_some());
         let error = root.token(&attempt(Call::TokenInfo, Token::Own)).unwrap_err().to_string();
         assert!(error.contains("none was made while it was set up"), "{error}");
-        let mut alone = pass(fd.as_fd(), Tokens::Borrowed(None), None);
+        let mut alone = pass(fd.as_fd(), Kind::Root(None), None);
         assert!(alone.token(&attempt(Call::TokenInfo, saved())).is_err());
     }
 
     #[test]
     fn calls_name_the_object_they_are_about() {
-        assert_eq!(object_of(&Call::ObjPin { object: "m".to_owned(), path: "p".to_owned() }), Some("m"));
-        assert_eq!(object_of(&Call::ProgTestRun { prog: "p".to_owned() }), Some("p"));
-        assert_eq!(object_of(&Call::BtfLoad), None);
+        let pin = Call::ObjPin { object: "m".to_owned(), path: "p".to_owned() };
+        assert_eq!(objects_of(&pin), [(Role::Object, "m")]);
+        assert_eq!(needs(&attempt(pin, Token::Saved("t".to_owned()))), ["m", "t"]);
+        assert!(objects_of(&Call::BtfLoad).is_empty());
         assert_eq!(in_words(&Answer::Err { errno: Errno::EPERM, step: None }), "was answered EPERM");
     }
 }

@@ -5,11 +5,11 @@
 
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::{
-    process::{Pid, Signal, WaitOptions},
-    thread::UnshareFlags,
+    process::{Pid, PidfdFlags, Signal, WaitOptions},
+    thread::{ThreadNameSpaceType, UnshareFlags},
 };
 
 use crate::error::{During, SysError};
@@ -95,6 +95,13 @@ fn close_range(first: u32, last: u32) -> Result<(), SysError> {
 pub(crate) fn unshare(flags: UnshareFlags) -> Result<(), SysError> {
     // SAFETY: only `CLONE_FILES` could take descriptors from another thread, and there is no other thread.
     unsafe { rustix::thread::unshare_unsafe(flags) }.during(|| format!("unshare {flags:?}"))
+}
+
+/// Enters namespaces of another process by `setns(2)` with its pidfd (Linux 5.8).
+pub(crate) fn enter(pid: i32, namespaces: ThreadNameSpaceType) -> Result<(), SysError> {
+    let pid = Pid::from_raw(pid).ok_or(harness_model::errno::Errno::from_raw(libc::ESRCH)).during(|| "pidfd_open")?;
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).during(|| "pidfd_open")?;
+    rustix::thread::move_into_thread_name_spaces(pidfd.as_fd(), namespaces).during(|| format!("setns {namespaces:?}"))
 }
 
 /// Moves the rest of the program into a new child, as a new pid namespace wants it: the caller waits for the child,

@@ -3,9 +3,11 @@
 use harness_model::{
     delegation::MountOption,
     outcome::Answer,
-    plan::{BpffsFd, Call, Namespace},
+    plan::{BpffsFd, Namespace},
 };
 use serde::{Deserialize, Serialize};
+
+use crate::ground::Place;
 
 /// Asked of an agent, one at a time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -52,15 +54,57 @@ pub(crate) enum Request {
     Spawn,
     /// Return a descriptor of one's own bpffs.
     Bpffs(BpffsFd),
-    /// Make an attempt.
-    Attempt {
-        /// What is attempted.
-        call: Call,
-        /// What the descriptors sent along are, in their order.
-        roles: Vec<Role>,
-        /// Whether a resulting descriptor is returned; it is closed otherwise.
-        keep: bool,
+    /// Enter the namespaces of a process, as root of its user namespace with every capability.
+    Enter {
+        /// The process, as the initial pid namespace numbers it.
+        pid: i32,
+        /// Which namespaces of its own it has besides user and mount.
+        namespaces: Vec<Namespace>,
     },
+    /// Open another bpffs: [`Reply::Done`] with the descriptor of `fsopen(2)`.
+    OpenBpffs,
+    /// Mount the bpffs that was just opened, now that it is created, attached nowhere: [`Reply::Done`] with its root.
+    MountBpffs,
+    /// Make a token of the bpffs whose root is sent along: [`Reply::Done`] with the token.
+    MakeTokenOf,
+    /// Make attempts, one after the other.
+    Attempts {
+        /// Which.
+        jobs: Vec<Job>,
+        /// Whether those after the first that succeeds are left out.
+        until_success: bool,
+    },
+}
+
+/// One attempt to make.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    /// Which attempt of the plan.
+    pub(crate) place: Place,
+    /// The capabilities in effect during the call, as a mask of those the agent has; all of them if `None`.
+    pub(crate) caps: Option<u64>,
+    /// What it needs of the descriptors sent along.
+    pub(crate) handles: Vec<Handle>,
+    /// Whether a resulting descriptor is returned; it is closed otherwise.
+    pub(crate) keep: bool,
+}
+
+/// A descriptor of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Handle(
+    /// What it is to the attempt.
+    pub(crate) Role,
+    /// Its index among those sent along.
+    pub(crate) u32,
+);
+
+/// What became of a [`Job`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Done {
+    /// The kernel's answer, or why the attempt could not be made.
+    pub(crate) answer: Result<Answer, String>,
+    /// Whether the next of the descriptors sent along is what it made.
+    pub(crate) kept: bool,
 }
 
 /// What a descriptor sent along with an attempt is.
@@ -85,8 +129,8 @@ pub(crate) enum Reply {
     Done,
     /// The container's bpffs is mounted and shows these options.
     Mounted(Vec<MountOption>),
-    /// The attempt was made.
-    Answer(Answer),
+    /// Attempts were made, as many as fit a message and at least one, in the order asked for.
+    Answers(Vec<Done>),
     /// It could not be done, and why: the system call and its errno.
     Failed(String),
 }

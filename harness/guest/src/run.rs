@@ -14,6 +14,7 @@ use crate::{
     cgroup::Hierarchy,
     controls::Controls,
     error::{During, SysError},
+    ground::Ground,
     kernel::{self, KernelError},
     leftovers::Inventory,
     plan::{self, PlanError},
@@ -45,7 +46,7 @@ pub(crate) enum RunError {
 pub(crate) fn run(folder: &Path) -> Result<(), RunError> {
     let mut record = Writer::create(folder)?;
     match prepare(folder) {
-        Ok((plan, machine)) => follow(&plan, machine.with(record)),
+        Ok((plan, machine)) => follow(machine.with(plan, record)),
         Err(error) => {
             record.add(Event::Fault { message: error.to_string() })?;
             record.sync()?;
@@ -54,10 +55,10 @@ pub(crate) fn run(folder: &Path) -> Result<(), RunError> {
     }
 }
 
-/// What scenarios share, without a plan.
-pub(crate) fn open(folder: &Path) -> Result<World, RunError> {
+/// What scenarios share, for a plan that was not read.
+pub(crate) fn open(folder: &Path, plan: Plan) -> Result<World, RunError> {
     let record = Writer::create(folder)?;
-    Ok(Machine::prepare()?.with(record))
+    Ok(Machine::prepare()?.with(plan, record))
 }
 
 fn prepare(folder: &Path) -> Result<(Plan, Machine), RunError> {
@@ -83,18 +84,19 @@ impl Machine {
         Ok(Self { hierarchy, inventory: Inventory::take()? })
     }
 
-    fn with(self, record: Writer) -> World {
-        let controls = Controls::new(&self.hierarchy);
-        World { hierarchy: self.hierarchy, controls, record, inventory: self.inventory }
+    fn with(self, plan: Plan, record: Writer) -> World {
+        let ground = Ground { hierarchy: self.hierarchy, plan: Rc::new(plan) };
+        World { controls: Controls::new(&ground), ground, record, inventory: self.inventory }
     }
 }
 
-fn follow(plan: &Plan, mut world: World) -> Result<(), RunError> {
+fn follow(mut world: World) -> Result<(), RunError> {
     world.record.add(Event::Hello { format: FORMAT, release: kernel::release() })?;
-    for scenario in &plan.scenarios {
-        scenario::run(&mut world, scenario)?;
+    let scenarios = world.ground.plan.scenarios.len() as u32;
+    for number in 0..scenarios {
+        scenario::run(&mut world, number)?;
     }
-    world.record.add(Event::End { scenarios: plan.scenarios.len() as u32 })?;
+    world.record.add(Event::End { scenarios })?;
     world.record.sync()?;
     Ok(())
 }

@@ -2,12 +2,15 @@
 
 use std::{rc::Rc, time::Instant};
 
-use harness_model::{outcome::Event, plan::Scenario};
+use harness_model::{
+    outcome::Event,
+    plan::{Case, Scenario},
+};
 
 use crate::{
     case::{self, CaseError, Stage},
-    cgroup::Hierarchy,
     controls::Controls,
+    ground::{CasePlace, Ground},
     leftovers::{self, Inventory},
     record::{RecordError, Writer},
     sysctl::Settings,
@@ -15,8 +18,8 @@ use crate::{
 
 /// Everything scenarios share.
 pub(crate) struct World {
-    /// Where cgroups are made.
-    pub(crate) hierarchy: Rc<Hierarchy>,
+    /// What parties stand on.
+    pub(crate) ground: Ground,
     /// Who makes the control attempts.
     pub(crate) controls: Controls,
     /// Where outcomes go.
@@ -25,19 +28,21 @@ pub(crate) struct World {
     pub(crate) inventory: Inventory,
 }
 
-/// Runs a scenario. Only a record that cannot be kept is an error; everything else is told in the record.
-pub(crate) fn run(world: &mut World, scenario: &Scenario) -> Result<(), RecordError> {
+/// Runs the scenario of this number in the plan. Only a record that cannot be kept is an error; everything else is told in the record.
+pub(crate) fn run(world: &mut World, number: u32) -> Result<(), RecordError> {
+    let plan = Rc::clone(&world.ground.plan);
+    let Some(scenario) = plan.scenarios.get(number as usize) else { return Ok(()) };
     world.record.add(Event::ScenarioStart { scenario: scenario.name.clone() })?;
     world.record.sync()?;
     println!("scenario {}", scenario.name);
     let start = Instant::now();
     let mut settings = Settings::default();
     let fault = match settings.make(&scenario.sysctls) {
-        Ok(()) => cases(world, scenario)?,
+        Ok(()) => cases(world, number, scenario)?,
         Err(error) => Some(error.to_string()),
     };
     let mut leftovers = if scenario.own_vm { Vec::new() } else { settings.restore() };
-    let fault = match leftovers::settle(&world.inventory, &world.hierarchy, &world.controls) {
+    let fault = match leftovers::settle(&world.inventory, &world.ground.hierarchy, &world.controls) {
         Ok((left, now)) => {
             leftovers.extend(left);
             world.inventory = now;
@@ -50,16 +55,27 @@ pub(crate) fn run(world: &mut World, scenario: &Scenario) -> Result<(), RecordEr
 }
 
 /// Runs the cases up to the first that fails; why it did.
-fn cases(world: &mut World, scenario: &Scenario) -> Result<Option<String>, RecordError> {
-    let World { hierarchy, controls, record, .. } = world;
-    let mut stage = Stage { hierarchy, controls, record };
-    for (number, case) in scenario.cases.iter().enumerate() {
-        match case::run(&mut stage, number as u32, case) {
+fn cases(world: &mut World, number: u32, scenario: &Scenario) -> Result<Option<String>, RecordError> {
+    for (index, case) in scenario.cases.iter().enumerate() {
+        let place = CasePlace { scenario: number, case: index as u32 };
+        match one_case(world, place, case) {
             Ok(()) => {}
             Err(CaseError::Record(error)) => return Err(error),
             Err(error) if scenario.cases.len() == 1 => return Ok(Some(error.to_string())),
-            Err(error) => return Ok(Some(format!("case {number}: {error}"))),
+            Err(error) => return Ok(Some(format!("case {index}: {error}"))),
         }
     }
     Ok(None)
+}
+
+/// Runs a case with its settings.
+fn one_case(world: &mut World, place: CasePlace, case: &Case) -> Result<(), CaseError> {
+    let World { ground, controls, record, .. } = world;
+    let mut settings = Settings::default();
+    let made = settings.make(&case.sysctls).map_err(CaseError::Setting);
+    let run = made.and_then(|()| case::run(&mut Stage { ground, controls, record }, place, case));
+    match settings.restore() {
+        failed if failed.is_empty() => run,
+        failed => run.and(Err(CaseError::NotRestored(failed.join("; ")))),
+    }
 }

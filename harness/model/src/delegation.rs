@@ -82,7 +82,7 @@ pub struct Delegation {
 }
 
 /// One option handed to `fsconfig(2)` with `FSCONFIG_SET_STRING`, verbatim.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MountOption {
     /// Such as `delegate_cmds`.

@@ -73,9 +73,15 @@ pub enum Event {
         root: Control,
         /// What a fresh container with everything delegated and every capability was answered.
         container: Control,
-        /// If it failed although a control succeeds: what it would have taken.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        cause: Option<Cause>,
+    },
+    /// It was found out why an attempt of this case failed although a control succeeds.
+    Cause {
+        /// Index of the case in the scenario.
+        case: u32,
+        /// Index of the attempt in the case.
+        attempt: u32,
+        /// What it would have taken.
+        cause: Cause,
     },
     /// A scenario is over and everything it made is gone.
     ScenarioEnd {

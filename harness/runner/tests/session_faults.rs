@@ -81,7 +81,7 @@ impl Guest {
     fn attempt(&mut self, attempt: u32) {
         let denied = Answer::Err { errno: Errno::from_raw(1), step: None };
         let root = Control::Made(Answer::Ok { detail: None });
-        self.tell(Event::Attempt { case: 0, attempt, answer: denied, container: root.clone(), root, cause: None });
+        self.tell(Event::Attempt { case: 0, attempt, answer: denied, container: root.clone(), root });
     }
 
     fn end(&mut self, scenario: &str) {

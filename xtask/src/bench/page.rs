@@ -165,21 +165,22 @@ fn costs(costs: &Figure<GuestCosts>) -> String {
         let _ = writeln!(text, "| proving the kernel's configuration (once a VM) | {} |", time(config as f64));
     }
     text.push_str(
-        "\n| attempts in one scenario | whole scenario | an attempt | guest program resident | its descriptors | \
-                   left in the guest |\n| --: | --: | --: | --: | --: | --: |\n",
+        "\n| what | attempts in one scenario | whole scenario | an attempt | guest program resident | its descriptors | \
+                   left in the guest |\n| --- | --: | --: | --: | --: | --: | --: |\n",
     );
     costs.growth.iter().for_each(|growth| text.push_str(&growth_row(growth)));
     text.push_str(
-        "\nMeasured by the guest program itself (`bpf-token-guest bench`) in one VM. The scenarios have one container; an \
-         attempt is a `map_create` made three times, half of them denied, and includes its share of the containers, of \
-         the record and of the search for leftovers.\n",
+        "\nMeasured by the guest program itself (`bpf-token-guest bench`) in one VM. The scenarios have one container. An \
+         attempt is made three times, by root, in the control container and for real, and includes its share of the \
+         containers, of the record and of the search for leftovers; one that is denied also the search for its cause.\n",
     );
     text
 }
 
 fn growth_row(growth: &Growth) -> String {
     format!(
-        "| {} | {} | {} | {} | {} | {} |\n",
+        "| {} | {} | {} | {} | {} | {} | {} |\n",
+        growth.subject,
         growth.attempts,
         time(growth.micros as f64),
         time(growth.micros_per_attempt),

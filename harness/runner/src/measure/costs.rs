@@ -38,6 +38,8 @@ pub struct GuestCosts {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Growth {
+    /// What was attempted: `map_create`, `prog_load`, or `denied` for a `map_create` whose cause was looked for.
+    pub subject: String,
     /// How many.
     pub attempts: usize,
     /// The whole scenario.

@@ -2,7 +2,7 @@
 
 use harness_model::{
     name::{ContainerName, ScenarioName},
-    outcome::{AttemptFact, ContainerFact, Event, ScenarioEnd, ScenarioOutcome},
+    outcome::{Answer, AttemptFact, Cause, ContainerFact, Event, ScenarioEnd, ScenarioOutcome},
     plan::{FORMAT, Plan, Scenario},
 };
 use thiserror::Error;
@@ -220,10 +220,14 @@ impl<'a> Account<'a> {
                 progress.containers.push(ContainerFact { case, container, mounted, token });
                 Ok(Step::Within)
             }
-            Event::Attempt { case, attempt, answer, root, container, cause }
+            Event::Attempt { case, attempt, answer, root, container }
                 if progress.next_attempt(scenario) == Some((case, attempt)) =>
             {
-                progress.attempts.push(AttemptFact { case, attempt, answer, root, container, cause });
+                progress.attempts.push(AttemptFact { case, attempt, answer, root, container, cause: None });
+                Ok(Step::Within)
+            }
+            Event::Cause { case, attempt, cause } if progress.awaits_cause(case, attempt) => {
+                progress.explain(case, attempt, cause);
                 Ok(Step::Within)
             }
             Event::ScenarioEnd { scenario: name, leftovers, fault, micros } if name == scenario.name => {
@@ -270,6 +274,7 @@ fn kind(event: &Event) -> &'static str {
         Event::ScenarioStart { .. } => "scenario_start",
         Event::Container { .. } => "container",
         Event::Attempt { .. } => "attempt",
+        Event::Cause { .. } => "cause",
         Event::ScenarioEnd { .. } => "scenario_end",
         Event::End { .. } => "end",
     }
@@ -304,6 +309,24 @@ impl Progress {
         }
         let (case, attempt) = self.position(scenario)?;
         Some((u32::try_from(case).ok()?, u32::try_from(attempt).ok()?))
+    }
+
+    /// Whether an attempt of the last case that was told of failed although a control succeeded, and nobody said why.
+    fn awaits_cause(&self, case: u32, attempt: u32) -> bool {
+        let is_last = self.attempts.last().is_some_and(|last| last.case == case);
+        let explicable = |fact: &AttemptFact| {
+            let denied =
+                matches!(fact.answer, Answer::Err { .. }) && (fact.root.succeeded() || fact.container.succeeded());
+            fact.attempt == attempt && fact.case == case && denied && fact.cause.is_none()
+        };
+        is_last && self.attempts.iter().rev().take_while(|fact| fact.case == case).any(explicable)
+    }
+
+    fn explain(&mut self, case: u32, attempt: u32, cause: Cause) {
+        let found = self.attempts.iter_mut().rev().find(|fact| (fact.case, fact.attempt) == (case, attempt));
+        if let Some(fact) = found {
+            fact.cause = Some(cause);
+        }
     }
 
     /// Case and index in it of the first attempt that has no answer.

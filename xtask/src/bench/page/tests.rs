@@ -76,6 +76,7 @@ fn a_boot_is_shown_by_medians_and_an_unseen_moment_as_such() {
 #[test]
 fn costs_have_units_and_memory_is_what_is_not_left() {
     let growth = |attempts, available_kib| Growth {
+        subject: "map_create".to_owned(),
         attempts,
         micros: 1_500,
         micros_per_attempt: 150.4,
@@ -95,12 +96,12 @@ fn costs_have_units_and_memory_is_what_is_not_left() {
         growth: vec![growth(10, 500 * 1024), Growth { micros: 2_345_678, ..growth(1000, 499 * 1024) }],
     };
     let page = render(&Figures { costs: Ok(costs), ..figures() });
-    assert!(page.contains("| 10 | 1.5 ms | 150 µs | 2.0 MiB | 9 | 500.0 MiB |"), "{page}");
+    assert!(page.contains("| map_create | 10 | 1.5 ms | 150 µs | 2.0 MiB | 9 | 500.0 MiB |"), "{page}");
     assert!(
         page.contains("(mean of 100) | 6.1 ms |") && page.contains("(all but `MemAvailable`) | 13.0 MiB |"),
         "{page}"
     );
-    assert!(page.contains("| 1000 | 2.35 s |"), "{page}");
+    assert!(page.contains("| map_create | 1000 | 2.35 s |"), "{page}");
     assert!(!page.contains("proving the kernel's configuration"), "{page}");
 }
 

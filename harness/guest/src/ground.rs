@@ -1,0 +1,55 @@
+//! What all parties stand on: the plan they follow and the hierarchy their cgroups are made in.
+
+use std::rc::Rc;
+
+use harness_model::plan::{Attempt, Case, Plan};
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup::Hierarchy;
+
+/// Shared by the guest and, since they are forked from it, by every agent: so an attempt is asked for by its place in
+/// the plan instead of being sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Ground {
+    /// Where cgroups are made.
+    pub(crate) hierarchy: Rc<Hierarchy>,
+    /// What is done.
+    pub(crate) plan: Rc<Plan>,
+}
+
+/// Where a case stands in the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CasePlace {
+    /// Index of its scenario in the plan.
+    pub(crate) scenario: u32,
+    /// Index in the scenario.
+    pub(crate) case: u32,
+}
+
+/// Where an attempt stands in the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// Its case.
+    pub(crate) case: CasePlace,
+    /// Index in the case.
+    pub(crate) attempt: u32,
+}
+
+impl CasePlace {
+    /// Of an attempt of this case.
+    pub(crate) fn attempt(self, index: usize) -> Place {
+        Place { case: self, attempt: u32::try_from(index).unwrap_or(u32::MAX) }
+    }
+}
+
+impl Ground {
+    /// The case at a place; `None` if the plan has no such place.
+    pub(crate) fn case(&self, place: CasePlace) -> Option<&Case> {
+        self.plan.scenarios.get(place.scenario as usize)?.cases.get(place.case as usize)
+    }
+
+    /// The attempt at a place; `None` if the plan has no such place.
+    pub(crate) fn attempt(&self, place: Place) -> Option<&Attempt> {
+        self.case(place.case)?.attempts.get(place.attempt as usize)
+    }
+}

@@ -1,0 +1,132 @@
+//! The guest's end of an agent: a process that serves a channel.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::process::Pid;
+
+use crate::{
+    agent,
+    channel::{Channel, ChannelError},
+    ground::Ground,
+    party::PartyError,
+    process::{self, Fork},
+    protocol::{Done, Job, Reply, Request},
+};
+
+/// An agent. Dropping it ends the agent and everything in its container.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    channel: Channel,
+    /// The agent; unknown until it has said so.
+    pub(crate) pid: Option<Pid>,
+    /// The process forked by the guest itself; `None` for one that another agent forked.
+    pub(crate) child: Option<Pid>,
+}
+
+impl Remote {
+    /// Forks an agent that is born in a cgroup.
+    pub(crate) fn fork(ground: &Ground, cgroup: BorrowedFd<'_>) -> Result<Self, PartyError> {
+        let (ours, theirs) = Channel::pair().map_err(PartyError::Channel)?;
+        match process::fork_into(cgroup)? {
+            Fork::Child => agent::serve(theirs, ground),
+            Fork::Parent(pid) => {
+                drop(theirs);
+                Self { channel: ours, pid: None, child: Some(pid) }.greeted()
+            }
+        }
+    }
+
+    /// Has this agent fork another one, in its own namespaces.
+    pub(crate) fn spawn(&mut self) -> Result<Self, PartyError> {
+        let (ours, theirs) = Channel::pair().map_err(PartyError::Channel)?;
+        self.ask(&Request::Spawn, &[theirs.as_fd()])?;
+        drop(theirs);
+        Self { channel: ours, pid: None, child: None }.greeted()
+    }
+
+    /// Reads the number that an agent sends before it is asked anything.
+    fn greeted(mut self) -> Result<Self, PartyError> {
+        let (reply, _) = self.answer()?;
+        self.pid = Some(pid_of(&reply)?);
+        Ok(self)
+    }
+
+    /// Asks for something that is answered by one descriptor.
+    pub(crate) fn ask_for_fd(&mut self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<OwnedFd, PartyError> {
+        let (reply, fds) = self.ask(request, fds)?;
+        fds.into_iter().next().ok_or_else(|| out_of_turn(&reply))
+    }
+
+    /// Has attempts made; as many as the agent answered at once, each with what it made.
+    pub(crate) fn attempts(
+        &mut self,
+        jobs: Vec<Job>,
+        until_success: bool,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Vec<(Done, Option<OwnedFd>)>, PartyError> {
+        let most = jobs.len();
+        let (reply, made) = self.ask(&Request::Attempts { jobs, until_success }, fds)?;
+        let mut made = made.into_iter();
+        match reply {
+            Reply::Answers(all) if !all.is_empty() && all.len() <= most => {
+                let with_its_fd = |done: Done| if done.kept { (done, made.next()) } else { (done, None) };
+                Ok(all.into_iter().map(with_its_fd).collect())
+            }
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
+    /// Asks the agent and waits for its answer; a refusal is an error.
+    pub(crate) fn ask(
+        &mut self,
+        request: &Request,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(Reply, Vec<OwnedFd>), PartyError> {
+        match self.channel.send(request, fds) {
+            Ok(()) => self.answer(),
+            Err(error) => Err(self.broken(error)),
+        }
+    }
+
+    fn answer(&mut self) -> Result<(Reply, Vec<OwnedFd>), PartyError> {
+        match self.channel.receive() {
+            Ok((Reply::Failed(why), _)) => Err(PartyError::Refused(why)),
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.broken(error)),
+        }
+    }
+
+    fn broken(&mut self, error: ChannelError) -> PartyError {
+        match (error, self.child.take()) {
+            (ChannelError::Closed, Some(child)) => PartyError::Died(process::reap(child)),
+            (ChannelError::Closed, None) => PartyError::Died("ended".to_owned()),
+            (error, child) => {
+                self.child = child;
+                PartyError::Channel(error)
+            }
+        }
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        self.pid.into_iter().for_each(process::kill);
+        if let Some(child) = self.child.take() {
+            process::kill(child);
+            process::reap(child);
+        }
+    }
+}
+
+/// The process number an agent tells.
+pub(crate) fn pid_of(reply: &Reply) -> Result<Pid, PartyError> {
+    match reply {
+        Reply::Pid(pid) if *pid > 0 => Pid::from_raw(*pid).ok_or_else(|| out_of_turn(reply)),
+        other => Err(out_of_turn(other)),
+    }
+}
+
+/// An answer to another question.
+pub(crate) fn out_of_turn(reply: &Reply) -> PartyError {
+    PartyError::OutOfTurn(format!("{reply:?}"))
+}
