@@ -191,7 +191,7 @@ fn assemble(stage: &mut Stage<'_>, number: u32, case: &Case) -> Result<Cast<'sta
     for ((_, party), plan) in made.iter_mut().zip(&case.containers) {
         party.confine(&plan.caps).map_err(|source| failed(plan, source))?;
     }
-    Ok(Cast::Each { host, containers: made })
+    Ok(Cast::Each { host: host.map(Box::new), containers: made })
 }
 
 fn failed(plan: &Container, source: PartyError) -> CaseError {

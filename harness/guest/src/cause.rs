@@ -36,7 +36,7 @@ const LIKELY_CAPS: [u32; 4] = [39, 38, 12, 21];
 const SETTING: (&str, &str) = ("kernel.unprivileged_bpf_disabled", "0");
 
 /// What an actor is given on top of what it has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Trial {
     /// A token of its own bpffs, if the attempt has none or another one.
     token: bool,
@@ -48,8 +48,11 @@ struct Trial {
     setting: bool,
 }
 
-/// Everything at once.
-const EVERYTHING: Trial = Trial { token: true, bits: [u64::MAX; 4], caps: u64::MAX, setting: true };
+/// Nothing.
+const NOTHING: Trial = Trial { token: false, bits: [0; 4], caps: 0, setting: false };
+
+/// Everything that belongs to the container, at once.
+const EVERYTHING: Trial = Trial { token: true, bits: [u64::MAX; 4], caps: u64::MAX, setting: false };
 
 /// Looks for the cause of a denial. The case's attempts have all been made: what a trial does to its objects changes no
 /// answer any more.
@@ -88,15 +91,20 @@ impl<'s> Search<'s> {
     }
 
     fn run(mut self) -> Result<Cause, AttemptError> {
-        if self.works(Trial::default())? {
+        self.make(&[NOTHING, EVERYTHING], Until::All)?;
+        if self.works(NOTHING)? {
             return Ok(Cause::Unknown("the kernel did the same when it was asked again".to_owned()));
         }
-        if !self.works(EVERYTHING)? {
+        let everything = match self.works(EVERYTHING)? {
+            true => EVERYTHING,
+            false => Trial { setting: true, ..EVERYTHING },
+        };
+        if !self.works(everything)? {
             return Ok(Cause::NotDelegable);
         }
         let enough = match self.single()? {
             Some(single) => single,
-            None => self.without_what_can_go(EVERYTHING)?,
+            None => self.without_what_can_go(everything)?,
         };
         let smallest = self.smallest(enough)?;
         Ok(Cause::Missing(changes(smallest)))
@@ -104,17 +112,15 @@ impl<'s> Search<'s> {
 
     /// One kind of change that is enough, if there is one.
     fn single(&mut self) -> Result<Option<Trial>, AttemptError> {
-        let nothing = Trial::default();
-        let token = Trial { token: true, ..nothing };
-        let caps = Trial { caps: u64::MAX, ..nothing };
-        let setting = Trial { setting: true, ..nothing };
-        let bits = (0..OPTIONS.len()).map(|at| with_bits(nothing, at, u64::MAX));
-        for trial in [token, caps].into_iter().chain(bits).chain([setting]) {
-            if self.works(trial)? {
-                return Ok(Some(trial));
-            }
+        let token = Trial { token: true, ..NOTHING };
+        let caps = Trial { caps: u64::MAX, ..NOTHING };
+        let setting = Trial { setting: true, ..NOTHING };
+        let bits = (0..OPTIONS.len()).map(|at| with_bits(NOTHING, at, u64::MAX));
+        let singles: Vec<Trial> = [token, caps].into_iter().chain(bits).collect();
+        match self.first_that_works(&singles)? {
+            None => Ok(self.works(setting)?.then_some(setting)),
+            found => Ok(found),
         }
-        Ok(None)
     }
 
     /// Takes one kind of change after the other away as long as the rest is enough.
@@ -155,10 +161,10 @@ impl<'s> Search<'s> {
         if mask.count_ones() < 2 {
             return Ok(mask);
         }
-        for single in likely.iter().filter(|single| mask & **single != 0) {
-            if self.works(trial(*single))? {
-                return Ok(*single);
-            }
+        let singles: Vec<u64> = likely.iter().copied().filter(|single| mask & single != 0).collect();
+        let trials: Vec<Trial> = singles.iter().map(|single| trial(*single)).collect();
+        if let Some(found) = self.first_that_works(&trials)? {
+            return Ok(singles.into_iter().find(|single| trial(*single) == found).unwrap_or(mask));
         }
         let mut enough = mask;
         let mut width = u64::BITS / 2;
@@ -175,59 +181,123 @@ impl<'s> Search<'s> {
     }
 
     fn works(&mut self, trial: Trial) -> Result<bool, AttemptError> {
-        if let Some(works) = self.tried.get(&trial) {
-            return Ok(*works);
+        if !self.tried.contains_key(&trial) {
+            self.make(&[trial], Until::All)?;
         }
-        let works = match self.handed_over(trial)? {
-            Some(token) => self.make(trial, token)?,
-            None => false,
-        };
-        self.tried.insert(trial, works);
-        Ok(works)
+        Ok(self.tried.get(&trial).copied().unwrap_or(false))
     }
 
-    /// What takes the place of the attempt's token or bpffs: nothing if it stays; `None` if there cannot be such a one.
-    fn handed_over(&mut self, trial: Trial) -> Result<Option<Option<(Role, Rc<OwnedFd>)>>, AttemptError> {
+    fn first_that_works(&mut self, trials: &[Trial]) -> Result<Option<Trial>, AttemptError> {
+        let untried: Vec<Trial> = trials.iter().copied().filter(|trial| !self.tried.contains_key(trial)).collect();
+        self.make(&untried, Until::Success)?;
+        Ok(trials.iter().copied().find(|trial| self.tried.get(trial) == Some(&true)))
+    }
+
+    /// Makes the attempt with one trial after the other.
+    fn make(&mut self, trials: &[Trial], until: Until) -> Result<(), AttemptError> {
+        let (mut possible, mut jobs, mut fds) = (Vec::new(), Vec::new(), Vec::<Rc<OwnedFd>>::new());
+        for trial in trials {
+            let instead = match self.instead(*trial)? {
+                Stand::In(role, fd) => Some((role, fd)),
+                Stand::AsItWas => None,
+                Stand::Impossible => {
+                    self.tried.insert(*trial, false);
+                    continue;
+                }
+            };
+            let replaced = instead.as_ref().map(|(role, _)| *role);
+            let kept = self.gathered.iter().filter(|(role, _)| Some(*role) != replaced).cloned();
+            let mut handles = Vec::new();
+            for (role, fd) in kept.chain(instead) {
+                handles.push(Handle(role, fds.len() as u32));
+                fds.push(fd);
+            }
+            possible.push(*trial);
+            jobs.push(Job { place: self.place, caps: Some(self.caps | trial.caps), handles, keep: false });
+        }
+        let setting = trials.iter().any(|trial| trial.setting);
+        let answers = self.ask(jobs, &fds, until, setting)?;
+        self.tried.extend(possible.into_iter().zip(answers));
+        Ok(())
+    }
+
+    /// Whether the kernel did each of these, as far as they were made.
+    fn ask(
+        &mut self,
+        mut jobs: Vec<Job>,
+        fds: &[Rc<OwnedFd>],
+        until: Until,
+        setting: bool,
+    ) -> Result<Vec<bool>, AttemptError> {
+        let mut settings = Settings::default();
+        let (name, value) = SETTING;
+        let wanted = setting.then(|| (name.to_owned(), value.to_owned())).into_iter().collect();
+        if settings.make(&wanted).is_err() {
+            settings.restore();
+            return Ok(vec![false; jobs.len()]);
+        }
+        let fds: Vec<BorrowedFd<'_>> = fds.iter().map(|fd| fd.as_fd()).collect();
+        let mut answers = Vec::new();
+        let mut failure = None;
+        while !jobs.is_empty() && failure.is_none() {
+            let keeper = self.party.keeper();
+            match keeper.and_then(|keeper| keeper.attempts(jobs.clone(), until == Until::Success, &fds)) {
+                Ok(done) => {
+                    jobs.drain(..done.len());
+                    answers.extend(done.iter().map(|(done, _)| matches!(done.answer, Ok(Answer::Ok { .. }))));
+                }
+                Err(source) => failure = Some(crate::pass::failed(&self.attempt.actor, source)),
+            }
+            if until == Until::Success && answers.last() == Some(&true) {
+                break;
+            }
+        }
+        settings.restore();
+        failure.map_or(Ok(answers), Err)
+    }
+
+    /// What stands in for the attempt's token or bpffs in a trial.
+    fn instead(&mut self, trial: Trial) -> Result<Stand, AttemptError> {
         let own = matches!(self.attempt.token, Token::Own | Token::Of(_));
         let role = if takes_token(&self.attempt.call) {
             Role::Token
         } else if asks_own_bpffs(self.attempt) {
             Role::Bpffs
         } else {
-            return Ok(Some(None));
+            return Ok(Stand::AsItWas);
         };
-        let changed = trial.bits != [0; 4] || (trial.token && role == Role::Token && !own);
-        if !changed || (role == Role::Token && !own && !trial.token) {
-            return Ok(Some(None));
+        let has_it = role == Role::Bpffs || own;
+        if (has_it && trial.bits == NOTHING.bits) || (!has_it && !trial.token) {
+            return Ok(Stand::AsItWas);
         }
         let mut options = self.delegated.clone();
         options.extend(more_options(trial.bits));
         if options.is_empty() {
-            return Ok(None);
+            return Ok(Stand::Impossible);
         }
         let made = if role == Role::Token { self.party.token_of(&options) } else { self.party.bpffs_of(&options) };
         let made = made.map_err(|source| crate::pass::failed(&self.attempt.actor, source))?;
-        Ok(Some(Some((role, made))))
+        Ok(Stand::In(role, made))
     }
+}
 
-    fn make(&mut self, trial: Trial, handed: Option<(Role, Rc<OwnedFd>)>) -> Result<bool, AttemptError> {
-        let replaced = handed.as_ref().map(|(role, _)| *role);
-        let kept = self.gathered.iter().filter(|(role, _)| Some(*role) != replaced).cloned();
-        let gathered: Gathered = kept.chain(handed).collect();
-        let handles = gathered.iter().enumerate().map(|(at, (role, _))| Handle(*role, at as u32)).collect();
-        let job = Job { place: self.place, caps: Some(self.caps | trial.caps), handles, keep: false };
-        let fds: Vec<BorrowedFd<'_>> = gathered.iter().map(|(_, fd)| fd.as_fd()).collect();
-        let mut settings = Settings::default();
-        if trial.setting && settings.make(&[SETTING].map(|(name, value)| (name.into(), value.into())).into()).is_err() {
-            settings.restore();
-            return Ok(false);
-        }
-        let keeper = self.party.keeper();
-        let answered = keeper.and_then(|keeper| keeper.attempts(vec![job], false, &fds));
-        settings.restore();
-        let answered = answered.map_err(|source| crate::pass::failed(&self.attempt.actor, source))?;
-        Ok(matches!(answered.first(), Some((done, _)) if matches!(done.answer, Ok(Answer::Ok { .. }))))
-    }
+/// How many trials of several are made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// All.
+    All,
+    /// Those up to the first that succeeds.
+    Success,
+}
+
+/// What an attempt is made with in a trial.
+enum Stand {
+    /// What it was made with.
+    AsItWas,
+    /// This in place of what has its role.
+    In(Role, Rc<OwnedFd>),
+    /// There is no such token or bpffs.
+    Impossible,
 }
 
 fn with_bits(trial: Trial, at: usize, mask: u64) -> Trial {
@@ -300,7 +370,7 @@ mod tests {
         let bit = Change::Delegate { option: "delegate_cmds".to_owned(), bit: 5 };
         let setting = Change::Sysctl { name: SETTING.0.to_owned(), value: SETTING.1.to_owned() };
         assert_eq!(changes(trial), [Change::Token, bit, Change::Capability(39), setting]);
-        assert!(changes(Trial::default()).is_empty());
+        assert!(changes(NOTHING).is_empty());
         let more: Vec<String> =
             more_options(trial.bits).map(|option| format!("{}={}", option.key, option.value)).collect();
         assert_eq!(more, ["delegate_cmds=0x20"]);

@@ -58,7 +58,7 @@ pub(crate) enum Cast<'a> {
     /// Each actor plays itself.
     Each {
         /// [`Actor::Host`], if any attempt is its.
-        host: Option<Party>,
+        host: Option<Box<Party>>,
         /// In the order they were made, so that children come after their parents.
         containers: Vec<(ContainerName, Party)>,
     },
@@ -69,7 +69,7 @@ impl Cast<'_> {
     pub(crate) fn player(&mut self, actor: &Actor) -> Result<&mut Party, AttemptError> {
         let found = match (self, actor) {
             (Self::Single(party), _) => Some(&mut **party),
-            (Self::Each { host, .. }, Actor::Host) => host.as_mut(),
+            (Self::Each { host, .. }, Actor::Host) => host.as_deref_mut(),
             (Self::Each { containers, .. }, Actor::Container(name)) => {
                 containers.iter_mut().find(|(has, _)| has == name).map(|(_, party)| party)
             }
