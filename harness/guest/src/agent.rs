@@ -110,7 +110,7 @@ impl Agent<'_> {
             Request::OpenBpffs => done_with(bpffs::duplicate(self.context.insert(bpffs::open("bpf")?).as_fd())?),
             Request::MountBpffs => done_with(bpffs::duplicate(Mounted::new(self.opened()?.as_fd())?.root())?),
             Request::MakeTokenOf => make_token(only(&fds)?.as_fd()),
-            Request::Attempts { jobs, until_success } => self.attempts(&jobs, until_success, &fds),
+            Request::Attempts(jobs) => self.attempts(&jobs, &fds),
         }
     }
 
@@ -182,7 +182,7 @@ impl Agent<'_> {
         done_with(fd)
     }
 
-    fn attempts(&self, jobs: &[Job], until_success: bool, fds: &[OwnedFd]) -> Answered {
+    fn attempts(&self, jobs: &[Job], fds: &[OwnedFd]) -> Answered {
         let mut effective = Effective::of_self()?;
         let (mut all, mut made) = (Vec::with_capacity(jobs.len()), Vec::new());
         let mut length = 0;
@@ -190,10 +190,9 @@ impl Agent<'_> {
             effective.set(job.caps)?;
             let (done, fd) = self.attempt(job, fds)?;
             length += length_of(&done);
-            let succeeded = matches!(done.answer, Ok(Answer::Ok { .. }));
             all.push(done);
             made.extend(fd);
-            if length > SHORT_MESSAGE || (until_success && succeeded) {
+            if length > SHORT_MESSAGE {
                 break;
             }
         }

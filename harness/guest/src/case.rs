@@ -161,8 +161,7 @@ fn run_for_real(
         let event = Event::Attempt { case: place.case, attempt: index as u32, answer, root, container };
         stage.record.add(event).map_err(CaseError::Record)
     })?;
-    for index in denied {
-        let cause = cause::find(&mut pass, place.attempt(index), &case.attempts[index]);
+    for (index, cause) in cause::find(&mut pass, place, case, &denied) {
         stage.record.add(Event::Cause { case: place.case, attempt: index as u32, cause })?;
     }
     Ok(())

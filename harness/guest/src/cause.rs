@@ -1,333 +1,217 @@
-//! Why an attempt was denied: the smallest change of its container with which the kernel does it.
+//! Why attempts were denied: the smallest change of its container with which the kernel does each.
 //!
-//! Found by making the attempt again, by the container's keeper in the same namespaces and cgroup and with the same
-//! objects, with more of what a container can be given. Nothing is concluded from what the kernel ought to ask for; the
-//! numbers in a call only decide what is tried first.
+//! Found by making them again, by the container's keeper in the same namespaces and cgroup and with the same objects,
+//! with more of what a container can be given. Nothing is concluded from what the kernel ought to ask for; the numbers
+//! in a call only decide what is tried first.
+
+mod search;
 
 use std::{
-    collections::BTreeMap,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     rc::Rc,
 };
 
 use harness_model::{
     delegation::MountOption,
-    outcome::{Answer, Cause, Change},
-    plan::{Actor, Attempt, BpffsFd, Call, Token},
+    outcome::{Answer, Cause},
+    plan::{Actor, Attempt, BpffsFd, Call, Case, Token},
 };
 use libbpf_sys as sys;
+use search::{NOTHING, Need, OPTIONS, SETTING, Trial, Tried};
 
 use crate::{
-    ground::Place,
+    batch::Batch,
+    ground::{CasePlace, Place},
     identity,
     party::Party,
-    pass::{AttemptError, Gathered, Pass},
-    protocol::{Handle, Job, Role},
+    pass::{self, AttemptError, Gathered, Pass},
+    protocol::Role,
     sysctl::Settings,
 };
 
-/// The options that say what a token holds, in the order of [`Trial::bits`].
-const OPTIONS: [&str; 4] = ["delegate_cmds", "delegate_maps", "delegate_progs", "delegate_attachs"];
-
-/// What capabilities are tried first: `CAP_BPF`, `CAP_PERFMON`, `CAP_NET_ADMIN`, `CAP_SYS_ADMIN` (`capabilities(7)`).
-const LIKELY_CAPS: [u32; 4] = [39, 38, 12, 21];
-
-/// What a setting could stand in the way of: maps and programs of those without any capability (`bpf(2)`).
-const SETTING: (&str, &str) = ("kernel.unprivileged_bpf_disabled", "0");
-
-/// What an actor is given on top of what it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Trial {
-    /// A token of its own bpffs, if the attempt has none or another one.
-    token: bool,
-    /// Bits delegated besides, by option.
-    bits: [u64; 4],
-    /// Capabilities, as a mask.
-    caps: u64,
-    /// [`SETTING`].
-    setting: bool,
+/// Looks for the causes of denied attempts, given by their indexes. All attempts of the case have been made: what a
+/// trial does to their objects changes no answer any more.
+pub(crate) fn find(pass: &mut Pass<'_>, place: CasePlace, case: &Case, denied: &[usize]) -> Vec<(usize, Cause)> {
+    let (mut found, mut open) = (Vec::new(), Vec::new());
+    for index in denied {
+        match Inquiry::new(pass, place, case, *index) {
+            Ok(inquiry) => open.push(inquiry),
+            Err(error) => found.push((*index, Cause::Unknown(error.to_string()))),
+        }
+    }
+    while !open.is_empty() {
+        let mut needed = Vec::new();
+        open.retain(|inquiry| match search::search(&inquiry.tried, numbers(&inquiry.attempt.call)) {
+            Ok(cause) => {
+                found.push((inquiry.place.attempt as usize, cause));
+                false
+            }
+            Err(Need(trials)) => {
+                needed.push(trials);
+                true
+            }
+        });
+        let failures = try_all(pass, &mut open, needed);
+        for (at, error) in failures.into_iter().rev() {
+            let inquiry = open.remove(at);
+            found.push((inquiry.place.attempt as usize, Cause::Unknown(error)));
+        }
+    }
+    found.sort_by_key(|(index, _)| *index);
+    found
 }
 
-/// Nothing.
-const NOTHING: Trial = Trial { token: false, bits: [0; 4], caps: 0, setting: false };
-
-/// Everything that belongs to the container, at once.
-const EVERYTHING: Trial = Trial { token: true, bits: [u64::MAX; 4], caps: u64::MAX, setting: false };
-
-/// Looks for the cause of a denial. The case's attempts have all been made: what a trial does to its objects changes no
-/// answer any more.
-pub(crate) fn find(pass: &mut Pass<'_>, place: Place, attempt: &Attempt) -> Cause {
-    let search = pass.gather(attempt).and_then(|gathered| {
-        let Actor::Container(_) = &attempt.actor else { return Ok(Cause::NotDelegable) };
-        let party = pass.cast.player(&attempt.actor)?;
-        Search::new(party, place, attempt, gathered).run()
-    });
-    search.unwrap_or_else(|error| Cause::Unknown(error.to_string()))
-}
-
-struct Search<'s> {
-    party: &'s mut Party,
+/// One denied attempt and what is known of it so far.
+struct Inquiry<'c> {
     place: Place,
-    attempt: &'s Attempt,
+    attempt: &'c Attempt,
     /// What the attempt was made with.
     gathered: Gathered,
     /// What the bpffs delegates that the token is of, or would be.
     delegated: Vec<MountOption>,
     /// The capabilities the attempt was made with.
     caps: u64,
-    tried: BTreeMap<Trial, bool>,
+    tried: Tried,
 }
 
-impl<'s> Search<'s> {
-    fn new(party: &'s mut Party, place: Place, attempt: &'s Attempt, gathered: Gathered) -> Self {
-        let plan = party.plan();
+impl<'c> Inquiry<'c> {
+    fn new(pass: &mut Pass<'_>, place: CasePlace, case: &'c Case, index: usize) -> Result<Self, AttemptError> {
+        let attempt = &case.attempts[index];
+        let gathered = pass.gather(attempt)?;
+        let plan = pass.cast.player(&attempt.actor)?.plan();
         let has = plan.map_or(0, |plan| identity::mask_of(&plan.caps));
         let caps = attempt.caps.as_ref().map_or(has, |caps| has & identity::mask_of(caps));
         let delegated = match &attempt.token {
             Token::Of(options) => options.clone(),
             Token::None | Token::Own | Token::Saved(_) => plan.map(|plan| plan.options.clone()).unwrap_or_default(),
         };
-        Self { party, place, attempt, gathered, delegated, caps, tried: BTreeMap::new() }
+        Ok(Self { place: place.attempt(index), attempt, gathered, delegated, caps, tried: Tried::new() })
     }
 
-    fn run(mut self) -> Result<Cause, AttemptError> {
-        self.make(&[NOTHING, EVERYTHING], Until::All)?;
-        if self.works(NOTHING)? {
-            return Ok(Cause::Unknown("the kernel did the same when it was asked again".to_owned()));
-        }
-        let everything = match self.works(EVERYTHING)? {
-            true => EVERYTHING,
-            false => Trial { setting: true, ..EVERYTHING },
-        };
-        if !self.works(everything)? {
-            return Ok(Cause::NotDelegable);
-        }
-        let enough = match self.single()? {
-            Some(single) => single,
-            None => self.without_what_can_go(everything)?,
-        };
-        let smallest = self.smallest(enough)?;
-        Ok(Cause::Missing(changes(smallest)))
-    }
-
-    /// One kind of change that is enough, if there is one.
-    fn single(&mut self) -> Result<Option<Trial>, AttemptError> {
-        let token = Trial { token: true, ..NOTHING };
-        let caps = Trial { caps: u64::MAX, ..NOTHING };
-        let setting = Trial { setting: true, ..NOTHING };
-        let bits = (0..OPTIONS.len()).map(|at| with_bits(NOTHING, at, u64::MAX));
-        let singles: Vec<Trial> = [token, caps].into_iter().chain(bits).collect();
-        match self.first_that_works(&singles)? {
-            None => Ok(self.works(setting)?.then_some(setting)),
-            found => Ok(found),
-        }
-    }
-
-    /// Takes one kind of change after the other away as long as the rest is enough.
-    fn without_what_can_go(&mut self, from: Trial) -> Result<Trial, AttemptError> {
-        let mut enough = from;
-        let setting: fn(Trial) -> Trial = |trial| Trial { setting: false, ..trial };
-        let bits: [fn(Trial) -> Trial; 4] = [
-            |trial| with_bits(trial, 3, 0),
-            |trial| with_bits(trial, 2, 0),
-            |trial| with_bits(trial, 1, 0),
-            |trial| with_bits(trial, 0, 0),
-        ];
-        let caps: fn(Trial) -> Trial = |trial| Trial { caps: 0, ..trial };
-        let token: fn(Trial) -> Trial = |trial| Trial { token: false, ..trial };
-        for take in [setting].into_iter().chain(bits).chain([caps, token]) {
-            let less = take(enough);
-            if less != enough && self.works(less)? {
-                enough = less;
-            }
-        }
-        Ok(enough)
-    }
-
-    /// Takes single capabilities and bits away as long as the rest is enough.
-    fn smallest(&mut self, enough: Trial) -> Result<Trial, AttemptError> {
-        let mut trial = enough;
-        let likely_caps: Vec<u64> = LIKELY_CAPS.iter().map(|cap| 1 << cap).collect();
-        trial.caps = self.smallest_mask(trial.caps, &likely_caps, |caps| Trial { caps, ..trial })?;
-        for (at, number) in numbers(&self.attempt.call).into_iter().enumerate() {
-            let likely: Vec<u64> = number.and_then(|bit| 1u64.checked_shl(bit)).into_iter().collect();
-            trial.bits[at] = self.smallest_mask(trial.bits[at], &likely, |mask| with_bits(trial, at, mask))?;
-        }
-        Ok(trial)
-    }
-
-    /// A part of a mask that is enough and of which nothing can be left out.
-    fn smallest_mask(&mut self, mask: u64, likely: &[u64], trial: impl Fn(u64) -> Trial) -> Result<u64, AttemptError> {
-        if mask.count_ones() < 2 {
-            return Ok(mask);
-        }
-        let singles: Vec<u64> = likely.iter().copied().filter(|single| mask & single != 0).collect();
-        let trials: Vec<Trial> = singles.iter().map(|single| trial(*single)).collect();
-        if let Some(found) = self.first_that_works(&trials)? {
-            return Ok(singles.into_iter().find(|single| trial(*single) == found).unwrap_or(mask));
-        }
-        let mut enough = mask;
-        let mut width = u64::BITS / 2;
-        while width > 0 {
-            for part in parts(width) {
-                let less = enough & !part;
-                if less != enough && self.works(trial(less))? {
-                    enough = less;
-                }
-            }
-            width /= 2;
-        }
-        Ok(enough)
-    }
-
-    fn works(&mut self, trial: Trial) -> Result<bool, AttemptError> {
-        if !self.tried.contains_key(&trial) {
-            self.make(&[trial], Until::All)?;
-        }
-        Ok(self.tried.get(&trial).copied().unwrap_or(false))
-    }
-
-    fn first_that_works(&mut self, trials: &[Trial]) -> Result<Option<Trial>, AttemptError> {
-        let untried: Vec<Trial> = trials.iter().copied().filter(|trial| !self.tried.contains_key(trial)).collect();
-        self.make(&untried, Until::Success)?;
-        Ok(trials.iter().copied().find(|trial| self.tried.get(trial) == Some(&true)))
-    }
-
-    /// Makes the attempt with one trial after the other.
-    fn make(&mut self, trials: &[Trial], until: Until) -> Result<(), AttemptError> {
-        let (mut possible, mut jobs, mut fds) = (Vec::new(), Vec::new(), Vec::<Rc<OwnedFd>>::new());
-        for trial in trials {
-            let instead = match self.instead(*trial)? {
-                Stand::In(role, fd) => Some((role, fd)),
-                Stand::AsItWas => None,
-                Stand::Impossible => {
-                    self.tried.insert(*trial, false);
-                    continue;
-                }
-            };
-            let replaced = instead.as_ref().map(|(role, _)| *role);
-            let kept = self.gathered.iter().filter(|(role, _)| Some(*role) != replaced).cloned();
-            let mut handles = Vec::new();
-            for (role, fd) in kept.chain(instead) {
-                handles.push(Handle(role, fds.len() as u32));
-                fds.push(fd);
-            }
-            possible.push(*trial);
-            jobs.push(Job { place: self.place, caps: Some(self.caps | trial.caps), handles, keep: false });
-        }
-        let setting = trials.iter().any(|trial| trial.setting);
-        let answers = self.ask(jobs, &fds, until, setting)?;
-        self.tried.extend(possible.into_iter().zip(answers));
-        Ok(())
-    }
-
-    /// Whether the kernel did each of these, as far as they were made.
-    fn ask(
-        &mut self,
-        mut jobs: Vec<Job>,
-        fds: &[Rc<OwnedFd>],
-        until: Until,
-        setting: bool,
-    ) -> Result<Vec<bool>, AttemptError> {
-        let mut settings = Settings::default();
-        let (name, value) = SETTING;
-        let wanted = setting.then(|| (name.to_owned(), value.to_owned())).into_iter().collect();
-        if settings.make(&wanted).is_err() {
-            settings.restore();
-            return Ok(vec![false; jobs.len()]);
-        }
-        let fds: Vec<BorrowedFd<'_>> = fds.iter().map(|fd| fd.as_fd()).collect();
-        let mut answers = Vec::new();
-        let mut failure = None;
-        while !jobs.is_empty() && failure.is_none() {
-            let keeper = self.party.keeper();
-            match keeper.and_then(|keeper| keeper.attempts(jobs.clone(), until == Until::Success, &fds)) {
-                Ok(done) => {
-                    jobs.drain(..done.len());
-                    answers.extend(done.iter().map(|(done, _)| matches!(done.answer, Ok(Answer::Ok { .. }))));
-                }
-                Err(source) => failure = Some(crate::pass::failed(&self.attempt.actor, source)),
-            }
-            if until == Until::Success && answers.last() == Some(&true) {
-                break;
-            }
-        }
-        settings.restore();
-        failure.map_or(Ok(answers), Err)
-    }
-
-    /// What stands in for the attempt's token or bpffs in a trial.
-    fn instead(&mut self, trial: Trial) -> Result<Stand, AttemptError> {
+    /// The descriptors of a trial; `None` if there cannot be such a one.
+    fn gathered(&self, party: &mut Party, trial: Trial) -> Result<Option<Gathered>, AttemptError> {
         let own = matches!(self.attempt.token, Token::Own | Token::Of(_));
-        let role = if takes_token(&self.attempt.call) {
-            Role::Token
+        let (role, has_it) = if takes_token(&self.attempt.call) {
+            (Role::Token, own)
         } else if asks_own_bpffs(self.attempt) {
-            Role::Bpffs
+            (Role::Bpffs, true)
         } else {
-            return Ok(Stand::AsItWas);
+            return Ok(Some(self.gathered.clone()));
         };
-        let has_it = role == Role::Bpffs || own;
         if (has_it && trial.bits == NOTHING.bits) || (!has_it && !trial.token) {
-            return Ok(Stand::AsItWas);
+            return Ok(Some(self.gathered.clone()));
         }
         let mut options = self.delegated.clone();
         options.extend(more_options(trial.bits));
         if options.is_empty() {
-            return Ok(Stand::Impossible);
+            return Ok(None);
         }
-        let made = if role == Role::Token { self.party.token_of(&options) } else { self.party.bpffs_of(&options) };
-        let made = made.map_err(|source| crate::pass::failed(&self.attempt.actor, source))?;
-        Ok(Stand::In(role, made))
+        let made = if role == Role::Token { party.token_of(&options) } else { party.bpffs_of(&options) };
+        let made = made.map_err(|source| pass::failed(&self.attempt.actor, source))?;
+        let kept = self.gathered.iter().filter(|(has, _)| *has != role).cloned();
+        Ok(Some(kept.chain([(role, made)]).collect()))
     }
 }
 
-/// How many trials of several are made.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Until {
-    /// All.
-    All,
-    /// Those up to the first that succeeds.
-    Success,
+/// A trial of an inquiry, by its index.
+struct Pending {
+    inquiry: usize,
+    trial: Trial,
+    gathered: Gathered,
 }
 
-/// What an attempt is made with in a trial.
-enum Stand {
-    /// What it was made with.
-    AsItWas,
-    /// This in place of what has its role.
-    In(Role, Rc<OwnedFd>),
-    /// There is no such token or bpffs.
-    Impossible,
+/// Makes the trials each inquiry needs; which inquiries failed, by index, and why.
+fn try_all(pass: &mut Pass<'_>, open: &mut [Inquiry<'_>], needed: Vec<Vec<Trial>>) -> Vec<(usize, String)> {
+    let (mut pending, mut failures) = (Vec::new(), Vec::new());
+    for (at, trials) in needed.into_iter().enumerate() {
+        if let Err(error) = prepare(pass, &mut open[at], at, trials, &mut pending) {
+            failures.push((at, error.to_string()));
+        }
+    }
+    for setting in [false, true] {
+        let mut rest: Vec<Pending> = Vec::new();
+        for trial in pending.extract_if(.., |pending| pending.trial.setting == setting) {
+            let other_actor =
+                rest.last().is_some_and(|last| open[last.inquiry].attempt.actor != open[trial.inquiry].attempt.actor);
+            if other_actor {
+                failures.extend(make(pass, open, std::mem::take(&mut rest), setting));
+            }
+            rest.push(trial);
+        }
+        failures.extend(make(pass, open, rest, setting));
+    }
+    failures.sort();
+    failures.dedup_by_key(|(at, _)| *at);
+    failures
 }
 
-fn with_bits(trial: Trial, at: usize, mask: u64) -> Trial {
-    let mut bits = trial.bits;
-    bits[at] = mask;
-    Trial { bits, ..trial }
+fn prepare(
+    pass: &mut Pass<'_>,
+    inquiry: &mut Inquiry<'_>,
+    at: usize,
+    trials: Vec<Trial>,
+    pending: &mut Vec<Pending>,
+) -> Result<(), AttemptError> {
+    for trial in trials {
+        match inquiry.gathered(pass.cast.player(&inquiry.attempt.actor)?, trial)? {
+            Some(gathered) => pending.push(Pending { inquiry: at, trial, gathered }),
+            None => drop(inquiry.tried.insert(trial, false)),
+        }
+    }
+    Ok(())
 }
 
-/// Stretches of this many bits, the highest first, so that of equals the lowest stays.
-fn parts(width: u32) -> impl Iterator<Item = u64> {
-    let part = u64::MAX >> (u64::BITS - width);
-    (0..u64::BITS / width).rev().map(move |at| part << (at * width))
+/// Makes trials of one actor, as many in a message as it takes; which inquiries failed, and why.
+fn make(pass: &mut Pass<'_>, open: &mut [Inquiry<'_>], trials: Vec<Pending>, setting: bool) -> Vec<(usize, String)> {
+    let Some(first) = trials.first() else { return Vec::new() };
+    let mut settings = Settings::default();
+    let (name, value) = SETTING;
+    let wanted = setting.then(|| (name.to_owned(), value.to_owned())).into_iter().collect();
+    let made = match settings.make(&wanted) {
+        Ok(()) => {
+            let party = pass.cast.player(&open[first.inquiry].attempt.actor);
+            let made = party.map_err(|error| error.to_string());
+            made.and_then(|party| answers(party, open, &trials))
+        }
+        // A setting the kernel does not let go of is none that a container could be given.
+        Err(_) => Ok(vec![false; trials.len()]),
+    };
+    settings.restore();
+    match made {
+        Ok(answers) => {
+            for (pending, works) in trials.into_iter().zip(answers) {
+                open[pending.inquiry].tried.insert(pending.trial, works);
+            }
+            Vec::new()
+        }
+        Err(error) => trials.iter().map(|pending| (pending.inquiry, error.clone())).collect(),
+    }
+}
+
+/// Whether the kernel did it, for each trial.
+fn answers(party: &mut Party, open: &[Inquiry<'_>], trials: &[Pending]) -> Result<Vec<bool>, String> {
+    let mut answers = Vec::with_capacity(trials.len());
+    while answers.len() < trials.len() {
+        let mut batch = Batch::default();
+        for pending in &trials[answers.len()..] {
+            if !batch.has_room() {
+                break;
+            }
+            let inquiry = &open[pending.inquiry];
+            batch.add(inquiry.place, Some(inquiry.caps | pending.trial.caps), pending.gathered.clone(), false);
+        }
+        let fds: Vec<BorrowedFd<'_>> = batch.fds.iter().map(|fd: &Rc<OwnedFd>| fd.as_fd()).collect();
+        let keeper = party.keeper();
+        let done = keeper.and_then(|keeper| keeper.attempts(batch.jobs, &fds)).map_err(|error| error.to_string())?;
+        answers.extend(done.iter().map(|(done, _)| matches!(done.answer, Ok(Answer::Ok { .. }))));
+    }
+    Ok(answers)
 }
 
 /// Options that add bits to what was set before: each is a further occurrence, and those are added up.
 fn more_options(bits: [u64; 4]) -> impl Iterator<Item = MountOption> {
     let more = OPTIONS.into_iter().zip(bits).filter(|(_, mask)| *mask != 0);
     more.map(|(key, mask)| MountOption { key: key.to_owned(), value: format!("{mask:#x}") })
-}
-
-fn changes(trial: Trial) -> Vec<Change> {
-    let of_mask = |mask: u64| (0..u64::BITS).filter(move |bit| mask & (1 << bit) != 0);
-    let token = trial.token.then_some(Change::Token);
-    let bits = OPTIONS.into_iter().zip(trial.bits);
-    let bits = bits
-        .flat_map(|(option, mask)| of_mask(mask).map(move |bit| Change::Delegate { option: option.to_owned(), bit }));
-    let caps = of_mask(trial.caps).map(Change::Capability);
-    let (name, value) = SETTING;
-    let setting = trial.setting.then(|| Change::Sysctl { name: name.to_owned(), value: value.to_owned() });
-    token.into_iter().chain(bits).chain(caps).chain(setting).collect()
 }
 
 /// Whether the call has a place for a token's descriptor.
@@ -337,6 +221,7 @@ fn takes_token(call: &Call) -> bool {
 
 /// Whether the attempt makes a token from its actor's own bpffs, which another one can stand in for.
 fn asks_own_bpffs(attempt: &Attempt) -> bool {
+    let Actor::Container(_) = &attempt.actor else { return false };
     matches!(&attempt.call, Call::TokenCreate { from, fd: BpffsFd::Root } if *from == attempt.actor)
 }
 
@@ -358,21 +243,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_cover_a_mask_once() {
-        for width in [1, 2, 32] {
-            assert_eq!(parts(width).fold(0u64, |all, part| all ^ part), u64::MAX);
-        }
+    fn further_bits_are_further_options() {
+        let more: Vec<String> =
+            more_options([1 << 5, 0, 0, u64::MAX]).map(|option| format!("{}={}", option.key, option.value)).collect();
+        assert_eq!(more, ["delegate_cmds=0x20", "delegate_attachs=0xffffffffffffffff"]);
     }
 
     #[test]
-    fn changes_are_told_one_by_one() {
-        let trial = Trial { token: true, bits: [1 << 5, 0, 0, 0], caps: 1 << 39, setting: true };
-        let bit = Change::Delegate { option: "delegate_cmds".to_owned(), bit: 5 };
-        let setting = Change::Sysctl { name: SETTING.0.to_owned(), value: SETTING.1.to_owned() };
-        assert_eq!(changes(trial), [Change::Token, bit, Change::Capability(39), setting]);
-        assert!(changes(NOTHING).is_empty());
-        let more: Vec<String> =
-            more_options(trial.bits).map(|option| format!("{}={}", option.key, option.value)).collect();
-        assert_eq!(more, ["delegate_cmds=0x20"]);
+    fn numbers_come_from_the_call() {
+        let load = Call::ProgLoad {
+            prog_type: 6,
+            expected_attach_type: 37,
+            prog_flags: 0,
+            returns: 0,
+            license: "GPL".to_owned(),
+        };
+        assert_eq!(numbers(&load), [Some(5), None, Some(6), Some(37)]);
+        assert!(takes_token(&load) && !takes_token(&Call::TokenInfo));
     }
 }

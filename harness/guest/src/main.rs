@@ -2,6 +2,7 @@
 //! what the kernel answered.
 
 mod agent;
+mod batch;
 mod bench;
 mod bpf;
 mod bpffs;

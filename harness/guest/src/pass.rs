@@ -14,11 +14,11 @@ use harness_model::{
 use thiserror::Error;
 
 use crate::{
-    channel,
-    ground::{CasePlace, Place},
+    batch::Batch,
+    ground::CasePlace,
     identity,
     party::{Party, PartyError},
-    protocol::{Done, Handle, Job, Role},
+    protocol::{Done, Job, Role},
     sabotage,
 };
 
@@ -215,7 +215,7 @@ impl Pass<'_> {
     ) -> Result<Vec<(Done, Option<OwnedFd>)>, AttemptError> {
         let fds: Vec<BorrowedFd<'_>> = fds.iter().map(|fd| fd.as_fd()).collect();
         let agent = self.cast.player(actor)?.agent();
-        agent.attempts(jobs.to_vec(), false, &fds).map_err(|source| failed(actor, source))
+        agent.attempts(jobs.to_vec(), &fds).map_err(|source| failed(actor, source))
     }
 
     /// Keeps what an attempt made under its name, or why it made nothing.
@@ -303,39 +303,6 @@ impl Pass<'_> {
             Some(Err(also)) => Err(unobtainable(what(), &format!("{why}; in the root control, {also}"))),
             None => Err(unobtainable(what(), why)),
         }
-    }
-}
-
-/// Attempts that are asked for in one message.
-#[derive(Default)]
-struct Batch {
-    jobs: Vec<Job>,
-    /// What they need, each descriptor once.
-    fds: Vec<Rc<OwnedFd>>,
-}
-
-impl Batch {
-    /// Attempts in one message at most: enough that a message costs little beside them.
-    const MOST: usize = 64;
-
-    /// Descriptors one attempt needs at most.
-    const MOST_FDS_OF_ONE: usize = 8;
-
-    fn has_room(&self) -> bool {
-        self.jobs.len() < Self::MOST && self.fds.len() + Self::MOST_FDS_OF_ONE <= channel::MOST_FDS
-    }
-
-    fn add(&mut self, place: Place, caps: Option<u64>, gathered: Gathered, keep: bool) {
-        let handles = gathered.into_iter().map(|(role, fd)| Handle(role, self.index_of(fd))).collect();
-        self.jobs.push(Job { place, caps, handles, keep });
-    }
-
-    fn index_of(&mut self, fd: Rc<OwnedFd>) -> u32 {
-        let at = self.fds.iter().position(|has| Rc::ptr_eq(has, &fd)).unwrap_or_else(|| {
-            self.fds.push(fd);
-            self.fds.len() - 1
-        });
-        at as u32
     }
 }
 

@@ -68,12 +68,7 @@ pub(crate) enum Request {
     /// Make a token of the bpffs whose root is sent along: [`Reply::Done`] with the token.
     MakeTokenOf,
     /// Make attempts, one after the other.
-    Attempts {
-        /// Which.
-        jobs: Vec<Job>,
-        /// Whether those after the first that succeeds are left out.
-        until_success: bool,
-    },
+    Attempts(Vec<Job>),
 }
 
 /// One attempt to make.

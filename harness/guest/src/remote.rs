@@ -61,11 +61,10 @@ impl Remote {
     pub(crate) fn attempts(
         &mut self,
         jobs: Vec<Job>,
-        until_success: bool,
         fds: &[BorrowedFd<'_>],
     ) -> Result<Vec<(Done, Option<OwnedFd>)>, PartyError> {
         let most = jobs.len();
-        let (reply, made) = self.ask(&Request::Attempts { jobs, until_success }, fds)?;
+        let (reply, made) = self.ask(&Request::Attempts(jobs), fds)?;
         let mut made = made.into_iter();
         match reply {
             Reply::Answers(all) if !all.is_empty() && all.len() <= most => {

@@ -1,0 +1,252 @@
+//! The search itself, without a kernel: given what was tried, the cause, or what has to be tried next.
+
+use std::collections::BTreeMap;
+
+use harness_model::outcome::{Cause, Change};
+
+/// The options that say what a token holds, in the order of [`Trial::bits`].
+pub(super) const OPTIONS: [&str; 4] = ["delegate_cmds", "delegate_maps", "delegate_progs", "delegate_attachs"];
+
+/// What capabilities are tried first: `CAP_BPF`, `CAP_PERFMON`, `CAP_NET_ADMIN`, `CAP_SYS_ADMIN` (`capabilities(7)`).
+const LIKELY_CAPS: [u32; 4] = [39, 38, 12, 21];
+
+/// What a setting could stand in the way of: maps and programs of those without any capability (`bpf(2)`).
+pub(super) const SETTING: (&str, &str) = ("kernel.unprivileged_bpf_disabled", "0");
+
+/// What an actor is given on top of what it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Trial {
+    /// A token of its own bpffs, if the attempt has none or another one.
+    pub(super) token: bool,
+    /// Bits delegated besides, by option.
+    pub(super) bits: [u64; 4],
+    /// Capabilities, as a mask.
+    pub(super) caps: u64,
+    /// [`SETTING`].
+    pub(super) setting: bool,
+}
+
+/// Nothing.
+pub(super) const NOTHING: Trial = Trial { token: false, bits: [0; 4], caps: 0, setting: false };
+
+/// Everything that belongs to the container, at once.
+const EVERYTHING: Trial = Trial { token: true, bits: [u64::MAX; 4], caps: u64::MAX, setting: false };
+
+/// Whether the kernel did it, by trial.
+pub(super) type Tried = BTreeMap<Trial, bool>;
+
+/// What has to be tried before the search can go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Need(pub(super) Vec<Trial>);
+
+/// Looks for the smallest change that is enough.
+///
+/// `numbers` are those in the attempted call that may be bits of the four masks; they are only tried first.
+pub(super) fn search(tried: &Tried, numbers: [Option<u32>; 4]) -> Result<Cause, Need> {
+    Search { tried, numbers }.cause()
+}
+
+struct Search<'t> {
+    tried: &'t Tried,
+    numbers: [Option<u32>; 4],
+}
+
+impl Search<'_> {
+    fn cause(&self) -> Result<Cause, Need> {
+        self.known(&[NOTHING, EVERYTHING])?;
+        if self.works(NOTHING)? {
+            return Ok(Cause::Unknown("the kernel did it when it was asked again".to_owned()));
+        }
+        let everything = match self.works(EVERYTHING)? {
+            true => EVERYTHING,
+            false => Trial { setting: true, ..EVERYTHING },
+        };
+        if !self.works(everything)? {
+            return Ok(Cause::NotDelegable);
+        }
+        let enough = match self.single()? {
+            Some(single) => single,
+            None => self.without_what_can_go(everything)?,
+        };
+        Ok(Cause::Missing(changes(self.smallest(enough)?)))
+    }
+
+    fn known(&self, trials: &[Trial]) -> Result<(), Need> {
+        let unknown: Vec<Trial> = trials.iter().copied().filter(|trial| !self.tried.contains_key(trial)).collect();
+        if unknown.is_empty() { Ok(()) } else { Err(Need(unknown)) }
+    }
+
+    fn works(&self, trial: Trial) -> Result<bool, Need> {
+        self.tried.get(&trial).copied().ok_or_else(|| Need(vec![trial]))
+    }
+
+    /// One kind of change that is enough, if there is one.
+    fn single(&self) -> Result<Option<Trial>, Need> {
+        let token = Trial { token: true, ..NOTHING };
+        let caps = Trial { caps: u64::MAX, ..NOTHING };
+        let setting = Trial { setting: true, ..NOTHING };
+        let bits = (0..OPTIONS.len()).map(|at| with_bits(NOTHING, at, u64::MAX));
+        for trial in [token, caps].into_iter().chain(bits).chain([setting]) {
+            if self.works(trial)? {
+                return Ok(Some(trial));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes one kind of change after the other away as long as the rest is enough.
+    fn without_what_can_go(&self, from: Trial) -> Result<Trial, Need> {
+        let mut enough = from;
+        if enough.setting && self.works(Trial { setting: false, ..enough })? {
+            enough.setting = false;
+        }
+        for at in (0..OPTIONS.len()).rev() {
+            let less = with_bits(enough, at, 0);
+            if self.works(less)? {
+                enough = less;
+            }
+        }
+        if self.works(Trial { caps: 0, ..enough })? {
+            enough.caps = 0;
+        }
+        if self.works(Trial { token: false, ..enough })? {
+            enough.token = false;
+        }
+        Ok(enough)
+    }
+
+    /// Takes single capabilities and bits away as long as the rest is enough.
+    fn smallest(&self, enough: Trial) -> Result<Trial, Need> {
+        let mut trial = enough;
+        let likely_caps: Vec<u64> = LIKELY_CAPS.iter().map(|cap| 1 << cap).collect();
+        trial.caps = self.smallest_mask(trial.caps, &likely_caps, |caps| Trial { caps, ..trial })?;
+        for (at, number) in self.numbers.into_iter().enumerate() {
+            let likely: Vec<u64> = number.and_then(|bit| 1u64.checked_shl(bit)).into_iter().collect();
+            trial.bits[at] = self.smallest_mask(trial.bits[at], &likely, |mask| with_bits(trial, at, mask))?;
+        }
+        Ok(trial)
+    }
+
+    /// A part of a mask that is enough and of which nothing can be left out.
+    fn smallest_mask(&self, mask: u64, likely: &[u64], trial: impl Fn(u64) -> Trial) -> Result<u64, Need> {
+        if mask.count_ones() < 2 {
+            return Ok(mask);
+        }
+        for single in likely.iter().copied().filter(|single| mask & single != 0) {
+            if self.works(trial(single))? {
+                return Ok(single);
+            }
+        }
+        let mut enough = mask;
+        let mut width = u64::BITS / 2;
+        while width > 0 {
+            for part in parts(width) {
+                let less = enough & !part;
+                if less != enough && less != 0 && self.works(trial(less))? {
+                    enough = less;
+                }
+            }
+            width /= 2;
+        }
+        Ok(enough)
+    }
+}
+
+fn with_bits(trial: Trial, at: usize, mask: u64) -> Trial {
+    let mut bits = trial.bits;
+    bits[at] = mask;
+    Trial { bits, ..trial }
+}
+
+/// Stretches of this many bits, the highest first, so that of equals the lowest stays.
+fn parts(width: u32) -> impl Iterator<Item = u64> {
+    let part = u64::MAX >> (u64::BITS - width);
+    (0..u64::BITS / width).rev().map(move |at| part << (at * width))
+}
+
+fn changes(trial: Trial) -> Vec<Change> {
+    let of_mask = |mask: u64| (0..u64::BITS).filter(move |bit| mask & (1 << bit) != 0);
+    let token = trial.token.then_some(Change::Token);
+    let bits = OPTIONS.into_iter().zip(trial.bits);
+    let bits = bits
+        .flat_map(|(option, mask)| of_mask(mask).map(move |bit| Change::Delegate { option: option.to_owned(), bit }));
+    let caps = of_mask(trial.caps).map(Change::Capability);
+    let (name, value) = SETTING;
+    let setting = trial.setting.then(|| Change::Sysctl { name: name.to_owned(), value: value.to_owned() });
+    token.into_iter().chain(bits).chain(caps).chain(setting).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Searches in a kernel that behaves like this; how often it was asked.
+    fn found(numbers: [Option<u32>; 4], kernel: impl Fn(Trial) -> bool) -> (Cause, usize) {
+        let mut tried = Tried::new();
+        loop {
+            match search(&tried, numbers) {
+                Ok(cause) => return (cause, tried.len()),
+                Err(Need(trials)) => {
+                    assert!(trials.iter().all(|trial| !tried.contains_key(trial)), "asked twice");
+                    tried.extend(trials.into_iter().map(|trial| (trial, kernel(trial))));
+                }
+            }
+        }
+    }
+
+    fn has(mask: u64, bit: u32) -> bool {
+        mask & (1 << bit) != 0
+    }
+
+    fn bit(option: &str, bit: u32) -> Change {
+        Change::Delegate { option: option.to_owned(), bit }
+    }
+
+    #[test]
+    fn one_change_that_is_enough_is_the_cause() {
+        let (cause, tries) = found([Some(0), Some(2), None, None], |trial| trial.token);
+        assert_eq!((cause, tries), (Cause::Missing(vec![Change::Token]), 3));
+        let (cause, _) = found([Some(0), Some(2), None, None], |trial| has(trial.bits[1], 2));
+        assert_eq!(cause, Cause::Missing(vec![bit("delegate_maps", 2)]));
+        let (cause, _) = found([None; 4], |trial| has(trial.caps, 38));
+        assert_eq!(cause, Cause::Missing(vec![Change::Capability(38)]));
+        let (cause, _) = found([None; 4], |trial| trial.setting);
+        assert!(matches!(cause, Cause::Missing(changes) if matches!(changes[..], [Change::Sysctl { .. }])));
+    }
+
+    #[test]
+    fn the_kernel_may_want_something_nobody_expects() {
+        let (cause, tries) = found([Some(0), Some(2), None, None], |trial| has(trial.bits[1], 17));
+        assert_eq!(cause, Cause::Missing(vec![bit("delegate_maps", 17)]));
+        assert!(tries < 30, "{tries}");
+        let (cause, _) = found([None; 4], |trial| has(trial.caps, 7));
+        assert_eq!(cause, Cause::Missing(vec![Change::Capability(7)]));
+        let (cause, _) = found([None; 4], |trial| trial.bits.iter().any(|mask| *mask != 0));
+        assert_eq!(cause, Cause::Missing(vec![bit("delegate_cmds", 0)]));
+    }
+
+    #[test]
+    fn several_changes_are_told_only_if_none_can_be_left_out() {
+        let both = |trial: Trial| trial.token && (has(trial.caps, 39) || has(trial.caps, 21));
+        assert_eq!(found([None; 4], both).0, Cause::Missing(vec![Change::Token, Change::Capability(39)]));
+        let caps = |trial: Trial| has(trial.caps, 39) && has(trial.caps, 12);
+        let expected = Cause::Missing(vec![Change::Capability(12), Change::Capability(39)]);
+        assert_eq!(found([None; 4], caps).0, expected);
+        let all = |trial: Trial| trial.token && has(trial.bits[0], 5) && has(trial.bits[3], 47) && has(trial.caps, 38);
+        let changes = [Change::Token, bit("delegate_cmds", 5), bit("delegate_attachs", 47), Change::Capability(38)];
+        assert_eq!(found([Some(5), None, None, Some(47)], all).0, Cause::Missing(changes.to_vec()));
+    }
+
+    #[test]
+    fn what_nothing_turns_is_not_delegable_and_what_turned_by_itself_is_not_known() {
+        assert_eq!(found([None; 4], |_| false), (Cause::NotDelegable, 3));
+        assert!(matches!(found([None; 4], |_| true).0, Cause::Unknown(_)));
+    }
+
+    #[test]
+    fn parts_cover_a_mask_once() {
+        for width in [1, 2, 32] {
+            assert_eq!(parts(width).fold(0u64, |all, part| all ^ part), u64::MAX);
+        }
+    }
+}
