@@ -1,8 +1,14 @@
 //! What a bpffs instance delegates: four masks, and the mount options that set them.
 
+#[cfg(feature = "host")]
+mod requested;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+#[cfg(feature = "host")]
+pub use requested::{UnreadableElement, known_bits, option_of};
 
 macro_rules! mask_type {
     ($(#[$meta:meta])* $name:ident, $option:literal) => {

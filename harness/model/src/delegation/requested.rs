@@ -1,0 +1,190 @@
+//! What a list of mount options asks a kernel for, by the rules of its own parser.
+
+use thiserror::Error;
+
+use super::{AttachMask, CmdMask, Delegation, MapMask, MountOption, ProgMask};
+use crate::vocabulary::{Kind, NameTable, Vocabulary};
+
+/// An element of an option's value that the kernel reads as neither a name nor a number.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{element}` in the mount option {key} is no name this kernel knows and no number of 64 bits")]
+pub struct UnreadableElement {
+    /// The option, such as `delegate_maps`.
+    pub key: String,
+    /// The element as it is written.
+    pub element: String,
+}
+
+impl Delegation {
+    /// What these options, set one after the other, add up to on a kernel with these names (`kernel/bpf/inode.c`,
+    /// `bpf_parse_param`).
+    ///
+    /// Within one value names add to the mask, and a number takes the place of what stood before it. Values of the same
+    /// option add up. Other options delegate nothing.
+    ///
+    /// # Errors
+    /// [`UnreadableElement`] for a value that the kernel refuses.
+    pub fn requested(options: &[MountOption], vocabulary: &Vocabulary) -> Result<Self, UnreadableElement> {
+        let mut masks = [0; 4];
+        for option in options {
+            if let Some(at) = Kind::ALL.iter().position(|kind| option_of(*kind) == option.key) {
+                masks[at] |= mask(option, vocabulary.table(Kind::ALL[at]))?;
+            }
+        }
+        Ok(Self::from_masks(masks))
+    }
+
+    /// The masks of these bits, in the order of [`Kind::ALL`].
+    pub const fn from_masks([cmds, maps, progs, attachs]: [u64; 4]) -> Self {
+        Self {
+            cmds: CmdMask::from_bits(cmds),
+            maps: MapMask::from_bits(maps),
+            progs: ProgMask::from_bits(progs),
+            attachs: AttachMask::from_bits(attachs),
+        }
+    }
+
+    /// The bits of the masks, in the order of [`Kind::ALL`].
+    pub const fn masks(&self) -> [u64; 4] {
+        [self.cmds.bits(), self.maps.bits(), self.progs.bits(), self.attachs.bits()]
+    }
+
+    /// Options that set exactly these masks, as numbers: the kernel looks names up in its BTF, one string comparison an
+    /// enumerator. A mask that is empty needs no option.
+    pub fn numeric_options(&self) -> Vec<MountOption> {
+        let set = Kind::ALL.into_iter().zip(self.masks()).filter(|(_, bits)| *bits != 0);
+        set.map(|(kind, bits)| MountOption { key: option_of(kind).to_owned(), value: format!("{bits:#x}") }).collect()
+    }
+}
+
+/// The mount option that sets the mask of these names.
+pub const fn option_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Cmd => CmdMask::OPTION,
+        Kind::Map => MapMask::OPTION,
+        Kind::Prog => ProgMask::OPTION,
+        Kind::Attach => AttachMask::OPTION,
+    }
+}
+
+/// The bits of all that an enumeration has a name for: what a kernel shows as `any` if all are set
+/// (`kernel/bpf/inode.c`, `bpf_show_options`; `kernel/bpf/token.c`, `bpf_token_show_fdinfo`).
+pub fn known_bits(table: &NameTable) -> u64 {
+    let bound = table.sentinels().iter().find(|sentinel| sentinel.name.starts_with("__MAX_"));
+    let last = table.iter().map(|named| named.number + 1).max().unwrap_or(0);
+    match bound.map_or(last, |bound| bound.number) {
+        count @ 0..64 => (1 << count) - 1,
+        _ => u64::MAX,
+    }
+}
+
+fn mask(option: &MountOption, table: &NameTable) -> Result<u64, UnreadableElement> {
+    let mut mask = 0;
+    for element in option.value.split(':') {
+        match (element, enumerator(element, table), number(element)) {
+            ("any", _, _) => mask = u64::MAX,
+            // The processor takes a shift count modulo 64: BPF_COMMON_ATTRS, 1 << 16, is read as bit 0 on x86.
+            (_, Some(value), _) => mask |= 1 << (value % 64),
+            (_, None, Some(number)) => mask = number,
+            _ => return Err(UnreadableElement { key: option.key.clone(), element: element.to_owned() }),
+        }
+    }
+    Ok(mask)
+}
+
+/// The value of an enumerator, written without its prefix in letters of any case; flags of the enumeration included
+/// (`find_btf_enum_const`).
+fn enumerator(text: &str, table: &NameTable) -> Option<u32> {
+    let is_meant = |name: &str| name.eq_ignore_ascii_case(text);
+    let named = table.iter().find(|named| is_meant(&named.name) || named.aliases.iter().any(|alias| is_meant(alias)));
+    let flag = || table.sentinels().iter().find(|s| s.name.strip_prefix(table.kind().prefix()).is_some_and(is_meant));
+    named.map(|named| named.number).or_else(|| flag().map(|flag| flag.number))
+}
+
+/// A number as `kstrtou64` reads it with base 0: decimal, hexadecimal after `0x`, octal after `0`; one `+` before it and
+/// one line feed after it are passed over (`lib/kstrtox.c`).
+fn number(text: &str) -> Option<u64> {
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let (digits, radix) = match text.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (&text[2..], 16),
+        [b'0', _, ..] => (&text[1..], 8),
+        _ => (text, 10),
+    };
+    // Rust would take another sign.
+    let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if plain { u64::from_str_radix(digits, radix).ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vocabulary() -> Vocabulary {
+        serde_json::from_str(include_str!("../../../../kernels/vocabulary/7.3.json")).unwrap()
+    }
+
+    fn requested(options: &[(&str, &str)]) -> Result<[u64; 4], String> {
+        let option = |(key, value): &(&str, &str)| MountOption { key: (*key).into(), value: (*value).into() };
+        let options: Vec<MountOption> = options.iter().map(option).collect();
+        Delegation::requested(&options, &vocabulary()).map(|d| d.masks()).map_err(|error| error.to_string())
+    }
+
+    fn cmds(value: &str) -> u64 {
+        requested(&[("delegate_cmds", value)]).unwrap()[0]
+    }
+
+    #[test]
+    fn names_add_up_and_a_number_takes_their_place() {
+        assert_eq!(cmds("map_create:prog_load"), 0x21);
+        assert_eq!(cmds("prog_load:0x1"), 0x1);
+        assert_eq!(cmds("0x1:prog_load"), 0x21);
+        assert_eq!(cmds("any:0x1"), 0x1);
+        assert_eq!(cmds("0x1:any"), u64::MAX);
+        assert_eq!(cmds("map_create:0"), 0);
+    }
+
+    #[test]
+    fn options_add_up_whatever_they_say() {
+        let both = [("delegate_cmds", "prog_load"), ("delegate_cmds", "0x1"), ("delegate_maps", "hash")];
+        assert_eq!(requested(&both), Ok([0x21, 2, 0, 0]));
+        assert_eq!(requested(&[("delegate_foo", "any"), ("mode", "0700")]), Ok([0; 4]));
+    }
+
+    #[test]
+    fn names_are_read_as_the_kernel_reads_them() {
+        assert_eq!(cmds("PROG_LOAD"), 0x20);
+        assert_eq!(cmds("prog_run"), 1 << 10);
+        assert_eq!(requested(&[("delegate_maps", "cgroup_storage")]), Ok([0, 1 << 19, 0, 0]));
+        // Not below the bound of the enumeration, and yet a name.
+        assert_eq!(cmds("common_attrs"), 1);
+        for wrong in ["ANY", "BPF_PROG_LOAD", "progload", "", ":prog_load", "prog_load:", "prog-load"] {
+            let error = requested(&[("delegate_cmds", wrong)]).unwrap_err();
+            assert!(error.contains("delegate_cmds"), "{error}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_as_the_kernel_reads_them() {
+        for (text, value) in [("32", 32), ("0x20", 32), ("0X20", 32), ("040", 32), ("+32", 32), ("32\n", 32), ("0", 0)] {
+            assert_eq!(number(text), Some(value), "{text:?}");
+        }
+        for wrong in ["", "+", "0x", "0b1", "-1", "++1", "0x+1", " 1", "1 ", "08", "18446744073709551616"] {
+            assert_eq!(number(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn numeric_options_ask_for_what_they_were_made_of() {
+        let masks = [1 << 63 | 1, 0, 5, u64::MAX];
+        let options = Delegation::from_masks(masks).numeric_options();
+        assert_eq!(options.len(), 3);
+        assert_eq!(Delegation::requested(&options, &vocabulary()).unwrap().masks(), masks);
+    }
+
+    #[test]
+    fn known_bits_end_at_the_bound() {
+        assert_eq!(known_bits(&vocabulary().cmds), (1 << 39) - 1);
+        assert_eq!(known_bits(&vocabulary().attachs), (1 << 62) - 1);
+    }
+}
