@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     check::Checked,
+    grid::{Grid, Part},
     name::KernelName,
     plan,
     scenario::{Isolation, Release, Report, Spec, node::Place},
@@ -56,6 +57,8 @@ pub struct Expanded {
     pub isolation: Isolation,
     /// One for each case of the plan, in the same order.
     pub cases: Vec<ExpandedCase>,
+    /// How the attempts are laid out, if it is a sweep.
+    pub grid: Option<Grid>,
     /// What the guest is asked.
     pub plan: plan::Scenario,
 }
@@ -82,6 +85,8 @@ pub struct ExpandedAttempt {
     pub expect: Option<Expect>,
     /// Why this kernel cannot know it, if so.
     pub missing: Option<String>,
+    /// What it is to its scenario.
+    pub part: Part,
 }
 
 /// Works out what a scenario asks of one kernel.
@@ -114,6 +119,7 @@ fn assemble(checked: &Checked, cases: Vec<(ExpandedCase, plan::Case)>) -> Expand
         summary: checked.spec.summary.clone(),
         isolation: checked.spec.isolation,
         cases: described,
+        grid: None,
         plan: plan::Scenario {
             name: checked.file.name.clone(),
             deadline_ms: checked.spec.deadline * 1000,

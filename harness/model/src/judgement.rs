@@ -1,14 +1,21 @@
 //! A whole scenario judged: what it asked beside what its outcome says, as rows for tables and snapshots.
 
+mod masks;
+mod reason;
+
 use thiserror::Error;
 
 use crate::{
     delegation::MountOption,
     expand::{Expanded, ExpandedAttempt},
+    grid::{Grid, Part},
     name::{ContainerName, ScenarioName},
     outcome::{AttemptFact, ScenarioEnd, ScenarioOutcome},
+    plan,
     verdict::{self, Class, Doubt, Expect, Verdict},
+    vocabulary::Vocabulary,
 };
+pub use reason::Reason;
 
 /// One scenario on one kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +24,8 @@ pub struct Judgement {
     pub scenario: ScenarioName,
     /// One for each combination of its matrix.
     pub cases: Vec<Case>,
+    /// How its attempts are laid out, if it is a sweep.
+    pub grid: Option<Grid>,
     /// If the VM died or hung: how, and the console's last lines.
     pub crash: Option<Crash>,
 }
@@ -28,6 +37,8 @@ pub struct Case {
     pub label: String,
     /// What each container's bpffs really delegates.
     pub mounted: Vec<(ContainerName, Vec<MountOption>)>,
+    /// Where what a container was to be delegated and what the kernel tells about it differ.
+    pub disagreements: Vec<String>,
     /// The attempts in order.
     pub rows: Vec<Row>,
 }
@@ -45,6 +56,10 @@ pub struct Row {
     pub expect: Option<Expect>,
     /// What it was.
     pub verdict: Verdict,
+    /// If it was denied and that was found out: why.
+    pub cause: Option<Reason>,
+    /// What it is to its scenario.
+    pub part: Part,
 }
 
 /// What is known of a dead VM.
@@ -80,10 +95,8 @@ pub enum Fault {
 /// Something about a judgement that fails its trial, whatever its snapshot says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Index of the case.
-    pub case: usize,
-    /// Index of the row in the case.
-    pub row: usize,
+    /// What it is about, such as `attempt 2 (map_create hash)`.
+    pub subject: String,
     /// What is wrong with it.
     pub what: String,
 }
@@ -113,27 +126,40 @@ impl Row {
 }
 
 impl Judgement {
-    /// All rows that fail the trial.
+    /// All that fails the trial.
     pub fn problems(&self) -> Vec<Problem> {
-        let rows = self
-            .cases
-            .iter()
-            .enumerate()
-            .flat_map(|(case, c)| c.rows.iter().enumerate().map(move |(row, r)| (case, row, r)));
-        rows.filter_map(|(case, row, r)| r.problem().map(|what| Problem { case, row, what })).collect()
+        let of_case = |case: &'_ Case| -> Vec<Problem> {
+            let numbered = case.rows.iter().enumerate();
+            numbered
+                .filter_map(|(at, row)| Some(Problem { subject: self.subject(case, at, row), what: row.problem()? }))
+                .collect()
+        };
+        let orphans = self.grid.iter().flat_map(|grid| &grid.orphans);
+        let orphans = orphans.map(|o| Problem { subject: format!("`{}`", o.name), what: o.advice.clone() });
+        self.cases.iter().flat_map(of_case).chain(orphans).collect()
     }
 
-    /// All rows, in order.
+    fn subject(&self, case: &Case, at: usize, row: &Row) -> String {
+        let label = if case.label.is_empty() { String::new() } else { format!("[{}] ", case.label) };
+        let place = match (&self.grid, row.part) {
+            (Some(grid), Part::Cell { row, column }) => format!("{}, {}", grid.rows[row], grid.columns[column].name),
+            (_, Part::Preparation) => format!("preparation {}", at + 1),
+            _ => format!("attempt {}", at + 1),
+        };
+        format!("{label}{place} ({})", row.text)
+    }
+
+    /// All attempts that verdicts are told of, in order: those that only prepare a sweep are none.
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.cases.iter().flat_map(|case| &case.rows)
+        self.cases.iter().flat_map(|case| &case.rows).filter(|row| row.part != Part::Preparation)
     }
 }
 
-/// Judges what a VM answered by what it was asked.
+/// Judges what a VM answered by what it was asked, in the words of its kernel.
 ///
 /// # Errors
 /// [`Fault`] if the scenario could not be carried out or the outcome does not fit it.
-pub fn judge(expanded: &Expanded, outcome: &ScenarioOutcome) -> Result<Judgement, Fault> {
+pub fn judge(expanded: &Expanded, outcome: &ScenarioOutcome, vocabulary: &Vocabulary) -> Result<Judgement, Fault> {
     let crash = match &outcome.end {
         ScenarioEnd::Fault { message } => return Err(Fault::Guest(message.clone())),
         ScenarioEnd::Finished { .. } => None,
@@ -146,45 +172,67 @@ pub fn judge(expanded: &Expanded, outcome: &ScenarioOutcome) -> Result<Judgement
     let mut cases = Vec::with_capacity(expanded.cases.len());
     for (index, case) in expanded.cases.iter().enumerate() {
         let rows = case.attempts.iter().enumerate().map(|(attempt, asked)| match facts.next() {
-            Some(fact) => judge_attempt(index, attempt, asked, fact),
-            None if crash.is_some() => Ok(row(asked, Verdict::Crashed)),
+            Some(fact) => judge_attempt(index, attempt, asked, fact, vocabulary),
+            None if crash.is_some() => Ok(row(asked, Verdict::Crashed, None)),
             None => Err(Fault::Record(format!("attempt {} ({}) has no answer", attempt + 1, asked.text))),
         });
         cases.push(Case {
             label: case.label.clone(),
             mounted: mounted(outcome, index),
+            disagreements: disagreements(expanded, outcome, index, vocabulary),
             rows: rows.collect::<Result<_, _>>()?,
         });
     }
     if facts.next().is_some() {
         return Err(Fault::Record("it answers more attempts than were asked".to_owned()));
     }
-    Ok(Judgement { scenario: expanded.plan.name.clone(), cases, crash })
+    Ok(Judgement { scenario: expanded.plan.name.clone(), cases, grid: expanded.grid.clone(), crash })
 }
 
-fn judge_attempt(case: usize, attempt: usize, asked: &ExpandedAttempt, fact: &AttemptFact) -> Result<Row, Fault> {
+fn judge_attempt(
+    case: usize,
+    attempt: usize,
+    asked: &ExpandedAttempt,
+    fact: &AttemptFact,
+    vocabulary: &Vocabulary,
+) -> Result<Row, Fault> {
     if (fact.case as usize, fact.attempt as usize) != (case, attempt) {
         let (c, a) = (fact.case, fact.attempt);
         return Err(Fault::Record(format!("attempt {attempt} of case {case} is answered as attempt {a} of case {c}")));
     }
     let verdict = verdict::judge(&fact.answer, &fact.root, &fact.container, asked.missing.as_deref())
         .map_err(|doubt| Fault::Doubt { attempt: attempt + 1, text: asked.text.clone(), doubt })?;
-    Ok(row(asked, verdict))
+    let denied = verdict.class() == Class::Denied;
+    let cause = fact.cause.as_ref().filter(|_| denied).map(|cause| Reason::of(cause, vocabulary));
+    Ok(row(asked, verdict, cause))
 }
 
-fn row(asked: &ExpandedAttempt, verdict: Verdict) -> Row {
+fn row(asked: &ExpandedAttempt, verdict: Verdict, cause: Option<Reason>) -> Row {
     Row {
         text: asked.text.clone(),
         op: asked.op.to_string(),
         container: asked.container.clone(),
         expect: asked.expect,
         verdict,
+        cause,
+        part: asked.part,
     }
 }
 
 fn mounted(outcome: &ScenarioOutcome, case: usize) -> Vec<(ContainerName, Vec<MountOption>)> {
     let of_case = outcome.containers.iter().filter(|fact| fact.case as usize == case);
     of_case.map(|fact| (fact.container.clone(), fact.mounted.clone())).collect()
+}
+
+/// What each container of a case was to be delegated, held against what the kernel told.
+fn disagreements(expanded: &Expanded, outcome: &ScenarioOutcome, case: usize, vocabulary: &Vocabulary) -> Vec<String> {
+    let planned: &[plan::Container] = expanded.plan.cases.get(case).map_or(&[], |case| &case.containers);
+    let of_case = outcome.containers.iter().filter(|fact| fact.case as usize == case);
+    let of_container = of_case.filter_map(|fact| {
+        let asked = planned.iter().find(|container| container.name == fact.container)?;
+        Some(masks::disagreements(&asked.options, fact, vocabulary))
+    });
+    of_container.flatten().collect()
 }
 
 #[cfg(test)]
@@ -200,7 +248,7 @@ mod tests {
 
     fn asked(text: &str, expect: Option<Expect>) -> ExpandedAttempt {
         let (text, container) = (text.to_owned(), "container".to_owned());
-        ExpandedAttempt { text, op: "map_create", container, expect, missing: None }
+        ExpandedAttempt { text, op: "map_create", container, expect, missing: None, part: Part::Line }
     }
 
     /// A scenario with these attempts in each of two cases.
@@ -211,6 +259,7 @@ mod tests {
             summary: "Says so".to_owned(),
             isolation: Isolation::Shared,
             cases: vec![case("x=1"), case("x=2")],
+            grid: None,
             plan: plan::Scenario { name: "a/b".parse().unwrap(), deadline_ms: 1, sysctls, own_vm: false, cases },
         }
     }
@@ -235,17 +284,22 @@ mod tests {
         ScenarioOutcome { scenario: "a/b".parse().unwrap(), containers, attempts, end }
     }
 
+    fn judged(expanded: &Expanded, outcome: &ScenarioOutcome) -> Result<Judgement, Fault> {
+        let vocabulary = serde_json::from_str(include_str!("../../../kernels/vocabulary/7.3.json")).unwrap();
+        judge(expanded, outcome, &vocabulary)
+    }
+
     const FINISHED: ScenarioEnd = ScenarioEnd::Finished { micros: 1 };
 
     #[test]
     fn every_attempt_gets_its_verdict() {
         let asked = expanded(&[asked("one", Some(Expect::Allowed)), asked("two", Some(Expect::Allowed))]);
         let facts = vec![fact(0, 0, ok()), fact(0, 1, eperm()), fact(1, 0, ok()), fact(1, 1, ok())];
-        let judgement = judge(&asked, &outcome(facts, FINISHED)).unwrap();
+        let judgement = judged(&asked, &outcome(facts, FINISHED)).unwrap();
         let verdicts: Vec<String> = judgement.rows().map(|row| row.verdict.to_string()).collect();
         assert_eq!(verdicts, ["allowed", "denied EPERM", "allowed", "allowed"]);
-        let what = "expected allowed, got denied EPERM".to_owned();
-        assert_eq!(judgement.problems(), [Problem { case: 0, row: 1, what }]);
+        let (subject, what) = ("[x=1] attempt 2 (two)".to_owned(), "expected allowed, got denied EPERM".to_owned());
+        assert_eq!(judgement.problems(), [Problem { subject, what }]);
         assert_eq!(
             crate::snapshot::render(&judgement),
             "[x=1]\n1  one  allowed\n2  two  denied EPERM\n\n[x=2]\ncontainer's bpffs shows cmds=any\n1  one  allowed\n2  two  allowed\n"
@@ -256,7 +310,7 @@ mod tests {
     fn what_a_dead_vm_did_not_answer_is_crashed() {
         let asked = expanded(&[asked("one", None)]);
         let end = ScenarioEnd::Crashed { how: "the VM died".into(), console: vec!["panic".into()] };
-        let judgement = judge(&asked, &outcome(vec![fact(0, 0, ok())], end)).unwrap();
+        let judgement = judged(&asked, &outcome(vec![fact(0, 0, ok())], end)).unwrap();
         let classes: Vec<Class> = judgement.rows().map(|row| row.verdict.class()).collect();
         assert_eq!(classes, [Class::Allowed, Class::Crashed]);
         assert_eq!(judgement.problems().len(), 1);
@@ -267,21 +321,21 @@ mod tests {
     fn a_record_that_does_not_fit_is_a_fault() {
         let asked = expanded(&[asked("one", None)]);
         let fit = || vec![fact(0, 0, ok()), fact(1, 0, ok())];
-        judge(&asked, &outcome(fit(), FINISHED)).unwrap();
+        judged(&asked, &outcome(fit(), FINISHED)).unwrap();
         let mut records = [fit(), fit(), fit()];
         records[0].pop();
         records[1].push(fact(1, 1, ok()));
         records[2].swap(0, 1);
         for facts in records {
-            assert!(matches!(judge(&asked, &outcome(facts, FINISHED)), Err(Fault::Record(_))));
+            assert!(matches!(judged(&asked, &outcome(facts, FINISHED)), Err(Fault::Record(_))));
         }
         let other = ScenarioOutcome { scenario: "a/c".parse().unwrap(), ..outcome(fit(), FINISHED) };
-        assert!(matches!(judge(&asked, &other), Err(Fault::Record(_))));
+        assert!(matches!(judged(&asked, &other), Err(Fault::Record(_))));
     }
 
     #[test]
     fn a_fault_of_the_guest_is_no_verdict() {
         let end = ScenarioEnd::Fault { message: "left a mount".into() };
-        assert_eq!(judge(&expanded(&[]), &outcome(vec![], end)), Err(Fault::Guest("left a mount".into())));
+        assert_eq!(judged(&expanded(&[]), &outcome(vec![], end)), Err(Fault::Guest("left a mount".into())));
     }
 }

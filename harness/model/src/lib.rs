@@ -10,6 +10,8 @@ pub mod errno;
 #[cfg(feature = "host")]
 pub mod expand;
 #[cfg(feature = "host")]
+pub mod grid;
+#[cfg(feature = "host")]
 pub mod judgement;
 pub mod name;
 pub mod outcome;

@@ -9,14 +9,18 @@ use thiserror::Error;
 
 use crate::{
     delegation::MountOption,
-    judgement::{Case, Judgement},
+    grid::{self, Grid},
+    judgement::{Case, Judgement, Row},
     name::KernelName,
-    verdict::Verdict,
 };
 
 /// The text of a judgement: the same in every run in which the kernel answers the same.
 pub fn render(judgement: &Judgement) -> String {
     let mut text = String::new();
+    if let Some(grid) = &judgement.grid {
+        render_grid(&mut text, grid, judgement);
+        return text;
+    }
     for (index, case) in judgement.cases.iter().enumerate() {
         if index > 0 {
             text.push('\n');
@@ -33,17 +37,32 @@ fn render_case(text: &mut String, case: &Case) {
     for (container, options) in &case.mounted {
         let _ = writeln!(text, "{container}'s bpffs shows {}", show_options(options));
     }
+    for line in &case.disagreements {
+        let _ = writeln!(text, "{line}");
+    }
     let digits = case.rows.len().to_string().len();
     let width = case.rows.iter().map(|row| row.text.chars().count()).max().unwrap_or(0);
     for (index, row) in case.rows.iter().enumerate() {
-        let verdict = one_line(&row.verdict);
+        let verdict = one_line(row);
         let _ = writeln!(text, "{:>digits$}  {:<width$}  {verdict}", index + 1, row.text);
     }
 }
 
-/// A verdict on one line, whatever the guest put into its detail.
-fn one_line(verdict: &Verdict) -> String {
-    verdict.to_string().replace(|c: char| c.is_control(), " ")
+/// A sweep is one table, whatever cases it was made of.
+fn render_grid(text: &mut String, grid: &Grid, judgement: &Judgement) {
+    for line in judgement.cases.iter().flat_map(|case| &case.disagreements) {
+        let _ = writeln!(text, "{line}");
+    }
+    for line in grid::layout(grid, judgement) {
+        let line: String = line.into_iter().map(|piece| piece.text).collect();
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+}
+
+/// A verdict and its cause on one line, whatever the guest put into its detail.
+fn one_line(row: &Row) -> String {
+    let cause = row.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
+    format!("{}{cause}", row.verdict).replace(|c: char| c.is_control(), " ")
 }
 
 fn show_options(options: &[MountOption]) -> String {

@@ -10,7 +10,7 @@ use harness_model::{
     check::Checked,
     expand::{Expanded, Expansion},
     judgement,
-    name::{KernelName, ScenarioName},
+    name::ScenarioName,
     outcome::ScenarioOutcome,
     scenario::Report,
     vocabulary::{KnownNames, KnownNamesError},
@@ -119,7 +119,7 @@ impl Lab {
         let judge = |(checked, expansion): (&Checked, &Expansion)| {
             let standing = match expansion {
                 Expansion::Skipped { reason } => Standing::Skipped { reason: reason.clone() },
-                Expansion::Run(expanded) => self.judge(testbed.kernel_name(), expanded, outcomes.next().as_ref())?,
+                Expansion::Run(expanded) => self.judge(testbed, expanded, outcomes.next().as_ref())?,
             };
             let (kernel, scenario) = (testbed.kernel_name().clone(), checked.name().clone());
             Ok(Finding { kernel, scenario, summary: checked.summary().to_owned(), standing })
@@ -129,17 +129,18 @@ impl Lab {
 
     fn judge(
         &self,
-        kernel: &KernelName,
+        testbed: &Testbed<'_>,
         expanded: &Expanded,
         outcome: Option<&ScenarioOutcome>,
     ) -> Result<Standing, LabError> {
         let Some(outcome) = outcome else {
             return Ok(Standing::Fault { message: "the VM gave no outcome for it".to_owned() });
         };
-        Ok(match judgement::judge(expanded, outcome) {
+        Ok(match judgement::judge(expanded, outcome, testbed.vocabulary()) {
             Err(fault) => Standing::Fault { message: fault.to_string() },
             Ok(judgement) => {
-                let recorded = self.suite.recorded(&expanded.plan.name)?.for_kernel(kernel).map(str::to_owned);
+                let recorded = self.suite.recorded(&expanded.plan.name)?;
+                let recorded = recorded.for_kernel(testbed.kernel_name()).map(str::to_owned);
                 Standing::Judged { judgement, recorded }
             }
         })

@@ -40,6 +40,11 @@ impl Testbed<'_> {
         &self.kernel.name
     }
 
+    /// The names the kernel knows.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
     /// What a scenario asks of this kernel.
     ///
     /// # Errors
@@ -130,7 +135,7 @@ mod tests {
     fn expanded(name: &str, isolation: Isolation) -> Expanded {
         let (sysctls, cases, described) = Default::default();
         let plan = plan::Scenario { name: name.parse().unwrap(), deadline_ms: 1, sysctls, own_vm: false, cases };
-        Expanded { summary: String::new(), isolation, cases: described, plan }
+        Expanded { summary: String::new(), isolation, cases: described, grid: None, plan }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use harness_model::{
     outcome::ScenarioOutcome,
     scenario::Isolation,
     snapshot,
+    vocabulary::Vocabulary,
 };
 use harness_runner::{
     lab::{Lab, LabError},
@@ -112,14 +113,17 @@ impl<'a> Scenarios<'a> {
         let scenarios: Vec<&Expanded> = self.expanded.iter().collect();
         let sessions = self.bench.sessions(&scenarios, memory_mib)?;
         let outcomes: Vec<ScenarioOutcome> = sessions.into_iter().flat_map(|session| session.outcomes).collect();
-        self.expanded.iter().map(|scenario| Ok((scenario.plan.name.clone(), judged(scenario, &outcomes)?))).collect()
+        self.expanded
+            .iter()
+            .map(|scenario| Ok((scenario.plan.name.clone(), judged(scenario, &outcomes, self.testbed.vocabulary())?)))
+            .collect()
     }
 }
 
-fn judged(scenario: &Expanded, outcomes: &[ScenarioOutcome]) -> Result<String> {
+fn judged(scenario: &Expanded, outcomes: &[ScenarioOutcome], vocabulary: &Vocabulary) -> Result<String> {
     let name = &scenario.plan.name;
     let Some(outcome) = outcomes.iter().find(|outcome| &outcome.scenario == name) else { bail!("{name} was not run") };
-    let judgement = judgement::judge(scenario, outcome).map_err(|fault| anyhow!("{name}: {fault}"))?;
+    let judgement = judgement::judge(scenario, outcome, vocabulary).map_err(|fault| anyhow!("{name}: {fault}"))?;
     match judgement.crash {
         Some(crash) => bail!("{name}: {}", crash.how),
         None => Ok(snapshot::render(&judgement)),

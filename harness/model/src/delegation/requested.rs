@@ -166,7 +166,8 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_the_kernel_reads_them() {
-        for (text, value) in [("32", 32), ("0x20", 32), ("0X20", 32), ("040", 32), ("+32", 32), ("32\n", 32), ("0", 0)] {
+        for (text, value) in [("32", 32), ("0x20", 32), ("0X20", 32), ("040", 32), ("+32", 32), ("32\n", 32), ("0", 0)]
+        {
             assert_eq!(number(text), Some(value), "{text:?}");
         }
         for wrong in ["", "+", "0x", "0b1", "-1", "++1", "0x+1", " 1", "1 ", "08", "18446744073709551616"] {

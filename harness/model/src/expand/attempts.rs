@@ -9,6 +9,7 @@ use super::{
     words::{self, Words},
 };
 use crate::{
+    grid::Part,
     plan::{self, Actor, Call, Token},
     scenario::{
         attempt::{Attempt, Common},
@@ -68,6 +69,7 @@ impl Desk<'_, '_> {
             container: words::actor(&actor).to_owned(),
             expect: common.expect,
             missing: made.missing,
+            part: Part::Line,
         };
         (expanded, plan::Attempt { actor, caps: None, token, call: made.call, save: common.save.map(str::to_owned) })
     }

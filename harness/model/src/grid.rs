@@ -1,0 +1,214 @@
+//! A sweep as a table: what its rows and columns are, and laying its verdicts out for people.
+
+mod causes;
+mod layout;
+
+use crate::judgement::{Judgement, Row};
+pub use layout::{Line, Piece, Tone, layout};
+
+/// What a sweep is laid out as.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grid {
+    /// What the rows are, such as `map types`.
+    pub of: String,
+    /// What each row is, such as `hash`.
+    pub rows: Vec<String>,
+    /// The circumstances each row is attempted under.
+    pub columns: Vec<Column>,
+    /// What the kernel knows and nobody has told us how to attempt.
+    pub orphans: Vec<Orphan>,
+}
+
+/// A column: the circumstances of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// What scenario files and JSON call it, such as `no_token`.
+    pub name: String,
+    /// A few characters that stand above it.
+    pub head: String,
+    /// What they mean.
+    pub meaning: String,
+}
+
+/// A name of the kernel that has no recipe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// The name.
+    pub name: String,
+    /// What it is, and which file to extend.
+    pub advice: String,
+}
+
+/// What an attempt is to its scenario.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// A line of its own.
+    #[default]
+    Line,
+    /// It makes what attempts of a sweep need, and is not shown.
+    Preparation,
+    /// A cell of the sweep's table.
+    Cell {
+        /// Index into [`Grid::rows`].
+        row: usize,
+        /// Index into [`Grid::columns`].
+        column: usize,
+    },
+}
+
+/// The rows of a judgement by their place in the table.
+pub(crate) struct Cells<'a> {
+    cells: Vec<Option<&'a Row>>,
+    columns: usize,
+}
+
+impl<'a> Cells<'a> {
+    pub(crate) fn of(grid: &Grid, judgement: &'a Judgement) -> Self {
+        let columns = grid.columns.len();
+        let mut cells = vec![None; grid.rows.len() * columns];
+        for row in judgement.cases.iter().flat_map(|case| &case.rows) {
+            if let Part::Cell { row: line, column } = row.part
+                && let Some(cell) = cells.get_mut(line * columns + column)
+            {
+                *cell = Some(row);
+            }
+        }
+        Self { cells, columns }
+    }
+
+    pub(crate) fn get(&self, row: usize, column: usize) -> Option<&'a Row> {
+        self.cells.get(row * self.columns + column).copied().flatten()
+    }
+
+    /// All attempts of a column with the index of their row.
+    pub(crate) fn column(&self, column: usize) -> impl Iterator<Item = (usize, &'a Row)> {
+        let rows = self.cells.len().checked_div(self.columns).unwrap_or(0);
+        (0..rows).filter_map(move |row| Some((row, self.get(row, column)?)))
+    }
+
+    /// All attempts with the index of their row.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &'a Row)> {
+        self.cells.iter().enumerate().filter_map(|(at, cell)| Some((at / self.columns.max(1), (*cell)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        errno::Errno,
+        judgement::{Case, Reason},
+        snapshot,
+        verdict::{Expect, Refusal, Verdict},
+    };
+
+    fn column(name: &str, head: &str) -> Column {
+        Column { name: name.to_owned(), head: head.to_owned(), meaning: format!("the meaning of {name}") }
+    }
+
+    fn grid() -> Grid {
+        Grid {
+            of: "map types".to_owned(),
+            rows: ["hash", "array", "sockmap"].map(str::to_owned).to_vec(),
+            columns: vec![column("granted", "granted"), column("no_type", "-type")],
+            orphans: Vec::new(),
+        }
+    }
+
+    fn cell(row: usize, column: usize, verdict: Verdict, gift: Option<&str>) -> Row {
+        let cause = gift.map(|gift| Reason::Missing { gifts: vec![gift.to_owned()], obstacles: Vec::new() });
+        let (op, container) = ("map_create".to_owned(), "container".to_owned());
+        Row {
+            text: "map_create".to_owned(),
+            op,
+            container,
+            expect: None,
+            verdict,
+            cause,
+            part: Part::Cell { row, column },
+        }
+    }
+
+    fn refusal(errno: i32) -> Refusal {
+        Refusal { errno: Errno::from_raw(errno), step: None }
+    }
+
+    fn judgement(grid: Grid, rows: Vec<Row>) -> Judgement {
+        let case = Case { label: String::new(), mounted: vec![], disagreements: vec![], rows };
+        Judgement { scenario: "a/b".parse().unwrap(), cases: vec![case], grid: Some(grid), crash: None }
+    }
+
+    /// A table with a verdict of every class, a hole, and causes that differ only in the row's own name.
+    fn every_class() -> Vec<Row> {
+        let ok = || Verdict::Allowed { detail: None };
+        let unsupported = Verdict::Unsupported { refusal: refusal(22), reason: "CONFIG_X is not set".to_owned() };
+        vec![
+            cell(0, 0, ok(), None),
+            cell(0, 1, Verdict::Denied(refusal(1)), Some("maps hash")),
+            cell(1, 0, Verdict::Malformed(refusal(7)), None),
+            cell(1, 1, Verdict::Denied(refusal(1)), Some("maps array")),
+            cell(2, 0, unsupported, None),
+        ]
+    }
+
+    #[test]
+    fn a_sweep_is_one_table_with_its_causes() {
+        let text = snapshot::render(&judgement(grid(), every_class()));
+        let expected = "\
+3 map types under 2 circumstances, 5 attempts: 1 allowed, 2 denied, 1 unsupported, 1 malformed
+
+granted  the meaning of granted
+-type    the meaning of no_type
+ok: allowed; errno: denied; -: unsupported; !errno: malformed; .: no such thing for this call
+
+         granted  -type
+hash     ok       EPERM
+array    !E2BIG   EPERM
+sockmap  -        .
+
+why denied:
+-type    lacks maps {row}: hash, array
+
+why unsupported:
+CONFIG_X is not set: sockmap
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn different_causes_of_a_column_have_a_line_each() {
+        let denied = || Verdict::Denied(refusal(1));
+        let rows = vec![
+            cell(0, 1, denied(), Some("maps hash")),
+            cell(1, 1, denied(), Some("CAP_BPF")),
+            cell(2, 1, denied(), None),
+        ];
+        let text = snapshot::render(&judgement(grid(), rows));
+        assert!(
+            text.ends_with("why denied:\n-type    lacks maps {row}: hash\n         lacks CAP_BPF: array\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn preparations_are_no_verdicts_but_a_wrong_one_is_a_problem() {
+        let mut prepared = cell(0, 0, Verdict::Malformed(refusal(22)), None);
+        prepared.part = Part::Preparation;
+        let judgement = judgement(grid(), vec![prepared, cell(0, 1, Verdict::Denied(refusal(1)), None)]);
+        assert_eq!(judgement.rows().count(), 1);
+        let problems: Vec<String> = judgement.problems().into_iter().map(|problem| problem.subject).collect();
+        assert_eq!(problems, ["preparation 1 (map_create)"]);
+    }
+
+    #[test]
+    fn a_wrong_cell_is_told_by_row_and_arm_and_a_name_without_a_recipe_by_itself() {
+        let orphans = vec![Orphan { name: "new_type".to_owned(), advice: "add a recipe".to_owned() }];
+        let mut wrong = cell(0, 1, Verdict::Allowed { detail: None }, None);
+        wrong.expect = Some(Expect::Denied);
+        let judgement = judgement(Grid { orphans, ..grid() }, vec![wrong]);
+        let problems: Vec<(String, String)> = judgement.problems().into_iter().map(|p| (p.subject, p.what)).collect();
+        let expected = [("hash, no_type (map_create)", "expected denied, got allowed"), ("`new_type`", "add a recipe")];
+        assert_eq!(problems, expected.map(|(subject, what)| (subject.to_owned(), what.to_owned())));
+        assert!(snapshot::render(&judgement).ends_with("without a recipe:\nnew_type: add a recipe\n"));
+    }
+}

@@ -1,0 +1,128 @@
+//! The lines of a sweep's table: the same words for snapshots and for terminals.
+
+use super::{Cells, Grid, causes};
+use crate::{
+    judgement::{Judgement, Row},
+    verdict::{Class, Verdict},
+};
+
+/// What a piece of text is, so that a terminal can show it as such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// Nothing special.
+    Plain,
+    /// Beside the point: heads, legends.
+    Dim,
+    /// A verdict of this class.
+    Verdict(Class),
+    /// A verdict that is not what was expected.
+    Wrong,
+}
+
+/// A stretch of text in one tone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The text.
+    pub text: String,
+    /// What it is.
+    pub tone: Tone,
+}
+
+/// A line in pieces; the last has no white space at its end.
+pub type Line = Vec<Piece>;
+
+/// The whole table: a count, what the columns mean, the verdicts, the causes of denials, and why what is unsupported is.
+pub fn layout(grid: &Grid, judgement: &Judgement) -> Vec<Line> {
+    let cells = Cells::of(grid, judgement);
+    let mut lines = vec![one(count(grid, &cells), Tone::Plain), Vec::new()];
+    lines.extend(legend(grid, &cells));
+    lines.push(Vec::new());
+    lines.extend(table(grid, &cells));
+    section(&mut lines, "why denied", causes::denials(grid, &cells));
+    section(&mut lines, "why unsupported", causes::unsupported(grid, &cells));
+    let orphans = grid.orphans.iter().map(|orphan| format!("{}: {}", orphan.name, orphan.advice));
+    section(&mut lines, "without a recipe", orphans.collect());
+    lines
+}
+
+fn one(text: String, tone: Tone) -> Line {
+    vec![Piece { text, tone }]
+}
+
+fn section(lines: &mut Vec<Line>, title: &str, texts: Vec<String>) {
+    if !texts.is_empty() {
+        lines.extend([Vec::new(), one(format!("{title}:"), Tone::Dim)]);
+        lines.extend(texts.into_iter().map(|text| one(text, Tone::Plain)));
+    }
+}
+
+/// How many rows, columns and attempts there are, and how many verdicts of each class.
+fn count(grid: &Grid, cells: &Cells<'_>) -> String {
+    let classes = [Class::Allowed, Class::Denied, Class::Unsupported, Class::Malformed, Class::Crashed];
+    let of = |class: Class| cells.iter().filter(|(_, row)| row.verdict.class() == class).count();
+    let parts: Vec<String> = classes
+        .iter()
+        .map(|class| (of(*class), class.as_str()))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, class)| format!("{count} {class}"))
+        .collect();
+    let (rows, columns, total) = (grid.rows.len(), grid.columns.len(), cells.iter().count());
+    format!("{rows} {} under {columns} circumstances, {total} attempts: {}", grid.of, parts.join(", "))
+}
+
+fn legend(grid: &Grid, cells: &Cells<'_>) -> Vec<Line> {
+    let width = grid.columns.iter().map(|column| column.head.chars().count()).max().unwrap_or(0);
+    let columns = grid.columns.iter().map(|column| format!("{:<width$}  {}", column.head, column.meaning));
+    let mut words = vec!["ok: allowed", "errno: denied"];
+    let has = |class: Class| cells.iter().any(|(_, row)| row.verdict.class() == class);
+    words.extend(has(Class::Unsupported).then_some("-: unsupported"));
+    words.extend(has(Class::Malformed).then_some("!errno: malformed"));
+    let everywhere = cells.iter().count() == grid.rows.len() * grid.columns.len();
+    words.extend((!everywhere).then_some(".: no such thing for this call"));
+    columns.chain([words.join("; ")]).map(|text| one(text, Tone::Dim)).collect()
+}
+
+fn table(grid: &Grid, cells: &Cells<'_>) -> Vec<Line> {
+    let first = grid.rows.iter().map(|row| row.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> =
+        grid.columns.iter().enumerate().map(|(at, column)| width(&column.head, at, cells)).collect();
+    let heads = grid.columns.iter().map(|column| (column.head.clone(), Tone::Dim)).collect();
+    let mut lines = vec![line("", first, heads, &widths)];
+    for (index, row) in grid.rows.iter().enumerate() {
+        let words = (0..grid.columns.len()).map(|column| cells.get(index, column).map_or(nothing(), word)).collect();
+        lines.push(line(row, first, words, &widths));
+    }
+    lines
+}
+
+fn width(head: &str, column: usize, cells: &Cells<'_>) -> usize {
+    let words = cells.column(column).map(|(_, row)| word(row).0.chars().count());
+    words.chain([head.chars().count()]).max().unwrap_or(0)
+}
+
+fn line(title: &str, first: usize, words: Vec<(String, Tone)>, widths: &[usize]) -> Line {
+    let last = words.len().saturating_sub(1);
+    let mut pieces = one(format!("{title:<first$}"), Tone::Plain);
+    for (at, (word, tone)) in words.into_iter().enumerate() {
+        let padding = if at < last { widths[at].saturating_sub(word.chars().count()) } else { 0 };
+        pieces.push(Piece { text: "  ".to_owned(), tone: Tone::Plain });
+        pieces.push(Piece { text: word, tone });
+        pieces.push(Piece { text: " ".repeat(padding), tone: Tone::Plain });
+    }
+    pieces
+}
+
+fn nothing() -> (String, Tone) {
+    (".".to_owned(), Tone::Dim)
+}
+
+fn word(row: &Row) -> (String, Tone) {
+    let text = match &row.verdict {
+        Verdict::Allowed { .. } => "ok".to_owned(),
+        Verdict::Denied(refusal) => refusal.errno.to_string(),
+        Verdict::Unsupported { .. } => "-".to_owned(),
+        Verdict::Malformed(refusal) => format!("!{}", refusal.errno),
+        Verdict::Crashed => "crash".to_owned(),
+    };
+    (text, if row.matches() { Tone::Verdict(row.verdict.class()) } else { Tone::Wrong })
+}

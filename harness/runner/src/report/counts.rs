@@ -1,0 +1,59 @@
+//! How much was judged, and to what it came.
+
+use std::fmt::Write;
+
+use harness_model::verdict::Class;
+
+use super::{Finding, Outcome, Standing};
+
+/// How many verdicts of each class, and how many findings are not as recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Scenarios judged, over all kernels.
+    pub judged: usize,
+    /// Scenarios skipped.
+    pub skipped: usize,
+    /// Scenarios that could not be judged.
+    pub faults: usize,
+    /// Scenarios that differ from their record or from what their author expects.
+    pub differing: usize,
+    /// Attempts by class, in the order of [`Class`].
+    pub attempts: [usize; 5],
+}
+
+impl Counts {
+    /// Counts these findings.
+    pub fn of(findings: &[Finding]) -> Self {
+        let mut counts = Self::default();
+        for finding in findings {
+            match &finding.standing {
+                Standing::Skipped { .. } => counts.skipped += 1,
+                Standing::Fault { .. } => counts.faults += 1,
+                Standing::Judged { judgement, .. } => {
+                    counts.judged += 1;
+                    judgement.rows().for_each(|row| counts.attempts[row.verdict.class() as usize] += 1);
+                    counts.differing += usize::from(finding.outcome() == Outcome::Differs);
+                }
+            }
+        }
+        counts
+    }
+
+    /// One sentence.
+    pub fn sentence(&self) -> String {
+        let classes = [Class::Allowed, Class::Denied, Class::Unsupported, Class::Malformed, Class::Crashed];
+        let parts: Vec<String> = classes
+            .iter()
+            .filter(|&&class| self.attempts[class as usize] > 0)
+            .map(|&class| format!("{} {}", self.attempts[class as usize], class.as_str()))
+            .collect();
+        let total: usize = self.attempts.iter().sum();
+        let mut text = format!("{} scenarios judged, {total} attempts: {}", self.judged, parts.join(", "));
+        for (count, what) in [(self.skipped, "skipped"), (self.differing, "not as recorded"), (self.faults, "faults")] {
+            if count > 0 {
+                let _ = write!(text, "; {count} {what}");
+            }
+        }
+        text
+    }
+}

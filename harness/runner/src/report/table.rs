@@ -1,0 +1,213 @@
+//! Verdicts for people: a table with a column a kernel, or the table of a sweep for each kernel.
+
+use std::{collections::HashMap, fmt::Write};
+
+use anstyle::{AnsiColor, Style};
+use harness_model::{
+    grid::{self, Tone},
+    judgement::{Judgement, Row},
+    name::KernelName,
+    snapshot,
+    verdict::{Class, Verdict},
+};
+
+use super::{Finding, Standing, numbered};
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const RED: Style = AnsiColor::Red.on_default();
+
+fn style_of(class: Class) -> Style {
+    match class {
+        Class::Allowed => AnsiColor::Green.on_default(),
+        Class::Denied => AnsiColor::Yellow.on_default(),
+        Class::Unsupported => DIM,
+        Class::Malformed | Class::Crashed => RED.bold(),
+    }
+}
+
+/// The table of all findings, with ANSI styles: a block a scenario, a line an attempt, a column a kernel.
+///
+/// Findings of one scenario must stand together.
+pub fn table(kernels: &[KernelName], findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for group in findings.chunk_by(|a, b| a.scenario == b.scenario) {
+        scenario_block(&mut text, kernels, group);
+        text.push('\n');
+    }
+    text
+}
+
+fn scenario_block(text: &mut String, kernels: &[KernelName], group: &[Finding]) {
+    let _ = writeln!(text, "{BOLD}{}{BOLD:#}  {}", group[0].scenario, group[0].summary);
+    let columns: Vec<Option<&Finding>> =
+        kernels.iter().map(|kernel| group.iter().find(|finding| &finding.kernel == kernel)).collect();
+    write_rows(text, kernels, &columns);
+    write_grids(text, group);
+    for finding in group {
+        write_remarks(text, finding);
+    }
+}
+
+/// The table of a sweep on each kernel; once where two kernels answer the same.
+fn write_grids(text: &mut String, group: &[Finding]) {
+    let mut shown: Vec<(&KernelName, String)> = Vec::new();
+    for finding in group {
+        let Standing::Judged { judgement, .. } = &finding.standing else { continue };
+        let Some(grid) = &judgement.grid else { continue };
+        let plain = snapshot::render(judgement);
+        match shown.iter().find(|(_, other)| *other == plain) {
+            Some((other, _)) => {
+                let _ = writeln!(text, "  {DIM}{}: as {other}{DIM:#}", finding.kernel);
+            }
+            None => write_grid(text, &finding.kernel, judgement, grid),
+        }
+        shown.push((&finding.kernel, plain));
+    }
+}
+
+fn write_grid(text: &mut String, kernel: &KernelName, judgement: &Judgement, grid: &grid::Grid) {
+    let _ = writeln!(text, "  {DIM}{kernel}:{DIM:#}");
+    let disagreements = judgement.cases.iter().flat_map(|case| &case.disagreements);
+    for line in disagreements {
+        let _ = writeln!(text, "  {line}");
+    }
+    for line in grid::layout(grid, judgement) {
+        let indent = if line.is_empty() { "" } else { "  " };
+        text.push_str(indent);
+        for piece in line {
+            let style = tone_style(piece.tone);
+            let _ = write!(text, "{style}{}{style:#}", piece.text);
+        }
+        text.push('\n');
+    }
+}
+
+fn tone_style(tone: Tone) -> Style {
+    match tone {
+        Tone::Plain => Style::new(),
+        Tone::Dim => DIM,
+        Tone::Verdict(class) => style_of(class),
+        Tone::Wrong => RED.bold(),
+    }
+}
+
+/// The lines of one attempt over all kernels, told apart by case, position and words.
+fn write_rows(text: &mut String, kernels: &[KernelName], columns: &[Option<&Finding>]) {
+    let lines = align(columns);
+    if lines.is_empty() {
+        return;
+    }
+    let first = lines.iter().map(|line| line.title.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = kernels
+        .iter()
+        .enumerate()
+        .map(|(column, kernel)| {
+            let cells = lines.iter().map(|line| line.cells[column].map_or(1, |row| short(row).chars().count()));
+            cells.chain([kernel.as_str().len()]).max().unwrap_or(0)
+        })
+        .collect();
+    let heads = kernels.iter().map(|kernel| (kernel.to_string(), DIM));
+    write_row(text, &format!("{:first$}", ""), heads, &widths);
+    for line in lines {
+        let cells = line.cells.iter().map(|cell| cell.map_or(("·".to_owned(), DIM), cell_words));
+        write_row(text, &format!("{:first$}", line.title), cells, &widths);
+    }
+}
+
+/// One line of a table; the last cell is not padded.
+fn write_row(text: &mut String, title: &str, cells: impl Iterator<Item = (String, Style)>, widths: &[usize]) {
+    let _ = write!(text, "  {title}");
+    for (column, (words, style)) in cells.enumerate() {
+        let width = if column + 1 < widths.len() { widths[column] } else { 0 };
+        let _ = write!(text, "  {style}{words}{style:#}{:1$}", "", width.saturating_sub(words.chars().count()));
+    }
+    text.push('\n');
+}
+
+fn cell_words(row: &Row) -> (String, Style) {
+    let style = if row.matches() { style_of(row.verdict.class()) } else { RED.bold() };
+    (short(row), style)
+}
+
+/// A verdict and its cause, without the reason of what is unsupported, which the remarks give.
+fn short(row: &Row) -> String {
+    match (&row.verdict, &row.cause) {
+        (Verdict::Unsupported { refusal, .. }, _) => format!("unsupported {refusal}"),
+        (verdict, Some(cause)) => format!("{verdict} ({cause})"),
+        (verdict, None) => verdict.to_string(),
+    }
+}
+
+struct Line<'a> {
+    title: String,
+    cells: Vec<Option<&'a Row>>,
+}
+
+/// Rows of different kernels stand on one line if they are the same attempt of the same case: the cases of a matrix over
+/// what a kernel knows differ from kernel to kernel.
+fn align<'a>(columns: &[Option<&'a Finding>]) -> Vec<Line<'a>> {
+    let mut lines: Vec<Line<'a>> = Vec::new();
+    let mut places: HashMap<(&str, usize, &str), usize> = HashMap::new();
+    for (column, finding) in columns.iter().enumerate() {
+        let Some(Finding { standing: Standing::Judged { judgement, .. }, .. }) = finding else { continue };
+        if judgement.grid.is_some() {
+            continue;
+        }
+        for (label, number, row) in numbered(judgement) {
+            let place = *places.entry((label, number, &row.text)).or_insert_with(|| {
+                let label = if label.is_empty() { String::new() } else { format!("[{label}] ") };
+                lines.push(Line { title: format!("{label}{}", row.text), cells: vec![None; columns.len()] });
+                lines.len() - 1
+            });
+            lines[place].cells[column] = Some(row);
+        }
+    }
+    lines
+}
+
+fn write_remarks(text: &mut String, finding: &Finding) {
+    let kernel = &finding.kernel;
+    if let Standing::Skipped { reason } = &finding.standing {
+        let _ = writeln!(text, "  {DIM}{kernel}: skipped: {reason}{DIM:#}");
+    }
+    for line in disagreements(&finding.standing) {
+        let _ = writeln!(text, "  {RED}{kernel}: {line}{RED:#}");
+    }
+    for reason in reasons(&finding.standing) {
+        let _ = writeln!(text, "  {DIM}{kernel}: unsupported: {reason}{DIM:#}");
+    }
+    for complaint in finding.complaints() {
+        let mut lines = complaint.lines();
+        let _ = writeln!(text, "  {RED}{kernel}: {}{RED:#}", lines.next().unwrap_or_default());
+        for line in lines {
+            let _ = writeln!(text, "      {line}");
+        }
+    }
+}
+
+/// Where what was to be delegated and what the kernel tells differ; the table of a sweep tells that itself.
+fn disagreements(standing: &Standing) -> Vec<&str> {
+    match standing {
+        Standing::Judged { judgement, .. } if judgement.grid.is_none() => {
+            judgement.cases.iter().flat_map(|case| &case.disagreements).map(String::as_str).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Why attempts are unsupported, each reason once; the table of a sweep tells that itself.
+fn reasons(standing: &Standing) -> Vec<&str> {
+    let Standing::Judged { judgement, .. } = standing else { return Vec::new() };
+    if judgement.grid.is_some() {
+        return Vec::new();
+    }
+    let mut reasons: Vec<&str> = Vec::new();
+    for row in judgement.rows() {
+        match &row.verdict {
+            Verdict::Unsupported { reason, .. } if !reasons.contains(&reason.as_str()) => reasons.push(reason),
+            _ => {}
+        }
+    }
+    reasons
+}
