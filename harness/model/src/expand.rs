@@ -45,7 +45,7 @@ pub enum Expansion {
         reason: String,
     },
     /// It is to be run.
-    Run(Expanded),
+    Run(Box<Expanded>),
 }
 
 /// A scenario for one kernel.
@@ -108,7 +108,7 @@ pub fn expand(
     let mut sink = Sink::new(&checked.file);
     let cases = cases(checked.template(), &checked.spec, lexicon, &mut sink);
     match sink.count() {
-        0 => Ok(Expansion::Run(assemble(checked, cases))),
+        0 => Ok(Expansion::Run(Box::new(assemble(checked, cases)))),
         _ => Err(checked.file.report(sink.into_problems())),
     }
 }

@@ -31,7 +31,7 @@ fn run(path: &Path, on: &str) -> Option<Expanded> {
     let name = path.strip_prefix(folder()).unwrap().with_extension("");
     let text = std::fs::read_to_string(path).unwrap();
     match kernel(on).expand_file(&path.display().to_string(), name.to_str().unwrap(), &text) {
-        Ok(Expansion::Run(expanded)) => Some(expanded),
+        Ok(Expansion::Run(expanded)) => Some(*expanded),
         Ok(Expansion::Skipped { .. }) => None,
         Err(report) => panic!("{report}"),
     }

@@ -148,7 +148,7 @@ impl Lab {
 }
 
 fn to_run(expansions: &[Expansion]) -> Vec<&Expanded> {
-    let mut wanted = Vec::new();
+    let mut wanted: Vec<&Expanded> = Vec::new();
     for expansion in expansions {
         if let Expansion::Run(expanded) = expansion {
             wanted.push(expanded);

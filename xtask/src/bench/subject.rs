@@ -49,7 +49,7 @@ impl<'a> Scenarios<'a> {
         let mut expanded = Vec::new();
         for scenario in &checked {
             match testbed.expand(scenario).map_err(|report| Wrong::input(LabError::Scenarios(vec![report])))? {
-                Expansion::Run(scenario) => expanded.push(scenario),
+                Expansion::Run(scenario) => expanded.push(*scenario),
                 Expansion::Skipped { .. } => {}
             }
         }

@@ -54,7 +54,7 @@ impl Kernel {
 
 pub fn expanded(text: &str, on: &str) -> Expanded {
     match kernel(on).expand(text) {
-        Ok(Expansion::Run(expanded)) => expanded,
+        Ok(Expansion::Run(expanded)) => *expanded,
         Ok(Expansion::Skipped { reason }) => panic!("skipped: {reason}"),
         Err(report) => panic!("{report}"),
     }
