@@ -13,8 +13,8 @@ use std::{
 
 use harness_model::{
     delegation::MountOption,
-    outcome::{Answer, Cause},
-    plan::{Actor, Attempt, BpffsFd, Call, Case, Token},
+    outcome::{Answer, Cause, Change},
+    plan::{Attempt, BpffsFd, Call, Case, Token},
 };
 use libbpf_sys as sys;
 use search::{NOTHING, Need, OPTIONS, SETTING, Trial, Tried};
@@ -43,7 +43,7 @@ pub(crate) fn find(pass: &mut Pass<'_>, place: CasePlace, case: &Case, denied: &
         let mut needed = Vec::new();
         open.retain(|inquiry| match search::search(&inquiry.tried, numbers(&inquiry.attempt.call)) {
             Ok(cause) => {
-                found.push((inquiry.place.attempt as usize, cause));
+                found.push((inquiry.place.attempt as usize, inquiry.named(cause)));
                 false
             }
             Err(Need(trials)) => {
@@ -67,7 +67,9 @@ struct Inquiry<'c> {
     attempt: &'c Attempt,
     /// What the attempt was made with.
     gathered: Gathered,
-    /// What the bpffs delegates that the token is of, or would be.
+    /// What it has to do with a bpffs.
+    stake: Option<Stake>,
+    /// What the actor's own bpffs delegates, or another one of its container that the attempt's token is of.
     delegated: Vec<MountOption>,
     /// The capabilities the attempt was made with.
     caps: u64,
@@ -85,20 +87,25 @@ impl<'c> Inquiry<'c> {
             Token::Of(options) => options.clone(),
             Token::None | Token::Own | Token::Saved(_) => plan.map(|plan| plan.options.clone()).unwrap_or_default(),
         };
-        Ok(Self { place: place.attempt(index), attempt, gathered, delegated, caps, tried: Tried::new() })
+        let stake = Stake::of(case, attempt);
+        Ok(Self { place: place.attempt(index), attempt, gathered, stake, delegated, caps, tried: Tried::new() })
+    }
+
+    /// What is its own is a token or a bpffs, depending on the call.
+    fn named(&self, cause: Cause) -> Cause {
+        match (cause, self.stake) {
+            (Cause::Missing(changes), Some(Stake { role: Role::Bpffs, .. })) => {
+                let named = |change| if change == Change::Token { Change::Bpffs } else { change };
+                Cause::Missing(changes.into_iter().map(named).collect())
+            }
+            (cause, _) => cause,
+        }
     }
 
     /// The descriptors of a trial; `None` if there cannot be such a one.
     fn gathered(&self, party: &mut Party, trial: Trial) -> Result<Option<Gathered>, AttemptError> {
-        let own = matches!(self.attempt.token, Token::Own | Token::Of(_));
-        let (role, has_it) = if takes_token(&self.attempt.call) {
-            (Role::Token, own)
-        } else if asks_own_bpffs(self.attempt) {
-            (Role::Bpffs, true)
-        } else {
-            return Ok(Some(self.gathered.clone()));
-        };
-        if (has_it && trial.bits == NOTHING.bits) || (!has_it && !trial.token) {
+        let Some(Stake { role, owned }) = self.stake else { return Ok(Some(self.gathered.clone())) };
+        if (owned && trial.bits == NOTHING.bits) || (!owned && !trial.own) {
             return Ok(Some(self.gathered.clone()));
         }
         let mut options = self.delegated.clone();
@@ -110,6 +117,41 @@ impl<'c> Inquiry<'c> {
         let made = made.map_err(|source| pass::failed(&self.attempt.actor, source))?;
         let kept = self.gathered.iter().filter(|(has, _)| *has != role).cloned();
         Ok(Some(kept.chain([(role, made)]).collect()))
+    }
+}
+
+/// What an attempt has to do with a bpffs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stake {
+    /// It takes a token of one, or asks one for a token.
+    role: Role,
+    /// Whether that is one of its actor's own already.
+    owned: bool,
+}
+
+impl Stake {
+    /// `None` for calls that have no place for a token or a bpffs.
+    fn of(case: &Case, attempt: &Attempt) -> Option<Self> {
+        match &attempt.call {
+            Call::TokenCreate { from, fd } => {
+                let owned = *from == attempt.actor && *fd == BpffsFd::Root;
+                Some(Self { role: Role::Bpffs, owned })
+            }
+            call if takes_token(call) => Some(Self { role: Role::Token, owned: has_own_token(case, attempt) }),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the token of an attempt is of a bpffs of its actor's.
+fn has_own_token(case: &Case, attempt: &Attempt) -> bool {
+    match &attempt.token {
+        Token::None => false,
+        Token::Own | Token::Of(_) => true,
+        Token::Saved(name) => case.attempts.iter().any(|maker| {
+            let from = if let Call::TokenCreate { from, .. } = &maker.call { Some(from) } else { None };
+            maker.save.as_ref() == Some(name) && from == Some(&attempt.actor)
+        }),
     }
 }
 
@@ -217,12 +259,6 @@ fn more_options(bits: [u64; 4]) -> impl Iterator<Item = MountOption> {
 /// Whether the call has a place for a token's descriptor.
 fn takes_token(call: &Call) -> bool {
     matches!(call, Call::MapCreate { .. } | Call::ProgLoad { .. } | Call::BtfLoad | Call::BtfGetFdById { .. })
-}
-
-/// Whether the attempt makes a token from its actor's own bpffs, which another one can stand in for.
-fn asks_own_bpffs(attempt: &Attempt) -> bool {
-    let Actor::Container(_) = &attempt.actor else { return false };
-    matches!(&attempt.call, Call::TokenCreate { from, fd: BpffsFd::Root } if *from == attempt.actor)
 }
 
 /// The numbers in a call that may be bits of the four masks: of the command, and of the types it names.

@@ -156,6 +156,8 @@ pub enum Cause {
 pub enum Change {
     /// A token of the container's own bpffs was handed over, in place of none or of another one.
     Token,
+    /// A token was asked from the container's own bpffs, in place of another one.
+    Bpffs,
     /// The token's bpffs delegated this bit besides.
     Delegate {
         /// The mount option, such as `delegate_maps`.

@@ -16,8 +16,8 @@ pub(super) const SETTING: (&str, &str) = ("kernel.unprivileged_bpf_disabled", "0
 /// What an actor is given on top of what it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Trial {
-    /// A token of its own bpffs, if the attempt has none or another one.
-    pub(super) token: bool,
+    /// A token of its own bpffs, or that bpffs itself, if the attempt has none or another one.
+    pub(super) own: bool,
     /// Bits delegated besides, by option.
     pub(super) bits: [u64; 4],
     /// Capabilities, as a mask.
@@ -27,10 +27,10 @@ pub(super) struct Trial {
 }
 
 /// Nothing.
-pub(super) const NOTHING: Trial = Trial { token: false, bits: [0; 4], caps: 0, setting: false };
+pub(super) const NOTHING: Trial = Trial { own: false, bits: [0; 4], caps: 0, setting: false };
 
 /// Everything that belongs to the container, at once.
-const EVERYTHING: Trial = Trial { token: true, bits: [u64::MAX; 4], caps: u64::MAX, setting: false };
+const EVERYTHING: Trial = Trial { own: true, bits: [u64::MAX; 4], caps: u64::MAX, setting: false };
 
 /// Whether the kernel did it, by trial.
 pub(super) type Tried = BTreeMap<Trial, bool>;
@@ -82,11 +82,11 @@ impl Search<'_> {
 
     /// One kind of change that is enough, if there is one.
     fn single(&self) -> Result<Option<Trial>, Need> {
-        let token = Trial { token: true, ..NOTHING };
+        let own = Trial { own: true, ..NOTHING };
         let caps = Trial { caps: u64::MAX, ..NOTHING };
         let setting = Trial { setting: true, ..NOTHING };
         let bits = (0..OPTIONS.len()).map(|at| with_bits(NOTHING, at, u64::MAX));
-        for trial in [token, caps].into_iter().chain(bits).chain([setting]) {
+        for trial in [own, caps].into_iter().chain(bits).chain([setting]) {
             if self.works(trial)? {
                 return Ok(Some(trial));
             }
@@ -109,8 +109,8 @@ impl Search<'_> {
         if self.works(Trial { caps: 0, ..enough })? {
             enough.caps = 0;
         }
-        if self.works(Trial { token: false, ..enough })? {
-            enough.token = false;
+        if self.works(Trial { own: false, ..enough })? {
+            enough.own = false;
         }
         Ok(enough)
     }
@@ -166,14 +166,14 @@ fn parts(width: u32) -> impl Iterator<Item = u64> {
 
 fn changes(trial: Trial) -> Vec<Change> {
     let of_mask = |mask: u64| (0..u64::BITS).filter(move |bit| mask & (1 << bit) != 0);
-    let token = trial.token.then_some(Change::Token);
+    let own = trial.own.then_some(Change::Token);
     let bits = OPTIONS.into_iter().zip(trial.bits);
     let bits = bits
         .flat_map(|(option, mask)| of_mask(mask).map(move |bit| Change::Delegate { option: option.to_owned(), bit }));
     let caps = of_mask(trial.caps).map(Change::Capability);
     let (name, value) = SETTING;
     let setting = trial.setting.then(|| Change::Sysctl { name: name.to_owned(), value: value.to_owned() });
-    token.into_iter().chain(bits).chain(caps).chain(setting).collect()
+    own.into_iter().chain(bits).chain(caps).chain(setting).collect()
 }
 
 #[cfg(test)]
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn one_change_that_is_enough_is_the_cause() {
-        let (cause, tries) = found([Some(0), Some(2), None, None], |trial| trial.token);
+        let (cause, tries) = found([Some(0), Some(2), None, None], |trial| trial.own);
         assert_eq!((cause, tries), (Cause::Missing(vec![Change::Token]), 3));
         let (cause, _) = found([Some(0), Some(2), None, None], |trial| has(trial.bits[1], 2));
         assert_eq!(cause, Cause::Missing(vec![bit("delegate_maps", 2)]));
@@ -227,12 +227,12 @@ mod tests {
 
     #[test]
     fn several_changes_are_told_only_if_none_can_be_left_out() {
-        let both = |trial: Trial| trial.token && (has(trial.caps, 39) || has(trial.caps, 21));
+        let both = |trial: Trial| trial.own && (has(trial.caps, 39) || has(trial.caps, 21));
         assert_eq!(found([None; 4], both).0, Cause::Missing(vec![Change::Token, Change::Capability(39)]));
         let caps = |trial: Trial| has(trial.caps, 39) && has(trial.caps, 12);
         let expected = Cause::Missing(vec![Change::Capability(12), Change::Capability(39)]);
         assert_eq!(found([None; 4], caps).0, expected);
-        let all = |trial: Trial| trial.token && has(trial.bits[0], 5) && has(trial.bits[3], 47) && has(trial.caps, 38);
+        let all = |trial: Trial| trial.own && has(trial.bits[0], 5) && has(trial.bits[3], 47) && has(trial.caps, 38);
         let changes = [Change::Token, bit("delegate_cmds", 5), bit("delegate_attachs", 47), Change::Capability(38)];
         assert_eq!(found([Some(5), None, None, Some(47)], all).0, Cause::Missing(changes.to_vec()));
     }

@@ -65,7 +65,7 @@ impl fmt::Display for Reason {
 /// Where a part stands: the token, then bits in the order of the options, capabilities, settings.
 fn rank(change: &Change) -> (u8, u64) {
     match change {
-        Change::Token => (0, 0),
+        Change::Token | Change::Bpffs => (0, 0),
         Change::Delegate { option, bit } => {
             let kind = kind_of(option).map_or(Kind::ALL.len(), |kind| kind as usize);
             (1, (kind as u64) << 32 | u64::from(*bit))
@@ -79,6 +79,7 @@ fn rank(change: &Change) -> (u8, u64) {
 fn word(change: &Change, vocabulary: &Vocabulary) -> String {
     match change {
         Change::Token => "token".to_owned(),
+        Change::Bpffs => "own bpffs".to_owned(),
         Change::Delegate { option, bit } => bit_word(option, *bit, vocabulary),
         Change::Capability(number) => capability_word(*number),
         Change::Sysctl { name, value } => format!("{name}={value}"),
