@@ -65,6 +65,8 @@ pub struct Mutant {
     pub name: MutantName,
     /// What is wrong with a kernel that has it, in a sentence.
     pub bug: String,
+    /// What it means if nobody notices it, where that is known.
+    pub unnoticed: Option<String>,
     edits: BTreeMap<KernelName, Edit>,
 }
 

@@ -23,6 +23,7 @@ struct File {
 struct Entry {
     name: MutantName,
     bug: String,
+    unnoticed: Option<String>,
     kernels: Option<Vec<KernelName>>,
     file: Option<PathBuf>,
     function: Option<String>,
@@ -77,7 +78,8 @@ impl Entry {
             check(&edit).map(|()| (kernel.clone(), edit))
         };
         let edits = kernels.iter().map(edit).collect::<Result<_, _>>()?;
-        Ok(Mutant { name: self.name, bug: self.bug.trim().to_owned(), edits })
+        let unnoticed = self.unnoticed.map(|text| text.trim().to_owned());
+        Ok(Mutant { name: self.name, bug: self.bug.trim().to_owned(), unnoticed, edits })
     }
 }
 

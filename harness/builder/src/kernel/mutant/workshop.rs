@@ -45,7 +45,7 @@ pub enum MutationError {
         /// The file below the top of its source.
         file: PathBuf,
         /// Why.
-        source: Misfit,
+        source: Box<Misfit>,
     },
     /// The changed source does not compile.
     #[error("mutant {mutant} does not compile on kernel {kernel}")]
@@ -56,6 +56,12 @@ pub enum MutationError {
         kernel: KernelName,
         /// What the compiler said.
         source: CommandError,
+    },
+    /// A kernel that was there a moment ago is not any more.
+    #[error("the kernel of mutant {mutant} was just removed from the cache; run this again")]
+    Gone {
+        /// Which mutant.
+        mutant: MutantName,
     },
     /// The copy is not of the kernel that it is to be compared with.
     #[error("the copy in {} is configured otherwise than kernel {kernel}; remove it and try again", path.display())]
@@ -188,11 +194,11 @@ impl<'a> Workshop<'a> {
     fn changed(&self, mutant: &Mutant, edit: &Edit) -> Result<String, MutationError> {
         let path = self.tree.source.join(&edit.file);
         let text = fs::read_to_string(&path).map_err(io_error("read", &path))?;
-        edit.apply(&text).map_err(|source| MutationError::Misfit {
+        edit.apply(&text).map_err(|misfit| MutationError::Misfit {
             mutant: mutant.name.clone(),
             kernel: self.base.name.clone(),
             file: edit.file.clone(),
-            source,
+            source: misfit.into(),
         })
     }
 
