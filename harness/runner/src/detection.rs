@@ -133,6 +133,7 @@ fn first_difference(recorded: &str, now: &str) -> Option<String> {
 mod tests {
     use harness_model::{
         errno::Errno,
+        grid::Part,
         judgement::{Case, Crash, Judgement, Row},
         verdict::{Expect, Refusal, Verdict},
     };
@@ -142,10 +143,11 @@ mod tests {
     const DENIED: Verdict = Verdict::Denied(Refusal { errno: Errno::EPERM, step: None });
 
     fn judgement(verdict: Verdict, crash: Option<Crash>) -> Judgement {
-        let container = "container".to_owned();
-        let row = Row { text: "x".into(), op: "map_create".into(), container, expect: Some(Expect::Denied), verdict };
-        let case = Case { label: String::new(), mounted: vec![], rows: vec![row] };
-        Judgement { scenario: "a/b".parse().unwrap(), cases: vec![case], crash }
+        let [text, op, container] = ["x", "map_create", "container"].map(str::to_owned);
+        let expect = Some(Expect::Denied);
+        let row = Row { text, op, container, expect, verdict, cause: None, part: Part::Line };
+        let case = Case { label: String::new(), mounted: vec![], disagreements: vec![], rows: vec![row] };
+        Judgement { scenario: "a/b".parse().unwrap(), grid: None, cases: vec![case], crash }
     }
 
     fn finding(standing: Standing) -> Finding {
