@@ -7,7 +7,6 @@ mod complaint;
 mod exit;
 mod image;
 mod kernel;
-mod mutate;
 mod run;
 mod schema;
 mod selection;
@@ -44,7 +43,6 @@ enum Verb {
     Schema(schema::Args),
     Setup(setup::Args),
     Bench(bench::Args),
-    Mutate(mutate::Args),
     Ci(ci::Args),
 }
 
@@ -60,7 +58,6 @@ impl Verb {
             Self::Schema(args) => schema::run(args),
             Self::Setup(args) => setup::run(args),
             Self::Bench(args) => bench::run(args),
-            Self::Mutate(args) => mutate::run(args),
             Self::Ci(args) => ci::run(args),
         }
     }

@@ -98,10 +98,10 @@ impl Agent<'_> {
 
     fn answer(&mut self, request: Request, fds: Vec<OwnedFd>) -> Answered {
         match request {
-            Request::Stay { interfaces, tmpfs } => self.stay(interfaces, tmpfs),
+            Request::Stay { interfaces, netkit, tmpfs } => self.stay(interfaces, netkit, tmpfs),
             Request::Isolate { uid, gid, namespaces } => self.isolate(uid, gid, &namespaces),
             Request::MapIds { pid, uids, gids } => map_ids(pid, &uids, &gids),
-            Request::Settle { tmpfs } => self.settle(tmpfs),
+            Request::Settle { netkit, tmpfs } => self.settle(netkit, tmpfs),
             Request::MakeToken => self.make_token(),
             Request::Confine { caps } => identity::confine(&caps).map_err(Into::into).and(DONE),
             Request::Spawn => spawn(fds, self.ground),
@@ -114,10 +114,13 @@ impl Agent<'_> {
         }
     }
 
-    fn stay(&mut self, interfaces: bool, tmpfs: bool) -> Answered {
+    fn stay(&mut self, interfaces: bool, netkit: bool, tmpfs: bool) -> Answered {
         if interfaces {
             process::unshare(UnshareFlags::NEWNET)?;
             interfaces::prepare()?;
+        }
+        if netkit {
+            interfaces::add_netkit()?;
         }
         self.bpffs = Some(Mounted::of("bpf", &bpffs::delegate_any())?);
         self.mount_tmpfs(tmpfs)?;
@@ -139,7 +142,10 @@ impl Agent<'_> {
         Ok((Reply::Pid(own_pid()?), vec![copy]))
     }
 
-    fn settle(&mut self, tmpfs: bool) -> Answered {
+    fn settle(&mut self, netkit: bool, tmpfs: bool) -> Answered {
+        if netkit {
+            interfaces::add_netkit()?;
+        }
         let context = self.opened()?;
         let bpffs = self.bpffs.insert(Mounted::new(context.as_fd())?);
         let shown = bpffs.attach()?;

@@ -24,7 +24,7 @@ impl Batch {
     const MOST: usize = 64;
 
     /// Descriptors one attempt needs at most.
-    const MOST_FDS_OF_ONE: usize = 8;
+    const MOST_FDS_OF_ONE: usize = 12;
 
     /// Whether another attempt fits.
     pub(crate) fn has_room(&self) -> bool {

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fmt, fs::File, path::Path, time::Instant};
 
-use harness_model::plan::{Actor, Attempt, Call, Case, Container, ExpectedKernel, FORMAT, Plan, Scenario, Token};
+use harness_model::plan::{
+    Actor, Attempt, Body, Call, Case, Container, ExpectedKernel, FORMAT, MapTypes, Plan, ProgTarget, Scenario, Token,
+};
 use rustix::thread::UnshareFlags;
 use serde::Serialize;
 
@@ -92,7 +94,7 @@ pub(crate) fn run(folder: &Path) -> Result<Report, RunError> {
             .is_ok()
             .then(|| checksum(ExpectedKernel { config_crc32: Some(0), ..Default::default() })),
         record_sync,
-        bare_map_create: mean(1000, || bpf::map_create(HASH, None, None).map(drop).during(|| "BPF_MAP_CREATE"))?,
+        bare_map_create: mean(1000, || bpf::map_create(HASH, None).map(drop).during(|| "BPF_MAP_CREATE"))?,
         bare_prog_load: mean(1000, || bpf::prog_load(TRIVIAL, None).map(drop).during(|| "BPF_PROG_LOAD"))?,
         bare_container: mean(100, bare_container)?,
         container: container(&world)?,
@@ -100,8 +102,18 @@ pub(crate) fn run(folder: &Path) -> Result<Report, RunError> {
     })
 }
 
-const HASH: MapSpec = MapSpec { map_type: 1, key_size: 4, value_size: 4, max_entries: 1, flags: 0 };
-const TRIVIAL: ProgSpec<'_> = ProgSpec { prog_type: 1, expected_attach_type: 0, flags: 0, returns: 0, license: c"GPL" };
+const HASH: MapSpec<'_> = MapSpec {
+    map_type: 1,
+    key_size: 4,
+    value_size: 4,
+    max_entries: 1,
+    flags: 0,
+    extra: 0,
+    inner: None,
+    types: None,
+    structure: 0,
+};
+const TRIVIAL: ProgSpec<'_> = ProgSpec { prog_type: 1, ..ProgSpec::PLAIN };
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, u64) {
     let start = Instant::now();
@@ -198,13 +210,18 @@ fn call_of(subject: Subject) -> Call {
             max_entries: HASH.max_entries,
             map_flags: HASH.flags,
             inner_map: None,
+            map_extra: HASH.extra,
+            types: MapTypes::None,
         },
         Subject::ProgLoad => Call::ProgLoad {
             prog_type: TRIVIAL.prog_type,
             expected_attach_type: TRIVIAL.expected_attach_type,
             prog_flags: TRIVIAL.flags,
-            returns: TRIVIAL.returns,
+            body: Body::Returns(0),
             license: TRIVIAL.license.to_string_lossy().into_owned(),
+            target: ProgTarget::None,
+            types: None,
+            maps: vec![],
         },
     }
 }

@@ -1,11 +1,9 @@
 //! The `bpf(2)` calls, each exactly one system call of the meaning asked for, on libbpf's low-level functions.
 //!
-//! Two habits of libbpf 1.7 (`src/bpf.c`) would change what is asked, and are kept out:
+//! One habit of libbpf 1.7 (`src/bpf.c`) would change what is asked, and is kept out:
 //! - Before the first map, program or BTF it probes by loading a program whether the kernel accounts memory to control
 //!   groups, and raises `RLIMIT_MEMLOCK` if not. [`settle`] has that done once, as root, before any fork; libbpf
 //!   remembers the result.
-//! - `bpf_link_create` answers `EINVAL` of five attach types by trying `BPF_RAW_TRACEPOINT_OPEN` instead, another
-//!   operation. [`link_create`] therefore makes the call itself, on libbpf-sys' `bpf_attr`.
 //!
 //! `bpf_prog_load` repeats a load that got `EAGAIN` unless told to attempt it once, which [`prog_load`] does.
 
@@ -25,7 +23,7 @@ pub(crate) type Token<'fd> = Option<BorrowedFd<'fd>>;
 
 /// Arguments of `BPF_MAP_CREATE`.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct MapSpec {
+pub(crate) struct MapSpec<'a> {
     /// `enum bpf_map_type`.
     pub(crate) map_type: u32,
     /// Bytes of a key.
@@ -36,9 +34,17 @@ pub(crate) struct MapSpec {
     pub(crate) max_entries: u32,
     /// `map_flags` without the token's.
     pub(crate) flags: u32,
+    /// `map_extra`.
+    pub(crate) extra: u64,
+    /// The pattern of a map of maps.
+    pub(crate) inner: Option<BorrowedFd<'a>>,
+    /// A BTF object with the numbers of the key's and the value's type.
+    pub(crate) types: Option<(BorrowedFd<'a>, u32, u32)>,
+    /// The kernel's structure that is the value; 0 for none.
+    pub(crate) structure: u32,
 }
 
-/// Arguments of `BPF_PROG_LOAD` of a program that returns a constant.
+/// Arguments of `BPF_PROG_LOAD`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProgSpec<'a> {
     /// `enum bpf_prog_type`.
@@ -47,28 +53,33 @@ pub(crate) struct ProgSpec<'a> {
     pub(crate) expected_attach_type: u32,
     /// `prog_flags` without the token's.
     pub(crate) flags: u32,
-    /// What the program returns.
-    pub(crate) returns: i32,
+    /// Its instructions, each a `struct bpf_insn`.
+    pub(crate) body: &'a [u64],
     /// Its license.
     pub(crate) license: &'a CStr,
+    /// The type it is written for: the kernel's, or that of a program.
+    pub(crate) target: u32,
+    /// The program it replaces a function of.
+    pub(crate) replaces: Option<BorrowedFd<'a>>,
+    /// Its own BTF, and each function's first instruction and type (`struct bpf_func_info`).
+    pub(crate) types: Option<(BorrowedFd<'a>, &'a [[u32; 2]])>,
+    /// Maps that instructions name by their place here.
+    pub(crate) maps: &'a [BorrowedFd<'a>],
 }
 
-/// What a link is attached to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Target<'fd> {
-    /// An interface by its index.
-    Interface(u32),
-    /// A cgroup's directory.
-    Cgroup(BorrowedFd<'fd>),
-    /// A netfilter hook.
-    Netfilter {
-        /// `NFPROTO_*`.
-        pf: u32,
-        /// `NF_INET_*`.
-        hooknum: u32,
-        /// Smaller runs earlier.
-        priority: i32,
-    },
+impl ProgSpec<'_> {
+    /// A program of no type, with nothing but what it must have.
+    pub(crate) const PLAIN: ProgSpec<'static> = ProgSpec {
+        prog_type: 0,
+        expected_attach_type: 0,
+        flags: 0,
+        body: &returning(0),
+        license: c"GPL",
+        target: 0,
+        replaces: None,
+        types: None,
+        maps: &[],
+    };
 }
 
 /// The four masks of a token, as `BPF_OBJ_GET_INFO_BY_FD` tells them (`struct bpf_token_info`).
@@ -80,7 +91,7 @@ pub(crate) fn settle() {
     // SAFETY: sets a number.
     unsafe { sys::libbpf_set_memlock_rlim(0) };
     // Its answer does not matter, the probe it causes does.
-    let _ = map_create(MapSpec::default(), None, None);
+    let _ = map_create(MapSpec::default(), None);
 }
 
 /// `BPF_TOKEN_CREATE`.
@@ -90,11 +101,17 @@ pub(crate) fn token_create(bpffs: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 }
 
 /// `BPF_MAP_CREATE`.
-pub(crate) fn map_create(spec: MapSpec, inner: Option<BorrowedFd<'_>>, token: Token<'_>) -> Result<OwnedFd, Errno> {
+pub(crate) fn map_create(spec: MapSpec<'_>, token: Token<'_>) -> Result<OwnedFd, Errno> {
+    let (btf, key, value) = spec.types.map_or((None, 0, 0), |(btf, key, value)| (Some(btf), key, value));
     let options = sys::bpf_map_create_opts {
         sz: size_of::<sys::bpf_map_create_opts>() as u64,
         map_flags: spec.flags | flag(token),
-        inner_map_fd: number(inner),
+        map_extra: spec.extra,
+        inner_map_fd: number(spec.inner),
+        btf_fd: number(btf),
+        btf_key_type_id: key,
+        btf_value_type_id: value,
+        btf_vmlinux_value_type_id: spec.structure,
         token_fd: number(token),
         ..Default::default()
     };
@@ -106,33 +123,42 @@ pub(crate) fn map_create(spec: MapSpec, inner: Option<BorrowedFd<'_>>, token: To
 
 /// `BPF_PROG_LOAD`, once, without a verifier log.
 pub(crate) fn prog_load(spec: ProgSpec<'_>, token: Token<'_>) -> Result<OwnedFd, Errno> {
-    let program = returning(spec.returns);
+    let (btf, functions) = spec.types.map_or((None, &[][..]), |(btf, functions)| (Some(btf), functions));
+    let maps: Vec<i32> = spec.maps.iter().map(AsRawFd::as_raw_fd).collect();
     let mut options = sys::bpf_prog_load_opts {
         sz: size_of::<sys::bpf_prog_load_opts>() as u64,
         attempts: 1,
         expected_attach_type: spec.expected_attach_type,
         prog_flags: spec.flags | flag(token),
+        attach_btf_id: spec.target,
+        attach_prog_fd: number(spec.replaces),
+        prog_btf_fd: number(btf),
+        func_info: if functions.is_empty() { ptr::null() } else { functions.as_ptr().cast() },
+        func_info_cnt: functions.len() as u32,
+        func_info_rec_size: if functions.is_empty() { 0 } else { size_of::<[u32; 2]>() as u32 },
+        fd_array: if maps.is_empty() { ptr::null() } else { maps.as_ptr() },
         token_fd: number(token),
         ..Default::default()
     };
-    // SAFETY: instructions, license and options live across the call, and the count is the number of instructions.
+    // SAFETY: instructions (eight bytes each, as `struct bpf_insn` has), license, functions, maps and options live across
+    // the call, and each count is that of its array.
     owned(unsafe {
         sys::bpf_prog_load(
             spec.prog_type,
             ptr::null(),
             spec.license.as_ptr(),
-            program.as_ptr(),
-            program.len() as u64,
+            spec.body.as_ptr().cast(),
+            spec.body.len() as u64,
             &mut options,
         )
     })
 }
 
 /// `r0 = value; exit`, by the instruction encoding of RFC 9669.
-fn returning(value: i32) -> [sys::bpf_insn; 2] {
-    let mov = (sys::BPF_ALU64 | sys::BPF_MOV | sys::BPF_K) as u8;
-    let exit = (sys::BPF_JMP | sys::BPF_EXIT) as u8;
-    [sys::bpf_insn { code: mov, imm: value, ..Default::default() }, sys::bpf_insn { code: exit, ..Default::default() }]
+pub(crate) const fn returning(value: i32) -> [u64; 2] {
+    const MOV: u64 = (sys::BPF_ALU64 | sys::BPF_MOV | sys::BPF_K) as u64;
+    const EXIT: u64 = (sys::BPF_JMP | sys::BPF_EXIT) as u64;
+    [MOV | (value as u32 as u64) << 32, EXIT]
 }
 
 /// `BPF_BTF_LOAD`.
@@ -179,48 +205,6 @@ pub(crate) fn obj_get(path: &CStr) -> Result<OwnedFd, Errno> {
     owned(unsafe { sys::bpf_obj_get(path.as_ptr()) })
 }
 
-/// What the kernel reads and writes at once for one element of a map, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ElementSize {
-    key: usize,
-    value: usize,
-}
-
-impl ElementSize {
-    /// The largest key or value accepted, in bytes.
-    pub(crate) const LARGEST: usize = 16 * 1024 * 1024;
-
-    /// Of a map whose description gives these numbers. For maps with a value a processor the kernel copies all of
-    /// them, each rounded up to 8 bytes (`bpf_map_value_size`, `kernel/bpf/syscall.c`); assumed for every map, it is
-    /// merely generous. `None` if it exceeds [`Self::LARGEST`].
-    pub(crate) fn new(key: u32, value: u32, processors: usize) -> Option<Self> {
-        let value = (value as usize).checked_next_multiple_of(8)?.checked_mul(processors.max(1))?.max(8);
-        let key = (key as usize).max(8);
-        (value <= Self::LARGEST && key <= Self::LARGEST).then_some(Self { key, value })
-    }
-}
-
-/// `BPF_MAP_UPDATE_ELEM` without flags; what the caller's bytes lack of `size` is zero.
-pub(crate) fn map_update(map: BorrowedFd<'_>, key: &[u8], value: &[u8], size: ElementSize) -> Result<(), Errno> {
-    let (key, value) = (padded(key, size.key), padded(value, size.value));
-    // SAFETY: the kernel reads as many bytes as the map's key and value have, and both buffers have at least those.
-    done(unsafe { sys::bpf_map_update_elem(map.as_raw_fd(), key.as_ptr().cast(), value.as_ptr().cast(), 0) })
-}
-
-/// `BPF_MAP_LOOKUP_ELEM`: at least the element's bytes.
-pub(crate) fn map_lookup(map: BorrowedFd<'_>, key: &[u8], size: ElementSize) -> Result<Vec<u8>, Errno> {
-    let (key, mut value) = (padded(key, size.key), vec![0; size.value]);
-    // SAFETY: the kernel reads the map's key size and writes its value size; the buffers have at least those.
-    let result = unsafe { sys::bpf_map_lookup_elem(map.as_raw_fd(), key.as_ptr().cast(), value.as_mut_ptr().cast()) };
-    done(result).map(|()| value)
-}
-
-fn padded(bytes: &[u8], least: usize) -> Vec<u8> {
-    let mut padded = bytes.to_vec();
-    padded.resize(least.max(bytes.len()), 0);
-    padded
-}
-
 /// `BPF_PROG_TEST_RUN` on a packet: what the program returned.
 pub(crate) fn prog_test_run(prog: BorrowedFd<'_>, packet: &[u8]) -> Result<u32, Errno> {
     let mut options = sys::bpf_test_run_opts {
@@ -233,29 +217,6 @@ pub(crate) fn prog_test_run(prog: BorrowedFd<'_>, packet: &[u8]) -> Result<u32, 
     // SAFETY: pointer and size of the packet belong together, and both outlive the call; nothing is asked back but
     // the numbers in the options.
     done(unsafe { sys::bpf_prog_test_run_opts(prog.as_raw_fd(), &mut options) }).map(|()| options.retval)
-}
-
-/// `BPF_LINK_CREATE` without flags, by `syscall(2)`; the module says why not by libbpf.
-pub(crate) fn link_create(prog: BorrowedFd<'_>, attach_type: u32, target: Target<'_>) -> Result<OwnedFd, Errno> {
-    let mut attr = sys::bpf_attr::default();
-    attr.link_create.__bindgen_anon_1.prog_fd = number(Some(prog));
-    attr.link_create.attach_type = attach_type;
-    match target {
-        Target::Interface(index) => attr.link_create.__bindgen_anon_2.target_ifindex = index,
-        Target::Cgroup(folder) => attr.link_create.__bindgen_anon_2.target_fd = number(Some(folder)),
-        Target::Netfilter { pf, hooknum, priority } => {
-            attr.link_create.__bindgen_anon_3.netfilter =
-                sys::bpf_attr__bindgen_ty_14__bindgen_ty_3__bindgen_ty_5 { pf, hooknum, priority, flags: 0 };
-        }
-    }
-    // SAFETY: `attr` is a fully initialised union of the size given, without pointers for this command.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, sys::BPF_LINK_CREATE, &raw mut attr, size_of_val(&attr.link_create)) };
-    if result < 0 {
-        // SAFETY: the location is this thread's own and always valid.
-        return Err(Errno::from_raw(unsafe { *libc::__errno_location() }));
-    }
-    owned(result as i32)
 }
 
 /// A kind of object the kernel numbers.
@@ -317,19 +278,7 @@ mod tests {
 
     #[test]
     fn a_constant_is_returned_by_two_instructions() {
-        let [mov, exit] = returning(-3);
-        assert_eq!((mov.code, mov.dst_reg(), mov.src_reg(), mov.off, mov.imm), (0xb7, 0, 0, 0, -3));
-        assert_eq!((exit.code, exit.imm), (0x95, 0));
-    }
-
-    #[test]
-    fn element_buffers_hold_a_value_of_every_processor() {
-        assert_eq!(ElementSize::new(4, 4, 2), Some(ElementSize { key: 8, value: 16 }));
-        assert_eq!(ElementSize::new(0, 0, 0), Some(ElementSize { key: 8, value: 8 }));
-        assert_eq!(ElementSize::new(4, u32::MAX, 64), None);
-        assert_eq!(ElementSize::new(u32::MAX, 4, 1), None);
-        assert_eq!(padded(&[1, 2], 4), [1, 2, 0, 0]);
-        assert_eq!(padded(&[1, 2, 3], 2), [1, 2, 3]);
+        assert_eq!(returning(-3), [0xffff_fffd_0000_00b7, 0x95]);
     }
 
     #[test]

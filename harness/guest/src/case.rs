@@ -13,8 +13,9 @@ use crate::{
     cause,
     controls::Controls,
     ground::{CasePlace, Ground},
+    interfaces,
     party::{Made, Needs, Party, PartyError},
-    pass::{self, AttemptError, Cast, Kind, Objects, Pass},
+    pass::{AttemptError, Cast, Kind, Objects, Pass},
     record::{RecordError, Writer},
     sysctl::SysctlError,
 };
@@ -87,7 +88,7 @@ pub(crate) fn run(stage: &mut Stage<'_>, place: CasePlace, case: &Case) -> Resul
     check_paths(&case.attempts)?;
     let made = controls(stage, place, case);
     // Control parties are used again, unless they may have changed: pins outlive the case, and a dead one is of no use.
-    if made.is_err() || case.attempts.iter().any(|attempt| matches!(attempt.call, Call::ObjPin { .. })) {
+    if made.is_err() || case.attempts.iter().any(|attempt| attempt.call.leaves_something()) {
         stage.controls.clear();
     }
     let (answers, objects) = made?;
@@ -135,7 +136,7 @@ fn control_all(
 }
 
 fn failed_attempt(case: &Case, index: usize, source: AttemptError) -> CaseError {
-    CaseError::Attempt { index, op: pass::op(&case.attempts[index].call), source }
+    CaseError::Attempt { index, op: case.attempts[index].call.op(), source }
 }
 
 fn run_for_real(
@@ -211,12 +212,16 @@ fn has_host_part(attempt: &Attempt) -> bool {
 fn needs_of(case: &Case) -> Needs {
     let any = |wants: fn(&Call) -> bool| case.attempts.iter().any(|attempt| wants(&attempt.call));
     Needs {
-        interfaces: any(|call| {
-            let Call::LinkCreate { target, .. } = call else { return false };
-            matches!(target, LinkTarget::Interface(_) | LinkTarget::Netfilter { .. })
-        }),
+        interfaces: any(|call| call.target().is_some_and(is_of_network)),
+        netkit: any(|call| matches!(call.target(), Some(LinkTarget::Interface(name)) if name == interfaces::NETKIT)),
         tmpfs: any(|call| matches!(call, Call::TokenCreate { fd: BpffsFd::Tmpfs, .. })),
     }
+}
+
+/// Whether a target belongs to a network namespace. Root does not attach anything to the initial one: a flow dissector
+/// there rules out those of all others (`flow_dissector_bpf_prog_attach_check` in `net/core/flow_dissector.c`).
+fn is_of_network(target: &LinkTarget) -> bool {
+    matches!(target, LinkTarget::Interface(_) | LinkTarget::Netfilter { .. } | LinkTarget::Netns)
 }
 
 /// Refuses pins that would lead out of the bpffs they are for.
@@ -227,7 +232,7 @@ fn check_paths(attempts: &[Attempt]) -> Result<(), CaseError> {
         if let Call::ObjPin { path, .. } | Call::ObjGet { path } = &attempt.call
             && leaves(path)
         {
-            return Err(CaseError::Path { index, op: pass::op(&attempt.call), path: path.clone() });
+            return Err(CaseError::Path { index, op: attempt.call.op(), path: path.clone() });
         }
     }
     Ok(())
@@ -249,7 +254,7 @@ mod tests {
             let error = check_paths(&[attempt(Call::ObjGet { path: path.to_owned() })]).unwrap_err().to_string();
             assert!(error.starts_with("attempt 0 (obj_get): `"), "{error}");
         }
-        let pin = Call::ObjPin { object: "m".to_owned(), path: "folder/map..1".to_owned() };
+        let pin = Call::ObjPin { object: "m".to_owned(), path: "folder/map..1".to_owned(), stays: true };
         assert!(check_paths(&[attempt(pin)]).is_ok());
     }
 
@@ -264,7 +269,10 @@ mod tests {
             })
         };
         assert_eq!(needs(link(LinkTarget::Cgroup)), Needs::default());
-        assert!(needs(link(LinkTarget::Interface("lo".to_owned()))).interfaces);
+        let lo = needs(link(LinkTarget::Interface("lo".to_owned())));
+        assert!(lo.interfaces && !lo.netkit);
+        assert!(needs(link(LinkTarget::Interface("netkit0".to_owned()))).netkit);
+        assert!(needs(link(LinkTarget::Netns)).interfaces);
         assert!(needs(Call::TokenCreate { from: Actor::Host, fd: BpffsFd::Tmpfs }).tmpfs);
         assert!(!needs(Call::TokenCreate { from: Actor::Host, fd: BpffsFd::Root }).tmpfs);
     }

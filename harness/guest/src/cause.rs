@@ -276,6 +276,8 @@ fn numbers(call: &Call) -> [Option<u32>; 4] {
 
 #[cfg(test)]
 mod tests {
+    use harness_model::plan::{Body, ProgTarget};
+
     use super::*;
 
     #[test]
@@ -291,8 +293,11 @@ mod tests {
             prog_type: 6,
             expected_attach_type: 37,
             prog_flags: 0,
-            returns: 0,
+            body: Body::Returns(0),
             license: "GPL".to_owned(),
+            target: ProgTarget::None,
+            types: None,
+            maps: vec![],
         };
         assert_eq!(numbers(&load), [Some(5), None, Some(6), Some(37)]);
         assert!(takes_token(&load) && !takes_token(&Call::TokenInfo));

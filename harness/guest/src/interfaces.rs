@@ -17,21 +17,36 @@ use crate::error::{During, SysError};
 /// The interface made besides `lo`.
 const DUMMY: &str = "dummy0";
 
+/// One of a pair of netkit interfaces, the one programs are attached to (`netkit_dev_fetch` in `drivers/net/netkit.c`);
+/// the kernel names the other.
+pub(crate) const NETKIT: &str = "netkit0";
+
 /// The index of `lo` in every network namespace (`LOOPBACK_IFINDEX`, `include/net/flow.h`).
 const LOOPBACK_INDEX: u32 = 1;
 
 /// Brings `lo` up and makes a dummy interface, in the caller's network namespace.
 pub(crate) fn prepare() -> Result<(), SysError> {
-    // `NETLINK_ROUTE` is protocol 0, the default.
-    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
-        .during(|| "socket NETLINK_ROUTE")?;
+    let socket = route()?;
     let mut loopback = up();
     loopback.header.index = LOOPBACK_INDEX;
     request(&socket, loopback, 0).during(|| "rtnetlink: bring lo up")?;
-    let mut dummy = up();
-    dummy.attributes =
-        vec![LinkAttribute::IfName(DUMMY.to_owned()), LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Dummy)])];
-    request(&socket, dummy, NLM_F_CREATE | NLM_F_EXCL).during(|| format!("rtnetlink: make {DUMMY}"))
+    make(&socket, DUMMY, InfoKind::Dummy)
+}
+
+/// Makes a pair of netkit interfaces, in the caller's network namespace.
+pub(crate) fn add_netkit() -> Result<(), SysError> {
+    make(&route()?, NETKIT, InfoKind::Netkit)
+}
+
+fn route() -> Result<OwnedFd, SysError> {
+    // `NETLINK_ROUTE` is protocol 0, the default.
+    socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None).during(|| "socket NETLINK_ROUTE")
+}
+
+fn make(socket: &OwnedFd, name: &str, kind: InfoKind) -> Result<(), SysError> {
+    let mut link = up();
+    link.attributes = vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)])];
+    request(socket, link, NLM_F_CREATE | NLM_F_EXCL).during(|| format!("rtnetlink: make {name}"))
 }
 
 /// The index of an interface in the caller's network namespace.

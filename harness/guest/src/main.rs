@@ -2,21 +2,23 @@
 //! what the kernel answered.
 
 mod agent;
+mod attr;
 mod batch;
 mod bench;
 mod bpf;
 mod bpffs;
-mod btf;
 mod case;
 mod cause;
 mod cgroup;
 mod channel;
 mod controls;
 mod error;
+mod events;
 mod ground;
 mod identity;
 mod interfaces;
 mod kernel;
+mod kernel_types;
 mod leftovers;
 mod operation;
 mod party;

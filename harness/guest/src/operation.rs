@@ -1,27 +1,26 @@
 //! Attempts, as an agent makes them: one call, its answer, and perhaps a file descriptor.
 
+mod attach;
+mod elements;
+mod load;
+mod objects;
+
 use std::{
-    ffi::CString,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    ffi::CStr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use harness_model::{
-    delegation::MountOption,
-    errno::Errno,
-    outcome::Answer,
-    plan::{Call, LinkTarget},
-};
+use harness_model::{blob, delegation::MountOption, errno::Errno, outcome::Answer, plan::Call};
 use thiserror::Error;
 
 use crate::{
-    bpf::{self, ElementSize, MapSpec, ProgSpec, Target, TokenMasks},
+    bpf::{self, TokenMasks},
     bpffs::{self, Mounted},
-    btf,
-    error::SysError,
-    interfaces,
+    error::{During, SysError},
+    kernel_types::UnknownType,
     protocol::{Handle, Role},
-    pseudofile,
 };
+use elements::ElementSize;
 
 /// Why an attempt could not even be made: never a verdict.
 #[derive(Debug, Error)]
@@ -36,8 +35,25 @@ pub(crate) enum OperationError {
     #[error("an element of the map is larger than {} bytes", ElementSize::LARGEST)]
     TooLarge,
     /// More of a value is asked for than a record holds.
-    #[error("{0} bytes of a value are asked for, and a record holds {MOST_SHOWN}: lower the attempt's value_size")]
-    TooMuchToShow(u32),
+    #[error("{asked} bytes of a value are asked for, and a record holds {most}: lower the attempt's value_size")]
+    TooMuchToShow {
+        /// How many.
+        asked: u32,
+        /// How many there may be.
+        most: u32,
+    },
+    /// A part of a value would lie beyond its end.
+    #[error("a part of the value at byte {at} does not fit into it")]
+    Outside {
+        /// Where it would begin.
+        at: usize,
+    },
+    /// The attempt names a type the kernel does not have.
+    #[error(transparent)]
+    Type(UnknownType),
+    /// The attempt's target is one for links only.
+    #[error("a program is put there by a link only: use link_create")]
+    NoPlace,
     /// The attempt is not an agent's to make.
     #[error("an agent does not make this attempt")]
     NotOurs,
@@ -61,14 +77,23 @@ pub(crate) struct Handles<'a> {
     pub(crate) fds: &'a [OwnedFd],
 }
 
-impl Handles<'_> {
-    fn get(&self, role: Role) -> Option<BorrowedFd<'_>> {
-        let Handle(_, at) = self.handles.iter().find(|Handle(has, _)| *has == role)?;
-        self.fds.get(*at as usize).map(AsFd::as_fd)
+impl<'a> Handles<'a> {
+    fn all(self, role: Role) -> impl Iterator<Item = BorrowedFd<'a>> {
+        let of_role = self.handles.iter().filter(move |Handle(has, _)| *has == role);
+        of_role.filter_map(move |Handle(_, at)| self.fds.get(*at as usize).map(AsFd::as_fd))
     }
 
-    fn need(&self, role: Role) -> Result<BorrowedFd<'_>, OperationError> {
+    fn get(self, role: Role) -> Option<BorrowedFd<'a>> {
+        self.all(role).next()
+    }
+
+    fn need(self, role: Role) -> Result<BorrowedFd<'a>, OperationError> {
         self.get(role).ok_or(OperationError::Missing(role))
+    }
+
+    /// One of the saved objects, in the order of [`Call::objects`].
+    fn object(self, index: usize) -> Result<BorrowedFd<'a>, OperationError> {
+        self.all(Role::Object).nth(index).ok_or(OperationError::Missing(Role::Object))
     }
 }
 
@@ -77,21 +102,45 @@ pub(crate) fn attempt(call: &Call, handles: Handles<'_>, own: &Mounted) -> Resul
     let token = handles.get(Role::Token);
     match call {
         Call::TokenCreate { .. } => Ok(made(bpf::token_create(handles.need(Role::Bpffs)?))),
-        Call::MapCreate { .. } => Ok(made(bpf::map_create(map_spec(call)?, handles.get(Role::Object), token))),
-        Call::ProgLoad { .. } => prog_load(call, token),
-        Call::BtfLoad => Ok(made(bpf::btf_load(&btf::minimal(), token))),
+        Call::MapCreate { .. } => load::map_create(call, handles, token),
+        Call::ProgLoad { .. } => load::prog_load(call, handles, token),
+        Call::BtfLoad => Ok(made(bpf::btf_load(&blob::bytes(), token))),
         Call::BtfGetFdById { id } => Ok(made(bpf::btf_get_fd_by_id(*id, token))),
         Call::TokenInfo => Ok(told(bpf::token_info(handles.need(Role::Token)?).map(masks_in_words))),
         Call::MountDelegate { options, create } => Ok(mount_delegate(options, *create)),
-        Call::ObjPin { path, .. } => Ok(done(bpf::obj_pin(handles.need(Role::Object)?, &own.path(path)))),
+        Call::ObjPin { path, stays, .. } => obj_pin(handles.object(0)?, &own.path(path), *stays),
         Call::ObjGet { path } => Ok(made(bpf::obj_get(&own.path(path)))),
-        Call::MapUpdate { key, value, .. } => map_update(handles.need(Role::Object)?, key, value),
-        Call::MapLookup { key, value_size, .. } => map_lookup(handles.need(Role::Object)?, key, *value_size),
+        Call::MapUpdate { key, value, parts, .. } => elements::update(handles, key, value, parts),
+        Call::MapLookup { key, value_size, .. } => elements::lookup(handles.object(0)?, key, *value_size),
+        Call::MapDelete { key, .. } => elements::delete(handles.object(0)?, key),
+        Call::MapNextKey { key, .. } => elements::next_key(handles.object(0)?, key.as_deref()),
+        Call::MapLookupAndDelete { key, .. } => elements::lookup_and_delete(handles.object(0)?, key),
+        Call::MapBatch { op, count, .. } => elements::batch(*op, handles.object(0)?, *count),
+        Call::MapFreeze { .. } => Ok(elements::freeze(handles.object(0)?)),
         Call::ProgTestRun { .. } => {
-            let returned = bpf::prog_test_run(handles.need(Role::Object)?, &[0; PACKET]);
+            let returned = bpf::prog_test_run(handles.object(0)?, &[0; PACKET]);
             Ok(told(returned.map(|value| format!("retval {value}"))))
         }
-        Call::LinkCreate { attach_type, target, .. } => link_create(handles, *attach_type, target),
+        Call::ProgAttach { attach_type, target, stays, .. } => {
+            attach::prog_attach(handles, *attach_type, target, *stays)
+        }
+        Call::ProgDetach { prog, attach_type, target } => {
+            attach::prog_detach(handles, prog.is_some(), *attach_type, target)
+        }
+        Call::ProgQuery { attach_type, target } => attach::prog_query(handles, *attach_type, target),
+        Call::ProgBindMap { .. } => Ok(objects::prog_bind_map(handles.object(0)?, handles.object(1)?)),
+        Call::ProgStreamRead { .. } => Ok(objects::prog_stream_read(handles.object(0)?)),
+        Call::ProgAssocStructOps { .. } => Ok(objects::prog_assoc_struct_ops(handles.object(0)?, handles.object(1)?)),
+        Call::RawTracepointOpen { name, .. } => Ok(objects::raw_tracepoint_open(handles.object(0)?, name.as_deref())),
+        Call::NextId { kind, after } => Ok(objects::next_id(*kind, *after)),
+        Call::FdById { kind, .. } => objects::fd_by_id(*kind, handles.object(0)?),
+        Call::ObjInfo { .. } => Ok(objects::info(handles.object(0)?)),
+        Call::TaskFdQuery { .. } => Ok(objects::task_fd_query(handles.object(0)?)),
+        Call::EnableStats => Ok(objects::enable_stats()),
+        Call::LinkCreate { attach_type, target, .. } => attach::link_create(handles, *attach_type, target),
+        Call::LinkUpdate { .. } => Ok(objects::link_update(handles.object(0)?, handles.object(1)?)),
+        Call::LinkDetach { .. } => Ok(objects::link_detach(handles.object(0)?)),
+        Call::IterCreate { .. } => Ok(objects::iter_create(handles.object(0)?)),
         Call::Sabotage(_) => Err(OperationError::NotOurs),
     }
 }
@@ -99,28 +148,13 @@ pub(crate) fn attempt(call: &Call, handles: Handles<'_>, own: &Mounted) -> Resul
 /// The length of the packet that programs are tested on, in bytes.
 const PACKET: usize = 64;
 
-fn map_spec(call: &Call) -> Result<MapSpec, OperationError> {
-    match *call {
-        Call::MapCreate { map_type, key_size, value_size, max_entries, map_flags: flags, .. } => {
-            Ok(MapSpec { map_type, key_size, value_size, max_entries, flags })
-        }
-        _ => Err(OperationError::NotOurs),
+/// `BPF_OBJ_PIN`; if the name is not to stay, it is taken away again.
+fn obj_pin(object: BorrowedFd<'_>, path: &CStr, stays: bool) -> Result<Outcome, OperationError> {
+    let pinned = bpf::obj_pin(object, path);
+    if pinned.is_ok() && !stays {
+        rustix::fs::unlink(path).during(|| "unlink what was just pinned")?;
     }
-}
-
-fn prog_load(call: &Call, token: bpf::Token<'_>) -> Result<Outcome, OperationError> {
-    let Call::ProgLoad { prog_type, expected_attach_type, prog_flags, returns, license } = call else {
-        return Err(OperationError::NotOurs);
-    };
-    let license = CString::new(license.replace('\0', "")).expect("zeros were just taken out");
-    let spec = ProgSpec {
-        prog_type: *prog_type,
-        expected_attach_type: *expected_attach_type,
-        flags: *prog_flags,
-        returns: *returns,
-        license: &license,
-    };
-    Ok(made(bpf::prog_load(spec, token)))
+    Ok(done(pinned))
 }
 
 fn mount_delegate(options: &[MountOption], create: bool) -> Outcome {
@@ -140,52 +174,6 @@ fn step(call: &str) -> String {
     if call.starts_with("fsopen ") { "fsopen".to_owned() } else { call.to_owned() }
 }
 
-fn map_update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> Result<Outcome, OperationError> {
-    let size = element_size(map)?;
-    Ok(done(bpf::map_update(map, key, value, size)))
-}
-
-/// The most bytes of a value that are told: three answers of them, in hexadecimal, fit a line of the record.
-const MOST_SHOWN: u32 = 8 * 1024;
-
-fn map_lookup(map: BorrowedFd<'_>, key: &[u8], value_size: u32) -> Result<Outcome, OperationError> {
-    if value_size > MOST_SHOWN {
-        return Err(OperationError::TooMuchToShow(value_size));
-    }
-    let size = element_size(map)?;
-    Ok(told(bpf::map_lookup(map, key, size).map(|value| hex(&value[..value.len().min(value_size as usize)]))))
-}
-
-/// What the map's `/proc/self/fdinfo` says, because asking `bpf(2)` would be an operation nobody asked for.
-fn element_size(map: BorrowedFd<'_>) -> Result<ElementSize, OperationError> {
-    let description = pseudofile::read(&format!("/proc/self/fdinfo/{}", map.as_raw_fd()))?;
-    let processors = possible_processors(&pseudofile::read("/sys/devices/system/cpu/possible")?);
-    let (key, value) = (number_of(&description, "key_size:"), number_of(&description, "value_size:"));
-    ElementSize::new(key, value, processors).ok_or(OperationError::TooLarge)
-}
-
-/// 0 for what is no map: the kernel refuses it before it touches an element.
-fn number_of(description: &str, field: &str) -> u32 {
-    description.lines().find_map(|line| line.strip_prefix(field)?.trim().parse().ok()).unwrap_or(0)
-}
-
-/// The number after the last processor in a list such as `0-3` or `0,2-5`.
-fn possible_processors(list: &str) -> usize {
-    let last = list.trim().rsplit([',', '-']).next().and_then(|number| number.parse::<usize>().ok());
-    last.map_or(1, |last| last + 1)
-}
-
-fn link_create(handles: Handles<'_>, attach_type: u32, target: &LinkTarget) -> Result<Outcome, OperationError> {
-    let target = match target {
-        LinkTarget::Interface(name) => Target::Interface(interfaces::index(name)?),
-        LinkTarget::Cgroup | LinkTarget::RootCgroup => Target::Cgroup(handles.need(Role::Cgroup)?),
-        LinkTarget::Netfilter { pf, hooknum, priority } => {
-            Target::Netfilter { pf: *pf, hooknum: *hooknum, priority: *priority }
-        }
-    };
-    Ok(made(bpf::link_create(handles.need(Role::Object)?, attach_type, target)))
-}
-
 fn made(result: Result<OwnedFd, Errno>) -> Outcome {
     match result {
         Ok(fd) => Outcome { answer: Answer::Ok { detail: None }, fd: Some(fd) },
@@ -201,9 +189,9 @@ fn told(result: Result<String, Errno>) -> Outcome {
     Outcome { answer, fd: None }
 }
 
-fn done(result: Result<(), Errno>) -> Outcome {
+fn done<T>(result: Result<T, Errno>) -> Outcome {
     let answer = match result {
-        Ok(()) => Answer::Ok { detail: None },
+        Ok(_) => Answer::Ok { detail: None },
         Err(errno) => Answer::Err { errno, step: None },
     };
     Outcome { answer, fd: None }
@@ -222,6 +210,8 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use super::*;
 
     #[test]
@@ -229,22 +219,6 @@ mod tests {
         let masks = TokenMasks { allowed_cmds: 1, allowed_maps: u64::MAX, ..Default::default() };
         assert_eq!(masks_in_words(masks), "cmds=0x1 maps=0xffffffffffffffff progs=0x0 attachs=0x0");
         assert_eq!(hex(&[0, 255, 16]), "00ff10");
-    }
-
-    #[test]
-    fn a_map_is_measured_by_its_description() {
-        let description = "pos:\t0\nmap_type:\t1\nkey_size:\t4\nvalue_size:\t12\n";
-        assert_eq!((number_of(description, "key_size:"), number_of(description, "value_size:")), (4, 12));
-        assert_eq!(number_of("prog_type:\t1\n", "key_size:"), 0);
-        assert_eq!(["0\n", "0-3", "0,2-5", ""].map(possible_processors), [1, 4, 6, 1]);
-    }
-
-    #[test]
-    fn no_more_of_a_value_is_told_than_three_times_fits_a_line() {
-        assert!(3 * 2 * MOST_SHOWN as usize + 1024 < harness_model::outcome::LONGEST_LINE);
-        let (reader, _writer) = rustix::pipe::pipe().unwrap();
-        let error = map_lookup(reader.as_fd(), &[], MOST_SHOWN + 1).unwrap_err().to_string();
-        assert!(error.starts_with("8193 bytes of a value are asked for"), "{error}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 use harness_model::{
     delegation::MountOption,
     outcome::TokenMasks,
-    plan::{BpffsFd, Container},
+    plan::{BpffsFd, Container, Namespace},
 };
 use rustix::process::Pid;
 use thiserror::Error;
@@ -86,6 +86,8 @@ pub(crate) struct Made {
 pub(crate) struct Needs {
     /// Network interfaces, which the initial namespaces cannot be trusted to have.
     pub(crate) interfaces: bool,
+    /// A pair of netkit interfaces besides, where the network namespace is the party's own.
+    pub(crate) netkit: bool,
     /// A tmpfs to ask a token from.
     pub(crate) tmpfs: bool,
 }
@@ -95,8 +97,8 @@ impl Party {
     pub(crate) fn host(ground: &Ground, label: &str, needs: Needs) -> Result<Self, PartyError> {
         let cgroup = ground.hierarchy.make(label.to_owned())?;
         let mut party = Self::of(Remote::fork(ground, cgroup.as_fd())?, ground, cgroup, None);
-        let Needs { interfaces, tmpfs } = needs;
-        party.ask(&Request::Stay { interfaces, tmpfs }, &[])?;
+        let Needs { interfaces, netkit, tmpfs } = needs;
+        party.ask(&Request::Stay { interfaces, netkit, tmpfs }, &[])?;
         Ok(party)
     }
 
@@ -118,7 +120,8 @@ impl Party {
         party.ids = map_ids(pid, plan, parent)?;
         bpffs::configure(context.as_fd(), &plan.options)?;
         bpffs::create(context.as_fd()).map_err(|source| explained(&source))?;
-        let mounted = match party.ask(&Request::Settle { tmpfs: needs.tmpfs }, &[])? {
+        let netkit = needs.netkit && plan.namespaces.contains(&Namespace::Net);
+        let mounted = match party.ask(&Request::Settle { netkit, tmpfs: needs.tmpfs }, &[])? {
             (Reply::Mounted(shown), _) => shown,
             (other, _) => return Err(out_of_turn(&other)),
         };

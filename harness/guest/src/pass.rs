@@ -11,6 +11,7 @@ use harness_model::{
     outcome::Answer,
     plan::{Actor, Attempt, Call, Case, LinkTarget, Token},
 };
+use rustix::fs::{CWD, OFlags};
 use thiserror::Error;
 
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
     identity,
     party::{Party, PartyError},
     protocol::{Done, Job, Role},
-    sabotage,
+    pseudofile, sabotage,
 };
 
 /// Why an attempt was not made.
@@ -223,8 +224,8 @@ impl Pass<'_> {
         let Some(name) = &attempt.save else { return };
         let saved = match made {
             Ok((_, Some(fd))) => Ok(fd),
-            Ok((answer, None)) => Err(format!("attempt {index} ({}) {}", op(&attempt.call), in_words(answer))),
-            Err(error) => Err(format!("attempt {index} ({}) was not made: {error}", op(&attempt.call))),
+            Ok((answer, None)) => Err(format!("attempt {index} ({}) {}", attempt.call.op(), in_words(answer))),
+            Err(error) => Err(format!("attempt {index} ({}) was not made: {error}", attempt.call.op())),
         };
         self.objects.insert(name.clone(), saved);
     }
@@ -235,14 +236,14 @@ impl Pass<'_> {
         if let Some(token) = self.token(attempt)? {
             gathered.push((Role::Token, token));
         }
-        for (role, name) in objects_of(&attempt.call) {
-            gathered.push((role, self.saved(name)?));
+        for name in attempt.call.objects() {
+            gathered.push((Role::Object, self.saved(name)?));
         }
         if let Call::TokenCreate { from, fd } = &attempt.call {
             let source = self.cast.player(from)?.bpffs(*fd).map_err(|source| failed(from, source))?;
             gathered.push((Role::Bpffs, Rc::new(source)));
         }
-        if let Call::LinkCreate { target, .. } = &attempt.call {
+        if let Some(target) = attempt.call.target() {
             self.gather_target(&attempt.actor, target, &mut gathered)?;
         }
         Ok(gathered)
@@ -254,13 +255,14 @@ impl Pass<'_> {
         target: &LinkTarget,
         gathered: &mut Gathered,
     ) -> Result<(), AttemptError> {
-        let folder = match target {
-            LinkTarget::Cgroup => self.cast.player(actor)?.cgroup(),
-            LinkTarget::RootCgroup => self.root_cgroup,
-            LinkTarget::Interface(_) | LinkTarget::Netfilter { .. } => return Ok(()),
+        let (role, fd) = match target {
+            LinkTarget::Cgroup => (Role::Cgroup, crate::bpffs::duplicate(self.cast.player(actor)?.cgroup())),
+            LinkTarget::RootCgroup => (Role::Cgroup, crate::bpffs::duplicate(self.root_cgroup)),
+            LinkTarget::Lirc => (Role::Device, pseudofile::open_at(CWD, LIRC, OFlags::RDWR)),
+            _ => return Ok(()),
         };
-        let copy = crate::bpffs::duplicate(folder).map_err(|error| unobtainable("the cgroup", &error.to_string()))?;
-        gathered.push((Role::Cgroup, Rc::new(copy)));
+        let fd = fd.map_err(|error| unobtainable("what it attaches to", &error.to_string()))?;
+        gathered.push((role, Rc::new(fd)));
         Ok(())
     }
 
@@ -306,6 +308,9 @@ impl Pass<'_> {
     }
 }
 
+/// The infrared receiver that the kernel simulates (`drivers/media/rc/rc-loopback.c`).
+const LIRC: &str = "/dev/lirc0";
+
 /// An attempt that failed with its actor.
 pub(crate) fn failed(actor: &Actor, source: PartyError) -> AttemptError {
     AttemptError::Party { actor: title(actor), source }
@@ -322,46 +327,7 @@ fn no_token(whose: &str) -> AttemptError {
 /// The names of everything saved that an attempt needs.
 fn needs(attempt: &Attempt) -> Vec<&str> {
     let token = if let Token::Saved(name) = &attempt.token { Some(name.as_str()) } else { None };
-    objects_of(&attempt.call).into_iter().map(|(_, name)| name).chain(token).collect()
-}
-
-/// The saved objects a call is about.
-fn objects_of(call: &Call) -> Vec<(Role, &str)> {
-    let object = match call {
-        Call::MapCreate { inner_map, .. } => inner_map.as_deref(),
-        Call::ObjPin { object, .. } => Some(object.as_str()),
-        Call::MapUpdate { map, .. } | Call::MapLookup { map, .. } => Some(map.as_str()),
-        Call::ProgTestRun { prog } | Call::LinkCreate { prog, .. } => Some(prog.as_str()),
-        Call::TokenCreate { .. }
-        | Call::ProgLoad { .. }
-        | Call::BtfLoad
-        | Call::BtfGetFdById { .. }
-        | Call::TokenInfo
-        | Call::MountDelegate { .. }
-        | Call::ObjGet { .. }
-        | Call::Sabotage(_) => None,
-    };
-    object.into_iter().map(|name| (Role::Object, name)).collect()
-}
-
-/// The name of a call, as scenario files write it.
-pub(crate) fn op(call: &Call) -> &'static str {
-    match call {
-        Call::TokenCreate { .. } => "token_create",
-        Call::MapCreate { .. } => "map_create",
-        Call::ProgLoad { .. } => "prog_load",
-        Call::BtfLoad => "btf_load",
-        Call::BtfGetFdById { .. } => "btf_get_fd_by_id",
-        Call::TokenInfo => "token_info",
-        Call::MountDelegate { .. } => "mount_delegate",
-        Call::ObjPin { .. } => "obj_pin",
-        Call::ObjGet { .. } => "obj_get",
-        Call::MapUpdate { .. } => "map_update",
-        Call::MapLookup { .. } => "map_lookup",
-        Call::ProgTestRun { .. } => "prog_test_run",
-        Call::LinkCreate { .. } => "link_create",
-        Call::Sabotage(_) => "sabotage",
-    }
+    attempt.call.objects().into_iter().chain(token).collect()
 }
 
 /// What an actor is called in messages.
@@ -460,10 +426,8 @@ mod tests {
 
     #[test]
     fn calls_name_the_object_they_are_about() {
-        let pin = Call::ObjPin { object: "m".to_owned(), path: "p".to_owned() };
-        assert_eq!(objects_of(&pin), [(Role::Object, "m")]);
+        let pin = Call::ObjPin { object: "m".to_owned(), path: "p".to_owned(), stays: true };
         assert_eq!(needs(&attempt(pin, Token::Saved("t".to_owned()))), ["m", "t"]);
-        assert!(objects_of(&Call::BtfLoad).is_empty());
         assert_eq!(in_words(&Answer::Err { errno: Errno::EPERM, step: None }), "was answered EPERM");
     }
 }

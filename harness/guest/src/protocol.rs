@@ -16,6 +16,8 @@ pub(crate) enum Request {
     Stay {
         /// Whether to have a network namespace with interfaces nevertheless.
         interfaces: bool,
+        /// Whether to have a pair of netkit interfaces there too.
+        netkit: bool,
         /// Whether to mount a tmpfs too.
         tmpfs: bool,
     },
@@ -40,6 +42,8 @@ pub(crate) enum Request {
     },
     /// Now that bpffs is configured and created: mount it and prepare what the container has besides.
     Settle {
+        /// Whether to make a pair of netkit interfaces.
+        netkit: bool,
         /// Whether to mount a tmpfs too.
         tmpfs: bool,
     },
@@ -109,10 +113,12 @@ pub(crate) enum Role {
     Token,
     /// The bpffs a token is asked from.
     Bpffs,
-    /// The map, program or other object the call is about.
+    /// One of the saved objects the call is about, in the order of `Call::objects`.
     Object,
     /// The cgroup attached to.
     Cgroup,
+    /// The device attached to.
+    Device,
 }
 
 /// Answered by an agent.

@@ -16,6 +16,7 @@ use crate::{
     error::{During, SysError},
     ground::Ground,
     kernel::{self, KernelError},
+    kernel_types::{self, KernelTypesError},
     leftovers::Inventory,
     plan::{self, PlanError},
     record::{RecordError, Writer},
@@ -31,6 +32,9 @@ pub(crate) enum RunError {
     /// The kernel is another.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// Its types cannot be told.
+    #[error(transparent)]
+    Types(#[from] KernelTypesError),
     /// The machine cannot be prepared.
     #[error("cannot prepare the machine: {0}")]
     Machine(#[from] SysError),
@@ -64,6 +68,7 @@ pub(crate) fn open(folder: &Path, plan: Plan) -> Result<World, RunError> {
 fn prepare(folder: &Path) -> Result<(Plan, Machine), RunError> {
     let plan = plan::read(folder)?;
     kernel::prove(&plan.kernel)?;
+    kernel_types::prepare(&plan)?;
     Ok((plan, Machine::prepare()?))
 }
 

@@ -3,6 +3,7 @@
 //! A [`scenario`] file is parsed, checked and expanded into a [`plan`] for one kernel; the guest program answers with
 //! [`outcome`] records; [`verdict`] and [`judgement`] judge them, and [`snapshot`] renders the text that people review.
 
+pub mod blob;
 #[cfg(feature = "host")]
 pub mod check;
 pub mod delegation;

@@ -4,6 +4,9 @@
 //! it; the guest knows no vocabulary of its own.
 
 mod call;
+mod facts;
+mod target;
+mod types;
 
 use std::collections::BTreeMap;
 
@@ -13,10 +16,12 @@ use crate::{
     delegation::MountOption,
     name::{ContainerName, ScenarioName},
 };
-pub use call::{BpffsFd, Call, LinkTarget, Sabotage};
+pub use call::{BatchOp, BpffsFd, Call, ObjectKind, PartContent, PartPlace, Sabotage, ValuePart};
+pub use target::LinkTarget;
+pub use types::{Body, KernelMember, KernelType, MapTypes, ProgTarget, ProgTypes};
 
 /// Raised when the meaning of a plan or of an outcome changes, so that old stored outcomes are not believed.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The name of the plan in the run folder.
 pub const PLAN_FILE: &str = "plan.json";

@@ -1,170 +1,185 @@
-//! What each map and program type needs to be made at all, so that a scenario need only name the type.
+//! The smallest valid call for every name a kernel may know: each map type, program type, attach type and command.
 //!
-//! Found by loading each on 6.12 and 7.3 with every permission. A type that is not listed, such as one newer than this
-//! table, gets what most types take.
+//! Found by making each with every permission on 6.12 and 7.3. A name without a recipe is told by [`without_recipe`]: then
+//! a kernel is newer than these tables, and one of them must be extended. What no recipe can give is in
+//! [`unavailable`], each with its reason.
 
-/// The arguments of `BPF_MAP_CREATE` that a type needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MapRecipe {
-    /// Bytes of a key.
-    pub key_size: u32,
-    /// Bytes of a value.
-    pub value_size: u32,
-    /// Number of entries.
-    pub max_entries: u32,
-    /// Flags by name; see [`map_flag`].
-    pub flags: &'static [&'static str],
+mod attach;
+mod cmds;
+mod draft;
+mod flags;
+mod maps;
+mod progs;
+mod struct_ops;
+mod unavailable;
+
+use crate::{
+    expand::lexicon::{Lexicon, Target},
+    name::KernelName,
+    plan::{Actor, Call},
+    scenario::Release,
+    vocabulary::{KnownNames, Vocabulary},
+};
+pub(crate) use attach::{Place as AttachPlace, link_place};
+pub(crate) use flags::bits;
+pub use flags::{MAP_FLAGS, PROG_FLAGS, TOKEN_FD};
+pub(crate) use maps::{MapArguments, arguments as map_arguments, needs_types};
+pub use maps::{holds_maps, is_per_cpu};
+pub(crate) use progs::{ProgArguments, arguments as prog_arguments, replaces, returns, target as prog_target};
+pub use unavailable::{Way, unavailable};
+
+/// A minimal valid call with all it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipe {
+    /// Made before it, in this order.
+    pub setup: Vec<Step>,
+    /// The call itself. [`Call::takes_token`] says whether a token can be handed over.
+    pub call: Call,
+    /// Whether the call uses up what `setup` made, which must then be made anew for every attempt.
+    pub uses_up: bool,
+    /// Why the kernel cannot know it: a name that only other kernels have.
+    pub missing: Option<String>,
 }
 
-/// What most types take (`array_map_alloc_check` and `htab_map_alloc_check` in `kernel/bpf`).
-const PLAIN_MAP: MapRecipe = MapRecipe { key_size: 4, value_size: 4, max_entries: 1, flags: &[] };
+/// A call that makes something another one needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What is done.
+    pub call: Call,
+    /// The name under which its result is saved, and found by later steps.
+    pub save: Option<String>,
+    /// Whether it must be done by whoever makes the call, because it changes something in the actor's own namespaces,
+    /// bpffs or cgroup. No such step needs a permission.
+    pub local: bool,
+}
 
-/// The arguments a map type needs, by the name a kernel shows for it.
-pub fn map(name: &str) -> MapRecipe {
-    let sized = |key_size, value_size, max_entries| MapRecipe { key_size, value_size, max_entries, flags: &[] };
-    match name {
-        // One stack frame of eight bytes.
-        "stack_trace" => sized(4, 8, 1),
-        // The key is a prefix length and an address.
-        "lpm_trie" => MapRecipe { flags: &["no_prealloc"], ..sized(8, 8, 1) },
-        "rhash" => MapRecipe { flags: &["no_prealloc"], ..PLAIN_MAP },
-        // `struct bpf_cgroup_storage_key`; the number of entries must be 0.
-        "cgroup_storage"
-        | "cgroup_storage_deprecated"
-        | "percpu_cgroup_storage"
-        | "percpu_cgroup_storage_deprecated" => sized(16, 8, 0),
-        "queue" | "stack" | "bloom_filter" => sized(0, 4, 1),
-        // Bytes of the ring, a power of two pages.
-        "ringbuf" | "user_ringbuf" => sized(0, 0, 4096),
-        // Pages.
-        "arena" => MapRecipe { flags: &["mmapable"], ..sized(0, 0, 1) },
-        // `struct bpf_insn_array_value`.
-        "insn_array" => sized(4, 16, 1),
-        _ => PLAIN_MAP,
+/// The names of one kernel, by which recipes are written.
+#[derive(Clone, Copy, Debug)]
+pub struct Names<'n>(pub(crate) Lexicon<'n>);
+
+impl<'n> Names<'n> {
+    /// Those of a kernel, and those that at least one known kernel has.
+    pub fn of(known: &'n KnownNames, name: &'n KernelName, release: Release, vocabulary: &'n Vocabulary) -> Self {
+        Self(Lexicon { known, target: Some(Target { name, release, vocabulary }) })
     }
 }
 
-/// Whether a map type holds maps, and so needs one as a pattern.
-pub fn holds_maps(name: &str) -> bool {
-    matches!(name, "array_of_maps" | "hash_of_maps")
+/// How a map of this type is made.
+pub fn map(name: &str, names: &Names<'_>) -> Option<Recipe> {
+    maps::recipe(name, &names.0)
 }
 
-/// Whether a map type holds a value for each processor, so that what a lookup gives depends on their number.
-pub fn is_per_cpu(name: &str) -> bool {
-    name.contains("percpu")
+/// How a program of this type is loaded.
+pub fn prog(name: &str, names: &Names<'_>) -> Option<Recipe> {
+    progs::recipe(name, &names.0)
 }
 
-/// The arguments of `BPF_PROG_LOAD` that a type needs to load a program that returns 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProgRecipe {
-    /// The expected attach type, or `None` for number 0.
-    pub attach: Option<&'static str>,
-    /// Flags by name; see [`prog_flag`].
-    pub flags: &'static [&'static str],
-    /// The attach type of a link, where it is not the expected attach type of the load.
-    pub link_attach: Option<&'static str>,
+/// How a program is loaded for this attach type, by the program type that has it.
+pub fn prog_for(attach: &str, names: &Names<'_>) -> Option<Recipe> {
+    attach::load(attach, &names.0)
 }
 
-/// The arguments a program type needs, by the name a kernel shows for it (`bpf_prog_load_check_attach` in
-/// `kernel/bpf/syscall.c`).
-pub fn prog(name: &str) -> ProgRecipe {
-    let plain = ProgRecipe { attach: None, flags: &[], link_attach: None };
-    let loaded_for = |attach| ProgRecipe { attach: Some(attach), ..plain };
-    let linked_as = |attach| ProgRecipe { link_attach: Some(attach), ..plain };
-    match name {
-        // The kernel takes 0 for these too, and reads it as the same attach type.
-        "cgroup_sock" => loaded_for("cgroup_inet_sock_create"),
-        "sk_reuseport" => loaded_for("sk_reuseport_select"),
-        "cgroup_sock_addr" => loaded_for("cgroup_inet4_connect"),
-        "cgroup_sockopt" => loaded_for("cgroup_getsockopt"),
-        "sk_lookup" => loaded_for("sk_lookup"),
-        "netfilter" => loaded_for("netfilter"),
-        "syscall" => ProgRecipe { flags: &["sleepable"], ..plain },
-        "xdp" => linked_as("xdp"),
-        "sched_cls" => linked_as("tcx_ingress"),
-        "cgroup_device" => linked_as("cgroup_device"),
-        "cgroup_sysctl" => linked_as("cgroup_sysctl"),
-        "sock_ops" => linked_as("cgroup_sock_ops"),
-        _ => plain,
+/// How a program of this attach type is attached by `BPF_LINK_CREATE`.
+pub fn link(attach: &str, names: &Names<'_>) -> Option<Recipe> {
+    attach::link(attach, &names.0)
+}
+
+/// How a program of this attach type is attached by `BPF_PROG_ATTACH`; it is taken off again at once.
+pub fn prog_attach(attach: &str, names: &Names<'_>) -> Option<Recipe> {
+    attach::legacy(attach, &names.0)
+}
+
+/// How this command is carried out by this actor.
+pub fn cmd(name: &str, actor: &Actor, names: &Names<'_>) -> Option<Recipe> {
+    cmds::recipe(name, actor, &names.0)
+}
+
+/// The names of a kernel for which there is neither a recipe nor a reason why there is none, with what they are names
+/// of: a newer kernel has them, and these tables must be extended.
+pub fn without_recipe(vocabulary: &Vocabulary) -> Vec<(Way, String)> {
+    Way::ALL.iter().flat_map(|way| lacking(*way, vocabulary)).collect()
+}
+
+fn lacking(way: Way, vocabulary: &Vocabulary) -> Vec<(Way, String)> {
+    let known = |name: &&str| is_known(way, name) || unavailable(way, name).is_some();
+    let names = vocabulary.table(way.kind()).iter().map(|named| named.name.as_str());
+    names.filter(|name| !known(name)).map(|name| (way, name.to_owned())).collect()
+}
+
+fn is_known(way: Way, name: &str) -> bool {
+    match way {
+        Way::MapCreate => map_arguments(name).is_some(),
+        Way::ProgLoad => prog_arguments(name).is_some(),
+        Way::LoadFor => attach::prog_type(name).is_some(),
+        Way::Link => attach::link_place(name).is_some(),
+        Way::ProgAttach => attach::legacy_place(name).is_some(),
+        Way::Cmd => cmds::is_known(name),
     }
-}
-
-/// What a map type needs that no attempt can give, if it does.
-pub fn map_needs_more(name: &str) -> Option<&'static str> {
-    match name {
-        "sk_storage" | "inode_storage" | "task_storage" | "cgrp_storage" => {
-            Some("type descriptions of its key and value")
-        }
-        "struct_ops" => Some("the type of a kernel structure"),
-        _ => None,
-    }
-}
-
-/// What a program type needs that no attempt can give, if it does.
-pub fn prog_needs_more(name: &str) -> Option<&'static str> {
-    match name {
-        "tracing" | "lsm" => Some("the type of a kernel function"),
-        "struct_ops" => Some("the type of a kernel structure"),
-        "ext" => Some("a program it replaces a function of"),
-        _ => None,
-    }
-}
-
-/// Map flags by their name in `include/uapi/linux/bpf.h`, in lower case without `BPF_F_`. `token_fd` is missing: it is
-/// set by the attempt's token.
-pub const MAP_FLAGS: [(&str, u32); 19] = [
-    ("no_prealloc", 1 << 0),
-    ("no_common_lru", 1 << 1),
-    ("numa_node", 1 << 2),
-    ("rdonly", 1 << 3),
-    ("wronly", 1 << 4),
-    ("stack_build_id", 1 << 5),
-    ("zero_seed", 1 << 6),
-    ("rdonly_prog", 1 << 7),
-    ("wronly_prog", 1 << 8),
-    ("clone", 1 << 9),
-    ("mmapable", 1 << 10),
-    ("preserve_elems", 1 << 11),
-    ("inner_map", 1 << 12),
-    ("link", 1 << 13),
-    ("path_fd", 1 << 14),
-    ("vtype_btf_obj_fd", 1 << 15),
-    ("segv_on_fault", 1 << 17),
-    ("no_user_conv", 1 << 18),
-    ("rb_overwrite", 1 << 19),
-];
-
-/// Program flags, likewise.
-pub const PROG_FLAGS: [(&str, u32); 8] = [
-    ("strict_alignment", 1 << 0),
-    ("any_alignment", 1 << 1),
-    ("test_rnd_hi32", 1 << 2),
-    ("test_state_freq", 1 << 3),
-    ("sleepable", 1 << 4),
-    ("xdp_has_frags", 1 << 5),
-    ("xdp_dev_bound_only", 1 << 6),
-    ("test_reg_invariants", 1 << 7),
-];
-
-/// `BPF_F_TOKEN_FD`, for maps and programs alike.
-pub const TOKEN_FD: u32 = 1 << 16;
-
-/// The bits of flags by name.
-pub(crate) fn bits(table: &[(&str, u32)], names: &[&str]) -> u32 {
-    table.iter().filter(|(name, _)| names.contains(name)).fold(0, |bits, (_, bit)| bits | bit)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const COMMITTED: [(&str, &str); 2] = [
+        ("6.12", include_str!("../../../kernels/vocabulary/6.12.json")),
+        ("7.3", include_str!("../../../kernels/vocabulary/7.3.json")),
+    ];
+
+    fn vocabulary(text: &str) -> Vocabulary {
+        serde_json::from_str(text).unwrap()
+    }
+
     #[test]
-    fn every_flag_a_recipe_names_exists_and_none_is_the_tokens() {
-        for name in ["lpm_trie", "rhash", "arena"] {
-            assert_eq!(bits(&MAP_FLAGS, map(name).flags).count_ones() as usize, map(name).flags.len(), "{name}");
+    fn every_name_of_the_committed_kernels_has_a_recipe_or_a_reason() {
+        for (kernel, text) in COMMITTED {
+            assert_eq!(without_recipe(&vocabulary(text)), [], "{kernel}");
         }
-        assert_eq!(bits(&PROG_FLAGS, prog("syscall").flags), 1 << 4);
-        let all = MAP_FLAGS.iter().chain(&PROG_FLAGS);
-        assert!(all.into_iter().all(|(_, bit)| bit.count_ones() == 1 && *bit != TOKEN_FD));
+    }
+
+    #[test]
+    fn a_name_that_is_new_is_told() {
+        let newer = COMMITTED[1].1.replace("\"insn_array\"", "\"brand_new\"").replace("\"tcx_egress\"", "\"later\"");
+        let told = without_recipe(&vocabulary(&newer));
+        let expected = [Way::LoadFor, Way::Link, Way::ProgAttach].map(|way| (way, "later".to_owned()));
+        assert_eq!(told[0], (Way::MapCreate, "brand_new".to_owned()));
+        assert_eq!(told[1..], expected);
+    }
+
+    #[test]
+    fn every_recipe_is_written_in_the_numbers_of_its_kernel_and_saves_what_it_uses() {
+        let known = KnownNames::from_json(COMMITTED).unwrap();
+        for (kernel, text) in COMMITTED {
+            let (name, vocabulary) = (kernel.parse().unwrap(), vocabulary(text));
+            let names = Names::of(&known, &name, kernel.parse().unwrap(), &vocabulary);
+            for way in Way::ALL {
+                for named in vocabulary.table(way.kind()).iter() {
+                    let recipe = recipe_of(way, &named.name, &names);
+                    assert_eq!(recipe.is_none(), unavailable(way, &named.name).is_some(), "{way:?} {}", named.name);
+                    recipe.iter().for_each(|recipe| check(recipe, &named.name));
+                }
+            }
+        }
+    }
+
+    fn recipe_of(way: Way, name: &str, names: &Names<'_>) -> Option<Recipe> {
+        match way {
+            Way::MapCreate => map(name, names),
+            Way::ProgLoad => prog(name, names),
+            Way::LoadFor => prog_for(name, names),
+            Way::Link => link(name, names),
+            Way::ProgAttach => prog_attach(name, names),
+            Way::Cmd => cmd(name, &Actor::Host, names),
+        }
+    }
+
+    fn check(recipe: &Recipe, name: &str) {
+        assert_eq!(recipe.missing, None, "{name}");
+        let mut saved: Vec<&str> = Vec::new();
+        for step in &recipe.setup {
+            assert!(step.call.objects().iter().all(|object| saved.contains(object)), "{name}: {:?}", step.call);
+            saved.extend(step.save.as_deref());
+        }
+        assert!(recipe.call.objects().iter().all(|object| saved.contains(object)), "{name}: {:?}", recipe.call);
     }
 }

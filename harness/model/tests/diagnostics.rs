@@ -34,7 +34,8 @@ fn names() {
     only(&with("[delegate]\ncmds = ['xdp']\n[[attempt]]\nop = 'btf_load'\n"), "3:9", &["`xdp` is no bpf command"]);
     only(&with("[[attempt]]\nop = 'map_create'\ntype = 'xdp'\n"), "4:8", &["`xdp` is no map type but a program type"]);
     only(&with("[[attempt]]\nop = 'prog_load'\ntype = 'xdp'\nattach = 'xdpp'\n"), "5:10", &["did you mean `xdp`"]);
-    only(&with("[[attempt]]\nop = 'prog_load'\ntype = 'tracing'\n"), "4:8", &["`tracing`", "no attempt can give yet"]);
+    only(&with("[[attempt]]\nop = 'prog_load'\ntype = 'ext'\n"), "2:1", &["`ext`", "write `replaces ="]);
+    only(&with("[[attempt]]\nop = 'map_create'\ntype = 'sk_storage'\n"), "2:1", &["`sk_storage`", "write `btf ="]);
     only(&with(&format!("{MAP}flags = ['no_preallok']\n")), "5:10", &["no flag", "did you mean `no_prealloc`?"]);
     only(&with(&format!("{MAP}flags = [65536]\n")), "5:10", &["token", "`token = true`"]);
     only(&with(&format!("{MAP}flags = ['BPF_F_TOKEN_FD']\n")), "5:10", &["cannot be set by hand"]);
@@ -202,4 +203,29 @@ fn places_are_underlined() {
     for part in ["2 problems in scenarios/x.toml", "[scenarios/x.toml:3:9]", "3 | maps = ['hsh']", "^^|^^", "help: "] {
         assert!(shown.contains(part), "{part:?} is not in\n{shown}");
     }
+}
+
+#[test]
+fn instructions_and_targets() {
+    let load = |keys: &str| with(&format!("[[attempt]]\nop = 'prog_load'\ntype = 'tracing'\n{keys}\n"));
+    only(&load("instructions = ['b7']"), "5:17", &["no instructions of eight bytes", "r0 = 0"]);
+    only(&load("instructions = []"), "5:16", &["0 instructions, where 1 to 4096 are allowed"]);
+    only(&load("instructions = ['9500000000000000']\nreturns = 1"), "5:16", &["leave `returns` out"]);
+    only(&load("target = 'func:a b'"), "5:10", &["`func:a b`", "one of `func:NAME`"]);
+    only(&load("functions = [2]"), "5:13", &["write `btf ="]);
+    only(&load("maps = ['m']"), "5:9", &["no earlier attempt saved `m`"]);
+    let many = format!("instructions = [{}]", "'9500000000000000', ".repeat(4097));
+    only(&load(&many), "5:16", &["4097 instructions"]);
+}
+
+#[test]
+fn what_is_put_where_only_links_go() {
+    let attach = |rest: &str| {
+        with(&format!(
+            "[[attempt]]\nop = 'prog_load'\ntype = 'xdp'\nsave = 'p'\n[[attempt]]\nop = 'prog_attach'\nprog = 'p'\n{rest}\n"
+        ))
+    };
+    only(&attach("target = 'perf-event'"), "9:10", &["by a link only", "use `link_create`"]);
+    only(&attach("target = 'map:m'"), "9:10", &["no earlier attempt saved `m`"]);
+    only(&attach("target = 'interface:dummy0'"), "9:10", &["no network namespace of its own"]);
 }

@@ -141,7 +141,7 @@ fn a_matrix_of_all_the_kernel_knows_differs_by_kernel() {
         |kernel: &str| -> Vec<String> { expanded(text, kernel).cases.iter().map(|case| case.label.clone()).collect() };
     assert!(labels("7.3").contains(&"m=insn_array".to_owned()));
     assert!(!labels("6.12").contains(&"m=insn_array".to_owned()));
-    assert!(!labels("6.12").iter().any(|label| label == "m=unspec" || label == "m=struct_ops"));
+    assert!(!labels("6.12").iter().any(|label| label == "m=unspec" || label == "m=sk_storage"));
     assert!(labels("6.12").len() > 25);
 }
 
@@ -228,7 +228,10 @@ target = "netfilter:ipv4:local_out:0"
     let run = expanded(text, "6.12");
     let attempts = &run.plan.cases[0].attempts;
     assert_eq!(attempts[1].token, Token::Saved("t".into()));
-    assert_eq!(attempts[2].call, Call::MapUpdate { map: "q".into(), key: vec![], value: vec![1, 2, 3, 4] });
+    assert_eq!(
+        attempts[2].call,
+        Call::MapUpdate { map: "q".into(), key: vec![], value: vec![1, 2, 3, 4], parts: vec![] }
+    );
     assert_eq!(attempts[5].call, Call::MapLookup { map: "again".into(), key: vec![], value_size: 4 });
     let target = LinkTarget::Interface("dummy0".into());
     assert_eq!(attempts[7].call, Call::LinkCreate { prog: "p".into(), attach_type: 37, target });

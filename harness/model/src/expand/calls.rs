@@ -1,23 +1,21 @@
 //! The arguments of each operation.
 
+mod attach;
+mod elements;
+mod load;
+mod objects;
+
 use super::{
-    attempts::{Desk, Made, Setting, describe},
+    attempts::{Desk, Made, Setting},
     lexicon::Found,
-    links::{self, DUMMY},
-    objects::{MapShape, Object, is_plain_name},
-    values,
+    objects::{Object, is_plain_name},
     words::Words,
 };
 use crate::{
     delegation::MountOption,
-    plan::{BpffsFd, Call, LinkTarget, Token},
-    recipe,
+    plan::{BpffsFd, Call, Token},
     scenario::{
-        attempt::{
-            Attempt, BtfGetFdById, LinkCreate, MapCreate, MapLookup, MapUpdate, MountDelegate, ObjGet, ObjPin,
-            ProgLoad, ProgTestRun, TokenCreate,
-        },
-        choice::{Bytes, Flag},
+        attempt::{Attempt, BtfGetFdById, MountDelegate, ObjGet, ObjPin, TokenCreate},
         node::Place,
     },
     verdict::Expect,
@@ -38,8 +36,28 @@ pub(crate) fn make(desk: &mut Desk<'_, '_>, attempt: &Attempt, setting: &Setting
         Attempt::ObjGet(op) => desk.obj_get(op, setting),
         Attempt::MapUpdate(op) => desk.map_update(op, setting),
         Attempt::MapLookup(op) => desk.map_lookup(op, setting),
+        Attempt::MapDelete(op) => desk.map_delete(op, setting),
+        Attempt::MapNextKey(op) => desk.map_next_key(op, setting),
+        Attempt::MapLookupAndDelete(op) => desk.map_lookup_and_delete(op, setting),
+        Attempt::MapBatch(op) => desk.map_batch(op, setting),
+        Attempt::MapFreeze(op) => desk.map_freeze(op, setting),
         Attempt::ProgTestRun(op) => desk.prog_test_run(op, setting),
+        Attempt::ProgAttach(op) => desk.prog_attach(op, setting),
+        Attempt::ProgDetach(op) => desk.prog_detach(op, setting),
+        Attempt::ProgQuery(op) => desk.prog_query(op, setting),
+        Attempt::ProgBindMap(op) => desk.prog_bind_map(op, setting),
+        Attempt::ProgStreamRead(op) => desk.prog_stream_read(op, setting),
+        Attempt::ProgAssocStructOps(op) => desk.prog_assoc_struct_ops(op, setting),
+        Attempt::RawTracepointOpen(op) => desk.raw_tracepoint_open(op, setting),
+        Attempt::NextId(op) => Some(desk.next_id(op)),
+        Attempt::FdById(op) => desk.fd_by_id(op, setting),
+        Attempt::ObjInfo(op) => desk.obj_info(op, setting),
+        Attempt::TaskFdQuery(op) => desk.task_fd_query(op, setting),
+        Attempt::EnableStats(_) => Some(made(Words::new("enable_stats"), Call::EnableStats)),
         Attempt::LinkCreate(op) => desk.link_create(op, setting),
+        Attempt::LinkUpdate(op) => desk.link_update(op, setting),
+        Attempt::LinkDetach(op) => desk.link_detach(op, setting),
+        Attempt::IterCreate(op) => desk.iter_create(op, setting),
     }
 }
 
@@ -72,100 +90,6 @@ impl Desk<'_, '_> {
 
     fn name(&mut self, kind: Kind, text: &str, place: &Place) -> Option<Found> {
         self.lexicon.find(kind, text).map_err(|unknown| self.sink.problem(place, unknown.to_string())).ok()
-    }
-
-    fn refuse_what_needs_more(&mut self, what: &str, needs: Option<&str>, place: &Place) -> Option<()> {
-        let Some(needs) = needs else { return Some(()) };
-        self.sink.problem(place, format!("{what} needs {needs}, which no attempt can give yet"));
-        None
-    }
-
-    fn flags(&mut self, written: Option<&[Flag]>, usual: &[&str], table: &[(&str, u32)], setting: &Setting) -> u32 {
-        match written {
-            Some(written) => values::flags(written, table, &setting.place.key("flags"), self.sink),
-            None => recipe::bits(table, usual),
-        }
-    }
-
-    fn map_create(&mut self, op: &MapCreate, setting: &Setting) -> Option<Made> {
-        let place = setting.place.key("type");
-        let found = self.name(Kind::Map, &op.map_type, &place)?;
-        let usual = recipe::map(&found.name);
-        self.refuse_what_needs_more(&format!("a `{}` map", found.name), recipe::map_needs_more(&found.name), &place)?;
-        let inner_map = self.inner_map(op, &found.name, setting)?;
-        let shape = MapShape {
-            type_name: found.name.clone(),
-            key_size: op.key_size.unwrap_or(usual.key_size),
-            value_size: op.value_size.unwrap_or(usual.value_size),
-        };
-        let words = Words::new("map_create")
-            .word(&found.name)
-            .given("key_size", op.key_size)
-            .given("value_size", op.value_size)
-            .given("max_entries", op.max_entries)
-            .given("flags", values::shown_flags(op.flags.as_deref()))
-            .given("inner_map", op.inner_map.as_ref());
-        let call = Call::MapCreate {
-            map_type: found.number,
-            key_size: shape.key_size,
-            value_size: shape.value_size,
-            max_entries: op.max_entries.unwrap_or(usual.max_entries),
-            map_flags: self.flags(op.flags.as_deref(), usual.flags, &recipe::MAP_FLAGS, setting),
-            inner_map,
-        };
-        let missing = self.missing(&[&found], &setting.token, "map_token_fd");
-        Some(Made { missing, gives: Some(Object::Map(shape)), ..made(words, call) })
-    }
-
-    #[expect(clippy::option_option, reason = "the outer one is an error that was told, the inner one an absent key")]
-    fn inner_map(&mut self, op: &MapCreate, type_name: &str, setting: &Setting) -> Option<Option<String>> {
-        let place = setting.place.key("inner_map");
-        match (&op.inner_map, recipe::holds_maps(type_name)) {
-            (None, false) => Some(None),
-            (Some(_), false) => {
-                self.sink
-                    .problem(&place, format!("a `{type_name}` map holds no maps, so it has no use for `inner_map`"));
-                None
-            }
-            (None, true) => {
-                let message = format!("a `{type_name}` map needs another one as its pattern");
-                self.sink.advise(&setting.place, message, "write `inner_map = \"NAME\"`, the name of a saved map");
-                None
-            }
-            (Some(name), true) => self.map(name, &place).map(|_| Some(name.clone())),
-        }
-    }
-
-    fn prog_load(&mut self, op: &ProgLoad, setting: &Setting) -> Option<Made> {
-        let place = setting.place.key("type");
-        let found = self.name(Kind::Prog, &op.prog_type, &place)?;
-        let usual = recipe::prog(&found.name);
-        self.refuse_what_needs_more(
-            &format!("a `{}` program", found.name),
-            recipe::prog_needs_more(&found.name),
-            &place,
-        )?;
-        let attach = match op.attach.as_deref().or(usual.attach) {
-            Some(name) => Some(self.name(Kind::Attach, name, &setting.place.key("attach"))?),
-            None => None,
-        };
-        let words = Words::new("prog_load")
-            .word(&found.name)
-            .given("attach", op.attach.as_ref().and(attach.as_ref()).map(|attach| &attach.name))
-            .given("flags", values::shown_flags(op.flags.as_deref()))
-            .given("returns", op.returns)
-            .given("license", op.license.as_ref());
-        let call = Call::ProgLoad {
-            prog_type: found.number,
-            expected_attach_type: attach.as_ref().map_or(0, |attach| attach.number),
-            prog_flags: self.flags(op.flags.as_deref(), usual.flags, &recipe::PROG_FLAGS, setting),
-            returns: op.returns.unwrap_or(0),
-            license: op.license.clone().unwrap_or_else(|| "GPL".to_owned()),
-        };
-        let names: Vec<&Found> = std::iter::once(&found).chain(&attach).collect();
-        let missing = self.missing(&names, &setting.token, "prog_token_fd");
-        let link_attach = usual.link_attach.map(str::to_owned).or(attach.map(|attach| attach.name));
-        Some(Made { missing, gives: Some(Object::Prog { link_attach }), ..made(words, call) })
     }
 
     fn btf_load(&mut self, setting: &Setting) -> Made {
@@ -230,7 +154,7 @@ impl Desk<'_, '_> {
             self.objects.pin(setting.actor.as_ref()?, &path, object);
         }
         let words = Words::new("obj_pin").word(&op.object).word(&path);
-        Some(made(words, Call::ObjPin { object: op.object.clone(), path }))
+        Some(made(words, Call::ObjPin { object: op.object.clone(), path, stays: true }))
     }
 
     fn obj_get(&mut self, op: &ObjGet, setting: &Setting) -> Option<Made> {
@@ -238,104 +162,6 @@ impl Desk<'_, '_> {
         let gives = self.objects.pinned(setting.actor.as_ref()?, &path, &setting.place.key("path"), self.sink)?;
         let words = Words::new("obj_get").word(&path);
         Some(Made { gives: Some(gives), ..made(words, Call::ObjGet { path }) })
-    }
-
-    fn map(&mut self, name: &str, place: &Place) -> Option<MapShape> {
-        let shape = |object: &Object| if let Object::Map(shape) = object { Some(shape.clone()) } else { None };
-        self.objects.find(name, "a map", shape, place, self.sink)
-    }
-
-    /// A map whose elements can be written down: not one with a value for each processor.
-    fn map_with_elements(&mut self, name: &str, setting: &Setting) -> Option<MapShape> {
-        let place = setting.place.key("map");
-        let shape = self.map(name, &place)?;
-        let large = shape.key_size.max(shape.value_size) > values::LARGEST as u32;
-        if recipe::is_per_cpu(&shape.type_name) {
-            let message = format!("a `{}` map has a value for each processor, whose number differs", shape.type_name);
-            self.sink.problem(&place, message);
-        } else if large {
-            self.sink
-                .problem(&place, format!("keys and values of more than {} bytes cannot be given", values::LARGEST));
-        } else {
-            return Some(shape);
-        }
-        None
-    }
-
-    fn key(&mut self, key: Option<&Bytes>, shape: &MapShape, setting: &Setting) -> Option<Vec<u8>> {
-        values::bytes(key, shape.key_size, "a key", &setting.place.key("key"), self.sink)
-    }
-
-    fn map_update(&mut self, op: &MapUpdate, setting: &Setting) -> Option<Made> {
-        let shape = self.map_with_elements(&op.map, setting)?;
-        let key = self.key(op.key.as_ref(), &shape, setting);
-        let place = setting.place.key("value");
-        let value = values::bytes(op.value.as_ref(), shape.value_size, "a value", &place, self.sink);
-        let call = Call::MapUpdate { map: op.map.clone(), key: key?, value: value? };
-        Some(made(Words::new("map_update").word(&op.map), call))
-    }
-
-    fn map_lookup(&mut self, op: &MapLookup, setting: &Setting) -> Option<Made> {
-        let shape = self.map_with_elements(&op.map, setting)?;
-        let key = self.key(op.key.as_ref(), &shape, setting)?;
-        let call = Call::MapLookup { map: op.map.clone(), key, value_size: shape.value_size };
-        Some(made(Words::new("map_lookup").word(&op.map), call))
-    }
-
-    fn prog_test_run(&mut self, op: &ProgTestRun, setting: &Setting) -> Option<Made> {
-        self.prog(&op.prog, setting)?;
-        Some(made(Words::new("prog_test_run").word(&op.prog), Call::ProgTestRun { prog: op.prog.clone() }))
-    }
-
-    #[expect(clippy::option_option, reason = "the outer one is an error that was told, the inner one attach type 0")]
-    fn prog(&mut self, name: &str, setting: &Setting) -> Option<Option<String>> {
-        let link_attach = |object: &Object| match object {
-            Object::Prog { link_attach } => Some(link_attach.clone()),
-            _ => None,
-        };
-        self.objects.find(name, "a program", link_attach, &setting.place.key("prog"), self.sink)
-    }
-
-    fn link_create(&mut self, op: &LinkCreate, setting: &Setting) -> Option<Made> {
-        let usual = self.prog(&op.prog, setting);
-        let target = links::target(&op.target, &setting.place.key("target"), self.sink);
-        let (usual, target) = (usual?, target?);
-        let attach = self.link_attach(op.attach.as_deref().or(usual.as_deref()), setting)?;
-        self.check_target(&attach, &target, setting)?;
-        let words = Words::new("link_create")
-            .word(&op.prog)
-            .given("attach", op.attach.as_ref().map(|_| &attach.name))
-            .word(&op.target);
-        let missing = attach.missing.clone();
-        let call = Call::LinkCreate { prog: op.prog.clone(), attach_type: attach.number, target };
-        Some(Made { missing, gives: Some(Object::Link), ..made(words, call) })
-    }
-
-    fn link_attach(&mut self, name: Option<&str>, setting: &Setting) -> Option<Found> {
-        match name {
-            Some(name) => self.name(Kind::Attach, name, &setting.place.key("attach")),
-            None => {
-                let name = self.lexicon.table(Kind::Attach).name(0).unwrap_or("cgroup_inet_ingress").to_owned();
-                Some(Found { number: 0, name, missing: None })
-            }
-        }
-    }
-
-    fn check_target(&mut self, attach: &Found, target: &LinkTarget, setting: &Setting) -> Option<()> {
-        let place = setting.place.key("target");
-        if let Some(wanted) = links::mismatch(&attach.name, target) {
-            let message = format!("a link of attach type `{}` needs {wanted}", attach.name);
-            self.sink.advise(&place, message, "another attach type can be written with `attach`");
-            return None;
-        }
-        let dummy = matches!(target, LinkTarget::Interface(name) if name == DUMMY);
-        let actor = setting.actor.as_ref()?;
-        if dummy && !self.roster.has_own_network(actor) {
-            let message = format!("{} has no network namespace of its own, and so no {DUMMY}", describe(actor));
-            self.sink.advise(&place, message, "add `namespaces = [\"net\"]` to the container");
-            return None;
-        }
-        Some(())
     }
 }
 

@@ -59,8 +59,8 @@ impl Combination {
     }
 }
 
-/// All values of each axis; a set of known names is what this lexicon knows, without types that need more than a
-/// scenario can give.
+/// All values of each axis; a set of known names is what this lexicon knows, without types that need an object
+/// made before.
 pub(crate) fn axes(matrix: &BTreeMap<String, Axis>, lexicon: &Lexicon<'_>) -> BTreeMap<String, Vec<String>> {
     let values = |axis: &Axis| match axis {
         Axis::Listed(values) => values.clone(),
@@ -77,8 +77,8 @@ fn known_names(set: KnownSet, lexicon: &Lexicon<'_>) -> Vec<String> {
         KnownSet::Cmds => Kind::Cmd,
     };
     let describable = |name: &&str| match kind {
-        Kind::Map => *name != "unspec" && recipe::map_needs_more(name).is_none() && !recipe::holds_maps(name),
-        Kind::Prog => *name != "unspec" && recipe::prog_needs_more(name).is_none(),
+        Kind::Map => *name != "unspec" && !recipe::needs_types(name) && !recipe::holds_maps(name),
+        Kind::Prog => *name != "unspec" && !recipe::replaces(name),
         Kind::Cmd | Kind::Attach => true,
     };
     lexicon.table(kind).iter().map(|known| known.name.as_str()).filter(describable).map(str::to_owned).collect()

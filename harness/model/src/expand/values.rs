@@ -1,7 +1,8 @@
 //! Flags and bytes as a scenario writes them.
 
-use super::sink::Sink;
+use super::{links, sink::Sink};
 use crate::{
+    plan::{KernelMember, KernelType, ProgTarget},
     recipe,
     scenario::{
         choice::{Bytes, Flag},
@@ -79,6 +80,52 @@ pub(crate) fn bytes(
 
 /// Keys and values of this many bytes at most, so that a plan stays small.
 pub(crate) const LARGEST: usize = 256;
+
+/// Instructions of at most this many, the most a program without CAP_BPF has (`BPF_MAXINSNS`).
+pub(crate) const MOST_INSTRUCTIONS: usize = 4096;
+
+/// Instructions as hexadecimal digits, eight bytes each in the order they lie in memory.
+pub(crate) fn instructions(lines: &[String], place: &Place, sink: &mut Sink<'_>) -> Option<Vec<u64>> {
+    let mut all = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        match from_hex(line) {
+            Some(bytes) if !bytes.is_empty() && bytes.len().is_multiple_of(8) => {
+                let words = bytes.chunks_exact(8).filter_map(|word| word.try_into().ok());
+                all.extend(words.map(u64::from_le_bytes));
+            }
+            _ => {
+                let message = "these are no instructions of eight bytes each";
+                sink.advise(&place.index(index), message, "such as \"b7000000 00000000\", which is `r0 = 0`");
+                return None;
+            }
+        }
+    }
+    if all.is_empty() || all.len() > MOST_INSTRUCTIONS {
+        sink.problem(place, format!("{} instructions, where 1 to {MOST_INSTRUCTIONS} are allowed", all.len()));
+        return None;
+    }
+    Some(all)
+}
+
+/// What a program is written for.
+pub(crate) fn prog_target(text: &str, place: &Place, sink: &mut Sink<'_>) -> Option<ProgTarget> {
+    let named = |name: &str| links::is_symbol(name).then(|| name.to_owned());
+    let read = match text.split_once(':') {
+        Some(("func", name)) => named(name).map(|name| ProgTarget::Kernel(KernelType::Func(name))),
+        Some(("struct", name)) => named(name).map(|name| ProgTarget::Kernel(KernelType::Struct(name))),
+        Some(("typedef", name)) => named(name).map(|name| ProgTarget::Kernel(KernelType::Typedef(name))),
+        Some(("member", names)) => names.split_once('.').and_then(|(structure, member)| {
+            Some(ProgTarget::Member(KernelMember { structure: named(structure)?, member: named(member)? }))
+        }),
+        None if text == "none" => Some(ProgTarget::None),
+        _ => None,
+    };
+    if read.is_none() {
+        let advice = "one of `func:NAME`, `struct:NAME`, `typedef:NAME`, `member:STRUCTURE.MEMBER`, `none`";
+        sink.advise(place, format!("`{}` is nothing a program can be written for", text.escape_debug()), advice);
+    }
+    read
+}
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b' ' | b':' | b'_')).collect();

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Actor;
+use super::{
+    Actor,
+    target::LinkTarget,
+    types::{Body, KernelMember, MapTypes, ProgTarget, ProgTypes},
+};
 use crate::delegation::MountOption;
 
 /// A BPF operation with all its arguments.
@@ -30,8 +34,14 @@ pub enum Call {
         map_flags: u32,
         /// For maps of maps, the saved map that serves as the pattern.
         inner_map: Option<String>,
+        /// `map_extra`.
+        #[serde(default)]
+        map_extra: u64,
+        /// The types of its keys and values, for maps that have some.
+        #[serde(default)]
+        types: MapTypes,
     },
-    /// `BPF_PROG_LOAD` of a program that returns a constant.
+    /// `BPF_PROG_LOAD`.
     ProgLoad {
         /// `enum bpf_prog_type`.
         prog_type: u32,
@@ -39,12 +49,21 @@ pub enum Call {
         expected_attach_type: u32,
         /// `prog_flags` without `BPF_F_TOKEN_FD`.
         prog_flags: u32,
-        /// What the program returns.
-        returns: i32,
+        /// Its instructions.
+        body: Body,
         /// The license string.
         license: String,
+        /// What it is written for, if that is one function or structure.
+        #[serde(default)]
+        target: ProgTarget,
+        /// Its own type description.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        types: Option<ProgTypes>,
+        /// `fd_array`: saved maps that instructions name by their place in this list (`BPF_PSEUDO_MAP_IDX`).
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        maps: Vec<String>,
     },
-    /// `BPF_BTF_LOAD` of a minimal valid blob.
+    /// `BPF_BTF_LOAD` of [`crate::blob`].
     BtfLoad,
     /// `BPF_BTF_GET_FD_BY_ID`.
     BtfGetFdById {
@@ -66,6 +85,9 @@ pub enum Call {
         object: String,
         /// A file name below the bpffs root.
         path: String,
+        /// Whether it is still there after the attempt.
+        #[serde(default = "stays", skip_serializing_if = "is_true")]
+        stays: bool,
     },
     /// `BPF_OBJ_GET` from the actor's bpffs.
     ObjGet {
@@ -78,8 +100,11 @@ pub enum Call {
         map: String,
         /// The key's bytes.
         key: Vec<u8>,
-        /// The value's bytes.
+        /// The value's bytes; what they lack of the map's value size is zero.
         value: Vec<u8>,
+        /// What is put into the value by its meaning.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        parts: Vec<ValuePart>,
     },
     /// `BPF_MAP_LOOKUP_ELEM`.
     MapLookup {
@@ -95,9 +120,140 @@ pub enum Call {
         /// The program, by the name it was saved under.
         prog: String,
     },
+    /// `BPF_MAP_DELETE_ELEM`.
+    MapDelete {
+        /// The map, by the name it was saved under.
+        map: String,
+        /// The key's bytes.
+        key: Vec<u8>,
+    },
+    /// `BPF_MAP_GET_NEXT_KEY`.
+    MapNextKey {
+        /// The map, by the name it was saved under.
+        map: String,
+        /// The key before it; `None` asks for the first.
+        key: Option<Vec<u8>>,
+    },
+    /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM`.
+    MapLookupAndDelete {
+        /// The map, by the name it was saved under.
+        map: String,
+        /// The key's bytes.
+        key: Vec<u8>,
+    },
+    /// `BPF_MAP_LOOKUP_BATCH` and its like, from the first element on.
+    MapBatch {
+        /// Which of them.
+        op: BatchOp,
+        /// The map, by the name it was saved under.
+        map: String,
+        /// How many elements: the keys 0, 1 and so on as little-endian numbers, and values of zeros.
+        count: u32,
+    },
+    /// `BPF_MAP_FREEZE`.
+    MapFreeze {
+        /// The map, by the name it was saved under.
+        map: String,
+    },
+    /// `BPF_PROG_ATTACH`.
+    ProgAttach {
+        /// The program, by the name it was saved under.
+        prog: String,
+        /// `enum bpf_attach_type`.
+        attach_type: u32,
+        /// What it is attached to.
+        target: LinkTarget,
+        /// Whether it stays attached after the attempt; otherwise the actor takes it off at once.
+        stays: bool,
+    },
+    /// `BPF_PROG_DETACH`.
+    ProgDetach {
+        /// The program, by the name it was saved under; `None` where the kernel takes off whichever is there.
+        prog: Option<String>,
+        /// `enum bpf_attach_type`.
+        attach_type: u32,
+        /// What it is taken off.
+        target: LinkTarget,
+    },
+    /// `BPF_PROG_QUERY`, for the number of programs.
+    ProgQuery {
+        /// `enum bpf_attach_type`.
+        attach_type: u32,
+        /// What may have programs.
+        target: LinkTarget,
+    },
+    /// `BPF_PROG_BIND_MAP`.
+    ProgBindMap {
+        /// The program, by the name it was saved under.
+        prog: String,
+        /// The map, likewise.
+        map: String,
+    },
+    /// `BPF_PROG_STREAM_READ_BY_FD`, of standard output (Linux 6.17).
+    ProgStreamRead {
+        /// The program, by the name it was saved under.
+        prog: String,
+    },
+    /// `BPF_PROG_ASSOC_STRUCT_OPS` (Linux 7.0).
+    ProgAssocStructOps {
+        /// The program, by the name it was saved under.
+        prog: String,
+        /// The map, likewise.
+        map: String,
+    },
+    /// `BPF_RAW_TRACEPOINT_OPEN`.
+    RawTracepointOpen {
+        /// The program, by the name it was saved under.
+        prog: String,
+        /// The tracepoint; `None` for a program that was loaded for one.
+        name: Option<String>,
+    },
+    /// `BPF_MAP_GET_NEXT_ID` and its like.
+    NextId {
+        /// Of what.
+        kind: ObjectKind,
+        /// The id before it.
+        after: u32,
+    },
+    /// `BPF_MAP_GET_FD_BY_ID` and its like, without a token; [`Call::BtfGetFdById`] is the one that takes one.
+    FdById {
+        /// Of what.
+        kind: ObjectKind,
+        /// The object whose id is asked for, by the name it was saved under.
+        object: String,
+    },
+    /// `BPF_OBJ_GET_INFO_BY_FD`.
+    ObjInfo {
+        /// The object, by the name it was saved under.
+        object: String,
+    },
+    /// `BPF_TASK_FD_QUERY` about the actor itself.
+    TaskFdQuery {
+        /// The link or event, by the name it was saved under.
+        object: String,
+    },
+    /// `BPF_ENABLE_STATS` of run times.
+    EnableStats,
+    /// `BPF_LINK_UPDATE`.
+    LinkUpdate {
+        /// The link, by the name it was saved under.
+        link: String,
+        /// The new program, likewise.
+        prog: String,
+    },
+    /// `BPF_LINK_DETACH`.
+    LinkDetach {
+        /// The link, by the name it was saved under.
+        link: String,
+    },
+    /// `BPF_ITER_CREATE`.
+    IterCreate {
+        /// The link of an iterator, by the name it was saved under.
+        link: String,
+    },
     /// `BPF_LINK_CREATE`.
     LinkCreate {
-        /// The program, by the name it was saved under.
+        /// The program, by the name it was saved under; a map if the target is [`LinkTarget::StructOps`].
         prog: String,
         /// `enum bpf_attach_type`.
         attach_type: u32,
@@ -107,6 +263,76 @@ pub enum Call {
     /// Not a BPF operation: kills or hangs the guest, so that the harness can prove that it survives that. Never
     /// written in a scenario file.
     Sabotage(Sabotage),
+}
+
+fn stays() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+/// A command on several elements of a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "host", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum BatchOp {
+    /// `BPF_MAP_LOOKUP_BATCH`.
+    Lookup,
+    /// `BPF_MAP_LOOKUP_AND_DELETE_BATCH`.
+    LookupAndDelete,
+    /// `BPF_MAP_UPDATE_BATCH`.
+    Update,
+    /// `BPF_MAP_DELETE_BATCH`.
+    Delete,
+}
+
+/// What the kernel numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "host", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectKind {
+    /// Maps.
+    Map,
+    /// Programs.
+    Prog,
+    /// Links.
+    Link,
+    /// Type descriptions.
+    Btf,
+}
+
+/// A part of a map's value whose bytes are known only in the guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValuePart {
+    /// Where it begins.
+    pub at: PartPlace,
+    /// What it is.
+    pub what: PartContent,
+}
+
+/// Where a part of a value begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartPlace {
+    /// At this byte.
+    Byte(u32),
+    /// At a member of the structure that a `struct_ops` map holds, such as `tcp_congestion_ops`, within the structure
+    /// the kernel keeps it in (`bpf_struct_ops_tcp_congestion_ops`).
+    StructOps(KernelMember),
+}
+
+/// What a part of a value is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartContent {
+    /// The number of the actor's file descriptor of a saved object.
+    Fd(String),
+    /// A text.
+    Text(String),
 }
 
 /// Which file descriptor of a bpffs a token is asked from.
@@ -123,27 +349,6 @@ pub enum BpffsFd {
     OPath,
     /// The root directory of a tmpfs in the actor's mount namespace: another file system.
     Tmpfs,
-}
-
-/// What a link attaches to, found by the actor in its own namespaces.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LinkTarget {
-    /// A network interface by name.
-    Interface(String),
-    /// The cgroup made for the actor's container.
-    Cgroup,
-    /// The root cgroup.
-    RootCgroup,
-    /// A netfilter hook.
-    Netfilter {
-        /// `NFPROTO_*`.
-        pf: u32,
-        /// `NF_INET_*`.
-        hooknum: u32,
-        /// Smaller runs earlier.
-        priority: i32,
-    },
 }
 
 /// A way to harm the guest.

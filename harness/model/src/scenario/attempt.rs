@@ -4,7 +4,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::choice::{Bytes, Flag, TokenChoice};
-use crate::{plan::BpffsFd, verdict::Expect};
+use crate::{
+    plan::{BatchOp, BpffsFd, ObjectKind},
+    verdict::Expect,
+};
 
 /// The keys that every operation has, and those some have.
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +119,21 @@ operation! {
         /// The saved map that serves as the pattern of a map of maps.
         #[serde(default)]
         pub inner_map: Option<String>,
+        /// The saved type description with the types of its keys and values, which local storage needs.
+        #[serde(default)]
+        pub btf: Option<String>,
+        /// The number of the key's type in it; by default 1, the integer.
+        #[serde(default)]
+        pub btf_key: Option<u32>,
+        /// The number of the value's type in it; by default 1, the integer.
+        #[serde(default)]
+        pub btf_value: Option<u32>,
+        /// The structure of the kernel that is its value, for `struct_ops`; by default one of the kernel's own tests.
+        #[serde(default)]
+        pub structure: Option<String>,
+        /// `map_extra`.
+        #[serde(default)]
+        pub map_extra: Option<u32>,
     }
 }
 
@@ -135,6 +153,26 @@ operation! {
         /// What the program returns; by default what its type may return.
         #[serde(default)]
         pub returns: Option<i32>,
+        /// Its instructions instead: hexadecimal digits, eight bytes each in the order they lie in memory, at most 4096.
+        #[serde(default)]
+        pub instructions: Option<Vec<String>>,
+        /// What it is written for: `func:NAME`, `struct:NAME` or `typedef:NAME` of the kernel's BTF, or
+        /// `member:STRUCTURE.MEMBER`; by default what its type and attach type need.
+        #[serde(default)]
+        pub target: Option<String>,
+        /// The saved program whose main function it replaces.
+        #[serde(default)]
+        pub replaces: Option<String>,
+        /// The saved type description that has the types of its functions.
+        #[serde(default)]
+        pub btf: Option<String>,
+        /// The first instruction of each function after the main one.
+        #[serde(default)]
+        pub functions: Vec<u32>,
+        /// Saved maps that instructions name by their place in this list (`BPF_PSEUDO_MAP_IDX`).
+        #[serde(default)]
+        #[schemars(length(max = 8))]
+        pub maps: Vec<String>,
         /// Its licence, by default `GPL`.
         #[serde(default)]
         pub license: Option<String>,
@@ -200,6 +238,9 @@ operation! {
         /// The value's bytes, by default zeros.
         #[serde(default)]
         pub value: Option<Bytes>,
+        /// The saved object whose file descriptor the value begins with.
+        #[serde(default)]
+        pub holds: Option<String>,
     }
 }
 
@@ -215,6 +256,61 @@ operation! {
 }
 
 operation! {
+    /// The keys of `map_delete`.
+    MapDelete {
+        /// The map, by the name it was saved under.
+        pub map: String,
+        /// The key's bytes, by default zeros.
+        #[serde(default)]
+        pub key: Option<Bytes>,
+    }
+}
+
+operation! {
+    /// The keys of `map_next_key`.
+    MapNextKey {
+        /// The map, by the name it was saved under.
+        pub map: String,
+        /// The bytes of the key before it; without it the first key is asked for.
+        #[serde(default)]
+        pub key: Option<Bytes>,
+    }
+}
+
+operation! {
+    /// The keys of `map_lookup_and_delete`.
+    MapLookupAndDelete {
+        /// The map, by the name it was saved under.
+        pub map: String,
+        /// The key's bytes, by default zeros.
+        #[serde(default)]
+        pub key: Option<Bytes>,
+    }
+}
+
+operation! {
+    /// The keys of `map_batch`.
+    MapBatch {
+        /// The map, by the name it was saved under.
+        pub map: String,
+        /// What is done.
+        pub batch: BatchOp,
+        /// How many elements, by default 1: the keys 0, 1 and so on, with values of zeros.
+        #[serde(default)]
+        #[schemars(range(min = 1, max = 1024))]
+        pub count: Option<u32>,
+    }
+}
+
+operation! {
+    /// The keys of `map_freeze`.
+    MapFreeze {
+        /// The map, by the name it was saved under.
+        pub map: String,
+    }
+}
+
+operation! {
     /// The keys of `prog_test_run`.
     ProgTestRun {
         /// The program, by the name it was saved under.
@@ -223,15 +319,163 @@ operation! {
 }
 
 operation! {
-    /// The keys of `link_create`.
-    LinkCreate, save {
+    /// The keys of `prog_attach`.
+    ProgAttach {
         /// The program, by the name it was saved under.
         pub prog: String,
         /// The attach type; by default what the program was loaded for, or the usual one of its type.
         #[serde(default)]
         pub attach: Option<String>,
-        /// `interface:NAME` (`dummy0` and `lo` exist), `cgroup` for the container's own, `root-cgroup`, or
-        /// `netfilter:FAMILY:HOOK:PRIORITY` such as `netfilter:ipv4:local_out:0`.
+        /// `cgroup`, `root-cgroup`, `interface:NAME`, `netns`, `map:SAVED` or `lirc`.
+        pub target: String,
+        /// Whether it stays there after the attempt; it is taken off at once otherwise.
+        #[serde(default)]
+        pub stays: bool,
+    }
+}
+
+operation! {
+    /// The keys of `prog_detach`.
+    ProgDetach {
+        /// The program, by the name it was saved under; without it whichever is there.
+        #[serde(default)]
+        pub prog: Option<String>,
+        /// The attach type; by default what the program was loaded for, or the usual one of its type.
+        #[serde(default)]
+        pub attach: Option<String>,
+        /// `cgroup`, `root-cgroup`, `interface:NAME`, `netns`, `map:SAVED` or `lirc`.
+        pub target: String,
+    }
+}
+
+operation! {
+    /// The keys of `prog_query`.
+    ProgQuery {
+        /// The attach type asked about.
+        pub attach: String,
+        /// `cgroup`, `root-cgroup`, `interface:NAME`, `netns`, `map:SAVED` or `lirc`.
+        pub target: String,
+    }
+}
+
+operation! {
+    /// The keys of `prog_bind_map`.
+    ProgBindMap {
+        /// The program, by the name it was saved under.
+        pub prog: String,
+        /// The map, by the name it was saved under.
+        pub map: String,
+    }
+}
+
+operation! {
+    /// The keys of `prog_stream_read`.
+    ProgStreamRead {
+        /// The program, by the name it was saved under.
+        pub prog: String,
+    }
+}
+
+operation! {
+    /// The keys of `prog_assoc_struct_ops`.
+    ProgAssocStructOps {
+        /// The program, by the name it was saved under.
+        pub prog: String,
+        /// The map, by the name it was saved under.
+        pub map: String,
+    }
+}
+
+operation! {
+    /// The keys of `raw_tracepoint_open`.
+    RawTracepointOpen, save {
+        /// The program, by the name it was saved under.
+        pub prog: String,
+        /// The tracepoint; without it the one the program was loaded for.
+        #[serde(default)]
+        pub name: Option<String>,
+    }
+}
+
+operation! {
+    /// The keys of `next_id`.
+    NextId {
+        /// Of what.
+        pub kind: ObjectKind,
+        /// The id before it, by default 0.
+        #[serde(default)]
+        pub after: Option<u32>,
+    }
+}
+
+operation! {
+    /// The keys of `fd_by_id`.
+    FdById, save {
+        /// The object whose id is asked for, by the name it was saved under.
+        pub object: String,
+    }
+}
+
+operation! {
+    /// The keys of `obj_info`.
+    ObjInfo {
+        /// The object, by the name it was saved under.
+        pub object: String,
+    }
+}
+
+operation! {
+    /// The keys of `task_fd_query`.
+    TaskFdQuery {
+        /// The link, by the name it was saved under.
+        pub object: String,
+    }
+}
+
+operation! {
+    /// The keys of `enable_stats`.
+    EnableStats {}
+}
+
+operation! {
+    /// The keys of `link_update`.
+    LinkUpdate {
+        /// The link, by the name it was saved under.
+        pub link: String,
+        /// The new program, by the name it was saved under.
+        pub prog: String,
+    }
+}
+
+operation! {
+    /// The keys of `link_detach`.
+    LinkDetach {
+        /// The link, by the name it was saved under.
+        pub link: String,
+    }
+}
+
+operation! {
+    /// The keys of `iter_create`.
+    IterCreate {
+        /// The link of an iterator, by the name it was saved under.
+        pub link: String,
+    }
+}
+
+operation! {
+    /// The keys of `link_create`.
+    LinkCreate, save {
+        /// The program, by the name it was saved under; for `struct-ops` the map.
+        pub prog: String,
+        /// The attach type; by default what the program was loaded for, or the usual one of its type.
+        #[serde(default)]
+        pub attach: Option<String>,
+        /// `interface:NAME` (`dummy0`, `netkit0` and `lo` exist), `cgroup` for the container's own, `root-cgroup`,
+        /// `netns` for the actor's own, `netfilter:FAMILY:HOOK:PRIORITY` such as `netfilter:ipv4:local_out:0`,
+        /// `perf-event` for one of the actor itself, `kprobe:FUNCTION` and `function:FUNCTION` of the kernel, `uprobe`
+        /// for one of the guest program, `map:SAVED` for a map of sockets, `elements:SAVED` for an iterator over a map,
+        /// `struct-ops` for the map that stands in the program's place, or `none`.
         pub target: String,
     }
 }
@@ -263,10 +507,50 @@ pub enum Attempt {
     MapUpdate(MapUpdate),
     /// Reads an element of a map (`BPF_MAP_LOOKUP_ELEM`).
     MapLookup(MapLookup),
+    /// Takes an element out of a map (`BPF_MAP_DELETE_ELEM`).
+    MapDelete(MapDelete),
+    /// Asks for the key after another one (`BPF_MAP_GET_NEXT_KEY`).
+    MapNextKey(MapNextKey),
+    /// Reads an element of a map and takes it out (`BPF_MAP_LOOKUP_AND_DELETE_ELEM`).
+    MapLookupAndDelete(MapLookupAndDelete),
+    /// Does something to several elements of a map (`BPF_MAP_LOOKUP_BATCH` and its like).
+    MapBatch(MapBatch),
+    /// Has a map written no more from user space (`BPF_MAP_FREEZE`).
+    MapFreeze(MapFreeze),
     /// Runs a program once on a packet of 64 bytes (`BPF_PROG_TEST_RUN`).
     ProgTestRun(ProgTestRun),
-    /// Attaches a program (`BPF_LINK_CREATE`).
+    /// Attaches a program without a link (`BPF_PROG_ATTACH`).
+    ProgAttach(ProgAttach),
+    /// Takes a program off (`BPF_PROG_DETACH`).
+    ProgDetach(ProgDetach),
+    /// Asks how many programs are attached (`BPF_PROG_QUERY`).
+    ProgQuery(ProgQuery),
+    /// Has a program keep a map (`BPF_PROG_BIND_MAP`).
+    ProgBindMap(ProgBindMap),
+    /// Reads what a program printed (`BPF_PROG_STREAM_READ_BY_FD`).
+    ProgStreamRead(ProgStreamRead),
+    /// Associates a program with a structure of functions (`BPF_PROG_ASSOC_STRUCT_OPS`).
+    ProgAssocStructOps(ProgAssocStructOps),
+    /// Attaches a program to a raw tracepoint (`BPF_RAW_TRACEPOINT_OPEN`).
+    RawTracepointOpen(RawTracepointOpen),
+    /// Asks for the id after another one (`BPF_MAP_GET_NEXT_ID` and its like).
+    NextId(NextId),
+    /// Opens a saved object by its id, without a token (`BPF_MAP_GET_FD_BY_ID` and its like).
+    FdById(FdById),
+    /// Asks what an object is (`BPF_OBJ_GET_INFO_BY_FD`).
+    ObjInfo(ObjInfo),
+    /// Asks what a file descriptor of the actor itself is attached to (`BPF_TASK_FD_QUERY`).
+    TaskFdQuery(TaskFdQuery),
+    /// Has the kernel measure how long programs run (`BPF_ENABLE_STATS`), and stop again.
+    EnableStats(EnableStats),
+    /// Attaches a program by a link (`BPF_LINK_CREATE`).
     LinkCreate(LinkCreate),
+    /// Replaces the program of a link (`BPF_LINK_UPDATE`).
+    LinkUpdate(LinkUpdate),
+    /// Takes the program of a link off (`BPF_LINK_DETACH`).
+    LinkDetach(LinkDetach),
+    /// Makes a file of an iterator (`BPF_ITER_CREATE`).
+    IterCreate(IterCreate),
 }
 
 impl Attempt {
@@ -284,8 +568,28 @@ impl Attempt {
             Self::ObjGet(_) => "obj_get",
             Self::MapUpdate(_) => "map_update",
             Self::MapLookup(_) => "map_lookup",
+            Self::MapDelete(_) => "map_delete",
+            Self::MapNextKey(_) => "map_next_key",
+            Self::MapLookupAndDelete(_) => "map_lookup_and_delete",
+            Self::MapBatch(_) => "map_batch",
+            Self::MapFreeze(_) => "map_freeze",
             Self::ProgTestRun(_) => "prog_test_run",
+            Self::ProgAttach(_) => "prog_attach",
+            Self::ProgDetach(_) => "prog_detach",
+            Self::ProgQuery(_) => "prog_query",
+            Self::ProgBindMap(_) => "prog_bind_map",
+            Self::ProgStreamRead(_) => "prog_stream_read",
+            Self::ProgAssocStructOps(_) => "prog_assoc_struct_ops",
+            Self::RawTracepointOpen(_) => "raw_tracepoint_open",
+            Self::NextId(_) => "next_id",
+            Self::FdById(_) => "fd_by_id",
+            Self::ObjInfo(_) => "obj_info",
+            Self::TaskFdQuery(_) => "task_fd_query",
+            Self::EnableStats(_) => "enable_stats",
             Self::LinkCreate(_) => "link_create",
+            Self::LinkUpdate(_) => "link_update",
+            Self::LinkDetach(_) => "link_detach",
+            Self::IterCreate(_) => "iter_create",
         }
     }
 
@@ -303,8 +607,28 @@ impl Attempt {
             Self::ObjGet(op) => op.common(),
             Self::MapUpdate(op) => op.common(),
             Self::MapLookup(op) => op.common(),
+            Self::MapDelete(op) => op.common(),
+            Self::MapNextKey(op) => op.common(),
+            Self::MapLookupAndDelete(op) => op.common(),
+            Self::MapBatch(op) => op.common(),
+            Self::MapFreeze(op) => op.common(),
             Self::ProgTestRun(op) => op.common(),
+            Self::ProgAttach(op) => op.common(),
+            Self::ProgDetach(op) => op.common(),
+            Self::ProgQuery(op) => op.common(),
+            Self::ProgBindMap(op) => op.common(),
+            Self::ProgStreamRead(op) => op.common(),
+            Self::ProgAssocStructOps(op) => op.common(),
+            Self::RawTracepointOpen(op) => op.common(),
+            Self::NextId(op) => op.common(),
+            Self::FdById(op) => op.common(),
+            Self::ObjInfo(op) => op.common(),
+            Self::TaskFdQuery(op) => op.common(),
+            Self::EnableStats(op) => op.common(),
             Self::LinkCreate(op) => op.common(),
+            Self::LinkUpdate(op) => op.common(),
+            Self::LinkDetach(op) => op.common(),
+            Self::IterCreate(op) => op.common(),
         }
     }
 }

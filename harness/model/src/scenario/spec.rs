@@ -35,7 +35,7 @@ pub struct Spec {
     /// Runs the scenario once for each combination of values: `type = ["hash", "array"]` puts each of the two in the
     /// place of `{type}` in any string below `delegate`, `container`, `containers` and `attempt`. `"@map_types"`,
     /// `"@prog_types"`, `"@attach_types"` and `"@cmds"` stand for every name the booted kernel knows, except types that
-    /// need more than a scenario can give.
+    /// need an object made before.
     #[serde(default)]
     pub matrix: BTreeMap<String, Axis>,
     /// What the bpffs of the container named `container` delegates. Without it nothing is delegated.

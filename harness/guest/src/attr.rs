@@ -1,0 +1,102 @@
+//! Commands of `bpf(2)` by `syscall(2)`: those for which libbpf has no function, or one that does more than was asked.
+
+#![allow(unsafe_code)]
+
+use std::{
+    marker::PhantomData,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+use harness_model::errno::Errno;
+
+/// `union bpf_attr` while it is filled in, member by member at the offsets of `include/uapi/linux/bpf.h`. It is longer
+/// than any kernel's; what a kernel does not know must be zero (`bpf_check_uarg_tail_zero` in `kernel/bpf/syscall.c`).
+pub(crate) struct Attr<'a> {
+    words: [u64; Attr::WORDS],
+    /// The buffers that are pointed to.
+    buffers: PhantomData<&'a mut [u8]>,
+}
+
+impl<'a> Attr<'a> {
+    const WORDS: usize = 24;
+
+    /// All zeros.
+    pub(crate) const fn new() -> Self {
+        Self { words: [0; Self::WORDS], buffers: PhantomData }
+    }
+
+    /// Sets four bytes.
+    pub(crate) fn u32(mut self, offset: usize, value: u32) -> Self {
+        let shift = (offset % 8) * 8;
+        let word = &mut self.words[offset / 8];
+        *word = *word & !(u64::from(u32::MAX) << shift) | u64::from(value) << shift;
+        self
+    }
+
+    /// Sets eight bytes.
+    pub(crate) fn u64(mut self, offset: usize, value: u64) -> Self {
+        debug_assert!(offset.is_multiple_of(8), "numbers of eight bytes are aligned");
+        self.words[offset / 8] = value;
+        self
+    }
+
+    /// Sets a file descriptor.
+    pub(crate) fn fd(self, offset: usize, fd: BorrowedFd<'a>) -> Self {
+        self.u32(offset, fd.as_raw_fd().unsigned_abs())
+    }
+
+    /// Sets a pointer to what the kernel only reads.
+    pub(crate) fn input<T>(self, offset: usize, buffer: &'a [T]) -> Self {
+        self.u64(offset, buffer.as_ptr() as u64)
+    }
+
+    /// Sets a pointer to what the kernel may write.
+    pub(crate) fn output<T>(self, offset: usize, buffer: &'a mut [T]) -> Self {
+        self.u64(offset, buffer.as_mut_ptr() as u64)
+    }
+
+    /// Makes the call; what it returned.
+    ///
+    /// # Safety
+    /// Every buffer must be as long as the kernel takes it to be, by what else is set and by the objects the call is
+    /// about.
+    pub(crate) unsafe fn call(&mut self, command: u32) -> Result<i32, Errno> {
+        // SAFETY: the union lives across the call, and so do the buffers, which it borrows; their lengths are the
+        // caller's business.
+        let result =
+            unsafe { libc::syscall(libc::SYS_bpf, command, self.words.as_mut_ptr(), size_of_val(&self.words)) };
+        if result < 0 { Err(last_errno()) } else { Ok(result as i32) }
+    }
+
+    /// The same for commands that make something.
+    ///
+    /// # Safety
+    /// That of [`Self::call`], and the command returns a new descriptor.
+    pub(crate) unsafe fn make(&mut self, command: u32) -> Result<OwnedFd, Errno> {
+        // SAFETY: the caller's promise; a descriptor returned by it is new and nobody else's.
+        unsafe { self.call(command).map(|fd| OwnedFd::from_raw_fd(fd)) }
+    }
+}
+
+/// Why the last system call failed.
+pub(crate) fn last_errno() -> Errno {
+    // SAFETY: the location is this thread's own and always valid.
+    Errno::from_raw(unsafe { *libc::__errno_location() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_lie_where_they_are_put() {
+        let attr = Attr::new().u32(4, 7).u32(0, 5).u32(4, 8).u64(16, 9);
+        assert_eq!((attr.words[0], attr.words[2]), (8 << 32 | 5, 9));
+    }
+
+    #[test]
+    fn a_refusal_is_an_errno() {
+        // SAFETY: no buffers; no kernel has this command.
+        assert!(unsafe { Attr::new().call(u32::MAX) }.is_err());
+    }
+}

@@ -1,0 +1,180 @@
+//! Attaching programs, taking them off, and asking what is attached.
+
+use std::{
+    ffi::CString,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use harness_model::{
+    errno::Errno,
+    outcome::Answer,
+    plan::{KernelType, LinkTarget},
+};
+use libbpf_sys as sys;
+
+use super::{Handles, OperationError, Outcome, done, made};
+use crate::{
+    attr::Attr,
+    error::{During, SysError},
+    events, interfaces, kernel_types,
+    protocol::Role,
+    pseudofile,
+};
+
+/// The offset of `target_fd` and `target_ifindex` in a link.
+const TARGET: usize = 4;
+
+/// `BPF_LINK_CREATE` without flags. Not by libbpf, which answers `EINVAL` of some attach types by trying another command.
+pub(super) fn link_create(
+    handles: Handles<'_>,
+    attach_type: u32,
+    target: &LinkTarget,
+) -> Result<Outcome, OperationError> {
+    let link = Attr::new().fd(0, handles.object(0)?).u32(8, attach_type);
+    match target {
+        LinkTarget::Nothing | LinkTarget::StructOps => Ok(create(link)),
+        LinkTarget::Interface(name) => Ok(create(link.u32(TARGET, interfaces::index(name)?))),
+        LinkTarget::Cgroup | LinkTarget::RootCgroup => Ok(create(link.fd(TARGET, handles.need(Role::Cgroup)?))),
+        LinkTarget::Netns => Ok(create(link.fd(TARGET, own_netns()?.as_fd()))),
+        LinkTarget::Netfilter { pf, hooknum, priority } => {
+            Ok(create(link.u32(16, *pf).u32(20, *hooknum).u32(24, priority.cast_unsigned())))
+        }
+        LinkTarget::PerfEvent => Ok(match events::open() {
+            Ok(event) => create(link.fd(TARGET, event.as_fd())),
+            Err(errno) => refused(errno, "perf_event_open"),
+        }),
+        LinkTarget::Kprobes(names) => Ok(kprobes(link, names)),
+        LinkTarget::Uprobe => Ok(create(
+            link.input(16, c"/proc/self/exe".to_bytes_with_nul()).input(24, &[events::uprobe_place()?]).u32(48, 1),
+        )),
+        LinkTarget::Functions(functions) => functions_by_type(link, functions),
+        LinkTarget::Map(_) => Ok(create(link.fd(TARGET, handles.object(1)?))),
+        LinkTarget::Elements(_) => {
+            let map = handles.object(1)?;
+            let info = [std::os::fd::AsRawFd::as_raw_fd(&map)];
+            Ok(create(link.input(16, &info).u32(24, size_of_val(&info) as u32)))
+        }
+        LinkTarget::Lirc => Ok(create(link.fd(TARGET, handles.need(Role::Device)?))),
+    }
+}
+
+#[allow(unsafe_code)]
+fn create(mut link: Attr<'_>) -> Outcome {
+    // SAFETY: buffers are there for the kinds of target that have some, with the counts that stand beside them; texts
+    // end with a zero. The command makes a descriptor.
+    made(unsafe { link.make(sys::BPF_LINK_CREATE) })
+}
+
+fn kprobes(link: Attr<'_>, names: &[String]) -> Outcome {
+    let names: Vec<CString> = names.iter().filter_map(|name| CString::new(name.as_str()).ok()).collect();
+    let pointers: Vec<u64> = names.iter().map(|name| name.as_ptr() as u64).collect();
+    create(link.u32(20, pointers.len() as u32).input(24, &pointers))
+}
+
+fn functions_by_type(link: Attr<'_>, functions: &[KernelType]) -> Result<Outcome, OperationError> {
+    let ids = functions.iter().map(|wanted| kernel_types::known().id(wanted)).collect::<Result<Vec<u32>, _>>()?;
+    Ok(create(link.input(16, &ids).u32(32, ids.len() as u32)))
+}
+
+fn refused(errno: Errno, step: &str) -> Outcome {
+    Outcome { answer: Answer::Err { errno, step: Some(step.to_owned()) }, fd: None }
+}
+
+fn own_netns() -> Result<OwnedFd, SysError> {
+    pseudofile::open("/proc/self/ns/net")
+}
+
+/// Where `BPF_PROG_ATTACH` and its like find their target: a number that is there, or a descriptor held for the call.
+enum Place<'a> {
+    Number(u32),
+    Given(BorrowedFd<'a>),
+    Opened(OwnedFd),
+}
+
+impl Place<'_> {
+    fn put<'b>(&'b self, attr: Attr<'b>) -> Attr<'b> {
+        match self {
+            Self::Number(number) => attr.u32(0, *number),
+            Self::Given(fd) => attr.fd(0, *fd),
+            Self::Opened(fd) => attr.fd(0, fd.as_fd()),
+        }
+    }
+}
+
+/// Where a target is; `map` is the index of the saved map among the call's objects.
+fn place<'a>(handles: Handles<'a>, target: &LinkTarget, map: usize) -> Result<Place<'a>, OperationError> {
+    match target {
+        LinkTarget::Interface(name) => Ok(Place::Number(interfaces::index(name)?)),
+        LinkTarget::Cgroup | LinkTarget::RootCgroup => Ok(Place::Given(handles.need(Role::Cgroup)?)),
+        LinkTarget::Map(_) => Ok(Place::Given(handles.object(map)?)),
+        LinkTarget::Lirc => Ok(Place::Given(handles.need(Role::Device)?)),
+        LinkTarget::Netns => Ok(Place::Opened(own_netns()?)),
+        LinkTarget::Nothing
+        | LinkTarget::Netfilter { .. }
+        | LinkTarget::PerfEvent
+        | LinkTarget::Kprobes(_)
+        | LinkTarget::Uprobe
+        | LinkTarget::Functions(_)
+        | LinkTarget::Elements(_)
+        | LinkTarget::StructOps => Err(OperationError::NoPlace),
+    }
+}
+
+/// The same for programs that are put there or taken off: the kernel knows the caller's network namespace, and wants no
+/// descriptor of it (`netns_bpf_prog_attach` in `kernel/bpf/net_namespace.c`).
+fn own_place<'a>(handles: Handles<'a>, target: &LinkTarget, map: usize) -> Result<Place<'a>, OperationError> {
+    if *target == LinkTarget::Netns { Ok(Place::Number(0)) } else { place(handles, target, map) }
+}
+
+fn attachment(place: &Place<'_>, prog: Option<BorrowedFd<'_>>, attach_type: u32, command: u32) -> Result<i32, Errno> {
+    let attr = place.put(Attr::new()).u32(8, attach_type);
+    call(&mut prog.into_iter().fold(attr, |attr, prog| attr.u32(4, fd_number(prog))), command)
+}
+
+fn fd_number(fd: BorrowedFd<'_>) -> u32 {
+    std::os::fd::AsRawFd::as_raw_fd(&fd).unsigned_abs()
+}
+
+#[allow(unsafe_code)]
+fn call(attr: &mut Attr<'_>, command: u32) -> Result<i32, Errno> {
+    // SAFETY: none of these calls is given a buffer.
+    unsafe { attr.call(command) }
+}
+
+/// `BPF_PROG_ATTACH` without flags; if it is not to stay, it is taken off again.
+pub(super) fn prog_attach(
+    handles: Handles<'_>,
+    attach_type: u32,
+    target: &LinkTarget,
+    stays: bool,
+) -> Result<Outcome, OperationError> {
+    let (prog, place) = (handles.object(0)?, own_place(handles, target, 1)?);
+    let attached = attachment(&place, Some(prog), attach_type, sys::BPF_PROG_ATTACH);
+    if attached.is_ok() && !stays {
+        attachment(&place, Some(prog), attach_type, sys::BPF_PROG_DETACH)
+            .during(|| "BPF_PROG_DETACH of what was just attached")?;
+    }
+    Ok(done(attached))
+}
+
+/// `BPF_PROG_DETACH`.
+pub(super) fn prog_detach(
+    handles: Handles<'_>,
+    has_prog: bool,
+    attach_type: u32,
+    target: &LinkTarget,
+) -> Result<Outcome, OperationError> {
+    let prog = has_prog.then(|| handles.object(0)).transpose()?;
+    let place = own_place(handles, target, usize::from(has_prog))?;
+    Ok(done(attachment(&place, prog, attach_type, sys::BPF_PROG_DETACH)))
+}
+
+/// `BPF_PROG_QUERY`, for the number of programs.
+pub(super) fn prog_query(
+    handles: Handles<'_>,
+    attach_type: u32,
+    target: &LinkTarget,
+) -> Result<Outcome, OperationError> {
+    let place = place(handles, target, 0)?;
+    Ok(done(call(&mut place.put(Attr::new()).u32(4, attach_type), sys::BPF_PROG_QUERY)))
+}

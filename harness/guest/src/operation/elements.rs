@@ -1,0 +1,255 @@
+//! Calls on the elements of a map.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use harness_model::plan::{BatchOp, PartContent, PartPlace, ValuePart};
+use libbpf_sys as sys;
+
+use super::{Handles, OperationError, Outcome, done, hex, told};
+use crate::{attr::Attr, kernel_types, pseudofile};
+
+/// The most bytes of a value that are told: three answers of them, in hexadecimal, fit a line of the record.
+const MOST_SHOWN: u32 = 8 * 1024;
+
+/// What the kernel reads and writes at once for one element of a map, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ElementSize {
+    key: usize,
+    value: usize,
+}
+
+impl ElementSize {
+    /// The largest key or value accepted, in bytes.
+    pub(crate) const LARGEST: usize = 16 * 1024 * 1024;
+
+    /// Of a map whose description gives these numbers. For maps with a value a processor the kernel copies all of
+    /// them, each rounded up to 8 bytes (`bpf_map_value_size`, `kernel/bpf/syscall.c`); assumed for every map, it is
+    /// merely generous. `None` if it exceeds [`Self::LARGEST`].
+    fn new(key: u32, value: u32, processors: usize) -> Option<Self> {
+        let value = (value as usize).checked_next_multiple_of(8)?.checked_mul(processors.max(1))?.max(8);
+        let key = key as usize;
+        (value <= Self::LARGEST && key <= Self::LARGEST).then_some(Self { key, value })
+    }
+
+    /// What the map's `/proc/self/fdinfo` says, because asking `bpf(2)` would be an operation nobody asked for.
+    fn of(map: BorrowedFd<'_>) -> Result<Self, OperationError> {
+        let description = pseudofile::read(&format!("/proc/self/fdinfo/{}", map.as_raw_fd()))?;
+        let processors = possible_processors(&pseudofile::read("/sys/devices/system/cpu/possible")?);
+        let (key, value) = (number_of(&description, "key_size:"), number_of(&description, "value_size:"));
+        Self::new(key, value, processors).ok_or(OperationError::TooLarge)
+    }
+
+    /// A key of these bytes; what they lack is zero.
+    fn key(self, bytes: &[u8]) -> Vec<u8> {
+        padded(bytes, self.key.max(8))
+    }
+
+    /// A value, likewise.
+    fn value(self, bytes: &[u8]) -> Vec<u8> {
+        padded(bytes, self.value)
+    }
+}
+
+fn padded(bytes: &[u8], least: usize) -> Vec<u8> {
+    let mut padded = bytes.to_vec();
+    padded.resize(least.max(bytes.len()), 0);
+    padded
+}
+
+/// The number in a line of a description; 0 where there is none, as for what is no map: the kernel refuses it before it
+/// touches an element.
+pub(super) fn number_of(description: &str, field: &str) -> u32 {
+    description.lines().find_map(|line| line.strip_prefix(field)?.trim().parse().ok()).unwrap_or(0)
+}
+
+/// The number after the last processor in a list such as `0-3` or `0,2-5`.
+fn possible_processors(list: &str) -> usize {
+    let last = list.trim().rsplit([',', '-']).next().and_then(|number| number.parse::<usize>().ok());
+    last.map_or(1, |last| last + 1)
+}
+
+/// The members of `union bpf_attr` that calls on one element share.
+fn element<'a>(map: BorrowedFd<'a>, key: &'a [u8]) -> Attr<'a> {
+    Attr::new().fd(0, map).input(8, key)
+}
+
+/// The offset of `value` and `next_key`.
+const VALUE: usize = 16;
+
+/// `BPF_MAP_UPDATE_ELEM` without flags.
+#[allow(unsafe_code)]
+pub(super) fn update(
+    handles: Handles<'_>,
+    key: &[u8],
+    value: &[u8],
+    parts: &[ValuePart],
+) -> Result<Outcome, OperationError> {
+    let map = handles.object(0)?;
+    let size = ElementSize::of(map)?;
+    let (key, mut value) = (size.key(key), size.value(value));
+    fill(handles, parts, &mut value)?;
+    // SAFETY: the kernel reads as many bytes as the map's key and value have, and both buffers have at least those.
+    Ok(done(unsafe { element(map, &key).input(VALUE, &value).call(sys::BPF_MAP_UPDATE_ELEM) }))
+}
+
+/// Puts parts into a value, each at its place.
+fn fill(handles: Handles<'_>, parts: &[ValuePart], value: &mut [u8]) -> Result<(), OperationError> {
+    let mut object = 0;
+    for part in parts {
+        let at = place(&part.at)? as usize;
+        let bytes = match &part.what {
+            PartContent::Text(text) => text.as_bytes().to_vec(),
+            PartContent::Fd(_) => {
+                object += 1;
+                handles.object(object)?.as_raw_fd().to_ne_bytes().to_vec()
+            }
+        };
+        let room = value.get_mut(at..at + bytes.len()).ok_or(OperationError::Outside { at })?;
+        room.copy_from_slice(&bytes);
+    }
+    Ok(())
+}
+
+fn place(at: &PartPlace) -> Result<u32, OperationError> {
+    match at {
+        PartPlace::Byte(byte) => Ok(*byte),
+        PartPlace::StructOps(member) => {
+            let types = kernel_types::known();
+            let (_, _, kept) = types.member(&member.kept_in())?;
+            let (_, _, within) = types.member(member)?;
+            Ok(kept + within)
+        }
+    }
+}
+
+/// `BPF_MAP_LOOKUP_ELEM`: the value's bytes, as many as asked for.
+#[allow(unsafe_code)]
+pub(super) fn lookup(map: BorrowedFd<'_>, key: &[u8], value_size: u32) -> Result<Outcome, OperationError> {
+    if value_size > MOST_SHOWN {
+        return Err(OperationError::TooMuchToShow { asked: value_size, most: MOST_SHOWN });
+    }
+    let size = ElementSize::of(map)?;
+    let (key, mut value) = (size.key(key), size.value(&[]));
+    // SAFETY: the kernel reads the map's key size and writes its value size; the buffers have at least those.
+    let result = unsafe { element(map, &key).output(VALUE, &mut value).call(sys::BPF_MAP_LOOKUP_ELEM) };
+    Ok(told(result.map(|_| hex(&value[..value.len().min(value_size as usize)]))))
+}
+
+/// `BPF_MAP_LOOKUP_AND_DELETE_ELEM`.
+#[allow(unsafe_code)]
+pub(super) fn lookup_and_delete(map: BorrowedFd<'_>, key: &[u8]) -> Result<Outcome, OperationError> {
+    let size = ElementSize::of(map)?;
+    let has_key = size.key > 0;
+    let (key, mut value) = (size.key(key), size.value(&[]));
+    // A queue wants no key at all (`map_lookup_and_delete_elem` in `kernel/bpf/syscall.c`).
+    let attr = if has_key { element(map, &key) } else { Attr::new().fd(0, map) };
+    // SAFETY: as for a lookup.
+    Ok(done(unsafe { attr.output(VALUE, &mut value).call(sys::BPF_MAP_LOOKUP_AND_DELETE_ELEM) }))
+}
+
+/// `BPF_MAP_DELETE_ELEM`.
+#[allow(unsafe_code)]
+pub(super) fn delete(map: BorrowedFd<'_>, key: &[u8]) -> Result<Outcome, OperationError> {
+    let key = ElementSize::of(map)?.key(key);
+    // SAFETY: the kernel reads as many bytes as the map's key has, and the buffer has at least those.
+    Ok(done(unsafe { element(map, &key).call(sys::BPF_MAP_DELETE_ELEM) }))
+}
+
+/// `BPF_MAP_GET_NEXT_KEY`.
+#[allow(unsafe_code)]
+pub(super) fn next_key(map: BorrowedFd<'_>, key: Option<&[u8]>) -> Result<Outcome, OperationError> {
+    let size = ElementSize::of(map)?;
+    let (key, mut next) = (key.map(|key| size.key(key)), size.key(&[]));
+    let attr = key.as_deref().map_or(Attr::new().fd(0, map), |key| element(map, key));
+    // SAFETY: the kernel reads and writes as many bytes as the map's key has, and both buffers have at least those.
+    Ok(done(unsafe { attr.output(VALUE, &mut next).call(sys::BPF_MAP_GET_NEXT_KEY) }))
+}
+
+/// `BPF_MAP_FREEZE`.
+#[allow(unsafe_code)]
+pub(super) fn freeze(map: BorrowedFd<'_>) -> Outcome {
+    // SAFETY: no buffers.
+    done(unsafe { Attr::new().fd(0, map).call(sys::BPF_MAP_FREEZE) })
+}
+
+/// The most elements of one call.
+const MOST_ELEMENTS: u32 = 1024;
+
+/// `BPF_MAP_LOOKUP_BATCH` and its like.
+#[allow(unsafe_code)]
+pub(super) fn batch(op: BatchOp, map: BorrowedFd<'_>, count: u32) -> Result<Outcome, OperationError> {
+    let size = ElementSize::of(map)?;
+    let elements = count.min(MOST_ELEMENTS) as usize;
+    if elements * (size.key + size.value) > ElementSize::LARGEST {
+        return Err(OperationError::TooLarge);
+    }
+    let mut keys: Vec<u8> = (0..elements as u64).flat_map(|key| numbered(key, size.key)).collect();
+    let (mut values, mut next) = (vec![0; elements * size.value], size.key(&[]));
+    let attr = Attr::new().output(8, &mut next).output(16, &mut keys).output(24, &mut values);
+    let command = match op {
+        BatchOp::Lookup => sys::BPF_MAP_LOOKUP_BATCH,
+        BatchOp::LookupAndDelete => sys::BPF_MAP_LOOKUP_AND_DELETE_BATCH,
+        BatchOp::Update => sys::BPF_MAP_UPDATE_BATCH,
+        BatchOp::Delete => sys::BPF_MAP_DELETE_BATCH,
+    };
+    // SAFETY: the kernel reads and writes `count` keys and values, and as the place to go on from either a number or a
+    // key; the buffers have at least those.
+    Ok(done(unsafe { attr.u32(32, elements as u32).fd(36, map).call(command) }))
+}
+
+/// A number as a key of so many bytes.
+fn numbered(number: u64, size: usize) -> Vec<u8> {
+    let mut key = number.to_le_bytes().to_vec();
+    key.resize(size, 0);
+    key
+}
+
+impl From<kernel_types::UnknownType> for OperationError {
+    fn from(unknown: kernel_types::UnknownType) -> Self {
+        Self::Type(unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn element_buffers_hold_a_value_of_every_processor() {
+        assert_eq!(ElementSize::new(4, 4, 2), Some(ElementSize { key: 4, value: 16 }));
+        assert_eq!(ElementSize::new(0, 0, 0), Some(ElementSize { key: 0, value: 8 }));
+        assert_eq!(ElementSize::new(4, u32::MAX, 64), None);
+        assert_eq!(ElementSize::new(u32::MAX, 4, 1), None);
+        assert_eq!(padded(&[1, 2], 4), [1, 2, 0, 0]);
+        assert_eq!(padded(&[1, 2, 3], 2), [1, 2, 3]);
+        assert_eq!([numbered(258, 4), numbered(3, 1)], [vec![2, 1, 0, 0], vec![3]]);
+    }
+
+    #[test]
+    fn a_map_is_measured_by_its_description() {
+        let description = "pos:\t0\nmap_type:\t1\nkey_size:\t4\nvalue_size:\t12\n";
+        assert_eq!((number_of(description, "key_size:"), number_of(description, "value_size:")), (4, 12));
+        assert_eq!(number_of("prog_type:\t1\n", "key_size:"), 0);
+        assert_eq!(["0\n", "0-3", "0,2-5", ""].map(possible_processors), [1, 4, 6, 1]);
+    }
+
+    #[test]
+    fn no_more_of_a_value_is_told_than_three_times_fits_a_line() {
+        assert!(3 * 2 * MOST_SHOWN as usize + 1024 < harness_model::outcome::LONGEST_LINE);
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        let error = lookup(reader.as_fd(), &[], MOST_SHOWN + 1).unwrap_err().to_string();
+        assert!(error.starts_with("8193 bytes of a value are asked for"), "{error}");
+    }
+
+    #[test]
+    fn a_part_that_leaves_the_value_is_an_error() {
+        let handles = Handles { handles: &[], fds: &[] };
+        let part = |at| ValuePart { at: PartPlace::Byte(at), what: PartContent::Text("ab".into()) };
+        let mut value = [0; 4];
+        fill(handles, &[part(1)], &mut value).unwrap();
+        assert_eq!(&value, b"\0ab\0");
+        assert!(matches!(fill(handles, &[part(3)], &mut value), Err(OperationError::Outside { at: 3 })));
+    }
+}

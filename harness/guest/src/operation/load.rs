@@ -1,0 +1,107 @@
+//! Making maps and loading programs.
+
+use std::{ffi::CString, os::fd::BorrowedFd};
+
+use harness_model::plan::{Body, Call, MapTypes, ProgTarget, ProgTypes};
+
+use super::{Handles, OperationError, Outcome, made};
+use crate::{
+    bpf::{self, MapSpec, ProgSpec},
+    kernel_types,
+};
+
+/// The descriptors of a call's saved objects, one after the other.
+struct Objects<'a> {
+    handles: Handles<'a>,
+    next: usize,
+}
+
+impl<'a> Objects<'a> {
+    fn take(&mut self) -> Result<BorrowedFd<'a>, OperationError> {
+        let object = self.handles.object(self.next)?;
+        self.next += 1;
+        Ok(object)
+    }
+}
+
+/// `BPF_MAP_CREATE`.
+pub(super) fn map_create(call: &Call, handles: Handles<'_>, token: bpf::Token<'_>) -> Result<Outcome, OperationError> {
+    let Call::MapCreate { map_type, key_size, value_size, max_entries, map_flags, inner_map, map_extra, types } = call
+    else {
+        return Err(OperationError::NotOurs);
+    };
+    let mut objects = Objects { handles, next: 0 };
+    let mut spec = MapSpec {
+        map_type: *map_type,
+        key_size: *key_size,
+        value_size: *value_size,
+        max_entries: *max_entries,
+        flags: *map_flags,
+        extra: *map_extra,
+        inner: inner_map.as_ref().map(|_| objects.take()).transpose()?,
+        ..MapSpec::default()
+    };
+    match types {
+        MapTypes::None => {}
+        MapTypes::Saved { key, value, .. } => spec.types = Some((objects.take()?, *key, *value)),
+        MapTypes::KernelStruct(name) => {
+            let (id, size) = kernel_types::known().structure(name)?;
+            spec.structure = id;
+            spec.value_size = if spec.value_size == 0 { size } else { spec.value_size };
+        }
+    }
+    Ok(made(bpf::map_create(spec, token)))
+}
+
+/// `BPF_PROG_LOAD`.
+pub(super) fn prog_load(call: &Call, handles: Handles<'_>, token: bpf::Token<'_>) -> Result<Outcome, OperationError> {
+    let Call::ProgLoad { prog_type, expected_attach_type, prog_flags, body, license, target, types, maps } = call
+    else {
+        return Err(OperationError::NotOurs);
+    };
+    let mut objects = Objects { handles, next: 0 };
+    let (target, replaces, member) = aim(target, &mut objects)?;
+    let functions = functions(types.as_ref());
+    let types = types.as_ref().map(|_| Ok::<_, OperationError>((objects.take()?, functions.as_slice()))).transpose()?;
+    let maps: Vec<BorrowedFd<'_>> = maps.iter().map(|_| objects.take()).collect::<Result<_, _>>()?;
+    let license = CString::new(license.replace('\0', "")).expect("zeros were just taken out");
+    let constant;
+    let body = match body {
+        Body::Instructions(instructions) => instructions.as_slice(),
+        Body::Returns(value) => {
+            constant = bpf::returning(*value);
+            &constant
+        }
+    };
+    let spec = ProgSpec {
+        prog_type: *prog_type,
+        expected_attach_type: member.unwrap_or(*expected_attach_type),
+        flags: *prog_flags,
+        body,
+        license: &license,
+        target,
+        replaces,
+        types,
+        maps: &maps,
+    };
+    Ok(made(bpf::prog_load(spec, token)))
+}
+
+/// The number of the type a program is written for, the program it is part of, and the index of the member it is for.
+type Aim<'a> = (u32, Option<BorrowedFd<'a>>, Option<u32>);
+
+fn aim<'a>(target: &ProgTarget, objects: &mut Objects<'a>) -> Result<Aim<'a>, OperationError> {
+    Ok(match target {
+        ProgTarget::None => (0, None, None),
+        ProgTarget::Kernel(wanted) => (kernel_types::known().id(wanted)?, None, None),
+        ProgTarget::Member(wanted) => {
+            let (structure, index, _) = kernel_types::known().member(wanted)?;
+            (structure, None, Some(index))
+        }
+        ProgTarget::Program { function, .. } => (*function, Some(objects.take()?), None),
+    })
+}
+
+fn functions(types: Option<&ProgTypes>) -> Vec<[u32; 2]> {
+    types.map(|types| types.functions.iter().map(|(first, id)| [*first, *id]).collect()).unwrap_or_default()
+}

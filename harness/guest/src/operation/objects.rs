@@ -1,0 +1,118 @@
+//! Calls on objects as such: their ids, their descriptions, links and iterators, programs with maps.
+
+use std::{
+    ffi::CString,
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+};
+
+use harness_model::{errno::Errno, plan::ObjectKind};
+use libbpf_sys as sys;
+
+use super::{OperationError, Outcome, done, elements::number_of, made};
+use crate::{attr::Attr, pseudofile};
+
+/// `BPF_MAP_GET_NEXT_ID` and its like.
+pub(super) fn next_id(kind: ObjectKind, after: u32) -> Outcome {
+    let command = match kind {
+        ObjectKind::Map => sys::BPF_MAP_GET_NEXT_ID,
+        ObjectKind::Prog => sys::BPF_PROG_GET_NEXT_ID,
+        ObjectKind::Link => sys::BPF_LINK_GET_NEXT_ID,
+        ObjectKind::Btf => sys::BPF_BTF_GET_NEXT_ID,
+    };
+    done(call(Attr::new().u32(0, after), command))
+}
+
+/// `BPF_MAP_GET_FD_BY_ID` and its like. The id is what the object's `/proc/self/fdinfo` says.
+pub(super) fn fd_by_id(kind: ObjectKind, object: BorrowedFd<'_>) -> Result<Outcome, OperationError> {
+    let (command, field) = match kind {
+        ObjectKind::Map => (sys::BPF_MAP_GET_FD_BY_ID, "map_id:"),
+        ObjectKind::Prog => (sys::BPF_PROG_GET_FD_BY_ID, "prog_id:"),
+        ObjectKind::Link => (sys::BPF_LINK_GET_FD_BY_ID, "link_id:"),
+        ObjectKind::Btf => (sys::BPF_BTF_GET_FD_BY_ID, "btf_id:"),
+    };
+    let description = pseudofile::read(&format!("/proc/self/fdinfo/{}", object.as_raw_fd()))?;
+    Ok(made(make(Attr::new().u32(0, number_of(&description, field)), command)))
+}
+
+/// Bytes of the longest description, `struct bpf_prog_info` of 7.3, and some more.
+const LONGEST_INFO: usize = 512;
+
+/// `BPF_OBJ_GET_INFO_BY_FD`.
+#[allow(unsafe_code)]
+pub(super) fn info(object: BorrowedFd<'_>) -> Outcome {
+    let mut description = [0_u8; LONGEST_INFO];
+    let mut attr = Attr::new().fd(0, object).u32(4, LONGEST_INFO as u32).output(8, &mut description);
+    // SAFETY: the buffer is as long as the attributes say.
+    done(unsafe { attr.call(sys::BPF_OBJ_GET_INFO_BY_FD) })
+}
+
+/// `BPF_TASK_FD_QUERY` about the caller itself.
+pub(super) fn task_fd_query(object: BorrowedFd<'_>) -> Outcome {
+    let own = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
+    done(call(Attr::new().u32(0, own).fd(4, object), sys::BPF_TASK_FD_QUERY))
+}
+
+/// `BPF_ENABLE_STATS` of run times (`BPF_STATS_RUN_TIME`), for as long as the descriptor is open.
+pub(super) fn enable_stats() -> Outcome {
+    made(make(Attr::new(), sys::BPF_ENABLE_STATS))
+}
+
+/// `BPF_LINK_UPDATE` without flags.
+pub(super) fn link_update(link: BorrowedFd<'_>, prog: BorrowedFd<'_>) -> Outcome {
+    done(call(Attr::new().fd(0, link).fd(4, prog), sys::BPF_LINK_UPDATE))
+}
+
+/// `BPF_LINK_DETACH`.
+pub(super) fn link_detach(link: BorrowedFd<'_>) -> Outcome {
+    done(call(Attr::new().fd(0, link), sys::BPF_LINK_DETACH))
+}
+
+/// `BPF_ITER_CREATE`.
+pub(super) fn iter_create(link: BorrowedFd<'_>) -> Outcome {
+    made(make(Attr::new().fd(0, link), sys::BPF_ITER_CREATE))
+}
+
+/// `BPF_PROG_BIND_MAP`.
+pub(super) fn prog_bind_map(prog: BorrowedFd<'_>, map: BorrowedFd<'_>) -> Outcome {
+    done(call(Attr::new().fd(0, prog).fd(4, map), sys::BPF_PROG_BIND_MAP))
+}
+
+/// `BPF_PROG_ASSOC_STRUCT_OPS`.
+pub(super) fn prog_assoc_struct_ops(prog: BorrowedFd<'_>, map: BorrowedFd<'_>) -> Outcome {
+    done(call(Attr::new().fd(0, map).fd(4, prog), sys::BPF_PROG_ASSOC_STRUCT_OPS))
+}
+
+/// `BPF_STREAM_STDOUT` (`include/uapi/linux/bpf.h`).
+const STANDARD_OUTPUT: u32 = 1;
+
+/// `BPF_PROG_STREAM_READ_BY_FD`.
+#[allow(unsafe_code)]
+pub(super) fn prog_stream_read(prog: BorrowedFd<'_>) -> Outcome {
+    let mut buffer = [0_u8; 64];
+    let length = buffer.len() as u32;
+    let mut attr = Attr::new().output(0, &mut buffer).u32(8, length).u32(12, STANDARD_OUTPUT).fd(16, prog);
+    // SAFETY: the buffer is as long as the attributes say.
+    done(unsafe { attr.call(sys::BPF_PROG_STREAM_READ_BY_FD) })
+}
+
+/// `BPF_RAW_TRACEPOINT_OPEN`.
+#[allow(unsafe_code)]
+pub(super) fn raw_tracepoint_open(prog: BorrowedFd<'_>, name: Option<&str>) -> Outcome {
+    let name = name.map(|name| CString::new(name.replace('\0', "")).expect("zeros were just taken out"));
+    let attr = Attr::new().fd(8, prog);
+    let mut attr = name.iter().fold(attr, |attr, name| attr.u64(0, name.as_ptr() as u64));
+    // SAFETY: the name ends with a zero and outlives the call, which makes a descriptor.
+    made(unsafe { attr.make(sys::BPF_RAW_TRACEPOINT_OPEN) })
+}
+
+#[allow(unsafe_code)]
+fn call(mut attr: Attr<'_>, command: u32) -> Result<i32, Errno> {
+    // SAFETY: it was given no buffer.
+    unsafe { attr.call(command) }
+}
+
+#[allow(unsafe_code)]
+fn make(mut attr: Attr<'_>, command: u32) -> Result<OwnedFd, Errno> {
+    // SAFETY: it was given no buffer; the commands it is used for make a descriptor.
+    unsafe { attr.make(command) }
+}

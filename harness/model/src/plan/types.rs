@@ -1,0 +1,88 @@
+//! What a map or a program says of types: those of the kernel's own BTF by name, those of a saved object by number.
+//!
+//! A kernel's numbers are not in a plan. The guest looks the names up in `/sys/kernel/btf/vmlinux` before it starts.
+
+use serde::{Deserialize, Serialize};
+
+/// A type of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KernelType {
+    /// A function.
+    Func(String),
+    /// A structure.
+    Struct(String),
+    /// A typedef; `btf_trace_NAME` is how raw tracepoints are known.
+    Typedef(String),
+}
+
+/// A member of one of the kernel's structures.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KernelMember {
+    /// The structure.
+    pub structure: String,
+    /// Its member.
+    pub member: String,
+}
+
+/// The types of a map's keys and values.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum MapTypes {
+    /// None.
+    #[default]
+    None,
+    /// Those of a saved BTF object.
+    Saved {
+        /// The object, by the name it was saved under.
+        btf: String,
+        /// The number of the key's type in it.
+        key: u32,
+        /// The number of the value's type in it.
+        value: u32,
+    },
+    /// Values are this structure of the kernel (`btf_vmlinux_value_type_id`); a `value_size` of 0 stands for its size.
+    KernelStruct(String),
+}
+
+/// The instructions of a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Body {
+    /// Two: return this.
+    Returns(i32),
+    /// These, each a `struct bpf_insn` as a little-endian number (RFC 9669).
+    Instructions(Vec<u64>),
+}
+
+/// What a program is written for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ProgTarget {
+    /// Nothing in particular.
+    #[default]
+    None,
+    /// A function, structure or raw tracepoint of the kernel (`attach_btf_id`).
+    Kernel(KernelType),
+    /// A member of a structure of the kernel: `attach_btf_id` is the structure, `expected_attach_type` the member's
+    /// index (`check_struct_ops_btf_id` in `kernel/bpf/verifier.c`).
+    Member(KernelMember),
+    /// A function of a saved program (`attach_prog_fd`).
+    Program {
+        /// The program, by the name it was saved under.
+        prog: String,
+        /// The function's number in that program's BTF.
+        function: u32,
+    },
+}
+
+/// A program's own type description.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgTypes {
+    /// The BTF object, by the name it was saved under.
+    pub btf: String,
+    /// Its functions: the index of the first instruction, and the number of the type (`struct bpf_func_info`).
+    pub functions: Vec<(u32, u32)>,
+}
