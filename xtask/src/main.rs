@@ -7,6 +7,7 @@ mod complaint;
 mod exit;
 mod image;
 mod kernel;
+mod mutate;
 mod run;
 mod schema;
 mod selection;
@@ -43,6 +44,7 @@ enum Verb {
     Schema(schema::Args),
     Setup(setup::Args),
     Bench(bench::Args),
+    Mutate(mutate::Args),
     Ci(ci::Args),
 }
 
@@ -58,6 +60,7 @@ impl Verb {
             Self::Schema(args) => schema::run(args),
             Self::Setup(args) => setup::run(args),
             Self::Bench(args) => bench::run(args),
+            Self::Mutate(args) => mutate::run(args),
             Self::Ci(args) => ci::run(args),
         }
     }

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 use clap::Args;
-use harness_builder::{progress::Progress, project::Project};
+use harness_builder::{host::Purpose, progress::Progress, project::Project};
 use harness_model::{
     check::Checked,
     name::{ImageName, KernelName, ScenarioName},
@@ -118,6 +118,22 @@ impl Selection {
         }
         findings.sort_by(|a, b| a.scenario.cmp(&b.scenario));
         Ok(findings)
+    }
+
+    /// What the project has to run them on.
+    pub(crate) fn supplies(&self) -> &Supplies {
+        &self.supplies
+    }
+
+    /// Makes sure that the host can build and boot kernels.
+    pub(crate) fn prepare_host(&self) -> Result<()> {
+        setup::prepare_host(&Purpose::ALL, self.no_install, self.supplies.progress())
+    }
+
+    /// Whether these are all scenarios of the project.
+    pub(crate) fn is_whole_suite(&self) -> bool {
+        self.scenarios.len() == self.lab.suite().names().count()
+            && self.lab.suite().folder() == self.supplies.project().scenarios()
     }
 
     /// The kernels a scenario's snapshots are held to.

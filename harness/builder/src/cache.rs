@@ -25,6 +25,8 @@ pub enum Area {
     Downloads,
     /// Built kernels.
     Kernels,
+    /// Kernels with a bug put in on purpose, apart from the real ones.
+    Mutants,
     /// Source and object trees that make the next kernel build a short one.
     Trees,
     /// Guest root file systems.
@@ -43,6 +45,7 @@ impl Area {
         match self {
             Self::Downloads => "downloads",
             Self::Kernels => "kernels",
+            Self::Mutants => "mutants",
             Self::Trees => "trees",
             Self::Images => "images",
             Self::Guest => "guest",

@@ -7,6 +7,7 @@ mod build;
 pub mod catalogue;
 pub mod fragment;
 pub mod manifest;
+pub mod mutant;
 pub mod pin;
 pub mod record;
 mod source;
@@ -251,20 +252,35 @@ pub fn build(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<
     tree.configure(manifest)?;
     let objects_compiled = tree.compile(manifest, progress)?;
     let staging = lock.stage_folder()?;
-    extract(&tree, staging.path())?;
-    let record = Record {
-        name: manifest.name.clone(),
-        release: tree.release()?,
-        source: source::identity(&manifest.source)?,
-        toolchain,
-        objects_compiled,
-        seconds: started.elapsed().as_secs_f64(),
-        built: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-        files: record::files(staging.path()).map_err(KernelError::io("read", staging.path()))?,
-    };
-    write_json(&staging.path().join(record::FILE_NAME), &record)?;
+    let source = source::identity(&manifest.source)?;
+    keep(&tree, staging.path(), Built { manifest, source, toolchain, objects_compiled, started })?;
     let dir = staging.publish()?;
     Kernel::load(manifest, &key, dir).map_err(|damage| KernelError::Damaged(damage, manifest.name.clone()))
+}
+
+/// A build that has just ended.
+struct Built<'a> {
+    manifest: &'a Manifest,
+    source: String,
+    toolchain: Toolchain,
+    objects_compiled: u64,
+    started: Instant,
+}
+
+/// Puts what is kept of a build into a folder, with its record.
+fn keep(tree: &BuildTree, into: &Path, built: Built<'_>) -> Result<(), KernelError> {
+    extract(tree, into)?;
+    let record = Record {
+        name: built.manifest.name.clone(),
+        release: tree.release()?,
+        source: built.source,
+        toolchain: built.toolchain,
+        objects_compiled: built.objects_compiled,
+        seconds: built.started.elapsed().as_secs_f64(),
+        built: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        files: record::files(into).map_err(KernelError::io("read", into))?,
+    };
+    write_json(&into.join(record::FILE_NAME), &record)
 }
 
 /// Copies out of an object tree what a virtual machine and its judges need: 30 MB of some gigabytes.

@@ -84,6 +84,10 @@ name_type!(
     KernelName, "a kernel", check_component
 );
 name_type!(
+    /// The name of a bug put into a kernel on purpose, such as `token-of-any-namespace`.
+    MutantName, "a mutant", check_component
+);
+name_type!(
     /// The name of an image: a recipe's file name without `.toml`, such as `minimal`.
     ImageName, "an image", check_component
 );

@@ -3,6 +3,7 @@
 pub mod accel;
 pub mod blessing;
 pub mod console;
+pub mod detection;
 pub mod lab;
 pub mod launch;
 pub mod measure;

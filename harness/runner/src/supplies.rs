@@ -162,6 +162,24 @@ impl Supplies {
         self.testbed(kernel, image, guest)
     }
 
+    /// A kernel that was built elsewhere, with the image and the guest program, these built if need be.
+    ///
+    /// # Errors
+    /// [`SuppliesError`] if one cannot be built.
+    pub fn with_kernel(&self, kernel: Kernel, image: &ImageName) -> Result<Testbed<'_>, SuppliesError> {
+        let image = image::build(&self.images.get(image.as_str())?, &self.cache, &self.progress)?;
+        let guest = guest_program::build(self.project.root(), &self.cache, &self.progress)?;
+        self.testbed(kernel, image, guest)
+    }
+
+    /// The manifest of this kernel.
+    ///
+    /// # Errors
+    /// [`SuppliesError::Kernels`] if there is none, or if it is wrong.
+    pub fn manifest(&self, kernel: &KernelName) -> Result<kernel::Manifest, SuppliesError> {
+        Ok(self.kernels.kernel(kernel)?)
+    }
+
     fn testbed(&self, kernel: Kernel, image: Image, guest: GuestProgram) -> Result<Testbed<'_>, SuppliesError> {
         let vocabulary = kernel.vocabulary()?;
         let release: Release = kernel.release().parse().map_err(|_| SuppliesError::Release {

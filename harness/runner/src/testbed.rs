@@ -45,6 +45,11 @@ impl Testbed<'_> {
         &self.vocabulary
     }
 
+    /// The kernel.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
     /// What a scenario asks of this kernel.
     ///
     /// # Errors
@@ -68,7 +73,8 @@ impl Testbed<'_> {
         if let Some(known) = self.known(wanted) {
             return Ok(known);
         }
-        let lock = format!("{}-{}", self.kernel.name, self.image.name);
+        // By its key: kernels of one name with different bugs in them do not wait for each other.
+        let lock = format!("{}-{}-{}", self.kernel.name, self.kernel.key, self.image.name);
         let _lock = self.supplies.cache.entry(Area::Store, &lock)?.lock(&self.supplies.progress)?;
         let missing: Vec<&Expanded> =
             wanted.iter().copied().filter(|expanded| self.load(&expanded.plan).is_none()).collect();

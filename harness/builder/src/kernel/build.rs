@@ -50,9 +50,11 @@ const IDENTITY: &str = "identity";
 /// A source with the objects made of it. Nobody else uses them while this exists.
 #[derive(Debug)]
 pub(super) struct BuildTree {
-    source: PathBuf,
-    objects: PathBuf,
-    lock: Lock,
+    pub(super) source: PathBuf,
+    pub(super) objects: PathBuf,
+    pub(super) lock: Lock,
+    /// Variables of make beyond those of every build, as `NAME=value`.
+    pub(super) variables: Vec<String>,
 }
 
 impl BuildTree {
@@ -77,7 +79,7 @@ impl BuildTree {
             staging.publish()?;
         }
         let source = source.unwrap_or_else(|| place.join("source"));
-        Ok(Self { source, objects: place.join("objects"), lock })
+        Ok(Self { source, objects: place.join("objects"), lock, variables: Vec::new() })
     }
 
     /// A file of the object tree.
@@ -109,13 +111,23 @@ impl BuildTree {
     /// Compiles and links; returns how many objects had to be compiled. A build that was interrupted goes on where it
     /// stopped.
     pub(super) fn compile(&self, manifest: &Manifest, progress: &Progress) -> Result<u64, KernelError> {
+        self.compile_with(&[], manifest, progress)
+    }
+
+    /// [`Self::compile`] with variables of make for this one build.
+    pub(super) fn compile_with(
+        &self,
+        variables: &[String],
+        manifest: &Manifest,
+        progress: &Progress,
+    ) -> Result<u64, KernelError> {
         let before = count_objects(&self.objects).map_err(KernelError::io("list", &self.objects))?;
         let total = manifest.objects.map(|expected| expected.max(before));
         let task = progress.task(&format!("kernel {}", manifest.name), Unit::Things("objects"), total);
         task.set(before);
         let prefix = format!("{}/", self.objects.display());
         let mut compiled = 0;
-        command::stream(&mut self.make("vmlinux")?, |line| {
+        command::stream(self.make("vmlinux")?.args(variables), |line| {
             if let Some(object) = compiled_object(line) {
                 compiled += 1;
                 task.detail(object.strip_prefix(&prefix).unwrap_or(object));
@@ -150,7 +162,9 @@ impl BuildTree {
             .arg("--directory")
             .arg(&self.source)
             .arg(format!("O={}", self.objects.display()))
-            .args(["ARCH=x86_64", &format!("--jobs={jobs}"), target]);
+            .args(["ARCH=x86_64", &format!("--jobs={jobs}")])
+            .args(&self.variables)
+            .arg(target);
         Ok(make)
     }
 }

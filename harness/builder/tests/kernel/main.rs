@@ -1,5 +1,6 @@
 //! Kernel sources and builds, with a stand-in for a kernel that compiles in a moment.
 
 mod build;
+mod mutants;
 mod source;
 mod stand_in;

@@ -1,0 +1,141 @@
+//! Mutants: small permission bugs that are put into a copy of a kernel's source on purpose. A suite that does not notice
+//! one has a hole.
+//!
+//! A mutant is data: [`Mutants`] reads the files in `kernels/mutants/`, an [`Edit`] says where the bug goes, and a
+//! [`Workshop`] makes the kernels.
+
+mod copy;
+mod edit;
+mod file;
+mod stand_in;
+mod workshop;
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use harness_model::name::{KernelName, MutantName};
+use thiserror::Error;
+
+pub use edit::{Edit, Misfit};
+pub use workshop::{MutationError, Workshop, find_built};
+
+use crate::listing::{Listing, ListingError};
+
+/// Why the mutants cannot be used.
+#[derive(Debug, Error)]
+pub enum MutantError {
+    /// The folder could not be listed.
+    #[error(transparent)]
+    Folder(#[from] ListingError),
+    /// A file could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is not one of mutants.
+    #[error("{}:\n{}", path.display(), .error.to_string().trim_end())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where, and what is wrong there.
+        error: Box<toml::de::Error>,
+    },
+    /// A mutant says something that cannot be.
+    #[error("{}: mutant {mutant}: {reason}", path.display())]
+    Meaning {
+        /// The file.
+        path: PathBuf,
+        /// Which.
+        mutant: MutantName,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// A bug to put into a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mutant {
+    /// Its name, which no other has.
+    pub name: MutantName,
+    /// What is wrong with a kernel that has it, in a sentence.
+    pub bug: String,
+    /// What it means if nobody notices it, where that is known.
+    pub unnoticed: Option<String>,
+    edits: BTreeMap<KernelName, Edit>,
+}
+
+impl Mutant {
+    /// What to change in the source of this kernel; `None` if the kernel does not have what the bug is about.
+    pub fn edit(&self, kernel: &KernelName) -> Option<&Edit> {
+        self.edits.get(kernel)
+    }
+}
+
+/// All mutants, in the order of their files and within them: those of one source file stand together.
+#[derive(Clone, Debug)]
+pub struct Mutants {
+    all: Vec<Mutant>,
+}
+
+impl Mutants {
+    /// Reads the files (`*.toml`) of a folder; `kernels` are those that a mutant without `kernels` is for.
+    ///
+    /// # Errors
+    /// [`MutantError`] with the file, and where it can be told the mutant or the line.
+    pub fn of_folder(folder: &Path, kernels: &[KernelName]) -> Result<Self, MutantError> {
+        let listing = Listing::of_folder("file of mutant", folder)?;
+        let mut all: Vec<Mutant> = Vec::new();
+        for name in listing.names() {
+            let path = listing.file(name)?;
+            let text =
+                fs::read_to_string(path).map_err(|source| MutantError::Read { path: path.to_owned(), source })?;
+            for mutant in file::parse(path, &text, kernels)? {
+                if all.iter().any(|other| other.name == mutant.name) {
+                    let reason = "another mutant has this name".to_owned();
+                    return Err(MutantError::Meaning { path: path.to_owned(), mutant: mutant.name, reason });
+                }
+                all.push(mutant);
+            }
+        }
+        Ok(Self { all })
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Mutant> {
+        self.all.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        files.iter().for_each(|(name, text)| fs::write(folder.path().join(name), text).unwrap());
+        folder
+    }
+
+    const ONE: &str = "file = 'a.c'\n[[mutant]]\nname = 'one'\nbug = 'b'\npattern = 'x'\nreplacement = 'y'\n";
+
+    #[test]
+    fn mutants_of_all_files_are_read_in_order() {
+        let two = ONE.replace("one", "two");
+        let folder = folder(&[("b.toml", ONE), ("a.toml", &two), ("README.md", "")]);
+        let mutants = Mutants::of_folder(folder.path(), &["6.12".parse().unwrap()]).unwrap();
+        assert_eq!(mutants.iter().map(|mutant| mutant.name.as_str()).collect::<Vec<_>>(), ["two", "one"]);
+    }
+
+    #[test]
+    fn a_name_is_given_once() {
+        let folder = folder(&[("a.toml", ONE), ("b.toml", ONE)]);
+        let error = Mutants::of_folder(folder.path(), &[]).unwrap_err().to_string();
+        assert!(error.contains("b.toml: mutant one: another mutant has this name"), "{error}");
+    }
+}

@@ -1,0 +1,98 @@
+//! Copying a build tree so that make takes the copy for its own work.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::workshop::{MutationError, io_error};
+use crate::{command, kernel::BuildTree};
+
+/// Copies a build tree: the source as hard links, the objects as files of their own that say they are at `place`.
+pub(super) fn copy(original: &BuildTree, into: &Path, place: &Path) -> Result<(), MutationError> {
+    let cp = |options: &[&str], from: &Path, to: &str| {
+        let mut cp = Command::new("cp");
+        cp.args(["--archive", "--no-target-directory"]).args(options).arg(from).arg(into.join(to));
+        command::output(&mut cp).map(drop)
+    };
+    if cp(&["--link"], &original.source, "source").is_err() {
+        // The source is on another file system than the cache.
+        cp(&[], &original.source, "source")?;
+    }
+    cp(&[], &original.objects, "objects")?;
+    relocate(&into.join("objects"), [&original.source, &original.objects], place)
+}
+
+/// Rewrites the paths in what make compares with the commands it would run: with other paths it would compile everything.
+fn relocate(objects: &Path, [source, old_objects]: [&Path; 2], place: &Path) -> Result<(), MutationError> {
+    let shown = |path: &Path| path.display().to_string();
+    let [source, new_source] = [shown(source), shown(&place.join("source"))];
+    let [old_objects, new_objects] = [shown(old_objects), shown(&place.join("objects"))];
+    let moved = |path: &PathBuf| {
+        path.extension().is_some_and(|extension| extension == "cmd") || *path == objects.join("Makefile")
+    };
+    for path in files_below(objects)?.into_iter().filter(moved) {
+        let bytes = read(&path)?;
+        let text = String::from_utf8_lossy(&bytes).replace(&source, &new_source).replace(&old_objects, &new_objects);
+        fs::write(&path, text).map_err(io_error("write", &path))?;
+    }
+    let link = objects.join("source");
+    if link.is_symlink() {
+        remove_if_there(&link)?;
+        std::os::unix::fs::symlink(&new_source, &link).map_err(io_error("link", &link))?;
+    }
+    Ok(())
+}
+
+/// The contents of a file.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, MutationError> {
+    fs::read(path).map_err(io_error("read", path))
+}
+
+/// Removes a file; that it is not there is fine.
+pub(super) fn remove_if_there(path: &Path) -> Result<(), MutationError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// All files below a folder, which need not be there; links are not followed.
+pub(super) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, MutationError> {
+    let (mut files, mut open) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(next) = open.pop().filter(|next| next.exists()) {
+        for entry in fs::read_dir(&next).map_err(io_error("list", &next))? {
+            let entry = entry.map_err(io_error("list", &next))?;
+            let kind = entry.file_type().map_err(io_error("list", &next))?;
+            match () {
+                () if kind.is_dir() => open.push(entry.path()),
+                () if kind.is_file() => files.push(entry.path()),
+                () => {}
+            }
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_make_compares_is_rewritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = folder.path().join("objects");
+        fs::create_dir_all(objects.join("kernel")).unwrap();
+        let files = ["Makefile", "kernel/.token.o.cmd", "kernel/token.o"];
+        for name in files {
+            fs::write(objects.join(name), "cc -I/old/source/include -o /old/objects/x").unwrap();
+        }
+        std::os::unix::fs::symlink("/old/source", objects.join("source")).unwrap();
+        relocate(&objects, [Path::new("/old/source"), Path::new("/old/objects")], Path::new("/new")).unwrap();
+        let texts = files.map(|name| fs::read_to_string(objects.join(name)).unwrap());
+        let moved = "cc -I/new/source/include -o /new/objects/x";
+        assert_eq!(texts, [moved, moved, "cc -I/old/source/include -o /old/objects/x"]);
+        assert_eq!(fs::read_link(objects.join("source")).unwrap(), Path::new("/new/source"));
+    }
+}

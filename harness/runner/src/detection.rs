@@ -1,0 +1,205 @@
+//! Whether a suite notices that a kernel has a bug: which scenarios come out otherwise than on the kernel without it.
+
+use std::fmt;
+
+use harness_model::{name::ScenarioName, snapshot};
+
+use crate::{
+    lab::LabError,
+    launch::LaunchError,
+    report::{Finding, Outcome, Standing, difference},
+    session::SessionError,
+};
+
+/// How a scenario showed that something is wrong, the surest last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sign {
+    /// It could not be judged.
+    Fault,
+    /// The VM died or hung.
+    Crash,
+    /// A verdict is another one.
+    Verdict,
+}
+
+/// One scenario that noticed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Which.
+    pub scenario: ScenarioName,
+    /// How it showed.
+    pub sign: Sign,
+    /// The first thing that is different, in a line or two.
+    pub first: String,
+}
+
+/// What became of a bug.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Detection {
+    /// Scenarios noticed it.
+    Noticed(Vec<Notice>),
+    /// A kernel with it does not come up, which nobody can miss; no scenario was needed.
+    NoBoot(String),
+    /// A kernel with it cannot be compiled: it says nothing of the suite.
+    NoKernel(String),
+    /// Nobody noticed it.
+    Survived,
+}
+
+impl Detection {
+    /// What became of a bug by what came of the scenarios on a kernel that has it.
+    ///
+    /// # Errors
+    /// What went wrong on the host, of which nothing follows.
+    pub fn of(findings: Result<Vec<Finding>, LabError>) -> Result<Self, LabError> {
+        match findings {
+            Ok(findings) => {
+                let notices = notices(&findings);
+                Ok(if notices.is_empty() { Self::Survived } else { Self::Noticed(notices) })
+            }
+            Err(LabError::Launch(LaunchError::Session {
+                source: SessionError::NothingStarted { how, .. }, ..
+            })) => Ok(Self::NoBoot(how)),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Who noticed it.
+    pub fn notices(&self) -> &[Notice] {
+        match self {
+            Self::Noticed(notices) => notices,
+            Self::NoBoot(_) | Self::NoKernel(_) | Self::Survived => &[],
+        }
+    }
+}
+
+impl fmt::Display for Detection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Noticed(notices) if notices.iter().all(|notice| notice.sign != Sign::Verdict) => {
+                write!(f, "noticed by {}, by no verdict", counted(notices.len()))
+            }
+            Self::Noticed(notices) => write!(f, "noticed by {}", counted(notices.len())),
+            Self::NoBoot(how) => write!(f, "does not boot: {how}"),
+            Self::NoKernel(how) => write!(f, "no kernel: {how}"),
+            Self::Survived => f.write_str("SURVIVED"),
+        }
+    }
+}
+
+fn counted(scenarios: usize) -> String {
+    format!("{scenarios} scenario{}", if scenarios == 1 { "" } else { "s" })
+}
+
+/// The scenarios that noticed, those that did so by a verdict first.
+fn notices(findings: &[Finding]) -> Vec<Notice> {
+    let mut notices: Vec<Notice> = findings.iter().filter_map(notice).collect();
+    notices.sort_by_key(|notice| std::cmp::Reverse(notice.sign));
+    notices
+}
+
+fn notice(finding: &Finding) -> Option<Notice> {
+    if finding.outcome() == Outcome::AsRecorded {
+        return None;
+    }
+    let (sign, first) = match &finding.standing {
+        Standing::Skipped { .. } => return None,
+        Standing::Fault { message } => (Sign::Fault, line(message)),
+        Standing::Judged { judgement, recorded } => match &judgement.crash {
+            Some(crash) => (Sign::Crash, line(&crash.how)),
+            None => {
+                let changed = first_difference(recorded.as_deref().unwrap_or_default(), &snapshot::render(judgement));
+                let complaint = || finding.complaints().first().map(|text| line(text)).unwrap_or_default();
+                (Sign::Verdict, changed.unwrap_or_else(complaint))
+            }
+        },
+    };
+    Some(Notice { scenario: finding.scenario.clone(), sign, first })
+}
+
+fn line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// The first line that was recorded and is not there now, and the first that is new.
+fn first_difference(recorded: &str, now: &str) -> Option<String> {
+    let text = difference(recorded, now);
+    let first = |sign: char| text.lines().find(|line| line.starts_with(sign));
+    let lines: Vec<&str> = [first('-'), first('+')].into_iter().flatten().collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use harness_model::{
+        errno::Errno,
+        grid::Part,
+        judgement::{Case, Crash, Judgement, Row},
+        verdict::{Expect, Refusal, Verdict},
+    };
+
+    use super::*;
+
+    const DENIED: Verdict = Verdict::Denied(Refusal { errno: Errno::EPERM, step: None });
+
+    fn judgement(verdict: Verdict, crash: Option<Crash>) -> Judgement {
+        let [text, op, container] = ["x", "map_create", "container"].map(str::to_owned);
+        let expect = Some(Expect::Denied);
+        let row = Row { text, op, container, expect, verdict, cause: None, part: Part::Line };
+        let case = Case { label: String::new(), mounted: vec![], disagreements: vec![], rows: vec![row] };
+        Judgement { scenario: "a/b".parse().unwrap(), grid: None, cases: vec![case], crash }
+    }
+
+    fn finding(standing: Standing) -> Finding {
+        let (kernel, scenario) = ("6.12".parse().unwrap(), "a/b".parse().unwrap());
+        Finding { kernel, scenario, summary: String::new(), standing }
+    }
+
+    fn judged(verdict: Verdict, crash: Option<Crash>) -> Finding {
+        let recorded = Some(snapshot::render(&judgement(DENIED, None)));
+        finding(Standing::Judged { judgement: judgement(verdict, crash), recorded })
+    }
+
+    fn crash() -> Option<Crash> {
+        Some(Crash { how: "the kernel panicked".into(), console: vec![] })
+    }
+
+    fn fault() -> Finding {
+        finding(Standing::Fault { message: "no bpffs\nat all".into() })
+    }
+
+    #[test]
+    fn a_bug_that_changes_nothing_survives() {
+        let skipped = finding(Standing::Skipped { reason: "too old".into() });
+        assert_eq!(Detection::of(Ok(vec![judged(DENIED, None), skipped])).unwrap(), Detection::Survived);
+        assert_eq!(Detection::Survived.to_string(), "SURVIVED");
+    }
+
+    #[test]
+    fn each_sign_is_told_apart_and_verdicts_come_first() {
+        let allowed = Verdict::Allowed { detail: None };
+        let findings = vec![fault(), judged(DENIED, crash()), judged(allowed, None)];
+        let detection = Detection::of(Ok(findings)).unwrap();
+        let signs: Vec<Sign> = detection.notices().iter().map(|notice| notice.sign).collect();
+        assert_eq!(signs, [Sign::Verdict, Sign::Crash, Sign::Fault]);
+        let first = &detection.notices()[0].first;
+        assert!(first.starts_with('-') && first.contains("denied EPERM\n+") && first.contains("allowed"), "{first}");
+        assert_eq!(detection.notices()[2].first, "no bpffs");
+        assert_eq!(detection.to_string(), "noticed by 3 scenarios");
+    }
+
+    #[test]
+    fn a_bug_noticed_by_no_verdict_is_told_as_such() {
+        let detection = Detection::of(Ok(vec![fault()])).unwrap();
+        assert_eq!(detection.to_string(), "noticed by 1 scenario, by no verdict");
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_come_up_is_noticed_and_a_broken_host_is_an_error() {
+        let session = |source| LabError::Launch(LaunchError::Session { kernel: "6.12".into(), source });
+        let silent = SessionError::NothingStarted { how: "it hung".into(), console: vec![] };
+        assert_eq!(Detection::of(Err(session(silent))).unwrap(), Detection::NoBoot("it hung".into()));
+        assert!(Detection::of(Err(session(SessionError::Refused("no".into())))).is_err());
+        assert!(Detection::of(Err(LabError::Launch(LaunchError::NotKept))).is_err());
+    }
+}

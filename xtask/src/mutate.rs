@@ -1,0 +1,123 @@
+//! `cargo xtask mutate`: does the suite notice a kernel with a permission bug?
+
+mod campaign;
+mod page;
+mod score;
+
+use std::{fs, process::ExitCode};
+
+use anyhow::{Context, Result, bail};
+use clap::Args as ClapArgs;
+use harness_builder::{
+    kernel::mutant::{Mutant, Mutants},
+    progress::Progress,
+    project::Project,
+};
+use harness_model::name::KernelName;
+use harness_runner::{store::Freshness, supplies::Supplies};
+
+use crate::{
+    exit::{self, Wrong},
+    run::print,
+    selection::Selectors,
+};
+use campaign::Campaign;
+use score::Score;
+
+const PAGE: &str = "docs/detection.md";
+
+/// Put small permission bugs into copies of a kernel, and say which scenarios notice
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+The mutants are in kernels/mutants/. Kernels with bugs and what scenarios said on them are kept in the
+cache, apart from real ones: an interrupted campaign goes on where it stopped, and a new scenario is all
+that is run when nothing else has changed.
+
+Exit codes: 0 all noticed; 1 one survived, or a scenario fails without any bug; 2 a mutant that does not
+fit; 3 the harness, QEMU or a build failed; 4 nothing was selected.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    selectors: Selectors,
+
+    /// Only mutants whose name matches
+    #[arg(long, value_name = "GLOB", default_value = "*")]
+    mutant: String,
+
+    /// Show the mutants and build nothing
+    #[arg(long)]
+    list: bool,
+
+    /// Write what came of it to docs/detection.md; wants all mutants and all scenarios
+    #[arg(long)]
+    write_docs: bool,
+
+    /// Build nothing; exit with 1 if docs/detection.md does not speak of the mutants there are
+    #[arg(long, conflicts_with_all = ["list", "write_docs"])]
+    check: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let project = Project::find()?;
+    let mutants = mutants(&project)?;
+    if args.check {
+        return check(&project, &mutants);
+    }
+    let glob = glob::Pattern::new(&args.mutant)
+        .map_err(|error| Wrong::input(anyhow::anyhow!("--mutant `{}` is no glob: {error}", args.mutant)))?;
+    let selected: Vec<&Mutant> = mutants.iter().filter(|mutant| glob.matches(mutant.name.as_str())).collect();
+    if selected.is_empty() {
+        eprintln!("error: no mutant matches `{}`; `cargo xtask mutate --list` shows all", args.mutant);
+        return Ok(exit::NOTHING_SELECTED.into());
+    }
+    if args.list {
+        print(&list(&selected))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    measure(args, &project, &selected, selected.len() == mutants.iter().count())
+}
+
+/// All mutants of the project.
+fn mutants(project: &Project) -> Result<Mutants> {
+    let supplies = Supplies::open(project.clone(), Freshness::Any, Progress::silent())?;
+    let kernels: Vec<KernelName> = supplies.default_kernels().map_err(Wrong::input)?;
+    Mutants::of_folder(&project.kernels().join("mutants"), &kernels).map_err(Wrong::input)
+}
+
+fn list(mutants: &[&Mutant]) -> String {
+    let width = mutants.iter().map(|mutant| mutant.name.as_str().len()).max().unwrap_or(0);
+    mutants.iter().map(|mutant| format!("{:width$}  {}\n", mutant.name, mutant.bug)).collect()
+}
+
+fn measure(args: &Args, project: &Project, mutants: &[&Mutant], all: bool) -> Result<ExitCode> {
+    let selection = args.selectors.resolve(Progress::detect())?;
+    if selection.scenarios.is_empty() {
+        return Ok(selection.nothing());
+    }
+    if args.write_docs && !(all && selection.is_whole_suite()) {
+        bail!(Wrong::input(anyhow::anyhow!(
+            "--write-docs wants all mutants and scenarios: leave out what selects some"
+        )));
+    }
+    selection.prepare_host()?;
+    let mut scores: Vec<Score> = Vec::new();
+    for kernel in &selection.kernels {
+        scores.push(Campaign::prepare(&selection, kernel, mutants)?.run()?);
+    }
+    scores.iter().try_for_each(|score| print(&score.table()))?;
+    if args.write_docs {
+        let path = project.root().join(PAGE);
+        fs::write(&path, page::render(&scores, mutants)).with_context(|| format!("cannot write {}", path.display()))?;
+        print(&format!("{}\n", path.display()))?;
+    }
+    Ok(if scores.iter().all(Score::is_perfect) { ExitCode::SUCCESS } else { exit::DIFFERS.into() })
+}
+
+fn check(project: &Project, mutants: &Mutants) -> Result<ExitCode> {
+    let path = project.root().join(PAGE);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let complaints = page::complaints(&text, mutants.iter());
+    for complaint in &complaints {
+        eprintln!("error: {PAGE}: {complaint}; `cargo xtask mutate --write-docs` measures anew");
+    }
+    Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { exit::DIFFERS.into() })
+}

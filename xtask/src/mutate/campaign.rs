@@ -1,0 +1,147 @@
+//! All mutants of one kernel, one after the other: while scenarios run on one, the next is being compiled.
+
+use std::{
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use harness_builder::kernel::{
+    Kernel, Manifest,
+    mutant::{self, Edit, Mutant, MutationError, Workshop},
+};
+use harness_model::{check::Checked, name::KernelName};
+use harness_runner::{
+    detection::Detection,
+    report::{Counts, Finding, Outcome},
+    testbed::Testbed,
+};
+
+use super::score::{self, Score};
+use crate::{exit::Wrong, selection::Selection};
+
+/// A kernel and the bugs to put into it.
+pub(crate) struct Campaign<'a> {
+    selection: &'a Selection,
+    manifest: Manifest,
+    base: Testbed<'a>,
+    mutants: Vec<(&'a Mutant, &'a Edit)>,
+}
+
+/// A kernel with a bug, or why there is none.
+struct Built<'a> {
+    mutant: &'a Mutant,
+    kernel: Result<Kernel, MutationError>,
+    took: Option<Duration>,
+}
+
+impl<'a> Campaign<'a> {
+    /// Builds the kernel without a bug if need be, and picks the mutants that are for it.
+    pub(crate) fn prepare(selection: &'a Selection, kernel: &KernelName, mutants: &[&'a Mutant]) -> Result<Self> {
+        let manifest = selection.supplies().manifest(kernel)?;
+        let base = selection.supplies().build(kernel, &selection.image)?;
+        let mutants = mutants.iter().filter_map(|mutant| Some((*mutant, mutant.edit(kernel)?))).collect();
+        Ok(Self { selection, manifest, base, mutants })
+    }
+
+    /// Runs the scenarios without a bug, then with each.
+    pub(crate) fn run(&self) -> Result<Score> {
+        let findings = self.selection.lab.findings(&self.base, &self.selection.scenarios)?;
+        let (sound, unsound) = self.sort(&findings);
+        let mut score = Score {
+            kernel: self.base.kernel_name().clone(),
+            release: self.base.kernel().release().to_owned(),
+            counts: Counts::of(&findings),
+            unsound: unsound.iter().map(|finding| finding.scenario.clone()).collect(),
+            results: Vec::new(),
+        };
+        for finding in unsound {
+            let complaints = finding.complaints().join("\n");
+            self.note(&format!("left out, it fails without a bug: {}\n{complaints}", finding.scenario));
+        }
+        let workshop = self.workshop()?;
+        thread::scope(|scope| {
+            let (sender, receiver) = mpsc::sync_channel(1);
+            scope.spawn(move || {
+                let mut built = self.mutants.iter().map(|&(mutant, edit)| self.build(workshop.as_ref(), mutant, edit));
+                // If nobody receives any more, that is after an error of their own.
+                while built.next().is_some_and(|built| sender.send(built).is_ok()) {}
+            });
+            self.try_all(&receiver, &sound, &mut score)
+        })?;
+        Ok(score)
+    }
+
+    fn try_all(&self, kernels: &Receiver<Built<'_>>, scenarios: &[Checked], score: &mut Score) -> Result<()> {
+        for built in kernels {
+            let result = self.try_one(built, scenarios)?;
+            self.note(&format!("[{}/{}] {}", score.results.len() + 1, self.mutants.len(), result.story()));
+            score.results.push(result);
+        }
+        Ok(())
+    }
+
+    /// The scenarios to try mutants on, and those that already fail.
+    fn sort<'f>(&self, findings: &'f [Finding]) -> (Vec<Checked>, Vec<&'f Finding>) {
+        let unsound: Vec<&Finding> =
+            findings.iter().filter(|finding| finding.outcome() != Outcome::AsRecorded).collect();
+        let fails = |checked: &&Checked| unsound.iter().any(|finding| &finding.scenario == checked.name());
+        let sound = self.selection.scenarios.iter().filter(|checked| !fails(checked)).cloned().collect();
+        (sound, unsound)
+    }
+
+    /// Where kernels with bugs are made, if any is to be made; every mutant is seen to fit before the first is built.
+    fn workshop(&self) -> Result<Option<Workshop<'_>>> {
+        let supplies = self.selection.supplies();
+        let missing: Vec<_> = self.mutants.iter().filter(|(mutant, edit)| self.find(mutant, edit).is_none()).collect();
+        if missing.is_empty() {
+            return Ok(None);
+        }
+        let workshop = Workshop::open(&self.manifest, self.base.kernel(), supplies.cache(), supplies.progress())?;
+        let misfits = missing.iter().filter_map(|(mutant, edit)| workshop.check(mutant, edit).err());
+        let misfits: Vec<String> = misfits.map(|error| format!("{:#}", anyhow::Error::from(error))).collect();
+        match misfits[..] {
+            [] => Ok(Some(workshop)),
+            _ => Err(Wrong::input(anyhow::anyhow!("{}", misfits.join("\n")))),
+        }
+    }
+
+    fn find(&self, mutant: &Mutant, edit: &Edit) -> Option<Kernel> {
+        mutant::find_built(&self.manifest, self.base.kernel(), mutant, edit, self.selection.supplies().cache())
+    }
+
+    fn build<'b>(&self, workshop: Option<&Workshop<'_>>, mutant: &'b Mutant, edit: &Edit) -> Built<'b> {
+        let started = Instant::now();
+        match (self.find(mutant, edit), workshop) {
+            (None, Some(workshop)) => {
+                let kernel = workshop.build(mutant, edit);
+                Built { mutant, kernel, took: Some(started.elapsed()) }
+            }
+            (Some(kernel), _) => Built { mutant, kernel: Ok(kernel), took: None },
+            (None, None) => {
+                let kernel = Err(MutationError::Gone { mutant: mutant.name.clone() });
+                Built { mutant, kernel, took: None }
+            }
+        }
+    }
+
+    fn try_one(&self, built: Built<'_>, scenarios: &[Checked]) -> Result<score::Result> {
+        let started = Instant::now();
+        let detection = match built.kernel {
+            Ok(kernel) => {
+                let testbed = self.selection.supplies().with_kernel(kernel, &self.selection.image)?;
+                Detection::of(self.selection.lab.findings(&testbed, scenarios))?
+            }
+            Err(error @ MutationError::DoesNotCompile { .. }) => {
+                Detection::NoKernel(format!("{:#}", anyhow::Error::from(error)))
+            }
+            Err(other) => return Err(other.into()),
+        };
+        Ok(score::Result { mutant: built.mutant.name.clone(), detection, build: built.took, suite: started.elapsed() })
+    }
+
+    fn note(&self, text: &str) {
+        self.selection.supplies().progress().note(text);
+    }
+}
