@@ -133,6 +133,17 @@ mod tests {
     }
 
     #[test]
+    fn those_of_the_project_are_read_and_are_for_its_kernels() {
+        let kernels = ["6.12", "7.3"].map(|name| name.parse().unwrap());
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kernels/mutants");
+        let mutants = Mutants::of_folder(&folder, &kernels).unwrap();
+        for kernel in &kernels {
+            assert!(mutants.iter().any(|mutant| mutant.edit(kernel).is_some()), "{kernel} has no mutant");
+        }
+        assert!(mutants.iter().all(|mutant| mutant.bug.ends_with('.')), "a bug is not told in a sentence");
+    }
+
+    #[test]
     fn a_name_is_given_once() {
         let folder = folder(&[("a.toml", ONE), ("b.toml", ONE)]);
         let error = Mutants::of_folder(folder.path(), &[]).unwrap_err().to_string();
