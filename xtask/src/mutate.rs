@@ -4,7 +4,7 @@ mod campaign;
 mod page;
 mod score;
 
-use std::{fs, process::ExitCode};
+use std::{fs, io, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
@@ -22,7 +22,7 @@ use crate::{
     selection::Selectors,
 };
 use campaign::Campaign;
-use score::Score;
+use score::{Score, Thoroughness};
 
 const PAGE: &str = "docs/detection.md";
 
@@ -46,6 +46,10 @@ pub(crate) struct Args {
     /// Show the mutants and build nothing
     #[arg(long)]
     list: bool,
+
+    /// Run large scenarios only on mutants that the others do not notice
+    #[arg(long)]
+    until_noticed: bool,
 
     /// Write what came of it to docs/detection.md; wants all mutants and all scenarios
     #[arg(long)]
@@ -99,9 +103,10 @@ fn measure(args: &Args, project: &Project, mutants: &[&Mutant], all: bool) -> Re
         )));
     }
     selection.prepare_host()?;
+    let thoroughness = if args.until_noticed { Thoroughness::UntilNoticed } else { Thoroughness::EveryScenario };
     let mut scores: Vec<Score> = Vec::new();
     for kernel in &selection.kernels {
-        scores.push(Campaign::prepare(&selection, kernel, mutants)?.run()?);
+        scores.push(Campaign::prepare(&selection, kernel, mutants, thoroughness)?.run()?);
     }
     scores.iter().try_for_each(|score| print(&score.table()))?;
     if args.write_docs {
@@ -114,7 +119,11 @@ fn measure(args: &Args, project: &Project, mutants: &[&Mutant], all: bool) -> Re
 
 fn check(project: &Project, mutants: &Mutants) -> Result<ExitCode> {
     let path = project.root().join(PAGE);
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = match fs::read_to_string(&path) {
+        // A page that was never written tells of nothing, and is complained about.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        other => other.with_context(|| format!("cannot read {}", path.display()))?,
+    };
     let complaints = page::complaints(&text, mutants.iter());
     for complaint in &complaints {
         eprintln!("error: {PAGE}: {complaint}; `cargo xtask mutate --write-docs` measures anew");

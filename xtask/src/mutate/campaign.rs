@@ -18,12 +18,16 @@ use harness_runner::{
     testbed::Testbed,
 };
 
-use super::score::{self, Score};
+use super::score::{self, Score, Thoroughness};
 use crate::{exit::Wrong, selection::Selection};
+
+/// A scenario with more attempts than this is a large one.
+pub(crate) const LARGE: usize = 100;
 
 /// A kernel and the bugs to put into it.
 pub(crate) struct Campaign<'a> {
     selection: &'a Selection,
+    thoroughness: Thoroughness,
     manifest: Manifest,
     base: Testbed<'a>,
     mutants: Vec<(&'a Mutant, &'a Edit)>,
@@ -38,20 +42,26 @@ struct Built<'a> {
 
 impl<'a> Campaign<'a> {
     /// Builds the kernel without a bug if need be, and picks the mutants that are for it.
-    pub(crate) fn prepare(selection: &'a Selection, kernel: &KernelName, mutants: &[&'a Mutant]) -> Result<Self> {
+    pub(crate) fn prepare(
+        selection: &'a Selection,
+        kernel: &KernelName,
+        mutants: &[&'a Mutant],
+        thoroughness: Thoroughness,
+    ) -> Result<Self> {
         let manifest = selection.supplies().manifest(kernel)?;
         let base = selection.supplies().build(kernel, &selection.image)?;
         let mutants = mutants.iter().filter_map(|mutant| Some((*mutant, mutant.edit(kernel)?))).collect();
-        Ok(Self { selection, manifest, base, mutants })
+        Ok(Self { selection, thoroughness, manifest, base, mutants })
     }
 
     /// Runs the scenarios without a bug, then with each.
     pub(crate) fn run(&self) -> Result<Score> {
         let findings = self.selection.lab.findings(&self.base, &self.selection.scenarios)?;
-        let (sound, unsound) = self.sort(&findings);
+        let (stages, unsound) = self.sort(&findings);
         let mut score = Score {
             kernel: self.base.kernel_name().clone(),
             release: self.base.kernel().release().to_owned(),
+            thoroughness: self.thoroughness,
             counts: Counts::of(&findings),
             unsound: unsound.iter().map(|finding| finding.scenario.clone()).collect(),
             results: Vec::new(),
@@ -68,27 +78,38 @@ impl<'a> Campaign<'a> {
                 // If nobody receives any more, that is after an error of their own.
                 while built.next().is_some_and(|built| sender.send(built).is_ok()) {}
             });
-            self.try_all(&receiver, &sound, &mut score)
+            self.try_all(&receiver, &stages, &mut score)
         })?;
         Ok(score)
     }
 
-    fn try_all(&self, kernels: &Receiver<Built<'_>>, scenarios: &[Checked], score: &mut Score) -> Result<()> {
+    fn try_all(&self, kernels: &Receiver<Built<'_>>, stages: &[Vec<Checked>], score: &mut Score) -> Result<()> {
         for built in kernels {
-            let result = self.try_one(built, scenarios)?;
+            let result = self.try_one(built, stages)?;
             self.note(&format!("[{}/{}] {}", score.results.len() + 1, self.mutants.len(), result.story()));
             score.results.push(result);
         }
         Ok(())
     }
 
-    /// The scenarios to try mutants on, and those that already fail.
-    fn sort<'f>(&self, findings: &'f [Finding]) -> (Vec<Checked>, Vec<&'f Finding>) {
+    /// The scenarios to try mutants on, stage by stage, and those that already fail.
+    fn sort<'f>(&self, findings: &'f [Finding]) -> (Vec<Vec<Checked>>, Vec<&'f Finding>) {
         let unsound: Vec<&Finding> =
             findings.iter().filter(|finding| finding.outcome() != Outcome::AsRecorded).collect();
-        let fails = |checked: &&Checked| unsound.iter().any(|finding| &finding.scenario == checked.name());
-        let sound = self.selection.scenarios.iter().filter(|checked| !fails(checked)).cloned().collect();
-        (sound, unsound)
+        let fails = |checked: &Checked| unsound.iter().any(|finding| &finding.scenario == checked.name());
+        let sound = self.selection.scenarios.iter().filter(|checked| !fails(checked)).cloned();
+        let is_large = |checked: &Checked| {
+            let of = findings.iter().find(|finding| &finding.scenario == checked.name());
+            of.is_some_and(|finding| Counts::of(std::slice::from_ref(finding)).attempts.iter().sum::<usize>() > LARGE)
+        };
+        let stages = match self.thoroughness {
+            Thoroughness::EveryScenario => vec![sound.collect()],
+            Thoroughness::UntilNoticed => {
+                let (large, small): (Vec<Checked>, Vec<Checked>) = sound.partition(is_large);
+                vec![small, large]
+            }
+        };
+        (stages.into_iter().filter(|stage| !stage.is_empty()).collect(), unsound)
     }
 
     /// Where kernels with bugs are made, if any is to be made; every mutant is seen to fit before the first is built.
@@ -126,12 +147,12 @@ impl<'a> Campaign<'a> {
         }
     }
 
-    fn try_one(&self, built: Built<'_>, scenarios: &[Checked]) -> Result<score::Result> {
+    fn try_one(&self, built: Built<'_>, stages: &[Vec<Checked>]) -> Result<score::Result> {
         let started = Instant::now();
         let detection = match built.kernel {
             Ok(kernel) => {
                 let testbed = self.selection.supplies().with_kernel(kernel, &self.selection.image)?;
-                Detection::of(self.selection.lab.findings(&testbed, scenarios))?
+                self.detect(&testbed, stages)?
             }
             Err(error @ MutationError::DoesNotCompile { .. }) => {
                 Detection::NoKernel(format!("{:#}", anyhow::Error::from(error)))
@@ -139,6 +160,18 @@ impl<'a> Campaign<'a> {
             Err(other) => return Err(other.into()),
         };
         Ok(score::Result { mutant: built.mutant.name.clone(), detection, build: built.took, suite: started.elapsed() })
+    }
+
+    /// Runs one stage after the other until one notices.
+    fn detect(&self, testbed: &Testbed<'_>, stages: &[Vec<Checked>]) -> Result<Detection> {
+        let mut detection = Detection::Survived;
+        for stage in stages {
+            detection = Detection::of(self.selection.lab.findings(testbed, stage))?;
+            if detection != Detection::Survived {
+                break;
+            }
+        }
+        Ok(detection)
     }
 
     fn note(&self, text: &str) {

@@ -6,7 +6,10 @@ use harness_builder::kernel::mutant::Mutant;
 use harness_model::name::KernelName;
 use harness_runner::detection::Detection;
 
-use super::score::{Result, Score, is_noticed};
+use super::{
+    campaign::LARGE,
+    score::{Result, Score, Thoroughness, is_noticed},
+};
 
 const HEAD: &str = "\
 # Detection
@@ -51,6 +54,9 @@ fn section(text: &mut String, score: &Score, mutants: &[&Mutant]) {
     if !score.unsound.is_empty() {
         let names: Vec<String> = score.unsound.iter().map(|name| format!("`{name}`")).collect();
         let _ = writeln!(text, "Left out because they fail without any bug: {}.\n", names.join(", "));
+    }
+    if score.thoroughness == Thoroughness::UntilNoticed {
+        let _ = writeln!(text, "Scenarios with over {LARGE} attempts ran only where no smaller one noticed.\n");
     }
     text.push_str("| mutant | the bug | noticed by |\n| --- | --- | --- |\n");
     for (mutant, result) in paired(score, mutants) {

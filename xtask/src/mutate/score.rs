@@ -19,6 +19,15 @@ pub(crate) struct Result {
     pub(crate) suite: Duration,
 }
 
+/// Which scenarios are run on a mutant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Thoroughness {
+    /// All of them.
+    EveryScenario,
+    /// The large ones only if no other notices.
+    UntilNoticed,
+}
+
 /// What came of the mutants of one kernel.
 #[derive(Clone, Debug)]
 pub(crate) struct Score {
@@ -26,6 +35,8 @@ pub(crate) struct Score {
     pub(crate) kernel: KernelName,
     /// What `uname -r` says in it.
     pub(crate) release: String,
+    /// Which scenarios were run on each.
+    pub(crate) thoroughness: Thoroughness,
     /// What the scenarios said without any bug.
     pub(crate) counts: Counts,
     /// Scenarios that fail without any bug: what they say of mutants does not count.
@@ -126,6 +137,7 @@ pub(crate) mod tests {
         Score {
             kernel: "6.12".parse().unwrap(),
             release: "6.12.107".to_owned(),
+            thoroughness: Thoroughness::EveryScenario,
             counts: Counts::default(),
             unsound: Vec::new(),
             results: results.iter().map(result).collect(),
