@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use harness_builder::kernel::mutant::Mutant;
 use harness_model::name::KernelName;
-use harness_runner::detection::Detection;
+use harness_runner::detection::{Detection, Notice, Sign};
 
 use super::{
     campaign::LARGE,
@@ -85,8 +85,7 @@ fn row_head(mutant: &Mutant) -> String {
 fn fate(result: &Result) -> String {
     match &result.detection {
         Detection::Noticed(notices) => {
-            let names: Vec<String> =
-                notices.iter().take(NAMES).map(|notice| format!("`{}`", notice.scenario)).collect();
+            let names: Vec<String> = notices.iter().take(NAMES).map(shown).collect();
             let more = notices.len().saturating_sub(NAMES);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             format!("{}: {}{more}", notices.len(), names.join(", "))
@@ -95,6 +94,16 @@ fn fate(result: &Result) -> String {
         Detection::NoKernel(_) => "**does not compile**".to_owned(),
         Detection::Survived => "**nobody**".to_owned(),
     }
+}
+
+/// A scenario, and how it noticed if that was not by a verdict.
+fn shown(notice: &Notice) -> String {
+    let how = match notice.sign {
+        Sign::Verdict => "",
+        Sign::Crash => " (crashed)",
+        Sign::Fault => " (could not be judged)",
+    };
+    format!("`{}`{how}", notice.scenario)
 }
 
 fn meaning(mutant: &Mutant) -> String {
@@ -159,6 +168,13 @@ mod tests {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");
         }
         assert!(complaints(&page, all.iter()).is_empty());
+    }
+
+    #[test]
+    fn what_was_noticed_without_a_verdict_is_told_as_such() {
+        let notice = |sign| Notice { scenario: "t/1".parse().unwrap(), sign, first: String::new() };
+        let shown = [Sign::Verdict, Sign::Crash, Sign::Fault].map(|sign| shown(&notice(sign)));
+        assert_eq!(shown, ["`t/1`", "`t/1` (crashed)", "`t/1` (could not be judged)"]);
     }
 
     #[test]
