@@ -10,7 +10,7 @@ use std::{
 
 use harness_model::{
     outcome::Answer,
-    plan::{BpffsFd, Namespace},
+    plan::{BpffsFd, Call, Namespace},
 };
 use rustix::thread::{ThreadNameSpaceType, UnshareFlags};
 use thiserror::Error;
@@ -23,6 +23,7 @@ use crate::{
     ground::{Ground, Place},
     identity::{self, Effective, IdentityError},
     interfaces,
+    object::{self, Loader},
     operation::{self, Handles},
     process::{self, Fork},
     protocol::{Done, Job, Reply, Request},
@@ -66,7 +67,7 @@ pub(crate) fn serve(channel: Channel, ground: &Ground) -> ! {
 const PANICKED: i32 = 101;
 
 fn serve_requests(channel: Channel, ground: &Ground) {
-    let mut agent = Agent { channel, ground, context: None, bpffs: None, tmpfs: None };
+    let mut agent = Agent { channel, ground, loader: Loader::Host, context: None, bpffs: None, tmpfs: None };
     let ready = process::keep_only(agent.channel.as_fd()).and_then(|()| process::die_with_parent());
     let greeted = ready.map_err(AgentError::from).and_then(|()| Ok((Reply::Pid(own_pid()?), vec![])));
     if agent.reply(greeted).is_ok() {
@@ -82,6 +83,8 @@ fn serve_requests(channel: Channel, ground: &Ground) {
 struct Agent<'g> {
     channel: Channel,
     ground: &'g Ground,
+    /// What it is when it loads an object.
+    loader: Loader,
     /// The file system context of `fsopen(2)`, until it is mounted.
     context: Option<OwnedFd>,
     bpffs: Option<Mounted>,
@@ -134,6 +137,7 @@ impl Agent<'_> {
             process::go_on_in_child()?;
         }
         process::die_with_parent()?;
+        self.loader = Loader::Container;
         let context = self.context.insert(bpffs::open("bpf")?);
         let copy = bpffs::duplicate(context.as_fd())?;
         if namespaces.contains(&Namespace::Net) {
@@ -162,6 +166,7 @@ impl Agent<'_> {
         identity::become_root_of_namespace()?;
         process::die_with_parent()?;
         self.bpffs = Some(Mounted::attached()?);
+        self.loader = Loader::Container;
         DONE
     }
 
@@ -208,13 +213,17 @@ impl Agent<'_> {
 
     fn attempt(&self, job: &Job, fds: &[OwnedFd]) -> Result<(Done, Option<OwnedFd>), AgentError> {
         let attempt = self.ground.attempt(job.place).ok_or(AgentError::Nowhere(job.place))?;
-        let handles = Handles { handles: &job.handles, fds };
-        Ok(match operation::attempt(&attempt.call, handles, self.own_bpffs()?) {
+        let (own, handles) = (self.own_bpffs()?, Handles { handles: &job.handles, fds });
+        let made = match &attempt.call {
+            Call::Object(load) => object::attempt(load, self.loader, own).map_err(|error| error.to_string()),
+            call => operation::attempt(call, handles, own).map_err(|error| error.to_string()),
+        };
+        Ok(match made {
             Ok(outcome) => {
                 let fd = outcome.fd.filter(|_| job.keep);
                 (Done { answer: Ok(outcome.answer), kept: fd.is_some() }, fd)
             }
-            Err(error) => (Done { answer: Err(error.to_string()), kept: false }, None),
+            Err(why) => (Done { answer: Err(why), kept: false }, None),
         })
     }
 }
@@ -231,6 +240,7 @@ fn length_of(done: &Done) -> usize {
         + match &done.answer {
             Ok(Answer::Ok { detail }) => text(detail),
             Ok(Answer::Err { step, .. }) => text(step),
+            Ok(Answer::Object(object)) => FRAME * (object.steps.len() + object.features.len()),
             Err(why) => why.len(),
         }
 }

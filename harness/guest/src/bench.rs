@@ -196,6 +196,7 @@ fn scenario_of(number: usize, subject: Subject, count: usize) -> Scenario {
         name: format!("bench/{number}").parse().expect("the words are a name"),
         deadline_ms: 0,
         sysctls: BTreeMap::new(),
+        lsm: Vec::new(),
         own_vm: false,
         cases: vec![case],
     }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Where a container attaches its bpffs, in its own mount namespace: the empty directory that sysfs keeps for it.
-const MOUNT_POINT: &str = "/sys/fs/bpf";
+pub(crate) const MOUNT_POINT: &str = "/sys/fs/bpf";
 
 /// The directory made for [`BpffsFd::Subdir`].
 const SUBDIR: &str = "subdir";
@@ -81,9 +81,14 @@ impl Mounted {
 
     /// Attaches it at [`MOUNT_POINT`] and reads there which delegation the kernel shows.
     pub(crate) fn attach(&self) -> Result<Vec<MountOption>, SysError> {
-        rustix::mount::move_mount(&self.mount, "", CWD, MOUNT_POINT, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-            .during(|| format!("move_mount {MOUNT_POINT}"))?;
+        self.attach_at(MOUNT_POINT)?;
         Ok(delegation_shown(&pseudofile::read("/proc/self/mountinfo")?))
+    }
+
+    /// Attaches it at a path.
+    pub(crate) fn attach_at(&self, path: &str) -> Result<(), SysError> {
+        rustix::mount::move_mount(&self.mount, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .during(|| format!("move_mount {path}"))
     }
 
     /// The root, opened for reading.

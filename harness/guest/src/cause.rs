@@ -245,7 +245,7 @@ fn answers(party: &mut Party, open: &[Inquiry<'_>], trials: &[Pending]) -> Resul
         let fds: Vec<BorrowedFd<'_>> = batch.fds.iter().map(|fd: &Rc<OwnedFd>| fd.as_fd()).collect();
         let keeper = party.keeper();
         let done = keeper.and_then(|keeper| keeper.attempts(batch.jobs, &fds)).map_err(|error| error.to_string())?;
-        answers.extend(done.iter().map(|(done, _)| matches!(done.answer, Ok(Answer::Ok { .. }))));
+        answers.extend(done.iter().map(|(done, _)| done.answer.as_ref().is_ok_and(Answer::succeeded)));
     }
     Ok(answers)
 }

@@ -141,7 +141,7 @@ pub(crate) fn attempt(call: &Call, handles: Handles<'_>, own: &Mounted) -> Resul
         Call::LinkUpdate { .. } => Ok(objects::link_update(handles.object(0)?, handles.object(1)?)),
         Call::LinkDetach { .. } => Ok(objects::link_detach(handles.object(0)?)),
         Call::IterCreate { .. } => Ok(objects::iter_create(handles.object(0)?)),
-        Call::Sabotage(_) => Err(OperationError::NotOurs),
+        Call::Object(_) | Call::Sabotage(_) => Err(OperationError::NotOurs),
     }
 }
 

@@ -342,6 +342,7 @@ fn in_words(answer: &Answer) -> String {
     match answer {
         Answer::Ok { .. } => "made nothing that can be saved".to_owned(),
         Answer::Err { errno, .. } => format!("was answered {errno}"),
+        Answer::Object(_) => "loaded an object, which is gone".to_owned(),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
     kernel::{self, KernelError},
     kernel_types::{self, KernelTypesError},
     leftovers::Inventory,
+    object::library::{self, LibraryError},
     plan::{self, PlanError},
     record::{RecordError, Writer},
     scenario::{self, World},
@@ -38,6 +39,9 @@ pub(crate) enum RunError {
     /// The machine cannot be prepared.
     #[error("cannot prepare the machine: {0}")]
     Machine(#[from] SysError),
+    /// The object files cannot be read.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
     /// A measurement failed.
     #[error("cannot measure: {0}")]
     Bench(String),
@@ -69,6 +73,7 @@ fn prepare(folder: &Path) -> Result<(Plan, Machine), RunError> {
     let plan = plan::read(folder)?;
     kernel::prove(&plan.kernel)?;
     kernel_types::prepare(&plan)?;
+    library::open(folder)?;
     Ok((plan, Machine::prepare()?))
 }
 

@@ -6,6 +6,7 @@ mod delegation;
 pub(crate) mod lexicon;
 mod links;
 pub(crate) mod matrix;
+mod object;
 pub(crate) mod objects;
 mod roster;
 pub(crate) mod sink;
@@ -124,6 +125,7 @@ fn assemble(checked: &Checked, cases: Vec<(ExpandedCase, plan::Case)>) -> Expand
             name: checked.file.name.clone(),
             deadline_ms: checked.spec.deadline * 1000,
             sysctls: checked.sysctls.clone(),
+            lsm: checked.spec.vm.lsm.clone(),
             own_vm: checked.spec.isolation == Isolation::Vm,
             cases: planned,
         },

@@ -1,6 +1,7 @@
 //! A whole scenario judged: what it asked beside what its outcome says, as rows for tables and snapshots.
 
 mod masks;
+mod object;
 mod reason;
 
 use thiserror::Error;
@@ -15,6 +16,7 @@ use crate::{
     verdict::{self, Class, Doubt, Expect, Verdict},
     vocabulary::Vocabulary,
 };
+pub use object::{Step, StepResult};
 pub use reason::Reason;
 
 /// One scenario on one kernel.
@@ -60,6 +62,8 @@ pub struct Row {
     pub cause: Option<Reason>,
     /// What it is to its scenario.
     pub part: Part,
+    /// The calls it consists of, if libbpf loaded an object, and what that lost.
+    pub steps: Vec<Step>,
 }
 
 /// What is known of a dead VM.
@@ -173,7 +177,7 @@ pub fn judge(expanded: &Expanded, outcome: &ScenarioOutcome, vocabulary: &Vocabu
     for (index, case) in expanded.cases.iter().enumerate() {
         let rows = case.attempts.iter().enumerate().map(|(attempt, asked)| match facts.next() {
             Some(fact) => judge_attempt(index, attempt, asked, fact, vocabulary),
-            None if crash.is_some() => Ok(row(asked, Verdict::Crashed, None)),
+            None if crash.is_some() => Ok(row(asked, Verdict::Crashed, None, Vec::new())),
             None => Err(Fault::Record(format!("attempt {} ({}) has no answer", attempt + 1, asked.text))),
         });
         cases.push(Case {
@@ -204,10 +208,10 @@ fn judge_attempt(
         .map_err(|doubt| Fault::Doubt { attempt: attempt + 1, text: asked.text.clone(), doubt })?;
     let denied = verdict.class() == Class::Denied;
     let cause = fact.cause.as_ref().filter(|_| denied).map(|cause| Reason::of(cause, vocabulary));
-    Ok(row(asked, verdict, cause))
+    Ok(row(asked, verdict, cause, object::steps(fact)))
 }
 
-fn row(asked: &ExpandedAttempt, verdict: Verdict, cause: Option<Reason>) -> Row {
+fn row(asked: &ExpandedAttempt, verdict: Verdict, cause: Option<Reason>, steps: Vec<Step>) -> Row {
     Row {
         text: asked.text.clone(),
         op: asked.op.to_string(),
@@ -216,6 +220,7 @@ fn row(asked: &ExpandedAttempt, verdict: Verdict, cause: Option<Reason>) -> Row 
         verdict,
         cause,
         part: asked.part,
+        steps,
     }
 }
 
@@ -254,13 +259,13 @@ mod tests {
     /// A scenario with these attempts in each of two cases.
     fn expanded(attempts: &[ExpandedAttempt]) -> Expanded {
         let case = |label: &str| ExpandedCase { label: label.to_owned(), attempts: attempts.to_vec() };
-        let (sysctls, cases) = Default::default();
+        let (sysctls, lsm, cases) = Default::default();
         Expanded {
             summary: "Says so".to_owned(),
             isolation: Isolation::Shared,
             cases: vec![case("x=1"), case("x=2")],
             grid: None,
-            plan: plan::Scenario { name: "a/b".parse().unwrap(), deadline_ms: 1, sysctls, own_vm: false, cases },
+            plan: plan::Scenario { name: "a/b".parse().unwrap(), deadline_ms: 1, sysctls, lsm, own_vm: false, cases },
         }
     }
 

@@ -4,6 +4,8 @@
 //! [`Event::ScenarioEnd`], and at last [`Event::End`]. The announcement of a scenario reaches the host before the
 //! scenario begins, so that a dead guest is charged to the scenario that killed it.
 
+mod object;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -11,6 +13,7 @@ use crate::{
     errno::Errno,
     name::{ContainerName, ScenarioName},
 };
+pub use object::{Feature, MOST_STEPS, ObjectAnswer, ObjectFailure, ObjectStep, Purpose};
 
 /// The name of the record in the run folder.
 pub const RECORD_FILE: &str = "outcomes.jsonl";
@@ -119,6 +122,19 @@ pub enum Answer {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         step: Option<String>,
     },
+    /// libbpf loaded an object, or tried to.
+    Object(ObjectAnswer),
+}
+
+impl Answer {
+    /// Whether it was done.
+    pub fn succeeded(&self) -> bool {
+        match self {
+            Self::Ok { .. } => true,
+            Self::Err { .. } => false,
+            Self::Object(object) => object.failure.is_none(),
+        }
+    }
 }
 
 /// The answer to the same attempt with every permission.
@@ -134,7 +150,7 @@ pub enum Control {
 impl Control {
     /// Whether it was made and succeeded.
     pub fn succeeded(&self) -> bool {
-        matches!(self, Self::Made(Answer::Ok { .. }))
+        matches!(self, Self::Made(answer) if answer.succeeded())
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod call;
 mod facts;
+mod lsm;
+mod object;
 mod target;
 mod types;
 
@@ -17,6 +19,8 @@ use crate::{
     name::{ContainerName, ScenarioName},
 };
 pub use call::{BatchOp, BpffsFd, Call, ObjectKind, PartContent, PartPlace, Sabotage, ValuePart};
+pub use lsm::LsmHook;
+pub use object::{BpffsPlace, LARGEST_OBJECT, OBJECTS_FOLDER, ObjectLoad, Replaced, TokenPath, Told};
 pub use target::LinkTarget;
 pub use types::{Body, KernelMember, KernelType, MapTypes, ProgTarget, ProgTypes};
 
@@ -62,6 +66,10 @@ pub struct Scenario {
     pub deadline_ms: u64,
     /// `/proc/sys` settings for its time, by dotted name.
     pub sysctls: BTreeMap<String, String>,
+    /// Hooks on which a BPF program of ours refuses everything with `EPERM` while attempts are made, but not while their
+    /// controls are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lsm: Vec<LsmHook>,
     /// Whether the VM ends with the scenario: then settings need not be restored, and some cannot be.
     pub own_vm: bool,
     /// One for each combination of its matrix; exactly one if it has none.

@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::{
     delegation::MountOption,
     grid::{self, Grid},
-    judgement::{Case, Judgement, Row},
+    judgement::{Case, Judgement, Row, Step},
     name::KernelName,
 };
 
@@ -45,6 +45,16 @@ fn render_case(text: &mut String, case: &Case) {
     for (index, row) in case.rows.iter().enumerate() {
         let verdict = one_line(row);
         let _ = writeln!(text, "{:>digits$}  {:<width$}  {verdict}", index + 1, row.text);
+        render_steps(text, digits, &row.steps);
+    }
+}
+
+/// The calls libbpf made for an object, below its attempt.
+fn render_steps(text: &mut String, digits: usize, steps: &[Step]) {
+    let width = steps.iter().map(|step| step.text.chars().count()).max().unwrap_or(0);
+    for step in steps {
+        let about = step.text.replace(|c: char| c.is_control(), " ");
+        let _ = writeln!(text, "{:digits$}    {about:<width$}  {}", "", step.result);
     }
 }
 

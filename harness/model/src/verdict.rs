@@ -173,6 +173,10 @@ pub fn judge(answer: &Answer, root: &Control, container: &Control, missing: Opti
     let refusal = match answer {
         Answer::Ok { detail } => return Ok(Verdict::Allowed { detail: detail.clone() }),
         Answer::Err { errno, step } => Refusal { errno: *errno, step: step.clone() },
+        Answer::Object(object) => match &object.failure {
+            None => return Ok(Verdict::Allowed { detail: None }),
+            Some(failure) => Refusal { errno: failure.errno, step: Some(failure.stage.clone()) },
+        },
     };
     if speaks_of_resources(refusal.errno) {
         return Err(Doubt::Resources(refusal));

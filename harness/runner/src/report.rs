@@ -139,8 +139,8 @@ mod tests {
     use super::*;
 
     fn row(text: &str, expect: Option<Expect>, verdict: Verdict) -> Row {
-        let (op, container) = ("map_create".into(), "container".into());
-        Row { text: text.into(), op, container, expect, verdict, cause: None, part: Part::Line }
+        let (op, container, steps) = ("map_create".into(), "container".into(), Vec::new());
+        Row { text: text.into(), op, container, expect, verdict, cause: None, part: Part::Line, steps }
     }
 
     fn allowed() -> Verdict {

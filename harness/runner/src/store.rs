@@ -158,8 +158,8 @@ mod tests {
     }
 
     fn scenario(deadline_ms: u64) -> plan::Scenario {
-        let (sysctls, cases) = Default::default();
-        plan::Scenario { name: "a/b".parse().unwrap(), deadline_ms, sysctls, own_vm: false, cases }
+        let (sysctls, lsm, cases) = Default::default();
+        plan::Scenario { name: "a/b".parse().unwrap(), deadline_ms, sysctls, lsm, own_vm: false, cases }
     }
 
     fn outcome(end: ScenarioEnd) -> ScenarioOutcome {

@@ -139,8 +139,8 @@ mod tests {
     use super::*;
 
     fn expanded(name: &str, isolation: Isolation) -> Expanded {
-        let (sysctls, cases, described) = Default::default();
-        let plan = plan::Scenario { name: name.parse().unwrap(), deadline_ms: 1, sysctls, own_vm: false, cases };
+        let (sysctls, lsm, cases, described) = Default::default();
+        let plan = plan::Scenario { name: name.parse().unwrap(), deadline_ms: 1, sysctls, lsm, own_vm: false, cases };
         Expanded { summary: String::new(), isolation, cases: described, grid: None, plan }
     }
 

@@ -43,6 +43,7 @@ fn plan(names: &[&str]) -> Plan {
         name: name(text),
         deadline_ms: 60_000,
         sysctls: Default::default(),
+        lsm: Vec::new(),
         own_vm: false,
         cases: vec![case.clone()],
     };

@@ -100,7 +100,8 @@ impl Supplies {
 fn scenario(name: &str, deadline_ms: u64, call: Call) -> Scenario {
     let attempt = Attempt { actor: Actor::Host, caps: None, token: Token::None, call, save: None };
     let cases = vec![Case { sysctls: Default::default(), containers: Vec::new(), attempts: vec![attempt] }];
-    Scenario { name: name.parse().unwrap(), deadline_ms, sysctls: Default::default(), own_vm: false, cases }
+    let (sysctls, lsm) = Default::default();
+    Scenario { name: name.parse().unwrap(), deadline_ms, sysctls, lsm, own_vm: false, cases }
 }
 
 fn good(name: &str) -> Scenario {

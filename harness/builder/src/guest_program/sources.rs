@@ -17,6 +17,7 @@ const SOURCES: &[&str] = &[
     "harness/agent/Cargo.toml",
     "harness/agent/src",
     "harness/guest/Cargo.toml",
+    "harness/guest/build.rs",
     "harness/guest/src",
     "harness/model/Cargo.toml",
     "harness/model/src",

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Actor,
+    Actor, ObjectLoad,
     target::LinkTarget,
     types::{Body, KernelMember, MapTypes, ProgTarget, ProgTypes},
 };
@@ -260,6 +260,8 @@ pub enum Call {
         /// What it is attached to.
         target: LinkTarget,
     },
+    /// Loads a BPF object with libbpf, in a process of its own.
+    Object(ObjectLoad),
     /// Not a BPF operation: kills or hangs the guest, so that the harness can prove that it survives that. Never
     /// written in a scenario file.
     Sabotage(Sabotage),

@@ -39,6 +39,7 @@ impl Call {
             Self::LinkUpdate { .. } => "link_update",
             Self::LinkDetach { .. } => "link_detach",
             Self::IterCreate { .. } => "iter_create",
+            Self::Object(_) => "object",
             Self::Sabotage(_) => "sabotage",
         }
     }
@@ -98,6 +99,7 @@ impl Call {
             | Self::ObjGet { .. }
             | Self::NextId { .. }
             | Self::EnableStats
+            | Self::Object(_)
             | Self::Sabotage(_) => Vec::new(),
         }
     }

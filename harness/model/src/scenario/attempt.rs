@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::choice::{Bytes, Flag, TokenChoice};
 use crate::{
-    plan::{BatchOp, BpffsFd, ObjectKind},
+    plan::{BatchOp, BpffsFd, BpffsPlace, ObjectKind, TokenPath, Told},
     verdict::Expect,
 };
 
@@ -480,6 +480,43 @@ operation! {
     }
 }
 
+operation! {
+    /// The keys of `object`.
+    Object {
+        /// The object: `NAME` for what is built from `scenarios/objects/src/NAME.bpf.c`, or the path of a `.bpf.o` file
+        /// beside the scenario.
+        pub file: String,
+        /// The option `bpf_token_path`, by which libbpf finds a token; not set by default.
+        #[serde(default)]
+        pub token_path: Option<TokenPath>,
+        /// The variable `LIBBPF_BPF_TOKEN_PATH` in the environment, to the same end; not set by default.
+        #[serde(default)]
+        pub environment: Option<TokenPath>,
+        /// Where the container's bpffs is meanwhile.
+        #[serde(default)]
+        pub bpffs: BpffsPlace,
+        /// The program of another object that the object's first program replaces.
+        #[serde(default)]
+        pub replaces: Option<Replaces>,
+        /// Functions that must then be in `/proc/kallsyms`, with an address.
+        #[serde(default)]
+        pub kallsyms: Vec<String>,
+    }
+}
+
+/// The program of another object that is replaced.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Replaces {
+    /// The other object, which is loaded first, in the same way.
+    pub file: String,
+    /// The function in it.
+    pub function: String,
+    /// When libbpf is told.
+    #[serde(default)]
+    pub told: Told,
+}
+
 /// One attempt: an operation by one actor.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(tag = "op", rename_all = "snake_case")]
@@ -551,6 +588,9 @@ pub enum Attempt {
     LinkDetach(LinkDetach),
     /// Makes a file of an iterator (`BPF_ITER_CREATE`).
     IterCreate(IterCreate),
+    /// Loads a BPF object file with libbpf, in a process of its own. It succeeds if libbpf says so; each call of
+    /// `bpf(2)` that libbpf made is told below it.
+    Object(Object),
 }
 
 impl Attempt {
@@ -590,6 +630,7 @@ impl Attempt {
             Self::LinkUpdate(_) => "link_update",
             Self::LinkDetach(_) => "link_detach",
             Self::IterCreate(_) => "iter_create",
+            Self::Object(_) => "object",
         }
     }
 
@@ -629,6 +670,7 @@ impl Attempt {
             Self::LinkUpdate(op) => op.common(),
             Self::LinkDetach(op) => op.common(),
             Self::IterCreate(op) => op.common(),
+            Self::Object(op) => op.common(),
         }
     }
 }

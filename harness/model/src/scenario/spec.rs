@@ -9,7 +9,7 @@ use super::{
     attempt::Attempt,
     choice::{Axis, Capabilities, Setting, Texts},
 };
-use crate::plan::Namespace;
+use crate::plan::{LsmHook, Namespace};
 
 /// One scenario: what is delegated, who acts, and what is attempted in which order.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -79,6 +79,10 @@ pub struct Vm {
     /// `kernel.`, `net.`, `user.`, `vm.` and `fs.`; the values found are put back afterwards.
     #[serde(default)]
     pub sysctl: BTreeMap<String, Setting>,
+    /// Hooks of the security modules on which a BPF program refuses everything with `EPERM` while attempts are made.
+    /// Controls are made without it.
+    #[serde(default)]
+    pub lsm: Vec<LsmHook>,
 }
 
 /// What a bpffs delegates: names, upper or lower case, with or without their `BPF_` prefix, or `["any"]`.

@@ -33,6 +33,15 @@ pub struct AttemptLine<'a> {
     arm: Option<&'a str>,
     expect: Option<Expect>,
     matches: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<StepLine<'a>>,
+}
+
+/// One call of libbpf's for an object, or something it lost, within an [`AttemptLine`].
+#[derive(Debug, Serialize)]
+struct StepLine<'a> {
+    text: &'a str,
+    result: String,
 }
 
 /// A scenario without verdicts, as `--format json` prints it.
@@ -111,6 +120,7 @@ fn attempt_line<'a>(
         arm: None,
         expect: row.expect,
         matches: row.matches() && as_recorded,
+        steps: row.steps.iter().map(|step| StepLine { text: &step.text, result: step.result.to_string() }).collect(),
     }
 }
 

@@ -1,0 +1,199 @@
+//! BPF objects, loaded by libbpf in a process of its own: libbpf remembers what it found out about the kernel, an object
+//! file may be hostile, and where the bpffs is attached is changed for that process alone.
+
+mod answer;
+mod kallsyms;
+mod libbpf;
+pub(crate) mod library;
+mod place;
+mod recorder;
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use harness_model::{
+    outcome::{Answer, ObjectAnswer},
+    plan::ObjectLoad,
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, Resource, Rlimit},
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    bpffs::Mounted,
+    error::{During, SysError},
+    operation::Outcome,
+    process::{self, Fork},
+};
+
+/// Why an object could not even be tried: never a verdict.
+#[derive(Debug, Error)]
+pub(crate) enum ObjectError {
+    /// A call of our own failed.
+    #[error(transparent)]
+    Sys(#[from] SysError),
+    /// The process could not prepare what the attempt asks for.
+    #[error("the process that was to load `{file}`: {why}")]
+    Unprepared {
+        /// Which object.
+        file: String,
+        /// What failed.
+        why: String,
+    },
+    /// The process ended without a word.
+    #[error("the process that loads `{file}` {how}: look at the object with `readelf -a`")]
+    Died {
+        /// Which object.
+        file: String,
+        /// How it ended.
+        how: String,
+    },
+    /// It took too long.
+    #[error("libbpf was not done with `{file}` after {} s", PATIENCE.as_secs())]
+    Hung {
+        /// Which object.
+        file: String,
+    },
+}
+
+/// How long libbpf may take for an object; an emulated processor takes a tenth of a second for most.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The most memory the process may have, in bytes: libbpf wants 16 MiB for the verifier's log alone.
+const MEMORY: u64 = 1 << 30;
+
+/// The longest answer read, in bytes: far more than [`harness_model::outcome::MOST_STEPS`] take.
+const LONGEST: usize = 256 * 1024;
+
+/// Who loads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loader {
+    /// Root in the initial namespaces, of whose bpffs no token is made.
+    Host,
+    /// The agent of a container, which has its bpffs attached.
+    Container,
+}
+
+/// What the process says.
+#[derive(Debug, Serialize, Deserialize)]
+enum Report {
+    Loaded(ObjectAnswer),
+    Unprepared(String),
+}
+
+/// Loads an object and lets it go again; `own` is the agent's bpffs.
+pub(crate) fn attempt(load: &ObjectLoad, loader: Loader, own: &Mounted) -> Result<Outcome, ObjectError> {
+    let (reader, writer) = rustix::pipe::pipe().during(|| "pipe")?;
+    match process::fork()? {
+        Fork::Child => {
+            let report = child(load, loader, own);
+            let _ = rustix::io::write(&writer, &serde_json::to_vec(&report).unwrap_or_default());
+            process::leave(0)
+        }
+        Fork::Parent(child) => {
+            drop(writer);
+            let answer = follow(load, child, &reader)?;
+            Ok(Outcome { answer, fd: None })
+        }
+    }
+}
+
+/// In the new process: everything up to the answer.
+fn child(load: &ObjectLoad, loader: Loader, own: &Mounted) -> Report {
+    match prepare(load, loader) {
+        Ok(()) => {
+            let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| libbpf::load(load, loader, own)));
+            made.map_or_else(|_| Report::Unprepared("it panicked".to_owned()), Report::Loaded)
+        }
+        Err(error) => Report::Unprepared(error.to_string()),
+    }
+}
+
+fn prepare(load: &ObjectLoad, loader: Loader) -> Result<(), SysError> {
+    process::die_with_parent()?;
+    if loader == Loader::Container {
+        place::put(load.bpffs)?;
+    }
+    let seconds = Some(PATIENCE.as_secs());
+    for (resource, most, name) in [(Resource::As, Some(MEMORY), "RLIMIT_AS"), (Resource::Cpu, seconds, "RLIMIT_CPU")] {
+        let limit = Rlimit { current: most, maximum: most };
+        rustix::process::setrlimit(resource, limit).during(|| format!("setrlimit {name}"))?;
+    }
+    Ok(())
+}
+
+/// Waits for what the process says, and for its end.
+fn follow(load: &ObjectLoad, child: Pid, reader: &OwnedFd) -> Result<Answer, ObjectError> {
+    let said = listen(reader, Instant::now() + PATIENCE);
+    process::kill(child);
+    let how = process::reap(child);
+    let file = load.file.clone();
+    let Some(said) = said? else { return Err(ObjectError::Hung { file }) };
+    match serde_json::from_slice(&said) {
+        Ok(Report::Loaded(answer)) => Ok(Answer::Object(answer)),
+        Ok(Report::Unprepared(why)) => Err(ObjectError::Unprepared { file, why }),
+        Err(_) => Err(ObjectError::Died { file, how }),
+    }
+}
+
+/// Everything written until the other end is closed; `None` if that is not by the deadline.
+fn listen(reader: &OwnedFd, deadline: Instant) -> Result<Option<Vec<u8>>, SysError> {
+    let mut said = Vec::new();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+        let mut fds = [PollFd::new(reader, PollFlags::IN)];
+        if poll(&mut fds, Some(&timeout)).during(|| "poll")? == 0 {
+            return Ok(None);
+        }
+        said.reserve(4096);
+        let read = rustix::io::read(reader.as_fd(), rustix::buffer::spare_capacity(&mut said)).during(|| "read")?;
+        if read == 0 || said.len() > LONGEST {
+            return Ok(Some(said));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load() -> ObjectLoad {
+        ObjectLoad { file: "x".to_owned(), ..Default::default() }
+    }
+
+    /// Follows a process that does this with its end of the pipe.
+    fn followed(act: impl FnOnce(OwnedFd)) -> Result<Answer, ObjectError> {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        let child = std::process::Command::new("true").spawn().unwrap();
+        act(writer);
+        follow(&load(), Pid::from_child(&child), &reader)
+    }
+
+    fn saying(report: &[u8]) -> Result<Answer, ObjectError> {
+        followed(|writer| assert_eq!(rustix::io::write(&writer, report), Ok(report.len())))
+    }
+
+    #[test]
+    fn an_answer_is_believed_and_silence_is_not() {
+        let said = serde_json::to_vec(&Report::Loaded(ObjectAnswer::default())).unwrap();
+        assert_eq!(saying(&said).unwrap(), Answer::Object(ObjectAnswer::default()));
+        let error = saying(&serde_json::to_vec(&Report::Unprepared("no".into())).unwrap()).unwrap_err().to_string();
+        assert_eq!(error, "the process that was to load `x`: no");
+        for broken in [&b""[..], &said[..5]] {
+            let error = saying(broken).unwrap_err().to_string();
+            assert!(error.starts_with("the process that loads `x` "), "{error}");
+        }
+    }
+
+    #[test]
+    fn who_says_nothing_is_not_waited_for_for_ever() {
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        assert_eq!(listen(&reader, Instant::now()).unwrap(), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! libbpf's part: opens an object, prepares it, and loads it.
+
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::{CString, c_int},
+    ptr::{self, NonNull},
+};
+
+use harness_model::{
+    errno::Errno,
+    outcome::{ObjectAnswer, ObjectFailure},
+    plan::{ObjectLoad, Replaced, TokenPath, Told},
+};
+use libbpf_sys as sys;
+
+use super::{Loader, kallsyms, library, place, recorder};
+use crate::bpffs::Mounted;
+
+/// The variable libbpf looks for a bpffs in (`LIBBPF_BPF_TOKEN_PATH`, `src/libbpf.h`).
+const VARIABLE: &str = "LIBBPF_BPF_TOKEN_PATH";
+
+type Outcome<T> = Result<T, ObjectFailure>;
+
+/// Loads an object and lets it go again. To be called in a process of its own, whose environment this changes.
+pub(super) fn load(load: &ObjectLoad, loader: Loader, own: &Mounted) -> ObjectAnswer {
+    let bpffs = place::path(load.bpffs, own);
+    // Root makes no token of a bpffs, not even of a container's.
+    let chosen = |path: Option<TokenPath>| match path {
+        Some(TokenPath::Bpffs) => (loader == Loader::Container).then(|| bpffs.clone()),
+        Some(TokenPath::Empty) => Some(CString::default()),
+        None => None,
+    };
+    set_environment(chosen(load.environment).as_ref());
+    // SAFETY: no function to print with is an allowed one.
+    unsafe { sys::libbpf_set_print(None) };
+    recorder::start();
+    let result = load_all(load, chosen(load.token_path).as_ref());
+    ObjectAnswer { failure: result.err(), ..recorder::finish() }
+}
+
+fn set_environment(path: Option<&CString>) {
+    // SAFETY: the guest has one thread (see `crate::process`), and this process was forked for one load.
+    unsafe {
+        match path.map(|path| path.to_string_lossy()) {
+            Some(path) => std::env::set_var(VARIABLE, &*path),
+            None => std::env::remove_var(VARIABLE),
+        }
+    }
+}
+
+fn load_all(load: &ObjectLoad, token_path: Option<&CString>) -> Outcome<()> {
+    let other = load.replaces.as_ref().map(|replaced| load_replaced(replaced, token_path)).transpose()?;
+    wait_for_kallsyms(load)?;
+    let object = Object::open(&load.file, "open", token_path)?;
+    let replaced = load.replaces.as_ref().zip(other.as_ref());
+    let tell = |when| match replaced {
+        Some((replaced, other)) if replaced.told == when => object.replace(replaced, other),
+        _ => Ok(()),
+    };
+    tell(Told::Opened)?;
+    object.prepare("prepare")?;
+    tell(Told::Prepared)?;
+    object.load("load")?;
+    check_kallsyms(load)
+}
+
+fn load_replaced(replaced: &Replaced, token_path: Option<&CString>) -> Outcome<Object> {
+    let other = Object::open(&replaced.file, "open of what is replaced", token_path)?;
+    other.prepare("prepare of what is replaced")?;
+    other.load("load of what is replaced")?;
+    Ok(other)
+}
+
+fn wait_for_kallsyms(load: &ObjectLoad) -> Outcome<()> {
+    kallsyms::wait_until_gone(&load.kallsyms).map_err(|error| failure("kallsyms before the load", errno_of(&error)))
+}
+
+/// A function that is not shown is a failure by the name of the first.
+fn check_kallsyms(load: &ObjectLoad) -> Outcome<()> {
+    if load.kallsyms.is_empty() {
+        return Ok(());
+    }
+    let shown = kallsyms::shown(&load.kallsyms).map_err(|error| failure("kallsyms", errno_of(&error)))?;
+    match load.kallsyms.iter().find(|function| !shown.contains(*function)) {
+        None => Ok(()),
+        Some(function) => Err(failure(&format!("kallsyms, which lack {function}"), libc::ENOENT)),
+    }
+}
+
+fn errno_of(error: &std::io::Error) -> c_int {
+    error.raw_os_error().unwrap_or(libc::EBUSY)
+}
+
+fn failure(stage: &str, errno: c_int) -> ObjectFailure {
+    ObjectFailure { stage: stage.to_owned(), errno: Errno::from_raw(errno) }
+}
+
+/// libbpf returns a negative errno (`libbpf_legacy.h`, since 1.0).
+fn done(stage: &str, result: c_int) -> Outcome<()> {
+    if result < 0 { Err(failure(stage, -result)) } else { Ok(()) }
+}
+
+/// An open object, closed with everything it loaded when dropped.
+struct Object(NonNull<sys::bpf_object>);
+
+impl Object {
+    fn open(file: &str, stage: &str, token_path: Option<&CString>) -> Outcome<Self> {
+        let bytes = library::get(file).ok_or_else(|| failure(&format!("finding {file}"), libc::ENOENT))?;
+        let options = sys::bpf_object_open_opts {
+            sz: size_of::<sys::bpf_object_open_opts>() as u64,
+            object_name: c"object".as_ptr(),
+            bpf_token_path: token_path.map_or(ptr::null(), |path| path.as_ptr()),
+            ..Default::default()
+        };
+        // SAFETY: pointer and length are those of static bytes, which libbpf may go on to use; the options and their
+        // texts live across the call, and libbpf copies what it keeps of them.
+        let object = unsafe { sys::bpf_object__open_mem(bytes.as_ptr().cast(), bytes.len() as u64, &options) };
+        match NonNull::new(object) {
+            Some(object) => {
+                recorder::name_subject(object);
+                Ok(Self(object))
+            }
+            // SAFETY: the location is this thread's own and always valid.
+            None => Err(failure(stage, unsafe { *libc::__errno_location() })),
+        }
+    }
+
+    fn prepare(&self, stage: &str) -> Outcome<()> {
+        // SAFETY: the object is open.
+        done(stage, unsafe { sys::bpf_object__prepare(self.0.as_ptr()) })
+    }
+
+    fn load(&self, stage: &str) -> Outcome<()> {
+        // SAFETY: the object is open.
+        done(stage, unsafe { sys::bpf_object__load(self.0.as_ptr()) })
+    }
+
+    fn first_program(&self) -> Option<NonNull<sys::bpf_program>> {
+        // SAFETY: the object is open, and null asks for its first program.
+        NonNull::new(unsafe { sys::bpf_object__next_program(self.0.as_ptr(), ptr::null_mut()) })
+    }
+
+    /// Has the object's first program replace a function of another, loaded object's first program.
+    fn replace(&self, replaced: &Replaced, other: &Self) -> Outcome<()> {
+        const STAGE: &str = "set_attach_target";
+        let programs = self.first_program().zip(other.first_program());
+        let (own, target) = programs.ok_or_else(|| failure(STAGE, libc::ENOENT))?;
+        let function = CString::new(replaced.function.as_str()).map_err(|_| failure(STAGE, libc::EINVAL))?;
+        // SAFETY: both are programs of open objects, and the name lives across the call, which copies what it keeps.
+        done(STAGE, unsafe {
+            let target = sys::bpf_program__fd(target.as_ptr());
+            sys::bpf_program__set_attach_target(own.as_ptr(), target, function.as_ptr())
+        })
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        // SAFETY: it is open, and nobody uses it any more.
+        unsafe { sys::bpf_object__close(self.0.as_ptr()) }
+    }
+}

@@ -1,0 +1,366 @@
+//! Sees every call of `bpf(2)` that libbpf makes, as the kernel answered it.
+//!
+//! libbpf reaches the kernel by `syscall(3)` and probes by its own `feat_supported` (`src/bpf.c`, `src/features.c` of
+//! libbpf 1.7). The linker leads both here (`build.rs`); each goes on to the real one, and is noted only while the
+//! thread has a recorder.
+
+#![allow(unsafe_code)]
+
+use std::{
+    cell::RefCell,
+    ffi::{CStr, c_char, c_int, c_long, c_void},
+    ptr,
+};
+
+use harness_model::{
+    errno::Errno,
+    outcome::{Feature, ObjectAnswer, ObjectStep, Purpose},
+};
+use libbpf_sys as sys;
+
+use super::answer;
+
+thread_local! {
+    static RECORDER: RefCell<Option<Recorder>> = const { RefCell::new(None) };
+}
+
+/// What is known while a recording goes on.
+#[derive(Default)]
+struct Recorder {
+    answer: ObjectAnswer,
+    /// The feature that is being probed, by its number in libbpf's list.
+    probing: Option<u32>,
+    subject: Subject,
+}
+
+/// The object that is being loaded.
+#[derive(Default)]
+struct Subject {
+    object: Option<ptr::NonNull<sys::bpf_object>>,
+    /// How many of its maps were made; libbpf makes them in the object's order.
+    maps_made: usize,
+    /// Whether the next of them was refused with its types.
+    map_refused: bool,
+}
+
+/// Starts a recording on this thread; one that goes on is forgotten.
+pub(super) fn start() {
+    RECORDER.set(Some(Recorder::default()));
+}
+
+/// Says which object is loaded from now on; it must stay open until the recording ends or another one is named.
+pub(super) fn name_subject(object: ptr::NonNull<sys::bpf_object>) {
+    with(|recorder| recorder.subject = Subject { object: Some(object), ..Subject::default() });
+}
+
+/// Ends the recording.
+pub(super) fn finish() -> ObjectAnswer {
+    RECORDER.take().map(|recorder| recorder.answer).unwrap_or_default()
+}
+
+/// Does something with the recorder, if there is one and nobody else is doing something with it.
+fn with<T>(act: impl FnOnce(&mut Recorder) -> T) -> Option<T> {
+    RECORDER.with(|cell| cell.try_borrow_mut().ok()?.as_mut().map(act))
+}
+
+unsafe extern "C" {
+    fn __real_syscall(number: c_long, ...) -> c_long;
+    fn __real_feat_supported(cache: *mut c_void, feature: c_int) -> bool;
+}
+
+/// `syscall(3)` for the whole program. It is variadic in C; on x86-64 an integer of a variadic call is passed like any
+/// other, so that reading all six, whether they were given or not, is what the C library's own does too.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __wrap_syscall(
+    number: c_long,
+    a: c_long,
+    b: c_long,
+    c: c_long,
+    d: c_long,
+    e: c_long,
+    f: c_long,
+) -> c_long {
+    // SAFETY: the caller's own call, handed on.
+    let result = unsafe { __real_syscall(number, a, b, c, d, e, f) };
+    if number == libc::SYS_bpf {
+        // SAFETY: the location is this thread's own and always valid.
+        let location = unsafe { libc::__errno_location() };
+        // SAFETY: as above.
+        let errno = unsafe { *location };
+        // SAFETY: by the meaning of `bpf(2)`, `b` points at `c` bytes of attributes, which the kernel has just read.
+        let attr = unsafe { attributes(b as *const u8, c as usize) };
+        let refused = (result < 0).then(|| Errno::from_raw(errno));
+        with(|recorder| recorder.note(a as u32, &attr, refused));
+        // SAFETY: as above; what was done meanwhile must not be seen in it.
+        unsafe { *location = errno };
+    }
+    result
+}
+
+/// libbpf's question to itself; whatever is called within is a probe.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __wrap_feat_supported(cache: *mut c_void, feature: c_int) -> bool {
+    let number = feature as u32;
+    let before = with(|recorder| recorder.probing.replace(number));
+    // SAFETY: the caller's own call, handed on.
+    let supported = unsafe { __real_feat_supported(cache, feature) };
+    if let Some(before) = before {
+        with(|recorder| {
+            recorder.probing = before;
+            let feature = Feature { name: feature_name(number), by_object: !cache.is_null(), supported };
+            answer::add_feature(&mut recorder.answer, feature);
+        });
+    }
+    supported
+}
+
+/// The attributes of a call, zero where the caller gave none.
+///
+/// # Safety
+/// `from` must be valid for reading `size` bytes.
+unsafe fn attributes(from: *const u8, size: usize) -> sys::bpf_attr {
+    let mut attr = sys::bpf_attr::default();
+    let size = size.min(size_of_val(&attr));
+    // SAFETY: the source is valid by the contract, the destination has at least `size` bytes, and any bytes make a
+    // union of integers.
+    unsafe { ptr::copy_nonoverlapping(from, (&raw mut attr).cast(), size) };
+    attr
+}
+
+impl Recorder {
+    fn note(&mut self, cmd: u32, attr: &sys::bpf_attr, errno: Option<Errno>) {
+        let (about, token, own) = match cmd {
+            // SAFETY: the command says which member of the union it is; all are integers.
+            sys::BPF_MAP_CREATE => self.map_create(unsafe { &attr.__bindgen_anon_1 }, errno.is_none()),
+            // SAFETY: as above.
+            sys::BPF_PROG_LOAD => self.prog_load(unsafe { &attr.__bindgen_anon_3 }),
+            // SAFETY: as above.
+            sys::BPF_BTF_LOAD => (String::new(), unsafe { attr.__bindgen_anon_7.btf_flags } & TOKEN != 0, true),
+            sys::BPF_BTF_GET_FD_BY_ID => {
+                // SAFETY: as above.
+                (String::new(), unsafe { attr.__bindgen_anon_6.open_flags } & TOKEN != 0, false)
+            }
+            _ => (String::new(), false, false),
+        };
+        let purpose = match (self.probing, own, cmd) {
+            (Some(number), _, _) => Purpose::Probe(feature_name(number)),
+            (None, true, _) => Purpose::Object,
+            // `bpf_object__probe_loading`, the one probe libbpf makes by itself.
+            (None, false, sys::BPF_PROG_LOAD) => Purpose::Probe("loading".to_owned()),
+            (None, false, _) => Purpose::Work,
+        };
+        let step = ObjectStep { cmd: command_name(cmd), about, purpose, token, errno, times: 1 };
+        answer::add_step(&mut self.answer, step);
+    }
+
+    fn map_create(&mut self, attr: &sys::bpf_attr__bindgen_ty_1, made: bool) -> (String, bool, bool) {
+        // SAFETY: any number may be asked for; the answer is static text or null.
+        let kind = unsafe { text(sys::libbpf_bpf_map_type_str(attr.map_type)) };
+        let token = attr.map_flags & TOKEN != 0;
+        if self.probing.is_some() {
+            return (kind, token, false);
+        }
+        let name = self.subject.map_created(attr, made);
+        let lost = if attr.map_name[0] == 0 { ", without its name" } else { "" };
+        (format!("{kind} {name}{lost}"), token, true)
+    }
+
+    fn prog_load(&self, attr: &sys::bpf_attr__bindgen_ty_4) -> (String, bool, bool) {
+        // SAFETY: any number may be asked for; the answer is static text or null.
+        let kind = unsafe { text(sys::libbpf_bpf_prog_type_str(attr.prog_type)) };
+        let token = attr.prog_flags & TOKEN != 0;
+        match self.subject.program_with(attr.insns).filter(|_| self.probing.is_none()) {
+            None => (kind, token, false),
+            Some(name) => {
+                let lost = if attr.prog_name[0] == 0 { ", without its name" } else { "" };
+                (format!("{kind} {name}{lost}"), token, true)
+            }
+        }
+    }
+}
+
+impl Subject {
+    /// The name of the map that is made, whatever name the kernel was given.
+    fn map_created(&mut self, attr: &sys::bpf_attr__bindgen_ty_1, made: bool) -> String {
+        let Some((name, kind)) = self.maps().nth(self.maps_made) else { return "?".to_owned() };
+        if kind != attr.map_type {
+            return format!("within {name}");
+        }
+        let typed = attr.btf_key_type_id != 0 || attr.btf_value_type_id != 0;
+        let lost = if self.map_refused && !typed { ", without its types" } else { "" };
+        self.map_refused = !made;
+        self.maps_made += usize::from(made);
+        format!("{name}{lost}")
+    }
+
+    /// The maps that libbpf makes, with their types.
+    fn maps(&self) -> impl Iterator<Item = (String, u32)> {
+        let object = self.object;
+        let mut last = ptr::null_mut();
+        let every = std::iter::from_fn(move || {
+            // SAFETY: the object is open as long as it is the subject, and `last` is null or one of its maps.
+            last = unsafe { sys::bpf_object__next_map(object?.as_ptr(), last) };
+            (!last.is_null()).then_some(last)
+        });
+        // SAFETY: each is a map of the open object.
+        let made = every.filter(|map| unsafe { sys::bpf_map__autocreate(*map) });
+        // SAFETY: as above; names live as long as the object, and are copied.
+        made.map(|map| unsafe { (text(sys::bpf_map__name(map)), sys::bpf_map__type(map)) })
+    }
+
+    /// The program that has its instructions at this address.
+    fn program_with(&self, instructions: u64) -> Option<String> {
+        let mut program = ptr::null_mut();
+        loop {
+            // SAFETY: the object is open as long as it is the subject, and `program` is null or one of its programs.
+            program = unsafe { sys::bpf_object__next_program(self.object?.as_ptr(), program) };
+            if program.is_null() {
+                return None;
+            }
+            // SAFETY: a program of the open object.
+            if unsafe { sys::bpf_program__insns(program) } as u64 == instructions {
+                // SAFETY: as above; the name is copied.
+                return Some(unsafe { text(sys::bpf_program__name(program)) });
+            }
+        }
+    }
+}
+
+const TOKEN: u32 = sys::BPF_F_TOKEN_FD;
+
+/// A copy of a C string; `?` for none.
+///
+/// # Safety
+/// `string` must be null or point at a string that ends with a zero.
+unsafe fn text(string: *const c_char) -> String {
+    if string.is_null() {
+        return "?".to_owned();
+    }
+    // SAFETY: by the contract.
+    unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned()
+}
+
+/// The commands by number (`enum bpf_cmd`, `include/uapi/linux/bpf.h`).
+const COMMANDS: [&str; 39] = [
+    "map_create",
+    "map_lookup_elem",
+    "map_update_elem",
+    "map_delete_elem",
+    "map_get_next_key",
+    "prog_load",
+    "obj_pin",
+    "obj_get",
+    "prog_attach",
+    "prog_detach",
+    "prog_test_run",
+    "prog_get_next_id",
+    "map_get_next_id",
+    "prog_get_fd_by_id",
+    "map_get_fd_by_id",
+    "obj_get_info_by_fd",
+    "prog_query",
+    "raw_tracepoint_open",
+    "btf_load",
+    "btf_get_fd_by_id",
+    "task_fd_query",
+    "map_lookup_and_delete_elem",
+    "map_freeze",
+    "btf_get_next_id",
+    "map_lookup_batch",
+    "map_lookup_and_delete_batch",
+    "map_update_batch",
+    "map_delete_batch",
+    "link_create",
+    "link_update",
+    "link_get_fd_by_id",
+    "link_get_next_id",
+    "enable_stats",
+    "iter_create",
+    "link_detach",
+    "prog_bind_map",
+    "token_create",
+    "prog_stream_read_by_fd",
+    "prog_assoc_struct_ops",
+];
+
+fn command_name(number: u32) -> String {
+    COMMANDS.get(number as usize).map_or_else(|| format!("command {number}"), |name| (*name).to_owned())
+}
+
+/// What libbpf probes for, by its number (`enum kern_feature_id`, `src/libbpf_internal.h` of libbpf 1.7).
+const FEATURES: [&str; 24] = [
+    "names",
+    "global data",
+    "BTF",
+    "functions in BTF",
+    "variables in BTF",
+    "global functions in BTF",
+    "arrays in user memory",
+    "expected attach types",
+    "probe_read_kernel",
+    "maps bound to programs",
+    "BTF of modules",
+    "floats in BTF",
+    "perf links",
+    "declaration tags in BTF",
+    "type tags in BTF",
+    "memory of cgroups",
+    "attach cookies",
+    "long enumerations in BTF",
+    "system call wrappers",
+    "uprobe_multi links",
+    "context arguments",
+    "odd section names in BTF",
+    "far offsets into maps",
+    "the uprobe system call",
+];
+
+fn feature_name(number: u32) -> String {
+    FEATURES.get(number as usize).map_or_else(|| format!("feature {number}"), |name| (*name).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_seen_only_while_a_recording_goes_on() {
+        // A closed descriptor is refused by any kernel, and where bpf(2) itself is, that is seen too.
+        let call = || crate::bpf::obj_get(c"/nonexistent/object").unwrap_err();
+        call();
+        start();
+        let errno = call();
+        let answer = finish();
+        let step = ObjectStep {
+            cmd: "obj_get".into(),
+            about: String::new(),
+            purpose: Purpose::Work,
+            token: false,
+            errno: Some(errno),
+            times: 1,
+        };
+        assert_eq!(answer.steps, [step]);
+        call();
+        assert_eq!(finish(), ObjectAnswer::default());
+    }
+
+    #[test]
+    fn a_probe_is_told_by_what_it_probes() {
+        let mut recorder = Recorder { probing: Some(0), ..Recorder::default() };
+        let mut attr = sys::bpf_attr::default();
+        attr.__bindgen_anon_3 = sys::bpf_attr__bindgen_ty_4 { prog_type: 1, prog_flags: TOKEN, ..Default::default() };
+        recorder.note(sys::BPF_PROG_LOAD, &attr, Some(Errno::EPERM));
+        recorder.probing = None;
+        recorder.note(sys::BPF_PROG_LOAD, &attr, None);
+        let told: Vec<_> = recorder.answer.steps.iter().map(|step| (step.purpose.clone(), step.errno)).collect();
+        let probe = |name: &str| Purpose::Probe(name.to_owned());
+        assert_eq!(told, [(probe("names"), Some(Errno::EPERM)), (probe("loading"), None)]);
+        assert!(recorder.answer.steps.iter().all(|step| step.about == "socket_filter" && step.token));
+    }
+
+    #[test]
+    fn numbers_without_a_name_stay_numbers() {
+        assert_eq!((command_name(36), command_name(39)), ("token_create".to_owned(), "command 39".to_owned()));
+        assert_eq!((feature_name(2), feature_name(24)), ("BTF".to_owned(), "feature 24".to_owned()));
+    }
+}
