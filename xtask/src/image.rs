@@ -9,6 +9,7 @@ use harness_builder::{
     guest_program,
     host::Purpose,
     image::{self, Image, Recipe, catalogue::Catalogue},
+    objects,
     progress::Progress,
     project::Project,
 };
@@ -89,11 +90,16 @@ impl Images {
         let built =
             recipes.iter().map(|recipe| image::find_built(recipe, &self.cache)).collect::<Result<Vec<_>, _>>()?;
         let program = guest_program::find_built(self.project.root(), &self.cache)?;
-        let needed = [(built.contains(&None), Purpose::Packages), (program.is_none(), Purpose::GuestProgram)];
+        let needed = [
+            (built.contains(&None), Purpose::Packages),
+            (program.is_none(), Purpose::GuestProgram),
+            (true, Purpose::Objects),
+        ];
         let purposes: Vec<Purpose> =
             needed.into_iter().filter_map(|(needed, purpose)| needed.then_some(purpose)).collect();
         setup::prepare_host(&purposes, no_install, &self.progress)?;
         guest_program::build(self.project.root(), &self.cache, &self.progress)?;
+        objects::build(&self.project.objects(), &self.cache, &self.progress)?;
         for recipe in &recipes {
             let image = image::build(recipe, &self.cache, &self.progress)?;
             run::print(&format!("{}\n", image.folder.display()))?;

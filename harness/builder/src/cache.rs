@@ -33,6 +33,8 @@ pub enum Area {
     Images,
     /// The static guest program.
     Guest,
+    /// BPF objects for scenarios.
+    Objects,
     /// Outcomes of scenarios.
     Store,
     /// Run folders.
@@ -49,6 +51,7 @@ impl Area {
             Self::Trees => "trees",
             Self::Images => "images",
             Self::Guest => "guest",
+            Self::Objects => "objects",
             Self::Store => "store",
             Self::Runs => "runs",
         }

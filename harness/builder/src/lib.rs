@@ -10,5 +10,6 @@ pub mod image;
 pub mod kernel;
 pub mod listing;
 pub mod mirror;
+pub mod objects;
 pub mod progress;
 pub mod project;

@@ -67,6 +67,11 @@ impl Project {
         self.root.join("scenarios")
     }
 
+    /// Sources of the BPF objects that scenarios load.
+    pub fn objects(&self) -> PathBuf {
+        self.scenarios().join("objects/src")
+    }
+
     /// The committed vocabularies: a kernel's name and its file's text, the oldest kernel first.
     ///
     /// # Errors

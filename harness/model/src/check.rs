@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::{
     expand::{self, lexicon::Lexicon, matrix, sink::Sink},
     name::ScenarioName,
-    scenario::{Isolation, KernelRange, Report, ScenarioFile, Spec, node::Place},
+    scenario::{Isolation, KernelRange, Problem, Report, ScenarioFile, Spec, node::Place},
     vocabulary::KnownNames,
 };
 
@@ -40,6 +40,11 @@ impl Checked {
     /// Which other scenarios may run in the same boot.
     pub fn isolation(&self) -> Isolation {
         self.spec.isolation
+    }
+
+    /// A report of something wrong with it that is not in its text.
+    pub fn complaint(&self, what: &str) -> Report {
+        self.file.report(vec![Problem::new(0..0, what)])
     }
 
     pub(crate) fn template(&self) -> &serde_json::Value {

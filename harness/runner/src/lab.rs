@@ -91,7 +91,7 @@ impl Lab {
     /// # Errors
     /// [`LabError`] if a scenario asks for what this kernel does not know, or if no VM can be had.
     pub fn findings(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Vec<Finding>, LabError> {
-        let expansions = all(checked.iter().map(|checked| testbed.expand(checked)).collect())?;
+        let expansions = self.expand_all(testbed, checked)?;
         let outcomes = testbed.outcomes(&to_run(&expansions))?;
         self.judge_all(testbed, &expansions, outcomes, checked)
     }
@@ -101,11 +101,15 @@ impl Lab {
     /// # Errors
     /// [`LabError`] if a scenario asks for what this kernel does not know.
     pub fn known_findings(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Option<Vec<Finding>>, LabError> {
-        let expansions = all(checked.iter().map(|checked| testbed.expand(checked)).collect())?;
+        let expansions = self.expand_all(testbed, checked)?;
         match testbed.known(&to_run(&expansions)) {
             Some(outcomes) => self.judge_all(testbed, &expansions, outcomes, checked).map(Some),
             None => Ok(None),
         }
+    }
+
+    fn expand_all(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Vec<Expansion>, LabError> {
+        all(checked.iter().map(|checked| testbed.expand(checked, self.suite.path(checked.name()))).collect())
     }
 
     fn judge_all(

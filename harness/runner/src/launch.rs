@@ -153,7 +153,8 @@ impl<'a> Launch<'a> {
             let copy = self.testbed.image.private_copy(&self.testbed.guest, into);
             copy.map(drop).map_err(io::Error::other)
         };
-        let machine = QemuMachine { spec: self.spec.clone(), make_root: &make_root };
+        let fill_share = |share: &std::path::Path| self.testbed.objects.put(scenarios, share);
+        let machine = QemuMachine { spec: self.spec.clone(), make_root: &make_root, fill_share: &fill_share };
         let session = session::run(&plan, &machine, &folder, self.deadlines, &mut |notice| self.show(&notice));
         let session =
             session.map_err(|source| LaunchError::Session { kernel: self.testbed.kernel.name.to_string(), source })?;

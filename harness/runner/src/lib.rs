@@ -7,6 +7,7 @@ pub mod detection;
 pub mod lab;
 pub mod launch;
 pub mod measure;
+pub mod objects;
 pub mod qemu;
 pub mod report;
 pub mod session;

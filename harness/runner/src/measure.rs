@@ -107,7 +107,9 @@ impl<'a> Bench<'a> {
         let plan = Plan { format: plan::FORMAT, kernel: self.expected.clone(), scenarios: scenarios.to_vec() };
         let folder = RunFolder::create(&self.host.runs).map_err(LaunchError::from)?;
         let make_root = |into: &Path| self.make_root(into).map_err(io::Error::other);
-        let machine = QemuMachine { spec: VmSpec { memory_mib, ..self.spec() }, make_root: &make_root };
+        let fill_share = |share: &Path| self.testbed.objects.put(scenarios, share);
+        let spec = VmSpec { memory_mib, ..self.spec() };
+        let machine = QemuMachine { spec, make_root: &make_root, fill_share: &fill_share };
         let deadlines = Deadlines { boot: BOOT_DEADLINE, ..Deadlines::of(self.host.decision.accel) };
         let kernel = self.testbed.kernel.name.to_string();
         session::run(&plan, &OneBoot { machine, booted: Cell::new(false) }, &folder, deadlines, &mut |_| {})

@@ -23,7 +23,7 @@ use thiserror::Error;
 pub use account::Lie;
 pub use deadline::Deadlines;
 pub use folder::{FolderError, RunFolder};
-pub use machine::{GuestFolder, Machine, MakeRoot, QemuMachine, Running};
+pub use machine::{FillShare, GuestFolder, Machine, MakeRoot, QemuMachine, Running};
 pub use record::Damage;
 
 use crate::vm::VmError;

@@ -5,6 +5,7 @@ use harness_builder::{
     guest_program::{self, GuestProgram, GuestProgramError},
     image::{self, Image, ImageError},
     kernel::{self, Kernel, KernelError},
+    objects::{self, Objects, ObjectsError},
     progress::Progress,
     project::{NoProject, Project},
 };
@@ -15,6 +16,7 @@ use harness_model::{
 use thiserror::Error;
 
 use crate::{
+    objects::Shelf,
     store::{Freshness, RunId, Store},
     testbed::Testbed,
 };
@@ -43,6 +45,9 @@ pub enum SuppliesError {
     /// The guest program cannot be built.
     #[error(transparent)]
     GuestProgram(#[from] GuestProgramError),
+    /// The objects that scenarios load cannot be compiled.
+    #[error(transparent)]
+    Objects(#[from] ObjectsError),
     /// A kernel's release does not tell its version.
     #[error(
         "kernel {kernel} calls its release `{release}`, which does not begin with MAJOR.MINOR; mend its source's version"
@@ -136,7 +141,7 @@ impl Supplies {
         Ok(self.images.get(image.as_str()).map(drop)?)
     }
 
-    /// The kernel, the image and the guest program if all are built.
+    /// The kernel, the image, the guest program and the objects that scenarios load if all are built.
     ///
     /// # Errors
     /// [`SuppliesError::NotBuilt`] says what is not, and how to build it.
@@ -148,10 +153,12 @@ impl Supplies {
             .ok_or_else(|| missing(format!("image {image}"), format!("image build {image}")))?;
         let guest = guest_program::find_built(self.project.root(), &self.cache)?
             .ok_or_else(|| missing("the guest program".to_owned(), "image build".to_owned()))?;
-        self.testbed(kernel, image, guest)
+        let objects = objects::find_built(&self.project.objects(), &self.cache)?
+            .ok_or_else(|| missing("an object that scenarios load".to_owned(), "image build".to_owned()))?;
+        self.testbed(kernel, image, guest, objects)
     }
 
-    /// The kernel, the image and the guest program, built if need be.
+    /// The kernel, the image, the guest program and the objects that scenarios load, built if need be.
     ///
     /// # Errors
     /// [`SuppliesError`] if one cannot be built.
@@ -159,7 +166,8 @@ impl Supplies {
         let kernel = kernel::build(&self.kernels.kernel(kernel)?, &self.cache, &self.progress)?;
         let image = image::build(&self.images.get(image.as_str())?, &self.cache, &self.progress)?;
         let guest = guest_program::build(self.project.root(), &self.cache, &self.progress)?;
-        self.testbed(kernel, image, guest)
+        let objects = objects::build(&self.project.objects(), &self.cache, &self.progress)?;
+        self.testbed(kernel, image, guest, objects)
     }
 
     /// A kernel that was built elsewhere, with the image and the guest program, these built if need be.
@@ -169,7 +177,8 @@ impl Supplies {
     pub fn with_kernel(&self, kernel: Kernel, image: &ImageName) -> Result<Testbed<'_>, SuppliesError> {
         let image = image::build(&self.images.get(image.as_str())?, &self.cache, &self.progress)?;
         let guest = guest_program::build(self.project.root(), &self.cache, &self.progress)?;
-        self.testbed(kernel, image, guest)
+        let objects = objects::build(&self.project.objects(), &self.cache, &self.progress)?;
+        self.testbed(kernel, image, guest, objects)
     }
 
     /// The manifest of this kernel.
@@ -180,12 +189,18 @@ impl Supplies {
         Ok(self.kernels.kernel(kernel)?)
     }
 
-    fn testbed(&self, kernel: Kernel, image: Image, guest: GuestProgram) -> Result<Testbed<'_>, SuppliesError> {
+    fn testbed(
+        &self,
+        kernel: Kernel,
+        image: Image,
+        guest: GuestProgram,
+        objects: Objects,
+    ) -> Result<Testbed<'_>, SuppliesError> {
         let vocabulary = kernel.vocabulary()?;
         let release: Release = kernel.release().parse().map_err(|_| SuppliesError::Release {
             kernel: kernel.name.clone(),
             release: kernel.release().to_owned(),
         })?;
-        Ok(Testbed { supplies: self, kernel, image, guest, vocabulary, release })
+        Ok(Testbed { supplies: self, kernel, image, guest, objects: Shelf::beside(objects), vocabulary, release })
     }
 }

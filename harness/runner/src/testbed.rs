@@ -2,6 +2,7 @@
 
 use std::{
     num::NonZero,
+    path::Path,
     sync::{Mutex, PoisonError},
     thread,
 };
@@ -19,6 +20,7 @@ use harness_model::{
 
 use crate::{
     launch::{Launch, LaunchError, MEMORY_MIB},
+    objects::Shelf,
     store::Artefacts,
     supplies::Supplies,
 };
@@ -30,6 +32,7 @@ pub struct Testbed<'a> {
     pub(crate) kernel: Kernel,
     pub(crate) image: Image,
     pub(crate) guest: GuestProgram,
+    pub(crate) objects: Shelf,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) release: Release,
 }
@@ -52,10 +55,17 @@ impl Testbed<'_> {
 
     /// What a scenario asks of this kernel.
     ///
+    /// `path` is the scenario's file, beside which the objects it loads may be.
+    ///
     /// # Errors
-    /// What is wrong with it on this kernel.
-    pub fn expand(&self, checked: &Checked) -> Result<Expansion, Report> {
-        expand::expand(checked, &self.kernel.name, &self.release, &self.vocabulary)
+    /// What is wrong with it on this kernel, or with an object.
+    pub fn expand(&self, checked: &Checked, path: &Path) -> Result<Expansion, Report> {
+        let mut expansion = expand::expand(checked, &self.kernel.name, &self.release, &self.vocabulary)?;
+        if let Expansion::Run(expanded) = &mut expansion {
+            let folder = path.parent().unwrap_or(path);
+            self.objects.fetch(&mut expanded.plan, folder).map_err(|why| checked.complaint(&why))?;
+        }
+        Ok(expansion)
     }
 
     /// The outcomes of these scenarios if the store knows all of them.

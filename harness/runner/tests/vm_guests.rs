@@ -92,7 +92,7 @@ impl Supplies {
             command: Default::default(),
         };
         let make_root = |into: &Path| self.image.private_copy(&self.guest, into).map(drop).map_err(io::Error::other);
-        let machine = QemuMachine { spec, make_root: &make_root };
+        let machine = QemuMachine { spec, make_root: &make_root, fill_share: &|_| Ok(()) };
         session::run(plan, &machine, &folder, Deadlines::of(accel), &mut |_| {})
     }
 }

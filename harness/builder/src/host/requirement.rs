@@ -18,11 +18,13 @@ pub enum Purpose {
     Kernel,
     /// To build the static guest program, with libbpf, libelf and zlib from source.
     GuestProgram,
+    /// To compile the BPF objects that scenarios load.
+    Objects,
 }
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 4] = [Self::Vm, Self::Packages, Self::Kernel, Self::GuestProgram];
+    pub const ALL: [Self; 5] = [Self::Vm, Self::Packages, Self::Kernel, Self::GuestProgram, Self::Objects];
 }
 
 /// How the presence of a requirement shows.
@@ -105,6 +107,7 @@ pub const REQUIREMENTS: &[Requirement] = requirements! {
     Header "zlib.h" for Kernel: "zlib1g-dev" "zlib-devel" "zlib" "zlib-devel";
     StaticLibrary "libc.a" for GuestProgram: "libc6-dev" "glibc-static" "glibc" "glibc-devel-static";
     Header "linux/bpf.h" for GuestProgram: "linux-libc-dev" "kernel-headers" "linux-api-headers" "linux-glibc-devel";
+    Program "clang" for Objects: "clang" "clang" "clang" "clang";
     Program "pkg-config" for GuestProgram: "pkg-config" "pkgconf-pkg-config" "pkgconf" "pkg-config";
     Program "autoreconf" for GuestProgram: "autoconf" "autoconf" "autoconf" "autoconf";
     Program "aclocal" for GuestProgram: "automake" "automake" "automake" "automake";

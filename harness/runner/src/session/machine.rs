@@ -98,18 +98,23 @@ impl Running for Vm {
 /// Makes a private root at a path that does not exist yet.
 pub type MakeRoot<'a> = dyn Fn(&Path) -> io::Result<()> + 'a;
 
+/// Fills a guest's share with what its plan refers to.
+pub type FillShare<'a> = dyn Fn(&Path) -> io::Result<()> + 'a;
+
 /// A machine that boots guests in QEMU.
 pub struct QemuMachine<'a> {
     /// What every VM is made of; its `root`, `share` and `command` are set for each.
     pub spec: VmSpec,
     /// Makes each guest's root, with the guest program in it.
     pub make_root: &'a MakeRoot<'a>,
+    /// Fills each guest's share.
+    pub fill_share: &'a FillShare<'a>,
 }
 
 impl Machine for QemuMachine<'_> {
     fn boot(&self, guest: &GuestFolder) -> Result<Box<dyn Running>, VmError> {
         let failed = |source| VmError::Prepare { path: guest.path.clone(), source };
-        (self.make_root)(&guest.root()).map_err(failed)?;
+        (self.fill_share)(&guest.share()).and_then(|()| (self.make_root)(&guest.root())).map_err(failed)?;
         let spec = VmSpec {
             root: guest.root(),
             share: guest.share(),

@@ -1,0 +1,196 @@
+//! BPF objects for scenarios, compiled from C by clang and kept in the cache.
+
+use std::{
+    ffi::OsStr,
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use thiserror::Error;
+
+use crate::{
+    cache::{Area, Cache, CacheError},
+    command::{self, CommandError},
+    digest::Sha256,
+    progress::{Progress, Unit},
+};
+
+/// What a source of an object is called.
+const SOURCE: &str = ".bpf.c";
+/// What an object is called.
+const OBJECT: &str = ".bpf.o";
+
+/// How clang is called: for BPF, with BTF (`-g`), without which libbpf finds no maps.
+const FLAGS: [&str; 6] = ["-target", "bpf", "-g", "-O2", "-Wall", "-Werror"];
+
+/// Objects that were compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Objects {
+    folder: PathBuf,
+}
+
+impl Objects {
+    /// The object compiled from `NAME.bpf.c`; it is not there if there is no such source.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}{OBJECT}"))
+    }
+}
+
+/// Why there are no objects.
+#[derive(Debug, Error)]
+pub enum ObjectsError {
+    /// A source could not be read.
+    #[error("cannot read {}, a source of BPF objects", path.display())]
+    Source {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// clang could not be asked for its version.
+    #[error("cannot ask clang for its version")]
+    Compiler(#[source] CommandError),
+    /// An object does not compile.
+    #[error("{} does not compile", path.display())]
+    Compile {
+        /// Its source.
+        path: PathBuf,
+        /// What clang said.
+        source: CommandError,
+    },
+    /// The cache failed.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+/// The objects of the sources in this folder, if they were compiled from what is there now.
+///
+/// # Errors
+/// [`ObjectsError`] if a source or the cache cannot be read, or if there is no clang.
+pub fn find_built(sources: &Path, cache: &Cache) -> Result<Option<Objects>, ObjectsError> {
+    let files = files(sources)?;
+    Ok(cache.entry(Area::Objects, &key(sources, &files)?)?.existing().map(|folder| Objects { folder }))
+}
+
+/// The objects of the sources in this folder, compiled if need be.
+///
+/// # Errors
+/// [`ObjectsError`] with clang's own message if one does not compile.
+pub fn build(sources: &Path, cache: &Cache, progress: &Progress) -> Result<Objects, ObjectsError> {
+    let files = files(sources)?;
+    let entry = cache.entry(Area::Objects, &key(sources, &files)?)?;
+    if let Some(folder) = entry.existing() {
+        return Ok(Objects { folder });
+    }
+    let lock = entry.lock(progress)?;
+    // Another process may have compiled them while this one waited.
+    if let Some(folder) = lock.entry().existing() {
+        return Ok(Objects { folder });
+    }
+    let staging = lock.stage_folder()?;
+    let names: Vec<&str> = files.iter().filter_map(|file| file.strip_suffix(SOURCE)).collect();
+    let task = progress.task("objects", Unit::Things("objects"), Some(names.len() as u64));
+    for name in names {
+        task.detail(name);
+        compile(sources, name, staging.path())?;
+        task.advance(1);
+    }
+    task.finish("compiled");
+    Ok(Objects { folder: staging.publish()? })
+}
+
+/// In the sources' own folder, so that an object says the same wherever they are.
+fn compile(sources: &Path, name: &str, into: &Path) -> Result<(), ObjectsError> {
+    let mut command = Command::new("clang");
+    command.current_dir(sources).args(FLAGS).arg("-c").arg(format!("{name}{SOURCE}"));
+    command.arg("-o").arg(into.join(format!("{name}{OBJECT}")));
+    let failed = |source| ObjectsError::Compile { path: sources.join(format!("{name}{SOURCE}")), source };
+    command::output(&mut command).map(drop).map_err(failed)
+}
+
+/// The names of all files in the folder, headers too, in one order everywhere; none if there is no folder.
+fn files(sources: &Path) -> Result<Vec<String>, ObjectsError> {
+    let failed = |source| ObjectsError::Source { path: sources.to_owned(), source };
+    let entries = match fs::read_dir(sources) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed)?.path();
+        let is_code = [OsStr::new("c"), OsStr::new("h")].contains(&path.extension().unwrap_or_default());
+        names.extend(path.file_name().and_then(OsStr::to_str).filter(|_| is_code).map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// A hash of the sources, the compiler and the flags.
+fn key(sources: &Path, files: &[String]) -> Result<String, ObjectsError> {
+    let mut parts = vec![FLAGS.join(" ").into_bytes()];
+    if !files.is_empty() {
+        parts.push(compiler()?.as_bytes().to_vec());
+    }
+    for file in files {
+        let path = sources.join(file);
+        parts.push(file.as_bytes().to_vec());
+        parts.push(fs::read(&path).map_err(|source| ObjectsError::Source { path, source })?);
+    }
+    Ok(Sha256::of_parts(parts.iter().map(Vec::as_slice)).to_string()[..32].to_owned())
+}
+
+/// What clang says of itself, asked once.
+fn compiler() -> Result<&'static str, ObjectsError> {
+    static ANSWER: OnceLock<String> = OnceLock::new();
+    if let Some(answer) = ANSWER.get() {
+        return Ok(answer);
+    }
+    let answer = command::output(Command::new("clang").arg("--version")).map_err(ObjectsError::Compiler)?;
+    Ok(ANSWER.get_or_init(|| answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn only_code_is_a_source_and_no_folder_has_none() {
+        let folder = sources(&[("b.bpf.c", ""), ("a.h", ""), (".a.swp", ""), ("README.md", "")]);
+        assert_eq!(files(folder.path()).unwrap(), ["a.h", "b.bpf.c"]);
+        assert!(files(&folder.path().join("none")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn objects_are_compiled_once_for_each_state_of_their_sources() {
+        let cache_folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(cache_folder.path()).unwrap();
+        let folder = sources(&[("one.bpf.c", "int one;\n")]);
+        assert_eq!(find_built(folder.path(), &cache).unwrap(), None);
+        let built = build(folder.path(), &cache, &Progress::silent()).unwrap();
+        assert!(fs::read(built.path("one")).unwrap().starts_with(b"\x7fELF"));
+        assert_eq!(find_built(folder.path(), &cache).unwrap(), Some(built));
+        fs::write(folder.path().join("one.bpf.c"), "int two;\n").unwrap();
+        assert_eq!(find_built(folder.path(), &cache).unwrap(), None);
+    }
+
+    #[test]
+    fn what_does_not_compile_is_named_with_clangs_words() {
+        let cache_folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(cache_folder.path()).unwrap();
+        let folder = sources(&[("bad.bpf.c", "int bad\n")]);
+        let error = build(folder.path(), &cache, &Progress::silent()).unwrap_err();
+        let ObjectsError::Compile { path, source } = &error else { panic!("{error:?}") };
+        assert!(path.ends_with("bad.bpf.c") && source.to_string().contains("expected ';'"), "{source}");
+        assert_eq!(find_built(folder.path(), &cache).unwrap(), None);
+    }
+}

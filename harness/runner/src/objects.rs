@@ -1,0 +1,133 @@
+//! The object files that scenarios load: found by the names written in them, and put where a guest finds them.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use harness_builder::{digest::Sha256, objects::Objects};
+use harness_model::plan::{Call, LARGEST_OBJECT, OBJECTS_FOLDER, Scenario};
+
+/// What the name of a prebuilt object ends with.
+const OBJECT: &str = ".bpf.o";
+
+/// Objects by the names a plan has for them, which are made of their contents.
+#[derive(Debug)]
+pub struct Shelf {
+    built: Objects,
+    held: Mutex<BTreeMap<String, Vec<u8>>>,
+}
+
+impl Shelf {
+    /// An empty shelf, beside what was built from the project's sources.
+    pub(crate) fn beside(built: Objects) -> Self {
+        Self { built, held: Mutex::default() }
+    }
+
+    /// Finds every object a scenario loads and gives it the name that a guest knows it by; `folder` is the scenario's.
+    ///
+    /// # Errors
+    /// What is wrong with an object, in a sentence.
+    pub(crate) fn fetch(&self, scenario: &mut Scenario, folder: &Path) -> Result<(), String> {
+        for file in files_of(scenario) {
+            let path = self.path(file, folder);
+            let bytes = read(&path).map_err(|why| format!("the object `{file}` cannot be used: {why}"))?;
+            let stem = path.file_name().map(|name| name.to_string_lossy().replace(OBJECT, "")).unwrap_or_default();
+            let name = format!("{stem}-{}{OBJECT}", Sha256::of_parts([bytes.as_slice()]).short());
+            self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), bytes);
+            *file = name;
+        }
+        Ok(())
+    }
+
+    fn path(&self, file: &str, folder: &Path) -> PathBuf {
+        if file.ends_with(OBJECT) { folder.join(file) } else { self.built.path(file) }
+    }
+
+    /// Puts the objects that these scenarios load into a guest's run folder.
+    ///
+    /// # Errors
+    /// If the folder cannot be written.
+    pub(crate) fn put(&self, scenarios: &[Scenario], share: &Path) -> io::Result<()> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scenarios = scenarios.to_vec();
+        let names = scenarios.iter_mut().flat_map(files_of);
+        for (name, bytes) in names.filter_map(|name| held.get_key_value(name)) {
+            let folder = share.join(OBJECTS_FOLDER);
+            fs::create_dir_all(&folder)?;
+            fs::write(folder.join(name), bytes)?;
+        }
+        Ok(())
+    }
+}
+
+fn files_of(scenario: &mut Scenario) -> impl Iterator<Item = &mut String> {
+    let attempts = scenario.cases.iter_mut().flat_map(|case| &mut case.attempts);
+    let loads =
+        attempts.filter_map(|attempt| if let Call::Object(load) = &mut attempt.call { Some(load) } else { None });
+    loads.flat_map(|load| load.files_mut())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LARGEST_OBJECT + 1).read_to_end(&mut bytes));
+    match read {
+        Err(error) => Err(format!("{}: {error}", path.display())),
+        Ok(_) if bytes.len() as u64 > LARGEST_OBJECT => {
+            Err(format!("{} is larger than {LARGEST_OBJECT} bytes", path.display()))
+        }
+        Ok(_) => Ok(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use harness_builder::{cache::Cache, objects, progress::Progress};
+    use harness_model::plan::{Actor, Attempt, Case, ObjectLoad, Token};
+
+    use super::*;
+
+    fn shelf(cache: &Path) -> Shelf {
+        let cache = Cache::at(cache).unwrap();
+        Shelf::beside(objects::build(Path::new("/nonexistent"), &cache, &Progress::silent()).unwrap())
+    }
+
+    fn scenario(file: &str) -> Scenario {
+        let call = Call::Object(ObjectLoad { file: file.to_owned(), ..Default::default() });
+        let attempt = Attempt { actor: Actor::Host, caps: None, token: Token::None, call, save: None };
+        let (sysctls, lsm) = Default::default();
+        let cases = vec![Case { sysctls: BTreeMap::new(), containers: vec![], attempts: vec![attempt] }];
+        Scenario { name: "a/b".parse().unwrap(), deadline_ms: 1, sysctls, lsm, own_vm: false, cases }
+    }
+
+    #[test]
+    fn an_object_goes_from_beside_its_scenario_to_the_guest() {
+        let (cache, folder, share) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(folder.path().join("x.bpf.o"), b"one").unwrap();
+        let (shelf, mut plan) = (shelf(cache.path()), scenario("x.bpf.o"));
+        shelf.fetch(&mut plan, folder.path()).unwrap();
+        let name = files_of(&mut plan).next().unwrap().clone();
+        assert!(name.starts_with("x-") && name.ends_with(OBJECT), "{name}");
+        shelf.put(std::slice::from_ref(&plan), share.path()).unwrap();
+        assert_eq!(fs::read(share.path().join(OBJECTS_FOLDER).join(&name)).unwrap(), b"one");
+        fs::write(folder.path().join("x.bpf.o"), b"two").unwrap();
+        let mut changed = scenario("x.bpf.o");
+        shelf.fetch(&mut changed, folder.path()).unwrap();
+        assert_ne!(changed, plan);
+    }
+
+    #[test]
+    fn an_object_that_is_not_there_or_too_large_is_named() {
+        let (cache, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let shelf = shelf(cache.path());
+        let why = shelf.fetch(&mut scenario("no-such"), folder.path()).unwrap_err();
+        assert!(why.starts_with("the object `no-such` cannot be used: ") && why.contains("No such file"), "{why}");
+        File::create(folder.path().join("big.bpf.o")).unwrap().set_len(LARGEST_OBJECT + 1).unwrap();
+        let why = shelf.fetch(&mut scenario("big.bpf.o"), folder.path()).unwrap_err();
+        assert!(why.ends_with("is larger than 4194304 bytes"), "{why}");
+    }
+}

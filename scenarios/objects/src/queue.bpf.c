@@ -1,0 +1,8 @@
+/* A single map, of a type that takes CAP_BPF. */
+#include "bpf.h"
+
+struct {
+	NUMBER(type, QUEUE);
+	NUMBER(max_entries, 1);
+	u32 *value;
+} waiting SEC(".maps");

@@ -1,0 +1,8 @@
+/* A program that replaces the one of xdp.bpf.c. */
+#include "bpf.h"
+
+SEC("freplace/drop")
+int let_pass(struct xdp_md *packet)
+{
+	return 2;
+}
