@@ -1,0 +1,182 @@
+//! BPF programs of our own on hooks of the security modules, which refuse everything while they are told to.
+//!
+//! A program reads one number of a map that is shared with the guest's memory: 0 lets everything pass, anything else is
+//! answered with `EPERM`. So the switch is a store to memory and no call of `bpf(2)`, which the hooks could refuse.
+
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::CString,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use harness_model::{errno::Errno, plan::LsmHook};
+use libbpf_sys as sys;
+use rustix::mm::{MapFlags, ProtFlags};
+use thiserror::Error;
+
+/// Why a hook could not be taken.
+#[derive(Debug, Error)]
+#[error("LSM hook {}: {call}: {errno}; the kernel needs CONFIG_BPF_LSM and `bpf` among its security modules", hook.as_str())]
+pub(crate) struct LsmError {
+    hook: LsmHook,
+    call: &'static str,
+    errno: Errno,
+}
+
+/// Programs on hooks, out of force until told otherwise; gone when dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Vetoes {
+    switch: Option<Switch>,
+    links: Vec<OwnedFd>,
+}
+
+impl Vetoes {
+    /// Takes these hooks.
+    pub(crate) fn on(hooks: &[LsmHook]) -> Result<Self, LsmError> {
+        let Some(&first) = hooks.first() else { return Ok(Self::default()) };
+        let switch = Switch::new().map_err(|(call, errno)| LsmError { hook: first, call, errno })?;
+        let take = |&hook: &LsmHook| {
+            take(hook, &switch.map).map_err(|(call, errno)| LsmError { hook, call, errno })
+        };
+        let links = hooks.iter().map(take).collect::<Result<_, _>>()?;
+        Ok(Self { switch: Some(switch), links })
+    }
+
+    /// Whether there are any.
+    pub(crate) fn any(&self) -> bool {
+        !self.links.is_empty()
+    }
+
+    /// Has them refuse everything from now on, or nothing.
+    pub(crate) fn set_in_force(&self, in_force: bool) {
+        if let Some(switch) = &self.switch {
+            switch.set(in_force);
+        }
+    }
+}
+
+/// Which libbpf function failed, and how.
+type Failed = (&'static str, Errno);
+
+/// The number the programs read.
+#[derive(Debug)]
+struct Switch {
+    map: OwnedFd,
+    memory: NonNull<AtomicU32>,
+}
+
+impl Switch {
+    fn new() -> Result<Self, Failed> {
+        let options = sys::bpf_map_create_opts {
+            sz: size_of::<sys::bpf_map_create_opts>() as u64,
+            map_flags: sys::BPF_F_MMAPABLE,
+            ..Default::default()
+        };
+        // SAFETY: a null name is allowed; the options live across the call and hold no pointers.
+        let map = unsafe { sys::bpf_map_create(sys::BPF_MAP_TYPE_ARRAY, ptr::null(), 4, 4, 1, &options) };
+        let map = owned("BPF_MAP_CREATE", map)?;
+        // SAFETY: a new mapping of the map's only value, at an address of the kernel's choice.
+        let memory = unsafe {
+            let access = ProtFlags::READ | ProtFlags::WRITE;
+            rustix::mm::mmap(ptr::null_mut(), size_of::<AtomicU32>(), access, MapFlags::SHARED, &map, 0)
+        };
+        let memory = memory.map_err(|errno| ("mmap of the map", crate::error::errno(errno)))?;
+        let memory = NonNull::new(memory.cast()).ok_or(("mmap of the map", Errno::EINVAL))?;
+        Ok(Self { map, memory })
+    }
+
+    fn set(&self, in_force: bool) {
+        // SAFETY: the mapping lasts as long as this value, is writable, aligned to a page, and shared with nobody in
+        // this process but by atomic access.
+        unsafe { self.memory.as_ref() }.store(u32::from(in_force), Ordering::SeqCst);
+    }
+}
+
+impl Drop for Switch {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `new`, which nobody uses any more.
+        let _ = unsafe { rustix::mm::munmap(self.memory.as_ptr().cast(), size_of::<AtomicU32>()) };
+    }
+}
+
+/// Loads the program for a hook and attaches it; the link keeps the program.
+fn take(hook: LsmHook, switch: &OwnedFd) -> Result<OwnedFd, Failed> {
+    let name = CString::new(hook.as_str()).expect("a constant name has no zeros");
+    // SAFETY: the name outlives the call. libbpf puts `bpf_lsm_` before it (`find_attach_btf_id`, `src/libbpf.c`).
+    let target = unsafe { sys::libbpf_find_vmlinux_btf_id(name.as_ptr(), sys::BPF_LSM_MAC) };
+    let target = u32::try_from(target).map_err(|_| ("looking for it in the kernel's BTF", Errno::from_raw(-target)))?;
+    let program = instructions(switch.as_raw_fd());
+    let mut options = sys::bpf_prog_load_opts {
+        sz: size_of::<sys::bpf_prog_load_opts>() as u64,
+        expected_attach_type: sys::BPF_LSM_MAC,
+        attach_btf_id: target,
+        ..Default::default()
+    };
+    // SAFETY: instructions, licence and options live across the call, and the count is the number of instructions.
+    let program = unsafe {
+        let (length, license) = (program.len() as u64, c"GPL".as_ptr());
+        sys::bpf_prog_load(sys::BPF_PROG_TYPE_LSM, ptr::null(), license, program.as_ptr(), length, &mut options)
+    };
+    let program = owned("BPF_PROG_LOAD", program)?;
+    // SAFETY: no name is what an LSM program is attached with; the descriptor is open.
+    owned("BPF_RAW_TRACEPOINT_OPEN", unsafe { sys::bpf_raw_tracepoint_open(ptr::null(), program.as_raw_fd()) })
+}
+
+/// `return switch ? -EPERM : 0`, by the instruction encoding of RFC 9669.
+fn instructions(map: i32) -> [sys::bpf_insn; 7] {
+    let insn = |code: u32, registers: (u8, u8), off: i16, imm: i32| {
+        let mut insn = sys::bpf_insn { code: code as u8, off, imm, ..Default::default() };
+        insn.set_dst_reg(registers.0);
+        insn.set_src_reg(registers.1);
+        insn
+    };
+    let (mov, value) = (sys::BPF_ALU64 | sys::BPF_MOV | sys::BPF_K, sys::BPF_PSEUDO_MAP_VALUE as u8);
+    [
+        insn(sys::BPF_LD | sys::BPF_DW | sys::BPF_IMM, (1, value), 0, map),
+        insn(0, (0, 0), 0, 0),
+        insn(sys::BPF_LDX | sys::BPF_MEM | sys::BPF_W, (1, 1), 0, 0),
+        insn(mov, (0, 0), 0, 0),
+        insn(sys::BPF_JMP | sys::BPF_JEQ | sys::BPF_K, (1, 0), 1, 0),
+        insn(mov, (0, 0), 0, -libc::EPERM),
+        insn(sys::BPF_JMP | sys::BPF_EXIT, (0, 0), 0, 0),
+    ]
+}
+
+/// libbpf returns a descriptor or a negative errno (`libbpf_legacy.h`, since 1.0).
+fn owned(call: &'static str, result: i32) -> Result<OwnedFd, Failed> {
+    if result < 0 {
+        return Err((call, Errno::from_raw(-result)));
+    }
+    // SAFETY: the call has just made this descriptor for us, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(result) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_hooks_nothing_is_done_and_nothing_refused() {
+        let vetoes = Vetoes::on(&[]).unwrap();
+        vetoes.set_in_force(true);
+        assert!(!vetoes.any());
+    }
+
+    #[test]
+    fn the_program_reads_the_switch_and_refuses() {
+        let program = instructions(7);
+        assert_eq!((program[0].code, program[0].src_reg(), program[0].imm), (0x18, 2, 7));
+        assert_eq!((program[2].code, program[2].dst_reg(), program[2].src_reg()), (0x61, 1, 1));
+        assert_eq!((program[4].code, program[4].off), (0x15, 1));
+        assert_eq!((program[5].imm, program[6].code), (-1, 0x95));
+    }
+
+    #[test]
+    fn a_hook_that_cannot_be_taken_is_named() {
+        let error = LsmError { hook: LsmHook::BpfTokenCmd, call: "BPF_PROG_LOAD", errno: Errno::EINVAL };
+        assert!(error.to_string().starts_with("LSM hook bpf_token_cmd: BPF_PROG_LOAD: EINVAL; "), "{error}");
+    }
+}
