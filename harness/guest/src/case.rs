@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use harness_model::{
     name::ContainerName,
-    outcome::{Answer, Control, Event},
+    outcome::{Answer, Cause, Change, Control, Event},
     plan::{Actor, Attempt, BpffsFd, Call, Case, Container, LinkTarget},
 };
 use thiserror::Error;
@@ -14,6 +14,7 @@ use crate::{
     controls::Controls,
     ground::{CasePlace, Ground},
     interfaces,
+    lsm::Vetoes,
     party::{Made, Needs, Party, PartyError},
     pass::{AttemptError, Cast, Kind, Objects, Pass},
     record::{RecordError, Writer},
@@ -81,6 +82,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) controls: &'a mut Controls,
     /// Where outcomes go.
     pub(crate) record: &'a mut Writer,
+    /// What refuses attempts while they are made for real.
+    pub(crate) vetoes: &'a Vetoes,
 }
 
 /// Runs a case: a container control, a root control, the case for real, and the search for causes.
@@ -151,7 +154,8 @@ fn run_for_real(
     let mut pass = Pass { root_cgroup, cast, objects: Objects::new(), kind: Kind::Real, fallback: Some(fallback) };
     let mut denied = Vec::new();
     let mut controls = controls.into_iter();
-    pass.run(place, case, |index, result| {
+    stage.vetoes.set_in_force(true);
+    let made = pass.run(place, case, |index, result| {
         let answer = result.map_err(|source| failed_attempt(case, index, source))?;
         let unmade = || (Control::NotMade("it was not asked for".to_owned()), Control::NotMade(String::new()));
         let (root, container) = controls.next().unwrap_or_else(unmade);
@@ -161,11 +165,34 @@ fn run_for_real(
         }
         let event = Event::Attempt { case: place.case, attempt: index as u32, answer, root, container };
         stage.record.add(event).map_err(CaseError::Record)
-    })?;
-    for (index, cause) in cause::find(&mut pass, place, case, &denied) {
+    });
+    stage.vetoes.set_in_force(false);
+    made?;
+    for (index, cause) in causes(stage.vetoes, &mut pass, place, case, denied) {
         stage.record.add(Event::Cause { case: place.case, attempt: index as u32, cause })?;
     }
     Ok(())
+}
+
+/// Why attempts were denied: by our own programs on hooks of the security modules if the kernel does them without, and
+/// otherwise whatever it is while those are in force.
+fn causes(
+    vetoes: &Vetoes,
+    pass: &mut Pass<'_>,
+    place: CasePlace,
+    case: &Case,
+    denied: Vec<usize>,
+) -> Vec<(usize, Cause)> {
+    if !vetoes.any() {
+        return cause::find(pass, place, case, &denied);
+    }
+    let (vetoed, others): (Vec<usize>, Vec<usize>) =
+        denied.into_iter().partition(|index| cause::is_done_now(pass, place, case, *index));
+    vetoes.set_in_force(true);
+    let mut found = cause::find(pass, place, case, &others);
+    vetoes.set_in_force(false);
+    found.extend(vetoed.into_iter().map(|index| (index, Cause::Missing(vec![Change::NoLsm]))));
+    found
 }
 
 /// Whether the kernel refused what it does for somebody with every permission.

@@ -61,6 +61,14 @@ pub(crate) fn find(pass: &mut Pass<'_>, place: CasePlace, case: &Case, denied: &
     found
 }
 
+/// Whether the kernel does an attempt that it denied before, without any change of its container.
+pub(crate) fn is_done_now(pass: &mut Pass<'_>, place: CasePlace, case: &Case, index: usize) -> bool {
+    let Ok(inquiry) = Inquiry::new(pass, place, case, index) else { return false };
+    let trial = Pending { inquiry: 0, trial: NOTHING, gathered: inquiry.gathered.clone() };
+    let Ok(party) = pass.cast.player(&inquiry.attempt.actor) else { return false };
+    answers(party, &[inquiry], &[trial]).is_ok_and(|answers| answers == [true])
+}
+
 /// One denied attempt and what is known of it so far.
 struct Inquiry<'c> {
     place: Place,

@@ -38,9 +38,7 @@ impl Vetoes {
     pub(crate) fn on(hooks: &[LsmHook]) -> Result<Self, LsmError> {
         let Some(&first) = hooks.first() else { return Ok(Self::default()) };
         let switch = Switch::new().map_err(|(call, errno)| LsmError { hook: first, call, errno })?;
-        let take = |&hook: &LsmHook| {
-            take(hook, &switch.map).map_err(|(call, errno)| LsmError { hook, call, errno })
-        };
+        let take = |&hook: &LsmHook| take(hook, &switch.map).map_err(|(call, errno)| LsmError { hook, call, errno });
         let links = hooks.iter().map(take).collect::<Result<_, _>>()?;
         Ok(Self { switch: Some(switch), links })
     }

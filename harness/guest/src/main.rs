@@ -20,6 +20,7 @@ mod interfaces;
 mod kernel;
 mod kernel_types;
 mod leftovers;
+mod lsm;
 mod object;
 mod operation;
 mod party;

@@ -12,6 +12,7 @@ use crate::{
     controls::Controls,
     ground::{CasePlace, Ground},
     leftovers::{self, Inventory},
+    lsm::Vetoes,
     record::{RecordError, Writer},
     sysctl::Settings,
 };
@@ -38,7 +39,7 @@ pub(crate) fn run(world: &mut World, number: u32) -> Result<(), RecordError> {
     let start = Instant::now();
     let mut settings = Settings::default();
     let fault = match settings.make(&scenario.sysctls) {
-        Ok(()) => cases(world, number, scenario)?,
+        Ok(()) => cases_below_hooks(world, number, scenario)?,
         Err(error) => Some(error.to_string()),
     };
     let mut leftovers = if scenario.own_vm { Vec::new() } else { settings.restore() };
@@ -54,11 +55,19 @@ pub(crate) fn run(world: &mut World, number: u32) -> Result<(), RecordError> {
     world.record.add(Event::ScenarioEnd { scenario: scenario.name.clone(), leftovers, fault, micros })
 }
 
+/// Takes the hooks the scenario wants for its cases.
+fn cases_below_hooks(world: &mut World, number: u32, scenario: &Scenario) -> Result<Option<String>, RecordError> {
+    match Vetoes::on(&scenario.lsm) {
+        Ok(vetoes) => cases(world, &vetoes, number, scenario),
+        Err(error) => Ok(Some(error.to_string())),
+    }
+}
+
 /// Runs the cases up to the first that fails; why it did.
-fn cases(world: &mut World, number: u32, scenario: &Scenario) -> Result<Option<String>, RecordError> {
+fn cases(world: &mut World, vetoes: &Vetoes, number: u32, scenario: &Scenario) -> Result<Option<String>, RecordError> {
     for (index, case) in scenario.cases.iter().enumerate() {
         let place = CasePlace { scenario: number, case: index as u32 };
-        match one_case(world, place, case) {
+        match one_case(world, vetoes, place, case) {
             Ok(()) => {}
             Err(CaseError::Record(error)) => return Err(error),
             Err(error) if scenario.cases.len() == 1 => return Ok(Some(error.to_string())),
@@ -69,11 +78,11 @@ fn cases(world: &mut World, number: u32, scenario: &Scenario) -> Result<Option<S
 }
 
 /// Runs a case with its settings.
-fn one_case(world: &mut World, place: CasePlace, case: &Case) -> Result<(), CaseError> {
+fn one_case(world: &mut World, vetoes: &Vetoes, place: CasePlace, case: &Case) -> Result<(), CaseError> {
     let World { ground, controls, record, .. } = world;
     let mut settings = Settings::default();
     let made = settings.make(&case.sysctls).map_err(CaseError::Setting);
-    let run = made.and_then(|()| case::run(&mut Stage { ground, controls, record }, place, case));
+    let run = made.and_then(|()| case::run(&mut Stage { ground, controls, record, vetoes }, place, case));
     match settings.restore() {
         failed if failed.is_empty() => run,
         failed => run.and(Err(CaseError::NotRestored(failed.join("; ")))),

@@ -126,6 +126,7 @@ mod tests {
             verdict,
             cause,
             part: Part::Cell { row, column },
+            steps: Vec::new(),
         }
     }
 

@@ -48,7 +48,10 @@ impl<'a> Scenarios<'a> {
         let checked = lab.check(lab.suite().names()).map_err(Wrong::input)?;
         let mut expanded = Vec::new();
         for scenario in &checked {
-            match testbed.expand(scenario, lab.suite().path(scenario.name())).map_err(|report| Wrong::input(LabError::Scenarios(vec![report])))? {
+            match testbed
+                .expand(scenario, lab.suite().path(scenario.name()))
+                .map_err(|report| Wrong::input(LabError::Scenarios(vec![report])))?
+            {
                 Expansion::Run(scenario) => expanded.push(*scenario),
                 Expansion::Skipped { .. } => {}
             }

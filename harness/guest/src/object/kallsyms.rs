@@ -1,27 +1,13 @@
 //! Functions of BPF programs among the kernel's symbols.
+//!
+//! A program's symbols go with its last descriptor (`bpf_prog_put`, `kernel/bpf/syscall.c`), and so with the process that
+//! loaded it: what is there while an object is loaded is the object's.
 
 use std::{
     collections::BTreeSet,
     fs::File,
     io::{self, BufRead, BufReader},
-    thread,
-    time::{Duration, Instant},
 };
-
-/// How long symbols of programs that are gone may stay.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Waits until none of these functions is there, so that what is there later is new.
-pub(super) fn wait_until_gone(functions: &[String]) -> io::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while !functions.is_empty() && !shown(functions)?.is_empty() {
-        if Instant::now() > deadline {
-            return Err(io::Error::other("/proc/kallsyms has functions of the object before it is loaded"));
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
-}
 
 /// Which of these functions are there with an address.
 pub(super) fn shown(functions: &[String]) -> io::Result<BTreeSet<String>> {

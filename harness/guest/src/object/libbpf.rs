@@ -51,7 +51,6 @@ fn set_environment(path: Option<&CString>) {
 
 fn load_all(load: &ObjectLoad, token_path: Option<&CString>) -> Outcome<()> {
     let other = load.replaces.as_ref().map(|replaced| load_replaced(replaced, token_path)).transpose()?;
-    wait_for_kallsyms(load)?;
     let object = Object::open(&load.file, "open", token_path)?;
     let replaced = load.replaces.as_ref().zip(other.as_ref());
     let tell = |when| match replaced {
@@ -70,10 +69,6 @@ fn load_replaced(replaced: &Replaced, token_path: Option<&CString>) -> Outcome<O
     other.prepare("prepare of what is replaced")?;
     other.load("load of what is replaced")?;
     Ok(other)
-}
-
-fn wait_for_kallsyms(load: &ObjectLoad) -> Outcome<()> {
-    kallsyms::wait_until_gone(&load.kallsyms).map_err(|error| failure("kallsyms before the load", errno_of(&error)))
 }
 
 /// A function that is not shown is a failure by the name of the first.
