@@ -183,11 +183,10 @@ fn causes(
     case: &Case,
     denied: Vec<usize>,
 ) -> Vec<(usize, Cause)> {
-    if !vetoes.any() {
-        return cause::find(pass, place, case, &denied);
-    }
-    let (vetoed, others): (Vec<usize>, Vec<usize>) =
-        denied.into_iter().partition(|index| cause::is_done_now(pass, place, case, *index));
+    let (vetoed, mut others): (Vec<usize>, Vec<usize>) =
+        denied.into_iter().partition(|index| vetoes.any() && cause::is_done_now(pass, place, case, *index));
+    // What libbpf finds is not handed over by the attempt, so no trial can add to it.
+    others.retain(|index| !matches!(case.attempts[*index].call, Call::Object(_)));
     vetoes.set_in_force(true);
     let mut found = cause::find(pass, place, case, &others);
     vetoes.set_in_force(false);
@@ -197,7 +196,7 @@ fn causes(
 
 /// Whether the kernel refused what it does for somebody with every permission.
 fn is_denial(answer: &Answer, root: &Control, container: &Control) -> bool {
-    matches!(answer, Answer::Err { .. }) && (root.succeeded() || container.succeeded())
+    !answer.succeeded() && (root.succeeded() || container.succeeded())
 }
 
 /// Makes the containers of a case, and the host's agent if it has a part.

@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::{
     delegation::MountOption,
     grid::{self, Grid},
-    judgement::{Case, Judgement, Row, Step},
+    judgement::{Case, Judgement, Row, Step, StepResult},
     name::KernelName,
 };
 
@@ -49,8 +49,9 @@ fn render_case(text: &mut String, case: &Case) {
     }
 }
 
-/// The calls libbpf made for an object, below its attempt.
+/// The calls libbpf made for an object, below its attempt; of its probes, which are many, those that were refused.
 fn render_steps(text: &mut String, digits: usize, steps: &[Step]) {
+    let steps: Vec<&Step> = steps.iter().filter(|step| !step.probe || step.result != StepResult::Allowed).collect();
     let width = steps.iter().map(|step| step.text.chars().count()).max().unwrap_or(0);
     for step in steps {
         let about = step.text.replace(|c: char| c.is_control(), " ");

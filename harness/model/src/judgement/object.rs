@@ -14,6 +14,8 @@ pub struct Step {
     pub text: String,
     /// What came of it.
     pub result: StepResult,
+    /// Whether libbpf made it to find something out about the kernel.
+    pub probe: bool,
 }
 
 /// What came of one call of libbpf, or of its belief about the kernel.
@@ -47,11 +49,19 @@ impl fmt::Display for StepResult {
 pub(super) fn steps(fact: &AttemptFact) -> Vec<Step> {
     let Answer::Object(object) = &fact.answer else { return Vec::new() };
     let controls: Vec<&ObjectAnswer> = [&fact.root, &fact.container].into_iter().filter_map(object_of).collect();
-    let called = object.steps.iter().map(|step| Step { text: text(step), result: result(step, &controls) });
-    let untold = (object.untold > 0)
-        .then(|| Step { text: format!("{} further calls", object.untold), result: StepResult::Untold });
+    let calls = object.steps.iter().map(|step| called(step, &controls));
+    let untold = (object.untold > 0).then(|| line(format!("{} further calls", object.untold), StepResult::Untold));
     let lost = object.features.iter().filter(|feature| is_lost(feature, &controls));
-    called.chain(untold).chain(lost.map(lost_line)).collect()
+    calls.chain(untold).chain(lost.map(lost_line)).collect()
+}
+
+fn line(text: String, result: StepResult) -> Step {
+    Step { text, result, probe: false }
+}
+
+fn called(step: &ObjectStep, controls: &[&ObjectAnswer]) -> Step {
+    let probe = matches!(step.purpose, Purpose::Probe(_));
+    Step { probe, ..line(text(step), result(step, controls)) }
 }
 
 fn object_of(control: &Control) -> Option<&ObjectAnswer> {
@@ -78,7 +88,7 @@ fn is_lost(feature: &Feature, controls: &[&ObjectAnswer]) -> bool {
 
 fn lost_line(feature: &Feature) -> Step {
     let how = if feature.by_object { "with" } else { "without" };
-    Step { text: format!("{}, asked {how} a token", feature.name), result: StepResult::Lost }
+    line(format!("{}, asked {how} a token", feature.name), StepResult::Lost)
 }
 
 fn text(step: &ObjectStep) -> String {
