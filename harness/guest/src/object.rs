@@ -168,6 +168,7 @@ mod tests {
     }
 
     /// Follows a process that does this with its end of the pipe.
+    #[expect(clippy::zombie_processes, reason = "it is reaped by what is tested")]
     fn followed(act: impl FnOnce(OwnedFd)) -> Result<Answer, ObjectError> {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         let child = std::process::Command::new("true").spawn().unwrap();
