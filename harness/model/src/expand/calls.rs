@@ -58,7 +58,7 @@ pub(crate) fn make(desk: &mut Desk<'_, '_>, attempt: &Attempt, setting: &Setting
         Attempt::LinkUpdate(op) => desk.link_update(op, setting),
         Attempt::LinkDetach(op) => desk.link_detach(op, setting),
         Attempt::IterCreate(op) => desk.iter_create(op, setting),
-        Attempt::Object(op) => desk.object(op, setting),
+        Attempt::Object(op) => desk.load_object(op, setting),
     }
 }
 

@@ -14,7 +14,7 @@ const PREBUILT: &str = ".bpf.o";
 
 impl Desk<'_, '_> {
     /// Works out how an object is loaded.
-    pub(super) fn object(&mut self, op: &Object, setting: &Setting) -> Option<Made> {
+    pub(super) fn load_object(&mut self, op: &Object, setting: &Setting) -> Option<Made> {
         let place = &setting.place;
         let file = self.object_file(&op.file, &place.key("file"));
         let replaces = match &op.replaces {
