@@ -44,8 +44,9 @@ pub(super) fn map_create(call: &Call, handles: Handles<'_>, token: bpf::Token<'_
     match types {
         MapTypes::None => {}
         MapTypes::Saved { key, value, .. } => spec.types = Some((objects.take()?, *key, *value)),
-        MapTypes::KernelStruct(name) => {
-            let (id, size) = kernel_types::known().structure(name)?;
+        MapTypes::KernelStruct { structure, .. } => {
+            let (id, size) = kernel_types::known().structure(structure)?;
+            spec.types = Some((objects.take()?, 0, 0));
             spec.structure = id;
             spec.value_size = if spec.value_size == 0 { size } else { spec.value_size };
         }

@@ -107,7 +107,9 @@ impl Call {
     /// The kernel's types it names.
     pub fn kernel_types(&self) -> Vec<KernelType> {
         match self {
-            Self::MapCreate { types: MapTypes::KernelStruct(name), .. } => vec![KernelType::Struct(name.clone())],
+            Self::MapCreate { types: MapTypes::KernelStruct { structure, .. }, .. } => {
+                vec![KernelType::Struct(structure.clone())]
+            }
             Self::ProgLoad { target: ProgTarget::Kernel(wanted), .. } => vec![wanted.clone()],
             Self::ProgLoad { target: ProgTarget::Member(member), .. } => {
                 vec![KernelType::Struct(member.structure.clone())]
@@ -138,7 +140,10 @@ impl Call {
 impl MapTypes {
     /// The saved object it is about.
     fn object(&self) -> Option<&str> {
-        if let Self::Saved { btf, .. } = self { Some(btf) } else { None }
+        match self {
+            Self::None => None,
+            Self::Saved { btf, .. } | Self::KernelStruct { btf, .. } => Some(btf),
+        }
     }
 }
 

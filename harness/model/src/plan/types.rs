@@ -42,8 +42,14 @@ pub enum MapTypes {
         /// The number of the value's type in it.
         value: u32,
     },
-    /// Values are this structure of the kernel (`btf_vmlinux_value_type_id`); a `value_size` of 0 stands for its size.
-    KernelStruct(String),
+    /// Values are a structure of the kernel (`btf_vmlinux_value_type_id`); a `value_size` of 0 stands for its size.
+    KernelStruct {
+        /// The structure.
+        structure: String,
+        /// A saved BTF object, which the kernel wants to see although it takes no type from it (`map_create` in
+        /// `kernel/bpf/syscall.c`).
+        btf: String,
+    },
 }
 
 /// The instructions of a program.

@@ -66,12 +66,10 @@ const COMMANDS: [(&str, Write); 39] = [
     ("enable_stats", |draft, _| draft.done(Call::EnableStats)),
     ("iter_create", |draft, _| on_link(draft, |link| Call::IterCreate { link })),
     ("link_detach", |draft, _| link_detach(draft)),
-    ("prog_bind_map", |draft, _| with_map(draft, "array", |prog, map| Call::ProgBindMap { prog, map })),
+    ("prog_bind_map", |draft, _| bind_map(draft)),
     ("token_create", |draft, actor| draft.done(Call::TokenCreate { from: actor.clone(), fd: BpffsFd::Root })),
     ("prog_stream_read_by_fd", |draft, _| on_prog(draft, "xdp", |prog| Call::ProgStreamRead { prog })),
-    ("prog_assoc_struct_ops", |draft, _| {
-        with_map(draft, "struct_ops", |prog, map| Call::ProgAssocStructOps { prog, map })
-    }),
+    ("prog_assoc_struct_ops", |draft, _| associate(draft)),
 ];
 
 /// The first type description of a kernel is its own (`btf_vmlinux` takes the first id).
@@ -100,10 +98,17 @@ fn on_prog(mut draft: Draft<'_, '_>, name: &str, call: impl FnOnce(String) -> Ca
     draft.done(call(prog))
 }
 
-fn with_map(mut draft: Draft<'_, '_>, map_type: &str, call: impl FnOnce(String, String) -> Call) -> Recipe {
+fn bind_map(mut draft: Draft<'_, '_>) -> Recipe {
     let prog = progs::saved(&mut draft, "prog", "xdp", None);
-    let map = maps::saved(&mut draft, "map", map_type);
-    draft.done(call(prog, map))
+    let map = maps::saved(&mut draft, "map", "array");
+    draft.done(Call::ProgBindMap { prog, map })
+}
+
+fn associate(mut draft: Draft<'_, '_>) -> Recipe {
+    let prog = progs::saved(&mut draft, "prog", "xdp", None);
+    let arguments = maps::arguments("struct_ops").unwrap_or(MapArguments::PLAIN);
+    let map = maps::of_structure(&mut draft, "map", arguments);
+    draft.done(Call::ProgAssocStructOps { prog, map })
 }
 
 /// On a hash map with one element, which the call takes out.

@@ -87,10 +87,10 @@ pub fn holds_maps(name: &str) -> bool {
     matches!(name, "array_of_maps" | "hash_of_maps")
 }
 
-/// Whether a map type needs the types of its keys and values (`bpf_local_storage_map_alloc_check` in
-/// `kernel/bpf/bpf_local_storage.c`).
+/// Whether a map type needs a type description: for its keys and values (`bpf_local_storage_map_alloc_check` in
+/// `kernel/bpf/bpf_local_storage.c`), or just so (`map_create` in `kernel/bpf/syscall.c`).
 pub(crate) fn needs_types(name: &str) -> bool {
-    matches!(name, "sk_storage" | "inode_storage" | "task_storage" | "cgrp_storage")
+    matches!(name, "sk_storage" | "inode_storage" | "task_storage" | "cgrp_storage" | "struct_ops")
 }
 
 /// Whether a map type holds a value for each processor, so that what a lookup gives depends on their number.
@@ -103,18 +103,31 @@ pub(super) fn recipe(name: &str, lexicon: &Lexicon<'_>) -> Option<Recipe> {
     let arguments = arguments(name)?;
     let mut draft = Draft::new(lexicon);
     let pattern = holds_maps(name).then(|| saved(&mut draft, "pattern", "hash"));
-    let integers = needs_types(name).then(|| integers(draft.save("types", Call::BtfLoad)));
+    let described = needs_types(name).then(|| described(draft.save("types", Call::BtfLoad), arguments.structure));
     let mut call = create(&mut draft, name, arguments);
     if let Call::MapCreate { inner_map, types, .. } = &mut call {
         *inner_map = pattern;
-        *types = integers.unwrap_or_else(|| types.clone());
+        *types = described.unwrap_or_default();
     }
     Some(draft.done(call))
 }
 
-/// Keys and values of integers, by the types of a saved description.
-fn integers(btf: String) -> MapTypes {
-    MapTypes::Saved { btf, key: blob::INTEGER, value: blob::INTEGER }
+/// Values of a structure of the kernel, or keys and values of integers, by the types of a saved description.
+fn described(btf: String, structure: Option<&str>) -> MapTypes {
+    match structure {
+        Some(structure) => MapTypes::KernelStruct { structure: structure.to_owned(), btf },
+        None => MapTypes::Saved { btf, key: blob::INTEGER, value: blob::INTEGER },
+    }
+}
+
+/// Has a map of kernel structures made, and the description it needs.
+pub(super) fn of_structure(draft: &mut Draft<'_, '_>, save: &str, arguments: MapArguments) -> String {
+    let btf = draft.save("types", Call::BtfLoad);
+    let mut call = create(draft, "struct_ops", arguments);
+    if let Call::MapCreate { types, .. } = &mut call {
+        *types = described(btf, arguments.structure);
+    }
+    draft.save(save, call)
 }
 
 /// Has a map made that needs nothing else, with what its type takes.
@@ -138,7 +151,7 @@ pub(super) fn create(draft: &mut Draft<'_, '_>, name: &str, arguments: MapArgume
         map_flags: flags::bits(&flags::MAP_FLAGS, arguments.flags),
         inner_map: None,
         map_extra: 0,
-        types: arguments.structure.map_or(MapTypes::None, |name| MapTypes::KernelStruct(name.to_owned())),
+        types: MapTypes::None,
     }
 }
 

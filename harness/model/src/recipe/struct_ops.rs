@@ -30,7 +30,7 @@ pub(super) fn linkable_map(draft: &mut Draft<'_, '_>) -> String {
         structure: Some("bpf_struct_ops_tcp_congestion_ops"),
         ..MapArguments::PLAIN
     };
-    let map = maps::sized(draft, "map", "struct_ops", arguments);
+    let map = maps::of_structure(draft, "map", arguments);
     draft.then(Call::MapUpdate { map: map.clone(), key: vec![0; 4], value: Vec::new(), parts });
     map
 }

@@ -119,7 +119,7 @@ operation! {
         /// The saved map that serves as the pattern of a map of maps.
         #[serde(default)]
         pub inner_map: Option<String>,
-        /// The saved type description with the types of its keys and values, which local storage needs.
+        /// The saved type description with the types of its keys and values, which local storage and `struct_ops` need.
         #[serde(default)]
         pub btf: Option<String>,
         /// The number of the key's type in it; by default 1, the integer.

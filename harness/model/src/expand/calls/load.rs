@@ -87,25 +87,21 @@ impl Desk<'_, '_> {
         usual: &MapArguments,
         setting: &Setting,
     ) -> Option<MapTypes> {
-        let structure = op.structure.as_deref().or(usual.structure);
-        match (&op.btf, structure) {
-            (Some(btf), _) => {
-                self.btf(btf, setting)?;
-                let number = |written: Option<u32>| written.unwrap_or(blob::INTEGER);
-                Some(MapTypes::Saved { btf: btf.clone(), key: number(op.btf_key), value: number(op.btf_value) })
+        let Some(btf) = &op.btf else {
+            if recipe::needs_types(type_name) {
+                let message = format!("a `{type_name}` map needs a type description");
+                let advice = "write `btf = \"NAME\"`, the name of what a `btf_load` saved";
+                self.sink.advise(&setting.place, message, advice);
+                return None;
             }
-            (None, Some(structure)) => Some(MapTypes::KernelStruct(structure.to_owned())),
-            (None, None) if recipe::needs_types(type_name) => {
-                let message = format!("a `{type_name}` map needs the types of its keys and values");
-                self.sink.advise(
-                    &setting.place,
-                    message,
-                    "write `btf = \"NAME\"`, the name of what a `btf_load` saved",
-                );
-                None
-            }
-            (None, None) => Some(MapTypes::None),
-        }
+            return Some(MapTypes::None);
+        };
+        self.btf(btf, setting)?;
+        let number = |written: Option<u32>| written.unwrap_or(blob::INTEGER);
+        Some(match op.structure.as_deref().or(usual.structure) {
+            Some(structure) => MapTypes::KernelStruct { structure: structure.to_owned(), btf: btf.clone() },
+            None => MapTypes::Saved { btf: btf.clone(), key: number(op.btf_key), value: number(op.btf_value) },
+        })
     }
 
     fn btf(&mut self, name: &str, setting: &Setting) -> Option<()> {
