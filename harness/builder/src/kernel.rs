@@ -172,8 +172,10 @@ impl Kernel {
     pub fn vocabulary(&self) -> Result<Vocabulary, KernelError> {
         let path = self.dir.join(VOCABULARY);
         let text = fs::read_to_string(&path).map_err(KernelError::io("read", &path))?;
-        serde_json::from_str(&text)
-            .map_err(|source| KernelError::Damaged(Damage::Malformed { path, source }, self.name.clone()))
+        let vocabulary: Vocabulary = serde_json::from_str(&text)
+            .map_err(|source| KernelError::Damaged(Damage::Malformed { path, source }, self.name.clone()))?;
+        // A build whose vocabulary was written before helpers were read is as good as any other.
+        if vocabulary.helpers.is_empty() { vocabulary_in(&self.btf()) } else { Ok(vocabulary) }
     }
 
     /// Compares the sums of all its files with those of the build, which takes a moment.
@@ -294,9 +296,13 @@ fn extract(tree: &BuildTree, into: &Path) -> Result<(), KernelError> {
         let path = tree.object(from);
         fs::copy(&path, into.join(to)).map_err(KernelError::io("copy", &path))?;
     }
-    let bytes = fs::read(&btf).map_err(KernelError::io("read", &btf))?;
-    let vocabulary = Vocabulary::from_btf(&bytes).map_err(|source| KernelError::Btf { path: vmlinux, source })?;
-    write_json(&into.join(VOCABULARY), &vocabulary)
+    write_json(&into.join(VOCABULARY), &vocabulary_in(&btf)?)
+}
+
+/// The names in a file of BTF.
+fn vocabulary_in(btf: &Path) -> Result<Vocabulary, KernelError> {
+    let bytes = fs::read(btf).map_err(KernelError::io("read", btf))?;
+    Vocabulary::from_btf(&bytes).map_err(|source| KernelError::Btf { path: btf.to_owned(), source })
 }
 
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), KernelError> {

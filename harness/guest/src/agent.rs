@@ -216,7 +216,7 @@ impl Agent<'_> {
         let (own, handles) = (self.own_bpffs()?, Handles { handles: &job.handles, fds });
         let made = match &attempt.call {
             Call::Object(load) => object::attempt(load, self.loader, own).map_err(|error| error.to_string()),
-            call => operation::attempt(call, handles, own).map_err(|error| error.to_string()),
+            call => operation::attempt(call, handles, own, job.extent).map_err(|error| error.to_string()),
         };
         Ok(match made {
             Ok(outcome) => {

@@ -5,7 +5,6 @@ use std::{os::fd::OwnedFd, rc::Rc};
 
 use crate::{
     channel,
-    ground::Place,
     pass::Gathered,
     protocol::{Handle, Job},
 };
@@ -31,10 +30,10 @@ impl Batch {
         self.jobs.len() < Self::MOST && self.fds.len() + Self::MOST_FDS_OF_ONE <= channel::MOST_FDS
     }
 
-    /// Adds an attempt with the descriptors it needs.
-    pub(crate) fn add(&mut self, place: Place, caps: Option<u64>, gathered: Gathered, keep: bool) {
+    /// Adds an attempt with the descriptors it needs, of which its handles are made.
+    pub(crate) fn add(&mut self, job: Job, gathered: Gathered) {
         let handles = gathered.into_iter().map(|(role, fd)| Handle(role, self.index_of(fd))).collect();
-        self.jobs.push(Job { place, caps, handles, keep });
+        self.jobs.push(Job { handles, ..job });
     }
 
     fn index_of(&mut self, fd: Rc<OwnedFd>) -> u32 {

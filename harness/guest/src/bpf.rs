@@ -9,6 +9,8 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod verify;
+
 use std::{
     ffi::CStr,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},

@@ -14,7 +14,7 @@ use std::{
 use harness_model::{
     delegation::MountOption,
     outcome::{Answer, Cause, Change},
-    plan::{Attempt, BpffsFd, Call, Case, Token},
+    plan::{Attempt, BpffsFd, Call, Case, HelperSurvey, Token, Verify},
 };
 use libbpf_sys as sys;
 use search::{NOTHING, Need, OPTIONS, SETTING, Trial, Tried};
@@ -25,7 +25,7 @@ use crate::{
     identity,
     party::Party,
     pass::{self, AttemptError, Gathered, Pass},
-    protocol::Role,
+    protocol::{Extent, Job, Role},
     sysctl::Settings,
 };
 
@@ -248,7 +248,9 @@ fn answers(party: &mut Party, open: &[Inquiry<'_>], trials: &[Pending]) -> Resul
                 break;
             }
             let inquiry = &open[pending.inquiry];
-            batch.add(inquiry.place, Some(inquiry.caps | pending.trial.caps), pending.gathered.clone(), false);
+            let caps = Some(inquiry.caps | pending.trial.caps);
+            let job = Job { place: inquiry.place, caps, handles: Vec::new(), keep: false, extent: Extent::Brief };
+            batch.add(job, pending.gathered.clone());
         }
         let fds: Vec<BorrowedFd<'_>> = batch.fds.iter().map(|fd: &Rc<OwnedFd>| fd.as_fd()).collect();
         let keeper = party.keeper();
@@ -266,7 +268,15 @@ fn more_options(bits: [u64; 4]) -> impl Iterator<Item = MountOption> {
 
 /// Whether the call has a place for a token's descriptor.
 fn takes_token(call: &Call) -> bool {
-    matches!(call, Call::MapCreate { .. } | Call::ProgLoad { .. } | Call::BtfLoad | Call::BtfGetFdById { .. })
+    matches!(
+        call,
+        Call::MapCreate { .. }
+            | Call::ProgLoad { .. }
+            | Call::BtfLoad
+            | Call::BtfGetFdById { .. }
+            | Call::HelperSurvey(_)
+            | Call::Verify(_)
+    )
 }
 
 /// The numbers in a call that may be bits of the four masks: of the command, and of the types it names.
@@ -274,6 +284,10 @@ fn numbers(call: &Call) -> [Option<u32>; 4] {
     match call {
         Call::MapCreate { map_type, .. } => [Some(sys::BPF_MAP_CREATE), Some(*map_type), None, None],
         Call::ProgLoad { prog_type, expected_attach_type, .. } => {
+            [Some(sys::BPF_PROG_LOAD), None, Some(*prog_type), Some(*expected_attach_type)]
+        }
+        Call::HelperSurvey(HelperSurvey { prog_type, expected_attach_type, .. })
+        | Call::Verify(Verify { prog_type, expected_attach_type, .. }) => {
             [Some(sys::BPF_PROG_LOAD), None, Some(*prog_type), Some(*expected_attach_type)]
         }
         Call::BtfLoad => [Some(sys::BPF_BTF_LOAD), None, None, None],
@@ -309,5 +323,7 @@ mod tests {
         };
         assert_eq!(numbers(&load), [Some(5), None, Some(6), Some(37)]);
         assert!(takes_token(&load) && !takes_token(&Call::TokenInfo));
+        let verify = Call::Verify(Verify { prog_type: 6, expected_attach_type: 37, instructions: vec![], map: None });
+        assert!(takes_token(&verify) && numbers(&verify) == numbers(&load));
     }
 }

@@ -27,6 +27,7 @@ mod party;
 mod pass;
 mod plan;
 mod process;
+mod program;
 mod protocol;
 mod pseudofile;
 mod record;
@@ -34,6 +35,7 @@ mod remote;
 mod run;
 mod sabotage;
 mod scenario;
+mod survey;
 mod sysctl;
 
 use std::{path::Path, process::ExitCode};

@@ -4,6 +4,7 @@ mod attach;
 mod elements;
 mod load;
 mod objects;
+mod verifier;
 
 use std::{
     ffi::CStr,
@@ -18,7 +19,8 @@ use crate::{
     bpffs::{self, Mounted},
     error::{During, SysError},
     kernel_types::UnknownType,
-    protocol::{Handle, Role},
+    protocol::{Extent, Handle, Role},
+    survey::SurveyError,
 };
 use elements::ElementSize;
 
@@ -54,6 +56,9 @@ pub(crate) enum OperationError {
     /// The attempt's target is one for links only.
     #[error("a program is put there by a link only: use link_create")]
     NoPlace,
+    /// The verifier did not say what a survey is to tell.
+    #[error("helper survey: {0}")]
+    Survey(#[from] SurveyError),
     /// The attempt is not an agent's to make.
     #[error("an agent does not make this attempt")]
     NotOurs,
@@ -98,7 +103,12 @@ impl<'a> Handles<'a> {
 }
 
 /// Makes an attempt. `own` is the agent's bpffs, the place of pins.
-pub(crate) fn attempt(call: &Call, handles: Handles<'_>, own: &Mounted) -> Result<Outcome, OperationError> {
+pub(crate) fn attempt(
+    call: &Call,
+    handles: Handles<'_>,
+    own: &Mounted,
+    extent: Extent,
+) -> Result<Outcome, OperationError> {
     let token = handles.get(Role::Token);
     match call {
         Call::TokenCreate { .. } => Ok(made(bpf::token_create(handles.need(Role::Bpffs)?))),
@@ -141,6 +151,8 @@ pub(crate) fn attempt(call: &Call, handles: Handles<'_>, own: &Mounted) -> Resul
         Call::LinkUpdate { .. } => Ok(objects::link_update(handles.object(0)?, handles.object(1)?)),
         Call::LinkDetach { .. } => Ok(objects::link_detach(handles.object(0)?)),
         Call::IterCreate { .. } => Ok(objects::iter_create(handles.object(0)?)),
+        Call::HelperSurvey(survey) => verifier::helper_survey(survey, handles, extent),
+        Call::Verify(program) => Ok(verifier::verify(program, handles)),
         Call::Object(_) | Call::Sabotage(_) => Err(OperationError::NotOurs),
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     ground::CasePlace,
     identity,
     party::{Party, PartyError},
-    protocol::{Done, Job, Role},
+    protocol::{Done, Extent, Job, Role},
     pseudofile, sabotage,
 };
 
@@ -136,8 +136,9 @@ impl Pass<'_> {
             }
             match self.prepare(attempt) {
                 Ok(gathered) => {
-                    let caps = self.caps(attempt);
-                    batch.add(place.attempt(index), caps, gathered, attempt.save.is_some());
+                    let (caps, extent) = (self.caps(attempt), self.extent());
+                    let (place, keep) = (place.attempt(index), attempt.save.is_some());
+                    batch.add(Job { place, caps, handles: Vec::new(), keep, extent }, gathered);
                 }
                 Err(error) => {
                     self.flush(&mut batch, case, &mut tell)?;
@@ -175,6 +176,11 @@ impl Pass<'_> {
     fn caps(&self, attempt: &Attempt) -> Option<u64> {
         let caps = attempt.caps.as_ref().filter(|_| matches!(self.kind, Kind::Real))?;
         Some(identity::mask_of(caps))
+    }
+
+    /// A control only tells whether somebody with every permission can make an attempt.
+    fn extent(&self) -> Extent {
+        if matches!(self.kind, Kind::Real) { Extent::Whole } else { Extent::Brief }
     }
 
     fn flush<E>(

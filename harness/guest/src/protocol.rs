@@ -86,6 +86,17 @@ pub(crate) struct Job {
     pub(crate) handles: Vec<Handle>,
     /// Whether a resulting descriptor is returned; it is closed otherwise.
     pub(crate) keep: bool,
+    /// How much of an attempt that is many calls is made.
+    pub(crate) extent: Extent,
+}
+
+/// How much of an attempt that is many calls is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Extent {
+    /// All of it.
+    Whole,
+    /// Only what tells whether it can be made: enough to judge another one by.
+    Brief,
 }
 
 /// A descriptor of an attempt.

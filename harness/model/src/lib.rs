@@ -11,6 +11,8 @@ pub mod errno;
 #[cfg(feature = "host")]
 pub mod expand;
 #[cfg(feature = "host")]
+pub mod feature;
+#[cfg(feature = "host")]
 pub mod grid;
 #[cfg(feature = "host")]
 pub mod judgement;

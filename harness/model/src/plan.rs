@@ -7,8 +7,10 @@ mod call;
 mod facts;
 mod lsm;
 mod object;
+mod survey;
 mod target;
 mod types;
+mod verify;
 
 use std::collections::BTreeMap;
 
@@ -21,8 +23,10 @@ use crate::{
 pub use call::{BatchOp, BpffsFd, Call, ObjectKind, PartContent, PartPlace, Sabotage, ValuePart};
 pub use lsm::LsmHook;
 pub use object::{BpffsPlace, LARGEST_OBJECT, OBJECTS_FOLDER, ObjectLoad, Replaced, TokenPath, Told};
+pub use survey::{BadHelperIds, HelperIds, HelperSurvey};
 pub use target::LinkTarget;
 pub use types::{Body, KernelMember, KernelType, MapTypes, ProgTarget, ProgTypes};
+pub use verify::Verify;
 
 /// Raised when the meaning of a plan or of an outcome changes, so that old stored outcomes are not believed.
 pub const FORMAT: u32 = 3;

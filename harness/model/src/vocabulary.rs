@@ -4,6 +4,7 @@
 //! They are read from the kernel's own BTF ([`Vocabulary::from_btf`]), never typed in: a kernel resolves the names in
 //! `delegate_*` options the same way (`kernel/bpf/inode.c`, `find_btf_enum_const`).
 
+mod helper;
 mod known;
 mod read;
 mod table;
@@ -13,6 +14,7 @@ use std::{collections::BTreeSet, fmt};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use helper::HelperNames;
 pub use known::{KnownNames, KnownNamesError};
 pub use read::BtfError;
 pub use table::{NameTable, NamedNumber, Sentinel};
@@ -125,6 +127,9 @@ pub struct Vocabulary {
     pub progs: NameTable,
     /// Attach types.
     pub attachs: NameTable,
+    /// The helpers programs may call; empty in a vocabulary that was written down before they were read.
+    #[serde(default)]
+    pub helpers: HelperNames,
     /// The names of all members of `union bpf_attr`, those of its nested structures included: `prog_token_fd` is there
     /// if this kernel takes a token for a program load.
     attr_members: BTreeSet<String>,

@@ -4,6 +4,8 @@ mod attach;
 mod elements;
 mod load;
 mod objects;
+mod survey;
+mod verify;
 
 use super::{
     attempts::{Desk, Made, Setting},
@@ -59,6 +61,8 @@ pub(crate) fn make(desk: &mut Desk<'_, '_>, attempt: &Attempt, setting: &Setting
         Attempt::LinkDetach(op) => desk.link_detach(op, setting),
         Attempt::IterCreate(op) => desk.iter_create(op, setting),
         Attempt::Object(op) => desk.load_object(op, setting),
+        Attempt::HelperSurvey(op) => desk.helper_survey(op, setting),
+        Attempt::Verify(op) => desk.verify(op, setting),
     }
 }
 

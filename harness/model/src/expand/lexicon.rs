@@ -55,6 +55,11 @@ impl<'a> Lexicon<'a> {
         Ok(found(known, number, text, missing))
     }
 
+    /// The largest number of a helper of the target; without a target none is known.
+    pub(crate) fn last_helper(&self) -> u32 {
+        self.target.map_or(0, |target| target.vocabulary.helpers.last())
+    }
+
     /// Why the target kernel cannot take what this member of `union bpf_attr` carries, if it lacks it.
     pub(crate) fn lacks_attr(&self, member: &str) -> Option<String> {
         let target = self.target?;

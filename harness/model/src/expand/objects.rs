@@ -31,16 +31,19 @@ pub(crate) enum Object {
     },
     Btf,
     Link,
+    /// What a survey of helpers found.
+    Helpers,
 }
 
 impl Object {
-    fn noun(&self) -> &'static str {
+    pub(crate) fn noun(&self) -> &'static str {
         match self {
             Self::Token => "a token",
             Self::Map(_) => "a map",
             Self::Prog { .. } => "a program",
             Self::Btf => "a type description",
             Self::Link => "a link",
+            Self::Helpers => "a survey",
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Actor, ObjectLoad,
+    Actor, HelperSurvey, ObjectLoad, Verify,
     target::LinkTarget,
     types::{Body, KernelMember, MapTypes, ProgTarget, ProgTypes},
 };
@@ -262,6 +262,10 @@ pub enum Call {
     },
     /// Loads a BPF object with libbpf, in a process of its own.
     Object(ObjectLoad),
+    /// A `BPF_PROG_LOAD` for each of several helpers: which of them the verifier grants.
+    HelperSurvey(HelperSurvey),
+    /// `BPF_PROG_LOAD` of given instructions, with what the verifier complains of.
+    Verify(Verify),
     /// Not a BPF operation: kills or hangs the guest, so that the harness can prove that it survives that. Never
     /// written in a scenario file.
     Sabotage(Sabotage),

@@ -1,6 +1,6 @@
 //! What a call is called, which saved objects it is about, and whether it takes a token.
 
-use super::{Call, KernelMember, KernelType, LinkTarget, MapTypes, PartContent, PartPlace, ProgTarget};
+use super::{Call, HelperSurvey, KernelMember, KernelType, LinkTarget, MapTypes, PartContent, PartPlace, ProgTarget};
 
 impl Call {
     /// Its name, as scenario files write it.
@@ -40,6 +40,8 @@ impl Call {
             Self::LinkDetach { .. } => "link_detach",
             Self::IterCreate { .. } => "iter_create",
             Self::Object(_) => "object",
+            Self::HelperSurvey(_) => "helper_survey",
+            Self::Verify(_) => "verify",
             Self::Sabotage(_) => "sabotage",
         }
     }
@@ -53,6 +55,8 @@ impl Call {
                 | Self::BtfLoad
                 | Self::BtfGetFdById { .. }
                 | Self::TokenInfo
+                | Self::HelperSurvey(_)
+                | Self::Verify(_)
         )
     }
 
@@ -91,6 +95,8 @@ impl Call {
             Self::ProgQuery { target, .. } => target.object().into_iter().collect(),
             Self::LinkUpdate { link, prog } => vec![link, prog],
             Self::LinkDetach { link } | Self::IterCreate { link } => vec![link],
+            Self::HelperSurvey(survey) => survey.within.iter().chain(&survey.beyond).map(String::as_str).collect(),
+            Self::Verify(verify) => verify.map.iter().map(String::as_str).collect(),
             Self::TokenCreate { .. }
             | Self::BtfLoad
             | Self::BtfGetFdById { .. }
@@ -110,10 +116,7 @@ impl Call {
             Self::MapCreate { types: MapTypes::KernelStruct { structure, .. }, .. } => {
                 vec![KernelType::Struct(structure.clone())]
             }
-            Self::ProgLoad { target: ProgTarget::Kernel(wanted), .. } => vec![wanted.clone()],
-            Self::ProgLoad { target: ProgTarget::Member(member), .. } => {
-                vec![KernelType::Struct(member.structure.clone())]
-            }
+            Self::ProgLoad { target, .. } | Self::HelperSurvey(HelperSurvey { target, .. }) => target.kernel_types(),
             Self::LinkCreate { target: LinkTarget::Functions(functions), .. } => functions.clone(),
             Self::MapUpdate { parts, .. } => parts.iter().flat_map(|part| part.at.kernel_types()).collect(),
             _ => Vec::new(),
@@ -151,6 +154,14 @@ impl ProgTarget {
     /// The saved program it is about.
     fn object(&self) -> Option<&str> {
         if let Self::Program { prog, .. } = self { Some(prog) } else { None }
+    }
+
+    fn kernel_types(&self) -> Vec<KernelType> {
+        match self {
+            Self::Kernel(wanted) => vec![wanted.clone()],
+            Self::Member(member) => vec![KernelType::Struct(member.structure.clone())],
+            Self::None | Self::Program { .. } => Vec::new(),
+        }
     }
 }
 

@@ -517,6 +517,38 @@ pub struct Replaces {
     pub told: Told,
 }
 
+operation! {
+    /// The keys of `helper_survey`.
+    HelperSurvey, token, save {
+        /// The program type.
+        #[serde(rename = "type")]
+        pub prog_type: String,
+        /// The expected attach type; by default the one its type needs, or number 0.
+        #[serde(default)]
+        pub attach: Option<String>,
+        /// Flags by name, such as `sleepable`, or as numbers; by default what its type needs.
+        #[serde(default)]
+        pub flags: Option<Vec<Flag>>,
+        /// The name an earlier survey was saved under: only helpers that it found are asked about.
+        #[serde(default)]
+        pub within: Option<String>,
+        /// The same: only helpers that it did not find are asked about.
+        #[serde(default)]
+        pub beyond: Option<String>,
+    }
+}
+
+operation! {
+    /// The keys of `verify`.
+    Verify, token {
+        /// What the program does: a name of the table at the end.
+        pub feature: String,
+        /// The saved map it uses, if it uses one: an array whose value has 64 bytes.
+        #[serde(default)]
+        pub map: Option<String>,
+    }
+}
+
 /// One attempt: an operation by one actor.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(tag = "op", rename_all = "snake_case")]
@@ -591,6 +623,11 @@ pub enum Attempt {
     /// Loads a BPF object file with libbpf, in a process of its own. It succeeds if libbpf says so; each call of
     /// `bpf(2)` that libbpf made is told below it.
     Object(Object),
+    /// Finds out which helpers the verifier grants to programs of a type: a load (`BPF_PROG_LOAD`) for every helper the
+    /// kernel knows. Allowed if programs of the type may be loaded at all.
+    HelperSurvey(HelperSurvey),
+    /// Loads a program that does one thing the verifier does not let everybody do (`BPF_PROG_LOAD`).
+    Verify(Verify),
 }
 
 impl Attempt {
@@ -631,6 +668,8 @@ impl Attempt {
             Self::LinkDetach(_) => "link_detach",
             Self::IterCreate(_) => "iter_create",
             Self::Object(_) => "object",
+            Self::HelperSurvey(_) => "helper_survey",
+            Self::Verify(_) => "verify",
         }
     }
 
@@ -671,6 +710,8 @@ impl Attempt {
             Self::LinkDetach(op) => op.common(),
             Self::IterCreate(op) => op.common(),
             Self::Object(op) => op.common(),
+            Self::HelperSurvey(op) => op.common(),
+            Self::Verify(op) => op.common(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write};
 
 use serde_json::Value;
 
-use crate::{check::Checked, recipe};
+use crate::{check::Checked, feature, recipe};
 
 /// A key that this many operations have in the same meaning is told once for all of them.
 const SHARED_BY: usize = 3;
@@ -24,6 +24,7 @@ pub fn keys(schema: &Value) -> String {
     }
     reference.operations(&mut text);
     flags(&mut text);
+    features(&mut text);
     text
 }
 
@@ -209,6 +210,13 @@ fn flags(text: &mut String) {
     let _ = writeln!(text, "### Flags\n");
     let _ = writeln!(text, "Of `map_create`: {}.\n", names(&recipe::MAP_FLAGS));
     let _ = writeln!(text, "Of `prog_load`: {}.", names(&recipe::PROG_FLAGS));
+}
+
+fn features(text: &mut String) {
+    let _ = writeln!(text, "\n### Features of `verify`\n\n| feature | the program |\n| --- | --- |");
+    for feature in &feature::ALL {
+        let _ = writeln!(text, "| `{}` | {} |", feature.name, feature.about);
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use btf_rs::{Btf, BtfType, Type};
 use thiserror::Error;
 
-use super::{Kind, NameTable, Vocabulary};
+use super::{
+    Kind, NameTable, Vocabulary,
+    helper::{self, HelperNames},
+};
 
 /// How BTF starts on a little-endian machine (`BTF_MAGIC`).
 const MAGIC: [u8; 2] = [0x9f, 0xeb];
@@ -41,6 +44,7 @@ pub(super) fn vocabulary(bytes: &[u8]) -> Result<Vocabulary, BtfError> {
         maps: table(&btf, Kind::Map)?,
         progs: table(&btf, Kind::Prog)?,
         attachs: table(&btf, Kind::Attach)?,
+        helpers: HelperNames::of_enumerators(&enumerators(&btf, helper::ENUMERATION)?),
         attr_members: attr_members(&btf)?,
         info_structs: info_structs(&btf)?,
     })
@@ -61,18 +65,25 @@ fn check_bounds(bytes: &[u8]) -> Result<(), BtfError> {
     }
 }
 
-/// The names of one enumeration.
+/// The names of one kind.
 fn table(btf: &Btf, kind: Kind) -> Result<NameTable, BtfError> {
-    let missing = || BtfError::Missing { what: format!("enum {}", kind.enumeration()) };
-    for found in btf.resolve_types_by_name(kind.enumeration())? {
+    let table = NameTable::of_enumerators(kind, &enumerators(btf, kind.enumeration())?);
+    if table.is_empty() { Err(no_enumeration(kind.enumeration())) } else { Ok(table) }
+}
+
+/// The members of an enumeration, in the order they are declared in.
+fn enumerators(btf: &Btf, name: &str) -> Result<Vec<(String, u32)>, BtfError> {
+    for found in btf.resolve_types_by_name(name)? {
         if let Type::Enum(members) = found {
             let name = |member: &btf_rs::EnumMember| Ok((btf.resolve_name(member)?, member.val()));
-            let enumerators: Vec<_> = members.members.iter().map(name).collect::<Result<_, BtfError>>()?;
-            let table = NameTable::of_enumerators(kind, &enumerators);
-            return if table.is_empty() { Err(missing()) } else { Ok(table) };
+            return members.members.iter().map(name).collect();
         }
     }
-    Err(missing())
+    Err(no_enumeration(name))
+}
+
+fn no_enumeration(name: &str) -> BtfError {
+    BtfError::Missing { what: format!("enum {name}") }
 }
 
 fn union_attr(btf: &Btf) -> Result<btf_rs::Union, BtfError> {
@@ -155,8 +166,8 @@ mod tests {
             self.words(&[name, kind << 24 | members as u32, size]);
         }
 
-        fn enumeration(&mut self, kind: Kind, enumerators: &[(&str, u32)]) {
-            self.head(kind.enumeration(), ENUM, enumerators.len(), 4);
+        fn enumeration(&mut self, name: &str, enumerators: &[(&str, u32)]) {
+            self.head(name, ENUM, enumerators.len(), 4);
             for (name, value) in enumerators {
                 let name = self.string(name);
                 self.words(&[name, *value]);
@@ -183,18 +194,19 @@ mod tests {
 
     fn kernel() -> Writer {
         let mut writer = Writer::new();
-        writer.enumeration(Kind::Cmd, &[("BPF_MAP_CREATE", 0), ("__MAX_BPF_CMD", 1)]);
-        writer.enumeration(Kind::Map, &[("BPF_MAP_TYPE_UNSPEC", 0), ("BPF_MAP_TYPE_HASH", 1)]);
-        writer.enumeration(Kind::Prog, &[("BPF_PROG_TYPE_XDP", 6)]);
-        writer.enumeration(Kind::Attach, &[("BPF_CGROUP_INET_INGRESS", 0)]);
+        writer.enumeration(Kind::Cmd.enumeration(), &[("BPF_MAP_CREATE", 0), ("__MAX_BPF_CMD", 1)]);
+        writer.enumeration(Kind::Map.enumeration(), &[("BPF_MAP_TYPE_UNSPEC", 0), ("BPF_MAP_TYPE_HASH", 1)]);
+        writer.enumeration(Kind::Prog.enumeration(), &[("BPF_PROG_TYPE_XDP", 6)]);
+        writer.enumeration(Kind::Attach.enumeration(), &[("BPF_CGROUP_INET_INGRESS", 0)]);
+        writer.enumeration(helper::ENUMERATION, &[("BPF_FUNC_unspec", 0), ("BPF_FUNC_map_lookup_elem", 1)]);
         writer
     }
 
-    /// Type 6 is a structure within `union bpf_attr`, type 7, which also holds itself: the reader must not loop.
+    /// Type 7 is a structure within `union bpf_attr`, type 8, which also holds itself: the reader must not loop.
     fn kernel_with_attr() -> Writer {
         let mut writer = kernel();
-        writer.record("", STRUCT, &[("map_type", 1), ("map_token_fd", 1), ("", 7)]);
-        writer.record("bpf_attr", UNION, &[("", 6), ("prog_type", 1)]);
+        writer.record("", STRUCT, &[("map_type", 1), ("map_token_fd", 1), ("", 8)]);
+        writer.record("bpf_attr", UNION, &[("", 7), ("prog_type", 1)]);
         writer.record("bpf_token_info", STRUCT, &[("allowed_cmds", 1)]);
         writer
     }
@@ -206,6 +218,7 @@ mod tests {
         assert_eq!(vocabulary.maps.name(1), Some("hash"));
         assert_eq!(vocabulary.progs.name(6), Some("xdp"));
         assert_eq!(vocabulary.attachs.name(0), Some("cgroup_inet_ingress"));
+        assert_eq!(vocabulary.helpers.name(1), Some("map_lookup_elem"));
         assert!(vocabulary.has_attr_member("map_token_fd") && vocabulary.has_attr_member("prog_type"));
         assert!(!vocabulary.has_attr_member("btf_token_fd") && !vocabulary.has_attr_member(""));
         assert!(vocabulary.has_info_struct("bpf_token_info") && !vocabulary.has_info_struct("bpf_prog_info"));

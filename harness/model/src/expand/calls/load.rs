@@ -20,7 +20,13 @@ use crate::{
 };
 
 impl Desk<'_, '_> {
-    fn flags(&mut self, written: Option<&[Flag]>, usual: &[&str], table: &[(&str, u32)], setting: &Setting) -> u32 {
+    pub(super) fn flags(
+        &mut self,
+        written: Option<&[Flag]>,
+        usual: &[&str],
+        table: &[(&str, u32)],
+        setting: &Setting,
+    ) -> u32 {
         match written {
             Some(written) => values::flags(written, table, &setting.place.key("flags"), self.sink),
             None => recipe::bits(table, usual),

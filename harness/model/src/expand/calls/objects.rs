@@ -79,8 +79,8 @@ impl Desk<'_, '_> {
             Object::Prog { .. } => ObjectKind::Prog,
             Object::Link => ObjectKind::Link,
             Object::Btf => ObjectKind::Btf,
-            Object::Token => {
-                self.sink.problem(&setting.place.key("object"), "a token has no id");
+            Object::Token | Object::Helpers => {
+                self.sink.problem(&setting.place.key("object"), format!("{} has no id", object.noun()));
                 return None;
             }
         };

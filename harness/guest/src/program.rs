@@ -1,0 +1,71 @@
+//! Programs given as instructions.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use harness_model::{outcome::Answer, plan::Verify};
+
+use crate::bpf::{
+    Token,
+    verify::{self, Log, Program},
+};
+
+/// Loads a program with its map filled in. A refusal says what the verifier complained of, unless it was not asked.
+pub(crate) fn load(verify: &Verify, map: Option<BorrowedFd<'_>>, token: Token<'_>) -> Answer {
+    let instructions = match map {
+        Some(map) => with_map(&verify.instructions, map.as_raw_fd().unsigned_abs()),
+        None => verify.instructions.clone(),
+    };
+    let program = Program {
+        prog_type: verify.prog_type,
+        expected_attach_type: verify.expected_attach_type,
+        flags: 0,
+        attach_btf_id: 0,
+        license: c"GPL",
+        instructions: &instructions,
+    };
+    let mut log = Log::new();
+    match verify::load(program, token, &mut log) {
+        Ok(_) => Answer::Ok { detail: None },
+        Err(errno) => Answer::Err { errno, step: complaint(&log.text()) },
+    }
+}
+
+/// The first thing the verifier says that is not its summary.
+fn complaint(log: &str) -> Option<String> {
+    let first = log.lines().find(|line| !line.is_empty())?;
+    if first.starts_with(SUMMARY) { None } else { Some(format!("the verifier: {first}")) }
+}
+
+/// How the summary at the end of a log begins (`print_verification_stats` in `kernel/bpf/verifier.c`).
+const SUMMARY: &str = "processed ";
+
+/// The instructions with a map's descriptor in each that loads one: `BPF_LD | BPF_DW | BPF_IMM` with
+/// `BPF_PSEUDO_MAP_FD` as its source register (RFC 9669). Its second half has opcode 0.
+fn with_map(instructions: &[u64], fd: u32) -> Vec<u64> {
+    let loads_map = |instruction: u64| instruction & 0xf0ff == 0x1018;
+    let fill = |&instruction: &u64| {
+        if loads_map(instruction) { instruction & u64::from(u32::MAX) | u64::from(fd) << 32 } else { instruction }
+    };
+    instructions.iter().map(fill).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_complaint_is_told_and_the_summary_is_not() {
+        let log = "R0 leaks addr as return value\nprocessed 2 insns (limit 1000000)\n";
+        assert_eq!(complaint(log).as_deref(), Some("the verifier: R0 leaks addr as return value"));
+        assert_eq!(complaint("processed 2 insns (limit 1000000)\n"), None);
+        assert_eq!(complaint(""), None);
+    }
+
+    #[test]
+    fn the_descriptor_of_the_map_is_filled_in_wherever_one_is_loaded() {
+        let load_r1 = 0x1118;
+        let plain = [0xb7, load_r1, 0, 0x95];
+        assert_eq!(with_map(&plain, 7), [0xb7, 7 << 32 | load_r1, 0, 0x95]);
+        assert_eq!(with_map(&[0x18, 0], 7), [0x18, 0]);
+    }
+}
