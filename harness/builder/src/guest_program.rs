@@ -102,7 +102,10 @@ pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<Gue
     if let Some(folder) = lock.entry().existing() {
         return Ok(GuestProgram::in_folder(key, folder));
     }
-    let target_folder = cache.folder(Area::Trees)?.join("guest-program");
+    // Held until the programs are copied: clones of the project share the folder.
+    let target = cache.entry(Area::Trees, "guest-program")?.lock(progress)?;
+    let target_folder = target.entry().path();
+    cargo::forget(&target_folder, "harness-");
     let built = cargo::build(workspace, &[GUEST, AGENT], &target_folder, progress).map_err(GuestProgramError::Build)?;
     let staging = lock.stage_folder()?;
     for name in [GUEST, AGENT] {

@@ -27,7 +27,7 @@ use crate::{
     operation::{self, Handles},
     process::{self, Fork},
     protocol::{Done, Job, Reply, Request},
-    pseudofile,
+    pseudofile, seccomp,
 };
 
 /// Why an agent could not do what it was asked.
@@ -67,7 +67,8 @@ pub(crate) fn serve(channel: Channel, ground: &Ground) -> ! {
 const PANICKED: i32 = 101;
 
 fn serve_requests(channel: Channel, ground: &Ground) {
-    let mut agent = Agent { channel, ground, loader: Loader::Host, context: None, bpffs: None, tmpfs: None };
+    let mut agent =
+        Agent { channel, ground, loader: Loader::Host, context: None, bpffs: None, tmpfs: None, unpins: false };
     let ready = process::keep_only(agent.channel.as_fd()).and_then(|()| process::die_with_parent());
     let greeted = ready.map_err(AgentError::from).and_then(|()| Ok((Reply::Pid(own_pid()?), vec![])));
     if agent.reply(greeted).is_ok() {
@@ -89,6 +90,8 @@ struct Agent<'g> {
     context: Option<OwnedFd>,
     bpffs: Option<Mounted>,
     tmpfs: Option<Mounted>,
+    /// Whether pins are removed as soon as they are made.
+    unpins: bool,
 }
 
 impl Agent<'_> {
@@ -103,13 +106,20 @@ impl Agent<'_> {
         match request {
             Request::Stay { interfaces, netkit, tmpfs } => self.stay(interfaces, netkit, tmpfs),
             Request::Isolate { uid, gid, namespaces } => self.isolate(uid, gid, &namespaces),
+            Request::Join { uid, gid } => self.join(uid, gid, fds),
+            Request::ShareBpffs => Ok((Reply::Done, self.own_bpffs()?.copies()?.into())),
             Request::MapIds { pid, uids, gids } => map_ids(pid, &uids, &gids),
             Request::Settle { netkit, tmpfs } => self.settle(netkit, tmpfs),
             Request::MakeToken => self.make_token(),
+            Request::Restrict(restrictions) => seccomp::restrict(&restrictions).map_err(Into::into).and(DONE),
             Request::Confine { caps } => identity::confine(&caps).map_err(Into::into).and(DONE),
             Request::Spawn => spawn(fds, self.ground),
             Request::Bpffs(which) => self.bpffs_fd(which),
             Request::Enter { pid, namespaces } => self.enter(pid, &namespaces),
+            Request::Unpin => {
+                self.unpins = true;
+                DONE
+            }
             Request::OpenBpffs => done_with(bpffs::duplicate(self.context.insert(bpffs::open("bpf")?).as_fd())?),
             Request::MountBpffs => done_with(bpffs::duplicate(Mounted::new(self.opened()?.as_fd())?.root())?),
             Request::MakeTokenOf => make_token(only(&fds)?.as_fd()),
@@ -144,6 +154,15 @@ impl Agent<'_> {
             interfaces::prepare()?;
         }
         Ok((Reply::Pid(own_pid()?), vec![copy]))
+    }
+
+    fn join(&mut self, uid: u32, gid: u32, fds: Vec<OwnedFd>) -> Answered {
+        if let Ok([mount, root]) = <[OwnedFd; 2]>::try_from(fds) {
+            self.bpffs = Some(Mounted::received(mount, root));
+        }
+        identity::become_user(uid, gid)?;
+        process::die_with_parent()?;
+        DONE
     }
 
     fn settle(&mut self, netkit: bool, tmpfs: bool) -> Answered {
@@ -220,6 +239,11 @@ impl Agent<'_> {
         };
         Ok(match made {
             Ok(outcome) => {
+                if let (true, Call::ObjPin { path, .. }, Answer::Ok { .. }) =
+                    (self.unpins, &attempt.call, &outcome.answer)
+                {
+                    self.own_bpffs()?.unlink(path)?;
+                }
                 let fd = outcome.fd.filter(|_| job.keep);
                 (Done { answer: Ok(outcome.answer), kept: fd.is_some() }, fd)
             }

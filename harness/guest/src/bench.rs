@@ -150,7 +150,7 @@ fn container(world: &World) -> Result<f64, RunError> {
     let made = mean(100, || {
         let made = Party::container(&world.ground, "bench", &plan, None, Needs::default())?;
         let mut party = made.party;
-        party.confine(&plan.caps)
+        party.confine(&plan)
     });
     made.map_err(|error: PartyError| RunError::Bench(error.to_string()))
 }
@@ -197,6 +197,7 @@ fn scenario_of(number: usize, subject: Subject, count: usize) -> Scenario {
         deadline_ms: 0,
         sysctls: BTreeMap::new(),
         lsm: Vec::new(),
+        lockdown: None,
         own_vm: false,
         cases: vec![case],
     }
@@ -237,6 +238,8 @@ fn container_plan() -> Container {
         caps: vec![39],
         options: bpffs::delegate_any(),
         token: true,
+        unshare: true,
+        restrictions: Default::default(),
     }
 }
 

@@ -7,13 +7,13 @@ use std::{
 
 use harness_model::{delegation::MountOption, plan::BpffsFd};
 use rustix::{
-    fs::{CWD, Mode, OFlags},
+    fs::{AtFlags, CWD, Mode, OFlags},
     mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags},
 };
 
 use crate::{
     error::{During, SysError},
-    pseudofile,
+    mounts, pseudofile,
 };
 
 /// Where a container attaches its bpffs, in its own mount namespace: the empty directory that sysfs keeps for it.
@@ -79,6 +79,16 @@ impl Mounted {
         Self::new(context.as_fd())
     }
 
+    /// What another process opened, sent over a socket.
+    pub(crate) fn received(mount: OwnedFd, root: OwnedFd) -> Self {
+        Self { mount, root }
+    }
+
+    /// Copies of the mount and the root, to be sent to another process.
+    pub(crate) fn copies(&self) -> Result<[OwnedFd; 2], SysError> {
+        Ok([duplicate(self.mount.as_fd())?, duplicate(self.root.as_fd())?])
+    }
+
     /// Attaches it at [`MOUNT_POINT`] and reads there which delegation the kernel shows.
     pub(crate) fn attach(&self) -> Result<Vec<MountOption>, SysError> {
         self.attach_at(MOUNT_POINT)?;
@@ -103,7 +113,13 @@ impl Mounted {
             BpffsFd::OPath => duplicate(self.mount.as_fd()).map(Some),
             BpffsFd::Subdir => self.subdir().map(Some),
             BpffsFd::Tmpfs => Ok(None),
+            BpffsFd::Bind | BpffsFd::BindSubdir | BpffsFd::Moved | BpffsFd::Detached => self.further(which),
         }
+    }
+
+    fn further(&self, which: BpffsFd) -> Result<Option<OwnedFd>, SysError> {
+        let directory = if which == BpffsFd::BindSubdir { self.subdir()? } else { duplicate(self.root.as_fd())? };
+        mounts::further(directory.as_fd(), which).transpose()
     }
 
     fn subdir(&self) -> Result<OwnedFd, SysError> {
@@ -112,6 +128,11 @@ impl Mounted {
             failed => failed.during(|| "mkdir in bpffs")?,
         }
         pseudofile::open_at(&self.root, SUBDIR, OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+
+    /// Removes a pin.
+    pub(crate) fn unlink(&self, name: &str) -> Result<(), SysError> {
+        rustix::fs::unlinkat(&self.root, name, AtFlags::empty()).during(|| format!("unlink {name} in bpffs"))
     }
 
     /// A path for calls that take no directory descriptor, good for mounts that are attached nowhere too. The name is

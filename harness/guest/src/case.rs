@@ -215,7 +215,7 @@ fn assemble(stage: &mut Stage<'_>, number: u32, case: &Case) -> Result<Cast<'sta
     }
     // Only now, because a container can make another only as long as it has the capabilities for it.
     for ((_, party), plan) in made.iter_mut().zip(&case.containers) {
-        party.confine(&plan.caps).map_err(|source| failed(plan, source))?;
+        party.confine(plan).map_err(|source| failed(plan, source))?;
     }
     Ok(Cast::Each { host: host.map(Box::new), containers: made })
 }
@@ -232,7 +232,8 @@ fn parent_of<'a>(plan: &Container, made: &'a mut [(ContainerName, Party)]) -> Re
 }
 
 fn has_host_part(attempt: &Attempt) -> bool {
-    attempt.actor == Actor::Host || matches!(attempt.call, Call::TokenCreate { from: Actor::Host, .. })
+    attempt.actor == Actor::Host
+        || matches!(attempt.call, Call::TokenCreate { from: Actor::Host, .. } | Call::Remount { from: Actor::Host, .. })
 }
 
 fn needs_of(case: &Case) -> Needs {

@@ -81,6 +81,8 @@ struct Inquiry<'c> {
     delegated: Vec<MountOption>,
     /// The capabilities the attempt was made with.
     caps: u64,
+    /// Whether a filter of system calls is in the way.
+    is_filtered: bool,
     tried: Tried,
 }
 
@@ -91,12 +93,14 @@ impl<'c> Inquiry<'c> {
         let plan = pass.cast.player(&attempt.actor)?.plan();
         let has = plan.map_or(0, |plan| identity::mask_of(&plan.caps));
         let caps = attempt.caps.as_ref().map_or(has, |caps| has & identity::mask_of(caps));
+        let is_filtered = plan.is_some_and(|plan| plan.restrictions.filter.is_some());
         let delegated = match &attempt.token {
             Token::Of(options) => options.clone(),
             Token::None | Token::Own | Token::Saved(_) => plan.map(|plan| plan.options.clone()).unwrap_or_default(),
         };
         let stake = Stake::of(case, attempt);
-        Ok(Self { place: place.attempt(index), attempt, gathered, stake, delegated, caps, tried: Tried::new() })
+        let (place, tried) = (place.attempt(index), Tried::new());
+        Ok(Self { place, attempt, gathered, stake, delegated, caps, is_filtered, tried })
     }
 
     /// What is its own is a token or a bpffs, depending on the call.
@@ -110,10 +114,24 @@ impl<'c> Inquiry<'c> {
         }
     }
 
+    /// Notes what a trial gave; where no filter is, it gives the same with one and without.
+    fn note(&mut self, trial: Trial, works: bool) {
+        self.tried.insert(trial, works);
+        if !self.is_filtered {
+            self.tried.insert(Trial { unfiltered: !trial.unfiltered, ..trial }, works);
+        }
+    }
+
+    /// Whether a trial is made behind the container's filter.
+    fn is_behind_filter(&self, trial: Trial) -> bool {
+        self.is_filtered && !trial.unfiltered
+    }
+
     /// The descriptors of a trial; `None` if there cannot be such a one.
     fn gathered(&self, party: &mut Party, trial: Trial) -> Result<Option<Gathered>, AttemptError> {
         let Some(Stake { role, owned }) = self.stake else { return Ok(Some(self.gathered.clone())) };
-        if (owned && trial.bits == NOTHING.bits) || (!owned && !trial.own) {
+        let same = (owned && trial.bits == NOTHING.bits) || (!owned && !trial.own);
+        if same || !party.can_have_tokens() {
             return Ok(Some(self.gathered.clone()));
         }
         let mut options = self.delegated.clone();
@@ -205,7 +223,7 @@ fn prepare(
     for trial in trials {
         match inquiry.gathered(pass.cast.player(&inquiry.attempt.actor)?, trial)? {
             Some(gathered) => pending.push(Pending { inquiry: at, trial, gathered }),
-            None => drop(inquiry.tried.insert(trial, false)),
+            None => inquiry.note(trial, false),
         }
     }
     Ok(())
@@ -230,7 +248,7 @@ fn make(pass: &mut Pass<'_>, open: &mut [Inquiry<'_>], trials: Vec<Pending>, set
     match made {
         Ok(answers) => {
             for (pending, works) in trials.into_iter().zip(answers) {
-                open[pending.inquiry].tried.insert(pending.trial, works);
+                open[pending.inquiry].note(pending.trial, works);
             }
             Vec::new()
         }
@@ -243,8 +261,10 @@ fn answers(party: &mut Party, open: &[Inquiry<'_>], trials: &[Pending]) -> Resul
     let mut answers = Vec::with_capacity(trials.len());
     while answers.len() < trials.len() {
         let mut batch = Batch::default();
+        let behind_filter = |pending: &Pending| open[pending.inquiry].is_behind_filter(pending.trial);
+        let filtered = behind_filter(&trials[answers.len()]);
         for pending in &trials[answers.len()..] {
-            if !batch.has_room() {
+            if !batch.has_room() || behind_filter(pending) != filtered {
                 break;
             }
             let inquiry = &open[pending.inquiry];
@@ -253,7 +273,7 @@ fn answers(party: &mut Party, open: &[Inquiry<'_>], trials: &[Pending]) -> Resul
             batch.add(job, pending.gathered.clone());
         }
         let fds: Vec<BorrowedFd<'_>> = batch.fds.iter().map(|fd: &Rc<OwnedFd>| fd.as_fd()).collect();
-        let keeper = party.keeper();
+        let keeper = if filtered { party.filtered_keeper() } else { party.keeper() };
         let done = keeper.and_then(|keeper| keeper.attempts(batch.jobs, &fds)).map_err(|error| error.to_string())?;
         answers.extend(done.iter().map(|(done, _)| done.answer.as_ref().is_ok_and(Answer::succeeded)));
     }

@@ -68,7 +68,7 @@ fn container<'a>(
             // The old one is gone before the new one takes its cgroup's name.
             drop(other);
             let mut party = Party::container(ground, "control", &plan, None, needs)?.party;
-            party.confine(&plan.caps)?;
+            party.confine(&plan)?;
             (plan, needs, party)
         }
     };
@@ -102,6 +102,8 @@ fn plan_for(case: &Case) -> Container {
         caps: (0..u64::BITS).collect(),
         options: bpffs::delegate_any(),
         token: case.attempts.iter().any(hands_own),
+        unshare: true,
+        restrictions: Default::default(),
     }
 }
 
@@ -124,6 +126,8 @@ mod tests {
             caps: vec![],
             options: vec![],
             token: false,
+            unshare: true,
+            restrictions: Default::default(),
         }
     }
 

@@ -34,21 +34,42 @@ pub(crate) enum IdentityError {
 
 /// Becomes a user and group without other groups and without any capability, and proves it.
 pub(crate) fn become_unprivileged(uid: u32, gid: u32) -> Result<(), IdentityError> {
-    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    rustix::thread::set_thread_groups(&[]).during(|| "setgroups")?;
-    rustix::thread::set_thread_res_gid(group, group, group).during(|| format!("setresgid {gid}"))?;
-    rustix::thread::set_thread_res_uid(user, user, user).during(|| format!("setresuid {uid}"))?;
+    switch(uid, gid)?;
     set_capabilities(CapabilitySet::empty())?;
     // What the parent must write of ours, such as /proc/PID/uid_map, belongs to us instead of to root again.
     rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).during(|| "prctl PR_SET_DUMPABLE")?;
+    prove_ids(uid, gid)?;
     let status = Status::read()?;
-    status.prove("Uid", u64::from(uid))?;
-    status.prove("Gid", u64::from(gid))?;
     ["CapInh", "CapPrm", "CapEff", "CapAmb"].iter().try_for_each(|field| status.prove(field, 0))
 }
 
+/// Becomes a user and group without other groups, in the user namespace it is in, and proves it. The capabilities stay
+/// (`PR_SET_KEEPCAPS`), for [`confine`] to take.
+pub(crate) fn become_user(uid: u32, gid: u32) -> Result<(), IdentityError> {
+    rustix::thread::set_keep_capabilities(true).during(|| "prctl PR_SET_KEEPCAPS")?;
+    switch(uid, gid)?;
+    let permitted = rustix::thread::capabilities(None).during(|| "capget")?.permitted;
+    set_capabilities(permitted)?;
+    // Its own files in /proc belong to it instead of to root again.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).during(|| "prctl PR_SET_DUMPABLE")?;
+    prove_ids(uid, gid)
+}
+
+fn switch(uid: u32, gid: u32) -> Result<(), SysError> {
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::thread::set_thread_groups(&[]).during(|| "setgroups")?;
+    rustix::thread::set_thread_res_gid(group, group, group).during(|| format!("setresgid {gid}"))?;
+    rustix::thread::set_thread_res_uid(user, user, user).during(|| format!("setresuid {uid}"))
+}
+
+fn prove_ids(uid: u32, gid: u32) -> Result<(), IdentityError> {
+    let status = Status::read()?;
+    status.prove("Uid", u64::from(uid))?;
+    status.prove("Gid", u64::from(gid))
+}
+
 /// Reduces the bounding, permitted and effective sets to `caps`, the inheritable and ambient ones to nothing, and
-/// proves it. Secure bits and `PR_SET_KEEPCAPS` stay untouched: they matter to `execve(2)` and `setuid(2)`, neither of
+/// proves it. Secure bits and `PR_SET_KEEPCAPS` stay as they are: they matter to `execve(2)` and `setuid(2)`, neither of
 /// which an agent calls again.
 pub(crate) fn confine(caps: &[u32]) -> Result<(), IdentityError> {
     let all = Status::read()?.field("CapPrm");

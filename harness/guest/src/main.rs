@@ -20,7 +20,9 @@ mod interfaces;
 mod kernel;
 mod kernel_types;
 mod leftovers;
+mod lockdown;
 mod lsm;
+mod mounts;
 mod object;
 mod operation;
 mod party;
@@ -35,6 +37,7 @@ mod remote;
 mod run;
 mod sabotage;
 mod scenario;
+mod seccomp;
 mod survey;
 mod sysctl;
 

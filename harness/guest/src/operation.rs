@@ -19,6 +19,7 @@ use crate::{
     bpffs::{self, Mounted},
     error::{During, SysError},
     kernel_types::UnknownType,
+    mounts,
     protocol::{Extent, Handle, Role},
     survey::SurveyError,
 };
@@ -153,7 +154,9 @@ pub(crate) fn attempt(
         Call::IterCreate { .. } => Ok(objects::iter_create(handles.object(0)?)),
         Call::HelperSurvey(survey) => verifier::helper_survey(survey, handles, extent),
         Call::Verify(program) => Ok(verifier::verify(program, handles)),
-        Call::Object(_) | Call::Sabotage(_) => Err(OperationError::NotOurs),
+        Call::Remount { options, .. } => Ok(stepped(mounts::remount(handles.need(Role::Bpffs)?, options))),
+        Call::Umount { holding } => Ok(stepped(mounts::unmount(own.root(), *holding))),
+        Call::Object(_) | Call::Exit | Call::Sabotage(_) => Err(OperationError::NotOurs),
     }
 }
 
@@ -175,7 +178,12 @@ fn mount_delegate(options: &[MountOption], create: bool) -> Outcome {
         bpffs::configure(context.as_fd(), options)?;
         if create { bpffs::create(context.as_fd()) } else { Ok(()) }
     };
-    match set() {
+    stepped(set())
+}
+
+/// What became of an attempt that takes several calls.
+fn stepped(result: Result<(), SysError>) -> Outcome {
+    match result {
         Ok(()) => Outcome { answer: Answer::Ok { detail: None }, fd: None },
         Err(SysError { call, errno }) => Outcome { answer: Answer::Err { errno, step: Some(step(&call)) }, fd: None },
     }

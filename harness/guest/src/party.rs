@@ -52,6 +52,9 @@ pub(crate) struct Party {
     agent: Remote,
     /// A second agent in the namespaces of a container, with every capability; made when it is first needed.
     keeper: Option<Remote>,
+    /// A third, likewise, behind the container's system call filter.
+    filtered: Option<Remote>,
+    stands_in: StandsIn,
     ground: Ground,
     cgroup: Cgroup,
     /// The container it stands in; `None` for full root in the initial namespaces.
@@ -61,6 +64,15 @@ pub(crate) struct Party {
     token: Option<Rc<OwnedFd>>,
     /// The roots of further bpffs instances of its user namespace, and their tokens, by what they delegate.
     others: BTreeMap<Vec<MountOption>, Other>,
+}
+
+/// Where a party stands.
+#[derive(Clone, Debug)]
+enum StandsIn {
+    /// In the initial user namespace.
+    Initial(Needs),
+    /// In a user and a mount namespace that are not the initial ones, and these besides.
+    Container(Vec<Namespace>),
 }
 
 /// A further bpffs instance.
@@ -97,8 +109,7 @@ impl Party {
     pub(crate) fn host(ground: &Ground, label: &str, needs: Needs) -> Result<Self, PartyError> {
         let cgroup = ground.hierarchy.make(label.to_owned())?;
         let mut party = Self::of(Remote::fork(ground, cgroup.as_fd())?, ground, cgroup, None);
-        let Needs { interfaces, netkit, tmpfs } = needs;
-        party.ask(&Request::Stay { interfaces, netkit, tmpfs }, &[])?;
+        party.ask(&stay(needs), &[])?;
         Ok(party)
     }
 
@@ -116,6 +127,10 @@ impl Party {
             Some(parent) => spawned(parent, &cgroup)?,
         };
         let mut party = Self::of(agent, ground, cgroup, Some(plan.clone()));
+        if !plan.unshare {
+            party.join(plan, parent, needs)?;
+            return Ok(Made { party, mounted: Vec::new(), token: None });
+        }
         let (pid, context) = party.isolate(plan)?;
         party.ids = map_ids(pid, plan, parent)?;
         bpffs::configure(context.as_fd(), &plan.options)?;
@@ -136,7 +151,22 @@ impl Party {
 
     fn of(agent: Remote, ground: &Ground, cgroup: Cgroup, plan: Option<Container>) -> Self {
         let ground = ground.clone();
-        Self { agent, keeper: None, ground, cgroup, plan, ids: None, token: None, others: BTreeMap::new() }
+        let stands_in = match &plan {
+            None => StandsIn::Initial(Needs::default()),
+            Some(plan) => StandsIn::Container(plan.namespaces.clone()),
+        };
+        Self {
+            agent,
+            keeper: None,
+            filtered: None,
+            stands_in,
+            ground,
+            cgroup,
+            plan,
+            ids: None,
+            token: None,
+            others: BTreeMap::new(),
+        }
     }
 
     fn isolate(&mut self, plan: &Container) -> Result<(Pid, OwnedFd), PartyError> {
@@ -148,9 +178,40 @@ impl Party {
         Ok((pid, context))
     }
 
-    /// Takes every capability but these from the agent.
-    pub(crate) fn confine(&mut self, caps: &[u32]) -> Result<(), PartyError> {
-        self.ask(&Request::Confine { caps: caps.to_vec() }, &[]).map(|_| ())
+    /// Makes of the agent a process of another user in the namespaces it is in, which pins in its parent's bpffs.
+    fn join(&mut self, plan: &Container, parent: Option<&mut Party>, needs: Needs) -> Result<(), PartyError> {
+        let shared = match parent {
+            Some(parent) => {
+                self.stands_in = StandsIn::Container(parent.own_namespaces());
+                parent.ask(&Request::ShareBpffs, &[])?.1
+            }
+            None => {
+                self.stands_in = StandsIn::Initial(needs);
+                self.ask(&stay(needs), &[])?.1
+            }
+        };
+        let shared: Vec<BorrowedFd<'_>> = shared.iter().map(AsFd::as_fd).collect();
+        self.ask(&Request::Join { uid: plan.uid, gid: plan.gid }, &shared).map(|_| ())
+    }
+
+    fn own_namespaces(&self) -> Vec<Namespace> {
+        self.plan.as_ref().map(|plan| plan.namespaces.clone()).unwrap_or_default()
+    }
+
+    /// Puts the restrictions of its plan on the agent, and takes every capability from it but those of its plan.
+    pub(crate) fn confine(&mut self, plan: &Container) -> Result<(), PartyError> {
+        if !plan.restrictions.is_none() {
+            self.ask(&Request::Restrict(plan.restrictions.clone()), &[])?;
+        }
+        self.ask(&Request::Confine { caps: plan.caps.clone() }, &[]).map(|_| ())
+    }
+
+    /// Ends its agents, and waits until they are gone. Nothing can be asked of them any more.
+    pub(crate) fn end(&mut self) {
+        [&mut self.keeper, &mut self.filtered].into_iter().for_each(|agent| drop(agent.take()));
+        self.others.clear();
+        self.token = None;
+        self.agent.end();
     }
 
     /// The processes and the cgroup that are there as long as it is.
@@ -203,13 +264,40 @@ impl Party {
         Ok(self.keeper.insert(keeper))
     }
 
-    fn make_keeper(&self) -> Result<Remote, PartyError> {
-        let (Some(plan), Some(pid)) = (&self.plan, self.agent.pid) else {
-            return Err(PartyError::Refused("only a container can be entered".to_owned()));
+    /// An agent as [`Self::keeper`], behind the container's system call filter.
+    pub(crate) fn filtered_keeper(&mut self) -> Result<&mut Remote, PartyError> {
+        let keeper = match self.filtered.take() {
+            Some(keeper) => keeper,
+            None => {
+                let mut keeper = self.make_keeper()?;
+                let restrictions = self.plan.as_ref().map(|plan| plan.restrictions.clone()).unwrap_or_default();
+                keeper.ask(&Request::Restrict(restrictions), &[])?;
+                keeper
+            }
         };
+        Ok(self.filtered.insert(keeper))
+    }
+
+    /// Whether a token can be made where it stands: the initial user namespace has none (`bpf_token_create` in
+    /// `kernel/bpf/token.c`).
+    pub(crate) fn can_have_tokens(&self) -> bool {
+        matches!(self.stands_in, StandsIn::Container(_))
+    }
+
+    fn make_keeper(&self) -> Result<Remote, PartyError> {
+        let pid = self.agent.pid.ok_or_else(|| PartyError::Refused("who has ended cannot be joined".to_owned()))?;
         let mut keeper = Remote::fork(&self.ground, self.cgroup.as_fd())?;
-        let pid = pid.as_raw_nonzero().get();
-        keeper.ask(&Request::Enter { pid, namespaces: plan.namespaces.clone() }, &[])?;
+        let request = match &self.stands_in {
+            StandsIn::Initial(needs) => stay(*needs),
+            StandsIn::Container(namespaces) => {
+                Request::Enter { pid: pid.as_raw_nonzero().get(), namespaces: namespaces.clone() }
+            }
+        };
+        keeper.ask(&request, &[])?;
+        keeper.ask(&Request::Unpin, &[])?;
+        if let Some(Container { unshare: false, uid, gid, .. }) = self.plan {
+            keeper.ask(&Request::Join { uid, gid }, &[])?;
+        }
         Ok(keeper)
     }
 
@@ -231,6 +319,12 @@ impl Party {
     fn ask(&mut self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<(Reply, Vec<OwnedFd>), PartyError> {
         self.agent.ask(request, fds)
     }
+}
+
+/// What an agent in the initial namespaces is asked first.
+fn stay(needs: Needs) -> Request {
+    let Needs { interfaces, netkit, tmpfs } = needs;
+    Request::Stay { interfaces, netkit, tmpfs }
 }
 
 /// An agent forked by the one of a container, in a cgroup of its own.

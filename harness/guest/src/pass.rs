@@ -9,7 +9,7 @@ use std::{
 use harness_model::{
     name::ContainerName,
     outcome::Answer,
-    plan::{Actor, Attempt, Call, Case, LinkTarget, Token},
+    plan::{Actor, Attempt, BpffsFd, Call, Case, LinkTarget, Token},
 };
 use rustix::fs::{CWD, OFlags};
 use thiserror::Error;
@@ -79,6 +79,16 @@ impl Cast<'_> {
     }
 }
 
+impl Cast<'_> {
+    /// Ends who plays an actor, unless that one plays others too.
+    fn end(&mut self, actor: &Actor) -> Result<(), AttemptError> {
+        match self {
+            Self::Single(_) => Ok(()),
+            Self::Each { .. } => self.player(actor).map(Party::end),
+        }
+    }
+}
+
 impl Drop for Cast<'_> {
     fn drop(&mut self) {
         if let Self::Each { containers, .. } = self {
@@ -134,6 +144,10 @@ impl Pass<'_> {
             if !self.fits(&batch, case, attempt) {
                 self.flush(&mut batch, case, &mut tell)?;
             }
+            if attempt.call == Call::Exit {
+                tell(index, self.cast.end(&attempt.actor).map(|()| Answer::Ok { detail: None }))?;
+                continue;
+            }
             match self.prepare(attempt) {
                 Ok(gathered) => {
                     let (caps, extent) = (self.caps(attempt), self.extent());
@@ -160,7 +174,7 @@ impl Pass<'_> {
         let saved = |name: &str| before.clone().any(|attempt| attempt.save.as_deref() == Some(name));
         same_agent
             && batch.has_room()
-            && !matches!(attempt.call, Call::Sabotage(_))
+            && !matches!(attempt.call, Call::Exit | Call::Sabotage(_))
             && !needs(attempt).into_iter().any(saved)
     }
 
@@ -244,6 +258,10 @@ impl Pass<'_> {
         }
         for name in attempt.call.objects() {
             gathered.push((Role::Object, self.saved(name)?));
+        }
+        if let Call::Remount { from, .. } = &attempt.call {
+            let source = self.cast.player(from)?.bpffs(BpffsFd::Root).map_err(|source| failed(from, source))?;
+            gathered.push((Role::Bpffs, Rc::new(source)));
         }
         if let Call::TokenCreate { from, fd } = &attempt.call {
             let source = self.cast.player(from)?.bpffs(*fd).map_err(|source| failed(from, source))?;

@@ -161,7 +161,8 @@ fn describe(exit_status: Option<i32>, signal: Option<i32>) -> String {
     }
 }
 
-fn last_errno() -> harness_model::errno::Errno {
+/// The errno of the last call by the C library.
+pub(crate) fn last_errno() -> harness_model::errno::Errno {
     // SAFETY: the location is this thread's own and always valid.
     harness_model::errno::Errno::from_raw(unsafe { *libc::__errno_location() })
 }

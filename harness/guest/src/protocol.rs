@@ -3,7 +3,7 @@
 use harness_model::{
     delegation::MountOption,
     outcome::Answer,
-    plan::{BpffsFd, Namespace},
+    plan::{BpffsFd, Namespace, Restrictions},
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,17 @@ pub(crate) enum Request {
         /// Besides user and mount.
         namespaces: Vec<Namespace>,
     },
+    /// Become an unprivileged user without leaving any namespace, with every capability it has still. The descriptors
+    /// sent along are the mount and the root of the bpffs to pin in; without them it is the one made by
+    /// [`Request::Stay`].
+    Join {
+        /// User to become.
+        uid: u32,
+        /// Group to become.
+        gid: u32,
+    },
+    /// Return the mount and the root of one's own bpffs.
+    ShareBpffs,
     /// Map the ids of a process whose user namespace is a child of one's own.
     MapIds {
         /// The process, as the initial pid namespace numbers it.
@@ -49,6 +60,8 @@ pub(crate) enum Request {
     },
     /// Make a token of one's own bpffs; returned as the only descriptor.
     MakeToken,
+    /// Put up with these from now on.
+    Restrict(Restrictions),
     /// Keep these capabilities only.
     Confine {
         /// As numbers.
@@ -65,6 +78,8 @@ pub(crate) enum Request {
         /// Which namespaces of its own it has besides user and mount.
         namespaces: Vec<Namespace>,
     },
+    /// From now on remove the pins one makes: the same attempt may come again.
+    Unpin,
     /// Open another bpffs: [`Reply::Done`] with the descriptor of `fsopen(2)`.
     OpenBpffs,
     /// Mount the bpffs that was just opened, now that it is created, attached nowhere: [`Reply::Done`] with its root.

@@ -107,6 +107,19 @@ impl Remote {
     }
 }
 
+impl Remote {
+    /// Ends the agent and waits until it is gone. Nothing can be asked of it any more.
+    pub(crate) fn end(&mut self) {
+        self.pid.take().into_iter().for_each(process::kill);
+        // The other end of the channel closes with the process, which another agent may have to bury.
+        let _ = self.channel.receive::<Reply>();
+        if let Some(child) = self.child.take() {
+            process::kill(child);
+            process::reap(child);
+        }
+    }
+}
+
 impl Drop for Remote {
     fn drop(&mut self) {
         self.pid.into_iter().for_each(process::kill);

@@ -12,6 +12,7 @@ use crate::{
     controls::Controls,
     ground::{CasePlace, Ground},
     leftovers::{self, Inventory},
+    lockdown,
     lsm::Vetoes,
     record::{RecordError, Writer},
     sysctl::Settings,
@@ -38,9 +39,9 @@ pub(crate) fn run(world: &mut World, number: u32) -> Result<(), RecordError> {
     println!("scenario {}", scenario.name);
     let start = Instant::now();
     let mut settings = Settings::default();
-    let fault = match settings.make(&scenario.sysctls) {
+    let fault = match prepare(&mut settings, scenario) {
         Ok(()) => cases_below_hooks(world, number, scenario)?,
-        Err(error) => Some(error.to_string()),
+        Err(why) => Some(why),
     };
     let mut leftovers = if scenario.own_vm { Vec::new() } else { settings.restore() };
     let fault = match leftovers::settle(&world.inventory, &world.ground.hierarchy, &world.controls) {
@@ -61,6 +62,12 @@ fn cases_below_hooks(world: &mut World, number: u32, scenario: &Scenario) -> Res
         Ok(vetoes) => cases(world, &vetoes, number, scenario),
         Err(error) => Ok(Some(error.to_string())),
     }
+}
+
+/// Makes of the machine what the scenario wants; why that failed.
+fn prepare(settings: &mut Settings, scenario: &Scenario) -> Result<(), String> {
+    settings.make(&scenario.sysctls).map_err(|error| error.to_string())?;
+    scenario.lockdown.map_or(Ok(()), lockdown::lock)
 }
 
 /// Runs the cases up to the first that fails; why it did.

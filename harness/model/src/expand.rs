@@ -2,12 +2,15 @@
 
 mod attempts;
 mod calls;
+mod capabilities;
 mod delegation;
 pub(crate) mod lexicon;
 mod links;
 pub(crate) mod matrix;
+mod mounts;
 mod object;
 pub(crate) mod objects;
+mod restrictions;
 mod roster;
 pub(crate) mod sink;
 mod values;
@@ -126,6 +129,7 @@ fn assemble(checked: &Checked, cases: Vec<(ExpandedCase, plan::Case)>) -> Expand
             deadline_ms: checked.spec.deadline * 1000,
             sysctls: checked.sysctls.clone(),
             lsm: checked.spec.vm.lsm.clone(),
+            lockdown: checked.spec.vm.lockdown,
             own_vm: checked.spec.isolation == Isolation::Vm,
             cases: planned,
         },
@@ -187,7 +191,7 @@ fn case(
     sink: &mut Sink<'_>,
 ) -> (ExpandedCase, plan::Case) {
     let mut roster = Roster::of(spec, &lexicon, sink);
-    let mut desk = Desk { lexicon, roster: &mut roster, objects: Objects::default(), sink };
+    let mut desk = Desk { lexicon, roster: &mut roster, objects: Objects::default(), ended: Vec::new(), sink };
     let root = Place::default().key("attempt");
     let made = spec.attempt.iter().enumerate().filter_map(|(index, attempt)| desk.attempt(attempt, root.index(index)));
     let (described, planned): (Vec<_>, Vec<_>) = made.unzip();

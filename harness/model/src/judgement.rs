@@ -265,7 +265,15 @@ mod tests {
             isolation: Isolation::Shared,
             cases: vec![case("x=1"), case("x=2")],
             grid: None,
-            plan: plan::Scenario { name: "a/b".parse().unwrap(), deadline_ms: 1, sysctls, lsm, own_vm: false, cases },
+            plan: plan::Scenario {
+                name: "a/b".parse().unwrap(),
+                deadline_ms: 1,
+                sysctls,
+                lsm,
+                lockdown: None,
+                own_vm: false,
+                cases,
+            },
         }
     }
 

@@ -7,6 +7,7 @@ mod call;
 mod facts;
 mod lsm;
 mod object;
+mod restriction;
 mod survey;
 mod target;
 mod types;
@@ -20,9 +21,10 @@ use crate::{
     delegation::MountOption,
     name::{ContainerName, ScenarioName},
 };
-pub use call::{BatchOp, BpffsFd, Call, ObjectKind, PartContent, PartPlace, Sabotage, ValuePart};
+pub use call::{BatchOp, BpffsFd, Call, Holding, ObjectKind, PartContent, PartPlace, Sabotage, ValuePart};
 pub use lsm::LsmHook;
 pub use object::{BpffsPlace, LARGEST_OBJECT, OBJECTS_FOLDER, ObjectLoad, Replaced, TokenPath, Told};
+pub use restriction::{Filter, FilterErrno, Lockdown, Refused, Restrictions, SystemCall};
 pub use survey::{BadHelperIds, HelperIds, HelperSurvey};
 pub use target::LinkTarget;
 pub use types::{Body, KernelMember, KernelType, MapTypes, ProgTarget, ProgTypes};
@@ -74,6 +76,9 @@ pub struct Scenario {
     /// controls are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lsm: Vec<LsmHook>,
+    /// Set before its first case by `/sys/kernel/security/lockdown`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lockdown: Option<Lockdown>,
     /// Whether the VM ends with the scenario: then settings need not be restored, and some cannot be.
     pub own_vm: bool,
     /// One for each combination of its matrix; exactly one if it has none.
@@ -104,6 +109,10 @@ pub struct Container {
     pub name: ContainerName,
     /// The container in whose namespaces it is made; the initial ones if `None`.
     pub parent: Option<ContainerName>,
+    /// Whether it has namespaces of its own. A container without is a process of its user in the namespaces of its
+    /// parent, or in the initial ones; the bpffs it pins in is its parent's, or one of the initial user namespace.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub unshare: bool,
     /// The user and group id it starts as, and is mapped to root from.
     pub uid: u32,
     /// See [`Container::uid`].
@@ -117,6 +126,19 @@ pub struct Container {
     pub options: Vec<MountOption>,
     /// Whether it makes a token from its bpffs while it is set up, with every capability: what `token = true` uses.
     pub token: bool,
+    /// What it puts up with from then on.
+    #[serde(default, skip_serializing_if = "Restrictions::is_none")]
+    pub restrictions: Restrictions,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// The form serde asks for.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// A namespace besides user and mount, which every container has.

@@ -100,7 +100,7 @@ mod tests {
         let attempt = Attempt { actor: Actor::Host, caps: None, token: Token::None, call, save: None };
         let (sysctls, lsm) = Default::default();
         let cases = vec![Case { sysctls: BTreeMap::new(), containers: vec![], attempts: vec![attempt] }];
-        Scenario { name: "a/b".parse().unwrap(), deadline_ms: 1, sysctls, lsm, own_vm: false, cases }
+        Scenario { name: "a/b".parse().unwrap(), deadline_ms: 1, sysctls, lsm, lockdown: None, own_vm: false, cases }
     }
 
     #[test]

@@ -159,7 +159,7 @@ mod tests {
 
     fn scenario(deadline_ms: u64) -> plan::Scenario {
         let (sysctls, lsm, cases) = Default::default();
-        plan::Scenario { name: "a/b".parse().unwrap(), deadline_ms, sysctls, lsm, own_vm: false, cases }
+        plan::Scenario { name: "a/b".parse().unwrap(), deadline_ms, sysctls, lsm, lockdown: None, own_vm: false, cases }
     }
 
     fn outcome(end: ScenarioEnd) -> ScenarioOutcome {

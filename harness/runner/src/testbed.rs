@@ -150,7 +150,15 @@ mod tests {
 
     fn expanded(name: &str, isolation: Isolation) -> Expanded {
         let (sysctls, lsm, cases, described) = Default::default();
-        let plan = plan::Scenario { name: name.parse().unwrap(), deadline_ms: 1, sysctls, lsm, own_vm: false, cases };
+        let plan = plan::Scenario {
+            name: name.parse().unwrap(),
+            deadline_ms: 1,
+            sysctls,
+            lsm,
+            lockdown: None,
+            own_vm: false,
+            cases,
+        };
         Expanded { summary: String::new(), isolation, cases: described, grid: None, plan }
     }
 

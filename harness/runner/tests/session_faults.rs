@@ -44,6 +44,7 @@ fn plan(names: &[&str]) -> Plan {
         deadline_ms: 60_000,
         sysctls: Default::default(),
         lsm: Vec::new(),
+        lockdown: None,
         own_vm: false,
         cases: vec![case.clone()],
     };

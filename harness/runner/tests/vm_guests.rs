@@ -101,7 +101,7 @@ fn scenario(name: &str, deadline_ms: u64, call: Call) -> Scenario {
     let attempt = Attempt { actor: Actor::Host, caps: None, token: Token::None, call, save: None };
     let cases = vec![Case { sysctls: Default::default(), containers: Vec::new(), attempts: vec![attempt] }];
     let (sysctls, lsm) = Default::default();
-    Scenario { name: name.parse().unwrap(), deadline_ms, sysctls, lsm, own_vm: false, cases }
+    Scenario { name: name.parse().unwrap(), deadline_ms, sysctls, lsm, lockdown: None, own_vm: false, cases }
 }
 
 fn good(name: &str) -> Scenario {

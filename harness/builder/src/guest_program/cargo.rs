@@ -1,7 +1,7 @@
 //! One run of cargo that makes static executables.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -42,6 +42,16 @@ pub(super) fn build(
     Ok(target_folder.join(TARGET).join(PROFILE))
 }
 
+/// Has cargo compile the crates whose names begin like this anew. It tells crates of a workspace apart by their path
+/// within it, and would take what another clone compiled for its own as soon as that is younger than the sources.
+pub(super) fn forget(target_folder: &Path, prefix: &str) {
+    let fingerprints = target_folder.join(TARGET).join(PROFILE).join(".fingerprint");
+    let Ok(entries) = fs::read_dir(fingerprints) else { return };
+    let ours = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
+    // One that cannot be removed is one that cargo cannot write either, and it will say so.
+    ours.for_each(|entry| drop(fs::remove_dir_all(entry.path())));
+}
+
 fn command(workspace: &Path, packages: &[&str], target_folder: &Path) -> Command {
     // Within a cargo command this is the very cargo that runs it.
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -79,6 +89,19 @@ mod tests {
     use std::ffi::OsStr;
 
     use super::*;
+
+    #[test]
+    fn crates_are_forgotten_by_the_start_of_their_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let fingerprints = folder.path().join(TARGET).join(PROFILE).join(".fingerprint");
+        for name in ["harness-guest-1", "harness-model-2", "serde-3"] {
+            fs::create_dir_all(fingerprints.join(name)).unwrap();
+        }
+        forget(folder.path(), "harness-");
+        let left: Vec<_> = fs::read_dir(fingerprints).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["serde-3"]);
+        forget(&folder.path().join("nowhere"), "harness-");
+    }
 
     #[test]
     fn crates_are_counted_when_they_are_done() {

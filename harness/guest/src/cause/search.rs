@@ -24,13 +24,15 @@ pub(super) struct Trial {
     pub(super) caps: u64,
     /// [`SETTING`].
     pub(super) setting: bool,
+    /// No filter of system calls.
+    pub(super) unfiltered: bool,
 }
 
 /// Nothing.
-pub(super) const NOTHING: Trial = Trial { own: false, bits: [0; 4], caps: 0, setting: false };
+pub(super) const NOTHING: Trial = Trial { own: false, bits: [0; 4], caps: 0, setting: false, unfiltered: false };
 
 /// Everything that belongs to the container, at once.
-const EVERYTHING: Trial = Trial { own: true, bits: [u64::MAX; 4], caps: u64::MAX, setting: false };
+const EVERYTHING: Trial = Trial { own: true, bits: [u64::MAX; 4], caps: u64::MAX, setting: false, unfiltered: true };
 
 /// Whether the kernel did it, by trial.
 pub(super) type Tried = BTreeMap<Trial, bool>;
@@ -85,8 +87,9 @@ impl Search<'_> {
         let own = Trial { own: true, ..NOTHING };
         let caps = Trial { caps: u64::MAX, ..NOTHING };
         let setting = Trial { setting: true, ..NOTHING };
+        let unfiltered = Trial { unfiltered: true, ..NOTHING };
         let bits = (0..OPTIONS.len()).map(|at| with_bits(NOTHING, at, u64::MAX));
-        for trial in [own, caps].into_iter().chain(bits).chain([setting]) {
+        for trial in [own, caps].into_iter().chain(bits).chain([setting, unfiltered]) {
             if self.works(trial)? {
                 return Ok(Some(trial));
             }
@@ -97,6 +100,9 @@ impl Search<'_> {
     /// Takes one kind of change after the other away as long as the rest is enough.
     fn without_what_can_go(&self, from: Trial) -> Result<Trial, Need> {
         let mut enough = from;
+        if self.works(Trial { unfiltered: false, ..enough })? {
+            enough.unfiltered = false;
+        }
         if enough.setting && self.works(Trial { setting: false, ..enough })? {
             enough.setting = false;
         }
@@ -173,7 +179,8 @@ fn changes(trial: Trial) -> Vec<Change> {
     let caps = of_mask(trial.caps).map(Change::Capability);
     let (name, value) = SETTING;
     let setting = trial.setting.then(|| Change::Sysctl { name: name.to_owned(), value: value.to_owned() });
-    own.into_iter().chain(bits).chain(caps).chain(setting).collect()
+    let filter = trial.unfiltered.then_some(Change::NoSeccomp);
+    own.into_iter().chain(bits).chain(caps).chain(setting).chain(filter).collect()
 }
 
 #[cfg(test)]
@@ -232,6 +239,8 @@ mod tests {
         let caps = |trial: Trial| has(trial.caps, 39) && has(trial.caps, 12);
         let expected = Cause::Missing(vec![Change::Capability(12), Change::Capability(39)]);
         assert_eq!(found([None; 4], caps).0, expected);
+        let filtered = |trial: Trial| trial.own && trial.unfiltered;
+        assert_eq!(found([None; 4], filtered).0, Cause::Missing(vec![Change::Token, Change::NoSeccomp]));
         let all = |trial: Trial| trial.own && has(trial.bits[0], 5) && has(trial.bits[3], 47) && has(trial.caps, 38);
         let changes = [Change::Token, bit("delegate_cmds", 5), bit("delegate_attachs", 47), Change::Capability(38)];
         assert_eq!(found([Some(5), None, None, Some(47)], all).0, Cause::Missing(changes.to_vec()));

@@ -25,6 +25,10 @@ pub(super) fn settings(spec: &Spec, sink: &mut Sink<'_>) -> BTreeMap<String, Str
         let message = format!("`{}` stays {} until the next boot", ONE_WAY.0, ONE_WAY.1);
         sink.advise(&place, message, "add `isolation = \"vm\"`");
     }
+    if spec.vm.lockdown.is_some() && spec.isolation == Isolation::Shared {
+        let place = Place::default().key("vm").key("lockdown");
+        sink.advise(&place, "a kernel stays locked down until the next boot", "add `isolation = \"vm\"`");
+    }
     flat
 }
 

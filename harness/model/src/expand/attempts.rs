@@ -1,7 +1,7 @@
 //! The attempts of a case: who makes them, with which token, and what they leave for later ones.
 
 use super::{
-    ExpandedAttempt, calls,
+    ExpandedAttempt, calls, capabilities,
     lexicon::Lexicon,
     objects::{Object, Objects},
     roster::{DEFAULT, HOST, Roster},
@@ -13,9 +13,11 @@ use crate::{
     plan::{self, Actor, Call, Token},
     scenario::{
         attempt::{Attempt, Common},
+        capability,
         choice::TokenChoice,
         node::Place,
     },
+    verdict::Expect,
 };
 
 /// What an operation comes to on one kernel.
@@ -33,6 +35,8 @@ pub(crate) struct Desk<'d, 'f> {
     pub(crate) lexicon: Lexicon<'d>,
     pub(crate) roster: &'d mut Roster,
     pub(crate) objects: Objects,
+    /// Whose processes are gone.
+    pub(crate) ended: Vec<Actor>,
     pub(crate) sink: &'d mut Sink<'f>,
 }
 
@@ -44,6 +48,13 @@ pub(crate) struct Setting {
     pub(crate) token: Token,
 }
 
+/// Who makes an attempt, and with what.
+struct Who {
+    actor: Actor,
+    token: Token,
+    caps: Option<Vec<u32>>,
+}
+
 impl Desk<'_, '_> {
     /// Works one attempt out; `None` if something about it is wrong. What is wrong with its actor does not hide what is
     /// wrong with its arguments.
@@ -51,27 +62,45 @@ impl Desk<'_, '_> {
         let common = attempt.common();
         let actor = self.roster.actor(common.by, &place.key("by"), self.sink);
         let token = actor.as_ref().and_then(|actor| self.token(attempt.op(), &common, actor, &place.key("token")));
+        if let Some(gone) = actor.as_ref().filter(|actor| self.ended.contains(actor)) {
+            let message = format!("{} was ended by an earlier `exit`", describe(gone));
+            self.sink.problem(&place, message);
+        }
+        let caps = actor.as_ref().map(|actor| self.caps(common.caps, actor, &place.key("caps")));
         let setting = Setting { place: place.clone(), actor, token: token.clone().unwrap_or(Token::None) };
         let made = calls::make(self, attempt, &setting);
         if let Some(name) = common.save {
             let object = made.as_ref().and_then(|made| made.gives.clone());
             self.objects.save(name, object, common.expect, &place.key("save"), self.sink);
         }
-        Some(self.finish(attempt, setting.actor?, token?, made?))
+        Some(self.finish(attempt, Who { actor: setting.actor?, token: token?, caps: caps? }, made?))
     }
 
-    fn finish(&self, attempt: &Attempt, actor: Actor, token: Token, made: Made) -> (ExpandedAttempt, plan::Attempt) {
+    /// The numbers of the capabilities in effect, if they are written; the actor must have them.
+    fn caps(&mut self, written: Option<&[String]>, actor: &Actor, place: &Place) -> Option<Vec<u32>> {
+        let numbers = capabilities::numbers(written?, place, self.sink);
+        let lacking = numbers.iter().find(|number| !self.roster.has_cap(actor, **number));
+        if let Some(name) = lacking.and_then(|number| capability::NAMES.get(*number as usize)) {
+            let message = format!("{} does not have `{name}`, so it cannot be in effect", describe(actor));
+            self.sink.advise(place, message, "give it to the container: `caps`");
+        }
+        Some(numbers)
+    }
+
+    fn finish(&self, attempt: &Attempt, who: Who, made: Made) -> (ExpandedAttempt, plan::Attempt) {
+        let Who { actor, token, caps } = who;
         let common = attempt.common();
         let delegates = self.roster.delegates(&actor);
+        let words = made.words.in_effect(caps.as_deref());
         let expanded = ExpandedAttempt {
-            text: made.words.finish(&actor, &token, delegates, common.takes_token),
+            text: words.finish(&actor, &token, delegates, common.takes_token),
             op: attempt.op(),
             container: words::actor(&actor).to_owned(),
             expect: common.expect,
             missing: made.missing,
             part: Part::Line,
         };
-        (expanded, plan::Attempt { actor, caps: None, token, call: made.call, save: common.save.map(str::to_owned) })
+        (expanded, plan::Attempt { actor, caps, token, call: made.call, save: common.save.map(str::to_owned) })
     }
 
     fn token(&mut self, op: &str, common: &Common<'_>, actor: &Actor, place: &Place) -> Option<Token> {
@@ -82,7 +111,7 @@ impl Desk<'_, '_> {
             None => self.usual_token(actor),
             Some(TokenChoice::None) => Token::None,
             Some(TokenChoice::Own) => self.own_token(actor, place)?,
-            Some(TokenChoice::Saved(name)) => self.saved_token(name, place)?,
+            Some(TokenChoice::Saved(name)) => self.saved_token(name, common.expect, place)?,
         };
         if op == "token_info" && token == Token::None {
             self.sink.advise(place, "`token_info` asks about a token, and this actor has none", NO_TOKEN);
@@ -111,8 +140,10 @@ impl Desk<'_, '_> {
         None
     }
 
-    fn saved_token(&mut self, name: &str, place: &Place) -> Option<Token> {
-        let is_token = |object: &Object| matches!(object, Object::Token).then_some(());
+    /// Where the kernel is to refuse it, anything can be handed over as a token.
+    fn saved_token(&mut self, name: &str, expect: Option<Expect>, place: &Place) -> Option<Token> {
+        let refused = matches!(expect, Some(Expect::Denied | Expect::Malformed));
+        let is_token = |object: &Object| (refused || matches!(object, Object::Token)).then_some(());
         self.objects.find(name, "a token", is_token, place, self.sink)?;
         if self.objects.is_refused(name) {
             let message = format!("there will be no token `{name}`: the attempt that makes it is expected to fail");

@@ -10,6 +10,7 @@ mod verify;
 use super::{
     attempts::{Desk, Made, Setting},
     lexicon::Found,
+    mounts,
     objects::{Object, is_plain_name},
     words::Words,
 };
@@ -63,10 +64,13 @@ pub(crate) fn make(desk: &mut Desk<'_, '_>, attempt: &Attempt, setting: &Setting
         Attempt::Object(op) => desk.load_object(op, setting),
         Attempt::HelperSurvey(op) => desk.helper_survey(op, setting),
         Attempt::Verify(op) => desk.verify(op, setting),
+        Attempt::Remount(op) => desk.remount(op, setting),
+        Attempt::Umount(op) => Some(mounts::umount(op)),
+        Attempt::Exit(_) => desk.exit(setting),
     }
 }
 
-fn made(words: Words, call: Call) -> Made {
+pub(crate) fn made(words: Words, call: Call) -> Made {
     Made { words, call, missing: None, gives: None }
 }
 
@@ -81,6 +85,10 @@ impl Desk<'_, '_> {
             BpffsFd::Subdir => Some("subdir"),
             BpffsFd::OPath => Some("o_path"),
             BpffsFd::Tmpfs => Some("tmpfs"),
+            BpffsFd::Bind => Some("bind"),
+            BpffsFd::BindSubdir => Some("bind_subdir"),
+            BpffsFd::Moved => Some("moved"),
+            BpffsFd::Detached => Some("detached"),
         };
         let words = Words::new("token_create").given("from", op.from.as_ref()).given("fd", fd);
         let missing = self.lexicon.lacks_cmd("token_create");
@@ -129,7 +137,7 @@ impl Desk<'_, '_> {
         Some(made(words, Call::MountDelegate { options, create: op.create }))
     }
 
-    fn mount_option(&mut self, option: &str, place: &Place) -> Option<MountOption> {
+    pub(crate) fn mount_option(&mut self, option: &str, place: &Place) -> Option<MountOption> {
         match option.split_once('=') {
             Some((key, value)) if !key.is_empty() && !option.contains('\0') => {
                 Some(MountOption { key: key.to_owned(), value: value.to_owned() })
@@ -156,7 +164,8 @@ impl Desk<'_, '_> {
         let place = setting.place.key("object");
         let object = self.objects.find(&op.object, "an object", |object| Some(object.clone()), &place, self.sink)?;
         if !matches!(op.expect, Some(Expect::Denied | Expect::Malformed)) {
-            self.objects.pin(setting.actor.as_ref()?, &path, object);
+            let owner = self.roster.owner_of_bpffs(setting.actor.as_ref()?);
+            self.objects.pin(&owner, &path, object);
         }
         let words = Words::new("obj_pin").word(&op.object).word(&path);
         Some(made(words, Call::ObjPin { object: op.object.clone(), path, stays: true }))
@@ -164,7 +173,8 @@ impl Desk<'_, '_> {
 
     fn obj_get(&mut self, op: &ObjGet, setting: &Setting) -> Option<Made> {
         let path = self.path(&op.path, setting)?;
-        let gives = self.objects.pinned(setting.actor.as_ref()?, &path, &setting.place.key("path"), self.sink)?;
+        let owner = self.roster.owner_of_bpffs(setting.actor.as_ref()?);
+        let gives = self.objects.pinned(&owner, &path, &setting.place.key("path"), self.sink)?;
         let words = Words::new("obj_get").word(&path);
         Some(Made { gives: Some(gives), ..made(words, Call::ObjGet { path }) })
     }

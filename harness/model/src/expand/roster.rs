@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{delegation, lexicon::Lexicon, sink::Sink};
+use super::{capabilities, delegation, lexicon::Lexicon, restrictions, sink::Sink};
 use crate::{
     delegation::MountOption,
     name::ContainerName,
     plan::{self, Actor, Namespace},
     scenario::{
-        Spec, capability,
+        Spec,
         choice::Capabilities,
         node::Place,
         spec::ContainerSpec,
@@ -26,6 +26,7 @@ struct Member {
     spec: ContainerSpec,
     caps: Vec<u32>,
     options: Vec<MountOption>,
+    restrictions: plan::Restrictions,
     /// Whether it is written in the file or mentioned by an attempt.
     used: bool,
     /// Whether an attempt hands over the token it made while it was set up.
@@ -45,13 +46,13 @@ impl Roster {
         let default = spec.container.clone().unwrap_or_default();
         let mut members = BTreeMap::new();
         if let Ok(name) = DEFAULT.parse() {
-            members.insert(name, member(default, options, used, &root.key(DEFAULT), sink));
+            members.insert(name, member(default, options, used, &root.key(DEFAULT), lexicon, sink));
         }
         for (name, container) in &spec.containers {
             let place = root.key("containers").key(name);
             let Some(parsed) = container_name(name, &place, sink) else { continue };
             let options = delegation::options(&container.delegate, &place.key("delegate"), lexicon, sink);
-            members.insert(parsed, member(container.container(), options, true, &place, sink));
+            members.insert(parsed, member(container.container(), options, true, &place, lexicon, sink));
         }
         let mut roster = Self(members);
         roster.check_parents(sink);
@@ -79,6 +80,27 @@ impl Roster {
     /// Whether anything is delegated to this actor's bpffs.
     pub(crate) fn delegates(&self, actor: &Actor) -> bool {
         self.member(actor).is_some_and(|member| !member.options.is_empty())
+    }
+
+    /// Whether the actor has a capability, by its number, in its user namespace.
+    pub(crate) fn has_cap(&self, actor: &Actor, number: u32) -> bool {
+        self.member(actor).is_none_or(|member| member.caps.contains(&number))
+    }
+
+    /// Whose bpffs an actor pins in: its own, or that of the container it is a process of.
+    pub(crate) fn owner_of_bpffs(&self, actor: &Actor) -> Actor {
+        match (actor, self.member(actor)) {
+            (Actor::Container(name), Some(member)) if !member.spec.unshare => {
+                self.parent_of(name).map_or(Actor::Host, |parent| Actor::Container(parent.clone()))
+            }
+            _ => actor.clone(),
+        }
+    }
+
+    /// Whether another container is made inside this one.
+    pub(crate) fn is_parent(&self, actor: &Actor) -> bool {
+        let Actor::Container(name) = actor else { return false };
+        self.0.keys().any(|other| self.parent_of(other) == Some(name))
     }
 
     /// Has this container make a token while it is set up.
@@ -142,6 +164,12 @@ impl Roster {
                 sink.advise(&place, format!("there is no container `{}`", parent.escape_debug()), advice);
             } else if self.ancestors(name).contains(name) {
                 sink.problem(&place, format!("`{name}` would be inside itself"));
+            } else if self
+                .ancestors(name)
+                .iter()
+                .any(|outer| self.0.get(outer).is_some_and(|outer| !outer.spec.unshare))
+            {
+                sink.problem(&place, "it has no namespaces of its own that anything could be made in");
             }
         }
     }
@@ -165,31 +193,40 @@ fn container_name(text: &str, place: &Place, sink: &mut Sink<'_>) -> Option<Cont
     None
 }
 
-fn member(spec: ContainerSpec, options: Vec<MountOption>, used: bool, place: &Place, sink: &mut Sink<'_>) -> Member {
+fn member(
+    spec: ContainerSpec,
+    options: Vec<MountOption>,
+    used: bool,
+    place: &Place,
+    lexicon: &Lexicon<'_>,
+    sink: &mut Sink<'_>,
+) -> Member {
     for (index, namespace) in spec.namespaces.iter().enumerate() {
         if spec.namespaces[..index].contains(namespace) {
             sink.problem(&place.key("namespaces").index(index), "this namespace is listed twice");
         }
     }
-    Member { caps: capabilities(&spec.caps, &place.key("caps"), sink), spec, options, used, token: false }
+    if !spec.unshare {
+        check_process(&spec, &options, place, sink);
+    }
+    let caps = capabilities::of(&spec.caps, &place.key("caps"), sink);
+    let restrictions = restrictions::of(&spec, place, lexicon, sink);
+    Member { caps, spec, options, restrictions, used, token: false }
 }
 
-fn capabilities(caps: &Capabilities, place: &Place, sink: &mut Sink<'_>) -> Vec<u32> {
-    let Capabilities::Listed(names) = caps else { return capability::all() };
-    let mut numbers = Vec::new();
-    for (index, name) in names.iter().enumerate() {
-        let place = place.index(index);
-        match capability::number(name) {
-            Some(number) if numbers.contains(&number) => sink.problem(&place, format!("`{name}` is listed twice")),
-            Some(number) => numbers.push(number),
-            None => {
-                let advice = capability::advice(name).unwrap_or_else(|| "see capabilities(7)".to_owned());
-                sink.advise(&place, format!("`{}` is no capability", name.escape_debug()), advice);
-            }
-        }
+/// What a process without namespaces of its own cannot have.
+fn check_process(spec: &ContainerSpec, options: &[MountOption], place: &Place, sink: &mut Sink<'_>) {
+    const WHY: &str = "with `unshare = false` it has no namespaces and no bpffs of its own";
+    if !spec.namespaces.is_empty() {
+        sink.advise(&place.key("namespaces"), "namespaces of its own are asked for and refused", WHY);
     }
-    numbers.sort_unstable();
-    numbers
+    if !options.is_empty() {
+        sink.advise(&place.key("unshare"), "nothing can be delegated to it", WHY);
+    }
+    if spec.parent.is_none() && spec.caps == Capabilities::All {
+        let message = "a process in the initial namespaces with every capability is `host`";
+        sink.advise(&place.key("unshare"), message, "write which capabilities it has, such as `caps = []`");
+    }
 }
 
 fn planned(name: &ContainerName, member: &Member) -> plan::Container {
@@ -202,5 +239,7 @@ fn planned(name: &ContainerName, member: &Member) -> plan::Container {
         caps: member.caps.clone(),
         options: member.options.clone(),
         token: member.token,
+        unshare: member.spec.unshare,
+        restrictions: member.restrictions.clone(),
     }
 }

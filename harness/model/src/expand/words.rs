@@ -4,6 +4,7 @@ use super::roster::DEFAULT;
 use crate::{
     delegation::MountOption,
     plan::{Actor, Token},
+    scenario::capability,
 };
 
 /// What an actor is called.
@@ -38,6 +39,16 @@ impl Words {
         match value {
             Some(value) => self.word(&format!("{key}={}", value.to_string())),
             None => self,
+        }
+    }
+
+    /// Adds the capabilities in effect, where they are written.
+    pub(crate) fn in_effect(self, caps: Option<&[u32]>) -> Self {
+        let name = |number: &u32| capability::NAMES.get(*number as usize).copied().unwrap_or("unknown");
+        match caps {
+            None => self,
+            Some([]) => self.word("with no capability"),
+            Some(caps) => self.word(&format!("with {}", caps.iter().map(name).collect::<Vec<_>>().join("+"))),
         }
     }
 
@@ -86,6 +97,11 @@ mod tests {
         assert_eq!(words.finish(&own, &Token::Own, true, true), "prog_load xdp attach=xdp");
         assert_eq!(words.finish(&own, &Token::None, true, true), "prog_load xdp attach=xdp, no token");
         assert_eq!(words.finish(&own, &Token::None, false, true), "prog_load xdp attach=xdp");
+        let bare = words.clone().in_effect(Some(&[])).in_effect(Some(&[12, 39]));
+        assert_eq!(
+            bare.finish(&own, &Token::Own, true, true),
+            "prog_load xdp attach=xdp with no capability with net_admin+bpf"
+        );
         let sent = words.finish(&other, &Token::Saved("t".into()), false, true);
         assert_eq!(sent, "by intruder: prog_load xdp attach=xdp, token t");
     }

@@ -266,6 +266,20 @@ pub enum Call {
     HelperSurvey(HelperSurvey),
     /// `BPF_PROG_LOAD` of given instructions, with what the verifier complains of.
     Verify(Verify),
+    /// `fspick(2)` of a mounted bpffs, the options by `fsconfig(2)`, and `FSCONFIG_CMD_RECONFIGURE`.
+    Remount {
+        /// Whose bpffs.
+        from: Actor,
+        /// Set in this order.
+        options: Vec<MountOption>,
+    },
+    /// `umount2(2)` of a bind mount of the actor's bpffs, which is made for the attempt.
+    Umount {
+        /// What is held of the mount meanwhile.
+        holding: Holding,
+    },
+    /// The end of the process that plays the actor; nothing in a control, which plays other actors besides.
+    Exit,
     /// Not a BPF operation: kills or hangs the guest, so that the harness can prove that it survives that. Never
     /// written in a scenario file.
     Sabotage(Sabotage),
@@ -355,6 +369,28 @@ pub enum BpffsFd {
     OPath,
     /// The root directory of a tmpfs in the actor's mount namespace: another file system.
     Tmpfs,
+    /// The root directory, opened through a bind mount of it.
+    Bind,
+    /// The root of a bind mount of a directory below the root.
+    BindSubdir,
+    /// The root directory, opened through a mount of it that was moved (`move_mount(2)`).
+    Moved,
+    /// The root directory of a mount that was unmounted lazily since (`MNT_DETACH`, `umount2(2)`).
+    Detached,
+}
+
+/// What is held of a mount while it is unmounted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "host", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Holding {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Its root directory, opened for reading.
+    Directory,
+    /// A token made from it; the directory is closed.
+    Token,
 }
 
 /// A way to harm the guest.

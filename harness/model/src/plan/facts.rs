@@ -42,6 +42,9 @@ impl Call {
             Self::Object(_) => "object",
             Self::HelperSurvey(_) => "helper_survey",
             Self::Verify(_) => "verify",
+            Self::Remount { .. } => "remount",
+            Self::Umount { .. } => "umount",
+            Self::Exit => "exit",
             Self::Sabotage(_) => "sabotage",
         }
     }
@@ -106,6 +109,9 @@ impl Call {
             | Self::NextId { .. }
             | Self::EnableStats
             | Self::Object(_)
+            | Self::Remount { .. }
+            | Self::Umount { .. }
+            | Self::Exit
             | Self::Sabotage(_) => Vec::new(),
         }
     }

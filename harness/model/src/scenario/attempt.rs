@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::choice::{Bytes, Flag, TokenChoice};
 use crate::{
-    plan::{BatchOp, BpffsFd, BpffsPlace, ObjectKind, TokenPath, Told},
+    plan::{BatchOp, BpffsFd, BpffsPlace, Holding, ObjectKind, TokenPath, Told},
     verdict::Expect,
 };
 
@@ -22,6 +22,8 @@ pub struct Common<'a> {
     pub takes_token: bool,
     /// The name its result is kept under.
     pub save: Option<&'a str>,
+    /// The capabilities in effect during it, if they are written.
+    pub caps: Option<&'a [String]>,
 }
 
 /// Declares the keys of an operation: those of every operation, `token` and `save` where it has them, and its own.
@@ -70,6 +72,10 @@ macro_rules! operation {
             /// By default `container`.
             #[serde(default)]
             pub by: Option<String>,
+            /// The capabilities in effect during the attempt, of those its actor has; by default all of them. The actor
+            /// has them all again afterwards.
+            #[serde(default)]
+            pub caps: Option<Vec<String>>,
             $($shared)*
             /// What it must give.
             #[serde(default)]
@@ -80,7 +86,14 @@ macro_rules! operation {
         impl $name {
             fn common(&self) -> Common<'_> {
                 let $op = self;
-                Common { by: $op.by.as_deref(), expect: $op.expect, token: $token, takes_token: $takes, save: $save }
+                Common {
+                    by: $op.by.as_deref(),
+                    expect: $op.expect,
+                    token: $token,
+                    takes_token: $takes,
+                    save: $save,
+                    caps: $op.caps.as_deref(),
+                }
             }
         }
     };
@@ -549,6 +562,31 @@ operation! {
     }
 }
 
+operation! {
+    /// The keys of `remount`.
+    Remount {
+        /// Whose bpffs: the name of a container, or `host`. By default the actor's own.
+        #[serde(default)]
+        pub from: Option<String>,
+        /// Options as `key=value`, set in this order and handed to the kernel as they are.
+        pub options: Vec<String>,
+    }
+}
+
+operation! {
+    /// The keys of `umount`.
+    Umount {
+        /// What is held of the mount meanwhile.
+        #[serde(default)]
+        pub holding: Holding,
+    }
+}
+
+operation! {
+    /// The keys of `exit`.
+    Exit {}
+}
+
 /// One attempt: an operation by one actor.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(tag = "op", rename_all = "snake_case")]
@@ -628,6 +666,12 @@ pub enum Attempt {
     HelperSurvey(HelperSurvey),
     /// Loads a program that does one thing the verifier does not let everybody do (`BPF_PROG_LOAD`).
     Verify(Verify),
+    /// Sets options on a mounted bpffs (`fspick(2)`, `fsconfig(2)` with `FSCONFIG_CMD_RECONFIGURE`), all by the actor.
+    Remount(Remount),
+    /// Unmounts (`umount2(2)`) a bind mount of the actor's bpffs, which is made for the attempt.
+    Umount(Umount),
+    /// Ends the actor's process; it makes no attempt after this one. What it saved stays.
+    Exit(Exit),
 }
 
 impl Attempt {
@@ -670,6 +714,9 @@ impl Attempt {
             Self::Object(_) => "object",
             Self::HelperSurvey(_) => "helper_survey",
             Self::Verify(_) => "verify",
+            Self::Remount(_) => "remount",
+            Self::Umount(_) => "umount",
+            Self::Exit(_) => "exit",
         }
     }
 
@@ -712,6 +759,9 @@ impl Attempt {
             Self::Object(op) => op.common(),
             Self::HelperSurvey(op) => op.common(),
             Self::Verify(op) => op.common(),
+            Self::Remount(op) => op.common(),
+            Self::Umount(op) => op.common(),
+            Self::Exit(op) => op.common(),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     attempt::Attempt,
     choice::{Axis, Capabilities, Setting, Texts},
 };
-use crate::plan::{LsmHook, Namespace};
+use crate::plan::{FilterErrno, Lockdown, LsmHook, Namespace};
 
 /// One scenario: what is delegated, who acts, and what is attempted in which order.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -83,6 +83,22 @@ pub struct Vm {
     /// Controls are made without it.
     #[serde(default)]
     pub lsm: Vec<LsmHook>,
+    /// Locks the kernel down (`kernel_lockdown(7)`), which no scenario can take back: it needs `isolation = "vm"`.
+    #[serde(default)]
+    pub lockdown: Option<Lockdown>,
+}
+
+/// A system call filter: what it refuses never reaches the kernel, and all else does.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Seccomp {
+    /// System calls by name, or commands of `bpf(2)`: `["fsconfig", "bpf:map_create"]`. Of system calls there are
+    /// `bpf`, `fsopen`, `fsconfig`, `fspick`, `open_tree` and `perf_event_open`.
+    #[schemars(length(min = 1, max = 64))]
+    pub refuse: Vec<String>,
+    /// What they are answered.
+    #[serde(default)]
+    pub errno: FilterErrno,
 }
 
 /// What a bpffs delegates: names, upper or lower case, with or without their `BPF_` prefix, or `["any"]`.
@@ -126,16 +142,39 @@ pub struct ContainerSpec {
     /// The container in whose namespaces it is made; without it the initial ones.
     #[serde(default)]
     pub parent: Option<String>,
+    /// Whether it has namespaces of its own. With `false` it is a process of that user in the namespaces of its
+    /// `parent`, or in the initial ones, where `caps` must be written; it pins in its parent's bpffs, or in one of the
+    /// initial user namespace.
+    #[serde(default = "default_unshare")]
+    pub unshare: bool,
+    /// Whether it gives up new privileges for good (`PR_SET_NO_NEW_PRIVS`).
+    #[serde(default)]
+    pub no_new_privs: bool,
+    /// A filter of its system calls from the moment it is set up (`seccomp(2)`).
+    #[serde(default)]
+    pub seccomp: Option<Seccomp>,
 }
 
 impl Default for ContainerSpec {
     fn default() -> Self {
-        Self { uid: default_uid(), namespaces: Vec::new(), caps: Capabilities::All, parent: None }
+        Self {
+            uid: default_uid(),
+            namespaces: Vec::new(),
+            caps: Capabilities::All,
+            parent: None,
+            unshare: default_unshare(),
+            no_new_privs: false,
+            seccomp: None,
+        }
     }
 }
 
 const fn default_uid() -> u32 {
     1000
+}
+
+const fn default_unshare() -> bool {
+    true
 }
 
 /// A container with a bpffs that delegates its own.
@@ -156,6 +195,17 @@ pub struct NamedContainer {
     /// The container in whose namespaces it is made; without it the initial ones.
     #[serde(default)]
     pub parent: Option<String>,
+    /// Whether it has namespaces of its own. With `false` it is a process of that user in the namespaces of its
+    /// `parent`, or in the initial ones, where `caps` must be written; it pins in its parent's bpffs, or in one of the
+    /// initial user namespace.
+    #[serde(default = "default_unshare")]
+    pub unshare: bool,
+    /// Whether it gives up new privileges for good (`PR_SET_NO_NEW_PRIVS`).
+    #[serde(default)]
+    pub no_new_privs: bool,
+    /// A filter of its system calls from the moment it is set up (`seccomp(2)`).
+    #[serde(default)]
+    pub seccomp: Option<Seccomp>,
     /// What its bpffs delegates. Without it nothing is delegated.
     #[serde(default)]
     pub delegate: Delegate,
@@ -169,6 +219,9 @@ impl NamedContainer {
             namespaces: self.namespaces.clone(),
             caps: self.caps.clone(),
             parent: self.parent.clone(),
+            unshare: self.unshare,
+            no_new_privs: self.no_new_privs,
+            seccomp: self.seccomp.clone(),
         }
     }
 }
