@@ -1,5 +1,6 @@
 //! A whole scenario judged: what it asked beside what its outcome says, as rows for tables and snapshots.
 
+mod helpers;
 mod masks;
 mod object;
 mod reason;
@@ -190,6 +191,7 @@ pub fn judge(expanded: &Expanded, outcome: &ScenarioOutcome, vocabulary: &Vocabu
     if facts.next().is_some() {
         return Err(Fault::Record("it answers more attempts than were asked".to_owned()));
     }
+    helpers::tell(&mut cases, expanded, outcome, vocabulary);
     Ok(Judgement { scenario: expanded.plan.name.clone(), cases, grid: expanded.grid.clone(), crash })
 }
 
