@@ -63,7 +63,8 @@ static KNOWN: OnceLock<KernelTypes> = OnceLock::new();
 /// Looks up what a plan names, for this process and all it forks. Costs nothing if it names nothing.
 pub(crate) fn prepare(plan: &Plan) -> Result<(), KernelTypesError> {
     let attempts = plan.scenarios.iter().flat_map(|scenario| &scenario.cases).flat_map(|case| &case.attempts);
-    let wanted: BTreeSet<KernelType> = attempts.flat_map(|attempt| attempt.call.kernel_types()).collect();
+    let hooks = plan.scenarios.iter().flat_map(|scenario| &scenario.lsm).map(|hook| hook.function());
+    let wanted: BTreeSet<KernelType> = attempts.flat_map(|attempt| attempt.call.kernel_types()).chain(hooks).collect();
     if !wanted.is_empty() {
         let mut bytes = Vec::new();
         File::from(pseudofile::open(PATH)?).read_to_end(&mut bytes)?;

@@ -6,7 +6,6 @@
 #![allow(unsafe_code)]
 
 use std::{
-    ffi::CString,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     ptr::{self, NonNull},
     sync::atomic::{AtomicU32, Ordering},
@@ -16,6 +15,8 @@ use harness_model::{errno::Errno, plan::LsmHook};
 use libbpf_sys as sys;
 use rustix::mm::{MapFlags, ProtFlags};
 use thiserror::Error;
+
+use crate::kernel_types;
 
 /// Why a hook could not be taken.
 #[derive(Debug, Error)]
@@ -102,10 +103,8 @@ impl Drop for Switch {
 
 /// Loads the program for a hook and attaches it; the link keeps the program.
 fn take(hook: LsmHook, switch: &OwnedFd) -> Result<OwnedFd, Failed> {
-    let name = CString::new(hook.as_str()).expect("a constant name has no zeros");
-    // SAFETY: the name outlives the call. libbpf puts `bpf_lsm_` before it (`find_attach_btf_id`, `src/libbpf.c`).
-    let target = unsafe { sys::libbpf_find_vmlinux_btf_id(name.as_ptr(), sys::BPF_LSM_MAC) };
-    let target = u32::try_from(target).map_err(|_| ("looking for it in the kernel's BTF", Errno::from_raw(-target)))?;
+    let target = kernel_types::known().id(&hook.function());
+    let target = target.map_err(|_| ("looking for it in the kernel's BTF", Errno::from_raw(libc::ENOENT)))?;
     let program = instructions(switch.as_raw_fd());
     let mut options = sys::bpf_prog_load_opts {
         sz: size_of::<sys::bpf_prog_load_opts>() as u64,

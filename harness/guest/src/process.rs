@@ -1,6 +1,6 @@
 //! Processes of the guest: fork, what a fork keeps, and how it ends.
 //!
-//! Besides [`crate::bpf`] the only module with `unsafe` code. The guest has one thread and never starts another, which
+//! The guest has one thread and never starts another, which
 //! is what makes `fork(2)` without `exec` sound here: no lock can be held by a thread that the child does not have.
 
 #![allow(unsafe_code)]

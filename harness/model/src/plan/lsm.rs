@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::KernelType;
+
 /// A hook that takes part in what `bpf(2)` may do (`include/linux/lsm_hook_defs.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "host", derive(schemars::JsonSchema))]
@@ -26,6 +28,11 @@ pub enum LsmHook {
 }
 
 impl LsmHook {
+    /// The function that BPF programs for it are attached to (`include/linux/bpf_lsm.h`).
+    pub fn function(self) -> KernelType {
+        KernelType::Func(format!("bpf_lsm_{}", self.as_str()))
+    }
+
     /// The hook's name in the kernel.
     pub const fn as_str(self) -> &'static str {
         match self {

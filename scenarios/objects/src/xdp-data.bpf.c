@@ -1,0 +1,17 @@
+/* A program with a map and with a global variable: all that libbpf can do without somewhere. */
+#include "bpf.h"
+
+struct {
+	NUMBER(type, QUEUE);
+	NUMBER(max_entries, 1);
+	u32 *value;
+} waiting SEC(".maps");
+
+u64 packets;
+
+SEC("xdp")
+int count(struct xdp_md *packet)
+{
+	packets++;
+	return 1;
+}
