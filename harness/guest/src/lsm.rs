@@ -8,6 +8,7 @@
 use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     ptr::{self, NonNull},
+    rc::Rc,
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -30,15 +31,30 @@ pub(crate) struct LsmError {
 /// Programs on hooks, out of force until told otherwise; gone when dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Vetoes {
-    switch: Option<Switch>,
+    switch: Option<Rc<Switch>>,
     links: Vec<OwnedFd>,
 }
 
+/// The switch of all scenarios, made when the first wants hooks. It stays: the kernel lets go of the map only long after
+/// its last program, when no task can be running in the trampoline any more.
+#[derive(Debug, Default)]
+pub(crate) struct Keeper(Option<Rc<Switch>>);
+
+impl Keeper {
+    /// Makes the switch if these hooks are any and there is none; whether it made it.
+    pub(crate) fn prepare(&mut self, hooks: &[LsmHook]) -> Result<bool, LsmError> {
+        let (Some(&hook), None) = (hooks.first(), &self.0) else { return Ok(false) };
+        let made = Switch::new().map_err(|(call, errno)| LsmError { hook, call, errno })?;
+        self.0 = Some(Rc::new(made));
+        Ok(true)
+    }
+}
+
 impl Vetoes {
-    /// Takes these hooks.
-    pub(crate) fn on(hooks: &[LsmHook]) -> Result<Self, LsmError> {
-        let Some(&first) = hooks.first() else { return Ok(Self::default()) };
-        let switch = Switch::new().map_err(|(call, errno)| LsmError { hook: first, call, errno })?;
+    /// Takes these hooks, with a switch that was prepared for them.
+    pub(crate) fn on(hooks: &[LsmHook], keeper: &Keeper) -> Result<Self, LsmError> {
+        let Some(switch) = keeper.0.clone() else { return Ok(Self::default()) };
+        switch.set(false);
         let take = |&hook: &LsmHook| take(hook, &switch.map).map_err(|(call, errno)| LsmError { hook, call, errno });
         let links = hooks.iter().map(take).collect::<Result<_, _>>()?;
         Ok(Self { switch: Some(switch), links })
@@ -157,7 +173,9 @@ mod tests {
 
     #[test]
     fn without_hooks_nothing_is_done_and_nothing_refused() {
-        let vetoes = Vetoes::on(&[]).unwrap();
+        let mut keeper = Keeper::default();
+        assert!(!keeper.prepare(&[]).unwrap());
+        let vetoes = Vetoes::on(&[], &keeper).unwrap();
         vetoes.set_in_force(true);
         assert!(!vetoes.any());
     }

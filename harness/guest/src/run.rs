@@ -18,6 +18,7 @@ use crate::{
     kernel::{self, KernelError},
     kernel_types::{self, KernelTypesError},
     leftovers::Inventory,
+    lsm::Keeper,
     object::library::{self, LibraryError},
     plan::{self, PlanError},
     record::{RecordError, Writer},
@@ -96,7 +97,7 @@ impl Machine {
 
     fn with(self, plan: Plan, record: Writer) -> World {
         let ground = Ground { hierarchy: self.hierarchy, plan: Rc::new(plan) };
-        World { controls: Controls::new(&ground), ground, record, inventory: self.inventory }
+        World { controls: Controls::new(&ground), ground, record, inventory: self.inventory, keeper: Keeper::default() }
     }
 }
 

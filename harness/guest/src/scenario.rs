@@ -13,7 +13,7 @@ use crate::{
     ground::{CasePlace, Ground},
     leftovers::{self, Inventory},
     lockdown,
-    lsm::Vetoes,
+    lsm::{Keeper, Vetoes},
     record::{RecordError, Writer},
     sysctl::Settings,
 };
@@ -28,6 +28,8 @@ pub(crate) struct World {
     pub(crate) record: Writer,
     /// What there was before the next scenario.
     pub(crate) inventory: Inventory,
+    /// What scenarios with hooks share.
+    pub(crate) keeper: Keeper,
 }
 
 /// Runs the scenario of this number in the plan. Only a record that cannot be kept is an error; everything else is told in the record.
@@ -58,9 +60,9 @@ pub(crate) fn run(world: &mut World, number: u32) -> Result<(), RecordError> {
 
 /// Takes the hooks the scenario wants for its cases.
 fn cases_below_hooks(world: &mut World, number: u32, scenario: &Scenario) -> Result<Option<String>, RecordError> {
-    match Vetoes::on(&scenario.lsm) {
+    match hooks(world, scenario) {
         Ok(vetoes) => cases(world, &vetoes, number, scenario),
-        Err(error) => Ok(Some(error.to_string())),
+        Err(error) => Ok(Some(error)),
     }
 }
 
@@ -68,6 +70,14 @@ fn cases_below_hooks(world: &mut World, number: u32, scenario: &Scenario) -> Res
 fn prepare(settings: &mut Settings, scenario: &Scenario) -> Result<(), String> {
     settings.make(&scenario.sysctls).map_err(|error| error.to_string())?;
     scenario.lockdown.map_or(Ok(()), lockdown::lock)
+}
+
+fn hooks(world: &mut World, scenario: &Scenario) -> Result<Vetoes, String> {
+    if world.keeper.prepare(&scenario.lsm).map_err(|error| error.to_string())? {
+        // What stays is no leftover.
+        world.inventory = Inventory::take().map_err(|error| error.to_string())?;
+    }
+    Vetoes::on(&scenario.lsm, &world.keeper).map_err(|error| error.to_string())
 }
 
 /// Runs the cases up to the first that fails; why it did.
