@@ -20,7 +20,7 @@ use crate::{
     scenario::Release,
     vocabulary::{KnownNames, Vocabulary},
 };
-pub(crate) use attach::{Place as AttachPlace, link_place};
+pub(crate) use attach::{Place as AttachPlace, is_linked_as, link_place};
 pub(crate) use flags::bits;
 pub use flags::{MAP_FLAGS, PROG_FLAGS, TOKEN_FD};
 pub(crate) use maps::{MapArguments, arguments as map_arguments, needs_types};

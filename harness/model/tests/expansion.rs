@@ -5,7 +5,7 @@ mod common;
 use common::{expanded, kernel, problems};
 use harness_model::{
     expand::Expansion,
-    plan::{Actor, BpffsFd, Call, LinkTarget, Namespace, Token},
+    plan::{Actor, Body, BpffsFd, Call, LinkTarget, MapTypes, Namespace, ObjectKind, Token},
     scenario::Isolation,
     verdict::Expect,
 };
@@ -265,4 +265,84 @@ fn a_kernel_before_tokens_gets_no_container_that_makes_one() {
     let text = "summary = 'x'\n[[attempt]]\nop = 'token_create'\n";
     let Ok(Expansion::Run(run)) = old.expand(text) else { panic!() };
     assert_eq!(run.cases[0].attempts[0].missing.as_deref(), Some("6.12 has no bpf command `token_create`"));
+}
+
+/// One attempt of each operation on what another one saved.
+const EVERYTHING: &str = r#"
+summary = "x"
+delegate = { cmds = ["any"], maps = ["any"], progs = ["any"], attachs = ["any"] }
+container = { namespaces = ["net"] }
+attempt = [
+    { op = "btf_load", save = "btf" },
+    { op = "map_create", type = "task_storage", btf = "btf", btf_value = 2 },
+    { op = "map_create", type = "struct_ops", btf = "btf", save = "ops" },
+    { op = "map_create", type = "hash", max_entries = 16, save = "h" },
+    { op = "map_create", type = "sockmap", save = "s" },
+    { op = "map_create", type = "prog_array", save = "pa" },
+    { op = "prog_load", type = "socket_filter", instructions = ["b7000000 02000000", "9500000000000000"], save = "f" },
+    { op = "map_update", map = "pa", holds = "f" },
+    { op = "map_delete", map = "h" },
+    { op = "map_next_key", map = "h", key = "01 00 00 00" },
+    { op = "map_lookup_and_delete", map = "h" },
+    { op = "map_batch", batch = "lookup_and_delete", map = "h", count = 4 },
+    { op = "map_freeze", map = "h" },
+    { op = "prog_load", type = "tracing", attach = "trace_iter", target = "func:bpf_iter_bpf_map_elem", save = "i" },
+    { op = "link_create", prog = "i", target = "elements:h", save = "il" },
+    { op = "iter_create", link = "il" },
+    { op = "link_update", link = "il", prog = "i" },
+    { op = "link_detach", link = "il" },
+    { op = "prog_load", type = "sk_msg", save = "m" },
+    { op = "prog_attach", prog = "m", target = "map:s" },
+    { op = "prog_detach", prog = "m", target = "map:s" },
+    { op = "prog_query", attach = "tcx_ingress", target = "interface:dummy0" },
+    { op = "prog_load", type = "xdp", btf = "btf", functions = [2], maps = ["h"], save = "p" },
+    { op = "prog_load", type = "ext", replaces = "p", btf = "btf" },
+    { op = "prog_load", type = "struct_ops", target = "member:tcp_congestion_ops.ssthresh" },
+    { op = "prog_load", type = "kprobe", attach = "trace_kprobe_multi", save = "k" },
+    { op = "link_create", prog = "k", target = "kprobe:bpf_fentry_test1" },
+    { op = "link_create", prog = "ops", target = "struct-ops" },
+    { op = "prog_bind_map", prog = "p", map = "h" },
+    { op = "prog_stream_read", prog = "p" },
+    { op = "prog_assoc_struct_ops", prog = "p", map = "ops" },
+    { op = "prog_load", type = "raw_tracepoint", save = "r" },
+    { op = "raw_tracepoint_open", prog = "r", name = "sys_enter", save = "rl" },
+    { op = "task_fd_query", object = "rl" },
+    { op = "fd_by_id", object = "il" },
+    { op = "obj_info", object = "btf" },
+    { op = "next_id", kind = "link" },
+    { op = "enable_stats" },
+]
+"#;
+
+#[test]
+fn every_operation_becomes_a_call_on_what_was_saved() {
+    let run = expanded(EVERYTHING, "6.12");
+    let calls: Vec<&Call> = run.plan.cases[0].attempts.iter().map(|attempt| &attempt.call).collect();
+    assert_eq!(calls.len(), 38);
+    assert!(calls.iter().zip(&run.cases[0].attempts).all(|(call, described)| call.op() == described.op));
+    let of = |op: &str| calls.iter().rev().find(|call| call.op() == op).unwrap();
+    let types = MapTypes::Saved { btf: "btf".into(), key: 1, value: 2 };
+    assert!(matches!(calls[1], Call::MapCreate { types: found, .. } if *found == types));
+    assert!(
+        matches!(calls[6], Call::ProgLoad { body: Body::Instructions(body), .. } if *body == [0x2_0000_00b7, 0x95])
+    );
+    assert_eq!(calls[7].objects(), ["pa", "f"]);
+    assert_eq!(calls[22].objects(), ["btf", "h"]);
+    assert_eq!(calls[23].objects(), ["p", "btf"]);
+    assert_eq!(of("prog_detach").objects(), ["m", "s"]);
+    assert_eq!(of("fd_by_id"), &&Call::FdById { kind: ObjectKind::Link, object: "il".into() });
+    let kprobe = LinkTarget::Kprobes(vec!["bpf_fentry_test1".into()]);
+    assert_eq!(calls[26], &Call::LinkCreate { prog: "k".into(), attach_type: 42, target: kprobe });
+    assert_eq!(calls[27], &Call::LinkCreate { prog: "ops".into(), attach_type: 44, target: LinkTarget::StructOps });
+    assert_eq!(of("prog_query").target(), Some(&LinkTarget::Interface("dummy0".into())));
+}
+
+#[test]
+fn commands_that_are_newer_than_the_kernel_are_said_to_be_missing() {
+    let missing = |kernel: &str| -> Vec<&'static str> {
+        let run = expanded(EVERYTHING, kernel);
+        run.cases[0].attempts.iter().filter(|attempt| attempt.missing.is_some()).map(|attempt| attempt.op).collect()
+    };
+    assert_eq!(missing("6.12"), ["prog_stream_read", "prog_assoc_struct_ops"]);
+    assert!(missing("7.3").is_empty());
 }

@@ -102,6 +102,11 @@ pub(crate) fn link_place(attach: &str) -> Option<Place> {
     })
 }
 
+/// Whether programs of a type are linked as an attach type.
+pub(crate) fn is_linked_as(prog: &str, attach: &str) -> bool {
+    prog_type(attach) == Some(prog) && link_place(attach).or_else(|| legacy_place(attach)).is_some()
+}
+
 /// What `BPF_PROG_ATTACH` of an attach type attaches to (`bpf_prog_attach`, likewise); `None` if it does not know it.
 pub(super) fn legacy_place(attach: &str) -> Option<Place> {
     match link_place(attach) {
@@ -177,6 +182,7 @@ mod tests {
         {
             assert!(prog_type(name).is_some() && link_place(name).or(legacy_place(name)).is_some(), "{name}");
         }
+        assert!(is_linked_as("kprobe", "trace_kprobe_multi") && !is_linked_as("sched_cls", "xdp"));
         assert_eq!((link_place("cgroup_no_such"), legacy_place("sk_lookup"), legacy_place("xdp")), (None, None, None));
     }
 }

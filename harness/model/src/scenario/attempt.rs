@@ -1,12 +1,22 @@
 //! The operations a scenario can attempt, and the keys of each.
 
+mod attach;
+mod elements;
+mod objects;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::choice::{Bytes, Flag, TokenChoice};
+use super::choice::{Flag, TokenChoice};
 use crate::{
-    plan::{BatchOp, BpffsFd, BpffsPlace, Holding, ObjectKind, TokenPath, Told},
+    plan::{BpffsFd, BpffsPlace, Holding, TokenPath, Told},
     verdict::Expect,
+};
+pub use attach::{LinkCreate, ProgAttach, ProgDetach, ProgQuery, RawTracepointOpen};
+pub use elements::{MapBatch, MapDelete, MapFreeze, MapLookup, MapLookupAndDelete, MapNextKey, MapUpdate};
+pub use objects::{
+    EnableStats, FdById, IterCreate, LinkDetach, LinkUpdate, NextId, ObjInfo, ProgAssocStructOps, ProgBindMap,
+    ProgStreamRead, TaskFdQuery,
 };
 
 /// The keys that every operation has, and those some have.
@@ -84,7 +94,7 @@ macro_rules! operation {
     };
     (@common $name:ident, |$op:ident| $token:expr, $takes:literal, $save:expr) => {
         impl $name {
-            fn common(&self) -> Common<'_> {
+            pub(super) fn common(&self) -> Common<'_> {
                 let $op = self;
                 Common {
                     by: $op.by.as_deref(),
@@ -98,6 +108,7 @@ macro_rules! operation {
         }
     };
 }
+use operation;
 
 operation! {
     /// The keys of `token_create`.
@@ -241,255 +252,10 @@ operation! {
 }
 
 operation! {
-    /// The keys of `map_update`.
-    MapUpdate {
-        /// The map, by the name it was saved under.
-        pub map: String,
-        /// The key's bytes, by default zeros.
-        #[serde(default)]
-        pub key: Option<Bytes>,
-        /// The value's bytes, by default zeros.
-        #[serde(default)]
-        pub value: Option<Bytes>,
-        /// The saved object whose file descriptor the value begins with.
-        #[serde(default)]
-        pub holds: Option<String>,
-    }
-}
-
-operation! {
-    /// The keys of `map_lookup`.
-    MapLookup {
-        /// The map, by the name it was saved under.
-        pub map: String,
-        /// The key's bytes, by default zeros.
-        #[serde(default)]
-        pub key: Option<Bytes>,
-    }
-}
-
-operation! {
-    /// The keys of `map_delete`.
-    MapDelete {
-        /// The map, by the name it was saved under.
-        pub map: String,
-        /// The key's bytes, by default zeros.
-        #[serde(default)]
-        pub key: Option<Bytes>,
-    }
-}
-
-operation! {
-    /// The keys of `map_next_key`.
-    MapNextKey {
-        /// The map, by the name it was saved under.
-        pub map: String,
-        /// The bytes of the key before it; without it the first key is asked for.
-        #[serde(default)]
-        pub key: Option<Bytes>,
-    }
-}
-
-operation! {
-    /// The keys of `map_lookup_and_delete`.
-    MapLookupAndDelete {
-        /// The map, by the name it was saved under.
-        pub map: String,
-        /// The key's bytes, by default zeros.
-        #[serde(default)]
-        pub key: Option<Bytes>,
-    }
-}
-
-operation! {
-    /// The keys of `map_batch`.
-    MapBatch {
-        /// The map, by the name it was saved under.
-        pub map: String,
-        /// What is done.
-        pub batch: BatchOp,
-        /// How many elements, by default 1: the keys 0, 1 and so on, with values of zeros.
-        #[serde(default)]
-        #[schemars(range(min = 1, max = 1024))]
-        pub count: Option<u32>,
-    }
-}
-
-operation! {
-    /// The keys of `map_freeze`.
-    MapFreeze {
-        /// The map, by the name it was saved under.
-        pub map: String,
-    }
-}
-
-operation! {
     /// The keys of `prog_test_run`.
     ProgTestRun {
         /// The program, by the name it was saved under.
         pub prog: String,
-    }
-}
-
-operation! {
-    /// The keys of `prog_attach`.
-    ProgAttach {
-        /// The program, by the name it was saved under.
-        pub prog: String,
-        /// The attach type; by default what the program was loaded for, or the usual one of its type.
-        #[serde(default)]
-        pub attach: Option<String>,
-        /// `cgroup`, `root-cgroup`, `interface:NAME`, `netns`, `map:SAVED` or `lirc`.
-        pub target: String,
-        /// Whether it stays there after the attempt; it is taken off at once otherwise.
-        #[serde(default)]
-        pub stays: bool,
-    }
-}
-
-operation! {
-    /// The keys of `prog_detach`.
-    ProgDetach {
-        /// The program, by the name it was saved under; without it whichever is there.
-        #[serde(default)]
-        pub prog: Option<String>,
-        /// The attach type; by default what the program was loaded for, or the usual one of its type.
-        #[serde(default)]
-        pub attach: Option<String>,
-        /// `cgroup`, `root-cgroup`, `interface:NAME`, `netns`, `map:SAVED` or `lirc`.
-        pub target: String,
-    }
-}
-
-operation! {
-    /// The keys of `prog_query`.
-    ProgQuery {
-        /// The attach type asked about.
-        pub attach: String,
-        /// `cgroup`, `root-cgroup`, `interface:NAME`, `netns`, `map:SAVED` or `lirc`.
-        pub target: String,
-    }
-}
-
-operation! {
-    /// The keys of `prog_bind_map`.
-    ProgBindMap {
-        /// The program, by the name it was saved under.
-        pub prog: String,
-        /// The map, by the name it was saved under.
-        pub map: String,
-    }
-}
-
-operation! {
-    /// The keys of `prog_stream_read`.
-    ProgStreamRead {
-        /// The program, by the name it was saved under.
-        pub prog: String,
-    }
-}
-
-operation! {
-    /// The keys of `prog_assoc_struct_ops`.
-    ProgAssocStructOps {
-        /// The program, by the name it was saved under.
-        pub prog: String,
-        /// The map, by the name it was saved under.
-        pub map: String,
-    }
-}
-
-operation! {
-    /// The keys of `raw_tracepoint_open`.
-    RawTracepointOpen, save {
-        /// The program, by the name it was saved under.
-        pub prog: String,
-        /// The tracepoint; without it the one the program was loaded for.
-        #[serde(default)]
-        pub name: Option<String>,
-    }
-}
-
-operation! {
-    /// The keys of `next_id`.
-    NextId {
-        /// Of what.
-        pub kind: ObjectKind,
-        /// The id before it, by default 0.
-        #[serde(default)]
-        pub after: Option<u32>,
-    }
-}
-
-operation! {
-    /// The keys of `fd_by_id`.
-    FdById, save {
-        /// The object whose id is asked for, by the name it was saved under.
-        pub object: String,
-    }
-}
-
-operation! {
-    /// The keys of `obj_info`.
-    ObjInfo {
-        /// The object, by the name it was saved under.
-        pub object: String,
-    }
-}
-
-operation! {
-    /// The keys of `task_fd_query`.
-    TaskFdQuery {
-        /// The link, by the name it was saved under.
-        pub object: String,
-    }
-}
-
-operation! {
-    /// The keys of `enable_stats`.
-    EnableStats {}
-}
-
-operation! {
-    /// The keys of `link_update`.
-    LinkUpdate {
-        /// The link, by the name it was saved under.
-        pub link: String,
-        /// The new program, by the name it was saved under.
-        pub prog: String,
-    }
-}
-
-operation! {
-    /// The keys of `link_detach`.
-    LinkDetach {
-        /// The link, by the name it was saved under.
-        pub link: String,
-    }
-}
-
-operation! {
-    /// The keys of `iter_create`.
-    IterCreate {
-        /// The link of an iterator, by the name it was saved under.
-        pub link: String,
-    }
-}
-
-operation! {
-    /// The keys of `link_create`.
-    LinkCreate, save {
-        /// The program, by the name it was saved under; for `struct-ops` the map.
-        pub prog: String,
-        /// The attach type; by default what the program was loaded for, or the usual one of its type.
-        #[serde(default)]
-        pub attach: Option<String>,
-        /// `interface:NAME` (`dummy0`, `netkit0` and `lo` exist), `cgroup` for the container's own, `root-cgroup`,
-        /// `netns` for the actor's own, `netfilter:FAMILY:HOOK:PRIORITY` such as `netfilter:ipv4:local_out:0`,
-        /// `perf-event` for one of the actor itself, `kprobe:FUNCTION` and `function:FUNCTION` of the kernel, `uprobe`
-        /// for one of the guest program, `map:SAVED` for a map of sockets, `elements:SAVED` for an iterator over a map,
-        /// `struct-ops` for the map that stands in the program's place, or `none`.
-        pub target: String,
     }
 }
 

@@ -137,7 +137,7 @@ impl Desk<'_, '_> {
         let words = prog_words(op, &found, attach.as_ref());
         let names: Vec<&Found> = std::iter::once(&found).chain(&attach).collect();
         let missing = self.missing(&names, &setting.token, "prog_token_fd");
-        let link_attach = usual.link_attach.map(str::to_owned).or(attach.map(|attach| attach.name));
+        let link_attach = link_attach(&found.name, &usual, attach);
         Some(Made { missing, gives: Some(Object::Prog { link_attach }), ..made(words, call) })
     }
 
@@ -220,6 +220,14 @@ impl Desk<'_, '_> {
         }
         Some(op.maps.clone())
     }
+}
+
+/// The attach type a link has if none is written: the one the program was loaded for, or the usual one of its type where
+/// that is for another type of program or has no link.
+fn link_attach(type_name: &str, usual: &ProgArguments, attach: Option<Found>) -> Option<String> {
+    let loaded_for = attach.map(|attach| attach.name);
+    let own = loaded_for.clone().filter(|name| recipe::is_linked_as(type_name, name));
+    own.or(usual.link_attach.map(str::to_owned)).or(loaded_for)
 }
 
 fn prog_words(op: &ProgLoad, found: &Found, attach: Option<&Found>) -> Words {
