@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::{
     expand::{self, lexicon::Lexicon, matrix, sink::Sink},
     name::ScenarioName,
-    scenario::{Isolation, KernelRange, Problem, Report, ScenarioFile, Spec, node::Place},
+    scenario::{Isolation, KernelRange, Problem, Report, ScenarioFile, Spec, node::Place, spec::Delegate},
     vocabulary::KnownNames,
 };
 
@@ -63,8 +63,9 @@ pub fn check(file: &ScenarioFile, known: &KnownNames) -> Result<Checked, Report>
     let kernels = kernels(spec.kernels.as_deref(), &mut sink);
     let sysctls = sysctl::settings(spec, &mut sink);
     sink.extend(matrix::placeholder_problems(&file.root, &spec.matrix));
+    check_contents(spec, &mut sink);
     if sink.count() == 0 || spec.matrix.is_empty() {
-        expand::cases(&file.template, spec, Lexicon { known, target: None }, &mut sink);
+        expand::contents(&file.template, spec, Lexicon { known, target: None }, &mut sink);
     }
     match sink.count() {
         0 => Ok(Checked { file: file.clone(), spec: spec.clone(), kernels, sysctls, known: known.clone() }),
@@ -76,6 +77,28 @@ fn check_summary(summary: &str, sink: &mut Sink<'_>) {
     let one_line = !summary.trim().is_empty() && !summary.contains('\n') && summary.chars().count() <= 200;
     if !one_line {
         sink.problem(&Place::default().key("summary"), "a summary is one line of 1 to 200 characters");
+    }
+}
+
+/// A scenario makes attempts or is a sweep, which knows its own containers.
+fn check_contents(spec: &Spec, sink: &mut Sink<'_>) {
+    let root = Place::default();
+    if spec.sweep.is_none() {
+        if spec.attempt.is_empty() {
+            sink.advise(&root, "the key `attempt` is missing", "write `[[attempt]]`, or `[sweep]` for all of a kind");
+        }
+        return;
+    }
+    let written = [
+        ("attempt", !spec.attempt.is_empty()),
+        ("matrix", !spec.matrix.is_empty()),
+        ("delegate", spec.delegate != Delegate::default()),
+        ("container", spec.container.is_some()),
+        ("containers", !spec.containers.is_empty()),
+    ];
+    for (key, _) in written.iter().filter(|(_, written)| *written) {
+        let message = format!("a sweep has no use for `{key}`");
+        sink.advise(&root.key(key), message, "it makes its own container and attempts");
     }
 }
 

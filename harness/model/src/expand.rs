@@ -13,6 +13,7 @@ pub(crate) mod objects;
 mod restrictions;
 mod roster;
 pub(crate) mod sink;
+mod sweep;
 mod values;
 mod words;
 
@@ -62,7 +63,7 @@ pub struct Expanded {
     /// One for each case of the plan, in the same order.
     pub cases: Vec<ExpandedCase>,
     /// How the attempts are laid out, if it is a sweep.
-    pub grid: Option<Grid>,
+    pub grid: Option<Box<Grid>>,
     /// What the guest is asked.
     pub plan: plan::Scenario,
 }
@@ -110,20 +111,37 @@ pub fn expand(
     let target = Target { name: kernel, release: *release, vocabulary };
     let lexicon = Lexicon { known: &checked.known, target: Some(target) };
     let mut sink = Sink::new(&checked.file);
-    let cases = cases(checked.template(), &checked.spec, lexicon, &mut sink);
+    let (grid, cases) = contents(checked.template(), &checked.spec, lexicon, &mut sink);
     match sink.count() {
-        0 => Ok(Expansion::Run(Box::new(assemble(checked, cases)))),
+        0 => Ok(Expansion::Run(Box::new(assemble(checked, grid, cases)))),
         _ => Err(checked.file.report(sink.into_problems())),
     }
 }
 
-fn assemble(checked: &Checked, cases: Vec<(ExpandedCase, plan::Case)>) -> Expanded {
+/// Cases as they are described and as they are planned; of a sweep, also how they are laid out.
+type Contents = (Option<Box<Grid>>, Vec<(ExpandedCase, plan::Case)>);
+
+/// All a scenario comes to, as far as nothing is wrong with it.
+pub(crate) fn contents(
+    template: &serde_json::Value,
+    spec: &Spec,
+    lexicon: Lexicon<'_>,
+    sink: &mut Sink<'_>,
+) -> Contents {
+    match &spec.sweep {
+        None => (None, cases(template, spec, lexicon, sink)),
+        Some(sweep) => sweep::cases(sweep, lexicon, sink)
+            .map_or_else(Contents::default, |(grid, cases)| (Some(Box::new(grid)), cases)),
+    }
+}
+
+fn assemble(checked: &Checked, grid: Option<Box<Grid>>, cases: Vec<(ExpandedCase, plan::Case)>) -> Expanded {
     let (described, planned) = cases.into_iter().unzip();
     Expanded {
         summary: checked.spec.summary.clone(),
         isolation: checked.spec.isolation,
         cases: described,
-        grid: None,
+        grid,
         plan: plan::Scenario {
             name: checked.file.name.clone(),
             deadline_ms: checked.spec.deadline * 1000,
@@ -137,7 +155,7 @@ fn assemble(checked: &Checked, cases: Vec<(ExpandedCase, plan::Case)>) -> Expand
 }
 
 /// Every case, as far as nothing is wrong with it; stops where the problems would not be told any more.
-pub(crate) fn cases(
+fn cases(
     template: &serde_json::Value,
     spec: &Spec,
     lexicon: Lexicon<'_>,

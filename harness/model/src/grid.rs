@@ -15,7 +15,9 @@ pub struct Grid {
     pub rows: Vec<String>,
     /// The circumstances each row is attempted under.
     pub columns: Vec<Column>,
-    /// What the kernel knows and nobody has told us how to attempt.
+    /// Names that stand for nothing that could be attempted, each with the reason.
+    pub absent: Vec<Orphan>,
+    /// Names that nobody has told us how to attempt.
     pub orphans: Vec<Orphan>,
 }
 
@@ -30,12 +32,12 @@ pub struct Column {
     pub meaning: String,
 }
 
-/// A name of the kernel that has no recipe.
+/// A name of the kernel that no row stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Orphan {
     /// The name.
     pub name: String,
-    /// What it is, and which file to extend.
+    /// Why there is none, or what to do about it.
     pub advice: String,
 }
 
@@ -111,6 +113,7 @@ mod tests {
             of: "map types".to_owned(),
             rows: ["hash", "array", "sockmap"].map(str::to_owned).to_vec(),
             columns: vec![column("granted", "granted"), column("no_type", "-type")],
+            absent: Vec::new(),
             orphans: Vec::new(),
         }
     }
@@ -136,7 +139,7 @@ mod tests {
 
     fn judgement(grid: Grid, rows: Vec<Row>) -> Judgement {
         let case = Case { label: String::new(), mounted: vec![], disagreements: vec![], rows };
-        Judgement { scenario: "a/b".parse().unwrap(), cases: vec![case], grid: Some(grid), crash: None }
+        Judgement { scenario: "a/b".parse().unwrap(), cases: vec![case], grid: Some(Box::new(grid)), crash: None }
     }
 
     /// A table with a verdict of every class, a hole, and causes that differ only in the row's own name.
@@ -186,9 +189,28 @@ CONFIG_X is not set: sockmap
         ];
         let text = snapshot::render(&judgement(grid(), rows));
         assert!(
-            text.ends_with("why denied:\n-type    lacks maps {row}: hash\n         lacks CAP_BPF: array\n"),
+            text.ends_with("why denied:\n-type    lacks CAP_BPF: array\n         lacks maps {row}: hash\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn many_rows_are_counted_and_a_column_like_another_refers_to_it() {
+        let rows: Vec<String> = (0..6).map(|row| format!("type{row}")).collect();
+        let grid = Grid { rows, ..grid() };
+        let gift = |row: usize| if row == 2 { "token" } else { "CAP_BPF" };
+        let cells =
+            |column: usize| (0..6).map(move |row| cell(row, column, Verdict::Denied(refusal(1)), Some(gift(row))));
+        let text = snapshot::render(&judgement(grid.clone(), cells(0).chain(cells(1)).collect()));
+        let expected = "granted  lacks token: type2\n         lacks CAP_BPF: the other 5\n-type    as granted\n";
+        assert!(text.ends_with(expected), "{text}");
+        let text =
+            snapshot::render(&judgement(grid, cells(0).filter(|cell| gift(cell_row(cell)) != "token").collect()));
+        assert!(text.ends_with("granted  lacks CAP_BPF: all 5\n"), "{text}");
+    }
+
+    fn cell_row(row: &Row) -> usize {
+        if let Part::Cell { row, .. } = row.part { row } else { panic!("{row:?}") }
     }
 
     #[test]

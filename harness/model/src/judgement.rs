@@ -28,7 +28,7 @@ pub struct Judgement {
     /// One for each combination of its matrix.
     pub cases: Vec<Case>,
     /// How its attempts are laid out, if it is a sweep.
-    pub grid: Option<Grid>,
+    pub grid: Option<Box<Grid>>,
     /// If the VM died or hung: how, and the console's last lines.
     pub crash: Option<Crash>,
 }

@@ -7,6 +7,7 @@ mod call;
 mod facts;
 mod lsm;
 mod object;
+mod prefix;
 mod restriction;
 mod survey;
 mod target;

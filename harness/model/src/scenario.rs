@@ -14,6 +14,7 @@ pub mod schema;
 pub mod spec;
 mod structure;
 pub mod suggest;
+pub mod sweep;
 
 use std::sync::Arc;
 

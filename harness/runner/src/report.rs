@@ -254,7 +254,10 @@ mod tests {
         let (of, rows) = ("map types".to_owned(), vec!["hash".to_owned()]);
         let cause = Some(Reason::NotDelegable).filter(|_| matches!(verdict, Verdict::Denied(_)));
         let cell = Row { part: Part::Cell { row: 0, column: 0 }, cause, ..row("map_create hash", None, verdict) };
-        Judgement { grid: Some(Grid { of, rows, columns: vec![column], orphans: vec![] }), ..judgement(vec![cell]) }
+        Judgement {
+            grid: Some(Grid { of, rows, columns: vec![column], ..Grid::default() }.into()),
+            ..judgement(vec![cell])
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Cells, Grid};
+use super::{Cells, Grid, Orphan};
 use crate::{
     judgement::{Reason, Row},
     verdict::Verdict,
@@ -16,23 +16,48 @@ const OWN: &str = "{row}";
 /// Rows with the same words, in the order the words were first met.
 type Groups = Vec<(String, Vec<usize>)>;
 
-/// One line a column and cause: which rows are denied for it. Causes that differ only in naming the row's own bit count
-/// as one.
+/// From this many rows on, those that are left after the others are named are counted and not named.
+const MANY: usize = 4;
+
+/// One line a column and cause: which rows are denied for it, the most common cause last. Causes that differ only in
+/// naming the row's own bit count as one, and a column that is denied like one before it refers to that.
 pub(super) fn denials(grid: &Grid, cells: &Cells<'_>) -> Vec<String> {
     let width = grid.columns.iter().map(|column| column.head.chars().count()).max().unwrap_or(0);
+    let mut told: Vec<(&str, Groups)> = Vec::new();
     let mut lines = Vec::new();
     for (index, column) in grid.columns.iter().enumerate() {
-        let denied = || cells.column(index).filter(|(_, row)| matches!(row.verdict, Verdict::Denied(_)));
-        let total = denied().count();
-        let words = denied().map(|(row, attempt)| (row, words(attempt, &grid.rows[row])));
-        let groups = grouped(words.filter_map(|(row, words)| Some((row, words?))));
-        for (position, (words, rows)) in groups.into_iter().enumerate() {
+        let groups = column_groups(grid, cells, index);
+        let same = told.iter().find(|(_, other)| groups.len() > 1 && *other == groups);
+        let texts = same.map_or_else(|| group_texts(grid, &groups), |(other, _)| vec![format!("as {other}")]);
+        for (position, text) in texts.iter().enumerate() {
             let head = if position == 0 { column.head.as_str() } else { "" };
-            let who = if rows.len() == total && total > 3 { format!("all {total}") } else { names(grid, &rows) };
-            lines.extend(wrapped(&format!("{head:<width$}  "), &format!("{words}: {who}")));
+            lines.extend(wrapped(&format!("{head:<width$}  "), text));
         }
+        told.push((&column.head, groups));
     }
     lines
+}
+
+/// The causes of a column, the one with the most rows last.
+fn column_groups(grid: &Grid, cells: &Cells<'_>, column: usize) -> Groups {
+    let denied = cells.column(column).filter(|(_, attempt)| matches!(attempt.verdict, Verdict::Denied(_)));
+    let causes = denied.map(|(row, attempt)| (row, words(attempt, &grid.rows[row])));
+    let mut groups = grouped(causes.filter_map(|(row, words)| Some((row, words?))));
+    let most = (0..groups.len()).max_by_key(|at| (groups[*at].1.len(), usize::MAX - at));
+    if let Some(most) = most.map(|at| groups.remove(at)) {
+        groups.push(most);
+    }
+    groups
+}
+
+fn group_texts(grid: &Grid, groups: &Groups) -> Vec<String> {
+    let last = groups.len().saturating_sub(1);
+    let who = |at: usize, rows: &[usize]| match (at == last && rows.len() >= MANY, groups.len()) {
+        (false, _) => names(grid, rows),
+        (true, 1) => format!("all {}", rows.len()),
+        (true, _) => format!("the other {}", rows.len()),
+    };
+    groups.iter().enumerate().map(|(at, (words, rows))| format!("{words}: {}", who(at, rows))).collect()
 }
 
 /// One line a reason: which rows are unsupported for it.
@@ -43,6 +68,18 @@ pub(super) fn unsupported(grid: &Grid, cells: &Cells<'_>) -> Vec<String> {
     });
     let groups = grouped(reasons);
     groups.iter().flat_map(|(reason, rows)| wrapped("", &format!("{reason}: {}", names(grid, rows)))).collect()
+}
+
+/// One line a reason: which names stand for nothing that could be attempted.
+pub(super) fn absent(grid: &Grid) -> Vec<String> {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for Orphan { name, advice } in &grid.absent {
+        match groups.iter_mut().find(|(known, _)| known == advice) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((advice, vec![name])),
+        }
+    }
+    groups.iter().flat_map(|(reason, names)| wrapped("", &format!("{reason}: {}", names.join(", ")))).collect()
 }
 
 fn grouped(all: impl Iterator<Item = (usize, String)>) -> Groups {

@@ -40,6 +40,7 @@ pub fn layout(grid: &Grid, judgement: &Judgement) -> Vec<Line> {
     lines.extend(table(grid, &cells));
     section(&mut lines, "why denied", causes::denials(grid, &cells));
     section(&mut lines, "why unsupported", causes::unsupported(grid, &cells));
+    section(&mut lines, "not attempted", causes::absent(grid));
     let orphans = grid.orphans.iter().map(|orphan| format!("{}: {}", orphan.name, orphan.advice));
     section(&mut lines, "without a recipe", orphans.collect());
     lines

@@ -18,6 +18,7 @@ pub fn keys(schema: &Value) -> String {
         ("`[vm]`", "/$defs/Vm"),
         ("`[delegate]`, and `delegate` of a named container", "/$defs/Delegate"),
         ("`[container]` and `[containers.NAME]`", "/$defs/NamedContainer"),
+        ("`[sweep]`", "/$defs/Sweep"),
     ] {
         let part = schema.pointer(pointer).unwrap_or(&Value::Null);
         reference.table(&mut text, title, describe(part), part, &BTreeSet::new());

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     attempt::Attempt,
     choice::{Axis, Capabilities, Setting, Texts},
+    sweep::Sweep,
 };
 use crate::plan::{FilterErrno, Lockdown, LsmHook, Namespace};
 
@@ -49,8 +50,13 @@ pub struct Spec {
     #[schemars(extend("maxProperties" = MOST_CONTAINERS))]
     pub containers: BTreeMap<String, NamedContainer>,
     /// What is attempted, in this order: one `[[attempt]]` each.
+    #[serde(default)]
     #[schemars(length(min = 1))]
     pub attempt: Vec<Attempt>,
+    /// Attempts everything of one kind that the booted kernel knows, in place of `[[attempt]]`. It makes its own
+    /// container.
+    #[serde(default)]
+    pub sweep: Option<Sweep>,
 }
 
 /// A scenario has at most this many named containers.
@@ -102,7 +108,7 @@ pub struct Seccomp {
 }
 
 /// What a bpffs delegates: names, upper or lower case, with or without their `BPF_` prefix, or `["any"]`.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Delegate {
     /// Commands of `bpf(2)`: the option `delegate_cmds`.

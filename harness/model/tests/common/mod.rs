@@ -37,6 +37,14 @@ impl Kernel {
         Self { vocabulary: serde_json::from_value(json).unwrap(), ..self }
     }
 
+    /// The same kernel with one more map type.
+    pub fn with_map_type(self, name: &str, number: u32) -> Self {
+        let mut json = serde_json::to_value(&self.vocabulary).unwrap();
+        let names = json["maps"]["names"].as_array_mut().unwrap();
+        names.push(serde_json::json!({ "number": number, "name": name }));
+        Self { vocabulary: serde_json::from_value(json).unwrap(), ..self }
+    }
+
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
     }

@@ -71,7 +71,7 @@ pub fn json_lines(image: &ImageName, findings: &[Finding]) -> Result<String, ser
                 let now = snapshot::render(judgement);
                 let as_recorded = recorded.as_deref().is_some_and(|text| snapshot::same(text, &now));
                 for (case, index, row) in numbered(judgement) {
-                    let cell = cell(judgement.grid.as_ref(), row.part);
+                    let cell = cell(judgement.grid.as_deref(), row.part);
                     let line = attempt_line(finding, image, (case, index), row, as_recorded);
                     push(
                         &mut text,

@@ -1,0 +1,255 @@
+//! A sweep as cases of a plan: one container, a row a name of the kernel, an attempt an arm.
+
+mod circumstance;
+mod rows;
+
+use std::collections::BTreeMap;
+
+use super::{
+    ExpandedAttempt, ExpandedCase, MOST_ATTEMPTS,
+    lexicon::Lexicon,
+    roster::{DEFAULT, HOST},
+    sink::Sink,
+};
+use crate::{
+    grid::{Column, Grid, Part},
+    name::ContainerName,
+    plan::{self, Actor, Call, Namespace, Token},
+    recipe::Recipe,
+    scenario::{
+        capability,
+        node::Place,
+        sweep::{Arm, Sweep, SweepOf},
+    },
+    verdict::Expect,
+};
+use circumstance::{Bits, Commands, Grant, SETTING};
+
+/// The cases of a sweep, and how their attempts are laid out.
+pub(crate) type Swept = (Grid, Vec<(ExpandedCase, plan::Case)>);
+
+/// Works out what a sweep asks of a kernel.
+pub(crate) fn cases(sweep: &Sweep, lexicon: Lexicon<'_>, sink: &mut Sink<'_>) -> Option<Swept> {
+    let arms = arms(sweep, sink)?;
+    let container = DEFAULT.parse().ok()?;
+    let (rows, orphans) = rows::of(sweep.of, &Actor::Container(ContainerName::clone(&container)), &lexicon);
+    let cmds = Commands::of(|name| lexicon.find(crate::vocabulary::Kind::Cmd, name).ok().map(|found| found.number));
+    let desk = Desk { sweep, arms: &arms, lexicon, container, cmds };
+    let cases: Vec<_> = desk.settings().into_iter().map(|setting| desk.case(setting, &rows)).collect();
+    let attempts: usize = cases.iter().map(|(_, case)| case.attempts.len()).sum();
+    if attempts > MOST_ATTEMPTS {
+        let message = format!("this sweep makes {attempts} attempts; {MOST_ATTEMPTS} are allowed");
+        sink.advise(&Place::default().key("sweep"), message, "split its arms over several scenarios");
+    }
+    let grid = Grid {
+        of: sweep.of.noun().to_owned(),
+        rows: rows.iter().map(|(name, _)| name.clone()).collect(),
+        columns: arms.iter().map(|arm| column(*arm, sweep.of)).collect(),
+        absent: rows::absent(sweep.of, &lexicon),
+        orphans,
+    };
+    Some((grid, cases))
+}
+
+fn column(arm: Arm, of: SweepOf) -> Column {
+    let [name, head, meaning] = [arm.name(), arm.head(), arm.meaning(of)].map(str::to_owned);
+    Column { name, head, meaning }
+}
+
+/// The arms in the order they are written; `None` if there is something wrong with them.
+fn arms(sweep: &Sweep, sink: &mut Sink<'_>) -> Option<Vec<Arm>> {
+    let usual = sweep.of.arms();
+    let arms = sweep.arms.clone().unwrap_or_else(|| usual.clone());
+    let before = sink.count();
+    let place = Place::default().key("sweep");
+    for (index, arm) in arms.iter().enumerate() {
+        let place = place.key("arms").index(index);
+        if arms[..index].contains(arm) {
+            sink.problem(&place, format!("the arm `{}` is listed twice", arm.name()));
+        } else if !usual.contains(arm) {
+            sink.problem(&place, format!("`{}` means nothing for {}", arm.name(), sweep.of.noun()));
+        }
+    }
+    if arms.is_empty() {
+        sink.advise(&place.key("arms"), "a sweep needs an arm", "leave `arms` out for all that mean something");
+    }
+    let expected = [("allowed", &sweep.expect.allowed), ("denied", &sweep.expect.denied)];
+    for (key, listed) in expected {
+        for (index, arm) in listed.iter().enumerate() {
+            let place = place.key("expect").key(key).index(index);
+            if !arms.contains(arm) {
+                sink.problem(&place, format!("`{}` is no arm of this sweep", arm.name()));
+            } else if key == "denied" && sweep.expect.allowed.contains(arm) {
+                sink.problem(&place, format!("`{}` cannot be both allowed and denied", arm.name()));
+            }
+        }
+    }
+    (sink.count() == before).then_some(arms)
+}
+
+/// What every attempt of a sweep depends on.
+struct Desk<'d> {
+    sweep: &'d Sweep,
+    arms: &'d [Arm],
+    lexicon: Lexicon<'d>,
+    container: ContainerName,
+    cmds: Commands,
+}
+
+/// A case while its attempts are written.
+#[derive(Default)]
+struct Draft {
+    described: Vec<ExpandedAttempt>,
+    planned: Vec<plan::Attempt>,
+}
+
+impl Draft {
+    fn add(&mut self, described: ExpandedAttempt, planned: plan::Attempt) {
+        self.described.push(described);
+        self.planned.push(planned);
+    }
+}
+
+impl Desk<'_> {
+    /// The settings the arms ask for, none first: a setting holds for a whole case.
+    fn settings(&self) -> Vec<Option<&'static str>> {
+        let mut settings: Vec<_> = self.arms.iter().map(|arm| circumstance::setting(*arm)).collect();
+        settings.sort_unstable();
+        settings.dedup();
+        settings
+    }
+
+    fn case(&self, setting: Option<&'static str>, rows: &[(String, Recipe)]) -> (ExpandedCase, plan::Case) {
+        let mut draft = Draft::default();
+        for (row, (name, recipe)) in rows.iter().enumerate() {
+            self.row(&mut draft, setting, row, name, recipe);
+        }
+        let sysctls: BTreeMap<String, String> =
+            setting.map(|value| (SETTING.to_owned(), value.to_owned())).into_iter().collect();
+        let label = setting.map(|value| format!("{SETTING}={value}")).unwrap_or_default();
+        let containers = vec![self.planned_container(&draft.planned)];
+        (ExpandedCase { label, attempts: draft.described }, plan::Case { sysctls, containers, attempts: draft.planned })
+    }
+
+    /// A container that is delegated everything: what arms hand over are tokens of other bpffs instances.
+    fn planned_container(&self, attempts: &[plan::Attempt]) -> plan::Container {
+        plan::Container {
+            name: self.container.clone(),
+            parent: None,
+            unshare: true,
+            uid: 1000,
+            gid: 1000,
+            namespaces: vec![Namespace::Net],
+            caps: capability::all(),
+            options: Bits::ALL.options(),
+            token: attempts.iter().any(|attempt| attempt.token == Token::Own),
+            restrictions: plan::Restrictions::default(),
+        }
+    }
+
+    /// The attempts of one row under all arms with this setting, each with what must be made before it.
+    fn row(&self, draft: &mut Draft, setting: Option<&'static str>, row: usize, name: &str, recipe: &Recipe) {
+        let mut made: Vec<(Maker, String)> = Vec::new();
+        for (column, arm) in self.arms.iter().copied().enumerate() {
+            if circumstance::setting(arm) != setting {
+                continue;
+            }
+            let bits = Bits::of(&recipe.call, &self.cmds);
+            let Some((grant, maker)) = self.grant(arm, bits, recipe) else { continue };
+            let known =
+                made.iter().find(|(known, _)| *known == maker && !recipe.uses_up).map(|(_, prefix)| prefix.clone());
+            let prefix = known.unwrap_or_else(|| {
+                let prefix = format!("r{row}-a{column}-");
+                self.prepare(draft, name, recipe, &maker, &prefix);
+                made.push((maker, prefix.clone()));
+                prefix
+            });
+            self.cell(draft, (row, column), arm, grant, name, recipe, &prefix);
+        }
+    }
+
+    /// What token the call of an arm hands over, and who makes what it needs.
+    fn grant(&self, arm: Arm, bits: Option<Bits>, recipe: &Recipe) -> Option<(Grant, Maker)> {
+        if !self.sweep.of.attaches() {
+            return circumstance::grant(arm, bits).map(|grant| (grant, Maker::Host));
+        }
+        // The call itself takes no token, but it is judged by the one its program was loaded with.
+        let command = Bits([self.cmds.attaching(&recipe.call), 0, 0, 0]);
+        let maker = match circumstance::grant(arm, Some(command))? {
+            Grant::None => Maker::Host,
+            Grant::Bits(bits) if bits == command => Maker::Container(Token::Own),
+            Grant::Bits(bits) => Maker::Container(Token::Of(bits.options())),
+        };
+        Some((Grant::None, maker))
+    }
+
+    fn prepare(&self, draft: &mut Draft, name: &str, recipe: &Recipe, maker: &Maker, prefix: &str) {
+        for step in &recipe.setup {
+            let (actor, token) = match maker {
+                _ if step.local => (Actor::Container(self.container.clone()), Token::None),
+                Maker::Host => (Actor::Host, Token::None),
+                Maker::Container(token) => (Actor::Container(self.container.clone()), token.clone()),
+            };
+            let token = if step.call.takes_token() { token } else { Token::None };
+            let text = format!("{} for {name}", step.call.op());
+            let described = self.described(text, &actor, &step.call, recipe.missing.clone(), Part::Preparation);
+            let save = step.save.as_ref().map(|save| format!("{prefix}{save}"));
+            draft.add(described, plan::Attempt { actor, caps: None, token, call: step.call.prefixed(prefix), save });
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a cell is where everything meets")]
+    fn cell(
+        &self,
+        draft: &mut Draft,
+        (row, column): (usize, usize),
+        arm: Arm,
+        grant: Grant,
+        name: &str,
+        recipe: &Recipe,
+        prefix: &str,
+    ) {
+        let token = match grant {
+            Grant::None => Token::None,
+            Grant::Bits(bits) => Token::Of(bits.options()),
+        };
+        let member = circumstance::token_member(&recipe.call).filter(|_| token != Token::None);
+        let missing = recipe.missing.clone().or_else(|| self.lexicon.lacks_attr(member?));
+        let actor = Actor::Container(self.container.clone());
+        let text = format!("{} {name}", recipe.call.op());
+        let described = self.described(text, &actor, &recipe.call, missing, Part::Cell { row, column });
+        let expect = self.expect(arm).filter(|_| described.missing.is_none());
+        let (caps, call) = (circumstance::caps(arm), recipe.call.prefixed(prefix));
+        draft.add(ExpandedAttempt { expect, ..described }, plan::Attempt { actor, caps, token, call, save: None });
+    }
+
+    fn described(
+        &self,
+        text: String,
+        actor: &Actor,
+        call: &Call,
+        missing: Option<String>,
+        part: Part,
+    ) -> ExpandedAttempt {
+        let container = match actor {
+            Actor::Host => HOST.to_owned(),
+            Actor::Container(name) => name.to_string(),
+        };
+        ExpandedAttempt { text, op: call.op(), container, expect: None, missing, part }
+    }
+
+    fn expect(&self, arm: Arm) -> Option<Expect> {
+        let listed = |arms: &[Arm], expect| arms.contains(&arm).then_some(expect);
+        let expect = &self.sweep.expect;
+        listed(&expect.allowed, Expect::Allowed).or(listed(&expect.denied, Expect::Denied))
+    }
+}
+
+/// Who makes what a call needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Maker {
+    /// Root, who can.
+    Host,
+    /// The container, with every capability and this token.
+    Container(Token),
+}

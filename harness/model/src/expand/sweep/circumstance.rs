@@ -1,0 +1,187 @@
+//! What an arm comes to for one call: the token, the capabilities, the setting.
+
+use crate::{
+    delegation::{Delegation, MountOption},
+    plan::Call,
+    scenario::{capability, sweep::Arm},
+    vocabulary::Kind,
+};
+
+/// The setting that decides about those without any capability (`Documentation/admin-guide/sysctl/kernel.rst`).
+pub(super) const SETTING: &str = "kernel.unprivileged_bpf_disabled";
+
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+
+/// The bits a call takes, in the order of [`Kind::ALL`] (`bpf_token_allow_cmd` and its like in `kernel/bpf/token.c`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bits(pub(super) [u64; 4]);
+
+impl Bits {
+    /// Every bit.
+    pub(super) const ALL: Self = Self([u64::MAX; 4]);
+
+    /// Those of a call that takes a token; `None` for any other.
+    pub(super) fn of(call: &Call, cmds: &Commands) -> Option<Self> {
+        let bit = |number: u32| 1_u64.checked_shl(number).unwrap_or(0);
+        match call {
+            Call::MapCreate { map_type, .. } => Some(Self([cmds.map_create, bit(*map_type), 0, 0])),
+            Call::ProgLoad { prog_type, expected_attach_type, .. } => {
+                Some(Self([cmds.prog_load, 0, bit(*prog_type), bit(*expected_attach_type)]))
+            }
+            Call::BtfLoad => Some(Self([cmds.btf_load, 0, 0, 0])),
+            Call::BtfGetFdById { .. } => Some(Self([cmds.btf_get_fd_by_id, 0, 0, 0])),
+            _ => None,
+        }
+    }
+
+    /// Everything but what this call takes of one kind; `None` if it takes nothing of that kind.
+    fn all_but(self, kind: Kind) -> Option<Self> {
+        let at = kind as usize;
+        let mut all = Self::ALL;
+        all.0[at] = !self.0[at];
+        (self.0[at] != 0).then_some(all)
+    }
+
+    pub(super) fn options(self) -> Vec<MountOption> {
+        Delegation::from_masks(self.0).numeric_options()
+    }
+}
+
+/// The bits of the commands that take a token; 0 where the kernel lacks one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Commands {
+    map_create: u64,
+    prog_load: u64,
+    btf_load: u64,
+    btf_get_fd_by_id: u64,
+    link_create: u64,
+    prog_attach: u64,
+}
+
+impl Commands {
+    pub(super) fn of(number: impl Fn(&str) -> Option<u32>) -> Self {
+        let bit = |name| number(name).and_then(|number| 1_u64.checked_shl(number)).unwrap_or(0);
+        Self {
+            map_create: bit("map_create"),
+            prog_load: bit("prog_load"),
+            btf_load: bit("btf_load"),
+            btf_get_fd_by_id: bit("btf_get_fd_by_id"),
+            link_create: bit("link_create"),
+            prog_attach: bit("prog_attach"),
+        }
+    }
+
+    /// The bit of the command that attaches, for a call that does.
+    pub(super) fn attaching(&self, call: &Call) -> u64 {
+        match call {
+            Call::LinkCreate { .. } => self.link_create,
+            Call::ProgAttach { .. } => self.prog_attach,
+            _ => 0,
+        }
+    }
+}
+
+/// What the token of an arm holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grant {
+    /// There is none.
+    None,
+    /// These bits.
+    Bits(Bits),
+}
+
+/// What the token holds that an arm hands over with a call that takes these bits; `None` if the arm means nothing for
+/// such a call.
+pub(super) fn grant(arm: Arm, bits: Option<Bits>) -> Option<Grant> {
+    match (arm, bits) {
+        (Arm::Nothing | Arm::Unprivileged0 | Arm::Unprivileged2, _) => Some(Grant::None),
+        (Arm::NoToken, Some(_)) => Some(Grant::None),
+        (Arm::NoCmd, Some(bits)) => bits.all_but(Kind::Cmd).map(Grant::Bits),
+        (Arm::NoType, Some(bits)) => bits.all_but(Kind::Map).or(bits.all_but(Kind::Prog)).map(Grant::Bits),
+        (Arm::NoAttach, Some(bits)) => bits.all_but(Kind::Attach).map(Grant::Bits),
+        (_, Some(bits)) => Some(Grant::Bits(bits)),
+        // Without a token there is nothing to leave out of one.
+        (Arm::NoToken | Arm::NoCmd | Arm::NoType | Arm::NoAttach | Arm::NoCaps, None) => None,
+        (_, None) => Some(Grant::None),
+    }
+}
+
+/// The capabilities an arm leaves in effect; all if `None`.
+pub(super) fn caps(arm: Arm) -> Option<Vec<u32>> {
+    let all_but = |gone: &[u32]| Some(capability::all().into_iter().filter(|cap| !gone.contains(cap)).collect());
+    match arm {
+        Arm::Granted | Arm::NoCmd | Arm::NoType | Arm::NoAttach | Arm::NoToken => None,
+        Arm::NoBpf => all_but(&[CAP_BPF, CAP_SYS_ADMIN]),
+        Arm::NoPerfmon => all_but(&[CAP_PERFMON, CAP_SYS_ADMIN]),
+        Arm::NoNetAdmin => all_but(&[CAP_NET_ADMIN, CAP_SYS_ADMIN]),
+        Arm::NoSysAdmin => all_but(&[CAP_SYS_ADMIN]),
+        Arm::OnlySysAdmin => Some(vec![CAP_SYS_ADMIN]),
+        Arm::NoCaps | Arm::Nothing | Arm::Unprivileged0 | Arm::Unprivileged2 => Some(Vec::new()),
+    }
+}
+
+/// The value of [`SETTING`] an arm asks for.
+pub(super) fn setting(arm: Arm) -> Option<&'static str> {
+    match arm {
+        Arm::Unprivileged0 => Some("0"),
+        Arm::Unprivileged2 => Some("2"),
+        _ => None,
+    }
+}
+
+/// The member of `union bpf_attr` in which a call hands over a token.
+pub(super) fn token_member(call: &Call) -> Option<&'static str> {
+    match call {
+        Call::MapCreate { .. } => Some("map_token_fd"),
+        Call::ProgLoad { .. } => Some("prog_token_fd"),
+        Call::BtfLoad => Some("btf_token_fd"),
+        Call::BtfGetFdById { .. } => Some("fd_by_id_token_fd"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAP: Bits = Bits([1, 2, 0, 0]);
+    const PROG: Bits = Bits([32, 0, 64, 1 << 37]);
+
+    #[test]
+    fn an_arm_leaves_out_what_it_says() {
+        assert_eq!(grant(Arm::Granted, Some(PROG)), Some(Grant::Bits(PROG)));
+        assert_eq!(grant(Arm::NoCmd, Some(PROG)), Some(Grant::Bits(Bits([!32, u64::MAX, u64::MAX, u64::MAX]))));
+        assert_eq!(grant(Arm::NoType, Some(PROG)), Some(Grant::Bits(Bits([u64::MAX, u64::MAX, !64, u64::MAX]))));
+        assert_eq!(grant(Arm::NoType, Some(MAP)), Some(Grant::Bits(Bits([u64::MAX, !2, u64::MAX, u64::MAX]))));
+        assert_eq!(
+            grant(Arm::NoAttach, Some(PROG)),
+            Some(Grant::Bits(Bits([u64::MAX, u64::MAX, u64::MAX, !(1 << 37)])))
+        );
+        assert_eq!(grant(Arm::NoToken, Some(MAP)), Some(Grant::None));
+    }
+
+    #[test]
+    fn what_a_call_does_not_take_cannot_be_left_out() {
+        assert_eq!(grant(Arm::NoAttach, Some(MAP)), None);
+        for arm in [Arm::NoCmd, Arm::NoType, Arm::NoAttach, Arm::NoToken, Arm::NoCaps] {
+            assert_eq!(grant(arm, None), None, "{}", arm.name());
+        }
+        assert_eq!(grant(Arm::NoBpf, None), Some(Grant::None));
+    }
+
+    /// `CAP_SYS_ADMIN` stands in for the others (`bpf_ns_capable` in `kernel/bpf/token.c`), so it goes with each of them.
+    #[test]
+    fn a_capability_is_gone_together_with_its_stand_in() {
+        for (arm, gone) in [(Arm::NoBpf, CAP_BPF), (Arm::NoPerfmon, CAP_PERFMON), (Arm::NoNetAdmin, CAP_NET_ADMIN)] {
+            let left = caps(arm).unwrap();
+            assert!(!left.contains(&gone) && !left.contains(&CAP_SYS_ADMIN) && left.len() == 39, "{}", arm.name());
+        }
+        assert_eq!(caps(Arm::NoSysAdmin).unwrap().len(), 40);
+        assert_eq!((caps(Arm::OnlySysAdmin), caps(Arm::Granted)), (Some(vec![21]), None));
+        assert_eq!(capability::number("net_admin"), Some(CAP_NET_ADMIN));
+        assert_eq!(capability::number("perfmon"), Some(CAP_PERFMON));
+    }
+}

@@ -1,0 +1,71 @@
+//! The rows of a sweep: every name the kernel knows, with the call that is attempted for it.
+
+use crate::{
+    expand::lexicon::Lexicon,
+    grid::Orphan,
+    plan::Actor,
+    recipe::{self, Names, Recipe, Way},
+    scenario::sweep::SweepOf,
+};
+
+/// Every name that can be attempted with its recipe, in the kernel's order; and those that nobody knows how to attempt.
+pub(super) fn of(of: SweepOf, actor: &Actor, lexicon: &Lexicon<'_>) -> (Vec<(String, Recipe)>, Vec<Orphan>) {
+    let (mut rows, mut orphans) = (Vec::new(), Vec::new());
+    let way = way(of);
+    for named in lexicon.table(way.kind()).iter() {
+        match recipe(of, &named.name, actor, lexicon) {
+            Some(recipe) => rows.push((named.name.clone(), recipe)),
+            None if recipe::unavailable(way, &named.name).is_some() => {}
+            None => orphans.push(orphan(of, &named.name, lexicon)),
+        }
+    }
+    (rows, orphans)
+}
+
+/// The names that stand for nothing that could be attempted, with the reasons.
+pub(super) fn absent(of: SweepOf, lexicon: &Lexicon<'_>) -> Vec<Orphan> {
+    let way = way(of);
+    let reason =
+        |name: &str| Some(Orphan { advice: recipe::unavailable(way, name)?.to_owned(), name: name.to_owned() });
+    lexicon.table(way.kind()).iter().filter_map(|named| reason(&named.name)).collect()
+}
+
+fn recipe(of: SweepOf, name: &str, actor: &Actor, lexicon: &Lexicon<'_>) -> Option<Recipe> {
+    let names = Names(*lexicon);
+    match of {
+        SweepOf::MapTypes => recipe::map(name, &names),
+        SweepOf::ProgTypes => recipe::prog(name, &names),
+        SweepOf::ExpectedAttachTypes => recipe::prog_for(name, &names),
+        SweepOf::AttachTypes => recipe::link(name, &names),
+        SweepOf::LegacyAttach => recipe::prog_attach(name, &names),
+        SweepOf::Cmds => recipe::cmd(name, actor, &names),
+    }
+}
+
+const fn way(of: SweepOf) -> Way {
+    match of {
+        SweepOf::MapTypes => Way::MapCreate,
+        SweepOf::ProgTypes => Way::ProgLoad,
+        SweepOf::ExpectedAttachTypes => Way::LoadFor,
+        SweepOf::AttachTypes => Way::Link,
+        SweepOf::LegacyAttach => Way::ProgAttach,
+        SweepOf::Cmds => Way::Cmd,
+    }
+}
+
+fn orphan(of: SweepOf, name: &str, lexicon: &Lexicon<'_>) -> Orphan {
+    let way = way(of);
+    let file = match way {
+        Way::MapCreate => "maps.rs",
+        Way::ProgLoad => "progs.rs",
+        Way::LoadFor | Way::Link | Way::ProgAttach => "attach.rs",
+        Way::Cmd => "cmds.rs",
+    };
+    let kernel = lexicon.target.map_or("a kernel".to_owned(), |target| target.name.to_string());
+    let advice = format!(
+        "{kernel} knows this {}, and there is no recipe for it: add one to harness/model/src/recipe/{file}, or the \
+         reason why there is none to unavailable.rs beside it",
+        way.kind()
+    );
+    Orphan { name: name.to_owned(), advice }
+}

@@ -1,0 +1,220 @@
+//! Sweeps: every name of one kind that a kernel knows, under every circumstance that matters.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Everything of one kind that the booted kernel knows, each attempted under the same circumstances, in one table.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sweep {
+    /// What the rows are.
+    pub of: SweepOf,
+    /// What the columns are; by default every arm that means something for these rows.
+    #[serde(default)]
+    pub arms: Option<Vec<Arm>>,
+    /// Arms in which every attempt must give the same, as far as the kernel can know it: the keys `allowed` and `denied`
+    /// are lists of arms.
+    #[serde(default)]
+    pub expect: SweepExpect,
+}
+
+/// Arms in which every attempt must give the same.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SweepExpect {
+    /// Arms in which all must be allowed.
+    #[serde(default)]
+    pub allowed: Vec<Arm>,
+    /// Arms in which all must be denied.
+    #[serde(default)]
+    pub denied: Vec<Arm>,
+}
+
+/// What the rows of a sweep are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SweepOf {
+    /// A map of every type.
+    MapTypes,
+    /// A program of every type.
+    ProgTypes,
+    /// A program loaded for every attach type.
+    ExpectedAttachTypes,
+    /// A link of every attach type, of a program that the container loaded, or root where the arm has no token.
+    AttachTypes,
+    /// A program of every attach type attached by `BPF_PROG_ATTACH`, likewise.
+    LegacyAttach,
+    /// Every command.
+    Cmds,
+}
+
+/// The circumstances of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Arm {
+    /// A token of exactly the bits the call takes, and every capability.
+    Granted,
+    /// A token of everything but the command, and every capability.
+    NoCmd,
+    /// A token of everything but the map or program type, and every capability.
+    NoType,
+    /// A token of everything but the attach type, and every capability.
+    NoAttach,
+    /// No token, and every capability in the user namespace.
+    NoToken,
+    /// The token of `granted`, and every capability but `CAP_BPF` and `CAP_SYS_ADMIN`, which would stand in for it.
+    NoBpf,
+    /// The same without `CAP_PERFMON` and `CAP_SYS_ADMIN`.
+    NoPerfmon,
+    /// The same without `CAP_NET_ADMIN` and `CAP_SYS_ADMIN`.
+    NoNetAdmin,
+    /// The same without `CAP_SYS_ADMIN` alone.
+    NoSysAdmin,
+    /// The token of `granted`, and no capability but `CAP_SYS_ADMIN`.
+    OnlySysAdmin,
+    /// The token of `granted`, and no capability.
+    NoCaps,
+    /// Neither a token nor a capability.
+    Nothing,
+    /// Neither, with `kernel.unprivileged_bpf_disabled=0`.
+    #[serde(rename = "unprivileged_0")]
+    Unprivileged0,
+    /// Neither, with `kernel.unprivileged_bpf_disabled=2`.
+    #[serde(rename = "unprivileged_2")]
+    Unprivileged2,
+}
+
+impl Arm {
+    /// All, in the order of columns.
+    pub const ALL: [Self; 14] = [
+        Self::Granted,
+        Self::NoCmd,
+        Self::NoType,
+        Self::NoAttach,
+        Self::NoToken,
+        Self::NoBpf,
+        Self::NoPerfmon,
+        Self::NoNetAdmin,
+        Self::NoSysAdmin,
+        Self::OnlySysAdmin,
+        Self::NoCaps,
+        Self::Nothing,
+        Self::Unprivileged0,
+        Self::Unprivileged2,
+    ];
+
+    /// As it is written in a scenario and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::NoCmd => "no_cmd",
+            Self::NoType => "no_type",
+            Self::NoAttach => "no_attach",
+            Self::NoToken => "no_token",
+            Self::NoBpf => "no_bpf",
+            Self::NoPerfmon => "no_perfmon",
+            Self::NoNetAdmin => "no_net_admin",
+            Self::NoSysAdmin => "no_sys_admin",
+            Self::OnlySysAdmin => "only_sys_admin",
+            Self::NoCaps => "no_caps",
+            Self::Nothing => "nothing",
+            Self::Unprivileged0 => "unprivileged_0",
+            Self::Unprivileged2 => "unprivileged_2",
+        }
+    }
+
+    /// What stands above its column.
+    pub const fn head(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::NoCmd => "-cmd",
+            Self::NoType => "-type",
+            Self::NoAttach => "-attach",
+            Self::NoToken => "-token",
+            Self::NoBpf => "-BPF",
+            Self::NoPerfmon => "-PERF",
+            Self::NoNetAdmin => "-NET",
+            Self::NoSysAdmin => "-SYS",
+            Self::OnlySysAdmin => "SYS",
+            Self::NoCaps => "-caps",
+            Self::Nothing => "none",
+            Self::Unprivileged0 => "none,0",
+            Self::Unprivileged2 => "none,2",
+        }
+    }
+
+    /// What the head of its column means, in a sweep of these rows.
+    pub const fn meaning(self, of: SweepOf) -> &'static str {
+        match self {
+            Self::Granted if of.attaches() => "the program was loaded with a token of everything; every capability",
+            Self::NoCmd if of.attaches() => "it was loaded with a token of everything but the command that attaches it",
+            Self::NoToken if of.attaches() => "root loaded the program; every capability in the user namespace",
+            Self::Granted => "a token of exactly the bits it takes, and every capability",
+            Self::NoCmd => "a token of everything but the command, and every capability",
+            Self::NoType => "a token of everything but the map or program type, and every capability",
+            Self::NoAttach => "a token of everything but the attach type, and every capability",
+            Self::NoToken => "no token, and every capability in the user namespace",
+            Self::NoBpf => "as granted, without CAP_BPF and CAP_SYS_ADMIN, which would stand in for it",
+            Self::NoPerfmon => "as granted, without CAP_PERFMON and CAP_SYS_ADMIN",
+            Self::NoNetAdmin => "as granted, without CAP_NET_ADMIN and CAP_SYS_ADMIN",
+            Self::NoSysAdmin => "as granted, without CAP_SYS_ADMIN",
+            Self::OnlySysAdmin => "as granted, with CAP_SYS_ADMIN and no other capability",
+            Self::NoCaps => "as granted, without any capability",
+            Self::Nothing => "no token and no capability",
+            Self::Unprivileged0 => "the same with kernel.unprivileged_bpf_disabled=0",
+            Self::Unprivileged2 => "the same with kernel.unprivileged_bpf_disabled=2",
+        }
+    }
+}
+
+impl SweepOf {
+    /// What the rows are, in words.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::MapTypes => "map types",
+            Self::ProgTypes => "program types",
+            Self::ExpectedAttachTypes => "attach types programs are loaded for",
+            Self::AttachTypes => "attach types of links",
+            Self::LegacyAttach => "attach types of prog_attach",
+            Self::Cmds => "commands",
+        }
+    }
+
+    /// Whether it is programs that are attached, which is judged by how they were loaded.
+    pub const fn attaches(self) -> bool {
+        matches!(self, Self::AttachTypes | Self::LegacyAttach)
+    }
+
+    /// The arms that mean something for some row.
+    pub fn arms(self) -> Vec<Arm> {
+        let means_something = |arm: &Arm| match (arm, self) {
+            (Arm::NoType, _) => !self.attaches(),
+            (Arm::NoAttach, _) => !self.attaches() && self != Self::MapTypes,
+            _ => true,
+        };
+        Arm::ALL.into_iter().filter(means_something).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arm_is_written_as_it_is_told() {
+        for arm in Arm::ALL {
+            assert_eq!(serde_json::to_value(arm).unwrap(), arm.name());
+        }
+        let heads: std::collections::BTreeSet<&str> = Arm::ALL.iter().map(|arm| arm.head()).collect();
+        assert_eq!(heads.len(), Arm::ALL.len());
+    }
+
+    #[test]
+    fn arms_that_mean_nothing_are_left_out() {
+        assert!(!SweepOf::MapTypes.arms().contains(&Arm::NoAttach) && SweepOf::MapTypes.arms().contains(&Arm::NoType));
+        assert!(
+            !SweepOf::AttachTypes.arms().contains(&Arm::NoType) && SweepOf::AttachTypes.arms().contains(&Arm::NoCmd)
+        );
+        assert_eq!(SweepOf::Cmds.arms().len(), Arm::ALL.len());
+    }
+}
