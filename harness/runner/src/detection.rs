@@ -81,7 +81,7 @@ impl fmt::Display for Detection {
             }
             Self::Noticed(notices) => write!(f, "noticed by {}", counted(notices.len())),
             Self::NoBoot(how) => write!(f, "does not boot: {how}"),
-            Self::NoKernel(how) => write!(f, "no kernel: {how}"),
+            Self::NoKernel(how) => write!(f, "no kernel: {}", line(how)),
             Self::Survived => f.write_str("SURVIVED"),
         }
     }
