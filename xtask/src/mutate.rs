@@ -47,7 +47,7 @@ pub(crate) struct Args {
     #[arg(long)]
     list: bool,
 
-    /// Run large scenarios only on mutants that the others do not notice
+    /// Run slow scenarios only on mutants that the quick ones do not notice
     #[arg(long)]
     until_noticed: bool,
 

@@ -3,6 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use harness_builder::project::Project;
@@ -11,7 +12,7 @@ use harness_model::{
     expand::{Expanded, Expansion},
     judgement,
     name::ScenarioName,
-    outcome::ScenarioOutcome,
+    outcome::{ScenarioEnd, ScenarioOutcome},
     scenario::Report,
     vocabulary::{KnownNames, KnownNamesError},
 };
@@ -106,6 +107,19 @@ impl Lab {
             Some(outcomes) => self.judge_all(testbed, &expansions, outcomes, checked).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// How long each of these scenarios took on a kernel; `None` for one that did not end there, as far as the store knows.
+    ///
+    /// # Errors
+    /// [`LabError`] if a scenario asks for what this kernel does not know.
+    pub fn times(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Vec<Option<Duration>>, LabError> {
+        let time = |expansion: &Expansion| match &testbed.known(&to_run(std::slice::from_ref(expansion)))?.first()?.end
+        {
+            ScenarioEnd::Finished { micros } => Some(Duration::from_micros(*micros)),
+            ScenarioEnd::Crashed { .. } | ScenarioEnd::Fault { .. } => None,
+        };
+        Ok(self.expand_all(testbed, checked)?.iter().map(time).collect())
     }
 
     fn expand_all(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Vec<Expansion>, LabError> {

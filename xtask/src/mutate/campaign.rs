@@ -11,7 +11,11 @@ use harness_builder::kernel::{
     Kernel, Manifest,
     mutant::{self, Edit, Mutant, MutationError, Workshop},
 };
-use harness_model::{check::Checked, name::KernelName};
+use harness_model::{
+    check::Checked,
+    name::{KernelName, ScenarioName},
+    scenario::Isolation,
+};
 use harness_runner::{
     detection::Detection,
     report::{Counts, Finding, Outcome},
@@ -20,9 +24,6 @@ use harness_runner::{
 
 use super::score::{self, Score, Thoroughness};
 use crate::{exit::Wrong, selection::Selection};
-
-/// A scenario with more attempts than this is a large one.
-pub(crate) const LARGE: usize = 100;
 
 /// A kernel and the bugs to put into it.
 pub(crate) struct Campaign<'a> {
@@ -54,62 +55,65 @@ impl<'a> Campaign<'a> {
         Ok(Self { selection, thoroughness, manifest, base, mutants })
     }
 
-    /// Runs the scenarios without a bug, then with each.
+    /// Runs the scenarios without a bug, then with each; meanwhile the kernels with bugs are built.
     pub(crate) fn run(&self) -> Result<Score> {
-        let findings = self.selection.lab.findings(&self.base, &self.selection.scenarios)?;
-        let (stages, unsound) = self.sort(&findings);
-        let mut score = Score {
-            kernel: self.base.kernel_name().clone(),
-            release: self.base.kernel().release().to_owned(),
-            thoroughness: self.thoroughness,
-            counts: Counts::of(&findings),
-            unsound: unsound.iter().map(|finding| finding.scenario.clone()).collect(),
-            results: Vec::new(),
-        };
-        for finding in unsound {
-            let complaints = finding.complaints().join("\n");
-            self.note(&format!("left out, it fails without a bug: {}\n{complaints}", finding.scenario));
-        }
         let workshop = self.workshop()?;
         thread::scope(|scope| {
-            let (sender, receiver) = mpsc::sync_channel(1);
+            let (sender, receiver) = mpsc::channel();
             scope.spawn(move || {
                 let mut built = self.mutants.iter().map(|&(mutant, edit)| self.build(workshop.as_ref(), mutant, edit));
                 // If nobody receives any more, that is after an error of their own.
                 while built.next().is_some_and(|built| sender.send(built).is_ok()) {}
             });
-            self.try_all(&receiver, &stages, &mut score)
-        })?;
-        Ok(score)
+            self.try_all(&receiver)
+        })
     }
 
-    fn try_all(&self, kernels: &Receiver<Built<'_>>, stages: &[Vec<Checked>], score: &mut Score) -> Result<()> {
+    fn try_all(&self, kernels: &Receiver<Built<'_>>) -> Result<Score> {
+        let findings = self.selection.lab.findings(&self.base, &self.selection.scenarios)?;
+        let (sound, unsound) = self.sort(&findings);
+        let stages = self.stages(sound)?;
+        let mut score = Score {
+            kernel: self.base.kernel_name().clone(),
+            release: self.base.kernel().release().to_owned(),
+            thoroughness: self.thoroughness,
+            counts: Counts::of(&findings),
+            unsound,
+            results: Vec::new(),
+        };
         for built in kernels {
-            let result = self.try_one(built, stages)?;
+            let result = self.try_one(built, &stages)?;
             self.note(&format!("[{}/{}] {}", score.results.len() + 1, self.mutants.len(), result.story()));
             score.results.push(result);
         }
-        Ok(())
+        Ok(score)
     }
 
-    /// The scenarios to try mutants on, stage by stage, and those that already fail.
-    fn sort<'f>(&self, findings: &'f [Finding]) -> (Vec<Vec<Checked>>, Vec<&'f Finding>) {
-        let unsound: Vec<&Finding> =
-            findings.iter().filter(|finding| finding.outcome() != Outcome::AsRecorded).collect();
-        let fails = |checked: &Checked| unsound.iter().any(|finding| &finding.scenario == checked.name());
-        let sound = self.selection.scenarios.iter().filter(|checked| !fails(checked)).cloned();
-        let is_large = |checked: &Checked| {
-            let of = findings.iter().find(|finding| &finding.scenario == checked.name());
-            of.is_some_and(|finding| Counts::of(std::slice::from_ref(finding)).attempts.iter().sum::<usize>() > LARGE)
-        };
-        let stages = match self.thoroughness {
-            Thoroughness::EveryScenario => vec![sound.collect()],
-            Thoroughness::UntilNoticed => {
-                let (large, small): (Vec<Checked>, Vec<Checked>) = sound.partition(is_large);
-                vec![small, large]
-            }
-        };
-        (stages.into_iter().filter(|stage| !stage.is_empty()).collect(), unsound)
+    /// The scenarios to try mutants on, and those that already fail, which are told.
+    fn sort(&self, findings: &[Finding]) -> (Vec<Checked>, Vec<ScenarioName>) {
+        let mut unsound = Vec::new();
+        for finding in findings.iter().filter(|finding| finding.outcome() != Outcome::AsRecorded) {
+            let complaints = finding.complaints().join("\n");
+            self.note(&format!("left out, it fails without a bug: {}\n{complaints}", finding.scenario));
+            unsound.push(finding.scenario.clone());
+        }
+        let sound = self.selection.scenarios.iter().filter(|checked| !unsound.contains(checked.name()));
+        (sound.cloned().collect(), unsound)
+    }
+
+    /// The scenarios in the order in which they are tried: those of one stage run together.
+    fn stages(&self, scenarios: Vec<Checked>) -> Result<Vec<Vec<Checked>>> {
+        if self.thoroughness == Thoroughness::EveryScenario {
+            return Ok(vec![scenarios]);
+        }
+        let times = self.selection.lab.times(&self.base, &scenarios)?;
+        // One that wants a VM of its own takes a boot.
+        let quick = score::quick(&times, |index| scenarios[index].isolation() == Isolation::Shared);
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for (index, scenario) in scenarios.into_iter().enumerate() {
+            (if quick.contains(&index) { &mut first } else { &mut second }).push(scenario);
+        }
+        Ok([first, second].into_iter().filter(|stage| !stage.is_empty()).collect())
     }
 
     /// Where kernels with bugs are made, if any is to be made; every mutant is seen to fit before the first is built.

@@ -6,10 +6,7 @@ use harness_builder::kernel::mutant::Mutant;
 use harness_model::name::KernelName;
 use harness_runner::detection::{Detection, Notice, Sign};
 
-use super::{
-    campaign::LARGE,
-    score::{Result, Score, Thoroughness, is_noticed},
-};
+use super::score::{Result, Score, Thoroughness, is_noticed};
 
 const HEAD: &str = "\
 # Detection
@@ -56,7 +53,10 @@ fn section(text: &mut String, score: &Score, mutants: &[&Mutant]) {
         let _ = writeln!(text, "Left out because they fail without any bug: {}.\n", names.join(", "));
     }
     if score.thoroughness == Thoroughness::UntilNoticed {
-        let _ = writeln!(text, "Scenarios with over {LARGE} attempts ran only where no smaller one noticed.\n");
+        let _ = writeln!(
+            text,
+            "The slow scenarios, which take three quarters of the time, ran only where no quick one noticed.\n"
+        );
     }
     text.push_str("| mutant | the bug | noticed by |\n| --- | --- | --- |\n");
     for (mutant, result) in paired(score, mutants) {

@@ -1,6 +1,6 @@
 //! What came of all mutants of one kernel.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
 use harness_builder::progress::seconds;
 use harness_model::name::{KernelName, MutantName, ScenarioName};
@@ -24,8 +24,27 @@ pub(crate) struct Result {
 pub(crate) enum Thoroughness {
     /// All of them.
     EveryScenario,
-    /// The large ones only if no other notices.
+    /// The slow ones only if no quick one notices.
     UntilNoticed,
+}
+
+/// Which scenarios are the quick ones, by their places: those that take the least time and together no more than a
+/// quarter of what all take. One of unknown time is slow.
+pub(crate) fn quick(times: &[Option<Duration>], may_be: impl Fn(usize) -> bool) -> BTreeSet<usize> {
+    let mut known: Vec<(Duration, usize)> =
+        times.iter().enumerate().filter_map(|(index, time)| Some(((*time)?, index))).collect();
+    let all: Duration = known.iter().map(|(time, _)| time).sum();
+    known.sort();
+    let mut spent = Duration::ZERO;
+    let mut quick = BTreeSet::new();
+    for (time, index) in known.into_iter().filter(|(_, index)| may_be(*index)) {
+        spent += time;
+        if spent > all / 4 {
+            break;
+        }
+        quick.insert(index);
+    }
+    quick
 }
 
 /// What came of the mutants of one kernel.
@@ -167,6 +186,14 @@ pub(crate) mod tests {
         let unsound = vec!["t/y".parse().unwrap()];
         let score = Score { unsound, ..score(&[("a", noticed(&["t/x"]))]) };
         assert!(!score.is_perfect() && score.sentence().contains("1 scenarios left out"));
+    }
+
+    #[test]
+    fn the_quick_ones_take_a_quarter_of_the_time_at_most() {
+        let times = [Some(8), Some(1), None, Some(2), Some(1), Some(4)].map(|time| time.map(Duration::from_secs));
+        assert_eq!(quick(&times, |_| true), BTreeSet::from([1, 3, 4]));
+        assert_eq!(quick(&times, |index| index != 1), BTreeSet::from([3, 4]));
+        assert!(quick(&[], |_| true).is_empty());
     }
 
     #[test]
