@@ -81,9 +81,10 @@ mod tests {
         let message = read(share.path(), "the VM ended").unwrap_err().to_string();
         assert!(message.contains("the VM ended") && message.ends_with("cannot measure"), "{message}");
         let printed = r#"scenario growth
-            {"release":"6.12","btf_checksum":1,"config_checksum":null,"record_sync":2,"bare_map_create":0.5,"bare_prog_load":1.5,"bare_container":3.0,"container":4.0,"growth":[{"attempts":10,"micros":20,"micros_per_attempt":2.0,"resident_kib":5,"descriptors":6,"available_kib":7}]}"#;
+            {"release":"6.12","btf_checksum":1,"config_checksum":null,"record_sync":2,"bare_map_create":0.5,"bare_prog_load":1.5,"bare_container":3.0,"container":4.0,"growth":[{"subject":"map_create","attempts":10,"micros":20,"micros_per_attempt":2.0,"resident_kib":5,"descriptors":6,"available_kib":7}]}"#;
         fs::write(share.path().join(COSTS), printed).unwrap();
         let costs = read(share.path(), "").unwrap();
         assert_eq!((costs.growth[0].attempts, costs.container), (10, 4.0));
+        assert_eq!(costs.growth[0].subject, "map_create");
     }
 }
