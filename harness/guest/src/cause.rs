@@ -4,6 +4,7 @@
 //! with more of what a container can be given. Nothing is concluded from what the kernel ought to ask for; the numbers
 //! in a call only decide what is tried first.
 
+mod options;
 mod search;
 
 use std::{
@@ -17,7 +18,7 @@ use harness_model::{
     plan::{Attempt, BpffsFd, Call, Case, HelperSurvey, Token, Verify},
 };
 use libbpf_sys as sys;
-use search::{NOTHING, Need, OPTIONS, SETTING, Trial, Tried};
+use search::{NOTHING, Need, SETTING, Trial, Tried};
 
 use crate::{
     batch::Batch,
@@ -134,8 +135,10 @@ impl<'c> Inquiry<'c> {
         if same || !party.can_have_tokens() {
             return Ok(Some(self.gathered.clone()));
         }
-        let mut options = self.delegated.clone();
-        options.extend(more_options(trial.bits));
+        let options = options::with_bits(&self.delegated, trial.bits);
+        if options == self.delegated && owned {
+            return Ok(Some(self.gathered.clone()));
+        }
         if options.is_empty() {
             return Ok(None);
         }
@@ -280,12 +283,6 @@ fn answers(party: &mut Party, open: &[Inquiry<'_>], trials: &[Pending]) -> Resul
     Ok(answers)
 }
 
-/// Options that add bits to what was set before: each is a further occurrence, and those are added up.
-fn more_options(bits: [u64; 4]) -> impl Iterator<Item = MountOption> {
-    let more = OPTIONS.into_iter().zip(bits).filter(|(_, mask)| *mask != 0);
-    more.map(|(key, mask)| MountOption { key: key.to_owned(), value: format!("{mask:#x}") })
-}
-
 /// Whether the call has a place for a token's descriptor.
 fn takes_token(call: &Call) -> bool {
     matches!(
@@ -321,13 +318,6 @@ mod tests {
     use harness_model::plan::{Body, ProgTarget};
 
     use super::*;
-
-    #[test]
-    fn further_bits_are_further_options() {
-        let more: Vec<String> =
-            more_options([1 << 5, 0, 0, u64::MAX]).map(|option| format!("{}={}", option.key, option.value)).collect();
-        assert_eq!(more, ["delegate_cmds=0x20", "delegate_attachs=0xffffffffffffffff"]);
-    }
 
     #[test]
     fn numbers_come_from_the_call() {
