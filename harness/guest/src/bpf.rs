@@ -125,6 +125,11 @@ pub(crate) fn map_create(spec: MapSpec<'_>, token: Token<'_>) -> Result<OwnedFd,
 
 /// `BPF_PROG_LOAD`, once, without a verifier log.
 pub(crate) fn prog_load(spec: ProgSpec<'_>, token: Token<'_>) -> Result<OwnedFd, Errno> {
+    load(spec, token, &mut [])
+}
+
+/// `BPF_PROG_LOAD`, once; the verifier writes to the log as much as it has room for, nothing if it has none.
+fn load(spec: ProgSpec<'_>, token: Token<'_>, log: &mut [u8]) -> Result<OwnedFd, Errno> {
     let (btf, functions) = spec.types.map_or((None, &[][..]), |(btf, functions)| (Some(btf), functions));
     let maps: Vec<i32> = spec.maps.iter().map(AsRawFd::as_raw_fd).collect();
     let mut options = sys::bpf_prog_load_opts {
@@ -140,10 +145,13 @@ pub(crate) fn prog_load(spec: ProgSpec<'_>, token: Token<'_>) -> Result<OwnedFd,
         func_info_rec_size: if functions.is_empty() { 0 } else { size_of::<[u32; 2]>() as u32 },
         fd_array: if maps.is_empty() { ptr::null() } else { maps.as_ptr() },
         token_fd: number(token),
+        log_level: if log.is_empty() { 0 } else { verify::STATS },
+        log_size: log.len() as u32,
+        log_buf: if log.is_empty() { ptr::null_mut() } else { log.as_mut_ptr().cast() },
         ..Default::default()
     };
-    // SAFETY: instructions (eight bytes each, as `struct bpf_insn` has), license, functions, maps and options live across
-    // the call, and each count is that of its array.
+    // SAFETY: instructions (eight bytes each, as `struct bpf_insn` has), license, functions, maps, log and options live
+    // across the call, and each count is that of its array.
     owned(unsafe {
         sys::bpf_prog_load(
             spec.prog_type,
@@ -261,8 +269,8 @@ fn number(fd: Option<BorrowedFd<'_>>) -> u32 {
     fd.map_or(0, |fd| fd.as_fd().as_raw_fd().unsigned_abs())
 }
 
-/// libbpf returns a descriptor or a negative errno (`libbpf_legacy.h`, since 1.0).
-fn owned(result: i32) -> Result<OwnedFd, Errno> {
+/// What libbpf returns: a descriptor that the call has just made, or a negative errno (`libbpf_legacy.h`, since 1.0).
+pub(crate) fn owned(result: i32) -> Result<OwnedFd, Errno> {
     if result < 0 {
         return Err(Errno::from_raw(-result));
     }

@@ -5,7 +5,10 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
-use harness_model::{delegation::MountOption, plan::BpffsFd};
+use harness_model::{
+    delegation::{MountOption, OPTIONS},
+    plan::BpffsFd,
+};
 use rustix::{
     fs::{AtFlags, CWD, Mode, OFlags},
     mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags},
@@ -24,9 +27,7 @@ const SUBDIR: &str = "subdir";
 
 /// The options that delegate everything.
 pub(crate) fn delegate_any() -> Vec<MountOption> {
-    ["delegate_cmds", "delegate_maps", "delegate_progs", "delegate_attachs"]
-        .map(|key| MountOption { key: key.to_owned(), value: "any".to_owned() })
-        .to_vec()
+    OPTIONS.map(|key| MountOption { key: key.to_owned(), value: "any".to_owned() }).to_vec()
 }
 
 /// `fsopen(2)`: a file system of the caller's user namespace, not yet created.

@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use harness_model::{
     name::ContainerName,
-    outcome::{Answer, Cause, Change, Control, Event},
+    outcome::{self, Cause, Change, Control, Event},
     plan::{Actor, Attempt, BpffsFd, Call, Case, Container, LinkTarget},
 };
 use thiserror::Error;
@@ -157,10 +157,9 @@ fn run_for_real(
     stage.vetoes.set_in_force(true);
     let made = pass.run(place, case, |index, result| {
         let answer = result.map_err(|source| failed_attempt(case, index, source))?;
-        let unmade = || (Control::NotMade("it was not asked for".to_owned()), Control::NotMade(String::new()));
-        let (root, container) = controls.next().unwrap_or_else(unmade);
+        let (root, container) = controls.next().expect("a pass tells of each attempt once, and so did the controls'");
         let by_container = matches!(case.attempts[index].actor, Actor::Container(_));
-        if by_container && is_denial(&answer, &root, &container) {
+        if by_container && outcome::is_denial(&answer, &root, &container) {
             denied.push(index);
         }
         let event = Event::Attempt { case: place.case, attempt: index as u32, answer, root, container };
@@ -192,11 +191,6 @@ fn causes(
     vetoes.set_in_force(false);
     found.extend(vetoed.into_iter().map(|index| (index, Cause::Missing(vec![Change::NoLsm]))));
     found
-}
-
-/// Whether the kernel refused what it does for somebody with every permission.
-fn is_denial(answer: &Answer, root: &Control, container: &Control) -> bool {
-    !answer.succeeded() && (root.succeeded() || container.succeeded())
 }
 
 /// Makes the containers of a case, and the host's agent if it has a part.

@@ -15,7 +15,7 @@ use std::{
 use harness_model::{
     delegation::MountOption,
     outcome::{Answer, Cause, Change},
-    plan::{Attempt, BpffsFd, Call, Case, HelperSurvey, Token, Verify},
+    plan::{Attempt, BpffsFd, Call, Case, Token},
 };
 use libbpf_sys as sys;
 use search::{NOTHING, Need, SETTING, Trial, Tried};
@@ -166,7 +166,7 @@ impl Stake {
                 let owned = *from == attempt.actor && *fd == BpffsFd::Root;
                 Some(Self { role: Role::Bpffs, owned })
             }
-            call if takes_token(call) => Some(Self { role: Role::Token, owned: has_own_token(case, attempt) }),
+            call if call.is_judged_by_token() => Some(Self { role: Role::Token, owned: has_own_token(case, attempt) }),
             _ => None,
         }
     }
@@ -283,39 +283,22 @@ fn answers(party: &mut Party, open: &[Inquiry<'_>], trials: &[Pending]) -> Resul
     Ok(answers)
 }
 
-/// Whether the call has a place for a token's descriptor.
-fn takes_token(call: &Call) -> bool {
-    matches!(
-        call,
-        Call::MapCreate { .. }
-            | Call::ProgLoad { .. }
-            | Call::BtfLoad
-            | Call::BtfGetFdById { .. }
-            | Call::HelperSurvey(_)
-            | Call::Verify(_)
-    )
-}
-
 /// The numbers in a call that may be bits of the four masks: of the command, and of the types it names.
 fn numbers(call: &Call) -> [Option<u32>; 4] {
-    match call {
-        Call::MapCreate { map_type, .. } => [Some(sys::BPF_MAP_CREATE), Some(*map_type), None, None],
-        Call::ProgLoad { prog_type, expected_attach_type, .. } => {
-            [Some(sys::BPF_PROG_LOAD), None, Some(*prog_type), Some(*expected_attach_type)]
-        }
-        Call::HelperSurvey(HelperSurvey { prog_type, expected_attach_type, .. })
-        | Call::Verify(Verify { prog_type, expected_attach_type, .. }) => {
-            [Some(sys::BPF_PROG_LOAD), None, Some(*prog_type), Some(*expected_attach_type)]
-        }
-        Call::BtfLoad => [Some(sys::BPF_BTF_LOAD), None, None, None],
-        Call::BtfGetFdById { .. } => [Some(sys::BPF_BTF_GET_FD_BY_ID), None, None, None],
-        _ => [None; 4],
-    }
+    let cmd = match call {
+        Call::MapCreate { .. } => Some(sys::BPF_MAP_CREATE),
+        Call::ProgLoad { .. } | Call::HelperSurvey(_) | Call::Verify(_) => Some(sys::BPF_PROG_LOAD),
+        Call::BtfLoad => Some(sys::BPF_BTF_LOAD),
+        Call::BtfGetFdById { .. } => Some(sys::BPF_BTF_GET_FD_BY_ID),
+        _ => None,
+    };
+    let [map, prog, attach] = call.types();
+    [cmd, map, prog, attach]
 }
 
 #[cfg(test)]
 mod tests {
-    use harness_model::plan::{Body, ProgTarget};
+    use harness_model::plan::{Body, ProgTarget, Verify};
 
     use super::*;
 
@@ -332,8 +315,8 @@ mod tests {
             maps: vec![],
         };
         assert_eq!(numbers(&load), [Some(5), None, Some(6), Some(37)]);
-        assert!(takes_token(&load) && !takes_token(&Call::TokenInfo));
+        assert!(load.is_judged_by_token() && !Call::TokenInfo.is_judged_by_token());
         let verify = Call::Verify(Verify { prog_type: 6, expected_attach_type: 37, instructions: vec![], map: None });
-        assert!(takes_token(&verify) && numbers(&verify) == numbers(&load));
+        assert!(verify.is_judged_by_token() && numbers(&verify) == numbers(&load));
     }
 }

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::{
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, OwnedFd},
     ptr::{self, NonNull},
     rc::Rc,
     sync::atomic::{AtomicU32, Ordering},
@@ -17,7 +17,10 @@ use libbpf_sys as sys;
 use rustix::mm::{MapFlags, ProtFlags};
 use thiserror::Error;
 
-use crate::kernel_types;
+use crate::{
+    bpf::{self, MapSpec, ProgSpec},
+    kernel_types,
+};
 
 /// Why a hook could not be taken.
 #[derive(Debug, Error)]
@@ -85,14 +88,15 @@ struct Switch {
 
 impl Switch {
     fn new() -> Result<Self, Failed> {
-        let options = sys::bpf_map_create_opts {
-            sz: size_of::<sys::bpf_map_create_opts>() as u64,
-            map_flags: sys::BPF_F_MMAPABLE,
-            ..Default::default()
+        let spec = MapSpec {
+            map_type: sys::BPF_MAP_TYPE_ARRAY,
+            key_size: 4,
+            value_size: 4,
+            max_entries: 1,
+            flags: sys::BPF_F_MMAPABLE,
+            ..MapSpec::default()
         };
-        // SAFETY: a null name is allowed; the options live across the call and hold no pointers.
-        let map = unsafe { sys::bpf_map_create(sys::BPF_MAP_TYPE_ARRAY, ptr::null(), 4, 4, 1, &options) };
-        let map = owned("BPF_MAP_CREATE", map)?;
+        let map = bpf::map_create(spec, None).map_err(|errno| ("BPF_MAP_CREATE", errno))?;
         // SAFETY: a new mapping of the map's only value, at an address of the kernel's choice.
         let memory = unsafe {
             let access = ProtFlags::READ | ProtFlags::WRITE;
@@ -122,20 +126,25 @@ fn take(hook: LsmHook, switch: &OwnedFd) -> Result<OwnedFd, Failed> {
     let target = kernel_types::known().id(&hook.function());
     let target = target.map_err(|_| ("looking for it in the kernel's BTF", Errno::from_raw(libc::ENOENT)))?;
     let program = instructions(switch.as_raw_fd());
-    let mut options = sys::bpf_prog_load_opts {
-        sz: size_of::<sys::bpf_prog_load_opts>() as u64,
+    let body = program.map(encoded);
+    let spec = ProgSpec {
+        prog_type: sys::BPF_PROG_TYPE_LSM,
         expected_attach_type: sys::BPF_LSM_MAC,
-        attach_btf_id: target,
-        ..Default::default()
+        target,
+        body: &body,
+        ..ProgSpec::PLAIN
     };
-    // SAFETY: instructions, licence and options live across the call, and the count is the number of instructions.
-    let program = unsafe {
-        let (length, license) = (program.len() as u64, c"GPL".as_ptr());
-        sys::bpf_prog_load(sys::BPF_PROG_TYPE_LSM, ptr::null(), license, program.as_ptr(), length, &mut options)
-    };
-    let program = owned("BPF_PROG_LOAD", program)?;
+    let program = bpf::prog_load(spec, None).map_err(|errno| ("BPF_PROG_LOAD", errno))?;
     // SAFETY: no name is what an LSM program is attached with; the descriptor is open.
-    owned("BPF_RAW_TRACEPOINT_OPEN", unsafe { sys::bpf_raw_tracepoint_open(ptr::null(), program.as_raw_fd()) })
+    let link = unsafe { sys::bpf_raw_tracepoint_open(ptr::null(), program.as_raw_fd()) };
+    bpf::owned(link).map_err(|errno| ("BPF_RAW_TRACEPOINT_OPEN", errno))
+}
+
+/// An instruction as one number (RFC 9669).
+fn encoded(insn: sys::bpf_insn) -> u64 {
+    let registers = u64::from(insn.dst_reg()) | u64::from(insn.src_reg()) << 4;
+    let (off, imm) = (u64::from(insn.off.cast_unsigned()), u64::from(insn.imm.cast_unsigned()));
+    u64::from(insn.code) | registers << 8 | off << 16 | imm << 32
 }
 
 /// `return switch ? -EPERM : 0`, by the instruction encoding of RFC 9669.
@@ -158,15 +167,6 @@ fn instructions(map: i32) -> [sys::bpf_insn; 7] {
     ]
 }
 
-/// libbpf returns a descriptor or a negative errno (`libbpf_legacy.h`, since 1.0).
-fn owned(call: &'static str, result: i32) -> Result<OwnedFd, Failed> {
-    if result < 0 {
-        return Err((call, Errno::from_raw(-result)));
-    }
-    // SAFETY: the call has just made this descriptor for us, and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(result) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,6 +187,7 @@ mod tests {
         assert_eq!((program[2].code, program[2].dst_reg(), program[2].src_reg()), (0x61, 1, 1));
         assert_eq!((program[4].code, program[4].off), (0x15, 1));
         assert_eq!((program[5].imm, program[6].code), (-1, 0x95));
+        assert_eq!([program[0], program[4], program[5]].map(encoded), [0x7_0000_2118, 0x1_0115, 0xffff_ffff_0000_00b7]);
     }
 
     #[test]

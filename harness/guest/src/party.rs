@@ -216,7 +216,7 @@ impl Party {
 
     /// The processes and the cgroup that are there as long as it is.
     pub(crate) fn belongings(&self) -> (impl Iterator<Item = Pid>, &str) {
-        let agents = std::iter::once(&self.agent).chain(&self.keeper);
+        let agents = std::iter::once(&self.agent).chain(&self.keeper).chain(&self.filtered);
         (agents.flat_map(|agent| agent.pid.into_iter().chain(agent.child)), self.cgroup.name())
     }
 

@@ -5,8 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use harness_model::{outcome::Answer, plan::Verify};
 
 use crate::bpf::{
-    Token,
-    verify::{self, Log, Program},
+    ProgSpec, Token,
+    verify::{self, Log},
 };
 
 /// Loads a program with its map filled in. A refusal says what the verifier complained of, unless it was not asked.
@@ -15,16 +15,14 @@ pub(crate) fn load(verify: &Verify, map: Option<BorrowedFd<'_>>, token: Token<'_
         Some(map) => with_map(&verify.instructions, map.as_raw_fd().unsigned_abs()),
         None => verify.instructions.clone(),
     };
-    let program = Program {
+    let spec = ProgSpec {
         prog_type: verify.prog_type,
         expected_attach_type: verify.expected_attach_type,
-        flags: 0,
-        attach_btf_id: 0,
-        license: c"GPL",
-        instructions: &instructions,
+        body: &instructions,
+        ..ProgSpec::PLAIN
     };
     let mut log = Log::new();
-    match verify::load(program, token, &mut log) {
+    match verify::load(spec, token, &mut log) {
         Ok(_) => Answer::Ok { detail: None },
         Err(errno) => Answer::Err { errno, step: complaint(&log.text()) },
     }

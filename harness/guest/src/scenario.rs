@@ -32,7 +32,8 @@ pub(crate) struct World {
     pub(crate) keeper: Keeper,
 }
 
-/// Runs the scenario of this number in the plan. Only a record that cannot be kept is an error; everything else is told in the record.
+/// Runs the scenario of this number in the plan. Only a record that cannot be kept is an error; everything else is told
+/// in the record.
 pub(crate) fn run(world: &mut World, number: u32) -> Result<(), RecordError> {
     let plan = Rc::clone(&world.ground.plan);
     let Some(scenario) = plan.scenarios.get(number as usize) else { return Ok(()) };

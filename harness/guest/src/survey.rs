@@ -22,8 +22,8 @@ use thiserror::Error;
 
 use crate::{
     bpf::{
-        Token,
-        verify::{self, Log, Program},
+        self, ProgSpec, Token,
+        verify::{self, Log},
     },
     error::{During, SysError},
 };
@@ -96,7 +96,7 @@ const LONGEST: usize = 64 * 1024;
 /// Which of these helpers are granted, or why no program of the kind is loaded.
 pub(crate) fn helpers(kind: Kind, ids: &HelperIds, token: Token<'_>) -> Result<Granted, SurveyError> {
     let mut loader = Loader { kind, token, log: Log::new() };
-    if let Err(errno) = loader.load(&[mov(R0, kind.returns), EXIT]) {
+    if let Err(errno) = loader.load(&bpf::returning(kind.returns)) {
         return Ok(Err(errno));
     }
     if ids.is_empty() {
@@ -139,14 +139,8 @@ const NOT_IN_THIS_PLACE: &str = "helper call is not allowed";
 /// A kind of program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
-    /// `enum bpf_prog_type`.
-    pub(crate) prog_type: u32,
-    /// `enum bpf_attach_type`, or the index of a member.
-    pub(crate) expected_attach_type: u32,
-    /// `prog_flags` without the token's.
-    pub(crate) flags: u32,
-    /// The type of the kernel it is about, 0 for none.
-    pub(crate) attach_btf_id: u32,
+    /// What a load of it says, but for its instructions.
+    pub(crate) spec: ProgSpec<'static>,
     /// What a program of the kind may return.
     pub(crate) returns: i32,
 }
@@ -159,15 +153,8 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn load(&mut self, instructions: &[u64]) -> Result<(), Errno> {
-        let program = Program {
-            prog_type: self.kind.prog_type,
-            expected_attach_type: self.kind.expected_attach_type,
-            flags: self.kind.flags,
-            attach_btf_id: self.kind.attach_btf_id,
-            license: c"GPL",
-            instructions,
-        };
-        verify::load(program, self.token, &mut self.log).map(drop)
+        let spec = ProgSpec { body: instructions, ..self.kind.spec };
+        verify::load(spec, self.token, &mut self.log).map(drop)
     }
 
     /// What the verifier says about a program that calls this helper.
@@ -193,16 +180,10 @@ fn before_name(log: &str, id: u32) -> Option<String> {
     Some(format!("{words} "))
 }
 
-const R0: u64 = 0;
 /// `r0 = r9`, which is unset (`BPF_ALU64 | BPF_MOV | BPF_X`, RFC 9669).
 const READ_UNSET: u64 = 0xbf | 9 << 12;
 /// `BPF_JMP | BPF_EXIT`.
 const EXIT: u64 = 0x95;
-
-/// `BPF_ALU64 | BPF_MOV | BPF_K`.
-fn mov(register: u64, value: i32) -> u64 {
-    0xb7 | register << 8 | u64::from(value.cast_unsigned()) << 32
-}
 
 /// `BPF_JMP | BPF_CALL` of a helper.
 fn call(id: u32) -> u64 {
@@ -255,7 +236,7 @@ mod tests {
 
     #[test]
     fn instructions_are_encoded_as_the_standard_has_them() {
-        assert_eq!(mov(R0, -1).to_le_bytes(), [0xb7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+        assert_eq!(bpf::returning(-1)[0].to_le_bytes(), [0xb7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
         assert_eq!(call(7).to_le_bytes(), [0x85, 0, 0, 0, 7, 0, 0, 0]);
         assert_eq!(READ_UNSET.to_le_bytes(), [0xbf, 0x90, 0, 0, 0, 0, 0, 0]);
     }

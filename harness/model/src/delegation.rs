@@ -87,6 +87,9 @@ pub struct Delegation {
     pub attachs: AttachMask,
 }
 
+/// The mount options that set the four masks, in the order of [`Delegation`]'s fields.
+pub const OPTIONS: [&str; 4] = [CmdMask::OPTION, MapMask::OPTION, ProgMask::OPTION, AttachMask::OPTION];
+
 /// One option handed to `fsconfig(2)` with `FSCONFIG_SET_STRING`, verbatim.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -99,6 +102,14 @@ pub struct MountOption {
 
 /// The longest value `fsconfig(2)` takes for a string, in bytes (`fs/fsopen.c`, `strndup_user(_value, 256)`).
 pub const LONGEST_VALUE: usize = 255;
+
+impl MountOption {
+    /// An option whose value is a mask as one number. The kernel looks a name up in its BTF instead, by one string
+    /// comparison an enumerator.
+    pub fn numeric(key: &str, mask: u64) -> Self {
+        Self { key: key.to_owned(), value: format!("{mask:#x}") }
+    }
+}
 
 /// The options that set a mask to these names: one, or several where the names exceed [`LONGEST_VALUE`]. Separate
 /// occurrences of an option add up (`kernel/bpf/inode.c`, `bpf_parse_param`).

@@ -147,6 +147,11 @@ pub enum Control {
     NotMade(String),
 }
 
+/// Whether the kernel refused what it does for somebody with every permission: what a cause is looked for.
+pub fn is_denial(answer: &Answer, root: &Control, container: &Control) -> bool {
+    !answer.succeeded() && (root.succeeded() || container.succeeded())
+}
+
 impl Control {
     /// Whether it was made and succeeded.
     pub fn succeeded(&self) -> bool {

@@ -6,8 +6,8 @@
 mod call;
 mod facts;
 mod lsm;
+mod names;
 mod object;
-mod prefix;
 mod restriction;
 mod survey;
 mod target;

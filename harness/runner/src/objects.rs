@@ -53,8 +53,10 @@ impl Shelf {
     /// If the folder cannot be written.
     pub(crate) fn put(&self, scenarios: &[Scenario], share: &Path) -> io::Result<()> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut scenarios = scenarios.to_vec();
-        let names = scenarios.iter_mut().flat_map(files_of);
+        let attempts = scenarios.iter().flat_map(|scenario| &scenario.cases).flat_map(|case| &case.attempts);
+        let loads =
+            attempts.filter_map(|attempt| if let Call::Object(load) = &attempt.call { Some(load) } else { None });
+        let names = loads.flat_map(|load| load.files());
         for (name, bytes) in names.filter_map(|name| held.get_key_value(name)) {
             let folder = share.join(OBJECTS_FOLDER);
             fs::create_dir_all(&folder)?;

@@ -1,9 +1,7 @@
 //! Mount options with more bits than before, written so that equal masks are equal options: a bpffs is made for each
 //! only once, and making one takes longer than most attempts.
 
-use harness_model::delegation::MountOption;
-
-use super::search::OPTIONS;
+use harness_model::delegation::{MountOption, OPTIONS};
 
 /// Options that delegate `bits` besides. What is written as numbers becomes one number an option; what is written by
 /// name stays and gets a further occurrence, which adds to it.
@@ -15,18 +13,15 @@ pub(super) fn with_bits(delegated: &[MountOption], bits: [u64; 4]) -> Vec<MountO
         let mask = if more == u64::MAX { Some(more) } else { mask_of(&before).map(|mask| mask | more) };
         match mask {
             Some(0) => {}
-            Some(mask) => options.push(number(key, mask)),
+            Some(mask) => options.push(MountOption::numeric(key, mask)),
             None => {
                 options.extend(before.into_iter().cloned());
-                options.extend((more != 0).then(|| number(key, more)));
+                options.extend((more != 0).then(|| MountOption::numeric(key, more)));
             }
         }
     }
-    if masks_of(&options).is_some() && masks_of(&options) == masks_of(delegated) { delegated.to_vec() } else { options }
-}
-
-fn number(key: &str, mask: u64) -> MountOption {
-    MountOption { key: key.to_owned(), value: format!("{mask:#x}") }
+    let same = masks_of(&options).is_some_and(|masks| Some(masks) == masks_of(delegated));
+    if same { delegated.to_vec() } else { options }
 }
 
 fn masks_of(options: &[MountOption]) -> Option<[u64; 4]> {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use harness_model::outcome::{Cause, Change};
-
-/// The options that say what a token holds, in the order of [`Trial::bits`].
-pub(super) const OPTIONS: [&str; 4] = ["delegate_cmds", "delegate_maps", "delegate_progs", "delegate_attachs"];
+use harness_model::{
+    delegation::OPTIONS,
+    outcome::{Cause, Change},
+};
 
 /// What capabilities are tried first: `CAP_BPF`, `CAP_PERFMON`, `CAP_NET_ADMIN`, `CAP_SYS_ADMIN` (`capabilities(7)`).
 const LIKELY_CAPS: [u32; 4] = [39, 38, 12, 21];
@@ -18,7 +18,7 @@ pub(super) const SETTING: (&str, &str) = ("kernel.unprivileged_bpf_disabled", "0
 pub(super) struct Trial {
     /// A token of its own bpffs, or that bpffs itself, if the attempt has none or another one.
     pub(super) own: bool,
-    /// Bits delegated besides, by option.
+    /// Bits delegated besides, in the order of [`OPTIONS`].
     pub(super) bits: [u64; 4],
     /// Capabilities, as a mask.
     pub(super) caps: u64,

@@ -92,15 +92,24 @@ pub(super) fn prog_load(call: &Call, handles: Handles<'_>, token: bpf::Token<'_>
 type Aim<'a> = (u32, Option<BorrowedFd<'a>>, Option<u32>);
 
 fn aim<'a>(target: &ProgTarget, objects: &mut Objects<'a>) -> Result<Aim<'a>, OperationError> {
-    Ok(match target {
-        ProgTarget::None => (0, None, None),
-        ProgTarget::Kernel(wanted) => (kernel_types::known().id(wanted)?, None, None),
+    if let ProgTarget::Program { function, .. } = target {
+        return Ok((*function, Some(objects.take()?), None));
+    }
+    let (target, member) = kernel_target(target)?;
+    Ok((target, None, member))
+}
+
+/// The number of the kernel's type a program is written for, 0 for none, and the index of the member it is for.
+pub(super) fn kernel_target(target: &ProgTarget) -> Result<(u32, Option<u32>), OperationError> {
+    match target {
+        ProgTarget::None => Ok((0, None)),
+        ProgTarget::Kernel(wanted) => Ok((kernel_types::known().id(wanted)?, None)),
         ProgTarget::Member(wanted) => {
             let (structure, index, _) = kernel_types::known().member(wanted)?;
-            (structure, None, Some(index))
+            Ok((structure, Some(index)))
         }
-        ProgTarget::Program { function, .. } => (*function, Some(objects.take()?), None),
-    })
+        ProgTarget::Program { .. } => Err(OperationError::NotOurs),
+    }
 }
 
 fn functions(types: Option<&ProgTypes>) -> Vec<[u32; 2]> {

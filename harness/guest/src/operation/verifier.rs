@@ -1,10 +1,11 @@
 //! What the verifier is asked.
 
-use harness_model::plan::{HelperIds, HelperSurvey, ProgTarget, Verify};
+use harness_model::plan::{HelperIds, HelperSurvey, Verify};
 
-use super::{Handles, OperationError, Outcome, told};
+use super::{Handles, OperationError, Outcome, load, told};
 use crate::{
-    kernel_types, program,
+    bpf::ProgSpec,
+    program,
     protocol::{Extent, Role},
     survey::{self, Kind},
 };
@@ -31,18 +32,15 @@ pub(super) fn helper_survey(
 }
 
 fn kind(survey: &HelperSurvey) -> Result<Kind, OperationError> {
-    let types = kernel_types::known;
-    let (attach_btf_id, expected_attach_type) = match &survey.target {
-        ProgTarget::None => (0, survey.expected_attach_type),
-        ProgTarget::Kernel(wanted) => (types().id(wanted)?, survey.expected_attach_type),
-        ProgTarget::Member(wanted) => {
-            let (structure, index, _) = types().member(wanted)?;
-            (structure, index)
-        }
-        ProgTarget::Program { .. } => return Err(OperationError::NotOurs),
+    let (target, member) = load::kernel_target(&survey.target)?;
+    let spec = ProgSpec {
+        prog_type: survey.prog_type,
+        expected_attach_type: member.unwrap_or(survey.expected_attach_type),
+        flags: survey.prog_flags,
+        target,
+        ..ProgSpec::PLAIN
     };
-    let HelperSurvey { prog_type, prog_flags: flags, returns, .. } = *survey;
-    Ok(Kind { prog_type, expected_attach_type, flags, attach_btf_id, returns })
+    Ok(Kind { spec, returns: survey.returns })
 }
 
 /// Whether it lets a program pass.

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{AttachMask, CmdMask, Delegation, MapMask, MountOption, ProgMask};
+use super::{AttachMask, CmdMask, Delegation, MapMask, MountOption, OPTIONS, ProgMask};
 use crate::vocabulary::{Kind, NameTable, Vocabulary};
 
 /// An element of an option's value that the kernel reads as neither a name nor a number.
@@ -27,7 +27,7 @@ impl Delegation {
     pub fn requested(options: &[MountOption], vocabulary: &Vocabulary) -> Result<Self, UnreadableElement> {
         let mut masks = [0; 4];
         for option in options {
-            if let Some(at) = Kind::ALL.iter().position(|kind| option_of(*kind) == option.key) {
+            if let Some(at) = OPTIONS.iter().position(|key| *key == option.key) {
                 masks[at] |= mask(option, vocabulary.table(Kind::ALL[at]))?;
             }
         }
@@ -49,22 +49,16 @@ impl Delegation {
         [self.cmds.bits(), self.maps.bits(), self.progs.bits(), self.attachs.bits()]
     }
 
-    /// Options that set exactly these masks, as numbers: the kernel looks names up in its BTF, one string comparison an
-    /// enumerator. A mask that is empty needs no option.
+    /// Options that set exactly these masks, as numbers. A mask that is empty needs no option.
     pub fn numeric_options(&self) -> Vec<MountOption> {
-        let set = Kind::ALL.into_iter().zip(self.masks()).filter(|(_, bits)| *bits != 0);
-        set.map(|(kind, bits)| MountOption { key: option_of(kind).to_owned(), value: format!("{bits:#x}") }).collect()
+        let set = OPTIONS.into_iter().zip(self.masks()).filter(|(_, bits)| *bits != 0);
+        set.map(|(key, bits)| MountOption::numeric(key, bits)).collect()
     }
 }
 
 /// The mount option that sets the mask of these names.
 pub const fn option_of(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Cmd => CmdMask::OPTION,
-        Kind::Map => MapMask::OPTION,
-        Kind::Prog => ProgMask::OPTION,
-        Kind::Attach => AttachMask::OPTION,
-    }
+    OPTIONS[kind as usize]
 }
 
 /// The bits of all that an enumeration has a name for: what a kernel shows as `any` if all are set

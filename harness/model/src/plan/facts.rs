@@ -1,6 +1,6 @@
-//! What a call is called, which saved objects it is about, and whether it takes a token.
+//! What a call is called, and what it has to do with tokens and the kernel's types.
 
-use super::{Call, HelperSurvey, KernelMember, KernelType, LinkTarget, MapTypes, PartContent, PartPlace, ProgTarget};
+use super::{Call, HelperSurvey, KernelMember, KernelType, LinkTarget, MapTypes, PartPlace, ProgTarget, Verify};
 
 impl Call {
     /// Its name, as scenario files write it.
@@ -51,68 +51,32 @@ impl Call {
 
     /// Whether the kernel takes a token with it, to judge by or to tell about.
     pub const fn takes_token(&self) -> bool {
+        self.is_judged_by_token() || matches!(self, Self::TokenInfo)
+    }
+
+    /// Whether a token that is handed over decides about it.
+    pub const fn is_judged_by_token(&self) -> bool {
         matches!(
             self,
             Self::MapCreate { .. }
                 | Self::ProgLoad { .. }
                 | Self::BtfLoad
                 | Self::BtfGetFdById { .. }
-                | Self::TokenInfo
                 | Self::HelperSurvey(_)
                 | Self::Verify(_)
         )
     }
 
-    /// The saved objects it is about, in the order in which their descriptors are handed to the actor.
-    pub fn objects(&self) -> Vec<&str> {
+    /// The map type, program type and expected attach type it names: what a token must hold besides its command.
+    pub const fn types(&self) -> [Option<u32>; 3] {
         match self {
-            Self::MapCreate { inner_map, types, .. } => {
-                inner_map.iter().map(String::as_str).chain(types.object()).collect()
+            Self::MapCreate { map_type, .. } => [Some(*map_type), None, None],
+            Self::ProgLoad { prog_type, expected_attach_type, .. }
+            | Self::HelperSurvey(HelperSurvey { prog_type, expected_attach_type, .. })
+            | Self::Verify(Verify { prog_type, expected_attach_type, .. }) => {
+                [None, Some(*prog_type), Some(*expected_attach_type)]
             }
-            Self::ProgLoad { target, types, maps, .. } => {
-                let types = types.iter().map(|types| types.btf.as_str());
-                target.object().into_iter().chain(types).chain(maps.iter().map(String::as_str)).collect()
-            }
-            Self::MapUpdate { map, parts, .. } => {
-                let held = parts.iter().filter_map(|part| part.what.object());
-                std::iter::once(map.as_str()).chain(held).collect()
-            }
-            Self::ObjPin { object, .. }
-            | Self::FdById { object, .. }
-            | Self::ObjInfo { object }
-            | Self::TaskFdQuery { object } => vec![object],
-            Self::MapLookup { map, .. }
-            | Self::MapDelete { map, .. }
-            | Self::MapNextKey { map, .. }
-            | Self::MapLookupAndDelete { map, .. }
-            | Self::MapBatch { map, .. }
-            | Self::MapFreeze { map } => vec![map],
-            Self::ProgTestRun { prog } | Self::ProgStreamRead { prog } | Self::RawTracepointOpen { prog, .. } => {
-                vec![prog]
-            }
-            Self::ProgBindMap { prog, map } | Self::ProgAssocStructOps { prog, map } => vec![prog, map],
-            Self::LinkCreate { prog, target, .. } | Self::ProgAttach { prog, target, .. } => {
-                std::iter::once(prog.as_str()).chain(target.object()).collect()
-            }
-            Self::ProgDetach { prog, target, .. } => prog.iter().map(String::as_str).chain(target.object()).collect(),
-            Self::ProgQuery { target, .. } => target.object().into_iter().collect(),
-            Self::LinkUpdate { link, prog } => vec![link, prog],
-            Self::LinkDetach { link } | Self::IterCreate { link } => vec![link],
-            Self::HelperSurvey(survey) => survey.within.iter().chain(&survey.beyond).map(String::as_str).collect(),
-            Self::Verify(verify) => verify.map.iter().map(String::as_str).collect(),
-            Self::TokenCreate { .. }
-            | Self::BtfLoad
-            | Self::BtfGetFdById { .. }
-            | Self::TokenInfo
-            | Self::MountDelegate { .. }
-            | Self::ObjGet { .. }
-            | Self::NextId { .. }
-            | Self::EnableStats
-            | Self::Object(_)
-            | Self::Remount { .. }
-            | Self::Umount { .. }
-            | Self::Exit
-            | Self::Sabotage(_) => Vec::new(),
+            _ => [None; 3],
         }
     }
 
@@ -146,22 +110,7 @@ impl Call {
     }
 }
 
-impl MapTypes {
-    /// The saved object it is about.
-    fn object(&self) -> Option<&str> {
-        match self {
-            Self::None => None,
-            Self::Saved { btf, .. } | Self::KernelStruct { btf, .. } => Some(btf),
-        }
-    }
-}
-
 impl ProgTarget {
-    /// The saved program it is about.
-    fn object(&self) -> Option<&str> {
-        if let Self::Program { prog, .. } = self { Some(prog) } else { None }
-    }
-
     fn kernel_types(&self) -> Vec<KernelType> {
         match self {
             Self::Kernel(wanted) => vec![wanted.clone()],
@@ -186,33 +135,9 @@ impl KernelMember {
     }
 }
 
-impl PartContent {
-    /// The saved object it is about.
-    fn object(&self) -> Option<&str> {
-        if let Self::Fd(object) = self { Some(object) } else { None }
-    }
-}
-
-impl LinkTarget {
-    /// The saved map it is about.
-    fn object(&self) -> Option<&str> {
-        if let Self::Map(map) | Self::Elements(map) = self { Some(map) } else { None }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::ObjectKind;
-
-    #[test]
-    fn objects_are_told_in_the_order_they_are_handed_over() {
-        let update = Call::LinkUpdate { link: "l".into(), prog: "p".into() };
-        assert_eq!(update.objects(), ["l", "p"]);
-        let link = Call::LinkCreate { prog: "p".into(), attach_type: 4, target: LinkTarget::Map("m".into()) };
-        assert_eq!(link.objects(), ["p", "m"]);
-        assert!(Call::NextId { kind: ObjectKind::Map, after: 0 }.objects().is_empty());
-    }
 
     #[test]
     fn what_stays_is_told_from_what_does_not() {

@@ -83,6 +83,11 @@ pub enum Told {
 
 impl ObjectLoad {
     /// The object files it takes.
+    pub fn files(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.file).chain(self.replaces.iter().map(|replaced| &replaced.file))
+    }
+
+    /// The same, to give them other names.
     pub fn files_mut(&mut self) -> impl Iterator<Item = &mut String> {
         std::iter::once(&mut self.file).chain(self.replaces.iter_mut().map(|replaced| &mut replaced.file))
     }

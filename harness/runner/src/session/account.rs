@@ -2,7 +2,7 @@
 
 use harness_model::{
     name::{ContainerName, ScenarioName},
-    outcome::{AttemptFact, Cause, ContainerFact, Event, ScenarioEnd, ScenarioOutcome},
+    outcome::{self, AttemptFact, Cause, ContainerFact, Event, ScenarioEnd, ScenarioOutcome},
     plan::{FORMAT, Plan, Scenario},
 };
 use thiserror::Error;
@@ -315,7 +315,7 @@ impl Progress {
     fn awaits_cause(&self, case: u32, attempt: u32) -> bool {
         let is_last = self.attempts.last().is_some_and(|last| last.case == case);
         let explicable = |fact: &AttemptFact| {
-            let denied = !fact.answer.succeeded() && (fact.root.succeeded() || fact.container.succeeded());
+            let denied = outcome::is_denial(&fact.answer, &fact.root, &fact.container);
             fact.attempt == attempt && fact.case == case && denied && fact.cause.is_none()
         };
         is_last && self.attempts.iter().rev().take_while(|fact| fact.case == case).any(explicable)

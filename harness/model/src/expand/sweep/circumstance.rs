@@ -25,16 +25,16 @@ impl Bits {
 
     /// Those of a call that takes a token; `None` for any other.
     pub(super) fn of(call: &Call, cmds: &Commands) -> Option<Self> {
+        let cmd = match call {
+            Call::MapCreate { .. } => cmds.map_create,
+            Call::ProgLoad { .. } => cmds.prog_load,
+            Call::BtfLoad => cmds.btf_load,
+            Call::BtfGetFdById { .. } => cmds.btf_get_fd_by_id,
+            _ => return None,
+        };
         let bit = |number: u32| 1_u64.checked_shl(number).unwrap_or(0);
-        match call {
-            Call::MapCreate { map_type, .. } => Some(Self([cmds.map_create, bit(*map_type), 0, 0])),
-            Call::ProgLoad { prog_type, expected_attach_type, .. } => {
-                Some(Self([cmds.prog_load, 0, bit(*prog_type), bit(*expected_attach_type)]))
-            }
-            Call::BtfLoad => Some(Self([cmds.btf_load, 0, 0, 0])),
-            Call::BtfGetFdById { .. } => Some(Self([cmds.btf_get_fd_by_id, 0, 0, 0])),
-            _ => None,
-        }
+        let [map, prog, attach] = call.types().map(|number| number.map_or(0, bit));
+        Some(Self([cmd, map, prog, attach]))
     }
 
     /// Everything but what this call takes of one kind; `None` if it takes nothing of that kind.
