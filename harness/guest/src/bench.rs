@@ -190,6 +190,7 @@ fn scenario_of(number: usize, subject: Subject, count: usize) -> Scenario {
         token: if subject == Subject::Denied { Token::None } else { Token::Own },
         call: call_of(subject),
         save: None,
+        controls_of: None,
     };
     let case = Case { sysctls: BTreeMap::new(), containers: vec![plan], attempts: vec![attempt; count] };
     Scenario {

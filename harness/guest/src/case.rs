@@ -1,6 +1,6 @@
 //! One case of a scenario: its controls, then the case itself.
 
-use std::os::fd::BorrowedFd;
+mod control;
 
 use harness_model::{
     name::ContainerName,
@@ -63,6 +63,16 @@ pub(crate) enum CaseError {
         /// The name.
         path: String,
     },
+    /// An attempt is to share the controls of one that has none, or of another call.
+    #[error("attempt {index} ({op}) cannot share the controls of attempt {of}")]
+    SharedControl {
+        /// Which.
+        index: usize,
+        /// Of which kind.
+        op: &'static str,
+        /// With which.
+        of: u32,
+    },
     /// A setting of the case could not be made.
     #[error(transparent)]
     Setting(SysctlError),
@@ -89,53 +99,14 @@ pub(crate) struct Stage<'a> {
 /// Runs a case: a container control, a root control, the case for real, and the search for causes.
 pub(crate) fn run(stage: &mut Stage<'_>, place: CasePlace, case: &Case) -> Result<(), CaseError> {
     check_paths(&case.attempts)?;
-    let made = controls(stage, place, case);
+    control::check(&case.attempts)?;
+    let made = control::all(stage, place, case);
     // Control parties are used again, unless they may have changed: pins outlive the case, and a dead one is of no use.
     if made.is_err() || case.attempts.iter().any(|attempt| attempt.call.leaves_something()) {
         stage.controls.clear();
     }
     let (answers, objects) = made?;
     run_for_real(stage, place, case, &objects, answers)
-}
-
-/// What both controls of each attempt, root first, were answered, and what root saved.
-type Controlled = (Vec<(Control, Control)>, Objects);
-
-fn controls(stage: &mut Stage<'_>, place: CasePlace, case: &Case) -> Result<Controlled, CaseError> {
-    let (container, root) = stage.controls.parties(case, needs_of(case));
-    let root_cgroup = stage.ground.hierarchy.root();
-    let mut container = container.map(|party| pass_of(root_cgroup, party, Kind::Container));
-    let contained = control_all(&mut container, place, case)?;
-    let mut root = root.map(|party| pass_of(root_cgroup, party, Kind::Root(container.as_ref().ok())));
-    let rooted = control_all(&mut root, place, case)?;
-    let objects = root.map(|pass| pass.objects).unwrap_or_default();
-    Ok((rooted.into_iter().zip(contained).collect(), objects))
-}
-
-fn pass_of<'a>(root_cgroup: BorrowedFd<'a>, party: &'a mut Party, kind: Kind<'a>) -> Pass<'a> {
-    Pass { root_cgroup, cast: Cast::Single(party), objects: Objects::new(), kind, fallback: None }
-}
-
-/// Answers to every attempt in a control; if its party could not be made, that is why none was.
-fn control_all(
-    pass: &mut Result<Pass<'_>, PartyError>,
-    place: CasePlace,
-    case: &Case,
-) -> Result<Vec<Control>, CaseError> {
-    let pass = match pass {
-        Ok(pass) => pass,
-        Err(error) => return Ok(vec![Control::NotMade(error.to_string()); case.attempts.len()]),
-    };
-    let mut all = Vec::with_capacity(case.attempts.len());
-    pass.run(place, case, |index, result| {
-        all.push(match result {
-            Ok(answer) => Control::Made(answer),
-            Err(source) if source.is_fatal() => return Err(failed_attempt(case, index, source)),
-            Err(error) => Control::NotMade(error.to_string()),
-        });
-        Ok(())
-    })?;
-    Ok(all)
 }
 
 fn failed_attempt(case: &Case, index: usize, source: AttemptError) -> CaseError {
@@ -266,7 +237,14 @@ mod tests {
     use super::*;
 
     fn attempt(call: Call) -> Attempt {
-        Attempt { actor: Actor::Container("main".parse().unwrap()), caps: None, token: Token::None, call, save: None }
+        Attempt {
+            actor: Actor::Container("main".parse().unwrap()),
+            caps: None,
+            token: Token::None,
+            call,
+            save: None,
+            controls_of: None,
+        }
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! One pass through the attempts of a case: as root, in the control container, or for real.
 
+mod cast;
+mod gather;
+
 use std::{
     collections::BTreeMap,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -7,96 +10,21 @@ use std::{
 };
 
 use harness_model::{
-    name::ContainerName,
     outcome::Answer,
-    plan::{Actor, Attempt, BpffsFd, Call, Case, LinkTarget, Token},
+    plan::{Actor, Attempt, Call, Case, Token},
 };
-use rustix::fs::{CWD, OFlags};
-use thiserror::Error;
 
 use crate::{
     batch::Batch,
     ground::CasePlace,
     identity,
-    party::{Party, PartyError},
-    protocol::{Done, Extent, Job, Role},
-    pseudofile, sabotage,
+    party::PartyError,
+    protocol::{Done, Extent, Job},
+    sabotage,
 };
-
-/// Why an attempt was not made.
-#[derive(Debug, Error)]
-pub(crate) enum AttemptError {
-    /// Something it needs could not be had.
-    #[error("{what}: {why}")]
-    Unobtainable {
-        /// What it needs.
-        what: String,
-        /// Why it is not there.
-        why: String,
-    },
-    /// Its actor failed.
-    #[error("{actor}: {source}")]
-    Party {
-        /// Who.
-        actor: String,
-        /// How.
-        source: PartyError,
-    },
-}
-
-impl AttemptError {
-    /// Whether the party is lost and no further attempt can be made with it.
-    pub(crate) fn is_fatal(&self) -> bool {
-        matches!(self, Self::Party { source: PartyError::Died(_) | PartyError::Channel(_), .. })
-    }
-}
-
-/// Who acts in a pass.
-#[derive(Debug)]
-pub(crate) enum Cast<'a> {
-    /// One party plays every actor: a control.
-    Single(&'a mut Party),
-    /// Each actor plays itself.
-    Each {
-        /// [`Actor::Host`], if any attempt is its.
-        host: Option<Box<Party>>,
-        /// In the order they were made, so that children come after their parents.
-        containers: Vec<(ContainerName, Party)>,
-    },
-}
-
-impl Cast<'_> {
-    /// Who plays an actor.
-    pub(crate) fn player(&mut self, actor: &Actor) -> Result<&mut Party, AttemptError> {
-        let found = match (self, actor) {
-            (Self::Single(party), _) => Some(&mut **party),
-            (Self::Each { host, .. }, Actor::Host) => host.as_deref_mut(),
-            (Self::Each { containers, .. }, Actor::Container(name)) => {
-                containers.iter_mut().find(|(has, _)| has == name).map(|(_, party)| party)
-            }
-        };
-        found.ok_or_else(|| unobtainable(title(actor), "there is none in this case"))
-    }
-}
-
-impl Cast<'_> {
-    /// Ends who plays an actor, unless that one plays others too.
-    fn end(&mut self, actor: &Actor) -> Result<(), AttemptError> {
-        match self {
-            Self::Single(_) => Ok(()),
-            Self::Each { .. } => self.player(actor).map(Party::end),
-        }
-    }
-}
-
-impl Drop for Cast<'_> {
-    fn drop(&mut self) {
-        if let Self::Each { containers, .. } = self {
-            // Children before their parents, while their parents can still be told apart from the dead.
-            while containers.pop().is_some() {}
-        }
-    }
-}
+use cast::unobtainable;
+pub(crate) use cast::{AttemptError, Cast, failed};
+pub(crate) use gather::Gathered;
 
 /// File descriptors saved by name; for one that was not made, why.
 pub(crate) type Objects = BTreeMap<String, Result<Rc<OwnedFd>, String>>;
@@ -127,11 +55,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) fallback: Option<&'a Objects>,
 }
 
-/// Descriptors with their roles.
-pub(crate) type Gathered = Vec<(Role, Rc<OwnedFd>)>;
-
 impl Pass<'_> {
-    /// Makes all attempts of a case, in order, and saves what they make; tells what became of each. The agent is asked
+    /// Makes the attempts of a case, in order, and saves what they make; tells what became of each. The agent is asked
     /// for several at once where none of them needs what another one makes.
     pub(crate) fn run<E>(
         &mut self,
@@ -141,6 +66,9 @@ impl Pass<'_> {
     ) -> Result<(), E> {
         let mut batch = Batch::default();
         for (index, attempt) in case.attempts.iter().enumerate() {
+            if self.leaves_out(attempt) {
+                continue;
+            }
             if !self.fits(&batch, case, attempt) {
                 self.flush(&mut batch, case, &mut tell)?;
             }
@@ -162,6 +90,11 @@ impl Pass<'_> {
             }
         }
         self.flush(&mut batch, case, &mut tell)
+    }
+
+    /// Whether a control passes over an attempt, because an earlier one's control is its own too.
+    fn leaves_out(&self, attempt: &Attempt) -> bool {
+        attempt.controls_of.is_some() && !matches!(self.kind, Kind::Real)
     }
 
     /// Whether an attempt can be made together with those of a batch: by the same agent, without what they make.
@@ -249,117 +182,12 @@ impl Pass<'_> {
         };
         self.objects.insert(name.clone(), saved);
     }
-
-    /// The descriptors an attempt needs.
-    pub(crate) fn gather(&mut self, attempt: &Attempt) -> Result<Gathered, AttemptError> {
-        let mut gathered = Gathered::new();
-        if let Some(token) = self.token(attempt)? {
-            gathered.push((Role::Token, token));
-        }
-        for name in attempt.call.objects() {
-            gathered.push((Role::Object, self.saved(name)?));
-        }
-        if let Call::Remount { from, .. } = &attempt.call {
-            let source = self.cast.player(from)?.bpffs(BpffsFd::Root).map_err(|source| failed(from, source))?;
-            gathered.push((Role::Bpffs, Rc::new(source)));
-        }
-        if let Call::TokenCreate { from, fd } = &attempt.call {
-            let source = self.cast.player(from)?.bpffs(*fd).map_err(|source| failed(from, source))?;
-            gathered.push((Role::Bpffs, Rc::new(source)));
-        }
-        if let Some(target) = attempt.call.target() {
-            self.gather_target(&attempt.actor, target, &mut gathered)?;
-        }
-        Ok(gathered)
-    }
-
-    fn gather_target(
-        &mut self,
-        actor: &Actor,
-        target: &LinkTarget,
-        gathered: &mut Gathered,
-    ) -> Result<(), AttemptError> {
-        let (role, fd) = match target {
-            LinkTarget::Cgroup => (Role::Cgroup, crate::bpffs::duplicate(self.cast.player(actor)?.cgroup())),
-            LinkTarget::RootCgroup => (Role::Cgroup, crate::bpffs::duplicate(self.root_cgroup)),
-            LinkTarget::Lirc => (Role::Device, pseudofile::open_at(CWD, LIRC, OFlags::RDWR)),
-            _ => return Ok(()),
-        };
-        let fd = fd.map_err(|error| unobtainable("what it attaches to", &error.to_string()))?;
-        gathered.push((role, Rc::new(fd)));
-        Ok(())
-    }
-
-    fn token(&mut self, attempt: &Attempt) -> Result<Option<Rc<OwnedFd>>, AttemptError> {
-        match (&attempt.token, self.kind) {
-            (Token::None, _) => Ok(None),
-            (_, Kind::Root(_)) if !matches!(attempt.call, Call::TokenInfo) => Ok(None),
-            (_, Kind::Root(None)) => Err(unobtainable("a token", "there is no container control to borrow it of")),
-            (Token::Saved(name), Kind::Root(Some(lender))) => lender.saved(name).map(Some),
-            (Token::Own | Token::Of(_), Kind::Root(Some(lender))) => lender.own_of_single().map(Some),
-            (Token::Saved(name), Kind::Real | Kind::Container) => self.saved(name).map(Some),
-            (Token::Of(options), Kind::Real) => {
-                let made = self.cast.player(&attempt.actor)?.token_of(options);
-                made.map(Some).map_err(|source| failed(&attempt.actor, source))
-            }
-            (Token::Own, Kind::Real) | (Token::Own | Token::Of(_), Kind::Container) => {
-                let token = self.cast.player(&attempt.actor)?.token();
-                token.map(Some).ok_or_else(|| no_token(&title(&attempt.actor)))
-            }
-        }
-    }
-
-    fn own_of_single(&self) -> Result<Rc<OwnedFd>, AttemptError> {
-        let token = match &self.cast {
-            Cast::Single(party) => party.token(),
-            Cast::Each { .. } => None,
-        };
-        token.ok_or_else(|| no_token("the control container"))
-    }
-
-    fn saved(&self, name: &str) -> Result<Rc<OwnedFd>, AttemptError> {
-        let what = || format!("`{name}`");
-        let why = match self.objects.get(name) {
-            Some(Ok(fd)) => return Ok(Rc::clone(fd)),
-            Some(Err(why)) => why.as_str(),
-            None => "nothing was saved under this name",
-        };
-        match self.fallback.and_then(|objects| objects.get(name)) {
-            Some(Ok(fd)) => Ok(Rc::clone(fd)),
-            Some(Err(also)) => Err(unobtainable(what(), &format!("{why}; in the root control, {also}"))),
-            None => Err(unobtainable(what(), why)),
-        }
-    }
-}
-
-/// The infrared receiver that the kernel simulates (`drivers/media/rc/rc-loopback.c`).
-const LIRC: &str = "/dev/lirc0";
-
-/// An attempt that failed with its actor.
-pub(crate) fn failed(actor: &Actor, source: PartyError) -> AttemptError {
-    AttemptError::Party { actor: title(actor), source }
-}
-
-fn unobtainable(what: impl Into<String>, why: &str) -> AttemptError {
-    AttemptError::Unobtainable { what: what.into(), why: why.to_owned() }
-}
-
-fn no_token(whose: &str) -> AttemptError {
-    unobtainable(format!("the token of {whose}"), "none was made while it was set up")
 }
 
 /// The names of everything saved that an attempt needs.
 fn needs(attempt: &Attempt) -> Vec<&str> {
     let token = if let Token::Saved(name) = &attempt.token { Some(name.as_str()) } else { None };
     attempt.call.objects().into_iter().chain(token).collect()
-}
-
-/// What an actor is called in messages.
-pub(crate) fn title(actor: &Actor) -> String {
-    match actor {
-        Actor::Host => "the host".to_owned(),
-        Actor::Container(name) => format!("container `{name}`"),
-    }
 }
 
 fn in_words(answer: &Answer) -> String {
@@ -394,6 +222,7 @@ mod tests {
             token,
             call,
             save: Some("made".to_owned()),
+            controls_of: None,
         }
     }
 

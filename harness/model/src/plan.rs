@@ -32,7 +32,7 @@ pub use types::{Body, KernelMember, KernelType, MapTypes, ProgTarget, ProgTypes}
 pub use verify::Verify;
 
 /// Raised when the meaning of a plan or of an outcome changes, so that old stored outcomes are not believed.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// The name of the plan in the run folder.
 pub const PLAN_FILE: &str = "plan.json";
@@ -185,6 +185,10 @@ pub struct Attempt {
     pub call: Call,
     /// The name under which the resulting file descriptor is kept for later attempts of the case.
     pub save: Option<String>,
+    /// The earlier attempt of the case whose controls are this one's too, by its place: with every permission both are
+    /// the same call, and it is made only once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controls_of: Option<u32>,
 }
 
 /// The token an attempt hands to the kernel.

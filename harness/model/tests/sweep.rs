@@ -116,14 +116,57 @@ fn what_is_saved_is_saved_once_and_used_where_it_was_meant() {
     assert!(freezes.len() == 2 && freezes[0] != freezes[1], "{freezes:?}");
 }
 
+/// What is left of a call without the names of what it needs.
+fn bare(call: &Call) -> String {
+    let mut text = format!("{call:?}");
+    for name in call.objects() {
+        let (_, own) = name.split_once("-a").and_then(|(_, rest)| rest.split_once('-')).unwrap();
+        text = text.replace(&format!("{name:?}"), own);
+    }
+    text
+}
+
+/// Only one of the attempts that would be the same call with every permission has controls of its own, and none that
+/// hands over a token is judged by one without.
+#[test]
+fn the_arms_of_a_row_share_their_controls() {
+    for of in ["map_types", "prog_types", "expected_attach_types", "attach_types", "legacy_attach", "cmds"] {
+        for case in &sweep(of, "", "7.3").plan.cases {
+            for attempt in &case.attempts {
+                let Some(place) = attempt.controls_of else { continue };
+                let other = &case.attempts[place as usize];
+                assert!(other.controls_of.is_none(), "{of}: {attempt:?}");
+                assert_eq!(bare(&attempt.call), bare(&other.call), "{of}");
+                assert!(attempt.token == Token::None || other.token != Token::None, "{of}: {attempt:?}");
+            }
+        }
+    }
+    let run = sweep("map_types", "", "7.3");
+    let own = run.plan.cases[0].attempts.iter().filter(|attempt| attempt.controls_of.is_none());
+    let rows = run.grid.as_ref().unwrap().rows.len();
+    let preparations = run.cases[0].attempts.iter().filter(|attempt| attempt.part == Part::Preparation).count();
+    assert_eq!(own.count(), rows + preparations);
+}
+
+#[test]
+fn what_is_used_up_has_controls_of_its_own() {
+    let run = sweep(
+        "cmds",
+        "arms = ['granted', 'no_bpf']
+",
+        "7.3",
+    );
+    let freezes = run.plan.cases[0].attempts.iter().filter(|attempt| matches!(attempt.call, Call::MapFreeze { .. }));
+    assert!(freezes.map(|attempt| attempt.controls_of).eq([None, None]));
+}
+
 #[test]
 fn a_program_to_attach_is_loaded_with_the_token_of_its_arm() {
     let run = sweep("attach_types", "arms = ['granted', 'no_cmd', 'no_token']\n", "7.3");
     let loads: Vec<&Attempt> = run.plan.cases[0]
         .attempts
         .iter()
-        .filter(|attempt| attempt.save.as_deref().is_some_and(|save| save.ends_with("prog")))
-        .take(3)
+        .filter(|attempt| attempt.save.as_deref().is_some_and(|save| save.starts_with("r0-") && save.ends_with("prog")))
         .collect();
     assert_eq!(loads[0].token, Token::Own);
     assert_eq!(masks(loads[1], "7.3"), [!(1 << 28), u64::MAX, u64::MAX, u64::MAX]);

@@ -37,7 +37,14 @@ fn name(text: &str) -> ScenarioName {
 
 /// Scenarios of two attempts each.
 fn plan(names: &[&str]) -> Plan {
-    let call = Attempt { actor: Actor::Host, caps: None, token: Token::None, call: Call::BtfLoad, save: None };
+    let call = Attempt {
+        actor: Actor::Host,
+        caps: None,
+        token: Token::None,
+        call: Call::BtfLoad,
+        save: None,
+        controls_of: None,
+    };
     let case = Case { sysctls: Default::default(), containers: Vec::new(), attempts: vec![call; 2] };
     let scenario = |text: &&str| Scenario {
         name: name(text),

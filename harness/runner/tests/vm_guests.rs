@@ -98,7 +98,7 @@ impl Supplies {
 }
 
 fn scenario(name: &str, deadline_ms: u64, call: Call) -> Scenario {
-    let attempt = Attempt { actor: Actor::Host, caps: None, token: Token::None, call, save: None };
+    let attempt = Attempt { actor: Actor::Host, caps: None, token: Token::None, call, save: None, controls_of: None };
     let cases = vec![Case { sysctls: Default::default(), containers: Vec::new(), attempts: vec![attempt] }];
     let (sysctls, lsm) = Default::default();
     Scenario { name: name.parse().unwrap(), deadline_ms, sysctls, lsm, lockdown: None, own_vm: false, cases }

@@ -100,7 +100,17 @@ impl Desk<'_, '_> {
             missing: made.missing,
             part: Part::Line,
         };
-        (expanded, plan::Attempt { actor, caps, token, call: made.call, save: common.save.map(str::to_owned) })
+        (
+            expanded,
+            plan::Attempt {
+                actor,
+                caps,
+                token,
+                call: made.call,
+                save: common.save.map(str::to_owned),
+                controls_of: None,
+            },
+        )
     }
 
     fn token(&mut self, op: &str, common: &Common<'_>, actor: &Actor, place: &Place) -> Option<Token> {

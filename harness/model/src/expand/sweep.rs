@@ -119,10 +119,32 @@ impl Desk<'_> {
         settings
     }
 
+    /// All rows under one arm after the other: then most attempts that follow each other need nothing that is made
+    /// between them.
     fn case(&self, setting: Option<&'static str>, rows: &[(String, Recipe)]) -> (ExpandedCase, plan::Case) {
         let mut draft = Draft::default();
-        for (row, (name, recipe)) in rows.iter().enumerate() {
-            self.row(&mut draft, setting, row, name, recipe);
+        let mut ledgers = vec![Ledger::default(); rows.len()];
+        for (column, arm) in self.arms.iter().copied().enumerate() {
+            if circumstance::setting(arm) != setting {
+                continue;
+            }
+            let mut cells = Vec::new();
+            for (row, ((name, recipe), ledger)) in rows.iter().zip(&mut ledgers).enumerate() {
+                let Some((grant, maker)) = self.grant(arm, Bits::of(&recipe.call, &self.cmds), recipe) else {
+                    continue;
+                };
+                let cell = Cell { row, column, arm, name, recipe };
+                let prefix = self.provide(&mut draft, cell, ledger, maker);
+                if recipe.uses_up {
+                    // What others make meanwhile may be in its way.
+                    self.attempt(&mut draft, cell, ledger, grant, &prefix);
+                } else {
+                    cells.push((cell, grant, prefix));
+                }
+            }
+            for (cell, grant, prefix) in cells {
+                self.attempt(&mut draft, cell, &mut ledgers[cell.row], grant, &prefix);
+            }
         }
         let sysctls: BTreeMap<String, String> =
             setting.map(|value| (SETTING.to_owned(), value.to_owned())).into_iter().collect();
@@ -147,27 +169,6 @@ impl Desk<'_> {
         }
     }
 
-    /// The attempts of one row under all arms with this setting, each with what must be made before it.
-    fn row(&self, draft: &mut Draft, setting: Option<&'static str>, row: usize, name: &str, recipe: &Recipe) {
-        let mut made: Vec<(Maker, String)> = Vec::new();
-        for (column, arm) in self.arms.iter().copied().enumerate() {
-            if circumstance::setting(arm) != setting {
-                continue;
-            }
-            let bits = Bits::of(&recipe.call, &self.cmds);
-            let Some((grant, maker)) = self.grant(arm, bits, recipe) else { continue };
-            let known =
-                made.iter().find(|(known, _)| *known == maker && !recipe.uses_up).map(|(_, prefix)| prefix.clone());
-            let prefix = known.unwrap_or_else(|| {
-                let prefix = format!("r{row}-a{column}-");
-                self.prepare(draft, name, recipe, &maker, &prefix);
-                made.push((maker, prefix.clone()));
-                prefix
-            });
-            self.cell(draft, (row, column), arm, grant, name, recipe, &prefix);
-        }
-    }
-
     /// What token the call of an arm hands over, and who makes what it needs.
     fn grant(&self, arm: Arm, bits: Option<Bits>, recipe: &Recipe) -> Option<(Grant, Maker)> {
         if !self.sweep.of.attaches() {
@@ -183,32 +184,33 @@ impl Desk<'_> {
         Some((Grant::None, maker))
     }
 
-    fn prepare(&self, draft: &mut Draft, name: &str, recipe: &Recipe, maker: &Maker, prefix: &str) {
-        for step in &recipe.setup {
-            let (actor, token) = match maker {
+    /// Makes what a call needs, unless this maker has made it for the row before; returns the prefix of its names.
+    fn provide(&self, draft: &mut Draft, cell: Cell<'_>, ledger: &mut Ledger, maker: Maker) -> String {
+        let known = ledger.made.iter().find(|(known, _)| *known == maker && !cell.recipe.uses_up);
+        if let Some((_, prefix)) = known {
+            return prefix.clone();
+        }
+        let prefix = format!("r{}-a{}-", cell.row, cell.column);
+        for (number, step) in cell.recipe.setup.iter().enumerate() {
+            let (actor, token) = match &maker {
                 _ if step.local => (Actor::Container(self.container.clone()), Token::None),
                 Maker::Host => (Actor::Host, Token::None),
                 Maker::Container(token) => (Actor::Container(self.container.clone()), token.clone()),
             };
             let token = if step.call.takes_token() { token } else { Token::None };
-            let text = format!("{} for {name}", step.call.op());
-            let described = self.described(text, &actor, &step.call, recipe.missing.clone(), Part::Preparation);
-            let save = step.save.as_ref().map(|save| format!("{prefix}{save}"));
-            draft.add(described, plan::Attempt { actor, caps: None, token, call: step.call.prefixed(prefix), save });
+            let text = format!("{} for {}", step.call.op(), cell.name);
+            let missing = cell.recipe.missing.clone();
+            let described = self.described(text, &actor, &step.call, missing, Part::Preparation);
+            let (call, save) = (step.call.prefixed(&prefix), step.save.as_ref().map(|save| format!("{prefix}{save}")));
+            let controls_of = ledger.control(number, &token, cell.recipe, draft.planned.len());
+            draft.add(described, plan::Attempt { actor, caps: None, token, call, save, controls_of });
         }
+        ledger.made.push((maker, prefix.clone()));
+        prefix
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a cell is where everything meets")]
-    fn cell(
-        &self,
-        draft: &mut Draft,
-        (row, column): (usize, usize),
-        arm: Arm,
-        grant: Grant,
-        name: &str,
-        recipe: &Recipe,
-        prefix: &str,
-    ) {
+    fn attempt(&self, draft: &mut Draft, cell: Cell<'_>, ledger: &mut Ledger, grant: Grant, prefix: &str) {
+        let Cell { row, column, arm, name, recipe } = cell;
         let token = match grant {
             Grant::None => Token::None,
             Grant::Bits(bits) => Token::Of(bits.options()),
@@ -220,7 +222,9 @@ impl Desk<'_> {
         let described = self.described(text, &actor, &recipe.call, missing, Part::Cell { row, column });
         let expect = self.expect(arm).filter(|_| described.missing.is_none());
         let (caps, call) = (circumstance::caps(arm), recipe.call.prefixed(prefix));
-        draft.add(ExpandedAttempt { expect, ..described }, plan::Attempt { actor, caps, token, call, save: None });
+        let controls_of = ledger.control(recipe.setup.len(), &token, recipe, draft.planned.len());
+        let planned = plan::Attempt { actor, caps, token, call, save: None, controls_of };
+        draft.add(ExpandedAttempt { expect, ..described }, planned);
     }
 
     fn described(
@@ -242,6 +246,45 @@ impl Desk<'_> {
         let listed = |arms: &[Arm], expect| arms.contains(&arm).then_some(expect);
         let expect = &self.sweep.expect;
         listed(&expect.allowed, Expect::Allowed).or(listed(&expect.denied, Expect::Denied))
+    }
+}
+
+/// Where a call meets the circumstances it is attempted under.
+#[derive(Clone, Copy)]
+struct Cell<'r> {
+    row: usize,
+    column: usize,
+    arm: Arm,
+    name: &'r str,
+    recipe: &'r Recipe,
+}
+
+/// What the attempts of a row have in common.
+#[derive(Clone, Default)]
+struct Ledger {
+    /// Who has made what the call needs, and the prefix of its names.
+    made: Vec<(Maker, String)>,
+    /// For each step of the recipe, and then for the call, the attempt whose controls are those of the later ones, and
+    /// whether it hands over a token.
+    controls: BTreeMap<usize, (u32, bool)>,
+}
+
+impl Ledger {
+    /// The attempt whose controls are those of one that is about to be written, at `place`: an earlier one of the same
+    /// step. If that hands over no token and this one does, they are not the same call to a container; what uses up
+    /// what it needs must be made every time.
+    fn control(&mut self, step: usize, token: &Token, recipe: &Recipe, place: usize) -> Option<u32> {
+        if recipe.uses_up {
+            return None;
+        }
+        let has_token = *token != Token::None;
+        match self.controls.get(&step) {
+            Some((of, its_has)) if *its_has || !has_token => Some(*of),
+            _ => {
+                self.controls.insert(step, (place as u32, has_token));
+                None
+            }
+        }
     }
 }
 

@@ -99,8 +99,14 @@ mod tests {
         let names: HelperNames = serde_json::from_str(r#"{"1": "map_lookup_elem", "2": "map_update_elem"}"#).unwrap();
         let list = |text: &str| text.parse::<HelperIds>().unwrap();
         let call = Call::HelperSurvey(survey(None, None));
-        let attempt =
-            plan::Attempt { actor: Actor::Host, caps: None, token: Token::None, call, save: Some("root".to_owned()) };
+        let attempt = plan::Attempt {
+            actor: Actor::Host,
+            caps: None,
+            token: Token::None,
+            call,
+            save: Some("root".to_owned()),
+            controls_of: None,
+        };
         let mut surveys = Surveys::default();
         surveys.keep(&attempt, Some(list("1-3")));
         let words = |within, beyond, found| surveys.words(&survey(within, beyond), &list(found), &names);

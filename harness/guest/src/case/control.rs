@@ -1,0 +1,121 @@
+//! The controls of a case: what root and a container with every permission are answered.
+
+use std::os::fd::BorrowedFd;
+
+use harness_model::{
+    outcome::Control,
+    plan::{Attempt, Case},
+};
+
+use super::{CaseError, Stage, failed_attempt, needs_of};
+use crate::{
+    ground::CasePlace,
+    party::{Party, PartyError},
+    pass::{Cast, Kind, Objects, Pass},
+};
+
+/// What both controls of each attempt, root first, were answered, and what root saved.
+pub(super) type Controlled = (Vec<(Control, Control)>, Objects);
+
+/// Makes the controls of all attempts.
+pub(super) fn all(stage: &mut Stage<'_>, place: CasePlace, case: &Case) -> Result<Controlled, CaseError> {
+    let (container, root) = stage.controls.parties(case, needs_of(case));
+    let root_cgroup = stage.ground.hierarchy.root();
+    let mut container = container.map(|party| pass_of(root_cgroup, party, Kind::Container));
+    let contained = answers(&mut container, place, case)?;
+    let mut root = root.map(|party| pass_of(root_cgroup, party, Kind::Root(container.as_ref().ok())));
+    let rooted = answers(&mut root, place, case)?;
+    let mut objects = root.map(|pass| pass.objects).unwrap_or_default();
+    share_objects(&mut objects, &case.attempts);
+    Ok((rooted.into_iter().zip(contained).collect(), objects))
+}
+
+fn pass_of<'a>(root_cgroup: BorrowedFd<'a>, party: &'a mut Party, kind: Kind<'a>) -> Pass<'a> {
+    Pass { root_cgroup, cast: Cast::Single(party), objects: Objects::new(), kind, fallback: None }
+}
+
+/// Answers to every attempt in a control; if its party could not be made, that is why none was.
+fn answers(pass: &mut Result<Pass<'_>, PartyError>, place: CasePlace, case: &Case) -> Result<Vec<Control>, CaseError> {
+    let pass = match pass {
+        Ok(pass) => pass,
+        Err(error) => return Ok(vec![Control::NotMade(error.to_string()); case.attempts.len()]),
+    };
+    let mut own = vec![None; case.attempts.len()];
+    pass.run(place, case, |index, result| {
+        own[index] = Some(match result {
+            Ok(answer) => Control::Made(answer),
+            Err(source) if source.is_fatal() => return Err(failed_attempt(case, index, source)),
+            Err(error) => Control::NotMade(error.to_string()),
+        });
+        Ok(())
+    })?;
+    let answer = |index: usize| own[whose(&case.attempts, index)].clone();
+    let complete: Option<Vec<Control>> = (0..own.len()).map(answer).collect();
+    Ok(complete.expect("a pass tells of each attempt that has a control of its own"))
+}
+
+/// The attempt whose controls are those of this one.
+fn whose(attempts: &[Attempt], index: usize) -> usize {
+    attempts[index].controls_of.map_or(index, |of| of as usize)
+}
+
+/// What root saved in an attempt that was made once for several is saved under the names of all of them.
+fn share_objects(objects: &mut Objects, attempts: &[Attempt]) {
+    for (index, attempt) in attempts.iter().enumerate() {
+        let shared = attempts[whose(attempts, index)].save.as_ref().and_then(|name| objects.get(name)).cloned();
+        if let (Some(name), Some(object)) = (&attempt.save, shared) {
+            objects.insert(name.clone(), object);
+        }
+    }
+}
+
+/// Refuses a plan in which an attempt would be judged by the controls of another call.
+pub(super) fn check(attempts: &[Attempt]) -> Result<(), CaseError> {
+    for (index, attempt) in attempts.iter().enumerate() {
+        let Some(of) = attempt.controls_of else { continue };
+        let op = attempt.call.op();
+        let earlier = attempts[..index].get(of as usize);
+        if earlier.is_none_or(|earlier| earlier.controls_of.is_some() || earlier.call.op() != op) {
+            return Err(CaseError::SharedControl { index, op, of });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use harness_model::plan::{Actor, Call, Token};
+
+    use super::*;
+
+    fn attempt(call: Call, save: Option<&str>, controls_of: Option<u32>) -> Attempt {
+        let save = save.map(str::to_owned);
+        Attempt { actor: Actor::Host, caps: None, token: Token::None, call, save, controls_of }
+    }
+
+    #[test]
+    fn controls_are_shared_with_an_earlier_attempt_of_the_same_kind_only() {
+        let with = |first, second| check(&[attempt(Call::BtfLoad, None, first), second]);
+        assert!(with(None, attempt(Call::BtfLoad, None, Some(0))).is_ok());
+        let refused = |result: Result<(), CaseError>| result.unwrap_err().to_string();
+        let own = refused(with(None, attempt(Call::BtfLoad, None, Some(1))));
+        assert_eq!(own, "attempt 1 (btf_load) cannot share the controls of attempt 1");
+        assert!(refused(with(None, attempt(Call::EnableStats, None, Some(0)))).contains("(enable_stats)"));
+        assert!(refused(with(Some(0), attempt(Call::BtfLoad, None, None))).starts_with("attempt 0"));
+        let chain = [None, Some(0), Some(1)].map(|of| attempt(Call::BtfLoad, None, of));
+        assert!(refused(check(&chain)).starts_with("attempt 2"));
+    }
+
+    #[test]
+    fn what_was_made_once_is_found_under_all_its_names() {
+        let fd = Rc::new(rustix::pipe::pipe().unwrap().0);
+        let attempts =
+            [("a", None), ("b", Some(0)), ("c", None)].map(|(name, of)| attempt(Call::BtfLoad, Some(name), of));
+        let mut objects = Objects::from([("a".to_owned(), Ok(Rc::clone(&fd))), ("c".to_owned(), Err("no".to_owned()))]);
+        share_objects(&mut objects, &attempts);
+        assert!(Rc::ptr_eq(objects["b"].as_ref().unwrap(), &fd));
+        assert_eq!(objects["c"].as_ref().unwrap_err(), "no");
+    }
+}

@@ -1,0 +1,105 @@
+//! The descriptors an attempt needs, and where they come from.
+
+use std::{os::fd::OwnedFd, rc::Rc};
+
+use harness_model::plan::{Actor, Attempt, BpffsFd, Call, LinkTarget, Token};
+use rustix::fs::{CWD, OFlags};
+
+use super::{
+    AttemptError, Cast, Kind, Pass,
+    cast::{failed, title, unobtainable},
+};
+use crate::{protocol::Role, pseudofile};
+
+/// Descriptors with their roles.
+pub(crate) type Gathered = Vec<(Role, Rc<OwnedFd>)>;
+
+impl Pass<'_> {
+    /// The descriptors an attempt needs.
+    pub(crate) fn gather(&mut self, attempt: &Attempt) -> Result<Gathered, AttemptError> {
+        let mut gathered = Gathered::new();
+        if let Some(token) = self.token(attempt)? {
+            gathered.push((Role::Token, token));
+        }
+        for name in attempt.call.objects() {
+            gathered.push((Role::Object, self.saved(name)?));
+        }
+        if let Call::Remount { from, .. } = &attempt.call {
+            let source = self.cast.player(from)?.bpffs(BpffsFd::Root).map_err(|source| failed(from, source))?;
+            gathered.push((Role::Bpffs, Rc::new(source)));
+        }
+        if let Call::TokenCreate { from, fd } = &attempt.call {
+            let source = self.cast.player(from)?.bpffs(*fd).map_err(|source| failed(from, source))?;
+            gathered.push((Role::Bpffs, Rc::new(source)));
+        }
+        if let Some(target) = attempt.call.target() {
+            self.gather_target(&attempt.actor, target, &mut gathered)?;
+        }
+        Ok(gathered)
+    }
+
+    fn gather_target(
+        &mut self,
+        actor: &Actor,
+        target: &LinkTarget,
+        gathered: &mut Gathered,
+    ) -> Result<(), AttemptError> {
+        let (role, fd) = match target {
+            LinkTarget::Cgroup => (Role::Cgroup, crate::bpffs::duplicate(self.cast.player(actor)?.cgroup())),
+            LinkTarget::RootCgroup => (Role::Cgroup, crate::bpffs::duplicate(self.root_cgroup)),
+            LinkTarget::Lirc => (Role::Device, pseudofile::open_at(CWD, LIRC, OFlags::RDWR)),
+            _ => return Ok(()),
+        };
+        let fd = fd.map_err(|error| unobtainable("what it attaches to", &error.to_string()))?;
+        gathered.push((role, Rc::new(fd)));
+        Ok(())
+    }
+
+    pub(super) fn token(&mut self, attempt: &Attempt) -> Result<Option<Rc<OwnedFd>>, AttemptError> {
+        match (&attempt.token, self.kind) {
+            (Token::None, _) => Ok(None),
+            (_, Kind::Root(_)) if !matches!(attempt.call, Call::TokenInfo) => Ok(None),
+            (_, Kind::Root(None)) => Err(unobtainable("a token", "there is no container control to borrow it of")),
+            (Token::Saved(name), Kind::Root(Some(lender))) => lender.saved(name).map(Some),
+            (Token::Own | Token::Of(_), Kind::Root(Some(lender))) => lender.own_of_single().map(Some),
+            (Token::Saved(name), Kind::Real | Kind::Container) => self.saved(name).map(Some),
+            (Token::Of(options), Kind::Real) => {
+                let made = self.cast.player(&attempt.actor)?.token_of(options);
+                made.map(Some).map_err(|source| failed(&attempt.actor, source))
+            }
+            (Token::Own, Kind::Real) | (Token::Own | Token::Of(_), Kind::Container) => {
+                let token = self.cast.player(&attempt.actor)?.token();
+                token.map(Some).ok_or_else(|| no_token(&title(&attempt.actor)))
+            }
+        }
+    }
+
+    fn own_of_single(&self) -> Result<Rc<OwnedFd>, AttemptError> {
+        let token = match &self.cast {
+            Cast::Single(party) => party.token(),
+            Cast::Each { .. } => None,
+        };
+        token.ok_or_else(|| no_token("the control container"))
+    }
+
+    pub(super) fn saved(&self, name: &str) -> Result<Rc<OwnedFd>, AttemptError> {
+        let what = || format!("`{name}`");
+        let why = match self.objects.get(name) {
+            Some(Ok(fd)) => return Ok(Rc::clone(fd)),
+            Some(Err(why)) => why.as_str(),
+            None => "nothing was saved under this name",
+        };
+        match self.fallback.and_then(|objects| objects.get(name)) {
+            Some(Ok(fd)) => Ok(Rc::clone(fd)),
+            Some(Err(also)) => Err(unobtainable(what(), &format!("{why}; in the root control, {also}"))),
+            None => Err(unobtainable(what(), why)),
+        }
+    }
+}
+
+/// The infrared receiver that the kernel simulates (`drivers/media/rc/rc-loopback.c`).
+const LIRC: &str = "/dev/lirc0";
+
+fn no_token(whose: &str) -> AttemptError {
+    unobtainable(format!("the token of {whose}"), "none was made while it was set up")
+}
