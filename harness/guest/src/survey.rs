@@ -61,17 +61,31 @@ pub(crate) enum SurveyError {
 /// What came of a survey.
 pub(crate) type Granted = Result<HelperIds, Errno>;
 
-/// The helpers to ask about: those of the survey, of them those that another one found, and of them those that a third
-/// one did not find.
-pub(crate) fn ids(
-    asked: &HelperIds,
-    within: Option<BorrowedFd<'_>>,
-    beyond: Option<BorrowedFd<'_>>,
-) -> Result<HelperIds, SurveyError> {
-    let within = within.map(found).transpose()?;
-    let beyond = beyond.map(found).transpose()?.unwrap_or_default();
-    let wanted = |id: &u32| within.as_ref().is_none_or(|ids| ids.contains(*id)) && !beyond.contains(*id);
-    Ok(asked.iter().filter(wanted).collect())
+/// What earlier surveys leave to be asked.
+#[derive(Debug, Default)]
+pub(crate) struct Questions {
+    /// The helpers to ask about: those of the survey, of them those that another one found, and of them those that no
+    /// further one found.
+    pub(crate) ask: HelperIds,
+    /// What those further ones found.
+    pub(crate) known: HelperIds,
+}
+
+impl Questions {
+    /// Of the helpers of a survey, by the files of the earlier ones.
+    pub(crate) fn of<'fd>(
+        asked: &HelperIds,
+        within: Option<BorrowedFd<'_>>,
+        beyond: impl Iterator<Item = BorrowedFd<'fd>>,
+    ) -> Result<Self, SurveyError> {
+        let within = within.map(found).transpose()?;
+        let mut known = HelperIds::default();
+        for earlier in beyond {
+            known = known.with(&found(earlier)?);
+        }
+        let wanted = |id: &u32| within.as_ref().is_none_or(|ids| ids.contains(*id)) && !known.contains(*id);
+        Ok(Self { ask: asked.iter().filter(wanted).collect(), known })
+    }
 }
 
 /// What a survey found, in a file that another one can be given.
@@ -217,14 +231,18 @@ mod tests {
         let list = |text: &str| text.parse::<HelperIds>().unwrap();
         let (root, less) = (kept(&list("1-4,7")).unwrap(), kept(&list("1-2")).unwrap());
         let all = list("1-9");
-        let asked = |within, beyond| ids(&all, within, beyond).unwrap().to_string();
-        assert_eq!(asked(None, None), "1-9");
-        assert_eq!(asked(Some(root.as_fd()), None), "1-4,7");
-        assert_eq!(asked(Some(root.as_fd()), Some(less.as_fd())), "3-4,7");
+        let asked = |within, beyond: &[BorrowedFd<'_>]| {
+            let questions = Questions::of(&all, within, beyond.iter().copied()).unwrap();
+            (questions.ask.to_string(), questions.known.to_string())
+        };
+        let texts = |ask: &str, known: &str| (ask.to_owned(), known.to_owned());
+        assert_eq!(asked(None, &[]), texts("1-9", ""));
+        assert_eq!(asked(Some(root.as_fd()), &[]), texts("1-4,7", ""));
+        assert_eq!(asked(Some(root.as_fd()), &[less.as_fd()]), texts("3-4,7", "1-2"));
         // Again: reading leaves the files as they were.
-        assert_eq!(asked(Some(root.as_fd()), Some(root.as_fd())), "");
+        assert_eq!(asked(Some(root.as_fd()), &[less.as_fd(), root.as_fd()]), texts("", "1-4,7"));
         let (pipe, _writer) = rustix::pipe::pipe().unwrap();
-        assert!(ids(&all, Some(pipe.as_fd()), None).is_err());
+        assert!(Questions::of(&all, Some(pipe.as_fd()), std::iter::empty()).is_err());
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! A sweep as a table: what its rows and columns are, and laying its verdicts out for people.
 
 mod causes;
+mod helpers;
 mod layout;
 
 use crate::judgement::{Judgement, Row};
+pub use helpers::Granted;
 pub use layout::{Line, Piece, Tone, layout};
+use layout::{line, one};
 
 /// What a sweep is laid out as.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct Grid {
     pub absent: Vec<Orphan>,
     /// Names that nobody has told us how to attempt.
     pub orphans: Vec<Orphan>,
+    /// What surveys found, once they are judged, if it is a sweep of helpers.
+    pub helpers: Option<Granted>,
 }
 
 /// A column: the circumstances of an attempt.
@@ -115,6 +120,7 @@ mod tests {
             columns: vec![column("granted", "granted"), column("no_type", "-type")],
             absent: Vec::new(),
             orphans: Vec::new(),
+            helpers: None,
         }
     }
 

@@ -191,8 +191,9 @@ pub fn judge(expanded: &Expanded, outcome: &ScenarioOutcome, vocabulary: &Vocabu
     if facts.next().is_some() {
         return Err(Fault::Record("it answers more attempts than were asked".to_owned()));
     }
-    helpers::tell(&mut cases, expanded, outcome, vocabulary);
-    Ok(Judgement { scenario: expanded.plan.name.clone(), cases, grid: expanded.grid.clone(), crash })
+    let mut grid = expanded.grid.clone();
+    helpers::tell(&mut cases, grid.as_deref_mut(), expanded, outcome, vocabulary);
+    Ok(Judgement { scenario: expanded.plan.name.clone(), cases, grid, crash })
 }
 
 fn judge_attempt(

@@ -8,6 +8,7 @@ mod attach;
 mod cmds;
 mod draft;
 mod flags;
+mod helpers;
 mod maps;
 mod progs;
 mod struct_ops;
@@ -23,6 +24,7 @@ use crate::{
 pub(crate) use attach::{Place as AttachPlace, is_linked_as, link_place};
 pub(crate) use flags::bits;
 pub use flags::{MAP_FLAGS, PROG_FLAGS, TOKEN_FD};
+pub(crate) use helpers::target as survey_target;
 pub(crate) use maps::{MapArguments, arguments as map_arguments, needs_types};
 pub use maps::{holds_maps, is_per_cpu};
 pub(crate) use progs::{ProgArguments, arguments as prog_arguments, replaces, returns, target as prog_target};
@@ -89,6 +91,11 @@ pub fn prog_attach(attach: &str, names: &Names<'_>) -> Option<Recipe> {
     attach::legacy(attach, &names.0)
 }
 
+/// How the helpers of this type of program are found out.
+pub fn helper_survey(prog_type: &str, names: &Names<'_>) -> Option<Recipe> {
+    helpers::recipe(prog_type, &names.0)
+}
+
 /// How this command is carried out by this actor.
 pub fn cmd(name: &str, actor: &Actor, names: &Names<'_>) -> Option<Recipe> {
     cmds::recipe(name, actor, &names.0)
@@ -110,6 +117,7 @@ fn is_known(way: Way, name: &str) -> bool {
     match way {
         Way::MapCreate => map_arguments(name).is_some(),
         Way::ProgLoad => prog_arguments(name).is_some(),
+        Way::HelperSurvey => prog_arguments(name).is_some() && !replaces(name),
         Way::LoadFor => attach::prog_type(name).is_some(),
         Way::Link => attach::link_place(name).is_some(),
         Way::ProgAttach => attach::legacy_place(name).is_some(),
@@ -170,6 +178,7 @@ mod tests {
             Way::Link => link(name, names),
             Way::ProgAttach => prog_attach(name, names),
             Way::Cmd => cmd(name, &Actor::Host, names),
+            Way::HelperSurvey => helper_survey(name, names),
         }
     }
 

@@ -94,7 +94,7 @@ fn expectations_are_those_of_the_arm_where_the_kernel_can_know_the_call() {
 /// What a call uses up is made anew for every arm; nothing meets what another row made.
 #[test]
 fn what_is_saved_is_saved_once_and_used_where_it_was_meant() {
-    for of in ["map_types", "prog_types", "expected_attach_types", "attach_types", "legacy_attach", "cmds"] {
+    for of in ["map_types", "prog_types", "expected_attach_types", "attach_types", "legacy_attach", "cmds", "helpers"] {
         for case in &sweep(of, "", "7.3").plan.cases {
             let mut saved: Vec<&str> = Vec::new();
             for attempt in &case.attempts {
@@ -158,6 +158,40 @@ fn what_is_used_up_has_controls_of_its_own() {
     );
     let freezes = run.plan.cases[0].attempts.iter().filter(|attempt| matches!(attempt.call, Call::MapFreeze { .. }));
     assert!(freezes.map(|attempt| attempt.controls_of).eq([None, None]));
+}
+
+/// Root is asked about every helper; whoever comes after it about root's, and an arm with more not again about those an
+/// arm with less was granted.
+#[test]
+fn surveys_go_on_from_one_another() {
+    let run = sweep("helpers", "arms = ['root', 'no_perfmon', 'no_net_admin', 'granted', 'no_bpf_0']\n", "6.12");
+    let cells = cells(&run);
+    let of = |arm: &str| {
+        let attempt = cells[&("xdp".to_owned(), arm.to_owned())];
+        let Call::HelperSurvey(survey) = &attempt.call else { panic!("{attempt:?}") };
+        (survey.clone(), attempt.save.clone().unwrap())
+    };
+    let (root, saved) = of("root");
+    assert_eq!((root.within, root.beyond, root.ids.len()), (None, vec![], 211));
+    let [(perfmon, least), (net_admin, less)] = ["no_perfmon", "no_net_admin"].map(of);
+    assert_eq!((perfmon.within, perfmon.beyond), (Some(saved.clone()), vec![]));
+    assert_eq!((net_admin.within, net_admin.beyond), (Some(saved.clone()), vec![]));
+    let (granted, _) = of("granted");
+    assert_eq!((granted.within, granted.beyond), (Some(saved), vec![least, less]));
+    let (elsewhere, _) = of("no_bpf_0");
+    assert_eq!((elsewhere.within, elsewhere.beyond), (None, vec![]), "another case has objects of its own");
+    assert_eq!(cells[&("xdp".to_owned(), "root".to_owned())].actor, harness_model::plan::Actor::Host);
+}
+
+#[test]
+fn a_new_program_type_is_told_by_the_sweep_of_helpers_and_ext_has_none_of_its_own() {
+    let future = kernel("7.3").with_prog_type("brand_new", 33);
+    let Ok(Expansion::Run(run)) = future.expand("summary = 'x'\n[sweep]\nof = 'helpers'\n") else { panic!() };
+    let grid = run.grid.as_ref().unwrap();
+    let [orphan] = grid.orphans.as_slice() else { panic!("{:?}", grid.orphans) };
+    assert_eq!(orphan.name, "brand_new");
+    let absent: Vec<&str> = grid.absent.iter().map(|absent| absent.name.as_str()).collect();
+    assert_eq!((absent, grid.rows.len()), (vec!["unspec", "ext"], 31));
 }
 
 #[test]

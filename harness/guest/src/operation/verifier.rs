@@ -1,13 +1,13 @@
 //! What the verifier is asked.
 
-use harness_model::plan::{HelperIds, HelperSurvey, Verify};
+use harness_model::plan::{HelperSurvey, Verify};
 
 use super::{Handles, OperationError, Outcome, load, told};
 use crate::{
     bpf::ProgSpec,
     program,
     protocol::{Extent, Role},
-    survey::{self, Kind},
+    survey::{self, Kind, Questions},
 };
 
 /// Which helpers it grants.
@@ -16,16 +16,15 @@ pub(super) fn helper_survey(
     handles: Handles<'_>,
     extent: Extent,
 ) -> Result<Outcome, OperationError> {
-    let ids = match extent {
+    let Questions { ask, known } = match extent {
         Extent::Whole => {
             let mut earlier = handles.all(Role::Object);
             let within = survey.within.as_ref().and_then(|_| earlier.next());
-            let beyond = survey.beyond.as_ref().and_then(|_| earlier.next());
-            survey::ids(&survey.ids, within, beyond)?
+            Questions::of(&survey.ids, within, earlier)?
         }
-        Extent::Brief => HelperIds::default(),
+        Extent::Brief => Questions::default(),
     };
-    let granted = survey::helpers(kind(survey)?, &ids, handles.get(Role::Token))?;
+    let granted = survey::helpers(kind(survey)?, &ask, handles.get(Role::Token))?.map(|ids| ids.with(&known));
     let fd = granted.as_ref().ok().map(survey::kept).transpose()?;
     let outcome = told(granted.map(|ids| ids.to_string()));
     Ok(Outcome { fd, ..outcome })

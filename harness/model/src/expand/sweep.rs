@@ -2,6 +2,7 @@
 
 mod circumstance;
 mod rows;
+mod survey;
 
 use std::collections::BTreeMap;
 
@@ -47,6 +48,7 @@ pub(crate) fn cases(sweep: &Sweep, lexicon: Lexicon<'_>, sink: &mut Sink<'_>) ->
         columns: arms.iter().map(|arm| column(*arm, sweep.of)).collect(),
         absent: rows::absent(sweep.of, &lexicon),
         orphans,
+        helpers: None,
     };
     Some((grid, cases))
 }
@@ -217,13 +219,14 @@ impl Desk<'_> {
         };
         let member = circumstance::token_member(&recipe.call).filter(|_| token != Token::None);
         let missing = recipe.missing.clone().or_else(|| self.lexicon.lacks_attr(member?));
-        let actor = Actor::Container(self.container.clone());
+        let actor = if arm == Arm::Root { Actor::Host } else { Actor::Container(self.container.clone()) };
         let text = format!("{} {name}", recipe.call.op());
         let described = self.described(text, &actor, &recipe.call, missing, Part::Cell { row, column });
         let expect = self.expect(arm).filter(|_| described.missing.is_none());
-        let (caps, call) = (circumstance::caps(arm), recipe.call.prefixed(prefix));
+        let (call, save) = survey::chained(recipe.call.prefixed(prefix), row, column, self.arms);
+        let caps = circumstance::caps(arm);
         let controls_of = ledger.control(recipe.setup.len(), &token, recipe, draft.planned.len());
-        let planned = plan::Attempt { actor, caps, token, call, save: None, controls_of };
+        let planned = plan::Attempt { actor, caps, token, call, save, controls_of };
         draft.add(ExpandedAttempt { expect, ..described }, planned);
     }
 

@@ -117,7 +117,7 @@ fn names(grid: &Grid, rows: &[usize]) -> String {
 }
 
 /// A text broken between words; what follows the first line stands below its beginning.
-fn wrapped(prefix: &str, text: &str) -> Vec<String> {
+pub(super) fn wrapped(prefix: &str, text: &str) -> Vec<String> {
     let indent = " ".repeat(prefix.chars().count() + if prefix.is_empty() { 2 } else { 0 });
     let mut lines = vec![prefix.to_owned()];
     let mut fresh = true;

@@ -1,6 +1,6 @@
 //! The lines of a sweep's table: the same words for snapshots and for terminals.
 
-use super::{Cells, Grid, causes};
+use super::{Cells, Grid, Part, causes, helpers};
 use crate::{
     judgement::{Judgement, Row},
     verdict::{Class, Verdict},
@@ -37,6 +37,10 @@ pub fn layout(grid: &Grid, judgement: &Judgement) -> Vec<Line> {
     let mut lines = vec![one(count(grid, &cells), Tone::Plain), Vec::new()];
     lines.extend(legend(grid, &cells));
     lines.push(Vec::new());
+    if let Some(granted) = &grid.helpers {
+        lines.extend(helpers::lines(grid, granted));
+        lines.push(Vec::new());
+    }
     lines.extend(table(grid, &cells));
     section(&mut lines, "why denied", causes::denials(grid, &cells));
     section(&mut lines, "why unsupported", causes::unsupported(grid, &cells));
@@ -46,7 +50,7 @@ pub fn layout(grid: &Grid, judgement: &Judgement) -> Vec<Line> {
     lines
 }
 
-fn one(text: String, tone: Tone) -> Line {
+pub(super) fn one(text: String, tone: Tone) -> Line {
     vec![Piece { text, tone }]
 }
 
@@ -74,7 +78,14 @@ fn count(grid: &Grid, cells: &Cells<'_>) -> String {
 fn legend(grid: &Grid, cells: &Cells<'_>) -> Vec<Line> {
     let width = grid.columns.iter().map(|column| column.head.chars().count()).max().unwrap_or(0);
     let columns = grid.columns.iter().map(|column| format!("{:<width$}  {}", column.head, column.meaning));
-    let mut words = vec!["ok: allowed", "errno: denied"];
+    let mut words = match grid.helpers {
+        None => vec!["ok: allowed", "errno: denied"],
+        Some(_) => vec![
+            "of a helper: the types that have it, and those that lack it in a column; -: none",
+            "of a type: how many helpers it has",
+            "errno: denied",
+        ],
+    };
     let has = |class: Class| cells.iter().any(|(_, row)| row.verdict.class() == class);
     words.extend(has(Class::Unsupported).then_some("-: unsupported"));
     words.extend(has(Class::Malformed).then_some("!errno: malformed"));
@@ -86,22 +97,24 @@ fn legend(grid: &Grid, cells: &Cells<'_>) -> Vec<Line> {
 fn table(grid: &Grid, cells: &Cells<'_>) -> Vec<Line> {
     let first = grid.rows.iter().map(|row| row.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> =
-        grid.columns.iter().enumerate().map(|(at, column)| width(&column.head, at, cells)).collect();
+        grid.columns.iter().enumerate().map(|(at, column)| width(grid, &column.head, at, cells)).collect();
     let heads = grid.columns.iter().map(|column| (column.head.clone(), Tone::Dim)).collect();
     let mut lines = vec![line("", first, heads, &widths)];
     for (index, row) in grid.rows.iter().enumerate() {
-        let words = (0..grid.columns.len()).map(|column| cells.get(index, column).map_or(nothing(), word)).collect();
+        let words = (0..grid.columns.len())
+            .map(|column| cells.get(index, column).map_or(nothing(), |row| word(grid, row)))
+            .collect();
         lines.push(line(row, first, words, &widths));
     }
     lines
 }
 
-fn width(head: &str, column: usize, cells: &Cells<'_>) -> usize {
-    let words = cells.column(column).map(|(_, row)| word(row).0.chars().count());
+fn width(grid: &Grid, head: &str, column: usize, cells: &Cells<'_>) -> usize {
+    let words = cells.column(column).map(|(_, row)| word(grid, row).0.chars().count());
     words.chain([head.chars().count()]).max().unwrap_or(0)
 }
 
-fn line(title: &str, first: usize, words: Vec<(String, Tone)>, widths: &[usize]) -> Line {
+pub(super) fn line(title: &str, first: usize, words: Vec<(String, Tone)>, widths: &[usize]) -> Line {
     let last = words.len().saturating_sub(1);
     let mut pieces = one(format!("{title:<first$}"), Tone::Plain);
     for (at, (word, tone)) in words.into_iter().enumerate() {
@@ -113,13 +126,19 @@ fn line(title: &str, first: usize, words: Vec<(String, Tone)>, widths: &[usize])
     pieces
 }
 
+/// How many helpers a survey found.
+fn count_of(grid: &Grid, part: Part) -> Option<String> {
+    let (granted, Part::Cell { row, column }) = (grid.helpers.as_ref()?, part) else { return None };
+    granted.found.get(&(row, column)).map(|ids| ids.len().to_string())
+}
+
 fn nothing() -> (String, Tone) {
     (".".to_owned(), Tone::Dim)
 }
 
-fn word(row: &Row) -> (String, Tone) {
+fn word(grid: &Grid, row: &Row) -> (String, Tone) {
     let text = match &row.verdict {
-        Verdict::Allowed { .. } => "ok".to_owned(),
+        Verdict::Allowed { .. } => count_of(grid, row.part).unwrap_or_else(|| "ok".to_owned()),
         Verdict::Denied(refusal) => refusal.errno.to_string(),
         Verdict::Unsupported { .. } => "-".to_owned(),
         Verdict::Malformed(refusal) => format!("!{}", refusal.errno),

@@ -6,14 +6,22 @@ use std::collections::BTreeMap;
 use super::Case;
 use crate::{
     expand::Expanded,
+    grid::{Granted, Grid, Part},
     outcome::{Answer, ScenarioOutcome},
     plan::{self, Call, HelperIds, HelperSurvey},
     verdict::Verdict,
     vocabulary::{HelperNames, Vocabulary},
 };
 
-/// Puts it into the verdicts of all surveys, in place of the numbers the guest told.
-pub(super) fn tell(cases: &mut [Case], expanded: &Expanded, outcome: &ScenarioOutcome, vocabulary: &Vocabulary) {
+/// Puts it into the verdicts of all surveys, in place of the numbers the guest told, and into the table of a sweep.
+pub(super) fn tell(
+    cases: &mut [Case],
+    grid: Option<&mut Grid>,
+    expanded: &Expanded,
+    outcome: &ScenarioOutcome,
+    vocabulary: &Vocabulary,
+) {
+    let mut granted = BTreeMap::new();
     for (index, (case, planned)) in cases.iter_mut().zip(&expanded.plan.cases).enumerate() {
         let mut surveys = Surveys::default();
         let facts = outcome.attempts.iter().filter(|fact| fact.case as usize == index);
@@ -23,8 +31,15 @@ pub(super) fn tell(cases: &mut [Case], expanded: &Expanded, outcome: &ScenarioOu
             if let (Some(found), Verdict::Allowed { detail }) = (&found, &mut row.verdict) {
                 *detail = Some(surveys.words(survey, found, &vocabulary.helpers));
             }
+            if let (Some(found), Part::Cell { row, column }) = (&found, row.part) {
+                granted.insert((row, column), found.clone());
+            }
             surveys.keep(attempt, found);
         }
+    }
+    if let Some(grid) = grid.filter(|_| !granted.is_empty()) {
+        let names = vocabulary.helpers.iter().map(|(id, name)| (id, name.to_owned())).collect();
+        grid.helpers = Some(Granted { names, found: granted });
     }
 }
 
@@ -52,19 +67,13 @@ impl<'a> Surveys<'a> {
     }
 
     fn words(&self, survey: &HelperSurvey, found: &HelperIds, names: &HelperNames) -> String {
-        if survey.within.is_none() && survey.beyond.is_none() {
+        if survey.within.is_none() && survey.beyond.is_empty() {
             return format!("{} helpers, by number {found}", found.len());
         }
-        let (within, beyond) = (self.named(survey.within.as_ref()), self.named(survey.beyond.as_ref()));
-        let wanted =
-            |id: &u32| within.is_none_or(|ids| ids.contains(*id)) && !beyond.is_some_and(|ids| ids.contains(*id));
-        let asked: Vec<u32> = survey.ids.iter().filter(wanted).collect();
+        let within = self.named(survey.within.as_ref());
+        let asked: Vec<u32> = survey.ids.iter().filter(|id| within.is_none_or(|ids| ids.contains(*id))).collect();
         let lacking = asked.iter().filter(|id| !found.contains(**id)).copied();
-        let named = match beyond {
-            Some(_) => listed(": ", found.iter(), names),
-            None => listed(", not ", lacking, names),
-        };
-        format!("{} of {} helpers{named}", found.len(), asked.len())
+        format!("{} of {} helpers{}", found.len(), asked.len(), listed(", not ", lacking, names))
     }
 }
 
@@ -81,7 +90,7 @@ mod tests {
     use super::*;
     use crate::plan::{Actor, ProgTarget, Token};
 
-    fn survey(within: Option<&str>, beyond: Option<&str>) -> HelperSurvey {
+    fn survey(within: Option<&str>, beyond: &[&str]) -> HelperSurvey {
         HelperSurvey {
             prog_type: 1,
             expected_attach_type: 0,
@@ -90,7 +99,7 @@ mod tests {
             returns: 0,
             ids: HelperIds::up_to(9),
             within: within.map(str::to_owned),
-            beyond: beyond.map(str::to_owned),
+            beyond: beyond.iter().map(|name| (*name).to_owned()).collect(),
         }
     }
 
@@ -98,7 +107,7 @@ mod tests {
     fn what_one_lacks_of_anothers_is_told_by_name() {
         let names: HelperNames = serde_json::from_str(r#"{"1": "map_lookup_elem", "2": "map_update_elem"}"#).unwrap();
         let list = |text: &str| text.parse::<HelperIds>().unwrap();
-        let call = Call::HelperSurvey(survey(None, None));
+        let call = Call::HelperSurvey(survey(None, &[]));
         let attempt = plan::Attempt {
             actor: Actor::Host,
             caps: None,
@@ -109,12 +118,11 @@ mod tests {
         };
         let mut surveys = Surveys::default();
         surveys.keep(&attempt, Some(list("1-3")));
-        let words = |within, beyond, found| surveys.words(&survey(within, beyond), &list(found), &names);
-        assert_eq!(words(None, None, "1-3"), "3 helpers, by number 1-3");
-        assert_eq!(words(Some("root"), None, "1-3"), "3 of 3 helpers");
-        assert_eq!(words(Some("root"), None, "2"), "1 of 3 helpers, not map_lookup_elem, 3");
-        assert_eq!(words(None, Some("root"), "9"), "1 of 6 helpers: 9");
-        assert_eq!(words(Some("root"), Some("root"), ""), "0 of 0 helpers");
+        let words = |within, beyond: &[&str], found| surveys.words(&survey(within, beyond), &list(found), &names);
+        assert_eq!(words(None, &[], "1-3"), "3 helpers, by number 1-3");
+        assert_eq!(words(Some("root"), &[], "1-3"), "3 of 3 helpers");
+        assert_eq!(words(Some("root"), &["less"], "2"), "1 of 3 helpers, not map_lookup_elem, 3");
+        assert_eq!(words(None, &["less"], "1-8"), "8 of 9 helpers, not 9");
     }
 
     #[test]

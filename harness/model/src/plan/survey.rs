@@ -27,9 +27,9 @@ pub struct HelperSurvey {
     /// Only those of them that an earlier survey found, by the name it was saved under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<String>,
-    /// Only those of them that an earlier survey did not find, likewise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub beyond: Option<String>,
+    /// Earlier surveys, likewise: what they found counts as found, and is not asked about again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beyond: Vec<String>,
 }
 
 /// Helpers by their numbers in `enum bpf_func_id`, written as `1-4,7`.
@@ -64,6 +64,12 @@ impl HelperIds {
     /// Whether they are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// These and those.
+    #[must_use]
+    pub fn with(&self, others: &Self) -> Self {
+        self.iter().chain(others.iter()).collect()
     }
 
     /// Whether this helper is one of them.
@@ -143,6 +149,7 @@ mod tests {
         let ids: HelperIds = [7, 1, 3, 2, 2].into_iter().collect();
         assert_eq!((ids.to_string().as_str(), ids.len()), ("1-3,7", 4));
         assert!(ids.contains(7) && !ids.contains(4) && !ids.is_empty());
+        assert_eq!(ids.with(&"2,9".parse().unwrap()).to_string(), "1-3,7,9");
         assert_eq!(HelperIds::up_to(3).iter().collect::<Vec<_>>(), [1, 2, 3]);
     }
 

@@ -17,18 +17,20 @@ pub enum Way {
     ProgAttach,
     /// Carrying out this command.
     Cmd,
+    /// Finding out the helpers of programs of this type.
+    HelperSurvey,
 }
 
 impl Way {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::MapCreate, Self::ProgLoad, Self::LoadFor, Self::Link, Self::ProgAttach, Self::Cmd];
+    pub const ALL: [Self; 7] =
+        [Self::MapCreate, Self::ProgLoad, Self::LoadFor, Self::Link, Self::ProgAttach, Self::Cmd, Self::HelperSurvey];
 
     /// Of what kind its names are.
     pub const fn kind(self) -> Kind {
         match self {
             Self::MapCreate => Kind::Map,
-            Self::ProgLoad => Kind::Prog,
+            Self::ProgLoad | Self::HelperSurvey => Kind::Prog,
             Self::LoadFor | Self::Link | Self::ProgAttach => Kind::Attach,
             Self::Cmd => Kind::Cmd,
         }
@@ -43,7 +45,7 @@ const BY_LINK: &str = "the kernel attaches such a program by a link only";
 
 /// Every name without a recipe that is known to have none (`link_create` and `bpf_prog_attach` in
 /// `kernel/bpf/syscall.c`).
-const TABLE: [(Way, &str, &str); 30] = [
+const TABLE: [(Way, &str, &str); 32] = [
     (Way::MapCreate, "unspec", NO_TYPE),
     (Way::ProgLoad, "unspec", NO_TYPE),
     (Way::Link, "sk_reuseport_select", BY_SOCKET),
@@ -74,6 +76,8 @@ const TABLE: [(Way, &str, &str); 30] = [
     (Way::ProgAttach, "trace_uprobe_session", BY_LINK),
     (Way::ProgAttach, "netfilter", BY_LINK),
     (Way::ProgAttach, "struct_ops", BY_LINK),
+    (Way::HelperSurvey, "unspec", NO_TYPE),
+    (Way::HelperSurvey, "ext", "such a program has the helpers of the program it replaces a function of"),
 ];
 
 /// Why there is no recipe for a name, if that is known.

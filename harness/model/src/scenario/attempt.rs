@@ -311,7 +311,7 @@ operation! {
         /// The name an earlier survey was saved under: only helpers that it found are asked about.
         #[serde(default)]
         pub within: Option<String>,
-        /// The same: only helpers that it did not find are asked about.
+        /// The same: what it found counts as found, and is not asked about again. For one that was made with less.
         #[serde(default)]
         pub beyond: Option<String>,
     }

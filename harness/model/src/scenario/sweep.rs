@@ -46,12 +46,17 @@ pub enum SweepOf {
     LegacyAttach,
     /// Every command.
     Cmds,
+    /// Every helper, in programs of every type. A helper that an arm with less was granted is not asked for again in one
+    /// with more.
+    Helpers,
 }
 
 /// The circumstances of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Arm {
+    /// Full root outside of all containers; only of `helpers`.
+    Root,
     /// A token of exactly the bits the call takes, and every capability.
     Granted,
     /// A token of everything but the command, and every capability.
@@ -82,11 +87,15 @@ pub enum Arm {
     /// Neither, with `kernel.unprivileged_bpf_disabled=2`.
     #[serde(rename = "unprivileged_2")]
     Unprivileged2,
+    /// `no_bpf` with `kernel.unprivileged_bpf_disabled=0`, where some types load without `CAP_BPF`; only of `helpers`.
+    #[serde(rename = "no_bpf_0")]
+    NoBpf0,
 }
 
 impl Arm {
     /// All, in the order of columns.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
+        Self::Root,
         Self::Granted,
         Self::NoCmd,
         Self::NoType,
@@ -101,11 +110,13 @@ impl Arm {
         Self::Nothing,
         Self::Unprivileged0,
         Self::Unprivileged2,
+        Self::NoBpf0,
     ];
 
     /// As it is written in a scenario and in JSON.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Root => "root",
             Self::Granted => "granted",
             Self::NoCmd => "no_cmd",
             Self::NoType => "no_type",
@@ -120,12 +131,14 @@ impl Arm {
             Self::Nothing => "nothing",
             Self::Unprivileged0 => "unprivileged_0",
             Self::Unprivileged2 => "unprivileged_2",
+            Self::NoBpf0 => "no_bpf_0",
         }
     }
 
     /// What stands above its column.
     pub const fn head(self) -> &'static str {
         match self {
+            Self::Root => "root",
             Self::Granted => "granted",
             Self::NoCmd => "-cmd",
             Self::NoType => "-type",
@@ -140,6 +153,7 @@ impl Arm {
             Self::Nothing => "none",
             Self::Unprivileged0 => "none,0",
             Self::Unprivileged2 => "none,2",
+            Self::NoBpf0 => "-BPF,0",
         }
     }
 
@@ -149,6 +163,7 @@ impl Arm {
             Self::Granted if of.attaches() => "the program was loaded with a token of everything; every capability",
             Self::NoCmd if of.attaches() => "it was loaded with a token of everything but the command that attaches it",
             Self::NoToken if of.attaches() => "root loaded the program; every capability in the user namespace",
+            Self::Root => "full root outside of all containers",
             Self::Granted => "a token of exactly the bits it takes, and every capability",
             Self::NoCmd => "a token of everything but the command, and every capability",
             Self::NoType => "a token of everything but the map or program type, and every capability",
@@ -161,8 +176,10 @@ impl Arm {
             Self::OnlySysAdmin => "as granted, with CAP_SYS_ADMIN and no other capability",
             Self::NoCaps => "as granted, without any capability",
             Self::Nothing => "no token and no capability",
+            Self::Unprivileged0 if matches!(of, SweepOf::Helpers) => "no token and no capability, and the same setting",
             Self::Unprivileged0 => "the same with kernel.unprivileged_bpf_disabled=0",
             Self::Unprivileged2 => "the same with kernel.unprivileged_bpf_disabled=2",
+            Self::NoBpf0 => "as granted, without CAP_BPF and CAP_SYS_ADMIN, with kernel.unprivileged_bpf_disabled=0",
         }
     }
 }
@@ -177,6 +194,7 @@ impl SweepOf {
             Self::AttachTypes => "attach types of links",
             Self::LegacyAttach => "attach types of prog_attach",
             Self::Cmds => "commands",
+            Self::Helpers => "program types",
         }
     }
 
@@ -189,6 +207,7 @@ impl SweepOf {
     pub fn arms(self) -> Vec<Arm> {
         let means_something = |arm: &Arm| match (arm, self) {
             (Arm::NoType, _) => !self.attaches(),
+            (Arm::Root | Arm::NoBpf0, _) => self == Self::Helpers,
             (Arm::NoAttach, _) => !self.attaches() && self != Self::MapTypes,
             _ => true,
         };
@@ -215,6 +234,7 @@ mod tests {
         assert!(
             !SweepOf::AttachTypes.arms().contains(&Arm::NoType) && SweepOf::AttachTypes.arms().contains(&Arm::NoCmd)
         );
-        assert_eq!(SweepOf::Cmds.arms().len(), Arm::ALL.len());
+        assert_eq!(SweepOf::Cmds.arms().len(), Arm::ALL.len() - 2);
+        assert!(SweepOf::Helpers.arms().contains(&Arm::Root) && !SweepOf::ProgTypes.arms().contains(&Arm::Root));
     }
 }

@@ -39,8 +39,17 @@ impl Kernel {
 
     /// The same kernel with one more map type.
     pub fn with_map_type(self, name: &str, number: u32) -> Self {
+        self.with_name("maps", name, number)
+    }
+
+    /// The same kernel with one more program type.
+    pub fn with_prog_type(self, name: &str, number: u32) -> Self {
+        self.with_name("progs", name, number)
+    }
+
+    fn with_name(self, table: &str, name: &str, number: u32) -> Self {
         let mut json = serde_json::to_value(&self.vocabulary).unwrap();
-        let names = json["maps"]["names"].as_array_mut().unwrap();
+        let names = json[table]["names"].as_array_mut().unwrap();
         names.push(serde_json::json!({ "number": number, "name": name }));
         Self { vocabulary: serde_json::from_value(json).unwrap(), ..self }
     }

@@ -34,11 +34,11 @@ impl Desk<'_, '_> {
             prog_type: found.number,
             expected_attach_type: attach.as_ref().map_or(0, |attach| attach.number),
             prog_flags: self.flags(op.flags.as_deref(), usual.flags, &recipe::PROG_FLAGS, setting),
-            target: recipe::prog_target(&found.name, attach_name),
+            target: recipe::survey_target(&found.name, attach_name),
             returns: recipe::returns(attach_name),
             ids: HelperIds::up_to(self.lexicon.last_helper()),
             within: self.earlier(op.within.as_deref(), "within", setting)?,
-            beyond: self.earlier(op.beyond.as_deref(), "beyond", setting)?,
+            beyond: self.earlier(op.beyond.as_deref(), "beyond", setting)?.into_iter().collect(),
         };
         let names: Vec<&Found> = std::iter::once(&found).chain(&attach).collect();
         let missing = self.missing(&names, &setting.token, "prog_token_fd");

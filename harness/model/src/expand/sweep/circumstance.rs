@@ -2,7 +2,7 @@
 
 use crate::{
     delegation::{Delegation, MountOption},
-    plan::Call,
+    plan::{Call, ProgTarget},
     scenario::{capability, sweep::Arm},
     vocabulary::Kind,
 };
@@ -27,13 +27,15 @@ impl Bits {
     pub(super) fn of(call: &Call, cmds: &Commands) -> Option<Self> {
         let cmd = match call {
             Call::MapCreate { .. } => cmds.map_create,
-            Call::ProgLoad { .. } => cmds.prog_load,
+            Call::ProgLoad { .. } | Call::HelperSurvey(_) => cmds.prog_load,
             Call::BtfLoad => cmds.btf_load,
             Call::BtfGetFdById { .. } => cmds.btf_get_fd_by_id,
             _ => return None,
         };
         let bit = |number: u32| 1_u64.checked_shl(number).unwrap_or(0);
         let [map, prog, attach] = call.types().map(|number| number.map_or(0, bit));
+        // Where a member stands in its structure, and so which bit it takes, is known in the guest only.
+        let attach = if is_for_member(call) { u64::MAX } else { attach };
         Some(Self([cmd, map, prog, attach]))
     }
 
@@ -48,6 +50,15 @@ impl Bits {
     pub(super) fn options(self) -> Vec<MountOption> {
         Delegation::from_masks(self.0).numeric_options()
     }
+}
+
+fn is_for_member(call: &Call) -> bool {
+    let target = match call {
+        Call::ProgLoad { target, .. } => target,
+        Call::HelperSurvey(survey) => &survey.target,
+        _ => return false,
+    };
+    matches!(target, ProgTarget::Member(_))
 }
 
 /// The bits of the commands that take a token; 0 where the kernel lacks one.
@@ -97,7 +108,7 @@ pub(super) enum Grant {
 /// such a call.
 pub(super) fn grant(arm: Arm, bits: Option<Bits>) -> Option<Grant> {
     match (arm, bits) {
-        (Arm::Nothing | Arm::Unprivileged0 | Arm::Unprivileged2, _) => Some(Grant::None),
+        (Arm::Root | Arm::Nothing | Arm::Unprivileged0 | Arm::Unprivileged2, _) => Some(Grant::None),
         (Arm::NoToken, Some(_)) => Some(Grant::None),
         (Arm::NoCmd, Some(bits)) => bits.all_but(Kind::Cmd).map(Grant::Bits),
         (Arm::NoType, Some(bits)) => bits.all_but(Kind::Map).or(bits.all_but(Kind::Prog)).map(Grant::Bits),
@@ -113,8 +124,8 @@ pub(super) fn grant(arm: Arm, bits: Option<Bits>) -> Option<Grant> {
 pub(super) fn caps(arm: Arm) -> Option<Vec<u32>> {
     let all_but = |gone: &[u32]| Some(capability::all().into_iter().filter(|cap| !gone.contains(cap)).collect());
     match arm {
-        Arm::Granted | Arm::NoCmd | Arm::NoType | Arm::NoAttach | Arm::NoToken => None,
-        Arm::NoBpf => all_but(&[CAP_BPF, CAP_SYS_ADMIN]),
+        Arm::Root | Arm::Granted | Arm::NoCmd | Arm::NoType | Arm::NoAttach | Arm::NoToken => None,
+        Arm::NoBpf | Arm::NoBpf0 => all_but(&[CAP_BPF, CAP_SYS_ADMIN]),
         Arm::NoPerfmon => all_but(&[CAP_PERFMON, CAP_SYS_ADMIN]),
         Arm::NoNetAdmin => all_but(&[CAP_NET_ADMIN, CAP_SYS_ADMIN]),
         Arm::NoSysAdmin => all_but(&[CAP_SYS_ADMIN]),
@@ -126,7 +137,7 @@ pub(super) fn caps(arm: Arm) -> Option<Vec<u32>> {
 /// The value of [`SETTING`] an arm asks for.
 pub(super) fn setting(arm: Arm) -> Option<&'static str> {
     match arm {
-        Arm::Unprivileged0 => Some("0"),
+        Arm::Unprivileged0 | Arm::NoBpf0 => Some("0"),
         Arm::Unprivileged2 => Some("2"),
         _ => None,
     }
@@ -136,7 +147,7 @@ pub(super) fn setting(arm: Arm) -> Option<&'static str> {
 pub(super) fn token_member(call: &Call) -> Option<&'static str> {
     match call {
         Call::MapCreate { .. } => Some("map_token_fd"),
-        Call::ProgLoad { .. } => Some("prog_token_fd"),
+        Call::ProgLoad { .. } | Call::HelperSurvey(_) => Some("prog_token_fd"),
         Call::BtfLoad => Some("btf_token_fd"),
         Call::BtfGetFdById { .. } => Some("fd_by_id_token_fd"),
         _ => None,

@@ -39,6 +39,7 @@ fn recipe(of: SweepOf, name: &str, actor: &Actor, lexicon: &Lexicon<'_>) -> Opti
         SweepOf::AttachTypes => recipe::link(name, &names),
         SweepOf::LegacyAttach => recipe::prog_attach(name, &names),
         SweepOf::Cmds => recipe::cmd(name, actor, &names),
+        SweepOf::Helpers => recipe::helper_survey(name, &names),
     }
 }
 
@@ -50,6 +51,7 @@ const fn way(of: SweepOf) -> Way {
         SweepOf::AttachTypes => Way::Link,
         SweepOf::LegacyAttach => Way::ProgAttach,
         SweepOf::Cmds => Way::Cmd,
+        SweepOf::Helpers => Way::HelperSurvey,
     }
 }
 
@@ -57,7 +59,7 @@ fn orphan(of: SweepOf, name: &str, lexicon: &Lexicon<'_>) -> Orphan {
     let way = way(of);
     let file = match way {
         Way::MapCreate => "maps.rs",
-        Way::ProgLoad => "progs.rs",
+        Way::ProgLoad | Way::HelperSurvey => "progs.rs",
         Way::LoadFor | Way::Link | Way::ProgAttach => "attach.rs",
         Way::Cmd => "cmds.rs",
     };
