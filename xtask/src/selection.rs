@@ -73,6 +73,7 @@ impl Selectors {
             [] => supplies.default_kernels().map_err(Wrong::input)?,
             names => supplies.kernels(names.iter().map(String::as_str)).map_err(Wrong::input)?,
         };
+        let supplies = supplies.for_kernels(kernels.len());
         let folder = self.scenarios.clone().unwrap_or_else(|| project.scenarios());
         let lab = Lab::open(&project, &folder).map_err(Wrong::input)?;
         let names = lab.suite().select(&self.filter).map_err(Wrong::input)?;

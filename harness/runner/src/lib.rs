@@ -1,6 +1,7 @@
 //! The host side: boots a VM, hands it a plan, keeps its outcomes and judges them.
 
 pub mod accel;
+mod batches;
 pub mod blessing;
 pub mod console;
 pub mod detection;

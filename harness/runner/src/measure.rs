@@ -17,10 +17,11 @@ pub use costs::{Growth, GuestCosts};
 
 use crate::{
     accel::Decision,
+    batches::batches,
     launch::{self, Host, LaunchError, Solo},
     qemu::Qemu,
     session::{self, Deadlines, GuestFolder, Machine, QemuMachine, RunFolder, Running, Session},
-    testbed::{Testbed, batches},
+    testbed::Testbed,
     vm::{SHARE_IN_GUEST, Vm, VmError, VmEvent, VmSpec},
 };
 
@@ -100,7 +101,7 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// [`MeasureError`] if a VM cannot be had, dies or hangs.
     pub fn sessions(&self, scenarios: &[&Expanded], memory_mib: u32) -> Result<Vec<Session>, MeasureError> {
-        batches(scenarios).iter().map(|batch| self.session(batch, memory_mib)).collect()
+        batches(scenarios, 1).iter().map(|batch| self.session(batch, memory_mib)).collect()
     }
 
     fn session(&self, scenarios: &[plan::Scenario], memory_mib: u32) -> Result<Session, MeasureError> {

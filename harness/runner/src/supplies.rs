@@ -1,5 +1,7 @@
 //! What the project has: kernels, images, the guest program, and the cache they are built into.
 
+use std::{num::NonZero, thread};
+
 use harness_builder::{
     cache::{Area, Cache, CacheError},
     guest_program::{self, GuestProgram, GuestProgramError},
@@ -74,6 +76,8 @@ pub struct Supplies {
     pub(crate) cache: Cache,
     pub(crate) progress: Progress,
     pub(crate) store: Store,
+    /// How many VMs one kernel has at a time.
+    pub(crate) vms: usize,
     project: Project,
     kernels: kernel::catalogue::Catalogue,
     images: image::catalogue::Catalogue,
@@ -89,7 +93,13 @@ impl Supplies {
         let store = Store::new(cache.folder(Area::Store)?, RunId::current(), freshness);
         let kernels = kernel::catalogue::Catalogue::of_folder(&project.kernels())?;
         let images = image::catalogue::Catalogue::of_folder(&project.images())?;
-        Ok(Self { cache, progress, store, project, kernels, images })
+        Ok(Self { cache, progress, store, vms: vms_each(1), project, kernels, images })
+    }
+
+    /// The same for so many kernels at a time: each has its share of the processors.
+    #[must_use]
+    pub fn for_kernels(self, count: usize) -> Self {
+        Self { vms: vms_each(count), ..self }
     }
 
     /// The project.
@@ -203,4 +213,10 @@ impl Supplies {
         })?;
         Ok(Testbed { supplies: self, kernel, image, guest, objects: Shelf::beside(objects), vocabulary, release })
     }
+}
+
+/// The VMs of one kernel if so many kernels run side by side: one a processor, and at least one.
+fn vms_each(kernels: usize) -> usize {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    (processors / kernels.max(1)).max(1)
 }

@@ -1,7 +1,6 @@
 //! A kernel, an image and the guest program: all it takes to run scenarios and to keep their outcomes.
 
 use std::{
-    num::NonZero,
     path::Path,
     sync::{Mutex, PoisonError},
     thread,
@@ -14,11 +13,12 @@ use harness_model::{
     name::KernelName,
     outcome::ScenarioOutcome,
     plan,
-    scenario::{Isolation, Release, Report},
+    scenario::{Release, Report},
     vocabulary::Vocabulary,
 };
 
 use crate::{
+    batches::batches,
     launch::{Launch, LaunchError, MEMORY_MIB},
     objects::Shelf,
     store::Artefacts,
@@ -110,7 +110,9 @@ impl Testbed<'_> {
     /// Runs these scenarios and keeps their outcomes.
     fn fill(&self, missing: &[&Expanded]) -> Result<(), LaunchError> {
         let launch = Launch::prepare(self, missing.len())?;
-        let queue = Mutex::new(batches(missing).into_iter());
+        let batches = batches(missing, self.supplies.vms);
+        let workers = self.supplies.vms.min(batches.len());
+        let queue = Mutex::new(batches.into_iter());
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let work = || {
             while let Some(batch) = next() {
@@ -121,59 +123,11 @@ impl Testbed<'_> {
             Ok(())
         };
         let done: Result<(), LaunchError> = thread::scope(|scope| {
-            let workers: Vec<_> = (0..side_by_side(missing)).map(|_| scope.spawn(work)).collect();
+            let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
             workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Err(LaunchError::Panicked)))
         });
         done?;
         launch.finish();
         Ok(())
-    }
-}
-
-/// What shares a boot: all scenarios that may, and each that may not by itself.
-pub(crate) fn batches<'a>(scenarios: &[&'a Expanded]) -> Vec<Vec<plan::Scenario>> {
-    let (shared, alone): (Vec<&'a Expanded>, Vec<&'a Expanded>) =
-        scenarios.iter().partition(|expanded| expanded.isolation == Isolation::Shared);
-    let shared = (!shared.is_empty()).then(|| shared.iter().map(|expanded| expanded.plan.clone()).collect());
-    shared.into_iter().chain(alone.into_iter().map(|expanded| vec![expanded.plan.clone()])).collect()
-}
-
-/// How many VMs run at a time: one a processor, if there are so many boots to make.
-fn side_by_side(scenarios: &[&Expanded]) -> usize {
-    let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    processors.min(batches(scenarios).len()).max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn expanded(name: &str, isolation: Isolation) -> Expanded {
-        let (sysctls, lsm, cases, described) = Default::default();
-        let plan = plan::Scenario {
-            name: name.parse().unwrap(),
-            deadline_ms: 1,
-            sysctls,
-            lsm,
-            lockdown: None,
-            own_vm: false,
-            cases,
-        };
-        Expanded { summary: String::new(), isolation, cases: described, grid: None, plan }
-    }
-
-    #[test]
-    fn scenarios_share_a_boot_unless_they_ask_for_their_own() {
-        let all = [
-            expanded("a", Isolation::Vm),
-            expanded("b", Isolation::Shared),
-            expanded("c", Isolation::Vm),
-            expanded("d", Isolation::Shared),
-        ];
-        let batches = batches(&all.iter().collect::<Vec<_>>());
-        let names: Vec<Vec<&str>> =
-            batches.iter().map(|batch| batch.iter().map(|scenario| scenario.name.as_str()).collect()).collect();
-        assert_eq!(names, [vec!["b", "d"], vec!["a"], vec!["c"]]);
-        assert!(super::batches(&[]).is_empty());
     }
 }

@@ -65,15 +65,15 @@ fn trials() -> anyhow::Result<Vec<Trial>> {
         Some(value) if value == "1" => Freshness::ThisRun,
         _ => Freshness::Any,
     };
-    // Trials must own what they use or share it for good, and this process ends with them.
-    let supplies: &'static Supplies =
-        Box::leak(Box::new(Supplies::open(project.clone(), freshness, Progress::detect())?));
+    let supplies = Supplies::open(project.clone(), freshness, Progress::detect())?;
     let lab = Lab::open(&project, &project.scenarios())?;
     let kernels = match std::env::var("BPF_TOKEN_HARNESS_KERNELS") {
         Ok(list) => supplies.kernels(list.split(','))?,
         Err(_) => supplies.default_kernels()?,
     };
     let all = supplies.kernels(["all"])?;
+    // Trials must own what they use or share it for good, and this process ends with them.
+    let supplies: &'static Supplies = Box::leak(Box::new(supplies.for_kernels(kernels.len())));
     let stage = Stage { lab, supplies, image: IMAGE.parse()?, testbeds: Mutex::default() };
     let stage: &'static Stage = Box::leak(Box::new(stage));
     let mut trials = vec![Trial::test("snapshots::none_unreferenced", move || none_unreferenced(stage, &all))];

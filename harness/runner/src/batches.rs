@@ -1,0 +1,104 @@
+//! Which scenarios share a boot.
+
+use harness_model::{
+    expand::Expanded,
+    plan::{Case, Scenario},
+    scenario::Isolation,
+};
+
+/// What is worth a boot of its own, in attempts: a boot takes as long as about a thousand.
+const WORTH_A_BOOT: usize = 1000;
+
+/// What it takes to make a container, in attempts.
+const CONTAINER: usize = 10;
+
+/// The scenarios of each boot, for so many VMs at a time: those that may share one are spread evenly over the VMs, as far
+/// as that is worth a boot, and each that may not has its own. Each VM keeps the order of the scenarios.
+pub(crate) fn batches(scenarios: &[&Expanded], vms: usize) -> Vec<Vec<Scenario>> {
+    let (shared, alone): (Vec<&Expanded>, Vec<&Expanded>) =
+        scenarios.iter().partition(|expanded| expanded.isolation == Isolation::Shared);
+    let all: usize = shared.iter().map(|expanded| size(&expanded.plan)).sum();
+    let count = vms.min(all / WORTH_A_BOOT).max(1);
+    let alone = alone.into_iter().map(|expanded| vec![expanded.plan.clone()]);
+    spread(&shared, count).into_iter().filter(|batch| !batch.is_empty()).chain(alone).collect()
+}
+
+/// The largest first, each to whom has the least.
+fn spread(scenarios: &[&Expanded], count: usize) -> Vec<Vec<Scenario>> {
+    let mut by_size: Vec<usize> = (0..scenarios.len()).collect();
+    by_size.sort_by_key(|index| std::cmp::Reverse(size(&scenarios[*index].plan)));
+    let mut loads = vec![(0, Vec::new()); count];
+    for index in by_size {
+        let least = loads.iter_mut().min_by_key(|(load, _)| *load).expect("there is at least one");
+        least.0 += size(&scenarios[index].plan);
+        least.1.push(index);
+    }
+    let batch = |mut indices: Vec<usize>| {
+        indices.sort_unstable();
+        indices.into_iter().map(|index| scenarios[index].plan.clone()).collect()
+    };
+    loads.into_iter().map(|(_, indices)| batch(indices)).collect()
+}
+
+/// About what a scenario takes, in attempts.
+fn size(scenario: &Scenario) -> usize {
+    let of = |case: &Case| case.attempts.len() + CONTAINER * case.containers.len();
+    scenario.cases.iter().map(of).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use harness_model::plan::{Actor, Attempt, Call, Token};
+
+    use super::*;
+
+    fn expanded(name: &str, isolation: Isolation, attempts: usize) -> Expanded {
+        let attempt = Attempt {
+            actor: Actor::Host,
+            caps: None,
+            token: Token::None,
+            call: Call::BtfLoad,
+            save: None,
+            controls_of: None,
+        };
+        let (sysctls, lsm, described) = Default::default();
+        let case = Case { sysctls: Default::default(), containers: Vec::new(), attempts: vec![attempt; attempts] };
+        let plan = Scenario {
+            name: name.parse().unwrap(),
+            deadline_ms: 1,
+            sysctls,
+            lsm,
+            lockdown: None,
+            own_vm: false,
+            cases: vec![case],
+        };
+        Expanded { summary: String::new(), isolation, cases: described, grid: None, plan }
+    }
+
+    fn names(all: &[Expanded], vms: usize) -> Vec<Vec<String>> {
+        let batches = batches(&all.iter().collect::<Vec<_>>(), vms);
+        batches.iter().map(|batch| batch.iter().map(|scenario| scenario.name.to_string()).collect()).collect()
+    }
+
+    #[test]
+    fn scenarios_share_a_boot_unless_they_ask_for_their_own() {
+        let all = [
+            expanded("a", Isolation::Vm, 1),
+            expanded("b", Isolation::Shared, 1),
+            expanded("c", Isolation::Vm, 1),
+            expanded("d", Isolation::Shared, 1),
+        ];
+        assert_eq!(names(&all, 1), [vec!["b", "d"], vec!["a"], vec!["c"]]);
+        assert_eq!(names(&all, 8), names(&all, 1), "so few are not worth a second boot");
+        assert!(names(&[], 4).is_empty());
+    }
+
+    #[test]
+    fn what_is_worth_it_is_spread_evenly() {
+        let shared = |(name, attempts)| expanded(name, Isolation::Shared, attempts);
+        let all = [("a", 300), ("b", 1100), ("c", 200), ("d", 900)].map(shared);
+        assert_eq!(names(&all, 1), [vec!["a", "b", "c", "d"]]);
+        assert_eq!(names(&all, 2), [vec!["b", "c"], vec!["a", "d"]]);
+        assert_eq!(names(&all, 9).len(), 2, "there is too little for a third");
+    }
+}
