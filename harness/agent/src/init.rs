@@ -68,6 +68,11 @@ enum InitError {
 /// Runs the guest until its end, and then ends the VM.
 pub(crate) fn run() -> ! {
     let Err(error) = live();
+    end(&error)
+}
+
+/// Ends the VM, because of this.
+pub(crate) fn end(error: &dyn std::error::Error) -> ! {
     println!("init: {error}; this is the end of the VM");
     // `vmtest` starts QEMU with `-no-reboot`, so a restart ends it, also on a kernel that cannot power off.
     let refused = reboot(RebootCommand::Restart);

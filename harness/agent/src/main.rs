@@ -1,12 +1,15 @@
 //! What `vmtest` needs of a guest before it can run a command in it, in one small static program: an init that mounts
 //! what its init script mounts, and the four commands of the QEMU guest agent that it sends.
 //!
+//! In the initramfs of a kernel that needs modules to reach its root it is first what loads them ([`early`]).
+//!
 //! Debian's `qemu-ga` needs nine shared libraries, and `vmtest`'s script starts some twenty programs; under software
 //! emulation they take longer than the kernel. As the first process this program is the init; under any other process
 //! it is the agent, and takes the options that `vmtest`'s own script gives to `qemu-ga`, so an image with it boots
 //! either way.
 
 mod agent;
+mod early;
 mod exec;
 mod init;
 mod port;
@@ -22,6 +25,9 @@ const DAEMON: &str = "-d";
 
 fn main() -> ExitCode {
     if rustix::process::getpid().is_init() {
+        if early::is_here() {
+            early::run();
+        }
         init::run();
     }
     let options = || env::args().skip(1);

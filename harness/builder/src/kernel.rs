@@ -5,39 +5,42 @@
 
 mod build;
 pub mod catalogue;
+mod error;
 pub mod fragment;
 pub mod manifest;
 pub mod mutant;
 pub mod pin;
+pub mod prebuilt;
 pub mod record;
 mod source;
 mod toolchain;
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use harness_model::{
-    name::KernelName,
-    vocabulary::{BtfError, Vocabulary},
-};
-use thiserror::Error;
+use harness_model::{name::KernelName, vocabulary::Vocabulary};
 
 pub use catalogue::{Catalogue, CatalogueError};
+pub use error::KernelError;
 pub use manifest::{Manifest, ManifestError};
+pub use prebuilt::PrebuiltError;
 pub use record::{Damage, Record};
 pub use source::SourceError;
 pub use toolchain::Toolchain;
 
 use crate::{
-    cache::{Area, Cache, CacheError},
+    cache::{Area, Cache, Lock},
     command::CommandError,
     digest::Sha256,
     progress::Progress,
 };
 use build::BuildTree;
+use fragment::Mismatch;
+use manifest::{PrebuiltSource, Source};
 
 /// Raised when the same inputs would give another build.
 const RECIPE: &str = "1";
@@ -46,6 +49,8 @@ const BTF: &str = "vmlinux.btf";
 const CONFIG: &str = "config";
 const SYMBOLS: &str = "System.map";
 const VOCABULARY: &str = "vocabulary.json";
+const NOTES: &str = "notes";
+const MODULES: &str = "modules.cpio";
 
 /// What every kernel's command line needs or gains from. Where an argument is given twice the kernel takes the last one, so
 /// these also override what stands before them. `kernels/README.md` says what they gain.
@@ -65,73 +70,6 @@ pub const DEFAULT_ARGS: &[&str] = &[
     "rcupdate.rcu_expedited=1",
 ];
 
-/// Why there is no kernel.
-#[derive(Debug, Error)]
-pub enum KernelError {
-    /// The source could not be had.
-    #[error(transparent)]
-    Source(Box<SourceError>),
-    /// The configuration is not what was asked for.
-    #[error(
-        "{}: the configuration came out otherwise than asked for:\n  {}\nmend the fragments, or add an [[exception]] with a \
-         reason to the manifest",
-        path.display(), problems.join("\n  ")
-    )]
-    Config {
-        /// The manifest.
-        path: PathBuf,
-        /// Every option that differs.
-        problems: Vec<String>,
-    },
-    /// The kernel's own configuration was not understood.
-    #[error("cannot read {}", path.display())]
-    ResolvedConfig {
-        /// The file.
-        path: PathBuf,
-        /// The line.
-        source: fragment::BadLine,
-    },
-    /// A program is missing or failed.
-    #[error(transparent)]
-    Command(#[from] CommandError),
-    /// The kernel that was built says nothing about its types.
-    #[error("cannot read the type information of {}", path.display())]
-    Btf {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: BtfError,
-    },
-    /// A file of a finished build is damaged.
-    #[error("kernel {1} is damaged; `cargo xtask kernel build {1}` builds it again")]
-    Damaged(#[source] Damage, KernelName),
-    /// A file could not be read or written.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The cache failed.
-    #[error(transparent)]
-    Cache(#[from] CacheError),
-}
-
-impl From<SourceError> for KernelError {
-    fn from(error: SourceError) -> Self {
-        Self::Source(Box::new(error))
-    }
-}
-
-impl KernelError {
-    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { action, path: path.to_owned(), source }
-    }
-}
-
 /// A kernel that was built.
 #[derive(Clone, Debug)]
 pub struct Kernel {
@@ -143,6 +81,12 @@ pub struct Kernel {
     pub dir: PathBuf,
     /// What its command line needs: [`DEFAULT_ARGS`], then the manifest's.
     pub args: Vec<String>,
+    /// Memory of a VM in MiB, if it needs another amount than usual.
+    pub memory_mib: Option<u32>,
+    /// The security modules it starts with; those of its configuration if `None`.
+    pub lsm: Option<Vec<String>>,
+    /// The kernels whose snapshots hold for it where it has none of its own, the nearest first.
+    pub alike: Vec<KernelName>,
     /// How it was built.
     pub record: Record,
 }
@@ -161,6 +105,16 @@ impl Kernel {
     /// Its resolved configuration, which `/proc/config.gz` shows in it.
     pub fn config(&self) -> PathBuf {
         self.dir.join(CONFIG)
+    }
+
+    /// What `/sys/kernel/notes` shows in it, its build id among it; `None` where its configuration tells it apart.
+    pub fn notes(&self) -> Option<PathBuf> {
+        Some(self.dir.join(NOTES)).filter(|path| path.exists())
+    }
+
+    /// The modules it needs to reach its root file system, as an archive for the kernel; `None` if it needs none.
+    pub fn modules(&self) -> Option<PathBuf> {
+        Some(self.dir.join(MODULES)).filter(|path| path.exists())
     }
 
     /// What `uname -r` says in it.
@@ -185,8 +139,18 @@ impl Kernel {
 
     fn load(manifest: &Manifest, key: &str, dir: PathBuf) -> Result<Self, Damage> {
         let record = Record::read(&dir)?;
-        let args = DEFAULT_ARGS.iter().map(|arg| (*arg).to_owned()).chain(manifest.args.iter().cloned());
-        Ok(Self { name: manifest.name.clone(), key: key.to_owned(), dir, args: args.collect(), record })
+        let lsm = manifest.lsm.iter().map(|names| format!("lsm={}", names.join(",")));
+        let args = DEFAULT_ARGS.iter().map(|arg| (*arg).to_owned()).chain(lsm).chain(manifest.args.iter().cloned());
+        Ok(Self {
+            name: manifest.name.clone(),
+            key: key.to_owned(),
+            dir,
+            args: args.collect(),
+            memory_mib: manifest.memory_mib,
+            lsm: manifest.lsm.clone(),
+            alike: manifest.alike.clone(),
+            record,
+        })
     }
 }
 
@@ -212,15 +176,37 @@ fn toolchain() -> Result<Option<Toolchain>, CommandError> {
 /// A build whose files are damaged does not count.
 pub fn find_built(manifest: &Manifest, cache: &Cache) -> Result<Option<Kernel>, KernelError> {
     let inputs = inputs(manifest)?;
-    let keys = match toolchain()? {
-        Some(toolchain) => vec![key(&inputs, &toolchain)],
-        None => keys_of_any_toolchain(&cache.folder(Area::Kernels)?, manifest, &inputs)?,
+    let keys = match (&manifest.source, toolchain()?) {
+        (Source::Prebuilt(_), _) => vec![inputs],
+        (_, Some(toolchain)) => vec![key(&inputs, &toolchain)],
+        (_, None) => keys_of_any_toolchain(&cache.folder(Area::Kernels)?, manifest, &inputs)?,
     };
     let load = |key: &String| {
-        let entry = cache.entry(Area::Kernels, &format!("{}-{key}", manifest.name)).ok()?;
+        let entry = cache.entry(Area::Kernels, &entry_name(manifest, key)).ok()?;
         Kernel::load(manifest, key, entry.existing()?).ok()
     };
-    Ok(keys.iter().filter_map(load).max_by_key(|kernel| kernel.record.built))
+    let found = keys.iter().filter_map(load).max_by_key(|kernel| kernel.record.built);
+    found.map(|kernel| has_required(manifest, kernel)).transpose()
+}
+
+/// A kernel whose configuration says what its manifest requires.
+fn has_required(manifest: &Manifest, kernel: Kernel) -> Result<Kernel, KernelError> {
+    if manifest.required.is_empty() {
+        return Ok(kernel);
+    }
+    let path = kernel.config();
+    let text = fs::read_to_string(&path).map_err(KernelError::io("read", &path))?;
+    let resolved = fragment::parse(&text).map_err(|source| KernelError::ResolvedConfig { path, source })?;
+    let problems = fragment::mismatches(&manifest.required, &resolved, &BTreeSet::new());
+    if problems.is_empty() {
+        return Ok(kernel);
+    }
+    let problems = problems.iter().map(Mismatch::to_string).collect();
+    Err(KernelError::Required { path: manifest.path.clone(), problems })
+}
+
+fn entry_name(manifest: &Manifest, key: &str) -> String {
+    format!("{}-{key}", manifest.build_name())
 }
 
 fn key(inputs: &str, toolchain: &Toolchain) -> String {
@@ -230,8 +216,9 @@ fn key(inputs: &str, toolchain: &Toolchain) -> String {
 fn keys_of_any_toolchain(folder: &Path, manifest: &Manifest, inputs: &str) -> Result<Vec<String>, KernelError> {
     let listing = fs::read_dir(folder).map_err(KernelError::io("list", folder))?;
     let names = listing.filter_map(Result::ok).filter_map(|entry| entry.file_name().into_string().ok());
-    let keys = names.filter_map(|name| Some(name.strip_prefix(manifest.name.as_str())?.strip_prefix('-')?.to_owned()));
-    Ok(keys.filter(|key| key.starts_with(inputs)).collect())
+    let of_build =
+        |name: String| Some(name.strip_prefix(manifest.build_name().as_str())?.strip_prefix('-')?.to_owned());
+    Ok(names.filter_map(of_build).filter(|key| key.starts_with(inputs)).collect())
 }
 
 /// The kernel of this manifest, fetched and built if need be.
@@ -239,9 +226,13 @@ pub fn build(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<
     if let Some(kernel) = find_built(manifest, cache)? {
         return Ok(kernel);
     }
-    let toolchain = Toolchain::of_this_machine()?;
-    let key = key(&inputs(manifest)?, &toolchain);
-    let lock = cache.entry(Area::Kernels, &format!("{}-{key}", manifest.name))?.lock(progress)?;
+    let inputs = inputs(manifest)?;
+    let toolchain = match &manifest.source {
+        Source::Prebuilt(_) => None,
+        _ => Some(Toolchain::of_this_machine()?),
+    };
+    let key = toolchain.as_ref().map_or(inputs.clone(), |toolchain| key(&inputs, toolchain));
+    let lock = cache.entry(Area::Kernels, &entry_name(manifest, &key))?.lock(progress)?;
     // Another process may have built it while this one waited.
     if let Some(kernel) = find_built(manifest, cache)? {
         return Ok(kernel);
@@ -249,6 +240,22 @@ pub fn build(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<
     if let Some(damaged) = lock.entry().existing() {
         progress.note(&format!("{} is damaged, building it again", damaged.display()));
     }
+    let dir = match &manifest.source {
+        Source::Prebuilt(prebuilt) => unpack(manifest, prebuilt, cache, &lock, progress)?,
+        _ => compile(manifest, toolchain, cache, &lock, progress)?,
+    };
+    let kernel = Kernel::load(manifest, &key, dir);
+    has_required(manifest, kernel.map_err(|damage| KernelError::Damaged(damage, manifest.name.clone()))?)
+}
+
+/// Makes a kernel of source; returns the folder of what is kept of it.
+fn compile(
+    manifest: &Manifest,
+    toolchain: Option<Toolchain>,
+    cache: &Cache,
+    lock: &Lock,
+    progress: &Progress,
+) -> Result<PathBuf, KernelError> {
     let tree = BuildTree::prepare(manifest, cache, progress)?;
     let started = Instant::now();
     tree.configure(manifest)?;
@@ -256,15 +263,31 @@ pub fn build(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<
     let staging = lock.stage_folder()?;
     let source = source::identity(&manifest.source)?;
     keep(&tree, staging.path(), Built { manifest, source, toolchain, objects_compiled, started })?;
-    let dir = staging.publish()?;
-    Kernel::load(manifest, &key, dir).map_err(|damage| KernelError::Damaged(damage, manifest.name.clone()))
+    Ok(staging.publish()?)
+}
+
+/// Takes apart a kernel that was built elsewhere; returns the folder of what is kept of it.
+fn unpack(
+    manifest: &Manifest,
+    prebuilt: &PrebuiltSource,
+    cache: &Cache,
+    lock: &Lock,
+    progress: &Progress,
+) -> Result<PathBuf, KernelError> {
+    let started = Instant::now();
+    let staging = lock.stage_folder()?;
+    let release = prebuilt::take(manifest, prebuilt, cache, staging.path(), progress)
+        .map_err(|source| KernelError::Prebuilt { kernel: manifest.name.clone(), source: source.into() })?;
+    let source = source::identity(&manifest.source)?;
+    record(staging.path(), release, Built { manifest, source, toolchain: None, objects_compiled: 0, started })?;
+    Ok(staging.publish()?)
 }
 
 /// A build that has just ended.
 struct Built<'a> {
     manifest: &'a Manifest,
     source: String,
-    toolchain: Toolchain,
+    toolchain: Option<Toolchain>,
     objects_compiled: u64,
     started: Instant,
 }
@@ -272,9 +295,15 @@ struct Built<'a> {
 /// Puts what is kept of a build into a folder, with its record.
 fn keep(tree: &BuildTree, into: &Path, built: Built<'_>) -> Result<(), KernelError> {
     extract(tree, into)?;
+    record(into, tree.release()?, built)
+}
+
+/// Adds the names a kernel knows and the record to what is kept of it.
+fn record(into: &Path, release: String, built: Built<'_>) -> Result<(), KernelError> {
+    write_json(&into.join(VOCABULARY), &vocabulary_in(&into.join(BTF))?)?;
     let record = Record {
-        name: built.manifest.name.clone(),
-        release: tree.release()?,
+        name: built.manifest.build_name().clone(),
+        release,
         source: built.source,
         toolchain: built.toolchain,
         objects_compiled: built.objects_compiled,
@@ -296,7 +325,7 @@ fn extract(tree: &BuildTree, into: &Path) -> Result<(), KernelError> {
         let path = tree.object(from);
         fs::copy(&path, into.join(to)).map_err(KernelError::io("copy", &path))?;
     }
-    write_json(&into.join(VOCABULARY), &vocabulary_in(&btf)?)
+    Ok(())
 }
 
 /// The names in a file of BTF.

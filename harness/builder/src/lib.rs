@@ -7,6 +7,7 @@ pub mod fetch;
 pub mod guest_program;
 pub mod host;
 pub mod image;
+pub mod initramfs;
 pub mod kernel;
 pub mod listing;
 pub mod mirror;

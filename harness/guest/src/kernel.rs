@@ -46,6 +46,7 @@ pub(crate) enum KernelError {
 
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 const CONFIG: &str = "/proc/config.gz";
+const NOTES: &str = "/sys/kernel/notes";
 
 /// `uname -r`.
 pub(crate) fn release() -> String {
@@ -59,6 +60,7 @@ pub(crate) fn prove(expected: &ExpectedKernel) -> Result<(), KernelError> {
     same("configuration checksum", expected.config_crc32.map(hex).as_ref(), || {
         checksum(CONFIG, GzDecoder::new(open(CONFIG)?)).map(hex)
     })?;
+    same("checksum of its notes", expected.notes_crc32.map(hex).as_ref(), || checksum(NOTES, open(NOTES)?).map(hex))?;
     if expected.lsm.is_empty() {
         return Ok(());
     }

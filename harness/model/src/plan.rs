@@ -59,6 +59,9 @@ pub struct ExpectedKernel {
     pub btf_crc32: Option<u32>,
     /// CRC-32 (IEEE) of the text in `/proc/config.gz`.
     pub config_crc32: Option<u32>,
+    /// CRC-32 (IEEE) of `/sys/kernel/notes`, the kernel's build id among it: for a kernel without `/proc/config.gz`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notes_crc32: Option<u32>,
     /// Names that `/sys/kernel/security/lsm` must list.
     pub lsm: Vec<String>,
 }

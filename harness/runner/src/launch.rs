@@ -183,13 +183,14 @@ fn seconds(duration: Duration) -> String {
 pub(crate) fn spec(testbed: &Testbed<'_>, host: &Host) -> VmSpec {
     let kernel = &testbed.kernel;
     let arguments = kernel.args.iter().map(String::as_str).chain(KERNEL_ARGUMENTS);
+    let initramfs = testbed.initramfs.iter().flat_map(|path| ["-initrd".to_owned(), path.display().to_string()]);
     VmSpec {
         qemu: host.qemu.path().to_owned(),
-        qemu_args: Vec::new(),
+        qemu_args: initramfs.collect(),
         accel: host.decision.accel,
         // With two processors QEMU's emulation can run a kernel into an int3 that another processor is patching.
         cpus: 1,
-        memory_mib: MEMORY_MIB,
+        memory_mib: testbed.memory_mib(),
         kernel: kernel.boot_image(),
         kernel_args: arguments.map(str::to_owned).collect(),
         root: PathBuf::new(),
@@ -198,16 +199,26 @@ pub(crate) fn spec(testbed: &Testbed<'_>, host: &Host) -> VmSpec {
     }
 }
 
-/// What the guest must find: the release, the BTF and the configuration that were built, and the LSMs configured.
+/// What the guest must find: the release, the BTF and the configuration that were built, and the LSMs asked for. A kernel
+/// that does not show its configuration is known by its build id.
 pub(crate) fn expected(testbed: &Testbed<'_>) -> Result<ExpectedKernel, LaunchError> {
+    let kernel = &testbed.kernel;
     let read = |path: PathBuf| fs::read(&path).map_err(|source| LaunchError::Kernel { path, source });
-    let config = read(testbed.kernel.config())?;
+    let config = read(kernel.config())?;
+    let text = String::from_utf8_lossy(&config);
+    let notes = kernel.notes().map(read).transpose()?;
     Ok(ExpectedKernel {
-        release: Some(testbed.kernel.release().to_owned()),
-        btf_crc32: Some(crc32fast::hash(&read(testbed.kernel.btf())?)),
-        config_crc32: Some(crc32fast::hash(&config)),
-        lsm: configured_lsms(&String::from_utf8_lossy(&config)),
+        release: Some(kernel.release().to_owned()),
+        btf_crc32: Some(crc32fast::hash(&read(kernel.btf())?)),
+        config_crc32: shows_its_config(&text).then(|| crc32fast::hash(&config)),
+        notes_crc32: notes.map(|notes| crc32fast::hash(&notes)),
+        lsm: kernel.lsm.clone().unwrap_or_else(|| configured_lsms(&text)),
     })
+}
+
+/// Whether there is a `/proc/config.gz` (`kernel/configs.c`).
+fn shows_its_config(config: &str) -> bool {
+    config.lines().any(|line| line == "CONFIG_IKCONFIG_PROC=y")
 }
 
 /// The LSMs that `CONFIG_LSM` enables in this order (`security/security.c`).

@@ -6,6 +6,7 @@ use harness_builder::{
     cache::{Area, Cache, CacheError},
     guest_program::{self, GuestProgram, GuestProgramError},
     image::{self, Image, ImageError},
+    initramfs::{self, InitramfsError},
     kernel::{self, Kernel, KernelError},
     objects::{self, Objects, ObjectsError},
     progress::Progress,
@@ -50,6 +51,9 @@ pub enum SuppliesError {
     /// The objects that scenarios load cannot be compiled.
     #[error(transparent)]
     Objects(#[from] ObjectsError),
+    /// What a kernel is started with cannot be put together.
+    #[error(transparent)]
+    Initramfs(#[from] InitramfsError),
     /// A kernel's release does not tell its version.
     #[error(
         "kernel {kernel} calls its release `{release}`, which does not begin with MAJOR.MINOR; mend its source's version"
@@ -117,15 +121,15 @@ impl Supplies {
         &self.progress
     }
 
-    /// The kernels of these names, each once; `all` stands for every one that has a manifest.
+    /// The kernels of these names, each once; `all` stands for every one that has a manifest, and a name with `*`, `?` or
+    /// `[` for every one it matches.
     ///
     /// # Errors
     /// [`SuppliesError::Kernels`] with a suggestion if there is none of a name.
     pub fn kernels<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<KernelName>, SuppliesError> {
         let mut found: Vec<KernelName> = Vec::new();
         for name in names {
-            let named = if name == "all" { self.kernels.names() } else { vec![name] };
-            for name in named {
+            for name in self.kernels.matching(name)? {
                 let name = self.kernels.get(name)?.name;
                 if !found.contains(&name) {
                     found.push(name);
@@ -135,12 +139,14 @@ impl Supplies {
         Ok(found)
     }
 
-    /// The kernels that scenarios run on if nobody says otherwise.
+    /// The kernels that scenarios run on if nobody says otherwise: those whose manifests say `default = true`.
     ///
     /// # Errors
     /// [`SuppliesError::Kernels`] if a manifest is wrong.
     pub fn default_kernels(&self) -> Result<Vec<KernelName>, SuppliesError> {
-        self.kernels(["all"])
+        let all = self.kernels.names().into_iter().map(|name| self.kernels.get(name));
+        let all: Vec<kernel::Manifest> = all.collect::<Result<_, _>>()?;
+        Ok(all.into_iter().filter(|manifest| manifest.is_default).map(|manifest| manifest.name).collect())
     }
 
     /// Whether there is an image of this name.
@@ -207,11 +213,13 @@ impl Supplies {
         objects: Objects,
     ) -> Result<Testbed<'_>, SuppliesError> {
         let vocabulary = kernel.vocabulary()?;
+        let initramfs = initramfs::of(&kernel, &guest, &self.cache, &self.progress)?;
         let release: Release = kernel.release().parse().map_err(|_| SuppliesError::Release {
             kernel: kernel.name.clone(),
             release: kernel.release().to_owned(),
         })?;
-        Ok(Testbed { supplies: self, kernel, image, guest, objects: Shelf::beside(objects), vocabulary, release })
+        let objects = Shelf::beside(objects);
+        Ok(Testbed { supplies: self, kernel, image, guest, objects, initramfs, vocabulary, release })
     }
 }
 

@@ -1,7 +1,7 @@
 //! A kernel, an image and the guest program: all it takes to run scenarios and to keep their outcomes.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     thread,
 };
@@ -33,6 +33,8 @@ pub struct Testbed<'a> {
     pub(crate) image: Image,
     pub(crate) guest: GuestProgram,
     pub(crate) objects: Shelf,
+    /// What the kernel is started with, if it needs modules to reach its root.
+    pub(crate) initramfs: Option<PathBuf>,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) release: Release,
 }
@@ -51,6 +53,11 @@ impl Testbed<'_> {
     /// The kernel.
     pub fn kernel(&self) -> &Kernel {
         &self.kernel
+    }
+
+    /// Memory of its VMs in MiB.
+    pub(crate) fn memory_mib(&self) -> u32 {
+        self.kernel.memory_mib.unwrap_or(MEMORY_MIB)
     }
 
     /// What a scenario asks of this kernel.
@@ -103,7 +110,7 @@ impl Testbed<'_> {
             kernel: self.kernel.key.clone(),
             image: self.image.key.clone(),
             guest: self.guest.key.clone(),
-            machine: format!("{MEMORY_MIB} MiB, {}", self.kernel.args.join(" ")),
+            machine: format!("{} MiB, {}", self.memory_mib(), self.kernel.args.join(" ")),
         }
     }
 

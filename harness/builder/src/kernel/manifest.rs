@@ -1,6 +1,9 @@
 //! A kernel's manifest: where its source comes from, what it is configured with, how it is started.
 
+mod source;
+
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -10,7 +13,9 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::fragment::{self, BadLine, Found, Mismatch, Options, Value};
-use crate::digest::Sha256;
+pub use source::{
+    DebianKernel, DebianSource, GitSource, KernelFiles, PackageFiles, PrebuiltSource, Source, TarballSource, TreeSource,
+};
 
 /// Why a manifest, or a fragment it names, is not usable.
 #[derive(Debug, Error)]
@@ -49,88 +54,6 @@ pub enum ManifestError {
     },
 }
 
-/// Where a kernel's source comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Source {
-    /// A Debian package that holds a source tarball, such as `linux-source-6.12`.
-    Debian(DebianSource),
-    /// A release tarball.
-    Tarball(TarballSource),
-    /// A revision of a git repository.
-    Git(GitSource),
-    /// A folder, built as it is now.
-    Tree(TreeSource),
-}
-
-/// A Debian package that holds a source tarball.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DebianSource {
-    /// The package.
-    pub package: String,
-    /// Its full version; apt fetches exactly this one.
-    pub version: String,
-    /// The suite it is in, such as `trixie`.
-    pub suite: String,
-    /// The sum of the package file.
-    pub sha256: Sha256,
-}
-
-/// A tarball by URL.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TarballSource {
-    /// Where it is.
-    pub url: String,
-    /// Its sum.
-    pub sha256: Sha256,
-}
-
-/// A git revision.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GitSource {
-    /// The repository: a URL or a path, as `git fetch` takes it.
-    pub url: String,
-    /// The full name of the commit.
-    pub revision: Revision,
-}
-
-/// A folder with a kernel source.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TreeSource {
-    /// The folder; a relative path starts at the manifest's folder.
-    pub path: PathBuf,
-}
-
-/// The full name of a git commit: a branch or a tag could move.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Revision(String);
-
-/// A text that is not the full name of a commit.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error("`{0}` is not the full name of a commit (40 hexadecimal digits); `git ls-remote URL {0}` tells it")]
-pub struct BadRevision(String);
-
-impl Revision {
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for Revision {
-    type Error = BadRevision;
-
-    fn try_from(text: String) -> Result<Self, BadRevision> {
-        let full = [40, 64].contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if full { Ok(Self(text.to_ascii_lowercase())) } else { Err(BadRevision(text)) }
-    }
-}
-
 /// An option that one kernel resolves otherwise than the fragments ask, and why that is right.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -154,17 +77,44 @@ impl Exception {
 #[serde(deny_unknown_fields)]
 struct File {
     summary: String,
-    source: Source,
-    fragments: Vec<String>,
     #[serde(default)]
+    default: bool,
+    base: Option<KernelName>,
+    source: Option<Source>,
+    #[serde(default)]
+    fragments: Vec<String>,
     objects: Option<u64>,
     #[serde(default)]
-    args: Vec<String>,
-    #[serde(default)]
     exception: Vec<Exception>,
+    #[serde(default)]
+    args: Vec<String>,
+    memory_mib: Option<u32>,
+    lsm: Option<Vec<String>>,
+    alike: Option<KernelName>,
+    #[serde(default)]
+    required: BTreeMap<String, String>,
 }
 
-/// A manifest that was read with its fragments.
+impl File {
+    /// Whether it says anything about how the kernel is built.
+    fn builds(&self) -> bool {
+        self.source.is_some() || !self.fragments.is_empty() || self.objects.is_some() || !self.exception.is_empty()
+    }
+}
+
+const ONLY_STARTED_OTHERWISE: &str = "a kernel with a `base` is started otherwise, not built otherwise: `source`, \
+     `fragments`, `objects` and `exception` are its base's";
+
+/// How a manifest came to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    /// By its name.
+    Named,
+    /// As the base of another.
+    Base,
+}
+
+/// A manifest that was read with its fragments, and with its base if it is a variant.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     /// The kernel's name: the file's name without `.toml`.
@@ -173,12 +123,24 @@ pub struct Manifest {
     pub path: PathBuf,
     /// One line on what this kernel is for.
     pub summary: String,
-    /// Where its source comes from; a relative path in it is relative to the manifest no more.
+    /// Whether it is run where nobody says which kernels are.
+    pub is_default: bool,
+    /// The kernel that this one is a variant of: the same build, started otherwise.
+    pub base: Option<KernelName>,
+    /// Where it comes from; a relative path in it is relative to the manifest no more.
     pub source: Source,
     /// About how many objects a build compiles, for its progress bar.
     pub objects: Option<u64>,
     /// What its command line has beyond the defaults.
     pub args: Vec<String>,
+    /// Memory of a VM in MiB, if it needs another amount than usual.
+    pub memory_mib: Option<u32>,
+    /// The security modules it starts with, in this order; those of its configuration if `None`.
+    pub lsm: Option<Vec<String>>,
+    /// The kernels whose snapshots hold for it where it has none of its own, the nearest first.
+    pub alike: Vec<KernelName>,
+    /// What its configuration must say.
+    pub required: Options,
     /// Options that resolve otherwise than the fragments ask.
     pub exceptions: Vec<Exception>,
     /// All fragments, one after the other.
@@ -188,28 +150,79 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Reads a manifest and its fragments.
+    /// Reads a manifest with its fragments, and its base.
     pub fn read(path: &Path) -> Result<Self, ManifestError> {
+        Self::read_as(path, Level::Named)
+    }
+
+    fn read_as(path: &Path, level: Level) -> Result<Self, ManifestError> {
         let meaning = |reason: String| ManifestError::Meaning { path: path.to_owned(), reason };
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let name: KernelName = stem.parse().map_err(|error| meaning(format!("{error}")))?;
         let file: File = toml::from_str(&read(path)?)
             .map_err(|error| ManifestError::Syntax { path: path.to_owned(), error: error.into() })?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        let (config, options) = read_fragments(folder, &file.fragments)?;
-        let manifest = Self {
-            name,
-            path: path.to_owned(),
-            summary: file.summary,
-            source: resolved(file.source, folder),
-            objects: file.objects,
-            args: file.args,
-            exceptions: file.exception,
-            config,
-            options,
+        if let Some(stranger) = file.alike.iter().chain(&file.base).find(|other| !of_kernel(folder, other).is_file()) {
+            return Err(meaning(format!("there is no kernel `{stranger}`: {stranger}.toml is not in its folder")));
+        }
+        let manifest = match (file.base.clone(), file.source.clone()) {
+            (Some(_), _) if file.builds() => return Err(meaning(ONLY_STARTED_OTHERWISE.to_owned())),
+            (Some(base), None) if level == Level::Named => {
+                Self::variant(name, path, Self::read_as(&of_kernel(folder, &base), Level::Base)?, file)
+            }
+            (Some(base), None) => return Err(meaning(format!("a base has no base itself: name `{base}` instead"))),
+            (None, Some(source)) => Self::of_source(name, path, source.below(folder), file)?,
+            _ => return Err(meaning("it must have either a `source` or a `base`".to_owned())),
         };
         manifest.check().map_err(meaning)?;
         Ok(manifest)
+    }
+
+    fn of_source(name: KernelName, path: &Path, source: Source, file: File) -> Result<Self, ManifestError> {
+        let (config, options) = read_fragments(path.parent().unwrap_or(Path::new(".")), &file.fragments)?;
+        Ok(Self {
+            name,
+            path: path.to_owned(),
+            summary: file.summary,
+            is_default: file.default,
+            base: None,
+            source,
+            objects: file.objects,
+            args: file.args,
+            memory_mib: file.memory_mib,
+            lsm: file.lsm,
+            alike: file.alike.into_iter().collect(),
+            required: values(&file.required),
+            exceptions: file.exception,
+            config,
+            options,
+        })
+    }
+
+    /// The base's build, started as the file says.
+    fn variant(name: KernelName, path: &Path, base: Self, file: File) -> Self {
+        let nearest = file.alike.unwrap_or_else(|| base.name.clone());
+        let alike = std::iter::once(nearest).chain(base.alike.clone()).collect();
+        let mut required = base.required.clone();
+        required.extend(values(&file.required));
+        Self {
+            name,
+            path: path.to_owned(),
+            summary: file.summary,
+            is_default: file.default,
+            base: Some(base.name.clone()),
+            args: base.args.iter().cloned().chain(file.args).collect(),
+            memory_mib: file.memory_mib.or(base.memory_mib),
+            lsm: file.lsm.or_else(|| base.lsm.clone()),
+            alike,
+            required,
+            ..base
+        }
+    }
+
+    /// The kernel whose build this is: a variant has none of its own.
+    pub fn build_name(&self) -> &KernelName {
+        self.base.as_ref().unwrap_or(&self.name)
     }
 
     /// What serde cannot check.
@@ -224,6 +237,9 @@ impl Manifest {
             if exception.reason.trim().is_empty() {
                 return Err(format!("the exception for {} gives no reason", exception.option));
             }
+        }
+        if matches!(self.source, Source::Prebuilt(_)) && !self.options.is_empty() {
+            return Err("a prebuilt kernel cannot be configured: say what it must have in `required`".to_owned());
         }
         match self.args.iter().find(|arg| arg.is_empty() || arg.contains(char::is_whitespace)) {
             Some(arg) => Err(format!("`{arg}` in args is not one argument of the kernel's command line")),
@@ -259,11 +275,13 @@ fn read_fragments(folder: &Path, names: &[String]) -> Result<(String, Options), 
     Ok((config, options))
 }
 
-fn resolved(source: Source, folder: &Path) -> Source {
-    match source {
-        Source::Tree(TreeSource { path }) => Source::Tree(TreeSource { path: folder.join(path) }),
-        other => other,
-    }
+/// The manifest of this kernel.
+fn of_kernel(folder: &Path, kernel: &KernelName) -> PathBuf {
+    folder.join(format!("{kernel}.toml"))
+}
+
+fn values(options: &BTreeMap<String, String>) -> Options {
+    options.iter().map(|(option, value)| (option.clone(), Value::new(value))).collect()
 }
 
 #[cfg(test)]
@@ -295,12 +313,23 @@ mod tests {
             format!("[source.tarball]\nurl = 'http://h.example/l.tar.xz'\nsha256 = '{SUM}'"),
             format!("[source.git]\nurl = '/srv/linux.git'\nrevision = '{}'", &SUM[..40]),
             "[source.tree]\npath = '../linux'".to_owned(),
+            format!("[source.prebuilt.debian]\nsuite = 's'\nversion = '1'\npackages = {{ p = '{SUM}' }}"),
+            "[source.prebuilt.packages]\nfiles = ['../p.deb']".to_owned(),
+            "[source.prebuilt.files]\nvmlinuz = '../v'\nconfig = '../c'".to_owned(),
         ] {
-            let (folder, path) = write(&format!("summary = 's'\nfragments = ['a']\n{source}"), "CONFIG_A=y\n");
+            let fragments = if source.contains("prebuilt") { "" } else { "fragments = ['a']" };
+            let (folder, path) = write(&format!("summary = 's'\n{fragments}\n{source}"), "CONFIG_A=y\n");
             let manifest = Manifest::read(&path).unwrap();
-            assert_eq!((manifest.name.as_str(), manifest.options.len()), ("9.9", 1));
-            if let Source::Tree(tree) = manifest.source {
-                assert_eq!(tree.path, folder.path().join("../linux"));
+            assert_eq!((manifest.name.as_str(), manifest.options.len()), ("9.9", fragments.len().min(1)));
+            match manifest.source {
+                Source::Tree(tree) => assert_eq!(tree.path, folder.path().join("../linux")),
+                Source::Prebuilt(PrebuiltSource::Packages(packages)) => {
+                    assert_eq!(packages.files, [folder.path().join("../p.deb")]);
+                }
+                Source::Prebuilt(PrebuiltSource::Files(files)) => {
+                    assert_eq!((files.vmlinuz, files.modules), (folder.path().join("../v"), None));
+                }
+                _ => {}
             }
         }
     }
@@ -322,10 +351,34 @@ mod tests {
                 "no reason",
             ),
             (&tree.replace("[source", "args = ['a b']\n[source"), "", "not one argument"),
+            ("summary = 's'\n", "", "either a `source` or a `base`"),
+            ("summary = 's'\nbase = '9.8'\n", "", "there is no kernel `9.8`"),
+            ("summary = 's'\nbase = '9.9'\n", "", "a base has no base itself"),
+            ("summary = 's'\nbase = '9.9'\nfragments = ['a']\n", "", "not built otherwise"),
+            (
+                "summary = 's'\nfragments = ['a']\n[source.prebuilt.files]\nvmlinuz = 'v'\nconfig = 'c'\n",
+                "CONFIG_A=y",
+                "`required`",
+            ),
         ] {
             let message = error(manifest, fragment);
             assert!(message.contains(expected), "{expected}: {message}");
         }
+    }
+
+    #[test]
+    fn a_variant_is_its_base_started_otherwise() {
+        let base = "summary = 's'\nfragments = ['a']\nargs = ['quiet']\nalike = '9.9'\nmemory_mib = 300\n\
+                    required = { CONFIG_B = 'y' }\n[source.tree]\npath = 'l'\n";
+        let (folder, path) = write(base, "CONFIG_A=y\n");
+        let variant = folder.path().join("9.9-variant.toml");
+        fs::write(&variant, "summary = 'v'\nbase = '9.9'\nargs = ['x=1']\nlsm = ['bpf']\n").unwrap();
+        let (base, variant) = (Manifest::read(&path).unwrap(), Manifest::read(&variant).unwrap());
+        assert_eq!((variant.build_name().as_str(), base.build_name().as_str()), ("9.9", "9.9"));
+        assert_eq!((variant.args, variant.memory_mib), (vec!["quiet".to_owned(), "x=1".to_owned()], Some(300)));
+        assert_eq!((variant.lsm, base.lsm), (Some(vec!["bpf".to_owned()]), None));
+        assert_eq!((variant.source, variant.required), (base.source, base.required));
+        assert_eq!(variant.alike.iter().map(KernelName::as_str).collect::<Vec<_>>(), ["9.9", "9.9"]);
     }
 
     #[test]

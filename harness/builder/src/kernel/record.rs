@@ -65,8 +65,9 @@ pub struct Record {
     pub release: String,
     /// Where the source came from, with version or sum.
     pub source: String,
-    /// What it was built with.
-    pub toolchain: Toolchain,
+    /// What it was built with, if it was built here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub toolchain: Option<Toolchain>,
     /// How many objects were compiled; fewer than the kernel has, if an object tree could be used again.
     pub objects_compiled: u64,
     /// How long configuring, compiling and linking took, in seconds.
@@ -136,7 +137,7 @@ mod tests {
             name: "6.12".parse().unwrap(),
             release: "6.12.1".into(),
             source: "a folder".into(),
-            toolchain: Toolchain { gcc: line(), ld: line(), pahole: line() },
+            toolchain: Some(Toolchain { gcc: line(), ld: line(), pahole: line() }),
             objects_compiled: 1,
             seconds: 1.5,
             built: 1,

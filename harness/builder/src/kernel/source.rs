@@ -11,7 +11,10 @@ use std::{
 
 use thiserror::Error;
 
-use super::manifest::{DebianSource, Source, TarballSource};
+use super::{
+    manifest::{DebianSource, Source, TarballSource},
+    prebuilt,
+};
 use crate::{
     cache::{Area, Cache, CacheError, Entry},
     command::{self, CommandError},
@@ -20,6 +23,7 @@ use crate::{
     mirror::{Archive, ArchiveError, Mirror, MirrorError, Package},
     progress::{Progress, Unit},
 };
+pub(super) use tree::listing_sum;
 
 /// Why a source could not be had.
 #[derive(Debug, Error)]
@@ -112,6 +116,7 @@ pub(super) fn identity(source: &Source) -> Result<String, SourceError> {
         Source::Tarball(tarball) => format!("{} {}", file_name(&tarball.url), tarball.sha256),
         Source::Git(git) => format!("git {}", git.revision.as_str()),
         Source::Tree(tree) => format!("{} {}", tree.path.display(), tree::fingerprint(&tree.path)?),
+        Source::Prebuilt(prebuilt) => prebuilt::identity(prebuilt)?,
     })
 }
 
@@ -129,6 +134,9 @@ pub(super) fn unpack(
         Source::Git(git) => git::check_out(git, cache, into, progress),
         // Looked at when its fingerprint was taken.
         Source::Tree(_) => return Ok(()),
+        Source::Prebuilt(_) => {
+            return Err(SourceError::NotASource { path: into.to_owned(), reason: "the kernel was built elsewhere" });
+        }
     }?;
     check(into)
 }
@@ -166,7 +174,7 @@ fn package_entry(debian: &DebianSource, cache: &Cache) -> Result<Entry, CacheErr
 }
 
 /// A Debian package file, verified by apt and by its pinned sum.
-fn debian_package(
+pub(super) fn debian_package(
     debian: &DebianSource,
     kernel: &str,
     cache: &Cache,

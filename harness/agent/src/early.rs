@@ -1,0 +1,143 @@
+//! The first process of a kernel that needs modules to reach its root: loads them, mounts the root, and becomes the init
+//! that is there.
+//!
+//! `harness/builder` puts the modules of a kernel and this program into an initramfs; the kernel then leaves `root=` and
+//! `rootflags=` to its first program (Documentation/filesystems/ramfs-rootfs-initramfs.rst).
+
+use std::{
+    convert::Infallible,
+    fs::{self, File},
+    io,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::Command,
+};
+
+use rustix::mount::{MountFlags, mount, mount_move, unmount};
+use thiserror::Error;
+
+/// Where the modules are, and in that folder their names in the order they are loaded.
+const MODULES: &str = "/modules";
+const ORDER: &str = "/modules/order";
+/// Where the root is mounted before it becomes the root.
+const ROOT: &str = "/root";
+
+/// Why the guest's own root was not reached.
+#[derive(Debug, Error)]
+enum EarlyError {
+    #[error("cannot {action} {path}: {source}")]
+    Io { action: &'static str, path: String, source: io::Error },
+    #[error("cannot load {module}: {source}")]
+    Load { module: String, source: io::Error },
+    #[error("cannot mount the shared root folder with `{options}`: {source}")]
+    Root { options: String, source: io::Error },
+}
+
+fn failed(action: &'static str, path: &str) -> impl FnOnce(io::Error) -> EarlyError {
+    move |source| EarlyError::Io { action, path: path.to_owned(), source }
+}
+
+/// Whether this program was started from an initramfs of ours.
+pub(crate) fn is_here() -> bool {
+    Path::new(ORDER).exists()
+}
+
+/// Goes on to the guest's own root; ends the VM if that cannot be.
+pub(crate) fn run() -> ! {
+    let Err(error) = go_on();
+    super::init::end(&error)
+}
+
+fn go_on() -> Result<Infallible, EarlyError> {
+    load_modules()?;
+    let command_line = command_line()?;
+    let options = Options::of(&command_line);
+    mount_root(&options)?;
+    mount("devtmpfs", format!("{ROOT}/dev"), "devtmpfs", MountFlags::NOSUID, None)
+        .map_err(|error| failed("mount", "/dev of the root")(error.into()))?;
+    become_root()?;
+    let error = Command::new(&options.init).exec();
+    Err(failed("start", &options.init)(error))
+}
+
+/// Loads every module, and then gives the memory of their files back.
+fn load_modules() -> Result<(), EarlyError> {
+    let order = fs::read_to_string(ORDER).map_err(failed("read", ORDER))?;
+    for module in order.lines() {
+        let path = format!("{MODULES}/{module}");
+        let file = File::open(&path).map_err(failed("open", &path))?;
+        rustix::system::finit_module(&file, c"", 0)
+            .map_err(|error| EarlyError::Load { module: module.to_owned(), source: error.into() })?;
+    }
+    fs::remove_dir_all(MODULES).map_err(failed("remove", MODULES))
+}
+
+fn command_line() -> Result<String, EarlyError> {
+    mount("proc", "/proc", "proc", MountFlags::empty(), None)
+        .map_err(|error| failed("mount", "/proc")(error.into()))?;
+    let text = fs::read_to_string("/proc/cmdline").map_err(failed("read", "/proc/cmdline"))?;
+    unmount("/proc", rustix::mount::UnmountFlags::empty()).map_err(|error| failed("unmount", "/proc")(error.into()))?;
+    Ok(text)
+}
+
+/// What the kernel's command line says about the root; of an argument given twice the last counts, as for the kernel.
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    /// The tag under which the host shares the folder.
+    tag: String,
+    /// For the file system.
+    flags: String,
+    /// The program to go on with.
+    init: String,
+}
+
+impl Options {
+    fn of(command_line: &str) -> Self {
+        let value = |key: &str, default: &str| {
+            let words = command_line.split_whitespace().rev();
+            let found = words.filter_map(|word| word.split_once('=')).find(|(name, _)| *name == key);
+            found.map_or(default, |(_, value)| value).to_owned()
+        };
+        Self {
+            tag: value("root", "/dev/root"),
+            flags: value("rootflags", "trans=virtio"),
+            init: value("init", "/sbin/init"),
+        }
+    }
+}
+
+fn mount_root(options: &Options) -> Result<(), EarlyError> {
+    let data = std::ffi::CString::new(options.flags.as_str()).unwrap_or_default();
+    mount(options.tag.as_str(), ROOT, "9p", MountFlags::empty(), data.as_c_str())
+        .map_err(|error| EarlyError::Root { options: options.flags.clone(), source: error.into() })
+}
+
+/// Makes the mounted root the root of everything, as `switch_root(8)` does.
+fn become_root() -> Result<(), EarlyError> {
+    let moved = || -> io::Result<()> {
+        std::env::set_current_dir(ROOT)?;
+        mount_move(".", "/")?;
+        std::os::unix::fs::chroot(".")?;
+        std::env::set_current_dir("/")
+    };
+    moved().map_err(failed("change the root to", ROOT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_argument_of_a_name_counts() {
+        let text = "rootfstype=9p rootflags=trans=virtio,cache=mmap rw init=/a root=/dev/root rootflags=trans=virtio,msize=1 init=/b quiet\n";
+        let options = Options::of(text);
+        assert_eq!((options.tag.as_str(), options.flags.as_str()), ("/dev/root", "trans=virtio,msize=1"));
+        assert_eq!(options.init, "/b");
+        assert_eq!(Options::of("").init, "/sbin/init");
+    }
+
+    #[test]
+    fn another_root_is_no_initramfs_of_ours() {
+        assert!(!is_here());
+    }
+}

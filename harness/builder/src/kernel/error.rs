@@ -1,0 +1,98 @@
+//! Why there is no kernel.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use harness_model::{name::KernelName, vocabulary::BtfError};
+use thiserror::Error;
+
+use super::{Damage, PrebuiltError, SourceError, fragment};
+use crate::{cache::CacheError, command::CommandError};
+
+/// Why there is no kernel.
+#[derive(Debug, Error)]
+pub enum KernelError {
+    /// The source could not be had.
+    #[error(transparent)]
+    Source(Box<SourceError>),
+    /// A kernel that was built elsewhere cannot be used.
+    #[error("kernel {kernel}: {source}")]
+    Prebuilt {
+        /// Which.
+        kernel: KernelName,
+        /// Why.
+        source: Box<PrebuiltError>,
+    },
+    /// The kernel was not configured as its manifest requires.
+    #[error(
+        "{}: the kernel is not configured as `required` says:\n  {}\ntake another kernel, or drop the requirement",
+        path.display(), problems.join("\n  ")
+    )]
+    Required {
+        /// The manifest.
+        path: PathBuf,
+        /// Every option that differs.
+        problems: Vec<String>,
+    },
+    /// The configuration is not what was asked for.
+    #[error(
+        "{}: the configuration came out otherwise than asked for:\n  {}\nmend the fragments, or add an [[exception]] with a \
+         reason to the manifest",
+        path.display(), problems.join("\n  ")
+    )]
+    Config {
+        /// The manifest.
+        path: PathBuf,
+        /// Every option that differs.
+        problems: Vec<String>,
+    },
+    /// The kernel's own configuration was not understood.
+    #[error("cannot read {}", path.display())]
+    ResolvedConfig {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        source: fragment::BadLine,
+    },
+    /// A program is missing or failed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The kernel that was built says nothing about its types.
+    #[error("cannot read the type information of {}", path.display())]
+    Btf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BtfError,
+    },
+    /// A file of a finished build is damaged.
+    #[error("kernel {1} is damaged; `cargo xtask kernel build {1}` builds it again")]
+    Damaged(#[source] Damage, KernelName),
+    /// A file could not be read or written.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The cache failed.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+impl From<SourceError> for KernelError {
+    fn from(error: SourceError) -> Self {
+        Self::Source(Box::new(error))
+    }
+}
+
+impl KernelError {
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+}

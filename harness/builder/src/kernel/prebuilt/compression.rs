@@ -1,0 +1,143 @@
+//! What kernels and modules are compressed with, told by how it begins.
+
+use std::io::{self, Read};
+
+use thiserror::Error;
+
+/// Why something could not be decompressed.
+#[derive(Debug, Error)]
+#[error("what is compressed with {method} is damaged: {source}")]
+pub struct DecompressionError {
+    method: &'static str,
+    source: io::Error,
+}
+
+/// A compression that the kernel or its modules can have (`scripts/Makefile.lib` and `scripts/Makefile.modinst` in the
+/// kernel source).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    Gzip,
+    Xz,
+    Zstd,
+    Lz4,
+    None,
+}
+
+impl Method {
+    const MAGIC: [(&'static [u8], Self); 4] = [
+        (b"\x1f\x8b", Self::Gzip),
+        (b"\xfd7zXZ\0", Self::Xz),
+        (b"\x28\xb5\x2f\xfd", Self::Zstd),
+        // The legacy format of `lz4 -l`.
+        (b"\x02\x21\x4c\x18", Self::Lz4),
+    ];
+
+    fn of(bytes: &[u8]) -> Self {
+        let known = Self::MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic));
+        known.map_or(Self::None, |(_, method)| *method)
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Xz => "xz",
+            Self::Zstd => "zstd",
+            Self::Lz4 => "lz4",
+            Self::None => "nothing",
+        }
+    }
+}
+
+/// A module file's contents; one that is not compressed comes back as it is.
+pub(super) fn decompressed(bytes: Vec<u8>) -> Result<Vec<u8>, DecompressionError> {
+    match Method::of(&bytes) {
+        Method::None => Ok(bytes),
+        method => decompress(method, &bytes),
+    }
+}
+
+/// The kernel within a boot image. But for gzip, which ends with the size by itself, the build appends the size in four
+/// bytes (`size_append` in `scripts/Makefile.lib`).
+pub(super) fn decompressed_payload(payload: &[u8]) -> Result<Vec<u8>, DecompressionError> {
+    match Method::of(payload) {
+        Method::Gzip => decompress(Method::Gzip, payload),
+        method => decompress(method, &payload[..payload.len().saturating_sub(4)]),
+    }
+}
+
+fn decompress(method: Method, bytes: &[u8]) -> Result<Vec<u8>, DecompressionError> {
+    let mut all = Vec::new();
+    let read = match method {
+        Method::Gzip => flate2::read::GzDecoder::new(bytes).read_to_end(&mut all),
+        Method::Xz => liblzma::read::XzDecoder::new(bytes).read_to_end(&mut all),
+        Method::Zstd => zstd::Decoder::new(bytes).and_then(|mut decoder| decoder.read_to_end(&mut all)),
+        Method::Lz4 => lz4_flex::frame::FrameDecoder::new(bytes).read_to_end(&mut all),
+        Method::None => (&mut &*bytes).read_to_end(&mut all),
+    };
+    read.map(|_| all).map_err(|source| DecompressionError { method: method.name(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    const TEXT: &[u8] = b"\x7fELF and what follows, which repeats, which repeats, which repeats";
+
+    fn compressed(method: Method) -> Vec<u8> {
+        match method {
+            Method::Gzip => {
+                let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+                writer.write_all(TEXT).unwrap();
+                writer.finish().unwrap()
+            }
+            Method::Xz => {
+                let mut writer = liblzma::write::XzEncoder::new(Vec::new(), 6);
+                writer.write_all(TEXT).unwrap();
+                writer.finish().unwrap()
+            }
+            Method::Zstd => zstd::encode_all(TEXT, 3).unwrap(),
+            Method::Lz4 => {
+                let legacy = lz4_flex::frame::FrameInfo::new().legacy_frame(true);
+                let mut writer = lz4_flex::frame::FrameEncoder::with_frame_info(legacy, Vec::new());
+                writer.write_all(TEXT).unwrap();
+                writer.finish().unwrap()
+            }
+            Method::None => TEXT.to_vec(),
+        }
+    }
+
+    const ALL: [Method; 5] = [Method::Gzip, Method::Xz, Method::Zstd, Method::Lz4, Method::None];
+
+    #[test]
+    fn every_method_is_known_by_its_beginning_and_undone() {
+        for method in ALL {
+            let bytes = compressed(method);
+            assert_eq!(Method::of(&bytes), method);
+            assert_eq!(decompressed(bytes).unwrap(), TEXT, "{method:?}");
+        }
+    }
+
+    #[test]
+    fn the_size_behind_a_payload_is_no_part_of_it() {
+        for method in ALL {
+            let mut payload = compressed(method);
+            if method != Method::Gzip {
+                payload.extend((TEXT.len() as u32).to_le_bytes());
+            }
+            assert_eq!(decompressed_payload(&payload).unwrap(), TEXT, "{method:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_is_told_with_its_method() {
+        for method in [Method::Gzip, Method::Xz, Method::Zstd, Method::Lz4] {
+            let whole = compressed(method);
+            let error = decompressed(whole[..whole.len() / 2].to_vec()).unwrap_err().to_string();
+            assert!(error.contains(method.name()), "{error}");
+        }
+        assert!(decompressed_payload(b"\x1f\x8b").is_err());
+        assert!(decompressed_payload(b"").unwrap().is_empty());
+    }
+}

@@ -1,0 +1,228 @@
+//! The files a prebuilt kernel consists of, wherever a distribution puts them.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use thiserror::Error;
+
+use crate::{
+    cache::{Area, Cache, CacheError},
+    command::{self, CommandError},
+    kernel::{
+        manifest::{PackageFiles, PrebuiltSource},
+        source::{self, SourceError},
+    },
+    progress::Progress,
+};
+
+/// Why the files of a kernel are not to be had.
+#[derive(Debug, Error)]
+pub enum PartsError {
+    /// A package could not be had.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A package cannot be unpacked.
+    #[error("cannot unpack {}", package.display())]
+    Unpack {
+        /// Which.
+        package: PathBuf,
+        /// Why.
+        source: CommandError,
+    },
+    /// A package of a kind that is not known.
+    #[error("{}: it is neither a .deb nor a .rpm file", .0.display())]
+    Kind(PathBuf),
+    /// The packages hold no kernel, or several.
+    #[error("the packages hold {count} of {what}, and one is needed: name all packages of one kernel")]
+    Number {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        count: usize,
+    },
+    /// A folder cannot be used.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The cache failed.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+/// Where the files of a kernel are.
+#[derive(Debug)]
+pub(super) struct Parts {
+    /// The boot image.
+    pub(super) vmlinuz: PathBuf,
+    /// The resolved configuration.
+    pub(super) config: PathBuf,
+    /// The symbols, if they are told.
+    pub(super) symbols: Option<PathBuf>,
+    /// The folder of its modules.
+    pub(super) modules: Option<PathBuf>,
+    /// What was unpacked for it; gone with this value.
+    _unpacked: Option<tempfile::TempDir>,
+}
+
+impl Parts {
+    /// Fetches and unpacks what is needed.
+    pub(super) fn of(
+        source: &PrebuiltSource,
+        kernel: &str,
+        cache: &Cache,
+        progress: &Progress,
+    ) -> Result<Self, PartsError> {
+        let packages = match source {
+            PrebuiltSource::Debian(debian) => debian
+                .each()
+                .map(|package| source::debian_package(&package, kernel, cache, progress))
+                .collect::<Result<Vec<_>, _>>()?,
+            PrebuiltSource::Packages(PackageFiles { files }) => files.clone(),
+            PrebuiltSource::Files(files) => {
+                let (vmlinuz, config, modules) = (files.vmlinuz.clone(), files.config.clone(), files.modules.clone());
+                return Ok(Self { vmlinuz, config, symbols: None, modules, _unpacked: None });
+            }
+        };
+        let trees = cache.folder(Area::Trees)?;
+        let unpacked = tempfile::tempdir_in(&trees).map_err(|source| PartsError::Io {
+            action: "create a folder in",
+            path: trees.clone(),
+            source,
+        })?;
+        packages.iter().try_for_each(|package| unpack(package, unpacked.path()))?;
+        let found = Found::in_folder(unpacked.path())?;
+        Ok(Self {
+            vmlinuz: only(found.images, "a boot image (vmlinuz)")?,
+            config: only(found.configs, "a configuration (config)")?,
+            symbols: only(found.symbols, "a System.map").ok(),
+            modules: only(found.modules, "a folder of modules").ok(),
+            _unpacked: Some(unpacked),
+        })
+    }
+}
+
+fn unpack(package: &Path, into: &Path) -> Result<(), PartsError> {
+    let extension = package.extension().map(|extension| extension.to_string_lossy().into_owned());
+    if extension.as_deref() != Some("deb") {
+        return Err(PartsError::Kind(package.to_owned()));
+    }
+    let mut dpkg = Command::new("dpkg-deb");
+    command::output(dpkg.arg("--extract").arg(package).arg(into))
+        .map(drop)
+        .map_err(|source| PartsError::Unpack { package: package.to_owned(), source })
+}
+
+/// What was found below a folder.
+#[derive(Debug, Default)]
+struct Found {
+    images: Vec<PathBuf>,
+    configs: Vec<PathBuf>,
+    symbols: Vec<PathBuf>,
+    modules: Vec<PathBuf>,
+}
+
+impl Found {
+    /// Looks into `boot`, `lib/modules/*` and `usr/lib/modules/*`, and no deeper.
+    fn in_folder(root: &Path) -> Result<Self, PartsError> {
+        let mut found = Self::default();
+        found.look_into(&root.join("boot"))?;
+        for modules in ["lib/modules", "usr/lib/modules"].map(|path| root.join(path)) {
+            for release in listed(&modules)? {
+                found.look_into(&release)?;
+                if release.join("modules.builtin").is_file() {
+                    found.modules.push(release);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn look_into(&mut self, folder: &Path) -> Result<(), PartsError> {
+        for path in listed(folder)?.into_iter().filter(|path| path.is_file()) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let kind = match name.split('-').next().unwrap_or_default() {
+                "vmlinuz" => &mut self.images,
+                "config" => &mut self.configs,
+                "System.map" => &mut self.symbols,
+                _ => continue,
+            };
+            kind.push(path);
+        }
+        Ok(())
+    }
+}
+
+/// What is in a folder, in one order everywhere; nothing if there is no such folder.
+fn listed(folder: &Path) -> Result<Vec<PathBuf>, PartsError> {
+    let list = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
+    match list() {
+        Ok(mut paths) => {
+            paths.sort();
+            Ok(paths)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(PartsError::Io { action: "list", path: folder.to_owned(), source }),
+    }
+}
+
+fn only(mut paths: Vec<PathBuf>, what: &'static str) -> Result<PathBuf, PartsError> {
+    match (paths.pop(), paths.len()) {
+        (Some(path), 0) => Ok(path),
+        (last, others) => Err(PartsError::Number { what, count: others + usize::from(last.is_some()) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(files: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn every_distribution_s_places_are_looked_into() {
+        for (files, image) in [
+            (&["boot/vmlinuz-6.1", "boot/config-6.1", "lib/modules/6.1/modules.builtin"][..], "boot/vmlinuz-6.1"),
+            (&["usr/lib/modules/7.3/vmlinuz", "usr/lib/modules/7.3/modules.builtin"], "usr/lib/modules/7.3/vmlinuz"),
+        ] {
+            let folder = tree(files);
+            let found = Found::in_folder(folder.path()).unwrap();
+            assert_eq!(found.images, [folder.path().join(image)]);
+            assert_eq!(found.modules.len(), 1);
+        }
+    }
+
+    #[test]
+    fn packages_of_two_kernels_or_of_none_are_refused() {
+        let folder = tree(&["boot/vmlinuz-6.1", "boot/vmlinuz-6.2", "lib/modules/6.1/vmlinuz/deep"]);
+        let found = Found::in_folder(folder.path()).unwrap();
+        let error = only(found.images, "a boot image").unwrap_err().to_string();
+        assert!(error.contains("hold 2 of a boot image"), "{error}");
+        assert!(only(found.configs, "a configuration").unwrap_err().to_string().contains("hold 0"));
+    }
+
+    #[test]
+    fn what_is_no_package_is_named() {
+        let error = unpack(Path::new("/x/kernel.apk"), Path::new("/nowhere")).unwrap_err().to_string();
+        assert!(error.contains("kernel.apk") && error.contains(".deb"), "{error}");
+        let folder = tree(&["cut-short.deb"]);
+        let error = unpack(&folder.path().join("cut-short.deb"), folder.path()).unwrap_err();
+        assert!(matches!(error, PartsError::Unpack { .. }) && error.to_string().contains("cut-short.deb"));
+    }
+}
