@@ -30,9 +30,9 @@ pub(crate) struct Args {
 enum Verb {
     /// Show all kernels and whether they are built
     List,
-    /// Fetch, configure and build kernels; print the paths of their boot images
+    /// Fetch, configure and build kernels, or unpack prebuilt ones; print the paths of their boot images
     Build {
-        /// Kernels to build [default: all]
+        /// Kernels to build, by name or glob; `all` means every one [default: those that run by default]
         names: Vec<String>,
         /// Print what would be installed on the host instead of installing it
         #[arg(long)]
@@ -48,7 +48,7 @@ enum Verb {
     },
     /// Print the names a built kernel knows, with their numbers, as its BTF has them
     Names {
-        /// The kernel; with --write or --check it may be left out for all kernels
+        /// The kernel; with --write or --check it may be left out for those that run by default
         #[arg(required_unless_present_any = ["write", "check"])]
         name: Option<String>,
         /// One kind of names only
@@ -134,13 +134,21 @@ impl Kernels {
         Ok(Self { project, catalogue, cache: Cache::from_env()?, progress: Progress::detect() })
     }
 
-    /// The manifests of these names, or all. A wrong name is told before anything is done for the right ones.
+    /// The manifests of these names, globs among them, or those that run by default. A wrong name is told before anything
+    /// is done for the right ones.
     fn manifests<'a>(&'a self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Manifest>> {
-        let mut names: Vec<&str> = names.into_iter().collect();
+        let names: Vec<&str> = names.into_iter().collect();
         if names.is_empty() {
-            names = self.catalogue.names();
+            return Ok(self.all()?.into_iter().filter(|manifest| manifest.is_default).collect());
         }
-        names.into_iter().map(|name| self.catalogue.get(name).map_err(Wrong::input)).collect()
+        let named: Result<Vec<_>, _> = names.into_iter().map(|name| self.catalogue.matching(name)).collect();
+        let named = named.map_err(Wrong::input)?.concat();
+        named.into_iter().map(|name| self.catalogue.get(name).map_err(Wrong::input)).collect()
+    }
+
+    fn all(&self) -> Result<Vec<Manifest>> {
+        let names = self.catalogue.names().into_iter();
+        names.map(|name| self.catalogue.get(name).map_err(Wrong::input)).collect()
     }
 
     fn built(&self, manifest: &Manifest) -> Result<Kernel> {
@@ -150,7 +158,7 @@ impl Kernels {
 
     fn list(&self) -> Result<()> {
         let mut text = String::new();
-        for manifest in self.manifests([])? {
+        for manifest in self.all()? {
             let state = match kernel::find_built(&manifest, &self.cache)? {
                 Some(kernel) => format!("built: {}", kernel.release()),
                 None => "not built".to_owned(),
@@ -235,6 +243,9 @@ impl Kernels {
 fn describe(kernel: &Kernel) -> String {
     let record = &kernel.record;
     let time = seconds(std::time::Duration::from_secs_f64(record.seconds));
+    if record.toolchain.is_none() {
+        return format!("kernel {} is {}, built elsewhere (unpacked in {time})", kernel.name, record.release);
+    }
     format!("kernel {} is {} ({} objects compiled in {time})", kernel.name, record.release, record.objects_compiled)
 }
 

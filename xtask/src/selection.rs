@@ -26,7 +26,7 @@ use crate::{exit, exit::Wrong, setup};
 /// Which kernels, image and scenarios.
 #[derive(Debug, Args)]
 pub(crate) struct Selectors {
-    /// Kernels to boot, by name; `all` means every one that has a manifest [default: all]
+    /// Kernels to boot, by name or glob; `all` means every one that has a manifest [default: those whose manifest says so]
     #[arg(long, value_name = "NAME", num_args = 1..)]
     kernel: Vec<String>,
 

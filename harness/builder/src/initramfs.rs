@@ -134,8 +134,11 @@ mod tests {
 
     use super::*;
 
-    /// Name, mode and contents of every file in an archive, and what follows it.
-    fn listed(mut bytes: &[u8]) -> (Vec<(String, u32, Vec<u8>)>, &[u8]) {
+    /// Name, mode and contents of a file.
+    type Listed = (String, u32, Vec<u8>);
+
+    /// Every file in an archive, and what follows it.
+    fn listed(mut bytes: &[u8]) -> (Vec<Listed>, &[u8]) {
         let mut files = Vec::new();
         loop {
             let mut reader = cpio::newc::Reader::new(bytes).unwrap();

@@ -99,10 +99,8 @@ mod tests {
             }
             Method::Zstd => zstd::encode_all(TEXT, 3).unwrap(),
             Method::Lz4 => {
-                let legacy = lz4_flex::frame::FrameInfo::new().legacy_frame(true);
-                let mut writer = lz4_flex::frame::FrameEncoder::with_frame_info(legacy, Vec::new());
-                writer.write_all(TEXT).unwrap();
-                writer.finish().unwrap()
+                let block = lz4_flex::block::compress(TEXT);
+                [b"\x02\x21\x4c\x18", &(block.len() as u32).to_le_bytes()[..], &block].concat()
             }
             Method::None => TEXT.to_vec(),
         }
