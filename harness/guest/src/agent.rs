@@ -10,7 +10,7 @@ use std::{
 
 use harness_model::{
     outcome::Answer,
-    plan::{BpffsFd, Call, Namespace},
+    plan::{BpffsFd, Call, Namespace, PinPlace},
 };
 use rustix::thread::{ThreadNameSpaceType, UnshareFlags};
 use thiserror::Error;
@@ -200,6 +200,10 @@ impl Agent<'_> {
         self.bpffs.as_ref().ok_or(AgentError::TooEarly("asked for its bpffs"))
     }
 
+    fn own_tmpfs(&self) -> Result<&Mounted, AgentError> {
+        self.tmpfs.as_ref().ok_or(AgentError::TooEarly("asked for a tmpfs"))
+    }
+
     fn make_token(&self) -> Answered {
         make_token(self.own_bpffs()?.root())
     }
@@ -207,7 +211,7 @@ impl Agent<'_> {
     fn bpffs_fd(&self, which: BpffsFd) -> Answered {
         let fd = match self.own_bpffs()?.fd(which)? {
             Some(fd) => fd,
-            None => bpffs::duplicate(self.tmpfs.as_ref().ok_or(AgentError::TooEarly("asked for a tmpfs"))?.root())?,
+            None => bpffs::duplicate(self.own_tmpfs()?.root())?,
         };
         done_with(fd)
     }
@@ -232,7 +236,11 @@ impl Agent<'_> {
 
     fn attempt(&self, job: &Job, fds: &[OwnedFd]) -> Result<(Done, Option<OwnedFd>), AgentError> {
         let attempt = self.ground.attempt(job.place).ok_or(AgentError::Nowhere(job.place))?;
-        let (own, handles) = (self.own_bpffs()?, Handles { handles: &job.handles, fds });
+        let handles = Handles { handles: &job.handles, fds };
+        let own = match &attempt.call {
+            Call::ObjPin { place: PinPlace::Tmpfs, .. } => self.own_tmpfs()?,
+            _ => self.own_bpffs()?,
+        };
         let made = match &attempt.call {
             Call::Object(load) => object::attempt(load, self.loader, own).map_err(|error| error.to_string()),
             call => operation::attempt(call, handles, own, job.extent).map_err(|error| error.to_string()),
@@ -242,7 +250,7 @@ impl Agent<'_> {
                 if let (true, Call::ObjPin { path, .. }, Answer::Ok { .. }) =
                     (self.unpins, &attempt.call, &outcome.answer)
                 {
-                    self.own_bpffs()?.unlink(path)?;
+                    own.unlink(path)?;
                 }
                 let fd = outcome.fd.filter(|_| job.keep);
                 (Done { answer: Ok(outcome.answer), kept: fd.is_some() }, fd)
@@ -270,7 +278,7 @@ fn length_of(done: &Done) -> usize {
 }
 
 fn make_token(root: BorrowedFd<'_>) -> Answered {
-    done_with(bpf::token_create(root).map_err(AgentError::Token)?)
+    done_with(bpf::token_create(root, 0).map_err(AgentError::Token)?)
 }
 
 fn only(fds: &[OwnedFd]) -> Result<&OwnedFd, AgentError> {

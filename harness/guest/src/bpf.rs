@@ -97,9 +97,11 @@ pub(crate) fn settle() {
 }
 
 /// `BPF_TOKEN_CREATE`.
-pub(crate) fn token_create(bpffs: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-    // SAFETY: without options the call only reads its integer arguments.
-    owned(unsafe { sys::bpf_token_create(bpffs.as_raw_fd(), ptr::null_mut()) })
+pub(crate) fn token_create(bpffs: BorrowedFd<'_>, flags: u32) -> Result<OwnedFd, Errno> {
+    let mut options =
+        sys::bpf_token_create_opts { sz: size_of::<sys::bpf_token_create_opts>() as u64, flags, ..Default::default() };
+    // SAFETY: the options live across the call and hold no pointers.
+    owned(unsafe { sys::bpf_token_create(bpffs.as_raw_fd(), &mut options) })
 }
 
 /// `BPF_MAP_CREATE`.
@@ -210,9 +212,14 @@ pub(crate) fn obj_pin(object: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> 
 }
 
 /// `BPF_OBJ_GET`.
-pub(crate) fn obj_get(path: &CStr) -> Result<OwnedFd, Errno> {
-    // SAFETY: the path ends with a zero and outlives the call.
-    owned(unsafe { sys::bpf_obj_get(path.as_ptr()) })
+pub(crate) fn obj_get(path: &CStr, flags: u32) -> Result<OwnedFd, Errno> {
+    let options = sys::bpf_obj_get_opts {
+        sz: size_of::<sys::bpf_obj_get_opts>() as u64,
+        file_flags: flags,
+        ..Default::default()
+    };
+    // SAFETY: the path ends with a zero; it and the options outlive the call.
+    owned(unsafe { sys::bpf_obj_get_opts(path.as_ptr(), &options) })
 }
 
 /// `BPF_PROG_TEST_RUN` on a packet: what the program returned.

@@ -5,7 +5,7 @@ mod control;
 use harness_model::{
     name::ContainerName,
     outcome::{self, Cause, Change, Control, Event},
-    plan::{Actor, Attempt, BpffsFd, Call, Case, Container, LinkTarget},
+    plan::{Actor, Attempt, BpffsFd, Call, Case, Container, LinkTarget, PinPlace},
 };
 use thiserror::Error;
 
@@ -197,7 +197,9 @@ fn parent_of<'a>(plan: &Container, made: &'a mut [(ContainerName, Party)]) -> Re
 }
 
 fn has_host_part(attempt: &Attempt) -> bool {
+    let target = attempt.call.target();
     attempt.actor == Actor::Host
+        || matches!(target, Some(LinkTarget::Of { whose: Actor::Host, .. }))
         || matches!(attempt.call, Call::TokenCreate { from: Actor::Host, .. } | Call::Remount { from: Actor::Host, .. })
 }
 
@@ -205,15 +207,19 @@ fn needs_of(case: &Case) -> Needs {
     let any = |wants: fn(&Call) -> bool| case.attempts.iter().any(|attempt| wants(&attempt.call));
     Needs {
         interfaces: any(|call| call.target().is_some_and(is_of_network)),
-        netkit: any(|call| matches!(call.target(), Some(LinkTarget::Interface(name)) if name == interfaces::NETKIT)),
-        tmpfs: any(|call| matches!(call, Call::TokenCreate { fd: BpffsFd::Tmpfs, .. })),
+        netkit: any(
+            |call| matches!(call.target().map(LinkTarget::bare), Some(LinkTarget::Interface(name)) if name == interfaces::NETKIT),
+        ),
+        tmpfs: any(|call| {
+            matches!(call, Call::TokenCreate { fd: BpffsFd::Tmpfs, .. } | Call::ObjPin { place: PinPlace::Tmpfs, .. })
+        }),
     }
 }
 
 /// Whether a target belongs to a network namespace. Root does not attach anything to the initial one: a flow dissector
 /// there rules out those of all others (`flow_dissector_bpf_prog_attach_check` in `net/core/flow_dissector.c`).
 fn is_of_network(target: &LinkTarget) -> bool {
-    matches!(target, LinkTarget::Interface(_) | LinkTarget::Netfilter { .. } | LinkTarget::Netns)
+    matches!(target.bare(), LinkTarget::Interface(_) | LinkTarget::Netfilter { .. } | LinkTarget::Netns)
 }
 
 /// Refuses pins that would lead out of the bpffs they are for.
@@ -221,7 +227,7 @@ fn check_paths(attempts: &[Attempt]) -> Result<(), CaseError> {
     let leaves =
         |path: &str| path.contains('\0') || path.split('/').any(|part| part.is_empty() || part == "." || part == "..");
     for (index, attempt) in attempts.iter().enumerate() {
-        if let Call::ObjPin { path, .. } | Call::ObjGet { path } = &attempt.call
+        if let Call::ObjPin { path, .. } | Call::ObjGet { path, .. } = &attempt.call
             && leaves(path)
         {
             return Err(CaseError::Path { index, op: attempt.call.op(), path: path.clone() });
@@ -250,10 +256,17 @@ mod tests {
     #[test]
     fn pins_stay_below_their_bpffs() {
         for path in ["", "/", "/x", "../x", "a/../b", "./a", "a//b", "a\0b"] {
-            let error = check_paths(&[attempt(Call::ObjGet { path: path.to_owned() })]).unwrap_err().to_string();
+            let error =
+                check_paths(&[attempt(Call::ObjGet { path: path.to_owned(), flags: 0 })]).unwrap_err().to_string();
             assert!(error.starts_with("attempt 0 (obj_get): `"), "{error}");
         }
-        let pin = Call::ObjPin { object: "m".to_owned(), path: "folder/map..1".to_owned(), stays: true };
+        let pin = Call::ObjPin {
+            object: "m".to_owned(),
+            path: "folder/map..1".to_owned(),
+            stays: true,
+            place: PinPlace::Bpffs,
+            mode: None,
+        };
         assert!(check_paths(&[attempt(pin)]).is_ok());
     }
 
@@ -272,14 +285,14 @@ mod tests {
         assert!(lo.interfaces && !lo.netkit);
         assert!(needs(link(LinkTarget::Interface("netkit0".to_owned()))).netkit);
         assert!(needs(link(LinkTarget::Netns)).interfaces);
-        assert!(needs(Call::TokenCreate { from: Actor::Host, fd: BpffsFd::Tmpfs }).tmpfs);
-        assert!(!needs(Call::TokenCreate { from: Actor::Host, fd: BpffsFd::Root }).tmpfs);
+        assert!(needs(Call::TokenCreate { from: Actor::Host, fd: BpffsFd::Tmpfs, flags: 0 }).tmpfs);
+        assert!(!needs(Call::TokenCreate { from: Actor::Host, fd: BpffsFd::Root, flags: 0 }).tmpfs);
     }
 
     #[test]
     fn the_host_has_a_part_where_it_acts_or_lends_its_bpffs() {
         assert!(!has_host_part(&attempt(Call::BtfLoad)));
-        assert!(has_host_part(&attempt(Call::TokenCreate { from: Actor::Host, fd: BpffsFd::Root })));
+        assert!(has_host_part(&attempt(Call::TokenCreate { from: Actor::Host, fd: BpffsFd::Root, flags: 0 })));
         assert!(has_host_part(&Attempt { actor: Actor::Host, ..attempt(Call::BtfLoad) }));
     }
 }

@@ -162,7 +162,7 @@ impl Stake {
     /// `None` for calls that have no place for a token or a bpffs.
     fn of(case: &Case, attempt: &Attempt) -> Option<Self> {
         match &attempt.call {
-            Call::TokenCreate { from, fd } => {
+            Call::TokenCreate { from, fd, .. } => {
                 let owned = *from == attempt.actor && *fd == BpffsFd::Root;
                 Some(Self { role: Role::Bpffs, owned })
             }

@@ -1,6 +1,9 @@
 //! Network interfaces of a new network namespace, by rtnetlink.
+//!
+//! An interface of ours has an index that no other network namespace knows: a kernel that looks for it in the wrong one
+//! finds nothing, where index 1 or 2 would be found in each.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use harness_model::errno::Errno;
 use netlink_packet_core::{
@@ -24,18 +27,34 @@ pub(crate) const NETKIT: &str = "netkit0";
 /// The index of `lo` in every network namespace (`LOOPBACK_IFINDEX`, `include/net/flow.h`).
 const LOOPBACK_INDEX: u32 = 1;
 
+/// Indices below this one are the kernel's own choice.
+const FIRST_INDEX: u32 = 1000;
+
 /// Brings `lo` up and makes a dummy interface, in the caller's network namespace.
 pub(crate) fn prepare() -> Result<(), SysError> {
     let socket = route()?;
     let mut loopback = up();
     loopback.header.index = LOOPBACK_INDEX;
     request(&socket, loopback, 0).during(|| "rtnetlink: bring lo up")?;
-    make(&socket, DUMMY, InfoKind::Dummy)
+    make(&socket, DUMMY, InfoKind::Dummy, unique_index(0)?)
 }
 
 /// Makes a pair of netkit interfaces, in the caller's network namespace.
 pub(crate) fn add_netkit() -> Result<(), SysError> {
-    make(&route()?, NETKIT, InfoKind::Netkit)
+    make(&route()?, NETKIT, InfoKind::Netkit, unique_index(1)?)
+}
+
+/// One of the two indices that are the caller's network namespace's alone.
+fn unique_index(which: u32) -> Result<u32, SysError> {
+    let namespace = rustix::fs::stat("/proc/self/ns/net").during(|| "stat /proc/self/ns/net")?;
+    Ok(index_of(namespace.st_ino, which))
+}
+
+/// Namespaces are numbered one after the other from 0xF0000000 (`PROC_DYNAMIC_FIRST` in `fs/proc/generic.c`), and each
+/// number belongs to one that is there.
+fn index_of(namespace: u64, which: u32) -> u32 {
+    const NUMBERS: u64 = 1 << 24;
+    FIRST_INDEX + 2 * (namespace % NUMBERS) as u32 + which
 }
 
 fn route() -> Result<OwnedFd, SysError> {
@@ -43,10 +62,21 @@ fn route() -> Result<OwnedFd, SysError> {
     socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None).during(|| "socket NETLINK_ROUTE")
 }
 
-fn make(socket: &OwnedFd, name: &str, kind: InfoKind) -> Result<(), SysError> {
+fn make(socket: &OwnedFd, name: &str, kind: InfoKind, index: u32) -> Result<(), SysError> {
     let mut link = up();
+    link.header.index = index;
     link.attributes = vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)])];
     request(socket, link, NLM_F_CREATE | NLM_F_EXCL).during(|| format!("rtnetlink: make {name}"))
+}
+
+/// The index of one of our interfaces in this network namespace.
+pub(crate) fn index_in(namespace: BorrowedFd<'_>, name: &str) -> Result<u32, SysError> {
+    let inode = || rustix::fs::fstat(namespace).during(|| "fstat a network namespace").map(|stat| stat.st_ino);
+    match name {
+        DUMMY => Ok(index_of(inode()?, 0)),
+        NETKIT => Ok(index_of(inode()?, 1)),
+        _ => Ok(LOOPBACK_INDEX),
+    }
 }
 
 /// The index of an interface in the caller's network namespace.
@@ -92,6 +122,15 @@ fn acknowledged(answer: &[u8]) -> Result<(), Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_two_network_namespaces_share_an_index() {
+        let of = |namespace| [index_of(namespace, 0), index_of(namespace, 1)];
+        assert_eq!(of(0xf000_0000), [FIRST_INDEX, FIRST_INDEX + 1]);
+        assert_eq!(of(0xf000_0001), [FIRST_INDEX + 2, FIRST_INDEX + 3]);
+        // The initial one's number, the largest there is (`include/linux/proc_ns.h`), still makes an index.
+        assert!(i32::try_from(of(u64::from(u32::MAX))[1]).is_ok());
+    }
 
     #[test]
     fn an_acknowledgement_is_told_from_a_refusal() {

@@ -102,7 +102,7 @@ pub(crate) fn unmount(root: BorrowedFd<'_>, holding: Holding) -> Result<(), SysE
     let _held = match holding {
         Holding::Nothing => None,
         Holding::Directory => Some(mount.root()?),
-        Holding::Token => Some(bpf::token_create(mount.root()?.as_fd()).during(|| "token_create")?),
+        Holding::Token => Some(bpf::token_create(mount.root()?.as_fd(), 0).during(|| "token_create")?),
     };
     mount.unmount_once(UnmountFlags::empty())
 }

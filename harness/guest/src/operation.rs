@@ -2,14 +2,14 @@
 
 mod attach;
 mod elements;
+mod info;
 mod load;
 mod objects;
+mod pins;
+mod system;
 mod verifier;
 
-use std::{
-    ffi::CStr,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use harness_model::{blob, delegation::MountOption, errno::Errno, outcome::Answer, plan::Call};
 use thiserror::Error;
@@ -17,11 +17,12 @@ use thiserror::Error;
 use crate::{
     bpf::{self, TokenMasks},
     bpffs::{self, Mounted},
-    error::{During, SysError},
+    error::SysError,
     kernel_types::UnknownType,
     mounts,
     protocol::{Extent, Handle, Role},
     survey::SurveyError,
+    sysctl::SysctlError,
 };
 use elements::ElementSize;
 
@@ -51,6 +52,9 @@ pub(crate) enum OperationError {
         /// Where it would begin.
         at: usize,
     },
+    /// The attempt names no kernel setting.
+    #[error(transparent)]
+    Setting(#[from] SysctlError),
     /// The attempt names a type the kernel does not have.
     #[error(transparent)]
     Type(UnknownType),
@@ -112,15 +116,15 @@ pub(crate) fn attempt(
 ) -> Result<Outcome, OperationError> {
     let token = handles.get(Role::Token);
     match call {
-        Call::TokenCreate { .. } => Ok(made(bpf::token_create(handles.need(Role::Bpffs)?))),
+        Call::TokenCreate { flags, .. } => Ok(made(bpf::token_create(handles.need(Role::Bpffs)?, *flags))),
         Call::MapCreate { .. } => load::map_create(call, handles, token),
         Call::ProgLoad { .. } => load::prog_load(call, handles, token),
         Call::BtfLoad => Ok(made(bpf::btf_load(&blob::bytes(), token))),
         Call::BtfGetFdById { id } => Ok(made(bpf::btf_get_fd_by_id(*id, token))),
         Call::TokenInfo => Ok(told(bpf::token_info(handles.need(Role::Token)?).map(masks_in_words))),
         Call::MountDelegate { options, create } => Ok(mount_delegate(options, *create)),
-        Call::ObjPin { path, stays, .. } => obj_pin(handles.object(0)?, &own.path(path), *stays),
-        Call::ObjGet { path } => Ok(made(bpf::obj_get(&own.path(path)))),
+        Call::ObjPin { path, stays, mode, .. } => pins::pin(handles.object(0)?, &own.path(path), *mode, *stays),
+        Call::ObjGet { path, flags } => Ok(made(bpf::obj_get(&own.path(path), *flags))),
         Call::MapUpdate { key, value, parts, .. } => elements::update(handles, key, value, parts),
         Call::MapLookup { key, value_size, .. } => elements::lookup(handles.object(0)?, key, *value_size),
         Call::MapDelete { key, .. } => elements::delete(handles.object(0)?, key),
@@ -128,12 +132,13 @@ pub(crate) fn attempt(
         Call::MapLookupAndDelete { key, .. } => elements::lookup_and_delete(handles.object(0)?, key),
         Call::MapBatch { op, count, .. } => elements::batch(*op, handles.object(0)?, *count),
         Call::MapFreeze { .. } => Ok(elements::freeze(handles.object(0)?)),
+        Call::MapMmap { write, .. } => Ok(elements::mmap(handles.object(0)?, *write)),
         Call::ProgTestRun { .. } => {
             let returned = bpf::prog_test_run(handles.object(0)?, &[0; PACKET]);
             Ok(told(returned.map(|value| format!("retval {value}"))))
         }
-        Call::ProgAttach { attach_type, target, stays, .. } => {
-            attach::prog_attach(handles, *attach_type, target, *stays)
+        Call::ProgAttach { attach_type, target, flags, stays, .. } => {
+            attach::prog_attach(handles, *attach_type, target, *flags, *stays)
         }
         Call::ProgDetach { prog, attach_type, target } => {
             attach::prog_detach(handles, prog.is_some(), *attach_type, target)
@@ -145,16 +150,20 @@ pub(crate) fn attempt(
         Call::RawTracepointOpen { name, .. } => Ok(objects::raw_tracepoint_open(handles.object(0)?, name.as_deref())),
         Call::NextId { kind, after } => Ok(objects::next_id(*kind, *after)),
         Call::FdById { kind, .. } => objects::fd_by_id(*kind, handles.object(0)?),
-        Call::ObjInfo { .. } => Ok(objects::info(handles.object(0)?)),
+        Call::ObjInfo { kind, .. } => Ok(info::of(handles.object(0)?, *kind)),
         Call::TaskFdQuery { .. } => Ok(objects::task_fd_query(handles.object(0)?)),
         Call::EnableStats => Ok(objects::enable_stats()),
         Call::LinkCreate { attach_type, target, .. } => attach::link_create(handles, *attach_type, target),
-        Call::LinkUpdate { .. } => Ok(objects::link_update(handles.object(0)?, handles.object(1)?)),
+        Call::LinkUpdate { old, .. } => {
+            let old = old.is_some().then(|| handles.object(2)).transpose()?;
+            Ok(objects::link_update(handles.object(0)?, handles.object(1)?, old))
+        }
         Call::LinkDetach { .. } => Ok(objects::link_detach(handles.object(0)?)),
         Call::IterCreate { .. } => Ok(objects::iter_create(handles.object(0)?)),
         Call::HelperSurvey(survey) => verifier::helper_survey(survey, handles, extent),
         Call::Verify(program) => Ok(verifier::verify(program, handles)),
         Call::Remount { options, .. } => Ok(stepped(mounts::remount(handles.need(Role::Bpffs)?, options))),
+        Call::SysctlWrite { name, value } => Ok(system::write(name, value.as_deref())?),
         Call::Umount { holding } => Ok(stepped(mounts::unmount(own.root(), *holding))),
         Call::Object(_) | Call::Exit | Call::Sabotage(_) => Err(OperationError::NotOurs),
     }
@@ -162,15 +171,6 @@ pub(crate) fn attempt(
 
 /// The length of the packet that programs are tested on, in bytes.
 const PACKET: usize = 64;
-
-/// `BPF_OBJ_PIN`; if the name is not to stay, it is taken away again.
-fn obj_pin(object: BorrowedFd<'_>, path: &CStr, stays: bool) -> Result<Outcome, OperationError> {
-    let pinned = bpf::obj_pin(object, path);
-    if pinned.is_ok() && !stays {
-        rustix::fs::unlink(path).during(|| "unlink what was just pinned")?;
-    }
-    Ok(done(pinned))
-}
 
 fn mount_delegate(options: &[MountOption], create: bool) -> Outcome {
     let set = || {

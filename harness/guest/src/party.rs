@@ -306,6 +306,12 @@ impl Party {
         self.cgroup.as_fd()
     }
 
+    /// The network namespace its agent is in.
+    pub(crate) fn netns(&self) -> Result<OwnedFd, PartyError> {
+        let pid = self.agent.pid.ok_or_else(|| PartyError::Refused("who has ended has no network".to_owned()))?;
+        Ok(pseudofile::open(&format!("/proc/{}/ns/net", pid.as_raw_nonzero()))?)
+    }
+
     /// A descriptor of its bpffs.
     pub(crate) fn bpffs(&mut self, which: BpffsFd) -> Result<OwnedFd, PartyError> {
         self.agent.ask_for_fd(&Request::Bpffs(which), &[])

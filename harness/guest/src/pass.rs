@@ -202,7 +202,7 @@ fn in_words(answer: &Answer) -> String {
 mod tests {
     use std::os::fd::AsRawFd;
 
-    use harness_model::errno::Errno;
+    use harness_model::{errno::Errno, plan::PinPlace};
 
     use super::*;
 
@@ -280,7 +280,13 @@ mod tests {
 
     #[test]
     fn calls_name_the_object_they_are_about() {
-        let pin = Call::ObjPin { object: "m".to_owned(), path: "p".to_owned(), stays: true };
+        let pin = Call::ObjPin {
+            object: "m".to_owned(),
+            path: "p".to_owned(),
+            stays: true,
+            place: PinPlace::Bpffs,
+            mode: None,
+        };
         assert_eq!(needs(&attempt(pin, Token::Saved("t".to_owned()))), ["m", "t"]);
         assert_eq!(in_words(&Answer::Err { errno: Errno::EPERM, step: None }), "was answered EPERM");
     }

@@ -145,6 +145,8 @@ pub(crate) enum Role {
     Cgroup,
     /// The device attached to.
     Device,
+    /// The network namespace of another party.
+    Netns,
 }
 
 /// Answered by an agent.

@@ -66,7 +66,8 @@ fn restore(name: &str, value: &str) -> Result<(), String> {
     if now == value { Ok(()) } else { Err(format!("it is {now}")) }
 }
 
-fn path_of(name: &str) -> Result<String, SysctlError> {
+/// Where a setting is.
+pub(crate) fn path_of(name: &str) -> Result<String, SysctlError> {
     let parts = name.split('.').collect::<Vec<_>>();
     let plain = |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
     if parts.iter().all(plain) {

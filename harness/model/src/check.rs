@@ -2,6 +2,8 @@
 
 mod sysctl;
 
+pub(crate) use sysctl::is_setting;
+
 use std::collections::BTreeMap;
 
 use crate::{
@@ -62,6 +64,7 @@ pub fn check(file: &ScenarioFile, known: &KnownNames) -> Result<Checked, Report>
     check_summary(&spec.summary, &mut sink);
     let kernels = kernels(spec.kernels.as_deref(), &mut sink);
     let sysctls = sysctl::settings(spec, &mut sink);
+    sysctl::check_writes(spec, &sysctls, &mut sink);
     sink.extend(matrix::placeholder_problems(&file.root, &spec.matrix));
     check_contents(spec, &mut sink);
     if sink.count() == 0 || spec.matrix.is_empty() {

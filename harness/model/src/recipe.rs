@@ -23,7 +23,7 @@ use crate::{
 };
 pub(crate) use attach::{Place as AttachPlace, is_linked_as, link_place};
 pub(crate) use flags::bits;
-pub use flags::{MAP_FLAGS, PROG_FLAGS, TOKEN_FD};
+pub use flags::{ATTACH_FLAGS, FILE_FLAGS, MAP_FLAGS, PROG_FLAGS, TOKEN_FD};
 pub(crate) use helpers::target as survey_target;
 pub(crate) use maps::{MapArguments, arguments as map_arguments, needs_types};
 pub use maps::{holds_maps, is_per_cpu};

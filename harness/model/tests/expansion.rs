@@ -173,7 +173,7 @@ save = "t"
     assert_eq!(case.containers[2].namespaces, [Namespace::Net]);
     assert!(case.containers.iter().all(|container| !container.token));
     let from = Actor::Container("container".parse().unwrap());
-    assert_eq!(case.attempts[0].call, Call::TokenCreate { from, fd: BpffsFd::OPath });
+    assert_eq!(case.attempts[0].call, Call::TokenCreate { from, fd: BpffsFd::OPath, flags: 0 });
 }
 
 #[test]

@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn calls_are_seen_only_while_a_recording_goes_on() {
         // A closed descriptor is refused by any kernel, and where bpf(2) itself is, that is seen too.
-        let call = || crate::bpf::obj_get(c"/nonexistent/object").unwrap_err();
+        let call = || crate::bpf::obj_get(c"/nonexistent/object", 0).unwrap_err();
         call();
         start();
         let errno = call();

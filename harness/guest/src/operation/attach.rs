@@ -55,6 +55,7 @@ pub(super) fn link_create(
             Ok(create(link.input(16, &info).u32(24, size_of_val(&info) as u32)))
         }
         LinkTarget::Lirc => Ok(create(link.fd(TARGET, handles.need(Role::Device)?))),
+        LinkTarget::Of { .. } => Ok(create(others_place(handles, target)?.put(TARGET, link))),
     }
 }
 
@@ -92,11 +93,11 @@ enum Place<'a> {
 }
 
 impl Place<'_> {
-    fn put<'b>(&'b self, attr: Attr<'b>) -> Attr<'b> {
+    fn put<'b>(&'b self, offset: usize, attr: Attr<'b>) -> Attr<'b> {
         match self {
-            Self::Number(number) => attr.u32(0, *number),
-            Self::Given(fd) => attr.fd(0, *fd),
-            Self::Opened(fd) => attr.fd(0, fd.as_fd()),
+            Self::Number(number) => attr.u32(offset, *number),
+            Self::Given(fd) => attr.fd(offset, *fd),
+            Self::Opened(fd) => attr.fd(offset, fd.as_fd()),
         }
     }
 }
@@ -109,6 +110,7 @@ fn place<'a>(handles: Handles<'a>, target: &LinkTarget, map: usize) -> Result<Pl
         LinkTarget::Map(_) => Ok(Place::Given(handles.object(map)?)),
         LinkTarget::Lirc => Ok(Place::Given(handles.need(Role::Device)?)),
         LinkTarget::Netns => Ok(Place::Opened(own_netns()?)),
+        LinkTarget::Of { .. } => others_place(handles, target),
         LinkTarget::Nothing
         | LinkTarget::Netfilter { .. }
         | LinkTarget::PerfEvent
@@ -120,6 +122,16 @@ fn place<'a>(handles: Handles<'a>, target: &LinkTarget, map: usize) -> Result<Pl
     }
 }
 
+/// Where somebody else's cgroup, network namespace or interface is.
+fn others_place<'a>(handles: Handles<'a>, target: &LinkTarget) -> Result<Place<'a>, OperationError> {
+    match target.bare() {
+        LinkTarget::Cgroup => Ok(Place::Given(handles.need(Role::Cgroup)?)),
+        LinkTarget::Netns => Ok(Place::Given(handles.need(Role::Netns)?)),
+        LinkTarget::Interface(name) => Ok(Place::Number(interfaces::index_in(handles.need(Role::Netns)?, name)?)),
+        _ => Err(OperationError::NoPlace),
+    }
+}
+
 /// The same for programs that are put there or taken off: the kernel knows the caller's network namespace, and wants no
 /// descriptor of it (`netns_bpf_prog_attach` in `kernel/bpf/net_namespace.c`).
 fn own_place<'a>(handles: Handles<'a>, target: &LinkTarget, map: usize) -> Result<Place<'a>, OperationError> {
@@ -127,7 +139,20 @@ fn own_place<'a>(handles: Handles<'a>, target: &LinkTarget, map: usize) -> Resul
 }
 
 fn attachment(place: &Place<'_>, prog: Option<BorrowedFd<'_>>, attach_type: u32, command: u32) -> Result<i32, Errno> {
-    let attr = place.put(Attr::new()).u32(8, attach_type);
+    attachment_with(place, prog, attach_type, 0, command)
+}
+
+/// The offset of `attach_flags`.
+const ATTACH_FLAGS: usize = 12;
+
+fn attachment_with(
+    place: &Place<'_>,
+    prog: Option<BorrowedFd<'_>>,
+    attach_type: u32,
+    flags: u32,
+    command: u32,
+) -> Result<i32, Errno> {
+    let attr = place.put(0, Attr::new()).u32(8, attach_type).u32(ATTACH_FLAGS, flags);
     call(&mut prog.into_iter().fold(attr, |attr, prog| attr.u32(4, fd_number(prog))), command)
 }
 
@@ -141,15 +166,16 @@ fn call(attr: &mut Attr<'_>, command: u32) -> Result<i32, Errno> {
     unsafe { attr.call(command) }
 }
 
-/// `BPF_PROG_ATTACH` without flags; if it is not to stay, it is taken off again.
+/// `BPF_PROG_ATTACH`; if it is not to stay, it is taken off again.
 pub(super) fn prog_attach(
     handles: Handles<'_>,
     attach_type: u32,
     target: &LinkTarget,
+    flags: u32,
     stays: bool,
 ) -> Result<Outcome, OperationError> {
     let (prog, place) = (handles.object(0)?, own_place(handles, target, 1)?);
-    let attached = attachment(&place, Some(prog), attach_type, sys::BPF_PROG_ATTACH);
+    let attached = attachment_with(&place, Some(prog), attach_type, flags, sys::BPF_PROG_ATTACH);
     if attached.is_ok() && !stays {
         attachment(&place, Some(prog), attach_type, sys::BPF_PROG_DETACH)
             .during(|| "BPF_PROG_DETACH of what was just attached")?;
@@ -176,5 +202,5 @@ pub(super) fn prog_query(
     target: &LinkTarget,
 ) -> Result<Outcome, OperationError> {
     let place = place(handles, target, 0)?;
-    Ok(done(call(&mut place.put(Attr::new()).u32(4, attach_type), sys::BPF_PROG_QUERY)))
+    Ok(done(call(&mut place.put(0, Attr::new()).u32(4, attach_type), sys::BPF_PROG_QUERY)))
 }

@@ -6,7 +6,10 @@ use harness_model::plan::{BatchOp, PartContent, PartPlace, ValuePart};
 use libbpf_sys as sys;
 
 use super::{Handles, OperationError, Outcome, done, hex, told};
-use crate::{attr::Attr, kernel_types, pseudofile};
+use crate::{
+    attr::{Attr, last_errno},
+    kernel_types, pseudofile,
+};
 
 /// The most bytes of a value that are told: three answers of them, in hexadecimal, fit a line of the record.
 const MOST_SHOWN: u32 = 8 * 1024;
@@ -208,6 +211,24 @@ impl From<kernel_types::UnknownType> for OperationError {
     fn from(unknown: kernel_types::UnknownType) -> Self {
         Self::Type(unknown)
     }
+}
+
+/// `mmap(2)` of the first page, and `munmap(2)`.
+#[allow(unsafe_code)]
+pub(super) fn mmap(map: BorrowedFd<'_>, write: bool) -> Outcome {
+    const PAGE: usize = 4096;
+    let access = if write { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
+    // SAFETY: the kernel chooses a place where nothing is; nobody reads or writes it before it is gone again.
+    let mapped = unsafe {
+        let at = libc::mmap(std::ptr::null_mut(), PAGE, access, libc::MAP_SHARED, map.as_raw_fd(), 0);
+        if at == libc::MAP_FAILED {
+            Err(last_errno())
+        } else {
+            libc::munmap(at, PAGE);
+            Ok(())
+        }
+    };
+    done(mapped)
 }
 
 #[cfg(test)]

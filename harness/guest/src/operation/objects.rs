@@ -1,11 +1,11 @@
-//! Calls on objects as such: their ids, their descriptions, links and iterators, programs with maps.
+//! Calls on objects as such: their ids, links and iterators, programs with maps.
 
 use std::{
     ffi::CString,
-    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
-use harness_model::{errno::Errno, plan::ObjectKind};
+use harness_model::{errno::Errno, outcome::Answer, plan::ObjectKind};
 use libbpf_sys as sys;
 
 use super::{OperationError, Outcome, done, elements::number_of, made};
@@ -34,18 +34,6 @@ pub(super) fn fd_by_id(kind: ObjectKind, object: BorrowedFd<'_>) -> Result<Outco
     Ok(made(make(Attr::new().u32(0, number_of(&description, field)), command)))
 }
 
-/// Bytes of the longest description, `struct bpf_prog_info` of 7.3, and some more.
-const LONGEST_INFO: usize = 512;
-
-/// `BPF_OBJ_GET_INFO_BY_FD`.
-#[allow(unsafe_code)]
-pub(super) fn info(object: BorrowedFd<'_>) -> Outcome {
-    let mut description = [0_u8; LONGEST_INFO];
-    let mut attr = Attr::new().fd(0, object).u32(4, LONGEST_INFO as u32).output(8, &mut description);
-    // SAFETY: the buffer is as long as the attributes say.
-    done(unsafe { attr.call(sys::BPF_OBJ_GET_INFO_BY_FD) })
-}
-
 /// `BPF_TASK_FD_QUERY` about the caller itself.
 pub(super) fn task_fd_query(object: BorrowedFd<'_>) -> Outcome {
     let own = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
@@ -57,9 +45,13 @@ pub(super) fn enable_stats() -> Outcome {
     made(make(Attr::new(), sys::BPF_ENABLE_STATS))
 }
 
-/// `BPF_LINK_UPDATE` without flags.
-pub(super) fn link_update(link: BorrowedFd<'_>, prog: BorrowedFd<'_>) -> Outcome {
-    done(call(Attr::new().fd(0, link).fd(4, prog), sys::BPF_LINK_UPDATE))
+/// `BPF_LINK_UPDATE`, with `BPF_F_REPLACE` if the program it must have so far is given.
+pub(super) fn link_update(link: BorrowedFd<'_>, prog: BorrowedFd<'_>, old: Option<BorrowedFd<'_>>) -> Outcome {
+    let attr = Attr::new().fd(0, link).fd(4, prog);
+    done(call(
+        old.into_iter().fold(attr, |attr, old| attr.u32(8, sys::BPF_F_REPLACE).fd(12, old)),
+        sys::BPF_LINK_UPDATE,
+    ))
 }
 
 /// `BPF_LINK_DETACH`.
@@ -67,9 +59,25 @@ pub(super) fn link_detach(link: BorrowedFd<'_>) -> Outcome {
     done(call(Attr::new().fd(0, link), sys::BPF_LINK_DETACH))
 }
 
-/// `BPF_ITER_CREATE`.
+/// `BPF_ITER_CREATE`: how many bytes can be read from it.
 pub(super) fn iter_create(link: BorrowedFd<'_>) -> Outcome {
-    made(make(Attr::new().fd(0, link), sys::BPF_ITER_CREATE))
+    let made = made(make(Attr::new().fd(0, link), sys::BPF_ITER_CREATE));
+    let Some(iterator) = &made.fd else { return made };
+    match length(iterator.as_fd()) {
+        Ok(bytes) => Outcome { answer: Answer::Ok { detail: Some(format!("{bytes} bytes")) }, ..made },
+        Err(errno) => Outcome { answer: Answer::Err { errno, step: Some("read".to_owned()) }, fd: None },
+    }
+}
+
+/// Bytes up to the end of a file.
+fn length(file: BorrowedFd<'_>) -> Result<usize, Errno> {
+    let (mut buffer, mut bytes) = ([0_u8; 4096], 0);
+    loop {
+        match rustix::io::read(file, &mut buffer).map_err(crate::error::errno)? {
+            0 => return Ok(bytes),
+            more => bytes += more,
+        }
+    }
 }
 
 /// `BPF_PROG_BIND_MAP`.

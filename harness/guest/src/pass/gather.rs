@@ -28,7 +28,7 @@ impl Pass<'_> {
             let source = self.cast.player(from)?.bpffs(BpffsFd::Root).map_err(|source| failed(from, source))?;
             gathered.push((Role::Bpffs, Rc::new(source)));
         }
-        if let Call::TokenCreate { from, fd } = &attempt.call {
+        if let Call::TokenCreate { from, fd, .. } = &attempt.call {
             let source = self.cast.player(from)?.bpffs(*fd).map_err(|source| failed(from, source))?;
             gathered.push((Role::Bpffs, Rc::new(source)));
         }
@@ -46,6 +46,13 @@ impl Pass<'_> {
     ) -> Result<(), AttemptError> {
         let (role, fd) = match target {
             LinkTarget::Cgroup => (Role::Cgroup, crate::bpffs::duplicate(self.cast.player(actor)?.cgroup())),
+            LinkTarget::Of { whose, what } if **what == LinkTarget::Cgroup => {
+                (Role::Cgroup, crate::bpffs::duplicate(self.cast.player(whose)?.cgroup()))
+            }
+            LinkTarget::Of { whose, .. } => {
+                let netns = self.cast.player(whose)?.netns().map_err(|source| failed(whose, source))?;
+                (Role::Netns, Ok(netns))
+            }
             LinkTarget::RootCgroup => (Role::Cgroup, crate::bpffs::duplicate(self.root_cgroup)),
             LinkTarget::Lirc => (Role::Device, pseudofile::open_at(CWD, LIRC, OFlags::RDWR)),
             _ => return Ok(()),

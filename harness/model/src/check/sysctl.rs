@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::{
     expand::{objects::is_plain_name, sink::Sink},
-    scenario::{Isolation, Spec, choice::Setting, node::Place},
+    scenario::{
+        Isolation, Spec,
+        attempt::{Attempt, SysctlWrite},
+        choice::Setting,
+        node::Place,
+    },
 };
 
 /// Settings a scenario may change begin with one of these.
@@ -40,7 +45,7 @@ fn flatten(name: &str, setting: &Setting, place: &Place, flat: &mut BTreeMap<Str
             }
         }
         Setting::Value(value) => {
-            check_name(name, place, sink);
+            is_setting(name, place, sink);
             check_value(value, place, sink);
             if flat.insert(name.to_owned(), value.clone()).is_some() {
                 sink.problem(place, format!("`{name}` is set twice"));
@@ -49,15 +54,37 @@ fn flatten(name: &str, setting: &Setting, place: &Place, flat: &mut BTreeMap<Str
     }
 }
 
-fn check_name(name: &str, place: &Place, sink: &mut Sink<'_>) {
+/// Other values than its own are written to a setting only where it is put back afterwards, or ends with the machine.
+pub(super) fn check_writes(spec: &Spec, settings: &BTreeMap<String, String>, sink: &mut Sink<'_>) {
+    let attempts = Place::default().key("attempt");
+    for (index, attempt) in spec.attempt.iter().enumerate() {
+        let Attempt::SysctlWrite(SysctlWrite { name, value: Some(value), .. }) = attempt else { continue };
+        let place = attempts.index(index);
+        if !settings.contains_key(name) {
+            let advice = format!("write `\"{name}\"` in `[vm] sysctl`, or leave `value` out");
+            sink.advise(&place.key("name"), format!("nobody would put `{name}` back"), advice);
+        }
+        if (name.as_str(), value.to_string().as_str()) == ONE_WAY && spec.isolation == Isolation::Shared {
+            let message = format!("`{}` stays {} until the next boot", ONE_WAY.0, ONE_WAY.1);
+            sink.advise(&place.key("value"), message, "add `isolation = \"vm\"`");
+        }
+    }
+}
+
+/// Whether a name is that of a setting that a scenario may change; tells if it is not.
+pub(crate) fn is_setting(name: &str, place: &Place, sink: &mut Sink<'_>) -> bool {
     let parts: Vec<&str> = name.split('.').collect();
     if parts.len() < 2 || !parts.iter().all(|part| is_plain_name(part)) {
         let message = format!("`{}` is no kernel setting", name.escape_debug());
         sink.advise(place, message, "write its dotted name, such as `kernel.unprivileged_bpf_disabled`");
-    } else if !ALLOWED.contains(&parts[0]) {
-        let allowed = ALLOWED.map(|prefix| format!("`{prefix}.`")).join(", ");
-        sink.advise(place, format!("a scenario may not change `{name}`"), format!("only settings below {allowed}"));
+        return false;
     }
+    let allowed = ALLOWED.contains(&parts[0]);
+    if !allowed {
+        let prefixes = ALLOWED.map(|prefix| format!("`{prefix}.`")).join(", ");
+        sink.advise(place, format!("a scenario may not change `{name}`"), format!("only settings below {prefixes}"));
+    }
+    allowed
 }
 
 fn check_value(value: &str, place: &Place, sink: &mut Sink<'_>) {

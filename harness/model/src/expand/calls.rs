@@ -4,24 +4,25 @@ mod attach;
 mod elements;
 mod load;
 mod objects;
+mod pins;
 mod survey;
+mod system;
 mod verify;
 
 use super::{
     attempts::{Desk, Made, Setting},
     lexicon::Found,
     mounts,
-    objects::{Object, is_plain_name},
+    objects::Object,
     words::Words,
 };
 use crate::{
     delegation::MountOption,
     plan::{BpffsFd, Call, Token},
     scenario::{
-        attempt::{Attempt, BtfGetFdById, MountDelegate, ObjGet, ObjPin, TokenCreate},
+        attempt::{Attempt, BtfGetFdById, MountDelegate, TokenCreate},
         node::Place,
     },
-    verdict::Expect,
     vocabulary::Kind,
 };
 
@@ -44,6 +45,7 @@ pub(crate) fn make(desk: &mut Desk<'_, '_>, attempt: &Attempt, setting: &Setting
         Attempt::MapLookupAndDelete(op) => desk.map_lookup_and_delete(op, setting),
         Attempt::MapBatch(op) => desk.map_batch(op, setting),
         Attempt::MapFreeze(op) => desk.map_freeze(op, setting),
+        Attempt::MapMmap(op) => desk.map_mmap(op, setting),
         Attempt::ProgTestRun(op) => desk.prog_test_run(op, setting),
         Attempt::ProgAttach(op) => desk.prog_attach(op, setting),
         Attempt::ProgDetach(op) => desk.prog_detach(op, setting),
@@ -66,6 +68,7 @@ pub(crate) fn make(desk: &mut Desk<'_, '_>, attempt: &Attempt, setting: &Setting
         Attempt::Verify(op) => desk.verify(op, setting),
         Attempt::Remount(op) => desk.remount(op, setting),
         Attempt::Umount(op) => Some(mounts::umount(op)),
+        Attempt::SysctlWrite(op) => desk.sysctl_write(op, setting),
         Attempt::Exit(_) => desk.exit(setting),
     }
 }
@@ -90,9 +93,11 @@ impl Desk<'_, '_> {
             BpffsFd::Moved => Some("moved"),
             BpffsFd::Detached => Some("detached"),
         };
-        let words = Words::new("token_create").given("from", op.from.as_ref()).given("fd", fd);
+        let flags = (op.flags != 0).then(|| format!("{:#x}", op.flags));
+        let words = Words::new("token_create").given("from", op.from.as_ref()).given("fd", fd).given("flags", flags);
         let missing = self.lexicon.lacks_cmd("token_create");
-        Some(Made { missing, gives: Some(Object::Token), ..made(words, Call::TokenCreate { from, fd: op.fd }) })
+        let call = Call::TokenCreate { from, fd: op.fd, flags: op.flags };
+        Some(Made { missing, gives: Some(Object::Token), ..made(words, call) })
     }
 
     /// Why the kernel cannot know this attempt: a name it lacks, or no way to take a token.
@@ -101,8 +106,20 @@ impl Desk<'_, '_> {
         by_name.or_else(|| if *token == Token::None { None } else { self.lexicon.lacks_attr(member) })
     }
 
+    /// A name of the kernel's, or a number that has none.
     fn name(&mut self, kind: Kind, text: &str, place: &Place) -> Option<Found> {
+        if let Ok(number) = text.parse() {
+            return self.number(kind, number, place);
+        }
         self.lexicon.find(kind, text).map_err(|unknown| self.sink.problem(place, unknown.to_string())).ok()
+    }
+
+    fn number(&mut self, kind: Kind, number: u32, place: &Place) -> Option<Found> {
+        if let Some(name) = self.lexicon.known.table(kind).name(number) {
+            self.sink.advise(place, format!("{kind} {number} has a name"), format!("write `{name}`"));
+            return None;
+        }
+        Some(Found { number, name: number.to_string(), missing: None })
     }
 
     fn btf_load(&mut self, setting: &Setting) -> Made {
@@ -148,35 +165,6 @@ impl Desk<'_, '_> {
                 None
             }
         }
-    }
-
-    fn path(&mut self, path: &str, setting: &Setting) -> Option<String> {
-        if is_plain_name(path) {
-            return Some(path.to_owned());
-        }
-        let message = format!("`{}` is no file name below a bpffs", path.escape_debug());
-        self.sink.advise(&setting.place.key("path"), message, "use letters, digits, `_` and `-`: no slash, no dot");
-        None
-    }
-
-    fn obj_pin(&mut self, op: &ObjPin, setting: &Setting) -> Option<Made> {
-        let path = self.path(&op.path, setting)?;
-        let place = setting.place.key("object");
-        let object = self.objects.find(&op.object, "an object", |object| Some(object.clone()), &place, self.sink)?;
-        if !matches!(op.expect, Some(Expect::Denied | Expect::Malformed)) {
-            let owner = self.roster.owner_of_bpffs(setting.actor.as_ref()?);
-            self.objects.pin(&owner, &path, object);
-        }
-        let words = Words::new("obj_pin").word(&op.object).word(&path);
-        Some(made(words, Call::ObjPin { object: op.object.clone(), path, stays: true }))
-    }
-
-    fn obj_get(&mut self, op: &ObjGet, setting: &Setting) -> Option<Made> {
-        let path = self.path(&op.path, setting)?;
-        let owner = self.roster.owner_of_bpffs(setting.actor.as_ref()?);
-        let gives = self.objects.pinned(&owner, &path, &setting.place.key("path"), self.sink)?;
-        let words = Words::new("obj_get").word(&path);
-        Some(Made { gives: Some(gives), ..made(words, Call::ObjGet { path }) })
     }
 }
 

@@ -57,7 +57,12 @@ pub(crate) fn is_symbol(text: &str) -> bool {
 /// Whether `BPF_PROG_ATTACH` and its like have such a target.
 pub(crate) fn is_legacy(target: &LinkTarget) -> bool {
     use LinkTarget as T;
-    matches!(target, T::Interface(_) | T::Cgroup | T::RootCgroup | T::Netns | T::Map(_) | T::Lirc)
+    matches!(target.bare(), T::Interface(_) | T::Cgroup | T::RootCgroup | T::Netns | T::Map(_) | T::Lirc)
+}
+
+/// Whether every container has such a target of its own.
+pub(crate) fn has_owner(target: &LinkTarget) -> bool {
+    matches!(target, LinkTarget::Interface(_) | LinkTarget::Cgroup | LinkTarget::Netns)
 }
 
 fn netfilter(family: &str, hook: &str, priority: &str) -> Option<LinkTarget> {
@@ -73,6 +78,7 @@ fn netfilter(family: &str, hook: &str, priority: &str) -> Option<LinkTarget> {
 /// of a file descriptor as that of an interface, or the other way round (`link_create` in `kernel/bpf/syscall.c`).
 pub(crate) fn mismatch(attach: &str, target: &LinkTarget) -> Option<&'static str> {
     use LinkTarget as T;
+    let target = target.bare();
     let Some(place) = recipe::link_place(attach) else {
         return Some("something else than bpf(2): the kernel has no link of this type");
     };

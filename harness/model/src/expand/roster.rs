@@ -108,9 +108,10 @@ impl Roster {
         self.mark(name, |member| member.token = true);
     }
 
-    /// Whether the actor has a network namespace of its own, or one of a container it is in.
+    /// Whether the actor has a network namespace of its own, or one of a container it is in. `host` gets one wherever an
+    /// interface is a target.
     pub(crate) fn has_own_network(&self, actor: &Actor) -> bool {
-        let Actor::Container(name) = actor else { return false };
+        let Actor::Container(name) = actor else { return true };
         self.lineage(name).any(|member| member.spec.namespaces.contains(&Namespace::Net))
     }
 

@@ -19,6 +19,9 @@ pub enum Call {
         from: Actor,
         /// Which file descriptor of it.
         fd: BpffsFd,
+        /// Flags of the call; the kernel knows none.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        flags: u32,
     },
     /// `BPF_MAP_CREATE`.
     MapCreate {
@@ -88,11 +91,20 @@ pub enum Call {
         /// Whether it is still there after the attempt.
         #[serde(default = "stays", skip_serializing_if = "is_true")]
         stays: bool,
+        /// Where.
+        #[serde(default, skip_serializing_if = "PinPlace::is_bpffs")]
+        place: PinPlace,
+        /// The permissions its file is given then (`chmod(2)`); `None` leaves those the kernel gave it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mode: Option<u32>,
     },
     /// `BPF_OBJ_GET` from the actor's bpffs.
     ObjGet {
         /// A file name below the bpffs root.
         path: String,
+        /// `file_flags`: what the descriptor is for.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        flags: u32,
     },
     /// `BPF_MAP_UPDATE_ELEM`.
     MapUpdate {
@@ -155,6 +167,13 @@ pub enum Call {
         /// The map, by the name it was saved under.
         map: String,
     },
+    /// `mmap(2)` of a map's first page, shared, and `munmap(2)`.
+    MapMmap {
+        /// The map, by the name it was saved under.
+        map: String,
+        /// Whether it is mapped for writing too.
+        write: bool,
+    },
     /// `BPF_PROG_ATTACH`.
     ProgAttach {
         /// The program, by the name it was saved under.
@@ -163,6 +182,9 @@ pub enum Call {
         attach_type: u32,
         /// What it is attached to.
         target: LinkTarget,
+        /// `attach_flags`.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        flags: u32,
         /// Whether it stays attached after the attempt; otherwise the actor takes it off at once.
         stays: bool,
     },
@@ -226,6 +248,8 @@ pub enum Call {
     ObjInfo {
         /// The object, by the name it was saved under.
         object: String,
+        /// What it is, if it is something that has an id.
+        kind: Option<ObjectKind>,
     },
     /// `BPF_TASK_FD_QUERY` about the actor itself.
     TaskFdQuery {
@@ -240,6 +264,9 @@ pub enum Call {
         link: String,
         /// The new program, likewise.
         prog: String,
+        /// The program it must have so far (`BPF_F_REPLACE`), likewise; any if `None`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        old: Option<String>,
     },
     /// `BPF_LINK_DETACH`.
     LinkDetach {
@@ -278,6 +305,13 @@ pub enum Call {
         /// What is held of the mount meanwhile.
         holding: Holding,
     },
+    /// `write(2)` of a kernel setting.
+    SysctlWrite {
+        /// Its dotted name.
+        name: String,
+        /// What is written; `None` for what it is already.
+        value: Option<String>,
+    },
     /// The end of the process that plays the actor; nothing in a control, which plays other actors besides.
     Exit,
     /// Not a BPF operation: kills or hangs the guest, so that the harness can prove that it survives that. Never
@@ -292,6 +326,11 @@ fn stays() -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_true(value: &bool) -> bool {
     *value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 /// A command on several elements of a map.
@@ -353,6 +392,25 @@ pub enum PartContent {
     Fd(String),
     /// A text.
     Text(String),
+}
+
+/// Where an object is pinned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "host", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum PinPlace {
+    /// In the actor's bpffs.
+    #[default]
+    Bpffs,
+    /// In a tmpfs: another file system.
+    Tmpfs,
+}
+
+impl PinPlace {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    fn is_bpffs(&self) -> bool {
+        *self == Self::Bpffs
+    }
 }
 
 /// Which file descriptor of a bpffs a token is asked from.

@@ -22,6 +22,7 @@ impl Call {
             Self::MapLookupAndDelete { .. } => "map_lookup_and_delete",
             Self::MapBatch { .. } => "map_batch",
             Self::MapFreeze { .. } => "map_freeze",
+            Self::MapMmap { .. } => "map_mmap",
             Self::ProgTestRun { .. } => "prog_test_run",
             Self::ProgAttach { .. } => "prog_attach",
             Self::ProgDetach { .. } => "prog_detach",
@@ -44,6 +45,7 @@ impl Call {
             Self::Verify(_) => "verify",
             Self::Remount { .. } => "remount",
             Self::Umount { .. } => "umount",
+            Self::SysctlWrite { .. } => "sysctl_write",
             Self::Exit => "exit",
             Self::Sabotage(_) => "sabotage",
         }
@@ -138,10 +140,12 @@ impl KernelMember {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::PinPlace;
 
     #[test]
     fn what_stays_is_told_from_what_does_not() {
-        let pin = |stays| Call::ObjPin { object: "m".into(), path: "p".into(), stays };
+        let (place, mode) = (PinPlace::Bpffs, None);
+        let pin = |stays| Call::ObjPin { object: "m".into(), path: "p".into(), stays, place, mode };
         assert!(pin(true).leaves_something() && !pin(false).leaves_something());
     }
 }

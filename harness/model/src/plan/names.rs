@@ -22,14 +22,15 @@ macro_rules! saved_objects {
                     }
                     Self::ObjPin { object, .. }
                     | Self::FdById { object, .. }
-                    | Self::ObjInfo { object }
+                    | Self::ObjInfo { object, .. }
                     | Self::TaskFdQuery { object } => vec![object],
                     Self::MapLookup { map, .. }
                     | Self::MapDelete { map, .. }
                     | Self::MapNextKey { map, .. }
                     | Self::MapLookupAndDelete { map, .. }
                     | Self::MapBatch { map, .. }
-                    | Self::MapFreeze { map } => vec![map],
+                    | Self::MapFreeze { map }
+                    | Self::MapMmap { map, .. } => vec![map],
                     Self::ProgTestRun { prog } | Self::ProgStreamRead { prog } | Self::RawTracepointOpen { prog, .. } => {
                         vec![prog]
                     }
@@ -39,7 +40,7 @@ macro_rules! saved_objects {
                     }
                     Self::ProgDetach { prog, target, .. } => prog.$iter().chain(target.$object()).collect(),
                     Self::ProgQuery { target, .. } => target.$object().into_iter().collect(),
-                    Self::LinkUpdate { link, prog } => vec![link, prog],
+                    Self::LinkUpdate { link, prog, old } => [link, prog].into_iter().chain(old).collect(),
                     Self::LinkDetach { link } | Self::IterCreate { link } => vec![link],
                     Self::HelperSurvey(survey) => survey.within.$iter().chain(survey.beyond.$iter()).collect(),
                     Self::Verify(verify) => verify.map.$iter().collect(),
@@ -54,6 +55,7 @@ macro_rules! saved_objects {
                     | Self::Object(_)
                     | Self::Remount { .. }
                     | Self::Umount { .. }
+                    | Self::SysctlWrite { .. }
                     | Self::Exit
                     | Self::Sabotage(_) => Vec::new(),
                 }
@@ -102,7 +104,7 @@ impl Call {
     /// from one recipe do not meet.
     pub fn prefixed(&self, prefix: &str) -> Self {
         let mut call = self.clone();
-        if let Self::ObjPin { path, .. } | Self::ObjGet { path } = &mut call {
+        if let Self::ObjPin { path, .. } | Self::ObjGet { path, .. } = &mut call {
             path.insert_str(0, prefix);
         }
         call.object_names_mut().into_iter().for_each(|name| name.insert_str(0, prefix));
@@ -113,12 +115,12 @@ impl Call {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::ObjectKind;
+    use crate::plan::{ObjectKind, PinPlace};
 
     #[test]
     fn objects_are_told_in_the_order_they_are_handed_over() {
-        let update = Call::LinkUpdate { link: "l".into(), prog: "p".into() };
-        assert_eq!(update.objects(), ["l", "p"]);
+        let update = Call::LinkUpdate { link: "l".into(), prog: "p".into(), old: Some("o".into()) };
+        assert_eq!(update.objects(), ["l", "p", "o"]);
         let link = Call::LinkCreate { prog: "p".into(), attach_type: 4, target: LinkTarget::Map("m".into()) };
         assert_eq!(link.objects(), ["p", "m"]);
         assert!(Call::NextId { kind: ObjectKind::Map, after: 0 }.objects().is_empty());
@@ -126,8 +128,14 @@ mod tests {
 
     #[test]
     fn objects_and_files_of_a_prefixed_call_have_the_prefix() {
-        let pin = Call::ObjPin { object: "m".into(), path: "p".into(), stays: false };
-        assert_eq!(pin.prefixed("x-"), Call::ObjPin { object: "x-m".into(), path: "x-p".into(), stays: false });
+        let pin = |object: &str, path: &str| Call::ObjPin {
+            object: object.into(),
+            path: path.into(),
+            stays: false,
+            place: PinPlace::Bpffs,
+            mode: None,
+        };
+        assert_eq!(pin("m", "p").prefixed("x-"), pin("x-m", "x-p"));
         let link = Call::LinkCreate { prog: "p".into(), attach_type: 4, target: LinkTarget::Elements("m".into()) };
         assert_eq!(link.prefixed("x-").objects(), ["x-p", "x-m"]);
     }

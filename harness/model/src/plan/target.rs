@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::types::KernelType;
+use super::{Actor, types::KernelType};
 
 /// What a program is attached to, found by the actor in its own namespaces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,20 @@ pub enum LinkTarget {
     Elements(String),
     /// What the map in the program's place describes: a link of a `struct_ops` map.
     StructOps,
+    /// What somebody else has: an interface, a cgroup or a network namespace.
+    Of {
+        /// Whose.
+        whose: Actor,
+        /// What it is there.
+        what: Box<LinkTarget>,
+    },
     /// The infrared receiver `/dev/lirc0`, opened by the privileged side.
     Lirc,
+}
+
+impl LinkTarget {
+    /// What it is, whoever has it.
+    pub fn bare(&self) -> &Self {
+        if let Self::Of { what, .. } = self { what.bare() } else { self }
+    }
 }

@@ -149,7 +149,7 @@ pub(crate) fn legacy(attach: &str, lexicon: &Lexicon<'_>) -> Option<Recipe> {
     let attach_type = draft.number(Kind::Attach, attach);
     let prog = progs::saved(&mut draft, "prog", prog_type(attach)?, Some(attach));
     let target = target(&mut draft, place);
-    Some(draft.done(Call::ProgAttach { prog, attach_type, target, stays: false }))
+    Some(draft.done(Call::ProgAttach { prog, attach_type, target, flags: 0, stays: false }))
 }
 
 fn target(draft: &mut Draft<'_, '_>, place: Place) -> LinkTarget {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     expand::lexicon::Lexicon,
-    plan::{Actor, BatchOp, BpffsFd, Call, LinkTarget, ObjectKind},
+    plan::{Actor, BatchOp, BpffsFd, Call, LinkTarget, ObjectKind, PinPlace},
     vocabulary::Kind,
 };
 
@@ -44,7 +44,7 @@ const COMMANDS: [(&str, Write); 39] = [
     ("map_get_next_id", |draft, _| on_array(draft, |_| next(ObjectKind::Map))),
     ("prog_get_fd_by_id", |draft, _| on_prog(draft, "xdp", |object| Call::FdById { kind: ObjectKind::Prog, object })),
     ("map_get_fd_by_id", |draft, _| on_array(draft, |object| Call::FdById { kind: ObjectKind::Map, object })),
-    ("obj_get_info_by_fd", |draft, _| on_array(draft, |object| Call::ObjInfo { object })),
+    ("obj_get_info_by_fd", |draft, _| on_array(draft, |object| Call::ObjInfo { object, kind: Some(ObjectKind::Map) })),
     ("prog_query", |draft, _| prog_query(draft)),
     ("raw_tracepoint_open", |draft, _| on_prog(draft, "raw_tracepoint", raw_tracepoint)),
     ("btf_load", |draft, _| draft.done(Call::BtfLoad)),
@@ -67,7 +67,7 @@ const COMMANDS: [(&str, Write); 39] = [
     ("iter_create", |draft, _| on_link(draft, |link| Call::IterCreate { link })),
     ("link_detach", |draft, _| link_detach(draft)),
     ("prog_bind_map", |draft, _| bind_map(draft)),
-    ("token_create", |draft, actor| draft.done(Call::TokenCreate { from: actor.clone(), fd: BpffsFd::Root })),
+    ("token_create", |draft, actor| draft.done(Call::TokenCreate { from: actor.clone(), fd: BpffsFd::Root, flags: 0 })),
     ("prog_stream_read_by_fd", |draft, _| on_prog(draft, "xdp", |prog| Call::ProgStreamRead { prog })),
     ("prog_assoc_struct_ops", |draft, _| associate(draft)),
 ];
@@ -141,13 +141,13 @@ fn batch(op: BatchOp, map: String, count: u32) -> Call {
 }
 
 fn pin(object: String, stays: bool) -> Call {
-    Call::ObjPin { object, path: PIN.to_owned(), stays }
+    Call::ObjPin { object, path: PIN.to_owned(), stays, place: PinPlace::Bpffs, mode: None }
 }
 
 fn obj_get(mut draft: Draft<'_, '_>) -> Recipe {
     let map = maps::saved(&mut draft, "map", "array");
     draft.local(pin(map, true));
-    draft.done(Call::ObjGet { path: PIN.to_owned() })
+    draft.done(Call::ObjGet { path: PIN.to_owned(), flags: 0 })
 }
 
 fn next(kind: ObjectKind) -> Call {
@@ -160,14 +160,18 @@ fn device_program(draft: &mut Draft<'_, '_>, save: &str) -> (String, u32) {
     (progs::saved(draft, save, "cgroup_device", Some("cgroup_device")), attach_type)
 }
 
+fn attached(prog: String, attach_type: u32, stays: bool) -> Call {
+    Call::ProgAttach { prog, attach_type, target: LinkTarget::Cgroup, flags: 0, stays }
+}
+
 fn prog_attach(mut draft: Draft<'_, '_>) -> Recipe {
     let (prog, attach_type) = device_program(&mut draft, "prog");
-    draft.done(Call::ProgAttach { prog, attach_type, target: LinkTarget::Cgroup, stays: false })
+    draft.done(attached(prog, attach_type, false))
 }
 
 fn prog_detach(mut draft: Draft<'_, '_>) -> Recipe {
     let (prog, attach_type) = device_program(&mut draft, "prog");
-    draft.local(Call::ProgAttach { prog: prog.clone(), attach_type, target: LinkTarget::Cgroup, stays: true });
+    draft.local(attached(prog.clone(), attach_type, true));
     draft.used_up_by(Call::ProgDetach { prog: Some(prog), attach_type, target: LinkTarget::Cgroup })
 }
 
@@ -206,7 +210,7 @@ fn link_create(mut draft: Draft<'_, '_>) -> Recipe {
 fn link_update(mut draft: Draft<'_, '_>) -> Recipe {
     let link = iterator(&mut draft);
     let prog = progs::saved(&mut draft, "other", "tracing", Some("trace_iter"));
-    draft.done(Call::LinkUpdate { link, prog })
+    draft.done(Call::LinkUpdate { link, prog, old: None })
 }
 
 /// A link that was detached can be detached again (`bpf_cgroup_link_detach` in `kernel/bpf/cgroup.c`).

@@ -36,6 +36,21 @@ pub const PROG_FLAGS: [(&str, u32); 8] = [
     ("test_reg_invariants", 1 << 7),
 ];
 
+/// Flags of `BPF_PROG_ATTACH`, likewise.
+pub const ATTACH_FLAGS: [(&str, u32); 8] = [
+    ("allow_override", 1 << 0),
+    ("allow_multi", 1 << 1),
+    ("replace", 1 << 2),
+    ("before", 1 << 3),
+    ("after", 1 << 4),
+    ("id", 1 << 5),
+    ("preorder", 1 << 6),
+    ("link", 1 << 13),
+];
+
+/// What a descriptor is for, likewise: map flags that `BPF_OBJ_GET` takes too.
+pub const FILE_FLAGS: [(&str, u32); 2] = [("rdonly", 1 << 3), ("wronly", 1 << 4)];
+
 /// `BPF_F_TOKEN_FD`, for maps and programs alike.
 pub const TOKEN_FD: u32 = 1 << 16;
 
@@ -50,7 +65,7 @@ mod tests {
 
     #[test]
     fn every_flag_is_one_bit_and_none_is_the_tokens() {
-        let all = MAP_FLAGS.iter().chain(&PROG_FLAGS);
+        let all = MAP_FLAGS.iter().chain(&PROG_FLAGS).chain(&ATTACH_FLAGS).chain(&FILE_FLAGS);
         assert!(all.into_iter().all(|(_, bit)| bit.count_ones() == 1 && *bit != TOKEN_FD));
     }
 }

@@ -3,21 +3,23 @@
 mod attach;
 mod elements;
 mod objects;
+mod system;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::choice::{Flag, TokenChoice};
 use crate::{
-    plan::{BpffsFd, BpffsPlace, Holding, TokenPath, Told},
+    plan::{BpffsFd, BpffsPlace, Holding, PinPlace, TokenPath, Told},
     verdict::Expect,
 };
 pub use attach::{LinkCreate, ProgAttach, ProgDetach, ProgQuery, RawTracepointOpen};
-pub use elements::{MapBatch, MapDelete, MapFreeze, MapLookup, MapLookupAndDelete, MapNextKey, MapUpdate};
+pub use elements::{MapBatch, MapDelete, MapFreeze, MapLookup, MapLookupAndDelete, MapMmap, MapNextKey, MapUpdate};
 pub use objects::{
     EnableStats, FdById, IterCreate, LinkDetach, LinkUpdate, NextId, ObjInfo, ProgAssocStructOps, ProgBindMap,
     ProgStreamRead, TaskFdQuery,
 };
+pub use system::SysctlWrite;
 
 /// The keys that every operation has, and those some have.
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +121,9 @@ operation! {
         /// Which file descriptor of it.
         #[serde(default)]
         pub fd: BpffsFd,
+        /// Flags of the call; the kernel knows none.
+        #[serde(default)]
+        pub flags: u32,
     }
 }
 
@@ -238,8 +243,15 @@ operation! {
     ObjPin {
         /// The object, by the name it was saved under.
         pub object: String,
-        /// A file name: letters, digits, `_` and `-`.
+        /// A file name: letters, digits, `_` and `-`; dots too where it is to be refused to everybody.
         pub path: String,
+        /// Where.
+        #[serde(default)]
+        pub place: PinPlace,
+        /// The permissions its file is given then, in octal digits such as `"644"` (`chmod(2)`); by default those the
+        /// kernel gave it.
+        #[serde(default)]
+        pub mode: Option<String>,
     }
 }
 
@@ -248,6 +260,9 @@ operation! {
     ObjGet, save {
         /// The name an earlier attempt of the same actor pinned it under.
         pub path: String,
+        /// What the descriptor is for: `rdonly` or `wronly`, by default both.
+        #[serde(default)]
+        pub flags: Option<Vec<Flag>>,
     }
 }
 
@@ -390,6 +405,8 @@ pub enum Attempt {
     MapBatch(MapBatch),
     /// Has a map written no more from user space (`BPF_MAP_FREEZE`).
     MapFreeze(MapFreeze),
+    /// Maps the first page of a map's values into memory (`mmap(2)`), and unmaps it.
+    MapMmap(MapMmap),
     /// Runs a program once on a packet of 64 bytes (`BPF_PROG_TEST_RUN`).
     ProgTestRun(ProgTestRun),
     /// Attaches a program without a link (`BPF_PROG_ATTACH`).
@@ -436,6 +453,8 @@ pub enum Attempt {
     Remount(Remount),
     /// Unmounts (`umount2(2)`) a bind mount of the actor's bpffs, which is made for the attempt.
     Umount(Umount),
+    /// Writes a kernel setting (below `/proc/sys`).
+    SysctlWrite(SysctlWrite),
     /// Ends the actor's process; it makes no attempt after this one. What it saved stays.
     Exit(Exit),
 }
@@ -460,6 +479,7 @@ impl Attempt {
             Self::MapLookupAndDelete(_) => "map_lookup_and_delete",
             Self::MapBatch(_) => "map_batch",
             Self::MapFreeze(_) => "map_freeze",
+            Self::MapMmap(_) => "map_mmap",
             Self::ProgTestRun(_) => "prog_test_run",
             Self::ProgAttach(_) => "prog_attach",
             Self::ProgDetach(_) => "prog_detach",
@@ -482,6 +502,7 @@ impl Attempt {
             Self::Verify(_) => "verify",
             Self::Remount(_) => "remount",
             Self::Umount(_) => "umount",
+            Self::SysctlWrite(_) => "sysctl_write",
             Self::Exit(_) => "exit",
         }
     }
@@ -505,6 +526,7 @@ impl Attempt {
             Self::MapLookupAndDelete(op) => op.common(),
             Self::MapBatch(op) => op.common(),
             Self::MapFreeze(op) => op.common(),
+            Self::MapMmap(op) => op.common(),
             Self::ProgTestRun(op) => op.common(),
             Self::ProgAttach(op) => op.common(),
             Self::ProgDetach(op) => op.common(),
@@ -527,6 +549,7 @@ impl Attempt {
             Self::Verify(op) => op.common(),
             Self::Remount(op) => op.common(),
             Self::Umount(op) => op.common(),
+            Self::SysctlWrite(op) => op.common(),
             Self::Exit(op) => op.common(),
         }
     }

@@ -7,9 +7,11 @@ use crate::{
         lexicon::Found,
         links,
         objects::Object,
+        values,
         words::Words,
     },
     plan::{Call, LinkTarget},
+    recipe,
     scenario::{
         attempt::{LinkCreate, ProgAttach, ProgDetach, ProgQuery},
         node::Place,
@@ -46,11 +48,27 @@ impl Desk<'_, '_> {
 
     fn target(&mut self, text: &str, setting: &Setting) -> Option<LinkTarget> {
         let place = setting.place.key("target");
+        if let Some((what, whose)) = text.rsplit_once(" of ") {
+            return self.target_of(what, whose, setting);
+        }
         let target = links::target(text, &place, self.sink)?;
         if let LinkTarget::Map(name) | LinkTarget::Elements(name) = &target {
             self.map(name, &place)?;
         }
         Some(target)
+    }
+
+    /// What somebody else has.
+    fn target_of(&mut self, what: &str, whose: &str, setting: &Setting) -> Option<LinkTarget> {
+        let place = setting.place.key("target");
+        let whose = self.roster.actor(Some(whose), &place, self.sink);
+        let what = Box::new(links::target(what, &place, self.sink)?);
+        if links::has_owner(&what) {
+            return Some(LinkTarget::Of { whose: whose?, what });
+        }
+        let advice = "an interface, `cgroup` and `netns` do";
+        self.sink.advise(&place, "this belongs to nobody in particular", advice);
+        None
     }
 
     fn link_attach(&mut self, name: Option<&str>, setting: &Setting) -> Option<Found> {
@@ -75,8 +93,14 @@ impl Desk<'_, '_> {
 
     fn check_interface(&mut self, target: &LinkTarget, setting: &Setting) -> Option<()> {
         let place = setting.place.key("target");
-        let LinkTarget::Interface(name) = target else { return Some(()) };
-        let actor = setting.actor.as_ref()?;
+        let (name, actor) = match target {
+            LinkTarget::Interface(name) => (name, setting.actor.as_ref()?),
+            LinkTarget::Of { whose, what } => match what.bare() {
+                LinkTarget::Interface(name) => (name, whose),
+                _ => return Some(()),
+            },
+            _ => return Some(()),
+        };
         if links::MADE.contains(&name.as_str()) && !self.roster.has_own_network(actor) {
             let message = format!("{} has no network namespace of its own, and so no {name}", describe(actor));
             self.sink.advise(&place, message, "add `namespaces = [\"net\"]` to the container");
@@ -101,9 +125,12 @@ impl Desk<'_, '_> {
         let usual = self.prog(&op.prog, &setting.place.key("prog"));
         let target = self.legacy_target(&op.target, setting)?;
         let attach = self.link_attach(op.attach.as_deref().or(usual?.as_deref()), setting)?;
+        let flags = self.flags(op.flags.as_deref(), &[], &recipe::ATTACH_FLAGS, setting);
         let words = attach_words("prog_attach", Some(&op.prog), op.attach.as_ref().map(|_| &attach), &op.target);
+        let words = words.given("flags", values::shown_flags(op.flags.as_deref()));
         let words = if op.stays { words } else { words.word("and off again") };
-        let call = Call::ProgAttach { prog: op.prog.clone(), attach_type: attach.number, target, stays: op.stays };
+        let call =
+            Call::ProgAttach { prog: op.prog.clone(), attach_type: attach.number, target, flags, stays: op.stays };
         Some(Made { missing: attach.missing, ..made(words, call) })
     }
 

@@ -11,7 +11,7 @@ use crate::{
     plan::{BatchOp, Call, PartContent, PartPlace, ValuePart},
     recipe,
     scenario::{
-        attempt::{MapBatch, MapDelete, MapFreeze, MapLookup, MapLookupAndDelete, MapNextKey, MapUpdate},
+        attempt::{MapBatch, MapDelete, MapFreeze, MapLookup, MapLookupAndDelete, MapMmap, MapNextKey, MapUpdate},
         choice::Bytes,
         node::Place,
     },
@@ -107,5 +107,11 @@ impl Desk<'_, '_> {
     pub(super) fn map_freeze(&mut self, op: &MapFreeze, setting: &Setting) -> Option<Made> {
         self.map(&op.map, &setting.place.key("map"))?;
         Some(made(Words::new("map_freeze").word(&op.map), Call::MapFreeze { map: op.map.clone() }))
+    }
+
+    pub(super) fn map_mmap(&mut self, op: &MapMmap, setting: &Setting) -> Option<Made> {
+        self.map(&op.map, &setting.place.key("map"))?;
+        let words = Words::new("map_mmap").word(&op.map).word(if op.write { "for writing" } else { "for reading" });
+        Some(made(words, Call::MapMmap { map: op.map.clone(), write: op.write }))
     }
 }

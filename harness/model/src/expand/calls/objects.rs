@@ -74,23 +74,17 @@ impl Desk<'_, '_> {
 
     pub(super) fn fd_by_id(&mut self, op: &FdById, setting: &Setting) -> Option<Made> {
         let object = self.object(&op.object, setting)?;
-        let kind = match object {
-            Object::Map(_) => ObjectKind::Map,
-            Object::Prog { .. } => ObjectKind::Prog,
-            Object::Link => ObjectKind::Link,
-            Object::Btf => ObjectKind::Btf,
-            Object::Token | Object::Helpers => {
-                self.sink.problem(&setting.place.key("object"), format!("{} has no id", object.noun()));
-                return None;
-            }
+        let Some(kind) = kind(&object) else {
+            self.sink.problem(&setting.place.key("object"), format!("{} has no id", object.noun()));
+            return None;
         };
         let call = Call::FdById { kind, object: op.object.clone() };
         Some(Made { gives: Some(object), ..made(Words::new("fd_by_id").word(&op.object), call) })
     }
 
     pub(super) fn obj_info(&mut self, op: &ObjInfo, setting: &Setting) -> Option<Made> {
-        self.object(&op.object, setting)?;
-        Some(made(Words::new("obj_info").word(&op.object), Call::ObjInfo { object: op.object.clone() }))
+        let kind = kind(&self.object(&op.object, setting)?);
+        Some(made(Words::new("obj_info").word(&op.object), Call::ObjInfo { object: op.object.clone(), kind }))
     }
 
     pub(super) fn task_fd_query(&mut self, op: &TaskFdQuery, setting: &Setting) -> Option<Made> {
@@ -101,8 +95,11 @@ impl Desk<'_, '_> {
     pub(super) fn link_update(&mut self, op: &LinkUpdate, setting: &Setting) -> Option<Made> {
         self.link(&op.link, setting)?;
         self.own_prog(&op.prog, setting)?;
-        let call = Call::LinkUpdate { link: op.link.clone(), prog: op.prog.clone() };
-        Some(made(Words::new("link_update").word(&op.link).word(&op.prog), call))
+        if let Some(old) = &op.old {
+            self.prog(old, &setting.place.key("old"))?;
+        }
+        let call = Call::LinkUpdate { link: op.link.clone(), prog: op.prog.clone(), old: op.old.clone() };
+        Some(made(Words::new("link_update").word(&op.link).word(&op.prog).given("old", op.old.as_ref()), call))
     }
 
     pub(super) fn link_detach(&mut self, op: &LinkDetach, setting: &Setting) -> Option<Made> {
@@ -113,5 +110,16 @@ impl Desk<'_, '_> {
     pub(super) fn iter_create(&mut self, op: &IterCreate, setting: &Setting) -> Option<Made> {
         self.link(&op.link, setting)?;
         Some(made(Words::new("iter_create").word(&op.link), Call::IterCreate { link: op.link.clone() }))
+    }
+}
+
+/// What has an id.
+fn kind(object: &Object) -> Option<ObjectKind> {
+    match object {
+        Object::Map(_) => Some(ObjectKind::Map),
+        Object::Prog { .. } => Some(ObjectKind::Prog),
+        Object::Link => Some(ObjectKind::Link),
+        Object::Btf => Some(ObjectKind::Btf),
+        Object::Token | Object::Helpers => None,
     }
 }

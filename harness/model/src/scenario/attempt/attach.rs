@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Common, operation};
-use crate::verdict::Expect;
+use crate::{scenario::choice::Flag, verdict::Expect};
 
 operation! {
     /// The keys of `prog_attach`.
@@ -14,8 +14,12 @@ operation! {
         /// The attach type; by default what the program was loaded for, or the usual one of its type.
         #[serde(default)]
         pub attach: Option<String>,
-        /// `cgroup`, `root-cgroup`, `interface:NAME`, `netns`, `map:SAVED` or `lirc`.
+        /// `cgroup`, `root-cgroup`, `interface:NAME`, `netns`, `map:SAVED` or `lirc`; `cgroup of NAME`,
+        /// `interface:NAME of NAME` for another container's.
         pub target: String,
+        /// Flags by name, such as `allow_multi`, or as numbers; none by default.
+        #[serde(default)]
+        pub flags: Option<Vec<Flag>>,
         /// Whether it stays there after the attempt; it is taken off at once otherwise.
         #[serde(default)]
         pub stays: bool,
@@ -58,7 +62,8 @@ operation! {
         /// `netns` for the actor's own, `netfilter:FAMILY:HOOK:PRIORITY` such as `netfilter:ipv4:local_out:0`,
         /// `perf-event` for one of the actor itself, `kprobe:FUNCTION` and `function:FUNCTION` of the kernel, `uprobe`
         /// for one of the guest program, `map:SAVED` for a map of sockets, `elements:SAVED` for an iterator over a map,
-        /// `struct-ops` for the map that stands in the program's place, or `none`.
+        /// `struct-ops` for the map that stands in the program's place, or `none`. Another container's are written
+        /// `cgroup of NAME`, `netns of NAME`, `interface:dummy0 of NAME`.
         pub target: String,
     }
 }

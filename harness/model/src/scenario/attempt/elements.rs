@@ -88,3 +88,14 @@ operation! {
         pub map: String,
     }
 }
+
+operation! {
+    /// The keys of `map_mmap`.
+    MapMmap {
+        /// The map, by the name it was saved under: an array made with the flag `mmapable`.
+        pub map: String,
+        /// Whether it is mapped for writing too.
+        #[serde(default)]
+        pub write: bool,
+    }
+}

@@ -81,6 +81,9 @@ operation! {
         pub link: String,
         /// The new program, by the name it was saved under.
         pub prog: String,
+        /// The program it must have so far, likewise (`BPF_F_REPLACE`); by default any.
+        #[serde(default)]
+        pub old: Option<String>,
     }
 }
 
