@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use clap::Args as ClapArgs;
 use harness_builder::progress::Progress;
 use harness_model::{
-    name::{KernelName, ScenarioName},
-    snapshot,
+    name::ScenarioName,
+    snapshot::{self, Lineage},
 };
 use harness_runner::{
     blessing::{self, Change},
@@ -67,14 +67,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// What would change for one scenario, or why it cannot be blessed.
 fn changes(selection: &Selection, group: &[Finding]) -> Result<Result<Vec<Change>, String>> {
-    let mut texts: Vec<(KernelName, String)> = Vec::new();
+    let mut texts: Vec<(Lineage, String)> = Vec::new();
     let mut held = selection.default_kernels()?;
     let mut complaints: Vec<String> = Vec::new();
     for finding in group {
         match &finding.standing {
             Standing::Skipped { .. } => held.retain(|kernel| kernel != &finding.kernel),
             Standing::Judged { judgement, .. } if judgement.crash.is_none() && judgement.problems().is_empty() => {
-                texts.push((finding.kernel.clone(), snapshot::render(judgement)));
+                texts.push((selection.supplies().lineage(&finding.kernel)?, snapshot::render(judgement)));
             }
             Standing::Judged { .. } | Standing::Fault { .. } => {
                 complaints.extend(finding.complaints().iter().map(|line| format!("  {}: {line}", finding.kernel)));

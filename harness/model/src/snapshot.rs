@@ -137,6 +137,18 @@ pub fn same(one: &str, other: &str) -> bool {
     one.trim_end() == other.trim_end()
 }
 
+/// A kernel, and those whose snapshots hold for it where it has none of its own, the nearest first.
+///
+/// Without the latter a dozen kernels of two releases would have a dozen files where two say all: a kernel is held to
+/// `NAME@KERNEL.snap` of its own, or else to that of the first kernel it is like, or else to `NAME.snap`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lineage {
+    /// The kernel.
+    pub kernel: KernelName,
+    /// The kernels it is like.
+    pub alike: Vec<KernelName>,
+}
+
 /// The snapshots a scenario has: the shared one, and those of single kernels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
@@ -148,26 +160,41 @@ pub struct Recorded {
 
 impl Recorded {
     /// What is recorded for this kernel.
-    pub fn for_kernel(&self, kernel: &KernelName) -> Option<&str> {
-        self.own.get(kernel).or(self.shared.as_ref()).map(String::as_str)
+    pub fn for_kernel(&self, lineage: &Lineage) -> Option<&str> {
+        self.own.get(&lineage.kernel).map(String::as_str).or_else(|| self.inherited(lineage))
+    }
+
+    /// What holds for this kernel if it has nothing of its own.
+    pub fn inherited(&self, lineage: &Lineage) -> Option<&str> {
+        let alike = lineage.alike.iter().filter(|kernel| **kernel != lineage.kernel);
+        alike.filter_map(|kernel| self.own.get(kernel)).next().or(self.shared.as_ref()).map(String::as_str)
+    }
+
+    /// The kernel whose snapshot holds for this one; `None` is the shared one.
+    pub fn holder<'a>(&'a self, lineage: &'a Lineage) -> Option<&'a KernelName> {
+        std::iter::once(&lineage.kernel).chain(&lineage.alike).find(|kernel| self.own.contains_key(*kernel))
     }
 
     /// What would be recorded if these texts were blessed.
     ///
     /// `others_rely` says whether a kernel that did not run is held to the shared snapshot; then that stays. It also
     /// stays if it still holds for a kernel that ran. Otherwise the first kernel's text becomes the shared one. A kernel
-    /// that differs from the shared one gets its own, and one that does not loses it.
-    pub fn blessed(&self, texts: &[(KernelName, String)], others_rely: bool) -> Self {
+    /// whose text is not what it inherits gets its own, and one whose text is loses it.
+    pub fn blessed(&self, texts: &[(Lineage, String)], others_rely: bool) -> Self {
         let keeps = |shared: &&String| others_rely || texts.iter().any(|(_, text)| same(text, shared));
-        let shared = self.shared.as_ref().filter(keeps).or(texts.first().map(|(_, text)| text)).cloned();
-        let mut own = self.own.clone();
-        for (kernel, text) in texts {
-            match &shared {
-                Some(shared) if same(shared, text) => own.remove(kernel),
-                _ => own.insert(kernel.clone(), text.clone()),
-            };
+        // A kernel that is like another is looked at after that.
+        let (first, then): (Vec<_>, Vec<_>) = texts.iter().partition(|(lineage, _)| lineage.alike.is_empty());
+        let ordered = || first.iter().chain(&then);
+        let shared = self.shared.as_ref().filter(keeps).or(ordered().next().map(|(_, text)| text)).cloned();
+        let mut blessed = Self { shared, own: self.own.clone() };
+        for (lineage, text) in ordered() {
+            if blessed.inherited(lineage).is_some_and(|inherited| same(inherited, text)) {
+                blessed.own.remove(&lineage.kernel);
+            } else {
+                blessed.own.insert(lineage.kernel.clone(), text.clone());
+            }
         }
-        Self { shared, own }
+        blessed
     }
 }
 
@@ -179,13 +206,19 @@ mod tests {
         name.parse().unwrap()
     }
 
+    /// A kernel and those it is like: `6.12-debian < 6.12`.
+    fn lineage(names: &str) -> Lineage {
+        let mut names = names.split(" < ").map(kernel);
+        Lineage { kernel: names.next().unwrap(), alike: names.collect() }
+    }
+
     fn recorded(shared: Option<&str>, own: &[(&str, &str)]) -> Recorded {
         let own = own.iter().map(|(name, text)| (kernel(name), (*text).to_owned())).collect();
         Recorded { shared: shared.map(str::to_owned), own }
     }
 
     fn bless(before: &Recorded, texts: &[(&str, &str)], others_rely: bool) -> Recorded {
-        let texts: Vec<_> = texts.iter().map(|(name, text)| (kernel(name), (*text).to_owned())).collect();
+        let texts: Vec<_> = texts.iter().map(|(names, text)| (lineage(names), (*text).to_owned())).collect();
         before.blessed(&texts, others_rely)
     }
 
@@ -210,6 +243,23 @@ mod tests {
         let before = recorded(Some("a"), &[]);
         assert_eq!(bless(&before, &[("7.3", "b")], true), recorded(Some("a"), &[("7.3", "b")]));
         assert_eq!(bless(&before, &[("7.3", "b")], false), recorded(Some("b"), &[]));
+    }
+
+    #[test]
+    fn a_kernel_is_held_to_what_one_like_it_is_held_to() {
+        let before = recorded(Some("a"), &[("7.3", "b")]);
+        for (names, holder, text) in
+            [("7.3-debian < 7.3", Some("7.3"), "b"), ("6.12-debian < 6.12", None, "a"), ("7.3", Some("7.3"), "b")]
+        {
+            assert_eq!(before.for_kernel(&lineage(names)), Some(text), "{names}");
+            assert_eq!(before.holder(&lineage(names)).map(KernelName::as_str), holder, "{names}");
+        }
+        let debian = "7.3-debian < 7.3";
+        assert_eq!(bless(&before, &[(debian, "b")], true), before);
+        let own = recorded(Some("a"), &[("7.3", "b"), ("7.3-debian", "a")]);
+        assert_eq!(bless(&before, &[(debian, "a")], true), own);
+        assert_eq!(bless(&own, &[(debian, "b"), ("7.3", "b")], true), before);
+        assert_eq!(bless(&own, &[(debian, "a"), ("7.3", "a")], true), recorded(Some("a"), &[]));
     }
 
     #[test]

@@ -89,10 +89,10 @@ op = "token_info"
         expanded(text, kernel).cases[0].attempts.iter().map(|attempt| attempt.missing.clone()).collect()
     };
     let old = missing("6.12");
-    assert_eq!(old[0].as_deref(), Some("6.12 has no map type `insn_array`"));
-    assert_eq!(old[1].as_deref(), Some("6.12 has no `fd_by_id_token_fd` in union bpf_attr"));
+    assert_eq!(old[0].as_deref(), Some("this kernel has no map type `insn_array`"));
+    assert_eq!(old[1].as_deref(), Some("this kernel has no `fd_by_id_token_fd` in union bpf_attr"));
     assert_eq!(old[2], None);
-    assert_eq!(old[3].as_deref(), Some("6.12 has no struct bpf_token_info"));
+    assert_eq!(old[3].as_deref(), Some("this kernel has no struct bpf_token_info"));
     assert_eq!(missing("7.3"), [None, None, None, None]);
     let call = &expanded(text, "6.12").plan.cases[0].attempts[0].call;
     assert!(matches!(call, Call::MapCreate { map_type: 34, .. }), "{call:?}");
@@ -254,7 +254,7 @@ fn settings_may_be_written_with_dots_or_quotes() {
 fn a_kernel_before_tokens_gets_no_container_that_makes_one() {
     let old = kernel("6.12").without(&["token_create"], &["map_token_fd"]);
     let error = old.expand(FIRST).unwrap_err().to_string();
-    assert!(error.contains("`container` would make a token, but 6.12 has no bpf command `token_create`"), "{error}");
+    assert!(error.contains("`container` would make a token, but this kernel has no bpf command `token_create`"), "{error}");
     assert!(error.contains("add `kernels = \">=6.9\"`"), "{error}");
     let Ok(Expansion::Run(run)) =
         old.expand(&FIRST.replace("type = ", "token = false\ntype = ").replace("token = false\nexpect", "expect"))
@@ -264,7 +264,7 @@ fn a_kernel_before_tokens_gets_no_container_that_makes_one() {
     assert!(!run.plan.cases[0].containers[0].token);
     let text = "summary = 'x'\n[[attempt]]\nop = 'token_create'\n";
     let Ok(Expansion::Run(run)) = old.expand(text) else { panic!() };
-    assert_eq!(run.cases[0].attempts[0].missing.as_deref(), Some("6.12 has no bpf command `token_create`"));
+    assert_eq!(run.cases[0].attempts[0].missing.as_deref(), Some("this kernel has no bpf command `token_create`"));
 }
 
 /// One attempt of each operation on what another one saved.

@@ -8,7 +8,7 @@ use std::{
 
 use harness_model::{
     name::{KernelName, ScenarioName},
-    snapshot::{self, Recorded},
+    snapshot::{self, Lineage, Recorded},
 };
 use thiserror::Error;
 
@@ -40,10 +40,10 @@ pub fn changes(
     suite: &Suite,
     name: &ScenarioName,
     recorded: &Recorded,
-    texts: &[(KernelName, String)],
+    texts: &[(Lineage, String)],
     kernels: &[KernelName],
 ) -> Vec<Change> {
-    let ran = |kernel: &KernelName| texts.iter().any(|(name, _)| name == kernel);
+    let ran = |kernel: &KernelName| texts.iter().any(|(lineage, _)| &lineage.kernel == kernel);
     let others_rely = kernels.iter().any(|kernel| !ran(kernel) && !recorded.own.contains_key(kernel));
     let blessed = recorded.blessed(texts, others_rely);
     let change = |kernel: Option<&KernelName>, old: Option<&String>, new: Option<&String>| Change {
@@ -129,8 +129,9 @@ mod tests {
         "any".parse().unwrap()
     }
 
-    fn texts(texts: &[(&str, &str)]) -> Vec<(KernelName, String)> {
-        texts.iter().map(|(kernel, text)| (kernel.parse().unwrap(), (*text).to_owned())).collect()
+    fn texts(texts: &[(&str, &str)]) -> Vec<(Lineage, String)> {
+        let alone = |kernel: &str| Lineage { kernel: kernel.parse().unwrap(), alike: Vec::new() };
+        texts.iter().map(|(kernel, text)| (alone(kernel), (*text).to_owned())).collect()
     }
 
     fn kernels() -> Vec<KernelName> {

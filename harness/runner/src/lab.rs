@@ -158,7 +158,7 @@ impl Lab {
             Err(fault) => Standing::Fault { message: fault.to_string() },
             Ok(judgement) => {
                 let recorded = self.suite.recorded(&expanded.plan.name)?;
-                let recorded = recorded.for_kernel(testbed.kernel_name()).map(str::to_owned);
+                let recorded = recorded.for_kernel(&testbed.lineage()).map(str::to_owned);
                 Standing::Judged { judgement, recorded }
             }
         })

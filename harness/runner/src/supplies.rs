@@ -15,6 +15,7 @@ use harness_builder::{
 use harness_model::{
     name::{ImageName, KernelName},
     scenario::Release,
+    snapshot::Lineage,
 };
 use thiserror::Error;
 
@@ -203,6 +204,14 @@ impl Supplies {
     /// [`SuppliesError::Kernels`] if there is none, or if it is wrong.
     pub fn manifest(&self, kernel: &KernelName) -> Result<kernel::Manifest, SuppliesError> {
         Ok(self.kernels.kernel(kernel)?)
+    }
+
+    /// Whose snapshots hold for this kernel.
+    ///
+    /// # Errors
+    /// [`SuppliesError::Kernels`] if there is none, or if its manifest is wrong.
+    pub fn lineage(&self, kernel: &KernelName) -> Result<Lineage, SuppliesError> {
+        Ok(Lineage { kernel: kernel.clone(), alike: self.manifest(kernel)?.alike })
     }
 
     fn testbed(

@@ -14,6 +14,7 @@ use harness_model::{
     outcome::ScenarioOutcome,
     plan,
     scenario::{Release, Report},
+    snapshot::Lineage,
     vocabulary::Vocabulary,
 };
 
@@ -43,6 +44,11 @@ impl Testbed<'_> {
     /// The kernel's name.
     pub fn kernel_name(&self) -> &KernelName {
         &self.kernel.name
+    }
+
+    /// Whose snapshots hold for the kernel.
+    pub fn lineage(&self) -> Lineage {
+        Lineage { kernel: self.kernel.name.clone(), alike: self.kernel.alike.clone() }
     }
 
     /// The names the kernel knows.

@@ -134,13 +134,13 @@ impl Stage {
             return Err(finding.complaints().join("\n").into());
         }
         let suite = self.lab.suite();
-        let own = suite.snapshot_path(&finding.scenario, Some(&finding.kernel));
-        let shared = suite.snapshot_path(&finding.scenario, None);
-        // A text that is new waits as the shared snapshot, one that differs from it as this kernel's own.
+        // A text that is new waits as the shared snapshot, one that differs from what it inherits as this kernel's own.
         let text = snapshot::render(judgement);
-        let holds = suite.recorded(&finding.scenario).map_err(chain)?;
-        let is_shared = holds.shared.as_deref().is_none_or(|shared| snapshot::same(shared, &text));
-        let path = if own.exists() || !is_shared { own } else { shared };
+        let recorded = suite.recorded(&finding.scenario).map_err(chain)?;
+        let lineage = self.supplies.lineage(&finding.kernel).map_err(chain)?;
+        let holds = recorded.for_kernel(&lineage).is_none_or(|held| snapshot::same(held, &text));
+        let holder = if holds { recorded.holder(&lineage) } else { Some(&finding.kernel) };
+        let path = suite.snapshot_path(&finding.scenario, holder);
         assert_snapshot(&path, &finding.summary, suite.path(&finding.scenario), &text);
         Ok(Completion::Completed)
     }
@@ -161,16 +161,20 @@ fn assert_snapshot(path: &Path, summary: &str, scenario: &Path, text: &str) {
 /// A full run refuses snapshots nobody compares with, and a kernel's own snapshot that says what the shared one says.
 fn none_unreferenced(stage: &Stage, kernels: &[KernelName]) -> Result<(), Failed> {
     let suite = stage.lab.suite();
+    let lineages = kernels.iter().map(|kernel| stage.supplies.lineage(kernel)).collect::<Result<Vec<_>, _>>();
+    let lineages = lineages.map_err(chain)?;
     let mut complaints: Vec<String> = Vec::new();
     for path in suite.unreferenced(kernels).map_err(chain)? {
         complaints.push(format!("{} belongs to no scenario and kernel; remove it", path.display()));
     }
     for name in suite.names() {
         let recorded = suite.recorded(name).map_err(chain)?;
-        let Some(shared) = &recorded.shared else { continue };
-        for (kernel, _) in recorded.own.iter().filter(|(_, own)| snapshot::same(own, shared)) {
-            let path = suite.snapshot_path(name, Some(kernel));
-            complaints.push(format!("{} says the same as the shared snapshot; remove it", path.display()));
+        for (kernel, own) in &recorded.own {
+            let Some(lineage) = lineages.iter().find(|lineage| &lineage.kernel == kernel) else { continue };
+            if recorded.inherited(lineage).is_some_and(|inherited| snapshot::same(own, inherited)) {
+                let path = suite.snapshot_path(name, Some(kernel));
+                complaints.push(format!("{} says what would hold without it; remove it", path.display()));
+            }
         }
     }
     if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n").into()) }

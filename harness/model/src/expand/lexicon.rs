@@ -48,9 +48,9 @@ impl<'a> Lexicon<'a> {
         }
         let number = self.known.lookup(kind, text)?;
         let known = self.known.table(kind);
-        let missing = self.target.map(|target| {
+        let missing = self.target.map(|_| {
             let name = known.name(number).unwrap_or(text);
-            format!("{} has no {kind} `{name}`", target.name)
+            format!("this kernel has no {kind} `{name}`")
         });
         Ok(found(known, number, text, missing))
     }
@@ -64,21 +64,21 @@ impl<'a> Lexicon<'a> {
     pub(crate) fn lacks_attr(&self, member: &str) -> Option<String> {
         let target = self.target?;
         let lacks = !target.vocabulary.has_attr_member(member);
-        lacks.then(|| format!("{} has no `{member}` in union bpf_attr", target.name))
+        lacks.then(|| format!("this kernel has no `{member}` in union bpf_attr"))
     }
 
     /// Why the target kernel cannot fill this structure, if it lacks it.
     pub(crate) fn lacks_struct(&self, name: &str) -> Option<String> {
         let target = self.target?;
         let lacks = !target.vocabulary.has_info_struct(name);
-        lacks.then(|| format!("{} has no struct {name}", target.name))
+        lacks.then(|| format!("this kernel has no struct {name}"))
     }
 
     /// Why the target kernel cannot carry out this command, if it lacks it.
     pub(crate) fn lacks_cmd(&self, name: &str) -> Option<String> {
         let target = self.target?;
         let lacks = target.vocabulary.table(Kind::Cmd).number(name).is_none();
-        lacks.then(|| format!("{} has no bpf command `{name}`", target.name))
+        lacks.then(|| format!("this kernel has no bpf command `{name}`"))
     }
 }
 
