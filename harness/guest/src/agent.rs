@@ -109,7 +109,7 @@ impl Agent<'_> {
             Request::Join { uid, gid } => self.join(uid, gid, fds),
             Request::ShareBpffs => Ok((Reply::Done, self.own_bpffs()?.copies()?.into())),
             Request::MapIds { pid, uids, gids } => map_ids(pid, &uids, &gids),
-            Request::Settle { netkit, tmpfs } => self.settle(netkit, tmpfs),
+            Request::Settle { netkit, tmpfs } => self.settle(netkit, tmpfs, fds),
             Request::MakeToken => self.make_token(),
             Request::Restrict(restrictions) => seccomp::restrict(&restrictions).map_err(Into::into).and(DONE),
             Request::Confine { caps } => identity::confine(&caps).map_err(Into::into).and(DONE),
@@ -165,11 +165,13 @@ impl Agent<'_> {
         DONE
     }
 
-    fn settle(&mut self, netkit: bool, tmpfs: bool) -> Answered {
+    /// Mounts the file system it opened, or the one it is handed.
+    fn settle(&mut self, netkit: bool, tmpfs: bool, fds: Vec<OwnedFd>) -> Answered {
         if netkit {
             interfaces::add_netkit()?;
         }
-        let context = self.opened()?;
+        let opened = self.opened()?;
+        let context = fds.into_iter().next().unwrap_or(opened);
         let bpffs = self.bpffs.insert(Mounted::new(context.as_fd())?);
         let shown = bpffs.attach()?;
         self.mount_tmpfs(tmpfs)?;

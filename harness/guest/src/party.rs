@@ -133,15 +133,23 @@ impl Party {
         }
         let (pid, context) = party.isolate(plan)?;
         party.ids = map_ids(pid, plan, parent)?;
-        bpffs::configure(context.as_fd(), &plan.options)?;
-        bpffs::create(context.as_fd()).map_err(|source| explained(&source))?;
         let netkit = needs.netkit && plan.namespaces.contains(&Namespace::Net);
-        let mounted = match party.ask(&Request::Settle { netkit, tmpfs: needs.tmpfs }, &[])? {
+        let settle = Request::Settle { netkit, tmpfs: needs.tmpfs };
+        let settled = if ground.plan.kernel.before_tokens {
+            let context = bpffs::open("bpf")?;
+            bpffs::create(context.as_fd())?;
+            party.ask(&settle, &[context.as_fd()])?
+        } else {
+            bpffs::configure(context.as_fd(), &plan.options)?;
+            bpffs::create(context.as_fd()).map_err(|source| explained(&source))?;
+            party.ask(&settle, &[])?
+        };
+        let mounted = match settled {
             (Reply::Mounted(shown), _) => shown,
             (other, _) => return Err(out_of_turn(&other)),
         };
         let mut token = None;
-        if plan.token {
+        if plan.token && !ground.plan.kernel.before_tokens {
             let fd = party.agent.ask_for_fd(&Request::MakeToken, &[])?;
             token = Some(masks(fd.as_fd())?);
             party.token = Some(Rc::new(fd));
@@ -278,10 +286,15 @@ impl Party {
         Ok(self.filtered.insert(keeper))
     }
 
+    /// Whether the kernel is from before tokens.
+    pub(crate) fn is_before_tokens(&self) -> bool {
+        self.ground.plan.kernel.before_tokens
+    }
+
     /// Whether a token can be made where it stands: the initial user namespace has none (`bpf_token_create` in
     /// `kernel/bpf/token.c`).
     pub(crate) fn can_have_tokens(&self) -> bool {
-        matches!(self.stands_in, StandsIn::Container(_))
+        matches!(self.stands_in, StandsIn::Container(_)) && !self.ground.plan.kernel.before_tokens
     }
 
     fn make_keeper(&self) -> Result<Remote, PartyError> {

@@ -130,6 +130,11 @@ pub(crate) fn contents(
 ) -> Contents {
     match &spec.sweep {
         None => (None, cases(template, spec, lexicon, sink)),
+        Some(_) if lexicon.lacks_tokens().is_some() => {
+            let advice = "add `kernels = \">=6.9\"`, the first release with tokens";
+            sink.advise(&Place::default().key("sweep"), "every sweep makes tokens, and this kernel has none", advice);
+            Contents::default()
+        }
         Some(sweep) => sweep::cases(sweep, lexicon, sink)
             .map_or_else(Contents::default, |(grid, cases)| (Some(Box::new(grid)), cases)),
     }
@@ -213,19 +218,19 @@ fn case(
     let root = Place::default().key("attempt");
     let made = spec.attempt.iter().enumerate().filter_map(|(index, attempt)| desk.attempt(attempt, root.index(index)));
     let (described, planned): (Vec<_>, Vec<_>) = made.unzip();
-    let containers = roster.into_plan();
-    refuse_tokens_before_their_time(&containers, &lexicon, sink);
+    let mut containers = roster.into_plan();
+    if lexicon.lacks_tokens().is_some() {
+        containers.iter_mut().for_each(without_token);
+    }
     (
         ExpandedCase { label: combination.label(), attempts: described },
         plan::Case { sysctls: BTreeMap::new(), containers, attempts: planned },
     )
 }
 
-/// A container that cannot make its token cannot be set up.
-fn refuse_tokens_before_their_time(containers: &[plan::Container], lexicon: &Lexicon<'_>, sink: &mut Sink<'_>) {
-    let Some(lacks) = lexicon.lacks_cmd("token_create") else { return };
-    if let Some(container) = containers.iter().find(|container| container.token) {
-        let message = format!("`{}` would make a token, but {lacks}", container.name);
-        sink.advise(&Place::default(), message, "add `kernels = \">=6.9\"`, the first release with tokens");
-    }
+/// Before tokens nothing can be delegated. The container stands all the same: what it attempts with a token is told to be
+/// unsupported, and what it attempts without one is judged.
+fn without_token(container: &mut plan::Container) {
+    container.options.clear();
+    container.token = false;
 }

@@ -64,6 +64,10 @@ pub struct ExpectedKernel {
     pub notes_crc32: Option<u32>,
     /// Names that `/sys/kernel/security/lsm` must list.
     pub lsm: Vec<String>,
+    /// Whether it is from before tokens (Linux 6.9), as its own BTF says: it makes no bpffs that belongs to a container,
+    /// so containers get one of the initial user namespace, and some descriptor is handed over for every token.
+    #[serde(default)]
+    pub before_tokens: bool,
 }
 
 /// One scenario, run in fresh namespaces, bpffs and cgroup.

@@ -251,17 +251,18 @@ fn settings_may_be_written_with_dots_or_quotes() {
 
 /// What a kernel before 6.9 knows: neither the command nor the descriptors of a token.
 #[test]
-fn a_kernel_before_tokens_gets_no_container_that_makes_one() {
+fn a_kernel_before_tokens_is_asked_for_what_needs_none() {
     let old = kernel("6.12").without(&["token_create"], &["map_token_fd"]);
-    let error = old.expand(FIRST).unwrap_err().to_string();
-    assert!(error.contains("`container` would make a token, but this kernel has no bpf command `token_create`"), "{error}");
-    assert!(error.contains("add `kernels = \">=6.9\"`"), "{error}");
-    let Ok(Expansion::Run(run)) =
-        old.expand(&FIRST.replace("type = ", "token = false\ntype = ").replace("token = false\nexpect", "expect"))
-    else {
-        panic!()
-    };
-    assert!(!run.plan.cases[0].containers[0].token);
+    let text = format!("{FIRST}\n[[attempt]]\nop = 'map_create'\ntype = 'hash'\ntoken = false\n");
+    let Ok(Expansion::Run(run)) = old.expand(&text) else { panic!() };
+    let container = &run.plan.cases[0].containers[0];
+    assert!(!container.token && container.options.is_empty());
+    let missing: Vec<bool> = run.cases[0].attempts.iter().map(|attempt| attempt.missing.is_some()).collect();
+    let with_token: Vec<bool> =
+        run.plan.cases[0].attempts.iter().map(|a| a.token != harness_model::plan::Token::None).collect();
+    assert!(missing == with_token && missing.contains(&true) && missing.last() == Some(&false), "{missing:?}");
+    let error = old.expand("summary = 'x'\n[sweep]\nof = 'map_types'\narms = ['granted']\n").unwrap_err().to_string();
+    assert!(error.contains("every sweep makes tokens") && error.contains("add `kernels = \">=6.9\"`"), "{error}");
     let text = "summary = 'x'\n[[attempt]]\nop = 'token_create'\n";
     let Ok(Expansion::Run(run)) = old.expand(text) else { panic!() };
     assert_eq!(run.cases[0].attempts[0].missing.as_deref(), Some("this kernel has no bpf command `token_create`"));

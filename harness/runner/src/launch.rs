@@ -213,6 +213,7 @@ pub(crate) fn expected(testbed: &Testbed<'_>) -> Result<ExpectedKernel, LaunchEr
         config_crc32: shows_its_config(&text).then(|| crc32fast::hash(&config)),
         notes_crc32: notes.map(|notes| crc32fast::hash(&notes)),
         lsm: kernel.lsm.clone().unwrap_or_else(|| configured_lsms(&text)),
+        before_tokens: testbed.vocabulary.cmds.number("token_create").is_none(),
     })
 }
 

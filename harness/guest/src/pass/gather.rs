@@ -65,6 +65,7 @@ impl Pass<'_> {
     pub(super) fn token(&mut self, attempt: &Attempt) -> Result<Option<Rc<OwnedFd>>, AttemptError> {
         match (&attempt.token, self.kind) {
             (Token::None, _) => Ok(None),
+            _ if self.cast.player(&attempt.actor)?.is_before_tokens() => self.no_token_at_all(&attempt.actor).map(Some),
             (_, Kind::Root(_)) if !matches!(attempt.call, Call::TokenInfo) => Ok(None),
             (_, Kind::Root(None)) => Err(unobtainable("a token", "there is no container control to borrow it of")),
             (Token::Saved(name), Kind::Root(Some(lender))) => lender.saved(name).map(Some),
@@ -79,6 +80,13 @@ impl Pass<'_> {
                 token.map(Some).ok_or_else(|| no_token(&title(&attempt.actor)))
             }
         }
+    }
+
+    /// A descriptor in place of a token, on a kernel that has none: whatever it is, the kernel does not know the flag that
+    /// comes with it, or the field it is in, and refuses the call.
+    fn no_token_at_all(&mut self, actor: &Actor) -> Result<Rc<OwnedFd>, AttemptError> {
+        let bpffs = self.cast.player(actor)?.bpffs(BpffsFd::Root);
+        bpffs.map(Rc::new).map_err(|source| failed(actor, source))
     }
 
     fn own_of_single(&self) -> Result<Rc<OwnedFd>, AttemptError> {

@@ -97,7 +97,7 @@ impl Desk<'_, '_> {
             op: attempt.op(),
             container: words::actor(&actor).to_owned(),
             expect: common.expect,
-            missing: made.missing,
+            missing: made.missing.or_else(|| self.lexicon.lacks_tokens().filter(|_| token != Token::None)),
             part: Part::Line,
         };
         (

@@ -151,7 +151,8 @@ impl Desk<'_, '_> {
         }
         let words = op.options.iter().fold(Words::new("mount_delegate"), |words, option| words.word(option));
         let words = if op.create { words.word("create") } else { words };
-        Some(made(words, Call::MountDelegate { options, create: op.create }))
+        let missing = self.lexicon.lacks_tokens();
+        Some(Made { missing, ..made(words, Call::MountDelegate { options, create: op.create }) })
     }
 
     pub(crate) fn mount_option(&mut self, option: &str, place: &Place) -> Option<MountOption> {

@@ -64,7 +64,7 @@ fn canonical_names(
 fn known_name(kind: Kind, name: &str, place: &Place, lexicon: &Lexicon<'_>, sink: &mut Sink<'_>) -> Option<String> {
     match (lexicon.find(kind, name), lexicon.target) {
         (Err(unknown), _) => sink.problem(place, unknown.to_string()),
-        (Ok(found), Some(target)) if found.missing.is_some() => {
+        (Ok(found), Some(target)) if found.missing.is_some() && lexicon.lacks_tokens().is_none() => {
             let message =
                 format!("{} does not know the {kind} `{}`, so its bpffs cannot delegate it", target.name, found.name);
             let release = target.release;

@@ -74,6 +74,11 @@ impl<'a> Lexicon<'a> {
         lacks.then(|| format!("this kernel has no struct {name}"))
     }
 
+    /// Why the target kernel cannot have tokens, if it is from before them.
+    pub(crate) fn lacks_tokens(&self) -> Option<String> {
+        self.lacks_cmd("token_create")
+    }
+
     /// Why the target kernel cannot carry out this command, if it lacks it.
     pub(crate) fn lacks_cmd(&self, name: &str) -> Option<String> {
         let target = self.target?;
