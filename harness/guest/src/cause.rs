@@ -316,7 +316,13 @@ mod tests {
         };
         assert_eq!(numbers(&load), [Some(5), None, Some(6), Some(37)]);
         assert!(load.is_judged_by_token() && !Call::TokenInfo.is_judged_by_token());
-        let verify = Call::Verify(Verify { prog_type: 6, expected_attach_type: 37, instructions: vec![], map: None });
+        let verify = Call::Verify(Verify {
+            prog_type: 6,
+            expected_attach_type: 37,
+            instructions: vec![],
+            map: None,
+            functions: vec![],
+        });
         assert!(verify.is_judged_by_token() && numbers(&verify) == numbers(&load));
     }
 }

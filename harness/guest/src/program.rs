@@ -1,19 +1,32 @@
 //! Programs given as instructions.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use harness_model::{outcome::Answer, plan::Verify};
+use harness_model::{
+    outcome::Answer,
+    plan::{KernelType, Verify},
+};
 
-use crate::bpf::{
-    ProgSpec, Token,
-    verify::{self, Log},
+use crate::{
+    bpf::{
+        ProgSpec, Token,
+        verify::{self, Log},
+    },
+    kernel_types::{self, UnknownType},
 };
 
 /// Loads a program with its map filled in. A refusal says what the verifier complained of, unless it was not asked.
-pub(crate) fn load(verify: &Verify, map: Option<BorrowedFd<'_>>, token: Token<'_>) -> Answer {
+pub(crate) fn load(
+    verify: &Verify,
+    map: Option<BorrowedFd<'_>>,
+    token: Token<'_>,
+) -> Result<(Answer, Option<OwnedFd>), UnknownType> {
+    let functions = verify.functions.iter().cloned().map(KernelType::Func);
+    let functions: Vec<u32> = functions.map(|wanted| kernel_types::known().id(&wanted)).collect::<Result<_, _>>()?;
+    let instructions = with_functions(&verify.instructions, &functions);
     let instructions = match map {
-        Some(map) => with_map(&verify.instructions, map.as_raw_fd().unsigned_abs()),
-        None => verify.instructions.clone(),
+        Some(map) => with_map(&instructions, map.as_raw_fd().unsigned_abs()),
+        None => instructions,
     };
     let spec = ProgSpec {
         prog_type: verify.prog_type,
@@ -22,10 +35,10 @@ pub(crate) fn load(verify: &Verify, map: Option<BorrowedFd<'_>>, token: Token<'_
         ..ProgSpec::PLAIN
     };
     let mut log = Log::new();
-    match verify::load(spec, token, &mut log) {
-        Ok(_) => Answer::Ok { detail: None },
-        Err(errno) => Answer::Err { errno, step: complaint(&log.text()) },
-    }
+    Ok(match verify::load(spec, token, &mut log) {
+        Ok(prog) => (Answer::Ok { detail: None }, Some(prog)),
+        Err(errno) => (Answer::Err { errno, step: complaint(&log.text()) }, None),
+    })
 }
 
 /// The first thing the verifier says that is not its summary.
@@ -36,6 +49,16 @@ fn complaint(log: &str) -> Option<String> {
 
 /// How the summary at the end of a log begins (`print_verification_stats` in `kernel/bpf/verifier.c`).
 const SUMMARY: &str = "processed ";
+
+/// The instructions with the number of a function of the kernel in each that calls one by its index: `BPF_JMP | BPF_CALL`
+/// with `BPF_PSEUDO_KFUNC_CALL` as its source register (`include/uapi/linux/bpf.h`).
+fn with_functions(instructions: &[u64], numbers: &[u32]) -> Vec<u64> {
+    let fill = |&instruction: &u64| match numbers.get((instruction >> 32) as usize) {
+        Some(number) if instruction & 0xf0ff == 0x2085 => instruction & u64::from(u32::MAX) | u64::from(*number) << 32,
+        _ => instruction,
+    };
+    instructions.iter().map(fill).collect()
+}
 
 /// The instructions with a map's descriptor in each that loads one: `BPF_LD | BPF_DW | BPF_IMM` with
 /// `BPF_PSEUDO_MAP_FD` as its source register (RFC 9669). Its second half has opcode 0.
@@ -57,6 +80,12 @@ mod tests {
         assert_eq!(complaint(log).as_deref(), Some("the verifier: R0 leaks addr as return value"));
         assert_eq!(complaint("processed 2 insns (limit 1000000)\n"), None);
         assert_eq!(complaint(""), None);
+    }
+
+    #[test]
+    fn the_number_of_a_function_takes_the_place_of_its_index() {
+        let (call, helper) = (0x2085, 0x85 | 1 << 32);
+        assert_eq!(with_functions(&[call, call | 1 << 32, helper], &[7, 9]), [call | 7 << 32, call | 9 << 32, helper]);
     }
 
     #[test]

@@ -13,12 +13,17 @@ pub const ENTRY: u32 = 5;
 const PART_PROTOTYPE: u32 = 6;
 /// `int part(void)`, global: a function that a program calls.
 pub const PART: u32 = 7;
+/// A lock, which the kernel knows by its name (`btf_parse_fields` in `kernel/bpf/btf.c`).
+const LOCK: u32 = 8;
+/// A value of eight bytes: an integer and a lock.
+pub const LOCKED: u32 = 9;
 
 /// The description's bytes.
 pub fn bytes() -> Vec<u8> {
     let mut blob = Blob::default();
     let [int, context, data, ctx, entry, part] =
         ["int", "xdp_md", "data", "ctx", "entry", "part"].map(|name| blob.string(name));
+    let [lock, val, locked] = ["bpf_spin_lock", "val", "locked"].map(|name| blob.string(name));
     blob.add(INTEGER, int, KIND_INT << 24, 4, &[32]);
     blob.add(CONTEXT, context, KIND_STRUCT << 24 | 1, 4, &[data, INTEGER, 0]);
     blob.add(CONTEXT_POINTER, 0, KIND_PTR << 24, CONTEXT, &[]);
@@ -26,6 +31,8 @@ pub fn bytes() -> Vec<u8> {
     blob.add(ENTRY, entry, KIND_FUNC << 24 | GLOBAL, ENTRY_PROTOTYPE, &[]);
     blob.add(PART_PROTOTYPE, 0, KIND_FUNC_PROTO << 24, INTEGER, &[]);
     blob.add(PART, part, KIND_FUNC << 24 | GLOBAL, PART_PROTOTYPE, &[]);
+    blob.add(LOCK, lock, KIND_STRUCT << 24 | 1, 4, &[val, INTEGER, 0]);
+    blob.add(LOCKED, locked, KIND_STRUCT << 24 | 2, 8, &[data, INTEGER, 0, lock, LOCK, 32]);
     blob.finish()
 }
 

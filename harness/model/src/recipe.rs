@@ -7,6 +7,7 @@
 mod attach;
 mod cmds;
 mod draft;
+mod features;
 mod flags;
 mod helpers;
 mod maps;
@@ -16,6 +17,7 @@ mod unavailable;
 
 use crate::{
     expand::lexicon::{Lexicon, Target},
+    feature::Feature,
     name::KernelName,
     plan::{Actor, Call},
     scenario::Release,
@@ -89,6 +91,11 @@ pub fn link(attach: &str, names: &Names<'_>) -> Option<Recipe> {
 /// How a program of this attach type is attached by `BPF_PROG_ATTACH`; it is taken off again at once.
 pub fn prog_attach(attach: &str, names: &Names<'_>) -> Option<Recipe> {
     attach::legacy(attach, &names.0)
+}
+
+/// How the program of a feature of the verifier is loaded.
+pub fn feature(feature: &Feature, names: &Names<'_>) -> Recipe {
+    features::recipe(feature, &names.0)
 }
 
 /// How the helpers of this type of program are found out.

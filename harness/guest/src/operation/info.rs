@@ -59,6 +59,16 @@ fn program(object: BorrowedFd<'_>) -> Result<String, Errno> {
     ))
 }
 
+/// How many instructions the kernel made of a program. Each is eight bytes (`struct bpf_insn`).
+pub(super) fn instructions(prog: BorrowedFd<'_>) -> Outcome {
+    let mut description = sys::bpf_prog_info::default();
+    let asked = ask(prog, &mut description);
+    told(asked.map(|()| match description.xlated_prog_len {
+        0 => "hidden".to_owned(),
+        bytes => format!("{} instructions", bytes as usize / size_of::<sys::bpf_insn>()),
+    }))
+}
+
 /// The kernel takes away the count of what it does not tell of, or the pointer to what it does not show.
 fn shown(count: u32, pointer: u64) -> &'static str {
     match (count, pointer) {

@@ -43,7 +43,7 @@ fn kind(survey: &HelperSurvey) -> Result<Kind, OperationError> {
 }
 
 /// Whether it lets a program pass.
-pub(super) fn verify(verify: &Verify, handles: Handles<'_>) -> Outcome {
-    let answer = program::load(verify, handles.get(Role::Object), handles.get(Role::Token));
-    Outcome { answer, fd: None }
+pub(super) fn verify(verify: &Verify, handles: Handles<'_>) -> Result<Outcome, OperationError> {
+    let (answer, fd) = program::load(verify, handles.get(Role::Object), handles.get(Role::Token))?;
+    Ok(Outcome { answer, fd })
 }

@@ -57,6 +57,7 @@ pub(crate) fn make(desk: &mut Desk<'_, '_>, attempt: &Attempt, setting: &Setting
         Attempt::NextId(op) => Some(desk.next_id(op)),
         Attempt::FdById(op) => desk.fd_by_id(op, setting),
         Attempt::ObjInfo(op) => desk.obj_info(op, setting),
+        Attempt::ProgCode(op) => desk.prog_code(op, setting),
         Attempt::TaskFdQuery(op) => desk.task_fd_query(op, setting),
         Attempt::EnableStats(_) => Some(made(Words::new("enable_stats"), Call::EnableStats)),
         Attempt::LinkCreate(op) => desk.link_create(op, setting),

@@ -13,6 +13,7 @@ use super::{
     sink::Sink,
 };
 use crate::{
+    feature::Feature,
     grid::{Column, Grid, Part},
     name::ContainerName,
     plan::{self, Actor, Call, Namespace, Token},
@@ -222,7 +223,7 @@ impl Desk<'_> {
         let actor = if arm == Arm::Root { Actor::Host } else { Actor::Container(self.container.clone()) };
         let text = format!("{} {name}", recipe.call.op());
         let described = self.described(text, &actor, &recipe.call, missing, Part::Cell { row, column });
-        let expect = self.expect(arm).filter(|_| described.missing.is_none());
+        let expect = self.expect(arm, name).filter(|_| described.missing.is_none());
         let (call, save) = survey::chained(recipe.call.prefixed(prefix), row, column, self.arms);
         let caps = circumstance::caps(arm);
         let controls_of = ledger.control(recipe.setup.len(), &token, recipe, draft.planned.len());
@@ -245,10 +246,14 @@ impl Desk<'_> {
         ExpandedAttempt { text, op: call.op(), container, expect: None, missing, part }
     }
 
-    fn expect(&self, arm: Arm) -> Option<Expect> {
+    fn expect(&self, arm: Arm, row: &str) -> Option<Expect> {
         let listed = |arms: &[Arm], expect| arms.contains(&arm).then_some(expect);
         let expect = &self.sweep.expect;
-        listed(&expect.allowed, Expect::Allowed).or(listed(&expect.denied, Expect::Denied))
+        listed(&expect.allowed, Expect::Allowed).or(listed(&expect.denied, Expect::Denied)).or_else(|| {
+            let feature = Feature::named(row).filter(|_| self.sweep.of == SweepOf::Features)?;
+            let passes = circumstance::lets_pass(arm, feature.needs)?;
+            Some(if passes { Expect::Allowed } else { Expect::Denied })
+        })
     }
 }
 

@@ -123,6 +123,11 @@ pub(super) const fn call_helper(id: i32) -> u64 {
     encode(0x85, NONE, NONE, 0, id)
 }
 
+/// Calls a function of the kernel, by its index among those of the feature; the guest puts its number there.
+pub(super) const fn call_kernel(index: i32) -> u64 {
+    encode(0x85, NONE, Register(2), 0, index)
+}
+
 /// Calls a function of the program, counted from the next instruction.
 pub(super) const fn call_function(over: i32) -> u64 {
     encode(0x85, NONE, Register(1), 0, over)
@@ -160,6 +165,7 @@ mod tests {
             (jump_if_both(R1, When::Equal, R10, 1), [0x1d, 0xa1, 1, 0, 0, 0, 0, 0]),
             (call_helper(1), [0x85, 0, 0, 0, 1, 0, 0, 0]),
             (call_function(2), [0x85, 0x10, 0, 0, 2, 0, 0, 0]),
+            (call_kernel(1), [0x85, 0x20, 0, 0, 1, 0, 0, 0]),
             (the_map(R1)[0], [0x18, 0x11, 0, 0, 0, 0, 0, 0]),
             (EXIT, [0x95, 0, 0, 0, 0, 0, 0, 0]),
         ];

@@ -6,7 +6,7 @@ use super::instruction::{
     EXIT, R0, R1, R2, R3, R4, R6, R10,
     Size::{Byte, Double, Word},
     When::{Below, Equal, NotEqual},
-    call_function, call_helper, change, combine, combine_halves, copy, copy_half, exchange, jump, jump_if,
+    call_function, call_helper, call_kernel, change, combine, combine_halves, copy, copy_half, exchange, jump, jump_if,
     jump_if_both, jump_perhaps, load, set, store, store_value, the_map,
 };
 
@@ -15,10 +15,13 @@ const MAP_LOOKUP_ELEM: i32 = 1;
 /// `BPF_FUNC_skb_load_bytes`, granted to every socket filter.
 const SKB_LOAD_BYTES: i32 = 26;
 
-/// Where `len`, `cb` and `data` are in `struct __sk_buff` (`include/uapi/linux/bpf.h`).
+/// Where members are in `struct __sk_buff` (`include/uapi/linux/bpf.h`).
 const SKB_LEN: i16 = 0;
+const SKB_MARK: i16 = 8;
 const SKB_CB: i16 = 48;
 const SKB_DATA: i16 = 76;
+const SKB_DATA_END: i16 = 80;
+const SKB_TSTAMP: i16 = 152;
 
 /// Asks for nothing: what is left if the program type itself is what is denied.
 pub(super) fn nothing() -> Vec<u64> {
@@ -105,6 +108,12 @@ pub(super) fn pointer_exchanged_in_map() -> Vec<u64> {
     with_map_value(&[copy(R2, R10), exchange(R0, 0, R2)])
 }
 
+/// `check_ptr_to_map_access`: access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN.
+pub(super) fn map_description_read() -> Vec<u64> {
+    let [map, rest] = the_map(R1);
+    vec![map, rest, load(Double, R0, R1, 0), set(R0, 0), EXIT]
+}
+
 /// `check_stack_read_fixed_off`: invalid read from stack; holds without `allow_uninit_stack`, which is CAP_PERFMON.
 pub(super) fn stack_read_before_written() -> Vec<u64> {
     vec![load(Double, R0, R10, -8), set(R0, 0), EXIT]
@@ -182,4 +191,94 @@ pub(super) fn large_program() -> Vec<u64> {
 /// `cg_skb_is_valid_access` (`net/core/filter.c`): takes CAP_BPF.
 pub(super) fn packet_data() -> Vec<u64> {
     vec![load(Word, R2, R1, SKB_DATA), set(R0, 1), EXIT]
+}
+
+/// The same with the end of the packet.
+pub(super) fn packet_end() -> Vec<u64> {
+    vec![load(Word, R2, R1, SKB_DATA_END), set(R0, 1), EXIT]
+}
+
+/// The same function: writing takes CAP_BPF for this member.
+pub(super) fn packet_time() -> Vec<u64> {
+    vec![set(R2, 0), store(Double, R1, SKB_TSTAMP, R2), set(R0, 1), EXIT]
+}
+
+/// And nothing for this one.
+pub(super) fn packet_mark() -> Vec<u64> {
+    vec![set(R2, 0), store(Word, R1, SKB_MARK, R2), set(R0, 1), EXIT]
+}
+
+/// `add_subprog_and_kfunc` (7.3: `add_kfuncs`): loading/calling other bpf or kernel functions are allowed for CAP_BPF.
+/// The functions are ones that programs of every type may call (`common_btf_ids` in `kernel/bpf/helpers.c`).
+pub(super) fn kernel_function_call() -> Vec<u64> {
+    vec![call_kernel(0), call_kernel(1), set(R0, 0), EXIT]
+}
+
+/// `check_kfunc_call`: is allowed only to CAP_PERFMON and CAP_SYS_ADMIN (`KF_PERFMON`). What is returned is not used.
+pub(super) fn kernel_function_of_perfmon() -> Vec<u64> {
+    vec![set(R1, 0), call_kernel(0), set(R0, 0), EXIT]
+}
+
+/// `check_ptr_to_btf_access`: access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN.
+pub(super) fn kernel_structure_read() -> Vec<u64> {
+    vec![
+        set(R1, 1),
+        call_kernel(0),
+        jump_if(R0, Equal, 0, 3),
+        load(Double, R2, R0, 0),
+        copy(R1, R0),
+        call_kernel(1),
+        set(R0, 1),
+        EXIT,
+    ]
+}
+
+/// `check_stack_write_fixed_off` keeps what it knows of a number, here that it is at most 7, with CAP_BPF only.
+pub(super) fn number_kept_on_stack() -> Vec<u64> {
+    with_map_value(&[
+        load(Word, R3, R6, SKB_LEN),
+        change(R3, And, 7),
+        store(Double, R10, -16, R3),
+        load(Double, R3, R10, -16),
+        combine(R0, Add, R3),
+        store_value(Byte, R0, 0, 1),
+    ])
+}
+
+/// `get_constant_map_key`: with CAP_BPF the key is known to be that of the only value, which an array always has.
+pub(super) fn lookup_by_constant_key() -> Vec<u64> {
+    let [map, rest] = the_map(R1);
+    vec![
+        store_value(Word, R10, -4, 0),
+        copy(R2, R10),
+        change(R2, Add, -4),
+        map,
+        rest,
+        call_helper(MAP_LOOKUP_ELEM),
+        store_value(Byte, R0, 0, 1),
+        set(R0, 0),
+        EXIT,
+    ]
+}
+
+/// `resolve_pseudo_ldimm64` (7.3: `__add_used_map`): CAP_BPF and CAP_PERFMON are required to use arena.
+pub(super) fn arena() -> Vec<u64> {
+    let [map, rest] = the_map(R1);
+    vec![map, rest, set(R0, 0), EXIT]
+}
+
+/// Everybody may; without `bypass_spec_v4`, which is CAP_PERFMON, a barrier follows (`sanitize_stack_spill`).
+pub(super) fn pointer_kept_on_stack() -> Vec<u64> {
+    vec![store(Double, R10, -8, R1), set(R0, 0), EXIT]
+}
+
+/// Everybody may; with CAP_BPF what is never reached is taken out (`opt_remove_dead_code`).
+pub(super) fn branch_never_taken() -> Vec<u64> {
+    vec![set(R0, 0), jump_if(R0, Equal, 0, 1), set(R0, 1), EXIT]
+}
+
+/// Everybody may; an array that was made without CAP_PERFMON in the initial namespace has its index masked
+/// (`array_map_gen_lookup` in `kernel/bpf/arraymap.c`).
+pub(super) fn lookup() -> Vec<u64> {
+    with_map_value(&[])
 }

@@ -251,6 +251,11 @@ pub enum Call {
         /// What it is, if it is something that has an id.
         kind: Option<ObjectKind>,
     },
+    /// `BPF_OBJ_GET_INFO_BY_FD` of a program, for the number of its instructions.
+    ProgCode {
+        /// The program, by the name it was saved under.
+        prog: String,
+    },
     /// `BPF_TASK_FD_QUERY` about the actor itself.
     TaskFdQuery {
         /// The link or event, by the name it was saved under.

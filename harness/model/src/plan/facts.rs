@@ -34,6 +34,7 @@ impl Call {
             Self::NextId { .. } => "next_id",
             Self::FdById { .. } => "fd_by_id",
             Self::ObjInfo { .. } => "obj_info",
+            Self::ProgCode { .. } => "prog_code",
             Self::TaskFdQuery { .. } => "task_fd_query",
             Self::EnableStats => "enable_stats",
             Self::LinkCreate { .. } => "link_create",
@@ -90,6 +91,7 @@ impl Call {
             }
             Self::ProgLoad { target, .. } | Self::HelperSurvey(HelperSurvey { target, .. }) => target.kernel_types(),
             Self::LinkCreate { target: LinkTarget::Functions(functions), .. } => functions.clone(),
+            Self::Verify(verify) => verify.functions.iter().cloned().map(KernelType::Func).collect(),
             Self::MapUpdate { parts, .. } => parts.iter().flat_map(|part| part.at.kernel_types()).collect(),
             _ => Vec::new(),
         }

@@ -31,7 +31,7 @@ macro_rules! saved_objects {
                     | Self::MapBatch { map, .. }
                     | Self::MapFreeze { map }
                     | Self::MapMmap { map, .. } => vec![map],
-                    Self::ProgTestRun { prog } | Self::ProgStreamRead { prog } | Self::RawTracepointOpen { prog, .. } => {
+                    Self::ProgTestRun { prog } | Self::ProgStreamRead { prog } | Self::ProgCode { prog } | Self::RawTracepointOpen { prog, .. } => {
                         vec![prog]
                     }
                     Self::ProgBindMap { prog, map } | Self::ProgAssocStructOps { prog, map } => vec![prog, map],

@@ -15,4 +15,8 @@ pub struct Verify {
     pub instructions: Vec<u64>,
     /// The map they use, by the name it was saved under.
     pub map: Option<String>,
+    /// The functions of the kernel they call (`BPF_PSEUDO_KFUNC_CALL`): each call holds an index into these, in place of
+    /// which the function's number in the kernel's BTF is filled in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub functions: Vec<String>,
 }

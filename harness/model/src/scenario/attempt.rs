@@ -17,7 +17,7 @@ pub use attach::{LinkCreate, ProgAttach, ProgDetach, ProgQuery, RawTracepointOpe
 pub use elements::{MapBatch, MapDelete, MapFreeze, MapLookup, MapLookupAndDelete, MapMmap, MapNextKey, MapUpdate};
 pub use objects::{
     EnableStats, FdById, IterCreate, LinkDetach, LinkUpdate, NextId, ObjInfo, ProgAssocStructOps, ProgBindMap,
-    ProgStreamRead, TaskFdQuery,
+    ProgCode, ProgStreamRead, TaskFdQuery,
 };
 pub use system::SysctlWrite;
 
@@ -334,10 +334,10 @@ operation! {
 
 operation! {
     /// The keys of `verify`.
-    Verify, token {
+    Verify, token, save {
         /// What the program does: a name of the table at the end.
         pub feature: String,
-        /// The saved map it uses, if it uses one: an array whose value has 64 bytes.
+        /// The saved map it uses, if it uses one: an array whose value has 64 bytes, or an arena.
         #[serde(default)]
         pub map: Option<String>,
     }
@@ -429,6 +429,8 @@ pub enum Attempt {
     FdById(FdById),
     /// Asks what an object is (`BPF_OBJ_GET_INFO_BY_FD`).
     ObjInfo(ObjInfo),
+    /// Asks how many instructions a program has after what the kernel added and took out (`BPF_OBJ_GET_INFO_BY_FD`).
+    ProgCode(ProgCode),
     /// Asks what a file descriptor of the actor itself is attached to (`BPF_TASK_FD_QUERY`).
     TaskFdQuery(TaskFdQuery),
     /// Has the kernel measure how long programs run (`BPF_ENABLE_STATS`), and stop again.
@@ -491,6 +493,7 @@ impl Attempt {
             Self::NextId(_) => "next_id",
             Self::FdById(_) => "fd_by_id",
             Self::ObjInfo(_) => "obj_info",
+            Self::ProgCode(_) => "prog_code",
             Self::TaskFdQuery(_) => "task_fd_query",
             Self::EnableStats(_) => "enable_stats",
             Self::LinkCreate(_) => "link_create",
@@ -538,6 +541,7 @@ impl Attempt {
             Self::NextId(op) => op.common(),
             Self::FdById(op) => op.common(),
             Self::ObjInfo(op) => op.common(),
+            Self::ProgCode(op) => op.common(),
             Self::TaskFdQuery(op) => op.common(),
             Self::EnableStats(op) => op.common(),
             Self::LinkCreate(op) => op.common(),

@@ -46,6 +46,9 @@ pub enum SweepOf {
     LegacyAttach,
     /// Every command.
     Cmds,
+    /// Every feature of the verifier that `verify` knows. Which capabilities each needs is expected without being
+    /// written.
+    Features,
     /// Every helper, in programs of every type. A helper that an arm with less was granted is not asked for again in one
     /// with more.
     Helpers,
@@ -87,7 +90,8 @@ pub enum Arm {
     /// Neither, with `kernel.unprivileged_bpf_disabled=2`.
     #[serde(rename = "unprivileged_2")]
     Unprivileged2,
-    /// `no_bpf` with `kernel.unprivileged_bpf_disabled=0`, where some types load without `CAP_BPF`; only of `helpers`.
+    /// `no_bpf` with `kernel.unprivileged_bpf_disabled=0`, where some types load without `CAP_BPF`; only of `helpers`
+    /// and `features`.
     #[serde(rename = "no_bpf_0")]
     NoBpf0,
 }
@@ -176,7 +180,9 @@ impl Arm {
             Self::OnlySysAdmin => "as granted, with CAP_SYS_ADMIN and no other capability",
             Self::NoCaps => "as granted, without any capability",
             Self::Nothing => "no token and no capability",
-            Self::Unprivileged0 if matches!(of, SweepOf::Helpers) => "no token and no capability, and the same setting",
+            Self::Unprivileged0 if matches!(of, SweepOf::Helpers | SweepOf::Features) => {
+                "no token and no capability, with kernel.unprivileged_bpf_disabled=0"
+            }
             Self::Unprivileged0 => "the same with kernel.unprivileged_bpf_disabled=0",
             Self::Unprivileged2 => "the same with kernel.unprivileged_bpf_disabled=2",
             Self::NoBpf0 => "as granted, without CAP_BPF and CAP_SYS_ADMIN, with kernel.unprivileged_bpf_disabled=0",
@@ -194,6 +200,7 @@ impl SweepOf {
             Self::AttachTypes => "attach types of links",
             Self::LegacyAttach => "attach types of prog_attach",
             Self::Cmds => "commands",
+            Self::Features => "features of the verifier",
             Self::Helpers => "program types",
         }
     }
@@ -207,7 +214,8 @@ impl SweepOf {
     pub fn arms(self) -> Vec<Arm> {
         let means_something = |arm: &Arm| match (arm, self) {
             (Arm::NoType, _) => !self.attaches(),
-            (Arm::Root | Arm::NoBpf0, _) => self == Self::Helpers,
+            (Arm::Root, _) => self == Self::Helpers,
+            (Arm::NoBpf0, _) => matches!(self, Self::Helpers | Self::Features),
             (Arm::NoAttach, _) => !self.attaches() && self != Self::MapTypes,
             _ => true,
         };

@@ -9,8 +9,8 @@ use crate::{
     },
     plan::{Call, ObjectKind},
     scenario::attempt::{
-        FdById, IterCreate, LinkDetach, LinkUpdate, NextId, ObjInfo, ProgAssocStructOps, ProgBindMap, ProgStreamRead,
-        ProgTestRun, RawTracepointOpen, TaskFdQuery,
+        FdById, IterCreate, LinkDetach, LinkUpdate, NextId, ObjInfo, ProgAssocStructOps, ProgBindMap, ProgCode,
+        ProgStreamRead, ProgTestRun, RawTracepointOpen, TaskFdQuery,
     },
 };
 
@@ -38,6 +38,11 @@ impl Desk<'_, '_> {
         self.map(&op.map, &setting.place.key("map"))?;
         let call = Call::ProgBindMap { prog: op.prog.clone(), map: op.map.clone() };
         Some(made(Words::new("prog_bind_map").word(&op.prog).word(&op.map), call))
+    }
+
+    pub(super) fn prog_code(&mut self, op: &ProgCode, setting: &Setting) -> Option<Made> {
+        self.own_prog(&op.prog, setting)?;
+        Some(made(Words::new("prog_code").word(&op.prog), Call::ProgCode { prog: op.prog.clone() }))
     }
 
     pub(super) fn prog_stream_read(&mut self, op: &ProgStreamRead, setting: &Setting) -> Option<Made> {

@@ -3,9 +3,10 @@
 use crate::{
     expand::{
         attempts::{Desk, Made, Setting},
+        objects::Object,
         words::Words,
     },
-    feature::{self, Feature},
+    feature::{self, Feature, FeatureMap},
     plan::{self, Call},
     recipe,
     scenario::{
@@ -28,10 +29,12 @@ impl Desk<'_, '_> {
             prog_type: found.number,
             expected_attach_type: attach,
             instructions: feature.instructions(),
-            map: op.map.clone().filter(|_| feature.map),
+            map: op.map.clone().filter(|_| feature.map.is_some()),
+            functions: feature.functions.iter().map(|name| (*name).to_owned()).collect(),
         });
         let missing = self.missing(&[&found], &setting.token, "prog_token_fd");
-        Some(Made { words: Words::new("verify").word(feature.name), call, missing, gives: None })
+        let gives = Some(Object::Prog { link_attach: None });
+        Some(Made { words: Words::new("verify").word(feature.name), call, missing, gives })
     }
 
     fn feature(&mut self, name: &str, setting: &Setting) -> Option<&'static Feature> {
@@ -49,7 +52,7 @@ impl Desk<'_, '_> {
     fn check_map(&mut self, op: &Verify, feature: &Feature, setting: &Setting) -> Option<()> {
         let place = setting.place.key("map");
         let shape = match &op.map {
-            None if !feature.map => return Some(()),
+            None if feature.map.is_none() => return Some(()),
             None => {
                 let message = format!("`{}` needs a map", feature.name);
                 self.sink.advise(&setting.place, message, "write `map = \"NAME\"`, the name of a saved map");
@@ -57,8 +60,17 @@ impl Desk<'_, '_> {
             }
             Some(name) => self.map(name, &place)?,
         };
-        if (shape.type_name.as_str(), shape.value_size) != ("array", feature::MAP_VALUE_SIZE) {
-            let wanted = format!("the map of a feature is an array whose value has {} bytes", feature::MAP_VALUE_SIZE);
+        let fits = match feature.map {
+            Some(FeatureMap::Arena) => shape.type_name == FeatureMap::Arena.type_name(),
+            _ => {
+                (shape.type_name.as_str(), shape.value_size) == (FeatureMap::Array.type_name(), feature::MAP_VALUE_SIZE)
+            }
+        };
+        if !fits {
+            let wanted = format!(
+                "the map of a feature is an array whose value has {} bytes, or an arena for `arena`",
+                feature::MAP_VALUE_SIZE
+            );
             self.sink.problem(&place, wanted);
             return None;
         }

@@ -2,6 +2,7 @@
 
 use crate::{
     delegation::{Delegation, MountOption},
+    feature::Needs,
     plan::{Call, ProgTarget},
     scenario::{capability, sweep::Arm},
     vocabulary::Kind,
@@ -27,7 +28,7 @@ impl Bits {
     pub(super) fn of(call: &Call, cmds: &Commands) -> Option<Self> {
         let cmd = match call {
             Call::MapCreate { .. } => cmds.map_create,
-            Call::ProgLoad { .. } | Call::HelperSurvey(_) => cmds.prog_load,
+            Call::ProgLoad { .. } | Call::HelperSurvey(_) | Call::Verify(_) => cmds.prog_load,
             Call::BtfLoad => cmds.btf_load,
             Call::BtfGetFdById { .. } => cmds.btf_get_fd_by_id,
             _ => return None,
@@ -134,6 +135,33 @@ pub(super) fn caps(arm: Arm) -> Option<Vec<u32>> {
     }
 }
 
+/// Whether an arm hands over a token of all that the call takes; `None` if of something else, or if it needs none.
+pub(super) fn hands_over(arm: Arm) -> Option<bool> {
+    match arm {
+        Arm::Granted
+        | Arm::NoBpf
+        | Arm::NoPerfmon
+        | Arm::NoNetAdmin
+        | Arm::NoSysAdmin
+        | Arm::OnlySysAdmin
+        | Arm::NoCaps
+        | Arm::NoBpf0 => Some(true),
+        Arm::NoToken | Arm::Nothing | Arm::Unprivileged0 | Arm::Unprivileged2 => Some(false),
+        Arm::Root | Arm::NoCmd | Arm::NoType | Arm::NoAttach => None,
+    }
+}
+
+/// Whether a feature of the verifier is let pass in an arm, where all kernels agree. The programs of features are of types
+/// that take CAP_BPF only while [`SETTING`] says so.
+pub(super) fn lets_pass(arm: Arm, needs: Needs) -> Option<bool> {
+    let token = hands_over(arm)?;
+    let has = |cap: u32| token && caps(arm).is_none_or(|caps| caps.contains(&cap) || caps.contains(&CAP_SYS_ADMIN));
+    if setting(arm) != Some("0") && !has(CAP_BPF) {
+        return Some(false);
+    }
+    needs.are_met(has(CAP_BPF), has(CAP_PERFMON))
+}
+
 /// The value of [`SETTING`] an arm asks for.
 pub(super) fn setting(arm: Arm) -> Option<&'static str> {
     match arm {
@@ -147,7 +175,7 @@ pub(super) fn setting(arm: Arm) -> Option<&'static str> {
 pub(super) fn token_member(call: &Call) -> Option<&'static str> {
     match call {
         Call::MapCreate { .. } => Some("map_token_fd"),
-        Call::ProgLoad { .. } | Call::HelperSurvey(_) => Some("prog_token_fd"),
+        Call::ProgLoad { .. } | Call::HelperSurvey(_) | Call::Verify(_) => Some("prog_token_fd"),
         Call::BtfLoad => Some("btf_token_fd"),
         Call::BtfGetFdById { .. } => Some("fd_by_id_token_fd"),
         _ => None,
@@ -181,6 +209,24 @@ mod tests {
             assert_eq!(grant(arm, None), None, "{}", arm.name());
         }
         assert_eq!(grant(Arm::NoBpf, None), Some(Grant::None));
+    }
+
+    #[test]
+    fn a_feature_passes_where_what_it_needs_is_there() {
+        let passes = |arm| [Needs::Nothing, Needs::Bpf, Needs::Perfmon, Needs::Both].map(|needs| lets_pass(arm, needs));
+        let told = |answers: [bool; 4]| answers.map(Some);
+        assert_eq!(passes(Arm::Granted), told([true; 4]));
+        assert_eq!(passes(Arm::OnlySysAdmin), told([true; 4]));
+        assert_eq!(passes(Arm::NoPerfmon), told([true, true, false, false]));
+        assert_eq!(passes(Arm::NoBpf0), told([true, false, true, false]));
+        assert_eq!(passes(Arm::Unprivileged0), told([true, false, false, false]));
+        assert_eq!(passes(Arm::NoToken), told([false; 4]));
+        assert_eq!(passes(Arm::NoBpf), told([false; 4]));
+        assert_eq!(passes(Arm::NoCmd), [None; 4]);
+        assert_eq!(
+            (lets_pass(Arm::Granted, Needs::Differs), lets_pass(Arm::NoCaps, Needs::Differs)),
+            (None, Some(false))
+        );
     }
 
     /// `CAP_SYS_ADMIN` stands in for the others (`bpf_ns_capable` in `kernel/bpf/token.c`), so it goes with each of them.

@@ -2,29 +2,48 @@
 
 use crate::{
     expand::lexicon::Lexicon,
+    feature::{self, Feature},
     grid::Orphan,
     plan::Actor,
     recipe::{self, Names, Recipe, Way},
-    scenario::sweep::SweepOf,
+    scenario::{Release, sweep::SweepOf},
 };
 
 /// Every name that can be attempted with its recipe, in the kernel's order; and those that nobody knows how to attempt.
 pub(super) fn of(of: SweepOf, actor: &Actor, lexicon: &Lexicon<'_>) -> (Vec<(String, Recipe)>, Vec<Orphan>) {
     let (mut rows, mut orphans) = (Vec::new(), Vec::new());
-    let way = way(of);
+    let Some(way) = way(of) else { return (features(lexicon), orphans) };
     for named in lexicon.table(way.kind()).iter() {
         match recipe(of, &named.name, actor, lexicon) {
             Some(recipe) => rows.push((named.name.clone(), recipe)),
             None if recipe::unavailable(way, &named.name).is_some() => {}
-            None => orphans.push(orphan(of, &named.name, lexicon)),
+            None => orphans.push(orphan(way, &named.name, lexicon)),
         }
     }
     (rows, orphans)
 }
 
+/// The features of the verifier that the kernel's has.
+fn features(lexicon: &Lexicon<'_>) -> Vec<(String, Recipe)> {
+    let known = feature::ALL.iter().filter(|feature| newer_than(feature, lexicon).is_none());
+    known.map(|feature| (feature.name.to_owned(), recipe::feature(feature, &Names(*lexicon)))).collect()
+}
+
+/// The release since which verifiers have a feature, if the kernel is older.
+fn newer_than(feature: &Feature, lexicon: &Lexicon<'_>) -> Option<Release> {
+    let release = lexicon.target?.release;
+    feature.since.filter(|since| release < *since)
+}
+
 /// The names that stand for nothing that could be attempted, with the reasons.
 pub(super) fn absent(of: SweepOf, lexicon: &Lexicon<'_>) -> Vec<Orphan> {
-    let way = way(of);
+    let Some(way) = way(of) else {
+        let newer = |feature: &Feature| {
+            let advice = format!("the verifier has it since {}", newer_than(feature, lexicon)?);
+            Some(Orphan { advice, name: feature.name.to_owned() })
+        };
+        return feature::ALL.iter().filter_map(newer).collect();
+    };
     let reason =
         |name: &str| Some(Orphan { advice: recipe::unavailable(way, name)?.to_owned(), name: name.to_owned() });
     lexicon.table(way.kind()).iter().filter_map(|named| reason(&named.name)).collect()
@@ -40,11 +59,13 @@ fn recipe(of: SweepOf, name: &str, actor: &Actor, lexicon: &Lexicon<'_>) -> Opti
         SweepOf::LegacyAttach => recipe::prog_attach(name, &names),
         SweepOf::Cmds => recipe::cmd(name, actor, &names),
         SweepOf::Helpers => recipe::helper_survey(name, &names),
+        SweepOf::Features => None,
     }
 }
 
-const fn way(of: SweepOf) -> Way {
-    match of {
+/// What the names of the vocabulary are wanted for; `None` if the rows are no names of the vocabulary.
+const fn way(of: SweepOf) -> Option<Way> {
+    Some(match of {
         SweepOf::MapTypes => Way::MapCreate,
         SweepOf::ProgTypes => Way::ProgLoad,
         SweepOf::ExpectedAttachTypes => Way::LoadFor,
@@ -52,11 +73,11 @@ const fn way(of: SweepOf) -> Way {
         SweepOf::LegacyAttach => Way::ProgAttach,
         SweepOf::Cmds => Way::Cmd,
         SweepOf::Helpers => Way::HelperSurvey,
-    }
+        SweepOf::Features => return None,
+    })
 }
 
-fn orphan(of: SweepOf, name: &str, lexicon: &Lexicon<'_>) -> Orphan {
-    let way = way(of);
+fn orphan(way: Way, name: &str, lexicon: &Lexicon<'_>) -> Orphan {
     let file = match way {
         Way::MapCreate => "maps.rs",
         Way::ProgLoad | Way::HelperSurvey => "progs.rs",

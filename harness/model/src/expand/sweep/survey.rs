@@ -20,19 +20,8 @@ pub(super) fn chained(mut call: Call, row: usize, column: usize, arms: &[Arm]) -
 
 /// Whether all that an arm has is had by another one too: the same token or none, and some of the capabilities.
 fn has_less(arm: Arm, other: Arm) -> bool {
-    let token = |arm: Arm| match arm {
-        Arm::Granted
-        | Arm::NoBpf
-        | Arm::NoPerfmon
-        | Arm::NoNetAdmin
-        | Arm::NoSysAdmin
-        | Arm::OnlySysAdmin
-        | Arm::NoCaps
-        | Arm::NoBpf0 => Some(true),
-        Arm::Unprivileged0 => Some(false),
-        // Their powers are none that could be compared, or they load nothing.
-        Arm::Root | Arm::NoCmd | Arm::NoType | Arm::NoAttach | Arm::NoToken | Arm::Nothing | Arm::Unprivileged2 => None,
-    };
+    // Without a token nothing is loaded, but for what the setting lets anybody load.
+    let token = |arm: Arm| circumstance::hands_over(arm).filter(|has| *has || arm == Arm::Unprivileged0);
     let (Some(has), Some(would_have)) = (token(arm), token(other)) else { return false };
     let caps_are_fewer = match (circumstance::caps(arm), circumstance::caps(other)) {
         (_, None) => true,

@@ -62,6 +62,14 @@ operation! {
 }
 
 operation! {
+    /// The keys of `prog_code`.
+    ProgCode {
+        /// The program, by the name it was saved under.
+        pub prog: String,
+    }
+}
+
+operation! {
     /// The keys of `task_fd_query`.
     TaskFdQuery {
         /// The link, by the name it was saved under.
