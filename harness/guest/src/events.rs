@@ -2,11 +2,15 @@
 
 #![allow(unsafe_code)]
 
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use harness_model::errno::Errno;
 
-use crate::{attr::last_errno, error::SysError, pseudofile};
+use crate::{
+    attr::last_errno,
+    error::{During, SysError},
+    pseudofile,
+};
 
 /// `PERF_TYPE_SOFTWARE` and `PERF_COUNT_SW_CPU_CLOCK` (`include/uapi/linux/perf_event.h`).
 const SOFTWARE: u32 = 1;
@@ -28,6 +32,17 @@ pub(crate) fn open() -> Result<OwnedFd, Errno> {
         unsafe { libc::syscall(libc::SYS_perf_event_open, attr.as_ptr(), own, any_processor, no_group, CLOSE_ON_EXEC) };
     // SAFETY: the call has just made this descriptor for us, and nobody else knows it.
     if fd < 0 { Err(last_errno()) } else { Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) }) }
+}
+
+/// `PERF_EVENT_IOC_QUERY_BPF` of such an event: `EINVAL` for who may ask, because only tracepoints have programs
+/// (`perf_event_query_prog_array` in `kernel/trace/bpf_trace.c`).
+pub(crate) fn query() -> Result<Result<(), Errno>, SysError> {
+    const QUERY: u64 = 0xc008_240a;
+    let event = open().during(|| "perf_event_open")?;
+    let mut query = [0_u32; 4];
+    // SAFETY: the kernel writes at most the two counts; no room is promised behind them.
+    let result = unsafe { libc::ioctl(event.as_raw_fd(), QUERY as _, query.as_mut_ptr()) };
+    Ok(if result < 0 { Err(last_errno()) } else { Ok(()) })
 }
 
 /// A place for uprobes: nobody calls it.

@@ -6,7 +6,9 @@ mod info;
 mod load;
 mod objects;
 mod pins;
+mod sockets;
 mod system;
+mod unflagged;
 mod verifier;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,6 +20,7 @@ use crate::{
     bpf::{self, TokenMasks},
     bpffs::{self, Mounted},
     error::SysError,
+    events,
     kernel_types::UnknownType,
     mounts,
     protocol::{Extent, Handle, Role},
@@ -164,6 +167,9 @@ pub(crate) fn attempt(
         Call::HelperSurvey(survey) => verifier::helper_survey(survey, handles, extent),
         Call::Verify(program) => verifier::verify(program, handles),
         Call::Remount { options, .. } => Ok(stepped(mounts::remount(handles.need(Role::Bpffs)?, options))),
+        Call::Unflagged(command) => Ok(unflagged::make(*command, token)),
+        Call::PerfQuery => Ok(done(events::query()?)),
+        Call::SocketAttach { duty, locked, .. } => sockets::attach(handles.object(0)?, *duty, *locked),
         Call::SysctlWrite { name, value } => Ok(system::write(name, value.as_deref())?),
         Call::Umount { holding } => Ok(stepped(mounts::unmount(own.root(), *holding))),
         Call::Object(_) | Call::Exit | Call::Sabotage(_) => Err(OperationError::NotOurs),

@@ -22,7 +22,10 @@ use crate::{
     delegation::MountOption,
     name::{ContainerName, ScenarioName},
 };
-pub use call::{BatchOp, BpffsFd, Call, Holding, ObjectKind, PartContent, PartPlace, PinPlace, Sabotage, ValuePart};
+pub use call::{
+    BatchOp, BpffsFd, Call, Holding, ObjectKind, PartContent, PartPlace, PinPlace, Sabotage, SocketDuty, TokenCommand,
+    ValuePart,
+};
 pub use lsm::LsmHook;
 pub use object::{BpffsPlace, LARGEST_OBJECT, OBJECTS_FOLDER, ObjectLoad, Replaced, TokenPath, Told};
 pub use restriction::{Filter, FilterErrno, Lockdown, Refused, Restrictions, SystemCall};

@@ -70,6 +70,9 @@ pub(crate) fn make(desk: &mut Desk<'_, '_>, attempt: &Attempt, setting: &Setting
         Attempt::Remount(op) => desk.remount(op, setting),
         Attempt::Umount(op) => Some(mounts::umount(op)),
         Attempt::SysctlWrite(op) => desk.sysctl_write(op, setting),
+        Attempt::Unflagged(op) => Some(desk.unflagged(op, setting)),
+        Attempt::PerfQuery(_) => Some(made(Words::new("perf_query"), Call::PerfQuery)),
+        Attempt::SocketAttach(op) => desk.socket_attach(op, setting),
         Attempt::Exit(_) => desk.exit(setting),
     }
 }
@@ -102,7 +105,7 @@ impl Desk<'_, '_> {
     }
 
     /// Why the kernel cannot know this attempt: a name it lacks, or no way to take a token.
-    fn missing(&self, names: &[&Found], token: &Token, member: &str) -> Option<String> {
+    pub(super) fn missing(&self, names: &[&Found], token: &Token, member: &str) -> Option<String> {
         let by_name = names.iter().find_map(|found| found.missing.clone());
         by_name.or_else(|| if *token == Token::None { None } else { self.lexicon.lacks_attr(member) })
     }

@@ -317,6 +317,19 @@ pub enum Call {
         /// What is written; `None` for what it is already.
         value: Option<String>,
     },
+    /// A command with the descriptor of the attempt's token, but without the flag that says it is there.
+    Unflagged(TokenCommand),
+    /// `PERF_EVENT_IOC_QUERY_BPF` of a perf event of the actor's own that is no tracepoint, which has no programs.
+    PerfQuery,
+    /// `setsockopt(2)`: attaches a program to a socket of the actor's own.
+    SocketAttach {
+        /// The program, by the name it was saved under.
+        prog: String,
+        /// What it does there.
+        duty: SocketDuty,
+        /// Whether the socket's filter was locked before (`SO_LOCK_FILTER`).
+        locked: bool,
+    },
     /// The end of the process that plays the actor; nothing in a control, which plays other actors besides.
     Exit,
     /// Not a BPF operation: kills or hangs the guest, so that the harness can prove that it survives that. Never
@@ -397,6 +410,33 @@ pub enum PartContent {
     Fd(String),
     /// A text.
     Text(String),
+}
+
+/// A command that takes a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "host", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TokenCommand {
+    /// `BPF_MAP_CREATE` of a hash map.
+    MapCreate,
+    /// `BPF_PROG_LOAD` of a socket filter.
+    ProgLoad,
+    /// `BPF_BTF_LOAD` of [`crate::blob`].
+    BtfLoad,
+    /// `BPF_BTF_GET_FD_BY_ID` of the kernel's own.
+    BtfGetFdById,
+}
+
+/// What a program does at a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "host", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SocketDuty {
+    /// It says how much of a packet is kept (`SO_ATTACH_BPF`).
+    #[default]
+    Filter,
+    /// It chooses among sockets of one address (`SO_ATTACH_REUSEPORT_EBPF`).
+    Reuseport,
 }
 
 /// Where an object is pinned.

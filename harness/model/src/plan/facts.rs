@@ -47,6 +47,9 @@ impl Call {
             Self::Remount { .. } => "remount",
             Self::Umount { .. } => "umount",
             Self::SysctlWrite { .. } => "sysctl_write",
+            Self::Unflagged(_) => "unflagged",
+            Self::PerfQuery => "perf_query",
+            Self::SocketAttach { .. } => "socket_attach",
             Self::Exit => "exit",
             Self::Sabotage(_) => "sabotage",
         }
@@ -54,7 +57,7 @@ impl Call {
 
     /// Whether the kernel takes a token with it, to judge by or to tell about.
     pub const fn takes_token(&self) -> bool {
-        self.is_judged_by_token() || matches!(self, Self::TokenInfo)
+        self.is_judged_by_token() || matches!(self, Self::TokenInfo | Self::Unflagged(_))
     }
 
     /// Whether a token that is handed over decides about it.

@@ -31,7 +31,11 @@ macro_rules! saved_objects {
                     | Self::MapBatch { map, .. }
                     | Self::MapFreeze { map }
                     | Self::MapMmap { map, .. } => vec![map],
-                    Self::ProgTestRun { prog } | Self::ProgStreamRead { prog } | Self::ProgCode { prog } | Self::RawTracepointOpen { prog, .. } => {
+                    Self::ProgTestRun { prog }
+                    | Self::ProgStreamRead { prog }
+                    | Self::ProgCode { prog }
+                    | Self::RawTracepointOpen { prog, .. }
+                    | Self::SocketAttach { prog, .. } => {
                         vec![prog]
                     }
                     Self::ProgBindMap { prog, map } | Self::ProgAssocStructOps { prog, map } => vec![prog, map],
@@ -56,6 +60,8 @@ macro_rules! saved_objects {
                     | Self::Remount { .. }
                     | Self::Umount { .. }
                     | Self::SysctlWrite { .. }
+                    | Self::Unflagged(_)
+                    | Self::PerfQuery
                     | Self::Exit
                     | Self::Sabotage(_) => Vec::new(),
                 }

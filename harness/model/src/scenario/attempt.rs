@@ -19,7 +19,7 @@ pub use objects::{
     EnableStats, FdById, IterCreate, LinkDetach, LinkUpdate, NextId, ObjInfo, ProgAssocStructOps, ProgBindMap,
     ProgCode, ProgStreamRead, TaskFdQuery,
 };
-pub use system::SysctlWrite;
+pub use system::{PerfQuery, SocketAttach, SysctlWrite, Unflagged};
 
 /// The keys that every operation has, and those some have.
 #[derive(Clone, Copy, Debug)]
@@ -457,6 +457,13 @@ pub enum Attempt {
     Umount(Umount),
     /// Writes a kernel setting (below `/proc/sys`).
     SysctlWrite(SysctlWrite),
+    /// Hands over the descriptor of a token without the flag that says it is there (`BPF_F_TOKEN_FD`).
+    Unflagged(Unflagged),
+    /// Asks which programs are attached to a perf event of the actor's own that is no tracepoint
+    /// (`PERF_EVENT_IOC_QUERY_BPF`): who may ask learns that it has none.
+    PerfQuery(PerfQuery),
+    /// Attaches a program to a socket of the actor's own (`setsockopt(2)`).
+    SocketAttach(SocketAttach),
     /// Ends the actor's process; it makes no attempt after this one. What it saved stays.
     Exit(Exit),
 }
@@ -506,6 +513,9 @@ impl Attempt {
             Self::Remount(_) => "remount",
             Self::Umount(_) => "umount",
             Self::SysctlWrite(_) => "sysctl_write",
+            Self::Unflagged(_) => "unflagged",
+            Self::PerfQuery(_) => "perf_query",
+            Self::SocketAttach(_) => "socket_attach",
             Self::Exit(_) => "exit",
         }
     }
@@ -554,6 +564,9 @@ impl Attempt {
             Self::Remount(op) => op.common(),
             Self::Umount(op) => op.common(),
             Self::SysctlWrite(op) => op.common(),
+            Self::Unflagged(op) => op.common(),
+            Self::PerfQuery(op) => op.common(),
+            Self::SocketAttach(op) => op.common(),
             Self::Exit(op) => op.common(),
         }
     }

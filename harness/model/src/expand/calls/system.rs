@@ -1,4 +1,4 @@
-//! What is no command of `bpf(2)`.
+//! What is no command of `bpf(2)`, or one that is not made as it should be.
 
 use super::made;
 use crate::{
@@ -7,8 +7,8 @@ use crate::{
         attempts::{Desk, Made, Setting},
         words::Words,
     },
-    plan::Call,
-    scenario::attempt::SysctlWrite,
+    plan::{Call, SocketDuty, TokenCommand},
+    scenario::attempt::{SocketAttach, SysctlWrite, Unflagged},
 };
 
 impl Desk<'_, '_> {
@@ -19,5 +19,24 @@ impl Desk<'_, '_> {
         let words = Words::new("sysctl_write").word(&op.name).given("value", op.value);
         let value = op.value.map(|value| value.to_string());
         Some(made(words, Call::SysctlWrite { name: op.name.clone(), value }))
+    }
+
+    pub(super) fn unflagged(&self, op: &Unflagged, setting: &Setting) -> Made {
+        let (word, member) = match op.command {
+            TokenCommand::MapCreate => ("map_create", "map_token_fd"),
+            TokenCommand::ProgLoad => ("prog_load", "prog_token_fd"),
+            TokenCommand::BtfLoad => ("btf_load", "btf_token_fd"),
+            TokenCommand::BtfGetFdById => ("btf_get_fd_by_id", "fd_by_id_token_fd"),
+        };
+        let missing = self.missing(&[], &setting.token, member);
+        Made { missing, ..made(Words::new("unflagged").word(word), Call::Unflagged(op.command)) }
+    }
+
+    pub(super) fn socket_attach(&mut self, op: &SocketAttach, setting: &Setting) -> Option<Made> {
+        self.prog(&op.prog, &setting.place.key("prog"))?;
+        let duty = (op.duty == SocketDuty::Reuseport).then_some("reuseport");
+        let words = Words::new("socket_attach").word(&op.prog).given("duty", duty);
+        let words = if op.locked { words.word("locked") } else { words };
+        Some(made(words, Call::SocketAttach { prog: op.prog.clone(), duty: op.duty, locked: op.locked }))
     }
 }

@@ -1,10 +1,13 @@
-//! The keys of operations on the system that are no command of `bpf(2)`.
+//! The keys of operations that are no command of `bpf(2)`, or one that is not made as it should be.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Common, operation};
-use crate::verdict::Expect;
+use super::{super::choice::TokenChoice, Common, operation};
+use crate::{
+    plan::{SocketDuty, TokenCommand},
+    verdict::Expect,
+};
 
 operation! {
     /// The keys of `sysctl_write`.
@@ -14,5 +17,33 @@ operation! {
         /// What is written; by default what it is already.
         #[serde(default)]
         pub value: Option<u32>,
+    }
+}
+
+operation! {
+    /// The keys of `unflagged`.
+    Unflagged, token {
+        /// The command: `map_create` of a hash map, `prog_load` of a socket filter, `btf_load`, or `btf_get_fd_by_id` of
+        /// the kernel's own.
+        pub command: TokenCommand,
+    }
+}
+
+operation! {
+    /// The keys of `perf_query`.
+    PerfQuery {}
+}
+
+operation! {
+    /// The keys of `socket_attach`.
+    SocketAttach {
+        /// The program, by the name it was saved under.
+        pub prog: String,
+        /// What it does there.
+        #[serde(default)]
+        pub duty: SocketDuty,
+        /// Whether the socket's filter was locked before (`SO_LOCK_FILTER`).
+        #[serde(default)]
+        pub locked: bool,
     }
 }
