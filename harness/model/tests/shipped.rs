@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::kernel;
+use common::{Kernel, kernel};
 use harness_model::{
     expand::{Expanded, Expansion},
     verdict::Expect,
@@ -27,10 +27,16 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
-fn run(path: &Path, on: &str) -> Option<Expanded> {
+/// On the newest kernel it is meant for.
+fn run(path: &Path) -> Option<Expanded> {
+    let kernels = [kernel("7.3"), kernel("6.12"), Kernel::before_tokens()];
+    kernels.iter().find_map(|kernel| run_on(path, kernel))
+}
+
+fn run_on(path: &Path, kernel: &Kernel) -> Option<Expanded> {
     let name = path.strip_prefix(folder()).unwrap().with_extension("");
     let text = std::fs::read_to_string(path).unwrap();
-    match kernel(on).expand_file(&path.display().to_string(), name.to_str().unwrap(), &text) {
+    match kernel.expand_file(&path.display().to_string(), name.to_str().unwrap(), &text) {
         Ok(Expansion::Run(expanded)) => Some(*expanded),
         Ok(Expansion::Skipped { .. }) => None,
         Err(report) => panic!("{report}"),
@@ -42,8 +48,8 @@ fn each_is_right_and_meant_for_a_kernel() {
     let all = files(&folder());
     assert!(all.len() >= 25, "{} scenarios", all.len());
     for path in &all {
-        let runs: Vec<Expanded> = ["6.12", "7.3"].into_iter().filter_map(|on| run(path, on)).collect();
-        assert!(!runs.is_empty(), "{} runs nowhere", path.display());
+        let runs = [kernel("7.3"), kernel("6.12"), Kernel::before_tokens()].map(|kernel| run_on(path, &kernel));
+        assert!(runs.iter().any(Option::is_some), "{} runs nowhere", path.display());
     }
 }
 
@@ -51,7 +57,7 @@ fn each_is_right_and_meant_for_a_kernel() {
 fn no_two_prove_the_same() {
     let mut summaries = BTreeSet::new();
     for path in files(&folder()) {
-        let summary = run(&path, "7.3").or_else(|| run(&path, "6.12")).unwrap().summary;
+        let summary = run(&path).unwrap().summary;
         assert!(summaries.insert(summary.clone()), "{summary}");
     }
 }
@@ -60,7 +66,7 @@ fn no_two_prove_the_same() {
 #[test]
 fn each_allowed_attempt_has_a_twin_that_fails() {
     for path in files(&folder()) {
-        let expanded = run(&path, "7.3").or_else(|| run(&path, "6.12")).unwrap();
+        let expanded = run(&path).unwrap();
         for case in &expanded.cases {
             let has = |wanted: &[Expect]| {
                 case.attempts.iter().any(|attempt| attempt.expect.is_some_and(|e| wanted.contains(&e)))

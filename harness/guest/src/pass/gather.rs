@@ -65,7 +65,7 @@ impl Pass<'_> {
     pub(super) fn token(&mut self, attempt: &Attempt) -> Result<Option<Rc<OwnedFd>>, AttemptError> {
         match (&attempt.token, self.kind) {
             (Token::None, _) => Ok(None),
-            _ if self.cast.player(&attempt.actor)?.is_before_tokens() => self.no_token_at_all(&attempt.actor).map(Some),
+            _ if self.is_before_tokens(&attempt.actor) => self.no_token_at_all(&attempt.actor).map(Some),
             (_, Kind::Root(_)) if !matches!(attempt.call, Call::TokenInfo) => Ok(None),
             (_, Kind::Root(None)) => Err(unobtainable("a token", "there is no container control to borrow it of")),
             (Token::Saved(name), Kind::Root(Some(lender))) => lender.saved(name).map(Some),
@@ -80,6 +80,11 @@ impl Pass<'_> {
                 token.map(Some).ok_or_else(|| no_token(&title(&attempt.actor)))
             }
         }
+    }
+
+    /// Whether an actor's kernel has no tokens; who is not there has told so or will.
+    fn is_before_tokens(&mut self, actor: &Actor) -> bool {
+        self.cast.player(actor).is_ok_and(|party| party.is_before_tokens())
     }
 
     /// A descriptor in place of a token, on a kernel that has none: whatever it is, the kernel does not know the flag that

@@ -37,6 +37,12 @@ impl Kernel {
         Self { vocabulary: serde_json::from_value(json).unwrap(), ..self }
     }
 
+    /// The last kernel without tokens, as far as it matters: what 6.12 knows, without what tokens brought in 6.9.
+    pub fn before_tokens() -> Self {
+        let members = ["map_token_fd", "prog_token_fd", "btf_token_fd"];
+        Self { name: "6.8", ..kernel("6.12").without(&["token_create"], &members) }
+    }
+
     /// The same kernel with one more map type.
     pub fn with_map_type(self, name: &str, number: u32) -> Self {
         self.with_name("maps", name, number)
