@@ -20,7 +20,11 @@ use crate::{
 #[derive(Debug, Error)]
 pub enum PinError {
     /// Only packages have versions to choose from.
-    #[error("{}: only a kernel from a Debian package can be pinned anew; edit the manifest by hand", .0.display())]
+    #[error(
+        "{}: only a kernel from a Debian source package can be pinned anew; edit the manifest by hand: packages of \
+         prebuilt kernels have their version in their names too",
+        .0.display()
+    )]
     NotDebian(PathBuf),
     /// The package could not be had.
     #[error(transparent)]

@@ -43,7 +43,7 @@ impl Source {
 pub enum PrebuiltSource {
     /// Packages of a Debian archive.
     Debian(DebianKernel),
-    /// Package files, `.deb` or `.rpm`.
+    /// Package files (`.deb`).
     Packages(PackageFiles),
     /// The kernel's own files.
     Files(KernelFiles),

@@ -33,7 +33,10 @@ pub enum PartsError {
         source: CommandError,
     },
     /// A package of a kind that is not known.
-    #[error("{}: it is neither a .deb nor a .rpm file", .0.display())]
+    #[error(
+        "{}: only .deb files are unpacked; unpack another package by hand, and name its files in [source.prebuilt.files]",
+        .0.display()
+    )]
     Kind(PathBuf),
     /// The packages hold no kernel, or several.
     #[error("the packages hold {count} of {what}, and one is needed: name all packages of one kernel")]
