@@ -26,7 +26,7 @@ use crate::{
     object::{self, Loader},
     operation::{self, Handles},
     process::{self, Fork},
-    protocol::{Done, Job, Reply, Request},
+    protocol::{Done, Job, Reply, Request, Role},
     pseudofile, seccomp,
 };
 
@@ -244,7 +244,9 @@ impl Agent<'_> {
             _ => self.own_bpffs()?,
         };
         let made = match &attempt.call {
-            Call::Object(load) => object::attempt(load, self.loader, own).map_err(|error| error.to_string()),
+            Call::Object(load) => {
+                object::attempt(load, self.loader, own, handles.get(Role::Bpffs)).map_err(|error| error.to_string())
+            }
             call => operation::attempt(call, handles, own, job.extent).map_err(|error| error.to_string()),
         };
         Ok(match made {

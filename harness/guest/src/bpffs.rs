@@ -144,6 +144,11 @@ impl Mounted {
     }
 }
 
+/// A path that leads to an open directory.
+pub(crate) fn path_of(directory: BorrowedFd<'_>) -> CString {
+    CString::new(format!("/proc/self/fd/{}", directory.as_raw_fd())).expect("a number has no zeros")
+}
+
 /// Another descriptor of the same open file.
 pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd, SysError> {
     rustix::io::fcntl_dupfd_cloexec(fd, 0).during(|| "fcntl F_DUPFD_CLOEXEC")

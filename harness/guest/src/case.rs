@@ -153,10 +153,8 @@ fn causes(
     case: &Case,
     denied: Vec<usize>,
 ) -> Vec<(usize, Cause)> {
-    let (vetoed, mut others): (Vec<usize>, Vec<usize>) =
+    let (vetoed, others): (Vec<usize>, Vec<usize>) =
         denied.into_iter().partition(|index| vetoes.any() && cause::is_done_now(pass, place, case, *index));
-    // What libbpf finds is not handed over by the attempt, so no trial can add to it.
-    others.retain(|index| !matches!(case.attempts[*index].call, Call::Object(_)));
     vetoes.set_in_force(true);
     let mut found = cause::find(pass, place, case, &others);
     vetoes.set_in_force(false);

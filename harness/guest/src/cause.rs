@@ -6,6 +6,7 @@
 
 mod options;
 mod search;
+mod stake;
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -15,10 +16,11 @@ use std::{
 use harness_model::{
     delegation::MountOption,
     outcome::{Answer, Cause, Change},
-    plan::{Attempt, BpffsFd, Call, Case, Token},
+    plan::{Attempt, Call, Case, Token},
 };
 use libbpf_sys as sys;
-use search::{NOTHING, Need, SETTING, Trial, Tried};
+use search::{Likely, NOTHING, Need, SETTING, Trial, Tried};
+use stake::Stake;
 
 use crate::{
     batch::Batch,
@@ -26,7 +28,7 @@ use crate::{
     identity,
     party::Party,
     pass::{self, AttemptError, Gathered, Pass},
-    protocol::{Extent, Job, Role},
+    protocol::{Extent, Job},
     sysctl::Settings,
 };
 
@@ -42,7 +44,7 @@ pub(crate) fn find(pass: &mut Pass<'_>, place: CasePlace, case: &Case, denied: &
     }
     while !open.is_empty() {
         let mut needed = Vec::new();
-        open.retain(|inquiry| match search::search(&inquiry.tried, numbers(&inquiry.attempt.call)) {
+        open.retain(|inquiry| match search::search(&inquiry.tried, &likely(inquiry.judged)) {
             Ok(cause) => {
                 found.push((inquiry.place.attempt as usize, inquiry.named(cause)));
                 false
@@ -74,6 +76,8 @@ pub(crate) fn is_done_now(pass: &mut Pass<'_>, place: CasePlace, case: &Case, in
 struct Inquiry<'c> {
     place: Place,
     attempt: &'c Attempt,
+    /// The call that takes the token: the attempt's, or that of the load whose program it attaches.
+    judged: &'c Call,
     /// What the attempt was made with.
     gathered: Gathered,
     /// What it has to do with a bpffs.
@@ -91,23 +95,25 @@ impl<'c> Inquiry<'c> {
     fn new(pass: &mut Pass<'_>, place: CasePlace, case: &'c Case, index: usize) -> Result<Self, AttemptError> {
         let attempt = &case.attempts[index];
         let gathered = pass.gather(attempt)?;
+        let stake = Stake::of(pass, place, case, attempt)?;
+        let maker = stake.as_ref().and_then(Stake::maker);
+        let judged = maker.map_or(&attempt.call, |maker| &case.attempts[maker].call);
         let plan = pass.cast.player(&attempt.actor)?.plan();
         let has = plan.map_or(0, |plan| identity::mask_of(&plan.caps));
         let caps = attempt.caps.as_ref().map_or(has, |caps| has & identity::mask_of(caps));
         let is_filtered = plan.is_some_and(|plan| plan.restrictions.filter.is_some());
-        let delegated = match &attempt.token {
+        let delegated = match stake.as_ref().map_or(&attempt.token, |stake| &stake.token) {
             Token::Of(options) => options.clone(),
             Token::None | Token::Own | Token::Saved(_) => plan.map(|plan| plan.options.clone()).unwrap_or_default(),
         };
-        let stake = Stake::of(case, attempt);
         let (place, tried) = (place.attempt(index), Tried::new());
-        Ok(Self { place, attempt, gathered, stake, delegated, caps, is_filtered, tried })
+        Ok(Self { place, attempt, judged, gathered, stake, delegated, caps, is_filtered, tried })
     }
 
     /// What is its own is a token or a bpffs, depending on the call.
     fn named(&self, cause: Cause) -> Cause {
-        match (cause, self.stake) {
-            (Cause::Missing(changes), Some(Stake { role: Role::Bpffs, .. })) => {
+        match (cause, &self.stake) {
+            (Cause::Missing(changes), Some(stake)) if stake.is_the_bpffs_asked() => {
                 let named = |change| if change == Change::Token { Change::Bpffs } else { change };
                 Cause::Missing(changes.into_iter().map(named).collect())
             }
@@ -130,7 +136,8 @@ impl<'c> Inquiry<'c> {
 
     /// The descriptors of a trial; `None` if there cannot be such a one.
     fn gathered(&self, party: &mut Party, trial: Trial) -> Result<Option<Gathered>, AttemptError> {
-        let Some(Stake { role, owned }) = self.stake else { return Ok(Some(self.gathered.clone())) };
+        let Some(stake) = &self.stake else { return Ok(Some(self.gathered.clone())) };
+        let owned = stake.owned;
         let same = (owned && trial.bits == NOTHING.bits) || (!owned && !trial.own);
         if same || !party.can_have_tokens() {
             return Ok(Some(self.gathered.clone()));
@@ -142,45 +149,8 @@ impl<'c> Inquiry<'c> {
         if options.is_empty() {
             return Ok(None);
         }
-        let made = if role == Role::Token { party.token_of(&options) } else { party.bpffs_of(&options) };
-        let made = made.map_err(|source| pass::failed(&self.attempt.actor, source))?;
-        let kept = self.gathered.iter().filter(|(has, _)| *has != role).cloned();
-        Ok(Some(kept.chain([(role, made)]).collect()))
-    }
-}
-
-/// What an attempt has to do with a bpffs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stake {
-    /// It takes a token of one, or asks one for a token.
-    role: Role,
-    /// Whether that is one of its actor's own already.
-    owned: bool,
-}
-
-impl Stake {
-    /// `None` for calls that have no place for a token or a bpffs.
-    fn of(case: &Case, attempt: &Attempt) -> Option<Self> {
-        match &attempt.call {
-            Call::TokenCreate { from, fd, .. } => {
-                let owned = *from == attempt.actor && *fd == BpffsFd::Root;
-                Some(Self { role: Role::Bpffs, owned })
-            }
-            call if call.is_judged_by_token() => Some(Self { role: Role::Token, owned: has_own_token(case, attempt) }),
-            _ => None,
-        }
-    }
-}
-
-/// Whether the token of an attempt is of a bpffs of its actor's.
-fn has_own_token(case: &Case, attempt: &Attempt) -> bool {
-    match &attempt.token {
-        Token::None => false,
-        Token::Own | Token::Of(_) => true,
-        Token::Saved(name) => case.attempts.iter().any(|maker| {
-            let from = if let Call::TokenCreate { from, .. } = &maker.call { Some(from) } else { None };
-            maker.save.as_ref() == Some(name) && from == Some(&attempt.actor)
-        }),
+        let put = stake.put(party, &options, &self.gathered);
+        put.map_err(|source| pass::failed(&self.attempt.actor, source))
     }
 }
 
@@ -283,17 +253,19 @@ fn answers(party: &mut Party, open: &[Inquiry<'_>], trials: &[Pending]) -> Resul
     Ok(answers)
 }
 
-/// The numbers in a call that may be bits of the four masks: of the command, and of the types it names.
-fn numbers(call: &Call) -> [Option<u32>; 4] {
-    let cmd = match call {
-        Call::MapCreate { .. } => Some(sys::BPF_MAP_CREATE),
-        Call::ProgLoad { .. } | Call::HelperSurvey(_) | Call::Verify(_) => Some(sys::BPF_PROG_LOAD),
-        Call::BtfLoad => Some(sys::BPF_BTF_LOAD),
-        Call::BtfGetFdById { .. } => Some(sys::BPF_BTF_GET_FD_BY_ID),
-        _ => None,
+/// The numbers that are likely to be the bits a call lacks: of its command, and of the types it names.
+fn likely(call: &Call) -> Likely {
+    const LOADING: [u32; 3] = [sys::BPF_MAP_CREATE, sys::BPF_PROG_LOAD, sys::BPF_BTF_LOAD];
+    let cmds = match call {
+        Call::MapCreate { .. } => vec![sys::BPF_MAP_CREATE],
+        Call::ProgLoad { .. } | Call::HelperSurvey(_) | Call::Verify(_) => vec![sys::BPF_PROG_LOAD],
+        Call::BtfLoad => vec![sys::BPF_BTF_LOAD],
+        Call::BtfGetFdById { .. } => vec![sys::BPF_BTF_GET_FD_BY_ID],
+        Call::Object(_) => LOADING.to_vec(),
+        _ => Vec::new(),
     };
-    let [map, prog, attach] = call.types();
-    [cmd, map, prog, attach]
+    let [map, prog, attach] = call.types().map(|number| number.into_iter().collect());
+    [cmds, map, prog, attach]
 }
 
 #[cfg(test)]
@@ -303,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_come_from_the_call() {
+    fn likely_bits_come_from_the_call() {
         let load = Call::ProgLoad {
             prog_type: 6,
             expected_attach_type: 37,
@@ -314,7 +286,7 @@ mod tests {
             types: None,
             maps: vec![],
         };
-        assert_eq!(numbers(&load), [Some(5), None, Some(6), Some(37)]);
+        assert_eq!(likely(&load), [vec![5], vec![], vec![6], vec![37]]);
         assert!(load.is_judged_by_token() && !Call::TokenInfo.is_judged_by_token());
         let verify = Call::Verify(Verify {
             prog_type: 6,
@@ -323,6 +295,6 @@ mod tests {
             map: None,
             functions: vec![],
         });
-        assert!(verify.is_judged_by_token() && numbers(&verify) == numbers(&load));
+        assert!(verify.is_judged_by_token() && likely(&verify) == likely(&load));
     }
 }

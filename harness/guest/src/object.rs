@@ -9,7 +9,7 @@ mod place;
 mod recorder;
 
 use std::{
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -86,12 +86,18 @@ enum Report {
     Unprepared(String),
 }
 
-/// Loads an object and lets it go again; `own` is the agent's bpffs.
-pub(crate) fn attempt(load: &ObjectLoad, loader: Loader, own: &Mounted) -> Result<Outcome, ObjectError> {
+/// Loads an object and lets it go again; `own` is the agent's bpffs. If another one is `told`, by its root, libbpf is
+/// told of that, whatever the attempt says.
+pub(crate) fn attempt(
+    load: &ObjectLoad,
+    loader: Loader,
+    own: &Mounted,
+    told: Option<BorrowedFd<'_>>,
+) -> Result<Outcome, ObjectError> {
     let (reader, writer) = rustix::pipe::pipe().during(|| "pipe")?;
     match process::fork()? {
         Fork::Child => {
-            let report = child(load, loader, own);
+            let report = child(load, loader, own, told);
             let _ = rustix::io::write(&writer, &serde_json::to_vec(&report).unwrap_or_default());
             process::leave(0)
         }
@@ -104,10 +110,10 @@ pub(crate) fn attempt(load: &ObjectLoad, loader: Loader, own: &Mounted) -> Resul
 }
 
 /// In the new process: everything up to the answer.
-fn child(load: &ObjectLoad, loader: Loader, own: &Mounted) -> Report {
+fn child(load: &ObjectLoad, loader: Loader, own: &Mounted, told: Option<BorrowedFd<'_>>) -> Report {
     match prepare(load, loader) {
         Ok(()) => {
-            let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| libbpf::load(load, loader, own)));
+            let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| libbpf::load(load, loader, own, told)));
             made.map_or_else(|_| Report::Unprepared("it panicked".to_owned()), Report::Loaded)
         }
         Err(error) => Report::Unprepared(error.to_string()),

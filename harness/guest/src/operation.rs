@@ -96,7 +96,8 @@ impl<'a> Handles<'a> {
         of_role.filter_map(move |Handle(_, at)| self.fds.get(*at as usize).map(AsFd::as_fd))
     }
 
-    fn get(self, role: Role) -> Option<BorrowedFd<'a>> {
+    /// The descriptor that is this to the attempt.
+    pub(crate) fn get(self, role: Role) -> Option<BorrowedFd<'a>> {
         self.all(role).next()
     }
 

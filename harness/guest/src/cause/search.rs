@@ -43,14 +43,17 @@ pub(super) struct Need(pub(super) Vec<Trial>);
 
 /// Looks for the smallest change that is enough.
 ///
-/// `numbers` are those in the attempted call that may be bits of the four masks; they are only tried first.
-pub(super) fn search(tried: &Tried, numbers: [Option<u32>; 4]) -> Result<Cause, Need> {
-    Search { tried, numbers }.cause()
+/// `likely` are the bits of the four masks that are tried first, alone.
+pub(super) fn search(tried: &Tried, likely: &Likely) -> Result<Cause, Need> {
+    Search { tried, likely }.cause()
 }
+
+/// Numbers of bits, in the order of [`OPTIONS`].
+pub(super) type Likely = [Vec<u32>; 4];
 
 struct Search<'t> {
     tried: &'t Tried,
-    numbers: [Option<u32>; 4],
+    likely: &'t Likely,
 }
 
 impl Search<'_> {
@@ -126,8 +129,8 @@ impl Search<'_> {
         let mut trial = enough;
         let likely_caps: Vec<u64> = LIKELY_CAPS.iter().map(|cap| 1 << cap).collect();
         trial.caps = self.smallest_mask(trial.caps, &likely_caps, |caps| Trial { caps, ..trial })?;
-        for (at, number) in self.numbers.into_iter().enumerate() {
-            let likely: Vec<u64> = number.and_then(|bit| 1u64.checked_shl(bit)).into_iter().collect();
+        for (at, numbers) in self.likely.iter().enumerate() {
+            let likely: Vec<u64> = numbers.iter().filter_map(|bit| 1u64.checked_shl(*bit)).collect();
             trial.bits[at] = self.smallest_mask(trial.bits[at], &likely, |mask| with_bits(trial, at, mask))?;
         }
         Ok(trial)
@@ -190,8 +193,9 @@ mod tests {
     /// Searches in a kernel that behaves like this; how often it was asked.
     fn found(numbers: [Option<u32>; 4], kernel: impl Fn(Trial) -> bool) -> (Cause, usize) {
         let mut tried = Tried::new();
+        let likely = numbers.map(|number| number.into_iter().collect());
         loop {
-            match search(&tried, numbers) {
+            match search(&tried, &likely) {
                 Ok(cause) => return (cause, tried.len()),
                 Err(Need(trials)) => {
                     assert!(trials.iter().all(|trial| !tried.contains_key(trial)), "asked twice");

@@ -4,6 +4,7 @@
 
 use std::{
     ffi::{CString, c_int},
+    os::fd::BorrowedFd,
     ptr::{self, NonNull},
 };
 
@@ -15,7 +16,7 @@ use harness_model::{
 use libbpf_sys as sys;
 
 use super::{Loader, kallsyms, library, place, recorder};
-use crate::bpffs::Mounted;
+use crate::bpffs::{self, Mounted};
 
 /// The variable libbpf looks for a bpffs in (`LIBBPF_BPF_TOKEN_PATH`, `src/libbpf.h`).
 const VARIABLE: &str = "LIBBPF_BPF_TOKEN_PATH";
@@ -23,7 +24,7 @@ const VARIABLE: &str = "LIBBPF_BPF_TOKEN_PATH";
 type Outcome<T> = Result<T, ObjectFailure>;
 
 /// Loads an object and lets it go again. To be called in a process of its own, whose environment this changes.
-pub(super) fn load(load: &ObjectLoad, loader: Loader, own: &Mounted) -> ObjectAnswer {
+pub(super) fn load(load: &ObjectLoad, loader: Loader, own: &Mounted, told: Option<BorrowedFd<'_>>) -> ObjectAnswer {
     let bpffs = place::path(load.bpffs, own);
     // Root makes no token of a bpffs, not even of a container's.
     let chosen = |path: Option<TokenPath>| match path {
@@ -35,7 +36,8 @@ pub(super) fn load(load: &ObjectLoad, loader: Loader, own: &Mounted) -> ObjectAn
     // SAFETY: no function to print with is an allowed one.
     unsafe { sys::libbpf_set_print(None) };
     recorder::start();
-    let result = load_all(load, chosen(load.token_path).as_ref());
+    let told = told.map(bpffs::path_of).or_else(|| chosen(load.token_path));
+    let result = load_all(load, told.as_ref());
     ObjectAnswer { failure: result.err(), ..recorder::finish() }
 }
 
