@@ -35,7 +35,8 @@ pub struct BlessError {
 
 /// What becomes of a scenario's snapshots if these texts of kernels that ran are accepted.
 ///
-/// `kernels` are all that the scenario is held to: those among them that did not run keep what is recorded for them.
+/// `kernels` are all that the scenario is held to: those among them that did not run keep what is recorded for them. If
+/// none ran, because the scenario is for others, nothing changes.
 pub fn changes(
     suite: &Suite,
     name: &ScenarioName,
@@ -43,6 +44,9 @@ pub fn changes(
     texts: &[(Lineage, String)],
     kernels: &[KernelName],
 ) -> Vec<Change> {
+    if texts.is_empty() {
+        return Vec::new();
+    }
     let ran = |kernel: &KernelName| texts.iter().any(|(lineage, _)| &lineage.kernel == kernel);
     let others_rely = kernels.iter().any(|kernel| !ran(kernel) && !recorded.own.contains_key(kernel));
     let blessed = recorded.blessed(texts, others_rely);
@@ -136,6 +140,15 @@ mod tests {
 
     fn kernels() -> Vec<KernelName> {
         vec!["6.12".parse().unwrap(), "7.3".parse().unwrap()]
+    }
+
+    #[test]
+    fn what_no_kernel_ran_keeps_what_is_recorded() {
+        let folder = tempfile::tempdir().unwrap();
+        let suite = suite(folder.path(), &[("any.toml", ""), ("any.snap", &snapshot::file_of("a", "x", "any.toml"))]);
+        let recorded = suite.recorded(&name()).unwrap();
+        assert!(recorded.shared.is_some());
+        assert_eq!(changes(&suite, &name(), &recorded, &[], &kernels()), []);
     }
 
     #[test]
