@@ -83,7 +83,10 @@ fn supplies() -> Result<Supplies> {
     let kernels = kernel::catalogue::Catalogue::of_folder(&project.kernels())?;
     let mut kernel = None;
     for name in kernels.names() {
-        kernel = kernel.or(kernel::find_built(&kernels.get(name)?, &cache)?);
+        let manifest = kernels.get(name)?;
+        if manifest.is_default {
+            kernel = kernel.or(kernel::find_built(&manifest, &cache)?);
+        }
     }
     let recipe = image::catalogue::Catalogue::of_folder(&project.images())?.get("minimal")?;
     Ok(Supplies {

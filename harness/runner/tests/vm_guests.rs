@@ -62,7 +62,10 @@ fn find_supplies() -> Result<Supplies, Box<dyn std::error::Error>> {
     let kernels = kernel::catalogue::Catalogue::of_folder(&project.kernels())?;
     let mut kernel = None;
     for name in kernels.names() {
-        kernel = kernel.or(kernel::find_built(&kernels.get(name)?, &cache)?);
+        let manifest = kernels.get(name)?;
+        if manifest.is_default {
+            kernel = kernel.or(kernel::find_built(&manifest, &cache)?);
+        }
     }
     let image = image::catalogue::Catalogue::of_folder(&project.images())?.get("minimal")?;
     let kernel = kernel.ok_or("no kernel is built: `cargo xtask kernel build 6.12`")?;
