@@ -139,16 +139,11 @@ impl Kernels {
     fn manifests<'a>(&'a self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Manifest>> {
         let names: Vec<&str> = names.into_iter().collect();
         if names.is_empty() {
-            return Ok(self.all()?.into_iter().filter(|manifest| manifest.is_default).collect());
+            return self.catalogue.defaults().map_err(Wrong::input);
         }
         let named: Result<Vec<_>, _> = names.into_iter().map(|name| self.catalogue.matching(name)).collect();
         let named = named.map_err(Wrong::input)?.concat();
         named.into_iter().map(|name| self.catalogue.get(name).map_err(Wrong::input)).collect()
-    }
-
-    fn all(&self) -> Result<Vec<Manifest>> {
-        let names = self.catalogue.names().into_iter();
-        names.map(|name| self.catalogue.get(name).map_err(Wrong::input)).collect()
     }
 
     fn built(&self, manifest: &Manifest) -> Result<Kernel> {
@@ -158,7 +153,7 @@ impl Kernels {
 
     fn list(&self) -> Result<()> {
         let mut text = String::new();
-        for manifest in self.all()? {
+        for manifest in self.catalogue.all().map_err(Wrong::input)? {
             let state = match kernel::find_built(&manifest, &self.cache)? {
                 Some(kernel) => format!("built: {}", kernel.release()),
                 None => "not built".to_owned(),

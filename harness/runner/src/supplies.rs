@@ -145,9 +145,7 @@ impl Supplies {
     /// # Errors
     /// [`SuppliesError::Kernels`] if a manifest is wrong.
     pub fn default_kernels(&self) -> Result<Vec<KernelName>, SuppliesError> {
-        let all = self.kernels.names().into_iter().map(|name| self.kernels.get(name));
-        let all: Vec<kernel::Manifest> = all.collect::<Result<_, _>>()?;
-        Ok(all.into_iter().filter(|manifest| manifest.is_default).map(|manifest| manifest.name).collect())
+        Ok(self.kernels.defaults()?.into_iter().map(|manifest| manifest.name).collect())
     }
 
     /// Whether there is an image of this name.

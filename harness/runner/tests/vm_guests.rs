@@ -1,17 +1,11 @@
 //! Real guests in real VMs that panic, hang, flood and leave: what a fake one cannot show.
-//!
-//! A kernel, the image `minimal` and the guest program must have been built (`cargo xtask test` sees to that); where they
-//! are not, these tests are skipped, except in CI.
+
+mod built;
 
 use std::{io, path::Path, process::ExitCode, time::Instant};
 
-use harness_builder::{
-    cache::{Area, Cache},
-    guest_program::{self, GuestProgram},
-    image::{self, Image, KERNEL_ARGUMENTS},
-    kernel::{self, Kernel},
-    project::Project,
-};
+use built::Supplies;
+use harness_builder::image::KERNEL_ARGUMENTS;
 use harness_model::{
     name::ScenarioName,
     outcome::{ScenarioEnd, ScenarioOutcome},
@@ -23,18 +17,14 @@ use harness_runner::{
     session::{self, Deadlines, QemuMachine, RunFolder, Session, SessionError},
     vm::{self, VmSpec},
 };
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     vm::run_child_if_asked();
     let trial = |name: &str, test: fn(&Supplies)| {
-        Trial::ignorable_test(name, move || match supplies() {
-            Ok(supplies) => {
-                test(&supplies);
-                Ok(Completion::Completed)
-            }
-            Err(reason) if std::env::var_os("CI").is_some() => Err(Failed::from(reason)),
-            Err(reason) => Ok(Completion::ignored_with(reason)),
+        built::trial(name, move |supplies| {
+            test(supplies);
+            Ok(())
         })
     };
     let trials = vec![
@@ -45,42 +35,11 @@ fn main() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// What was built.
-struct Supplies {
-    cache: Cache,
-    kernel: Kernel,
-    image: Image,
-    guest: GuestProgram,
-}
-
-fn supplies() -> Result<Supplies, String> {
-    find_supplies().map_err(|error| error.to_string())
-}
-
-fn find_supplies() -> Result<Supplies, Box<dyn std::error::Error>> {
-    let (project, cache) = (Project::find()?, Cache::from_env()?);
-    let kernels = kernel::catalogue::Catalogue::of_folder(&project.kernels())?;
-    let mut kernel = None;
-    for name in kernels.names() {
-        let manifest = kernels.get(name)?;
-        if manifest.is_default {
-            kernel = kernel.or(kernel::find_built(&manifest, &cache)?);
-        }
-    }
-    let image = image::catalogue::Catalogue::of_folder(&project.images())?.get("minimal")?;
-    let kernel = kernel.ok_or("no kernel is built: `cargo xtask kernel build 6.12`")?;
-    let image = image::find_built(&image, &cache)?.ok_or("the image is not built: `cargo xtask image build`")?;
-    let guest = guest_program::find_built(project.root(), &cache)?;
-    let guest = guest.ok_or("the guest program is not built: `cargo xtask image build`")?;
-    Ok(Supplies { cache, kernel, image, guest })
-}
-
 impl Supplies {
     fn run(&self, plan: &Plan) -> Result<Session, SessionError> {
-        let runs = self.cache.folder(Area::Runs).unwrap();
-        let folder = RunFolder::create(&runs).unwrap();
+        let folder = RunFolder::create(&self.runs).unwrap();
         let qemu = Qemu::find().unwrap();
-        let accel = accel::choose(&qemu, &runs).unwrap().accel;
+        let accel = accel::choose(&qemu, &self.runs).unwrap().accel;
         let arguments = self.kernel.args.iter().map(String::as_str).chain(KERNEL_ARGUMENTS);
         let spec = VmSpec {
             qemu: qemu.path().to_owned(),

@@ -61,6 +61,22 @@ impl Catalogue {
         if found.is_empty() { Err(wrong(format!("there are: {}", self.names().join(", ")))) } else { Ok(found) }
     }
 
+    /// Reads all manifests, older kernels' first.
+    ///
+    /// # Errors
+    /// [`CatalogueError::Manifest`] if one of them is wrong.
+    pub fn all(&self) -> Result<Vec<Manifest>, CatalogueError> {
+        self.names().into_iter().map(|name| self.get(name)).collect()
+    }
+
+    /// Reads the manifests of the kernels that run where nobody says which: those with `default = true`.
+    ///
+    /// # Errors
+    /// [`CatalogueError::Manifest`] if any manifest is wrong.
+    pub fn defaults(&self) -> Result<Vec<Manifest>, CatalogueError> {
+        Ok(self.all()?.into_iter().filter(|manifest| manifest.is_default).collect())
+    }
+
     /// Reads the manifest of this name.
     pub fn get(&self, name: &str) -> Result<Manifest, CatalogueError> {
         Ok(Manifest::read(self.listing.file(name)?)?)
