@@ -5,7 +5,7 @@
 //! archive of a kernel's modules, made once with the kernel, and that of the program are put together as they are.
 
 use std::{
-    fs, io,
+    fs,
     io::Write,
     path::{Path, PathBuf},
 };
@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::{
     cache::{Area, Cache, CacheError},
     digest::Sha256,
+    file::FileError,
     guest_program::GuestProgram,
     kernel::Kernel,
     progress::Progress,
@@ -28,16 +29,9 @@ const ORDER: &str = "modules/order";
 /// Why there is no initramfs.
 #[derive(Debug, Error)]
 pub enum InitramfsError {
-    /// A part of it cannot be read, or it cannot be written.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The cache failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -66,13 +60,12 @@ pub fn of(
     }
     let staging = lock.stage()?;
     let whole = [read(&modules)?, of_init(&init)].concat();
-    let failed = |source| InitramfsError::Io { action: "write", path: staging.path().to_owned(), source };
-    fs::write(staging.path(), whole).map_err(failed)?;
+    fs::write(staging.path(), whole).map_err(FileError::of("write", staging.path()))?;
     Ok(Some(staging.publish()?))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, InitramfsError> {
-    fs::read(path).map_err(|source| InitramfsError::Io { action: "read", path: path.to_owned(), source })
+fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    fs::read(path).map_err(FileError::of("read", path))
 }
 
 /// An archive of modules, by name, in the order they are to be loaded.

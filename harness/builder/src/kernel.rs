@@ -36,6 +36,7 @@ use crate::{
     cache::{Area, Cache, Lock},
     command::CommandError,
     digest::Sha256,
+    file::FileError,
     progress::Progress,
 };
 use build::BuildTree;
@@ -125,7 +126,7 @@ impl Kernel {
     /// The names it knows.
     pub fn vocabulary(&self) -> Result<Vocabulary, KernelError> {
         let path = self.dir.join(VOCABULARY);
-        let text = fs::read_to_string(&path).map_err(KernelError::io("read", &path))?;
+        let text = fs::read_to_string(&path).map_err(FileError::of("read", &path))?;
         let vocabulary: Vocabulary = serde_json::from_str(&text)
             .map_err(|source| KernelError::Damaged(Damage::Malformed { path, source }, self.name.clone()))?;
         // A build whose vocabulary was written before helpers were read is as good as any other.
@@ -195,7 +196,7 @@ fn has_required(manifest: &Manifest, kernel: Kernel) -> Result<Kernel, KernelErr
         return Ok(kernel);
     }
     let path = kernel.config();
-    let text = fs::read_to_string(&path).map_err(KernelError::io("read", &path))?;
+    let text = fs::read_to_string(&path).map_err(FileError::of("read", &path))?;
     let resolved = fragment::parse(&text).map_err(|source| KernelError::ResolvedConfig { path, source })?;
     let problems = fragment::mismatches(&manifest.required, &resolved, &BTreeSet::new());
     if problems.is_empty() {
@@ -214,7 +215,7 @@ fn key(inputs: &str, toolchain: &Toolchain) -> String {
 }
 
 fn keys_of_any_toolchain(folder: &Path, manifest: &Manifest, inputs: &str) -> Result<Vec<String>, KernelError> {
-    let listing = fs::read_dir(folder).map_err(KernelError::io("list", folder))?;
+    let listing = fs::read_dir(folder).map_err(FileError::of("list", folder))?;
     let names = listing.filter_map(Result::ok).filter_map(|entry| entry.file_name().into_string().ok());
     let of_build =
         |name: String| Some(name.strip_prefix(manifest.build_name().as_str())?.strip_prefix('-')?.to_owned());
@@ -309,9 +310,9 @@ fn record(into: &Path, release: String, built: Built<'_>) -> Result<(), KernelEr
         objects_compiled: built.objects_compiled,
         seconds: built.started.elapsed().as_secs_f64(),
         built: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-        files: record::files(into).map_err(KernelError::io("read", into))?,
+        files: record::files(into).map_err(FileError::of("read", into))?,
     };
-    write_json(&into.join(record::FILE_NAME), &record)
+    Ok(write_json(&into.join(record::FILE_NAME), &record)?)
 }
 
 /// Copies out of an object tree what a virtual machine and its judges need: 30 MB of some gigabytes.
@@ -323,20 +324,20 @@ fn extract(tree: &BuildTree, into: &Path) -> Result<(), KernelError> {
     build::objcopy(&[Path::new("--dump-section"), &section, &vmlinux, Path::new("/dev/null")])?;
     for (from, to) in [(".config", CONFIG), ("System.map", SYMBOLS)] {
         let path = tree.object(from);
-        fs::copy(&path, into.join(to)).map_err(KernelError::io("copy", &path))?;
+        fs::copy(&path, into.join(to)).map_err(FileError::of("copy", &path))?;
     }
     Ok(())
 }
 
 /// The names in a file of BTF.
 fn vocabulary_in(btf: &Path) -> Result<Vocabulary, KernelError> {
-    let bytes = fs::read(btf).map_err(KernelError::io("read", btf))?;
+    let bytes = fs::read(btf).map_err(FileError::of("read", btf))?;
     Vocabulary::from_btf(&bytes).map_err(|source| KernelError::Btf { path: btf.to_owned(), source })
 }
 
-fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), KernelError> {
-    let text = serde_json::to_string_pretty(value).map_err(io::Error::from).map_err(KernelError::io("write", path))?;
-    fs::write(path, text + "\n").map_err(KernelError::io("write", path))
+fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), FileError> {
+    let text = serde_json::to_string_pretty(value).map_err(io::Error::from).map_err(FileError::of("write", path))?;
+    fs::write(path, text + "\n").map_err(FileError::of("write", path))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ pub mod cache;
 pub mod command;
 pub mod digest;
 pub mod fetch;
+pub mod file;
 pub mod guest_program;
 pub mod host;
 pub mod image;

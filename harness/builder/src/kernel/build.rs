@@ -16,6 +16,7 @@ use super::{
 use crate::{
     cache::{Area, Cache, CacheError, Lock},
     command::{self, CommandError},
+    file::FileError,
     progress::{Progress, Unit},
 };
 
@@ -70,12 +71,12 @@ impl BuildTree {
         if fs::read_to_string(place.join(IDENTITY)).ok().as_ref() != Some(&identity) {
             let staging = lock.stage_folder()?;
             for folder in ["source", "objects"].map(|name| staging.path().join(name)) {
-                fs::create_dir(&folder).map_err(KernelError::io("create", &folder))?;
+                fs::create_dir(&folder).map_err(FileError::of("create", &folder))?;
             }
             let name = manifest.name.as_str();
             source::unpack(&manifest.source, name, cache, &staging.path().join("source"), progress)?;
             let path = staging.path().join(IDENTITY);
-            fs::write(&path, &identity).map_err(KernelError::io("write", &path))?;
+            fs::write(&path, &identity).map_err(FileError::of("write", &path))?;
             staging.publish()?;
         }
         let source = source.unwrap_or_else(|| place.join("source"));
@@ -93,7 +94,7 @@ impl BuildTree {
             TINY_CONFIG.iter().filter_map(|part| fs::read_to_string(self.source.join(part)).ok()).collect();
         let wanted = self.object("wanted.config");
         let text = base.join("\n") + "\n" + &manifest.config;
-        fs::write(&wanted, text).map_err(KernelError::io("write", &wanted))?;
+        fs::write(&wanted, text).map_err(FileError::of("write", &wanted))?;
         let mut make = self.make("allnoconfig")?;
         let warnings =
             command::warnings(make.env("KCONFIG_ALLCONFIG", &wanted).env("KCONFIG_WARN_UNKNOWN_SYMBOLS", "1"))?;
@@ -104,7 +105,7 @@ impl BuildTree {
 
     fn resolved(&self) -> Result<Options, KernelError> {
         let path = self.object(".config");
-        let text = fs::read_to_string(&path).map_err(KernelError::io("read", &path))?;
+        let text = fs::read_to_string(&path).map_err(FileError::of("read", &path))?;
         fragment::parse(&text).map_err(|source| KernelError::ResolvedConfig { path, source })
     }
 
@@ -121,7 +122,7 @@ impl BuildTree {
         manifest: &Manifest,
         progress: &Progress,
     ) -> Result<u64, KernelError> {
-        let before = count_objects(&self.objects).map_err(KernelError::io("list", &self.objects))?;
+        let before = count_objects(&self.objects).map_err(FileError::of("list", &self.objects))?;
         let total = manifest.objects.map(|expected| expected.max(before));
         let task = progress.task(&format!("kernel {}", manifest.name), Unit::Things("objects"), total);
         task.set(before);
@@ -141,7 +142,7 @@ impl BuildTree {
     /// What `uname -r` will say.
     pub(super) fn release(&self) -> Result<String, KernelError> {
         let path = self.object("include/config/kernel.release");
-        let text = fs::read_to_string(&path).map_err(KernelError::io("read", &path))?;
+        let text = fs::read_to_string(&path).map_err(FileError::of("read", &path))?;
         Ok(text.trim().to_owned())
     }
 
@@ -169,8 +170,8 @@ impl BuildTree {
     }
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, KernelError> {
-    path.canonicalize().map_err(KernelError::io("find", path))
+fn absolute(path: &Path) -> Result<PathBuf, FileError> {
+    path.canonicalize().map_err(FileError::of("find", path))
 }
 
 fn refuse(manifest: &Manifest, found: &[Mismatch]) -> Result<(), KernelError> {

@@ -1,15 +1,12 @@
 //! Why there is no kernel.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use harness_model::{name::KernelName, vocabulary::BtfError};
 use thiserror::Error;
 
 use super::{Damage, PrebuiltError, SourceError, fragment};
-use crate::{cache::CacheError, command::CommandError};
+use crate::{cache::CacheError, command::CommandError, file::FileError};
 
 /// Why there is no kernel.
 #[derive(Debug, Error)]
@@ -71,15 +68,8 @@ pub enum KernelError {
     #[error("kernel {1} is damaged; `cargo xtask kernel build {1}` builds it again")]
     Damaged(#[source] Damage, KernelName),
     /// A file could not be read or written.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The cache failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -91,8 +81,4 @@ impl From<SourceError> for KernelError {
     }
 }
 
-impl KernelError {
-    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { action, path: path.to_owned(), source }
-    }
-}
+impl KernelError {}

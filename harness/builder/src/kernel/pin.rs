@@ -5,13 +5,14 @@ use std::{fs, path::PathBuf};
 use thiserror::Error;
 
 use super::{
-    KernelError, SourceError,
+    SourceError,
     manifest::{DebianSource, Manifest, Source},
     source,
 };
 use crate::{
     cache::{Area, Cache},
     digest::Sha256,
+    file::FileError,
     mirror::{Archive, Mirror, Package},
     progress::Progress,
 };
@@ -31,15 +32,15 @@ pub enum PinError {
     Source(#[from] SourceError),
     /// The manifest could not be written.
     #[error(transparent)]
-    Kernel(#[from] KernelError),
+    File(#[from] FileError),
 }
 
 /// Writes the newest version of a kernel's package, or the one that is asked for, into its manifest; returns it.
 pub fn pin(manifest: &Manifest, version: Option<&str>, cache: &Cache, progress: &Progress) -> Result<String, PinError> {
     let Source::Debian(old) = &manifest.source else { return Err(PinError::NotDebian(manifest.path.clone())) };
     let new = newest(old, version, manifest.name.as_str(), cache, progress)?;
-    let text = fs::read_to_string(&manifest.path).map_err(KernelError::io("read", &manifest.path))?;
-    fs::write(&manifest.path, repinned(&text, old, &new)).map_err(KernelError::io("write", &manifest.path))?;
+    let text = fs::read_to_string(&manifest.path).map_err(FileError::of("read", &manifest.path))?;
+    fs::write(&manifest.path, repinned(&text, old, &new)).map_err(FileError::of("write", &manifest.path))?;
     Ok(new.version)
 }
 
@@ -59,10 +60,10 @@ fn newest(
         None => newest().map_err(fail)?.unwrap_or_else(|| old.version.clone()),
     };
     let downloads = cache.folder(Area::Downloads)?;
-    let folder = tempfile::tempdir_in(&downloads).map_err(SourceError::io("create a folder in", &downloads))?;
+    let folder = tempfile::tempdir_in(&downloads).map_err(FileError::of("create a folder in", &downloads))?;
     let package = Package { name: old.package.clone(), version: version.clone() };
     let file = archive.download(&package, folder.path(), progress).map_err(fail)?;
-    let sha256 = Sha256::of_file(&file).map_err(SourceError::io("read", &file))?;
+    let sha256 = Sha256::of_file(&file).map_err(FileError::of("read", &file))?;
     let new = DebianSource { version, sha256, ..old.clone() };
     source::keep_package(&new, &file, cache, progress)?;
     Ok(new)

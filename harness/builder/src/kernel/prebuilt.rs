@@ -10,7 +10,7 @@ mod modules;
 mod parts;
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     cache::Cache,
     digest::Sha256,
+    file::FileError,
     initramfs,
     progress::{Progress, Unit},
 };
@@ -75,26 +76,15 @@ pub enum PrebuiltError {
     #[error(transparent)]
     Modules(#[from] ModulesError),
     /// A file could not be read or written.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
-impl PrebuiltError {
-    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { action, path: path.to_owned(), source }
-    }
-}
+impl PrebuiltError {}
 
 /// A text that differs if the kernel differs: nothing is fetched for it.
 pub(super) fn identity(source: &PrebuiltSource) -> Result<String, SourceError> {
-    let sum = |path: &PathBuf| Sha256::of_file(path).map_err(SourceError::io("read", path));
+    let sum = |path: &PathBuf| Sha256::of_file(path).map_err(FileError::of("read", path));
     let parts: Vec<String> = match source {
         PrebuiltSource::Debian(debian) => {
             let each = debian.each();
@@ -122,7 +112,7 @@ pub(super) fn take(
 ) -> Result<String, PrebuiltError> {
     let task = progress.task(&format!("kernel {}", manifest.build_name()), Unit::Things("files"), None);
     let parts = Parts::of(source, manifest.build_name().as_str(), cache, progress)?;
-    let packed = fs::read(&parts.vmlinuz).map_err(PrebuiltError::io("read", &parts.vmlinuz))?;
+    let packed = fs::read(&parts.vmlinuz).map_err(FileError::of("read", &parts.vmlinuz))?;
     let failed = |source| PrebuiltError::Image { path: parts.vmlinuz.clone(), source };
     let image = BootImage::of(&packed).map_err(failed)?;
     let release = image.release().map_err(failed)?.to_owned();
@@ -146,7 +136,7 @@ fn keep_kernel(vmlinuz: &Path, packed: &[u8], vmlinux: &[u8], into: &Path) -> Re
         write(&into.join(NOTES), notes)?;
     }
     let boot = if elf.has_pvh_entry().map_err(failed)? { vmlinux } else { packed };
-    write(&into.join(BOOT_IMAGE), boot)
+    Ok(write(&into.join(BOOT_IMAGE), boot)?)
 }
 
 fn keep_modules(folder: &Path, release: &str, into: &Path) -> Result<(), PrebuiltError> {
@@ -156,13 +146,13 @@ fn keep_modules(folder: &Path, release: &str, into: &Path) -> Result<(), Prebuil
     let modules = modules::to_load(folder)?;
     let archive =
         initramfs::of_modules(modules.iter().map(|module| (module.name.as_str(), module.contents.as_slice())));
-    write(&into.join(MODULES), &archive)
+    Ok(write(&into.join(MODULES), &archive)?)
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), PrebuiltError> {
-    fs::write(path, bytes).map_err(PrebuiltError::io("write", path))
+fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    fs::write(path, bytes).map_err(FileError::of("write", path))
 }
 
-fn copy(from: &Path, to: &Path) -> Result<(), PrebuiltError> {
-    fs::copy(from, to).map(drop).map_err(PrebuiltError::io("copy", from))
+fn copy(from: &Path, to: &Path) -> Result<(), FileError> {
+    fs::copy(from, to).map(drop).map_err(FileError::of("copy", from))
 }

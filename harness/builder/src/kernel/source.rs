@@ -4,7 +4,7 @@ mod git;
 mod tree;
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -20,6 +20,7 @@ use crate::{
     command::{self, CommandError},
     digest::Sha256,
     fetch::{self, FetchError},
+    file::FileError,
     mirror::{Archive, ArchiveError, Mirror, MirrorError, Package},
     progress::{Progress, Unit},
 };
@@ -74,15 +75,8 @@ pub enum SourceError {
         reason: &'static str,
     },
     /// A file could not be read or written.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The cache failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -92,10 +86,6 @@ impl SourceError {
     /// What an archive did wrong for a kernel.
     pub(super) fn archive(kernel: &str, error: ArchiveError) -> Self {
         Self::Archive { kernel: kernel.to_owned(), source: Box::new(error) }
-    }
-
-    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { action, path: path.to_owned(), source }
     }
 }
 
@@ -185,12 +175,12 @@ pub(super) fn debian_package(
         return Ok(path);
     }
     let downloads = cache.folder(Area::Downloads)?;
-    let folder = tempfile::tempdir_in(&downloads).map_err(SourceError::io("create a folder in", &downloads))?;
+    let folder = tempfile::tempdir_in(&downloads).map_err(FileError::of("create a folder in", &downloads))?;
     let package = Package { name: debian.package.clone(), version: debian.version.clone() };
     let fail = |error| SourceError::archive(kernel, error);
     let archive = Archive::open(cache, Mirror::of_this_machine()?, &debian.suite, progress).map_err(fail)?;
     let file = archive.download(&package, folder.path(), progress).map_err(fail)?;
-    let received = Sha256::of_file(&file).map_err(SourceError::io("read", &file))?;
+    let received = Sha256::of_file(&file).map_err(FileError::of("read", &file))?;
     if received != debian.sha256 {
         return Err(SourceError::WrongSum { package, pinned: debian.sha256, received });
     }
@@ -206,7 +196,7 @@ pub(super) fn keep_package(
 ) -> Result<PathBuf, SourceError> {
     let lock = package_entry(debian, cache)?.lock(progress)?;
     let staging = lock.stage()?;
-    fs::rename(file, staging.path()).map_err(SourceError::io("move", file))?;
+    fs::rename(file, staging.path()).map_err(FileError::of("move", file))?;
     Ok(staging.publish()?)
 }
 
@@ -218,10 +208,10 @@ fn unpack_debian(
     progress: &Progress,
 ) -> Result<(), SourceError> {
     let package = debian_package(debian, kernel, cache, progress)?;
-    let folder = tempfile::tempdir_in(into).map_err(SourceError::io("create a folder in", into))?;
+    let folder = tempfile::tempdir_in(into).map_err(FileError::of("create a folder in", into))?;
     command::output(Command::new("dpkg-deb").arg("-x").args([&package, folder.path()]))?;
     let tarballs = folder.path().join("usr/src");
-    let listing = fs::read_dir(&tarballs).map_err(SourceError::io("list", &tarballs))?;
+    let listing = fs::read_dir(&tarballs).map_err(FileError::of("list", &tarballs))?;
     let is_tarball = |path: &PathBuf| path.to_string_lossy().contains(".tar.");
     let tarball = listing.filter_map(Result::ok).map(|entry| entry.path()).find(is_tarball);
     let nothing = || SourceError::NotASource { path: package, reason: "there is no usr/src/*.tar.* in it" };

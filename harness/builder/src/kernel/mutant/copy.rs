@@ -6,8 +6,8 @@ use std::{
     process::Command,
 };
 
-use super::workshop::{MutationError, io_error};
-use crate::{command, kernel::BuildTree};
+use super::workshop::MutationError;
+use crate::{command, file::FileError, kernel::BuildTree};
 
 /// Copies a build tree: the source as hard links, the objects as files of their own that say they are at `place`.
 pub(super) fn copy(original: &BuildTree, into: &Path, place: &Path) -> Result<(), MutationError> {
@@ -35,36 +35,36 @@ fn relocate(objects: &Path, [source, old_objects]: [&Path; 2], place: &Path) -> 
     for path in files_below(objects)?.into_iter().filter(moved) {
         let bytes = read(&path)?;
         let text = String::from_utf8_lossy(&bytes).replace(&source, &new_source).replace(&old_objects, &new_objects);
-        fs::write(&path, text).map_err(io_error("write", &path))?;
+        fs::write(&path, text).map_err(FileError::of("write", &path))?;
     }
     let link = objects.join("source");
     if link.is_symlink() {
         remove_if_there(&link)?;
-        std::os::unix::fs::symlink(&new_source, &link).map_err(io_error("link", &link))?;
+        std::os::unix::fs::symlink(&new_source, &link).map_err(FileError::of("link", &link))?;
     }
     Ok(())
 }
 
 /// The contents of a file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, MutationError> {
-    fs::read(path).map_err(io_error("read", path))
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    fs::read(path).map_err(FileError::of("read", path))
 }
 
 /// Removes a file; that it is not there is fine.
-pub(super) fn remove_if_there(path: &Path) -> Result<(), MutationError> {
+pub(super) fn remove_if_there(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::of("remove", path)(error)),
         _ => Ok(()),
     }
 }
 
 /// All files below a folder, which need not be there; links are not followed.
-pub(super) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, MutationError> {
+pub(super) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     let (mut files, mut open) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(next) = open.pop().filter(|next| next.exists()) {
-        for entry in fs::read_dir(&next).map_err(io_error("list", &next))? {
-            let entry = entry.map_err(io_error("list", &next))?;
-            let kind = entry.file_type().map_err(io_error("list", &next))?;
+        for entry in fs::read_dir(&next).map_err(FileError::of("list", &next))? {
+            let entry = entry.map_err(FileError::of("list", &next))?;
+            let kind = entry.file_type().map_err(FileError::of("list", &next))?;
             match () {
                 () if kind.is_dir() => open.push(entry.path()),
                 () if kind.is_file() => files.push(entry.path()),

@@ -2,7 +2,7 @@
 //! back.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -19,6 +19,7 @@ use crate::{
     cache::{Area, Cache, CacheError, Entry},
     command::CommandError,
     digest::Sha256,
+    file::FileError,
     kernel::{BuildTree, Built, CONFIG, Kernel, KernelError, Manifest, keep},
     progress::Progress,
 };
@@ -72,15 +73,8 @@ pub enum MutationError {
         kernel: KernelName,
     },
     /// A file could not be read or written.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The kernel itself could not be built.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -96,10 +90,6 @@ impl From<CommandError> for MutationError {
     fn from(error: CommandError) -> Self {
         Self::Kernel(error.into())
     }
-}
-
-pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> MutationError {
-    move |source| MutationError::Io { action, path: path.to_owned(), source }
 }
 
 /// A copy of a kernel's build tree. Nobody else uses it while this exists; the tree it was copied from is only read.
@@ -132,7 +122,7 @@ impl<'a> Workshop<'a> {
             let staging = lock.stage_folder()?;
             copy(&original, staging.path(), &place)?;
             let path = staging.path().join(OF);
-            fs::write(&path, &identity).map_err(io_error("write", &path))?;
+            fs::write(&path, &identity).map_err(FileError::of("write", &path))?;
             staging.publish()?;
         }
         let [source, objects] = ["source", "objects"].map(|name| place.join(name));
@@ -145,7 +135,7 @@ impl<'a> Workshop<'a> {
 
     /// Builds the copy as it is, once, for its type information, and sets it up for quick links.
     fn make_ready(&mut self, progress: &Progress) -> Result<(), MutationError> {
-        let stand_in = StandIn::write(&self.place).map_err(io_error("write a program in", &self.place))?;
+        let stand_in = StandIn::write(&self.place).map_err(FileError::of("write a program in", &self.place))?;
         self.tree.variables = vec![format!("PAHOLE={}", stand_in.program().display())];
         if !stand_in.is_primed() {
             self.tree.configure(self.manifest)?;
@@ -193,7 +183,7 @@ impl<'a> Workshop<'a> {
     /// The text of the file with the bug.
     fn changed(&self, mutant: &Mutant, edit: &Edit) -> Result<String, MutationError> {
         let path = self.tree.source.join(&edit.file);
-        let text = fs::read_to_string(&path).map_err(io_error("read", &path))?;
+        let text = fs::read_to_string(&path).map_err(FileError::of("read", &path))?;
         edit.apply(&text).map_err(|misfit| MutationError::Misfit {
             mutant: mutant.name.clone(),
             kernel: self.base.name.clone(),
@@ -204,7 +194,7 @@ impl<'a> Workshop<'a> {
 
     fn compile(&self, mutant: &Mutant, file: &Path, text: &str) -> Result<u64, MutationError> {
         let path = self.tree.source.join(file);
-        fs::write(&path, text).map_err(io_error("write", &path))?;
+        fs::write(&path, text).map_err(FileError::of("write", &path))?;
         // `uname -v` of such a kernel says what it is.
         let version = format!("KBUILD_BUILD_VERSION=mutant-{}", mutant.name);
         match self.tree.compile_with(&[version], self.manifest, &Progress::silent()) {
@@ -245,9 +235,9 @@ impl<'a> Workshop<'a> {
     fn set_aside(&self, file: &Path) -> Result<(), MutationError> {
         let aside = self.place.join(ASIDE).join(file);
         let folder = aside.parent().unwrap_or(&self.place);
-        fs::create_dir_all(folder).map_err(io_error("create", folder))?;
+        fs::create_dir_all(folder).map_err(FileError::of("create", folder))?;
         let path = self.tree.source.join(file);
-        fs::rename(&path, &aside).map_err(io_error("move", &path))
+        Ok(fs::rename(&path, &aside).map_err(FileError::of("move", &path))?)
     }
 
     /// Puts back what was set aside, as a copy with the time of now: what was compiled of the changed file is older.
@@ -257,8 +247,8 @@ impl<'a> Workshop<'a> {
             let target = self.tree.source.join(path.strip_prefix(&aside).unwrap_or(&path));
             remove_if_there(&target)?;
             let text = read(&path)?;
-            fs::write(&target, text).map_err(io_error("write", &target))?;
-            fs::remove_file(&path).map_err(io_error("remove", &path))?;
+            fs::write(&target, text).map_err(FileError::of("write", &target))?;
+            fs::remove_file(&path).map_err(FileError::of("remove", &path))?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::{
     cache::{Area, Cache, CacheError},
     command::{self, CommandError},
+    file::FileError,
     kernel::{
         manifest::{PackageFiles, PrebuiltSource},
         source::{self, SourceError},
@@ -46,16 +47,9 @@ pub enum PartsError {
         /// How many.
         count: usize,
     },
-    /// A folder cannot be used.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The cache failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -96,11 +90,7 @@ impl Parts {
             }
         };
         let trees = cache.folder(Area::Trees)?;
-        let unpacked = tempfile::tempdir_in(&trees).map_err(|source| PartsError::Io {
-            action: "create a folder in",
-            path: trees.clone(),
-            source,
-        })?;
+        let unpacked = tempfile::tempdir_in(&trees).map_err(FileError::of("create a folder in", &trees))?;
         packages.iter().try_for_each(|package| unpack(package, unpacked.path()))?;
         let found = Found::in_folder(unpacked.path())?;
         Ok(Self {
@@ -165,7 +155,7 @@ impl Found {
 }
 
 /// What is in a folder, in one order everywhere; nothing if there is no such folder.
-fn listed(folder: &Path) -> Result<Vec<PathBuf>, PartsError> {
+fn listed(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     let list = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
     match list() {
         Ok(mut paths) => {
@@ -173,7 +163,7 @@ fn listed(folder: &Path) -> Result<Vec<PathBuf>, PartsError> {
             Ok(paths)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(source) => Err(PartsError::Io { action: "list", path: folder.to_owned(), source }),
+        Err(error) => Err(FileError::of("list", folder)(error)),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{SourceError, check};
-use crate::digest::Sha256;
+use crate::{digest::Sha256, file::FileError};
 
 /// The sum of a folder's listing, if it is a kernel source.
 pub(super) fn fingerprint(folder: &Path) -> Result<Sha256, SourceError> {
@@ -21,7 +21,7 @@ pub(in crate::kernel) fn listing_sum(folder: &Path) -> Result<Sha256, SourceErro
     let mut facts = Vec::new();
     let mut open = vec![folder.to_owned()];
     while let Some(next) = open.pop() {
-        list(&next, folder, &mut open, &mut facts).map_err(SourceError::io("list", &next))?;
+        list(&next, folder, &mut open, &mut facts).map_err(FileError::of("list", &next))?;
     }
     facts.sort_unstable();
     Ok(Sha256::of_parts(facts.iter().map(String::as_bytes)))
