@@ -177,10 +177,12 @@ fn toolchain() -> Result<Option<Toolchain>, CommandError> {
 /// A build whose files are damaged does not count.
 pub fn find_built(manifest: &Manifest, cache: &Cache) -> Result<Option<Kernel>, KernelError> {
     let inputs = inputs(manifest)?;
-    let keys = match (&manifest.source, toolchain()?) {
-        (Source::Prebuilt(_), _) => vec![inputs],
-        (_, Some(toolchain)) => vec![key(&inputs, &toolchain)],
-        (_, None) => keys_of_any_toolchain(&cache.folder(Area::Kernels)?, manifest, &inputs)?,
+    let keys = match &manifest.source {
+        Source::Prebuilt(_) => vec![inputs],
+        _ => match toolchain()? {
+            Some(toolchain) => vec![key(&inputs, &toolchain)],
+            None => keys_of_any_toolchain(&cache.folder(Area::Kernels)?, manifest, &inputs)?,
+        },
     };
     let load = |key: &String| {
         let entry = cache.entry(Area::Kernels, &entry_name(manifest, key)).ok()?;
