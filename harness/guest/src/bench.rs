@@ -184,14 +184,11 @@ fn plan() -> Plan {
 
 fn scenario_of(number: usize, subject: Subject, count: usize) -> Scenario {
     let plan = container_plan();
-    let attempt = Attempt {
-        actor: Actor::Container(plan.name.clone()),
-        caps: None,
-        token: if subject == Subject::Denied { Token::None } else { Token::Own },
-        call: call_of(subject),
-        save: None,
-        controls_of: None,
-    };
+    let attempt = Attempt::new(
+        Actor::Container(plan.name.clone()),
+        if subject == Subject::Denied { Token::None } else { Token::Own },
+        call_of(subject),
+    );
     let case = Case { sysctls: BTreeMap::new(), containers: vec![plan], attempts: vec![attempt; count] };
     Scenario {
         name: format!("bench/{number}").parse().expect("the words are a name"),

@@ -241,14 +241,7 @@ mod tests {
     use super::*;
 
     fn attempt(call: Call) -> Attempt {
-        Attempt {
-            actor: Actor::Container("main".parse().unwrap()),
-            caps: None,
-            token: Token::None,
-            call,
-            save: None,
-            controls_of: None,
-        }
+        Attempt::new(Actor::Container("main".parse().unwrap()), Token::None, call)
     }
 
     #[test]

@@ -8,11 +8,6 @@ mod options;
 mod search;
 mod stake;
 
-use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    rc::Rc,
-};
-
 use harness_model::{
     delegation::MountOption,
     outcome::{Answer, Cause, Change},
@@ -245,9 +240,9 @@ fn answers(party: &mut Party, open: &[Inquiry<'_>], trials: &[Pending]) -> Resul
             let job = Job { place: inquiry.place, caps, handles: Vec::new(), keep: false, extent: Extent::Brief };
             batch.add(job, pending.gathered.clone());
         }
-        let fds: Vec<BorrowedFd<'_>> = batch.fds.iter().map(|fd: &Rc<OwnedFd>| fd.as_fd()).collect();
         let keeper = if filtered { party.filtered_keeper() } else { party.keeper() };
-        let done = keeper.and_then(|keeper| keeper.attempts(batch.jobs, &fds)).map_err(|error| error.to_string())?;
+        let done =
+            keeper.and_then(|keeper| keeper.attempts(batch.jobs, &batch.fds)).map_err(|error| error.to_string())?;
         answers.extend(done.iter().map(|(done, _)| done.answer.as_ref().is_ok_and(Answer::succeeded)));
     }
     Ok(answers)

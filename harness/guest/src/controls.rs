@@ -132,7 +132,7 @@ mod tests {
     }
 
     fn attempt(token: Token) -> Attempt {
-        Attempt { actor: Actor::Host, caps: None, token, call: Call::BtfLoad, save: None, controls_of: None }
+        Attempt::new(Actor::Host, token, Call::BtfLoad)
     }
 
     #[test]

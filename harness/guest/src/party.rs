@@ -135,7 +135,7 @@ impl Party {
         party.ids = map_ids(pid, plan, parent)?;
         let netkit = needs.netkit && plan.namespaces.contains(&Namespace::Net);
         let settle = Request::Settle { netkit, tmpfs: needs.tmpfs };
-        let settled = if ground.plan.kernel.before_tokens {
+        let settled = if party.is_before_tokens() {
             let context = bpffs::open("bpf")?;
             bpffs::create(context.as_fd())?;
             party.ask(&settle, &[context.as_fd()])?
@@ -149,7 +149,7 @@ impl Party {
             (other, _) => return Err(out_of_turn(&other)),
         };
         let mut token = None;
-        if plan.token && !ground.plan.kernel.before_tokens {
+        if plan.token && !party.is_before_tokens() {
             let fd = party.agent.ask_for_fd(&Request::MakeToken, &[])?;
             token = Some(masks(fd.as_fd())?);
             party.token = Some(Rc::new(fd));
@@ -294,7 +294,7 @@ impl Party {
     /// Whether a token can be made where it stands: the initial user namespace has none (`bpf_token_create` in
     /// `kernel/bpf/token.c`).
     pub(crate) fn can_have_tokens(&self) -> bool {
-        matches!(self.stands_in, StandsIn::Container(_)) && !self.ground.plan.kernel.before_tokens
+        matches!(self.stands_in, StandsIn::Container(_)) && !self.is_before_tokens()
     }
 
     fn make_keeper(&self) -> Result<Remote, PartyError> {

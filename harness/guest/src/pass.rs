@@ -5,7 +5,7 @@ mod gather;
 
 use std::{
     collections::BTreeMap,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{BorrowedFd, OwnedFd},
     rc::Rc,
 };
 
@@ -167,9 +167,8 @@ impl Pass<'_> {
         jobs: &[Job],
         fds: &[Rc<OwnedFd>],
     ) -> Result<Vec<(Done, Option<OwnedFd>)>, AttemptError> {
-        let fds: Vec<BorrowedFd<'_>> = fds.iter().map(|fd| fd.as_fd()).collect();
         let agent = self.cast.player(actor)?.agent();
-        agent.attempts(jobs.to_vec(), &fds).map_err(|source| failed(actor, source))
+        agent.attempts(jobs.to_vec(), fds).map_err(|source| failed(actor, source))
     }
 
     /// Keeps what an attempt made under its name, or why it made nothing.
@@ -200,7 +199,7 @@ fn in_words(answer: &Answer) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsRawFd;
+    use std::os::fd::{AsFd, AsRawFd};
 
     use harness_model::{errno::Errno, plan::PinPlace};
 
@@ -217,12 +216,8 @@ mod tests {
 
     fn attempt(call: Call, token: Token) -> Attempt {
         Attempt {
-            actor: Actor::Container("main".parse().unwrap()),
-            caps: None,
-            token,
-            call,
             save: Some("made".to_owned()),
-            controls_of: None,
+            ..Attempt::new(Actor::Container("main".parse().unwrap()), token, call)
         }
     }
 

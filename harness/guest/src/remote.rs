@@ -1,6 +1,9 @@
 //! The guest's end of an agent: a process that serves a channel.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    rc::Rc,
+};
 
 use rustix::process::Pid;
 
@@ -57,14 +60,15 @@ impl Remote {
         fds.into_iter().next().ok_or_else(|| out_of_turn(&reply))
     }
 
-    /// Has attempts made; as many as the agent answered at once, each with what it made.
+    /// Has attempts made with these descriptors; as many as the agent answered at once, each with what it made.
     pub(crate) fn attempts(
         &mut self,
         jobs: Vec<Job>,
-        fds: &[BorrowedFd<'_>],
+        fds: &[Rc<OwnedFd>],
     ) -> Result<Vec<(Done, Option<OwnedFd>)>, PartyError> {
         let most = jobs.len();
-        let (reply, made) = self.ask(&Request::Attempts(jobs), fds)?;
+        let fds: Vec<BorrowedFd<'_>> = fds.iter().map(|fd| fd.as_fd()).collect();
+        let (reply, made) = self.ask(&Request::Attempts(jobs), &fds)?;
         let mut made = made.into_iter();
         match reply {
             Reply::Answers(all) if !all.is_empty() && all.len() <= most => {

@@ -201,6 +201,13 @@ pub struct Attempt {
     pub controls_of: Option<u32>,
 }
 
+impl Attempt {
+    /// An attempt with all capabilities of its actor and with controls of its own, of which nothing is kept.
+    pub fn new(actor: Actor, token: Token, call: Call) -> Self {
+        Self { actor, caps: None, token, call, save: None, controls_of: None }
+    }
+}
+
 /// The token an attempt hands to the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -53,14 +53,7 @@ mod tests {
     use super::*;
 
     fn expanded(name: &str, isolation: Isolation, attempts: usize) -> Expanded {
-        let attempt = Attempt {
-            actor: Actor::Host,
-            caps: None,
-            token: Token::None,
-            call: Call::BtfLoad,
-            save: None,
-            controls_of: None,
-        };
+        let attempt = Attempt::new(Actor::Host, Token::None, Call::BtfLoad);
         let (sysctls, lsm, described) = Default::default();
         let case = Case { sysctls: Default::default(), containers: Vec::new(), attempts: vec![attempt; attempts] };
         let plan = Scenario {

@@ -19,7 +19,7 @@ use std::{
 use harness_builder::{progress::Progress, project::Project};
 use harness_model::{
     name::{ImageName, KernelName, ScenarioName},
-    snapshot,
+    snapshot::{self, Lineage},
 };
 use harness_runner::{
     lab::Lab,
@@ -103,7 +103,7 @@ impl Stage {
             Some(mut findings) => findings.remove(0),
             None => self.fill(&testbed, scenario)?,
         };
-        self.compare(&finding)
+        self.compare(&finding, &testbed.lineage())
     }
 
     /// Runs all scenarios of the kernel, so that the other trials find their outcomes.
@@ -124,7 +124,7 @@ impl Stage {
         Ok(testbed)
     }
 
-    fn compare(&self, finding: &Finding) -> Result<Completion, Failed> {
+    fn compare(&self, finding: &Finding, lineage: &Lineage) -> Result<Completion, Failed> {
         let judgement = match &finding.standing {
             Standing::Skipped { reason } => return Ok(Completion::ignored_with(reason)),
             Standing::Fault { message } => return Err(message.into()),
@@ -137,9 +137,8 @@ impl Stage {
         // A text that is new waits as the shared snapshot, one that differs from what it inherits as this kernel's own.
         let text = snapshot::render(judgement);
         let recorded = suite.recorded(&finding.scenario).map_err(chain)?;
-        let lineage = self.supplies.lineage(&finding.kernel).map_err(chain)?;
-        let holds = recorded.for_kernel(&lineage).is_none_or(|held| snapshot::same(held, &text));
-        let holder = if holds { recorded.holder(&lineage) } else { Some(&finding.kernel) };
+        let holds = recorded.for_kernel(lineage).is_none_or(|held| snapshot::same(held, &text));
+        let holder = if holds { recorded.holder(lineage) } else { Some(&finding.kernel) };
         let path = suite.snapshot_path(&finding.scenario, holder);
         assert_snapshot(&path, &finding.summary, suite.path(&finding.scenario), &text);
         Ok(Completion::Completed)

@@ -37,14 +37,7 @@ fn name(text: &str) -> ScenarioName {
 
 /// Scenarios of two attempts each.
 fn plan(names: &[&str]) -> Plan {
-    let call = Attempt {
-        actor: Actor::Host,
-        caps: None,
-        token: Token::None,
-        call: Call::BtfLoad,
-        save: None,
-        controls_of: None,
-    };
+    let call = Attempt::new(Actor::Host, Token::None, Call::BtfLoad);
     let case = Case { sysctls: Default::default(), containers: Vec::new(), attempts: vec![call; 2] };
     let scenario = |text: &&str| Scenario {
         name: name(text),

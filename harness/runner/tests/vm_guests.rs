@@ -60,7 +60,7 @@ impl Supplies {
 }
 
 fn scenario(name: &str, deadline_ms: u64, call: Call) -> Scenario {
-    let attempt = Attempt { actor: Actor::Host, caps: None, token: Token::None, call, save: None, controls_of: None };
+    let attempt = Attempt::new(Actor::Host, Token::None, call);
     let cases = vec![Case { sysctls: Default::default(), containers: Vec::new(), attempts: vec![attempt] }];
     let (sysctls, lsm) = Default::default();
     Scenario { name: name.parse().unwrap(), deadline_ms, sysctls, lsm, lockdown: None, own_vm: false, cases }

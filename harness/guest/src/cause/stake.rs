@@ -1,9 +1,6 @@
 //! What an attempt has to do with a bpffs or a token of one, and the same attempt with another.
 
-use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    rc::Rc,
-};
+use std::{os::fd::OwnedFd, rc::Rc};
 
 use harness_model::{
     delegation::MountOption,
@@ -114,8 +111,7 @@ impl Stake {
 fn make(party: &mut Party, place: Place, needs: Gathered) -> Result<Option<OwnedFd>, PartyError> {
     let mut batch = Batch::default();
     batch.add(Job { place, caps: None, handles: Vec::new(), keep: true, extent: Extent::Brief }, needs);
-    let fds: Vec<BorrowedFd<'_>> = batch.fds.iter().map(|fd| fd.as_fd()).collect();
-    let done = party.keeper()?.attempts(batch.jobs, &fds)?;
+    let done = party.keeper()?.attempts(batch.jobs, &batch.fds)?;
     Ok(done.into_iter().next().and_then(|(_, made)| made))
 }
 

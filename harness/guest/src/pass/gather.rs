@@ -24,13 +24,13 @@ impl Pass<'_> {
         for name in attempt.call.objects() {
             gathered.push((Role::Object, self.saved(name)?));
         }
-        if let Call::Remount { from, .. } = &attempt.call {
-            let source = self.cast.player(from)?.bpffs(BpffsFd::Root).map_err(|source| failed(from, source))?;
-            gathered.push((Role::Bpffs, Rc::new(source)));
-        }
-        if let Call::TokenCreate { from, fd, .. } = &attempt.call {
-            let source = self.cast.player(from)?.bpffs(*fd).map_err(|source| failed(from, source))?;
-            gathered.push((Role::Bpffs, Rc::new(source)));
+        let bpffs = match &attempt.call {
+            Call::Remount { from, .. } => Some((from, BpffsFd::Root)),
+            Call::TokenCreate { from, fd, .. } => Some((from, *fd)),
+            _ => None,
+        };
+        if let Some((from, which)) = bpffs {
+            gathered.push((Role::Bpffs, self.bpffs(from, which)?));
         }
         if let Some(target) = attempt.call.target() {
             self.gather_target(&attempt.actor, target, &mut gathered)?;
@@ -90,8 +90,12 @@ impl Pass<'_> {
     /// A descriptor in place of a token, on a kernel that has none: whatever it is, the kernel does not know the flag that
     /// comes with it, or the field it is in, and refuses the call.
     fn no_token_at_all(&mut self, actor: &Actor) -> Result<Rc<OwnedFd>, AttemptError> {
-        let bpffs = self.cast.player(actor)?.bpffs(BpffsFd::Root);
-        bpffs.map(Rc::new).map_err(|source| failed(actor, source))
+        self.bpffs(actor, BpffsFd::Root)
+    }
+
+    fn bpffs(&mut self, whose: &Actor, which: BpffsFd) -> Result<Rc<OwnedFd>, AttemptError> {
+        let bpffs = self.cast.player(whose)?.bpffs(which);
+        bpffs.map(Rc::new).map_err(|source| failed(whose, source))
     }
 
     fn own_of_single(&self) -> Result<Rc<OwnedFd>, AttemptError> {

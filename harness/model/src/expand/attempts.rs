@@ -102,14 +102,7 @@ impl Desk<'_, '_> {
         };
         (
             expanded,
-            plan::Attempt {
-                actor,
-                caps,
-                token,
-                call: made.call,
-                save: common.save.map(str::to_owned),
-                controls_of: None,
-            },
+            plan::Attempt { caps, save: common.save.map(str::to_owned), ..plan::Attempt::new(actor, token, made.call) },
         )
     }
 

@@ -108,14 +108,8 @@ mod tests {
         let names: HelperNames = serde_json::from_str(r#"{"1": "map_lookup_elem", "2": "map_update_elem"}"#).unwrap();
         let list = |text: &str| text.parse::<HelperIds>().unwrap();
         let call = Call::HelperSurvey(survey(None, &[]));
-        let attempt = plan::Attempt {
-            actor: Actor::Host,
-            caps: None,
-            token: Token::None,
-            call,
-            save: Some("root".to_owned()),
-            controls_of: None,
-        };
+        let attempt =
+            plan::Attempt { save: Some("root".to_owned()), ..plan::Attempt::new(Actor::Host, Token::None, call) };
         let mut surveys = Surveys::default();
         surveys.keep(&attempt, Some(list("1-3")));
         let words = |within, beyond: &[&str], found| surveys.words(&survey(within, beyond), &list(found), &names);
