@@ -65,16 +65,31 @@ pub(super) fn decompressed_payload(payload: &[u8]) -> Result<Vec<u8>, Decompress
     }
 }
 
+/// The most bytes that are unpacked: ten times what a kernel has.
+const MOST: u64 = 1 << 30;
+
 fn decompress(method: Method, bytes: &[u8]) -> Result<Vec<u8>, DecompressionError> {
+    let decompressed = reader(method, bytes).and_then(|reader| read_at_most(MOST, reader));
+    decompressed.map_err(|source| DecompressionError { method: method.name(), source })
+}
+
+fn reader(method: Method, bytes: &[u8]) -> io::Result<Box<dyn Read + '_>> {
+    Ok(match method {
+        Method::Gzip => Box::new(flate2::read::GzDecoder::new(bytes)),
+        Method::Xz => Box::new(liblzma::read::XzDecoder::new(bytes)),
+        Method::Zstd => Box::new(zstd::Decoder::new(bytes)?),
+        Method::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(bytes)),
+        Method::None => Box::new(bytes),
+    })
+}
+
+/// Everything there is to read; an error if that is more than so many bytes, which a small file can be made to be.
+fn read_at_most(most: u64, reader: impl Read) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
-    let read = match method {
-        Method::Gzip => flate2::read::GzDecoder::new(bytes).read_to_end(&mut all),
-        Method::Xz => liblzma::read::XzDecoder::new(bytes).read_to_end(&mut all),
-        Method::Zstd => zstd::Decoder::new(bytes).and_then(|mut decoder| decoder.read_to_end(&mut all)),
-        Method::Lz4 => lz4_flex::frame::FrameDecoder::new(bytes).read_to_end(&mut all),
-        Method::None => (&mut &*bytes).read_to_end(&mut all),
-    };
-    read.map(|_| all).map_err(|source| DecompressionError { method: method.name(), source })
+    match reader.take(most + 1).read_to_end(&mut all)? as u64 {
+        read if read > most => Err(io::Error::other(format!("it unpacks to more than {most} bytes"))),
+        _ => Ok(all),
+    }
 }
 
 #[cfg(test)]
@@ -125,6 +140,17 @@ mod tests {
                 payload.extend((TEXT.len() as u32).to_le_bytes());
             }
             assert_eq!(decompressed_payload(&payload).unwrap(), TEXT, "{method:?}");
+        }
+    }
+
+    #[test]
+    fn what_unpacks_to_too_much_is_refused() {
+        for method in ALL {
+            let bytes = compressed(method);
+            let unpack = |most| read_at_most(most, reader(method, &bytes).unwrap());
+            assert_eq!(unpack(TEXT.len() as u64).unwrap(), TEXT);
+            let error = unpack(TEXT.len() as u64 - 1).unwrap_err().to_string();
+            assert!(error.contains("more than"), "{error}");
         }
     }
 
