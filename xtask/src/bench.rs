@@ -32,7 +32,7 @@ use whole::Kept;
 #[command(after_help = "\
 It takes about a quarter of an hour under software emulation, and wants a machine that does nothing else.")]
 pub(crate) struct Args {
-    /// The kernel to measure [default: the first that has a manifest]
+    /// The kernel to measure [default: the first of those that run by default]
     #[arg(long, value_name = "NAME")]
     kernel: Option<String>,
 

@@ -24,7 +24,7 @@ Try there:
   mkdir /tmp/b && mount -t bpf -o delegate_cmds=prog_load,delegate_progs=xdp bpffs /tmp/b
   grep /tmp/b /proc/mounts")]
 pub(crate) struct Args {
-    /// The kernel to boot [default: the newest that has a manifest]
+    /// The kernel to boot [default: the newest of those that run by default]
     #[arg(long, value_name = "NAME")]
     kernel: Option<String>,
 

@@ -13,7 +13,7 @@ use crate::{
     steps::{Kind, Step, Tally},
 };
 
-/// Run all tests: unit tests, and every scenario on every kernel
+/// Run all tests: unit tests, and every scenario on the default kernels
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Scenarios alone, with the options of cargo's own test programs (--list, a filter, --exact):
