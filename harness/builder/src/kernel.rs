@@ -22,7 +22,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use harness_model::{name::KernelName, vocabulary::Vocabulary};
+use harness_model::{configuration::Configuration, name::KernelName, vocabulary::Vocabulary};
 
 pub use catalogue::{Catalogue, CatalogueError};
 pub use error::KernelError;
@@ -106,6 +106,16 @@ impl Kernel {
     /// Its resolved configuration, which `/proc/config.gz` shows in it.
     pub fn config(&self) -> PathBuf {
         self.dir.join(CONFIG)
+    }
+
+    /// Which options are on in it.
+    ///
+    /// # Errors
+    /// [`KernelError`] if its configuration cannot be read.
+    pub fn configuration(&self) -> Result<Configuration, KernelError> {
+        let path = self.config();
+        let text = fs::read_to_string(&path).map_err(FileError::of("read", &path))?;
+        Ok(Configuration::of(&text))
     }
 
     /// What `/sys/kernel/notes` shows in it, its build id among it; `None` where its configuration tells it apart.

@@ -95,7 +95,7 @@ const V9FS_MAGIC: rustix::fs::FsWord = 0x0102_1997;
 
 fn open(path: &Path, durability: Durability) -> Result<OwnedFd, SysError> {
     let direct = if durability == Durability::Through { OFlags::DIRECT } else { OFlags::empty() };
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::APPEND | OFlags::CLOEXEC | direct;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | direct;
     rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o644)).during(|| "open")
 }
 

@@ -7,6 +7,7 @@ pub(crate) use sysctl::is_setting;
 use std::collections::BTreeMap;
 
 use crate::{
+    configuration::Configuration,
     expand::{self, lexicon::Lexicon, matrix, sink::Sink},
     name::ScenarioName,
     scenario::{Isolation, KernelRange, Problem, Report, ScenarioFile, Spec, node::Place, spec::Delegate},
@@ -62,6 +63,7 @@ pub fn check(file: &ScenarioFile, known: &KnownNames) -> Result<Checked, Report>
     let mut sink = Sink::new(file);
     let spec = file.spec();
     check_summary(&spec.summary, &mut sink);
+    check_options(&spec.config, &mut sink);
     let kernels = kernels(spec.kernels.as_deref(), &mut sink);
     let sysctls = sysctl::settings(spec, &mut sink);
     sysctl::check_writes(spec, &sysctls, &mut sink);
@@ -102,6 +104,13 @@ fn check_contents(spec: &Spec, sink: &mut Sink<'_>) {
     for (key, _) in written.iter().filter(|(_, written)| *written) {
         let message = format!("a sweep has no use for `{key}`");
         sink.advise(&root.key(key), message, "it makes its own container and attempts");
+    }
+}
+
+fn check_options(options: &[String], sink: &mut Sink<'_>) {
+    for (index, option) in options.iter().enumerate().filter(|(_, option)| !Configuration::is_option(option)) {
+        let place = Place::default().key("config").index(index);
+        sink.advise(&place, format!("`{option}` is no Kconfig option"), "such as `CONFIG_BPF_LSM`");
     }
 }
 

@@ -22,14 +22,13 @@ use std::collections::BTreeMap;
 use crate::{
     check::Checked,
     grid::{Grid, Part},
-    name::KernelName,
     plan,
-    scenario::{Isolation, Release, Report, Spec, node::Place},
+    scenario::{Isolation, Report, Spec, node::Place},
     verdict::Expect,
-    vocabulary::Vocabulary,
 };
 use attempts::Desk;
-use lexicon::{Lexicon, Target};
+use lexicon::Lexicon;
+pub use lexicon::Target;
 use matrix::Combination;
 use objects::Objects;
 use roster::Roster;
@@ -98,17 +97,10 @@ pub struct ExpandedAttempt {
 ///
 /// # Errors
 /// What is wrong with it on this kernel: a delegated name the kernel does not know, or too many attempts.
-pub fn expand(
-    checked: &Checked,
-    kernel: &KernelName,
-    release: &Release,
-    vocabulary: &Vocabulary,
-) -> Result<Expansion, Report> {
-    if let Some(range) = checked.kernels.as_ref().filter(|range| !range.contains(*release)) {
-        let reason = format!("kernel {kernel} is {release}, and the scenario is for {range}");
+pub fn expand(checked: &Checked, target: Target<'_>) -> Result<Expansion, Report> {
+    if let Some(reason) = not_meant(checked, target) {
         return Ok(Expansion::Skipped { reason });
     }
-    let target = Target { name: kernel, release: *release, vocabulary };
     let lexicon = Lexicon { known: &checked.known, target: Some(target) };
     let mut sink = Sink::new(&checked.file);
     let (grid, cases) = contents(checked.template(), &checked.spec, lexicon, &mut sink);
@@ -116,6 +108,16 @@ pub fn expand(
         0 => Ok(Expansion::Run(Box::new(assemble(checked, grid, cases)))),
         _ => Err(checked.file.report(sink.into_problems())),
     }
+}
+
+/// Why a scenario is not meant for this kernel, if so.
+fn not_meant(checked: &Checked, target: Target<'_>) -> Option<String> {
+    let Target { name, release, configuration, .. } = target;
+    if let Some(range) = checked.kernels.as_ref().filter(|range| !range.contains(release)) {
+        return Some(format!("kernel {name} is {release}, and the scenario is for {range}"));
+    }
+    let off = checked.spec.config.iter().find(|option| !configuration.has(option))?;
+    Some(format!("kernel {name} is built without {off}, and the scenario is for kernels with it"))
 }
 
 /// Cases as they are described and as they are planned; of a sweep, also how they are laid out.

@@ -6,6 +6,8 @@
 pub mod blob;
 #[cfg(feature = "host")]
 pub mod check;
+#[cfg(feature = "host")]
+pub mod configuration;
 pub mod delegation;
 pub mod errno;
 #[cfg(feature = "host")]

@@ -16,11 +16,9 @@ mod struct_ops;
 mod unavailable;
 
 use crate::{
-    expand::lexicon::{Lexicon, Target},
+    expand::{Target, lexicon::Lexicon},
     feature::Feature,
-    name::KernelName,
     plan::{Actor, Call},
-    scenario::Release,
     vocabulary::{KnownNames, Vocabulary},
 };
 pub(crate) use attach::{Place as AttachPlace, is_linked_as, link_place};
@@ -63,8 +61,8 @@ pub struct Names<'n>(pub(crate) Lexicon<'n>);
 
 impl<'n> Names<'n> {
     /// Those of a kernel, and those that at least one known kernel has.
-    pub fn of(known: &'n KnownNames, name: &'n KernelName, release: Release, vocabulary: &'n Vocabulary) -> Self {
-        Self(Lexicon { known, target: Some(Target { name, release, vocabulary }) })
+    pub fn of(known: &'n KnownNames, target: Target<'n>) -> Self {
+        Self(Lexicon { known, target: Some(target) })
     }
 }
 
@@ -135,6 +133,7 @@ fn is_known(way: Way, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::configuration::Configuration;
 
     const COMMITTED: [(&str, &str); 2] = [
         ("6.12", include_str!("../../../kernels/vocabulary/6.12.json")),
@@ -166,7 +165,9 @@ mod tests {
         let known = KnownNames::from_json(COMMITTED).unwrap();
         for (kernel, text) in COMMITTED {
             let (name, vocabulary) = (kernel.parse().unwrap(), vocabulary(text));
-            let names = Names::of(&known, &name, kernel.parse().unwrap(), &vocabulary);
+            let (release, configuration) = (kernel.parse().unwrap(), Configuration::complete());
+            let (vocabulary, configuration) = (&vocabulary, &configuration);
+            let names = Names::of(&known, Target { name: &name, release, vocabulary, configuration });
             for way in Way::ALL {
                 for named in vocabulary.table(way.kind()).iter() {
                     let recipe = recipe_of(way, &named.name, &names);

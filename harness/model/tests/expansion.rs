@@ -347,3 +347,22 @@ fn commands_that_are_newer_than_the_kernel_are_said_to_be_missing() {
     assert_eq!(missing("6.12"), ["prog_stream_read", "prog_assoc_struct_ops"]);
     assert!(missing("7.3").is_empty());
 }
+
+#[test]
+fn a_scenario_is_skipped_where_an_option_it_takes_is_off() {
+    let text = "summary = 's'\nconfig = ['CONFIG_A', 'CONFIG_B']\n[[attempt]]\nop = 'btf_load'\n";
+    let on = |config: &str| kernel("7.3").configured(config).expand(text).unwrap();
+    assert!(matches!(on("CONFIG_A=y\nCONFIG_B=m\n"), Expansion::Run(_)));
+    let Expansion::Skipped { reason } = on("CONFIG_A=y\n") else { panic!() };
+    assert_eq!(reason, "kernel 7.3 is built without CONFIG_B, and the scenario is for kernels with it");
+    let wrong = text.replace("CONFIG_B", "BPF_LSM");
+    assert_eq!(problems(&wrong)[0], "2:23: `BPF_LSM` is no Kconfig option (such as `CONFIG_BPF_LSM`)");
+}
+
+#[test]
+fn what_the_configuration_leaves_out_is_unsupported() {
+    let text = "summary = 's'\n[[attempt]]\nop = 'prog_load'\ntype = 'lirc_mode2'\n";
+    let Ok(Expansion::Run(run)) = kernel("7.3").configured("").expand(text) else { panic!() };
+    let missing = run.cases[0].attempts[0].missing.as_deref();
+    assert_eq!(missing, Some("this kernel is built without CONFIG_BPF_LIRC_MODE2"));
+}

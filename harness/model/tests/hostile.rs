@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use common::{kernel, known, problems};
 use harness_model::{
     check::check,
-    expand,
+    configuration::Configuration,
+    expand::{self, Target},
     scenario::{self, MOST_BYTES, Report},
 };
 
@@ -30,8 +31,10 @@ impl Dice {
 fn read(bytes: &[u8]) -> Result<(), Report> {
     let file = scenario::parse_bytes("x.toml", "x".parse().unwrap(), bytes)?;
     let checked = check(&file, &known())?;
-    let release = "7.3".parse().unwrap();
-    expand::expand(&checked, &"7.3".parse().unwrap(), &release, kernel("7.3").vocabulary()).map(drop)
+    let (name, release, configuration) = ("7.3".parse().unwrap(), "7.3".parse().unwrap(), Configuration::complete());
+    let (newest, configuration) = (kernel("7.3"), &configuration);
+    let target = Target { name: &name, release, vocabulary: newest.vocabulary(), configuration };
+    expand::expand(&checked, target).map(drop)
 }
 
 #[track_caller]

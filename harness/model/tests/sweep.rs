@@ -239,3 +239,14 @@ fn mistakes_are_told_with_their_place() {
     one("[sweep]\nof = 'cmds'\n[container]\ncaps = []\n", "4:1", "has no use for `container`");
     one("isolation = 'vm'\n", "1:1", "the key `attempt` is missing");
 }
+
+#[test]
+fn a_name_whose_option_is_off_is_absent_with_its_reason() {
+    let kernel = kernel("7.3").configured("CONFIG_CGROUP_BPF=y\n");
+    let Ok(Expansion::Run(run)) = kernel.expand("summary = 'x'\n[sweep]\nof = 'prog_types'\n") else { panic!() };
+    let grid = run.grid.unwrap();
+    let reason = |name: &str| grid.absent.iter().find(|o| o.name == name).map(|o| o.advice.as_str());
+    assert_eq!(reason("lirc_mode2"), Some("this kernel is built without CONFIG_BPF_LIRC_MODE2"));
+    assert!(!grid.rows.iter().any(|row| row == "lirc_mode2") && grid.rows.iter().any(|row| row == "cgroup_skb"));
+    assert_eq!(reason("cgroup_skb"), None);
+}

@@ -225,8 +225,9 @@ impl Supplies {
             kernel: kernel.name.clone(),
             release: kernel.release().to_owned(),
         })?;
+        let configuration = kernel.configuration()?;
         let objects = Shelf::beside(objects);
-        Ok(Testbed { supplies: self, kernel, image, guest, objects, initramfs, vocabulary, release })
+        Ok(Testbed { supplies: self, kernel, image, guest, objects, initramfs, vocabulary, configuration, release })
     }
 }
 

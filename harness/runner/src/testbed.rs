@@ -9,7 +9,8 @@ use std::{
 use harness_builder::{cache::Area, guest_program::GuestProgram, image::Image, kernel::Kernel};
 use harness_model::{
     check::Checked,
-    expand::{self, Expanded, Expansion},
+    configuration::Configuration,
+    expand::{self, Expanded, Expansion, Target},
     name::KernelName,
     outcome::ScenarioOutcome,
     plan,
@@ -37,6 +38,7 @@ pub struct Testbed<'a> {
     /// What the kernel is started with, if it needs modules to reach its root.
     pub(crate) initramfs: Option<PathBuf>,
     pub(crate) vocabulary: Vocabulary,
+    pub(crate) configuration: Configuration,
     pub(crate) release: Release,
 }
 
@@ -73,7 +75,13 @@ impl Testbed<'_> {
     /// # Errors
     /// What is wrong with it on this kernel, or with an object.
     pub fn expand(&self, checked: &Checked, path: &Path) -> Result<Expansion, Report> {
-        let mut expansion = expand::expand(checked, &self.kernel.name, &self.release, &self.vocabulary)?;
+        let target = Target {
+            name: &self.kernel.name,
+            release: self.release,
+            vocabulary: &self.vocabulary,
+            configuration: &self.configuration,
+        };
+        let mut expansion = expand::expand(checked, target)?;
         if let Expansion::Run(expanded) = &mut expansion {
             let folder = path.parent().unwrap_or(path);
             self.objects.fetch(&mut expanded.plan, folder).map_err(|why| checked.complaint(&why))?;

@@ -1,6 +1,7 @@
 //! Names looked up for one kernel, or for all known ones.
 
 use crate::{
+    configuration::Configuration,
     name::KernelName,
     scenario::Release,
     vocabulary::{Kind, KnownNames, NameTable, UnknownName, Vocabulary},
@@ -8,10 +9,15 @@ use crate::{
 
 /// The kernel an expansion is for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Target<'a> {
-    pub(crate) name: &'a KernelName,
-    pub(crate) release: Release,
-    pub(crate) vocabulary: &'a Vocabulary,
+pub struct Target<'a> {
+    /// Its name.
+    pub name: &'a KernelName,
+    /// Its release.
+    pub release: Release,
+    /// The names it knows.
+    pub vocabulary: &'a Vocabulary,
+    /// What it is configured for.
+    pub configuration: &'a Configuration,
 }
 
 /// The names a scenario may use. Without a target kernel it holds what any known kernel knows.
@@ -27,7 +33,7 @@ pub(crate) struct Found {
     pub(crate) number: u32,
     /// As the kernel shows it.
     pub(crate) name: String,
-    /// Why the target kernel cannot know it, if only other kernels do.
+    /// Why the target kernel has nothing behind it: only other kernels know it, or its configuration leaves it out.
     pub(crate) missing: Option<String>,
 }
 
@@ -44,7 +50,9 @@ impl<'a> Lexicon<'a> {
     pub(crate) fn find(&self, kind: Kind, text: &str) -> Result<Found, UnknownName> {
         let table = self.table(kind);
         if let Some(number) = table.number(text) {
-            return Ok(found(table, number, text, None));
+            let found = found(table, number, text, None);
+            let missing = self.lacks_option(kind, &found.name);
+            return Ok(Found { missing, ..found });
         }
         let number = self.known.lookup(kind, text)?;
         let known = self.known.table(kind);
@@ -53,6 +61,11 @@ impl<'a> Lexicon<'a> {
             format!("this kernel has no {kind} `{name}`")
         });
         Ok(found(known, number, text, missing))
+    }
+
+    /// Why there is nothing behind a name of the target kernel, if its configuration leaves that out.
+    pub(crate) fn lacks_option(&self, kind: Kind, name: &str) -> Option<String> {
+        self.target?.configuration.lacks(kind, name)
     }
 
     /// The largest number of a helper of the target; without a target none is known.

@@ -51,7 +51,7 @@ fn map(draft: &mut Draft<'_, '_>, map: FeatureMap) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{feature, recipe::Names, vocabulary::KnownNames};
+    use crate::{configuration::Configuration, expand::Target, feature, recipe::Names, vocabulary::KnownNames};
 
     #[test]
     fn every_feature_has_the_map_it_uses_made_first() {
@@ -59,7 +59,9 @@ mod tests {
         let (known, vocabulary) =
             (KnownNames::from_json([("7.3", TEXT)]).unwrap(), serde_json::from_str(TEXT).unwrap());
         let (name, release) = ("7.3".parse().unwrap(), "7.3".parse().unwrap());
-        let names = Names::of(&known, &name, release, &vocabulary);
+        let configuration = &Configuration::complete();
+        let target = Target { name: &name, release, vocabulary: &vocabulary, configuration };
+        let names = Names::of(&known, target);
         for feature in &feature::ALL {
             let recipe = recipe(feature, &names.0);
             assert_eq!(recipe.missing, None, "{}", feature.name);

@@ -23,6 +23,10 @@ pub struct Spec {
     /// any other kernel it is skipped. Without it every kernel is meant.
     #[serde(default)]
     pub kernels: Option<String>,
+    /// Kconfig options that must be on in a kernel, built in or as modules, such as `["CONFIG_BPF_JIT_ALWAYS_ON"]`. On
+    /// any other kernel the scenario is skipped.
+    #[serde(default)]
+    pub config: Vec<String>,
     /// Which other scenarios may run in the same boot of the kernel.
     #[serde(default)]
     pub isolation: Isolation,

@@ -3,7 +3,8 @@
 
 use harness_model::{
     check::check,
-    expand::{self, Expanded, Expansion},
+    configuration::Configuration,
+    expand::{self, Expanded, Expansion, Target},
     scenario::{self, Report},
     vocabulary::{KnownNames, Vocabulary},
 };
@@ -20,11 +21,12 @@ pub fn known() -> KnownNames {
 pub struct Kernel {
     name: &'static str,
     vocabulary: Vocabulary,
+    configuration: Configuration,
 }
 
 pub fn kernel(name: &str) -> Kernel {
     let (name, text) = FILES.into_iter().find(|(known, _)| *known == name).unwrap();
-    Kernel { name, vocabulary: serde_json::from_str(text).unwrap() }
+    Kernel { name, vocabulary: serde_json::from_str(text).unwrap(), configuration: Configuration::complete() }
 }
 
 impl Kernel {
@@ -35,6 +37,11 @@ impl Kernel {
         names.retain(|known| !cmds.contains(&known["name"].as_str().unwrap()));
         json["attr_members"].as_array_mut().unwrap().retain(|member| !members.contains(&member.as_str().unwrap()));
         Self { vocabulary: serde_json::from_value(json).unwrap(), ..self }
+    }
+
+    /// The same kernel, configured as this text says.
+    pub fn configured(self, text: &str) -> Self {
+        Self { configuration: Configuration::of(text), ..self }
     }
 
     /// The last kernel without tokens, as far as it matters: what 6.12 knows, without what tokens brought in 6.9.
@@ -71,7 +78,9 @@ impl Kernel {
     pub fn expand_file(&self, label: &str, name: &str, text: &str) -> Result<Expansion, Report> {
         let file = scenario::parse(label, name.parse().unwrap(), text)?;
         let checked = check(&file, &known())?;
-        expand::expand(&checked, &self.name.parse().unwrap(), &self.name.parse().unwrap(), &self.vocabulary)
+        let (name, release, configuration) =
+            (self.name.parse().unwrap(), self.name.parse().unwrap(), &self.configuration);
+        expand::expand(&checked, Target { name: &name, release, vocabulary: &self.vocabulary, configuration })
     }
 }
 

@@ -14,6 +14,9 @@ pub(super) fn of(of: SweepOf, actor: &Actor, lexicon: &Lexicon<'_>) -> (Vec<(Str
     let (mut rows, mut orphans) = (Vec::new(), Vec::new());
     let Some(way) = way(of) else { return (features(lexicon), orphans) };
     for named in lexicon.table(way.kind()).iter() {
+        if lexicon.lacks_option(way.kind(), &named.name).is_some() {
+            continue;
+        }
         match recipe(of, &named.name, actor, lexicon) {
             Some(recipe) => rows.push((named.name.clone(), recipe)),
             None if recipe::unavailable(way, &named.name).is_some() => {}
@@ -44,8 +47,11 @@ pub(super) fn absent(of: SweepOf, lexicon: &Lexicon<'_>) -> Vec<Orphan> {
         };
         return feature::ALL.iter().filter_map(newer).collect();
     };
-    let reason =
-        |name: &str| Some(Orphan { advice: recipe::unavailable(way, name)?.to_owned(), name: name.to_owned() });
+    let reason = |name: &str| {
+        let unavailable = || recipe::unavailable(way, name).map(str::to_owned);
+        let advice = lexicon.lacks_option(way.kind(), name).or_else(unavailable)?;
+        Some(Orphan { advice, name: name.to_owned() })
+    };
     lexicon.table(way.kind()).iter().filter_map(|named| reason(&named.name)).collect()
 }
 
