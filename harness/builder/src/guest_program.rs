@@ -17,6 +17,7 @@ use thiserror::Error;
 use crate::{
     cache::{Area, Cache, CacheError},
     command::CommandError,
+    digest::Sha256,
     progress::Progress,
 };
 
@@ -28,16 +29,22 @@ const AGENT: &str = "harness-agent";
 /// Guest programs that were built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuestProgram {
-    /// What they were built from, as a hash: equal keys, equal programs.
+    /// A sum of the programs themselves: sources that differ only in what a guest has no part of give the same.
     pub key: String,
     /// The folder they are in.
     folder: PathBuf,
 }
 
 impl GuestProgram {
-    /// Programs of this key in this folder.
-    pub(crate) fn in_folder(key: impl Into<String>, folder: PathBuf) -> Self {
-        Self { key: key.into(), folder }
+    /// The programs in this folder.
+    pub(crate) fn in_folder(folder: PathBuf) -> Result<Self, GuestProgramError> {
+        let sum = |name: &str| {
+            let path = folder.join(name);
+            Sha256::of_file(&path).map_err(|source| GuestProgramError::Program { path, source })
+        };
+        let sums = [sum(GUEST)?, sum(AGENT)?].map(|sum| sum.to_string());
+        let key = Sha256::of_parts(sums.iter().map(|sum| sum.as_bytes())).to_string();
+        Ok(Self { key, folder })
     }
 
     /// The program that attempts what a plan asks for.
@@ -58,6 +65,14 @@ pub enum GuestProgramError {
     #[error("cannot read {}, a source of the guest program", path.display())]
     Source {
         /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A program that was built could not be read.
+    #[error("cannot read the guest program {}; remove its folder, and it is built again", path.display())]
+    Program {
+        /// The program.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -87,7 +102,7 @@ pub enum GuestProgramError {
 pub fn find_built(workspace: &Path, cache: &Cache) -> Result<Option<GuestProgram>, GuestProgramError> {
     let key = sources::key(workspace)?;
     let folder = cache.entry(Area::Guest, &key)?.existing();
-    Ok(folder.map(|folder| GuestProgram::in_folder(key, folder)))
+    folder.map(GuestProgram::in_folder).transpose()
 }
 
 /// The guest program of the workspace in this folder, built if need be.
@@ -95,12 +110,12 @@ pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<Gue
     let key = sources::key(workspace)?;
     let entry = cache.entry(Area::Guest, &key)?;
     if let Some(folder) = entry.existing() {
-        return Ok(GuestProgram::in_folder(key, folder));
+        return GuestProgram::in_folder(folder);
     }
     let lock = entry.lock(progress)?;
     // Another process may have built it while this one waited.
     if let Some(folder) = lock.entry().existing() {
-        return Ok(GuestProgram::in_folder(key, folder));
+        return GuestProgram::in_folder(folder);
     }
     // Held until the programs are copied: clones of the project share the folder.
     let target = cache.entry(Area::Trees, "guest-program")?.lock(progress)?;
@@ -112,5 +127,5 @@ pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<Gue
         let (from, to) = (built.join(name), staging.path().join(name));
         fs::copy(&from, &to).map_err(|source| GuestProgramError::Copy { from, to, source })?;
     }
-    Ok(GuestProgram::in_folder(key, staging.publish()?))
+    GuestProgram::in_folder(staging.publish()?)
 }

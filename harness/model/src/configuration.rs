@@ -21,7 +21,8 @@ impl Configuration {
     }
 
     /// One with every option that a name depends on.
-    pub fn complete() -> Self {
+    #[cfg(test)]
+    pub(crate) fn complete() -> Self {
         Self { on: NEEDS.iter().map(|(.., option)| (*option).to_owned()).collect() }
     }
 

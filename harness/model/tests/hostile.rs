@@ -31,7 +31,7 @@ impl Dice {
 fn read(bytes: &[u8]) -> Result<(), Report> {
     let file = scenario::parse_bytes("x.toml", "x".parse().unwrap(), bytes)?;
     let checked = check(&file, &known())?;
-    let (name, release, configuration) = ("7.3".parse().unwrap(), "7.3".parse().unwrap(), Configuration::complete());
+    let (name, release, configuration) = ("7.3".parse().unwrap(), "7.3".parse().unwrap(), Configuration::default());
     let (newest, configuration) = (kernel("7.3"), &configuration);
     let target = Target { name: &name, release, vocabulary: newest.vocabulary(), configuration };
     expand::expand(&checked, target).map(drop)

@@ -101,11 +101,11 @@ mod tests {
     }
 
     fn program(folder: &Path) -> GuestProgram {
-        let built = GuestProgram::in_folder("k", folder.join("programs"));
-        fs::create_dir(folder.join("programs")).unwrap();
-        fs::write(built.path(), "guest").unwrap();
-        fs::write(built.agent(), "agent").unwrap();
-        built
+        let programs = folder.join("programs");
+        fs::create_dir(&programs).unwrap();
+        fs::write(programs.join("harness-guest"), "guest").unwrap();
+        fs::write(programs.join("harness-agent"), "agent").unwrap();
+        GuestProgram::in_folder(programs).unwrap()
     }
 
     #[test]

@@ -18,6 +18,19 @@ pub fn known() -> KnownNames {
     KnownNames::from_json(FILES).unwrap()
 }
 
+/// What the kernels that are built here ask for.
+const FRAGMENTS: [&str; 5] = [
+    include_str!("../../../../kernels/fragments/boot.config"),
+    include_str!("../../../../kernels/fragments/containers.config"),
+    include_str!("../../../../kernels/fragments/bpf.config"),
+    include_str!("../../../../kernels/fragments/tracing.config"),
+    include_str!("../../../../kernels/fragments/network.config"),
+];
+
+fn configuration() -> Configuration {
+    Configuration::of(&FRAGMENTS.concat())
+}
+
 pub struct Kernel {
     name: &'static str,
     vocabulary: Vocabulary,
@@ -26,7 +39,7 @@ pub struct Kernel {
 
 pub fn kernel(name: &str) -> Kernel {
     let (name, text) = FILES.into_iter().find(|(known, _)| *known == name).unwrap();
-    Kernel { name, vocabulary: serde_json::from_str(text).unwrap(), configuration: Configuration::complete() }
+    Kernel { name, vocabulary: serde_json::from_str(text).unwrap(), configuration: configuration() }
 }
 
 impl Kernel {
