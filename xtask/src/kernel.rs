@@ -61,7 +61,7 @@ enum Verb {
         #[arg(long)]
         check: bool,
     },
-    /// Write the newest version a kernel's package has, with its sum, into the manifest
+    /// Write the newest version of a kernel's Debian packages, with their sums, into its manifest
     Pin {
         /// The kernel
         name: String,

@@ -1,6 +1,7 @@
 //! The Debian mirror this machine uses, and packages fetched from it without touching the machine's own apt.
 
 mod archive;
+mod kernel_package;
 
 use std::{env, fmt, fs, process::Command, str::FromStr};
 
@@ -8,6 +9,7 @@ use thiserror::Error;
 
 use crate::command::{self, CommandError};
 pub use archive::{Archive, ArchiveError, Package};
+pub use kernel_package::{KernelPackage, numbers};
 
 /// The environment variable that overrides the mirror.
 pub const MIRROR_VARIABLE: &str = "BPF_TOKEN_HARNESS_MIRROR";

@@ -15,7 +15,7 @@ pub enum KernelError {
     #[error(transparent)]
     Source(Box<SourceError>),
     /// A kernel that was built elsewhere cannot be used.
-    #[error("kernel {kernel}: {source}")]
+    #[error("kernel {kernel} cannot be put together")]
     Prebuilt {
         /// Which.
         kernel: KernelName,

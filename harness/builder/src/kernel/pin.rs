@@ -1,19 +1,19 @@
 //! Pins a kernel to the newest version its suite has.
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, io::Write, path::PathBuf};
 
 use thiserror::Error;
 
 use super::{
     SourceError,
-    manifest::{DebianSource, Manifest, Source},
+    manifest::{DebianKernel, DebianSource, Manifest, PrebuiltSource, Source},
     source,
 };
 use crate::{
     cache::{Area, Cache},
     digest::Sha256,
     file::FileError,
-    mirror::{Archive, Mirror, Package},
+    mirror::{Archive, ArchiveError, KernelPackage, Mirror, Package},
     progress::Progress,
 };
 
@@ -21,12 +21,21 @@ use crate::{
 #[derive(Debug, Error)]
 pub enum PinError {
     /// Only packages have versions to choose from.
-    #[error(
-        "{}: only a kernel from a Debian source package can be pinned anew; edit the manifest by hand: packages of \
-         prebuilt kernels have their version in their names too",
-        .0.display()
-    )]
+    #[error("{}: only a kernel from Debian's packages can be pinned anew; edit the manifest by hand", .0.display())]
     NotDebian(PathBuf),
+    /// There is no kernel whose packages are all there.
+    #[error(
+        "{}: {suite} has no kernel of which all these packages are there: {}; another series or suite takes another manifest",
+        path.display(), wanted.join(", ")
+    )]
+    Incomplete {
+        /// The manifest.
+        path: PathBuf,
+        /// The suite.
+        suite: String,
+        /// What a kernel consists of, with `*` for its release.
+        wanted: Vec<String>,
+    },
     /// The package could not be had.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -35,63 +44,156 @@ pub enum PinError {
     File(#[from] FileError),
 }
 
-/// Writes the newest version of a kernel's package, or the one that is asked for, into its manifest; returns it.
+/// Writes the newest version of a kernel's packages, or the one that is asked for, into its manifest; returns it.
 pub fn pin(manifest: &Manifest, version: Option<&str>, cache: &Cache, progress: &Progress) -> Result<String, PinError> {
-    let Source::Debian(old) = &manifest.source else { return Err(PinError::NotDebian(manifest.path.clone())) };
-    let new = newest(old, version, manifest.name.as_str(), cache, progress)?;
-    let text = fs::read_to_string(&manifest.path).map_err(FileError::of("read", &manifest.path))?;
-    fs::write(&manifest.path, repinned(&text, old, &new)).map_err(FileError::of("write", &manifest.path))?;
-    Ok(new.version)
-}
-
-/// Fetches the package that is to be pinned, for its sum.
-fn newest(
-    old: &DebianSource,
-    version: Option<&str>,
-    kernel: &str,
-    cache: &Cache,
-    progress: &Progress,
-) -> Result<DebianSource, SourceError> {
-    let fail = |error| SourceError::archive(kernel, error);
-    let archive = Archive::open(cache, Mirror::of_this_machine()?, &old.suite, progress).map_err(fail)?;
-    let newest = || archive.versions(&old.package).map(|versions| versions.into_iter().next());
-    let version = match version {
-        Some(version) => version.to_owned(),
-        None => newest().map_err(fail)?.unwrap_or_else(|| old.version.clone()),
+    let (suite, old) = match &manifest.source {
+        Source::Debian(old) => (&old.suite, vec![old.clone()]),
+        Source::Prebuilt(PrebuiltSource::Debian(old)) => (&old.suite, old.each().collect()),
+        _ => return Err(PinError::NotDebian(manifest.path.clone())),
     };
-    let downloads = cache.folder(Area::Downloads)?;
-    let folder = tempfile::tempdir_in(&downloads).map_err(FileError::of("create a folder in", &downloads))?;
-    let package = Package { name: old.package.clone(), version: version.clone() };
-    let file = archive.download(&package, folder.path(), progress).map_err(fail)?;
-    let sha256 = Sha256::of_file(&file).map_err(FileError::of("read", &file))?;
-    let new = DebianSource { version, sha256, ..old.clone() };
-    source::keep_package(&new, &file, cache, progress)?;
-    Ok(new)
+    let desk = Desk::open(manifest, suite, cache, progress)?;
+    let packages = match &manifest.source {
+        Source::Prebuilt(PrebuiltSource::Debian(old)) => desk.newest_kernel(old, version)?,
+        _ => vec![desk.newest_package(&old[0].package, version)?],
+    };
+    let new: Vec<DebianSource> = packages.iter().map(|package| desk.fetch(package)).collect::<Result<_, _>>()?;
+    let text = fs::read_to_string(&manifest.path).map_err(FileError::of("read", &manifest.path))?;
+    write_whole(&manifest.path, &repinned(&text, &old, &new))?;
+    Ok(packages[0].version.clone())
 }
 
-/// The manifest's text with another version and sum; everything else stays as it was written.
-fn repinned(text: &str, old: &DebianSource, new: &DebianSource) -> String {
-    let sum = |source: &DebianSource| source.sha256.to_string();
-    text.replace(&format!("\"{}\"", old.version), &format!("\"{}\"", new.version)).replace(&sum(old), &sum(new))
+/// Where versions are chosen.
+struct Desk<'d> {
+    manifest: &'d Manifest,
+    archive: Archive,
+    cache: &'d Cache,
+    progress: &'d Progress,
+}
+
+impl<'d> Desk<'d> {
+    fn open(
+        manifest: &'d Manifest,
+        suite: &str,
+        cache: &'d Cache,
+        progress: &'d Progress,
+    ) -> Result<Self, SourceError> {
+        let archive = Archive::open(cache, Mirror::of_this_machine()?, suite, progress);
+        let archive = archive.map_err(|error| SourceError::archive(manifest.name.as_str(), error))?;
+        Ok(Self { manifest, archive, cache, progress })
+    }
+
+    fn failed(&self, error: ArchiveError) -> SourceError {
+        SourceError::archive(self.manifest.name.as_str(), error)
+    }
+
+    /// A package whose name stays the same from version to version.
+    fn newest_package(&self, name: &str, version: Option<&str>) -> Result<Package, PinError> {
+        let versions = self.archive.versions(name).map_err(|error| self.failed(error))?;
+        let newest = version.map(str::to_owned).or_else(|| versions.into_iter().next());
+        let version = newest.ok_or_else(|| self.incomplete(vec![name.to_owned()]))?;
+        Ok(Package { name: name.to_owned(), version })
+    }
+
+    /// The packages of a kernel of the same series and flavour, of which all are there in one version.
+    fn newest_kernel(&self, old: &DebianKernel, version: Option<&str>) -> Result<Vec<Package>, PinError> {
+        let parts: Vec<KernelPackage> = old.packages.keys().filter_map(|name| KernelPackage::of(name)).collect();
+        let wanted = || parts.iter().map(|part| part.with_release("*").to_string()).collect();
+        let first = parts.first().filter(|_| parts.len() == old.packages.len());
+        let Some(first) = first else { return Err(self.incomplete(old.packages.keys().cloned().collect())) };
+        for kin in self.archive.kin(&first.to_string()).map_err(|error| self.failed(error))? {
+            let names: Vec<String> = parts.iter().map(|part| part.with_release(&kin.release).to_string()).collect();
+            let versions: Result<Vec<_>, _> = names.iter().map(|name| self.archive.versions(name)).collect();
+            let versions = versions.map_err(|error| self.failed(error))?;
+            if let Some(common) = common(&versions, version) {
+                let package = |name| Package { name, version: common.clone() };
+                return Ok(names.into_iter().map(package).collect());
+            }
+        }
+        Err(self.incomplete(wanted()))
+    }
+
+    fn incomplete(&self, wanted: Vec<String>) -> PinError {
+        let (path, suite) = (self.manifest.path.clone(), self.archive.suite().to_owned());
+        PinError::Incomplete { path, suite, wanted }
+    }
+
+    /// Fetches a package that is to be pinned, for its sum.
+    fn fetch(&self, package: &Package) -> Result<DebianSource, SourceError> {
+        let downloads = self.cache.folder(Area::Downloads)?;
+        let folder = tempfile::tempdir_in(&downloads).map_err(FileError::of("create a folder in", &downloads))?;
+        let file = self.archive.download(package, folder.path(), self.progress).map_err(|error| self.failed(error))?;
+        let sha256 = Sha256::of_file(&file).map_err(FileError::of("read", &file))?;
+        let Package { name, version } = package.clone();
+        let new = DebianSource { package: name, version, suite: self.archive.suite().to_owned(), sha256 };
+        source::keep_package(&new, &file, self.cache, self.progress)?;
+        Ok(new)
+    }
+}
+
+/// The newest version that every package has, or the one that is asked for if they have it.
+fn common(versions: &[Vec<String>], asked: Option<&str>) -> Option<String> {
+    let (first, others) = versions.split_first()?;
+    let fits = |version: &&String| {
+        asked.is_none_or(|asked| *version == asked) && others.iter().all(|versions| versions.contains(version))
+    };
+    first.iter().find(fits).cloned()
+}
+
+fn write_whole(path: &std::path::Path, text: &str) -> Result<(), FileError> {
+    let folder = path.parent().unwrap_or(std::path::Path::new("."));
+    let failed = || FileError::of("write", path);
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed())?;
+    file.write_all(text.as_bytes()).map_err(failed())?;
+    // A temporary file is readable by its owner alone; a manifest is a source file like its neighbours.
+    file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644)).map_err(failed())?;
+    file.persist(path).map(drop).map_err(|error| failed()(error.error))
+}
+
+/// The manifest's text with other names, versions and sums; everything else stays as it was written.
+fn repinned(text: &str, old: &[DebianSource], new: &[DebianSource]) -> String {
+    let mut words: BTreeMap<String, String> = BTreeMap::new();
+    for (old, new) in old.iter().zip(new) {
+        let fields = |source: &DebianSource| {
+            [source.package.clone(), source.version.clone(), source.sha256.to_string()]
+                .map(|text| format!("\"{text}\""))
+        };
+        words.extend(fields(old).into_iter().zip(fields(new)));
+    }
+    words.iter().fold(text.to_owned(), |text, (old, new)| text.replace(old, new))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn package(name: &str, version: &str, sum: &str) -> DebianSource {
+        let sha256 = Sha256::of_reader(sum.as_bytes()).unwrap();
+        DebianSource { package: name.into(), version: version.into(), suite: "trixie".into(), sha256 }
+    }
+
     #[test]
-    fn only_version_and_sum_change() {
-        let sum = |text: &str| Sha256::of_reader(text.as_bytes()).unwrap();
-        let source = |version: &str, text: &str| DebianSource {
-            package: "linux-source-6.12".into(),
-            version: version.into(),
-            suite: "trixie".into(),
-            sha256: sum(text),
+    fn only_name_version_and_sum_change() {
+        let text = |sources: &[DebianSource]| {
+            let head = format!("# 6.12.1-1 is kept\nversion = \"{}\" # pinned\n", sources[0].version);
+            sources.iter().fold(head, |text, s| text + &format!("\"{}\" = \"{}\"\n", s.package, s.sha256))
         };
-        let text = |s: &DebianSource| {
-            format!("# 6.12.1-1 is kept\nversion = \"{}\" # pinned\nsha256 = \"{}\"\n", s.version, s.sha256)
-        };
-        let (old, new) = (source("6.12.1-1", "a"), source("6.12.2-1", "b"));
+        let old =
+            [package("linux-base-6.12.1-amd64", "6.12.1-1", "a"), package("linux-x-6.12.1-amd64", "6.12.1-1", "b")];
+        let new =
+            [package("linux-base-6.12.2-amd64", "6.12.2-1", "c"), package("linux-x-6.12.2-amd64", "6.12.2-1", "d")];
         assert_eq!(repinned(&text(&old), &old, &new), text(&new));
+        let (old, new) = ([package("linux-source-6.12", "1", "a")], [package("linux-source-6.12", "2", "b")]);
+        assert_eq!(repinned(&text(&old), &old, &new), text(&new));
+    }
+
+    #[test]
+    fn a_kernel_is_pinned_to_a_version_that_all_its_packages_have() {
+        let versions = |lists: &[&[&str]]| -> Vec<Vec<String>> {
+            lists.iter().map(|list| list.iter().map(|version| (*version).to_owned()).collect()).collect()
+        };
+        assert_eq!(common(&versions(&[&["3", "2"], &["2", "1"]]), None).as_deref(), Some("2"));
+        assert_eq!(common(&versions(&[&["3", "2"], &["3", "2"]]), Some("2")).as_deref(), Some("2"));
+        assert_eq!(common(&versions(&[&["3"], &[]]), None), None);
+        assert_eq!(common(&versions(&[&["3"]]), Some("4")), None);
     }
 }

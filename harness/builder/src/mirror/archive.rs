@@ -9,7 +9,7 @@ use std::{
 
 use thiserror::Error;
 
-use super::{MIRROR_VARIABLE, Mirror};
+use super::{KernelPackage, MIRROR_VARIABLE, Mirror, numbers};
 use crate::{
     cache::{Area, CACHE_VARIABLE, Cache, CacheError, Lock},
     command::{self, CommandError},
@@ -50,7 +50,7 @@ pub enum ArchiveError {
         suite: String,
         /// The archive.
         mirror: Mirror,
-        /// The versions it has, newest first.
+        /// The versions it has, newest first; if it has none of a kernel's, the packages of other kernels of the series.
         available: Vec<String>,
     },
     /// A download failed.
@@ -104,8 +104,8 @@ fn check_room(folder: &Path, needed_mib: u64) -> Result<(), ArchiveError> {
     if free_mib >= needed_mib { Ok(()) } else { Err(ArchiveError::NoRoom { path: folder.to_owned(), free_mib }) }
 }
 
-fn listed(versions: &[String]) -> String {
-    if versions.is_empty() { "no version of it at all".to_owned() } else { versions.join(", ") }
+fn listed(available: &[String]) -> String {
+    if available.is_empty() { "no version of it at all, and nothing like it".to_owned() } else { available.join(", ") }
 }
 
 /// A package at one version.
@@ -155,6 +155,11 @@ impl Archive {
         Ok(archive)
     }
 
+    /// The suite.
+    pub fn suite(&self) -> &str {
+        &self.suite
+    }
+
     /// The versions of a package in this suite, newest first.
     pub fn versions(&self, name: &str) -> Result<Vec<String>, ArchiveError> {
         let listing = command::output(self.apt("apt-cache").args(["madison", name]))
@@ -162,10 +167,24 @@ impl Archive {
         Ok(madison(&listing, name))
     }
 
+    /// The packages that hold the same part of kernels of the same series and flavour as this one, newest first.
+    pub fn kin(&self, name: &str) -> Result<Vec<KernelPackage>, ArchiveError> {
+        let Some(package) = KernelPackage::of(name) else { return Ok(Vec::new()) };
+        let listing = command::output(self.apt("apt-cache").args(["pkgnames", &package.series_prefix()]))
+            .map_err(|error| ArchiveError::Query { name: name.to_owned(), source: error.into() })?;
+        let mut kin: Vec<_> =
+            listing.lines().filter_map(KernelPackage::of).filter(|other| package.is_kin(other)).collect();
+        kin.sort_by_cached_key(|package| std::cmp::Reverse(numbers(&package.release)));
+        Ok(kin)
+    }
+
     /// Downloads a package into this folder and returns the file's path.
     pub fn download(&self, package: &Package, into: &Path, progress: &Progress) -> Result<PathBuf, ArchiveError> {
-        let available = self.versions(&package.name)?;
+        let mut available = self.versions(&package.name)?;
         if !available.contains(&package.version) {
+            if available.is_empty() {
+                available = self.kin(&package.name)?.iter().map(KernelPackage::to_string).collect();
+            }
             let (suite, mirror) = (self.suite.clone(), self.mirror.clone());
             return Err(ArchiveError::NoSuchVersion { package: package.clone(), suite, mirror, available });
         }
@@ -284,13 +303,15 @@ mod tests {
 
     #[test]
     fn a_missing_version_lists_those_there_are() {
-        let error = ArchiveError::NoSuchVersion {
+        let error = |available| ArchiveError::NoSuchVersion {
             package: Package { name: "p".into(), version: "1".into() },
             suite: "trixie".into(),
             mirror: Mirror::of_url("http://m.example/debian/"),
-            available: vec!["3".into(), "2".into()],
+            available,
         };
-        assert_eq!(error.to_string(), "http://m.example/debian has no p=1 in trixie; it has 3, 2");
+        let listed = |available: &[&str]| error(available.iter().map(|text| (*text).to_owned()).collect()).to_string();
+        assert_eq!(listed(&["3", "2"]), "http://m.example/debian has no p=1 in trixie; it has 3, 2");
+        assert!(listed(&[]).ends_with("it has no version of it at all, and nothing like it"));
     }
 
     #[test]
