@@ -7,6 +7,7 @@ mod bzimage;
 mod compression;
 mod elf;
 mod modules;
+mod package;
 mod parts;
 
 use std::{

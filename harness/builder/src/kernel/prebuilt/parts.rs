@@ -3,14 +3,14 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use thiserror::Error;
 
+use super::package;
 use crate::{
     cache::{Area, Cache, CacheError},
-    command::{self, CommandError},
+    command::CommandError,
     file::FileError,
     kernel::{
         manifest::{PackageFiles, PrebuiltSource},
@@ -33,9 +33,17 @@ pub enum PartsError {
         /// Why.
         source: CommandError,
     },
+    /// An RPM package cannot be unpacked.
+    #[error("cannot unpack {}", package.display())]
+    Rpm {
+        /// Which.
+        package: PathBuf,
+        /// Why.
+        source: rpm::Error,
+    },
     /// A package of a kind that is not known.
     #[error(
-        "{}: only .deb files are unpacked; unpack another package by hand, and name its files in [source.prebuilt.files]",
+        "{}: .deb and .rpm files are unpacked; unpack another package by hand, and name its files in [source.prebuilt.files]",
         .0.display()
     )]
     Kind(PathBuf),
@@ -91,7 +99,7 @@ impl Parts {
         };
         let trees = cache.folder(Area::Trees)?;
         let unpacked = tempfile::tempdir_in(&trees).map_err(FileError::of("create a folder in", &trees))?;
-        packages.iter().try_for_each(|package| unpack(package, unpacked.path()))?;
+        packages.iter().try_for_each(|package| package::unpack(package, unpacked.path()))?;
         let found = Found::in_folder(unpacked.path())?;
         Ok(Self {
             vmlinuz: only(found.images, "a boot image (vmlinuz)")?,
@@ -101,17 +109,6 @@ impl Parts {
             _unpacked: Some(unpacked),
         })
     }
-}
-
-fn unpack(package: &Path, into: &Path) -> Result<(), PartsError> {
-    let extension = package.extension().map(|extension| extension.to_string_lossy().into_owned());
-    if extension.as_deref() != Some("deb") {
-        return Err(PartsError::Kind(package.to_owned()));
-    }
-    let mut dpkg = Command::new("dpkg-deb");
-    command::output(dpkg.arg("--extract").arg(package).arg(into))
-        .map(drop)
-        .map_err(|source| PartsError::Unpack { package: package.to_owned(), source })
 }
 
 /// What was found below a folder.
@@ -208,14 +205,5 @@ mod tests {
         let error = only(found.images, "a boot image").unwrap_err().to_string();
         assert!(error.contains("hold 2 of a boot image"), "{error}");
         assert!(only(found.configs, "a configuration").unwrap_err().to_string().contains("hold 0"));
-    }
-
-    #[test]
-    fn what_is_no_package_is_named() {
-        let error = unpack(Path::new("/x/kernel.apk"), Path::new("/nowhere")).unwrap_err().to_string();
-        assert!(error.contains("kernel.apk") && error.contains(".deb"), "{error}");
-        let folder = tree(&["cut-short.deb"]);
-        let error = unpack(&folder.path().join("cut-short.deb"), folder.path()).unwrap_err();
-        assert!(matches!(error, PartsError::Unpack { .. }) && error.to_string().contains("cut-short.deb"));
     }
 }

@@ -1,0 +1,126 @@
+//! Unpacking of a kernel's packages, as ordinary files below a folder and nowhere else.
+
+use std::{
+    fs,
+    io::{self, Read},
+    path::{Component, Path, PathBuf},
+    process::Command,
+};
+
+use super::PartsError;
+use crate::command;
+
+/// The folders of a package that hold what is wanted of a kernel.
+const FOLDERS: [&str; 3] = ["boot", "lib/modules", "usr/lib/modules"];
+
+/// More than any kernel unpacks to: a few MiB can claim to be far more.
+const MOST_BYTES: u64 = 8 << 30;
+
+/// Unpacks a package file into a folder.
+pub(super) fn unpack(package: &Path, into: &Path) -> Result<(), PartsError> {
+    match package.extension().and_then(|extension| extension.to_str()) {
+        Some("deb") => unpack_deb(package, into),
+        Some("rpm") => unpack_rpm(package, into, MOST_BYTES)
+            .map_err(|source| PartsError::Rpm { package: package.to_owned(), source }),
+        _ => Err(PartsError::Kind(package.to_owned())),
+    }
+}
+
+fn unpack_deb(package: &Path, into: &Path) -> Result<(), PartsError> {
+    let mut dpkg = Command::new("dpkg-deb");
+    command::output(dpkg.arg("--extract").arg(package).arg(into))
+        .map(drop)
+        .map_err(|source| PartsError::Unpack { package: package.to_owned(), source })
+}
+
+/// Only ordinary files are written: nothing that is wanted is a link, and a link could lead out of the folder.
+fn unpack_rpm(package: &Path, into: &Path, most_bytes: u64) -> Result<(), rpm::Error> {
+    let mut reader = rpm::PackageReader::open(package)?;
+    let mut left = most_bytes;
+    while let Some(mut file) = reader.next_file()? {
+        let wanted = (file.metadata.file_type() == rpm::FileType::Regular).then(|| inside(&file.metadata.path()));
+        if let Some(path) = wanted.flatten() {
+            let path = into.join(path);
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            left -= io::copy(&mut file.by_ref().take(left), &mut fs::File::create(&path)?)?;
+            if left == 0 {
+                return Err(io::Error::other(format!("it unpacks to {most_bytes} bytes or more")).into());
+            }
+        }
+        file.finish()?;
+    }
+    Ok(())
+}
+
+/// Where below a folder a file of a package belongs; `None` if it is not wanted, or would be elsewhere.
+fn inside(path: &Path) -> Option<PathBuf> {
+    let path: PathBuf = path.strip_prefix("/").unwrap_or(path).to_owned();
+    let plain = path.components().all(|component| matches!(component, Component::Normal(_)));
+    (plain && FOLDERS.iter().any(|folder| path.starts_with(folder))).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use rpm::{CompressionType, FileOptions, PackageBuilder};
+
+    use super::*;
+
+    /// A package with these files, and a link out of its folder.
+    fn package(folder: &Path, files: &[(&str, &[u8])], compression: CompressionType) -> PathBuf {
+        let mut builder = PackageBuilder::new("kernel-core", "7.3.0", "GPL-2.0-only", "x86_64", "The kernel");
+        builder.using_config(rpm::BuildConfig::v4().compression(compression));
+        for (path, contents) in files {
+            builder.with_file_contents(*contents, FileOptions::new(*path)).unwrap();
+        }
+        builder.with_symlink(FileOptions::symlink("/lib/modules/7.3.0/build", "/etc")).unwrap();
+        let path = folder.join("kernel-core.rpm");
+        builder.build().unwrap().write_file(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn an_rpm_gives_the_files_of_its_kernel_alone() {
+        for compression in [CompressionType::Gzip, CompressionType::Xz, CompressionType::Zstd, CompressionType::None] {
+            let folder = tempfile::tempdir().unwrap();
+            let files: [(&str, &[u8]); 3] = [
+                ("/lib/modules/7.3.0/vmlinuz", b"kernel"),
+                ("/boot/config-7.3.0", b"CONFIG_BPF=y\n"),
+                ("/etc/x", b"x"),
+            ];
+            let package = package(folder.path(), &files, compression);
+            let into = folder.path().join("into");
+            unpack(&package, &into).unwrap();
+            assert_eq!(fs::read(into.join("lib/modules/7.3.0/vmlinuz")).unwrap(), b"kernel");
+            assert_eq!(fs::read(into.join("boot/config-7.3.0")).unwrap(), b"CONFIG_BPF=y\n");
+            assert!(!into.join("etc").exists() && !into.join("lib/modules/7.3.0/build").is_symlink());
+        }
+    }
+
+    #[test]
+    fn an_rpm_that_would_fill_the_disk_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let package = package(folder.path(), &[("/boot/vmlinuz", &[0; 100_000])], CompressionType::Zstd);
+        let error = unpack_rpm(&package, &folder.path().join("into"), 5000).unwrap_err().to_string();
+        assert!(error.contains("5000 bytes or more"), "{error}");
+    }
+
+    #[test]
+    fn nothing_leaves_the_folder() {
+        for path in ["/boot/../../etc/passwd", "../boot/x", "boot/./../x", "/bootx", "/etc/boot"] {
+            assert_eq!(inside(Path::new(path)), None, "{path}");
+        }
+        assert_eq!(inside(Path::new("/boot/vmlinuz")), Some("boot/vmlinuz".into()));
+    }
+
+    #[test]
+    fn what_is_no_package_is_named() {
+        let error = unpack(Path::new("/x/kernel.apk"), Path::new("/nowhere")).unwrap_err().to_string();
+        assert!(error.contains("kernel.apk") && error.contains(".deb"), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["cut-short.deb", "cut-short.rpm"] {
+            let path = folder.path().join(name);
+            fs::write(&path, "\u{ed}\u{ab}").unwrap();
+            assert!(unpack(&path, folder.path()).unwrap_err().to_string().contains(name));
+        }
+    }
+}
