@@ -7,6 +7,8 @@ pub mod blob;
 #[cfg(feature = "host")]
 pub mod check;
 pub mod delegation;
+#[cfg(feature = "host")]
+pub mod difference;
 pub mod errno;
 #[cfg(feature = "host")]
 pub mod expand;
@@ -19,6 +21,8 @@ pub mod judgement;
 pub mod name;
 pub mod outcome;
 pub mod plan;
+#[cfg(feature = "host")]
+pub mod reasons;
 #[cfg(feature = "host")]
 pub mod recipe;
 #[cfg(feature = "host")]
