@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::{
     errno::Errno,
+    grid::Grid,
     judgement::{Judgement, Reason, Row, StepResult},
     name::ContainerName,
     snapshot,
@@ -159,6 +160,11 @@ pub enum What {
         /// The name of its arm, such as `no_token`.
         arm: String,
     },
+    /// A name of a sweep's kind that is not attempted.
+    Absent {
+        /// The name.
+        row: String,
+    },
     /// A helper in a cell of a sweep of helpers.
     Helper {
         /// Its name.
@@ -240,11 +246,37 @@ impl fmt::Display for Told {
 pub fn compare(before: &Judgement, after: &Judgement) -> Vec<Change> {
     let mut changes = attempts::compare(before, after);
     if let (Some(one), Some(other)) = (&before.grid, &after.grid) {
+        changes.extend(absent(one, other));
         changes.extend(helpers::compare(one, other));
     }
     changes.extend(mounts(before, after));
     changes.extend(disagreements(before, after));
     changes
+}
+
+/// Names that one of two sweeps knows and cannot attempt, and the other does not know; and other reasons for that.
+fn absent(before: &Grid, after: &Grid) -> Vec<Change> {
+    let told = |grid: &Grid, row: &str| {
+        let orphan = grid.absent.iter().chain(&grid.orphans).find(|orphan| orphan.name == row)?;
+        Some(Told::text(format!("not attempted: {}", orphan.advice)))
+    };
+    let listed = |grid: &Grid, row: &str| grid.rows.iter().any(|name| name == row);
+    let new = after.absent.iter().chain(&after.orphans).filter(|orphan| told(before, &orphan.name).is_none());
+    let all = before.absent.iter().chain(&before.orphans).chain(new).map(|orphan| &orphan.name);
+    // What one of the two attempts has cells that say so.
+    let unlisted = all.filter(|row| !listed(before, row) && !listed(after, row));
+    unlisted
+        .filter_map(|row| {
+            let (was, is) = (told(before, row), told(after, row));
+            let effect = match (&was, &is) {
+                (None, _) => Effect::Added,
+                (_, None) => Effect::Removed,
+                (one, other) => (one != other).then_some(Effect::Detail)?,
+            };
+            let subject = Subject { case: String::new(), what: What::Absent { row: row.clone() } };
+            Some(Change { effect, subject, before: was, after: is })
+        })
+        .collect()
 }
 
 /// The cases that both have.

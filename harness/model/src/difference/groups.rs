@@ -79,7 +79,7 @@ pub fn groups(compared: &[Compared]) -> Vec<Group<'_>> {
 fn words(change: &Change, told: &Option<Told>) -> Option<String> {
     let told = told.as_ref()?;
     let alone = matches!(change.effect, Effect::Added | Effect::Removed);
-    let text = if alone { told.brief().to_string() } else { told.to_string() };
+    let text = if alone && told.class.is_some() { told.brief().to_string() } else { told.to_string() };
     Some(match &change.subject.what {
         What::Cell { row, .. } => text.split(' ').map(|word| placeholder(word, row)).collect::<Vec<_>>().join(" "),
         _ => text,
@@ -107,6 +107,7 @@ impl<'a> Single<'a> {
             What::Attempt { text, occurrence, .. } => (counted(text, *occurrence), "", ""),
             What::Step { attempt, step, occurrence } => (counted(step, *occurrence), attempt.as_str(), ""),
             What::Cell { row, arm } => (row.clone(), "", arm.as_str()),
+            What::Absent { row } => (row.clone(), "", ""),
             What::Helper { helper, row, arm } => (helper.clone(), row.as_str(), arm.as_str()),
             What::Mount { container } => (format!("{container}'s bpffs"), "", ""),
             What::Disagreements => ("what is told of its delegations".to_owned(), "", ""),

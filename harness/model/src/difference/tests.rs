@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     delegation::MountOption,
-    grid::{Column, Granted, Grid, Part},
+    grid::{Column, Granted, Grid, Orphan, Part},
     judgement::{Case, Step},
     reasons::Explanation,
     verdict::Refusal,
@@ -182,6 +182,32 @@ fn masks_and_accounts_of_delegations_are_compared() {
     assert_eq!(told[0], (Effect::Masks, "maps=hash".to_owned(), &Told::text("maps=any")));
     assert_eq!(told[1], (Effect::Disagreement, "x".to_owned(), &Told::text("y")));
     assert_eq!(compare(&side("any", "x"), &side("any", "x")), []);
+}
+
+#[test]
+fn a_new_name_that_nobody_attempts_is_told_with_the_reason() {
+    let with = |names: &[(&str, &str)]| {
+        let mut judgement = sweep(&["hash"], vec![row("x", allowed()), row("x", allowed())]);
+        let orphan = |(name, advice): &(&str, &str)| Orphan { name: (*name).to_owned(), advice: (*advice).to_owned() };
+        judgement.grid.as_mut().unwrap().absent = names.iter().map(orphan).collect();
+        judgement
+    };
+    let before = with(&[("old", "no such thing"), ("gone", "no such thing"), ("hash", "too new")]);
+    let after = with(&[("old", "needs a card"), ("new", "no such thing")]);
+    let found: Vec<_> = compare(&before, &after)
+        .into_iter()
+        .map(|change| (change.effect, change.subject.what, change.after.map(|told| told.to_string())))
+        .collect();
+    let absent = |row: &str| What::Absent { row: row.to_owned() };
+    let expected = [
+        (Effect::Detail, absent("old"), Some("not attempted: needs a card".to_owned())),
+        (Effect::Removed, absent("gone"), None),
+        (Effect::Added, absent("new"), Some("not attempted: no such thing".to_owned())),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(compare(&before, &before), []);
+    let all = [compared("a/b", None, compare(&before, &after))];
+    assert_eq!(groups(&all)[0].after.as_deref(), Some("not attempted: no such thing"));
 }
 
 fn surveyed(names: &[(u32, &str)], found: &[((usize, usize), &str)]) -> Judgement {
