@@ -112,6 +112,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 fn two<'k>(args: &Args, kernels: &'k [KernelName]) -> Result<[&'k KernelName; 2]> {
     match kernels {
         [before, after] => Ok([before, after]),
+        [one] => Err(Wrong::input(anyhow!("both names stand for {one}; a kernel does not differ from itself"))),
         _ => {
             let names: Vec<&str> = kernels.iter().map(KernelName::as_str).collect();
             let given = format!("`{}` and `{}` stand for {}", args.before, args.after, names.join(", "));

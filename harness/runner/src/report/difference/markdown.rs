@@ -15,7 +15,7 @@ use super::{
     text::{COVERAGE, coverage_lines, fates, why},
 };
 
-/// All of it: a table an effect, and under each everything that its lists abridge.
+/// All of it: a table an effect, and under each, collapsed, what its lists abridge.
 pub fn markdown(difference: &Difference, extent: Extent) -> String {
     let mut text = String::new();
     let ((before, old), (after, new)) = (&difference.before, &difference.after);
@@ -28,9 +28,10 @@ pub fn markdown(difference: &Difference, extent: Extent) -> String {
         let _ = writeln!(text, "\n## {} ({})\n", capital(effect.title()), counts[&effect]);
         let of_effect: Vec<&Group<'_>> = groups.iter().filter(|group| group.effect == effect).collect();
         write_groups(&mut text, difference, &of_effect, extent);
-        if extent == Extent::Abridged && of_effect.iter().any(|group| is_abridged(group)) {
-            text.push_str("\n<details>\n<summary>All of them</summary>\n\n");
-            write_groups(&mut text, difference, &of_effect, Extent::Whole);
+        let cut: Vec<&Group<'_>> = of_effect.into_iter().filter(|group| is_abridged(group)).collect();
+        if extent == Extent::Abridged && !cut.is_empty() {
+            text.push_str("\n<details>\n<summary>Those with long lists, in full</summary>\n\n");
+            write_groups(&mut text, difference, &cut, Extent::Whole);
             text.push_str("\n</details>\n");
         }
     }
