@@ -1,11 +1,13 @@
 //! `cargo xtask bless`: accept changed snapshots, after showing them.
 
+mod reasons;
+
 use std::{
     io::{self, BufRead, IsTerminal, Write},
     process::ExitCode,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Args as ClapArgs;
 use harness_builder::progress::Progress;
 use harness_model::{
@@ -14,11 +16,13 @@ use harness_model::{
 };
 use harness_runner::{
     blessing::{self, Change},
-    report::{Finding, Standing},
+    report::{self, Finding, Standing},
 };
+use reasons::Ledger;
 
 use crate::{
-    exit, run,
+    exit::{self, Wrong},
+    run,
     selection::{Selection, Selectors},
 };
 
@@ -26,10 +30,18 @@ use crate::{
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 A verdict that is not what its scenario expects cannot be blessed: mend the scenario or the kernel.
-Where kernels differ, the first one's text becomes NAME.snap and each other's NAME@KERNEL.snap.")]
+Where kernels differ, the first one's text becomes NAME.snap and each other's NAME@KERNEL.snap, which takes
+a reason: --reason adds it to differences.toml at the top of the scenarios. A reason goes with its last
+snapshot.
+
+Example:
+  cargo xtask bless --filter token/mine --reason 'A token describes itself since 6.17'")]
 pub(crate) struct Args {
     #[command(flatten)]
     selectors: Selectors,
+
+    #[command(flatten)]
+    given: reasons::Given,
 
     /// Do not ask
     #[arg(long)]
@@ -37,32 +49,56 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let given = args.given.explanation()?;
     let selection = args.selectors.resolve(Progress::detect())?;
     if selection.scenarios.is_empty() {
         return Ok(selection.nothing());
     }
     let findings = selection.findings()?;
-    let mut refused = false;
-    let mut accepted = Vec::new();
-    for group in findings.chunk_by(|a, b| a.scenario == b.scenario) {
-        match changes(&selection, group)? {
-            Ok(changes) => accepted.extend(changes.into_iter().map(|change| (&group[0].scenario, change))),
-            Err(complaints) => {
-                refused = true;
-                eprintln!("not blessed: {}\n{complaints}", group[0].scenario);
-            }
-        }
-    }
-    if !accepted.is_empty() {
+    let mut ledger = Ledger::new(selection.lab.reasons(), selection.lab.suite().own_snapshots()?, given);
+    let (accepted, refused) = sort(&selection, &findings, &mut ledger)?;
+    let path = selection.lab.suite().reasons_path();
+    let told = ledger.text().map_err(|error| Wrong::input(anyhow!("cannot change {}: {error}", path.display())))?;
+    if !accepted.is_empty() || told.is_some() {
         accepted.iter().try_for_each(|(_, change)| run::print(&format!("{}\n", change.describe())))?;
-        if !(args.yes || confirmed(accepted.len())?) {
+        if let Some(text) = &told {
+            let difference = report::difference(selection.lab.reasons().text(), text);
+            run::print(&format!("changed {}\n{difference}\n", path.display()))?;
+        }
+        if !(args.yes || confirmed(accepted.len() + usize::from(told.is_some()))?) {
             eprintln!("nothing was changed");
             return Ok(exit::DIFFERS.into());
         }
         accepted.iter().try_for_each(|(scenario, change)| make(&selection, scenario, change, &findings))?;
+        told.iter().try_for_each(|text| reasons::write(&path, text))?;
+    }
+    if ledger.is_idle() {
+        eprintln!("--reason was not used: every snapshot of a kernel's own among these scenarios has a reason");
     }
     eprintln!("{} snapshot files changed", accepted.len());
     Ok(if refused { exit::DIFFERS.into() } else { ExitCode::SUCCESS })
+}
+
+/// What is accepted, and whether anything was refused, which is told.
+fn sort<'f>(
+    selection: &Selection,
+    findings: &'f [Finding],
+    ledger: &mut Ledger<'_>,
+) -> Result<(Vec<(&'f ScenarioName, Change)>, bool)> {
+    let mut refused = false;
+    let mut accepted = Vec::new();
+    for group in findings.chunk_by(|a, b| a.scenario == b.scenario) {
+        let scenario = &group[0].scenario;
+        let changes = changes(selection, group)?;
+        match changes.and_then(|changes| ledger.enter(scenario, &changes).map(|()| changes)) {
+            Ok(changes) => accepted.extend(changes.into_iter().map(|change| (scenario, change))),
+            Err(complaints) => {
+                refused = true;
+                eprintln!("not blessed: {scenario}\n{complaints}");
+            }
+        }
+    }
+    Ok((accepted, refused))
 }
 
 /// What would change for one scenario, or why it cannot be blessed.

@@ -4,6 +4,7 @@ mod bench;
 mod bless;
 mod ci;
 mod complaint;
+mod diff;
 mod exit;
 mod image;
 mod kernel;
@@ -38,6 +39,7 @@ enum Verb {
     Run(run::Args),
     Test(test::Args),
     Bless(bless::Args),
+    Diff(diff::Args),
     Kernel(kernel::Args),
     Image(image::Args),
     Shell(shell::Args),
@@ -54,6 +56,7 @@ impl Verb {
             Self::Run(args) => run::run(args),
             Self::Test(args) => test::run(args),
             Self::Bless(args) => bless::run(args),
+            Self::Diff(args) => diff::run(args),
             Self::Kernel(args) => kernel::run(args),
             Self::Image(args) => image::run(args),
             Self::Shell(args) => shell::run(args),

@@ -59,7 +59,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             print(&text)?;
         }
     }
-    Ok(exit_code(&findings))
+    let complained = selection.tell_reason_complaints()?;
+    Ok(exit_code(&findings, complained))
 }
 
 fn print_table(kernels: &[KernelName], findings: &[Finding], start: Instant) -> Result<()> {
@@ -79,12 +80,12 @@ pub(crate) fn print(text: &str) -> Result<()> {
     }
 }
 
-/// What the gravest finding says.
-pub(crate) fn exit_code(findings: &[Finding]) -> ExitCode {
+/// What the gravest finding says; reasons that do not fit the snapshots are as grave as a snapshot that does not fit.
+fn exit_code(findings: &[Finding], complained: bool) -> ExitCode {
     match findings.iter().map(Finding::outcome).max() {
         None => exit::NOTHING_SELECTED.into(),
-        Some(Outcome::AsRecorded) => ExitCode::SUCCESS,
-        Some(Outcome::Differs) => exit::DIFFERS.into(),
+        Some(Outcome::AsRecorded) if !complained => ExitCode::SUCCESS,
+        Some(Outcome::AsRecorded | Outcome::Differs) => exit::DIFFERS.into(),
         Some(Outcome::Fault) => exit::FAILED.into(),
     }
 }

@@ -1,20 +1,16 @@
-//! `cargo xtask schema`: the files below `scenarios/` that are written from the types and the scenarios themselves.
+//! `cargo xtask schema`: the files that are written from the types, the scenarios and the reasons for which kernels differ.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
 use harness_builder::project::Project;
 use harness_model::scenario::{reference, schema::scenario_schema};
-use harness_runner::lab::Lab;
+use harness_runner::{lab::Lab, report::difference};
 
 use crate::exit::{self, Wrong};
 
-/// Write the JSON Schema of scenarios, and the generated parts of scenarios/README.md
+/// Write the JSON Schemas of scenarios and differences, and the generated parts of scenarios/README.md
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
     /// Write nothing; exit with 1 if a file is not as it would be written
@@ -53,16 +49,22 @@ impl Generated {
 fn generate(project: &Project) -> Result<Vec<Generated>> {
     let folder = project.scenarios();
     let schema = scenario_schema();
-    let json = serde_json::to_string_pretty(schema).context("cannot write the schema as JSON")? + "\n";
+    let pretty =
+        |schema| Ok::<_, anyhow::Error>(serde_json::to_string_pretty(schema).context("cannot write a schema")? + "\n");
+    let lab = Lab::open(project, &folder).map_err(Wrong::input)?;
     let readme = folder.join("README.md");
     let text = fs::read_to_string(&readme).with_context(|| format!("cannot read {}", readme.display()))?;
-    let text = splice(&text, "scenarios", &scenario_list(project, &folder)?)?;
+    let text = splice(&text, "scenarios", &scenario_list(&lab)?)?;
+    let text = splice(&text, "differences", &reference::differences(lab.reasons()))?;
     let text = splice(&text, "keys", &reference::keys(schema))?;
-    Ok(vec![Generated { path: folder.join("schema.json"), text: json }, Generated { path: readme, text }])
+    Ok(vec![
+        Generated { path: folder.join("schema.json"), text: pretty(schema)? },
+        Generated { path: project.root().join("docs/diff.schema.json"), text: pretty(&difference::schema())? },
+        Generated { path: readme, text },
+    ])
 }
 
-fn scenario_list(project: &Project, folder: &Path) -> Result<String> {
-    let lab = Lab::open(project, folder)?;
+fn scenario_list(lab: &Lab) -> Result<String> {
     let names: Vec<_> = lab.suite().names().cloned().collect();
     let checked = lab.check(&names).map_err(Wrong::input)?;
     Ok(reference::scenarios(&checked))

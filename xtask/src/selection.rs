@@ -30,6 +30,13 @@ pub(crate) struct Selectors {
     #[arg(long, value_name = "NAME", num_args = 1..)]
     kernel: Vec<String>,
 
+    #[command(flatten)]
+    scope: Scope,
+}
+
+/// Which image and scenarios, and how they are run.
+#[derive(Debug, Args)]
+pub(crate) struct Scope {
     /// The guest's root file system
     #[arg(long, value_name = "NAME", default_value = "minimal")]
     image: ImageName,
@@ -66,10 +73,17 @@ pub(crate) struct Selection {
 impl Selectors {
     /// Finds and checks everything named, so that a typo is told before anything is built.
     pub(crate) fn resolve(&self, progress: Progress) -> Result<Selection> {
+        self.scope.resolve(&self.kernel, progress)
+    }
+}
+
+impl Scope {
+    /// The same for these kernels, or the default ones if none is named.
+    pub(crate) fn resolve(&self, kernels: &[String], progress: Progress) -> Result<Selection> {
         let project = Project::find()?;
         let freshness = if self.fresh { Freshness::ThisRun } else { Freshness::Any };
         let supplies = Supplies::open(project.clone(), freshness, progress)?;
-        let kernels = match &self.kernel[..] {
+        let kernels = match kernels {
             [] => supplies.default_kernels().map_err(Wrong::input)?,
             names => supplies.kernels(names.iter().map(String::as_str)).map_err(Wrong::input)?,
         };
@@ -119,6 +133,14 @@ impl Selection {
         }
         findings.sort_by(|a, b| a.scenario.cmp(&b.scenario));
         Ok(findings)
+    }
+
+    /// Tells which snapshots of kernels' own have no reason and which reasons apply no more, as far as the selected
+    /// scenarios are concerned; whether there are any.
+    pub(crate) fn tell_reason_complaints(&self) -> Result<bool> {
+        let complaints = self.lab.reason_complaints(self.scenarios.iter().map(Checked::name))?;
+        complaints.iter().for_each(|complaint| eprintln!("error: {}", complaint.text));
+        Ok(!complaints.is_empty())
     }
 
     /// What the project has to run them on.

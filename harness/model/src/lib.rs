@@ -9,6 +9,8 @@ pub mod check;
 #[cfg(feature = "host")]
 pub mod configuration;
 pub mod delegation;
+#[cfg(feature = "host")]
+pub mod difference;
 pub mod errno;
 #[cfg(feature = "host")]
 pub mod expand;
@@ -21,6 +23,8 @@ pub mod judgement;
 pub mod name;
 pub mod outcome;
 pub mod plan;
+#[cfg(feature = "host")]
+pub mod reasons;
 #[cfg(feature = "host")]
 pub mod recipe;
 #[cfg(feature = "host")]

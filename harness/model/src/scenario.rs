@@ -12,7 +12,7 @@ pub mod reference;
 pub mod report;
 pub mod schema;
 pub mod spec;
-mod structure;
+pub(crate) mod structure;
 pub mod suggest;
 pub mod sweep;
 

@@ -76,7 +76,7 @@ fn one_line(row: &Row) -> String {
     format!("{}{cause}", row.verdict).replace(|c: char| c.is_control(), " ")
 }
 
-fn show_options(options: &[MountOption]) -> String {
+pub(crate) fn show_options(options: &[MountOption]) -> String {
     if options.is_empty() {
         return "no delegation".to_owned();
     }

@@ -163,6 +163,16 @@ impl Vocabulary {
         self.attr_members.contains(name)
     }
 
+    /// The names of all members of `union bpf_attr`, in the order of letters.
+    pub fn attr_members(&self) -> impl Iterator<Item = &str> {
+        self.attr_members.iter().map(String::as_str)
+    }
+
+    /// The structures the kernel can fill for `BPF_OBJ_GET_INFO_BY_FD`, in the order of letters.
+    pub fn info_structs(&self) -> impl Iterator<Item = &str> {
+        self.info_structs.iter().map(String::as_str)
+    }
+
     /// Whether the kernel has this structure for `BPF_OBJ_GET_INFO_BY_FD`, such as `bpf_token_info`.
     pub fn has_info_struct(&self, name: &str) -> bool {
         self.info_structs.contains(name)

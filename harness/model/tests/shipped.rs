@@ -10,6 +10,7 @@ use std::{
 use common::{Kernel, kernel};
 use harness_model::{
     expand::{Expanded, Expansion},
+    reasons,
     verdict::Expect,
 };
 
@@ -21,8 +22,10 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
     let below = folders.iter().flat_map(|folder| self::files(folder));
-    let mut all: Vec<PathBuf> =
-        files.into_iter().filter(|path| path.extension().is_some_and(|e| e == "toml")).chain(below).collect();
+    let is_scenario = |path: &PathBuf| {
+        path.extension().is_some_and(|e| e == "toml") && *path != self::folder().join(reasons::FILE_NAME)
+    };
+    let mut all: Vec<PathBuf> = files.into_iter().filter(is_scenario).chain(below).collect();
     all.sort();
     all
 }

@@ -19,6 +19,8 @@ use crate::suite::Suite;
 pub struct Change {
     /// The file.
     pub path: PathBuf,
+    /// The kernel whose own it is; `None` if it is the shared one.
+    pub kernel: Option<KernelName>,
     /// Its text now; `None` if there is no such file.
     pub old: Option<String>,
     /// Its text afterwards; `None` if it would be removed.
@@ -52,6 +54,7 @@ pub fn changes(
     let blessed = recorded.blessed(texts, others_rely);
     let change = |kernel: Option<&KernelName>, old: Option<&String>, new: Option<&String>| Change {
         path: suite.snapshot_path(name, kernel),
+        kernel: kernel.cloned(),
         old: old.cloned(),
         new: new.cloned(),
     };
@@ -101,7 +104,11 @@ fn pending(snapshot: &Path) -> PathBuf {
     snapshot.with_added_extension("new")
 }
 
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+/// Puts this text in the place of a file, as a whole or not at all.
+///
+/// # Errors
+/// If the file or its folder cannot be written; the old file is still there then.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
@@ -185,7 +192,8 @@ mod tests {
     #[test]
     fn a_failed_change_names_the_file_and_keeps_the_old_one() {
         let folder = tempfile::tempdir().unwrap();
-        let change = Change { path: folder.path().join("no/such.snap"), old: None, new: Some("a".to_owned()) };
+        let change =
+            Change { path: folder.path().join("no/such.snap"), kernel: None, old: None, new: Some("a".to_owned()) };
         assert!(change.make("", "").unwrap_err().to_string().contains("no/such.snap"));
     }
 }

@@ -1,6 +1,7 @@
 //! Runs scenarios on kernels and says what came of them.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -13,6 +14,7 @@ use harness_model::{
     judgement,
     name::ScenarioName,
     outcome::{ScenarioEnd, ScenarioOutcome},
+    reasons::{Complaint, Reasons},
     scenario::Report,
     vocabulary::{KnownNames, KnownNamesError},
 };
@@ -45,7 +47,7 @@ pub enum LabError {
     /// A VM could not be used.
     #[error(transparent)]
     Launch(#[from] LaunchError),
-    /// Scenario files with errors.
+    /// Scenario files, or reasons beside them, with errors.
     #[error("{}", each(.0))]
     Scenarios(Vec<Report>),
 }
@@ -59,23 +61,48 @@ fn each(reports: &[Report]) -> String {
 pub struct Lab {
     suite: Suite,
     known: KnownNames,
+    reasons: Reasons,
 }
 
 impl Lab {
     /// The scenarios of this folder, which need not be the project's own.
     ///
     /// # Errors
-    /// [`LabError`] if the folder or the vocabularies cannot be read.
+    /// [`LabError`] if the folder or the vocabularies cannot be read, or if the reasons for which kernels differ are wrong.
     pub fn open(project: &Project, scenarios: &Path) -> Result<Self, LabError> {
         let folder = project.kernels().join("vocabulary");
         let files = project.vocabularies().map_err(|source| LabError::Vocabularies { folder, source })?;
         let known = KnownNames::from_json(files.iter().map(|(kernel, text)| (kernel.as_str(), text.as_str())))?;
-        Ok(Self { suite: Suite::find(scenarios)?, known })
+        let suite = Suite::find(scenarios)?;
+        let reasons = suite.reasons()?.map_err(|report| LabError::Scenarios(vec![report]))?;
+        Ok(Self { suite, known, reasons })
     }
 
     /// The scenario files.
     pub fn suite(&self) -> &Suite {
         &self.suite
+    }
+
+    /// Why kernels differ, as far as somebody has said.
+    pub fn reasons(&self) -> &Reasons {
+        &self.reasons
+    }
+
+    /// Snapshots of kernels' own that nobody has given a reason for, and reasons that apply no more, as far as these
+    /// scenarios are concerned.
+    ///
+    /// # Errors
+    /// [`LabError::Suite`] if a folder cannot be read.
+    pub fn reason_complaints<'a>(
+        &self,
+        scenarios: impl IntoIterator<Item = &'a ScenarioName>,
+    ) -> Result<Vec<Complaint>, LabError> {
+        let selected: BTreeSet<&ScenarioName> = scenarios.into_iter().collect();
+        let mut complaints = self.reasons.complaints(&self.suite.own_snapshots()?);
+        // A name that is no scenario's is everybody's business.
+        let exists = |name: &ScenarioName| self.suite.names().any(|known| known == name);
+        complaints.retain(|complaint| complaint.scenarios.iter().any(|name| selected.contains(name) || !exists(name)));
+        Ok(complaints)
     }
 
     /// Reads and checks these scenarios.

@@ -1,6 +1,7 @@
 //! Verdicts for people and for programs: a table with a column a kernel, and one JSON object an attempt.
 
 mod counts;
+pub mod difference;
 mod json;
 mod table;
 

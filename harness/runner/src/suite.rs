@@ -11,6 +11,7 @@ use std::{
 use harness_model::{
     check::{Checked, check},
     name::{KernelName, ScenarioName},
+    reasons::{self, OwnSnapshots, Reasons},
     scenario::{self, Report},
     snapshot::{self, Recorded},
     vocabulary::KnownNames,
@@ -68,12 +69,15 @@ pub struct Suite {
 
 impl Suite {
     /// Finds the scenario files (`*.toml`) below a folder; hidden files and folders are passed over, links not followed.
+    /// The file of reasons at the top ([`reasons::FILE_NAME`]) is no scenario.
     ///
     /// # Errors
     /// [`SuiteError`] if a folder cannot be read or a file's path makes no name.
     pub fn find(folder: &Path) -> Result<Self, SuiteError> {
         let mut files = BTreeMap::new();
-        for path in files_below(folder)?.into_iter().filter(|path| path.extension() == Some(OsStr::new("toml"))) {
+        let reasons = folder.join(reasons::FILE_NAME);
+        let is_scenario = |path: &PathBuf| path.extension() == Some(OsStr::new("toml")) && *path != reasons;
+        for path in files_below(folder)?.into_iter().filter(is_scenario) {
             let stem = path.with_extension("");
             let relative = stem.strip_prefix(folder).unwrap_or(&stem);
             let bad = |reason: String| SuiteError::Name { path: path.clone(), reason };
@@ -139,6 +143,44 @@ impl Suite {
             }
         }
         Ok(recorded)
+    }
+
+    /// Where the reasons are kept for which kernels differ.
+    pub fn reasons_path(&self) -> PathBuf {
+        self.folder.join(reasons::FILE_NAME)
+    }
+
+    /// The reasons for which kernels differ; none if there is no such file.
+    ///
+    /// # Errors
+    /// The outer error if the file cannot be read, the inner one with everything that is wrong with its text.
+    pub fn reasons(&self) -> Result<Result<Reasons, Report>, SuiteError> {
+        let path = self.reasons_path();
+        let label = path.display().to_string();
+        match read_bounded(&path) {
+            Ok(bytes) => Ok(Reasons::parse(&label, &bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Ok(Reasons::none(&label))),
+            Err(error) => Err(io_error(&path)(error)),
+        }
+    }
+
+    /// Which kernels have snapshots of their own, by their files' names.
+    ///
+    /// # Errors
+    /// [`SuiteError`] if a folder cannot be read.
+    pub fn own_snapshots(&self) -> Result<OwnSnapshots, SuiteError> {
+        let mut own: OwnSnapshots = self.names().map(|name| (name.clone(), Default::default())).collect();
+        for path in files_below(&self.folder)? {
+            let relative = path.strip_prefix(&self.folder).unwrap_or(&path).to_str();
+            let parts = relative.and_then(|relative| relative.strip_suffix(".snap")?.rsplit_once('@'));
+            let Some((Ok(name), Ok(kernel))) = parts.map(|(name, kernel)| (name.parse(), kernel.parse())) else {
+                continue;
+            };
+            if let Some(kernels) = own.get_mut(&name) {
+                kernels.insert(kernel);
+            }
+        }
+        Ok(own)
     }
 
     /// Where a snapshot of this scenario is kept: the shared one, or that of one kernel.

@@ -76,7 +76,10 @@ fn trials() -> anyhow::Result<Vec<Trial>> {
     let supplies: &'static Supplies = Box::leak(Box::new(supplies.for_kernels(kernels.len())));
     let stage = Stage { lab, supplies, image: IMAGE.parse()?, testbeds: Mutex::default() };
     let stage: &'static Stage = Box::leak(Box::new(stage));
-    let mut trials = vec![Trial::test("snapshots::none_unreferenced", move || none_unreferenced(stage, &all))];
+    let mut trials = vec![
+        Trial::test("snapshots::none_unreferenced", move || none_unreferenced(stage, &all)),
+        Trial::test("snapshots::reasons", move || all_have_reasons(stage)),
+    ];
     for kernel in kernels {
         for scenario in stage.lab.suite().names() {
             let kernel = kernel.clone();
@@ -177,6 +180,13 @@ fn none_unreferenced(stage: &Stage, kernels: &[KernelName]) -> Result<(), Failed
         }
     }
     if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n").into()) }
+}
+
+/// A full run refuses a snapshot of a kernel's own that nobody has given a reason for, and a reason that applies no more.
+fn all_have_reasons(stage: &Stage) -> Result<(), Failed> {
+    let complaints = stage.lab.reason_complaints(stage.lab.suite().names()).map_err(chain)?;
+    let texts: Vec<String> = complaints.into_iter().map(|complaint| complaint.text).collect();
+    if texts.is_empty() { Ok(()) } else { Err(texts.join("\n").into()) }
 }
 
 fn chain(error: impl Into<anyhow::Error>) -> Failed {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write};
 
 use serde_json::Value;
 
-use crate::{check::Checked, feature, recipe};
+use crate::{check::Checked, feature, reasons::Reasons, recipe};
 
 /// A key that this many operations have in the same meaning is told once for all of them.
 const SHARED_BY: usize = 3;
@@ -36,6 +36,19 @@ pub fn scenarios<'a>(all: impl IntoIterator<Item = &'a Checked>) -> String {
         let kernels = scenario.kernels().map_or("all".to_owned(), |range| format!("`{range}`"));
         let (name, summary) = (scenario.name(), cell(scenario.summary()));
         let _ = writeln!(text, "| [`{name}`]({name}.toml) | {summary} | {kernels} |");
+    }
+    text
+}
+
+/// The list of reasons for which kernels differ: why, in which scenarios, on which kernels.
+pub fn differences(reasons: &Reasons) -> String {
+    let mut text = "| why | kernels | scenarios | commit |\n| --- | --- | --- | --- |\n".to_owned();
+    for (explanation, kernels, scenarios) in reasons.iter() {
+        let quoted = |names: Vec<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let scenarios = quoted(scenarios.iter().map(|name| name.as_str()).collect());
+        let commit = explanation.commit.as_ref().map(|commit| format!("`{}`", commit.short())).unwrap_or_default();
+        let (why, kernels) = (cell(&explanation.reason), quoted(kernels));
+        let _ = writeln!(text, "| {why} | {kernels} | {scenarios} | {commit} |");
     }
     text
 }

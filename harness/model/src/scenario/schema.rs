@@ -2,22 +2,23 @@
 
 use std::sync::LazyLock;
 
-use schemars::{Schema, generate::SchemaSettings, transform::RecursiveTransform};
+use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::RecursiveTransform};
 use serde_json::Value;
 
 use super::spec::Spec;
 
 /// The schema of a scenario file (JSON Schema 2020-12).
 pub fn scenario_schema() -> &'static Value {
-    static SCHEMA: LazyLock<Value> = LazyLock::new(generate);
+    static SCHEMA: LazyLock<Value> = LazyLock::new(schema_of::<Spec>);
     &SCHEMA
 }
 
-fn generate() -> Value {
+/// The schema of a TOML file whose keys are the members of this type.
+pub(crate) fn schema_of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12()
         .with_transform(RecursiveTransform(drop_null))
         .with_transform(RecursiveTransform(fold_lines));
-    settings.into_generator().into_root_schema_for::<Spec>().to_value()
+    settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
 /// An optional key may be absent, but TOML has no null to write in its place.

@@ -1,0 +1,199 @@
+//! The reasons that go with accepted snapshots: a kernel's own snapshot takes one, and one that goes takes its own along.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args as ClapArgs;
+use harness_model::{
+    name::{KernelName, ScenarioName},
+    reasons::{
+        BadCommit, BadReason, Commit, Explanation, FILE_NAME, OwnSnapshots, Reasons,
+        edit::{EditError, explained, forgotten},
+    },
+};
+use harness_runner::blessing::{self, Change};
+
+use crate::exit::Wrong;
+
+/// Why kernels differ, as it is given on the command line.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Given {
+    /// Why a kernel's verdicts differ, in one sentence: for every snapshot of a kernel's own that has no reason yet
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+
+    /// The commit of Linux that made the difference, all 40 digits
+    #[arg(long, value_name = "SHA", requires = "reason")]
+    commit: Option<String>,
+}
+
+impl Given {
+    /// What was given, understood.
+    pub(super) fn explanation(&self) -> Result<Option<Explanation>> {
+        let Some(reason) = &self.reason else { return Ok(None) };
+        let commit = self.commit.as_ref().map(|text| text.parse::<Commit>()).transpose();
+        let commit = commit.map_err(|error: BadCommit| Wrong::input(anyhow!("--commit {error}")))?;
+        let explanation = Explanation::new(reason, commit);
+        explanation.map(Some).map_err(|error: BadReason| Wrong::input(anyhow!("--reason: {error}")))
+    }
+}
+
+/// The kernels' own snapshots, and the reasons for them, before and after what is accepted.
+pub(super) struct Ledger<'a> {
+    reasons: &'a Reasons,
+    own: OwnSnapshots,
+    given: Option<Explanation>,
+    unexplained: Vec<(ScenarioName, KernelName)>,
+    gone: Vec<ScenarioName>,
+}
+
+impl<'a> Ledger<'a> {
+    pub(super) fn new(reasons: &'a Reasons, own: OwnSnapshots, given: Option<Explanation>) -> Self {
+        Self { reasons, own, given, unexplained: Vec::new(), gone: Vec::new() }
+    }
+
+    /// Enters what would change for a scenario.
+    ///
+    /// # Errors
+    /// What to do about a new snapshot of a kernel's own without a reason; then nothing is entered.
+    pub(super) fn enter(&mut self, scenario: &ScenarioName, changes: &[Change]) -> Result<(), String> {
+        let before = self.own.get(scenario).cloned().unwrap_or_default();
+        let mut after = before.clone();
+        for change in changes {
+            if let Some(kernel) = &change.kernel {
+                let _ = if change.new.is_some() { after.insert(kernel.clone()) } else { after.remove(kernel) };
+            }
+        }
+        let missing = after.iter().filter(|kernel| !self.reasons.covers(scenario, kernel));
+        let missing: Vec<KernelName> = missing.cloned().collect();
+        if self.given.is_none()
+            && let Some(kernel) = missing.iter().find(|kernel| !before.contains(*kernel))
+        {
+            return Err(format!(
+                "  {kernel} would get a snapshot of its own; say why it differs by --reason TEXT (and --commit SHA where it \
+                 is known), or in {FILE_NAME}"
+            ));
+        }
+        if self.given.is_some() {
+            self.unexplained.extend(missing.into_iter().map(|kernel| (scenario.clone(), kernel)));
+        }
+        if before.difference(&after).next().is_some() {
+            self.gone.push(scenario.clone());
+        }
+        self.own.insert(scenario.clone(), after);
+        Ok(())
+    }
+
+    /// What the file of reasons is to hold after that, if it is to change.
+    pub(super) fn text(&self) -> Result<Option<String>, EditError> {
+        let mut text = self.reasons.text().to_owned();
+        if !self.gone.is_empty() {
+            text = forgotten(&text, &self.gone, &self.own)?;
+        }
+        if let (Some(given), false) = (&self.given, self.unexplained.is_empty()) {
+            text = explained(&text, given, &self.unexplained)?;
+        }
+        Ok((text != self.reasons.text()).then_some(text))
+    }
+
+    /// Whether a reason was given that nothing asked for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.given.is_some() && self.unexplained.is_empty()
+    }
+}
+
+/// Replaces the file of reasons, once it is sure that it can be read back.
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
+    let shown = path.display();
+    Reasons::parse(&shown.to_string(), text.as_bytes())
+        .map_err(|report| anyhow!("{shown} was not changed: {report}"))?;
+    blessing::replace(path, text).with_context(|| format!("cannot write {shown}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    const FILE: &str = "# Kept.\n[[difference]]\nreason = 'x'\nkernels = ['7.3']\nscenarios = ['a/b', 'a/c']\n";
+
+    fn own(list: &[(&str, &[&str])]) -> OwnSnapshots {
+        let kernels = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
+        list.iter().map(|(scenario, names)| (scenario.parse().unwrap(), kernels(names))).collect()
+    }
+
+    fn change(kernel: &str, old: Option<&str>, new: Option<&str>) -> Change {
+        let text = |side: Option<&str>| side.map(str::to_owned);
+        Change { path: PathBuf::new(), kernel: Some(kernel.parse().unwrap()), old: text(old), new: text(new) }
+    }
+
+    fn given(reason: Option<&str>, commit: Option<&str>) -> Result<Option<Explanation>> {
+        Given { reason: reason.map(str::to_owned), commit: commit.map(str::to_owned) }.explanation()
+    }
+
+    #[test]
+    fn a_reason_that_is_none_is_wrong_usage() {
+        assert_eq!(given(None, None).unwrap(), None);
+        assert!(given(Some("so"), Some(&"a".repeat(40))).unwrap().unwrap().commit.is_some());
+        for (reason, commit, part) in [("", None, "--reason: "), ("so", Some("abc"), "--commit `abc` is no commit")] {
+            let error = given(Some(reason), commit).unwrap_err();
+            assert!(error.is::<Wrong>() && error.to_string().starts_with(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_new_snapshot_of_a_kernels_own_takes_a_reason() {
+        let reasons = Reasons::parse("differences.toml", FILE.as_bytes()).unwrap();
+        let before = own(&[("a/b", &["7.3"]), ("a/c", &["7.3"]), ("a/d", &[])]);
+        let scenario: ScenarioName = "a/d".parse().unwrap();
+        let changes = [change("7.3", None, Some("new"))];
+        let refused = Ledger::new(&reasons, before.clone(), None).enter(&scenario, &changes).unwrap_err();
+        assert!(
+            refused.contains("7.3 would get a snapshot of its own; say why it differs by --reason TEXT"),
+            "{refused}"
+        );
+        let mut ledger = Ledger::new(&reasons, before, given(Some("y"), None).unwrap());
+        ledger.enter(&scenario, &changes).unwrap();
+        assert!(!ledger.is_idle());
+        let text = ledger.text().unwrap().unwrap();
+        assert_eq!(
+            text,
+            format!("{FILE}\n[[difference]]\nreason = \"y\"\nkernels = [\"7.3\"]\nscenarios = [\"a/d\"]\n")
+        );
+    }
+
+    #[test]
+    fn what_has_a_reason_keeps_it() {
+        let reasons = Reasons::parse("differences.toml", FILE.as_bytes()).unwrap();
+        let before = own(&[("a/b", &["7.3"]), ("a/c", &[])]);
+        let mut ledger = Ledger::new(&reasons, before, given(Some("y"), None).unwrap());
+        ledger.enter(&"a/b".parse().unwrap(), &[change("7.3", Some("old"), Some("new"))]).unwrap();
+        ledger.enter(&"a/c".parse().unwrap(), &[change("7.3", None, Some("new"))]).unwrap();
+        assert!(ledger.is_idle());
+        assert_eq!(ledger.text().unwrap(), None);
+    }
+
+    #[test]
+    fn a_snapshot_that_goes_takes_its_reason_along() {
+        let reasons = Reasons::parse("differences.toml", FILE.as_bytes()).unwrap();
+        let before = own(&[("a/b", &["7.3"]), ("a/c", &["7.3"])]);
+        let mut ledger = Ledger::new(&reasons, before.clone(), None);
+        ledger.enter(&"a/b".parse().unwrap(), &[change("7.3", Some("old"), None)]).unwrap();
+        assert_eq!(ledger.text().unwrap().unwrap(), FILE.replace("'a/b', ", ""));
+        ledger.enter(&"a/c".parse().unwrap(), &[change("7.3", Some("old"), None)]).unwrap();
+        let text = ledger.text().unwrap().unwrap();
+        assert!(Reasons::parse("differences.toml", text.as_bytes()).unwrap().iter().next().is_none(), "{text}");
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        write(&path, FILE).unwrap();
+        let error = write(&path, "[[difference]]\nreason = 1\n").unwrap_err().to_string();
+        assert!(error.contains("was not changed"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), FILE);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
