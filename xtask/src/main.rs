@@ -1,5 +1,6 @@
 //! The command line of the project: `cargo xtask --help`.
 
+mod actions;
 mod bench;
 mod bless;
 mod ci;
@@ -8,6 +9,9 @@ mod exit;
 mod image;
 mod kernel;
 mod mutate;
+mod outlet;
+mod replacement;
+mod report;
 mod run;
 mod schema;
 mod selection;
@@ -36,6 +40,7 @@ file; 3 the harness, QEMU or a build failed; 4 nothing was selected.";
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Args),
+    Report(report::Args),
     Test(test::Args),
     Bless(bless::Args),
     Kernel(kernel::Args),
@@ -52,6 +57,7 @@ impl Verb {
     fn run(&self) -> Result<ExitCode> {
         match self {
             Self::Run(args) => run::run(args),
+            Self::Report(args) => report::run(args),
             Self::Test(args) => test::run(args),
             Self::Bless(args) => bless::run(args),
             Self::Kernel(args) => kernel::run(args),

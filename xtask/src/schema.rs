@@ -1,4 +1,4 @@
-//! `cargo xtask schema`: the files below `scenarios/` that are written from the types and the scenarios themselves.
+//! `cargo xtask schema`: the files that are written from the types and the scenarios themselves.
 
 use std::{
     fs,
@@ -10,11 +10,11 @@ use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
 use harness_builder::project::Project;
 use harness_model::scenario::{reference, schema::scenario_schema};
-use harness_runner::lab::Lab;
+use harness_runner::{lab::Lab, report};
 
 use crate::exit::{self, Wrong};
 
-/// Write the JSON Schema of scenarios, and the generated parts of scenarios/README.md
+/// Write the JSON Schemas of scenarios and results, and the generated parts of scenarios/README.md and docs/results.md
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
     /// Write nothing; exit with 1 if a file is not as it would be written
@@ -51,6 +51,22 @@ impl Generated {
 }
 
 fn generate(project: &Project) -> Result<Vec<Generated>> {
+    let mut generated = of_scenarios(project)?;
+    generated.extend(of_results(project)?);
+    Ok(generated)
+}
+
+fn of_results(project: &Project) -> Result<[Generated; 2]> {
+    let folder = project.root().join("docs");
+    let schema = report::results_schema();
+    let json = serde_json::to_string_pretty(&schema).context("cannot write the schema as JSON")? + "\n";
+    let page = folder.join("results.md");
+    let text = fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
+    let text = splice(&text, "results", &report::keys(&schema))?;
+    Ok([Generated { path: folder.join("results.schema.json"), text: json }, Generated { path: page, text }])
+}
+
+fn of_scenarios(project: &Project) -> Result<Vec<Generated>> {
     let folder = project.scenarios();
     let schema = scenario_schema();
     let json = serde_json::to_string_pretty(schema).context("cannot write the schema as JSON")? + "\n";
@@ -74,10 +90,7 @@ fn splice(text: &str, name: &str, generated: &str) -> Result<String> {
     let end = format!("<!-- end: {name} -->");
     let parts = text.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
     let Some((before, after)) = parts else {
-        bail!(
-            "scenarios/README.md has no place for the generated {name}: put `{}` and `{end}` there",
-            begin.trim_end()
-        );
+        bail!("the page has no place for the generated {name}: put `{}` and `{end}` there", begin.trim_end());
     };
     Ok(format!("{before}{begin}\n{}\n\n{end}{after}", generated.trim_end()))
 }
