@@ -116,3 +116,77 @@ pub fn step_summary(markdown: &str, most: usize) -> String {
 
 /// Bytes kept free for the end of a block of code.
 const LONGEST_FENCE: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{By, markdown, sample};
+
+    /// A command as GitHub's runner reads it: its name, its properties, its message.
+    fn read(line: &str) -> (String, BTreeMap<String, String>, String) {
+        let (head, message) = line.strip_prefix("::").unwrap().split_once("::").unwrap();
+        let (name, properties) = head.split_once(' ').unwrap_or((head, ""));
+        let unescaped = |text: &str| {
+            let text = text.replace("%0D", "\r").replace("%0A", "\n").replace("%3A", ":").replace("%2C", ",");
+            text.replace("%25", "%")
+        };
+        let properties = properties.split(',').filter_map(|part| part.split_once('='));
+        (
+            name.to_owned(),
+            properties.map(|(key, value)| (key.to_owned(), unescaped(value))).collect(),
+            unescaped(message),
+        )
+    }
+
+    fn places() -> BTreeMap<ScenarioName, Place> {
+        let place = Place { file: "scenarios/a,b: 100%.toml".to_owned(), attempts: vec![3, 7] };
+        ["token/new", "vm/killer"].map(|name| (name.parse().unwrap(), place.clone())).into()
+    }
+
+    #[test]
+    fn each_thing_wrong_is_an_error_at_its_attempt_the_gravest_first() {
+        let text = annotations(&sample::results(), &places());
+        let commands: Vec<_> = text.lines().map(read).collect();
+        let titles: Vec<&str> = commands.iter().map(|(_, properties, _)| properties["title"].as_str()).collect();
+        assert_eq!(titles, ["fault: vm/broken on 6.12, 7.3", "crashed: vm/killer on 7.3", "differs: token/new on 7.3"]);
+        assert!(commands.iter().all(|(name, ..)| name == "error"));
+        assert!(!commands[0].1.contains_key("file"));
+        assert_eq!((commands[1].1["file"].as_str(), commands[1].1["line"].as_str()), ("scenarios/a,b: 100%.toml", "3"));
+        assert_eq!(commands[2].1["line"], "7", "the second attempt changed");
+        assert!(commands[2].2.contains("-2  two  denied EPERM\n+2  two  allowed"), "{}", commands[2].2);
+    }
+
+    #[test]
+    fn a_guest_gives_no_command() {
+        let text = annotations(&sample::results(), &places());
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(text.lines().all(|line| line.starts_with("::error ")) && !text.contains("##["), "{text}");
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+        let summary = markdown(&sample::results(), By::Scenario);
+        assert!(!summary.lines().any(|line| line.trim_start().starts_with("::")), "{summary}");
+    }
+
+    #[test]
+    fn what_github_would_not_show_is_counted() {
+        let fault = |index: usize| sample::fault("6.12", &format!("a/{index:02}"), &format!("no {index}"));
+        let results = super::Results { findings: (0..MOST_ERRORS + 5).map(fault).collect(), ..sample::results() };
+        let text = annotations(&results, &BTreeMap::new());
+        assert_eq!(text.matches("::error ").count(), MOST_ERRORS);
+        assert!(
+            text.ends_with("\n::notice::5 more are not as recorded; the step summary and the log tell all\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_long_summary_is_cut_at_a_line_and_its_code_is_closed() {
+        let table = "| row |\n".repeat(200);
+        let cut = step_summary(&table, 1000);
+        assert!(cut.len() <= 1000 && cut.contains("| row |\n\n_Cut here"), "{cut}");
+        let code = format!("text\n````text\n```\n{}````\n", "line\n".repeat(500));
+        let cut = step_summary(&code, 1000);
+        assert!(cut.len() <= 1000 && cut.contains("line\n````\n\n_Cut here"), "{cut}");
+        assert_eq!(step_summary("short", 1000), "short");
+        assert_eq!(step_summary("too long", 5), "");
+    }
+}

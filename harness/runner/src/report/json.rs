@@ -1,17 +1,18 @@
-//! Verdicts for programs: one JSON object a line. `docs/results.md` describes them, from the documentation here.
+//! Verdicts for programs: one JSON object a line.
+
+mod line;
 
 use std::fmt::Write;
 
 use harness_model::{
     grid::{Grid, Part},
     judgement::{Judgement, Row},
-    name::{ImageName, KernelName, ScenarioName},
     scenario::schema,
     snapshot,
-    verdict::{Class, Expect, Verdict},
+    verdict::{Class, Verdict},
 };
-use schemars::JsonSchema;
-use serde::Serialize;
+
+use line::{Attempts, Held, Kernel, Line, Record, Step};
 
 use super::{
     Counts, Finding, HARNESS, Outcome, Results, Standing, difference, guest_text::is_invisible_order, numbered,
@@ -20,193 +21,6 @@ use super::{
 
 /// Raised when a key or a kind goes away or changes its meaning; new ones may come without that.
 pub const FORMAT: u32 = 2;
-
-/// One line of the results. A key without a value is left out.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-#[schemars(title = "Line of results")]
-enum Line<'a> {
-    /// The first line: what follows, and what it was found on.
-    Start {
-        /// The version of these lines.
-        format: u32,
-        /// The version of the harness.
-        harness: &'a str,
-        /// The root file system of the guests.
-        image: &'a ImageName,
-        /// The kernels that were selected.
-        kernels: Vec<Kernel<'a>>,
-    },
-    /// One attempt and its verdict.
-    Attempt {
-        /// On which kernel.
-        kernel: &'a KernelName,
-        /// Of which scenario.
-        scenario: &'a ScenarioName,
-        /// The combination of the scenario's matrix, such as `type=hash`; empty without a matrix.
-        case: &'a str,
-        /// Who made it: the name of a container, or `host`.
-        container: &'a str,
-        /// Its number within its case, counted from 1.
-        attempt: usize,
-        /// Its operation, such as `map_create`.
-        op: &'a str,
-        /// The attempt in a few words. They may change between versions of the harness.
-        text: &'a str,
-        /// What it was.
-        verdict: Class,
-        /// The errno, if the kernel gave one: its name, or its number if it has none.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        errno: Option<String>,
-        /// What the kernel answered besides, which call of several failed, or why the kernel cannot know it.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        detail: Option<&'a str>,
-        /// Why it was denied, if that was found out.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        cause: Option<String>,
-        /// Of an attempt of a sweep: what it was made with, such as `hash`.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        row: Option<&'a str>,
-        /// Of an attempt of a sweep: under which circumstances, such as `no_token`.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        arm: Option<&'a str>,
-        /// What the scenario's author wants the verdict to be, if that is written.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        expect: Option<Expect>,
-        /// Whether the verdict is what its author wants, or one that may stand where nothing is written. Whether it is
-        /// as recorded is told of the whole scenario, in `judged`.
-        matches: bool,
-        /// The calls it consists of, if libbpf loaded an object.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        steps: Vec<Step<'a>>,
-    },
-    /// A scenario that was judged on a kernel; its attempts stand before it.
-    Judged {
-        /// On which kernel.
-        kernel: &'a KernelName,
-        /// Which scenario.
-        scenario: &'a ScenarioName,
-        /// What it proves.
-        summary: &'a str,
-        /// Whether everything about it is right.
-        standing: Held,
-        /// How its verdicts compare with the snapshot that holds for this kernel.
-        record: Record,
-        /// Seconds it took in the guest, if that is known.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        seconds: Option<f64>,
-        /// What is wrong with it whatever is recorded, a sentence each.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        problems: Vec<String>,
-        /// The lines in which it differs from its snapshot, as a unified diff.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        difference: Option<String>,
-    },
-    /// A scenario that is not for this kernel.
-    Skipped {
-        /// On which kernel.
-        kernel: &'a KernelName,
-        /// Which scenario.
-        scenario: &'a ScenarioName,
-        /// What it proves.
-        summary: &'a str,
-        /// Why.
-        reason: &'a str,
-    },
-    /// A scenario during which the VM died or hung; its attempts stand before it.
-    Crash {
-        /// On which kernel.
-        kernel: &'a KernelName,
-        /// Which scenario.
-        scenario: &'a ScenarioName,
-        /// What it proves.
-        summary: &'a str,
-        /// Whether the VM died or hung, and after how long.
-        how: &'a str,
-        /// The last lines of its console.
-        console: &'a [String],
-    },
-    /// A scenario without verdicts on this kernel: the harness, the VM or a build failed, or it was not run.
-    Fault {
-        /// On which kernel.
-        kernel: &'a KernelName,
-        /// Which scenario.
-        scenario: &'a ScenarioName,
-        /// What it proves.
-        summary: &'a str,
-        /// Why.
-        message: &'a str,
-    },
-    /// The last line: without it the results are not whole.
-    End {
-        /// Scenarios judged, over all kernels, crashes among them.
-        judged: usize,
-        /// Those of them that are not as recorded or not as their authors expect, crashes among them.
-        differing: usize,
-        /// Scenarios skipped.
-        skipped: usize,
-        /// Scenarios without verdicts.
-        faults: usize,
-        /// Attempts by verdict.
-        attempts: Attempts,
-    },
-}
-
-/// A kernel.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Kernel<'a> {
-    /// Its name here.
-    name: &'a KernelName,
-    /// What `uname -r` says in it, if it is built.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    release: Option<&'a str>,
-}
-
-/// One call of libbpf's for an object, or something it lost.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Step<'a> {
-    /// What it is about.
-    text: &'a str,
-    /// What came of it: `allowed`, `denied ERRNO`, `refused ERRNO`, `lost` or `not told`.
-    result: String,
-}
-
-/// Whether everything about a scenario is right.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Held {
-    /// It is as recorded, and each verdict is what its author wants.
-    AsRecorded,
-    /// Something is not.
-    Differs,
-}
-
-/// How verdicts compare with a snapshot.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Record {
-    /// They are the same.
-    Same,
-    /// They are others.
-    Other,
-    /// Nothing is recorded.
-    None,
-}
-
-/// How many attempts had each verdict.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Attempts {
-    /// The kernel did it.
-    allowed: usize,
-    /// The kernel refused it to this actor, and does it for one with every permission.
-    denied: usize,
-    /// The kernel cannot know or do it.
-    unsupported: usize,
-    /// The kernel refuses it to everybody although it knows it.
-    malformed: usize,
-    /// The kernel died or hung before it was answered.
-    crashed: usize,
-}
 
 /// The JSON Schema of one line, from the types.
 pub fn results_schema() -> serde_json::Value {
@@ -336,4 +150,109 @@ fn push(text: &mut String, line: &Line<'_>) -> Result<(), serde_json::Error> {
     }
     text.push('\n');
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::report::{KernelLabel, sample};
+
+    fn lines() -> Vec<Value> {
+        json_lines(&sample::results()).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The schema with no other keys than those it names, so that a line cannot have one that is not documented.
+    fn closed() -> Value {
+        let mut schema = results_schema();
+        let close = |part: &mut Value| {
+            if part["properties"].is_object() {
+                part["additionalProperties"] = false.into();
+            }
+        };
+        schema["oneOf"].as_array_mut().unwrap().iter_mut().for_each(close);
+        schema["$defs"].as_object_mut().unwrap().values_mut().for_each(close);
+        schema
+    }
+
+    #[test]
+    fn lines_of_every_kind_are_as_the_schema_says() {
+        let schema = closed();
+        jsonschema::meta::validate(&schema).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let lines = lines();
+        for line in &lines {
+            let errors: Vec<String> = validator.iter_errors(line).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{line}: {errors:?}");
+        }
+        for kind in schema["oneOf"].as_array().unwrap() {
+            let kind = &kind["properties"]["kind"]["const"];
+            let line = lines.iter().find(|line| line["kind"] == *kind).unwrap_or_else(|| panic!("no line is {kind}"));
+            for key in line.as_object().unwrap().keys().filter(|key| !is_optional(&schema, kind, key)) {
+                let mut less = line.clone();
+                less.as_object_mut().unwrap().remove(key);
+                assert!(!validator.is_valid(&less), "{kind} without {key}");
+            }
+            let mut more = line.clone();
+            more["unheard_of"] = 1.into();
+            assert!(!validator.is_valid(&more), "{more}");
+        }
+    }
+
+    fn is_optional(schema: &Value, kind: &Value, key: &str) -> bool {
+        let part = schema["oneOf"].as_array().unwrap().iter().find(|part| part["properties"]["kind"]["const"] == *kind);
+        !part.unwrap()["required"].as_array().unwrap().iter().any(|required| required == key)
+    }
+
+    #[test]
+    fn each_scenario_ends_with_one_line_on_each_kernel() {
+        let lines = lines();
+        assert_eq!((&lines[0]["kind"], &lines[0]["format"]), (&"start".into(), &FORMAT.into()));
+        assert_eq!(lines[0]["kernels"][0]["release"], "6.12.107");
+        let last = lines.last().unwrap();
+        assert_eq!((&last["kind"], &last["judged"], &last["differing"]), (&"end".into(), &5.into(), &2.into()));
+        assert_eq!((&last["skipped"], &last["faults"], &last["attempts"]["denied"]), (&1.into(), &2.into(), &3.into()));
+        let kinds = |kernel: &str, scenario: &str| -> Vec<&str> {
+            let of = lines.iter().filter(|line| line["kernel"] == kernel && line["scenario"] == scenario);
+            of.map(|line| line["kind"].as_str().unwrap()).collect()
+        };
+        assert_eq!(kinds("6.12", "maps/one"), ["attempt", "attempt", "judged"]);
+        assert_eq!(kinds("6.12", "token/new"), ["skipped"]);
+        assert_eq!(kinds("7.3", "vm/broken"), ["fault"]);
+        assert_eq!(kinds("7.3", "vm/killer"), ["attempt", "crash"]);
+    }
+
+    #[test]
+    fn an_attempt_matches_by_itself_and_its_scenario_tells_of_the_record() {
+        let lines = lines();
+        let of = |kind: &'static str| lines.iter().filter(move |line| line["kind"] == kind && line["kernel"] == "7.3");
+        let changed: Vec<bool> = of("attempt")
+            .filter(|line| line["scenario"] == "token/new")
+            .map(|line| line["matches"].as_bool().unwrap())
+            .collect();
+        assert_eq!(changed, [true, true]);
+        let judged = of("judged").find(|line| line["scenario"] == "token/new").unwrap();
+        assert_eq!((&judged["standing"], &judged["record"]), (&"differs".into(), &"other".into()));
+        assert!(judged["difference"].as_str().unwrap().contains("-2  two  denied EPERM"), "{judged}");
+        let killed = of("attempt").find(|line| line["scenario"] == "vm/killer").unwrap();
+        assert_eq!((&killed["matches"], &killed["verdict"]), (&false.into(), &"crashed".into()));
+    }
+
+    #[test]
+    fn what_a_guest_wrote_is_the_same_and_commands_nothing() {
+        let text = json_lines(&sample::results()).unwrap();
+        assert!(!text.contains(|c: char| (c.is_control() && c != '\n') || is_invisible_order(c)), "{text:?}");
+        assert!(!text.contains("##[") && text.lines().all(|line| line.starts_with('{')), "{text}");
+        let fault = lines().into_iter().find(|line| line["kind"] == "fault").unwrap();
+        assert_eq!(fault["message"], sample::HOSTILE);
+    }
+
+    #[test]
+    fn a_kernel_without_findings_is_named_all_the_same() {
+        let label = KernelLabel { name: "7.3".parse().unwrap(), release: None };
+        let results = Results { kernels: vec![label], findings: vec![], ..sample::results() };
+        let text = json_lines(&results).unwrap();
+        assert!(text.lines().count() == 2 && text.contains(r#""kernels":[{"name":"7.3"}]"#), "{text}");
+    }
 }

@@ -143,3 +143,76 @@ fn escaped(text: &str) -> String {
     }
     safe
 }
+
+#[cfg(test)]
+mod tests {
+    use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+
+    use super::*;
+    use crate::report::sample;
+
+    /// The cells of each row of the tables in a text, and its blocks of code.
+    fn read(text: &str) -> (Vec<Vec<String>>, Vec<String>) {
+        let (mut rows, mut codes): (Vec<Vec<String>>, Vec<String>) = Default::default();
+        let mut words = String::new();
+        for event in Parser::new_ext(text, Options::ENABLE_TABLES) {
+            match event {
+                Event::Start(Tag::TableRow | Tag::TableHead) => rows.push(Vec::new()),
+                Event::Start(Tag::TableCell | Tag::CodeBlock(_)) => words.clear(),
+                Event::End(TagEnd::TableCell) => rows.last_mut().unwrap().push(words.clone()),
+                Event::End(TagEnd::CodeBlock) => codes.push(words.clone()),
+                Event::Text(piece) => words.push_str(&piece),
+                Event::Html(html) | Event::InlineHtml(html) => panic!("HTML got through: {html}"),
+                _ => {}
+            }
+        }
+        (rows, codes)
+    }
+
+    #[test]
+    fn a_reader_of_markdown_finds_a_column_a_kernel_and_a_row_a_scenario() {
+        let (rows, codes) = read(&markdown(&sample::results(), By::Scenario));
+        let rows: Vec<Vec<&str>> = rows.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
+        assert_eq!(
+            rows,
+            [
+                vec!["scenario", "6.12 (6.12.107)", "7.3"],
+                vec!["maps/one", "as recorded 1/1", "as recorded 1/1"],
+                vec!["token/new", "skipped", "differs 2/0"],
+                vec!["vm/broken", "fault", "fault"],
+                vec!["vm/killer", "as recorded 1/1", "crashed 0/0"],
+                vec![
+                    "total",
+                    "1 skipped, 2 as recorded, 1 fault 2/2",
+                    "1 as recorded, 1 differs, 1 crashed, 1 fault 3/1"
+                ],
+            ]
+        );
+        assert_eq!(codes.len(), 3, "{codes:?}");
+        assert!(codes[2].contains("-2  two  denied EPERM"), "{codes:?}");
+    }
+
+    #[test]
+    fn folders_are_rows_of_many_scenarios() {
+        let (rows, _) = read(&markdown(&sample::results(), By::Folder));
+        let names: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
+        assert_eq!(names, ["folder", "maps", "token", "vm", "total"]);
+        assert_eq!(rows[3][1..], ["1 as recorded, 1 fault 1/1", "1 crashed, 1 fault 0/0"]);
+    }
+
+    #[test]
+    fn a_guest_stays_in_its_block_of_code() {
+        let text = markdown(&sample::results(), By::Scenario);
+        let (_, codes) = read(&text);
+        assert!(codes.iter().all(|code| code.contains("# Heading <img src=x>") && code.contains("```")), "{codes:?}");
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+        assert!(!text.lines().any(|line| line.trim_start().starts_with("::")) && !text.contains("##["), "{text}");
+    }
+
+    #[test]
+    fn names_are_shown_as_they_are() {
+        let results = Results { findings: vec![sample::as_recorded("6.12", "a/b__c__", vec![])], ..sample::results() };
+        let (rows, _) = read(&markdown(&results, By::Scenario));
+        assert_eq!(rows[1], ["a/b__c__", "as recorded 0/0", "·"]);
+    }
+}

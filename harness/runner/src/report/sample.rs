@@ -52,14 +52,13 @@ pub(super) fn fault(kernel: &str, scenario: &str, message: &str) -> Finding {
     bare(kernel, scenario, Standing::Fault { message: message.to_owned() })
 }
 
-/// A scenario whose second verdict was another when it was recorded, with a detail, steps and a cause.
+/// A scenario whose second verdict was another when it was recorded, with a detail and steps.
 pub(super) fn differs(kernel: &str, scenario: &str) -> Finding {
     let mut finding = as_recorded(kernel, scenario, vec![row("one", None, allowed()), row("two", None, denied())]);
     if let Standing::Judged { judgement, .. } = &mut finding.standing {
         let rows = &mut judgement.cases[0].rows;
         rows[1].verdict = Verdict::Allowed { detail: Some(HOSTILE.to_owned()) };
         rows[1].steps = vec![Step { text: HOSTILE.to_owned(), result: StepResult::Lost, probe: false }];
-        rows[0].cause = Some(Reason::NotDelegable);
         judgement.cases[0].disagreements = vec![HOSTILE.to_owned()];
     }
     finding
@@ -80,7 +79,8 @@ pub(super) fn results() -> Results {
         name: name.parse().unwrap(),
         release: release.map(str::to_owned),
     };
-    let both = || vec![row("one", None, allowed()), row("two", Some(Expect::Denied), denied())];
+    let refused = || Row { cause: Some(Reason::NotDelegable), ..row("two", Some(Expect::Denied), denied()) };
+    let both = || vec![row("one", None, allowed()), refused()];
     let skipped = Standing::Skipped { reason: format!("it is for #1 >=7.0 {HOSTILE}") };
     Results {
         kernels: vec![label("6.12", Some("6.12.107")), label("7.3", None)],

@@ -211,3 +211,22 @@ fn reasons(standing: &Standing) -> Vec<&str> {
     }
     reasons
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn a_guest_does_not_command_the_terminal_or_a_ci_service() {
+        let results = sample::results();
+        let kernels: Vec<KernelName> = results.kernels.iter().map(|kernel| kernel.name.clone()).collect();
+        let text = table(&kernels, &results.findings);
+        let plain = anstream::adapter::strip_str(&text).to_string();
+        assert!(plain.contains("vm/killer") && plain.contains("owned"), "{plain}");
+        assert!(!plain.contains(|c: char| c.is_control() && c != '\n'), "{plain:?}");
+        assert!(!plain.lines().any(|line| line.trim_start().starts_with("::")) && !plain.contains("##["), "{plain}");
+        // All styles are our own: none is red in the guest's way, which has no style before it.
+        assert!(!text.contains("\u{1b}[31mred"), "{text:?}");
+    }
+}
