@@ -124,12 +124,12 @@ impl Delivery {
         self.printed == Form::Human
     }
 
-    /// Prints and writes the results. One file that cannot be written does not keep the others from being written.
+    /// Prints and writes the results. One place that cannot be written does not keep the others from being written.
     pub(crate) fn deliver(&self, results: &Results, took: Option<Duration>) -> Result<()> {
-        run::print(&self.text(self.printed, results, took)?)?;
+        let printed = self.text(self.printed, results, took).and_then(|text| run::print(&text));
         let write = |(form, path): &(Form, PathBuf)| replacement::write(path, &self.text(*form, results, took)?);
         let written: Vec<Result<()>> = self.files.iter().map(write).collect();
-        written.into_iter().collect()
+        std::iter::once(printed).chain(written).collect()
     }
 
     /// The matrix, as it goes to a step summary.

@@ -55,6 +55,8 @@ fn place(path: &Path) -> Place {
 /// An empty file beside the one to be replaced, with the permissions a new file has.
 fn partial(path: &Path) -> io::Result<NamedTempFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Its error names the folder's fault; that of the file inside would name the file.
+    fs::metadata(folder)?;
     tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)
 }
 

@@ -11,6 +11,7 @@ use crate::{actions, exit::Wrong, outlet::Outlets, run, selection::Selectors};
 /// Tell the results of earlier runs, in any form; nothing is built or booted
 #[derive(Debug, ClapArgs)]
 #[command(
+    mut_arg("kernel", |arg| arg.help("Kernels to tell of, by name or glob; `all` means every one that has a manifest [default: those whose manifest says so]")),
     mut_arg("fresh", |arg| arg.hide(true)),
     mut_arg("no_install", |arg| arg.hide(true)),
     after_help = "\

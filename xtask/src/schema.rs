@@ -12,7 +12,10 @@ use harness_builder::project::Project;
 use harness_model::scenario::{reference, schema::scenario_schema};
 use harness_runner::{lab::Lab, report};
 
-use crate::exit::{self, Wrong};
+use crate::{
+    exit::{self, Wrong},
+    replacement,
+};
 
 /// Write the JSON Schemas of scenarios and results, and the generated parts of scenarios/README.md and docs/results.md
 #[derive(Debug, ClapArgs)]
@@ -37,7 +40,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         if args.check {
             eprintln!("error: {path} is out of date; write it with `cargo xtask schema`");
         } else {
-            fs::write(&file.path, &file.text).with_context(|| format!("cannot write {path}"))?;
+            replacement::write(&file.path, &file.text)?;
             println!("wrote {path}");
         }
     }

@@ -114,7 +114,8 @@ fn judged<'a>(finding: &'a Finding, judgement: &Judgement, recorded: Option<&str
         scenario: &finding.scenario,
         summary: &finding.summary,
         standing: if finding.outcome() == Outcome::AsRecorded { Held::AsRecorded } else { Held::Differs },
-        seconds: finding.took.map(|took| took.as_secs_f64()),
+        // Exactly the microseconds that were told, without the digits of a sum of floats.
+        seconds: finding.took.map(|took| took.as_micros() as f64 / 1e6),
         problems: problem_lines(judgement),
         difference: recorded.filter(|_| matches!(record, Record::Other)).map(|text| difference(text, &now)),
         record,

@@ -133,10 +133,7 @@ fn longest_run(text: &str) -> usize {
 fn escaped(text: &str) -> String {
     let mut safe = String::new();
     for c in one_line(text).chars() {
-        if matches!(
-            c,
-            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '<' | '>' | '(' | ')' | '#' | '!' | '|' | '&' | '~'
-        ) {
+        if matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '&' | '~') {
             safe.push('\\');
         }
         safe.push(c);
