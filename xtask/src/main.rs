@@ -1,5 +1,6 @@
 //! The command line of the project: `cargo xtask --help`.
 
+mod actions;
 mod bench;
 mod bless;
 mod ci;
@@ -9,6 +10,9 @@ mod exit;
 mod image;
 mod kernel;
 mod mutate;
+mod outlet;
+mod replacement;
+mod report;
 mod run;
 mod schema;
 mod selection;
@@ -37,6 +41,7 @@ file; 3 the harness, QEMU or a build failed; 4 nothing was selected.";
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Args),
+    Report(report::Args),
     Test(test::Args),
     Bless(bless::Args),
     Diff(diff::Args),
@@ -54,6 +59,7 @@ impl Verb {
     fn run(&self) -> Result<ExitCode> {
         match self {
             Self::Run(args) => run::run(args),
+            Self::Report(args) => report::run(args),
             Self::Test(args) => test::run(args),
             Self::Bless(args) => bless::run(args),
             Self::Diff(args) => diff::run(args),

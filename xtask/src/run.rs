@@ -7,12 +7,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::Args as ClapArgs;
 use harness_builder::progress::Progress;
-use harness_model::name::KernelName;
-use harness_runner::report::{self, Counts, Finding, Outcome};
+use harness_runner::report::{Finding, Outcome};
 
-use crate::{exit, selection::Selectors};
+use crate::{actions, exit, outlet::Outlets, selection::Selectors};
 
 /// Run scenarios in VMs and show what the kernels allowed and denied
 #[derive(Debug, ClapArgs)]
@@ -20,7 +19,10 @@ use crate::{exit, selection::Selectors};
 Examples:
   cargo xtask run                                 all scenarios on the default kernels
   cargo xtask run --kernel 7.3 --filter 'token/*'
-  cargo xtask run --scenarios ~/mine --format json | jq 'select(.matches | not)'
+  cargo xtask run --junit results.xml --json results.jsonl
+  cargo xtask run --scenarios ~/mine --format json | jq 'select(.matches == false)'
+
+Where GITHUB_ACTIONS is `true`, GitHub is also given annotations and a step summary.
 
 Exit codes: 0 as recorded; 1 verdicts differ; 2 wrong usage or a bad file; 3 the harness,
 QEMU or a build failed; 4 nothing was selected.")]
@@ -28,45 +30,24 @@ pub(crate) struct Args {
     #[command(flatten)]
     selectors: Selectors,
 
-    /// How to show the verdicts
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A table with a column a kernel
-    Human,
-    /// One JSON object an attempt, and nothing else
-    Json,
+    #[command(flatten)]
+    outlets: Outlets,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let start = Instant::now();
-    let progress = match args.format {
-        Format::Human => Progress::detect(),
-        Format::Json => Progress::silent(),
-    };
+    let delivery = args.outlets.resolve()?;
+    let progress = if delivery.is_for_people() { Progress::detect() } else { Progress::silent() };
     let selection = args.selectors.resolve(progress)?;
     if selection.scenarios.is_empty() {
         return Ok(selection.nothing());
     }
-    let findings = selection.findings()?;
-    match args.format {
-        Format::Human => print_table(&selection.kernels, &findings, start)?,
-        Format::Json => {
-            let text = report::json_lines(&selection.image, &findings).context("cannot write a verdict as JSON")?;
-            print(&text)?;
-        }
-    }
+    let results = selection.results(selection.findings()?)?;
+    let delivered = delivery.deliver(&results, Some(start.elapsed()));
+    actions::tell(&selection, &delivery, &results)?;
+    delivered?;
     let complained = selection.tell_reason_complaints()?;
-    Ok(exit_code(&findings, complained))
-}
-
-fn print_table(kernels: &[KernelName], findings: &[Finding], start: Instant) -> Result<()> {
-    let counts = Counts::of(findings);
-    let table = report::table(kernels, findings);
-    print(&format!("{table}{}; {:.1} s\n", counts.sentence(), start.elapsed().as_secs_f64()))
+    Ok(exit_code(&results.findings, complained))
 }
 
 /// Prints to standard output, with styles where it is a terminal; a reader that went away is no error.
@@ -81,7 +62,7 @@ pub(crate) fn print(text: &str) -> Result<()> {
 }
 
 /// What the gravest finding says; reasons that do not fit the snapshots are as grave as a snapshot that does not fit.
-fn exit_code(findings: &[Finding], complained: bool) -> ExitCode {
+pub(crate) fn exit_code(findings: &[Finding], complained: bool) -> ExitCode {
     match findings.iter().map(Finding::outcome).max() {
         None => exit::NOTHING_SELECTED.into(),
         Some(Outcome::AsRecorded) if !complained => ExitCode::SUCCESS,

@@ -6,11 +6,18 @@ use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
 use harness_builder::project::Project;
 use harness_model::scenario::{reference, schema::scenario_schema};
-use harness_runner::{lab::Lab, report::difference};
+use harness_runner::{
+    lab::Lab,
+    report::{self, difference},
+};
+use serde::Serialize;
 
-use crate::exit::{self, Wrong};
+use crate::{
+    exit::{self, Wrong},
+    replacement,
+};
 
-/// Write the JSON Schemas of scenarios and differences, and the generated parts of scenarios/README.md
+/// Write the JSON Schemas of scenarios, results and differences, and the generated parts of scenarios/README.md and docs/results.md
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
     /// Write nothing; exit with 1 if a file is not as it would be written
@@ -33,7 +40,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         if args.check {
             eprintln!("error: {path} is out of date; write it with `cargo xtask schema`");
         } else {
-            fs::write(&file.path, &file.text).with_context(|| format!("cannot write {path}"))?;
+            replacement::write(&file.path, &file.text)?;
             println!("wrote {path}");
         }
     }
@@ -47,21 +54,38 @@ impl Generated {
 }
 
 fn generate(project: &Project) -> Result<Vec<Generated>> {
+    let mut generated = of_scenarios(project)?;
+    generated.extend(of_results(project)?);
+    let path = project.root().join("docs/diff.schema.json");
+    generated.push(Generated { path, text: pretty(&difference::schema())? });
+    Ok(generated)
+}
+
+fn pretty(schema: &impl Serialize) -> Result<String> {
+    Ok(serde_json::to_string_pretty(schema).context("cannot write a schema as JSON")? + "\n")
+}
+
+fn of_results(project: &Project) -> Result<[Generated; 2]> {
+    let folder = project.root().join("docs");
+    let schema = report::results_schema();
+    let json = pretty(&schema)?;
+    let page = folder.join("results.md");
+    let text = fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
+    let text = splice(&text, "results", &report::keys(&schema))?;
+    Ok([Generated { path: folder.join("results.schema.json"), text: json }, Generated { path: page, text }])
+}
+
+fn of_scenarios(project: &Project) -> Result<Vec<Generated>> {
     let folder = project.scenarios();
     let schema = scenario_schema();
-    let pretty =
-        |schema| Ok::<_, anyhow::Error>(serde_json::to_string_pretty(schema).context("cannot write a schema")? + "\n");
+    let json = pretty(schema)?;
     let lab = Lab::open(project, &folder).map_err(Wrong::input)?;
     let readme = folder.join("README.md");
     let text = fs::read_to_string(&readme).with_context(|| format!("cannot read {}", readme.display()))?;
     let text = splice(&text, "scenarios", &scenario_list(&lab)?)?;
     let text = splice(&text, "differences", &reference::differences(lab.reasons()))?;
     let text = splice(&text, "keys", &reference::keys(schema))?;
-    Ok(vec![
-        Generated { path: folder.join("schema.json"), text: pretty(schema)? },
-        Generated { path: project.root().join("docs/diff.schema.json"), text: pretty(&difference::schema())? },
-        Generated { path: readme, text },
-    ])
+    Ok(vec![Generated { path: folder.join("schema.json"), text: json }, Generated { path: readme, text }])
 }
 
 fn scenario_list(lab: &Lab) -> Result<String> {
@@ -76,10 +100,7 @@ fn splice(text: &str, name: &str, generated: &str) -> Result<String> {
     let end = format!("<!-- end: {name} -->");
     let parts = text.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
     let Some((before, after)) = parts else {
-        bail!(
-            "scenarios/README.md has no place for the generated {name}: put `{}` and `{end}` there",
-            begin.trim_end()
-        );
+        bail!("the page has no place for the generated {name}: put `{}` and `{end}` there", begin.trim_end());
     };
     Ok(format!("{before}{begin}\n{}\n\n{end}{after}", generated.trim_end()))
 }

@@ -16,9 +16,9 @@ use harness_model::{
 };
 use harness_runner::{
     lab::{Lab, LabError},
-    report::Finding,
+    report::{Finding, KernelLabel, Results, Standing},
     store::Freshness,
-    supplies::Supplies,
+    supplies::{Supplies, SuppliesError},
 };
 
 use crate::{exit, exit::Wrong, setup};
@@ -71,6 +71,11 @@ pub(crate) struct Selection {
 }
 
 impl Selectors {
+    /// Whether outcomes of earlier runs are not to be believed.
+    pub(crate) fn wants_fresh(&self) -> bool {
+        self.scope.fresh
+    }
+
     /// Finds and checks everything named, so that a typo is told before anything is built.
     pub(crate) fn resolve(&self, progress: Progress) -> Result<Selection> {
         self.scope.resolve(&self.kernel, progress)
@@ -143,6 +148,38 @@ impl Selection {
         Ok(!complaints.is_empty())
     }
 
+    /// What came of the scenarios on each kernel as far as the outcome store knows; nothing is built, installed or booted.
+    /// A scenario of which nothing is known is a fault.
+    pub(crate) fn known_findings(&self) -> Result<Vec<Finding>> {
+        let mut findings: Vec<Finding> = Vec::new();
+        for kernel in &self.kernels {
+            match self.supplies.built(kernel, &self.image) {
+                Ok(testbed) => {
+                    for checked in &self.scenarios {
+                        let known = self.lab.known_findings(&testbed, std::slice::from_ref(checked)).map_err(blame)?;
+                        findings.extend(known.unwrap_or_else(|| vec![not_run(kernel, checked, NO_OUTCOME)]));
+                    }
+                }
+                Err(error @ SuppliesError::NotBuilt { .. }) => {
+                    let why = error.to_string();
+                    findings.extend(self.scenarios.iter().map(|checked| not_run(kernel, checked, &why)));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        findings.sort_by(|a, b| a.scenario.cmp(&b.scenario));
+        Ok(findings)
+    }
+
+    /// These findings with what they were found on.
+    pub(crate) fn results(&self, findings: Vec<Finding>) -> Result<Results> {
+        let label = |name: &KernelName| -> Result<KernelLabel> {
+            Ok(KernelLabel { name: name.clone(), release: self.supplies.release(name)? })
+        };
+        let kernels = self.kernels.iter().map(label).collect::<Result<_>>()?;
+        Ok(Results { kernels, image: self.image.clone(), findings })
+    }
+
     /// What the project has to run them on.
     pub(crate) fn supplies(&self) -> &Supplies {
         &self.supplies
@@ -167,6 +204,18 @@ impl Selection {
     /// A path as it is written into files: from the project's folder, if it is in it.
     pub(crate) fn shown_path(&self, path: &Path) -> String {
         path.strip_prefix(self.supplies.project().root()).unwrap_or(path).display().to_string()
+    }
+}
+
+const NO_OUTCOME: &str = "no outcome of it is known here; run `cargo xtask run` (crashes and faults are known only to the run that saw them)";
+
+fn not_run(kernel: &KernelName, checked: &Checked, why: &str) -> Finding {
+    Finding {
+        kernel: kernel.clone(),
+        scenario: checked.name().clone(),
+        summary: checked.summary().to_owned(),
+        took: None,
+        standing: Standing::Fault { message: format!("not run: {why}") },
     }
 }
 

@@ -50,6 +50,13 @@ impl Checked {
         self.file.report(vec![Problem::new(0..0, what)])
     }
 
+    /// The line of each `[[attempt]]` in its file, counted from 1; none if it is a sweep.
+    pub fn attempt_lines(&self) -> Vec<usize> {
+        let attempts = Place::default().key("attempt");
+        let line = |index| self.file.line_of(&attempts.index(index));
+        (0..self.spec.attempt.len()).map(line).collect()
+    }
+
     pub(crate) fn template(&self) -> &serde_json::Value {
         &self.file.template
     }

@@ -51,6 +51,11 @@ impl ScenarioFile {
         &self.spec
     }
 
+    /// The line of the value at this place, counted from 1.
+    pub(crate) fn line_of(&self, place: &node::Place) -> usize {
+        report::position(&self.text, self.root.span_of(place).start).0
+    }
+
     pub(crate) fn report(&self, problems: Vec<Problem>) -> Report {
         Report::new(&self.label, self.text.clone(), problems)
     }

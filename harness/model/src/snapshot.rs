@@ -35,10 +35,10 @@ fn render_case(text: &mut String, case: &Case) {
         let _ = writeln!(text, "[{}]", case.label);
     }
     for (container, options) in &case.mounted {
-        let _ = writeln!(text, "{container}'s bpffs shows {}", show_options(options));
+        let _ = writeln!(text, "{container}'s bpffs shows {}", without_controls(&show_options(options)));
     }
     for line in &case.disagreements {
-        let _ = writeln!(text, "{line}");
+        let _ = writeln!(text, "{}", without_controls(line));
     }
     let digits = case.rows.len().to_string().len();
     let width = case.rows.iter().map(|row| row.text.chars().count()).max().unwrap_or(0);
@@ -54,7 +54,7 @@ fn render_steps(text: &mut String, digits: usize, steps: &[Step]) {
     let steps: Vec<&Step> = steps.iter().filter(|step| !step.probe || step.result != StepResult::Allowed).collect();
     let width = steps.iter().map(|step| step.text.chars().count()).max().unwrap_or(0);
     for step in steps {
-        let about = step.text.replace(|c: char| c.is_control(), " ");
+        let about = without_controls(&step.text);
         let _ = writeln!(text, "{:digits$}    {about:<width$}  {}", "", step.result);
     }
 }
@@ -62,18 +62,23 @@ fn render_steps(text: &mut String, digits: usize, steps: &[Step]) {
 /// A sweep is one table, whatever cases it was made of.
 fn render_grid(text: &mut String, grid: &Grid, judgement: &Judgement) {
     for line in judgement.cases.iter().flat_map(|case| &case.disagreements) {
-        let _ = writeln!(text, "{line}");
+        let _ = writeln!(text, "{}", without_controls(line));
     }
     for line in grid::layout(grid, judgement) {
         let line: String = line.into_iter().map(|piece| piece.text).collect();
-        let _ = writeln!(text, "{}", line.trim_end());
+        let _ = writeln!(text, "{}", without_controls(line.trim_end()));
     }
 }
 
 /// A verdict and its cause on one line, whatever the guest put into its detail.
 fn one_line(row: &Row) -> String {
     let cause = row.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
-    format!("{}{cause}", row.verdict).replace(|c: char| c.is_control(), " ")
+    without_controls(&format!("{}{cause}", row.verdict))
+}
+
+/// What a guest answered stays on its line and commands no terminal.
+fn without_controls(text: &str) -> String {
+    text.replace(|c: char| c.is_control(), " ")
 }
 
 pub(crate) fn show_options(options: &[MountOption]) -> String {

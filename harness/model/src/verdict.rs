@@ -71,15 +71,15 @@ impl fmt::Display for Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
-    /// [`Verdict::Allowed`].
+    /// The kernel did it.
     Allowed,
-    /// [`Verdict::Denied`].
+    /// The kernel refused it to this actor, and does it for one with every permission.
     Denied,
-    /// [`Verdict::Unsupported`].
+    /// The kernel cannot know or do it.
     Unsupported,
-    /// [`Verdict::Malformed`].
+    /// The kernel refuses it to everybody although it knows it: the call is wrong.
     Malformed,
-    /// [`Verdict::Crashed`].
+    /// The kernel died or hung before this was answered.
     Crashed,
 }
 

@@ -229,3 +229,10 @@ fn what_is_put_where_only_links_go() {
     only(&attach("target = 'map:m'"), "9:10", &["no earlier attempt saved `m`"]);
     only(&attach("target = 'interface:dummy0'"), "9:10", &["no network namespace of its own"]);
 }
+
+#[test]
+fn attempts_know_their_lines() {
+    let text = with(&format!("{MAP}\n# between\n{MAP}[[attempt]]\nop = 'btf_load'\n"));
+    let file = scenario::parse("x.toml", "x".parse().unwrap(), &text).unwrap();
+    assert_eq!(check(&file, &common::known()).unwrap().attempt_lines(), [2, 7, 10]);
+}

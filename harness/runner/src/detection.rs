@@ -152,7 +152,7 @@ mod tests {
 
     fn finding(standing: Standing) -> Finding {
         let (kernel, scenario) = ("6.12".parse().unwrap(), "a/b".parse().unwrap());
-        Finding { kernel, scenario, summary: String::new(), standing }
+        Finding { kernel, scenario, summary: String::new(), took: None, standing }
     }
 
     fn judged(verdict: Verdict, crash: Option<Crash>) -> Finding {

@@ -141,11 +141,8 @@ impl Lab {
     /// # Errors
     /// [`LabError`] if a scenario asks for what this kernel does not know.
     pub fn times(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Vec<Option<Duration>>, LabError> {
-        let time = |expansion: &Expansion| match &testbed.known(&to_run(std::slice::from_ref(expansion)))?.first()?.end
-        {
-            ScenarioEnd::Finished { micros } => Some(Duration::from_micros(*micros)),
-            ScenarioEnd::Crashed { .. } | ScenarioEnd::Fault { .. } => None,
-        };
+        let time =
+            |expansion: &Expansion| testbed.known(&to_run(std::slice::from_ref(expansion)))?.first().and_then(took);
         Ok(self.expand_all(testbed, checked)?.iter().map(time).collect())
     }
 
@@ -162,12 +159,15 @@ impl Lab {
     ) -> Result<Vec<Finding>, LabError> {
         let mut outcomes = outcomes.into_iter();
         let judge = |(checked, expansion): (&Checked, &Expansion)| {
-            let standing = match expansion {
-                Expansion::Skipped { reason } => Standing::Skipped { reason: reason.clone() },
-                Expansion::Run(expanded) => self.judge(testbed, expanded, outcomes.next().as_ref())?,
+            let (standing, took) = match expansion {
+                Expansion::Skipped { reason } => (Standing::Skipped { reason: reason.clone() }, None),
+                Expansion::Run(expanded) => {
+                    let outcome = outcomes.next();
+                    (self.judge(testbed, expanded, outcome.as_ref())?, outcome.as_ref().and_then(took))
+                }
             };
             let (kernel, scenario) = (testbed.kernel_name().clone(), checked.name().clone());
-            Ok(Finding { kernel, scenario, summary: checked.summary().to_owned(), standing })
+            Ok(Finding { kernel, scenario, summary: checked.summary().to_owned(), took, standing })
         };
         checked.iter().zip(expansions).map(judge).collect()
     }
@@ -189,6 +189,14 @@ impl Lab {
                 Standing::Judged { judgement, recorded }
             }
         })
+    }
+}
+
+/// How long a scenario took in the guest, if it ended there.
+fn took(outcome: &ScenarioOutcome) -> Option<Duration> {
+    match outcome.end {
+        ScenarioEnd::Finished { micros } => Some(Duration::from_micros(micros)),
+        ScenarioEnd::Crashed { .. } | ScenarioEnd::Fault { .. } => None,
     }
 }
 

@@ -1,9 +1,22 @@
-//! Verdicts for people and for programs: a table with a column a kernel, and one JSON object an attempt.
+//! Verdicts for people and for programs: each form is a function of findings.
 
 mod counts;
 pub mod difference;
+pub mod github;
+mod grievance;
+mod guest_text;
 mod json;
+mod junit;
+mod ktap;
+mod mark;
+mod markdown;
+mod reference;
+mod results;
+#[cfg(test)]
+mod sample;
 mod table;
+
+use std::time::Duration;
 
 use harness_model::{
     grid::Part,
@@ -13,7 +26,14 @@ use harness_model::{
 };
 
 pub use counts::Counts;
-pub use json::{AttemptLine, ScenarioLine, json_lines};
+use guest_text::harmless;
+pub use json::{FORMAT, json_lines, results_schema};
+pub use junit::junit;
+pub use ktap::ktap;
+pub use mark::Mark;
+pub use markdown::{By, markdown};
+pub use reference::keys;
+pub use results::{HARNESS, KernelLabel, Results};
 pub use table::table;
 
 /// One scenario on one kernel, judged and compared.
@@ -25,6 +45,8 @@ pub struct Finding {
     pub scenario: ScenarioName,
     /// What it proves.
     pub summary: String,
+    /// How long it took in the guest, if it ended there and that is known.
+    pub took: Option<Duration>,
     /// What came of it.
     pub standing: Standing,
 }
@@ -76,13 +98,17 @@ impl Finding {
         }
     }
 
-    /// Everything wrong with it, a line each.
+    /// Everything wrong with it: texts of one or more lines, fit to be shown whatever a guest put into them.
     pub fn complaints(&self) -> Vec<String> {
+        self.raw_complaints().iter().map(|text| harmless(text)).collect()
+    }
+
+    fn raw_complaints(&self) -> Vec<String> {
         match &self.standing {
             Standing::Skipped { .. } => Vec::new(),
             Standing::Fault { message } => vec![message.clone()],
             Standing::Judged { judgement, recorded } => {
-                let mut lines = attempt_complaints(judgement);
+                let mut lines = problem_lines(judgement);
                 lines.extend(
                     judgement
                         .crash
@@ -98,7 +124,8 @@ impl Finding {
     }
 }
 
-fn attempt_complaints(judgement: &Judgement) -> Vec<String> {
+/// What is wrong with a judgement whatever is recorded, a line each.
+fn problem_lines(judgement: &Judgement) -> Vec<String> {
     judgement.problems().into_iter().map(|problem| format!("{}: {}", problem.subject, problem.what)).collect()
 }
 
@@ -111,12 +138,12 @@ fn record_complaint(judgement: &Judgement, recorded: Option<&str>) -> Option<Str
     }
 }
 
-/// The lines that differ between two texts, with their surroundings.
+/// The lines that differ between two texts, with their surroundings, fit to be shown.
 pub fn difference(old: &str, new: &str) -> String {
     let lines = |text: &str| text.trim_end().lines().map(|line| format!("{line}\n")).collect::<String>();
     let (old, new) = (lines(old), lines(new));
     let diff = similar::TextDiff::from_lines(&old, &new);
-    diff.unified_diff().context_radius(2).to_string()
+    harmless(&diff.unified_diff().context_radius(2).to_string())
 }
 
 /// All attempts that verdicts are told of, with the label of their case and their number in it.
@@ -162,6 +189,7 @@ mod tests {
             kernel: kernel.parse().unwrap(),
             scenario: judgement.scenario.clone(),
             summary: "Says so".to_owned(),
+            took: None,
             standing: Standing::Judged { judgement, recorded: recorded.map(str::to_owned) },
         }
     }
@@ -232,16 +260,6 @@ mod tests {
     }
 
     #[test]
-    fn every_attempt_is_one_json_object() {
-        let findings = [as_recorded("6.12", vec![row("map_create hash", Some(Expect::Denied), denied())])];
-        let text = json_lines(&"minimal".parse().unwrap(), &findings).unwrap();
-        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let keys = ["kernel", "scenario", "container", "attempt", "op", "verdict", "errno", "expect", "matches"];
-        assert!(keys.iter().all(|key| value.get(key).is_some()), "{text}");
-        assert_eq!((&value["errno"], &value["matches"]), (&"EPERM".into(), &true.into()));
-    }
-
-    #[test]
     fn everything_is_counted() {
         let findings =
             [as_recorded("6.12", vec![row("x", None, allowed()), row("y", Some(Expect::Allowed), denied())])];
@@ -277,8 +295,10 @@ mod tests {
 
     #[test]
     fn a_cell_is_one_json_object_with_its_row_and_arm() {
-        let text = json_lines(&"minimal".parse().unwrap(), &[finding("6.12", swept(denied()), None)]).unwrap();
-        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let findings = vec![finding("6.12", swept(denied()), None)];
+        let results = Results { kernels: vec![], image: "minimal".parse().unwrap(), findings };
+        let text = json_lines(&results).unwrap();
+        let value: serde_json::Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
         assert_eq!((&value["row"], &value["arm"]), (&"hash".into(), &"no_token".into()));
         assert_eq!((&value["cause"], &value["errno"]), (&"not delegable".into(), &"EPERM".into()));
     }

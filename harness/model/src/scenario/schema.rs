@@ -15,13 +15,17 @@ pub fn scenario_schema() -> &'static Value {
 
 /// The schema of a TOML file whose keys are the members of this type.
 pub(crate) fn schema_of<T: JsonSchema>() -> Value {
-    let settings = SchemaSettings::draft2020_12()
-        .with_transform(RecursiveTransform(drop_null))
-        .with_transform(RecursiveTransform(fold_lines));
-    settings.into_generator().into_root_schema_for::<T>().to_value()
+    settings().into_generator().into_root_schema_for::<T>().to_value()
 }
 
-/// An optional key may be absent, but TOML has no null to write in its place.
+/// How schemas are written here: a key that may be absent has its plain type, and descriptions are not wrapped.
+pub fn settings() -> SchemaSettings {
+    SchemaSettings::draft2020_12()
+        .with_transform(RecursiveTransform(drop_null))
+        .with_transform(RecursiveTransform(fold_lines))
+}
+
+/// An optional key may be absent, but nothing is written in its place: TOML has no null.
 fn drop_null(schema: &mut Schema) {
     let Some(members) = schema.as_object_mut() else { return };
     if let Some(Value::String(format)) = members.remove("format") {

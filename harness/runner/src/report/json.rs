@@ -1,111 +1,62 @@
 //! Verdicts for programs: one JSON object a line.
 
+mod line;
+
+use std::fmt::Write;
+
 use harness_model::{
     grid::{Grid, Part},
-    judgement::Row,
-    name::{ImageName, KernelName, ScenarioName},
+    judgement::{Judgement, Row},
+    scenario::schema,
     snapshot,
-    verdict::{Class, Expect, Verdict},
+    verdict::{Class, Verdict},
 };
-use serde::Serialize;
 
-use super::{Finding, Standing, numbered};
+use line::{Attempts, Held, Kernel, Line, Record, Step};
 
-/// One attempt, as `--format json` prints it.
-#[derive(Debug, Serialize)]
-pub struct AttemptLine<'a> {
-    kernel: &'a KernelName,
-    image: &'a ImageName,
-    scenario: &'a ScenarioName,
-    case: &'a str,
-    container: &'a str,
-    attempt: usize,
-    op: &'a str,
-    text: &'a str,
-    verdict: Class,
-    errno: Option<String>,
-    detail: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cause: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    row: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    arm: Option<&'a str>,
-    expect: Option<Expect>,
-    matches: bool,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    steps: Vec<StepLine<'a>>,
+use super::{
+    Counts, Finding, HARNESS, Outcome, Results, Standing, difference, guest_text::is_invisible_order, numbered,
+    problem_lines,
+};
+
+/// Raised when a key or a kind goes away or changes its meaning; new ones may come without that.
+pub const FORMAT: u32 = 2;
+
+/// The JSON Schema of one line, from the types.
+pub fn results_schema() -> serde_json::Value {
+    schema::settings().for_serialize().into_generator().into_root_schema_for::<Line<'static>>().to_value()
 }
 
-/// One call of libbpf's for an object, or something it lost, within an [`AttemptLine`].
-#[derive(Debug, Serialize)]
-struct StepLine<'a> {
-    text: &'a str,
-    result: String,
-}
-
-/// A scenario without verdicts, as `--format json` prints it.
-#[derive(Debug, Serialize)]
-pub struct ScenarioLine<'a> {
-    kernel: &'a KernelName,
-    image: &'a ImageName,
-    scenario: &'a ScenarioName,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    skipped: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fault: Option<&'a str>,
-}
-
-/// One JSON object a line: an attempt, or a scenario that was skipped or could not be judged.
+/// The results as lines of JSON: one that starts, each attempt, each scenario on each kernel once, and one that ends.
 ///
-/// An attempt of a sweep also names its row and its arm. `matches` is true if the verdict is what its author expects and the scenario's text is as recorded.
-pub fn json_lines(image: &ImageName, findings: &[Finding]) -> Result<String, serde_json::Error> {
+/// # Errors
+/// If a line cannot be written as JSON.
+pub fn json_lines(results: &Results) -> Result<String, serde_json::Error> {
     let mut text = String::new();
-    for finding in findings {
-        let (kernel, scenario) = (&finding.kernel, &finding.scenario);
-        let bare = ScenarioLine { kernel, image, scenario, skipped: None, fault: None };
-        match &finding.standing {
-            Standing::Skipped { reason } => push(&mut text, &ScenarioLine { skipped: Some(reason), ..bare })?,
-            Standing::Fault { message } => push(&mut text, &ScenarioLine { fault: Some(message), ..bare })?,
-            Standing::Judged { judgement, recorded } => {
-                let now = snapshot::render(judgement);
-                let as_recorded = recorded.as_deref().is_some_and(|text| snapshot::same(text, &now));
-                for (case, index, row) in numbered(judgement) {
-                    let cell = cell(judgement.grid.as_deref(), row.part);
-                    let line = attempt_line(finding, image, (case, index), row, as_recorded);
-                    push(
-                        &mut text,
-                        &AttemptLine { row: cell.map(|(row, _)| row), arm: cell.map(|(_, arm)| arm), ..line },
-                    )?;
-                }
+    let kernels = results.kernels.iter();
+    let kernels = kernels.map(|kernel| Kernel { name: &kernel.name, release: kernel.release.as_deref() }).collect();
+    push(&mut text, &Line::Start { format: FORMAT, harness: HARNESS, image: &results.image, kernels })?;
+    for finding in &results.findings {
+        if let Standing::Judged { judgement, .. } = &finding.standing {
+            for (case, number, row) in numbered(judgement) {
+                push(&mut text, &attempt(finding, judgement.grid.as_deref(), (case, number), row))?;
             }
         }
+        push(&mut text, &standing(finding))?;
     }
+    push(&mut text, &end(results.counts()))?;
     Ok(text)
 }
 
-/// What the row and the column of a cell are called.
-fn cell(grid: Option<&Grid>, part: Part) -> Option<(&str, &str)> {
-    let (grid, Part::Cell { row, column }) = (grid?, part) else { return None };
-    Some((grid.rows.get(row)?, &grid.columns.get(column)?.name))
-}
-
-fn attempt_line<'a>(
+fn attempt<'a>(
     finding: &'a Finding,
-    image: &'a ImageName,
+    grid: Option<&'a Grid>,
     (case, attempt): (&'a str, usize),
     row: &'a Row,
-    as_recorded: bool,
-) -> AttemptLine<'a> {
-    let detail = match &row.verdict {
-        Verdict::Allowed { detail } => detail.as_deref(),
-        Verdict::Unsupported { reason, .. } => Some(reason.as_str()),
-        Verdict::Denied(refusal) | Verdict::Malformed(refusal) => refusal.step.as_deref(),
-        Verdict::Crashed => None,
-    };
-    AttemptLine {
+) -> Line<'a> {
+    let cell = cell(grid, row.part);
+    Line::Attempt {
         kernel: &finding.kernel,
-        image,
         scenario: &finding.scenario,
         case,
         container: &row.container,
@@ -114,18 +65,195 @@ fn attempt_line<'a>(
         text: &row.text,
         verdict: row.verdict.class(),
         errno: row.verdict.errno().map(|errno| errno.to_string()),
-        detail,
+        detail: detail(&row.verdict),
         cause: row.cause.as_ref().map(ToString::to_string),
-        row: None,
-        arm: None,
+        row: cell.map(|(row, _)| row),
+        arm: cell.map(|(_, arm)| arm),
         expect: row.expect,
-        matches: row.matches() && as_recorded,
-        steps: row.steps.iter().map(|step| StepLine { text: &step.text, result: step.result.to_string() }).collect(),
+        matches: row.matches(),
+        steps: row.steps.iter().map(|step| Step { text: &step.text, result: step.result.to_string() }).collect(),
     }
 }
 
-fn push(text: &mut String, line: &impl Serialize) -> Result<(), serde_json::Error> {
-    text.push_str(&serde_json::to_string(line)?);
+fn detail(verdict: &Verdict) -> Option<&str> {
+    match verdict {
+        Verdict::Allowed { detail } => detail.as_deref(),
+        Verdict::Unsupported { reason, .. } => Some(reason),
+        Verdict::Denied(refusal) | Verdict::Malformed(refusal) => refusal.step.as_deref(),
+        Verdict::Crashed => None,
+    }
+}
+
+/// What the row and the column of a cell are called.
+fn cell(grid: Option<&Grid>, part: Part) -> Option<(&str, &str)> {
+    let (grid, Part::Cell { row, column }) = (grid?, part) else { return None };
+    Some((grid.rows.get(row)?, &grid.columns.get(column)?.name))
+}
+
+fn standing(finding: &Finding) -> Line<'_> {
+    let Finding { kernel, scenario, summary, .. } = finding;
+    match &finding.standing {
+        Standing::Skipped { reason } => Line::Skipped { kernel, scenario, summary, reason },
+        Standing::Fault { message } => Line::Fault { kernel, scenario, summary, message },
+        Standing::Judged { judgement, recorded } => match &judgement.crash {
+            Some(crash) => Line::Crash { kernel, scenario, summary, how: &crash.how, console: &crash.console },
+            None => judged(finding, judgement, recorded.as_deref()),
+        },
+    }
+}
+
+fn judged<'a>(finding: &'a Finding, judgement: &Judgement, recorded: Option<&str>) -> Line<'a> {
+    let now = snapshot::render(judgement);
+    let record = match recorded {
+        None => Record::None,
+        Some(text) if snapshot::same(text, &now) => Record::Same,
+        Some(_) => Record::Other,
+    };
+    Line::Judged {
+        kernel: &finding.kernel,
+        scenario: &finding.scenario,
+        summary: &finding.summary,
+        standing: if finding.outcome() == Outcome::AsRecorded { Held::AsRecorded } else { Held::Differs },
+        // Exactly the microseconds that were told, without the digits of a sum of floats.
+        seconds: finding.took.map(|took| took.as_micros() as f64 / 1e6),
+        problems: problem_lines(judgement),
+        difference: recorded.filter(|_| matches!(record, Record::Other)).map(|text| difference(text, &now)),
+        record,
+    }
+}
+
+fn end(counts: Counts) -> Line<'static> {
+    let of = |class: Class| counts.attempts[class as usize];
+    Line::End {
+        judged: counts.judged,
+        differing: counts.differing,
+        skipped: counts.skipped,
+        faults: counts.faults,
+        attempts: Attempts {
+            allowed: of(Class::Allowed),
+            denied: of(Class::Denied),
+            unsupported: of(Class::Unsupported),
+            malformed: of(Class::Malformed),
+            crashed: of(Class::Crashed),
+        },
+    }
+}
+
+/// Adds a line. Characters that command a terminal, and the sign of GitHub's older commands, are written as JSON escapes:
+/// the value stays the same.
+fn push(text: &mut String, line: &Line<'_>) -> Result<(), serde_json::Error> {
+    for c in serde_json::to_string(line)?.replace("##[", "#\\u0023[").chars() {
+        if c.is_control() || is_invisible_order(c) {
+            let _ = write!(text, "\\u{:04x}", u32::from(c));
+        } else {
+            text.push(c);
+        }
+    }
     text.push('\n');
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::report::{KernelLabel, sample};
+
+    fn lines() -> Vec<Value> {
+        json_lines(&sample::results()).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The schema with no other keys than those it names, so that a line cannot have one that is not documented.
+    fn closed() -> Value {
+        let mut schema = results_schema();
+        let close = |part: &mut Value| {
+            if part["properties"].is_object() {
+                part["additionalProperties"] = false.into();
+            }
+        };
+        schema["oneOf"].as_array_mut().unwrap().iter_mut().for_each(close);
+        schema["$defs"].as_object_mut().unwrap().values_mut().for_each(close);
+        schema
+    }
+
+    #[test]
+    fn lines_of_every_kind_are_as_the_schema_says() {
+        let schema = closed();
+        jsonschema::meta::validate(&schema).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let lines = lines();
+        for line in &lines {
+            let errors: Vec<String> = validator.iter_errors(line).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{line}: {errors:?}");
+        }
+        for kind in schema["oneOf"].as_array().unwrap() {
+            let kind = &kind["properties"]["kind"]["const"];
+            let line = lines.iter().find(|line| line["kind"] == *kind).unwrap_or_else(|| panic!("no line is {kind}"));
+            for key in line.as_object().unwrap().keys().filter(|key| !is_optional(&schema, kind, key)) {
+                let mut less = line.clone();
+                less.as_object_mut().unwrap().remove(key);
+                assert!(!validator.is_valid(&less), "{kind} without {key}");
+            }
+            let mut more = line.clone();
+            more["unheard_of"] = 1.into();
+            assert!(!validator.is_valid(&more), "{more}");
+        }
+    }
+
+    fn is_optional(schema: &Value, kind: &Value, key: &str) -> bool {
+        let part = schema["oneOf"].as_array().unwrap().iter().find(|part| part["properties"]["kind"]["const"] == *kind);
+        !part.unwrap()["required"].as_array().unwrap().iter().any(|required| required == key)
+    }
+
+    #[test]
+    fn each_scenario_ends_with_one_line_on_each_kernel() {
+        let lines = lines();
+        assert_eq!((&lines[0]["kind"], &lines[0]["format"]), (&"start".into(), &FORMAT.into()));
+        assert_eq!(lines[0]["kernels"][0]["release"], "6.12.107");
+        let last = lines.last().unwrap();
+        assert_eq!((&last["kind"], &last["judged"], &last["differing"]), (&"end".into(), &5.into(), &2.into()));
+        assert_eq!((&last["skipped"], &last["faults"], &last["attempts"]["denied"]), (&1.into(), &2.into(), &3.into()));
+        let kinds = |kernel: &str, scenario: &str| -> Vec<&str> {
+            let of = lines.iter().filter(|line| line["kernel"] == kernel && line["scenario"] == scenario);
+            of.map(|line| line["kind"].as_str().unwrap()).collect()
+        };
+        assert_eq!(kinds("6.12", "maps/one"), ["attempt", "attempt", "judged"]);
+        assert_eq!(kinds("6.12", "token/new"), ["skipped"]);
+        assert_eq!(kinds("7.3", "vm/broken"), ["fault"]);
+        assert_eq!(kinds("7.3", "vm/killer"), ["attempt", "crash"]);
+    }
+
+    #[test]
+    fn an_attempt_matches_by_itself_and_its_scenario_tells_of_the_record() {
+        let lines = lines();
+        let of = |kind: &'static str| lines.iter().filter(move |line| line["kind"] == kind && line["kernel"] == "7.3");
+        let changed: Vec<bool> = of("attempt")
+            .filter(|line| line["scenario"] == "token/new")
+            .map(|line| line["matches"].as_bool().unwrap())
+            .collect();
+        assert_eq!(changed, [true, true]);
+        let judged = of("judged").find(|line| line["scenario"] == "token/new").unwrap();
+        assert_eq!((&judged["standing"], &judged["record"]), (&"differs".into(), &"other".into()));
+        assert!(judged["difference"].as_str().unwrap().contains("-2  two  denied EPERM"), "{judged}");
+        let killed = of("attempt").find(|line| line["scenario"] == "vm/killer").unwrap();
+        assert_eq!((&killed["matches"], &killed["verdict"]), (&false.into(), &"crashed".into()));
+    }
+
+    #[test]
+    fn what_a_guest_wrote_is_the_same_and_commands_nothing() {
+        let text = json_lines(&sample::results()).unwrap();
+        assert!(!text.contains(|c: char| (c.is_control() && c != '\n') || is_invisible_order(c)), "{text:?}");
+        assert!(!text.contains("##[") && text.lines().all(|line| line.starts_with('{')), "{text}");
+        let fault = lines().into_iter().find(|line| line["kind"] == "fault").unwrap();
+        assert_eq!(fault["message"], sample::HOSTILE);
+    }
+
+    #[test]
+    fn a_kernel_without_findings_is_named_all_the_same() {
+        let label = KernelLabel { name: "7.3".parse().unwrap(), release: None };
+        let results = Results { kernels: vec![label], findings: vec![], ..sample::results() };
+        let text = json_lines(&results).unwrap();
+        assert!(text.lines().count() == 2 && text.contains(r#""kernels":[{"name":"7.3"}]"#), "{text}");
+    }
 }

@@ -11,7 +11,7 @@ use harness_model::{
     verdict::{Class, Verdict},
 };
 
-use super::{Finding, Standing, numbered};
+use super::{Finding, Standing, guest_text::one_line, numbered};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -70,14 +70,14 @@ fn write_grid(text: &mut String, kernel: &KernelName, judgement: &Judgement, gri
     let _ = writeln!(text, "  {DIM}{kernel}:{DIM:#}");
     let disagreements = judgement.cases.iter().flat_map(|case| &case.disagreements);
     for line in disagreements {
-        let _ = writeln!(text, "  {line}");
+        let _ = writeln!(text, "  {}", one_line(line));
     }
     for line in grid::layout(grid, judgement) {
         let indent = if line.is_empty() { "" } else { "  " };
         text.push_str(indent);
         for piece in line {
             let style = tone_style(piece.tone);
-            let _ = write!(text, "{style}{}{style:#}", piece.text);
+            let _ = write!(text, "{style}{}{style:#}", one_line(&piece.text));
         }
         text.push('\n');
     }
@@ -132,11 +132,11 @@ fn cell_words(row: &Row) -> (String, Style) {
 
 /// A verdict and its cause, without the reason of what is unsupported, which the remarks give.
 fn short(row: &Row) -> String {
-    match (&row.verdict, &row.cause) {
+    one_line(&match (&row.verdict, &row.cause) {
         (Verdict::Unsupported { refusal, .. }, _) => format!("unsupported {refusal}"),
         (verdict, Some(cause)) => format!("{verdict} ({cause})"),
         (verdict, None) => verdict.to_string(),
-    }
+    })
 }
 
 struct Line<'a> {
@@ -157,7 +157,7 @@ fn align<'a>(columns: &[Option<&'a Finding>]) -> Vec<Line<'a>> {
         for (label, number, row) in numbered(judgement) {
             let place = *places.entry((label, number, &row.text)).or_insert_with(|| {
                 let label = if label.is_empty() { String::new() } else { format!("[{label}] ") };
-                lines.push(Line { title: format!("{label}{}", row.text), cells: vec![None; columns.len()] });
+                lines.push(Line { title: one_line(&format!("{label}{}", row.text)), cells: vec![None; columns.len()] });
                 lines.len() - 1
             });
             lines[place].cells[column] = Some(row);
@@ -169,13 +169,13 @@ fn align<'a>(columns: &[Option<&'a Finding>]) -> Vec<Line<'a>> {
 fn write_remarks(text: &mut String, finding: &Finding) {
     let kernel = &finding.kernel;
     if let Standing::Skipped { reason } = &finding.standing {
-        let _ = writeln!(text, "  {DIM}{kernel}: skipped: {reason}{DIM:#}");
+        let _ = writeln!(text, "  {DIM}{kernel}: skipped: {}{DIM:#}", one_line(reason));
     }
     for line in disagreements(&finding.standing) {
-        let _ = writeln!(text, "  {RED}{kernel}: {line}{RED:#}");
+        let _ = writeln!(text, "  {RED}{kernel}: {}{RED:#}", one_line(line));
     }
     for reason in reasons(&finding.standing) {
-        let _ = writeln!(text, "  {DIM}{kernel}: unsupported: {reason}{DIM:#}");
+        let _ = writeln!(text, "  {DIM}{kernel}: unsupported: {}{DIM:#}", one_line(reason));
     }
     for complaint in finding.complaints() {
         let mut lines = complaint.lines();
@@ -210,4 +210,23 @@ fn reasons(standing: &Standing) -> Vec<&str> {
         }
     }
     reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn a_guest_does_not_command_the_terminal_or_a_ci_service() {
+        let results = sample::results();
+        let kernels: Vec<KernelName> = results.kernels.iter().map(|kernel| kernel.name.clone()).collect();
+        let text = table(&kernels, &results.findings);
+        let plain = anstream::adapter::strip_str(&text).to_string();
+        assert!(plain.contains("vm/killer") && plain.contains("owned"), "{plain}");
+        assert!(!plain.contains(|c: char| c.is_control() && c != '\n'), "{plain:?}");
+        assert!(!plain.lines().any(|line| line.trim_start().starts_with("::")) && !plain.contains("##["), "{plain}");
+        // All styles are our own: none is red in the guest's way, which has no style before it.
+        assert!(!text.contains("\u{1b}[31mred"), "{text:?}");
+    }
 }

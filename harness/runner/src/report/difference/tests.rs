@@ -50,6 +50,7 @@ fn finding(kernel: &str, scenario: &str, standing: Standing) -> Finding {
         kernel: kernel.parse().unwrap(),
         scenario: scenario.parse().unwrap(),
         summary: "Says so".into(),
+        took: None,
         standing,
     }
 }

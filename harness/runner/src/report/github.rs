@@ -1,0 +1,192 @@
+//! Verdicts for GitHub Actions: annotations at scenario files, and a step summary.
+//!
+//! Workflow commands and their escapes:
+//! <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use harness_model::{name::ScenarioName, snapshot};
+use similar::ChangeTag;
+
+use super::{
+    Finding, Results, Standing,
+    grievance::{Grievance, grievances},
+};
+
+/// GitHub shows this many errors of a step and drops the others.
+pub const MOST_ERRORS: usize = 10;
+
+/// A step summary may have this many bytes; GitHub refuses a longer one whole.
+pub const MOST_SUMMARY_BYTES: usize = 1024 * 1024;
+
+/// Lines of a complaint that an annotation shows.
+const LINES: usize = 30;
+
+/// Where a scenario is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its file, from the folder that is checked out.
+    pub file: String,
+    /// The line of each `[[attempt]]`, counted from 1.
+    pub attempts: Vec<usize>,
+}
+
+/// An error for each thing wrong, the gravest first, and a notice that counts those GitHub would not show.
+pub fn annotations(results: &Results, places: &BTreeMap<ScenarioName, Place>) -> String {
+    let grievances = grievances(&results.findings);
+    let mut text = String::new();
+    for grievance in grievances.iter().take(MOST_ERRORS) {
+        text.push_str(&error(grievance, places));
+    }
+    let more = grievances.len().saturating_sub(MOST_ERRORS);
+    if more > 0 {
+        let message = format!("{more} more are not as recorded; the step summary and the log tell all");
+        let _ = writeln!(text, "::notice::{}", data(&message));
+    }
+    text
+}
+
+fn error(grievance: &Grievance<'_>, places: &BTreeMap<ScenarioName, Place>) -> String {
+    let finding = grievance.findings[0];
+    let title = format!("{}: {}", grievance.mark.as_str(), grievance.subject());
+    let shown: Vec<&str> = grievance.text.lines().take(LINES).collect();
+    let at = match places.get(&finding.scenario) {
+        Some(place) => format!("file={},line={},", property(&place.file), line(finding, place)),
+        None => String::new(),
+    };
+    format!("::error {at}title={}::{}\n", property(&title), data(&shown.join("\n")))
+}
+
+/// The line of the attempt that is wrong; 1 if it is none of them.
+fn line(finding: &Finding, place: &Place) -> usize {
+    let Standing::Judged { judgement, recorded } = &finding.standing else { return 1 };
+    if judgement.grid.is_some() {
+        return 1;
+    }
+    let wrong = judgement.cases.iter().find_map(|case| case.rows.iter().position(|row| !row.matches()));
+    let changed = || first_changed(recorded.as_deref()?, &snapshot::render(judgement));
+    wrong.or_else(changed).and_then(|index| place.attempts.get(index).copied()).unwrap_or(1)
+}
+
+/// The index of the first attempt whose line in a snapshot is another now: such a line starts with its number.
+fn first_changed(recorded: &str, now: &str) -> Option<usize> {
+    let diff = similar::TextDiff::from_lines(recorded, now);
+    let mut new = diff.iter_all_changes().filter(|change| change.tag() == ChangeTag::Insert);
+    new.find_map(|change| {
+        let (number, _) = change.value().trim_start().split_once("  ")?;
+        number.parse::<usize>().ok()?.checked_sub(1)
+    })
+}
+
+/// A message: what would end it or be unescaped is escaped.
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// The value of a property, which also ends at a colon or a comma.
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+/// Markdown cut to so many bytes at the end of a line, with a sentence that says so. A block of code that is cut is closed.
+pub fn step_summary(markdown: &str, most: usize) -> String {
+    const NOTE: &str = "\n_Cut here: GitHub takes a summary of 1 MiB at most. The log tells all._\n";
+    if markdown.len() <= most {
+        return markdown.to_owned();
+    }
+    let mut text = String::new();
+    let mut fence: Option<&str> = None;
+    for line in markdown.split_inclusive('\n') {
+        let closing = fence.map_or(0, str::len) + 1;
+        if text.len() + line.len() + closing + NOTE.len() + LONGEST_FENCE > most {
+            break;
+        }
+        text.push_str(line);
+        let ticks = &line[..line.len() - line.trim_start_matches('`').len()];
+        fence = match fence {
+            Some(open) if ticks == open && line.trim_end() == open => None,
+            None if ticks.len() >= 3 => Some(ticks),
+            other => other,
+        };
+    }
+    text.extend(fence.map(|fence| format!("{fence}\n")));
+    text.push_str(NOTE);
+    if text.len() <= most { text } else { String::new() }
+}
+
+/// Bytes kept free for the end of a block of code.
+const LONGEST_FENCE: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{By, markdown, sample};
+
+    /// A command as GitHub's runner reads it: its name, its properties, its message.
+    fn read(line: &str) -> (String, BTreeMap<String, String>, String) {
+        let (head, message) = line.strip_prefix("::").unwrap().split_once("::").unwrap();
+        let (name, properties) = head.split_once(' ').unwrap_or((head, ""));
+        let unescaped = |text: &str| {
+            let text = text.replace("%0D", "\r").replace("%0A", "\n").replace("%3A", ":").replace("%2C", ",");
+            text.replace("%25", "%")
+        };
+        let properties = properties.split(',').filter_map(|part| part.split_once('='));
+        (
+            name.to_owned(),
+            properties.map(|(key, value)| (key.to_owned(), unescaped(value))).collect(),
+            unescaped(message),
+        )
+    }
+
+    fn places() -> BTreeMap<ScenarioName, Place> {
+        let place = Place { file: "scenarios/a,b: 100%.toml".to_owned(), attempts: vec![3, 7] };
+        ["token/new", "vm/killer"].map(|name| (name.parse().unwrap(), place.clone())).into()
+    }
+
+    #[test]
+    fn each_thing_wrong_is_an_error_at_its_attempt_the_gravest_first() {
+        let text = annotations(&sample::results(), &places());
+        let commands: Vec<_> = text.lines().map(read).collect();
+        let titles: Vec<&str> = commands.iter().map(|(_, properties, _)| properties["title"].as_str()).collect();
+        assert_eq!(titles, ["fault: vm/broken on 6.12, 7.3", "crashed: vm/killer on 7.3", "differs: token/new on 7.3"]);
+        assert!(commands.iter().all(|(name, ..)| name == "error"));
+        assert!(!commands[0].1.contains_key("file"));
+        assert_eq!((commands[1].1["file"].as_str(), commands[1].1["line"].as_str()), ("scenarios/a,b: 100%.toml", "3"));
+        assert_eq!(commands[2].1["line"], "7", "the second attempt changed");
+        assert!(commands[2].2.contains("-2  two  denied EPERM\n+2  two  allowed"), "{}", commands[2].2);
+    }
+
+    #[test]
+    fn a_guest_gives_no_command() {
+        let text = annotations(&sample::results(), &places());
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(text.lines().all(|line| line.starts_with("::error ")) && !text.contains("##["), "{text}");
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+        let summary = markdown(&sample::results(), By::Scenario);
+        assert!(!summary.lines().any(|line| line.trim_start().starts_with("::")), "{summary}");
+    }
+
+    #[test]
+    fn what_github_would_not_show_is_counted() {
+        let fault = |index: usize| sample::fault("6.12", &format!("a/{index:02}"), &format!("no {index}"));
+        let results = super::Results { findings: (0..MOST_ERRORS + 5).map(fault).collect(), ..sample::results() };
+        let text = annotations(&results, &BTreeMap::new());
+        assert_eq!(text.matches("::error ").count(), MOST_ERRORS);
+        assert!(
+            text.ends_with("\n::notice::5 more are not as recorded; the step summary and the log tell all\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_long_summary_is_cut_at_a_line_and_its_code_is_closed() {
+        let table = "| row |\n".repeat(200);
+        let cut = step_summary(&table, 1000);
+        assert!(cut.len() <= 1000 && cut.contains("| row |\n\n_Cut here"), "{cut}");
+        let code = format!("text\n````text\n```\n{}````\n", "line\n".repeat(500));
+        let cut = step_summary(&code, 1000);
+        assert!(cut.len() <= 1000 && cut.contains("line\n````\n\n_Cut here"), "{cut}");
+        assert_eq!(step_summary("short", 1000), "short");
+        assert_eq!(step_summary("too long", 5), "");
+    }
+}

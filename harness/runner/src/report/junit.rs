@@ -1,0 +1,143 @@
+//! Verdicts as JUnit XML: a suite a kernel, a case a scenario.
+
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Property, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
+
+use super::{
+    Finding, HARNESS, KernelLabel, Mark, Results, Standing,
+    guest_text::{harmless, one_line},
+};
+
+/// The results as JUnit XML.
+///
+/// # Errors
+/// If they cannot be written as XML.
+pub fn junit(results: &Results) -> Result<String, SerializeError> {
+    let mut report = Report::new("bpf-token-harness");
+    report.add_test_suites(results.kernels.iter().map(|kernel| suite(results, kernel)));
+    report.set_time(results.findings.iter().filter_map(|finding| finding.took).sum());
+    report.to_string()
+}
+
+fn suite(results: &Results, kernel: &KernelLabel) -> TestSuite {
+    let mut suite = TestSuite::new(kernel.name.as_str());
+    let release = kernel.release.as_deref().map(|release| ("kernel.release", release));
+    let image = ("image", results.image.as_str());
+    let properties = [("kernel", kernel.name.as_str()), image, ("harness.version", HARNESS)];
+    suite.add_properties(properties.into_iter().chain(release).map(|(key, value)| Property::new(key, one_line(value))));
+    suite.add_test_cases(results.of(kernel).map(case));
+    let took: Duration = results.of(kernel).filter_map(|finding| finding.took).sum();
+    suite.set_time(took);
+    suite
+}
+
+/// Readers group cases by the part of the class before its last dot, so kernel and folder make the class.
+fn case(finding: &Finding) -> TestCase {
+    let name = finding.scenario.as_str();
+    let (folder, leaf) = name.rsplit_once('/').unwrap_or(("", name));
+    let folders = folder.split('/').filter(|part| !part.is_empty());
+    let class: Vec<&str> = std::iter::once(finding.kernel.as_str()).chain(folders).collect();
+    let mut case = TestCase::new(leaf, status(finding));
+    case.set_classname(class.join("."));
+    if let Some(took) = finding.took {
+        case.set_time(took);
+    }
+    case
+}
+
+fn status(finding: &Finding) -> TestCaseStatus {
+    let mark = Mark::of(finding);
+    let mut status = match (&finding.standing, mark) {
+        (Standing::Skipped { reason }, _) => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(harmless(reason));
+            return status;
+        }
+        (_, Mark::AsRecorded | Mark::Skipped) => return TestCaseStatus::success(),
+        (_, Mark::Differs) => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        (_, Mark::Crashed | Mark::Fault) => TestCaseStatus::non_success(NonSuccessKind::Error),
+    };
+    let complaints = finding.complaints().join("\n");
+    let first = complaints.lines().next().unwrap_or_default().to_owned();
+    status.set_type(mark.as_str()).set_message(first).set_description(complaints);
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    fn xml() -> String {
+        junit(&sample::results()).unwrap()
+    }
+
+    #[test]
+    fn a_reader_of_junit_finds_suites_cases_and_what_came_of_them() {
+        let report = junit_parser::from_reader(xml().as_bytes()).unwrap();
+        let [old, new] = &report.suites[..] else { panic!("{report:#?}") };
+        assert_eq!((old.name.as_str(), old.tests, old.failures, old.errors, old.skipped), ("6.12", 4, 0, 1, 1));
+        assert_eq!((new.name.as_str(), new.tests, new.failures, new.errors, new.skipped), ("7.3", 4, 1, 2, 0));
+        assert_eq!((report.tests, report.failures, report.errors, report.skipped), (8, 1, 3, 1));
+        assert_eq!(old.properties.hashmap["kernel.release"], "6.12.107");
+        assert_eq!(old.properties.hashmap["image"], "minimal");
+        assert!(!new.properties.hashmap.contains_key("kernel.release"));
+        let differs = &new.cases[1];
+        assert_eq!((differs.classname.as_deref(), differs.original_name.as_str()), (Some("7.3.token"), "new"));
+        let failure = differs.status.failure_as_ref();
+        assert!(failure.message.contains("differs from its snapshot") && failure.failure_type == "differs");
+        assert!(failure.text.contains("-2  two  denied EPERM\n+2  two  allowed"), "{}", failure.text);
+        let crash = new.cases[3].status.error_as_ref();
+        assert!(crash.error_type == "crashed" && crash.text.contains("the console ended with:"), "{crash:?}");
+        assert!((old.cases[0].time - 1.235).abs() < 0.01, "{}", old.cases[0].time);
+    }
+
+    /// The rules of the schema that Jenkins' plug-in checks reports by, as far as this form uses it: which elements stand
+    /// in which, in which order, with which attributes, and that the counts are right.
+    #[test]
+    fn the_tree_is_as_the_schema_of_junit_says() {
+        let xml = xml();
+        let document = roxmltree::Document::parse(&xml).unwrap();
+        let root = document.root_element();
+        assert_eq!(root.tag_name().name(), "testsuites");
+        let rules: [(&str, &[&str], &[&str]); 8] = [
+            ("testsuites", &["testsuite"], &["name", "time", "tests", "failures", "errors", "skipped"]),
+            ("testsuite", &["properties", "testcase"], &["name", "time", "tests", "failures", "errors", "skipped"]),
+            ("properties", &["property"], &[]),
+            ("property", &[], &["name", "value"]),
+            ("testcase", &["skipped", "error", "failure"], &["name", "classname", "time"]),
+            ("skipped", &[], &["message"]),
+            ("error", &[], &["message", "type"]),
+            ("failure", &[], &["message", "type"]),
+        ];
+        for node in document.descendants().filter(roxmltree::Node::is_element) {
+            let name = node.tag_name().name();
+            let (_, children, attributes) =
+                rules.iter().find(|rule| rule.0 == name).unwrap_or_else(|| panic!("{name}"));
+            let places = node.children().filter(roxmltree::Node::is_element).map(|child| {
+                let child = child.tag_name().name();
+                children.iter().position(|known| *known == child).unwrap_or_else(|| panic!("{child} in {name}"))
+            });
+            assert!(places.is_sorted(), "the children of {name}");
+            assert!(node.attributes().all(|attribute| attributes.contains(&attribute.name())), "{node:?}");
+            assert!(name == "properties" || node.has_attribute(attributes[0]), "{node:?}");
+            if name == "testsuite" {
+                let count = |tag| node.descendants().filter(|node| node.has_tag_name(tag)).count().to_string();
+                for (key, tag) in
+                    [("tests", "testcase"), ("failures", "failure"), ("errors", "error"), ("skipped", "skipped")]
+                {
+                    assert_eq!(node.attribute(key), Some(count(tag).as_str()), "{key}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_guest_cannot_leave_its_element() {
+        let xml = xml();
+        assert!(xml.contains("]]&gt;&lt;/failure&gt;&lt;script&gt;"), "{xml}");
+        assert!(!xml.contains(|c: char| c.is_control() && c != '\n'), "{xml:?}");
+        assert!(!xml.lines().any(|line| line.trim_start().starts_with("::")) && !xml.contains("##["), "{xml}");
+    }
+}

@@ -1,0 +1,155 @@
+//! Verdicts as KTAP version 1, the kernel's own form (Documentation/dev-tools/ktap.rst): a test a kernel, a subtest a
+//! scenario.
+
+use std::fmt::Write;
+
+use super::{Finding, HARNESS, KernelLabel, Mark, Results, Standing, guest_text::one_line};
+
+const INDENT: &str = "  ";
+
+/// The results as KTAP. Names of kernels and scenarios hold neither spaces nor `#` by their types.
+pub fn ktap(results: &Results) -> String {
+    let mut text = format!("KTAP version 1\n1..{}\n", results.kernels.len());
+    for (index, kernel) in results.kernels.iter().enumerate() {
+        subtests(&mut text, results, kernel);
+        let good = !results.of(kernel).any(|finding| Mark::of(finding).is_bad());
+        let _ = writeln!(text, "{} {} {}", if good { "ok" } else { "not ok" }, index + 1, kernel.name);
+    }
+    text
+}
+
+fn subtests(text: &mut String, results: &Results, kernel: &KernelLabel) {
+    let release = kernel.release.as_deref().map(one_line).unwrap_or_else(|| "unknown".to_owned());
+    let _ = writeln!(text, "{INDENT}KTAP version 1\n{INDENT}# Subtest: {}", kernel.name);
+    let _ = writeln!(text, "{INDENT}# release {release}, image {}, harness {HARNESS}", results.image);
+    let _ = writeln!(text, "{INDENT}1..{}", results.of(kernel).count());
+    for (index, finding) in results.of(kernel).enumerate() {
+        for line in finding.complaints().iter().flat_map(|complaint| complaint.lines()) {
+            let _ = writeln!(text, "{INDENT}# {line}");
+        }
+        let _ = writeln!(text, "{INDENT}{}", result(index + 1, finding));
+    }
+}
+
+/// A result line; what is wrong stands in the diagnostic lines before it.
+fn result(number: usize, finding: &Finding) -> String {
+    let name = &finding.scenario;
+    match (&finding.standing, Mark::of(finding)) {
+        (Standing::Skipped { reason }, _) => format!("ok {number} {name} # SKIP {}", one_line(reason).replace('#', "")),
+        (_, Mark::Fault) => format!("not ok {number} {name} # ERROR no verdict"),
+        (_, mark) => format!("{} {number} {name}", if mark.is_bad() { "not ok" } else { "ok" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    /// A result line as a reader of KTAP sees it, with its subtests.
+    #[derive(Debug)]
+    struct Test {
+        ok: bool,
+        name: String,
+        directive: Option<String>,
+        subtests: Vec<Test>,
+    }
+
+    /// A reader of KTAP, written from the specification alone: no crate reads its nested form. It refuses what is not a
+    /// version, plan, result or diagnostic line of its level, wrong numbers, and a parent that hides a failed subtest.
+    fn read<'a>(
+        lines: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>,
+        indent: &str,
+    ) -> Result<Vec<Test>, String> {
+        let version = lines.next().and_then(|line| line.strip_prefix(indent));
+        if version != Some("KTAP version 1") {
+            return Err(format!("no version line at {indent:?}: {version:?}"));
+        }
+        let deeper = format!("{indent}  ");
+        let (mut planned, mut tests, mut subtests) = (None, Vec::new(), Vec::new());
+        while let Some(line) = lines.peek().copied() {
+            if line == format!("{deeper}KTAP version 1") {
+                subtests = read(lines, &deeper)?;
+                continue;
+            }
+            let Some(line) = line.strip_prefix(indent) else { break };
+            lines.next();
+            if line.starts_with("# ") {
+            } else if let Some(count) = line.strip_prefix("1..") {
+                let count: usize = count.parse().map_err(|_| format!("bad plan {line:?}"))?;
+                if planned.replace(count).is_some() || !tests.is_empty() {
+                    return Err(format!("a plan too many or too late: {line:?}"));
+                }
+            } else {
+                tests.push(test(line, tests.len() + 1, std::mem::take(&mut subtests))?);
+            }
+        }
+        if planned != Some(tests.len()) {
+            return Err(format!("{planned:?} planned, {} told", tests.len()));
+        }
+        Ok(tests)
+    }
+
+    fn test(line: &str, number: usize, subtests: Vec<Test>) -> Result<Test, String> {
+        let (ok, rest) = match (line.strip_prefix("ok "), line.strip_prefix("not ok ")) {
+            (Some(rest), _) => (true, rest),
+            (_, Some(rest)) => (false, rest),
+            _ => return Err(format!("no line of KTAP: {line:?}")),
+        };
+        let rest = rest.strip_prefix(&format!("{number} ")).ok_or(format!("not number {number}: {line:?}"))?;
+        let (name, directive) = match rest.split_once(" # ") {
+            Some((name, directive)) => (name, Some(directive.to_owned())),
+            None => (rest, None),
+        };
+        if name.contains(['#', ' ']) || directive.as_ref().is_some_and(|text| text.contains('#')) {
+            return Err(format!("a name or directive with more than it may have: {line:?}"));
+        }
+        if !subtests.is_empty() && ok != subtests.iter().all(|test| test.ok) {
+            return Err(format!("its subtests say otherwise: {line:?}"));
+        }
+        Ok(Test { ok, name: name.to_owned(), directive, subtests })
+    }
+
+    fn read_all(text: &str) -> Result<Vec<Test>, String> {
+        let mut lines = text.lines().peekable();
+        let tests = read(&mut lines, "")?;
+        lines.next().map_or(Ok(tests), |line| Err(format!("left over: {line:?}")))
+    }
+
+    #[test]
+    fn a_reader_of_ktap_finds_every_kernel_and_scenario() {
+        let tests = read_all(&ktap(&sample::results())).unwrap();
+        let told = |test: &Test| format!("{} {} {}", test.ok, test.name, test.directive.as_deref().unwrap_or("-"));
+        let [old, new] = &tests[..] else { panic!("{tests:#?}") };
+        assert_eq!((old.name.as_str(), new.name.as_str(), old.ok, new.ok), ("6.12", "7.3", false, false));
+        let old: Vec<String> = old.subtests.iter().map(told).collect();
+        assert_eq!(old[0], "true maps/one -");
+        assert!(old[1].starts_with("true token/new SKIP it is for 1 >=7.0"), "{}", old[1]);
+        assert_eq!(old[2..], ["false vm/broken ERROR no verdict", "true vm/killer -"]);
+        let new: Vec<bool> = new.subtests.iter().map(|test| test.ok).collect();
+        assert_eq!(new, [true, false, false, false]);
+    }
+
+    #[test]
+    fn the_reader_refuses_what_is_not_ktap() {
+        let good = ktap(&sample::results());
+        for (what, instead) in [
+            ("1..2", "1..3"),
+            ("  1..4", "  1..5"),
+            ("not ok 2 7.3", "ok 2 7.3"),
+            ("  ok 1 maps/one", "  ok 2 maps/one"),
+            ("  ok 1 maps/one", " ok 1 maps/one"),
+            ("  # Subtest", "  Subtest"),
+            ("KTAP version 1\n1..2", "1..2"),
+        ] {
+            assert!(good.contains(what), "{what}");
+            assert!(read_all(&good.replacen(what, instead, 1)).is_err(), "{instead:?} instead of {what:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_selected_is_an_empty_plan() {
+        let results = Results { kernels: vec![], findings: vec![], ..sample::results() };
+        assert_eq!(ktap(&results), "KTAP version 1\n1..0\n");
+    }
+}

@@ -1,0 +1,50 @@
+//! A finding in one word.
+
+use super::{Finding, Outcome, Standing};
+
+/// What came of a scenario on a kernel in one word, the gravest last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mark {
+    /// The scenario is not for this kernel.
+    Skipped,
+    /// As recorded and as its author expects.
+    AsRecorded,
+    /// Not as recorded, or not as its author expects.
+    Differs,
+    /// The VM died or hung during it.
+    Crashed,
+    /// It could not be judged.
+    Fault,
+}
+
+impl Mark {
+    /// Every mark in its order.
+    pub const ALL: [Self; 5] = [Self::Skipped, Self::AsRecorded, Self::Differs, Self::Crashed, Self::Fault];
+
+    /// The mark of a finding.
+    pub fn of(finding: &Finding) -> Self {
+        match (&finding.standing, finding.outcome()) {
+            (Standing::Skipped { .. }, _) => Self::Skipped,
+            (Standing::Fault { .. }, _) => Self::Fault,
+            (Standing::Judged { judgement, .. }, _) if judgement.crash.is_some() => Self::Crashed,
+            (Standing::Judged { .. }, Outcome::AsRecorded) => Self::AsRecorded,
+            (Standing::Judged { .. }, Outcome::Differs | Outcome::Fault) => Self::Differs,
+        }
+    }
+
+    /// The words for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Skipped => "skipped",
+            Self::AsRecorded => "as recorded",
+            Self::Differs => "differs",
+            Self::Crashed => "crashed",
+            Self::Fault => "fault",
+        }
+    }
+
+    /// Whether somebody has to look at it.
+    pub const fn is_bad(self) -> bool {
+        matches!(self, Self::Differs | Self::Crashed | Self::Fault)
+    }
+}

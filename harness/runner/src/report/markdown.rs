@@ -1,0 +1,215 @@
+//! Verdicts as Markdown: a matrix with a column a kernel, then what is not as recorded. It reads well as plain text too.
+
+use std::fmt::Write;
+
+use harness_model::verdict::Class;
+
+use super::{
+    Finding, HARNESS, Mark, Results, Standing,
+    grievance::{Grievance, grievances},
+    guest_text::one_line,
+};
+
+/// Lines shown of one complaint; the other forms tell all.
+const LINES: usize = 60;
+
+/// What a row of the matrix stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum By {
+    /// A scenario.
+    #[default]
+    Scenario,
+    /// All scenarios of a folder.
+    Folder,
+}
+
+/// The results as Markdown.
+pub fn markdown(results: &Results, by: By) -> String {
+    let mut text = format!("## BPF token verdicts\n\n{}.", results.counts().sentence());
+    let _ = writeln!(text, " Image {}, harness {HARNESS}.\n", results.image);
+    text.push_str(&matrix(results, by));
+    let _ = writeln!(text, "\nBehind a standing: attempts allowed/denied.");
+    let grievances = grievances(&results.findings);
+    if !grievances.is_empty() {
+        text.push_str("\n### Not as recorded\n");
+    }
+    grievances.iter().for_each(|grievance| details(&mut text, grievance));
+    text
+}
+
+fn matrix(results: &Results, by: By) -> String {
+    let all: Vec<&Finding> = results.findings.iter().collect();
+    let groups = all.chunk_by(|a, b| row_name(a, by) == row_name(b, by));
+    let mut rows = vec![heading(results, by)];
+    rows.extend(groups.map(|group| row(row_name(group[0], by), group, results)));
+    rows.push(row("**total**", &all, results));
+    aligned(&rows)
+}
+
+fn row_name(finding: &Finding, by: By) -> &str {
+    let name = finding.scenario.as_str();
+    match by {
+        By::Scenario => name,
+        By::Folder => name.split_once('/').map_or(".", |(folder, _)| folder),
+    }
+}
+
+fn heading(results: &Results, by: By) -> Vec<String> {
+    let first = match by {
+        By::Scenario => "scenario",
+        By::Folder => "folder",
+    };
+    let kernels = results.kernels.iter().map(|kernel| match &kernel.release {
+        Some(release) => escaped(&format!("{} ({release})", kernel.name)),
+        None => escaped(kernel.name.as_str()),
+    });
+    std::iter::once(first.to_owned()).chain(kernels).collect()
+}
+
+fn row(name: &str, findings: &[&Finding], results: &Results) -> Vec<String> {
+    let name = if name.starts_with('*') { name.to_owned() } else { escaped(name) };
+    let cells = results.kernels.iter().map(|kernel| {
+        let here: Vec<&Finding> = findings.iter().copied().filter(|finding| finding.kernel == kernel.name).collect();
+        cell(&here)
+    });
+    std::iter::once(name).chain(cells).collect()
+}
+
+/// How these findings stand, and how many of their attempts were allowed and denied.
+fn cell(findings: &[&Finding]) -> String {
+    let count = |mark: Mark| findings.iter().filter(|finding| Mark::of(finding) == mark).count();
+    let words = Mark::ALL.into_iter().filter(|mark| count(*mark) > 0).map(|mark| {
+        let word = if mark.is_bad() { format!("**{}**", mark.as_str()) } else { mark.as_str().to_owned() };
+        if findings.len() == 1 { word } else { format!("{} {word}", count(mark)) }
+    });
+    let words: Vec<String> = words.collect();
+    let judged = findings.iter().any(|finding| matches!(finding.standing, Standing::Judged { .. }));
+    let attempts = format!(" {}/{}", attempts(findings, Class::Allowed), attempts(findings, Class::Denied));
+    if words.is_empty() { "·".to_owned() } else { words.join(", ") + if judged { &attempts } else { "" } }
+}
+
+fn attempts(findings: &[&Finding], class: Class) -> usize {
+    let of = |finding: &&Finding| match &finding.standing {
+        Standing::Judged { judgement, .. } => judgement.rows().filter(|row| row.verdict.class() == class).count(),
+        Standing::Skipped { .. } | Standing::Fault { .. } => 0,
+    };
+    findings.iter().map(of).sum()
+}
+
+/// The rows of a table with columns of even width; the first is its heading.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows[0].len();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(3);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |cells: &[String]| {
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!(" {cell:<width$} |"));
+        format!("|{}\n", padded.collect::<String>())
+    };
+    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+    let body = rows[1..].iter().map(|row| line(row));
+    [line(&rows[0]), line(&rule)].into_iter().chain(body).collect()
+}
+
+fn details(text: &mut String, grievance: &Grievance<'_>) {
+    let fence = "`".repeat(longest_run(&grievance.text).max(2) + 1);
+    let _ = writeln!(text, "\n**{}**: {}\n\n{fence}text", grievance.mark.as_str(), escaped(&grievance.subject()));
+    let lines = grievance.text.lines();
+    for line in lines.clone().take(LINES) {
+        let _ = writeln!(text, "{line}");
+    }
+    let more = lines.count().saturating_sub(LINES);
+    if more > 0 {
+        let _ = writeln!(text, "[{more} more lines]");
+    }
+    let _ = writeln!(text, "{fence}");
+}
+
+/// Backticks that stand together.
+fn longest_run(text: &str) -> usize {
+    text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
+}
+
+/// Text that Markdown shows as it is, on one line.
+fn escaped(text: &str) -> String {
+    let mut safe = String::new();
+    for c in one_line(text).chars() {
+        if matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '&' | '~') {
+            safe.push('\\');
+        }
+        safe.push(c);
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+
+    use super::*;
+    use crate::report::sample;
+
+    /// The cells of each row of the tables in a text, and its blocks of code.
+    fn read(text: &str) -> (Vec<Vec<String>>, Vec<String>) {
+        let (mut rows, mut codes): (Vec<Vec<String>>, Vec<String>) = Default::default();
+        let mut words = String::new();
+        for event in Parser::new_ext(text, Options::ENABLE_TABLES) {
+            match event {
+                Event::Start(Tag::TableRow | Tag::TableHead) => rows.push(Vec::new()),
+                Event::Start(Tag::TableCell | Tag::CodeBlock(_)) => words.clear(),
+                Event::End(TagEnd::TableCell) => rows.last_mut().unwrap().push(words.clone()),
+                Event::End(TagEnd::CodeBlock) => codes.push(words.clone()),
+                Event::Text(piece) => words.push_str(&piece),
+                Event::Html(html) | Event::InlineHtml(html) => panic!("HTML got through: {html}"),
+                _ => {}
+            }
+        }
+        (rows, codes)
+    }
+
+    #[test]
+    fn a_reader_of_markdown_finds_a_column_a_kernel_and_a_row_a_scenario() {
+        let (rows, codes) = read(&markdown(&sample::results(), By::Scenario));
+        let rows: Vec<Vec<&str>> = rows.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
+        assert_eq!(
+            rows,
+            [
+                vec!["scenario", "6.12 (6.12.107)", "7.3"],
+                vec!["maps/one", "as recorded 1/1", "as recorded 1/1"],
+                vec!["token/new", "skipped", "differs 2/0"],
+                vec!["vm/broken", "fault", "fault"],
+                vec!["vm/killer", "as recorded 1/1", "crashed 0/0"],
+                vec![
+                    "total",
+                    "1 skipped, 2 as recorded, 1 fault 2/2",
+                    "1 as recorded, 1 differs, 1 crashed, 1 fault 3/1"
+                ],
+            ]
+        );
+        assert_eq!(codes.len(), 3, "{codes:?}");
+        assert!(codes[2].contains("-2  two  denied EPERM"), "{codes:?}");
+    }
+
+    #[test]
+    fn folders_are_rows_of_many_scenarios() {
+        let (rows, _) = read(&markdown(&sample::results(), By::Folder));
+        let names: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
+        assert_eq!(names, ["folder", "maps", "token", "vm", "total"]);
+        assert_eq!(rows[3][1..], ["1 as recorded, 1 fault 1/1", "1 crashed, 1 fault 0/0"]);
+    }
+
+    #[test]
+    fn a_guest_stays_in_its_block_of_code() {
+        let text = markdown(&sample::results(), By::Scenario);
+        let (_, codes) = read(&text);
+        assert!(codes.iter().all(|code| code.contains("# Heading <img src=x>") && code.contains("```")), "{codes:?}");
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+        assert!(!text.lines().any(|line| line.trim_start().starts_with("::")) && !text.contains("##["), "{text}");
+    }
+
+    #[test]
+    fn names_are_shown_as_they_are() {
+        let results = Results { findings: vec![sample::as_recorded("6.12", "a/b__c__", vec![])], ..sample::results() };
+        let (rows, _) = read(&markdown(&results, By::Scenario));
+        assert_eq!(rows[1], ["a/b__c__", "as recorded 0/0", "·"]);
+    }
+}

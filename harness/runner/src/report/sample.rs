@@ -1,0 +1,99 @@
+//! Findings of every kind, with text of a hostile guest in every place a guest can reach.
+
+use std::time::Duration;
+
+use harness_model::{
+    errno::Errno,
+    grid::Part,
+    judgement::{Case, Crash, Judgement, Reason, Row, Step, StepResult},
+    snapshot,
+    verdict::{Expect, Refusal, Verdict},
+};
+
+use super::{Finding, KernelLabel, Results, Standing};
+
+/// What a guest would write to get hold of whoever reads it.
+pub(super) const HOSTILE: &str = "\u{1b}[31mred\u{9b}2J\u{0}\r\n::error file=x::owned\n  ::add-mask::a\n##[group]x\n\
+    not ok 99 owned\n1..7\n]]></failure><script>&amp;\n```\n| a | b |\n# Heading <img src=x>\u{202e}\u{ffff}";
+
+pub(super) fn row(text: &str, expect: Option<Expect>, verdict: Verdict) -> Row {
+    let (op, container, steps) = ("map_create".into(), "container".into(), Vec::new());
+    Row { text: text.into(), op, container, expect, verdict, cause: None, part: Part::Line, steps }
+}
+
+pub(super) fn allowed() -> Verdict {
+    Verdict::Allowed { detail: None }
+}
+
+pub(super) fn denied() -> Verdict {
+    Verdict::Denied(Refusal { errno: Errno::EPERM, step: None })
+}
+
+/// A scenario whose verdicts are these, of which the same are recorded.
+pub(super) fn as_recorded(kernel: &str, scenario: &str, rows: Vec<Row>) -> Finding {
+    let case = Case { label: String::new(), mounted: vec![], disagreements: vec![], rows };
+    let scenario: harness_model::name::ScenarioName = scenario.parse().unwrap();
+    let judgement = Judgement { scenario: scenario.clone(), cases: vec![case], grid: None, crash: None };
+    let recorded = Some(snapshot::render(&judgement));
+    Finding {
+        kernel: kernel.parse().unwrap(),
+        scenario,
+        summary: "Says | so".to_owned(),
+        took: Some(Duration::from_micros(1_234_567)),
+        standing: Standing::Judged { judgement, recorded },
+    }
+}
+
+fn bare(kernel: &str, scenario: &str, standing: Standing) -> Finding {
+    Finding { took: None, standing, ..as_recorded(kernel, scenario, vec![]) }
+}
+
+pub(super) fn fault(kernel: &str, scenario: &str, message: &str) -> Finding {
+    bare(kernel, scenario, Standing::Fault { message: message.to_owned() })
+}
+
+/// A scenario whose second verdict was another when it was recorded, with a detail and steps.
+pub(super) fn differs(kernel: &str, scenario: &str) -> Finding {
+    let mut finding = as_recorded(kernel, scenario, vec![row("one", None, allowed()), row("two", None, denied())]);
+    if let Standing::Judged { judgement, .. } = &mut finding.standing {
+        let rows = &mut judgement.cases[0].rows;
+        rows[1].verdict = Verdict::Allowed { detail: Some(HOSTILE.to_owned()) };
+        rows[1].steps = vec![Step { text: HOSTILE.to_owned(), result: StepResult::Lost, probe: false }];
+        judgement.cases[0].disagreements = vec![HOSTILE.to_owned()];
+    }
+    finding
+}
+
+fn crashed(kernel: &str, scenario: &str) -> Finding {
+    let mut finding = as_recorded(kernel, scenario, vec![row("one", Some(Expect::Denied), Verdict::Crashed)]);
+    if let Standing::Judged { judgement, .. } = &mut finding.standing {
+        let console = HOSTILE.lines().map(str::to_owned).collect();
+        judgement.crash = Some(Crash { how: format!("the VM died {HOSTILE}"), console });
+    }
+    Finding { took: None, ..finding }
+}
+
+/// Findings of every kind on two kernels.
+pub(super) fn results() -> Results {
+    let label = |name: &str, release: Option<&str>| KernelLabel {
+        name: name.parse().unwrap(),
+        release: release.map(str::to_owned),
+    };
+    let refused = || Row { cause: Some(Reason::NotDelegable), ..row("two", Some(Expect::Denied), denied()) };
+    let both = || vec![row("one", None, allowed()), refused()];
+    let skipped = Standing::Skipped { reason: format!("it is for #1 >=7.0 {HOSTILE}") };
+    Results {
+        kernels: vec![label("6.12", Some("6.12.107")), label("7.3", None)],
+        image: "minimal".parse().unwrap(),
+        findings: vec![
+            as_recorded("6.12", "maps/one", both()),
+            as_recorded("7.3", "maps/one", both()),
+            bare("6.12", "token/new", skipped),
+            differs("7.3", "token/new"),
+            fault("6.12", "vm/broken", HOSTILE),
+            fault("7.3", "vm/broken", HOSTILE),
+            as_recorded("6.12", "vm/killer", both()),
+            crashed("7.3", "vm/killer"),
+        ],
+    }
+}

@@ -1,0 +1,52 @@
+//! `cargo xtask report`: results of earlier runs, without running anything.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, anyhow};
+use clap::Args as ClapArgs;
+use harness_builder::progress::Progress;
+
+use crate::{actions, exit::Wrong, outlet::Outlets, run, selection::Selectors};
+
+/// Tell the results of earlier runs, in any form; nothing is built or booted
+#[derive(Debug, ClapArgs)]
+#[command(
+    mut_arg("kernel", |arg| arg.help("Kernels to tell of, by name or glob; `all` means every one that has a manifest [default: those whose manifest says so]")),
+    mut_arg("fresh", |arg| arg.hide(true)),
+    mut_arg("no_install", |arg| arg.hide(true)),
+    after_help = "\
+Examples:
+  cargo xtask report --junit results.xml --markdown results.md
+  cargo xtask report --kernel all --format markdown --by folder
+  cargo xtask report --format json | jq 'select(.kind == \"judged\" and .standing == \"differs\")'
+
+A scenario that was not run counts as a fault. Crashes and faults are known only to the run that saw
+them, so `cargo xtask run` takes the same options.
+
+Exit codes: 0 as recorded; 1 verdicts differ; 2 wrong usage or a bad file; 3 something was not run
+or a file cannot be written; 4 nothing was selected."
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    selectors: Selectors,
+
+    #[command(flatten)]
+    outlets: Outlets,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if args.selectors.wants_fresh() {
+        return Err(Wrong::input(anyhow!("a report runs nothing afresh; use `cargo xtask run --fresh`")));
+    }
+    let delivery = args.outlets.resolve()?;
+    let selection = args.selectors.resolve(Progress::silent())?;
+    if selection.scenarios.is_empty() {
+        return Ok(selection.nothing());
+    }
+    let results = selection.results(selection.known_findings()?)?;
+    let delivered = delivery.deliver(&results, None);
+    actions::tell(&selection, &delivery, &results)?;
+    delivered?;
+    let complained = selection.tell_reason_complaints()?;
+    Ok(run::exit_code(&results.findings, complained))
+}
