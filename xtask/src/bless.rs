@@ -26,7 +26,14 @@ use crate::{
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 A verdict that is not what its scenario expects cannot be blessed: mend the scenario or the kernel.
-Where kernels differ, the first one's text becomes NAME.snap and each other's NAME@KERNEL.snap.")]
+Where kernels differ, the first one's text becomes NAME.snap and each other's NAME@KERNEL.snap.
+
+Examples:
+  cargo xtask bless --filter maps/mine        shows what would change, and asks
+  cargo xtask bless --kernel 7.3 --yes
+
+Exit codes: 0 accepted, or nothing to accept; 1 something cannot be blessed, or was not accepted; 2 wrong
+usage or a bad file; 3 the harness, QEMU or a build failed; 4 nothing was selected.")]
 pub(crate) struct Args {
     #[command(flatten)]
     selectors: Selectors,

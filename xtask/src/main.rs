@@ -2,11 +2,16 @@
 
 mod bench;
 mod bless;
+mod candidates;
 mod ci;
 mod complaint;
+mod completions;
 mod exit;
+#[cfg(test)]
+mod help;
 mod image;
 mod kernel;
+mod man;
 mod mutate;
 mod run;
 mod schema;
@@ -30,6 +35,12 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "\
+Examples:
+  cargo xtask run                                     installs, builds, boots, shows the verdicts
+  cargo xtask run --kernel 7.3 --filter 'token/*'
+  cargo xtask bless --filter maps/mine                records what you have seen
+  source <(cargo xtask completions bash)
+
 Exit codes: 0 as recorded; 1 verdicts differ or a configuration is refused; 2 wrong usage or a bad
 file; 3 the harness, QEMU or a build failed; 4 nothing was selected.";
 
@@ -46,6 +57,8 @@ enum Verb {
     Bench(bench::Args),
     Mutate(mutate::Args),
     Ci(ci::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 impl Verb {
@@ -62,12 +75,15 @@ impl Verb {
             Self::Bench(args) => bench::run(args),
             Self::Mutate(args) => mutate::run(args),
             Self::Ci(args) => ci::run(args),
+            Self::Completions(args) => completions::run(args),
+            Self::Man(args) => man::run(args),
         }
     }
 }
 
 fn main() -> ExitCode {
     harness_runner::vm::run_child_if_asked();
+    completions::answer_if_asked();
     match Cli::parse().verb.run() {
         Ok(code) => code,
         Err(error) => {
