@@ -4,8 +4,10 @@ mod bench;
 mod bless;
 mod candidates;
 mod ci;
+mod clean;
 mod complaint;
 mod completions;
+mod doctor;
 mod exit;
 #[cfg(test)]
 mod help;
@@ -15,6 +17,7 @@ mod man;
 mod mutate;
 mod run;
 mod schema;
+mod screen;
 mod selection;
 mod setup;
 mod shell;
@@ -57,6 +60,8 @@ enum Verb {
     Bench(bench::Args),
     Mutate(mutate::Args),
     Ci(ci::Args),
+    Doctor(doctor::Args),
+    Clean(clean::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -75,6 +80,8 @@ impl Verb {
             Self::Bench(args) => bench::run(args),
             Self::Mutate(args) => mutate::run(args),
             Self::Ci(args) => ci::run(args),
+            Self::Doctor(args) => doctor::run(args),
+            Self::Clean(args) => clean::run(args),
             Self::Completions(args) => completions::run(args),
             Self::Man(args) => man::run(args),
         }

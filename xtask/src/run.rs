@@ -12,7 +12,7 @@ use harness_builder::progress::Progress;
 use harness_model::name::KernelName;
 use harness_runner::report::{self, Counts, Finding, Outcome};
 
-use crate::{exit, selection::Selectors};
+use crate::{exit, screen, selection::Selectors};
 
 /// Run scenarios in VMs and show what the kernels allowed and denied
 #[derive(Debug, ClapArgs)]
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 fn print_table(kernels: &[KernelName], findings: &[Finding], start: Instant) -> Result<()> {
     let counts = Counts::of(findings);
-    let table = report::table(kernels, findings);
+    let table = report::table(kernels, findings, screen::width());
     print(&format!("{table}{}; {:.1} s\n", counts.sentence(), start.elapsed().as_secs_f64()))
 }
 

@@ -15,7 +15,7 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    cache::{Area, Cache, CacheError},
+    cache::{Area, Cache, CacheError, cleaning::References},
     command::CommandError,
     progress::Progress,
 };
@@ -24,6 +24,8 @@ use crate::{
 const GUEST: &str = "harness-guest";
 /// The package of the guest's init and agent.
 const AGENT: &str = "harness-agent";
+/// The folder cargo builds them in.
+const TARGET: &str = "guest-program";
 
 /// Guest programs that were built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +92,15 @@ pub fn find_built(workspace: &Path, cache: &Cache) -> Result<Option<GuestProgram
     Ok(folder.map(|folder| GuestProgram::in_folder(key, folder)))
 }
 
+/// Adds the guest program of the workspace in this folder; every one, if its sources cannot be read.
+pub(crate) fn add_references(workspace: &Path, references: &mut References) {
+    references.add(Area::Trees, TARGET);
+    match sources::key(workspace) {
+        Ok(key) => references.add(Area::Guest, key),
+        Err(_) => references.add_all(Area::Guest, ""),
+    }
+}
+
 /// The guest program of the workspace in this folder, built if need be.
 pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<GuestProgram, GuestProgramError> {
     let key = sources::key(workspace)?;
@@ -103,7 +114,7 @@ pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<Gue
         return Ok(GuestProgram::in_folder(key, folder));
     }
     // Held until the programs are copied: clones of the project share the folder.
-    let target = cache.entry(Area::Trees, "guest-program")?.lock(progress)?;
+    let target = cache.entry(Area::Trees, TARGET)?.lock(progress)?;
     let target_folder = target.entry().path();
     cargo::forget(&target_folder, "harness-");
     let built = cargo::build(workspace, &[GUEST, AGENT], &target_folder, progress).map_err(GuestProgramError::Build)?;
