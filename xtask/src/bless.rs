@@ -34,8 +34,12 @@ Where kernels differ, the first one's text becomes NAME.snap and each other's NA
 a reason: --reason adds it to differences.toml at the top of the scenarios. A reason goes with its last
 snapshot.
 
-Example:
-  cargo xtask bless --filter token/mine --reason 'A token describes itself since 6.17'")]
+Examples:
+  cargo xtask bless --filter maps/mine        shows what would change, and asks
+  cargo xtask bless --kernel 7.3 --filter token/mine --reason 'A token describes itself since 6.17' --yes
+
+Exit codes: 0 accepted, or nothing to accept; 1 something cannot be blessed, or was not accepted; 2 wrong
+usage or a bad file; 3 the harness, QEMU or a build failed; 4 nothing was selected.")]
 pub(crate) struct Args {
     #[command(flatten)]
     selectors: Selectors,

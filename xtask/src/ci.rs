@@ -17,7 +17,13 @@ use crate::{
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 The last line says how many tests and checks passed, failed and were skipped.
-Snapshots are compared and never updated.")]
+Snapshots are compared and never updated.
+
+Examples:
+  cargo xtask ci
+  cargo xtask ci | tee ci.log                 plain lines, without bars and colours
+
+Exit codes: 0 all passed; 1 a test or a check failed; 3 the harness, QEMU or a build failed.")]
 pub(crate) struct Args {}
 
 /// What fails within a minute or two comes first.

@@ -1,21 +1,40 @@
 //! How an error is told: mistakes in scenario files with each place underlined on a terminal, one line each elsewhere.
 
-use std::io::{self, IsTerminal};
+use std::{fmt, io};
 
+use anstream::{AutoStream, ColorChoice};
 use harness_model::scenario::Report;
 use harness_runner::lab::LabError;
+use miette::{Diagnostic, MietteHandler, MietteHandlerOpts, ReportHandler};
 
-use crate::exit::Wrong;
+use crate::{exit::Wrong, screen};
 
 /// Tells an error on standard error.
 pub(crate) fn tell(error: &anyhow::Error) {
     match mistakes(error) {
-        Some(reports) if io::stderr().is_terminal() => {
-            reports.iter().for_each(|report| eprintln!("{:?}", miette::Report::new(report.underlined())));
+        Some(reports) if screen::errors_are_on_a_screen() => {
+            let handler = handler();
+            reports.iter().for_each(|report| eprintln!("{:?}", Underlined(&report.underlined(), &handler)));
         }
         Some(reports) => reports.iter().for_each(|report| eprintln!("{report}")),
         None => eprintln!("error: {error:#}"),
     }
+}
+
+/// A mistake as miette shows it.
+struct Underlined<'a>(&'a dyn Diagnostic, &'a MietteHandler);
+
+impl fmt::Debug for Underlined<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.1.debug(self.0, f)
+    }
+}
+
+/// Colours by the same rules as verdicts (`NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE`), as wide as the terminal.
+fn handler() -> MietteHandler {
+    let colour = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
+    let options = MietteHandlerOpts::new().color(colour).unicode(true).terminal_links(false);
+    screen::width().map_or(options.clone(), |width| options.width(width)).build()
 }
 
 /// The scenario files an error is about, each with all its mistakes.

@@ -14,10 +14,16 @@ use harness_builder::{
     project::Project,
 };
 
-use crate::{exit::Wrong, run, setup};
+use crate::{candidates, exit::Wrong, run, setup};
 
 /// Guest root file systems: list, build, pin
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  cargo xtask image list
+  cargo xtask image build minimal
+
+Exit codes: 0 done; 2 no such image, or a bad recipe; 3 a build or a download failed.")]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -26,18 +32,37 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Show all images and what is built of them
+    #[command(after_help = "\
+Examples:
+  cargo xtask image list
+
+Exit codes: 0 listed; 2 a bad recipe; 3 the cache cannot be read.")]
     List,
     /// Build images and the guest program; print the images' folders
+    #[command(after_help = "\
+Examples:
+  cargo xtask image build
+  ls $(cargo xtask image build minimal)
+
+Exit codes: 0 built; 2 no such image, or a bad recipe; 3 a build or a download failed.")]
     Build {
         /// Images to build [default: all]
+        #[arg(add = candidates::images())]
         names: Vec<String>,
         /// Print what would be installed on the host instead of installing it
         #[arg(long)]
         no_install: bool,
     },
     /// Pin the packages of images to the versions their suite has now
+    #[command(after_help = "\
+Examples:
+  cargo xtask image pin
+  cargo xtask image pin minimal
+
+Exit codes: 0 written; 2 no such image, or a bad recipe; 3 the archive could not be asked.")]
     Pin {
         /// Images to pin [default: all]
+        #[arg(add = candidates::images())]
         names: Vec<String>,
     },
 }

@@ -14,6 +14,7 @@ use harness_builder::{
 use harness_model::vocabulary::{Kind, NameTable, Vocabulary};
 
 use crate::{
+    candidates,
     exit::{self, Wrong},
     run::print,
     setup,
@@ -21,6 +22,12 @@ use crate::{
 
 /// Kernels: list, build, show where they are and which BPF names they know
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  cargo xtask kernel list
+  cargo xtask kernel build mine
+
+Exit codes: 0 done; 2 no such kernel, or a bad manifest; 3 a build or a download failed.")]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -29,27 +36,52 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Show all kernels and whether they are built
+    #[command(after_help = "\
+Examples:
+  cargo xtask kernel list
+
+Exit codes: 0 listed; 2 a bad manifest; 3 the cache cannot be read.")]
     List,
     /// Fetch, configure and build kernels, or unpack prebuilt ones; print the paths of their boot images
+    #[command(after_help = "\
+Examples:
+  cargo xtask kernel build                    those that run by default
+  cargo xtask kernel build '*-debian'
+
+Exit codes: 0 built; 2 no such kernel, or a bad manifest; 3 a build or a download failed.")]
     Build {
         /// Kernels to build, by name or glob; `all` means every one [default: those that run by default]
+        #[arg(add = candidates::kernels())]
         names: Vec<String>,
         /// Print what would be installed on the host instead of installing it
         #[arg(long)]
         no_install: bool,
     },
     /// Print the path of a file of a built kernel
+    #[command(after_help = "\
+Examples:
+  cargo xtask kernel path 7.3
+  bpftool btf dump file $(cargo xtask kernel path 7.3 btf) | less
+
+Exit codes: 0 printed; 2 no such kernel; 3 it is not built.")]
     Path {
         /// The kernel
+        #[arg(add = candidates::kernels())]
         name: String,
         /// Which file
         #[arg(value_enum, default_value_t = File::Boot)]
         file: File,
     },
     /// Print the names a built kernel knows, with their numbers, as its BTF has them
+    #[command(after_help = "\
+Examples:
+  cargo xtask kernel names 7.3 attachs
+  cargo xtask kernel names --check
+
+Exit codes: 0 printed, written or equal; 1 kernels/vocabulary differs; 2 no such kernel; 3 it is not built.")]
     Names {
         /// The kernel; with --write or --check it may be left out for those that run by default
-        #[arg(required_unless_present_any = ["write", "check"])]
+        #[arg(required_unless_present_any = ["write", "check"], add = candidates::kernels())]
         name: Option<String>,
         /// One kind of names only
         #[arg(value_enum, conflicts_with_all = ["write", "check"])]
@@ -62,8 +94,17 @@ enum Verb {
         check: bool,
     },
     /// Write the newest version of a kernel's Debian packages, with their sums, into its manifest
+    #[command(after_help = "\
+Examples:
+  cargo xtask kernel pin 6.12
+  cargo xtask kernel pin 7.3-debian
+  cargo xtask kernel pin 6.12 --version 6.12.95-1
+
+Exit codes: 0 written, or the newest already; 2 no such kernel; 3 it is of no package, or the archive
+could not be asked.")]
     Pin {
         /// The kernel
+        #[arg(add = candidates::kernels())]
         name: String,
         /// Another version than the newest
         #[arg(long)]

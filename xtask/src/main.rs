@@ -3,18 +3,26 @@
 mod actions;
 mod bench;
 mod bless;
+mod candidates;
 mod ci;
+mod clean;
 mod complaint;
+mod completions;
 mod diff;
+mod doctor;
 mod exit;
+#[cfg(test)]
+mod help;
 mod image;
 mod kernel;
+mod man;
 mod mutate;
 mod outlet;
 mod replacement;
 mod report;
 mod run;
 mod schema;
+mod screen;
 mod selection;
 mod setup;
 mod shell;
@@ -35,6 +43,12 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "\
+Examples:
+  cargo xtask run                                     installs, builds, boots, shows the verdicts
+  cargo xtask run --kernel 7.3 --filter 'token/*'
+  cargo xtask bless --filter maps/mine                records what you have seen
+  source <(cargo xtask completions bash)
+
 Exit codes: 0 as recorded; 1 verdicts differ or a configuration is refused; 2 wrong usage or a bad
 file; 3 the harness, QEMU or a build failed; 4 nothing was selected.";
 
@@ -53,6 +67,10 @@ enum Verb {
     Bench(bench::Args),
     Mutate(mutate::Args),
     Ci(ci::Args),
+    Doctor(doctor::Args),
+    Clean(clean::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 impl Verb {
@@ -71,12 +89,17 @@ impl Verb {
             Self::Bench(args) => bench::run(args),
             Self::Mutate(args) => mutate::run(args),
             Self::Ci(args) => ci::run(args),
+            Self::Doctor(args) => doctor::run(args),
+            Self::Clean(args) => clean::run(args),
+            Self::Completions(args) => completions::run(args),
+            Self::Man(args) => man::run(args),
         }
     }
 }
 
 fn main() -> ExitCode {
     harness_runner::vm::run_child_if_asked();
+    completions::answer_if_asked();
     match Cli::parse().verb.run() {
         Ok(code) => code,
         Err(error) => {

@@ -17,6 +17,7 @@ use harness_model::name::KernelName;
 use harness_runner::{store::Freshness, supplies::Supplies};
 
 use crate::{
+    candidates,
     exit::{self, Wrong},
     run::print,
     selection::Selectors,
@@ -33,6 +34,11 @@ The mutants are in kernels/mutants/. Kernels with bugs and what scenarios said o
 cache, apart from real ones: an interrupted campaign goes on where it stopped, and a new scenario is all
 that is run when nothing else has changed.
 
+Examples:
+  cargo xtask mutate --list
+  cargo xtask mutate --kernel 6.12 --mutant 'bpffs-*' --until-noticed
+  cargo xtask mutate --write-docs
+
 Exit codes: 0 all noticed; 1 one survived, or a scenario fails without any bug; 2 a mutant that does not
 fit; 3 the harness, QEMU or a build failed; 4 nothing was selected.")]
 pub(crate) struct Args {
@@ -40,7 +46,7 @@ pub(crate) struct Args {
     selectors: Selectors,
 
     /// Only mutants whose name matches
-    #[arg(long, value_name = "GLOB", default_value = "*")]
+    #[arg(long, value_name = "GLOB", default_value = "*", add = candidates::mutants())]
     mutant: String,
 
     /// Show the mutants and build nothing

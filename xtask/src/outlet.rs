@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use harness_runner::report::{self, Results};
 
-use crate::{exit::Wrong, replacement, run};
+use crate::{exit::Wrong, replacement, run, screen};
 
 /// The options of verbs that tell results.
 #[derive(Debug, Args)]
@@ -150,7 +150,7 @@ impl Delivery {
 
 fn table(results: &Results, took: Option<Duration>) -> String {
     let kernels: Vec<_> = results.kernels.iter().map(|kernel| kernel.name.clone()).collect();
-    let table = report::table(&kernels, &results.findings);
+    let table = report::table(&kernels, &results.findings, screen::width());
     let took = took.map(|took| format!("; {:.1} s", took.as_secs_f64())).unwrap_or_default();
     format!("{table}{}{took}\n", results.counts().sentence())
 }

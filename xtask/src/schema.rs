@@ -19,6 +19,13 @@ use crate::{
 
 /// Write the JSON Schemas of scenarios, results and differences, and the generated parts of scenarios/README.md and docs/results.md
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  cargo xtask schema
+  cargo xtask schema --check                  as CI does
+
+Exit codes: 0 written, or as it would be written; 1 a file is out of date; 2 a bad scenario file;
+3 a file cannot be read or written.")]
 pub(crate) struct Args {
     /// Write nothing; exit with 1 if a file is not as it would be written
     #[arg(long)]

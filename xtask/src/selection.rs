@@ -21,13 +21,13 @@ use harness_runner::{
     supplies::{Supplies, SuppliesError},
 };
 
-use crate::{exit, exit::Wrong, setup};
+use crate::{candidates, exit, exit::Wrong, setup};
 
 /// Which kernels, image and scenarios.
 #[derive(Debug, Args)]
 pub(crate) struct Selectors {
     /// Kernels to boot, by name or glob; `all` means every one that has a manifest [default: those whose manifest says so]
-    #[arg(long, value_name = "NAME", num_args = 1..)]
+    #[arg(long, value_name = "NAME", num_args = 1.., add = candidates::kernels())]
     kernel: Vec<String>,
 
     #[command(flatten)]
@@ -38,15 +38,15 @@ pub(crate) struct Selectors {
 #[derive(Debug, Args)]
 pub(crate) struct Scope {
     /// The guest's root file system
-    #[arg(long, value_name = "NAME", default_value = "minimal")]
+    #[arg(long, value_name = "NAME", default_value = "minimal", add = candidates::images())]
     image: ImageName,
 
     /// Only scenarios whose name matches; `*` also matches `/`
-    #[arg(long, value_name = "GLOB", default_value = "*")]
+    #[arg(long, value_name = "GLOB", default_value = "*", add = candidates::scenarios())]
     filter: String,
 
     /// A folder of scenario files other than the project's own
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     scenarios: Option<PathBuf>,
 
     /// Do not believe outcomes of earlier runs: boot and attempt everything again

@@ -16,6 +16,12 @@ use harness_runner::{
 
 /// Install what this host lacks to build and boot kernels
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  cargo xtask setup
+  cargo xtask setup --no-install              prints the command and installs nothing
+
+Exit codes: 0 this host has everything; 3 it lacks something that was not or could not be installed.")]
 pub(crate) struct Args {
     /// Print the command that installs it instead
     #[arg(long)]

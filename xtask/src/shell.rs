@@ -12,7 +12,7 @@ use harness_runner::{
     supplies::Supplies,
 };
 
-use crate::{exit::Wrong, setup};
+use crate::{candidates, exit::Wrong, setup};
 
 /// Open a root shell in a VM, as scenarios have it
 #[derive(Debug, ClapArgs)]
@@ -20,16 +20,22 @@ use crate::{exit::Wrong, setup};
 The shell is root in a private copy of the image: nothing it does outlives the VM. `exit` or ^D ends
 the VM, ^A X ends it at once. The folder /mnt/vmtest is shared with the host while the VM runs.
 
+Examples:
+  cargo xtask shell
+  cargo xtask shell --kernel 6.12
+
 Try there:
   mkdir /tmp/b && mount -t bpf -o delegate_cmds=prog_load,delegate_progs=xdp bpffs /tmp/b
-  grep /tmp/b /proc/mounts")]
+  grep /tmp/b /proc/mounts
+
+Exit codes: 0 the VM ended; 2 no such kernel or image, or no terminal; 3 QEMU or a build failed.")]
 pub(crate) struct Args {
     /// The kernel to boot [default: the newest of those that run by default]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = candidates::kernels())]
     kernel: Option<String>,
 
     /// The guest's root file system
-    #[arg(long, value_name = "NAME", default_value = "minimal")]
+    #[arg(long, value_name = "NAME", default_value = "minimal", add = candidates::images())]
     image: ImageName,
 
     /// Print what would be installed on the host instead of installing it

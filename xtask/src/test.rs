@@ -16,8 +16,14 @@ use crate::{
 /// Run all tests: unit tests, and every scenario on the default kernels
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
+Examples:
+  cargo xtask test
+  cargo xtask test --fresh                    boots and attempts everything again
+
 Scenarios alone, with the options of cargo's own test programs (--list, a filter, --exact):
-  cargo test -p harness-runner --test scenarios -- 7.3::token")]
+  cargo test -p harness-runner --test scenarios -- 7.3::token
+
+Exit codes: 0 all passed; 1 a test failed; 3 the harness, QEMU or a build failed.")]
 pub(crate) struct Args {
     /// Do not believe outcomes of earlier runs: boot and attempt everything again
     #[arg(long)]

@@ -3,7 +3,9 @@
 //! An artefact is built in a staging folder beside its final place and renamed, so a reader never sees half of one; a
 //! lock per artefact lets two processes ask for the same thing, and one of them wait.
 
+pub mod cleaning;
 mod entry;
+pub mod inventory;
 
 use std::{
     env, fs, io,
@@ -17,6 +19,8 @@ pub use entry::{Entry, Lock, Staging};
 /// The environment variable that moves the cache.
 pub const CACHE_VARIABLE: &str = "BPF_TOKEN_HARNESS_CACHE";
 const FOLDER: &str = "bpf-token-harness";
+/// The folder of the locks of all entries.
+const LOCKS: &str = "locks";
 
 /// A part of the cache, one sub-folder each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +46,19 @@ pub enum Area {
 }
 
 impl Area {
+    /// Every area.
+    pub const ALL: [Self; 9] = [
+        Self::Downloads,
+        Self::Kernels,
+        Self::Mutants,
+        Self::Trees,
+        Self::Images,
+        Self::Guest,
+        Self::Objects,
+        Self::Store,
+        Self::Runs,
+    ];
+
     /// The name of its sub-folder.
     pub const fn folder(self) -> &'static str {
         match self {
@@ -111,7 +128,12 @@ impl Cache {
     /// The cache the environment names: `$BPF_TOKEN_HARNESS_CACHE`, or `bpf-token-harness` under `$XDG_CACHE_HOME` or
     /// `~/.cache`.
     pub fn from_env() -> Result<Self, CacheError> {
-        Self::at(place(|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))?)
+        Self::at(Self::place()?)
+    }
+
+    /// Where [`Self::from_env`] has it, whether or not it is there; nothing is made.
+    pub fn place() -> Result<PathBuf, CacheError> {
+        place(|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
     }
 
     /// The cache in this folder, which is made if it is missing.
@@ -141,7 +163,7 @@ impl Cache {
         if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.chars().all(plain) {
             return Err(CacheError::BadName { name: name.chars().take(200).collect() });
         }
-        Ok(Entry::new(self.folder(area)?, self.root.join("locks"), area, name))
+        Ok(Entry::new(self.folder(area)?, self.root.join(LOCKS), area, name))
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    cache::{Area, Cache, CacheError},
+    cache::{Area, Cache, CacheError, cleaning::References},
     command::CommandError,
     digest::Sha256,
     progress::Progress,
@@ -25,6 +25,8 @@ use crate::{
 const GUEST: &str = "harness-guest";
 /// The package of the guest's init and agent.
 const AGENT: &str = "harness-agent";
+/// The folder cargo builds them in.
+const TARGET: &str = "guest-program";
 
 /// Guest programs that were built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +107,15 @@ pub fn find_built(workspace: &Path, cache: &Cache) -> Result<Option<GuestProgram
     folder.map(GuestProgram::in_folder).transpose()
 }
 
+/// Adds the guest program of the workspace in this folder; every one, if its sources cannot be read.
+pub(crate) fn add_references(workspace: &Path, references: &mut References) {
+    references.add(Area::Trees, TARGET);
+    match sources::key(workspace) {
+        Ok(key) => references.add(Area::Guest, key),
+        Err(_) => references.add_all(Area::Guest, ""),
+    }
+}
+
 /// The guest program of the workspace in this folder, built if need be.
 pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<GuestProgram, GuestProgramError> {
     let key = sources::key(workspace)?;
@@ -118,7 +129,7 @@ pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<Gue
         return GuestProgram::in_folder(folder);
     }
     // Held until the programs are copied: clones of the project share the folder.
-    let target = cache.entry(Area::Trees, "guest-program")?.lock(progress)?;
+    let target = cache.entry(Area::Trees, TARGET)?.lock(progress)?;
     let target_folder = target.entry().path();
     cargo::forget(&target_folder, "harness-");
     let built = cargo::build(workspace, &[GUEST, AGENT], &target_folder, progress).map_err(GuestProgramError::Build)?;

@@ -21,8 +21,8 @@ pub use private_root::{CopyError, GUEST_PROGRAM, KERNEL_ARGUMENTS, PrivateRoot, 
 pub use recipe::{GuestPath, Package, Recipe, RecipeError};
 
 use crate::{
-    cache::{Area, Cache, CacheError},
-    mirror::MirrorError,
+    cache::{Area, Cache, CacheError, cleaning::References},
+    mirror::{self, MirrorError},
     progress::{Progress, Unit},
 };
 
@@ -68,6 +68,13 @@ fn image(recipe: &Recipe, folder: PathBuf) -> Image {
 
 fn entry_name(recipe: &Recipe) -> String {
     format!("{}-{}", recipe.name, key(recipe))
+}
+
+/// Adds what this recipe keeps in the cache.
+pub(crate) fn add_references(recipe: &Recipe, references: &mut References) {
+    references.add(Area::Images, entry_name(recipe));
+    references.add_all(Area::Downloads, mirror::lists_of(recipe.suite()));
+    recipe.packages().iter().for_each(|package| references.add(Area::Downloads, fetch::file_name(package)));
 }
 
 /// The image of this recipe, if it was built.

@@ -33,7 +33,7 @@ pub use source::SourceError;
 pub use toolchain::Toolchain;
 
 use crate::{
-    cache::{Area, Cache, Lock},
+    cache::{Area, Cache, Lock, cleaning::References},
     command::CommandError,
     digest::Sha256,
     file::FileError,
@@ -220,6 +220,20 @@ fn has_required(manifest: &Manifest, kernel: Kernel) -> Result<Kernel, KernelErr
 
 fn entry_name(manifest: &Manifest, key: &str) -> String {
     format!("{}-{key}", manifest.build_name())
+}
+
+/// Adds what this manifest keeps in the cache, whatever toolchain builds it.
+pub(crate) fn add_references(manifest: &Manifest, references: &mut References) {
+    let name = manifest.build_name();
+    // A source that cannot be looked at now may be there tomorrow.
+    let inputs = inputs(manifest).unwrap_or_default();
+    references.add_all(Area::Kernels, format!("{name}-{inputs}"));
+    references.add_all(Area::Images, format!("initramfs-{inputs}"));
+    if !matches!(manifest.source, Source::Prebuilt(_)) {
+        // The copy for mutants is of the kernel of that name.
+        ["kernel", "mutants"].into_iter().for_each(|kind| references.add(Area::Trees, format!("{kind}-{name}")));
+    }
+    source::add_downloads(&manifest.source, references);
 }
 
 fn key(inputs: &str, toolchain: &Toolchain) -> String {

@@ -15,3 +15,4 @@ pub mod mirror;
 pub mod objects;
 pub mod progress;
 pub mod project;
+pub mod references;

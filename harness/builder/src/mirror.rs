@@ -8,6 +8,7 @@ use std::{env, fmt, fs, process::Command, str::FromStr};
 use thiserror::Error;
 
 use crate::command::{self, CommandError};
+pub(crate) use archive::lists_of;
 pub use archive::{Archive, ArchiveError, Package};
 pub use kernel_package::{KernelPackage, numbers};
 

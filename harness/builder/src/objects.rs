@@ -11,7 +11,7 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    cache::{Area, Cache, CacheError},
+    cache::{Area, Cache, CacheError, cleaning::References},
     command::{self, CommandError},
     digest::Sha256,
     progress::{Progress, Unit},
@@ -72,6 +72,14 @@ pub enum ObjectsError {
 pub fn find_built(sources: &Path, cache: &Cache) -> Result<Option<Objects>, ObjectsError> {
     let files = files(sources)?;
     Ok(cache.entry(Area::Objects, &key(sources, &files)?)?.existing().map(|folder| Objects { folder }))
+}
+
+/// Adds the objects of the sources in this folder; all there are, if the compiler cannot be asked.
+pub(crate) fn add_references(sources: &Path, references: &mut References) {
+    match files(sources).and_then(|files| key(sources, &files)) {
+        Ok(key) => references.add(Area::Objects, key),
+        Err(_) => references.add_all(Area::Objects, ""),
+    }
 }
 
 /// The objects of the sources in this folder, compiled if need be.

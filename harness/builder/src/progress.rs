@@ -3,7 +3,7 @@
 //! Everything goes to standard error, so standard output carries results alone.
 
 use std::{
-    fmt,
+    env, fmt,
     io::{self, IsTerminal, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -47,9 +47,10 @@ impl fmt::Debug for Progress {
 }
 
 impl Progress {
-    /// Bars if standard error is a terminal, plain lines if not.
+    /// Bars if standard error is a terminal that can move its cursor (`TERM` is not `dumb`), plain lines if not.
     pub fn detect() -> Self {
-        if io::stderr().is_terminal() {
+        let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+        if io::stderr().is_terminal() && !is_dumb {
             Self { sink: Sink::Bars(MultiProgress::new()) }
         } else {
             Self::lines(io::stderr())
@@ -245,6 +246,22 @@ impl Drop for Task {
     }
 }
 
+/// A size in bytes as people read it: `0 B`, `4.0 KiB`, `1.6 GiB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut amount = bytes as f64 / 1024.0;
+    let mut units = UNITS.iter();
+    let mut unit = units.next();
+    while amount >= 1023.95 && units.len() > 0 {
+        amount /= 1024.0;
+        unit = units.next();
+    }
+    match unit {
+        Some(unit) if bytes >= 1024 => format!("{amount:.1} {unit}"),
+        _ => format!("{bytes} B"),
+    }
+}
+
 /// A duration as people read it: `0.4 s`, `12.0 s`, `10 min 4 s`.
 pub fn seconds(duration: Duration) -> String {
     let whole = duration.as_secs();
@@ -254,6 +271,13 @@ pub fn seconds(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_the_largest_unit_that_leaves_a_whole() {
+        assert_eq!([0, 1023, 1024, 1 << 20].map(size), ["0 B", "1023 B", "1.0 KiB", "1.0 MiB"]);
+        assert_eq!([(1 << 30) - 1, 5 << 40].map(size), ["1.0 GiB", "5.0 TiB"]);
+        assert_eq!(size(u64::MAX), "16777216.0 TiB");
+    }
 
     #[test]
     fn a_log_gets_the_start_the_end_and_notes_but_not_every_step() {

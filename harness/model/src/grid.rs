@@ -6,7 +6,7 @@ mod layout;
 
 use crate::judgement::{Judgement, Row};
 pub use helpers::Granted;
-pub use layout::{Line, Piece, Tone, layout};
+pub use layout::{Line, Piece, Tone, layout, layout_within};
 use layout::{line, one};
 
 /// What a sweep is laid out as.

@@ -103,6 +103,14 @@ pub fn choose(qemu: &Qemu, memory: &Path) -> Result<Decision, AccelError> {
     decide(asked.as_deref(), &Facts::gather(), || probe::remembered(qemu, memory))
 }
 
+/// As [`choose`], without keeping a proof that had to be made for it.
+pub fn look(qemu: &Qemu, memory: &Path) -> Result<Decision, AccelError> {
+    let asked = env::var_os(ACCEL_VARIABLE).map(|value| value.to_string_lossy().into_owned());
+    decide(asked.as_deref(), &Facts::gather(), || {
+        probe::known(qemu, memory).unwrap_or_else(|| probe::run(qemu.path(), Accel::Kvm, probe::DEADLINE))
+    })
+}
+
 /// The decision as a function of the facts; `prove` is only called if the facts leave it open.
 fn decide(asked: Option<&str>, facts: &Facts, prove: impl FnOnce() -> Proof) -> Result<Decision, AccelError> {
     let (accel, reason) = match (asked, &facts.device) {

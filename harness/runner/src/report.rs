@@ -214,8 +214,29 @@ mod tests {
         let expected = "a/b  Says so\n                    6.12          7.3\n  \
                         map_create hash   allowed       allowed\n  \
                         map_create array  denied EPERM  allowed\n\n";
-        assert_eq!(plain(&table(&kernels, &findings)), expected);
+        assert_eq!(plain(&table(&kernels, &findings, None)), expected);
         assert_eq!(findings[0].outcome(), Outcome::AsRecorded);
+    }
+
+    #[test]
+    fn kernels_stand_below_each_other_where_the_terminal_is_narrow() {
+        let kernels = ["6.12", "7.3", "7.4"].map(|name| name.parse().unwrap());
+        let rows = |verdict| vec![row("map_create hash with many words", None, verdict)];
+        let mut findings = [
+            as_recorded("6.12", rows(denied())),
+            as_recorded("7.3", rows(allowed())),
+            as_recorded("7.4", rows(denied())),
+        ];
+        findings[0].summary = "A summary of more words than fit beside the name".to_owned();
+        let expected = "a/b  A summary of more words than\n    fit beside the name\n  \
+                        map_create hash with many words\n      \
+                        denied EPERM  6.12 7.4\n      \
+                        allowed  7.3\n\n";
+        let text = plain(&table(&kernels, &findings, Some(34)));
+        assert_eq!(text, expected);
+        let narrow = plain(&table(&kernels, &findings, Some(1)));
+        assert!(narrow.lines().all(|line| line.chars().count() <= 36), "{narrow}");
+        assert!(narrow.contains("6.12 7.4"), "nothing is left out: {narrow}");
     }
 
     #[test]
@@ -287,7 +308,7 @@ mod tests {
             let text = snapshot::render(&judgement);
             finding(kernel, judgement, Some(&text))
         };
-        let text = plain(&table(&kernels, &[of("6.12", denied()), of("7.3", denied()), of("7.4", allowed())]));
+        let text = plain(&table(&kernels, &[of("6.12", denied()), of("7.3", denied()), of("7.4", allowed())], None));
         assert!(text.contains("  hash  EPERM\n") && text.contains("-token  not delegable: hash"), "{text}");
         assert!(text.contains("  7.3: as 6.12\n") && text.contains("  hash  ok\n"), "{text}");
         assert_eq!(text.matches("1 map types under 1 circumstances").count(), 2);
@@ -307,7 +328,7 @@ mod tests {
     fn a_cause_stands_beside_its_verdict() {
         let cause = Some(Reason::Missing { gifts: vec!["maps array".into()], obstacles: vec![] });
         let finding = as_recorded("6.12", vec![Row { cause, ..row("map_create array", None, denied()) }]);
-        let text = plain(&table(&["6.12".parse().unwrap()], std::slice::from_ref(&finding)));
+        let text = plain(&table(&["6.12".parse().unwrap()], std::slice::from_ref(&finding), None));
         assert!(text.contains("map_create array  denied EPERM (lacks maps array)\n"), "{text}");
         let Standing::Judged { recorded, .. } = &finding.standing else { panic!() };
         assert_eq!(recorded.as_deref(), Some("1  map_create array  denied EPERM (lacks maps array)\n"));

@@ -38,27 +38,43 @@ impl Entry {
     ///
     /// The kernel drops the lock when its holder ends, however it ends.
     pub fn lock(self, progress: &Progress) -> Result<Lock, CacheError> {
+        let place = self.path();
+        match self.try_lock()? {
+            Attempt::Taken(lock) => Ok(lock),
+            Attempt::Held { entry, mut file, path } => {
+                progress.note(&format!("waiting for {}: {} holds it", place.display(), holder(&mut file)));
+                file.lock().map_err(CacheError::io("lock", &path))?;
+                Lock::signed(entry, file, &path)
+            }
+        }
+    }
+
+    /// Takes the lock of this entry if nobody holds it; otherwise says who does.
+    pub fn lock_if_free(self) -> Result<Result<Lock, String>, CacheError> {
+        Ok(match self.try_lock()? {
+            Attempt::Taken(lock) => Ok(lock),
+            Attempt::Held { mut file, .. } => Err(holder(&mut file)),
+        })
+    }
+
+    fn try_lock(self) -> Result<Attempt, CacheError> {
         fs::create_dir_all(&self.locks).map_err(CacheError::io("create", &self.locks))?;
         let path = self.locks.join(format!("{}-{}", self.area.folder(), self.name));
         let mut options = File::options();
-        let mut file = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(CacheError::io("open the lock", &path))?;
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let file = options.open(&path).map_err(CacheError::io("open the lock", &path))?;
         match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                progress.note(&format!("waiting for {}: {} holds it", self.path().display(), holder(&mut file)));
-                file.lock().map_err(CacheError::io("lock", &path))?;
-            }
-            Err(TryLockError::Error(error)) => return Err(CacheError::io("lock", &path)(error)),
+            Ok(()) => Lock::signed(self, file, &path).map(Attempt::Taken),
+            Err(TryLockError::WouldBlock) => Ok(Attempt::Held { entry: self, file, path }),
+            Err(TryLockError::Error(error)) => Err(CacheError::io("lock", &path)(error)),
         }
-        sign(&mut file).map_err(CacheError::io("write to the lock", &path))?;
-        Ok(Lock { entry: self, file })
     }
+}
+
+/// What came of asking for a lock without waiting.
+enum Attempt {
+    Taken(Lock),
+    Held { entry: Entry, file: File, path: PathBuf },
 }
 
 /// Who signed a lock file last, for a message only.
@@ -84,6 +100,11 @@ pub struct Lock {
 }
 
 impl Lock {
+    fn signed(entry: Entry, mut file: File, path: &Path) -> Result<Self, CacheError> {
+        sign(&mut file).map_err(CacheError::io("write to the lock", path))?;
+        Ok(Self { entry, file })
+    }
+
     /// The entry this lock belongs to.
     pub fn entry(&self) -> &Entry {
         &self.entry
@@ -111,10 +132,17 @@ impl Lock {
         Ok(Staging { lock: self, path: self.beside("partial"), published: false })
     }
 
-    /// Removes the entry.
+    /// Removes the entry, and what an interrupted build of it left. A reader sees all of it or nothing; links are removed,
+    /// not followed.
     pub fn discard(&self) -> Result<(), CacheError> {
-        let path = self.entry.path();
-        remove(&path).map_err(CacheError::io("remove", &path))
+        let (path, replaced) = (self.entry.path(), self.beside("replaced"));
+        for stale in [self.beside("partial"), replaced.clone()] {
+            remove(&stale).map_err(CacheError::io("remove", &stale))?;
+        }
+        if path.symlink_metadata().is_ok() {
+            fs::rename(&path, &replaced).map_err(CacheError::io("move away", &path))?;
+        }
+        remove(&replaced).map_err(CacheError::io("remove", &replaced))
     }
 
     fn beside(&self, kind: &str) -> PathBuf {

@@ -83,8 +83,7 @@ fn one(
     archive: &mut Option<Archive>,
     progress: &Progress,
 ) -> Result<PathBuf, FetchError> {
-    let lock =
-        cache.entry(Area::Downloads, &format!("{}-{}.deb", package.name, package.sha256.short()))?.lock(progress)?;
+    let lock = cache.entry(Area::Downloads, &file_name(package))?.lock(progress)?;
     if let Some(file) = lock.entry().existing()
         && sum(&file)? == package.sha256
     {
@@ -106,6 +105,11 @@ fn one(
     let staging = lock.stage()?;
     std::fs::rename(&file, staging.path()).map_err(|source| FetchError::Read { path: file, source })?;
     Ok(staging.publish()?)
+}
+
+/// The name of a package's file in the cache.
+pub(super) fn file_name(package: &Package) -> String {
+    format!("{}-{}.deb", package.name, package.sha256.short())
 }
 
 /// The sum of a package file.

@@ -22,7 +22,10 @@ use thiserror::Error;
 pub use edit::{Edit, Misfit};
 pub use workshop::{MutationError, Workshop, find_built};
 
-use crate::listing::{Listing, ListingError};
+use crate::{
+    cache::{Area, cleaning::References},
+    listing::{Listing, ListingError},
+};
 
 /// Why the mutants cannot be used.
 #[derive(Debug, Error)]
@@ -104,6 +107,13 @@ impl Mutants {
             }
         }
         Ok(Self { all })
+    }
+
+    /// Adds what kernels with these bugs keep in the cache.
+    pub(crate) fn add_references(&self, references: &mut References) {
+        for mutant in &self.all {
+            mutant.edits.keys().for_each(|kernel| references.add(Area::Mutants, workshop::entry_name(kernel, mutant)));
+        }
     }
 
     /// All of them.

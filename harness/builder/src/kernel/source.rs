@@ -12,16 +12,16 @@ use std::{
 use thiserror::Error;
 
 use super::{
-    manifest::{DebianSource, Source, TarballSource},
+    manifest::{DebianSource, PrebuiltSource, Source, TarballSource},
     prebuilt,
 };
 use crate::{
-    cache::{Area, Cache, CacheError, Entry},
+    cache::{Area, Cache, CacheError, Entry, cleaning::References},
     command::{self, CommandError},
     digest::Sha256,
     fetch::{self, FetchError},
     file::FileError,
-    mirror::{Archive, ArchiveError, Mirror, MirrorError, Package},
+    mirror::{self, Archive, ArchiveError, Mirror, MirrorError, Package},
     progress::{Progress, Unit},
 };
 pub(super) use tree::listing_sum;
@@ -140,16 +140,37 @@ pub(super) fn check(folder: &Path) -> Result<(), SourceError> {
     }
 }
 
+/// Adds what a source keeps of itself in the cache's downloads.
+pub(crate) fn add_downloads(source: &Source, references: &mut References) {
+    match source {
+        Source::Debian(debian) => add_package(debian, references),
+        Source::Tarball(tarball) => references.add(Area::Downloads, tarball_name(tarball)),
+        Source::Git(git) => references.add(Area::Downloads, git::entry_name(git)),
+        Source::Prebuilt(PrebuiltSource::Debian(kernel)) => {
+            kernel.each().for_each(|package| add_package(&package, references));
+        }
+        Source::Tree(_) | Source::Prebuilt(PrebuiltSource::Packages(_) | PrebuiltSource::Files(_)) => {}
+    }
+}
+
+fn add_package(debian: &DebianSource, references: &mut References) {
+    references.add(Area::Downloads, package_name(debian));
+    references.add_all(Area::Downloads, mirror::lists_of(&debian.suite));
+}
+
 /// The tarball of a release, verified.
 fn download(tarball: &TarballSource, cache: &Cache, progress: &Progress) -> Result<PathBuf, SourceError> {
-    let name = format!("{}-{}", tarball.sha256.short(), file_name(&tarball.url));
-    let lock = cache.entry(Area::Downloads, &name)?.lock(progress)?;
+    let lock = cache.entry(Area::Downloads, &tarball_name(tarball))?.lock(progress)?;
     if let Some(path) = lock.entry().existing().filter(|path| Sha256::of_file(path).ok() == Some(tarball.sha256)) {
         return Ok(path);
     }
     let staging = lock.stage()?;
     fetch::download(&tarball.url, tarball.sha256, staging.path(), progress)?;
     Ok(staging.publish()?)
+}
+
+fn tarball_name(tarball: &TarballSource) -> String {
+    format!("{}-{}", tarball.sha256.short(), file_name(&tarball.url))
 }
 
 /// The last part of a URL, as far as a file name may have it.
@@ -160,7 +181,11 @@ fn file_name(url: &str) -> String {
 }
 
 fn package_entry(debian: &DebianSource, cache: &Cache) -> Result<Entry, CacheError> {
-    cache.entry(Area::Downloads, &format!("{}_{}.deb", debian.package, debian.version.replace(':', "+")))
+    cache.entry(Area::Downloads, &package_name(debian))
+}
+
+fn package_name(debian: &DebianSource) -> String {
+    format!("{}_{}.deb", debian.package, debian.version.replace(':', "+"))
 }
 
 /// A Debian package file, verified by apt and by its pinned sum.

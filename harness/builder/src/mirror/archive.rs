@@ -123,6 +123,11 @@ impl std::fmt::Display for Package {
     }
 }
 
+/// How the names of a suite's lists in the cache begin; the mirror's sum follows.
+pub(crate) fn lists_of(suite: &str) -> String {
+    format!("apt-{suite}-")
+}
+
 /// A suite of an archive with up-to-date lists. Only one process at a time has it.
 #[derive(Debug)]
 pub struct Archive {
@@ -139,7 +144,7 @@ impl Archive {
             return Err(ArchiveError::NoKeyring);
         }
         let of_mirror = Sha256::of_parts([mirror.as_str().as_bytes()]).short();
-        let lock = cache.entry(Area::Downloads, &format!("apt-{suite}-{of_mirror}"))?.lock(progress)?;
+        let lock = cache.entry(Area::Downloads, &format!("{}{of_mirror}", lists_of(suite)))?.lock(progress)?;
         let archive = Self { mirror, suite: suite.to_owned(), state: lock.entry().path(), _lock: lock };
         archive.write_state()?;
         check_room(&archive.state, NEEDED_MIB)?;

@@ -1,5 +1,7 @@
 //! The lines of a sweep's table: the same words for snapshots and for terminals.
 
+use std::ops::Range;
+
 use super::{Cells, Grid, Part, causes, helpers};
 use crate::{
     judgement::{Judgement, Row},
@@ -33,6 +35,11 @@ pub type Line = Vec<Piece>;
 
 /// The whole table: a count, what the columns mean, the verdicts, the causes of denials, and why what is unsupported is.
 pub fn layout(grid: &Grid, judgement: &Judgement) -> Vec<Line> {
+    layout_within(grid, judgement, usize::MAX)
+}
+
+/// [`layout`] with the columns of the verdicts that do not fit into so many characters in further tables below the first.
+pub fn layout_within(grid: &Grid, judgement: &Judgement, width: usize) -> Vec<Line> {
     let cells = Cells::of(grid, judgement);
     let mut lines = vec![one(count(grid, &cells), Tone::Plain), Vec::new()];
     lines.extend(legend(grid, &cells));
@@ -41,7 +48,7 @@ pub fn layout(grid: &Grid, judgement: &Judgement) -> Vec<Line> {
         lines.extend(helpers::lines(grid, granted));
         lines.push(Vec::new());
     }
-    lines.extend(table(grid, &cells));
+    lines.extend(table(grid, &cells, width));
     section(&mut lines, "why denied", causes::denials(grid, &cells));
     section(&mut lines, "why unsupported", causes::unsupported(grid, &cells));
     section(&mut lines, "not attempted", causes::absent(grid));
@@ -94,19 +101,38 @@ fn legend(grid: &Grid, cells: &Cells<'_>) -> Vec<Line> {
     columns.chain([words.join("; ")]).map(|text| one(text, Tone::Dim)).collect()
 }
 
-fn table(grid: &Grid, cells: &Cells<'_>) -> Vec<Line> {
+fn table(grid: &Grid, cells: &Cells<'_>, limit: usize) -> Vec<Line> {
     let first = grid.rows.iter().map(|row| row.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> =
         grid.columns.iter().enumerate().map(|(at, column)| width(grid, &column.head, at, cells)).collect();
-    let heads = grid.columns.iter().map(|column| (column.head.clone(), Tone::Dim)).collect();
-    let mut lines = vec![line("", first, heads, &widths)];
-    for (index, row) in grid.rows.iter().enumerate() {
-        let words = (0..grid.columns.len())
-            .map(|column| cells.get(index, column).map_or(nothing(), |row| word(grid, row)))
-            .collect();
-        lines.push(line(row, first, words, &widths));
+    let mut lines: Vec<Line> = Vec::new();
+    for columns in bands(first, &widths, limit) {
+        if !lines.is_empty() {
+            lines.push(Vec::new());
+        }
+        let widths = &widths[columns.clone()];
+        let heads = grid.columns[columns.clone()].iter().map(|column| (column.head.clone(), Tone::Dim)).collect();
+        lines.push(line("", first, heads, widths));
+        for (index, row) in grid.rows.iter().enumerate() {
+            let words = columns.clone().map(|column| cells.get(index, column).map_or(nothing(), |row| word(grid, row)));
+            lines.push(line(row, first, words.collect(), widths));
+        }
     }
     lines
+}
+
+/// The columns that stand side by side: as many as fit beside the rows' names, and at least one.
+fn bands(first: usize, widths: &[usize], limit: usize) -> Vec<Range<usize>> {
+    let (mut bands, mut start, mut taken) = (Vec::new(), 0, first);
+    for (at, width) in widths.iter().enumerate() {
+        if at > start && taken + 2 + width > limit {
+            bands.push(start..at);
+            (start, taken) = (at, first);
+        }
+        taken += 2 + width;
+    }
+    bands.push(start..widths.len());
+    bands
 }
 
 fn width(grid: &Grid, head: &str, column: usize, cells: &Cells<'_>) -> usize {
@@ -145,4 +171,18 @@ fn word(grid: &Grid, row: &Row) -> (String, Tone) {
         Verdict::Crashed => "crash".to_owned(),
     };
     (text, if row.matches() { Tone::Verdict(row.verdict.class()) } else { Tone::Wrong })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_that_do_not_fit_stand_in_a_band_below() {
+        let ends = |widths: &[usize], limit| bands(10, widths, limit).iter().map(|band| band.end).collect::<Vec<_>>();
+        assert_eq!(ends(&[5, 5, 5], usize::MAX), [3]);
+        assert_eq!(ends(&[5, 5, 5], 24), [2, 3]);
+        assert_eq!(ends(&[50, 5, 5], 20), [1, 2, 3], "one column is always there");
+        assert_eq!(ends(&[], 20), [0]);
+    }
 }

@@ -29,7 +29,7 @@ pub enum Proof {
 }
 
 /// Hardware needs a few hundredths of a second.
-const DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 
 /// The file in the memory folder.
 const MEMORY_FILE: &str = "kvm-proof.json";
@@ -46,17 +46,21 @@ struct Memory {
 ///
 /// A memory that cannot be read or written costs a new proof and nothing else.
 pub(super) fn remembered(qemu: &Qemu, memory: &Path) -> Proof {
-    let subject = subject(qemu);
-    let file = memory.join(MEMORY_FILE);
-    let known = fs::read(&file).ok().and_then(|text| serde_json::from_slice::<Memory>(&text).ok());
-    if let Some(known) = known.filter(|known| known.subject == subject) {
-        return known.proof;
+    if let Some(proof) = known(qemu, memory) {
+        return proof;
     }
     let proof = run(qemu.path(), Accel::Kvm, DEADLINE);
-    if let Ok(text) = serde_json::to_vec(&Memory { subject, proof: proof.clone() }) {
-        let _ = fs::create_dir_all(memory).and_then(|()| fs::write(&file, text));
+    if let Ok(text) = serde_json::to_vec(&Memory { subject: subject(qemu), proof: proof.clone() }) {
+        let _ = fs::create_dir_all(memory).and_then(|()| fs::write(memory.join(MEMORY_FILE), text));
     }
     proof
+}
+
+/// The proof that is remembered, if there is one for this boot of the host and this QEMU.
+pub(super) fn known(qemu: &Qemu, memory: &Path) -> Option<Proof> {
+    let text = fs::read(memory.join(MEMORY_FILE)).ok()?;
+    let known = serde_json::from_slice::<Memory>(&text).ok()?;
+    (known.subject == subject(qemu)).then_some(known.proof)
 }
 
 fn subject(qemu: &Qemu) -> String {

@@ -28,29 +28,51 @@ fn style_of(class: Class) -> Style {
 
 /// The table of all findings, with ANSI styles: a block a scenario, a line an attempt, a column a kernel.
 ///
-/// Findings of one scenario must stand together.
-pub fn table(kernels: &[KernelName], findings: &[Finding]) -> String {
+/// Findings of one scenario must stand together. With a `width` in characters nothing is wider: kernels that do not fit
+/// side by side stand below each other, and what is still too long is wrapped.
+pub fn table(kernels: &[KernelName], findings: &[Finding], width: Option<usize>) -> String {
+    let width = width.map_or(usize::MAX, |width| width.max(NARROWEST));
     let mut text = String::new();
     for group in findings.chunk_by(|a, b| a.scenario == b.scenario) {
-        scenario_block(&mut text, kernels, group);
+        scenario_block(&mut text, kernels, group, width);
         text.push('\n');
     }
-    text
+    wrapped(text, width)
 }
 
-fn scenario_block(text: &mut String, kernels: &[KernelName], group: &[Finding]) {
+/// A terminal that says it is narrower is not believed, in characters.
+const NARROWEST: usize = 30;
+
+/// The text with every line that is too long continued further in.
+fn wrapped(text: String, width: usize) -> String {
+    if width == usize::MAX {
+        return text;
+    }
+    let mut all = String::new();
+    for line in text.lines() {
+        let indent = " ".repeat(line.chars().take_while(|c| *c == ' ').count().min(width / 3) + 4);
+        let options = textwrap::Options::new(width).subsequent_indent(&indent);
+        for line in textwrap::wrap(line, options) {
+            all.push_str(&line);
+            all.push('\n');
+        }
+    }
+    all
+}
+
+fn scenario_block(text: &mut String, kernels: &[KernelName], group: &[Finding], width: usize) {
     let _ = writeln!(text, "{BOLD}{}{BOLD:#}  {}", group[0].scenario, group[0].summary);
     let columns: Vec<Option<&Finding>> =
         kernels.iter().map(|kernel| group.iter().find(|finding| &finding.kernel == kernel)).collect();
-    write_rows(text, kernels, &columns);
-    write_grids(text, group);
+    write_rows(text, kernels, &columns, width);
+    write_grids(text, group, width);
     for finding in group {
         write_remarks(text, finding);
     }
 }
 
 /// The table of a sweep on each kernel; once where two kernels answer the same.
-fn write_grids(text: &mut String, group: &[Finding]) {
+fn write_grids(text: &mut String, group: &[Finding], width: usize) {
     let mut shown: Vec<(&KernelName, String)> = Vec::new();
     for finding in group {
         let Standing::Judged { judgement, .. } = &finding.standing else { continue };
@@ -60,19 +82,19 @@ fn write_grids(text: &mut String, group: &[Finding]) {
             Some((other, _)) => {
                 let _ = writeln!(text, "  {DIM}{}: as {other}{DIM:#}", finding.kernel);
             }
-            None => write_grid(text, &finding.kernel, judgement, grid),
+            None => write_grid(text, &finding.kernel, judgement, grid, width),
         }
         shown.push((&finding.kernel, plain));
     }
 }
 
-fn write_grid(text: &mut String, kernel: &KernelName, judgement: &Judgement, grid: &grid::Grid) {
+fn write_grid(text: &mut String, kernel: &KernelName, judgement: &Judgement, grid: &grid::Grid, width: usize) {
     let _ = writeln!(text, "  {DIM}{kernel}:{DIM:#}");
     let disagreements = judgement.cases.iter().flat_map(|case| &case.disagreements);
     for line in disagreements {
         let _ = writeln!(text, "  {}", one_line(line));
     }
-    for line in grid::layout(grid, judgement) {
+    for line in grid::layout_within(grid, judgement, width.saturating_sub(2)) {
         let indent = if line.is_empty() { "" } else { "  " };
         text.push_str(indent);
         for piece in line {
@@ -93,7 +115,7 @@ fn tone_style(tone: Tone) -> Style {
 }
 
 /// The lines of one attempt over all kernels, told apart by case, position and words.
-fn write_rows(text: &mut String, kernels: &[KernelName], columns: &[Option<&Finding>]) {
+fn write_rows(text: &mut String, kernels: &[KernelName], columns: &[Option<&Finding>], width: usize) {
     let lines = align(columns);
     if lines.is_empty() {
         return;
@@ -107,11 +129,30 @@ fn write_rows(text: &mut String, kernels: &[KernelName], columns: &[Option<&Find
             cells.chain([kernel.as_str().len()]).max().unwrap_or(0)
         })
         .collect();
+    if 2 + first + widths.iter().map(|width| 2 + width).sum::<usize>() > width {
+        return lines.iter().for_each(|line| write_stack(text, kernels, line));
+    }
     let heads = kernels.iter().map(|kernel| (kernel.to_string(), DIM));
     write_row(text, &format!("{:first$}", ""), heads, &widths);
     for line in lines {
         let cells = line.cells.iter().map(|cell| cell.map_or(("·".to_owned(), DIM), cell_words));
         write_row(text, &format!("{:first$}", line.title), cells, &widths);
+    }
+}
+
+/// One attempt over several lines: kernels that answer the same stand together.
+fn write_stack(text: &mut String, kernels: &[KernelName], line: &Line<'_>) {
+    let mut answers: Vec<(String, Style, Vec<&str>)> = Vec::new();
+    for (kernel, cell) in kernels.iter().zip(&line.cells) {
+        let Some((words, style)) = cell.map(cell_words) else { continue };
+        match answers.iter_mut().find(|(known, ..)| *known == words) {
+            Some((.., of)) => of.push(kernel.as_str()),
+            None => answers.push((words, style, vec![kernel.as_str()])),
+        }
+    }
+    let _ = writeln!(text, "  {}", line.title);
+    for (words, style, of) in answers {
+        let _ = writeln!(text, "      {style}{words}{style:#}  {DIM}{}{DIM:#}", of.join(" "));
     }
 }
 
@@ -221,7 +262,7 @@ mod tests {
     fn a_guest_does_not_command_the_terminal_or_a_ci_service() {
         let results = sample::results();
         let kernels: Vec<KernelName> = results.kernels.iter().map(|kernel| kernel.name.clone()).collect();
-        let text = table(&kernels, &results.findings);
+        let text = table(&kernels, &results.findings, None);
         let plain = anstream::adapter::strip_str(&text).to_string();
         assert!(plain.contains("vm/killer") && plain.contains("owned"), "{plain}");
         assert!(!plain.contains(|c: char| c.is_control() && c != '\n'), "{plain:?}");

@@ -52,6 +52,18 @@ impl RunFolder {
         Ok(Self { path, _lock: lock })
     }
 
+    /// Removes the folders below `runs` whose process is gone, with what their VMs left outside of them.
+    ///
+    /// # Errors
+    /// [`FolderError`] if `runs` cannot be written.
+    pub fn sweep(runs: &Path) -> Result<(), FolderError> {
+        let path = runs.join(GATE);
+        let gate = File::create(&path).and_then(|gate| gate.lock().map(|()| gate));
+        let _gate = gate.map_err(|source| FolderError { path, source })?;
+        sweep(runs);
+        Ok(())
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -263,7 +263,12 @@ pub fn find_built(manifest: &Manifest, base: &Kernel, mutant: &Mutant, edit: &Ed
 
 /// The place of a kernel with a bug: never among the real ones. An older build of the same mutant is replaced.
 fn entry(base: &Kernel, mutant: &Mutant, cache: &Cache) -> Result<Entry, CacheError> {
-    cache.entry(Area::Mutants, &format!("{}-{}", base.name, mutant.name))
+    cache.entry(Area::Mutants, &entry_name(&base.name, mutant))
+}
+
+/// The name of a kernel with a bug in the cache.
+pub(super) fn entry_name(base: &KernelName, mutant: &Mutant) -> String {
+    format!("{base}-{}", mutant.name)
 }
 
 /// What a kernel with a bug is known by, where no real kernel's key can be.

@@ -13,8 +13,7 @@ use crate::{
 
 /// Checks a revision out into `into`. What was fetched is kept, so another revision of the repository costs little.
 pub(super) fn check_out(git: &GitSource, cache: &Cache, into: &Path, progress: &Progress) -> Result<(), SourceError> {
-    let of_url = Sha256::of_parts([git.url.as_bytes()]).short();
-    let lock = cache.entry(Area::Downloads, &format!("git-{of_url}"))?.lock(progress)?;
+    let lock = cache.entry(Area::Downloads, &entry_name(git))?.lock(progress)?;
     let repository = Repository { folder: &lock.entry().path() };
     let task = progress.task(&format!("fetch {} of {}", git.revision.as_str(), git.url), Unit::Things("steps"), None);
     repository.run(&["init", "--quiet", "--bare"])?;
@@ -23,6 +22,11 @@ pub(super) fn check_out(git: &GitSource, cache: &Cache, into: &Path, progress: &
     repository.run(&[&work_tree, "checkout", "--quiet", "--force", git.revision.as_str(), "--", "."])?;
     task.finish("checked out");
     Ok(())
+}
+
+/// What was fetched of a repository is kept under this name.
+pub(super) fn entry_name(git: &GitSource) -> String {
+    format!("git-{}", Sha256::of_parts([git.url.as_bytes()]).short())
 }
 
 struct Repository<'a> {

@@ -1,0 +1,143 @@
+//! Plans over made-up inventories, and caches made up to be cleaned.
+
+use std::fs::File;
+
+use super::*;
+use crate::progress::Progress;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + 1000 * DAY
+}
+
+fn item(area: Area, name: &str, days: u32) -> Item {
+    Item { area, name: name.to_owned(), bytes: 1, used: now() - days * DAY, lives: false }
+}
+
+fn planned(items: Vec<Item>, references: &References, areas: &[Area], reach: Reach) -> Vec<(String, Why)> {
+    let plan = Plan::new(&Inventory { items }, references, areas, reach, now());
+    plan.doomed.into_iter().map(|(item, why)| (item.name, why)).collect()
+}
+
+fn idle(items: Vec<Item>, references: &References) -> Vec<(String, Why)> {
+    planned(items, references, &Area::ALL, Reach::Idle)
+}
+
+fn told(expected: &[(&str, Why)]) -> Vec<(String, Why)> {
+    expected.iter().map(|(name, why)| ((*name).to_owned(), *why)).collect()
+}
+
+#[test]
+fn kernels_and_downloads_that_nothing_refers_to_go_and_the_others_stay() {
+    let mut references = References::default();
+    references.add_all(Area::Kernels, "6.12-aaa");
+    references.add(Area::Downloads, "a_1.deb");
+    let items = vec![
+        item(Area::Downloads, "a_1.deb", 400),
+        item(Area::Downloads, "a_0.deb", 0),
+        item(Area::Kernels, "6.12-aaa-tool", 400),
+        item(Area::Kernels, "6.12-bbb-tool", 0),
+        item(Area::Mutants, "6.12-aaa", 0),
+    ];
+    let expected =
+        [("a_0.deb", Why::Unreferenced), ("6.12-bbb-tool", Why::Unreferenced), ("6.12-aaa", Why::Unreferenced)];
+    assert_eq!(idle(items, &references), told(&expected), "a reference holds in its own area only");
+}
+
+#[test]
+fn trees_and_outcomes_go_when_they_are_old() {
+    let mut references = References::default();
+    references.add(Area::Trees, "kernel-a");
+    references.add(Area::Trees, "kernel-b");
+    let items = vec![
+        item(Area::Trees, "kernel-a", 29),
+        item(Area::Trees, "kernel-b", 31),
+        item(Area::Trees, "kernel-c", 0),
+        item(Area::Store, "0a/new.json", 29),
+        item(Area::Store, "0a/old.json", 31),
+    ];
+    let expected = [("kernel-b", Why::Old), ("kernel-c", Why::Unreferenced), ("0a/old.json", Why::Old)];
+    assert_eq!(idle(items, &references), told(&expected));
+}
+
+#[test]
+fn what_a_crash_left_goes_and_what_may_be_under_way_stays() {
+    let lives = Item { lives: true, ..item(Area::Runs, "7-0", 0) };
+    let items = vec![
+        item(Area::Downloads, ".tmpAbC", 0),
+        item(Area::Downloads, ".tmpOld", 2),
+        item(Area::Kernels, ".partial-6.12-aaa", 0),
+        item(Area::Store, "0a/.tmpX", 2),
+        lives,
+        item(Area::Runs, "6-0", 0),
+        item(Area::Runs, ".gate", 400),
+        item(Area::Runs, "kvm-proof.json", 400),
+    ];
+    let expected = [".tmpOld", ".partial-6.12-aaa", "0a/.tmpX", "6-0"].map(|name| (name, Why::Leftover));
+    let found = idle(items.clone(), &References::default());
+    assert_eq!(found, told(&expected));
+    assert_eq!(planned(items, &References::default(), &Area::ALL, Reach::Everything), found, "not even if asked for");
+}
+
+#[test]
+fn everything_of_the_areas_that_were_named_goes_if_asked_for() {
+    let mut references = References::default();
+    references.add(Area::Guest, "current");
+    let items = vec![item(Area::Guest, "current", 0), item(Area::Store, "0a/x.json", 0), item(Area::Kernels, "k", 0)];
+    let found = planned(items, &references, &[Area::Guest, Area::Store], Reach::Everything);
+    assert_eq!(found, told(&[("current", Why::Asked), ("0a/x.json", Why::Asked)]));
+}
+
+fn made_up() -> (tempfile::TempDir, Cache) {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::at(folder.path().join("cache")).unwrap();
+    for file in ["kernels/a-1/boot", "kernels/.partial-b-1/boot", "downloads/x.deb", "store/0a/x.json", "runs/1-0/lock"]
+    {
+        let path = cache.root().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "text").unwrap();
+    }
+    (folder, cache)
+}
+
+fn everything(cache: &Cache) -> Plan {
+    let inventory = Inventory::of(cache.root()).unwrap();
+    Plan::new(&inventory, &References::default(), &Area::ALL, Reach::Everything, now())
+}
+
+#[test]
+fn all_that_is_planned_is_removed_and_nothing_outside() {
+    let (folder, cache) = made_up();
+    let outside = folder.path().join("precious");
+    fs::write(&outside, "text").unwrap();
+    std::os::unix::fs::symlink(folder.path(), cache.root().join("kernels/a-1/out")).unwrap();
+    std::os::unix::fs::symlink(&outside, cache.root().join("kernels/link-1")).unwrap();
+    let freed = everything(&cache).carry_out(&cache).unwrap();
+    assert_eq!((freed.items, freed.left.len()), (6, 0));
+    assert!(freed.bytes > 0);
+    assert_eq!(Inventory::of(cache.root()).unwrap(), Inventory::default());
+    assert_eq!(fs::read_to_string(&outside).unwrap(), "text");
+}
+
+#[test]
+fn what_somebody_holds_locked_is_left_alone() {
+    let (_folder, cache) = made_up();
+    let hold = |area, name| cache.entry(area, name).unwrap().lock(&Progress::silent()).unwrap();
+    let _locks = [hold(Area::Kernels, "a-1"), hold(Area::Kernels, "b-1")];
+    let freed = everything(&cache).carry_out(&cache).unwrap();
+    let left: Vec<&str> = freed.left.iter().map(|(item, _)| item.name.as_str()).collect();
+    assert_eq!(left, [".partial-b-1", "a-1"]);
+    assert!(freed.left.iter().all(|(_, reason)| reason.contains(&std::process::id().to_string())), "{freed:?}");
+    assert!(cache.root().join("kernels/a-1/boot").exists() && cache.root().join("kernels/.partial-b-1/boot").exists());
+}
+
+#[test]
+fn while_vms_run_what_they_may_use_is_left_alone() {
+    let (_folder, cache) = made_up();
+    let lock = File::open(cache.root().join("runs/1-0/lock")).unwrap();
+    lock.lock().unwrap();
+    let freed = everything(&cache).carry_out(&cache).unwrap();
+    assert_eq!((freed.items, freed.left.len()), (1, 3), "only the download goes: {freed:?}");
+    assert!(cache.root().join("runs/1-0").exists() && !cache.root().join("downloads/x.deb").exists());
+}

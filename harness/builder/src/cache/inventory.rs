@@ -1,0 +1,246 @@
+//! What is in a cache folder: read without changing it, and without following links.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File, Metadata, TryLockError},
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use thiserror::Error;
+
+use super::{Area, LOCKS};
+
+/// The file in a run's folder that is locked as long as the run lives.
+const RUN_LOCK: &str = "lock";
+
+/// Why a folder cannot be read as a cache.
+#[derive(Debug, Error)]
+pub enum InventoryError {
+    /// There is something in it that we never put there.
+    #[error(
+        "{} holds `{stranger}`, which is no part of a cache of this project: nothing in it is touched; is {} set to \
+         the wrong folder?",
+        root.display(),
+        super::CACHE_VARIABLE
+    )]
+    NotOurs {
+        /// The folder.
+        root: PathBuf,
+        /// The first such name.
+        stranger: String,
+    },
+    /// It could not be read.
+    #[error("cannot read {} in the cache", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// One thing that can be removed by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Where it belongs.
+    pub area: Area,
+    /// Its name in the area's folder; an outcome's has one `/`.
+    pub name: String,
+    /// What it takes on the disk, in bytes. A file of several names counts where it is met first.
+    pub bytes: u64,
+    /// When it was last made, changed or locked for use.
+    pub used: SystemTime,
+    /// Whether a living process runs VMs in it; only run folders tell.
+    pub lives: bool,
+}
+
+/// Everything in a cache folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// In the order of areas, then by name.
+    pub items: Vec<Item>,
+}
+
+impl Inventory {
+    /// Looks through a cache folder; one that is not there is empty.
+    ///
+    /// # Errors
+    /// [`InventoryError::NotOurs`] if there is anything in it that the cache never makes, or an area is a link.
+    pub fn of(root: &Path) -> Result<Self, InventoryError> {
+        check_ours(root)?;
+        let mut reader = Reader { root, seen: HashSet::new(), items: Vec::new() };
+        Area::ALL.into_iter().try_for_each(|area| reader.area(area))?;
+        Ok(Self { items: reader.items })
+    }
+
+    /// What an area takes, in bytes.
+    pub fn bytes(&self, area: Area) -> u64 {
+        self.items.iter().filter(|item| item.area == area).map(|item| item.bytes).sum()
+    }
+}
+
+/// Refuses a folder in which anything is not of ours.
+fn check_ours(root: &Path) -> Result<(), InventoryError> {
+    let is_ours = |name: &str| name == LOCKS || Area::ALL.iter().any(|area| area.folder() == name);
+    for entry in listing(root)? {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !(is_ours(&name) && is_folder) {
+            return Err(InventoryError::NotOurs { root: root.to_owned(), stranger: name });
+        }
+    }
+    Ok(())
+}
+
+struct Reader<'a> {
+    root: &'a Path,
+    /// Files of several names that were met.
+    seen: HashSet<(u64, u64)>,
+    items: Vec<Item>,
+}
+
+impl Reader<'_> {
+    fn area(&mut self, area: Area) -> Result<(), InventoryError> {
+        let folder = self.root.join(area.folder());
+        let mut names = names(&folder)?;
+        if area == Area::Store {
+            // Its files are in a folder for each two first letters.
+            let all = names.into_iter().map(|shelf| Ok((self::names(&folder.join(&shelf))?, shelf)));
+            let all: Vec<(Vec<String>, String)> = all.collect::<Result<_, InventoryError>>()?;
+            names =
+                all.iter().flat_map(|(files, shelf)| files.iter().map(move |file| format!("{shelf}/{file}"))).collect();
+        }
+        names.into_iter().try_for_each(|name| self.item(area, &folder.join(&name), name))
+    }
+
+    fn item(&mut self, area: Area, path: &Path, name: String) -> Result<(), InventoryError> {
+        let Some(metadata) = metadata(path)? else { return Ok(()) };
+        let lock = self.root.join(LOCKS).join(format!("{}-{name}", area.folder()));
+        let locked = self::metadata(&lock)?.and_then(|lock| lock.modified().ok());
+        let made = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        let bytes = self.bytes(path, &metadata)?;
+        let lives = area == Area::Runs && is_alive(path);
+        self.items.push(Item { area, name, bytes, used: locked.map_or(made, |locked| locked.max(made)), lives });
+        Ok(())
+    }
+
+    /// What a file takes, or a folder with all in it. Links count themselves.
+    fn bytes(&mut self, path: &Path, metadata: &Metadata) -> Result<u64, InventoryError> {
+        const BLOCK: u64 = 512;
+        let mut sum = 0;
+        let mut open = vec![(path.to_owned(), metadata.clone())];
+        while let Some((path, metadata)) = open.pop() {
+            if metadata.is_dir() {
+                for entry in listing(&path)? {
+                    let path = entry.path();
+                    open.extend(self::metadata(&path)?.map(|metadata| (path, metadata)));
+                }
+            } else if metadata.nlink() > 1 && !self.seen.insert((metadata.dev(), metadata.ino())) {
+                continue;
+            }
+            sum += metadata.blocks() * BLOCK;
+        }
+        Ok(sum)
+    }
+}
+
+/// Whether a process runs VMs in this folder.
+pub(super) fn is_alive(run: &Path) -> bool {
+    matches!(File::open(run.join(RUN_LOCK)).map(|file| file.try_lock()), Ok(Err(TryLockError::WouldBlock)))
+}
+
+/// What is there, itself; `None` if it is gone meanwhile.
+fn metadata(path: &Path) -> Result<Option<Metadata>, InventoryError> {
+    match path.symlink_metadata() {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(InventoryError::Io { path: path.to_owned(), source }),
+    }
+}
+
+/// The sorted names in a folder; none if it is gone, or no folder.
+fn names(folder: &Path) -> Result<Vec<String>, InventoryError> {
+    let mut names: Vec<String> =
+        listing(folder)?.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn listing(folder: &Path) -> Result<Vec<fs::DirEntry>, InventoryError> {
+    if !metadata(folder)?.is_some_and(|metadata| metadata.is_dir()) {
+        return Ok(Vec::new());
+    }
+    match fs::read_dir(folder).and_then(Iterator::collect) {
+        Ok(entries) => Ok(entries),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(InventoryError::Io { path: folder.to_owned(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cache::Cache, progress::Progress};
+
+    fn write(path: &Path, length: usize) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, vec![1; length]).unwrap();
+    }
+
+    #[test]
+    fn sizes_are_what_the_disk_gives_and_links_are_not_followed() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write(&elsewhere.path().join("large"), 1 << 20);
+        write(&folder.path().join("kernels/6.12-a/boot"), 40_000);
+        fs::hard_link(folder.path().join("kernels/6.12-a/boot"), folder.path().join("kernels/6.12-a/boot2")).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("kernels/6.12-a/out")).unwrap();
+        write(&folder.path().join("store/0a/bc.json"), 10);
+        let inventory = Inventory::of(folder.path()).unwrap();
+        let kernels = inventory.bytes(Area::Kernels);
+        assert!((40_000..100_000).contains(&kernels), "{kernels}");
+        let names: Vec<&str> = inventory.items.iter().map(|item| item.name.as_str()).collect();
+        assert_eq!(names, ["6.12-a", "0a/bc.json"]);
+    }
+
+    #[test]
+    fn a_folder_that_holds_anything_else_is_refused_unread() {
+        for stranger in ["Documents", "notes.txt"] {
+            let folder = tempfile::tempdir().unwrap();
+            write(&folder.path().join("downloads/a.deb"), 1);
+            write(&folder.path().join(stranger), 1);
+            let message = Inventory::of(folder.path()).unwrap_err().to_string();
+            assert!(message.contains(stranger) && message.contains("BPF_TOKEN_HARNESS_CACHE"), "{message}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/usr", folder.path().join("images")).unwrap();
+        assert!(matches!(Inventory::of(folder.path()), Err(InventoryError::NotOurs { .. })));
+        assert_eq!(Inventory::of(&folder.path().join("not-there")).unwrap(), Inventory::default());
+    }
+
+    #[test]
+    fn a_run_that_lives_is_told_from_one_that_was_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        write(&folder.path().join("runs/1-0/lock"), 0);
+        write(&folder.path().join("runs/2-0/lock"), 0);
+        let lock = File::open(folder.path().join("runs/2-0/lock")).unwrap();
+        lock.lock().unwrap();
+        let lives: Vec<bool> = Inventory::of(folder.path()).unwrap().items.iter().map(|item| item.lives).collect();
+        assert_eq!(lives, [false, true]);
+    }
+
+    #[test]
+    fn what_is_locked_for_use_counts_as_used_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path()).unwrap();
+        write(&folder.path().join("trees/kernel-a/f"), 1);
+        let long_ago = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1000);
+        File::open(folder.path().join("trees/kernel-a")).unwrap().set_modified(long_ago).unwrap();
+        let used = || Inventory::of(folder.path()).unwrap().items[0].used;
+        assert_eq!(used(), long_ago);
+        drop(cache.entry(Area::Trees, "kernel-a").unwrap().lock(&Progress::silent()).unwrap());
+        assert!(used() > long_ago);
+    }
+}

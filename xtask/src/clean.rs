@@ -1,0 +1,214 @@
+//! `cargo xtask clean`: what the cache holds that is of no use any more, and freeing it.
+
+use std::{
+    fmt::Write as _,
+    io::{self, BufRead, IsTerminal, Write},
+    path::Path,
+    process::ExitCode,
+    time::SystemTime,
+};
+
+use anyhow::{Context, Result};
+use clap::{Args as ClapArgs, ValueEnum};
+use harness_builder::{
+    cache::{
+        Area, Cache,
+        cleaning::{Freed, Plan, Reach},
+        inventory::{Inventory, InventoryError},
+    },
+    progress::size,
+    project::Project,
+    references,
+};
+use harness_runner::session::RunFolder;
+
+use crate::{exit::Wrong, run::print};
+
+/// Show what the cache holds that is of no use any more, and free it
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Of no use are kernels, mutants, images, programs and downloads that nothing in this project refers to,
+trees and outcomes that were not used for 30 days, and what killed processes left. What a running process
+holds locked is left alone, and while VMs run all that they may use. Links are never followed.
+
+Examples:
+  cargo xtask clean                           shows it, and asks on a terminal
+  cargo xtask clean --yes
+  cargo xtask clean --all store               forgets all outcomes: the next run attempts everything again
+  cargo xtask clean --all --yes               empties the cache but for its locks
+
+Exit codes: 0 shown or freed; 2 the cache folder holds what is not ours, or a bad manifest; 3 something
+cannot be read or removed.")]
+pub(crate) struct Args {
+    /// Parts of the cache [default: all parts]
+    #[arg(value_enum, value_name = "PART")]
+    parts: Vec<Part>,
+
+    /// Free everything in these parts, of use or not: all of it can be made again
+    #[arg(long)]
+    all: bool,
+
+    /// Free it without asking
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Packages and tarballs
+    Downloads,
+    /// Built kernels: minutes to half an hour each
+    Kernels,
+    /// Kernels with a bug: half a minute each
+    Mutants,
+    /// Source and object trees that make the next build of a kernel a short one
+    Trees,
+    /// Root file systems of guests
+    Images,
+    /// Guest programs: a minute
+    Guest,
+    /// Objects that scenarios load
+    Objects,
+    /// Outcomes of scenarios: what is gone is attempted again
+    Store,
+    /// Folders of runs
+    Runs,
+}
+
+impl From<Part> for Area {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::Downloads => Self::Downloads,
+            Part::Kernels => Self::Kernels,
+            Part::Mutants => Self::Mutants,
+            Part::Trees => Self::Trees,
+            Part::Images => Self::Images,
+            Part::Guest => Self::Guest,
+            Part::Objects => Self::Objects,
+            Part::Store => Self::Store,
+            Part::Runs => Self::Runs,
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let project = Project::find()?;
+    let root = Cache::place()?;
+    let inventory = Inventory::of(&root).map_err(blame)?;
+    let references = references::of(&project).map_err(Wrong::input)?;
+    let parts = if args.parts.is_empty() { Part::value_variants() } else { &args.parts };
+    let areas: Vec<Area> =
+        Area::ALL.into_iter().filter(|area| parts.iter().any(|part| Area::from(*part) == *area)).collect();
+    let reach = if args.all { Reach::Everything } else { Reach::Idle };
+    let plan = Plan::new(&inventory, &references, &areas, reach, SystemTime::now());
+    print(&shown(&root, &inventory, &plan, &areas))?;
+    if plan.doomed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.yes || confirmed()? {
+        free(&plan, &root)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A cache that is not ours is the fault of who named it.
+fn blame(error: InventoryError) -> anyhow::Error {
+    match error {
+        InventoryError::NotOurs { .. } => Wrong::input(error),
+        InventoryError::Io { .. } => error.into(),
+    }
+}
+
+/// So many items of a part are named one by one.
+const NAMED: usize = 12;
+
+fn shown(root: &Path, inventory: &Inventory, plan: &Plan, areas: &[Area]) -> String {
+    let mut text = format!("{}\n{:<12}{:>12}{:>14}\n", root.display(), "", "holds", "would free");
+    let row = |text: &mut String, name: &str, holds, frees| {
+        let _ = writeln!(text, "{name:<12}{:>12}{:>14}", size(holds), size(frees));
+    };
+    let (mut holds, mut frees) = (0, 0);
+    for area in areas {
+        let (of_area, free) = (inventory.bytes(*area), plan.bytes(*area));
+        (holds, frees) = (holds + of_area, frees + free);
+        row(&mut text, area.folder(), of_area, free);
+    }
+    row(&mut text, "together", holds, frees);
+    for area in areas {
+        let doomed: Vec<_> = plan.of(*area).collect();
+        let named = if *area == Area::Store { 0 } else { NAMED };
+        for (item, why) in doomed.iter().take(named) {
+            let _ = writeln!(text, "  {}/{}  {}, {why}", area.folder(), item.name, size(item.bytes));
+        }
+        if doomed.len() > named {
+            let more = if named > 0 { " more" } else { "" };
+            let _ = writeln!(text, "  {}/  {}{more}, {}", area.folder(), doomed.len() - named, doomed[named].1);
+        }
+    }
+    text
+}
+
+fn confirmed() -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        eprintln!("nothing was removed; say --yes to free this");
+        return Ok(false);
+    }
+    eprint!("free this? [y/N] ");
+    io::stderr().flush().context("cannot write to the terminal")?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).context("cannot read from the terminal")?;
+    let yes = matches!(answer.trim(), "y" | "Y" | "yes");
+    if !yes {
+        eprintln!("nothing was removed");
+    }
+    Ok(yes)
+}
+
+fn free(plan: &Plan, root: &Path) -> Result<()> {
+    let cache = Cache::at(root)?;
+    if plan.of(Area::Runs).next().is_some() {
+        // It knows what a killed VM leaves outside of its folder.
+        RunFolder::sweep(&cache.folder(Area::Runs)?)?;
+    }
+    let Freed { items, bytes, left } = plan.carry_out(&cache)?;
+    for (item, reason) in &left {
+        eprintln!("left {}/{}: {reason}", item.area.folder(), item.name);
+    }
+    eprintln!("freed {} ({items} removed, {} left)", size(bytes), left.len());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use harness_builder::cache::{cleaning::Why, inventory::Item};
+
+    use super::*;
+
+    fn item(area: Area, name: &str) -> Item {
+        Item { area, name: name.to_owned(), bytes: 3 << 20, used: SystemTime::UNIX_EPOCH, lives: false }
+    }
+
+    #[test]
+    fn each_part_and_what_goes_of_it_is_shown_with_sizes_and_reasons() {
+        let items = vec![item(Area::Kernels, "6.12-a"), item(Area::Kernels, "6.12-b"), item(Area::Store, "0a/b.json")];
+        let doomed = vec![(items[1].clone(), Why::Unreferenced), (items[2].clone(), Why::Old)];
+        let plan = Plan { doomed, vms_run: false };
+        let text = shown(Path::new("/c"), &Inventory { items }, &plan, &[Area::Kernels, Area::Store]);
+        let expected = "\
+/c
+                   holds    would free
+kernels          6.0 MiB       3.0 MiB
+store            3.0 MiB       3.0 MiB
+together         9.0 MiB       6.0 MiB
+  kernels/6.12-b  3.0 MiB, nothing in the project refers to it
+  store/  1, not used for 30 days
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn each_part_is_an_area() {
+        let areas: Vec<Area> = Part::value_variants().iter().map(|part| Area::from(*part)).collect();
+        assert_eq!(areas, Area::ALL);
+    }
+}

@@ -1,0 +1,293 @@
+//! What doctor looks at.
+
+use std::{env, ffi::OsStr, path::Path};
+
+use anyhow::Result;
+use harness_builder::{
+    cache::{Area, CACHE_VARIABLE, Cache, inventory::Inventory},
+    host::{
+        self, Host, HostError, Mode, Purpose,
+        requirement::{Probe, REQUIREMENTS},
+    },
+    image,
+    kernel::{self, Catalogue},
+    mirror::{MIRROR_VARIABLE, Mirror},
+    progress::Progress,
+    project::Project,
+};
+use harness_runner::{
+    accel::{self, ACCEL_VARIABLE},
+    launch::MEMORY_MIB,
+    qemu::{QEMU_VARIABLE, Qemu},
+};
+use serde::Serialize;
+
+use super::{limits::Limits, version};
+
+/// Everything, with keys that scripts may rely on.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Facts {
+    pub(super) scenarios_can_run: bool,
+    /// What stands in the way, and what to do about it.
+    pub(super) problems: Vec<Problem>,
+    /// How a VM's processor is provided, and why.
+    pub(super) acceleration: Option<String>,
+    pub(super) qemu: Option<Tool>,
+    pub(super) purposes: Vec<Readiness>,
+    pub(super) tools: Vec<Tool>,
+    pub(super) kernels: Vec<Built>,
+    pub(super) cache: CacheFacts,
+    pub(super) mirror: Option<MirrorFacts>,
+    pub(super) limits: Limits,
+    pub(super) variables: Vec<Variable>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Problem {
+    pub(super) what: String,
+    pub(super) advice: String,
+    /// Whether it keeps scenarios from running.
+    pub(super) blocks: bool,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Tool {
+    pub(super) name: String,
+    pub(super) version: Option<String>,
+}
+
+/// Whether everything is there for a purpose.
+#[derive(Debug, Serialize)]
+pub(super) struct Readiness {
+    pub(super) purpose: &'static str,
+    pub(super) lacks: Vec<&'static str>,
+}
+
+/// A kernel that runs by default, or the image.
+#[derive(Debug, Serialize)]
+pub(super) struct Built {
+    pub(super) name: String,
+    pub(super) is_built: bool,
+}
+
+/// Sizes are in bytes.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct CacheFacts {
+    pub(super) folder: String,
+    pub(super) areas: Vec<(&'static str, u64)>,
+    pub(super) free: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct MirrorFacts {
+    pub(super) url: String,
+    pub(super) known_by: String,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Variable {
+    pub(super) name: String,
+    pub(super) value: String,
+    /// Whether anything reads it.
+    pub(super) is_known: bool,
+}
+
+/// What scenarios are run in unless somebody says otherwise.
+const IMAGE: &str = "minimal";
+
+/// What building two kernels takes, rounded up; in bytes.
+const ROOM: u64 = 8 << 30;
+
+const VARIABLES: [&str; 6] = [
+    CACHE_VARIABLE,
+    MIRROR_VARIABLE,
+    ACCEL_VARIABLE,
+    QEMU_VARIABLE,
+    "BPF_TOKEN_HARNESS_FRESH",
+    "BPF_TOKEN_HARNESS_KERNELS",
+];
+
+/// Looks at everything.
+///
+/// # Errors
+/// If there is no project, or no place for a cache.
+pub(super) fn gather() -> Result<Facts> {
+    let (project, root) = (Project::find()?, Cache::place()?);
+    let mut facts =
+        Facts { limits: Limits::of_this_machine(), variables: variables(env::vars_os()), ..Facts::default() };
+    facts.look_at_machine(&root);
+    facts.look_at_cache(&root);
+    facts.look_at_kernels(&project, &root);
+    facts.look_at_tools();
+    facts.look_at_mirror();
+    for variable in facts.variables.iter().filter(|variable| !variable.is_known) {
+        let what = format!("nothing reads the variable {}", variable.name);
+        facts.problems.push(Problem { what, advice: format!("known are {}", VARIABLES.join(", ")), blocks: false });
+    }
+    facts.scenarios_can_run = !facts.problems.iter().any(|problem| problem.blocks);
+    Ok(facts)
+}
+
+impl Facts {
+    fn problem(&mut self, what: impl Into<String>, advice: impl Into<String>, blocks: bool) {
+        self.problems.push(Problem { what: what.into(), advice: advice.into(), blocks });
+    }
+
+    fn look_at_machine(&mut self, cache: &Path) {
+        match Qemu::find() {
+            Ok(qemu) => {
+                let version = Some(qemu.version().to_string());
+                self.qemu = Some(Tool { name: qemu.path().display().to_string(), version });
+                match accel::look(&qemu, &cache.join(Area::Runs.folder())) {
+                    Ok(decision) => self.acceleration = Some(decision.to_string()),
+                    Err(error) => self.problem(error.to_string(), format!("unset {ACCEL_VARIABLE}"), true),
+                }
+            }
+            Err(error) => self.problem(error.to_string(), "cargo xtask setup", true),
+        }
+        if self.limits.memory_to_be_had() < u64::from(MEMORY_MIB) << 20 {
+            self.problem(format!("less than {MEMORY_MIB} MiB of memory can be had"), "end what takes it", true);
+        }
+    }
+
+    fn look_at_cache(&mut self, root: &Path) {
+        self.cache.folder = root.display().to_string();
+        match Inventory::of(root) {
+            Ok(inventory) => {
+                self.cache.areas = Area::ALL.map(|area| (area.folder(), inventory.bytes(area))).to_vec();
+            }
+            Err(error) => self.problem(error.to_string(), format!("set {CACHE_VARIABLE}"), true),
+        }
+        let there = root.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+        if rustix::fs::access(there, rustix::fs::Access::WRITE_OK).is_err() {
+            let advice = format!("set {CACHE_VARIABLE} to a folder you may write to");
+            self.problem(format!("{} cannot be written to", there.display()), advice, true);
+        }
+        let disk = rustix::fs::statvfs(there);
+        self.cache.free = disk.ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    }
+
+    /// Whether what runs by default is built; what is not will be built by the first run.
+    fn look_at_kernels(&mut self, project: &Project, root: &Path) {
+        let manifests = Catalogue::of_folder(&project.kernels()).and_then(|catalogue| catalogue.defaults());
+        let recipe = image::catalogue::Catalogue::of_folder(&project.images()).and_then(|all| all.get(IMAGE));
+        // What is not there would be made by looking into it.
+        let is_there = [Area::Kernels, Area::Images].iter().all(|area| root.join(area.folder()).is_dir());
+        let cache = is_there.then(|| Cache::at(root).ok()).flatten();
+        match manifests {
+            Ok(manifests) => self.kernels.extend(manifests.iter().map(|manifest| {
+                let found = cache.as_ref().and_then(|cache| kernel::find_built(manifest, cache).ok().flatten());
+                Built { name: manifest.name.to_string(), is_built: found.is_some() }
+            })),
+            Err(error) => self.problem(format!("{error:#}"), "mend the manifest", true),
+        }
+        match recipe {
+            Ok(recipe) => {
+                let found = cache.as_ref().and_then(|cache| image::find_built(&recipe, cache).ok().flatten());
+                self.kernels.push(Built { name: format!("image {IMAGE}"), is_built: found.is_some() });
+            }
+            Err(error) => self.problem(format!("{error:#}"), "mend the recipe", true),
+        }
+        let builds = self.builds();
+        if builds && self.cache.free.is_some_and(|free| free < ROOM) {
+            self.problem("less than 8 GiB are free for building kernels", "cargo xtask clean", true);
+        }
+    }
+
+    fn builds(&self) -> bool {
+        self.kernels.iter().any(|built| !built.is_built)
+    }
+
+    /// What is missing stands in the way if something has yet to be built with it.
+    fn look_at_tools(&mut self) {
+        let (host, builds) = (Host::this(), self.builds());
+        let own_qemu = env::var_os(QEMU_VARIABLE).is_some();
+        for (purpose, words) in PURPOSES {
+            let lacks: Vec<&str> = host.missing(&[purpose]).iter().map(|missing| missing.probe.name()).collect();
+            if purpose == Purpose::Vm && own_qemu {
+                continue;
+            }
+            if !lacks.is_empty()
+                && let Err(error) = host::ensure(&[purpose], Mode::Print, &Progress::silent())
+            {
+                let advice = match &error {
+                    HostError::Lacks { command, .. } => command.clone(),
+                    other => other.to_string(),
+                };
+                let blocks = builds || matches!(purpose, Purpose::Vm | Purpose::GuestProgram | Purpose::Objects);
+                self.problem(format!("this host lacks {} for {words}", lacks.join(", ")), advice, blocks);
+            }
+            self.purposes.push(Readiness { purpose: words, lacks });
+        }
+        let programs = REQUIREMENTS.iter().filter_map(|requirement| match requirement.probe {
+            Probe::Program(name) if host.has(requirement.probe) => Some(name),
+            _ => None,
+        });
+        let names = ["rustc", "cargo"].into_iter().chain(programs).filter(|name| !name.starts_with("qemu"));
+        self.tools = names.map(|name| Tool { name: name.to_owned(), version: version::of(name) }).collect();
+    }
+
+    fn look_at_mirror(&mut self) {
+        match Mirror::of_this_machine() {
+            Ok(mirror) => {
+                let own = env::var_os(MIRROR_VARIABLE).is_some_and(|value| !value.is_empty());
+                let known_by = if own { MIRROR_VARIABLE } else { "this machine's apt" }.to_owned();
+                self.mirror = Some(MirrorFacts { url: without_secrets(mirror.as_str()), known_by });
+            }
+            Err(error) => {
+                let blocks = self.builds();
+                self.problem(format!("{:#}", anyhow::Error::from(error)), format!("set {MIRROR_VARIABLE}"), blocks);
+            }
+        }
+    }
+}
+
+/// Each purpose in words.
+const PURPOSES: [(Purpose, &str); 5] = [
+    (Purpose::Vm, "VMs"),
+    (Purpose::Packages, "packages"),
+    (Purpose::Kernel, "kernels"),
+    (Purpose::GuestProgram, "the guest program"),
+    (Purpose::Objects, "objects"),
+];
+
+/// A URL without the name and password that may stand in it: reports are shown to others.
+fn without_secrets(url: &str) -> String {
+    match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once('/')?))) {
+        Some((scheme, (host, path))) => match host.rsplit_once('@') {
+            Some((_, host)) => format!("{scheme}://…@{host}/{path}"),
+            None => url.to_owned(),
+        },
+        None => url.rsplit_once('@').map_or(url.to_owned(), |(_, host)| format!("…@{host}")),
+    }
+}
+
+/// The variables that are ours by their names.
+fn variables(all: impl Iterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) -> Vec<Variable> {
+    let ours = |name: &str| name.starts_with("HARNESS_") || name.starts_with("BPF_TOKEN_HARNESS_");
+    let named = all.filter_map(|(name, value)| {
+        let name = name.as_ref().to_str().filter(|name| ours(name))?.to_owned();
+        let value = without_secrets(&value.as_ref().to_string_lossy());
+        Some(Variable { is_known: VARIABLES.contains(&name.as_str()), name, value })
+    });
+    let mut found: Vec<Variable> = named.collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_that_nothing_reads_are_found_and_secrets_are_not_shown() {
+        let all =
+            [("PATH", "/bin"), ("HARNESS_ACEL", "tcg"), (MIRROR_VARIABLE, "http://me:secret@mirror.example/debian")];
+        let found = variables(all.into_iter());
+        assert_eq!(found.len(), 2);
+        assert!(found[0].is_known && found[0].value == "http://…@mirror.example/debian", "{found:?}");
+        assert!(!found[1].is_known && found[1].name == "HARNESS_ACEL");
+        assert_eq!(without_secrets("file:/srv/debian"), "file:/srv/debian");
+        assert_eq!(without_secrets("http://a@b"), "…@b");
+    }
+}

@@ -1,0 +1,74 @@
+//! Every verb tells how it is called and what its exit codes mean.
+
+use clap::{Command, CommandFactory};
+
+use crate::Cli;
+
+/// All verbs with the words that call them, the command itself first.
+fn verbs() -> Vec<(String, Command)> {
+    fn add(command: &Command, called: &str, all: &mut Vec<(String, Command)>) {
+        all.push((called.to_owned(), command.clone()));
+        for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+            add(verb, &format!("{called} {}", verb.get_name()), all);
+        }
+    }
+    let mut all = Vec::new();
+    add(&Cli::command(), "cargo xtask", &mut all);
+    all
+}
+
+fn after(command: &Command) -> String {
+    command.get_after_help().map(ToString::to_string).unwrap_or_default()
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_verb_has_an_example_and_tells_its_exit_codes() {
+    let verbs = verbs();
+    assert!(verbs.iter().any(|(called, _)| called == "cargo xtask kernel path"), "verbs of verbs are walked too");
+    for (called, verb) in verbs {
+        let text = after(&verb);
+        let examples = text.split_once("Examples:\n").map(|(_, rest)| rest.split("\n\n").next().unwrap_or_default());
+        let is_called = |line: &str| line.starts_with("  ") && line.contains(&called);
+        assert!(examples.is_some_and(|lines| lines.lines().any(is_called)), "`{called}` has no example: {text}");
+        assert!(text.contains("Exit codes: 0 "), "`{called}` does not tell its exit codes: {text}");
+    }
+}
+
+#[test]
+fn every_example_is_a_command_line_that_is_understood() {
+    let mut tried = 0;
+    for (_, verb) in verbs() {
+        for example in after(&verb).lines().filter_map(example) {
+            Cli::command().try_get_matches_from(&example).unwrap_or_else(|error| panic!("{example:?}: {error}"));
+            tried += 1;
+        }
+    }
+    assert!(tried > 20, "{tried}");
+}
+
+/// The words of an example that is one command of ours alone, up to the remark beside it.
+fn example(line: &str) -> Option<Vec<String>> {
+    let called = line.strip_prefix("  cargo xtask ")?;
+    let called = called.split("   ").next()?.split([';', '|', '>']).next()?;
+    let mut words = vec!["cargo xtask".to_owned()];
+    for (index, part) in called.split('\'').enumerate() {
+        match index % 2 {
+            0 => words.extend(part.split_whitespace().map(str::to_owned)),
+            _ => words.push(part.to_owned()),
+        }
+    }
+    Some(words)
+}
+
+#[test]
+fn no_help_is_wider_than_a_terminal_of_a_hundred_columns() {
+    for (called, verb) in verbs() {
+        let wide: Vec<String> = after(&verb).lines().filter(|line| line.len() > 110).map(str::to_owned).collect();
+        assert!(wide.is_empty(), "{called}: {wide:?}");
+    }
+}
