@@ -165,6 +165,10 @@ impl<'a> Launch<'a> {
         match notice {
             Notice::Booting { vm: 1 } => self.task.detail("booting"),
             Notice::Booting { .. } => self.task.detail("booting again for the rest"),
+            Notice::Stillborn { how } => self.testbed.supplies.progress.note(&format!(
+                "kernel {}: a VM was lost before its guest began ({how}); booting again",
+                self.testbed.kernel.name
+            )),
             Notice::Booted { after } => self.task.detail(&format!("up after {}", seconds(*after))),
             Notice::Started(scenario) => self.task.detail(scenario.as_str()),
             Notice::Ended(_) => self.task.advance(1),
