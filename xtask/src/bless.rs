@@ -76,7 +76,7 @@ fn changes(selection: &Selection, group: &[Finding]) -> Result<Result<Vec<Change
             Standing::Judged { judgement, .. } if judgement.crash.is_none() && judgement.problems().is_empty() => {
                 texts.push((selection.supplies().lineage(&finding.kernel)?, snapshot::render(judgement)));
             }
-            Standing::Judged { .. } | Standing::Fault { .. } => {
+            Standing::Judged { .. } | Standing::Fault { .. } | Standing::NotRun { .. } => {
                 complaints.extend(finding.complaints().iter().map(|line| format!("  {}: {line}", finding.kernel)));
             }
         }

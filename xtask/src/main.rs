@@ -7,6 +7,7 @@ mod complaint;
 mod exit;
 mod image;
 mod kernel;
+mod merge;
 mod mutate;
 mod run;
 mod schema;
@@ -44,6 +45,7 @@ enum Verb {
     Schema(schema::Args),
     Setup(setup::Args),
     Bench(bench::Args),
+    Merge(merge::Args),
     Mutate(mutate::Args),
     Ci(ci::Args),
 }
@@ -60,6 +62,7 @@ impl Verb {
             Self::Schema(args) => schema::run(args),
             Self::Setup(args) => setup::run(args),
             Self::Bench(args) => bench::run(args),
+            Self::Merge(args) => merge::run(args),
             Self::Mutate(args) => mutate::run(args),
             Self::Ci(args) => ci::run(args),
         }

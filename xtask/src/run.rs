@@ -28,6 +28,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     selectors: Selectors,
 
+    /// Show what the store knows, of this or of merged stores; build and boot nothing
+    #[arg(long, conflicts_with = "fresh")]
+    stored: bool,
+
     /// How to show the verdicts
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -51,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if selection.scenarios.is_empty() {
         return Ok(selection.nothing());
     }
-    let findings = selection.findings()?;
+    let findings = if args.stored { selection.known_findings()? } else { selection.findings()? };
     match args.format {
         Format::Human => print_table(&selection.kernels, &findings, start)?,
         Format::Json => {

@@ -2,7 +2,10 @@
 
 mod counts;
 mod json;
+mod omission;
 mod table;
+
+use std::sync::Arc;
 
 use harness_model::{
     grid::Part,
@@ -12,7 +15,8 @@ use harness_model::{
 };
 
 pub use counts::Counts;
-pub use json::{AttemptLine, ScenarioLine, json_lines};
+pub use json::{AttemptLine, OmissionLine, ScenarioLine, json_lines};
+pub use omission::{Omission, omissions};
 pub use table::table;
 
 /// One scenario on one kernel, judged and compared.
@@ -41,6 +45,11 @@ pub enum Standing {
         /// Why.
         message: String,
     },
+    /// No verdict: it was not carried out at all, because its kernel could not be used or nothing is known of it.
+    NotRun {
+        /// Why; what the scenarios of a kernel have in common is the same for all.
+        cause: Arc<str>,
+    },
     /// Judged.
     Judged {
         /// The verdicts.
@@ -61,18 +70,25 @@ pub enum Outcome {
     Fault,
 }
 
-impl Finding {
+impl Standing {
     /// Whether it is as recorded, differs, or could not be judged.
     pub fn outcome(&self) -> Outcome {
-        match &self.standing {
-            Standing::Skipped { .. } => Outcome::AsRecorded,
-            Standing::Fault { .. } => Outcome::Fault,
-            Standing::Judged { judgement, recorded } => {
+        match self {
+            Self::Skipped { .. } => Outcome::AsRecorded,
+            Self::Fault { .. } | Self::NotRun { .. } => Outcome::Fault,
+            Self::Judged { judgement, recorded } => {
                 let same = recorded.as_deref().is_some_and(|text| snapshot::same(text, &snapshot::render(judgement)));
                 let sound = judgement.crash.is_none() && judgement.problems().is_empty();
                 if same && sound { Outcome::AsRecorded } else { Outcome::Differs }
             }
         }
+    }
+}
+
+impl Finding {
+    /// Whether it is as recorded, differs, or could not be judged.
+    pub fn outcome(&self) -> Outcome {
+        self.standing.outcome()
     }
 
     /// Everything wrong with it, a line each.
@@ -80,6 +96,7 @@ impl Finding {
         match &self.standing {
             Standing::Skipped { .. } => Vec::new(),
             Standing::Fault { message } => vec![message.clone()],
+            Standing::NotRun { cause } => vec![format!("not run: {cause}")],
             Standing::Judged { judgement, recorded } => {
                 let mut lines = attempt_complaints(judgement);
                 lines.extend(

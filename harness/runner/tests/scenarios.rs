@@ -22,6 +22,7 @@ use harness_model::{
     snapshot::{self, Lineage},
 };
 use harness_runner::{
+    fleet::Jobs,
     lab::Lab,
     report::{Finding, Standing},
     store::Freshness,
@@ -73,7 +74,7 @@ fn trials() -> anyhow::Result<Vec<Trial>> {
     };
     let all = supplies.kernels(["all"])?;
     // Trials must own what they use or share it for good, and this process ends with them.
-    let supplies: &'static Supplies = Box::leak(Box::new(supplies.for_kernels(kernels.len())));
+    let supplies: &'static Supplies = Box::leak(Box::new(supplies.with_jobs(jobs(kernels.len()))));
     let stage = Stage { lab, supplies, image: IMAGE.parse()?, testbeds: Mutex::default() };
     let stage: &'static Stage = Box::leak(Box::new(stage));
     let mut trials = vec![Trial::test("snapshots::none_unreferenced", move || none_unreferenced(stage, &all))];
@@ -85,6 +86,12 @@ fn trials() -> anyhow::Result<Vec<Trial>> {
         }
     }
     Ok(trials)
+}
+
+/// VMs at a time: nextest starts a process a trial, and each that fills the store for a kernel has its share.
+fn jobs(kernels: usize) -> Jobs {
+    let jobs = Jobs::default();
+    if std::env::var_os("NEXTEST").is_some() { jobs.share(kernels) } else { jobs }
 }
 
 /// What the trials share.
@@ -128,6 +135,7 @@ impl Stage {
         let judgement = match &finding.standing {
             Standing::Skipped { reason } => return Ok(Completion::ignored_with(reason)),
             Standing::Fault { message } => return Err(message.into()),
+            Standing::NotRun { cause } => return Err(format!("not run: {cause}").into()),
             Standing::Judged { judgement, .. } => judgement,
         };
         if judgement.crash.is_some() || !judgement.problems().is_empty() {

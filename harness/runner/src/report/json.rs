@@ -9,7 +9,7 @@ use harness_model::{
 };
 use serde::Serialize;
 
-use super::{Finding, Standing, numbered};
+use super::{Finding, Omission, Standing, numbered, omissions};
 
 /// One attempt, as `--format json` prints it.
 #[derive(Debug, Serialize)]
@@ -56,7 +56,17 @@ pub struct ScenarioLine<'a> {
     fault: Option<&'a str>,
 }
 
-/// One JSON object a line: an attempt, or a scenario that was skipped or could not be judged.
+/// Scenarios that were not run on a kernel, as `--format json` prints them: one line a cause.
+#[derive(Debug, Serialize)]
+pub struct OmissionLine<'a> {
+    kernel: &'a KernelName,
+    image: &'a ImageName,
+    not_run: &'a str,
+    scenarios: Vec<&'a ScenarioName>,
+}
+
+/// One JSON object a line: an attempt, or a scenario that was skipped or could not be judged; then what was not run on a
+/// kernel, a line a cause.
 ///
 /// An attempt of a sweep also names its row and its arm. `matches` is true if the verdict is what its author expects and the scenario's text is as recorded.
 pub fn json_lines(image: &ImageName, findings: &[Finding]) -> Result<String, serde_json::Error> {
@@ -67,6 +77,8 @@ pub fn json_lines(image: &ImageName, findings: &[Finding]) -> Result<String, ser
         match &finding.standing {
             Standing::Skipped { reason } => push(&mut text, &ScenarioLine { skipped: Some(reason), ..bare })?,
             Standing::Fault { message } => push(&mut text, &ScenarioLine { fault: Some(message), ..bare })?,
+            // They are told together below.
+            Standing::NotRun { .. } => {}
             Standing::Judged { judgement, recorded } => {
                 let now = snapshot::render(judgement);
                 let as_recorded = recorded.as_deref().is_some_and(|text| snapshot::same(text, &now));
@@ -80,6 +92,9 @@ pub fn json_lines(image: &ImageName, findings: &[Finding]) -> Result<String, ser
                 }
             }
         }
+    }
+    for Omission { kernel, cause, scenarios } in omissions(findings) {
+        push(&mut text, &OmissionLine { kernel, image, not_run: cause, scenarios })?;
     }
     Ok(text)
 }

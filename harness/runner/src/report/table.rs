@@ -11,7 +11,7 @@ use harness_model::{
     verdict::{Class, Verdict},
 };
 
-use super::{Finding, Standing, numbered};
+use super::{Finding, Omission, Standing, numbered, omissions};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -28,14 +28,30 @@ fn style_of(class: Class) -> Style {
 
 /// The table of all findings, with ANSI styles: a block a scenario, a line an attempt, a column a kernel.
 ///
-/// Findings of one scenario must stand together.
+/// Findings of one scenario must stand together. What was not run comes last, once a cause.
 pub fn table(kernels: &[KernelName], findings: &[Finding]) -> String {
     let mut text = String::new();
     for group in findings.chunk_by(|a, b| a.scenario == b.scenario) {
-        scenario_block(&mut text, kernels, group);
+        if group.iter().any(|finding| !matches!(finding.standing, Standing::NotRun { .. })) {
+            scenario_block(&mut text, kernels, group);
+            text.push('\n');
+        }
+    }
+    for omission in omissions(findings) {
+        write_omission(&mut text, &omission);
         text.push('\n');
     }
     text
+}
+
+fn write_omission(text: &mut String, omission: &Omission<'_>) {
+    let Omission { kernel, cause, .. } = omission;
+    let mut lines = cause.lines();
+    let _ = writeln!(text, "{RED}{kernel}: not run: {}{RED:#}", lines.next().unwrap_or_default());
+    for line in lines {
+        let _ = writeln!(text, "    {line}");
+    }
+    let _ = writeln!(text, "  {DIM}{}{DIM:#}", omission.subject());
 }
 
 fn scenario_block(text: &mut String, kernels: &[KernelName], group: &[Finding]) {
@@ -176,6 +192,9 @@ fn write_remarks(text: &mut String, finding: &Finding) {
     }
     for reason in reasons(&finding.standing) {
         let _ = writeln!(text, "  {DIM}{kernel}: unsupported: {reason}{DIM:#}");
+    }
+    if matches!(finding.standing, Standing::NotRun { .. }) {
+        return;
     }
     for complaint in finding.complaints() {
         let mut lines = complaint.lines();
