@@ -9,6 +9,7 @@ mod image;
 mod kernel;
 mod merge;
 mod mutate;
+mod partition;
 mod run;
 mod schema;
 mod selection;
