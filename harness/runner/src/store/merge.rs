@@ -24,6 +24,9 @@ const LARGEST: u64 = 64 << 20;
 /// The most files one store may have.
 const MOST_FILES: usize = 1_000_000;
 
+/// The most bytes all outcomes together may have; a whole suite on sixteen kernels has some ten millions.
+const LARGEST_ALL: u64 = 1 << 30;
+
 /// Complaints told of one merge; more say nothing new.
 const MOST_REFUSALS: usize = 20;
 
@@ -99,6 +102,7 @@ struct Contents {
     identities: Vec<IdentityRecord>,
     refusals: Vec<Refusal>,
     files: usize,
+    bytes: u64,
 }
 
 impl Store {
@@ -248,7 +252,9 @@ impl Contents {
                 Err(error) => self.refuse(&path, format!("is damaged: {error}")),
             }
         } else if is_hexadecimal(stem, 62) {
+            self.bytes += file.metadata().map_or(0, |metadata| metadata.len());
             match read(&path) {
+                _ if self.bytes > LARGEST_ALL => self.refuse(&path, "is one too many: together they exceed a GiB"),
                 Ok(kept) => self.outcomes.push((Path::new(folder).join(&name), kept)),
                 Err(error) => self.refuse(&path, format!("is damaged: {error}")),
             }
@@ -271,3 +277,6 @@ fn read(path: &Path) -> io::Result<Kept> {
     }
     Ok(serde_json::from_slice(&bytes)?)
 }
+
+#[cfg(test)]
+mod tests;
