@@ -19,8 +19,8 @@ use crate::exit;
 /// Names the file with the scenario tests of this part, one a line.
 const SHARD_VARIABLE: &str = "BPF_TOKEN_HARNESS_SHARD";
 
-/// Makes nextest take what was built elsewhere.
-const ARCHIVE: &str = "--archive-file";
+/// What of nextest's arguments says which packages there are: then it is not all of them.
+const CHOOSERS: [&str; 3] = ["--archive-file", "--package", "-p"];
 
 /// A part of all tests, as nextest takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,8 +80,8 @@ impl Partition {
     fn nextest(&self, verb: &str, further: &[OsString]) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsStr::new("cargo").to_owned()));
         command.args(["nextest", verb]);
-        // An archive says itself what was built.
-        if !further.iter().any(|argument| argument.to_string_lossy().starts_with(ARCHIVE)) {
+        let is_chooser = |text: &str| CHOOSERS.contains(&text.split('=').next().unwrap_or_default());
+        if !further.iter().any(|argument| is_chooser(&argument.to_string_lossy())) {
             command.arg("--workspace");
         }
         command.args(["--partition", &self.0]).args(further);
@@ -128,13 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_brings_its_own_packages() {
+    fn an_archive_or_a_choice_of_packages_is_not_the_whole_workspace() {
         let partition: Partition = "slice:2/4".parse().unwrap();
         let arguments = |further: &[OsString]| {
             let command = partition.nextest("run", further);
             command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(arguments(&[]), "nextest run --workspace --partition slice:2/4");
+        assert_eq!(arguments(&["-p".into(), "x".into()]), "nextest run --partition slice:2/4 -p x");
         assert_eq!(arguments(&["--archive-file=a".into()]), "nextest run --partition slice:2/4 --archive-file=a");
     }
 }

@@ -118,6 +118,7 @@ impl Selection {
                 Err(error) => findings.extend(self.none(kernel, &self.cannot_build(kernel, &error))),
             }
         }
+        // Before, for what an interrupted run leaves; afterwards, with the objects that its scenarios loaded.
         testbeds.iter().try_for_each(|testbed| self.supplies.remember(testbed))?;
         let testbeds: Vec<&Testbed<'_>> = testbeds.iter().collect();
         findings.extend(self.lab.findings_on(&testbeds, &self.scenarios).map_err(blame)?);

@@ -24,7 +24,7 @@ use harness_model::{
 use harness_runner::{
     fleet::Jobs,
     lab::Lab,
-    report::{Finding, Standing},
+    report::{Finding, Standing, omissions},
     store::{Freshness, RunId, Store},
     supplies::Supplies,
     testbed::Testbed,
@@ -48,12 +48,16 @@ type Texts = BTreeMap<(KernelName, ScenarioName), String>;
 fn main() -> ExitCode {
     vm::run_child_if_asked();
     let name = "a_vm_of_five_that_is_killed_costs_at_most_the_scenario_it_ran";
-    let trial = Trial::ignorable_test(name, move || match built() {
-        Ok(()) => kill_rounds().map(|()| Completion::Completed).map_err(|error| format!("{error:#}").into()),
+    let trials = vec![trial(name, kill_rounds), trial("a_kernel_that_does_not_boot_fails_alone", no_boot)];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn trial(name: &str, test: fn() -> anyhow::Result<()>) -> Trial {
+    Trial::ignorable_test(name, move || match built() {
+        Ok(()) => test().map(|()| Completion::Completed).map_err(|error| format!("{error:#}").into()),
         Err(reason) if env::var_os("CI").is_some() => Err(format!("{reason:#}").into()),
         Err(reason) => Ok(Completion::ignored_with(format!("{reason:#}"))),
-    });
-    libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
+    })
 }
 
 /// Whether the kernels, the image and the guest program are built; such tests build nothing.
@@ -174,6 +178,32 @@ fn round(kill: Option<Kill>) -> anyhow::Result<Story> {
     let mut story = Story { texts: Texts::new(), crashed: Vec::new(), killed };
     findings?.iter().try_for_each(|finding| story.add(finding))?;
     Ok(story)
+}
+
+/// Beside a kernel that cannot mount its root, another one does all it is asked; one cause stands for all that was not run.
+fn no_boot() -> anyhow::Result<()> {
+    let (project, place) = (Project::find()?, tempfile::tempdir()?);
+    let store = Store::new(place.path().to_owned(), RunId::current(), Freshness::ThisRun);
+    let supplies = Supplies::open(project.clone(), Freshness::ThisRun, Progress::silent())?.with_store(store);
+    let lab = Lab::open(&project, &project.scenarios())?;
+    let checked = lab.check(&lab.suite().select("token/not*")?)?;
+    let mut kernels = testbeds(&supplies, &IMAGE.parse()?)?;
+    let (sound, mut broken) = (kernels.swap_remove(0), kernels[0].kernel().clone());
+    broken.args.push("rootfstype=none-such".to_owned());
+    let broken = supplies.with_kernel(broken, &IMAGE.parse()?)?;
+    let findings = lab.findings_on(&[&broken, &sound], &checked)?;
+    let omissions = omissions(&findings);
+    anyhow::ensure!(omissions.len() == 1 && omissions[0].kernel == broken.kernel_name(), "{omissions:?}");
+    anyhow::ensure!(omissions[0].scenarios.len() == checked.len() && checked.len() > 1, "{omissions:?}");
+    anyhow::ensure!(omissions[0].cause.contains("the kernel panicked"), "{}", omissions[0].cause);
+    anyhow::ensure!(
+        omissions[0].cause.contains("| ") && omissions[0].cause.contains("mount"),
+        "{}",
+        omissions[0].cause
+    );
+    let judged = |finding: &&Finding| matches!(finding.standing, Standing::Judged { .. });
+    anyhow::ensure!(findings.iter().filter(judged).count() == checked.len(), "{findings:?}");
+    Ok(())
 }
 
 /// The default kernels in turn, under names of their own so that each has a VM of its own.

@@ -51,7 +51,8 @@ impl Counts {
             .map(|&class| format!("{} {}", self.attempts[class as usize], class.as_str()))
             .collect();
         let total: usize = self.attempts.iter().sum();
-        let mut text = format!("{} scenarios judged, {total} attempts: {}", self.judged, parts.join(", "));
+        let classes = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
+        let mut text = format!("{} scenarios judged, {total} attempts{classes}", self.judged);
         let rest = [
             (self.skipped, "skipped"),
             (self.differing, "not as recorded"),

@@ -43,3 +43,44 @@ impl Omission<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Counts, Outcome, json_lines, table};
+
+    fn not_run(kernel: &str, scenario: &str, cause: &Arc<str>) -> Finding {
+        let standing = Standing::NotRun { cause: Arc::clone(cause) };
+        let (kernel, scenario) = (kernel.parse().unwrap(), scenario.parse().unwrap());
+        Finding { kernel, scenario, summary: "Says so".to_owned(), standing }
+    }
+
+    fn findings() -> Vec<Finding> {
+        let dead: Arc<str> = "kernel 7.3: no VM\n  | Kernel panic".into();
+        let names = ["a", "b", "c", "d", "e", "f", "g"];
+        let mut all: Vec<Finding> = names.iter().map(|name| not_run("7.3", name, &dead)).collect();
+        all.push(not_run("6.12", "g", &"unknown".into()));
+        all
+    }
+
+    #[test]
+    fn a_cause_is_told_once_however_many_scenarios_it_cost() {
+        let (findings, kernels) = (findings(), ["6.12", "7.3"].map(|name| name.parse().unwrap()));
+        let text = anstream::adapter::strip_str(&table(&kernels, &findings)).to_string();
+        let expected = "7.3: not run: kernel 7.3: no VM\n      | Kernel panic\n  a, b, c, d, e and 2 more\n\n\
+                        6.12: not run: unknown\n  g\n\n";
+        assert_eq!(text, expected);
+        let json = json_lines(&"minimal".parse().unwrap(), &findings).unwrap();
+        assert_eq!(json.lines().count(), 2);
+        let first =
+            r#"{"kernel":"7.3","image":"minimal","not_run":"kernel 7.3: no VM\n  | Kernel panic","scenarios":["a","#;
+        assert!(json.starts_with(first), "{json}");
+    }
+
+    #[test]
+    fn what_was_not_run_is_never_as_recorded() {
+        let findings = findings();
+        assert!(findings.iter().all(|finding| finding.outcome() == Outcome::Fault));
+        assert_eq!(Counts::of(&findings).sentence(), "0 scenarios judged, 0 attempts; 8 not run");
+    }
+}
