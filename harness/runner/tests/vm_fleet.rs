@@ -197,7 +197,7 @@ fn no_boot() -> anyhow::Result<()> {
     anyhow::ensure!(omissions[0].scenarios.len() == checked.len() && checked.len() > 1, "{omissions:?}");
     anyhow::ensure!(omissions[0].cause.contains("the kernel panicked"), "{}", omissions[0].cause);
     anyhow::ensure!(
-        omissions[0].cause.contains("| ") && omissions[0].cause.contains("mount"),
+        omissions[0].cause.contains("  | ") && omissions[0].cause.contains("Kernel panic"),
         "{}",
         omissions[0].cause
     );
