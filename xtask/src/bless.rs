@@ -116,6 +116,11 @@ fn changes(selection: &Selection, group: &[Finding]) -> Result<Result<Vec<Change
             Standing::Judged { judgement, .. } if judgement.crash.is_none() && judgement.problems().is_empty() => {
                 texts.push((selection.supplies().lineage(&finding.kernel)?, snapshot::render(judgement)));
             }
+            // The whole cause would be told with each scenario of the kernel.
+            Standing::NotRun { cause } => {
+                let first = cause.lines().next().unwrap_or_default();
+                complaints.push(format!("  {}: not run: {first}", finding.kernel));
+            }
             Standing::Judged { .. } | Standing::Fault { .. } => {
                 complaints.extend(finding.complaints().iter().map(|line| format!("  {}: {line}", finding.kernel)));
             }

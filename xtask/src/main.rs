@@ -16,8 +16,10 @@ mod help;
 mod image;
 mod kernel;
 mod man;
+mod merge;
 mod mutate;
 mod outlet;
+mod partition;
 mod replacement;
 mod report;
 mod run;
@@ -65,6 +67,7 @@ enum Verb {
     Schema(schema::Args),
     Setup(setup::Args),
     Bench(bench::Args),
+    Merge(merge::Args),
     Mutate(mutate::Args),
     Ci(ci::Args),
     Doctor(doctor::Args),
@@ -87,6 +90,7 @@ impl Verb {
             Self::Schema(args) => schema::run(args),
             Self::Setup(args) => setup::run(args),
             Self::Bench(args) => bench::run(args),
+            Self::Merge(args) => merge::run(args),
             Self::Mutate(args) => mutate::run(args),
             Self::Ci(args) => ci::run(args),
             Self::Doctor(args) => doctor::run(args),

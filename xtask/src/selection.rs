@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    thread,
+    sync::Arc,
 };
 
 use anyhow::Result;
@@ -15,10 +15,12 @@ use harness_model::{
     scenario::suggest::similar_scenarios,
 };
 use harness_runner::{
-    lab::{Lab, LabError},
-    report::{Finding, KernelLabel, Results, Standing},
+    fleet::Jobs,
+    lab::{self, Lab, LabError},
+    report::{Finding, KernelLabel, Results},
     store::Freshness,
     supplies::{Supplies, SuppliesError},
+    testbed::Testbed,
 };
 
 use crate::{candidates, exit, exit::Wrong, setup};
@@ -52,6 +54,10 @@ pub(crate) struct Scope {
     /// Do not believe outcomes of earlier runs: boot and attempt everything again
     #[arg(long)]
     fresh: bool,
+
+    /// So many VMs at a time at most, fewer if memory is short [default: one a processor]
+    #[arg(long, value_name = "N")]
+    jobs: Option<Jobs>,
 
     /// Print what would be installed on the host instead of installing it
     #[arg(long)]
@@ -92,7 +98,7 @@ impl Scope {
             [] => supplies.default_kernels().map_err(Wrong::input)?,
             names => supplies.kernels(names.iter().map(String::as_str)).map_err(Wrong::input)?,
         };
-        let supplies = supplies.for_kernels(kernels.len());
+        let supplies = supplies.with_jobs(self.jobs.unwrap_or_default());
         let folder = self.scenarios.clone().unwrap_or_else(|| project.scenarios());
         let lab = Lab::open(&project, &folder).map_err(Wrong::input)?;
         let names = lab.suite().select(&self.filter).map_err(Wrong::input)?;
@@ -118,26 +124,55 @@ impl Selection {
         exit::NOTHING_SELECTED.into()
     }
 
-    /// What came of the scenarios on each kernel, findings of one scenario together. Kernels run side by side.
+    /// What came of the scenarios on each kernel, findings of one scenario together. A kernel that cannot be built or
+    /// booted fails alone: its findings say so.
     pub(crate) fn findings(&self) -> Result<Vec<Finding>> {
         setup::prepare_for(&self.supplies, &self.kernels, &self.image, self.no_install)?;
-        let testbeds: Result<Vec<_>, _> =
-            self.kernels.iter().map(|kernel| self.supplies.build(kernel, &self.image)).collect();
-        let testbeds = testbeds?;
-        let results: Vec<Result<Vec<Finding>, LabError>> = thread::scope(|scope| {
-            let run = |testbed| scope.spawn(move || self.lab.findings(testbed, &self.scenarios));
-            let threads: Vec<_> = testbeds.iter().map(run).collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
-        });
+        self.supplies.build_shared(&self.image)?;
         let mut findings: Vec<Finding> = Vec::new();
-        for result in results {
-            findings.extend(result.map_err(blame)?);
+        let mut testbeds: Vec<Testbed<'_>> = Vec::new();
+        for kernel in &self.kernels {
+            match self.supplies.build(kernel, &self.image) {
+                Ok(testbed) => testbeds.push(testbed),
+                Err(error) => findings.extend(self.none(kernel, &self.cannot_build(kernel, &error))),
+            }
         }
-        findings.sort_by(|a, b| a.scenario.cmp(&b.scenario));
-        Ok(findings)
+        // Before, for what an interrupted run leaves; afterwards, with the objects that its scenarios loaded.
+        testbeds.iter().try_for_each(|testbed| self.supplies.remember(testbed))?;
+        let testbeds: Vec<&Testbed<'_>> = testbeds.iter().collect();
+        findings.extend(self.lab.findings_on(&testbeds, &self.scenarios).map_err(blame)?);
+        testbeds.iter().try_for_each(|testbed| self.supplies.remember(testbed))?;
+        Ok(sorted(findings))
+    }
+
+    /// What the store knows of the scenarios on each kernel, findings of one scenario together. Nothing is built or booted;
+    /// what was not run is among them as such.
+    pub(crate) fn known_findings(&self) -> Result<Vec<Finding>> {
+        let mut findings: Vec<Finding> = Vec::new();
+        for kernel in &self.kernels {
+            let store = self.supplies.store();
+            match store.recall(kernel, &self.image)? {
+                Some(identity) => findings.extend(self.lab.stored_findings(store, &identity, &self.scenarios)?),
+                None => {
+                    let image = &self.image;
+                    let cause = format!("the store knows nothing of it with image {image}; run it, or merge a store");
+                    findings.extend(self.none(kernel, &cause));
+                }
+            }
+        }
+        Ok(sorted(findings))
+    }
+
+    fn cannot_build(&self, kernel: &KernelName, error: &SuppliesError) -> String {
+        let cause = lab::chain(error);
+        self.supplies.progress().note(&format!("kernel {kernel}: {cause}"));
+        cause
+    }
+
+    /// No scenario was run on a kernel.
+    fn none(&self, kernel: &KernelName, cause: &str) -> Vec<Finding> {
+        let cause: Arc<str> = cause.into();
+        self.scenarios.iter().map(|checked| lab::not_run(kernel, checked, &cause)).collect()
     }
 
     /// Tells which snapshots of kernels' own have no reason and which reasons apply no more, as far as the selected
@@ -146,29 +181,6 @@ impl Selection {
         let complaints = self.lab.reason_complaints(self.scenarios.iter().map(Checked::name))?;
         complaints.iter().for_each(|complaint| eprintln!("error: {}", complaint.text));
         Ok(!complaints.is_empty())
-    }
-
-    /// What came of the scenarios on each kernel as far as the outcome store knows; nothing is built, installed or booted.
-    /// A scenario of which nothing is known is a fault.
-    pub(crate) fn known_findings(&self) -> Result<Vec<Finding>> {
-        let mut findings: Vec<Finding> = Vec::new();
-        for kernel in &self.kernels {
-            match self.supplies.built(kernel, &self.image) {
-                Ok(testbed) => {
-                    for checked in &self.scenarios {
-                        let known = self.lab.known_findings(&testbed, std::slice::from_ref(checked)).map_err(blame)?;
-                        findings.extend(known.unwrap_or_else(|| vec![not_run(kernel, checked, NO_OUTCOME)]));
-                    }
-                }
-                Err(error @ SuppliesError::NotBuilt { .. }) => {
-                    let why = error.to_string();
-                    findings.extend(self.scenarios.iter().map(|checked| not_run(kernel, checked, &why)));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        findings.sort_by(|a, b| a.scenario.cmp(&b.scenario));
-        Ok(findings)
     }
 
     /// These findings with what they were found on.
@@ -207,16 +219,9 @@ impl Selection {
     }
 }
 
-const NO_OUTCOME: &str = "no outcome of it is known here; run `cargo xtask run` (crashes and faults are known only to the run that saw them)";
-
-fn not_run(kernel: &KernelName, checked: &Checked, why: &str) -> Finding {
-    Finding {
-        kernel: kernel.clone(),
-        scenario: checked.name().clone(),
-        summary: checked.summary().to_owned(),
-        took: None,
-        standing: Standing::Fault { message: format!("not run: {why}") },
-    }
+fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by(|a, b| a.scenario.cmp(&b.scenario));
+    findings
 }
 
 /// A scenario that asks for what a kernel does not know is its author's fault.

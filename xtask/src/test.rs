@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all tests.
 
-use std::process::ExitCode;
+use std::{env, ffi::OsString, process::ExitCode};
 
 use anyhow::Result;
 use clap::Args as ClapArgs;
@@ -9,7 +9,10 @@ use harness_model::name::ImageName;
 use harness_runner::{store::Freshness, supplies::Supplies};
 
 use crate::{
-    exit, run, setup,
+    exit,
+    exit::Wrong,
+    partition::Partition,
+    run, setup,
     steps::{Kind, Step, Tally},
 };
 
@@ -23,6 +26,10 @@ Examples:
 Scenarios alone, with the options of cargo's own test programs (--list, a filter, --exact):
   cargo test -p harness-runner --test scenarios -- 7.3::token
 
+A quarter of all tests, and a quarter of those with `token` in their names:
+  cargo xtask test --partition slice:1/4
+  cargo xtask test --partition slice:1/4 -- token
+
 Exit codes: 0 all passed; 1 a test failed; 3 the harness, QEMU or a build failed.")]
 pub(crate) struct Args {
     /// Do not believe outcomes of earlier runs: boot and attempt everything again
@@ -32,11 +39,25 @@ pub(crate) struct Args {
     /// Print what would be installed on the host instead of installing it
     #[arg(long)]
     no_install: bool,
+
+    /// Run one part of the tests, such as `slice:1/4` or `hash:1/4`, in nextest; boots VMs for its own scenarios only
+    #[arg(long, value_name = "PART")]
+    partition: Option<Partition>,
+
+    /// Further arguments of `cargo nextest run`
+    #[arg(last = true, value_name = "ARGS", requires = "partition")]
+    nextest: Vec<OsString>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut tally = Tally::default();
     let freshness = if args.fresh { Freshness::ThisRun } else { Freshness::Any };
+    if let Some(partition) = &args.partition {
+        let progress = Progress::detect();
+        setup::prepare_host(&Purpose::ALL, args.no_install, &progress)?;
+        build_supplies(freshness, progress)?;
+        return partition.run(&args.nextest, variables(freshness));
+    }
     all(freshness, args.no_install, &mut tally)?;
     close(tally)
 }
@@ -51,20 +72,36 @@ pub(crate) fn close(tally: Tally) -> Result<ExitCode> {
 pub(crate) fn all(freshness: Freshness, no_install: bool, tally: &mut Tally) -> Result<()> {
     let progress = Progress::detect();
     setup::prepare_host(&Purpose::ALL, no_install, &progress)?;
-    let step = |name, arguments, variables| Step { name, kind: Kind::Tests, arguments, variables };
-    step("unit tests", &["test", "--workspace", "--exclude", "harness-runner", "--no-fail-fast"], Vec::new())
-        .run(tally)?;
+    units(tally)?;
     build_supplies(freshness, progress)?;
-    let fresh = (freshness == Freshness::ThisRun).then_some(("BPF_TOKEN_HARNESS_FRESH", "1"));
-    let scenarios = &["test", "--package", "harness-runner", "--no-fail-fast"];
-    step("the runner and all scenarios", scenarios, fresh.into_iter().collect()).run(tally)
+    let arguments = &["test", "--package", "harness-runner", "--no-fail-fast"];
+    let variables = variables(freshness).to_vec();
+    Step { name: "the runner and all scenarios", kind: Kind::Tests, arguments, variables }.run(tally)
+}
+
+/// Runs the tests of everything but the runner; none needs a kernel.
+pub(crate) fn units(tally: &mut Tally) -> Result<()> {
+    let arguments = &["test", "--workspace", "--exclude", "harness-runner", "--no-fail-fast"];
+    Step { name: "unit tests", kind: Kind::Tests, arguments, variables: Vec::new() }.run(tally)
+}
+
+/// What tells test programs whether to believe outcomes of earlier runs.
+fn variables(freshness: Freshness) -> &'static [(&'static str, &'static str)] {
+    match freshness {
+        Freshness::ThisRun => &[("BPF_TOKEN_HARNESS_FRESH", "1")],
+        Freshness::Any => &[],
+    }
 }
 
 /// Builds what the scenarios need, so that no test waits for a compiler.
 fn build_supplies(freshness: Freshness, progress: Progress) -> Result<()> {
     let supplies = Supplies::open(Project::find()?, freshness, progress)?;
     let image: ImageName = "minimal".parse()?;
-    for kernel in supplies.default_kernels()? {
+    let kernels = match env::var("BPF_TOKEN_HARNESS_KERNELS") {
+        Ok(list) => supplies.kernels(list.split(',')).map_err(Wrong::input)?,
+        Err(_) => supplies.default_kernels()?,
+    };
+    for kernel in kernels {
         supplies.build(&kernel, &image)?;
     }
     Ok(())

@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn is_found_from_within() {
-        let project = Project::above(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let project = Project::find().unwrap();
         assert!(project.root().join("harness/builder/src/project.rs").exists());
     }
 

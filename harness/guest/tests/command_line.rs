@@ -12,7 +12,10 @@ use harness_model::{
 };
 
 fn guest(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_harness-guest")).args(args).output().unwrap()
+    // nextest says where the program is now if it was moved since it was compiled.
+    let program = std::env::var_os("NEXTEST_BIN_EXE_harness-guest");
+    let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_harness-guest").into());
+    Command::new(program).args(args).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -5,10 +5,13 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::vocabulary::Kind;
 
 /// The Kconfig options that are on in a kernel, built in or as modules.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Configuration {
     on: BTreeSet<String>,
 }

@@ -15,7 +15,9 @@ use harness_model::{
 };
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios")
+    // At run time: what was compiled may have been moved since.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&package).join("../../scenarios")
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -9,35 +9,66 @@ use harness_model::{
 /// What is worth a boot of its own, in attempts: a boot takes as long as about a thousand.
 const WORTH_A_BOOT: usize = 1000;
 
+/// About what an attempt takes with its controls, in microseconds under emulation, where it matters.
+const ATTEMPT_MICROS: u64 = 8000;
+
 /// What it takes to make a container, in attempts.
 const CONTAINER: usize = 10;
 
-/// The scenarios of each boot, for so many VMs at a time: those that may share one are spread evenly over the VMs, as far
-/// as that is worth a boot, and each that may not has its own. Each VM keeps the order of the scenarios.
-pub(crate) fn batches(scenarios: &[&Expanded], vms: usize) -> Vec<Vec<Scenario>> {
-    let (shared, alone): (Vec<&Expanded>, Vec<&Expanded>) =
-        scenarios.iter().partition(|expanded| expanded.isolation == Isolation::Shared);
-    let all: usize = shared.iter().map(|expanded| size(&expanded.plan)).sum();
-    let count = vms.min(all / WORTH_A_BOOT).max(1);
-    let alone = alone.into_iter().map(|expanded| vec![expanded.plan.clone()]);
-    spread(&shared, count).into_iter().filter(|batch| !batch.is_empty()).chain(alone).collect()
+/// A scenario and about what it takes, in attempts.
+pub(crate) type Sized<'a> = (&'a Expanded, usize);
+
+/// Scenarios that share a boot, in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Batch {
+    pub(crate) scenarios: Vec<Scenario>,
+    /// About what they take with their boot, in attempts.
+    pub(crate) size: usize,
 }
 
-/// The largest first, each to whom has the least.
-fn spread(scenarios: &[&Expanded], count: usize) -> Vec<Vec<Scenario>> {
+/// What scenarios take by what they ask, for lack of better knowledge.
+pub(crate) fn sized<'a>(scenarios: &[&'a Expanded]) -> Vec<Sized<'a>> {
+    scenarios.iter().map(|expanded| (*expanded, size(&expanded.plan))).collect()
+}
+
+/// What a scenario takes that took so many microseconds before.
+pub(crate) fn size_of_micros(micros: u64) -> usize {
+    usize::try_from(micros / ATTEMPT_MICROS).unwrap_or(usize::MAX / 1024).min(usize::MAX / 1024)
+}
+
+/// The scenarios of each boot, for so many VMs at a time: those that may share one are spread evenly over the VMs, as far
+/// as that is worth a boot, and each that may not has its own. Each VM keeps the order of the scenarios.
+pub(crate) fn batches(scenarios: &[Sized<'_>], vms: usize) -> Vec<Batch> {
+    let (shared, alone): (Vec<Sized<'_>>, Vec<Sized<'_>>) =
+        scenarios.iter().partition(|(expanded, _)| expanded.isolation == Isolation::Shared);
+    let all: usize = shared.iter().map(|(_, size)| size).sum();
+    let count = vms.min(all / WORTH_A_BOOT).max(1);
+    spread(shared, count).into_iter().chain(alone.into_iter().map(|one| vec![one])).map(Batch::of).collect()
+}
+
+impl Batch {
+    fn of(scenarios: Vec<Sized<'_>>) -> Self {
+        let size: usize = scenarios.iter().map(|(_, size)| size).sum();
+        let scenarios = scenarios.into_iter().map(|(expanded, _)| expanded.plan.clone()).collect();
+        Self { scenarios, size: size + WORTH_A_BOOT }
+    }
+}
+
+/// The largest first, each to whom has the least; nobody is left with nothing.
+fn spread(scenarios: Vec<Sized<'_>>, count: usize) -> Vec<Vec<Sized<'_>>> {
     let mut by_size: Vec<usize> = (0..scenarios.len()).collect();
-    by_size.sort_by_key(|index| std::cmp::Reverse(size(&scenarios[*index].plan)));
+    by_size.sort_by_key(|index| std::cmp::Reverse(scenarios[*index].1));
     let mut loads = vec![(0, Vec::new()); count];
     for index in by_size {
         let least = loads.iter_mut().min_by_key(|(load, _)| *load).expect("there is at least one");
-        least.0 += size(&scenarios[index].plan);
+        least.0 += scenarios[index].1;
         least.1.push(index);
     }
     let batch = |mut indices: Vec<usize>| {
         indices.sort_unstable();
-        indices.into_iter().map(|index| scenarios[index].plan.clone()).collect()
+        indices.into_iter().map(|index| scenarios[index]).collect()
     };
-    loads.into_iter().map(|(_, indices)| batch(indices)).collect()
+    loads.into_iter().map(|(_, indices)| indices).filter(|indices| !indices.is_empty()).map(batch).collect()
 }
 
 /// About what a scenario takes, in attempts.
@@ -69,8 +100,8 @@ mod tests {
     }
 
     fn names(all: &[Expanded], vms: usize) -> Vec<Vec<String>> {
-        let batches = batches(&all.iter().collect::<Vec<_>>(), vms);
-        batches.iter().map(|batch| batch.iter().map(|scenario| scenario.name.to_string()).collect()).collect()
+        let batches = batches(&sized(&all.iter().collect::<Vec<_>>()), vms);
+        batches.iter().map(|batch| batch.scenarios.iter().map(|scenario| scenario.name.to_string()).collect()).collect()
     }
 
     #[test]

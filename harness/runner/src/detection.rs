@@ -105,6 +105,7 @@ fn notice(finding: &Finding) -> Option<Notice> {
     let (sign, first) = match &finding.standing {
         Standing::Skipped { .. } => return None,
         Standing::Fault { message } => (Sign::Fault, line(message)),
+        Standing::NotRun { cause } => (Sign::Fault, line(cause)),
         Standing::Judged { judgement, recorded } => match &judgement.crash {
             Some(crash) => (Sign::Crash, line(&crash.how)),
             None => {

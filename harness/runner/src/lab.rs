@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,7 +13,7 @@ use harness_model::{
     check::Checked,
     expand::{Expanded, Expansion},
     judgement,
-    name::ScenarioName,
+    name::{KernelName, ScenarioName},
     outcome::{ScenarioEnd, ScenarioOutcome},
     reasons::{Complaint, Reasons},
     scenario::Report,
@@ -21,8 +22,11 @@ use harness_model::{
 use thiserror::Error;
 
 use crate::{
+    fleet::Order,
+    identity::Identity,
     launch::LaunchError,
-    report::{Finding, Standing},
+    report::{Finding, Outcome, Standing},
+    store::Store,
     suite::{Suite, SuiteError},
     testbed::Testbed,
 };
@@ -119,9 +123,31 @@ impl Lab {
     /// # Errors
     /// [`LabError`] if a scenario asks for what this kernel does not know, or if no VM can be had.
     pub fn findings(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Vec<Finding>, LabError> {
-        let expansions = self.expand_all(testbed, checked)?;
-        let outcomes = testbed.outcomes(&to_run(&expansions))?;
-        self.judge_all(testbed, &expansions, outcomes, checked)
+        let (expansions, result) = self.run(&[testbed], checked)?.remove(0);
+        result?;
+        let lost: Arc<str> = LaunchError::NotKept.to_string().into();
+        self.judge_all(&testbed.identity, &expansions, checked, |expanded| testbed.load(expanded), &lost)
+    }
+
+    /// What came of these scenarios on each kernel, all in one fleet of VMs. What a kernel that cannot be used was to do
+    /// is [`Standing::NotRun`].
+    ///
+    /// # Errors
+    /// [`LabError`] if a scenario asks for what a kernel does not know, or if no kernel can have a VM.
+    pub fn findings_on(&self, testbeds: &[&Testbed<'_>], checked: &[Checked]) -> Result<Vec<Finding>, LabError> {
+        let mut findings = Vec::new();
+        for (testbed, (expansions, result)) in testbeds.iter().zip(self.run(testbeds, checked)?) {
+            let error = result.err().unwrap_or(LaunchError::NotKept);
+            let cause: Arc<str> = chain(&error).into();
+            findings.extend(self.judge_all(
+                &testbed.identity,
+                &expansions,
+                checked,
+                |expanded| testbed.load(expanded),
+                &cause,
+            )?);
+        }
+        Ok(findings)
     }
 
     /// What came of these scenarios on a kernel, if the store knows that.
@@ -130,10 +156,38 @@ impl Lab {
     /// [`LabError`] if a scenario asks for what this kernel does not know.
     pub fn known_findings(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Option<Vec<Finding>>, LabError> {
         let expansions = self.expand_all(testbed, checked)?;
-        match testbed.known(&to_run(&expansions)) {
-            Some(outcomes) => self.judge_all(testbed, &expansions, outcomes, checked).map(Some),
-            None => Ok(None),
+        if to_run(&expansions).iter().any(|expanded| testbed.load(expanded).is_none()) {
+            return Ok(None);
         }
+        let lost: Arc<str> = LaunchError::NotKept.to_string().into();
+        self.judge_all(&testbed.identity, &expansions, checked, |expanded| testbed.load(expanded), &lost).map(Some)
+    }
+
+    /// What a store knows of these scenarios, of whichever run, where neither kernel nor guest program need be built. What
+    /// it does not know is [`Standing::NotRun`].
+    ///
+    /// # Errors
+    /// [`LabError`] if a snapshot cannot be read.
+    pub fn stored_findings(
+        &self,
+        store: &Store,
+        identity: &Identity,
+        checked: &[Checked],
+    ) -> Result<Vec<Finding>, LabError> {
+        let unknown: Arc<str> =
+            format!("the store has no outcome of it on {} with these artefacts", identity.release()).into();
+        let mut findings = Vec::new();
+        for one in checked {
+            let finding = match identity.expand(one, self.suite.path(one.name())) {
+                Err(report) => not_run(identity.kernel(), one, &report.to_string().into()),
+                Ok(expansion) => {
+                    let latest = |expanded: &Expanded| store.latest(&identity.artefacts, &expanded.plan);
+                    self.judge_one(identity, &expansion, one, latest, &unknown)?
+                }
+            };
+            findings.push(finding);
+        }
+        Ok(findings)
     }
 
     /// How long each of these scenarios took on a kernel; `None` for one that did not end there, as far as the store knows.
@@ -141,8 +195,10 @@ impl Lab {
     /// # Errors
     /// [`LabError`] if a scenario asks for what this kernel does not know.
     pub fn times(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Vec<Option<Duration>>, LabError> {
-        let time =
-            |expansion: &Expansion| testbed.known(&to_run(std::slice::from_ref(expansion)))?.first().and_then(took);
+        let time = |expansion: &Expansion| {
+            let Expansion::Run(expanded) = expansion else { return None };
+            took(&testbed.load(expanded)?)
+        };
         Ok(self.expand_all(testbed, checked)?.iter().map(time).collect())
     }
 
@@ -150,42 +206,67 @@ impl Lab {
         all(checked.iter().map(|checked| testbed.expand(checked, self.suite.path(checked.name()))).collect())
     }
 
+    /// Runs what is not known yet on each kernel, and says how that went.
+    fn run(&self, testbeds: &[&Testbed<'_>], checked: &[Checked]) -> Result<Vec<Ran>, LabError> {
+        let expansions: Vec<Vec<Expansion>> =
+            testbeds.iter().map(|testbed| self.expand_all(testbed, checked)).collect::<Result<_, _>>()?;
+        let Some(supplies) = testbeds.first().map(|testbed| testbed.supplies) else { return Ok(Vec::new()) };
+        let each = testbeds.iter().zip(&expansions);
+        let orders: Vec<Order<'_>> = each.map(|(testbed, expansions)| self.order(testbed, expansions)).collect();
+        let results = supplies.fleet.fulfil(supplies, &orders)?;
+        drop(orders);
+        Ok(expansions.into_iter().zip(results).collect())
+    }
+
+    fn order<'a>(&'a self, testbed: &'a Testbed<'a>, expansions: &'a [Expansion]) -> Order<'a> {
+        let wanted = to_run(expansions);
+        let known = wanted.clone();
+        let differs = move |outcome: &ScenarioOutcome| {
+            let expanded = known.iter().find(|expanded| expanded.plan.name == outcome.scenario);
+            let standing = expanded.map(|expanded| self.judge(&testbed.identity, expanded, outcome));
+            standing.is_some_and(|standing| standing.is_ok_and(|standing| standing.outcome() == Outcome::Differs))
+        };
+        Order { testbed, wanted, differs: Box::new(differs) }
+    }
+
     fn judge_all(
         &self,
-        testbed: &Testbed<'_>,
+        identity: &Identity,
         expansions: &[Expansion],
-        outcomes: Vec<ScenarioOutcome>,
         checked: &[Checked],
+        outcome: impl Fn(&Expanded) -> Option<ScenarioOutcome>,
+        otherwise: &Arc<str>,
     ) -> Result<Vec<Finding>, LabError> {
-        let mut outcomes = outcomes.into_iter();
-        let judge = |(checked, expansion): (&Checked, &Expansion)| {
-            let (standing, took) = match expansion {
-                Expansion::Skipped { reason } => (Standing::Skipped { reason: reason.clone() }, None),
-                Expansion::Run(expanded) => {
-                    let outcome = outcomes.next();
-                    (self.judge(testbed, expanded, outcome.as_ref())?, outcome.as_ref().and_then(took))
-                }
-            };
-            let (kernel, scenario) = (testbed.kernel_name().clone(), checked.name().clone());
-            Ok(Finding { kernel, scenario, summary: checked.summary().to_owned(), took, standing })
-        };
+        let judge = |(checked, expansion)| self.judge_one(identity, expansion, checked, &outcome, otherwise);
         checked.iter().zip(expansions).map(judge).collect()
     }
 
-    fn judge(
+    /// One scenario, judged by its outcome; without one it was not run, for the reason given.
+    fn judge_one(
         &self,
-        testbed: &Testbed<'_>,
-        expanded: &Expanded,
-        outcome: Option<&ScenarioOutcome>,
-    ) -> Result<Standing, LabError> {
-        let Some(outcome) = outcome else {
-            return Ok(Standing::Fault { message: "the VM gave no outcome for it".to_owned() });
+        identity: &Identity,
+        expansion: &Expansion,
+        checked: &Checked,
+        outcome: impl Fn(&Expanded) -> Option<ScenarioOutcome>,
+        otherwise: &Arc<str>,
+    ) -> Result<Finding, LabError> {
+        let (standing, took) = match expansion {
+            Expansion::Skipped { reason } => (Standing::Skipped { reason: reason.clone() }, None),
+            Expansion::Run(expanded) => match outcome(expanded) {
+                None => return Ok(not_run(identity.kernel(), checked, otherwise)),
+                Some(outcome) => (self.judge(identity, expanded, &outcome)?, took(&outcome)),
+            },
         };
-        Ok(match judgement::judge(expanded, outcome, testbed.vocabulary()) {
+        let (kernel, scenario) = (identity.kernel().clone(), checked.name().clone());
+        Ok(Finding { kernel, scenario, summary: checked.summary().to_owned(), took, standing })
+    }
+
+    fn judge(&self, identity: &Identity, expanded: &Expanded, outcome: &ScenarioOutcome) -> Result<Standing, LabError> {
+        Ok(match judgement::judge(expanded, outcome, identity.vocabulary()) {
             Err(fault) => Standing::Fault { message: fault.to_string() },
             Ok(judgement) => {
                 let recorded = self.suite.recorded(&expanded.plan.name)?;
-                let recorded = recorded.for_kernel(&testbed.lineage()).map(str::to_owned);
+                let recorded = recorded.for_kernel(identity.lineage()).map(str::to_owned);
                 Standing::Judged { judgement, recorded }
             }
         })
@@ -198,6 +279,34 @@ fn took(outcome: &ScenarioOutcome) -> Option<Duration> {
         ScenarioEnd::Finished { micros } => Some(Duration::from_micros(micros)),
         ScenarioEnd::Crashed { .. } | ScenarioEnd::Fault { .. } => None,
     }
+}
+
+/// What a kernel was asked, and how it went to have it run.
+type Ran = (Vec<Expansion>, Result<(), LaunchError>);
+
+/// A scenario that was not run on a kernel.
+pub fn not_run(kernel: &KernelName, checked: &Checked, cause: &Arc<str>) -> Finding {
+    Finding {
+        kernel: kernel.clone(),
+        scenario: checked.name().clone(),
+        summary: checked.summary().to_owned(),
+        took: None,
+        standing: Standing::NotRun { cause: Arc::clone(cause) },
+    }
+}
+
+/// An error with its sources, in one line of its own before what follows it.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let said = inner.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        source = inner.source();
+    }
+    text
 }
 
 fn to_run(expansions: &[Expansion]) -> Vec<&Expanded> {

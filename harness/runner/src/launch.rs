@@ -1,14 +1,13 @@
 //! Boots a testbed's VMs: what they are made of, and what they must prove to be.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{fs, io, path::PathBuf};
 
 use harness_builder::{
     cache::{Area, CacheError},
     image::{CopyError, KERNEL_ARGUMENTS},
-    progress::{Task, Unit},
 };
 use harness_model::{
-    outcome::ScenarioOutcome,
+    name::KernelName,
     plan::{self, ExpectedKernel, Plan},
 };
 use thiserror::Error;
@@ -16,8 +15,9 @@ use thiserror::Error;
 use crate::{
     accel::{self, AccelError, Decision},
     qemu::{Qemu, QemuError},
-    session::{self, Deadlines, FolderError, Notice, QemuMachine, RunFolder, SessionError},
+    session::{self, Deadlines, FolderError, Notice, QemuMachine, RunFolder, Session, SessionError},
     store::StoreError,
+    supplies::Supplies,
     testbed::Testbed,
     vm::VmSpec,
 };
@@ -70,9 +70,19 @@ pub enum LaunchError {
     /// An outcome that was kept is gone.
     #[error("an outcome that was just kept is gone from the store; is something else writing to the cache?")]
     NotKept,
-    /// A thread that held a VM panicked.
-    #[error("a thread that ran a VM panicked; this is a bug of the harness")]
-    Panicked,
+    /// A VM does not fit into the host's memory.
+    #[error(
+        "kernel {kernel}: a VM needs {needs_mib} MiB, and {free_mib} MiB are free; end something else, or lower \
+         `memory_mib` in the kernel's manifest"
+    )]
+    Memory {
+        /// Of which kernel.
+        kernel: KernelName,
+        /// What it needs with QEMU's own, in MiB.
+        needs_mib: u64,
+        /// What the host has, in MiB.
+        free_mib: u64,
+    },
 }
 
 /// Memory of a VM in MiB; `docs/performance.md` says what is needed.
@@ -89,9 +99,9 @@ pub(crate) struct Host {
 
 impl Host {
     /// Finds QEMU, and decides what provides the processor.
-    pub(crate) fn ready(testbed: &Testbed<'_>) -> Result<Self, LaunchError> {
+    pub(crate) fn ready(supplies: &Supplies) -> Result<Self, LaunchError> {
         let qemu = Qemu::find()?;
-        let runs = testbed.supplies.cache.folder(Area::Runs)?;
+        let runs = supplies.cache.folder(Area::Runs)?;
         let decision = accel::choose(&qemu, &runs)?;
         Ok(Self { qemu, decision, runs })
     }
@@ -125,59 +135,39 @@ pub(crate) struct Launch<'a> {
     expected: ExpectedKernel,
     runs: PathBuf,
     deadlines: Deadlines,
-    task: Task,
 }
 
 impl<'a> Launch<'a> {
-    /// Decides how to run VMs, and says so; `scenarios` is how many there are to run.
-    pub(crate) fn prepare(testbed: &'a Testbed<'a>, scenarios: usize) -> Result<Self, LaunchError> {
-        let host = Host::ready(testbed)?;
+    /// Puts together what all VMs of a testbed have in common, and says how they run.
+    pub(crate) fn prepare(testbed: &'a Testbed<'a>, host: &Host) -> Result<Self, LaunchError> {
         let (progress, kernel) = (&testbed.supplies.progress, &testbed.kernel);
         progress.note(&format!("kernel {} ({}): {}", kernel.name, kernel.release(), host.decision));
-        let label = format!("run {}", kernel.name);
         Ok(Self {
             testbed,
-            spec: spec(testbed, &host),
+            spec: spec(testbed, host),
             expected: expected(testbed)?,
             deadlines: Deadlines::of(host.decision.accel),
-            runs: host.runs,
-            task: progress.task(&label, Unit::Things("scenarios"), Some(scenarios as u64)),
+            runs: host.runs.clone(),
         })
     }
 
-    /// Runs scenarios in one VM, or in as many as it takes if some die.
-    pub(crate) fn session(&self, scenarios: &[plan::Scenario]) -> Result<Vec<ScenarioOutcome>, LaunchError> {
+    /// Runs scenarios in one VM, or in as many as it takes if some die; what comes is told to `watch`.
+    pub(crate) fn session(
+        &self,
+        scenarios: &[plan::Scenario],
+        watch: &mut dyn FnMut(Notice<'_>),
+    ) -> Result<Session, LaunchError> {
         let plan = Plan { format: plan::FORMAT, kernel: self.expected.clone(), scenarios: scenarios.to_vec() };
         let folder = RunFolder::create(&self.runs)?;
         let make_root = |into: &std::path::Path| {
             let copy = self.testbed.image.private_copy(&self.testbed.guest, into);
             copy.map(drop).map_err(io::Error::other)
         };
-        let fill_share = |share: &std::path::Path| self.testbed.objects.put(scenarios, share);
+        let fill_share = |share: &std::path::Path| self.testbed.identity.objects.put(scenarios, share);
         let machine = QemuMachine { spec: self.spec.clone(), make_root: &make_root, fill_share: &fill_share };
-        let session = session::run(&plan, &machine, &folder, self.deadlines, &mut |notice| self.show(&notice));
-        let session =
-            session.map_err(|source| LaunchError::Session { kernel: self.testbed.kernel.name.to_string(), source })?;
-        Ok(session.outcomes)
+        session::run(&plan, &machine, &folder, self.deadlines, watch)
+            .map_err(|source| LaunchError::Session { kernel: self.testbed.kernel.name.to_string(), source })
     }
-
-    fn show(&self, notice: &Notice<'_>) {
-        match notice {
-            Notice::Booting { vm: 1 } => self.task.detail("booting"),
-            Notice::Booting { .. } => self.task.detail("booting again for the rest"),
-            Notice::Booted { after } => self.task.detail(&format!("up after {}", seconds(*after))),
-            Notice::Started(scenario) => self.task.detail(scenario.as_str()),
-            Notice::Ended(_) => self.task.advance(1),
-        }
-    }
-
-    pub(crate) fn finish(self) {
-        self.task.finish("done");
-    }
-}
-
-fn seconds(duration: Duration) -> String {
-    format!("{:.1} s", duration.as_secs_f64())
 }
 
 pub(crate) fn spec(testbed: &Testbed<'_>, host: &Host) -> VmSpec {
@@ -213,7 +203,7 @@ pub(crate) fn expected(testbed: &Testbed<'_>) -> Result<ExpectedKernel, LaunchEr
         config_crc32: shows_its_config(&text).then(|| crc32fast::hash(&config)),
         notes_crc32: notes.map(|notes| crc32fast::hash(&notes)),
         lsm: kernel.lsm.clone().unwrap_or_else(|| configured_lsms(&text)),
-        before_tokens: testbed.vocabulary.cmds.number("token_create").is_none(),
+        before_tokens: testbed.identity.vocabulary.cmds.number("token_create").is_none(),
     })
 }
 

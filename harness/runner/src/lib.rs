@@ -5,6 +5,8 @@ mod batches;
 pub mod blessing;
 pub mod console;
 pub mod detection;
+pub mod fleet;
+pub mod identity;
 pub mod lab;
 pub mod launch;
 pub mod measure;

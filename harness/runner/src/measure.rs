@@ -17,7 +17,7 @@ pub use costs::{Growth, GuestCosts};
 
 use crate::{
     accel::Decision,
-    batches::batches,
+    batches::{batches, sized},
     launch::{self, Host, LaunchError, Solo},
     qemu::Qemu,
     session::{self, Deadlines, GuestFolder, Machine, QemuMachine, RunFolder, Running, Session},
@@ -67,7 +67,7 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// [`LaunchError`] if there is no QEMU, or no folder for VMs.
     pub fn prepare(testbed: &'a Testbed<'a>) -> Result<Self, LaunchError> {
-        Ok(Self { testbed, host: Host::ready(testbed)?, expected: launch::expected(testbed)? })
+        Ok(Self { testbed, host: Host::ready(testbed.supplies)?, expected: launch::expected(testbed)? })
     }
 
     /// The QEMU used.
@@ -101,14 +101,14 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// [`MeasureError`] if a VM cannot be had, dies or hangs.
     pub fn sessions(&self, scenarios: &[&Expanded], memory_mib: u32) -> Result<Vec<Session>, MeasureError> {
-        batches(scenarios, 1).iter().map(|batch| self.session(batch, memory_mib)).collect()
+        batches(&sized(scenarios), 1).iter().map(|batch| self.session(&batch.scenarios, memory_mib)).collect()
     }
 
     fn session(&self, scenarios: &[plan::Scenario], memory_mib: u32) -> Result<Session, MeasureError> {
         let plan = Plan { format: plan::FORMAT, kernel: self.expected.clone(), scenarios: scenarios.to_vec() };
         let folder = RunFolder::create(&self.host.runs).map_err(LaunchError::from)?;
         let make_root = |into: &Path| self.make_root(into).map_err(io::Error::other);
-        let fill_share = |share: &Path| self.testbed.objects.put(scenarios, share);
+        let fill_share = |share: &Path| self.testbed.identity.objects.put(scenarios, share);
         let spec = VmSpec { memory_mib, ..self.spec() };
         let machine = QemuMachine { spec, make_root: &make_root, fill_share: &fill_share };
         let deadlines = Deadlines { boot: BOOT_DEADLINE, ..Deadlines::of(self.host.decision.accel) };

@@ -17,14 +17,27 @@ const OBJECT: &str = ".bpf.o";
 /// Objects by the names a plan has for them, which are made of their contents.
 #[derive(Debug)]
 pub struct Shelf {
-    built: Objects,
+    /// What was compiled from the project's sources; `None` where nothing is compiled.
+    built: Option<Objects>,
+    /// The plans' names of those, by their own.
+    named: Mutex<BTreeMap<String, String>>,
     held: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
 impl Shelf {
     /// An empty shelf, beside what was built from the project's sources.
     pub(crate) fn beside(built: Objects) -> Self {
-        Self { built, held: Mutex::default() }
+        Self { built: Some(built), named: Mutex::default(), held: Mutex::default() }
+    }
+
+    /// A shelf that knows what objects were called in plans elsewhere, and has none that were compiled.
+    pub(crate) fn recorded(named: BTreeMap<String, String>) -> Self {
+        Self { built: None, named: Mutex::new(named), held: Mutex::default() }
+    }
+
+    /// What plans call the compiled objects fetched until now.
+    pub(crate) fn names(&self) -> BTreeMap<String, String> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Finds every object a scenario loads and gives it the name that a guest knows it by; `folder` is the scenario's.
@@ -33,18 +46,26 @@ impl Shelf {
     /// What is wrong with an object, in a sentence.
     pub(crate) fn fetch(&self, scenario: &mut Scenario, folder: &Path) -> Result<(), String> {
         for file in files_of(scenario) {
-            let path = self.path(file, folder);
+            let Some(path) = self.path(file, folder) else {
+                *file =
+                    self.names().remove(file).ok_or_else(|| format!("the store does not know the object `{file}`"))?;
+                continue;
+            };
             let bytes = read(&path).map_err(|why| format!("the object `{file}` cannot be used: {why}"))?;
             let stem = path.file_name().map(|name| name.to_string_lossy().replace(OBJECT, "")).unwrap_or_default();
             let name = format!("{stem}-{}{OBJECT}", Sha256::of_parts([bytes.as_slice()]).short());
             self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), bytes);
+            if !file.ends_with(OBJECT) {
+                self.named.lock().unwrap_or_else(PoisonError::into_inner).insert(file.clone(), name.clone());
+            }
             *file = name;
         }
         Ok(())
     }
 
-    fn path(&self, file: &str, folder: &Path) -> PathBuf {
-        if file.ends_with(OBJECT) { folder.join(file) } else { self.built.path(file) }
+    /// Where an object is; `None` for one that would have to be compiled.
+    fn path(&self, file: &str, folder: &Path) -> Option<PathBuf> {
+        if file.ends_with(OBJECT) { Some(folder.join(file)) } else { Some(self.built.as_ref()?.path(file)) }
     }
 
     /// Puts the objects that these scenarios load into a guest's run folder.
@@ -120,6 +141,19 @@ mod tests {
         let mut changed = scenario("x.bpf.o");
         shelf.fetch(&mut changed, folder.path()).unwrap();
         assert_ne!(changed, plan);
+    }
+
+    #[test]
+    fn where_nothing_is_compiled_recorded_names_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = Shelf::recorded([("x".to_owned(), "x-12.bpf.o".to_owned())].into());
+        let mut plan = scenario("x");
+        shelf.fetch(&mut plan, folder.path()).unwrap();
+        assert_eq!(files_of(&mut plan).next().unwrap(), "x-12.bpf.o");
+        assert_eq!(
+            shelf.fetch(&mut scenario("y"), folder.path()).unwrap_err(),
+            "the store does not know the object `y`"
+        );
     }
 
     #[test]

@@ -10,13 +10,14 @@ mod junit;
 mod ktap;
 mod mark;
 mod markdown;
+mod omission;
 mod reference;
 mod results;
 #[cfg(test)]
 mod sample;
 mod table;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use harness_model::{
     grid::Part,
@@ -32,6 +33,7 @@ pub use junit::junit;
 pub use ktap::ktap;
 pub use mark::Mark;
 pub use markdown::{By, markdown};
+pub use omission::{Omission, omissions};
 pub use reference::keys;
 pub use results::{HARNESS, KernelLabel, Results};
 pub use table::table;
@@ -64,6 +66,11 @@ pub enum Standing {
         /// Why.
         message: String,
     },
+    /// No verdict: it was not carried out at all, because its kernel could not be used or nothing is known of it.
+    NotRun {
+        /// Why; what the scenarios of a kernel have in common is the same for all.
+        cause: Arc<str>,
+    },
     /// Judged.
     Judged {
         /// The verdicts.
@@ -84,18 +91,25 @@ pub enum Outcome {
     Fault,
 }
 
-impl Finding {
+impl Standing {
     /// Whether it is as recorded, differs, or could not be judged.
     pub fn outcome(&self) -> Outcome {
-        match &self.standing {
-            Standing::Skipped { .. } => Outcome::AsRecorded,
-            Standing::Fault { .. } => Outcome::Fault,
-            Standing::Judged { judgement, recorded } => {
+        match self {
+            Self::Skipped { .. } => Outcome::AsRecorded,
+            Self::Fault { .. } | Self::NotRun { .. } => Outcome::Fault,
+            Self::Judged { judgement, recorded } => {
                 let same = recorded.as_deref().is_some_and(|text| snapshot::same(text, &snapshot::render(judgement)));
                 let sound = judgement.crash.is_none() && judgement.problems().is_empty();
                 if same && sound { Outcome::AsRecorded } else { Outcome::Differs }
             }
         }
+    }
+}
+
+impl Finding {
+    /// Whether it is as recorded, differs, or could not be judged.
+    pub fn outcome(&self) -> Outcome {
+        self.standing.outcome()
     }
 
     /// Everything wrong with it: texts of one or more lines, fit to be shown whatever a guest put into them.
@@ -107,6 +121,7 @@ impl Finding {
         match &self.standing {
             Standing::Skipped { .. } => Vec::new(),
             Standing::Fault { message } => vec![message.clone()],
+            Standing::NotRun { cause } => vec![format!("not run: {cause}")],
             Standing::Judged { judgement, recorded } => {
                 let mut lines = problem_lines(judgement);
                 lines.extend(

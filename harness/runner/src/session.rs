@@ -28,7 +28,11 @@ pub use record::Damage;
 
 use crate::vm::VmError;
 use account::Account;
-use follow::{Ending, follow};
+use follow::{Death, Ending, follow};
+
+/// How many VMs in a row may die on the host's side before their guests did anything. `vmtest` gives up on a guest that
+/// is slow to answer, and on a busy host any may be.
+const STILLBIRTHS: u32 = 3;
 
 /// Why a plan could not be carried out. No outcome follows from it.
 #[derive(Debug, Error)]
@@ -78,6 +82,11 @@ pub enum Notice<'a> {
         /// Counts from 1.
         vm: u32,
     },
+    /// A VM died before its guest began, for no reason the guest gave; another one is booted.
+    Stillborn {
+        /// What happened.
+        how: &'a str,
+    },
     /// The guest program runs.
     Booted {
         /// Since the VM was started.
@@ -117,10 +126,12 @@ pub struct VmTimes {
 
 /// Carries out a plan on a machine, in as many VMs as it takes.
 ///
-/// Every VM either brings at least one scenario to its outcome or ends the session, so this ends.
+/// Every VM brings at least one scenario to its outcome, or ends the session, or is one of few that the host failed to
+/// boot, so this ends.
 ///
 /// # Errors
-/// [`SessionError`] if no guest can be brought to run the scenarios; outcomes reached until then are lost.
+/// [`SessionError`] if no guest can be brought to run the scenarios; outcomes reached until then were told by
+/// [`Notice::Ended`] alone.
 pub fn run(
     plan: &Plan,
     machine: &dyn Machine,
@@ -132,6 +143,7 @@ pub fn run(
         return Err(SessionError::Format(plan.format));
     }
     let mut session = Session { outcomes: Vec::new(), vms: Vec::new() };
+    let mut stillbirths = 0;
     while session.outcomes.len() < plan.scenarios.len() {
         let rest = Plan { scenarios: plan.scenarios[session.outcomes.len()..].to_vec(), ..plan.clone() };
         let vm = u32::try_from(session.vms.len() + 1).unwrap_or(u32::MAX);
@@ -140,11 +152,23 @@ pub fn run(
         let mut account = Account::new(&rest);
         let (ending, times) = follow(machine, &guest, &mut account, deadlines, watch)?;
         session.vms.push(times);
+        stillbirths = if is_stillborn(&ending, &account) { stillbirths + 1 } else { 0 };
+        if let Ending::Dead { how, .. } = &ending
+            && (1..STILLBIRTHS).contains(&stillbirths)
+        {
+            watch(Notice::Stillborn { how });
+            continue;
+        }
         let charged = settle(ending, &mut account)?;
         charged.iter().for_each(|outcome| watch(Notice::Ended(outcome)));
         session.outcomes.extend(account.into_outcomes());
     }
     Ok(session)
+}
+
+/// Whether a VM was lost by the host before its guest started a scenario.
+fn is_stillborn(ending: &Ending, account: &Account<'_>) -> bool {
+    matches!(ending, Ending::Dead { by: Death::Host, .. }) && !account.has_begun()
 }
 
 /// Charges the end of a VM to the scenario it ran; returns that scenario's outcome, if there is one.
@@ -157,7 +181,7 @@ fn settle(ending: Ending, account: &mut Account<'_>) -> Result<Option<ScenarioOu
             Some(outcome) => Ok(Some(outcome)),
             None => Err(SessionError::Untrusted(lie)),
         },
-        Ending::Dead { how, console } => match account.crash(how.clone(), console.clone()) {
+        Ending::Dead { how, console, .. } => match account.crash(how.clone(), console.clone()) {
             Some(outcome) => Ok(Some(outcome)),
             None if account.has_outcomes() => Ok(None),
             None => Err(SessionError::NothingStarted { how, console }),

@@ -38,7 +38,7 @@ pub fn open(testbed: &Testbed<'_>) -> Result<(), ShellError> {
     if !io::stdin().is_terminal() {
         return Err(ShellError::NoTerminal);
     }
-    let host = Host::ready(testbed)?;
+    let host = Host::ready(testbed.supplies)?;
     let note = format!("kernel {}: {}; ^A X ends the VM at once", testbed.kernel.name, host.decision);
     testbed.supplies.progress.note(&note);
     let mut solo = Solo::prepare(testbed, &host, String::new())?;

@@ -11,13 +11,19 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+mod identities;
+mod merge;
+
 use harness_model::{
+    name::KernelName,
     outcome::{ScenarioEnd, ScenarioOutcome},
     plan,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+
+pub use merge::{Conflict, MergeError, Merged, Refusal};
 
 /// Why an outcome cannot be read or kept.
 #[derive(Debug, Error)]
@@ -34,8 +40,16 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    fn of(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
 /// The artefacts an outcome depends on, by their keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Artefacts {
     /// The kernel's key.
     pub kernel: String,
@@ -88,7 +102,18 @@ pub struct Store {
 #[serde(deny_unknown_fields)]
 struct Kept {
     run: RunId,
+    /// On which kernel, for people; `None` in what was kept before this was written down.
+    #[serde(default)]
+    kernel: Option<KernelName>,
+    /// When, in seconds since 1970; 0 if that was not written down.
+    #[serde(default)]
+    at: u64,
     outcome: ScenarioOutcome,
+}
+
+/// The time, in seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 impl Store {
@@ -101,9 +126,26 @@ impl Store {
     ///
     /// An unreadable or damaged file counts as a miss: it is overwritten by the next outcome.
     pub fn load(&self, artefacts: &Artefacts, scenario: &plan::Scenario) -> Option<ScenarioOutcome> {
+        self.read(artefacts, scenario).filter(|kept| self.believes(kept)).map(|kept| kept.outcome)
+    }
+
+    /// What a VM answered last, in whichever run: crashes and faults, too.
+    pub fn latest(&self, artefacts: &Artefacts, scenario: &plan::Scenario) -> Option<ScenarioOutcome> {
+        self.read(artefacts, scenario).map(|kept| kept.outcome)
+    }
+
+    /// How long this scenario took when it last finished, in microseconds, if that is known.
+    pub(crate) fn micros(&self, artefacts: &Artefacts, scenario: &plan::Scenario) -> Option<u64> {
+        match self.latest(artefacts, scenario)?.end {
+            ScenarioEnd::Finished { micros } => Some(micros),
+            ScenarioEnd::Fault { .. } | ScenarioEnd::Crashed { .. } => None,
+        }
+    }
+
+    fn read(&self, artefacts: &Artefacts, scenario: &plan::Scenario) -> Option<Kept> {
         let text = fs::read(self.path(artefacts, scenario)).ok()?;
         let kept: Kept = serde_json::from_slice(&text).ok()?;
-        (kept.outcome.scenario == scenario.name && self.believes(&kept)).then_some(kept.outcome)
+        (kept.outcome.scenario == scenario.name).then_some(kept)
     }
 
     fn believes(&self, kept: &Kept) -> bool {
@@ -111,28 +153,20 @@ impl Store {
             || (self.freshness == Freshness::Any && matches!(kept.outcome.end, ScenarioEnd::Finished { .. }))
     }
 
-    /// Keeps what a VM answered; a reader sees the old outcome or the new one, never half of one.
+    /// Keeps what a VM of this kernel answered; a reader sees the old outcome or the new one, never half of one.
     ///
     /// # Errors
     /// [`StoreError`] if the folder cannot be made or the file cannot be written.
     pub fn keep(
         &self,
+        kernel: &KernelName,
         artefacts: &Artefacts,
         scenario: &plan::Scenario,
         outcome: &ScenarioOutcome,
     ) -> Result<(), StoreError> {
-        let path = self.path(artefacts, scenario);
-        let folder = path.parent().unwrap_or(&self.root);
-        let io = |action, path: &Path| {
-            let path = path.to_owned();
-            move |source| StoreError::Io { action, path, source }
-        };
-        fs::create_dir_all(folder).map_err(io("make the folder", folder))?;
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io("make a file in", folder))?;
-        let kept = Kept { run: self.run.clone(), outcome: outcome.clone() };
-        serde_json::to_writer(&mut file, &kept).map_err(io::Error::from).map_err(io("write", &path))?;
-        file.persist(&path).map_err(|error| error.error).map_err(io("write", &path))?;
-        Ok(())
+        let (run, kernel) = (self.run.clone(), Some(kernel.clone()));
+        let kept = Kept { run, kernel, at: now(), outcome: outcome.clone() };
+        write(&self.path(artefacts, scenario), &kept)
     }
 
     fn path(&self, artefacts: &Artefacts, scenario: &plan::Scenario) -> PathBuf {
@@ -148,6 +182,16 @@ impl Store {
     }
 }
 
+/// Writes a file of the store: it is replaced as a whole or not at all.
+fn write(path: &Path, contents: &impl Serialize) -> Result<(), StoreError> {
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder).map_err(StoreError::of("make the folder", folder))?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(StoreError::of("make a file in", folder))?;
+    serde_json::to_writer(&mut file, contents).map_err(io::Error::from).map_err(StoreError::of("write", path))?;
+    file.persist(path).map_err(|error| error.error).map_err(StoreError::of("write", path))?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +199,10 @@ mod tests {
     fn artefacts() -> Artefacts {
         let text = |s: &str| s.to_owned();
         Artefacts { kernel: text("k"), image: text("i"), guest: text("g"), machine: text("m") }
+    }
+
+    fn kernel() -> KernelName {
+        "6.12".parse().unwrap()
     }
 
     fn scenario(deadline_ms: u64) -> plan::Scenario {
@@ -179,7 +227,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path(), "1", Freshness::Any);
         assert_eq!(store.load(&artefacts(), &scenario(1)), None);
-        store.keep(&artefacts(), &scenario(1), &finished()).unwrap();
+        store.keep(&kernel(), &artefacts(), &scenario(1), &finished()).unwrap();
         assert_eq!(store.load(&artefacts(), &scenario(1)), Some(finished()));
         assert_eq!(store.load(&artefacts(), &scenario(2)), None);
         assert_eq!(store.load(&Artefacts { kernel: "other".into(), ..artefacts() }, &scenario(1)), None);
@@ -188,7 +236,7 @@ mod tests {
     #[test]
     fn a_later_run_believes_finished_outcomes_unless_it_wants_fresh_ones() {
         let folder = tempfile::tempdir().unwrap();
-        store(folder.path(), "1", Freshness::Any).keep(&artefacts(), &scenario(1), &finished()).unwrap();
+        store(folder.path(), "1", Freshness::Any).keep(&kernel(), &artefacts(), &scenario(1), &finished()).unwrap();
         let load = |run, freshness| store(folder.path(), run, freshness).load(&artefacts(), &scenario(1));
         assert_eq!(load("2", Freshness::Any), Some(finished()));
         assert_eq!(load("2", Freshness::ThisRun), None);
@@ -201,10 +249,12 @@ mod tests {
         let crash = outcome(ScenarioEnd::Crashed { how: "panic".into(), console: vec![] });
         let fault = outcome(ScenarioEnd::Fault { message: "no".into() });
         for bad in [crash, fault] {
-            store(folder.path(), "1", Freshness::Any).keep(&artefacts(), &scenario(1), &bad).unwrap();
+            store(folder.path(), "1", Freshness::Any).keep(&kernel(), &artefacts(), &scenario(1), &bad).unwrap();
             let load = |run| store(folder.path(), run, Freshness::Any).load(&artefacts(), &scenario(1));
             assert_eq!(load("1"), Some(bad));
             assert_eq!(load("2"), None);
+            let later = store(folder.path(), "2", Freshness::ThisRun);
+            assert_eq!(later.latest(&artefacts(), &scenario(1)), load("1"), "a report tells of it all the same");
         }
     }
 
@@ -212,10 +262,10 @@ mod tests {
     fn damage_is_a_miss_and_is_repaired() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path(), "1", Freshness::Any);
-        store.keep(&artefacts(), &scenario(1), &finished()).unwrap();
+        store.keep(&kernel(), &artefacts(), &scenario(1), &finished()).unwrap();
         fs::write(store.path(&artefacts(), &scenario(1)), b"{\"run\":\"1\",").unwrap();
         assert_eq!(store.load(&artefacts(), &scenario(1)), None);
-        store.keep(&artefacts(), &scenario(1), &finished()).unwrap();
+        store.keep(&kernel(), &artefacts(), &scenario(1), &finished()).unwrap();
         assert_eq!(store.load(&artefacts(), &scenario(1)), Some(finished()));
     }
 
@@ -224,7 +274,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, b"").unwrap();
-        let error = store(&file, "1", Freshness::Any).keep(&artefacts(), &scenario(1), &finished()).unwrap_err();
+        let error =
+            store(&file, "1", Freshness::Any).keep(&kernel(), &artefacts(), &scenario(1), &finished()).unwrap_err();
         assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
     }
 }

@@ -1,7 +1,5 @@
 //! What the project has: kernels, images, the guest program, and the cache they are built into.
 
-use std::{num::NonZero, thread};
-
 use harness_builder::{
     cache::{Area, Cache, CacheError},
     guest_program::{self, GuestProgram, GuestProgramError},
@@ -20,8 +18,11 @@ use harness_model::{
 use thiserror::Error;
 
 use crate::{
+    fleet::{Fleet, Jobs},
+    identity::Identity,
+    launch::MEMORY_MIB,
     objects::Shelf,
-    store::{Freshness, RunId, Store},
+    store::{Artefacts, Freshness, RunId, Store, StoreError},
     testbed::Testbed,
 };
 
@@ -81,8 +82,8 @@ pub struct Supplies {
     pub(crate) cache: Cache,
     pub(crate) progress: Progress,
     pub(crate) store: Store,
-    /// How many VMs one kernel has at a time.
-    pub(crate) vms: usize,
+    /// All VMs that run at a time.
+    pub(crate) fleet: Fleet,
     project: Project,
     kernels: kernel::catalogue::Catalogue,
     images: image::catalogue::Catalogue,
@@ -98,13 +99,24 @@ impl Supplies {
         let store = Store::new(cache.folder(Area::Store)?, RunId::current(), freshness);
         let kernels = kernel::catalogue::Catalogue::of_folder(&project.kernels())?;
         let images = image::catalogue::Catalogue::of_folder(&project.images())?;
-        Ok(Self { cache, progress, store, vms: vms_each(1), project, kernels, images })
+        Ok(Self { cache, progress, store, fleet: Fleet::of(Jobs::default()), project, kernels, images })
     }
 
-    /// The same for so many kernels at a time: each has its share of the processors.
+    /// The same with so many VMs at a time at most.
     #[must_use]
-    pub fn for_kernels(self, count: usize) -> Self {
-        Self { vms: vms_each(count), ..self }
+    pub fn with_jobs(self, jobs: Jobs) -> Self {
+        Self { fleet: Fleet::of(jobs), ..self }
+    }
+
+    /// The same with outcomes kept elsewhere.
+    #[must_use]
+    pub fn with_store(self, store: Store) -> Self {
+        Self { store, ..self }
+    }
+
+    /// Where outcomes are kept.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// The project.
@@ -185,6 +197,25 @@ impl Supplies {
         self.testbed(kernel, image, guest, objects)
     }
 
+    /// Builds what all kernels share: the image, the guest program and the objects that scenarios load.
+    ///
+    /// # Errors
+    /// [`SuppliesError`] if one cannot be built.
+    pub fn build_shared(&self, image: &ImageName) -> Result<(), SuppliesError> {
+        image::build(&self.images.get(image.as_str())?, &self.cache, &self.progress)?;
+        guest_program::build(self.project.root(), &self.cache, &self.progress)?;
+        objects::build(&self.project.objects(), &self.cache, &self.progress)?;
+        Ok(())
+    }
+
+    /// Writes down in the store who answers, so that the outcomes can be judged where nothing is built.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be written.
+    pub fn remember(&self, testbed: &Testbed<'_>) -> Result<(), StoreError> {
+        self.store.remember(&testbed.identity)
+    }
+
     /// A kernel that was built elsewhere, with the image and the guest program, these built if need be.
     ///
     /// # Errors
@@ -234,14 +265,26 @@ impl Supplies {
             kernel: kernel.name.clone(),
             release: kernel.release().to_owned(),
         })?;
-        let configuration = kernel.configuration()?;
-        let objects = Shelf::beside(objects);
-        Ok(Testbed { supplies: self, kernel, image, guest, objects, initramfs, vocabulary, configuration, release })
+        let identity = Identity {
+            lineage: Lineage { kernel: kernel.name.clone(), alike: kernel.alike.clone() },
+            image: image.name.clone(),
+            artefacts: artefacts(&kernel, &image, &guest),
+            vocabulary,
+            configuration: kernel.configuration()?,
+            objects: Shelf::beside(objects),
+            uname: kernel.release().to_owned(),
+            release,
+        };
+        Ok(Testbed { supplies: self, kernel, image, guest, initramfs, identity })
     }
 }
 
-/// The VMs of one kernel if so many kernels run side by side: one a processor, and at least one.
-fn vms_each(kernels: usize) -> usize {
-    let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    (processors / kernels.max(1)).max(1)
+fn artefacts(kernel: &Kernel, image: &Image, guest: &GuestProgram) -> Artefacts {
+    let memory_mib = kernel.memory_mib.unwrap_or(MEMORY_MIB);
+    Artefacts {
+        kernel: kernel.key.clone(),
+        image: image.key.clone(),
+        guest: guest.key.clone(),
+        machine: format!("{memory_mib} MiB, {}", kernel.args.join(" ")),
+    }
 }

@@ -1,31 +1,19 @@
 //! A kernel, an image and the guest program: all it takes to run scenarios and to keep their outcomes.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
-    thread,
-};
+use std::path::{Path, PathBuf};
 
-use harness_builder::{cache::Area, guest_program::GuestProgram, image::Image, kernel::Kernel};
+use harness_builder::{guest_program::GuestProgram, image::Image, kernel::Kernel};
 use harness_model::{
     check::Checked,
-    configuration::Configuration,
-    expand::{self, Expanded, Expansion, Target},
+    expand::{Expanded, Expansion},
     name::KernelName,
     outcome::ScenarioOutcome,
-    plan,
-    scenario::{Release, Report},
+    scenario::Report,
     snapshot::Lineage,
     vocabulary::Vocabulary,
 };
 
-use crate::{
-    batches::batches,
-    launch::{Launch, LaunchError, MEMORY_MIB},
-    objects::Shelf,
-    store::Artefacts,
-    supplies::Supplies,
-};
+use crate::{identity::Identity, launch::MEMORY_MIB, supplies::Supplies};
 
 /// A kernel, an image and the guest program, built.
 #[derive(Debug)]
@@ -34,12 +22,9 @@ pub struct Testbed<'a> {
     pub(crate) kernel: Kernel,
     pub(crate) image: Image,
     pub(crate) guest: GuestProgram,
-    pub(crate) objects: Shelf,
     /// What the kernel is started with, if it needs modules to reach its root.
     pub(crate) initramfs: Option<PathBuf>,
-    pub(crate) vocabulary: Vocabulary,
-    pub(crate) configuration: Configuration,
-    pub(crate) release: Release,
+    pub(crate) identity: Identity,
 }
 
 impl Testbed<'_> {
@@ -50,17 +35,22 @@ impl Testbed<'_> {
 
     /// Whose snapshots hold for the kernel.
     pub fn lineage(&self) -> Lineage {
-        Lineage { kernel: self.kernel.name.clone(), alike: self.kernel.alike.clone() }
+        self.identity.lineage.clone()
     }
 
     /// The names the kernel knows.
     pub fn vocabulary(&self) -> &Vocabulary {
-        &self.vocabulary
+        &self.identity.vocabulary
     }
 
     /// The kernel.
     pub fn kernel(&self) -> &Kernel {
         &self.kernel
+    }
+
+    /// What outcomes are judged by.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// Memory of its VMs in MiB.
@@ -75,80 +65,17 @@ impl Testbed<'_> {
     /// # Errors
     /// What is wrong with it on this kernel, or with an object.
     pub fn expand(&self, checked: &Checked, path: &Path) -> Result<Expansion, Report> {
-        let target = Target {
-            name: &self.kernel.name,
-            release: self.release,
-            vocabulary: &self.vocabulary,
-            configuration: &self.configuration,
-        };
-        let mut expansion = expand::expand(checked, target)?;
-        if let Expansion::Run(expanded) = &mut expansion {
-            let folder = path.parent().unwrap_or(path);
-            self.objects.fetch(&mut expanded.plan, folder).map_err(|why| checked.complaint(&why))?;
-        }
-        Ok(expansion)
+        self.identity.expand(checked, path)
     }
 
-    /// The outcomes of these scenarios if the store knows all of them.
-    pub fn known(&self, wanted: &[&Expanded]) -> Option<Vec<ScenarioOutcome>> {
-        wanted.iter().map(|expanded| self.load(&expanded.plan)).collect()
+    /// The outcome of this scenario, if the store knows it.
+    pub(crate) fn load(&self, expanded: &Expanded) -> Option<ScenarioOutcome> {
+        self.supplies.store.load(&self.identity.artefacts, &expanded.plan)
     }
 
-    /// The outcomes of these scenarios, from the store or from VMs booted now.
-    ///
-    /// While one process boots VMs of a kernel, another waits and then finds the outcomes in the store.
-    ///
-    /// # Errors
-    /// [`LaunchError`] if a VM cannot be had or an outcome cannot be kept. What other VMs answered until then is kept.
-    pub fn outcomes(&self, wanted: &[&Expanded]) -> Result<Vec<ScenarioOutcome>, LaunchError> {
-        if let Some(known) = self.known(wanted) {
-            return Ok(known);
-        }
-        // By its key: kernels of one name with different bugs in them do not wait for each other.
-        let lock = format!("{}-{}-{}", self.kernel.name, self.kernel.key, self.image.name);
-        let _lock = self.supplies.cache.entry(Area::Store, &lock)?.lock(&self.supplies.progress)?;
-        let missing: Vec<&Expanded> =
-            wanted.iter().copied().filter(|expanded| self.load(&expanded.plan).is_none()).collect();
-        if !missing.is_empty() {
-            self.fill(&missing)?;
-        }
-        self.known(wanted).ok_or(LaunchError::NotKept)
-    }
-
-    fn load(&self, scenario: &plan::Scenario) -> Option<ScenarioOutcome> {
-        self.supplies.store.load(&self.artefacts(), scenario)
-    }
-
-    fn artefacts(&self) -> Artefacts {
-        Artefacts {
-            kernel: self.kernel.key.clone(),
-            image: self.image.key.clone(),
-            guest: self.guest.key.clone(),
-            machine: format!("{} MiB, {}", self.memory_mib(), self.kernel.args.join(" ")),
-        }
-    }
-
-    /// Runs these scenarios and keeps their outcomes.
-    fn fill(&self, missing: &[&Expanded]) -> Result<(), LaunchError> {
-        let launch = Launch::prepare(self, missing.len())?;
-        let batches = batches(missing, self.supplies.vms);
-        let workers = self.supplies.vms.min(batches.len());
-        let queue = Mutex::new(batches.into_iter());
-        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let work = || {
-            while let Some(batch) = next() {
-                for (scenario, outcome) in batch.iter().zip(launch.session(&batch)?) {
-                    self.supplies.store.keep(&self.artefacts(), scenario, &outcome)?;
-                }
-            }
-            Ok(())
-        };
-        let done: Result<(), LaunchError> = thread::scope(|scope| {
-            let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Err(LaunchError::Panicked)))
-        });
-        done?;
-        launch.finish();
-        Ok(())
+    /// What stands for it among locks: its key, too, since kernels of one name with different bugs in them do not wait
+    /// for each other.
+    pub(crate) fn lock_name(&self) -> String {
+        format!("{}-{}-{}", self.kernel.name, self.kernel.key, self.image.name)
     }
 }

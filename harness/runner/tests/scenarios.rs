@@ -7,21 +7,25 @@
 //! | --- | --- |
 //! | `BPF_TOKEN_HARNESS_KERNELS` | kernels to test, separated by commas; `all`; unset: the default kernels |
 //! | `BPF_TOKEN_HARNESS_FRESH` | `1`: outcomes of earlier runs are not believed |
+//! | `BPF_TOKEN_HARNESS_SHARD` | a file with the trials that will be run, one a line: no VM is booted for others; unset: all |
 //! | `INSTA_UPDATE` | as `insta` defines it; `no` in CI |
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    fs,
     path::Path,
     process::ExitCode,
     sync::{Arc, Mutex},
 };
 
+use anyhow::Context;
 use harness_builder::{progress::Progress, project::Project};
 use harness_model::{
     name::{ImageName, KernelName, ScenarioName},
     snapshot::{self, Lineage},
 };
 use harness_runner::{
+    fleet::Jobs,
     lab::Lab,
     report::{Finding, Standing},
     store::Freshness,
@@ -33,6 +37,9 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// The image scenarios run in.
 const IMAGE: &str = "minimal";
+
+/// Names a file with the trials that will be run.
+const SHARD_VARIABLE: &str = "BPF_TOKEN_HARNESS_SHARD";
 
 /// Exit code of a wrong file or wrong usage.
 const WRONG_INPUT: u8 = 2;
@@ -73,8 +80,9 @@ fn trials() -> anyhow::Result<Vec<Trial>> {
     };
     let all = supplies.kernels(["all"])?;
     // Trials must own what they use or share it for good, and this process ends with them.
-    let supplies: &'static Supplies = Box::leak(Box::new(supplies.for_kernels(kernels.len())));
-    let stage = Stage { lab, supplies, image: IMAGE.parse()?, testbeds: Mutex::default() };
+    let supplies: &'static Supplies = Box::leak(Box::new(supplies.with_jobs(jobs(kernels.len()))));
+    let shard = shard()?;
+    let stage = Stage { lab, supplies, image: IMAGE.parse()?, shard, testbeds: Mutex::default() };
     let stage: &'static Stage = Box::leak(Box::new(stage));
     let mut trials = vec![
         Trial::test("snapshots::none_unreferenced", move || none_unreferenced(stage, &all)),
@@ -83,11 +91,30 @@ fn trials() -> anyhow::Result<Vec<Trial>> {
     for kernel in kernels {
         for scenario in stage.lab.suite().names() {
             let kernel = kernel.clone();
-            let name = format!("{kernel}::{scenario}");
+            let name = trial_name(&kernel, scenario);
             trials.push(Trial::ignorable_test(name, move || stage.judge(&kernel, scenario)));
         }
     }
     Ok(trials)
+}
+
+/// VMs at a time: nextest starts a process a trial, and each that fills the store for a kernel has its share.
+fn jobs(kernels: usize) -> Jobs {
+    let jobs = Jobs::default();
+    if std::env::var_os("NEXTEST").is_some() { jobs.share(kernels) } else { jobs }
+}
+
+/// The trials that will be run, if we are told.
+fn shard() -> anyhow::Result<Option<BTreeSet<String>>> {
+    let Some(path) = std::env::var_os(SHARD_VARIABLE) else { return Ok(None) };
+    let path = Path::new(&path);
+    let text = fs::read_to_string(path).with_context(|| format!("{SHARD_VARIABLE}: cannot read {}", path.display()))?;
+    Ok(Some(text.lines().map(str::to_owned).collect()))
+}
+
+/// What a trial of a scenario on a kernel is called.
+fn trial_name(kernel: &KernelName, scenario: &ScenarioName) -> String {
+    format!("{kernel}::{scenario}")
 }
 
 /// What the trials share.
@@ -95,6 +122,7 @@ struct Stage {
     lab: Lab,
     supplies: &'static Supplies,
     image: ImageName,
+    shard: Option<BTreeSet<String>>,
     testbeds: Mutex<BTreeMap<KernelName, Arc<Testbed<'static>>>>,
 }
 
@@ -109,11 +137,17 @@ impl Stage {
         self.compare(&finding, &testbed.lineage())
     }
 
-    /// Runs all scenarios of the kernel, so that the other trials find their outcomes.
+    /// Runs all scenarios of the kernel that have a trial, so that the other trials find their outcomes.
     fn fill(&self, testbed: &Testbed<'_>, scenario: &ScenarioName) -> Result<Finding, Failed> {
-        let usable = self.lab.suite().names().filter_map(|name| self.lab.check([name]).ok());
+        let kernel = testbed.kernel_name();
+        let has_trial = |name: &&ScenarioName| {
+            *name == scenario || self.shard.as_ref().is_none_or(|shard| shard.contains(&trial_name(kernel, name)))
+        };
+        let names = self.lab.suite().names().filter(has_trial);
+        let usable = names.filter_map(|name| self.lab.check([name]).ok());
         let all: Vec<_> = usable.flatten().collect();
         let findings = self.lab.findings(testbed, &all).map_err(chain)?;
+        self.supplies.remember(testbed).map_err(chain)?;
         findings.into_iter().find(|finding| &finding.scenario == scenario).ok_or_else(|| "it was not run".into())
     }
 
@@ -131,6 +165,7 @@ impl Stage {
         let judgement = match &finding.standing {
             Standing::Skipped { reason } => return Ok(Completion::ignored_with(reason)),
             Standing::Fault { message } => return Err(message.into()),
+            Standing::NotRun { cause } => return Err(format!("not run: {cause}").into()),
             Standing::Judged { judgement, .. } => judgement,
         };
         if judgement.crash.is_some() || !judgement.problems().is_empty() {

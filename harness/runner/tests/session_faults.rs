@@ -225,6 +225,7 @@ fn whoever_watches_sees_each_step_once() {
     session::run(&plan, &stage, &folder, AMPLE, &mut |notice| {
         seen.push(match notice {
             Notice::Booting { vm } => format!("booting {vm}"),
+            Notice::Stillborn { .. } => "stillborn".to_owned(),
             Notice::Booted { .. } => "booted".to_owned(),
             Notice::Started(name) => format!("start {name}"),
             Notice::Ended(outcome) => format!("end {}", outcome.scenario),
@@ -312,13 +313,46 @@ fn silence_between_scenarios_ends_too() {
 
 #[test]
 fn a_vm_that_never_boots_is_an_error_with_the_console() {
-    let dead = life(|guest| {
-        guest.console("VFS: Unable to mount root fs");
-        guest.die(VmEnd::QemuGone);
-    });
-    let message = play(&plan(&["a"]), AMPLE, [dead]).unwrap_err().to_string();
+    let dead = || {
+        life(|guest| {
+            guest.console("VFS: Unable to mount root fs");
+            guest.die(VmEnd::QemuGone);
+        })
+    };
+    let message = play(&plan(&["a"]), AMPLE, [dead(), dead(), dead()]).unwrap_err().to_string();
     assert!(message.contains("started no scenario: the VM ended by itself"), "{message}");
     assert!(message.contains("  | VFS: Unable to mount root fs") && message.contains("qemu: a complaint"), "{message}");
+}
+
+#[test]
+fn a_vm_the_host_loses_before_its_guest_began_is_booted_again() {
+    let lost = |end: VmEnd| life(move |guest| guest.die(end));
+    let greeted = life(|guest| {
+        guest.hello();
+        guest.die(VmEnd::QemuGone);
+    });
+    let mut told = Vec::new();
+    let runs = tempfile::tempdir().unwrap();
+    let folder = RunFolder::create(runs.path()).unwrap();
+    let stage = Stage::new([lost(VmEnd::Failed("timed out".to_owned())), greeted, obedient()]);
+    let session = session::run(&plan(&["a"]), &stage, &folder, AMPLE, &mut |notice| {
+        if let Notice::Stillborn { how } = notice {
+            told.push(how.to_owned());
+        }
+    });
+    let session = session.unwrap();
+    assert!(session.outcomes.iter().all(finished) && session.vms.len() == 3, "{session:?}");
+    assert!(told[0].starts_with("vmtest gave up: timed out") && told[1].starts_with("the VM ended"), "{told:?}");
+}
+
+#[test]
+fn a_kernel_that_panics_while_it_boots_is_not_booted_again() {
+    let panicking = life(|guest| {
+        guest.console("[    1.0] Kernel panic - not syncing: no init");
+        guest.die(VmEnd::QemuGone);
+    });
+    let message = play(&plan(&["a"]), AMPLE, [panicking]).unwrap_err().to_string();
+    assert!(message.contains("started no scenario: the kernel panicked"), "{message}");
 }
 
 #[test]

@@ -81,6 +81,7 @@ impl<'a> Scenarios<'a> {
         let text = |standing: &Standing| match standing {
             Standing::Skipped { reason } => format!("skipped: {reason}"),
             Standing::Fault { message } => format!("fault: {message}"),
+            Standing::NotRun { cause } => format!("not run: {cause}"),
             Standing::Judged { judgement, .. } => snapshot::render(judgement),
         };
         Ok(Some(findings.iter().map(|finding| (finding.scenario.clone(), text(&finding.standing))).collect()))

@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_shipped_recipes_are_usable() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images");
+        let folder = crate::project::Project::find().unwrap().images();
         let recipe = Recipe::read(&folder.join("minimal.toml")).unwrap();
         assert_eq!(recipe.name.as_str(), "minimal");
         for needed in ["usr/bin/bash", "usr/bin/mount", "usr/bin/mkdir", "usr/bin/sync"] {

@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn those_of_the_project_are_read_and_are_for_its_kernels() {
         let kernels = ["6.12", "7.3"].map(|name| name.parse().unwrap());
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kernels/mutants");
+        let folder = crate::project::Project::find().unwrap().kernels().join("mutants");
         let mutants = Mutants::of_folder(&folder, &kernels).unwrap();
         for kernel in &kernels {
             assert!(mutants.iter().any(|mutant| mutant.edit(kernel).is_some()), "{kernel} has no mutant");

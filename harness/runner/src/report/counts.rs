@@ -15,6 +15,8 @@ pub struct Counts {
     pub skipped: usize,
     /// Scenarios that could not be judged.
     pub faults: usize,
+    /// Scenarios that were not run.
+    pub not_run: usize,
     /// Scenarios that differ from their record or from what their author expects.
     pub differing: usize,
     /// Attempts by class, in the order of [`Class`].
@@ -29,6 +31,7 @@ impl Counts {
             match &finding.standing {
                 Standing::Skipped { .. } => counts.skipped += 1,
                 Standing::Fault { .. } => counts.faults += 1,
+                Standing::NotRun { .. } => counts.not_run += 1,
                 Standing::Judged { judgement, .. } => {
                     counts.judged += 1;
                     judgement.rows().for_each(|row| counts.attempts[row.verdict.class() as usize] += 1);
@@ -48,8 +51,15 @@ impl Counts {
             .map(|&class| format!("{} {}", self.attempts[class as usize], class.as_str()))
             .collect();
         let total: usize = self.attempts.iter().sum();
-        let mut text = format!("{} scenarios judged, {total} attempts: {}", self.judged, parts.join(", "));
-        for (count, what) in [(self.skipped, "skipped"), (self.differing, "not as recorded"), (self.faults, "faults")] {
+        let classes = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
+        let mut text = format!("{} scenarios judged, {total} attempts{classes}", self.judged);
+        let rest = [
+            (self.skipped, "skipped"),
+            (self.differing, "not as recorded"),
+            (self.faults, "faults"),
+            (self.not_run, "not run"),
+        ];
+        for (count, what) in rest {
             if count > 0 {
                 let _ = write!(text, "; {count} {what}");
             }

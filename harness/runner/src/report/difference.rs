@@ -87,6 +87,7 @@ impl State {
         match standing {
             Standing::Skipped { reason } => Self::Skipped(reason.clone()),
             Standing::Fault { message } => Self::Fault(message.clone()),
+            Standing::NotRun { cause } => Self::Fault(format!("not run: {cause}")),
             Standing::Judged { judgement, .. } => match &judgement.crash {
                 Some(crash) => Self::Crashed(crash.how.clone()),
                 None => Self::Judged,

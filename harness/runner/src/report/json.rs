@@ -95,6 +95,7 @@ fn standing(finding: &Finding) -> Line<'_> {
     match &finding.standing {
         Standing::Skipped { reason } => Line::Skipped { kernel, scenario, summary, reason },
         Standing::Fault { message } => Line::Fault { kernel, scenario, summary, message },
+        Standing::NotRun { cause } => Line::NotRun { kernel, scenario, summary, cause },
         Standing::Judged { judgement, recorded } => match &judgement.crash {
             Some(crash) => Line::Crash { kernel, scenario, summary, how: &crash.how, console: &crash.console },
             None => judged(finding, judgement, recorded.as_deref()),
@@ -129,6 +130,7 @@ fn end(counts: Counts) -> Line<'static> {
         differing: counts.differing,
         skipped: counts.skipped,
         faults: counts.faults,
+        not_run: counts.not_run,
         attempts: Attempts {
             allowed: of(Class::Allowed),
             denied: of(Class::Denied),
@@ -161,7 +163,9 @@ mod tests {
     use crate::report::{KernelLabel, sample};
 
     fn lines() -> Vec<Value> {
-        json_lines(&sample::results()).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let mut results = sample::results();
+        results.findings.push(sample::not_run("7.3", "vm/none"));
+        json_lines(&results).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// The schema with no other keys than those it names, so that a line cannot have one that is not documented.

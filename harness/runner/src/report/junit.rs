@@ -56,7 +56,7 @@ fn status(finding: &Finding) -> TestCaseStatus {
         }
         (_, Mark::AsRecorded | Mark::Skipped) => return TestCaseStatus::success(),
         (_, Mark::Differs) => TestCaseStatus::non_success(NonSuccessKind::Failure),
-        (_, Mark::Crashed | Mark::Fault) => TestCaseStatus::non_success(NonSuccessKind::Error),
+        (_, Mark::Crashed | Mark::NotRun | Mark::Fault) => TestCaseStatus::non_success(NonSuccessKind::Error),
     };
     let complaints = finding.complaints().join("\n");
     let first = complaints.lines().next().unwrap_or_default().to_owned();

@@ -13,18 +13,22 @@ pub enum Mark {
     Differs,
     /// The VM died or hung during it.
     Crashed,
+    /// It was not run.
+    NotRun,
     /// It could not be judged.
     Fault,
 }
 
 impl Mark {
     /// Every mark in its order.
-    pub const ALL: [Self; 5] = [Self::Skipped, Self::AsRecorded, Self::Differs, Self::Crashed, Self::Fault];
+    pub const ALL: [Self; 6] =
+        [Self::Skipped, Self::AsRecorded, Self::Differs, Self::Crashed, Self::NotRun, Self::Fault];
 
     /// The mark of a finding.
     pub fn of(finding: &Finding) -> Self {
         match (&finding.standing, finding.outcome()) {
             (Standing::Skipped { .. }, _) => Self::Skipped,
+            (Standing::NotRun { .. }, _) => Self::NotRun,
             (Standing::Fault { .. }, _) => Self::Fault,
             (Standing::Judged { judgement, .. }, _) if judgement.crash.is_some() => Self::Crashed,
             (Standing::Judged { .. }, Outcome::AsRecorded) => Self::AsRecorded,
@@ -39,12 +43,13 @@ impl Mark {
             Self::AsRecorded => "as recorded",
             Self::Differs => "differs",
             Self::Crashed => "crashed",
+            Self::NotRun => "not run",
             Self::Fault => "fault",
         }
     }
 
     /// Whether somebody has to look at it.
     pub const fn is_bad(self) -> bool {
-        matches!(self, Self::Differs | Self::Crashed | Self::Fault)
+        matches!(self, Self::Differs | Self::Crashed | Self::NotRun | Self::Fault)
     }
 }

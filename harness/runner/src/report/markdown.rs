@@ -91,7 +91,7 @@ fn cell(findings: &[&Finding]) -> String {
 fn attempts(findings: &[&Finding], class: Class) -> usize {
     let of = |finding: &&Finding| match &finding.standing {
         Standing::Judged { judgement, .. } => judgement.rows().filter(|row| row.verdict.class() == class).count(),
-        Standing::Skipped { .. } | Standing::Fault { .. } => 0,
+        Standing::Skipped { .. } | Standing::NotRun { .. } | Standing::Fault { .. } => 0,
     };
     findings.iter().map(of).sum()
 }

@@ -52,6 +52,10 @@ pub(super) fn fault(kernel: &str, scenario: &str, message: &str) -> Finding {
     bare(kernel, scenario, Standing::Fault { message: message.to_owned() })
 }
 
+pub(super) fn not_run(kernel: &str, scenario: &str) -> Finding {
+    bare(kernel, scenario, Standing::NotRun { cause: HOSTILE.into() })
+}
+
 /// A scenario whose second verdict was another when it was recorded, with a detail and steps.
 pub(super) fn differs(kernel: &str, scenario: &str) -> Finding {
     let mut finding = as_recorded(kernel, scenario, vec![row("one", None, allowed()), row("two", None, denied())]);

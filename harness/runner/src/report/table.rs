@@ -11,7 +11,11 @@ use harness_model::{
     verdict::{Class, Verdict},
 };
 
-use super::{Finding, Standing, guest_text::one_line, numbered};
+use super::{
+    Finding, Omission, Standing,
+    guest_text::{harmless, one_line},
+    numbered, omissions,
+};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -28,13 +32,19 @@ fn style_of(class: Class) -> Style {
 
 /// The table of all findings, with ANSI styles: a block a scenario, a line an attempt, a column a kernel.
 ///
-/// Findings of one scenario must stand together. With a `width` in characters nothing is wider: kernels that do not fit
-/// side by side stand below each other, and what is still too long is wrapped.
+/// Findings of one scenario must stand together; what was not run comes last, once a cause. With a `width` in characters
+/// nothing is wider: kernels that do not fit side by side stand below each other, and what is still too long is wrapped.
 pub fn table(kernels: &[KernelName], findings: &[Finding], width: Option<usize>) -> String {
     let width = width.map_or(usize::MAX, |width| width.max(NARROWEST));
     let mut text = String::new();
     for group in findings.chunk_by(|a, b| a.scenario == b.scenario) {
-        scenario_block(&mut text, kernels, group, width);
+        if group.iter().any(|finding| !matches!(finding.standing, Standing::NotRun { .. })) {
+            scenario_block(&mut text, kernels, group, width);
+            text.push('\n');
+        }
+    }
+    for omission in omissions(findings) {
+        write_omission(&mut text, &omission);
         text.push('\n');
     }
     wrapped(text, width)
@@ -58,6 +68,17 @@ fn wrapped(text: String, width: usize) -> String {
         }
     }
     all
+}
+
+fn write_omission(text: &mut String, omission: &Omission<'_>) {
+    let Omission { kernel, cause, .. } = omission;
+    let cause = harmless(cause);
+    let mut lines = cause.lines();
+    let _ = writeln!(text, "{RED}{kernel}: not run: {}{RED:#}", lines.next().unwrap_or_default());
+    for line in lines {
+        let _ = writeln!(text, "    {line}");
+    }
+    let _ = writeln!(text, "  {DIM}{}{DIM:#}", omission.subject());
 }
 
 fn scenario_block(text: &mut String, kernels: &[KernelName], group: &[Finding], width: usize) {
@@ -217,6 +238,9 @@ fn write_remarks(text: &mut String, finding: &Finding) {
     }
     for reason in reasons(&finding.standing) {
         let _ = writeln!(text, "  {DIM}{kernel}: unsupported: {}{DIM:#}", one_line(reason));
+    }
+    if matches!(finding.standing, Standing::NotRun { .. }) {
+        return;
     }
     for complaint in finding.complaints() {
         let mut lines = complaint.lines();

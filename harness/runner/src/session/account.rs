@@ -107,6 +107,11 @@ impl<'a> Account<'a> {
         !self.outcomes.is_empty()
     }
 
+    /// Whether any scenario was announced.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_outcomes() || matches!(self.state, State::Running(_))
+    }
+
     /// The outcomes, in the order of the plan.
     pub(super) fn into_outcomes(self) -> Vec<ScenarioOutcome> {
         self.outcomes

@@ -34,7 +34,16 @@ pub(super) enum Ending {
     /// Its record contradicts the plan.
     Lied(Lie),
     /// It died or hung.
-    Dead { how: String, console: Vec<String> },
+    Dead { how: String, console: Vec<String>, by: Death },
+}
+
+/// Who ended a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Death {
+    /// The guest: it panicked, left or hung.
+    Guest,
+    /// As far as is known the host: QEMU, `vmtest` or the process that held them ended.
+    Host,
 }
 
 /// Boots a guest and follows its record until there is nothing more to learn from it. The VM is gone afterwards.
@@ -161,14 +170,14 @@ impl Watcher<'_, '_> {
 
     fn dead(&self, end: &VmEnd) -> Ending {
         let panicked = self.console.contains("Kernel panic");
-        let how = match end {
-            VmEnd::QemuGone | VmEnd::Failed(_) if panicked => "the kernel panicked".to_owned(),
-            VmEnd::CommandEnded => "the guest program ended before it was done".to_owned(),
-            other => other.to_string(),
+        let (how, by) = match end {
+            VmEnd::QemuGone | VmEnd::Failed(_) if panicked => ("the kernel panicked".to_owned(), Death::Guest),
+            VmEnd::CommandEnded => ("the guest program ended before it was done".to_owned(), Death::Guest),
+            other => (other.to_string(), Death::Host),
         };
         let complaints = self.vm.complaints();
         let how = if complaints.is_empty() { how } else { format!("{how}; QEMU says: {complaints}") };
-        Ending::Dead { how, console: self.console.lines() }
+        Ending::Dead { how, console: self.console.lines(), by }
     }
 
     fn hung(&self) -> Ending {
@@ -177,6 +186,6 @@ impl Watcher<'_, '_> {
         let how = format!("{what} within {:.1} s", self.clock.allowed.as_secs_f64());
         let complaints = self.vm.complaints();
         let how = if complaints.is_empty() { how } else { format!("{how}; QEMU says: {complaints}") };
-        Ending::Dead { how, console: self.console.lines() }
+        Ending::Dead { how, console: self.console.lines(), by: Death::Guest }
     }
 }

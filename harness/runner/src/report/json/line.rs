@@ -112,7 +112,7 @@ pub(super) enum Line<'a> {
         /// The last lines of its console.
         console: &'a [String],
     },
-    /// A scenario without verdicts on this kernel: the harness, the VM or a build failed, or it was not run.
+    /// A scenario without verdicts on this kernel, because the harness or the VM failed.
     Fault {
         /// On which kernel.
         kernel: &'a KernelName,
@@ -123,6 +123,17 @@ pub(super) enum Line<'a> {
         /// Why.
         message: &'a str,
     },
+    /// A scenario that was not run on this kernel, because none of its VMs could be had or the store knows no outcome.
+    NotRun {
+        /// On which kernel.
+        kernel: &'a KernelName,
+        /// Which scenario.
+        scenario: &'a ScenarioName,
+        /// What it proves.
+        summary: &'a str,
+        /// Why not.
+        cause: &'a str,
+    },
     /// The last line: without it the results are not whole.
     End {
         /// Scenarios judged, over all kernels, crashes among them.
@@ -131,8 +142,10 @@ pub(super) enum Line<'a> {
         differing: usize,
         /// Scenarios skipped.
         skipped: usize,
-        /// Scenarios without verdicts.
+        /// Scenarios without verdicts, because the harness or the VM failed.
         faults: usize,
+        /// Scenarios that were not run.
+        not_run: usize,
         /// Attempts by verdict.
         attempts: Attempts,
     },

@@ -1,0 +1,99 @@
+//! What one kernel's VMs do for a run: each outcome is kept when it comes.
+
+use std::sync::Mutex;
+
+use harness_builder::cache::Lock;
+use harness_model::{name::KernelName, outcome::ScenarioOutcome, plan};
+
+use super::{Order, line::Line, lock};
+use crate::{
+    batches::Batch,
+    launch::{Launch, LaunchError},
+    session::Notice,
+    store::StoreError,
+};
+
+/// One order being fulfilled.
+pub(super) struct Load<'a> {
+    order: &'a Order<'a>,
+    launch: Launch<'a>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Batches that are not done.
+    left: usize,
+    /// Whether any VM of this kernel has answered.
+    alive: bool,
+    /// The first thing that went wrong.
+    error: Option<LaunchError>,
+    /// Held until no batch is left.
+    lock: Option<Lock>,
+}
+
+impl<'a> Load<'a> {
+    pub(super) fn new(order: &'a Order<'a>, launch: Launch<'a>, lock: Lock, left: usize) -> Self {
+        let state = Mutex::new(State { left, alive: false, error: None, lock: Some(lock) });
+        Self { order, launch, state }
+    }
+
+    pub(super) fn kernel(&self) -> &'a KernelName {
+        self.order.testbed.kernel_name()
+    }
+
+    /// Boots a VM for a batch and keeps what it answers; false if there is no sense in trying the kernel's others.
+    pub(super) fn carry_out(&self, batch: &Batch, mut line: Line<'_>) -> bool {
+        match self.session(&batch.scenarios, &mut line) {
+            Ok(()) => line.finish(),
+            Err(error) => self.fail(error),
+        }
+        self.skip(1);
+        let state = lock(&self.state);
+        state.alive || state.error.is_none()
+    }
+
+    fn session(&self, scenarios: &[plan::Scenario], line: &mut Line<'_>) -> Result<(), LaunchError> {
+        let mut kept = Ok(());
+        let session = self.launch.session(scenarios, &mut |notice| {
+            line.show(&notice);
+            if let Notice::Ended(outcome) = notice {
+                if kept.is_ok() {
+                    kept = self.keep(scenarios, outcome);
+                }
+                if (self.order.differs)(outcome) {
+                    line.differs();
+                }
+            }
+        });
+        kept?;
+        session.map(drop)
+    }
+
+    fn keep(&self, scenarios: &[plan::Scenario], outcome: &ScenarioOutcome) -> Result<(), StoreError> {
+        lock(&self.state).alive = true;
+        let Some(scenario) = scenarios.iter().find(|scenario| scenario.name == outcome.scenario) else { return Ok(()) };
+        let testbed = self.order.testbed;
+        testbed.supplies.store.keep(self.kernel(), &testbed.identity.artefacts, scenario, outcome)
+    }
+
+    /// Notes why something is not to be had.
+    pub(super) fn fail(&self, error: LaunchError) {
+        lock(&self.state).error.get_or_insert(error);
+    }
+
+    /// So many batches are done, or will not be.
+    pub(super) fn skip(&self, batches: usize) {
+        let mut state = lock(&self.state);
+        state.left -= batches;
+        if state.left == 0 {
+            // Whoever waits for this kernel finds the outcomes now.
+            state.lock = None;
+        }
+    }
+
+    /// What it came to.
+    pub(super) fn result(self) -> Result<(), LaunchError> {
+        let state = self.state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.error.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,125 @@
+//! Who answered: all that expanding scenarios, finding outcomes and judging them needs of a testbed. A store keeps it, so
+//! outcomes can be judged where nothing is built.
+
+use std::{collections::BTreeMap, path::Path};
+
+use harness_model::{
+    check::Checked,
+    configuration::Configuration,
+    expand::{self, Expansion, Target},
+    name::{ImageName, KernelName},
+    scenario::{Release, Report},
+    snapshot::Lineage,
+    vocabulary::Vocabulary,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{objects::Shelf, store::Artefacts};
+
+/// Which kernel, image and guest program answered.
+#[derive(Debug)]
+pub struct Identity {
+    pub(crate) lineage: Lineage,
+    pub(crate) image: ImageName,
+    pub(crate) artefacts: Artefacts,
+    pub(crate) vocabulary: Vocabulary,
+    pub(crate) configuration: Configuration,
+    pub(crate) objects: Shelf,
+    /// What `uname -r` says.
+    pub(crate) uname: String,
+    pub(crate) release: Release,
+}
+
+/// An [`Identity`] as a store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityRecord {
+    /// The kernel's name.
+    pub kernel: KernelName,
+    /// The kernels whose snapshots hold for it where it has none of its own, the nearest first.
+    pub alike: Vec<KernelName>,
+    /// What `uname -r` says in it.
+    pub release: String,
+    /// The image's name.
+    pub image: ImageName,
+    /// What its outcomes depend on.
+    pub artefacts: Artefacts,
+    /// When it was last written, in seconds since 1970.
+    pub at: u64,
+    /// The names plans have for the objects compiled from the project's sources, by the names of these.
+    pub objects: BTreeMap<String, String>,
+    /// The names the kernel knows.
+    pub vocabulary: Vocabulary,
+    /// The options that are on in it.
+    pub configuration: Configuration,
+}
+
+impl Identity {
+    /// The kernel's name.
+    pub fn kernel(&self) -> &KernelName {
+        &self.lineage.kernel
+    }
+
+    /// Whose snapshots hold for the kernel.
+    pub fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+
+    /// What `uname -r` says in the kernel.
+    pub fn release(&self) -> &str {
+        &self.uname
+    }
+
+    /// The names the kernel knows.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// What a scenario asks of this kernel. `path` is its file, beside which the objects it loads may be.
+    ///
+    /// # Errors
+    /// What is wrong with it on this kernel, or with an object.
+    pub fn expand(&self, checked: &Checked, path: &Path) -> Result<Expansion, Report> {
+        let target = Target {
+            name: self.kernel(),
+            release: self.release,
+            vocabulary: &self.vocabulary,
+            configuration: &self.configuration,
+        };
+        let mut expansion = expand::expand(checked, target)?;
+        if let Expansion::Run(expanded) = &mut expansion {
+            let folder = path.parent().unwrap_or(path);
+            self.objects.fetch(&mut expanded.plan, folder).map_err(|why| checked.complaint(&why))?;
+        }
+        Ok(expansion)
+    }
+
+    /// As a store keeps it; `at` is the time, in seconds since 1970.
+    pub(crate) fn record(&self, at: u64) -> IdentityRecord {
+        IdentityRecord {
+            kernel: self.kernel().clone(),
+            alike: self.lineage.alike.clone(),
+            release: self.uname.clone(),
+            image: self.image.clone(),
+            artefacts: self.artefacts.clone(),
+            at,
+            objects: self.objects.names(),
+            vocabulary: self.vocabulary.clone(),
+            configuration: self.configuration.clone(),
+        }
+    }
+
+    /// From what a store keeps; `None` if its release tells no version.
+    pub(crate) fn recorded(record: IdentityRecord) -> Option<Self> {
+        Some(Self {
+            release: record.release.parse().ok()?,
+            uname: record.release,
+            lineage: Lineage { kernel: record.kernel, alike: record.alike },
+            image: record.image,
+            artefacts: record.artefacts,
+            vocabulary: record.vocabulary,
+            configuration: record.configuration,
+            objects: Shelf::recorded(record.objects),
+        })
+    }
+}

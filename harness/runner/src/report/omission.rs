@@ -1,0 +1,81 @@
+//! What was not run: told once a cause, not once a scenario.
+
+use std::sync::Arc;
+
+use harness_model::name::{KernelName, ScenarioName};
+
+use super::{Finding, Standing};
+
+/// Scenarios named before the rest is counted.
+const NAMED: usize = 5;
+
+/// Scenarios that were not run on a kernel, all for one cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Omission<'a> {
+    /// On which kernel.
+    pub kernel: &'a KernelName,
+    /// Why.
+    pub cause: &'a Arc<str>,
+    /// Which scenarios.
+    pub scenarios: Vec<&'a ScenarioName>,
+}
+
+/// What was not run, in the order in which it appears.
+pub fn omissions(findings: &[Finding]) -> Vec<Omission<'_>> {
+    let mut all: Vec<Omission<'_>> = Vec::new();
+    for finding in findings {
+        let Standing::NotRun { cause } = &finding.standing else { continue };
+        match all.iter_mut().find(|omission| omission.kernel == &finding.kernel && omission.cause == cause) {
+            Some(omission) => omission.scenarios.push(&finding.scenario),
+            None => all.push(Omission { kernel: &finding.kernel, cause, scenarios: vec![&finding.scenario] }),
+        }
+    }
+    all
+}
+
+impl Omission<'_> {
+    /// Which scenarios, in a few words.
+    pub fn subject(&self) -> String {
+        let named: Vec<&str> = self.scenarios.iter().take(NAMED).map(|name| name.as_str()).collect();
+        match self.scenarios.len() - named.len() {
+            0 => named.join(", "),
+            more => format!("{} and {more} more", named.join(", ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Counts, Outcome, table};
+
+    fn not_run(kernel: &str, scenario: &str, cause: &Arc<str>) -> Finding {
+        let standing = Standing::NotRun { cause: Arc::clone(cause) };
+        let (kernel, scenario) = (kernel.parse().unwrap(), scenario.parse().unwrap());
+        Finding { kernel, scenario, summary: "Says so".to_owned(), took: None, standing }
+    }
+
+    fn findings() -> Vec<Finding> {
+        let dead: Arc<str> = "kernel 7.3: no VM\n  | Kernel panic".into();
+        let names = ["a", "b", "c", "d", "e", "f", "g"];
+        let mut all: Vec<Finding> = names.iter().map(|name| not_run("7.3", name, &dead)).collect();
+        all.push(not_run("6.12", "g", &"unknown".into()));
+        all
+    }
+
+    #[test]
+    fn a_cause_is_told_once_however_many_scenarios_it_cost() {
+        let (findings, kernels) = (findings(), ["6.12", "7.3"].map(|name| name.parse().unwrap()));
+        let text = anstream::adapter::strip_str(&table(&kernels, &findings, None)).to_string();
+        let expected = "7.3: not run: kernel 7.3: no VM\n      | Kernel panic\n  a, b, c, d, e and 2 more\n\n\
+                        6.12: not run: unknown\n  g\n\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_was_not_run_is_never_as_recorded() {
+        let findings = findings();
+        assert!(findings.iter().all(|finding| finding.outcome() == Outcome::Fault));
+        assert_eq!(Counts::of(&findings).sentence(), "0 scenarios judged, 0 attempts; 8 not run");
+    }
+}

@@ -1,0 +1,84 @@
+//! Who answered what a store holds.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use harness_model::name::{ImageName, KernelName};
+use sha2::{Digest, Sha256};
+
+use super::{Store, StoreError, now, write};
+use crate::identity::{Identity, IdentityRecord};
+
+/// The folder of a store that holds them.
+pub(super) const FOLDER: &str = "testbeds";
+
+/// The largest one that is read, in bytes; a vocabulary takes some ten thousands.
+pub(super) const LARGEST: u64 = 4 << 20;
+
+impl Store {
+    /// Writes down who answers from now on, beside the names of objects that were written down before.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be written.
+    pub fn remember(&self, identity: &Identity) -> Result<(), StoreError> {
+        self.remember_record(identity.record(now()))
+    }
+
+    /// Keeps a record, with the names of objects of the one that is there.
+    pub(super) fn remember_record(&self, record: IdentityRecord) -> Result<(), StoreError> {
+        let path = self.root.join(FOLDER).join(file_name(&record));
+        let before = read(&path).ok().map(|old| old.objects).unwrap_or_default();
+        let objects = before.into_iter().chain(record.objects).collect();
+        write(&path, &IdentityRecord { objects, ..record })
+    }
+
+    /// Who answered last by the name of this kernel and this image; `None` if nobody did.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the folder or a file in it cannot be read.
+    pub fn recall(&self, kernel: &KernelName, image: &ImageName) -> Result<Option<Identity>, StoreError> {
+        let mut latest: Option<IdentityRecord> = None;
+        for path in self.identities()? {
+            let record = read(&path).map_err(StoreError::of("read", &path))?;
+            let is_later = latest.as_ref().is_none_or(|other| other.at < record.at);
+            if &record.kernel == kernel && &record.image == image && is_later {
+                latest = Some(record);
+            }
+        }
+        Ok(latest.and_then(Identity::recorded))
+    }
+
+    fn identities(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let folder = self.root.join(FOLDER);
+        let list = || fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>();
+        match list() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            other => {
+                let mut paths = other.map_err(StoreError::of("list", &folder))?;
+                paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+                Ok(paths)
+            }
+        }
+    }
+}
+
+/// What a record is called: by the kernel, and by all its outcomes depend on.
+pub(super) fn file_name(record: &IdentityRecord) -> String {
+    let mut digest = Sha256::new();
+    digest.update(serde_json::to_vec(&(&record.image, &record.artefacts)).unwrap_or_default());
+    let sum: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{sum}.json", record.kernel)
+}
+
+/// Reads a record.
+pub(super) fn read(path: &Path) -> io::Result<IdentityRecord> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
+    }
+    Ok(serde_json::from_slice(&bytes)?)
+}

@@ -1,0 +1,282 @@
+//! Stores of several machines made one.
+//!
+//! Everything is read and checked before the first file is written, so a store that cannot be used changes nothing.
+
+use std::{
+    fmt,
+    fs::{self, DirEntry, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use harness_model::{
+    name::{KernelName, ScenarioName},
+    outcome::{ScenarioEnd, ScenarioOutcome},
+};
+use thiserror::Error;
+
+use super::{Kept, Store, StoreError, identities, write};
+use crate::identity::IdentityRecord;
+
+/// The largest outcome that is read, in bytes; sweeps have some hundred thousand.
+const LARGEST: u64 = 64 << 20;
+
+/// The most files one store may have.
+const MOST_FILES: usize = 1_000_000;
+
+/// The most bytes all outcomes together may have; a whole suite on sixteen kernels has some ten millions.
+const LARGEST_ALL: u64 = 1 << 30;
+
+/// Complaints told of one merge; more say nothing new.
+const MOST_REFUSALS: usize = 20;
+
+/// Why stores were not merged. Nothing was changed, unless it is [`MergeError::Store`].
+#[derive(Debug, Error)]
+pub enum MergeError {
+    /// A folder is no store.
+    #[error("{} is no outcome store: it has neither outcomes nor a folder `store` with some", .0.display())]
+    NoStore(PathBuf),
+    /// Files that cannot be taken.
+    #[error("nothing was merged; remove what is not of a store, or make it anew:\n{}", lines(.0))]
+    Refused(Vec<Refusal>),
+    /// A folder cannot be read, or this machine's store cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn lines(refusals: &[Refusal]) -> String {
+    refusals.iter().map(|refusal| format!("  {refusal}")).collect::<Vec<_>>().join("\n")
+}
+
+/// A file that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which.
+    pub path: PathBuf,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.reason)
+    }
+}
+
+/// Two machines that did not answer the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Which scenario.
+    pub scenario: ScenarioName,
+    /// On which kernel, if that was written down.
+    pub kernel: Option<KernelName>,
+    /// What came of it, the one that is kept last.
+    pub ends: [String; 2],
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kernel = self.kernel.as_ref().map_or("a kernel".to_owned(), ToString::to_string);
+        let [dropped, kept] = &self.ends;
+        write!(f, "{} on {kernel}: two runs differ: {dropped}; kept, being newer: {kept}", self.scenario)
+    }
+}
+
+/// What a merge came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// Outcomes this store did not have.
+    pub new: usize,
+    /// Outcomes it had, the same.
+    pub same: usize,
+    /// Outcomes it had otherwise; the newer one of each is kept.
+    pub conflicts: Vec<Conflict>,
+    /// Records of who answered.
+    pub testbeds: usize,
+}
+
+/// What was read of one store.
+#[derive(Default)]
+struct Contents {
+    outcomes: Vec<(PathBuf, Kept)>,
+    identities: Vec<IdentityRecord>,
+    refusals: Vec<Refusal>,
+    files: usize,
+    bytes: u64,
+}
+
+impl Store {
+    /// Takes what these folders hold: each a store, or a cache with one.
+    ///
+    /// # Errors
+    /// [`MergeError`] names what cannot be used.
+    pub fn merge(&self, folders: &[PathBuf]) -> Result<Merged, MergeError> {
+        let mut contents = Contents::default();
+        for folder in folders {
+            contents.read_store(&root_of(folder)?)?;
+        }
+        if !contents.refusals.is_empty() {
+            contents.refusals.truncate(MOST_REFUSALS);
+            return Err(MergeError::Refused(contents.refusals));
+        }
+        let mut merged = Merged { testbeds: contents.identities.len(), ..Merged::default() };
+        // The latest last, so that its date and its objects stand.
+        contents.identities.sort_by_key(|record| record.at);
+        contents.identities.into_iter().try_for_each(|record| self.take_identity(record))?;
+        for (place, kept) in contents.outcomes {
+            self.take(&place, kept, &mut merged)?;
+        }
+        Ok(merged)
+    }
+
+    fn take_identity(&self, record: IdentityRecord) -> Result<(), StoreError> {
+        let path = self.root.join(identities::FOLDER).join(identities::file_name(&record));
+        match identities::read(&path) {
+            // What is older adds its objects and no more.
+            Ok(mine) if mine.at > record.at => {
+                let objects = record.objects.into_iter().chain(mine.objects.clone()).collect();
+                self.remember_record(IdentityRecord { objects, ..mine })
+            }
+            _ => self.remember_record(record),
+        }
+    }
+
+    fn take(&self, place: &Path, theirs: Kept, merged: &mut Merged) -> Result<(), StoreError> {
+        let path = self.root.join(place);
+        let mine: Option<Kept> = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let Some(mine) = mine else {
+            merged.new += 1;
+            return write(&path, &theirs);
+        };
+        if says_the_same(&mine.outcome, &theirs.outcome) {
+            merged.same += 1;
+            return Ok(());
+        }
+        let newer = theirs.at > mine.at;
+        let [dropped, kept] = if newer { [&mine, &theirs] } else { [&theirs, &mine] };
+        merged.conflicts.push(Conflict {
+            scenario: kept.outcome.scenario.clone(),
+            kernel: kept.kernel.clone().or_else(|| dropped.kernel.clone()),
+            ends: [end(&dropped.outcome), end(&kept.outcome)],
+        });
+        if newer { write(&path, &theirs) } else { Ok(()) }
+    }
+}
+
+/// Whether two outcomes are judged alike: how long it took is no verdict, nor what a console said.
+fn says_the_same(one: &ScenarioOutcome, other: &ScenarioOutcome) -> bool {
+    let bare = |outcome: &ScenarioOutcome| {
+        let end = match &outcome.end {
+            ScenarioEnd::Finished { .. } => ScenarioEnd::Finished { micros: 0 },
+            ScenarioEnd::Crashed { how, .. } => ScenarioEnd::Crashed { how: how.clone(), console: Vec::new() },
+            fault @ ScenarioEnd::Fault { .. } => fault.clone(),
+        };
+        ScenarioOutcome { end, ..outcome.clone() }
+    };
+    bare(one) == bare(other)
+}
+
+fn end(outcome: &ScenarioOutcome) -> String {
+    let attempts = outcome.attempts.len();
+    match &outcome.end {
+        ScenarioEnd::Finished { .. } => format!("finished with {attempts} answers"),
+        ScenarioEnd::Fault { message } => format!("fault: {message}"),
+        ScenarioEnd::Crashed { how, .. } => format!("crashed after {attempts} answers: {how}"),
+    }
+}
+
+/// The store in a folder: the folder itself, or its sub-folder if it is a whole cache.
+fn root_of(folder: &Path) -> Result<PathBuf, MergeError> {
+    let is_store = |path: &Path| -> Result<bool, StoreError> {
+        let entries = match fs::read_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            entries => entries.map_err(StoreError::of("list", path))?,
+        };
+        let mut names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        Ok(names.any(|name| name == identities::FOLDER || is_hexadecimal(&name, 2)))
+    };
+    for candidate in [folder.join("store"), folder.to_owned()] {
+        if is_store(&candidate)? {
+            return Ok(candidate);
+        }
+    }
+    Err(MergeError::NoStore(folder.to_owned()))
+}
+
+fn is_hexadecimal(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+impl Contents {
+    fn read_store(&mut self, root: &Path) -> Result<(), StoreError> {
+        self.files = 0;
+        for folder in entries(root)? {
+            let name = folder.file_name().to_string_lossy().into_owned();
+            let is_folder = folder.file_type().is_ok_and(|kind| kind.is_dir());
+            let is_ours = name == identities::FOLDER || is_hexadecimal(&name, 2);
+            if !(is_folder && is_ours) {
+                self.refuse(&folder.path(), "is nothing that a store has");
+                continue;
+            }
+            for file in entries(&folder.path())? {
+                self.read_file(&file, &name);
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, path: &Path, reason: impl Into<String>) {
+        self.refusals.push(Refusal { path: path.to_owned(), reason: reason.into() });
+    }
+
+    fn read_file(&mut self, file: &DirEntry, folder: &str) {
+        let (path, name) = (file.path(), file.file_name().to_string_lossy().into_owned());
+        // What a killed process was writing.
+        if name.starts_with(".tmp") {
+            return;
+        }
+        self.files += 1;
+        if self.files > MOST_FILES {
+            return self.refuse(&path, format!("is one of more than {MOST_FILES} files"));
+        }
+        if !file.file_type().is_ok_and(|kind| kind.is_file()) {
+            return self.refuse(&path, "is no plain file");
+        }
+        let Some(stem) = name.strip_suffix(".json") else {
+            return self.refuse(&path, "is nothing that a store has");
+        };
+        if folder == identities::FOLDER {
+            match identities::read(&path) {
+                Ok(record) if identities::file_name(&record) == name => self.identities.push(record),
+                Ok(_) => self.refuse(&path, "is not called as what it holds"),
+                Err(error) => self.refuse(&path, format!("is damaged: {error}")),
+            }
+        } else if is_hexadecimal(stem, 62) {
+            self.bytes += file.metadata().map_or(0, |metadata| metadata.len());
+            match read(&path) {
+                _ if self.bytes > LARGEST_ALL => self.refuse(&path, "is one too many: together they exceed a GiB"),
+                Ok(kept) => self.outcomes.push((Path::new(folder).join(&name), kept)),
+                Err(error) => self.refuse(&path, format!("is damaged: {error}")),
+            }
+        } else {
+            self.refuse(&path, "is nothing that a store has");
+        }
+    }
+}
+
+fn entries(folder: &Path) -> Result<Vec<DirEntry>, StoreError> {
+    let list = || fs::read_dir(folder)?.collect::<io::Result<Vec<DirEntry>>>();
+    list().map_err(StoreError::of("list", folder))
+}
+
+fn read(path: &Path) -> io::Result<Kept> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
+    }
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+//! A fleet of five VMs, one of which is killed at a random time: nobody else's outcome is touched.
+//!
+//! | variable | meaning |
+//! | --- | --- |
+//! | `BPF_TOKEN_HARNESS_ROUNDS` | how often, each time with another victim and another time; unset: once |
+//! | `BPF_TOKEN_HARNESS_SEED` | the seed a failed run printed, to have the same victims and times again |
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::Path,
+    process::ExitCode,
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use harness_builder::{cache::Area, kernel::Kernel, progress::Progress, project::Project};
+use harness_model::{
+    judgement::Judgement,
+    name::{ImageName, KernelName, ScenarioName},
+    snapshot,
+};
+use harness_runner::{
+    fleet::Jobs,
+    lab::Lab,
+    report::{Finding, Standing, omissions},
+    store::{Freshness, RunId, Store},
+    supplies::Supplies,
+    testbed::Testbed,
+    vm,
+};
+use libtest_mimic::{Arguments, Completion, Trial};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The image they run in.
+const IMAGE: &str = "minimal";
+
+/// VMs at a time.
+const VMS: usize = 5;
+
+/// What each of them runs.
+const SCENARIOS: &str = "token/*";
+
+/// The verdicts of one VM's scenarios, as they are recorded.
+type Texts = BTreeMap<(KernelName, ScenarioName), String>;
+
+fn main() -> ExitCode {
+    vm::run_child_if_asked();
+    let name = "a_vm_of_five_that_is_killed_costs_at_most_the_scenario_it_ran";
+    let trials = vec![trial(name, kill_rounds), trial("a_kernel_that_does_not_boot_fails_alone", no_boot)];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn trial(name: &str, test: fn() -> anyhow::Result<()>) -> Trial {
+    Trial::ignorable_test(name, move || match built() {
+        Ok(()) => test().map(|()| Completion::Completed).map_err(|error| format!("{error:#}").into()),
+        Err(reason) if env::var_os("CI").is_some() => Err(format!("{reason:#}").into()),
+        Err(reason) => Ok(Completion::ignored_with(format!("{reason:#}"))),
+    })
+}
+
+/// Whether the kernels, the image and the guest program are built; such tests build nothing.
+fn built() -> anyhow::Result<()> {
+    let supplies = Supplies::open(Project::find()?, Freshness::ThisRun, Progress::silent())?;
+    let kernels = supplies.default_kernels()?;
+    kernels.iter().try_for_each(|kernel| supplies.built(kernel, &IMAGE.parse()?).map(drop).map_err(Into::into))
+}
+
+fn number(variable: &str) -> anyhow::Result<Option<u64>> {
+    match env::var(variable) {
+        Err(_) => Ok(None),
+        Ok(text) => text.parse().map(Some).map_err(|_| anyhow::anyhow!("{variable} is `{text}`, which is no number")),
+    }
+}
+
+fn kill_rounds() -> anyhow::Result<()> {
+    let rounds = number("BPF_TOKEN_HARNESS_ROUNDS")?.unwrap_or(1);
+    let by_clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let seed = number("BPF_TOKEN_HARNESS_SEED")?.unwrap_or_else(by_clock);
+    println!("BPF_TOKEN_HARNESS_SEED={seed}");
+    let mut random = Random(seed);
+    let started = Instant::now();
+    let undisturbed = round(None)?;
+    let length = started.elapsed();
+    anyhow::ensure!(undisturbed.crashed.is_empty() && !undisturbed.texts.is_empty(), "undisturbed: {undisturbed:?}");
+    println!("undisturbed: {} outcomes of {VMS} VMs in {:.1} s", undisturbed.texts.len(), length.as_secs_f64());
+    let mut killed = 0;
+    while killed < rounds {
+        // Not after the last one has ended: how long a fleet takes differs from time to time.
+        let plan = Kill { after: length.mul_f64(0.8 * random.fraction()), victim: random.below(VMS) };
+        let story = round(Some(plan))?;
+        let Some((folder, at)) = &story.killed else {
+            println!("all had ended before {:.1} s; once more", plan.after.as_secs_f64());
+            continue;
+        };
+        killed += 1;
+        check(&story, &undisturbed).map_err(|error| error.context(format!("round {killed}, {folder} killed")))?;
+        let crashed: Vec<String> = story.crashed.iter().map(|(kernel, name)| format!("{name} on {kernel}")).collect();
+        let crashed = if crashed.is_empty() { "nothing".to_owned() } else { crashed.join(", ") };
+        let (complete, at) = (story.texts.len(), at.as_secs_f64());
+        println!("round {killed}: killed after {at:.1} s; crashed: {crashed}; complete: {complete} outcomes");
+    }
+    Ok(())
+}
+
+/// Numbers that look random and are the same again for the same seed (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// From 0 up to 1.
+    fn fraction(&mut self) -> f64 {
+        f64::from(u32::try_from(self.next() >> 32).unwrap_or(0)) / f64::from(u32::MAX)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).unwrap_or(0)
+    }
+}
+
+/// Nothing but what the killed VM ran may be missing, and everything else is as it was.
+fn check(story: &Story, undisturbed: &Story) -> anyhow::Result<()> {
+    anyhow::ensure!(story.crashed.len() <= 1, "more than one crashed: {:?}", story.crashed);
+    for (place, text) in &undisturbed.texts {
+        match story.texts.get(place) {
+            Some(now) => anyhow::ensure!(now == text, "{place:?} came out otherwise:\n{now}\n{text}"),
+            None => anyhow::ensure!(story.crashed.contains(place), "{place:?} is missing"),
+        }
+    }
+    Ok(())
+}
+
+/// When to kill which VM.
+#[derive(Clone, Copy, Debug)]
+struct Kill {
+    after: Duration,
+    /// Counts among those that run then.
+    victim: usize,
+}
+
+/// What five VMs came to.
+#[derive(Debug)]
+struct Story {
+    texts: Texts,
+    crashed: Vec<(KernelName, ScenarioName)>,
+    /// Whose folder it was and when.
+    killed: Option<(String, Duration)>,
+}
+
+/// Runs five VMs, with outcomes of no other round, and kills one of them.
+fn round(kill: Option<Kill>) -> anyhow::Result<Story> {
+    let project = Project::find()?;
+    let image: ImageName = IMAGE.parse()?;
+    let place = tempfile::tempdir()?;
+    let store = Store::new(place.path().to_owned(), RunId::current(), Freshness::ThisRun);
+    let supplies = Supplies::open(project.clone(), Freshness::ThisRun, Progress::silent())?;
+    let supplies = supplies.with_store(store).with_jobs(VMS.to_string().parse::<Jobs>()?);
+    let lab = Lab::open(&project, &project.scenarios())?;
+    let checked = lab.check(&lab.suite().select(SCENARIOS)?)?;
+    let testbeds = testbeds(&supplies, &image)?;
+    let testbeds: Vec<&Testbed<'_>> = testbeds.iter().collect();
+    let runs = supplies.cache().folder(Area::Runs)?;
+    let (over, is_over) = channel::<()>();
+    let (findings, killed) = thread::scope(|scope| {
+        let killer = scope.spawn(move || kill.and_then(|kill| kill.carry_out(&runs, &is_over)));
+        let findings = lab.findings_on(&testbeds, &checked);
+        drop(over);
+        (findings, killer.join())
+    });
+    let killed = killed.map_err(|_| anyhow::anyhow!("the killer panicked"))?;
+    let mut story = Story { texts: Texts::new(), crashed: Vec::new(), killed };
+    findings?.iter().try_for_each(|finding| story.add(finding))?;
+    Ok(story)
+}
+
+/// Beside a kernel that cannot mount its root, another one does all it is asked; one cause stands for all that was not run.
+fn no_boot() -> anyhow::Result<()> {
+    let (project, place) = (Project::find()?, tempfile::tempdir()?);
+    let store = Store::new(place.path().to_owned(), RunId::current(), Freshness::ThisRun);
+    let supplies = Supplies::open(project.clone(), Freshness::ThisRun, Progress::silent())?.with_store(store);
+    let lab = Lab::open(&project, &project.scenarios())?;
+    let checked = lab.check(&lab.suite().select("token/not*")?)?;
+    let mut kernels = testbeds(&supplies, &IMAGE.parse()?)?;
+    let (sound, mut broken) = (kernels.swap_remove(0), kernels[0].kernel().clone());
+    broken.args.push("rootfstype=none-such".to_owned());
+    let broken = supplies.with_kernel(broken, &IMAGE.parse()?)?;
+    let findings = lab.findings_on(&[&broken, &sound], &checked)?;
+    let omissions = omissions(&findings);
+    anyhow::ensure!(omissions.len() == 1 && omissions[0].kernel == broken.kernel_name(), "{omissions:?}");
+    anyhow::ensure!(omissions[0].scenarios.len() == checked.len() && checked.len() > 1, "{omissions:?}");
+    anyhow::ensure!(omissions[0].cause.contains("the kernel panicked"), "{}", omissions[0].cause);
+    anyhow::ensure!(
+        omissions[0].cause.contains("  | ") && omissions[0].cause.contains("Kernel panic"),
+        "{}",
+        omissions[0].cause
+    );
+    let judged = |finding: &&Finding| matches!(finding.standing, Standing::Judged { .. });
+    anyhow::ensure!(findings.iter().filter(judged).count() == checked.len(), "{findings:?}");
+    Ok(())
+}
+
+/// The default kernels in turn, under names of their own so that each has a VM of its own.
+fn testbeds<'a>(supplies: &'a Supplies, image: &ImageName) -> anyhow::Result<Vec<Testbed<'a>>> {
+    let names = supplies.default_kernels()?;
+    let twin = |index: usize| -> anyhow::Result<Testbed<'a>> {
+        let kernel = supplies.built(&names[index % names.len()], image)?.kernel().clone();
+        let name = format!("{}-twin-{index}", kernel.name).parse()?;
+        let key = format!("{}-{index}", kernel.key);
+        Ok(supplies.with_kernel(Kernel { name, key, ..kernel }, image)?)
+    };
+    (0..VMS).map(twin).collect()
+}
+
+impl Story {
+    fn add(&mut self, finding: &Finding) -> anyhow::Result<()> {
+        let place = (finding.kernel.clone(), finding.scenario.clone());
+        match &finding.standing {
+            Standing::Skipped { .. } => {}
+            Standing::Judged { judgement: Judgement { crash: Some(_), .. }, .. } => self.crashed.push(place),
+            Standing::Judged { judgement, .. } => drop(self.texts.insert(place, snapshot::render(judgement))),
+            Standing::Fault { message: cause } => anyhow::bail!("{place:?}: {cause}"),
+            Standing::NotRun { cause } => anyhow::bail!("{place:?}: {cause}"),
+        }
+        Ok(())
+    }
+}
+
+impl Kill {
+    /// Kills a QEMU when its time has come; `None` if all was over before.
+    fn carry_out(self, runs: &Path, is_over: &Receiver<()>) -> Option<(String, Duration)> {
+        let started = Instant::now();
+        let mut wait = self.after;
+        // Before the first VM is up there is nobody to kill.
+        while is_over.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+            let alive = qemus(runs);
+            if !alive.is_empty() {
+                let (folder, qemu) = &alive[self.victim % alive.len()];
+                if kill_process(*qemu, Signal::KILL).is_ok() {
+                    return Some((folder.clone(), started.elapsed()));
+                }
+            }
+            wait = Duration::from_millis(20);
+        }
+        None
+    }
+}
+
+/// The QEMUs of this process's VMs, by the folders of their sessions.
+fn qemus(runs: &Path) -> Vec<(String, Pid)> {
+    let ours = format!("{}-", std::process::id());
+    let mut found = Vec::new();
+    for session in fs::read_dir(runs).into_iter().flatten().flatten() {
+        let name = session.file_name().to_string_lossy().into_owned();
+        if !name.starts_with(&ours) {
+            continue;
+        }
+        for vm in fs::read_dir(session.path()).into_iter().flatten().flatten() {
+            let launch = fs::read(vm.path().join("own/launch.json")).unwrap_or_default();
+            let pid =
+                serde_json::from_slice::<serde_json::Value>(&launch).ok().and_then(|launch| launch["pid"].as_i64());
+            let pid = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+            found.extend(pid.filter(|pid| is_qemu(*pid)).map(|pid| (name.clone(), pid)));
+        }
+    }
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    found
+}
+
+/// Whether a process is alive and is QEMU: a number may be somebody else's by now.
+fn is_qemu(process: Pid) -> bool {
+    let name = fs::read_to_string(format!("/proc/{}/comm", process.as_raw_nonzero())).unwrap_or_default();
+    name.starts_with("qemu")
+}

@@ -1,0 +1,141 @@
+//! A part of all tests: which it is, what is in it, and running it in nextest.
+//!
+//! nextest starts a process a test and does not tell it what else it will start. A test that finds no outcome boots a VM
+//! for all scenarios it knows of, so it is told here which ones its part has.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    io::Write,
+    process::{Command, ExitCode, Stdio},
+    str::FromStr,
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::exit;
+
+/// Names the file with the scenario tests of this part, one a line.
+const SHARD_VARIABLE: &str = "BPF_TOKEN_HARNESS_SHARD";
+
+/// What of nextest's arguments says which packages there are: then it is not all of them.
+const CHOOSERS: [&str; 3] = ["--archive-file", "--package", "-p"];
+
+/// A part of all tests, as nextest takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Partition(String);
+
+impl FromStr for Partition {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let part = || {
+            let (kind, part) = text.split_once(':')?;
+            let (part, of) = part.split_once('/')?;
+            let (part, of): (u64, u64) = (part.parse().ok()?, of.parse().ok()?);
+            (["slice", "hash"].contains(&kind) && (1..=of).contains(&part)).then(|| Self(text.to_owned()))
+        };
+        part().context("a part is `slice:M/N` or `hash:M/N` with M from 1 to N, such as `slice:1/4`")
+    }
+}
+
+/// The scenario tests that `cargo nextest list --message-format json` selects, one a line.
+fn shard(list: &[u8]) -> Result<String> {
+    let list: Value = serde_json::from_slice(list)?;
+    let suites = list["rust-suites"].as_object().context("it has no `rust-suites`")?;
+    let ours = |suite: &&Value| suite["package-name"] == "harness-runner" && suite["binary-name"] == "scenarios";
+    let tests = suites.values().filter(ours).filter_map(|suite| suite["testcases"].as_object()).flatten();
+    let selected = tests.filter(|(_, test)| test["filter-match"]["status"] == "matches");
+    Ok(selected.map(|(name, _)| format!("{name}\n")).collect())
+}
+
+impl Partition {
+    /// Runs the tests of this part, with further arguments for nextest, and shows what it says.
+    ///
+    /// # Errors
+    /// If there is no nextest, or if it cannot list the tests.
+    pub(crate) fn run(&self, further: &[OsString], variables: &[(&str, &str)]) -> Result<ExitCode> {
+        let mut file = tempfile::NamedTempFile::new().context("cannot make a file for the names of tests")?;
+        let names = shard(&self.list(further)?).context("cannot read what `cargo nextest list` says")?;
+        file.write_all(names.as_bytes()).context("cannot write the names of tests")?;
+        let mut command = self.nextest("run", further);
+        command.arg("--no-fail-fast").env(SHARD_VARIABLE, file.path()).envs(variables.iter().copied());
+        eprintln!("== {} scenario tests in this part", names.lines().count());
+        Ok(code_of(command.status().context("cannot run cargo nextest")?.code()))
+    }
+
+    fn list(&self, further: &[OsString]) -> Result<Vec<u8>> {
+        let mut command = self.nextest("list", further);
+        let output = command.args(["--message-format", "json"]).stderr(Stdio::inherit()).output();
+        let output = output.context("cannot run cargo nextest")?;
+        if !output.status.success() {
+            bail!(
+                "`cargo nextest list` failed; if there is no nextest, `cargo install --locked cargo-nextest` brings it"
+            );
+        }
+        Ok(output.stdout)
+    }
+
+    fn nextest(&self, verb: &str, further: &[OsString]) -> Command {
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsStr::new("cargo").to_owned()));
+        command.args(["nextest", verb]);
+        let is_chooser = |text: &str| CHOOSERS.contains(&text.split('=').next().unwrap_or_default());
+        if !further.iter().any(|argument| is_chooser(&argument.to_string_lossy())) {
+            command.arg("--workspace");
+        }
+        command.args(["--partition", &self.0]).args(further);
+        command
+    }
+}
+
+/// nextest's exit codes as ours: <https://docs.rs/nextest-metadata/latest/nextest_metadata/enum.NextestExitCode.html>.
+fn code_of(nextest: Option<i32>) -> ExitCode {
+    match nextest {
+        Some(0) => ExitCode::SUCCESS,
+        Some(100) => exit::DIFFERS.into(),
+        Some(4) => exit::NOTHING_SELECTED.into(),
+        _ => exit::FAILED.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_one_of_as_many_as_there_are() {
+        for good in ["slice:1/4", "hash:4/4", "slice:1/1"] {
+            assert_eq!(good.parse::<Partition>().unwrap().0, good);
+        }
+        for bad in ["", "1/4", "slice:0/4", "slice:5/4", "slice:1", "count:1/4", "slice:a/4", "slice:-1/4"] {
+            assert!(bad.parse::<Partition>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_scenarios_of_a_part_are_those_that_match() {
+        let test = |status: &str| format!(r#"{{"ignored":false,"filter-match":{{"status":"{status}"}}}}"#);
+        let suite = |package: &str, binary: &str, tests: &str| {
+            format!(r#"{{"package-name":"{package}","binary-name":"{binary}","testcases":{{{tests}}}}}"#)
+        };
+        let tests = format!(r#""7.3::a/b":{},"7.3::c":{}"#, test("matches"), test("mismatch"));
+        let scenarios = suite("harness-runner", "scenarios", &tests);
+        let other = suite("xtask", "xtask", &format!(r#""unit":{}"#, test("matches")));
+        let list = format!(r#"{{"test-count":3,"rust-suites":{{"x":{other},"y":{scenarios}}}}}"#);
+        assert_eq!(shard(list.as_bytes()).unwrap(), "7.3::a/b\n");
+        assert!(shard(b"{}").is_err());
+    }
+
+    #[test]
+    fn an_archive_or_a_choice_of_packages_is_not_the_whole_workspace() {
+        let partition: Partition = "slice:2/4".parse().unwrap();
+        let arguments = |further: &[OsString]| {
+            let command = partition.nextest("run", further);
+            command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(arguments(&[]), "nextest run --workspace --partition slice:2/4");
+        assert_eq!(arguments(&["-p".into(), "x".into()]), "nextest run --partition slice:2/4 -p x");
+        assert_eq!(arguments(&["--archive-file=a".into()]), "nextest run --partition slice:2/4 --archive-file=a");
+    }
+}
