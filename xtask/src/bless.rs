@@ -18,7 +18,8 @@ use harness_runner::{
 };
 
 use crate::{
-    exit, run,
+    exit::{self, Wrong},
+    run,
     selection::{Selection, Selectors},
 };
 
@@ -47,6 +48,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let selection = args.selectors.resolve(Progress::detect())?;
     if selection.scenarios.is_empty() {
         return Ok(selection.nothing());
+    }
+    if selection.has_running_kernel() {
+        return Err(Wrong::input(anyhow::anyhow!(
+            "the verdicts of `host` are never blessed: snapshots are of kernels that everybody can boot"
+        )));
     }
     let findings = selection.findings()?;
     let mut refused = false;

@@ -14,9 +14,11 @@ use harness_model::{
 use thiserror::Error;
 
 use crate::{
-    accel::{self, AccelError, Decision},
+    accel::{self, Accel, AccelError, Decision},
     qemu::{Qemu, QemuError},
-    session::{self, Deadlines, FolderError, Notice, QemuMachine, RunFolder, SessionError},
+    session::{
+        self, Deadlines, FolderError, Here, Machine, Notice, QemuMachine, RunFolder, SessionError, Surroundings,
+    },
     store::StoreError,
     testbed::Testbed,
     vm::VmSpec,
@@ -121,7 +123,8 @@ impl Solo {
 /// Everything that is the same for all VMs of a testbed.
 pub(crate) struct Launch<'a> {
     testbed: &'a Testbed<'a>,
-    spec: VmSpec,
+    /// What VMs are made of; `None` on the machine we are on.
+    spec: Option<VmSpec>,
     expected: ExpectedKernel,
     runs: PathBuf,
     deadlines: Deadlines,
@@ -131,16 +134,23 @@ pub(crate) struct Launch<'a> {
 impl<'a> Launch<'a> {
     /// Decides how to run VMs, and says so; `scenarios` is how many there are to run.
     pub(crate) fn prepare(testbed: &'a Testbed<'a>, scenarios: usize) -> Result<Self, LaunchError> {
-        let host = Host::ready(testbed)?;
         let (progress, kernel) = (&testbed.supplies.progress, &testbed.kernel);
-        progress.note(&format!("kernel {} ({}): {}", kernel.name, kernel.release(), host.decision));
         let label = format!("run {}", kernel.name);
+        let (spec, accel, runs, how) = if testbed.surroundings == Surroundings::Here {
+            let runs = testbed.supplies.cache.folder(Area::Runs)?;
+            (None, Accel::Kvm, runs, "this machine, in namespaces and a cgroup of its own".to_owned())
+        } else {
+            let host = Host::ready(testbed)?;
+            let how = host.decision.to_string();
+            (Some(spec(testbed, &host)), host.decision.accel, host.runs, how)
+        };
+        progress.note(&format!("kernel {} ({}): {how}", kernel.name, kernel.release()));
         Ok(Self {
             testbed,
-            spec: spec(testbed, &host),
+            spec,
             expected: expected(testbed)?,
-            deadlines: Deadlines::of(host.decision.accel),
-            runs: host.runs,
+            deadlines: Deadlines::of(accel),
+            runs,
             task: progress.task(&label, Unit::Things("scenarios"), Some(scenarios as u64)),
         })
     }
@@ -154,8 +164,13 @@ impl<'a> Launch<'a> {
             copy.map(drop).map_err(io::Error::other)
         };
         let fill_share = |share: &std::path::Path| self.testbed.objects.put(scenarios, share);
-        let machine = QemuMachine { spec: self.spec.clone(), make_root: &make_root, fill_share: &fill_share };
-        let session = session::run(&plan, &machine, &folder, self.deadlines, &mut |notice| self.show(&notice));
+        let surroundings = self.testbed.surroundings;
+        let machine: Box<dyn Machine + '_> = match self.spec.clone() {
+            Some(spec) => Box::new(QemuMachine { spec, surroundings, make_root: &make_root, fill_share: &fill_share }),
+            None => Box::new(Here { program: self.testbed.guest.path(), fill_share: &fill_share }),
+        };
+        let watch = &mut |notice: Notice<'_>| self.show(&notice);
+        let session = session::run(&plan, machine.as_ref(), &folder, self.deadlines, watch);
         let session =
             session.map_err(|source| LaunchError::Session { kernel: self.testbed.kernel.name.to_string(), source })?;
         Ok(session.outcomes)

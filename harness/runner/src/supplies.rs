@@ -1,13 +1,13 @@
 //! What the project has: kernels, images, the guest program, and the cache they are built into.
 
-use std::{num::NonZero, thread};
+use std::{num::NonZero, path::PathBuf, thread};
 
 use harness_builder::{
     cache::{Area, Cache, CacheError},
     guest_program::{self, GuestProgram, GuestProgramError},
     image::{self, Image, ImageError},
     initramfs::{self, InitramfsError},
-    kernel::{self, Kernel, KernelError},
+    kernel::{self, Kernel, KernelError, running},
     objects::{self, Objects, ObjectsError},
     progress::Progress,
     project::{NoProject, Project},
@@ -21,6 +21,7 @@ use thiserror::Error;
 
 use crate::{
     objects::Shelf,
+    session::Surroundings,
     store::{Freshness, RunId, Store},
     testbed::Testbed,
 };
@@ -55,6 +56,9 @@ pub enum SuppliesError {
     /// What a kernel is started with cannot be put together.
     #[error(transparent)]
     Initramfs(#[from] InitramfsError),
+    /// The running kernel cannot be used.
+    #[error(transparent)]
+    Running(#[from] running::RunningError),
     /// A kernel's release does not tell its version.
     #[error(
         "kernel {kernel} calls its release `{release}`, which does not begin with MAJOR.MINOR; mend its source's version"
@@ -185,6 +189,22 @@ impl Supplies {
         self.testbed(kernel, image, guest, objects)
     }
 
+    /// The running kernel of the machine we are on, and what else is needed there, built if need be. No VM is.
+    ///
+    /// # Errors
+    /// [`SuppliesError`] if the kernel does not tell what it knows, or if something cannot be built.
+    pub fn running(&self) -> Result<Testbed<'_>, SuppliesError> {
+        let wrong = |release: &str| SuppliesError::Release { kernel: running::name(), release: release.to_owned() };
+        let release: Release = running::release().parse().map_err(|_| wrong(&running::release()))?;
+        let alike = running::nearest(&release, &self.kernels.all()?);
+        let kernel = running::look(alike, &self.cache, &self.progress)?;
+        let guest = guest_program::build(self.project.root(), &self.cache, &self.progress)?;
+        let objects = objects::build(&self.project.objects(), &self.cache, &self.progress)?;
+        let name = running::NAME.parse().expect("it is a name");
+        let image = Image { name, key: "none".to_owned(), folder: PathBuf::from("/") };
+        Ok(Testbed { surroundings: Surroundings::Here, ..self.testbed(kernel, image, guest, objects)? })
+    }
+
     /// A kernel that was built elsewhere, with the image and the guest program, these built if need be.
     ///
     /// # Errors
@@ -226,7 +246,8 @@ impl Supplies {
             release: kernel.release().to_owned(),
         })?;
         let objects = Shelf::beside(objects);
-        Ok(Testbed { supplies: self, kernel, image, guest, objects, initramfs, vocabulary, release })
+        let surroundings = Surroundings::Own;
+        Ok(Testbed { supplies: self, kernel, image, guest, objects, initramfs, vocabulary, release, surroundings })
     }
 }
 

@@ -12,7 +12,7 @@ use harness_model::{
     expand::{self, Expanded, Expansion},
     name::KernelName,
     outcome::ScenarioOutcome,
-    plan,
+    plan::{self, Reach},
     scenario::{Release, Report},
     snapshot::Lineage,
     vocabulary::Vocabulary,
@@ -22,6 +22,7 @@ use crate::{
     batches::batches,
     launch::{Launch, LaunchError, MEMORY_MIB},
     objects::Shelf,
+    session::Surroundings,
     store::Artefacts,
     supplies::Supplies,
 };
@@ -38,9 +39,18 @@ pub struct Testbed<'a> {
     pub(crate) initramfs: Option<PathBuf>,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) release: Release,
+    /// What the guest program is told of the VM.
+    pub(crate) surroundings: Surroundings,
 }
 
 impl Testbed<'_> {
+    /// The same with the guest program told that others live on its machine. Scenarios that would reach them are skipped
+    /// then, and all others must come out as usual.
+    #[must_use]
+    pub fn shared_with_others(self) -> Self {
+        Self { surroundings: Surroundings::Shared, ..self }
+    }
+
     /// The kernel's name.
     pub fn kernel_name(&self) -> &KernelName {
         &self.kernel.name
@@ -74,11 +84,23 @@ impl Testbed<'_> {
     /// What is wrong with it on this kernel, or with an object.
     pub fn expand(&self, checked: &Checked, path: &Path) -> Result<Expansion, Report> {
         let mut expansion = expand::expand(checked, &self.kernel.name, &self.release, &self.vocabulary)?;
+        if let Some(reach) = self.reach(&expansion) {
+            let reason = format!("it is not run on a machine that others live on: it {}", reach.as_str());
+            return Ok(Expansion::Skipped { reason });
+        }
         if let Expansion::Run(expanded) = &mut expansion {
             let folder = path.parent().unwrap_or(path);
             self.objects.fetch(&mut expanded.plan, folder).map_err(|why| checked.complaint(&why))?;
         }
         Ok(expansion)
+    }
+
+    /// How a scenario would reach others on the machine, if there are any.
+    fn reach(&self, expansion: &Expansion) -> Option<Reach> {
+        match (expansion, self.surroundings) {
+            (Expansion::Run(expanded), Surroundings::Shared | Surroundings::Here) => expanded.plan.reach(),
+            _ => None,
+        }
     }
 
     /// The outcomes of these scenarios if the store knows all of them.
@@ -112,19 +134,26 @@ impl Testbed<'_> {
     }
 
     fn artefacts(&self) -> Artefacts {
+        let machine = format!("{} MiB, {}", self.memory_mib(), self.kernel.args.join(" "));
         Artefacts {
             kernel: self.kernel.key.clone(),
             image: self.image.key.clone(),
             guest: self.guest.key.clone(),
-            machine: format!("{} MiB, {}", self.memory_mib(), self.kernel.args.join(" ")),
+            machine: match self.surroundings {
+                Surroundings::Own => machine,
+                Surroundings::Shared => format!("{machine}, shared with others"),
+                Surroundings::Here => format!("{machine}, here"),
+            },
         }
     }
 
     /// Runs these scenarios and keeps their outcomes.
     fn fill(&self, missing: &[&Expanded]) -> Result<(), LaunchError> {
         let launch = Launch::prepare(self, missing.len())?;
-        let batches = batches(missing, self.supplies.vms);
-        let workers = self.supplies.vms.min(batches.len());
+        // Two runs on one machine would take each other's objects for leftovers.
+        let vms = if self.surroundings == Surroundings::Here { 1 } else { self.supplies.vms };
+        let batches = batches(missing, vms);
+        let workers = vms.min(batches.len());
         let queue = Mutex::new(batches.into_iter());
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let work = || {
