@@ -20,7 +20,7 @@ use crate::{exit, screen, selection::Selectors};
 Examples:
   cargo xtask run                                 all scenarios on the default kernels
   cargo xtask run --kernel 7.3 --filter 'token/*'
-  cargo xtask run --kernel host --filter 'token/*'  on this machine's own kernel, as root
+  cargo xtask run --kernel host               on this machine's own kernel, as root
   cargo xtask run --scenarios ~/mine --format json | jq 'select(.matches | not)'
 
 Exit codes: 0 as recorded; 1 verdicts differ; 2 wrong usage or a bad file; 3 the harness,
