@@ -58,6 +58,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if selection.scenarios.is_empty() {
         return Ok(selection.nothing());
     }
+    if selection.has_running_kernel() {
+        return Err(Wrong::input(anyhow::anyhow!(
+            "the verdicts of `host` are never blessed: snapshots are of kernels that everybody can boot"
+        )));
+    }
     let findings = selection.findings()?;
     let mut ledger = Ledger::new(selection.lab.reasons(), selection.lab.suite().own_snapshots()?, given);
     let (accepted, refused) = sort(&selection, &findings, &mut ledger)?;

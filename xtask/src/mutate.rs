@@ -103,6 +103,9 @@ fn measure(args: &Args, project: &Project, mutants: &[&Mutant], all: bool) -> Re
     if selection.scenarios.is_empty() {
         return Ok(selection.nothing());
     }
+    if selection.has_running_kernel() {
+        bail!(Wrong::input(anyhow::anyhow!("mutants are made of kernels with a manifest: `host` has none")));
+    }
     if args.write_docs && !(all && selection.is_whole_suite()) {
         bail!(Wrong::input(anyhow::anyhow!(
             "--write-docs wants all mutants and scenarios: leave out what selects some"

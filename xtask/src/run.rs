@@ -19,6 +19,7 @@ use crate::{actions, exit, outlet::Outlets, selection::Selectors};
 Examples:
   cargo xtask run                                 all scenarios on the default kernels
   cargo xtask run --kernel 7.3 --filter 'token/*'
+  cargo xtask run --kernel host               on this machine's own kernel, as root
   cargo xtask run --junit results.xml --json results.jsonl
   cargo xtask run --scenarios ~/mine --format json | jq 'select(.matches == false)'
 

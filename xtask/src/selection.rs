@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 use clap::Args;
-use harness_builder::{host::Purpose, progress::Progress, project::Project};
+use harness_builder::{host::Purpose, kernel::running, progress::Progress, project::Project};
 use harness_model::{
     check::Checked,
     name::{ImageName, KernelName, ScenarioName},
@@ -28,7 +28,8 @@ use crate::{candidates, exit, exit::Wrong, setup};
 /// Which kernels, image and scenarios.
 #[derive(Debug, Args)]
 pub(crate) struct Selectors {
-    /// Kernels to boot, by name or glob; `all` means every one that has a manifest [default: those whose manifest says so]
+    /// Kernels to boot, by name or glob; `all` means every one that has a manifest, `host` the running kernel without a VM
+    /// [default: those whose manifest says so]
     #[arg(long, value_name = "NAME", num_args = 1.., add = candidates::kernels())]
     kernel: Vec<String>,
 
@@ -93,10 +94,10 @@ impl Scope {
     pub(crate) fn resolve(&self, kernels: &[String], progress: Progress) -> Result<Selection> {
         let project = Project::find()?;
         let freshness = if self.fresh { Freshness::ThisRun } else { Freshness::Any };
-        let supplies = Supplies::open(project.clone(), freshness, progress)?;
+        let supplies = Supplies::open(project.clone(), freshness, progress.clone())?;
         let kernels = match kernels {
             [] => supplies.default_kernels().map_err(Wrong::input)?,
-            names => supplies.kernels(names.iter().map(String::as_str)).map_err(Wrong::input)?,
+            names => named(names, &supplies, &progress)?,
         };
         let supplies = supplies.with_jobs(self.jobs.unwrap_or_default());
         let folder = self.scenarios.clone().unwrap_or_else(|| project.scenarios());
@@ -108,6 +109,32 @@ impl Scope {
         Ok(Selection { lab, kernels, image, scenarios, supplies, filter, no_install: self.no_install })
     }
 }
+
+/// The kernels of these names; the running one only by its very name, and only for root.
+fn named(names: &[String], supplies: &Supplies, progress: &Progress) -> Result<Vec<KernelName>> {
+    let others = names.iter().map(String::as_str).filter(|name| *name != running::NAME);
+    let mut kernels = supplies.kernels(others).map_err(Wrong::input)?;
+    if names.iter().any(|name| name == running::NAME) {
+        if !rustix::process::geteuid().is_root() {
+            return Err(Wrong::input(anyhow::anyhow!("{NOT_ROOT}")));
+        }
+        progress.note(BEFOREHAND);
+        kernels.push(running::name());
+    }
+    Ok(kernels)
+}
+
+fn is_running(kernel: &KernelName) -> bool {
+    kernel.as_str() == running::NAME
+}
+
+const NOT_ROOT: &str = "`--kernel host` needs root: only root of the machine can set what a bpffs delegates. Try
+    sudo --preserve-env=PATH,HOME,CARGO_HOME,RUSTUP_HOME cargo xtask run --kernel host";
+
+const BEFOREHAND: &str = "\
+kernel host: scenarios run as root on this machine, in pid, mount, network, IPC, UTS and cgroup namespaces of their own
+and in a cgroup below this one; those that would reach beyond these are skipped. BPF objects are global to a kernel: what
+is not freed afterwards is told.";
 
 impl Selection {
     /// Says that nothing was selected.
@@ -127,12 +154,19 @@ impl Selection {
     /// What came of the scenarios on each kernel, findings of one scenario together. A kernel that cannot be built or
     /// booted fails alone: its findings say so.
     pub(crate) fn findings(&self) -> Result<Vec<Finding>> {
-        setup::prepare_for(&self.supplies, &self.kernels, &self.image, self.no_install)?;
-        self.supplies.build_shared(&self.image)?;
+        let (here, vms): (Vec<_>, Vec<_>) = self.kernels.iter().cloned().partition(is_running);
+        if !here.is_empty() {
+            let purposes = [Purpose::GuestProgram, Purpose::Objects];
+            setup::prepare_host(&purposes, self.no_install, self.supplies.progress())?;
+        }
+        if !vms.is_empty() {
+            setup::prepare_for(&self.supplies, &vms, &self.image, self.no_install)?;
+            self.supplies.build_shared(&self.image)?;
+        }
         let mut findings: Vec<Finding> = Vec::new();
         let mut testbeds: Vec<Testbed<'_>> = Vec::new();
         for kernel in &self.kernels {
-            match self.supplies.build(kernel, &self.image) {
+            match self.testbed(kernel) {
                 Ok(testbed) => testbeds.push(testbed),
                 Err(error) => findings.extend(self.none(kernel, &self.cannot_build(kernel, &error))),
             }
@@ -190,6 +224,15 @@ impl Selection {
         };
         let kernels = self.kernels.iter().map(label).collect::<Result<_>>()?;
         Ok(Results { kernels, image: self.image.clone(), findings })
+    }
+
+    fn testbed(&self, kernel: &KernelName) -> Result<Testbed<'_>, SuppliesError> {
+        if is_running(kernel) { self.supplies.running() } else { self.supplies.build(kernel, &self.image) }
+    }
+
+    /// Whether the running kernel is among the kernels.
+    pub(crate) fn has_running_kernel(&self) -> bool {
+        self.kernels.iter().any(is_running)
     }
 
     /// What the project has to run them on.

@@ -12,6 +12,7 @@ pub mod mutant;
 pub mod pin;
 pub mod prebuilt;
 pub mod record;
+pub mod running;
 mod source;
 mod toolchain;
 

@@ -19,6 +19,9 @@ use crate::{
 /// The folder of our own; what is left in it after a scenario is a leftover.
 const FOLDER: &str = "bpf-token-guest";
 
+/// Where it is mounted: alone, or beside hierarchies of version 1.
+const PLACES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+
 /// The hierarchy and our folder in it.
 #[derive(Debug)]
 pub(crate) struct Hierarchy {
@@ -109,13 +112,22 @@ impl Drop for Cgroup {
 /// The root where an image usually has it; mounted attached nowhere otherwise. Not mounted without need: that would
 /// clear the flags another mount of the hierarchy has set (`apply_cgroup_root_flags`, `kernel/cgroup/cgroup.c`).
 fn root() -> Result<OwnedFd, SysError> {
-    if let Ok(folder) = open_folder(rustix::fs::CWD, "/sys/fs/cgroup") {
-        let kind = rustix::fs::fstatfs(&folder).during(|| "fstatfs /sys/fs/cgroup")?.f_type;
-        if kind == libc::CGROUP2_SUPER_MAGIC {
-            return Ok(folder);
+    for place in PLACES {
+        if let Ok(folder) = open_folder(rustix::fs::CWD, place) {
+            let kind = rustix::fs::fstatfs(&folder).during(|| format!("fstatfs {place}"))?.f_type;
+            if kind == libc::CGROUP2_SUPER_MAGIC {
+                return Ok(folder);
+            }
         }
     }
     bpffs::duplicate(bpffs::Mounted::of("cgroup2", &[])?.root())
+}
+
+/// The cgroup this process is in; the root where the process is not in the unified hierarchy.
+pub(crate) fn own() -> Result<OwnedFd, SysError> {
+    let own = pseudofile::read("/proc/self/cgroup")?;
+    let path = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    open_folder(root()?.as_fd(), if path.is_empty() { "." } else { path })
 }
 
 fn make(parent: BorrowedFd<'_>, name: &str) -> Result<(), SysError> {

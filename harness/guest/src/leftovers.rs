@@ -12,7 +12,7 @@ use crate::{
     cgroup::Hierarchy,
     controls::Controls,
     error::{During, SysError},
-    process, pseudofile,
+    live, process, pseudofile,
 };
 
 /// How long the kernel may take to free what is freed later, such as network namespaces and unmounted file systems.
@@ -45,7 +45,9 @@ impl Inventory {
     /// What is here and was not there before, named one by one.
     fn beyond(&self, before: &Self) -> Vec<String> {
         let mounts = self.mounts.iter().filter(|(id, _)| !before.mounts.contains_key(id));
-        let objects = self.objects.difference(&before.objects);
+        let new: BTreeSet<_> = self.objects.difference(&before.objects).copied().collect();
+        let others = if new.is_empty() { BTreeSet::new() } else { live::held_by_others() };
+        let objects = new.difference(&others);
         mounts
             .map(|(_, name)| format!("mount at {name}"))
             .chain(self.interfaces.difference(&before.interfaces).map(|name| format!("interface {name}")))

@@ -20,6 +20,7 @@ mod interfaces;
 mod kernel;
 mod kernel_types;
 mod leftovers;
+mod live;
 mod lockdown;
 mod lsm;
 mod mounts;
@@ -43,15 +44,20 @@ mod sysctl;
 
 use std::{path::Path, process::ExitCode};
 
+use run::Surroundings;
+
 const HELP: &str = "\
 bpf-token-guest: the part of bpf-token-harness that runs inside a VM.
 
 Usage: bpf-token-guest [RUN-FOLDER]         run the plan in the folder (default /mnt/vmtest)
+       bpf-token-guest live RUN-FOLDER      the same on a machine that others live on
        bpf-token-guest bench [RUN-FOLDER]   print as JSON what attempts and containers cost
        bpf-token-guest --help
 
 It must be started as root in a VM made for it: it changes kernel settings, makes
 control groups and network interfaces, and may be asked to crash the machine.
+On a machine that others live on it first leaves all its namespaces but that of
+users, and refuses a plan that would reach beyond its own.
 It reads plan.json in the folder and writes outcomes.jsonl there, which must not
 exist yet. Exit codes: 0 all in the record; 2 wrong usage; 3 the plan or the
 kernel is not the one asked for, or the record cannot be kept.
@@ -74,14 +80,23 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["bench", rest @ ..] if rest.len() < 2 => finish(bench(folder_of(rest))),
+        ["live", folder] => live(Path::new(folder)),
         [option, ..] if option.starts_with('-') => usage(&format!("unknown option {option}")),
         [_, extra, ..] => usage(&format!("unexpected argument {extra}")),
-        rest => finish(run::run(folder_of(rest))),
+        rest => finish(run::run(folder_of(rest), Surroundings::Vm)),
     }
 }
 
 fn folder_of<'a>(args: &[&'a str]) -> &'a Path {
     Path::new(args.first().copied().unwrap_or(RUN_FOLDER))
+}
+
+fn live(folder: &Path) -> ExitCode {
+    let done = live::apart(folder, |folder| finish(run::run(folder, Surroundings::Live)));
+    done.unwrap_or_else(|error| {
+        eprintln!("bpf-token-guest: cannot run apart from the machine: {error}");
+        ExitCode::from(FAULT)
+    })
 }
 
 fn bench(folder: &Path) -> Result<(), run::RunError> {

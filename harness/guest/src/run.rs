@@ -3,8 +3,9 @@
 use std::{path::Path, rc::Rc};
 
 use harness_model::{
+    name::ScenarioName,
     outcome::Event,
-    plan::{FORMAT, Plan},
+    plan::{FORMAT, Plan, Reach},
 };
 use rustix::process::{Resource, Rlimit};
 use thiserror::Error;
@@ -43,6 +44,14 @@ pub(crate) enum RunError {
     /// The object files cannot be read.
     #[error(transparent)]
     Library(#[from] LibraryError),
+    /// A scenario would reach others on the machine.
+    #[error("scenario {scenario} is not run on a machine that others live on: it {}", reach.as_str())]
+    Reach {
+        /// Which.
+        scenario: ScenarioName,
+        /// How.
+        reach: Reach,
+    },
     /// A measurement failed.
     #[error("cannot measure: {0}")]
     Bench(String),
@@ -51,10 +60,19 @@ pub(crate) enum RunError {
     Record(#[from] RecordError),
 }
 
+/// What machine a plan is followed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Surroundings {
+    /// A VM made for it.
+    Vm,
+    /// One that others live on.
+    Live,
+}
+
 /// Follows the plan in a run folder.
-pub(crate) fn run(folder: &Path) -> Result<(), RunError> {
+pub(crate) fn run(folder: &Path, surroundings: Surroundings) -> Result<(), RunError> {
     let mut record = Writer::create(folder)?;
-    match prepare(folder) {
+    match prepare(folder, surroundings) {
         Ok((plan, machine)) => follow(machine.with(plan, record)),
         Err(error) => {
             record.add(Event::Fault { message: error.to_string() })?;
@@ -70,12 +88,21 @@ pub(crate) fn open(folder: &Path, plan: Plan) -> Result<World, RunError> {
     Ok(Machine::prepare()?.with(plan, record))
 }
 
-fn prepare(folder: &Path) -> Result<(Plan, Machine), RunError> {
+fn prepare(folder: &Path, surroundings: Surroundings) -> Result<(Plan, Machine), RunError> {
     let plan = plan::read(folder)?;
+    if surroundings == Surroundings::Live {
+        refuse_reach(&plan)?;
+    }
     kernel::prove(&plan.kernel)?;
     kernel_types::prepare(&plan)?;
     library::open(folder)?;
     Ok((plan, Machine::prepare()?))
+}
+
+/// Nothing is attempted on a machine that others live on if anything in the plan would reach them.
+fn refuse_reach(plan: &Plan) -> Result<(), RunError> {
+    let reaching = plan.scenarios.iter().find_map(|scenario| Some((scenario, scenario.reach()?)));
+    reaching.map_or(Ok(()), |(scenario, reach)| Err(RunError::Reach { scenario: scenario.name.clone(), reach }))
 }
 
 /// The machine, made ready for scenarios.
@@ -112,9 +139,17 @@ fn follow(mut world: World) -> Result<(), RunError> {
     Ok(())
 }
 
-/// A case keeps a descriptor for each object it saves, in each of its passes.
+/// A case keeps a descriptor for each object it saves, in each of its passes. A root that may not raise the limit has as
+/// many as it allows.
 fn allow_many_files() -> Result<(), SysError> {
     const FILES: Option<u64> = Some(1 << 16);
     let limit = Rlimit { current: FILES, maximum: FILES };
-    rustix::process::setrlimit(Resource::Nofile, limit).during(|| "setrlimit RLIMIT_NOFILE")
+    match rustix::process::setrlimit(Resource::Nofile, limit) {
+        Err(rustix::io::Errno::PERM) => {
+            let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+            rustix::process::setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+        }
+        other => other,
+    }
+    .during(|| "setrlimit RLIMIT_NOFILE")
 }

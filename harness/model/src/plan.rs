@@ -9,6 +9,7 @@ mod lsm;
 mod names;
 mod object;
 mod restriction;
+mod shared;
 mod survey;
 mod target;
 mod types;
@@ -29,6 +30,7 @@ pub use call::{
 pub use lsm::LsmHook;
 pub use object::{BpffsPlace, LARGEST_OBJECT, OBJECTS_FOLDER, ObjectLoad, Replaced, TokenPath, Told};
 pub use restriction::{Filter, FilterErrno, Lockdown, Refused, Restrictions, SystemCall};
+pub use shared::Reach;
 pub use survey::{BadHelperIds, HelperIds, HelperSurvey};
 pub use target::LinkTarget;
 pub use types::{Body, KernelMember, KernelType, MapTypes, ProgTarget, ProgTypes};

@@ -132,7 +132,8 @@ impl Fleet {
         if open.is_empty() {
             return Ok(results);
         }
-        let host = Host::ready(supplies)?;
+        let has_vms = open.iter().any(|&index| !orders[index].testbed.is_here());
+        let host = has_vms.then(|| Host::ready(supplies)).transpose()?;
         // Always in the same order: two processes that want several locks would else wait for each other.
         open.sort_by_key(|&index| orders[index].testbed.lock_name());
         let locks =
@@ -144,7 +145,7 @@ impl Fleet {
             if missing.is_empty() {
                 continue;
             }
-            match Launch::prepare(order.testbed, &host) {
+            match Launch::prepare(order.testbed, host.as_ref()) {
                 Err(error) => results[index] = Err(error),
                 Ok(launch) => {
                     queue.extend(jobs(order, loads.len(), &missing, self.jobs.share(open.len())));
@@ -240,7 +241,9 @@ fn jobs<'a>(order: &Order<'a>, load: usize, missing: &[&Expanded], vms: Jobs) ->
         }
     }
     let need = u64::from(testbed.memory_mib()) + OVERHEAD_MIB;
-    let batches = batches(&all, vms.0.get());
+    // Two runs on one machine would take each other's objects for leftovers.
+    let vms = if testbed.is_here() { 1 } else { vms.0.get() };
+    let batches = batches(&all, vms);
     let count = batches.len();
     let job = |(number, batch): (usize, Batch)| {
         let line =

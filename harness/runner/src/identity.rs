@@ -8,13 +8,14 @@ use harness_model::{
     configuration::Configuration,
     expand::{self, Expansion, Target},
     name::{ImageName, KernelName},
+    plan::Reach,
     scenario::{Release, Report},
     snapshot::Lineage,
     vocabulary::Vocabulary,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{objects::Shelf, store::Artefacts};
+use crate::{objects::Shelf, session::Surroundings, store::Artefacts};
 
 /// Which kernel, image and guest program answered.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub struct Identity {
     /// What `uname -r` says.
     pub(crate) uname: String,
     pub(crate) release: Release,
+    pub(crate) surroundings: Surroundings,
 }
 
 /// An [`Identity`] as a store keeps it.
@@ -52,6 +54,8 @@ pub struct IdentityRecord {
     pub vocabulary: Vocabulary,
     /// The options that are on in it.
     pub configuration: Configuration,
+    /// Where it ran.
+    pub surroundings: Surroundings,
 }
 
 impl Identity {
@@ -87,11 +91,23 @@ impl Identity {
             configuration: &self.configuration,
         };
         let mut expansion = expand::expand(checked, target)?;
+        if let Some(reach) = self.reach(&expansion) {
+            let reason = format!("it is not run on a machine that others live on: it {}", reach.as_str());
+            return Ok(Expansion::Skipped { reason });
+        }
         if let Expansion::Run(expanded) = &mut expansion {
             let folder = path.parent().unwrap_or(path);
             self.objects.fetch(&mut expanded.plan, folder).map_err(|why| checked.complaint(&why))?;
         }
         Ok(expansion)
+    }
+
+    /// How a scenario would reach others on the machine, if there are any.
+    fn reach(&self, expansion: &Expansion) -> Option<Reach> {
+        match (expansion, self.surroundings) {
+            (Expansion::Run(expanded), Surroundings::Shared | Surroundings::Here) => expanded.plan.reach(),
+            _ => None,
+        }
     }
 
     /// As a store keeps it; `at` is the time, in seconds since 1970.
@@ -106,6 +122,7 @@ impl Identity {
             objects: self.objects.names(),
             vocabulary: self.vocabulary.clone(),
             configuration: self.configuration.clone(),
+            surroundings: self.surroundings,
         }
     }
 
@@ -119,6 +136,7 @@ impl Identity {
             artefacts: record.artefacts,
             vocabulary: record.vocabulary,
             configuration: record.configuration,
+            surroundings: record.surroundings,
             objects: Shelf::recorded(record.objects),
         })
     }

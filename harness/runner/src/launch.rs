@@ -13,9 +13,9 @@ use harness_model::{
 use thiserror::Error;
 
 use crate::{
-    accel::{self, AccelError, Decision},
+    accel::{self, Accel, AccelError, Decision},
     qemu::{Qemu, QemuError},
-    session::{self, Deadlines, FolderError, Notice, QemuMachine, RunFolder, Session, SessionError},
+    session::{self, Deadlines, FolderError, Here, Machine, Notice, QemuMachine, RunFolder, Session, SessionError},
     store::StoreError,
     supplies::Supplies,
     testbed::Testbed,
@@ -131,23 +131,28 @@ impl Solo {
 /// Everything that is the same for all VMs of a testbed.
 pub(crate) struct Launch<'a> {
     testbed: &'a Testbed<'a>,
-    spec: VmSpec,
+    /// What VMs are made of; `None` on the machine we are on.
+    spec: Option<VmSpec>,
     expected: ExpectedKernel,
     runs: PathBuf,
     deadlines: Deadlines,
 }
 
 impl<'a> Launch<'a> {
-    /// Puts together what all VMs of a testbed have in common, and says how they run.
-    pub(crate) fn prepare(testbed: &'a Testbed<'a>, host: &Host) -> Result<Self, LaunchError> {
+    /// Puts together what all VMs of a testbed have in common, and says how they run. `host` is how this host runs VMs;
+    /// the machine we are on takes none.
+    pub(crate) fn prepare(testbed: &'a Testbed<'a>, host: Option<&Host>) -> Result<Self, LaunchError> {
         let (progress, kernel) = (&testbed.supplies.progress, &testbed.kernel);
-        progress.note(&format!("kernel {} ({}): {}", kernel.name, kernel.release(), host.decision));
+        let host = host.filter(|_| !testbed.is_here());
+        let how =
+            host.map_or("this machine, in namespaces and a cgroup of its own".to_owned(), |h| h.decision.to_string());
+        progress.note(&format!("kernel {} ({}): {how}", kernel.name, kernel.release()));
         Ok(Self {
             testbed,
-            spec: spec(testbed, host),
+            spec: host.map(|host| spec(testbed, host)),
             expected: expected(testbed)?,
-            deadlines: Deadlines::of(host.decision.accel),
-            runs: host.runs.clone(),
+            deadlines: Deadlines::of(host.map_or(Accel::Kvm, |host| host.decision.accel)),
+            runs: testbed.supplies.cache.folder(Area::Runs)?,
         })
     }
 
@@ -164,8 +169,12 @@ impl<'a> Launch<'a> {
             copy.map(drop).map_err(io::Error::other)
         };
         let fill_share = |share: &std::path::Path| self.testbed.identity.objects.put(scenarios, share);
-        let machine = QemuMachine { spec: self.spec.clone(), make_root: &make_root, fill_share: &fill_share };
-        session::run(&plan, &machine, &folder, self.deadlines, watch)
+        let surroundings = self.testbed.identity.surroundings;
+        let machine: Box<dyn Machine + '_> = match self.spec.clone() {
+            Some(spec) => Box::new(QemuMachine { spec, surroundings, make_root: &make_root, fill_share: &fill_share }),
+            None => Box::new(Here { program: self.testbed.guest.path(), fill_share: &fill_share }),
+        };
+        session::run(&plan, machine.as_ref(), &folder, self.deadlines, watch)
             .map_err(|source| LaunchError::Session { kernel: self.testbed.kernel.name.to_string(), source })
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     batches::{batches, sized},
     launch::{self, Host, LaunchError, Solo},
     qemu::Qemu,
-    session::{self, Deadlines, GuestFolder, Machine, QemuMachine, RunFolder, Running, Session},
+    session::{self, Deadlines, GuestFolder, Machine, QemuMachine, RunFolder, Running, Session, Surroundings},
     testbed::Testbed,
     vm::{SHARE_IN_GUEST, Vm, VmError, VmEvent, VmSpec},
 };
@@ -110,7 +110,8 @@ impl<'a> Bench<'a> {
         let make_root = |into: &Path| self.make_root(into).map_err(io::Error::other);
         let fill_share = |share: &Path| self.testbed.identity.objects.put(scenarios, share);
         let spec = VmSpec { memory_mib, ..self.spec() };
-        let machine = QemuMachine { spec, make_root: &make_root, fill_share: &fill_share };
+        let machine =
+            QemuMachine { spec, surroundings: Surroundings::Own, make_root: &make_root, fill_share: &fill_share };
         let deadlines = Deadlines { boot: BOOT_DEADLINE, ..Deadlines::of(self.host.decision.accel) };
         let kernel = self.testbed.kernel.name.to_string();
         session::run(&plan, &OneBoot { machine, booted: Cell::new(false) }, &folder, deadlines, &mut |_| {})

@@ -8,6 +8,7 @@ mod account;
 mod deadline;
 mod folder;
 mod follow;
+mod here;
 mod machine;
 mod record;
 
@@ -23,7 +24,8 @@ use thiserror::Error;
 pub use account::Lie;
 pub use deadline::Deadlines;
 pub use folder::{FolderError, RunFolder};
-pub use machine::{FillShare, GuestFolder, Machine, MakeRoot, QemuMachine, Running};
+pub use here::Here;
+pub use machine::{FillShare, GuestFolder, Machine, MakeRoot, QemuMachine, Running, Surroundings};
 pub use record::Damage;
 
 use crate::vm::VmError;

@@ -1,11 +1,13 @@
 //! What the project has: kernels, images, the guest program, and the cache they are built into.
 
+use std::path::PathBuf;
+
 use harness_builder::{
     cache::{Area, Cache, CacheError},
     guest_program::{self, GuestProgram, GuestProgramError},
     image::{self, Image, ImageError},
     initramfs::{self, InitramfsError},
-    kernel::{self, Kernel, KernelError},
+    kernel::{self, Kernel, KernelError, running},
     objects::{self, Objects, ObjectsError},
     progress::Progress,
     project::{NoProject, Project},
@@ -22,6 +24,7 @@ use crate::{
     identity::Identity,
     launch::MEMORY_MIB,
     objects::Shelf,
+    session::Surroundings,
     store::{Artefacts, Freshness, RunId, Store, StoreError},
     testbed::Testbed,
 };
@@ -56,6 +59,9 @@ pub enum SuppliesError {
     /// What a kernel is started with cannot be put together.
     #[error(transparent)]
     Initramfs(#[from] InitramfsError),
+    /// The running kernel cannot be used.
+    #[error(transparent)]
+    Running(#[from] running::RunningError),
     /// A kernel's release does not tell its version.
     #[error(
         "kernel {kernel} calls its release `{release}`, which does not begin with MAJOR.MINOR; mend its source's version"
@@ -216,6 +222,22 @@ impl Supplies {
         self.store.remember(&testbed.identity)
     }
 
+    /// The running kernel of the machine we are on, and what else is needed there, built if need be. No VM is.
+    ///
+    /// # Errors
+    /// [`SuppliesError`] if the kernel does not tell what it knows, or if something cannot be built.
+    pub fn running(&self) -> Result<Testbed<'_>, SuppliesError> {
+        let wrong = |release: &str| SuppliesError::Release { kernel: running::name(), release: release.to_owned() };
+        let release: Release = running::release().parse().map_err(|_| wrong(&running::release()))?;
+        let alike = running::nearest(&release, &self.kernels.all()?);
+        let kernel = running::look(alike, &self.cache, &self.progress)?;
+        let guest = guest_program::build(self.project.root(), &self.cache, &self.progress)?;
+        let objects = objects::build(&self.project.objects(), &self.cache, &self.progress)?;
+        let name = running::NAME.parse().expect("it is a name");
+        let image = Image { name, key: "none".to_owned(), folder: PathBuf::from("/") };
+        Ok(self.testbed(kernel, image, guest, objects)?.among(Surroundings::Here))
+    }
+
     /// A kernel that was built elsewhere, with the image and the guest program, these built if need be.
     ///
     /// # Errors
@@ -274,6 +296,7 @@ impl Supplies {
             objects: Shelf::beside(objects),
             uname: kernel.release().to_owned(),
             release,
+            surroundings: Surroundings::Own,
         };
         Ok(Testbed { supplies: self, kernel, image, guest, initramfs, identity })
     }

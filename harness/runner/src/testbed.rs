@@ -13,7 +13,7 @@ use harness_model::{
     vocabulary::Vocabulary,
 };
 
-use crate::{identity::Identity, launch::MEMORY_MIB, supplies::Supplies};
+use crate::{identity::Identity, launch::MEMORY_MIB, session::Surroundings, supplies::Supplies};
 
 /// A kernel, an image and the guest program, built.
 #[derive(Debug)]
@@ -28,6 +28,29 @@ pub struct Testbed<'a> {
 }
 
 impl Testbed<'_> {
+    /// The same with the guest program told that others live on its machine. Scenarios that would reach them are skipped
+    /// then, and all others must come out as usual.
+    #[must_use]
+    pub fn shared_with_others(self) -> Self {
+        self.among(Surroundings::Shared)
+    }
+
+    /// The same in these surroundings; its outcomes are kept apart.
+    pub(crate) fn among(mut self, surroundings: Surroundings) -> Self {
+        self.identity.surroundings = surroundings;
+        self.identity.artefacts.machine.push_str(match surroundings {
+            Surroundings::Own => "",
+            Surroundings::Shared => ", shared with others",
+            Surroundings::Here => ", here",
+        });
+        self
+    }
+
+    /// Whether it is the machine we are on, and no VM.
+    pub(crate) fn is_here(&self) -> bool {
+        self.identity.surroundings == Surroundings::Here
+    }
+
     /// The kernel's name.
     pub fn kernel_name(&self) -> &KernelName {
         &self.kernel.name

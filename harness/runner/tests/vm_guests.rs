@@ -14,7 +14,7 @@ use harness_model::{
 use harness_runner::{
     accel,
     qemu::Qemu,
-    session::{self, Deadlines, QemuMachine, RunFolder, Session, SessionError},
+    session::{self, Deadlines, QemuMachine, RunFolder, Session, SessionError, Surroundings},
     vm::{self, VmSpec},
 };
 use libtest_mimic::Arguments;
@@ -54,7 +54,8 @@ impl Supplies {
             command: Default::default(),
         };
         let make_root = |into: &Path| self.image.private_copy(&self.guest, into).map(drop).map_err(io::Error::other);
-        let machine = QemuMachine { spec, make_root: &make_root, fill_share: &|_| Ok(()) };
+        let machine =
+            QemuMachine { spec, surroundings: Surroundings::Own, make_root: &make_root, fill_share: &|_| Ok(()) };
         session::run(plan, &machine, &folder, Deadlines::of(accel), &mut |_| {})
     }
 }

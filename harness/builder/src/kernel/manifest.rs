@@ -12,7 +12,10 @@ use harness_model::name::KernelName;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::fragment::{self, BadLine, Found, Mismatch, Options, Value};
+use super::{
+    fragment::{self, BadLine, Found, Mismatch, Options, Value},
+    running,
+};
 pub use source::{
     DebianKernel, DebianSource, GitSource, KernelFiles, PackageFiles, PrebuiltSource, Source, TarballSource, TreeSource,
 };
@@ -159,6 +162,9 @@ impl Manifest {
         let meaning = |reason: String| ManifestError::Meaning { path: path.to_owned(), reason };
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let name: KernelName = stem.parse().map_err(|error| meaning(format!("{error}")))?;
+        if name.as_str() == running::NAME {
+            return Err(meaning(format!("`{name}` stands for the running kernel: call the file otherwise")));
+        }
         let file: File = toml::from_str(&read(path)?)
             .map_err(|error| ManifestError::Syntax { path: path.to_owned(), error: error.into() })?;
         let folder = path.parent().unwrap_or(Path::new("."));

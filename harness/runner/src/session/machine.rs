@@ -8,6 +8,7 @@ use std::{
 
 use harness_builder::image::GUEST_PROGRAM;
 use harness_model::plan::{PLAN_FILE, Plan};
+use serde::{Deserialize, Serialize};
 
 use super::{SessionError, record::RecordFile};
 use crate::vm::{SHARE_IN_GUEST, TimedEvent, Vm, VmError, VmSpec};
@@ -101,12 +102,37 @@ pub type MakeRoot<'a> = dyn Fn(&Path) -> io::Result<()> + 'a;
 /// Fills a guest's share with what its plan refers to.
 pub type FillShare<'a> = dyn Fn(&Path) -> io::Result<()> + 'a;
 
+/// What a guest program is told of the machine it is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Surroundings {
+    /// It is the guest's own.
+    Own,
+    /// Others live on it: the guest leaves the machine's namespaces first, and refuses what would reach beyond its own
+    /// ([`harness_model::plan::Reach`]).
+    Shared,
+    /// As [`Self::Shared`], and it is the machine we are on.
+    Here,
+}
+
+impl Surroundings {
+    /// The words that start the guest program on this folder.
+    fn command(self, folder: &str) -> String {
+        match self {
+            Self::Own => format!("{GUEST_PROGRAM} {folder}"),
+            Self::Shared | Self::Here => format!("{GUEST_PROGRAM} live {folder}"),
+        }
+    }
+}
+
 /// A machine that boots guests in QEMU.
 pub struct QemuMachine<'a> {
     /// What every VM is made of; its `root`, `share` and `command` are set for each.
     pub spec: VmSpec,
     /// Makes each guest's root, with the guest program in it.
     pub make_root: &'a MakeRoot<'a>,
+    /// What the guest program is told of the VM.
+    pub surroundings: Surroundings,
     /// Fills each guest's share.
     pub fill_share: &'a FillShare<'a>,
 }
@@ -118,7 +144,7 @@ impl Machine for QemuMachine<'_> {
         let spec = VmSpec {
             root: guest.root(),
             share: guest.share(),
-            command: format!("exec {GUEST_PROGRAM} {SHARE_IN_GUEST}"),
+            command: format!("exec {}", self.surroundings.command(SHARE_IN_GUEST)),
             ..self.spec.clone()
         };
         Ok(Box::new(Vm::start(&spec, &guest.own())?))

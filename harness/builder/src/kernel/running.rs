@@ -1,0 +1,170 @@
+//! The kernel of the machine we are on, as far as it shows itself.
+
+use std::{fs, io::Read, path::Path};
+
+use flate2::read::GzDecoder;
+use harness_model::{name::KernelName, scenario::Release};
+use thiserror::Error;
+
+use super::{BTF, CONFIG, Kernel, KernelError, Manifest, record, vocabulary_in, write_json};
+use crate::{
+    cache::{Area, Cache, CacheError},
+    digest::Sha256,
+    file::FileError,
+    progress::Progress,
+};
+
+/// The name under which it is asked for; no manifest has it.
+pub const NAME: &str = "host";
+
+const RUNNING_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// A configuration is not longer than this, in bytes.
+const LONGEST_CONFIG: u64 = 4 << 20;
+
+/// Why the running kernel cannot be used.
+#[derive(Debug, Error)]
+pub enum RunningError {
+    /// It does not tell its types.
+    #[error(
+        "the running kernel {release} shows no type information at {RUNNING_BTF}, which tells what it knows: it must be \
+         built with CONFIG_DEBUG_INFO_BTF"
+    )]
+    NoBtf {
+        /// What `uname -r` says.
+        release: String,
+    },
+    /// Its type information makes no sense.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The cache failed.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+/// What it says of itself is copied into the cache, under a key that another boot does not have.
+///
+/// `alike` are the kernels whose snapshots hold for it, the nearest first.
+///
+/// # Errors
+/// [`RunningError`] if it does not show its types, or if they cannot be kept.
+pub fn look(alike: Vec<KernelName>, cache: &Cache, progress: &Progress) -> Result<Kernel, RunningError> {
+    let release = release();
+    let btf = fs::read(RUNNING_BTF).map_err(|_| RunningError::NoBtf { release: release.clone() })?;
+    let boot = ["/proc/sys/kernel/random/boot_id", "/proc/cmdline"].map(|path| fs::read(path).unwrap_or_default());
+    let sum = Sha256::of_parts([release.as_bytes(), &boot[0], &boot[1], &btf]);
+    let key = sum.short();
+    let lock = cache.entry(Area::Kernels, &format!("{NAME}-{key}"))?.lock(progress)?;
+    if lock.entry().existing().is_none() {
+        let staging = lock.stage_folder()?;
+        keep(staging.path(), &btf, &release)?;
+        staging.publish()?;
+    }
+    let dir = lock.entry().path();
+    let record = record::Record::read(&dir).map_err(|damage| KernelError::Damaged(damage, name()))?;
+    let lsm = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    let lsm = lsm.trim().split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let args = vec![String::from_utf8_lossy(&boot[1]).trim().to_owned()];
+    Ok(Kernel { name: name(), key, dir, args, memory_mib: None, lsm: Some(lsm), alike, record })
+}
+
+/// What `uname -r` says.
+pub fn release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// [`NAME`].
+pub fn name() -> KernelName {
+    NAME.parse().expect("it is a name")
+}
+
+/// The kernel whose snapshots are compared with, and those that hold for that: the newest that is not newer, else the
+/// oldest. Where several are of one version it is one that runs by default, if there is such.
+pub fn nearest(release: &Release, manifests: &[Manifest]) -> Vec<KernelName> {
+    let versions = manifests.iter().filter(|manifest| manifest.base.is_none());
+    let versions: Vec<(Release, &Manifest)> =
+        versions.filter_map(|manifest| Some((manifest.name.as_str().parse().ok()?, manifest))).collect();
+    let older = versions.iter().filter(|(version, _)| version <= release);
+    let found = older
+        .max_by_key(|(version, manifest)| (*version, manifest.is_default))
+        .or_else(|| versions.iter().min_by_key(|(version, manifest)| (*version, !manifest.is_default)));
+    found
+        .map(|(_, manifest)| std::iter::once(&manifest.name).chain(&manifest.alike).cloned().collect())
+        .unwrap_or_default()
+}
+
+fn keep(into: &Path, btf: &[u8], release: &str) -> Result<(), RunningError> {
+    let write = |name: &str, bytes: &[u8]| {
+        let path = into.join(name);
+        fs::write(&path, bytes).map_err(FileError::of("write", &path))
+    };
+    write(BTF, btf)?;
+    write(CONFIG, config(release).as_bytes())?;
+    write_json(&into.join(super::VOCABULARY), &vocabulary_in(&into.join(BTF))?)?;
+    let record = record::Record {
+        name: name(),
+        release: release.to_owned(),
+        source: "the running kernel".to_owned(),
+        toolchain: None,
+        objects_compiled: 0,
+        seconds: 0.0,
+        built: 0,
+        files: record::files(into).map_err(FileError::of("read", into))?,
+    };
+    Ok(write_json(&into.join(record::FILE_NAME), &record)?)
+}
+
+/// Its configuration, if it or its package shows it; empty otherwise.
+fn config(release: &str) -> String {
+    let mut text = String::new();
+    let shown = fs::File::open("/proc/config.gz").map(GzDecoder::new);
+    let read = shown.and_then(|file| file.take(LONGEST_CONFIG).read_to_string(&mut text));
+    if read.is_ok() { text } else { fs::read_to_string(format!("/boot/config-{release}")).unwrap_or_default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifests(names: &[(&str, &str)]) -> Vec<Manifest> {
+        let folder = tempfile::tempdir().unwrap();
+        let source = format!("source.git = {{ url = \"u\", revision = \"{}\" }}", "0".repeat(40));
+        for (name, more) in names {
+            let text = format!("summary = \"s\"\n{source}\n{more}\n");
+            fs::write(folder.path().join(format!("{name}.toml")), text).unwrap();
+        }
+        names.iter().map(|(name, _)| Manifest::read(&folder.path().join(format!("{name}.toml"))).unwrap()).collect()
+    }
+
+    fn nearest_to(release: &str, manifests: &[Manifest]) -> Vec<String> {
+        nearest(&release.parse().unwrap(), manifests).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_nearest_is_the_newest_that_is_not_newer_else_the_oldest() {
+        let all = manifests(&[
+            ("6.1-debian", "alike = \"6.12\""),
+            ("6.12", "default = true"),
+            ("6.12-debian", ""),
+            ("7.3", ""),
+            ("mine", ""),
+        ]);
+        assert_eq!(nearest_to("6.18.44-generic", &all), ["6.12"]);
+        assert_eq!(nearest_to("6.12.1", &all), ["6.12"]);
+        assert_eq!(nearest_to("8.0", &all), ["7.3"]);
+        assert_eq!(nearest_to("5.15", &all), ["6.1-debian", "6.12"]);
+        assert!(nearest_to("6.12", &[]).is_empty());
+    }
+
+    #[test]
+    fn no_manifest_can_have_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("host.toml");
+        fs::write(&path, "summary = \"s\"").unwrap();
+        let message = Manifest::read(&path).unwrap_err().to_string();
+        assert!(message.contains("`host` stands for the running kernel"), "{message}");
+    }
+}

@@ -1,0 +1,220 @@
+//! A machine that others live on: the run moves into namespaces and a cgroup of its own before it touches anything.
+//!
+//! Its parent stays outside, waits, and removes the cgroup. Everything else goes with the first process of the new pid
+//! namespace, however it ends. The run is root in the initial user namespace there as in a VM: the controls are made with
+//! every permission, and only that root may set what a bpffs delegates (`bpf_parse_param`, `kernel/bpf/inode.c`).
+
+use std::{
+    collections::BTreeSet,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::OnceLock,
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags},
+    mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags},
+    process::WaitOptions,
+    thread::UnshareFlags,
+};
+
+use crate::{
+    FAULT,
+    bpf::Kind,
+    cgroup,
+    error::{During, SysError},
+    process::{self, Fork},
+    pseudofile,
+};
+
+/// How the names of our cgroups begin; the process follows.
+const CGROUP: &str = "bpf-token-harness-";
+
+/// Where the run folder is seen from inside.
+const FOLDER: &str = "/run/bpf-token-harness";
+
+/// The processes of the whole machine, as they are seen from outside.
+static EVERYBODY: OnceLock<OwnedFd> = OnceLock::new();
+
+/// Does `work` in namespaces of its own, with the run folder where it then is; returns its exit code.
+///
+/// # Errors
+/// [`SysError`] if this is not root in the initial user namespace, or if a namespace or the cgroup cannot be had.
+pub(crate) fn apart(folder: &Path, work: impl FnOnce(&Path) -> ExitCode) -> Result<ExitCode, SysError> {
+    be_initial_root()?;
+    // Who started this may be stopped by ^C, which does not reach a process group of its own.
+    process::die_with_parent()?;
+    let around = cgroup::own()?;
+    sweep(around.as_fd())?;
+    let name = format!("{CGROUP}{}", std::process::id());
+    rustix::fs::mkdirat(&around, &name, Mode::from_raw_mode(0o755)).during(|| format!("mkdir cgroup {name}"))?;
+    let own = open_folder(around.as_fd(), &name)?;
+    process::unshare(UnshareFlags::NEWPID)?;
+    match process::fork_into(own.as_fd())? {
+        Fork::Child => {
+            let entered = process::die_with_parent().and_then(|()| enter(folder));
+            Ok(entered.map_or_else(|error| told(&error), |folder| work(&folder)))
+        }
+        Fork::Parent(child) => {
+            drop(own);
+            let status = rustix::process::waitpid(Some(child), WaitOptions::empty()).during(|| "waitpid")?;
+            remove(around.as_fd(), &name)?;
+            let code = status.and_then(|(_, status)| status.exit_status()).and_then(|code| u8::try_from(code).ok());
+            Ok(ExitCode::from(code.unwrap_or(FAULT)))
+        }
+    }
+}
+
+fn told(error: &SysError) -> ExitCode {
+    eprintln!("bpf-token-guest: cannot leave the machine's own namespaces: {error}");
+    ExitCode::from(FAULT)
+}
+
+/// Root of a container is refused: its controls would be denied what every permission allows.
+fn be_initial_root() -> Result<(), SysError> {
+    let map = pseudofile::read("/proc/self/uid_map")?;
+    let is_initial = map.split_whitespace().eq(["0", "0", "4294967295"]);
+    if rustix::process::geteuid().is_root() && is_initial {
+        return Ok(());
+    }
+    Err(rustix::io::Errno::PERM).during(|| "be root in the initial user namespace")
+}
+
+/// Removes the cgroups of runs that were killed.
+fn sweep(around: BorrowedFd<'_>) -> Result<(), SysError> {
+    for name in folders(around)?.into_iter().filter(|name| name.starts_with(CGROUP)) {
+        let events = pseudofile::read_at(around, &format!("{name}/cgroup.events")).unwrap_or_default();
+        // One of a run that lives has processes.
+        if events.lines().any(|line| line == "populated 0") {
+            let _ = remove(around, &name);
+        }
+    }
+    Ok(())
+}
+
+/// Removes a cgroup and those below it.
+fn remove(around: BorrowedFd<'_>, name: &str) -> Result<(), SysError> {
+    let folder = open_folder(around, name)?;
+    folders(folder.as_fd())?.iter().try_for_each(|below| remove(folder.as_fd(), below))?;
+    rustix::fs::unlinkat(around, name, AtFlags::REMOVEDIR).during(|| format!("rmdir cgroup {name}"))
+}
+
+fn folders(of: BorrowedFd<'_>) -> Result<Vec<String>, SysError> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(of).during(|| "open a cgroup")? {
+        let entry = entry.during(|| "read a cgroup")?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type() == FileType::Directory && name != "." && name != ".." {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+fn open_folder(around: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, SysError> {
+    pseudofile::open_at(around, name, OFlags::RDONLY | OFlags::DIRECTORY)
+}
+
+const NAMESPACES: UnshareFlags = UnshareFlags::NEWNS
+    .union(UnshareFlags::NEWNET)
+    .union(UnshareFlags::NEWIPC)
+    .union(UnshareFlags::NEWUTS)
+    .union(UnshareFlags::NEWCGROUP);
+
+const SEALED: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+const SCRATCH: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
+
+/// File systems as a VM has them, over those of the machine. The cgroup namespace comes first: to mount the hierarchy from
+/// the initial one would change its options for everybody (`apply_cgroup_root_flags`, `kernel/cgroup/cgroup.c`).
+const MOUNTS: [(&str, &str, MountFlags); 5] = [
+    ("proc", "/proc", SEALED),
+    ("sysfs", "/sys", SEALED),
+    ("cgroup2", "/sys/fs/cgroup", SEALED),
+    ("tmpfs", "/tmp", SCRATCH),
+    ("tmpfs", "/run", SCRATCH),
+];
+
+/// Leaves the machine's namespaces; returns where the run folder is then.
+fn enter(folder: &Path) -> Result<PathBuf, SysError> {
+    process::unshare(NAMESPACES)?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private).during(|| "make all mounts private")?;
+    let everybody = pseudofile::open_at(CWD, "/proc", OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let _ = EVERYBODY.set(everybody);
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let shared = rustix::mount::open_tree(CWD, folder, flags).during(|| "open_tree of the run folder")?;
+    for (kind, place, flags) in MOUNTS {
+        rustix::mount::mount(kind, place, kind, flags, None).during(|| format!("mount {kind} at {place}"))?;
+    }
+    rustix::fs::mkdir(FOLDER, Mode::from_raw_mode(0o755)).during(|| format!("mkdir {FOLDER}"))?;
+    rustix::mount::move_mount(&shared, "", CWD, FOLDER, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .during(|| format!("move_mount {FOLDER}"))?;
+    Ok(PathBuf::from(FOLDER))
+}
+
+/// The BPF objects that processes outside of our namespaces hold open; none in a VM, where there are no others.
+///
+/// What others keep without a descriptor, such as a program attached to a cgroup of theirs, is not among them.
+pub(crate) fn held_by_others() -> BTreeSet<(Kind, u32)> {
+    EVERYBODY.get().and_then(|proc| held(proc.as_fd()).ok()).unwrap_or_default()
+}
+
+fn held(proc: BorrowedFd<'_>) -> Result<BTreeSet<(Kind, u32)>, SysError> {
+    let namespace = |folder: &str| {
+        rustix::fs::readlinkat(proc, format!("{folder}/ns/pid"), Vec::new()).map(std::ffi::CString::into_bytes)
+    };
+    let ours =
+        rustix::fs::readlink("/proc/self/ns/pid", Vec::new()).during(|| "readlink /proc/self/ns/pid")?.into_bytes();
+    let mut found = BTreeSet::new();
+    for process in folders(proc)?.into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) {
+        // One that cannot be read has ended meanwhile.
+        if namespace(&process).is_ok_and(|theirs| theirs != ours) {
+            found.extend(held_by(proc, &process));
+        }
+    }
+    Ok(found)
+}
+
+fn held_by(proc: BorrowedFd<'_>, process: &str) -> Vec<(Kind, u32)> {
+    let folder = pseudofile::open_at(proc, &format!("{process}/fd"), OFlags::RDONLY | OFlags::DIRECTORY);
+    let Some(entries) = folder.ok().and_then(|folder| Dir::read_from(&folder).ok()) else { return Vec::new() };
+    let is_bpf = |name: &str| {
+        let link = rustix::fs::readlinkat(proc, format!("{process}/fd/{name}"), Vec::new());
+        link.is_ok_and(|link| {
+            ["bpf", "btf"].iter().any(|kind| link.to_string_lossy().starts_with(&format!("anon_inode:{kind}")))
+        })
+    };
+    let names = entries.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let texts = names.filter(|name| is_bpf(name));
+    let texts = texts.filter_map(|name| pseudofile::read_at(proc, &format!("{process}/fdinfo/{name}")).ok());
+    texts.flat_map(|text| ids(&text)).collect()
+}
+
+/// The objects that a description of a descriptor names (`bpf_map_show_fdinfo` and its like, `kernel/bpf/syscall.c`).
+fn ids(fdinfo: &str) -> Vec<(Kind, u32)> {
+    const FIELDS: [(&str, Kind); 4] =
+        [("map_id:", Kind::Map), ("prog_id:", Kind::Program), ("link_id:", Kind::Link), ("btf_id:", Kind::Btf)];
+    let id = |line: &str| {
+        FIELDS.iter().find_map(|(field, kind)| Some((*kind, line.strip_prefix(field)?.trim().parse().ok()?)))
+    };
+    fdinfo.lines().filter_map(id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_names_what_it_is_of() {
+        let link = "pos:\t0\nlink_type:\tcgroup\nlink_id:\t7\nprog_tag:\tab\nprog_id:\t12\n";
+        assert_eq!(ids(link), [(Kind::Link, 7), (Kind::Program, 12)]);
+        assert_eq!(ids("map_id:\t3\nmap_idx:\t4\n"), [(Kind::Map, 3)]);
+        assert!(ids("prog_id: x\n").is_empty());
+    }
+
+    #[test]
+    fn in_a_vm_there_are_no_others() {
+        assert!(held_by_others().is_empty());
+    }
+}
