@@ -231,7 +231,7 @@ pub const ALL: [Feature; 35] = [
     with_map(
         FeatureMap::Array,
         Feature {
-            since: Some(Release { major: 7, minor: 3 }),
+            since: Some(Release { major: 6, minor: 14 }),
             ..filter(
                 "lookup_by_constant_key",
                 "uses a value of a map that must be there without asking whether it is",

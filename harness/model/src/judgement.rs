@@ -144,6 +144,15 @@ impl Judgement {
         self.cases.iter().flat_map(of_case).chain(orphans).collect()
     }
 
+    /// Takes back what its author wants attempts to be where they are something else, for a kernel it is not meant for. A
+    /// call that is wrong for everybody, or an attempt that was not answered, stays a problem.
+    pub fn lift_expectations(&mut self) {
+        for row in self.cases.iter_mut().flat_map(|case| &mut case.rows) {
+            let stands = !matches!(row.verdict.class(), Class::Malformed | Class::Crashed);
+            row.expect = row.expect.filter(|_| row.matches() || !stands);
+        }
+    }
+
     fn subject(&self, case: &Case, at: usize, row: &Row) -> String {
         let label = if case.label.is_empty() { String::new() } else { format!("[{}] ", case.label) };
         let place = match (&self.grid, row.part) {
@@ -320,6 +329,21 @@ mod tests {
             crate::snapshot::render(&judgement),
             "[x=1]\n1  one  allowed\n2  two  denied EPERM\n\n[x=2]\ncontainer's bpffs shows cmds=any\n1  one  allowed\n2  two  allowed\n"
         );
+    }
+
+    #[test]
+    fn what_is_not_meant_for_a_kernel_is_no_problem_there_unless_it_is_malformed() {
+        let control = Control::Made(Answer::Err { errno: Errno::EINVAL, step: None });
+        let malformed = AttemptFact { root: control.clone(), container: control, ..fact(0, 1, eperm()) };
+        let asked = expanded(&[asked("one", Some(Expect::Denied)), asked("two", Some(Expect::Allowed))]);
+        let facts = vec![fact(0, 0, ok()), malformed, fact(1, 0, eperm()), fact(1, 1, ok())];
+        let mut judgement = judged(&asked, &outcome(facts, FINISHED)).unwrap();
+        assert_eq!(judgement.problems().len(), 2);
+        judgement.lift_expectations();
+        let problems = judgement.problems();
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].subject, "[x=1] attempt 2 (two)");
+        assert_eq!(judgement.cases[1].rows[0].expect, Some(Expect::Denied), "what holds is still told");
     }
 
     #[test]

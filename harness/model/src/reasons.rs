@@ -53,6 +53,18 @@ pub struct Entry {
     kernels: Vec<String>,
     /// The scenarios it is a reason in, by their whole names.
     scenarios: Vec<String>,
+    /// Left out, what attempts `expect` holds on these kernels too. `"otherwise"`: it is meant for kernels that are not
+    /// set up so, and verdicts are held to the snapshots of these kernels alone.
+    #[serde(default)]
+    expect: Option<Intent>,
+}
+
+/// What becomes of what a scenario's author expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Intent {
+    /// It does not hold.
+    Otherwise,
 }
 
 /// A commit of a git repository, by its 40 hexadecimal digits.
@@ -143,6 +155,7 @@ struct Known {
     explanation: Explanation,
     kernels: Vec<glob::Pattern>,
     scenarios: Vec<ScenarioName>,
+    lifts_expectations: bool,
 }
 
 impl Known {
@@ -212,6 +225,11 @@ impl Reasons {
         self.known.iter().any(|known| known.is_for(scenario, kernel))
     }
 
+    /// Whether what the attempts of this scenario expect is meant for other kernels than this one.
+    pub fn lifts_expectations(&self, scenario: &ScenarioName, kernel: &KernelName) -> bool {
+        self.known.iter().any(|known| known.lifts_expectations && known.is_for(scenario, kernel))
+    }
+
     /// Each reason with its kernels and scenarios, as they are written.
     pub fn iter(&self) -> impl Iterator<Item = (&Explanation, Vec<&str>, &[ScenarioName])> {
         self.known.iter().map(|known| {
@@ -241,7 +259,12 @@ impl<'a> Reader<'a> {
             Some(commit) => Some(commit?),
             None => None,
         };
-        Some(Known { explanation: Explanation { commit, ..explanation? }, kernels: kernels?, scenarios: scenarios? })
+        Some(Known {
+            explanation: Explanation { commit, ..explanation? },
+            kernels: kernels?,
+            scenarios: scenarios?,
+            lifts_expectations: entry.expect.is_some(),
+        })
     }
 
     fn noted<T, E: fmt::Display>(&mut self, key: &str, result: Result<T, E>) -> Option<T> {

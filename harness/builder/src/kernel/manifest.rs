@@ -1,5 +1,6 @@
 //! A kernel's manifest: where its source comes from, what it is configured with, how it is started.
 
+mod lineage;
 mod source;
 
 use std::{
@@ -16,6 +17,7 @@ use super::{
     fragment::{self, BadLine, Found, Mismatch, Options, Value},
     running,
 };
+use lineage::lineage;
 pub use source::{
     DebianKernel, DebianSource, GitSource, KernelFiles, PackageFiles, PrebuiltSource, Source, TarballSource, TreeSource,
 };
@@ -99,6 +101,16 @@ struct File {
 }
 
 impl File {
+    fn read(path: &Path) -> Result<Self, ManifestError> {
+        toml::from_str(&read(path)?)
+            .map_err(|error| ManifestError::Syntax { path: path.to_owned(), error: error.into() })
+    }
+
+    /// The kernel it is like, if any.
+    fn nearest(&self) -> Option<&KernelName> {
+        self.alike.as_ref().or(self.base.as_ref())
+    }
+
     /// Whether it says anything about how the kernel is built.
     fn builds(&self) -> bool {
         self.source.is_some() || !self.fragments.is_empty() || self.objects.is_some() || !self.exception.is_empty()
@@ -165,13 +177,13 @@ impl Manifest {
         if name.as_str() == running::NAME {
             return Err(meaning(format!("`{name}` stands for the running kernel: call the file otherwise")));
         }
-        let file: File = toml::from_str(&read(path)?)
-            .map_err(|error| ManifestError::Syntax { path: path.to_owned(), error: error.into() })?;
+        let file = File::read(path)?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        if let Some(stranger) = file.alike.iter().chain(&file.base).find(|other| !of_kernel(folder, other).is_file()) {
+        let nearest = file.nearest().cloned();
+        if let Some(stranger) = file.base.iter().find(|base| !of_kernel(folder, base).is_file()) {
             return Err(meaning(format!("there is no kernel `{stranger}`: {stranger}.toml is not in its folder")));
         }
-        let manifest = match (file.base.clone(), file.source.clone()) {
+        let mut manifest = match (file.base.clone(), file.source.clone()) {
             (Some(_), _) if file.builds() => return Err(meaning(ONLY_STARTED_OTHERWISE.to_owned())),
             (Some(base), None) if level == Level::Named => {
                 Self::variant(name, path, Self::read_as(&of_kernel(folder, &base), Level::Base)?, file)
@@ -180,6 +192,7 @@ impl Manifest {
             (None, Some(source)) => Self::of_source(name, path, source.below(folder), file)?,
             _ => return Err(meaning("it must have either a `source` or a `base`".to_owned())),
         };
+        manifest.alike = lineage(folder, &manifest.name, nearest.as_ref())?;
         manifest.check().map_err(meaning)?;
         Ok(manifest)
     }
@@ -197,7 +210,7 @@ impl Manifest {
             args: file.args,
             memory_mib: file.memory_mib,
             lsm: file.lsm,
-            alike: file.alike.into_iter().collect(),
+            alike: Vec::new(),
             required: values(&file.required),
             exceptions: file.exception,
             config,
@@ -207,8 +220,6 @@ impl Manifest {
 
     /// The base's build, started as the file says.
     fn variant(name: KernelName, path: &Path, base: Self, file: File) -> Self {
-        let nearest = file.alike.unwrap_or_else(|| base.name.clone());
-        let alike = std::iter::once(nearest).chain(base.alike.clone()).collect();
         let mut required = base.required.clone();
         required.extend(values(&file.required));
         Self {
@@ -220,7 +231,6 @@ impl Manifest {
             args: base.args.iter().cloned().chain(file.args).collect(),
             memory_mib: file.memory_mib.or(base.memory_mib),
             lsm: file.lsm.or_else(|| base.lsm.clone()),
-            alike,
             required,
             ..base
         }
@@ -374,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_variant_is_its_base_started_otherwise() {
-        let base = "summary = 's'\nfragments = ['a']\nargs = ['quiet']\nalike = '9.9'\nmemory_mib = 300\n\
+        let base = "summary = 's'\nfragments = ['a']\nargs = ['quiet']\nmemory_mib = 300\n\
                     required = { CONFIG_B = 'y' }\n[source.tree]\npath = 'l'\n";
         let (folder, path) = write(base, "CONFIG_A=y\n");
         let variant = folder.path().join("9.9-variant.toml");
@@ -384,7 +394,7 @@ mod tests {
         assert_eq!((variant.args, variant.memory_mib), (vec!["quiet".to_owned(), "x=1".to_owned()], Some(300)));
         assert_eq!((variant.lsm, base.lsm), (Some(vec!["bpf".to_owned()]), None));
         assert_eq!((variant.source, variant.required), (base.source, base.required));
-        assert_eq!(variant.alike.iter().map(KernelName::as_str).collect::<Vec<_>>(), ["9.9", "9.9"]);
+        assert_eq!(variant.alike.iter().map(KernelName::as_str).collect::<Vec<_>>(), ["9.9"]);
     }
 
     #[test]

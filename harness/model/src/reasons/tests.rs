@@ -192,3 +192,17 @@ fn a_file_of_another_form_is_not_edited() {
         assert!(explained(text, &explanation, &pairs).is_err(), "{text}");
     }
 }
+
+#[test]
+fn an_entry_may_say_that_expectations_are_for_other_kernels() {
+    let text = "[[difference]]\nreason = 'r'\nkernels = ['7.3-*']\nscenarios = ['a/b']\nexpect = 'otherwise'\n";
+    let reasons = Reasons::parse("d.toml", text.as_bytes()).unwrap();
+    let lifts =
+        |scenario: &str, kernel: &str| reasons.lifts_expectations(&scenario.parse().unwrap(), &kernel.parse().unwrap());
+    assert!(lifts("a/b", "7.3-unpriv0") && !lifts("a/b", "7.3") && !lifts("a/c", "7.3-unpriv0"));
+    let plain = text.replace("expect = 'otherwise'\n", "");
+    let plain = Reasons::parse("d.toml", plain.as_bytes()).unwrap();
+    assert!(!plain.lifts_expectations(&"a/b".parse().unwrap(), &"7.3-unpriv0".parse().unwrap()));
+    let wrong = Reasons::parse("d.toml", text.replace("otherwise", "denied").as_bytes()).unwrap_err().to_string();
+    assert!(wrong.starts_with("d.toml:5:10: ") && wrong.contains("otherwise"), "{wrong}");
+}
