@@ -144,12 +144,16 @@ impl Judgement {
         self.cases.iter().flat_map(of_case).chain(orphans).collect()
     }
 
-    /// Takes back what its author wants attempts to be where they are something else, for a kernel it is not meant for. A
-    /// call that is wrong for everybody, or an attempt that was not answered, stays a problem.
+    /// Takes back what its author wants attempts to be where they are something else, for a kernel it is not meant for: that
+    /// kernel's snapshot alone says what they are, also where it refuses a call to everybody. An attempt that was not
+    /// answered stays a problem.
     pub fn lift_expectations(&mut self) {
-        for row in self.cases.iter_mut().flat_map(|case| &mut case.rows) {
-            let stands = !matches!(row.verdict.class(), Class::Malformed | Class::Crashed);
-            row.expect = row.expect.filter(|_| row.matches() || !stands);
+        for row in self.cases.iter_mut().flat_map(|case| &mut case.rows).filter(|row| !row.matches()) {
+            row.expect = match row.verdict.class() {
+                Class::Crashed => row.expect,
+                Class::Malformed => Some(Expect::Malformed),
+                Class::Allowed | Class::Denied | Class::Unsupported => None,
+            };
         }
     }
 
@@ -332,17 +336,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_meant_for_a_kernel_is_no_problem_there_unless_it_is_malformed() {
+    fn what_is_not_meant_for_a_kernel_is_no_problem_there_unless_it_was_not_answered() {
         let control = Control::Made(Answer::Err { errno: Errno::EINVAL, step: None });
         let malformed = AttemptFact { root: control.clone(), container: control, ..fact(0, 1, eperm()) };
         let asked = expanded(&[asked("one", Some(Expect::Denied)), asked("two", Some(Expect::Allowed))]);
-        let facts = vec![fact(0, 0, ok()), malformed, fact(1, 0, eperm()), fact(1, 1, ok())];
-        let mut judgement = judged(&asked, &outcome(facts, FINISHED)).unwrap();
-        assert_eq!(judgement.problems().len(), 2);
+        let end = ScenarioEnd::Crashed { how: "the VM died".into(), console: vec![] };
+        let facts = vec![fact(0, 0, ok()), malformed, fact(1, 0, eperm())];
+        let mut judgement = judged(&asked, &outcome(facts, end)).unwrap();
+        assert_eq!(judgement.problems().len(), 3);
         judgement.lift_expectations();
         let problems = judgement.problems();
         assert_eq!(problems.len(), 1);
-        assert_eq!(problems[0].subject, "[x=1] attempt 2 (two)");
+        assert_eq!(problems[0].subject, "[x=2] attempt 2 (two)");
         assert_eq!(judgement.cases[1].rows[0].expect, Some(Expect::Denied), "what holds is still told");
     }
 
