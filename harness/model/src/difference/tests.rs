@@ -290,6 +290,11 @@ fn what_any_covers_is_what_has_a_name() {
     let (before, after) = ((1 << 34) - 1, (1 << 36) - 1);
     assert_eq!(of_maps, Coverage { kind: Kind::Map, before, after, gained, lost: Vec::new() });
     assert_eq!(names::coverage(&old, &old), []);
+    let mut before_tokens = serde_json::to_value(&old).unwrap();
+    let cmds = before_tokens["cmds"]["names"].as_array_mut().unwrap();
+    cmds.retain(|known| known["name"] != "token_create");
+    let before_tokens = serde_json::from_value(before_tokens).unwrap();
+    assert_eq!(names::coverage(&before_tokens, &new), [], "it ignores the option");
     // No program type was added between the two.
     assert!(names::coverage(&old, &new).iter().all(|coverage| coverage.kind != Kind::Prog));
 }

@@ -219,6 +219,22 @@ fn explanations(
 }
 
 /// What a state is called, with the reason if it has one.
+/// The scenarios that are not judged on both, those together of which the same is said.
+fn alike(difference: &Difference) -> Vec<(String, String, Vec<&str>)> {
+    let mut groups: Vec<(String, String, Vec<&str>)> = Vec::new();
+    for one in &difference.uncompared {
+        let (was, is) = (state_words(&one.before), state_words(&one.after));
+        match groups
+            .iter_mut()
+            .find(|(before, after, _)| (before.as_str(), after.as_str()) == (was.as_str(), is.as_str()))
+        {
+            Some((.., scenarios)) => scenarios.push(one.scenario.as_str()),
+            None => groups.push((was, is, vec![one.scenario.as_str()])),
+        }
+    }
+    groups
+}
+
 fn state_words(state: &State) -> String {
     match state {
         State::Judged => "judged".to_owned(),

@@ -11,7 +11,7 @@ use harness_model::{
 };
 
 use super::{
-    Difference, Extent, state_words,
+    Difference, Extent, alike,
     text::{COVERAGE, coverage_lines, fates, why},
 };
 
@@ -92,12 +92,11 @@ fn write_names(text: &mut String, difference: &Difference) {
 fn write_remarks(text: &mut String, difference: &Difference) {
     if !difference.uncompared.is_empty() {
         let _ = writeln!(text, "\n## Not judged on both ({})\n", difference.uncompared.len());
-        row(text, &["scenario", difference.before.0.as_str(), difference.after.0.as_str()]);
+        row(text, &["scenarios", difference.before.0.as_str(), difference.after.0.as_str()]);
         text.push_str("| --- | --- | --- |\n");
     }
-    for one in &difference.uncompared {
-        let (before, after) = (escaped(&state_words(&one.before)), escaped(&state_words(&one.after)));
-        row(text, &[&escaped(one.scenario.as_str()), &before, &after]);
+    for (before, after, scenarios) in alike(difference) {
+        row(text, &[&escaped(&scenarios.join(", ")), &escaped(&before), &escaped(&after)]);
     }
     if !difference.unrecorded.is_empty() {
         let _ = writeln!(text, "\n## Not as recorded ({})\n", difference.unrecorded.len());

@@ -12,7 +12,7 @@ use harness_model::{
     reasons::Explanation,
 };
 
-use super::{Difference, Extent, state_words};
+use super::{Difference, Extent, alike};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -35,7 +35,7 @@ pub fn text(difference: &Difference, extent: Extent) -> String {
     }
     write_names(&mut text, difference, extent);
     write_coverage(&mut text, difference);
-    write_uncompared(&mut text, difference);
+    write_uncompared(&mut text, difference, extent);
     text
 }
 
@@ -163,14 +163,14 @@ pub(super) fn coverage_lines(difference: &Difference) -> Vec<String> {
     difference.coverage.iter().map(line).collect()
 }
 
-fn write_uncompared(text: &mut String, difference: &Difference) {
+fn write_uncompared(text: &mut String, difference: &Difference, extent: Extent) {
     let (before, after) = (&difference.before.0, &difference.after.0);
     if !difference.uncompared.is_empty() {
         let _ = writeln!(text, "\n{BOLD}not judged on both{BOLD:#}  {}", difference.uncompared.len());
     }
-    for one in &difference.uncompared {
-        let (was, is) = (state_words(&one.before), state_words(&one.after));
-        let _ = writeln!(text, "  {}  {before}: {was}; {after}: {is}", one.scenario);
+    for (was, is, scenarios) in alike(difference) {
+        let _ = writeln!(text, "  {before}: {was}; {after}: {is}  {DIM}{}{DIM:#}", times(scenarios.len()));
+        let _ = writeln!(text, "    {}", extent.list(&scenarios));
     }
     if !difference.unrecorded.is_empty() {
         let _ = writeln!(text, "\n{RED}not as recorded, see `cargo xtask run`{RED:#}  {}", difference.unrecorded.len());
