@@ -1,19 +1,18 @@
 //! Files that are replaced whole: a reader sees the old text or the new one, never half of one.
 
 use std::{
-    fs::{self, Permissions},
+    fs,
     io::{self, Write},
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
-use tempfile::NamedTempFile;
+use harness_builder::file;
 
 /// Looks whether a file can be replaced, and changes nothing.
 pub(crate) fn check(path: &Path) -> Result<()> {
     match place(path) {
-        Place::File(path) => partial(&path).map(drop),
+        Place::File(path) => file::partial(&path).map(drop),
         Place::Folder => Err(io::Error::from(io::ErrorKind::IsADirectory)),
         Place::Device => fs::OpenOptions::new().write(true).open(path).map(drop),
     }
@@ -23,7 +22,7 @@ pub(crate) fn check(path: &Path) -> Result<()> {
 /// Replaces a file. What is no file, such as a pipe or `/dev/null`, is written to.
 pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     match place(path) {
-        Place::File(path) => replace(&path, text),
+        Place::File(path) => file::replace(&path, text),
         Place::Folder => Err(io::Error::from(io::ErrorKind::IsADirectory)),
         Place::Device => {
             fs::OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(text.as_bytes()))
@@ -50,21 +49,6 @@ fn place(path: &Path) -> Place {
         Ok(found) if !found.is_file() => Place::Device,
         _ => Place::File(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())),
     }
-}
-
-/// An empty file beside the one to be replaced, with the permissions a new file has.
-fn partial(path: &Path) -> io::Result<NamedTempFile> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Its error names the folder's fault; that of the file inside would name the file.
-    fs::metadata(folder)?;
-    tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)
-}
-
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = partial(path)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path).map(drop).map_err(|error| error.error)
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
-//! What is told of a file or folder that cannot be used.
+//! Files that are replaced whole, and what is told of one that cannot be used.
 
 use std::{
-    io,
+    fs::{self, Permissions},
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
+use tempfile::NamedTempFile;
 use thiserror::Error;
 
 /// A file or folder could not be read or written.
@@ -20,5 +23,44 @@ impl FileError {
     /// What to do with an error of the system: says what was tried, in a word such as `read`, and where.
     pub(crate) fn of(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self { action, path: path.to_owned(), source }
+    }
+}
+
+/// Replaces a file: a reader sees the old text or the new one, never half of one.
+///
+/// # Errors
+/// If the file or its folder cannot be written; the old file is still there then.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = partial(path)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path).map(drop).map_err(|error| error.error)
+}
+
+/// An empty file beside the one to be replaced, with the permissions a new file has; gone again when dropped.
+///
+/// # Errors
+/// If there can be none in that folder.
+pub fn partial(path: &Path) -> io::Result<NamedTempFile> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Its error names the folder's fault; that of the file inside would name the file.
+    fs::metadata(folder)?;
+    tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        for text in ["one", "two"] {
+            replace(&path, text).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(replace(&folder.path().join("no/a"), "x").unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

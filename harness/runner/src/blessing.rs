@@ -2,10 +2,10 @@
 
 use std::{
     fs, io,
-    io::Write,
     path::{Path, PathBuf},
 };
 
+use harness_builder::file;
 use harness_model::{
     name::{KernelName, ScenarioName},
     snapshot::{self, Lineage, Recorded},
@@ -91,7 +91,7 @@ impl Change {
     /// [`BlessError`] if the file cannot be written or removed.
     pub fn make(&self, summary: &str, scenario_path: &str) -> Result<(), BlessError> {
         let done = match &self.new {
-            Some(text) => replace(&self.path, &snapshot::file_of(text, summary, scenario_path)),
+            Some(text) => file::replace(&self.path, &snapshot::file_of(text, summary, scenario_path)),
             None => fs::remove_file(&self.path),
         };
         done.and_then(|()| remove_if_there(&pending(&self.path)))
@@ -102,20 +102,6 @@ impl Change {
 /// Where `insta` leaves a text that waits to be reviewed.
 fn pending(snapshot: &Path) -> PathBuf {
     snapshot.with_added_extension("new")
-}
-
-/// Puts this text in the place of a file, as a whole or not at all.
-///
-/// # Errors
-/// If the file or its folder cannot be written; the old file is still there then.
-pub fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    // A temporary file is readable by its owner alone; a snapshot is a source file like its neighbours.
-    file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-    file.persist(path)?;
-    Ok(())
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {

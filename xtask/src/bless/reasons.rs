@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args as ClapArgs;
+use harness_builder::file;
 use harness_model::{
     name::{KernelName, ScenarioName},
     reasons::{
@@ -11,7 +12,7 @@ use harness_model::{
         edit::{EditError, explained, forgotten},
     },
 };
-use harness_runner::blessing::{self, Change};
+use harness_runner::blessing::Change;
 
 use crate::exit::Wrong;
 
@@ -107,7 +108,7 @@ pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     let shown = path.display();
     Reasons::parse(&shown.to_string(), text.as_bytes())
         .map_err(|report| anyhow!("{shown} was not changed: {report}"))?;
-    blessing::replace(path, text).with_context(|| format!("cannot write {shown}"))
+    file::replace(path, text).with_context(|| format!("cannot write {shown}"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Pins a kernel to the newest version its suite has.
 
-use std::{collections::BTreeMap, fs, io::Write, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use thiserror::Error;
 
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     cache::{Area, Cache},
     digest::Sha256,
-    file::FileError,
+    file::{self, FileError},
     mirror::{Archive, ArchiveError, KernelPackage, Mirror, Package},
     progress::Progress,
 };
@@ -58,7 +58,8 @@ pub fn pin(manifest: &Manifest, version: Option<&str>, cache: &Cache, progress: 
     };
     let new: Vec<DebianSource> = packages.iter().map(|package| desk.fetch(package)).collect::<Result<_, _>>()?;
     let text = fs::read_to_string(&manifest.path).map_err(FileError::of("read", &manifest.path))?;
-    write_whole(&manifest.path, &repinned(&text, &old, &new))?;
+    let text = repinned(&text, &old, &new);
+    file::replace(&manifest.path, &text).map_err(FileError::of("write", &manifest.path))?;
     Ok(packages[0].version.clone())
 }
 
@@ -137,16 +138,6 @@ fn common(versions: &[Vec<String>], asked: Option<&str>) -> Option<String> {
         asked.is_none_or(|asked| *version == asked) && others.iter().all(|versions| versions.contains(version))
     };
     first.iter().find(fits).cloned()
-}
-
-fn write_whole(path: &std::path::Path, text: &str) -> Result<(), FileError> {
-    let folder = path.parent().unwrap_or(std::path::Path::new("."));
-    let failed = || FileError::of("write", path);
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed())?;
-    file.write_all(text.as_bytes()).map_err(failed())?;
-    // A temporary file is readable by its owner alone; a manifest is a source file like its neighbours.
-    file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644)).map_err(failed())?;
-    file.persist(path).map(drop).map_err(|error| failed()(error.error))
 }
 
 /// The manifest's text with other names, versions and sums; everything else stays as it was written.
