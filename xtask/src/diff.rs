@@ -7,8 +7,8 @@ use clap::{Args as ClapArgs, ValueEnum};
 use harness_builder::progress::Progress;
 use harness_model::{difference::Effect, name::KernelName};
 use harness_runner::{
+    identity::Identity,
     report::difference::{self, Difference, Extent, Side},
-    testbed::Testbed,
 };
 
 use crate::{
@@ -123,9 +123,13 @@ fn two<'k>(args: &Args, kernels: &'k [KernelName]) -> Result<[&'k KernelName; 2]
 
 fn compare(selection: &Selection, before: &KernelName, after: &KernelName) -> Result<Difference> {
     let findings = selection.findings()?;
-    let testbed = |kernel| selection.supplies().build(kernel, &selection.image);
-    let (one, other) = (testbed(before)?, testbed(after)?);
-    let side = |testbed: &'_ Testbed<'_>| (testbed.lineage(), testbed.kernel().release().to_owned());
+    let identity = |kernel: &KernelName| {
+        selection
+            .identity(kernel)?
+            .with_context(|| format!("{kernel} never ran, so there is nothing to compare with it"))
+    };
+    let (one, other) = (identity(before)?, identity(after)?);
+    let side = |identity: &'_ Identity| (identity.lineage().clone(), identity.release().to_owned());
     let ((lineage, release), (other_lineage, other_release)) = (side(&one), side(&other));
     let before = Side { lineage, release, vocabulary: one.vocabulary() };
     let after = Side { lineage: other_lineage, release: other_release, vocabulary: other.vocabulary() };

@@ -20,8 +20,7 @@ Examples:
   cargo xtask report --kernel all --format markdown --by folder
   cargo xtask report --format json | jq 'select(.kind == \"judged\" and .standing == \"differs\")'
 
-A scenario that was not run counts as a fault. Crashes and faults are known only to the run that saw
-them, so `cargo xtask run` takes the same options.
+A scenario that was not run counts as a fault. `cargo xtask run` takes the same options.
 
 Exit codes: 0 as recorded; 1 verdicts differ; 2 wrong usage or a bad file; 3 something was not run
 or a file cannot be written; 4 nothing was selected."

@@ -16,6 +16,7 @@ use harness_model::{
 };
 use harness_runner::{
     fleet::Jobs,
+    identity::Identity,
     lab::{self, Lab, LabError},
     report::{Finding, KernelLabel, Results},
     store::Freshness,
@@ -184,9 +185,10 @@ impl Selection {
     pub(crate) fn known_findings(&self) -> Result<Vec<Finding>> {
         let mut findings: Vec<Finding> = Vec::new();
         for kernel in &self.kernels {
-            let store = self.supplies.store();
-            match store.recall(kernel, &self.image)? {
-                Some(identity) => findings.extend(self.lab.stored_findings(store, &identity, &self.scenarios)?),
+            match self.identity(kernel)? {
+                Some(identity) => {
+                    findings.extend(self.lab.stored_findings(self.supplies.store(), &identity, &self.scenarios)?);
+                }
                 None => {
                     let image = &self.image;
                     let cause = format!("the store knows nothing of it with image {image}; run it, or merge a store");
@@ -217,10 +219,17 @@ impl Selection {
         Ok(!complaints.is_empty())
     }
 
+    /// Who answered last by the name of this kernel; `None` if it never ran. After [`Self::findings`] that is who answered
+    /// there.
+    pub(crate) fn identity(&self, kernel: &KernelName) -> Result<Option<Identity>> {
+        Ok(self.supplies.store().recall(kernel, &self.image)?)
+    }
+
     /// These findings with what they were found on.
     pub(crate) fn results(&self, findings: Vec<Finding>) -> Result<Results> {
         let label = |name: &KernelName| -> Result<KernelLabel> {
-            Ok(KernelLabel { name: name.clone(), release: self.supplies.release(name)? })
+            let release = self.identity(name)?.map(|identity| identity.release().to_owned());
+            Ok(KernelLabel { name: name.clone(), release })
         };
         let kernels = self.kernels.iter().map(label).collect::<Result<_>>()?;
         Ok(Results { kernels, image: self.image.clone(), findings })

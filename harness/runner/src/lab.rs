@@ -156,11 +156,11 @@ impl Lab {
     /// [`LabError`] if a scenario asks for what this kernel does not know.
     pub fn known_findings(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Option<Vec<Finding>>, LabError> {
         let expansions = self.expand_all(testbed, checked)?;
-        if to_run(&expansions).iter().any(|expanded| testbed.load(expanded).is_none()) {
-            return Ok(None);
-        }
-        let lost: Arc<str> = LaunchError::NotKept.to_string().into();
-        self.judge_all(&testbed.identity, &expansions, checked, |expanded| testbed.load(expanded), &lost).map(Some)
+        let unknown: Arc<str> = LaunchError::NotKept.to_string().into();
+        let load = |expanded: &Expanded| testbed.load(expanded);
+        let findings = self.judge_all(&testbed.identity, &expansions, checked, load, &unknown)?;
+        let is_known = |finding: &Finding| !matches!(finding.standing, Standing::NotRun { .. });
+        Ok(findings.iter().all(is_known).then_some(findings))
     }
 
     /// What a store knows of these scenarios, of whichever run, where neither kernel nor guest program need be built. What

@@ -257,15 +257,6 @@ impl Supplies {
         Ok(self.kernels.kernel(kernel)?)
     }
 
-    /// What `uname -r` says in this kernel, if it is built.
-    ///
-    /// # Errors
-    /// [`SuppliesError`] if its manifest is wrong or its build cannot be looked for.
-    pub fn release(&self, kernel: &KernelName) -> Result<Option<String>, SuppliesError> {
-        let built = kernel::find_built(&self.manifest(kernel)?, &self.cache)?;
-        Ok(built.map(|kernel| kernel.release().to_owned()))
-    }
-
     /// Whose snapshots hold for this kernel.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ pub const HARNESS: &str = env!("CARGO_PKG_VERSION");
 pub struct KernelLabel {
     /// Its name.
     pub name: KernelName,
-    /// What `uname -r` says in it; `None` if it is not built here.
+    /// What `uname -r` says in it; `None` if it never ran.
     pub release: Option<String>,
 }
 

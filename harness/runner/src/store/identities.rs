@@ -41,7 +41,9 @@ impl Store {
     /// [`StoreError`] if the folder or a file in it cannot be read.
     pub fn recall(&self, kernel: &KernelName, image: &ImageName) -> Result<Option<Identity>, StoreError> {
         let mut latest: Option<IdentityRecord> = None;
-        for path in self.identities()? {
+        let prefix = format!("{kernel}-");
+        let may_be = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
+        for path in self.identities()?.into_iter().filter(may_be) {
             let record = read(&path).map_err(StoreError::of("read", &path))?;
             let is_later = latest.as_ref().is_none_or(|other| other.at < record.at);
             if &record.kernel == kernel && &record.image == image && is_later {

@@ -156,7 +156,7 @@ pub(super) enum Line<'a> {
 pub(super) struct Kernel<'a> {
     /// Its name here.
     pub(super) name: &'a KernelName,
-    /// What `uname -r` says in it, if it is built.
+    /// What `uname -r` says in it, if it ever ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) release: Option<&'a str>,
 }
