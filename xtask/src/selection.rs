@@ -222,7 +222,9 @@ impl Selection {
     /// Who answered last by the name of this kernel; `None` if it never ran. After [`Self::findings`] that is who answered
     /// there.
     pub(crate) fn identity(&self, kernel: &KernelName) -> Result<Option<Identity>> {
-        Ok(self.supplies.store().recall(kernel, &self.image)?)
+        // Where there is no VM there is no image: what stands in its place has the kernel's name.
+        let none = running::NAME.parse()?;
+        Ok(self.supplies.store().recall(kernel, if is_running(kernel) { &none } else { &self.image })?)
     }
 
     /// These findings with what they were found on.
