@@ -2,12 +2,9 @@
 
 mod reasons;
 
-use std::{
-    io::{self, BufRead, IsTerminal, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::Args as ClapArgs;
 use harness_builder::progress::Progress;
 use harness_model::{
@@ -22,7 +19,7 @@ use reasons::Ledger;
 
 use crate::{
     exit::{self, Wrong},
-    run,
+    run, screen,
     selection::{Selection, Selectors},
 };
 
@@ -146,13 +143,9 @@ fn make(selection: &Selection, scenario: &ScenarioName, change: &Change, finding
 }
 
 fn confirmed(count: usize) -> Result<bool> {
-    if !io::stdin().is_terminal() {
+    let answer = screen::agrees(&format!("accept these {count} changes?"))?;
+    if answer.is_none() {
         eprintln!("not a terminal: say --yes to accept these {count} changes");
-        return Ok(false);
     }
-    eprint!("accept these {count} changes? [y/N] ");
-    io::stderr().flush().context("cannot write to the terminal")?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).context("cannot read from the terminal")?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    Ok(answer == Some(true))
 }

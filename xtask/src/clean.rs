@@ -1,15 +1,12 @@
 //! `cargo xtask clean`: what the cache holds that is of no use any more, and freeing it.
 
-use std::{
-    fmt::Write as _,
-    io::{self, BufRead, IsTerminal, Write},
-    path::Path,
-    process::ExitCode,
-    time::SystemTime,
-};
+use std::{fmt::Write as _, path::Path, process::ExitCode, time::SystemTime};
 
-use anyhow::{Context, Result};
-use clap::{Args as ClapArgs, ValueEnum};
+use anyhow::Result;
+use clap::{
+    Args as ClapArgs,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
 use harness_builder::{
     cache::{
         Area, Cache,
@@ -22,7 +19,7 @@ use harness_builder::{
 };
 use harness_runner::session::RunFolder;
 
-use crate::{exit::Wrong, run::print};
+use crate::{exit::Wrong, run::print, screen};
 
 /// Show what the cache holds that is of no use any more, and free it
 #[derive(Debug, ClapArgs)]
@@ -41,8 +38,8 @@ Exit codes: 0 shown or freed; 2 the cache folder holds what is not ours, or a ba
 cannot be read or removed.")]
 pub(crate) struct Args {
     /// Parts of the cache [default: all parts]
-    #[arg(value_enum, value_name = "PART")]
-    parts: Vec<Part>,
+    #[arg(value_parser = part(), value_name = "PART")]
+    parts: Vec<Area>,
 
     /// Free everything in these parts, of use or not: all of it can be made again
     #[arg(long)]
@@ -53,41 +50,27 @@ pub(crate) struct Args {
     yes: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Part {
-    /// Packages and tarballs
-    Downloads,
-    /// Built kernels: minutes to half an hour each
-    Kernels,
-    /// Kernels with a bug: half a minute each
-    Mutants,
-    /// Source and object trees that make the next build of a kernel a short one
-    Trees,
-    /// Root file systems of guests
-    Images,
-    /// Guest programs: a minute
-    Guest,
-    /// Objects that scenarios load
-    Objects,
-    /// Outcomes of scenarios: what is gone is attempted again
-    Store,
-    /// Folders of runs
-    Runs,
+/// Reads a part of the cache by the name of its folder, and tells what each is.
+fn part() -> impl TypedValueParser<Value = Area> {
+    let name = |area: Area| PossibleValue::new(area.folder()).help(holds(area));
+    PossibleValuesParser::new(Area::ALL.map(name)).map(|name| {
+        let named = Area::ALL.into_iter().find(|area| area.folder() == name);
+        named.expect("only names of areas are possible")
+    })
 }
 
-impl From<Part> for Area {
-    fn from(part: Part) -> Self {
-        match part {
-            Part::Downloads => Self::Downloads,
-            Part::Kernels => Self::Kernels,
-            Part::Mutants => Self::Mutants,
-            Part::Trees => Self::Trees,
-            Part::Images => Self::Images,
-            Part::Guest => Self::Guest,
-            Part::Objects => Self::Objects,
-            Part::Store => Self::Store,
-            Part::Runs => Self::Runs,
-        }
+/// What is in a part of the cache, and what it costs to have it again.
+const fn holds(area: Area) -> &'static str {
+    match area {
+        Area::Downloads => "Packages and tarballs",
+        Area::Kernels => "Built kernels: minutes to half an hour each",
+        Area::Mutants => "Kernels with a bug: half a minute each",
+        Area::Trees => "Source and object trees that make the next build of a kernel a short one",
+        Area::Images => "Root file systems of guests",
+        Area::Guest => "Guest programs: a minute",
+        Area::Objects => "Objects that scenarios load",
+        Area::Store => "Outcomes of scenarios: what is gone is attempted again",
+        Area::Runs => "Folders of runs",
     }
 }
 
@@ -96,9 +79,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let root = Cache::place()?;
     let inventory = Inventory::of(&root).map_err(blame)?;
     let references = references::of(&project).map_err(Wrong::input)?;
-    let parts = if args.parts.is_empty() { Part::value_variants() } else { &args.parts };
     let areas: Vec<Area> =
-        Area::ALL.into_iter().filter(|area| parts.iter().any(|part| Area::from(*part) == *area)).collect();
+        Area::ALL.into_iter().filter(|area| args.parts.is_empty() || args.parts.contains(area)).collect();
     let reach = if args.all { Reach::Everything } else { Reach::Idle };
     let plan = Plan::new(&inventory, &references, &areas, reach, SystemTime::now());
     print(&shown(&root, &inventory, &plan, &areas))?;
@@ -149,19 +131,13 @@ fn shown(root: &Path, inventory: &Inventory, plan: &Plan, areas: &[Area]) -> Str
 }
 
 fn confirmed() -> Result<bool> {
-    if !io::stdin().is_terminal() {
-        eprintln!("nothing was removed; say --yes to free this");
-        return Ok(false);
+    let answer = screen::agrees("free this?")?;
+    match answer {
+        Some(true) => {}
+        Some(false) => eprintln!("nothing was removed"),
+        None => eprintln!("nothing was removed; say --yes to free this"),
     }
-    eprint!("free this? [y/N] ");
-    io::stderr().flush().context("cannot write to the terminal")?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).context("cannot read from the terminal")?;
-    let yes = matches!(answer.trim(), "y" | "Y" | "yes");
-    if !yes {
-        eprintln!("nothing was removed");
-    }
-    Ok(yes)
+    Ok(answer == Some(true))
 }
 
 fn free(plan: &Plan, root: &Path) -> Result<()> {
@@ -207,8 +183,14 @@ together         9.0 MiB       6.0 MiB
     }
 
     #[test]
-    fn each_part_is_an_area() {
-        let areas: Vec<Area> = Part::value_variants().iter().map(|part| Area::from(*part)).collect();
-        assert_eq!(areas, Area::ALL);
+    fn each_area_is_a_part() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[arg(value_parser = part())]
+            parts: Vec<Area>,
+        }
+        let words = ["clean"].into_iter().chain(Area::ALL.map(Area::folder));
+        assert_eq!(<Line as clap::Parser>::parse_from(words).parts, Area::ALL);
+        assert!(<Line as clap::Parser>::try_parse_from(["clean", "kernel"]).is_err());
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use clap::Args as ClapArgs;
 use harness_builder::progress::Progress;
 
-use crate::{actions, exit::Wrong, outlet::Outlets, run, selection::Selectors};
+use crate::{exit::Wrong, outlet::Outlets, run, selection::Selectors};
 
 /// Tell the results of earlier runs, in any form; nothing is built or booted
 #[derive(Debug, ClapArgs)]
@@ -42,10 +42,5 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if selection.scenarios.is_empty() {
         return Ok(selection.nothing());
     }
-    let results = selection.results(selection.known_findings()?)?;
-    let delivered = delivery.deliver(&results, None);
-    actions::tell(&selection, &delivery, &results)?;
-    delivered?;
-    let complained = selection.tell_reason_complaints()?;
-    Ok(run::exit_code(&results.findings, complained))
+    run::conclude(&selection, &delivery, selection.known_findings()?, None)
 }

@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -11,7 +11,11 @@ use clap::Args as ClapArgs;
 use harness_builder::progress::Progress;
 use harness_runner::report::{Finding, Outcome};
 
-use crate::{actions, exit, outlet::Outlets, selection::Selectors};
+use crate::{
+    actions, exit,
+    outlet::{Delivery, Outlets},
+    selection::{Selection, Selectors},
+};
 
 /// Run scenarios in VMs and show what the kernels allowed and denied
 #[derive(Debug, ClapArgs)]
@@ -43,9 +47,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if selection.scenarios.is_empty() {
         return Ok(selection.nothing());
     }
-    let results = selection.results(selection.findings()?)?;
-    let delivered = delivery.deliver(&results, Some(start.elapsed()));
-    actions::tell(&selection, &delivery, &results)?;
+    let findings = selection.findings()?;
+    conclude(&selection, &delivery, findings, Some(start.elapsed()))
+}
+
+/// Tells what was found in every form that is wanted, and says the same by the exit code.
+pub(crate) fn conclude(
+    selection: &Selection,
+    delivery: &Delivery,
+    findings: Vec<Finding>,
+    took: Option<Duration>,
+) -> Result<ExitCode> {
+    let results = selection.results(findings)?;
+    let delivered = delivery.deliver(&results, took);
+    actions::tell(selection, delivery, &results)?;
     delivered?;
     let complained = selection.tell_reason_complaints()?;
     Ok(exit_code(&results.findings, complained))
@@ -63,7 +78,7 @@ pub(crate) fn print(text: &str) -> Result<()> {
 }
 
 /// What the gravest finding says; reasons that do not fit the snapshots are as grave as a snapshot that does not fit.
-pub(crate) fn exit_code(findings: &[Finding], complained: bool) -> ExitCode {
+fn exit_code(findings: &[Finding], complained: bool) -> ExitCode {
     match findings.iter().map(Finding::outcome).max() {
         None => exit::NOTHING_SELECTED.into(),
         Some(Outcome::AsRecorded) if !complained => ExitCode::SUCCESS,

@@ -3,8 +3,10 @@
 use std::{
     env,
     ffi::OsStr,
-    io::{self, IsTerminal},
+    io::{self, BufRead, IsTerminal, Write},
 };
+
+use anyhow::{Context, Result};
 
 /// How wide standard output is, in characters; `None` if it is no terminal, where nobody wants lines to be broken.
 pub(crate) fn width() -> Option<usize> {
@@ -22,6 +24,18 @@ fn chosen(columns: Option<&OsStr>, size: impl FnOnce() -> Option<usize>) -> Opti
 /// Whether standard error can move its cursor: progress and underlined mistakes are plain lines where it cannot.
 pub(crate) fn errors_are_on_a_screen() -> bool {
     io::stderr().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Asks whoever sits at the terminal; `None` if nobody does.
+pub(crate) fn agrees(question: &str) -> Result<Option<bool>> {
+    if !io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    eprint!("{question} [y/N] ");
+    io::stderr().flush().context("cannot write to the terminal")?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).context("cannot read from the terminal")?;
+    Ok(Some(matches!(answer.trim(), "y" | "Y" | "yes")))
 }
 
 #[cfg(test)]

@@ -34,8 +34,8 @@ impl Configuration {
         self.on.contains(option)
     }
 
-    /// Whether this can be the name of an option.
-    pub(crate) fn is_option(text: &str) -> bool {
+    /// Whether this can be the name of an option, `CONFIG_` included.
+    pub fn is_option(text: &str) -> bool {
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
         text.strip_prefix("CONFIG_").is_some_and(|rest| !rest.is_empty() && rest.chars().all(legal))
     }

@@ -5,6 +5,7 @@ use std::{fs, io, path::PathBuf};
 use harness_builder::{
     cache::{Area, CacheError},
     image::{CopyError, KERNEL_ARGUMENTS},
+    kernel::Kernel,
 };
 use harness_model::{
     name::KernelName,
@@ -87,6 +88,11 @@ pub enum LaunchError {
 
 /// Memory of a VM in MiB; `docs/performance.md` says what is needed.
 pub const MEMORY_MIB: u32 = 512;
+
+/// Memory of this kernel's VMs in MiB.
+pub(crate) fn memory_mib(kernel: &Kernel) -> u32 {
+    kernel.memory_mib.unwrap_or(MEMORY_MIB)
+}
 
 /// How this host runs VMs.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use thiserror::Error;
 use crate::{
     fleet::{Fleet, Jobs},
     identity::Identity,
-    launch::MEMORY_MIB,
+    launch::memory_mib,
     objects::Shelf,
     session::Surroundings,
     store::{Artefacts, Freshness, RunId, Store, StoreError},
@@ -294,11 +294,10 @@ impl Supplies {
 }
 
 fn artefacts(kernel: &Kernel, image: &Image, guest: &GuestProgram) -> Artefacts {
-    let memory_mib = kernel.memory_mib.unwrap_or(MEMORY_MIB);
     Artefacts {
         kernel: kernel.key.clone(),
         image: image.key.clone(),
         guest: guest.key.clone(),
-        machine: format!("{memory_mib} MiB, {}", kernel.args.join(" ")),
+        machine: format!("{} MiB, {}", memory_mib(kernel), kernel.args.join(" ")),
     }
 }

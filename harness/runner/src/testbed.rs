@@ -13,7 +13,7 @@ use harness_model::{
     vocabulary::Vocabulary,
 };
 
-use crate::{identity::Identity, launch::MEMORY_MIB, session::Surroundings, supplies::Supplies};
+use crate::{identity::Identity, launch::memory_mib, session::Surroundings, supplies::Supplies};
 
 /// A kernel, an image and the guest program, built.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Testbed<'_> {
 
     /// Memory of its VMs in MiB.
     pub(crate) fn memory_mib(&self) -> u32 {
-        self.kernel.memory_mib.unwrap_or(MEMORY_MIB)
+        memory_mib(&self.kernel)
     }
 
     /// What a scenario asks of this kernel.

@@ -5,6 +5,7 @@ use std::{
     fmt,
 };
 
+use harness_model::configuration::Configuration;
 use thiserror::Error;
 
 /// The value of an option, as a configuration file writes it: `y`, `m`, a number, or a string with its quotes. An option
@@ -54,19 +55,16 @@ pub fn parse(text: &str) -> Result<Options, BadLine> {
 /// One line: an option, or nothing worth keeping.
 fn option(line: &str) -> Result<Option<(&str, Value)>, ()> {
     if let Some(comment) = line.strip_prefix('#') {
-        let off = comment.trim().strip_suffix(" is not set").filter(|name| is_name(name));
+        let off = comment.trim().strip_suffix(" is not set").filter(|name| Configuration::is_option(name));
         return Ok(off.map(|name| (name, Value::OFF)));
     }
     match line.split_once('=') {
-        Some((name, value)) if is_name(name) && !value.is_empty() => Ok(Some((name, Value::new(value)))),
+        Some((name, value)) if Configuration::is_option(name) && !value.is_empty() => {
+            Ok(Some((name, Value::new(value))))
+        }
         _ if line.is_empty() => Ok(None),
         _ => Err(()),
     }
-}
-
-fn is_name(text: &str) -> bool {
-    let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    text.strip_prefix("CONFIG_").is_some_and(|rest| !rest.is_empty() && rest.chars().all(legal))
 }
 
 /// What became of an option.
