@@ -21,7 +21,11 @@ pub mod grid;
 #[cfg(feature = "host")]
 pub mod judgement;
 pub mod name;
+#[cfg(feature = "host")]
+pub mod names;
 pub mod outcome;
+#[cfg(feature = "host")]
+pub mod permission;
 pub mod plan;
 #[cfg(feature = "host")]
 pub mod reasons;
