@@ -45,10 +45,11 @@ pub(crate) struct Args {
 }
 
 /// What fails within a minute or two comes first.
-const EARLY: [(&str, &[&str]); 3] = [
+const EARLY: [(&str, &[&str]); 4] = [
     ("formatting (mend it by `cargo fmt`)", &["fmt", "--all", "--check"]),
     ("lints", &["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]),
     ("generated files", &["xtask", "schema", "--check"]),
+    ("the table of names", &["xtask", "codegen", "--check"]),
 ];
 
 /// What needs built kernels.

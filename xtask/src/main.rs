@@ -6,11 +6,13 @@ mod bless;
 mod candidates;
 mod ci;
 mod clean;
+mod codegen;
 mod complaint;
 mod completions;
 mod diff;
 mod doctor;
 mod exit;
+mod generated;
 #[cfg(test)]
 mod help;
 mod image;
@@ -65,6 +67,7 @@ enum Verb {
     Image(image::Args),
     Shell(shell::Args),
     Schema(schema::Args),
+    Codegen(codegen::Args),
     Setup(setup::Args),
     Bench(bench::Args),
     Merge(merge::Args),
@@ -87,6 +90,7 @@ impl Verb {
             Self::Kernel(args) => kernel::run(args),
             Self::Image(args) => image::run(args),
             Self::Shell(args) => shell::run(args),
+            Self::Codegen(args) => codegen::run(args),
             Self::Schema(args) => schema::run(args),
             Self::Setup(args) => setup::run(args),
             Self::Bench(args) => bench::run(args),

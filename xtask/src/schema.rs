@@ -1,6 +1,6 @@
 //! `cargo xtask schema`: the files that are written from the types, the scenarios and the reasons for which kernels differ.
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{fs, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
@@ -13,8 +13,8 @@ use harness_runner::{
 use serde::Serialize;
 
 use crate::{
-    exit::{self, Wrong},
-    replacement,
+    exit::Wrong,
+    generated::{Generated, Mode},
 };
 
 /// Write the JSON Schemas of scenarios, results and differences, and the generated parts of scenarios/README.md and docs/results.md
@@ -32,32 +32,10 @@ pub(crate) struct Args {
     check: bool,
 }
 
-/// A file and what it must hold.
-struct Generated {
-    path: PathBuf,
-    text: String,
-}
-
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let project = Project::find()?;
     let generated = generate(&project)?;
-    let stale: Vec<&Generated> = generated.iter().filter(|file| !file.is_current()).collect();
-    for file in &stale {
-        let path = file.path.display();
-        if args.check {
-            eprintln!("error: {path} is out of date; write it with `cargo xtask schema`");
-        } else {
-            replacement::write(&file.path, &file.text)?;
-            println!("wrote {path}");
-        }
-    }
-    Ok(if args.check && !stale.is_empty() { ExitCode::from(exit::DIFFERS) } else { ExitCode::SUCCESS })
-}
-
-impl Generated {
-    fn is_current(&self) -> bool {
-        fs::read_to_string(&self.path).is_ok_and(|found| found == self.text)
-    }
+    Mode::of_check(args.check).apply(&generated, "cargo xtask schema")
 }
 
 fn generate(project: &Project) -> Result<Vec<Generated>> {

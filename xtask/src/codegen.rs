@@ -1,0 +1,103 @@
+//! `cargo xtask codegen`: the table of names that everything without a kernel at hand is built on.
+
+use std::{fmt::Write as _, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::Args as ClapArgs;
+use harness_builder::project::Project;
+use harness_model::{
+    names::{Name, Names},
+    permission::{self, MapClass},
+    scenario::Release,
+    vocabulary::{Kind, Vocabulary},
+};
+
+use crate::{
+    exit::Wrong,
+    generated::{Generated, Mode},
+};
+
+/// Write the table of BPF names with numbers and first releases from the kernels' vocabularies
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+The vocabularies in kernels/vocabulary are written from kernels' own BTF, by
+`cargo xtask kernel names --write`. The table is what `validate`, `convert` and `caps` know names by; docs/names.md shows it.
+
+Examples:
+  cargo xtask codegen
+  cargo xtask codegen --check                 as CI does
+
+Exit codes: 0 written, or as it would be written; 1 the table is out of date; 2 a bad vocabulary;
+3 a file cannot be read or written.")]
+pub(crate) struct Args {
+    /// Write nothing; exit with 1 if a file is not as it would be written
+    #[arg(long)]
+    check: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let project = Project::find()?;
+    let vocabularies = vocabularies(&project)?;
+    let names = Names::of(vocabularies.iter().map(|(release, vocabulary)| (*release, vocabulary)));
+    let table = serde_json::to_string_pretty(&names).context("cannot write the table as JSON")? + "\n";
+    let releases: Vec<Release> = vocabularies.iter().map(|(release, _)| *release).collect();
+    let files = [
+        Generated { path: project.root().join("harness/model/src/names/table.json"), text: table },
+        Generated { path: project.root().join("docs/names.md"), text: page(&names, &releases) },
+    ];
+    Mode::of_check(args.check).apply(&files, "cargo xtask codegen")
+}
+
+/// The committed vocabularies by the releases of their kernels.
+fn vocabularies(project: &Project) -> Result<Vec<(Release, Vocabulary)>> {
+    let folder = project.kernels().join("vocabulary");
+    let files = project.vocabularies().with_context(|| format!("cannot read {}", folder.display()))?;
+    let read = |(name, text): &(String, String)| {
+        let what = || format!("the vocabulary of kernel {name} in {}", folder.display());
+        let release = name.parse::<Release>().with_context(what).map_err(Wrong::input)?;
+        let vocabulary = serde_json::from_str(text).with_context(what).map_err(Wrong::input)?;
+        Ok((release, vocabulary))
+    };
+    files.iter().map(read).collect()
+}
+
+/// The table for people.
+fn page(names: &Names, releases: &[Release]) -> String {
+    let releases: Vec<String> = releases.iter().map(Release::to_string).collect();
+    let mut page = format!(
+        "# Names\n\nWhat the `delegate_*` options can name, and the kernel that brought it, as far as kernels {} tell. \
+         Written by `cargo xtask codegen` from their type information.\n",
+        releases.join(", ")
+    );
+    for kind in Kind::ALL {
+        section(&mut page, names, kind);
+    }
+    page
+}
+
+fn section(page: &mut String, names: &Names, kind: Kind) {
+    let (asks, gap) = match kind {
+        Kind::Map => (" | asks for |", " --- |"),
+        _ => (" |", ""),
+    };
+    let _ =
+        write!(page, "\n## delegate_{}\n\n| number | name | since{asks}\n| ---: | --- | --- |{gap}\n", kind.plural());
+    for name in names.list(kind) {
+        let _ = writeln!(page, "| {} | {} | {} |{}", name.number, spelled(name), name.first, asked(kind, name));
+    }
+}
+
+fn spelled(name: &Name) -> String {
+    let aliases = name.aliases.iter().map(|alias| format!(", `{alias}`"));
+    std::iter::once(format!("`{}`", name.name)).chain(aliases).collect()
+}
+
+/// The capability a map type asks for; other kinds have no such column.
+fn asked(kind: Kind, name: &Name) -> &'static str {
+    match (kind, permission::class_of_map(&name.name)) {
+        (Kind::Map, Some(MapClass::Bpf)) => " CAP_BPF |",
+        (Kind::Map, Some(MapClass::NetAdmin)) => " CAP_NET_ADMIN |",
+        (Kind::Map, _) => " |",
+        _ => "",
+    }
+}

@@ -1,0 +1,70 @@
+//! Committed files that are written by a verb: written anew, or compared with what would be written.
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+
+use crate::{exit, replacement};
+
+/// A file and what it must hold.
+pub(crate) struct Generated {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
+}
+
+/// What to do with generated files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Replace those that differ.
+    Write,
+    /// Change nothing, and complain of those that differ.
+    Check,
+}
+
+impl Mode {
+    /// The mode that an option `--check` asks for.
+    pub(crate) fn of_check(check: bool) -> Self {
+        if check { Self::Check } else { Self::Write }
+    }
+
+    /// Writes or compares; `command` is what writes them.
+    pub(crate) fn apply(self, files: &[Generated], command: &str) -> Result<ExitCode> {
+        let stale: Vec<&Generated> = files.iter().filter(|file| !file.is_current()).collect();
+        for file in &stale {
+            let path = file.path.display();
+            match self {
+                Self::Check => eprintln!("error: {path} is out of date; write it with `{command}`"),
+                Self::Write => {
+                    replacement::write(&file.path, &file.text)?;
+                    println!("wrote {path}");
+                }
+            }
+        }
+        let is_wrong = self == Self::Check && !stale.is_empty();
+        Ok(if is_wrong { ExitCode::from(exit::DIFFERS) } else { ExitCode::SUCCESS })
+    }
+}
+
+impl Generated {
+    fn is_current(&self) -> bool {
+        fs::read_to_string(&self.path).is_ok_and(|found| found == self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_file_is_written_once_and_never_by_a_check() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("names.json");
+        let files = [Generated { path: path.clone(), text: "new".to_owned() }];
+        let differs = ExitCode::from(exit::DIFFERS);
+        assert_eq!(Mode::of_check(true).apply(&files, "x").unwrap(), differs);
+        assert!(!path.exists());
+        assert_eq!(Mode::of_check(false).apply(&files, "x").unwrap(), ExitCode::SUCCESS);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(Mode::Check.apply(&files, "x").unwrap(), ExitCode::SUCCESS);
+    }
+}
