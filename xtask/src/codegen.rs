@@ -21,7 +21,8 @@ use crate::{
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 The vocabularies in kernels/vocabulary are written from kernels' own BTF, by
-`cargo xtask kernel names --write`. The table is what `validate`, `convert` and `caps` know names by; docs/names.md shows it.
+`cargo xtask kernel names --write`.
+The table is what `validate`, `convert` and `caps` know names by; docs/names.md shows it.
 
 Examples:
   cargo xtask codegen
