@@ -39,3 +39,5 @@ pub mod snapshot;
 pub mod verdict;
 #[cfg(feature = "host")]
 pub mod vocabulary;
+#[cfg(feature = "host")]
+pub mod workflow;

@@ -110,7 +110,7 @@ fn is_control(c: char) -> bool {
 }
 
 /// The text with such characters replaced by harmless ones of as many bytes, so that places stay where they are.
-fn without_controls(text: &str) -> String {
+pub fn without_controls(text: &str) -> String {
     let harmless = |c: char| match c {
         c if !is_control(c) => c,
         c if c.is_ascii() => '?',

@@ -5,7 +5,11 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use harness_model::{name::ScenarioName, snapshot};
+use harness_model::{
+    name::ScenarioName,
+    snapshot,
+    workflow::{data, property},
+};
 use similar::ChangeTag;
 
 use super::{
@@ -76,16 +80,6 @@ fn first_changed(recorded: &str, now: &str) -> Option<usize> {
         let (number, _) = change.value().trim_start().split_once("  ")?;
         number.parse::<usize>().ok()?.checked_sub(1)
     })
-}
-
-/// A message: what would end it or be unescaped is escaped.
-fn data(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
-}
-
-/// The value of a property, which also ends at a colon or a comma.
-fn property(text: &str) -> String {
-    data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
 /// Markdown cut to so many bytes at the end of a line, with a sentence that says so. A block of code that is cut is closed.
