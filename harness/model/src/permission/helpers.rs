@@ -37,6 +37,9 @@ pub(super) fn asked(helper: &str, prog_type: &str, release: Release) -> Option<A
         // Before, programs that are system calls had them all without a question.
         "syscall" if release < ONE_LIST => None,
         _ if is_for_perfmon(helper) => by_token(Capability::Perfmon, BASE),
+        _ if release >= ONE_LIST && is_for_perfmon_by_now(helper) => by_token(Capability::Perfmon, BASE),
+        // Programs that are system calls have these as programs for tracing do (`tracing_prog_func_proto`).
+        "syscall" if is_of_sockets(helper) => None,
         _ if is_of_sockets(helper) => by_token(Capability::Perfmon, SOCKETS),
         _ if is_for_bpf(helper) => by_token(Capability::Bpf, BASE),
         _ => None,
@@ -77,8 +80,7 @@ fn is_for_bpf(helper: &str) -> bool {
     )
 }
 
-/// The list behind the question for `CAP_PERFMON`. What of it is newer than a kernel, that kernel gives to programs for
-/// tracing alone, which have the capability.
+/// The list behind the question for `CAP_PERFMON`, as it was when tokens came.
 fn is_for_perfmon(helper: &str) -> bool {
     matches!(
         helper,
@@ -89,12 +91,20 @@ fn is_for_perfmon(helper: &str) -> bool {
             | "probe_read_kernel"
             | "probe_read_user_str"
             | "probe_read_kernel_str"
-            | "copy_from_user"
-            | "copy_from_user_task"
             | "snprintf_btf"
             | "snprintf"
             | "task_pt_regs"
             | "trace_vprintk"
+    )
+}
+
+/// What was given by the type of program before, and is in that list since there is one list for all.
+fn is_for_perfmon_by_now(helper: &str) -> bool {
+    matches!(
+        helper,
+        "get_current_comm"
+            | "copy_from_user"
+            | "copy_from_user_task"
             | "perf_event_read_value"
             | "perf_event_read"
             | "send_signal"
