@@ -1,0 +1,175 @@
+//! `cargo xtask validate`: judges delegation configurations before they ship.
+
+mod files;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::{Args as ClapArgs, ValueEnum, ValueHint};
+use harness_builder::progress::Progress;
+use harness_findings::{
+    fix,
+    report::{self, Judgement, OnKernel},
+    subject::{KernelFacts, Subject},
+};
+use harness_frontend::{Names, SystemdRelease};
+use harness_model::vocabulary::KnownNames;
+use harness_runner::{store::Freshness, supplies::Supplies};
+
+use crate::{
+    candidates, complaint, exit,
+    exit::Wrong,
+    known_kernels, replacement,
+    run::print,
+    screen,
+};
+
+/// Judge units, instance configurations and mount lines that delegate BPF to a container
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+A FILE is a systemd unit (with the drop-ins in FILE.d), the arguments of a systemd-run, the YAML of
+an Incus or LXD instance or profile, fstab or a mount command, mountinfo, or what `bpftool token
+list --json` prints; `-` is standard input. Nothing is built, booted or fetched, and no privilege
+is needed. A comment `# bpf-token: allow CODE reason` silences a finding of its line.
+
+Examples:
+  cargo xtask validate my.service
+  cargo xtask validate my.service --kernel all --format json
+  cargo xtask validate my.service --fix
+  incus config show web | cargo xtask validate -
+  cargo xtask validate --explain number-erases-names
+
+Exit codes: 0 nothing is refused; 1 a configuration is refused; 2 wrong usage or a file that
+cannot be read; 3 a file cannot be written.")]
+pub(crate) struct Args {
+    /// Configurations to judge
+    #[arg(value_name = "FILE", required_unless_present = "explain", value_hint = ValueHint::FilePath)]
+    files: Vec<PathBuf>,
+
+    /// Kernels they are meant for, by name or glob; `all` means every one that has a manifest
+    /// [default: those whose manifest says so]
+    #[arg(long, value_name = "NAME", num_args = 1.., add = candidates::kernels())]
+    kernel: Vec<String>,
+
+    /// How findings are told
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+
+    /// Make the changes that grant what is written and nothing else, and tell what is left
+    #[arg(long)]
+    fix: bool,
+
+    /// Explain a code, or all of them
+    #[arg(long, value_name = "CODE", num_args = 0..=1, default_missing_value = "all", conflicts_with = "files")]
+    explain: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Human,
+    /// One document (docs/findings.schema.json)
+    Json,
+    /// SARIF 2.1.0, for code hosts and editors
+    Sarif,
+    /// Annotations of GitHub Actions
+    Github,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if let Some(code) = &args.explain {
+        return explain(code);
+    }
+    let bench = Bench::open(&args.kernel)?;
+    let mut judgements = judge_all(&args.files, &bench)?;
+    if args.fix {
+        for judgement in &mut judgements {
+            mend(judgement)?;
+        }
+        judgements = judge_all(&args.files, &bench)?;
+    }
+    tell(&judgements, args.format)?;
+    let refused = judgements.iter().any(Judgement::is_refused);
+    Ok(if refused { ExitCode::from(exit::DIFFERS) } else { ExitCode::SUCCESS })
+}
+
+/// What configurations are judged by.
+struct Bench {
+    kernels: Vec<KernelFacts>,
+    known: KnownNames,
+}
+
+impl Bench {
+    fn open(kernels: &[String]) -> Result<Self> {
+        let project = harness_builder::project::Project::find()?;
+        let files = project.vocabularies().context("cannot read kernels/vocabulary")?;
+        let known = KnownNames::from_json(files.iter().map(|(kernel, text)| (kernel.as_str(), text.as_str())))?;
+        let supplies = Supplies::open(project, Freshness::Any, Progress::silent())?;
+        Ok(Self { kernels: known_kernels::facts(kernels, &supplies)?, known })
+    }
+
+    fn names(&self) -> Names<'_> {
+        Names::new(&self.known, SystemdRelease::V262)
+    }
+}
+
+fn judge_all(files: &[PathBuf], bench: &Bench) -> Result<Vec<Judgement>> {
+    let mut judgements = Vec::new();
+    for file in files {
+        let sources = files::sources(file)?;
+        let configurations = harness_frontend::read(&sources, &bench.names()).map_err(Wrong::input)?;
+        for configuration in configurations {
+            let subject = Subject { configuration: &configuration, kernels: &bench.kernels, names: bench.names() };
+            let findings = harness_findings::judge(&subject, &sources);
+            let kernels = bench.kernels.iter().map(|kernel| OnKernel::of(kernel, &configuration)).collect();
+            judgements.push(Judgement { sources: sources.clone(), configuration, findings, kernels });
+        }
+    }
+    Ok(judgements)
+}
+
+/// Writes the files of a configuration with what can be mended unasked.
+fn mend(judgement: &mut Judgement) -> Result<()> {
+    for fixed in fix::apply(&judgement.findings, &judgement.sources) {
+        let label = judgement.sources.get(fixed.source).label();
+        if label == files::STANDARD_INPUT {
+            return Err(Wrong::input(anyhow::anyhow!("--fix changes files; standard input is none")));
+        }
+        replacement::write(label.as_ref(), &fixed.text)?;
+        eprintln!("{label}: {} changed", fixed.count);
+    }
+    Ok(())
+}
+
+fn tell(judgements: &[Judgement], format: Format) -> Result<()> {
+    match format {
+        Format::Human => judgements.iter().try_for_each(tell_people),
+        Format::Json => print(&(report::document(judgements)? + "\n")),
+        Format::Sarif => print(&(report::log(judgements, env!("CARGO_PKG_VERSION"))? + "\n")),
+        Format::Github => judgements.iter().try_for_each(|judgement| print(&report::annotations(judgement))),
+    }
+}
+
+fn tell_people(judgement: &Judgement) -> Result<()> {
+    if !screen::is_a_screen() {
+        return print(&report::plain(judgement));
+    }
+    let shown: String = report::underlined(judgement).iter().map(|one| complaint::shown(one)).collect();
+    print(&(shown + &report::summary(judgement)))
+}
+
+fn explain(code: &str) -> Result<ExitCode> {
+    let codes: Vec<harness_findings::code::Code> = match code {
+        "all" => harness_findings::code::Code::ALL.to_vec(),
+        code => vec![code.parse().map_err(|error: String| Wrong::input(anyhow::anyhow!(error)))?],
+    };
+    let texts: Vec<String> = codes
+        .iter()
+        .map(|code| {
+            let explanation = textwrap::fill(&code.explanation(), screen::width().unwrap_or(100).min(100));
+            format!("{code} ({}): {}\n{explanation}\n", code.level(), code.title())
+        })
+        .collect();
+    print(&texts.join("\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
