@@ -19,7 +19,7 @@ pub mod sweep;
 use std::sync::Arc;
 
 pub use kernels::{KernelRange, Release, ReleaseError};
-pub use report::{Problem, Report};
+pub use report::{Problem, Report, position};
 pub use spec::{Isolation, Spec};
 
 use crate::name::ScenarioName;
