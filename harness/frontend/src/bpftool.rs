@@ -94,7 +94,7 @@ impl Reader<'_> {
             let text: String = serde_json::from_str(raw.get()).map_err(|error| broken(raw.get(), &error))?;
             elements.push(self.element(kind, raw.get(), text));
         }
-        for element in elements.iter().filter(|element| !element.taken) {
+        for element in elements.iter().filter(|element| element.read_as.is_none()) {
             let message = format!("`{}` is no {kind} of a kernel that is known here", shown(&element.text));
             read.problem(element.place.clone(), Effect::IgnoredSilently, message);
         }
@@ -109,7 +109,7 @@ impl Reader<'_> {
         let Place { source, span } = self.place(raw);
         let meaning = self.names.meaning(kind, &text);
         let place = Place { source, span: span.start + 1..span.end - 1 };
-        Element { place, text, meaning, taken: meaning != Meaning::Unreadable }
+        Element { place, text, meaning, read_as: Some(meaning).filter(|meaning| *meaning != Meaning::Unreadable) }
     }
 
     /// Where a part of the file is.
@@ -165,7 +165,7 @@ mod tests {
             ("{}", "1:1"),
             ("[\n{\"token_info\": 1}]", "2:16"),
             ("[{\"token_info\": \"\", \"allowed_cmds\": [1]}]", "1:38"),
-            ("[{\"token_info\": \"\", \"allowed_cmds\": \"any\"}]", "1:37"),
+            ("[{\"token_info\": \"\", \"allowed_cmds\": \"any\"}]", "1:41"),
         ] {
             let error = read_of(text).unwrap_err();
             assert!(error.starts_with(&format!("t.json:{place}: ")), "{text}: {error}");

@@ -59,8 +59,8 @@ pub struct Element {
     pub text: String,
     /// What it means to a reader who knows all spellings.
     pub meaning: Meaning,
-    /// Whether the front-end, or the kernel it hands the text to, reads it as that.
-    pub taken: bool,
+    /// What the front-end, or the kernel it hands the text to, takes it for; `None` if it passes it over or refuses it.
+    pub read_as: Option<Meaning>,
 }
 
 /// What an element means.
@@ -85,6 +85,8 @@ pub enum Effect {
     Ignored,
     /// It is passed over without a word.
     IgnoredSilently,
+    /// It is taken for something else, without a word.
+    Misread,
 }
 
 /// Something that the front-end does not take.
@@ -167,10 +169,7 @@ impl Configuration {
             // The last assignment counts, and what is unknown in it is dropped.
             Frontend::Systemd | Frontend::SystemdRun => {
                 let last = taken.last().map(|last| last.elements.as_slice()).unwrap_or_default();
-                Ok(last
-                    .iter()
-                    .filter(|element| element.taken)
-                    .fold(0, |mask, element| element.meaning.applied_to(mask)))
+                Ok(last.iter().filter_map(|element| element.read_as).fold(0, |mask, read| read.applied_to(mask)))
             }
             // A later value of one key takes the place of the former.
             Frontend::Incus | Frontend::Lxd => taken.last().map_or(Ok(0), |last| last.mask().map_err(refused)),
@@ -179,8 +178,8 @@ impl Configuration {
             }
             // The kernel shows a number for the bits without a name, after the names.
             Frontend::Mountinfo | Frontend::Bpftool => {
-                let elements = taken.flat_map(|assignment| &assignment.elements).filter(|element| element.taken);
-                Ok(elements.fold(0, |mask, element| mask | element.meaning.applied_to(0)))
+                let read = taken.flat_map(|assignment| &assignment.elements).filter_map(|element| element.read_as);
+                Ok(read.fold(0, |mask, read| mask | read.applied_to(0)))
             }
         }
     }
@@ -223,6 +222,11 @@ impl Configuration {
         }
     }
 
+    /// Whether one more problem is worth the search for names that are like a wrong one.
+    pub(crate) fn wants_advice(&self) -> bool {
+        self.problems.len() < MOST_ADVICE
+    }
+
     /// How many elements there are.
     pub(crate) fn elements(&self) -> usize {
         self.delegated.iter().flatten().map(|assignment| assignment.elements.len()).sum()
@@ -243,21 +247,26 @@ impl Configuration {
 
 /// A configuration has at most this many problems; more are not told.
 pub const MOST_PROBLEMS: usize = 1000;
+/// So many of them come with suggestions.
+const MOST_ADVICE: usize = 100;
 /// A configuration delegates by at most this many elements; more are refused.
 pub const MOST_ELEMENTS: usize = 10_000;
 
 impl Assignment {
     /// The mask of a value that the kernel reads, or the element it refuses.
     fn mask(&self) -> Result<u64, &Element> {
-        let applied = |mask, element: &Element| element.meaning.applied_to(mask);
-        match self.elements.iter().find(|element| !element.taken) {
-            Some(refused) => Err(refused),
-            None => Ok(self.elements.iter().fold(0, applied)),
-        }
+        let applied = |mask, element| Element::read_as_some(element).map(|read| read.applied_to(mask));
+        self.elements.iter().try_fold(0, applied)
     }
 
     fn joined(&self) -> String {
         self.elements.iter().map(|element| element.text.as_str()).collect::<Vec<_>>().join(":")
+    }
+}
+
+impl Element {
+    fn read_as_some(&self) -> Result<Meaning, &Self> {
+        self.read_as.ok_or(self)
     }
 }
 

@@ -54,7 +54,7 @@ impl Configuration {
             place: Some(element.place.clone()),
         };
         let elements = self.delegated.iter().flatten().flat_map(|assignment| &assignment.elements);
-        elements.filter(|element| !element.taken).map(lost).collect()
+        elements.filter(|element| element.read_as.is_none()).map(lost).collect()
     }
 }
 

@@ -13,13 +13,25 @@ use crate::configuration::Meaning;
 pub struct SystemdRelease {
     /// Its number, such as 262.
     pub number: u32,
-    /// For each kind, in the order of [`Kind::ALL`], the first number that it has no name for.
+    /// For each kind, in the order of [`Kind::ALL`], the first number that is not in its header.
     pub bounds: [u32; 4],
+    /// Enumerators of its header that it passes over: those with a comment on their line, since its generator takes lines
+    /// that are nothing but `NAME,`. Its table has no gap for them, so that each name behind one stands for the bit before
+    /// its own.
+    pub skipped: &'static [(Kind, u32)],
 }
 
 impl SystemdRelease {
-    /// systemd 262, as Debian forky has it.
-    pub const V262: Self = Self { number: 262, bounds: [39, 36, 33, 62] };
+    /// systemd 262, as Debian forky has it. `BPF_PROG_TYPE_SYSCALL` has a comment on its line: there is no
+    /// `BPFProgTypeSyscall`, and `BPFProgTypeNetfilter` delegates `syscall`.
+    pub const V262: Self = Self { number: 262, bounds: [39, 36, 33, 62], skipped: &[(Kind::Prog, 31)] };
+
+    /// The bit that it takes the name of a number for.
+    fn bit(self, kind: Kind, number: u32) -> Option<u32> {
+        let skipped = || self.skipped.iter().filter(|(of, _)| *of == kind).map(|(_, number)| *number);
+        let known = number < self.bounds[kind as usize] && !skipped().any(|skipped| skipped == number);
+        known.then(|| number - skipped().filter(|skipped| *skipped < number).count() as u32)
+    }
 }
 
 /// The names that kernels know, and those of them that a systemd knows.
@@ -45,12 +57,29 @@ impl<'a> Names<'a> {
         self.kernel.table(kind).name(number)
     }
 
-    /// systemd's name of a number: the C enumerator with a capital at the start of each word but the first and without
-    /// underscores, `BPF_MAP_TYPE_LRU_HASH` being `BPFMapTypeLruHash`. There are no exceptions, and no aliases: an
-    /// enumerator that has an explicit value has no name (`src/core/generate-bpf-delegate-configs.py`).
+    /// systemd's name of a number, if it takes it for that number.
     pub fn systemd(&self, kind: Kind, number: u32) -> Option<String> {
-        let known = number < self.systemd.bounds[kind as usize];
-        let name = self.kernel.table(kind).name(number).filter(|_| known)?;
+        self.systemd.bit(kind, number).filter(|bit| *bit == number).and_then(|_| self.spelled(kind, number))
+    }
+
+    /// The bit that systemd takes a word for; letter case matters, and there are no aliases.
+    pub fn systemd_bit(&self, kind: Kind, word: &str) -> Option<u32> {
+        let number = self.kernel.table(kind).number(word)?;
+        self.systemd.bit(kind, number).filter(|_| self.spelled(kind, number).as_deref() == Some(word))
+    }
+
+    /// The name that systemd shows for a bit, right or wrong.
+    pub fn systemd_shown(&self, kind: Kind, bit: u32) -> Option<String> {
+        (bit..64)
+            .find(|number| self.systemd.bit(kind, *number) == Some(bit))
+            .and_then(|number| self.spelled(kind, number))
+    }
+
+    /// How systemd spells the name of a number: the C enumerator with a capital at the start of each word but the first and
+    /// without underscores, `BPF_MAP_TYPE_LRU_HASH` being `BPFMapTypeLruHash`; the first name of those with several, for an
+    /// enumerator with a value of its own is passed over (`src/core/generate-bpf-delegate-configs.py`).
+    pub fn spelled(&self, kind: Kind, number: u32) -> Option<String> {
+        let name = self.kernel.table(kind).name(number)?;
         let enumerator = format!("{}{}", kind.prefix(), name.to_ascii_uppercase());
         let mut words = enumerator.split('_');
         let first = words.next().unwrap_or_default().to_owned();
@@ -64,15 +93,10 @@ impl<'a> Names<'a> {
         if text.eq_ignore_ascii_case("any") {
             return Meaning::Any;
         }
-        if let Ok(number) = self.kernel.lookup(kind, text) {
+        if let Some(number) = self.kernel.table(kind).number(text) {
             return Meaning::Name(number);
         }
-        match self.kernel_reading(kind, &text.to_ascii_lowercase()) {
-            Some(Reading::Number(number)) => Meaning::Number(number),
-            Some(Reading::Bit(bit)) => Meaning::Name(bit),
-            Some(Reading::Any) => Meaning::Any,
-            None => Meaning::Unreadable,
-        }
+        self.kernel_reading(kind, &text.to_ascii_lowercase()).map_or(Meaning::Unreadable, Meaning::from)
     }
 
     /// What a kernel with these names makes of an element of a mount option.
@@ -85,6 +109,16 @@ impl<'a> Names<'a> {
         match self.kernel.lookup(kind, text.trim()) {
             Ok(_) => String::new(),
             Err(unknown) => unknown.to_string(),
+        }
+    }
+}
+
+impl From<Reading> for Meaning {
+    fn from(reading: Reading) -> Self {
+        match reading {
+            Reading::Any => Self::Any,
+            Reading::Bit(bit) => Self::Name(bit),
+            Reading::Number(number) => Self::Number(number),
         }
     }
 }
@@ -121,9 +155,20 @@ mod tests {
     #[test]
     fn names_beyond_a_release_are_not_its_own() {
         let known = known();
-        let older = SystemdRelease { number: 258, bounds: [37, 34, 33, 58] };
+        let older = SystemdRelease { number: 258, bounds: [37, 34, 33, 58], skipped: &[] };
         assert_eq!(Names::new(&known, older).systemd(Kind::Map, 34), None);
         assert!(Names::new(&known, SystemdRelease::V262).systemd(Kind::Map, 34).is_some());
+    }
+
+    #[test]
+    fn a_name_behind_one_that_is_skipped_is_taken_for_another() {
+        let known = known();
+        let names = Names::new(&known, SystemdRelease::V262);
+        assert_eq!(names.systemd_bit(Kind::Prog, "BPFProgTypeSyscall"), None);
+        assert_eq!(names.systemd_bit(Kind::Prog, "BPFProgTypeNetfilter"), Some(31));
+        assert_eq!(names.systemd_bit(Kind::Prog, "BPFProgTypeSkLookup"), Some(30));
+        assert_eq!((names.systemd(Kind::Prog, 31), names.systemd(Kind::Prog, 32)), (None, None));
+        assert_eq!(names.systemd_shown(Kind::Prog, 31).as_deref(), Some("BPFProgTypeNetfilter"));
     }
 
     #[test]

@@ -40,8 +40,9 @@ pub(crate) fn assign(
             format!("more than {MOST_ELEMENTS} names: the rest is not read here"),
         );
     }
-    for element in elements.iter().filter(|element| !element.taken) {
-        configuration.push(refused(kind, element, names));
+    for element in elements.iter().filter(|element| element.read_as.is_none()) {
+        let problem = refused(kind, element, names, configuration.wants_advice());
+        configuration.push(problem);
     }
     let length = elements.iter().map(|element| element.text.len() + 1).sum::<usize>().saturating_sub(1);
     if length > LONGEST_VALUE && lists != Lists::Shown {
@@ -76,12 +77,13 @@ fn pieces(value: &Text, lists: Lists, most: usize) -> impl Iterator<Item = Text>
 
 fn element(kind: Kind, piece: &Text, names: &Names<'_>) -> Element {
     let text = piece.as_str();
-    let (meaning, taken) = (names.meaning(kind, text), names.kernel_reading(kind, text).is_some());
-    Element { place: piece.whole(), text: text.to_owned(), meaning, taken }
+    let read_as = names.kernel_reading(kind, text).map(Meaning::from);
+    let meaning = names.meaning(kind, text);
+    Element { place: piece.whole(), text: text.to_owned(), meaning, read_as }
 }
 
 /// Why the kernel refuses an element, and what it would take.
-fn refused(kind: Kind, element: &Element, names: &Names<'_>) -> Problem {
+fn refused(kind: Kind, element: &Element, names: &Names<'_>, wants_advice: bool) -> Problem {
     let instead = match element.meaning {
         Meaning::Any => Some("any".to_owned()),
         Meaning::Name(number) => names.kernel(kind, number).map(str::to_owned),
@@ -91,6 +93,7 @@ fn refused(kind: Kind, element: &Element, names: &Names<'_>) -> Problem {
     let why = match &instead {
         Some(spelled) => format!("it takes `{spelled}`"),
         None if element.text.is_empty() => "it is empty".to_owned(),
+        None if !wants_advice => format!("it is no {kind}"),
         None => names.advice(kind, &element.text),
     };
     let message = format!("the kernel refuses `{}`: {why}", shown(&element.text));

@@ -88,13 +88,15 @@ enum Section {
 fn read_line(line: &Line, section: Section, unit: &Unit, settings: &mut Settings<'_>) -> Option<Section> {
     let whole = line.text.whole();
     let configuration = &mut settings.configuration;
+    if !line.is_utf8 {
+        let message = "this line is no UTF-8: systemd reads no further in this file";
+        configuration.problem(whole, Effect::Refused, message);
+        return None;
+    }
     let mut ignored = |why: &str| {
         configuration.problem(whole.clone(), Effect::Ignored, why);
         Some(section)
     };
-    if !line.is_utf8 {
-        return ignored("this line is no UTF-8: systemd passes it over");
-    }
     let text = line.text.as_str();
     if text.starts_with('[') {
         return header(text, &whole, unit, configuration);

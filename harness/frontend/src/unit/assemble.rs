@@ -72,6 +72,12 @@ impl<'a> File<'a> {
         Self { source, path, name, of }
     }
 
+    /// Whether it is in a folder of drop-ins without being one, as an editor's backup.
+    fn is_passed_over(&self) -> bool {
+        let folder = self.path.strip_suffix(self.name).and_then(|folder| folder.strip_suffix(".d/"));
+        self.of.is_none() && folder.is_some_and(|folder| !folder.ends_with('/') && !folder.is_empty())
+    }
+
     /// How a drop-in ranks among those of its name; the lowest is read.
     fn rank(&self, unit: &str) -> (bool, usize, usize) {
         let of = self.of.unwrap_or_default();
@@ -84,7 +90,8 @@ impl<'a> File<'a> {
 /// The units among these files. A drop-in of no unit that was given is one of a unit known by its folder.
 pub(super) fn units(sources: &Sources) -> Vec<Unit> {
     let files: Vec<File<'_>> = sources.iter().enumerate().map(|(at, source)| File::of(at, source.label())).collect();
-    let (drop_ins, mains): (Vec<File<'_>>, Vec<File<'_>>) = files.into_iter().partition(|file| file.of.is_some());
+    let ours = files.into_iter().filter(|file| !file.is_passed_over());
+    let (drop_ins, mains): (Vec<File<'_>>, Vec<File<'_>>) = ours.partition(|file| file.of.is_some());
     let mut names: Vec<(&str, Option<usize>)> = mains.iter().map(|main| (main.name, Some(main.source))).collect();
     for of in drop_ins.iter().filter_map(|file| file.of) {
         if !names.iter().any(|(name, _)| applies(of, name)) {

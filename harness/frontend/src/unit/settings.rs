@@ -210,7 +210,7 @@ impl<'a> Settings<'a> {
         let room = MOST_ELEMENTS.saturating_sub(self.configuration.elements());
         let elements: Vec<Element> =
             words.iter().take(room).map(|word| self.element(kind, word, value, sole_any)).collect();
-        for element in elements.iter().filter(|element| !element.taken) {
+        for element in elements.iter().filter(|element| element.read_as != Some(element.meaning)) {
             let problem = self.not_taken(kind, element);
             self.configuration.push(problem);
         }
@@ -227,27 +227,34 @@ impl<'a> Settings<'a> {
 
     fn element(&self, kind: Kind, word: &words::Word, value: &Text, sole_any: bool) -> Element {
         let meaning = self.names.meaning(kind, &word.text);
-        let taken = match meaning {
-            Meaning::Any => sole_any,
-            Meaning::Name(number) => self.names.systemd(kind, number).as_deref() == Some(&word.text),
-            Meaning::Number(_) | Meaning::Unreadable => false,
+        let read_as = match meaning {
+            Meaning::Any => sole_any.then_some(Meaning::Any),
+            Meaning::Name(_) => self.names.systemd_bit(kind, &word.text).map(Meaning::Name),
+            Meaning::Number(_) | Meaning::Unreadable => None,
         };
         let blanks = |c: char| BLANKS.contains(&c);
         let start = word.span.start
             + (value.as_str()[word.span.clone()].len()
                 - value.as_str()[word.span.clone()].trim_start_matches(blanks).len());
         let end = start + value.as_str()[start..word.span.end].trim_end_matches(blanks).len();
-        Element { place: value.place(start..end), text: word.text.clone(), meaning, taken }
+        Element { place: value.place(start..end), text: word.text.clone(), meaning, read_as }
     }
 
-    /// Why systemd drops an element, and what it would take.
+    /// Why systemd drops an element or misreads it, and what it would take.
     fn not_taken(&self, kind: Kind, element: &Element) -> Problem {
         let setting = setting_of(kind);
+        if let Some(Meaning::Name(bit)) = element.read_as {
+            let (release, name) = (self.names.systemd_release().number, self.names.kernel(kind, bit).unwrap_or("?"));
+            let message =
+                format!("{setting}=: systemd {release} takes `{}` for the {kind} {name}, bit {bit}", element.text);
+            return Problem { place: element.place.clone(), message, effect: Effect::Misread, instead: None };
+        }
         let text = element.text.trim();
         let blanks = text.len() < element.text.len();
         let (why, instead) = match element.meaning {
             Meaning::Any => ("systemd takes `any` only alone, in lower case".to_owned(), None),
             Meaning::Number(_) => ("systemd takes no numbers".to_owned(), None),
+            Meaning::Unreadable if !self.configuration.wants_advice() => (format!("it is no {kind}"), None),
             Meaning::Unreadable => (self.names.advice(kind, text), None),
             Meaning::Name(number) => match self.names.systemd(kind, number) {
                 Some(name) if name == text && blanks => {
