@@ -19,7 +19,7 @@ pub mod sweep;
 use std::sync::Arc;
 
 pub use kernels::{KernelRange, Release, ReleaseError};
-pub use report::{Problem, Report, without_controls};
+pub use report::{Problem, Report, position, without_controls};
 pub use spec::{Isolation, Spec};
 
 use crate::name::ScenarioName;

@@ -72,18 +72,43 @@ pub fn known_bits(table: &NameTable) -> u64 {
     }
 }
 
-fn mask(option: &MountOption, table: &NameTable) -> Result<u64, UnreadableElement> {
-    let mut mask = 0;
-    for element in option.value.split(':') {
-        match (element, enumerator(element, table), number(element)) {
-            ("any", _, _) => mask = u64::MAX,
-            // The processor takes a shift count modulo 64: BPF_COMMON_ATTRS, 1 << 16, is read as bit 0 on x86.
-            (_, Some(value), _) => mask |= 1 << (value % 64),
-            (_, None, Some(number)) => mask = number,
-            _ => return Err(UnreadableElement { key: option.key.clone(), element: element.to_owned() }),
+/// What the kernel makes of one element of an option's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// `any`: all 64 bits.
+    Any,
+    /// A name: this bit is added to the mask.
+    Bit(u32),
+    /// A number: it takes the place of what stood before it in the value.
+    Number(u64),
+}
+
+impl Reading {
+    /// How a kernel with these names reads an element of a value, if it can (`kernel/bpf/inode.c`, `bpf_parse_param`).
+    pub fn of(element: &str, table: &NameTable) -> Option<Self> {
+        if element == "any" {
+            return Some(Self::Any);
+        }
+        // The processor takes a shift count modulo 64: BPF_COMMON_ATTRS, 1 << 16, is read as bit 0 on x86.
+        let bit = enumerator(element, table).map(|value| Self::Bit(value % 64));
+        bit.or_else(|| number(element).map(Self::Number))
+    }
+
+    /// The mask after this element, if it was that before it.
+    pub const fn applied_to(self, mask: u64) -> u64 {
+        match self {
+            Self::Any => u64::MAX,
+            Self::Bit(bit) => mask | 1 << bit,
+            Self::Number(number) => number,
         }
     }
-    Ok(mask)
+}
+
+fn mask(option: &MountOption, table: &NameTable) -> Result<u64, UnreadableElement> {
+    let unreadable = |element: &str| UnreadableElement { key: option.key.clone(), element: element.to_owned() };
+    option.value.split(':').try_fold(0, |mask, element| {
+        Reading::of(element, table).map(|reading| reading.applied_to(mask)).ok_or_else(|| unreadable(element))
+    })
 }
 
 /// The value of an enumerator, written without its prefix in letters of any case; flags of the enumeration included

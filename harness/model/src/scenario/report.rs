@@ -119,8 +119,8 @@ pub fn without_controls(text: &str) -> String {
     text.chars().map(harmless).collect()
 }
 
-/// Line and column of a byte, both counted from 1.
-pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
+/// Line and column of a byte, both counted from 1, the column in characters.
+pub fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = &text.as_bytes()[..offset.min(text.len())];
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;

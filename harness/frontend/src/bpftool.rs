@@ -1,0 +1,175 @@
+//! What `bpftool token list --json` prints (`tools/bpf/bpftool/token.c`): what each bpffs among the mounts delegates, by
+//! the names that the kernel shows.
+
+use harness_model::{
+    scenario::{Problem, Report},
+    vocabulary::Kind,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    configuration::{Assignment, Bpffs, Configuration, Effect, Element, Meaning},
+    frontend::Frontend,
+    names::Names,
+    source::{Place, Sources},
+    surroundings::Surroundings,
+    unit::shown,
+};
+
+/// The most tokens that are read of one file.
+const MOST_TOKENS: usize = 1000;
+/// The most names of one kind; a mask has 64 bits.
+const MOST_NAMES: usize = 1000;
+
+/// One token. Its keys are bpftool's, which may get more.
+#[derive(Deserialize)]
+struct Token<'a> {
+    token_info: String,
+    #[serde(borrow, default)]
+    allowed_cmds: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    allowed_maps: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    allowed_progs: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    allowed_attachs: Option<&'a RawValue>,
+}
+
+/// Reads all tokens in these files.
+///
+/// # Errors
+/// A [`Report`] about the first file that is no such JSON.
+pub(crate) fn read(sources: &Sources, names: &Names<'_>) -> Result<Vec<Configuration>, Report> {
+    let mut all = Vec::new();
+    for (source, file) in sources.iter().enumerate() {
+        let reader = Reader { source, file: file.text(), names };
+        let read = reader.tokens().map_err(|problem| sources.report(source, vec![problem]))?;
+        all.extend(read);
+    }
+    Ok(all)
+}
+
+struct Reader<'a> {
+    source: usize,
+    file: &'a str,
+    names: &'a Names<'a>,
+}
+
+impl Reader<'_> {
+    fn tokens(&self) -> Result<Vec<Configuration>, Problem> {
+        let listed: Vec<&RawValue> =
+            serde_json::from_str(self.file).map_err(|error| self.broken(0, self.file, &error))?;
+        if listed.len() > MOST_TOKENS {
+            return Err(Problem::new(0..0, format!("more than {MOST_TOKENS} tokens")));
+        }
+        listed.into_iter().map(|raw| self.token(raw)).collect()
+    }
+
+    fn token(&self, raw: &RawValue) -> Result<Configuration, Problem> {
+        let place = self.place(raw.get());
+        let token: Token<'_> =
+            serde_json::from_str(raw.get()).map_err(|error| self.broken(place.span.start, raw.get(), &error))?;
+        let mut read = Configuration::new(Frontend::Bpftool, &token.token_info);
+        read.bpffs = Some(Bpffs { path: token.token_info, place });
+        read.surroundings = Surroundings::unknown();
+        let lists = [token.allowed_cmds, token.allowed_maps, token.allowed_progs, token.allowed_attachs];
+        for (kind, list) in Kind::ALL.into_iter().zip(lists) {
+            if let Some(list) = list {
+                self.list(kind, list, &mut read)?;
+            }
+        }
+        Ok(read)
+    }
+
+    fn list(&self, kind: Kind, list: &RawValue, read: &mut Configuration) -> Result<(), Problem> {
+        let place = self.place(list.get());
+        let broken = |text: &str, error: &serde_json::Error| self.broken(self.place(text).span.start, text, error);
+        let raws: Vec<&RawValue> = serde_json::from_str(list.get()).map_err(|error| broken(list.get(), &error))?;
+        if raws.len() > MOST_NAMES {
+            return Err(Problem::new(place.span, format!("more than {MOST_NAMES} names")));
+        }
+        let mut elements = Vec::new();
+        for raw in raws {
+            let text: String = serde_json::from_str(raw.get()).map_err(|error| broken(raw.get(), &error))?;
+            elements.push(self.element(kind, raw.get(), text));
+        }
+        for element in elements.iter().filter(|element| element.read_as.is_none()) {
+            let message = format!("`{}` is no {kind} of a kernel that is known here", shown(&element.text));
+            read.problem(element.place.clone(), Effect::IgnoredSilently, message);
+        }
+        if !elements.is_empty() {
+            let assignment = Assignment { place: place.clone(), value: place, elements, taken: true };
+            read.delegated[kind as usize].push(assignment);
+        }
+        Ok(())
+    }
+
+    fn element(&self, kind: Kind, raw: &str, text: String) -> Element {
+        let Place { source, span } = self.place(raw);
+        let meaning = self.names.meaning(kind, &text);
+        let place = Place { source, span: span.start + 1..span.end - 1 };
+        Element { place, text, meaning, read_as: Some(meaning).filter(|meaning| *meaning != Meaning::Unreadable) }
+    }
+
+    /// Where a part of the file is.
+    fn place(&self, part: &str) -> Place {
+        let start = part.as_ptr() as usize - self.file.as_ptr() as usize;
+        Place { source: self.source, span: start..start + part.len() }
+    }
+
+    /// A problem of the JSON that starts at a byte of the file.
+    fn broken(&self, start: usize, part: &str, error: &serde_json::Error) -> Problem {
+        let lines = part.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
+        let mut at = (start + lines + error.column().saturating_sub(1)).min(self.file.len());
+        while !self.file.is_char_boundary(at) {
+            at -= 1;
+        }
+        Problem::new(at..at, format!("not what `bpftool token list --json` prints: {}", shown(&error.to_string())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{names::SystemdRelease, testing::known};
+
+    fn read_of(text: &str) -> Result<Vec<Configuration>, String> {
+        let known = known();
+        let sources = Sources::of("t.json", text.as_bytes()).unwrap();
+        read(&sources, &Names::new(&known, SystemdRelease::V262)).map_err(|report| report.to_string())
+    }
+
+    const TOKENS: &str = r#"[{
+  "token_info": "/sys/fs/bpf",
+  "allowed_cmds": ["map_create", "0x8000000000000000"],
+  "allowed_maps": ["any"],
+  "allowed_progs": [],
+  "allowed_attachs": ["xdp", "later"]
+}, {"token_info": "/x", "more": 1}]"#;
+
+    #[test]
+    fn tokens_are_read_with_places() {
+        let read = read_of(TOKENS).unwrap();
+        assert_eq!(read[0].delegation().unwrap().masks(), [1 << 63 | 1, u64::MAX, 0, 1 << 37]);
+        let elements: Vec<&str> =
+            read[0].delegated(Kind::Attach)[0].elements.iter().map(|e| &TOKENS[e.place.span.clone()]).collect();
+        assert_eq!((elements, read[0].problems.len()), (vec!["xdp", "later"], 1));
+        assert_eq!((read[1].name.as_str(), read[1].mount_options()), ("/x", vec![]));
+    }
+
+    #[test]
+    fn what_bpftool_would_not_print_is_told_with_its_place() {
+        for (text, place) in [
+            ("", "1:1"),
+            ("{}", "1:1"),
+            ("[\n{\"token_info\": 1}]", "2:16"),
+            ("[{\"token_info\": \"\", \"allowed_cmds\": [1]}]", "1:38"),
+            ("[{\"token_info\": \"\", \"allowed_cmds\": \"any\"}]", "1:41"),
+        ] {
+            let error = read_of(text).unwrap_err();
+            assert!(error.starts_with(&format!("t.json:{place}: ")), "{text}: {error}");
+        }
+        assert!(read_of(&"[".repeat(100_000)).is_err());
+    }
+}

@@ -1,0 +1,90 @@
+//! A configuration of one front-end for another.
+
+use std::collections::BTreeSet;
+
+use harness_model::delegation::Delegation;
+
+use crate::{
+    configuration::{Configuration, Element, RefusedElement},
+    names::Names,
+    source::Place,
+    surroundings::{Setting, Surroundings},
+    write::{Lost, Target, Wanted, write},
+};
+
+/// What a conversion leaves out, and where that stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostAt {
+    /// What.
+    pub what: String,
+    /// Where the configuration says it; nowhere if it follows from the target alone.
+    pub place: Option<Place>,
+}
+
+/// Writes what a configuration delegates, as it is in effect, for another front-end, and tells what is lost.
+///
+/// # Errors
+/// [`RefusedElement`] if the kernel refuses the configuration, which has no effect then.
+pub fn convert(from: &Configuration, to: Target, names: &Names<'_>) -> Result<(String, Vec<LostAt>), RefusedElement> {
+    let delegation = if from.bpffs.is_some() { from.delegation()? } else { Delegation::default() };
+    let path = from.bpffs.as_ref().map_or("", |bpffs| bpffs.path.as_str());
+    let name = if to.frontend() == from.frontend || from.is_a_container() { from.name.as_str() } else { "" };
+    let (text, mut lost) = match &from.bpffs {
+        Some(_) => write(to, &Wanted { name, path, delegation }, names),
+        None => (String::new(), vec![Lost("everything: no bpffs is asked for".to_owned())]),
+    };
+    let mut all: Vec<LostAt> = lost.drain(..).map(|Lost(what)| LostAt { what, place: None }).collect();
+    if from.bpffs.is_some() {
+        all.extend(from.dropped());
+    }
+    all.extend(surroundings(&from.surroundings, to));
+    Ok((text, all))
+}
+
+impl Configuration {
+    fn is_a_container(&self) -> bool {
+        use crate::frontend::Frontend::{Incus, Lxd};
+        matches!(self.frontend, Incus | Lxd)
+    }
+
+    /// The elements that the front-end passes over, and the assignments that later ones take the place of.
+    fn dropped(&self) -> Vec<LostAt> {
+        let lost = |element: &Element| LostAt {
+            what: format!("`{}`, which is not in effect here either", crate::unit::shown(element.text.trim())),
+            place: Some(element.place.clone()),
+        };
+        let elements = self.delegated.iter().flatten().flat_map(|assignment| &assignment.elements);
+        elements.filter(|element| element.read_as.is_none()).map(lost).collect()
+    }
+}
+
+/// What is set around the delegation and has no counterpart.
+fn surroundings(around: &Surroundings, to: Target) -> Vec<LostAt> {
+    fn said<T>(setting: &Setting<T>, what: &'static str) -> Option<(&'static str, Place)> {
+        setting.place.clone().map(|place| (what, place))
+    }
+    let mut lost: Vec<(&str, Place)> = [
+        said(&around.bounding_set, "the bounding set"),
+        said(&around.ambient_set, "the ambient set"),
+        said(&around.user, "the user"),
+        said(&around.no_new_privileges, "NoNewPrivileges="),
+        said(&around.protect_kernel_tunables, "ProtectKernelTunables="),
+        said(&around.network_namespace, "the network namespace"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if to != Target::Systemd {
+        lost.extend(said(&around.user_namespace, "the user namespace"));
+        lost.extend(said(&around.delegated_namespaces, "DelegateNamespaces="));
+    }
+    let filters: BTreeSet<(usize, usize, usize)> =
+        around.refused_calls.values().map(|place| (place.source, place.span.start, place.span.end)).collect();
+    lost.extend(
+        filters.into_iter().map(|(source, start, end)| ("the system call filter", Place { source, span: start..end })),
+    );
+    lost.into_iter().map(|(what, place)| LostAt { what: what.to_owned(), place: Some(place) }).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! The `config` mappings in a YAML file, each value with its place.
+
+use std::ops::Range;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+
+use crate::{source::Place, text::Text};
+
+/// How deep a file may be nested.
+const MOST_DEPTH: usize = 64;
+/// The most instances and profiles that are read of one file.
+const MOST_ITEMS: usize = 500;
+
+/// One instance or profile.
+#[derive(Debug, Default)]
+pub(super) struct Item {
+    pub(super) name: Option<String>,
+    pub(super) config: Vec<Entry>,
+    has_config: bool,
+}
+
+/// A key of `config` and its value.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) value: Text,
+    /// Key and value.
+    pub(super) place: Place,
+}
+
+/// Why a file is not read, and where.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub(super) why: String,
+    pub(super) span: Range<usize>,
+}
+
+/// Reads all mappings that have a `config`: the document itself, and those in a list under a key of it, as in a preseed.
+pub(super) fn items(source: usize, file: &str) -> Result<Vec<Item>, Broken> {
+    let mut walker = Walker { source, file, bytes: Bytes::of(file), stack: Vec::new(), done: Vec::new() };
+    for event in Parser::new_from_str(file) {
+        let (event, span) = event.map_err(|error| {
+            let at = walker.bytes.at(error.marker().index());
+            Broken { why: error.info().to_owned(), span: at..at }
+        })?;
+        walker.take(event, span)?;
+    }
+    Ok(walker.done)
+}
+
+/// What a collection is for.
+#[derive(Debug)]
+enum Role {
+    /// It may have a `config`.
+    Item(Item),
+    /// The `config` of the item around it.
+    Config,
+    /// A list of items.
+    List,
+    /// Nothing of interest.
+    Other,
+}
+
+/// A collection that is open.
+#[derive(Debug)]
+struct Open {
+    role: Role,
+    /// The key whose value comes next, in a mapping.
+    key: Option<(String, Range<usize>)>,
+    is_mapping: bool,
+}
+
+struct Walker<'a> {
+    source: usize,
+    file: &'a str,
+    bytes: Bytes,
+    stack: Vec<Open>,
+    done: Vec<Item>,
+}
+
+impl Walker<'_> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Broken> {
+        let span = self.bytes.at(span.start.index())..self.bytes.at(span.end.index());
+        match event {
+            Event::MappingStart(..) => self.open(true, span)?,
+            Event::SequenceStart(..) => self.open(false, span)?,
+            Event::MappingEnd | Event::SequenceEnd => self.close(span)?,
+            Event::Scalar(value, style, ..) => self.scalar(&value, style, span),
+            // What an anchor stands for is not looked up: neither program prints one.
+            Event::Alias(_) => self.scalar("", ScalarStyle::Plain, span.start..span.start),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, is_mapping: bool, span: Range<usize>) -> Result<(), Broken> {
+        if self.stack.len() == MOST_DEPTH {
+            return Err(Broken { why: format!("nested more than {MOST_DEPTH} deep"), span });
+        }
+        let key = self.stack.last_mut().and_then(|open| open.key.take()).map(|(key, _)| key);
+        let role = match (self.stack.last_mut().map(|open| &mut open.role), key.as_deref(), is_mapping) {
+            (None, _, true) | (Some(Role::List), _, true) => Role::Item(Item::default()),
+            (Some(Role::Item(item)), Some("config"), true) => {
+                item.has_config = true;
+                Role::Config
+            }
+            (Some(Role::Item(_)), Some("profiles" | "instances" | "containers"), false) => Role::List,
+            _ => Role::Other,
+        };
+        self.stack.push(Open { role, key: None, is_mapping });
+        Ok(())
+    }
+
+    fn close(&mut self, span: Range<usize>) -> Result<(), Broken> {
+        let closed = self.stack.pop().map(|open| open.role);
+        if let Some(Role::Item(item)) = closed
+            && item.has_config
+        {
+            if self.done.len() == MOST_ITEMS {
+                return Err(Broken { why: format!("more than {MOST_ITEMS} instances and profiles"), span });
+            }
+            self.done.push(item);
+        }
+        Ok(())
+    }
+
+    fn scalar(&mut self, value: &str, style: ScalarStyle, span: Range<usize>) {
+        let Some(open) = self.stack.last_mut().filter(|open| open.is_mapping) else { return };
+        let Some((key, key_span)) = open.key.take() else {
+            open.key = Some((value.to_owned(), span));
+            return;
+        };
+        match &mut open.role {
+            Role::Item(item) if key == "name" => item.name = Some(value.to_owned()),
+            Role::Config if key.starts_with("security.") || key.starts_with("raw.") => {
+                let place = Place { source: self.source, span: key_span.start..span.end.max(key_span.end) };
+                let value = aligned(self.source, self.file, value, style, span);
+                self.config().push(Entry { key, value, place });
+            }
+            _ => {}
+        }
+    }
+
+    /// The entries of the item whose `config` is open.
+    fn config(&mut self) -> &mut Vec<Entry> {
+        let item = self.stack.iter_mut().rev().find_map(|open| match &mut open.role {
+            Role::Item(item) => Some(&mut item.config),
+            _ => None,
+        });
+        item.expect("a config is in an item")
+    }
+}
+
+/// The value of a scalar with the places of its parts. What is written as it is, quoted or not, has exact ones; so have the
+/// words of one that is folded or has escapes; where even these are written with escapes, they are the whole scalar's.
+fn aligned(source: usize, file: &str, value: &str, style: ScalarStyle, span: Range<usize>) -> Text {
+    let inner = match style {
+        ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted if span.len() >= 2 => span.start + 1..span.end - 1,
+        _ => span.clone(),
+    };
+    let raw = file.get(inner.clone()).unwrap_or_default();
+    if raw == value {
+        return Text::verbatim(source, file, inner);
+    }
+    let mut text = Text::empty(source, inner.start);
+    let mut cursor = 0;
+    for run in value.split_inclusive(|c: char| !is_word(c)) {
+        let word = run.trim_end_matches(|c: char| !is_word(c));
+        let Some(at) = raw[cursor..].find(word) else {
+            let mut whole = Text::empty(source, inner.start);
+            whole.push(value, inner);
+            return whole;
+        };
+        let found = inner.start + cursor + at;
+        text.push(word, found..found + word.len());
+        cursor += at + word.len();
+        let gap = inner.start + cursor;
+        text.push(&run[word.len()..], gap..gap);
+    }
+    text
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '/')
+}
+
+/// Where the characters of a text are, which the parser counts.
+struct Bytes(Option<Vec<u32>>, usize);
+
+impl Bytes {
+    fn of(file: &str) -> Self {
+        let starts = || file.char_indices().map(|(at, _)| u32::try_from(at).unwrap_or(u32::MAX)).collect();
+        Self((!file.is_ascii()).then(starts), file.len())
+    }
+
+    fn at(&self, index: usize) -> usize {
+        match &self.0 {
+            Some(starts) => starts.get(index).map_or(self.1, |at| *at as usize),
+            None => index.min(self.1),
+        }
+    }
+}

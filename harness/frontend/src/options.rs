@@ -1,0 +1,101 @@
+//! Elements of lists that the kernel reads: what Incus, LXD and mount lines hand to it.
+
+use harness_model::{delegation::LONGEST_VALUE, vocabulary::Kind};
+
+use crate::{
+    configuration::{Assignment, Configuration, Effect, Element, MOST_ELEMENTS, Meaning, Problem},
+    names::Names,
+    source::Place,
+    text::Text,
+    unit::shown,
+};
+
+/// How a front-end cuts a value before it hands it over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lists {
+    /// At commas, without blanks and empty elements (Incus).
+    Commas,
+    /// Not at all: the kernel cuts at colons.
+    Colons,
+    /// At colons, and numbers add up, as in what the kernel shows.
+    Shown,
+}
+
+/// Adds an assignment whose value the kernel reads, with a problem for each element it refuses.
+pub(crate) fn assign(
+    configuration: &mut Configuration,
+    kind: Kind,
+    value: &Text,
+    place: Place,
+    lists: Lists,
+    names: &Names<'_>,
+) {
+    let room = MOST_ELEMENTS.saturating_sub(configuration.elements());
+    let mut elements: Vec<Element> = pieces(value, lists, room + 1).map(|piece| element(kind, &piece, names)).collect();
+    if elements.len() > room {
+        elements.truncate(room);
+        configuration.problem(
+            place.clone(),
+            Effect::Refused,
+            format!("more than {MOST_ELEMENTS} names: the rest is not read here"),
+        );
+    }
+    for element in elements.iter().filter(|element| element.read_as.is_none()) {
+        let problem = refused(kind, element, names, configuration.wants_advice());
+        configuration.push(problem);
+    }
+    let length = elements.iter().map(|element| element.text.len() + 1).sum::<usize>().saturating_sub(1);
+    if length > LONGEST_VALUE && lists != Lists::Shown {
+        let message = format!("{length} bytes, but the kernel takes no value of more than {LONGEST_VALUE}; use a mask");
+        configuration.problem(value.whole(), Effect::Refused, message);
+    }
+    let assignment = Assignment { place, value: value.whole(), elements, taken: true };
+    configuration.delegated[kind as usize].push(assignment);
+}
+
+/// The elements that come to the kernel.
+fn pieces(value: &Text, lists: Lists, most: usize) -> impl Iterator<Item = Text> {
+    let text = value.as_str();
+    let separators: &[char] = if lists == Lists::Commas { &[','] } else { &[':'] };
+    let mut spans = Vec::new();
+    for piece in text.split(separators).take(most) {
+        let start = piece.as_ptr() as usize - text.as_ptr() as usize;
+        if lists != Lists::Commas {
+            spans.push(start..start + piece.len());
+            continue;
+        }
+        // What is between commas may have colons, which the kernel cuts at.
+        let from = start + (piece.len() - piece.trim_start().len());
+        let trimmed = piece.trim();
+        for part in trimmed.split(':').take(if trimmed.is_empty() { 0 } else { most }) {
+            let start = from + (part.as_ptr() as usize - trimmed.as_ptr() as usize);
+            spans.push(start..start + part.len());
+        }
+    }
+    spans.into_iter().take(most).map(|span| value.slice(span))
+}
+
+fn element(kind: Kind, piece: &Text, names: &Names<'_>) -> Element {
+    let text = piece.as_str();
+    let read_as = names.kernel_reading(kind, text).map(Meaning::from);
+    let meaning = names.meaning(kind, text);
+    Element { place: piece.whole(), text: text.to_owned(), meaning, read_as }
+}
+
+/// Why the kernel refuses an element, and what it would take.
+fn refused(kind: Kind, element: &Element, names: &Names<'_>, wants_advice: bool) -> Problem {
+    let instead = match element.meaning {
+        Meaning::Any => Some("any".to_owned()),
+        Meaning::Name(number) => names.kernel(kind, number).map(str::to_owned),
+        Meaning::Number(number) => Some(format!("{number:#x}")),
+        Meaning::Unreadable => None,
+    };
+    let why = match &instead {
+        Some(spelled) => format!("it takes `{spelled}`"),
+        None if element.text.is_empty() => "it is empty".to_owned(),
+        None if !wants_advice => format!("it is no {kind}"),
+        None => names.advice(kind, &element.text),
+    };
+    let message = format!("the kernel refuses `{}`: {why}", shown(&element.text));
+    Problem { place: element.place.clone(), message, effect: Effect::Refused, instead }
+}

@@ -1,0 +1,186 @@
+//! Command lines of `systemd-run` (systemd-run(1)): properties of a transient service.
+//!
+//! The values go to the service manager as they are, and it reads them by the rules of unit files (`src/core/dbus-execute.c`),
+//! but refuses the command where a unit's line would be passed over. Names that it does not know are dropped there too.
+
+use crate::{
+    allowance,
+    configuration::Configuration,
+    frontend::Frontend,
+    names::Names,
+    shell,
+    source::Sources,
+    surroundings::{Setting, UserNamespace},
+    text::Text,
+    unit::Settings,
+};
+
+/// Short options with an argument.
+const SHORT_WITH_ARGUMENT: &str = "HMCupE";
+/// Long options whose argument can be the next word.
+const LONG_WITH_ARGUMENT: [&str; 26] = [
+    "property",
+    "unit",
+    "description",
+    "slice",
+    "host",
+    "machine",
+    "capsule",
+    "service-type",
+    "uid",
+    "gid",
+    "nice",
+    "working-directory",
+    "setenv",
+    "path-property",
+    "socket-property",
+    "timer-property",
+    "on-active",
+    "on-boot",
+    "on-startup",
+    "on-unit-active",
+    "on-unit-inactive",
+    "on-calendar",
+    "background",
+    "json",
+    "root-directory",
+    "job-mode",
+];
+
+/// Reads all commands of a file, or its words as arguments where no command is named.
+pub(crate) fn read(sources: &Sources, names: &Names<'_>) -> Vec<Configuration> {
+    let each = sources.iter().enumerate().flat_map(|(at, source)| {
+        let commands = shell::commands(at, source.text());
+        let read = commands.iter().filter_map(|command| Some(configuration(arguments(command)?, names))).collect();
+        with_allowances(at, source.text(), read)
+    });
+    each.collect()
+}
+
+fn with_allowances(source: usize, text: &str, mut read: Vec<Configuration>) -> Vec<Configuration> {
+    for configuration in &mut read {
+        allowance::read(source, text, allowance::Comments::Trailing, configuration);
+    }
+    read
+}
+
+/// What follows `systemd-run`, or all if it starts with an option.
+fn arguments(command: &[Text]) -> Option<&[Text]> {
+    let is_run = |word: &Text| word.as_str().rsplit('/').next() == Some("systemd-run");
+    let after = command.iter().position(is_run).map(|at| &command[at + 1..]);
+    after.or_else(|| command.first()?.as_str().starts_with('-').then_some(command))
+}
+
+/// An option and its argument.
+struct Given<'a> {
+    name: &'a str,
+    argument: Option<Text>,
+}
+
+fn configuration(arguments: &[Text], names: &Names<'_>) -> Configuration {
+    let mut settings = Settings::of_command(Configuration::new(Frontend::SystemdRun, ""), names);
+    let mut of_a_user = false;
+    for given in options(arguments) {
+        match (given.name, given.argument) {
+            ("p" | "property", Some(property)) => assign(&property, &mut settings),
+            ("u" | "unit", Some(name)) => settings.configuration.name = name.as_str().to_owned(),
+            ("uid", Some(user)) => {
+                settings.assign(&Text::of_ours("User"), &user, &user.whole());
+            }
+            ("user", _) => of_a_user = true,
+            _ => {}
+        }
+    }
+    let mut configuration = settings.finish();
+    let namespace = &mut configuration.surroundings.user_namespace;
+    if of_a_user && namespace.place.is_none() {
+        // The manager of a user makes a user namespace where it needs one (systemd.exec(5), `PrivateUsers=`).
+        *namespace = Setting::default_of(UserNamespace::Unknown);
+    }
+    configuration
+}
+
+fn assign(property: &Text, settings: &mut Settings<'_>) {
+    let text = property.as_str();
+    let Some(equals) = text.find('=') else { return settings.without_value(property) };
+    settings.assign(&property.slice(0..equals), &property.slice(equals + 1..text.len()), &property.whole());
+}
+
+/// The options before the command that is to run.
+fn options(arguments: &[Text]) -> Vec<Given<'_>> {
+    let mut words = arguments.iter();
+    let mut given = Vec::new();
+    while let Some(word) = words.next().filter(|word| word.as_str().starts_with('-') && word.as_str().len() > 1) {
+        let text = word.as_str();
+        if text == "--" {
+            break;
+        }
+        match text.strip_prefix("--") {
+            Some(long) => {
+                let (name, inline) = match long.split_once('=') {
+                    Some((name, _)) => (name, Some(word.slice(name.len() + 3..text.len()))),
+                    None => (long, None),
+                };
+                let next = || LONG_WITH_ARGUMENT.contains(&name).then(|| words.next().cloned()).flatten();
+                given.push(Given { name, argument: inline.or_else(next) });
+            }
+            None => short(word, &mut words, &mut given),
+        }
+    }
+    given
+}
+
+/// Short options, of which the last may have its argument in the same word or the next.
+fn short<'a>(word: &'a Text, words: &mut std::slice::Iter<'a, Text>, given: &mut Vec<Given<'a>>) {
+    let text = word.as_str();
+    for (at, c) in text.char_indices().skip(1) {
+        let (name, end) = (&text[at..at + c.len_utf8()], at + c.len_utf8());
+        if SHORT_WITH_ARGUMENT.contains(c) {
+            let inline = (end < text.len()).then(|| word.slice(end..text.len()));
+            return given.push(Given { name, argument: inline.or_else(|| words.next().cloned()) });
+        }
+        given.push(Given { name, argument: None });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use harness_model::vocabulary::Kind;
+
+    use super::*;
+    use crate::{configuration::Effect, names::SystemdRelease, surroundings::User, testing::known};
+
+    fn read_of(text: &str) -> Vec<Configuration> {
+        let known = known();
+        read(&Sources::of("x", text.as_bytes()).unwrap(), &Names::new(&known, SystemdRelease::V262))
+    }
+
+    #[test]
+    fn properties_are_found_in_every_form() {
+        let text = "sudo systemd-run -tp PrivateBPF=yes -pPrivateUsers=yes --property BPFDelegateCommands=any \\\n \
+                    --property='BPFDelegateMaps=BPFMapTypeHash' -u x --uid=7 -- bash -p BPFDelegateMaps=";
+        let read = &read_of(text)[0];
+        assert_eq!((read.name.as_str(), read.delegation().unwrap().masks()), ("x", [u64::MAX, 2, 0, 0]));
+        assert_eq!(read.surroundings.user_namespace.value, UserNamespace::Own);
+        assert_eq!(read.surroundings.user.value, User::Named("7".into()));
+        let element = &read.delegated(Kind::Map)[0].elements[0];
+        assert_eq!(&text[element.place.span.clone()], "BPFMapTypeHash");
+    }
+
+    #[test]
+    fn what_a_unit_would_pass_over_is_refused() {
+        let read = &read_of("-p PrivateBPF=maybe -p PrivateBPFF=yes -p BPFDelegateMaps=hash -p BPFDelegateMaps")[0];
+        let effects: Vec<Effect> = read.problems.iter().map(|problem| problem.effect).collect();
+        assert_eq!(effects, [Effect::Refused, Effect::Refused, Effect::Ignored, Effect::Refused]);
+    }
+
+    #[test]
+    fn several_commands_are_several_configurations() {
+        let read = read_of(
+            "ls\nsystemd-run --user true # bpf-token: allow C why\n/usr/bin/systemd-run -p PrivateBPF=1 true\n",
+        );
+        assert_eq!(read.iter().map(|read| read.bpffs.is_some()).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(read[0].surroundings.user_namespace.value, UserNamespace::Unknown);
+        assert_eq!(read[0].allowances[0].code, "C");
+    }
+}

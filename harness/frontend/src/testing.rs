@@ -1,0 +1,12 @@
+//! What tests of several modules use.
+
+use harness_model::vocabulary::KnownNames;
+
+/// The names of the committed kernels.
+pub(crate) fn known() -> KnownNames {
+    let files = [
+        ("6.12", include_str!("../../../kernels/vocabulary/6.12.json")),
+        ("7.3", include_str!("../../../kernels/vocabulary/7.3.json")),
+    ];
+    KnownNames::from_json(files).unwrap()
+}

@@ -1,0 +1,401 @@
+//! What assignments of a unit add up to.
+
+use std::collections::BTreeSet;
+
+use harness_model::vocabulary::Kind;
+
+use super::{
+    capability::Capabilities,
+    filter::Filter,
+    setting_of,
+    words::{self, BLANKS},
+};
+use crate::{
+    configuration::{Assignment, Bpffs, Configuration, Effect, Element, MOST_ELEMENTS, Meaning, Problem},
+    names::Names,
+    source::Place,
+    surroundings::{Namespace, NamespaceType, Setting, User, UserNamespace},
+    text::Text,
+};
+
+/// Where systemd mounts the bpffs (`src/core/namespace.c`, `append_private_bpf`).
+pub(crate) const MOUNT_POINT: &str = "/sys/fs/bpf";
+
+/// The settings that are read, besides those of [`setting_of`].
+const OTHERS: [&str; 13] = [
+    "PrivateBPF",
+    "PrivateUsers",
+    "PrivateMounts",
+    "PrivateNetwork",
+    "NetworkNamespacePath",
+    "DelegateNamespaces",
+    "CapabilityBoundingSet",
+    "AmbientCapabilities",
+    "NoNewPrivileges",
+    "ProtectKernelTunables",
+    "SystemCallFilter",
+    "DynamicUser",
+    "User",
+];
+
+/// Settings of systemd that are so like ours that they would be taken for misspelt ones.
+const LIKE_OURS: [&str; 1] = ["PrivateIPC"];
+
+/// Whether a setting is read here.
+pub(super) fn is_ours(key: &str) -> bool {
+    kind_of(key).is_some() || OTHERS.contains(&key)
+}
+
+fn kind_of(key: &str) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|kind| setting_of(*kind) == key)
+}
+
+/// The settings of a unit while its files are read.
+pub(crate) struct Settings<'a> {
+    pub(crate) configuration: Configuration,
+    names: &'a Names<'a>,
+    /// What follows from what cannot be read.
+    effect: Effect,
+    bounding: Capabilities,
+    ambient: Capabilities,
+    filter: Filter,
+    private_users: Setting<bool>,
+    /// What `DelegateNamespaces=` says; an empty one takes it back.
+    delegated: Option<Setting<BTreeSet<NamespaceType>>>,
+    private_mounts: Option<Setting<bool>>,
+    private_network: Setting<bool>,
+    network_path: Option<Place>,
+    user: Option<Setting<String>>,
+    dynamic_user: Setting<bool>,
+}
+
+impl<'a> Settings<'a> {
+    /// Those of a unit, nothing assigned yet.
+    pub(crate) fn new(configuration: Configuration, names: &'a Names<'a>) -> Self {
+        Self {
+            configuration,
+            names,
+            effect: Effect::Ignored,
+            bounding: Capabilities::BOUNDING,
+            ambient: Capabilities::AMBIENT,
+            filter: Filter::default(),
+            private_users: Setting::default_of(false),
+            delegated: None,
+            private_mounts: None,
+            private_network: Setting::default_of(false),
+            network_path: None,
+            user: None,
+            dynamic_user: Setting::default_of(false),
+        }
+    }
+
+    /// Those of a command line, which systemd-run refuses if there is something it cannot read.
+    pub(crate) fn of_command(configuration: Configuration, names: &'a Names<'a>) -> Self {
+        Self { effect: Effect::Refused, ..Self::new(configuration, names) }
+    }
+
+    /// A property of a command line that is no assignment.
+    pub(crate) fn without_value(&mut self, property: &Text) {
+        let message = format!("`{}` is no assignment", shown(property.as_str()));
+        self.configuration.problem(property.whole(), self.effect, message);
+    }
+
+    /// Takes one assignment, the whole of which is at this place.
+    pub(crate) fn assign(&mut self, key: &Text, value: &Text, whole: &Place) {
+        let said = value.as_str();
+        if let Some(kind) = kind_of(key.as_str()) {
+            return self.delegate(kind, value, whole);
+        }
+        match key.as_str() {
+            "PrivateBPF" => self.private_bpf(value, whole),
+            "PrivateUsers" => self.private_users(value, whole),
+            "PrivateMounts" if said.is_empty() => self.private_mounts = None,
+            "PrivateMounts" => self.private_mounts = self.boolean(key, value, whole).or(self.private_mounts.take()),
+            "PrivateNetwork" => {
+                let new = self.boolean(key, value, whole);
+                set(&mut self.private_network, new);
+            }
+            "NetworkNamespacePath" => self.network_path = (!said.is_empty()).then(|| whole.clone()),
+            "DelegateNamespaces" => self.delegate_namespaces(value, whole),
+            "CapabilityBoundingSet" | "AmbientCapabilities" => self.capabilities(key.as_str(), value, whole),
+            "NoNewPrivileges" => {
+                let new = self.boolean(key, value, whole);
+                set(&mut self.configuration.surroundings.no_new_privileges, new);
+            }
+            "ProtectKernelTunables" => {
+                let new = self.boolean(key, value, whole);
+                set(&mut self.configuration.surroundings.protect_kernel_tunables, new);
+            }
+            "SystemCallFilter" => self.system_call_filter(value, whole),
+            "DynamicUser" => self.dynamic_user(value, whole),
+            "User" if said.is_empty() => self.user = None,
+            "User" => self.user = Some(Setting::said(said.to_owned(), whole.clone())),
+            _ => self.maybe_misspelt(key),
+        }
+    }
+
+    /// What all assignments add up to.
+    pub(crate) fn finish(mut self) -> Configuration {
+        let mount_namespace = self.mount_namespace();
+        let surroundings = &mut self.configuration.surroundings;
+        surroundings.refused_calls = self.filter.refused();
+        surroundings.user_namespace = match (&self.private_users, &self.delegated) {
+            (Setting { value: true, place }, _) | (_, Some(Setting { place, .. })) => {
+                Setting { value: UserNamespace::Own, place: place.clone() }
+            }
+            (Setting { place, .. }, None) => Setting { value: UserNamespace::Host, place: place.clone() },
+        };
+        surroundings.mount_namespace = mount_namespace;
+        surroundings.network_namespace = match (&self.network_path, &self.private_network) {
+            (Some(place), _) => Setting::said(Namespace::Own, place.clone()),
+            (None, Setting { value, place }) => Setting { value: namespace(*value), place: place.clone() },
+        };
+        surroundings.delegated_namespaces = self.delegated.unwrap_or_else(|| Setting::default_of(BTreeSet::new()));
+        surroundings.user = match (self.user, self.dynamic_user) {
+            (_, Setting { value: true, place }) => Setting { value: User::Dynamic, place },
+            (Some(Setting { value, place }), _) => {
+                let user = if matches!(value.as_str(), "root" | "0") { User::Root } else { User::Named(value) };
+                Setting { value: user, place }
+            }
+            (None, _) => Setting::default_of(User::Root),
+        };
+        self.configuration
+    }
+
+    fn mount_namespace(&self) -> Setting<Namespace> {
+        let network = self.private_network.value || self.network_path.is_some();
+        match (&self.private_mounts, &self.configuration.bpffs) {
+            (Some(Setting { value: true, place }), _) => Setting { value: Namespace::Own, place: place.clone() },
+            (_, Some(bpffs)) => Setting::said(Namespace::Own, bpffs.place.clone()),
+            (None, None) if network => Setting::default_of(Namespace::Own),
+            (Some(Setting { place, .. }), _) => Setting { value: Namespace::Shared, place: place.clone() },
+            (None, None) => Setting::default_of(Namespace::Shared),
+        }
+    }
+
+    fn private_bpf(&mut self, value: &Text, whole: &Place) {
+        match parse_boolean(value.as_str()) {
+            Some(true) => {
+                self.configuration.bpffs = Some(Bpffs { path: MOUNT_POINT.to_owned(), place: whole.clone() });
+            }
+            Some(false) => self.configuration.bpffs = None,
+            None => self.unreadable("PrivateBPF", value, whole, "yes or no"),
+        }
+    }
+
+    fn private_users(&mut self, value: &Text, whole: &Place) {
+        let named = matches!(value.as_str(), "self" | "identity" | "full" | "managed").then_some(true);
+        match parse_boolean(value.as_str()).or(named) {
+            Some(own) => self.private_users = Setting::said(own, whole.clone()),
+            None => self.unreadable("PrivateUsers", value, whole, "yes, no, self, identity, full or managed"),
+        }
+    }
+
+    fn dynamic_user(&mut self, value: &Text, whole: &Place) {
+        match parse_boolean(value.as_str()) {
+            Some(dynamic) => self.dynamic_user = Setting::said(dynamic, whole.clone()),
+            None => {
+                let message = format!("DynamicUser=: `{}` is not yes or no: systemd refuses the unit", value.as_str());
+                self.configuration.problem(place_of(value, whole), Effect::Refused, message);
+            }
+        }
+    }
+
+    fn delegate(&mut self, kind: Kind, value: &Text, whole: &Place) {
+        let (words, dangling) = match value.as_str() {
+            "any" => (vec![words::Word { text: "any".to_owned(), span: 0..3 }], None),
+            list => words::plain(list, &[',']),
+        };
+        let sole_any = value.as_str() == "any";
+        let room = MOST_ELEMENTS.saturating_sub(self.configuration.elements());
+        let elements: Vec<Element> =
+            words.iter().take(room).map(|word| self.element(kind, word, value, sole_any)).collect();
+        for element in elements.iter().filter(|element| element.read_as != Some(element.meaning)) {
+            let problem = self.not_taken(kind, element);
+            self.configuration.push(problem);
+        }
+        if words.len() > room {
+            let message = format!("more than {MOST_ELEMENTS} names: the rest is not read here");
+            self.configuration.problem(whole.clone(), Effect::Refused, message);
+        }
+        if dangling.is_some() {
+            self.unreadable(setting_of(kind), value, whole, "a list that does not end in a backslash");
+        }
+        let assignment = Assignment { place: whole.clone(), value: value.whole(), elements, taken: dangling.is_none() };
+        self.configuration.delegated[kind as usize].push(assignment);
+    }
+
+    fn element(&self, kind: Kind, word: &words::Word, value: &Text, sole_any: bool) -> Element {
+        let meaning = self.names.meaning(kind, &word.text);
+        let read_as = match meaning {
+            Meaning::Any => sole_any.then_some(Meaning::Any),
+            Meaning::Name(_) => self.names.systemd_bit(kind, &word.text).map(Meaning::Name),
+            Meaning::Number(_) | Meaning::Unreadable => None,
+        };
+        let blanks = |c: char| BLANKS.contains(&c);
+        let start = word.span.start
+            + (value.as_str()[word.span.clone()].len()
+                - value.as_str()[word.span.clone()].trim_start_matches(blanks).len());
+        let end = start + value.as_str()[start..word.span.end].trim_end_matches(blanks).len();
+        Element { place: value.place(start..end), text: word.text.clone(), meaning, read_as }
+    }
+
+    /// Why systemd drops an element or misreads it, and what it would take.
+    fn not_taken(&self, kind: Kind, element: &Element) -> Problem {
+        let setting = setting_of(kind);
+        if let Some(Meaning::Name(bit)) = element.read_as {
+            let (release, name) = (self.names.systemd_release().number, self.names.kernel(kind, bit).unwrap_or("?"));
+            let message =
+                format!("{setting}=: systemd {release} takes `{}` for the {kind} {name}, bit {bit}", element.text);
+            return Problem { place: element.place.clone(), message, effect: Effect::Misread, instead: None };
+        }
+        let text = element.text.trim();
+        let blanks = text.len() < element.text.len();
+        let (why, instead) = match element.meaning {
+            Meaning::Any => ("systemd takes `any` only alone, in lower case".to_owned(), None),
+            Meaning::Number(_) => ("systemd takes no numbers".to_owned(), None),
+            Meaning::Unreadable if !self.configuration.wants_advice() => (format!("it is no {kind}"), None),
+            Meaning::Unreadable => (self.names.advice(kind, text), None),
+            Meaning::Name(number) => match self.names.systemd(kind, number) {
+                Some(name) if name == text && blanks => {
+                    ("systemd takes a blank for a part of the name; separate names by commas alone".to_owned(), None)
+                }
+                Some(name) => (format!("systemd spells it {name}"), Some(name)),
+                None => (format!("systemd {} does not know it", self.names.systemd_release().number), None),
+            },
+        };
+        let message = format!("{setting}= drops `{}`: {why}", shown(text));
+        Problem { place: element.place.clone(), message, effect: Effect::Ignored, instead }
+    }
+
+    fn delegate_namespaces(&mut self, value: &Text, whole: &Place) {
+        let said = value.as_str();
+        if said.is_empty() {
+            self.delegated = None;
+            return;
+        }
+        let types = match parse_boolean(said) {
+            Some(true) => NamespaceType::ALL.into(),
+            Some(false) => BTreeSet::new(),
+            None => match self.merged_namespaces(said) {
+                Some(types) => types,
+                None => {
+                    let wanted = "yes, no, or cgroup, ipc, net, mnt, pid and uts between blanks, perhaps after `~`";
+                    return self.unreadable("DelegateNamespaces", value, whole, wanted);
+                }
+            },
+        };
+        self.delegated = Some(Setting::said(types, whole.clone()));
+    }
+
+    /// A list of types after what was said before, if systemd reads it (`src/core/load-fragment.c`,
+    /// `config_parse_namespace_flags`). `user` and `time` can be taken away only.
+    fn merged_namespaces(&self, said: &str) -> Option<BTreeSet<NamespaceType>> {
+        let (inverted, list) = said.strip_prefix('~').map_or((false, said), |list| (true, list));
+        let (words, dangling) = words::plain(list, &BLANKS);
+        let nameable = |word: &words::Word| matches!(word.text.as_str(), "time") || (inverted && word.text == "user");
+        let mut named = BTreeSet::new();
+        for word in &words {
+            match NamespaceType::ALL.into_iter().find(|ty| ty.name() == word.text) {
+                Some(ty) => drop(named.insert(ty)),
+                None if nameable(word) => {}
+                None => return None,
+            }
+        }
+        let before = self.delegated.as_ref().map(|setting| setting.value.clone());
+        let merged = match (before, inverted) {
+            (None, false) => named,
+            (None, true) => BTreeSet::from(NamespaceType::ALL).difference(&named).copied().collect(),
+            (Some(before), false) => before.union(&named).copied().collect(),
+            (Some(before), true) => before.difference(&named).copied().collect(),
+        };
+        dangling.is_none().then_some(merged)
+    }
+
+    fn capabilities(&mut self, key: &str, value: &Text, whole: &Place) {
+        let surroundings = &mut self.configuration.surroundings;
+        let (set, setting) = match key {
+            "AmbientCapabilities" => (&mut self.ambient, &mut surroundings.ambient_set),
+            _ => (&mut self.bounding, &mut surroundings.bounding_set),
+        };
+        let unknown = set.assign(value.as_str());
+        *setting = Setting::said(set.set(), whole.clone());
+        for word in unknown {
+            let message = format!("{key}= drops `{}`, which is no capability", shown(&word.text));
+            self.configuration.problem(value.place(word.span), Effect::IgnoredSilently, message);
+        }
+    }
+
+    fn system_call_filter(&mut self, value: &Text, whole: &Place) {
+        for ignored in self.filter.assign(value.as_str(), whole) {
+            let message = format!("SystemCallFilter=: {}", ignored.why);
+            self.configuration.problem(value.place(ignored.span), Effect::Ignored, message);
+        }
+    }
+
+    fn boolean(&mut self, key: &Text, value: &Text, whole: &Place) -> Option<Setting<bool>> {
+        let parsed = parse_boolean(value.as_str());
+        if parsed.is_none() {
+            self.unreadable(key.as_str(), value, whole, "yes or no");
+        }
+        parsed.map(|value| Setting::said(value, whole.clone()))
+    }
+
+    fn unreadable(&mut self, key: &str, value: &Text, whole: &Place, wanted: &str) {
+        let follows = if self.effect == Effect::Ignored { "; systemd passes the line over" } else { "" };
+        let message = format!("{key}= is not `{}` but {wanted}{follows}", shown(value.as_str()));
+        self.configuration.problem(place_of(value, whole), self.effect, message);
+    }
+
+    fn maybe_misspelt(&mut self, key: &Text) {
+        let text = key.as_str();
+        if LIKE_OURS.contains(&text) || text.starts_with("X-") || text.len() > 40 {
+            return;
+        }
+        let lower = text.to_ascii_lowercase();
+        let ours = Kind::ALL.into_iter().map(setting_of).chain(OTHERS).filter(|ours| ours.len() > 4);
+        let like = ours.min_by_key(|ours| strsim::damerau_levenshtein(&lower, &ours.to_ascii_lowercase()));
+        let near = like.filter(|ours| strsim::damerau_levenshtein(&lower, &ours.to_ascii_lowercase()) <= 2);
+        if near.is_some() || lower.starts_with("bpfdelegate") {
+            let advice = near.map(|ours| format!("; did you mean {ours}=?")).unwrap_or_default();
+            let message = format!("systemd has no setting `{}`{advice}", shown(text));
+            let instead = near.map(str::to_owned);
+            self.configuration.push(Problem { place: key.whole(), message, effect: self.effect, instead });
+        }
+    }
+}
+
+fn set<T>(setting: &mut Setting<T>, new: Option<Setting<T>>) {
+    if let Some(new) = new {
+        *setting = new;
+    }
+}
+
+const fn namespace(own: bool) -> Namespace {
+    if own { Namespace::Own } else { Namespace::Shared }
+}
+
+/// The value, or the assignment if there is none.
+fn place_of(value: &Text, whole: &Place) -> Place {
+    if value.as_str().is_empty() { whole.clone() } else { value.whole() }
+}
+
+/// A text as messages show it.
+pub(crate) fn shown(text: &str) -> String {
+    const MOST: usize = 100;
+    let mut short: String = text.chars().take(MOST).collect();
+    if text.chars().nth(MOST).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+/// `src/basic/parse-util.c`, `parse_boolean`.
+fn parse_boolean(text: &str) -> Option<bool> {
+    let is_one_of = |words: [&str; 6]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
+    match () {
+        () if is_one_of(["1", "yes", "y", "true", "t", "on"]) => Some(true),
+        () if is_one_of(["0", "no", "n", "false", "f", "off"]) => Some(false),
+        () => None,
+    }
+}

@@ -1,0 +1,178 @@
+use super::*;
+use crate::{
+    configuration::{Meaning, Problem},
+    names::SystemdRelease,
+    surroundings::{Namespace, NamespaceType, SystemCall, User, UserNamespace},
+    testing::known,
+};
+
+fn read_all(files: &[(&str, &str)]) -> Configuration {
+    let known = known();
+    let mut sources = Sources::default();
+    files.iter().for_each(|(label, text)| sources.add(label, text.as_bytes()).unwrap());
+    let mut read = read(&sources, &Names::new(&known, SystemdRelease::V262));
+    assert_eq!(read.len(), 1);
+    read.remove(0)
+}
+
+fn service(text: &str) -> Configuration {
+    read_all(&[("a.service", &format!("[Service]\n{text}"))])
+}
+
+fn masks(text: &str) -> [u64; 4] {
+    service(text).delegation().unwrap().masks()
+}
+
+fn messages(read: &Configuration) -> Vec<&str> {
+    read.problems.iter().map(|problem| problem.message.as_str()).collect()
+}
+
+#[test]
+fn the_last_assignment_counts() {
+    assert_eq!(
+        masks("BPFDelegateMaps=BPFMapTypeHash\nBPFDelegateMaps=BPFMapTypeArray,BPFMapTypeQueue")[1],
+        4 | 1 << 22
+    );
+    assert_eq!(masks("BPFDelegateMaps=any\nBPFDelegateMaps=")[1], 0);
+    assert_eq!(masks("BPFDelegateMaps=\nBPFDelegateMaps=any")[1], u64::MAX);
+}
+
+#[test]
+fn only_exact_names_between_commas_are_taken() {
+    let read = service("BPFDelegateMaps=BPFMapTypeHash, BPFMapTypeArray,hash,any,0x4,BPFMapTypeHashh,bpfmaptypehash\n");
+    assert_eq!(read.delegation().unwrap().masks()[1], 2);
+    let meanings: Vec<Meaning> = read.delegated(Kind::Map)[0].elements.iter().map(|element| element.meaning).collect();
+    let meant = [
+        Meaning::Name(1),
+        Meaning::Name(2),
+        Meaning::Name(1),
+        Meaning::Any,
+        Meaning::Number(4),
+        Meaning::Unreadable,
+        Meaning::Name(1),
+    ];
+    assert_eq!(meanings, meant);
+    assert_eq!(read.problems.len(), 6);
+    let instead: Vec<Option<&str>> = read.problems.iter().map(|problem| problem.instead.as_deref()).collect();
+    assert_eq!(instead, [None, Some("BPFMapTypeHash"), None, None, None, Some("BPFMapTypeHash")]);
+    assert!(messages(&read)[0].contains("blank"), "{:?}", messages(&read));
+}
+
+#[test]
+fn any_is_taken_alone_and_in_lower_case() {
+    assert_eq!(masks("BPFDelegateCommands=any\nBPFDelegateMaps=Any\nBPFDelegatePrograms=any,"), [u64::MAX, 0, 0, 0]);
+}
+
+#[test]
+fn continued_lists_have_blanks_in_their_names() {
+    let text = "[Service]\nBPFDelegateMaps=BPFMapTypeHash,\\\n  BPFMapTypeArray,BPFMapTypeQueue\\\n,BPFMapTypeStack\n";
+    let read = read_all(&[("a.service", text)]);
+    assert_eq!(read.delegation().unwrap().masks()[1], 2 | 1 << 23);
+    let places: Vec<&str> = read.delegated(Kind::Map)[0].elements.iter().map(|e| &text[e.place.span.clone()]).collect();
+    assert_eq!(places, ["BPFMapTypeHash", "BPFMapTypeArray", "BPFMapTypeQueue", "BPFMapTypeStack"]);
+    assert_eq!(&text[read.delegated(Kind::Map)[0].place.span.clone()], text[10..].trim_end());
+}
+
+#[test]
+fn systemd_hands_four_numbers_over() {
+    let read = service("PrivateBPF=yes\nBPFDelegateCommands=BPFMapCreate,BPFProgLoad\nBPFDelegateAttachments=any\n");
+    let options: Vec<(String, String)> =
+        read.mount_options().into_iter().map(|option| (option.key, option.value)).collect();
+    let told = [("cmds", "0x21"), ("maps", "0x0"), ("progs", "0x0"), ("attachs", "0xffffffffffffffff")];
+    assert_eq!(options, told.map(|(kind, value)| (format!("delegate_{kind}"), value.to_owned())));
+    assert!(service("PrivateBPF=yes\nPrivateBPF=no\nBPFDelegateCommands=any").mount_options().is_empty());
+    assert!(service("PrivateBPF=\nPrivateBPF=ON\nPrivateBPF=perhaps").bpffs.is_some());
+}
+
+#[test]
+fn drop_ins_add_to_the_unit() {
+    let read = read_all(&[
+        ("/etc/systemd/system/a.service.d/20.conf", "[Service]\nBPFDelegateMaps=BPFMapTypeHash\n"),
+        ("/usr/lib/systemd/system/a.service.d/10.conf", "[Service]\nBPFDelegateMaps=any\nPrivateBPF=yes\n"),
+        ("/usr/lib/systemd/system/a.service", "[Unit]\nDescription=x\n[Service]\nExecStart=/bin/true\n"),
+    ]);
+    assert_eq!((read.name.as_str(), read.delegation().unwrap().masks()[1]), ("a.service", 2));
+    assert_eq!(read.bpffs.unwrap().place, Place { source: 1, span: 30..44 });
+}
+
+#[test]
+fn lines_that_systemd_passes_over_are_told() {
+    let read = read_all(&[(
+        "a.service",
+        "PrivateBPF=yes\n[Service]\nfoo\n=bar\nPrivateBpf=yes\nBPFDelegateMap=any\nX-PrivateBPFF=1\n[Unit]\nPrivateBPF=yes\n\
+         [Service2]\nPrivateBPF=yes\n[X-Own]\nz\n",
+    )]);
+    assert!(read.bpffs.is_none());
+    let effects: Vec<Effect> = read.problems.iter().map(|problem| problem.effect).collect();
+    assert_eq!(effects, [Effect::Ignored; 7], "{:?}", messages(&read));
+    let instead = |problem: &Problem| problem.instead.clone();
+    assert_eq!(read.problems.iter().filter_map(instead).collect::<Vec<_>>(), ["PrivateBPF", "BPFDelegateMaps"]);
+}
+
+#[test]
+fn a_broken_header_ends_the_file() {
+    let read = read_all(&[("a.service", "[Service]\nPrivateBPF=yes\n[Serv\nPrivateBPF=no\n")]);
+    assert!(read.bpffs.is_some());
+    assert_eq!(read.problems[0].effect, Effect::Refused);
+}
+
+#[test]
+fn settings_belong_to_units_that_make_processes() {
+    assert!(read_all(&[("a.socket", "[Socket]\nPrivateBPF=yes\n")]).bpffs.is_some());
+    assert!(read_all(&[("a.slice", "[Slice]\nPrivateBPF=yes\n")]).bpffs.is_none());
+    assert!(read_all(&[("override.conf", "[Service]\nPrivateBPF=yes\n")]).bpffs.is_some());
+    assert!(read_all(&[("a.socket", "[Service]\nPrivateBPF=yes\n")]).bpffs.is_none());
+}
+
+#[test]
+fn what_is_around_is_read() {
+    let read = service(
+        "PrivateUsers=full\nPrivateMounts=yes\nPrivateNetwork=yes\nDelegateNamespaces=mnt net\nDelegateNamespaces=~net\n\
+         CapabilityBoundingSet=CAP_BPF CAP_NOPE\nAmbientCapabilities=CAP_BPF\nNoNewPrivileges=yes\nUser=%i\n\
+         ProtectKernelTunables=yes\nSystemCallFilter=~bpf\n",
+    );
+    let around = &read.surroundings;
+    assert_eq!(around.user_namespace.value, UserNamespace::Own);
+    assert_eq!((around.mount_namespace.value, around.network_namespace.value), (Namespace::Own, Namespace::Own));
+    assert_eq!(around.delegated_namespaces.value, [NamespaceType::Mnt].into());
+    assert_eq!((around.bounding_set.value.0, around.ambient_set.value.0), (1 << 39, 1 << 39));
+    assert!(around.no_new_privileges.value && around.protect_kernel_tunables.value);
+    assert_eq!(around.user.value, User::Named("%i".into()));
+    assert_eq!(around.refused_calls.keys().copied().collect::<Vec<_>>(), [SystemCall::Bpf]);
+    assert_eq!(read.problems.iter().map(|problem| problem.effect).collect::<Vec<_>>(), [Effect::IgnoredSilently]);
+}
+
+#[test]
+fn delegated_namespaces_imply_a_user_namespace() {
+    let around = |text: &str| service(text).surroundings;
+    assert_eq!(around("").user_namespace.value, UserNamespace::Host);
+    assert_eq!(around("DelegateNamespaces=no").user_namespace.value, UserNamespace::Own);
+    assert_eq!(around("DelegateNamespaces=yes\nDelegateNamespaces=").user_namespace.value, UserNamespace::Host);
+    assert_eq!(around("DelegateNamespaces=yes").delegated_namespaces.value.len(), 6);
+    assert_eq!(around("DelegateNamespaces=~mnt").delegated_namespaces.value.len(), 5);
+    assert_eq!(around("DelegateNamespaces=mnt user").delegated_namespaces.value.len(), 0);
+    assert_eq!(around("PrivateUsers=no\nPrivateUsers=nobody").user_namespace.value, UserNamespace::Host);
+}
+
+#[test]
+fn a_bpffs_implies_a_mount_namespace() {
+    assert_eq!(service("PrivateBPF=yes").surroundings.mount_namespace.value, Namespace::Own);
+    assert_eq!(service("PrivateMounts=no").surroundings.mount_namespace.value, Namespace::Shared);
+    assert_eq!(service("PrivateMounts=no\nPrivateNetwork=yes").surroundings.mount_namespace.value, Namespace::Shared);
+    assert_eq!(service("PrivateNetwork=yes").surroundings.mount_namespace.value, Namespace::Own);
+    assert_eq!(service("DynamicUser=maybe").problems[0].effect, Effect::Refused);
+    assert_eq!(service("DynamicUser=yes\nUser=x").surroundings.user.value, User::Dynamic);
+    assert_eq!(service("User=x\nUser=").surroundings.user.value, User::Root);
+}
+
+#[test]
+fn comments_allow() {
+    let read = service("# bpf-token: allow any-map we trust it\nBPFDelegateMaps=any\n");
+    assert_eq!((read.allowances[0].code.as_str(), read.allowances[0].reason.as_str()), ("any-map", "we trust it"));
+}
+
+#[test]
+fn a_flood_of_names_is_refused() {
+    let read = service(&format!("BPFDelegateMaps={}\n", "a,".repeat(100_000)));
+    assert_eq!(read.elements(), crate::configuration::MOST_ELEMENTS);
+}

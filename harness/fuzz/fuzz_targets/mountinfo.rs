@@ -1,0 +1,4 @@
+//! /proc/self/mountinfo.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| harness_fuzz::check(harness_frontend::Frontend::Mountinfo, "mountinfo", bytes));

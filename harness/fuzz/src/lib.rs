@@ -1,0 +1,74 @@
+//! What the targets share: a file is read, and all that is read of it holds together.
+
+use std::sync::OnceLock;
+
+use harness_frontend::{Configuration, Frontend, Names, Place, Sources, SystemdRelease, Target, convert, read};
+use harness_model::vocabulary::{Kind, KnownNames};
+
+/// Reads bytes as a file of this name, and checks that places are in the file, that what is in effect can be told, and that it
+/// can be converted.
+pub fn check(frontend: Frontend, label: &str, bytes: &[u8]) {
+    let Ok(sources) = Sources::of(label, bytes) else { return };
+    let names = Names::new(known(), SystemdRelease::V262);
+    let _ = Frontend::detect(sources.get(0));
+    match read(frontend, &sources, &names) {
+        Ok(all) => all.iter().for_each(|configuration| holds_together(configuration, &sources, &names)),
+        Err(report) => assert!(!report.to_string().is_empty()),
+    }
+}
+
+/// A unit, and a drop-in of it after a line of its own.
+pub fn check_with_drop_in(bytes: &[u8]) {
+    let text = b"\n--- drop-in\n";
+    let cut = bytes.windows(text.len()).position(|window| window == text).unwrap_or(bytes.len());
+    let mut sources = Sources::default();
+    let added = [("x.service", &bytes[..cut]), ("x.service.d/a.conf", &bytes[cut..])].map(|(label, part)| sources.add(label, part));
+    if added.iter().any(Result::is_err) {
+        return;
+    }
+    let names = Names::new(known(), SystemdRelease::V262);
+    for configuration in read(Frontend::Systemd, &sources, &names).expect("units are never no units") {
+        holds_together(&configuration, &sources, &names);
+    }
+}
+
+fn holds_together(configuration: &Configuration, sources: &Sources, names: &Names<'_>) {
+    for assignment in configuration.delegated.iter().flatten() {
+        is_in(&assignment.place, sources);
+        is_in(&assignment.value, sources);
+        for element in &assignment.elements {
+            is_in(&element.place, sources);
+            let within = &assignment.place.span;
+            assert!(within.start <= element.place.span.start && element.place.span.end <= within.end);
+        }
+    }
+    configuration.problems.iter().for_each(|problem| is_in(&problem.place, sources));
+    for allowance in &configuration.allowances {
+        is_in(&allowance.place, sources);
+        is_in(&allowance.applies_to, sources);
+    }
+    let options = configuration.mount_options();
+    assert!(configuration.bpffs.is_some() || options.is_empty());
+    for target in Target::ALL {
+        match convert(configuration, target, names) {
+            Ok((text, _)) => assert!(text.is_empty() || text.ends_with('\n')),
+            Err(refused) => is_in(&refused.place, sources),
+        }
+    }
+    let _ = Kind::ALL.map(|kind| configuration.delegated(kind).len());
+}
+
+fn is_in(place: &Place, sources: &Sources) {
+    let text = sources.get(place.source).text();
+    assert!(text.get(place.span.clone()).is_some(), "{place:?}");
+    assert!(sources.shown(place).contains(':'));
+}
+
+fn known() -> &'static KnownNames {
+    static KNOWN: OnceLock<KnownNames> = OnceLock::new();
+    let read = || {
+        let text = include_str!("../../../kernels/vocabulary/7.3.json");
+        KnownNames::from_json([("7.3", text)]).expect("it is committed")
+    };
+    KNOWN.get_or_init(read)
+}
