@@ -21,6 +21,11 @@ pub(crate) fn tell(error: &anyhow::Error) {
     }
 }
 
+/// A finding as a terminal shows it, for standard output.
+pub(crate) fn shown(finding: &dyn Diagnostic) -> String {
+    format!("{:?}\n", Underlined(finding, &handler()))
+}
+
 /// A mistake as miette shows it.
 struct Underlined<'a>(&'a dyn Diagnostic, &'a MietteHandler);
 

@@ -1,7 +1,10 @@
 //! Kernels as far as they are known without building them: release, names, and who makes them.
 
 use anyhow::{Context, Result, anyhow};
-use harness_builder::kernel::{Manifest, manifest::{PrebuiltSource, Source}};
+use harness_builder::kernel::{
+    Manifest,
+    manifest::{PrebuiltSource, Source},
+};
 use harness_findings::subject::{KernelFacts, Origin};
 use harness_model::{scenario::Release, vocabulary::Vocabulary};
 use harness_runner::supplies::Supplies;
@@ -44,7 +47,8 @@ pub(crate) fn facts(names: &[String], supplies: &Supplies) -> Result<Vec<KernelF
     };
     let each = |name| {
         let manifest = supplies.manifest(&name).map_err(Wrong::input)?;
-        let unknown = || anyhow!("nothing tells the release of kernel {name}; call it MAJOR.MINOR-…, such as 6.12-{name}");
+        let unknown =
+            || anyhow!("nothing tells the release of kernel {name}; call it MAJOR.MINOR-…, such as 6.12-{name}");
         let release = release(&manifest).ok_or_else(unknown).map_err(Wrong::input)?;
         let vocabulary = vocabularies.of(&manifest, release).ok_or_else(unknown).map_err(Wrong::input)?.clone();
         Ok(KernelFacts { origin: origin(&manifest), name, release, vocabulary })

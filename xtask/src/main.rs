@@ -9,6 +9,8 @@ mod clean;
 mod codegen;
 mod complaint;
 mod completions;
+mod configurations;
+mod convert;
 mod diff;
 mod doctor;
 mod exit;
@@ -17,6 +19,7 @@ mod generated;
 mod help;
 mod image;
 mod kernel;
+mod known_kernels;
 mod man;
 mod merge;
 mod mutate;
@@ -32,6 +35,7 @@ mod setup;
 mod shell;
 mod steps;
 mod test;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -66,6 +70,8 @@ enum Verb {
     Kernel(kernel::Args),
     Image(image::Args),
     Shell(shell::Args),
+    Validate(validate::Args),
+    Convert(convert::Args),
     Schema(schema::Args),
     Codegen(codegen::Args),
     Setup(setup::Args),
@@ -91,6 +97,8 @@ impl Verb {
             Self::Image(args) => image::run(args),
             Self::Shell(args) => shell::run(args),
             Self::Codegen(args) => codegen::run(args),
+            Self::Validate(args) => validate::run(args),
+            Self::Convert(args) => convert::run(args),
             Self::Schema(args) => schema::run(args),
             Self::Setup(args) => setup::run(args),
             Self::Bench(args) => bench::run(args),

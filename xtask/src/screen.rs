@@ -26,6 +26,11 @@ pub(crate) fn errors_are_on_a_screen() -> bool {
     io::stderr().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
+/// The same of standard output.
+pub(crate) fn output_is_on_a_screen() -> bool {
+    io::stdout().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// Asks whoever sits at the terminal; `None` if nobody does.
 pub(crate) fn agrees(question: &str) -> Result<Option<bool>> {
     if !io::stdin().is_terminal() {

@@ -1,28 +1,20 @@
 //! `cargo xtask validate`: judges delegation configurations before they ship.
 
-mod files;
-
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args as ClapArgs, ValueEnum, ValueHint};
-use harness_builder::progress::Progress;
+use harness_builder::{progress::Progress, project::Project};
 use harness_findings::{
     fix,
     report::{self, Judgement, OnKernel},
     subject::{KernelFacts, Subject},
 };
-use harness_frontend::{Names, SystemdRelease};
+use harness_frontend::Frontend;
 use harness_model::vocabulary::KnownNames;
 use harness_runner::{store::Freshness, supplies::Supplies};
 
-use crate::{
-    candidates, complaint, exit,
-    exit::Wrong,
-    known_kernels, replacement,
-    run::print,
-    screen,
-};
+use crate::{candidates, complaint, configurations, exit, exit::Wrong, known_kernels, replacement, run::print, screen};
 
 /// Judge units, instance configurations and mount lines that delegate BPF to a container
 #[derive(Debug, ClapArgs)]
@@ -40,7 +32,7 @@ Examples:
   cargo xtask validate --explain number-erases-names
 
 Exit codes: 0 nothing is refused; 1 a configuration is refused; 2 wrong usage or a file that
-cannot be read; 3 a file cannot be written.")]
+cannot be read; 3 a file cannot be written; 4 there is no delegation in the files.")]
 pub(crate) struct Args {
     /// Configurations to judge
     #[arg(value_name = "FILE", required_unless_present = "explain", value_hint = ValueHint::FilePath)]
@@ -50,6 +42,10 @@ pub(crate) struct Args {
     /// [default: those whose manifest says so]
     #[arg(long, value_name = "NAME", num_args = 1.., add = candidates::kernels())]
     kernel: Vec<String>,
+
+    /// Who reads the files, where neither their names nor their contents tell
+    #[arg(long, value_name = "FRONT-END")]
+    from: Option<Frontend>,
 
     /// How findings are told
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -81,12 +77,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         return explain(code);
     }
     let bench = Bench::open(&args.kernel)?;
-    let mut judgements = judge_all(&args.files, &bench)?;
+    let mut judgements = judge_all(args, &bench)?;
     if args.fix {
         for judgement in &mut judgements {
             mend(judgement)?;
         }
-        judgements = judge_all(&args.files, &bench)?;
+        judgements = judge_all(args, &bench)?;
+    }
+    if judgements.is_empty() {
+        eprintln!("there is no delegation in what was named; nothing was judged");
+        return Ok(exit::NOTHING_SELECTED.into());
     }
     tell(&judgements, args.format)?;
     let refused = judgements.iter().any(Judgement::is_refused);
@@ -101,25 +101,20 @@ struct Bench {
 
 impl Bench {
     fn open(kernels: &[String]) -> Result<Self> {
-        let project = harness_builder::project::Project::find()?;
-        let files = project.vocabularies().context("cannot read kernels/vocabulary")?;
-        let known = KnownNames::from_json(files.iter().map(|(kernel, text)| (kernel.as_str(), text.as_str())))?;
+        let project = Project::find()?;
+        let known = configurations::known_names(&project)?;
         let supplies = Supplies::open(project, Freshness::Any, Progress::silent())?;
         Ok(Self { kernels: known_kernels::facts(kernels, &supplies)?, known })
     }
-
-    fn names(&self) -> Names<'_> {
-        Names::new(&self.known, SystemdRelease::V262)
-    }
 }
 
-fn judge_all(files: &[PathBuf], bench: &Bench) -> Result<Vec<Judgement>> {
+fn judge_all(args: &Args, bench: &Bench) -> Result<Vec<Judgement>> {
+    let names = configurations::names(&bench.known);
     let mut judgements = Vec::new();
-    for file in files {
-        let sources = files::sources(file)?;
-        let configurations = harness_frontend::read(&sources, &bench.names()).map_err(Wrong::input)?;
+    for file in &args.files {
+        let (sources, configurations) = configurations::read(file, args.from, &names)?;
         for configuration in configurations {
-            let subject = Subject { configuration: &configuration, kernels: &bench.kernels, names: bench.names() };
+            let subject = Subject { configuration: &configuration, kernels: &bench.kernels, names };
             let findings = harness_findings::judge(&subject, &sources);
             let kernels = bench.kernels.iter().map(|kernel| OnKernel::of(kernel, &configuration)).collect();
             judgements.push(Judgement { sources: sources.clone(), configuration, findings, kernels });
@@ -132,7 +127,7 @@ fn judge_all(files: &[PathBuf], bench: &Bench) -> Result<Vec<Judgement>> {
 fn mend(judgement: &mut Judgement) -> Result<()> {
     for fixed in fix::apply(&judgement.findings, &judgement.sources) {
         let label = judgement.sources.get(fixed.source).label();
-        if label == files::STANDARD_INPUT {
+        if label == configurations::STANDARD_INPUT {
             return Err(Wrong::input(anyhow::anyhow!("--fix changes files; standard input is none")));
         }
         replacement::write(label.as_ref(), &fixed.text)?;
@@ -151,7 +146,7 @@ fn tell(judgements: &[Judgement], format: Format) -> Result<()> {
 }
 
 fn tell_people(judgement: &Judgement) -> Result<()> {
-    if !screen::is_a_screen() {
+    if !screen::output_is_on_a_screen() {
         return print(&report::plain(judgement));
     }
     let shown: String = report::underlined(judgement).iter().map(|one| complaint::shown(one)).collect();

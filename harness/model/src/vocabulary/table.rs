@@ -124,7 +124,7 @@ impl NameTable {
     }
 
     /// The sentinel of this name, read as leniently as a name.
-    pub(super) fn sentinel(&self, text: &str) -> Option<&Sentinel> {
+    pub fn sentinel(&self, text: &str) -> Option<&Sentinel> {
         let wanted = self.fold(text);
         self.sentinels.iter().find(|sentinel| self.fold(&sentinel.name) == wanted)
     }

@@ -1,4 +1,4 @@
-//! The files a configuration is read from.
+//! Files of delegation configurations, and the names they are read by.
 
 use std::{
     fs::{self, File},
@@ -6,24 +6,54 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
-use harness_frontend::{MOST_BYTES, Sources};
+use anyhow::{Context, Result, anyhow};
+use harness_builder::project::Project;
+use harness_frontend::{Configuration, Frontend, Names, Sources, SystemdRelease, source::MOST_BYTES};
+use harness_model::vocabulary::KnownNames;
 
 use crate::exit::Wrong;
 
 /// What standard input is called.
-pub(super) const STANDARD_INPUT: &str = "<stdin>";
+pub(crate) const STANDARD_INPUT: &str = "<stdin>";
+
+/// Every name that a kernel of this project knows.
+pub(crate) fn known_names(project: &Project) -> Result<KnownNames> {
+    let files = project.vocabularies().context("cannot read kernels/vocabulary")?;
+    let pairs = files.iter().map(|(kernel, text)| (kernel.as_str(), text.as_str()));
+    KnownNames::from_json(pairs).map_err(Wrong::input)
+}
+
+/// How names are spelled, systemd's being those of the newest one that is known.
+pub(crate) fn names(known: &KnownNames) -> Names<'_> {
+    Names::new(known, SystemdRelease::V262)
+}
+
+/// The configurations in a file, with the texts they were read from.
+///
+/// # Errors
+/// If the file cannot be read, or if nothing tells or said whose it is.
+pub(crate) fn read(file: &Path, from: Option<Frontend>, names: &Names<'_>) -> Result<(Sources, Vec<Configuration>)> {
+    let sources = sources(file)?;
+    let label = sources.get(0).label();
+    let unknown = || {
+        let names: Vec<&str> = Frontend::ALL.iter().map(|frontend| frontend.name()).collect();
+        Wrong::input(anyhow!("{label}: nothing in it tells who reads it; say so by --from {}", names.join("|")))
+    };
+    let frontend = from.or_else(|| Frontend::detect(sources.get(0))).ok_or_else(unknown)?;
+    let configurations = harness_frontend::read(frontend, &sources, names).map_err(Wrong::input)?;
+    Ok((sources, configurations))
+}
 
 /// A file, and what systemd would read with it: the drop-ins in `FILE.d`, in the order of their names
 /// (systemd.unit(5)).
-pub(super) fn sources(file: &Path) -> Result<Sources> {
+fn sources(file: &Path) -> Result<Sources> {
     if file == Path::new("-") {
         let bytes = bounded(io::stdin().lock()).context("cannot read standard input").map_err(Wrong::input)?;
         return Sources::of(STANDARD_INPUT, &bytes).map_err(Wrong::input);
     }
-    let mut sources = Sources::of(&label(file), &read(file)?).map_err(Wrong::input)?;
+    let mut sources = Sources::of(&label(file), &bytes_of(file)?).map_err(Wrong::input)?;
     for drop_in in drop_ins(file).map_err(Wrong::input)? {
-        sources.add(&label(&drop_in), &read(&drop_in)?).map_err(Wrong::input)?;
+        sources.add(&label(&drop_in), &bytes_of(&drop_in)?).map_err(Wrong::input)?;
     }
     Ok(sources)
 }
@@ -32,7 +62,7 @@ fn label(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+fn bytes_of(path: &Path) -> Result<Vec<u8>> {
     let read = File::open(path).and_then(bounded);
     read.with_context(|| format!("cannot read {}", path.display())).map_err(Wrong::input)
 }
@@ -48,7 +78,9 @@ fn drop_ins(file: &Path) -> Result<Vec<PathBuf>> {
     let mut folder = file.as_os_str().to_owned();
     folder.push(".d");
     let entries = match fs::read_dir(&folder) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         entries => entries.with_context(|| format!("cannot read {}", Path::new(&folder).display()))?,
     };
     let mut paths = Vec::new();

@@ -1,0 +1,68 @@
+//! Applies what mends findings to the texts they are about.
+
+use std::collections::BTreeMap;
+
+use harness_frontend::Sources;
+
+use crate::finding::{Edit, Finding, Safety};
+
+/// A text after its fixes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fixed {
+    /// Which file, as an index into [`Sources`].
+    pub source: usize,
+    /// All of its new text.
+    pub text: String,
+    /// How many fixes were applied to it.
+    pub count: usize,
+}
+
+/// The texts that change if every fix is applied that needs no asking. Of two fixes of the same place the first is applied.
+pub fn apply(findings: &[Finding], sources: &Sources) -> Vec<Fixed> {
+    let safe = findings.iter().filter_map(|finding| finding.fix.as_ref()).filter(|fix| fix.safety == Safety::Safe);
+    let mut edits: BTreeMap<usize, Vec<&Edit>> = BTreeMap::new();
+    for edit in safe.flat_map(|fix| &fix.edits) {
+        edits.entry(edit.place.source).or_default().push(edit);
+    }
+    edits.into_iter().map(|(source, edits)| applied(source, edits, sources.get(source).text())).collect()
+}
+
+fn applied(source: usize, mut edits: Vec<&Edit>, before: &str) -> Fixed {
+    edits.sort_by_key(|edit| (edit.place.span.start, edit.place.span.end));
+    let (mut text, mut at, mut count) = (String::with_capacity(before.len()), 0, 0);
+    for edit in edits {
+        let span = &edit.place.span;
+        let Some(kept) = before.get(at..span.start).filter(|_| span.start >= at) else { continue };
+        text.push_str(kept);
+        text.push_str(&edit.text);
+        (at, count) = (span.end, count + 1);
+    }
+    text.push_str(before.get(at..).unwrap_or_default());
+    Fixed { source, text, count }
+}
+
+#[cfg(test)]
+mod tests {
+    use harness_frontend::Place;
+
+    use super::*;
+    use crate::{code::Code, finding::Fix};
+
+    fn finding(span: std::ops::Range<usize>, text: &str, safety: Safety) -> Finding {
+        let edits = vec![Edit { place: Place { source: 0, span }, text: text.to_owned() }];
+        Finding::new(Code::WrongSpelling, "m", "w").fix(Fix { words: "x".into(), edits, safety })
+    }
+
+    #[test]
+    fn safe_fixes_are_applied_and_others_are_left() {
+        let sources = Sources::of("x", b"one two three").unwrap();
+        let findings = [
+            finding(8..13, "3", Safety::Safe),
+            finding(0..3, "1", Safety::Safe),
+            finding(4..7, "2", Safety::Judgement),
+            finding(1..2, "overlaps", Safety::Safe),
+        ];
+        assert_eq!(apply(&findings, &sources), [Fixed { source: 0, text: "1 two 3".into(), count: 2 }]);
+        assert!(apply(&findings[2..3], &sources).is_empty());
+    }
+}

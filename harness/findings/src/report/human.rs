@@ -1,0 +1,145 @@
+//! Findings for people: each with its place underlined on a terminal, one line each elsewhere.
+
+use std::fmt::{self, Write as _};
+
+use harness_model::scenario::without_controls;
+use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode, SourceSpan};
+
+use super::{Judgement, OnKernel, options};
+use crate::{code::Level, finding::Finding};
+
+/// One line a finding, `FILE:LINE:COLUMN: LEVEL[CODE]: what (kernels)`, with why and what to do below.
+pub fn plain(judgement: &Judgement) -> String {
+    let mut text = String::new();
+    for finding in &judgement.findings {
+        let place = match &finding.place {
+            Some(place) => judgement.sources.shown(place),
+            None => judgement.sources.get(0).label().to_owned(),
+        };
+        let (level, code, message) = (finding.level, finding.code, &finding.message);
+        let _ = writeln!(
+            text,
+            "{}: {level}[{code}]: {}{}",
+            without_controls(&place),
+            without_controls(message),
+            on(finding, judgement)
+        );
+        let _ = writeln!(text, "    why: {}", finding.why);
+        if let Some(fix) = &finding.fix {
+            let _ = writeln!(text, "    fix: {}", without_controls(&fix.words));
+        }
+    }
+    text + &summary(judgement)
+}
+
+/// The kernels a finding is about; nothing if that is all of them.
+fn on(finding: &Finding, judgement: &Judgement) -> String {
+    if finding.kernels.is_empty() || finding.kernels.len() == judgement.kernels.len() {
+        return String::new();
+    }
+    let names: Vec<&str> = finding.kernels.iter().map(|name| name.as_str()).collect();
+    format!(" (on {})", names.join(", "))
+}
+
+/// What each kernel makes of it, and how many findings there are.
+pub fn summary(judgement: &Judgement) -> String {
+    let mut text = String::new();
+    let width = judgement.kernels.iter().map(|kernel| kernel.name.as_str().len()).max().unwrap_or(0);
+    for kernel in &judgement.kernels {
+        let _ = writeln!(
+            text,
+            "{} on {:width$}  {}",
+            without_controls(judgement.name()),
+            kernel.name.as_str(),
+            standing(kernel)
+        );
+    }
+    let counts = [Level::Error, Level::Warning, Level::Note].map(|level| (judgement.count(level), level.name()));
+    let told: Vec<String> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, name)| plural(*count, name)).collect();
+    let told = if told.is_empty() { "nothing found".to_owned() } else { told.join(", ") };
+    let _ = writeln!(text, "{}: {told}", without_controls(judgement.name()));
+    text
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+fn standing(kernel: &OnKernel) -> String {
+    if kernel.delegation.is_none() {
+        return "no token: the kernel refuses or ignores the options".to_owned();
+    }
+    let capabilities: Vec<String> = kernel.grant.capabilities.iter().map(ToString::to_string).collect();
+    let token = if kernel.makes_token() { "a token" } else { "no token" };
+    format!("{token}; delegates {}; inside {}", options(&kernel.shown), none_or(&capabilities))
+}
+
+fn none_or(texts: &[String]) -> String {
+    if texts.is_empty() { "no capability".to_owned() } else { texts.join(" ") }
+}
+
+/// A finding as miette shows it: hand it to a report handler.
+#[derive(Debug)]
+pub struct Underlined<'a> {
+    finding: &'a Finding,
+    message: String,
+    source: Option<NamedSource<String>>,
+    help: String,
+}
+
+/// Each finding as a terminal shows it.
+pub fn underlined(judgement: &Judgement) -> Vec<Underlined<'_>> {
+    judgement.findings.iter().map(|finding| one(finding, judgement)).collect()
+}
+
+fn one<'a>(finding: &'a Finding, judgement: &'a Judgement) -> Underlined<'a> {
+    let source = finding.place.as_ref().map(|place| judgement.sources.get(place.source));
+    let source =
+        source.map(|source| NamedSource::new(without_controls(source.label()), without_controls(source.text())));
+    let mut help = finding.why.clone();
+    if let Some(fix) = &finding.fix {
+        let _ = write!(help, "\nfix: {}", without_controls(&fix.words));
+    }
+    Underlined {
+        finding,
+        message: format!("{}{}", without_controls(&finding.message), on(finding, judgement)),
+        source,
+        help,
+    }
+}
+
+impl fmt::Display for Underlined<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Underlined<'_> {}
+
+impl Diagnostic for Underlined<'_> {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.finding.code))
+    }
+
+    fn severity(&self) -> Option<Severity> {
+        Some(match self.finding.level {
+            Level::Error => Severity::Error,
+            Level::Warning => Severity::Warning,
+            Level::Note => Severity::Advice,
+        })
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(&self.help))
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.source.as_ref().map(|source| source as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let span = SourceSpan::from(self.finding.place.as_ref()?.span.clone());
+        Some(Box::new(std::iter::once(LabeledSpan::new_with_span(Some("here".to_owned()), span))))
+    }
+}

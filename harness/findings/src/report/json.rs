@@ -1,0 +1,168 @@
+//! Findings as one JSON document with a schema.
+
+use std::collections::BTreeMap;
+
+use harness_model::vocabulary::Kind;
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::Serialize;
+
+use super::{Judgement, OnKernel, key};
+use crate::finding::{Finding, Fix, Safety};
+
+/// The version of the document; it grows when a reader of the former would misread the new.
+const FORMAT: u32 = 1;
+
+/// What `cargo xtask validate --format json` prints.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "Findings")]
+struct Document {
+    /// The version of this format.
+    format: u32,
+    /// Each configuration, in the order of the command line and of its file.
+    configurations: Vec<OneConfiguration>,
+}
+
+/// A configuration.
+#[derive(Serialize, JsonSchema)]
+struct OneConfiguration {
+    /// The unit, instance, profile or mount point, or the file.
+    name: String,
+    /// Who reads it, such as `systemd`.
+    front_end: String,
+    /// The files it was read from.
+    files: Vec<String>,
+    /// Whether something is wrong enough to refuse it.
+    refused: bool,
+    /// What each kernel makes of it, by the kernel's name.
+    kernels: BTreeMap<String, OneKernel>,
+    /// What was found, in the order of the text.
+    findings: Vec<OneFinding>,
+}
+
+/// What a kernel makes of a configuration.
+#[derive(Serialize, JsonSchema)]
+struct OneKernel {
+    /// MAJOR.MINOR.
+    release: String,
+    /// Whether a token can be made.
+    token: bool,
+    /// The options as the kernel shows them, such as `delegate_cmds`; those it does not show are left out.
+    delegation: BTreeMap<String, String>,
+    /// The capabilities inside that `bpf(2)` asks for, such as `bpf`.
+    capabilities: Vec<String>,
+}
+
+/// A finding.
+#[derive(Serialize, JsonSchema)]
+struct OneFinding {
+    /// Its stable code.
+    code: String,
+    /// `error`, `warning` or `note`.
+    level: String,
+    /// What.
+    message: String,
+    /// The rule behind it.
+    why: String,
+    /// Where, unless it is about all of the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<OnePlace>,
+    /// The kernels it holds for; all if there is none.
+    kernels: Vec<String>,
+    /// What would mend it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<OneFix>,
+}
+
+/// A place in a file.
+#[derive(Serialize, JsonSchema)]
+struct OnePlace {
+    /// The file.
+    file: String,
+    /// Counted from 1.
+    line: usize,
+    /// In characters, counted from 1.
+    column: usize,
+    /// The first byte.
+    start: usize,
+    /// The byte after the last.
+    end: usize,
+}
+
+/// What would mend a finding.
+#[derive(Serialize, JsonSchema)]
+struct OneFix {
+    /// What to do.
+    words: String,
+    /// Whether `--fix` does it.
+    safe: bool,
+    /// The same as texts that replace others.
+    edits: Vec<OneEdit>,
+}
+
+/// A text that replaces another.
+#[derive(Serialize, JsonSchema)]
+struct OneEdit {
+    /// What it replaces.
+    place: OnePlace,
+    /// The new text.
+    text: String,
+}
+
+/// The document of these judgements.
+///
+/// # Errors
+/// If it cannot be written as JSON, which nothing in it prevents.
+pub fn document(judgements: &[Judgement]) -> serde_json::Result<String> {
+    let configurations = judgements.iter().map(configuration).collect();
+    serde_json::to_string_pretty(&Document { format: FORMAT, configurations })
+}
+
+/// The schema of the document.
+pub fn schema() -> Schema {
+    schema_for!(Document)
+}
+
+fn configuration(judgement: &Judgement) -> OneConfiguration {
+    OneConfiguration {
+        name: judgement.name().to_owned(),
+        front_end: judgement.configuration.frontend.to_string(),
+        files: judgement.sources.iter().map(|source| source.label().to_owned()).collect(),
+        refused: judgement.is_refused(),
+        kernels: judgement.kernels.iter().map(|one| (one.name.to_string(), kernel(one))).collect(),
+        findings: judgement.findings.iter().map(|one| finding(one, judgement)).collect(),
+    }
+}
+
+fn kernel(kernel: &OnKernel) -> OneKernel {
+    let set = Kind::ALL.iter().zip(&kernel.shown).filter(|(_, names)| !names.is_empty());
+    let inside = kernel.grant.capabilities.iter();
+    OneKernel {
+        release: kernel.release.to_string(),
+        token: kernel.makes_token(),
+        delegation: set.map(|(kind, names)| (key(*kind).to_owned(), names.clone())).collect(),
+        capabilities: inside.map(|capability| capability.name().to_owned()).collect(),
+    }
+}
+
+fn finding(finding: &Finding, judgement: &Judgement) -> OneFinding {
+    OneFinding {
+        code: finding.code.to_string(),
+        level: finding.level.to_string(),
+        message: finding.message.clone(),
+        why: finding.why.clone(),
+        place: finding.place.as_ref().map(|one| place(one, judgement)),
+        kernels: finding.kernels.iter().map(ToString::to_string).collect(),
+        fix: finding.fix.as_ref().map(|one| fix(one, judgement)),
+    }
+}
+
+fn place(place: &harness_frontend::Place, judgement: &Judgement) -> OnePlace {
+    let (line, column) = judgement.sources.position(place);
+    let file = judgement.sources.get(place.source).label().to_owned();
+    OnePlace { file, line, column, start: place.span.start, end: place.span.end }
+}
+
+fn fix(fix: &Fix, judgement: &Judgement) -> OneFix {
+    let edit = |edit: &crate::finding::Edit| OneEdit { place: place(&edit.place, judgement), text: edit.text.clone() };
+    OneFix { words: fix.words.clone(), safe: fix.safety == Safety::Safe, edits: fix.edits.iter().map(edit).collect() }
+}

@@ -1,0 +1,109 @@
+//! Whether a token can be made where the configuration puts its processes, whatever the kernel.
+
+use harness_frontend::{
+    Configuration, Frontend,
+    surroundings::{NamespaceType, SystemCall, User, UserNamespace},
+};
+use harness_model::{permission::Capability, vocabulary::Kind};
+
+use super::{is_systemd, option};
+use crate::{
+    code::{Code, Level},
+    finding::Finding,
+    subject::capabilities,
+};
+
+pub(super) fn judge(configuration: &Configuration) -> Vec<Finding> {
+    let delegates = Kind::ALL.into_iter().any(|kind| configuration.delegated(kind).iter().any(|one| one.taken));
+    match (&configuration.bpffs, delegates) {
+        (None, false) => Vec::new(),
+        (None, true) => vec![no_bpffs(configuration)],
+        (Some(_), _) => [namespace(configuration), capability(configuration)]
+            .into_iter()
+            .flatten()
+            .chain(calls(configuration))
+            .collect(),
+    }
+}
+
+fn no_bpffs(configuration: &Configuration) -> Finding {
+    let advice = match configuration.frontend {
+        Frontend::Systemd | Frontend::SystemdRun => "add `PrivateBPF=yes`",
+        Frontend::Incus => "set `security.bpffs.path`",
+        Frontend::Lxd => "set `security.delegate_bpf` to `true`",
+        Frontend::Mount | Frontend::Mountinfo | Frontend::Bpftool => {
+            "mount a file system of type bpf with these options"
+        }
+    };
+    let place = Kind::ALL.into_iter().find_map(|kind| option(configuration, kind));
+    let message = "something is delegated, and no bpffs is asked for that would carry it";
+    Finding::new(Code::NoBpffs, message, "what is delegated are options of one bpffs (kernel/bpf/inode.c)")
+        .at(place)
+        .advice(advice)
+}
+
+fn namespace(configuration: &Configuration) -> Option<Finding> {
+    let (surroundings, bpffs) = (&configuration.surroundings, configuration.bpffs.as_ref()?);
+    let is_systemd = is_systemd(configuration.frontend);
+    if surroundings.user_namespace.value == UserNamespace::Host {
+        let place = surroundings.user_namespace.place.as_ref().unwrap_or(&bpffs.place);
+        let why = "in the initial user namespace BPF_TOKEN_CREATE answers EOPNOTSUPP (bpf_token_create in kernel/bpf/token.c)";
+        let message = "there is no user namespace for a token to be made in";
+        let finding = Finding::new(Code::NoUserNamespace, message, why).of_level(gravity(configuration.frontend));
+        let advice =
+            if is_systemd { "add `PrivateUsers=yes` and `DelegateNamespaces=mnt`" } else { "use a user namespace" };
+        return Some(finding.at(Some(place)).advice(advice));
+    }
+    let delegated = &surroundings.delegated_namespaces;
+    if is_systemd && !delegated.value.contains(&NamespaceType::Mnt) {
+        let why = "systemd opens the bpffs with the mount namespace, which belongs to the host's user namespace unless it is \
+                   delegated, and a token is made by the bpffs' own namespace (bpf_token_create in kernel/bpf/token.c)";
+        let message = "the bpffs would belong to the host's user namespace, where no token can be made of it";
+        let place = delegated.place.as_ref().unwrap_or(&bpffs.place);
+        return Some(
+            Finding::new(Code::BpffsOfTheHost, message, why).at(Some(place)).advice("add `DelegateNamespaces=mnt`"),
+        );
+    }
+    None
+}
+
+/// What a line mounts belongs to whoever runs it, which the line does not tell.
+fn gravity(frontend: Frontend) -> Level {
+    match frontend {
+        Frontend::Mount | Frontend::Mountinfo | Frontend::Bpftool => Level::Warning,
+        Frontend::Systemd | Frontend::SystemdRun | Frontend::Incus | Frontend::Lxd => Level::Error,
+    }
+}
+
+fn capability(configuration: &Configuration) -> Option<Finding> {
+    if capabilities(configuration).contains(&Capability::Bpf) {
+        return None;
+    }
+    let surroundings = &configuration.surroundings;
+    let (place, advice) = match surroundings.user.value {
+        User::Named(_) | User::Dynamic => {
+            let place = surroundings.ambient_set.place.as_ref().or(surroundings.user.place.as_ref());
+            (place, "add `AmbientCapabilities=CAP_BPF`, and CAP_BPF to the bounding set if there is one")
+        }
+        User::Root | User::Unknown => (surroundings.bounding_set.place.as_ref(), "add CAP_BPF to the bounding set"),
+    };
+    let why = "BPF_TOKEN_CREATE asks for CAP_BPF itself in the user namespace (bpf_token_create in kernel/bpf/token.c)";
+    let finding = Finding::new(Code::NoCapBpf, "its processes have no CAP_BPF, and so can make no token", why);
+    Some(finding.at(place.or(configuration.bpffs.as_ref().map(|bpffs| &bpffs.place))).advice(advice))
+}
+
+/// System calls that a filter refuses.
+fn calls(configuration: &Configuration) -> impl Iterator<Item = Finding> {
+    configuration.surroundings.refused_calls.iter().filter_map(|(call, place)| {
+        let message = format!("the system call filter refuses {}(2)", call.name());
+        let (level, why) = match call {
+            SystemCall::Bpf => (Level::Error, "no token is made or used without bpf(2)"),
+            SystemCall::PerfEventOpen => {
+                (Level::Note, "probes and tracepoints are attached through perf_event_open(2)")
+            }
+            SystemCall::Fsopen | SystemCall::Fsconfig | SystemCall::Fsmount | SystemCall::MoveMount => return None,
+        };
+        let finding = Finding::new(Code::SeccompRefusesBpf, message, why).of_level(level).at(Some(place));
+        Some(finding.advice(format!("allow {}, which is in {}", call.name(), call.group())))
+    })
+}

@@ -1,0 +1,180 @@
+//! What can be said of the text alone, whatever the kernel.
+
+use harness_frontend::{Assignment, Configuration, Effect, Element, Frontend, Meaning, Names, Problem};
+use harness_model::{names, vocabulary::Kind};
+
+use super::is_systemd;
+use crate::{
+    code::{Code, Level},
+    finding::{Edit, Finding, Fix, Safety},
+    subject::Subject,
+};
+
+pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
+    let configuration = subject.configuration;
+    let mut findings = Vec::new();
+    for kind in Kind::ALL {
+        let assignments = configuration.delegated(kind);
+        for assignment in assignments.iter().filter(|assignment| assignment.taken) {
+            let elements = assignment.elements.iter();
+            findings.extend(elements.filter_map(|element| spelled(subject, kind, element)));
+            findings.extend(erased(configuration, kind, assignment));
+        }
+        findings.extend(repeated(configuration, kind));
+    }
+    findings
+        .extend(configuration.problems.iter().filter(|problem| !is_of_element(configuration, problem)).map(complaint));
+    findings
+}
+
+/// Whether a problem is an element's, which is told by its own code.
+fn is_of_element(configuration: &Configuration, problem: &Problem) -> bool {
+    let elements = configuration.delegated.iter().flatten().flat_map(|assignment| &assignment.elements);
+    elements.filter(|element| element.read_as.is_none()).any(|element| element.place == problem.place)
+}
+
+fn complaint(problem: &Problem) -> Finding {
+    let (level, why) = match problem.effect {
+        Effect::Refused => (Level::Error, "the front-end does not start what is configured so"),
+        Effect::Ignored => (Level::Warning, "the front-end passes over it with a warning"),
+        Effect::Misread => (Level::Warning, "the front-end takes it for something else without a word"),
+        Effect::IgnoredSilently => (Level::Warning, "the front-end passes over it without a word"),
+    };
+    let finding =
+        Finding::new(Code::FrontendComplains, problem.message.clone(), why).of_level(level).at(Some(&problem.place));
+    match &problem.instead {
+        Some(instead) => finding.fix(replacement(&problem.place, instead.clone(), Safety::Judgement)),
+        None => finding,
+    }
+}
+
+fn replacement(place: &harness_frontend::Place, text: String, safety: Safety) -> Fix {
+    let words = if text.is_empty() { "leave it out".to_owned() } else { format!("write `{text}`") };
+    Fix { words, edits: vec![Edit { place: place.clone(), text }], safety }
+}
+
+/// An element that its reader does not take for what it means.
+fn spelled(subject: &Subject<'_>, kind: Kind, element: &Element) -> Option<Finding> {
+    if element.read_as.is_some() {
+        return None;
+    }
+    let (configuration, names) = (subject.configuration, &subject.names);
+    let why = match configuration.frontend {
+        Frontend::Systemd | Frontend::SystemdRun => {
+            "systemd ignores it with a warning in the journal (systemd.exec(5))"
+        }
+        _ => {
+            "the kernel refuses the option with EINVAL, and nothing is mounted (bpf_parse_param in kernel/bpf/inode.c)"
+        }
+    };
+    if let Some(several) = several(subject, kind, element) {
+        let message = "blanks do not separate names here";
+        let finding = Finding::new(Code::WrongSpelling, message, why).at(Some(&element.place));
+        return Some(finding.fix(replacement(&element.place, several, Safety::Safe)));
+    }
+    if element.meaning == Meaning::Unreadable {
+        let advice = names.advice(kind, &element.text);
+        let message = format!("`{}` is no {kind}", element.text);
+        let finding = Finding::new(Code::UnknownName, message, why).at(Some(&element.place));
+        let advice =
+            advice.split_once("; ").map_or("leave it out, or name what is meant", |(_, advice)| advice).to_owned();
+        return Some(finding.advice(advice));
+    }
+    let right = spelling(configuration.frontend, names, kind, element.meaning);
+    let message = format!("`{}` is understood by people, and not by its reader", element.text);
+    let finding = Finding::new(Code::WrongSpelling, message, why).at(Some(&element.place));
+    Some(match right {
+        Some(right) => finding.fix(replacement(&element.place, right, Safety::Safe)),
+        None => finding.advice("leave it out: its reader has no spelling for it"),
+    })
+}
+
+/// Names with blanks between them, as their reader takes them; `None` if that is not what stands there.
+fn several(subject: &Subject<'_>, kind: Kind, element: &Element) -> Option<String> {
+    let words: Vec<&str> = element.text.split_whitespace().collect();
+    let frontend = subject.configuration.frontend;
+    let spelled = |word: &&str| spelling(frontend, &subject.names, kind, subject.names.meaning(kind, word));
+    let all: Option<Vec<String>> = words.iter().map(spelled).collect();
+    (words.len() > 1).then(|| all.map(|all| all.join(separator(frontend)))).flatten()
+}
+
+/// How a front-end spells something; `None` if it cannot.
+fn spelling(frontend: Frontend, names: &Names<'_>, kind: Kind, meaning: Meaning) -> Option<String> {
+    let is_systemd = is_systemd(frontend);
+    match meaning {
+        Meaning::Any => Some("any".to_owned()),
+        Meaning::Name(number) if is_systemd => names.systemd(kind, number),
+        Meaning::Name(number) => names.kernel(kind, number).map(str::to_owned),
+        Meaning::Number(mask) => {
+            let bits: Option<Vec<String>> =
+                bits(mask).map(|number| spelling(frontend, names, kind, Meaning::Name(number))).collect();
+            Some(bits?.join(separator(frontend)))
+        }
+        Meaning::Unreadable => None,
+    }
+}
+
+fn bits(mask: u64) -> impl Iterator<Item = u32> {
+    (0..64).filter(move |number| mask & (1 << number) != 0)
+}
+
+/// What stands between two names.
+fn separator(frontend: Frontend) -> &'static str {
+    match frontend {
+        Frontend::Systemd | Frontend::SystemdRun | Frontend::Incus => ",",
+        Frontend::Lxd | Frontend::Mount | Frontend::Mountinfo | Frontend::Bpftool => ":",
+    }
+}
+
+/// Numbers that take the place of what stands before them. systemd reads its lists itself.
+fn erased(configuration: &Configuration, kind: Kind, assignment: &Assignment) -> Vec<Finding> {
+    if is_systemd(configuration.frontend) {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    let mut before = 0_u64;
+    for element in &assignment.elements {
+        let Some(meaning) = element.read_as else { continue };
+        if let Meaning::Number(number) = meaning
+            && before & !number != 0
+        {
+            findings.push(eraser(configuration.frontend, kind, element, before & !number, number));
+        }
+        before = meaning.applied_to(before);
+    }
+    findings
+}
+
+fn eraser(frontend: Frontend, kind: Kind, element: &Element, lost: u64, number: u64) -> Finding {
+    let told = |mask: u64| match mask {
+        u64::MAX => "everything".to_owned(),
+        mask => bits(mask).map(|bit| names::shown(kind, bit)).collect::<Vec<_>>().join(", "),
+    };
+    let message = format!("the number {} erases what stands before it: {} is lost", element.text, told(lost));
+    let why = "names are added to the mask, a number takes its place (bpf_parse_param in kernel/bpf/inode.c)";
+    let finding = Finding::new(Code::NumberErasesNames, message, why).at(Some(&element.place));
+    let names: Option<Vec<&str>> = bits(number).map(|bit| names::name(kind, bit)).collect();
+    match names.filter(|names| !names.is_empty() && number != u64::MAX) {
+        Some(names) => finding.fix(replacement(&element.place, names.join(separator(frontend)), Safety::Judgement)),
+        None => finding.advice("write the number first, or names alone"),
+    }
+}
+
+/// Options that are set more than once.
+fn repeated(configuration: &Configuration, kind: Kind) -> Vec<Finding> {
+    let taken: Vec<&Assignment> = configuration.delegated(kind).iter().filter(|assignment| assignment.taken).collect();
+    let (what, why) = match configuration.frontend {
+        Frontend::Mount | Frontend::Mountinfo | Frontend::Bpftool => (
+            "what both say adds up",
+            "each occurrence of an option adds to the mask (bpf_parse_param in kernel/bpf/inode.c)",
+        ),
+        _ => ("this one is lost", "the last assignment takes the place of those before it"),
+    };
+    // What is emptied on purpose before it is set again is no mistake.
+    let lost = taken.windows(2).filter(|pair| !pair[0].elements.is_empty() && !pair[1].elements.is_empty());
+    lost.map(|pair| {
+        let message = format!("{} is set again further on; {what}", harness_model::delegation::option_of(kind));
+        Finding::new(Code::RepeatedOption, message, why).at(Some(&pair[0].place)).advice("set it once")
+    })
+    .collect()
+}

@@ -1,0 +1,99 @@
+//! What is judged.
+
+use std::collections::BTreeSet;
+
+use harness_frontend::{
+    Configuration, Frontend, Names,
+    surroundings::{NamespaceType, SystemCall, User, UserNamespace},
+};
+use harness_model::{
+    delegation::{Delegation, UnreadableElement},
+    name::KernelName,
+    permission::{Capability, Grant},
+    scenario::{Release, capability},
+    vocabulary::Vocabulary,
+};
+
+/// A kernel that a configuration is meant for, as far as that is known without building it.
+#[derive(Clone, Debug)]
+pub struct KernelFacts {
+    /// What it is called.
+    pub name: KernelName,
+    /// Its release.
+    pub release: Release,
+    /// The names it knows, or those of the kernel nearest to it.
+    pub vocabulary: Vocabulary,
+    /// Whether it is a distribution's, with the settings it comes with there.
+    pub origin: Origin,
+}
+
+/// Who makes a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This project, from sources.
+    Built,
+    /// Debian.
+    Debian,
+}
+
+/// A configuration, what it is to hold on, and what is to be loaded under it.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The configuration.
+    pub configuration: &'a Configuration,
+    /// The kernels.
+    pub kernels: &'a [KernelFacts],
+    /// How names are spelled.
+    pub names: Names<'a>,
+}
+
+impl KernelFacts {
+    /// What this kernel makes of a configuration's mount options.
+    ///
+    /// # Errors
+    /// [`UnreadableElement`] for what it refuses: there is no bpffs then.
+    pub fn delegation(&self, configuration: &Configuration) -> Result<Delegation, UnreadableElement> {
+        Delegation::requested(&configuration.mount_options(), &self.vocabulary)
+    }
+}
+
+/// What a configuration gives to a container by this delegation; nothing where there is no user namespace that a token
+/// could be made in.
+pub fn grant(configuration: &Configuration, delegation: Delegation) -> Grant {
+    if makes_no_token(configuration) {
+        return Grant::default();
+    }
+    Grant { delegation, capabilities: capabilities(configuration) }
+}
+
+/// Whether the bpffs belongs to the host's user namespace, or `bpf(2)` is refused.
+fn makes_no_token(configuration: &Configuration) -> bool {
+    let around = &configuration.surroundings;
+    let belongs_to_host =
+        is_systemd(configuration.frontend) && !around.delegated_namespaces.value.contains(&NamespaceType::Mnt);
+    configuration.bpffs.is_none()
+        || around.user_namespace.value == UserNamespace::Host
+        || belongs_to_host
+        || around.refused_calls.contains_key(&SystemCall::Bpf)
+}
+
+/// Whether systemd reads the names itself, and hands masks to the kernel.
+pub(crate) fn is_systemd(frontend: Frontend) -> bool {
+    matches!(frontend, Frontend::Systemd | Frontend::SystemdRun)
+}
+
+/// The capabilities of a configuration's processes in their user namespace: those of the bounding set for root, and for
+/// anybody else the ambient ones (`capabilities(7)`, "Transformation of capabilities during execve").
+pub fn capabilities(configuration: &Configuration) -> BTreeSet<Capability> {
+    let surroundings = &configuration.surroundings;
+    let all = [Capability::NetAdmin, Capability::SysAdmin, Capability::SysBoot, Capability::Perfmon, Capability::Bpf];
+    let has = |capability: &Capability| {
+        let Some(number) = capability::number(capability.name()) else { return false };
+        let bounded = surroundings.bounding_set.value.contains(number);
+        match surroundings.user.value {
+            User::Root | User::Unknown => bounded,
+            User::Named(_) | User::Dynamic => bounded && surroundings.ambient_set.value.contains(number),
+        }
+    };
+    all.into_iter().filter(has).collect()
+}
