@@ -1,5 +1,7 @@
 //! Objects inside of a program: skeletons are whole ELF files among its constants.
 
+mod symbols;
+
 use crate::elf::EM_BPF;
 
 /// An object inside of other bytes.
@@ -80,8 +82,6 @@ fn name(bytes: &[u8], found: &mut [Embedded]) {
         object.name = name;
     }
 }
-
-mod symbols;
 
 #[cfg(test)]
 mod tests;

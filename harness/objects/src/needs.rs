@@ -20,6 +20,7 @@ use crate::{
     loading::{Asked, Course, Handed, Kernel, Must, Owner, asked},
     note::Note,
     object::Object,
+    program::BtfReason,
 };
 use judge::Judge;
 pub use release::LeastRelease;
@@ -244,7 +245,12 @@ fn notes(object: &Object, has_types: bool) -> impl Iterator<Item = Note> + '_ {
     let programs = object.programs.iter().filter(is_doubtful).count();
     let verifier = (programs > 0).then_some(Note::Verifier { programs });
     let own = object.notes.iter().filter(move |note| !(has_types && matches!(note, Note::OwnCount { .. })));
-    own.cloned().chain(verifier)
+    let loaded = object.programs.iter().filter(|program| program.autoload && program.prog_type.is_some());
+    let typed = loaded.flat_map(|program| {
+        let note = |reason: &BtfReason| Note::NeedsTypes { program: program.name.clone(), reason: *reason };
+        program.needs_btf.iter().map(note)
+    });
+    own.cloned().chain(typed).chain(verifier)
 }
 
 impl Judge<'_> {
@@ -301,6 +307,3 @@ impl Judge<'_> {
         requests
     }
 }
-
-#[cfg(test)]
-mod tests;

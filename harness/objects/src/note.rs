@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::program::BtfReason;
+
 /// Something about an object that no element of a grant expresses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Note {
@@ -16,6 +18,23 @@ pub enum Note {
     NoTarget {
         /// The program.
         program: String,
+    },
+    /// A program is an operation of no structure.
+    NoOperations {
+        /// The program.
+        program: String,
+    },
+    /// A map of maps does not say what is in it.
+    NoInner {
+        /// The map.
+        map: String,
+    },
+    /// A program does not load without the object's types.
+    NeedsTypes {
+        /// The program.
+        program: String,
+        /// Why.
+        reason: BtfReason,
     },
     /// A program that only its own file sees.
     Static {
@@ -66,6 +85,16 @@ impl fmt::Display for Note {
             Self::NoTarget { program } => {
                 write!(f, "{program}: its section names nothing to attach to, so whoever loads it has to")
             }
+            Self::NoOperations { program } => {
+                write!(
+                    f,
+                    "{program}: no structure of operations has it, so libbpf does not load the object unless told to"
+                )
+            }
+            Self::NoInner { map } => {
+                write!(f, "map {map}: its program has to say what the maps in it look like before it is created")
+            }
+            Self::NeedsTypes { program, reason } => write!(f, "{program} takes the object's BTF: {reason}"),
             Self::Static { program } => {
                 write!(f, "{program}: a static function in a section of programs; libbpf opens no such object")
             }

@@ -140,8 +140,10 @@ fn notes(elf: &Elf<'_>, btf: Option<&Btf<'_>>, maps: &[Map], outside: &Outside) 
     note(maps.iter().any(|map| map.source == MapSource::Legacy), Note::LegacyMaps);
     note(outside.kconfig.iter().any(|name| name.starts_with("CONFIG_")), Note::Kconfig);
     note(outside.addresses, Note::Addresses);
-    for map in maps.iter().filter(|map| map.pinned_by_name) {
-        note(true, Note::Pinned { map: map.name.clone() });
+    for map in maps {
+        let of_maps = matches!(names::name(Kind::Map, map.map_type), Some("array_of_maps" | "hash_of_maps"));
+        note(map.pinned_by_name, Note::Pinned { map: map.name.clone() });
+        note(of_maps && map.inner.is_none(), Note::NoInner { map: map.name.clone() });
     }
     let mut has_function = vec![false; elf.sections.len()];
     for symbol in elf.symbols.iter().filter(|symbol| symbol.kind == STT_FUNC) {
@@ -153,6 +155,3 @@ fn notes(elf: &Elf<'_>, btf: Option<&Btf<'_>>, maps: &[Map], outside: &Outside) 
     }
     notes
 }
-
-#[cfg(test)]
-mod tests;

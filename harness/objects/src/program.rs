@@ -1,6 +1,6 @@
 //! What is known of a program of an object.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use harness_model::permission::Use;
 
@@ -36,7 +36,8 @@ pub struct Program {
     pub has_jump_table: bool,
     /// How it is attached once it is loaded.
     pub attaches_by: AttachWay,
-    /// Whether libbpf attaches it by itself (`bpf_program__attach`, and what skeletons make of it).
+    /// Whether libbpf attaches it by itself (`bpf_program__attach`, and what skeletons make of it). Operations are not:
+    /// their map is.
     pub attaches_itself: bool,
 }
 
@@ -85,6 +86,19 @@ pub enum BtfReason {
     SpecialFields,
     /// It is an operation of a structure (`kernel_needs_btf` of libbpf).
     StructOps,
+}
+
+impl fmt::Display for BtfReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Callback => "it hands over a function to be called back",
+            Self::Extension => "it replaces a function of another program",
+            Self::OwnObjects => "it makes objects of its own types",
+            Self::AbnormalReturn => "a function it calls makes a tail call or reads a packet by LD_ABS",
+            Self::SpecialFields => "it works on fields of a map that the kernel finds by their types",
+            Self::StructOps => "it is an operation of a structure",
+        })
+    }
 }
 
 /// How a program is attached.

@@ -129,8 +129,8 @@ const ROWS: &[Row] = &[
     ("cgroup/getsockopt", "cgroup_sockopt", Yes("cgroup_getsockopt"), Cgroup, false),
     ("cgroup/setsockopt", "cgroup_sockopt", Yes("cgroup_setsockopt"), Cgroup, false),
     ("cgroup/dev", "cgroup_device", Maybe("cgroup_device"), Cgroup, false),
-    ("struct_ops+", "struct_ops", No, StructOps, true),
-    ("struct_ops.s+", "struct_ops", No, StructOps, true),
+    ("struct_ops+", "struct_ops", No, StructOps, false),
+    ("struct_ops.s+", "struct_ops", No, StructOps, false),
     ("sk_lookup", "sk_lookup", Yes("sk_lookup"), Netns, false),
     ("netfilter", "netfilter", Yes("netfilter"), Netfilter, false),
 ];

@@ -215,8 +215,14 @@ pub(crate) fn settle_operations(programs: &mut [FoundProgram], notes: &mut Vec<N
         if let (true, is_created) = *operations {
             program.autoload = is_created;
         }
-        if let Some(Target::Member { structure, member, .. }) = &program.target {
-            notes.push(Note::OwnCount { structure: structure.clone(), member: member.clone() });
+        match &program.target {
+            Some(Target::Member { structure, member, .. }) => {
+                notes.push(Note::OwnCount { structure: structure.clone(), member: member.clone() });
+            }
+            _ if program.autoload && program.attaches_by == AttachWay::StructOps => {
+                notes.push(Note::NoOperations { program: program.name.clone() });
+            }
+            _ => {}
         }
     }
 }

@@ -1,5 +1,6 @@
 // What the sources of the tests need, so that they need no headers but this one.
 #define SEC(name) __attribute__((section(name), used))
+#define OUTSIDE(name) __attribute__((section(name)))
 #define PROGRAM(section, name)                                                                                         \
 	SEC(section) int name(void *context) { return 0; }
 #define LICENSE(text) char LICENSE_TEXT[] __attribute__((section("license"), used)) = text;
