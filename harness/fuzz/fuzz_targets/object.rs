@@ -1,0 +1,17 @@
+//! Any bytes are an object that is read, or an error; what is read has a least grant.
+#![no_main]
+
+use harness_model::scenario::Release;
+use harness_objects::{asked, needs, read};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let kernel = Release { major: 7, minor: 3 }.into();
+    match read(bytes) {
+        Ok(object) => {
+            let _ = asked(&object, kernel);
+            let _ = needs(&[("object".to_owned(), object)], kernel);
+        }
+        Err(error) => drop(error.to_string()),
+    }
+});

@@ -1,0 +1,291 @@
+//! Type information (`Documentation/bpf/btf.rst`), read within bounds: an index of types over the bytes, and nothing else.
+
+use thiserror::Error;
+
+/// `BTF_MAGIC` and the length of `struct btf_header` (`include/uapi/linux/btf.h`).
+const MAGIC: u16 = 0xeb9f;
+const HEADER: usize = 24;
+/// More bytes than any kernel's type information has.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+/// So many types are followed one after the other; libbpf's own bound (`MAX_RESOLVE_DEPTH`).
+const DEEPEST: usize = 32;
+const LONGEST_NAME: usize = 512;
+/// So many sections of data are told by their names.
+const MOST_SECTIONS: usize = 4096;
+
+/// Why type information cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum BtfError {
+    /// Not type information at all.
+    #[error("it is no type information of version 1 in little-endian order")]
+    Header,
+    /// A part lies outside.
+    #[error("its types or names lie outside of it")]
+    Bounds,
+    /// A kind that is not known.
+    #[error("type {number} is of kind {kind}, which is not known")]
+    Kind {
+        /// Which type.
+        number: u32,
+        /// The kind.
+        kind: u32,
+    },
+    /// Too large to be true.
+    #[error("it has more than {MOST_BYTES} bytes")]
+    TooLarge,
+}
+
+/// What a type is (`BTF_KIND_*` of `include/uapi/linux/btf.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum BtfKind {
+    Int,
+    Ptr,
+    Array,
+    Struct,
+    Union,
+    Enum,
+    Fwd,
+    Typedef,
+    Volatile,
+    Const,
+    Restrict,
+    Func,
+    FuncProto,
+    Var,
+    Datasec,
+    Float,
+    DeclTag,
+    TypeTag,
+    Enum64,
+}
+
+impl BtfKind {
+    const ALL: [Self; 19] = [
+        Self::Int,
+        Self::Ptr,
+        Self::Array,
+        Self::Struct,
+        Self::Union,
+        Self::Enum,
+        Self::Fwd,
+        Self::Typedef,
+        Self::Volatile,
+        Self::Const,
+        Self::Restrict,
+        Self::Func,
+        Self::FuncProto,
+        Self::Var,
+        Self::Datasec,
+        Self::Float,
+        Self::DeclTag,
+        Self::TypeTag,
+        Self::Enum64,
+    ];
+
+    fn of(number: u32) -> Option<Self> {
+        Self::ALL.get((number as usize).checked_sub(1)?).copied()
+    }
+
+    /// The bytes after the 12 that every type has.
+    fn tail(self, entries: usize) -> usize {
+        match self {
+            Self::Int | Self::Var | Self::DeclTag => 4,
+            Self::Array => 12,
+            Self::Struct | Self::Union | Self::Datasec | Self::Enum64 => 12 * entries,
+            Self::Enum | Self::FuncProto => 8 * entries,
+            _ => 0,
+        }
+    }
+}
+
+/// Type information.
+#[derive(Clone, Debug)]
+pub struct Btf<'a> {
+    types: &'a [u8],
+    names: &'a [u8],
+    /// Where each type begins; type 1 is the first.
+    starts: Vec<u32>,
+    /// The first sections of data.
+    sections: Vec<u32>,
+}
+
+/// One type.
+#[derive(Clone, Copy, Debug)]
+pub struct BtfType<'a> {
+    /// Its kind.
+    pub kind: BtfKind,
+    /// Its name; empty if it has none.
+    pub name: &'a str,
+    /// Its size in bytes, or the type it refers to, as its kind has it.
+    pub size_or_type: u32,
+    tail: &'a [u8],
+}
+
+/// A member of a structure, or a variable of a section.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    /// Its name; empty for a variable of a section, whose type has it.
+    pub name: &'a str,
+    /// The number of its type.
+    pub of: u32,
+    /// Where it is, in bits for members and in bytes for variables.
+    pub offset: u32,
+}
+
+impl<'a> Btf<'a> {
+    /// Reads type information.
+    pub fn of(bytes: &'a [u8]) -> Result<Self, BtfError> {
+        if bytes.len() > MOST_BYTES {
+            return Err(BtfError::TooLarge);
+        }
+        if bytes.len() < HEADER || bytes[..2] != MAGIC.to_le_bytes() || bytes[2] != 1 {
+            return Err(BtfError::Header);
+        }
+        let field = |at| word(bytes, at).map_or(0, |value| value as usize);
+        let body = bytes.get(field(4)..).ok_or(BtfError::Bounds)?;
+        let part = |at: usize, length: usize| body.get(at..at.checked_add(length)?);
+        let types = part(field(8), field(12)).ok_or(BtfError::Bounds)?;
+        let names = part(field(16), field(20)).ok_or(BtfError::Bounds)?;
+        let mut btf = Self { types, names, starts: starts(types)?, sections: Vec::new() };
+        let sections = btf.iter().filter(|(_, found)| found.kind == BtfKind::Datasec).map(|(number, _)| number);
+        btf.sections = sections.take(MOST_SECTIONS).collect();
+        Ok(btf)
+    }
+
+    /// How many types there are, besides `void`, which is number 0.
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// The type of this number; `None` for `void` and for those there are not.
+    pub fn get(&self, number: u32) -> Option<BtfType<'a>> {
+        let start = *self.starts.get((number as usize).checked_sub(1)?)? as usize;
+        let info = word(self.types, start + 4)?;
+        let kind = BtfKind::of(info >> 24 & 0x1f)?;
+        let tail = self.types.get(start + 12..start + 12 + kind.tail(entries(info)))?;
+        let name = self.name(word(self.types, start)?);
+        Some(BtfType { kind, name, size_or_type: word(self.types, start + 8)?, tail })
+    }
+
+    /// The section of data of this name, and its number.
+    pub fn section(&self, name: &str) -> Option<(u32, BtfType<'a>)> {
+        let mut sections = self.sections.iter().filter_map(|number| Some((*number, self.get(*number)?)));
+        sections.find(|(_, found)| found.name == name)
+    }
+
+    /// All types with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, BtfType<'a>)> + '_ {
+        (1..=self.starts.len() as u32).filter_map(|number| Some((number, self.get(number)?)))
+    }
+
+    /// The name at this place; empty where there is none that can be told.
+    fn name(&self, at: u32) -> &'a str {
+        let rest = self.names.get(at as usize..).unwrap_or_default();
+        let seen = &rest[..rest.len().min(LONGEST_NAME)];
+        let end = seen.iter().position(|byte| *byte == 0).unwrap_or(0);
+        std::str::from_utf8(&seen[..end]).unwrap_or_default()
+    }
+
+    /// Members of a structure or union, and variables of a section.
+    pub fn members(&self, of: &BtfType<'a>) -> impl Iterator<Item = Member<'a>> + '_ {
+        let is_section = of.kind == BtfKind::Datasec;
+        let entries = match of.kind {
+            BtfKind::Struct | BtfKind::Union | BtfKind::Datasec => of.tail,
+            _ => &[],
+        };
+        entries.chunks_exact(12).map(move |entry| {
+            let at = |offset| word(entry, offset).unwrap_or_default();
+            match is_section {
+                true => Member { name: "", of: at(0), offset: at(4) },
+                // With bit fields, the upper byte is the width of one.
+                false => Member { name: self.name(at(0)), of: at(4), offset: at(8) & 0x00ff_ffff },
+            }
+        })
+    }
+
+    /// The linkage of a variable: 0 for one that only its own file sees (`BTF_VAR_STATIC`).
+    pub fn linkage(&self, of: &BtfType<'a>) -> Option<u32> {
+        (of.kind == BtfKind::Var).then(|| word(of.tail, 0)).flatten()
+    }
+
+    /// The type of an array's elements, and how many there are.
+    pub fn array(&self, of: &BtfType<'a>) -> Option<(u32, u32)> {
+        match of.kind {
+            BtfKind::Array => Some((word(of.tail, 0)?, word(of.tail, 8)?)),
+            _ => None,
+        }
+    }
+
+    /// A type without what qualifies it and without other names for it.
+    pub fn plain(&self, number: u32) -> Option<(u32, BtfType<'a>)> {
+        let mut number = number;
+        for _ in 0..DEEPEST {
+            let found = self.get(number)?;
+            match found.kind {
+                BtfKind::Typedef | BtfKind::Const | BtfKind::Volatile | BtfKind::Restrict | BtfKind::TypeTag => {
+                    number = found.size_or_type;
+                }
+                _ => return Some((number, found)),
+            }
+        }
+        None
+    }
+
+    /// What a pointer points at.
+    pub fn pointee(&self, number: u32) -> Option<u32> {
+        let (_, pointer) = self.plain(number)?;
+        (pointer.kind == BtfKind::Ptr).then_some(pointer.size_or_type)
+    }
+
+    /// The size of values of a type, in bytes.
+    pub fn size(&self, number: u32) -> Option<u32> {
+        let mut count = 1_u32;
+        let mut number = number;
+        for _ in 0..DEEPEST {
+            let (_, found) = self.plain(number)?;
+            match found.kind {
+                BtfKind::Ptr => return count.checked_mul(8),
+                BtfKind::Array => {
+                    let (element, many) = self.array(&found)?;
+                    count = count.checked_mul(many)?;
+                    number = element;
+                }
+                BtfKind::Var => number = found.size_or_type,
+                BtfKind::Func | BtfKind::FuncProto | BtfKind::Fwd | BtfKind::DeclTag => return None,
+                _ => return count.checked_mul(found.size_or_type),
+            }
+        }
+        None
+    }
+}
+
+fn starts(types: &[u8]) -> Result<Vec<u32>, BtfError> {
+    let mut starts = Vec::new();
+    let mut at = 0;
+    while at < types.len() {
+        let info = word(types, at + 4).ok_or(BtfError::Bounds)?;
+        let number = starts.len() as u32 + 1;
+        let kind = info >> 24 & 0x1f;
+        let kind = BtfKind::of(kind).ok_or(BtfError::Kind { number, kind })?;
+        starts.push(at as u32);
+        at += 12 + kind.tail(entries(info));
+    }
+    if at > types.len() { Err(BtfError::Bounds) } else { Ok(starts) }
+}
+
+fn entries(info: u32) -> usize {
+    (info & 0xffff) as usize
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests;

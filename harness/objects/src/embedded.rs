@@ -1,0 +1,87 @@
+//! Objects inside of a program: skeletons are whole ELF files among its constants.
+
+mod symbols;
+
+use crate::elf::EM_BPF;
+
+/// An object inside of other bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Embedded {
+    /// Where it begins.
+    pub offset: usize,
+    /// How many bytes it has, up to the end of the last of its tables and sections.
+    pub size: usize,
+    /// What it is called, where a program's own symbols tell.
+    pub name: Option<String>,
+}
+
+/// No program carries more.
+const MOST: usize = 1024;
+/// The beginning of a relocatable little-endian ELF file of 64 bits.
+const MAGIC: &[u8] = b"\x7fELF\x02\x01\x01";
+/// The length of an ELF header, and of an entry of its table of sections.
+const HEADER: usize = 64;
+
+/// The BPF objects that a program carries whole, in their order; those whose tables are not sound are left out.
+pub fn embedded(bytes: &[u8]) -> Vec<Embedded> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(next) = next(bytes, at) {
+        at = next + 1;
+        // Where its tables lie is told by fields that are easily wrong, so they are followed no further than `bytes`.
+        let Some(size) = size(&bytes[next..]) else { continue };
+        found.push(Embedded { offset: next, size, name: None });
+        at = next + size;
+        if found.len() == MOST {
+            break;
+        }
+    }
+    name(bytes, &mut found);
+    found
+}
+
+fn next(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while let Some(found) = bytes.get(at..)?.iter().position(|byte| *byte == MAGIC[0]) {
+        at += found;
+        if bytes[at..].starts_with(MAGIC) {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
+}
+
+/// The size of an object at the beginning of `bytes`; `None` if there is none, or one whose sections are not in them.
+fn size(bytes: &[u8]) -> Option<usize> {
+    let half = |at: usize| Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
+    let long =
+        |at: usize| usize::try_from(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?)).ok();
+    let word = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?));
+    let (kind, machine) = (half(16)?, half(18)?);
+    // `e_shoff`, `e_shentsize` and `e_shnum`.
+    let (table, entry, count) = (long(40)?, usize::from(half(58)?), usize::from(half(60)?));
+    if kind != 1 || machine != EM_BPF || entry != HEADER || count == 0 || table < HEADER {
+        return None;
+    }
+    let mut end = table.checked_add(count * HEADER)?;
+    for section in 0..count {
+        let at = table.checked_add(section * HEADER)?;
+        // Those of type `SHT_NULL` and `SHT_NOBITS` take no room.
+        if !matches!(word(at + 4)?, 0 | 8) {
+            end = end.max(long(at + 24)?.checked_add(long(at + 32)?)?);
+        }
+    }
+    (end <= bytes.len()).then_some(end)
+}
+
+/// Names objects by the symbols of the program that carries them, if it is an ELF file of 64 bits and has any.
+fn name(bytes: &[u8], found: &mut [Embedded]) {
+    let Ok(names) = symbols::names(bytes, found) else { return };
+    for (object, name) in found.iter_mut().zip(names) {
+        object.name = name;
+    }
+}
+
+#[cfg(test)]
+mod tests;

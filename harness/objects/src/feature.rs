@@ -1,0 +1,105 @@
+//! What libbpf finds out about the kernel before and while it loads an object, and by which requests (`src/features.c`
+//! of libbpf 1.7). What it is refused it takes for missing, and goes without a word.
+
+use std::{collections::BTreeSet, fmt};
+
+use harness_model::{
+    names,
+    permission::{Request, Use},
+    vocabulary::Kind,
+};
+
+use crate::{helper::HELPERS, loading::Handed};
+
+/// Something that libbpf uses where it finds that the kernel has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Feature {
+    /// Names of programs and maps. Asked for without the token.
+    Names,
+    /// Maps for global data.
+    GlobalData,
+    /// Maps that a program can have in its memory.
+    MappedData,
+    /// The object's type information.
+    Types,
+    /// Types of functions and tags in it.
+    FunctionTypes,
+    /// Arguments that are tagged as contexts.
+    ContextArguments,
+    /// Handing over an attach type where none has to be.
+    ExpectedAttachTypes,
+    /// `bpf_probe_read_kernel` and its like; `bpf_probe_read` is called without.
+    ReadsOfKernel,
+    /// Tying the maps of constants to programs that do not refer to them.
+    BoundMaps,
+    /// Attaching to many functions of processes by one link.
+    UserProbeLinks,
+    /// Cookies of programs for probes.
+    Cookies,
+    /// Global data at the end of an arena.
+    LongOffsets,
+}
+
+impl Feature {
+    /// What the kernel is asked to find out, and with the token or without. All of it has to be allowed.
+    pub(crate) fn requests(self) -> (Handed, Vec<Request>) {
+        let requests = match self {
+            Self::Names => return (Handed::NoToken, vec![program("socket_filter", None, [])]),
+            Self::MappedData => vec![array()],
+            Self::GlobalData | Self::BoundMaps | Self::LongOffsets => {
+                vec![array(), program("socket_filter", None, [])]
+            }
+            Self::Types | Self::FunctionTypes => vec![Request::BtfLoad],
+            Self::ContextArguments => {
+                let uses = [Use::Functions, Use::Helper(HELPERS.get_func_ip)];
+                vec![Request::BtfLoad, program("kprobe", None, uses)]
+            }
+            Self::ExpectedAttachTypes => vec![program("cgroup_sock", Some("cgroup_inet_sock_create"), [])],
+            Self::ReadsOfKernel => vec![program("tracepoint", None, [Use::Helper(HELPERS.probe_read_kernel)])],
+            Self::UserProbeLinks => vec![program("kprobe", Some("trace_uprobe_multi"), [])],
+            Self::Cookies => vec![program("tracepoint", None, [Use::Helper(HELPERS.get_attach_cookie)])],
+        };
+        (Handed::Token, requests)
+    }
+
+    /// Whether what it asks with has a name, so that libbpf finds out about names first.
+    pub(crate) fn is_named(self) -> bool {
+        matches!(
+            self,
+            Self::MappedData | Self::GlobalData | Self::BoundMaps | Self::LongOffsets | Self::ContextArguments
+        )
+    }
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Names => "names",
+            Self::GlobalData => "global data",
+            Self::MappedData => "data in the program's memory",
+            Self::Types => "BTF",
+            Self::FunctionTypes => "functions in BTF",
+            Self::ContextArguments => "context arguments",
+            Self::ExpectedAttachTypes => "expected attach types",
+            Self::ReadsOfKernel => "probe_read_kernel",
+            Self::BoundMaps => "maps bound to programs",
+            Self::UserProbeLinks => "links of user probes",
+            Self::Cookies => "cookies of probes",
+            Self::LongOffsets => "data at the end of an arena",
+        })
+    }
+}
+
+/// A request to load a program of this type.
+pub(crate) fn program<const N: usize>(prog_type: &str, attach: Option<&str>, uses: [Use; N]) -> Request {
+    Request::ProgLoad {
+        prog_type: names::number(Kind::Prog, prog_type).unwrap_or_default(),
+        expected_attach_type: attach.and_then(|name| names::number(Kind::Attach, name)).unwrap_or_default(),
+        uses: uses.into_iter().collect(),
+    }
+}
+
+fn array() -> Request {
+    let map_type = names::number(Kind::Map, "array").unwrap_or_default();
+    Request::MapCreate { map_type, traits: BTreeSet::new() }
+}

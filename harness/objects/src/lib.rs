@@ -1,0 +1,34 @@
+//! What BPF objects ask of a kernel, read from their ELF files without loading them.
+//!
+//! [`read`] takes one relocatable object apart as libbpf 1.7 does; [`embedded`] finds the objects in a program that
+//! carries them. [`asked`] lists what the kernel is asked while libbpf loads an object with a token, and [`needs`] finds
+//! the least grant under which objects load. Bytes in, values out: no I/O, and no input makes it panic, hang or use
+//! much more memory than the input has.
+
+mod btf;
+mod code;
+mod elf;
+mod embedded;
+mod error;
+mod extension;
+mod feature;
+mod helper;
+mod loading;
+mod map;
+mod needs;
+mod note;
+mod object;
+mod program;
+mod section;
+
+pub use btf::{Btf, BtfError, BtfKind, BtfType, Member};
+pub use embedded::{Embedded, embedded};
+pub use error::ObjectError;
+pub use feature::Feature;
+pub use loading::{Asked, Handed, Kernel, Must, Owner, asked};
+pub use map::{Map, MapSource};
+pub use needs::{Known, LeastRelease, Loss, MOST_REASONS, Needs, Obstacle, Reason, Undelegable, needs};
+pub use note::Note;
+pub use object::{BtfFacts, Object, read};
+pub use program::{AttachWay, BtfReason, ExpectedAttach, Program, Target};
+pub use section::known_sections;

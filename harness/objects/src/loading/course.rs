@@ -1,0 +1,314 @@
+//! The course that loading takes, by the answers it gets.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use harness_model::{
+    names,
+    permission::{MapTrait, Request, Use},
+    vocabulary::Kind,
+};
+
+use super::{Asked, Handed, Kernel, Must, Owner};
+use crate::{
+    btf::BtfKind,
+    feature::{Feature, program},
+    helper::HELPERS,
+    map::{Map, MapSource},
+    object::Object,
+    program::{AttachWay, BtfReason, ExpectedAttach, Program, Target},
+};
+
+/// The number that tells requests apart of which one has to be allowed: 0 is that of the probe of loading.
+const LOADING: usize = 0;
+/// `BPF_F_ZERO_SEED` (`include/uapi/linux/bpf.h`).
+const ZERO_SEED: u32 = 1 << 6;
+
+/// One object being loaded.
+pub(crate) struct Course<'a, 'k> {
+    object: &'a Object,
+    kernel: Kernel<'k>,
+    answer: &'a mut dyn FnMut(Asked) -> bool,
+    /// Whether what libbpf would ask after another answer is asked too.
+    alternatives: bool,
+    features: BTreeMap<Feature, bool>,
+    /// Maps that are not there, because global data is taken to be missing.
+    missing: BTreeSet<usize>,
+    has_btf: bool,
+}
+
+/// Why an object does not load: what the kernel refused, or what is missing for it.
+pub(crate) type Outcome = Result<(), Owner>;
+
+impl<'a, 'k> Course<'a, 'k> {
+    pub(crate) fn new(object: &'a Object, kernel: Kernel<'k>, answer: &'a mut dyn FnMut(Asked) -> bool) -> Self {
+        let (features, missing) = (BTreeMap::new(), BTreeSet::new());
+        Self { object, kernel, answer, alternatives: false, features, missing, has_btf: false }
+    }
+
+    pub(crate) fn with_alternatives(mut self) -> Self {
+        self.alternatives = true;
+        self
+    }
+
+    /// Loads, and attaches what libbpf attaches.
+    pub(crate) fn run(mut self) -> Outcome {
+        self.must(Request::TokenCreate, Owner::Token)?;
+        self.probe_loading()?;
+        self.prepare();
+        self.types()?;
+        for (number, map) in self.object.maps.iter().enumerate() {
+            self.map(number, map)?;
+        }
+        let programs = || self.object.programs.iter().filter(|program| program.autoload && program.prog_type.is_some());
+        let reads = |program: &Program| HELPERS.replaced.iter().any(|(helper, _)| program.helpers.contains(helper));
+        if self.object.programs.iter().any(reads) {
+            let is_needed = programs().any(|program| reads(program) && !has_old_reads(program));
+            self.feature(Feature::ReadsOfKernel, is_needed);
+        }
+        for (number, program) in programs().enumerate() {
+            self.program(LOADING + 1 + number, program)?;
+        }
+        programs().for_each(|program| self.attach(program));
+        Ok(())
+    }
+
+    fn ask(&mut self, request: Request, by: Owner, must: Must) -> bool {
+        (self.answer)(Asked { request, by, must, handed: Handed::Token })
+    }
+
+    fn must(&mut self, request: Request, by: Owner) -> Outcome {
+        if self.ask(request, by.clone(), Must::Always) { Ok(()) } else { Err(by) }
+    }
+
+    /// Any program at all: a filter of sockets, or else one for a tracepoint (`bpf_object__probe_loading`).
+    fn probe_loading(&mut self) -> Outcome {
+        let mut try_one = |prog_type| {
+            self.ask(program(prog_type, None, []), Owner::ProbeOfLoading, Must::OneOf(LOADING)) && !self.alternatives
+        };
+        let loads = try_one("socket_filter") || try_one("tracepoint") || self.alternatives;
+        if loads { Ok(()) } else { Err(Owner::ProbeOfLoading) }
+    }
+
+    /// Whether a feature is there; asked once. `is_needed` says that the object does not load without it.
+    fn feature(&mut self, feature: Feature, is_needed: bool) -> bool {
+        if let Some(known) = self.features.get(&feature) {
+            return *known;
+        }
+        if feature.is_named() {
+            self.feature(Feature::Names, false);
+        }
+        let (handed, requests) = feature.requests();
+        let must = if is_needed { Must::Always } else { Must::Improves(feature) };
+        // The first refusal ends a probe; without answers to go by, all of it is asked.
+        let allowed = requests
+            .into_iter()
+            .all(|request| (self.answer)(Asked { request, by: Owner::Probe(feature), must, handed }));
+        self.features.insert(feature, allowed);
+        allowed
+    }
+
+    /// What is found out before the types are loaded.
+    fn prepare(&mut self) {
+        let object = self.object;
+        if object.kconfig.iter().any(|name| name == "LINUX_HAS_BPF_COOKIE") {
+            self.feature(Feature::Cookies, false);
+        }
+        if object.maps.iter().any(Map::is_data) {
+            self.feature(Feature::MappedData, false);
+        }
+        if object.has_arena() {
+            self.feature(Feature::LongOffsets, false);
+        }
+        if let Some(btf) = object.btf {
+            let has_functions = self.feature(Feature::FunctionTypes, self.needs_btf());
+            if has_functions && btf.functions && object.programs.iter().any(|program| program.autoload) {
+                self.feature(Feature::ContextArguments, false);
+            }
+        }
+    }
+
+    /// Whether some map or program does not load without the object's types.
+    fn needs_btf(&self) -> bool {
+        let of_program = |program: &Program| program.autoload && !program.needs_btf.is_empty();
+        let of_map = |map: &Map| map.autocreate && keeps_for_objects(map.map_type);
+        self.object.has_operations()
+            || self.object.programs.iter().any(of_program)
+            || self.object.maps.iter().any(of_map)
+    }
+
+    /// The object's types (`bpf_object__sanitize_and_load_btf`).
+    fn types(&mut self) -> Outcome {
+        if self.object.btf.is_none() {
+            return Ok(());
+        }
+        let is_needed = self.needs_btf();
+        let must = if is_needed { Must::Always } else { Must::Improves(Feature::Types) };
+        self.has_btf = self.feature(Feature::Types, is_needed) && self.ask(Request::BtfLoad, Owner::Btf, must);
+        if self.object.has_operations() && !self.has_btf { Err(Owner::Btf) } else { Ok(()) }
+    }
+
+    fn map(&mut self, number: usize, map: &Map) -> Outcome {
+        let is_used = || self.object.programs.iter().any(|program| program.autoload && program.maps.contains(&number));
+        if map.is_data() && !self.feature(Feature::GlobalData, is_used()) {
+            self.missing.insert(number);
+            return Ok(());
+        }
+        if !map.autocreate {
+            return Ok(());
+        }
+        self.feature(Feature::Names, false);
+        let owner = Owner::Map(map.name.as_str().into());
+        let must = if map.is_data() && !is_used() { Must::Improves(Feature::GlobalData) } else { Must::Always };
+        for one in map.inner.as_deref().into_iter().chain([map]) {
+            if keeps_for_objects(one.map_type) && !self.has_btf {
+                return Err(owner);
+            }
+            if !self.ask(self.creation(one), owner.clone(), must) {
+                return Err(owner);
+            }
+        }
+        Ok(())
+    }
+
+    fn creation(&self, map: &Map) -> Request {
+        let mut traits = BTreeSet::new();
+        traits.extend((self.has_btf && !map.special_fields.is_empty()).then_some(MapTrait::SpecialFields));
+        traits.extend((map.flags & ZERO_SEED != 0).then_some(MapTrait::ZeroSeed));
+        Request::MapCreate { map_type: map.map_type, traits }
+    }
+
+    fn program(&mut self, group: usize, program: &Program) -> Outcome {
+        let owner = Owner::Program(Arc::from(program.name.as_str()));
+        let lacks_map = program.maps.iter().any(|map| self.missing.contains(map));
+        let lacks_types = !program.needs_btf.is_empty() && !self.has_btf;
+        let reads_as_of_old = self.features.get(&Feature::ReadsOfKernel) == Some(&false);
+        let lacks_reads = reads_as_of_old && !has_old_reads(program) && replaced(&program.helpers).next().is_some();
+        if lacks_map || lacks_types || lacks_reads {
+            return Err(owner);
+        }
+        if program.has_jump_table {
+            let map_type = names::number(Kind::Map, "insn_array").unwrap_or_default();
+            let request = Request::MapCreate { map_type, traits: BTreeSet::new() };
+            (self.answer)(Asked { request, by: owner.clone(), must: Must::Always, handed: Handed::NoToken });
+        }
+        self.feature(Feature::Names, false);
+        if program.needs_btf.contains(&BtfReason::Extension) {
+            self.must(Request::BtfGetFdById, owner.clone())?;
+        }
+        self.load(group, program, owner)?;
+        if self.object.maps.iter().any(|map| map.source == MapSource::Rodata) {
+            self.feature(Feature::BoundMaps, false);
+        }
+        Ok(())
+    }
+
+    /// Hands a program over with the attach type that the answers so far leave it.
+    fn load(&mut self, group: usize, program: &Program, owner: Owner) -> Outcome {
+        let uses = self.uses(program);
+        let prog_type = program.prog_type.unwrap_or_default();
+        let request = |expected_attach_type| Request::ProgLoad { prog_type, expected_attach_type, uses: uses.clone() };
+        let (first, second) = match self.attach_types(program) {
+            (one, Some(other)) if one != other => (one, other),
+            (one, _) => return self.must(request(one), owner),
+        };
+        let (feature, must) = (optional_feature(program), Must::OneOf(group));
+        let has = self.feature(feature, false);
+        if self.alternatives {
+            self.ask(request(first), owner.clone(), must);
+            self.ask(request(second), owner, must);
+            return Ok(());
+        }
+        let chosen = if has { first } else { second };
+        if self.ask(request(chosen), owner.clone(), must) { Ok(()) } else { Err(owner) }
+    }
+
+    /// The attach type, and the one instead of it where libbpf does not find what it takes.
+    fn attach_types(&self, program: &Program) -> (u32, Option<u32>) {
+        if is_usdt(program) {
+            return (names::number(Kind::Attach, "trace_uprobe_multi").unwrap_or_default(), Some(0));
+        }
+        match (program.attach_type, &program.target) {
+            (_, Some(Target::Member { structure, member, index })) => {
+                (self.place(structure, member).unwrap_or(*index), None)
+            }
+            (ExpectedAttach::None, _) => (0, None),
+            (ExpectedAttach::Optional(number), _) => (number, Some(0)),
+            (ExpectedAttach::Required(number), _) => (number, None),
+        }
+    }
+
+    /// Which member of the kernel's own structure this is.
+    fn place(&self, structure: &str, member: &str) -> Option<u32> {
+        let types = self.kernel.types?;
+        let is_it = |found: &crate::btf::BtfType<'_>| found.kind == BtfKind::Struct && found.name == structure;
+        let (_, found) = types.iter().find(|(_, found)| is_it(found))?;
+        types.members(&found).position(|one| one.name == member).map(|place| place as u32)
+    }
+
+    /// What it does once libbpf has replaced what it takes to be missing.
+    fn uses(&self, program: &Program) -> BTreeSet<Use> {
+        let mut uses = program.uses.clone();
+        if self.features.get(&Feature::ReadsOfKernel) == Some(&false) {
+            for (helper, instead) in replaced(&program.helpers) {
+                uses.remove(&Use::Helper(helper));
+                uses.insert(Use::Helper(instead));
+            }
+        }
+        uses
+    }
+
+    fn attach(&mut self, program: &Program) {
+        let owner = Owner::Attach(Arc::from(program.name.as_str()));
+        let by_link = is_usdt(program) && self.features.get(&Feature::UserProbeLinks) == Some(&true);
+        match program.attaches_by {
+            AttachWay::PerfEvent | AttachWay::UserProbe if !by_link || self.alternatives => {
+                self.ask(Request::PerfEventOpen, owner, Must::Attaches);
+            }
+            AttachWay::Cgroup => {
+                let prog_type = program.prog_type.unwrap_or_default();
+                self.ask(Request::Attach { prog_type }, owner, Must::Attaches);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a map keeps values for sockets, inodes, tasks or cgroups, which takes the types of both
+/// (`bpf_local_storage_map_alloc_check` in `kernel/bpf/bpf_local_storage.c`).
+fn keeps_for_objects(map_type: u32) -> bool {
+    matches!(names::name(Kind::Map, map_type), Some("sk_storage" | "inode_storage" | "task_storage" | "cgrp_storage"))
+}
+
+fn replaced(helpers: &BTreeSet<u32>) -> impl Iterator<Item = (u32, u32)> {
+    HELPERS.replaced.into_iter().filter(|(helper, _)| helpers.contains(helper))
+}
+
+/// Whether programs of its type have `bpf_probe_read` (`bpf_tracing_func_proto` in `kernel/trace/bpf_trace.c`).
+fn has_old_reads(program: &Program) -> bool {
+    matches!(
+        program.prog_type.and_then(|number| names::name(Kind::Prog, number)),
+        Some(
+            "kprobe"
+                | "tracepoint"
+                | "perf_event"
+                | "raw_tracepoint"
+                | "raw_tracepoint_writable"
+                | "tracing"
+                | "lsm"
+                | "syscall"
+        )
+    )
+}
+
+fn is_usdt(program: &Program) -> bool {
+    let stem = program.section.split('/').next().unwrap_or_default();
+    matches!(stem, "usdt" | "usdt.s")
+}
+
+/// What libbpf looks for before it hands over an attach type that it may leave out.
+fn optional_feature(program: &Program) -> Feature {
+    if is_usdt(program) { Feature::UserProbeLinks } else { Feature::ExpectedAttachTypes }
+}

@@ -1,0 +1,242 @@
+//! Programs, and what each does by all it calls.
+
+use std::collections::BTreeSet;
+
+use harness_model::{names, permission::Use, vocabulary::Kind};
+
+use super::{ExpectedAttach, Note, Program, Target};
+use crate::{
+    btf::Btf,
+    code::{Deeds, Function},
+    elf::{Elf, Relocation},
+    error::ObjectError,
+    helper::HELPERS,
+    map::{
+        Map,
+        list::{Operations, essential},
+    },
+    program::{AttachWay, BtfReason},
+    section,
+};
+
+/// So many steps from function to function are followed in all.
+const MOST_STEPS: usize = 20_000_000;
+/// So much is kept of what programs do, in all: helpers and maps count once, names by their length.
+const MOST_KEPT: usize = 500_000;
+/// Functions of the kernel that make objects of the program's own types.
+const OWN_OBJECTS: [&str; 4] = ["bpf_obj_new_impl", "bpf_percpu_obj_new_impl", "bpf_obj_new", "bpf_percpu_obj_new"];
+/// Functions of the kernel that can stop the machine (`KF_DESTRUCTIVE` in `kernel/bpf/helpers.c`).
+const DESTRUCTIVE: [&str; 1] = ["crash_kexec"];
+
+/// A program, and where it is.
+pub(crate) struct FoundProgram {
+    pub(crate) program: Program,
+    section: usize,
+    start: u64,
+    /// Whether maps of operations have it: in any, and in one that is created.
+    operations: (bool, bool),
+}
+
+/// What was found in the file.
+pub(crate) struct Found<'e, 'a> {
+    pub(crate) elf: &'e Elf<'a>,
+    pub(crate) functions: &'e [Function<'a>],
+    pub(crate) deeds: &'e [Deeds],
+    pub(crate) maps: &'e [Map],
+}
+
+/// All that a program does.
+#[derive(Default)]
+struct Sum {
+    helpers: BTreeSet<u32>,
+    kfuncs: BTreeSet<usize>,
+    maps: BTreeSet<usize>,
+    calls_functions: bool,
+    has_callback: bool,
+    has_jump_table: bool,
+    reads_packet: bool,
+    returns_abnormally: bool,
+}
+
+impl Found<'_, '_> {
+    /// All functions outside of `.text`, which has what programs call.
+    pub(crate) fn programs(&self, notes: &mut Vec<Note>) -> Result<Vec<FoundProgram>, ObjectError> {
+        let (mut left, mut kept) = (MOST_STEPS, MOST_KEPT);
+        let mut found = Vec::new();
+        let mut seen = vec![usize::MAX; self.functions.len()];
+        for (number, function) in self.functions.iter().enumerate() {
+            let section = self.elf.sections[function.section].name;
+            if section == ".text" {
+                continue;
+            }
+            if function.is_local {
+                notes.push(Note::Static { program: function.name.to_owned() });
+                continue;
+            }
+            let sum = self.sum(number, &mut seen, &mut left)?;
+            kept = kept
+                .checked_sub(self.weight(&sum))
+                .ok_or(ObjectError::TooMany { what: "calls of programs", most: MOST_KEPT })?;
+            let program = self.program(function, section, sum, notes);
+            found.push(FoundProgram {
+                program,
+                section: function.section,
+                start: function.start,
+                operations: (false, false),
+            });
+        }
+        Ok(found)
+    }
+
+    /// What a function does, and all that it calls. `seen` has the last function for which each was looked at.
+    fn sum(&self, root: usize, seen: &mut [usize], left: &mut usize) -> Result<Sum, ObjectError> {
+        let mut sum = Sum::default();
+        let mut waiting = vec![root];
+        seen[root] = root;
+        while let Some(number) = waiting.pop() {
+            let deeds = &self.deeds[number];
+            let steps = 1 + deeds.helpers.len() + deeds.kfuncs.len() + deeds.maps.len() + deeds.calls.len();
+            *left = left.checked_sub(steps).ok_or(ObjectError::TooMany { what: "calls", most: MOST_STEPS })?;
+            sum.add(deeds, number == root);
+            for called in &deeds.calls {
+                if std::mem::replace(&mut seen[*called], root) != root {
+                    waiting.push(*called);
+                }
+            }
+        }
+        Ok(sum)
+    }
+
+    fn weight(&self, sum: &Sum) -> usize {
+        let names = sum.kfuncs.iter().map(|symbol| 1 + self.elf.symbols[*symbol].name.len() / 8);
+        2 * sum.helpers.len() + sum.maps.len() + names.sum::<usize>()
+    }
+
+    fn program(&self, function: &Function<'_>, section: &str, sum: Sum, notes: &mut Vec<Note>) -> Program {
+        let autoload = !section.starts_with('?');
+        let section = section.strip_prefix('?').unwrap_or(section);
+        let known = section::of(section);
+        if known.is_none() {
+            notes.push(Note::UnknownSection { program: function.name.to_owned(), section: section.to_owned() });
+        }
+        if known.is_some_and(|known| known.target.is_none() && needs_target(known.prog_type)) {
+            notes.push(Note::NoTarget { program: function.name.to_owned() });
+        }
+        let prog_type = known.map(|known| known.prog_type);
+        let kfuncs: BTreeSet<String> =
+            sum.kfuncs.iter().map(|symbol| self.elf.symbols[*symbol].name.to_owned()).collect();
+        Program {
+            name: function.name.to_owned(),
+            section: section.to_owned(),
+            prog_type,
+            attach_type: known.map_or(ExpectedAttach::None, |known| known.attach_type),
+            sleepable: known.is_some_and(|known| known.sleepable),
+            autoload,
+            target: known.and_then(|known| known.target).map(|target| Target::Named(target.to_owned())),
+            uses: self.uses(&sum, &kfuncs, prog_type),
+            needs_btf: self.needs_btf(&sum, &kfuncs, prog_type),
+            helpers: sum.helpers,
+            kfuncs,
+            maps: sum.maps,
+            attaches_by: known.map_or(AttachWay::Unknown, |known| known.way),
+            attaches_itself: known.is_some_and(|known| known.automatic),
+            has_jump_table: sum.has_jump_table,
+        }
+    }
+
+    fn uses(&self, sum: &Sum, kfuncs: &BTreeSet<String>, prog_type: Option<u32>) -> BTreeSet<Use> {
+        let mut uses: BTreeSet<Use> = sum.helpers.iter().map(|helper| Use::Helper(*helper)).collect();
+        let is = |kind, number, name| names::name(kind, number) == Some(name);
+        let has_arena = sum.maps.iter().any(|map| is(Kind::Map, self.maps[*map].map_type, "arena"));
+        let is_of_cgroup = prog_type.is_some_and(|number| is(Kind::Prog, number, "cgroup_skb"));
+        uses.extend(sum.calls_functions.then_some(Use::Functions));
+        uses.extend(has_arena.then_some(Use::Arena));
+        uses.extend((is_of_cgroup && sum.reads_packet).then_some(Use::PacketOfCgroup));
+        uses.extend(DESTRUCTIVE.iter().any(|name| kfuncs.contains(*name)).then_some(Use::Destruction));
+        uses
+    }
+
+    fn needs_btf(&self, sum: &Sum, kfuncs: &BTreeSet<String>, prog_type: Option<u32>) -> BTreeSet<BtfReason> {
+        let type_name = prog_type.and_then(|number| names::name(Kind::Prog, number)).unwrap_or_default();
+        let works_on_fields = !kfuncs.is_empty() || HELPERS.of_fields.iter().any(|helper| sum.helpers.contains(helper));
+        let has_fields = sum.maps.iter().any(|map| !self.maps[*map].special_fields.is_empty());
+        let reasons = [
+            (sum.has_callback, BtfReason::Callback),
+            (type_name == "ext", BtfReason::Extension),
+            (type_name == "struct_ops", BtfReason::StructOps),
+            (OWN_OBJECTS.iter().any(|name| kfuncs.contains(*name)), BtfReason::OwnObjects),
+            (sum.returns_abnormally, BtfReason::AbnormalReturn),
+            (works_on_fields && has_fields, BtfReason::SpecialFields),
+        ];
+        reasons.into_iter().filter_map(|(holds, reason)| holds.then_some(reason)).collect()
+    }
+
+    /// Gives programs their places in an instance of a structure of operations (`bpf_object__collect_st_ops_relos` of
+    /// libbpf).
+    pub(crate) fn take_part(
+        &self,
+        btf: &Btf<'_>,
+        operations: &Operations,
+        relocations: &[Relocation],
+        programs: &mut [FoundProgram],
+    ) {
+        let Some(structure) = btf.get(operations.of) else { return };
+        let end = operations.start.saturating_add(operations.size);
+        let first = relocations.partition_point(|relocation| relocation.offset < operations.start);
+        let members: Vec<_> = btf.members(&structure).collect();
+        for relocation in relocations[first..].iter().take_while(|relocation| relocation.offset < end) {
+            let bits = (relocation.offset - operations.start).saturating_mul(8);
+            let place = members.iter().position(|member| u64::from(member.offset) == bits);
+            let (Some(place), Some(symbol)) = (place, self.elf.symbols.get(relocation.symbol)) else { continue };
+            let at = programs.partition_point(|one| (one.section, one.start) < (symbol.section, symbol.value));
+            let Some(found) = programs.get_mut(at) else { continue };
+            if (found.section, found.start) != (symbol.section, symbol.value) {
+                continue;
+            }
+            let is_created = self.maps[operations.map].autocreate;
+            found.operations = (true, found.operations.1 || is_created);
+            found.program.target = Some(Target::Member {
+                structure: essential(structure.name).to_owned(),
+                member: members[place].name.to_owned(),
+                index: place as u32,
+            });
+        }
+    }
+}
+
+/// Whether programs of this type cannot be loaded before somebody says what they are for (`SEC_ATTACH_BTF` of libbpf).
+fn needs_target(prog_type: u32) -> bool {
+    matches!(names::name(Kind::Prog, prog_type), Some("tracing" | "lsm" | "ext"))
+}
+
+/// Programs of maps that are not created are not loaded (`bpf_object_adjust_struct_ops_autoload` of libbpf).
+pub(crate) fn settle_operations(programs: &mut [FoundProgram], notes: &mut Vec<Note>) {
+    for FoundProgram { program, operations, .. } in programs {
+        if let (true, is_created) = *operations {
+            program.autoload = is_created;
+        }
+        match &program.target {
+            Some(Target::Member { structure, member, .. }) => {
+                notes.push(Note::OwnCount { structure: structure.clone(), member: member.clone() });
+            }
+            _ if program.autoload && program.attaches_by == AttachWay::StructOps => {
+                notes.push(Note::NoOperations { program: program.name.clone() });
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Sum {
+    fn add(&mut self, deeds: &Deeds, is_main: bool) {
+        self.helpers.extend(&deeds.helpers);
+        self.kfuncs.extend(&deeds.kfuncs);
+        self.maps.extend(&deeds.maps);
+        self.calls_functions |= deeds.calls_functions;
+        self.has_callback |= deeds.has_callback;
+        self.has_jump_table |= deeds.has_jump_table;
+        self.reads_packet |= deeds.reads_packet;
+        let is_abnormal = deeds.reads_packet_of_old || deeds.helpers.contains(&HELPERS.tail_call);
+        self.returns_abnormally |= !is_main && is_abnormal;
+    }
+}

@@ -1,0 +1,210 @@
+//! What the name of a program's section tells libbpf: its table of sections as of libbpf 1.7 (`section_defs` in
+//! `src/libbpf.c`).
+
+use harness_model::{names, vocabulary::Kind};
+
+use crate::program::{AttachWay, ExpectedAttach};
+use AttachWay::{
+    Cgroup, Device, Extension, Iterator, Lirc, Map, Netfilter, Netkit, Netlink, Netns, PerfEvent, ProbeMulti,
+    RawTracepoint, Route, Run, SockMap, Socket, StructOps, Tcx, Trampoline, UserProbe,
+};
+
+/// How an attach type goes with a section.
+#[derive(Clone, Copy)]
+enum Attach {
+    /// None is handed over.
+    No,
+    /// It is handed over where libbpf finds that the kernel takes one.
+    Maybe(&'static str),
+    /// It is always handed over.
+    Yes(&'static str),
+}
+
+use Attach::{Maybe, No, Yes};
+
+/// A row: the section's name, ending in `+` if more may follow after `/`; the program type; the attach type; how such
+/// programs are attached, and whether libbpf does so by itself.
+type Row = (&'static str, &'static str, Attach, AttachWay, bool);
+
+/// In the order in which libbpf looks.
+const ROWS: &[Row] = &[
+    ("socket", "socket_filter", No, Socket, false),
+    ("sk_reuseport/migrate", "sk_reuseport", Yes("sk_reuseport_select_or_migrate"), Socket, false),
+    ("sk_reuseport", "sk_reuseport", Yes("sk_reuseport_select"), Socket, false),
+    ("kprobe+", "kprobe", No, PerfEvent, true),
+    ("uprobe+", "kprobe", No, UserProbe, true),
+    ("uprobe.s+", "kprobe", No, UserProbe, true),
+    ("kretprobe+", "kprobe", No, PerfEvent, true),
+    ("uretprobe+", "kprobe", No, UserProbe, true),
+    ("uretprobe.s+", "kprobe", No, UserProbe, true),
+    ("kprobe.multi+", "kprobe", Yes("trace_kprobe_multi"), ProbeMulti, true),
+    ("kretprobe.multi+", "kprobe", Yes("trace_kprobe_multi"), ProbeMulti, true),
+    ("kprobe.session+", "kprobe", Yes("trace_kprobe_session"), ProbeMulti, true),
+    ("uprobe.multi+", "kprobe", Yes("trace_uprobe_multi"), ProbeMulti, true),
+    ("uretprobe.multi+", "kprobe", Yes("trace_uprobe_multi"), ProbeMulti, true),
+    ("uprobe.session+", "kprobe", Yes("trace_uprobe_session"), ProbeMulti, true),
+    ("uprobe.multi.s+", "kprobe", Yes("trace_uprobe_multi"), ProbeMulti, true),
+    ("uretprobe.multi.s+", "kprobe", Yes("trace_uprobe_multi"), ProbeMulti, true),
+    ("uprobe.session.s+", "kprobe", Yes("trace_uprobe_session"), ProbeMulti, true),
+    ("ksyscall+", "kprobe", No, PerfEvent, true),
+    ("kretsyscall+", "kprobe", No, PerfEvent, true),
+    ("usdt+", "kprobe", No, UserProbe, true),
+    ("usdt.s+", "kprobe", No, UserProbe, true),
+    ("tc/ingress", "sched_cls", Yes("tcx_ingress"), Tcx, false),
+    ("tc/egress", "sched_cls", Yes("tcx_egress"), Tcx, false),
+    ("tcx/ingress", "sched_cls", Yes("tcx_ingress"), Tcx, false),
+    ("tcx/egress", "sched_cls", Yes("tcx_egress"), Tcx, false),
+    ("tc", "sched_cls", No, Netlink, false),
+    ("classifier", "sched_cls", No, Netlink, false),
+    ("action", "sched_act", No, Netlink, false),
+    ("netkit/primary", "sched_cls", Yes("netkit_primary"), Netkit, false),
+    ("netkit/peer", "sched_cls", Yes("netkit_peer"), Netkit, false),
+    ("tracepoint+", "tracepoint", No, PerfEvent, true),
+    ("tp+", "tracepoint", No, PerfEvent, true),
+    ("raw_tracepoint+", "raw_tracepoint", No, RawTracepoint, true),
+    ("raw_tp+", "raw_tracepoint", No, RawTracepoint, true),
+    ("raw_tracepoint.w+", "raw_tracepoint_writable", No, RawTracepoint, true),
+    ("raw_tp.w+", "raw_tracepoint_writable", No, RawTracepoint, true),
+    ("tp_btf+", "tracing", Yes("trace_raw_tp"), RawTracepoint, true),
+    ("fentry+", "tracing", Yes("trace_fentry"), Trampoline, true),
+    ("fmod_ret+", "tracing", Yes("modify_return"), Trampoline, true),
+    ("fexit+", "tracing", Yes("trace_fexit"), Trampoline, true),
+    ("fentry.s+", "tracing", Yes("trace_fentry"), Trampoline, true),
+    ("fmod_ret.s+", "tracing", Yes("modify_return"), Trampoline, true),
+    ("fexit.s+", "tracing", Yes("trace_fexit"), Trampoline, true),
+    ("fsession+", "tracing", Yes("trace_fsession"), Trampoline, true),
+    ("fsession.s+", "tracing", Yes("trace_fsession"), Trampoline, true),
+    ("freplace+", "ext", No, Extension, true),
+    ("lsm+", "lsm", Yes("lsm_mac"), Trampoline, true),
+    ("lsm.s+", "lsm", Yes("lsm_mac"), Trampoline, true),
+    ("lsm_cgroup+", "lsm", Yes("lsm_cgroup"), Cgroup, false),
+    ("iter+", "tracing", Yes("trace_iter"), Iterator, true),
+    ("iter.s+", "tracing", Yes("trace_iter"), Iterator, true),
+    ("syscall", "syscall", No, Run, false),
+    ("xdp.frags/devmap", "xdp", Yes("xdp_devmap"), Map, false),
+    ("xdp/devmap", "xdp", Yes("xdp_devmap"), Map, false),
+    ("xdp.frags/cpumap", "xdp", Yes("xdp_cpumap"), Map, false),
+    ("xdp/cpumap", "xdp", Yes("xdp_cpumap"), Map, false),
+    ("xdp.frags", "xdp", Yes("xdp"), Device, false),
+    ("xdp", "xdp", Maybe("xdp"), Device, false),
+    ("perf_event", "perf_event", No, PerfEvent, false),
+    ("lwt_in", "lwt_in", No, Route, false),
+    ("lwt_out", "lwt_out", No, Route, false),
+    ("lwt_xmit", "lwt_xmit", No, Route, false),
+    ("lwt_seg6local", "lwt_seg6local", No, Route, false),
+    ("sockops", "sock_ops", Maybe("cgroup_sock_ops"), Cgroup, false),
+    ("sk_skb/stream_parser", "sk_skb", Maybe("sk_skb_stream_parser"), SockMap, false),
+    ("sk_skb/stream_verdict", "sk_skb", Maybe("sk_skb_stream_verdict"), SockMap, false),
+    ("sk_skb/verdict", "sk_skb", Maybe("sk_skb_verdict"), SockMap, false),
+    ("sk_skb", "sk_skb", No, SockMap, false),
+    ("sk_msg", "sk_msg", Maybe("sk_msg_verdict"), SockMap, false),
+    ("lirc_mode2", "lirc_mode2", Maybe("lirc_mode2"), Lirc, false),
+    ("flow_dissector", "flow_dissector", Maybe("flow_dissector"), Netns, false),
+    ("cgroup_skb/ingress", "cgroup_skb", Maybe("cgroup_inet_ingress"), Cgroup, false),
+    ("cgroup_skb/egress", "cgroup_skb", Maybe("cgroup_inet_egress"), Cgroup, false),
+    ("cgroup/skb", "cgroup_skb", No, Cgroup, false),
+    ("cgroup/sock_create", "cgroup_sock", Yes("cgroup_inet_sock_create"), Cgroup, false),
+    ("cgroup/sock_release", "cgroup_sock", Yes("cgroup_inet_sock_release"), Cgroup, false),
+    ("cgroup/sock", "cgroup_sock", Maybe("cgroup_inet_sock_create"), Cgroup, false),
+    ("cgroup/post_bind4", "cgroup_sock", Yes("cgroup_inet4_post_bind"), Cgroup, false),
+    ("cgroup/post_bind6", "cgroup_sock", Yes("cgroup_inet6_post_bind"), Cgroup, false),
+    ("cgroup/bind4", "cgroup_sock_addr", Yes("cgroup_inet4_bind"), Cgroup, false),
+    ("cgroup/bind6", "cgroup_sock_addr", Yes("cgroup_inet6_bind"), Cgroup, false),
+    ("cgroup/connect4", "cgroup_sock_addr", Yes("cgroup_inet4_connect"), Cgroup, false),
+    ("cgroup/connect6", "cgroup_sock_addr", Yes("cgroup_inet6_connect"), Cgroup, false),
+    ("cgroup/connect_unix", "cgroup_sock_addr", Yes("cgroup_unix_connect"), Cgroup, false),
+    ("cgroup/sendmsg4", "cgroup_sock_addr", Yes("cgroup_udp4_sendmsg"), Cgroup, false),
+    ("cgroup/sendmsg6", "cgroup_sock_addr", Yes("cgroup_udp6_sendmsg"), Cgroup, false),
+    ("cgroup/sendmsg_unix", "cgroup_sock_addr", Yes("cgroup_unix_sendmsg"), Cgroup, false),
+    ("cgroup/recvmsg4", "cgroup_sock_addr", Yes("cgroup_udp4_recvmsg"), Cgroup, false),
+    ("cgroup/recvmsg6", "cgroup_sock_addr", Yes("cgroup_udp6_recvmsg"), Cgroup, false),
+    ("cgroup/recvmsg_unix", "cgroup_sock_addr", Yes("cgroup_unix_recvmsg"), Cgroup, false),
+    ("cgroup/getpeername4", "cgroup_sock_addr", Yes("cgroup_inet4_getpeername"), Cgroup, false),
+    ("cgroup/getpeername6", "cgroup_sock_addr", Yes("cgroup_inet6_getpeername"), Cgroup, false),
+    ("cgroup/getpeername_unix", "cgroup_sock_addr", Yes("cgroup_unix_getpeername"), Cgroup, false),
+    ("cgroup/getsockname4", "cgroup_sock_addr", Yes("cgroup_inet4_getsockname"), Cgroup, false),
+    ("cgroup/getsockname6", "cgroup_sock_addr", Yes("cgroup_inet6_getsockname"), Cgroup, false),
+    ("cgroup/getsockname_unix", "cgroup_sock_addr", Yes("cgroup_unix_getsockname"), Cgroup, false),
+    ("cgroup/sysctl", "cgroup_sysctl", Yes("cgroup_sysctl"), Cgroup, false),
+    ("cgroup/getsockopt", "cgroup_sockopt", Yes("cgroup_getsockopt"), Cgroup, false),
+    ("cgroup/setsockopt", "cgroup_sockopt", Yes("cgroup_setsockopt"), Cgroup, false),
+    ("cgroup/dev", "cgroup_device", Maybe("cgroup_device"), Cgroup, false),
+    ("struct_ops+", "struct_ops", No, StructOps, false),
+    ("struct_ops.s+", "struct_ops", No, StructOps, false),
+    ("sk_lookup", "sk_lookup", Yes("sk_lookup"), Netns, false),
+    ("netfilter", "netfilter", Yes("netfilter"), Netfilter, false),
+];
+
+/// What libbpf makes of a section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Section<'a> {
+    pub(crate) prog_type: u32,
+    pub(crate) attach_type: ExpectedAttach,
+    pub(crate) sleepable: bool,
+    pub(crate) way: AttachWay,
+    pub(crate) automatic: bool,
+    /// The name without what follows the first `/`, for sections that may have it.
+    pub(crate) stem: &'static str,
+    /// What follows the first `/`.
+    pub(crate) target: Option<&'a str>,
+}
+
+/// What libbpf makes of a section's name, which has no `?` at its beginning; `None` for one it does not know.
+pub(crate) fn of(name: &str) -> Option<Section<'_>> {
+    let (row, stem) = ROWS.iter().find_map(|row| Some((row, matched(row.0, name)?)))?;
+    let number = |text| names::number(Kind::Attach, text);
+    Some(Section {
+        prog_type: names::number(Kind::Prog, row.1)?,
+        attach_type: match row.2 {
+            No => ExpectedAttach::None,
+            Maybe(text) => ExpectedAttach::Optional(number(text)?),
+            Yes(text) => ExpectedAttach::Required(number(text)?),
+        },
+        sleepable: stem.ends_with(".s") || stem == "syscall",
+        way: row.3,
+        automatic: row.4,
+        stem,
+        target: name.get(stem.len() + 1..).filter(|target| row.0.ends_with('+') && !target.is_empty()),
+    })
+}
+
+fn matched(row: &'static str, name: &str) -> Option<&'static str> {
+    match row.strip_suffix('+') {
+        Some(stem) => {
+            let rest = name.strip_prefix(stem)?;
+            (rest.is_empty() || rest.starts_with('/')).then_some(stem)
+        }
+        None => (row == name).then_some(row),
+    }
+}
+
+/// The names of all sections that libbpf 1.7 knows, with `+` at the end of those that a target may follow.
+pub fn known_sections() -> impl std::iter::Iterator<Item = &'static str> {
+    ROWS.iter().map(|row| row.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_names_what_the_table_of_names_has() {
+        for row in ROWS {
+            assert!(of(row.0.trim_end_matches('+')).is_some(), "{}", row.0);
+        }
+        assert_eq!(ROWS.len(), 105);
+    }
+
+    #[test]
+    fn a_section_may_have_a_target_where_libbpf_takes_one() {
+        let probe = of("kprobe/do_unlinkat").unwrap();
+        assert_eq!((probe.target, probe.stem, probe.automatic), (Some("do_unlinkat"), "kprobe", true));
+        assert_eq!(of("fentry.s/a/b").map(|found| (found.target, found.sleepable)), Some((Some("a/b"), true)));
+        assert_eq!(of("xdp").unwrap().attach_type, ExpectedAttach::Optional(37));
+        assert_eq!(of("xdp.frags").unwrap().attach_type, ExpectedAttach::Required(37));
+        assert_eq!(of("tc").unwrap().target, None);
+        for unknown in ["xdp/mine", "kprobes", "tc/mine", "filter", "", "kprobe.multi2/x", "cgroup/skbx"] {
+            assert_eq!(of(unknown), None, "{unknown}");
+        }
+    }
+}

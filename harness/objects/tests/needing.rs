@@ -1,0 +1,164 @@
+//! The least grants of objects that clang compiles from the sources beside.
+
+use harness_model::{
+    names,
+    permission::{Capability, Element, Request},
+    vocabulary::Kind,
+};
+use harness_objects::{Feature, Handed, Must, Note, Obstacle, Owner, asked};
+
+mod compiled;
+use compiled::{elements, needed, object, only};
+
+#[test]
+fn an_optional_attach_type_is_left_out_unless_its_probe_passes_anyway() {
+    let network = object("network");
+    let alone = needed(&only(&network, &["on_xdp"]), "6.12");
+    assert_eq!(elements(&alone), "xdp cap_net_admin");
+    let lost = alone.losses.iter().find(|loss| loss.feature == Feature::ExpectedAttachTypes).unwrap();
+    let kept_by: Vec<_> = lost.kept_by.iter().map(ToString::to_string).collect();
+    assert_eq!(kept_by, ["program type cgroup_sock", "attach type cgroup_inet_sock_create"]);
+    // Handed over always.
+    assert_eq!(elements(&needed(&only(&network, &["on_xdp_frags"]), "6.12")), "xdp xdp cap_net_admin");
+    // The program for sockets of cgroups is what libbpf finds out by.
+    let mut both = only(&network, &["on_xdp"]);
+    both.programs.extend(only(&object("cgroup"), &["on_cgroup_sock"]).programs);
+    assert_eq!(elements(&needed(&both, "6.12")), "xdp cgroup_sock cgroup_inet_sock_create xdp cap_net_admin");
+}
+
+#[test]
+fn the_probe_of_loading_takes_what_is_there_anyway() {
+    let tracing = object("tracing");
+    let needs = needed(&only(&tracing, &["on_tp"]), "6.12");
+    assert!(!needs.elements.keys().any(|element| element.to_string().ends_with("socket_filter")));
+    assert_eq!(elements(&needs), "tracepoint cap_perfmon");
+    let never: Vec<_> = needs.undelegable.iter().map(|found| found.by.to_string()).collect();
+    assert_eq!(never, ["attaching on_tp"]);
+    let probe = needed(&only(&tracing, &["on_raw_tp"]), "6.12");
+    assert_eq!((elements(&probe), probe.undelegable.len()), ("raw_tracepoint cap_perfmon".into(), 0));
+    assert!(probe.elements.keys().any(|element| element.to_string().ends_with("socket_filter")));
+}
+
+#[test]
+fn a_program_for_usdt_probes_is_loaded_as_one_for_a_probe() {
+    let needs = needed(&only(&object("tracing"), &["on_usdt"]), "6.12");
+    assert_eq!(elements(&needs), "kprobe cap_perfmon");
+    assert!(needs.losses.iter().any(|loss| loss.feature == Feature::UserProbeLinks));
+}
+
+#[test]
+fn types_are_needed_only_where_the_kernel_asks_for_them() {
+    let calls = object("calls");
+    let of = |name: &str| {
+        let mut object = only(&calls, &[name]);
+        object.maps.clear();
+        object.programs[0].maps.clear();
+        elements(&needed(&object, "7.3"))
+    };
+    assert_eq!(of("plain"), "sched_cls cap_net_admin");
+    assert_eq!(of("deep"), "btf_load sched_cls cap_net_admin");
+    assert_eq!(of("repeating"), "btf_load sched_cls cap_net_admin");
+    assert_eq!(of("looking"), "sched_cls cap_net_admin");
+    assert_eq!(of("locking"), "btf_load sched_cls cap_net_admin");
+    assert_eq!(of("saying"), "sched_cls cap_net_admin cap_perfmon");
+    // Without libbpf's probe, the program would call a helper that programs for packets do not have.
+    assert_eq!(of("peeking"), "tracepoint xdp cap_net_admin cap_perfmon");
+    assert_eq!(of("paging"), "syscall");
+}
+
+#[test]
+fn a_replacement_takes_the_types_of_another_program() {
+    let mut replacing = only(&object("calls"), &["instead"]);
+    replacing.maps.clear();
+    let old = needed(&replacing, "6.12");
+    assert_eq!(elements(&old), "btf_load ext cap_net_admin cap_perfmon");
+    let asked_of_root =
+        |found: &harness_objects::Undelegable| matches!(found.obstacle, Obstacle::Capability(Capability::SysAdmin, _));
+    assert!(old.undelegable.iter().any(asked_of_root));
+    let new = needed(&replacing, "6.15");
+    // CAP_SYS_ADMIN stands for the others, except where the token is made.
+    assert_eq!(elements(&new), "btf_load btf_get_fd_by_id ext cap_sys_admin");
+    assert_eq!((new.undelegable.len(), new.least_release.unwrap().to_string()), (0, "6.15".into()));
+}
+
+#[test]
+fn global_data_takes_a_filter_of_sockets_whatever_else_is_there() {
+    let data = object("data");
+    let needs = needed(&data, "6.12");
+    assert_eq!(elements(&needs), "map_create array tracing trace_fentry cap_perfmon");
+    let filter = Element::Bit(harness_model::permission::Bit {
+        kind: Kind::Prog,
+        number: names::number(Kind::Prog, "socket_filter").unwrap(),
+    });
+    let owners: Vec<_> = needs.elements[&filter].iter().map(|reason| reason.by.to_string()).collect();
+    assert_eq!(owners, ["probe of loading", "probe of global data"]);
+    // Data that no program refers to is gone without.
+    let mut unused = data.clone();
+    unused.programs.clear();
+    let less = needed(&unused, "6.12");
+    assert_eq!(elements(&less), "");
+    assert!(less.losses.iter().any(|loss| loss.feature == Feature::GlobalData));
+}
+
+#[test]
+fn members_of_operations_are_attach_types() {
+    let operations = object("operations");
+    let mut used = operations.clone();
+    used.programs.retain(|program| program.name != "unused");
+    let needs = needed(&used, "6.12");
+    assert_eq!(elements(&needs), "map_create btf_load struct_ops struct_ops cgroup_inet_sock_create cap_perfmon");
+    let counted = |note: &Note| matches!(note, Note::OwnCount { .. });
+    assert!(needs.notes.iter().any(|(_, note)| counted(note)));
+}
+
+#[test]
+fn every_element_is_needed_and_has_a_reason() {
+    for source in ["cgroup", "network", "tracing", "maps", "data", "operations", "calls", "legacy"] {
+        for release in ["6.9", "6.12", "7.3"] {
+            let needs = needed(&object(source), release);
+            for (element, reasons) in &needs.elements {
+                assert!(!reasons.is_empty(), "{source} on {release}: nothing needs {element}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_kernel_that_does_not_know_a_type_is_told() {
+    let needs = needed(&only(&object("tracing"), &["on_fsession"]), "6.12");
+    let [found] = &needs.undelegable[..] else { panic!("{:?}", needs.undelegable) };
+    assert_eq!(
+        found.obstacle.to_string(),
+        "a later kernel: attach type trace_fsession came with 7.2 or before, after 6.18"
+    );
+    assert_eq!(needs.least_release.unwrap().to_string(), "7.2, or one before that is newer than 6.18");
+}
+
+#[test]
+fn programs_for_packets_of_cgroups_take_more_to_attach_than_to_load() {
+    let needs = needed(&only(&object("cgroup"), &["on_cgroup_skb_egress"]), "6.12");
+    assert_eq!(elements(&needs), "cgroup_skb");
+    let attaching: Vec<_> = needs.attaching.keys().map(ToString::to_string).collect();
+    assert_eq!(attaching, ["CAP_NET_ADMIN"]);
+}
+
+#[test]
+fn all_that_is_asked_is_told_in_order() {
+    let release: harness_model::scenario::Release = "6.12".parse().unwrap();
+    let network = only(&object("network"), &["on_xdp"]);
+    let all = asked(&network, release.into());
+    assert_eq!((&all[0].request, &all[0].by), (&Request::TokenCreate, &Owner::Token));
+    let loading: Vec<_> = all.iter().filter(|asked| asked.by == Owner::ProbeOfLoading).collect();
+    assert_eq!(loading.len(), 2);
+    assert!(loading.iter().all(|asked| asked.must == Must::OneOf(0)));
+    let named = all.iter().find(|asked| asked.by == Owner::Probe(Feature::Names)).unwrap();
+    assert_eq!(named.handed, Handed::NoToken);
+    let program = all.iter().filter(|asked| matches!(asked.by, Owner::Program(_)));
+    let attach_types: Vec<_> = program
+        .map(|asked| match asked.request {
+            Request::ProgLoad { expected_attach_type, .. } => names::shown(Kind::Attach, expected_attach_type),
+            _ => panic!("{asked:?}"),
+        })
+        .collect();
+    assert_eq!(attach_types, ["xdp", "cgroup_inet_ingress"]);
+}
