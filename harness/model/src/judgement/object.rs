@@ -94,7 +94,7 @@ fn lost_line(feature: &Feature) -> Step {
 fn text(step: &ObjectStep) -> String {
     let probe = match &step.purpose {
         Purpose::Probe(feature) => format!("probe of {feature}: "),
-        Purpose::Object | Purpose::Work => String::new(),
+        Purpose::Object | Purpose::Attachment | Purpose::Work => String::new(),
     };
     let about = if step.about.is_empty() { String::new() } else { format!(" {}", step.about) };
     let token = if step.token { ", token" } else { "" };
