@@ -130,7 +130,8 @@ fn run_for_real(
         let answer = result.map_err(|source| failed_attempt(case, index, source))?;
         let (root, container) = controls.next().expect("a pass tells of each attempt once, and so did the controls'");
         let by_container = matches!(case.attempts[index].actor, Actor::Container(_));
-        if by_container && outcome::is_denial(&answer, &root, &container) {
+        let unexplained = matches!(&case.attempts[index].call, Call::Object(load) if load.unexplained);
+        if by_container && !unexplained && outcome::is_denial(&answer, &root, &container) {
             denied.push(index);
         }
         let event = Event::Attempt { case: place.case, attempt: index as u32, answer, root, container };

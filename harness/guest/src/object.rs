@@ -2,6 +2,7 @@
 //! file may be hostile, and where the bpffs is attached is changed for that process alone.
 
 mod answer;
+mod attach;
 mod kallsyms;
 mod libbpf;
 pub(crate) mod library;
@@ -61,8 +62,9 @@ pub(crate) enum ObjectError {
     },
 }
 
-/// How long libbpf may take for an object; an emulated processor takes a tenth of a second for most.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long libbpf may take for an object; an emulated processor takes a tenth of a second for most, and many for one whose
+/// programs the verifier walks through by the million instructions.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The most memory the process may have, in bytes: libbpf wants 16 MiB for the verifier's log alone.
 const MEMORY: u64 = 1 << 30;

@@ -2,7 +2,7 @@
 
 mod helpers;
 mod masks;
-mod object;
+pub(crate) mod object;
 mod reason;
 
 use thiserror::Error;

@@ -28,6 +28,8 @@ pub mod outcome;
 pub mod permission;
 pub mod plan;
 #[cfg(feature = "host")]
+pub mod proof;
+#[cfg(feature = "host")]
 pub mod reasons;
 #[cfg(feature = "host")]
 pub mod recipe;

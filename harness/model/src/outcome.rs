@@ -13,13 +13,13 @@ use crate::{
     errno::Errno,
     name::{ContainerName, ScenarioName},
 };
-pub use object::{Feature, MOST_STEPS, ObjectAnswer, ObjectFailure, ObjectStep, Purpose};
+pub use object::{Feature, LONGEST_NAME, MOST_STEPS, ObjectAnswer, ObjectFailure, ObjectStep, Purpose};
 
 /// The name of the record in the run folder.
 pub const RECORD_FILE: &str = "outcomes.jsonl";
 
 /// A line may have this many bytes, its end included.
-pub const LONGEST_LINE: usize = 64 * 1024;
+pub const LONGEST_LINE: usize = 192 * 1024;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -37,7 +37,7 @@ pub use types::{Body, KernelMember, KernelType, MapTypes, ProgTarget, ProgTypes}
 pub use verify::Verify;
 
 /// Raised when the meaning of a plan or of an outcome changes, so that old stored outcomes are not believed.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// The name of the plan in the run folder.
 pub const PLAN_FILE: &str = "plan.json";

@@ -11,6 +11,7 @@ pub mod lab;
 pub mod launch;
 pub mod measure;
 pub mod objects;
+pub mod proof;
 pub mod qemu;
 pub mod report;
 pub mod session;

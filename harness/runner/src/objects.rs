@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use harness_builder::{digest::Sha256, objects::Objects};
@@ -21,7 +21,7 @@ pub struct Shelf {
     built: Option<Objects>,
     /// The plans' names of those, by their own.
     named: Mutex<BTreeMap<String, String>>,
-    held: Mutex<BTreeMap<String, Vec<u8>>>,
+    held: Mutex<BTreeMap<String, Arc<[u8]>>>,
 }
 
 impl Shelf {
@@ -53,14 +53,20 @@ impl Shelf {
             };
             let bytes = read(&path).map_err(|why| format!("the object `{file}` cannot be used: {why}"))?;
             let stem = path.file_name().map(|name| name.to_string_lossy().replace(OBJECT, "")).unwrap_or_default();
-            let name = format!("{stem}-{}{OBJECT}", Sha256::of_parts([bytes.as_slice()]).short());
-            self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), bytes);
+            let name = self.hold(&stem, bytes.into());
             if !file.ends_with(OBJECT) {
                 self.named.lock().unwrap_or_else(PoisonError::into_inner).insert(file.clone(), name.clone());
             }
             *file = name;
         }
         Ok(())
+    }
+
+    /// Takes the bytes of an object; what a plan calls it.
+    pub(crate) fn hold(&self, stem: &str, bytes: Arc<[u8]>) -> String {
+        let name = format!("{stem}-{}{OBJECT}", Sha256::of_parts([&*bytes]).short());
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), bytes);
+        name
     }
 
     /// Where an object is; `None` for one that would have to be compiled.

@@ -15,7 +15,7 @@ use harness_model::{
 };
 use libbpf_sys as sys;
 
-use super::{Loader, kallsyms, library, place, recorder};
+use super::{Loader, attach, kallsyms, library, place, recorder};
 use crate::bpffs::{self, Mounted};
 
 /// The variable libbpf looks for a bpffs in (`LIBBPF_BPF_TOKEN_PATH`, `src/libbpf.h`).
@@ -63,7 +63,8 @@ fn load_all(load: &ObjectLoad, token_path: Option<&CString>) -> Outcome<()> {
     object.prepare("prepare")?;
     tell(Told::Prepared)?;
     object.load("load")?;
-    check_kallsyms(load)
+    check_kallsyms(load)?;
+    if load.attach { attach::all(object.0) } else { Ok(()) }
 }
 
 fn load_replaced(replaced: &Replaced, token_path: Option<&CString>) -> Outcome<Object> {

@@ -1,10 +1,12 @@
-//! Sees every call of `bpf(2)` that libbpf makes, as the kernel answered it.
+//! Sees every call of `bpf(2)` and `perf_event_open(2)` that libbpf makes, as the kernel answered it.
 //!
 //! libbpf reaches the kernel by `syscall(3)` and probes by its own `feat_supported` (`src/bpf.c`, `src/features.c` of
 //! libbpf 1.7). The linker leads both here (`build.rs`); each goes on to the real one, and is noted only while the
 //! thread has a recorder.
 
 #![allow(unsafe_code)]
+
+mod names;
 
 use std::{
     cell::RefCell,
@@ -14,11 +16,12 @@ use std::{
 
 use harness_model::{
     errno::Errno,
-    outcome::{Feature, ObjectAnswer, ObjectStep, Purpose},
+    outcome::{Feature, LONGEST_NAME, ObjectAnswer, ObjectStep, Purpose},
 };
 use libbpf_sys as sys;
 
 use super::answer;
+use names::{command_name, feature_name};
 
 thread_local! {
     static RECORDER: RefCell<Option<Recorder>> = const { RefCell::new(None) };
@@ -31,6 +34,25 @@ struct Recorder {
     /// The feature that is being probed, by its number in libbpf's list.
     probing: Option<u32>,
     subject: Subject,
+    attaching: Option<Attaching>,
+}
+
+/// What is being attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attached {
+    /// A program.
+    Program,
+    /// A structure of operations, which is a map.
+    Structure,
+}
+
+struct Attaching {
+    name: String,
+    what: Attached,
+    /// The calls that were made for it.
+    calls: u32,
+    /// Whether one of them was refused.
+    refused: bool,
 }
 
 /// The object that is being loaded.
@@ -51,6 +73,18 @@ pub(super) fn start() {
 /// Says which object is loaded from now on; it must stay open until the recording ends or another one is named.
 pub(super) fn name_subject(object: ptr::NonNull<sys::bpf_object>) {
     with(|recorder| recorder.subject = Subject { object: Some(object), ..Subject::default() });
+}
+
+/// Says what is attached from now on.
+pub(super) fn attaching(name: &str, what: Attached) {
+    let name = name.to_owned();
+    with(|recorder| recorder.attaching = Some(Attaching { name, what, calls: 0, refused: false }));
+}
+
+/// Says that it is attached, or that it cannot be; how many calls were made for it. If none of them was refused, libbpf
+/// failed by itself, which is told as a step too.
+pub(super) fn attached(failure: Option<Errno>) -> u32 {
+    with(|recorder| recorder.attached(failure)).unwrap_or_default()
 }
 
 /// Ends the recording.
@@ -82,15 +116,19 @@ unsafe extern "C" fn __wrap_syscall(
 ) -> c_long {
     // SAFETY: the caller's own call, handed on.
     let result = unsafe { __real_syscall(number, a, b, c, d, e, f) };
-    if number == libc::SYS_bpf {
+    if number == libc::SYS_bpf || number == libc::SYS_perf_event_open {
         // SAFETY: the location is this thread's own and always valid.
         let location = unsafe { libc::__errno_location() };
         // SAFETY: as above.
         let errno = unsafe { *location };
-        // SAFETY: by the meaning of `bpf(2)`, `b` points at `c` bytes of attributes, which the kernel has just read.
-        let attr = unsafe { attributes(b as *const u8, c as usize) };
         let refused = (result < 0).then(|| Errno::from_raw(errno));
-        with(|recorder| recorder.note(a as u32, &attr, refused));
+        if number == libc::SYS_bpf {
+            // SAFETY: by the meaning of `bpf(2)`, `b` points at `c` bytes of attributes, which the kernel has just read.
+            let attr = unsafe { attributes(b as *const u8, c as usize) };
+            with(|recorder| recorder.note(a as u32, &attr, refused));
+        } else {
+            with(|recorder| recorder.note_event(refused));
+        }
         // SAFETY: as above; what was done meanwhile must not be seen in it.
         unsafe { *location = errno };
     }
@@ -142,15 +180,61 @@ impl Recorder {
             }
             _ => (String::new(), false, false),
         };
+        let attached = self.attachment(cmd, attr);
         let purpose = match (self.probing, own, cmd) {
             (Some(number), _, _) => Purpose::Probe(feature_name(number)),
+            _ if attached.is_some() => Purpose::Attachment,
             (None, true, _) => Purpose::Object,
             // `bpf_object__probe_loading`, the one probe libbpf makes by itself.
             (None, false, sys::BPF_PROG_LOAD) => Purpose::Probe("loading".to_owned()),
             (None, false, _) => Purpose::Work,
         };
-        let step = ObjectStep { cmd: command_name(cmd), about, purpose, token, errno, times: 1 };
+        let about = attached.unwrap_or(about);
+        self.add(ObjectStep { cmd: command_name(cmd), about, purpose, token, errno, times: 1 });
+    }
+
+    fn note_event(&mut self, errno: Option<Errno>) {
+        let (about, purpose) = match (&self.attaching, self.probing) {
+            (_, Some(number)) => (String::new(), Purpose::Probe(feature_name(number))),
+            (Some(attaching), None) => (attaching.name.clone(), Purpose::Attachment),
+            (None, None) => (String::new(), Purpose::Work),
+        };
+        let cmd = "perf_event_open".to_owned();
+        self.add(ObjectStep { cmd, about, purpose, token: false, errno, times: 1 });
+    }
+
+    fn add(&mut self, step: ObjectStep) {
+        if let Some(attaching) = &mut self.attaching {
+            attaching.calls += 1;
+            attaching.refused |= step.purpose == Purpose::Attachment && step.errno.is_some();
+        }
         answer::add_step(&mut self.answer, step);
+    }
+
+    /// What a call attaches, and as what, if it attaches something.
+    fn attachment(&self, cmd: u32, attr: &sys::bpf_attr) -> Option<String> {
+        let Attaching { name, what, .. } = self.attaching.as_ref().filter(|_| self.probing.is_none())?;
+        match cmd {
+            sys::BPF_LINK_CREATE => {
+                // SAFETY: the command says which member of the union it is; any number may be asked for, and the answer is
+                // static text or null.
+                let kind = unsafe { text(sys::libbpf_bpf_attach_type_str(attr.link_create.attach_type)) };
+                Some(format!("{kind} {name}"))
+            }
+            sys::BPF_RAW_TRACEPOINT_OPEN => Some(name.clone()),
+            sys::BPF_MAP_UPDATE_ELEM if *what == Attached::Structure => Some(name.clone()),
+            _ => None,
+        }
+    }
+
+    fn attached(&mut self, failure: Option<Errno>) -> u32 {
+        let Some(Attaching { name, calls, refused, .. }) = self.attaching.take() else { return 0 };
+        let unsupported = calls == 0 && failure == Some(Errno::from_raw(libc::EOPNOTSUPP));
+        if failure.is_some() && !refused && !unsupported {
+            let (cmd, purpose) = ("attach".to_owned(), Purpose::Attachment);
+            self.add(ObjectStep { cmd, about: name, purpose, token: false, errno: failure, times: 1 });
+        }
+        calls
     }
 
     fn map_create(&mut self, attr: &sys::bpf_attr__bindgen_ty_1, made: bool) -> (String, bool, bool) {
@@ -228,139 +312,20 @@ impl Subject {
 
 const TOKEN: u32 = sys::BPF_F_TOKEN_FD;
 
-/// A copy of a C string; `?` for none.
+/// A copy of a C string, of at most [`LONGEST_NAME`] plain characters; `?` for none, and for each that is not plain.
 ///
 /// # Safety
 /// `string` must be null or point at a string that ends with a zero.
-unsafe fn text(string: *const c_char) -> String {
+pub(super) unsafe fn text(string: *const c_char) -> String {
     if string.is_null() {
         return "?".to_owned();
     }
     // SAFETY: by the contract.
-    unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned()
-}
-
-/// The commands by number (`enum bpf_cmd`, `include/uapi/linux/bpf.h`).
-const COMMANDS: [&str; 39] = [
-    "map_create",
-    "map_lookup_elem",
-    "map_update_elem",
-    "map_delete_elem",
-    "map_get_next_key",
-    "prog_load",
-    "obj_pin",
-    "obj_get",
-    "prog_attach",
-    "prog_detach",
-    "prog_test_run",
-    "prog_get_next_id",
-    "map_get_next_id",
-    "prog_get_fd_by_id",
-    "map_get_fd_by_id",
-    "obj_get_info_by_fd",
-    "prog_query",
-    "raw_tracepoint_open",
-    "btf_load",
-    "btf_get_fd_by_id",
-    "task_fd_query",
-    "map_lookup_and_delete_elem",
-    "map_freeze",
-    "btf_get_next_id",
-    "map_lookup_batch",
-    "map_lookup_and_delete_batch",
-    "map_update_batch",
-    "map_delete_batch",
-    "link_create",
-    "link_update",
-    "link_get_fd_by_id",
-    "link_get_next_id",
-    "enable_stats",
-    "iter_create",
-    "link_detach",
-    "prog_bind_map",
-    "token_create",
-    "prog_stream_read_by_fd",
-    "prog_assoc_struct_ops",
-];
-
-fn command_name(number: u32) -> String {
-    COMMANDS.get(number as usize).map_or_else(|| format!("command {number}"), |name| (*name).to_owned())
-}
-
-/// What libbpf probes for, by its number (`enum kern_feature_id`, `src/libbpf_internal.h` of libbpf 1.7).
-const FEATURES: [&str; 24] = [
-    "names",
-    "global data",
-    "BTF",
-    "functions in BTF",
-    "variables in BTF",
-    "global functions in BTF",
-    "arrays in user memory",
-    "expected attach types",
-    "probe_read_kernel",
-    "maps bound to programs",
-    "BTF of modules",
-    "floats in BTF",
-    "perf links",
-    "declaration tags in BTF",
-    "type tags in BTF",
-    "memory of cgroups",
-    "attach cookies",
-    "long enumerations in BTF",
-    "system call wrappers",
-    "uprobe_multi links",
-    "context arguments",
-    "odd section names in BTF",
-    "far offsets into maps",
-    "the uprobe system call",
-];
-
-fn feature_name(number: u32) -> String {
-    FEATURES.get(number as usize).map_or_else(|| format!("feature {number}"), |name| (*name).to_owned())
+    let bytes = unsafe { CStr::from_ptr(string) }.to_bytes().iter().take(LONGEST_NAME);
+    bytes
+        .map(|byte| if byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\') { char::from(*byte) } else { '?' })
+        .collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calls_are_seen_only_while_a_recording_goes_on() {
-        // A closed descriptor is refused by any kernel, and where bpf(2) itself is, that is seen too.
-        let call = || crate::bpf::obj_get(c"/nonexistent/object", 0).unwrap_err();
-        call();
-        start();
-        let errno = call();
-        let answer = finish();
-        let step = ObjectStep {
-            cmd: "obj_get".into(),
-            about: String::new(),
-            purpose: Purpose::Work,
-            token: false,
-            errno: Some(errno),
-            times: 1,
-        };
-        assert_eq!(answer.steps, [step]);
-        call();
-        assert_eq!(finish(), ObjectAnswer::default());
-    }
-
-    #[test]
-    fn a_probe_is_told_by_what_it_probes() {
-        let mut recorder = Recorder { probing: Some(0), ..Recorder::default() };
-        let mut attr = sys::bpf_attr::default();
-        attr.__bindgen_anon_3 = sys::bpf_attr__bindgen_ty_4 { prog_type: 1, prog_flags: TOKEN, ..Default::default() };
-        recorder.note(sys::BPF_PROG_LOAD, &attr, Some(Errno::EPERM));
-        recorder.probing = None;
-        recorder.note(sys::BPF_PROG_LOAD, &attr, None);
-        let told: Vec<_> = recorder.answer.steps.iter().map(|step| (step.purpose.clone(), step.errno)).collect();
-        let probe = |name: &str| Purpose::Probe(name.to_owned());
-        assert_eq!(told, [(probe("names"), Some(Errno::EPERM)), (probe("loading"), None)]);
-        assert!(recorder.answer.steps.iter().all(|step| step.about == "socket_filter" && step.token));
-    }
-
-    #[test]
-    fn numbers_without_a_name_stay_numbers() {
-        assert_eq!((command_name(36), command_name(39)), ("token_create".to_owned(), "command 39".to_owned()));
-        assert_eq!((feature_name(2), feature_name(24)), ("BTF".to_owned(), "feature 24".to_owned()));
-    }
-}
+mod tests;

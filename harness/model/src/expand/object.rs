@@ -37,6 +37,8 @@ impl Desk<'_, '_> {
             bpffs: op.bpffs,
             replaces,
             kallsyms,
+            attach: op.attach,
+            unexplained: false,
         };
         Some(Made { words: words(&load), call: Call::Object(load), missing: None, gives: None })
     }
@@ -101,5 +103,6 @@ fn words(load: &ObjectLoad) -> Words {
         }
     };
     let kallsyms = (!load.kallsyms.is_empty()).then(|| load.kallsyms.join(","));
-    words.given("kallsyms", kallsyms)
+    let words = words.given("kallsyms", kallsyms);
+    if load.attach { words.word("attached") } else { words }
 }

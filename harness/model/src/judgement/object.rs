@@ -48,20 +48,37 @@ impl fmt::Display for StepResult {
 /// The lines of an attempt; none if it loaded no object.
 pub(super) fn steps(fact: &AttemptFact) -> Vec<Step> {
     let Answer::Object(object) = &fact.answer else { return Vec::new() };
-    let controls: Vec<&ObjectAnswer> = [&fact.root, &fact.container].into_iter().filter_map(object_of).collect();
-    let calls = object.steps.iter().map(|step| called(step, &controls));
+    let calls = calls(fact).into_iter().map(|(step, result)| called(step, result));
     let untold = (object.untold > 0).then(|| line(format!("{} further calls", object.untold), StepResult::Untold));
-    let lost = object.features.iter().filter(|feature| is_lost(feature, &controls));
-    calls.chain(untold).chain(lost.map(lost_line)).collect()
+    calls.chain(untold).chain(lost(fact).into_iter().map(lost_line)).collect()
+}
+
+/// The calls of an attempt that loaded an object, each with what came of it.
+pub(crate) fn calls(fact: &AttemptFact) -> Vec<(&ObjectStep, StepResult)> {
+    let Answer::Object(object) = &fact.answer else { return Vec::new() };
+    let controls = controls(fact);
+    object.steps.iter().map(|step| (step, result(step, &controls))).collect()
+}
+
+/// What libbpf did without for the object and had in a control.
+pub(crate) fn lost(fact: &AttemptFact) -> Vec<&Feature> {
+    let Answer::Object(object) = &fact.answer else { return Vec::new() };
+    let controls = controls(fact);
+    object.features.iter().filter(|feature| is_lost(feature, &controls)).collect()
+}
+
+/// What became of the object in the controls that could be made, root's first.
+pub(crate) fn controls(fact: &AttemptFact) -> Vec<&ObjectAnswer> {
+    [&fact.root, &fact.container].into_iter().filter_map(object_of).collect()
 }
 
 fn line(text: String, result: StepResult) -> Step {
     Step { text, result, probe: false }
 }
 
-fn called(step: &ObjectStep, controls: &[&ObjectAnswer]) -> Step {
+fn called(step: &ObjectStep, result: StepResult) -> Step {
     let probe = matches!(step.purpose, Purpose::Probe(_));
-    Step { probe, ..line(text(step), result(step, controls)) }
+    Step { probe, ..line(text(step), result) }
 }
 
 fn object_of(control: &Control) -> Option<&ObjectAnswer> {
@@ -91,10 +108,11 @@ fn lost_line(feature: &Feature) -> Step {
     line(format!("{}, asked {how} a token", feature.name), StepResult::Lost)
 }
 
-fn text(step: &ObjectStep) -> String {
+/// A call in a few words.
+pub(crate) fn text(step: &ObjectStep) -> String {
     let probe = match &step.purpose {
         Purpose::Probe(feature) => format!("probe of {feature}: "),
-        Purpose::Object | Purpose::Work => String::new(),
+        Purpose::Object | Purpose::Attachment | Purpose::Work => String::new(),
     };
     let about = if step.about.is_empty() { String::new() } else { format!(" {}", step.about) };
     let token = if step.token { ", token" } else { "" };

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::errno::Errno;
 
 /// The most steps told of one load; three answers of so many fit a line of the record.
-pub const MOST_STEPS: usize = 80;
+pub const MOST_STEPS: usize = 240;
+
+/// The most characters of a name in a step: names of functions end nowhere.
+pub const LONGEST_NAME: usize = 64;
 
 /// What became of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,11 +41,13 @@ pub struct ObjectFailure {
     pub errno: Errno,
 }
 
-/// Calls of `bpf(2)` with the same meaning and the same answer, one directly after the other.
+/// Calls of `bpf(2)`, or of `perf_event_open(2)` where something is attached, with the same meaning and the same answer, one
+/// directly after the other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectStep {
-    /// The command, as the kernel names it in lower case, such as `map_create`.
+    /// The command, as the kernel names it in lower case, such as `map_create`; `perf_event_open`; or `attach` where libbpf
+    /// failed to attach something without being refused a call, such as for want of a file.
     pub cmd: String,
     /// What it is about in a few words: type and name.
     pub about: String,
@@ -63,6 +68,8 @@ pub struct ObjectStep {
 pub enum Purpose {
     /// The object's: one of its maps, programs, or its types.
     Object,
+    /// The object's: one of its programs or structures is attached.
+    Attachment,
     /// libbpf's, to find out whether the kernel has a feature.
     Probe(String),
     /// libbpf's, for the work around the object, such as making the token.

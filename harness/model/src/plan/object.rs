@@ -24,6 +24,12 @@ pub struct ObjectLoad {
     /// Functions that must be in `/proc/kallsyms` with an address while the object is loaded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kallsyms: Vec<String>,
+    /// Whether what libbpf attaches by itself is attached too, and taken off again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub attach: bool,
+    /// Whether no cause is looked for if it is denied: for an attempt that is itself part of such a search.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unexplained: bool,
 }
 
 /// The folder with object files in the run folder.

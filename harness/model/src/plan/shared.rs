@@ -57,6 +57,7 @@ impl Call {
             Self::LinkCreate { target, .. } | Self::ProgAttach { target, .. } => target.reach(),
             Self::ProgDetach { target, .. } | Self::ProgQuery { target, .. } => target.reach(),
             Self::RawTracepointOpen { .. } => Some(Reach::Tracing),
+            Self::Object(load) => load.attach.then_some(Reach::Tracing),
             Self::EnableStats => Some(Reach::Statistics),
             Self::SysctlWrite { .. } => Some(Reach::Settings),
             Self::Sabotage(_) => Some(Reach::Machine),
@@ -89,7 +90,6 @@ impl Call {
             | Self::LinkUpdate { .. }
             | Self::LinkDetach { .. }
             | Self::IterCreate { .. }
-            | Self::Object(_)
             | Self::HelperSurvey(_)
             | Self::Verify(_)
             | Self::Remount { .. }
@@ -125,7 +125,7 @@ impl LinkTarget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Actor, Attempt, Case, Lockdown, LsmHook, Sabotage, Token};
+    use crate::plan::{Actor, Attempt, Case, Lockdown, LsmHook, ObjectLoad, Sabotage, Token};
 
     fn of(calls: Vec<Call>) -> Scenario {
         let attempts = calls.into_iter().map(|call| Attempt::new(Actor::Host, Token::None, call)).collect();
@@ -141,8 +141,12 @@ mod tests {
 
     #[test]
     fn what_stays_in_its_own_namespaces_reaches_nobody() {
-        let calls =
-            vec![Call::BtfLoad, link(LinkTarget::Cgroup), link(LinkTarget::Interface("dummy0".into())), Call::Exit];
+        let calls = vec![
+            Call::Object(ObjectLoad::default()),
+            link(LinkTarget::Cgroup),
+            link(LinkTarget::Interface("dummy0".into())),
+            Call::Exit,
+        ];
         assert_eq!(of(calls).reach(), None);
     }
 
@@ -154,6 +158,7 @@ mod tests {
             (vec![link(LinkTarget::Kprobes(vec!["f".into()]))], Reach::Tracing),
             (vec![link(of_host)], Reach::Hardware),
             (vec![Call::RawTracepointOpen { prog: "p".into(), name: None }], Reach::Tracing),
+            (vec![Call::Object(ObjectLoad { attach: true, ..Default::default() })], Reach::Tracing),
             (vec![Call::EnableStats], Reach::Statistics),
             (vec![Call::SysctlWrite { name: "a".into(), value: None }], Reach::Settings),
             (vec![Call::Sabotage(Sabotage::Panic)], Reach::Machine),

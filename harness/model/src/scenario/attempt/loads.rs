@@ -151,6 +151,9 @@ operation! {
         /// Functions that must then be in `/proc/kallsyms`, with an address.
         #[serde(default)]
         pub kallsyms: Vec<String>,
+        /// Whether each program and structure that libbpf attaches by itself is attached then, and taken off again.
+        #[serde(default)]
+        pub attach: bool,
     }
 }
 

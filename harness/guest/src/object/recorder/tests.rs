@@ -1,0 +1,79 @@
+use super::*;
+
+#[test]
+fn calls_are_seen_only_while_a_recording_goes_on() {
+    // A closed descriptor is refused by any kernel, and where bpf(2) itself is, that is seen too.
+    let call = || crate::bpf::obj_get(c"/nonexistent/object", 0).unwrap_err();
+    call();
+    start();
+    let errno = call();
+    let answer = finish();
+    let step = ObjectStep {
+        cmd: "obj_get".into(),
+        about: String::new(),
+        purpose: Purpose::Work,
+        token: false,
+        errno: Some(errno),
+        times: 1,
+    };
+    assert_eq!(answer.steps, [step]);
+    call();
+    assert_eq!(finish(), ObjectAnswer::default());
+}
+
+#[test]
+fn a_probe_is_told_by_what_it_probes() {
+    let mut recorder = Recorder { probing: Some(0), ..Recorder::default() };
+    let mut attr = sys::bpf_attr::default();
+    attr.__bindgen_anon_3 = sys::bpf_attr__bindgen_ty_4 { prog_type: 1, prog_flags: TOKEN, ..Default::default() };
+    recorder.note(sys::BPF_PROG_LOAD, &attr, Some(Errno::EPERM));
+    recorder.probing = None;
+    recorder.note(sys::BPF_PROG_LOAD, &attr, None);
+    let told: Vec<_> = recorder.answer.steps.iter().map(|step| (step.purpose.clone(), step.errno)).collect();
+    let probe = |name: &str| Purpose::Probe(name.to_owned());
+    assert_eq!(told, [(probe("names"), Some(Errno::EPERM)), (probe("loading"), None)]);
+    assert!(recorder.answer.steps.iter().all(|step| step.about == "socket_filter" && step.token));
+}
+
+#[test]
+fn what_is_attached_is_told_by_its_name_and_a_failure_without_a_call_too() {
+    let mut recorder = Recorder::default();
+    let begin = |recorder: &mut Recorder, name: &str| {
+        let (name, what) = (name.to_owned(), Attached::Program);
+        recorder.attaching = Some(Attaching { name, what, calls: 0, refused: false });
+    };
+    begin(&mut recorder, "probe");
+    recorder.note_event(Some(Errno::from_raw(libc::EACCES)));
+    assert_eq!(recorder.attached(Some(Errno::from_raw(libc::EACCES))), 1);
+    begin(&mut recorder, "enter");
+    let mut attr = sys::bpf_attr::default();
+    attr.link_create = sys::bpf_attr__bindgen_ty_14 { attach_type: sys::BPF_TRACE_FENTRY, ..Default::default() };
+    recorder.note(sys::BPF_LINK_CREATE, &attr, None);
+    assert_eq!(recorder.attached(None), 1);
+    begin(&mut recorder, "filter");
+    assert_eq!(recorder.attached(Some(Errno::from_raw(libc::EOPNOTSUPP))), 0);
+    begin(&mut recorder, "point");
+    recorder.attached(Some(Errno::from_raw(libc::ENOENT)));
+    let told = |step: &ObjectStep| (format!("{} {}", step.cmd, step.about), step.errno);
+    let expected = [
+        ("perf_event_open probe".to_owned(), Some(Errno::from_raw(libc::EACCES))),
+        ("link_create trace_fentry enter".to_owned(), None),
+        ("attach point".to_owned(), Some(Errno::from_raw(libc::ENOENT))),
+    ];
+    assert_eq!(recorder.answer.steps.iter().map(told).collect::<Vec<_>>(), expected);
+    assert!(recorder.answer.steps.iter().all(|step| step.purpose == Purpose::Attachment));
+}
+
+#[test]
+fn names_are_plain_and_end_somewhere() {
+    let odd = std::ffi::CString::new(format!("a\n\"{}", "x".repeat(1000))).unwrap();
+    // SAFETY: the string lives across the call.
+    let name = unsafe { text(odd.as_ptr()) };
+    assert!(name.starts_with("a??x") && name.len() == LONGEST_NAME, "{name}");
+}
+
+#[test]
+fn numbers_without_a_name_stay_numbers() {
+    assert_eq!((command_name(36), command_name(39)), ("token_create".to_owned(), "command 39".to_owned()));
+    assert_eq!((feature_name(2), feature_name(24)), ("BTF".to_owned(), "feature 24".to_owned()));
+}

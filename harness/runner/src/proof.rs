@@ -1,0 +1,85 @@
+//! Proofs in VMs: whether a container with this bpffs and these capabilities loads BPF objects on these kernels, and what
+//! of what it was given is needed.
+//!
+//! Everything asked becomes scenarios that no file holds (`harness_model::proof`), named by a digest of what they ask. All of
+//! a kernel's share a VM, a fleet runs the VMs of all kernels, and outcomes are kept in the store as all outcomes are: what
+//! was asked before boots nothing. Which call comes to what is judged as in scenarios, by two controls in the same VM.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use harness_builder::{progress::Progress, project::Project};
+//! # use harness_runner::{store::Freshness, supplies::Supplies};
+//! use harness_model::proof::{Reduction, Setting};
+//! use harness_runner::proof::{self, Criterion, Object, Subject, Task, Trial};
+//!
+//! # let supplies = Supplies::open(Project::find()?, Freshness::AnyRun, Progress::silent())?;
+//! let testbed = supplies.build(&"6.12".parse()?, &"minimal".parse()?)?;
+//! let object = Object::read("mine.bpf.o".as_ref())?;
+//! let setting = Setting { options: vec![/* as the front-end sets them */], ..Setting::default() };
+//! let trial = Trial { name: "mine.service".into(), setting, objects: vec![object.clone()], criterion: Criterion::Attached };
+//! for (kernel, proofs) in proof::prove(&[&testbed], &[trial])? {
+//!     println!("{kernel}: {:?}", proofs[0].stand);
+//! }
+//!
+//! # let grant = Default::default();
+//! let subject = Subject { name: "mine".into(), objects: vec![object], grant, criterion: Criterion::Loaded };
+//! let task = Task { testbed: &testbed, subjects: vec![subject] };
+//! if let Ok(Reduction::Minimal(minimal)) = &proof::reduce(&[task])?[0][0] {
+//!     println!("{:?}, each for {:?}", minimal.grant, minimal.needed);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod desk;
+mod object;
+mod reduction;
+mod trial;
+
+use std::path::PathBuf;
+
+use harness_model::name::KernelName;
+use thiserror::Error;
+
+use crate::launch::LaunchError;
+pub use object::Object;
+pub use reduction::{Subject, Task, reduce};
+pub use trial::{Mount, Proof, ProvedObject, Trial, prove};
+
+/// What an object must come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Criterion {
+    /// Each of its maps and programs is loaded that somebody with every permission loads.
+    #[default]
+    Loaded,
+    /// And what libbpf attaches by itself is attached.
+    Attached,
+}
+
+/// Why nothing can be proved at all.
+#[derive(Debug, Error)]
+pub enum ProofError {
+    /// An object cannot be used.
+    #[error("the object {} cannot be used: {why}", path.display())]
+    Object {
+        /// Its file or name.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// No VM can be had.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+}
+
+/// Why one thing is not known on one kernel: a fault of the harness or of a VM, and no verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{what} on kernel {kernel}: {why}")]
+pub struct NoProof {
+    /// What was asked, such as an object's name.
+    pub what: String,
+    /// On which kernel.
+    pub kernel: KernelName,
+    /// Why it was not answered.
+    pub why: String,
+}

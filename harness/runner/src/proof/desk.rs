@@ -1,0 +1,117 @@
+//! Where questions are asked: in VMs, as many kernels side by side as a run of scenarios has, and in the store first.
+
+use std::{cell::RefCell, collections::BTreeMap};
+
+use harness_builder::digest::Sha256;
+use harness_model::{
+    expand::Expanded,
+    judgement::Fault,
+    name::ScenarioName,
+    outcome::ScenarioOutcome,
+    plan::{ObjectLoad, Scenario},
+};
+
+use super::{Criterion, NoProof, Object, ProofError};
+use crate::{fleet::Order, lab, session::Surroundings, testbed::Testbed};
+
+/// What one kernel is asked.
+pub(super) struct Desk<'a> {
+    testbed: &'a Testbed<'a>,
+    /// By name, so that what is asked twice is asked once.
+    asked: RefCell<BTreeMap<ScenarioName, Expanded>>,
+    /// Why the kernel's VMs answered nothing more, if so.
+    failed: RefCell<Option<String>>,
+}
+
+impl<'a> Desk<'a> {
+    pub(super) fn new(testbed: &'a Testbed<'a>) -> Self {
+        Self { testbed, asked: RefCell::default(), failed: RefCell::default() }
+    }
+
+    pub(super) fn testbed(&self) -> &'a Testbed<'a> {
+        self.testbed
+    }
+
+    /// How an object is loaded.
+    pub(super) fn load_of(&self, object: &Object, criterion: Criterion) -> ObjectLoad {
+        let file = self.testbed.identity.objects.hold("object", object.bytes());
+        ObjectLoad { file, attach: criterion == Criterion::Attached, ..ObjectLoad::default() }
+    }
+
+    /// Puts a question, which `make` makes with its name.
+    pub(super) fn put(&self, make: impl Fn(ScenarioName) -> Expanded) -> ScenarioName {
+        let asked = named(make);
+        let name = asked.plan.name.clone();
+        self.asked.borrow_mut().insert(name.clone(), asked);
+        name
+    }
+
+    /// What became of a question that was put and asked; `what` it is about.
+    pub(super) fn read<T>(
+        &self,
+        what: &str,
+        name: &ScenarioName,
+        read: impl FnOnce(&Expanded, &ScenarioOutcome) -> Result<T, Fault>,
+    ) -> Result<T, NoProof> {
+        let asked = self.asked.borrow();
+        let fail = |why| NoProof { what: what.to_owned(), kernel: self.testbed.kernel_name().clone(), why };
+        let asked = asked.get(name).ok_or_else(|| fail("it was not asked".to_owned()))?;
+        if let Some(why) = self.refusal(&asked.plan) {
+            return Err(fail(why));
+        }
+        let failed = || fail(self.failed.borrow().clone().unwrap_or_else(|| "its VM did not answer".to_owned()));
+        let outcome = self.testbed.load(asked).ok_or_else(failed)?;
+        read(asked, &outcome).map_err(|fault| fail(fault.to_string()))
+    }
+
+    /// Why something is not asked where others live.
+    fn refusal(&self, plan: &Scenario) -> Option<String> {
+        let reach = plan.reach().filter(|_| self.testbed.identity.surroundings != Surroundings::Own)?;
+        Some(format!("it is not tried on a machine that others live on: it {}", reach.as_str()))
+    }
+}
+
+/// Has all kernels answer what was put and is not known yet.
+///
+/// # Errors
+/// [`ProofError::Launch`] if no VM can be had. A kernel that cannot be used fails alone, when it is read.
+pub(super) fn ask(desks: &[Desk<'_>]) -> Result<(), ProofError> {
+    let Some(supplies) = desks.first().map(|desk| desk.testbed.supplies) else { return Ok(()) };
+    let asked: Vec<Vec<Expanded>> = desks.iter().map(|desk| desk.asked.borrow().values().cloned().collect()).collect();
+    let orders: Vec<Order<'_>> = desks.iter().zip(&asked).map(|(desk, asked)| order(desk, asked)).collect();
+    for (desk, result) in desks.iter().zip(supplies.fleet.fulfil(supplies, &orders)?) {
+        if let Err(error) = result {
+            desk.failed.replace(Some(lab::chain(&error)));
+        }
+    }
+    Ok(())
+}
+
+fn order<'a>(desk: &Desk<'a>, asked: &'a [Expanded]) -> Order<'a> {
+    let wanted = asked.iter().filter(|asked| desk.refusal(&asked.plan).is_none()).collect();
+    Order { testbed: desk.testbed, wanted, differs: Box::new(|_| false) }
+}
+
+/// A question by the name that its contents give it.
+fn named(make: impl Fn(ScenarioName) -> Expanded) -> Expanded {
+    let name = |text: &str| text.parse().expect("it is a name");
+    let contents = serde_json::to_vec(&make(name("proof/unnamed")).plan).expect("a plan is JSON");
+    make(name(&format!("proof/{}", Sha256::of_parts([contents.as_slice()]).short())))
+}
+
+#[cfg(test)]
+mod tests {
+    use harness_model::proof;
+
+    use super::*;
+
+    #[test]
+    fn the_same_question_has_the_same_name_and_another_one_another() {
+        let mount = |value: &str| {
+            let options = [harness_model::delegation::MountOption { key: "delegate_cmds".into(), value: value.into() }];
+            named(|name| proof::mount(name, &options)).plan.name
+        };
+        assert_eq!(mount("any"), mount("any"));
+        assert_ne!(mount("any"), mount("0x1"));
+    }
+}

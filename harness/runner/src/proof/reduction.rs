@@ -1,0 +1,126 @@
+//! The least grants of objects, found by taking away what they have element by element in VMs.
+
+use std::collections::BTreeMap;
+
+use harness_model::{
+    name::ScenarioName,
+    permission::Grant,
+    plan::ObjectLoad,
+    proof::{self, Elements, Inquiry, Next, ObjectProof, Reduction, Setting},
+};
+
+use super::{
+    Criterion, NoProof, Object, ProofError,
+    desk::{self, Desk},
+};
+use crate::testbed::Testbed;
+
+/// Containers of one scenario: as many as share the two controls of a load, and stand at a time.
+const MOST_CONTAINERS: usize = 24;
+
+/// Objects, and what is believed to be enough for all of them.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// What it is called when it is told of.
+    pub name: String,
+    /// The objects.
+    pub objects: Vec<Object>,
+    /// Where the reduction begins.
+    pub grant: Grant,
+    /// When an object works.
+    pub criterion: Criterion,
+}
+
+/// What one kernel is to find out.
+#[derive(Clone, Debug)]
+pub struct Task<'a> {
+    /// The kernel.
+    pub testbed: &'a Testbed<'a>,
+    /// Of what.
+    pub subjects: Vec<Subject>,
+}
+
+/// A grant that is tried with one object: which question, and which container of it.
+type Place = (ScenarioName, usize);
+
+/// What one round asks of a subject: each grant with the places of all objects.
+type Round = Vec<(Elements, Vec<Place>)>;
+
+/// Takes single elements away from what each subject was granted until none can be missed: a result a subject, in the
+/// order of the tasks.
+///
+/// A round is one VM a kernel for all of its subjects. Where nothing can be missed there is one, and two where all that can be
+/// missed can be missed together. A load is made once for each grant that is tried, and twice more for its controls.
+///
+/// # Errors
+/// [`ProofError::Launch`] if no VM can be had. What could not be found out is told in its place.
+pub fn reduce(tasks: &[Task<'_>]) -> Result<Vec<Vec<Result<Reduction, NoProof>>>, ProofError> {
+    let desks: Vec<Desk<'_>> = tasks.iter().map(|task| Desk::new(task.testbed)).collect();
+    let begin = |subject: &Subject| Ok(Inquiry::new(&subject.grant));
+    let mut inquiries: Vec<Vec<Result<Inquiry, NoProof>>> =
+        tasks.iter().map(|task| task.subjects.iter().map(begin).collect()).collect();
+    loop {
+        let mut rounds: BTreeMap<(usize, usize), Round> = BTreeMap::new();
+        for (at, (task, desk)) in tasks.iter().zip(&desks).enumerate() {
+            for (of, subject) in task.subjects.iter().enumerate() {
+                if let Ok(Next::Try(grants)) = inquiries[at][of].as_ref().map(Inquiry::next) {
+                    rounds.insert((at, of), put(desk, subject, &grants));
+                }
+            }
+        }
+        if rounds.is_empty() {
+            break;
+        }
+        desk::ask(&desks)?;
+        for ((at, of), round) in rounds {
+            match read(&desks[at], &tasks[at].subjects[of], round) {
+                Err(error) => inquiries[at][of] = Err(error),
+                Ok(round) => inquiries[at][of].iter_mut().for_each(|inquiry| inquiry.note(round.clone())),
+            }
+        }
+    }
+    Ok(inquiries.into_iter().map(|of_task| of_task.into_iter().map(|inquiry| inquiry.map(known)).collect()).collect())
+}
+
+fn known(inquiry: Inquiry) -> Reduction {
+    match inquiry.next() {
+        Next::Known(reduction) => reduction,
+        Next::Try(_) => unreachable!("the rounds ended because nothing was left to try"),
+    }
+}
+
+fn put(desk: &Desk<'_>, subject: &Subject, grants: &[Elements]) -> Round {
+    let settings: Vec<Setting> = grants.iter().map(|given| Setting::of(&Grant::of(given.iter().copied()))).collect();
+    let mut round: Round = grants.iter().map(|given| (given.clone(), Vec::new())).collect();
+    for object in &subject.objects {
+        let load = ObjectLoad { unexplained: true, ..desk.load_of(object, subject.criterion) };
+        let chunks = settings.chunks(MOST_CONTAINERS).zip(round.chunks_mut(MOST_CONTAINERS));
+        for (settings, round) in chunks {
+            let vocabulary = desk.testbed().vocabulary();
+            let name = desk.put(|name| proof::object(name, settings, &load, vocabulary));
+            round.iter_mut().enumerate().for_each(|(at, (_, places))| places.push((name.clone(), at)));
+        }
+    }
+    round
+}
+
+type Answered = Vec<(Elements, Vec<(String, ObjectProof)>)>;
+
+fn read(desk: &Desk<'_>, subject: &Subject, round: Round) -> Result<Answered, NoProof> {
+    let vocabulary = desk.testbed().vocabulary();
+    let mut known: BTreeMap<ScenarioName, Vec<ObjectProof>> = BTreeMap::new();
+    let mut answered = Vec::new();
+    for (given, places) in round {
+        let mut proofs = Vec::new();
+        for (object, (name, at)) in subject.objects.iter().zip(places) {
+            if !known.contains_key(&name) {
+                let what = format!("{} of {}", object.name(), subject.name);
+                let read = desk.read(&what, &name, |asked, outcome| proof::read_objects(asked, outcome, vocabulary));
+                known.insert(name.clone(), read?);
+            }
+            proofs.extend(known[&name].get(at).map(|proof| (object.name().to_owned(), proof.clone())));
+        }
+        answered.push((given, proofs));
+    }
+    Ok(answered)
+}

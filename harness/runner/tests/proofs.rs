@@ -1,0 +1,186 @@
+//! Proofs in real VMs: what loads, what is refused and by whom, and grants of which nothing can be missed.
+
+#[allow(dead_code, reason = "it names what it needs, and finds the rest itself")]
+mod built;
+
+use std::{collections::BTreeSet, process::ExitCode, time::Instant};
+
+use anyhow::{Context, Result};
+use harness_builder::{objects, progress::Progress, project::Project};
+use harness_model::{
+    delegation::MountOption,
+    judgement::StepResult,
+    permission::{Bit, Capability, Element, Grant},
+    proof::{Lack, Minimal, Reduction, Setting, Users},
+    scenario::capability,
+    verdict::Class,
+    vocabulary::Kind,
+};
+use harness_runner::{
+    proof::{self, Criterion, Mount, Object, Proof, Subject, Task, Trial},
+    store::Freshness,
+    supplies::Supplies,
+    vm,
+};
+use libtest_mimic::{Arguments, Failed};
+
+fn main() -> ExitCode {
+    vm::run_child_if_asked();
+    let trial = |name, test: fn(&built::Supplies) -> Result<()>| {
+        built::trial(name, move |built| test(built).map_err(|error| Failed::from(format!("{error:#}"))))
+    };
+    let trials = vec![
+        trial("objects_load_or_are_refused_with_their_cause", tried),
+        trial("nothing_can_be_missed_of_what_is_left", reduced),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// What is compiled from the sources of scenarios.
+fn object(supplies: &Supplies, name: &str) -> Result<Object> {
+    let found = objects::find_built(&supplies.project().objects(), supplies.cache())?;
+    Ok(Object::new(name, std::fs::read(found.context("no object is compiled")?.path(name))?)?)
+}
+
+fn supplies() -> Result<Supplies> {
+    Ok(Supplies::open(Project::find()?, Freshness::ThisRun, Progress::silent())?)
+}
+
+fn options(values: &[(&str, &str)]) -> Vec<MountOption> {
+    values.iter().map(|(key, value)| MountOption { key: (*key).to_owned(), value: (*value).to_owned() }).collect()
+}
+
+const ANY: [(&str, &str); 4] =
+    [("delegate_cmds", "any"), ("delegate_maps", "any"), ("delegate_progs", "any"), ("delegate_attachs", "any")];
+
+fn caps(names: &[&str]) -> BTreeSet<u32> {
+    names.iter().filter_map(|name| capability::number(name)).collect()
+}
+
+fn stand(proof: &Proof) -> &Mount {
+    proof.stand.as_ref().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// How each object came out, in a word.
+fn classes(proof: &Proof) -> Vec<Class> {
+    let proofs = proof.objects.iter().map(|object| object.proof.as_ref().unwrap_or_else(|error| panic!("{error}")));
+    proofs.map(|proof| proof.verdict.class()).collect()
+}
+
+fn tried(built: &built::Supplies) -> Result<()> {
+    let supplies = supplies()?;
+    let testbed = supplies.built(&built.kernel.name, &built.image.name)?;
+    let objects = ["kprobe", "fentry", "queue"].map(|name| object(&supplies, name));
+    let objects = objects.into_iter().chain([Ok(Object::new("garbage", *b"no object at all")?)]);
+    let objects: Vec<Object> = objects.collect::<Result<_>>()?;
+    let trial = |name: &str, setting: Setting| Trial {
+        name: name.to_owned(),
+        setting,
+        objects: objects.clone(),
+        criterion: Criterion::Attached,
+    };
+    let any = || Setting { options: options(&ANY), ..Setting::default() };
+    let misspelt = options(&[("delegate_cmds", "any"), ("delegate_maps", "hsah")]);
+    let trials = [
+        trial("all", any()),
+        trial("misspelt", Setting { options: misspelt, ..Setting::default() }),
+        trial("bare", Setting { capabilities: caps(&["net_admin"]), ..any() }),
+        trial("nothing", Setting::default()),
+        trial("outside", Setting { users: Users::Initial, capabilities: BTreeSet::new(), ..any() }),
+    ];
+    let started = Instant::now();
+    let proved = proof::prove(&[&testbed], &trials)?;
+    let loads = 3 * objects.len() * (trials.len() - 1);
+    println!("{loads} loads and searches for causes took {:.1} s", started.elapsed().as_secs_f64());
+    let [(_, proofs)] = &proved[..] else { panic!("one kernel was asked") };
+    let [all, misspelt, bare, nothing, outside] = &proofs[..] else { panic!("each trial has a proof") };
+
+    let Mount::Stands(shown) = stand(all) else { panic!("{all:?}") };
+    assert_eq!(shown.shown, options(&ANY));
+    assert!(shown.disagreements.is_empty() && shown.token.errno().is_none(), "{shown:?}");
+    assert_eq!(classes(all), [Class::Denied, Class::Allowed, Class::Allowed, Class::Malformed]);
+    let kprobe = all.objects[0].proof.as_ref().unwrap();
+    assert_eq!(kprobe.cause.as_ref().unwrap().to_string(), "not delegable");
+    assert_eq!(kprobe.lack().unwrap().to_string(), "perf_event_open probe: denied EACCES");
+    assert!(kprobe.calls.iter().any(|call| call.call.cmd == "prog_load" && call.result == StepResult::Allowed));
+    assert!(matches!(all.objects[3].proof.as_ref().unwrap().lack(), Some(Lack::Broken(_))));
+
+    let Mount::Refused(refusal) = stand(misspelt) else { panic!("{misspelt:?}") };
+    assert_eq!(refusal.to_string(), "EINVAL by fsconfig delegate_maps");
+    assert!(misspelt.objects.is_empty());
+
+    let Mount::Stands(no_cap) = stand(bare) else { panic!("{bare:?}") };
+    assert_eq!(no_cap.token.cause.as_ref().unwrap().to_string(), "lacks CAP_BPF");
+    assert_eq!(classes(bare), [Class::Denied, Class::Denied, Class::Denied, Class::Malformed]);
+    for proof in [nothing, outside] {
+        let Mount::Stands(stands) = stand(proof) else { panic!("{proof:?}") };
+        assert!(stands.shown.is_empty() && stands.token.errno().is_some(), "{stands:?}");
+        assert_eq!(classes(proof), [Class::Denied, Class::Denied, Class::Denied, Class::Malformed]);
+    }
+    Ok(())
+}
+
+fn bit(kind: Kind, number: u32) -> Element {
+    Element::Bit(Bit { kind, number })
+}
+
+/// All that a program or a map takes with libbpf, which loads a socket filter first, and something that it does not.
+fn too_much(own: &[Element]) -> Grant {
+    let loading = [bit(Kind::Cmd, 5), bit(Kind::Prog, 1), bit(Kind::Attach, 0)];
+    let besides = [bit(Kind::Cmd, 0), bit(Kind::Map, 1), Element::Capability(Capability::Perfmon)];
+    let always = [Element::Capability(Capability::Bpf), Element::Capability(Capability::SysAdmin)];
+    Grant::of([&loading[..], &besides, &always, own].concat())
+}
+
+fn reduced(built: &built::Supplies) -> Result<()> {
+    let supplies = supplies()?;
+    let testbed = supplies.built(&built.kernel.name, &built.image.name)?;
+    let subject = |name: &str, grant: Grant| -> Result<Subject> {
+        let (objects, criterion) = (vec![object(&supplies, name)?], Criterion::Loaded);
+        Ok(Subject { name: name.to_owned(), objects, grant, criterion })
+    };
+    let xdp = [bit(Kind::Prog, 6), bit(Kind::Attach, 37), Element::Capability(Capability::NetAdmin)];
+    let subjects = vec![
+        subject("queue", too_much(&[bit(Kind::Map, 22)]))?,
+        subject("xdp-helpers", too_much(&xdp))?,
+        subject("xdp-data", Grant::of([bit(Kind::Map, 22)]))?,
+    ];
+    let started = Instant::now();
+    let known = proof::reduce(&[Task { testbed: &testbed, subjects }])?.remove(0);
+    let [queue, helpers, short] = &known[..] else { panic!("each subject has a result") };
+    let (queue, helpers) = (minimal(queue), minimal(helpers));
+    let (loads, seconds) = (queue.loads + helpers.loads, started.elapsed().as_secs_f64());
+    println!("{loads} loads in {} rounds and {seconds:.1} s", queue.rounds.max(helpers.rounds));
+
+    let expected = [bit(Kind::Cmd, 0), bit(Kind::Cmd, 5), bit(Kind::Map, 22), bit(Kind::Prog, 1), bit(Kind::Attach, 0)];
+    let with_bpf = |own: &[Element]| Grant::of([own, &[Element::Capability(Capability::Bpf)]].concat());
+    assert_eq!(queue.grant, with_bpf(&expected));
+    assert_eq!(needed(queue, bit(Kind::Map, 22)), "map_create queue waiting, without its name, token: denied EPERM");
+    assert!(needed(queue, bit(Kind::Prog, 1)).starts_with("probe of loading: prog_load socket_filter"));
+    assert!(queue.superfluous.contains(&Element::Capability(Capability::SysAdmin)));
+
+    let capabilities: Vec<Capability> = helpers.grant.capabilities.iter().copied().collect();
+    assert_eq!(capabilities, [Capability::NetAdmin, Capability::Perfmon, Capability::Bpf]);
+    assert!(helpers.grant.has_bit(Bit { kind: Kind::Prog, number: 6 }) && helpers.superfluous.len() >= 3);
+    let perfmon = needed(helpers, Element::Capability(Capability::Perfmon));
+    assert!(perfmon.starts_with("prog_load xdp look_around"), "{perfmon}");
+    for minimal in [queue, helpers] {
+        assert!(minimal.needed.values().all(|needs| !needs.is_empty()), "{minimal:?}");
+    }
+    let Ok(Reduction::Insufficient(needs)) = short else { panic!("{short:?}") };
+    assert_eq!(needs[0].object, "xdp-data");
+    Ok(())
+}
+
+fn minimal(known: &Result<Reduction, proof::NoProof>) -> &Minimal {
+    match known {
+        Ok(Reduction::Minimal(minimal)) => minimal,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What fails without an element.
+fn needed(minimal: &Minimal, element: Element) -> String {
+    let needs = minimal.needed.get(&element).unwrap_or_else(|| panic!("{element} is not in {minimal:?}"));
+    needs.iter().map(|need| need.lack.to_string()).collect::<Vec<_>>().join("; ")
+}
