@@ -3,7 +3,9 @@
 mod actions;
 mod bench;
 mod bless;
+mod bpf_objects;
 mod candidates;
+mod caps;
 mod ci;
 mod clean;
 mod codegen;
@@ -72,6 +74,7 @@ enum Verb {
     Shell(shell::Args),
     Validate(validate::Args),
     Convert(convert::Args),
+    Caps(caps::Args),
     Schema(schema::Args),
     Codegen(codegen::Args),
     Setup(setup::Args),
@@ -99,6 +102,7 @@ impl Verb {
             Self::Codegen(args) => codegen::run(args),
             Self::Validate(args) => validate::run(args),
             Self::Convert(args) => convert::run(args),
+            Self::Caps(args) => caps::run(args),
             Self::Schema(args) => schema::run(args),
             Self::Setup(args) => setup::run(args),
             Self::Bench(args) => bench::run(args),

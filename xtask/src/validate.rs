@@ -12,6 +12,7 @@ use harness_findings::{
 };
 use harness_frontend::Frontend;
 use harness_model::vocabulary::KnownNames;
+use harness_objects::Object;
 use harness_runner::{store::Freshness, supplies::Supplies};
 
 use crate::{candidates, complaint, configurations, exit, exit::Wrong, known_kernels, replacement, run::print, screen};
@@ -26,6 +27,7 @@ is needed. A comment `# bpf-token: allow CODE reason` silences a finding of its 
 
 Examples:
   cargo xtask validate my.service
+  cargo xtask validate my.service --object my.bpf.o
   cargo xtask validate my.service --kernel all --format json
   cargo xtask validate my.service --fix
   incus config show web | cargo xtask validate -
@@ -42,6 +44,10 @@ pub(crate) struct Args {
     /// [default: those whose manifest says so]
     #[arg(long, value_name = "NAME", num_args = 1.., add = candidates::kernels())]
     kernel: Vec<String>,
+
+    /// BPF objects that are to be loaded under each configuration, or programs that carry some
+    #[arg(long, value_name = "OBJECT", num_args = 1.., value_hint = ValueHint::FilePath)]
+    object: Vec<PathBuf>,
 
     /// Who reads the files, where neither their names nor their contents tell
     #[arg(long, value_name = "FRONT-END")]
@@ -76,7 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(code) = &args.explain {
         return explain(code);
     }
-    let bench = Bench::open(&args.kernel)?;
+    let bench = Bench::open(args)?;
     let mut judgements = judge_all(args, &bench)?;
     if args.fix {
         for judgement in &mut judgements {
@@ -96,15 +102,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// What configurations are judged by.
 struct Bench {
     kernels: Vec<KernelFacts>,
+    objects: Vec<(String, Object)>,
     known: KnownNames,
 }
 
 impl Bench {
-    fn open(kernels: &[String]) -> Result<Self> {
+    fn open(args: &Args) -> Result<Self> {
+        let objects = bpf_objects::read(&args.object)?.into_iter().map(|one| (one.name, one.object)).collect();
         let project = Project::find()?;
         let known = configurations::known_names(&project)?;
         let supplies = Supplies::open(project, Freshness::Any, Progress::silent())?;
-        Ok(Self { kernels: known_kernels::facts(kernels, &supplies)?, known })
+        Ok(Self { kernels: known_kernels::facts(&args.kernel, &supplies)?, objects, known })
     }
 }
 
@@ -114,7 +122,8 @@ fn judge_all(args: &Args, bench: &Bench) -> Result<Vec<Judgement>> {
     for file in &args.files {
         let (sources, configurations) = configurations::read(file, args.from, &names)?;
         for configuration in configurations {
-            let subject = Subject { configuration: &configuration, kernels: &bench.kernels, names };
+            let subject =
+                Subject { configuration: &configuration, kernels: &bench.kernels, names, objects: &bench.objects };
             let findings = harness_findings::judge(&subject, &sources);
             let kernels = bench.kernels.iter().map(|kernel| OnKernel::of(kernel, &configuration)).collect();
             judgements.push(Judgement { sources: sources.clone(), configuration, findings, kernels });

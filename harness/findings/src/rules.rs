@@ -4,6 +4,7 @@ mod allowances;
 mod container;
 mod kernels;
 mod masks;
+mod objects;
 mod reach;
 mod spelling;
 
@@ -66,6 +67,7 @@ pub fn judge(subject: &Subject<'_>, sources: &harness_frontend::Sources) -> Vec<
     for kernel in subject.kernels {
         let mut judged = Judged { configuration: subject.configuration, kernel, findings: Vec::new() };
         kernels::judge(&mut judged);
+        objects::judge(&mut judged, subject.objects);
         findings.extend(judged.findings);
     }
     allowances::applied(merged(findings), subject.configuration, sources)

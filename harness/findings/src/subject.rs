@@ -13,6 +13,7 @@ use harness_model::{
     scenario::{Release, capability},
     vocabulary::Vocabulary,
 };
+use harness_objects::Object;
 
 /// A kernel that a configuration is meant for, as far as that is known without building it.
 #[derive(Clone, Debug)]
@@ -45,6 +46,8 @@ pub struct Subject<'a> {
     pub kernels: &'a [KernelFacts],
     /// How names are spelled.
     pub names: Names<'a>,
+    /// What is to be loaded under it, by libbpf, with what each is called.
+    pub objects: &'a [(String, Object)],
 }
 
 impl KernelFacts {

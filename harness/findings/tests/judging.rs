@@ -33,7 +33,7 @@ fn judged(label: &str, text: &str, kernels: &[&str]) -> Judgement {
     let frontend = Frontend::detect(sources.get(0)).unwrap();
     let configuration = harness_frontend::read(frontend, &sources, &names).unwrap().remove(0);
     let kernels: Vec<KernelFacts> = kernels.iter().map(|name| kernel(name)).collect();
-    let findings = judge(&Subject { configuration: &configuration, kernels: &kernels, names }, &sources);
+    let findings = judge(&Subject { configuration: &configuration, kernels: &kernels, names, objects: &[] }, &sources);
     let kernels = kernels.iter().map(|kernel| OnKernel::of(kernel, &configuration)).collect();
     Judgement { sources, configuration, findings, kernels }
 }

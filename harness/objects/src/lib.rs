@@ -25,7 +25,7 @@ pub use btf::{Btf, BtfError, BtfKind, BtfType, Member};
 pub use embedded::{Embedded, embedded};
 pub use error::ObjectError;
 pub use feature::Feature;
-pub use loading::{Asked, Handed, Kernel, Must, Owner, asked};
+pub use loading::{Answer, Asked, Handed, Kernel, Loading, Must, Owner, asked, loading};
 pub use map::{Map, MapSource};
 pub use needs::{Known, LeastRelease, Loss, MOST_REASONS, Needs, Obstacle, Reason, Undelegable, needs};
 pub use note::Note;

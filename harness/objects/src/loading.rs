@@ -2,6 +2,7 @@
 //! (`bpf_object_prepare` and `bpf_object_load` in `src/libbpf.c`).
 
 mod course;
+mod judged;
 
 use std::{fmt, sync::Arc};
 
@@ -9,6 +10,7 @@ use harness_model::{permission::Request, scenario::Release};
 
 use crate::{btf::Btf, feature::Feature, object::Object};
 pub(crate) use course::Course;
+pub use judged::{Answer, Loading, loading};
 
 /// The kernel that is asked.
 #[derive(Clone, Copy, Debug)]

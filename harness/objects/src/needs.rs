@@ -22,7 +22,7 @@ use crate::{
     object::Object,
     program::BtfReason,
 };
-use judge::Judge;
+pub(crate) use judge::Judge;
 pub use release::LeastRelease;
 
 /// What objects need.

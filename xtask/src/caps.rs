@@ -1,0 +1,158 @@
+//! `cargo xtask caps`: the least delegation that BPF objects need.
+
+mod page;
+mod proof;
+
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Args as ClapArgs, ValueEnum, ValueHint};
+use harness_builder::{progress::Progress, project::Project};
+use harness_findings::subject::KernelFacts;
+use harness_frontend::{Names, Target, write::Wanted};
+use harness_model::{
+    name::{ImageName, KernelName},
+    permission::{Element, Grant},
+};
+use harness_objects::{Needs, Object, needs};
+use harness_runner::{store::Freshness, supplies::Supplies};
+
+use crate::{bpf_objects, candidates, configurations, exit, known_kernels, run::print};
+
+/// Compute the least delegation and capabilities that BPF objects need
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+An OBJECT is a BPF object as clang makes it, or a program that carries some as skeletons. What it
+needs is read from it and computed by a model of libbpf 1.7 and of the kernels' permission checks;
+with --prove VMs load it with that, and with each element of it left out.
+
+Examples:
+  cargo xtask caps my.bpf.o
+  cargo xtask caps my.bpf.o --format systemd > my.service.d/bpf.conf
+  cargo xtask caps /usr/sbin/xdp-loader --kernel all
+  cargo xtask caps *.bpf.o --prove --kernel 6.12 7.3
+
+Exit codes: 0 computed, and proved if asked for; 1 an object needs what nothing can delegate, or is
+not loaded; 2 wrong usage or a bad file; 3 the kernel and the model disagree, or the harness, QEMU
+or a build failed.")]
+pub(crate) struct Args {
+    /// Objects, or programs that carry some; what is computed is for all of them together
+    #[arg(value_name = "OBJECT", required = true, value_hint = ValueHint::FilePath)]
+    objects: Vec<PathBuf>,
+
+    /// Kernels to compute it for, by name or glob; `all` means every one that has a manifest
+    /// [default: those whose manifest says so]
+    #[arg(long, value_name = "NAME", num_args = 1.., add = candidates::kernels())]
+    kernel: Vec<String>,
+
+    /// What is printed: for people, or to be pasted
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+
+    /// Load the objects in VMs with what was computed, and without each single element of it
+    #[arg(long)]
+    prove: bool,
+
+    /// The guest's root file system
+    #[arg(long, value_name = "NAME", default_value = "minimal", add = candidates::images())]
+    image: ImageName,
+
+    /// Do not believe what earlier runs proved
+    #[arg(long)]
+    fresh: bool,
+
+    /// Print what would be installed on the host instead of installing it
+    #[arg(long)]
+    no_install: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Human,
+    /// One document
+    Json,
+    /// A drop-in of a service
+    Systemd,
+    /// `incus config set`
+    Incus,
+    /// `lxc config set`
+    Lxd,
+    /// A mount command
+    Mount,
+}
+
+impl Format {
+    fn target(self) -> Option<Target> {
+        match self {
+            Self::Human | Self::Json => None,
+            Self::Systemd => Some(Target::Systemd),
+            Self::Incus => Some(Target::Incus),
+            Self::Lxd => Some(Target::Lxd),
+            Self::Mount => Some(Target::Mount),
+        }
+    }
+}
+
+/// What is needed on each kernel, in the order of the command line.
+struct Computed {
+    kernel: KernelName,
+    needs: Needs,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let objects = bpf_objects::read(&args.objects)?;
+    let project = Project::find()?;
+    let known = configurations::known_names(&project)?;
+    let names = configurations::names(&known);
+    let freshness = if args.fresh { Freshness::ThisRun } else { Freshness::Any };
+    let progress = if args.format == Format::Human { Progress::detect() } else { Progress::silent() };
+    let supplies = Supplies::open(project, freshness, progress)?;
+    let kernels = known_kernels::facts(&args.kernel, &supplies)?;
+    let plain: Vec<(String, Object)> = objects.iter().map(|one| (one.name.clone(), one.object.clone())).collect();
+    let computed: Vec<Computed> = kernels.iter().map(|kernel| compute(kernel, &plain)).collect();
+    let proofs = if args.prove { proof::all(args, &supplies, &objects, &computed)? } else { BTreeMap::new() };
+    print(&match args.format.target() {
+        Some(target) => pasted(target, &grant(&computed, &proofs), &names),
+        None if args.format == Format::Json => page::json(&plain, &computed, &proofs)? + "\n",
+        None => page::human(&computed, &proofs, &pasted(Target::Systemd, &grant(&computed, &proofs), &names)),
+    })?;
+    Ok(code(&computed, &proofs))
+}
+
+fn compute(kernel: &KernelFacts, objects: &[(String, Object)]) -> Computed {
+    Computed { kernel: kernel.name.clone(), needs: needs(objects, kernel.release.into()) }
+}
+
+/// What is enough on all kernels: what was proved where something was, and what was computed elsewhere.
+fn grant(computed: &[Computed], proofs: &BTreeMap<KernelName, proof::Proved>) -> Grant {
+    let elements = computed.iter().flat_map(|one| -> Vec<Element> {
+        match proofs.get(&one.kernel).and_then(proof::Proved::grant) {
+            Some(grant) => grant.elements().collect(),
+            None => one.needs.elements.keys().copied().collect(),
+        }
+    });
+    Grant::of(elements.chain(computed.iter().flat_map(|one| one.needs.attaching.keys().copied())))
+}
+
+/// What a person pastes: the delegation, and the capabilities as the front-end sets them.
+fn pasted(target: Target, grant: &Grant, names: &Names<'_>) -> String {
+    let wanted = Wanted { name: "", path: "/sys/fs/bpf", delegation: grant.delegation };
+    let (text, lost) = harness_frontend::write(target, &wanted, names);
+    let lost: String = lost.iter().map(|lost| format!("# lost: {}\n", lost.0)).collect();
+    let inside: Vec<String> = grant.capabilities.iter().map(ToString::to_string).collect();
+    let inside = match target {
+        // For a service that is not root; root has them by the bounding set.
+        Target::Systemd => format!("AmbientCapabilities={0}\nCapabilityBoundingSet={0}\n", inside.join(" ")),
+        _ => format!("# inside: {}\n", inside.join(" ")),
+    };
+    format!("{text}{inside}{lost}")
+}
+
+fn code(computed: &[Computed], proofs: &BTreeMap<KernelName, proof::Proved>) -> ExitCode {
+    if proofs.values().any(proof::Proved::disagrees) {
+        return exit::FAILED.into();
+    }
+    let stuck = |one: &Computed| one.needs.undelegable.iter().any(page::is_in_the_way);
+    if computed.iter().any(stuck) { ExitCode::from(exit::DIFFERS) } else { ExitCode::SUCCESS }
+}

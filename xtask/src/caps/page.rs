@@ -1,0 +1,205 @@
+//! What objects need, for people and for programs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+use anyhow::Result;
+use harness_model::{delegation::option_of, name::KernelName, names, permission::Element, proof::Need};
+use harness_objects::{Needs, Object, Obstacle, Owner, Reason, Undelegable};
+use serde_json::{Value, json};
+
+use super::{Computed, proof::Proved};
+
+/// The version of the JSON document; it grows when a reader of the former would misread the new.
+const FORMAT: u32 = 1;
+
+/// Whether something that no grant gives keeps an object from being loaded.
+pub(super) fn is_in_the_way(what: &Undelegable) -> bool {
+    !matches!(what.by, Owner::Attach(_) | Owner::Probe(_))
+}
+
+/// A table a kernel, and what is pasted.
+pub(super) fn human(computed: &[Computed], proofs: &BTreeMap<KernelName, Proved>, pasted: &str) -> String {
+    let mut text = String::new();
+    for one in computed {
+        let _ = writeln!(text, "on {}:", one.kernel);
+        needed(&mut text, &one.needs);
+        if let Some(proved) = proofs.get(&one.kernel) {
+            proof(&mut text, proved);
+        }
+        text.push('\n');
+    }
+    format!("{text}to paste:\n{}", indented(pasted))
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}\n")).collect()
+}
+
+fn needed(text: &mut String, needs: &Needs) {
+    let width = needs.elements.keys().map(|element| element.to_string().len()).max().unwrap_or(0);
+    for (element, reasons) in &needs.elements {
+        let _ = writeln!(text, "    {:width$}  {}", element.to_string(), reasons_of(reasons));
+    }
+    for (element, reasons) in &needs.attaching {
+        let _ = writeln!(text, "    {element}, to attach: {}", reasons_of(reasons));
+    }
+    for what in unique(&needs.undelegable) {
+        let _ = writeln!(text, "    not delegable: {what}");
+    }
+    for loss in &needs.losses {
+        let kept: Vec<String> = loss.kept_by.iter().map(ToString::to_string).collect();
+        let kept = if kept.is_empty() { "nothing keeps it".to_owned() } else { format!("kept by {}", kept.join(", ")) };
+        let _ = writeln!(text, "    {}: libbpf goes without {} ({kept})", loss.object, loss.feature);
+    }
+    for (object, note) in &needs.notes {
+        let _ = writeln!(text, "    {object}: {note}");
+    }
+    if let Some(least) = &needs.least_release {
+        let _ = writeln!(text, "    from Linux {least} on");
+    }
+}
+
+/// What nobody can give, each once, with all that it is for.
+fn unique(undelegable: &[Undelegable]) -> Vec<String> {
+    let mut by: BTreeMap<&Obstacle, BTreeSet<String>> = BTreeMap::new();
+    for what in undelegable {
+        by.entry(&what.obstacle).or_default().insert(format!("{} of {}", what.by, what.object));
+    }
+    by.into_iter()
+        .map(|(obstacle, of)| format!("{obstacle}: {}", of.into_iter().collect::<Vec<_>>().join(", ")))
+        .collect()
+}
+
+/// Whose an element is, shortly: a few of them, and how many more.
+fn reasons_of(reasons: &[Reason]) -> String {
+    const SHOWN: usize = 3;
+    let mut told: Vec<String> = Vec::new();
+    for reason in reasons {
+        let one = format!("{} ({})", reason.by, reason.why.what);
+        if !told.contains(&one) {
+            told.push(one);
+        }
+    }
+    let more = told.len().saturating_sub(SHOWN);
+    told.truncate(SHOWN);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    told.join(", ") + &rest
+}
+
+fn proof(text: &mut String, proved: &Proved) {
+    match proved {
+        Proved::Minimal(minimal) if minimal.superfluous.is_empty() => {
+            let _ = writeln!(
+                text,
+                "    proved: it loads with this, and not without any one element ({} loads in {} rounds)",
+                minimal.loads, minimal.rounds
+            );
+            failures(text, &minimal.needed);
+        }
+        Proved::Minimal(minimal) => {
+            let idle: Vec<String> = minimal.superfluous.iter().map(ToString::to_string).collect();
+            let _ = writeln!(text, "    the kernel disagrees: it loads without {} too; this is a bug", idle.join(", "));
+            failures(text, &minimal.needed);
+        }
+        Proved::Insufficient(needs) => {
+            let _ = writeln!(text, "    the kernel disagrees: this is not enough; this is a bug");
+            needs.iter().for_each(|need| failure(text, need));
+        }
+        Proved::Unknown(why) => {
+            let _ = writeln!(text, "    not proved: {why}");
+        }
+    }
+}
+
+fn failures(text: &mut String, needed: &BTreeMap<Element, Vec<Need>>) {
+    for (element, needs) in needed {
+        let _ = writeln!(text, "      without {element}:");
+        needs.iter().for_each(|need| failure(text, need));
+    }
+}
+
+fn failure(text: &mut String, need: &Need) {
+    let _ = writeln!(text, "        {}: {}", need.object, need.lack);
+}
+
+/// One document.
+///
+/// # Errors
+/// If it cannot be written as JSON, which nothing in it prevents.
+pub(super) fn json(
+    objects: &[(String, Object)],
+    computed: &[Computed],
+    proofs: &BTreeMap<KernelName, Proved>,
+) -> Result<String> {
+    let names: Vec<&String> = objects.iter().map(|(name, _)| name).collect();
+    let kernels: BTreeMap<String, Value> =
+        computed.iter().map(|one| (one.kernel.to_string(), kernel(&one.needs, proofs.get(&one.kernel)))).collect();
+    Ok(serde_json::to_string_pretty(&json!({ "format": FORMAT, "objects": names, "kernels": kernels }))?)
+}
+
+fn kernel(needs: &Needs, proved: Option<&Proved>) -> Value {
+    json!({
+        "elements": needs.elements.iter().map(|(element, reasons)| self::element(element, reasons)).collect::<Vec<_>>(),
+        "to_attach": needs.attaching.iter().map(|(element, reasons)| self::element(element, reasons)).collect::<Vec<_>>(),
+        "not_delegable": unique(&needs.undelegable),
+        "lost": needs.losses.iter().map(|loss| json!({
+            "object": loss.object.as_ref(),
+            "what": loss.feature.to_string(),
+            "kept_by": loss.kept_by.iter().map(name).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
+        "least_release": needs.least_release.map(|least| least.release.to_string()),
+        "proof": proved.map(proof_of),
+    })
+}
+
+fn element(element: &Element, reasons: &[Reason]) -> Value {
+    let reasons: Vec<Value> = reasons
+        .iter()
+        .map(|reason| {
+            json!({
+                "object": reason.object.as_ref(),
+                "by": reason.by.to_string(),
+                "for": reason.why.what.to_string(),
+                "source": reason.why.source,
+            })
+        })
+        .collect();
+    json!({ "element": name(element), "reasons": reasons })
+}
+
+/// An element as `OPTION NAME` or `CAP_NAME`.
+fn name(element: &Element) -> String {
+    match element {
+        Element::Bit(bit) => format!("{} {}", option_of(bit.kind), names::shown(bit.kind, bit.number)),
+        Element::Capability(capability) => capability.to_string(),
+    }
+}
+
+fn proof_of(proved: &Proved) -> Value {
+    match proved {
+        Proved::Minimal(minimal) => json!({
+            "result": if minimal.superfluous.is_empty() { "minimal" } else { "reduced" },
+            "superfluous": minimal.superfluous.iter().map(name).collect::<Vec<_>>(),
+            "loads": minimal.loads,
+            "rounds": minimal.rounds,
+            "without": minimal.needed.iter().map(|(element, needs)| json!({
+                "element": name(element),
+                "fails": needs.iter().map(|need| json!({
+                    "object": need.object,
+                    "how": need.lack.to_string(),
+                })).collect::<Vec<_>>(),
+            })).collect::<Vec<_>>(),
+        }),
+        Proved::Insufficient(needs) => json!({
+            "result": "insufficient",
+            "fails": needs.iter().map(|need| json!({
+                "object": need.object,
+                "how": need.lack.to_string(),
+            })).collect::<Vec<_>>(),
+        }),
+        Proved::Unknown(why) => json!({ "result": "unknown", "why": why }),
+    }
+}
