@@ -159,7 +159,7 @@ impl Configuration {
     }
 
     fn mask(&self, kind: Kind) -> Result<u64, RefusedElement> {
-        let taken = self.delegated(kind).iter().filter(|assignment| assignment.taken);
+        let mut taken = self.delegated(kind).iter().filter(|assignment| assignment.taken);
         let refused = |element: &Element| RefusedElement {
             place: element.place.clone(),
             text: element.text.clone(),
@@ -168,11 +168,11 @@ impl Configuration {
         match self.frontend {
             // The last assignment counts, and what is unknown in it is dropped.
             Frontend::Systemd | Frontend::SystemdRun => {
-                let last = taken.last().map(|last| last.elements.as_slice()).unwrap_or_default();
+                let last = taken.next_back().map(|last| last.elements.as_slice()).unwrap_or_default();
                 Ok(last.iter().filter_map(|element| element.read_as).fold(0, |mask, read| read.applied_to(mask)))
             }
             // A later value of one key takes the place of the former.
-            Frontend::Incus | Frontend::Lxd => taken.last().map_or(Ok(0), |last| last.mask().map_err(refused)),
+            Frontend::Incus | Frontend::Lxd => taken.next_back().map_or(Ok(0), |last| last.mask().map_err(refused)),
             Frontend::Mount => {
                 taken.map(Assignment::mask).try_fold(0, |all, mask| mask.map(|mask| all | mask).map_err(refused))
             }
@@ -212,10 +212,10 @@ impl Configuration {
                 mask.map(|mask| MountOption::numeric(key, mask)).into_iter().collect()
             }
             Frontend::Incus => {
-                taken().last().filter(|a| !a.elements.is_empty()).map(|a| option(a.joined())).into_iter().collect()
+                taken().next_back().filter(|a| !a.elements.is_empty()).map(|a| option(a.joined())).into_iter().collect()
             }
             Frontend::Lxd => {
-                let value = taken().last().map(Assignment::joined).filter(|value| !value.is_empty());
+                let value = taken().next_back().map(Assignment::joined).filter(|value| !value.is_empty());
                 vec![option(value.unwrap_or_else(|| "0".to_owned()))]
             }
             Frontend::Mount => taken().map(|a| option(a.joined())).collect(),
