@@ -27,15 +27,18 @@ fn main() -> std::process::ExitCode {
     conclusion.exit_code()
 }
 
+/// One comparison.
+type Test = fn(&Systemd) -> Result<(), Failed>;
+
 fn run(arguments: &Arguments, systemd: &Systemd) -> Conclusion {
     let systemd = systemd.clone();
     let trials = [
-        ("warnings", warnings as fn(&Systemd) -> Result<(), Failed>),
+        ("warnings", warnings as Test),
         ("values", values),
         ("names", names_of_a_release),
         ("system_calls", groups_of_system_calls),
     ];
-    let trial = |(name, test): (&str, fn(&Systemd) -> Result<(), Failed>)| {
+    let trial = |(name, test): (&str, Test)| {
         let systemd = systemd.clone();
         let lacks = if name == "values" { systemd.why_not_managed() } else { None };
         if let Some(why) = lacks {
