@@ -137,7 +137,7 @@ mod tests {
         let place = Place { source: 0, span: 0..0 };
         let mut filter = Filter::default();
         let ignored = filter.assign("@known bpf:EPERM", &place);
-        assert_eq!(ignored.iter().map(|ignored| ignored.span.clone()).collect::<Vec<_>>(), [7..16]);
+        assert_eq!((ignored.len(), ignored[0].span.clone()), (1, 7..16));
         assert_eq!(filter.assign("~bpf:x", &place)[0].span, 1..6);
         assert!(filter.refused().is_empty());
     }

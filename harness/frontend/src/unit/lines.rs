@@ -14,8 +14,6 @@ const BYTE_ORDER_MARK: &str = "\u{feff}";
 pub(super) struct Line {
     /// Without the blanks around it. The backslashes that continue it are blanks in it.
     pub(super) text: Text,
-    /// The number of the last line of the file that is part of it, from 1: what systemd's warnings name.
-    pub(super) number: usize,
     /// Whether it is UTF-8.
     pub(super) is_utf8: bool,
 }
@@ -25,13 +23,12 @@ pub(super) struct Lines<'a> {
     source: usize,
     file: &'a Source,
     at: usize,
-    number: usize,
     marked: bool,
 }
 
 impl<'a> Lines<'a> {
     pub(super) fn of(source: usize, file: &'a Source) -> Self {
-        Self { source, file, at: 0, number: 0, marked: false }
+        Self { source, file, at: 0, marked: false }
     }
 
     /// The next line of the file, as the bytes between line ends.
@@ -40,7 +37,6 @@ impl<'a> Lines<'a> {
         let length = rest.iter().position(|byte| is_end(*byte)).unwrap_or(rest.len());
         let span = self.at..self.at + length;
         self.at = span.end + end_length(&rest[length..]);
-        self.number += 1;
         Some(span)
     }
 
@@ -53,12 +49,12 @@ impl<'a> Lines<'a> {
         span
     }
 
-    fn finish(&self, text: &Text, number: usize) -> Option<Line> {
+    fn finish(&self, text: &Text) -> Option<Line> {
         let text = text.trimmed(&BLANKS);
         let whole = text.whole().span;
         let broken = self.file.not_utf8();
         let is_utf8 = broken.get(broken.partition_point(|at| *at < whole.start)).is_none_or(|at| *at >= whole.end);
-        (!text.as_str().is_empty()).then_some(Line { text, number, is_utf8 })
+        (!text.as_str().is_empty()).then_some(Line { text, is_utf8 })
     }
 }
 
@@ -82,13 +78,12 @@ impl Iterator for Lines<'_> {
                 continue;
             }
             text.push(&file[span.clone()], span);
-            let line = joined.take().and_then(|text| self.finish(&text, self.number));
+            let line = joined.take().and_then(|text| self.finish(&text));
             if line.is_some() {
                 return line;
             }
         }
-        // systemd counts on when a continued line is the last.
-        joined.and_then(|text| self.finish(&text, self.number + 1))
+        joined.and_then(|text| self.finish(&text))
     }
 }
 
@@ -114,48 +109,41 @@ mod tests {
     use super::*;
     use crate::source::Sources;
 
-    fn lines(bytes: &[u8]) -> Vec<(String, usize, bool)> {
+    fn lines(bytes: &[u8]) -> Vec<(String, bool)> {
         let sources = Sources::of("x", bytes).unwrap();
-        Lines::of(0, sources.get(0)).map(|line| (line.text.as_str().to_owned(), line.number, line.is_utf8)).collect()
+        Lines::of(0, sources.get(0)).map(|line| (line.text.as_str().to_owned(), line.is_utf8)).collect()
     }
 
-    fn texts(text: &str) -> Vec<(String, usize)> {
-        lines(text.as_bytes()).into_iter().map(|(text, number, _)| (text, number)).collect()
+    fn texts(text: &str) -> Vec<String> {
+        lines(text.as_bytes()).into_iter().map(|(text, _)| text).collect()
     }
 
     #[test]
     fn lines_are_joined_around_comments() {
         let text = "a=b\\\n# no \\\n ; neither\n  c \\\\\n\nd=e\\\\\\\nf\n";
-        assert_eq!(texts(text), [("a=b   c \\\\".to_owned(), 4), ("d=e\\\\ f".to_owned(), 7)]);
+        assert_eq!(texts(text), ["a=b   c \\\\", "d=e\\\\ f"]);
     }
 
     #[test]
     fn a_last_line_is_never_continued() {
-        assert_eq!(texts("a=b\\"), [("a=b".to_owned(), 2)]);
-        assert_eq!(texts("a=b\\\n"), [("a=b".to_owned(), 2)]);
+        assert_eq!(texts("a=b\\"), ["a=b"]);
+        assert_eq!(texts("a=b\\\n"), ["a=b"]);
     }
 
     #[test]
     fn ends_of_lines_of_all_kinds() {
-        assert_eq!(
-            texts("a\r\nb\n\rc\0d\r\re"),
-            ["a", "b", "c", "d", "e"]
-                .iter()
-                .zip([1, 2, 3, 4, 6])
-                .map(|(t, n)| ((*t).to_owned(), n))
-                .collect::<Vec<_>>()
-        );
+        assert_eq!(texts("a\r\nb\n\rc\0d\r\re"), ["a", "b", "c", "d", "e"]);
     }
 
     #[test]
     fn a_byte_order_mark_hides_nothing_but_a_comment() {
-        assert_eq!(texts("\u{feff}[A]\n\u{feff}b"), [("[A]".to_owned(), 1), ("\u{feff}b".to_owned(), 2)]);
-        assert_eq!(texts("\u{feff}# a"), [("# a".to_owned(), 1)]);
+        assert_eq!(texts("\u{feff}[A]\n\u{feff}b"), ["[A]", "\u{feff}b"]);
+        assert_eq!(texts("\u{feff}# a"), ["# a"]);
     }
 
     #[test]
     fn what_is_no_utf8_is_known() {
-        assert_eq!(lines(b"a\xff\nb"), [("a?".to_owned(), 1, false), ("b".to_owned(), 2, true)]);
+        assert_eq!(lines(b"a\xff\nb"), [("a?".to_owned(), false), ("b".to_owned(), true)]);
     }
 
     #[test]
@@ -169,6 +157,6 @@ mod tests {
     #[test]
     fn a_million_continued_lines_take_no_time() {
         let text = "\\\n".repeat(500_000);
-        assert_eq!(texts(&text), []);
+        assert!(texts(&text).is_empty());
     }
 }

@@ -179,7 +179,7 @@ fn units(dump: &str) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut units: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     let mut unit = None;
     for line in dump.lines() {
-        if let Some(name) = line.trim().strip_prefix("-> Unit ") {
+        if let Some(name) = line.trim().trim_start_matches(['→', '-', '>']).strip_prefix(" Unit ") {
             unit = Some(units.entry(name.trim_end_matches(':').to_owned()).or_default());
         } else if let (Some(unit), Some((key, value))) = (&mut unit, line.trim().split_once(':')) {
             unit.entry(key.to_owned()).or_insert_with(|| value.trim().to_owned());
