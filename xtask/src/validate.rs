@@ -1,5 +1,7 @@
 //! `cargo xtask validate`: judges delegation configurations before they ship.
 
+mod proof;
+
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
@@ -11,30 +13,39 @@ use harness_findings::{
     subject::{KernelFacts, Subject},
 };
 use harness_frontend::Frontend;
-use harness_model::vocabulary::KnownNames;
+use harness_model::{name::ImageName, vocabulary::KnownNames};
 use harness_objects::Object;
 use harness_runner::{store::Freshness, supplies::Supplies};
 
-use crate::{candidates, complaint, configurations, exit, exit::Wrong, known_kernels, replacement, run::print, screen};
+use crate::{
+    bpf_objects::{self, Named},
+    candidates, complaint, configurations, exit,
+    exit::Wrong,
+    known_kernels, replacement,
+    run::print,
+    screen,
+};
 
 /// Judge units, instance configurations and mount lines that delegate BPF to a container
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 A FILE is a systemd unit (with the drop-ins in FILE.d), the arguments of a systemd-run, the YAML of
 an Incus or LXD instance or profile, fstab or a mount command, mountinfo, or what `bpftool token
-list --json` prints; `-` is standard input. Nothing is built, booted or fetched, and no privilege
-is needed. A comment `# bpf-token: allow CODE reason` silences a finding of its line.
+list --json` prints; `-` is standard input. Without --prove nothing is built, booted or fetched,
+and no privilege is needed. A comment `# bpf-token: allow CODE reason` silences a finding of its line.
 
 Examples:
   cargo xtask validate my.service
   cargo xtask validate my.service --object my.bpf.o
   cargo xtask validate my.service --kernel all --format json
+  cargo xtask validate my.service --object my.bpf.o --prove --kernel 6.12 7.3
   cargo xtask validate my.service --fix
   incus config show web | cargo xtask validate -
   cargo xtask validate --explain number-erases-names
 
 Exit codes: 0 nothing is refused; 1 a configuration is refused; 2 wrong usage or a file that
-cannot be read; 3 a file cannot be written; 4 there is no delegation in the files.")]
+cannot be read; 3 a kernel disagrees with what was judged, the harness, QEMU or a build failed, or
+a file cannot be written; 4 there is no delegation in the files.")]
 pub(crate) struct Args {
     /// Configurations to judge
     #[arg(value_name = "FILE", required_unless_present = "explain", value_hint = ValueHint::FilePath)]
@@ -61,6 +72,22 @@ pub(crate) struct Args {
     #[arg(long)]
     fix: bool,
 
+    /// Try each configuration in VMs too: its bpffs, its token, and the objects with each call made for them
+    #[arg(long)]
+    prove: bool,
+
+    /// The guest's root file system
+    #[arg(long, value_name = "NAME", default_value = "minimal", add = candidates::images())]
+    image: ImageName,
+
+    /// Do not believe what earlier runs proved
+    #[arg(long)]
+    fresh: bool,
+
+    /// Print what would be installed on the host instead of installing it
+    #[arg(long)]
+    no_install: bool,
+
     /// Explain a code, or all of them
     #[arg(long, value_name = "CODE", num_args = 0..=1, default_missing_value = "all", conflicts_with = "files")]
     explain: Option<String>,
@@ -84,23 +111,32 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let bench = Bench::open(args)?;
     let mut judgements = judge_all(args, &bench)?;
+    // What was changed is judged anew, and tried as it is then.
     if args.fix {
         for judgement in &mut judgements {
             mend(judgement)?;
         }
         judgements = judge_all(args, &bench)?;
     }
+    if args.prove {
+        proof::all(args, &bench.supplies, &bench.files, &mut judgements)?;
+    }
     if judgements.is_empty() {
         eprintln!("there is no delegation in what was named; nothing was judged");
         return Ok(exit::NOTHING_SELECTED.into());
     }
     tell(&judgements, args.format)?;
+    if judgements.iter().any(Judgement::is_contradicted) {
+        return Ok(exit::FAILED.into());
+    }
     let refused = judgements.iter().any(Judgement::is_refused);
     Ok(if refused { ExitCode::from(exit::DIFFERS) } else { ExitCode::SUCCESS })
 }
 
 /// What configurations are judged by.
 struct Bench {
+    supplies: Supplies,
+    files: Vec<Named>,
     kernels: Vec<KernelFacts>,
     objects: Vec<(String, Object)>,
     known: KnownNames,
@@ -108,11 +144,15 @@ struct Bench {
 
 impl Bench {
     fn open(args: &Args) -> Result<Self> {
-        let objects = bpf_objects::read(&args.object)?.into_iter().map(|one| (one.name, one.object)).collect();
+        let files = bpf_objects::read(&args.object)?;
+        let objects = files.iter().map(|one| (one.name.clone(), one.object.clone())).collect();
         let project = Project::find()?;
         let known = configurations::known_names(&project)?;
-        let supplies = Supplies::open(project, Freshness::Any, Progress::silent())?;
-        Ok(Self { kernels: known_kernels::facts(&args.kernel, &supplies)?, objects, known })
+        let freshness = if args.fresh { Freshness::ThisRun } else { Freshness::Any };
+        let is_for_people = args.format == Format::Human && args.prove;
+        let progress = if is_for_people { Progress::detect() } else { Progress::silent() };
+        let supplies = Supplies::open(project, freshness, progress)?;
+        Ok(Self { kernels: known_kernels::facts(&args.kernel, &supplies)?, supplies, files, objects, known })
     }
 }
 

@@ -52,12 +52,43 @@ pub struct OnKernel {
     pub grant: Grant,
     /// The four options as the kernel shows them in `mountinfo(5)`.
     pub shown: [String; 4],
+    /// What came of it in a VM, if it was tried.
+    pub proved: Option<Proved>,
+}
+
+/// What a kernel made of a configuration in a VM.
+#[derive(Clone, Debug, Default)]
+pub struct Proved {
+    /// What became of the bpffs and of the token.
+    pub stand: String,
+    /// What became of each object.
+    pub objects: Vec<ProvedObject>,
+    /// Where that is not what was judged without a kernel: a fault of this project.
+    pub disagreements: Vec<String>,
+}
+
+/// What became of an object in a VM.
+#[derive(Clone, Debug)]
+pub struct ProvedObject {
+    /// What it is called.
+    pub name: String,
+    /// Whether all of it is loaded.
+    pub loads: bool,
+    /// What became of it as a whole, with the cause.
+    pub verdict: String,
+    /// Each call of `bpf(2)` made for it, with its result, and what libbpf went without.
+    pub calls: Vec<String>,
 }
 
 impl Judgement {
     /// Whether something is wrong enough to refuse it.
     pub fn is_refused(&self) -> bool {
         self.findings.iter().any(|finding| finding.level == Level::Error)
+    }
+
+    /// Whether a kernel said otherwise than was judged.
+    pub fn is_contradicted(&self) -> bool {
+        self.kernels.iter().filter_map(|kernel| kernel.proved.as_ref()).any(|proved| !proved.disagreements.is_empty())
     }
 
     /// How many findings there are of a level.
@@ -81,7 +112,7 @@ impl OnKernel {
         let delegation = kernel.delegation(configuration).ok().filter(|_| has_tokens);
         let shown = shown(&delegation.unwrap_or_default(), kernel);
         let grant = delegation.map(|delegation| subject::grant(configuration, delegation)).unwrap_or_default();
-        Self { name: kernel.name.clone(), release: kernel.release, delegation, grant, shown }
+        Self { name: kernel.name.clone(), release: kernel.release, delegation, grant, shown, proved: None }
     }
 
     /// Whether a token can be made.

@@ -72,12 +72,21 @@ pub fn grant(configuration: &Configuration, delegation: Delegation) -> Grant {
 /// Whether the bpffs belongs to the host's user namespace, or `bpf(2)` is refused.
 fn makes_no_token(configuration: &Configuration) -> bool {
     let around = &configuration.surroundings;
-    let belongs_to_host =
-        is_systemd(configuration.frontend) && !around.delegated_namespaces.value.contains(&NamespaceType::Mnt);
     configuration.bpffs.is_none()
         || around.user_namespace.value == UserNamespace::Host
-        || belongs_to_host
+        || belongs_to_host(configuration)
         || around.refused_calls.contains_key(&SystemCall::Bpf)
+}
+
+/// Whether the bpffs belongs to the host's user namespace although the processes are in one of their own: systemd opens it
+/// with the mount namespace, which it makes before the user namespace unless a namespace is delegated that has to come
+/// after it (`src/core/exec-invoke.c`, `setup_delegated_namespaces`).
+pub fn belongs_to_host(configuration: &Configuration) -> bool {
+    // The mount namespace waits for these, too (`exec_namespace_is_delegated`).
+    const DEFERRING: [NamespaceType; 4] =
+        [NamespaceType::Mnt, NamespaceType::Pid, NamespaceType::Cgroup, NamespaceType::Net];
+    let delegated = &configuration.surroundings.delegated_namespaces.value;
+    is_systemd(configuration.frontend) && !DEFERRING.iter().any(|kind| delegated.contains(kind))
 }
 
 /// Whether systemd reads the names itself, and hands masks to the kernel.

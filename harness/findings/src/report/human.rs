@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use harness_model::scenario::without_controls;
 use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode, SourceSpan};
 
-use super::{Judgement, OnKernel, options};
+use super::{Judgement, OnKernel, Proved, options};
 use crate::{code::Level, finding::Finding};
 
 /// One line a finding, `FILE:LINE:COLUMN: LEVEL[CODE]: what (kernels)`, with why and what to do below.
@@ -45,14 +45,10 @@ fn on(finding: &Finding, judgement: &Judgement) -> String {
 pub fn summary(judgement: &Judgement) -> String {
     let mut text = String::new();
     let width = judgement.kernels.iter().map(|kernel| kernel.name.as_str().len()).max().unwrap_or(0);
+    let name = without_controls(judgement.name());
     for kernel in &judgement.kernels {
-        let _ = writeln!(
-            text,
-            "{} on {:width$}  {}",
-            without_controls(judgement.name()),
-            kernel.name.as_str(),
-            standing(kernel)
-        );
+        let _ = writeln!(text, "{name} on {:width$}  {}", kernel.name.as_str(), standing(kernel));
+        kernel.proved.iter().for_each(|proved| proof(&mut text, proved));
     }
     let counts = [Level::Error, Level::Warning, Level::Note].map(|level| (judgement.count(level), level.name()));
     let told: Vec<String> =
@@ -60,6 +56,20 @@ pub fn summary(judgement: &Judgement) -> String {
     let told = if told.is_empty() { "nothing found".to_owned() } else { told.join(", ") };
     let _ = writeln!(text, "{}: {told}", without_controls(judgement.name()));
     text
+}
+
+/// What a VM showed, each line below that of its kernel.
+fn proof(text: &mut String, proved: &Proved) {
+    let _ = writeln!(text, "    in the VM: {}", without_controls(&proved.stand));
+    for object in &proved.objects {
+        let _ = writeln!(text, "    {}: {}", without_controls(&object.name), without_controls(&object.verdict));
+        for call in &object.calls {
+            let _ = writeln!(text, "        {}", without_controls(call));
+        }
+    }
+    for disagreement in &proved.disagreements {
+        let _ = writeln!(text, "    a bug, the kernel disagrees: {}", without_controls(disagreement));
+    }
 }
 
 fn plural(count: usize, noun: &str) -> String {

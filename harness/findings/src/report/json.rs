@@ -6,7 +6,7 @@ use harness_model::vocabulary::Kind;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
-use super::{Judgement, OnKernel, key};
+use super::{Judgement, OnKernel, Proved, ProvedObject, key};
 use crate::finding::{Finding, Fix, Safety};
 
 /// The version of the document; it grows when a reader of the former would misread the new.
@@ -50,6 +50,33 @@ struct OneKernel {
     delegation: BTreeMap<String, String>,
     /// The capabilities inside that `bpf(2)` asks for, such as `bpf`.
     capabilities: Vec<String>,
+    /// What came of it in a VM, if it was tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proof: Option<OneProof>,
+}
+
+/// What a kernel made of a configuration in a VM.
+#[derive(Serialize, JsonSchema)]
+struct OneProof {
+    /// What became of the bpffs and of the token.
+    stand: String,
+    /// What became of each object.
+    objects: Vec<OneObject>,
+    /// Where that is not what was judged without a kernel: a bug.
+    disagreements: Vec<String>,
+}
+
+/// What became of an object in a VM.
+#[derive(Serialize, JsonSchema)]
+struct OneObject {
+    /// What it is called.
+    name: String,
+    /// Whether all of it is loaded.
+    loads: bool,
+    /// What became of it as a whole, with the cause.
+    verdict: String,
+    /// Each call made for it, with its result.
+    calls: Vec<String>,
 }
 
 /// A finding.
@@ -141,6 +168,21 @@ fn kernel(kernel: &OnKernel) -> OneKernel {
         token: kernel.makes_token(),
         delegation: set.map(|(kind, names)| (key(*kind).to_owned(), names.clone())).collect(),
         capabilities: inside.map(|capability| capability.name().to_owned()).collect(),
+        proof: kernel.proved.as_ref().map(proof),
+    }
+}
+
+fn proof(proved: &Proved) -> OneProof {
+    let object = |object: &ProvedObject| OneObject {
+        name: object.name.clone(),
+        loads: object.loads,
+        verdict: object.verdict.clone(),
+        calls: object.calls.clone(),
+    };
+    OneProof {
+        stand: proved.stand.clone(),
+        objects: proved.objects.iter().map(object).collect(),
+        disagreements: proved.disagreements.clone(),
     }
 }
 

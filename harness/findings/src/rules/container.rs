@@ -2,7 +2,7 @@
 
 use harness_frontend::{
     Configuration, Frontend,
-    surroundings::{NamespaceType, SystemCall, User, UserNamespace},
+    surroundings::{SystemCall, User, UserNamespace},
 };
 use harness_model::{permission::Capability, vocabulary::Kind};
 
@@ -10,7 +10,7 @@ use super::{is_systemd, option};
 use crate::{
     code::{Code, Level},
     finding::Finding,
-    subject::capabilities,
+    subject::{belongs_to_host, capabilities},
 };
 
 pub(super) fn judge(configuration: &Configuration) -> Vec<Finding> {
@@ -55,7 +55,7 @@ fn namespace(configuration: &Configuration) -> Option<Finding> {
         return Some(finding.at(Some(place)).advice(advice));
     }
     let delegated = &surroundings.delegated_namespaces;
-    if is_systemd && !delegated.value.contains(&NamespaceType::Mnt) {
+    if belongs_to_host(configuration) {
         let why = "systemd opens the bpffs with the mount namespace, which belongs to the host's user namespace unless it is \
                    delegated, and a token is made by the bpffs' own namespace (bpf_token_create in kernel/bpf/token.c)";
         let message = "the bpffs would belong to the host's user namespace, where no token can be made of it";

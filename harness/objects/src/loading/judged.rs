@@ -44,7 +44,11 @@ impl Answer {
     fn is_needed(&self, loading: &Loading) -> bool {
         match self.asked.must {
             Must::Always | Must::Attaches => true,
-            Must::OneOf(_) => !loading.answers.iter().any(|other| other.asked.must == self.asked.must && other.allowed),
+            // The first of several alternatives stands for all.
+            Must::OneOf(_) => {
+                let mut alternatives = loading.answers.iter().filter(|other| other.asked.must == self.asked.must);
+                alternatives.clone().next() == Some(self) && !alternatives.any(|other| other.allowed)
+            }
             Must::Improves(_) => false,
         }
     }
