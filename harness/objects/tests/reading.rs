@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 
 use harness_model::{names, permission::Use, vocabulary::Kind};
 use harness_objects::{
-    AttachWay, BtfReason, ExpectedAttach, Map, MapSource, Note, Object, Target, known_sections, read,
+    AttachWay, BtfReason, ExpectedAttach, Map, MapSource, Note, Object, Program, Target, known_sections, read,
 };
 
 mod compiled;
-use compiled::{bytes, object, program};
+use compiled::{bytes, object};
+
+/// The program of this name.
+fn program<'a>(object: &'a Object, name: &str) -> &'a Program {
+    object.programs.iter().find(|program| program.name == name).unwrap_or_else(|| panic!("no program {name}"))
+}
 
 fn map<'a>(object: &'a Object, name: &str) -> &'a Map {
     object.maps.iter().find(|map| map.name == name).unwrap_or_else(|| panic!("no map {name}"))
