@@ -77,7 +77,11 @@ fn maps_in_maps_and_fields_of_values_are_read() {
     assert_eq!((inner.key_size, inner.value_size, inner.max_entries), (12, 20, 8));
     let later = map(&object, "filled_in_later");
     assert_eq!((later.inner.is_some(), later.pinned_by_name), (false, true));
-    for note in [Note::Pinned { map: later.name.clone() }, Note::NoInner { map: later.name.clone() }] {
+    for note in [
+        Note::Pinned { map: later.name.clone() },
+        Note::NoInner { map: later.name.clone() },
+        Note::NoSize { map: later.name.clone() },
+    ] {
         assert!(object.notes.contains(&note), "{note}");
     }
     assert_eq!(map(&object, "a_hash").special_fields, [""; 0]);
