@@ -9,7 +9,7 @@ use crate::{
 
 /// An instruction has this many bytes.
 const INSTRUCTION: u64 = 8;
-const MOST_FUNCTIONS: usize = 8 * 1024;
+const MOST_FUNCTIONS: usize = 4 * 1024;
 /// Helpers are numbered from 1; no kernel has as many as this.
 const HELPERS: i32 = 4096;
 /// All that is found in all functions together.

@@ -17,6 +17,8 @@ pub struct Embedded {
 
 /// No program carries more.
 const MOST: usize = 1024;
+/// So many sections are looked at in all: beginnings of objects are easily forged.
+const MOST_SECTIONS: usize = 1_000_000;
 /// The beginning of a relocatable little-endian ELF file of 64 bits.
 const MAGIC: &[u8] = b"\x7fELF\x02\x01\x01";
 /// The length of an ELF header, and of an entry of its table of sections.
@@ -25,11 +27,11 @@ const HEADER: usize = 64;
 /// The BPF objects that a program carries whole, in their order; those whose tables are not sound are left out.
 pub fn embedded(bytes: &[u8]) -> Vec<Embedded> {
     let mut found = Vec::new();
-    let mut at = 0;
+    let (mut at, mut left) = (0, MOST_SECTIONS);
     while let Some(next) = next(bytes, at) {
         at = next + 1;
         // Where its tables lie is told by fields that are easily wrong, so they are followed no further than `bytes`.
-        let Some(size) = size(&bytes[next..]) else { continue };
+        let Some(size) = size(&bytes[next..], &mut left) else { continue };
         found.push(Embedded { offset: next, size, name: None });
         at = next + size;
         if found.len() == MOST {
@@ -53,7 +55,7 @@ fn next(bytes: &[u8], from: usize) -> Option<usize> {
 }
 
 /// The size of an object at the beginning of `bytes`; `None` if there is none, or one whose sections are not in them.
-fn size(bytes: &[u8]) -> Option<usize> {
+fn size(bytes: &[u8], left: &mut usize) -> Option<usize> {
     let half = |at: usize| Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
     let long =
         |at: usize| usize::try_from(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?)).ok();
@@ -64,6 +66,7 @@ fn size(bytes: &[u8]) -> Option<usize> {
     if kind != 1 || machine != EM_BPF || entry != HEADER || count == 0 || table < HEADER {
         return None;
     }
+    *left = left.checked_sub(count)?;
     let mut end = table.checked_add(count * HEADER)?;
     for section in 0..count {
         let at = table.checked_add(section * HEADER)?;

@@ -3,6 +3,7 @@
 
 mod course;
 mod judged;
+mod subject;
 
 use std::{fmt, sync::Arc};
 
@@ -11,6 +12,7 @@ use harness_model::{permission::Request, scenario::Release};
 use crate::{btf::Btf, feature::Feature, object::Object};
 pub(crate) use course::Course;
 pub use judged::{Answer, Loading, loading};
+pub(crate) use subject::Subject;
 
 /// The kernel that is asked.
 #[derive(Clone, Copy, Debug)]
@@ -98,12 +100,16 @@ pub enum Handed {
 
 /// All that a kernel may be asked while libbpf loads the object, in libbpf's order, with all alternatives.
 pub fn asked(object: &Object, kernel: Kernel<'_>) -> Vec<Asked> {
+    every(&Subject::new(object, kernel))
+}
+
+pub(crate) fn every(subject: &Subject<'_>) -> Vec<Asked> {
     let mut all = Vec::new();
     let mut note = |asked: Asked| {
         all.push(asked);
         true
     };
     // Everything is answered with yes, so that it gets to the end.
-    let _ = Course::new(object, kernel, &mut note).with_alternatives().run();
+    let _ = Course::new(subject, &mut note).with_alternatives().run();
     all
 }

@@ -17,7 +17,7 @@ use harness_model::{
 
 use crate::{
     feature::Feature,
-    loading::{Asked, Course, Handed, Kernel, Must, Owner, asked},
+    loading::{Asked, Course, Handed, Kernel, Must, Owner, Subject, every},
     note::Note,
     object::Object,
     program::BtfReason,
@@ -128,8 +128,8 @@ pub struct Loss {
 /// what it finds that out by is needed anyway.
 pub fn needs(objects: &[(String, Object)], kernel: Kernel<'_>) -> Needs {
     let mut judge = Judge::new(kernel);
-    let objects: Vec<(Arc<str>, &Object)> =
-        objects.iter().map(|(name, object)| (Arc::from(name.as_str()), object)).collect();
+    let subjects = objects.iter().map(|(name, object)| (Arc::from(name.as_str()), Subject::new(object, kernel)));
+    let objects: Vec<(Arc<str>, Subject<'_>)> = subjects.collect();
     let mut elements = judge.candidates(&objects);
     // What was needed only for something that went after it goes in the next round.
     loop {
@@ -148,7 +148,7 @@ pub fn needs(objects: &[(String, Object)], kernel: Kernel<'_>) -> Needs {
 }
 
 /// What is to be told of the objects under a grant.
-fn told(judge: &mut Judge<'_>, objects: &[(Arc<str>, &Object)], elements: &[Element]) -> Needs {
+fn told(judge: &mut Judge<'_>, objects: &[(Arc<str>, Subject<'_>)], elements: &[Element]) -> Needs {
     let grant = Grant::of(elements.iter().copied());
     let mut needs = Needs {
         elements: elements.iter().map(|element| (*element, Vec::new())).collect(),
@@ -167,7 +167,7 @@ fn told(judge: &mut Judge<'_>, objects: &[(Arc<str>, &Object)], elements: &[Elem
                 least.take(&asked.request);
             }
         }
-        needs.notes.extend(notes(object, judge.has_types()).map(|note| (name.clone(), note)));
+        needs.notes.extend(notes(object.object, judge.has_types()).map(|note| (name.clone(), note)));
     }
     needs.least_release = least.found();
     needs.undelegable.sort();
@@ -256,10 +256,10 @@ fn notes(object: &Object, has_types: bool) -> impl Iterator<Item = Note> + '_ {
 impl Judge<'_> {
     /// All that any course asks for, in the order in which it is tried to do without: first what only improves, then
     /// what stands beside something else.
-    fn candidates(&mut self, objects: &[(Arc<str>, &Object)]) -> Vec<Element> {
+    fn candidates(&mut self, objects: &[(Arc<str>, Subject<'_>)]) -> Vec<Element> {
         let mut ranks: BTreeMap<Element, u8> = BTreeMap::new();
         for (_, object) in objects {
-            for asked in asked(object, self.kernel()) {
+            for asked in every(object) {
                 let rank = match asked.must {
                     Must::Always => 2,
                     Must::OneOf(_) => 1,
@@ -270,7 +270,8 @@ impl Judge<'_> {
                     continue;
                 }
                 let requirement = self.requirement(&asked.request);
-                let bits = requirement.bits.keys().copied().map(Element::Bit);
+                // What no mask has room for is an obstacle, and no element.
+                let bits = requirement.bits.keys().filter(|bit| bit.number < 64).copied().map(Element::Bit);
                 let capabilities = requirement.capabilities.keys().copied().map(Element::Capability);
                 for element in bits.chain(capabilities) {
                     let known = ranks.entry(element).or_default();
@@ -283,19 +284,17 @@ impl Judge<'_> {
         elements.into_iter().map(|(element, _)| element).collect()
     }
 
-    fn all_load(&mut self, objects: &[(Arc<str>, &Object)], elements: &[Element]) -> bool {
+    fn all_load(&mut self, objects: &[(Arc<str>, Subject<'_>)], elements: &[Element]) -> bool {
         let grant = Grant::of(elements.iter().copied());
         objects.iter().all(|(_, object)| self.loads(object, &grant))
     }
 
-    fn loads(&mut self, object: &Object, grant: &Grant) -> bool {
-        let kernel = self.kernel();
-        Course::new(object, kernel, &mut |asked| self.allows(&asked, grant)).run().is_ok()
+    fn loads(&mut self, object: &Subject<'_>, grant: &Grant) -> bool {
+        Course::new(object, &mut |asked| self.allows(&asked, grant)).run().is_ok()
     }
 
     /// All requests of a course, with what they are answered.
-    fn course(&mut self, object: &Object, grant: &Grant) -> Vec<(Asked, bool)> {
-        let kernel = self.kernel();
+    fn course(&mut self, object: &Subject<'_>, grant: &Grant) -> Vec<(Asked, bool)> {
         let mut requests = Vec::new();
         let mut answer = |asked: Asked| {
             let allowed = self.allows(&asked, grant);
@@ -303,7 +302,7 @@ impl Judge<'_> {
             allowed
         };
         // Under the least grant it loads; if nothing makes it, what was asked until then is told.
-        let _ = Course::new(object, kernel, &mut answer).run();
+        let _ = Course::new(object, &mut answer).run();
         requests
     }
 }

@@ -29,6 +29,11 @@ pub enum Note {
         /// The map.
         map: String,
     },
+    /// A map does not say how many elements it may have.
+    NoSize {
+        /// The map.
+        map: String,
+    },
     /// A program does not load without the object's types.
     NeedsTypes {
         /// The program.
@@ -93,6 +98,9 @@ impl fmt::Display for Note {
             }
             Self::NoInner { map } => {
                 write!(f, "map {map}: its program has to say what the maps in it look like before it is created")
+            }
+            Self::NoSize { map } => {
+                write!(f, "map {map}: its program has to say how many elements it may have before it is created")
             }
             Self::NeedsTypes { program, reason } => write!(f, "{program} takes the object's BTF: {reason}"),
             Self::Static { program } => {

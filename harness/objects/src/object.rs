@@ -133,6 +133,13 @@ fn meanings(elf: &Elf<'_>, maps: &Maps, outside: &Outside) -> Vec<Meaning> {
     elf.symbols.iter().map(meaning).collect()
 }
 
+/// Whether the kernel makes no map of this type without a number of elements. libbpf fills in that of
+/// `perf_event_array`.
+fn takes_size(map_type: u32) -> bool {
+    let name = names::name(Kind::Map, map_type).unwrap_or_default();
+    !name.contains("storage") && !matches!(name, "perf_event_array" | "struct_ops" | "arena")
+}
+
 fn notes(elf: &Elf<'_>, btf: Option<&Btf<'_>>, maps: &[Map], outside: &Outside) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut note = |holds: bool, what: Note| notes.extend(holds.then_some(what));
@@ -142,6 +149,7 @@ fn notes(elf: &Elf<'_>, btf: Option<&Btf<'_>>, maps: &[Map], outside: &Outside) 
     note(outside.addresses, Note::Addresses);
     for map in maps {
         let of_maps = matches!(names::name(Kind::Map, map.map_type), Some("array_of_maps" | "hash_of_maps"));
+        note(map.max_entries == 0 && takes_size(map.map_type), Note::NoSize { map: map.name.clone() });
         note(map.pinned_by_name, Note::Pinned { map: map.name.clone() });
         note(of_maps && map.inner.is_none(), Note::NoInner { map: map.name.clone() });
     }

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 
 use harness_model::{names, permission::Use, vocabulary::Kind};
 use harness_objects::{
-    AttachWay, BtfReason, ExpectedAttach, Map, MapSource, Note, Object, Target, known_sections, read,
+    AttachWay, BtfReason, ExpectedAttach, Map, MapSource, Note, Object, Program, Target, known_sections, read,
 };
 
 mod compiled;
-use compiled::{bytes, object, program};
+use compiled::{bytes, object};
+
+/// The program of this name.
+fn program<'a>(object: &'a Object, name: &str) -> &'a Program {
+    object.programs.iter().find(|program| program.name == name).unwrap_or_else(|| panic!("no program {name}"))
+}
 
 fn map<'a>(object: &'a Object, name: &str) -> &'a Map {
     object.maps.iter().find(|map| map.name == name).unwrap_or_else(|| panic!("no map {name}"))
@@ -72,7 +77,11 @@ fn maps_in_maps_and_fields_of_values_are_read() {
     assert_eq!((inner.key_size, inner.value_size, inner.max_entries), (12, 20, 8));
     let later = map(&object, "filled_in_later");
     assert_eq!((later.inner.is_some(), later.pinned_by_name), (false, true));
-    for note in [Note::Pinned { map: later.name.clone() }, Note::NoInner { map: later.name.clone() }] {
+    for note in [
+        Note::Pinned { map: later.name.clone() },
+        Note::NoInner { map: later.name.clone() },
+        Note::NoSize { map: later.name.clone() },
+    ] {
         assert!(object.notes.contains(&note), "{note}");
     }
     assert_eq!(map(&object, "a_hash").special_fields, [""; 0]);

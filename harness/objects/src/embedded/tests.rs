@@ -2,7 +2,7 @@ use super::*;
 
 /// An object with one section of four bytes, and its table.
 fn object() -> Vec<u8> {
-    let mut bytes = vec![0; HEADER + 4];
+    let mut bytes = [0; HEADER + 4];
     bytes[..7].copy_from_slice(MAGIC);
     bytes[16] = 1;
     bytes[18..20].copy_from_slice(&EM_BPF.to_le_bytes());

@@ -11,13 +11,11 @@ use harness_model::{
     vocabulary::Kind,
 };
 
-use super::{Asked, Handed, Kernel, Must, Owner};
+use super::{Asked, Handed, Must, Owner, subject::Subject};
 use crate::{
-    btf::BtfKind,
     feature::{Feature, program},
     helper::HELPERS,
-    map::{Map, MapSource},
-    object::Object,
+    map::Map,
     program::{AttachWay, BtfReason, ExpectedAttach, Program, Target},
 };
 
@@ -27,9 +25,8 @@ const LOADING: usize = 0;
 const ZERO_SEED: u32 = 1 << 6;
 
 /// One object being loaded.
-pub(crate) struct Course<'a, 'k> {
-    object: &'a Object,
-    kernel: Kernel<'k>,
+pub(crate) struct Course<'a> {
+    subject: &'a Subject<'a>,
     answer: &'a mut dyn FnMut(Asked) -> bool,
     /// Whether what libbpf would ask after another answer is asked too.
     alternatives: bool,
@@ -42,10 +39,10 @@ pub(crate) struct Course<'a, 'k> {
 /// Why an object does not load: what the kernel refused, or what is missing for it.
 pub(crate) type Outcome = Result<(), Owner>;
 
-impl<'a, 'k> Course<'a, 'k> {
-    pub(crate) fn new(object: &'a Object, kernel: Kernel<'k>, answer: &'a mut dyn FnMut(Asked) -> bool) -> Self {
+impl<'a> Course<'a> {
+    pub(crate) fn new(subject: &'a Subject<'a>, answer: &'a mut dyn FnMut(Asked) -> bool) -> Self {
         let (features, missing) = (BTreeMap::new(), BTreeSet::new());
-        Self { object, kernel, answer, alternatives: false, features, missing, has_btf: false }
+        Self { subject, answer, alternatives: false, features, missing, has_btf: false }
     }
 
     pub(crate) fn with_alternatives(mut self) -> Self {
@@ -59,19 +56,17 @@ impl<'a, 'k> Course<'a, 'k> {
         self.probe_loading()?;
         self.prepare();
         self.types()?;
-        for (number, map) in self.object.maps.iter().enumerate() {
+        let subject = self.subject;
+        for (number, map) in subject.object.maps.iter().enumerate() {
             self.map(number, map)?;
         }
-        let programs = || self.object.programs.iter().filter(|program| program.autoload && program.prog_type.is_some());
-        let reads = |program: &Program| HELPERS.replaced.iter().any(|(helper, _)| program.helpers.contains(helper));
-        if self.object.programs.iter().any(reads) {
-            let is_needed = programs().any(|program| reads(program) && !has_old_reads(program));
-            self.feature(Feature::ReadsOfKernel, is_needed);
+        if subject.reads_kernel {
+            self.feature(Feature::ReadsOfKernel, subject.needs_reads);
         }
-        for (number, program) in programs().enumerate() {
+        for (number, program) in subject.programs.iter().enumerate() {
             self.program(LOADING + 1 + number, program)?;
         }
-        programs().for_each(|program| self.attach(program));
+        subject.programs.iter().for_each(|program| self.attach(program));
         Ok(())
     }
 
@@ -112,7 +107,7 @@ impl<'a, 'k> Course<'a, 'k> {
 
     /// What is found out before the types are loaded.
     fn prepare(&mut self) {
-        let object = self.object;
+        let object = self.subject.object;
         if object.kconfig.iter().any(|name| name == "LINUX_HAS_BPF_COOKIE") {
             self.feature(Feature::Cookies, false);
         }
@@ -123,36 +118,27 @@ impl<'a, 'k> Course<'a, 'k> {
             self.feature(Feature::LongOffsets, false);
         }
         if let Some(btf) = object.btf {
-            let has_functions = self.feature(Feature::FunctionTypes, self.needs_btf());
-            if has_functions && btf.functions && object.programs.iter().any(|program| program.autoload) {
+            let has_functions = self.feature(Feature::FunctionTypes, self.subject.needs_btf);
+            if has_functions && btf.functions && !self.subject.programs.is_empty() {
                 self.feature(Feature::ContextArguments, false);
             }
         }
     }
 
-    /// Whether some map or program does not load without the object's types.
-    fn needs_btf(&self) -> bool {
-        let of_program = |program: &Program| program.autoload && !program.needs_btf.is_empty();
-        let of_map = |map: &Map| map.autocreate && keeps_for_objects(map.map_type);
-        self.object.has_operations()
-            || self.object.programs.iter().any(of_program)
-            || self.object.maps.iter().any(of_map)
-    }
-
     /// The object's types (`bpf_object__sanitize_and_load_btf`).
     fn types(&mut self) -> Outcome {
-        if self.object.btf.is_none() {
+        if self.subject.object.btf.is_none() {
             return Ok(());
         }
-        let is_needed = self.needs_btf();
+        let is_needed = self.subject.needs_btf;
         let must = if is_needed { Must::Always } else { Must::Improves(Feature::Types) };
         self.has_btf = self.feature(Feature::Types, is_needed) && self.ask(Request::BtfLoad, Owner::Btf, must);
-        if self.object.has_operations() && !self.has_btf { Err(Owner::Btf) } else { Ok(()) }
+        if self.subject.object.has_operations() && !self.has_btf { Err(Owner::Btf) } else { Ok(()) }
     }
 
     fn map(&mut self, number: usize, map: &Map) -> Outcome {
-        let is_used = || self.object.programs.iter().any(|program| program.autoload && program.maps.contains(&number));
-        if map.is_data() && !self.feature(Feature::GlobalData, is_used()) {
+        let is_used = self.subject.used.contains(&number);
+        if map.is_data() && !self.feature(Feature::GlobalData, is_used) {
             self.missing.insert(number);
             return Ok(());
         }
@@ -161,7 +147,7 @@ impl<'a, 'k> Course<'a, 'k> {
         }
         self.feature(Feature::Names, false);
         let owner = Owner::Map(map.name.as_str().into());
-        let must = if map.is_data() && !is_used() { Must::Improves(Feature::GlobalData) } else { Must::Always };
+        let must = if map.is_data() && !is_used { Must::Improves(Feature::GlobalData) } else { Must::Always };
         for one in map.inner.as_deref().into_iter().chain([map]) {
             if keeps_for_objects(one.map_type) && !self.has_btf {
                 return Err(owner);
@@ -199,7 +185,7 @@ impl<'a, 'k> Course<'a, 'k> {
             self.must(Request::BtfGetFdById, owner.clone())?;
         }
         self.load(group, program, owner)?;
-        if self.object.maps.iter().any(|map| map.source == MapSource::Rodata) {
+        if self.subject.has_constants {
             self.feature(Feature::BoundMaps, false);
         }
         Ok(())
@@ -232,20 +218,12 @@ impl<'a, 'k> Course<'a, 'k> {
         }
         match (program.attach_type, &program.target) {
             (_, Some(Target::Member { structure, member, index })) => {
-                (self.place(structure, member).unwrap_or(*index), None)
+                (self.subject.place(structure, member).unwrap_or(*index), None)
             }
             (ExpectedAttach::None, _) => (0, None),
             (ExpectedAttach::Optional(number), _) => (number, Some(0)),
             (ExpectedAttach::Required(number), _) => (number, None),
         }
-    }
-
-    /// Which member of the kernel's own structure this is.
-    fn place(&self, structure: &str, member: &str) -> Option<u32> {
-        let types = self.kernel.types?;
-        let is_it = |found: &crate::btf::BtfType<'_>| found.kind == BtfKind::Struct && found.name == structure;
-        let (_, found) = types.iter().find(|(_, found)| is_it(found))?;
-        types.members(&found).position(|one| one.name == member).map(|place| place as u32)
     }
 
     /// What it does once libbpf has replaced what it takes to be missing.
@@ -278,7 +256,7 @@ impl<'a, 'k> Course<'a, 'k> {
 
 /// Whether a map keeps values for sockets, inodes, tasks or cgroups, which takes the types of both
 /// (`bpf_local_storage_map_alloc_check` in `kernel/bpf/bpf_local_storage.c`).
-fn keeps_for_objects(map_type: u32) -> bool {
+pub(super) fn keeps_for_objects(map_type: u32) -> bool {
     matches!(names::name(Kind::Map, map_type), Some("sk_storage" | "inode_storage" | "task_storage" | "cgrp_storage"))
 }
 
@@ -287,7 +265,7 @@ fn replaced(helpers: &BTreeSet<u32>) -> impl Iterator<Item = (u32, u32)> {
 }
 
 /// Whether programs of its type have `bpf_probe_read` (`bpf_tracing_func_proto` in `kernel/trace/bpf_trace.c`).
-fn has_old_reads(program: &Program) -> bool {
+pub(super) fn has_old_reads(program: &Program) -> bool {
     matches!(
         program.prog_type.and_then(|number| names::name(Kind::Prog, number)),
         Some(

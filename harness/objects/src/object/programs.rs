@@ -22,7 +22,7 @@ use crate::{
 /// So many steps from function to function are followed in all.
 const MOST_STEPS: usize = 20_000_000;
 /// So much is kept of what programs do, in all: helpers and maps count once, names by their length.
-const MOST_KEPT: usize = 500_000;
+const MOST_KEPT: usize = 200_000;
 /// Functions of the kernel that make objects of the program's own types.
 const OWN_OBJECTS: [&str; 4] = ["bpf_obj_new_impl", "bpf_percpu_obj_new_impl", "bpf_obj_new", "bpf_percpu_obj_new"];
 /// Functions of the kernel that can stop the machine (`KF_DESTRUCTIVE` in `kernel/bpf/helpers.c`).

@@ -59,7 +59,6 @@ struct {
 
 struct {
 	NUMBER(type, 13);
-	NUMBER(max_entries, 2);
 	NUMBER(key_size, 4);
 	NUMBER(value_size, 4);
 	NUMBER(pinning, 1);

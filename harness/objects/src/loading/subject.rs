@@ -1,0 +1,79 @@
+//! An object, with what every course of loading it asks about, worked out once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Kernel,
+    course::{has_old_reads, keeps_for_objects},
+};
+use crate::{
+    btf::{Btf, BtfKind},
+    helper::HELPERS,
+    map::{Map, MapSource},
+    object::Object,
+    program::{Program, Target},
+};
+
+/// What is loaded.
+pub(crate) struct Subject<'a> {
+    pub(crate) object: &'a Object,
+    /// The programs that libbpf loads.
+    pub(super) programs: Vec<&'a Program>,
+    /// The maps that they refer to.
+    pub(super) used: BTreeSet<usize>,
+    /// Whether some map or program does not load without the object's types.
+    pub(super) needs_btf: bool,
+    /// Whether some program calls what libbpf replaces where it takes it to be missing, and whether one does not load so.
+    pub(super) reads_kernel: bool,
+    pub(super) needs_reads: bool,
+    /// Whether it has maps of constants.
+    pub(super) has_constants: bool,
+    /// The places of members in the kernel's own structures.
+    places: BTreeMap<(&'a str, &'a str), u32>,
+}
+
+impl<'a> Subject<'a> {
+    pub(crate) fn new(object: &'a Object, kernel: Kernel<'_>) -> Self {
+        let is_loaded = |program: &&Program| program.autoload && program.prog_type.is_some();
+        let programs: Vec<&Program> = object.programs.iter().filter(is_loaded).collect();
+        let reads = |program: &Program| HELPERS.replaced.iter().any(|(helper, _)| program.helpers.contains(helper));
+        let of_map = |map: &Map| map.autocreate && keeps_for_objects(map.map_type);
+        Self {
+            object,
+            used: programs.iter().flat_map(|program| program.maps.iter().copied()).collect(),
+            needs_btf: object.has_operations()
+                || programs.iter().any(|program| !program.needs_btf.is_empty())
+                || object.maps.iter().any(of_map),
+            reads_kernel: object.programs.iter().any(reads),
+            needs_reads: programs.iter().any(|program| reads(program) && !has_old_reads(program)),
+            has_constants: object.maps.iter().any(|map| map.source == MapSource::Rodata),
+            places: kernel.types.map(|types| places(types, &programs)).unwrap_or_default(),
+            programs,
+        }
+    }
+
+    /// Which member of the kernel's own structure this is.
+    pub(super) fn place(&self, structure: &str, member: &str) -> Option<u32> {
+        self.places.get(&(structure, member)).copied()
+    }
+}
+
+/// Looks all members up in one walk through the kernel's types.
+fn places<'a>(types: &Btf<'_>, programs: &[&'a Program]) -> BTreeMap<(&'a str, &'a str), u32> {
+    let mut wanted: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for program in programs {
+        if let Some(Target::Member { structure, member, .. }) = &program.target {
+            wanted.entry(structure).or_default().insert(member);
+        }
+    }
+    let mut places = BTreeMap::new();
+    for (_, found) in types.iter().filter(|(_, found)| found.kind == BtfKind::Struct) {
+        let Some((structure, members)) = wanted.get_key_value(found.name) else { continue };
+        for (place, member) in types.members(&found).enumerate() {
+            if let Some(name) = members.get(member.name) {
+                places.entry((*structure, *name)).or_insert(place as u32);
+            }
+        }
+    }
+    places
+}
