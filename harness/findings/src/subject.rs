@@ -7,7 +7,7 @@ use harness_frontend::{
     surroundings::{NamespaceType, SystemCall, User, UserNamespace},
 };
 use harness_model::{
-    delegation::{Delegation, UnreadableElement},
+    delegation::{Delegation, RefusedOption},
     name::KernelName,
     permission::{Capability, Grant},
     scenario::{Release, capability},
@@ -54,9 +54,14 @@ impl KernelFacts {
     /// What this kernel makes of a configuration's mount options.
     ///
     /// # Errors
-    /// [`UnreadableElement`] for what it refuses: there is no bpffs then.
-    pub fn delegation(&self, configuration: &Configuration) -> Result<Delegation, UnreadableElement> {
-        Delegation::requested(&configuration.mount_options(), &self.vocabulary)
+    /// [`RefusedOption`] for what it refuses: there is no bpffs then.
+    pub fn delegation(&self, configuration: &Configuration) -> Result<Delegation, RefusedOption> {
+        let options = configuration.mount_options();
+        match configuration.frontend {
+            // What is shown was set before, and may be longer than what can be set.
+            Frontend::Mountinfo | Frontend::Bpftool => Delegation::shown(&options, &self.vocabulary),
+            _ => Delegation::requested(&options, &self.vocabulary),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "host")]
-pub use requested::{Reading, UnreadableElement, known_bits, option_of};
+pub use requested::{Reading, RefusedOption, known_bits, option_of};
 
 macro_rules! mask_type {
     ($(#[$meta:meta])* $name:ident, $option:literal) => {

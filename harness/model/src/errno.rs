@@ -14,6 +14,8 @@ impl Errno {
     pub const EPERM: Self = Self(nix::errno::Errno::EPERM as i32);
     /// Invalid argument.
     pub const EINVAL: Self = Self(nix::errno::Errno::EINVAL as i32);
+    /// Out of range: a number does not fit.
+    pub const ERANGE: Self = Self(nix::errno::Errno::ERANGE as i32);
     /// The kernel's own `ENOTSUPP`, which has no name in user space (`include/linux/errno.h`).
     pub const ENOTSUPP: Self = Self(524);
 

@@ -1,6 +1,6 @@
 //! What one kernel makes of a configuration.
 
-use harness_frontend::{Assignment, Element, Meaning};
+use harness_frontend::{Assignment, Element, Frontend, Meaning};
 use harness_model::{
     delegation::{Delegation, LONGEST_VALUE, Reading, known_bits},
     names, permission,
@@ -102,6 +102,9 @@ fn bits(judged: &mut Judged<'_>, kind: Kind, element: &Element, mask: u64) {
 
 /// Values longer than a mount option may be.
 fn lengths(judged: &mut Judged<'_>) {
+    if matches!(judged.configuration.frontend, Frontend::Mountinfo | Frontend::Bpftool) {
+        return;
+    }
     for option in judged.configuration.mount_options() {
         if option.value.len() <= LONGEST_VALUE {
             continue;

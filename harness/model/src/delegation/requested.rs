@@ -2,17 +2,42 @@
 
 use thiserror::Error;
 
-use super::{AttachMask, CmdMask, Delegation, MapMask, MountOption, OPTIONS, ProgMask};
-use crate::vocabulary::{Kind, NameTable, Vocabulary};
+use super::{AttachMask, CmdMask, Delegation, LONGEST_VALUE, MapMask, MountOption, OPTIONS, ProgMask};
+use crate::{
+    errno::Errno,
+    vocabulary::{Kind, NameTable, Vocabulary},
+};
 
-/// An element of an option's value that the kernel reads as neither a name nor a number.
+/// An option that the kernel refuses, and with it all of the call that sets it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{element}` in the mount option {key} is no name this kernel knows and no number of 64 bits")]
-pub struct UnreadableElement {
-    /// The option, such as `delegate_maps`.
-    pub key: String,
-    /// The element as it is written.
-    pub element: String,
+pub enum RefusedOption {
+    /// An element of its value is neither a name nor a number.
+    #[error("`{element}` in the mount option {key} is no name this kernel knows and no number of 64 bits")]
+    Element {
+        /// The option, such as `delegate_maps`.
+        key: String,
+        /// The element as it is written.
+        element: String,
+    },
+    /// Its value is longer than [`LONGEST_VALUE`].
+    #[error("the value of the mount option {key} has {length} bytes, and fsconfig(2) takes at most {LONGEST_VALUE}")]
+    TooLong {
+        /// The option.
+        key: String,
+        /// The length of its value.
+        length: usize,
+    },
+}
+
+impl RefusedOption {
+    /// What the kernel answers: `ERANGE` for digits that make more than 64 bits, whatever follows them (`kstrtoull` in
+    /// `lib/kstrtox.c`), and `EINVAL` for everything else.
+    pub fn errno(&self) -> Errno {
+        match self {
+            Self::Element { element, .. } if is_out_of_range(element) => Errno::ERANGE,
+            Self::Element { .. } | Self::TooLong { .. } => Errno::EINVAL,
+        }
+    }
 }
 
 impl Delegation {
@@ -23,8 +48,25 @@ impl Delegation {
     /// option add up. Other options delegate nothing.
     ///
     /// # Errors
-    /// [`UnreadableElement`] for a value that the kernel refuses.
-    pub fn requested(options: &[MountOption], vocabulary: &Vocabulary) -> Result<Self, UnreadableElement> {
+    /// [`RefusedOption`] for the first that the kernel refuses.
+    pub fn requested(options: &[MountOption], vocabulary: &Vocabulary) -> Result<Self, RefusedOption> {
+        let mut all = Self::default().masks();
+        for option in options {
+            if option.value.len() > LONGEST_VALUE {
+                return Err(RefusedOption::TooLong { key: option.key.clone(), length: option.value.len() });
+            }
+            let masks = Self::shown(std::slice::from_ref(option), vocabulary)?.masks();
+            all.iter_mut().zip(masks).for_each(|(all, mask)| *all |= mask);
+        }
+        Ok(Self::from_masks(all))
+    }
+
+    /// What the options that a mount shows say, which may be longer than any that is set (`bpf_show_options` in
+    /// `kernel/bpf/inode.c`).
+    ///
+    /// # Errors
+    /// [`RefusedOption`] for a value that the kernel does not write.
+    pub fn shown(options: &[MountOption], vocabulary: &Vocabulary) -> Result<Self, RefusedOption> {
         let mut masks = [0; 4];
         for option in options {
             if let Some(at) = OPTIONS.iter().position(|key| *key == option.key) {
@@ -104,8 +146,8 @@ impl Reading {
     }
 }
 
-fn mask(option: &MountOption, table: &NameTable) -> Result<u64, UnreadableElement> {
-    let unreadable = |element: &str| UnreadableElement { key: option.key.clone(), element: element.to_owned() };
+fn mask(option: &MountOption, table: &NameTable) -> Result<u64, RefusedOption> {
+    let unreadable = |element: &str| RefusedOption::Element { key: option.key.clone(), element: element.to_owned() };
     option.value.split(':').try_fold(0, |mask, element| {
         Reading::of(element, table).map(|reading| reading.applied_to(mask)).ok_or_else(|| unreadable(element))
     })
@@ -123,16 +165,27 @@ fn enumerator(text: &str, table: &NameTable) -> Option<u32> {
 /// A number as `kstrtou64` reads it with base 0: decimal, hexadecimal after `0x`, octal after `0`; one `+` before it and
 /// one line feed after it are passed over (`lib/kstrtox.c`).
 fn number(text: &str) -> Option<u64> {
-    let text = text.strip_prefix('+').unwrap_or(text);
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    let (digits, radix) = match text.as_bytes() {
-        [b'0', b'x' | b'X', ..] => (&text[2..], 16),
-        [b'0', _, ..] => (&text[1..], 8),
-        _ => (text, 10),
-    };
+    let (digits, radix) = digits_of(text.strip_suffix('\n').unwrap_or(text));
     // Rust would take another sign.
     let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     if plain { u64::from_str_radix(digits, radix).ok() } else { None }
+}
+
+/// What follows the sign and the prefix, and the radix they give.
+fn digits_of(text: &str) -> (&str, u32) {
+    let text = text.strip_prefix('+').unwrap_or(text);
+    match text.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (&text[2..], 16),
+        [b'0', _, ..] => (&text[1..], 8),
+        _ => (text, 10),
+    }
+}
+
+/// Whether a number that is too large stands at the beginning.
+fn is_out_of_range(text: &str) -> bool {
+    let (digits, radix) = digits_of(text);
+    let end = digits.find(|c: char| !c.is_digit(radix)).unwrap_or(digits.len());
+    end > 0 && u64::from_str_radix(&digits[..end], radix).is_err()
 }
 
 #[cfg(test)]
@@ -192,6 +245,35 @@ mod tests {
         for wrong in ["", "+", "0x", "0b1", "-1", "++1", "0x+1", " 1", "1 ", "08", "18446744073709551616"] {
             assert_eq!(number(wrong), None, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn what_is_refused_has_the_errno_of_the_kernel() {
+        let refused = |value: &str| {
+            let option = MountOption { key: "delegate_cmds".to_owned(), value: value.to_owned() };
+            Delegation::requested(&[option], &vocabulary()).unwrap_err().errno()
+        };
+        for beyond in
+            ["18446744073709551616", "0x1ffffffffffffffff:any", "+99999999999999999999x", "any:07777777777777777777777"]
+        {
+            assert_eq!(refused(beyond), Errno::ERANGE, "{beyond}");
+        }
+        for wrong in ["", "0x", "x99999999999999999999", "-1", &"0x1:".repeat(64)] {
+            assert_eq!(refused(wrong), Errno::EINVAL, "{wrong}");
+        }
+        let long = "x".repeat(LONGEST_VALUE + 1);
+        assert!(requested(&[("delegate_foo", &long)]).unwrap_err().contains("256 bytes"));
+        assert_eq!(requested(&[("delegate_foo", &long[1..])]), Ok([0; 4]));
+    }
+
+    #[test]
+    fn a_mount_may_show_more_than_can_be_set_at_once() {
+        let value = (0..40).map(|number| vocabulary().attachs.name(number).unwrap().to_owned());
+        let value = value.collect::<Vec<_>>().join(":");
+        let option = [MountOption { key: "delegate_attachs".to_owned(), value }];
+        assert!(option[0].value.len() > LONGEST_VALUE);
+        assert_eq!(Delegation::shown(&option, &vocabulary()).unwrap().masks(), [0, 0, 0, (1 << 40) - 1]);
+        assert!(Delegation::requested(&option, &vocabulary()).is_err());
     }
 
     #[test]

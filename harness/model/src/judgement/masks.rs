@@ -17,7 +17,7 @@ pub(super) fn disagreements(asked: &[MountOption], fact: &ContainerFact, vocabul
         Ok(asked) => asked.masks(),
         Err(error) => return vec![format!("{who}'s bpffs stands, although {error}")],
     };
-    let mounted = match Delegation::requested(&fact.mounted, vocabulary) {
+    let mounted = match Delegation::shown(&fact.mounted, vocabulary) {
         Ok(mounted) => mounted.masks(),
         Err(error) => return vec![format!("{who}'s mount cannot be read: {error}")],
     };

@@ -149,10 +149,7 @@ fn own(object: &ObjectAnswer) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        outcome::{Control, ObjectFailure},
-        verdict::Refusal,
-    };
+    use crate::{outcome::Control, verdict::Refusal};
 
     fn step(cmd: &str, about: &str, errno: Option<Errno>) -> ObjectStep {
         let (cmd, about) = (cmd.to_owned(), about.to_owned());
@@ -192,7 +189,6 @@ mod tests {
         assert_eq!(alone.lack().unwrap().to_string(), "probe of names: prog_load socket_filter, token: denied EPERM");
         let silent = proof(denied(), None, &fact(vec![], vec![]));
         assert_eq!(silent.lack().unwrap().to_string(), "load: denied EPERM");
-        let _ = ObjectFailure { stage: String::new(), errno: Errno::EPERM };
     }
 
     #[test]

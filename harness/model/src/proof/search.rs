@@ -46,10 +46,8 @@ pub(super) fn search(initial: &Elements, tried: &BTreeMap<Elements, bool>) -> Qu
         if idle.is_empty() {
             return Quest::Minimal(base);
         }
-        let fewer: Vec<Elements> = (1..=idle.len())
-            .rev()
-            .map(|count| base.iter().copied().filter(|one| !idle[..count].contains(one)).collect())
-            .collect();
+        let left = |count: usize| base.iter().copied().filter(|one| !idle[..count].contains(one)).collect();
+        let fewer: Vec<Elements> = counts(idle.len()).map(left).collect();
         let open = unknown(fewer.clone());
         if !open.is_empty() {
             // If all of them can be missed together, the next round is this one already.
@@ -58,6 +56,16 @@ pub(super) fn search(initial: &Elements, tried: &BTreeMap<Elements, bool>) -> Qu
         base = fewer.into_iter().find(works).expect("without the first of them it works");
     }
 }
+
+/// How many are left out at once: all, and if that is too much, fewer. Of few any number, since a round costs more than a
+/// load; of many every half of a half.
+fn counts(all: usize) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(all), |count| if *count > FEW { Some(count / 2) } else { count.checked_sub(1) })
+        .take_while(|count| *count > 0)
+}
+
+/// About as many loads as take the time of a boot, divided by what is tried of each.
+const FEW: usize = 16;
 
 fn singles(of: &Elements) -> Vec<Elements> {
     of.iter().map(|one| without(of, *one)).collect()
@@ -137,6 +145,14 @@ mod tests {
         let (found, ..) = carried_out(&all, |given| given.len() % 2 == 0);
         let found: Elements = found.unwrap().into_iter().collect();
         assert!(singles(&found).iter().all(|one| one.len() % 2 == 1));
+    }
+
+    #[test]
+    fn much_that_is_not_needed_costs_few_trials() {
+        let all: Vec<Element> = (0..64).map(map).collect();
+        let (found, rounds, trials) = carried_out(&all, |given| given.contains(&map(7)) && given.contains(&map(40)));
+        assert_eq!((found, rounds), (Some(vec![map(7), map(40)]), 2));
+        assert!(trials < 64 + 1 + FEW + 8, "{trials}");
     }
 
     #[test]

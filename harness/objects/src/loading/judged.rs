@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use harness_model::permission::{Grant, Shortfall};
 
-use super::{Asked, Course, Handed, Kernel, Must, Owner};
+use super::{Asked, Course, Handed, Kernel, Must, Owner, Subject};
 use crate::{
     needs::{Judge, Obstacle},
     object::Object,
@@ -68,7 +68,7 @@ pub fn loading(object: &Object, kernel: Kernel<'_>, grant: &Grant) -> Loading {
         answers.push(Answer { asked, allowed, lacks, obstacles });
         goes_on
     };
-    let ended = Course::new(object, kernel, &mut answer).run().err();
+    let ended = Course::new(&Subject::new(object, kernel), &mut answer).run().err();
     let loading = Loading { answers, stops_at: None };
     let first =
         loading.refused().find(|answer| answer.asked.must != Must::Attaches).map(|answer| answer.asked.by.clone());

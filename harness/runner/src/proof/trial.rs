@@ -2,7 +2,7 @@
 
 use harness_model::{
     name::{KernelName, ScenarioName},
-    proof::{self, ObjectProof, Setting, Stand, Users},
+    proof::{self, ObjectProof, Setting, Stand},
     verdict::Refusal,
 };
 
@@ -142,16 +142,8 @@ fn read(desk: &Desk<'_>, trial: &Trial, asked: &Asked) -> Proof {
         ProvedObject { object: object.name().to_owned(), proof: alone }
     };
     let objects = trial.objects.iter().zip(&inside.objects).map(object).collect();
-    let stand = stand.map(|stand| Mount::Stands(without_bpffs(stand, trial)));
+    let stand = stand.map(Mount::Stands);
     Proof { trial: trial.name.clone(), stand, objects }
-}
-
-/// Who is in the initial user namespace was planned without a bpffs, whatever its options.
-fn without_bpffs(mut stand: Stand, trial: &Trial) -> Stand {
-    if trial.setting.users == Users::Initial {
-        stand.disagreements.clear();
-    }
-    stand
 }
 
 fn refused(desk: &Desk<'_>, trial: &Trial, asked: &Asked) -> Proof {

@@ -1,0 +1,102 @@
+//! A thousand lists of mount options with mistakes in them: our reading of each is held against the kernel's own.
+
+#[allow(dead_code, reason = "it names what it needs, and finds the rest itself")]
+mod built;
+mod mutated;
+
+use std::{process::ExitCode, time::Instant};
+
+use anyhow::Result;
+use harness_builder::{progress::Progress, project::Project};
+use harness_model::{
+    delegation::{Delegation, MountOption, known_bits},
+    proof::Setting,
+    verdict::Class,
+    vocabulary::{Kind, Vocabulary},
+};
+use harness_runner::{
+    proof::{self, Criterion, Mount, Proof, Trial},
+    store::Freshness,
+    supplies::Supplies,
+    testbed::Testbed,
+    vm,
+};
+use libtest_mimic::{Arguments, Failed};
+
+/// How many lists there are.
+const COUNT: usize = 1000;
+
+/// Any number: with another one there are other lists.
+const SEED: u64 = 69;
+
+fn main() -> ExitCode {
+    vm::run_child_if_asked();
+    let trial = built::trial("a_thousand_mistaken_options_are_read_as_the_kernels_read_them", |built| {
+        compared(built).map_err(|error| Failed::from(format!("{error:#}")))
+    });
+    libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
+}
+
+fn compared(built: &built::Supplies) -> Result<()> {
+    let supplies = Supplies::open(Project::find()?, Freshness::ThisRun, Progress::silent())?;
+    // A kernel of the default ones that is not built is not what this is about.
+    let kernels = supplies.default_kernels()?;
+    let testbeds: Vec<_> = kernels.iter().filter_map(|kernel| supplies.built(kernel, &built.image.name).ok()).collect();
+    let testbeds: Vec<&Testbed<'_>> = testbeds.iter().collect();
+    let newest = testbeds.last().unwrap_or_else(|| panic!("{kernels:?} are not built"));
+    let (started, lists) = (Instant::now(), mutated::lists(COUNT, SEED, newest.vocabulary()));
+    let proved = proof::prove(&testbeds, &trials(&lists))?;
+    println!("{COUNT} lists on {} kernels took {:.1} s", testbeds.len(), started.elapsed().as_secs_f64());
+    for (testbed, (kernel, proofs)) in testbeds.iter().zip(&proved) {
+        let judged = lists.iter().zip(proofs).filter_map(|(list, proof)| difference(list, proof, testbed.vocabulary()));
+        let differences: Vec<String> = judged.collect();
+        let refused = proofs.iter().filter(|proof| matches!(proof.stand, Ok(Mount::Refused(_)))).count();
+        println!("{kernel}: {refused} refused, {} judged otherwise", differences.len());
+        assert!(differences.is_empty(), "{kernel}, {} differ:\n{}", differences.len(), differences.join("\n"));
+        assert!((COUNT / 10..COUNT * 9 / 10).contains(&refused), "{refused} refused: these lists show little");
+    }
+    Ok(())
+}
+
+fn trials(lists: &[Vec<MountOption>]) -> Vec<Trial> {
+    let trial = |options: &Vec<MountOption>| Trial {
+        name: shown(options),
+        setting: Setting { options: options.clone(), ..Setting::default() },
+        objects: Vec::new(),
+        criterion: Criterion::Loaded,
+    };
+    lists.iter().map(trial).collect()
+}
+
+fn shown(options: &[MountOption]) -> String {
+    let shown = options.iter().map(|MountOption { key, value }| format!("{key}={value:?}"));
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+/// The bits of a delegation that a mount shows: those with a name, or `any` for all of them.
+fn visible(delegation: Delegation, vocabulary: &Vocabulary) -> [u64; 4] {
+    let known = Kind::ALL.map(|kind| known_bits(vocabulary.table(kind)));
+    std::array::from_fn(|at| delegation.masks()[at] & known[at])
+}
+
+/// How a kernel reads a list otherwise than we do.
+fn difference(list: &[MountOption], proof: &Proof, vocabulary: &Vocabulary) -> Option<String> {
+    let ours = Delegation::requested(list, vocabulary);
+    let what = match (&ours, &proof.stand) {
+        (_, Err(error)) => error.to_string(),
+        (Err(refused), Ok(Mount::Refused(refusal))) if refused.errno() == refusal.errno => return None,
+        (Err(refused), Ok(Mount::Refused(refusal))) => format!("{refused}: {}, and got {refusal}", refused.errno()),
+        (Err(refused), Ok(Mount::Stands(stand))) => format!("{refused}, and yet it shows {:?}", stand.shown),
+        (Ok(_), Ok(Mount::Refused(refusal))) => format!("it was refused: {refusal}"),
+        (Ok(ours), Ok(Mount::Stands(stand))) => {
+            let theirs = Delegation::shown(&stand.shown, vocabulary).map(|theirs| visible(theirs, vocabulary));
+            let token = stand.token.verdict.class() == Class::Allowed;
+            let any = *ours != Delegation::default();
+            if theirs == Ok(visible(*ours, vocabulary)) && token == any {
+                return None;
+            }
+            format!("it shows {:?}, and token_create is {}", stand.shown, stand.token.verdict)
+        }
+    };
+    Some(format!("{}\n  {what}", shown(list)))
+}
