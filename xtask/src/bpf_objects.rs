@@ -11,8 +11,8 @@ use harness_objects::{Object, embedded};
 
 use crate::exit::Wrong;
 
-/// A file of a person has this many bytes at most; programs with objects in them are large.
-const MOST_BYTES: u64 = 256 * 1024 * 1024;
+/// A file of a person has this many bytes at most; the largest programs with objects that Debian has are a tenth of that.
+const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// An object with its file's bytes.
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 mod page;
 mod proof;
+mod table;
 
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
@@ -13,11 +14,18 @@ use harness_frontend::{Names, Target, write::Wanted};
 use harness_model::{
     name::{ImageName, KernelName},
     permission::{Element, Grant},
+    scenario::Release,
 };
 use harness_objects::{Needs, Object, needs};
-use harness_runner::{store::Freshness, supplies::Supplies};
+use harness_runner::{store::Freshness, supplies::Supplies, testbed::Testbed};
 
-use crate::{bpf_objects, candidates, configurations, exit, known_kernels, run::print};
+use crate::{
+    bpf_objects::{self, Named},
+    candidates, configurations, exit, known_kernels,
+    run::print,
+    setup,
+};
+use proof::{Case, Proved};
 
 /// Compute the least delegation and capabilities that BPF objects need
 #[derive(Debug, ClapArgs)]
@@ -31,13 +39,14 @@ Examples:
   cargo xtask caps my.bpf.o --format systemd > my.service.d/bpf.conf
   cargo xtask caps /usr/sbin/xdp-loader --kernel all
   cargo xtask caps *.bpf.o --prove --kernel 6.12 7.3
+  cargo xtask caps --table                    writes docs/caps.md; takes long
 
 Exit codes: 0 computed, and proved if asked for; 1 an object needs what nothing can delegate, or is
 not loaded; 2 wrong usage or a bad file; 3 the kernel and the model disagree, or the harness, QEMU
 or a build failed.")]
 pub(crate) struct Args {
     /// Objects, or programs that carry some; what is computed is for all of them together
-    #[arg(value_name = "OBJECT", required = true, value_hint = ValueHint::FilePath)]
+    #[arg(value_name = "OBJECT", required_unless_present = "table", value_hint = ValueHint::FilePath)]
     objects: Vec<PathBuf>,
 
     /// Kernels to compute it for, by name or glob; `all` means every one that has a manifest
@@ -52,6 +61,10 @@ pub(crate) struct Args {
     /// Load the objects in VMs with what was computed, and without each single element of it
     #[arg(long)]
     prove: bool,
+
+    /// Prove what objects of Debian's packages need, and write docs/caps.md
+    #[arg(long, conflicts_with_all = ["objects", "format", "prove"])]
+    table: bool,
 
     /// The guest's root file system
     #[arg(long, value_name = "NAME", default_value = "minimal", add = candidates::images())]
@@ -108,10 +121,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let freshness = if args.fresh { Freshness::ThisRun } else { Freshness::Any };
     let progress = if args.format == Format::Human { Progress::detect() } else { Progress::silent() };
     let supplies = Supplies::open(project, freshness, progress)?;
+    if args.table {
+        return table::write(args, &supplies);
+    }
     let kernels = known_kernels::facts(&args.kernel, &supplies)?;
     let plain: Vec<(String, Object)> = objects.iter().map(|one| (one.name.clone(), one.object.clone())).collect();
-    let computed: Vec<Computed> = kernels.iter().map(|kernel| compute(kernel, &plain)).collect();
-    let proofs = if args.prove { proof::all(args, &supplies, &objects, &computed)? } else { BTreeMap::new() };
+    let (computed, proofs) = match args.prove {
+        true => proved(args, &supplies, &kernels, &objects, &plain)?,
+        false => (kernels.iter().map(|kernel| compute(kernel, &plain)).collect(), BTreeMap::new()),
+    };
     print(&match args.format.target() {
         Some(target) => pasted(target, &grant(&computed, &proofs), &names),
         None if args.format == Format::Json => page::json(&plain, &computed, &proofs)? + "\n",
@@ -124,10 +142,35 @@ fn compute(kernel: &KernelFacts, objects: &[(String, Object)]) -> Computed {
     Computed { kernel: kernel.name.clone(), needs: needs(objects, kernel.release.into()) }
 }
 
+/// Computes what is needed by the types of kernels that are built, and has them prove it.
+fn proved(
+    args: &Args,
+    supplies: &Supplies,
+    kernels: &[KernelFacts],
+    objects: &[Named],
+    plain: &[(String, Object)],
+) -> Result<(Vec<Computed>, BTreeMap<KernelName, Proved>)> {
+    let names: Vec<KernelName> = kernels.iter().map(|kernel| kernel.name.clone()).collect();
+    setup::prepare_for(supplies, &names, &args.image, args.no_install)?;
+    let testbeds: Vec<Testbed<'_>> =
+        names.iter().map(|kernel| supplies.build(kernel, &args.image)).collect::<Result<_, _>>()?;
+    let releases: Vec<Release> = kernels.iter().map(|kernel| kernel.release).collect();
+    let needs: Vec<Needs> = testbeds
+        .iter()
+        .zip(&releases)
+        .map(|(testbed, release)| proof::needs_on(testbed, *release, plain))
+        .collect::<Result<_>>()?;
+    let case = Case { name: "the objects".to_owned(), objects: objects.iter().collect(), needs: needs.clone() };
+    let found = proof::prove(&testbeds, &releases, &[case])?;
+    let found = found.into_iter().filter_map(|mut of_kernel| of_kernel.pop());
+    let computed = names.iter().cloned().zip(needs).map(|(kernel, needs)| Computed { kernel, needs }).collect();
+    Ok((computed, names.into_iter().zip(found).collect()))
+}
+
 /// What is enough on all kernels: what was proved where something was, and what was computed elsewhere.
-fn grant(computed: &[Computed], proofs: &BTreeMap<KernelName, proof::Proved>) -> Grant {
+fn grant(computed: &[Computed], proofs: &BTreeMap<KernelName, Proved>) -> Grant {
     let elements = computed.iter().flat_map(|one| -> Vec<Element> {
-        match proofs.get(&one.kernel).and_then(proof::Proved::grant) {
+        match proofs.get(&one.kernel).and_then(Proved::grant) {
             Some(grant) => grant.elements().collect(),
             None => one.needs.elements.keys().copied().collect(),
         }
@@ -149,8 +192,8 @@ fn pasted(target: Target, grant: &Grant, names: &Names<'_>) -> String {
     format!("{text}{inside}{lost}")
 }
 
-fn code(computed: &[Computed], proofs: &BTreeMap<KernelName, proof::Proved>) -> ExitCode {
-    if proofs.values().any(proof::Proved::disagrees) {
+fn code(computed: &[Computed], proofs: &BTreeMap<KernelName, Proved>) -> ExitCode {
+    if proofs.values().any(Proved::disagrees) {
         return exit::FAILED.into();
     }
     let stuck = |one: &Computed| one.needs.undelegable.iter().any(page::is_in_the_way);

@@ -16,3 +16,4 @@ pub mod objects;
 pub mod progress;
 pub mod project;
 pub mod references;
+pub mod specimens;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use harness_model::{delegation::option_of, name::KernelName, names, permission::Element, proof::Need};
+use harness_model::{delegation::option_of, name::KernelName, names, permission::Element, proof::{Minimal, Need}};
 use harness_objects::{Needs, Object, Obstacle, Owner, Reason, Undelegable};
 use serde_json::{Value, json};
 
@@ -91,27 +91,33 @@ fn reasons_of(reasons: &[Reason]) -> String {
 
 fn proof(text: &mut String, proved: &Proved) {
     match proved {
-        Proved::Minimal(minimal) if minimal.superfluous.is_empty() => {
-            let _ = writeln!(
-                text,
-                "    proved: it loads with this, and not without any one element ({} loads in {} rounds)",
-                minimal.loads, minimal.rounds
-            );
-            failures(text, &minimal.needed);
-        }
-        Proved::Minimal(minimal) => {
-            let idle: Vec<String> = minimal.superfluous.iter().map(ToString::to_string).collect();
-            let _ = writeln!(text, "    the kernel disagrees: it loads without {} too; this is a bug", idle.join(", "));
+        Proved::Minimal { minimal, beyond, expected } => {
+            let told = if beyond.is_empty() && minimal.superfluous.is_empty() {
+                "proved: it loads with this, and not without any one element".to_owned()
+            } else if *expected {
+                "proved: the verifier asks for CAP_PERFMON besides; not without any one element".to_owned()
+            } else {
+                format!("the kernel disagrees, which is a bug: it asks for {}", changed(minimal, beyond))
+            };
+            let _ = writeln!(text, "    {told} ({} loads in {} rounds)", minimal.loads, minimal.rounds);
             failures(text, &minimal.needed);
         }
         Proved::Insufficient(needs) => {
-            let _ = writeln!(text, "    the kernel disagrees: this is not enough; this is a bug");
+            let told = if proved.is_for_nobody() { "nobody loads it" } else { "the kernel disagrees, which is a bug" };
+            let _ = writeln!(text, "    {told}:");
             needs.iter().for_each(|need| failure(text, need));
         }
         Proved::Unknown(why) => {
             let _ = writeln!(text, "    not proved: {why}");
         }
     }
+}
+
+/// What is needed and was not computed, and the other way round.
+fn changed(minimal: &Minimal, beyond: &BTreeSet<Element>) -> String {
+    let more = beyond.iter().map(|element| format!("{element} too"));
+    let less = minimal.superfluous.iter().map(|element| format!("no {element}"));
+    more.chain(less).collect::<Vec<_>>().join(", ")
 }
 
 fn failures(text: &mut String, needed: &BTreeMap<Element, Vec<Need>>) {
@@ -180,9 +186,10 @@ fn name(element: &Element) -> String {
 
 fn proof_of(proved: &Proved) -> Value {
     match proved {
-        Proved::Minimal(minimal) => json!({
-            "result": if minimal.superfluous.is_empty() { "minimal" } else { "reduced" },
+        Proved::Minimal { minimal, beyond, .. } => json!({
+            "result": if proved.agrees() { "minimal" } else { "reduced" },
             "superfluous": minimal.superfluous.iter().map(name).collect::<Vec<_>>(),
+            "beyond": beyond.iter().map(name).collect::<Vec<_>>(),
             "loads": minimal.loads,
             "rounds": minimal.rounds,
             "without": minimal.needed.iter().map(|(element, needs)| json!({
@@ -194,7 +201,7 @@ fn proof_of(proved: &Proved) -> Value {
             })).collect::<Vec<_>>(),
         }),
         Proved::Insufficient(needs) => json!({
-            "result": "insufficient",
+            "result": if proved.is_for_nobody() { "for nobody" } else { "insufficient" },
             "fails": needs.iter().map(|need| json!({
                 "object": need.object,
                 "how": need.lack.to_string(),

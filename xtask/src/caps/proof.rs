@@ -1,27 +1,43 @@
 //! The same found out by kernels.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeSet, fs};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use harness_model::{
-    name::KernelName,
-    permission::Grant,
+    permission::{Capability, Element, Grant, requirement},
     proof::{Minimal, Need, Reduction},
+    scenario::Release,
 };
+use harness_objects::{Btf, Handed, Kernel, Needs, Note, asked};
 use harness_runner::{
-    proof::{self, Criterion, Subject, Task},
-    supplies::Supplies,
+    proof::{self, Criterion, NoProof, Subject, Task},
     testbed::Testbed,
 };
 
-use super::{Args, Computed};
-use crate::{bpf_objects::Named, exit::Wrong, setup};
+use crate::{bpf_objects::Named, exit::Wrong};
+
+/// Objects that are loaded together, and what each kernel is believed to ask for them.
+pub(super) struct Case<'a> {
+    /// What they are called together.
+    pub(super) name: String,
+    /// They themselves.
+    pub(super) objects: Vec<&'a Named>,
+    /// What was computed, in the order of the kernels.
+    pub(super) needs: Vec<Needs>,
+}
 
 /// What a kernel said of what was computed.
 pub(super) enum Proved {
-    /// Each element is needed; or those that are left are, which is not what was computed.
-    Minimal(Minimal),
-    /// It is not enough.
+    /// Each element is needed, or of more than was computed those that are left.
+    Minimal {
+        /// What the kernel was found to ask for.
+        minimal: Minimal,
+        /// What of it was not computed.
+        beyond: BTreeSet<Element>,
+        /// Whether that was to be expected, since only the verifier can tell.
+        expected: bool,
+    },
+    /// Not even everything is enough.
     Insufficient(Vec<Need>),
     /// It could not be found out.
     Unknown(String),
@@ -31,53 +47,127 @@ impl Proved {
     /// What is enough and no more.
     pub(super) fn grant(&self) -> Option<&Grant> {
         match self {
-            Self::Minimal(minimal) => Some(&minimal.grant),
+            Self::Minimal { minimal, .. } => Some(&minimal.grant),
             Self::Insufficient(_) | Self::Unknown(_) => None,
         }
     }
 
-    /// Whether the kernel says otherwise than the model, or nothing at all.
-    pub(super) fn disagrees(&self) -> bool {
+    /// Whether what was computed is what the kernel asks for.
+    pub(super) fn agrees(&self) -> bool {
         match self {
-            Self::Minimal(minimal) => !minimal.superfluous.is_empty(),
-            Self::Insufficient(_) | Self::Unknown(_) => true,
+            Self::Minimal { minimal, beyond, expected } => {
+                (beyond.is_empty() && minimal.superfluous.is_empty()) || *expected
+            }
+            Self::Insufficient(_) | Self::Unknown(_) => false,
         }
+    }
+
+    /// Whether the kernel says otherwise than the model, or nothing at all. Where not even root loads an object nothing
+    /// is to be found out.
+    pub(super) fn disagrees(&self) -> bool {
+        !self.agrees() && !self.is_for_nobody()
+    }
+
+    /// Whether nobody loads the objects, whatever they are given.
+    pub(super) fn is_for_nobody(&self) -> bool {
+        matches!(self, Self::Insufficient(needs)
+            if needs.iter().all(|need| matches!(need.lack, harness_model::proof::Lack::Broken(_))))
     }
 }
 
-/// Proves what was computed on each of the kernels.
-pub(super) fn all(
-    args: &Args,
-    supplies: &Supplies,
-    objects: &[Named],
-    computed: &[Computed],
-) -> Result<BTreeMap<KernelName, Proved>> {
-    let kernels: Vec<KernelName> = computed.iter().map(|one| one.kernel.clone()).collect();
-    setup::prepare_for(supplies, &kernels, &args.image, args.no_install)?;
-    let testbeds: Vec<Testbed<'_>> =
-        kernels.iter().map(|kernel| supplies.build(kernel, &args.image)).collect::<Result<_, _>>()?;
-    let objects: Vec<proof::Object> = objects
-        .iter()
-        .map(|one| proof::Object::new(&one.name, one.bytes.clone()))
-        .collect::<Result<_, _>>()
-        .map_err(Wrong::input)?;
-    let subject = |one: &Computed| Subject {
-        name: one.kernel.to_string(),
-        objects: objects.clone(),
-        grant: Grant::of(one.needs.elements.keys().copied()),
-        criterion: Criterion::Loaded,
-    };
-    let tasks: Vec<Task<'_>> =
-        testbeds.iter().zip(computed).map(|(testbed, one)| Task { testbed, subjects: vec![subject(one)] }).collect();
+/// What objects need on a kernel that is built, by whose own types members of structures are counted.
+pub(super) fn needs_on(
+    testbed: &Testbed<'_>,
+    release: Release,
+    objects: &[(String, harness_objects::Object)],
+) -> Result<Needs> {
+    let path = testbed.kernel().btf();
+    let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let types = Btf::of(&bytes).with_context(|| format!("{} is no type information", path.display()))?;
+    Ok(harness_objects::needs(objects, Kernel { release, types: Some(&types) }))
+}
+
+/// Proves what was computed: for each kernel one result a case.
+pub(super) fn prove(testbeds: &[Testbed<'_>], releases: &[Release], cases: &[Case<'_>]) -> Result<Vec<Vec<Proved>>> {
+    let computed = |case: &Case<'_>, kernel: usize| Grant::of(case.needs[kernel].elements.keys().copied());
+    let all: Vec<(usize, usize)> =
+        (0..testbeds.len()).flat_map(|kernel| (0..cases.len()).map(move |case| (kernel, case))).collect();
+    let mut proved: Vec<Vec<Option<Proved>>> = testbeds.iter().map(|_| cases.iter().map(|_| None).collect()).collect();
+    let mut again = Vec::new();
+    for ((kernel, case), found) in ask(testbeds, cases, &all, |kernel, case| computed(&cases[case], kernel))? {
+        match found {
+            Ok(Reduction::Insufficient(needs)) if !needs.iter().all(is_broken) => again.push((kernel, case)),
+            found => {
+                proved[kernel][case] = Some(read(found, &computed(&cases[case], kernel), &cases[case].needs[kernel]))
+            }
+        }
+    }
+    // What was computed is too little: everything that could matter, and from there down.
+    let more = |kernel: usize, case: usize| generous(&cases[case], &computed(&cases[case], kernel), releases[kernel]);
+    for ((kernel, case), found) in ask(testbeds, cases, &again, more)? {
+        proved[kernel][case] = Some(read(found, &computed(&cases[case], kernel), &cases[case].needs[kernel]));
+    }
+    let unasked = || Proved::Unknown("nothing was asked".to_owned());
+    Ok(proved.into_iter().map(|of| of.into_iter().map(|one| one.unwrap_or_else(unasked)).collect()).collect())
+}
+
+fn is_broken(need: &Need) -> bool {
+    matches!(need.lack, harness_model::proof::Lack::Broken(_))
+}
+
+type Found = Result<Reduction, NoProof>;
+
+/// Reduces these grants of these cases, all of a kernel in one go.
+fn ask(
+    testbeds: &[Testbed<'_>],
+    cases: &[Case<'_>],
+    wanted: &[(usize, usize)],
+    grant: impl Fn(usize, usize) -> Grant,
+) -> Result<Vec<((usize, usize), Found)>> {
+    let mut tasks = Vec::new();
+    for (kernel, testbed) in testbeds.iter().enumerate() {
+        let of_kernel = wanted.iter().filter(|(of, _)| *of == kernel);
+        let subjects: Vec<Subject> =
+            of_kernel.map(|(_, case)| subject(&cases[*case], grant(kernel, *case))).collect::<Result<_>>()?;
+        if !subjects.is_empty() {
+            tasks.push(Task { testbed, subjects });
+        }
+    }
     let found = proof::reduce(&tasks)?;
-    let proved = kernels.into_iter().zip(found).map(|(kernel, mut subjects)| {
-        let proved = match subjects.pop() {
-            Some(Ok(Reduction::Minimal(minimal))) => Proved::Minimal(minimal),
-            Some(Ok(Reduction::Insufficient(needs))) => Proved::Insufficient(needs),
-            Some(Err(error)) => Proved::Unknown(error.to_string()),
-            None => Proved::Unknown("nothing was asked".to_owned()),
-        };
-        (kernel, proved)
-    });
-    Ok(proved.collect())
+    Ok(wanted.iter().copied().zip(found.into_iter().flatten()).collect())
+}
+
+fn subject(case: &Case<'_>, grant: Grant) -> Result<Subject> {
+    let objects = case.objects.iter().map(|one| proof::Object::new(&one.name, one.bytes.clone()));
+    let objects = objects.collect::<Result<_, _>>().map_err(Wrong::input)?;
+    Ok(Subject { name: case.name.clone(), objects, grant, criterion: Criterion::Loaded })
+}
+
+fn read(found: Found, computed: &Grant, needs: &Needs) -> Proved {
+    match found {
+        Ok(Reduction::Minimal(minimal)) => {
+            let known: BTreeSet<Element> = computed.elements().collect();
+            let beyond: BTreeSet<Element> = minimal.grant.elements().filter(|one| !known.contains(one)).collect();
+            let told = needs.notes.iter().any(|(_, note)| matches!(note, Note::Verifier { .. }));
+            let only_verifier = beyond.iter().all(|one| *one == Element::Capability(Capability::Perfmon));
+            let kept = known.iter().all(|one| minimal.grant.elements().any(|other| other == *one));
+            Proved::Minimal { expected: told && only_verifier && kept && !beyond.is_empty(), minimal, beyond }
+        }
+        Ok(Reduction::Insufficient(needs)) => Proved::Insufficient(needs),
+        Err(error) => Proved::Unknown(error.to_string()),
+    }
+}
+
+/// Everything that any request of the objects takes, what only improves included, and every capability.
+fn generous(case: &Case<'_>, computed: &Grant, release: Release) -> Grant {
+    let requests = case.objects.iter().flat_map(|one| asked(&one.object, release.into()));
+    let needed = requests
+        .filter(|asked| asked.handed == Handed::Token)
+        .map(|asked| requirement(&asked.request, release))
+        .flat_map(|needed| {
+            let bits = needed.bits.into_keys().map(Element::Bit);
+            bits.chain(needed.capabilities.into_keys().map(Element::Capability)).collect::<Vec<_>>()
+        });
+    let capabilities = [Capability::Bpf, Capability::NetAdmin, Capability::Perfmon].map(Element::Capability);
+    Grant::of(computed.elements().chain(needed).chain(capabilities))
 }
