@@ -11,7 +11,7 @@ use harness_objects::{Object, embedded};
 
 use crate::exit::Wrong;
 
-/// A file of a person has this many bytes at most; the largest programs with objects that Debian has are a tenth of that.
+/// A file of a person has this many bytes at most; programs that carry objects have far less.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// An object with its file's bytes.
