@@ -41,13 +41,13 @@ Exit codes: 0 listed; 2 a bad recipe; 3 the cache cannot be read.")]
     /// Build images and the guest program; print the images' folders
     #[command(after_help = "\
 Examples:
-  cargo xtask image build
+  cargo xtask image build all
   ls $(cargo xtask image build minimal)
 
 Exit codes: 0 built; 2 no such image, or a bad recipe; 3 a build or a download failed.")]
     Build {
-        /// Images to build [default: all]
-        #[arg(add = candidates::images())]
+        /// Images to build; `all` means every one that has a recipe
+        #[arg(default_value = "minimal", add = candidates::images())]
         names: Vec<String>,
         /// Print what would be installed on the host instead of installing it
         #[arg(long)]
@@ -66,6 +66,9 @@ Exit codes: 0 written; 2 no such image, or a bad recipe; 3 the archive could not
         names: Vec<String>,
     },
 }
+
+/// Stands for every image that has a recipe.
+const ALL: &str = "all";
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let images = Images::open()?;
@@ -91,10 +94,11 @@ impl Images {
         Ok(Self { project, catalogue, cache: Cache::from_env()?, progress: Progress::detect() })
     }
 
-    /// The recipes of these names, or all. A wrong name is told before anything is done for the right ones.
+    /// The recipes of these names; all if there is none, or for `all`. A wrong name is told before anything is done for
+    /// the right ones.
     fn recipes(&self, names: &[String]) -> Result<Vec<Recipe>> {
-        let all = self.catalogue.names();
-        let names = if names.is_empty() { all } else { names.iter().map(String::as_str).collect() };
+        let wants_all = names.is_empty() || names.iter().any(|name| name == ALL);
+        let names = if wants_all { self.catalogue.names() } else { names.iter().map(String::as_str).collect() };
         names.into_iter().map(|name| self.catalogue.get(name).map_err(Wrong::input)).collect()
     }
 
@@ -105,7 +109,7 @@ impl Images {
                 Some(image) => contents(&image)?,
                 None => "not built".to_owned(),
             };
-            writeln!(text, "{:<12} {state:<28} {}", recipe.name, recipe.summary())?;
+            writeln!(text, "{:<14} {state:<28} {}", recipe.name, recipe.summary())?;
         }
         run::print(&text)
     }
@@ -136,7 +140,7 @@ impl Images {
         setup::prepare_host(&[Purpose::Packages], false, &self.progress)?;
         for recipe in self.recipes(names)? {
             for pinned in image::pin(&recipe, &self.cache, &self.progress)? {
-                run::print(&format!("{}: {} {} -> {}\n", recipe.name, pinned.name, pinned.from, pinned.to))?;
+                run::print(&format!("{}: {pinned}\n", recipe.name))?;
             }
         }
         Ok(())

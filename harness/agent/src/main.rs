@@ -6,7 +6,8 @@
 //! Debian's `qemu-ga` needs nine shared libraries, and `vmtest`'s script starts some twenty programs; under software
 //! emulation they take longer than the kernel. As the first process this program is the init; under any other process
 //! it is the agent, and takes the options that `vmtest`'s own script gives to `qemu-ga`, so an image with it boots
-//! either way.
+//! either way. Where an image has an init of its own, such as systemd, that starts the agent without options, and the
+//! agent looks for its port.
 
 mod agent;
 mod early;
@@ -37,7 +38,8 @@ fn main() -> ExitCode {
             Err(error) => fail(&error),
         };
     }
-    let Err(error) = port::from_options(options()).and_then(|port| agent::serve(&port));
+    let port = port::from_options(options()).map_or_else(port::wait, Ok);
+    let Err(error) = port.and_then(|port| agent::serve(&port));
     fail(&error)
 }
 

@@ -1,6 +1,6 @@
 //! Guest root file systems: from a recipe to a folder in the cache, and from there to the private copy of one run.
 //!
-//! A recipe names Debian packages and the files it wants of them. Nothing of a package is run and no user has to be
+//! A recipe names Debian packages, and the files it wants of them or that it wants them whole. Nothing of a package is run and no user has to be
 //! mapped, so an image is made by anyone, without privileges, and holds exactly what its recipe says.
 
 mod assemble;
@@ -17,8 +17,8 @@ use harness_model::name::ImageName;
 pub use assemble::AssembleError;
 pub use fetch::FetchError;
 pub use pin::{PinError, Pinned, pin};
-pub use private_root::{CopyError, GUEST_PROGRAM, KERNEL_ARGUMENTS, PrivateRoot, SHELL_ARGUMENT};
-pub use recipe::{GuestPath, Package, Recipe, RecipeError};
+pub use private_root::{CopyError, GUEST_PROGRAM, PrivateRoot, SHELL_ARGUMENT};
+pub use recipe::{BadPath, BadPattern, Boot, GuestPath, Layer, Package, Pattern, Pin, Recipe, RecipeError};
 
 use crate::{
     cache::{Area, Cache, CacheError, cleaning::References},
@@ -38,6 +38,8 @@ pub struct Image {
     pub key: String,
     /// Its root folder. A guest must not see it: it gets [`Image::private_copy`].
     pub folder: PathBuf,
+    /// How a guest is started; `None` if by this project's own init.
+    pub boot: Option<Boot>,
 }
 
 /// Why an image was not built.
@@ -63,7 +65,7 @@ fn key(recipe: &Recipe) -> String {
 }
 
 fn image(recipe: &Recipe, folder: PathBuf) -> Image {
-    Image { name: recipe.name.clone(), key: key(recipe), folder }
+    Image { name: recipe.name.clone(), key: key(recipe), folder, boot: recipe.boot().cloned() }
 }
 
 fn entry_name(recipe: &Recipe) -> String {
@@ -73,8 +75,8 @@ fn entry_name(recipe: &Recipe) -> String {
 /// Adds what this recipe keeps in the cache.
 pub(crate) fn add_references(recipe: &Recipe, references: &mut References) {
     references.add(Area::Images, entry_name(recipe));
-    references.add_all(Area::Downloads, mirror::lists_of(recipe.suite()));
-    recipe.packages().iter().for_each(|package| references.add(Area::Downloads, fetch::file_name(package)));
+    recipe.suites().into_iter().for_each(|suite| references.add_all(Area::Downloads, mirror::lists_of(suite)));
+    recipe.needed().for_each(|needed| references.add(Area::Downloads, fetch::file_name(&needed)));
 }
 
 /// The image of this recipe, if it was built.

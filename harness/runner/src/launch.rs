@@ -4,7 +4,7 @@ use std::{fs, io, path::PathBuf};
 
 use harness_builder::{
     cache::{Area, CacheError},
-    image::{CopyError, KERNEL_ARGUMENTS},
+    image::CopyError,
     kernel::Kernel,
 };
 use harness_model::{
@@ -177,7 +177,10 @@ impl<'a> Launch<'a> {
         let fill_share = |share: &std::path::Path| self.testbed.identity.objects.put(scenarios, share);
         let surroundings = self.testbed.identity.surroundings;
         let machine: Box<dyn Machine + '_> = match self.spec.clone() {
-            Some(spec) => Box::new(QemuMachine { spec, surroundings, make_root: &make_root, fill_share: &fill_share }),
+            Some(spec) => {
+                let program = self.testbed.image.guest_command();
+                Box::new(QemuMachine { spec, program, surroundings, make_root: &make_root, fill_share: &fill_share })
+            }
             None => Box::new(Here { program: self.testbed.guest.path(), fill_share: &fill_share }),
         };
         session::run(&plan, machine.as_ref(), &folder, self.deadlines, watch)
@@ -187,7 +190,7 @@ impl<'a> Launch<'a> {
 
 pub(crate) fn spec(testbed: &Testbed<'_>, host: &Host) -> VmSpec {
     let kernel = &testbed.kernel;
-    let arguments = kernel.args.iter().map(String::as_str).chain(KERNEL_ARGUMENTS);
+    let arguments = kernel.args.iter().cloned().chain(testbed.image.kernel_arguments());
     let initramfs = testbed.initramfs.iter().flat_map(|path| ["-initrd".to_owned(), path.display().to_string()]);
     VmSpec {
         qemu: host.qemu.path().to_owned(),
@@ -197,7 +200,7 @@ pub(crate) fn spec(testbed: &Testbed<'_>, host: &Host) -> VmSpec {
         cpus: 1,
         memory_mib: testbed.memory_mib(),
         kernel: kernel.boot_image(),
-        kernel_args: arguments.map(str::to_owned).collect(),
+        kernel_args: arguments.collect(),
         root: PathBuf::new(),
         share: PathBuf::new(),
         command: String::new(),

@@ -6,7 +6,7 @@ mod costs;
 
 use std::{cell::Cell, fs, io, path::Path, path::PathBuf, time::Duration};
 
-use harness_builder::image::{CopyError, GUEST_PROGRAM};
+use harness_builder::image::CopyError;
 use harness_model::{
     expand::Expanded,
     plan::{self, ExpectedKernel, Plan},
@@ -110,8 +110,8 @@ impl<'a> Bench<'a> {
         let make_root = |into: &Path| self.make_root(into).map_err(io::Error::other);
         let fill_share = |share: &Path| self.testbed.identity.objects.put(scenarios, share);
         let spec = VmSpec { memory_mib, ..self.spec() };
-        let machine =
-            QemuMachine { spec, surroundings: Surroundings::Own, make_root: &make_root, fill_share: &fill_share };
+        let (program, surroundings) = (self.testbed.image.guest_command(), Surroundings::Own);
+        let machine = QemuMachine { spec, program, surroundings, make_root: &make_root, fill_share: &fill_share };
         let deadlines = Deadlines { boot: BOOT_DEADLINE, ..Deadlines::of(self.host.decision.accel) };
         let kernel = self.testbed.kernel.name.to_string();
         session::run(&plan, &OneBoot { machine, booted: Cell::new(false) }, &folder, deadlines, &mut |_| {})
@@ -131,7 +131,11 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// [`MeasureError`] if no VM can be had, or if the guest program does not measure.
     pub fn guest_costs(&self) -> Result<GuestCosts, MeasureError> {
-        let solo = Solo::prepare(self.testbed, &self.host, costs::command(GUEST_PROGRAM, SHARE_IN_GUEST))?;
+        let solo = Solo::prepare(
+            self.testbed,
+            &self.host,
+            costs::command(&self.testbed.image.guest_command(), SHARE_IN_GUEST),
+        )?;
         let mut vm = Vm::start(&solo.spec, &solo.own)?;
         let mut due = COSTS_DEADLINE;
         let mut how = format!("nothing within {} s", COSTS_DEADLINE.as_secs());

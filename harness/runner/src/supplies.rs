@@ -234,7 +234,7 @@ impl Supplies {
         let guest = guest_program::build(self.project.root(), &self.cache, &self.progress)?;
         let objects = objects::build(&self.project.objects(), &self.cache, &self.progress)?;
         let name = running::NAME.parse().expect("it is a name");
-        let image = Image { name, key: "none".to_owned(), folder: PathBuf::from("/") };
+        let image = Image { name, key: "none".to_owned(), folder: PathBuf::from("/"), boot: None };
         Ok(self.testbed(kernel, image, guest, objects)?.among(Surroundings::Here))
     }
 

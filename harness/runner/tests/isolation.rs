@@ -12,7 +12,7 @@ use std::{
 };
 
 use built::Supplies;
-use harness_builder::{digest::Sha256, image::KERNEL_ARGUMENTS};
+use harness_builder::digest::Sha256;
 use harness_runner::{
     accel,
     qemu::Qemu,
@@ -91,7 +91,7 @@ fn folder_of(path: &Path) -> PathBuf {
 
 fn spec(supplies: &Supplies, root: &Path, share: &Path, beside: &Path) -> Result<VmSpec> {
     let qemu = Qemu::find()?;
-    let arguments = supplies.kernel.args.iter().map(String::as_str).chain(KERNEL_ARGUMENTS);
+    let arguments = supplies.kernel.args.iter().cloned().chain(supplies.image.kernel_arguments());
     Ok(VmSpec {
         accel: accel::choose(&qemu, &supplies.runs)?.accel,
         qemu: qemu.path().to_owned(),
@@ -99,7 +99,7 @@ fn spec(supplies: &Supplies, root: &Path, share: &Path, beside: &Path) -> Result
         cpus: 1,
         memory_mib: 512,
         kernel: supplies.kernel.boot_image(),
-        kernel_args: arguments.map(str::to_owned).collect(),
+        kernel_args: arguments.collect(),
         root: root.to_owned(),
         share: share.to_owned(),
         command: VANDAL.replace("BESIDE", &beside.display().to_string()),

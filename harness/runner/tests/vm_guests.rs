@@ -5,7 +5,6 @@ mod built;
 use std::{io, path::Path, process::ExitCode, time::Instant};
 
 use built::Supplies;
-use harness_builder::image::KERNEL_ARGUMENTS;
 use harness_model::{
     name::ScenarioName,
     outcome::{ScenarioEnd, ScenarioOutcome},
@@ -40,7 +39,7 @@ impl Supplies {
         let folder = RunFolder::create(&self.runs).unwrap();
         let qemu = Qemu::find().unwrap();
         let accel = accel::choose(&qemu, &self.runs).unwrap().accel;
-        let arguments = self.kernel.args.iter().map(String::as_str).chain(KERNEL_ARGUMENTS);
+        let arguments = self.kernel.args.iter().cloned().chain(self.image.kernel_arguments());
         let spec = VmSpec {
             qemu: qemu.path().to_owned(),
             qemu_args: Vec::new(),
@@ -48,14 +47,14 @@ impl Supplies {
             cpus: 1,
             memory_mib: 512,
             kernel: self.kernel.boot_image(),
-            kernel_args: arguments.map(str::to_owned).collect(),
+            kernel_args: arguments.collect(),
             root: Default::default(),
             share: Default::default(),
             command: Default::default(),
         };
         let make_root = |into: &Path| self.image.private_copy(&self.guest, into).map(drop).map_err(io::Error::other);
-        let machine =
-            QemuMachine { spec, surroundings: Surroundings::Own, make_root: &make_root, fill_share: &|_| Ok(()) };
+        let (program, surroundings) = (self.image.guest_command(), Surroundings::Own);
+        let machine = QemuMachine { spec, program, surroundings, make_root: &make_root, fill_share: &|_| Ok(()) };
         session::run(plan, &machine, &folder, Deadlines::of(accel), &mut |_| {})
     }
 }

@@ -1,22 +1,22 @@
 //! Puts files of packages together as a recipe says.
 
+mod tree;
+
 use std::{
     fs, io,
-    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
 };
 
+use tempfile::TempDir;
 use thiserror::Error;
 
-use super::recipe::{Package, Recipe};
+use self::tree::Tree;
+use super::recipe::{Layer, Package, Recipe};
 use crate::{
     command::{self, CommandError},
     progress::Task,
 };
-
-/// Everyone in the guest may look into every folder, whatever the umask of who built the image.
-const FOLDER_MODE: u32 = 0o755;
 
 /// Why packages could not be put together.
 #[derive(Debug, Error)]
@@ -39,6 +39,14 @@ pub enum AssembleError {
         /// The package file.
         archive: PathBuf,
     },
+    /// A whole package has something an image cannot have.
+    #[error("{} has {place}, which is no file, folder or symbolic link", archive.display())]
+    Unusual {
+        /// The package file.
+        archive: PathBuf,
+        /// What it is about.
+        place: String,
+    },
     /// A file operation failed.
     #[error("cannot make {}", path.display())]
     Make {
@@ -54,81 +62,98 @@ fn making(path: &Path) -> impl FnOnce(io::Error) -> AssembleError {
 }
 
 /// Makes the image of `recipe` in the empty folder `root`. `archives` are its package files, in its order.
+///
+/// Symbolic links come before packages, so that one of a folder, such as `lib` to `usr/lib`, holds for what is in them;
+/// texts come last, and replace what a package has there.
 pub(super) fn assemble(recipe: &Recipe, archives: &[PathBuf], root: &Path, task: &Task) -> Result<(), AssembleError> {
-    open_to_all(root)?;
-    for folder in recipe.folders() {
-        make_folder(root, folder)?;
+    let tree = Tree::of(root)?;
+    recipe.folders().try_for_each(|folder| tree.folder(folder).map(drop))?;
+    recipe.symlinks().try_for_each(|(place, target)| tree.symlink(place, Path::new(target)))?;
+    let mut archives = archives.iter();
+    for layer in recipe.layers() {
+        take_all(recipe, layer, &mut archives, tree, task)?;
     }
-    for (package, archive) in recipe.packages().iter().zip(archives) {
+    recipe.texts().try_for_each(|(place, text)| tree.text(place, text))
+}
+
+/// Takes from the package files of a layer, the next ones of `archives`, what is wanted of them.
+fn take_all<'a>(
+    recipe: &Recipe,
+    layer: &Layer,
+    archives: &mut impl Iterator<Item = &'a PathBuf>,
+    tree: Tree<'_>,
+    task: &Task,
+) -> Result<(), AssembleError> {
+    for (package, archive) in layer.packages().iter().zip(archives.by_ref()) {
         task.detail(&package.name);
-        take(package, archive, root)?;
+        take_files(package, archive, tree)?;
         task.advance(1);
     }
-    for (place, target) in recipe.symlinks() {
-        make_symlink(root, place, Path::new(target))?;
-    }
-    for (place, text) in recipe.texts() {
-        write_text(root, place, text)?;
-    }
-    Ok(())
-}
-
-fn open_to_all(folder: &Path) -> Result<(), AssembleError> {
-    fs::set_permissions(folder, fs::Permissions::from_mode(FOLDER_MODE)).map_err(making(folder))
-}
-
-/// Makes a folder and those above it, up to the root.
-fn make_folder(root: &Path, folder: &Path) -> Result<(), AssembleError> {
-    let mut path = root.to_owned();
-    for part in folder {
-        path.push(part);
-        if !path.is_dir() {
-            fs::create_dir(&path).map_err(making(&path))?;
-            open_to_all(&path)?;
-        }
+    for (name, archive) in layer.pinned().keys().zip(archives) {
+        task.detail(name);
+        let unpacked = unpack(archive)?;
+        take_folder(recipe, archive, unpacked.path(), Path::new(""), tree)?;
+        task.advance(1);
     }
     Ok(())
 }
 
-fn make_folder_of(root: &Path, place: &Path) -> Result<(), AssembleError> {
-    place.parent().map_or(Ok(()), |folder| make_folder(root, folder))
-}
-
-/// Takes the wanted files out of a package, and adds its links.
-fn take(package: &Package, archive: &Path, root: &Path) -> Result<(), AssembleError> {
+fn unpack(archive: &Path) -> Result<TempDir, AssembleError> {
     let unpacked = tempfile::tempdir().map_err(making(Path::new("a temporary folder")))?;
     let mut dpkg = Command::new("dpkg-deb");
     command::output(dpkg.arg("--extract").arg(archive).arg(unpacked.path()))
         .map_err(|source| AssembleError::Unpack { package: archive.to_owned(), source })?;
+    Ok(unpacked)
+}
+
+/// Takes the wanted files out of a package, and adds its links.
+fn take_files(package: &Package, archive: &Path, tree: Tree<'_>) -> Result<(), AssembleError> {
+    let unpacked = unpack(archive)?;
     for (file, place) in &package.files {
-        let (from, to) = (unpacked.path().join(file.as_path()), root.join(place.as_path()));
+        let from = unpacked.path().join(file.as_path());
         if !from.is_file() {
             let (package, file) = (package.name.clone(), file.to_string());
             return Err(AssembleError::NoSuchFile { package, file, archive: archive.to_owned() });
         }
-        make_folder_of(root, place.as_path())?;
-        fs::copy(&from, &to).map_err(making(&to))?;
+        tree.copy(&from, place.as_path())?;
     }
-    package.link_places().try_for_each(|(link, target)| make_symlink(root, &link, target))
+    package.link_places().try_for_each(|(link, target)| tree.symlink(&link, target))
 }
 
-fn make_symlink(root: &Path, place: &Path, target: &Path) -> Result<(), AssembleError> {
-    make_folder_of(root, place)?;
-    let path = root.join(place);
-    symlink(target, &path).map_err(making(&path))
-}
-
-fn write_text(root: &Path, place: &Path, text: &str) -> Result<(), AssembleError> {
-    make_folder_of(root, place)?;
-    let path = root.join(place);
-    fs::write(&path, text).map_err(making(&path))?;
-    let mode = if text.starts_with("#!") { 0o755 } else { 0o644 };
-    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(making(&path))
+/// Takes what is at `place` in an unpacked package and below, but for what the recipe leaves out.
+fn take_folder(
+    recipe: &Recipe,
+    archive: &Path,
+    unpacked: &Path,
+    place: &Path,
+    tree: Tree<'_>,
+) -> Result<(), AssembleError> {
+    let folder = unpacked.join(place);
+    tree.folder(place)?;
+    for entry in fs::read_dir(&folder).map_err(making(&folder))? {
+        let entry = entry.map_err(making(&folder))?;
+        let (from, place) = (entry.path(), place.join(entry.file_name()));
+        if recipe.leaves_out(&place) {
+            continue;
+        }
+        match entry.file_type().map_err(making(&from))? {
+            kind if kind.is_dir() => take_folder(recipe, archive, unpacked, &place, tree)?,
+            kind if kind.is_file() => tree.copy(&from, &place)?,
+            kind if kind.is_symlink() => tree.symlink(&place, &fs::read_link(&from).map_err(making(&from))?)?,
+            _ => {
+                let (archive, place) = (archive.to_owned(), place.display().to_string());
+                return Err(AssembleError::Unusual { archive, place });
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::{tree::FOLDER_MODE, *};
     use crate::{
         digest::Sha256,
         progress::{Progress, Unit},
@@ -220,5 +245,36 @@ mod tests {
             matches!(error, AssembleError::Unpack { .. }) && error.to_string().contains("cut-short.deb"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_whole_package_is_taken_but_for_what_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("tree");
+        fs::create_dir_all(tree.join("lib/deep")).unwrap();
+        fs::create_dir_all(tree.join("usr/share/doc/p")).unwrap();
+        fs::write(tree.join("usr/share/doc/p/copyright"), "c").unwrap();
+        fs::write(tree.join("lib/deep/library.so"), "l").unwrap();
+        fs::create_dir_all(tree.join("etc")).unwrap();
+        fs::write(tree.join("etc/motd"), "of the package").unwrap();
+        std::os::unix::fs::symlink("/etc/motd", tree.join("usr/share/link")).unwrap();
+        let archive = package(folder.path());
+        let sum = Sha256::of_parts([]);
+        let text = format!(
+            "summary = \"s\"\nsuite = \"trixie\"\ninstall = [\"p\"]\nwithout = [\"usr/share/doc\"]\n\
+             [symlinks]\nlib = \"usr/lib\"\n[texts]\n\"etc/motd\" = \"of the recipe\"\n\
+             [pinned]\np = {{ version = \"1\", sha256 = \"{sum}\" }}\n"
+        );
+        let path = folder.path().join("whole.toml");
+        fs::write(&path, text).unwrap();
+        let root = folder.path().join("root");
+        fs::create_dir(&root).unwrap();
+        let task = Progress::silent().task("t", Unit::Things("packages"), None);
+        assemble(&Recipe::read(&path).unwrap(), &[archive], &root, &task).unwrap();
+        assert_eq!(fs::read_to_string(root.join("usr/lib/deep/library.so")).unwrap(), "l");
+        assert_eq!(fs::read_to_string(root.join("etc/motd")).unwrap(), "of the recipe");
+        assert_eq!(fs::read_link(root.join("usr/share/link")).unwrap(), Path::new("/etc/motd"));
+        assert_eq!(mode(&root.join("usr/bin/tool")), 0o755);
+        assert!(!root.join("usr/share/doc").exists() && root.join("lib").is_symlink());
     }
 }

@@ -1,13 +1,14 @@
 //! Packages of a recipe, fetched once and checked each time they are used.
 
 use std::{
+    collections::{BTreeMap, btree_map},
     io,
     path::{Path, PathBuf},
 };
 
 use thiserror::Error;
 
-use super::recipe::{Package, Recipe};
+use super::recipe::{Needed, Recipe};
 use crate::{
     cache::{Area, Cache, CacheError},
     digest::Sha256,
@@ -28,6 +29,14 @@ pub enum FetchError {
         recipe: PathBuf,
         /// What the archive said.
         source: Box<ArchiveError>,
+    },
+    /// Packages are wanted, and nothing says which versions.
+    #[error("{} installs {}, which `[pinned]` does not have: `cargo xtask image pin` writes it", recipe.display(), .names.join(", "))]
+    NotPinned {
+        /// The recipe.
+        recipe: PathBuf,
+        /// The packages.
+        names: Vec<String>,
     },
     /// What came is not what was pinned.
     #[error(transparent)]
@@ -71,45 +80,49 @@ fn hint(error: &ArchiveError, recipe: &Path) -> String {
 
 /// The package files of a recipe, in its order.
 pub(super) fn packages(recipe: &Recipe, cache: &Cache, progress: &Progress) -> Result<Vec<PathBuf>, FetchError> {
-    // The lists are fetched only when a package is missing, and then once.
-    let mut archive = None;
-    recipe.packages().iter().map(|package| one(recipe, package, cache, &mut archive, progress)).collect()
+    let names: Vec<String> = recipe.unpinned().into_iter().map(str::to_owned).collect();
+    if !names.is_empty() {
+        return Err(FetchError::NotPinned { recipe: recipe.path.clone(), names });
+    }
+    // The lists of a suite are fetched only when a package is missing, and then once.
+    let mut archives = BTreeMap::new();
+    recipe.needed().map(|needed| one(recipe, &needed, cache, &mut archives, progress)).collect()
 }
 
-fn one(
-    recipe: &Recipe,
-    package: &Package,
+fn one<'a>(
+    recipe: &'a Recipe,
+    needed: &Needed<'a>,
     cache: &Cache,
-    archive: &mut Option<Archive>,
+    archives: &mut BTreeMap<&'a str, Archive>,
     progress: &Progress,
 ) -> Result<PathBuf, FetchError> {
-    let lock = cache.entry(Area::Downloads, &file_name(package))?.lock(progress)?;
+    let lock = cache.entry(Area::Downloads, &file_name(needed))?.lock(progress)?;
     if let Some(file) = lock.entry().existing()
-        && sum(&file)? == package.sha256
+        && sum(&file)? == needed.sha256
     {
         return Ok(file);
     }
     let failed = |source| FetchError::Archive { recipe: recipe.path.clone(), source: Box::new(source) };
-    let archive = match archive {
-        Some(archive) => archive,
-        None => {
+    let archive = match archives.entry(needed.suite) {
+        btree_map::Entry::Occupied(archive) => archive.into_mut(),
+        btree_map::Entry::Vacant(place) => {
             let mirror = Mirror::of_this_machine()?;
-            archive.insert(Archive::open(cache, mirror, recipe.suite(), progress).map_err(failed)?)
+            place.insert(Archive::open(cache, mirror, needed.suite, progress).map_err(failed)?)
         }
     };
     let folder = tempfile::tempdir_in(cache.folder(Area::Downloads)?)
         .map_err(|source| FetchError::Read { path: cache.root().to_owned(), source })?;
-    let wanted = mirror::Package { name: package.name.clone(), version: package.version.clone() };
+    let wanted = mirror::Package { name: needed.name.to_owned(), version: needed.version.to_owned() };
     let file = archive.download(&wanted, folder.path(), progress).map_err(failed)?;
-    check(recipe, package, sum(&file)?)?;
+    check(recipe, needed, sum(&file)?)?;
     let staging = lock.stage()?;
     std::fs::rename(&file, staging.path()).map_err(|source| FetchError::Read { path: file, source })?;
     Ok(staging.publish()?)
 }
 
 /// The name of a package's file in the cache.
-pub(super) fn file_name(package: &Package) -> String {
-    format!("{}-{}.deb", package.name, package.sha256.short())
+pub(super) fn file_name(needed: &Needed<'_>) -> String {
+    format!("{}-{}.deb", needed.name, needed.sha256.short())
 }
 
 /// The sum of a package file.
@@ -117,15 +130,15 @@ pub(super) fn sum(file: &Path) -> Result<Sha256, FetchError> {
     Sha256::of_file(file).map_err(|source| FetchError::Read { path: file.to_owned(), source })
 }
 
-fn check(recipe: &Recipe, package: &Package, found: Sha256) -> Result<(), FetchError> {
-    if found == package.sha256 {
+fn check(recipe: &Recipe, needed: &Needed<'_>, found: Sha256) -> Result<(), FetchError> {
+    if found == needed.sha256 {
         return Ok(());
     }
     Err(FetchError::WrongSum(Box::new(WrongSum {
         recipe: recipe.path.clone(),
-        name: package.name.clone(),
-        version: package.version.clone(),
-        pinned: package.sha256,
+        name: needed.name.to_owned(),
+        version: needed.version.to_owned(),
+        pinned: needed.sha256,
         found,
     })))
 }
@@ -162,8 +175,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (pinned, found) = (Sha256::of_parts([]), Sha256::of_parts([&b"x"[..]]));
         let recipe = recipe(folder.path(), pinned);
-        check(&recipe, &recipe.packages()[0], pinned).unwrap();
-        let message = check(&recipe, &recipe.packages()[0], found).unwrap_err().to_string();
+        let needed = recipe.needed().next().unwrap();
+        check(&recipe, &needed, pinned).unwrap();
+        let message = check(&recipe, &needed, found).unwrap_err().to_string();
         for part in [&pinned.to_string(), &found.to_string(), "r.toml", "image pin"] {
             assert!(message.contains(part), "{part} is missing in: {message}");
         }

@@ -19,12 +19,12 @@ const AGENT: &str = "usr/bin/qemu-ga";
 /// The agent's name as the first process.
 const INIT: &str = "usr/bin/init";
 
-/// Kernel arguments that belong to a [`PrivateRoot`], to come after those of `vmtest`.
+/// How the root is mounted.
 ///
 /// `cache=loose` lets the guest keep what it read: with `vmtest`'s `cache=mmap` it reads a program again over 9p for
 /// each start (Documentation/filesystems/9p.rst). Nobody else writes to the folder while the guest runs. 512,000 is the
 /// largest message the virtio transport takes (net/9p/trans_virtio.c).
-pub const KERNEL_ARGUMENTS: [&str; 2] = ["rootflags=trans=virtio,cache=loose,msize=512000", "init=/usr/bin/init"];
+const ROOT_FLAGS: &str = "rootflags=trans=virtio,cache=loose,msize=512000";
 
 /// The kernel argument that makes the guest's init start a shell on the console.
 pub const SHELL_ARGUMENT: &str = "harness.shell";
@@ -52,6 +52,23 @@ impl PrivateRoot {
 }
 
 impl Image {
+    /// Kernel arguments that belong to a [`PrivateRoot`] of this image, to come after those of `vmtest`.
+    pub fn kernel_arguments(&self) -> Vec<String> {
+        let (init, arguments) = match &self.boot {
+            Some(boot) => (boot.init.to_string(), boot.arguments.as_slice()),
+            None => (INIT.to_owned(), [].as_slice()),
+        };
+        [ROOT_FLAGS.to_owned(), format!("init=/{init}")].into_iter().chain(arguments.iter().cloned()).collect()
+    }
+
+    /// The words that start the guest program in a guest of this image; its arguments follow.
+    pub fn guest_command(&self) -> String {
+        match self.boot.as_ref().and_then(|boot| boot.wrapper.as_ref()) {
+            Some(wrapper) => format!("/{wrapper} {GUEST_PROGRAM}"),
+            None => GUEST_PROGRAM.to_owned(),
+        }
+    }
+
     /// Copies this image to `into`, which must not exist, and adds the guest's programs.
     ///
     /// Files are cloned where the file system can share blocks until one side writes, and copied where it cannot. They are
@@ -60,8 +77,10 @@ impl Image {
         copy(&self.folder, into)?;
         copy(&program.path(), &into.join(GUEST_PROGRAM.trim_start_matches('/')))?;
         copy(&program.agent(), &into.join(AGENT))?;
-        let init = into.join(INIT);
-        symlink("qemu-ga", &init).map_err(|source| CopyError { from: into.join(AGENT), to: init, source })?;
+        if self.boot.is_none() {
+            let init = into.join(INIT);
+            symlink("qemu-ga", &init).map_err(|source| CopyError { from: into.join(AGENT), to: init, source })?;
+        }
         Ok(PrivateRoot { path: into.to_owned() })
     }
 }
@@ -88,7 +107,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), CopyError> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::*;
+    use super::{super::Boot, *};
 
     fn image(folder: &Path) -> Image {
         let root = folder.join("image");
@@ -97,7 +116,7 @@ mod tests {
         fs::set_permissions(root.join("usr/bin/bash"), fs::Permissions::from_mode(0o755)).unwrap();
         symlink("usr/bin", root.join("bin")).unwrap();
         symlink("/nowhere", root.join("dangling")).unwrap();
-        Image { name: "test".parse().unwrap(), key: "k".into(), folder: root }
+        Image { name: "test".parse().unwrap(), key: "k".into(), folder: root, boot: None }
     }
 
     fn program(folder: &Path) -> GuestProgram {
@@ -119,6 +138,22 @@ mod tests {
         assert_eq!(fs::read_link(root.path().join("dangling")).unwrap(), Path::new("/nowhere"));
         let mode = fs::metadata(root.path().join("usr/bin/bash")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o755);
+    }
+
+    #[test]
+    fn an_init_of_its_own_is_started_and_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let minimal = image(folder.path());
+        assert_eq!(minimal.kernel_arguments()[1..], ["init=/usr/bin/init"]);
+        assert_eq!(minimal.guest_command(), GUEST_PROGRAM);
+        let place = |text: &str| text.to_owned().try_into().unwrap();
+        let (init, arguments) = (place("sbin/init"), vec!["quiet".to_owned()]);
+        let boot = Some(Boot { init, arguments, wrapper: Some(place("usr/bin/apart")) });
+        let own = Image { boot, ..minimal };
+        assert_eq!(own.kernel_arguments()[1..], ["init=/sbin/init", "quiet"]);
+        assert_eq!(own.guest_command(), "/usr/bin/apart /usr/bin/bpf-token-guest");
+        let root = own.private_copy(&program(folder.path()), &folder.path().join("copy")).unwrap();
+        assert!(!root.path().join("usr/bin/init").exists() && root.path().join("usr/bin/qemu-ga").exists());
     }
 
     #[test]

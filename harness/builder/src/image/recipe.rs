@@ -1,96 +1,30 @@
 //! A recipe: which files of which packages make a root file system.
 
+mod layer;
+mod place;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt, fs, io,
-    path::{Component, Path, PathBuf},
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
 };
 
 use harness_model::name::ImageName;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::digest::Sha256;
+pub(super) use layer::Needed;
+pub use layer::{Boot, Layer, Package, Pin};
+pub use place::{BadPath, BadPattern, GuestPath, Pattern};
 
-/// A place in an image or in a package, relative to its root.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct GuestPath(String);
-
-/// A text that is no place in an image.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error("`{0}` is no path in an image: it must be relative, without `.` and `..`")]
-pub struct BadPath(String);
-
-impl GuestPath {
-    /// The path, relative.
-    pub fn as_path(&self) -> &Path {
-        Path::new(&self.0)
-    }
-}
-
-impl fmt::Display for GuestPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl TryFrom<String> for GuestPath {
-    type Error = BadPath;
-
-    fn try_from(text: String) -> Result<Self, BadPath> {
-        let plain = Path::new(&text).components().all(|part| matches!(part, Component::Normal(_)));
-        let written_plainly = text.split('/').all(|part| !part.is_empty() && part != "." && !part.contains('\0'));
-        if plain && written_plainly { Ok(Self(text)) } else { Err(BadPath(text)) }
-    }
-}
-
-impl From<GuestPath> for String {
-    fn from(path: GuestPath) -> Self {
-        path.0
-    }
-}
-
-/// A package and what is taken from it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Package {
-    /// Its name.
-    pub name: String,
-    /// Its full Debian version; apt fetches exactly this one.
-    pub version: String,
-    /// The sum of the package file.
-    pub sha256: Sha256,
-    /// Files of the package, and where each goes.
-    pub files: BTreeMap<GuestPath, GuestPath>,
-    /// Further names of its one program, as symbolic links beside it.
-    #[serde(default)]
-    pub links: BTreeSet<GuestPath>,
-}
-
-/// What a recipe file says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    summary: String,
-    suite: String,
-    #[serde(default)]
-    folders: BTreeSet<GuestPath>,
-    package: Vec<Package>,
-    #[serde(default)]
-    symlinks: BTreeMap<GuestPath, String>,
-    #[serde(default)]
-    texts: BTreeMap<GuestPath, String>,
-}
-
-/// A recipe that was read.
+/// A recipe that was read, with those it includes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
     /// The image's name: the file's name without `.toml`.
     pub name: ImageName,
     /// The file.
     pub path: PathBuf,
-    file: File,
+    /// What is included, in the order of the names, and at the end what the file itself says.
+    layers: Vec<Layer>,
 }
 
 /// Why a recipe is not usable.
@@ -123,100 +57,116 @@ pub enum RecipeError {
 }
 
 impl Recipe {
-    /// Reads a recipe.
+    /// Reads a recipe and those it includes.
     pub fn read(path: &Path) -> Result<Self, RecipeError> {
-        let text = fs::read_to_string(path).map_err(|source| RecipeError::Read { path: path.to_owned(), source })?;
-        Self::parse(path, &text)
-    }
-
-    fn parse(path: &Path, text: &str) -> Result<Self, RecipeError> {
-        let meaning = |reasons| RecipeError::Meaning { path: path.to_owned(), reasons };
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let name: ImageName = stem.parse().map_err(|error| meaning(vec![format!("{error}")]))?;
-        let file: File = toml::from_str(text)
-            .map_err(|source| RecipeError::Syntax { path: path.to_owned(), source: source.into() })?;
-        let recipe = Self { name, path: path.to_owned(), file };
-        let reasons = recipe.contradictions();
-        if reasons.is_empty() { Ok(recipe) } else { Err(meaning(reasons)) }
-    }
-
-    fn contradictions(&self) -> Vec<String> {
-        let mut seen = BTreeSet::new();
-        let twice = self.places().into_iter().filter(|place| !seen.insert(place.clone()));
-        let mut reasons: Vec<String> = twice.map(|place| format!("{} is made twice", place.display())).collect();
-        for Package { name, files, links, .. } in &self.file.package {
-            if !links.is_empty() && files.len() != 1 {
-                let reason = format!("{name} has links and {} files: links need exactly one to point at", files.len());
-                reasons.push(reason);
+        let name = stem.parse().map_err(|error| meaning(path, vec![format!("{error}")]))?;
+        let own = read_layer(path)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut layers = Vec::new();
+        for included in &own.include {
+            let path = folder.join(included.as_path());
+            let layer = read_layer(&path)?;
+            if !layer.include.is_empty() {
+                return Err(meaning(&path, vec!["it is included itself, and so cannot include another".to_owned()]));
             }
+            layers.push(layer);
         }
-        reasons
+        layers.push(own);
+        Ok(Self { name, path: path.to_owned(), layers })
     }
 
-    /// Every place that something other than a folder is put at.
-    fn places(&self) -> Vec<PathBuf> {
-        let files = self.file.package.iter().flat_map(|package| package.files.values());
-        let others = files.chain(self.file.symlinks.keys()).chain(self.file.texts.keys());
-        let links = self.file.package.iter().flat_map(|package| package.link_places().map(|(link, _)| link));
-        others.map(|place| place.as_path().to_owned()).chain(links).collect()
+    /// What the recipe's own file says.
+    pub fn own(&self) -> &Layer {
+        self.layers.last().expect("a recipe has its own layer")
     }
 
     /// One line on what this image is for.
     pub fn summary(&self) -> &str {
-        &self.file.summary
+        &self.own().summary
     }
 
-    /// The Debian suite its packages are from.
-    pub fn suite(&self) -> &str {
-        &self.file.suite
+    /// What is included, and at the end what the recipe itself says.
+    pub(super) fn layers(&self) -> &[Layer] {
+        &self.layers
     }
 
-    /// Its packages.
-    pub fn packages(&self) -> &[Package] {
-        &self.file.package
+    /// The Debian suites of all its packages.
+    pub fn suites(&self) -> BTreeSet<&str> {
+        self.needed().map(|needed| needed.suite).collect()
+    }
+
+    /// The package files it is made of, layer by layer.
+    pub(super) fn needed(&self) -> impl Iterator<Item = Needed<'_>> {
+        self.layers.iter().flat_map(Layer::needed)
+    }
+
+    /// How a guest is started; `None` if by this project's own init.
+    pub fn boot(&self) -> Option<&Boot> {
+        self.layers.iter().rev().find_map(|layer| layer.boot.as_ref())
+    }
+
+    /// The wanted packages that `[pinned]` does not have.
+    pub(super) fn unpinned(&self) -> Vec<&str> {
+        let unpinned = |layer: &'_ Layer, name: &String| !layer.pinned.contains_key(name);
+        let names = self.layers.iter().flat_map(|layer| layer.install.iter().filter(move |name| unpinned(layer, name)));
+        names.map(String::as_str).collect()
+    }
+
+    /// Whether a place of a whole package is left out.
+    pub(super) fn leaves_out(&self, place: &Path) -> bool {
+        self.layers.iter().flat_map(|layer| &layer.without).any(|pattern| pattern.matches(place))
     }
 
     /// Folders that are made, whether or not anything is put in them.
-    pub fn folders(&self) -> impl Iterator<Item = &Path> {
-        self.file.folders.iter().map(GuestPath::as_path)
+    pub(super) fn folders(&self) -> impl Iterator<Item = &Path> {
+        self.layers.iter().flat_map(|layer| layer.folders.iter().map(GuestPath::as_path))
     }
 
-    /// Symbolic links and what they point to.
-    pub fn symlinks(&self) -> impl Iterator<Item = (&Path, &str)> {
-        self.file.symlinks.iter().map(|(place, target)| (place.as_path(), target.as_str()))
+    /// Symbolic links and what they point to; of two in one place the later counts.
+    pub(super) fn symlinks(&self) -> impl Iterator<Item = (&Path, &str)> {
+        let pairs = self.layers.iter().flat_map(|layer| &layer.symlinks);
+        pairs.map(|(place, target)| (place.as_path(), target.as_str()))
     }
 
-    /// Text files; one that starts with `#!` can be executed.
-    pub fn texts(&self) -> impl Iterator<Item = (&Path, &str)> {
-        self.file.texts.iter().map(|(place, text)| (place.as_path(), text.as_str()))
+    /// Text files; one that starts with `#!` can be executed. Of two in one place the later counts.
+    pub(super) fn texts(&self) -> impl Iterator<Item = (&Path, &str)> {
+        self.layers.iter().flat_map(|layer| &layer.texts).map(|(place, text)| (place.as_path(), text.as_str()))
     }
 
-    /// All that decides what is made, in one form however the file is written.
+    /// All that decides what is made, in one form however the files are written.
     pub(super) fn contents(&self) -> String {
+        let layers: Result<Vec<_>, _> = self.layers.iter().map(serde_json::to_string).collect();
         // The derived implementation fails for no value of these types; text of the error would still be a key.
-        serde_json::to_string(&self.file).unwrap_or_else(|error| error.to_string())
+        layers.map_or_else(|error| error.to_string(), |layers| layers.concat())
     }
 }
 
-impl Package {
-    /// The links beside the package's one file: where each is, and what it points to.
-    pub(super) fn link_places(&self) -> impl Iterator<Item = (PathBuf, &Path)> {
-        let program = self.files.values().next().map(GuestPath::as_path);
-        self.links.iter().filter_map(move |link| {
-            let program = program?;
-            Some((program.parent()?.join(link.as_path()), Path::new(program.file_name()?)))
-        })
-    }
+fn meaning(path: &Path, reasons: Vec<String>) -> RecipeError {
+    RecipeError::Meaning { path: path.to_owned(), reasons }
+}
+
+fn read_layer(path: &Path) -> Result<Layer, RecipeError> {
+    let text = fs::read_to_string(path).map_err(|source| RecipeError::Read { path: path.to_owned(), source })?;
+    parse(path, &text)
+}
+
+fn parse(path: &Path, text: &str) -> Result<Layer, RecipeError> {
+    let layer: Layer =
+        toml::from_str(text).map_err(|source| RecipeError::Syntax { path: path.to_owned(), source: source.into() })?;
+    let reasons = layer.contradictions();
+    if reasons.is_empty() { Ok(layer) } else { Err(meaning(path, reasons)) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::catalogue::Catalogue, *};
 
     const SUM: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
     fn parse(text: &str) -> Result<Recipe, RecipeError> {
-        Recipe::parse(Path::new("images/small.toml"), &text.replace("SUM", SUM))
+        let layer = super::parse(Path::new("images/small.toml"), &text.replace("SUM", SUM))?;
+        Ok(Recipe { name: "small".parse().unwrap(), path: "images/small.toml".into(), layers: vec![layer] })
     }
 
     const SMALL: &str = r#"
@@ -233,18 +183,25 @@ mod tests {
 
     #[test]
     fn the_shipped_recipes_are_usable() {
-        let folder = crate::project::Project::find().unwrap().images();
-        let recipe = Recipe::read(&folder.join("minimal.toml")).unwrap();
-        assert_eq!(recipe.name.as_str(), "minimal");
-        for needed in ["usr/bin/bash", "usr/bin/mount", "usr/bin/mkdir", "usr/bin/sync"] {
-            assert!(recipe.places().contains(&PathBuf::from(needed)), "{needed} is missing, and vmtest calls it");
+        let catalogue = Catalogue::of_folder(&crate::project::Project::find().unwrap().images()).unwrap();
+        for name in catalogue.names() {
+            let recipe = catalogue.get(name).unwrap();
+            assert_eq!(recipe.name.as_str(), name);
+            assert!(recipe.unpinned().is_empty(), "{name}: {:?}", recipe.unpinned());
+            let places: Vec<_> = recipe.layers().iter().flat_map(Layer::places).collect();
+            for needed in ["usr/bin/bash", "usr/bin/mount", "usr/bin/mkdir", "usr/bin/sync"] {
+                assert!(places.contains(&PathBuf::from(needed)), "{name} lacks {needed}, and vmtest calls it");
+            }
+            if let Some(wrapper) = recipe.boot().and_then(|boot| boot.wrapper.as_ref()) {
+                assert!(places.iter().any(|place| place == wrapper.as_path()), "{name} lacks {wrapper}");
+            }
         }
     }
 
     #[test]
     fn links_lie_beside_their_program() {
         let recipe = parse(SMALL).unwrap();
-        let links: Vec<_> = recipe.packages()[0].link_places().collect();
+        let links: Vec<_> = recipe.own().packages()[0].link_places().collect();
         let expected = [("usr/bin/cat", "busybox"), ("usr/bin/ls", "busybox")];
         assert_eq!(links, expected.map(|(link, target)| (PathBuf::from(link), Path::new(target))));
     }
@@ -259,9 +216,6 @@ mod tests {
 
     #[test]
     fn paths_cannot_leave_the_image() {
-        for path in ["/etc/passwd", "../x", "a/../../x", "", "a//b", "./a", "a/"] {
-            assert!(GuestPath::try_from(path.to_owned()).is_err(), "{path:?}");
-        }
         let error = parse(&SMALL.replace("\"proc\"", "\"../proc\"")).unwrap_err().to_string();
         assert!(error.contains("small.toml") && error.contains("`../proc` is no path in an image"), "{error}");
     }
@@ -283,5 +237,78 @@ mod tests {
         assert_eq!(reasons.len(), 2, "{reasons:?}");
         assert!(reasons[0].contains("usr/bin/busybox is made twice"), "{reasons:?}");
         assert!(reasons[1].contains("two has links and 2 files"), "{reasons:?}");
+    }
+
+    /// Writes recipe files into a folder, and reads the first one.
+    fn read(files: &[(&str, &str)]) -> Result<Recipe, RecipeError> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text.replace("SUM", SUM)).unwrap();
+        }
+        Recipe::read(&folder.path().join(files[0].0))
+    }
+
+    const WHOLE: &str = r#"
+        summary = "w"
+        suite = "forky"
+        include = ["small.toml", "parts/p.toml"]
+        install = ["systemd"]
+        without = ["usr/share/doc"]
+        [texts]
+        "etc/passwd" = "of the recipe"
+        [pinned]
+        libc6 = { version = "2", sha256 = "SUM" }
+        systemd = { version = "262-1", sha256 = "SUM" }
+    "#;
+    const PART: &str = r#"
+        summary = "p"
+        without = ["usr/share/man"]
+        [boot]
+        init = "usr/lib/systemd/systemd"
+        [texts]
+        "etc/passwd" = "of the part"
+    "#;
+
+    #[test]
+    fn what_is_included_comes_first() {
+        let recipe = read(&[("whole.toml", WHOLE), ("small.toml", SMALL), ("parts/p.toml", PART)]).unwrap();
+        let needed: Vec<_> = recipe.needed().map(|needed| (needed.suite, needed.name)).collect();
+        assert_eq!(needed, [("trixie", "busybox-static"), ("forky", "libc6"), ("forky", "systemd")]);
+        assert_eq!(recipe.texts().last(), Some((Path::new("etc/passwd"), "of the recipe")));
+        assert_eq!(recipe.boot().unwrap().init.to_string(), "usr/lib/systemd/systemd");
+        let left_out = ["usr/share/doc", "usr/share/man", "usr/share"].map(|place| recipe.leaves_out(Path::new(place)));
+        assert_eq!((left_out, recipe.summary()), ([true, true, false], "w"));
+    }
+
+    #[test]
+    fn every_layer_decides_the_key() {
+        let contents = |part: &str| {
+            read(&[("whole.toml", WHOLE), ("small.toml", SMALL), ("parts/p.toml", part)]).unwrap().contents()
+        };
+        assert_ne!(contents(PART), contents(&PART.replace("of the part", "changed")));
+    }
+
+    #[test]
+    fn an_included_file_that_is_missing_or_wrong_is_named() {
+        let error = read(&[("whole.toml", WHOLE), ("small.toml", SMALL)]).unwrap_err().to_string();
+        assert!(error.contains("parts/p.toml"), "{error}");
+        let part = format!("include = [\"small.toml\"]\n{PART}");
+        let error = read(&[("whole.toml", WHOLE), ("small.toml", SMALL), ("parts/p.toml", &part)]).unwrap_err();
+        assert!(error.to_string().contains("cannot include another"), "{error}");
+    }
+
+    #[test]
+    fn packages_have_a_suite_and_a_reason() {
+        let error =
+            parse("summary = \"s\"\n[pinned]\na = { version = \"1\", sha256 = \"SUM\" }\n").unwrap_err().to_string();
+        assert!(error.contains("no `suite`") && error.contains("`install` names none"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_pinned_yet_is_known() {
+        let recipe = parse("summary = \"s\"\nsuite = \"forky\"\ninstall = [\"systemd\"]\n").unwrap();
+        assert_eq!(recipe.unpinned(), ["systemd"]);
     }
 }

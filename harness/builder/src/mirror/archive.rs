@@ -1,6 +1,8 @@
 //! One suite of a Debian archive, read by apt with a state folder of its own: apt checks the signatures, and neither the
 //! machine's sources nor its lists are touched.
 
+mod closure;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -70,6 +72,24 @@ pub enum ArchiveError {
         name: String,
         /// What apt said.
         source: Box<CommandError>,
+    },
+    /// Packages cannot be installed together.
+    #[error("cannot tell what {names} of {suite} depend on: are the names right?")]
+    Closure {
+        /// The packages.
+        names: String,
+        /// The suite.
+        suite: String,
+        /// What apt said.
+        source: Box<CommandError>,
+    },
+    /// The lists do not say what a package's sum is.
+    #[error("the package lists of {suite} have no SHA-256 sum of {package}")]
+    NoSum {
+        /// The package.
+        package: Package,
+        /// The suite.
+        suite: String,
     },
     /// The private state folder could not be written.
     #[error("cannot write {}", path.display())]

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use harness_builder::image::GUEST_PROGRAM;
 use harness_model::plan::{PLAN_FILE, Plan};
 use serde::{Deserialize, Serialize};
 
@@ -117,10 +116,10 @@ pub enum Surroundings {
 
 impl Surroundings {
     /// The words that start the guest program on this folder.
-    fn command(self, folder: &str) -> String {
+    fn command(self, program: &str, folder: &str) -> String {
         match self {
-            Self::Own => format!("{GUEST_PROGRAM} {folder}"),
-            Self::Shared | Self::Here => format!("{GUEST_PROGRAM} live {folder}"),
+            Self::Own => format!("{program} {folder}"),
+            Self::Shared | Self::Here => format!("{program} live {folder}"),
         }
     }
 }
@@ -131,6 +130,8 @@ pub struct QemuMachine<'a> {
     pub spec: VmSpec,
     /// Makes each guest's root, with the guest program in it.
     pub make_root: &'a MakeRoot<'a>,
+    /// The words that start the guest program there.
+    pub program: String,
     /// What the guest program is told of the VM.
     pub surroundings: Surroundings,
     /// Fills each guest's share.
@@ -144,7 +145,7 @@ impl Machine for QemuMachine<'_> {
         let spec = VmSpec {
             root: guest.root(),
             share: guest.share(),
-            command: format!("exec {}", self.surroundings.command(SHARE_IN_GUEST)),
+            command: format!("exec {}", self.surroundings.command(&self.program, SHARE_IN_GUEST)),
             ..self.spec.clone()
         };
         Ok(Box::new(Vm::start(&spec, &guest.own())?))

@@ -1,0 +1,134 @@
+//! Packages with all they depend on, as apt would install them on an empty system.
+
+use std::collections::BTreeMap;
+
+use super::{Archive, ArchiveError, Package};
+use crate::{
+    command::{self, CommandError},
+    digest::Sha256,
+};
+
+impl Archive {
+    /// These packages and all they depend on but for what is merely recommended, with the sum that the signed lists have
+    /// of each, by name.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Closure`] if the suite lacks one, or if they cannot be installed together.
+    pub fn closure(&self, names: &[&str]) -> Result<BTreeMap<String, (Package, Sha256)>, ArchiveError> {
+        let failed = |source: CommandError| ArchiveError::Closure {
+            names: names.join(", "),
+            suite: self.suite.clone(),
+            source: source.into(),
+        };
+        let mut apt = self.apt("apt-get");
+        apt.args(["--simulate", "--no-install-recommends", "install", "--"]).args(names);
+        let packages = installed(&command::output(&mut apt).map_err(failed)?);
+        let mut show = self.apt("apt-cache");
+        show.arg("show").args(packages.iter().map(Package::to_string));
+        let sums = sums(&command::output(&mut show).map_err(failed)?);
+        let unknown = |package: &Package| ArchiveError::NoSum { package: package.clone(), suite: self.suite.clone() };
+        packages
+            .into_iter()
+            .map(|package| {
+                let sum = sums.get(&package.to_string()).copied().ok_or_else(|| unknown(&package))?;
+                Ok((package.name.clone(), (package, sum)))
+            })
+            .collect()
+    }
+}
+
+/// The packages in what `apt-get --simulate install` prints: `Inst NAME (VERSION SUITE [ARCHITECTURE])`, each once.
+fn installed(listing: &str) -> Vec<Package> {
+    let package = |line: &str| {
+        let (name, rest) = line.strip_prefix("Inst ")?.split_once(' ')?;
+        let version = rest.split_once('(')?.1.split_whitespace().next()?;
+        Some(Package { name: name.to_owned(), version: version.trim_end_matches(')').to_owned() })
+    };
+    listing.lines().filter_map(package).collect()
+}
+
+/// The sums in what `apt-cache show` prints, by `NAME=VERSION`.
+fn sums(listing: &str) -> BTreeMap<String, Sha256> {
+    let stanza = |text: &str| {
+        let field = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
+        let package = Package { name: field("Package")?.to_owned(), version: field("Version")?.to_owned() };
+        Some((package.to_string(), field("SHA256")?.parse().ok()?))
+    };
+    listing.split("\n\n").filter_map(stanza).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+    use crate::{
+        cache::{Area, Cache},
+        mirror::Mirror,
+        progress::Progress,
+    };
+
+    /// An archive in a folder, with lists but without package files or signatures.
+    fn archive(folder: &Path, packages: &str) -> Archive {
+        let cache = Cache::at(folder.join("cache")).unwrap();
+        let lock = cache.entry(Area::Downloads, "apt-test").unwrap().lock(&Progress::silent()).unwrap();
+        let mirror = Mirror::of_url("http://mirror.example/debian");
+        let archive = Archive { mirror, suite: "test".to_owned(), state: lock.entry().path(), _lock: lock };
+        archive.write_state().unwrap();
+        fs::write(folder.join("Packages"), packages).unwrap();
+        let source = format!("deb [trusted=yes] file:{} ./\n", folder.display());
+        fs::write(archive.state.join("sources.list"), source).unwrap();
+        command::output(archive.apt("apt-get").arg("update")).unwrap();
+        archive
+    }
+
+    fn stanza(name: &str, version: &str, fields: &str) -> String {
+        let sum = Sha256::of_parts([name.as_bytes(), version.as_bytes()]);
+        format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: m\nFilename: ./{name}.deb\nSize: 1\n\
+             SHA256: {sum}\n{fields}Description: d\n\n"
+        )
+    }
+
+    #[test]
+    fn what_is_depended_on_comes_along_and_what_is_recommended_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let packages = [
+            stanza("init", "1:2-3", "Depends: lib (>= 1), one | other\nRecommends: nice\nPre-Depends: base\n"),
+            stanza("lib", "1", ""),
+            stanza("lib", "2", ""),
+            stanza("one", "1", ""),
+            stanza("other", "1", ""),
+            stanza("nice", "1", ""),
+            stanza("base", "1", ""),
+        ];
+        let archive = archive(folder.path(), &packages.concat());
+        let closure = archive.closure(&["init"]).unwrap();
+        let found: Vec<String> = closure.values().map(|(package, _)| package.to_string()).collect();
+        assert_eq!(found, ["base=1", "init=1:2-3", "lib=2", "one=1"]);
+        assert_eq!(closure["lib"].1, Sha256::of_parts([&b"lib"[..], b"2"]));
+        let error = archive.closure(&["init", "inti"]).unwrap_err();
+        assert!(matches!(error, ArchiveError::Closure { .. }) && error.to_string().contains("inti"), "{error}");
+    }
+
+    #[test]
+    fn what_would_be_installed_is_read() {
+        let listing = "NOTE: This is only a simulation!\n\
+            Inst libc6 (2.43-7 Debian:testing [amd64]) []\n\
+            Inst dbus-system-bus-common (1.16.2-8 Debian:testing [all])\n\
+            Conf libc6 (2.43-7 Debian:testing [amd64])\n";
+        let found: Vec<String> = installed(listing).iter().map(Package::to_string).collect();
+        assert_eq!(found, ["libc6=2.43-7", "dbus-system-bus-common=1.16.2-8"]);
+    }
+
+    #[test]
+    fn sums_are_those_of_the_version() {
+        let [one, two] = [&b"1"[..], b"2"].map(|text| Sha256::of_parts([text]));
+        let listing = format!(
+            "Package: a\nVersion: 1\nSHA256: {one}\nDescription: x\n\nPackage: a\nVersion: 2\nSHA256: {two}\n\n\
+             Package: b\nVersion: 1\n"
+        );
+        let sums = sums(&listing);
+        assert_eq!((sums.get("a=1"), sums.get("a=2"), sums.get("b=1")), (Some(&one), Some(&two), None));
+    }
+}
