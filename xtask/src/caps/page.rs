@@ -6,7 +6,13 @@ use std::{
 };
 
 use anyhow::Result;
-use harness_model::{delegation::option_of, name::KernelName, names, permission::Element, proof::{Minimal, Need}};
+use harness_model::{
+    delegation::option_of,
+    name::KernelName,
+    names,
+    permission::Element,
+    proof::{Minimal, Need},
+};
 use harness_objects::{Needs, Object, Obstacle, Owner, Reason, Undelegable};
 use serde_json::{Value, json};
 

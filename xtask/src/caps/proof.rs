@@ -151,6 +151,8 @@ fn read(found: Found, computed: &Grant, needs: &Needs) -> Proved {
             let told = needs.notes.iter().any(|(_, note)| matches!(note, Note::Verifier { .. }));
             let only_verifier = beyond.iter().all(|one| *one == Element::Capability(Capability::Perfmon));
             let kept = known.iter().all(|one| minimal.grant.elements().any(|other| other == *one));
+            let superfluous = minimal.superfluous.iter().copied().filter(|one| known.contains(one)).collect();
+            let minimal = Minimal { superfluous, ..minimal };
             Proved::Minimal { expected: told && only_verifier && kept && !beyond.is_empty(), minimal, beyond }
         }
         Ok(Reduction::Insufficient(needs)) => Proved::Insufficient(needs),

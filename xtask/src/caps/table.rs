@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// So many objects of each pattern of files are proved.
-const EACH: usize = 3;
+const EACH: usize = 6;
 
 /// An object of a package.
 struct Entry {

@@ -31,8 +31,6 @@ pub(crate) struct Course<'a> {
     /// Whether what libbpf would ask after another answer is asked too.
     alternatives: bool,
     features: BTreeMap<Feature, bool>,
-    /// Maps that are not there, because global data is taken to be missing.
-    missing: BTreeSet<usize>,
     has_btf: bool,
 }
 
@@ -41,8 +39,7 @@ pub(crate) type Outcome = Result<(), Owner>;
 
 impl<'a> Course<'a> {
     pub(crate) fn new(subject: &'a Subject<'a>, answer: &'a mut dyn FnMut(Asked) -> bool) -> Self {
-        let (features, missing) = (BTreeMap::new(), BTreeSet::new());
-        Self { subject, answer, alternatives: false, features, missing, has_btf: false }
+        Self { subject, answer, alternatives: false, features: BTreeMap::new(), has_btf: false }
     }
 
     pub(crate) fn with_alternatives(mut self) -> Self {
@@ -57,8 +54,8 @@ impl<'a> Course<'a> {
         self.prepare();
         self.types()?;
         let subject = self.subject;
-        for (number, map) in subject.object.maps.iter().enumerate() {
-            self.map(number, map)?;
+        for map in &subject.object.maps {
+            self.map(map)?;
         }
         if subject.reads_kernel {
             self.feature(Feature::ReadsOfKernel, subject.needs_reads);
@@ -136,25 +133,22 @@ impl<'a> Course<'a> {
         if self.subject.object.has_operations() && !self.has_btf { Err(Owner::Btf) } else { Ok(()) }
     }
 
-    fn map(&mut self, number: usize, map: &Map) -> Outcome {
-        let is_used = self.subject.used.contains(&number);
-        if map.is_data() && !self.feature(Feature::GlobalData, is_used) {
-            self.missing.insert(number);
-            return Ok(());
+    /// A map of global data that libbpf goes without because of a probe is as good as one that is refused: the object is
+    /// loaded without its constants and variables then, if no program refers to them.
+    fn map(&mut self, map: &Map) -> Outcome {
+        if map.is_data() && !self.feature(Feature::GlobalData, true) {
+            return Err(Owner::Map(map.name.as_str().into()));
         }
         if !map.autocreate {
             return Ok(());
         }
         self.feature(Feature::Names, false);
         let owner = Owner::Map(map.name.as_str().into());
-        let must = if map.is_data() && !is_used { Must::Improves(Feature::GlobalData) } else { Must::Always };
         for one in map.inner.as_deref().into_iter().chain([map]) {
             if keeps_for_objects(one.map_type) && !self.has_btf {
                 return Err(owner);
             }
-            if !self.ask(self.creation(one), owner.clone(), must) {
-                return Err(owner);
-            }
+            self.must(self.creation(one), owner.clone())?;
         }
         Ok(())
     }
@@ -168,11 +162,10 @@ impl<'a> Course<'a> {
 
     fn program(&mut self, group: usize, program: &Program) -> Outcome {
         let owner = Owner::Program(Arc::from(program.name.as_str()));
-        let lacks_map = program.maps.iter().any(|map| self.missing.contains(map));
         let lacks_types = !program.needs_btf.is_empty() && !self.has_btf;
         let reads_as_of_old = self.features.get(&Feature::ReadsOfKernel) == Some(&false);
         let lacks_reads = reads_as_of_old && !has_old_reads(program) && replaced(&program.helpers).next().is_some();
-        if lacks_map || lacks_types || lacks_reads {
+        if lacks_types || lacks_reads {
             return Err(owner);
         }
         if program.has_jump_table {

@@ -19,8 +19,6 @@ pub(crate) struct Subject<'a> {
     pub(crate) object: &'a Object,
     /// The programs that libbpf loads.
     pub(super) programs: Vec<&'a Program>,
-    /// The maps that they refer to.
-    pub(super) used: BTreeSet<usize>,
     /// Whether some map or program does not load without the object's types.
     pub(super) needs_btf: bool,
     /// Whether some program calls what libbpf replaces where it takes it to be missing, and whether one does not load so.
@@ -40,7 +38,6 @@ impl<'a> Subject<'a> {
         let of_map = |map: &Map| map.autocreate && keeps_for_objects(map.map_type);
         Self {
             object,
-            used: programs.iter().flat_map(|program| program.maps.iter().copied()).collect(),
             needs_btf: object.has_operations()
                 || programs.iter().any(|program| !program.needs_btf.is_empty())
                 || object.maps.iter().any(of_map),
