@@ -55,12 +55,15 @@ impl Partition {
     ///
     /// # Errors
     /// If there is no nextest, or if it cannot list the tests.
-    pub(crate) fn run(&self, further: &[OsString], variables: &[(&str, &str)]) -> Result<ExitCode> {
+    pub(crate) fn run(&self, further: &[OsString], variables: &[(&str, String)]) -> Result<ExitCode> {
         let mut file = tempfile::NamedTempFile::new().context("cannot make a file for the names of tests")?;
         let names = shard(&self.list(further)?).context("cannot read what `cargo nextest list` says")?;
         file.write_all(names.as_bytes()).context("cannot write the names of tests")?;
         let mut command = self.nextest("run", further);
-        command.arg("--no-fail-fast").env(SHARD_VARIABLE, file.path()).envs(variables.iter().copied());
+        command
+            .arg("--no-fail-fast")
+            .env(SHARD_VARIABLE, file.path())
+            .envs(variables.iter().map(|(name, value)| (name, value)));
         eprintln!("== {} scenario tests in this part", names.lines().count());
         Ok(code_of(command.status().context("cannot run cargo nextest")?.code()))
     }

@@ -70,7 +70,7 @@ pub(crate) struct Step {
     /// The arguments of cargo.
     pub(crate) arguments: &'static [&'static str],
     /// Variables of its environment.
-    pub(crate) variables: Vec<(&'static str, &'static str)>,
+    pub(crate) variables: Vec<(&'static str, String)>,
 }
 
 impl Step {
@@ -80,7 +80,7 @@ impl Step {
         eprintln!("== {}: cargo {}", self.name, self.arguments.join(" "));
         let before = *tally;
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.args(self.arguments).envs(self.variables.iter().copied());
+        command.args(self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
         let succeeded = follow(&mut command, |line| {
             if self.kind == Kind::Tests {
                 tally.add_line(line);

@@ -1,8 +1,8 @@
 //! `cargo xtask test`: all tests.
 
-use std::{env, ffi::OsString, process::ExitCode};
+use std::{env, ffi::OsString, fs, os::unix::fs::PermissionsExt, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args as ClapArgs;
 use harness_builder::{host::Purpose, progress::Progress, project::Project};
 use harness_model::name::ImageName;
@@ -55,8 +55,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(partition) = &args.partition {
         let progress = Progress::detect();
         setup::prepare_host(&Purpose::ALL, args.no_install, &progress)?;
-        build_supplies(freshness, progress)?;
-        return partition.run(&args.nextest, variables(freshness));
+        build_supplies(&Supplies::open(Project::find()?, freshness, progress)?)?;
+        return partition.run(&args.nextest, &variables(freshness));
     }
     all(freshness, args.no_install, &mut tally)?;
     close(tally)
@@ -73,9 +73,11 @@ pub(crate) fn all(freshness: Freshness, no_install: bool, tally: &mut Tally) -> 
     let progress = Progress::detect();
     setup::prepare_host(&Purpose::ALL, no_install, &progress)?;
     units(tally)?;
-    build_supplies(freshness, progress)?;
+    let supplies = Supplies::open(Project::find()?, freshness, progress)?;
+    build_supplies(&supplies)?;
+    units_of_systemd(&supplies, tally)?;
     let arguments = &["test", "--package", "harness-runner", "--no-fail-fast"];
-    let variables = variables(freshness).to_vec();
+    let variables = variables(freshness);
     Step { name: "the runner and all scenarios", kind: Kind::Tests, arguments, variables }.run(tally)
 }
 
@@ -86,16 +88,40 @@ pub(crate) fn units(tally: &mut Tally) -> Result<()> {
 }
 
 /// What tells test programs whether to believe outcomes of earlier runs.
-fn variables(freshness: Freshness) -> &'static [(&'static str, &'static str)] {
+fn variables(freshness: Freshness) -> Vec<(&'static str, String)> {
     match freshness {
-        Freshness::ThisRun => &[("BPF_TOKEN_HARNESS_FRESH", "1")],
-        Freshness::Any => &[],
+        Freshness::ThisRun => vec![("BPF_TOKEN_HARNESS_FRESH", "1".to_owned())],
+        Freshness::Any => Vec::new(),
     }
 }
 
+/// Images beside the one that scenarios run in by default.
+const FURTHER_IMAGES: [&str; 2] = ["systemd-257", SYSTEMD];
+/// The image whose systemd our reading of units is held against.
+const SYSTEMD: &str = "systemd-262";
+
+/// Holds our reading of units against a real systemd, in a copy of an image's root.
+fn units_of_systemd(supplies: &Supplies, tally: &mut Tally) -> Result<()> {
+    let Some(image) = supplies.built_image(&SYSTEMD.parse()?)? else { return Ok(()) };
+    let folder = tempfile::tempdir().context("cannot make a folder for a root with systemd")?;
+    let root = folder.path().join("root");
+    image.copy(&root)?;
+    // Whoever the service manager runs as in the test writes there.
+    let (tmp, everybody) = (root.join("tmp"), fs::Permissions::from_mode(0o1777));
+    fs::set_permissions(&tmp, everybody).with_context(|| format!("cannot set the mode of {}", tmp.display()))?;
+    let arguments = &["test", "--package", "harness-frontend", "--test", "systemd"];
+    let variables = vec![("BPF_TOKEN_SYSTEMD_ROOT", root.display().to_string())];
+    Step { name: "our reading of units and systemd's", kind: Kind::Tests, arguments, variables }.run(tally)
+}
+
 /// Builds what the scenarios need, so that no test waits for a compiler.
-fn build_supplies(freshness: Freshness, progress: Progress) -> Result<()> {
-    let supplies = Supplies::open(Project::find()?, freshness, progress)?;
+fn build_supplies(supplies: &Supplies) -> Result<()> {
+    for image in FURTHER_IMAGES {
+        // A mirror that moved on has no pinned package of a moving suite any more, which is nothing to fail for.
+        if let Err(error) = supplies.build_image(&image.parse()?) {
+            eprintln!("without image {image}, and the tests with it: {:#}", anyhow::Error::from(error));
+        }
+    }
     let image: ImageName = "minimal".parse()?;
     let kernels = match env::var("BPF_TOKEN_HARNESS_KERNELS") {
         Ok(list) => supplies.kernels(list.split(',')).map_err(Wrong::input)?,

@@ -203,6 +203,22 @@ impl Supplies {
         self.testbed(kernel, image, guest, objects)
     }
 
+    /// An image, if it is built.
+    ///
+    /// # Errors
+    /// [`SuppliesError`] if there is none of that name, or if the cache cannot be read.
+    pub fn built_image(&self, image: &ImageName) -> Result<Option<Image>, SuppliesError> {
+        Ok(image::find_built(&self.images.get(image.as_str())?, &self.cache)?)
+    }
+
+    /// An image, built if need be.
+    ///
+    /// # Errors
+    /// [`SuppliesError`] if it cannot be built.
+    pub fn build_image(&self, image: &ImageName) -> Result<Image, SuppliesError> {
+        Ok(image::build(&self.images.get(image.as_str())?, &self.cache, &self.progress)?)
+    }
+
     /// Builds what all kernels share: the image, the guest program and the objects that scenarios load.
     ///
     /// # Errors

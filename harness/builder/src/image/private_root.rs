@@ -69,6 +69,14 @@ impl Image {
         }
     }
 
+    /// Copies this image to `into`, which must not exist, for programs in it that are run without a VM.
+    ///
+    /// # Errors
+    /// [`CopyError`] if it cannot be copied.
+    pub fn copy(&self, into: &Path) -> Result<(), CopyError> {
+        copy(&self.folder, into)
+    }
+
     /// Copies this image to `into`, which must not exist, and adds the guest's programs.
     ///
     /// Files are cloned where the file system can share blocks until one side writes, and copied where it cannot. They are
