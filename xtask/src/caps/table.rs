@@ -101,9 +101,11 @@ fn page(entries: &[Entry], counted: &Counted, kernels: &[KernelName], proved: &[
     let mut text = format!(
         "# What real objects need\n\nThe least delegation and capabilities under which libbpf 1.7 loads objects of Debian \
          packages ({} packages with {} objects, {} of them different; of each kind of file {EACH} are tried). Each was \
-         computed by `cargo xtask caps` from the object alone and then proved on {}: it loads with what is listed, and not \
-         without any one element of it. Written by `cargo xtask caps --table`.\n\n{} objects were tried. On all kernels {} \
-         have a least grant proved, {} of them exactly the one computed.\n\n",
+         computed by `cargo xtask caps` from the object alone and tried on {}: where a kernel's column says `proved`, it \
+         loads with what is listed, and not without any one element of it. `for nobody` means that not even root loads the \
+         object as it is: its program would set sizes first, or the kernel lacks what it attaches to. Written by `cargo \
+         xtask caps --table`.\n\n{} objects were tried. On all kernels {} have a least grant proved, {} of them exactly \
+         the one computed, or with CAP_PERFMON besides where only the verifier can tell.\n\n",
         counted.packages,
         counted.objects,
         counted.different,
