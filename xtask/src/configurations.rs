@@ -28,7 +28,7 @@ pub(crate) fn names(known: &KnownNames) -> Names<'_> {
     Names::new(known, SystemdRelease::V262)
 }
 
-/// The configurations in a file, with the texts they were read from.
+/// The configurations in a file that say anything of a delegation, with the texts they were read from.
 ///
 /// # Errors
 /// If the file cannot be read, or if nothing tells or said whose it is.
@@ -40,8 +40,15 @@ pub(crate) fn read(file: &Path, from: Option<Frontend>, names: &Names<'_>) -> Re
         Wrong::input(anyhow!("{label}: nothing in it tells who reads it; say so by --from {}", names.join("|")))
     };
     let frontend = from.or_else(|| Frontend::detect(sources.get(0))).ok_or_else(unknown)?;
-    let configurations = harness_frontend::read(frontend, &sources, names).map_err(Wrong::input)?;
+    let mut configurations = harness_frontend::read(frontend, &sources, names).map_err(Wrong::input)?;
+    configurations.retain(is_of_a_delegation);
     Ok((sources, configurations))
+}
+
+/// Whether there is something to judge: a unit's file may have nothing to do with BPF.
+fn is_of_a_delegation(configuration: &Configuration) -> bool {
+    let is_delegated = configuration.delegated.iter().any(|assignments| !assignments.is_empty());
+    configuration.bpffs.is_some() || is_delegated || !configuration.problems.is_empty()
 }
 
 /// A file, and what systemd would read with it: the drop-ins in `FILE.d`, in the order of their names

@@ -5,6 +5,7 @@ use std::{fs, process::ExitCode};
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
 use harness_builder::project::Project;
+use harness_findings as findings;
 use harness_model::scenario::{reference, schema::scenario_schema};
 use harness_runner::{
     lab::Lab,
@@ -17,7 +18,8 @@ use crate::{
     generated::{Generated, Mode},
 };
 
-/// Write the JSON Schemas of scenarios, results and differences, and the generated parts of scenarios/README.md and docs/results.md
+/// Write the JSON Schemas of scenarios, results, differences and findings, and the generated parts of scenarios/README.md,
+/// docs/results.md and docs/findings.md
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -41,6 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 fn generate(project: &Project) -> Result<Vec<Generated>> {
     let mut generated = of_scenarios(project)?;
     generated.extend(of_results(project)?);
+    generated.extend(of_findings(project)?);
     let path = project.root().join("docs/diff.schema.json");
     generated.push(Generated { path, text: pretty(&difference::schema())? });
     Ok(generated)
@@ -51,13 +54,22 @@ fn pretty(schema: &impl Serialize) -> Result<String> {
 }
 
 fn of_results(project: &Project) -> Result<[Generated; 2]> {
-    let folder = project.root().join("docs");
     let schema = report::results_schema();
-    let json = pretty(&schema)?;
-    let page = folder.join("results.md");
+    page_and_schema(project, "results", &schema, &report::keys(&schema))
+}
+
+fn of_findings(project: &Project) -> Result<[Generated; 2]> {
+    page_and_schema(project, "findings", &findings::report::schema(), &findings::reference::codes())
+}
+
+/// A page of `docs/` with its generated part of the same name, and the schema beside it.
+fn page_and_schema(project: &Project, name: &str, schema: &impl Serialize, part: &str) -> Result<[Generated; 2]> {
+    let folder = project.root().join("docs");
+    let page = folder.join(format!("{name}.md"));
     let text = fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
-    let text = splice(&text, "results", &report::keys(&schema))?;
-    Ok([Generated { path: folder.join("results.schema.json"), text: json }, Generated { path: page, text }])
+    let text = splice(&text, name, part)?;
+    let schema = Generated { path: folder.join(format!("{name}.schema.json")), text: pretty(schema)? };
+    Ok([schema, Generated { path: page, text }])
 }
 
 fn of_scenarios(project: &Project) -> Result<Vec<Generated>> {

@@ -79,6 +79,10 @@ codes! {
     /// A flag of an enumeration that the kernel takes for a name: `common_attrs` is 1 << 16, and as the processor takes a
     /// shift count modulo 64 the bit of another command is set (`bpf_parse_param` in `kernel/bpf/inode.c`).
     FlagAsName = "flag-as-name", Error, "a flag that sets the bit of something else";
+    /// A name that systemd takes for another without a word: its table has no room for an enumerator with a comment on its
+    /// line, so that `BPFProgTypeNetfilter` delegates syscall in systemd 262 (`src/core/generate-bpf-delegate-configs.py`).
+    /// What is meant is not delegated, and something else is. Only `any` delegates what has no name of its own there.
+    MisreadName = "misread-name", Error, "a name that is taken for another";
     /// Within one value the kernel adds names to the mask but lets a number take its place, so that whatever stands
     /// before the number is lost (`bpf_parse_param` in `kernel/bpf/inode.c`).
     NumberErasesNames = "number-erases-names", Error, "a number erases the names before it";

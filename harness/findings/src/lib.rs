@@ -8,6 +8,7 @@
 pub mod code;
 pub mod finding;
 pub mod fix;
+pub mod reference;
 pub mod report;
 mod rules;
 pub mod subject;

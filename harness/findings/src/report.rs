@@ -16,7 +16,7 @@ use harness_model::{
 };
 
 pub use github::annotations;
-pub use human::{plain, summary, underlined};
+pub use human::{alike, plain, summary, underlined};
 pub use json::{document, schema};
 pub use sarif::log;
 

@@ -1,42 +1,14 @@
 //! Configurations of every front-end, with what must be found in each and nothing else.
 
+mod kernels;
+
 use harness_findings::{
-    fix, judge,
+    code::Code,
+    finding::Safety,
+    fix,
     report::{self, Judgement, OnKernel},
-    subject::{KernelFacts, Origin, Subject},
 };
-use harness_frontend::{Frontend, Names, Sources, SystemdRelease};
-use harness_model::vocabulary::{KnownNames, Vocabulary};
-
-const VOCABULARIES: [(&str, &str); 3] = [
-    ("6.1-debian", include_str!("../../../kernels/vocabulary/6.1-debian.json")),
-    ("6.12", include_str!("../../../kernels/vocabulary/6.12.json")),
-    ("7.3", include_str!("../../../kernels/vocabulary/7.3.json")),
-];
-
-fn known() -> KnownNames {
-    KnownNames::from_json(VOCABULARIES).unwrap()
-}
-
-fn kernel(name: &str) -> KernelFacts {
-    let (_, text) = VOCABULARIES.into_iter().find(|(known, _)| *known == name).unwrap();
-    let vocabulary: Vocabulary = serde_json::from_str(text).unwrap();
-    let origin = if name.contains("debian") { Origin::Debian } else { Origin::Built };
-    KernelFacts { name: name.parse().unwrap(), release: name.parse().unwrap(), vocabulary, origin }
-}
-
-/// What is found in the first configuration of a text.
-fn judged(label: &str, text: &str, kernels: &[&str]) -> Judgement {
-    let known = known();
-    let names = Names::new(&known, SystemdRelease::V262);
-    let sources = Sources::of(label, text.as_bytes()).unwrap();
-    let frontend = Frontend::detect(sources.get(0)).unwrap();
-    let configuration = harness_frontend::read(frontend, &sources, &names).unwrap().remove(0);
-    let kernels: Vec<KernelFacts> = kernels.iter().map(|name| kernel(name)).collect();
-    let findings = judge(&Subject { configuration: &configuration, kernels: &kernels, names, objects: &[] }, &sources);
-    let kernels = kernels.iter().map(|kernel| OnKernel::of(kernel, &configuration)).collect();
-    Judgement { sources, configuration, findings, kernels }
-}
+use kernels::judged;
 
 /// Codes with their lines, as `LINE CODE`, and the kernels where it is not all.
 fn told(judgement: &Judgement) -> Vec<String> {
@@ -76,6 +48,38 @@ fn names_are_judged_one_by_one() {
     );
     assert_eq!(unit(&PLAIN.replace("BPFProgLoad", "BPFProgLoad,BPFTokenCreate")), ["5 command-without-effect"]);
     assert_eq!(unit(&PLAIN.replace("BPFProgLoad", "BPFProgLoad,BPFBtfGetFdById")), ["5 command-without-effect 6.12"]);
+}
+
+#[test]
+fn names_that_are_like_an_unknown_one_are_told_as_its_reader_spells_them() {
+    let unit = |lines: &str| judged("a.service", &format!("[Service]\nPrivateBPF=yes\n{lines}"), &["7.3"]);
+    let told = report::plain(&unit("BPFDelegateMaps=BPFMapTypeRingbuff\n"));
+    assert!(told.contains("did you mean `BPFMapTypeRingbuf`"), "{told}");
+    let told = report::plain(&unit("BPFDelegateMaps=BPFProgLoad\n"));
+    assert!(told.contains("`BPFProgLoad` is no map type but a bpf command"), "{told}");
+    let told = report::plain(&judged("a.yaml", "config:\n  security.bpffs.delegate_maps: ringbuff\n", &["7.3"]));
+    assert!(told.contains("did you mean `ringbuf`"), "{told}");
+}
+
+#[test]
+fn one_clear_suggestion_is_an_edit_that_is_not_made_unasked() {
+    let text = "[Service]\nPrivateBPF=yes\nBPFDelegateCommands=BPFTokenCreat\n";
+    let judgement = judged("a.service", text, &["7.3"]);
+    let fix =
+        judgement.findings.iter().find(|finding| finding.code == Code::UnknownName).unwrap().fix.as_ref().unwrap();
+    assert_eq!((fix.edits[0].text.as_str(), fix.safety), ("BPFTokenCreate", Safety::Judgement));
+    assert!(fix::apply(&judgement.findings, &judgement.sources).is_empty());
+}
+
+#[test]
+fn a_name_that_systemd_takes_for_another_is_an_error_of_its_own() {
+    let lines = PLAIN.replace("BPFProgTypeSocketFilter", "BPFProgTypeNetfilter");
+    assert_eq!(unit(&lines), ["7 misread-name"]);
+    let told = report::plain(&judged("a.service", &format!("[Service]\n{lines}"), &["7.3"]));
+    assert!(
+        told.contains("error[misread-name]: BPFDelegatePrograms=: systemd 262 takes `BPFProgTypeNetfilter`"),
+        "{told}"
+    );
 }
 
 #[test]

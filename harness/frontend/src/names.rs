@@ -2,7 +2,7 @@
 
 use harness_model::{
     delegation::Reading,
-    vocabulary::{Kind, KnownNames},
+    vocabulary::{Kind, KnownNames, UnknownName},
 };
 
 use crate::configuration::Meaning;
@@ -104,12 +104,18 @@ impl<'a> Names<'a> {
         Reading::of(element, self.kernel.table(kind))
     }
 
-    /// Why this is no name, and which ones are like it.
-    pub fn advice(&self, kind: Kind, text: &str) -> String {
-        match self.kernel.lookup(kind, text.trim()) {
-            Ok(_) => String::new(),
-            Err(unknown) => unknown.to_string(),
-        }
+    /// Why this is no name of a kernel's, with those of its names that are like it; `None` if it is one.
+    pub fn unknown(&self, kind: Kind, text: &str) -> Option<UnknownName> {
+        self.kernel.lookup(kind, text.trim()).err()
+    }
+
+    /// The same with the names that are like it as systemd spells them; those that it does not take are left out.
+    pub fn unknown_to_systemd(&self, kind: Kind, text: &str) -> Option<UnknownName> {
+        let mut unknown = self.unknown(kind, text)?;
+        let systemd = |name: &String| self.systemd(kind, self.kernel.table(kind).number(name)?);
+        unknown.suggestions = unknown.suggestions.iter().filter_map(systemd).collect();
+        unknown.suggestions.dedup();
+        Some(unknown)
     }
 }
 
@@ -183,6 +189,18 @@ mod tests {
         }
         assert_eq!(names.meaning(Kind::Map, "ANY"), Meaning::Any);
         assert_eq!(names.meaning(Kind::Map, "hashh"), Meaning::Unreadable);
-        assert!(names.advice(Kind::Map, "hashh").contains("did you mean `hash`"));
+    }
+
+    #[test]
+    fn similar_names_are_told_in_the_spelling_of_the_reader() {
+        let known = known();
+        let names = Names::new(&known, SystemdRelease::V262);
+        let kernel = names.unknown(Kind::Map, "hashh").unwrap().to_string();
+        assert!(kernel.contains("did you mean `hash`"), "{kernel}");
+        let systemd = names.unknown_to_systemd(Kind::Map, "BPFMapTypeHashh").unwrap().to_string();
+        assert!(systemd.contains("did you mean `BPFMapTypeHash`"), "{systemd}");
+        assert_eq!(names.unknown(Kind::Prog, "netfiler").unwrap().suggestions, ["netfilter"]);
+        assert!(names.unknown_to_systemd(Kind::Prog, "BPFProgTypeNetfiler").unwrap().suggestions.is_empty());
+        assert_eq!(names.unknown_to_systemd(Kind::Map, "hash"), None);
     }
 }

@@ -94,7 +94,7 @@ fn refused(kind: Kind, element: &Element, names: &Names<'_>, wants_advice: bool)
         Some(spelled) => format!("it takes `{spelled}`"),
         None if element.text.is_empty() => "it is empty".to_owned(),
         None if !wants_advice => format!("it is no {kind}"),
-        None => names.advice(kind, &element.text),
+        None => names.unknown(kind, &element.text).map(|unknown| unknown.to_string()).unwrap_or_default(),
     };
     let message = format!("the kernel refuses `{}`: {why}", shown(&element.text));
     Problem { place: element.place.clone(), message, effect: Effect::Refused, instead }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
+use harness_findings::report::alike;
 use harness_model::{
     delegation::option_of,
     name::KernelName,
@@ -26,18 +27,18 @@ pub(super) fn is_in_the_way(what: &Undelegable) -> bool {
     !matches!(what.by, Owner::Attach(_) | Owner::Probe(_))
 }
 
-/// A table a kernel, and what is pasted.
+/// A table for each group of kernels that agree, and what is pasted.
 pub(super) fn human(computed: &[Computed], proofs: &BTreeMap<KernelName, Proved>, pasted: &str) -> String {
+    let told = computed.iter().map(|one| (&one.kernel, told(&one.needs, proofs.get(&one.kernel))));
+    let tables = alike(told).into_iter().map(|(kernels, table)| format!("on {kernels}:\n{table}\n"));
+    format!("{}to paste:\n{}", tables.collect::<String>(), indented(pasted))
+}
+
+fn told(needs: &Needs, proved: Option<&Proved>) -> String {
     let mut text = String::new();
-    for one in computed {
-        let _ = writeln!(text, "on {}:", one.kernel);
-        needed(&mut text, &one.needs);
-        if let Some(proved) = proofs.get(&one.kernel) {
-            proof(&mut text, proved);
-        }
-        text.push('\n');
-    }
-    format!("{text}to paste:\n{}", indented(pasted))
+    needed(&mut text, needs);
+    proved.iter().for_each(|proved| proof(&mut text, proved));
+    text
 }
 
 fn indented(text: &str) -> String {

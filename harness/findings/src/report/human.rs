@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use harness_model::scenario::without_controls;
+use harness_model::{name::KernelName, scenario::without_controls};
 use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode, SourceSpan};
 
 use super::{Judgement, OnKernel, Proved, options};
@@ -41,20 +41,39 @@ fn on(finding: &Finding, judgement: &Judgement) -> String {
     format!(" (on {})", names.join(", "))
 }
 
-/// What each kernel makes of it, and how many findings there are.
+/// What each kernel makes of it, those that agree in one line, and how many findings there are.
 pub fn summary(judgement: &Judgement) -> String {
     let mut text = String::new();
-    let width = judgement.kernels.iter().map(|kernel| kernel.name.as_str().len()).max().unwrap_or(0);
     let name = without_controls(judgement.name());
-    for kernel in &judgement.kernels {
-        let _ = writeln!(text, "{name} on {:width$}  {}", kernel.name.as_str(), standing(kernel));
-        kernel.proved.iter().for_each(|proved| proof(&mut text, proved));
+    let groups = alike(judgement.kernels.iter().map(|kernel| (&kernel.name, told(kernel))));
+    let width = groups.iter().map(|(kernels, _)| kernels.len()).max().unwrap_or(0);
+    for (kernels, told) in groups {
+        let _ = write!(text, "{name} on {kernels:width$}  {told}");
     }
     let counts = [Level::Error, Level::Warning, Level::Note].map(|level| (judgement.count(level), level.name()));
     let told: Vec<String> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, name)| plural(*count, name)).collect();
     let told = if told.is_empty() { "nothing found".to_owned() } else { told.join(", ") };
-    let _ = writeln!(text, "{}: {told}", without_controls(judgement.name()));
+    let _ = writeln!(text, "{name}: {told}");
+    text
+}
+
+/// Texts about kernels, each once: with the kernels it is about, separated by commas, in the order of the first of them.
+pub fn alike<'a>(told: impl IntoIterator<Item = (&'a KernelName, String)>) -> Vec<(String, String)> {
+    let mut groups: Vec<(String, String)> = Vec::new();
+    for (kernel, text) in told {
+        match groups.iter_mut().find(|(_, known)| *known == text) {
+            Some((kernels, _)) => *kernels += &format!(", {kernel}"),
+            None => groups.push((kernel.to_string(), text)),
+        }
+    }
+    groups
+}
+
+/// What a kernel makes of it, and what a VM showed.
+fn told(kernel: &OnKernel) -> String {
+    let mut text = standing(kernel) + "\n";
+    kernel.proved.iter().for_each(|proved| proof(&mut text, proved));
     text
 }
 
@@ -151,5 +170,18 @@ impl Diagnostic for Underlined<'_> {
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let span = SourceSpan::from(self.finding.place.as_ref()?.span.clone());
         Some(Box::new(std::iter::once(LabeledSpan::new_with_span(Some("here".to_owned()), span))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_that_agree_are_told_together() {
+        let names: Vec<KernelName> = ["6.1", "6.12", "7.3"].iter().map(|name| name.parse().unwrap()).collect();
+        let told = names.iter().zip(["a", "b", "a"].map(str::to_owned));
+        let group = |kernels: &str, text: &str| (kernels.to_owned(), text.to_owned());
+        assert_eq!(alike(told), [group("6.1, 7.3", "a"), group("6.12", "b")]);
     }
 }

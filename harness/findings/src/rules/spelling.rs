@@ -35,9 +35,9 @@ fn is_of_element(configuration: &Configuration, problem: &Problem) -> bool {
 
 fn complaint(problem: &Problem) -> Finding {
     let (level, why) = match problem.effect {
+        Effect::Misread => return misread(problem),
         Effect::Refused => (Level::Error, "the front-end does not start what is configured so"),
         Effect::Ignored => (Level::Warning, "the front-end passes over it with a warning"),
-        Effect::Misread => (Level::Warning, "the front-end takes it for something else without a word"),
         Effect::IgnoredSilently => (Level::Warning, "the front-end passes over it without a word"),
     };
     let finding =
@@ -46,6 +46,13 @@ fn complaint(problem: &Problem) -> Finding {
         Some(instead) => finding.fix(replacement(&problem.place, instead.clone(), Safety::Judgement)),
         None => finding,
     }
+}
+
+fn misread(problem: &Problem) -> Finding {
+    let why = "its table of names passes over enumerators with a comment on their line, and leaves no gap for them \
+               (src/core/generate-bpf-delegate-configs.py)";
+    let finding = Finding::new(Code::MisreadName, problem.message.clone(), why).at(Some(&problem.place));
+    finding.advice("leave it out: only `any` delegates what is meant")
 }
 
 fn replacement(place: &harness_frontend::Place, text: String, safety: Safety) -> Fix {
@@ -73,12 +80,7 @@ fn spelled(subject: &Subject<'_>, kind: Kind, element: &Element) -> Option<Findi
         return Some(finding.fix(replacement(&element.place, several, Safety::Safe)));
     }
     if element.meaning == Meaning::Unreadable {
-        let advice = names.advice(kind, &element.text);
-        let message = format!("`{}` is no {kind}", element.text);
-        let finding = Finding::new(Code::UnknownName, message, why).at(Some(&element.place));
-        let advice =
-            advice.split_once("; ").map_or("leave it out, or name what is meant", |(_, advice)| advice).to_owned();
-        return Some(finding.advice(advice));
+        return Some(unknown(subject, kind, element, why));
     }
     let right = spelling(configuration.frontend, names, kind, element.meaning);
     let message = format!("`{}` is understood by people, and not by its reader", element.text);
@@ -87,6 +89,22 @@ fn spelled(subject: &Subject<'_>, kind: Kind, element: &Element) -> Option<Findi
         Some(right) => finding.fix(replacement(&element.place, right, Safety::Safe)),
         None => finding.advice("leave it out: its reader has no spelling for it"),
     })
+}
+
+/// A name that no kernel has, with those that are like it in its reader's spelling.
+fn unknown(subject: &Subject<'_>, kind: Kind, element: &Element, why: &str) -> Finding {
+    let unknown = match is_systemd(subject.configuration.frontend) {
+        true => subject.names.unknown_to_systemd(kind, &element.text),
+        false => subject.names.unknown(kind, &element.text),
+    };
+    let told = unknown.as_ref().map_or_else(|| format!("`{}` is no {kind}", element.text), ToString::to_string);
+    let (message, advice) = told.split_once("; ").unwrap_or((&told, "leave it out, or name what is meant"));
+    let finding = Finding::new(Code::UnknownName, message, why).at(Some(&element.place));
+    match unknown.as_ref().map(|unknown| unknown.suggestions.as_slice()) {
+        Some([right]) => finding
+            .fix(Fix { words: advice.to_owned(), ..replacement(&element.place, right.clone(), Safety::Judgement) }),
+        _ => finding.advice(advice),
+    }
 }
 
 /// Names with blanks between them, as their reader takes them; `None` if that is not what stands there.

@@ -255,7 +255,9 @@ impl<'a> Settings<'a> {
             Meaning::Any => ("systemd takes `any` only alone, in lower case".to_owned(), None),
             Meaning::Number(_) => ("systemd takes no numbers".to_owned(), None),
             Meaning::Unreadable if !self.configuration.wants_advice() => (format!("it is no {kind}"), None),
-            Meaning::Unreadable => (self.names.advice(kind, text), None),
+            Meaning::Unreadable => {
+                (self.names.unknown_to_systemd(kind, text).map(|unknown| unknown.to_string()).unwrap_or_default(), None)
+            }
             Meaning::Name(number) => match self.names.systemd(kind, number) {
                 Some(name) if name == text && blanks => {
                     ("systemd takes a blank for a part of the name; separate names by commas alone".to_owned(), None)
