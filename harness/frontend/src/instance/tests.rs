@@ -160,3 +160,14 @@ fn comments_allow() {
     let text = "config:\n  security.bpffs.delegate_cmds: any # bpf-token: allow any-cmd for the lab\n";
     assert_eq!(one(Frontend::Incus, text).allowances[0].code, "any-cmd");
 }
+
+#[test]
+fn a_comment_behind_a_value_is_no_part_of_it() {
+    for value in ["\"map_create,\\x70rog_load\"", "'map_create,prog_load'", "map_create,prog_load"] {
+        let text = format!("config:\n  security.bpffs.path: /x\n  security.bpffs.delegate_cmds: {value}  # \"\u{e4}\n");
+        let read = one(Frontend::Incus, &text);
+        let assignment = &read.delegated(Kind::Cmd)[0];
+        assert_eq!(&text[assignment.place.span.clone()], format!("security.bpffs.delegate_cmds: {value}"));
+        assert_eq!(&text[assignment.value.span.clone()], value.trim_matches(['"', '\'']));
+    }
+}

@@ -125,6 +125,7 @@ impl Walker<'_> {
     }
 
     fn scalar(&mut self, value: &str, style: ScalarStyle, span: Range<usize>) {
+        let span = exact(self.file, style, span);
         let Some(open) = self.stack.last_mut().filter(|open| open.is_mapping) else { return };
         let Some((key, key_span)) = open.key.take() else {
             open.key = Some((value.to_owned(), span));
@@ -151,11 +152,48 @@ impl Walker<'_> {
     }
 }
 
+/// Where a scalar ends: the parser takes a comment behind it for a part of it.
+fn exact(file: &str, style: ScalarStyle, span: Range<usize>) -> Range<usize> {
+    let raw = file.get(span.clone()).unwrap_or_default();
+    let length = match style {
+        ScalarStyle::DoubleQuoted => closed(raw, b'"', b'\\'),
+        // A quote in it is written twice, the first of which stands for a sign of escape.
+        ScalarStyle::SingleQuoted => closed(raw, b'\'', b'\''),
+        ScalarStyle::Plain => {
+            Some(raw.find(" #").or_else(|| raw.find("\t#")).unwrap_or(raw.len())).map(|end| raw[..end].trim_end().len())
+        }
+        _ => None,
+    };
+    span.start..span.start + length.unwrap_or(raw.len())
+}
+
+/// The length of what stands in quotes, both included; `None` if that is not what it is.
+fn closed(raw: &str, quote: u8, escape: u8) -> Option<usize> {
+    let bytes = raw.as_bytes();
+    let mut at = 1;
+    if bytes.first() != Some(&quote) {
+        return None;
+    }
+    while let Some(byte) = bytes.get(at) {
+        match (*byte == escape, bytes.get(at + 1)) {
+            (true, Some(next)) if escape != quote || *next == quote => at += 2,
+            _ if *byte == quote => return Some(at + 1),
+            _ => at += 1,
+        }
+    }
+    None
+}
+
 /// The value of a scalar with the places of its parts. What is written as it is, quoted or not, has exact ones; so have the
 /// words of one that is folded or has escapes; where even these are written with escapes, they are the whole scalar's.
 fn aligned(source: usize, file: &str, value: &str, style: ScalarStyle, span: Range<usize>) -> Text {
     let inner = match style {
-        ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted if span.len() >= 2 => span.start + 1..span.end - 1,
+        // What is not closed where it seems to be may end within a character.
+        ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted
+            if span.len() >= 2 && file.is_char_boundary(span.end - 1) && file.is_char_boundary(span.start + 1) =>
+        {
+            span.start + 1..span.end - 1
+        }
         _ => span.clone(),
     };
     let raw = file.get(inner.clone()).unwrap_or_default();
