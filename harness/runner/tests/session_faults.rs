@@ -18,7 +18,7 @@ use std::{
 use harness_model::{
     errno::Errno,
     name::ScenarioName,
-    outcome::{Answer, Control, Event, RECORD_FILE, Record, ScenarioEnd, ScenarioOutcome},
+    outcome::{Answer, Control, Event, LONGEST_LINE, RECORD_FILE, Record, ScenarioEnd, ScenarioOutcome},
     plan::{Actor, Attempt, Call, Case, ExpectedKernel, FORMAT, Plan, Scenario, Token},
 };
 use harness_runner::{
@@ -460,7 +460,7 @@ fn a_lie_within_a_scenario_is_a_fault_of_that_scenario_alone() {
             guest.attempt(0);
         }),
         ("a line that is no record", |guest| guest.write(b"boo\n")),
-        ("a line without end", |guest| guest.write(&vec![b'x'; 100_000])),
+        ("a line without end", |guest| guest.write(&vec![b'x'; LONGEST_LINE + 1])),
         ("a record without end", |guest| {
             while !guest.stopped.load(Ordering::Relaxed) {
                 guest.attempt(0);
