@@ -12,7 +12,7 @@
 //! use harness_model::proof::{Reduction, Setting};
 //! use harness_runner::proof::{self, Criterion, Object, Subject, Task, Trial};
 //!
-//! # let supplies = Supplies::open(Project::find()?, Freshness::AnyRun, Progress::silent())?;
+//! # let supplies = Supplies::open(Project::find()?, Freshness::Any, Progress::silent())?;
 //! let testbed = supplies.build(&"6.12".parse()?, &"minimal".parse()?)?;
 //! let object = Object::read("mine.bpf.o".as_ref())?;
 //! let setting = Setting { options: vec![/* as the front-end sets them */], ..Setting::default() };
