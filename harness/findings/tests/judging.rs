@@ -186,3 +186,12 @@ fn every_form_tells_every_finding() {
         assert_eq!(result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"], "a%20b.service");
     }
 }
+
+#[test]
+fn an_option_is_repeated_where_one_is_too_short_and_that_is_no_mistake() {
+    let mount = |cmds: &str| found("m.txt", &format!("mount -t bpf none /x -o {cmds},delegate_maps=hash"));
+    let repeated = |found: &[String]| found.iter().any(|one| one.ends_with("repeated-option"));
+    assert!(repeated(&mount("delegate_cmds=map_create,delegate_cmds=map_create")));
+    let long = vec!["map_create"; 20].join(":");
+    assert!(!repeated(&mount(&format!("delegate_cmds={long},delegate_cmds={long}"))));
+}

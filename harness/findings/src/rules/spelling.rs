@@ -1,7 +1,7 @@
 //! What can be said of the text alone, whatever the kernel.
 
 use harness_frontend::{Assignment, Configuration, Effect, Element, Frontend, Meaning, Names, Problem};
-use harness_model::{names, vocabulary::Kind};
+use harness_model::{delegation::LONGEST_VALUE, names, vocabulary::Kind};
 
 use super::is_systemd;
 use crate::{
@@ -190,6 +190,10 @@ fn repeated(configuration: &Configuration, kind: Kind) -> Vec<Finding> {
     };
     // What is emptied on purpose before it is set again is no mistake.
     let lost = taken.windows(2).filter(|pair| !pair[0].elements.is_empty() && !pair[1].elements.is_empty());
+    // What one option is too short for takes several.
+    let together = |pair: &&[&Assignment]| pair[0].value.span.len() + pair[1].value.span.len() < LONGEST_VALUE;
+    let adds_up = matches!(configuration.frontend, Frontend::Mount | Frontend::Mountinfo | Frontend::Bpftool);
+    let lost = lost.filter(|pair| !adds_up || together(pair));
     lost.map(|pair| {
         let message = format!("{} is set again further on; {what}", harness_model::delegation::option_of(kind));
         Finding::new(Code::RepeatedOption, message, why).at(Some(&pair[0].place)).advice("set it once")
