@@ -7,7 +7,7 @@ mod sarif;
 
 use harness_frontend::{Configuration, Sources};
 use harness_model::{
-    delegation::{Delegation, known_bits, option_of},
+    delegation::{Delegation, known_bits, numbers},
     name::KernelName,
     names,
     permission::Grant,
@@ -128,9 +128,7 @@ fn shown(delegation: &Delegation, kernel: &KernelFacts) -> [String; 4] {
         let known = known_bits(kernel.vocabulary.table(kind));
         match masks[kind as usize] & known {
             mask if mask == known => "any".to_owned(),
-            mask => {
-                (0..64).filter(|n| mask & (1 << n) != 0).map(|n| names::shown(kind, n)).collect::<Vec<_>>().join(":")
-            }
+            mask => numbers(mask).map(|number| names::shown(kind, number)).collect::<Vec<_>>().join(":"),
         }
     })
 }
@@ -140,9 +138,4 @@ fn options(shown: &[String; 4]) -> String {
     let set = Kind::ALL.iter().zip(shown).filter(|(_, names)| !names.is_empty());
     let texts: Vec<String> = set.map(|(kind, names)| format!("{}={names}", kind.plural())).collect();
     if texts.is_empty() { "nothing".to_owned() } else { texts.join(" ") }
-}
-
-/// The mount options of a kind, for documents.
-fn key(kind: Kind) -> &'static str {
-    option_of(kind)
 }

@@ -13,7 +13,7 @@ use harness_model::vocabulary::Kind;
 
 use crate::{
     finding::{Finding, merged},
-    subject::{KernelFacts, Subject, is_systemd},
+    subject::{KernelFacts, Subject},
 };
 
 /// A configuration on one kernel, and what was found of it.

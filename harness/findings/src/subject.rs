@@ -91,12 +91,7 @@ pub fn belongs_to_host(configuration: &Configuration) -> bool {
     const DEFERRING: [NamespaceType; 4] =
         [NamespaceType::Mnt, NamespaceType::Pid, NamespaceType::Cgroup, NamespaceType::Net];
     let delegated = &configuration.surroundings.delegated_namespaces.value;
-    is_systemd(configuration.frontend) && !DEFERRING.iter().any(|kind| delegated.contains(kind))
-}
-
-/// Whether systemd reads the names itself, and hands masks to the kernel.
-pub(crate) fn is_systemd(frontend: Frontend) -> bool {
-    matches!(frontend, Frontend::Systemd | Frontend::SystemdRun)
+    configuration.frontend.is_systemd() && !DEFERRING.iter().any(|kind| delegated.contains(kind))
 }
 
 /// The capabilities of a configuration's processes in their user namespace: those of the bounding set for root, and for

@@ -43,6 +43,11 @@ impl Frontend {
         }
     }
 
+    /// Whether systemd reads it, which takes names apart itself and hands masks to the kernel.
+    pub const fn is_systemd(self) -> bool {
+        matches!(self, Self::Systemd | Self::SystemdRun)
+    }
+
     /// Who reads a file, by its name or else by what is in it; `None` if neither tells.
     pub fn detect(source: &Source) -> Option<Self> {
         Self::by_name(source.label(), source.text()).or_else(|| Self::by_contents(source.text()))

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use harness_model::{
-    delegation::{Delegation, LONGEST_VALUE, OPTIONS, options_of},
+    delegation::{Delegation, LONGEST_VALUE, OPTIONS, numbers, options_of},
     vocabulary::Kind,
 };
 use thiserror::Error;
@@ -117,7 +117,7 @@ fn spelled(mask: u64, name: impl Fn(u32) -> Option<String>) -> Spelled {
         u64::MAX => Spelled::Any,
         _ => {
             let (mut names, mut rest) = (Vec::new(), 0);
-            for bit in (0..64).filter(|bit| mask & (1 << bit) != 0) {
+            for bit in numbers(mask) {
                 match name(bit) {
                     Some(name) => names.push(name),
                     None => rest |= 1 << bit,

@@ -90,6 +90,11 @@ pub struct Delegation {
 /// The mount options that set the four masks, in the order of [`Delegation`]'s fields.
 pub const OPTIONS: [&str; 4] = [CmdMask::OPTION, MapMask::OPTION, ProgMask::OPTION, AttachMask::OPTION];
 
+/// The enumerators whose bits a mask has, in ascending order.
+pub fn numbers(mask: u64) -> impl Iterator<Item = u32> {
+    (0..u64::BITS).filter(move |number| mask & (1 << number) != 0)
+}
+
 /// One option handed to `fsconfig(2)` with `FSCONFIG_SET_STRING`, verbatim.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -136,6 +141,7 @@ mod tests {
         let mask = MapMask::from_bits(1 << 63).with(1).unwrap();
         assert!(mask.contains(63) && mask.contains(1) && !mask.contains(2) && !mask.contains(64));
         assert_eq!(mask.with(64), None);
+        assert_eq!(numbers(mask.bits()).collect::<Vec<_>>(), [1, 63]);
         assert_eq!(format!("{mask:?}"), "MapMask(0x8000000000000002)");
     }
 

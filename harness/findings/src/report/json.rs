@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use harness_model::vocabulary::Kind;
+use harness_model::{delegation::option_of, vocabulary::Kind};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
-use super::{Judgement, OnKernel, Proved, ProvedObject, key};
+use super::{Judgement, OnKernel, Proved, ProvedObject};
 use crate::finding::{Finding, Fix, Safety};
 
 /// The version of the document; it grows when a reader of the former would misread the new.
@@ -166,7 +166,7 @@ fn kernel(kernel: &OnKernel) -> OneKernel {
     OneKernel {
         release: kernel.release.to_string(),
         token: kernel.makes_token(),
-        delegation: set.map(|(kind, names)| (key(*kind).to_owned(), names.clone())).collect(),
+        delegation: set.map(|(kind, names)| (option_of(*kind).to_owned(), names.clone())).collect(),
         capabilities: inside.map(|capability| capability.name().to_owned()).collect(),
         proof: kernel.proved.as_ref().map(proof),
     }

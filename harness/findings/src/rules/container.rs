@@ -6,7 +6,7 @@ use harness_frontend::{
 };
 use harness_model::{permission::Capability, vocabulary::Kind};
 
-use super::{is_systemd, option};
+use super::option;
 use crate::{
     code::{Code, Level},
     finding::Finding,
@@ -44,7 +44,7 @@ fn no_bpffs(configuration: &Configuration) -> Finding {
 
 fn namespace(configuration: &Configuration) -> Option<Finding> {
     let (surroundings, bpffs) = (&configuration.surroundings, configuration.bpffs.as_ref()?);
-    let is_systemd = is_systemd(configuration.frontend);
+    let is_systemd = configuration.frontend.is_systemd();
     if surroundings.user_namespace.value == UserNamespace::Host {
         let place = surroundings.user_namespace.place.as_ref().unwrap_or(&bpffs.place);
         let why = "in the initial user namespace BPF_TOKEN_CREATE answers EOPNOTSUPP (bpf_token_create in kernel/bpf/token.c)";

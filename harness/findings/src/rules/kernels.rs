@@ -7,7 +7,7 @@ use harness_model::{
     vocabulary::Kind,
 };
 
-use super::{Judged, is_systemd, masks};
+use super::{Judged, masks};
 use crate::{
     code::{Code, Level},
     finding::Finding,
@@ -57,7 +57,7 @@ fn name(judged: &mut Judged<'_>, kind: Kind, element: &Element, number: u32) {
         flag_as_name(judged, kind, element, flag.number);
         return;
     }
-    let is_read = match is_systemd(judged.configuration.frontend) {
+    let is_read = match judged.configuration.frontend.is_systemd() {
         true => table.name(number).is_some(),
         false => Reading::of(&element.text, table).is_some(),
     };
@@ -67,7 +67,7 @@ fn name(judged: &mut Judged<'_>, kind: Kind, element: &Element, number: u32) {
     let entry = names::entry(kind, number).filter(|entry| entry.first.is_in(judged.kernel.release) != Some(true));
     let first = entry.map_or_else(String::new, |entry| format!("; it came with {}", entry.first));
     let message = format!("Linux {} has no {kind} `{}`{first}", judged.kernel.release, element.text);
-    let (level, why) = if is_systemd(judged.configuration.frontend) {
+    let (level, why) = if judged.configuration.frontend.is_systemd() {
         (
             Level::Warning,
             "systemd hands over a number, and the kernel sets a bit that means nothing to it (kernel/bpf/inode.c)",

@@ -1,7 +1,7 @@
 //! What the four masks mean together on one kernel.
 
 use harness_model::{
-    delegation::Delegation,
+    delegation::{Delegation, known_bits, numbers},
     names,
     permission::{self, checked_attach_type},
     vocabulary::Kind,
@@ -38,7 +38,7 @@ pub(super) fn judge(judged: &mut Judged<'_>, delegation: &Delegation) {
 }
 
 fn known(judged: &Judged<'_>, kind: Kind) -> u64 {
-    harness_model::delegation::known_bits(judged.kernel.vocabulary.table(kind))
+    known_bits(judged.kernel.vocabulary.table(kind))
 }
 
 fn nothing(judged: &mut Judged<'_>) {
@@ -70,7 +70,7 @@ fn commands(judged: &mut Judged<'_>, delegation: &Delegation) {
 }
 
 fn named(mask: u64, kind: Kind) -> Vec<u32> {
-    (0..64).filter(|number| mask & (1 << number) != 0 && names::name(kind, *number).is_some()).collect()
+    numbers(mask).filter(|number| names::name(kind, *number).is_some()).collect()
 }
 
 fn has_command(delegation: &Delegation, name: &str) -> bool {

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use harness_model::{
+    delegation::numbers,
     names,
-    permission::{Element, FIRST_RELEASE},
+    permission::{Bit, Element, FIRST_RELEASE},
     vocabulary::Kind,
 };
 use harness_objects::{Answer, Must, Object, Owner, loading, needs};
@@ -94,20 +95,17 @@ fn losses(judged: &mut Judged<'_>, name: &str, answers: &[Answer]) {
 
 /// What is delegated and needed by none of the objects.
 fn beyond(judged: &mut Judged<'_>, masks: &[u64; 4], needed: &BTreeSet<Element>) {
-    let needs = |kind: Kind, number: u32| {
-        needed.iter().any(|element| matches!(element, Element::Bit(bit) if bit.kind == kind && bit.number == number))
-    };
+    let needs = |kind: Kind, number: u32| needed.contains(&Element::Bit(Bit { kind, number }));
     for kind in Kind::ALL {
         let mask = masks[kind as usize];
-        let set = (0..64).filter(|number| mask & (1 << number) != 0);
-        let idle: Vec<u32> =
-            set.filter(|number| names::name(kind, *number).is_some() && !needs(kind, *number)).collect();
+        let is_idle = |number: &u32| names::name(kind, *number).is_some() && !needs(kind, *number);
+        let idle: Vec<u32> = numbers(mask).filter(is_idle).collect();
         if idle.is_empty() {
             continue;
         }
         let told = if mask == u64::MAX {
             let kept: Vec<String> =
-                (0..64).filter(|number| needs(kind, *number)).map(|n| names::shown(kind, n)).collect();
+                numbers(mask).filter(|number| needs(kind, *number)).map(|n| names::shown(kind, n)).collect();
             format!(
                 "of every {} the objects need only {}",
                 kind.noun(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harness_model::{names, vocabulary::Kind};
+use harness_model::{delegation::numbers, names, vocabulary::Kind};
 
 /// What programs of some type can reach once they are attached, in a sentence that goes on after their name; `None` for
 /// those that stay with what the container holds anyway.
@@ -43,7 +43,7 @@ pub(super) fn of_program(name: &str) -> Option<&'static str> {
 /// The delegated program types that reach out, by what they reach.
 pub(super) fn of_mask(mask: u64) -> BTreeMap<&'static str, Vec<&'static str>> {
     let mut reach: BTreeMap<&'static str, Vec<&'static str>> = BTreeMap::new();
-    for number in (0..64).filter(|number| mask & (1 << number) != 0) {
+    for number in numbers(mask) {
         let Some(name) = names::name(Kind::Prog, number) else { continue };
         if let Some(what) = of_program(name) {
             reach.entry(what).or_default().push(name);

@@ -1,9 +1,12 @@
 //! What can be said of the text alone, whatever the kernel.
 
 use harness_frontend::{Assignment, Configuration, Effect, Element, Frontend, Meaning, Names, Problem};
-use harness_model::{delegation::LONGEST_VALUE, names, vocabulary::Kind};
+use harness_model::{
+    delegation::{LONGEST_VALUE, numbers},
+    names,
+    vocabulary::Kind,
+};
 
-use super::is_systemd;
 use crate::{
     code::{Code, Level},
     finding::{Edit, Finding, Fix, Safety},
@@ -93,7 +96,7 @@ fn spelled(subject: &Subject<'_>, kind: Kind, element: &Element) -> Option<Findi
 
 /// A name that no kernel has, with those that are like it in its reader's spelling.
 fn unknown(subject: &Subject<'_>, kind: Kind, element: &Element, why: &str) -> Finding {
-    let unknown = match is_systemd(subject.configuration.frontend) {
+    let unknown = match subject.configuration.frontend.is_systemd() {
         true => subject.names.unknown_to_systemd(kind, &element.text),
         false => subject.names.unknown(kind, &element.text),
     };
@@ -118,22 +121,18 @@ fn several(subject: &Subject<'_>, kind: Kind, element: &Element) -> Option<Strin
 
 /// How a front-end spells something; `None` if it cannot.
 fn spelling(frontend: Frontend, names: &Names<'_>, kind: Kind, meaning: Meaning) -> Option<String> {
-    let is_systemd = is_systemd(frontend);
+    let is_systemd = frontend.is_systemd();
     match meaning {
         Meaning::Any => Some("any".to_owned()),
         Meaning::Name(number) if is_systemd => names.systemd(kind, number),
         Meaning::Name(number) => names.kernel(kind, number).map(str::to_owned),
         Meaning::Number(mask) => {
             let bits: Option<Vec<String>> =
-                bits(mask).map(|number| spelling(frontend, names, kind, Meaning::Name(number))).collect();
+                numbers(mask).map(|number| spelling(frontend, names, kind, Meaning::Name(number))).collect();
             Some(bits?.join(separator(frontend)))
         }
         Meaning::Unreadable => None,
     }
-}
-
-fn bits(mask: u64) -> impl Iterator<Item = u32> {
-    (0..64).filter(move |number| mask & (1 << number) != 0)
 }
 
 /// What stands between two names.
@@ -146,7 +145,7 @@ fn separator(frontend: Frontend) -> &'static str {
 
 /// Numbers that take the place of what stands before them. systemd reads its lists itself.
 fn erased(configuration: &Configuration, kind: Kind, assignment: &Assignment) -> Vec<Finding> {
-    if is_systemd(configuration.frontend) {
+    if configuration.frontend.is_systemd() {
         return Vec::new();
     }
     let mut findings = Vec::new();
@@ -166,12 +165,12 @@ fn erased(configuration: &Configuration, kind: Kind, assignment: &Assignment) ->
 fn eraser(frontend: Frontend, kind: Kind, element: &Element, lost: u64, number: u64) -> Finding {
     let told = |mask: u64| match mask {
         u64::MAX => "everything".to_owned(),
-        mask => bits(mask).map(|bit| names::shown(kind, bit)).collect::<Vec<_>>().join(", "),
+        mask => numbers(mask).map(|bit| names::shown(kind, bit)).collect::<Vec<_>>().join(", "),
     };
     let message = format!("the number {} erases what stands before it: {} is lost", element.text, told(lost));
     let why = "names are added to the mask, a number takes its place (bpf_parse_param in kernel/bpf/inode.c)";
     let finding = Finding::new(Code::NumberErasesNames, message, why).at(Some(&element.place));
-    let names: Option<Vec<&str>> = bits(number).map(|bit| names::name(kind, bit)).collect();
+    let names: Option<Vec<&str>> = numbers(number).map(|bit| names::name(kind, bit)).collect();
     match names.filter(|names| !names.is_empty() && number != u64::MAX) {
         Some(names) => finding.fix(replacement(&element.place, names.join(separator(frontend)), Safety::Judgement)),
         None => finding.advice("write the number first, or names alone"),

@@ -9,7 +9,10 @@ mod real;
 use std::collections::BTreeMap;
 
 use harness_frontend::{Configuration, Effect, Frontend, Names, Sources, SystemdRelease, read, setting_of};
-use harness_model::vocabulary::{Kind, KnownNames};
+use harness_model::{
+    delegation::numbers,
+    vocabulary::{Kind, KnownNames},
+};
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 
 use cases::Case;
@@ -140,8 +143,8 @@ fn expected(read: &Configuration, names: &Names<'_>) -> BTreeMap<&'static str, S
     ]);
     let masks = read.delegation().expect("systemd refuses none").masks();
     for kind in Kind::ALL.into_iter().filter(|_| read.bpffs.is_some()) {
-        let bits = (0..64).filter(|bit| masks[kind as usize] & (1 << bit) != 0);
-        let listed: Vec<String> = bits.filter_map(|bit| names.systemd_shown(kind, bit)).collect();
+        let listed: Vec<String> =
+            numbers(masks[kind as usize]).filter_map(|bit| names.systemd_shown(kind, bit)).collect();
         let any = masks[kind as usize] == u64::MAX;
         lines.insert(setting_of(kind), if any { "any".to_owned() } else { listed.join(",") });
     }

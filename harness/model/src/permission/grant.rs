@@ -6,7 +6,11 @@ use std::{
 };
 
 use super::{Bit, Capability, Requirement, Why};
-use crate::{delegation::Delegation, scenario::Release, vocabulary::Kind};
+use crate::{
+    delegation::{Delegation, numbers},
+    scenario::Release,
+    vocabulary::Kind,
+};
 
 /// What a container was given: a bpffs, and capabilities in its own user namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,9 +75,7 @@ impl Grant {
     /// All there is in it, one by one.
     pub fn elements(&self) -> impl Iterator<Item = Element> {
         let masks = Kind::ALL.into_iter().zip(self.delegation.masks());
-        let bits = masks.flat_map(|(kind, mask)| {
-            (0..64).filter(move |number| mask & (1 << number) != 0).map(move |number| Bit { kind, number })
-        });
+        let bits = masks.flat_map(|(kind, mask)| numbers(mask).map(move |number| Bit { kind, number }));
         bits.map(Element::Bit).chain(self.capabilities.iter().copied().map(Element::Capability))
     }
 
