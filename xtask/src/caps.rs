@@ -12,18 +12,18 @@ use harness_builder::{progress::Progress, project::Project};
 use harness_findings::subject::KernelFacts;
 use harness_frontend::{Names, Target, write::Wanted};
 use harness_model::{
-    name::{ImageName, KernelName},
+    name::KernelName,
     permission::{Element, Grant},
-    scenario::Release,
 };
 use harness_objects::{Needs, Object, needs};
-use harness_runner::{store::Freshness, supplies::Supplies, testbed::Testbed};
+use harness_runner::supplies::Supplies;
 
 use crate::{
     bpf_objects::{self, Named},
-    candidates, configurations, exit, known_kernels,
+    candidates, configurations, exit,
+    known_kernels::{self, Vocabularies},
+    proving::Proving,
     run::print,
-    setup,
 };
 use proof::{Case, Proved};
 
@@ -66,17 +66,8 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["objects", "format", "prove"])]
     table: bool,
 
-    /// The guest's root file system
-    #[arg(long, value_name = "NAME", default_value = "minimal", add = candidates::images())]
-    image: ImageName,
-
-    /// Do not believe what earlier runs proved
-    #[arg(long)]
-    fresh: bool,
-
-    /// Print what would be installed on the host instead of installing it
-    #[arg(long)]
-    no_install: bool,
+    #[command(flatten)]
+    proving: Proving,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -114,22 +105,21 @@ struct Computed {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let objects = bpf_objects::read(&args.objects)?;
     let project = Project::find()?;
-    let known = configurations::known_names(&project)?;
-    let names = configurations::names(&known);
-    let freshness = if args.fresh { Freshness::ThisRun } else { Freshness::Any };
+    let objects = bpf_objects::read(&args.objects)?;
+    let vocabularies = Vocabularies::read(&project)?;
+    let kernels = known_kernels::facts(&args.kernel, &project, &vocabularies)?;
     let progress = if args.format == Format::Human { Progress::detect() } else { Progress::silent() };
-    let supplies = Supplies::open(project, freshness, progress)?;
     if args.table {
-        return table::write(args, &supplies);
+        return table::write(&args.proving, &args.proving.supplies(project, progress)?, &kernels);
     }
-    let kernels = known_kernels::facts(&args.kernel, &supplies)?;
     let plain: Vec<(String, Object)> = objects.iter().map(|one| (one.name.clone(), one.object.clone())).collect();
     let (computed, proofs) = match args.prove {
-        true => proved(args, &supplies, &kernels, &objects, &plain)?,
+        true => proved(&args.proving, &args.proving.supplies(project, progress)?, &kernels, &objects, &plain)?,
         false => (kernels.iter().map(|kernel| compute(kernel, &plain)).collect(), BTreeMap::new()),
     };
+    let known = vocabularies.known_names();
+    let names = configurations::names(&known);
     print(&match args.format.target() {
         Some(target) => pasted(target, &grant(&computed, &proofs), &names),
         None if args.format == Format::Json => page::json(&plain, &computed, &proofs)? + "\n",
@@ -144,27 +134,20 @@ fn compute(kernel: &KernelFacts, objects: &[(String, Object)]) -> Computed {
 
 /// Computes what is needed by the types of kernels that are built, and has them prove it.
 fn proved(
-    args: &Args,
+    proving: &Proving,
     supplies: &Supplies,
     kernels: &[KernelFacts],
     objects: &[Named],
     plain: &[(String, Object)],
 ) -> Result<(Vec<Computed>, BTreeMap<KernelName, Proved>)> {
-    let names: Vec<KernelName> = kernels.iter().map(|kernel| kernel.name.clone()).collect();
-    setup::prepare_for(supplies, &names, &args.image, args.no_install)?;
-    let testbeds: Vec<Testbed<'_>> =
-        names.iter().map(|kernel| supplies.build(kernel, &args.image)).collect::<Result<_, _>>()?;
-    let releases: Vec<Release> = kernels.iter().map(|kernel| kernel.release).collect();
-    let needs: Vec<Needs> = testbeds
-        .iter()
-        .zip(&releases)
-        .map(|(testbed, release)| proof::needs_on(testbed, *release, plain))
-        .collect::<Result<_>>()?;
+    let grounds = proof::grounds(proving, supplies, kernels)?;
+    let needs = proof::needs_on(&grounds, &proof::types(&grounds)?, plain);
     let case = Case { name: "the objects".to_owned(), objects: objects.iter().collect(), needs: needs.clone() };
-    let found = proof::prove(&testbeds, &releases, &[case])?;
+    let found = proof::prove(&grounds, &[case])?;
     let found = found.into_iter().filter_map(|mut of_kernel| of_kernel.pop());
-    let computed = names.iter().cloned().zip(needs).map(|(kernel, needs)| Computed { kernel, needs }).collect();
-    Ok((computed, names.into_iter().zip(found).collect()))
+    let names = || kernels.iter().map(|kernel| kernel.name.clone());
+    let computed = names().zip(needs).map(|(kernel, needs)| Computed { kernel, needs }).collect();
+    Ok((computed, names().zip(found).collect()))
 }
 
 /// What is enough on all kernels: what was proved where something was, and what was computed elsewhere.

@@ -9,12 +9,12 @@ use harness_model::{
     names::{Name, Names},
     permission::{self, MapClass},
     scenario::Release,
-    vocabulary::{Kind, Vocabulary},
+    vocabulary::Kind,
 };
 
 use crate::{
-    exit::Wrong,
     generated::{Generated, Mode},
+    known_kernels::Vocabularies,
 };
 
 /// Write the table of BPF names with numbers and first releases from the kernels' vocabularies
@@ -38,28 +38,15 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let project = Project::find()?;
-    let vocabularies = vocabularies(&project)?;
-    let names = Names::of(vocabularies.iter().map(|(release, vocabulary)| (*release, vocabulary)));
+    let vocabularies = Vocabularies::read(&project)?;
+    let names = Names::of(vocabularies.iter());
     let table = serde_json::to_string_pretty(&names).context("cannot write the table as JSON")? + "\n";
-    let releases: Vec<Release> = vocabularies.iter().map(|(release, _)| *release).collect();
+    let releases: Vec<Release> = vocabularies.iter().map(|(release, _)| release).collect();
     let files = [
         Generated { path: project.root().join("harness/model/src/names/table.json"), text: table },
         Generated { path: project.root().join("docs/names.md"), text: page(&names, &releases) },
     ];
     Mode::of_check(args.check).apply(&files, "cargo xtask codegen")
-}
-
-/// The committed vocabularies by the releases of their kernels.
-fn vocabularies(project: &Project) -> Result<Vec<(Release, Vocabulary)>> {
-    let folder = project.kernels().join("vocabulary");
-    let files = project.vocabularies().with_context(|| format!("cannot read {}", folder.display()))?;
-    let read = |(name, text): &(String, String)| {
-        let what = || format!("the vocabulary of kernel {name} in {}", folder.display());
-        let release = name.parse::<Release>().with_context(what).map_err(Wrong::input)?;
-        let vocabulary = serde_json::from_str(text).with_context(what).map_err(Wrong::input)?;
-        Ok((release, vocabulary))
-    };
-    files.iter().map(read).collect()
 }
 
 /// The table for people.

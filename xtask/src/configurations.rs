@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use harness_builder::project::Project;
 use harness_frontend::{Configuration, Frontend, Names, Sources, SystemdRelease, source::MOST_BYTES};
 use harness_model::vocabulary::KnownNames;
 
@@ -15,13 +14,6 @@ use crate::exit::Wrong;
 
 /// What standard input is called.
 pub(crate) const STANDARD_INPUT: &str = "<stdin>";
-
-/// Every name that a kernel of this project knows.
-pub(crate) fn known_names(project: &Project) -> Result<KnownNames> {
-    let files = project.vocabularies().context("cannot read kernels/vocabulary")?;
-    let pairs = files.iter().map(|(kernel, text)| (kernel.as_str(), text.as_str()));
-    KnownNames::from_json(pairs).map_err(Wrong::input)
-}
 
 /// How names are spelled, systemd's being those of the newest one that is known.
 pub(crate) fn names(known: &KnownNames) -> Names<'_> {

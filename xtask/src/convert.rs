@@ -7,7 +7,7 @@ use clap::{Args as ClapArgs, ValueHint};
 use harness_builder::project::Project;
 use harness_frontend::{Configuration, Frontend, LostAt, Names, Sources, Target, convert};
 
-use crate::{configurations, exit, exit::Wrong, run::print};
+use crate::{configurations, exit, exit::Wrong, known_kernels::Vocabularies, run::print};
 
 /// Write the delegation of a unit, instance or mount line for another front-end
 #[derive(Debug, ClapArgs)]
@@ -37,7 +37,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let known = configurations::known_names(&Project::find()?)?;
+    let known = Vocabularies::read(&Project::find()?)?.known_names();
     let names = configurations::names(&known);
     let (sources, configurations) = configurations::read(&args.file, args.from, &names)?;
     if configurations.is_empty() {

@@ -1,28 +1,44 @@
 //! Kernels as far as they are known without building them: release, names, and who makes them.
 
 use anyhow::{Context, Result, anyhow};
-use harness_builder::kernel::{
-    Manifest,
-    manifest::{PrebuiltSource, Source},
+use harness_builder::{
+    kernel::{
+        Catalogue, Manifest,
+        manifest::{PrebuiltSource, Source},
+    },
+    project::Project,
 };
 use harness_findings::subject::{KernelFacts, Origin};
-use harness_model::{scenario::Release, vocabulary::Vocabulary};
-use harness_runner::supplies::Supplies;
+use harness_model::{
+    scenario::Release,
+    vocabulary::{KnownNames, Vocabulary},
+};
 
 use crate::exit::Wrong;
 
-/// The committed vocabularies, each with the release and name of its kernel, in the order of releases.
+/// The committed vocabularies, each with the name and release of its kernel, in the order of releases.
 pub(crate) struct Vocabularies(Vec<(String, Release, Vocabulary)>);
 
 impl Vocabularies {
     /// Reads them.
-    pub(crate) fn read(supplies: &Supplies) -> Result<Self> {
-        let files = supplies.project().vocabularies().context("cannot read kernels/vocabulary")?;
+    pub(crate) fn read(project: &Project) -> Result<Self> {
+        let folder = project.kernels().join("vocabulary");
+        let files = project.vocabularies().with_context(|| format!("cannot read {}", folder.display()))?;
         let read = |(name, text): &(String, String)| {
-            let what = || format!("the vocabulary of kernel {name}");
+            let what = || format!("the vocabulary of kernel {name} in {}", folder.display());
             Ok((name.clone(), name.parse().with_context(what)?, serde_json::from_str(text).with_context(what)?))
         };
         files.iter().map(read).collect::<Result<Vec<_>>>().map(Self).map_err(Wrong::input)
+    }
+
+    /// Every name that a kernel of this project knows.
+    pub(crate) fn known_names(&self) -> KnownNames {
+        KnownNames::of(self.0.iter().map(|(_, _, vocabulary)| vocabulary))
+    }
+
+    /// All of them, with the releases of their kernels.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Release, &Vocabulary)> {
+        self.0.iter().map(|(_, release, vocabulary)| (*release, vocabulary))
     }
 
     /// The one of this kernel, of one that is alike, or of the newest release that is not later.
@@ -39,21 +55,21 @@ impl Vocabularies {
 ///
 /// # Errors
 /// If there is no such kernel, or nothing tells its release.
-pub(crate) fn facts(names: &[String], supplies: &Supplies) -> Result<Vec<KernelFacts>> {
-    let vocabularies = Vocabularies::read(supplies)?;
-    let kernels = match names {
-        [] => supplies.default_kernels(),
-        names => supplies.kernels(names.iter().map(String::as_str)),
+pub(crate) fn facts(names: &[String], project: &Project, vocabularies: &Vocabularies) -> Result<Vec<KernelFacts>> {
+    let catalogue = Catalogue::of_folder(&project.kernels()).map_err(Wrong::input)?;
+    let manifests = match names {
+        [] => catalogue.defaults(),
+        names => catalogue.named(names.iter().map(String::as_str)),
     };
-    let each = |name| {
-        let manifest = supplies.manifest(&name).map_err(Wrong::input)?;
+    let each = |manifest: Manifest| {
+        let name = &manifest.name;
         let unknown =
             || anyhow!("nothing tells the release of kernel {name}; call it MAJOR.MINOR-…, such as 6.12-{name}");
         let release = release(&manifest).ok_or_else(unknown).map_err(Wrong::input)?;
         let vocabulary = vocabularies.of(&manifest, release).ok_or_else(unknown).map_err(Wrong::input)?.clone();
-        Ok(KernelFacts { origin: origin(&manifest), name, release, vocabulary })
+        Ok(KernelFacts { origin: origin(&manifest), name: manifest.name, release, vocabulary })
     };
-    kernels.map_err(Wrong::input)?.into_iter().map(each).collect()
+    manifests.map_err(Wrong::input)?.into_iter().map(each).collect()
 }
 
 /// The release that a kernel's name begins with, or the version of its package.

@@ -27,6 +27,7 @@ mod merge;
 mod mutate;
 mod outlet;
 mod partition;
+mod proving;
 mod replacement;
 mod report;
 mod run;

@@ -13,15 +13,16 @@ use harness_findings::{
     subject::{KernelFacts, Subject},
 };
 use harness_frontend::Frontend;
-use harness_model::{name::ImageName, vocabulary::KnownNames};
+use harness_model::vocabulary::KnownNames;
 use harness_objects::Object;
-use harness_runner::{store::Freshness, supplies::Supplies};
 
 use crate::{
     bpf_objects::{self, Named},
     candidates, complaint, configurations, exit,
     exit::Wrong,
-    known_kernels, replacement,
+    known_kernels::{self, Vocabularies},
+    proving::Proving,
+    replacement,
     run::print,
     screen,
 };
@@ -76,17 +77,8 @@ pub(crate) struct Args {
     #[arg(long)]
     prove: bool,
 
-    /// The guest's root file system
-    #[arg(long, value_name = "NAME", default_value = "minimal", add = candidates::images())]
-    image: ImageName,
-
-    /// Do not believe what earlier runs proved
-    #[arg(long)]
-    fresh: bool,
-
-    /// Print what would be installed on the host instead of installing it
-    #[arg(long)]
-    no_install: bool,
+    #[command(flatten)]
+    proving: Proving,
 
     /// Explain a code, or all of them
     #[arg(long, value_name = "CODE", num_args = 0..=1, default_missing_value = "all", conflicts_with = "files")]
@@ -109,7 +101,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(code) = &args.explain {
         return explain(code);
     }
-    let bench = Bench::open(args)?;
+    let project = Project::find()?;
+    let bench = Bench::open(args, &project)?;
     let mut judgements = judge_all(args, &bench)?;
     // What was changed is judged anew, and tried as it is then.
     if args.fix {
@@ -119,7 +112,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         judgements = judge_all(args, &bench)?;
     }
     if args.prove {
-        proof::all(args, &bench.supplies, &bench.files, &mut judgements)?;
+        let progress = if args.format == Format::Human { Progress::detect() } else { Progress::silent() };
+        proof::all(&args.proving, &args.proving.supplies(project, progress)?, &bench.files, &mut judgements)?;
     }
     if judgements.is_empty() {
         eprintln!("there is no delegation in what was named; nothing was judged");
@@ -135,7 +129,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// What configurations are judged by.
 struct Bench {
-    supplies: Supplies,
     files: Vec<Named>,
     kernels: Vec<KernelFacts>,
     objects: Vec<(String, Object)>,
@@ -143,16 +136,12 @@ struct Bench {
 }
 
 impl Bench {
-    fn open(args: &Args) -> Result<Self> {
+    fn open(args: &Args, project: &Project) -> Result<Self> {
         let files = bpf_objects::read(&args.object)?;
         let objects = files.iter().map(|one| (one.name.clone(), one.object.clone())).collect();
-        let project = Project::find()?;
-        let known = configurations::known_names(&project)?;
-        let freshness = if args.fresh { Freshness::ThisRun } else { Freshness::Any };
-        let is_for_people = args.format == Format::Human && args.prove;
-        let progress = if is_for_people { Progress::detect() } else { Progress::silent() };
-        let supplies = Supplies::open(project, freshness, progress)?;
-        Ok(Self { kernels: known_kernels::facts(&args.kernel, &supplies)?, supplies, files, objects, known })
+        let vocabularies = Vocabularies::read(project)?;
+        let kernels = known_kernels::facts(&args.kernel, project, &vocabularies)?;
+        Ok(Self { files, kernels, objects, known: vocabularies.known_names() })
     }
 }
 

@@ -146,16 +146,7 @@ impl Supplies {
     /// # Errors
     /// [`SuppliesError::Kernels`] with a suggestion if there is none of a name.
     pub fn kernels<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<KernelName>, SuppliesError> {
-        let mut found: Vec<KernelName> = Vec::new();
-        for name in names {
-            for name in self.kernels.matching(name)? {
-                let name = self.kernels.get(name)?.name;
-                if !found.contains(&name) {
-                    found.push(name);
-                }
-            }
-        }
-        Ok(found)
+        Ok(self.kernels.named(names)?.into_iter().map(|manifest| manifest.name).collect())
     }
 
     /// The kernels that scenarios run on if nobody says otherwise: those whose manifests say `default = true`.

@@ -3,18 +3,24 @@
 use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context, Result};
+use harness_findings::subject::KernelFacts;
 use harness_model::{
+    name::KernelName,
     permission::{Capability, Element, Grant, requirement},
-    proof::{Minimal, Need, Reduction},
+    proof::{Lack, Minimal, Need, Reduction},
     scenario::Release,
 };
-use harness_objects::{Btf, Handed, Kernel, Needs, Note, asked};
+use harness_objects::{Btf, Handed, Kernel, Needs, Note, Object, asked, needs};
 use harness_runner::{
     proof::{self, Criterion, NoProof, Subject, Task},
+    supplies::Supplies,
     testbed::Testbed,
 };
 
-use crate::{bpf_objects::Named, exit::Wrong};
+use crate::{
+    bpf_objects::Named,
+    proving::{self, Proving},
+};
 
 /// Objects that are loaded together, and what each kernel is believed to ask for them.
 pub(super) struct Case<'a> {
@@ -70,31 +76,54 @@ impl Proved {
 
     /// Whether nobody loads the objects, whatever they are given.
     pub(super) fn is_for_nobody(&self) -> bool {
-        matches!(self, Self::Insufficient(needs)
-            if needs.iter().all(|need| matches!(need.lack, harness_model::proof::Lack::Broken(_))))
+        matches!(self, Self::Insufficient(needs) if needs.iter().all(is_broken))
     }
 }
 
-/// What objects need on a kernel that is built, by whose own types members of structures are counted.
-pub(super) fn needs_on(
-    testbed: &Testbed<'_>,
+/// A kernel that is built, with its type information as it is in its file.
+pub(super) struct Ground<'a> {
+    testbed: Testbed<'a>,
     release: Release,
-    objects: &[(String, harness_objects::Object)],
-) -> Result<Needs> {
-    let path = testbed.kernel().btf();
-    let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let types = Btf::of(&bytes).with_context(|| format!("{} is no type information", path.display()))?;
-    Ok(harness_objects::needs(objects, Kernel { release, types: Some(&types) }))
+    btf: Vec<u8>,
+}
+
+/// These kernels, built if need be.
+pub(super) fn grounds<'a>(
+    proving: &Proving,
+    supplies: &'a Supplies,
+    kernels: &[KernelFacts],
+) -> Result<Vec<Ground<'a>>> {
+    let names: Vec<KernelName> = kernels.iter().map(|kernel| kernel.name.clone()).collect();
+    let built = proving.testbeds(supplies, &names)?.into_iter().zip(kernels);
+    let ground = |(testbed, kernel): (Testbed<'a>, &KernelFacts)| {
+        let path = testbed.kernel().btf();
+        let btf = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Ground { testbed, release: kernel.release, btf })
+    };
+    built.map(ground).collect()
+}
+
+/// The types of these kernels.
+pub(super) fn types<'a>(grounds: &'a [Ground<'_>]) -> Result<Vec<Btf<'a>>> {
+    let wrong = |ground: &Ground<'_>| format!("{} is no type information", ground.testbed.kernel().btf().display());
+    grounds.iter().map(|ground| Btf::of(&ground.btf).with_context(|| wrong(ground))).collect()
+}
+
+/// What objects need on each kernel, by whose own types members of structures are counted.
+pub(super) fn needs_on(grounds: &[Ground<'_>], types: &[Btf<'_>], objects: &[(String, Object)]) -> Vec<Needs> {
+    let kernels =
+        grounds.iter().zip(types).map(|(ground, types)| Kernel { release: ground.release, types: Some(types) });
+    kernels.map(|kernel| needs(objects, kernel)).collect()
 }
 
 /// Proves what was computed: for each kernel one result a case.
-pub(super) fn prove(testbeds: &[Testbed<'_>], releases: &[Release], cases: &[Case<'_>]) -> Result<Vec<Vec<Proved>>> {
+pub(super) fn prove(grounds: &[Ground<'_>], cases: &[Case<'_>]) -> Result<Vec<Vec<Proved>>> {
     let computed = |case: &Case<'_>, kernel: usize| Grant::of(case.needs[kernel].elements.keys().copied());
     let all: Vec<(usize, usize)> =
-        (0..testbeds.len()).flat_map(|kernel| (0..cases.len()).map(move |case| (kernel, case))).collect();
-    let mut proved: Vec<Vec<Option<Proved>>> = testbeds.iter().map(|_| cases.iter().map(|_| None).collect()).collect();
+        (0..grounds.len()).flat_map(|kernel| (0..cases.len()).map(move |case| (kernel, case))).collect();
+    let mut proved: Vec<Vec<Option<Proved>>> = grounds.iter().map(|_| cases.iter().map(|_| None).collect()).collect();
     let mut again = Vec::new();
-    for ((kernel, case), found) in ask(testbeds, cases, &all, |kernel, case| computed(&cases[case], kernel))? {
+    for ((kernel, case), found) in ask(grounds, cases, &all, |kernel, case| computed(&cases[case], kernel))? {
         match found {
             Ok(Reduction::Insufficient(needs)) if !needs.iter().all(is_broken) => again.push((kernel, case)),
             found => {
@@ -103,8 +132,9 @@ pub(super) fn prove(testbeds: &[Testbed<'_>], releases: &[Release], cases: &[Cas
         }
     }
     // What was computed is too little: everything that could matter, and from there down.
-    let more = |kernel: usize, case: usize| generous(&cases[case], &computed(&cases[case], kernel), releases[kernel]);
-    for ((kernel, case), found) in ask(testbeds, cases, &again, more)? {
+    let more =
+        |kernel: usize, case: usize| generous(&cases[case], &computed(&cases[case], kernel), grounds[kernel].release);
+    for ((kernel, case), found) in ask(grounds, cases, &again, more)? {
         proved[kernel][case] = Some(read(found, &computed(&cases[case], kernel), &cases[case].needs[kernel]));
     }
     let unasked = || Proved::Unknown("nothing was asked".to_owned());
@@ -112,25 +142,25 @@ pub(super) fn prove(testbeds: &[Testbed<'_>], releases: &[Release], cases: &[Cas
 }
 
 fn is_broken(need: &Need) -> bool {
-    matches!(need.lack, harness_model::proof::Lack::Broken(_))
+    matches!(need.lack, Lack::Broken(_))
 }
 
 type Found = Result<Reduction, NoProof>;
 
 /// Reduces these grants of these cases, all of a kernel in one go.
 fn ask(
-    testbeds: &[Testbed<'_>],
+    grounds: &[Ground<'_>],
     cases: &[Case<'_>],
     wanted: &[(usize, usize)],
     grant: impl Fn(usize, usize) -> Grant,
 ) -> Result<Vec<((usize, usize), Found)>> {
     let mut tasks = Vec::new();
-    for (kernel, testbed) in testbeds.iter().enumerate() {
+    for (kernel, ground) in grounds.iter().enumerate() {
         let of_kernel = wanted.iter().filter(|(of, _)| *of == kernel);
         let subjects: Vec<Subject> =
             of_kernel.map(|(_, case)| subject(&cases[*case], grant(kernel, *case))).collect::<Result<_>>()?;
         if !subjects.is_empty() {
-            tasks.push(Task { testbed, subjects });
+            tasks.push(Task { testbed: &ground.testbed, subjects });
         }
     }
     let found = proof::reduce(&tasks)?;
@@ -138,8 +168,7 @@ fn ask(
 }
 
 fn subject(case: &Case<'_>, grant: Grant) -> Result<Subject> {
-    let objects = case.objects.iter().map(|one| proof::Object::new(&one.name, one.bytes.clone()));
-    let objects = objects.collect::<Result<_, _>>().map_err(Wrong::input)?;
+    let objects = proving::objects(case.objects.iter().copied())?;
     Ok(Subject { name: case.name.clone(), objects, grant, criterion: Criterion::Loaded })
 }
 

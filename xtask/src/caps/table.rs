@@ -7,22 +7,20 @@ use harness_builder::{
     digest::Sha256,
     specimens::{self, Fetcher},
 };
+use harness_findings::subject::KernelFacts;
 use harness_model::{
     name::KernelName,
     names,
     permission::{Element, Grant},
     vocabulary::Kind,
 };
-use harness_objects::Object;
-use harness_runner::{supplies::Supplies, testbed::Testbed};
+use harness_runner::supplies::Supplies;
 
-use super::{
-    Args,
-    proof::{self, Case, Proved},
-};
+use super::proof::{self, Case, Proved};
 use crate::{
     bpf_objects::{self, Named},
-    known_kernels, replacement, setup,
+    proving::Proving,
+    replacement,
 };
 
 /// So many objects of each pattern of files are proved.
@@ -35,25 +33,20 @@ struct Entry {
 }
 
 /// Fetches the packages, computes and proves what their objects need, and writes the page.
-pub(super) fn write(args: &Args, supplies: &Supplies) -> Result<ExitCode> {
-    let kernels = known_kernels::facts(&args.kernel, supplies)?;
-    let names: Vec<KernelName> = kernels.iter().map(|kernel| kernel.name.clone()).collect();
-    setup::prepare_for(supplies, &names, &args.image, args.no_install)?;
+pub(super) fn write(proving: &Proving, supplies: &Supplies, kernels: &[KernelFacts]) -> Result<ExitCode> {
+    let grounds = proof::grounds(proving, supplies, kernels)?;
+    let types = proof::types(&grounds)?;
     let (entries, counted) = entries(supplies)?;
-    let testbeds: Vec<Testbed<'_>> =
-        names.iter().map(|kernel| supplies.build(kernel, &args.image)).collect::<Result<_, _>>()?;
-    let releases: Vec<_> = kernels.iter().map(|kernel| kernel.release).collect();
-    let mut cases = Vec::new();
-    for entry in &entries {
-        let plain: Vec<(String, Object)> = vec![(entry.named.name.clone(), entry.named.object.clone())];
-        let needs = testbeds
-            .iter()
-            .zip(&releases)
-            .map(|(testbed, release)| proof::needs_on(testbed, *release, &plain))
-            .collect::<Result<_>>()?;
-        cases.push(Case { name: entry.named.name.clone(), objects: vec![&entry.named], needs });
-    }
-    let proved = proof::prove(&testbeds, &releases, &cases)?;
+    let needs = |entry: &Entry| {
+        let plain = [(entry.named.name.clone(), entry.named.object.clone())];
+        proof::needs_on(&grounds, &types, &plain)
+    };
+    let cases: Vec<Case<'_>> = entries
+        .iter()
+        .map(|entry| Case { name: entry.named.name.clone(), objects: vec![&entry.named], needs: needs(entry) })
+        .collect();
+    let proved = proof::prove(&grounds, &cases)?;
+    let names: Vec<&KernelName> = kernels.iter().map(|kernel| &kernel.name).collect();
     let page = page(&entries, &counted, &names, &proved);
     let path = supplies.project().root().join("docs/caps.md");
     replacement::write(&path, &page)?;
@@ -93,7 +86,7 @@ fn entries(supplies: &Supplies) -> Result<(Vec<Entry>, Counted)> {
     Ok((entries, counted))
 }
 
-fn page(entries: &[Entry], counted: &Counted, kernels: &[KernelName], proved: &[Vec<Proved>]) -> String {
+fn page(entries: &[Entry], counted: &Counted, kernels: &[&KernelName], proved: &[Vec<Proved>]) -> String {
     let on_all = |number: usize, is: fn(&Proved) -> bool| proved.iter().all(|of| is(&of[number]));
     let minimal = |number: &usize| on_all(*number, |one| matches!(one, Proved::Minimal { .. }));
     let agreed = |number: &usize| on_all(*number, Proved::agrees);
@@ -109,12 +102,12 @@ fn page(entries: &[Entry], counted: &Counted, kernels: &[KernelName], proved: &[
         counted.packages,
         counted.objects,
         counted.different,
-        kernels.iter().map(KernelName::as_str).collect::<Vec<_>>().join(" and "),
+        kernels.iter().map(|kernel| kernel.as_str()).collect::<Vec<_>>().join(" and "),
         entries.len(),
         all.clone().filter(minimal).count(),
         all.clone().filter(agreed).count(),
     );
-    let heads: Vec<&str> = kernels.iter().map(KernelName::as_str).collect();
+    let heads: Vec<&str> = kernels.iter().map(|kernel| kernel.as_str()).collect();
     let _ = writeln!(
         text,
         "| object | programs | commands | maps | programs' types | attach types | inside | {} |",

@@ -24,21 +24,22 @@ use harness_runner::{
     testbed::Testbed,
 };
 
-use super::Args;
-use crate::{bpf_objects::Named, exit::Wrong, setup};
+use crate::{
+    bpf_objects::Named,
+    proving::{self, Proving},
+};
 
 /// Tries each configuration on each of its kernels, and writes down what came of it.
-pub(super) fn all(args: &Args, supplies: &Supplies, objects: &[Named], judgements: &mut [Judgement]) -> Result<()> {
+pub(super) fn all(
+    proving: &Proving,
+    supplies: &Supplies,
+    objects: &[Named],
+    judgements: &mut [Judgement],
+) -> Result<()> {
     let Some(first) = judgements.first() else { return Ok(()) };
     let kernels: Vec<KernelName> = first.kernels.iter().map(|kernel| kernel.name.clone()).collect();
-    setup::prepare_for(supplies, &kernels, &args.image, args.no_install)?;
-    let testbeds: Vec<Testbed<'_>> =
-        kernels.iter().map(|kernel| supplies.build(kernel, &args.image)).collect::<Result<_, _>>()?;
-    let files: Vec<proof::Object> = objects
-        .iter()
-        .map(|one| proof::Object::new(&one.name, one.bytes.clone()))
-        .collect::<Result<_, _>>()
-        .map_err(Wrong::input)?;
+    let testbeds = proving.testbeds(supplies, &kernels)?;
+    let files = proving::objects(objects)?;
     let settings: Vec<Result<Setting, String>> =
         judgements.iter().map(|judgement| setting(&judgement.configuration)).collect();
     let trials: Vec<Trial> = judgements

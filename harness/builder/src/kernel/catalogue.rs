@@ -61,6 +61,23 @@ impl Catalogue {
         if found.is_empty() { Err(wrong(format!("there are: {}", self.names().join(", ")))) } else { Ok(found) }
     }
 
+    /// Reads the manifests of the kernels that these names stand for, each once.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] if there is none of a name, or if one of them is wrong.
+    pub fn named<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Manifest>, CatalogueError> {
+        let mut found: Vec<Manifest> = Vec::new();
+        for name in names {
+            for name in self.matching(name)? {
+                let manifest = self.get(name)?;
+                if !found.iter().any(|known| known.name == manifest.name) {
+                    found.push(manifest);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// Reads all manifests, older kernels' first.
     ///
     /// # Errors
