@@ -76,7 +76,7 @@ fn entry_name(recipe: &Recipe) -> String {
 pub(crate) fn add_references(recipe: &Recipe, references: &mut References) {
     references.add(Area::Images, entry_name(recipe));
     recipe.suites().into_iter().for_each(|suite| references.add_all(Area::Downloads, mirror::lists_of(suite)));
-    recipe.needed().for_each(|needed| references.add(Area::Downloads, fetch::file_name(&needed)));
+    recipe.needed().for_each(|needed| needed.add_references(references));
 }
 
 /// The image of this recipe, if it was built.

@@ -2,6 +2,7 @@
 
 mod archive;
 mod kernel_package;
+pub(crate) mod pinned;
 
 use std::{env, fmt, fs, process::Command, str::FromStr};
 

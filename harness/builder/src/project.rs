@@ -72,6 +72,11 @@ impl Project {
         self.scenarios().join("objects/src")
     }
 
+    /// The list of packages with BPF objects that readers and least grants are tried on; a project need not have it.
+    pub fn specimens(&self) -> PathBuf {
+        self.root.join("harness/objects/packages.toml")
+    }
+
     /// The committed vocabularies: a kernel's name and its file's text, the oldest kernel first.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use crate::{
     listing::ListingError,
     objects,
     project::Project,
+    specimens,
 };
 
 /// Why it is not known what a project refers to. Nothing is of no use then.
@@ -23,6 +24,9 @@ pub enum ReferencesError {
     /// An image's recipe cannot be used.
     #[error(transparent)]
     Images(#[from] image::catalogue::CatalogueError),
+    /// The list of packages with objects cannot be used.
+    #[error(transparent)]
+    Specimens(#[from] specimens::SpecimenError),
     /// A file of mutants cannot be used.
     #[error(transparent)]
     Mutants(#[from] mutant::MutantError),
@@ -46,5 +50,6 @@ pub fn of(project: &Project) -> Result<References, ReferencesError> {
     }
     guest_program::add_references(project.root(), &mut references);
     objects::add_references(&project.objects(), &mut references);
+    specimens::add_references(&project.specimens(), &mut references)?;
     Ok(references)
 }

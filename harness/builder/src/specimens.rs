@@ -1,7 +1,6 @@
 //! BPF objects that Debian ships, from pinned packages: what readers and least grants are tried on.
 
 use std::{
-    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     process::Command,
@@ -11,10 +10,13 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::{
-    cache::{Area, Cache, CacheError},
+    cache::{Cache, CacheError, cleaning::References},
     command::{self, CommandError},
     digest::Sha256,
-    mirror::{self, Archive, ArchiveError, Mirror, MirrorError},
+    mirror::{
+        ArchiveError, MirrorError,
+        pinned::{Fetcher, PinnedError, PinnedPackage},
+    },
     progress::Progress,
 };
 
@@ -72,6 +74,22 @@ pub enum SpecimenError {
     /// The cache failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
+}
+
+impl SpecimenError {
+    /// Why a package could not be had.
+    fn of(error: PinnedError, package: &Pinned) -> Self {
+        match error {
+            PinnedError::Mirror(error) => Self::Mirror(error),
+            PinnedError::Archive(error) => Self::Archive(error),
+            PinnedError::WrongSum { found } => {
+                let name = format!("{}={}", package.name, package.version);
+                Self::WrongSum { package: name, pinned: package.sha256, found }
+            }
+            PinnedError::Read { path, source } => Self::Read { path, source },
+            PinnedError::Cache(error) => Self::Cache(error),
+        }
+    }
 }
 
 /// The list of packages.
@@ -143,26 +161,40 @@ pub fn list(path: &Path) -> Result<Vec<Pinned>, SpecimenError> {
     Ok(list.package)
 }
 
-/// Fetches packages, each suite's lists once and only if something of it is missing.
-#[derive(Debug)]
-pub struct Fetcher<'a> {
-    cache: &'a Cache,
-    progress: &'a Progress,
-    archives: BTreeMap<String, Archive>,
+/// Adds what a project's list of packages keeps in the cache; a project need not have one.
+///
+/// # Errors
+/// [`SpecimenError`] if it is none.
+pub(crate) fn add_references(path: &Path, references: &mut References) -> Result<(), SpecimenError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    list(path)?.iter().for_each(|package| package.pin().add_references(references));
+    Ok(())
 }
 
-impl<'a> Fetcher<'a> {
+impl Pinned {
+    fn pin(&self) -> PinnedPackage<'_> {
+        PinnedPackage { suite: &self.suite, name: &self.name, version: &self.version, sha256: self.sha256 }
+    }
+}
+
+/// Fetches packages, each suite's lists once and only if something of it is missing.
+#[derive(Debug)]
+pub struct Pantry<'a>(Fetcher<'a>);
+
+impl<'a> Pantry<'a> {
     /// One that keeps packages in this cache.
     pub fn new(cache: &'a Cache, progress: &'a Progress) -> Self {
-        Self { cache, progress, archives: BTreeMap::new() }
+        Self(Fetcher::new(cache, progress))
     }
 
-    /// The files of one carrier of a package, in the order of their paths.
+    /// The files of each carrier of a package, in the order of their paths.
     ///
     /// # Errors
     /// [`SpecimenError`] if the package cannot be had or unpacked.
     pub fn files(&mut self, package: &Pinned) -> Result<Vec<(Carrier, Vec<Specimen>)>, SpecimenError> {
-        let file = self.package(package)?;
+        let file = self.0.fetch(&package.pin()).map_err(|error| SpecimenError::of(error, package))?;
         let read = |source| SpecimenError::Read { path: file.clone(), source };
         let folder = tempfile::tempdir().map_err(read)?;
         let mut dpkg = Command::new("dpkg-deb");
@@ -170,41 +202,6 @@ impl<'a> Fetcher<'a> {
             .map_err(|source| SpecimenError::Unpack { package: file.clone(), source })?;
         package.files.iter().map(|carrier| Ok((carrier.clone(), matching(folder.path(), carrier)?))).collect()
     }
-
-    fn package(&mut self, package: &Pinned) -> Result<PathBuf, SpecimenError> {
-        let name = format!("specimen-{}-{}.deb", package.name, package.sha256.short());
-        let lock = self.cache.entry(Area::Downloads, &name)?.lock(self.progress)?;
-        if let Some(file) = lock.entry().existing()
-            && sum(&file)? == package.sha256
-        {
-            return Ok(file);
-        }
-        let folder = tempfile::tempdir_in(self.cache.folder(Area::Downloads)?)
-            .map_err(|source| SpecimenError::Read { path: self.cache.root().to_owned(), source })?;
-        let wanted = mirror::Package { name: package.name.clone(), version: package.version.clone() };
-        let progress = self.progress.clone();
-        let file = self.archive(&package.suite)?.download(&wanted, folder.path(), &progress).map_err(Box::new)?;
-        let found = sum(&file)?;
-        if found != package.sha256 {
-            return Err(SpecimenError::WrongSum { package: wanted.to_string(), pinned: package.sha256, found });
-        }
-        let staging = lock.stage()?;
-        fs::rename(&file, staging.path()).map_err(|source| SpecimenError::Read { path: file, source })?;
-        Ok(staging.publish()?)
-    }
-
-    fn archive(&mut self, suite: &str) -> Result<&Archive, SpecimenError> {
-        if !self.archives.contains_key(suite) {
-            let archive =
-                Archive::open(self.cache, Mirror::of_this_machine()?, suite, self.progress).map_err(Box::new)?;
-            self.archives.insert(suite.to_owned(), archive);
-        }
-        Ok(&self.archives[suite])
-    }
-}
-
-fn sum(file: &Path) -> Result<Sha256, SpecimenError> {
-    Sha256::of_file(file).map_err(|source| SpecimenError::Read { path: file.to_owned(), source })
 }
 
 fn matching(folder: &Path, carrier: &Carrier) -> Result<Vec<Specimen>, SpecimenError> {

@@ -13,11 +13,7 @@ use std::{
 
 use built::Supplies;
 use harness_builder::digest::Sha256;
-use harness_runner::{
-    accel,
-    qemu::Qemu,
-    vm::{self, Phase, Vm, VmEnd, VmEvent, VmSpec},
-};
+use harness_runner::vm::{self, Phase, Vm, VmEnd, VmEvent, VmSpec};
 use libtest_mimic::{Arguments, Failed};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -70,7 +66,8 @@ fn vandalised(supplies: &Supplies) -> Result<()> {
     let guarded = [place("beside"), supplies.image.folder.clone(), folder_of(&supplies.guest.path())];
     let before = guarded.iter().map(|folder| contents(folder)).collect::<Result<Vec<_>>>()?;
 
-    let spec = spec(supplies, &place("root"), &place("share"), &place("beside"))?;
+    let command = VANDAL.replace("BESIDE", &place("beside").display().to_string());
+    let spec = VmSpec { root: place("root"), share: place("share"), command, ..supplies.spec()? };
     let shared = run(&spec, &place("worker"))?;
 
     check_that_it_raged(&place("root"), &place("share"))?;
@@ -87,23 +84,6 @@ fn vandalised(supplies: &Supplies) -> Result<()> {
 
 fn folder_of(path: &Path) -> PathBuf {
     path.parent().map(Path::to_owned).unwrap_or_default()
-}
-
-fn spec(supplies: &Supplies, root: &Path, share: &Path, beside: &Path) -> Result<VmSpec> {
-    let qemu = Qemu::find()?;
-    let arguments = supplies.kernel.args.iter().cloned().chain(supplies.image.kernel_arguments());
-    Ok(VmSpec {
-        accel: accel::choose(&qemu, &supplies.runs)?.accel,
-        qemu: qemu.path().to_owned(),
-        qemu_args: Vec::new(),
-        cpus: 1,
-        memory_mib: 512,
-        kernel: supplies.kernel.boot_image(),
-        kernel_args: arguments.collect(),
-        root: root.to_owned(),
-        share: share.to_owned(),
-        command: VANDAL.replace("BESIDE", &beside.display().to_string()),
-    })
 }
 
 /// Runs the VM until its command has ended, and returns the folders its QEMU shared.

@@ -11,10 +11,8 @@ use harness_model::{
     plan::{Actor, Attempt, Call, Case, ExpectedKernel, FORMAT, Plan, Sabotage, Scenario, Token},
 };
 use harness_runner::{
-    accel,
-    qemu::Qemu,
     session::{self, Deadlines, QemuMachine, RunFolder, Session, SessionError, Surroundings},
-    vm::{self, VmSpec},
+    vm,
 };
 use libtest_mimic::Arguments;
 
@@ -37,25 +35,12 @@ fn main() -> ExitCode {
 impl Supplies {
     fn run(&self, plan: &Plan) -> Result<Session, SessionError> {
         let folder = RunFolder::create(&self.runs).unwrap();
-        let qemu = Qemu::find().unwrap();
-        let accel = accel::choose(&qemu, &self.runs).unwrap().accel;
-        let arguments = self.kernel.args.iter().cloned().chain(self.image.kernel_arguments());
-        let spec = VmSpec {
-            qemu: qemu.path().to_owned(),
-            qemu_args: Vec::new(),
-            accel,
-            cpus: 1,
-            memory_mib: 512,
-            kernel: self.kernel.boot_image(),
-            kernel_args: arguments.collect(),
-            root: Default::default(),
-            share: Default::default(),
-            command: Default::default(),
-        };
+        let spec = self.spec().unwrap();
+        let deadlines = Deadlines::of(spec.accel);
         let make_root = |into: &Path| self.image.private_copy(&self.guest, into).map(drop).map_err(io::Error::other);
         let (program, surroundings) = (self.image.guest_command(), Surroundings::Own);
         let machine = QemuMachine { spec, program, surroundings, make_root: &make_root, fill_share: &|_| Ok(()) };
-        session::run(plan, &machine, &folder, Deadlines::of(accel), &mut |_| {})
+        session::run(plan, &machine, &folder, deadlines, &mut |_| {})
     }
 }
 

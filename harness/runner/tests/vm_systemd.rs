@@ -4,15 +4,12 @@ mod built;
 
 use std::{
     fs,
-    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use built::Supplies;
 use harness_runner::{
-    accel,
-    qemu::Qemu,
     session::RunFolder,
     vm::{self, Vm, VmEnd, VmEvent, VmSpec},
 };
@@ -103,30 +100,14 @@ fn answers(supplies: &Supplies, questions: &str) -> Result<impl Fn(&str) -> Stri
     fs::create_dir(&share)?;
     fs::create_dir(&worker)?;
     supplies.image.private_copy(&supplies.guest, &root)?;
-    let console = run(&mut Vm::start(&spec(supplies, root, share.clone(), questions)?, &worker)?)?;
+    let spec = VmSpec { root, share: share.clone(), command: questions.to_owned(), ..supplies.spec()? };
+    let console = run(&mut Vm::start(&spec, &worker)?)?;
     let answer = move |name: &str| {
         fs::read_to_string(folder.path().join("share").join(name)).unwrap_or_else(|error| format!("{name}: {error}"))
     };
     assert_eq!(answer("first"), "systemd\n");
     assert_eq!((answer("state").as_str(), answer("failed").as_str()), ("running\n", ""), "{console}");
     Ok(answer)
-}
-
-fn spec(supplies: &Supplies, root: PathBuf, share: PathBuf, command: &str) -> Result<VmSpec> {
-    let qemu = Qemu::find()?;
-    let arguments = supplies.kernel.args.iter().cloned().chain(supplies.image.kernel_arguments());
-    Ok(VmSpec {
-        accel: accel::choose(&qemu, &supplies.runs)?.accel,
-        qemu: qemu.path().to_owned(),
-        qemu_args: Vec::new(),
-        cpus: 1,
-        memory_mib: 512,
-        kernel: supplies.kernel.boot_image(),
-        kernel_args: arguments.collect(),
-        root,
-        share,
-        command: command.to_owned(),
-    })
 }
 
 /// Runs the VM until its command has ended, and returns what it printed.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Write as _, process::ExitCode};
 use anyhow::{Context, Result};
 use harness_builder::{
     digest::Sha256,
-    specimens::{self, Fetcher},
+    specimens::{self, Pantry},
 };
 use harness_findings::subject::KernelFacts;
 use harness_model::{
@@ -62,12 +62,11 @@ struct Counted {
 }
 
 fn entries(supplies: &Supplies) -> Result<(Vec<Entry>, Counted)> {
-    let path = supplies.project().root().join("harness/objects/packages.toml");
-    let packages = specimens::list(&path)?;
-    let mut fetcher = Fetcher::new(supplies.cache(), supplies.progress());
+    let packages = specimens::list(&supplies.project().specimens())?;
+    let mut pantry = Pantry::new(supplies.cache(), supplies.progress());
     let (mut entries, mut seen, mut objects) = (Vec::new(), BTreeSet::new(), 0);
     for package in &packages {
-        for (_, files) in fetcher.files(package)? {
+        for (_, files) in pantry.files(package)? {
             let mut taken = 0;
             for file in files {
                 let what = || format!("{} of {}", file.path, package.name);

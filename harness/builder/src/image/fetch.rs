@@ -1,18 +1,20 @@
 //! Packages of a recipe, fetched once and checked each time they are used.
 
 use std::{
-    collections::{BTreeMap, btree_map},
     io,
     path::{Path, PathBuf},
 };
 
 use thiserror::Error;
 
-use super::recipe::{Needed, Recipe};
+use super::recipe::Recipe;
 use crate::{
-    cache::{Area, Cache, CacheError},
+    cache::{Cache, CacheError},
     digest::Sha256,
-    mirror::{self, Archive, ArchiveError, Mirror, MirrorError},
+    mirror::{
+        ArchiveError, MirrorError,
+        pinned::{Fetcher, PinnedError, PinnedPackage},
+    },
     progress::Progress,
 };
 
@@ -84,63 +86,28 @@ pub(super) fn packages(recipe: &Recipe, cache: &Cache, progress: &Progress) -> R
     if !names.is_empty() {
         return Err(FetchError::NotPinned { recipe: recipe.path.clone(), names });
     }
-    // The lists of a suite are fetched only when a package is missing, and then once.
-    let mut archives = BTreeMap::new();
-    recipe.needed().map(|needed| one(recipe, &needed, cache, &mut archives, progress)).collect()
+    let mut fetcher = Fetcher::new(cache, progress);
+    let fetch = |needed| fetcher.fetch(&needed).map_err(|error| FetchError::of(error, recipe, &needed));
+    recipe.needed().map(fetch).collect()
 }
 
-fn one<'a>(
-    recipe: &'a Recipe,
-    needed: &Needed<'a>,
-    cache: &Cache,
-    archives: &mut BTreeMap<&'a str, Archive>,
-    progress: &Progress,
-) -> Result<PathBuf, FetchError> {
-    let lock = cache.entry(Area::Downloads, &file_name(needed))?.lock(progress)?;
-    if let Some(file) = lock.entry().existing()
-        && sum(&file)? == needed.sha256
-    {
-        return Ok(file);
-    }
-    let failed = |source| FetchError::Archive { recipe: recipe.path.clone(), source: Box::new(source) };
-    let archive = match archives.entry(needed.suite) {
-        btree_map::Entry::Occupied(archive) => archive.into_mut(),
-        btree_map::Entry::Vacant(place) => {
-            let mirror = Mirror::of_this_machine()?;
-            place.insert(Archive::open(cache, mirror, needed.suite, progress).map_err(failed)?)
+impl FetchError {
+    /// Why a package of a recipe could not be had.
+    fn of(error: PinnedError, recipe: &Recipe, needed: &PinnedPackage<'_>) -> Self {
+        match error {
+            PinnedError::Mirror(error) => Self::Mirror(error),
+            PinnedError::Archive(source) => Self::Archive { recipe: recipe.path.clone(), source },
+            PinnedError::WrongSum { found } => Self::WrongSum(Box::new(WrongSum {
+                recipe: recipe.path.clone(),
+                name: needed.name.to_owned(),
+                version: needed.version.to_owned(),
+                pinned: needed.sha256,
+                found,
+            })),
+            PinnedError::Read { path, source } => Self::Read { path, source },
+            PinnedError::Cache(error) => Self::Cache(error),
         }
-    };
-    let folder = tempfile::tempdir_in(cache.folder(Area::Downloads)?)
-        .map_err(|source| FetchError::Read { path: cache.root().to_owned(), source })?;
-    let wanted = mirror::Package { name: needed.name.to_owned(), version: needed.version.to_owned() };
-    let file = archive.download(&wanted, folder.path(), progress).map_err(failed)?;
-    check(recipe, needed, sum(&file)?)?;
-    let staging = lock.stage()?;
-    std::fs::rename(&file, staging.path()).map_err(|source| FetchError::Read { path: file, source })?;
-    Ok(staging.publish()?)
-}
-
-/// The name of a package's file in the cache.
-pub(super) fn file_name(needed: &Needed<'_>) -> String {
-    format!("{}-{}.deb", needed.name, needed.sha256.short())
-}
-
-/// The sum of a package file.
-pub(super) fn sum(file: &Path) -> Result<Sha256, FetchError> {
-    Sha256::of_file(file).map_err(|source| FetchError::Read { path: file.to_owned(), source })
-}
-
-fn check(recipe: &Recipe, needed: &Needed<'_>, found: Sha256) -> Result<(), FetchError> {
-    if found == needed.sha256 {
-        return Ok(());
     }
-    Err(FetchError::WrongSum(Box::new(WrongSum {
-        recipe: recipe.path.clone(),
-        name: needed.name.to_owned(),
-        version: needed.version.to_owned(),
-        pinned: needed.sha256,
-        found,
-    })))
 }
 
 #[cfg(test)]
@@ -148,6 +115,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::{cache::Area, mirror};
 
     fn recipe(folder: &Path, sum: Sha256) -> Recipe {
         let path = folder.join("r.toml");
@@ -176,8 +144,7 @@ mod tests {
         let (pinned, found) = (Sha256::of_parts([]), Sha256::of_parts([&b"x"[..]]));
         let recipe = recipe(folder.path(), pinned);
         let needed = recipe.needed().next().unwrap();
-        check(&recipe, &needed, pinned).unwrap();
-        let message = check(&recipe, &needed, found).unwrap_err().to_string();
+        let message = FetchError::of(PinnedError::WrongSum { found }, &recipe, &needed).to_string();
         for part in [&pinned.to_string(), &found.to_string(), "r.toml", "image pin"] {
             assert!(message.contains(part), "{part} is missing in: {message}");
         }

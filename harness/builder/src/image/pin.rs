@@ -9,12 +9,10 @@ use std::{
 use thiserror::Error;
 use toml_edit::{DocumentMut, InlineTable};
 
-use super::{
-    fetch::{self, FetchError},
-    recipe::{Package, Pin, Recipe},
-};
+use super::recipe::{Package, Pin, Recipe};
 use crate::{
     cache::{Area, Cache, CacheError},
+    digest::Sha256,
     file,
     mirror::{self, Archive, ArchiveError, Mirror, MirrorError},
     progress::Progress,
@@ -38,8 +36,13 @@ pub enum PinError {
         suite: String,
     },
     /// A package file could not be read.
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The recipe could not be read or written.
     #[error("cannot change {}", path.display())]
     File {
@@ -126,7 +129,8 @@ fn newest(archive: &Archive, name: &str, cache: &Cache, progress: &Progress) -> 
     let downloads = cache.folder(Area::Downloads)?;
     let folder = tempfile::tempdir_in(&downloads).map_err(failed(&downloads))?;
     let wanted = mirror::Package { name: name.to_owned(), version: version.clone() };
-    let sha256 = fetch::sum(&archive.download(&wanted, folder.path(), progress)?)?;
+    let file = archive.download(&wanted, folder.path(), progress)?;
+    let sha256 = Sha256::of_file(&file).map_err(|source| PinError::Read { path: file, source })?;
     Ok(Pin { version, sha256 })
 }
 
@@ -175,7 +179,6 @@ fn rewrite(path: &Path, text: &str, package: &Package, pin: &Pin) -> Result<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Sha256;
 
     const RECIPE: &str = "summary = \"s\"\nsuite = \"trixie\"\n\
         # the first\n[[package]]\nname = \"a\"\nversion = \"1\"\nsha256 = \"SUM\"\nfiles = { \"x\" = \"x\" }\n\

@@ -12,7 +12,8 @@ use std::{
 use harness_model::name::ImageName;
 use thiserror::Error;
 
-pub(super) use layer::Needed;
+use crate::mirror::pinned::PinnedPackage;
+
 pub use layer::{Boot, Layer, Package, Pin};
 pub use place::{BadPath, BadPattern, GuestPath, Pattern};
 
@@ -97,7 +98,7 @@ impl Recipe {
     }
 
     /// The package files it is made of, layer by layer.
-    pub(super) fn needed(&self) -> impl Iterator<Item = Needed<'_>> {
+    pub(super) fn needed(&self) -> impl Iterator<Item = PinnedPackage<'_>> {
         self.layers.iter().flat_map(Layer::needed)
     }
 

@@ -10,6 +10,7 @@ use harness_builder::{
     kernel::{self, Kernel},
     project::Project,
 };
+use harness_runner::{accel, qemu::Qemu, vm::VmSpec};
 use libtest_mimic::{Completion, Failed, Trial};
 
 /// What was built.
@@ -46,6 +47,24 @@ pub(crate) fn trial_in(
 }
 
 impl Supplies {
+    /// A VM of the kernel, as the image wants it; its folders and its command are still to be named.
+    #[allow(dead_code, reason = "not every test program starts a VM itself")]
+    pub(crate) fn spec(&self) -> Result<VmSpec, Box<dyn Error>> {
+        let qemu = Qemu::find()?;
+        Ok(VmSpec {
+            accel: accel::choose(&qemu, &self.runs)?.accel,
+            qemu: qemu.path().to_owned(),
+            qemu_args: Vec::new(),
+            cpus: 1,
+            memory_mib: 512,
+            kernel: self.kernel.boot_image(),
+            kernel_args: self.kernel.args.iter().cloned().chain(self.image.kernel_arguments()).collect(),
+            root: PathBuf::new(),
+            share: PathBuf::new(),
+            command: String::new(),
+        })
+    }
+
     fn find(image: &str) -> Result<Self, Box<dyn Error>> {
         let (project, cache) = (Project::find()?, Cache::from_env()?);
         let mut kernel = None;

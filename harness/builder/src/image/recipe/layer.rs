@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::place::{GuestPath, Pattern};
-use crate::digest::Sha256;
+use crate::{digest::Sha256, mirror::pinned::PinnedPackage};
 
 /// What one recipe file puts into an image: the recipe's own, or one that it includes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,15 +77,6 @@ pub struct Boot {
     pub wrapper: Option<GuestPath>,
 }
 
-/// A package file that an image is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::image) struct Needed<'a> {
-    pub(in crate::image) suite: &'a str,
-    pub(in crate::image) name: &'a str,
-    pub(in crate::image) version: &'a str,
-    pub(in crate::image) sha256: Sha256,
-}
-
 impl Layer {
     /// The Debian suite of its packages.
     pub fn suite(&self) -> Option<&str> {
@@ -108,15 +99,15 @@ impl Layer {
     }
 
     /// The package files it takes, [`Self::packages`] first.
-    pub(in crate::image) fn needed(&self) -> impl Iterator<Item = Needed<'_>> {
+    pub(in crate::image) fn needed(&self) -> impl Iterator<Item = PinnedPackage<'_>> {
         let suite = self.suite.as_deref().unwrap_or_default();
-        let named = self.package.iter().map(move |Package { name, version, sha256, .. }| Needed {
+        let named = self.package.iter().map(move |Package { name, version, sha256, .. }| PinnedPackage {
             suite,
             name,
             version,
             sha256: *sha256,
         });
-        let whole = self.pinned.iter().map(move |(name, Pin { version, sha256 })| Needed {
+        let whole = self.pinned.iter().map(move |(name, Pin { version, sha256 })| PinnedPackage {
             suite,
             name,
             version,
