@@ -108,8 +108,7 @@ impl Judgement {
 impl OnKernel {
     /// What a kernel makes of a configuration.
     pub fn of(kernel: &KernelFacts, configuration: &Configuration) -> Self {
-        let has_tokens = kernel.release >= harness_model::permission::FIRST_RELEASE;
-        let delegation = kernel.delegation(configuration).ok().filter(|_| has_tokens);
+        let delegation = kernel.delegation(configuration).ok().filter(|_| kernel.has_tokens());
         let shown = shown(&delegation.unwrap_or_default(), kernel);
         let grant = delegation.map(|delegation| subject::grant(configuration, delegation)).unwrap_or_default();
         Self { name: kernel.name.clone(), release: kernel.release, delegation, grant, shown, proved: None }

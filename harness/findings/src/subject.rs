@@ -9,7 +9,7 @@ use harness_frontend::{
 use harness_model::{
     delegation::{Delegation, RefusedOption},
     name::KernelName,
-    permission::{Capability, Grant},
+    permission::{self, Capability, Grant},
     scenario::{Release, capability},
     vocabulary::Vocabulary,
 };
@@ -51,11 +51,19 @@ pub struct Subject<'a> {
 }
 
 impl KernelFacts {
-    /// What this kernel makes of a configuration's mount options.
+    /// Whether it has tokens; before, bpffs passes over the options.
+    pub fn has_tokens(&self) -> bool {
+        self.release >= permission::FIRST_RELEASE
+    }
+
+    /// What this kernel makes of a configuration's mount options: nothing, if it has no tokens.
     ///
     /// # Errors
     /// [`RefusedOption`] for what it refuses: there is no bpffs then.
     pub fn delegation(&self, configuration: &Configuration) -> Result<Delegation, RefusedOption> {
+        if !self.has_tokens() {
+            return Ok(Delegation::default());
+        }
         let options = configuration.mount_options();
         match configuration.frontend {
             // What is shown was set before, and may be longer than what can be set.

@@ -3,7 +3,7 @@
 use harness_frontend::{Assignment, Element, Frontend, Meaning};
 use harness_model::{
     delegation::{Delegation, LONGEST_VALUE, Reading, known_bits},
-    names, permission,
+    names,
     vocabulary::Kind,
 };
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub(super) fn judge(judged: &mut Judged<'_>) {
-    if judged.kernel.release < permission::FIRST_RELEASE {
+    if !judged.kernel.has_tokens() {
         without_tokens(judged);
         return;
     }

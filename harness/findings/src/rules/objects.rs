@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use harness_model::{
     delegation::numbers,
     names,
-    permission::{Bit, Element, FIRST_RELEASE},
+    permission::{Bit, Element},
     vocabulary::Kind,
 };
 use harness_objects::{Answer, Must, Object, Owner, loading, needs};
@@ -19,7 +19,7 @@ use crate::{
 
 pub(super) fn judge(judged: &mut Judged<'_>, objects: &[(String, Object)]) {
     let Ok(delegation) = judged.kernel.delegation(judged.configuration) else { return };
-    if objects.is_empty() || judged.kernel.release < FIRST_RELEASE {
+    if objects.is_empty() || !judged.kernel.has_tokens() {
         return;
     }
     let grant = subject::grant(judged.configuration, delegation);
