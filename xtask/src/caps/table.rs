@@ -169,7 +169,11 @@ fn result(proved: &Proved, shown: Option<&Grant>) -> String {
             let why: Vec<String> = needs.iter().map(|need| need.lack.to_string()).collect();
             why.join("; ").replace('|', "\\|")
         }
-        Proved::Unknown(why) => format!("not known: {}", why.replace('|', "\\|")),
+        // An id is another one each time.
+        Proved::Unknown(why) => {
+            let lasting = why.split(" with id ").next().unwrap_or_default();
+            format!("not known: {}", lasting.replace('|', "\\|"))
+        }
     }
 }
 
