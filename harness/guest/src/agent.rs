@@ -3,6 +3,8 @@
 //! It is forked, never executed, so it needs nothing from the file system it sees. It serves one request after the
 //! other until the guest closes the channel.
 
+pub(crate) mod unit;
+
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     panic::AssertUnwindSafe,
@@ -20,13 +22,13 @@ use crate::{
     bpffs::{self, Mounted},
     channel::{self, Channel, ChannelError},
     error::{During, SysError},
-    ground::{Ground, Place},
+    ground::{Place, Script},
     identity::{self, Effective, IdentityError},
     interfaces,
     object::{self, Loader},
     operation::{self, Handles},
     process::{self, Fork},
-    protocol::{Done, Job, Reply, Request, Role},
+    protocol::{Done, Job, NoToken, Reply, Request, Role},
     pseudofile, seccomp,
 };
 
@@ -57,18 +59,18 @@ fn done_with(fd: OwnedFd) -> Answered {
 }
 
 /// Serves a channel in the process it was called in, which ends with it. Called in a fresh child.
-pub(crate) fn serve(channel: Channel, ground: &Ground) -> ! {
+pub(crate) fn serve(channel: Channel, script: &Script) -> ! {
     // A panic must not unwind into what the parent was doing: that would end the parent's other agents.
-    let served = std::panic::catch_unwind(AssertUnwindSafe(|| serve_requests(channel, ground)));
+    let served = std::panic::catch_unwind(AssertUnwindSafe(|| serve_requests(channel, script)));
     process::leave(if served.is_ok() { 0 } else { PANICKED })
 }
 
 /// The exit code of an agent that panicked, as Rust programs have it.
 const PANICKED: i32 = 101;
 
-fn serve_requests(channel: Channel, ground: &Ground) {
+fn serve_requests(channel: Channel, script: &Script) {
     let mut agent =
-        Agent { channel, ground, loader: Loader::Host, context: None, bpffs: None, tmpfs: None, unpins: false };
+        Agent { channel, script, loader: Loader::Host, context: None, bpffs: None, tmpfs: None, unpins: false };
     let ready = process::keep_only(agent.channel.as_fd()).and_then(|()| process::die_with_parent());
     let greeted = ready.map_err(AgentError::from).and_then(|()| Ok((Reply::Pid(own_pid()?), vec![])));
     if agent.reply(greeted).is_ok() {
@@ -81,9 +83,9 @@ fn serve_requests(channel: Channel, ground: &Ground) {
     }
 }
 
-struct Agent<'g> {
+struct Agent<'s> {
     channel: Channel,
-    ground: &'g Ground,
+    script: &'s Script,
     /// What it is when it loads an object.
     loader: Loader,
     /// The file system context of `fsopen(2)`, until it is mounted.
@@ -113,9 +115,9 @@ impl Agent<'_> {
             Request::MakeToken => self.make_token(),
             Request::Restrict(restrictions) => seccomp::restrict(&restrictions).map_err(Into::into).and(DONE),
             Request::Confine { caps } => identity::confine(&caps).map_err(Into::into).and(DONE),
-            Request::Spawn => spawn(fds, self.ground),
+            Request::Spawn => spawn(fds, self.script),
             Request::Bpffs(which) => self.bpffs_fd(which),
-            Request::Enter { pid, namespaces } => self.enter(pid, &namespaces),
+            Request::Enter { pid, user, namespaces } => self.enter(pid, user, &namespaces),
             Request::Unpin => {
                 self.unpins = true;
                 DONE
@@ -123,6 +125,7 @@ impl Agent<'_> {
             Request::OpenBpffs => done_with(bpffs::duplicate(self.context.insert(bpffs::open("bpf")?).as_fd())?),
             Request::MountBpffs => done_with(bpffs::duplicate(Mounted::new(self.opened()?.as_fd())?.root())?),
             Request::MakeTokenOf => make_token(only(&fds)?.as_fd()),
+            Request::Look { tmpfs } => self.look(tmpfs),
             Request::Attempts(jobs) => self.attempts(&jobs, &fds),
         }
     }
@@ -182,8 +185,10 @@ impl Agent<'_> {
         self.context.take().ok_or(AgentError::TooEarly("asked to mount"))
     }
 
-    fn enter(&mut self, pid: i32, namespaces: &[Namespace]) -> Answered {
-        process::enter(pid, types_of(namespaces))?;
+    fn enter(&mut self, pid: i32, user: bool, namespaces: &[Namespace]) -> Answered {
+        let mut types = types_of(namespaces);
+        types.set(ThreadNameSpaceType::USER, user);
+        process::enter(pid, types)?;
         identity::become_root_of_namespace()?;
         process::die_with_parent()?;
         self.bpffs = Some(Mounted::attached()?);
@@ -204,6 +209,21 @@ impl Agent<'_> {
 
     fn own_tmpfs(&self) -> Result<&Mounted, AgentError> {
         self.tmpfs.as_ref().ok_or(AgentError::TooEarly("asked for a tmpfs"))
+    }
+
+    fn look(&mut self, tmpfs: bool) -> Answered {
+        self.loader = Loader::Container;
+        let (bpffs, closed) = Mounted::found()?;
+        let mounted = bpffs::shown()?;
+        self.bpffs = Some(bpffs);
+        self.mount_tmpfs(tmpfs)?;
+        let (caps, filtered) = identity::of_self()?;
+        let (no_token, token) = match (closed, bpf::token_create(self.own_bpffs()?.root(), 0)) {
+            (Some(SysError { call, errno }), _) => (Some(NoToken { step: call, errno }), None),
+            (None, Err(errno)) => (Some(NoToken { step: "BPF_TOKEN_CREATE".to_owned(), errno }), None),
+            (None, Ok(token)) => (None, Some(token)),
+        };
+        Ok((Reply::Found { mounted, caps, filtered, no_token }, token.into_iter().collect()))
     }
 
     fn make_token(&self) -> Answered {
@@ -237,7 +257,7 @@ impl Agent<'_> {
     }
 
     fn attempt(&self, job: &Job, fds: &[OwnedFd]) -> Result<(Done, Option<OwnedFd>), AgentError> {
-        let attempt = self.ground.attempt(job.place).ok_or(AgentError::Nowhere(job.place))?;
+        let attempt = self.script.attempt(job.place).ok_or(AgentError::Nowhere(job.place))?;
         let handles = Handles { handles: &job.handles, fds };
         let own = match &attempt.call {
             Call::ObjPin { place: PinPlace::Tmpfs, .. } => self.own_tmpfs()?,
@@ -277,7 +297,7 @@ fn length_of(done: &Done) -> usize {
             Ok(Answer::Ok { detail }) => text(detail),
             Ok(Answer::Err { step, .. }) => text(step),
             Ok(Answer::Object(object)) => FRAME * (object.steps.len() + object.features.len()),
-            Err(why) => why.len(),
+            Ok(Answer::NotMade { why }) | Err(why) => why.len(),
         }
 }
 
@@ -318,10 +338,10 @@ fn flags_of(namespaces: &[Namespace]) -> UnshareFlags {
 }
 
 /// Forks an agent for the channel whose end came along; its number arrives as that channel's first reply.
-fn spawn(fds: Vec<OwnedFd>, ground: &Ground) -> Answered {
+fn spawn(fds: Vec<OwnedFd>, script: &Script) -> Answered {
     let socket = fds.into_iter().next().ok_or(AgentError::TooEarly("asked to fork"))?;
     match process::fork()? {
-        Fork::Child => serve(Channel::from(socket), ground),
+        Fork::Child => serve(Channel::from(socket), script),
         Fork::Parent(_) => DONE,
     }
 }

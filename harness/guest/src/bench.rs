@@ -238,6 +238,7 @@ fn container_plan() -> Container {
         token: true,
         unshare: true,
         restrictions: Default::default(),
+        unit: None,
     }
 }
 

@@ -72,6 +72,16 @@ impl Mounted {
         Ok(Self { mount, root })
     }
 
+    /// The one that somebody else attached; and why its root could not be opened for reading, if so: it may belong to
+    /// another user.
+    pub(crate) fn found() -> Result<(Self, Option<SysError>), SysError> {
+        let mount = pseudofile::open_at(CWD, MOUNT_POINT, OFlags::PATH | OFlags::DIRECTORY)?;
+        match pseudofile::open_at(CWD, MOUNT_POINT, OFlags::RDONLY | OFlags::DIRECTORY) {
+            Ok(root) => Ok((Self { mount, root }, None)),
+            Err(closed) => Ok((Self { root: duplicate(mount.as_fd())?, mount }, Some(closed))),
+        }
+    }
+
     /// Opens, configures, creates and mounts in one go, by a caller who may do all of it.
     pub(crate) fn of(name: &'static str, options: &[MountOption]) -> Result<Self, SysError> {
         let context = open(name)?;
@@ -93,7 +103,7 @@ impl Mounted {
     /// Attaches it at [`MOUNT_POINT`] and reads there which delegation the kernel shows.
     pub(crate) fn attach(&self) -> Result<Vec<MountOption>, SysError> {
         self.attach_at(MOUNT_POINT)?;
-        Ok(delegation_shown(&pseudofile::read("/proc/self/mountinfo")?))
+        shown()
     }
 
     /// Attaches it at a path.
@@ -152,6 +162,11 @@ pub(crate) fn path_of(directory: BorrowedFd<'_>) -> CString {
 /// Another descriptor of the same open file.
 pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd, SysError> {
     rustix::io::fcntl_dupfd_cloexec(fd, 0).during(|| "fcntl F_DUPFD_CLOEXEC")
+}
+
+/// Which delegation the kernel shows at [`MOUNT_POINT`].
+pub(crate) fn shown() -> Result<Vec<MountOption>, SysError> {
+    Ok(delegation_shown(&pseudofile::read("/proc/self/mountinfo")?))
 }
 
 /// The `delegate_*` options that mountinfo shows for the topmost mount at [`MOUNT_POINT`], in its order

@@ -4,7 +4,7 @@ mod control;
 
 use harness_model::{
     name::ContainerName,
-    outcome::{self, Cause, Change, Control, Event},
+    outcome::{self, Cause, Change, Control, Event, UnitFact},
     plan::{Actor, Attempt, BpffsFd, Call, Case, Container, LinkTarget, PinPlace},
 };
 use thiserror::Error;
@@ -19,6 +19,7 @@ use crate::{
     pass::{AttemptError, Cast, Kind, Objects, Pass},
     record::{RecordError, Writer},
     sysctl::SysctlError,
+    systemd::Ended,
 };
 
 /// Why a case was not carried out to its end.
@@ -120,7 +121,7 @@ fn run_for_real(
     fallback: &Objects,
     controls: Vec<(Control, Control)>,
 ) -> Result<(), CaseError> {
-    let cast = assemble(stage, place.case, case)?;
+    let cast = assemble(stage, place, case)?;
     let root_cgroup = stage.ground.hierarchy.root();
     let mut pass = Pass { root_cgroup, cast, objects: Objects::new(), kind: Kind::Real, fallback: Some(fallback) };
     let mut denied = Vec::new();
@@ -142,6 +143,19 @@ fn run_for_real(
     for (index, cause) in causes(stage.vetoes, &mut pass, place, case, denied) {
         stage.record.add(Event::Cause { case: place.case, attempt: index as u32, cause })?;
     }
+    end_units(stage.record, place.case, &mut pass.cast)
+}
+
+/// Stops the units of a case, and tells what systemd says of each.
+fn end_units(record: &mut Writer, case: u32, cast: &mut Cast<'_>) -> Result<(), CaseError> {
+    let Cast::Each { containers, .. } = cast else { return Ok(()) };
+    for (name, party) in containers {
+        let ended = party.end_unit().map_err(|source| CaseError::Container { container: name.clone(), source })?;
+        if let Some(Ended { ran, result, status, warnings }) = ended {
+            let container = name.clone();
+            record.add(Event::Unit(UnitFact { case, container, ran, result, status, warnings }))?;
+        }
+    }
     Ok(())
 }
 
@@ -157,14 +171,18 @@ fn causes(
     let (vetoed, others): (Vec<usize>, Vec<usize>) =
         denied.into_iter().partition(|index| vetoes.any() && cause::is_done_now(pass, place, case, *index));
     vetoes.set_in_force(true);
+    let (filtered, others): (Vec<usize>, Vec<usize>) =
+        others.into_iter().partition(|index| cause::is_filtered_away(pass, place, case, *index));
     let mut found = cause::find(pass, place, case, &others);
     vetoes.set_in_force(false);
+    found.extend(filtered.into_iter().map(|index| (index, Cause::Missing(vec![Change::NoSeccomp]))));
     found.extend(vetoed.into_iter().map(|index| (index, Cause::Missing(vec![Change::NoLsm]))));
     found
 }
 
 /// Makes the containers of a case, and the host's agent if it has a part.
-fn assemble(stage: &mut Stage<'_>, number: u32, case: &Case) -> Result<Cast<'static>, CaseError> {
+fn assemble(stage: &mut Stage<'_>, at: CasePlace, case: &Case) -> Result<Cast<'static>, CaseError> {
+    let number = at.case;
     let needs = needs_of(case);
     let host = case.attempts.iter().any(has_host_part);
     let label = |who: &str| format!("case{number}-{who}");
@@ -172,13 +190,18 @@ fn assemble(stage: &mut Stage<'_>, number: u32, case: &Case) -> Result<Cast<'sta
     let mut made: Vec<(ContainerName, Party)> = Vec::new();
     for (place, plan) in case.containers.iter().enumerate() {
         let parent = parent_of(plan, &mut made)?;
-        let party = Party::container(stage.ground, &label(&place.to_string()), plan, parent, needs);
-        let Made { party, mounted, token } = party.map_err(|source| failed(plan, source))?;
+        let label = label(&place.to_string());
+        let party = match &plan.unit {
+            Some(unit) => Party::unit(stage.ground, &label, (plan, unit), (at, case), needs),
+            None => Party::container(stage.ground, &label, plan, parent, needs),
+        };
+        let Made { party, mounted, token, no_token } = party.map_err(|source| failed(plan, source))?;
         made.push((plan.name.clone(), party));
-        stage.record.add(Event::Container { case: number, container: plan.name.clone(), mounted, token })?;
+        stage.record.add(Event::Container { case: number, container: plan.name.clone(), mounted, token, no_token })?;
     }
     // Only now, because a container can make another only as long as it has the capabilities for it.
-    for ((_, party), plan) in made.iter_mut().zip(&case.containers) {
+    let of_ours = made.iter_mut().zip(&case.containers).filter(|(_, plan)| plan.unit.is_none());
+    for ((_, party), plan) in of_ours {
         party.confine(plan).map_err(|source| failed(plan, source))?;
     }
     Ok(Cast::Each { host: host.map(Box::new), containers: made })

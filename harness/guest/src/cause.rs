@@ -67,6 +67,12 @@ pub(crate) fn is_done_now(pass: &mut Pass<'_>, place: CasePlace, case: &Case, in
     answers(party, &[inquiry], &[trial]).is_ok_and(|answers| answers == [true])
 }
 
+/// Whether a unit of systemd was denied an attempt by a filter of system calls, of which its keeper has no copy.
+pub(crate) fn is_filtered_away(pass: &mut Pass<'_>, place: CasePlace, case: &Case, index: usize) -> bool {
+    let player = pass.cast.player(&case.attempts[index].actor);
+    player.is_ok_and(|party| party.is_filtered_unit()) && is_done_now(pass, place, case, index)
+}
+
 /// One denied attempt and what is known of it so far.
 struct Inquiry<'c> {
     place: Place,

@@ -104,6 +104,7 @@ fn plan_for(case: &Case) -> Container {
         token: case.attempts.iter().any(hands_own),
         unshare: true,
         restrictions: Default::default(),
+        unit: None,
     }
 }
 
@@ -128,6 +129,7 @@ mod tests {
             token: false,
             unshare: true,
             restrictions: Default::default(),
+            unit: None,
         }
     }
 

@@ -43,13 +43,30 @@ impl CasePlace {
 }
 
 impl Ground {
-    /// The case at a place; `None` if the plan has no such place.
-    pub(crate) fn case(&self, place: CasePlace) -> Option<&Case> {
-        self.plan.scenarios.get(place.scenario as usize)?.cases.get(place.case as usize)
+    /// What agents forked here follow.
+    pub(crate) fn script(&self) -> Script {
+        Script::Plan(Rc::clone(&self.plan))
     }
+}
 
-    /// The attempt at a place; `None` if the plan has no such place.
+/// Where an agent finds the attempts it is asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Script {
+    /// In the plan, which a forked agent has in memory.
+    Plan(Rc<Plan>),
+    /// In the one case that it was sent, because it was executed instead.
+    Case(CasePlace, Rc<Case>),
+}
+
+impl Script {
+    /// The attempt at a place; `None` if there is no such place.
     pub(crate) fn attempt(&self, place: Place) -> Option<&Attempt> {
-        self.case(place.case)?.attempts.get(place.attempt as usize)
+        let case = match self {
+            Self::Plan(plan) => {
+                plan.scenarios.get(place.case.scenario as usize)?.cases.get(place.case.case as usize)?
+            }
+            Self::Case(own, case) => (*own == place.case).then_some(&**case)?,
+        };
+        case.attempts.get(place.attempt as usize)
     }
 }

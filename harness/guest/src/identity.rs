@@ -124,13 +124,26 @@ pub(crate) fn mask_of(caps: &[u32]) -> u64 {
 
 /// Becomes root of the user namespace that the caller has just entered with every capability, and proves it.
 pub(crate) fn become_root_of_namespace() -> Result<(), IdentityError> {
-    rustix::thread::set_thread_groups(&[]).during(|| "setgroups")?;
+    // systemd forbids it for good in the user namespaces it makes (`/proc/PID/setgroups`, `user_namespaces(7)`).
+    match rustix::thread::set_thread_groups(&[]) {
+        Err(Errno::PERM) => {}
+        other => other.during(|| "setgroups")?,
+    }
     rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).during(|| "setresgid 0")?;
     rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).during(|| "setresuid 0")?;
     let status = Status::read()?;
     status.prove("Uid", 0)?;
     let all = status.field("CapBnd");
     ["CapPrm", "CapEff"].iter().try_for_each(|field| status.prove(field, all))
+}
+
+/// The permitted capabilities of the calling process, as numbers, and whether a filter of system calls stands before it
+/// (`Seccomp:` in `proc_pid_status(5)`).
+pub(crate) fn of_self() -> Result<(Vec<u32>, bool), SysError> {
+    let status = Status::read()?;
+    let permitted = status.field("CapPrm");
+    let caps = (0..u64::BITS).filter(|number| permitted & (1 << number) != 0).collect();
+    Ok((caps, status.field("Seccomp") == 2))
 }
 
 fn set_capabilities(kept: CapabilitySet) -> Result<(), SysError> {

@@ -10,7 +10,7 @@ use std::{
     sync::OnceLock,
 };
 
-use harness_model::plan::{KernelMember, KernelType, Plan};
+use harness_model::plan::{Attempt, KernelMember, KernelType, Plan};
 use thiserror::Error;
 
 use crate::{error::SysError, pseudofile};
@@ -64,7 +64,15 @@ static KNOWN: OnceLock<KernelTypes> = OnceLock::new();
 pub(crate) fn prepare(plan: &Plan) -> Result<(), KernelTypesError> {
     let attempts = plan.scenarios.iter().flat_map(|scenario| &scenario.cases).flat_map(|case| &case.attempts);
     let hooks = plan.scenarios.iter().flat_map(|scenario| &scenario.lsm).map(|hook| hook.function());
-    let wanted: BTreeSet<KernelType> = attempts.flat_map(|attempt| attempt.call.kernel_types()).chain(hooks).collect();
+    find_all(attempts.flat_map(|attempt| attempt.call.kernel_types()).chain(hooks).collect())
+}
+
+/// Looks up what these attempts name, in a process that was executed.
+pub(crate) fn prepare_for(attempts: &[Attempt]) -> Result<(), KernelTypesError> {
+    find_all(attempts.iter().flat_map(|attempt| attempt.call.kernel_types()).collect())
+}
+
+fn find_all(wanted: BTreeSet<KernelType>) -> Result<(), KernelTypesError> {
     if !wanted.is_empty() {
         let mut bytes = Vec::new();
         File::from(pseudofile::open(PATH)?).read_to_end(&mut bytes)?;

@@ -41,6 +41,7 @@ mod scenario;
 mod seccomp;
 mod survey;
 mod sysctl;
+mod systemd;
 
 use std::{path::Path, process::ExitCode};
 
@@ -51,6 +52,7 @@ bpf-token-guest: the part of bpf-token-harness that runs inside a VM.
 
 Usage: bpf-token-guest [RUN-FOLDER]         run the plan in the folder (default /mnt/vmtest)
        bpf-token-guest live RUN-FOLDER      the same on a machine that others live on
+       bpf-token-guest unit                 make attempts as a unit of systemd
        bpf-token-guest bench [RUN-FOLDER]   print as JSON what attempts and containers cost
        bpf-token-guest --help
 
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["bench", rest @ ..] if rest.len() < 2 => finish(bench(folder_of(rest))),
+        ["unit"] => agent::unit::serve(),
         ["live", folder] => live(Path::new(folder)),
         [option, ..] if option.starts_with('-') => usage(&format!("unknown option {option}")),
         [_, extra, ..] => usage(&format!("unexpected argument {extra}")),

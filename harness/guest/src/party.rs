@@ -1,5 +1,7 @@
 //! The guest's side of an agent: how a container comes to stand, and how it goes.
 
+mod unit;
+
 use std::{
     collections::BTreeMap,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
@@ -8,6 +10,7 @@ use std::{
 
 use harness_model::{
     delegation::MountOption,
+    errno::Errno,
     outcome::TokenMasks,
     plan::{BpffsFd, Container, Namespace},
 };
@@ -64,6 +67,8 @@ pub(crate) struct Party {
     token: Option<Rc<OwnedFd>>,
     /// The roots of further bpffs instances of its user namespace, and their tokens, by what they delegate.
     others: BTreeMap<Vec<MountOption>, Other>,
+    /// The unit of systemd it is.
+    unit: Option<unit::Standing>,
 }
 
 /// Where a party stands.
@@ -73,6 +78,8 @@ enum StandsIn {
     Initial(Needs),
     /// In a user and a mount namespace that are not the initial ones, and these besides.
     Container(Vec<Namespace>),
+    /// Where systemd put a unit: in namespaces besides mount, and in a user namespace of its own or in the initial one.
+    Unit { user: bool, namespaces: Vec<Namespace> },
 }
 
 /// A further bpffs instance.
@@ -91,6 +98,8 @@ pub(crate) struct Made {
     pub(crate) mounted: Vec<MountOption>,
     /// What its token holds, if one was made.
     pub(crate) token: Option<TokenMasks>,
+    /// Why there is none, if that is an answer.
+    pub(crate) no_token: Option<Errno>,
 }
 
 /// What the attempts of a case ask of every party.
@@ -129,7 +138,7 @@ impl Party {
         let mut party = Self::of(agent, ground, cgroup, Some(plan.clone()));
         if !plan.unshare {
             party.join(plan, parent, needs)?;
-            return Ok(Made { party, mounted: Vec::new(), token: None });
+            return Ok(Made { party, mounted: Vec::new(), token: None, no_token: None });
         }
         let (pid, context) = party.isolate(plan)?;
         party.ids = map_ids(pid, plan, parent)?;
@@ -154,7 +163,7 @@ impl Party {
             token = Some(masks(fd.as_fd())?);
             party.token = Some(Rc::new(fd));
         }
-        Ok(Made { party, mounted, token })
+        Ok(Made { party, mounted, token, no_token: None })
     }
 
     fn of(agent: Remote, ground: &Ground, cgroup: Cgroup, plan: Option<Container>) -> Self {
@@ -174,6 +183,7 @@ impl Party {
             ids: None,
             token: None,
             others: BTreeMap::new(),
+            unit: None,
         }
     }
 
@@ -294,7 +304,7 @@ impl Party {
     /// Whether a token can be made where it stands: the initial user namespace has none (`bpf_token_create` in
     /// `kernel/bpf/token.c`).
     pub(crate) fn can_have_tokens(&self) -> bool {
-        matches!(self.stands_in, StandsIn::Container(_)) && !self.is_before_tokens()
+        matches!(self.stands_in, StandsIn::Container(_) | StandsIn::Unit { user: true, .. }) && !self.is_before_tokens()
     }
 
     fn make_keeper(&self) -> Result<Remote, PartyError> {
@@ -303,7 +313,10 @@ impl Party {
         let request = match &self.stands_in {
             StandsIn::Initial(needs) => stay(*needs),
             StandsIn::Container(namespaces) => {
-                Request::Enter { pid: pid.as_raw_nonzero().get(), namespaces: namespaces.clone() }
+                Request::Enter { pid: pid.as_raw_nonzero().get(), user: true, namespaces: namespaces.clone() }
+            }
+            StandsIn::Unit { user, namespaces } => {
+                Request::Enter { pid: pid.as_raw_nonzero().get(), user: *user, namespaces: namespaces.clone() }
             }
         };
         keeper.ask(&request, &[])?;

@@ -18,7 +18,7 @@ use crate::{
     batch::Batch,
     ground::CasePlace,
     identity,
-    party::PartyError,
+    party::{Party, PartyError},
     protocol::{Done, Extent, Job},
     sabotage,
 };
@@ -76,6 +76,12 @@ impl Pass<'_> {
                 tell(index, self.cast.end(&attempt.actor).map(|()| Answer::Ok { detail: None }))?;
                 continue;
             }
+            if let Some(answer) = self.foregone(attempt) {
+                self.flush(&mut batch, case, &mut tell)?;
+                self.save(index, attempt, Ok((&answer, None)));
+                tell(index, Ok(answer))?;
+                continue;
+            }
             match self.prepare(attempt) {
                 Ok(gathered) => {
                     let (caps, extent) = (self.caps(attempt), self.extent());
@@ -107,8 +113,24 @@ impl Pass<'_> {
         let saved = |name: &str| before.clone().any(|attempt| attempt.save.as_deref() == Some(name));
         same_agent
             && batch.has_room()
+            && !self.is_by_unit(attempt)
             && !matches!(attempt.call, Call::Exit | Call::Sabotage(_))
             && !needs(attempt).into_iter().any(saved)
+    }
+
+    /// What becomes of an attempt whose actor, a unit of systemd, cannot make it.
+    fn foregone(&mut self, attempt: &Attempt) -> Option<Answer> {
+        let needs_token = attempt.token == Token::Own;
+        match self.kind {
+            Kind::Real => self.cast.player(&attempt.actor).ok()?.foregone(needs_token),
+            Kind::Container | Kind::Root(_) => None,
+        }
+    }
+
+    /// Whether a unit of systemd makes an attempt: it may be killed for it, and then only that one is to be lost.
+    fn is_by_unit(&self, attempt: &Attempt) -> bool {
+        matches!(&self.cast, Cast::Each { containers, .. }
+            if containers.iter().any(|(name, party)| attempt.actor == Actor::Container(name.clone()) && party.is_unit()))
     }
 
     fn prepare(&mut self, attempt: &Attempt) -> Result<Gathered, AttemptError> {
@@ -153,6 +175,13 @@ impl Pass<'_> {
                 }
                 Err(error) => {
                     let index = attempt(&jobs.remove(0));
+                    if error.is_fatal()
+                        && let Some(answer) = self.cast.player(actor).ok().and_then(Party::lose)
+                    {
+                        self.save(index, &case.attempts[index], Ok((&answer, None)));
+                        tell(index, Ok(answer))?;
+                        continue;
+                    }
                     self.save(index, &case.attempts[index], Err(&error));
                     tell(index, Err(error))?;
                 }
@@ -193,6 +222,7 @@ fn in_words(answer: &Answer) -> String {
     match answer {
         Answer::Ok { .. } => "made nothing that can be saved".to_owned(),
         Answer::Err { errno, .. } => format!("was answered {errno}"),
+        Answer::NotMade { why } => format!("was not made: {why}"),
         Answer::Object(_) => "loaded an object, which is gone".to_owned(),
     }
 }

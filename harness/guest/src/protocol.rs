@@ -2,6 +2,7 @@
 
 use harness_model::{
     delegation::MountOption,
+    errno::Errno,
     outcome::Answer,
     plan::{BpffsFd, Namespace, Restrictions},
 };
@@ -75,6 +76,8 @@ pub(crate) enum Request {
     Enter {
         /// The process, as the initial pid namespace numbers it.
         pid: i32,
+        /// Whether it has a user namespace of its own.
+        user: bool,
         /// Which namespaces of its own it has besides user and mount.
         namespaces: Vec<Namespace>,
     },
@@ -86,6 +89,11 @@ pub(crate) enum Request {
     MountBpffs,
     /// Make a token of the bpffs whose root is sent along: [`Reply::Done`] with the token.
     MakeTokenOf,
+    /// Say how one was set up by somebody else, and make a token of the bpffs that is attached: [`Reply::Found`].
+    Look {
+        /// Whether to mount a tmpfs too.
+        tmpfs: bool,
+    },
     /// Make attempts, one after the other.
     Attempts(Vec<Job>),
 }
@@ -149,6 +157,15 @@ pub(crate) enum Role {
     Netns,
 }
 
+/// Why an agent has no token of its own bpffs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NoToken {
+    /// Which call failed.
+    pub(crate) step: String,
+    /// How.
+    pub(crate) errno: Errno,
+}
+
 /// Answered by an agent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
@@ -158,6 +175,17 @@ pub(crate) enum Reply {
     Done,
     /// The container's bpffs is mounted and shows these options.
     Mounted(Vec<MountOption>),
+    /// How an agent was set up by somebody else.
+    Found {
+        /// The options its bpffs shows.
+        mounted: Vec<MountOption>,
+        /// The capabilities it has, as numbers of `capabilities(7)`.
+        caps: Vec<u32>,
+        /// Whether a filter of system calls stands before it.
+        filtered: bool,
+        /// Why there is no token of its bpffs, if none is sent along.
+        no_token: Option<NoToken>,
+    },
     /// Attempts were made, as many as fit a message and at least one, in the order asked for.
     Answers(Vec<Done>),
     /// It could not be done, and why: the system call and its errno.

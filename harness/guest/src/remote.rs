@@ -31,12 +31,25 @@ impl Remote {
     pub(crate) fn fork(ground: &Ground, cgroup: BorrowedFd<'_>) -> Result<Self, PartyError> {
         let (ours, theirs) = Channel::pair().map_err(PartyError::Channel)?;
         match process::fork_into(cgroup)? {
-            Fork::Child => agent::serve(theirs, ground),
+            Fork::Child => agent::serve(theirs, &ground.script()),
             Fork::Parent(pid) => {
                 drop(theirs);
                 Self { channel: ours, pid: None, child: Some(pid) }.greeted()
             }
         }
+    }
+
+    /// An agent that somebody else executed. It may see other numbers of processes than `pid`, its own out here.
+    pub(crate) fn executed(channel: Channel, pid: Pid) -> Result<Self, PartyError> {
+        let mut remote = Self { channel, pid: None, child: None }.greeted()?;
+        remote.pid = Some(pid);
+        Ok(remote)
+    }
+
+    /// One that nobody answers for.
+    pub(crate) fn absent() -> Result<Self, PartyError> {
+        let (channel, _) = Channel::pair().map_err(PartyError::Channel)?;
+        Ok(Self { channel, pid: None, child: None })
     }
 
     /// Has this agent fork another one, in its own namespaces.
@@ -112,6 +125,14 @@ impl Remote {
 }
 
 impl Remote {
+    /// Closes the channel, which ends an agent that is waiting to be asked.
+    pub(crate) fn hang_up(&mut self) -> Result<(), PartyError> {
+        // It is to end by itself, not to be killed.
+        self.pid = None;
+        *self = Self::absent()?;
+        Ok(())
+    }
+
     /// Ends the agent and waits until it is gone. Nothing can be asked of it any more.
     pub(crate) fn end(&mut self) {
         self.pid.take().into_iter().for_each(process::kill);

@@ -10,7 +10,11 @@ use crate::{
     configuration::Configuration,
     expand::{self, lexicon::Lexicon, matrix, sink::Sink},
     name::ScenarioName,
-    scenario::{Isolation, KernelRange, Problem, Report, ScenarioFile, Spec, node::Place, spec::Delegate},
+    scenario::{
+        Isolation, KernelRange, Problem, Report, ScenarioFile, Spec,
+        node::Place,
+        spec::{Delegate, Kind},
+    },
     vocabulary::KnownNames,
 };
 
@@ -20,6 +24,7 @@ pub struct Checked {
     pub(crate) file: ScenarioFile,
     pub(crate) spec: Spec,
     pub(crate) kernels: Option<KernelRange>,
+    pub(crate) images: Option<glob::Pattern>,
     pub(crate) sysctls: BTreeMap<String, String>,
     pub(crate) known: KnownNames,
 }
@@ -72,6 +77,7 @@ pub fn check(file: &ScenarioFile, known: &KnownNames) -> Result<Checked, Report>
     check_summary(&spec.summary, &mut sink);
     check_options(&spec.config, &mut sink);
     let kernels = kernels(spec.kernels.as_deref(), &mut sink);
+    let images = images(spec, &mut sink);
     let sysctls = sysctl::settings(spec, &mut sink);
     sysctl::check_writes(spec, &sysctls, &mut sink);
     sink.extend(matrix::placeholder_problems(&file.root, &spec.matrix));
@@ -80,7 +86,7 @@ pub fn check(file: &ScenarioFile, known: &KnownNames) -> Result<Checked, Report>
         expand::contents(&file.template, spec, Lexicon { known, target: None }, &mut sink);
     }
     match sink.count() {
-        0 => Ok(Checked { file: file.clone(), spec: spec.clone(), kernels, sysctls, known: known.clone() }),
+        0 => Ok(Checked { file: file.clone(), spec: spec.clone(), kernels, images, sysctls, known: known.clone() }),
         _ => Err(file.report(sink.into_problems())),
     }
 }
@@ -119,6 +125,20 @@ fn check_options(options: &[String], sink: &mut Sink<'_>) {
         let place = Place::default().key("config").index(index);
         sink.advise(&place, format!("`{option}` is no Kconfig option"), "such as `CONFIG_BPF_LSM`");
     }
+}
+
+fn images(spec: &Spec, sink: &mut Sink<'_>) -> Option<glob::Pattern> {
+    const ADVICE: &str = "such as `images = \"systemd-262*\"`";
+    let place = Place::default().key("images");
+    let is_unit = spec.container.as_ref().is_some_and(|container| container.kind == Kind::Systemd);
+    let Some(text) = &spec.images else {
+        if is_unit {
+            sink.advise(&Place::default(), "a unit needs a systemd, and no image is named that has one", ADVICE);
+        }
+        return None;
+    };
+    let pattern = glob::Pattern::new(text);
+    pattern.map_err(|error| sink.advise(&place, format!("this is no name and no glob: {error}"), ADVICE)).ok()
 }
 
 fn kernels(text: Option<&str>, sink: &mut Sink<'_>) -> Option<KernelRange> {

@@ -40,6 +40,8 @@ pub enum Effect {
     Removed,
     /// A kernel died or hung over it.
     Crashed,
+    /// On one of the two nobody asked the kernel.
+    NotMade,
     /// One of the two kernels refuses it to everybody.
     Malformed,
     /// It is refused by another errno.
@@ -56,7 +58,7 @@ pub enum Effect {
 
 impl Effect {
     /// All of them, the most important first.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Loosened,
         Self::Tightened,
         Self::Supported,
@@ -64,6 +66,7 @@ impl Effect {
         Self::Added,
         Self::Removed,
         Self::Crashed,
+        Self::NotMade,
         Self::Malformed,
         Self::Errno,
         Self::Cause,
@@ -74,14 +77,16 @@ impl Effect {
 
     /// What two classes of verdicts make of a change; nothing if they are equal.
     pub(crate) const fn of(before: Class, after: Class) -> Option<Self> {
-        use Class::{Allowed, Crashed, Denied, Malformed, Unsupported};
+        use Class::{Allowed, Crashed, Denied, Malformed, NotMade, Unsupported};
         match (before, after) {
             (Allowed, Allowed)
             | (Denied, Denied)
             | (Unsupported, Unsupported)
             | (Malformed, Malformed)
+            | (NotMade, NotMade)
             | (Crashed, Crashed) => None,
             (Crashed, _) | (_, Crashed) => Some(Self::Crashed),
+            (NotMade, _) | (_, NotMade) => Some(Self::NotMade),
             (Malformed, _) | (_, Malformed) => Some(Self::Malformed),
             (Unsupported, _) => Some(Self::Supported),
             (_, Unsupported) => Some(Self::Unsupported),
@@ -100,6 +105,7 @@ impl Effect {
             Self::Added => "attempted on the second kernel only",
             Self::Removed => "attempted on the first kernel only",
             Self::Crashed => "the kernel died or hung",
+            Self::NotMade => "not attempted on one of the two",
             Self::Malformed => "refused to everybody on one of the two",
             Self::Errno => "refused by another errno",
             Self::Cause => "denied for another reason",
@@ -202,6 +208,7 @@ impl Told {
             Verdict::Allowed { detail } => detail.clone(),
             Verdict::Unsupported { reason, .. } => Some(reason.clone()),
             Verdict::Denied(refusal) | Verdict::Malformed(refusal) => refusal.step.clone(),
+            Verdict::NotMade { why } => Some(why.clone()),
             Verdict::Crashed => None,
         };
         let cause = row.cause.as_ref().map(Reason::to_string);

@@ -14,6 +14,7 @@ mod restrictions;
 mod roster;
 pub(crate) mod sink;
 mod sweep;
+mod unit;
 mod values;
 mod words;
 
@@ -112,7 +113,10 @@ pub fn expand(checked: &Checked, target: Target<'_>) -> Result<Expansion, Report
 
 /// Why a scenario is not meant for this kernel, if so.
 fn not_meant(checked: &Checked, target: Target<'_>) -> Option<String> {
-    let Target { name, release, configuration, .. } = target;
+    let Target { name, image, release, configuration, .. } = target;
+    if let Some(images) = checked.images.as_ref().filter(|images| !images.matches(image.as_str())) {
+        return Some(format!("the image is {image}, and the scenario is for {images}"));
+    }
     if let Some(range) = checked.kernels.as_ref().filter(|range| !range.contains(release)) {
         return Some(format!("kernel {name} is {release}, and the scenario is for {range}"));
     }

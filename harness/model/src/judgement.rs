@@ -9,10 +9,11 @@ use thiserror::Error;
 
 use crate::{
     delegation::MountOption,
+    errno::Errno,
     expand::{Expanded, ExpandedAttempt},
     grid::{Grid, Part},
     name::{ContainerName, ScenarioName},
-    outcome::{AttemptFact, ScenarioEnd, ScenarioOutcome},
+    outcome::{AttemptFact, ContainerFact, ScenarioEnd, ScenarioOutcome, UnitFact},
     plan,
     verdict::{self, Class, Doubt, Expect, Verdict},
     vocabulary::Vocabulary,
@@ -42,6 +43,10 @@ pub struct Case {
     pub mounted: Vec<(ContainerName, Vec<MountOption>)>,
     /// Where what a container was to be delegated and what the kernel tells about it differ.
     pub disagreements: Vec<String>,
+    /// The containers that were units of systemd, at their end.
+    pub units: Vec<UnitFact>,
+    /// What the token of each such container holds, by its `fdinfo`, or why it has none.
+    pub tokens: Vec<(ContainerName, Result<[String; 4], Errno>)>,
     /// The attempts in order.
     pub rows: Vec<Row>,
 }
@@ -152,7 +157,7 @@ impl Judgement {
             row.expect = match row.verdict.class() {
                 Class::Crashed => row.expect,
                 Class::Malformed => Some(Expect::Malformed),
-                Class::Allowed | Class::Denied | Class::Unsupported => None,
+                Class::Allowed | Class::Denied | Class::Unsupported | Class::NotMade => None,
             };
         }
     }
@@ -197,6 +202,8 @@ pub fn judge(expanded: &Expanded, outcome: &ScenarioOutcome, vocabulary: &Vocabu
         cases.push(Case {
             label: case.label.clone(),
             mounted: mounted(outcome, index),
+            units: outcome.units.iter().filter(|fact| fact.case as usize == index).cloned().collect(),
+            tokens: tokens(expanded, outcome, index),
             disagreements: disagreements(expanded, outcome, index, vocabulary),
             rows: rows.collect::<Result<_, _>>()?,
         });
@@ -245,13 +252,32 @@ fn mounted(outcome: &ScenarioOutcome, case: usize) -> Vec<(ContainerName, Vec<Mo
     of_case.map(|fact| (fact.container.clone(), fact.mounted.clone())).collect()
 }
 
+/// The tokens of the containers of a case that are units of systemd.
+fn tokens(
+    expanded: &Expanded,
+    outcome: &ScenarioOutcome,
+    case: usize,
+) -> Vec<(ContainerName, Result<[String; 4], Errno>)> {
+    let units = expanded.plan.cases.get(case).into_iter().flat_map(|case| &case.containers);
+    let units: Vec<&ContainerName> = units.filter(|plan| plan.unit.is_some()).map(|plan| &plan.name).collect();
+    let of_case = outcome.containers.iter().filter(|fact| fact.case as usize == case);
+    let of_units = of_case.filter(|fact| units.contains(&&fact.container));
+    let token = |fact: &ContainerFact| match (&fact.token, fact.no_token) {
+        (Some(token), _) => Some((fact.container.clone(), Ok(token.fdinfo.clone()))),
+        (None, errno) => errno.map(|errno| (fact.container.clone(), Err(errno))),
+    };
+    of_units.filter_map(token).collect()
+}
+
 /// What each container of a case was to be delegated, held against what the kernel told.
 fn disagreements(expanded: &Expanded, outcome: &ScenarioOutcome, case: usize, vocabulary: &Vocabulary) -> Vec<String> {
     let planned: &[plan::Container] = expanded.plan.cases.get(case).map_or(&[], |case| &case.containers);
     let of_case = outcome.containers.iter().filter(|fact| fact.case as usize == case);
     let of_container = of_case.filter_map(|fact| {
         let asked = planned.iter().find(|container| container.name == fact.container)?;
-        Some(masks::disagreements(&asked.options, fact, vocabulary))
+        // What a unit asks for is systemd's to read: the mount alone says what came of it.
+        let options = if asked.unit.is_some() { &fact.mounted } else { &asked.options };
+        Some(masks::disagreements(options, fact, vocabulary))
     });
     of_container.flatten().collect()
 }
@@ -260,9 +286,8 @@ fn disagreements(expanded: &Expanded, outcome: &ScenarioOutcome, case: usize, vo
 mod tests {
     use super::*;
     use crate::{
-        errno::Errno,
         expand::ExpandedCase,
-        outcome::{Answer, ContainerFact, Control},
+        outcome::{Answer, Control},
         plan,
         scenario::Isolation,
     };
@@ -308,9 +333,14 @@ mod tests {
 
     fn outcome(attempts: Vec<AttemptFact>, end: ScenarioEnd) -> ScenarioOutcome {
         let options = vec![MountOption { key: "delegate_cmds".into(), value: "any".into() }];
-        let containers =
-            vec![ContainerFact { case: 1, container: "container".parse().unwrap(), mounted: options, token: None }];
-        ScenarioOutcome { scenario: "a/b".parse().unwrap(), containers, attempts, end }
+        let containers = vec![ContainerFact {
+            case: 1,
+            container: "container".parse().unwrap(),
+            mounted: options,
+            token: None,
+            no_token: None,
+        }];
+        ScenarioOutcome { scenario: "a/b".parse().unwrap(), containers, attempts, units: vec![], end }
     }
 
     fn judged(expanded: &Expanded, outcome: &ScenarioOutcome) -> Result<Judgement, Fault> {

@@ -5,6 +5,7 @@
 //! scenario begins, so that a dead guest is charged to the scenario that killed it.
 
 mod object;
+mod unit;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,7 @@ use crate::{
     name::{ContainerName, ScenarioName},
 };
 pub use object::{Feature, LONGEST_NAME, MOST_STEPS, ObjectAnswer, ObjectFailure, ObjectStep, Purpose};
+pub use unit::{LONGEST_WARNING, MOST_WARNINGS, UnitFact};
 
 /// The name of the record in the run folder.
 pub const RECORD_FILE: &str = "outcomes.jsonl";
@@ -63,7 +65,12 @@ pub enum Event {
         /// What the token that was made while it was set up holds, if one was.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token: Option<TokenMasks>,
+        /// Why it has none, where it was asked for one and that is an answer: in a unit of systemd.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        no_token: Option<Errno>,
     },
+    /// A container that is a unit of systemd is gone, or never stood: the last of what is told of its case.
+    Unit(UnitFact),
     /// An attempt was made, and its controls.
     Attempt {
         /// Index of the case in the scenario.
@@ -124,6 +131,11 @@ pub enum Answer {
     },
     /// libbpf loaded an object, or tried to.
     Object(ObjectAnswer),
+    /// Nobody asked the kernel: the unit of systemd that was to make the attempt did not run, or not any more.
+    NotMade {
+        /// Why, the same in every run.
+        why: String,
+    },
 }
 
 impl Answer {
@@ -131,7 +143,7 @@ impl Answer {
     pub fn succeeded(&self) -> bool {
         match self {
             Self::Ok { .. } => true,
-            Self::Err { .. } => false,
+            Self::Err { .. } | Self::NotMade { .. } => false,
             Self::Object(object) => object.failure.is_none(),
         }
     }
@@ -149,7 +161,8 @@ pub enum Control {
 
 /// Whether the kernel refused what it does for somebody with every permission: what a cause is looked for.
 pub fn is_denial(answer: &Answer, root: &Control, container: &Control) -> bool {
-    !answer.succeeded() && (root.succeeded() || container.succeeded())
+    let was_made = !matches!(answer, Answer::NotMade { .. });
+    was_made && !answer.succeeded() && (root.succeeded() || container.succeeded())
 }
 
 impl Control {
@@ -211,6 +224,9 @@ pub struct ScenarioOutcome {
     pub containers: Vec<ContainerFact>,
     /// The attempts that were answered, in the order they were made; all of them if it finished.
     pub attempts: Vec<AttemptFact>,
+    /// The containers that were units of systemd, when they were gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<UnitFact>,
     /// How it ended.
     pub end: ScenarioEnd,
 }
@@ -228,6 +244,9 @@ pub struct ContainerFact {
     /// What its token holds, if one was made while it was set up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenMasks>,
+    /// Why it has none, where it was asked for one and that is an answer: in a unit of systemd.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_token: Option<Errno>,
 }
 
 /// What a token holds, by everything the kernel tells about it.

@@ -13,6 +13,7 @@ mod shared;
 mod survey;
 mod target;
 mod types;
+mod unit;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub use shared::Reach;
 pub use survey::{BadHelperIds, HelperIds, HelperSurvey};
 pub use target::LinkTarget;
 pub use types::{Body, KernelMember, KernelType, MapTypes, ProgTarget, ProgTypes};
+pub use unit::{Assignment, Unit};
 pub use verify::Verify;
 
 /// Raised when the meaning of a plan or of an outcome changes, so that old stored outcomes are not believed.
@@ -142,6 +144,10 @@ pub struct Container {
     /// What it puts up with from then on.
     #[serde(default, skip_serializing_if = "Restrictions::is_none")]
     pub restrictions: Restrictions,
+    /// The unit of systemd it is, in place of all that is said above but its name: systemd makes its namespaces and its
+    /// bpffs, and says who it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
 }
 
 const fn yes() -> bool {

@@ -165,9 +165,10 @@ mod tests {
         let known = KnownNames::from_json(COMMITTED).unwrap();
         for (kernel, text) in COMMITTED {
             let (name, vocabulary) = (kernel.parse().unwrap(), vocabulary(text));
+            let image = "minimal".parse().unwrap();
             let (release, configuration) = (kernel.parse().unwrap(), Configuration::complete());
             let (vocabulary, configuration) = (&vocabulary, &configuration);
-            let names = Names::of(&known, Target { name: &name, release, vocabulary, configuration });
+            let names = Names::of(&known, Target { name: &name, image: &image, release, vocabulary, configuration });
             for way in Way::ALL {
                 for named in vocabulary.table(way.kind()).iter() {
                     let recipe = recipe_of(way, &named.name, &names);

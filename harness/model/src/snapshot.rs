@@ -11,7 +11,7 @@ use crate::{
     delegation::MountOption,
     grid::{self, Grid},
     judgement::{Case, Judgement, Row, Step, StepResult},
-    name::KernelName,
+    name::{ContainerName, KernelName},
 };
 
 /// The text of a judgement: the same in every run in which the kernel answers the same.
@@ -34,9 +34,11 @@ fn render_case(text: &mut String, case: &Case) {
     if !case.label.is_empty() {
         let _ = writeln!(text, "[{}]", case.label);
     }
-    for (container, options) in &case.mounted {
+    let idle = |container: &ContainerName| case.units.iter().any(|unit| unit.container == *container && !unit.ran);
+    for (container, options) in case.mounted.iter().filter(|(container, _)| !idle(container)) {
         let _ = writeln!(text, "{container}'s bpffs shows {}", without_controls(&show_options(options)));
     }
+    render_units(text, case);
     for line in &case.disagreements {
         let _ = writeln!(text, "{}", without_controls(line));
     }
@@ -46,6 +48,26 @@ fn render_case(text: &mut String, case: &Case) {
         let verdict = one_line(row);
         let _ = writeln!(text, "{:>digits$}  {:<width$}  {verdict}", index + 1, row.text);
         render_steps(text, digits, &row.steps);
+    }
+}
+
+/// What systemd's units came to: the token, how each ended, and what the journal has of it.
+fn render_units(text: &mut String, case: &Case) {
+    for (container, token) in &case.tokens {
+        let _ = match token {
+            Ok([cmds, maps, progs, attachs]) => {
+                writeln!(text, "{container}'s token holds cmds={cmds} maps={maps} progs={progs} attachs={attachs}")
+            }
+            Err(errno) => writeln!(text, "{container} can make no token: {errno}"),
+        };
+    }
+    for unit in &case.units {
+        let ran = if unit.ran { "ran" } else { "did not run" };
+        let line = format!("{}'s unit {ran}: {}, status {}", unit.container, unit.result, unit.status);
+        let _ = writeln!(text, "{}", without_controls(&line));
+        for warning in &unit.warnings {
+            let _ = writeln!(text, "  | {}", without_controls(warning));
+        }
     }
 }
 

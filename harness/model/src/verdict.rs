@@ -34,6 +34,11 @@ pub enum Verdict {
     },
     /// The kernel refuses it to everybody although it knows it: the call is wrong.
     Malformed(Refusal),
+    /// Nobody asked the kernel: the unit of systemd that was to make the attempt did not run.
+    NotMade {
+        /// Why.
+        why: String,
+    },
     /// The kernel died or hung during the scenario, before this was answered.
     Crashed,
 }
@@ -62,6 +67,7 @@ impl fmt::Display for Verdict {
             Self::Denied(refusal) => write!(f, "denied {refusal}"),
             Self::Unsupported { refusal, reason } => write!(f, "unsupported {refusal}: {reason}"),
             Self::Malformed(refusal) => write!(f, "malformed {refusal}"),
+            Self::NotMade { why } => write!(f, "not made: {why}"),
             Self::Crashed => write!(f, "crashed"),
         }
     }
@@ -79,6 +85,8 @@ pub enum Class {
     Unsupported,
     /// The kernel refuses it to everybody although it knows it: the call is wrong.
     Malformed,
+    /// Nobody asked the kernel.
+    NotMade,
     /// The kernel died or hung before this was answered.
     Crashed,
 }
@@ -91,6 +99,7 @@ impl Class {
             Self::Denied => "denied",
             Self::Unsupported => "unsupported",
             Self::Malformed => "malformed",
+            Self::NotMade => "not_made",
             Self::Crashed => "crashed",
         }
     }
@@ -108,6 +117,8 @@ pub enum Expect {
     Unsupported,
     /// The kernel must refuse it to everybody. Only an attempt that says so may be malformed.
     Malformed,
+    /// Nobody may ask the kernel, because the unit that would does not run.
+    NotMade,
 }
 
 impl Expect {
@@ -118,6 +129,7 @@ impl Expect {
             Self::Denied => Class::Denied,
             Self::Unsupported => Class::Unsupported,
             Self::Malformed => Class::Malformed,
+            Self::NotMade => Class::NotMade,
         }
     }
 }
@@ -130,6 +142,7 @@ impl Verdict {
             Self::Denied(_) => Class::Denied,
             Self::Unsupported { .. } => Class::Unsupported,
             Self::Malformed(_) => Class::Malformed,
+            Self::NotMade { .. } => Class::NotMade,
             Self::Crashed => Class::Crashed,
         }
     }
@@ -138,7 +151,7 @@ impl Verdict {
     pub const fn errno(&self) -> Option<Errno> {
         match self {
             Self::Denied(refusal) | Self::Malformed(refusal) | Self::Unsupported { refusal, .. } => Some(refusal.errno),
-            Self::Allowed { .. } | Self::Crashed => None,
+            Self::Allowed { .. } | Self::NotMade { .. } | Self::Crashed => None,
         }
     }
 }
@@ -172,6 +185,7 @@ pub enum Doubt {
 pub fn judge(answer: &Answer, root: &Control, container: &Control, missing: Option<&str>) -> Result<Verdict, Doubt> {
     let refusal = match answer {
         Answer::Ok { detail } => return Ok(Verdict::Allowed { detail: detail.clone() }),
+        Answer::NotMade { why } => return Ok(Verdict::NotMade { why: why.clone() }),
         Answer::Err { errno, step } => Refusal { errno: *errno, step: step.clone() },
         Answer::Object(object) => match &object.failure {
             None => return Ok(Verdict::Allowed { detail: None }),

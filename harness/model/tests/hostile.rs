@@ -33,7 +33,13 @@ fn read(bytes: &[u8]) -> Result<(), Report> {
     let checked = check(&file, &known())?;
     let (name, release, configuration) = ("7.3".parse().unwrap(), "7.3".parse().unwrap(), Configuration::default());
     let (newest, configuration) = (kernel("7.3"), &configuration);
-    let target = Target { name: &name, release, vocabulary: newest.vocabulary(), configuration };
+    let target = Target {
+        name: &name,
+        image: &"minimal".parse().unwrap(),
+        release,
+        vocabulary: newest.vocabulary(),
+        configuration,
+    };
     expand::expand(&checked, target).map(drop)
 }
 

@@ -86,6 +86,7 @@ impl Identity {
     pub fn expand(&self, checked: &Checked, path: &Path) -> Result<Expansion, Report> {
         let target = Target {
             name: self.kernel(),
+            image: &self.image,
             release: self.release,
             vocabulary: &self.vocabulary,
             configuration: &self.configuration,

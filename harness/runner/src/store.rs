@@ -211,7 +211,7 @@ mod tests {
     }
 
     fn outcome(end: ScenarioEnd) -> ScenarioOutcome {
-        ScenarioOutcome { scenario: "a/b".parse().unwrap(), containers: vec![], attempts: vec![], end }
+        ScenarioOutcome { scenario: "a/b".parse().unwrap(), containers: vec![], attempts: vec![], units: vec![], end }
     }
 
     fn finished() -> ScenarioOutcome {

@@ -63,7 +63,11 @@ impl Stake {
                     _ => None,
                 }
             }
-            call if call.is_judged_by_token() => stake(Kind::Token, &attempt.token, has_own_token(case, attempt)),
+            call if call.is_judged_by_token() => {
+                // A unit that could not make a token makes its attempts with none.
+                let has_none = attempt.token == Token::Own && pass.cast.player(&attempt.actor)?.token().is_none();
+                stake(Kind::Token, &attempt.token, has_own_token(case, attempt) && !has_none)
+            }
             _ => None,
         })
     }

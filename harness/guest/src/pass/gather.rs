@@ -76,7 +76,11 @@ impl Pass<'_> {
                 made.map(Some).map_err(|source| failed(&attempt.actor, source))
             }
             (Token::Own, Kind::Real) | (Token::Own | Token::Of(_), Kind::Container) => {
-                let token = self.cast.player(&attempt.actor)?.token();
+                let player = self.cast.player(&attempt.actor)?;
+                let token = player.token();
+                if token.is_none() && player.is_unit() {
+                    return Ok(None);
+                }
                 token.map(Some).ok_or_else(|| no_token(&title(&attempt.actor)))
             }
         }

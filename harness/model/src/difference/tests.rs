@@ -43,7 +43,14 @@ fn lacking(row: Row, gift: &str) -> Row {
 }
 
 fn case(label: &str, rows: Vec<Row>) -> Case {
-    Case { label: label.to_owned(), mounted: Vec::new(), disagreements: Vec::new(), rows }
+    Case {
+        label: label.to_owned(),
+        mounted: Vec::new(),
+        disagreements: Vec::new(),
+        units: Vec::new(),
+        tokens: Vec::new(),
+        rows,
+    }
 }
 
 fn judgement(cases: Vec<Case>) -> Judgement {

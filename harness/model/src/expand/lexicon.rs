@@ -2,7 +2,7 @@
 
 use crate::{
     configuration::Configuration,
-    name::KernelName,
+    name::{ImageName, KernelName},
     scenario::Release,
     vocabulary::{Kind, KnownNames, NameTable, UnknownName, Vocabulary},
 };
@@ -12,6 +12,8 @@ use crate::{
 pub struct Target<'a> {
     /// Its name.
     pub name: &'a KernelName,
+    /// The image it boots.
+    pub image: &'a ImageName,
     /// Its release.
     pub release: Release,
     /// The names it knows.

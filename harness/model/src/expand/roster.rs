@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{capabilities, delegation, lexicon::Lexicon, restrictions, sink::Sink};
+use super::{capabilities, delegation, lexicon::Lexicon, restrictions, sink::Sink, unit};
 use crate::{
     delegation::MountOption,
     name::ContainerName,
@@ -27,6 +27,7 @@ struct Member {
     caps: Vec<u32>,
     options: Vec<MountOption>,
     restrictions: plan::Restrictions,
+    unit: Option<plan::Unit>,
     /// Whether it is written in the file or mentioned by an attempt.
     used: bool,
     /// Whether an attempt hands over the token it made while it was set up.
@@ -79,7 +80,7 @@ impl Roster {
 
     /// Whether anything is delegated to this actor's bpffs.
     pub(crate) fn delegates(&self, actor: &Actor) -> bool {
-        self.member(actor).is_some_and(|member| !member.options.is_empty())
+        self.member(actor).is_some_and(|member| !member.options.is_empty() || member.unit.is_some())
     }
 
     /// Whether the actor has a capability, by its number, in its user namespace.
@@ -212,7 +213,8 @@ fn member(
     }
     let caps = capabilities::of(&spec.caps, &place.key("caps"), sink);
     let restrictions = restrictions::of(&spec, place, lexicon, sink);
-    Member { caps, spec, options, restrictions, used, token: false }
+    let unit = unit::of(&spec, &options, place, sink);
+    Member { caps, spec, options, restrictions, unit, used, token: false }
 }
 
 /// What a process without namespaces of its own cannot have.
@@ -242,5 +244,6 @@ fn planned(name: &ContainerName, member: &Member) -> plan::Container {
         token: member.token,
         unshare: member.spec.unshare,
         restrictions: member.restrictions.clone(),
+        unit: member.unit.clone(),
     }
 }

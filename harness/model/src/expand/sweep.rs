@@ -169,6 +169,7 @@ impl Desk<'_> {
             options: Bits::ALL.options(),
             token: attempts.iter().any(|attempt| attempt.token == Token::Own),
             restrictions: plan::Restrictions::default(),
+            unit: None,
         }
     }
 

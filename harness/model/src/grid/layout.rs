@@ -70,7 +70,7 @@ fn section(lines: &mut Vec<Line>, title: &str, texts: Vec<String>) {
 
 /// How many rows, columns and attempts there are, and how many verdicts of each class.
 fn count(grid: &Grid, cells: &Cells<'_>) -> String {
-    let classes = [Class::Allowed, Class::Denied, Class::Unsupported, Class::Malformed, Class::Crashed];
+    let classes = [Class::Allowed, Class::Denied, Class::Unsupported, Class::Malformed, Class::NotMade, Class::Crashed];
     let of = |class: Class| cells.iter().filter(|(_, row)| row.verdict.class() == class).count();
     let parts: Vec<String> = classes
         .iter()
@@ -168,6 +168,7 @@ fn word(grid: &Grid, row: &Row) -> (String, Tone) {
         Verdict::Denied(refusal) => refusal.errno.to_string(),
         Verdict::Unsupported { .. } => "-".to_owned(),
         Verdict::Malformed(refusal) => format!("!{}", refusal.errno),
+        Verdict::NotMade { .. } => "not made".to_owned(),
         Verdict::Crashed => "crash".to_owned(),
     };
     (text, if row.matches() { Tone::Verdict(row.verdict.class()) } else { Tone::Wrong })

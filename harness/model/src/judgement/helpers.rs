@@ -46,7 +46,7 @@ pub(super) fn tell(
 fn found(answer: &Answer) -> Option<HelperIds> {
     match answer {
         Answer::Ok { detail } => detail.as_deref().unwrap_or_default().parse().ok(),
-        Answer::Err { .. } | Answer::Object(_) => None,
+        Answer::Err { .. } | Answer::Object(_) | Answer::NotMade { .. } => None,
     }
 }
 

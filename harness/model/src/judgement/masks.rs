@@ -62,7 +62,7 @@ mod tests {
     fn fact(mounted: &[MountOption], fdinfo: [&str; 4], info: [u64; 4]) -> ContainerFact {
         let token = TokenMasks { fdinfo: fdinfo.map(str::to_owned), info: Some(info) };
         let container = "container".parse().unwrap();
-        ContainerFact { case: 0, container, mounted: mounted.to_vec(), token: Some(token) }
+        ContainerFact { case: 0, container, mounted: mounted.to_vec(), token: Some(token), no_token: None }
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub enum Reach {
     Statistics,
     /// It uses hardware.
     Hardware,
+    /// It starts services.
+    Units,
 }
 
 impl Reach {
@@ -32,6 +34,7 @@ impl Reach {
             Self::Tracing => "attaches to kernel functions, tracepoints or structures, which all processes share",
             Self::Statistics => "has the kernel measure all BPF programs",
             Self::Hardware => "uses a device of the machine",
+            Self::Units => "starts units of systemd",
         }
     }
 }
@@ -45,6 +48,7 @@ impl Scenario {
             (!self.sysctls.is_empty() || self.cases.iter().any(|case| !case.sysctls.is_empty()), Reach::Settings),
             (!self.lsm.is_empty(), Reach::Lsm),
             (self.lockdown.is_some(), Reach::Lockdown),
+            (self.cases.iter().flat_map(|case| &case.containers).any(|plan| plan.unit.is_some()), Reach::Units),
         ];
         let of_calls = self.cases.iter().flat_map(|case| &case.attempts).find_map(|attempt| attempt.call.reach());
         of_scenario.into_iter().find_map(|(does, reach)| does.then_some(reach)).or(of_calls)

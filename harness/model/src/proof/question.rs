@@ -82,6 +82,7 @@ fn container(at: u32, setting: &Setting, vocabulary: &Vocabulary) -> Container {
         options: if has_bpffs(setting, vocabulary) { setting.options.clone() } else { Vec::new() },
         token: false,
         restrictions: setting.restrictions.clone(),
+        unit: None,
     }
 }
 

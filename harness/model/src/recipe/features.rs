@@ -60,7 +60,8 @@ mod tests {
             (KnownNames::from_json([("7.3", TEXT)]).unwrap(), serde_json::from_str(TEXT).unwrap());
         let (name, release) = ("7.3".parse().unwrap(), "7.3".parse().unwrap());
         let configuration = &Configuration::complete();
-        let target = Target { name: &name, release, vocabulary: &vocabulary, configuration };
+        let target =
+            Target { name: &name, image: &"minimal".parse().unwrap(), release, vocabulary: &vocabulary, configuration };
         let names = Names::of(&known, target);
         for feature in &feature::ALL {
             let recipe = recipe(feature, &names.0);

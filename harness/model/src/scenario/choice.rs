@@ -52,6 +52,33 @@ schema!(Texts, _generator => json_schema!({
     "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" }, "minItems": 1 }],
 }));
 
+/// What is assigned to one key of a unit file: one value, or several, each in an assignment of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Value")]
+pub struct Assigned(pub Vec<String>);
+
+impl TryFrom<Value> for Assigned {
+    type Error = ChoiceError;
+    fn try_from(value: Value) -> Result<Self, ChoiceError> {
+        match value {
+            Value::Bool(true) => Ok(Self(vec!["yes".to_owned()])),
+            Value::Bool(false) => Ok(Self(vec!["no".to_owned()])),
+            Value::Number(number) => Ok(Self(vec![number.to_string()])),
+            Value::String(text) => Ok(Self(vec![text])),
+            list => texts(list).map(Self).ok_or(ChoiceError("a string, a boolean, a number or a list of strings")),
+        }
+    }
+}
+
+schema!(Assigned, _generator => json_schema!({
+    "anyOf": [
+        { "type": "string" },
+        { "type": "boolean" },
+        { "type": "integer" },
+        { "type": "array", "items": { "type": "string" }, "minItems": 1, "maxItems": 64 },
+    ],
+}));
+
 /// The values of one axis of a matrix.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Value")]

@@ -17,7 +17,8 @@ pub fn keys(schema: &Value) -> String {
     for (title, pointer) in [
         ("`[vm]`", "/$defs/Vm"),
         ("`[delegate]`, and `delegate` of a named container", "/$defs/Delegate"),
-        ("`[container]` and `[containers.NAME]`", "/$defs/NamedContainer"),
+        ("`[container]`", "/$defs/ContainerSpec"),
+        ("`[containers.NAME]`", "/$defs/NamedContainer"),
         ("`[sweep]`", "/$defs/Sweep"),
     ] {
         let part = schema.pointer(pointer).unwrap_or(&Value::Null);

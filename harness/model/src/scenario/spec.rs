@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     attempt::Attempt,
-    choice::{Axis, Capabilities, Setting, Texts},
+    choice::{Assigned, Axis, Capabilities, Setting, Texts},
     sweep::Sweep,
 };
 use crate::plan::{FilterErrno, Lockdown, LsmHook, Namespace};
@@ -27,6 +27,10 @@ pub struct Spec {
     /// any other kernel the scenario is skipped.
     #[serde(default)]
     pub config: Vec<String>,
+    /// The images it is meant for, by name or by a glob such as `systemd-*`. On any other image it is skipped. Without it
+    /// every image is meant; a scenario with a unit of systemd must say it.
+    #[serde(default)]
+    pub images: Option<String>,
     /// Which other scenarios may run in the same boot of the kernel.
     #[serde(default)]
     pub isolation: Isolation,
@@ -133,10 +137,40 @@ pub struct Delegate {
     pub raw: BTreeMap<String, Texts>,
 }
 
+/// What makes a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The guest program: a process in namespaces of its own.
+    #[default]
+    Namespaces,
+    /// The systemd of the guest: the process of a service.
+    Systemd,
+}
+
+/// What a unit may assign to this many keys, and how many drop-ins it may have.
+pub const MOST_ASSIGNMENTS: usize = 64;
+
 /// A container: a process that starts as an unprivileged user, in user and mount namespaces of its own.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContainerSpec {
+    /// What makes it. With `"systemd"` it is a service, and all that can be said about it is `unit`, `drop_ins` and
+    /// `instance`.
+    #[serde(default)]
+    pub kind: Kind,
+    /// What the section `[Service]` of its unit file assigns: `PrivateBPF = true`; a list is one assignment each, in its
+    /// order, and an empty string resets. What starts a process in it is added.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = MOST_ASSIGNMENTS))]
+    pub unit: BTreeMap<String, Assigned>,
+    /// The same of each of its drop-ins, in the order systemd reads them.
+    #[serde(default)]
+    #[schemars(length(max = MOST_ASSIGNMENTS))]
+    pub drop_ins: Vec<BTreeMap<String, Assigned>>,
+    /// Its unit file is a template, and this is the name of the instance: `%i` stands for it.
+    #[serde(default)]
+    pub instance: Option<String>,
     /// The user and group id it starts as, which is root inside.
     #[serde(default = "default_uid")]
     #[schemars(range(min = 1, max = 65533))]
@@ -168,6 +202,10 @@ pub struct ContainerSpec {
 impl Default for ContainerSpec {
     fn default() -> Self {
         Self {
+            kind: Kind::default(),
+            unit: BTreeMap::new(),
+            drop_ins: Vec::new(),
+            instance: None,
             uid: default_uid(),
             namespaces: Vec::new(),
             caps: Capabilities::All,
@@ -232,6 +270,7 @@ impl NamedContainer {
             unshare: self.unshare,
             no_new_privs: self.no_new_privs,
             seccomp: self.seccomp.clone(),
+            ..ContainerSpec::default()
         }
     }
 }

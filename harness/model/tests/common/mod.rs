@@ -33,13 +33,14 @@ fn configuration() -> Configuration {
 
 pub struct Kernel {
     name: &'static str,
+    image: &'static str,
     vocabulary: Vocabulary,
     configuration: Configuration,
 }
 
 pub fn kernel(name: &str) -> Kernel {
     let (name, text) = FILES.into_iter().find(|(known, _)| *known == name).unwrap();
-    Kernel { name, vocabulary: serde_json::from_str(text).unwrap(), configuration: configuration() }
+    Kernel { name, image: "minimal", vocabulary: serde_json::from_str(text).unwrap(), configuration: configuration() }
 }
 
 impl Kernel {
@@ -91,9 +92,13 @@ impl Kernel {
     pub fn expand_file(&self, label: &str, name: &str, text: &str) -> Result<Expansion, Report> {
         let file = scenario::parse(label, name.parse().unwrap(), text)?;
         let checked = check(&file, &known())?;
+        let image = self.image.parse().unwrap();
         let (name, release, configuration) =
             (self.name.parse().unwrap(), self.name.parse().unwrap(), &self.configuration);
-        expand::expand(&checked, Target { name: &name, release, vocabulary: &self.vocabulary, configuration })
+        expand::expand(
+            &checked,
+            Target { name: &name, image: &image, release, vocabulary: &self.vocabulary, configuration },
+        )
     }
 }
 

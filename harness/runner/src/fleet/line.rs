@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     fn outcome(end: ScenarioEnd) -> ScenarioOutcome {
-        ScenarioOutcome { scenario: "a/b".parse().unwrap(), containers: vec![], attempts: vec![], end }
+        ScenarioOutcome { scenario: "a/b".parse().unwrap(), containers: vec![], attempts: vec![], units: vec![], end }
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub struct Counts {
     /// Scenarios that differ from their record or from what their author expects.
     pub differing: usize,
     /// Attempts by class, in the order of [`Class`].
-    pub attempts: [usize; 5],
+    pub attempts: [usize; 6],
 }
 
 impl Counts {
@@ -44,7 +44,8 @@ impl Counts {
 
     /// One sentence.
     pub fn sentence(&self) -> String {
-        let classes = [Class::Allowed, Class::Denied, Class::Unsupported, Class::Malformed, Class::Crashed];
+        let classes =
+            [Class::Allowed, Class::Denied, Class::Unsupported, Class::Malformed, Class::NotMade, Class::Crashed];
         let parts: Vec<String> = classes
             .iter()
             .filter(|&&class| self.attempts[class as usize] > 0)

@@ -80,6 +80,7 @@ fn detail(verdict: &Verdict) -> Option<&str> {
         Verdict::Allowed { detail } => detail.as_deref(),
         Verdict::Unsupported { reason, .. } => Some(reason),
         Verdict::Denied(refusal) | Verdict::Malformed(refusal) => refusal.step.as_deref(),
+        Verdict::NotMade { why } => Some(why),
         Verdict::Crashed => None,
     }
 }
@@ -136,6 +137,7 @@ fn end(counts: Counts) -> Line<'static> {
             denied: of(Class::Denied),
             unsupported: of(Class::Unsupported),
             malformed: of(Class::Malformed),
+            not_made: of(Class::NotMade),
             crashed: of(Class::Crashed),
         },
     }

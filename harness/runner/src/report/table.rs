@@ -25,7 +25,7 @@ fn style_of(class: Class) -> Style {
     match class {
         Class::Allowed => AnsiColor::Green.on_default(),
         Class::Denied => AnsiColor::Yellow.on_default(),
-        Class::Unsupported => DIM,
+        Class::Unsupported | Class::NotMade => DIM,
         Class::Malformed | Class::Crashed => RED.bold(),
     }
 }

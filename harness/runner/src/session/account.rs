@@ -2,7 +2,7 @@
 
 use harness_model::{
     name::{ContainerName, ScenarioName},
-    outcome::{self, AttemptFact, Cause, ContainerFact, Event, ScenarioEnd, ScenarioOutcome},
+    outcome::{self, AttemptFact, Cause, ContainerFact, Event, ScenarioEnd, ScenarioOutcome, UnitFact},
     plan::{FORMAT, Plan, Scenario},
 };
 use thiserror::Error;
@@ -95,6 +95,7 @@ enum State {
 struct Progress {
     containers: Vec<ContainerFact>,
     attempts: Vec<AttemptFact>,
+    units: Vec<UnitFact>,
 }
 
 impl<'a> Account<'a> {
@@ -139,8 +140,8 @@ impl<'a> Account<'a> {
     }
 
     fn seal(&mut self, scenario: ScenarioName, progress: Progress, end: ScenarioEnd) -> ScenarioOutcome {
-        let Progress { containers, attempts } = progress;
-        let outcome = ScenarioOutcome { scenario, containers, attempts, end };
+        let Progress { containers, attempts, units } = progress;
+        let outcome = ScenarioOutcome { scenario, containers, attempts, units, end };
         self.outcomes.push(outcome.clone());
         outcome
     }
@@ -219,10 +220,10 @@ impl<'a> Account<'a> {
     fn within(&mut self, mut progress: Progress, event: Event) -> Result<Step, Lie> {
         let Some(scenario) = self.current() else { return Err(self.out_of_order(&event)) };
         let step = match event {
-            Event::Container { case, container, mounted, token }
+            Event::Container { case, container, mounted, token, no_token }
                 if progress.next_container(scenario) == Some((case, &container)) =>
             {
-                progress.containers.push(ContainerFact { case, container, mounted, token });
+                progress.containers.push(ContainerFact { case, container, mounted, token, no_token });
                 Ok(Step::Within)
             }
             Event::Attempt { case, attempt, answer, root, container }
@@ -233,6 +234,10 @@ impl<'a> Account<'a> {
             }
             Event::Cause { case, attempt, cause } if progress.awaits_cause(case, attempt) => {
                 progress.explain(case, attempt, cause);
+                Ok(Step::Within)
+            }
+            Event::Unit(fact) if progress.awaits_unit(scenario, &fact) => {
+                progress.units.push(fact);
                 Ok(Step::Within)
             }
             Event::ScenarioEnd { scenario: name, leftovers, fault, micros } if name == scenario.name => {
@@ -278,6 +283,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Fault { .. } => "fault",
         Event::ScenarioStart { .. } => "scenario_start",
         Event::Container { .. } => "container",
+        Event::Unit(_) => "unit",
         Event::Attempt { .. } => "attempt",
         Event::Cause { .. } => "cause",
         Event::ScenarioEnd { .. } => "scenario_end",
@@ -324,6 +330,16 @@ impl Progress {
             fact.attempt == attempt && fact.case == case && denied && fact.cause.is_none()
         };
         is_last && self.attempts.iter().rev().take_while(|fact| fact.case == case).any(explicable)
+    }
+
+    /// Whether a container is a unit whose end can be told: all attempts of its case are, and it was not told yet.
+    fn awaits_unit(&self, scenario: &Scenario, unit: &UnitFact) -> bool {
+        let is_same = |told: &UnitFact| (told.case, &told.container) == (unit.case, &unit.container);
+        let case = scenario.cases.get(unit.case as usize);
+        let planned = case.and_then(|case| case.containers.iter().find(|plan| plan.name == unit.container));
+        let is_last = self.attempts.last().is_some_and(|last| last.case == unit.case);
+        let is_over = self.position(scenario).is_none_or(|(case, _)| case > unit.case as usize);
+        planned.is_some_and(|plan| plan.unit.is_some()) && is_last && is_over && !self.units.iter().any(is_same)
     }
 
     fn explain(&mut self, case: u32, attempt: u32, cause: Cause) {

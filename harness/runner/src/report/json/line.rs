@@ -203,6 +203,8 @@ pub(super) struct Attempts {
     pub(super) unsupported: usize,
     /// The kernel refuses it to everybody although it knows it.
     pub(super) malformed: usize,
+    /// That were not made: nobody asked the kernel.
+    pub(super) not_made: usize,
     /// The kernel died or hung before it was answered.
     pub(super) crashed: usize,
 }

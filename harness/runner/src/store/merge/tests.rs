@@ -22,7 +22,8 @@ fn store(root: &Path) -> Store {
 
 /// Keeps an outcome of that time; returns its file.
 fn keep(root: &Path, name: &str, end: ScenarioEnd, at: u64) -> PathBuf {
-    let outcome = ScenarioOutcome { scenario: name.parse().unwrap(), containers: vec![], attempts: vec![], end };
+    let outcome =
+        ScenarioOutcome { scenario: name.parse().unwrap(), containers: vec![], attempts: vec![], units: vec![], end };
     let path = store(root).path(&artefacts(), &scenario(name));
     write(&path, &Kept { run: RunId::current(), kernel: Some("6.12".parse().unwrap()), at, outcome }).unwrap();
     path

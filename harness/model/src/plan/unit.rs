@@ -1,0 +1,28 @@
+//! A container that is a unit of systemd.
+
+use serde::{Deserialize, Serialize};
+
+/// A service of the guest's systemd, started for one case. What starts the guest program in it is added by the guest:
+/// `Type=`, `ExecStart=`, and the socket it is spoken to by (`OpenFile=`, systemd.service(5)).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unit {
+    /// What the section `[Service]` of its file assigns, in this order.
+    pub service: Vec<Assignment>,
+    /// The same of each of its drop-ins, in the order systemd reads them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drop_ins: Vec<Vec<Assignment>>,
+    /// What stands behind `@` in its name, if its file is a template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+}
+
+/// One line of a unit file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assignment {
+    /// What stands before `=`.
+    pub key: String,
+    /// What stands behind it; nothing resets a list (systemd.syntax(7)).
+    pub value: String,
+}
