@@ -147,7 +147,14 @@ mod tests {
         let [text, op, container] = ["x", "map_create", "container"].map(str::to_owned);
         let expect = Some(Expect::Denied);
         let row = Row { text, op, container, expect, verdict, cause: None, part: Part::Line, steps: Vec::new() };
-        let case = Case { label: String::new(), mounted: vec![], disagreements: vec![], rows: vec![row] };
+        let case = Case {
+            label: String::new(),
+            mounted: vec![],
+            disagreements: vec![],
+            units: vec![],
+            tokens: vec![],
+            rows: vec![row],
+        };
         Judgement { scenario: "a/b".parse().unwrap(), grid: None, cases: vec![case], crash }
     }
 

@@ -195,7 +195,8 @@ mod tests {
     }
 
     fn judgement(rows: Vec<Row>) -> Judgement {
-        let case = Case { label: String::new(), mounted: vec![], disagreements: vec![], rows };
+        let case =
+            Case { label: String::new(), mounted: vec![], disagreements: vec![], units: vec![], tokens: vec![], rows };
         Judgement { scenario: "a/b".parse().unwrap(), cases: vec![case], grid: None, crash: None }
     }
 

@@ -83,6 +83,11 @@ impl Roster {
         self.member(actor).is_some_and(|member| !member.options.is_empty() || member.unit.is_some())
     }
 
+    /// Whether the actor is a unit of systemd.
+    pub(crate) fn is_unit(&self, actor: &Actor) -> bool {
+        self.member(actor).is_some_and(|member| member.unit.is_some())
+    }
+
     /// Whether the actor has a capability, by its number, in its user namespace.
     pub(crate) fn has_cap(&self, actor: &Actor, number: u32) -> bool {
         self.member(actor).is_none_or(|member| member.caps.contains(&number))

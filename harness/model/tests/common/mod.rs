@@ -81,6 +81,11 @@ impl Kernel {
         Self { vocabulary: serde_json::from_value(json).unwrap(), ..self }
     }
 
+    /// The same with another image.
+    pub fn in_image(self, image: &'static str) -> Self {
+        Self { image, ..self }
+    }
+
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
     }

@@ -31,7 +31,8 @@ pub(super) fn denied() -> Verdict {
 
 /// A scenario whose verdicts are these, of which the same are recorded.
 pub(super) fn as_recorded(kernel: &str, scenario: &str, rows: Vec<Row>) -> Finding {
-    let case = Case { label: String::new(), mounted: vec![], disagreements: vec![], rows };
+    let case =
+        Case { label: String::new(), mounted: vec![], disagreements: vec![], units: vec![], tokens: vec![], rows };
     let scenario: harness_model::name::ScenarioName = scenario.parse().unwrap();
     let judgement = Judgement { scenario: scenario.clone(), cases: vec![case], grid: None, crash: None };
     let recorded = Some(snapshot::render(&judgement));

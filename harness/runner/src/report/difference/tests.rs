@@ -28,7 +28,14 @@ fn row(text: &str, verdict: Verdict) -> Row {
 }
 
 fn judgement(scenario: &str, rows: Vec<Row>) -> Judgement {
-    let case = Case { label: String::new(), mounted: Vec::new(), disagreements: Vec::new(), rows };
+    let case = Case {
+        label: String::new(),
+        mounted: Vec::new(),
+        disagreements: Vec::new(),
+        units: Vec::new(),
+        tokens: Vec::new(),
+        rows,
+    };
     Judgement { scenario: scenario.parse().unwrap(), cases: vec![case], grid: None, crash: None }
 }
 

@@ -1,0 +1,84 @@
+//! Containers that are units of systemd: what is asked of the guest, and what cannot be meant.
+
+mod common;
+
+use common::{kernel, problems};
+use harness_model::{
+    expand::{Expanded, Expansion},
+    plan::{Actor, Token},
+};
+
+const HEAD: &str = "summary = \"a\"\nimages = \"systemd-*\"\nattempt = [{ op = \"map_create\", type = \"hash\" }]\n";
+
+fn expanded(text: &str) -> Expanded {
+    match kernel("7.3").in_image("systemd-262").expand(text) {
+        Ok(Expansion::Run(expanded)) => *expanded,
+        Ok(Expansion::Skipped { reason }) => panic!("skipped: {reason}"),
+        Err(report) => panic!("{report}"),
+    }
+}
+
+#[test]
+fn a_unit_is_planned_as_it_is_written() {
+    let text = format!(
+        "{HEAD}[container]\nkind = \"systemd\"\ninstance = \"x\"\ndrop_ins = [{{ B = false }}]\n\
+         [container.unit]\nA = [\"1\", \"\", \"2\"]\nPrivateBPF = true\nN = 7\n"
+    );
+    let plan = expanded(&text).plan;
+    let case = &plan.cases[0];
+    let unit = case.containers[0].unit.as_ref().unwrap();
+    let lines: Vec<String> = unit.service.iter().map(|line| format!("{}={}", line.key, line.value)).collect();
+    assert_eq!(lines, ["A=1", "A=", "A=2", "N=7", "PrivateBPF=yes"]);
+    assert_eq!((unit.drop_ins[0][0].value.as_str(), unit.instance.as_deref()), ("no", Some("x")));
+    assert_eq!(
+        (&case.attempts[0].token, &case.attempts[0].actor),
+        (&Token::Own, &Actor::Container(case.containers[0].name.clone()))
+    );
+    assert!(plan.reach().is_some(), "a machine that others live on starts no units of ours");
+}
+
+#[test]
+fn the_values_of_a_matrix_reach_the_unit() {
+    let text =
+        format!("{HEAD}[matrix]\nv = [\"a\", \"b\"]\n[container]\nkind = \"systemd\"\nunit = {{ X = \"{{v}}\" }}\n");
+    let values: Vec<String> = expanded(&text)
+        .plan
+        .cases
+        .iter()
+        .map(|case| case.containers[0].unit.as_ref().unwrap().service[0].value.clone())
+        .collect();
+    assert_eq!(values, ["a", "b"]);
+}
+
+#[test]
+fn an_image_that_is_not_meant_is_skipped_with_its_name() {
+    let text = format!("{HEAD}[container]\nkind = \"systemd\"\nunit = {{ X = 1 }}\n");
+    let Ok(Expansion::Skipped { reason }) = kernel("7.3").expand(&text) else { panic!("it is run") };
+    assert_eq!(reason, "the image is minimal, and the scenario is for systemd-*");
+}
+
+#[test]
+fn what_a_unit_cannot_be_is_told() {
+    let told = |rest: &str| problems(&format!("{HEAD}{rest}")).join("\n");
+    let ours = told("[container]\nkind = \"systemd\"\nunit = { ExecStart = \"/bin/true\" }\n");
+    assert!(ours.contains("`ExecStart=` is how the guest program gets into the unit"), "{ours}");
+    let injected = told("[container]\nkind = \"systemd\"\nunit = { A = \"1\\n[Unit]\", B = \"1\\\\\" }\n");
+    assert_eq!(injected.matches("a value is one line").count(), 2, "{injected}");
+    let key = told("[container]\nkind = \"systemd\"\nunit = { \"A=b\" = 1 }\n");
+    assert!(key.contains("cannot stand before `=`"), "{key}");
+    let instance = told("[container]\nkind = \"systemd\"\ninstance = \"../x\"\nunit = { A = 1 }\n");
+    assert!(instance.contains("cannot stand in a unit's name"), "{instance}");
+    let ours =
+        told("delegate = { cmds = [\"map_create\"] }\n[container]\nkind = \"systemd\"\ncaps = []\nunit = { A = 1 }\n");
+    assert!(ours.contains("no use for `caps`") && ours.contains("no use for `delegate`"), "{ours}");
+    let plain = told("[container]\nunit = { A = 1 }\n");
+    assert!(plain.contains("`unit` says something of a unit"), "{plain}");
+    let no_image = problems(
+        "summary = \"a\"\nattempt = [{ op = \"btf_load\" }]\n[container]\nkind = \"systemd\"\nunit = { A = 1 }\n",
+    );
+    assert!(no_image.join("\n").contains("no image is named that has one"), "{no_image:?}");
+    let object = problems(
+        "summary = \"a\"\nimages = \"*\"\nattempt = [{ op = \"object\", file = \"xdp\" }]\n[container]\nkind = \"systemd\"\n",
+    );
+    assert!(object.join("\n").contains("no objects are loaded in a unit"), "{object:?}");
+}
