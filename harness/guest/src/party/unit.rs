@@ -11,7 +11,7 @@ use rustix::process::Pid;
 use super::{Made, Needs, Party, PartyError, StandsIn, masks};
 use crate::{
     agent,
-    channel::Channel,
+    channel::{Channel, ChannelError},
     error::{During, SysError},
     ground::{CasePlace, Ground},
     protocol::{NoToken, Reply, Request},
@@ -32,6 +32,7 @@ pub(super) struct Standing {
 
 /// Why attempts are not made, in words.
 const DID_NOT_RUN: &str = "the unit did not run";
+const ENDED_EARLY: &str = "the unit's process ended before it";
 const KILLED: &str = "the unit's process ended over it";
 const GONE: &str = "the unit's process is gone";
 
@@ -50,11 +51,12 @@ impl Party {
         let (service, started) = Service::start(unit, &name).map_err(|error| PartyError::Refused(error.to_string()))?;
         let (agent, gone) = match started {
             None => (Remote::absent()?, Some(DID_NOT_RUN)),
-            Some(Started { socket, pid }) => {
-                let channel = Channel::from(socket);
-                agent::unit::brief(&channel, place, case).map_err(PartyError::Channel)?;
-                (Remote::executed(channel, pid)?, None)
-            }
+            Some(Started { socket, pid }) => match briefed(Channel::from(socket), pid, place, case) {
+                Err(PartyError::Died(_) | PartyError::Channel(ChannelError::Closed)) => {
+                    (Remote::absent()?, Some(ENDED_EARLY))
+                }
+                agent => (agent?, None),
+            },
         };
         let standing = Standing { service: Some(service), gone, no_token: None, is_filtered: false };
         let mut party = Self::of(agent, ground, cgroup, Some(plan.clone()));
@@ -68,7 +70,16 @@ impl Party {
             return Ok(Made { party: self, mounted: Vec::new(), token: None, no_token: None });
         };
         self.stands_in = place_of(pid)?;
-        let (reply, fds) = self.ask(&Request::Look { tmpfs: needs.tmpfs }, &[])?;
+        let (reply, fds) = match self.ask(&Request::Look { tmpfs: needs.tmpfs }, &[]) {
+            // Its first call of bpf(2) is the one that makes the token.
+            Err(PartyError::Died(_)) => {
+                if let Some(unit) = &mut self.unit {
+                    unit.gone = Some(ENDED_EARLY);
+                }
+                return Ok(Made { party: self, mounted: Vec::new(), token: None, no_token: None });
+            }
+            answered => answered?,
+        };
         let Reply::Found { mounted, caps, filtered, no_token } = reply else { return Err(out_of_turn(&reply)) };
         let token = fds.into_iter().next();
         let held = token.as_ref().map(|token| masks(token.as_fd())).transpose()?;
@@ -120,6 +131,12 @@ impl Party {
         self.agent.hang_up()?;
         service.finish().map(Some).map_err(|error| PartyError::Refused(error.to_string()))
     }
+}
+
+/// The agent in a unit's process, told what it follows.
+fn briefed(channel: Channel, pid: Pid, place: CasePlace, case: &Case) -> Result<Remote, PartyError> {
+    agent::unit::brief(&channel, place, case).map_err(PartyError::Channel)?;
+    Remote::executed(channel, pid)
 }
 
 /// The namespaces of a process that are not our own.
