@@ -28,7 +28,7 @@ use crate::{
     object::{self, Loader},
     operation::{self, Handles},
     process::{self, Fork},
-    protocol::{Done, Job, NoToken, Reply, Request, Role},
+    protocol::{Done, Extent, Job, NoToken, Reply, Request, Role},
     pseudofile, seccomp,
 };
 
@@ -117,7 +117,9 @@ impl Agent<'_> {
             Request::Confine { caps } => identity::confine(&caps).map_err(Into::into).and(DONE),
             Request::Spawn => spawn(fds, self.script),
             Request::Bpffs(which) => self.bpffs_fd(which),
-            Request::Enter { pid, user, namespaces } => self.enter(pid, user, &namespaces),
+            Request::Enter { pid, user, namespaces, foreign_mounts } => {
+                self.enter(pid, user, &namespaces, foreign_mounts)
+            }
             Request::Unpin => {
                 self.unpins = true;
                 DONE
@@ -185,10 +187,13 @@ impl Agent<'_> {
         self.context.take().ok_or(AgentError::TooEarly("asked to mount"))
     }
 
-    fn enter(&mut self, pid: i32, user: bool, namespaces: &[Namespace]) -> Answered {
+    fn enter(&mut self, pid: i32, user: bool, namespaces: &[Namespace], foreign_mounts: bool) -> Answered {
         let mut types = types_of(namespaces);
         types.set(ThreadNameSpaceType::USER, user);
         process::enter(pid, types)?;
+        if foreign_mounts {
+            process::unshare(UnshareFlags::NEWNS)?;
+        }
         identity::become_root_of_namespace()?;
         process::die_with_parent()?;
         self.bpffs = Some(Mounted::attached()?);
@@ -264,7 +269,7 @@ impl Agent<'_> {
             _ => self.own_bpffs()?,
         };
         let made = match &attempt.call {
-            Call::Object(load) => {
+            Call::Object(load) if job.extent != Extent::Token => {
                 object::attempt(load, self.loader, own, handles.get(Role::Bpffs)).map_err(|error| error.to_string())
             }
             call => operation::attempt(call, handles, own, job.extent).map_err(|error| error.to_string()),

@@ -4,7 +4,7 @@ mod control;
 
 use harness_model::{
     name::ContainerName,
-    outcome::{self, Cause, Change, Control, Event, UnitFact},
+    outcome::{self, Cause, Change, Control, Event},
     plan::{Actor, Attempt, BpffsFd, Call, Case, Container, LinkTarget, PinPlace},
 };
 use thiserror::Error;
@@ -19,7 +19,6 @@ use crate::{
     pass::{AttemptError, Cast, Kind, Objects, Pass},
     record::{RecordError, Writer},
     sysctl::SysctlError,
-    systemd::Ended,
 };
 
 /// Why a case was not carried out to its end.
@@ -150,11 +149,9 @@ fn run_for_real(
 fn end_units(record: &mut Writer, case: u32, cast: &mut Cast<'_>) -> Result<(), CaseError> {
     let Cast::Each { containers, .. } = cast else { return Ok(()) };
     for (name, party) in containers {
-        let ended = party.end_unit().map_err(|source| CaseError::Container { container: name.clone(), source })?;
-        if let Some(Ended { ran, result, status, warnings }) = ended {
-            let container = name.clone();
-            record.add(Event::Unit(UnitFact { case, container, ran, result, status, warnings }))?;
-        }
+        let ended = party.end_unit(case, name);
+        let ended = ended.map_err(|source| CaseError::Container { container: name.clone(), source })?;
+        ended.map_or(Ok(()), |unit| record.add(Event::Unit(unit)))?;
     }
     Ok(())
 }

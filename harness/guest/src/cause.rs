@@ -23,7 +23,7 @@ use crate::{
     identity,
     party::Party,
     pass::{self, AttemptError, Gathered, Pass},
-    protocol::{Extent, Job},
+    protocol::{Extent, Job, Role},
     sysctl::Settings,
 };
 
@@ -81,6 +81,8 @@ struct Inquiry<'c> {
     judged: &'c Call,
     /// What the attempt was made with.
     gathered: Gathered,
+    /// How much of it is made again: the token only, if it was that which was denied.
+    extent: Extent,
     /// What it has to do with a bpffs.
     stake: Option<Stake>,
     /// What the actor's own bpffs delegates, or another one of its container that the attempt's token is of.
@@ -95,7 +97,10 @@ struct Inquiry<'c> {
 impl<'c> Inquiry<'c> {
     fn new(pass: &mut Pass<'_>, place: CasePlace, case: &'c Case, index: usize) -> Result<Self, AttemptError> {
         let attempt = &case.attempts[index];
-        let gathered = pass.gather(attempt)?;
+        let (gathered, extent) = match pass.lacked_token(attempt)? {
+            Some(bpffs) => (vec![(Role::Bpffs, bpffs)], Extent::Token),
+            None => (pass.gather(attempt)?, Extent::Brief),
+        };
         let stake = Stake::of(pass, place, case, attempt)?;
         let maker = stake.as_ref().and_then(Stake::maker);
         let judged = maker.map_or(&attempt.call, |maker| &case.attempts[maker].call);
@@ -108,7 +113,7 @@ impl<'c> Inquiry<'c> {
             Token::None | Token::Own | Token::Saved(_) => plan.map(|plan| plan.options.clone()).unwrap_or_default(),
         };
         let (place, tried) = (place.attempt(index), Tried::new());
-        Ok(Self { place, attempt, judged, gathered, stake, delegated, caps, is_filtered, tried })
+        Ok(Self { place, attempt, judged, gathered, extent, stake, delegated, caps, is_filtered, tried })
     }
 
     /// What is its own is a token or a bpffs, depending on the call.
@@ -243,7 +248,7 @@ fn answers(party: &mut Party, open: &[Inquiry<'_>], trials: &[Pending]) -> Resul
             }
             let inquiry = &open[pending.inquiry];
             let caps = Some(inquiry.caps | pending.trial.caps);
-            let job = Job { place: inquiry.place, caps, handles: Vec::new(), keep: false, extent: Extent::Brief };
+            let job = Job { place: inquiry.place, caps, handles: Vec::new(), keep: false, extent: inquiry.extent };
             batch.add(job, pending.gathered.clone());
         }
         let keeper = if filtered { party.filtered_keeper() } else { party.keeper() };

@@ -19,6 +19,7 @@ mod identity;
 mod interfaces;
 mod kernel;
 mod kernel_types;
+mod kmsg;
 mod leftovers;
 mod live;
 mod lockdown;

@@ -313,10 +313,12 @@ impl Party {
         let request = match &self.stands_in {
             StandsIn::Initial(needs) => stay(*needs),
             StandsIn::Container(namespaces) => {
-                Request::Enter { pid: pid.as_raw_nonzero().get(), user: true, namespaces: namespaces.clone() }
+                let (pid, namespaces) = (pid.as_raw_nonzero().get(), namespaces.clone());
+                Request::Enter { pid, user: true, namespaces, foreign_mounts: false }
             }
             StandsIn::Unit { user, namespaces } => {
-                Request::Enter { pid: pid.as_raw_nonzero().get(), user: *user, namespaces: namespaces.clone() }
+                let (pid, namespaces) = (pid.as_raw_nonzero().get(), namespaces.clone());
+                Request::Enter { pid, user: *user, namespaces, foreign_mounts: true }
             }
         };
         keeper.ask(&request, &[])?;

@@ -80,6 +80,8 @@ pub(crate) enum Request {
         user: bool,
         /// Which namespaces of its own it has besides user and mount.
         namespaces: Vec<Namespace>,
+        /// Whether its mounts may belong to another user namespace than its own, so that nothing can be mounted there.
+        foreign_mounts: bool,
     },
     /// From now on remove the pins one makes: the same attempt may come again.
     Unpin,
@@ -120,6 +122,8 @@ pub(crate) enum Extent {
     Whole,
     /// Only what tells whether it can be made: enough to judge another one by.
     Brief,
+    /// Only the token it takes: asked of the bpffs sent along.
+    Token,
 }
 
 /// A descriptor of an attempt.

@@ -5,7 +5,7 @@ use std::{
     fs, io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use harness_model::{
@@ -19,16 +19,16 @@ use rustix::{
 };
 use thiserror::Error;
 
-use crate::error::{During, SysError};
+use crate::{
+    error::{During, SysError},
+    kmsg::Log,
+};
 
 /// Where units of this boot are (systemd.unit(5)).
 const UNITS: &str = "/run/systemd/system";
 
 /// Where the sockets are that units are spoken to by.
 const SOCKETS: &str = "/run/bpf-token-guest";
-
-/// How long a unit that runs may take to be connected, in seconds: systemd connects before it executes.
-const PATIENCE: i64 = 10;
 
 /// Why a unit cannot be made or asked about. One that systemd refuses to run is none.
 #[derive(Debug, Error)]
@@ -52,9 +52,6 @@ pub(crate) enum SystemdError {
         /// Why not.
         source: io::Error,
     },
-    /// A unit runs and does not speak.
-    #[error("the unit runs, and nobody speaks for it within {PATIENCE} s: systemd {0}")]
-    Silent(String),
 }
 
 /// A unit in systemd's folder. Dropping it stops and removes it.
@@ -64,7 +61,11 @@ pub(crate) struct Service {
     stem: String,
     /// What it is started as.
     unit: String,
-    ran: bool,
+    log: Log,
+    /// What systemd warned of until it ran or did not, whatever that names: some warnings about a unit do not name it.
+    warnings: Vec<String>,
+    /// Whether it was stopped, and systemd asked what came of it.
+    finished: bool,
     files: Vec<PathBuf>,
 }
 
@@ -80,13 +81,11 @@ pub(crate) struct Started {
 /// What systemd says of a unit that is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// Whether its process was executed.
-    pub(crate) ran: bool,
     /// `Result=`, or `LoadState=` if it was not even loaded.
     pub(crate) result: String,
     /// Exit code or signal.
     pub(crate) status: String,
-    /// Of the journal.
+    /// What systemd warned of.
     pub(crate) warnings: Vec<String>,
 }
 
@@ -95,25 +94,35 @@ impl Service {
     pub(crate) fn start(plan: &Unit, stem: &str) -> Result<(Self, Option<Started>), SystemdError> {
         let at = if plan.instance.is_some() { "@" } else { "" };
         let unit = format!("{stem}{at}{}.service", plan.instance.as_deref().unwrap_or_default());
-        let mut service = Self { stem: stem.to_owned(), unit, ran: false, files: Vec::new() };
         let socket = Path::new(SOCKETS).join(stem);
         let listener = listen(&socket)?;
-        service.files.push(socket.clone());
+        let (log, files) = (Log::from_now()?, vec![socket.clone()]);
+        let mut service = Self { stem: stem.to_owned(), unit, log, warnings: Vec::new(), finished: false, files };
         service.write(&format!("{stem}{at}.service"), plan, &socket)?;
-        let done = run("/usr/bin/systemctl", &["start", &service.unit])?;
-        if !done.status.success() && !is_readable(&listener, 0)? {
+        // Done when its program is executed (`Type=exec`, systemd.service(5)), and so after its socket is connected.
+        run(&["start", &service.unit])?;
+        service.warnings = service.log.warnings_of_systemd()?;
+        if !is_readable(&listener)? {
             return Ok((service, None));
-        }
-        if !is_readable(&listener, PATIENCE)? {
-            return Err(SystemdError::Silent(String::from_utf8_lossy(&done.stderr).trim().to_owned()));
         }
         let socket = rustix::net::accept_with(&listener, SocketFlags::CLOEXEC).during(|| "accept a unit")?;
         let pid = rustix::net::sockopt::socket_peercred(&socket).during(|| "getsockopt SO_PEERCRED")?.pid;
-        service.ran = done.status.success();
-        Ok(match service.ran {
-            true => (service, Some(Started { socket, pid })),
-            false => (service, None),
-        })
+        Ok((service, Some(Started { socket, pid })))
+    }
+
+    /// Stops it, asks what came of it, and removes it.
+    pub(crate) fn finish(mut self) -> Result<Ended, SystemdError> {
+        run(&["stop", &self.unit])?;
+        let shown = run(&["show", "--property=LoadState,Result,ExecMainCode,ExecMainStatus", &self.unit])?;
+        let shown = String::from_utf8_lossy(&shown.stdout);
+        let later = self.log.warnings_of_systemd()?.into_iter().filter(|line| line.contains(&self.stem));
+        let warnings = in_order(self.warnings.drain(..).chain(later), &self.stem);
+        let ended = Ended { result: result_of(&shown), status: status_of(&shown), warnings };
+        if ended.result != SUCCESS {
+            run(&["reset-failed", &self.unit])?;
+        }
+        self.finished = true;
+        Ok(ended)
     }
 
     fn write(&mut self, file: &str, plan: &Unit, socket: &Path) -> Result<(), SystemdError> {
@@ -127,29 +136,17 @@ impl Service {
         }
         Ok(())
     }
-
-    /// Stops it, asks what came of it, and removes it.
-    pub(crate) fn finish(self) -> Result<Ended, SystemdError> {
-        run("/usr/bin/systemctl", &["stop", &self.unit])?;
-        let journal = {
-            run("/usr/bin/journalctl", &["--sync"])?;
-            run(
-                "/usr/bin/journalctl",
-                &["--quiet", "--no-pager", "--output=cat", "--priority=warning", "--unit", &self.unit],
-            )?
-        };
-        let properties = "--property=LoadState,Result,ExecMainCode,ExecMainStatus";
-        let shown = run("/usr/bin/systemctl", &["show", properties, &self.unit])?;
-        let shown = String::from_utf8_lossy(&shown.stdout);
-        let warnings = warnings(&String::from_utf8_lossy(&journal.stdout), &self.stem);
-        Ok(Ended { ran: self.ran, result: result_of(&shown), status: status_of(&shown), warnings })
-    }
 }
+
+/// `Result=` of a unit that did not fail.
+const SUCCESS: &str = "success";
 
 impl Drop for Service {
     fn drop(&mut self) {
-        let _ = run("/usr/bin/systemctl", &["stop", &self.unit]);
-        let _ = run("/usr/bin/systemctl", &["reset-failed", &self.unit]);
+        if !self.finished {
+            let _ = run(&["stop", &self.unit]);
+            let _ = run(&["reset-failed", &self.unit]);
+        }
         for path in &self.files {
             let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         }
@@ -189,14 +186,17 @@ fn listen(path: &Path) -> Result<OwnedFd, SystemdError> {
     Ok(socket)
 }
 
-fn is_readable(socket: &OwnedFd, seconds: i64) -> Result<bool, SysError> {
-    let patience = Timespec { tv_sec: seconds, tv_nsec: 0 };
-    Ok(poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&patience)).during(|| "poll")? > 0)
+fn is_readable(socket: &OwnedFd) -> Result<bool, SysError> {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    Ok(poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&now)).during(|| "poll")? > 0)
 }
 
-fn run(program: &'static str, arguments: &[&str]) -> Result<Output, SystemdError> {
-    let started = Command::new(program).args(arguments).env("SYSTEMD_COLORS", "0").output();
-    started.map_err(|source| SystemdError::NoProgram { program, source })
+/// systemd's program for people and others.
+const SYSTEMCTL: &str = "/usr/bin/systemctl";
+
+fn run(arguments: &[&str]) -> Result<Output, SystemdError> {
+    let started = Command::new(SYSTEMCTL).args(arguments).stdin(Stdio::null()).output();
+    started.map_err(|source| SystemdError::NoProgram { program: SYSTEMCTL, source })
 }
 
 fn property<'t>(shown: &'t str, name: &str) -> &'t str {
@@ -219,11 +219,11 @@ fn status_of(shown: &str) -> String {
     }
 }
 
-/// Lines of the journal, the unit called `unit`: nothing that depends on where it stands in the plan. The same line is
-/// told once, since a unit may be loaded more than once.
-fn warnings(journal: &str, stem: &str) -> Vec<String> {
+/// Warnings with the unit called `unit`: nothing that depends on where it stands in the plan. The same one is told once,
+/// since a unit may be loaded more than once.
+fn in_order(lines: impl Iterator<Item = String>, stem: &str) -> Vec<String> {
     let mut told: Vec<String> = Vec::new();
-    for line in journal.lines().map(|line| line.replace(stem, "unit")) {
+    for line in lines.map(|line| line.replace(stem, "unit")) {
         let line: String = line.chars().take(LONGEST_WARNING).collect();
         if !told.contains(&line) {
             told.push(line);
@@ -247,10 +247,12 @@ mod tests {
 
     #[test]
     fn warnings_name_no_place_in_the_plan_and_come_once() {
-        let journal = "/run/x/guest-1-2-a.service:3: no\nguest-1-2-a.service: bad\n/run/x/guest-1-2-a.service:3: no\n";
-        assert_eq!(warnings(journal, "guest-1-2-a"), ["/run/x/unit.service:3: no", "unit.service: bad"]);
+        let lines =
+            ["/run/x/guest-1-2-a.service:3: no", "guest-1-2-a.service: bad", "/run/x/guest-1-2-a.service:3: no"];
+        let lines = lines.into_iter().map(str::to_owned);
+        assert_eq!(in_order(lines, "guest-1-2-a"), ["/run/x/unit.service:3: no", "unit.service: bad"]);
         let long = "x".repeat(LONGEST_WARNING + 1);
-        assert_eq!(warnings(&long, "a")[0].len(), LONGEST_WARNING);
+        assert_eq!(in_order([long].into_iter(), "a")[0].len(), LONGEST_WARNING);
     }
 
     #[test]

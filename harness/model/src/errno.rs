@@ -12,6 +12,8 @@ pub struct Errno(i32);
 impl Errno {
     /// Operation not permitted.
     pub const EPERM: Self = Self(nix::errno::Errno::EPERM as i32);
+    /// No such file or directory.
+    pub const ENOENT: Self = Self(nix::errno::Errno::ENOENT as i32);
     /// Invalid argument.
     pub const EINVAL: Self = Self(nix::errno::Errno::EINVAL as i32);
     /// Out of range: a number does not fit.

@@ -12,6 +12,7 @@ use crate::{
     grid::{self, Grid},
     judgement::{Case, Judgement, Row, Step, StepResult},
     name::{ContainerName, KernelName},
+    outcome::UnitFact,
 };
 
 /// The text of a judgement: the same in every run in which the kernel answers the same.
@@ -62,12 +63,19 @@ fn render_units(text: &mut String, case: &Case) {
         };
     }
     for unit in &case.units {
-        let ran = if unit.ran { "ran" } else { "did not run" };
-        let line = format!("{}'s unit {ran}: {}, status {}", unit.container, unit.result, unit.status);
+        let line = format!("{}'s unit {}: {}, status {}", unit.container, ran(unit), unit.result, unit.status);
         let _ = writeln!(text, "{}", without_controls(&line));
         for warning in &unit.warnings {
             let _ = writeln!(text, "  | {}", without_controls(warning));
         }
+    }
+}
+
+fn ran(unit: &UnitFact) -> String {
+    match (unit.ran, unit.namespaces.as_slice()) {
+        (false, _) => "did not run".to_owned(),
+        (true, []) => "ran in no namespace of its own".to_owned(),
+        (true, namespaces) => format!("ran in namespaces of its own ({})", namespaces.join(" ")),
     }
 }
 

@@ -4,6 +4,7 @@ use std::{os::fd::OwnedFd, rc::Rc};
 
 use harness_model::{
     delegation::MountOption,
+    errno::Errno,
     plan::{Attempt, BpffsFd, BpffsPlace, Call, Case, ObjectLoad, Token, TokenPath},
 };
 
@@ -64,9 +65,11 @@ impl Stake {
                 }
             }
             call if call.is_judged_by_token() => {
-                // A unit that could not make a token makes its attempts with none.
-                let has_none = attempt.token == Token::Own && pass.cast.player(&attempt.actor)?.token().is_none();
-                stake(Kind::Token, &attempt.token, has_own_token(case, attempt) && !has_none)
+                match pass.cast.player(&attempt.actor)?.no_token().filter(|_| attempt.token == Token::Own) {
+                    // The kernel looks at what is delegated last (`bpf_token_create`, `kernel/bpf/token.c`).
+                    Some(refused) => stake(Kind::Asked, &attempt.token, refused.errno == Errno::ENOENT),
+                    None => stake(Kind::Token, &attempt.token, has_own_token(case, attempt)),
+                }
             }
             _ => None,
         })

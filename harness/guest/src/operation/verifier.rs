@@ -22,7 +22,7 @@ pub(super) fn helper_survey(
             let within = survey.within.as_ref().and_then(|_| earlier.next());
             Questions::of(&survey.ids, within, earlier)?
         }
-        Extent::Brief => Questions::default(),
+        Extent::Brief | Extent::Token => Questions::default(),
     };
     let granted = survey::helpers(kind(survey)?, &ask, handles.get(Role::Token))?.map(|ids| ids.with(&known));
     let fd = granted.as_ref().ok().map(survey::kept).transpose()?;

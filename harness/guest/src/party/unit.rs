@@ -3,7 +3,8 @@
 use std::{os::fd::AsFd, rc::Rc};
 
 use harness_model::{
-    outcome::Answer,
+    name::ContainerName,
+    outcome::{Answer, UnitFact},
     plan::{self, Case, Container, Namespace},
 };
 use rustix::process::Pid;
@@ -16,7 +17,7 @@ use crate::{
     ground::{CasePlace, Ground},
     protocol::{NoToken, Reply, Request},
     remote::{Remote, out_of_turn},
-    systemd::{Ended, Service, Started},
+    systemd::{Ended, Service, Started, SystemdError},
 };
 
 /// What is known of a unit whose party this is.
@@ -24,6 +25,10 @@ use crate::{
 pub(super) struct Standing {
     /// Until it is stopped.
     service: Option<Service>,
+    /// Whether its process was executed.
+    ran: bool,
+    /// Those it has of its own.
+    namespaces: Vec<String>,
     /// Why nobody can be asked for an attempt any more.
     gone: Option<&'static str>,
     no_token: Option<NoToken>,
@@ -48,17 +53,24 @@ impl Party {
     ) -> Result<Made, PartyError> {
         let cgroup = ground.hierarchy.make(label.to_owned())?;
         let name = format!("guest-{}-{}-{label}", place.scenario, place.case);
-        let (service, started) = Service::start(unit, &name).map_err(|error| PartyError::Refused(error.to_string()))?;
-        let (agent, gone) = match started {
-            None => (Remote::absent()?, Some(DID_NOT_RUN)),
+        let (service, started) = Service::start(unit, &name).map_err(refused)?;
+        let agent = match started {
+            None => None,
             Some(Started { socket, pid }) => match briefed(Channel::from(socket), pid, place, case) {
-                Err(PartyError::Died(_) | PartyError::Channel(ChannelError::Closed)) => {
-                    (Remote::absent()?, Some(ENDED_EARLY))
-                }
-                agent => (agent?, None),
+                Err(PartyError::Died(_) | PartyError::Channel(ChannelError::Closed)) => None,
+                agent => Some(agent?),
             },
         };
-        let standing = Standing { service: Some(service), gone, no_token: None, is_filtered: false };
+        let ran = agent.is_some();
+        let standing = Standing {
+            service: Some(service),
+            ran,
+            namespaces: Vec::new(),
+            gone: (!ran).then_some(DID_NOT_RUN),
+            no_token: None,
+            is_filtered: false,
+        };
+        let agent = agent.map_or_else(Remote::absent, Ok)?;
         let mut party = Self::of(agent, ground, cgroup, Some(plan.clone()));
         party.unit = Some(standing);
         party.look(needs)
@@ -69,7 +81,11 @@ impl Party {
         let Some(pid) = self.agent.pid else {
             return Ok(Made { party: self, mounted: Vec::new(), token: None, no_token: None });
         };
-        self.stands_in = place_of(pid)?;
+        let own = namespaces_of(pid)?;
+        self.stands_in = place_in(&own);
+        if let Some(unit) = &mut self.unit {
+            unit.namespaces = own.into_iter().map(str::to_owned).collect();
+        }
         let (reply, fds) = match self.ask(&Request::Look { tmpfs: needs.tmpfs }, &[]) {
             // Its first call of bpf(2) is the one that makes the token.
             Err(PartyError::Died(_)) => {
@@ -104,6 +120,11 @@ impl Party {
         self.unit.as_ref().is_some_and(|unit| unit.is_filtered)
     }
 
+    /// What a unit's process was told when it asked for the token of its bpffs, if it got none.
+    pub(crate) fn no_token(&self) -> Option<&NoToken> {
+        self.unit.as_ref()?.no_token.as_ref().filter(|_| !self.is_before_tokens())
+    }
+
     /// What becomes of an attempt before it is made: nothing without a process, and what asking for the token gave
     /// without a token that it needs.
     pub(crate) fn foregone(&self, needs_token: bool) -> Option<Answer> {
@@ -111,10 +132,7 @@ impl Party {
         if let Some(why) = unit.gone {
             return Some(Answer::NotMade { why: why.to_owned() });
         }
-        if self.is_before_tokens() {
-            return None;
-        }
-        let NoToken { step, errno } = unit.no_token.clone().filter(|_| needs_token)?;
+        let NoToken { step, errno } = self.no_token().filter(|_| needs_token)?.clone();
         Some(Answer::Err { errno, step: Some(step) })
     }
 
@@ -124,13 +142,20 @@ impl Party {
         Some(Answer::NotMade { why: KILLED.to_owned() })
     }
 
-    /// Ends a unit; what systemd says of it. `None` for one that is none.
-    pub(crate) fn end_unit(&mut self) -> Result<Option<Ended>, PartyError> {
-        let Some(service) = self.unit.as_mut().and_then(|unit| unit.service.take()) else { return Ok(None) };
+    /// Ends a unit; what is known of it at its end. `None` for one that is none.
+    pub(crate) fn end_unit(&mut self, case: u32, container: &ContainerName) -> Result<Option<UnitFact>, PartyError> {
+        let Some(unit) = &mut self.unit else { return Ok(None) };
+        let Some(service) = unit.service.take() else { return Ok(None) };
+        let (ran, namespaces) = (unit.ran, std::mem::take(&mut unit.namespaces));
         [&mut self.keeper, &mut self.filtered].into_iter().for_each(|agent| drop(agent.take()));
         self.agent.hang_up()?;
-        service.finish().map(Some).map_err(|error| PartyError::Refused(error.to_string()))
+        let Ended { result, status, warnings } = service.finish().map_err(refused)?;
+        Ok(Some(UnitFact { case, container: container.clone(), ran, namespaces, result, status, warnings }))
     }
+}
+
+fn refused(error: SystemdError) -> PartyError {
+    PartyError::Refused(error.to_string())
 }
 
 /// The agent in a unit's process, told what it follows.
@@ -139,22 +164,25 @@ fn briefed(channel: Channel, pid: Pid, place: CasePlace, case: &Case) -> Result<
     Remote::executed(channel, pid)
 }
 
-/// The namespaces of a process that are not our own.
-fn place_of(pid: Pid) -> Result<StandsIn, SysError> {
-    const OTHERS: [(&str, Namespace); 4] =
-        [("net", Namespace::Net), ("ipc", Namespace::Ipc), ("uts", Namespace::Uts), ("cgroup", Namespace::Cgroup)];
-    let differs = |kind: &str| -> Result<bool, SysError> {
+/// Which namespaces of a process are not those of the first process, by their names in `/proc/PID/ns` (namespaces(7)).
+fn namespaces_of(pid: Pid) -> Result<Vec<&'static str>, SysError> {
+    const ALL: [&str; 7] = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
+    let mut own = Vec::new();
+    for kind in ALL {
         let of = |who: &str| {
             let path = format!("/proc/{who}/ns/{kind}");
             rustix::fs::readlink(&path, Vec::new()).during(|| format!("readlink /proc/PID/ns/{kind}"))
         };
-        Ok(of(&pid.as_raw_nonzero().to_string())? != of("self")?)
-    };
-    let mut namespaces = Vec::new();
-    for (kind, namespace) in OTHERS {
-        if differs(kind)? {
-            namespaces.push(namespace);
+        if of(&pid.as_raw_nonzero().to_string())? != of("1")? {
+            own.push(kind);
         }
     }
-    Ok(StandsIn::Unit { user: differs("user")?, namespaces })
+    Ok(own)
+}
+
+fn place_in(own: &[&str]) -> StandsIn {
+    const BESIDES: [(&str, Namespace); 4] =
+        [("net", Namespace::Net), ("ipc", Namespace::Ipc), ("uts", Namespace::Uts), ("cgroup", Namespace::Cgroup)];
+    let namespaces = BESIDES.into_iter().filter(|(kind, _)| own.contains(kind)).map(|(_, namespace)| namespace);
+    StandsIn::Unit { user: own.contains(&"user"), namespaces: namespaces.collect() }
 }

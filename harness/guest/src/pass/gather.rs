@@ -86,6 +86,15 @@ impl Pass<'_> {
         }
     }
 
+    /// The bpffs that an attempt's actor, a unit of systemd, was refused a token of before it could make it.
+    pub(crate) fn lacked_token(&mut self, attempt: &Attempt) -> Result<Option<Rc<OwnedFd>>, AttemptError> {
+        let player = self.cast.player(&attempt.actor)?;
+        match attempt.token == Token::Own && player.no_token().is_some() {
+            true => self.bpffs(&attempt.actor, BpffsFd::Root).map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// Whether an actor's kernel has no tokens; who is not there has told so or will.
     fn is_before_tokens(&mut self, actor: &Actor) -> bool {
         self.cast.player(actor).is_ok_and(|party| party.is_before_tokens())

@@ -20,11 +20,14 @@ pub struct UnitFact {
     pub container: ContainerName,
     /// Whether its process ran: if not, nothing was attempted in it.
     pub ran: bool,
+    /// The namespaces it had of its own, by their names in `/proc/PID/ns` (namespaces(7)).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
     /// `Result=` (systemd.exec(5), `$SERVICE_RESULT`): `success`, `exit-code`, `signal` and so on.
     pub result: String,
     /// How its process ended: `226/NAMESPACE`, `SYS`, or `0`.
     pub status: String,
-    /// What the journal has of it at the level of warnings and above, oldest first, without what changes from run to run;
+    /// What systemd said of it at the level of warnings and above, oldest first, without what changes from run to run;
     /// [`MOST_WARNINGS`] at most.
     pub warnings: Vec<String>,
 }
