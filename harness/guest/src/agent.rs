@@ -28,7 +28,7 @@ use crate::{
     object::{self, Loader},
     operation::{self, Handles},
     process::{self, Fork},
-    protocol::{Done, Extent, Job, NoToken, Reply, Request, Role},
+    protocol::{Done, Extent, Job, NoToken, Reply, Request, Role, UnitPlace},
     pseudofile, seccomp,
 };
 
@@ -117,9 +117,7 @@ impl Agent<'_> {
             Request::Confine { caps } => identity::confine(&caps).map_err(Into::into).and(DONE),
             Request::Spawn => spawn(fds, self.script),
             Request::Bpffs(which) => self.bpffs_fd(which),
-            Request::Enter { pid, user, namespaces, foreign_mounts } => {
-                self.enter(pid, user, &namespaces, foreign_mounts)
-            }
+            Request::Enter { pid, namespaces, unit } => self.enter(pid, &namespaces, unit),
             Request::Unpin => {
                 self.unpins = true;
                 DONE
@@ -187,16 +185,23 @@ impl Agent<'_> {
         self.context.take().ok_or(AgentError::TooEarly("asked to mount"))
     }
 
-    fn enter(&mut self, pid: i32, user: bool, namespaces: &[Namespace], foreign_mounts: bool) -> Answered {
+    fn enter(&mut self, pid: i32, namespaces: &[Namespace], unit: Option<UnitPlace>) -> Answered {
         let mut types = types_of(namespaces);
-        types.set(ThreadNameSpaceType::USER, user);
+        types.set(ThreadNameSpaceType::USER, unit.is_none_or(|unit| unit.user));
+        types.set(ThreadNameSpaceType::PROCESS_ID, unit.is_some_and(|unit| unit.pids));
         process::enter(pid, types)?;
-        if foreign_mounts {
+        if unit.is_some() {
             process::unshare(UnshareFlags::NEWNS)?;
         }
-        identity::become_root_of_namespace()?;
+        if unit.is_some_and(|unit| unit.pids) {
+            process::go_on_in_child()?;
+        }
+        match unit {
+            None => identity::become_root_of_namespace()?,
+            Some(_) => identity::become_root_if_there_is_one()?,
+        }
         process::die_with_parent()?;
-        self.bpffs = Some(Mounted::attached()?);
+        self.bpffs = Some(if unit.is_some() { Mounted::found()?.0 } else { Mounted::attached()? });
         self.loader = Loader::Container;
         DONE
     }
@@ -222,7 +227,8 @@ impl Agent<'_> {
         let mounted = bpffs::shown()?;
         self.bpffs = Some(bpffs);
         self.mount_tmpfs(tmpfs)?;
-        let (caps, filtered) = identity::of_self()?;
+        let (caps, has_filter) = identity::of_self()?;
+        let filtered = has_filter && !bpf::is_reached();
         let (no_token, token) = match (closed, bpf::token_create(self.own_bpffs()?.root(), 0)) {
             (Some(SysError { call, errno }), _) => (Some(NoToken { step: call, errno }), None),
             (None, Err(errno)) => (Some(NoToken { step: "BPF_TOKEN_CREATE".to_owned(), errno }), None),

@@ -168,11 +168,8 @@ fn causes(
     let (vetoed, others): (Vec<usize>, Vec<usize>) =
         denied.into_iter().partition(|index| vetoes.any() && cause::is_done_now(pass, place, case, *index));
     vetoes.set_in_force(true);
-    let (filtered, others): (Vec<usize>, Vec<usize>) =
-        others.into_iter().partition(|index| cause::is_filtered_away(pass, place, case, *index));
     let mut found = cause::find(pass, place, case, &others);
     vetoes.set_in_force(false);
-    found.extend(filtered.into_iter().map(|index| (index, Cause::Missing(vec![Change::NoSeccomp]))));
     found.extend(vetoed.into_iter().map(|index| (index, Cause::Missing(vec![Change::NoLsm]))));
     found
 }

@@ -67,12 +67,6 @@ pub(crate) fn is_done_now(pass: &mut Pass<'_>, place: CasePlace, case: &Case, in
     answers(party, &[inquiry], &[trial]).is_ok_and(|answers| answers == [true])
 }
 
-/// Whether a unit of systemd was denied an attempt by a filter of system calls, of which its keeper has no copy.
-pub(crate) fn is_filtered_away(pass: &mut Pass<'_>, place: CasePlace, case: &Case, index: usize) -> bool {
-    let player = pass.cast.player(&case.attempts[index].actor);
-    player.is_ok_and(|party| party.is_filtered_unit()) && is_done_now(pass, place, case, index)
-}
-
 /// One denied attempt and what is known of it so far.
 struct Inquiry<'c> {
     place: Place,
@@ -91,6 +85,8 @@ struct Inquiry<'c> {
     caps: u64,
     /// Whether a filter of system calls is in the way.
     is_filtered: bool,
+    /// Whether the actor is a unit of systemd that a filter keeps from `bpf(2)`; its keeper has no copy of that.
+    is_unit_without_bpf: bool,
     tried: Tried,
 }
 
@@ -112,12 +108,38 @@ impl<'c> Inquiry<'c> {
             Token::Of(options) => options.clone(),
             Token::None | Token::Own | Token::Saved(_) => plan.map(|plan| plan.options.clone()).unwrap_or_default(),
         };
+        let is_unit_without_bpf = pass.cast.player(&attempt.actor)?.is_filtered_unit();
         let (place, tried) = (place.attempt(index), Tried::new());
-        Ok(Self { place, attempt, judged, gathered, extent, stake, delegated, caps, is_filtered, tried })
+        Ok(Self {
+            place,
+            attempt,
+            judged,
+            gathered,
+            extent,
+            stake,
+            delegated,
+            caps,
+            is_filtered,
+            is_unit_without_bpf,
+            tried,
+        })
     }
 
-    /// What is its own is a token or a bpffs, depending on the call.
+    /// A cause as it is told: what is its own is a token or a bpffs, depending on the call; and no trial of a unit is made
+    /// behind the filter of system calls that stands before it.
     fn named(&self, cause: Cause) -> Cause {
+        match self.with_own_named(cause) {
+            cause if !self.is_unit_without_bpf => cause,
+            Cause::Missing(mut changes) => {
+                changes.push(Change::NoSeccomp);
+                Cause::Missing(changes)
+            }
+            Cause::Unknown(_) if self.tried.get(&NOTHING) == Some(&true) => Cause::Missing(vec![Change::NoSeccomp]),
+            cause => cause,
+        }
+    }
+
+    fn with_own_named(&self, cause: Cause) -> Cause {
         match (cause, &self.stake) {
             (Cause::Missing(changes), Some(stake)) if stake.is_the_bpffs_asked() => {
                 let named = |change| if change == Change::Token { Change::Bpffs } else { change };

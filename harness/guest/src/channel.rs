@@ -8,8 +8,9 @@ use std::{
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair, sockopt,
 };
+use rustix::process::Pid;
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
@@ -74,6 +75,30 @@ impl Channel {
         }
     }
 
+    /// Waits for a message, which stays to be received, and says which process sent it, as numbered here
+    /// (`SCM_CREDENTIALS`, unix(7)). The sender must not send before it has received something.
+    pub(crate) fn sender(&self, asked: impl FnOnce() -> Result<(), ChannelError>) -> Result<Pid, ChannelError> {
+        sockopt::set_socket_passcred(&self.socket, true).during(|| "setsockopt SO_PASSCRED")?;
+        asked()?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut byte = [0];
+        let mut slices = [IoSliceMut::new(&mut byte)];
+        let received = match recvmsg(&self.socket, &mut slices, &mut ancillary, RecvFlags::PEEK) {
+            Err(rustix::io::Errno::CONNRESET) => return Err(ChannelError::Closed),
+            other => other.during(|| "recvmsg MSG_PEEK")?,
+        };
+        sockopt::set_socket_passcred(&self.socket, false).during(|| "setsockopt SO_PASSCRED")?;
+        let sender = ancillary.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmCredentials(sender) => Some(sender.pid),
+            _ => None,
+        });
+        match sender {
+            Some(pid) if received.bytes > 0 => Ok(pid),
+            _ => Err(ChannelError::Closed),
+        }
+    }
+
     /// Waits for a message.
     pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> Result<(T, Vec<OwnedFd>), ChannelError> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
@@ -133,6 +158,17 @@ mod tests {
         let mut text = String::new();
         File::from(fds.into_iter().next().unwrap()).read_to_string(&mut text).unwrap();
         assert_eq!(text, "through");
+    }
+
+    #[test]
+    fn who_sent_a_message_is_known_before_it_is_received() {
+        let (mut one, mut other) = Channel::pair().unwrap();
+        let sender = one.sender(|| other.send(&7, &[])).unwrap();
+        assert_eq!((sender, one.receive::<u32>().unwrap().0), (rustix::process::getpid(), 7));
+        one.send(&8, &[]).unwrap();
+        assert_eq!(other.receive::<u32>().unwrap().0, 8);
+        drop(other);
+        assert!(matches!(one.sender(|| Ok(())), Err(ChannelError::Closed)));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rustix::{
 use thiserror::Error;
 
 use crate::{
-    error::{During, SysError},
+    error::{self, During, SysError},
     pseudofile,
 };
 
@@ -122,6 +122,16 @@ pub(crate) fn mask_of(caps: &[u32]) -> u64 {
     caps.iter().filter_map(|cap| 1u64.checked_shl(*cap)).fold(0, |mask, cap| mask | cap)
 }
 
+/// As [`become_root_of_namespace`], in one that systemd made, which may map no id to root: then the caller stays who it
+/// is, and has every capability as well.
+pub(crate) fn become_root_if_there_is_one() -> Result<(), IdentityError> {
+    match become_root_of_namespace() {
+        Err(IdentityError::Sys(error)) if error.call == SET_GID && error.errno == error::errno(Errno::INVAL) => {}
+        other => other?,
+    }
+    prove_all_capabilities()
+}
+
 /// Becomes root of the user namespace that the caller has just entered with every capability, and proves it.
 pub(crate) fn become_root_of_namespace() -> Result<(), IdentityError> {
     // systemd forbids it for good in the user namespaces it makes (`/proc/PID/setgroups`, `user_namespaces(7)`).
@@ -129,10 +139,17 @@ pub(crate) fn become_root_of_namespace() -> Result<(), IdentityError> {
         Err(Errno::PERM) => {}
         other => other.during(|| "setgroups")?,
     }
-    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).during(|| "setresgid 0")?;
+    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).during(|| SET_GID)?;
     rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).during(|| "setresuid 0")?;
+    Status::read()?.prove("Uid", 0)?;
+    prove_all_capabilities()
+}
+
+/// The first call that takes an id to be mapped.
+const SET_GID: &str = "setresgid 0";
+
+fn prove_all_capabilities() -> Result<(), IdentityError> {
     let status = Status::read()?;
-    status.prove("Uid", 0)?;
     let all = status.field("CapBnd");
     ["CapPrm", "CapEff"].iter().try_for_each(|field| status.prove(field, all))
 }

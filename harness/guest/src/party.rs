@@ -24,7 +24,7 @@ use crate::{
     error::SysError,
     ground::Ground,
     identity::IdMap,
-    protocol::{Reply, Request},
+    protocol::{Reply, Request, UnitPlace},
     pseudofile,
     remote::{self, Remote, out_of_turn},
 };
@@ -78,8 +78,8 @@ enum StandsIn {
     Initial(Needs),
     /// In a user and a mount namespace that are not the initial ones, and these besides.
     Container(Vec<Namespace>),
-    /// Where systemd put a unit: in namespaces besides mount, and in a user namespace of its own or in the initial one.
-    Unit { user: bool, namespaces: Vec<Namespace> },
+    /// Where systemd put a unit, and in these namespaces besides.
+    Unit { place: UnitPlace, namespaces: Vec<Namespace> },
 }
 
 /// A further bpffs instance.
@@ -304,24 +304,25 @@ impl Party {
     /// Whether a token can be made where it stands: the initial user namespace has none (`bpf_token_create` in
     /// `kernel/bpf/token.c`).
     pub(crate) fn can_have_tokens(&self) -> bool {
-        matches!(self.stands_in, StandsIn::Container(_) | StandsIn::Unit { user: true, .. }) && !self.is_before_tokens()
+        matches!(self.stands_in, StandsIn::Container(_) | StandsIn::Unit { place: UnitPlace { user: true, .. }, .. })
+            && !self.is_before_tokens()
     }
 
     fn make_keeper(&self) -> Result<Remote, PartyError> {
         let pid = self.agent.pid.ok_or_else(|| PartyError::Refused("who has ended cannot be joined".to_owned()))?;
         let mut keeper = Remote::fork(&self.ground, self.cgroup.as_fd())?;
+        let pid = pid.as_raw_nonzero().get();
         let request = match &self.stands_in {
             StandsIn::Initial(needs) => stay(*needs),
-            StandsIn::Container(namespaces) => {
-                let (pid, namespaces) = (pid.as_raw_nonzero().get(), namespaces.clone());
-                Request::Enter { pid, user: true, namespaces, foreign_mounts: false }
-            }
-            StandsIn::Unit { user, namespaces } => {
-                let (pid, namespaces) = (pid.as_raw_nonzero().get(), namespaces.clone());
-                Request::Enter { pid, user: *user, namespaces, foreign_mounts: true }
+            StandsIn::Container(namespaces) => Request::Enter { pid, namespaces: namespaces.clone(), unit: None },
+            StandsIn::Unit { place, namespaces } => {
+                Request::Enter { pid, namespaces: namespaces.clone(), unit: Some(*place) }
             }
         };
-        keeper.ask(&request, &[])?;
+        if let Err(error) = keeper.ask(&request, &[]) {
+            keeper.retire();
+            return Err(error);
+        }
         keeper.ask(&Request::Unpin, &[])?;
         if let Some(Container { unshare: false, uid, gid, .. }) = self.plan {
             keeper.ask(&Request::Join { uid, gid }, &[])?;

@@ -76,12 +76,10 @@ pub(crate) enum Request {
     Enter {
         /// The process, as the initial pid namespace numbers it.
         pid: i32,
-        /// Whether it has a user namespace of its own.
-        user: bool,
         /// Which namespaces of its own it has besides user and mount.
         namespaces: Vec<Namespace>,
-        /// Whether its mounts may belong to another user namespace than its own, so that nothing can be mounted there.
-        foreign_mounts: bool,
+        /// What else there is to know of one that systemd made.
+        unit: Option<UnitPlace>,
     },
     /// From now on remove the pins one makes: the same attempt may come again.
     Unpin,
@@ -159,6 +157,16 @@ pub(crate) enum Role {
     Device,
     /// The network namespace of another party.
     Netns,
+}
+
+/// Where the process of a unit of systemd is. Its mounts may belong to another user namespace than its own, so that
+/// nothing can be mounted there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UnitPlace {
+    /// Whether it is in a user namespace of its own.
+    pub(crate) user: bool,
+    /// Whether it is in a pid namespace of its own.
+    pub(crate) pids: bool,
 }
 
 /// Why an agent has no token of its own bpffs.

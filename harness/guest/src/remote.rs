@@ -5,7 +5,7 @@ use std::{
     rc::Rc,
 };
 
-use rustix::process::Pid;
+use rustix::{net::Shutdown, process::Pid};
 
 use crate::{
     agent,
@@ -131,6 +131,16 @@ impl Remote {
         self.pid = None;
         *self = Self::absent()?;
         Ok(())
+    }
+
+    /// Ends an agent that is waiting to be asked, by hanging up, and waits until it and those it left its work to are gone.
+    /// One that is killed in another pid namespace would be for us to bury, and the namespace would wait for that.
+    pub(crate) fn retire(mut self) {
+        self.pid = None;
+        let _ = rustix::net::shutdown(self.channel.as_fd(), Shutdown::Both);
+        if let Some(child) = self.child.take() {
+            process::reap(child);
+        }
     }
 
     /// Ends the agent and waits until it is gone. Nothing can be asked of it any more.

@@ -3,19 +3,19 @@
 use std::{
     fmt::Write,
     fs, io,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
 use harness_model::{
     outcome::{LONGEST_WARNING, MOST_WARNINGS},
-    plan::{Assignment, Unit},
+    plan::{Assignment, Manager, Unit},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    fs::Mode,
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
-    process::Pid,
 };
 use thiserror::Error;
 
@@ -26,6 +26,15 @@ use crate::{
 
 /// Where units of this boot are (systemd.unit(5)).
 const UNITS: &str = "/run/systemd/system";
+
+/// The user whose own manager runs units, the folder of its runtime files, which systemd-run and others find by this
+/// variable, and where its units of this boot are.
+const USER: u32 = 1000;
+const RUNTIME: (&str, &str) = ("XDG_RUNTIME_DIR", "/run/user/1000");
+const USER_UNITS: &str = "/run/user/1000/systemd/user";
+
+/// What its manager runs as.
+const USER_MANAGER: &str = "user@1000.service";
 
 /// Where the sockets are that units are spoken to by.
 const SOCKETS: &str = "/run/bpf-token-guest";
@@ -52,6 +61,9 @@ pub(crate) enum SystemdError {
         /// Why not.
         source: io::Error,
     },
+    /// The image does not bring up what a user's units take.
+    #[error("{USER_MANAGER} does not start: {0}")]
+    NoManager(String),
 }
 
 /// A unit in systemd's folder. Dropping it stops and removes it.
@@ -61,21 +73,13 @@ pub(crate) struct Service {
     stem: String,
     /// What it is started as.
     unit: String,
+    manager: Manager,
     log: Log,
     /// What systemd warned of until it ran or did not, whatever that names: some warnings about a unit do not name it.
     warnings: Vec<String>,
     /// Whether it was stopped, and systemd asked what came of it.
     finished: bool,
     files: Vec<PathBuf>,
-}
-
-/// A unit that runs.
-#[derive(Debug)]
-pub(crate) struct Started {
-    /// Leads to its process.
-    pub(crate) socket: OwnedFd,
-    /// Its process.
-    pub(crate) pid: Pid,
 }
 
 /// What systemd says of a unit that is over.
@@ -90,45 +94,61 @@ pub(crate) struct Ended {
 }
 
 impl Service {
-    /// Writes a unit and starts it; `None` beside it if systemd does not run it.
-    pub(crate) fn start(plan: &Unit, stem: &str) -> Result<(Self, Option<Started>), SystemdError> {
+    /// Writes a unit and starts it. Beside it, what leads to its process; `None` if systemd does not run it.
+    pub(crate) fn start(plan: &Unit, stem: &str) -> Result<(Self, Option<OwnedFd>), SystemdError> {
         let at = if plan.instance.is_some() { "@" } else { "" };
         let unit = format!("{stem}{at}{}.service", plan.instance.as_deref().unwrap_or_default());
         let socket = Path::new(SOCKETS).join(stem);
         let listener = listen(&socket)?;
         let (log, files) = (Log::from_now()?, vec![socket.clone()]);
-        let mut service = Self { stem: stem.to_owned(), unit, log, warnings: Vec::new(), finished: false, files };
-        service.write(&format!("{stem}{at}.service"), plan, &socket)?;
+        let (stem, manager) = (stem.to_owned(), plan.manager);
+        let mut service = Self { stem, unit, manager, log, warnings: Vec::new(), finished: false, files };
+        if manager == Manager::User {
+            let done = systemctl(Manager::System, &["start", USER_MANAGER])?;
+            if !done.status.success() {
+                return Err(SystemdError::NoManager(String::from_utf8_lossy(&done.stderr).trim().to_owned()));
+            }
+        }
+        service.write(&format!("{}{at}.service", service.stem), plan, &socket)?;
         // Done when its program is executed (`Type=exec`, systemd.service(5)), and so after its socket is connected.
-        run(&["start", &service.unit])?;
+        service.run("start")?;
         service.warnings = service.log.warnings_of_systemd()?;
         if !is_readable(&listener)? {
             return Ok((service, None));
         }
+        // systemd connects it for the process, which may not even be the one that speaks in the end.
         let socket = rustix::net::accept_with(&listener, SocketFlags::CLOEXEC).during(|| "accept a unit")?;
-        let pid = rustix::net::sockopt::socket_peercred(&socket).during(|| "getsockopt SO_PEERCRED")?.pid;
-        Ok((service, Some(Started { socket, pid })))
+        Ok((service, Some(socket)))
     }
 
     /// Stops it, asks what came of it, and removes it.
     pub(crate) fn finish(mut self) -> Result<Ended, SystemdError> {
-        run(&["stop", &self.unit])?;
-        let shown = run(&["show", "--property=LoadState,Result,ExecMainCode,ExecMainStatus", &self.unit])?;
+        self.run("stop")?;
+        let properties = ["show", "--property=LoadState,Result,ExecMainCode,ExecMainStatus", &self.unit];
+        let shown = systemctl(self.manager, &properties)?;
         let shown = String::from_utf8_lossy(&shown.stdout);
         let later = self.log.warnings_of_systemd()?.into_iter().filter(|line| line.contains(&self.stem));
         let warnings = in_order(self.warnings.drain(..).chain(later), &self.stem);
         let ended = Ended { result: result_of(&shown), status: status_of(&shown), warnings };
         if ended.result != SUCCESS {
-            run(&["reset-failed", &self.unit])?;
+            self.run("reset-failed")?;
+        }
+        if self.manager == Manager::User {
+            systemctl(Manager::System, &["stop", USER_MANAGER])?;
         }
         self.finished = true;
         Ok(ended)
     }
 
+    fn run(&self, verb: &str) -> Result<Output, SystemdError> {
+        systemctl(self.manager, &[verb, &self.unit])
+    }
+
     fn write(&mut self, file: &str, plan: &Unit, socket: &Path) -> Result<(), SystemdError> {
-        let path = Path::new(UNITS).join(file);
-        let folder = Path::new(UNITS).join(format!("{file}.d"));
-        let ours = format!("Type=exec\nOpenFile={}\nExecStart={} unit\n", socket.display(), own_path()?.display());
+        let units = Path::new(if self.manager == Manager::User { USER_UNITS } else { UNITS });
+        let (path, folder) = (units.join(file), units.join(format!("{file}.d")));
+        let command = command(&own_path()?, plan.nspawn.as_deref());
+        let ours = format!("Type=exec\nOpenFile={}\nExecStart={command}\n", socket.display());
         self.files.extend([path.clone(), folder.clone()]);
         write_file(&path, &(section(&plan.service) + &ours))?;
         for (number, drop_in) in plan.drop_ins.iter().enumerate() {
@@ -144,8 +164,8 @@ const SUCCESS: &str = "success";
 impl Drop for Service {
     fn drop(&mut self) {
         if !self.finished {
-            let _ = run(&["stop", &self.unit]);
-            let _ = run(&["reset-failed", &self.unit]);
+            let _ = self.run("stop");
+            let _ = self.run("reset-failed");
         }
         for path in &self.files {
             let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
@@ -182,6 +202,8 @@ fn listen(path: &Path) -> Result<OwnedFd, SystemdError> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .during(|| "socket")?;
     rustix::net::bind(&socket, &address).during(|| format!("bind {}", path.display()))?;
+    // A user's manager connects it as the user.
+    rustix::fs::chmod(path, Mode::from_raw_mode(0o666)).during(|| format!("chmod {}", path.display()))?;
     rustix::net::listen(&socket, 1).during(|| format!("listen {}", path.display()))?;
     Ok(socket)
 }
@@ -194,10 +216,30 @@ fn is_readable(socket: &OwnedFd) -> Result<bool, SysError> {
 /// systemd's program for people and others.
 const SYSTEMCTL: &str = "/usr/bin/systemctl";
 
-fn run(arguments: &[&str]) -> Result<Output, SystemdError> {
-    let started = Command::new(SYSTEMCTL).args(arguments).stdin(Stdio::null()).output();
-    started.map_err(|source| SystemdError::NoProgram { program: SYSTEMCTL, source })
+fn systemctl(manager: Manager, arguments: &[&str]) -> Result<Output, SystemdError> {
+    let mut command = Command::new(SYSTEMCTL);
+    if manager == Manager::User {
+        command.arg("--user").uid(USER).gid(USER).env(RUNTIME.0, RUNTIME.1);
+    }
+    let done = command.args(arguments).stdin(Stdio::null()).output();
+    done.map_err(|source| SystemdError::NoProgram { program: SYSTEMCTL, source })
 }
+
+/// What a unit executes: the guest program, or systemd-nspawn with the guest program as its container's second process.
+/// It passes on what systemd opened (`LISTEN_FDS`, systemd-nspawn(1)).
+fn command(own: &Path, nspawn: Option<&[String]>) -> String {
+    let own = own.display();
+    match nspawn {
+        None => format!("{own} unit"),
+        Some(options) => {
+            let options = options.iter().fold(String::new(), |text, option| text + option + " ");
+            format!("{NSPAWN} --bind-ro={own} {options}{own} unit")
+        }
+    }
+}
+
+/// A container of the machine's own `/usr`, which is not registered and stays in the unit's cgroup.
+const NSPAWN: &str = "/usr/bin/systemd-nspawn --quiet --register=no --keep-unit --directory=/ --volatile=yes --as-pid2";
 
 fn property<'t>(shown: &'t str, name: &str) -> &'t str {
     shown.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
@@ -253,6 +295,14 @@ mod tests {
         assert_eq!(in_order(lines, "guest-1-2-a"), ["/run/x/unit.service:3: no", "unit.service: bad"]);
         let long = "x".repeat(LONGEST_WARNING + 1);
         assert_eq!(in_order([long].into_iter(), "a")[0].len(), LONGEST_WARNING);
+    }
+
+    #[test]
+    fn a_container_of_nspawn_has_the_guest_program() {
+        let options = ["--private-users=65536:65536".to_owned()];
+        assert_eq!(command(Path::new("/g"), None), "/g unit");
+        let nspawn = command(Path::new("/g"), Some(&options));
+        assert!(nspawn.ends_with(" --as-pid2 --bind-ro=/g --private-users=65536:65536 /g unit"), "{nspawn}");
     }
 
     #[test]

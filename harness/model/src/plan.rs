@@ -35,7 +35,7 @@ pub use shared::Reach;
 pub use survey::{BadHelperIds, HelperIds, HelperSurvey};
 pub use target::LinkTarget;
 pub use types::{Body, KernelMember, KernelType, MapTypes, ProgTarget, ProgTypes};
-pub use unit::{Assignment, Unit};
+pub use unit::{Assignment, Manager, Unit};
 pub use verify::Verify;
 
 /// Raised when the meaning of a plan or of an outcome changes, so that old stored outcomes are not believed.

@@ -15,9 +15,9 @@ use crate::{
     channel::{Channel, ChannelError},
     error::{During, SysError},
     ground::{CasePlace, Ground},
-    protocol::{NoToken, Reply, Request},
+    protocol::{NoToken, Reply, Request, UnitPlace},
     remote::{Remote, out_of_turn},
-    systemd::{Ended, Service, Started, SystemdError},
+    systemd::{Ended, Service, SystemdError},
 };
 
 /// What is known of a unit whose party this is.
@@ -56,7 +56,7 @@ impl Party {
         let (service, started) = Service::start(unit, &name).map_err(refused)?;
         let agent = match started {
             None => None,
-            Some(Started { socket, pid }) => match briefed(Channel::from(socket), pid, place, case) {
+            Some(socket) => match briefed(Channel::from(socket), place, case) {
                 Err(PartyError::Died(_) | PartyError::Channel(ChannelError::Closed)) => None,
                 agent => Some(agent?),
             },
@@ -147,7 +147,7 @@ impl Party {
         let Some(unit) = &mut self.unit else { return Ok(None) };
         let Some(service) = unit.service.take() else { return Ok(None) };
         let (ran, namespaces) = (unit.ran, std::mem::take(&mut unit.namespaces));
-        [&mut self.keeper, &mut self.filtered].into_iter().for_each(|agent| drop(agent.take()));
+        [&mut self.keeper, &mut self.filtered].into_iter().filter_map(Option::take).for_each(Remote::retire);
         self.agent.hang_up()?;
         let Ended { result, status, warnings } = service.finish().map_err(refused)?;
         Ok(Some(UnitFact { case, container: container.clone(), ran, namespaces, result, status, warnings }))
@@ -159,8 +159,8 @@ fn refused(error: SystemdError) -> PartyError {
 }
 
 /// The agent in a unit's process, told what it follows.
-fn briefed(channel: Channel, pid: Pid, place: CasePlace, case: &Case) -> Result<Remote, PartyError> {
-    agent::unit::brief(&channel, place, case).map_err(PartyError::Channel)?;
+fn briefed(channel: Channel, place: CasePlace, case: &Case) -> Result<Remote, PartyError> {
+    let pid = channel.sender(|| agent::unit::brief(&channel, place, case)).map_err(PartyError::Channel)?;
     Remote::executed(channel, pid)
 }
 
@@ -184,5 +184,6 @@ fn place_in(own: &[&str]) -> StandsIn {
     const BESIDES: [(&str, Namespace); 4] =
         [("net", Namespace::Net), ("ipc", Namespace::Ipc), ("uts", Namespace::Uts), ("cgroup", Namespace::Cgroup)];
     let namespaces = BESIDES.into_iter().filter(|(kind, _)| own.contains(kind)).map(|(_, namespace)| namespace);
-    StandsIn::Unit { user: own.contains(&"user"), namespaces: namespaces.collect() }
+    let place = UnitPlace { user: own.contains(&"user"), pids: own.contains(&"pid") };
+    StandsIn::Unit { place, namespaces: namespaces.collect() }
 }

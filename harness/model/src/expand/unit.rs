@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::sink::Sink;
 use crate::{
     delegation::MountOption,
-    plan::{Assignment, Unit},
+    plan::{Assignment, Manager, Unit},
     scenario::{
         choice::{Assigned, Capabilities},
         node::Place,
@@ -34,8 +34,29 @@ pub(crate) fn of(spec: &ContainerSpec, options: &[MountOption], place: &Place, s
         let message = format!("`{}` cannot stand in a unit's name", instance.escape_debug());
         sink.advise(&place.key("instance"), message, "letters, digits and `_` of ASCII can, 1 to 64 of them");
     }
-    Some(Unit { service, drop_ins, instance: spec.instance.clone() })
+    check_nspawn(spec.nspawn.as_deref().unwrap_or_default(), &place.key("nspawn"), sink);
+    Some(Unit {
+        service,
+        drop_ins,
+        instance: spec.instance.clone(),
+        manager: spec.manager,
+        nspawn: spec.nspawn.clone(),
+    })
 }
+
+/// Options that stand in `ExecStart=` as they are: nothing in them is quoted, expanded or another argument.
+fn check_nspawn(options: &[String], place: &Place, sink: &mut Sink<'_>) {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=:,./@+".contains(&byte);
+    for (index, option) in options.iter().enumerate() {
+        if !option.starts_with("--") || option.len() > LONGEST_OPTION || !option.bytes().all(is_plain) {
+            let message = format!("`{}` is no option of systemd-nspawn that can be passed on", option.escape_debug());
+            sink.advise(&place.index(index), message, "write `--NAME` or `--NAME=VALUE`, without blanks and quotes");
+        }
+    }
+}
+
+/// In bytes.
+const LONGEST_OPTION: usize = 256;
 
 /// systemd takes more than that (`VALID_CHARS` in `src/basic/unit-name.c`), and escapes some of it.
 fn is_instance(text: &str) -> bool {
@@ -71,6 +92,8 @@ fn check_no_unit(spec: &ContainerSpec, place: &Place, sink: &mut Sink<'_>) {
         ("unit", !spec.unit.is_empty()),
         ("drop_ins", !spec.drop_ins.is_empty()),
         ("instance", spec.instance.is_some()),
+        ("manager", spec.manager != Manager::System),
+        ("nspawn", spec.nspawn.is_some()),
     ];
     for (key, _) in written.iter().filter(|(_, written)| *written) {
         sink.advise(&place.key(key), format!("`{key}` says something of a unit"), "write `kind = \"systemd\"`");

@@ -2,6 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Whose unit it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "host", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Manager {
+    /// The system manager's.
+    #[default]
+    System,
+    /// An unprivileged user's own, uid 1000 (`user@.service`, systemd(1) with `--user`).
+    User,
+}
+
+impl Manager {
+    fn is_system(&self) -> bool {
+        *self == Self::System
+    }
+}
+
 /// A service of the guest's systemd, started for one case. What starts the guest program in it is added by the guest:
 /// `Type=`, `ExecStart=`, and the socket it is spoken to by (`OpenFile=`, systemd.service(5)).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +33,12 @@ pub struct Unit {
     /// What stands behind `@` in its name, if its file is a template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// Who is to run it.
+    #[serde(default, skip_serializing_if = "Manager::is_system")]
+    pub manager: Manager,
+    /// The options of systemd-nspawn(1), if the unit runs that with the guest program in its container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nspawn: Option<Vec<String>>,
 }
 
 /// One line of a unit file.

@@ -10,7 +10,7 @@ use super::{
     choice::{Assigned, Axis, Capabilities, Setting, Texts},
     sweep::Sweep,
 };
-use crate::plan::{FilterErrno, Lockdown, LsmHook, Namespace};
+use crate::plan::{FilterErrno, Lockdown, LsmHook, Manager, Namespace};
 
 /// One scenario: what is delegated, who acts, and what is attempted in which order.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -155,8 +155,8 @@ pub const MOST_ASSIGNMENTS: usize = 64;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContainerSpec {
-    /// What makes it. With `"systemd"` it is a service, and all that can be said about it is `unit`, `drop_ins` and
-    /// `instance`.
+    /// What makes it. With `"systemd"` it is a service, and all that can be said about it is `unit`, `drop_ins`,
+    /// `instance`, `manager` and `nspawn`.
     #[serde(default)]
     pub kind: Kind,
     /// What the section `[Service]` of its unit file assigns: `PrivateBPF = true`; a list is one assignment each, in its
@@ -171,6 +171,14 @@ pub struct ContainerSpec {
     /// Its unit file is a template, and this is the name of the instance: `%i` stands for it.
     #[serde(default)]
     pub instance: Option<String>,
+    /// Whose unit it is: `"user"` is the manager of an unprivileged user, uid 1000.
+    #[serde(default)]
+    pub manager: Manager,
+    /// The unit runs systemd-nspawn with these options, such as `["--private-users=65536:65536"]`, and the attempts are
+    /// made in its container, which has the image's `/usr` and nothing else of the machine.
+    #[serde(default)]
+    #[schemars(length(max = MOST_ASSIGNMENTS))]
+    pub nspawn: Option<Vec<String>>,
     /// The user and group id it starts as, which is root inside.
     #[serde(default = "default_uid")]
     #[schemars(range(min = 1, max = 65533))]
@@ -206,6 +214,8 @@ impl Default for ContainerSpec {
             unit: BTreeMap::new(),
             drop_ins: Vec::new(),
             instance: None,
+            manager: Manager::default(),
+            nspawn: None,
             uid: default_uid(),
             namespaces: Vec::new(),
             caps: Capabilities::All,
