@@ -1,6 +1,6 @@
 //! Snapshots without a reason, and reasons without a snapshot.
 
-use super::{Known, Part, OwnSnapshots, Reasons};
+use super::{Known, OwnSnapshots, Part, Reasons};
 use crate::{
     name::ScenarioName,
     scenario::{Problem, Report, node::Place, suggest::similar_scenarios},

@@ -202,8 +202,7 @@ fn a_file_of_another_form_is_not_edited() {
 fn an_entry_may_say_that_expectations_are_for_other_kernels() {
     let text = "[[difference]]\nreason = 'r'\nkernels = ['7.3-*']\nscenarios = ['a/b']\nexpect = 'otherwise'\n";
     let reasons = Reasons::parse("d.toml", text.as_bytes()).unwrap();
-    let lifts =
-        |scenario: &str, kernel: &str| reasons.lifts_expectations(&scenario.parse().unwrap(), &ground(kernel));
+    let lifts = |scenario: &str, kernel: &str| reasons.lifts_expectations(&scenario.parse().unwrap(), &ground(kernel));
     assert!(lifts("a/b", "7.3-unpriv0") && !lifts("a/b", "7.3") && !lifts("a/c", "7.3-unpriv0"));
     let plain = text.replace("expect = 'otherwise'\n", "");
     let plain = Reasons::parse("d.toml", plain.as_bytes()).unwrap();
@@ -236,7 +235,9 @@ fn a_reason_can_be_for_images() {
     assert!(!parsed(TWO).covers(&scenario("maps/a"), &owner("@systemd-257")));
     let wrong = messages("[[difference]]\nreason = 'x'\nscenarios = ['a']\n");
     assert!(matches!(&wrong[..], [line] if line.contains("for `kernels` or `images`")), "{wrong:?}");
-    assert!(messages("[[difference]]\nreason = 'x'\nimages = []\nscenarios = ['a']\n")[0].contains("this list is empty"));
+    assert!(
+        messages("[[difference]]\nreason = 'x'\nimages = []\nscenarios = ['a']\n")[0].contains("this list is empty")
+    );
 }
 
 #[test]
@@ -262,10 +263,16 @@ fn an_image_without_a_reason_and_a_reason_without_an_image_are_told() {
 fn a_reason_for_an_image_joins_one_for_images_and_goes_with_it() {
     let because = Explanation::new("Before `PrivateBPF=`", None).unwrap();
     let joined = explained(IMAGES, &because, &[(scenario("a/d"), owner("@systemd-256"))]).unwrap();
-    assert!(joined.contains("images = [\"systemd-257\", \"systemd-256\"]\nscenarios = [\"a/b\", \"a/c\", \"a/d\"]"), "{joined}");
+    assert!(
+        joined.contains("images = [\"systemd-257\", \"systemd-256\"]\nscenarios = [\"a/b\", \"a/c\", \"a/d\"]"),
+        "{joined}"
+    );
     // The same sentence on a kernel is another entry: in one they would be for that kernel with that image.
     let apart = explained(IMAGES, &because, &[(scenario("a/d"), owner("7.3"))]).unwrap();
     assert!(apart.starts_with(IMAGES) && apart.ends_with("kernels = [\"7.3\"]\nscenarios = [\"a/d\"]\n"), "{apart}");
     let gone = forgotten(IMAGES, &[scenario("a/b")], &own("a/c@@systemd-257 a/b")).unwrap();
-    assert_eq!(gone, "[[difference]]\nreason = \"Before `PrivateBPF=`\"\nimages = [\"systemd-257\"]\nscenarios = [\"a/c\"]\n");
+    assert_eq!(
+        gone,
+        "[[difference]]\nreason = \"Before `PrivateBPF=`\"\nimages = [\"systemd-257\"]\nscenarios = [\"a/c\"]\n"
+    );
 }

@@ -120,13 +120,7 @@ impl Recorded {
     }
 
     /// Whether this snapshot stays: somebody who did not run is held to it, or it still holds for somebody.
-    fn keeps(
-        &self,
-        owner: &Owner,
-        texts: &[&(Lineage, String)],
-        blessing: &Blessing<'_>,
-        image: &ImageName,
-    ) -> bool {
+    fn keeps(&self, owner: &Owner, texts: &[&(Lineage, String)], blessing: &Blessing<'_>, image: &ImageName) -> bool {
         let Some(old) = self.texts.get(owner) else { return false };
         self.is_relied_on(owner, blessing, image) || texts.iter().any(|(_, text)| same(text, old))
     }
