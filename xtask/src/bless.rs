@@ -28,10 +28,10 @@ use crate::{
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 A verdict that is not what its scenario expects cannot be blessed: mend the scenario or the kernel.
-Where kernels differ, the first one's text becomes NAME.snap and each other's NAME@KERNEL.snap. An image other
-than the first that the scenario is meant for has NAME@@IMAGE.snap where it differs on all kernels that ran, else
-NAME@KERNEL@IMAGE.snap. All but NAME.snap take a reason: --reason adds it to differences.toml at the top of
-the scenarios. A reason goes with its last snapshot.
+Where kernels differ, the first one's text becomes NAME.snap and each other's NAME@KERNEL.snap. An
+image other than the first that the scenario is meant for has NAME@@IMAGE.snap where it differs on all
+kernels that ran, else NAME@KERNEL@IMAGE.snap. All but NAME.snap take a reason: --reason adds it to
+differences.toml at the top of the scenarios. A reason goes with its last snapshot.
 
 Examples:
   cargo xtask bless --filter maps/mine        shows what would change, and asks
