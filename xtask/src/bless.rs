@@ -2,18 +2,19 @@
 
 mod reasons;
 
-use std::process::ExitCode;
+use std::{collections::BTreeSet, process::ExitCode};
 
 use anyhow::{Result, anyhow};
 use clap::Args as ClapArgs;
 use harness_builder::progress::Progress;
 use harness_model::{
-    name::ScenarioName,
-    snapshot::{self, Lineage},
+    ground::Ground,
+    name::{ImageName, ScenarioName},
+    snapshot::{self, Lineage, Recorded},
 };
 use harness_runner::{
     blessing::{self, Change},
-    report::{self, Finding, Standing},
+    report::{self, Finding, Naming, Standing},
 };
 use reasons::Ledger;
 
@@ -27,13 +28,15 @@ use crate::{
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 A verdict that is not what its scenario expects cannot be blessed: mend the scenario or the kernel.
-Where kernels differ, the first one's text becomes NAME.snap and each other's NAME@KERNEL.snap, which takes
-a reason: --reason adds it to differences.toml at the top of the scenarios. A reason goes with its last
-snapshot.
+Where kernels differ, the first one's text becomes NAME.snap and each other's NAME@KERNEL.snap. An
+image other than the first that the scenario is meant for has NAME@@IMAGE.snap where it differs on all
+kernels that ran, else NAME@KERNEL@IMAGE.snap. All but NAME.snap take a reason: --reason adds it to
+differences.toml at the top of the scenarios. A reason goes with its last snapshot.
 
 Examples:
   cargo xtask bless --filter maps/mine        shows what would change, and asks
   cargo xtask bless --kernel 7.3 --filter token/mine --reason 'A token describes itself since 6.17' --yes
+  cargo xtask bless --image systemd-257 --filter systemd/mine --reason 'It knows no PrivateBPF='
 
 Exit codes: 0 accepted, or nothing to accept; 1 something cannot be blessed, or was not accepted; 2 wrong
 usage or a bad file; 3 the harness, QEMU or a build failed; 4 nothing was selected.")]
@@ -79,7 +82,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         told.iter().try_for_each(|text| reasons::write(&path, text))?;
     }
     if ledger.is_idle() {
-        eprintln!("--reason was not used: every snapshot of a kernel's own among these scenarios has a reason");
+        eprintln!(
+            "--reason was not used: every snapshot of a kernel's or an image's own among these scenarios has a reason"
+        );
     }
     eprintln!("{} snapshot files changed", accepted.len());
     Ok(if refused { exit::DIFFERS.into() } else { ExitCode::SUCCESS })
@@ -93,9 +98,10 @@ fn sort<'f>(
 ) -> Result<(Vec<(&'f ScenarioName, Change)>, bool)> {
     let mut refused = false;
     let mut accepted = Vec::new();
+    let naming = selection.naming();
     for group in findings.chunk_by(|a, b| a.scenario == b.scenario) {
         let scenario = &group[0].scenario;
-        let changes = changes(selection, group)?;
+        let changes = changes(selection, group, naming)?;
         match changes.and_then(|changes| ledger.enter(scenario, &changes).map(|()| changes)) {
             Ok(changes) => accepted.extend(changes.into_iter().map(|change| (scenario, change))),
             Err(complaints) => {
@@ -108,32 +114,50 @@ fn sort<'f>(
 }
 
 /// What would change for one scenario, or why it cannot be blessed.
-fn changes(selection: &Selection, group: &[Finding]) -> Result<Result<Vec<Change>, String>> {
+fn changes(selection: &Selection, group: &[Finding], naming: Naming) -> Result<Result<Vec<Change>, String>> {
     let mut texts: Vec<(Lineage, String)> = Vec::new();
-    let mut held = selection.default_kernels()?;
+    let name = &group[0].scenario;
+    let recorded = selection.lab.suite().recorded(name)?;
+    let first = selection.first_image(name)?;
+    let mut held = held(selection, &recorded, group, &first)?;
     let mut complaints: Vec<String> = Vec::new();
     for finding in group {
+        let ground = naming.name(&finding.ground);
         match &finding.standing {
-            Standing::Skipped { .. } => held.retain(|kernel| kernel != &finding.kernel),
+            Standing::Skipped { .. } => held.retain(|lineage| lineage.ground != finding.ground),
             Standing::Judged { judgement, .. } if judgement.crash.is_none() && judgement.problems().is_empty() => {
-                texts.push((selection.supplies().lineage(&finding.kernel)?, snapshot::render(judgement)));
+                texts.push((selection.supplies().lineage(&finding.ground)?, snapshot::render(judgement)));
             }
-            // The whole cause would be told with each scenario of the kernel.
+            // The whole cause would be told with each scenario of the ground.
             Standing::NotRun { cause } => {
                 let first = cause.lines().next().unwrap_or_default();
-                complaints.push(format!("  {}: not run: {first}", finding.kernel));
+                complaints.push(format!("  {ground}: not run: {first}"));
             }
             Standing::Judged { .. } | Standing::Fault { .. } => {
-                complaints.extend(finding.complaints().iter().map(|line| format!("  {}: {line}", finding.kernel)));
+                complaints.extend(finding.complaints().iter().map(|line| format!("  {ground}: {line}")));
             }
         }
     }
     if !complaints.is_empty() {
         return Ok(Err(complaints.join("\n")));
     }
-    let name = &group[0].scenario;
-    let recorded = selection.lab.suite().recorded(name)?;
-    Ok(Ok(blessing::changes(selection.lab.suite(), name, &recorded, &texts, &held)))
+    Ok(Ok(blessing::changes(selection.lab.suite(), name, &recorded, &texts, &held, &first)))
+}
+
+/// The grounds a scenario is held to: the default kernels with the first image it is meant for, and with each other one
+/// that ran or has snapshots of its own.
+fn held(selection: &Selection, recorded: &Recorded, group: &[Finding], first: &ImageName) -> Result<Vec<Lineage>> {
+    let ran = group.iter().map(|finding| &finding.ground.image);
+    let own = recorded.texts.keys().filter_map(|owner| owner.image.as_ref());
+    let images: BTreeSet<&ImageName> = std::iter::once(first).chain(ran).chain(own).collect();
+    let mut held = Vec::new();
+    for kernel in selection.default_kernels()? {
+        for image in &images {
+            let ground = Ground { kernel: kernel.clone(), image: (*image).clone() };
+            held.push(selection.supplies().lineage(&ground)?);
+        }
+    }
+    Ok(held)
 }
 
 fn make(selection: &Selection, scenario: &ScenarioName, change: &Change, findings: &[Finding]) -> Result<()> {

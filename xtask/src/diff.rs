@@ -91,6 +91,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let progress = if args.format == Format::Text { Progress::detect() } else { Progress::silent() };
     let selection = args.scope.resolve(&[args.before.clone(), args.after.clone()], progress)?;
     let [before, after] = two(args, &selection.kernels)?;
+    selection.refuse_several_images()?;
     if selection.scenarios.is_empty() {
         return Ok(selection.nothing());
     }
@@ -99,9 +100,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     print(&match args.format {
         Format::Text => difference::text(&difference, extent),
         Format::Markdown => difference::markdown(&difference, extent),
-        Format::Json => {
-            difference::json(&difference, &selection.image).context("cannot write the difference as JSON")?
-        }
+        Format::Json => difference::json(&difference).context("cannot write the difference as JSON")?,
     })?;
     let complained = selection.tell_reason_complaints()?;
     let met = args.fail_on.is_some_and(|change| change.is_met(&difference));
@@ -125,16 +124,22 @@ fn compare(selection: &Selection, before: &KernelName, after: &KernelName) -> Re
     let findings = selection.findings()?;
     let identity = |kernel: &KernelName| {
         selection
-            .identity(kernel)?
+            .identity_of_kernel(kernel)?
             .with_context(|| format!("{kernel} never ran, so there is nothing to compare with it"))
     };
     let (one, other) = (identity(before)?, identity(after)?);
-    let side = |identity: &'_ Identity| (identity.lineage().clone(), identity.release().to_owned());
-    let ((lineage, release), (other_lineage, other_release)) = (side(&one), side(&other));
-    let before = Side { lineage, release, vocabulary: one.vocabulary() };
-    let after = Side { lineage: other_lineage, release: other_release, vocabulary: other.vocabulary() };
+    let (before, after) = (side(&one), side(&other));
     let own = selection.lab.suite().own_snapshots()?;
     Ok(Difference::of([&before, &after], &findings, selection.lab.reasons(), &own))
+}
+
+fn side(identity: &Identity) -> Side<'_> {
+    Side {
+        kernel: identity.kernel().clone(),
+        alike: identity.lineage().alike.clone(),
+        release: identity.release().to_owned(),
+        vocabulary: identity.vocabulary(),
+    }
 }
 
 fn exit_code(incomplete: bool, refused: bool) -> ExitCode {

@@ -42,15 +42,15 @@ pub(crate) struct Outlets {
 /// A form of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
-    /// A table with a column a kernel
+    /// A table with a column a kernel, and image if there are several
     Human,
     /// One JSON object a line, as docs/results.md says
     Json,
-    /// JUnit XML: a suite a kernel, a case a scenario
+    /// JUnit XML: a suite a kernel (and image), a case a scenario
     Junit,
-    /// KTAP: a test a kernel, a subtest a scenario
+    /// KTAP: a test a kernel (and image), a subtest a scenario
     Ktap,
-    /// A matrix with a column a kernel, then what is not as recorded
+    /// A matrix with a column a kernel (and image), then what is not as recorded
     Markdown,
 }
 
@@ -149,8 +149,8 @@ impl Delivery {
 }
 
 fn table(results: &Results, took: Option<Duration>) -> String {
-    let kernels: Vec<_> = results.kernels.iter().map(|kernel| kernel.name.clone()).collect();
-    let table = report::table(&kernels, &results.findings, screen::width());
+    let grounds: Vec<_> = results.grounds.iter().map(|label| label.ground.clone()).collect();
+    let table = report::table(&grounds, &results.findings, screen::width());
     let took = took.map(|took| format!("; {:.1} s", took.as_secs_f64())).unwrap_or_default();
     format!("{table}{}{took}\n", results.counts().sentence())
 }

@@ -18,9 +18,11 @@ use crate::{exit::Wrong, outlet::Outlets, run, selection::Selectors};
 Examples:
   cargo xtask report --junit results.xml --markdown results.md
   cargo xtask report --kernel all --format markdown --by folder
+  cargo xtask report --image all --filter 'token/*'
   cargo xtask report --format json | jq 'select(.kind == \"judged\" and .standing == \"differs\")'
 
-A scenario that was not run counts as a fault. `cargo xtask run` takes the same options.
+A scenario that was not run counts as a fault, unless nothing at all was run in the default image it is
+for, as where that image's packages have left the mirror. `cargo xtask run` takes the same options.
 
 Exit codes: 0 as recorded; 1 verdicts differ; 2 wrong usage or a bad file; 3 something was not run
 or a file cannot be written; 4 nothing was selected."

@@ -24,6 +24,8 @@ Examples:
   cargo xtask run                                 all scenarios on the default kernels
   cargo xtask run --kernel 7.3 --filter 'token/*'
   cargo xtask run --kernel host               on this machine's own kernel, as root
+  cargo xtask run --kernel 6.12 --image minimal systemd-262 --filter 'token/*'
+                                              a column for each kernel and image
   cargo xtask run --junit results.xml --json results.jsonl
   cargo xtask run --scenarios ~/mine --format json | jq 'select(.matches == false)'
 

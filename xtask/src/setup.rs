@@ -8,7 +8,10 @@ use harness_builder::{
     host::{self, Mode, Purpose},
     progress::Progress,
 };
-use harness_model::name::{ImageName, KernelName};
+use harness_model::{
+    ground::Ground,
+    name::{ImageName, KernelName},
+};
 use harness_runner::{
     qemu::{QEMU_VARIABLE, Qemu},
     supplies::Supplies,
@@ -43,7 +46,13 @@ pub(crate) fn prepare_for(
     image: &ImageName,
     no_install: bool,
 ) -> Result<()> {
-    let all_built = kernels.iter().all(|kernel| supplies.built(kernel, image).is_ok());
+    let ground = |kernel: &KernelName| Ground { kernel: kernel.clone(), image: image.clone() };
+    prepare_for_grounds(supplies, &kernels.iter().map(ground).collect::<Vec<_>>(), no_install)
+}
+
+/// The same for kernels with images.
+pub(crate) fn prepare_for_grounds(supplies: &Supplies, grounds: &[Ground], no_install: bool) -> Result<()> {
+    let all_built = grounds.iter().all(|ground| supplies.built(&ground.kernel, &ground.image).is_ok());
     let purposes: &[Purpose] = if all_built { &[Purpose::Vm] } else { &Purpose::ALL };
     prepare_host(purposes, no_install, supplies.progress())
 }

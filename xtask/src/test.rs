@@ -6,7 +6,10 @@ use anyhow::{Context, Result};
 use clap::Args as ClapArgs;
 use harness_builder::{host::Purpose, progress::Progress, project::Project};
 use harness_model::name::ImageName;
-use harness_runner::{store::Freshness, supplies::Supplies};
+use harness_runner::{
+    store::Freshness,
+    supplies::{Supplies, SuppliesError},
+};
 
 use crate::{
     exit,
@@ -95,8 +98,8 @@ fn variables(freshness: Freshness) -> Vec<(&'static str, String)> {
     }
 }
 
-/// Images beside the one that scenarios run in by default.
-const FURTHER_IMAGES: [&str; 2] = ["systemd-257", SYSTEMD];
+/// The image of a systemd that some tests boot, and no scenario by default.
+const OLD_SYSTEMD: &str = "systemd-257";
 /// The image whose systemd our reading of units is held against.
 const SYSTEMD: &str = "systemd-262";
 
@@ -116,19 +119,28 @@ fn units_of_systemd(supplies: &Supplies, tally: &mut Tally) -> Result<()> {
 
 /// Builds what the scenarios need, so that no test waits for a compiler.
 fn build_supplies(supplies: &Supplies) -> Result<()> {
-    for image in FURTHER_IMAGES {
-        // A mirror that moved on has no pinned package of a moving suite any more, which is nothing to fail for.
-        if let Err(error) = supplies.build_image(&image.parse()?) {
-            eprintln!("without image {image}, and the tests with it: {:#}", anyhow::Error::from(error));
+    let images = supplies.default_images().map_err(Wrong::input)?;
+    let (first, further) = images.split_first().context("no image's recipe says `default = true`")?;
+    for image in further {
+        match supplies.build_image(image) {
+            Ok(_) => {}
+            // A mirror that moved on has no pinned package of a moving suite any more, which is nothing to fail for.
+            Err(error) if error.is_gone() => without(image, error),
+            Err(error) => return Err(error.into()),
         }
     }
-    let image: ImageName = "minimal".parse()?;
+    let old: ImageName = OLD_SYSTEMD.parse()?;
+    supplies.build_image(&old).map_or_else(|error| without(&old, error), drop);
     let kernels = match env::var("BPF_TOKEN_HARNESS_KERNELS") {
         Ok(list) => supplies.kernels(list.split(',')).map_err(Wrong::input)?,
         Err(_) => supplies.default_kernels()?,
     };
     for kernel in kernels {
-        supplies.build(&kernel, &image)?;
+        supplies.build(&kernel, first)?;
     }
     Ok(())
+}
+
+fn without(image: &ImageName, error: SuppliesError) {
+    eprintln!("without image {image}, and the tests with it: {:#}", anyhow::Error::from(error));
 }

@@ -59,6 +59,13 @@ pub enum ImageError {
     Cache(#[from] CacheError),
 }
 
+impl ImageError {
+    /// Whether the mirror has a pinned package in that version no more: nothing is wrong here, the suite moved on.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Fetch(error) if error.is_gone())
+    }
+}
+
 /// The key of what a recipe makes. Comments and order of keys do not count.
 fn key(recipe: &Recipe) -> String {
     crate::digest::Sha256::of_parts([EDITION.as_bytes(), recipe.contents().as_bytes()]).short()

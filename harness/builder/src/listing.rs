@@ -33,6 +33,16 @@ pub enum ListingError {
         /// All names.
         known: Vec<String>,
     },
+    /// A glob that is none, or that no name matches.
+    #[error("no {what} matches `{glob}`: {reason}")]
+    Glob {
+        /// What was looked for.
+        what: &'static str,
+        /// As it was given.
+        glob: String,
+        /// What is wrong with it, or what there is.
+        reason: String,
+    },
 }
 
 fn suggested(suggestion: &Option<String>) -> String {
@@ -64,6 +74,23 @@ impl Listing {
         let mut names: Vec<&str> = self.files.keys().map(String::as_str).collect();
         names.sort_by_key(|name| version(name));
         names
+    }
+
+    /// The names that this one stands for: all for `all`, those it matches for a glob such as `7.*`, or itself.
+    ///
+    /// # Errors
+    /// [`ListingError::Glob`] if a glob is none or matches nothing. Whether a plain name exists is not looked at.
+    pub fn matching<'a>(&'a self, name: &'a str) -> Result<Vec<&'a str>, ListingError> {
+        if name == "all" {
+            return Ok(self.names());
+        }
+        if !name.contains(['*', '?', '[']) {
+            return Ok(vec![name]);
+        }
+        let wrong = |reason: String| ListingError::Glob { what: self.what, glob: name.to_owned(), reason };
+        let glob = glob::Pattern::new(name).map_err(|error| wrong(error.to_string()))?;
+        let found: Vec<&str> = self.names().into_iter().filter(|name| glob.matches(name)).collect();
+        if found.is_empty() { Err(wrong(format!("there are: {}", self.names().join(", ")))) } else { Ok(found) }
     }
 
     /// The file of this name.
@@ -116,6 +143,17 @@ mod tests {
         assert_eq!(message, "no kernel is called `6.1`, did you mean `6.12`?; there are: 6.12, 7.3");
         let message = listing.file("xyz").unwrap_err().to_string();
         assert_eq!(message, "no kernel is called `xyz`; there are: 6.12, 7.3");
+    }
+
+    #[test]
+    fn a_glob_names_several() {
+        let listing = listing(&["6.12.toml", "7.3.toml", "7.2-debian.toml", "6.1.toml"]);
+        assert_eq!(listing.matching("7.*").unwrap(), ["7.2-debian", "7.3"]);
+        assert_eq!(listing.matching("all").unwrap().len(), 4);
+        assert_eq!(listing.matching("9.9").unwrap(), ["9.9"]);
+        let error = listing.matching("8.*").unwrap_err().to_string();
+        assert!(error.contains("no kernel matches `8.*`") && error.contains("there are: 6.1, 6.12"), "{error}");
+        assert!(matches!(listing.matching("[6"), Err(ListingError::Glob { .. })));
     }
 
     #[test]

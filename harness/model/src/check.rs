@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::{
     configuration::Configuration,
     expand::{self, lexicon::Lexicon, matrix, sink::Sink},
-    name::ScenarioName,
+    name::{ImageName, ScenarioName},
     scenario::{
         Isolation, KernelRange, Problem, Report, ScenarioFile, Spec,
         node::Place,
@@ -43,6 +43,11 @@ impl Checked {
     /// The kernels it is meant for; all if `None`.
     pub fn kernels(&self) -> Option<&KernelRange> {
         self.kernels.as_ref()
+    }
+
+    /// Whether it is meant for this image.
+    pub fn is_for_image(&self, image: &ImageName) -> bool {
+        self.images.as_ref().is_none_or(|images| images.matches(image.as_str()))
     }
 
     /// Which other scenarios may run in the same boot.

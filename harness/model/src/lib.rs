@@ -19,6 +19,8 @@ pub mod feature;
 #[cfg(feature = "host")]
 pub mod grid;
 #[cfg(feature = "host")]
+pub mod ground;
+#[cfg(feature = "host")]
 pub mod judgement;
 pub mod name;
 #[cfg(feature = "host")]

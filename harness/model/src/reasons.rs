@@ -1,7 +1,7 @@
 //! Why kernels differ on purpose: the file `differences.toml` at the top of a folder of scenarios.
 //!
-//! A snapshot of one kernel's own says that its verdicts differ; the reason says why that is right. Each such snapshot
-//! has one, and a reason that no snapshot is left for is told too.
+//! A snapshot of a kernel's or an image's own says that verdicts differ there; the reason says why that is right. Each such
+//! snapshot has one, and a reason that no snapshot is left for is told too.
 
 mod complaints;
 pub mod edit;
@@ -16,20 +16,22 @@ use thiserror::Error;
 pub use complaints::Complaint;
 
 use crate::{
-    name::{KernelName, ScenarioName},
+    ground::Ground,
+    name::ScenarioName,
     scenario::{
         MOST_BYTES, Problem, Report,
         node::{Node, Place},
         schema::schema_of,
         structure,
     },
+    snapshot::Owner,
 };
 
 /// What the file is called. No scenario can have this name.
 pub const FILE_NAME: &str = "differences.toml";
 
-/// The kernels that have snapshots of their own, by scenario; a scenario without any is there too.
-pub type OwnSnapshots = BTreeMap<ScenarioName, BTreeSet<KernelName>>;
+/// Who has snapshots of their own, by scenario; a scenario without any is there too.
+pub type OwnSnapshots = BTreeMap<ScenarioName, BTreeSet<Owner>>;
 
 /// The whole file.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -49,8 +51,11 @@ pub struct Entry {
     /// The commit of Linux that made the difference, in full, where it is known.
     commit: Option<String>,
     /// The kernels whose own snapshots it is a reason for, by name or by a glob such as `*-debian`. Kernels that are held
-    /// to these snapshots because they are like such a kernel need not be named.
-    kernels: Vec<String>,
+    /// to these snapshots because they are like such a kernel need not be named. Left out: `images` alone says.
+    kernels: Option<Vec<String>>,
+    /// The images whose own snapshots it is a reason for, likewise; with `kernels`, what these kernels have with these
+    /// images. Left out: any.
+    images: Option<Vec<String>>,
     /// The scenarios it is a reason in, by their whole names.
     scenarios: Vec<String>,
     /// Left out, what attempts `expect` holds on these kernels too. `"otherwise"`: it is meant for kernels that are not
@@ -153,14 +158,50 @@ pub struct Reasons {
 #[derive(Clone, Debug)]
 struct Known {
     explanation: Explanation,
-    kernels: Vec<glob::Pattern>,
+    extent: Extent,
     scenarios: Vec<ScenarioName>,
     lifts_expectations: bool,
 }
 
+/// Whose snapshots an entry is for.
+#[derive(Clone, Debug, Default)]
+struct Extent {
+    /// The kernels; empty if the images alone say.
+    kernels: Vec<glob::Pattern>,
+    /// The images; empty if it is for any.
+    images: Vec<glob::Pattern>,
+}
+
+impl Extent {
+    fn covers(&self, owner: &Owner) -> bool {
+        covers(&self.kernels, owner.kernel.as_ref().map(|name| name.as_str()))
+            && covers(&self.images, owner.image.as_ref().map(|name| name.as_str()))
+    }
+
+    /// The same with one of the two lists cut down to this name.
+    fn with_only(&self, glob: &glob::Pattern, part: Part) -> Self {
+        let globs = vec![glob.clone()];
+        match part {
+            Part::Kernels => Self { kernels: globs, images: self.images.clone() },
+            Part::Images => Self { kernels: self.kernels.clone(), images: globs },
+        }
+    }
+}
+
+/// One of the two lists that say whose snapshots an entry is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Kernels,
+    Images,
+}
+
+fn covers(globs: &[glob::Pattern], name: Option<&str>) -> bool {
+    globs.is_empty() || name.is_some_and(|name| globs.iter().any(|glob| glob.matches(name)))
+}
+
 impl Known {
-    fn is_for(&self, scenario: &ScenarioName, kernel: &KernelName) -> bool {
-        self.scenarios.contains(scenario) && self.kernels.iter().any(|glob| glob.matches(kernel.as_str()))
+    fn is_for(&self, scenario: &ScenarioName, owner: &Owner) -> bool {
+        self.scenarios.contains(scenario) && self.extent.covers(owner)
     }
 }
 
@@ -214,26 +255,29 @@ impl Reasons {
         &self.text
     }
 
-    /// Why this kernel has a snapshot of its own for this scenario; nothing if nobody has said.
-    pub fn of(&self, scenario: &ScenarioName, kernel: &KernelName) -> Vec<Explanation> {
-        let known = self.known.iter().filter(|known| known.is_for(scenario, kernel));
+    /// Why there is a snapshot of this owner's for this scenario; nothing if nobody has said.
+    pub fn of(&self, scenario: &ScenarioName, owner: &Owner) -> Vec<Explanation> {
+        let known = self.known.iter().filter(|known| known.is_for(scenario, owner));
         known.map(|known| known.explanation.clone()).collect()
     }
 
-    /// Whether somebody has said why this kernel has a snapshot of its own for this scenario.
-    pub fn covers(&self, scenario: &ScenarioName, kernel: &KernelName) -> bool {
-        self.known.iter().any(|known| known.is_for(scenario, kernel))
+    /// Whether somebody has said why there is a snapshot of this owner's for this scenario.
+    pub fn covers(&self, scenario: &ScenarioName, owner: &Owner) -> bool {
+        self.known.iter().any(|known| known.is_for(scenario, owner))
     }
 
-    /// Whether what the attempts of this scenario expect is meant for other kernels than this one.
-    pub fn lifts_expectations(&self, scenario: &ScenarioName, kernel: &KernelName) -> bool {
-        self.known.iter().any(|known| known.lifts_expectations && known.is_for(scenario, kernel))
+    /// Whether what the attempts of this scenario expect is meant for other grounds than this one.
+    pub fn lifts_expectations(&self, scenario: &ScenarioName, ground: &Ground) -> bool {
+        let owner = Owner::exactly(ground);
+        self.known.iter().any(|known| known.lifts_expectations && known.is_for(scenario, &owner))
     }
 
-    /// Each reason with its kernels and scenarios, as they are written.
+    /// Each reason with its kernels or images and its scenarios, as they are written.
     pub fn iter(&self) -> impl Iterator<Item = (&Explanation, Vec<&str>, &[ScenarioName])> {
         self.known.iter().map(|known| {
-            (&known.explanation, known.kernels.iter().map(glob::Pattern::as_str).collect(), &*known.scenarios)
+            let Extent { kernels, images } = &known.extent;
+            let owners = kernels.iter().chain(images).map(glob::Pattern::as_str).collect();
+            (&known.explanation, owners, &*known.scenarios)
         })
     }
 }
@@ -253,7 +297,7 @@ impl<'a> Reader<'a> {
     fn entry(&mut self, entry: &Entry) -> Option<Known> {
         let commit = entry.commit.as_ref().map(|text| self.noted("commit", text.parse::<Commit>()));
         let explanation = self.noted("reason", Explanation::new(&entry.reason, None));
-        let kernels = self.list("kernels", &entry.kernels, glob::Pattern::new);
+        let extent = self.extent(entry);
         let scenarios = self.list("scenarios", &entry.scenarios, ScenarioName::from_str);
         let commit = match commit {
             Some(commit) => Some(commit?),
@@ -261,10 +305,22 @@ impl<'a> Reader<'a> {
         };
         Some(Known {
             explanation: Explanation { commit, ..explanation? },
-            kernels: kernels?,
+            extent: extent?,
             scenarios: scenarios?,
             lifts_expectations: entry.expect.is_some(),
         })
+    }
+
+    fn extent(&mut self, entry: &Entry) -> Option<Extent> {
+        if entry.kernels.is_none() && entry.images.is_none() {
+            self.note(self.place.clone(), "a reason is for `kernels` or `images`, and neither is there".to_owned());
+        }
+        let mut globs = |key: &str, texts: &Option<Vec<String>>| match texts {
+            None => Some(Vec::new()),
+            Some(texts) => self.list(key, texts, glob::Pattern::new),
+        };
+        let (kernels, images) = (globs("kernels", &entry.kernels), globs("images", &entry.images));
+        Some(Extent { kernels: kernels?, images: images? })
     }
 
     fn noted<T, E: fmt::Display>(&mut self, key: &str, result: Result<T, E>) -> Option<T> {

@@ -1,14 +1,15 @@
 //! Accepting changed snapshots: which files would change, and changing them.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
 
 use harness_builder::file;
 use harness_model::{
-    name::{KernelName, ScenarioName},
-    snapshot::{self, Lineage, Recorded},
+    name::{ImageName, ScenarioName},
+    snapshot::{self, Blessing, Lineage, Owner, Recorded},
 };
 use thiserror::Error;
 
@@ -19,8 +20,8 @@ use crate::suite::Suite;
 pub struct Change {
     /// The file.
     pub path: PathBuf,
-    /// The kernel whose own it is; `None` if it is the shared one.
-    pub kernel: Option<KernelName>,
+    /// Whose it is.
+    pub owner: Owner,
     /// Its text now; `None` if there is no such file.
     pub old: Option<String>,
     /// Its text afterwards; `None` if it would be removed.
@@ -35,34 +36,32 @@ pub struct BlessError {
     source: io::Error,
 }
 
-/// What becomes of a scenario's snapshots if these texts of kernels that ran are accepted.
+/// What becomes of a scenario's snapshots if these texts of grounds that ran are accepted.
 ///
-/// `kernels` are all that the scenario is held to: those among them that did not run keep what is recorded for them. If
-/// none ran, because the scenario is for others, nothing changes.
+/// `held` are all grounds that the scenario is held to: those among them that did not run keep what is recorded for them. If
+/// none ran, because the scenario is for others, nothing changes. `image` is the first one the scenario is meant for.
 pub fn changes(
     suite: &Suite,
     name: &ScenarioName,
     recorded: &Recorded,
     texts: &[(Lineage, String)],
-    kernels: &[KernelName],
+    held: &[Lineage],
+    image: &ImageName,
 ) -> Vec<Change> {
     if texts.is_empty() {
         return Vec::new();
     }
-    let ran = |kernel: &KernelName| texts.iter().any(|(lineage, _)| &lineage.kernel == kernel);
-    let others_rely = kernels.iter().any(|kernel| !ran(kernel) && !recorded.own.contains_key(kernel));
-    let blessed = recorded.blessed(texts, others_rely);
-    let change = |kernel: Option<&KernelName>, old: Option<&String>, new: Option<&String>| Change {
-        path: suite.snapshot_path(name, kernel),
-        kernel: kernel.cloned(),
-        old: old.cloned(),
-        new: new.cloned(),
+    let ran = |held: &Lineage| texts.iter().any(|(lineage, _)| lineage.ground == held.ground);
+    let held: Vec<Lineage> = held.iter().filter(|lineage| !ran(lineage)).cloned().collect();
+    let blessed = recorded.blessed(&Blessing { texts, held: &held, image });
+    let owners: BTreeSet<&Owner> = recorded.texts.keys().chain(blessed.texts.keys()).collect();
+    let change = |owner: &Owner| Change {
+        path: suite.snapshot_path(name, owner),
+        owner: owner.clone(),
+        old: recorded.texts.get(owner).cloned(),
+        new: blessed.texts.get(owner).cloned(),
     };
-    let mut all = vec![change(None, recorded.shared.as_ref(), blessed.shared.as_ref())];
-    let mut own: Vec<&KernelName> = recorded.own.keys().chain(blessed.own.keys()).collect();
-    own.sort();
-    own.dedup();
-    all.extend(own.into_iter().map(|kernel| change(Some(kernel), recorded.own.get(kernel), blessed.own.get(kernel))));
+    let mut all: Vec<Change> = owners.into_iter().map(change).collect();
     all.retain(|change| match (&change.old, &change.new) {
         (Some(old), Some(new)) => !snapshot::same(old, new),
         (None, None) => false,
@@ -77,7 +76,7 @@ impl Change {
         let path = self.path.display();
         match (&self.old, &self.new) {
             (None, Some(new)) => format!("new {path}\n{}", crate::report::difference("", new)),
-            (Some(_), None) => format!("removed {path}: the shared snapshot says the same\n"),
+            (Some(_), None) => format!("removed {path}: what holds without it says the same\n"),
             (old, new) => {
                 let text = |side: &Option<String>| side.clone().unwrap_or_default();
                 format!("changed {path}\n{}", crate::report::difference(&text(old), &text(new)))
@@ -113,6 +112,8 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use harness_model::ground::Ground;
+
     use super::*;
 
     fn suite(folder: &Path, files: &[(&str, &str)]) -> Suite {
@@ -126,13 +127,21 @@ mod tests {
         "any".parse().unwrap()
     }
 
-    fn texts(texts: &[(&str, &str)]) -> Vec<(Lineage, String)> {
-        let alone = |kernel: &str| Lineage { kernel: kernel.parse().unwrap(), alike: Vec::new() };
-        texts.iter().map(|(kernel, text)| (alone(kernel), (*text).to_owned())).collect()
+    /// A kernel that is like none, with an image.
+    fn alone(ground: &str) -> Lineage {
+        let (kernel, image) = ground.split_once('@').unwrap_or((ground, "minimal"));
+        let ground = Ground { kernel: kernel.parse().unwrap(), image: image.parse().unwrap() };
+        Lineage { ground, alike: Vec::new() }
     }
 
-    fn kernels() -> Vec<KernelName> {
-        vec!["6.12".parse().unwrap(), "7.3".parse().unwrap()]
+    fn texts(texts: &[(&str, &str)]) -> Vec<(Lineage, String)> {
+        texts.iter().map(|(ground, text)| (alone(ground), (*text).to_owned())).collect()
+    }
+
+    /// What would change if these texts were accepted, with both kernels held to what is recorded.
+    fn changes(suite: &Suite, recorded: &Recorded, texts: &[(Lineage, String)]) -> Vec<Change> {
+        let held = ["6.12", "7.3"].map(alone);
+        super::changes(suite, &name(), recorded, texts, &held, &"minimal".parse().unwrap())
     }
 
     #[test]
@@ -140,25 +149,31 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let suite = suite(folder.path(), &[("any.toml", ""), ("any.snap", &snapshot::file_of("a", "x", "any.toml"))]);
         let recorded = suite.recorded(&name()).unwrap();
-        assert!(recorded.shared.is_some());
-        assert_eq!(changes(&suite, &name(), &recorded, &[], &kernels()), []);
+        assert_eq!(recorded.texts.len(), 1);
+        assert_eq!(changes(&suite, &recorded, &[]), []);
     }
 
     #[test]
     fn what_was_blessed_is_what_is_recorded() {
         let folder = tempfile::tempdir().unwrap();
         let suite = suite(folder.path(), &[("any.toml", ""), ("any.snap.new", "pending")]);
-        let texts = texts(&[("6.12", "a"), ("7.3", "b")]);
+        let texts = texts(&[("6.12", "a"), ("7.3", "b"), ("6.12@systemd-257", "c"), ("7.3@systemd-257", "d")]);
         let before = suite.recorded(&name()).unwrap();
-        let changes = changes(&suite, &name(), &before, &texts, &kernels());
-        assert_eq!(changes.len(), 2);
-        changes.iter().for_each(|change| change.make("says so", "scenarios/any.toml").unwrap());
+        let all = changes(&suite, &before, &texts);
+        let files: Vec<_> = all.iter().map(|change| change.path.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(files, ["any.snap", "any@@systemd-257.snap", "any@7.3.snap", "any@7.3@systemd-257.snap"]);
+        all.iter().for_each(|change| change.make("says so", "scenarios/any.toml").unwrap());
         let after = suite.recorded(&name()).unwrap();
-        for (kernel, text) in &texts {
-            assert!(snapshot::same(after.for_kernel(kernel).unwrap(), text));
+        for (lineage, text) in &texts {
+            assert!(snapshot::same(after.for_ground(lineage).unwrap(), text));
         }
         assert!(!folder.path().join("any.snap.new").exists());
-        assert_eq!(super::changes(&suite, &name(), &after, &texts, &kernels()), []);
+        assert_eq!(changes(&suite, &after, &texts), []);
+        let (kernels, images) = (["6.12", "7.3"].map(|name| name.parse().unwrap()), ["systemd-257".parse().unwrap()]);
+        assert_eq!(suite.unreferenced(&kernels, &images).unwrap(), Vec::<PathBuf>::new());
+        assert_eq!(suite.unreferenced(&kernels, &[]).unwrap().len(), 2);
+        assert_eq!(suite.unreferenced(&kernels[..1], &images).unwrap().len(), 2);
+        assert_eq!(suite.own_snapshots().unwrap()[&name()].len(), 3);
     }
 
     #[test]
@@ -169,17 +184,17 @@ mod tests {
         let files = [("any.toml", ""), ("any.snap", &*shared), ("any@7.3.snap", &*own)];
         let suite = suite(folder.path(), &files);
         let before = suite.recorded(&name()).unwrap();
-        let changes = changes(&suite, &name(), &before, &texts(&[("7.3", "a")]), &kernels());
+        let changes = changes(&suite, &before, &texts(&[("7.3", "a")]));
         assert!(matches!(&changes[..], [change] if change.new.is_none() && change.path.ends_with("any@7.3.snap")));
         changes[0].make("", "").unwrap();
-        assert_eq!(suite.recorded(&name()).unwrap().own.len(), 0);
+        assert_eq!(suite.recorded(&name()).unwrap().texts.len(), 1);
     }
 
     #[test]
     fn a_failed_change_names_the_file_and_keeps_the_old_one() {
         let folder = tempfile::tempdir().unwrap();
-        let change =
-            Change { path: folder.path().join("no/such.snap"), kernel: None, old: None, new: Some("a".to_owned()) };
+        let (path, new) = (folder.path().join("no/such.snap"), Some("a".to_owned()));
+        let change = Change { path, owner: Owner::EVERYBODY, old: None, new };
         assert!(change.make("", "").unwrap_err().to_string().contains("no/such.snap"));
     }
 }

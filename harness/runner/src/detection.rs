@@ -135,6 +135,7 @@ mod tests {
     use harness_model::{
         errno::Errno,
         grid::Part,
+        ground::Ground,
         judgement::{Case, Crash, Judgement, Row},
         verdict::{Expect, Refusal, Verdict},
     };
@@ -159,8 +160,8 @@ mod tests {
     }
 
     fn finding(standing: Standing) -> Finding {
-        let (kernel, scenario) = ("6.12".parse().unwrap(), "a/b".parse().unwrap());
-        Finding { kernel, scenario, summary: String::new(), took: None, standing }
+        let ground = Ground { kernel: "6.12".parse().unwrap(), image: "minimal".parse().unwrap() };
+        Finding { ground, scenario: "a/b".parse().unwrap(), summary: String::new(), took: None, standing }
     }
 
     fn judged(verdict: Verdict, crash: Option<Crash>) -> Finding {

@@ -23,6 +23,7 @@ use harness_model::{expand::Expanded, outcome::ScenarioOutcome};
 use crate::{
     batches::{Batch, batches, size_of_micros, sized},
     launch::{Host, Launch, LaunchError},
+    report::Naming,
     supplies::Supplies,
     testbed::Testbed,
 };
@@ -132,6 +133,7 @@ impl Fleet {
         if open.is_empty() {
             return Ok(results);
         }
+        let naming = Naming::of(orders.iter().map(|order| order.testbed.ground()));
         let has_vms = open.iter().any(|&index| !orders[index].testbed.is_here());
         let host = has_vms.then(|| Host::ready(supplies)).transpose()?;
         // Always in the same order: two processes that want several locks would else wait for each other.
@@ -145,10 +147,11 @@ impl Fleet {
             if missing.is_empty() {
                 continue;
             }
-            match Launch::prepare(order.testbed, host.as_ref()) {
+            let name = naming.name(order.testbed.ground());
+            match Launch::prepare(order.testbed, host.as_ref(), &name) {
                 Err(error) => results[index] = Err(error),
                 Ok(launch) => {
-                    queue.extend(jobs(order, loads.len(), &missing, self.jobs.share(open.len())));
+                    queue.extend(jobs(order, &name, loads.len(), &missing, self.jobs.share(open.len())));
                     let left = queue.iter().filter(|job| job.load == loads.len()).count();
                     loads.push((index, Load::new(order, launch, lock, left)));
                 }
@@ -231,7 +234,7 @@ fn take_lock(supplies: &Supplies, testbed: &Testbed<'_>) -> Result<Lock, LaunchE
 }
 
 /// What is missing, cut into batches for so many VMs at a time.
-fn jobs<'a>(order: &Order<'a>, load: usize, missing: &[&Expanded], vms: Jobs) -> Vec<Job<'a>> {
+fn jobs<'a>(order: &Order<'a>, name: &str, load: usize, missing: &[&Expanded], vms: Jobs) -> Vec<Job<'a>> {
     let testbed = order.testbed;
     let store = &testbed.supplies.store;
     let mut all = sized(missing);
@@ -246,8 +249,7 @@ fn jobs<'a>(order: &Order<'a>, load: usize, missing: &[&Expanded], vms: Jobs) ->
     let batches = batches(&all, vms);
     let count = batches.len();
     let job = |(number, batch): (usize, Batch)| {
-        let line =
-            Line::of(&testbed.supplies.progress, testbed.kernel_name(), (number + 1, count), batch.scenarios.len());
+        let line = Line::of(&testbed.supplies.progress, name, (number + 1, count), batch.scenarios.len());
         Job { load, batch, line, need }
     };
     batches.into_iter().enumerate().map(job).collect()

@@ -7,6 +7,7 @@ use harness_model::{
     check::Checked,
     configuration::Configuration,
     expand::{self, Expansion, Target},
+    ground::Ground,
     name::{ImageName, KernelName},
     plan::Reach,
     scenario::{Release, Report},
@@ -21,7 +22,6 @@ use crate::{objects::Shelf, session::Surroundings, store::Artefacts};
 #[derive(Debug)]
 pub struct Identity {
     pub(crate) lineage: Lineage,
-    pub(crate) image: ImageName,
     pub(crate) artefacts: Artefacts,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) configuration: Configuration,
@@ -61,10 +61,15 @@ pub struct IdentityRecord {
 impl Identity {
     /// The kernel's name.
     pub fn kernel(&self) -> &KernelName {
-        &self.lineage.kernel
+        &self.lineage.ground.kernel
     }
 
-    /// Whose snapshots hold for the kernel.
+    /// The kernel and its image.
+    pub fn ground(&self) -> &Ground {
+        &self.lineage.ground
+    }
+
+    /// Whose snapshots hold for the ground.
     pub fn lineage(&self) -> &Lineage {
         &self.lineage
     }
@@ -86,7 +91,7 @@ impl Identity {
     pub fn expand(&self, checked: &Checked, path: &Path) -> Result<Expansion, Report> {
         let target = Target {
             name: self.kernel(),
-            image: &self.image,
+            image: &self.ground().image,
             release: self.release,
             vocabulary: &self.vocabulary,
             configuration: &self.configuration,
@@ -117,7 +122,7 @@ impl Identity {
             kernel: self.kernel().clone(),
             alike: self.lineage.alike.clone(),
             release: self.uname.clone(),
-            image: self.image.clone(),
+            image: self.ground().image.clone(),
             artefacts: self.artefacts.clone(),
             at,
             objects: self.objects.names(),
@@ -132,8 +137,7 @@ impl Identity {
         Some(Self {
             release: record.release.parse().ok()?,
             uname: record.release,
-            lineage: Lineage { kernel: record.kernel, alike: record.alike },
-            image: record.image,
+            lineage: Lineage { ground: Ground { kernel: record.kernel, image: record.image }, alike: record.alike },
             artefacts: record.artefacts,
             vocabulary: record.vocabulary,
             configuration: record.configuration,

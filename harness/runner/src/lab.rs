@@ -12,8 +12,9 @@ use harness_builder::project::Project;
 use harness_model::{
     check::Checked,
     expand::{Expanded, Expansion},
+    ground::Ground,
     judgement,
-    name::{KernelName, ScenarioName},
+    name::ScenarioName,
     outcome::{ScenarioEnd, ScenarioOutcome},
     reasons::{Complaint, Reasons},
     scenario::Report,
@@ -60,6 +61,15 @@ fn each(reports: &[Report]) -> String {
     reports.iter().map(Report::to_string).collect::<Vec<_>>().join("\n")
 }
 
+/// What one ground is to do in a run.
+#[derive(Clone, Debug)]
+pub struct Task<'a> {
+    /// The ground, built.
+    pub testbed: &'a Testbed<'a>,
+    /// The scenarios that are for it.
+    pub scenarios: Vec<&'a Checked>,
+}
+
 /// The scenarios of a folder, and the names they may use.
 #[derive(Debug)]
 pub struct Lab {
@@ -92,7 +102,7 @@ impl Lab {
         &self.reasons
     }
 
-    /// Snapshots of kernels' own that nobody has given a reason for, and reasons that apply no more, as far as these
+    /// Snapshots of kernels' and images' own that nobody has given a reason for, and reasons that apply no more, as far as these
     /// scenarios are concerned.
     ///
     /// # Errors
@@ -118,47 +128,44 @@ impl Lab {
         all(read?)
     }
 
-    /// What came of these scenarios on a kernel: runs those whose outcome the store does not know.
+    /// What came of these scenarios on a ground: runs those whose outcome the store does not know.
     ///
     /// # Errors
     /// [`LabError`] if a scenario asks for what this kernel does not know, or if no VM can be had.
     pub fn findings(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Vec<Finding>, LabError> {
-        let (expansions, result) = self.run(&[testbed], checked)?.remove(0);
+        let task = Task { testbed, scenarios: checked.iter().collect() };
+        let (expansions, result) = self.run(std::slice::from_ref(&task))?.remove(0);
         result?;
         let lost: Arc<str> = LaunchError::NotKept.to_string().into();
-        self.judge_all(&testbed.identity, &expansions, checked, |expanded| testbed.load(expanded), &lost)
+        self.judge_all(&testbed.identity, &expansions, &task.scenarios, |expanded| testbed.load(expanded), &lost)
     }
 
-    /// What came of these scenarios on each kernel, all in one fleet of VMs. What a kernel that cannot be used was to do
-    /// is [`Standing::NotRun`].
+    /// What came of each task, all in one fleet of VMs. What a ground that cannot be used was to do is
+    /// [`Standing::NotRun`].
     ///
     /// # Errors
-    /// [`LabError`] if a scenario asks for what a kernel does not know, or if no kernel can have a VM.
-    pub fn findings_on(&self, testbeds: &[&Testbed<'_>], checked: &[Checked]) -> Result<Vec<Finding>, LabError> {
+    /// [`LabError`] if a scenario asks for what a kernel does not know, or if no ground can have a VM.
+    pub fn findings_of(&self, tasks: &[Task<'_>]) -> Result<Vec<Finding>, LabError> {
         let mut findings = Vec::new();
-        for (testbed, (expansions, result)) in testbeds.iter().zip(self.run(testbeds, checked)?) {
+        for (task, (expansions, result)) in tasks.iter().zip(self.run(tasks)?) {
             let error = result.err().unwrap_or(LaunchError::NotKept);
             let cause: Arc<str> = chain(&error).into();
-            findings.extend(self.judge_all(
-                &testbed.identity,
-                &expansions,
-                checked,
-                |expanded| testbed.load(expanded),
-                &cause,
-            )?);
+            let load = |expanded: &Expanded| task.testbed.load(expanded);
+            findings.extend(self.judge_all(&task.testbed.identity, &expansions, &task.scenarios, load, &cause)?);
         }
         Ok(findings)
     }
 
-    /// What came of these scenarios on a kernel, if the store knows that.
+    /// What came of these scenarios on a ground, if the store knows that.
     ///
     /// # Errors
     /// [`LabError`] if a scenario asks for what this kernel does not know.
     pub fn known_findings(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Option<Vec<Finding>>, LabError> {
-        let expansions = self.expand_all(testbed, checked)?;
+        let checked: Vec<&Checked> = checked.iter().collect();
+        let expansions = self.expand_all(testbed, &checked)?;
         let unknown: Arc<str> = LaunchError::NotKept.to_string().into();
         let load = |expanded: &Expanded| testbed.load(expanded);
-        let findings = self.judge_all(&testbed.identity, &expansions, checked, load, &unknown)?;
+        let findings = self.judge_all(&testbed.identity, &expansions, &checked, load, &unknown)?;
         let is_known = |finding: &Finding| !matches!(finding.standing, Standing::NotRun { .. });
         Ok(findings.iter().all(is_known).then_some(findings))
     }
@@ -172,14 +179,14 @@ impl Lab {
         &self,
         store: &Store,
         identity: &Identity,
-        checked: &[Checked],
+        checked: &[&Checked],
     ) -> Result<Vec<Finding>, LabError> {
         let unknown: Arc<str> =
             format!("the store has no outcome of it on {} with these artefacts", identity.release()).into();
         let mut findings = Vec::new();
-        for one in checked {
+        for &one in checked {
             let finding = match identity.expand(one, self.suite.path(one.name())) {
-                Err(report) => not_run(identity.kernel(), one, &report.to_string().into()),
+                Err(report) => unjudged(identity.ground(), one, not_run(&report.to_string().into())),
                 Ok(expansion) => {
                     let latest = |expanded: &Expanded| store.latest(&identity.artefacts, &expanded.plan);
                     self.judge_one(identity, &expansion, one, latest, &unknown)?
@@ -199,20 +206,20 @@ impl Lab {
             let Expansion::Run(expanded) = expansion else { return None };
             took(&testbed.load(expanded)?)
         };
-        Ok(self.expand_all(testbed, checked)?.iter().map(time).collect())
+        Ok(self.expand_all(testbed, &checked.iter().collect::<Vec<_>>())?.iter().map(time).collect())
     }
 
-    fn expand_all(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Vec<Expansion>, LabError> {
+    fn expand_all(&self, testbed: &Testbed<'_>, checked: &[&Checked]) -> Result<Vec<Expansion>, LabError> {
         all(checked.iter().map(|checked| testbed.expand(checked, self.suite.path(checked.name()))).collect())
     }
 
-    /// Runs what is not known yet on each kernel, and says how that went.
-    fn run(&self, testbeds: &[&Testbed<'_>], checked: &[Checked]) -> Result<Vec<Ran>, LabError> {
-        let expansions: Vec<Vec<Expansion>> =
-            testbeds.iter().map(|testbed| self.expand_all(testbed, checked)).collect::<Result<_, _>>()?;
-        let Some(supplies) = testbeds.first().map(|testbed| testbed.supplies) else { return Ok(Vec::new()) };
-        let each = testbeds.iter().zip(&expansions);
-        let orders: Vec<Order<'_>> = each.map(|(testbed, expansions)| self.order(testbed, expansions)).collect();
+    /// Runs what is not known yet of each task, and says how that went.
+    fn run(&self, tasks: &[Task<'_>]) -> Result<Vec<Ran>, LabError> {
+        let expand = |task: &Task<'_>| self.expand_all(task.testbed, &task.scenarios);
+        let expansions: Vec<Vec<Expansion>> = tasks.iter().map(expand).collect::<Result<_, _>>()?;
+        let Some(supplies) = tasks.first().map(|task| task.testbed.supplies) else { return Ok(Vec::new()) };
+        let each = tasks.iter().zip(&expansions);
+        let orders: Vec<Order<'_>> = each.map(|(task, expansions)| self.order(task.testbed, expansions)).collect();
         let results = supplies.fleet.fulfil(supplies, &orders)?;
         drop(orders);
         Ok(expansions.into_iter().zip(results).collect())
@@ -233,11 +240,12 @@ impl Lab {
         &self,
         identity: &Identity,
         expansions: &[Expansion],
-        checked: &[Checked],
+        checked: &[&Checked],
         outcome: impl Fn(&Expanded) -> Option<ScenarioOutcome>,
         otherwise: &Arc<str>,
     ) -> Result<Vec<Finding>, LabError> {
-        let judge = |(checked, expansion)| self.judge_one(identity, expansion, checked, &outcome, otherwise);
+        let judge =
+            |(&checked, expansion): (&&Checked, _)| self.judge_one(identity, expansion, checked, &outcome, otherwise);
         checked.iter().zip(expansions).map(judge).collect()
     }
 
@@ -253,23 +261,22 @@ impl Lab {
         let (standing, took) = match expansion {
             Expansion::Skipped { reason } => (Standing::Skipped { reason: reason.clone() }, None),
             Expansion::Run(expanded) => match outcome(expanded) {
-                None => return Ok(not_run(identity.kernel(), checked, otherwise)),
+                None => (not_run(otherwise), None),
                 Some(outcome) => (self.judge(identity, expanded, &outcome)?, took(&outcome)),
             },
         };
-        let (kernel, scenario) = (identity.kernel().clone(), checked.name().clone());
-        Ok(Finding { kernel, scenario, summary: checked.summary().to_owned(), took, standing })
+        Ok(Finding { took, ..unjudged(identity.ground(), checked, standing) })
     }
 
     fn judge(&self, identity: &Identity, expanded: &Expanded, outcome: &ScenarioOutcome) -> Result<Standing, LabError> {
         Ok(match judgement::judge(expanded, outcome, identity.vocabulary()) {
             Err(fault) => Standing::Fault { message: fault.to_string() },
             Ok(mut judgement) => {
-                if self.reasons.lifts_expectations(&judgement.scenario, identity.kernel()) {
+                if self.reasons.lifts_expectations(&judgement.scenario, identity.ground()) {
                     judgement.lift_expectations();
                 }
                 let recorded = self.suite.recorded(&expanded.plan.name)?;
-                let recorded = recorded.for_kernel(identity.lineage()).map(str::to_owned);
+                let recorded = recorded.for_ground(identity.lineage()).map(str::to_owned);
                 Standing::Judged { judgement, recorded }
             }
         })
@@ -284,17 +291,21 @@ fn took(outcome: &ScenarioOutcome) -> Option<Duration> {
     }
 }
 
-/// What a kernel was asked, and how it went to have it run.
+/// What a ground was asked, and how it went to have it run.
 type Ran = (Vec<Expansion>, Result<(), LaunchError>);
 
-/// A scenario that was not run on a kernel.
-pub fn not_run(kernel: &KernelName, checked: &Checked, cause: &Arc<str>) -> Finding {
+fn not_run(cause: &Arc<str>) -> Standing {
+    Standing::NotRun { cause: Arc::clone(cause) }
+}
+
+/// What is said of a scenario on a ground that gave no outcome.
+pub fn unjudged(ground: &Ground, checked: &Checked, standing: Standing) -> Finding {
     Finding {
-        kernel: kernel.clone(),
+        ground: ground.clone(),
         scenario: checked.name().clone(),
         summary: checked.summary().to_owned(),
         took: None,
-        standing: Standing::NotRun { cause: Arc::clone(cause) },
+        standing,
     }
 }
 

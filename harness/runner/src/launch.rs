@@ -146,13 +146,13 @@ pub(crate) struct Launch<'a> {
 
 impl<'a> Launch<'a> {
     /// Puts together what all VMs of a testbed have in common, and says how they run. `host` is how this host runs VMs;
-    /// the machine we are on takes none.
-    pub(crate) fn prepare(testbed: &'a Testbed<'a>, host: Option<&Host>) -> Result<Self, LaunchError> {
+    /// the machine we are on takes none; `name` is what the ground is called.
+    pub(crate) fn prepare(testbed: &'a Testbed<'a>, host: Option<&Host>, name: &str) -> Result<Self, LaunchError> {
         let (progress, kernel) = (&testbed.supplies.progress, &testbed.kernel);
         let host = host.filter(|_| !testbed.is_here());
         let how =
             host.map_or("this machine, in namespaces and a cgroup of its own".to_owned(), |h| h.decision.to_string());
-        progress.note(&format!("kernel {} ({}): {how}", kernel.name, kernel.release()));
+        progress.note(&format!("kernel {name} ({}): {how}", kernel.release()));
         Ok(Self {
             testbed,
             spec: host.map(|host| spec(testbed, host)),

@@ -6,6 +6,7 @@ pub mod blessing;
 pub mod console;
 pub mod detection;
 pub mod fleet;
+pub mod grounds;
 pub mod identity;
 pub mod lab;
 pub mod launch;

@@ -10,6 +10,7 @@ mod junit;
 mod ktap;
 mod mark;
 mod markdown;
+mod naming;
 mod omission;
 mod reference;
 mod results;
@@ -21,8 +22,9 @@ use std::{sync::Arc, time::Duration};
 
 use harness_model::{
     grid::Part,
+    ground::Ground,
     judgement::{Judgement, Row},
-    name::{KernelName, ScenarioName},
+    name::ScenarioName,
     snapshot,
 };
 
@@ -33,16 +35,17 @@ pub use junit::junit;
 pub use ktap::ktap;
 pub use mark::Mark;
 pub use markdown::{By, markdown};
+pub use naming::Naming;
 pub use omission::{Omission, omissions};
 pub use reference::keys;
-pub use results::{HARNESS, KernelLabel, Results};
+pub use results::{GroundLabel, HARNESS, Results};
 pub use table::table;
 
-/// One scenario on one kernel, judged and compared.
+/// One scenario on one ground, judged and compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// On which kernel.
-    pub kernel: KernelName,
+    /// On which kernel, with which image.
+    pub ground: Ground,
     /// Which scenario.
     pub scenario: ScenarioName,
     /// What it proves.
@@ -53,10 +56,10 @@ pub struct Finding {
     pub standing: Standing,
 }
 
-/// What came of a scenario on a kernel.
+/// What came of a scenario on a ground.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// The scenario asks not to run on this kernel.
+    /// The scenario asks not to run on this ground, or there cannot be such a ground today.
     Skipped {
         /// Why.
         reason: String,
@@ -75,7 +78,7 @@ pub enum Standing {
     Judged {
         /// The verdicts.
         judgement: Judgement,
-        /// The text recorded for this kernel, if any.
+        /// The text recorded for this ground, if any.
         recorded: Option<String>,
     },
 }
@@ -202,7 +205,7 @@ mod tests {
 
     fn finding(kernel: &str, judgement: Judgement, recorded: Option<&str>) -> Finding {
         Finding {
-            kernel: kernel.parse().unwrap(),
+            ground: sample::ground(kernel),
             scenario: judgement.scenario.clone(),
             summary: "Says so".to_owned(),
             took: None,
@@ -222,7 +225,7 @@ mod tests {
 
     #[test]
     fn kernels_stand_side_by_side() {
-        let kernels = ["6.12", "7.3"].map(|name| name.parse().unwrap());
+        let kernels = ["6.12", "7.3"].map(sample::ground);
         let findings = [
             as_recorded("6.12", vec![row("map_create hash", None, allowed()), row("map_create array", None, denied())]),
             as_recorded("7.3", vec![row("map_create hash", None, allowed()), row("map_create array", None, allowed())]),
@@ -235,8 +238,20 @@ mod tests {
     }
 
     #[test]
+    fn images_stand_in_headings_where_there_are_several_and_only_grounds_that_ran_are_columns() {
+        let grounds = ["6.12", "7.3", "6.12@systemd-262"].map(sample::ground);
+        let rows = |verdict| vec![row("map_create hash", None, verdict)];
+        let both = [as_recorded("6.12", rows(allowed())), as_recorded("6.12@systemd-262", rows(denied()))];
+        let expected = "a/b  Says so\n                   6.12@minimal  6.12@systemd-262\n  \
+                        map_create hash  allowed       denied EPERM\n\n";
+        assert_eq!(plain(&table(&grounds, &both, None)), expected);
+        let one = "a/b  Says so\n                   6.12\n  map_create hash  allowed\n\n";
+        assert_eq!(plain(&table(&grounds[..2], &both[..1], None)), one);
+    }
+
+    #[test]
     fn kernels_stand_below_each_other_where_the_terminal_is_narrow() {
-        let kernels = ["6.12", "7.3", "7.4"].map(|name| name.parse().unwrap());
+        let kernels = ["6.12", "7.3", "7.4"].map(sample::ground);
         let rows = |verdict| vec![row("map_create hash with many words", None, verdict)];
         let mut findings = [
             as_recorded("6.12", rows(denied())),
@@ -318,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_sweep_is_shown_once_where_kernels_answer_the_same() {
-        let kernels = ["6.12", "7.3", "7.4"].map(|name| name.parse().unwrap());
+        let kernels = ["6.12", "7.3", "7.4"].map(sample::ground);
         let of = |kernel, verdict| {
             let judgement = swept(verdict);
             let text = snapshot::render(&judgement);
@@ -333,7 +348,7 @@ mod tests {
     #[test]
     fn a_cell_is_one_json_object_with_its_row_and_arm() {
         let findings = vec![finding("6.12", swept(denied()), None)];
-        let results = Results { kernels: vec![], image: "minimal".parse().unwrap(), findings };
+        let results = Results { grounds: vec![], findings };
         let text = json_lines(&results).unwrap();
         let value: serde_json::Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
         assert_eq!((&value["row"], &value["arm"]), (&"hash".into(), &"no_token".into()));
@@ -344,7 +359,7 @@ mod tests {
     fn a_cause_stands_beside_its_verdict() {
         let cause = Some(Reason::Missing { gifts: vec!["maps array".into()], obstacles: vec![] });
         let finding = as_recorded("6.12", vec![Row { cause, ..row("map_create array", None, denied()) }]);
-        let text = plain(&table(&["6.12".parse().unwrap()], std::slice::from_ref(&finding), None));
+        let text = plain(&table(&[sample::ground("6.12")], std::slice::from_ref(&finding), None));
         assert!(text.contains("map_create array  denied EPERM (lacks maps array)\n"), "{text}");
         let Standing::Judged { recorded, .. } = &finding.standing else { panic!() };
         assert_eq!(recorded.as_deref(), Some("1  map_create array  denied EPERM (lacks maps array)\n"));

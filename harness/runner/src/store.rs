@@ -231,6 +231,7 @@ mod tests {
         assert_eq!(store.load(&artefacts(), &scenario(1)), Some(finished()));
         assert_eq!(store.load(&artefacts(), &scenario(2)), None);
         assert_eq!(store.load(&Artefacts { kernel: "other".into(), ..artefacts() }, &scenario(1)), None);
+        assert_eq!(store.load(&Artefacts { image: "other".into(), ..artefacts() }, &scenario(1)), None);
     }
 
     #[test]

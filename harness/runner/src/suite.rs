@@ -10,10 +10,10 @@ use std::{
 
 use harness_model::{
     check::{Checked, check},
-    name::{KernelName, ScenarioName},
+    name::{ImageName, KernelName, ScenarioName},
     reasons::{self, OwnSnapshots, Reasons},
     scenario::{self, Report},
-    snapshot::{self, Recorded},
+    snapshot::{self, Owner, Recorded},
     vocabulary::KnownNames,
 };
 use thiserror::Error;
@@ -136,10 +136,9 @@ impl Suite {
         let folder = path.parent().unwrap_or(&self.folder);
         for entry in fs::read_dir(folder).map_err(io_error(folder))? {
             let path = entry.map_err(io_error(folder))?.path();
-            match path.file_name().and_then(OsStr::to_str).and_then(|file| snapshot::kernel_of(stem, file)) {
-                None => {}
-                Some(None) => recorded.shared = Some(read_snapshot(&path)?),
-                Some(Some(kernel)) => drop(recorded.own.insert(kernel, read_snapshot(&path)?)),
+            let file = path.file_name().and_then(OsStr::to_str);
+            if let Some(owner) = file.and_then(|file| Owner::of_file(stem, file)) {
+                recorded.texts.insert(owner, read_snapshot(&path)?);
             }
         }
         Ok(recorded)
@@ -164,7 +163,7 @@ impl Suite {
         }
     }
 
-    /// Which kernels have snapshots of their own, by their files' names.
+    /// Which kernels and images have snapshots of their own, by their files' names.
     ///
     /// # Errors
     /// [`SuiteError`] if a folder cannot be read.
@@ -172,24 +171,22 @@ impl Suite {
         let mut own: OwnSnapshots = self.names().map(|name| (name.clone(), Default::default())).collect();
         for path in files_below(&self.folder)? {
             let relative = path.strip_prefix(&self.folder).unwrap_or(&path).to_str();
-            let parts = relative.and_then(|relative| relative.strip_suffix(".snap")?.rsplit_once('@'));
-            let Some((Ok(name), Ok(kernel))) = parts.map(|(name, kernel)| (name.parse(), kernel.parse())) else {
-                continue;
-            };
-            if let Some(kernels) = own.get_mut(&name) {
-                kernels.insert(kernel);
+            let parts = relative.and_then(|relative| Owner::split(relative.strip_suffix(".snap")?));
+            let Some((Ok(name), owner)) = parts.map(|(name, owner)| (name.parse(), owner)) else { continue };
+            if let Some(owners) = own.get_mut(&name) {
+                owners.insert(owner);
             }
         }
         Ok(own)
     }
 
-    /// Where a snapshot of this scenario is kept: the shared one, or that of one kernel.
+    /// Where the snapshot of this scenario is kept that is this owner's.
     ///
     /// # Panics
     /// If the name is not one of [`Suite::names`].
-    pub fn snapshot_path(&self, name: &ScenarioName, kernel: Option<&KernelName>) -> PathBuf {
+    pub fn snapshot_path(&self, name: &ScenarioName, owner: &Owner) -> PathBuf {
         let path = &self.files[name];
-        path.with_file_name(snapshot::file_name(path.file_stem().and_then(OsStr::to_str).unwrap_or_default(), kernel))
+        path.with_file_name(owner.file_name(path.file_stem().and_then(OsStr::to_str).unwrap_or_default()))
     }
 
     /// The file of a scenario.
@@ -200,19 +197,23 @@ impl Suite {
         &self.files[name]
     }
 
-    /// Snapshot files that no test refers to: without a scenario, or of a kernel nobody knows.
+    /// Snapshot files that no test refers to: without a scenario, or of a kernel or an image nobody knows.
     ///
     /// # Errors
     /// [`SuiteError`] if a folder cannot be read.
-    pub fn unreferenced(&self, kernels: &[KernelName]) -> Result<Vec<PathBuf>, SuiteError> {
-        let mut referenced: Vec<PathBuf> = Vec::new();
-        for name in self.names() {
-            referenced.push(self.snapshot_path(name, None));
-            referenced.extend(kernels.iter().map(|kernel| self.snapshot_path(name, Some(kernel))));
-        }
+    pub fn unreferenced(&self, kernels: &[KernelName], images: &[ImageName]) -> Result<Vec<PathBuf>, SuiteError> {
         let mut files = files_below(&self.folder)?;
-        files.retain(|path| path.extension() == Some(OsStr::new("snap")) && !referenced.contains(path));
+        files.retain(|path| path.extension() == Some(OsStr::new("snap")) && !self.is_referenced(path, kernels, images));
         Ok(files)
+    }
+
+    fn is_referenced(&self, path: &Path, kernels: &[KernelName], images: &[ImageName]) -> bool {
+        let relative = path.strip_prefix(&self.folder).unwrap_or(path).with_extension("");
+        let Some(relative) = relative.to_str() else { return false };
+        let (name, owner) = Owner::split(relative).unwrap_or((relative, Owner::EVERYBODY));
+        name.parse().is_ok_and(|name: ScenarioName| self.files.contains_key(&name))
+            && owner.kernel.is_none_or(|kernel| kernels.contains(&kernel))
+            && owner.image.is_none_or(|image| images.contains(&image))
     }
 }
 

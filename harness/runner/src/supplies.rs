@@ -13,6 +13,7 @@ use harness_builder::{
     project::{NoProject, Project},
 };
 use harness_model::{
+    ground::Ground,
     name::{ImageName, KernelName},
     scenario::Release,
     snapshot::Lineage,
@@ -80,6 +81,13 @@ pub enum SuppliesError {
         /// What builds it.
         command: String,
     },
+}
+
+impl SuppliesError {
+    /// Whether an image's pinned packages have left the mirror: nothing is wrong here, the suite moved on.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Image(error) if error.is_gone())
+    }
 }
 
 /// What the project has, and where its outcomes are kept.
@@ -165,6 +173,24 @@ impl Supplies {
         Ok(self.images.get(image.as_str()).map(drop)?)
     }
 
+    /// The images of these names, each once; `all` stands for every one that has a recipe, and a name with `*`, `?` or `[`
+    /// for every one it matches.
+    ///
+    /// # Errors
+    /// [`SuppliesError::Images`] with a suggestion if there is none of a name.
+    pub fn images<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<ImageName>, SuppliesError> {
+        Ok(self.images.named(names)?.into_iter().map(|recipe| recipe.name).collect())
+    }
+
+    /// The images that scenarios run in if nobody says otherwise: those whose recipes say `default = true`. The first is
+    /// for scenarios that name none.
+    ///
+    /// # Errors
+    /// [`SuppliesError::Images`] if a recipe is wrong.
+    pub fn default_images(&self) -> Result<Vec<ImageName>, SuppliesError> {
+        Ok(self.images.defaults()?.into_iter().map(|recipe| recipe.name).collect())
+    }
+
     /// The kernel, the image, the guest program and the objects that scenarios load if all are built.
     ///
     /// # Errors
@@ -210,12 +236,11 @@ impl Supplies {
         Ok(image::build(&self.images.get(image.as_str())?, &self.cache, &self.progress)?)
     }
 
-    /// Builds what all kernels share: the image, the guest program and the objects that scenarios load.
+    /// Builds what all grounds share: the guest program and the objects that scenarios load.
     ///
     /// # Errors
     /// [`SuppliesError`] if one cannot be built.
-    pub fn build_shared(&self, image: &ImageName) -> Result<(), SuppliesError> {
-        image::build(&self.images.get(image.as_str())?, &self.cache, &self.progress)?;
+    pub fn build_shared(&self) -> Result<(), SuppliesError> {
         guest_program::build(self.project.root(), &self.cache, &self.progress)?;
         objects::build(&self.project.objects(), &self.cache, &self.progress)?;
         Ok(())
@@ -264,12 +289,12 @@ impl Supplies {
         Ok(self.kernels.kernel(kernel)?)
     }
 
-    /// Whose snapshots hold for this kernel.
+    /// Whose snapshots hold for this ground.
     ///
     /// # Errors
-    /// [`SuppliesError::Kernels`] if there is none, or if its manifest is wrong.
-    pub fn lineage(&self, kernel: &KernelName) -> Result<Lineage, SuppliesError> {
-        Ok(Lineage { kernel: kernel.clone(), alike: self.manifest(kernel)?.alike })
+    /// [`SuppliesError::Kernels`] if there is no such kernel, or if its manifest is wrong.
+    pub fn lineage(&self, ground: &Ground) -> Result<Lineage, SuppliesError> {
+        Ok(Lineage { ground: ground.clone(), alike: self.manifest(&ground.kernel)?.alike })
     }
 
     fn testbed(
@@ -285,9 +310,9 @@ impl Supplies {
             kernel: kernel.name.clone(),
             release: kernel.release().to_owned(),
         })?;
+        let ground = Ground { kernel: kernel.name.clone(), image: image.name.clone() };
         let identity = Identity {
-            lineage: Lineage { kernel: kernel.name.clone(), alike: kernel.alike.clone() },
-            image: image.name.clone(),
+            lineage: Lineage { ground, alike: kernel.alike.clone() },
             artefacts: artefacts(&kernel, &image, &guest),
             vocabulary,
             configuration: kernel.configuration()?,

@@ -6,6 +6,7 @@ use harness_builder::{guest_program::GuestProgram, image::Image, kernel::Kernel}
 use harness_model::{
     check::Checked,
     expand::{Expanded, Expansion},
+    ground::Ground,
     name::KernelName,
     outcome::ScenarioOutcome,
     scenario::Report,
@@ -56,7 +57,12 @@ impl Testbed<'_> {
         &self.kernel.name
     }
 
-    /// Whose snapshots hold for the kernel.
+    /// The kernel and the image.
+    pub fn ground(&self) -> &Ground {
+        self.identity.ground()
+    }
+
+    /// Whose snapshots hold for the ground.
     pub fn lineage(&self) -> Lineage {
         self.identity.lineage.clone()
     }

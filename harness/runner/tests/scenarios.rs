@@ -1,7 +1,9 @@
 //! Every scenario on every default kernel, one trial each: `cargo test -p harness-runner --test scenarios`.
 //!
-//! Trials judge what the outcome store knows; the first that misses boots the kernel once for all scenarios. Kernels,
-//! image and guest program must have been built (`cargo xtask test` sees to that).
+//! A scenario runs in the first default image it is meant for. Trials judge what the outcome store knows; the first that
+//! misses boots the kernel once for all scenarios of its image. Kernels, images and guest program must have been built
+//! (`cargo xtask test` sees to that); where an image but the first is not, since its packages have left the mirror, its
+//! trials are ignored.
 //!
 //! | variable | meaning |
 //! | --- | --- |
@@ -21,11 +23,14 @@ use std::{
 use anyhow::Context;
 use harness_builder::{progress::Progress, project::Project};
 use harness_model::{
+    check::Checked,
+    ground::Ground,
     name::{ImageName, KernelName, ScenarioName},
-    snapshot::{self, Lineage},
+    snapshot::{self, Lineage, Owner, Recorded},
 };
 use harness_runner::{
     fleet::Jobs,
+    grounds::Images,
     lab::Lab,
     report::{Finding, Standing},
     store::Freshness,
@@ -34,9 +39,6 @@ use harness_runner::{
     vm,
 };
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-
-/// The image scenarios run in.
-const IMAGE: &str = "minimal";
 
 /// Names a file with the trials that will be run.
 const SHARD_VARIABLE: &str = "BPF_TOKEN_HARNESS_SHARD";
@@ -78,14 +80,14 @@ fn trials() -> anyhow::Result<Vec<Trial>> {
         Ok(list) => supplies.kernels(list.split(','))?,
         Err(_) => supplies.default_kernels()?,
     };
-    let all = supplies.kernels(["all"])?;
+    let images = supplies.default_images()?;
     // Trials must own what they use or share it for good, and this process ends with them.
-    let supplies: &'static Supplies = Box::leak(Box::new(supplies.with_jobs(jobs(kernels.len()))));
+    let supplies: &'static Supplies = Box::leak(Box::new(supplies.with_jobs(jobs(kernels.len() * images.len()))));
     let shard = shard()?;
-    let stage = Stage { lab, supplies, image: IMAGE.parse()?, shard, testbeds: Mutex::default() };
+    let stage = Stage { lab, supplies, images: Images::Meant(images), shard, testbeds: Mutex::default() };
     let stage: &'static Stage = Box::leak(Box::new(stage));
     let mut trials = vec![
-        Trial::test("snapshots::none_unreferenced", move || none_unreferenced(stage, &all)),
+        Trial::test("snapshots::none_unreferenced", move || none_unreferenced(stage)),
         Trial::test("snapshots::reasons", move || all_have_reasons(stage)),
     ];
     for kernel in kernels {
@@ -98,10 +100,10 @@ fn trials() -> anyhow::Result<Vec<Trial>> {
     Ok(trials)
 }
 
-/// VMs at a time: nextest starts a process a trial, and each that fills the store for a kernel has its share.
-fn jobs(kernels: usize) -> Jobs {
+/// VMs at a time: nextest starts a process a trial, and each that fills the store for a ground has its share.
+fn jobs(grounds: usize) -> Jobs {
     let jobs = Jobs::default();
-    if std::env::var_os("NEXTEST").is_some() { jobs.share(kernels) } else { jobs }
+    if std::env::var_os("NEXTEST").is_some() { jobs.share(grounds) } else { jobs }
 }
 
 /// The trials that will be run, if we are told.
@@ -112,7 +114,7 @@ fn shard() -> anyhow::Result<Option<BTreeSet<String>>> {
     Ok(Some(text.lines().map(str::to_owned).collect()))
 }
 
-/// What a trial of a scenario on a kernel is called.
+/// What a trial of a scenario on a kernel is called. It needs no image: each scenario has one.
 fn trial_name(kernel: &KernelName, scenario: &ScenarioName) -> String {
     format!("{kernel}::{scenario}")
 }
@@ -121,15 +123,19 @@ fn trial_name(kernel: &KernelName, scenario: &ScenarioName) -> String {
 struct Stage {
     lab: Lab,
     supplies: &'static Supplies,
-    image: ImageName,
+    images: Images,
     shard: Option<BTreeSet<String>>,
-    testbeds: Mutex<BTreeMap<KernelName, Arc<Testbed<'static>>>>,
+    testbeds: Mutex<BTreeMap<Ground, Arc<Testbed<'static>>>>,
 }
 
 impl Stage {
     fn judge(&self, kernel: &KernelName, scenario: &ScenarioName) -> Result<Completion, Failed> {
-        let testbed = self.testbed(kernel)?;
         let checked = self.lab.check([scenario]).map_err(chain)?;
+        let Some(image) = self.image(&checked[0]) else { return Err("no image is a default one".into()) };
+        if let Some(reason) = self.lack_of(image)? {
+            return Ok(Completion::ignored_with(reason));
+        }
+        let testbed = self.testbed(&Ground { kernel: kernel.clone(), image: image.clone() })?;
         let finding = match self.lab.known_findings(&testbed, &checked).map_err(chain)? {
             Some(mut findings) => findings.remove(0),
             None => self.fill(&testbed, scenario)?,
@@ -137,7 +143,21 @@ impl Stage {
         self.compare(&finding, &testbed.lineage())
     }
 
-    /// Runs all scenarios of the kernel that have a trial, so that the other trials find their outcomes.
+    /// The image of a scenario.
+    fn image(&self, scenario: &Checked) -> Option<&ImageName> {
+        self.images.of(scenario).first()
+    }
+
+    /// Why scenarios of this image are not run, if it is not there and all others can be run without it.
+    fn lack_of(&self, image: &ImageName) -> Result<Option<String>, Failed> {
+        let (Images::Meant(images) | Images::Named(images)) = &self.images;
+        if images.first() == Some(image) || self.supplies.built_image(image).map_err(chain)?.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(format!("the image is not built: `cargo xtask image build {image}`")))
+    }
+
+    /// Runs all scenarios of the ground that have a trial, so that the other trials find their outcomes.
     fn fill(&self, testbed: &Testbed<'_>, scenario: &ScenarioName) -> Result<Finding, Failed> {
         let kernel = testbed.kernel_name();
         let has_trial = |name: &&ScenarioName| {
@@ -145,19 +165,20 @@ impl Stage {
         };
         let names = self.lab.suite().names().filter(has_trial);
         let usable = names.filter_map(|name| self.lab.check([name]).ok());
-        let all: Vec<_> = usable.flatten().collect();
+        let image = &testbed.ground().image;
+        let all: Vec<_> = usable.flatten().filter(|checked| self.image(checked) == Some(image)).collect();
         let findings = self.lab.findings(testbed, &all).map_err(chain)?;
         self.supplies.remember(testbed).map_err(chain)?;
         findings.into_iter().find(|finding| &finding.scenario == scenario).ok_or_else(|| "it was not run".into())
     }
 
-    fn testbed(&self, kernel: &KernelName) -> Result<Arc<Testbed<'static>>, Failed> {
+    fn testbed(&self, ground: &Ground) -> Result<Arc<Testbed<'static>>, Failed> {
         let mut testbeds = self.testbeds.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(testbed) = testbeds.get(kernel) {
+        if let Some(testbed) = testbeds.get(ground) {
             return Ok(Arc::clone(testbed));
         }
-        let testbed = Arc::new(self.supplies.built(kernel, &self.image).map_err(chain)?);
-        testbeds.insert(kernel.clone(), Arc::clone(&testbed));
+        let testbed = Arc::new(self.supplies.built(&ground.kernel, &ground.image).map_err(chain)?);
+        testbeds.insert(ground.clone(), Arc::clone(&testbed));
         Ok(testbed)
     }
 
@@ -175,9 +196,13 @@ impl Stage {
         // A text that is new waits as the shared snapshot, one that differs from what it inherits as this kernel's own.
         let text = snapshot::render(judgement);
         let recorded = suite.recorded(&finding.scenario).map_err(chain)?;
-        let holds = recorded.for_kernel(lineage).is_none_or(|held| snapshot::same(held, &text));
-        let holder = if holds { recorded.holder(lineage) } else { Some(&finding.kernel) };
-        let path = suite.snapshot_path(&finding.scenario, holder);
+        let holds = recorded.for_ground(lineage).is_none_or(|held| snapshot::same(held, &text));
+        let owner = match recorded.holder(lineage) {
+            Some(holder) if holds => holder,
+            _ if holds => Owner::EVERYBODY,
+            _ => Owner::kernel(&finding.ground.kernel),
+        };
+        let path = suite.snapshot_path(&finding.scenario, &owner);
         assert_snapshot(&path, &finding.summary, suite.path(&finding.scenario), &text);
         Ok(Completion::Completed)
     }
@@ -195,21 +220,25 @@ fn assert_snapshot(path: &Path, summary: &str, scenario: &Path, text: &str) {
     settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
-/// A full run refuses snapshots nobody compares with, and a kernel's own snapshot that says what the shared one says.
-fn none_unreferenced(stage: &Stage, kernels: &[KernelName]) -> Result<(), Failed> {
-    let suite = stage.lab.suite();
-    let lineages = kernels.iter().map(|kernel| stage.supplies.lineage(kernel)).collect::<Result<Vec<_>, _>>();
-    let lineages = lineages.map_err(chain)?;
+/// A full run refuses snapshots nobody compares with, and those that say what would hold without them.
+fn none_unreferenced(stage: &Stage) -> Result<(), Failed> {
+    let (suite, supplies) = (stage.lab.suite(), stage.supplies);
+    let kernels = supplies.kernels(["all"]).map_err(chain)?;
+    let images = supplies.images(["all"]).map_err(chain)?;
+    let on = |image: &ImageName| {
+        let each = kernels.iter().map(|kernel| Ground { kernel: kernel.clone(), image: image.clone() });
+        each.map(|ground| supplies.lineage(&ground)).collect::<Result<Vec<_>, _>>()
+    };
+    let lineages: Vec<Lineage> = images.iter().map(on).collect::<Result<Vec<_>, _>>().map_err(chain)?.concat();
     let mut complaints: Vec<String> = Vec::new();
-    for path in suite.unreferenced(kernels).map_err(chain)? {
-        complaints.push(format!("{} belongs to no scenario and kernel; remove it", path.display()));
+    for path in suite.unreferenced(&kernels, &images).map_err(chain)? {
+        complaints.push(format!("{} belongs to no scenario, kernel and image; remove it", path.display()));
     }
     for name in suite.names() {
         let recorded = suite.recorded(name).map_err(chain)?;
-        for (kernel, own) in &recorded.own {
-            let Some(lineage) = lineages.iter().find(|lineage| &lineage.kernel == kernel) else { continue };
-            if recorded.inherited(lineage).is_some_and(|inherited| snapshot::same(own, inherited)) {
-                let path = suite.snapshot_path(name, Some(kernel));
+        for owner in recorded.texts.keys().filter(|owner| !owner.is_everybody()) {
+            if is_idle(&recorded, owner, &lineages) {
+                let path = suite.snapshot_path(name, owner);
                 complaints.push(format!("{} says what would hold without it; remove it", path.display()));
             }
         }
@@ -217,7 +246,14 @@ fn none_unreferenced(stage: &Stage, kernels: &[KernelName]) -> Result<(), Failed
     if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n").into()) }
 }
 
-/// A full run refuses a snapshot of a kernel's own that nobody has given a reason for, and a reason that applies no more.
+/// Whether all grounds that are held to this owner's snapshot would be held to the same text without it.
+fn is_idle(recorded: &Recorded, owner: &Owner, lineages: &[Lineage]) -> bool {
+    let mut holding = lineages.iter().filter(|lineage| recorded.holder(lineage).as_ref() == Some(owner));
+    let text = &recorded.texts[owner];
+    holding.all(|lineage| recorded.without(owner, lineage).is_some_and(|other| snapshot::same(text, other)))
+}
+
+/// A full run refuses a snapshot of a kernel's or an image's own that nobody has given a reason for, and a reason that applies no more.
 fn all_have_reasons(stage: &Stage) -> Result<(), Failed> {
     let complaints = stage.lab.reason_complaints(stage.lab.suite().names()).map_err(chain)?;
     let texts: Vec<String> = complaints.into_iter().map(|complaint| complaint.text).collect();

@@ -17,13 +17,14 @@ use std::{
 
 use harness_builder::{cache::Area, kernel::Kernel, progress::Progress, project::Project};
 use harness_model::{
+    check::Checked,
     judgement::Judgement,
     name::{ImageName, KernelName, ScenarioName},
     snapshot,
 };
 use harness_runner::{
     fleet::Jobs,
-    lab::Lab,
+    lab::{Lab, Task},
     report::{Finding, Standing, omissions},
     store::{Freshness, RunId, Store},
     supplies::Supplies,
@@ -165,12 +166,12 @@ fn round(kill: Option<Kill>) -> anyhow::Result<Story> {
     let lab = Lab::open(&project, &project.scenarios())?;
     let checked = lab.check(&lab.suite().select(SCENARIOS)?)?;
     let testbeds = testbeds(&supplies, &image)?;
-    let testbeds: Vec<&Testbed<'_>> = testbeds.iter().collect();
+    let tasks: Vec<Task<'_>> = testbeds.iter().map(|testbed| task(testbed, &checked)).collect();
     let runs = supplies.cache().folder(Area::Runs)?;
     let (over, is_over) = channel::<()>();
     let (findings, killed) = thread::scope(|scope| {
         let killer = scope.spawn(move || kill.and_then(|kill| kill.carry_out(&runs, &is_over)));
-        let findings = lab.findings_on(&testbeds, &checked);
+        let findings = lab.findings_of(&tasks);
         drop(over);
         (findings, killer.join())
     });
@@ -191,9 +192,9 @@ fn no_boot() -> anyhow::Result<()> {
     let (sound, mut broken) = (kernels.swap_remove(0), kernels[0].kernel().clone());
     broken.args.push("rootfstype=none-such".to_owned());
     let broken = supplies.with_kernel(broken, &IMAGE.parse()?)?;
-    let findings = lab.findings_on(&[&broken, &sound], &checked)?;
+    let findings = lab.findings_of(&[task(&broken, &checked), task(&sound, &checked)])?;
     let omissions = omissions(&findings);
-    anyhow::ensure!(omissions.len() == 1 && omissions[0].kernel == broken.kernel_name(), "{omissions:?}");
+    anyhow::ensure!(omissions.len() == 1 && omissions[0].ground == broken.ground(), "{omissions:?}");
     anyhow::ensure!(omissions[0].scenarios.len() == checked.len() && checked.len() > 1, "{omissions:?}");
     anyhow::ensure!(omissions[0].cause.contains("the kernel panicked"), "{}", omissions[0].cause);
     anyhow::ensure!(
@@ -204,6 +205,10 @@ fn no_boot() -> anyhow::Result<()> {
     let judged = |finding: &&Finding| matches!(finding.standing, Standing::Judged { .. });
     anyhow::ensure!(findings.iter().filter(judged).count() == checked.len(), "{findings:?}");
     Ok(())
+}
+
+fn task<'a>(testbed: &'a Testbed<'a>, checked: &'a [Checked]) -> Task<'a> {
+    Task { testbed, scenarios: checked.iter().collect() }
 }
 
 /// The default kernels in turn, under names of their own so that each has a VM of its own.
@@ -220,7 +225,7 @@ fn testbeds<'a>(supplies: &'a Supplies, image: &ImageName) -> anyhow::Result<Vec
 
 impl Story {
     fn add(&mut self, finding: &Finding) -> anyhow::Result<()> {
-        let place = (finding.kernel.clone(), finding.scenario.clone());
+        let place = (finding.ground.kernel.clone(), finding.scenario.clone());
         match &finding.standing {
             Standing::Skipped { .. } => {}
             Standing::Judged { judgement: Judgement { crash: Some(_), .. }, .. } => self.crashed.push(place),

@@ -6,11 +6,12 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args as ClapArgs;
 use harness_builder::file;
 use harness_model::{
-    name::{KernelName, ScenarioName},
+    name::ScenarioName,
     reasons::{
         BadCommit, BadReason, Commit, Explanation, FILE_NAME, OwnSnapshots, Reasons,
         edit::{EditError, explained, forgotten},
     },
+    snapshot::Owner,
 };
 use harness_runner::blessing::Change;
 
@@ -19,7 +20,7 @@ use crate::exit::Wrong;
 /// Why kernels differ, as it is given on the command line.
 #[derive(Debug, ClapArgs)]
 pub(super) struct Given {
-    /// Why a kernel's verdicts differ, in one sentence: for every snapshot of a kernel's own that has no reason yet
+    /// Why verdicts differ, in one sentence: for every snapshot of a kernel's or an image's own that has no reason yet
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 
@@ -39,12 +40,12 @@ impl Given {
     }
 }
 
-/// The kernels' own snapshots, and the reasons for them, before and after what is accepted.
+/// The kernels' and images' own snapshots, and the reasons for them, before and after what is accepted.
 pub(super) struct Ledger<'a> {
     reasons: &'a Reasons,
     own: OwnSnapshots,
     given: Option<Explanation>,
-    unexplained: Vec<(ScenarioName, KernelName)>,
+    unexplained: Vec<(ScenarioName, Owner)>,
     gone: Vec<ScenarioName>,
 }
 
@@ -56,27 +57,26 @@ impl<'a> Ledger<'a> {
     /// Enters what would change for a scenario.
     ///
     /// # Errors
-    /// What to do about a new snapshot of a kernel's own without a reason; then nothing is entered.
+    /// What to do about a new snapshot of a kernel's or an image's own without a reason; then nothing is entered.
     pub(super) fn enter(&mut self, scenario: &ScenarioName, changes: &[Change]) -> Result<(), String> {
         let before = self.own.get(scenario).cloned().unwrap_or_default();
         let mut after = before.clone();
-        for change in changes {
-            if let Some(kernel) = &change.kernel {
-                let _ = if change.new.is_some() { after.insert(kernel.clone()) } else { after.remove(kernel) };
-            }
+        for Change { owner, new, .. } in changes.iter().filter(|change| !change.owner.is_everybody()) {
+            let _ = if new.is_some() { after.insert(owner.clone()) } else { after.remove(owner) };
         }
-        let missing = after.iter().filter(|kernel| !self.reasons.covers(scenario, kernel));
-        let missing: Vec<KernelName> = missing.cloned().collect();
+        let missing = after.iter().filter(|owner| !self.reasons.covers(scenario, owner));
+        let missing: Vec<Owner> = missing.cloned().collect();
         if self.given.is_none()
-            && let Some(kernel) = missing.iter().find(|kernel| !before.contains(*kernel))
+            && let Some(owner) = missing.iter().find(|owner| !before.contains(*owner))
         {
             return Err(format!(
-                "  {kernel} would get a snapshot of its own; say why it differs by --reason TEXT (and --commit SHA where it \
-                 is known), or in {FILE_NAME}"
+                "  {} would get a snapshot of its own; say why it differs by --reason TEXT (and --commit SHA where it \
+                 is known), or in {FILE_NAME}",
+                owner.words()
             ));
         }
         if self.given.is_some() {
-            self.unexplained.extend(missing.into_iter().map(|kernel| (scenario.clone(), kernel)));
+            self.unexplained.extend(missing.into_iter().map(|owner| (scenario.clone(), owner)));
         }
         if before.difference(&after).next().is_some() {
             self.gone.push(scenario.clone());
@@ -120,13 +120,18 @@ mod tests {
     const FILE: &str = "# Kept.\n[[difference]]\nreason = 'x'\nkernels = ['7.3']\nscenarios = ['a/b', 'a/c']\n";
 
     fn own(list: &[(&str, &[&str])]) -> OwnSnapshots {
-        let kernels = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
-        list.iter().map(|(scenario, names)| (scenario.parse().unwrap(), kernels(names))).collect()
+        let owners = |names: &[&str]| names.iter().map(|name| owner(name)).collect();
+        list.iter().map(|(scenario, names)| (scenario.parse().unwrap(), owners(names))).collect()
     }
 
-    fn change(kernel: &str, old: Option<&str>, new: Option<&str>) -> Change {
+    /// An owner by what its files have behind the first `@`.
+    fn owner(text: &str) -> Owner {
+        Owner::of_file("x", &format!("x@{text}.snap")).unwrap()
+    }
+
+    fn change(of: &str, old: Option<&str>, new: Option<&str>) -> Change {
         let text = |side: Option<&str>| side.map(str::to_owned);
-        Change { path: PathBuf::new(), kernel: Some(kernel.parse().unwrap()), old: text(old), new: text(new) }
+        Change { path: PathBuf::new(), owner: owner(of), old: text(old), new: text(new) }
     }
 
     fn given(reason: Option<&str>, commit: Option<&str>) -> Result<Option<Explanation>> {
@@ -161,6 +166,22 @@ mod tests {
         assert_eq!(
             text,
             format!("{FILE}\n[[difference]]\nreason = \"y\"\nkernels = [\"7.3\"]\nscenarios = [\"a/d\"]\n")
+        );
+    }
+
+    #[test]
+    fn a_new_snapshot_of_an_images_own_takes_a_reason_too() {
+        let reasons = Reasons::parse("differences.toml", FILE.as_bytes()).unwrap();
+        let (before, scenario) = (own(&[("a/b", &["7.3"])]), "a/b".parse().unwrap());
+        let changes = [change("@systemd-257", None, Some("new"))];
+        let refused = Ledger::new(&reasons, before.clone(), None).enter(&scenario, &changes).unwrap_err();
+        assert!(refused.contains("image systemd-257 would get a snapshot of its own"), "{refused}");
+        let mut ledger = Ledger::new(&reasons, before, given(Some("x"), None).unwrap());
+        ledger.enter(&scenario, &changes).unwrap();
+        let text = ledger.text().unwrap().unwrap();
+        assert!(
+            text.starts_with(FILE) && text.ends_with("images = [\"systemd-257\"]\nscenarios = [\"a/b\"]\n"),
+            "{text}"
         );
     }
 

@@ -50,7 +50,7 @@ impl<'a> Campaign<'a> {
         thoroughness: Thoroughness,
     ) -> Result<Self> {
         let manifest = selection.supplies().manifest(kernel)?;
-        let base = selection.supplies().build(kernel, &selection.image)?;
+        let base = selection.supplies().build(kernel, selection.one_image()?)?;
         let mutants = mutants.iter().filter_map(|mutant| Some((*mutant, mutant.edit(kernel)?))).collect();
         Ok(Self { selection, thoroughness, manifest, base, mutants })
     }
@@ -155,7 +155,7 @@ impl<'a> Campaign<'a> {
         let started = Instant::now();
         let detection = match built.kernel {
             Ok(kernel) => {
-                let testbed = self.selection.supplies().with_kernel(kernel, &self.selection.image)?;
+                let testbed = self.selection.supplies().with_kernel(kernel, self.selection.one_image()?)?;
                 self.detect(&testbed, stages)?
             }
             Err(error @ MutationError::DoesNotCompile { .. }) => {

@@ -35,8 +35,58 @@ impl Catalogue {
         self.listing.names()
     }
 
+    /// Reads the recipes of the images that these names stand for, each once: `all` stands for every one, and a name with
+    /// `*`, `?` or `[` for every one it matches.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] if there is none of a name, or if one of them is wrong.
+    pub fn named<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Recipe>, CatalogueError> {
+        let mut found: Vec<Recipe> = Vec::new();
+        for name in names {
+            for name in self.listing.matching(name)? {
+                let recipe = self.get(name)?;
+                if !found.iter().any(|known| known.name == recipe.name) {
+                    found.push(recipe);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads the recipes of the images that scenarios run in where nobody says which: those with `default = true`. The first
+    /// is for all scenarios that name no image.
+    ///
+    /// # Errors
+    /// [`CatalogueError::Recipe`] if any recipe is wrong.
+    pub fn defaults(&self) -> Result<Vec<Recipe>, CatalogueError> {
+        Ok(self.named(["all"])?.into_iter().filter(Recipe::is_default).collect())
+    }
+
     /// Reads the recipe of this name.
     pub fn get(&self, name: &str) -> Result<Recipe, CatalogueError> {
         Ok(Recipe::read(self.listing.file(name)?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::Project;
+
+    #[test]
+    fn the_first_default_image_is_for_scenarios_that_name_none() {
+        let catalogue = Catalogue::of_folder(&Project::find().unwrap().images()).unwrap();
+        let defaults = catalogue.defaults().unwrap();
+        let names: Vec<&str> = defaults.iter().map(|recipe| recipe.name.as_str()).collect();
+        assert_eq!(names, ["minimal", "systemd-262"]);
+    }
+
+    #[test]
+    fn an_image_that_several_names_stand_for_is_there_once() {
+        let catalogue = Catalogue::of_folder(&Project::find().unwrap().images()).unwrap();
+        let named = |names: &[&str]| catalogue.named(names.iter().copied()).map(|recipes| recipes.len());
+        assert_eq!(named(&["systemd-262", "systemd-*", "minimal"]).unwrap(), named(&["all", "minimal"]).unwrap());
+        let error = named(&["minimum"]).unwrap_err().to_string();
+        assert!(error.contains("did you mean `minimal`?"), "{error}");
     }
 }

@@ -92,6 +92,11 @@ pub(super) fn packages(recipe: &Recipe, cache: &Cache, progress: &Progress) -> R
 }
 
 impl FetchError {
+    /// Whether the mirror has a pinned version no more, as it happens to suites that move on.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Archive { source, .. } if matches!(**source, ArchiveError::NoSuchVersion { .. }))
+    }
+
     /// Why a package of a recipe could not be had.
     fn of(error: PinnedError, recipe: &Recipe, needed: &PinnedPackage<'_>) -> Self {
         match error {
@@ -145,6 +150,7 @@ mod tests {
         let recipe = recipe(folder.path(), pinned);
         let needed = recipe.needed().next().unwrap();
         let message = FetchError::of(PinnedError::WrongSum { found }, &recipe, &needed).to_string();
+        assert!(!FetchError::of(PinnedError::WrongSum { found }, &recipe, &needed).is_gone());
         for part in [&pinned.to_string(), &found.to_string(), "r.toml", "image pin"] {
             assert!(message.contains(part), "{part} is missing in: {message}");
         }
@@ -158,7 +164,9 @@ mod tests {
             mirror: "http://mirror.example/debian".parse().unwrap(),
             available: vec!["2".into()],
         };
-        let error = FetchError::Archive { recipe: "images/r.toml".into(), source: Box::new(source) }.to_string();
+        let error = FetchError::Archive { recipe: "images/r.toml".into(), source: Box::new(source) };
+        assert!(error.is_gone());
+        let error = error.to_string();
         assert!(error.contains("it has 2; images/r.toml pins a version that is gone") && error.contains("image pin"));
     }
 }

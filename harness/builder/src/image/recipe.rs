@@ -87,6 +87,11 @@ impl Recipe {
         &self.own().summary
     }
 
+    /// Whether scenarios that are meant for it run in it where nobody says which image.
+    pub fn is_default(&self) -> bool {
+        self.own().default
+    }
+
     /// What is included, and at the end what the recipe itself says.
     pub(super) fn layers(&self) -> &[Layer] {
         &self.layers
@@ -211,6 +216,9 @@ mod tests {
     fn only_what_is_made_counts() {
         let written_otherwise = format!("# a comment\n{}", SMALL.replace("[\"ls\", \"cat\"]", "[\"cat\", \"ls\"]"));
         assert_eq!(parse(SMALL).unwrap().contents(), parse(&written_otherwise).unwrap().contents());
+        let chosen = format!("default = true\n{SMALL}");
+        assert!(parse(&chosen).unwrap().is_default() && !parse(SMALL).unwrap().is_default());
+        assert_eq!(parse(&chosen).unwrap().contents(), parse(SMALL).unwrap().contents());
         let other = SMALL.replace("\"ls\", ", "");
         assert_ne!(parse(SMALL).unwrap().contents(), parse(&other).unwrap().contents());
     }

@@ -14,14 +14,6 @@ pub enum CatalogueError {
     /// There is no manifest of that name.
     #[error(transparent)]
     Listing(#[from] ListingError),
-    /// A glob that is none, or that no kernel matches.
-    #[error("no kernel matches `{glob}`: {reason}")]
-    Glob {
-        /// As it was given.
-        glob: String,
-        /// What is wrong with it, or what there is.
-        reason: String,
-    },
     /// A manifest is not usable.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -47,18 +39,9 @@ impl Catalogue {
     /// The names that this one stands for: all for `all`, those it matches for a glob such as `7.*`, or itself.
     ///
     /// # Errors
-    /// [`CatalogueError::Glob`] if a glob is none or matches nothing. Whether a plain name exists is not looked at.
+    /// [`CatalogueError::Listing`] if a glob is none or matches nothing. Whether a plain name exists is not looked at.
     pub fn matching<'a>(&'a self, name: &'a str) -> Result<Vec<&'a str>, CatalogueError> {
-        if name == "all" {
-            return Ok(self.names());
-        }
-        if !name.contains(['*', '?', '[']) {
-            return Ok(vec![name]);
-        }
-        let wrong = |reason: String| CatalogueError::Glob { glob: name.to_owned(), reason };
-        let glob = glob::Pattern::new(name).map_err(|error| wrong(error.to_string()))?;
-        let found: Vec<&str> = self.names().into_iter().filter(|name| glob.matches(name)).collect();
-        if found.is_empty() { Err(wrong(format!("there are: {}", self.names().join(", ")))) } else { Ok(found) }
+        Ok(self.listing.matching(name)?)
     }
 
     /// Reads the manifests of the kernels that these names stand for, each once.
@@ -102,25 +85,5 @@ impl Catalogue {
     /// Reads the manifest of this name.
     pub fn kernel(&self, name: &KernelName) -> Result<Manifest, CatalogueError> {
         self.get(name.as_str())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_glob_names_several_kernels() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["6.12", "7.3", "7.2-debian", "6.1"] {
-            std::fs::write(folder.path().join(format!("{name}.toml")), "").unwrap();
-        }
-        let catalogue = Catalogue::of_folder(folder.path()).unwrap();
-        assert_eq!(catalogue.matching("7.*").unwrap(), ["7.2-debian", "7.3"]);
-        assert_eq!(catalogue.matching("all").unwrap().len(), 4);
-        assert_eq!(catalogue.matching("9.9").unwrap(), ["9.9"]);
-        let error = catalogue.matching("8.*").unwrap_err().to_string();
-        assert!(error.contains("`8.*`") && error.contains("there are: 6.1, 6.12"), "{error}");
-        assert!(matches!(catalogue.matching("[6"), Err(CatalogueError::Glob { .. })));
     }
 }

@@ -1,12 +1,13 @@
 //! Snapshots without a reason, and reasons without a snapshot.
 
-use super::{Known, OwnSnapshots, Reasons};
+use super::{Known, OwnSnapshots, Part, Reasons};
 use crate::{
     name::ScenarioName,
     scenario::{Problem, Report, node::Place, suggest::similar_scenarios},
+    snapshot::Owner,
 };
 
-/// A snapshot of a kernel's own and the reasons for it do not fit.
+/// A snapshot of a kernel's or an image's own and the reasons for it do not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
     /// The scenarios it is about.
@@ -16,8 +17,8 @@ pub struct Complaint {
 }
 
 impl Reasons {
-    /// All that does not fit these snapshots: a snapshot for which there is no reason, and a kernel or a scenario of a
-    /// reason for which there is no snapshot.
+    /// All that does not fit these snapshots: a snapshot for which there is no reason, and a kernel, an image or a scenario
+    /// of a reason for which there is no snapshot.
     pub fn complaints(&self, own: &OwnSnapshots) -> Vec<Complaint> {
         let mut complaints = self.unexplained(own);
         for (at, known) in self.known.iter().enumerate() {
@@ -27,15 +28,17 @@ impl Reasons {
     }
 
     fn unexplained(&self, own: &OwnSnapshots) -> Vec<Complaint> {
-        let pairs = own.iter().flat_map(|(scenario, kernels)| kernels.iter().map(move |kernel| (scenario, kernel)));
+        let pairs = own.iter().flat_map(|(scenario, owners)| owners.iter().map(move |owner| (scenario, owner)));
         pairs
-            .filter(|(scenario, kernel)| !self.covers(scenario, kernel))
-            .map(|(scenario, kernel)| Complaint {
+            .filter(|(scenario, owner)| !self.covers(scenario, owner))
+            .map(|(scenario, owner)| Complaint {
                 scenarios: vec![scenario.clone()],
                 text: format!(
-                    "{scenario}@{kernel}.snap says that {kernel} differs, and {} does not say why; say it there, or by \
-                     `cargo xtask bless --kernel {kernel} --filter {scenario} --reason TEXT`",
-                    self.label
+                    "{scenario}{owner}.snap says that {} differs, and {} does not say why; say it there, or by \
+                     `cargo xtask bless{} --filter {scenario} --reason TEXT`",
+                    owner.words(),
+                    self.label,
+                    selectors(owner)
                 ),
             })
             .collect()
@@ -43,27 +46,41 @@ impl Reasons {
 
     fn idle(&self, at: usize, known: &Known, own: &OwnSnapshots) -> Vec<Complaint> {
         let place = Place::default().key("difference").index(at);
-        let kernels_of = |scenario: &ScenarioName| own.get(scenario).into_iter().flatten();
+        let owners_of = |scenario: &ScenarioName| own.get(scenario).into_iter().flatten();
         let mut complaints = Vec::new();
         for (index, scenario) in known.scenarios.iter().enumerate() {
-            if !kernels_of(scenario).any(|kernel| known.is_for(scenario, kernel)) {
+            if !owners_of(scenario).any(|owner| known.is_for(scenario, owner)) {
                 let message = format!("this reason applies to `{scenario}` no more");
                 let problem = self.problem(&place.key("scenarios").index(index), message);
-                let problem = problem.labelled("no kernel above has a snapshot of its own for it");
+                let problem = problem.labelled("nothing above has a snapshot of its own for it");
                 let advice = scenario_advice(scenario, own);
                 complaints.push(self.complaint(vec![scenario.clone()], problem.help(advice)));
             }
         }
-        for (index, glob) in known.kernels.iter().enumerate() {
-            let used = |scenario| kernels_of(scenario).any(|kernel| glob.matches(kernel.as_str()));
-            if !known.scenarios.iter().any(used) {
-                let message = format!("this reason applies to kernel `{glob}` no more");
-                let problem = self.problem(&place.key("kernels").index(index), message);
-                let problem = problem.labelled("it has no snapshot of its own for any scenario below");
-                complaints.push(self.complaint(known.scenarios.clone(), problem.help("take it out of the list")));
-            }
-        }
+        complaints.extend(self.idle_names(&place, known, own, Part::Kernels));
+        complaints.extend(self.idle_names(&place, known, own, Part::Images));
         complaints
+    }
+
+    /// Kernels or images of a reason that no snapshot is left for.
+    fn idle_names(&self, place: &Place, known: &Known, own: &OwnSnapshots, part: Part) -> Vec<Complaint> {
+        let (noun, key, globs) = match part {
+            Part::Kernels => ("kernel", "kernels", &known.extent.kernels),
+            Part::Images => ("image", "images", &known.extent.images),
+        };
+        let is_idle = |glob: &glob::Pattern| {
+            let extent = known.extent.with_only(glob, part);
+            let mut owners = known.scenarios.iter().filter_map(|scenario| own.get(scenario)).flatten();
+            !owners.any(|owner| extent.covers(owner))
+        };
+        let idle = globs.iter().enumerate().filter(|(_, glob)| is_idle(glob));
+        idle.map(|(index, glob)| {
+            let message = format!("this reason applies to {noun} `{glob}` no more");
+            let problem = self.problem(&place.key(key).index(index), message);
+            let problem = problem.labelled("it has no snapshot of its own for any scenario below");
+            self.complaint(known.scenarios.clone(), problem.help("take it out of the list"))
+        })
+        .collect()
     }
 
     fn problem(&self, place: &Place, message: String) -> Problem {
@@ -73,6 +90,13 @@ impl Reasons {
     fn complaint(&self, scenarios: Vec<ScenarioName>, problem: Problem) -> Complaint {
         Complaint { scenarios, text: Report::new(&self.label, self.text.clone(), vec![problem]).to_string() }
     }
+}
+
+/// The options of `cargo xtask bless` for this owner.
+fn selectors(owner: &Owner) -> String {
+    let kernel = owner.kernel.as_ref().map(|name| format!(" --kernel {name}"));
+    let image = owner.image.as_ref().map(|name| format!(" --image {name}"));
+    kernel.into_iter().chain(image).collect()
 }
 
 fn scenario_advice(scenario: &ScenarioName, own: &OwnSnapshots) -> String {

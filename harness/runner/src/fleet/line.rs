@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use harness_builder::progress::{Progress, Task, Unit};
-use harness_model::{
-    name::KernelName,
-    outcome::{ScenarioEnd, ScenarioOutcome},
-};
+use harness_model::outcome::{ScenarioEnd, ScenarioOutcome};
 
 use crate::session::Notice;
 
@@ -24,14 +21,9 @@ pub(super) struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// That of a kernel's batch of this number, of so many, with so many scenarios.
-    pub(super) fn of(
-        progress: &'a Progress,
-        kernel: &KernelName,
-        (number, count): (usize, usize),
-        scenarios: usize,
-    ) -> Self {
-        let label = if count == 1 { format!("run {kernel}") } else { format!("run {kernel} ({number} of {count})") };
+    /// That of a ground's batch of this number, of so many, with so many scenarios.
+    pub(super) fn of(progress: &'a Progress, ground: &str, (number, count): (usize, usize), scenarios: usize) -> Self {
+        let label = if count == 1 { format!("run {ground}") } else { format!("run {ground} ({number} of {count})") };
         let (phase, scenarios) = (String::new(), scenarios as u64);
         Self { progress, label, scenarios, task: None, phase, done: 0, crashed: 0, differing: 0 }
     }
@@ -111,7 +103,7 @@ mod tests {
     #[test]
     fn a_log_hears_of_the_start_the_end_and_what_went_wrong() {
         let (progress, captured) = Progress::captured();
-        let mut line = Line::of(&progress, &"6.12".parse().unwrap(), (1, 2), 2);
+        let mut line = Line::of(&progress, "6.12", (1, 2), 2);
         assert_eq!(captured.text(), "", "a VM that nobody thinks of yet has no line");
         line.show(&Notice::Booting { vm: 1 });
         line.show(&Notice::Stillborn { how: "timed out" });
@@ -127,7 +119,7 @@ mod tests {
     #[test]
     fn a_line_tells_its_phase_and_its_counts() {
         let progress = Progress::silent();
-        let mut line = Line::of(&progress, &"6.12".parse().unwrap(), (1, 1), 2);
+        let mut line = Line::of(&progress, "6.12", (1, 1), 2);
         line.waiting(700, 300);
         assert_eq!(line.phase, "waits for memory: needs 700 MiB, 300 MiB are free");
         line.show(&Notice::Started(&"token/info".parse().unwrap()));

@@ -9,7 +9,7 @@ use super::{Finding, Outcome, Standing};
 /// How many verdicts of each class, and how many findings are not as recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Scenarios judged, over all kernels.
+    /// Scenarios judged, over all grounds.
     pub judged: usize,
     /// Scenarios skipped.
     pub skipped: usize,

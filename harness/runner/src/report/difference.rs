@@ -5,7 +5,7 @@ mod json;
 mod markdown;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use harness_model::{
     difference::{
@@ -13,9 +13,9 @@ use harness_model::{
         groups::Compared,
         names::{self, Coverage, NameChange},
     },
-    name::{KernelName, ScenarioName},
+    name::{ImageName, KernelName, ScenarioName},
     reasons::{Explanation, OwnSnapshots, Reasons},
-    snapshot::{self, Lineage},
+    snapshot::{self, Lineage, Owner},
     vocabulary::Vocabulary,
 };
 
@@ -29,8 +29,10 @@ use super::{Finding, Outcome, Standing};
 /// One of the two kernels.
 #[derive(Clone, Debug)]
 pub struct Side<'a> {
-    /// It, and those it is like.
-    pub lineage: Lineage,
+    /// It.
+    pub kernel: KernelName,
+    /// Those it is like.
+    pub alike: Vec<KernelName>,
     /// What `uname -r` says in it.
     pub release: String,
     /// The names it knows.
@@ -44,6 +46,8 @@ pub struct Difference {
     pub before: (KernelName, String),
     /// The second kernel and its release.
     pub after: (KernelName, String),
+    /// In which image each scenario ran.
+    pub images: BTreeMap<ScenarioName, ImageName>,
     /// The scenarios judged on both kernels.
     pub compared: Vec<Compared>,
     /// The scenarios that are not judged on both, except those that are meant for neither.
@@ -101,12 +105,13 @@ impl State {
 }
 
 impl Difference {
-    /// Compares what came of the same scenarios on two kernels.
+    /// Compares what came of the same scenarios on two kernels, each in one image.
     pub fn of(sides: [&Side<'_>; 2], findings: &[Finding], reasons: &Reasons, own: &OwnSnapshots) -> Self {
         let [before, after] = sides;
         let mut difference = Self {
-            before: (before.lineage.kernel.clone(), before.release.clone()),
-            after: (after.lineage.kernel.clone(), after.release.clone()),
+            before: (before.kernel.clone(), before.release.clone()),
+            after: (after.kernel.clone(), after.release.clone()),
+            images: BTreeMap::new(),
             compared: Vec::new(),
             uncompared: Vec::new(),
             skipped: 0,
@@ -115,9 +120,14 @@ impl Difference {
             coverage: names::coverage(before.vocabulary, after.vocabulary),
         };
         for group in findings.chunk_by(|a, b| a.scenario == b.scenario) {
-            let of = |side: &Side<'_>| group.iter().find(|finding| finding.kernel == side.lineage.kernel);
+            let of = |side: &Side<'_>| group.iter().find(|finding| finding.ground.kernel == side.kernel);
             if let (Some(one), Some(other)) = (of(before), of(after)) {
-                let why = explanations(sides.map(|side| &side.lineage), &one.scenario, reasons, own);
+                let lineage = |finding: &Finding, side: &Side<'_>| Lineage {
+                    ground: finding.ground.clone(),
+                    alike: side.alike.clone(),
+                };
+                let lineages = [lineage(one, before), lineage(other, after)];
+                let why = explanations(&lineages, &one.scenario, reasons, own);
                 difference.add(one, other, why);
             }
         }
@@ -131,8 +141,9 @@ impl Difference {
             self.skipped += 1;
             return;
         }
+        self.images.insert(scenario.clone(), before.ground.image.clone());
         let unrecorded = [before, after].into_iter().filter(|finding| finding.outcome() == Outcome::Differs);
-        self.unrecorded.extend(unrecorded.map(|finding| (scenario.clone(), finding.kernel.clone())));
+        self.unrecorded.extend(unrecorded.map(|finding| (scenario.clone(), finding.ground.kernel.clone())));
         if let (Standing::Judged { judgement: one, .. }, Standing::Judged { judgement: other, .. }) =
             (&before.standing, &after.standing)
         {
@@ -172,6 +183,12 @@ impl Difference {
         self.uncompared.iter().any(|one| one.before.is_failure() || one.after.is_failure())
     }
 
+    /// The images, each once.
+    fn images_once(&self) -> Vec<&str> {
+        let images: BTreeSet<&str> = self.images.values().map(|image| image.as_str()).collect();
+        images.into_iter().collect()
+    }
+
     /// One sentence.
     fn sentence(&self) -> String {
         let differing = self.compared.iter().filter(|compared| !compared.changes.is_empty()).count();
@@ -185,6 +202,9 @@ impl Difference {
         if self.skipped > 0 {
             text.push_str(&format!("; {} for neither kernel", count(self.skipped, "scenario")));
         }
+        if let images @ [_, _, ..] = &*self.images_once() {
+            text.push_str(&format!("; in images {}", images.join(", ")));
+        }
         text
     }
 }
@@ -197,20 +217,18 @@ fn count(number: usize, noun: &str) -> String {
 /// Why two kernels are known to differ in a scenario: what is recorded for the snapshots that hold for them, unless that
 /// is one and the same.
 fn explanations(
-    lineages: [&Lineage; 2],
+    lineages: &[Lineage; 2],
     scenario: &ScenarioName,
     reasons: &Reasons,
     own: &OwnSnapshots,
 ) -> Vec<Explanation> {
-    let holders = lineages.map(|lineage| {
-        let kernels = std::iter::once(&lineage.kernel).chain(&lineage.alike);
-        kernels.into_iter().find(|kernel| own.get(scenario).is_some_and(|held| held.contains(*kernel)))
-    });
+    let held = |owner: &Owner| own.get(scenario).is_some_and(|held| held.contains(owner));
+    let holders = lineages.each_ref().map(|lineage| lineage.owners().find(held));
     if holders[0] == holders[1] {
         return Vec::new();
     }
     let mut all: Vec<Explanation> = Vec::new();
-    for explanation in holders.iter().flatten().flat_map(|kernel| reasons.of(scenario, kernel)) {
+    for explanation in holders.iter().flatten().flat_map(|owner| reasons.of(scenario, owner)) {
         if !all.contains(&explanation) {
             all.push(explanation);
         }

@@ -37,7 +37,7 @@ pub struct Place {
 
 /// An error for each thing wrong, the gravest first, and a notice that counts those GitHub would not show.
 pub fn annotations(results: &Results, places: &BTreeMap<ScenarioName, Place>) -> String {
-    let grievances = grievances(&results.findings);
+    let grievances = grievances(results);
     let mut text = String::new();
     for grievance in grievances.iter().take(MOST_ERRORS) {
         text.push_str(&error(grievance, places));

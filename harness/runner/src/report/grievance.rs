@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Finding, Mark};
+use super::{Finding, Mark, Naming, Results};
 
 /// Findings named of one grievance.
 const NAMED: usize = 5;
@@ -15,20 +15,22 @@ pub(super) struct Grievance<'a> {
     pub(super) text: String,
     /// At least one.
     pub(super) findings: Vec<&'a Finding>,
+    naming: Naming,
 }
 
 /// All that is wrong, the gravest first, else in the order of scenarios.
-pub(super) fn grievances(findings: &[Finding]) -> Vec<Grievance<'_>> {
+pub(super) fn grievances(results: &Results) -> Vec<Grievance<'_>> {
+    let naming = results.naming();
     let mut all: Vec<Grievance<'_>> = Vec::new();
     let mut places: HashMap<(Mark, String), usize> = HashMap::new();
-    for finding in findings {
+    for finding in &results.findings {
         let mark = Mark::of(finding);
         if !mark.is_bad() {
             continue;
         }
         let text = finding.complaints().join("\n");
         let place = *places.entry((mark, text.clone())).or_insert_with(|| {
-            all.push(Grievance { mark, text, findings: Vec::new() });
+            all.push(Grievance { mark, text, findings: Vec::new(), naming });
             all.len() - 1
         });
         all[place].findings.push(finding);
@@ -42,8 +44,8 @@ impl Grievance<'_> {
     pub(super) fn subject(&self) -> String {
         let shown = &self.findings[..self.findings.len().min(NAMED)];
         let scenario = |group: &[&Finding]| {
-            let kernels: Vec<&str> = group.iter().map(|finding| finding.kernel.as_str()).collect();
-            format!("{} on {}", group[0].scenario, kernels.join(", "))
+            let grounds: Vec<String> = group.iter().map(|finding| self.naming.name(&finding.ground)).collect();
+            format!("{} on {}", group[0].scenario, grounds.join(", "))
         };
         let mut parts: Vec<String> = shown.chunk_by(|a, b| a.scenario == b.scenario).map(scenario).collect();
         let more = self.findings.len() - shown.len();
@@ -62,17 +64,20 @@ mod tests {
     #[test]
     fn the_gravest_come_first_and_equal_ones_once() {
         let results = sample::results();
-        let all = grievances(&results.findings);
+        let all = grievances(&results);
         let marks: Vec<Mark> = all.iter().map(|grievance| grievance.mark).collect();
         assert_eq!(marks, [Mark::Fault, Mark::Crashed, Mark::Differs]);
         assert_eq!(all[0].subject(), "vm/broken on 6.12, 7.3");
+        let images = sample::two_images();
+        let subjects: Vec<String> = grievances(&images).iter().map(Grievance::subject).collect();
+        assert_eq!(subjects, ["vm/broken on 6.12@minimal", "vm/killer on 6.12@systemd-262"]);
     }
 
     #[test]
     fn many_are_counted() {
         let fault = sample::fault("6.12", "vm/broken", "no");
-        let findings = vec![fault; NAMED + 7];
-        let all = grievances(&findings);
+        let results = Results { findings: vec![fault; NAMED + 7], ..sample::results() };
+        let all = grievances(&results);
         assert!(all[0].subject().ends_with("; and 7 more"), "{}", all[0].subject());
     }
 }

@@ -6,7 +6,8 @@ use std::fmt::Write;
 
 use harness_model::{
     grid::{Grid, Part},
-    judgement::{Judgement, Row},
+    ground::Ground,
+    judgement::{Crash, Judgement, Row},
     scenario::schema,
     snapshot,
     verdict::{Class, Verdict},
@@ -20,22 +21,21 @@ use super::{
 };
 
 /// Raised when a key or a kind goes away or changes its meaning; new ones may come without that.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The JSON Schema of one line, from the types.
 pub fn results_schema() -> serde_json::Value {
     schema::settings().for_serialize().into_generator().into_root_schema_for::<Line<'static>>().to_value()
 }
 
-/// The results as lines of JSON: one that starts, each attempt, each scenario on each kernel once, and one that ends.
+/// The results as lines of JSON: one that starts, each attempt, each scenario on each ground once, and one that ends.
 ///
 /// # Errors
 /// If a line cannot be written as JSON.
 pub fn json_lines(results: &Results) -> Result<String, serde_json::Error> {
     let mut text = String::new();
-    let kernels = results.kernels.iter();
-    let kernels = kernels.map(|kernel| Kernel { name: &kernel.name, release: kernel.release.as_deref() }).collect();
-    push(&mut text, &Line::Start { format: FORMAT, harness: HARNESS, image: &results.image, kernels })?;
+    let kernels = results.kernels().into_iter().map(|(name, release)| Kernel { name, release }).collect();
+    push(&mut text, &Line::Start { format: FORMAT, harness: HARNESS, images: results.images(), kernels })?;
     for finding in &results.findings {
         if let Standing::Judged { judgement, .. } = &finding.standing {
             for (case, number, row) in numbered(judgement) {
@@ -56,7 +56,8 @@ fn attempt<'a>(
 ) -> Line<'a> {
     let cell = cell(grid, row.part);
     Line::Attempt {
-        kernel: &finding.kernel,
+        kernel: &finding.ground.kernel,
+        image: &finding.ground.image,
         scenario: &finding.scenario,
         case,
         container: &row.container,
@@ -92,13 +93,13 @@ fn cell(grid: Option<&Grid>, part: Part) -> Option<(&str, &str)> {
 }
 
 fn standing(finding: &Finding) -> Line<'_> {
-    let Finding { kernel, scenario, summary, .. } = finding;
+    let Finding { ground: Ground { kernel, image }, scenario, summary, .. } = finding;
     match &finding.standing {
-        Standing::Skipped { reason } => Line::Skipped { kernel, scenario, summary, reason },
-        Standing::Fault { message } => Line::Fault { kernel, scenario, summary, message },
-        Standing::NotRun { cause } => Line::NotRun { kernel, scenario, summary, cause },
+        Standing::Skipped { reason } => Line::Skipped { kernel, image, scenario, summary, reason },
+        Standing::Fault { message } => Line::Fault { kernel, image, scenario, summary, message },
+        Standing::NotRun { cause } => Line::NotRun { kernel, image, scenario, summary, cause },
         Standing::Judged { judgement, recorded } => match &judgement.crash {
-            Some(crash) => Line::Crash { kernel, scenario, summary, how: &crash.how, console: &crash.console },
+            Some(Crash { how, console }) => Line::Crash { kernel, image, scenario, summary, how, console },
             None => judged(finding, judgement, recorded.as_deref()),
         },
     }
@@ -112,7 +113,8 @@ fn judged<'a>(finding: &'a Finding, judgement: &Judgement, recorded: Option<&str
         Some(_) => Record::Other,
     };
     Line::Judged {
-        kernel: &finding.kernel,
+        kernel: &finding.ground.kernel,
+        image: &finding.ground.image,
         scenario: &finding.scenario,
         summary: &finding.summary,
         standing: if finding.outcome() == Outcome::AsRecorded { Held::AsRecorded } else { Held::Differs },
@@ -162,7 +164,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::report::{KernelLabel, sample};
+    use crate::report::{GroundLabel, sample};
 
     fn lines() -> Vec<Value> {
         let mut results = sample::results();
@@ -231,6 +233,17 @@ mod tests {
     }
 
     #[test]
+    fn every_line_of_a_scenario_tells_its_kernel_and_its_image() {
+        let text = json_lines(&sample::two_images()).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines[0]["images"], serde_json::json!(["minimal", "systemd-262"]));
+        assert_eq!(lines[0]["kernels"].as_array().unwrap().len(), 1);
+        let scenarios = lines.iter().filter(|line| line["scenario"].is_string());
+        assert!(scenarios.clone().all(|line| line["kernel"] == "6.12" && line["image"].is_string()), "{text}");
+        assert_eq!(scenarios.filter(|line| line["image"] == "systemd-262").count(), 3);
+    }
+
+    #[test]
     fn an_attempt_matches_by_itself_and_its_scenario_tells_of_the_record() {
         let lines = lines();
         let of = |kind: &'static str| lines.iter().filter(move |line| line["kind"] == kind && line["kernel"] == "7.3");
@@ -257,8 +270,8 @@ mod tests {
 
     #[test]
     fn a_kernel_without_findings_is_named_all_the_same() {
-        let label = KernelLabel { name: "7.3".parse().unwrap(), release: None };
-        let results = Results { kernels: vec![label], findings: vec![], ..sample::results() };
+        let label = GroundLabel { ground: sample::ground("7.3"), release: None };
+        let results = Results { grounds: vec![label], findings: vec![] };
         let text = json_lines(&results).unwrap();
         assert!(text.lines().count() == 2 && text.contains(r#""kernels":[{"name":"7.3"}]"#), "{text}");
     }

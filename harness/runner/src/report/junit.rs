@@ -1,11 +1,11 @@
-//! Verdicts as JUnit XML: a suite a kernel, a case a scenario.
+//! Verdicts as JUnit XML: a suite a ground, a case a scenario.
 
 use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Property, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
 use super::{
-    Finding, HARNESS, KernelLabel, Mark, Results, Standing,
+    Finding, GroundLabel, HARNESS, Mark, Results, Standing,
     guest_text::{harmless, one_line},
 };
 
@@ -15,29 +15,30 @@ use super::{
 /// If they cannot be written as XML.
 pub fn junit(results: &Results) -> Result<String, SerializeError> {
     let mut report = Report::new("bpf-token-harness");
-    report.add_test_suites(results.kernels.iter().map(|kernel| suite(results, kernel)));
+    report.add_test_suites(results.grounds.iter().map(|label| suite(results, label)));
     report.set_time(results.findings.iter().filter_map(|finding| finding.took).sum());
     report.to_string()
 }
 
-fn suite(results: &Results, kernel: &KernelLabel) -> TestSuite {
-    let mut suite = TestSuite::new(kernel.name.as_str());
-    let release = kernel.release.as_deref().map(|release| ("kernel.release", release));
-    let image = ("image", results.image.as_str());
-    let properties = [("kernel", kernel.name.as_str()), image, ("harness.version", HARNESS)];
+fn suite(results: &Results, label: &GroundLabel) -> TestSuite {
+    let name = results.naming().name(&label.ground);
+    let mut suite = TestSuite::new(&name);
+    let release = label.release.as_deref().map(|release| ("kernel.release", release));
+    let image = ("image", label.ground.image.as_str());
+    let properties = [("kernel", label.ground.kernel.as_str()), image, ("harness.version", HARNESS)];
     suite.add_properties(properties.into_iter().chain(release).map(|(key, value)| Property::new(key, one_line(value))));
-    suite.add_test_cases(results.of(kernel).map(case));
-    let took: Duration = results.of(kernel).filter_map(|finding| finding.took).sum();
+    suite.add_test_cases(results.of(label).map(|finding| case(&name, finding)));
+    let took: Duration = results.of(label).filter_map(|finding| finding.took).sum();
     suite.set_time(took);
     suite
 }
 
-/// Readers group cases by the part of the class before its last dot, so kernel and folder make the class.
-fn case(finding: &Finding) -> TestCase {
+/// Readers group cases by the part of the class before its last dot, so ground and folder make the class.
+fn case(ground: &str, finding: &Finding) -> TestCase {
     let name = finding.scenario.as_str();
     let (folder, leaf) = name.rsplit_once('/').unwrap_or(("", name));
     let folders = folder.split('/').filter(|part| !part.is_empty());
-    let class: Vec<&str> = std::iter::once(finding.kernel.as_str()).chain(folders).collect();
+    let class: Vec<&str> = std::iter::once(ground).chain(folders).collect();
     let mut case = TestCase::new(leaf, status(finding));
     case.set_classname(class.join("."));
     if let Some(took) = finding.took {
@@ -91,6 +92,17 @@ mod tests {
         let crash = new.cases[3].status.error_as_ref();
         assert!(crash.error_type == "crashed" && crash.text.contains("the console ended with:"), "{crash:?}");
         assert!((old.cases[0].time - 1.235).abs() < 0.01, "{}", old.cases[0].time);
+    }
+
+    #[test]
+    fn a_suite_is_called_by_its_image_too_where_there_are_several() {
+        let xml = junit(&sample::two_images()).unwrap();
+        let report = junit_parser::from_reader(xml.as_bytes()).unwrap();
+        let names: Vec<&str> = report.suites.iter().map(|suite| suite.name.as_str()).collect();
+        assert_eq!(names, ["6.12@minimal", "6.12@systemd-262"]);
+        let [_, suite] = &report.suites[..] else { panic!("{report:#?}") };
+        assert_eq!((suite.properties.hashmap["image"].as_str(), suite.tests), ("systemd-262", 1));
+        assert_eq!(suite.cases[0].classname.as_deref(), Some("6.12@systemd-262.vm"));
     }
 
     /// The rules of the schema that Jenkins' plug-in checks reports by, as far as this form uses it: which elements stand

@@ -1,29 +1,30 @@
-//! Verdicts as KTAP version 1, the kernel's own form (Documentation/dev-tools/ktap.rst): a test a kernel, a subtest a
+//! Verdicts as KTAP version 1, the kernel's own form (Documentation/dev-tools/ktap.rst): a test a ground, a subtest a
 //! scenario.
 
 use std::fmt::Write;
 
-use super::{Finding, HARNESS, KernelLabel, Mark, Results, Standing, guest_text::one_line};
+use super::{Finding, GroundLabel, HARNESS, Mark, Results, Standing, guest_text::one_line};
 
 const INDENT: &str = "  ";
 
 /// The results as KTAP. Names of kernels and scenarios hold neither spaces nor `#` by their types.
 pub fn ktap(results: &Results) -> String {
-    let mut text = format!("KTAP version 1\n1..{}\n", results.kernels.len());
-    for (index, kernel) in results.kernels.iter().enumerate() {
-        subtests(&mut text, results, kernel);
-        let good = !results.of(kernel).any(|finding| Mark::of(finding).is_bad());
-        let _ = writeln!(text, "{} {} {}", if good { "ok" } else { "not ok" }, index + 1, kernel.name);
+    let mut text = format!("KTAP version 1\n1..{}\n", results.grounds.len());
+    for (index, label) in results.grounds.iter().enumerate() {
+        let name = results.naming().name(&label.ground);
+        subtests(&mut text, results, label, &name);
+        let good = !results.of(label).any(|finding| Mark::of(finding).is_bad());
+        let _ = writeln!(text, "{} {} {name}", if good { "ok" } else { "not ok" }, index + 1);
     }
     text
 }
 
-fn subtests(text: &mut String, results: &Results, kernel: &KernelLabel) {
-    let release = kernel.release.as_deref().map(one_line).unwrap_or_else(|| "unknown".to_owned());
-    let _ = writeln!(text, "{INDENT}KTAP version 1\n{INDENT}# Subtest: {}", kernel.name);
-    let _ = writeln!(text, "{INDENT}# release {release}, image {}, harness {HARNESS}", results.image);
-    let _ = writeln!(text, "{INDENT}1..{}", results.of(kernel).count());
-    for (index, finding) in results.of(kernel).enumerate() {
+fn subtests(text: &mut String, results: &Results, label: &GroundLabel, name: &str) {
+    let release = label.release.as_deref().map(one_line).unwrap_or_else(|| "unknown".to_owned());
+    let _ = writeln!(text, "{INDENT}KTAP version 1\n{INDENT}# Subtest: {name}");
+    let _ = writeln!(text, "{INDENT}# release {release}, image {}, harness {HARNESS}", label.ground.image);
+    let _ = writeln!(text, "{INDENT}1..{}", results.of(label).count());
+    for (index, finding) in results.of(label).enumerate() {
         for line in finding.complaints().iter().flat_map(|complaint| complaint.lines()) {
             let _ = writeln!(text, "{INDENT}# {line}");
         }
@@ -131,6 +132,13 @@ mod tests {
     }
 
     #[test]
+    fn a_test_is_called_by_its_image_too_where_there_are_several() {
+        let tests = read_all(&ktap(&sample::two_images())).unwrap();
+        let names: Vec<(&str, usize)> = tests.iter().map(|test| (test.name.as_str(), test.subtests.len())).collect();
+        assert_eq!(names, [("6.12@minimal", 4), ("6.12@systemd-262", 1)]);
+    }
+
+    #[test]
     fn the_reader_refuses_what_is_not_ktap() {
         let good = ktap(&sample::results());
         for (what, instead) in [
@@ -149,7 +157,7 @@ mod tests {
 
     #[test]
     fn nothing_selected_is_an_empty_plan() {
-        let results = Results { kernels: vec![], findings: vec![], ..sample::results() };
+        let results = Results { grounds: vec![], findings: vec![] };
         assert_eq!(ktap(&results), "KTAP version 1\n1..0\n");
     }
 }

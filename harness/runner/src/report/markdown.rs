@@ -1,4 +1,4 @@
-//! Verdicts as Markdown: a matrix with a column a kernel, then what is not as recorded. It reads well as plain text too.
+//! Verdicts as Markdown: a matrix with a column a ground, then what is not as recorded. It reads well as plain text too.
 
 use std::fmt::Write;
 
@@ -26,10 +26,12 @@ pub enum By {
 /// The results as Markdown.
 pub fn markdown(results: &Results, by: By) -> String {
     let mut text = format!("## BPF token verdicts\n\n{}.", results.counts().sentence());
-    let _ = writeln!(text, " Image {}, harness {HARNESS}.\n", results.image);
+    let images: Vec<&str> = results.images().into_iter().map(|image| image.as_str()).collect();
+    let noun = if images.len() == 1 { "Image" } else { "Images" };
+    let _ = writeln!(text, " {noun} {}, harness {HARNESS}.\n", images.join(", "));
     text.push_str(&matrix(results, by));
     let _ = writeln!(text, "\nBehind a standing: attempts allowed/denied.");
-    let grievances = grievances(&results.findings);
+    let grievances = grievances(results);
     if !grievances.is_empty() {
         text.push_str("\n### Not as recorded\n");
     }
@@ -59,17 +61,17 @@ fn heading(results: &Results, by: By) -> Vec<String> {
         By::Scenario => "scenario",
         By::Folder => "folder",
     };
-    let kernels = results.kernels.iter().map(|kernel| match &kernel.release {
-        Some(release) => escaped(&format!("{} ({release})", kernel.name)),
-        None => escaped(kernel.name.as_str()),
+    let grounds = results.grounds.iter().map(|label| {
+        let name = results.naming().name(&label.ground);
+        escaped(&label.release.as_ref().map_or(name.clone(), |release| format!("{name} ({release})")))
     });
-    std::iter::once(first.to_owned()).chain(kernels).collect()
+    std::iter::once(first.to_owned()).chain(grounds).collect()
 }
 
 fn row(name: &str, findings: &[&Finding], results: &Results) -> Vec<String> {
     let name = if name.starts_with('*') { name.to_owned() } else { escaped(name) };
-    let cells = results.kernels.iter().map(|kernel| {
-        let here: Vec<&Finding> = findings.iter().copied().filter(|finding| finding.kernel == kernel.name).collect();
+    let cells = results.grounds.iter().map(|label| {
+        let here: Vec<&Finding> = findings.iter().copied().filter(|finding| finding.ground == label.ground).collect();
         cell(&here)
     });
     std::iter::once(name).chain(cells).collect()
@@ -187,6 +189,15 @@ mod tests {
         );
         assert_eq!(codes.len(), 3, "{codes:?}");
         assert!(codes[2].contains("-2  two  denied EPERM"), "{codes:?}");
+    }
+
+    #[test]
+    fn a_column_is_called_by_its_image_too_where_there_are_several() {
+        let text = markdown(&sample::two_images(), By::Scenario);
+        assert!(text.contains(" Images minimal, systemd-262, harness"), "{text}");
+        let (rows, _) = read(&text);
+        assert_eq!(rows[0], ["scenario", "6.12@minimal (6.12.107)", "6.12@systemd-262 (6.12.107)"]);
+        assert_eq!((rows[1][2].as_str(), rows[4][2].as_str()), ("·", "differs 2/0"));
     }
 
     #[test]

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use harness_model::name::{KernelName, ScenarioName};
+use harness_model::{ground::Ground, name::ScenarioName};
 
 use super::{Finding, Standing};
 
 /// Scenarios named before the rest is counted.
 const NAMED: usize = 5;
 
-/// Scenarios that were not run on a kernel, all for one cause.
+/// Scenarios that were not run on a ground, all for one cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Omission<'a> {
-    /// On which kernel.
-    pub kernel: &'a KernelName,
+    /// On which kernel, with which image.
+    pub ground: &'a Ground,
     /// Why.
     pub cause: &'a Arc<str>,
     /// Which scenarios.
@@ -25,9 +25,9 @@ pub fn omissions(findings: &[Finding]) -> Vec<Omission<'_>> {
     let mut all: Vec<Omission<'_>> = Vec::new();
     for finding in findings {
         let Standing::NotRun { cause } = &finding.standing else { continue };
-        match all.iter_mut().find(|omission| omission.kernel == &finding.kernel && omission.cause == cause) {
+        match all.iter_mut().find(|omission| omission.ground == &finding.ground && omission.cause == cause) {
             Some(omission) => omission.scenarios.push(&finding.scenario),
-            None => all.push(Omission { kernel: &finding.kernel, cause, scenarios: vec![&finding.scenario] }),
+            None => all.push(Omission { ground: &finding.ground, cause, scenarios: vec![&finding.scenario] }),
         }
     }
     all
@@ -47,12 +47,12 @@ impl Omission<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Counts, Outcome, table};
+    use crate::report::{Counts, Outcome, sample, table};
 
     fn not_run(kernel: &str, scenario: &str, cause: &Arc<str>) -> Finding {
         let standing = Standing::NotRun { cause: Arc::clone(cause) };
-        let (kernel, scenario) = (kernel.parse().unwrap(), scenario.parse().unwrap());
-        Finding { kernel, scenario, summary: "Says so".to_owned(), took: None, standing }
+        let (ground, scenario) = (sample::ground(kernel), scenario.parse().unwrap());
+        Finding { ground, scenario, summary: "Says so".to_owned(), took: None, standing }
     }
 
     fn findings() -> Vec<Finding> {
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_cause_is_told_once_however_many_scenarios_it_cost() {
-        let (findings, kernels) = (findings(), ["6.12", "7.3"].map(|name| name.parse().unwrap()));
+        let (findings, kernels) = (findings(), ["6.12", "7.3"].map(sample::ground));
         let text = anstream::adapter::strip_str(&table(&kernels, &findings, None)).to_string();
         let expected = "7.3: not run: kernel 7.3: no VM\n      | Kernel panic\n  a, b, c, d, e and 2 more\n\n\
                         6.12: not run: unknown\n  g\n\n";

@@ -5,12 +5,13 @@ use std::time::Duration;
 use harness_model::{
     errno::Errno,
     grid::Part,
+    ground::Ground,
     judgement::{Case, Crash, Judgement, Reason, Row, Step, StepResult},
     snapshot,
     verdict::{Expect, Refusal, Verdict},
 };
 
-use super::{Finding, KernelLabel, Results, Standing};
+use super::{Finding, GroundLabel, Results, Standing};
 
 /// What a guest would write to get hold of whoever reads it.
 pub(super) const HOSTILE: &str = "\u{1b}[31mred\u{9b}2J\u{0}\r\n::error file=x::owned\n  ::add-mask::a\n##[group]x\n\
@@ -29,6 +30,12 @@ pub(super) fn denied() -> Verdict {
     Verdict::Denied(Refusal { errno: Errno::EPERM, step: None })
 }
 
+/// A kernel with an image: `6.12@systemd-262`, or `6.12` with `minimal`.
+pub(super) fn ground(text: &str) -> Ground {
+    let (kernel, image) = text.split_once('@').unwrap_or((text, "minimal"));
+    Ground { kernel: kernel.parse().unwrap(), image: image.parse().unwrap() }
+}
+
 /// A scenario whose verdicts are these, of which the same are recorded.
 pub(super) fn as_recorded(kernel: &str, scenario: &str, rows: Vec<Row>) -> Finding {
     let case =
@@ -37,7 +44,7 @@ pub(super) fn as_recorded(kernel: &str, scenario: &str, rows: Vec<Row>) -> Findi
     let judgement = Judgement { scenario: scenario.clone(), cases: vec![case], grid: None, crash: None };
     let recorded = Some(snapshot::render(&judgement));
     Finding {
-        kernel: kernel.parse().unwrap(),
+        ground: ground(kernel),
         scenario,
         summary: "Says | so".to_owned(),
         took: Some(Duration::from_micros(1_234_567)),
@@ -80,16 +87,13 @@ fn crashed(kernel: &str, scenario: &str) -> Finding {
 
 /// Findings of every kind on two kernels.
 pub(super) fn results() -> Results {
-    let label = |name: &str, release: Option<&str>| KernelLabel {
-        name: name.parse().unwrap(),
-        release: release.map(str::to_owned),
-    };
+    let label =
+        |name: &str, release: Option<&str>| GroundLabel { ground: ground(name), release: release.map(str::to_owned) };
     let refused = || Row { cause: Some(Reason::NotDelegable), ..row("two", Some(Expect::Denied), denied()) };
     let both = || vec![row("one", None, allowed()), refused()];
     let skipped = Standing::Skipped { reason: format!("it is for #1 >=7.0 {HOSTILE}") };
     Results {
-        kernels: vec![label("6.12", Some("6.12.107")), label("7.3", None)],
-        image: "minimal".parse().unwrap(),
+        grounds: vec![label("6.12", Some("6.12.107")), label("7.3", None)],
         findings: vec![
             as_recorded("6.12", "maps/one", both()),
             as_recorded("7.3", "maps/one", both()),
@@ -101,4 +105,14 @@ pub(super) fn results() -> Results {
             crashed("7.3", "vm/killer"),
         ],
     }
+}
+
+/// Findings on one kernel with two images.
+pub(super) fn two_images() -> Results {
+    let mut results = results();
+    results.findings.retain(|finding| finding.ground.kernel.as_str() == "6.12");
+    results.findings.push(differs("6.12@systemd-262", "vm/killer"));
+    results.grounds.remove(1);
+    results.grounds.push(GroundLabel { ground: ground("6.12@systemd-262"), release: Some("6.12.107".to_owned()) });
+    results
 }

@@ -1,18 +1,18 @@
-//! Verdicts for people: a table with a column a kernel, or the table of a sweep for each kernel.
+//! Verdicts for people: a table with a column a ground, or the table of a sweep for each ground.
 
 use std::{collections::HashMap, fmt::Write};
 
 use anstyle::{AnsiColor, Style};
 use harness_model::{
     grid::{self, Tone},
+    ground::Ground,
     judgement::{Judgement, Row},
-    name::KernelName,
     snapshot,
     verdict::{Class, Verdict},
 };
 
 use super::{
-    Finding, Omission, Standing,
+    Finding, Naming, Omission, Standing,
     guest_text::{harmless, one_line},
     numbered, omissions,
 };
@@ -30,21 +30,23 @@ fn style_of(class: Class) -> Style {
     }
 }
 
-/// The table of all findings, with ANSI styles: a block a scenario, a line an attempt, a column a kernel.
+/// The table of all findings, with ANSI styles: a block a scenario, a line an attempt, a column a ground that
+/// it is for.
 ///
 /// Findings of one scenario must stand together; what was not run comes last, once a cause. With a `width` in characters
-/// nothing is wider: kernels that do not fit side by side stand below each other, and what is still too long is wrapped.
-pub fn table(kernels: &[KernelName], findings: &[Finding], width: Option<usize>) -> String {
+/// nothing is wider: grounds that do not fit side by side stand below each other, and what is still too long is wrapped.
+pub fn table(grounds: &[Ground], findings: &[Finding], width: Option<usize>) -> String {
     let width = width.map_or(usize::MAX, |width| width.max(NARROWEST));
+    let naming = Naming::of(grounds);
     let mut text = String::new();
     for group in findings.chunk_by(|a, b| a.scenario == b.scenario) {
         if group.iter().any(|finding| !matches!(finding.standing, Standing::NotRun { .. })) {
-            scenario_block(&mut text, kernels, group, width);
+            scenario_block(&mut text, grounds, naming, group, width);
             text.push('\n');
         }
     }
     for omission in omissions(findings) {
-        write_omission(&mut text, &omission);
+        write_omission(&mut text, &omission, naming);
         text.push('\n');
     }
     wrapped(text, width)
@@ -70,47 +72,48 @@ fn wrapped(text: String, width: usize) -> String {
     all
 }
 
-fn write_omission(text: &mut String, omission: &Omission<'_>) {
-    let Omission { kernel, cause, .. } = omission;
+fn write_omission(text: &mut String, omission: &Omission<'_>, naming: Naming) {
+    let Omission { ground, cause, .. } = omission;
+    let ground = naming.name(ground);
     let cause = harmless(cause);
     let mut lines = cause.lines();
-    let _ = writeln!(text, "{RED}{kernel}: not run: {}{RED:#}", lines.next().unwrap_or_default());
+    let _ = writeln!(text, "{RED}{ground}: not run: {}{RED:#}", lines.next().unwrap_or_default());
     for line in lines {
         let _ = writeln!(text, "    {line}");
     }
     let _ = writeln!(text, "  {DIM}{}{DIM:#}", omission.subject());
 }
 
-fn scenario_block(text: &mut String, kernels: &[KernelName], group: &[Finding], width: usize) {
+fn scenario_block(text: &mut String, grounds: &[Ground], naming: Naming, group: &[Finding], width: usize) {
     let _ = writeln!(text, "{BOLD}{}{BOLD:#}  {}", group[0].scenario, group[0].summary);
-    let columns: Vec<Option<&Finding>> =
-        kernels.iter().map(|kernel| group.iter().find(|finding| &finding.kernel == kernel)).collect();
-    write_rows(text, kernels, &columns, width);
-    write_grids(text, group, width);
-    for finding in group {
-        write_remarks(text, finding);
+    let columns = grounds.iter().filter_map(|ground| group.iter().find(|finding| &finding.ground == ground));
+    let columns: Vec<(String, &Finding)> = columns.map(|finding| (naming.name(&finding.ground), finding)).collect();
+    write_rows(text, &columns, width);
+    write_grids(text, &columns, width);
+    for (name, finding) in columns {
+        write_remarks(text, &name, finding);
     }
 }
 
-/// The table of a sweep on each kernel; once where two kernels answer the same.
-fn write_grids(text: &mut String, group: &[Finding], width: usize) {
-    let mut shown: Vec<(&KernelName, String)> = Vec::new();
-    for finding in group {
+/// The table of a sweep on each ground; once where two answer the same.
+fn write_grids(text: &mut String, columns: &[(String, &Finding)], width: usize) {
+    let mut shown: Vec<(&str, String)> = Vec::new();
+    for (name, finding) in columns {
         let Standing::Judged { judgement, .. } = &finding.standing else { continue };
         let Some(grid) = &judgement.grid else { continue };
         let plain = snapshot::render(judgement);
         match shown.iter().find(|(_, other)| *other == plain) {
             Some((other, _)) => {
-                let _ = writeln!(text, "  {DIM}{}: as {other}{DIM:#}", finding.kernel);
+                let _ = writeln!(text, "  {DIM}{name}: as {other}{DIM:#}");
             }
-            None => write_grid(text, &finding.kernel, judgement, grid, width),
+            None => write_grid(text, name, judgement, grid, width),
         }
-        shown.push((&finding.kernel, plain));
+        shown.push((name, plain));
     }
 }
 
-fn write_grid(text: &mut String, kernel: &KernelName, judgement: &Judgement, grid: &grid::Grid, width: usize) {
-    let _ = writeln!(text, "  {DIM}{kernel}:{DIM:#}");
+fn write_grid(text: &mut String, name: &str, judgement: &Judgement, grid: &grid::Grid, width: usize) {
+    let _ = writeln!(text, "  {DIM}{name}:{DIM:#}");
     let disagreements = judgement.cases.iter().flat_map(|case| &case.disagreements);
     for line in disagreements {
         let _ = writeln!(text, "  {}", one_line(line));
@@ -135,25 +138,25 @@ fn tone_style(tone: Tone) -> Style {
     }
 }
 
-/// The lines of one attempt over all kernels, told apart by case, position and words.
-fn write_rows(text: &mut String, kernels: &[KernelName], columns: &[Option<&Finding>], width: usize) {
+/// The lines of one attempt over all grounds, told apart by case, position and words.
+fn write_rows(text: &mut String, columns: &[(String, &Finding)], width: usize) {
     let lines = align(columns);
     if lines.is_empty() {
         return;
     }
     let first = lines.iter().map(|line| line.title.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = kernels
+    let widths: Vec<usize> = columns
         .iter()
         .enumerate()
-        .map(|(column, kernel)| {
+        .map(|(column, (name, _))| {
             let cells = lines.iter().map(|line| line.cells[column].map_or(1, |row| short(row).chars().count()));
-            cells.chain([kernel.as_str().len()]).max().unwrap_or(0)
+            cells.chain([name.len()]).max().unwrap_or(0)
         })
         .collect();
     if 2 + first + widths.iter().map(|width| 2 + width).sum::<usize>() > width {
-        return lines.iter().for_each(|line| write_stack(text, kernels, line));
+        return lines.iter().for_each(|line| write_stack(text, columns, line));
     }
-    let heads = kernels.iter().map(|kernel| (kernel.to_string(), DIM));
+    let heads = columns.iter().map(|(name, _)| (name.clone(), DIM));
     write_row(text, &format!("{:first$}", ""), heads, &widths);
     for line in lines {
         let cells = line.cells.iter().map(|cell| cell.map_or(("·".to_owned(), DIM), cell_words));
@@ -161,14 +164,14 @@ fn write_rows(text: &mut String, kernels: &[KernelName], columns: &[Option<&Find
     }
 }
 
-/// One attempt over several lines: kernels that answer the same stand together.
-fn write_stack(text: &mut String, kernels: &[KernelName], line: &Line<'_>) {
+/// One attempt over several lines: grounds that answer the same stand together.
+fn write_stack(text: &mut String, columns: &[(String, &Finding)], line: &Line<'_>) {
     let mut answers: Vec<(String, Style, Vec<&str>)> = Vec::new();
-    for (kernel, cell) in kernels.iter().zip(&line.cells) {
+    for ((name, _), cell) in columns.iter().zip(&line.cells) {
         let Some((words, style)) = cell.map(cell_words) else { continue };
         match answers.iter_mut().find(|(known, ..)| *known == words) {
-            Some((.., of)) => of.push(kernel.as_str()),
-            None => answers.push((words, style, vec![kernel.as_str()])),
+            Some((.., of)) => of.push(name),
+            None => answers.push((words, style, vec![name])),
         }
     }
     let _ = writeln!(text, "  {}", line.title);
@@ -206,13 +209,13 @@ struct Line<'a> {
     cells: Vec<Option<&'a Row>>,
 }
 
-/// Rows of different kernels stand on one line if they are the same attempt of the same case: the cases of a matrix over
+/// Rows of different grounds stand on one line if they are the same attempt of the same case: the cases of a matrix over
 /// what a kernel knows differ from kernel to kernel.
-fn align<'a>(columns: &[Option<&'a Finding>]) -> Vec<Line<'a>> {
+fn align<'a>(columns: &[(String, &'a Finding)]) -> Vec<Line<'a>> {
     let mut lines: Vec<Line<'a>> = Vec::new();
     let mut places: HashMap<(&str, usize, &str), usize> = HashMap::new();
-    for (column, finding) in columns.iter().enumerate() {
-        let Some(Finding { standing: Standing::Judged { judgement, .. }, .. }) = finding else { continue };
+    for (column, (_, finding)) in columns.iter().enumerate() {
+        let Standing::Judged { judgement, .. } = &finding.standing else { continue };
         if judgement.grid.is_some() {
             continue;
         }
@@ -228,23 +231,22 @@ fn align<'a>(columns: &[Option<&'a Finding>]) -> Vec<Line<'a>> {
     lines
 }
 
-fn write_remarks(text: &mut String, finding: &Finding) {
-    let kernel = &finding.kernel;
+fn write_remarks(text: &mut String, name: &str, finding: &Finding) {
     if let Standing::Skipped { reason } = &finding.standing {
-        let _ = writeln!(text, "  {DIM}{kernel}: skipped: {}{DIM:#}", one_line(reason));
+        let _ = writeln!(text, "  {DIM}{name}: skipped: {}{DIM:#}", one_line(reason));
     }
     for line in disagreements(&finding.standing) {
-        let _ = writeln!(text, "  {RED}{kernel}: {}{RED:#}", one_line(line));
+        let _ = writeln!(text, "  {RED}{name}: {}{RED:#}", one_line(line));
     }
     for reason in reasons(&finding.standing) {
-        let _ = writeln!(text, "  {DIM}{kernel}: unsupported: {}{DIM:#}", one_line(reason));
+        let _ = writeln!(text, "  {DIM}{name}: unsupported: {}{DIM:#}", one_line(reason));
     }
     if matches!(finding.standing, Standing::NotRun { .. }) {
         return;
     }
     for complaint in finding.complaints() {
         let mut lines = complaint.lines();
-        let _ = writeln!(text, "  {RED}{kernel}: {}{RED:#}", lines.next().unwrap_or_default());
+        let _ = writeln!(text, "  {RED}{name}: {}{RED:#}", lines.next().unwrap_or_default());
         for line in lines {
             let _ = writeln!(text, "      {line}");
         }
@@ -285,8 +287,8 @@ mod tests {
     #[test]
     fn a_guest_does_not_command_the_terminal_or_a_ci_service() {
         let results = sample::results();
-        let kernels: Vec<KernelName> = results.kernels.iter().map(|kernel| kernel.name.clone()).collect();
-        let text = table(&kernels, &results.findings, None);
+        let grounds: Vec<Ground> = results.grounds.iter().map(|label| label.ground.clone()).collect();
+        let text = table(&grounds, &results.findings, None);
         let plain = anstream::adapter::strip_str(&text).to_string();
         assert!(plain.contains("vm/killer") && plain.contains("owned"), "{plain}");
         assert!(!plain.contains(|c: char| c.is_control() && c != '\n'), "{plain:?}");

@@ -19,6 +19,7 @@ pub(crate) struct Supplies {
     pub(crate) runs: PathBuf,
     pub(crate) kernel: Kernel,
     pub(crate) image: Image,
+    #[allow(dead_code, reason = "not every test program starts a VM itself")]
     pub(crate) guest: GuestProgram,
 }
 

@@ -15,6 +15,9 @@ use crate::{digest::Sha256, mirror::pinned::PinnedPackage};
 #[serde(deny_unknown_fields)]
 pub struct Layer {
     pub(super) summary: String,
+    /// Left out of what decides the key: it changes nothing of what is made.
+    #[serde(default, skip_serializing)]
+    pub(super) default: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) suite: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -1,5 +1,7 @@
 //! What differs between two kernels, for programs: one JSON document, nothing left out.
 
+use std::collections::BTreeMap;
+
 use harness_model::{
     delegation::option_of,
     difference::{
@@ -17,7 +19,7 @@ use serde::Serialize;
 use super::{Difference, State, Uncompared};
 
 /// Raised when a program that reads the document would misread a new one.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What `cargo xtask diff A B --format json` prints.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -28,8 +30,6 @@ struct Document<'a> {
     before: Kernel<'a>,
     /// The second kernel.
     after: Kernel<'a>,
-    /// The guest's root file system.
-    image: &'a ImageName,
     /// The scenarios judged on both kernels, those without a change included.
     scenarios: Vec<Scenario<'a>>,
     /// The scenarios not judged on both kernels, except those that are meant for neither.
@@ -57,6 +57,8 @@ struct Kernel<'a> {
 struct Scenario<'a> {
     /// Which.
     scenario: &'a ScenarioName,
+    /// The root file system of its guests.
+    image: &'a ImageName,
     /// Why its verdicts are known to differ.
     reasons: Vec<Why<'a>>,
     /// What differs.
@@ -198,13 +200,12 @@ struct Any<'a> {
 ///
 /// # Errors
 /// If `serde_json` cannot write it.
-pub fn json(difference: &Difference, image: &ImageName) -> Result<String, serde_json::Error> {
+pub fn json(difference: &Difference) -> Result<String, serde_json::Error> {
     let document = Document {
         format: FORMAT,
         before: Kernel { kernel: &difference.before.0, release: &difference.before.1 },
         after: Kernel { kernel: &difference.after.0, release: &difference.after.1 },
-        image,
-        scenarios: difference.compared.iter().map(scenario).collect(),
+        scenarios: difference.compared.iter().filter_map(|compared| scenario(compared, &difference.images)).collect(),
         uncompared: difference.uncompared.iter().map(sides).collect(),
         unrecorded: difference.unrecorded.iter().map(|(scenario, kernel)| Unrecorded { scenario, kernel }).collect(),
         names: difference.names.iter().map(name).collect(),
@@ -219,13 +220,14 @@ pub fn schema() -> serde_json::Value {
     settings.into_generator().into_root_schema_for::<Document<'_>>().to_value()
 }
 
-fn scenario(compared: &Compared) -> Scenario<'_> {
+fn scenario<'a>(compared: &'a Compared, images: &'a BTreeMap<ScenarioName, ImageName>) -> Option<Scenario<'a>> {
     let why = |explanation: &'_ Explanation| explanation.commit.as_ref().map(ToString::to_string);
-    Scenario {
+    Some(Scenario {
         scenario: &compared.scenario,
+        image: images.get(&compared.scenario)?,
         reasons: compared.reasons.iter().map(|one| Why { reason: &one.reason, commit: why(one) }).collect(),
         changes: compared.changes.iter().map(changed).collect(),
-    }
+    })
 }
 
 fn changed(change: &Change) -> Changed<'_> {

@@ -8,6 +8,7 @@ use harness_model::{
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use super::*;
+use crate::report::sample;
 
 fn vocabulary(kernel: &str) -> Vocabulary {
     let path = format!("{}/../../kernels/vocabulary/{kernel}.json", env!("CARGO_MANIFEST_DIR"));
@@ -54,7 +55,7 @@ fn sweep(scenario: &str, rows: usize, verdict: &Verdict) -> Judgement {
 
 fn finding(kernel: &str, scenario: &str, standing: Standing) -> Finding {
     Finding {
-        kernel: kernel.parse().unwrap(),
+        ground: sample::ground(kernel),
         scenario: scenario.parse().unwrap(),
         summary: "Says so".into(),
         took: None,
@@ -71,14 +72,15 @@ const REASONS: &str = "[[difference]]\nreason = 'Because | so'\nkernels = ['7.3'
                        commit = '0123456789abcdef0123456789abcdef01234567'\n";
 
 fn own() -> OwnSnapshots {
-    let kernel = || std::iter::once("7.3".parse().unwrap()).collect();
+    let kernel = || std::iter::once(Owner::kernel(&"7.3".parse().unwrap())).collect();
     [("a/one", kernel()), ("a/none", kernel())].into_iter().map(|(name, own)| (name.parse().unwrap(), own)).collect()
 }
 
 fn difference(findings: &[Finding]) -> Difference {
     let (old, new) = (vocabulary("6.12"), vocabulary("7.3"));
     let side = |kernel: &str, vocabulary| Side {
-        lineage: Lineage { kernel: kernel.parse().unwrap(), alike: Vec::new() },
+        kernel: kernel.parse().unwrap(),
+        alike: Vec::new(),
         release: format!("{kernel}.1"),
         vocabulary,
     };
@@ -165,12 +167,25 @@ fn what_cannot_be_compared_is_no_comparison() {
 fn one_snapshot_for_both_is_no_reason() {
     let sides =
         [("6.12", None), ("7.3", None), ("7.3-debian", Some("7.3"))].map(|(kernel, alike): (&str, Option<&str>)| {
-            Lineage { kernel: kernel.parse().unwrap(), alike: alike.iter().map(|name| name.parse().unwrap()).collect() }
+            Lineage { ground: sample::ground(kernel), alike: alike.iter().map(|name| name.parse().unwrap()).collect() }
         });
     let reasons = Reasons::parse("differences.toml", REASONS.as_bytes()).unwrap();
     let [old, new, debian] = &sides;
-    let count = |pair| explanations(pair, &"a/one".parse().unwrap(), &reasons, &own()).len();
+    let count =
+        |pair: [&Lineage; 2]| explanations(&pair.map(Clone::clone), &"a/one".parse().unwrap(), &reasons, &own()).len();
     assert_eq!([count([old, new]), count([debian, old]), count([new, debian])], [1, 1, 0]);
+}
+
+#[test]
+fn the_images_are_told_where_there_are_several() {
+    let on = |ground: &str, scenario: &str| judged(ground, judgement(scenario, vec![row("x", denied())]));
+    let one = [on("6.12", "a/one"), on("7.3", "a/one")];
+    assert!(!difference(&one).sentence().contains("image"));
+    let unit = ["6.12@systemd-262", "7.3@systemd-262"].map(|ground| on(ground, "b/unit"));
+    let two = difference(&[&one[..], &unit[..]].concat());
+    assert!(two.sentence().ends_with("; in images minimal, systemd-262"), "{}", two.sentence());
+    let document: serde_json::Value = serde_json::from_str(&json(&two).unwrap()).unwrap();
+    assert_eq!(document["scenarios"][1]["image"], "systemd-262");
 }
 
 /// The cells of each row of each table, as a reader of the rendered page sees them.
@@ -231,12 +246,11 @@ fn what_tables_abridge_is_collapsed_below_them() {
 
 #[test]
 fn the_document_is_what_its_schema_says() {
-    let document: serde_json::Value =
-        serde_json::from_str(&json(&difference(&all_kinds()), &"minimal".parse().unwrap()).unwrap()).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&json(&difference(&all_kinds())).unwrap()).unwrap();
     let validator = jsonschema::validator_for(&schema()).unwrap();
     let errors: Vec<String> = validator.iter_errors(&document).map(|error| error.to_string()).collect();
     assert_eq!(errors, Vec::<String>::new());
-    assert_eq!(document["format"], 1);
+    assert_eq!(document["format"], 2);
     let changes = document["scenarios"].as_array().unwrap().iter().flat_map(|s| s["changes"].as_array().unwrap());
     let loosened = changes.clone().filter(|change| change["effect"] == "loosened").count();
     assert_eq!((loosened, changes.count()), (19, 27));

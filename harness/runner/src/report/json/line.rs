@@ -18,8 +18,8 @@ pub(super) enum Line<'a> {
         format: u32,
         /// The version of the harness.
         harness: &'a str,
-        /// The root file system of the guests.
-        image: &'a ImageName,
+        /// The root file systems that guests had.
+        images: Vec<&'a ImageName>,
         /// The kernels that were selected.
         kernels: Vec<Kernel<'a>>,
     },
@@ -27,6 +27,8 @@ pub(super) enum Line<'a> {
     Attempt {
         /// On which kernel.
         kernel: &'a KernelName,
+        /// With which image; `host` on the running kernel, which has none.
+        image: &'a ImageName,
         /// Of which scenario.
         scenario: &'a ScenarioName,
         /// The combination of the scenario's matrix, such as `type=hash`; empty without a matrix.
@@ -66,17 +68,19 @@ pub(super) enum Line<'a> {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         steps: Vec<Step<'a>>,
     },
-    /// A scenario that was judged on a kernel; its attempts stand before it.
+    /// A scenario that was judged on a kernel with an image; its attempts stand before it.
     Judged {
         /// On which kernel.
         kernel: &'a KernelName,
+        /// With which image; `host` on the running kernel, which has none.
+        image: &'a ImageName,
         /// Which scenario.
         scenario: &'a ScenarioName,
         /// What it proves.
         summary: &'a str,
         /// Whether everything about it is right.
         standing: Held,
-        /// How its verdicts compare with the snapshot that holds for this kernel.
+        /// How its verdicts compare with the snapshot that holds for this kernel and image.
         record: Record,
         /// Seconds it took in the guest, if that is known.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,10 +92,12 @@ pub(super) enum Line<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         difference: Option<String>,
     },
-    /// A scenario that is not for this kernel.
+    /// A scenario that is not for this kernel or image, or whose image cannot be had today.
     Skipped {
         /// On which kernel.
         kernel: &'a KernelName,
+        /// With which image; `host` on the running kernel, which has none.
+        image: &'a ImageName,
         /// Which scenario.
         scenario: &'a ScenarioName,
         /// What it proves.
@@ -103,6 +109,8 @@ pub(super) enum Line<'a> {
     Crash {
         /// On which kernel.
         kernel: &'a KernelName,
+        /// With which image; `host` on the running kernel, which has none.
+        image: &'a ImageName,
         /// Which scenario.
         scenario: &'a ScenarioName,
         /// What it proves.
@@ -116,6 +124,8 @@ pub(super) enum Line<'a> {
     Fault {
         /// On which kernel.
         kernel: &'a KernelName,
+        /// With which image; `host` on the running kernel, which has none.
+        image: &'a ImageName,
         /// Which scenario.
         scenario: &'a ScenarioName,
         /// What it proves.
@@ -127,6 +137,8 @@ pub(super) enum Line<'a> {
     NotRun {
         /// On which kernel.
         kernel: &'a KernelName,
+        /// With which image; `host` on the running kernel, which has none.
+        image: &'a ImageName,
         /// Which scenario.
         scenario: &'a ScenarioName,
         /// What it proves.
@@ -136,7 +148,7 @@ pub(super) enum Line<'a> {
     },
     /// The last line: without it the results are not whole.
     End {
-        /// Scenarios judged, over all kernels, crashes among them.
+        /// Scenarios judged, over all kernels and images, crashes among them.
         judged: usize,
         /// Those of them that are not as recorded or not as their authors expect, crashes among them.
         differing: usize,
