@@ -152,8 +152,8 @@ fn end_units(record: &mut Writer, case: u32, cast: &mut Cast<'_>) -> Result<(), 
     for (name, party) in containers {
         let ended = party.end_unit().map_err(|source| CaseError::Container { container: name.clone(), source })?;
         if let Some(Ended { ran, result, status, warnings }) = ended {
-            let container = name.clone();
-            record.add(Event::Unit(UnitFact { case, container, ran, result, status, warnings }))?;
+            let (container, mount) = (name.clone(), party.mount_of_unit());
+            record.add(Event::Unit(UnitFact { case, container, ran, result, status, mount, warnings }))?;
         }
     }
     Ok(())

@@ -28,6 +28,8 @@ pub(super) struct Standing {
     gone: Option<&'static str>,
     no_token: Option<NoToken>,
     is_filtered: bool,
+    /// What is mounted where its bpffs should be.
+    mount: Option<String>,
 }
 
 /// Why attempts are not made, in words.
@@ -58,7 +60,7 @@ impl Party {
                 agent => (agent?, None),
             },
         };
-        let standing = Standing { service: Some(service), gone, no_token: None, is_filtered: false };
+        let standing = Standing { service: Some(service), gone, no_token: None, is_filtered: false, mount: None };
         let mut party = Self::of(agent, ground, cgroup, Some(plan.clone()));
         party.unit = Some(standing);
         party.look(needs)
@@ -80,7 +82,7 @@ impl Party {
             }
             answered => answered?,
         };
-        let Reply::Found { mounted, caps, filtered, no_token } = reply else { return Err(out_of_turn(&reply)) };
+        let Reply::Found { mounted, mount, caps, filtered, no_token } = reply else { return Err(out_of_turn(&reply)) };
         let token = fds.into_iter().next();
         let held = token.as_ref().map(|token| masks(token.as_fd())).transpose()?;
         self.token = token.map(Rc::new);
@@ -89,7 +91,7 @@ impl Party {
         }
         let errno = no_token.as_ref().map(|no_token| no_token.errno);
         if let Some(unit) = &mut self.unit {
-            (unit.no_token, unit.is_filtered) = (no_token, filtered);
+            (unit.no_token, unit.is_filtered, unit.mount) = (no_token, filtered, mount);
         }
         Ok(Made { party: self, mounted, token: held, no_token: errno })
     }
@@ -97,6 +99,11 @@ impl Party {
     /// Whether it is a unit.
     pub(crate) fn is_unit(&self) -> bool {
         self.unit.is_some()
+    }
+
+    /// The mount its process sees where its bpffs should be, in one line.
+    pub(crate) fn mount_of_unit(&self) -> Option<String> {
+        self.unit.as_ref()?.mount.clone()
     }
 
     /// Whether it is a unit behind a filter of system calls.
