@@ -155,7 +155,7 @@ fn judge_all(args: &Args, bench: &Bench) -> Result<Vec<Judgement>> {
                 Subject { configuration: &configuration, kernels: &bench.kernels, names, objects: &bench.objects };
             let findings = harness_findings::judge(&subject, &sources);
             let kernels = bench.kernels.iter().map(|kernel| OnKernel::of(kernel, &configuration)).collect();
-            judgements.push(Judgement { sources: sources.clone(), configuration, findings, kernels });
+            judgements.push(Judgement { sources: sources.clone(), configuration, findings, kernels, rehearsed: None });
         }
     }
     Ok(judgements)

@@ -35,6 +35,15 @@ impl Catalogue {
         self.listing.names()
     }
 
+    /// The image that units are tried in if none is named: of those that are meant for it the one with the newest systemd.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] if a recipe is wrong.
+    pub fn for_units(&self) -> Result<Option<Recipe>, CatalogueError> {
+        let all = self.names().into_iter().map(|name| self.get(name)).collect::<Result<Vec<_>, _>>()?;
+        Ok(all.into_iter().filter(Recipe::is_for_units).max_by_key(Recipe::systemd))
+    }
+
     /// Reads the recipe of this name.
     pub fn get(&self, name: &str) -> Result<Recipe, CatalogueError> {
         Ok(Recipe::read(self.listing.file(name)?)?)

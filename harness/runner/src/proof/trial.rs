@@ -43,7 +43,7 @@ pub enum Mount {
     /// The kernel refused an option: its step names the call and the option's key.
     Refused(Refusal),
     /// It stands in its container.
-    Stands(Stand),
+    Stands(Box<Stand>),
 }
 
 /// What became of an object.
@@ -150,7 +150,7 @@ fn read(desk: &Desk<'_>, trial: &Trial, asked: &Asked) -> Proof {
         ProvedObject { object: object.name().to_owned(), proof, unit }
     };
     let objects = trial.objects.iter().zip(&inside.objects).map(object).collect();
-    let stand = stand.map(Mount::Stands);
+    let stand = stand.map(|stand| Mount::Stands(Box::new(stand)));
     Proof { trial: trial.name.clone(), stand, objects }
 }
 

@@ -35,6 +35,9 @@ pub struct Layer {
     pub(super) texts: BTreeMap<GuestPath, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) pinned: BTreeMap<String, Pin>,
+    /// Changes nothing that is made, and so no key.
+    #[serde(default, skip_serializing)]
+    pub(super) units: bool,
 }
 
 /// A package and what is taken from it.
