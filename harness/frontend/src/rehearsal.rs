@@ -85,6 +85,10 @@ pub fn rehearse(configuration: &Configuration) -> Result<Rehearsal, NoRehearsal>
             file.push((assignment, written.place.clone()));
         }
     }
+    if let (Some(last), Some(written)) = (files.last_mut().filter(|_| draft.hides), configuration.written.last()) {
+        let (key, value) = (table::SHOWN.0.to_owned(), table::SHOWN.1.to_owned());
+        last.push((Assignment { key, value }, written.place.clone()));
+    }
     let instance = draft.instance(configuration);
     let (mut texts, mut places) = (Vec::new(), Vec::new());
     for file in files {
@@ -108,6 +112,8 @@ fn is_service(name: &str) -> bool {
 #[derive(Default)]
 struct Draft {
     changes: Vec<Change>,
+    /// Whether the guest program has to be shown.
+    hides: bool,
     /// Whether systemd makes the user up, so that its name need not be known.
     is_dynamic: bool,
 }
@@ -132,6 +138,17 @@ impl Draft {
                 kept
             }
             Treatment::LeftOut(why) => self.leave_out(written, why),
+            Treatment::Hides => {
+                let (key, value) = table::SHOWN;
+                self.hides = true;
+                self.tell(
+                    written,
+                    format!("{}={}", written.key, written.value),
+                    Some(format!("it and {key}={value}")),
+                    table::SHOWN_WHY,
+                );
+                kept
+            }
             // What is reset is reset there, too.
             _ if value.is_empty() => kept,
             Treatment::Paths(why) => self.replace(written, key, table::optional(value), why),

@@ -6,6 +6,7 @@ mod way;
 
 use anyhow::Result;
 use harness_findings::{
+    code::Code,
     does_not_run,
     finding::{Finding, merged},
     report::{Judgement, OnKernel, Proved, Rehearsed},
@@ -22,7 +23,7 @@ use crate::{
     bpf_objects::Named,
     proving::{self, Proving},
 };
-use told::Reader;
+use told::{FIRST_SYSTEMD, Reader};
 use way::Way;
 
 /// Tries each configuration on each of its kernels, and writes down what came of it.
@@ -50,8 +51,8 @@ pub(super) fn all(
             if let Way::Unit(rehearsal) = way {
                 let (image, changes) = (image.to_string(), rehearsal.changes.clone());
                 judgement.rehearsed = Some(Rehearsed { image, changes });
-                let found = judgement.kernels.iter().filter_map(idle);
-                judgement.findings = merged(judgement.findings.drain(..).chain(found).collect::<Vec<_>>());
+                let found = judgement.kernels.iter().filter_map(idle).chain(too_old(judgement, systemd));
+                judgement.findings = merged(found.chain(judgement.findings.clone()).collect::<Vec<_>>());
             }
         }
     }
@@ -66,6 +67,17 @@ fn idle(on: &OnKernel) -> Option<Finding> {
     let proved = on.proved.as_ref()?;
     let unit = proved.unit.as_ref()?;
     (!unit.ran || proved.is_idle).then(|| does_not_run(unit, &on.name))
+}
+
+/// What is found where the systemd that was named knows nothing of delegation.
+fn too_old(judgement: &Judgement, systemd: u32) -> Option<Finding> {
+    let bpffs = judgement.configuration.bpffs.as_ref().filter(|_| systemd < FIRST_SYSTEMD)?;
+    let message = format!("systemd {systemd} has no PrivateBPF=: it starts the unit without any delegation");
+    let why = format!(
+        "PrivateBPF= and BPFDelegate*= came with systemd {FIRST_SYSTEMD} (NEWS); before, only the journal tells"
+    );
+    let finding = Finding::new(Code::FrontendComplains, message, why).at(Some(&bpffs.place));
+    Some(finding.advice(format!("deploy it where systemd is {FIRST_SYSTEMD} or newer")))
 }
 
 /// What trials are made with.

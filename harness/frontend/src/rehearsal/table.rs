@@ -9,6 +9,8 @@ pub(super) enum Treatment {
     LeftOut(&'static str),
     /// Its paths may be missing.
     Paths(&'static str),
+    /// It stays, and what would hide the guest program shows it nevertheless.
+    Hides,
     /// Another assignment takes its place.
     Replaced { by: (&'static str, &'static str), why: &'static str },
     /// It names users or groups that the image may lack.
@@ -211,6 +213,7 @@ const ROWS: &[(&[&str], Treatment)] = &[
         ],
         Treatment::Paths(OPTIONAL),
     ),
+    (&["TemporaryFileSystem"], Treatment::Hides),
     (&["NetworkNamespacePath"], Treatment::Replaced { by: ("PrivateNetwork", "yes"), why: NAMESPACES }),
     (&["IPCNamespacePath"], Treatment::Replaced { by: ("PrivateIPC", "yes"), why: NAMESPACES }),
     (&["User"], Treatment::Ids(Ids::User)),
@@ -223,6 +226,12 @@ pub(super) fn treatment(key: &str) -> Treatment {
     let row = ROWS.iter().find(|(keys, _)| keys.contains(&key));
     row.map_or(Treatment::Kept, |(_, treatment)| *treatment)
 }
+
+/// What shows the guest program under a file system that hides the image's: it is static, and needs no other file.
+pub(super) const SHOWN: (&str, &str) = ("BindReadOnlyPaths", "/usr/bin/bpf-token-guest");
+
+/// Why.
+pub(super) const SHOWN_WHY: &str = "the guest program is to be found in it";
 
 /// The users of `images/parts/systemd.toml`, with their numbers.
 pub(super) const USERS: [(&str, &str); 6] = [

@@ -66,6 +66,14 @@ fn users_and_paths_that_the_image_lacks_are_replaced_and_told() {
 }
 
 #[test]
+fn the_guest_program_is_shown_where_the_image_is_hidden() {
+    let files = [("a.service", "[Service]\nTemporaryFileSystem=/\n"), ("a.service.d/1.conf", "[Service]\nA=1\n")];
+    let rehearsal = rehearsed(&files);
+    assert_eq!(lines(&rehearsal.unit.drop_ins[0]), ["A=1", "BindReadOnlyPaths=/usr/bin/bpf-token-guest"]);
+    assert_eq!(told(&rehearsal), ["TemporaryFileSystem=/ -> it and BindReadOnlyPaths=/usr/bin/bpf-token-guest"]);
+}
+
+#[test]
 fn a_user_that_systemd_makes_up_keeps_its_name() {
     let rehearsal = rehearsed(&[("a.service", "[Service]\nUser=made-up\nDynamicUser=yes\n")]);
     assert_eq!(lines(&rehearsal.unit.service), ["User=made-up", "DynamicUser=yes"]);

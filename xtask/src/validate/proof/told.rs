@@ -27,7 +27,7 @@ pub(super) struct Reader<'a> {
 }
 
 /// systemd knows `PrivateBPF=` since this version (its NEWS).
-const FIRST_SYSTEMD: u32 = 258;
+pub(super) const FIRST_SYSTEMD: u32 = 258;
 
 impl Reader<'_> {
     /// What came of a trial on one kernel.
@@ -58,7 +58,10 @@ impl Reader<'_> {
     fn stands(&self, stand: &harness_model::proof::Stand, on: &OnKernel, proved: &mut Proved) {
         let verdict = &stand.token.verdict;
         let cause = stand.token.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
-        proved.stand = format!("token {verdict}{cause}; the kernel shows {}", shown(&stand.shown));
+        proved.stand = match verdict.class() {
+            Class::NotMade => format!("token {verdict}"),
+            _ => format!("token {verdict}{cause}; the kernel shows {}", shown(&stand.shown)),
+        };
         proved.disagreements.extend(stand.disagreements.iter().cloned());
         proved.masks = stand.masks.as_ref().map(masks);
         proved.mount = stand.unit.as_ref().and_then(|unit| unit.mount.clone());
@@ -141,11 +144,18 @@ fn shown(options: &[MountOption]) -> String {
 fn masks(fdinfo: &[String; 4]) -> String {
     let named = |kind: Kind, mask: &String| match mask.strip_prefix("0x").map(|hex| u64::from_str_radix(hex, 16)) {
         Some(Ok(0)) => "nothing".to_owned(),
-        Some(Ok(mask)) => numbers(mask).map(|number| names::shown(kind, number)).collect::<Vec<_>>().join(":"),
+        Some(Ok(mask)) => numbers(mask).map(|number| bit(kind, number)).collect::<Vec<_>>().join(":"),
         _ => mask.clone(),
     };
     let each = Kind::ALL.iter().zip(fdinfo).map(|(kind, mask)| format!("{}={}", kind.plural(), named(*kind, mask)));
     each.collect::<Vec<_>>().join(" ")
+}
+
+fn bit(kind: Kind, number: u32) -> String {
+    match names::name(kind, number) {
+        Some(_) => names::shown(kind, number),
+        None => format!("{:#x}", 1u64 << number),
+    }
 }
 
 #[cfg(test)]
