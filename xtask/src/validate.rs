@@ -33,13 +33,16 @@ use crate::{
 A FILE is a systemd unit (with the drop-ins in FILE.d), the arguments of a systemd-run, the YAML of
 an Incus or LXD instance or profile, fstab or a mount command, mountinfo, or what `bpftool token
 list --json` prints; `-` is standard input. Without --prove nothing is built, booted or fetched,
-and no privilege is needed. A comment `# bpf-token: allow CODE reason` silences a finding of its line.
+and no privilege is needed. With it a service is started by a real systemd in a VM, and anything
+else is tried in a container made as its front-end would.
+A comment `# bpf-token: allow CODE reason` silences a finding of its line.
 
 Examples:
   cargo xtask validate my.service
   cargo xtask validate my.service --object my.bpf.o
   cargo xtask validate my.service --kernel all --format json
   cargo xtask validate my.service --object my.bpf.o --prove --kernel 6.12 7.3
+  cargo xtask validate my.service --prove --image systemd-257
   cargo xtask validate my.service --fix
   incus config show web | cargo xtask validate -
   cargo xtask validate --explain number-erases-names
@@ -73,7 +76,8 @@ pub(crate) struct Args {
     #[arg(long)]
     fix: bool,
 
-    /// Try each configuration in VMs too: its bpffs, its token, and the objects with each call made for them
+    /// Try each configuration in VMs too: its bpffs, its token, and the objects with each call made for
+    /// them; a unit under a real systemd
     #[arg(long)]
     prove: bool,
 
@@ -155,7 +159,7 @@ fn judge_all(args: &Args, bench: &Bench) -> Result<Vec<Judgement>> {
                 Subject { configuration: &configuration, kernels: &bench.kernels, names, objects: &bench.objects };
             let findings = harness_findings::judge(&subject, &sources);
             let kernels = bench.kernels.iter().map(|kernel| OnKernel::of(kernel, &configuration)).collect();
-            judgements.push(Judgement { sources: sources.clone(), configuration, findings, kernels });
+            judgements.push(Judgement { sources: sources.clone(), configuration, findings, kernels, rehearsed: None });
         }
     }
     Ok(judgements)

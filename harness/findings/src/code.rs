@@ -139,6 +139,9 @@ codes! {
     NoCapBpf = "no-cap-bpf", Error, "no CAP_BPF to make a token with";
     /// The system call filter refuses `bpf(2)`, with or without a token.
     SeccompRefusesBpf = "seccomp-refuses-bpf", Error, "a system call filter that refuses bpf(2)";
+    /// systemd does not start the unit, or its process is ended before it makes a call. Found by `--prove` alone: what systemd
+    /// says is told, by the exit codes of systemd.exec(5) ("Process Exit Codes").
+    UnitDoesNotRun = "unit-does-not-run", Error, "a unit that systemd does not run";
     /// Kernels before 6.9 have no tokens: they accept the options from anybody and ignore them.
     KernelWithoutTokens = "kernel-without-tokens", Error, "a kernel that ignores delegation";
     /// A distribution's kernel is known to answer otherwise than the release it is made of.

@@ -3,6 +3,7 @@
 mod github;
 mod human;
 mod json;
+mod proved;
 mod sarif;
 
 use harness_frontend::{Configuration, Sources};
@@ -18,6 +19,7 @@ use harness_model::{
 pub use github::annotations;
 pub use human::{alike, plain, summary, underlined};
 pub use json::{document, schema};
+pub use proved::{Proved, ProvedObject, ProvedUnit, Rehearsed};
 pub use sarif::log;
 
 use crate::{
@@ -25,6 +27,9 @@ use crate::{
     finding::Finding,
     subject::{self, KernelFacts},
 };
+
+/// What programs know by this name: not a finding, but what a kernel made of a configuration in a VM.
+const PROOF: &str = "proof";
 
 /// A configuration that was judged.
 #[derive(Clone, Debug)]
@@ -37,6 +42,8 @@ pub struct Judgement {
     pub findings: Vec<Finding>,
     /// What each kernel makes of it.
     pub kernels: Vec<OnKernel>,
+    /// How it was tried, if systemd started it.
+    pub rehearsed: Option<Rehearsed>,
 }
 
 /// What one kernel makes of a configuration.
@@ -54,30 +61,6 @@ pub struct OnKernel {
     pub shown: [String; 4],
     /// What came of it in a VM, if it was tried.
     pub proved: Option<Proved>,
-}
-
-/// What a kernel made of a configuration in a VM.
-#[derive(Clone, Debug, Default)]
-pub struct Proved {
-    /// What became of the bpffs and of the token.
-    pub stand: String,
-    /// What became of each object.
-    pub objects: Vec<ProvedObject>,
-    /// Where that is not what was judged without a kernel: a fault of this project.
-    pub disagreements: Vec<String>,
-}
-
-/// What became of an object in a VM.
-#[derive(Clone, Debug)]
-pub struct ProvedObject {
-    /// What it is called.
-    pub name: String,
-    /// Whether all of it is loaded.
-    pub loads: bool,
-    /// What became of it as a whole, with the cause.
-    pub verdict: String,
-    /// Each call of `bpf(2)` made for it, with its result, and what libbpf went without.
-    pub calls: Vec<String>,
 }
 
 impl Judgement {

@@ -7,6 +7,7 @@ mod masks;
 mod objects;
 mod reach;
 mod spelling;
+mod unit;
 
 use harness_frontend::{Configuration, Element, Meaning, Place};
 use harness_model::vocabulary::Kind;
@@ -15,6 +16,8 @@ use crate::{
     finding::{Finding, merged},
     subject::{KernelFacts, Subject},
 };
+
+pub use unit::does_not_run;
 
 /// A configuration on one kernel, and what was found of it.
 pub(crate) struct Judged<'a> {

@@ -82,6 +82,20 @@ pub fn grant(configuration: &Configuration, delegation: Delegation) -> Grant {
     Grant { delegation, capabilities: capabilities(configuration) }
 }
 
+/// What a configuration's processes have when they call `bpf(2)`: what their token gives, or what their capabilities do in the
+/// host's user namespace, where no token is asked for (`bpf_token_capable` in `kernel/bpf/token.c`).
+pub fn powers(configuration: &Configuration, delegation: Delegation) -> Grant {
+    if is_outside(configuration) && !configuration.surroundings.refused_calls.contains_key(&SystemCall::Bpf) {
+        return Grant { delegation: Delegation::from_masks([u64::MAX; 4]), capabilities: capabilities(configuration) };
+    }
+    grant(configuration, delegation)
+}
+
+/// Whether a front-end that makes the processes leaves them in the host's user namespace.
+pub fn is_outside(configuration: &Configuration) -> bool {
+    configuration.frontend.is_systemd() && configuration.surroundings.user_namespace.value == UserNamespace::Host
+}
+
 /// Whether the bpffs belongs to the host's user namespace, or `bpf(2)` is refused.
 fn makes_no_token(configuration: &Configuration) -> bool {
     let around = &configuration.surroundings;

@@ -25,7 +25,37 @@ pub struct Configuration {
     pub problems: Vec<Problem>,
     /// What comments allow.
     pub allowances: Vec<Allowance>,
+    /// Every assignment of a unit in the order systemd reads them, with or without a meaning for a delegation; at most one
+    /// more than [`MOST_WRITTEN`].
+    pub written: Vec<Written>,
+    /// What says that another manager than the system's runs it, such as `systemd-run --user`.
+    pub other_manager: Option<Place>,
 }
+
+/// One assignment as it is written in a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The whole of it.
+    pub place: Place,
+    /// Where it stands.
+    pub section: Section,
+    /// What stands before `=`.
+    pub key: String,
+    /// What stands behind it, without the blanks around it, continued lines joined.
+    pub value: String,
+}
+
+/// A section of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// Whose settings make processes, such as `[Service]`.
+    Exec,
+    /// Another one that systemd knows, such as `[Unit]`.
+    Other,
+}
+
+/// More assignments of a unit than this are not kept as [`Configuration::written`].
+pub const MOST_WRITTEN: usize = 10_000;
 
 /// A bpffs for the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +168,8 @@ impl Configuration {
             surroundings: Surroundings::default(),
             problems: Vec::new(),
             allowances: Vec::new(),
+            written: Vec::new(),
+            other_manager: None,
         }
     }
 
@@ -219,6 +251,14 @@ impl Configuration {
                 vec![option(value.unwrap_or_else(|| "0".to_owned()))]
             }
             Frontend::Mount => taken().map(|a| option(a.joined())).collect(),
+        }
+    }
+
+    /// Keeps an assignment of a unit.
+    pub(crate) fn write_down(&mut self, section: Section, key: &str, value: &str, place: &Place) {
+        if self.written.len() <= MOST_WRITTEN {
+            let (key, value) = (key.to_owned(), value.to_owned());
+            self.written.push(Written { place: place.clone(), section, key, value });
         }
     }
 

@@ -16,6 +16,7 @@ mod instance;
 mod mount;
 pub mod names;
 mod options;
+pub mod rehearsal;
 mod shell;
 pub mod source;
 pub mod surroundings;
@@ -28,10 +29,11 @@ pub mod write;
 
 use harness_model::scenario::Report;
 
-pub use configuration::{Allowance, Assignment, Bpffs, Configuration, Effect, Element, Meaning, Problem};
+pub use configuration::{Allowance, Assignment, Bpffs, Configuration, Effect, Element, Meaning, Problem, Written};
 pub use convert::{LostAt, convert};
 pub use frontend::Frontend;
 pub use names::{Names, SystemdRelease};
+pub use rehearsal::{Rehearsal, rehearse};
 pub use source::{Place, Source, Sources};
 pub use surroundings::{Setting, Surroundings};
 pub use unit::setting_of;

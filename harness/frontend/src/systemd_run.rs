@@ -5,11 +5,11 @@
 
 use crate::{
     allowance,
-    configuration::Configuration,
+    configuration::{Configuration, Section},
     frontend::Frontend,
     names::Names,
     shell,
-    source::Sources,
+    source::{Place, Sources},
     surroundings::{Setting, UserNamespace},
     text::Text,
     unit::Settings,
@@ -47,6 +47,20 @@ const LONG_WITH_ARGUMENT: [&str; 26] = [
     "job-mode",
 ];
 
+/// Long and short options that say the same as a setting of the service, besides `--uid` (systemd-run(1)).
+const SETTINGS: [(&str, &str); 8] = [
+    ("gid", "Group"),
+    ("nice", "Nice"),
+    ("setenv", "Environment"),
+    ("E", "Environment"),
+    ("service-type", "Type"),
+    ("slice", "Slice"),
+    ("working-directory", "WorkingDirectory"),
+    ("root-directory", "RootDirectory"),
+];
+/// Options by which another manager runs it, or nobody starts a service at all.
+const OTHER_MANAGERS: [&str; 8] = ["user", "scope", "machine", "M", "host", "H", "capsule", "C"];
+
 /// Reads all commands of a file, or its words as arguments where no command is named.
 pub(crate) fn read(sources: &Sources, names: &Names<'_>) -> Vec<Configuration> {
     let each = sources.iter().enumerate().flat_map(|(at, source)| {
@@ -74,6 +88,7 @@ fn arguments(command: &[Text]) -> Option<&[Text]> {
 /// An option and its argument.
 struct Given<'a> {
     name: &'a str,
+    place: Place,
     argument: Option<Text>,
 }
 
@@ -87,8 +102,16 @@ fn configuration(arguments: &[Text], names: &Names<'_>) -> Configuration {
             ("uid", Some(user)) => {
                 settings.assign(&Text::of_ours("User"), &user, &user.whole());
             }
-            ("user", _) => of_a_user = true,
-            _ => {}
+            (name, argument) => {
+                of_a_user |= name == "user";
+                if OTHER_MANAGERS.contains(&name) {
+                    settings.configuration.other_manager.get_or_insert(given.place.clone());
+                }
+                let setting = SETTINGS.iter().find(|(option, _)| *option == name);
+                if let (Some((_, key)), Some(argument)) = (setting, argument) {
+                    settings.configuration.write_down(Section::Exec, key, argument.as_str(), &given.place);
+                }
+            }
         }
     }
     let mut configuration = settings.finish();
@@ -122,7 +145,7 @@ fn options(arguments: &[Text]) -> Vec<Given<'_>> {
                     None => (long, None),
                 };
                 let next = || LONG_WITH_ARGUMENT.contains(&name).then(|| words.next().cloned()).flatten();
-                given.push(Given { name, argument: inline.or_else(next) });
+                given.push(Given { name, place: word.whole(), argument: inline.or_else(next) });
             }
             None => short(word, &mut words, &mut given),
         }
@@ -134,12 +157,12 @@ fn options(arguments: &[Text]) -> Vec<Given<'_>> {
 fn short<'a>(word: &'a Text, words: &mut std::slice::Iter<'a, Text>, given: &mut Vec<Given<'a>>) {
     let text = word.as_str();
     for (at, c) in text.char_indices().skip(1) {
-        let (name, end) = (&text[at..at + c.len_utf8()], at + c.len_utf8());
+        let (name, end, place) = (&text[at..at + c.len_utf8()], at + c.len_utf8(), word.whole());
         if SHORT_WITH_ARGUMENT.contains(c) {
             let inline = (end < text.len()).then(|| word.slice(end..text.len()));
-            return given.push(Given { name, argument: inline.or_else(|| words.next().cloned()) });
+            return given.push(Given { name, place, argument: inline.or_else(|| words.next().cloned()) });
         }
-        given.push(Given { name, argument: None });
+        given.push(Given { name, place, argument: None });
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) use settings::{MOUNT_POINT, Settings, shown};
 
 use crate::{
     allowance,
-    configuration::{Configuration, Effect},
+    configuration::{self, Configuration, Effect},
     frontend::Frontend,
     names::Names,
     source::{Place, Sources},
@@ -114,9 +114,12 @@ fn read_line(line: &Line, section: Section, unit: &Unit, settings: &mut Settings
     let value = line.text.slice(equals + 1..text.len()).trimmed(&words::BLANKS);
     if section == Section::Exec {
         settings.assign(&key, &value, &whole);
-    } else if settings::is_ours(key.as_str()) {
-        let message = format!("`{}` is no setting of this section", key.as_str());
-        configuration.problem(key.whole(), Effect::Ignored, message);
+    } else {
+        configuration.write_down(configuration::Section::Other, key.as_str(), value.as_str(), &whole);
+        if settings::is_ours(key.as_str()) {
+            let message = format!("`{}` is no setting of this section", key.as_str());
+            configuration.problem(key.whole(), Effect::Ignored, message);
+        }
     }
     Some(section)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use harness_frontend::{Configuration, Frontend, Names, Place, Sources, SystemdRelease, Target, convert, read};
+use harness_frontend::{Configuration, Frontend, Names, Place, Sources, SystemdRelease, Target, convert, read, rehearse};
 use harness_model::vocabulary::{Kind, KnownNames};
 
 /// Reads bytes as a file of this name, and checks that places are in the file, that what is in effect can be told, and that it
@@ -54,6 +54,11 @@ fn holds_together(configuration: &Configuration, sources: &Sources, names: &Name
             Ok((text, _)) => assert!(text.is_empty() || text.ends_with('\n')),
             Err(refused) => is_in(&refused.place, sources),
         }
+    }
+    if let Ok(rehearsal) = rehearse(configuration) {
+        rehearsal.changes.iter().for_each(|change| is_in(&change.place, sources));
+        let lines = rehearsal.unit.drop_ins.iter().chain([&rehearsal.unit.service]).flatten();
+        lines.for_each(|line| assert!(!line.key.contains(['=', '\n']) && !line.value.contains(['\n', '\r', '\0'])));
     }
     let _ = Kind::ALL.map(|kind| configuration.delegated(kind).len());
 }

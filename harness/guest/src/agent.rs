@@ -222,9 +222,9 @@ impl Agent<'_> {
     }
 
     fn look(&mut self, tmpfs: bool) -> Answered {
-        self.loader = Loader::Container;
+        self.loader = Loader::Unit;
         let (bpffs, closed) = Mounted::found()?;
-        let mounted = bpffs::shown()?;
+        let (mounted, mount) = bpffs::found()?;
         self.bpffs = Some(bpffs);
         self.mount_tmpfs(tmpfs)?;
         let (caps, has_filter) = identity::of_self()?;
@@ -234,7 +234,7 @@ impl Agent<'_> {
             (None, Err(errno)) => (Some(NoToken { step: "BPF_TOKEN_CREATE".to_owned(), errno }), None),
             (None, Ok(token)) => (None, Some(token)),
         };
-        Ok((Reply::Found { mounted, caps, filtered, no_token }, token.into_iter().collect()))
+        Ok((Reply::Found { mounted, mount, caps, filtered, no_token }, token.into_iter().collect()))
     }
 
     fn make_token(&self) -> Answered {

@@ -169,11 +169,31 @@ pub(crate) fn shown() -> Result<Vec<MountOption>, SysError> {
     Ok(delegation_shown(&pseudofile::read("/proc/self/mountinfo")?))
 }
 
+/// The same with the mount itself, as mount(8) shows it; `None` if nothing is mounted there.
+pub(crate) fn found() -> Result<(Vec<MountOption>, Option<String>), SysError> {
+    let mountinfo = pseudofile::read("/proc/self/mountinfo")?;
+    Ok((delegation_shown(&mountinfo), topmost(&mountinfo).and_then(mount_line)))
+}
+
+/// The topmost mount at [`MOUNT_POINT`].
+fn topmost(mountinfo: &str) -> Option<&str> {
+    mountinfo.lines().rfind(|line| line.split(' ').nth(4) == Some(MOUNT_POINT))
+}
+
+/// `SOURCE on PLACE type TYPE (OPTIONS)`: those of the mount, then those of the file system that are not among them.
+fn mount_line(line: &str) -> Option<String> {
+    let (mount, file_system) = line.split_once(" - ")?;
+    let own: Vec<&str> = mount.split(' ').nth(5)?.split(',').collect();
+    let [kind, source, options] = file_system.splitn(3, ' ').collect::<Vec<_>>().try_into().ok()?;
+    let others = options.split(',').filter(|option| !own.contains(option) && !matches!(*option, "rw" | "ro"));
+    let options: Vec<&str> = own.iter().copied().chain(others).collect();
+    Some(format!("{source} on {MOUNT_POINT} type {kind} ({})", options.join(",")))
+}
+
 /// The `delegate_*` options that mountinfo shows for the topmost mount at [`MOUNT_POINT`], in its order
 /// (`proc_pid_mountinfo(5)`: the options of the file system are the last field).
 fn delegation_shown(mountinfo: &str) -> Vec<MountOption> {
-    let at_our_point = |line: &&str| line.split(' ').nth(4) == Some(MOUNT_POINT);
-    let Some(line) = mountinfo.lines().rfind(at_our_point) else { return Vec::new() };
+    let Some(line) = topmost(mountinfo) else { return Vec::new() };
     let options = line.rsplit(' ').next().unwrap_or_default().split(',');
     options
         .filter_map(|option| option.split_once('='))
@@ -196,5 +216,13 @@ mod tests {
             delegation_shown(mountinfo).iter().map(|option| format!("{}={}", option.key, option.value)).collect();
         assert_eq!(shown, ["delegate_cmds=map_create:prog_load", "delegate_maps=hash"]);
         assert!(delegation_shown("23 1 0:21 / /sys rw - sysfs sysfs rw\n").is_empty());
+    }
+
+    #[test]
+    fn a_mount_is_told_as_people_know_it() {
+        let line = "31 30 0:27 / /sys/fs/bpf rw,nosuid,relatime shared:7 - bpf none rw,mode=700,delegate_cmds=any";
+        let told = "none on /sys/fs/bpf type bpf (rw,nosuid,relatime,mode=700,delegate_cmds=any)";
+        assert_eq!(mount_line(line).as_deref(), Some(told));
+        assert_eq!(mount_line("31 30 0:27 / /sys/fs/bpf"), None);
     }
 }

@@ -79,6 +79,8 @@ pub(crate) enum Loader {
     Host,
     /// The agent of a container, which has its bpffs attached.
     Container,
+    /// The process of a unit of systemd, likewise: what the unit forbids it is an answer.
+    Unit,
 }
 
 /// What the process says.
@@ -96,6 +98,33 @@ pub(crate) fn attempt(
     own: &Mounted,
     told: Option<BorrowedFd<'_>>,
 ) -> Result<Outcome, ObjectError> {
+    match try_to(load, loader, own, told) {
+        Ok(answer) => Ok(Outcome { answer, fd: None }),
+        // Its filter, its limits: the unit's doing.
+        Err(error @ (ObjectError::Sys(_) | ObjectError::Unprepared { .. } | ObjectError::Died { .. }))
+            if loader == Loader::Unit =>
+        {
+            Ok(Outcome { answer: Answer::NotMade { why: forbidden(&error) }, fd: None })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Why a unit's process could not load an object, without the object's name: it stands beside it.
+fn forbidden(error: &ObjectError) -> String {
+    match error {
+        ObjectError::Died { how, .. } => format!("the process that loads it {how}"),
+        ObjectError::Unprepared { why, .. } => format!("the process that was to load it: {why}"),
+        other => other.to_string(),
+    }
+}
+
+fn try_to(
+    load: &ObjectLoad,
+    loader: Loader,
+    own: &Mounted,
+    told: Option<BorrowedFd<'_>>,
+) -> Result<Answer, ObjectError> {
     let (reader, writer) = rustix::pipe::pipe().during(|| "pipe")?;
     match process::fork()? {
         Fork::Child => {
@@ -105,8 +134,7 @@ pub(crate) fn attempt(
         }
         Fork::Parent(child) => {
             drop(writer);
-            let answer = follow(load, child, &reader)?;
-            Ok(Outcome { answer, fd: None })
+            follow(load, child, &reader)
         }
     }
 }
@@ -124,12 +152,15 @@ fn child(load: &ObjectLoad, loader: Loader, own: &Mounted, told: Option<Borrowed
 
 fn prepare(load: &ObjectLoad, loader: Loader) -> Result<(), SysError> {
     process::die_with_parent()?;
-    if loader == Loader::Container {
+    if loader != Loader::Host {
         place::put(load.bpffs)?;
     }
-    let seconds = Some(PATIENCE.as_secs());
-    for (resource, most, name) in [(Resource::As, Some(MEMORY), "RLIMIT_AS"), (Resource::Cpu, seconds, "RLIMIT_CPU")] {
-        let limit = Rlimit { current: most, maximum: most };
+    for (resource, most, name) in
+        [(Resource::As, MEMORY, "RLIMIT_AS"), (Resource::Cpu, PATIENCE.as_secs(), "RLIMIT_CPU")]
+    {
+        // A unit may have less already, and no capability to have more.
+        let allowed = rustix::process::getrlimit(resource).maximum.map_or(most, |allowed| allowed.min(most));
+        let limit = Rlimit { current: Some(allowed), maximum: Some(allowed) };
         rustix::process::setrlimit(resource, limit).during(|| format!("setrlimit {name}"))?;
     }
     Ok(())

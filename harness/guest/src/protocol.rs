@@ -191,6 +191,8 @@ pub(crate) enum Reply {
     Found {
         /// The options its bpffs shows.
         mounted: Vec<MountOption>,
+        /// The mount it sees there, in one line.
+        mount: Option<String>,
         /// The capabilities it has, as numbers of `capabilities(7)`.
         caps: Vec<u32>,
         /// Whether a filter of system calls stands before it.

@@ -13,13 +13,38 @@ use std::collections::BTreeSet;
 use crate::{
     delegation::MountOption,
     permission::Grant,
-    plan::{Namespace, Restrictions},
+    plan::{Namespace, Restrictions, Unit},
     scenario::capability,
 };
 pub use inquiry::{Inquiry, Minimal, Need, Next, Reduction};
 pub use object::{Lack, ObjectProof, ProvedCall, read_objects};
-pub use question::{Stand, TokenProof, is_refused, mount, object, read_mount, read_token, token};
+pub use question::{Stand, TokenProof, is_refused, mount, object, read_mount, read_token, read_unit, token};
 pub use search::Elements;
+
+/// Where something is to be tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a container that the guest program makes.
+    Container(Setting),
+    /// In a unit that the guest's systemd starts.
+    Unit(Unit),
+}
+
+impl From<Setting> for Place {
+    fn from(setting: Setting) -> Self {
+        Self::Container(setting)
+    }
+}
+
+impl Place {
+    /// The mount options that are asked for without systemd; none for a unit, whose options are systemd's to set.
+    pub fn options(&self) -> &[MountOption] {
+        match self {
+            Self::Container(setting) => &setting.options,
+            Self::Unit(_) => &[],
+        }
+    }
+}
 
 /// A container that something is to be tried in.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ mod common;
 use common::{kernel, problems};
 use harness_model::{
     expand::{Expanded, Expansion},
-    plan::{Actor, Token},
+    plan::{Actor, Call, Token},
 };
 
 const HEAD: &str = "summary = \"a\"\nimages = \"systemd-*\"\nattempt = [{ op = \"map_create\", type = \"hash\" }]\n";
@@ -77,8 +77,19 @@ fn what_a_unit_cannot_be_is_told() {
         "summary = \"a\"\nattempt = [{ op = \"btf_load\" }]\n[container]\nkind = \"systemd\"\nunit = { A = 1 }\n",
     );
     assert!(no_image.join("\n").contains("no image is named that has one"), "{no_image:?}");
-    let object = problems(
-        "summary = \"a\"\nimages = \"*\"\nattempt = [{ op = \"object\", file = \"xdp\" }]\n[container]\nkind = \"systemd\"\n",
-    );
-    assert!(object.join("\n").contains("no objects are loaded in a unit"), "{object:?}");
+}
+
+#[test]
+fn an_object_is_loaded_in_a_unit_from_the_usual_place_alone() {
+    let text = |attempt: &str| {
+        format!(
+            "summary = \"a\"\nimages = \"*\"\nattempt = [{{ op = \"object\", file = \"xdp\"{attempt} }}]\n[container]\nkind = \"systemd\"\n"
+        )
+    };
+    let plan = expanded(&text("")).plan;
+    assert!(matches!(plan.cases[0].attempts[0].call, Call::Object(_)), "{plan:?}");
+    for place in ["elsewhere", "detached"] {
+        let told = problems(&text(&format!(", bpffs = \"{place}\""))).join("\n");
+        assert!(told.contains("a unit's bpffs stays at /sys/fs/bpf") && told.contains("leave `bpffs` out"), "{told}");
+    }
 }

@@ -16,7 +16,7 @@
 //! let testbed = supplies.build(&"6.12".parse()?, &"minimal".parse()?)?;
 //! let object = Object::read("mine.bpf.o".as_ref())?;
 //! let setting = Setting { options: vec![/* as the front-end sets them */], ..Setting::default() };
-//! let trial = Trial { name: "mine.service".into(), setting, objects: vec![object.clone()], criterion: Criterion::Attached };
+//! let trial = Trial { name: "mine.service".into(), place: setting.into(), objects: vec![object.clone()], criterion: Criterion::Attached };
 //! for (kernel, proofs) in proof::prove(&[&testbed], &[trial])? {
 //!     println!("{kernel}: {:?}", proofs[0].stand);
 //! }

@@ -191,6 +191,22 @@ impl Supplies {
         Ok(self.images.defaults()?.into_iter().map(|recipe| recipe.name).collect())
     }
 
+    /// The image that units of systemd are tried in if none is named; `None` if no recipe is meant for it.
+    ///
+    /// # Errors
+    /// [`SuppliesError::Images`] if a recipe is wrong.
+    pub fn image_for_units(&self) -> Result<Option<ImageName>, SuppliesError> {
+        Ok(self.images.for_units()?.map(|recipe| recipe.name))
+    }
+
+    /// The version of an image's systemd, such as 262; `None` if it has none.
+    ///
+    /// # Errors
+    /// [`SuppliesError::Images`] if there is no image of this name.
+    pub fn systemd_of(&self, image: &ImageName) -> Result<Option<u32>, SuppliesError> {
+        Ok(self.images.get(image.as_str())?.systemd())
+    }
+
     /// The kernel, the image, the guest program and the objects that scenarios load if all are built.
     ///
     /// # Errors

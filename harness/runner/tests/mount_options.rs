@@ -61,7 +61,7 @@ fn compared(built: &built::Supplies) -> Result<()> {
 fn trials(lists: &[Vec<MountOption>]) -> Vec<Trial> {
     let trial = |options: &Vec<MountOption>| Trial {
         name: shown(options),
-        setting: Setting { options: options.clone(), ..Setting::default() },
+        place: Setting { options: options.clone(), ..Setting::default() }.into(),
         objects: Vec::new(),
         criterion: Criterion::Loaded,
     };

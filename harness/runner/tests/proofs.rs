@@ -75,7 +75,7 @@ fn tried(built: &built::Supplies) -> Result<()> {
     let objects: Vec<Object> = objects.collect::<Result<_>>()?;
     let trial = |name: &str, setting: Setting| Trial {
         name: name.to_owned(),
-        setting,
+        place: setting.into(),
         objects: objects.clone(),
         criterion: Criterion::Attached,
     };

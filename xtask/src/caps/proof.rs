@@ -94,7 +94,7 @@ pub(super) fn grounds<'a>(
     kernels: &[KernelFacts],
 ) -> Result<Vec<Ground<'a>>> {
     let names: Vec<KernelName> = kernels.iter().map(|kernel| kernel.name.clone()).collect();
-    let built = proving.testbeds(supplies, &names)?.into_iter().zip(kernels);
+    let built = proving.testbeds(supplies, &names, &proving.image())?.into_iter().zip(kernels);
     let ground = |(testbed, kernel): (Testbed<'a>, &KernelFacts)| {
         let path = testbed.kernel().btf();
         let btf = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -62,6 +62,15 @@ impl Catalogue {
         Ok(self.named(["all"])?.into_iter().filter(Recipe::is_default).collect())
     }
 
+    /// The image that units are tried in if none is named: of the default ones that have systemd the newest.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] if a recipe is wrong.
+    pub fn for_units(&self) -> Result<Option<Recipe>, CatalogueError> {
+        let with_systemd = self.defaults()?.into_iter().filter(|recipe| recipe.systemd().is_some());
+        Ok(with_systemd.max_by_key(Recipe::systemd))
+    }
+
     /// Reads the recipe of this name.
     pub fn get(&self, name: &str) -> Result<Recipe, CatalogueError> {
         Ok(Recipe::read(self.listing.file(name)?)?)

@@ -107,6 +107,13 @@ impl Recipe {
         self.layers.iter().flat_map(Layer::needed)
     }
 
+    /// The version of its systemd, such as 262; `None` if it has none.
+    pub fn systemd(&self) -> Option<u32> {
+        let pin = self.layers.iter().rev().find_map(|layer| layer.pinned.get("systemd"))?;
+        let upstream = pin.version.split_once(':').map_or(pin.version.as_str(), |(_, upstream)| upstream);
+        upstream.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    }
+
     /// How a guest is started; `None` if by this project's own init.
     pub fn boot(&self) -> Option<&Boot> {
         self.layers.iter().rev().find_map(|layer| layer.boot.as_ref())
@@ -173,6 +180,18 @@ mod tests {
     fn parse(text: &str) -> Result<Recipe, RecipeError> {
         let layer = super::parse(Path::new("images/small.toml"), &text.replace("SUM", SUM))?;
         Ok(Recipe { name: "small".parse().unwrap(), path: "images/small.toml".into(), layers: vec![layer] })
+    }
+
+    #[test]
+    fn units_are_tried_in_the_newest_systemd_of_the_default_images() {
+        let catalogue = Catalogue::of_folder(&crate::project::Project::find().unwrap().images()).unwrap();
+        let image = catalogue.for_units().unwrap().expect("a default image has systemd");
+        assert!(image.systemd() >= Some(262) && image.is_default(), "{image:?}");
+        let version = |name: &str| catalogue.get(name).unwrap().systemd();
+        assert_eq!(
+            (version("systemd-257"), version("systemd-262.1"), version("minimal")),
+            (Some(257), Some(262), None)
+        );
     }
 
     const SMALL: &str = r#"

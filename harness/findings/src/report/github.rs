@@ -5,12 +5,24 @@
 
 use harness_model::workflow;
 
-use super::Judgement;
+use super::{Judgement, OnKernel, PROOF};
 use crate::{code::Level, finding::Finding};
 
-/// One command a finding.
+/// One command a finding, and two at most for what each kernel made of it in a VM.
 pub fn annotations(judgement: &Judgement) -> String {
-    judgement.findings.iter().map(|finding| annotation(finding, judgement)).collect()
+    let findings = judgement.findings.iter().map(|finding| annotation(finding, judgement));
+    findings.chain(judgement.kernels.iter().map(|kernel| proof(kernel, judgement))).collect()
+}
+
+fn proof(kernel: &OnKernel, judgement: &Judgement) -> String {
+    let Some(proved) = &kernel.proved else { return String::new() };
+    let file = workflow::property(judgement.sources.get(0).label());
+    let told = |command: &str, lines: &[String]| {
+        let message = workflow::data(&format!("on {}: {}", kernel.name, lines.join("\n")));
+        format!("::{command} file={file},line=1,col=1,title={PROOF}::{message}\n")
+    };
+    let disagreements = (!proved.disagreements.is_empty()).then(|| told("error", &proved.disagreements));
+    told("notice", &proved.lines()) + &disagreements.unwrap_or_default()
 }
 
 fn annotation(finding: &Finding, judgement: &Judgement) -> String {

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use harness_model::{name::KernelName, scenario::without_controls};
 use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode, SourceSpan};
 
-use super::{Judgement, OnKernel, Proved, options};
+use super::{Judgement, OnKernel, Proved, ProvedUnit, options};
 use crate::{code::Level, finding::Finding};
 
 /// One line a finding, `FILE:LINE:COLUMN: LEVEL[CODE]: what (kernels)`, with why and what to do below.
@@ -50,6 +50,14 @@ pub fn summary(judgement: &Judgement) -> String {
     for (kernels, told) in groups {
         let _ = write!(text, "{name} on {kernels:width$}  {told}");
     }
+    if let Some(rehearsed) = &judgement.rehearsed {
+        let lines = rehearsed.lines(&judgement.sources);
+        let but = if lines.is_empty() { "" } else { ", but:" };
+        let _ = writeln!(text, "{name} in the VM is the unit as written, started in {}{but}", rehearsed.image);
+        for line in lines {
+            let _ = writeln!(text, "    {}", without_controls(&line));
+        }
+    }
     let counts = [Level::Error, Level::Warning, Level::Note].map(|level| (judgement.count(level), level.name()));
     let told: Vec<String> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, name)| plural(*count, name)).collect();
@@ -80,14 +88,28 @@ fn told(kernel: &OnKernel) -> String {
 /// What a VM showed, each line below that of its kernel.
 fn proof(text: &mut String, proved: &Proved) {
     let _ = writeln!(text, "    in the VM: {}", without_controls(&proved.stand));
+    let mount = proved.mount.iter().map(|mount| format!("mount: {mount}"));
+    for line in mount.chain(proved.masks.iter().map(|masks| format!("the token holds {masks}"))) {
+        let _ = writeln!(text, "        {}", without_controls(&line));
+    }
+    proved.unit.iter().for_each(|one| unit(text, "        the unit", one));
     for object in &proved.objects {
         let _ = writeln!(text, "    {}: {}", without_controls(&object.name), without_controls(&object.verdict));
+        object.unit.iter().for_each(|one| unit(text, "        the unit with it", one));
         for call in &object.calls {
             let _ = writeln!(text, "        {}", without_controls(call));
         }
     }
     for disagreement in &proved.disagreements {
         let _ = writeln!(text, "    a bug, the kernel disagrees: {}", without_controls(disagreement));
+    }
+}
+
+/// What systemd says of a unit.
+fn unit(text: &mut String, who: &str, unit: &ProvedUnit) {
+    let _ = writeln!(text, "{who} {}", without_controls(&unit.in_words()));
+    for warning in &unit.warnings {
+        let _ = writeln!(text, "        systemd: {}", without_controls(warning));
     }
 }
 

@@ -6,7 +6,7 @@ use harness_model::{delegation::option_of, vocabulary::Kind};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
-use super::{Judgement, OnKernel, Proved, ProvedObject};
+use super::{Judgement, OnKernel, Proved, ProvedObject, ProvedUnit, Rehearsed};
 use crate::finding::{Finding, Fix, Safety};
 
 /// The version of the document; it grows when a reader of the former would misread the new.
@@ -35,8 +35,34 @@ struct OneConfiguration {
     refused: bool,
     /// What each kernel makes of it, by the kernel's name.
     kernels: BTreeMap<String, OneKernel>,
+    /// How it was tried, if systemd started it in a VM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rehearsal: Option<OneRehearsal>,
     /// What was found, in the order of the text.
     findings: Vec<OneFinding>,
+}
+
+/// How a unit was tried.
+#[derive(Serialize, JsonSchema)]
+struct OneRehearsal {
+    /// The image whose systemd started it.
+    image: String,
+    /// What of the unit is not there as it is written.
+    changes: Vec<OneChange>,
+}
+
+/// Something of a unit that is otherwise in the VM.
+#[derive(Serialize, JsonSchema)]
+struct OneChange {
+    /// Where it is written.
+    place: OnePlace,
+    /// The setting or assignment.
+    what: String,
+    /// What is there instead; left out where nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instead: Option<String>,
+    /// Why.
+    why: String,
 }
 
 /// What a kernel makes of a configuration.
@@ -60,10 +86,32 @@ struct OneKernel {
 struct OneProof {
     /// What became of the bpffs and of the token.
     stand: String,
+    /// The mount that processes of a unit see, as mount(8) shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mount: Option<String>,
+    /// What the token of a unit holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    masks: Option<String>,
+    /// What systemd says of it, if it is a unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<OneUnit>,
     /// What became of each object.
     objects: Vec<OneObject>,
     /// Where that is not what was judged without a kernel: a bug.
     disagreements: Vec<String>,
+}
+
+/// What systemd says of a unit.
+#[derive(Serialize, JsonSchema)]
+struct OneUnit {
+    /// Whether its process was executed.
+    ran: bool,
+    /// `Result=`, such as `success` or `exit-code`, or what was wrong with its files.
+    result: String,
+    /// The exit code or signal of its process.
+    status: String,
+    /// The journal's warnings about it.
+    warnings: Vec<String>,
 }
 
 /// What became of an object in a VM.
@@ -77,6 +125,9 @@ struct OneObject {
     verdict: String,
     /// Each call made for it, with its result.
     calls: Vec<String>,
+    /// What systemd says of the unit it was loaded in, if that is not what it says of the unit without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<OneUnit>,
 }
 
 /// A finding.
@@ -156,8 +207,19 @@ fn configuration(judgement: &Judgement) -> OneConfiguration {
         files: judgement.sources.iter().map(|source| source.label().to_owned()).collect(),
         refused: judgement.is_refused(),
         kernels: judgement.kernels.iter().map(|one| (one.name.to_string(), kernel(one))).collect(),
+        rehearsal: judgement.rehearsed.as_ref().map(|one| rehearsal(one, judgement)),
         findings: judgement.findings.iter().map(|one| finding(one, judgement)).collect(),
     }
+}
+
+fn rehearsal(rehearsed: &Rehearsed, judgement: &Judgement) -> OneRehearsal {
+    let changes = rehearsed.changes.iter().map(|change| OneChange {
+        place: place(&change.place, judgement),
+        what: change.what.clone(),
+        instead: change.instead.clone(),
+        why: change.why.to_owned(),
+    });
+    OneRehearsal { image: rehearsed.image.clone(), changes: changes.collect() }
 }
 
 fn kernel(kernel: &OnKernel) -> OneKernel {
@@ -178,12 +240,20 @@ fn proof(proved: &Proved) -> OneProof {
         loads: object.loads,
         verdict: object.verdict.clone(),
         calls: object.calls.clone(),
+        unit: object.unit.as_ref().map(unit),
     };
     OneProof {
         stand: proved.stand.clone(),
+        mount: proved.mount.clone(),
+        masks: proved.masks.clone(),
+        unit: proved.unit.as_ref().map(unit),
         objects: proved.objects.iter().map(object).collect(),
         disagreements: proved.disagreements.clone(),
     }
+}
+
+fn unit(unit: &ProvedUnit) -> OneUnit {
+    OneUnit { ran: unit.ran, result: unit.result.clone(), status: unit.status.clone(), warnings: unit.warnings.clone() }
 }
 
 fn finding(finding: &Finding, judgement: &Judgement) -> OneFinding {

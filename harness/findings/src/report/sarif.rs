@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::Judgement;
+use super::{Judgement, OnKernel, PROOF};
 use crate::{
     code::Code,
     finding::{Edit, Finding},
@@ -15,8 +15,11 @@ use crate::{
 /// # Errors
 /// If it cannot be written as JSON, which nothing in it prevents.
 pub fn log(judgements: &[Judgement], version: &str) -> serde_json::Result<String> {
-    let rules: Vec<Value> = Code::ALL.iter().map(|code| rule(*code)).collect();
-    let each = |judgement: &Judgement| judgement.findings.iter().map(|one| result(one, judgement)).collect::<Vec<_>>();
+    let rules: Vec<Value> = Code::ALL.iter().map(|code| rule(*code)).chain([rule_of_proofs()]).collect();
+    let each = |judgement: &Judgement| {
+        let findings = judgement.findings.iter().map(|one| result(one, judgement));
+        findings.chain(judgement.kernels.iter().flat_map(|one| proof(one, judgement))).collect::<Vec<_>>()
+    };
     let results: Vec<Value> = judgements.iter().flat_map(each).collect();
     serde_json::to_string_pretty(&json!({
         "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
@@ -36,6 +39,37 @@ fn rule(code: Code) -> Value {
         "fullDescription": { "text": code.explanation() },
         "defaultConfiguration": { "level": code.level().name() },
     })
+}
+
+fn rule_of_proofs() -> Value {
+    json!({
+        "id": PROOF,
+        "shortDescription": { "text": "what a kernel made of it in a VM" },
+        "defaultConfiguration": { "level": "note" },
+    })
+}
+
+/// What a kernel made of it, and apart from that where it disagrees with what was judged.
+fn proof(kernel: &OnKernel, judgement: &Judgement) -> Vec<Value> {
+    let Some(proved) = &kernel.proved else { return Vec::new() };
+    let told = |level: &str, kind: &str, lines: &[String]| {
+        json!({
+            "ruleId": PROOF,
+            "ruleIndex": Code::ALL.len(),
+            "level": level,
+            "kind": kind,
+            "message": { "text": format!("On {}: {}.", kernel.name, lines.join("; ")) },
+            "locations": [{ "physicalLocation": {
+                "artifactLocation": { "uri": uri(judgement.sources.get(0).label()) },
+            }}],
+        })
+    };
+    // Only what fails has a level (SARIF 2.1.0, 3.27.10).
+    let mut results = vec![told("none", "informational", &proved.lines())];
+    if !proved.disagreements.is_empty() {
+        results.push(told("error", "fail", &proved.disagreements));
+    }
+    results
 }
 
 fn result(finding: &Finding, judgement: &Judgement) -> Value {

@@ -22,7 +22,7 @@ pub(super) fn judge(judged: &mut Judged<'_>, objects: &[(String, Object)]) {
     if objects.is_empty() || !judged.kernel.has_tokens() {
         return;
     }
-    let grant = subject::grant(judged.configuration, delegation);
+    let grant = subject::powers(judged.configuration, delegation);
     for (name, object) in objects {
         let loading = loading(object, judged.kernel.release.into(), &grant);
         let refused: Vec<&Answer> = loading.refused().collect();
@@ -40,6 +40,10 @@ pub(super) fn judge(judged: &mut Judged<'_>, objects: &[(String, Object)]) {
 fn refusal(judged: &mut Judged<'_>, name: &str, answer: &Answer) {
     let (asked, by) = (&answer.asked, &answer.asked.by);
     let obstacles: Vec<String> = answer.obstacles.iter().map(ToString::to_string).collect();
+    // In the host's namespace they are none.
+    if !obstacles.is_empty() && subject::is_outside(judged.configuration) {
+        return;
+    }
     if !obstacles.is_empty() {
         let level = if asked.must == Must::Attaches { Level::Warning } else { Level::Error };
         let message = format!("{name}: {by} takes {}", obstacles.join(", and "));

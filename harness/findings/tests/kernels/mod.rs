@@ -31,5 +31,5 @@ pub(crate) fn judged(label: &str, text: &str, kernels: &[&str]) -> Judgement {
     let kernels: Vec<KernelFacts> = kernels.iter().map(|name| kernel(name)).collect();
     let findings = judge(&Subject { configuration: &configuration, kernels: &kernels, names, objects: &[] }, &sources);
     let kernels = kernels.iter().map(|kernel| OnKernel::of(kernel, &configuration)).collect();
-    Judgement { sources, configuration, findings, kernels }
+    Judgement { sources, configuration, findings, kernels, rehearsed: None }
 }

@@ -11,7 +11,7 @@ use super::{
     words::{self, BLANKS},
 };
 use crate::{
-    configuration::{Assignment, Bpffs, Configuration, Effect, Element, MOST_ELEMENTS, Meaning, Problem},
+    configuration::{Assignment, Bpffs, Configuration, Effect, Element, MOST_ELEMENTS, Meaning, Problem, Section},
     names::Names,
     source::Place,
     surroundings::{Namespace, NamespaceType, Setting, User, UserNamespace},
@@ -103,6 +103,7 @@ impl<'a> Settings<'a> {
     /// Takes one assignment, the whole of which is at this place.
     pub(crate) fn assign(&mut self, key: &Text, value: &Text, whole: &Place) {
         let said = value.as_str();
+        self.configuration.write_down(Section::Exec, key.as_str(), said, whole);
         if let Some(kind) = kind_of(key.as_str()) {
             return self.delegate(kind, value, whole);
         }

@@ -51,7 +51,12 @@ impl Stake {
             Call::TokenCreate { from, fd, .. } => {
                 stake(Kind::Asked, &attempt.token, *from == attempt.actor && *fd == BpffsFd::Root)
             }
-            Call::Object(load) => stake(Kind::Searched, &attempt.token, finds_own(load)),
+            Call::Object(load) => {
+                // Nor does libbpf find one in a unit of which no token can be made.
+                let party = pass.cast.player(&attempt.actor)?;
+                let has_none = party.is_unit() && party.token().is_none();
+                stake(Kind::Searched, &attempt.token, finds_own(load) && !has_none)
+            }
             Call::LinkCreate { prog, .. } | Call::ProgAttach { prog, .. } => {
                 let maker = case.attempts.iter().position(|maker| maker.save.as_ref() == Some(prog));
                 match maker.map(|index| (index, &case.attempts[index])) {

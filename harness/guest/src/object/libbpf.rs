@@ -28,11 +28,14 @@ pub(super) fn load(load: &ObjectLoad, loader: Loader, own: &Mounted, told: Optio
     let bpffs = place::path(load.bpffs, own);
     // Root makes no token of a bpffs, not even of a container's.
     let chosen = |path: Option<TokenPath>| match path {
-        Some(TokenPath::Bpffs) => (loader == Loader::Container).then(|| bpffs.clone()),
+        Some(TokenPath::Bpffs) => (loader != Loader::Host).then(|| bpffs.clone()),
         Some(TokenPath::Empty) => Some(CString::default()),
         None => None,
     };
-    set_environment(chosen(load.environment).as_ref());
+    // A unit's own `Environment=` holds unless the attempt says otherwise.
+    if loader != Loader::Unit || load.environment.is_some() {
+        set_environment(chosen(load.environment).as_ref());
+    }
     // SAFETY: no function to print with is an allowed one.
     unsafe { sys::libbpf_set_print(None) };
     recorder::start();

@@ -36,8 +36,13 @@ pub(crate) fn open(run_folder: &Path) -> Result<(), LibraryError> {
     Ok(())
 }
 
+/// Has these objects instead, in a process that was executed: what was read before is not in its memory.
+pub(crate) fn hold(objects: BTreeMap<String, Vec<u8>>) {
+    OBJECTS.get_or_init(|| objects);
+}
+
 /// The bytes of an object.
-pub(super) fn get(name: &str) -> Option<&'static [u8]> {
+pub(crate) fn get(name: &str) -> Option<&'static [u8]> {
     OBJECTS.get()?.get(name).map(Vec::as_slice)
 }
 

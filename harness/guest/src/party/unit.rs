@@ -33,6 +33,8 @@ pub(super) struct Standing {
     gone: Option<&'static str>,
     no_token: Option<NoToken>,
     is_filtered: bool,
+    /// What is mounted where its bpffs should be.
+    mount: Option<String>,
 }
 
 /// Why attempts are not made, in words.
@@ -69,6 +71,7 @@ impl Party {
             gone: (!ran).then_some(DID_NOT_RUN),
             no_token: None,
             is_filtered: false,
+            mount: None,
         };
         let agent = agent.map_or_else(Remote::absent, Ok)?;
         let mut party = Self::of(agent, ground, cgroup, Some(plan.clone()));
@@ -96,7 +99,7 @@ impl Party {
             }
             answered => answered?,
         };
-        let Reply::Found { mounted, caps, filtered, no_token } = reply else { return Err(out_of_turn(&reply)) };
+        let Reply::Found { mounted, mount, caps, filtered, no_token } = reply else { return Err(out_of_turn(&reply)) };
         let token = fds.into_iter().next();
         let held = token.as_ref().map(|token| masks(token.as_fd())).transpose()?;
         self.token = token.map(Rc::new);
@@ -105,7 +108,7 @@ impl Party {
         }
         let errno = no_token.as_ref().map(|no_token| no_token.errno);
         if let Some(unit) = &mut self.unit {
-            (unit.no_token, unit.is_filtered) = (no_token, filtered);
+            (unit.no_token, unit.is_filtered, unit.mount) = (no_token, filtered, mount);
         }
         Ok(Made { party: self, mounted, token: held, no_token: errno })
     }
@@ -146,11 +149,11 @@ impl Party {
     pub(crate) fn end_unit(&mut self, case: u32, container: &ContainerName) -> Result<Option<UnitFact>, PartyError> {
         let Some(unit) = &mut self.unit else { return Ok(None) };
         let Some(service) = unit.service.take() else { return Ok(None) };
-        let (ran, namespaces) = (unit.ran, std::mem::take(&mut unit.namespaces));
+        let (ran, namespaces, mount) = (unit.ran, std::mem::take(&mut unit.namespaces), unit.mount.take());
         [&mut self.keeper, &mut self.filtered].into_iter().filter_map(Option::take).for_each(Remote::retire);
         self.agent.hang_up()?;
         let Ended { result, status, warnings } = service.finish().map_err(refused)?;
-        Ok(Some(UnitFact { case, container: container.clone(), ran, namespaces, result, status, warnings }))
+        Ok(Some(UnitFact { case, container: container.clone(), ran, namespaces, result, status, mount, warnings }))
     }
 }
 

@@ -66,10 +66,6 @@ impl Desk<'_, '_> {
             let message = format!("{} was ended by an earlier `exit`", describe(gone));
             self.sink.problem(&place, message);
         }
-        if attempt.op() == "object" && actor.as_ref().is_some_and(|actor| self.roster.is_unit(actor)) {
-            let advice = "load the object in a container of `kind = \"namespaces\"` with the same delegation";
-            self.sink.advise(&place, "no objects are loaded in a unit", advice);
-        }
         let caps = actor.as_ref().map(|actor| self.caps(common.caps, actor, &place.key("caps")));
         let setting = Setting { place: place.clone(), actor, token: token.clone().unwrap_or(Token::None) };
         let made = calls::make(self, attempt, &setting);

@@ -30,6 +30,7 @@ impl Desk<'_, '_> {
         let kallsyms = names.map(|(index, name)| self.function(name, &place.key("kallsyms").index(index)));
         let kallsyms: Vec<String> = kallsyms.collect::<Option<_>>()?;
         self.refuse_bpffs_of_host(op, setting)?;
+        self.refuse_moved_bpffs_of_unit(op, setting)?;
         let load = ObjectLoad {
             file: file?,
             token_path: op.token_path,
@@ -74,6 +75,18 @@ impl Desk<'_, '_> {
         if asks && setting.actor == Some(Actor::Host) {
             let message = "`host` loads objects without a token, so there is nothing to say about its bpffs";
             self.sink.problem(&setting.place, message);
+            return None;
+        }
+        Some(())
+    }
+
+    /// Where a unit's bpffs is, is systemd's to say.
+    fn refuse_moved_bpffs_of_unit(&mut self, op: &Object, setting: &Setting) -> Option<()> {
+        let in_unit = setting.actor.as_ref().is_some_and(|actor| self.roster.is_unit(actor));
+        if in_unit && op.bpffs != BpffsPlace::Usual {
+            let advice = "leave `bpffs` out, or load the object in a container of `kind = \"namespaces\"`";
+            let place = setting.place.key("bpffs");
+            self.sink.advise(&place, "a unit's bpffs stays at /sys/fs/bpf, where systemd mounts it", advice);
             return None;
         }
         Some(())

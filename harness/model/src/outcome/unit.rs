@@ -27,6 +27,9 @@ pub struct UnitFact {
     pub result: String,
     /// How its process ended: `226/NAMESPACE`, `SYS`, or `0`.
     pub status: String,
+    /// What its process saw mounted at `/sys/fs/bpf`, as mount(8) shows it, if it ran and something was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mount: Option<String>,
     /// What systemd said of it at the level of warnings and above, oldest first, without what changes from run to run;
     /// [`MOST_WARNINGS`] at most.
     pub warnings: Vec<String>,

@@ -59,6 +59,8 @@ pub enum Lack {
     NotMade(Vec<String>),
     /// It is loaded for nobody.
     Broken(Verdict),
+    /// Nobody asked the kernel: the unit of systemd did not run, or not to the end; why.
+    NotTried(String),
 }
 
 impl fmt::Display for Lack {
@@ -68,6 +70,7 @@ impl fmt::Display for Lack {
             Self::Denied { stage, errno, call: None } => write!(f, "{stage}: denied {errno}"),
             Self::NotMade(what) => write!(f, "not made: {}", what.join(", ")),
             Self::Broken(verdict) => write!(f, "for nobody: {verdict}"),
+            Self::NotTried(why) => write!(f, "not tried: {why}"),
         }
     }
 }
@@ -83,6 +86,7 @@ impl ObjectProof {
                 errno: refusal.errno,
                 call: self.decisive().cloned(),
             }),
+            Verdict::NotMade { why } => Some(Lack::NotTried(why.clone())),
             other => Some(Lack::Broken(other.clone())),
         }
     }
@@ -189,6 +193,13 @@ mod tests {
         assert_eq!(alone.lack().unwrap().to_string(), "probe of names: prog_load socket_filter, token: denied EPERM");
         let silent = proof(denied(), None, &fact(vec![], vec![]));
         assert_eq!(silent.lack().unwrap().to_string(), "load: denied EPERM");
+    }
+
+    #[test]
+    fn what_a_unit_did_not_live_to_load_was_not_tried() {
+        let verdict = Verdict::NotMade { why: "the unit did not run".to_owned() };
+        let lack = proof(verdict, None, &fact(vec![], vec![])).lack().unwrap();
+        assert_eq!(lack.to_string(), "not tried: the unit did not run");
     }
 
     #[test]

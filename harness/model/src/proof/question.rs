@@ -7,9 +7,9 @@ use crate::{
     grid::Part,
     judgement::{self, Fault, Reason},
     name::{ContainerName, ScenarioName},
-    outcome::{Answer, ScenarioEnd, ScenarioOutcome},
+    outcome::{Answer, ScenarioEnd, ScenarioOutcome, UnitFact},
     plan::{self, Actor, Attempt, BpffsFd, Call, Container, ObjectLoad, Token},
-    proof::{Setting, Users},
+    proof::{Place, Setting, Users},
     scenario::Isolation,
     verdict::{Refusal, Verdict},
     vocabulary::Vocabulary,
@@ -20,6 +20,9 @@ const USER: u32 = 1000;
 
 /// What a scenario may take besides its loads, in milliseconds.
 const BASE_MS: u64 = 30_000;
+
+/// What systemd may take to start and to stop a unit, in milliseconds.
+const UNIT_MS: u64 = 60_000;
 
 /// What a load may take on average with what is needed to judge it, in milliseconds.
 const LOAD_MS: u64 = 10_000;
@@ -37,19 +40,18 @@ pub fn mount(name: ScenarioName, options: &[MountOption]) -> Expanded {
 }
 
 /// What the bpffs of a container shows, and whether the container makes a token of it.
-pub fn token(name: ScenarioName, setting: &Setting, vocabulary: &Vocabulary) -> Expanded {
-    let container = container(0, setting, vocabulary);
+pub fn token(name: ScenarioName, place: &Place, vocabulary: &Vocabulary) -> Expanded {
+    let container = container(0, place, vocabulary);
     let actor = Actor::Container(container.name.clone());
     let call = Call::TokenCreate { from: actor.clone(), fd: BpffsFd::Root, flags: 0 };
     let missing = (!has_tokens(vocabulary)).then(|| "this kernel has no `token_create`".to_owned());
     let described = described("token_create", container.name.as_str(), missing);
-    expanded(name, vec![container], vec![(Attempt::new(actor, Token::None, call), described)], BASE_MS)
+    expanded(name, vec![container], vec![(Attempt::new(actor, Token::None, call), described)], BASE_MS + time_of(place))
 }
 
 /// Whether each of several containers loads an object. The load is the same in all, and so are its controls.
-pub fn object(name: ScenarioName, settings: &[Setting], load: &ObjectLoad, vocabulary: &Vocabulary) -> Expanded {
-    let containers: Vec<Container> =
-        (0..).zip(settings).map(|(at, setting)| container(at, setting, vocabulary)).collect();
+pub fn object(name: ScenarioName, places: &[Place], load: &ObjectLoad, vocabulary: &Vocabulary) -> Expanded {
+    let containers: Vec<Container> = (0..).zip(places).map(|(at, place)| container(at, place, vocabulary)).collect();
     let attempt = |(at, container): (usize, &Container)| {
         let actor = Actor::Container(container.name.clone());
         let attempt = Attempt::new(actor, Token::None, Call::Object(load.clone()));
@@ -57,7 +59,7 @@ pub fn object(name: ScenarioName, settings: &[Setting], load: &ObjectLoad, vocab
         (Attempt { controls_of: (at > 0).then_some(0), ..attempt }, described)
     };
     let attempts: Vec<_> = containers.iter().enumerate().map(attempt).collect();
-    let deadline = BASE_MS + LOAD_MS * (attempts.len() as u64 + 2);
+    let deadline = BASE_MS + LOAD_MS * (attempts.len() as u64 + 2) + places.iter().map(time_of).sum::<u64>();
     expanded(name, containers, attempts, deadline)
 }
 
@@ -69,8 +71,24 @@ fn has_bpffs(setting: &Setting, vocabulary: &Vocabulary) -> bool {
     has_tokens(vocabulary) && setting.users == Users::Own
 }
 
-fn container(at: u32, setting: &Setting, vocabulary: &Vocabulary) -> Container {
+fn time_of(place: &Place) -> u64 {
+    match place {
+        Place::Container(_) => 0,
+        Place::Unit(_) => UNIT_MS,
+    }
+}
+
+fn container(at: u32, place: &Place, vocabulary: &Vocabulary) -> Container {
     let name: ContainerName = format!("container-{at}").parse().expect("letters and digits make a name");
+    match place {
+        Place::Container(setting) => made_by_us(name, setting, vocabulary),
+        Place::Unit(unit) => {
+            Container { unit: Some(unit.clone()), ..made_by_us(name, &Setting::default(), vocabulary) }
+        }
+    }
+}
+
+fn made_by_us(name: ContainerName, setting: &Setting, vocabulary: &Vocabulary) -> Container {
     Container {
         name,
         parent: None,
@@ -132,6 +150,11 @@ pub struct Stand {
     pub disagreements: Vec<String>,
     /// Whether it makes a token.
     pub token: TokenProof,
+    /// What the token holds, by `fdinfo`: `any` or a hexadecimal number for each option. Only of a unit, which makes it
+    /// before anything is asked of it.
+    pub masks: Option<[String; 4]>,
+    /// What systemd says of it, if it is a unit.
+    pub unit: Option<UnitFact>,
 }
 
 /// Whether a container makes a token.
@@ -165,5 +188,11 @@ pub fn read_token(asked: &Expanded, outcome: &ScenarioOutcome, vocabulary: &Voca
     }
     let shown = case.mounted.into_iter().next().map(|(_, shown)| shown).unwrap_or_default();
     let token = TokenProof { verdict: row.verdict, cause: row.cause };
-    Ok(Stand { shown, disagreements: case.disagreements, token })
+    let masks = case.tokens.into_iter().find_map(|(_, token)| token.ok());
+    Ok(Stand { shown, disagreements: case.disagreements, token, masks, unit: read_unit(outcome) })
+}
+
+/// What systemd says of the unit that something was tried in, if it was one.
+pub fn read_unit(outcome: &ScenarioOutcome) -> Option<UnitFact> {
+    outcome.units.first().cloned()
 }

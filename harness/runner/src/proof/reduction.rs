@@ -90,14 +90,15 @@ fn known(inquiry: Inquiry) -> Reduction {
 }
 
 fn put(desk: &Desk<'_>, subject: &Subject, grants: &[Elements]) -> Round {
-    let settings: Vec<Setting> = grants.iter().map(|given| Setting::of(&Grant::of(given.iter().copied()))).collect();
+    let setting = |given: &Elements| Setting::of(&Grant::of(given.iter().copied()));
+    let places: Vec<proof::Place> = grants.iter().map(|given| setting(given).into()).collect();
     let mut round: Round = grants.iter().map(|given| (given.clone(), Vec::new())).collect();
     for object in &subject.objects {
         let load = ObjectLoad { unexplained: true, ..desk.load_of(object, subject.criterion) };
-        let chunks = settings.chunks(MOST_CONTAINERS).zip(round.chunks_mut(MOST_CONTAINERS));
-        for (settings, round) in chunks {
+        let chunks = places.chunks(MOST_CONTAINERS).zip(round.chunks_mut(MOST_CONTAINERS));
+        for (places, round) in chunks {
             let vocabulary = desk.testbed().vocabulary();
-            let name = desk.put(|name| proof::object(name, settings, &load, vocabulary));
+            let name = desk.put(|name| proof::object(name, places, &load, vocabulary));
             round.iter_mut().enumerate().for_each(|(at, (_, places))| places.push((name.clone(), at)));
         }
     }

@@ -1,8 +1,9 @@
-//! A container tried on kernels: what its bpffs shows, whether it makes a token, and what becomes of objects in it.
+//! A container or unit tried on kernels: what its bpffs shows, whether it makes a token, and what becomes of objects in it.
 
 use harness_model::{
     name::{KernelName, ScenarioName},
-    proof::{self, ObjectProof, Setting, Stand},
+    outcome::UnitFact,
+    proof::{self, ObjectProof, Place, Stand},
     verdict::Refusal,
 };
 
@@ -12,13 +13,13 @@ use super::{
 };
 use crate::testbed::Testbed;
 
-/// One thing to try: a container, and what is to be loaded in it.
+/// One thing to try: a container or unit, and what is to be loaded in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trial {
     /// What it is called when it is told of.
     pub name: String,
-    /// The container.
-    pub setting: Setting,
+    /// The container or unit.
+    pub place: Place,
     /// What is loaded in it, each in a container of its own that is made the same. There may be none.
     pub objects: Vec<Object>,
     /// What is done with each of them.
@@ -42,7 +43,7 @@ pub enum Mount {
     /// The kernel refused an option: its step names the call and the option's key.
     Refused(Refusal),
     /// It stands in its container.
-    Stands(Stand),
+    Stands(Box<Stand>),
 }
 
 /// What became of an object.
@@ -52,6 +53,8 @@ pub struct ProvedObject {
     pub object: String,
     /// What is known of it.
     pub proof: Result<ObjectProof, NoProof>,
+    /// What systemd says of the unit it was tried in, if it was one.
+    pub unit: Option<UnitFact>,
 }
 
 /// The questions of a trial.
@@ -75,7 +78,7 @@ struct Inside {
 pub fn prove(testbeds: &[&Testbed<'_>], trials: &[Trial]) -> Result<Vec<(KernelName, Vec<Proof>)>, ProofError> {
     let desks: Vec<Desk<'_>> = testbeds.iter().map(|testbed| Desk::new(testbed)).collect();
     let put = |desk: &Desk<'_>, trial: &Trial| {
-        let refused = proof::is_refused(&trial.setting.options, desk.testbed().vocabulary());
+        let refused = proof::is_refused(trial.place.options(), desk.testbed().vocabulary());
         Asked { mount: put_mount(desk, trial), inside: (!refused).then(|| put_inside(desk, trial)) }
     };
     let mut asked: Vec<Vec<Asked>> =
@@ -106,7 +109,7 @@ fn put_surprises(desks: &[Desk<'_>], trials: &[Trial], asked: &mut [Vec<Asked>])
 }
 
 fn put_mount(desk: &Desk<'_>, trial: &Trial) -> Option<ScenarioName> {
-    let options = &trial.setting.options;
+    let options = trial.place.options();
     (!options.is_empty()).then(|| desk.put(|name| proof::mount(name, options)))
 }
 
@@ -114,10 +117,10 @@ fn put_inside(desk: &Desk<'_>, trial: &Trial) -> Inside {
     let vocabulary = desk.testbed().vocabulary();
     let object = |object: &Object| {
         let load = desk.load_of(object, trial.criterion);
-        desk.put(|name| proof::object(name, std::slice::from_ref(&trial.setting), &load, vocabulary))
+        desk.put(|name| proof::object(name, std::slice::from_ref(&trial.place), &load, vocabulary))
     };
     Inside {
-        token: desk.put(|name| proof::token(name, &trial.setting, vocabulary)),
+        token: desk.put(|name| proof::token(name, &trial.place, vocabulary)),
         objects: trial.objects.iter().map(object).collect(),
     }
 }
@@ -137,12 +140,17 @@ fn read(desk: &Desk<'_>, trial: &Trial, asked: &Asked) -> Proof {
     let stand = desk.read(&what, &inside.token, |asked, outcome| proof::read_token(asked, outcome, vocabulary));
     let object = |(object, name): (&Object, &ScenarioName)| {
         let what = format!("{} in {}", object.name(), trial.name);
-        let read = desk.read(&what, name, |asked, outcome| proof::read_objects(asked, outcome, vocabulary));
-        let alone = read.map(|proofs| proofs.into_iter().next().expect("an outcome that fits its plan has one"));
-        ProvedObject { object: object.name().to_owned(), proof: alone }
+        let read = desk.read(&what, name, |asked, outcome| {
+            Ok((proof::read_objects(asked, outcome, vocabulary)?, proof::read_unit(outcome)))
+        });
+        let (proof, unit) = match read {
+            Ok((proofs, unit)) => (Ok(proofs.into_iter().next().expect("an outcome that fits its plan has one")), unit),
+            Err(error) => (Err(error), None),
+        };
+        ProvedObject { object: object.name().to_owned(), proof, unit }
     };
     let objects = trial.objects.iter().zip(&inside.objects).map(object).collect();
-    let stand = stand.map(Mount::Stands);
+    let stand = stand.map(|stand| Mount::Stands(Box::new(stand)));
     Proof { trial: trial.name.clone(), stand, objects }
 }
 

@@ -1,0 +1,136 @@
+//! Proofs in units that a real systemd starts: what a token is made of, which objects load, and what is said of a unit that does
+//! not run.
+
+#[allow(dead_code, reason = "it names what it needs, and finds the rest itself")]
+mod built;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use harness_builder::{objects, progress::Progress, project::Project};
+use harness_model::{
+    plan::{Assignment, Unit},
+    proof::{Lack, Place, Stand},
+    verdict::Class,
+};
+use harness_runner::{
+    proof::{self, Criterion, Mount, Object, Proof, Trial},
+    store::Freshness,
+    supplies::Supplies,
+    vm,
+};
+use libtest_mimic::{Arguments, Failed};
+
+fn main() -> ExitCode {
+    vm::run_child_if_asked();
+    let trial = |image, name, test: fn(&built::Supplies) -> Result<()>| {
+        built::trial_in(image, name, move |built| test(built).map_err(|error| Failed::from(format!("{error:#}"))))
+    };
+    let trials = vec![
+        trial("systemd-262", "units_load_objects_by_what_systemd_mounts_for_them", delegated),
+        trial("systemd-257", "an_older_systemd_delegates_nothing", ignored),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+const SOUND: [(&str, &str); 7] = [
+    ("PrivateUsers", "yes"),
+    ("DelegateNamespaces", "mnt"),
+    ("PrivateBPF", "yes"),
+    ("BPFDelegateCommands", "BPFProgLoad,BPFBtfLoad"),
+    ("BPFDelegateMaps", "any"),
+    ("BPFDelegatePrograms", "BPFProgTypeSocketFilter,BPFProgTypeXdp"),
+    ("BPFDelegateAttachments", "BPFCgroupInetIngress,BPFXdp"),
+];
+
+fn assignments(lines: &[(&str, &str)]) -> Vec<Assignment> {
+    lines.iter().map(|(key, value)| Assignment { key: (*key).to_owned(), value: (*value).to_owned() }).collect()
+}
+
+/// A sound unit with this in a drop-in.
+fn trial(name: &str, drop_in: &[(&str, &str)], objects: &[Object]) -> Trial {
+    let unit = Unit { service: assignments(&SOUND), drop_ins: vec![assignments(drop_in)], ..Unit::default() };
+    let (name, objects) = (name.to_owned(), objects.to_vec());
+    Trial { name, place: Place::Unit(unit), objects, criterion: Criterion::Attached }
+}
+
+/// A unit whose own file systemd refuses to load.
+fn refused() -> Unit {
+    Unit { service: assignments(&[SOUND.as_slice(), &[("DynamicUser", "maybe")]].concat()), ..Unit::default() }
+}
+
+/// What is compiled from the sources of scenarios.
+fn object(supplies: &Supplies, name: &str) -> Result<Object> {
+    let found = objects::find_built(&supplies.project().objects(), supplies.cache())?;
+    Ok(Object::new(name, std::fs::read(found.context("no object is compiled")?.path(name))?)?)
+}
+
+fn proved(built: &built::Supplies, trials: impl FnOnce(&[Object]) -> Vec<Trial>) -> Result<Vec<Proof>> {
+    let supplies = Supplies::open(Project::find()?, Freshness::ThisRun, Progress::silent())?;
+    let testbed = supplies.built(&built.kernel.name, &built.image.name)?;
+    let objects = ["xdp", "queue"].map(|name| object(&supplies, name)).into_iter().collect::<Result<Vec<_>>>()?;
+    let (_, proofs) = proof::prove(&[&testbed], &trials(&objects))?.remove(0);
+    Ok(proofs)
+}
+
+fn stand(proof: &Proof) -> &Stand {
+    match &proof.stand {
+        Ok(Mount::Stands(stand)) => stand,
+        other => panic!("{}: {other:?}", proof.trial),
+    }
+}
+
+/// How each object came out, in a word.
+fn classes(proof: &Proof) -> Vec<Class> {
+    let proofs = proof.objects.iter().map(|object| object.proof.as_ref().unwrap_or_else(|error| panic!("{error}")));
+    proofs.map(|proof| proof.verdict.class()).collect()
+}
+
+fn delegated(built: &built::Supplies) -> Result<()> {
+    let proofs = proved(built, |objects| {
+        vec![
+            trial("sound", &[], objects),
+            trial("of the host", &[("DelegateNamespaces", "")], objects),
+            trial("killed", &[("SystemCallFilter", "~bpf")], objects),
+            // In a drop-in systemd would only warn of it.
+            Trial { place: Place::Unit(refused()), ..trial("refused", &[], objects) },
+        ]
+    })?;
+    let [sound, of_the_host, killed, refused] = &proofs[..] else { panic!("each trial has a proof") };
+
+    let stands = stand(sound);
+    assert_eq!(stands.token.verdict.class(), Class::Allowed, "{stands:?}");
+    let masks = stands.masks.as_ref().unwrap().each_ref().map(String::as_str);
+    assert_eq!(masks, ["0x40020", "any", "0x42", "0x2000000001"]);
+    let unit = stands.unit.as_ref().unwrap();
+    assert!(unit.ran && unit.result == "success", "{unit:?}");
+    let mount = unit.mount.as_ref().unwrap();
+    assert!(mount.contains(" on /sys/fs/bpf type bpf (") && mount.contains("delegate_maps=any"), "{mount}");
+    assert_eq!(classes(sound), [Class::Allowed, Class::Denied]);
+    let queue = sound.objects[1].proof.as_ref().unwrap();
+    assert_eq!(queue.cause.as_ref().unwrap().to_string(), "lacks cmds map_create");
+
+    assert_eq!(stand(of_the_host).token.verdict.to_string(), "denied EPERM");
+    assert!(stand(of_the_host).masks.is_none());
+    assert_eq!(classes(of_the_host), [Class::Denied, Class::Denied]);
+
+    for (proof, ran, result) in [(killed, true, "signal"), (refused, false, "bad-setting")] {
+        let unit = stand(proof).unit.as_ref().unwrap();
+        assert_eq!((unit.ran, unit.result.as_str()), (ran, result), "{unit:?}");
+        assert_eq!(stand(proof).token.verdict.class(), Class::NotMade);
+        assert_eq!(classes(proof), [Class::NotMade, Class::NotMade]);
+        let lack = proof.objects[0].proof.as_ref().unwrap().lack();
+        assert!(matches!(lack, Some(Lack::NotTried(_))), "{lack:?}");
+        assert_eq!(proof.objects[0].unit.as_ref().unwrap().result, result);
+    }
+    Ok(())
+}
+
+fn ignored(built: &built::Supplies) -> Result<()> {
+    let proofs = proved(built, |objects| vec![trial("sound", &[], objects)])?;
+    let stands = stand(&proofs[0]);
+    assert!(stands.shown.is_empty() && stands.masks.is_none(), "{stands:?}");
+    assert!(stands.unit.as_ref().unwrap().ran);
+    assert_eq!(classes(&proofs[0]), [Class::Denied, Class::Denied]);
+    Ok(())
+}
