@@ -5,9 +5,13 @@
 
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::{
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    time::Duration,
+};
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, Signal, WaitOptions},
     thread::{ThreadNameSpaceType, UnshareFlags},
 };
@@ -132,6 +136,16 @@ pub(crate) fn die_with_parent() -> Result<(), SysError> {
 /// Kills a process; one that is gone already is fine.
 pub(crate) fn kill(pid: Pid) {
     let _ = rustix::process::kill_process(pid, Signal::KILL);
+}
+
+/// Waits until a process has ended, whosever child it is, and no longer than this.
+pub(crate) fn await_end(pid: Pid, patience: Duration) -> Result<(), SysError> {
+    let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+        Err(rustix::io::Errno::SRCH) => return Ok(()),
+        opened => opened.during(|| "pidfd_open")?,
+    };
+    let patience = Timespec { tv_sec: patience.as_secs().cast_signed(), tv_nsec: patience.subsec_nanos().into() };
+    poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&patience)).during(|| "poll a pidfd").map(drop)
 }
 
 /// Waits for a child that was killed or has ended; how it ended, in words.

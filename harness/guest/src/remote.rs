@@ -3,6 +3,7 @@
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     rc::Rc,
+    time::Duration,
 };
 
 use rustix::{net::Shutdown, process::Pid};
@@ -125,12 +126,12 @@ impl Remote {
 }
 
 impl Remote {
-    /// Closes the channel, which ends an agent that is waiting to be asked.
+    /// Closes the channel, which ends an agent that is waiting to be asked, and waits until it is gone: it is to end by
+    /// itself, not to be killed.
     pub(crate) fn hang_up(&mut self) -> Result<(), PartyError> {
-        // It is to end by itself, not to be killed.
-        self.pid = None;
+        let pid = self.pid.take();
         *self = Self::absent()?;
-        Ok(())
+        pid.map_or(Ok(()), |pid| process::await_end(pid, PATIENCE)).map_err(PartyError::from)
     }
 
     /// Ends an agent that is waiting to be asked, by hanging up, and waits until it and those it left its work to are gone.
@@ -164,6 +165,9 @@ impl Drop for Remote {
         }
     }
 }
+
+/// How long an agent may take to end when nobody asks it any more; whoever executed it ends it then.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The process number an agent tells.
 pub(crate) fn pid_of(reply: &Reply) -> Result<Pid, PartyError> {

@@ -121,12 +121,13 @@ impl Service {
         Ok((service, Some(socket)))
     }
 
-    /// Stops it, asks what came of it, and removes it.
+    /// Waits for its end, which has come if its process is gone, asks what came of it, and removes it.
     pub(crate) fn finish(mut self) -> Result<Ended, SystemdError> {
-        self.run("stop")?;
-        let properties = ["show", "--property=LoadState,Result,ExecMainCode,ExecMainStatus", &self.unit];
-        let shown = systemctl(self.manager, &properties)?;
-        let shown = String::from_utf8_lossy(&shown.stdout);
+        let mut shown = self.show()?;
+        if !matches!(property(&shown, "ActiveState"), "inactive" | "failed") {
+            self.run("stop")?;
+            shown = self.show()?;
+        }
         let later = self.log.warnings_of_systemd()?.into_iter().filter(|line| line.contains(&self.stem));
         let warnings = in_order(self.warnings.drain(..).chain(later), &self.stem);
         let ended = Ended { result: result_of(&shown), status: status_of(&shown), warnings };
@@ -138,6 +139,12 @@ impl Service {
         }
         self.finished = true;
         Ok(ended)
+    }
+
+    fn show(&self) -> Result<String, SystemdError> {
+        let properties = ["show", "--property=LoadState,ActiveState,Result,ExecMainCode,ExecMainStatus", &self.unit];
+        let shown = systemctl(self.manager, &properties)?;
+        Ok(String::from_utf8_lossy(&shown.stdout).into_owned())
     }
 
     fn run(&self, verb: &str) -> Result<Output, SystemdError> {

@@ -22,7 +22,7 @@ pub use kernels::{KernelRange, Release, ReleaseError};
 pub use report::{Problem, Report, position, without_controls};
 pub use spec::{Isolation, Spec};
 
-use crate::name::ScenarioName;
+use crate::{name::ScenarioName, plan::Assignment};
 use node::Node;
 
 /// A scenario file has at most this many bytes.
@@ -49,6 +49,30 @@ impl ScenarioFile {
     /// What is written in it.
     pub fn spec(&self) -> &Spec {
         &self.spec
+    }
+
+    /// Puts in what the unit file of its container assigns, and each drop-in of that, if it names one: `read` is given the
+    /// name of a file beside the scenario.
+    ///
+    /// # Errors
+    /// A report that says at the name why the file cannot be had.
+    pub fn with_unit_file(
+        mut self,
+        read: impl FnOnce(&str) -> Result<Vec<Vec<Assignment>>, String>,
+    ) -> Result<Self, Report> {
+        let Some(name) = self.spec.container.as_ref().and_then(|container| container.unit_file.clone()) else {
+            return Ok(self);
+        };
+        let files = if is_service_file(&name) {
+            read(&name)
+        } else {
+            Err("this is no name of a unit file beside the scenario, such as `agent.service`".to_owned())
+        };
+        let place = node::Place::default().key("container").key("unit_file");
+        let files = files.map_err(|why| self.report(vec![Problem::new(self.root.span_of(&place), why)]))?;
+        self.template[spec::UNIT_FILE] = serde_json::to_value(&files).unwrap_or_default();
+        self.spec.unit_file = files;
+        Ok(self)
     }
 
     /// The line of the value at this place, counted from 1.
@@ -102,6 +126,13 @@ pub fn parse(label: &str, name: ScenarioName, text: &str) -> Result<ScenarioFile
         document.remove("matrix");
     }
     Ok(ScenarioFile { name, label: label.to_owned(), text: text.clone(), root, spec, template })
+}
+
+/// Whether it names a service's file and no other folder; a template's says itself which instance (`NAME@INSTANCE.service`,
+/// systemd.unit(5)).
+fn is_service_file(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@:".contains(&byte);
+    name.len() <= 128 && !name.starts_with('.') && name.ends_with(".service") && name.bytes().all(is_plain)
 }
 
 /// The text is left out of such a report: nobody wants to see it.

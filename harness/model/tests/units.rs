@@ -5,7 +5,8 @@ mod common;
 use common::{kernel, problems};
 use harness_model::{
     expand::{Expanded, Expansion},
-    plan::{Actor, Call, Token},
+    plan::{Actor, Assignment, Call, Manager, Token},
+    scenario::parse,
 };
 
 const HEAD: &str = "summary = \"a\"\nimages = \"systemd-*\"\nattempt = [{ op = \"map_create\", type = \"hash\" }]\n";
@@ -77,6 +78,51 @@ fn what_a_unit_cannot_be_is_told() {
         "summary = \"a\"\nattempt = [{ op = \"btf_load\" }]\n[container]\nkind = \"systemd\"\nunit = { A = 1 }\n",
     );
     assert!(no_image.join("\n").contains("no image is named that has one"), "{no_image:?}");
+}
+
+#[test]
+fn a_unit_file_comes_before_what_the_scenario_writes_and_holds_no_placeholders() {
+    let text = format!(
+        "{HEAD}[matrix]\nv = [\"a\"]\n[container]\nkind = \"systemd\"\nunit_file = \"x@.service\"\n\
+         drop_ins = [{{ Z = 1 }}]\nunit = {{ X = \"{{v}}\" }}\n"
+    );
+    let file = || parse("t.toml", "a/b".parse().unwrap(), &text).unwrap();
+    let assign = |value: &str| Assignment { key: "A".to_owned(), value: value.to_owned() };
+    let file_of = |name: &str| {
+        assert_eq!(name, "x@.service");
+        Ok(vec![vec![assign("{v}")], vec![assign("2")]])
+    };
+    let read = file().with_unit_file(file_of).unwrap();
+    let Ok(Expansion::Run(expanded)) = kernel("7.3").in_image("systemd-262").expand_parsed(&read) else {
+        panic!("skipped")
+    };
+    let unit = expanded.plan.cases[0].containers[0].unit.clone().unwrap();
+    let all = std::iter::once(unit.service).chain(unit.drop_ins);
+    let values: Vec<String> = all.flatten().map(|Assignment { key, value }| format!("{key}={value}")).collect();
+    assert_eq!(values, ["A={v}", "A=2", "X=a", "Z=1"]);
+
+    let report = file().with_unit_file(|_| Err("it is gone".to_owned())).unwrap_err().to_string();
+    assert!(report.contains("t.toml:8:13: it is gone"), "{report}");
+    let elsewhere = text.replace("x@.service", "../x.service");
+    let elsewhere = parse("t.toml", "a/b".parse().unwrap(), &elsewhere).unwrap();
+    let report = elsewhere.with_unit_file(|_| panic!("it is read")).unwrap_err().to_string();
+    assert!(report.contains("no name of a unit file beside the scenario"), "{report}");
+}
+
+#[test]
+fn what_runs_a_unit_stands_in_the_plan() {
+    let text = format!(
+        "{HEAD}[container]\nkind = \"systemd\"\nmanager = \"user\"\nnspawn = [\"--private-users=65536:65536\"]\n"
+    );
+    let unit = expanded(&text).plan.cases[0].containers[0].unit.clone().unwrap();
+    assert_eq!((unit.manager, unit.nspawn), (Manager::User, Some(vec!["--private-users=65536:65536".to_owned()])));
+    for option in ["-b", "--bind=/a b", "--x=$HOME", "--x=%n", "--x=\\\""] {
+        let text = format!("{HEAD}[container]\nkind = \"systemd\"\nnspawn = [\"{option}\"]\n");
+        let told = problems(&text).join("\n");
+        assert!(told.contains("no option of systemd-nspawn that can be passed on"), "{option}: {told}");
+    }
+    let plain = problems(&format!("{HEAD}[container]\nmanager = \"user\"\n")).join("\n");
+    assert!(plain.contains("`manager` says something of a unit"), "{plain}");
 }
 
 #[test]

@@ -21,4 +21,5 @@ pub mod store;
 pub mod suite;
 pub mod supplies;
 pub mod testbed;
+pub mod unit_files;
 pub mod vm;

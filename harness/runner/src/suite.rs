@@ -18,6 +18,8 @@ use harness_model::{
 };
 use thiserror::Error;
 
+use crate::unit_files;
+
 /// Why a folder of scenarios cannot be used.
 #[derive(Debug, Error)]
 pub enum SuiteError {
@@ -119,7 +121,8 @@ impl Suite {
         let path = &self.files[name];
         let bytes = read_bounded(path).map_err(io_error(path))?;
         let file = scenario::parse_bytes(&path.display().to_string(), name.clone(), &bytes);
-        Ok(file.and_then(|file| check(&file, known)))
+        let beside = |unit: &str| unit_files::assignments(&path.with_file_name(unit), known);
+        Ok(file.and_then(|file| file.with_unit_file(beside)).and_then(|file| check(&file, known)))
     }
 
     /// The snapshots recorded for a scenario.

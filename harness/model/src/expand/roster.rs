@@ -6,7 +6,7 @@ use super::{capabilities, delegation, lexicon::Lexicon, restrictions, sink::Sink
 use crate::{
     delegation::MountOption,
     name::ContainerName,
-    plan::{self, Actor, Namespace},
+    plan::{self, Actor, Assignment, Namespace},
     scenario::{
         Spec,
         choice::Capabilities,
@@ -47,13 +47,14 @@ impl Roster {
         let default = spec.container.clone().unwrap_or_default();
         let mut members = BTreeMap::new();
         if let Ok(name) = DEFAULT.parse() {
-            members.insert(name, member(default, options, used, &root.key(DEFAULT), lexicon, sink));
+            let unit_file = spec.unit_file.as_slice();
+            members.insert(name, member(default, options, used, &root.key(DEFAULT), (lexicon, unit_file), sink));
         }
         for (name, container) in &spec.containers {
             let place = root.key("containers").key(name);
             let Some(parsed) = container_name(name, &place, sink) else { continue };
             let options = delegation::options(&container.delegate, &place.key("delegate"), lexicon, sink);
-            members.insert(parsed, member(container.container(), options, true, &place, lexicon, sink));
+            members.insert(parsed, member(container.container(), options, true, &place, (lexicon, &[]), sink));
         }
         let mut roster = Self(members);
         roster.check_parents(sink);
@@ -205,7 +206,7 @@ fn member(
     options: Vec<MountOption>,
     used: bool,
     place: &Place,
-    lexicon: &Lexicon<'_>,
+    (lexicon, unit_file): (&Lexicon<'_>, &[Vec<Assignment>]),
     sink: &mut Sink<'_>,
 ) -> Member {
     for (index, namespace) in spec.namespaces.iter().enumerate() {
@@ -218,7 +219,7 @@ fn member(
     }
     let caps = capabilities::of(&spec.caps, &place.key("caps"), sink);
     let restrictions = restrictions::of(&spec, place, lexicon, sink);
-    let unit = unit::of(&spec, &options, place, sink);
+    let unit = unit::of(&spec, unit_file, &options, place, sink);
     Member { caps, spec, options, restrictions, unit, used, token: false }
 }
 

@@ -21,15 +21,25 @@ const LONGEST: usize = 64 * 1024;
 const OURS: [&str; 3] = ["ExecStart", "Type", "OpenFile"];
 
 /// The unit a container is to be; `None` if systemd has no part in it.
-pub(crate) fn of(spec: &ContainerSpec, options: &[MountOption], place: &Place, sink: &mut Sink<'_>) -> Option<Unit> {
+pub(crate) fn of(
+    spec: &ContainerSpec,
+    file: &[Vec<Assignment>],
+    options: &[MountOption],
+    place: &Place,
+    sink: &mut Sink<'_>,
+) -> Option<Unit> {
     if spec.kind == Kind::Namespaces {
         check_no_unit(spec, place, sink);
         return None;
     }
     check_nothing_else(spec, options, place, sink);
-    let service = assignments(&spec.unit, &place.key("unit"), sink);
+    let written = assignments(&spec.unit, &place.key("unit"), sink);
     let drop_ins = spec.drop_ins.iter().enumerate();
-    let drop_ins = drop_ins.map(|(index, keys)| assignments(keys, &place.key("drop_ins").index(index), sink)).collect();
+    let drop_ins = drop_ins.map(|(index, keys)| assignments(keys, &place.key("drop_ins").index(index), sink));
+    let written = (spec.unit_file.is_none() || !written.is_empty()).then_some(written);
+    let mut files = file.iter().cloned().chain(written).chain(drop_ins);
+    let service = files.next().unwrap_or_default();
+    let drop_ins = files.collect();
     if let Some(instance) = spec.instance.as_ref().filter(|instance| !is_instance(instance)) {
         let message = format!("`{}` cannot stand in a unit's name", instance.escape_debug());
         sink.advise(&place.key("instance"), message, "letters, digits and `_` of ASCII can, 1 to 64 of them");
@@ -89,6 +99,7 @@ fn check_key(key: &str, place: &Place, sink: &mut Sink<'_>) {
 
 fn check_no_unit(spec: &ContainerSpec, place: &Place, sink: &mut Sink<'_>) {
     let written = [
+        ("unit_file", spec.unit_file.is_some()),
         ("unit", !spec.unit.is_empty()),
         ("drop_ins", !spec.drop_ins.is_empty()),
         ("instance", spec.instance.is_some()),

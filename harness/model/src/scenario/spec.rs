@@ -10,7 +10,7 @@ use super::{
     choice::{Assigned, Axis, Capabilities, Setting, Texts},
     sweep::Sweep,
 };
-use crate::plan::{FilterErrno, Lockdown, LsmHook, Manager, Namespace};
+use crate::plan::{Assignment, FilterErrno, Lockdown, LsmHook, Manager, Namespace};
 
 /// One scenario: what is delegated, who acts, and what is attempted in which order.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -31,6 +31,10 @@ pub struct Spec {
     /// every image is meant; a scenario with a unit of systemd must say it.
     #[serde(default)]
     pub images: Option<String>,
+    /// What the unit file of the container assigns, and each of its drop-ins; read beside the scenario, not written in it.
+    #[serde(default)]
+    #[schemars(skip)]
+    pub(crate) unit_file: Vec<Vec<Assignment>>,
     /// Which other scenarios may run in the same boot of the kernel.
     #[serde(default)]
     pub isolation: Isolation,
@@ -148,6 +152,9 @@ pub enum Kind {
     Systemd,
 }
 
+/// The key of [`Spec::unit_file`].
+pub(crate) const UNIT_FILE: &str = "unit_file";
+
 /// What a unit may assign to this many keys, and how many drop-ins it may have.
 pub const MOST_ASSIGNMENTS: usize = 64;
 
@@ -155,10 +162,15 @@ pub const MOST_ASSIGNMENTS: usize = 64;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContainerSpec {
-    /// What makes it. With `"systemd"` it is a service, and all that can be said about it is `unit`, `drop_ins`,
-    /// `instance`, `manager` and `nspawn`.
+    /// What makes it. With `"systemd"` it is a service, and all that can be said about it is `unit_file`,
+    /// `unit`, `drop_ins`, `instance`, `manager` and `nspawn`.
     #[serde(default)]
     pub kind: Kind,
+    /// A unit file beside the scenario, such as `"agent.service"`, with the drop-ins in `agent.service.d`, as systemd would
+    /// read them; what cannot hold in a VM is left out or replaced as `cargo xtask validate --prove` tells. `unit` is then
+    /// one drop-in more, and `drop_ins` stand behind it.
+    #[serde(default)]
+    pub unit_file: Option<String>,
     /// What the section `[Service]` of its unit file assigns: `PrivateBPF = true`; a list is one assignment each, in its
     /// order, and an empty string resets. What starts a process in it is added.
     #[serde(default)]
@@ -211,6 +223,7 @@ impl Default for ContainerSpec {
     fn default() -> Self {
         Self {
             kind: Kind::default(),
+            unit_file: None,
             unit: BTreeMap::new(),
             drop_ins: Vec::new(),
             instance: None,

@@ -5,7 +5,7 @@ use harness_model::{
     check::check,
     configuration::Configuration,
     expand::{self, Expanded, Expansion, Target},
-    scenario::{self, Report},
+    scenario::{self, Report, ScenarioFile},
     vocabulary::{KnownNames, Vocabulary},
 };
 
@@ -95,8 +95,11 @@ impl Kernel {
     }
 
     pub fn expand_file(&self, label: &str, name: &str, text: &str) -> Result<Expansion, Report> {
-        let file = scenario::parse(label, name.parse().unwrap(), text)?;
-        let checked = check(&file, &known())?;
+        self.expand_parsed(&scenario::parse(label, name.parse().unwrap(), text)?)
+    }
+
+    pub fn expand_parsed(&self, file: &ScenarioFile) -> Result<Expansion, Report> {
+        let checked = check(file, &known())?;
         let image = self.image.parse().unwrap();
         let (name, release, configuration) =
             (self.name.parse().unwrap(), self.name.parse().unwrap(), &self.configuration);

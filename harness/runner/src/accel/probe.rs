@@ -184,8 +184,6 @@ fn rom_image() -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     /// A QEMU that runs every guest and counts them in a file beside it.
@@ -193,8 +191,12 @@ mod tests {
         let path = folder.join("qemu");
         let script = "#!/bin/sh\ncase $1 in --version) echo 'QEMU emulator version 9.0.0' ;;\n\
                       *) echo >> \"${0%/*}/runs\"; exit 85 ;; esac\n";
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let text = folder.join("qemu.sh");
+        fs::write(&text, script).unwrap();
+        // Copied by another process: a file that this one has open for writing may be inherited by what another test forks,
+        // and cannot be executed then (ETXTBSY, execve(2)).
+        let copied = std::process::Command::new("install").args(["-m", "755"]).arg(&text).arg(&path).status();
+        assert!(copied.unwrap().success());
         Qemu::at(&path).unwrap()
     }
 

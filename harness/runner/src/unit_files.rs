@@ -1,0 +1,122 @@
+//! Unit files of systemd and the drop-ins beside them.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use harness_frontend::{
+    Frontend, Names, Sources, SystemdRelease, rehearse,
+    source::{MOST_BYTES, SourceError},
+};
+use harness_model::{plan::Assignment, vocabulary::KnownNames};
+use thiserror::Error;
+
+/// Why a file cannot be used.
+#[derive(Debug, Error)]
+pub enum UnitFileError {
+    /// It cannot be read.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is too long, or too much with the others.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+/// A file, and what systemd would read with it: the drop-ins in `FILE.d`, in the order of their names (systemd.unit(5)).
+///
+/// # Errors
+/// [`UnitFileError`] naming the file that cannot be used.
+pub fn sources(file: &Path) -> Result<Sources, UnitFileError> {
+    let mut sources = Sources::of(&label(file), &bytes_of(file)?)?;
+    for drop_in in drop_ins(file)? {
+        sources.add(&label(&drop_in), &bytes_of(&drop_in)?)?;
+    }
+    Ok(sources)
+}
+
+/// What a unit's file and each of its drop-ins assign for a VM; why not, in words.
+pub(crate) fn assignments(file: &Path, known: &KnownNames) -> Result<Vec<Vec<Assignment>>, String> {
+    let sources = sources(file).map_err(|error| in_words(&error))?;
+    let names = Names::new(known, SystemdRelease::V262);
+    let configurations = harness_frontend::read(Frontend::Systemd, &sources, &names);
+    let configurations = configurations.map_err(|report| report.to_string())?;
+    let configuration = configurations.first().ok_or_else(|| format!("{} is no unit", file.display()))?;
+    let unit = rehearse(configuration).map_err(|error| error.to_string())?.unit;
+    Ok(std::iter::once(unit.service).chain(unit.drop_ins).collect())
+}
+
+fn in_words(error: &UnitFileError) -> String {
+    match error {
+        UnitFileError::Io { source, .. } => format!("{error}: {source}"),
+        UnitFileError::Source(error) => error.to_string(),
+    }
+}
+
+fn label(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn bytes_of(path: &Path) -> Result<Vec<u8>, UnitFileError> {
+    // A byte more than is taken, so that a longer one is refused as that.
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes));
+    read.map(|_| bytes).map_err(|source| UnitFileError::Io { path: path.to_owned(), source })
+}
+
+fn drop_ins(file: &Path) -> Result<Vec<PathBuf>, UnitFileError> {
+    let mut folder = file.as_os_str().to_owned();
+    folder.push(".d");
+    let failed = |source| UnitFileError::Io { path: PathBuf::from(&folder), source };
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        entries => entries.map_err(failed)?,
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.map_err(failed)?.path());
+    }
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
+    paths.sort();
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_read_with_its_drop_ins_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let unit = folder.path().join("a.service");
+        fs::write(&unit, "[Service]\nExecStart=/x {y}\nPrivateBPF=no\n").unwrap();
+        let drop_ins = folder.path().join("a.service.d");
+        fs::create_dir(&drop_ins).unwrap();
+        for (name, text) in [("20-b.conf", "[Service]\nPrivateBPF=yes\n"), ("10-a.conf", "[Service]\n"), ("README", "")]
+        {
+            fs::write(drop_ins.join(name), text).unwrap();
+        }
+        let sources = sources(&unit).unwrap();
+        let labels: Vec<&str> = sources.iter().map(|source| source.label().rsplit('/').next().unwrap()).collect();
+        assert_eq!(labels, ["a.service", "10-a.conf", "20-b.conf"]);
+        let known = KnownNames::from_json([]).unwrap();
+        let files = assignments(&unit, &known).unwrap();
+        let told = |file: &[Assignment]| file.iter().map(|a| format!("{}={}", a.key, a.value)).collect::<Vec<_>>();
+        assert_eq!(told(&files[0]), ["PrivateBPF=no"]);
+        assert_eq!(told(files.last().unwrap()), ["PrivateBPF=yes"]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let error = assignments(Path::new("/nonexistent/x.service"), &KnownNames::from_json([]).unwrap()).unwrap_err();
+        assert!(error.contains("/nonexistent/x.service: "), "{error}");
+    }
+}
