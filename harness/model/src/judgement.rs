@@ -276,8 +276,10 @@ fn disagreements(expanded: &Expanded, outcome: &ScenarioOutcome, case: usize, vo
     let of_container = of_case.filter_map(|fact| {
         let asked = planned.iter().find(|container| container.name == fact.container)?;
         // What a unit asks for is systemd's to read: the mount alone says what came of it.
-        let options = if asked.unit.is_some() { &fact.mounted } else { &asked.options };
-        Some(masks::disagreements(options, fact, vocabulary))
+        Some(match asked.unit {
+            Some(_) => masks::disagreements_within(fact, vocabulary),
+            None => masks::disagreements(&asked.options, fact, vocabulary),
+        })
     });
     of_container.flatten().collect()
 }

@@ -42,8 +42,8 @@ fn render_case(text: &mut String, case: &Case) {
     if !case.label.is_empty() {
         let _ = writeln!(text, "[{}]", case.label);
     }
-    let idle = |container: &ContainerName| case.units.iter().any(|unit| unit.container == *container && !unit.ran);
-    for (container, options) in case.mounted.iter().filter(|(container, _)| !idle(container)) {
+    let is_unit = |container: &ContainerName| case.units.iter().any(|unit| unit.container == *container);
+    for (container, options) in case.mounted.iter().filter(|(container, _)| !is_unit(container)) {
         let _ = writeln!(text, "{container}'s bpffs shows {}", without_controls(&show_options(options)));
     }
     render_units(text, case);
@@ -59,8 +59,12 @@ fn render_case(text: &mut String, case: &Case) {
     }
 }
 
-/// What systemd's units came to: the token, how each ended, and what the journal has of it.
+/// What systemd's units came to: the mount, the token, how each ended, and what systemd warned of.
 fn render_units(text: &mut String, case: &Case) {
+    for unit in case.units.iter().filter(|unit| unit.ran) {
+        let mount = unit.mount.as_deref().unwrap_or("nothing is mounted at /sys/fs/bpf");
+        let _ = writeln!(text, "{} sees: {}", unit.container, without_controls(mount));
+    }
     for (container, token) in &case.tokens {
         let _ = match token {
             Ok([cmds, maps, progs, attachs]) => {

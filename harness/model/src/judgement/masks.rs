@@ -21,6 +21,31 @@ pub(super) fn disagreements(asked: &[MountOption], fact: &ContainerFact, vocabul
         Ok(mounted) => mounted.masks(),
         Err(error) => return vec![format!("{who}'s mount cannot be read: {error}")],
     };
+    disagreeing(fact, asked, mounted, vocabulary)
+}
+
+/// The same for a container that somebody else was asked for, a unit of systemd: the mount says what came of it, except for
+/// bits that the kernel has no name for, of which the token alone tells.
+pub(super) fn disagreements_within(fact: &ContainerFact, vocabulary: &Vocabulary) -> Vec<String> {
+    let mounted = match Delegation::shown(&fact.mounted, vocabulary) {
+        Ok(mounted) => mounted.masks(),
+        Err(error) => return vec![format!("{}'s mount cannot be read: {error}", fact.container)],
+    };
+    let mut asked = mounted;
+    for (at, kind) in Kind::ALL.into_iter().enumerate() {
+        let held = fact.token.as_ref().map_or(0, |token| held(token, at));
+        asked[at] |= held & !known_bits(vocabulary.table(kind));
+    }
+    disagreeing(fact, asked, mounted, vocabulary)
+}
+
+fn held(token: &TokenMasks, at: usize) -> u64 {
+    let told = || token.fdinfo[at].strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    token.info.map(|info| info[at]).or_else(told).unwrap_or_default()
+}
+
+fn disagreeing(fact: &ContainerFact, asked: [u64; 4], mounted: [u64; 4], vocabulary: &Vocabulary) -> Vec<String> {
+    let who = &fact.container;
     let line = |(at, kind): (usize, Kind)| {
         let known = known_bits(vocabulary.table(kind));
         let mut parts = Vec::new();
@@ -63,6 +88,17 @@ mod tests {
         let token = TokenMasks { fdinfo: fdinfo.map(str::to_owned), info: Some(info) };
         let container = "container".parse().unwrap();
         ContainerFact { case: 0, container, mounted: mounted.to_vec(), token: Some(token), no_token: None }
+    }
+
+    #[test]
+    fn bits_without_a_name_are_no_disagreement_of_a_unit() {
+        let mounted = [option("delegate_maps", "hash")];
+        let told = fact(&mounted, ["0x0", "0x2", "0x0", "0x8000000000000000"], [0, 2, 0, 1 << 63]);
+        assert_eq!(disagreements_within(&told, &vocabulary()), Vec::<String>::new());
+        let mut before_6_17 = fact(&mounted, ["0x1", "0x2", "0x0", "0x8000000000000000"], [0; 4]);
+        before_6_17.token.iter_mut().for_each(|token| token.info = None);
+        let expected = ["container was to be delegated cmds 0x0, but its token's fdinfo says 0x1"];
+        assert_eq!(disagreements_within(&before_6_17, &vocabulary()), expected);
     }
 
     #[test]
