@@ -61,9 +61,10 @@ fn render_case(text: &mut String, case: &Case) {
 
 /// What systemd's units came to: the mount, the token, how each ended, and what systemd warned of.
 fn render_units(text: &mut String, case: &Case) {
-    for unit in case.units.iter().filter(|unit| unit.ran) {
+    let has_looked = |unit: &&UnitFact| case.tokens.iter().any(|(container, _)| *container == unit.container);
+    for unit in case.units.iter().filter(has_looked) {
         let mount = unit.mount.as_deref().unwrap_or("nothing is mounted at /sys/fs/bpf");
-        let _ = writeln!(text, "{} sees: {}", unit.container, without_controls(mount));
+        let _ = writeln!(text, "{} sees: {}", unit.container, without_controls(&without_dynamic_ids(mount)));
     }
     for (container, token) in &case.tokens {
         let _ = match token {
@@ -80,6 +81,19 @@ fn render_units(text: &mut String, case: &Case) {
             let _ = writeln!(text, "  | {}", without_controls(warning));
         }
     }
+}
+
+/// `uid=` and `gid=` of a user that systemd makes up are made of the unit's name, and that of its place in the run.
+fn without_dynamic_ids(mount: &str) -> String {
+    /// Users that `DynamicUser=` makes up (systemd.exec(5)).
+    const DYNAMIC: std::ops::RangeInclusive<u32> = 61_184..=65_519;
+    let known = |part: &str| {
+        let (key, value) = part.split_once('=')?;
+        let id: u32 = value.parse().ok()?;
+        (matches!(key, "uid" | "gid") && DYNAMIC.contains(&id)).then(|| format!("{key}=dynamic"))
+    };
+    let parts = mount.split(',').map(|part| known(part).unwrap_or_else(|| part.to_owned()));
+    parts.collect::<Vec<_>>().join(",")
 }
 
 fn ran(unit: &UnitFact) -> String {
@@ -169,6 +183,13 @@ pub fn same(one: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_that_systemd_makes_up_are_not_told() {
+        let mount = "none on /sys/fs/bpf type bpf (rw,gid=62375,uid=1000,delegate_maps=any)";
+        let told = "none on /sys/fs/bpf type bpf (rw,gid=dynamic,uid=1000,delegate_maps=any)";
+        assert_eq!(without_dynamic_ids(mount), told);
+    }
 
     #[test]
     fn a_file_gives_back_its_text() {

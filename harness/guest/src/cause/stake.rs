@@ -49,7 +49,8 @@ impl Stake {
         let stake = |kind, token: &Token, owned| Some(Self { kind, token: token.clone(), owned });
         Ok(match &attempt.call {
             Call::TokenCreate { from, fd, .. } => {
-                stake(Kind::Asked, &attempt.token, *from == attempt.actor && *fd == BpffsFd::Root)
+                let owned = *from == attempt.actor && *fd == BpffsFd::Root && !is_refused_its_bpffs(pass, attempt)?;
+                stake(Kind::Asked, &attempt.token, owned)
             }
             Call::Object(load) => {
                 // Nor does libbpf find one in a unit of which no token can be made.
@@ -70,10 +71,9 @@ impl Stake {
                 }
             }
             call if call.is_judged_by_token() => {
-                match pass.cast.player(&attempt.actor)?.no_token().filter(|_| attempt.token == Token::Own) {
-                    // The kernel looks at what is delegated last (`bpf_token_create`, `kernel/bpf/token.c`).
-                    Some(refused) => stake(Kind::Asked, &attempt.token, refused.errno == Errno::ENOENT),
-                    None => stake(Kind::Token, &attempt.token, has_own_token(case, attempt)),
+                match attempt.token == Token::Own && pass.cast.player(&attempt.actor)?.no_token().is_some() {
+                    true => stake(Kind::Asked, &attempt.token, !is_refused_its_bpffs(pass, attempt)?),
+                    false => stake(Kind::Token, &attempt.token, has_own_token(case, attempt)),
                 }
             }
             _ => None,
@@ -117,6 +117,13 @@ impl Stake {
         let kept = gathered.iter().filter(|(has, _)| *has != role).cloned();
         Ok(Some(kept.chain([(role, made)]).collect()))
     }
+}
+
+/// Whether a unit of systemd was refused a token because of whose bpffs it is: the kernel looks at what is delegated last
+/// (`bpf_token_create`, `kernel/bpf/token.c`).
+fn is_refused_its_bpffs(pass: &mut Pass<'_>, attempt: &Attempt) -> Result<bool, AttemptError> {
+    let refused = pass.cast.player(&attempt.actor)?.no_token().map(|refused| refused.errno);
+    Ok(refused.is_some_and(|errno| errno != Errno::ENOENT))
 }
 
 /// Has the keeper make an attempt again with these descriptors; what it made, unless the kernel refused.
