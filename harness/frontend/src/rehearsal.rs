@@ -124,7 +124,10 @@ impl Draft {
     fn treat(&mut self, written: &Written) -> Option<Assignment> {
         let Written { key, value, .. } = written;
         if written.section == Section::Other {
-            return self.leave_out(written, "[Unit], [Install] and the like are about other units, which the VM lacks");
+            return self.leave_out(
+                written,
+                "only [Service] is tried; the rest says when it is started, and beside which units",
+            );
         }
         if !is_one_line(key, value) {
             return self.leave_out(written, "it cannot be written in a unit file");
