@@ -224,8 +224,8 @@ fn names_itself(value: &str) -> bool {
 }
 
 impl Rehearsal {
-    /// A line of the journal that begins with a place in the unit's files of the VM: the place in the files as they were
-    /// written, and the rest of the line.
+    /// A warning of systemd's that begins with a place in the unit's files of the VM: the place in the files as they were
+    /// written, and the rest of it.
     pub fn locate<'w>(&self, warning: &'w str) -> Option<(&Place, &'w str)> {
         let (path, rest) = warning.split_once(':')?;
         let (line, rest) = rest.split_once(':')?;
