@@ -14,7 +14,7 @@ use harness_model::{
 };
 use harness_runner::{
     blessing::{self, Change},
-    report::{self, Finding, Naming, Standing},
+    report::{self, Finding, Naming, Standing, counted},
 };
 use reasons::Ledger;
 
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             "--reason was not used: every snapshot of a kernel's or an image's own among these scenarios has a reason"
         );
     }
-    eprintln!("{} snapshot files changed", accepted.len());
+    eprintln!("{} changed", counted(accepted.len(), "snapshot file"));
     Ok(if refused { exit::DIFFERS.into() } else { ExitCode::SUCCESS })
 }
 
@@ -167,9 +167,10 @@ fn make(selection: &Selection, scenario: &ScenarioName, change: &Change, finding
 }
 
 fn confirmed(count: usize) -> Result<bool> {
-    let answer = screen::agrees(&format!("accept these {count} changes?"))?;
+    let changes = counted(count, "change");
+    let answer = screen::agrees(&format!("accept {changes}?"))?;
     if answer.is_none() {
-        eprintln!("not a terminal: say --yes to accept these {count} changes");
+        eprintln!("not a terminal: say --yes to accept {changes}");
     }
     Ok(answer == Some(true))
 }

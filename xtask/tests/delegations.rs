@@ -214,4 +214,9 @@ fn what_an_object_needs_is_told_once_for_kernels_that_agree_and_lets_it_load() {
     let unit = user.file("a.service", &pasted);
     let said = user.call(&["validate", "--object", object.to_str().unwrap(), "--"], &unit);
     assert_eq!(said.code, Some(0), "{pasted}{said:?}");
+    // A filter's want of a call is told where something may make it.
+    let unit = user.file("b.service", &format!("{pasted}SystemCallFilter=@system-service bpf\n"));
+    let refused = "note[seccomp-refuses-bpf]: the system call filter refuses perf_event_open(2)";
+    assert!(user.call(&["validate"], &unit).out.contains(refused));
+    assert!(!user.call(&["validate", "--object", object.to_str().unwrap(), "--"], &unit).out.contains(refused));
 }

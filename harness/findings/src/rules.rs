@@ -65,7 +65,7 @@ fn option(configuration: &Configuration, kind: Kind) -> Option<&Place> {
 /// What a comment in it allows is left out; `sources` are the texts it was read from.
 pub fn judge(subject: &Subject<'_>, sources: &harness_frontend::Sources) -> Vec<Finding> {
     let mut findings = spelling::judge(subject);
-    findings.extend(container::judge(subject.configuration));
+    findings.extend(container::judge(subject));
     findings.extend(masks::everything(subject));
     for kernel in subject.kernels {
         let mut judged = Judged { configuration: subject.configuration, kernel, findings: Vec::new() };

@@ -104,5 +104,5 @@ fn a_unit_that_does_not_run_is_refused_and_contradicts_nobody() {
     assert!(judgement.is_refused() && !judgement.is_contradicted());
     let told = report::plain(&judgement);
     let line = "a.service: error[unit-does-not-run]: systemd does not run the unit: exit-code, status 217/USER\n";
-    assert!(told.contains(line) && told.contains("systemd's journal: a.service:3:1: no such user"), "{told}");
+    assert!(told.contains(line) && told.contains("systemd warns: a.service:3:1: no such user"), "{told}");
 }

@@ -124,7 +124,10 @@ impl Draft {
     fn treat(&mut self, written: &Written) -> Option<Assignment> {
         let Written { key, value, .. } = written;
         if written.section == Section::Other {
-            return self.leave_out(written, "[Unit], [Install] and the like are about other units, which the VM lacks");
+            return self.leave_out(
+                written,
+                "only [Service] is tried; the rest says when it is started, and beside which units",
+            );
         }
         if !is_one_line(key, value) {
             return self.leave_out(written, "it cannot be written in a unit file");
@@ -221,8 +224,8 @@ fn names_itself(value: &str) -> bool {
 }
 
 impl Rehearsal {
-    /// A line of the journal that begins with a place in the unit's files of the VM: the place in the files as they were
-    /// written, and the rest of the line.
+    /// A warning of systemd's that begins with a place in the unit's files of the VM: the place in the files as they were
+    /// written, and the rest of it.
     pub fn locate<'w>(&self, warning: &'w str) -> Option<(&Place, &'w str)> {
         let (path, rest) = warning.split_once(':')?;
         let (line, rest) = rest.split_once(':')?;

@@ -7,7 +7,7 @@ use harness_model::{name::ScenarioName, snapshot};
 use crate::{
     lab::LabError,
     launch::LaunchError,
-    report::{Finding, Outcome, Standing, difference},
+    report::{Finding, Outcome, Standing, counted, difference},
     session::SessionError,
 };
 
@@ -77,18 +77,14 @@ impl fmt::Display for Detection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Noticed(notices) if notices.iter().all(|notice| notice.sign != Sign::Verdict) => {
-                write!(f, "noticed by {}, by no verdict", counted(notices.len()))
+                write!(f, "noticed by {}, by no verdict", counted(notices.len(), "scenario"))
             }
-            Self::Noticed(notices) => write!(f, "noticed by {}", counted(notices.len())),
+            Self::Noticed(notices) => write!(f, "noticed by {}", counted(notices.len(), "scenario")),
             Self::NoBoot(how) => write!(f, "does not boot: {how}"),
             Self::NoKernel(how) => write!(f, "no kernel: {}", line(how)),
             Self::Survived => f.write_str("SURVIVED"),
         }
     }
-}
-
-fn counted(scenarios: usize) -> String {
-    format!("{scenarios} scenario{}", if scenarios == 1 { "" } else { "s" })
 }
 
 /// The scenarios that noticed, those that did so by a verdict first.

@@ -28,7 +28,7 @@ use harness_model::{
     snapshot,
 };
 
-pub use counts::Counts;
+pub use counts::{Counts, counted};
 use guest_text::harmless;
 pub use json::{FORMAT, json_lines, results_schema};
 pub use junit::junit;
@@ -316,7 +316,7 @@ mod tests {
         let findings =
             [as_recorded("6.12", vec![row("x", None, allowed()), row("y", Some(Expect::Allowed), denied())])];
         let sentence = Counts::of(&findings).sentence();
-        assert_eq!(sentence, "1 scenarios judged, 2 attempts: 1 allowed, 1 denied; 1 not as recorded");
+        assert_eq!(sentence, "1 scenario judged, 2 attempts: 1 allowed, 1 denied; 1 not as recorded");
     }
 
     /// A sweep of one cell.

@@ -15,6 +15,7 @@ use harness_model::{
     proof::{Minimal, Need},
 };
 use harness_objects::{Needs, Object, Obstacle, Owner, Reason, Undelegable};
+use harness_runner::report::counted;
 use serde_json::{Value, json};
 
 use super::{Computed, proof::Proved};
@@ -106,7 +107,12 @@ fn proof(text: &mut String, proved: &Proved) {
             } else {
                 format!("the kernel disagrees, which is a bug: it asks for {}", changed(minimal, beyond))
             };
-            let _ = writeln!(text, "    {told} ({} loads in {} rounds)", minimal.loads, minimal.rounds);
+            let _ = writeln!(
+                text,
+                "    {told} ({} in {})",
+                counted(minimal.loads as usize, "load"),
+                counted(minimal.rounds as usize, "round")
+            );
             failures(text, &minimal.needed);
         }
         Proved::Insufficient(needs) => {

@@ -110,7 +110,7 @@ struct OneUnit {
     result: String,
     /// The exit code or signal of its process.
     status: String,
-    /// The journal's warnings about it.
+    /// What systemd warned of.
     warnings: Vec<String>,
 }
 

@@ -39,7 +39,7 @@ pub struct ProvedUnit {
     pub result: String,
     /// The exit code or signal of its process.
     pub status: String,
-    /// What the journal has of it at the level of warnings, places being those of the unit's own files.
+    /// What systemd warned of, places being those of the unit's own files.
     pub warnings: Vec<String>,
 }
 

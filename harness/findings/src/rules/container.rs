@@ -5,24 +5,24 @@ use harness_frontend::{
     surroundings::{SystemCall, User, UserNamespace},
 };
 use harness_model::{permission::Capability, vocabulary::Kind};
+use harness_objects::{AttachWay, Object};
 
 use super::option;
 use crate::{
     code::{Code, Level},
     finding::Finding,
-    subject::{belongs_to_host, capabilities},
+    subject::{Subject, belongs_to_host, capabilities},
 };
 
-pub(super) fn judge(configuration: &Configuration) -> Vec<Finding> {
+pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
+    let configuration = subject.configuration;
     let delegates = Kind::ALL.into_iter().any(|kind| configuration.delegated(kind).iter().any(|one| one.taken));
     match (&configuration.bpffs, delegates) {
         (None, false) => Vec::new(),
         (None, true) => vec![no_bpffs(configuration)],
-        (Some(_), _) => [namespace(configuration), capability(configuration)]
-            .into_iter()
-            .flatten()
-            .chain(calls(configuration))
-            .collect(),
+        (Some(_), _) => {
+            [namespace(configuration), capability(configuration)].into_iter().flatten().chain(calls(subject)).collect()
+        }
     }
 }
 
@@ -92,12 +92,14 @@ fn capability(configuration: &Configuration) -> Option<Finding> {
     Some(finding.at(place.or(configuration.bpffs.as_ref().map(|bpffs| &bpffs.place))).advice(advice))
 }
 
-/// System calls that a filter refuses.
-fn calls(configuration: &Configuration) -> impl Iterator<Item = Finding> {
-    configuration.surroundings.refused_calls.iter().filter_map(|(call, place)| {
+/// System calls that a filter refuses, and that something may make.
+fn calls(subject: &Subject<'_>) -> impl Iterator<Item = Finding> {
+    let opens_events = subject.objects.is_empty() || subject.objects.iter().any(|(_, object)| opens_events(object));
+    subject.configuration.surroundings.refused_calls.iter().filter_map(move |(call, place)| {
         let message = format!("the system call filter refuses {}(2)", call.name());
         let (level, why) = match call {
             SystemCall::Bpf => (Level::Error, "no token is made or used without bpf(2)"),
+            SystemCall::PerfEventOpen if !opens_events => return None,
             SystemCall::PerfEventOpen => {
                 (Level::Note, "probes and tracepoints are attached through perf_event_open(2)")
             }
@@ -106,4 +108,9 @@ fn calls(configuration: &Configuration) -> impl Iterator<Item = Finding> {
         let finding = Finding::new(Code::SeccompRefusesBpf, message, why).of_level(level).at(Some(place));
         Some(finding.advice(format!("allow {}, which is in {}", call.name(), call.group())))
     })
+}
+
+/// Whether libbpf attaches one of its programs to an event of `perf_event_open(2)`, as far as its file tells.
+fn opens_events(object: &Object) -> bool {
+    object.programs.iter().any(|program| matches!(program.attaches_by, AttachWay::PerfEvent | AttachWay::UserProbe))
 }

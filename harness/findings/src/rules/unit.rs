@@ -54,8 +54,8 @@ pub fn does_not_run(unit: &ProvedUnit, kernel: &KernelName) -> Finding {
         format!("systemd does not run the unit: {}, status {status}", unit.result)
     };
     let why = match unit.warnings.as_slice() {
-        [] => "so systemd says of it, and the journal says nothing more (systemctl show)".to_owned(),
-        warnings => format!("systemd's journal: {}", warnings.join("; ")),
+        [] => "so systemd says of it, and warns of nothing (systemctl show)".to_owned(),
+        warnings => format!("systemd warns: {}", warnings.join("; ")),
     };
     let advice = match code {
         Some((.., advice)) => (*advice).to_owned(),
@@ -67,7 +67,7 @@ pub fn does_not_run(unit: &ProvedUnit, kernel: &KernelName) -> Finding {
 fn advice(unit: &ProvedUnit) -> String {
     let signal = unit.status.strip_prefix("signal ").unwrap_or(&unit.status);
     match unit.result.as_str() {
-        "bad-setting" | "error" => "mend the setting that the journal names; `systemd-analyze verify` reads the file, too".to_owned(),
+        "bad-setting" | "error" => "mend the setting that systemd names; `systemd-analyze verify` reads the file, too".to_owned(),
         "signal" | "core-dump" if SIGSYS.contains(&signal) => {
             "its system call filter kills it: add the call to `SystemCallFilter=` (`bpf` is in none of the usual groups but \
              @privileged), or set `SystemCallErrorNumber=EPERM` to have it refused instead"
@@ -101,7 +101,7 @@ mod tests {
             assert!(user.why.contains("credentials") && user.fix.unwrap().words.contains("`User=`"));
         }
         let bad = found(false, "bad-setting", "0", &[]);
-        assert!(bad.fix.unwrap().words.contains("the setting that the journal names"));
+        assert!(bad.fix.unwrap().words.contains("the setting that systemd names"));
     }
 
     #[test]

@@ -6,6 +6,11 @@ use harness_model::verdict::Class;
 
 use super::{Finding, Outcome, Standing};
 
+/// So many of something, as `1 scenario` or `2 scenarios`.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// How many verdicts of each class, and how many findings are not as recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -53,7 +58,7 @@ impl Counts {
             .collect();
         let total: usize = self.attempts.iter().sum();
         let classes = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
-        let mut text = format!("{} scenarios judged, {total} attempts{classes}", self.judged);
+        let mut text = format!("{} judged, {}{classes}", counted(self.judged, "scenario"), counted(total, "attempt"));
         let rest = [
             (self.skipped, "skipped"),
             (self.differing, "not as recorded"),
