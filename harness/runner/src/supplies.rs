@@ -13,6 +13,7 @@ use harness_builder::{
     project::{NoProject, Project},
 };
 use harness_model::{
+    configuration::Configuration,
     ground::Ground,
     name::{ImageName, KernelName},
     scenario::Release,
@@ -72,6 +73,19 @@ pub enum SuppliesError {
         kernel: KernelName,
         /// What `uname -r` says in it.
         release: String,
+    },
+    /// A kernel cannot boot an image.
+    #[error(
+        "the image {image} takes options that kernel {kernel} was built without: {}; name another kernel, or add them to a \
+         fragment of kernels/{kernel}.toml", missing.join(", ")
+    )]
+    Config {
+        /// Which kernel.
+        kernel: KernelName,
+        /// Which image.
+        image: ImageName,
+        /// The options.
+        missing: Vec<String>,
     },
     /// Something would have to be built first, and nobody asked for that.
     #[error("{what} is not built; run `cargo xtask {command}` first")]
@@ -326,18 +340,31 @@ impl Supplies {
             kernel: kernel.name.clone(),
             release: kernel.release().to_owned(),
         })?;
+        let configuration = kernel.configuration()?;
+        self.check_config(&kernel, &image, &configuration)?;
         let ground = Ground { kernel: kernel.name.clone(), image: image.name.clone() };
         let identity = Identity {
             lineage: Lineage { ground, alike: kernel.alike.clone() },
             artefacts: artefacts(&kernel, &image, &guest),
             vocabulary,
-            configuration: kernel.configuration()?,
+            configuration,
             objects: Shelf::beside(objects),
             uname: kernel.release().to_owned(),
             release,
             surroundings: Surroundings::Own,
         };
         Ok(Testbed { supplies: self, kernel, image, guest, initramfs, identity })
+    }
+
+    /// Whether a kernel has what an image asks of it; the root of the machine we are on has no recipe.
+    fn check_config(&self, kernel: &Kernel, image: &Image, has: &Configuration) -> Result<(), SuppliesError> {
+        let Ok(recipe) = self.images.get(image.name.as_str()) else { return Ok(()) };
+        let missing: Vec<String> =
+            recipe.config().into_iter().filter(|option| !has.has(option)).map(str::to_owned).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(SuppliesError::Config { kernel: kernel.name.clone(), image: image.name.clone(), missing })
     }
 }
 

@@ -114,6 +114,11 @@ impl Recipe {
         upstream.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
     }
 
+    /// The options a kernel must have to boot it, such as `CONFIG_FHANDLE`.
+    pub fn config(&self) -> BTreeSet<&str> {
+        self.layers.iter().flat_map(|layer| &layer.config).map(String::as_str).collect()
+    }
+
     /// How a guest is started; `None` if by this project's own init.
     pub fn boot(&self) -> Option<&Boot> {
         self.layers.iter().rev().find_map(|layer| layer.boot.as_ref())
@@ -180,6 +185,15 @@ mod tests {
     fn parse(text: &str) -> Result<Recipe, RecipeError> {
         let layer = super::parse(Path::new("images/small.toml"), &text.replace("SUM", SUM))?;
         Ok(Recipe { name: "small".parse().unwrap(), path: "images/small.toml".into(), layers: vec![layer] })
+    }
+
+    #[test]
+    fn what_is_asked_of_a_kernel_is_an_option_and_changes_no_key() {
+        let asked = parse(&format!("config = [\"CONFIG_FHANDLE\"]\n{SMALL}")).unwrap();
+        assert_eq!(asked.config(), BTreeSet::from(["CONFIG_FHANDLE"]));
+        assert_eq!(asked.contents(), parse(SMALL).unwrap().contents());
+        let wrong = parse(&format!("config = [\"FHANDLE=y\"]\n{SMALL}")).unwrap_err().to_string();
+        assert!(wrong.contains("`FHANDLE=y` is no option of a kernel"), "{wrong}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use harness_model::configuration::Configuration;
 use serde::{Deserialize, Serialize};
 
 use super::place::{GuestPath, Pattern};
@@ -38,6 +39,9 @@ pub struct Layer {
     pub(super) texts: BTreeMap<GuestPath, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) pinned: BTreeMap<String, Pin>,
+    /// Asked of a kernel before it boots the image. Changes nothing that is made, and so no key.
+    #[serde(default, skip_serializing)]
+    pub(super) config: BTreeSet<String>,
 }
 
 /// A package and what is taken from it.
@@ -137,6 +141,8 @@ impl Layer {
         if self.install.is_empty() && !self.pinned.is_empty() {
             reasons.push("it has `[pinned]` packages, and `install` names none that needs them".to_owned());
         }
+        let no_options = self.config.iter().filter(|option| !Configuration::is_option(option));
+        reasons.extend(no_options.map(|text| format!("`{text}` is no option of a kernel, such as `CONFIG_FHANDLE`")));
         reasons
     }
 
