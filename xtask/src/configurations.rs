@@ -17,7 +17,7 @@ pub(crate) const STANDARD_INPUT: &str = "<stdin>";
 
 /// How names are spelled, systemd's being those of the newest one that is known.
 pub(crate) fn names(known: &KnownNames) -> Names<'_> {
-    Names::new(known, SystemdRelease::V262)
+    Names::new(known, SystemdRelease::NEWEST)
 }
 
 /// The configurations in a file that say anything of a delegation, with the texts they were read from.

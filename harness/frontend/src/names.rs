@@ -26,6 +26,9 @@ impl SystemdRelease {
     /// `BPFProgTypeSyscall`, and `BPFProgTypeNetfilter` delegates `syscall`.
     pub const V262: Self = Self { number: 262, bounds: [39, 36, 33, 62], skipped: &[(Kind::Prog, 31)] };
 
+    /// The newest one that is known.
+    pub const NEWEST: Self = Self::V262;
+
     /// The bit that it takes the name of a number for.
     fn bit(self, kind: Kind, number: u32) -> Option<u32> {
         let skipped = || self.skipped.iter().filter(|(of, _)| *of == kind).map(|(_, number)| *number);

@@ -190,18 +190,22 @@ impl Agent<'_> {
         types.set(ThreadNameSpaceType::USER, unit.is_none_or(|unit| unit.user));
         types.set(ThreadNameSpaceType::PROCESS_ID, unit.is_some_and(|unit| unit.pids));
         process::enter(pid, types)?;
-        if unit.is_some() {
-            process::unshare(UnshareFlags::NEWNS)?;
-        }
-        if unit.is_some_and(|unit| unit.pids) {
-            process::go_on_in_child()?;
-        }
-        match unit {
-            None => identity::become_root_of_namespace()?,
-            Some(_) => identity::become_root_if_there_is_one()?,
-        }
+        let bpffs = match unit {
+            None => {
+                identity::become_root_of_namespace()?;
+                Mounted::attached()?
+            }
+            Some(UnitPlace { pids, .. }) => {
+                process::unshare(UnshareFlags::NEWNS)?;
+                if pids {
+                    process::go_on_in_child()?;
+                }
+                identity::become_root_if_there_is_one()?;
+                Mounted::found()?.0
+            }
+        };
         process::die_with_parent()?;
-        self.bpffs = Some(if unit.is_some() { Mounted::found()?.0 } else { Mounted::attached()? });
+        self.bpffs = Some(bpffs);
         self.loader = Loader::Container;
         DONE
     }
@@ -224,7 +228,7 @@ impl Agent<'_> {
     fn look(&mut self, tmpfs: bool) -> Answered {
         self.loader = Loader::Unit;
         let (bpffs, closed) = Mounted::found()?;
-        let (mounted, mount) = bpffs::found()?;
+        let (mounted, mount) = bpffs::seen()?;
         self.bpffs = Some(bpffs);
         self.mount_tmpfs(tmpfs)?;
         let (caps, has_filter) = identity::of_self()?;

@@ -99,6 +99,7 @@ pub(crate) fn settle() {
 /// Whether a call of `bpf(2)` reaches the kernel's own code, and no filter answers it: that asks for no permission before it
 /// says that it does not know a command (`__sys_bpf`, `kernel/bpf/syscall.c`).
 pub(crate) fn is_reached() -> bool {
+    // Not all ones: higher bits are flags beside the command in later kernels (`BPF_COMMON_ATTRS` in 7.3).
     const NO_COMMAND: u32 = 0xfff;
     // SAFETY: the attributes hold no pointers.
     let answer = unsafe { crate::attr::Attr::new().call(NO_COMMAND) };

@@ -103,7 +103,7 @@ impl Mounted {
     /// Attaches it at [`MOUNT_POINT`] and reads there which delegation the kernel shows.
     pub(crate) fn attach(&self) -> Result<Vec<MountOption>, SysError> {
         self.attach_at(MOUNT_POINT)?;
-        shown()
+        Ok(seen()?.0)
     }
 
     /// Attaches it at a path.
@@ -164,13 +164,9 @@ pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd, SysError> {
     rustix::io::fcntl_dupfd_cloexec(fd, 0).during(|| "fcntl F_DUPFD_CLOEXEC")
 }
 
-/// Which delegation the kernel shows at [`MOUNT_POINT`].
-pub(crate) fn shown() -> Result<Vec<MountOption>, SysError> {
-    Ok(delegation_shown(&pseudofile::read("/proc/self/mountinfo")?))
-}
-
-/// The same with the mount itself, as mount(8) shows it; `None` if nothing is mounted there.
-pub(crate) fn found() -> Result<(Vec<MountOption>, Option<String>), SysError> {
+/// Which delegation the kernel shows at [`MOUNT_POINT`], and the mount itself as mount(8) shows it; `None` if nothing is
+/// mounted there.
+pub(crate) fn seen() -> Result<(Vec<MountOption>, Option<String>), SysError> {
     let mountinfo = pseudofile::read("/proc/self/mountinfo")?;
     Ok((delegation_shown(&mountinfo), topmost(&mountinfo).and_then(mount_line)))
 }

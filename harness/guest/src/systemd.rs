@@ -134,11 +134,17 @@ impl Service {
         if ended.result != SUCCESS {
             self.run("reset-failed")?;
         }
-        if self.manager == Manager::User {
-            systemctl(Manager::System, &["stop", USER_MANAGER])?;
-        }
+        self.stop_manager()?;
         self.finished = true;
         Ok(ended)
+    }
+
+    /// Stops a user's manager, which is there for this unit; the system's stays.
+    fn stop_manager(&self) -> Result<(), SystemdError> {
+        match self.manager {
+            Manager::System => Ok(()),
+            Manager::User => systemctl(Manager::System, &["stop", USER_MANAGER]).map(drop),
+        }
     }
 
     fn show(&self) -> Result<String, SystemdError> {
@@ -173,6 +179,7 @@ impl Drop for Service {
         if !self.finished {
             let _ = self.run("stop");
             let _ = self.run("reset-failed");
+            let _ = self.stop_manager();
         }
         for path in &self.files {
             let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };

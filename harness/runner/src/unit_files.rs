@@ -44,7 +44,7 @@ pub fn sources(file: &Path) -> Result<Sources, UnitFileError> {
 /// What a unit's file and each of its drop-ins assign for a VM; why not, in words.
 pub(crate) fn assignments(file: &Path, known: &KnownNames) -> Result<Vec<Vec<Assignment>>, String> {
     let sources = sources(file).map_err(|error| in_words(&error))?;
-    let names = Names::new(known, SystemdRelease::V262);
+    let names = Names::new(known, SystemdRelease::NEWEST);
     let configurations = harness_frontend::read(Frontend::Systemd, &sources, &names);
     let configurations = configurations.map_err(|report| report.to_string())?;
     let configuration = configurations.first().ok_or_else(|| format!("{} is no unit", file.display()))?;

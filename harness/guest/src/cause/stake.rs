@@ -54,8 +54,7 @@ impl Stake {
             }
             Call::Object(load) => {
                 // Nor does libbpf find one in a unit of which no token can be made.
-                let party = pass.cast.player(&attempt.actor)?;
-                let has_none = party.is_unit() && party.token().is_none();
+                let has_none = pass.cast.player(&attempt.actor)?.no_token().is_some();
                 stake(Kind::Searched, &attempt.token, finds_own(load) && !has_none)
             }
             Call::LinkCreate { prog, .. } | Call::ProgAttach { prog, .. } => {
