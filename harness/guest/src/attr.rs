@@ -9,6 +9,8 @@ use std::{
 
 use harness_model::errno::Errno;
 
+use crate::error::last_errno;
+
 /// `union bpf_attr` while it is filled in, member by member at the offsets of `include/uapi/linux/bpf.h`. It is longer
 /// than any kernel's; what a kernel does not know must be zero (`bpf_check_uarg_tail_zero` in `kernel/bpf/syscall.c`).
 pub(crate) struct Attr<'a> {
@@ -76,12 +78,6 @@ impl<'a> Attr<'a> {
         // SAFETY: the caller's promise; a descriptor returned by it is new and nobody else's.
         unsafe { self.call(command).map(|fd| OwnedFd::from_raw_fd(fd)) }
     }
-}
-
-/// Why the last system call failed.
-pub(crate) fn last_errno() -> Errno {
-    // SAFETY: the location is this thread's own and always valid.
-    Errno::from_raw(unsafe { *libc::__errno_location() })
 }
 
 #[cfg(test)]

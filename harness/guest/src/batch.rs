@@ -5,9 +5,11 @@ use std::{os::fd::OwnedFd, rc::Rc};
 
 use crate::{
     channel,
-    pass::Gathered,
-    protocol::{Handle, Job},
+    protocol::{Handle, Job, Role},
 };
+
+/// Descriptors with their roles.
+pub(crate) type Gathered = Vec<(Role, Rc<OwnedFd>)>;
 
 /// Attempts that are asked for in one message.
 #[derive(Debug, Default)]

@@ -135,6 +135,9 @@ pub(crate) fn map_create(spec: MapSpec<'_>, token: Token<'_>) -> Result<OwnedFd,
     })
 }
 
+/// `BPF_LOG_STATS` (`include/linux/bpf_verifier.h`): complaints and a summary.
+const LOG_STATS: u32 = 4;
+
 /// `BPF_PROG_LOAD`, once, without a verifier log.
 pub(crate) fn prog_load(spec: ProgSpec<'_>, token: Token<'_>) -> Result<OwnedFd, Errno> {
     load(spec, token, &mut [])
@@ -157,7 +160,7 @@ fn load(spec: ProgSpec<'_>, token: Token<'_>, log: &mut [u8]) -> Result<OwnedFd,
         func_info_rec_size: if functions.is_empty() { 0 } else { size_of::<[u32; 2]>() as u32 },
         fd_array: if maps.is_empty() { ptr::null() } else { maps.as_ptr() },
         token_fd: number(token),
-        log_level: if log.is_empty() { 0 } else { verify::STATS },
+        log_level: if log.is_empty() { 0 } else { LOG_STATS },
         log_size: log.len() as u32,
         log_buf: if log.is_empty() { ptr::null_mut() } else { log.as_mut_ptr().cast() },
         ..Default::default()

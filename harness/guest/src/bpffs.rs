@@ -11,7 +11,7 @@ use harness_model::{
 };
 use rustix::{
     fs::{AtFlags, CWD, Mode, OFlags},
-    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags},
+    mount::{FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags},
 };
 
 use crate::{
@@ -47,6 +47,14 @@ pub(crate) fn create(context: BorrowedFd<'_>) -> Result<(), SysError> {
     rustix::mount::fsconfig_create(context).during(|| "fsconfig CMD_CREATE")
 }
 
+/// Sets options on a bpffs that is mounted.
+pub(crate) fn remount(root: BorrowedFd<'_>, options: &[MountOption]) -> Result<(), SysError> {
+    let context = rustix::mount::fspick(root, "", FsPickFlags::FSPICK_EMPTY_PATH | FsPickFlags::FSPICK_CLOEXEC)
+        .during(|| "fspick")?;
+    configure(context.as_fd(), options)?;
+    rustix::mount::fsconfig_reconfigure(context.as_fd()).during(|| "fsconfig CMD_RECONFIGURE")
+}
+
 /// A created and mounted file system.
 #[derive(Debug)]
 pub(crate) struct Mounted {
@@ -61,14 +69,14 @@ impl Mounted {
     pub(crate) fn new(context: BorrowedFd<'_>) -> Result<Self, SysError> {
         let mount = rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
             .during(|| "fsmount")?;
-        let root = pseudofile::open_at(&mount, ".", OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let root = pseudofile::open_folder(&mount, ".")?;
         Ok(Self { mount, root })
     }
 
     /// The one a container attached, seen from within its mount namespace.
     pub(crate) fn attached() -> Result<Self, SysError> {
         let mount = pseudofile::open_at(CWD, MOUNT_POINT, OFlags::PATH | OFlags::DIRECTORY)?;
-        let root = pseudofile::open_at(CWD, MOUNT_POINT, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let root = pseudofile::open_folder(CWD, MOUNT_POINT)?;
         Ok(Self { mount, root })
     }
 
@@ -76,7 +84,7 @@ impl Mounted {
     /// another user.
     pub(crate) fn found() -> Result<(Self, Option<SysError>), SysError> {
         let mount = pseudofile::open_at(CWD, MOUNT_POINT, OFlags::PATH | OFlags::DIRECTORY)?;
-        match pseudofile::open_at(CWD, MOUNT_POINT, OFlags::RDONLY | OFlags::DIRECTORY) {
+        match pseudofile::open_folder(CWD, MOUNT_POINT) {
             Ok(root) => Ok((Self { mount, root }, None)),
             Err(closed) => Ok((Self { root: duplicate(mount.as_fd())?, mount }, Some(closed))),
         }
@@ -138,7 +146,7 @@ impl Mounted {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
             failed => failed.during(|| "mkdir in bpffs")?,
         }
-        pseudofile::open_at(&self.root, SUBDIR, OFlags::RDONLY | OFlags::DIRECTORY)
+        pseudofile::open_folder(&self.root, SUBDIR)
     }
 
     /// Removes a pin.

@@ -18,11 +18,11 @@ use search::{Likely, NOTHING, Need, SETTING, Trial, Tried};
 use stake::Stake;
 
 use crate::{
-    batch::Batch,
+    batch::{Batch, Gathered},
     ground::{CasePlace, Place},
     identity,
     party::Party,
-    pass::{self, AttemptError, Gathered, Pass},
+    pass::{self, AttemptError, Pass},
     protocol::{Extent, Job, Role},
     sysctl::Settings,
 };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Mode, OFlags},
+    fs::{AtFlags, Mode},
     process::Pid,
 };
 
@@ -34,7 +34,7 @@ impl Hierarchy {
     pub(crate) fn open() -> Result<Self, SysError> {
         let root = root()?;
         make(root.as_fd(), FOLDER)?;
-        let folder = open_folder(root.as_fd(), FOLDER)?;
+        let folder = pseudofile::open_folder(root.as_fd(), FOLDER)?;
         Ok(Self { root, folder })
     }
 
@@ -46,20 +46,13 @@ impl Hierarchy {
     /// Makes a new cgroup of this name.
     pub(crate) fn make(self: &Rc<Self>, name: String) -> Result<Cgroup, SysError> {
         make(self.folder.as_fd(), &name)?;
-        let folder = open_folder(self.folder.as_fd(), &name)?;
+        let folder = pseudofile::open_folder(self.folder.as_fd(), &name)?;
         Ok(Cgroup { hierarchy: Rc::clone(self), name, folder })
     }
 
     /// The names of cgroups in our folder.
     pub(crate) fn left(&self) -> Result<Vec<String>, SysError> {
-        let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&self.folder).during(|| "open our cgroup folder")? {
-            let entry = entry.during(|| "read our cgroup folder")?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if entry.file_type() == rustix::fs::FileType::Directory && name != "." && name != ".." {
-                names.push(name);
-            }
-        }
+        let mut names = pseudofile::folders(&self.folder, "our cgroup folder")?;
         names.sort();
         Ok(names)
     }
@@ -113,7 +106,7 @@ impl Drop for Cgroup {
 /// clear the flags another mount of the hierarchy has set (`apply_cgroup_root_flags`, `kernel/cgroup/cgroup.c`).
 fn root() -> Result<OwnedFd, SysError> {
     for place in PLACES {
-        if let Ok(folder) = open_folder(rustix::fs::CWD, place) {
+        if let Ok(folder) = pseudofile::open_folder(rustix::fs::CWD, place) {
             let kind = rustix::fs::fstatfs(&folder).during(|| format!("fstatfs {place}"))?.f_type;
             if kind == libc::CGROUP2_SUPER_MAGIC {
                 return Ok(folder);
@@ -127,7 +120,7 @@ fn root() -> Result<OwnedFd, SysError> {
 pub(crate) fn own() -> Result<OwnedFd, SysError> {
     let own = pseudofile::read("/proc/self/cgroup")?;
     let path = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-    open_folder(root()?.as_fd(), if path.is_empty() { "." } else { path })
+    pseudofile::open_folder(root()?.as_fd(), if path.is_empty() { "." } else { path })
 }
 
 fn make(parent: BorrowedFd<'_>, name: &str) -> Result<(), SysError> {
@@ -135,8 +128,4 @@ fn make(parent: BorrowedFd<'_>, name: &str) -> Result<(), SysError> {
         Err(rustix::io::Errno::EXIST) => Ok(()),
         other => other.during(|| format!("mkdir cgroup {name}")),
     }
-}
-
-fn open_folder(parent: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, SysError> {
-    pseudofile::open_at(parent, name, OFlags::RDONLY | OFlags::DIRECTORY)
 }

@@ -38,6 +38,11 @@ pub(crate) fn errno(errno: rustix::io::Errno) -> Errno {
     Errno::from_raw(errno.raw_os_error())
 }
 
+/// Why the last call of the C library failed.
+pub(crate) fn last_errno() -> Errno {
+    Errno::from_raw(std::io::Error::last_os_error().raw_os_error().unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

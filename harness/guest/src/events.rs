@@ -7,8 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use harness_model::errno::Errno;
 
 use crate::{
-    attr::last_errno,
-    error::{During, SysError},
+    error::{During, SysError, last_errno},
     pseudofile,
 };
 

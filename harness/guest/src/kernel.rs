@@ -1,8 +1,8 @@
 //! Proof that the kernel is the one asked for, before anything is attempted on it.
 
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 
-use flate2::read::GzDecoder;
+use flate2::{CrcReader, read::GzDecoder};
 use harness_model::plan::ExpectedKernel;
 use thiserror::Error;
 
@@ -40,7 +40,7 @@ pub(crate) enum KernelError {
         /// The file.
         path: &'static str,
         /// Why not.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -93,15 +93,10 @@ fn open(path: &'static str) -> Result<BufReader<std::fs::File>, KernelError> {
 /// Bytes read at once.
 const CHUNK: usize = 64 * 1024;
 
-fn checksum(path: &'static str, mut from: impl Read) -> Result<u32, KernelError> {
-    let (mut hasher, mut chunk) = (crc32fast::Hasher::new(), vec![0; CHUNK]);
-    loop {
-        match from.read(&mut chunk) {
-            Ok(0) => return Ok(hasher.finalize()),
-            Ok(read) => hasher.update(&chunk[..read]),
-            Err(source) => return Err(KernelError::Io { path, source }),
-        }
-    }
+fn checksum(path: &'static str, from: impl Read) -> Result<u32, KernelError> {
+    let mut read = CrcReader::new(from);
+    io::copy(&mut read, &mut io::sink()).map_err(|source| KernelError::Io { path, source })?;
+    Ok(read.crc().sum())
 }
 
 fn hex(checksum: u32) -> String {

@@ -77,13 +77,8 @@ fn mounts_of(mountinfo: &str) -> BTreeMap<u32, String> {
 }
 
 fn interfaces() -> Result<BTreeSet<String>, SysError> {
-    let folder = pseudofile::open("/sys/class/net")?;
-    let mut names = BTreeSet::new();
-    for entry in rustix::fs::Dir::read_from(&folder).during(|| "open /sys/class/net")? {
-        let entry = entry.during(|| "read /sys/class/net")?;
-        names.insert(entry.file_name().to_string_lossy().into_owned());
-    }
-    Ok(names)
+    let entries = pseudofile::entries(pseudofile::open("/sys/class/net")?, "/sys/class/net")?;
+    Ok(entries.into_iter().map(|(name, _)| name).collect())
 }
 
 /// Waits until nothing is left of a scenario, and no longer than [`PATIENCE`]: what is left then, and what there is
@@ -120,17 +115,14 @@ fn processes(controls: &Controls) -> Result<Vec<String>, SysError> {
 /// Our children with their names, found by the parent that `/proc/PID/stat` gives (`proc_pid_stat(5)`).
 fn children() -> Result<Vec<(Pid, String)>, SysError> {
     let own = rustix::process::getpid().as_raw_nonzero().get();
-    let mut found = Vec::new();
-    for entry in rustix::fs::Dir::read_from(pseudofile::open("/proc")?).during(|| "open /proc")? {
-        let entry = entry.during(|| "read /proc")?;
-        let pid = entry.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()).filter(|pid| *pid > 0);
-        // One that cannot be read has ended meanwhile.
-        let stat = pid.and_then(|pid| pseudofile::read(&format!("/proc/{pid}/stat")).ok());
-        if let (Some(pid), Some(name)) = (pid.and_then(Pid::from_raw), stat.and_then(|stat| child_of(own, &stat))) {
-            found.push((pid, name));
-        }
-    }
-    Ok(found)
+    let entries = pseudofile::entries(pseudofile::open("/proc")?, "/proc")?.into_iter();
+    let pids = entries.filter_map(|(name, _)| Pid::from_raw(name.parse().ok().filter(|pid| *pid > 0)?));
+    // One that cannot be read has ended meanwhile.
+    let named = |pid: Pid| {
+        let stat = pseudofile::read(&format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+        Some((pid, child_of(own, &stat)?))
+    };
+    Ok(pids.filter_map(named).collect())
 }
 
 /// How a process is called that has this parent.

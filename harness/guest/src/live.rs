@@ -13,17 +13,17 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags},
+    fs::{AtFlags, CWD, Dir, Mode},
     mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags},
     process::WaitOptions,
     thread::UnshareFlags,
 };
 
 use crate::{
-    FAULT,
     bpf::Kind,
     cgroup,
     error::{During, SysError},
+    exit,
     process::{self, Fork},
     pseudofile,
 };
@@ -49,26 +49,24 @@ pub(crate) fn apart(folder: &Path, work: impl FnOnce(&Path) -> ExitCode) -> Resu
     sweep(around.as_fd())?;
     let name = format!("{CGROUP}{}", std::process::id());
     rustix::fs::mkdirat(&around, &name, Mode::from_raw_mode(0o755)).during(|| format!("mkdir cgroup {name}"))?;
-    let own = open_folder(around.as_fd(), &name)?;
+    let own = pseudofile::open_folder(around.as_fd(), &name)?;
     process::unshare(UnshareFlags::NEWPID)?;
     match process::fork_into(own.as_fd())? {
         Fork::Child => {
             let entered = process::die_with_parent().and_then(|()| enter(folder));
-            Ok(entered.map_or_else(|error| told(&error), |folder| work(&folder)))
+            Ok(match entered {
+                Ok(folder) => work(&folder),
+                Err(error) => exit::fault(format!("cannot leave the machine's own namespaces: {error}")),
+            })
         }
         Fork::Parent(child) => {
             drop(own);
             let status = rustix::process::waitpid(Some(child), WaitOptions::empty()).during(|| "waitpid")?;
             remove(around.as_fd(), &name)?;
             let code = status.and_then(|(_, status)| status.exit_status()).and_then(|code| u8::try_from(code).ok());
-            Ok(ExitCode::from(code.unwrap_or(FAULT)))
+            Ok(ExitCode::from(code.unwrap_or(exit::FAULT)))
         }
     }
-}
-
-fn told(error: &SysError) -> ExitCode {
-    eprintln!("bpf-token-guest: cannot leave the machine's own namespaces: {error}");
-    ExitCode::from(FAULT)
 }
 
 /// Root of a container is refused: its controls would be denied what every permission allows.
@@ -83,7 +81,7 @@ fn be_initial_root() -> Result<(), SysError> {
 
 /// Removes the cgroups of runs that were killed.
 fn sweep(around: BorrowedFd<'_>) -> Result<(), SysError> {
-    for name in folders(around)?.into_iter().filter(|name| name.starts_with(CGROUP)) {
+    for name in pseudofile::folders(around, "a cgroup")?.into_iter().filter(|name| name.starts_with(CGROUP)) {
         let events = pseudofile::read_at(around, &format!("{name}/cgroup.events")).unwrap_or_default();
         // One of a run that lives has processes.
         if events.lines().any(|line| line == "populated 0") {
@@ -95,25 +93,9 @@ fn sweep(around: BorrowedFd<'_>) -> Result<(), SysError> {
 
 /// Removes a cgroup and those below it.
 fn remove(around: BorrowedFd<'_>, name: &str) -> Result<(), SysError> {
-    let folder = open_folder(around, name)?;
-    folders(folder.as_fd())?.iter().try_for_each(|below| remove(folder.as_fd(), below))?;
+    let folder = pseudofile::open_folder(around, name)?;
+    pseudofile::folders(&folder, "a cgroup")?.iter().try_for_each(|below| remove(folder.as_fd(), below))?;
     rustix::fs::unlinkat(around, name, AtFlags::REMOVEDIR).during(|| format!("rmdir cgroup {name}"))
-}
-
-fn folders(of: BorrowedFd<'_>) -> Result<Vec<String>, SysError> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(of).during(|| "open a cgroup")? {
-        let entry = entry.during(|| "read a cgroup")?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if entry.file_type() == FileType::Directory && name != "." && name != ".." {
-            names.push(name);
-        }
-    }
-    Ok(names)
-}
-
-fn open_folder(around: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, SysError> {
-    pseudofile::open_at(around, name, OFlags::RDONLY | OFlags::DIRECTORY)
 }
 
 const NAMESPACES: UnshareFlags = UnshareFlags::NEWNS
@@ -140,7 +122,7 @@ fn enter(folder: &Path) -> Result<PathBuf, SysError> {
     process::unshare(NAMESPACES)?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).during(|| "make all mounts private")?;
-    let everybody = pseudofile::open_at(CWD, "/proc", OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let everybody = pseudofile::open_folder(CWD, "/proc")?;
     let _ = EVERYBODY.set(everybody);
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let shared = rustix::mount::open_tree(CWD, folder, flags).during(|| "open_tree of the run folder")?;
@@ -160,7 +142,7 @@ fn enter(folder: &Path) -> Result<PathBuf, SysError> {
 pub(crate) fn held_by_others() -> BTreeSet<(Kind, u32)> {
     match EVERYBODY.get() {
         Some(proc) => held(proc.as_fd()).unwrap_or_default(),
-        None => pseudofile::open_at(CWD, "/proc", OFlags::RDONLY | OFlags::DIRECTORY)
+        None => pseudofile::open_folder(CWD, "/proc")
             .map(|proc| held_by(proc.as_fd(), "1").into_iter().collect())
             .unwrap_or_default(),
     }
@@ -173,7 +155,9 @@ fn held(proc: BorrowedFd<'_>) -> Result<BTreeSet<(Kind, u32)>, SysError> {
     let ours =
         rustix::fs::readlink("/proc/self/ns/pid", Vec::new()).during(|| "readlink /proc/self/ns/pid")?.into_bytes();
     let mut found = BTreeSet::new();
-    for process in folders(proc)?.into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) {
+    for process in
+        pseudofile::folders(proc, "/proc")?.into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+    {
         // One that cannot be read has ended meanwhile.
         if namespace(&process).is_ok_and(|theirs| theirs != ours) {
             found.extend(held_by(proc, &process));
@@ -183,7 +167,7 @@ fn held(proc: BorrowedFd<'_>) -> Result<BTreeSet<(Kind, u32)>, SysError> {
 }
 
 fn held_by(proc: BorrowedFd<'_>, process: &str) -> Vec<(Kind, u32)> {
-    let folder = pseudofile::open_at(proc, &format!("{process}/fd"), OFlags::RDONLY | OFlags::DIRECTORY);
+    let folder = pseudofile::open_folder(proc, &format!("{process}/fd"));
     let Some(entries) = folder.ok().and_then(|folder| Dir::read_from(&folder).ok()) else { return Vec::new() };
     let is_bpf = |name: &str| {
         let link = rustix::fs::readlinkat(proc, format!("{process}/fd/{name}"), Vec::new());

@@ -14,6 +14,7 @@ mod channel;
 mod controls;
 mod error;
 mod events;
+mod exit;
 mod ground;
 mod identity;
 mod interfaces;
@@ -35,7 +36,6 @@ mod program;
 mod protocol;
 mod pseudofile;
 mod record;
-mod remote;
 mod run;
 mod sabotage;
 mod scenario;
@@ -66,12 +66,6 @@ exist yet. Exit codes: 0 all in the record; 2 wrong usage; 3 the plan or the
 kernel is not the one asked for, or the record cannot be kept.
 ";
 
-/// Exit code for wrong usage.
-const USAGE: u8 = 2;
-
-/// Exit code for a fault of the harness or the VM.
-const FAULT: u8 = 3;
-
 /// The folder used when none is given: where vmtest shares one with the guest.
 const RUN_FOLDER: &str = "/mnt/vmtest";
 
@@ -84,9 +78,9 @@ fn main() -> ExitCode {
         }
         ["bench", rest @ ..] if rest.len() < 2 => finish(bench(folder_of(rest))),
         ["unit"] => agent::unit::serve(),
-        ["live", folder] => live(Path::new(folder)),
-        [option, ..] if option.starts_with('-') => usage(&format!("unknown option {option}")),
-        [_, extra, ..] => usage(&format!("unexpected argument {extra}")),
+        ["live", folder] => run_apart(Path::new(folder)),
+        [option, ..] if option.starts_with('-') => exit::usage(&format!("unknown option {option}")),
+        [_, extra, ..] => exit::usage(&format!("unexpected argument {extra}")),
         rest => finish(run::run(folder_of(rest), Surroundings::Vm)),
     }
 }
@@ -95,12 +89,9 @@ fn folder_of<'a>(args: &[&'a str]) -> &'a Path {
     Path::new(args.first().copied().unwrap_or(RUN_FOLDER))
 }
 
-fn live(folder: &Path) -> ExitCode {
+fn run_apart(folder: &Path) -> ExitCode {
     let done = live::apart(folder, |folder| finish(run::run(folder, Surroundings::Live)));
-    done.unwrap_or_else(|error| {
-        eprintln!("bpf-token-guest: cannot run apart from the machine: {error}");
-        ExitCode::from(FAULT)
-    })
+    done.unwrap_or_else(|error| exit::fault(format!("cannot run apart from the machine: {error}")))
 }
 
 fn bench(folder: &Path) -> Result<(), run::RunError> {
@@ -108,17 +99,6 @@ fn bench(folder: &Path) -> Result<(), run::RunError> {
     Ok(())
 }
 
-fn usage(what: &str) -> ExitCode {
-    eprintln!("bpf-token-guest: {what}; see --help");
-    ExitCode::from(USAGE)
-}
-
 fn finish(result: Result<(), run::RunError>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bpf-token-guest: {error}");
-            ExitCode::from(FAULT)
-        }
-    }
+    result.map_or_else(exit::fault, |()| ExitCode::SUCCESS)
 }

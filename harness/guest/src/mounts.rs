@@ -2,17 +2,14 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use harness_model::{
-    delegation::MountOption,
-    plan::{BpffsFd, Holding},
-};
+use harness_model::plan::{BpffsFd, Holding};
 use rustix::{
-    fs::{CWD, OFlags},
-    mount::{FsPickFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags},
+    fs::CWD,
+    mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags},
 };
 
 use crate::{
-    bpf, bpffs,
+    bpf,
     error::{During, SysError},
     pseudofile,
 };
@@ -35,7 +32,7 @@ impl Attached {
 
     /// Its root, opened by its path.
     fn root(&self) -> Result<OwnedFd, SysError> {
-        pseudofile::open_at(CWD, self.place, DIRECTORY)
+        pseudofile::open_folder(CWD, self.place)
     }
 
     fn unmount(&self, flags: UnmountFlags) -> Result<(), SysError> {
@@ -59,8 +56,6 @@ impl Drop for Attached {
     }
 }
 
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
-
 /// A bind mount of a directory, attached nowhere.
 fn bind(directory: BorrowedFd<'_>) -> Result<OwnedFd, SysError> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::OPEN_TREE_CLOEXEC;
@@ -78,7 +73,7 @@ pub(crate) fn further(directory: BorrowedFd<'_>, which: BpffsFd) -> Option<Resul
 }
 
 fn bound(directory: BorrowedFd<'_>) -> Result<OwnedFd, SysError> {
-    pseudofile::open_at(bind(directory)?, ".", DIRECTORY)
+    pseudofile::open_folder(bind(directory)?, ".")
 }
 
 fn moved(root: BorrowedFd<'_>) -> Result<OwnedFd, SysError> {
@@ -105,12 +100,4 @@ pub(crate) fn unmount(root: BorrowedFd<'_>, holding: Holding) -> Result<(), SysE
         Holding::Token => Some(bpf::token_create(mount.root()?.as_fd(), 0).during(|| "token_create")?),
     };
     mount.unmount_once(UnmountFlags::empty())
-}
-
-/// Sets options on a bpffs that is mounted.
-pub(crate) fn remount(root: BorrowedFd<'_>, options: &[MountOption]) -> Result<(), SysError> {
-    let context = rustix::mount::fspick(root, "", FsPickFlags::FSPICK_EMPTY_PATH | FsPickFlags::FSPICK_CLOEXEC)
-        .during(|| "fspick")?;
-    bpffs::configure(context.as_fd(), options)?;
-    rustix::mount::fsconfig_reconfigure(context.as_fd()).during(|| "fsconfig CMD_RECONFIGURE")
 }

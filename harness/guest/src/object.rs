@@ -31,6 +31,7 @@ use crate::{
     operation::Outcome,
     process::{self, Fork},
 };
+pub(crate) use libbpf::Loader;
 
 /// Why an object could not even be tried: never a verdict.
 #[derive(Debug, Error)]
@@ -71,17 +72,6 @@ const MEMORY: u64 = 1 << 30;
 
 /// The longest answer read, in bytes: far more than [`harness_model::outcome::MOST_STEPS`] take.
 const LONGEST: usize = 256 * 1024;
-
-/// Who loads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Loader {
-    /// Root in the initial namespaces, of whose bpffs no token is made.
-    Host,
-    /// The agent of a container, which has its bpffs attached.
-    Container,
-    /// The process of a unit of systemd, likewise: what the unit forbids it is an answer.
-    Unit,
-}
 
 /// What the process says.
 #[derive(Debug, Serialize, Deserialize)]

@@ -1,5 +1,7 @@
 //! The guest's side of an agent: how a container comes to stand, and how it goes.
 
+mod error;
+mod remote;
 mod unit;
 
 use std::{
@@ -15,39 +17,19 @@ use harness_model::{
     plan::{BpffsFd, Container, Namespace},
 };
 use rustix::process::Pid;
-use thiserror::Error;
 
 use crate::{
     agent, bpf, bpffs,
     cgroup::Cgroup,
-    channel::ChannelError,
     error::SysError,
     ground::Ground,
     identity::IdMap,
-    protocol::{Reply, Request, UnitPlace},
+    protocol::{NoToken, Reply, Request, UnitPlace},
     pseudofile,
-    remote::{self, Remote, out_of_turn},
+    systemd::Service,
 };
-
-/// Why a party could not be made or asked.
-#[derive(Debug, Error)]
-pub(crate) enum PartyError {
-    /// A system call of the privileged side failed.
-    #[error(transparent)]
-    Sys(#[from] SysError),
-    /// The channel failed while the agent lives on.
-    #[error(transparent)]
-    Channel(ChannelError),
-    /// The agent could not do it, and says which system call failed.
-    #[error("{0}")]
-    Refused(String),
-    /// The agent is no more.
-    #[error("its agent {0}")]
-    Died(String),
-    /// The agent answered something else than it was asked.
-    #[error("its agent answered {0} out of turn")]
-    OutOfTurn(String),
-}
+pub(crate) use error::PartyError;
+use remote::{Remote, out_of_turn};
 
 /// An agent with what belongs to it. Dropping it ends the agent and everything in its container.
 #[derive(Debug)]
@@ -68,7 +50,24 @@ pub(crate) struct Party {
     /// The roots of further bpffs instances of its user namespace, and their tokens, by what they delegate.
     others: BTreeMap<Vec<MountOption>, Other>,
     /// The unit of systemd it is.
-    unit: Option<unit::Standing>,
+    unit: Option<Standing>,
+}
+
+/// What is known of a unit whose party this is.
+#[derive(Debug)]
+struct Standing {
+    /// Until it is stopped.
+    service: Option<Service>,
+    /// Whether its process was executed.
+    ran: bool,
+    /// Those it has of its own.
+    namespaces: Vec<String>,
+    /// Why nobody can be asked for an attempt any more.
+    gone: Option<&'static str>,
+    no_token: Option<NoToken>,
+    is_filtered: bool,
+    /// What is mounted where its bpffs should be.
+    mount: Option<String>,
 }
 
 /// Where a party stands.

@@ -2,12 +2,9 @@
 
 mod cast;
 mod gather;
+mod state;
 
-use std::{
-    collections::BTreeMap,
-    os::fd::{BorrowedFd, OwnedFd},
-    rc::Rc,
-};
+use std::{os::fd::OwnedFd, rc::Rc};
 
 use harness_model::{
     outcome::Answer,
@@ -15,7 +12,7 @@ use harness_model::{
 };
 
 use crate::{
-    batch::Batch,
+    batch::{Batch, Gathered},
     ground::CasePlace,
     identity,
     party::{Party, PartyError},
@@ -24,36 +21,7 @@ use crate::{
 };
 use cast::unobtainable;
 pub(crate) use cast::{AttemptError, Cast, failed};
-pub(crate) use gather::Gathered;
-
-/// File descriptors saved by name; for one that was not made, why.
-pub(crate) type Objects = BTreeMap<String, Result<Rc<OwnedFd>, String>>;
-
-/// In whose place attempts are made.
-#[derive(Clone, Copy)]
-pub(crate) enum Kind<'a> {
-    /// Each actor's own, as the scenario says.
-    Real,
-    /// A container with every permission.
-    Container,
-    /// Full root, who hands over no token; where a token is the object, it borrows the one of another pass, if there is
-    /// one.
-    Root(Option<&'a Pass<'a>>),
-}
-
-/// A pass with what it has made so far.
-pub(crate) struct Pass<'a> {
-    /// The root cgroup, opened for reading.
-    pub(crate) root_cgroup: BorrowedFd<'a>,
-    /// Who acts.
-    pub(crate) cast: Cast<'a>,
-    /// What was saved.
-    pub(crate) objects: Objects,
-    /// In whose place.
-    pub(crate) kind: Kind<'a>,
-    /// Where an object that was not made here is taken from, so that later attempts stand on their own.
-    pub(crate) fallback: Option<&'a Objects>,
-}
+pub(crate) use state::{Kind, Objects, Pass};
 
 impl Pass<'_> {
     /// Makes the attempts of a case, in order, and saves what they make; tells what became of each. The agent is asked
@@ -229,7 +197,10 @@ fn in_words(answer: &Answer) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::{AsFd, AsRawFd};
+    use std::{
+        collections::BTreeMap,
+        os::fd::{AsFd, AsRawFd, BorrowedFd},
+    };
 
     use harness_model::{errno::Errno, plan::PinPlace};
 

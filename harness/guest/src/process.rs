@@ -16,7 +16,7 @@ use rustix::{
     thread::{ThreadNameSpaceType, UnshareFlags},
 };
 
-use crate::error::{During, SysError};
+use crate::error::{During, SysError, last_errno};
 
 /// On which side of a `fork(2)` one is.
 #[derive(Debug)]
@@ -36,37 +36,19 @@ pub(crate) fn fork() -> Result<Fork, SysError> {
 /// `fork(2)` with the child born in a cgroup. Writing to `cgroup.procs` instead waits for a grace period of RCU, tens
 /// of milliseconds; `clone3(2)` with `CLONE_INTO_CGROUP` (Linux 5.7) does not. The C library has no function for it.
 pub(crate) fn fork_into(cgroup: BorrowedFd<'_>) -> Result<Fork, SysError> {
-    let arguments = CloneArguments {
-        flags: CLONE_INTO_CGROUP,
-        exit_signal: libc::SIGCHLD as u64,
-        cgroup: cgroup.as_raw_fd().unsigned_abs().into(),
-        ..Default::default()
-    };
+    // SAFETY: zeros stand for no flags, no numbers and no addresses.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = CLONE_INTO_CGROUP;
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    arguments.cgroup = cgroup.as_raw_fd().unsigned_abs().into();
     // SAFETY: without `CLONE_VM` and a stack this is a fork; the arguments live across the call. What the C library
     // does besides at a fork serves other threads, of which there are none.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) };
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
     side_of(pid).during(|| "clone3 CLONE_INTO_CGROUP")
 }
 
 /// From `include/uapi/linux/sched.h`; libc's constant is too narrow for it.
 const CLONE_INTO_CGROUP: u64 = 1 << 33;
-
-/// `struct clone_args` (`include/uapi/linux/sched.h`), whose libc type has no `Default`.
-#[repr(C)]
-#[derive(Default)]
-struct CloneArguments {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
-}
 
 fn side_of(pid: i64) -> Result<Fork, harness_model::errno::Errno> {
     match i32::try_from(pid) {
@@ -173,12 +155,6 @@ fn describe(exit_status: Option<i32>, signal: Option<i32>) -> String {
         (None, Some(signal)) => format!("was killed by signal {signal}"),
         (None, None) => "stopped".to_owned(),
     }
-}
-
-/// The errno of the last call by the C library.
-pub(crate) fn last_errno() -> harness_model::errno::Errno {
-    // SAFETY: the location is this thread's own and always valid.
-    harness_model::errno::Errno::from_raw(unsafe { *libc::__errno_location() })
 }
 
 #[cfg(test)]

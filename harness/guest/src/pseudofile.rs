@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags};
 
 use crate::error::{During, SysError};
 
@@ -17,6 +17,30 @@ pub(crate) fn open(path: &str) -> Result<OwnedFd, SysError> {
 /// Opens a file below a directory.
 pub(crate) fn open_at(folder: impl AsFd, path: &str, flags: OFlags) -> Result<OwnedFd, SysError> {
     rustix::fs::openat(folder, path, flags | OFlags::CLOEXEC, Mode::empty()).during(|| format!("open {path}"))
+}
+
+/// Opens a directory below another one.
+pub(crate) fn open_folder(folder: impl AsFd, path: &str) -> Result<OwnedFd, SysError> {
+    open_at(folder, path, OFlags::RDONLY | OFlags::DIRECTORY)
+}
+
+/// The names in a directory, each with what it names; errors say `what` the directory is.
+pub(crate) fn entries(of: impl AsFd, what: &str) -> Result<Vec<(String, FileType)>, SysError> {
+    let mut found = Vec::new();
+    for entry in Dir::read_from(of).during(|| format!("open {what}"))? {
+        let entry = entry.during(|| format!("read {what}"))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name != "." && name != ".." {
+            found.push((name, entry.file_type()));
+        }
+    }
+    Ok(found)
+}
+
+/// The names of the directories in a directory.
+pub(crate) fn folders(of: impl AsFd, what: &str) -> Result<Vec<String>, SysError> {
+    let entries = entries(of, what)?.into_iter().filter(|(_, kind)| *kind == FileType::Directory);
+    Ok(entries.map(|(name, _)| name).collect())
 }
 
 /// The text of a file.

@@ -12,7 +12,7 @@ use harness_model::{
     plan::{Filter, FilterErrno, Refused, Restrictions, SystemCall},
 };
 
-use crate::error::{During, SysError};
+use crate::error::{During, SysError, last_errno};
 
 /// Imposes restrictions on the calling process for good. To be called while it has `CAP_SYS_ADMIN` in its user
 /// namespace, which a filter without `no_new_privs` needs (`seccomp(2)`).
@@ -31,7 +31,7 @@ fn install(filter: &Filter) -> Result<(), SysError> {
     let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program, 0, 0) };
     match result {
         0 => Ok(()),
-        _ => Err(crate::process::last_errno()).during(|| "prctl PR_SET_SECCOMP"),
+        _ => Err(last_errno()).during(|| "prctl PR_SET_SECCOMP"),
     }
 }
 

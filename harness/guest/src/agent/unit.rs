@@ -17,6 +17,7 @@ use thiserror::Error;
 use crate::{
     channel::{Channel, ChannelError},
     error::{During, SysError},
+    exit,
     ground::{CasePlace, Script},
     kernel_types::{self, KernelTypesError},
     object::library,
@@ -60,10 +61,7 @@ pub(crate) fn serve() -> ExitCode {
     let mut channel = Channel::from(unsafe { OwnedFd::from_raw_fd(SOCKET) });
     match briefed(&mut channel) {
         Ok(script) => super::serve(channel, &script),
-        Err(error) => {
-            eprintln!("bpf-token-guest: cannot serve as a unit: {error}");
-            ExitCode::from(crate::FAULT)
-        }
+        Err(error) => exit::fault(format!("cannot serve as a unit: {error}")),
     }
 }
 

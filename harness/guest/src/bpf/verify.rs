@@ -10,9 +10,6 @@ use super::{ProgSpec, Token};
 #[derive(Debug)]
 pub(crate) struct Log(Vec<u8>);
 
-/// `BPF_LOG_STATS` (`include/linux/bpf_verifier.h`): complaints and a summary.
-pub(super) const STATS: u32 = 4;
-
 impl Log {
     /// Room for more than the verifier says at this level.
     pub(crate) fn new() -> Self {

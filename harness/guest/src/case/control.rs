@@ -7,7 +7,7 @@ use harness_model::{
     plan::{Attempt, Case},
 };
 
-use super::{CaseError, Stage, failed_attempt, needs_of};
+use super::stage::{CaseError, Stage, failed_attempt, needs_of};
 use crate::{
     ground::CasePlace,
     party::{Party, PartyError},

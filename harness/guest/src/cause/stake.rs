@@ -9,10 +9,10 @@ use harness_model::{
 };
 
 use crate::{
-    batch::Batch,
+    batch::{Batch, Gathered},
     ground::{CasePlace, Place},
     party::{Party, PartyError},
-    pass::{AttemptError, Gathered, Pass},
+    pass::{AttemptError, Pass},
     protocol::{Extent, Job, Role},
 };
 

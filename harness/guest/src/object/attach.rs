@@ -2,12 +2,13 @@
 
 #![allow(unsafe_code)]
 
-use std::{ffi::c_int, ptr::NonNull};
+use std::ptr::NonNull;
 
-use harness_model::{errno::Errno, outcome::ObjectFailure};
+use harness_model::outcome::ObjectFailure;
 use libbpf_sys as sys;
 
 use super::recorder::{self, Attached, text};
+use crate::error::last_errno;
 
 /// Attaches every program and structure that libbpf attaches by itself, one after the other, and takes each off again at
 /// once: what stayed could act on the calls that follow.
@@ -46,15 +47,13 @@ fn attach_structure(map: *mut sys::bpf_map) -> Option<ObjectFailure> {
 fn one(name: &str, what: Attached, attach: impl FnOnce() -> *mut sys::bpf_link) -> Option<ObjectFailure> {
     recorder::attaching(name, what);
     let link = NonNull::new(attach());
-    // SAFETY: the location is this thread's own and always valid.
-    let errno: c_int = unsafe { *libc::__errno_location() };
-    let refused = link.is_none().then(|| Errno::from_raw(errno));
+    let refused = link.is_none().then(last_errno);
     let calls = recorder::attached(refused);
     if let Some(link) = link {
         // SAFETY: libbpf just made it, and nobody else has it.
         unsafe { sys::bpf_link__destroy(link.as_ptr()) };
     }
-    let errno = refused.filter(|_| calls > 0 || errno != libc::EOPNOTSUPP)?;
+    let errno = refused.filter(|errno| calls > 0 || errno.raw() != libc::EOPNOTSUPP)?;
     Some(ObjectFailure { stage: format!("attach of {name}"), errno })
 }
 

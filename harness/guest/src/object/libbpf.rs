@@ -15,11 +15,25 @@ use harness_model::{
 };
 use libbpf_sys as sys;
 
-use super::{Loader, attach, kallsyms, library, place, recorder};
-use crate::bpffs::{self, Mounted};
+use super::{attach, kallsyms, library, place, recorder};
+use crate::{
+    bpffs::{self, Mounted},
+    error::last_errno,
+};
 
 /// The variable libbpf looks for a bpffs in (`LIBBPF_BPF_TOKEN_PATH`, `src/libbpf.h`).
 const VARIABLE: &str = "LIBBPF_BPF_TOKEN_PATH";
+
+/// Who loads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loader {
+    /// Root in the initial namespaces, of whose bpffs no token is made.
+    Host,
+    /// The agent of a container, which has its bpffs attached.
+    Container,
+    /// The process of a unit of systemd, likewise: what the unit forbids it is an answer.
+    Unit,
+}
 
 type Outcome<T> = Result<T, ObjectFailure>;
 
@@ -122,8 +136,7 @@ impl Object {
                 recorder::name_subject(object);
                 Ok(Self(object))
             }
-            // SAFETY: the location is this thread's own and always valid.
-            None => Err(failure(stage, unsafe { *libc::__errno_location() })),
+            None => Err(failure(stage, last_errno().raw())),
         }
     }
 

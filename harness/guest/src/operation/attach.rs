@@ -2,20 +2,21 @@
 
 use std::{
     ffi::CString,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
 use harness_model::{
     errno::Errno,
     outcome::Answer,
-    plan::{KernelType, LinkTarget},
+    plan::{KernelType, LinkTarget, SocketDuty},
 };
 use libbpf_sys as sys;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use super::{Handles, OperationError, Outcome, done, made};
+use super::outcome::{Handles, OperationError, Outcome, done, made};
 use crate::{
     attr::Attr,
-    error::{During, SysError},
+    error::{During, SysError, last_errno},
     events, interfaces, kernel_types,
     protocol::Role,
     pseudofile,
@@ -51,7 +52,7 @@ pub(super) fn link_create(
         LinkTarget::Map(_) => Ok(create(link.fd(TARGET, handles.object(1)?))),
         LinkTarget::Elements(_) => {
             let map = handles.object(1)?;
-            let info = [std::os::fd::AsRawFd::as_raw_fd(&map)];
+            let info = [map.as_raw_fd()];
             Ok(create(link.input(16, &info).u32(24, size_of_val(&info) as u32)))
         }
         LinkTarget::Lirc => Ok(create(link.fd(TARGET, handles.need(Role::Device)?))),
@@ -203,4 +204,44 @@ pub(super) fn prog_query(
 ) -> Result<Outcome, OperationError> {
     let place = place(handles, target, 0)?;
     Ok(done(call(&mut place.put(0, Attr::new()).u32(4, attach_type), sys::BPF_PROG_QUERY)))
+}
+
+/// Attaches a program to a new UDP socket, which is gone afterwards.
+pub(super) fn to_socket(prog: BorrowedFd<'_>, duty: SocketDuty, locked: bool) -> Result<Outcome, OperationError> {
+    let socket =
+        socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).during(|| "socket of UDP")?;
+    // Only sockets that share their address have a group of which one is chosen.
+    set_option(socket.as_fd(), libc::SO_REUSEPORT, 1).during(|| "setsockopt SO_REUSEPORT")?;
+    if locked {
+        set_option(socket.as_fd(), libc::SO_LOCK_FILTER, 1).during(|| "setsockopt SO_LOCK_FILTER")?;
+    }
+    let option = match duty {
+        SocketDuty::Filter => libc::SO_ATTACH_BPF,
+        SocketDuty::Reuseport => libc::SO_ATTACH_REUSEPORT_EBPF,
+    };
+    Ok(done(set_option(socket.as_fd(), option, prog.as_raw_fd())))
+}
+
+#[allow(unsafe_code)]
+fn set_option(socket: BorrowedFd<'_>, option: libc::c_int, value: libc::c_int) -> Result<(), Errno> {
+    let (value, length) = (std::ptr::from_ref(&value).cast(), size_of_val(&value) as libc::socklen_t);
+    // SAFETY: the value is as long as is said and outlives the call, which only reads it.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, length) };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_program_is_refused_with_an_answer() {
+        let (pipe, _writer) = rustix::pipe::pipe().unwrap();
+        for duty in [SocketDuty::Filter, SocketDuty::Reuseport] {
+            let answer = to_socket(pipe.as_fd(), duty, false).unwrap().answer;
+            assert_eq!(answer, Answer::Err { errno: Errno::from_raw(libc::EINVAL), step: None }, "{duty:?}");
+            let answer = to_socket(pipe.as_fd(), duty, true).unwrap().answer;
+            assert_eq!(answer, Answer::Err { errno: Errno::EPERM, step: None }, "{duty:?}");
+        }
+    }
 }

@@ -5,11 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use harness_model::plan::{BatchOp, PartContent, PartPlace, ValuePart};
 use libbpf_sys as sys;
 
-use super::{Handles, OperationError, Outcome, done, hex, told};
-use crate::{
-    attr::{Attr, last_errno},
-    kernel_types, pseudofile,
-};
+use super::outcome::{Handles, LARGEST_ELEMENT, OperationError, Outcome, done, hex, told};
+use crate::{attr::Attr, error::last_errno, kernel_types, pseudofile};
 
 /// The most bytes of a value that are told: three answers of them, in hexadecimal, fit a line of the record.
 const MOST_SHOWN: u32 = 8 * 1024;
@@ -22,16 +19,13 @@ pub(crate) struct ElementSize {
 }
 
 impl ElementSize {
-    /// The largest key or value accepted, in bytes.
-    pub(crate) const LARGEST: usize = 16 * 1024 * 1024;
-
     /// Of a map whose description gives these numbers. For maps with a value a processor the kernel copies all of
     /// them, each rounded up to 8 bytes (`bpf_map_value_size`, `kernel/bpf/syscall.c`); assumed for every map, it is
-    /// merely generous. `None` if it exceeds [`Self::LARGEST`].
+    /// merely generous. `None` if it exceeds [`LARGEST_ELEMENT`].
     fn new(key: u32, value: u32, processors: usize) -> Option<Self> {
         let value = (value as usize).checked_next_multiple_of(8)?.checked_mul(processors.max(1))?.max(8);
         let key = key as usize;
-        (value <= Self::LARGEST && key <= Self::LARGEST).then_some(Self { key, value })
+        (value <= LARGEST_ELEMENT && key <= LARGEST_ELEMENT).then_some(Self { key, value })
     }
 
     /// What the map's `/proc/self/fdinfo` says, because asking `bpf(2)` would be an operation nobody asked for.
@@ -183,7 +177,7 @@ const MOST_ELEMENTS: u32 = 1024;
 pub(super) fn batch(op: BatchOp, map: BorrowedFd<'_>, count: u32) -> Result<Outcome, OperationError> {
     let size = ElementSize::of(map)?;
     let elements = count.min(MOST_ELEMENTS) as usize;
-    if elements * (size.key + size.value) > ElementSize::LARGEST {
+    if elements * (size.key + size.value) > LARGEST_ELEMENT {
         return Err(OperationError::TooLarge);
     }
     let mut keys: Vec<u8> = (0..elements as u64).flat_map(|key| numbered(key, size.key)).collect();

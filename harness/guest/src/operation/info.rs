@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use harness_model::{errno::Errno, plan::ObjectKind};
 use libbpf_sys as sys;
 
-use super::{Outcome, done, told};
+use super::outcome::{Outcome, done, told};
 use crate::attr::Attr;
 
 /// `BPF_OBJ_GET_INFO_BY_FD`: what of it depends on who asks.

@@ -4,7 +4,7 @@ use std::{ffi::CString, os::fd::BorrowedFd};
 
 use harness_model::plan::{Body, Call, MapTypes, ProgTarget, ProgTypes};
 
-use super::{Handles, OperationError, Outcome, made};
+use super::outcome::{Handles, OperationError, Outcome, made};
 use crate::{
     bpf::{self, MapSpec, ProgSpec},
     kernel_types,

@@ -1,15 +1,38 @@
 //! Calls on objects as such: their ids, links and iterators, programs with maps.
 
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
 use harness_model::{errno::Errno, outcome::Answer, plan::ObjectKind};
 use libbpf_sys as sys;
+use rustix::fs::{CWD, Mode};
 
-use super::{OperationError, Outcome, done, elements::number_of, made};
-use crate::{attr::Attr, pseudofile};
+use super::{
+    elements::number_of,
+    outcome::{OperationError, Outcome, done, made},
+};
+use crate::{attr::Attr, bpf, error::During, pseudofile};
+
+/// `BPF_OBJ_PIN`; its file is given other permissions, if some are wanted. If the name is not to stay, it is taken away
+/// again.
+pub(super) fn pin(
+    object: BorrowedFd<'_>,
+    path: &CStr,
+    mode: Option<u32>,
+    stays: bool,
+) -> Result<Outcome, OperationError> {
+    let pinned = bpf::obj_pin(object, path);
+    if let (Ok(()), Some(mode)) = (&pinned, mode) {
+        rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(mode), rustix::fs::AtFlags::empty())
+            .during(|| "chmod what was just pinned")?;
+    }
+    if pinned.is_ok() && !stays {
+        rustix::fs::unlink(path).during(|| "unlink what was just pinned")?;
+    }
+    Ok(done(pinned))
+}
 
 /// `BPF_MAP_GET_NEXT_ID` and its like.
 pub(super) fn next_id(kind: ObjectKind, after: u32) -> Outcome {

@@ -1,6 +1,6 @@
 //! What is no command of `bpf(2)`.
 
-use super::{OperationError, Outcome, stepped};
+use super::outcome::{OperationError, Outcome, stepped};
 use crate::{pseudofile, sysctl};
 
 /// `write(2)` of a kernel setting: another value, or the one it has.

@@ -5,7 +5,7 @@
 use harness_model::{blob, plan::TokenCommand};
 use libbpf_sys as sys;
 
-use super::{Outcome, made};
+use super::outcome::{Outcome, made};
 use crate::{
     attr::Attr,
     bpf::{self, Token},

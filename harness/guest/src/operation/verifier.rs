@@ -2,7 +2,10 @@
 
 use harness_model::plan::{HelperSurvey, Verify};
 
-use super::{Handles, OperationError, Outcome, load, told};
+use super::{
+    load,
+    outcome::{Handles, OperationError, Outcome, told},
+};
 use crate::{
     bpf::ProgSpec,
     program,

@@ -9,33 +9,20 @@ use harness_model::{
 };
 use rustix::process::Pid;
 
-use super::{Made, Needs, Party, PartyError, StandsIn, masks};
+use super::{
+    Made, Needs, Party, Standing, StandsIn,
+    error::PartyError,
+    masks,
+    remote::{Remote, out_of_turn},
+};
 use crate::{
     agent,
     channel::{Channel, ChannelError},
     error::{During, SysError},
     ground::{CasePlace, Ground},
     protocol::{NoToken, Reply, Request, UnitPlace},
-    remote::{Remote, out_of_turn},
     systemd::{Ended, Service, SystemdError},
 };
-
-/// What is known of a unit whose party this is.
-#[derive(Debug)]
-pub(super) struct Standing {
-    /// Until it is stopped.
-    service: Option<Service>,
-    /// Whether its process was executed.
-    ran: bool,
-    /// Those it has of its own.
-    namespaces: Vec<String>,
-    /// Why nobody can be asked for an attempt any more.
-    gone: Option<&'static str>,
-    no_token: Option<NoToken>,
-    is_filtered: bool,
-    /// What is mounted where its bpffs should be.
-    mount: Option<String>,
-}
 
 /// Why attempts are not made, in words.
 const DID_NOT_RUN: &str = "the unit did not run";

@@ -6,13 +6,10 @@ use harness_model::plan::{Actor, Attempt, BpffsFd, Call, LinkTarget, Token};
 use rustix::fs::{CWD, OFlags};
 
 use super::{
-    AttemptError, Cast, Kind, Pass,
-    cast::{failed, title, unobtainable},
+    cast::{AttemptError, Cast, failed, title, unobtainable},
+    state::{Kind, Pass},
 };
-use crate::{protocol::Role, pseudofile};
-
-/// Descriptors with their roles.
-pub(crate) type Gathered = Vec<(Role, Rc<OwnedFd>)>;
+use crate::{batch::Gathered, protocol::Role, pseudofile};
 
 impl Pass<'_> {
     /// The descriptors an attempt needs.

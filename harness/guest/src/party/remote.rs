@@ -8,11 +8,11 @@ use std::{
 
 use rustix::{net::Shutdown, process::Pid};
 
+use super::error::PartyError;
 use crate::{
     agent,
     channel::{Channel, ChannelError},
     ground::Ground,
-    party::PartyError,
     process::{self, Fork},
     protocol::{Done, Job, Reply, Request},
 };
