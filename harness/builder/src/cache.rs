@@ -3,121 +3,23 @@
 //! An artefact is built in a staging folder beside its final place and renamed, so a reader never sees half of one; a
 //! lock per artefact lets two processes ask for the same thing, and one of them wait.
 
+mod area;
 pub mod cleaning;
 mod entry;
+mod error;
 pub mod inventory;
 
 use std::{
-    env, fs, io,
+    env, fs,
     path::{Path, PathBuf},
 };
 
-use thiserror::Error;
-
+pub use area::Area;
+use area::LOCKS;
 pub use entry::{Entry, Lock, Staging};
+pub use error::{CACHE_VARIABLE, CacheError};
 
-/// The environment variable that moves the cache.
-pub const CACHE_VARIABLE: &str = "BPF_TOKEN_HARNESS_CACHE";
 const FOLDER: &str = "bpf-token-harness";
-/// The folder of the locks of all entries.
-const LOCKS: &str = "locks";
-
-/// A part of the cache, one sub-folder each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Area {
-    /// What came over the network, verified.
-    Downloads,
-    /// Built kernels.
-    Kernels,
-    /// Kernels with a bug put in on purpose, apart from the real ones.
-    Mutants,
-    /// Source and object trees that make the next kernel build a short one.
-    Trees,
-    /// Guest root file systems.
-    Images,
-    /// The static guest program.
-    Guest,
-    /// BPF objects for scenarios.
-    Objects,
-    /// Outcomes of scenarios.
-    Store,
-    /// Run folders.
-    Runs,
-}
-
-impl Area {
-    /// Every area.
-    pub const ALL: [Self; 9] = [
-        Self::Downloads,
-        Self::Kernels,
-        Self::Mutants,
-        Self::Trees,
-        Self::Images,
-        Self::Guest,
-        Self::Objects,
-        Self::Store,
-        Self::Runs,
-    ];
-
-    /// The name of its sub-folder.
-    pub const fn folder(self) -> &'static str {
-        match self {
-            Self::Downloads => "downloads",
-            Self::Kernels => "kernels",
-            Self::Mutants => "mutants",
-            Self::Trees => "trees",
-            Self::Images => "images",
-            Self::Guest => "guest",
-            Self::Objects => "objects",
-            Self::Store => "store",
-            Self::Runs => "runs",
-        }
-    }
-}
-
-/// Why the cache could not be used.
-#[derive(Debug, Error)]
-pub enum CacheError {
-    /// Neither of the variables that say where it is was set.
-    #[error("there is no place for the cache: set {CACHE_VARIABLE}, XDG_CACHE_HOME or HOME")]
-    NoPlace,
-    /// A name that cannot be a file name.
-    #[error("`{name}` cannot name an entry of the cache: use letters, digits and . - _ + ~ only")]
-    BadName {
-        /// The refused name.
-        name: String,
-    },
-    /// A file operation failed.
-    #[error("cannot {action} {} in the cache; {}", path.display(), hint(source))]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-impl CacheError {
-    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { action, path: path.to_owned(), source }
-    }
-}
-
-/// What to do about a failed file operation.
-fn hint(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            format!("the disk is full: free some space, or set {CACHE_VARIABLE} to a folder on a larger one")
-        }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotADirectory => {
-            format!("set {CACHE_VARIABLE} to a folder you may write to")
-        }
-        _ => format!("the folder can be moved by {CACHE_VARIABLE}, and deleted: everything in it can be made again"),
-    }
-}
-
 /// A cache folder that exists and can be written to.
 #[derive(Clone, Debug)]
 pub struct Cache {
@@ -207,11 +109,5 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let message = Cache::at(file.path().join("below")).unwrap_err().to_string();
         assert!(message.contains(CACHE_VARIABLE) && message.contains("below"), "{message}");
-    }
-
-    #[test]
-    fn a_full_disk_is_named_as_such() {
-        let error = CacheError::io("write to", Path::new("/c/x"))(io::ErrorKind::StorageFull.into());
-        assert!(error.to_string().contains("the disk is full"), "{error}");
     }
 }

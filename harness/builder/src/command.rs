@@ -1,6 +1,11 @@
 //! Runs a program of the host, and says how to repeat by hand what failed.
+//!
+//! What is run once for its output is written with xshell's `cmd!`, and run by [`output`]: xshell's own error has neither
+//! the output nor the system's error. What is listened to while it runs ([`stream`]), or gets a handle of its own as
+//! standard input, is a [`Command`] of the standard library.
 
 use std::{
+    env,
     ffi::OsStr,
     io::{self, BufRead, BufReader},
     process::{Command, ExitStatus, Output, Stdio},
@@ -8,6 +13,7 @@ use std::{
 };
 
 use thiserror::Error;
+use xshell::{Cmd, Shell};
 
 use crate::cache::CACHE_VARIABLE;
 
@@ -23,6 +29,9 @@ pub enum CommandError {
         /// The program.
         program: String,
     },
+    /// There is no folder to run it in.
+    #[error("no command can be run here")]
+    Nowhere(#[source] xshell::Error),
     /// It could not be started or listened to.
     #[error("cannot run `{command}`")]
     Run {
@@ -52,10 +61,18 @@ fn hint(tail: &str) -> String {
     }
 }
 
-/// Runs a command to its end and returns what it wrote to standard output.
-pub(crate) fn output(command: &mut Command) -> Result<String, CommandError> {
+/// A command that `cmd!` writes for a shell in the folder of this process; it reads nothing.
+pub(crate) fn written(write: impl for<'s> FnOnce(&'s Shell) -> Cmd<'s>) -> Result<Command, CommandError> {
+    let shell = Shell::new().map_err(CommandError::Nowhere)?;
+    let mut command = Command::from(write(&shell));
     command.stdin(Stdio::null());
-    Ok(String::from_utf8_lossy(&run(command)?.stdout).into_owned())
+    Ok(command)
+}
+
+/// Runs a command that `cmd!` writes to its end, and returns what it wrote to standard output.
+pub(crate) fn output(write: impl for<'s> FnOnce(&'s Shell) -> Cmd<'s>) -> Result<String, CommandError> {
+    let output = run(&mut written(write)?)?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Runs a command to its end and returns what it wrote to standard error, where programs warn. Its standard input is the
@@ -121,7 +138,8 @@ fn failed<'a>(command: &Command, status: ExitStatus, written: impl Iterator<Item
 
 /// A command as one would type it in a shell.
 fn shown(command: &Command) -> String {
-    let folder = command.get_current_dir().map(|dir| format!("cd {} && ", quoted(dir.as_os_str())));
+    let elsewhere = command.get_current_dir().filter(|dir| env::current_dir().ok().as_deref() != Some(*dir));
+    let folder = elsewhere.map(|dir| format!("cd {} && ", quoted(dir.as_os_str())));
     let words = std::iter::once(command.get_program()).chain(command.get_args()).map(quoted);
     folder.unwrap_or_default() + &words.collect::<Vec<_>>().join(" ")
 }
@@ -138,18 +156,24 @@ fn quoted(word: &OsStr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use xshell::cmd;
+
     use super::*;
 
-    fn shell(script: &str) -> Command {
+    fn script(script: &str) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         command
     }
 
+    fn output_of(script: &str) -> Result<String, CommandError> {
+        output(|shell| cmd!(shell, "sh -c {script}"))
+    }
+
     #[test]
     fn lines_arrive_and_errors_are_repeated() {
         let mut seen = Vec::new();
-        let error = stream(&mut shell("echo one; echo two; echo bad >&2; exit 3"), |line| seen.push(line.to_owned()));
+        let error = stream(&mut script("echo one; echo two; echo bad >&2; exit 3"), |line| seen.push(line.to_owned()));
         assert_eq!(seen, ["one", "two"]);
         let message = error.unwrap_err().to_string();
         assert!(message.contains("sh -c 'echo one;") && message.contains("exit status: 3"), "{message}");
@@ -158,21 +182,21 @@ mod tests {
 
     #[test]
     fn only_the_last_lines_are_repeated() {
-        let message = output(&mut shell("seq 1000; exit 1")).unwrap_err().to_string();
+        let message = output_of("seq 1000; exit 1").unwrap_err().to_string();
         assert!(message.ends_with("\n999\n1000") && !message.contains("\n980\n"), "{message}");
-        let message = stream(&mut shell("seq 1000; exit 1"), |_| ()).unwrap_err().to_string();
+        let message = stream(&mut script("seq 1000; exit 1"), |_| ()).unwrap_err().to_string();
         assert!(message.ends_with("\n999\n1000") && !message.contains("\n980\n"), "{message}");
     }
 
     #[test]
     fn a_full_disk_is_recognised() {
-        let message = output(&mut shell("echo tar: x: No space left on device >&2; exit 2")).unwrap_err().to_string();
+        let message = output_of("echo tar: x: No space left on device >&2; exit 2").unwrap_err().to_string();
         assert!(message.contains("the disk is full") && message.contains(CACHE_VARIABLE), "{message}");
     }
 
     #[test]
     fn a_missing_program_is_named() {
-        let error = output(&mut Command::new("no-such-program")).unwrap_err().to_string();
+        let error = output(|shell| cmd!(shell, "no-such-program")).unwrap_err().to_string();
         assert!(error.contains("`no-such-program` is not installed") && error.contains("setup"), "{error}");
     }
 
@@ -181,5 +205,7 @@ mod tests {
         let mut command = Command::new("make");
         command.current_dir("/a b").args(["O=out", "it's"]);
         assert_eq!(shown(&command), r"cd '/a b' && make O=out 'it'\''s'");
+        let folder = "a b";
+        assert_eq!(shown(&written(|shell| cmd!(shell, "tar -C {folder}")).unwrap()), "tar -C 'a b'");
     }
 }

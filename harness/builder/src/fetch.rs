@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
@@ -12,6 +12,7 @@ use ureq::{Agent, Body, http::Response};
 
 use crate::{
     digest::Sha256,
+    file::FileError,
     progress::{Progress, Task, Unit},
 };
 
@@ -56,13 +57,8 @@ pub enum FetchError {
         received: Sha256,
     },
     /// The file could not be written.
-    #[error("cannot write {}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 const WHAT_NOW: &str = "if the file was replaced on purpose, write the received sum into the manifest";
@@ -78,7 +74,7 @@ pub fn download(url: &str, pinned: Sha256, path: &Path, progress: &Progress) -> 
 }
 
 fn try_download(url: &str, pinned: Sha256, path: &Path, progress: &Progress) -> Result<(), FetchError> {
-    let write_error = |source| FetchError::Write { path: path.to_owned(), source };
+    let write_error = |source| FetchError::from(FileError::of("write", path)(source));
     let mut file =
         File::options().create(true).truncate(true).read(true).write(true).open(path).map_err(write_error)?;
     let task = progress.task(&format!("download {url}"), Unit::Bytes, None);

@@ -24,6 +24,55 @@ impl FileError {
     pub(crate) fn of(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self { action, path: path.to_owned(), source }
     }
+
+    /// What to do with an error of a walk through the folder `top`.
+    pub(crate) fn walking(action: &'static str, top: &Path, error: walkdir::Error) -> Self {
+        let (path, source) = walked(top, error);
+        Self { action, path, source }
+    }
+}
+
+/// The bytes of a file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    fs::read(path).map_err(FileError::of("read", path))
+}
+
+/// The text of a file.
+pub(crate) fn read_text(path: &Path) -> Result<String, FileError> {
+    fs::read_to_string(path).map_err(FileError::of("read", path))
+}
+
+/// Writes a file as it is, where nobody reads it meanwhile.
+pub(crate) fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), FileError> {
+    fs::write(path, contents).map_err(FileError::of("write", path))
+}
+
+/// Copies a file, permissions included.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), FileError> {
+    fs::copy(from, to).map(drop).map_err(FileError::of("copy", from))
+}
+
+/// Removes a file, a link, or a folder with all in it; that it is not there is fine.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    let result = match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    result.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+/// The file or folder at which a walk through `top` failed, and why.
+pub(crate) fn walked(top: &Path, error: walkdir::Error) -> (PathBuf, io::Error) {
+    let path = error.path().unwrap_or(top).to_owned();
+    // Without an error of the system it is a link that leads back to a folder it is in.
+    (path, error.into_io_error().unwrap_or_else(|| rustix::io::Errno::LOOP.into()))
+}
+
+/// Everything below a folder, links not followed; the first thing that cannot be listed ends it.
+pub(crate) fn below(folder: &Path) -> impl Iterator<Item = Result<walkdir::DirEntry, FileError>> {
+    let entries = walkdir::WalkDir::new(folder).min_depth(1).into_iter();
+    entries.map(|entry| entry.map_err(|error| FileError::walking("list", folder, error)))
 }
 
 /// Replaces a file: a reader sees the old text or the new one, never half of one.

@@ -4,27 +4,19 @@
 //! A kernel unpacks what it is handed in the order it stands there (Documentation/driver-api/early-userspace), so the
 //! archive of a kernel's modules, made once with the kernel, and that of the program are put together as they are.
 
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use thiserror::Error;
 
 use crate::{
     cache::{Area, Cache, CacheError},
+    cpio,
     digest::Sha256,
-    file::FileError,
+    file::{self, FileError},
     guest_program::GuestProgram,
     kernel::Kernel,
     progress::Progress,
 };
-
-/// The folder of the modules in it. The guest's init knows it too (`harness/agent`).
-const MODULES: &str = "modules";
-/// The file in that folder that says in which order they are loaded.
-const ORDER: &str = "modules/order";
 
 /// Why there is no initramfs.
 #[derive(Debug, Error)]
@@ -48,7 +40,7 @@ pub fn of(
     progress: &Progress,
 ) -> Result<Option<PathBuf>, InitramfsError> {
     let Some(modules) = kernel.modules() else { return Ok(None) };
-    let init = read(&program.agent())?;
+    let init = file::read(&program.agent())?;
     let name = format!("initramfs-{}-{}", kernel.key, Sha256::of_parts([&init[..]]).short());
     let entry = cache.entry(Area::Images, &name)?;
     if let Some(path) = entry.existing() {
@@ -59,113 +51,6 @@ pub fn of(
         return Ok(Some(path));
     }
     let staging = lock.stage()?;
-    let whole = [read(&modules)?, of_init(&init)].concat();
-    fs::write(staging.path(), whole).map_err(FileError::of("write", staging.path()))?;
+    file::write(staging.path(), [file::read(&modules)?, cpio::of_init(&init)].concat())?;
     Ok(Some(staging.publish()?))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    fs::read(path).map_err(FileError::of("read", path))
-}
-
-/// An archive of modules, by name, in the order they are to be loaded.
-pub(crate) fn of_modules<'a>(modules: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
-    let mut archive = Archive::default();
-    archive.add(MODULES, FOLDER, &[]);
-    let mut order = String::new();
-    for (name, contents) in modules {
-        archive.add(&format!("{MODULES}/{name}.ko"), FILE, contents);
-        order.push_str(name);
-        order.push_str(".ko\n");
-    }
-    archive.add(ORDER, FILE, order.as_bytes());
-    archive.finish()
-}
-
-/// An archive of the first program, and of the folders it mounts on.
-fn of_init(program: &[u8]) -> Vec<u8> {
-    let mut archive = Archive::default();
-    for folder in ["proc", "root"] {
-        archive.add(folder, FOLDER, &[]);
-    }
-    archive.add("init", PROGRAM, program);
-    archive.finish()
-}
-
-const FOLDER: u32 = 0o040_755;
-const FILE: u32 = 0o100_644;
-const PROGRAM: u32 = 0o100_755;
-
-/// An archive in the format the kernel reads (Documentation/driver-api/early-userspace/buffer-format.rst); all times are 0
-/// and all owners root, so equal contents are equal bytes.
-#[derive(Debug, Default)]
-struct Archive {
-    bytes: Vec<u8>,
-    entries: u32,
-}
-
-impl Archive {
-    fn add(&mut self, name: &str, mode: u32, contents: &[u8]) {
-        self.entries += 1;
-        let size = u32::try_from(contents.len()).expect("a file of the initramfs has less than 4 GiB");
-        let entry = cpio::newc::Builder::new(name).ino(self.entries).mode(mode).nlink(1);
-        let mut writer = entry.write(&mut self.bytes, size);
-        writer.write_all(contents).and_then(|()| writer.finish().map(drop)).expect("memory takes what is written");
-    }
-
-    /// Its bytes, filled up so that another archive can follow.
-    fn finish(mut self) -> Vec<u8> {
-        cpio::newc::trailer(&mut self.bytes).expect("memory takes what is written");
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
-        self.bytes
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Read;
-
-    use super::*;
-
-    /// Name, mode and contents of a file.
-    type Listed = (String, u32, Vec<u8>);
-
-    /// Every file in an archive, and what follows it.
-    fn listed(mut bytes: &[u8]) -> (Vec<Listed>, &[u8]) {
-        let mut files = Vec::new();
-        loop {
-            let mut reader = cpio::newc::Reader::new(bytes).unwrap();
-            if reader.entry().is_trailer() {
-                return (files, reader.finish().unwrap());
-            }
-            let (name, mode) = (reader.entry().name().to_owned(), reader.entry().mode());
-            let mut contents = Vec::new();
-            reader.read_to_end(&mut contents).unwrap();
-            files.push((name, mode, contents));
-            bytes = reader.finish().unwrap();
-        }
-    }
-
-    #[test]
-    fn an_archive_of_modules_says_their_order() {
-        let bytes = of_modules([("9pnet", &b"one"[..]), ("9p", b"two.")]);
-        let (files, rest) = listed(&bytes);
-        let names: Vec<(&str, u32)> = files.iter().map(|(name, mode, _)| (name.as_str(), *mode)).collect();
-        assert_eq!(
-            names,
-            [("modules", FOLDER), ("modules/9pnet.ko", FILE), ("modules/9p.ko", FILE), ("modules/order", FILE)]
-        );
-        assert_eq!((&files[1].2[..], &files[3].2[..]), (&b"one"[..], &b"9pnet.ko\n9p.ko\n"[..]));
-        assert!(rest.is_empty() && bytes.len() % 4 == 0);
-    }
-
-    #[test]
-    fn equal_contents_are_equal_bytes_and_archives_can_follow_each_other() {
-        let modules = || of_modules([("9p", &b"two"[..])]);
-        assert_eq!(modules(), modules());
-        let both = [modules(), of_init(b"program")].concat();
-        let (_, rest) = listed(&both);
-        let (files, _) = listed(rest);
-        assert_eq!(files.last().unwrap(), &("init".to_owned(), PROGRAM, b"program".to_vec()));
-    }
 }

@@ -4,9 +4,11 @@
 //! once: [`find_built`] looks, [`build`] looks and then builds.
 
 mod build;
+mod built;
 pub mod catalogue;
 mod error;
 pub mod fragment;
+mod key;
 pub mod manifest;
 pub mod mutant;
 pub mod pin;
@@ -18,13 +20,12 @@ mod toolchain;
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
-use harness_model::{configuration::Configuration, name::KernelName, vocabulary::Vocabulary};
-
+pub use built::{DEFAULT_ARGS, Kernel};
 pub use catalogue::{Catalogue, CatalogueError};
 pub use error::KernelError;
 pub use manifest::{Manifest, ManifestError};
@@ -36,149 +37,23 @@ pub use toolchain::Toolchain;
 use crate::{
     cache::{Area, Cache, Lock, cleaning::References},
     command::CommandError,
-    digest::Sha256,
-    file::FileError,
+    file::{self, FileError},
     progress::Progress,
 };
 use build::BuildTree;
+use built::Built;
 use fragment::Mismatch;
+use key::Inputs;
 use manifest::{PrebuiltSource, Source};
 
-/// Raised when the same inputs would give another build.
-const RECIPE: &str = "1";
-const BOOT_IMAGE: &str = "boot";
-const BTF: &str = "vmlinux.btf";
-const CONFIG: &str = "config";
-const SYMBOLS: &str = "System.map";
-const VOCABULARY: &str = "vocabulary.json";
-const NOTES: &str = "notes";
-const MODULES: &str = "modules.cpio";
-
-/// What every kernel's command line needs or gains from. Where an argument is given twice the kernel takes the last one, so
-/// these also override what stands before them. `kernels/README.md` says what they gain.
-pub const DEFAULT_ARGS: &[&str] = &[
-    // Without block devices the kernel looks for a root only if it is told to (init/do_mounts.c, mount_root).
-    "root=/dev/root",
-    // The virtio devices use message-signalled interrupts. Routing the old lines that nobody uses runs AML code for each
-    // device, which alone takes over a second under emulation.
-    "acpi=noirq",
-    // Each character of a boot message is a trap; errors and panics are still shown.
-    "quiet",
-    // No measuring how fast a processor counts: nothing here needs short delays to be exact.
-    "lpj=25000000",
-    // Under load an emulated clock looks unsteady, and the kernel would change to a slow one.
-    "tsc=reliable",
-    // Namespaces and mounts end with grace periods: containers come and go a third faster.
-    "rcupdate.rcu_expedited=1",
-];
-
-/// A kernel that was built.
-#[derive(Clone, Debug)]
-pub struct Kernel {
-    /// Its name.
-    pub name: KernelName,
-    /// What it was built from, as a sum: equal keys, equal kernels.
-    pub key: String,
-    /// The folder of its files.
-    pub dir: PathBuf,
-    /// What its command line needs: [`DEFAULT_ARGS`], then the manifest's.
-    pub args: Vec<String>,
-    /// Memory of a VM in MiB, if it needs another amount than usual.
-    pub memory_mib: Option<u32>,
-    /// The security modules it starts with; those of its configuration if `None`.
-    pub lsm: Option<Vec<String>>,
-    /// The kernels whose snapshots hold for it where it has none of its own, the nearest first.
-    pub alike: Vec<KernelName>,
-    /// How it was built.
-    pub record: Record,
-}
-
-impl Kernel {
-    /// What QEMU's `-kernel` gets: an ELF image with a PVH entry, uncompressed.
-    pub fn boot_image(&self) -> PathBuf {
-        self.dir.join(BOOT_IMAGE)
+/// The toolchain a kernel is compiled with, if it is compiled and this machine has one.
+fn toolchain(manifest: &Manifest) -> Result<Option<Toolchain>, CommandError> {
+    if matches!(manifest.source, Source::Prebuilt(_)) {
+        return Ok(None);
     }
-
-    /// Its type information, byte for byte what `/sys/kernel/btf/vmlinux` shows in it.
-    pub fn btf(&self) -> PathBuf {
-        self.dir.join(BTF)
-    }
-
-    /// Its resolved configuration, which `/proc/config.gz` shows in it.
-    pub fn config(&self) -> PathBuf {
-        self.dir.join(CONFIG)
-    }
-
-    /// Which options are on in it.
-    ///
-    /// # Errors
-    /// [`KernelError`] if its configuration cannot be read.
-    pub fn configuration(&self) -> Result<Configuration, KernelError> {
-        let path = self.config();
-        let text = fs::read_to_string(&path).map_err(FileError::of("read", &path))?;
-        Ok(Configuration::of(&text))
-    }
-
-    /// What `/sys/kernel/notes` shows in it, its build id among it; `None` where its configuration tells it apart.
-    pub fn notes(&self) -> Option<PathBuf> {
-        Some(self.dir.join(NOTES)).filter(|path| path.exists())
-    }
-
-    /// The modules it needs to reach its root file system, as an archive for the kernel; `None` if it needs none.
-    pub fn modules(&self) -> Option<PathBuf> {
-        Some(self.dir.join(MODULES)).filter(|path| path.exists())
-    }
-
-    /// What `uname -r` says in it.
-    pub fn release(&self) -> &str {
-        &self.record.release
-    }
-
-    /// The names it knows.
-    pub fn vocabulary(&self) -> Result<Vocabulary, KernelError> {
-        let path = self.dir.join(VOCABULARY);
-        let text = fs::read_to_string(&path).map_err(FileError::of("read", &path))?;
-        let vocabulary: Vocabulary = serde_json::from_str(&text)
-            .map_err(|source| KernelError::Damaged(Damage::Malformed { path, source }, self.name.clone()))?;
-        // A build whose vocabulary was written before helpers were read is as good as any other.
-        if vocabulary.helpers.is_empty() { vocabulary_in(&self.btf()) } else { Ok(vocabulary) }
-    }
-
-    /// Compares the sums of all its files with those of the build, which takes a moment.
-    pub fn verify(&self) -> Result<(), KernelError> {
-        self.record.verify(&self.dir).map_err(|damage| KernelError::Damaged(damage, self.name.clone()))
-    }
-
-    fn load(manifest: &Manifest, key: &str, dir: PathBuf) -> Result<Self, Damage> {
-        let record = Record::read(&dir)?;
-        let lsm = manifest.lsm.iter().map(|names| format!("lsm={}", names.join(",")));
-        let args = DEFAULT_ARGS.iter().map(|arg| (*arg).to_owned()).chain(lsm).chain(manifest.args.iter().cloned());
-        Ok(Self {
-            name: manifest.name.clone(),
-            key: key.to_owned(),
-            dir,
-            args: args.collect(),
-            memory_mib: manifest.memory_mib,
-            lsm: manifest.lsm.clone(),
-            alike: manifest.alike.clone(),
-            record,
-        })
-    }
-}
-
-/// The part of the key that needs no toolchain: source and configuration.
-fn inputs(manifest: &Manifest) -> Result<String, KernelError> {
-    let source = source::identity(&manifest.source)?;
-    let exceptions = format!("{:?}", manifest.exceptions);
-    Ok(Sha256::of_parts([RECIPE, &source, &manifest.config, &exceptions].map(str::as_bytes)).short())
-}
-
-/// The toolchain of this machine, if it is installed.
-fn toolchain() -> Result<Option<Toolchain>, CommandError> {
     match Toolchain::of_this_machine() {
-        Ok(toolchain) => Ok(Some(toolchain)),
         Err(CommandError::Missing { .. }) => Ok(None),
-        Err(error) => Err(error),
+        toolchain => toolchain.map(Some),
     }
 }
 
@@ -187,13 +62,19 @@ fn toolchain() -> Result<Option<Toolchain>, CommandError> {
 ///
 /// A build whose files are damaged does not count.
 pub fn find_built(manifest: &Manifest, cache: &Cache) -> Result<Option<Kernel>, KernelError> {
-    let inputs = inputs(manifest)?;
-    let keys = match &manifest.source {
-        Source::Prebuilt(_) => vec![inputs],
-        _ => match toolchain()? {
-            Some(toolchain) => vec![key(&inputs, &toolchain)],
-            None => keys_of_any_toolchain(&cache.folder(Area::Kernels)?, manifest, &inputs)?,
-        },
+    find(manifest, &Inputs::of(manifest)?, toolchain(manifest)?.as_ref(), cache)
+}
+
+/// [`find_built`] for inputs and a toolchain that were looked at before.
+fn find(
+    manifest: &Manifest,
+    inputs: &Inputs,
+    toolchain: Option<&Toolchain>,
+    cache: &Cache,
+) -> Result<Option<Kernel>, KernelError> {
+    let keys = match (&manifest.source, toolchain) {
+        (Source::Prebuilt(_), _) | (_, Some(_)) => vec![inputs.key(toolchain)],
+        (_, None) => keys_of_any_toolchain(&cache.folder(Area::Kernels)?, manifest, &inputs.key(None))?,
     };
     let load = |key: &String| {
         let entry = cache.entry(Area::Kernels, &entry_name(manifest, key)).ok()?;
@@ -209,8 +90,8 @@ fn has_required(manifest: &Manifest, kernel: Kernel) -> Result<Kernel, KernelErr
         return Ok(kernel);
     }
     let path = kernel.config();
-    let text = fs::read_to_string(&path).map_err(FileError::of("read", &path))?;
-    let resolved = fragment::parse(&text).map_err(|source| KernelError::ResolvedConfig { path, source })?;
+    let resolved = fragment::parse(&file::read_text(&path)?);
+    let resolved = resolved.map_err(|source| KernelError::ResolvedConfig { path, source })?;
     let problems = fragment::mismatches(&manifest.required, &resolved, &BTreeSet::new());
     if problems.is_empty() {
         return Ok(kernel);
@@ -227,7 +108,7 @@ fn entry_name(manifest: &Manifest, key: &str) -> String {
 pub(crate) fn add_references(manifest: &Manifest, references: &mut References) {
     let name = manifest.build_name();
     // A source that cannot be looked at now may be there tomorrow.
-    let inputs = inputs(manifest).unwrap_or_default();
+    let inputs = Inputs::of(manifest).map(|inputs| inputs.key(None)).unwrap_or_default();
     references.add_all(Area::Kernels, format!("{name}-{inputs}"));
     references.add_all(Area::Images, format!("initramfs-{inputs}"));
     if !matches!(manifest.source, Source::Prebuilt(_)) {
@@ -235,10 +116,6 @@ pub(crate) fn add_references(manifest: &Manifest, references: &mut References) {
         ["kernel", "mutants"].into_iter().for_each(|kind| references.add(Area::Trees, format!("{kind}-{name}")));
     }
     source::add_downloads(&manifest.source, references);
-}
-
-fn key(inputs: &str, toolchain: &Toolchain) -> String {
-    format!("{inputs}-{}", toolchain.sum().short())
 }
 
 fn keys_of_any_toolchain(folder: &Path, manifest: &Manifest, inputs: &str) -> Result<Vec<String>, KernelError> {
@@ -250,27 +127,32 @@ fn keys_of_any_toolchain(folder: &Path, manifest: &Manifest, inputs: &str) -> Re
 }
 
 /// The kernel of this manifest, fetched and built if need be.
+///
+/// # Errors
+/// [`KernelError`] if it cannot be built, or if somebody edits its source meanwhile.
 pub fn build(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<Kernel, KernelError> {
-    if let Some(kernel) = find_built(manifest, cache)? {
+    let inputs = Inputs::of(manifest)?;
+    let toolchain = toolchain(manifest)?;
+    if let Some(kernel) = find(manifest, &inputs, toolchain.as_ref(), cache)? {
         return Ok(kernel);
     }
-    let inputs = inputs(manifest)?;
     let toolchain = match &manifest.source {
         Source::Prebuilt(_) => None,
-        _ => Some(Toolchain::of_this_machine()?),
+        // Asked again, a machine without one names what it lacks.
+        _ => Some(toolchain.map_or_else(Toolchain::of_this_machine, Ok)?),
     };
-    let key = toolchain.as_ref().map_or(inputs.clone(), |toolchain| key(&inputs, toolchain));
+    let key = inputs.key(toolchain.as_ref());
     let lock = cache.entry(Area::Kernels, &entry_name(manifest, &key))?.lock(progress)?;
     // Another process may have built it while this one waited.
-    if let Some(kernel) = find_built(manifest, cache)? {
+    if let Some(kernel) = find(manifest, &inputs, toolchain.as_ref(), cache)? {
         return Ok(kernel);
     }
     if let Some(damaged) = lock.entry().existing() {
         progress.note(&format!("{} is damaged, building it again", damaged.display()));
     }
     let dir = match &manifest.source {
-        Source::Prebuilt(prebuilt) => unpack(manifest, prebuilt, cache, &lock, progress)?,
-        _ => compile(manifest, toolchain, cache, &lock, progress)?,
+        Source::Prebuilt(prebuilt) => unpack(manifest, prebuilt, inputs, cache, &lock, progress)?,
+        _ => compile(manifest, inputs, toolchain, cache, &lock, progress)?,
     };
     let kernel = Kernel::load(manifest, &key, dir);
     has_required(manifest, kernel.map_err(|damage| KernelError::Damaged(damage, manifest.name.clone()))?)
@@ -279,18 +161,22 @@ pub fn build(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<
 /// Makes a kernel of source; returns the folder of what is kept of it.
 fn compile(
     manifest: &Manifest,
+    inputs: Inputs,
     toolchain: Option<Toolchain>,
     cache: &Cache,
     lock: &Lock,
     progress: &Progress,
 ) -> Result<PathBuf, KernelError> {
-    let tree = BuildTree::prepare(manifest, cache, progress)?;
+    let tree = BuildTree::prepare(manifest, &inputs.source, cache, progress)?;
     let started = Instant::now();
+    tree.begin()?;
     tree.configure(manifest)?;
     let objects_compiled = tree.compile(manifest, progress)?;
     let staging = lock.stage_folder()?;
-    let source = source::identity(&manifest.source)?;
-    keep(&tree, staging.path(), Built { manifest, source, toolchain, objects_compiled, started })?;
+    let built = Built { manifest, source: inputs.source.clone(), toolchain, objects_compiled, started };
+    tree.keep(staging.path(), built)?;
+    inputs.check_unchanged(manifest)?;
+    tree.end()?;
     Ok(staging.publish()?)
 }
 
@@ -298,6 +184,7 @@ fn compile(
 fn unpack(
     manifest: &Manifest,
     prebuilt: &PrebuiltSource,
+    inputs: Inputs,
     cache: &Cache,
     lock: &Lock,
     progress: &Progress,
@@ -306,65 +193,10 @@ fn unpack(
     let staging = lock.stage_folder()?;
     let release = prebuilt::take(manifest, prebuilt, cache, staging.path(), progress)
         .map_err(|source| KernelError::Prebuilt { kernel: manifest.name.clone(), source: source.into() })?;
-    let source = source::identity(&manifest.source)?;
-    record(staging.path(), release, Built { manifest, source, toolchain: None, objects_compiled: 0, started })?;
+    let source = inputs.source.clone();
+    Built { manifest, source, toolchain: None, objects_compiled: 0, started }.record(staging.path(), release)?;
+    inputs.check_unchanged(manifest)?;
     Ok(staging.publish()?)
-}
-
-/// A build that has just ended.
-struct Built<'a> {
-    manifest: &'a Manifest,
-    source: String,
-    toolchain: Option<Toolchain>,
-    objects_compiled: u64,
-    started: Instant,
-}
-
-/// Puts what is kept of a build into a folder, with its record.
-fn keep(tree: &BuildTree, into: &Path, built: Built<'_>) -> Result<(), KernelError> {
-    extract(tree, into)?;
-    record(into, tree.release()?, built)
-}
-
-/// Adds the names a kernel knows and the record to what is kept of it.
-fn record(into: &Path, release: String, built: Built<'_>) -> Result<(), KernelError> {
-    write_json(&into.join(VOCABULARY), &vocabulary_in(&into.join(BTF))?)?;
-    let record = Record {
-        name: built.manifest.build_name().clone(),
-        release,
-        source: built.source,
-        toolchain: built.toolchain,
-        objects_compiled: built.objects_compiled,
-        seconds: built.started.elapsed().as_secs_f64(),
-        built: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-        files: record::files(into).map_err(FileError::of("read", into))?,
-    };
-    Ok(write_json(&into.join(record::FILE_NAME), &record)?)
-}
-
-/// Copies out of an object tree what a virtual machine and its judges need: 30 MB of some gigabytes.
-fn extract(tree: &BuildTree, into: &Path) -> Result<(), KernelError> {
-    let vmlinux = tree.object("vmlinux");
-    build::objcopy(&[Path::new("--strip-all"), &vmlinux, &into.join(BOOT_IMAGE)])?;
-    let btf = into.join(BTF);
-    let section = PathBuf::from(format!(".BTF={}", btf.display()));
-    build::objcopy(&[Path::new("--dump-section"), &section, &vmlinux, Path::new("/dev/null")])?;
-    for (from, to) in [(".config", CONFIG), ("System.map", SYMBOLS)] {
-        let path = tree.object(from);
-        fs::copy(&path, into.join(to)).map_err(FileError::of("copy", &path))?;
-    }
-    Ok(())
-}
-
-/// The names in a file of BTF.
-fn vocabulary_in(btf: &Path) -> Result<Vocabulary, KernelError> {
-    let bytes = fs::read(btf).map_err(FileError::of("read", btf))?;
-    Vocabulary::from_btf(&bytes).map_err(|source| KernelError::Btf { path: btf.to_owned(), source })
-}
-
-fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), FileError> {
-    let text = serde_json::to_string_pretty(value).map_err(io::Error::from).map_err(FileError::of("write", path))?;
-    fs::write(path, text + "\n").map_err(FileError::of("write", path))
 }
 
 #[cfg(test)]
@@ -384,12 +216,5 @@ mod tests {
         let mut keys = keys_of_any_toolchain(&built, &manifest, "aa").unwrap();
         keys.sort();
         assert_eq!(keys, ["aa-t1", "aa-t2"]);
-    }
-
-    #[test]
-    fn another_toolchain_makes_another_key() {
-        let of = |gcc: &str| Toolchain { gcc: gcc.into(), ld: "1".into(), pahole: "1".into() };
-        assert_eq!(key("aa", &of("12")), key("aa", &of("12")));
-        assert_ne!(key("aa", &of("12")), key("aa", &of("13")));
     }
 }

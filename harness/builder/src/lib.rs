@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod command;
+mod cpio;
 pub mod digest;
 pub mod fetch;
 pub mod file;

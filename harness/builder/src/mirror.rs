@@ -4,9 +4,10 @@ mod archive;
 mod kernel_package;
 pub(crate) mod pinned;
 
-use std::{env, fmt, fs, process::Command, str::FromStr};
+use std::{env, fmt, fs, path::Path, str::FromStr};
 
 use thiserror::Error;
+use xshell::cmd;
 
 use crate::command::{self, CommandError};
 pub(crate) use archive::lists_of;
@@ -38,6 +39,11 @@ pub enum MirrorError {
     Apt(#[from] CommandError),
 }
 
+/// Unpacks a package file (`.deb`) into a folder.
+pub(crate) fn unpack(package: &Path, into: &Path) -> Result<(), CommandError> {
+    command::output(|shell| cmd!(shell, "dpkg-deb --extract {package} {into}")).map(drop)
+}
+
 /// The URL of a Debian archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror(String);
@@ -48,10 +54,11 @@ impl Mirror {
         if let Some(value) = env::var_os(MIRROR_VARIABLE).filter(|value| !value.is_empty()) {
             return value.to_string_lossy().parse();
         }
-        let mut apt = Command::new("apt-get");
+        let format = "$(CREATED_BY)\t$(RELEASE)\t$(REPO_URI)";
         // Without --no-release-info nothing is listed before the first `apt-get update`.
-        apt.args(["indextargets", "--no-release-info", "--format", "$(CREATED_BY)\t$(RELEASE)\t$(REPO_URI)"]);
-        let targets = command::output(apt.env("LC_ALL", "C"))?;
+        let targets = command::output(|shell| {
+            cmd!(shell, "apt-get indextargets --no-release-info --format {format}").env("LC_ALL", "C")
+        })?;
         let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
         configured(&targets, &os_release).ok_or(MirrorError::Unknown)
     }

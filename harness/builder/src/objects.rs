@@ -4,11 +4,11 @@ use std::{
     ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
-    process::Command,
     sync::OnceLock,
 };
 
 use thiserror::Error;
+use xshell::cmd;
 
 use crate::{
     cache::{Area, Cache, CacheError, cleaning::References},
@@ -111,11 +111,12 @@ pub fn build(sources: &Path, cache: &Cache, progress: &Progress) -> Result<Objec
 
 /// In the sources' own folder, so that an object says the same wherever they are.
 fn compile(sources: &Path, name: &str, into: &Path) -> Result<(), ObjectsError> {
-    let mut command = Command::new("clang");
-    command.current_dir(sources).args(FLAGS).arg("-c").arg(format!("{name}{SOURCE}"));
-    command.arg("-o").arg(into.join(format!("{name}{OBJECT}")));
-    let failed = |source| ObjectsError::Compile { path: sources.join(format!("{name}{SOURCE}")), source };
-    command::output(&mut command).map(drop).map_err(failed)
+    let (source, object) = (format!("{name}{SOURCE}"), into.join(format!("{name}{OBJECT}")));
+    let compiled = command::output(|shell| {
+        shell.change_dir(sources);
+        cmd!(shell, "clang {FLAGS...} -c {source} -o {object}")
+    });
+    compiled.map(drop).map_err(|error| ObjectsError::Compile { path: sources.join(&source), source: error })
 }
 
 /// The names of all files in the folder, headers too, in one order everywhere; none if there is no folder.
@@ -155,7 +156,7 @@ fn compiler() -> Result<&'static str, ObjectsError> {
     if let Some(answer) = ANSWER.get() {
         return Ok(answer);
     }
-    let answer = command::output(Command::new("clang").arg("--version")).map_err(ObjectsError::Compiler)?;
+    let answer = command::output(|shell| cmd!(shell, "clang --version")).map_err(ObjectsError::Compiler)?;
     Ok(ANSWER.get_or_init(|| answer))
 }
 

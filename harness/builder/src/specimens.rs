@@ -1,20 +1,17 @@
 //! BPF objects that Debian ships, from pinned packages: what readers and least grants are tried on.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::{
     cache::{Cache, CacheError, cleaning::References},
-    command::{self, CommandError},
+    command::CommandError,
     digest::Sha256,
+    file::{self, FileError},
     mirror::{
-        ArchiveError, MirrorError,
+        self, ArchiveError, MirrorError,
         pinned::{Fetcher, PinnedError, PinnedPackage},
     },
     progress::Progress,
@@ -24,13 +21,8 @@ use crate::{
 #[derive(Debug, Error)]
 pub enum SpecimenError {
     /// The list of packages cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The list of packages is no such list.
     #[error("{}:\n{}", path.display(), .source.to_string().trim_end())]
     Syntax {
@@ -86,7 +78,7 @@ impl SpecimenError {
                 let name = format!("{}={}", package.name, package.version);
                 Self::WrongSum { package: name, pinned: package.sha256, found }
             }
-            PinnedError::Read { path, source } => Self::Read { path, source },
+            PinnedError::File(error) => Self::File(error),
             PinnedError::Cache(error) => Self::Cache(error),
         }
     }
@@ -155,8 +147,7 @@ pub struct Specimen {
 /// # Errors
 /// [`SpecimenError`] if it is none.
 pub fn list(path: &Path) -> Result<Vec<Pinned>, SpecimenError> {
-    let text = fs::read_to_string(path).map_err(|source| SpecimenError::Read { path: path.to_owned(), source })?;
-    let list: List = toml::from_str(&text)
+    let list: List = toml::from_str(&file::read_text(path)?)
         .map_err(|source| SpecimenError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
     Ok(list.package)
 }
@@ -195,10 +186,8 @@ impl<'a> Pantry<'a> {
     /// [`SpecimenError`] if the package cannot be had or unpacked.
     pub fn files(&mut self, package: &Pinned) -> Result<Vec<(Carrier, Vec<Specimen>)>, SpecimenError> {
         let file = self.0.fetch(&package.pin()).map_err(|error| SpecimenError::of(error, package))?;
-        let read = |source| SpecimenError::Read { path: file.clone(), source };
-        let folder = tempfile::tempdir().map_err(read)?;
-        let mut dpkg = Command::new("dpkg-deb");
-        command::output(dpkg.arg("--extract").arg(&file).arg(folder.path()))
+        let folder = tempfile::tempdir().map_err(FileError::of("read", &file))?;
+        mirror::unpack(&file, folder.path())
             .map_err(|source| SpecimenError::Unpack { package: file.clone(), source })?;
         package.files.iter().map(|carrier| Ok((carrier.clone(), matching(folder.path(), carrier)?))).collect()
     }
@@ -211,7 +200,7 @@ fn matching(folder: &Path, carrier: &Carrier) -> Result<Vec<Specimen>, SpecimenE
     let mut specimens = Vec::new();
     // A link in a package could lead anywhere.
     for path in paths.flatten().filter(|path| path.symlink_metadata().is_ok_and(|found| found.is_file())) {
-        let bytes = fs::read(&path).map_err(|source| SpecimenError::Read { path: path.clone(), source })?;
+        let bytes = file::read(&path)?;
         let inside = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
         specimens.push(Specimen { path: inside, bytes });
     }
@@ -220,6 +209,8 @@ fn matching(folder: &Path, carrier: &Carrier) -> Result<Vec<Specimen>, SpecimenE
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

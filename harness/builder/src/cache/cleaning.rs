@@ -5,8 +5,7 @@
 
 use std::{
     collections::BTreeSet,
-    fmt, fs, io,
-    path::Path,
+    fmt,
     time::{Duration, SystemTime},
 };
 
@@ -14,6 +13,7 @@ use super::{
     Area, Cache, CacheError,
     inventory::{self, Inventory, Item},
 };
+use crate::file;
 
 /// What was not used for so long is old.
 pub const OLD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -211,18 +211,9 @@ fn remove(item: &Item, cache: &Cache) -> Result<Option<String>, CacheError> {
         // A half-made item under its entry's lock, or one that has no lock.
         _ => {
             let path = cache.root().join(item.area.folder()).join(&item.name);
-            delete(&path).map_err(CacheError::io("remove", &path)).map(|()| None)
+            file::remove(&path).map_err(CacheError::io("remove", &path)).map(|()| None)
         }
     }
-}
-
-fn delete(path: &Path) -> io::Result<()> {
-    let result = match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    result.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::{
     process,
 };
 
-use super::{Area, CacheError};
-use crate::progress::Progress;
+use super::{area::Area, error::CacheError};
+use crate::{file::remove, progress::Progress};
 
 /// A named place in the cache, whether or not something is there.
 #[derive(Clone, Debug)]
@@ -188,16 +188,6 @@ impl Drop for Staging<'_> {
             let _ = remove(&self.path);
         }
     }
-}
-
-/// Removes a file or a folder; that it is not there is fine.
-fn remove(path: &Path) -> io::Result<()> {
-    let result = match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    result.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// Writes a file, or a folder with all in it, to the disk. A folder takes its whole file system along: source trees have

@@ -10,8 +10,10 @@ use std::{
 };
 
 use thiserror::Error;
+use walkdir::WalkDir;
 
-use super::{Area, LOCKS};
+use super::area::{Area, LOCKS};
+use crate::file;
 
 /// The file in a run's folder that is locked as long as the run lives.
 const RUN_LOCK: &str = "lock";
@@ -24,7 +26,7 @@ pub enum InventoryError {
         "{} holds `{stranger}`, which is no part of a cache of this project: nothing in it is touched; is {} set to \
          the wrong folder?",
         root.display(),
-        super::CACHE_VARIABLE
+        super::error::CACHE_VARIABLE
     )]
     NotOurs {
         /// The folder.
@@ -121,27 +123,28 @@ impl Reader<'_> {
         let lock = self.root.join(LOCKS).join(format!("{}-{name}", area.folder()));
         let locked = self::metadata(&lock)?.and_then(|lock| lock.modified().ok());
         let made = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        let bytes = self.bytes(path, &metadata)?;
+        let bytes = self.bytes(path)?;
         let lives = area == Area::Runs && is_alive(path);
         self.items.push(Item { area, name, bytes, used: locked.map_or(made, |locked| locked.max(made)), lives });
         Ok(())
     }
 
-    /// What a file takes, or a folder with all in it. Links count themselves.
-    fn bytes(&mut self, path: &Path, metadata: &Metadata) -> Result<u64, InventoryError> {
+    /// What a file takes, or a folder with all in it. Links count themselves, and what goes meanwhile does not count.
+    fn bytes(&mut self, path: &Path) -> Result<u64, InventoryError> {
         const BLOCK: u64 = 512;
         let mut sum = 0;
-        let mut open = vec![(path.to_owned(), metadata.clone())];
-        while let Some((path, metadata)) = open.pop() {
-            if metadata.is_dir() {
-                for entry in listing(&path)? {
-                    let path = entry.path();
-                    open.extend(self::metadata(&path)?.map(|metadata| (path, metadata)));
+        for entry in WalkDir::new(path).follow_root_links(false) {
+            let metadata = match entry.and_then(|entry| entry.metadata()) {
+                Ok(metadata) => metadata,
+                Err(gone) if gone.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound) => continue,
+                Err(error) => {
+                    let (path, source) = file::walked(path, error);
+                    return Err(InventoryError::Io { path, source });
                 }
-            } else if metadata.nlink() > 1 && !self.seen.insert((metadata.dev(), metadata.ino())) {
-                continue;
-            }
-            sum += metadata.blocks() * BLOCK;
+            };
+            let counts =
+                metadata.is_dir() || metadata.nlink() == 1 || self.seen.insert((metadata.dev(), metadata.ino()));
+            sum += if counts { metadata.blocks() * BLOCK } else { 0 };
         }
         Ok(sum)
     }

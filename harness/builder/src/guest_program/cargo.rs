@@ -53,7 +53,7 @@ pub(super) fn forget(target_folder: &Path, prefix: &str) {
 }
 
 fn command(workspace: &Path, packages: &[&str], target_folder: &Path) -> Command {
-    // Within a cargo command this is the very cargo that runs it.
+    // Not xshell: it is listened to while it runs. Within a cargo command this is the very cargo that runs it.
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace).stdin(Stdio::null());
     command.args(["build", "--locked", "--color=never", "--message-format=json-render-diagnostics"]);

@@ -3,12 +3,14 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
     sync::OnceLock,
 };
 
-use super::{GuestProgramError, cargo};
-use crate::{command, digest::Sha256};
+use walkdir::{DirEntry, WalkDir};
+use xshell::cmd;
+
+use super::{cargo, error::GuestProgramError};
+use crate::{command, digest::Sha256, file};
 
 /// Files and folders of the workspace that decide what the programs do.
 const SOURCES: &[&str] = &[
@@ -26,9 +28,9 @@ const SOURCES: &[&str] = &[
 /// A hash of the sources, the compiler and the flags. The same sources give the same key wherever they are.
 pub(super) fn key(workspace: &Path) -> Result<String, GuestProgramError> {
     let mut parts = vec![cargo::FLAGS.as_bytes().to_vec(), compiler()?.as_bytes().to_vec()];
-    for file in files(workspace)? {
-        let path = workspace.join(&file);
-        parts.push(file.into_os_string().into_encoded_bytes());
+    for name in files(workspace)? {
+        let path = workspace.join(&name);
+        parts.push(name.into_os_string().into_encoded_bytes());
         parts.push(fs::read(&path).map_err(|source| GuestProgramError::Source { path, source })?);
     }
     Ok(Sha256::of_parts(parts.iter().map(Vec::as_slice)).to_string()[..32].to_owned())
@@ -40,35 +42,28 @@ fn compiler() -> Result<&'static str, GuestProgramError> {
     if let Some(answer) = ANSWER.get() {
         return Ok(answer);
     }
-    let answer = command::output(Command::new("rustc").arg("-vV")).map_err(GuestProgramError::Compiler)?;
+    let answer = command::output(|shell| cmd!(shell, "rustc -vV")).map_err(GuestProgramError::Compiler)?;
     Ok(ANSWER.get_or_init(|| answer))
 }
 
 /// All source files, relative to the workspace, in one order everywhere.
 fn files(workspace: &Path) -> Result<Vec<PathBuf>, GuestProgramError> {
+    // Editors leave hidden files that come and go.
+    let is_meant = |entry: &DirEntry| !entry.file_name().as_encoded_bytes().starts_with(b".");
     let mut found = Vec::new();
-    for source in SOURCES {
-        collect(workspace, Path::new(source), &mut found)?;
+    for source in SOURCES.iter().map(|source| workspace.join(source)) {
+        for entry in WalkDir::new(&source).follow_links(true).into_iter().filter_entry(is_meant) {
+            let entry = entry.map_err(|error| {
+                let (path, source) = file::walked(&source, error);
+                GuestProgramError::Source { path, source }
+            })?;
+            if !entry.file_type().is_dir() {
+                found.push(entry.path().strip_prefix(workspace).unwrap_or(entry.path()).to_owned());
+            }
+        }
     }
     found.sort();
     Ok(found)
-}
-
-fn collect(workspace: &Path, relative: &Path, found: &mut Vec<PathBuf>) -> Result<(), GuestProgramError> {
-    let path = workspace.join(relative);
-    let failed = |source| GuestProgramError::Source { path: path.clone(), source };
-    if !fs::metadata(&path).map_err(failed)?.is_dir() {
-        found.push(relative.to_owned());
-        return Ok(());
-    }
-    for entry in fs::read_dir(&path).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        // Editors leave hidden files that come and go.
-        if !name.as_encoded_bytes().starts_with(b".") {
-            collect(workspace, &relative.join(name), found)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

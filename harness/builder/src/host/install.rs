@@ -175,6 +175,7 @@ fn install(plan: &Plan, progress: &Progress) -> Result<(), HostError> {
 fn run(words: &[String]) -> Result<(), HostError> {
     let command = words.join(" ");
     let [program, arguments @ ..] = words else { return Ok(()) };
+    // Not xshell: the manager may ask for a password, and what it says is shown at once.
     let status = Command::new(program)
         .args(arguments)
         .env("DEBIAN_FRONTEND", "noninteractive")

@@ -1,65 +1,23 @@
 //! Puts files of packages together as a recipe says.
 
+mod error;
 mod tree;
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use tempfile::TempDir;
-use thiserror::Error;
+use walkdir::WalkDir;
 
-use self::tree::Tree;
-use super::recipe::{Layer, Package, Recipe};
-use crate::{
-    command::{self, CommandError},
-    progress::Task,
+pub use self::error::AssembleError;
+use self::{
+    error::{making, walking},
+    tree::Tree,
 };
-
-/// Why packages could not be put together.
-#[derive(Debug, Error)]
-pub enum AssembleError {
-    /// A package file could not be unpacked.
-    #[error("cannot unpack {}", package.display())]
-    Unpack {
-        /// The package file.
-        package: PathBuf,
-        /// What the program said.
-        source: CommandError,
-    },
-    /// A package has no such file.
-    #[error("{package} has no file {file}: `dpkg-deb --contents {}` lists what it has", archive.display())]
-    NoSuchFile {
-        /// The package.
-        package: String,
-        /// What the recipe wants of it.
-        file: String,
-        /// The package file.
-        archive: PathBuf,
-    },
-    /// A whole package has something an image cannot have.
-    #[error("{} has {place}, which is no file, folder or symbolic link", archive.display())]
-    Unusual {
-        /// The package file.
-        archive: PathBuf,
-        /// What it is about.
-        place: String,
-    },
-    /// A file operation failed.
-    #[error("cannot make {}", path.display())]
-    Make {
-        /// What was to be made.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-fn making(path: &Path) -> impl FnOnce(io::Error) -> AssembleError {
-    move |source| AssembleError::Make { path: path.to_owned(), source }
-}
+use super::recipe::{Layer, Package, Recipe};
+use crate::{mirror, progress::Task};
 
 /// Makes the image of `recipe` in the empty folder `root`. `archives` are its package files, in its order.
 ///
@@ -92,7 +50,7 @@ fn take_all<'a>(
     for (name, archive) in layer.pinned().keys().zip(archives) {
         task.detail(name);
         let unpacked = unpack(archive)?;
-        take_folder(recipe, archive, unpacked.path(), Path::new(""), tree)?;
+        take_folder(recipe, archive, unpacked.path(), tree)?;
         task.advance(1);
     }
     Ok(())
@@ -100,8 +58,7 @@ fn take_all<'a>(
 
 fn unpack(archive: &Path) -> Result<TempDir, AssembleError> {
     let unpacked = tempfile::tempdir().map_err(making(Path::new("a temporary folder")))?;
-    let mut dpkg = Command::new("dpkg-deb");
-    command::output(dpkg.arg("--extract").arg(archive).arg(unpacked.path()))
+    mirror::unpack(archive, unpacked.path())
         .map_err(|source| AssembleError::Unpack { package: archive.to_owned(), source })?;
     Ok(unpacked)
 }
@@ -120,26 +77,17 @@ fn take_files(package: &Package, archive: &Path, tree: Tree<'_>) -> Result<(), A
     package.link_places().try_for_each(|(link, target)| tree.symlink(&link, target))
 }
 
-/// Takes what is at `place` in an unpacked package and below, but for what the recipe leaves out.
-fn take_folder(
-    recipe: &Recipe,
-    archive: &Path,
-    unpacked: &Path,
-    place: &Path,
-    tree: Tree<'_>,
-) -> Result<(), AssembleError> {
-    let folder = unpacked.join(place);
-    tree.folder(place)?;
-    for entry in fs::read_dir(&folder).map_err(making(&folder))? {
-        let entry = entry.map_err(making(&folder))?;
-        let (from, place) = (entry.path(), place.join(entry.file_name()));
-        if recipe.leaves_out(&place) {
-            continue;
-        }
-        match entry.file_type().map_err(making(&from))? {
-            kind if kind.is_dir() => take_folder(recipe, archive, unpacked, &place, tree)?,
-            kind if kind.is_file() => tree.copy(&from, &place)?,
-            kind if kind.is_symlink() => tree.symlink(&place, &fs::read_link(&from).map_err(making(&from))?)?,
+/// Takes all of an unpacked package, but for what the recipe leaves out.
+fn take_folder(recipe: &Recipe, archive: &Path, unpacked: &Path, tree: Tree<'_>) -> Result<(), AssembleError> {
+    let place_of = |path: &Path| path.strip_prefix(unpacked).unwrap_or(path).to_owned();
+    let entries = WalkDir::new(unpacked).min_depth(1).into_iter();
+    for entry in entries.filter_entry(|entry| !recipe.leaves_out(&place_of(entry.path()))) {
+        let entry = entry.map_err(|error| walking(unpacked, error))?;
+        let (from, place) = (entry.path(), place_of(entry.path()));
+        match entry.file_type() {
+            kind if kind.is_dir() => tree.folder(&place).map(drop)?,
+            kind if kind.is_file() => tree.copy(from, &place)?,
+            kind if kind.is_symlink() => tree.symlink(&place, &fs::read_link(from).map_err(making(from))?)?,
             _ => {
                 let (archive, place) = (archive.to_owned(), place.display().to_string());
                 return Err(AssembleError::Unusual { archive, place });
@@ -151,7 +99,7 @@ fn take_folder(
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{os::unix::fs::PermissionsExt, process::Command};
 
     use super::{tree::FOLDER_MODE, *};
     use crate::{

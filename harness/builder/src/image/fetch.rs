@@ -1,9 +1,6 @@
 //! Packages of a recipe, fetched once and checked each time they are used.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -11,6 +8,7 @@ use super::recipe::Recipe;
 use crate::{
     cache::{Cache, CacheError},
     digest::Sha256,
+    file::FileError,
     mirror::{
         ArchiveError, MirrorError,
         pinned::{Fetcher, PinnedError, PinnedPackage},
@@ -44,13 +42,8 @@ pub enum FetchError {
     #[error(transparent)]
     WrongSum(Box<WrongSum>),
     /// A package file could not be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The cache failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -109,7 +102,7 @@ impl FetchError {
                 pinned: needed.sha256,
                 found,
             })),
-            PinnedError::Read { path, source } => Self::Read { path, source },
+            PinnedError::File(error) => Self::File(error),
             PinnedError::Cache(error) => Self::Cache(error),
         }
     }

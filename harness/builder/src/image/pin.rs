@@ -13,7 +13,7 @@ use super::recipe::{Package, Pin, Recipe};
 use crate::{
     cache::{Area, Cache, CacheError},
     digest::Sha256,
-    file,
+    file::{self, FileError},
     mirror::{self, Archive, ArchiveError, Mirror, MirrorError},
     progress::Progress,
 };
@@ -35,22 +35,9 @@ pub enum PinError {
         /// The suite.
         suite: String,
     },
-    /// A package file could not be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The recipe could not be read or written.
-    #[error("cannot change {}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// A package file or the recipe could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The recipe is written in a way that cannot be changed by replacing a text.
     #[error("{} does not have `{text}` as it is: pin {name} by hand", path.display())]
     NotWritten {
@@ -119,8 +106,8 @@ pub fn pin(recipe: &Recipe, cache: &Cache, progress: &Progress) -> Result<Vec<Pi
     Ok(changed)
 }
 
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> PinError {
-    move |source| PinError::File { path: path.to_owned(), source }
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    FileError::of("change", path)
 }
 
 fn newest(archive: &Archive, name: &str, cache: &Cache, progress: &Progress) -> Result<Pin, PinError> {
@@ -130,7 +117,7 @@ fn newest(archive: &Archive, name: &str, cache: &Cache, progress: &Progress) -> 
     let folder = tempfile::tempdir_in(&downloads).map_err(failed(&downloads))?;
     let wanted = mirror::Package { name: name.to_owned(), version: version.clone() };
     let file = archive.download(&wanted, folder.path(), progress)?;
-    let sha256 = Sha256::of_file(&file).map_err(|source| PinError::Read { path: file, source })?;
+    let sha256 = Sha256::of_file(&file).map_err(FileError::of("read", &file))?;
     Ok(Pin { version, sha256 })
 }
 

@@ -7,9 +7,10 @@ use std::{
 };
 
 use thiserror::Error;
+use walkdir::{DirEntry, WalkDir};
 
 use super::Image;
-use crate::guest_program::GuestProgram;
+use crate::{file, guest_program::GuestProgram};
 
 /// Where the guest finds the guest program.
 pub const GUEST_PROGRAM: &str = "/usr/bin/bpf-token-guest";
@@ -94,21 +95,26 @@ impl Image {
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), CopyError> {
-    let failed = |source| CopyError { from: from.to_owned(), to: to.to_owned(), source };
-    let metadata = fs::symlink_metadata(from).map_err(failed)?;
-    if metadata.is_symlink() {
-        return fs::read_link(from).and_then(|target| symlink(target, to)).map_err(failed);
-    }
-    if metadata.is_file() {
-        return fs::copy(from, to).map(drop).map_err(failed);
-    }
-    fs::create_dir(to).map_err(failed)?;
-    fs::set_permissions(to, metadata.permissions()).map_err(failed)?;
-    for entry in fs::read_dir(from).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        copy(&from.join(&name), &to.join(&name))?;
+    for entry in WalkDir::new(from).follow_root_links(false) {
+        let entry = entry.map_err(|error| {
+            let (path, source) = file::walked(from, error);
+            let to = to.join(path.strip_prefix(from).unwrap_or(&path));
+            CopyError { from: path, to, source }
+        })?;
+        let name = entry.path().strip_prefix(from).unwrap_or(entry.path());
+        // A path with a slash at its end would be a folder.
+        let place = if entry.depth() == 0 { to.to_owned() } else { to.join(name) };
+        copy_one(&entry, &place).map_err(|source| CopyError { from: entry.path().to_owned(), to: place, source })?;
     }
     Ok(())
+}
+
+fn copy_one(entry: &DirEntry, to: &Path) -> io::Result<()> {
+    match entry.file_type() {
+        kind if kind.is_symlink() => symlink(fs::read_link(entry.path())?, to),
+        kind if kind.is_file() => fs::copy(entry.path(), to).map(drop),
+        _ => fs::create_dir(to).and_then(|()| fs::set_permissions(to, entry.metadata()?.permissions())),
+    }
 }
 
 #[cfg(test)]

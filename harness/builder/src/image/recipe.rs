@@ -5,14 +5,16 @@ mod place;
 
 use std::{
     collections::BTreeSet,
-    fs, io,
     path::{Path, PathBuf},
 };
 
 use harness_model::name::ImageName;
 use thiserror::Error;
 
-use crate::mirror::pinned::PinnedPackage;
+use crate::{
+    file::{self, FileError},
+    mirror::pinned::PinnedPackage,
+};
 
 pub use layer::{Boot, Layer, Package, Pin};
 pub use place::{BadPath, BadPattern, GuestPath, Pattern};
@@ -32,13 +34,8 @@ pub struct Recipe {
 #[derive(Debug, Error)]
 pub enum RecipeError {
     /// The file could not be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The file is no recipe.
     #[error("{}:\n{}", path.display(), .source.to_string().trim_end())]
     Syntax {
@@ -165,8 +162,7 @@ fn meaning(path: &Path, reasons: Vec<String>) -> RecipeError {
 }
 
 fn read_layer(path: &Path) -> Result<Layer, RecipeError> {
-    let text = fs::read_to_string(path).map_err(|source| RecipeError::Read { path: path.to_owned(), source })?;
-    parse(path, &text)
+    parse(path, &file::read_text(path)?)
 }
 
 fn parse(path: &Path, text: &str) -> Result<Layer, RecipeError> {
@@ -178,6 +174,8 @@ fn parse(path: &Path, text: &str) -> Result<Layer, RecipeError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::{super::catalogue::Catalogue, *};
 
     const SUM: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

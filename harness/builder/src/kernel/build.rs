@@ -1,22 +1,26 @@
 //! Makes a kernel in a source and object tree that is kept, so the next build compiles only what changed.
 
 use std::{
-    fs, io,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
     thread,
 };
 
+use xshell::cmd;
+
 use super::{
-    KernelError,
+    built::Built,
+    error::KernelError,
     fragment::{self, Mismatch, Options},
     manifest::{Manifest, Source},
+    record::{BOOT_IMAGE, BTF, CONFIG, SYMBOLS},
     source,
 };
 use crate::{
     cache::{Area, Cache, CacheError, Lock},
     command::{self, CommandError},
-    file::FileError,
+    file::{self, FileError},
     progress::{Progress, Unit},
 };
 
@@ -47,6 +51,8 @@ const FOREIGN_VARIABLES: [&str; 18] = [
 ];
 /// Says which source a tree holds.
 const IDENTITY: &str = "identity";
+/// Is there while a build is under way, and after one that did not end well; its time is when that began.
+const UNFINISHED: &str = "unfinished";
 
 /// A source with the objects made of it. Nobody else uses them while this exists.
 #[derive(Debug)]
@@ -60,11 +66,16 @@ pub(super) struct BuildTree {
 
 impl BuildTree {
     /// The tree for this kernel, fetched and unpacked unless it is there from an earlier build. There is one for each
-    /// kernel: another source replaces it, with its objects.
-    pub(super) fn prepare(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<Self, KernelError> {
+    /// kernel: another source, of another identity, replaces it, with its objects.
+    pub(super) fn prepare(
+        manifest: &Manifest,
+        identity: &str,
+        cache: &Cache,
+        progress: &Progress,
+    ) -> Result<Self, KernelError> {
         let (identity, source) = match &manifest.source {
             Source::Tree(tree) => (tree.path.display().to_string(), Some(absolute(&tree.path)?)),
-            other => (source::identity(other)?, None),
+            _ => (identity.to_owned(), None),
         };
         let lock = cache.entry(Area::Trees, &format!("kernel-{}", manifest.name))?.lock(progress)?;
         let place = lock.entry().path();
@@ -75,12 +86,46 @@ impl BuildTree {
             }
             let name = manifest.name.as_str();
             source::unpack(&manifest.source, name, cache, &staging.path().join("source"), progress)?;
-            let path = staging.path().join(IDENTITY);
-            fs::write(&path, &identity).map_err(FileError::of("write", &path))?;
+            file::write(&staging.path().join(IDENTITY), &identity)?;
             staging.publish()?;
         }
         let source = source.unwrap_or_else(|| place.join("source"));
-        Ok(Self { source, objects: place.join("objects"), lock, variables: Vec::new() })
+        let tree = Self { source, objects: place.join("objects"), lock, variables: Vec::new() };
+        tree.settle()?;
+        Ok(tree)
+    }
+
+    /// Has make look again at what was edited during a build that did not end well. Make takes an object for current that
+    /// is younger than its source; one compiled from a file that was edited meanwhile is younger, and of the old text. So
+    /// all that such a build made is dated to its beginning.
+    fn settle(&self) -> Result<(), KernelError> {
+        let Ok(began) = fs::metadata(self.unfinished()).and_then(|marker| marker.modified()) else { return Ok(()) };
+        for entry in file::below(&self.objects) {
+            let entry = entry?;
+            let date = || {
+                let made = entry.metadata()?.modified()?;
+                if made > began { File::open(entry.path())?.set_modified(began) } else { Ok(()) }
+            };
+            if entry.file_type().is_file() {
+                date().map_err(FileError::of("date", entry.path()))?;
+            }
+        }
+        self.end()
+    }
+
+    /// Notes that a build begins.
+    pub(super) fn begin(&self) -> Result<(), KernelError> {
+        Ok(file::write(&self.unfinished(), "")?)
+    }
+
+    /// Notes that the objects are those of the source as it is.
+    pub(super) fn end(&self) -> Result<(), KernelError> {
+        let path = self.unfinished();
+        Ok(fs::remove_file(&path).map_err(FileError::of("remove", &path))?)
+    }
+
+    fn unfinished(&self) -> PathBuf {
+        self.lock.entry().path().join(UNFINISHED)
     }
 
     /// A file of the object tree.
@@ -94,7 +139,7 @@ impl BuildTree {
             TINY_CONFIG.iter().filter_map(|part| fs::read_to_string(self.source.join(part)).ok()).collect();
         let wanted = self.object("wanted.config");
         let text = base.join("\n") + "\n" + &manifest.config;
-        fs::write(&wanted, text).map_err(FileError::of("write", &wanted))?;
+        file::write(&wanted, text)?;
         let mut make = self.make("allnoconfig")?;
         let warnings =
             command::warnings(make.env("KCONFIG_ALLCONFIG", &wanted).env("KCONFIG_WARN_UNKNOWN_SYMBOLS", "1"))?;
@@ -105,8 +150,7 @@ impl BuildTree {
 
     fn resolved(&self) -> Result<Options, KernelError> {
         let path = self.object(".config");
-        let text = fs::read_to_string(&path).map_err(FileError::of("read", &path))?;
-        fragment::parse(&text).map_err(|source| KernelError::ResolvedConfig { path, source })
+        fragment::parse(&file::read_text(&path)?).map_err(|source| KernelError::ResolvedConfig { path, source })
     }
 
     /// Compiles and links; returns how many objects had to be compiled. A build that was interrupted goes on where it
@@ -122,7 +166,7 @@ impl BuildTree {
         manifest: &Manifest,
         progress: &Progress,
     ) -> Result<u64, KernelError> {
-        let before = count_objects(&self.objects).map_err(FileError::of("list", &self.objects))?;
+        let before = count_objects(&self.objects)?;
         let total = manifest.objects.map(|expected| expected.max(before));
         let task = progress.task(&format!("kernel {}", manifest.name), Unit::Things("objects"), total);
         task.set(before);
@@ -139,16 +183,23 @@ impl BuildTree {
         Ok(compiled)
     }
 
-    /// What `uname -r` will say.
-    pub(super) fn release(&self) -> Result<String, KernelError> {
-        let path = self.object("include/config/kernel.release");
-        let text = fs::read_to_string(&path).map_err(FileError::of("read", &path))?;
-        Ok(text.trim().to_owned())
+    /// Copies what a virtual machine and its judges need, 30 MB of some gigabytes, and adds the record of the build.
+    pub(super) fn keep(&self, into: &Path, built: Built<'_>) -> Result<(), KernelError> {
+        let vmlinux = self.object("vmlinux");
+        objcopy(&[Path::new("--strip-all"), &vmlinux, &into.join(BOOT_IMAGE)])?;
+        let section = PathBuf::from(format!(".BTF={}", into.join(BTF).display()));
+        objcopy(&[Path::new("--dump-section"), &section, &vmlinux, Path::new("/dev/null")])?;
+        file::copy(&self.object(".config"), &into.join(CONFIG))?;
+        file::copy(&self.object("System.map"), &into.join(SYMBOLS))?;
+        // What `uname -r` will say.
+        let release = file::read_text(&self.object("include/config/kernel.release"))?;
+        built.record(into, release.trim().to_owned())
     }
 
     /// A run of make that depends on nothing but its arguments. It holds the tree's lock itself: if this process is
     /// killed, nobody starts a second make beside it.
     fn make(&self, target: &str) -> Result<Command, CacheError> {
+        // Not xshell: its standard input is the lock.
         let mut make = Command::new("make");
         for variable in FOREIGN_VARIABLES {
             make.env_remove(variable);
@@ -187,18 +238,11 @@ fn compiled_object(line: &str) -> Option<&str> {
 }
 
 /// How many objects a tree holds.
-fn count_objects(folder: &Path) -> io::Result<u64> {
+fn count_objects(folder: &Path) -> Result<u64, FileError> {
     let mut count = 0;
-    let mut open = vec![folder.to_owned()];
-    while let Some(next) = open.pop() {
-        for entry in fs::read_dir(next)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                open.push(entry.path());
-            } else if is_compiled(&entry.path()) {
-                count += 1;
-            }
-        }
+    for entry in file::below(folder) {
+        let entry = entry?;
+        count += u64::from(!entry.file_type().is_dir() && is_compiled(entry.path()));
     }
     Ok(count)
 }
@@ -210,8 +254,8 @@ fn is_compiled(path: &Path) -> bool {
 }
 
 /// Runs objcopy from binutils.
-pub(super) fn objcopy(args: &[&Path]) -> Result<(), CommandError> {
-    command::output(Command::new("objcopy").args(args)).map(drop)
+fn objcopy(args: &[&Path]) -> Result<(), CommandError> {
+    command::output(|shell| cmd!(shell, "objcopy {args...}")).map(drop)
 }
 
 #[cfg(test)]

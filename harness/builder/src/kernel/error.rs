@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use harness_model::{name::KernelName, vocabulary::BtfError};
 use thiserror::Error;
 
-use super::{Damage, PrebuiltError, SourceError, fragment};
+use super::{fragment, prebuilt::PrebuiltError, record::Damage, source::SourceError};
 use crate::{cache::CacheError, command::CommandError, file::FileError};
 
 /// Why there is no kernel.
@@ -80,5 +80,3 @@ impl From<SourceError> for KernelError {
         Self::Source(Box::new(error))
     }
 }
-
-impl KernelError {}

@@ -5,7 +5,6 @@ mod source;
 
 use std::{
     collections::BTreeMap,
-    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -13,26 +12,22 @@ use harness_model::name::KernelName;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::{
-    fragment::{self, BadLine, Found, Mismatch, Options, Value},
-    running,
-};
+use super::fragment::{self, BadLine, Found, Mismatch, Options, Value};
+use crate::file::{self, FileError};
 use lineage::lineage;
 pub use source::{
     DebianKernel, DebianSource, GitSource, KernelFiles, PackageFiles, PrebuiltSource, Source, TarballSource, TreeSource,
 };
 
+/// The name of the kernel of the machine we are on, which no manifest has.
+pub const RUNNING: &str = "host";
+
 /// Why a manifest, or a fragment it names, is not usable.
 #[derive(Debug, Error)]
 pub enum ManifestError {
     /// A file could not be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The file is not a manifest.
     #[error("{}:\n{}", path.display(), .error.to_string().trim_end())]
     Syntax {
@@ -102,7 +97,7 @@ struct File {
 
 impl File {
     fn read(path: &Path) -> Result<Self, ManifestError> {
-        toml::from_str(&read(path)?)
+        toml::from_str(&file::read_text(path)?)
             .map_err(|error| ManifestError::Syntax { path: path.to_owned(), error: error.into() })
     }
 
@@ -174,7 +169,7 @@ impl Manifest {
         let meaning = |reason: String| ManifestError::Meaning { path: path.to_owned(), reason };
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let name: KernelName = stem.parse().map_err(|error| meaning(format!("{error}")))?;
-        if name.as_str() == running::NAME {
+        if name.as_str() == RUNNING {
             return Err(meaning(format!("`{name}` stands for the running kernel: call the file otherwise")));
         }
         let file = File::read(path)?;
@@ -274,16 +269,12 @@ impl Manifest {
     }
 }
 
-fn read(path: &Path) -> Result<String, ManifestError> {
-    fs::read_to_string(path).map_err(|source| ManifestError::Read { path: path.to_owned(), source })
-}
-
 /// The text and the options of these fragments, in this order.
 fn read_fragments(folder: &Path, names: &[String]) -> Result<(String, Options), ManifestError> {
     let (mut config, mut options) = (String::new(), Options::new());
     for name in names {
         let path = folder.join("fragments").join(name).with_extension("config");
-        let text = read(&path)?;
+        let text = file::read_text(&path)?;
         options.extend(fragment::parse(&text).map_err(|line| ManifestError::Fragment { path, line })?);
         config.push_str(&text);
         config.push('\n');
@@ -302,7 +293,7 @@ fn values(options: &BTreeMap<String, String>) -> Options {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, fs};
 
     use super::*;
 

@@ -6,79 +6,24 @@
 
 mod copy;
 mod edit;
+mod error;
 mod file;
 mod stand_in;
 mod workshop;
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
-use harness_model::name::{KernelName, MutantName};
-use thiserror::Error;
+use harness_model::name::KernelName;
 
-pub use edit::{Edit, Misfit};
-pub use workshop::{MutationError, Workshop, find_built};
+pub use edit::{Edit, Misfit, Mutant};
+pub use error::{MutantError, MutationError};
+pub use workshop::{Workshop, find_built};
 
 use crate::{
     cache::{Area, cleaning::References},
-    listing::{Listing, ListingError},
+    file::read_text,
+    listing::Listing,
 };
-
-/// Why the mutants cannot be used.
-#[derive(Debug, Error)]
-pub enum MutantError {
-    /// The folder could not be listed.
-    #[error(transparent)]
-    Folder(#[from] ListingError),
-    /// A file could not be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A file is not one of mutants.
-    #[error("{}:\n{}", path.display(), .error.to_string().trim_end())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Where, and what is wrong there.
-        error: Box<toml::de::Error>,
-    },
-    /// A mutant says something that cannot be.
-    #[error("{}: mutant {mutant}: {reason}", path.display())]
-    Meaning {
-        /// The file.
-        path: PathBuf,
-        /// Which.
-        mutant: MutantName,
-        /// What is wrong.
-        reason: String,
-    },
-}
-
-/// A bug to put into a kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mutant {
-    /// Its name, which no other has.
-    pub name: MutantName,
-    /// What is wrong with a kernel that has it, in a sentence.
-    pub bug: String,
-    /// What it means if nobody notices it, where that is known.
-    pub unnoticed: Option<String>,
-    edits: BTreeMap<KernelName, Edit>,
-}
-
-impl Mutant {
-    /// What to change in the source of this kernel; `None` if the kernel does not have what the bug is about.
-    pub fn edit(&self, kernel: &KernelName) -> Option<&Edit> {
-        self.edits.get(kernel)
-    }
-}
 
 /// All mutants, in the order of their files and within them: those of one source file stand together.
 #[derive(Clone, Debug)]
@@ -96,9 +41,7 @@ impl Mutants {
         let mut all: Vec<Mutant> = Vec::new();
         for name in listing.names() {
             let path = listing.file(name)?;
-            let text =
-                fs::read_to_string(path).map_err(|source| MutantError::Read { path: path.to_owned(), source })?;
-            for mutant in file::parse(path, &text, kernels)? {
+            for mutant in file::parse(path, &read_text(path)?, kernels)? {
                 if all.iter().any(|other| other.name == mutant.name) {
                     let reason = "another mutant has this name".to_owned();
                     return Err(MutantError::Meaning { path: path.to_owned(), mutant: mutant.name, reason });
@@ -112,7 +55,7 @@ impl Mutants {
     /// Adds what kernels with these bugs keep in the cache.
     pub(crate) fn add_references(&self, references: &mut References) {
         for mutant in &self.all {
-            mutant.edits.keys().for_each(|kernel| references.add(Area::Mutants, workshop::entry_name(kernel, mutant)));
+            mutant.kernels().for_each(|kernel| references.add(Area::Mutants, workshop::entry_name(kernel, mutant)));
         }
     }
 
@@ -124,6 +67,8 @@ impl Mutants {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {

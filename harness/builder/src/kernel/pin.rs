@@ -1,13 +1,12 @@
 //! Pins a kernel to the newest version its suite has.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use thiserror::Error;
 
 use super::{
-    SourceError,
     manifest::{DebianKernel, DebianSource, Manifest, PrebuiltSource, Source},
-    source,
+    source::{self, SourceError},
 };
 use crate::{
     cache::{Area, Cache},
@@ -57,7 +56,7 @@ pub fn pin(manifest: &Manifest, version: Option<&str>, cache: &Cache, progress: 
         _ => vec![desk.newest_package(&old[0].package, version)?],
     };
     let new: Vec<DebianSource> = packages.iter().map(|package| desk.fetch(package)).collect::<Result<_, _>>()?;
-    let text = fs::read_to_string(&manifest.path).map_err(FileError::of("read", &manifest.path))?;
+    let text = file::read_text(&manifest.path)?;
     let text = repinned(&text, &old, &new);
     file::replace(&manifest.path, &text).map_err(FileError::of("write", &manifest.path))?;
     Ok(packages[0].version.clone())

@@ -11,22 +11,29 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::toolchain::Toolchain;
-use crate::digest::Sha256;
+use crate::{
+    digest::Sha256,
+    file::{self, FileError},
+};
 
 /// Its file name.
 pub const FILE_NAME: &str = "record.json";
+
+// What else is kept of a kernel.
+pub(super) const BOOT_IMAGE: &str = "boot";
+pub(super) const BTF: &str = "vmlinux.btf";
+pub(super) const CONFIG: &str = "config";
+pub(super) const SYMBOLS: &str = "System.map";
+pub(super) const VOCABULARY: &str = "vocabulary.json";
+pub(super) const NOTES: &str = "notes";
+pub(super) const MODULES: &str = "modules.cpio";
 
 /// Why a folder does not hold a whole build.
 #[derive(Debug, Error)]
 pub enum Damage {
     /// The record cannot be read.
-    #[error("cannot read {}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Unreadable(#[from] FileError),
     /// The record is no record.
     #[error("{} is no build record", path.display())]
     Malformed {
@@ -82,7 +89,7 @@ impl Record {
     /// The record of the build in this folder, if all its files are there in their full size.
     pub fn read(folder: &Path) -> Result<Self, Damage> {
         let path = folder.join(FILE_NAME);
-        let text = fs::read_to_string(&path).map_err(|source| Damage::Unreadable { path: path.clone(), source })?;
+        let text = file::read_text(&path)?;
         let record: Self = serde_json::from_str(&text).map_err(|source| Damage::Malformed { path, source })?;
         record.each(folder, |path, file| {
             let size = fs::metadata(path)?.len();
@@ -167,6 +174,6 @@ mod tests {
         fs::write(folder.path().join(FILE_NAME), "{").unwrap();
         assert!(matches!(Record::read(folder.path()), Err(Damage::Malformed { .. })));
         fs::remove_file(folder.path().join(FILE_NAME)).unwrap();
-        assert!(matches!(Record::read(folder.path()), Err(Damage::Unreadable { .. })));
+        assert!(matches!(Record::read(folder.path()), Err(Damage::Unreadable(_))));
     }
 }

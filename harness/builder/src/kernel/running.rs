@@ -6,16 +6,19 @@ use flate2::read::GzDecoder;
 use harness_model::{name::KernelName, scenario::Release};
 use thiserror::Error;
 
-use super::{BTF, CONFIG, Kernel, KernelError, Manifest, record, vocabulary_in, write_json};
+pub use super::manifest::RUNNING as NAME;
+use super::{
+    built::{self, Kernel},
+    error::KernelError,
+    manifest::Manifest,
+    record::{BTF, CONFIG, Record},
+};
 use crate::{
     cache::{Area, Cache, CacheError},
     digest::Sha256,
-    file::FileError,
+    file::{self, FileError},
     progress::Progress,
 };
-
-/// The name under which it is asked for; no manifest has it.
-pub const NAME: &str = "host";
 
 const RUNNING_BTF: &str = "/sys/kernel/btf/vmlinux";
 
@@ -64,7 +67,7 @@ pub fn look(alike: Vec<KernelName>, cache: &Cache, progress: &Progress) -> Resul
         staging.publish()?;
     }
     let dir = lock.entry().path();
-    let record = record::Record::read(&dir).map_err(|damage| KernelError::Damaged(damage, name()))?;
+    let record = Record::read(&dir).map_err(|damage| KernelError::Damaged(damage, name()))?;
     let lsm = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
     let lsm = lsm.trim().split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
     let args = vec![String::from_utf8_lossy(&boot[1]).trim().to_owned()];
@@ -97,14 +100,9 @@ pub fn nearest(release: &Release, manifests: &[Manifest]) -> Vec<KernelName> {
 }
 
 fn keep(into: &Path, btf: &[u8], release: &str) -> Result<(), RunningError> {
-    let write = |name: &str, bytes: &[u8]| {
-        let path = into.join(name);
-        fs::write(&path, bytes).map_err(FileError::of("write", &path))
-    };
-    write(BTF, btf)?;
-    write(CONFIG, config(release).as_bytes())?;
-    write_json(&into.join(super::VOCABULARY), &vocabulary_in(&into.join(BTF))?)?;
-    let record = record::Record {
+    file::write(&into.join(BTF), btf)?;
+    file::write(&into.join(CONFIG), config(release))?;
+    let record = Record {
         name: name(),
         release: release.to_owned(),
         source: "the running kernel".to_owned(),
@@ -112,9 +110,9 @@ fn keep(into: &Path, btf: &[u8], release: &str) -> Result<(), RunningError> {
         objects_compiled: 0,
         seconds: 0.0,
         built: 0,
-        files: record::files(into).map_err(FileError::of("read", into))?,
+        files: Default::default(),
     };
-    Ok(write_json(&into.join(record::FILE_NAME), &record)?)
+    Ok(built::finish(into, record)?)
 }
 
 /// Its configuration, if it or its package shows it; empty otherwise.

@@ -1,5 +1,6 @@
 //! Kernel sources: how each kind is told apart from another state of itself, fetched, checked and unpacked.
 
+mod error;
 mod git;
 mod tree;
 
@@ -9,95 +10,21 @@ use std::{
     process::{Command, Stdio},
 };
 
-use thiserror::Error;
-
-use super::{
-    manifest::{DebianSource, PrebuiltSource, Source, TarballSource},
-    prebuilt,
-};
+use super::manifest::{DebianSource, Manifest, PrebuiltSource, Source, TarballSource};
 use crate::{
     cache::{Area, Cache, CacheError, Entry, cleaning::References},
-    command::{self, CommandError},
+    command,
     digest::Sha256,
-    fetch::{self, FetchError},
+    fetch,
     file::FileError,
-    mirror::{self, Archive, ArchiveError, Mirror, MirrorError, Package},
+    mirror::{self, Archive, Mirror, Package},
     progress::{Progress, Unit},
 };
-pub(super) use tree::listing_sum;
+pub use error::SourceError;
+use tree::check;
 
-/// Why a source could not be had.
-#[derive(Debug, Error)]
-pub enum SourceError {
-    /// It is not known where Debian packages come from.
-    #[error(transparent)]
-    Mirror(#[from] MirrorError),
-    /// The archive does not have the package, or not at this version.
-    #[error("kernel {kernel} has no source{}", repin(.source, .kernel))]
-    Archive {
-        /// The kernel it is for.
-        kernel: String,
-        /// What happened.
-        source: Box<ArchiveError>,
-    },
-    /// A package is not the pinned one.
-    #[error("{package} has the wrong SHA-256 sum:\n  pinned   {pinned}\n  received {received}\nnothing of it was kept")]
-    WrongSum {
-        /// The package.
-        package: Package,
-        /// What the manifest says.
-        pinned: Sha256,
-        /// What came.
-        received: Sha256,
-    },
-    /// A download failed.
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
-    /// A program failed.
-    #[error(transparent)]
-    Command(#[from] CommandError),
-    /// The repository does not have the revision.
-    #[error("{url} has no commit {revision}; is it pushed there?")]
-    NoRevision {
-        /// The repository.
-        url: String,
-        /// The commit.
-        revision: String,
-        /// What git said.
-        source: CommandError,
-    },
-    /// The package or folder holds no kernel source.
-    #[error("{} holds no kernel source: {reason}", path.display())]
-    NotASource {
-        /// The file or folder.
-        path: PathBuf,
-        /// How that shows.
-        reason: &'static str,
-    },
-    /// A file could not be read or written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The cache failed.
-    #[error(transparent)]
-    Cache(#[from] CacheError),
-}
-
-impl SourceError {
-    /// What an archive did wrong for a kernel.
-    pub(super) fn archive(kernel: &str, error: ArchiveError) -> Self {
-        Self::Archive { kernel: kernel.to_owned(), source: Box::new(error) }
-    }
-}
-
-/// What to do about a version that is gone.
-fn repin(error: &ArchiveError, kernel: &str) -> String {
-    match error {
-        ArchiveError::NoSuchVersion { available, .. } if !available.is_empty() => {
-            format!(" any more; `cargo xtask kernel pin {kernel}` writes the newest version into its manifest")
-        }
-        _ => String::new(),
-    }
-}
+/// Raised when the same inputs would give other files of a prebuilt kernel.
+const PREBUILT_RECIPE: &str = "1";
 
 /// A text that differs if the source differs: nothing is fetched for it.
 pub(super) fn identity(source: &Source) -> Result<String, SourceError> {
@@ -106,8 +33,38 @@ pub(super) fn identity(source: &Source) -> Result<String, SourceError> {
         Source::Tarball(tarball) => format!("{} {}", file_name(&tarball.url), tarball.sha256),
         Source::Git(git) => format!("git {}", git.revision.as_str()),
         Source::Tree(tree) => format!("{} {}", tree.path.display(), tree::fingerprint(&tree.path)?),
-        Source::Prebuilt(prebuilt) => prebuilt::identity(prebuilt)?,
+        Source::Prebuilt(prebuilt) => prebuilt_identity(prebuilt)?,
     })
+}
+
+fn prebuilt_identity(source: &PrebuiltSource) -> Result<String, SourceError> {
+    let sum = |path: &PathBuf| Sha256::of_file(path).map_err(FileError::of("read", path));
+    let parts: Vec<String> = match source {
+        PrebuiltSource::Debian(debian) => {
+            let each = debian.each();
+            each.map(|package| format!("{} {} {}", package.package, package.version, package.sha256)).collect()
+        }
+        PrebuiltSource::Packages(packages) => {
+            packages.files.iter().map(|path| Ok(sum(path)?.to_string())).collect::<Result<_, SourceError>>()?
+        }
+        PrebuiltSource::Files(files) => {
+            let modules = files.modules.as_deref().map(tree::listing_sum).transpose()?;
+            let modules = modules.map(|sum| sum.to_string()).unwrap_or_default();
+            vec![sum(&files.vmlinuz)?.to_string(), sum(&files.config)?.to_string(), modules]
+        }
+    };
+    Ok(format!("prebuilt {PREBUILT_RECIPE} {}", parts.join(" ")))
+}
+
+/// Refuses a source on this machine that is another one than when its identity was taken. No other source can change: its
+/// sum or its commit is pinned.
+pub(super) fn check_unchanged(manifest: &Manifest, identity: &str) -> Result<(), SourceError> {
+    let local = manifest.source.local();
+    if local.is_empty() || self::identity(&manifest.source)? == identity {
+        return Ok(());
+    }
+    let (kernel, paths) = (manifest.name.clone(), local.into_iter().map(Path::to_owned).collect());
+    Err(SourceError::Changed { kernel, paths })
 }
 
 /// Puts a source that is not a folder already into `into`, which exists and is empty.
@@ -129,15 +86,6 @@ pub(super) fn unpack(
         }
     }?;
     check(into)
-}
-
-/// Refuses a folder that is not the top of a kernel source.
-pub(super) fn check(folder: &Path) -> Result<(), SourceError> {
-    if folder.join("Makefile").is_file() {
-        Ok(())
-    } else {
-        Err(SourceError::NotASource { path: folder.to_owned(), reason: "there is no Makefile at its top" })
-    }
 }
 
 /// Adds what a source keeps of itself in the cache's downloads.
@@ -234,7 +182,7 @@ fn unpack_debian(
 ) -> Result<(), SourceError> {
     let package = debian_package(debian, kernel, cache, progress)?;
     let folder = tempfile::tempdir_in(into).map_err(FileError::of("create a folder in", into))?;
-    command::output(Command::new("dpkg-deb").arg("-x").args([&package, folder.path()]))?;
+    mirror::unpack(&package, folder.path())?;
     let tarballs = folder.path().join("usr/src");
     let listing = fs::read_dir(&tarballs).map_err(FileError::of("list", &tarballs))?;
     let is_tarball = |path: &PathBuf| path.to_string_lossy().contains(".tar.");
@@ -247,6 +195,7 @@ fn unpack_debian(
 fn unpack_tar(tarball: &Path, into: &Path, progress: &Progress) -> Result<(), SourceError> {
     let name = tarball.file_name().unwrap_or_default().to_string_lossy();
     let task = progress.task(&format!("unpack {name}"), Unit::Things("files"), None);
+    // Not xshell: each line it writes is counted.
     let mut tar = Command::new("tar");
     tar.stdin(Stdio::null()).args(["--extract", "--verbose", "--no-same-owner", "--strip-components=1"]);
     command::stream(tar.arg("--directory").arg(into).arg("--file").arg(tarball), |_| task.advance(1))?;
@@ -263,21 +212,5 @@ mod tests {
         assert_eq!(file_name("http://h.example/v6/linux-6.12.tar.xz"), "linux-6.12.tar.xz");
         assert_eq!(file_name("http://h.example/a b?c=$d/"), "");
         assert_eq!(file_name("x?y=../z w"), "zw");
-    }
-
-    #[test]
-    fn a_version_that_is_gone_comes_with_the_command_that_pins_another() {
-        let gone = |available: &[&str]| ArchiveError::NoSuchVersion {
-            package: Package { name: "p".into(), version: "1".into() },
-            suite: "trixie".into(),
-            mirror: Mirror::of_url("http://m.example/debian"),
-            available: available.iter().map(|v| (*v).to_owned()).collect(),
-        };
-        let error = SourceError::archive("6.12", gone(&["2"]));
-        assert!(error.to_string().contains("`cargo xtask kernel pin 6.12`"), "{error}");
-        let cause = std::error::Error::source(&error).unwrap().to_string();
-        assert!(cause.contains("it has 2"), "{cause}");
-        let error = SourceError::archive("6.12", gone(&[])).to_string();
-        assert_eq!(error, "kernel 6.12 has no source");
     }
 }

@@ -1,8 +1,7 @@
 //! The programs that make a kernel: another version of one of them may make another kernel.
 
-use std::process::Command;
-
 use serde::{Deserialize, Serialize};
+use xshell::cmd;
 
 use crate::{
     command::{self, CommandError},
@@ -35,6 +34,6 @@ impl Toolchain {
 
 /// The first line a program prints of its version.
 fn version(program: &str) -> Result<String, CommandError> {
-    let text = command::output(Command::new(program).arg("--version").env("LC_ALL", "C"))?;
+    let text = command::output(|shell| cmd!(shell, "{program} --version").env("LC_ALL", "C"))?;
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }

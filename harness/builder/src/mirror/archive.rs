@@ -6,16 +6,17 @@ mod closure;
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
 use thiserror::Error;
+use xshell::{Cmd, Shell, cmd};
 
 use super::{KernelPackage, MIRROR_VARIABLE, Mirror, numbers};
 use crate::{
     cache::{Area, CACHE_VARIABLE, Cache, CacheError, Lock},
     command::{self, CommandError},
     digest::Sha256,
+    file::{self, FileError},
     progress::{Progress, Unit},
 };
 
@@ -92,13 +93,8 @@ pub enum ArchiveError {
         suite: String,
     },
     /// The private state folder could not be written.
-    #[error("cannot write {}", path.display())]
-    State {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// There is no room for the package lists.
     #[error(
         "{} has {free_mib} MiB left, and package lists take up to {NEEDED_MIB}: free some space, or set {CACHE_VARIABLE} \
@@ -118,8 +114,7 @@ pub enum ArchiveError {
 
 /// apt 2.6 does not fail on a full disk: it waits for ever for the process that unpacks its lists.
 fn check_room(folder: &Path, needed_mib: u64) -> Result<(), ArchiveError> {
-    let failed = |error: rustix::io::Errno| ArchiveError::State { path: folder.to_owned(), source: error.into() };
-    let disk = rustix::fs::statvfs(folder).map_err(failed)?;
+    let disk = rustix::fs::statvfs(folder).map_err(|error| FileError::of("write", folder)(error.into()))?;
     let free_mib = disk.f_bavail.saturating_mul(disk.f_frsize) >> 20;
     if free_mib >= needed_mib { Ok(()) } else { Err(ArchiveError::NoRoom { path: folder.to_owned(), free_mib }) }
 }
@@ -169,8 +164,8 @@ impl Archive {
         archive.write_state()?;
         check_room(&archive.state, NEEDED_MIB)?;
         let task = progress.task(&format!("package lists of {suite}"), Unit::Things("files"), None);
-        let mut apt = archive.apt("apt-get");
-        let update = command::stream(apt.stdin(Stdio::null()).args(["--error-on=any", "update"]), |_| task.advance(1));
+        let apt = command::written(|shell| archive.apt(shell, "apt-get").args(["--error-on=any", "update"]));
+        let update = apt.and_then(|mut apt| command::stream(&mut apt, |_| task.advance(1)));
         update.map_err(|error| ArchiveError::Lists {
             suite: suite.to_owned(),
             mirror: archive.mirror.clone(),
@@ -187,20 +182,23 @@ impl Archive {
 
     /// The versions of a package in this suite, newest first.
     pub fn versions(&self, name: &str) -> Result<Vec<String>, ArchiveError> {
-        let listing = command::output(self.apt("apt-cache").args(["madison", name]))
-            .map_err(|error| ArchiveError::Query { name: name.to_owned(), source: error.into() })?;
-        Ok(madison(&listing, name))
+        Ok(madison(&self.query("madison", name, name)?, name))
     }
 
     /// The packages that hold the same part of kernels of the same series and flavour as this one, newest first.
     pub fn kin(&self, name: &str) -> Result<Vec<KernelPackage>, ArchiveError> {
         let Some(package) = KernelPackage::of(name) else { return Ok(Vec::new()) };
-        let listing = command::output(self.apt("apt-cache").args(["pkgnames", &package.series_prefix()]))
-            .map_err(|error| ArchiveError::Query { name: name.to_owned(), source: error.into() })?;
+        let listing = self.query("pkgnames", &package.series_prefix(), name)?;
         let mut kin: Vec<_> =
             listing.lines().filter_map(KernelPackage::of).filter(|other| package.is_kin(other)).collect();
         kin.sort_by_cached_key(|package| std::cmp::Reverse(numbers(&package.release)));
         Ok(kin)
+    }
+
+    /// What apt's cache knows, asked for the sake of this package.
+    fn query(&self, verb: &str, about: &str, name: &str) -> Result<String, ArchiveError> {
+        let answer = command::output(|shell| self.apt(shell, "apt-cache").args([verb, about]));
+        answer.map_err(|error| ArchiveError::Query { name: name.to_owned(), source: error.into() })
     }
 
     /// Downloads a package into this folder and returns the file's path.
@@ -214,35 +212,33 @@ impl Archive {
             return Err(ArchiveError::NoSuchVersion { package: package.clone(), suite, mirror, available });
         }
         let task = progress.task(&format!("download {package}"), Unit::Things("%"), Some(100));
-        let mut apt = self.apt("apt-get");
-        apt.current_dir(into).stdin(Stdio::null()).args(["-o", "APT::Status-Fd=1", "download", &package.to_string()]);
         let fail = |error: CommandError| ArchiveError::Download {
             package: package.clone(),
             mirror: self.mirror.clone(),
             source: error.into(),
         };
-        command::stream(&mut apt, |line| task.set(percent(line).unwrap_or_default())).map_err(fail)?;
+        let apt = command::written(|shell| {
+            shell.change_dir(into);
+            self.apt(shell, "apt-get").args(["-o", "APT::Status-Fd=1", "download", &package.to_string()])
+        });
+        let stream = |mut apt| command::stream(&mut apt, |line| task.set(percent(line).unwrap_or_default()));
+        apt.and_then(stream).map_err(fail)?;
         task.finish("done");
-        only_file(into).map_err(|source| ArchiveError::State { path: into.to_owned(), source })
+        Ok(only_file(into).map_err(FileError::of("write", into))?)
     }
 
     fn write_state(&self) -> Result<(), ArchiveError> {
         let source = format!("deb [signed-by={KEYRING}] {} {} main\n", self.mirror, self.suite);
-        let write = |path: PathBuf, text: &str| {
-            let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
-            folder.and_then(|()| fs::write(&path, text)).map_err(|source| ArchiveError::State { path, source })
-        };
-        write(self.state.join("sources.list"), &source)?;
-        write(self.state.join("status"), "")?;
-        ["lists/partial", "archives/partial"].into_iter().try_for_each(|folder| {
-            let path = self.state.join(folder);
-            fs::create_dir_all(&path).map_err(|source| ArchiveError::State { path, source })
-        })
+        for path in ["lists/partial", "archives/partial"].map(|folder| self.state.join(folder)) {
+            fs::create_dir_all(&path).map_err(FileError::of("write", &path))?;
+        }
+        file::write(&self.state.join("sources.list"), source)?;
+        Ok(file::write(&self.state.join("status"), "")?)
     }
 
     /// A command of apt on the private state. The machine's own settings apply but for sources and preferences: a proxy
     /// stays in use.
-    fn apt(&self, program: &str) -> Command {
+    fn apt<'s>(&self, shell: &'s Shell, program: &str) -> Cmd<'s> {
         let state = |file: &str| self.state.join(file).display().to_string();
         let options = [
             ("Dir::State", state("")),
@@ -260,11 +256,8 @@ impl Archive {
             // The cache folder need not be readable by apt's own user.
             ("APT::Sandbox::User", "root".to_owned()),
         ];
-        let mut command = Command::new(program);
-        command
-            .env("LC_ALL", "C")
-            .args(options.iter().flat_map(|(key, value)| ["-o".to_owned(), format!("{key}={value}")]));
-        command
+        let options = options.iter().flat_map(|(key, value)| ["-o".to_owned(), format!("{key}={value}")]);
+        cmd!(shell, "{program} {options...}").env("LC_ALL", "C")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, btree_map},
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +12,7 @@ use super::{Archive, ArchiveError, Mirror, MirrorError, Package, lists_of};
 use crate::{
     cache::{Area, Cache, CacheError, cleaning::References},
     digest::Sha256,
+    file::FileError,
     progress::Progress,
 };
 
@@ -44,13 +45,8 @@ pub(crate) enum PinnedError {
         found: Sha256,
     },
     /// A package file could not be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The cache failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -86,12 +82,12 @@ impl<'a> Fetcher<'a> {
             }
         };
         let folder = tempfile::tempdir_in(self.cache.folder(Area::Downloads)?)
-            .map_err(|source| PinnedError::Read { path: self.cache.root().to_owned(), source })?;
+            .map_err(FileError::of("read", self.cache.root()))?;
         let wanted = Package { name: package.name.to_owned(), version: package.version.to_owned() };
         let file = archive.download(&wanted, folder.path(), self.progress).map_err(Box::new)?;
         package.check(sum(&file)?)?;
         let staging = lock.stage()?;
-        fs::rename(&file, staging.path()).map_err(|source| PinnedError::Read { path: file, source })?;
+        fs::rename(&file, staging.path()).map_err(FileError::of("read", &file))?;
         Ok(staging.publish()?)
     }
 }
@@ -114,8 +110,8 @@ impl PinnedPackage<'_> {
 }
 
 /// The sum of a package file.
-pub(crate) fn sum(file: &Path) -> Result<Sha256, PinnedError> {
-    Sha256::of_file(file).map_err(|source| PinnedError::Read { path: file.to_owned(), source })
+fn sum(file: &Path) -> Result<Sha256, FileError> {
+    Sha256::of_file(file).map_err(FileError::of("read", file))
 }
 
 #[cfg(test)]

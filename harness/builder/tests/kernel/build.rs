@@ -58,6 +58,26 @@ fn an_edit_compiles_one_object_and_makes_another_kernel() {
 }
 
 #[test]
+fn what_is_edited_while_it_is_compiled_is_not_kept_under_its_old_key() {
+    let bench = Bench::new();
+    fs::write(bench.path("linux/fork.meanwhile"), "int fork_count = 7;\n").unwrap();
+    let message = bench.build(&bench.tree()).unwrap_err().to_string();
+    assert!(
+        message.contains("linux changed while kernel 9.9 was made of it") && message.contains("build"),
+        "{message}"
+    );
+    assert_eq!(fs::read_dir(bench.path("cache/kernels")).unwrap().count(), 0);
+    // Its object is younger than the edit, and of the text before: make alone would take it.
+    let again = bench.build(&bench.tree()).unwrap();
+    assert_eq!(again.record.objects_compiled, 1);
+    let boot = fs::read(again.boot_image()).unwrap();
+    fs::remove_dir_all(bench.path("cache")).unwrap();
+    let afresh = bench.build(&bench.tree()).unwrap();
+    assert_eq!((afresh.record.objects_compiled, &afresh.key), (2, &again.key));
+    assert!(fs::read(afresh.boot_image()).unwrap() == boot, "another kernel than one of the source as it is");
+}
+
+#[test]
 fn another_configuration_makes_another_kernel() {
     let bench = Bench::new();
     let first = bench.build(&bench.tree()).unwrap();

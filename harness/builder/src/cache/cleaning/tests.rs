@@ -1,6 +1,6 @@
 //! Plans over made-up inventories, and caches made up to be cleaned.
 
-use std::fs::File;
+use std::fs::{self, File};
 
 use super::*;
 use crate::progress::Progress;

@@ -7,7 +7,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{AssembleError, making};
+use super::error::{AssembleError, making};
 
 /// Everyone in the guest may look into every folder, whatever the umask of who built the image.
 pub(super) const FOLDER_MODE: u32 = 0o755;

@@ -27,6 +27,18 @@ pub enum Source {
 }
 
 impl Source {
+    /// What of it is on this machine, where somebody may change it at any time.
+    pub fn local(&self) -> Vec<&Path> {
+        match self {
+            Self::Tree(tree) => vec![&tree.path],
+            Self::Prebuilt(PrebuiltSource::Packages(packages)) => packages.files.iter().map(PathBuf::as_path).collect(),
+            Self::Prebuilt(PrebuiltSource::Files(files)) => {
+                [&files.vmlinuz, &files.config].into_iter().chain(&files.modules).map(PathBuf::as_path).collect()
+            }
+            Self::Debian(_) | Self::Tarball(_) | Self::Git(_) | Self::Prebuilt(PrebuiltSource::Debian(_)) => Vec::new(),
+        }
+    }
+
     /// The same with paths that start at this folder.
     pub(super) fn below(self, folder: &Path) -> Self {
         match self {

@@ -3,18 +3,22 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use super::workshop::MutationError;
-use crate::{command, file::FileError, kernel::BuildTree};
+use xshell::cmd;
+
+use super::error::MutationError;
+use crate::{
+    command,
+    file::{self, FileError},
+    kernel::build::BuildTree,
+};
 
 /// Copies a build tree: the source as hard links, the objects as files of their own that say they are at `place`.
 pub(super) fn copy(original: &BuildTree, into: &Path, place: &Path) -> Result<(), MutationError> {
     let cp = |options: &[&str], from: &Path, to: &str| {
-        let mut cp = Command::new("cp");
-        cp.args(["--archive", "--no-target-directory"]).args(options).arg(from).arg(into.join(to));
-        command::output(&mut cp).map(drop)
+        let to = into.join(to);
+        command::output(|shell| cmd!(shell, "cp --archive --no-target-directory {options...} {from} {to}")).map(drop)
     };
     if cp(&["--link"], &original.source, "source").is_err() {
         // The source is on another file system than the cache.
@@ -33,9 +37,9 @@ fn relocate(objects: &Path, [source, old_objects]: [&Path; 2], place: &Path) -> 
         path.extension().is_some_and(|extension| extension == "cmd") || *path == objects.join("Makefile")
     };
     for path in files_below(objects)?.into_iter().filter(moved) {
-        let bytes = read(&path)?;
+        let bytes = file::read(&path)?;
         let text = String::from_utf8_lossy(&bytes).replace(&source, &new_source).replace(&old_objects, &new_objects);
-        fs::write(&path, text).map_err(FileError::of("write", &path))?;
+        file::write(&path, text)?;
     }
     let link = objects.join("source");
     if link.is_symlink() {
@@ -43,11 +47,6 @@ fn relocate(objects: &Path, [source, old_objects]: [&Path; 2], place: &Path) -> 
         std::os::unix::fs::symlink(&new_source, &link).map_err(FileError::of("link", &link))?;
     }
     Ok(())
-}
-
-/// The contents of a file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    fs::read(path).map_err(FileError::of("read", path))
 }
 
 /// Removes a file; that it is not there is fine.
@@ -60,16 +59,11 @@ pub(super) fn remove_if_there(path: &Path) -> Result<(), FileError> {
 
 /// All files below a folder, which need not be there; links are not followed.
 pub(super) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
-    let (mut files, mut open) = (Vec::new(), vec![folder.to_owned()]);
-    while let Some(next) = open.pop().filter(|next| next.exists()) {
-        for entry in fs::read_dir(&next).map_err(FileError::of("list", &next))? {
-            let entry = entry.map_err(FileError::of("list", &next))?;
-            let kind = entry.file_type().map_err(FileError::of("list", &next))?;
-            match () {
-                () if kind.is_dir() => open.push(entry.path()),
-                () if kind.is_file() => files.push(entry.path()),
-                () => {}
-            }
+    let mut files = Vec::new();
+    if folder.exists() {
+        for entry in file::below(folder) {
+            let entry = entry?;
+            files.extend(entry.file_type().is_file().then(|| entry.into_path()));
         }
     }
     Ok(files)

@@ -1,10 +1,35 @@
-//! One change of a source file: an exact pattern that occurs once, and what stands there instead.
+//! A bug, and the change of a source file that makes it: an exact pattern that occurs once, and what stands there instead.
 
-use std::{ops::Range, path::PathBuf};
+use std::{collections::BTreeMap, ops::Range, path::PathBuf};
 
+use harness_model::name::{KernelName, MutantName};
 use thiserror::Error;
 
 use crate::digest::Sha256;
+
+/// A bug to put into a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mutant {
+    /// Its name, which no other has.
+    pub name: MutantName,
+    /// What is wrong with a kernel that has it, in a sentence.
+    pub bug: String,
+    /// What it means if nobody notices it, where that is known.
+    pub unnoticed: Option<String>,
+    pub(super) edits: BTreeMap<KernelName, Edit>,
+}
+
+impl Mutant {
+    /// What to change in the source of this kernel; `None` if the kernel does not have what the bug is about.
+    pub fn edit(&self, kernel: &KernelName) -> Option<&Edit> {
+        self.edits.get(kernel)
+    }
+
+    /// The kernels it is for.
+    pub(super) fn kernels(&self) -> impl Iterator<Item = &KernelName> {
+        self.edits.keys()
+    }
+}
 
 /// A change of a source file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,10 @@ use std::{
 use harness_model::name::{KernelName, MutantName};
 use serde::Deserialize;
 
-use super::{Edit, Mutant, MutantError};
+use super::{
+    edit::{Edit, Mutant},
+    error::MutantError,
+};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

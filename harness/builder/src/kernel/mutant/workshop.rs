@@ -7,20 +7,27 @@ use std::{
     time::Instant,
 };
 
-use harness_model::name::{KernelName, MutantName};
-use thiserror::Error;
+use harness_model::name::KernelName;
 
 use super::{
-    Edit, Misfit, Mutant,
-    copy::{copy, files_below, read, remove_if_there},
+    copy::{copy, files_below, remove_if_there},
+    edit::{Edit, Mutant},
+    error::MutationError,
     stand_in::StandIn,
 };
 use crate::{
     cache::{Area, Cache, CacheError, Entry},
     command::CommandError,
     digest::Sha256,
-    file::FileError,
-    kernel::{BuildTree, Built, CONFIG, Kernel, KernelError, Manifest, keep},
+    file::{self, FileError},
+    kernel::{
+        build::BuildTree,
+        built::{Built, Kernel},
+        error::KernelError,
+        manifest::Manifest,
+        record::CONFIG,
+        source,
+    },
     progress::Progress,
 };
 
@@ -32,65 +39,6 @@ const OF: &str = "of";
 const ASIDE: &str = "aside";
 /// What a finished link leaves: without it the next one is made afresh.
 const LINKED: [&str; 3] = ["vmlinux", "vmlinux.unstripped", ".tmp_vmlinux1"];
-
-/// Why there is no kernel with a bug.
-#[derive(Debug, Error)]
-pub enum MutationError {
-    /// The edit does not fit the source.
-    #[error("mutant {mutant} does not fit kernel {kernel}: {file}: {source}", file = file.display())]
-    Misfit {
-        /// Which mutant.
-        mutant: MutantName,
-        /// Which kernel.
-        kernel: KernelName,
-        /// The file below the top of its source.
-        file: PathBuf,
-        /// Why.
-        source: Box<Misfit>,
-    },
-    /// The changed source does not compile.
-    #[error("mutant {mutant} does not compile on kernel {kernel}")]
-    DoesNotCompile {
-        /// Which mutant.
-        mutant: MutantName,
-        /// Which kernel.
-        kernel: KernelName,
-        /// What the compiler said.
-        source: CommandError,
-    },
-    /// A kernel that was there a moment ago is not any more.
-    #[error("the kernel of mutant {mutant} was just removed from the cache; run this again")]
-    Gone {
-        /// Which mutant.
-        mutant: MutantName,
-    },
-    /// The copy is not of the kernel that it is to be compared with.
-    #[error("the copy in {} is configured otherwise than kernel {kernel}; remove it and try again", path.display())]
-    OtherKernel {
-        /// The copy.
-        path: PathBuf,
-        /// Which kernel.
-        kernel: KernelName,
-    },
-    /// A file could not be read or written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The kernel itself could not be built.
-    #[error(transparent)]
-    Kernel(#[from] KernelError),
-}
-
-impl From<CacheError> for MutationError {
-    fn from(error: CacheError) -> Self {
-        Self::Kernel(error.into())
-    }
-}
-
-impl From<CommandError> for MutationError {
-    fn from(error: CommandError) -> Self {
-        Self::Kernel(error.into())
-    }
-}
 
 /// A copy of a kernel's build tree. Nobody else uses it while this exists; the tree it was copied from is only read.
 #[derive(Debug)]
@@ -118,11 +66,11 @@ impl<'a> Workshop<'a> {
         let identity = format!("{RECIPE} {}\n", base.key);
         if fs::read_to_string(place.join(OF)).ok().as_ref() != Some(&identity) {
             progress.note(&format!("copying the build tree of kernel {} for mutants", manifest.name));
-            let original = BuildTree::prepare(manifest, cache, progress)?;
+            let original = BuildTree::prepare(manifest, &base.record.source, cache, progress)?;
             let staging = lock.stage_folder()?;
             copy(&original, staging.path(), &place)?;
-            let path = staging.path().join(OF);
-            fs::write(&path, &identity).map_err(FileError::of("write", &path))?;
+            source::check_unchanged(manifest, &base.record.source).map_err(KernelError::from)?;
+            file::write(&staging.path().join(OF), &identity)?;
             staging.publish()?;
         }
         let [source, objects] = ["source", "objects"].map(|name| place.join(name));
@@ -140,7 +88,7 @@ impl<'a> Workshop<'a> {
         if !stand_in.is_primed() {
             self.tree.configure(self.manifest)?;
             let [ours, theirs] = [self.tree.object(".config"), self.base.dir.join(CONFIG)];
-            if read(&ours)? != read(&theirs)? {
+            if file::read(&ours)? != file::read(&theirs)? {
                 return Err(MutationError::OtherKernel { path: self.place.clone(), kernel: self.base.name.clone() });
             }
             for path in LINKED.map(|name| self.tree.object(name)) {
@@ -183,8 +131,7 @@ impl<'a> Workshop<'a> {
     /// The text of the file with the bug.
     fn changed(&self, mutant: &Mutant, edit: &Edit) -> Result<String, MutationError> {
         let path = self.tree.source.join(&edit.file);
-        let text = fs::read_to_string(&path).map_err(FileError::of("read", &path))?;
-        edit.apply(&text).map_err(|misfit| MutationError::Misfit {
+        edit.apply(&file::read_text(&path)?).map_err(|misfit| MutationError::Misfit {
             mutant: mutant.name.clone(),
             kernel: self.base.name.clone(),
             file: edit.file.clone(),
@@ -192,9 +139,8 @@ impl<'a> Workshop<'a> {
         })
     }
 
-    fn compile(&self, mutant: &Mutant, file: &Path, text: &str) -> Result<u64, MutationError> {
-        let path = self.tree.source.join(file);
-        fs::write(&path, text).map_err(FileError::of("write", &path))?;
+    fn compile(&self, mutant: &Mutant, changed: &Path, text: &str) -> Result<u64, MutationError> {
+        file::write(&self.tree.source.join(changed), text)?;
         // `uname -v` of such a kernel says what it is.
         let version = format!("KBUILD_BUILD_VERSION=mutant-{}", mutant.name);
         match self.tree.compile_with(&[version], self.manifest, &Progress::silent()) {
@@ -223,7 +169,7 @@ impl<'a> Workshop<'a> {
             objects_compiled,
             started,
         };
-        keep(&self.tree, staging.path(), built)?;
+        self.tree.keep(staging.path(), built)?;
         let dir = staging.publish()?;
         let key = key(self.base, mutant, edit);
         let load = Kernel::load(self.manifest, &key, dir);
@@ -232,11 +178,11 @@ impl<'a> Workshop<'a> {
 
     /// Moves a file out of the way of a changed one. It may be the very file of the tree that was copied (a hard link),
     /// so it is never written to.
-    fn set_aside(&self, file: &Path) -> Result<(), MutationError> {
-        let aside = self.place.join(ASIDE).join(file);
+    fn set_aside(&self, name: &Path) -> Result<(), MutationError> {
+        let aside = self.place.join(ASIDE).join(name);
         let folder = aside.parent().unwrap_or(&self.place);
         fs::create_dir_all(folder).map_err(FileError::of("create", folder))?;
-        let path = self.tree.source.join(file);
+        let path = self.tree.source.join(name);
         Ok(fs::rename(&path, &aside).map_err(FileError::of("move", &path))?)
     }
 
@@ -246,8 +192,7 @@ impl<'a> Workshop<'a> {
         for path in files_below(&aside)? {
             let target = self.tree.source.join(path.strip_prefix(&aside).unwrap_or(&path));
             remove_if_there(&target)?;
-            let text = read(&path)?;
-            fs::write(&target, text).map_err(FileError::of("write", &target))?;
+            file::write(&target, file::read(&path)?)?;
             fs::remove_file(&path).map_err(FileError::of("remove", &path))?;
         }
         Ok(())

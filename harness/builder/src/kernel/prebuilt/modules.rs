@@ -2,16 +2,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
     path::{Path, PathBuf},
 };
 
 use thiserror::Error;
+use walkdir::WalkDir;
 
 use super::{
     compression::{self, DecompressionError},
     elf::{Elf, ElfError},
 };
+use crate::file::{self, FileError};
 
 /// What the way to the shared root folder takes: the bus, the port of the agent, and the file system.
 const NEEDED: [&str; 4] = ["virtio_pci", "virtio_console", "9pnet_virtio", "9p"];
@@ -36,13 +37,8 @@ pub enum ModulesError {
         folder: PathBuf,
     },
     /// A file or folder cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A module cannot be unpacked.
     #[error("{}: {source}", path.display())]
     Compressed {
@@ -92,29 +88,18 @@ struct Tree {
 impl Tree {
     fn of(folder: &Path) -> Result<Self, ModulesError> {
         let listed = folder.join("modules.builtin");
-        let text = fs::read_to_string(&listed).map_err(|source| ModulesError::Read { path: listed, source })?;
+        let text = file::read_text(&listed)?;
         let mut files = BTreeMap::new();
-        let mut open = vec![folder.to_owned()];
-        while let Some(next) = open.pop() {
-            list(&next, &mut open, &mut files).map_err(|source| ModulesError::Read { path: next, source })?;
+        // A link, such as that to the headers, is not followed.
+        for entry in WalkDir::new(folder) {
+            let entry = entry.map_err(|error| FileError::walking("read", folder, error))?;
+            if let Some(name) = name_of(entry.path()).filter(|_| entry.file_type().is_file()) {
+                files.insert(name, entry.into_path());
+            }
         }
         let built_in = text.lines().filter_map(|line| name_of(Path::new(line))).collect();
         Ok(Self { folder: folder.to_owned(), files, built_in })
     }
-}
-
-/// Adds what a folder holds; a link, such as that to the headers, is not followed.
-fn list(folder: &Path, open: &mut Vec<PathBuf>, files: &mut BTreeMap<String, PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let (path, kind) = (entry.path(), entry.file_type()?);
-        if kind.is_dir() {
-            open.push(path);
-        } else if let Some(name) = name_of(&path).filter(|_| kind.is_file()) {
-            files.insert(name, path);
-        }
-    }
-    Ok(())
 }
 
 /// The name of the module in a file, if the file is called like one: `kernel/net/9p/9pnet.ko.xz`.
@@ -138,8 +123,7 @@ impl Loader {
         }
         let missing = || ModulesError::Missing { name: name.to_owned(), folder: self.tree.folder.clone() };
         let path = self.tree.files.get(name).ok_or_else(missing)?.clone();
-        let bytes = fs::read(&path).map_err(|source| ModulesError::Read { path: path.clone(), source })?;
-        let contents = compression::decompressed(bytes)
+        let contents = compression::decompressed(file::read(&path)?)
             .map_err(|source| ModulesError::Compressed { path: path.clone(), source })?;
         for other in dependencies(&contents).map_err(|source| ModulesError::Elf { path, source })? {
             self.add(&other)?;
@@ -160,6 +144,8 @@ fn dependencies(module: &[u8]) -> Result<Vec<String>, ElfError> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::fs;
+
     use super::*;
     use crate::kernel::prebuilt::elf::tests::elf;
 
@@ -209,7 +195,7 @@ pub(super) mod tests {
         assert!(error.contains("no module `9p`") && error.contains("cloud"), "{error}");
         let lacking = folder(&[("9p.ko", module("9pnet"))], built_in);
         assert!(to_load(lacking.path()).unwrap_err().to_string().contains("`9pnet`"));
-        assert!(matches!(to_load(Path::new("/nowhere")), Err(ModulesError::Read { .. })));
+        assert!(matches!(to_load(Path::new("/nowhere")), Err(ModulesError::File(_))));
     }
 
     #[test]

@@ -4,11 +4,10 @@ use std::{
     fs,
     io::{self, Read},
     path::{Component, Path, PathBuf},
-    process::Command,
 };
 
-use super::PartsError;
-use crate::command;
+use super::error::PartsError;
+use crate::mirror;
 
 /// The folders of a package that hold what is wanted of a kernel.
 const FOLDERS: [&str; 3] = ["boot", "lib/modules", "usr/lib/modules"];
@@ -27,10 +26,7 @@ pub(super) fn unpack(package: &Path, into: &Path) -> Result<(), PartsError> {
 }
 
 fn unpack_deb(package: &Path, into: &Path) -> Result<(), PartsError> {
-    let mut dpkg = Command::new("dpkg-deb");
-    command::output(dpkg.arg("--extract").arg(package).arg(into))
-        .map(drop)
-        .map_err(|source| PartsError::Unpack { package: package.to_owned(), source })
+    mirror::unpack(package, into).map_err(|source| PartsError::Unpack { package: package.to_owned(), source })
 }
 
 /// Only ordinary files are written: nothing that is wanted is a link, and a link could lead out of the folder.

@@ -5,63 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use thiserror::Error;
-
-use super::package;
+use super::{error::PartsError, package};
 use crate::{
-    cache::{Area, Cache, CacheError},
-    command::CommandError,
+    cache::{Area, Cache},
     file::FileError,
     kernel::{
         manifest::{PackageFiles, PrebuiltSource},
-        source::{self, SourceError},
+        source,
     },
     progress::Progress,
 };
-
-/// Why the files of a kernel are not to be had.
-#[derive(Debug, Error)]
-pub enum PartsError {
-    /// A package could not be had.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// A package cannot be unpacked.
-    #[error("cannot unpack {}", package.display())]
-    Unpack {
-        /// Which.
-        package: PathBuf,
-        /// Why.
-        source: CommandError,
-    },
-    /// An RPM package cannot be unpacked.
-    #[error("cannot unpack {}", package.display())]
-    Rpm {
-        /// Which.
-        package: PathBuf,
-        /// Why.
-        source: rpm::Error,
-    },
-    /// A package of a kind that is not known.
-    #[error(
-        "{}: .deb and .rpm files are unpacked; unpack another package by hand, and name its files in [source.prebuilt.files]",
-        .0.display()
-    )]
-    Kind(PathBuf),
-    /// The packages hold no kernel, or several.
-    #[error("the packages hold {count} of {what}, and one is needed: name all packages of one kernel")]
-    Number {
-        /// Of what.
-        what: &'static str,
-        /// How many.
-        count: usize,
-    },
-    /// A file could not be read or written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The cache failed.
-    #[error(transparent)]
-    Cache(#[from] CacheError),
-}
 
 /// Where the files of a kernel are.
 #[derive(Debug)]

@@ -1,8 +1,10 @@
 //! A source by git revision.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
-use super::SourceError;
+use xshell::cmd;
+
+use super::error::SourceError;
 use crate::{
     cache::{Area, Cache},
     command::{self, CommandError},
@@ -35,12 +37,16 @@ struct Repository<'a> {
 
 impl Repository<'_> {
     fn run(&self, args: &[&str]) -> Result<String, CommandError> {
-        let mut git = Command::new("git");
-        // The settings of a person or a hook around us must not lead git elsewhere.
-        for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"] {
-            git.env_remove(variable);
-        }
-        command::output(git.env("GIT_TERMINAL_PROMPT", "0").arg("--git-dir").arg(self.folder).args(args))
+        let folder = self.folder;
+        command::output(|shell| {
+            cmd!(shell, "git --git-dir {folder} {args...}")
+                .env("GIT_TERMINAL_PROMPT", "0")
+                // The settings of a person or a hook around us must not lead git elsewhere.
+                .env_remove("GIT_DIR")
+                .env_remove("GIT_WORK_TREE")
+                .env_remove("GIT_INDEX_FILE")
+                .env_remove("GIT_OBJECT_DIRECTORY")
+        })
     }
 
     fn has(&self, revision: &str) -> Result<String, CommandError> {

@@ -1,13 +1,20 @@
 //! A source that is a folder somebody works in.
 
-use std::{
-    fs, io,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::{os::unix::fs::MetadataExt, path::Path};
 
-use super::{SourceError, check};
+use walkdir::{DirEntry, WalkDir};
+
+use super::error::SourceError;
 use crate::{digest::Sha256, file::FileError};
+
+/// Refuses a folder that is not the top of a kernel source.
+pub(super) fn check(folder: &Path) -> Result<(), SourceError> {
+    if folder.join("Makefile").is_file() {
+        Ok(())
+    } else {
+        Err(SourceError::NotASource { path: folder.to_owned(), reason: "there is no Makefile at its top" })
+    }
+}
 
 /// The sum of a folder's listing, if it is a kernel source.
 pub(super) fn fingerprint(folder: &Path) -> Result<Sha256, SourceError> {
@@ -17,35 +24,28 @@ pub(super) fn fingerprint(folder: &Path) -> Result<Sha256, SourceError> {
 
 /// A sum over names, sizes and times of all files but git's own: another one after any edit. Reading all contents of a
 /// kernel source would take longer than building what an edit changes.
-pub(in crate::kernel) fn listing_sum(folder: &Path) -> Result<Sha256, SourceError> {
+pub(super) fn listing_sum(folder: &Path) -> Result<Sha256, SourceError> {
+    let is_git_s = |entry: &DirEntry| entry.file_type().is_dir() && entry.file_name() == ".git";
     let mut facts = Vec::new();
-    let mut open = vec![folder.to_owned()];
-    while let Some(next) = open.pop() {
-        list(&next, folder, &mut open, &mut facts).map_err(FileError::of("list", &next))?;
+    for entry in WalkDir::new(folder).min_depth(1).into_iter().filter_entry(|entry| !is_git_s(entry)) {
+        let fact =
+            entry.and_then(|entry| if entry.file_type().is_dir() { Ok(None) } else { fact(&entry, folder).map(Some) });
+        facts.extend(fact.map_err(|error| FileError::walking("list", folder, error))?);
     }
     facts.sort_unstable();
     Ok(Sha256::of_parts(facts.iter().map(String::as_bytes)))
 }
 
-fn list(folder: &Path, top: &Path, open: &mut Vec<PathBuf>, facts: &mut Vec<String>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let path = entry.path();
-        let metadata = entry.metadata()?;
-        if metadata.is_dir() {
-            if entry.file_name() != ".git" {
-                open.push(path);
-            }
-        } else {
-            let name = path.strip_prefix(top).unwrap_or(&path).to_string_lossy().into_owned();
-            facts.push(format!("{name} {} {} {}", metadata.size(), metadata.mtime(), metadata.mtime_nsec()));
-        }
-    }
-    Ok(())
+fn fact(entry: &DirEntry, top: &Path) -> walkdir::Result<String> {
+    let metadata = entry.metadata()?;
+    let name = entry.path().strip_prefix(top).unwrap_or(entry.path()).to_string_lossy();
+    Ok(format!("{name} {} {} {}", metadata.size(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -20,12 +20,12 @@ impl Archive {
             suite: self.suite.clone(),
             source: source.into(),
         };
-        let mut apt = self.apt("apt-get");
-        apt.args(["--simulate", "--no-install-recommends", "install", "--"]).args(names);
-        let packages = installed(&command::output(&mut apt).map_err(failed)?);
-        let mut show = self.apt("apt-cache");
-        show.arg("show").args(packages.iter().map(Package::to_string));
-        let sums = sums(&command::output(&mut show).map_err(failed)?);
+        let install = ["--simulate", "--no-install-recommends", "install", "--"];
+        let listing = command::output(|shell| self.apt(shell, "apt-get").args(install).args(names));
+        let packages = installed(&listing.map_err(failed)?);
+        let each = packages.iter().map(Package::to_string);
+        let listing = command::output(|shell| self.apt(shell, "apt-cache").arg("show").args(each));
+        let sums = sums(&listing.map_err(failed)?);
         let unknown = |package: &Package| ArchiveError::NoSum { package: package.clone(), suite: self.suite.clone() };
         packages
             .into_iter()
@@ -78,7 +78,7 @@ mod tests {
         fs::write(folder.join("Packages"), packages).unwrap();
         let source = format!("deb [trusted=yes] file:{} ./\n", folder.display());
         fs::write(archive.state.join("sources.list"), source).unwrap();
-        command::output(archive.apt("apt-get").arg("update")).unwrap();
+        command::output(|shell| archive.apt(shell, "apt-get").arg("update")).unwrap();
         archive
     }
 
