@@ -3,6 +3,7 @@
 pub mod accel;
 mod batches;
 pub mod blessing;
+mod capacity;
 pub mod console;
 pub mod detection;
 pub mod fleet;

@@ -9,7 +9,7 @@ use std::{
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::VmSpec;
+use super::spec::VmSpec;
 
 /// `vmtest` starts this as QEMU: a link to the running program, which sees by its name what it is to be.
 pub(super) const QEMU_LINK: &str = "bpf-token-harness-qemu";

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use super::{TimedEvent, VmEnd, VmEvent};
+use super::event::{TimedEvent, VmEnd, VmEvent};
 use crate::console::printable;
 
 /// Lines that may wait; when there are more, the oldest are dropped.
