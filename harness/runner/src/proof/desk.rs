@@ -8,10 +8,14 @@ use harness_model::{
     judgement::Fault,
     name::ScenarioName,
     outcome::ScenarioOutcome,
-    plan::{ObjectLoad, Scenario},
+    plan::{ObjectLoad, Reach, Scenario},
 };
 
-use super::{Criterion, NoProof, Object, ProofError};
+use super::{
+    ProofError,
+    object::Object,
+    proved::{Asked, Criterion, NoProof, Why},
+};
 use crate::{fleet::Order, lab, session::Surroundings, testbed::Testbed};
 
 /// What one kernel is asked.
@@ -50,25 +54,30 @@ impl<'a> Desk<'a> {
     /// What became of a question that was put and asked; `what` it is about.
     pub(super) fn read<T>(
         &self,
-        what: &str,
+        what: Asked,
         name: &ScenarioName,
         read: impl FnOnce(&Expanded, &ScenarioOutcome) -> Result<T, Fault>,
     ) -> Result<T, NoProof> {
-        let asked = self.asked.borrow();
-        let fail = |why| NoProof { what: what.to_owned(), kernel: self.testbed.kernel_name().clone(), why };
-        let asked = asked.get(name).ok_or_else(|| fail("it was not asked".to_owned()))?;
-        if let Some(why) = self.refusal(&asked.plan) {
-            return Err(fail(why));
-        }
-        let failed = || fail(self.failed.borrow().clone().unwrap_or_else(|| "its VM did not answer".to_owned()));
-        let answers = self.answers.borrow();
-        read(asked, answers.get(name).ok_or_else(failed)?).map_err(|fault| fail(fault.to_string()))
+        let (asked, answers) = (self.asked.borrow(), self.answers.borrow());
+        let known = || {
+            let asked = asked.get(name).ok_or(Why::NotAsked)?;
+            if let Some(reach) = self.reach(&asked.plan) {
+                return Err(Why::Reaches(reach));
+            }
+            let answer = answers.get(name).ok_or_else(|| Why::NotRun(self.failed.borrow().clone()))?;
+            Ok(read(asked, answer)?)
+        };
+        known().map_err(|why| self.no_proof(what, why))
     }
 
-    /// Why something is not asked where others live.
-    fn refusal(&self, plan: &Scenario) -> Option<String> {
-        let reach = plan.reach().filter(|_| self.testbed.identity.surroundings != Surroundings::Own)?;
-        Some(format!("it is not tried on a machine that others live on: it {}", reach.as_str()))
+    /// That something is not known of this kernel.
+    pub(super) fn no_proof(&self, asked: Asked, why: Why) -> NoProof {
+        NoProof { asked, kernel: self.testbed.kernel_name().clone(), why }
+    }
+
+    /// How something would reach others, which is why it is not asked where some live.
+    fn reach(&self, plan: &Scenario) -> Option<Reach> {
+        plan.reach().filter(|_| self.testbed.identity.surroundings != Surroundings::Own)
     }
 }
 
@@ -98,7 +107,7 @@ fn order<'a>(
     asked: &'a BTreeMap<ScenarioName, Expanded>,
     answers: &BTreeMap<ScenarioName, ScenarioOutcome>,
 ) -> Order<'a, ScenarioOutcome> {
-    let is_open = |asked: &&Expanded| !answers.contains_key(&asked.plan.name) && desk.refusal(&asked.plan).is_none();
+    let is_open = |asked: &&Expanded| !answers.contains_key(&asked.plan.name) && desk.reach(&asked.plan).is_none();
     let wanted = asked.values().filter(is_open).collect();
     Order { testbed: desk.testbed, wanted, read: Box::new(|_, outcome| (outcome.clone(), false)) }
 }
