@@ -69,16 +69,18 @@ impl fmt::Display for Reason {
 
 /// Decides for this machine. `memory` is a folder that keeps the proof until the next boot of the host.
 pub fn choose(qemu: &Qemu, memory: &Path) -> Result<Decision, AccelError> {
-    let asked = env::var_os(ACCEL_VARIABLE).map(|value| value.to_string_lossy().into_owned());
-    decide(asked.as_deref(), &Facts::gather(), || probe::remembered(qemu, memory))
+    decide(asked().as_deref(), &Facts::gather(), || probe::remembered(qemu, memory))
 }
 
 /// As [`choose`], without keeping a proof that had to be made for it.
 pub fn look(qemu: &Qemu, memory: &Path) -> Result<Decision, AccelError> {
-    let asked = env::var_os(ACCEL_VARIABLE).map(|value| value.to_string_lossy().into_owned());
-    decide(asked.as_deref(), &Facts::gather(), || {
+    decide(asked().as_deref(), &Facts::gather(), || {
         probe::known(qemu, memory).unwrap_or_else(|| probe::run(qemu.path(), Accel::Kvm, probe::DEADLINE))
     })
+}
+
+fn asked() -> Option<String> {
+    env::var_os(ACCEL_VARIABLE).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// The decision as a function of the facts; `prove` is only called if the facts leave it open.

@@ -6,6 +6,7 @@ pub mod blessing;
 mod capacity;
 pub mod console;
 pub mod detection;
+mod file;
 pub mod fleet;
 pub mod grounds;
 pub mod identity;

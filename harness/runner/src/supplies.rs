@@ -170,14 +170,6 @@ impl Supplies {
         Ok(self.kernels.defaults()?.into_iter().map(|manifest| manifest.name).collect())
     }
 
-    /// Whether there is an image of this name.
-    ///
-    /// # Errors
-    /// [`SuppliesError::Images`] with a suggestion if there is none.
-    pub fn check_image(&self, image: &ImageName) -> Result<(), SuppliesError> {
-        Ok(self.images.get(image.as_str()).map(drop)?)
-    }
-
     /// The images of these names, each once; `all` stands for every one that has a recipe, and a name with `*`, `?` or `[`
     /// for every one it matches.
     ///

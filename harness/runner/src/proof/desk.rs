@@ -65,7 +65,7 @@ impl<'a> Desk<'a> {
                 return Err(Why::Reaches(reach));
             }
             let answer = answers.get(name).ok_or_else(|| Why::NotRun(self.failed.borrow().clone()))?;
-            Ok(read(asked, answer)?)
+            read(asked, answer).map_err(|fault| Why::Fault(Box::new(fault)))
         };
         known().map_err(|why| self.no_proof(what, why))
     }

@@ -116,5 +116,5 @@ pub enum Why {
     NotRun(Option<String>),
     /// The outcome proves nothing.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Fault(Box<Fault>),
 }

@@ -111,7 +111,9 @@ fn what_no_store_has_is_named_and_nothing_is_merged() {
     type Spoil = fn(&Path, &Path);
     let cases: [(&str, Spoil); 6] = [
         ("is damaged", |_, file| fs::write(file, "{\"run\":").unwrap()),
-        ("is damaged: it is larger than 64 MiB", |_, file| File::create(file).unwrap().set_len(LARGEST + 1).unwrap()),
+        ("is damaged: it is larger than 64 MiB", |_, file| {
+            fs::File::create(file).unwrap().set_len(LARGEST + 1).unwrap()
+        }),
         ("README: is nothing that a store has", |root, _| fs::write(root.join("README"), "").unwrap()),
         ("is no plain file", |_, file| {
             fs::remove_file(file).unwrap();
