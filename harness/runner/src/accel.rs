@@ -5,50 +5,20 @@
 //! emulator. So a guest of our own has to run first ([`probe`]).
 
 mod facts;
+mod kind;
 pub mod probe;
 
 use std::{env, fmt, path::Path};
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::qemu::Qemu;
 use facts::Facts;
+pub use kind::Accel;
 use probe::Proof;
 
 /// Set to `kvm` or `tcg` to decide by hand.
 pub const ACCEL_VARIABLE: &str = "HARNESS_ACCEL";
-
-/// How a VM's processor is provided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Accel {
-    /// By the host's kernel and hardware.
-    Kvm,
-    /// By QEMU's Tiny Code Generator: software emulation, several times slower.
-    Tcg,
-}
-
-impl Accel {
-    /// By how much deadlines are stretched.
-    ///
-    /// Emulated code runs about an order of magnitude slower; deadlines are there to catch hangs, not slowness.
-    pub fn patience(self) -> u32 {
-        match self {
-            Self::Kvm => 1,
-            Self::Tcg => 4,
-        }
-    }
-}
-
-impl fmt::Display for Accel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Kvm => "KVM",
-            Self::Tcg => "software emulation",
-        })
-    }
-}
 
 /// [`ACCEL_VARIABLE`] is set to something else.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -99,16 +69,18 @@ impl fmt::Display for Reason {
 
 /// Decides for this machine. `memory` is a folder that keeps the proof until the next boot of the host.
 pub fn choose(qemu: &Qemu, memory: &Path) -> Result<Decision, AccelError> {
-    let asked = env::var_os(ACCEL_VARIABLE).map(|value| value.to_string_lossy().into_owned());
-    decide(asked.as_deref(), &Facts::gather(), || probe::remembered(qemu, memory))
+    decide(asked().as_deref(), &Facts::gather(), || probe::remembered(qemu, memory))
 }
 
 /// As [`choose`], without keeping a proof that had to be made for it.
 pub fn look(qemu: &Qemu, memory: &Path) -> Result<Decision, AccelError> {
-    let asked = env::var_os(ACCEL_VARIABLE).map(|value| value.to_string_lossy().into_owned());
-    decide(asked.as_deref(), &Facts::gather(), || {
+    decide(asked().as_deref(), &Facts::gather(), || {
         probe::known(qemu, memory).unwrap_or_else(|| probe::run(qemu.path(), Accel::Kvm, probe::DEADLINE))
     })
+}
+
+fn asked() -> Option<String> {
+    env::var_os(ACCEL_VARIABLE).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// The decision as a function of the facts; `prove` is only called if the facts leave it open.

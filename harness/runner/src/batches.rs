@@ -16,7 +16,7 @@ const ATTEMPT_MICROS: u64 = 8000;
 const CONTAINER: usize = 10;
 
 /// A scenario and about what it takes, in attempts.
-pub(crate) type Sized<'a> = (&'a Expanded, usize);
+type Sized<'a> = (&'a Expanded, usize);
 
 /// Scenarios that share a boot, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,21 +26,13 @@ pub(crate) struct Batch {
     pub(crate) size: usize,
 }
 
-/// What scenarios take by what they ask, for lack of better knowledge.
-pub(crate) fn sized<'a>(scenarios: &[&'a Expanded]) -> Vec<Sized<'a>> {
-    scenarios.iter().map(|expanded| (*expanded, size(&expanded.plan))).collect()
-}
-
-/// What a scenario takes that took so many microseconds before.
-pub(crate) fn size_of_micros(micros: u64) -> usize {
-    usize::try_from(micros / ATTEMPT_MICROS).unwrap_or(usize::MAX / 1024).min(usize::MAX / 1024)
-}
-
 /// The scenarios of each boot, for so many VMs at a time: those that may share one are spread evenly over the VMs, as far
-/// as that is worth a boot, and each that may not has its own. Each VM keeps the order of the scenarios.
-pub(crate) fn batches(scenarios: &[Sized<'_>], vms: usize) -> Vec<Batch> {
+/// as that is worth a boot, and each that may not has its own. Each VM keeps the order of the scenarios. Beside each scenario
+/// stands how many microseconds it took before, if that is known.
+pub(crate) fn batches(scenarios: &[(&Expanded, Option<u64>)], vms: usize) -> Vec<Batch> {
+    let sized = scenarios.iter().map(|&(expanded, micros)| (expanded, size(&expanded.plan, micros)));
     let (shared, alone): (Vec<Sized<'_>>, Vec<Sized<'_>>) =
-        scenarios.iter().partition(|(expanded, _)| expanded.isolation == Isolation::Shared);
+        sized.partition(|(expanded, _)| expanded.isolation == Isolation::Shared);
     let all: usize = shared.iter().map(|(_, size)| size).sum();
     let count = vms.min(all / WORTH_A_BOOT).max(1);
     spread(shared, count).into_iter().chain(alone.into_iter().map(|one| vec![one])).map(Batch::of).collect()
@@ -71,10 +63,13 @@ fn spread(scenarios: Vec<Sized<'_>>, count: usize) -> Vec<Vec<Sized<'_>>> {
     loads.into_iter().map(|(_, indices)| indices).filter(|indices| !indices.is_empty()).map(batch).collect()
 }
 
-/// About what a scenario takes, in attempts.
-fn size(scenario: &Scenario) -> usize {
+/// About what a scenario takes, in attempts: by what it took before, or else by what it asks.
+fn size(scenario: &Scenario, micros: Option<u64>) -> usize {
     let of = |case: &Case| case.attempts.len() + CONTAINER * case.containers.len();
-    scenario.cases.iter().map(of).sum()
+    match micros {
+        Some(micros) => usize::try_from(micros / ATTEMPT_MICROS).unwrap_or(usize::MAX).min(usize::MAX / 1024),
+        None => scenario.cases.iter().map(of).sum(),
+    }
 }
 
 #[cfg(test)]
@@ -100,7 +95,7 @@ mod tests {
     }
 
     fn names(all: &[Expanded], vms: usize) -> Vec<Vec<String>> {
-        let batches = batches(&sized(&all.iter().collect::<Vec<_>>()), vms);
+        let batches = batches(&all.iter().map(|one| (one, None)).collect::<Vec<_>>(), vms);
         batches.iter().map(|batch| batch.scenarios.iter().map(|scenario| scenario.name.to_string()).collect()).collect()
     }
 

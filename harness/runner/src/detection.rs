@@ -205,6 +205,8 @@ mod tests {
         let silent = SessionError::NothingStarted { how: "it hung".into(), console: vec![] };
         assert_eq!(Detection::of(Err(session(silent))).unwrap(), Detection::NoBoot("it hung".into()));
         assert!(Detection::of(Err(session(SessionError::Refused("no".into())))).is_err());
-        assert!(Detection::of(Err(LabError::Launch(LaunchError::NotKept))).is_err());
+        let (kernel, needs_mib, free_mib) = ("6.12".parse().unwrap(), 768, 512);
+        let full = LaunchError::Memory { kernel, needs_mib, free_mib };
+        assert!(Detection::of(Err(LabError::Launch(full))).is_err());
     }
 }

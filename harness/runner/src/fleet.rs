@@ -7,29 +7,30 @@ mod decision;
 mod line;
 mod load;
 mod memory;
+mod order;
 
 use std::{
-    fmt,
-    num::{NonZeroUsize, ParseIntError},
-    str::FromStr,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use harness_builder::cache::{Area, Lock};
-use harness_model::{expand::Expanded, outcome::ScenarioOutcome};
 
+pub use crate::capacity::{Fleet, Jobs};
 use crate::{
-    batches::{Batch, batches, size_of_micros, sized},
+    batches::Batch,
+    capacity::lock,
     launch::{Host, Launch, LaunchError},
     report::Naming,
     supplies::Supplies,
     testbed::Testbed,
 };
-use decision::{Decision, Yard, decide};
+use decision::{Decision, decide};
 use line::Line;
 use load::Load;
+use order::Ledger;
+pub use order::{Fulfilled, Order, Read};
 
 /// What a VM takes beside its guest's memory, in MiB: QEMU itself, its translated code and the process that holds it. QEMU was
 /// seen to have 127 MiB resident without the guest's under emulation, of which the code grows with what the guest does.
@@ -37,64 +38,6 @@ const OVERHEAD_MIB: u64 = 256;
 
 /// How often a VM that waits for memory looks again.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// How many VMs run at a time at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Jobs(NonZeroUsize);
-
-impl Default for Jobs {
-    /// One a processor: a VM has one of its own, with KVM as without.
-    fn default() -> Self {
-        Self(thread::available_parallelism().unwrap_or(NonZeroUsize::MIN))
-    }
-}
-
-impl Jobs {
-    /// One of so many equal parts, and at least one job.
-    #[must_use]
-    pub fn share(self, parts: usize) -> Self {
-        Self(NonZeroUsize::new(self.0.get() / parts.max(1)).unwrap_or(NonZeroUsize::MIN))
-    }
-}
-
-impl FromStr for Jobs {
-    type Err = ParseIntError;
-
-    /// Reads a number above 0.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
-    }
-}
-
-impl fmt::Display for Jobs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// What one testbed's VMs are to do.
-pub struct Order<'a> {
-    /// The testbed.
-    pub testbed: &'a Testbed<'a>,
-    /// The scenarios whose outcomes are wanted.
-    pub wanted: Vec<&'a Expanded>,
-    /// Whether an outcome differs from what is recorded or expected.
-    pub differs: Box<dyn Fn(&ScenarioOutcome) -> bool + Sync + 'a>,
-}
-
-impl Order<'_> {
-    fn missing(&self) -> Vec<&Expanded> {
-        self.wanted.iter().copied().filter(|expanded| self.testbed.load(expanded).is_none()).collect()
-    }
-}
-
-/// All VMs that run at a time.
-#[derive(Debug)]
-pub struct Fleet {
-    jobs: Jobs,
-    yard: Mutex<Yard>,
-    changed: Condvar,
-}
 
 /// A batch that waits for its VM.
 struct Job<'a> {
@@ -106,32 +49,36 @@ struct Job<'a> {
     need: u64,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Fleet {
-    /// So many VMs at a time at most; none runs yet.
-    pub fn of(jobs: Jobs) -> Self {
-        Self { jobs, yard: Mutex::default(), changed: Condvar::new() }
-    }
-
-    /// Sees to it that the store knows what each order wants, and boots VMs for what it does not know. One result an
-    /// order: a kernel that cannot be used costs no other one anything.
+    /// What each order wants, from the store, or from VMs that are booted for what it does not know. One result an order: a
+    /// kernel that cannot be used costs no other one anything.
     ///
     /// While one process boots VMs of a kernel, another waits and then finds the outcomes in the store.
     ///
     /// # Errors
     /// [`LaunchError`] if there is no QEMU, or nowhere to run it.
-    pub fn fulfil(
+    pub fn fulfil<T: Send>(
         &self,
         supplies: &Supplies,
-        orders: &[Order<'_>],
-    ) -> Result<Vec<Result<(), LaunchError>>, LaunchError> {
-        let mut results: Vec<Result<(), LaunchError>> = orders.iter().map(|_| Ok(())).collect();
-        let mut open: Vec<usize> = (0..orders.len()).filter(|&index| !orders[index].missing().is_empty()).collect();
+        orders: &[Order<'_, T>],
+    ) -> Result<Vec<Fulfilled<T>>, LaunchError> {
+        let ledgers: Vec<Ledger<'_, T>> = orders.iter().map(|order| ledger(supplies, order)).collect();
+        let errors = self.complete(supplies, orders, &ledgers)?;
+        let fulfilled = |(ledger, error): (Ledger<'_, T>, _)| Fulfilled { read: ledger.into_read(), error };
+        Ok(ledgers.into_iter().zip(errors).map(fulfilled).collect())
+    }
+
+    /// Has VMs answer what is missing; what went wrong, an error an order.
+    fn complete<'a, T: Send>(
+        &self,
+        supplies: &Supplies,
+        orders: &'a [Order<'_, T>],
+        ledgers: &[Ledger<'a, T>],
+    ) -> Result<Vec<Option<LaunchError>>, LaunchError> {
+        let mut errors: Vec<Option<LaunchError>> = orders.iter().map(|_| None).collect();
+        let mut open: Vec<usize> = (0..orders.len()).filter(|&index| !ledgers[index].is_complete()).collect();
         if open.is_empty() {
-            return Ok(results);
+            return Ok(errors);
         }
         let naming = Naming::of(orders.iter().map(|order| order.testbed.ground()));
         let has_vms = open.iter().any(|&index| !orders[index].testbed.is_here());
@@ -142,29 +89,33 @@ impl Fleet {
             open.iter().map(|&index| take_lock(supplies, orders[index].testbed)).collect::<Result<Vec<_>, _>>()?;
         let (mut loads, mut queue) = (Vec::new(), Vec::new());
         for (&index, lock) in open.iter().zip(locks) {
-            let order = &orders[index];
-            let missing = order.missing();
-            if missing.is_empty() {
+            let (testbed, ledger) = (orders[index].testbed, &ledgers[index]);
+            // Whoever had the lock may have stored it.
+            ledger.look_up();
+            if ledger.is_complete() {
                 continue;
             }
-            let name = naming.name(order.testbed.ground());
-            match Launch::prepare(order.testbed, host.as_ref(), &name) {
-                Err(error) => results[index] = Err(error),
+            let name = naming.name(testbed.ground());
+            match Launch::prepare(testbed, host.as_ref(), &name) {
+                Err(error) => errors[index] = Some(error),
                 Ok(launch) => {
-                    queue.extend(jobs(order, &name, loads.len(), &missing, self.jobs.share(open.len())));
-                    let left = queue.iter().filter(|job| job.load == loads.len()).count();
-                    loads.push((index, Load::new(order, launch, lock, left)));
+                    // Two runs on one machine would take each other's objects for leftovers.
+                    let vms = if testbed.is_here() { 1 } else { self.jobs.share(open.len()).0.get() };
+                    let batches = ledger.batches(vms);
+                    let left = batches.len();
+                    queue.extend(jobs(testbed, &name, loads.len(), batches));
+                    loads.push((index, Load::new(ledger, launch, lock, left)));
                 }
             }
         }
         self.run(queue, &loads.iter().map(|(_, load)| load).collect::<Vec<_>>());
         for (index, load) in loads {
-            results[index] = load.result();
+            errors[index] = load.error();
         }
-        Ok(results)
+        Ok(errors)
     }
 
-    fn run(&self, mut queue: Vec<Job<'_>>, loads: &[&Load<'_>]) {
+    fn run<T: Send>(&self, mut queue: Vec<Job<'_>>, loads: &[&Load<'_, '_, T>]) {
         queue.sort_by_key(|job| std::cmp::Reverse(job.batch.size));
         let workers = self.jobs.0.get().min(queue.len());
         let queue = Mutex::new(queue);
@@ -184,7 +135,7 @@ impl Fleet {
     }
 
     /// Waits until the host has room for one of the jobs, and takes it.
-    fn next<'a>(&self, queue: &Mutex<Vec<Job<'a>>>, loads: &[&Load<'_>]) -> Option<Job<'a>> {
+    fn next<'a, T>(&self, queue: &Mutex<Vec<Job<'a>>>, loads: &[&Load<'_, '_, T>]) -> Option<Job<'a>> {
         let mut yard = lock(&self.yard);
         loop {
             let mut queue = lock(queue);
@@ -233,20 +184,14 @@ fn take_lock(supplies: &Supplies, testbed: &Testbed<'_>) -> Result<Lock, LaunchE
     Ok(supplies.cache.entry(Area::Store, &testbed.lock_name())?.lock(&supplies.progress)?)
 }
 
-/// What is missing, cut into batches for so many VMs at a time.
-fn jobs<'a>(order: &Order<'a>, name: &str, load: usize, missing: &[&Expanded], vms: Jobs) -> Vec<Job<'a>> {
+/// What an order asks, with what the store knows of it.
+fn ledger<'a, T>(supplies: &'a Supplies, order: &'a Order<'_, T>) -> Ledger<'a, T> {
     let testbed = order.testbed;
-    let store = &testbed.supplies.store;
-    let mut all = sized(missing);
-    for (expanded, size) in &mut all {
-        if let Some(micros) = store.micros(&testbed.identity.artefacts, &expanded.plan) {
-            *size = size_of_micros(micros);
-        }
-    }
+    Ledger::open(&supplies.store, testbed.kernel_name(), &testbed.identity.artefacts, &order.wanted, &*order.read)
+}
+
+fn jobs<'a>(testbed: &'a Testbed<'a>, name: &str, load: usize, batches: Vec<Batch>) -> Vec<Job<'a>> {
     let need = u64::from(testbed.memory_mib()) + OVERHEAD_MIB;
-    // Two runs on one machine would take each other's objects for leftovers.
-    let vms = if testbed.is_here() { 1 } else { vms.0.get() };
-    let batches = batches(&all, vms);
     let count = batches.len();
     let job = |(number, batch): (usize, Batch)| {
         let line = Line::of(&testbed.supplies.progress, name, (number + 1, count), batch.scenarios.len());
@@ -256,7 +201,7 @@ fn jobs<'a>(order: &Order<'a>, name: &str, load: usize, missing: &[&Expanded], v
 }
 
 /// A kernel that does not come up once does not do so for its other batches.
-fn drop_rest(queue: &mut Vec<Job<'_>>, index: usize, load: &Load<'_>) {
+fn drop_rest<T>(queue: &mut Vec<Job<'_>>, index: usize, load: &Load<'_, '_, T>) {
     let before = queue.len();
     queue.retain(|job| job.load != index);
     load.skip(before - queue.len());

@@ -16,7 +16,21 @@ use harness_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{objects::Shelf, session::Surroundings, store::Artefacts};
+use crate::{objects::Shelf, session::Surroundings};
+
+/// The artefacts an outcome depends on, by their keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Artefacts {
+    /// The kernel's key.
+    pub kernel: String,
+    /// The image's key.
+    pub image: String,
+    /// The guest program's key.
+    pub guest: String,
+    /// What else the VM was given that a guest can see, such as kernel arguments and memory.
+    pub machine: String,
+}
 
 /// Which kernel, image and guest program answered.
 #[derive(Debug)]

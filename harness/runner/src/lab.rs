@@ -23,11 +23,11 @@ use harness_model::{
 use thiserror::Error;
 
 use crate::{
-    fleet::Order,
+    fleet::{Fulfilled, Order},
     identity::Identity,
     launch::LaunchError,
     report::{Finding, Outcome, Standing},
-    store::Store,
+    store::{Key, Store},
     suite::{Suite, SuiteError},
     testbed::Testbed,
 };
@@ -134,10 +134,8 @@ impl Lab {
     /// [`LabError`] if a scenario asks for what this kernel does not know, or if no VM can be had.
     pub fn findings(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Vec<Finding>, LabError> {
         let task = Task { testbed, scenarios: checked.iter().collect() };
-        let (expansions, result) = self.run(std::slice::from_ref(&task))?.remove(0);
-        result?;
-        let lost: Arc<str> = LaunchError::NotKept.to_string().into();
-        self.judge_all(&testbed.identity, &expansions, &task.scenarios, |expanded| testbed.load(expanded), &lost)
+        let (findings, error) = self.run(std::slice::from_ref(&task))?.remove(0);
+        error.map_or_else(|| findings.into_iter().collect(), |error| Err(error.into()))
     }
 
     /// What came of each task, all in one fleet of VMs. What a ground that cannot be used was to do is
@@ -146,14 +144,7 @@ impl Lab {
     /// # Errors
     /// [`LabError`] if a scenario asks for what a kernel does not know, or if no ground can have a VM.
     pub fn findings_of(&self, tasks: &[Task<'_>]) -> Result<Vec<Finding>, LabError> {
-        let mut findings = Vec::new();
-        for (task, (expansions, result)) in tasks.iter().zip(self.run(tasks)?) {
-            let error = result.err().unwrap_or(LaunchError::NotKept);
-            let cause: Arc<str> = chain(&error).into();
-            let load = |expanded: &Expanded| task.testbed.load(expanded);
-            findings.extend(self.judge_all(&task.testbed.identity, &expansions, &task.scenarios, load, &cause)?);
-        }
-        Ok(findings)
+        self.run(tasks)?.into_iter().flat_map(|(findings, _)| findings).collect()
     }
 
     /// What came of these scenarios on a ground, if the store knows that.
@@ -161,13 +152,18 @@ impl Lab {
     /// # Errors
     /// [`LabError`] if a scenario asks for what this kernel does not know.
     pub fn known_findings(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Option<Vec<Finding>>, LabError> {
-        let checked: Vec<&Checked> = checked.iter().collect();
-        let expansions = self.expand_all(testbed, &checked)?;
-        let unknown: Arc<str> = LaunchError::NotKept.to_string().into();
-        let load = |expanded: &Expanded| testbed.load(expanded);
-        let findings = self.judge_all(&testbed.identity, &expansions, &checked, load, &unknown)?;
-        let is_known = |finding: &Finding| !matches!(finding.standing, Standing::NotRun { .. });
-        Ok(findings.iter().all(is_known).then_some(findings))
+        let expansions = self.expand_all(testbed, &checked.iter().collect::<Vec<_>>())?;
+        let known = |(checked, expansion): (&Checked, &Expansion)| {
+            let identity = &testbed.identity;
+            match expansion {
+                Expansion::Skipped { reason } => Some(Ok(unjudged(identity.ground(), checked, skipped(reason)))),
+                Expansion::Run(expanded) => {
+                    let judged = self.judge(identity, expanded, &testbed.load(expanded)?);
+                    Some(judged.map(|judged| judged.of(identity, checked)))
+                }
+            }
+        };
+        checked.iter().zip(&expansions).map(known).collect::<Option<Result<_, _>>>().transpose()
     }
 
     /// What a store knows of these scenarios, of whichever run, where neither kernel nor guest program need be built. What
@@ -183,18 +179,18 @@ impl Lab {
     ) -> Result<Vec<Finding>, LabError> {
         let unknown: Arc<str> =
             format!("the store has no outcome of it on {} with these artefacts", identity.release()).into();
-        let mut findings = Vec::new();
-        for &one in checked {
-            let finding = match identity.expand(one, self.suite.path(one.name())) {
-                Err(report) => unjudged(identity.ground(), one, not_run(&report.to_string().into())),
-                Ok(expansion) => {
-                    let latest = |expanded: &Expanded| store.latest(&identity.artefacts, &expanded.plan);
-                    self.judge_one(identity, &expansion, one, latest, &unknown)?
-                }
+        let finding = |&checked: &&Checked| {
+            let standing = match identity.expand(checked, self.suite.path(checked.name())) {
+                Err(report) => Standing::NotRun { cause: report.to_string().into() },
+                Ok(Expansion::Skipped { reason }) => Standing::Skipped { reason },
+                Ok(Expansion::Run(expanded)) => match store.look_up(&Key::of(&identity.artefacts, &expanded.plan)) {
+                    Some(stored) => return Ok(self.judge(identity, &expanded, &stored.outcome)?.of(identity, checked)),
+                    None => Standing::NotRun { cause: Arc::clone(&unknown) },
+                },
             };
-            findings.push(finding);
-        }
-        Ok(findings)
+            Ok(unjudged(identity.ground(), checked, standing))
+        };
+        checked.iter().map(finding).collect()
     }
 
     /// How long each of these scenarios took on a kernel; `None` for one that did not end there, as far as the store knows.
@@ -213,63 +209,37 @@ impl Lab {
         all(checked.iter().map(|checked| testbed.expand(checked, self.suite.path(checked.name()))).collect())
     }
 
-    /// Runs what is not known yet of each task, and says how that went.
+    /// Runs what is not known yet of each task: a finding a scenario, and why not all were run, if so.
     fn run(&self, tasks: &[Task<'_>]) -> Result<Vec<Ran>, LabError> {
         let expand = |task: &Task<'_>| self.expand_all(task.testbed, &task.scenarios);
         let expansions: Vec<Vec<Expansion>> = tasks.iter().map(expand).collect::<Result<_, _>>()?;
         let Some(supplies) = tasks.first().map(|task| task.testbed.supplies) else { return Ok(Vec::new()) };
-        let each = tasks.iter().zip(&expansions);
-        let orders: Vec<Order<'_>> = each.map(|(task, expansions)| self.order(task.testbed, expansions)).collect();
-        let results = supplies.fleet.fulfil(supplies, &orders)?;
-        drop(orders);
-        Ok(expansions.into_iter().zip(results).collect())
+        let each = || tasks.iter().zip(&expansions);
+        let orders: Vec<Order<'_, _>> = each().map(|(task, expansions)| self.order(task.testbed, expansions)).collect();
+        let fulfilled = supplies.fleet.fulfil(supplies, &orders)?;
+        Ok(each().zip(fulfilled).map(|((task, expansions), fulfilled)| ran(task, expansions, fulfilled)).collect())
     }
 
-    fn order<'a>(&'a self, testbed: &'a Testbed<'a>, expansions: &'a [Expansion]) -> Order<'a> {
-        let wanted = to_run(expansions);
-        let known = wanted.clone();
-        let differs = move |outcome: &ScenarioOutcome| {
-            let expanded = known.iter().find(|expanded| expanded.plan.name == outcome.scenario);
-            let standing = expanded.map(|expanded| self.judge(&testbed.identity, expanded, outcome));
-            standing.is_some_and(|standing| standing.is_ok_and(|standing| standing.outcome() == Outcome::Differs))
+    /// Has each outcome judged when it is there.
+    fn order<'a>(
+        &'a self,
+        testbed: &'a Testbed<'a>,
+        expansions: &'a [Expansion],
+    ) -> Order<'a, Result<Judged, LabError>> {
+        let to_run = |expansion: &'a Expansion| match expansion {
+            Expansion::Run(expanded) => Some(&**expanded),
+            Expansion::Skipped { .. } => None,
         };
-        Order { testbed, wanted, differs: Box::new(differs) }
-    }
-
-    fn judge_all(
-        &self,
-        identity: &Identity,
-        expansions: &[Expansion],
-        checked: &[&Checked],
-        outcome: impl Fn(&Expanded) -> Option<ScenarioOutcome>,
-        otherwise: &Arc<str>,
-    ) -> Result<Vec<Finding>, LabError> {
-        let judge =
-            |(&checked, expansion): (&&Checked, _)| self.judge_one(identity, expansion, checked, &outcome, otherwise);
-        checked.iter().zip(expansions).map(judge).collect()
-    }
-
-    /// One scenario, judged by its outcome; without one it was not run, for the reason given.
-    fn judge_one(
-        &self,
-        identity: &Identity,
-        expansion: &Expansion,
-        checked: &Checked,
-        outcome: impl Fn(&Expanded) -> Option<ScenarioOutcome>,
-        otherwise: &Arc<str>,
-    ) -> Result<Finding, LabError> {
-        let (standing, took) = match expansion {
-            Expansion::Skipped { reason } => (Standing::Skipped { reason: reason.clone() }, None),
-            Expansion::Run(expanded) => match outcome(expanded) {
-                None => (not_run(otherwise), None),
-                Some(outcome) => (self.judge(identity, expanded, &outcome)?, took(&outcome)),
-            },
+        let read = |expanded: &Expanded, outcome: &ScenarioOutcome| {
+            let judged = self.judge(&testbed.identity, expanded, outcome);
+            let differs = judged.as_ref().is_ok_and(|judged| judged.standing.outcome() == Outcome::Differs);
+            (judged, differs)
         };
-        Ok(Finding { took, ..unjudged(identity.ground(), checked, standing) })
+        Order { testbed, wanted: expansions.iter().filter_map(to_run).collect(), read: Box::new(read) }
     }
 
-    fn judge(&self, identity: &Identity, expanded: &Expanded, outcome: &ScenarioOutcome) -> Result<Standing, LabError> {
-        Ok(match judgement::judge(expanded, outcome, identity.vocabulary()) {
+    fn judge(&self, identity: &Identity, expanded: &Expanded, outcome: &ScenarioOutcome) -> Result<Judged, LabError> {
+        let standing = match judgement::judge(expanded, outcome, identity.vocabulary()) {
             Err(fault) => Standing::Fault { message: fault.to_string() },
             Ok(mut judgement) => {
                 if self.reasons.lifts_expectations(&judgement.scenario, identity.ground()) {
@@ -279,8 +249,42 @@ impl Lab {
                 let recorded = recorded.for_ground(identity.lineage()).map(str::to_owned);
                 Standing::Judged { judgement, recorded }
             }
-        })
+        };
+        Ok(Judged { standing, took: took(outcome) })
     }
+}
+
+/// What came of a scenario that was run.
+struct Judged {
+    standing: Standing,
+    took: Option<Duration>,
+}
+
+impl Judged {
+    fn of(self, identity: &Identity, checked: &Checked) -> Finding {
+        Finding { took: self.took, ..unjudged(identity.ground(), checked, self.standing) }
+    }
+}
+
+/// What came of each scenario of a task, and why some were not run.
+type Ran = (Vec<Result<Finding, LabError>>, Option<LaunchError>);
+
+fn ran(task: &Task<'_>, expansions: &[Expansion], mut fulfilled: Fulfilled<Result<Judged, LabError>>) -> Ran {
+    let cause: Arc<str> =
+        fulfilled.error.as_ref().map_or("its VM did not answer".to_owned(), |error| chain(error)).into();
+    let identity = &task.testbed.identity;
+    let finding = |(&checked, expansion): (&&Checked, &Expansion)| match expansion {
+        Expansion::Skipped { reason } => Ok(unjudged(identity.ground(), checked, skipped(reason))),
+        Expansion::Run(expanded) => match fulfilled.read.remove(&expanded.plan.name) {
+            Some(judged) => Ok(judged?.of(identity, checked)),
+            None => Ok(unjudged(identity.ground(), checked, Standing::NotRun { cause: Arc::clone(&cause) })),
+        },
+    };
+    (task.scenarios.iter().zip(expansions).map(finding).collect(), fulfilled.error)
+}
+
+fn skipped(reason: &str) -> Standing {
+    Standing::Skipped { reason: reason.to_owned() }
 }
 
 /// How long a scenario took in the guest, if it ended there.
@@ -289,13 +293,6 @@ fn took(outcome: &ScenarioOutcome) -> Option<Duration> {
         ScenarioEnd::Finished { micros } => Some(Duration::from_micros(micros)),
         ScenarioEnd::Crashed { .. } | ScenarioEnd::Fault { .. } => None,
     }
-}
-
-/// What a ground was asked, and how it went to have it run.
-type Ran = (Vec<Expansion>, Result<(), LaunchError>);
-
-fn not_run(cause: &Arc<str>) -> Standing {
-    Standing::NotRun { cause: Arc::clone(cause) }
 }
 
 /// What is said of a scenario on a ground that gave no outcome.
@@ -321,16 +318,6 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         source = inner.source();
     }
     text
-}
-
-fn to_run(expansions: &[Expansion]) -> Vec<&Expanded> {
-    let mut wanted: Vec<&Expanded> = Vec::new();
-    for expansion in expansions {
-        if let Expansion::Run(expanded) = expansion {
-            wanted.push(expanded);
-        }
-    }
-    wanted
 }
 
 /// All values, or else all reports.

@@ -5,7 +5,6 @@ use std::{fs, io, path::PathBuf};
 use harness_builder::{
     cache::{Area, CacheError},
     image::CopyError,
-    kernel::Kernel,
 };
 use harness_model::{
     name::KernelName,
@@ -13,6 +12,7 @@ use harness_model::{
 };
 use thiserror::Error;
 
+pub use crate::testbed::MEMORY_MIB;
 use crate::{
     accel::{self, Accel, AccelError, Decision},
     qemu::{Qemu, QemuError},
@@ -68,9 +68,6 @@ pub enum LaunchError {
     /// An outcome cannot be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An outcome that was kept is gone.
-    #[error("an outcome that was just kept is gone from the store; is something else writing to the cache?")]
-    NotKept,
     /// A VM does not fit into the host's memory.
     #[error(
         "kernel {kernel}: a VM needs {needs_mib} MiB, and {free_mib} MiB are free; end something else, or lower \
@@ -84,14 +81,6 @@ pub enum LaunchError {
         /// What the host has, in MiB.
         free_mib: u64,
     },
-}
-
-/// Memory of a VM in MiB; `docs/performance.md` says what is needed.
-pub const MEMORY_MIB: u32 = 512;
-
-/// Memory of this kernel's VMs in MiB.
-pub(crate) fn memory_mib(kernel: &Kernel) -> u32 {
-    kernel.memory_mib.unwrap_or(MEMORY_MIB)
 }
 
 /// How this host runs VMs.

@@ -3,8 +3,10 @@
 pub mod accel;
 mod batches;
 pub mod blessing;
+mod capacity;
 pub mod console;
 pub mod detection;
+mod file;
 pub mod fleet;
 pub mod grounds;
 pub mod identity;

@@ -3,6 +3,7 @@
 
 mod alone;
 mod costs;
+mod error;
 
 use std::{cell::Cell, fs, io, path::Path, path::PathBuf, time::Duration};
 
@@ -11,41 +12,19 @@ use harness_model::{
     expand::Expanded,
     plan::{self, ExpectedKernel, Plan},
 };
-use thiserror::Error;
 
 pub use costs::{Growth, GuestCosts};
+pub use error::MeasureError;
 
 use crate::{
     accel::Decision,
-    batches::{batches, sized},
+    batches::batches,
     launch::{self, Host, LaunchError, Solo},
     qemu::Qemu,
     session::{self, Deadlines, GuestFolder, Machine, QemuMachine, RunFolder, Running, Session, Surroundings},
     testbed::Testbed,
     vm::{SHARE_IN_GUEST, Vm, VmError, VmEvent, VmSpec},
 };
-
-/// Why something could not be measured.
-#[derive(Debug, Error)]
-pub enum MeasureError {
-    /// VMs cannot be had at all.
-    #[error(transparent)]
-    Launch(#[from] LaunchError),
-    /// The VM did not run.
-    #[error(transparent)]
-    Vm(#[from] VmError),
-    /// The guest program measured nothing.
-    #[error("the guest program told no costs ({how}); it said: {said}")]
-    NoCosts {
-        /// What is wrong.
-        how: String,
-        /// What it printed.
-        said: String,
-    },
-    /// `vmtest` alone did not do what it was asked.
-    #[error("vmtest: {0}")]
-    Vmtest(String),
-}
 
 /// How long the guest program may measure. It takes about ten seconds under software emulation.
 const COSTS_DEADLINE: Duration = Duration::from_secs(300);
@@ -101,7 +80,8 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// [`MeasureError`] if a VM cannot be had, dies or hangs.
     pub fn sessions(&self, scenarios: &[&Expanded], memory_mib: u32) -> Result<Vec<Session>, MeasureError> {
-        batches(&sized(scenarios), 1).iter().map(|batch| self.session(&batch.scenarios, memory_mib)).collect()
+        let scenarios: Vec<_> = scenarios.iter().map(|&scenario| (scenario, None)).collect();
+        batches(&scenarios, 1).iter().map(|batch| self.session(&batch.scenarios, memory_mib)).collect()
     }
 
     fn session(&self, scenarios: &[plan::Scenario], memory_mib: u32) -> Result<Session, MeasureError> {

@@ -2,14 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Read},
+    fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use harness_builder::{digest::Sha256, objects::Objects};
 use harness_model::plan::{Call, LARGEST_OBJECT, OBJECTS_FOLDER, Scenario};
+
+use crate::{capacity::lock, file};
 
 /// What the name of a prebuilt object ends with.
 const OBJECT: &str = ".bpf.o";
@@ -37,7 +38,7 @@ impl Shelf {
 
     /// What plans call the compiled objects fetched until now.
     pub(crate) fn names(&self) -> BTreeMap<String, String> {
-        self.named.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.named).clone()
     }
 
     /// Finds every object a scenario loads and gives it the name that a guest knows it by; `folder` is the scenario's.
@@ -55,7 +56,7 @@ impl Shelf {
             let stem = path.file_name().map(|name| name.to_string_lossy().replace(OBJECT, "")).unwrap_or_default();
             let name = self.hold(&stem, bytes.into());
             if !file.ends_with(OBJECT) {
-                self.named.lock().unwrap_or_else(PoisonError::into_inner).insert(file.clone(), name.clone());
+                lock(&self.named).insert(file.clone(), name.clone());
             }
             *file = name;
         }
@@ -65,7 +66,7 @@ impl Shelf {
     /// Takes the bytes of an object; what a plan calls it.
     pub(crate) fn hold(&self, stem: &str, bytes: Arc<[u8]>) -> String {
         let name = format!("{stem}-{}{OBJECT}", Sha256::of_parts([&*bytes]).short());
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), bytes);
+        lock(&self.held).insert(name.clone(), bytes);
         name
     }
 
@@ -79,7 +80,7 @@ impl Shelf {
     /// # Errors
     /// If the folder cannot be written.
     pub(crate) fn put(&self, scenarios: &[Scenario], share: &Path) -> io::Result<()> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = lock(&self.held);
         let attempts = scenarios.iter().flat_map(|scenario| &scenario.cases).flat_map(|case| &case.attempts);
         let loads =
             attempts.filter_map(|attempt| if let Call::Object(load) = &attempt.call { Some(load) } else { None });
@@ -101,14 +102,12 @@ fn files_of(scenario: &mut Scenario) -> impl Iterator<Item = &mut String> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST_OBJECT + 1).read_to_end(&mut bytes));
-    match read {
+    match file::read(path, LARGEST_OBJECT) {
         Err(error) => Err(format!("{}: {error}", path.display())),
-        Ok(_) if bytes.len() as u64 > LARGEST_OBJECT => {
+        Ok(bytes) if bytes.len() as u64 > LARGEST_OBJECT => {
             Err(format!("{} is larger than {LARGEST_OBJECT} bytes", path.display()))
         }
-        Ok(_) => Ok(bytes),
+        Ok(bytes) => Ok(bytes),
     }
 }
 
@@ -168,7 +167,7 @@ mod tests {
         let shelf = shelf(cache.path());
         let why = shelf.fetch(&mut scenario("no-such"), folder.path()).unwrap_err();
         assert!(why.starts_with("the object `no-such` cannot be used: ") && why.contains("No such file"), "{why}");
-        File::create(folder.path().join("big.bpf.o")).unwrap().set_len(LARGEST_OBJECT + 1).unwrap();
+        fs::File::create(folder.path().join("big.bpf.o")).unwrap().set_len(LARGEST_OBJECT + 1).unwrap();
         let why = shelf.fetch(&mut scenario("big.bpf.o"), folder.path()).unwrap_err();
         assert!(why.ends_with("is larger than 4194304 bytes"), "{why}");
     }

@@ -33,28 +33,19 @@
 
 mod desk;
 mod object;
+mod proved;
 mod reduction;
 mod trial;
 
 use std::path::PathBuf;
 
-use harness_model::name::KernelName;
 use thiserror::Error;
 
 use crate::launch::LaunchError;
 pub use object::Object;
+pub use proved::{Asked, Criterion, Mount, NoProof, Proof, ProvedObject, Why};
 pub use reduction::{Subject, Task, reduce};
-pub use trial::{Mount, Proof, ProvedObject, Trial, prove};
-
-/// What an object must come to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Criterion {
-    /// Each of its maps and programs is loaded that somebody with every permission loads.
-    #[default]
-    Loaded,
-    /// And what libbpf attaches by itself is attached.
-    Attached,
-}
+pub use trial::{Trial, prove};
 
 /// Why nothing can be proved at all.
 #[derive(Debug, Error)]
@@ -70,16 +61,4 @@ pub enum ProofError {
     /// No VM can be had.
     #[error(transparent)]
     Launch(#[from] LaunchError),
-}
-
-/// Why one thing is not known on one kernel: a fault of the harness or of a VM, and no verdict.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{what} on kernel {kernel}: {why}")]
-pub struct NoProof {
-    /// What was asked, such as an object's name.
-    pub what: String,
-    /// On which kernel.
-    pub kernel: KernelName,
-    /// Why it was not answered.
-    pub why: String,
 }

@@ -6,10 +6,10 @@ use std::{
     fmt, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
 use thiserror::Error;
+use xshell::{Shell, cmd};
 
 /// The program that runs an x86-64 VM.
 pub const PROGRAM: &str = "qemu-system-x86_64";
@@ -99,11 +99,9 @@ impl Qemu {
             let place = format!(" as {QEMU_VARIABLE} or PATH say");
             return Err(QemuError::NotFound { program: path.display().to_string(), place });
         }
-        let output = Command::new(path)
-            .arg("--version")
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|source| QemuError::CannotRun { path: path.to_owned(), source })?;
+        let output = Shell::new()
+            .and_then(|shell| cmd!(shell, "{path} --version").ignore_status().output())
+            .map_err(|error| QemuError::CannotRun { path: path.to_owned(), source: io::Error::other(error) })?;
         let text = String::from_utf8_lossy(&output.stdout);
         let version = parse_version(&text)
             .ok_or_else(|| QemuError::NoVersion { path: path.to_owned(), output: text.chars().take(200).collect() })?;

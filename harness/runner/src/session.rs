@@ -6,99 +6,34 @@
 
 mod account;
 mod deadline;
+mod error;
 mod folder;
 mod follow;
 mod here;
 mod machine;
+mod notice;
 mod record;
 
-use std::{io, path::PathBuf, time::Duration};
-
 use harness_model::{
-    name::ScenarioName,
     outcome::ScenarioOutcome,
     plan::{FORMAT, Plan},
 };
-use thiserror::Error;
 
 pub use account::Lie;
 pub use deadline::Deadlines;
+pub use error::SessionError;
 pub use folder::{FolderError, RunFolder};
 pub use here::Here;
 pub use machine::{FillShare, GuestFolder, Machine, MakeRoot, QemuMachine, Running, Surroundings};
+pub use notice::{Notice, VmTimes};
 pub use record::Damage;
 
-use crate::vm::VmError;
 use account::Account;
 use follow::{Death, Ending, follow};
 
 /// How many VMs in a row may die on the host's side before their guests did anything. `vmtest` gives up on a guest that
 /// is slow to answer, and on a busy host any may be.
 const STILLBIRTHS: u32 = 3;
-
-/// Why a plan could not be carried out. No outcome follows from it.
-#[derive(Debug, Error)]
-pub enum SessionError {
-    /// A folder or file of the session.
-    #[error("cannot prepare a VM's folder {}", path.display())]
-    Prepare {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The VM could not be started.
-    #[error(transparent)]
-    Vm(#[from] VmError),
-    /// The guest came to no scenario at all.
-    #[error("the guest started no scenario: {how}; `cargo xtask shell` boots such a VM for a look{}", excerpt(console))]
-    NothingStarted {
-        /// What happened instead.
-        how: String,
-        /// The last lines of the console.
-        console: Vec<String>,
-    },
-    /// The guest says that it must not go on.
-    #[error("the guest refuses the plan: {0}")]
-    Refused(String),
-    /// The record is wrong outside of any scenario.
-    #[error("the guest's record cannot be trusted: {0}")]
-    Untrusted(Lie),
-    /// The plan is for another guest program.
-    #[error("the plan has format {0}, this program knows {FORMAT}")]
-    Format(u32),
-}
-
-/// The end of a console, as it appears in a message.
-fn excerpt(console: &[String]) -> String {
-    let last = &console[console.len().saturating_sub(20)..];
-    let lines: String = last.iter().map(|line| format!("\n  | {line}")).collect();
-    if lines.is_empty() { String::new() } else { format!("\nthe console's last lines:{lines}") }
-}
-
-/// How far a session is, for whoever watches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice<'a> {
-    /// A VM is being started, the first one or a further one.
-    Booting {
-        /// Counts from 1.
-        vm: u32,
-    },
-    /// A VM died before its guest began, for no reason the guest gave; another one is booted.
-    Stillborn {
-        /// What happened.
-        how: &'a str,
-    },
-    /// The guest program runs.
-    Booted {
-        /// Since the VM was started.
-        after: Duration,
-    },
-    /// The guest is about to start a scenario.
-    Started(&'a ScenarioName),
-    /// A scenario has its outcome.
-    Ended(&'a ScenarioOutcome),
-}
 
 /// What a session came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,23 +42,6 @@ pub struct Session {
     pub outcomes: Vec<ScenarioOutcome>,
     /// Each VM that was needed.
     pub vms: Vec<VmTimes>,
-}
-
-/// When a VM reached what, since it was started, and what memory it took; what was not reached is `None`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct VmTimes {
-    /// The agent in the guest answered `vmtest`.
-    pub agent: Option<Duration>,
-    /// The shared folders were mounted.
-    pub mounted: Option<Duration>,
-    /// The guest program's first record was read.
-    pub hello: Option<Duration>,
-    /// The first scenario was announced.
-    pub first_scenario: Option<Duration>,
-    /// The VM was gone.
-    pub end: Duration,
-    /// The most memory its QEMU had resident, in KiB; `None` if that could not be read.
-    pub peak_kib: Option<u64>,
 }
 
 /// Carries out a plan on a machine, in as many VMs as it takes.

@@ -15,7 +15,7 @@ mod identities;
 mod merge;
 
 use harness_model::{
-    name::KernelName,
+    name::{KernelName, ScenarioName},
     outcome::{ScenarioEnd, ScenarioOutcome},
     plan,
 };
@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::identity::Artefacts;
 pub use merge::{Conflict, MergeError, Merged, Refusal};
 
 /// Why an outcome cannot be read or kept.
@@ -45,20 +46,6 @@ impl StoreError {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
     }
-}
-
-/// The artefacts an outcome depends on, by their keys.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Artefacts {
-    /// The kernel's key.
-    pub kernel: String,
-    /// The image's key.
-    pub image: String,
-    /// The guest program's key.
-    pub guest: String,
-    /// What else the VM was given that a guest can see, such as kernel arguments and memory.
-    pub machine: String,
 }
 
 /// Identifies one run of the tests over all its processes.
@@ -98,6 +85,52 @@ pub struct Store {
     freshness: Freshness,
 }
 
+/// What an outcome is kept by: a digest of everything it depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    scenario: ScenarioName,
+    digest: String,
+}
+
+impl Key {
+    /// That of this scenario with these artefacts.
+    pub fn of(artefacts: &Artefacts, scenario: &plan::Scenario) -> Self {
+        let mut digest = Sha256::new();
+        let Artefacts { kernel, image, guest, machine } = artefacts;
+        for part in [&plan::FORMAT.to_string(), kernel, image, guest, machine] {
+            digest.update(part.as_bytes());
+            digest.update([0]);
+        }
+        digest.update(serde_json::to_vec(scenario).unwrap_or_default());
+        let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { scenario: scenario.name.clone(), digest }
+    }
+}
+
+/// An outcome that was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// It.
+    pub outcome: ScenarioOutcome,
+    /// Whether it stands for a run of its own now: it is of this run, or finished in one that is fresh enough.
+    pub is_believed: bool,
+}
+
+impl Stored {
+    /// How long the scenario took, in microseconds, if it finished.
+    pub(crate) fn micros(&self) -> Option<u64> {
+        match self.outcome.end {
+            ScenarioEnd::Finished { micros } => Some(micros),
+            ScenarioEnd::Fault { .. } | ScenarioEnd::Crashed { .. } => None,
+        }
+    }
+
+    /// The outcome, if it is believed.
+    pub(crate) fn believed(self) -> Option<ScenarioOutcome> {
+        self.is_believed.then_some(self.outcome)
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
@@ -122,63 +155,29 @@ impl Store {
         Self { root, run, freshness }
     }
 
-    /// What a VM answered to this scenario with these artefacts, if that is known and believed.
+    /// What a VM answered last to what this key stands for, in whichever run: crashes and faults, too.
     ///
     /// An unreadable or damaged file counts as a miss: it is overwritten by the next outcome.
-    pub fn load(&self, artefacts: &Artefacts, scenario: &plan::Scenario) -> Option<ScenarioOutcome> {
-        self.read(artefacts, scenario).filter(|kept| self.believes(kept)).map(|kept| kept.outcome)
-    }
-
-    /// What a VM answered last, in whichever run: crashes and faults, too.
-    pub fn latest(&self, artefacts: &Artefacts, scenario: &plan::Scenario) -> Option<ScenarioOutcome> {
-        self.read(artefacts, scenario).map(|kept| kept.outcome)
-    }
-
-    /// How long this scenario took when it last finished, in microseconds, if that is known.
-    pub(crate) fn micros(&self, artefacts: &Artefacts, scenario: &plan::Scenario) -> Option<u64> {
-        match self.latest(artefacts, scenario)?.end {
-            ScenarioEnd::Finished { micros } => Some(micros),
-            ScenarioEnd::Fault { .. } | ScenarioEnd::Crashed { .. } => None,
-        }
-    }
-
-    fn read(&self, artefacts: &Artefacts, scenario: &plan::Scenario) -> Option<Kept> {
-        let text = fs::read(self.path(artefacts, scenario)).ok()?;
+    pub fn look_up(&self, key: &Key) -> Option<Stored> {
+        let text = fs::read(self.path(key)).ok()?;
         let kept: Kept = serde_json::from_slice(&text).ok()?;
-        (kept.outcome.scenario == scenario.name).then_some(kept)
-    }
-
-    fn believes(&self, kept: &Kept) -> bool {
-        kept.run == self.run
-            || (self.freshness == Freshness::Any && matches!(kept.outcome.end, ScenarioEnd::Finished { .. }))
+        let is_believed = kept.run == self.run
+            || (self.freshness == Freshness::Any && matches!(kept.outcome.end, ScenarioEnd::Finished { .. }));
+        (kept.outcome.scenario == key.scenario).then_some(Stored { outcome: kept.outcome, is_believed })
     }
 
     /// Keeps what a VM of this kernel answered; a reader sees the old outcome or the new one, never half of one.
     ///
     /// # Errors
     /// [`StoreError`] if the folder cannot be made or the file cannot be written.
-    pub fn keep(
-        &self,
-        kernel: &KernelName,
-        artefacts: &Artefacts,
-        scenario: &plan::Scenario,
-        outcome: &ScenarioOutcome,
-    ) -> Result<(), StoreError> {
+    pub fn keep(&self, kernel: &KernelName, key: &Key, outcome: &ScenarioOutcome) -> Result<(), StoreError> {
         let (run, kernel) = (self.run.clone(), Some(kernel.clone()));
         let kept = Kept { run, kernel, at: now(), outcome: outcome.clone() };
-        write(&self.path(artefacts, scenario), &kept)
+        write(&self.path(key), &kept)
     }
 
-    fn path(&self, artefacts: &Artefacts, scenario: &plan::Scenario) -> PathBuf {
-        let mut digest = Sha256::new();
-        let Artefacts { kernel, image, guest, machine } = artefacts;
-        for part in [&plan::FORMAT.to_string(), kernel, image, guest, machine] {
-            digest.update(part.as_bytes());
-            digest.update([0]);
-        }
-        digest.update(serde_json::to_vec(scenario).unwrap_or_default());
-        let name: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        self.root.join(&name[..2]).join(format!("{}.json", &name[2..]))
+    fn path(&self, key: &Key) -> PathBuf {
+        self.root.join(&key.digest[..2]).join(format!("{}.json", &key.digest[2..]))
     }
 }
 
@@ -210,6 +209,15 @@ mod tests {
         plan::Scenario { name: "a/b".parse().unwrap(), deadline_ms, sysctls, lsm, lockdown: None, own_vm: false, cases }
     }
 
+    /// The key of a scenario with this deadline.
+    fn key(deadline_ms: u64) -> Key {
+        Key::of(&artefacts(), &scenario(deadline_ms))
+    }
+
+    fn load(store: &Store, key: &Key) -> Option<ScenarioOutcome> {
+        store.look_up(key)?.believed()
+    }
+
     fn outcome(end: ScenarioEnd) -> ScenarioOutcome {
         ScenarioOutcome { scenario: "a/b".parse().unwrap(), containers: vec![], attempts: vec![], units: vec![], end }
     }
@@ -226,22 +234,22 @@ mod tests {
     fn an_outcome_is_found_by_what_it_depends_on() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path(), "1", Freshness::Any);
-        assert_eq!(store.load(&artefacts(), &scenario(1)), None);
-        store.keep(&kernel(), &artefacts(), &scenario(1), &finished()).unwrap();
-        assert_eq!(store.load(&artefacts(), &scenario(1)), Some(finished()));
-        assert_eq!(store.load(&artefacts(), &scenario(2)), None);
-        assert_eq!(store.load(&Artefacts { kernel: "other".into(), ..artefacts() }, &scenario(1)), None);
-        assert_eq!(store.load(&Artefacts { image: "other".into(), ..artefacts() }, &scenario(1)), None);
+        assert_eq!(load(&store, &key(1)), None);
+        store.keep(&kernel(), &key(1), &finished()).unwrap();
+        assert_eq!(load(&store, &key(1)), Some(finished()));
+        assert_eq!(load(&store, &key(2)), None);
+        assert_eq!(load(&store, &Key::of(&Artefacts { kernel: "other".into(), ..artefacts() }, &scenario(1))), None);
+        assert_eq!(load(&store, &Key::of(&Artefacts { image: "other".into(), ..artefacts() }, &scenario(1))), None);
     }
 
     #[test]
     fn a_later_run_believes_finished_outcomes_unless_it_wants_fresh_ones() {
         let folder = tempfile::tempdir().unwrap();
-        store(folder.path(), "1", Freshness::Any).keep(&kernel(), &artefacts(), &scenario(1), &finished()).unwrap();
-        let load = |run, freshness| store(folder.path(), run, freshness).load(&artefacts(), &scenario(1));
-        assert_eq!(load("2", Freshness::Any), Some(finished()));
-        assert_eq!(load("2", Freshness::ThisRun), None);
-        assert_eq!(load("1", Freshness::ThisRun), Some(finished()));
+        store(folder.path(), "1", Freshness::Any).keep(&kernel(), &key(1), &finished()).unwrap();
+        let believed = |run, freshness| load(&store(folder.path(), run, freshness), &key(1));
+        assert_eq!(believed("2", Freshness::Any), Some(finished()));
+        assert_eq!(believed("2", Freshness::ThisRun), None);
+        assert_eq!(believed("1", Freshness::ThisRun), Some(finished()));
     }
 
     #[test]
@@ -250,12 +258,16 @@ mod tests {
         let crash = outcome(ScenarioEnd::Crashed { how: "panic".into(), console: vec![] });
         let fault = outcome(ScenarioEnd::Fault { message: "no".into() });
         for bad in [crash, fault] {
-            store(folder.path(), "1", Freshness::Any).keep(&kernel(), &artefacts(), &scenario(1), &bad).unwrap();
-            let load = |run| store(folder.path(), run, Freshness::Any).load(&artefacts(), &scenario(1));
-            assert_eq!(load("1"), Some(bad));
-            assert_eq!(load("2"), None);
+            store(folder.path(), "1", Freshness::Any).keep(&kernel(), &key(1), &bad).unwrap();
+            let believed = |run| load(&store(folder.path(), run, Freshness::Any), &key(1));
+            assert_eq!(believed("1"), Some(bad));
+            assert_eq!(believed("2"), None);
             let later = store(folder.path(), "2", Freshness::ThisRun);
-            assert_eq!(later.latest(&artefacts(), &scenario(1)), load("1"), "a report tells of it all the same");
+            assert_eq!(
+                later.look_up(&key(1)).map(|kept| kept.outcome),
+                believed("1"),
+                "a report tells of it all the same"
+            );
         }
     }
 
@@ -263,11 +275,11 @@ mod tests {
     fn damage_is_a_miss_and_is_repaired() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path(), "1", Freshness::Any);
-        store.keep(&kernel(), &artefacts(), &scenario(1), &finished()).unwrap();
-        fs::write(store.path(&artefacts(), &scenario(1)), b"{\"run\":\"1\",").unwrap();
-        assert_eq!(store.load(&artefacts(), &scenario(1)), None);
-        store.keep(&kernel(), &artefacts(), &scenario(1), &finished()).unwrap();
-        assert_eq!(store.load(&artefacts(), &scenario(1)), Some(finished()));
+        store.keep(&kernel(), &key(1), &finished()).unwrap();
+        fs::write(store.path(&key(1)), b"{\"run\":\"1\",").unwrap();
+        assert_eq!(load(&store, &key(1)), None);
+        store.keep(&kernel(), &key(1), &finished()).unwrap();
+        assert_eq!(load(&store, &key(1)), Some(finished()));
     }
 
     #[test]
@@ -275,8 +287,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, b"").unwrap();
-        let error =
-            store(&file, "1", Freshness::Any).keep(&kernel(), &artefacts(), &scenario(1), &finished()).unwrap_err();
+        let error = store(&file, "1", Freshness::Any).keep(&kernel(), &key(1), &finished()).unwrap_err();
         assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
     }
 }

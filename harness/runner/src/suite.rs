@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs, io,
-    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -18,7 +17,7 @@ use harness_model::{
 };
 use thiserror::Error;
 
-use crate::unit_files;
+use crate::{file, unit_files};
 
 /// Why a folder of scenarios cannot be used.
 #[derive(Debug, Error)]
@@ -119,10 +118,10 @@ impl Suite {
     /// If the name is not one of [`Suite::names`].
     pub fn check(&self, name: &ScenarioName, known: &KnownNames) -> Result<Result<Checked, Report>, SuiteError> {
         let path = &self.files[name];
-        let bytes = read_bounded(path).map_err(io_error(path))?;
-        let file = scenario::parse_bytes(&path.display().to_string(), name.clone(), &bytes);
+        let bytes = file::read(path, scenario::MOST_BYTES as u64).map_err(io_error(path))?;
+        let parsed = scenario::parse_bytes(&path.display().to_string(), name.clone(), &bytes);
         let beside = |unit: &str| unit_files::assignments(&path.with_file_name(unit), known);
-        Ok(file.and_then(|file| file.with_unit_file(beside)).and_then(|file| check(&file, known)))
+        Ok(parsed.and_then(|file| file.with_unit_file(beside)).and_then(|file| check(&file, known)))
     }
 
     /// The snapshots recorded for a scenario.
@@ -159,7 +158,7 @@ impl Suite {
     pub fn reasons(&self) -> Result<Result<Reasons, Report>, SuiteError> {
         let path = self.reasons_path();
         let label = path.display().to_string();
-        match read_bounded(&path) {
+        match file::read(&path, scenario::MOST_BYTES as u64) {
             Ok(bytes) => Ok(Reasons::parse(&label, &bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Ok(Reasons::none(&label))),
             Err(error) => Err(io_error(&path)(error)),
@@ -238,13 +237,6 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, SuiteError> {
     }
     files.sort();
     Ok(files)
-}
-
-/// Reads a file up to one byte more than a scenario may have, so that its own check refuses a larger one.
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(scenario::MOST_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn read_snapshot(path: &Path) -> Result<String, SuiteError> {

@@ -1,34 +1,25 @@
 //! What the project has: kernels, images, the guest program, and the cache they are built into.
 
-use std::path::PathBuf;
-
 use harness_builder::{
     cache::{Area, Cache, CacheError},
     guest_program::{self, GuestProgram, GuestProgramError},
     image::{self, Image, ImageError},
-    initramfs::{self, InitramfsError},
-    kernel::{self, Kernel, KernelError, running},
+    initramfs::InitramfsError,
+    kernel::{self, KernelError, running},
     objects::{self, Objects, ObjectsError},
     progress::Progress,
     project::{NoProject, Project},
 };
 use harness_model::{
-    configuration::Configuration,
     ground::Ground,
     name::{ImageName, KernelName},
-    scenario::Release,
     snapshot::Lineage,
 };
 use thiserror::Error;
 
 use crate::{
-    fleet::{Fleet, Jobs},
-    identity::Identity,
-    launch::memory_mib,
-    objects::Shelf,
-    session::Surroundings,
-    store::{Artefacts, Freshness, RunId, Store, StoreError},
-    testbed::Testbed,
+    capacity::{Fleet, Jobs},
+    store::{Freshness, RunId, Store},
 };
 
 /// Why something that scenarios run on is not to be had.
@@ -112,9 +103,9 @@ pub struct Supplies {
     pub(crate) store: Store,
     /// All VMs that run at a time.
     pub(crate) fleet: Fleet,
-    project: Project,
-    kernels: kernel::catalogue::Catalogue,
-    images: image::catalogue::Catalogue,
+    pub(crate) project: Project,
+    pub(crate) kernels: kernel::catalogue::Catalogue,
+    pub(crate) images: image::catalogue::Catalogue,
 }
 
 impl Supplies {
@@ -179,14 +170,6 @@ impl Supplies {
         Ok(self.kernels.defaults()?.into_iter().map(|manifest| manifest.name).collect())
     }
 
-    /// Whether there is an image of this name.
-    ///
-    /// # Errors
-    /// [`SuppliesError::Images`] with a suggestion if there is none.
-    pub fn check_image(&self, image: &ImageName) -> Result<(), SuppliesError> {
-        Ok(self.images.get(image.as_str()).map(drop)?)
-    }
-
     /// The images of these names, each once; `all` stands for every one that has a recipe, and a name with `*`, `?` or `[`
     /// for every one it matches.
     ///
@@ -221,35 +204,6 @@ impl Supplies {
         Ok(self.images.get(image.as_str())?.systemd())
     }
 
-    /// The kernel, the image, the guest program and the objects that scenarios load if all are built.
-    ///
-    /// # Errors
-    /// [`SuppliesError::NotBuilt`] says what is not, and how to build it.
-    pub fn built(&self, kernel: &KernelName, image: &ImageName) -> Result<Testbed<'_>, SuppliesError> {
-        let missing = |what: String, command: String| SuppliesError::NotBuilt { what, command };
-        let kernel = kernel::find_built(&self.kernels.kernel(kernel)?, &self.cache)?
-            .ok_or_else(|| missing(format!("kernel {kernel}"), format!("kernel build {kernel}")))?;
-        let image = image::find_built(&self.images.get(image.as_str())?, &self.cache)?
-            .ok_or_else(|| missing(format!("image {image}"), format!("image build {image}")))?;
-        let guest = guest_program::find_built(self.project.root(), &self.cache)?
-            .ok_or_else(|| missing("the guest program".to_owned(), "image build".to_owned()))?;
-        let objects = objects::find_built(&self.project.objects(), &self.cache)?
-            .ok_or_else(|| missing("an object that scenarios load".to_owned(), "image build".to_owned()))?;
-        self.testbed(kernel, image, guest, objects)
-    }
-
-    /// The kernel, the image, the guest program and the objects that scenarios load, built if need be.
-    ///
-    /// # Errors
-    /// [`SuppliesError`] if one cannot be built.
-    pub fn build(&self, kernel: &KernelName, image: &ImageName) -> Result<Testbed<'_>, SuppliesError> {
-        let kernel = kernel::build(&self.kernels.kernel(kernel)?, &self.cache, &self.progress)?;
-        let image = image::build(&self.images.get(image.as_str())?, &self.cache, &self.progress)?;
-        let guest = guest_program::build(self.project.root(), &self.cache, &self.progress)?;
-        let objects = objects::build(&self.project.objects(), &self.cache, &self.progress)?;
-        self.testbed(kernel, image, guest, objects)
-    }
-
     /// An image, if it is built.
     ///
     /// # Errors
@@ -270,45 +224,9 @@ impl Supplies {
     ///
     /// # Errors
     /// [`SuppliesError`] if one cannot be built.
-    pub fn build_shared(&self) -> Result<(), SuppliesError> {
-        guest_program::build(self.project.root(), &self.cache, &self.progress)?;
-        objects::build(&self.project.objects(), &self.cache, &self.progress)?;
-        Ok(())
-    }
-
-    /// Writes down in the store who answers, so that the outcomes can be judged where nothing is built.
-    ///
-    /// # Errors
-    /// [`StoreError`] if it cannot be written.
-    pub fn remember(&self, testbed: &Testbed<'_>) -> Result<(), StoreError> {
-        self.store.remember(&testbed.identity)
-    }
-
-    /// The running kernel of the machine we are on, and what else is needed there, built if need be. No VM is.
-    ///
-    /// # Errors
-    /// [`SuppliesError`] if the kernel does not tell what it knows, or if something cannot be built.
-    pub fn running(&self) -> Result<Testbed<'_>, SuppliesError> {
-        let wrong = |release: &str| SuppliesError::Release { kernel: running::name(), release: release.to_owned() };
-        let release: Release = running::release().parse().map_err(|_| wrong(&running::release()))?;
-        let alike = running::nearest(&release, &self.kernels.all()?);
-        let kernel = running::look(alike, &self.cache, &self.progress)?;
+    pub fn build_shared(&self) -> Result<(GuestProgram, Objects), SuppliesError> {
         let guest = guest_program::build(self.project.root(), &self.cache, &self.progress)?;
-        let objects = objects::build(&self.project.objects(), &self.cache, &self.progress)?;
-        let name = running::NAME.parse().expect("it is a name");
-        let image = Image { name, key: "none".to_owned(), folder: PathBuf::from("/"), boot: None };
-        Ok(self.testbed(kernel, image, guest, objects)?.among(Surroundings::Here))
-    }
-
-    /// A kernel that was built elsewhere, with the image and the guest program, these built if need be.
-    ///
-    /// # Errors
-    /// [`SuppliesError`] if one cannot be built.
-    pub fn with_kernel(&self, kernel: Kernel, image: &ImageName) -> Result<Testbed<'_>, SuppliesError> {
-        let image = image::build(&self.images.get(image.as_str())?, &self.cache, &self.progress)?;
-        let guest = guest_program::build(self.project.root(), &self.cache, &self.progress)?;
-        let objects = objects::build(&self.project.objects(), &self.cache, &self.progress)?;
-        self.testbed(kernel, image, guest, objects)
+        Ok((guest, objects::build(&self.project.objects(), &self.cache, &self.progress)?))
     }
 
     /// The manifest of this kernel.
@@ -325,54 +243,5 @@ impl Supplies {
     /// [`SuppliesError::Kernels`] if there is no such kernel, or if its manifest is wrong.
     pub fn lineage(&self, ground: &Ground) -> Result<Lineage, SuppliesError> {
         Ok(Lineage { ground: ground.clone(), alike: self.manifest(&ground.kernel)?.alike })
-    }
-
-    fn testbed(
-        &self,
-        kernel: Kernel,
-        image: Image,
-        guest: GuestProgram,
-        objects: Objects,
-    ) -> Result<Testbed<'_>, SuppliesError> {
-        let vocabulary = kernel.vocabulary()?;
-        let initramfs = initramfs::of(&kernel, &guest, &self.cache, &self.progress)?;
-        let release: Release = kernel.release().parse().map_err(|_| SuppliesError::Release {
-            kernel: kernel.name.clone(),
-            release: kernel.release().to_owned(),
-        })?;
-        let configuration = kernel.configuration()?;
-        self.check_config(&kernel, &image, &configuration)?;
-        let ground = Ground { kernel: kernel.name.clone(), image: image.name.clone() };
-        let identity = Identity {
-            lineage: Lineage { ground, alike: kernel.alike.clone() },
-            artefacts: artefacts(&kernel, &image, &guest),
-            vocabulary,
-            configuration,
-            objects: Shelf::beside(objects),
-            uname: kernel.release().to_owned(),
-            release,
-            surroundings: Surroundings::Own,
-        };
-        Ok(Testbed { supplies: self, kernel, image, guest, initramfs, identity })
-    }
-
-    /// Whether a kernel has what an image asks of it; the root of the machine we are on has no recipe.
-    fn check_config(&self, kernel: &Kernel, image: &Image, has: &Configuration) -> Result<(), SuppliesError> {
-        let Ok(recipe) = self.images.get(image.name.as_str()) else { return Ok(()) };
-        let missing: Vec<String> =
-            recipe.config().into_iter().filter(|option| !has.has(option)).map(str::to_owned).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        Err(SuppliesError::Config { kernel: kernel.name.clone(), image: image.name.clone(), missing })
-    }
-}
-
-fn artefacts(kernel: &Kernel, image: &Image, guest: &GuestProgram) -> Artefacts {
-    Artefacts {
-        kernel: kernel.key.clone(),
-        image: image.key.clone(),
-        guest: guest.key.clone(),
-        machine: format!("{} MiB, {}", memory_mib(kernel), kernel.args.join(" ")),
     }
 }

@@ -1,8 +1,7 @@
 //! Unit files of systemd and the drop-ins beside them.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +11,8 @@ use harness_frontend::{
 };
 use harness_model::{plan::Assignment, vocabulary::KnownNames};
 use thiserror::Error;
+
+use crate::file;
 
 /// Why a file cannot be used.
 #[derive(Debug, Error)]
@@ -64,10 +65,7 @@ fn label(path: &Path) -> String {
 }
 
 fn bytes_of(path: &Path) -> Result<Vec<u8>, UnitFileError> {
-    // A byte more than is taken, so that a longer one is refused as that.
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes));
-    read.map(|_| bytes).map_err(|source| UnitFileError::Io { path: path.to_owned(), source })
+    file::read(path, MOST_BYTES as u64).map_err(|source| UnitFileError::Io { path: path.to_owned(), source })
 }
 
 fn drop_ins(file: &Path) -> Result<Vec<PathBuf>, UnitFileError> {

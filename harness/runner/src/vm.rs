@@ -11,6 +11,7 @@
 //! ```
 
 mod become_qemu;
+mod error;
 mod event;
 mod files;
 mod handle;
@@ -18,9 +19,10 @@ mod outbox;
 mod spec;
 mod worker;
 
+pub use error::VmError;
 pub use event::{Phase, TimedEvent, VmEnd, VmEvent};
 pub use files::forget;
-pub use handle::{Vm, VmError, interactive};
+pub use handle::{Vm, interactive};
 pub use spec::{SHARE_IN_GUEST, VmSpec};
 
 /// Does the work of a child process and exits, if this process was started as one; otherwise does nothing.

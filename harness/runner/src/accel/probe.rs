@@ -15,7 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use super::Accel;
+use super::kind::Accel;
 use crate::qemu::Qemu;
 
 /// Whether a guest ran.
@@ -92,6 +92,7 @@ fn command(qemu: &Path, accel: Accel, rom: &Path) -> Command {
         Accel::Kvm => "kvm",
         Accel::Tcg => "tcg",
     };
+    // Not by xshell: it is limited in time, and its complaints are read while it runs.
     let mut command = Command::new(qemu);
     command
         .args(["-accel", accel, "-machine", "pc", "-m", "16M", "-nodefaults", "-display", "none", "-no-reboot"])

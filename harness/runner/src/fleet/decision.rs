@@ -2,39 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::capacity::Yard;
+
 /// How long to wait for memory that others than our own VMs hold.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The VMs that run, and what they were promised.
-#[derive(Debug, Default)]
-pub(super) struct Yard {
-    running: usize,
-    promised_mib: u64,
-    /// Since when there has been too little memory although nothing of ours runs.
-    starving: Option<Instant>,
-}
-
-impl Yard {
-    /// A VM starts that may take so much memory.
-    pub(super) fn enter(&mut self, need: u64) {
-        self.running += 1;
-        self.promised_mib += need;
-        self.starving = None;
-    }
-
-    /// Such a VM has ended.
-    pub(super) fn leave(&mut self, need: u64) {
-        self.running -= 1;
-        self.promised_mib -= need;
-    }
-
-    /// Nothing can be started for want of memory.
-    pub(super) fn starve(&mut self, now: Instant) {
-        if self.running == 0 {
-            self.starving.get_or_insert(now);
-        }
-    }
-}
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,19 +3,19 @@
 use std::sync::Mutex;
 
 use harness_builder::cache::Lock;
-use harness_model::{name::KernelName, outcome::ScenarioOutcome, plan};
+use harness_model::{name::KernelName, plan};
 
-use super::{Order, line::Line, lock};
+use super::{line::Line, order::Ledger};
 use crate::{
     batches::Batch,
+    capacity::lock,
     launch::{Launch, LaunchError},
     session::Notice,
-    store::StoreError,
 };
 
 /// One order being fulfilled.
-pub(super) struct Load<'a> {
-    order: &'a Order<'a>,
+pub(super) struct Load<'l, 'a, T> {
+    ledger: &'l Ledger<'a, T>,
     launch: Launch<'a>,
     state: Mutex<State>,
 }
@@ -31,14 +31,14 @@ struct State {
     lock: Option<Lock>,
 }
 
-impl<'a> Load<'a> {
-    pub(super) fn new(order: &'a Order<'a>, launch: Launch<'a>, lock: Lock, left: usize) -> Self {
+impl<'l, 'a, T> Load<'l, 'a, T> {
+    pub(super) fn new(ledger: &'l Ledger<'a, T>, launch: Launch<'a>, lock: Lock, left: usize) -> Self {
         let state = Mutex::new(State { left, alive: false, error: None, lock: Some(lock) });
-        Self { order, launch, state }
+        Self { ledger, launch, state }
     }
 
     pub(super) fn kernel(&self) -> &'a KernelName {
-        self.order.testbed.kernel_name()
+        self.ledger.kernel
     }
 
     /// Boots a VM for a batch and keeps what it answers; false if there is no sense in trying the kernel's others.
@@ -57,23 +57,14 @@ impl<'a> Load<'a> {
         let session = self.launch.session(scenarios, &mut |notice| {
             line.show(&notice);
             if let Notice::Ended(outcome) = notice {
-                if kept.is_ok() {
-                    kept = self.keep(scenarios, outcome);
-                }
-                if (self.order.differs)(outcome) {
+                lock(&self.state).alive = true;
+                if self.ledger.take(outcome, &mut kept) {
                     line.differs();
                 }
             }
         });
         kept?;
         session.map(drop)
-    }
-
-    fn keep(&self, scenarios: &[plan::Scenario], outcome: &ScenarioOutcome) -> Result<(), StoreError> {
-        lock(&self.state).alive = true;
-        let Some(scenario) = scenarios.iter().find(|scenario| scenario.name == outcome.scenario) else { return Ok(()) };
-        let testbed = self.order.testbed;
-        testbed.supplies.store.keep(self.kernel(), &testbed.identity.artefacts, scenario, outcome)
     }
 
     /// Notes why something is not to be had.
@@ -91,9 +82,8 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// What it came to.
-    pub(super) fn result(self) -> Result<(), LaunchError> {
-        let state = self.state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        state.error.map_or(Ok(()), Err)
+    /// What went wrong, if anything did.
+    pub(super) fn error(self) -> Option<LaunchError> {
+        lock(&self.state).error.take()
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use vmtest::{Config, Target, VMConfig, Vmtest, output::Output};
 
-use super::MeasureError;
+use super::error::MeasureError;
 use crate::{accel::Accel, vm::VmSpec};
 
 /// Runs the command of `spec` and returns how long that took.

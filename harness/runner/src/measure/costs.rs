@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde::Deserialize;
 
-use super::MeasureError;
+use super::error::MeasureError;
 
 const COSTS: &str = "costs.json";
 const ERRORS: &str = "costs.errors";

@@ -8,10 +8,14 @@ use harness_model::{
     judgement::Fault,
     name::ScenarioName,
     outcome::ScenarioOutcome,
-    plan::{ObjectLoad, Scenario},
+    plan::{ObjectLoad, Reach, Scenario},
 };
 
-use super::{Criterion, NoProof, Object, ProofError};
+use super::{
+    ProofError,
+    object::Object,
+    proved::{Asked, Criterion, NoProof, Why},
+};
 use crate::{fleet::Order, lab, session::Surroundings, testbed::Testbed};
 
 /// What one kernel is asked.
@@ -19,13 +23,14 @@ pub(super) struct Desk<'a> {
     testbed: &'a Testbed<'a>,
     /// By name, so that what is asked twice is asked once.
     asked: RefCell<BTreeMap<ScenarioName, Expanded>>,
+    answers: RefCell<BTreeMap<ScenarioName, ScenarioOutcome>>,
     /// Why the kernel's VMs answered nothing more, if so.
     failed: RefCell<Option<String>>,
 }
 
 impl<'a> Desk<'a> {
     pub(super) fn new(testbed: &'a Testbed<'a>) -> Self {
-        Self { testbed, asked: RefCell::default(), failed: RefCell::default() }
+        Self { testbed, asked: RefCell::default(), answers: RefCell::default(), failed: RefCell::default() }
     }
 
     pub(super) fn testbed(&self) -> &'a Testbed<'a> {
@@ -49,25 +54,30 @@ impl<'a> Desk<'a> {
     /// What became of a question that was put and asked; `what` it is about.
     pub(super) fn read<T>(
         &self,
-        what: &str,
+        what: Asked,
         name: &ScenarioName,
         read: impl FnOnce(&Expanded, &ScenarioOutcome) -> Result<T, Fault>,
     ) -> Result<T, NoProof> {
-        let asked = self.asked.borrow();
-        let fail = |why| NoProof { what: what.to_owned(), kernel: self.testbed.kernel_name().clone(), why };
-        let asked = asked.get(name).ok_or_else(|| fail("it was not asked".to_owned()))?;
-        if let Some(why) = self.refusal(&asked.plan) {
-            return Err(fail(why));
-        }
-        let failed = || fail(self.failed.borrow().clone().unwrap_or_else(|| "its VM did not answer".to_owned()));
-        let outcome = self.testbed.load(asked).ok_or_else(failed)?;
-        read(asked, &outcome).map_err(|fault| fail(fault.to_string()))
+        let (asked, answers) = (self.asked.borrow(), self.answers.borrow());
+        let known = || {
+            let asked = asked.get(name).ok_or(Why::NotAsked)?;
+            if let Some(reach) = self.reach(&asked.plan) {
+                return Err(Why::Reaches(reach));
+            }
+            let answer = answers.get(name).ok_or_else(|| Why::NotRun(self.failed.borrow().clone()))?;
+            read(asked, answer).map_err(|fault| Why::Fault(Box::new(fault)))
+        };
+        known().map_err(|why| self.no_proof(what, why))
     }
 
-    /// Why something is not asked where others live.
-    fn refusal(&self, plan: &Scenario) -> Option<String> {
-        let reach = plan.reach().filter(|_| self.testbed.identity.surroundings != Surroundings::Own)?;
-        Some(format!("it is not tried on a machine that others live on: it {}", reach.as_str()))
+    /// That something is not known of this kernel.
+    pub(super) fn no_proof(&self, asked: Asked, why: Why) -> NoProof {
+        NoProof { asked, kernel: self.testbed.kernel_name().clone(), why }
+    }
+
+    /// How something would reach others, which is why it is not asked where some live.
+    fn reach(&self, plan: &Scenario) -> Option<Reach> {
+        plan.reach().filter(|_| self.testbed.identity.surroundings != Surroundings::Own)
     }
 }
 
@@ -77,19 +87,29 @@ impl<'a> Desk<'a> {
 /// [`ProofError::Launch`] if no VM can be had. A kernel that cannot be used fails alone, when it is read.
 pub(super) fn ask(desks: &[Desk<'_>]) -> Result<(), ProofError> {
     let Some(supplies) = desks.first().map(|desk| desk.testbed.supplies) else { return Ok(()) };
-    let asked: Vec<Vec<Expanded>> = desks.iter().map(|desk| desk.asked.borrow().values().cloned().collect()).collect();
-    let orders: Vec<Order<'_>> = desks.iter().zip(&asked).map(|(desk, asked)| order(desk, asked)).collect();
-    for (desk, result) in desks.iter().zip(supplies.fleet.fulfil(supplies, &orders)?) {
-        if let Err(error) = result {
+    let asked: Vec<_> = desks.iter().map(|desk| (desk.asked.borrow(), desk.answers.borrow())).collect();
+    let orders: Vec<Order<'_, _>> =
+        desks.iter().zip(&asked).map(|(desk, (asked, answers))| order(desk, asked, answers)).collect();
+    let fulfilled = supplies.fleet.fulfil(supplies, &orders)?;
+    drop(orders);
+    drop(asked);
+    for (desk, fulfilled) in desks.iter().zip(fulfilled) {
+        desk.answers.borrow_mut().extend(fulfilled.read);
+        if let Some(error) = fulfilled.error {
             desk.failed.replace(Some(lab::chain(&error)));
         }
     }
     Ok(())
 }
 
-fn order<'a>(desk: &Desk<'a>, asked: &'a [Expanded]) -> Order<'a> {
-    let wanted = asked.iter().filter(|asked| desk.refusal(&asked.plan).is_none()).collect();
-    Order { testbed: desk.testbed, wanted, differs: Box::new(|_| false) }
+fn order<'a>(
+    desk: &Desk<'a>,
+    asked: &'a BTreeMap<ScenarioName, Expanded>,
+    answers: &BTreeMap<ScenarioName, ScenarioOutcome>,
+) -> Order<'a, ScenarioOutcome> {
+    let is_open = |asked: &&Expanded| !answers.contains_key(&asked.plan.name) && desk.reach(&asked.plan).is_none();
+    let wanted = asked.values().filter(is_open).collect();
+    Order { testbed: desk.testbed, wanted, read: Box::new(|_, outcome| (outcome.clone(), false)) }
 }
 
 /// A question by the name that its contents give it.

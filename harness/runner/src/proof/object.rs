@@ -1,8 +1,6 @@
 //! The object files that proofs are about.
 
 use std::{
-    fs::File,
-    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -10,6 +8,7 @@ use std::{
 use harness_model::plan::LARGEST_OBJECT;
 
 use super::ProofError;
+use crate::file;
 
 /// A BPF object file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,9 +37,7 @@ impl Object {
     /// [`ProofError::Object`] if it cannot be read or is too large.
     pub fn read(path: &Path) -> Result<Self, ProofError> {
         let failed = |error: std::io::Error| ProofError::Object { path: path.to_owned(), why: error.to_string() };
-        let mut bytes = Vec::new();
-        File::open(path).and_then(|file| file.take(LARGEST_OBJECT + 1).read_to_end(&mut bytes)).map_err(failed)?;
-        Self::new(&path.display().to_string(), bytes)
+        Self::new(&path.display().to_string(), file::read(path, LARGEST_OBJECT).map_err(failed)?)
     }
 
     /// Its name, as it is told.
@@ -62,7 +59,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.bpf.o");
         assert!(Object::read(&path).unwrap_err().to_string().contains("x.bpf.o cannot be used: No such file"));
-        File::create(&path).unwrap().set_len(LARGEST_OBJECT + 1).unwrap();
+        std::fs::File::create(&path).unwrap().set_len(LARGEST_OBJECT + 1).unwrap();
         assert!(Object::read(&path).unwrap_err().to_string().contains("larger than 4194304 bytes"));
         std::fs::write(&path, b"no object").unwrap();
         assert_eq!(*Object::read(&path).unwrap().bytes(), *b"no object");

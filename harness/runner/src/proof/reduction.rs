@@ -10,8 +10,10 @@ use harness_model::{
 };
 
 use super::{
-    Criterion, NoProof, Object, ProofError,
+    ProofError,
     desk::{self, Desk},
+    object::Object,
+    proved::{Asked, Criterion, NoProof},
 };
 use crate::testbed::Testbed;
 
@@ -115,8 +117,8 @@ fn read(desk: &Desk<'_>, subject: &Subject, round: Round) -> Result<Answered, No
         let mut proofs = Vec::new();
         for (object, (name, at)) in subject.objects.iter().zip(places) {
             if !known.contains_key(&name) {
-                let what = format!("{} of {}", object.name(), subject.name);
-                let read = desk.read(&what, &name, |asked, outcome| proof::read_objects(asked, outcome, vocabulary));
+                let reduced = Asked::Reduced { object: object.name().to_owned(), of: subject.name.clone() };
+                let read = desk.read(reduced, &name, |asked, outcome| proof::read_objects(asked, outcome, vocabulary));
                 known.insert(name.clone(), read?);
             }
             proofs.extend(known[&name].get(at).map(|proof| (object.name().to_owned(), proof.clone())));

@@ -2,14 +2,15 @@
 
 use harness_model::{
     name::{KernelName, ScenarioName},
-    outcome::UnitFact,
-    proof::{self, ObjectProof, Place, Stand},
+    proof::{self, Place},
     verdict::Refusal,
 };
 
 use super::{
-    Criterion, NoProof, Object, ProofError,
+    ProofError,
     desk::{self, Desk},
+    object::Object,
+    proved::{Asked, Criterion, Mount, NoProof, Proof, ProvedObject, Why},
 };
 use crate::testbed::Testbed;
 
@@ -26,40 +27,9 @@ pub struct Trial {
     pub criterion: Criterion,
 }
 
-/// What came of a trial on one kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proof {
-    /// The trial's name.
-    pub trial: String,
-    /// What became of its bpffs.
-    pub stand: Result<Mount, NoProof>,
-    /// What became of each object, in their order; none if its options are refused.
-    pub objects: Vec<ProvedObject>,
-}
-
-/// What became of a bpffs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mount {
-    /// The kernel refused an option: its step names the call and the option's key.
-    Refused(Refusal),
-    /// It stands in its container.
-    Stands(Box<Stand>),
-}
-
-/// What became of an object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProvedObject {
-    /// Its name.
-    pub object: String,
-    /// What is known of it.
-    pub proof: Result<ObjectProof, NoProof>,
-    /// What systemd says of the unit it was tried in, if it was one.
-    pub unit: Option<UnitFact>,
-}
-
 /// The questions of a trial.
 #[derive(Default)]
-struct Asked {
+struct Questions {
     /// Only if there are options.
     mount: Option<ScenarioName>,
     /// Not where the options are refused.
@@ -79,9 +49,9 @@ pub fn prove(testbeds: &[&Testbed<'_>], trials: &[Trial]) -> Result<Vec<(KernelN
     let desks: Vec<Desk<'_>> = testbeds.iter().map(|testbed| Desk::new(testbed)).collect();
     let put = |desk: &Desk<'_>, trial: &Trial| {
         let refused = proof::is_refused(trial.place.options(), desk.testbed().vocabulary());
-        Asked { mount: put_mount(desk, trial), inside: (!refused).then(|| put_inside(desk, trial)) }
+        Questions { mount: put_mount(desk, trial), inside: (!refused).then(|| put_inside(desk, trial)) }
     };
-    let mut asked: Vec<Vec<Asked>> =
+    let mut asked: Vec<Vec<Questions>> =
         desks.iter().map(|desk| trials.iter().map(|trial| put(desk, trial)).collect()).collect();
     desk::ask(&desks)?;
     if put_surprises(&desks, trials, &mut asked) {
@@ -95,7 +65,7 @@ pub fn prove(testbeds: &[&Testbed<'_>], trials: &[Trial]) -> Result<Vec<(KernelN
 }
 
 /// Asks the rest of trials whose options were taken to be refused, and are not; whether there are any.
-fn put_surprises(desks: &[Desk<'_>], trials: &[Trial], asked: &mut [Vec<Asked>]) -> bool {
+fn put_surprises(desks: &[Desk<'_>], trials: &[Trial], asked: &mut [Vec<Questions>]) -> bool {
     let mut any = false;
     for (desk, asked) in desks.iter().zip(asked) {
         for (trial, asked) in trials.iter().zip(asked).filter(|(_, asked)| asked.inside.is_none()) {
@@ -125,22 +95,23 @@ fn put_inside(desk: &Desk<'_>, trial: &Trial) -> Inside {
     }
 }
 
-fn refusal(desk: &Desk<'_>, trial: &Trial, asked: &Asked) -> Result<Option<Refusal>, NoProof> {
+fn refusal(desk: &Desk<'_>, trial: &Trial, asked: &Questions) -> Result<Option<Refusal>, NoProof> {
     let Some(mount) = &asked.mount else { return Ok(None) };
-    desk.read(&format!("the bpffs of {}", trial.name), mount, |_, outcome| proof::read_mount(outcome))
+    desk.read(Asked::Bpffs(trial.name.clone()), mount, |_, outcome| proof::read_mount(outcome))
 }
 
-fn read(desk: &Desk<'_>, trial: &Trial, asked: &Asked) -> Proof {
+fn read(desk: &Desk<'_>, trial: &Trial, asked: &Questions) -> Proof {
     let Some(inside) = &asked.inside else { return refused(desk, trial, asked) };
     if let Ok(Some(_)) = refusal(desk, trial, asked) {
         return refused(desk, trial, asked);
     }
     let vocabulary = desk.testbed().vocabulary();
-    let what = format!("the container of {}", trial.name);
-    let stand = desk.read(&what, &inside.token, |asked, outcome| proof::read_token(asked, outcome, vocabulary));
+    let stand = desk.read(Asked::Container(trial.name.clone()), &inside.token, |asked, outcome| {
+        proof::read_token(asked, outcome, vocabulary)
+    });
     let object = |(object, name): (&Object, &ScenarioName)| {
-        let what = format!("{} in {}", object.name(), trial.name);
-        let read = desk.read(&what, name, |asked, outcome| {
+        let tried = Asked::Tried { object: object.name().to_owned(), within: trial.name.clone() };
+        let read = desk.read(tried, name, |asked, outcome| {
             Ok((proof::read_objects(asked, outcome, vocabulary)?, proof::read_unit(outcome)))
         });
         let (proof, unit) = match read {
@@ -154,12 +125,8 @@ fn read(desk: &Desk<'_>, trial: &Trial, asked: &Asked) -> Proof {
     Proof { trial: trial.name.clone(), stand, objects }
 }
 
-fn refused(desk: &Desk<'_>, trial: &Trial, asked: &Asked) -> Proof {
-    let nothing = || NoProof {
-        what: format!("the bpffs of {}", trial.name),
-        kernel: desk.testbed().kernel_name().clone(),
-        why: "its options were neither refused nor tried".to_owned(),
-    };
+fn refused(desk: &Desk<'_>, trial: &Trial, asked: &Questions) -> Proof {
+    let nothing = || desk.no_proof(Asked::Bpffs(trial.name.clone()), Why::NotTried);
     let stand = refusal(desk, trial, asked).and_then(|refusal| refusal.map(Mount::Refused).ok_or_else(nothing));
     Proof { trial: trial.name.clone(), stand, objects: Vec::new() }
 }

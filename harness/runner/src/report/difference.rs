@@ -24,7 +24,7 @@ pub use json::{json, schema};
 pub use markdown::markdown;
 pub use text::text;
 
-use super::{Finding, Outcome, Standing};
+use super::{Finding, Outcome, Standing, counted};
 
 /// One of the two kernels.
 #[derive(Clone, Debug)]
@@ -193,25 +193,20 @@ impl Difference {
     fn sentence(&self) -> String {
         let differing = self.compared.iter().filter(|compared| !compared.changes.is_empty()).count();
         let changes: usize = self.counts().values().sum();
-        let mut text = format!("{} compared: ", count(self.compared.len(), "scenario"));
+        let mut text = format!("{} compared: ", counted(self.compared.len(), "scenario"));
         match differing {
             0 => text.push_str("no difference"),
-            1 => text.push_str(&format!("1 differs in {}", count(changes, "place"))),
-            _ => text.push_str(&format!("{differing} differ in {}", count(changes, "place"))),
+            1 => text.push_str(&format!("1 differs in {}", counted(changes, "place"))),
+            _ => text.push_str(&format!("{differing} differ in {}", counted(changes, "place"))),
         }
         if self.skipped > 0 {
-            text.push_str(&format!("; {} for neither kernel", count(self.skipped, "scenario")));
+            text.push_str(&format!("; {} for neither kernel", counted(self.skipped, "scenario")));
         }
         if let images @ [_, _, ..] = &*self.images_once() {
             text.push_str(&format!("; in images {}", images.join(", ")));
         }
         text
     }
-}
-
-/// So many of something.
-fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// Why two kernels are known to differ in a scenario: what is recorded for the snapshots that hold for them, unless that
@@ -236,7 +231,6 @@ fn explanations(
     all
 }
 
-/// What a state is called, with the reason if it has one.
 /// The scenarios that are not judged on both, those together of which the same is said.
 fn alike(difference: &Difference) -> Vec<(String, String, Vec<&str>)> {
     let mut groups: Vec<(String, String, Vec<&str>)> = Vec::new();

@@ -5,8 +5,12 @@ use std::time::{Duration, Instant};
 use harness_model::outcome::Event;
 
 use super::{
-    Deadlines, GuestFolder, Lie, Machine, Notice, Running, SessionError, VmTimes,
-    account::{Account, Step},
+    account::{Account, Lie, Step},
+    deadline::Deadlines,
+    error::SessionError,
+    machine::{GuestFolder, Machine, Running},
+    notice::{Notice, VmTimes},
+    record::Damage,
 };
 use crate::{
     console::ConsoleTail,
@@ -118,7 +122,7 @@ impl Watcher<'_, '_> {
     }
 
     /// Takes everything the record has, until it ends the VM.
-    fn read_all(&mut self, mut read: impl FnMut() -> (Vec<Event>, Result<(), super::Damage>)) -> Option<Ending> {
+    fn read_all(&mut self, mut read: impl FnMut() -> (Vec<Event>, Result<(), Damage>)) -> Option<Ending> {
         loop {
             let (events, damage) = read();
             let nothing = events.is_empty();

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Seek},
+    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
@@ -11,7 +12,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::{FillShare, GuestFolder, Machine, Running};
+use super::machine::{FillShare, GuestFolder, Machine, Running};
 use crate::vm::{TimedEvent, VmEnd, VmError, VmEvent};
 
 /// How often it is looked whether the program has ended.
@@ -37,11 +38,11 @@ impl Machine for Here<'_> {
         (self.fill_share)(&guest.share()).map_err(failed)?;
         let said = guest.own().join("said");
         let file = File::create(&said).map_err(failed)?;
+        // Not by xshell: it is limited in time, and is killed with its process group.
         let mut command = Command::new(&self.program);
         command.arg("live").arg(guest.share()).env_clear().stdin(Stdio::null());
         command.stdout(file.try_clone().map_err(failed)?).stderr(file);
-        let child =
-            std::os::unix::process::CommandExt::process_group(&mut command, 0).spawn().map_err(VmError::Spawn)?;
+        let child = command.process_group(0).spawn().map_err(VmError::Spawn)?;
         Ok(Box::new(Process { child, said, started: Instant::now(), is_over: false }))
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use harness_model::plan::{PLAN_FILE, Plan};
 use serde::{Deserialize, Serialize};
 
-use super::{SessionError, record::RecordFile};
+use super::{error::SessionError, record::RecordFile};
 use crate::vm::{SHARE_IN_GUEST, TimedEvent, Vm, VmError, VmSpec};
 
 /// The VM's own files, not seen by the guest.

@@ -1,8 +1,7 @@
 //! Who answered what a store holds.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -10,13 +9,16 @@ use harness_model::name::{ImageName, KernelName};
 use sha2::{Digest, Sha256};
 
 use super::{Store, StoreError, now, write};
-use crate::identity::{Identity, IdentityRecord};
+use crate::{
+    file,
+    identity::{Identity, IdentityRecord},
+};
 
 /// The folder of a store that holds them.
 pub(super) const FOLDER: &str = "testbeds";
 
 /// The largest one that is read, in bytes; a vocabulary takes some ten thousands.
-pub(super) const LARGEST: u64 = 4 << 20;
+const LARGEST: u64 = 4 << 20;
 
 impl Store {
     /// Writes down who answers from now on, beside the names of objects that were written down before.
@@ -77,10 +79,5 @@ pub(super) fn file_name(record: &IdentityRecord) -> String {
 
 /// Reads a record.
 pub(super) fn read(path: &Path) -> io::Result<IdentityRecord> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
-    }
-    Ok(serde_json::from_slice(&bytes)?)
+    file::read_json(path, LARGEST)
 }

@@ -4,8 +4,8 @@
 
 use std::{
     fmt,
-    fs::{self, DirEntry, File},
-    io::{self, Read},
+    fs::{self, DirEntry},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -16,7 +16,7 @@ use harness_model::{
 use thiserror::Error;
 
 use super::{Kept, Store, StoreError, identities, write};
-use crate::identity::IdentityRecord;
+use crate::{file, identity::IdentityRecord};
 
 /// The largest outcome that is read, in bytes; sweeps have some hundred thousand.
 const LARGEST: u64 = 64 << 20;
@@ -229,8 +229,8 @@ impl Contents {
         self.refusals.push(Refusal { path: path.to_owned(), reason: reason.into() });
     }
 
-    fn read_file(&mut self, file: &DirEntry, folder: &str) {
-        let (path, name) = (file.path(), file.file_name().to_string_lossy().into_owned());
+    fn read_file(&mut self, entry: &DirEntry, folder: &str) {
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
         // What a killed process was writing.
         if name.starts_with(".tmp") {
             return;
@@ -239,7 +239,7 @@ impl Contents {
         if self.files > MOST_FILES {
             return self.refuse(&path, format!("is one of more than {MOST_FILES} files"));
         }
-        if !file.file_type().is_ok_and(|kind| kind.is_file()) {
+        if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
             return self.refuse(&path, "is no plain file");
         }
         let Some(stem) = name.strip_suffix(".json") else {
@@ -252,8 +252,8 @@ impl Contents {
                 Err(error) => self.refuse(&path, format!("is damaged: {error}")),
             }
         } else if is_hexadecimal(stem, 62) {
-            self.bytes += file.metadata().map_or(0, |metadata| metadata.len());
-            match read(&path) {
+            self.bytes += entry.metadata().map_or(0, |metadata| metadata.len());
+            match file::read_json(&path, LARGEST) {
                 _ if self.bytes > LARGEST_ALL => self.refuse(&path, "is one too many: together they exceed a GiB"),
                 Ok(kept) => self.outcomes.push((Path::new(folder).join(&name), kept)),
                 Err(error) => self.refuse(&path, format!("is damaged: {error}")),
@@ -267,15 +267,6 @@ impl Contents {
 fn entries(folder: &Path) -> Result<Vec<DirEntry>, StoreError> {
     let list = || fs::read_dir(folder)?.collect::<io::Result<Vec<DirEntry>>>();
     list().map_err(StoreError::of("list", folder))
-}
-
-fn read(path: &Path) -> io::Result<Kept> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
-    }
-    Ok(serde_json::from_slice(&bytes)?)
 }
 
 #[cfg(test)]

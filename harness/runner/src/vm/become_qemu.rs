@@ -49,6 +49,7 @@ fn try_run(folder: &Path, args: Vec<OsString>) -> io::Result<Never> {
     files::write(folder, &Launch { pid: getpid().as_raw_nonzero().get(), sockets })?;
     lift_memory_limit()?;
     let errors = File::create(folder.join(QEMU_ERRORS))?;
+    // Not by xshell: this process becomes it.
     let error = Command::new(&order.spec.qemu).args(args).stderr(errors).exec();
     Err(io::Error::new(error.kind(), format!("{} does not start: {error}", order.spec.qemu.display())))
 }

@@ -9,14 +9,10 @@ use std::{
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::VmSpec;
+use super::spec::VmSpec;
 
 /// `vmtest` starts this as QEMU: a link to the running program, which sees by its name what it is to be.
 pub(super) const QEMU_LINK: &str = "bpf-token-harness-qemu";
-
-const ORDER: &str = "order.json";
-const WORKER: &str = "worker.json";
-const LAUNCH: &str = "launch.json";
 
 /// What QEMU complains about.
 pub(super) const QEMU_ERRORS: &str = "qemu.stderr";
@@ -70,15 +66,15 @@ pub(super) trait Filed: Serialize + DeserializeOwned {
 }
 
 impl Filed for Order {
-    const NAME: &'static str = ORDER;
+    const NAME: &'static str = "order.json";
 }
 
 impl Filed for Worker {
-    const NAME: &'static str = WORKER;
+    const NAME: &'static str = "worker.json";
 }
 
 impl Filed for Launch {
-    const NAME: &'static str = LAUNCH;
+    const NAME: &'static str = "launch.json";
 }
 
 /// Writes a record so that a reader sees all of it or nothing.
@@ -115,9 +111,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), &Worker { pid: 7 }).unwrap();
         assert_eq!(read::<Worker>(folder.path()).unwrap().pid, 7);
-        fs::write(folder.path().join(WORKER), "{").unwrap();
+        fs::write(folder.path().join(Worker::NAME), "{").unwrap();
         let message = read::<Worker>(folder.path()).unwrap_err().to_string();
-        assert!(message.contains(WORKER), "{message}");
+        assert!(message.contains(Worker::NAME), "{message}");
     }
 
     #[test]

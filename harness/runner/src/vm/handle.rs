@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     thread,
     time::Duration,
@@ -16,46 +16,15 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
     termios::{OptionalActions, Termios, tcgetattr, tcsetattr},
 };
-use thiserror::Error;
 
 use super::{
-    TimedEvent, VmEnd, VmEvent, VmSpec,
+    error::VmError,
+    event::{TimedEvent, VmEnd, VmEvent},
     files::{self, Launch, Mode, Order, QEMU_ERRORS, forget},
+    spec::VmSpec,
     worker,
 };
 use crate::console::printable;
-
-/// Why a VM could not be started or used.
-#[derive(Debug, Error)]
-pub enum VmError {
-    /// A path of the specification cannot be used.
-    #[error("{path} cannot be given to a VM: it {reason}")]
-    Unusable {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        reason: &'static str,
-    },
-    /// A file of the VM could not be written.
-    #[error("cannot prepare a VM in {path}")]
-    Prepare {
-        /// The VM's folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The worker did not start.
-    #[error("cannot start a process to hold a VM")]
-    Spawn(#[source] io::Error),
-    /// An interactive VM ended badly.
-    #[error("the VM ended with {status}{complaints}")]
-    Interactive {
-        /// How the worker ended.
-        status: ExitStatus,
-        /// What QEMU said, on lines of its own.
-        complaints: String,
-    },
-}
 
 /// All a guest's command sees of an environment. `vmtest` hands on the worker's, so the worker has only this.
 const GUEST_ENVIRONMENT: [(&str, &str); 5] = [
@@ -167,6 +136,7 @@ fn command(spec: &VmSpec, folder: &Path, mode: Mode, terminal: OsString) -> Resu
     let parent = rustix::process::getpid().as_raw_nonzero().get();
     let order = Order { spec: spec.clone(), mode, parent };
     files::write(folder, &order).map_err(|source| VmError::Prepare { path: folder.to_owned(), source })?;
+    // Not by xshell: it tells events while it runs, and is killed with its process group.
     let mut command = Command::new("/proc/self/exe");
     command.arg(worker::VERB).arg(folder).env_clear().envs(GUEST_ENVIRONMENT).env("TERM", terminal);
     Ok(command)

@@ -3,12 +3,12 @@
 use std::{
     collections::VecDeque,
     io::Write,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, PoisonError},
     time::Instant,
 };
 
-use super::{TimedEvent, VmEnd, VmEvent};
-use crate::console::printable;
+use super::event::{TimedEvent, VmEnd, VmEvent};
+use crate::{capacity::lock, console::printable};
 
 /// Lines that may wait; when there are more, the oldest are dropped.
 const LINES: usize = 2000;
@@ -35,13 +35,9 @@ impl Outbox {
         Self { started: Instant::now(), waiting: Mutex::default(), changed: Condvar::new() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Adds an event, unless the end was added before.
     pub(super) fn put(&self, event: VmEvent) {
-        let mut waiting = self.lock();
+        let mut waiting = lock(&self.waiting);
         if waiting.closed {
             return;
         }
@@ -57,7 +53,7 @@ impl Outbox {
     /// Adds the end and waits until everything is written.
     pub(super) fn close(&self, end: VmEnd) {
         self.put(VmEvent::Ended(end));
-        let mut waiting = self.lock();
+        let mut waiting = lock(&self.waiting);
         while !waiting.emptied {
             waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
@@ -71,13 +67,13 @@ impl Outbox {
                 break;
             }
         }
-        self.lock().emptied = true;
+        lock(&self.waiting).emptied = true;
         self.changed.notify_all();
     }
 
     /// All that waits, at least one event; `None` after the end.
     fn take(&self) -> Option<VecDeque<TimedEvent>> {
-        let mut waiting = self.lock();
+        let mut waiting = lock(&self.waiting);
         while waiting.events.is_empty() {
             if waiting.closed {
                 return None;
@@ -171,6 +167,6 @@ mod tests {
             scope.spawn(|| outbox.write_to(Broken));
             outbox.close(VmEnd::CommandEnded);
         });
-        assert!(outbox.lock().emptied);
+        assert!(lock(&outbox.waiting).emptied);
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::VmError;
+use super::error::VmError;
 use crate::accel::Accel;
 
 /// Where the guest finds [`VmSpec::share`].

@@ -21,7 +21,7 @@ use rustix::{
 use vmtest::{Config, Target, VMConfig, Vmtest, output::Output};
 
 use super::{
-    Phase, VmEnd, VmEvent,
+    event::{Phase, VmEnd, VmEvent},
     files::{self, Launch, Mode, Order, QEMU_LINK, Worker, forget},
     outbox::Outbox,
 };

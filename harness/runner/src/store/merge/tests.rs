@@ -4,7 +4,10 @@ use harness_builder::project::Project;
 use harness_model::plan;
 
 use super::*;
-use crate::store::{Artefacts, Freshness, RunId};
+use crate::{
+    identity::Artefacts,
+    store::{Freshness, Key, RunId},
+};
 
 fn artefacts() -> Artefacts {
     let text = |s: &str| s.to_owned();
@@ -24,7 +27,7 @@ fn store(root: &Path) -> Store {
 fn keep(root: &Path, name: &str, end: ScenarioEnd, at: u64) -> PathBuf {
     let outcome =
         ScenarioOutcome { scenario: name.parse().unwrap(), containers: vec![], attempts: vec![], units: vec![], end };
-    let path = store(root).path(&artefacts(), &scenario(name));
+    let path = store(root).path(&Key::of(&artefacts(), &scenario(name)));
     write(&path, &Kept { run: RunId::current(), kernel: Some("6.12".parse().unwrap()), at, outcome }).unwrap();
     path
 }
@@ -72,7 +75,7 @@ fn what_others_know_is_known_here_crashes_too() {
     store(&inner).remember_record(record(1, "y")).unwrap();
     let (store, others) = (store(mine.path()), [path(&one), path(&cache)]);
     assert_eq!(store.merge(&others).unwrap(), Merged { new: 2, testbeds: 2, ..Merged::default() });
-    assert_eq!(store.latest(&artefacts(), &scenario("b")).unwrap().end, crashed());
+    assert_eq!(store.look_up(&Key::of(&artefacts(), &scenario("b"))).unwrap().outcome.end, crashed());
     let identity = store.recall(&"6.12".parse().unwrap(), &"minimal".parse().unwrap()).unwrap().unwrap();
     assert_eq!(identity.objects.names().len(), 2, "each machine knows the objects of its own scenarios");
     let again = store.merge(&others).unwrap();
@@ -87,7 +90,7 @@ fn of_answers_that_differ_the_newer_one_is_kept_and_both_are_told() {
         keep(mine.path(), "a", finished(1), mine_at);
         keep(other.path(), "a", crashed(), theirs_at);
         let merged = store(mine.path()).merge(&[path(&other)]).unwrap();
-        let kept = store(mine.path()).latest(&artefacts(), &scenario("a")).unwrap().end;
+        let kept = store(mine.path()).look_up(&Key::of(&artefacts(), &scenario("a"))).unwrap().outcome.end;
         assert_eq!(kept, if theirs_at > mine_at { crashed() } else { finished(1) });
         let text = merged.conflicts[0].to_string();
         assert!(text.starts_with("a on 6.12: two runs differ: ") && text.contains("the kernel panicked"), "{text}");
@@ -108,7 +111,9 @@ fn what_no_store_has_is_named_and_nothing_is_merged() {
     type Spoil = fn(&Path, &Path);
     let cases: [(&str, Spoil); 6] = [
         ("is damaged", |_, file| fs::write(file, "{\"run\":").unwrap()),
-        ("is damaged: it is larger than 64 MiB", |_, file| File::create(file).unwrap().set_len(LARGEST + 1).unwrap()),
+        ("is damaged: it is larger than 64 MiB", |_, file| {
+            fs::File::create(file).unwrap().set_len(LARGEST + 1).unwrap()
+        }),
         ("README: is nothing that a store has", |root, _| fs::write(root.join("README"), "").unwrap()),
         ("is no plain file", |_, file| {
             fs::remove_file(file).unwrap();

@@ -1,0 +1,25 @@
+//! Files of others, of which no more is read than is taken.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use serde::de::DeserializeOwned;
+
+/// Reads a file up to one byte more than `most`, so that whoever takes it can refuse a longer one.
+pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a file of JSON of at most so many bytes.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, most: u64) -> io::Result<T> {
+    let bytes = read(path, most)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::other(format!("it is larger than {} MiB", most >> 20)));
+    }
+    Ok(serde_json::from_slice(&bytes)?)
+}
