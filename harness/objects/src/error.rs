@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-use crate::btf::BtfError;
+use harness_model::btf::BtfError;
 
 /// Why bytes are no BPF object that can be read.
 #[derive(Debug, Error)]

@@ -3,10 +3,9 @@
 mod outside;
 mod programs;
 
-use harness_model::{names, vocabulary::Kind};
+use harness_model::{btf::Btf, names, vocabulary::Kind};
 
 use crate::{
-    btf::Btf,
     code::{self, Meaning, Reader},
     elf::{Elf, STT_FUNC},
     error::ObjectError,

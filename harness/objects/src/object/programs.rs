@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use harness_model::{names, permission::Use, vocabulary::Kind};
+use harness_model::{btf::Btf, names, permission::Use, vocabulary::Kind};
 
 use super::{ExpectedAttach, Note, Program, Target};
 use crate::{
-    btf::Btf,
     code::{Deeds, Function},
     elf::{Elf, Relocation},
     error::ObjectError,
