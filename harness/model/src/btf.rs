@@ -64,27 +64,13 @@ pub enum BtfKind {
 }
 
 impl BtfKind {
-    const ALL: [Self; 19] = [
-        Self::Int,
-        Self::Ptr,
-        Self::Array,
-        Self::Struct,
-        Self::Union,
-        Self::Enum,
-        Self::Fwd,
-        Self::Typedef,
-        Self::Volatile,
-        Self::Const,
-        Self::Restrict,
-        Self::Func,
-        Self::FuncProto,
-        Self::Var,
-        Self::Datasec,
-        Self::Float,
-        Self::DeclTag,
-        Self::TypeTag,
-        Self::Enum64,
-    ];
+    const ALL: [Self; 19] = {
+        use BtfKind::*;
+        [
+            Int, Ptr, Array, Struct, Union, Enum, Fwd, Typedef, Volatile, Const, Restrict, Func, FuncProto, Var,
+            Datasec, Float, DeclTag, TypeTag, Enum64,
+        ]
+    };
 
     fn of(number: u32) -> Option<Self> {
         Self::ALL.get((number as usize).checked_sub(1)?).copied()

@@ -1,6 +1,5 @@
-use thiserror::Error;
-
 use harness_model::btf::BtfError;
+use thiserror::Error;
 
 /// Why bytes are no BPF object that can be read.
 #[derive(Debug, Error)]

@@ -199,11 +199,11 @@ fn notes(object: &Object, has_types: bool) -> impl Iterator<Item = Note> + '_ {
         program.autoload && !asks
     };
     let programs = object.programs.iter().filter(is_doubtful).count();
-    let verifier = (programs > 0).then_some(Note::Verifier { programs });
+    let verifier = (programs > 0).then_some(Note::Verifier(programs));
     let own = object.notes.iter().filter(move |note| !(has_types && matches!(note, Note::OwnCount { .. })));
     let loaded = object.programs.iter().filter(|program| program.autoload && program.prog_type.is_some());
     let typed = loaded.flat_map(|program| {
-        let note = |reason: &BtfReason| Note::NeedsTypes { program: program.name.clone(), reason: *reason };
+        let note = |reason: &BtfReason| Note::NeedsTypes(program.name.clone(), *reason);
         program.needs_btf.iter().map(note)
     });
     own.cloned().chain(typed).chain(verifier)
