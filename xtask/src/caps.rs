@@ -4,13 +4,13 @@ mod page;
 mod proof;
 mod table;
 
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::LazyLock};
 
 use anyhow::Result;
-use clap::{Args as ClapArgs, ValueEnum, ValueHint};
+use clap::{Args as ClapArgs, ValueEnum, ValueHint, builder::PossibleValue};
 use harness_builder::{progress::Progress, project::Project};
 use harness_findings::subject::KernelFacts;
-use harness_frontend::{Names, Target, write::Wanted};
+use harness_frontend::{Names, Target, frontend::Makes, write::Wanted};
 use harness_model::{
     name::KernelName,
     permission::{Element, Grant},
@@ -70,31 +70,28 @@ pub(crate) struct Args {
     proving: Proving,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
-    /// For people
     Human,
-    /// One document
     Json,
-    /// A drop-in of a service
-    Systemd,
-    /// `incus config set`
-    Incus,
-    /// `lxc config set`
-    Lxd,
-    /// A mount command
-    Mount,
+    Pasted(Target),
 }
 
-impl Format {
-    fn target(self) -> Option<Target> {
-        match self {
-            Self::Human | Self::Json => None,
-            Self::Systemd => Some(Target::Systemd),
-            Self::Incus => Some(Target::Incus),
-            Self::Lxd => Some(Target::Lxd),
-            Self::Mount => Some(Target::Mount),
-        }
+impl ValueEnum for Format {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<Format>> = LazyLock::new(|| {
+            [Format::Human, Format::Json].into_iter().chain(Target::all().map(Format::Pasted)).collect()
+        });
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (name, help) = match self {
+            Self::Human => ("human", "For people"),
+            Self::Json => ("json", "One document"),
+            Self::Pasted(target) => (target.frontend().name, target.writes()),
+        };
+        Some(PossibleValue::new(name).help(help))
     }
 }
 
@@ -120,10 +117,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     let known = vocabularies.known_names();
     let names = configurations::names(&known);
-    print(&match args.format.target() {
-        Some(target) => pasted(target, &grant(&computed, &proofs), &names),
-        None if args.format == Format::Json => page::json(&plain, &computed, &proofs)? + "\n",
-        None => page::human(&computed, &proofs, &pasted(Target::Systemd, &grant(&computed, &proofs), &names)),
+    print(&match args.format {
+        Format::Pasted(target) => pasted(target, &grant(&computed, &proofs), &names),
+        Format::Json => page::json(&plain, &computed, &proofs)? + "\n",
+        Format::Human => page::human(&computed, &proofs, &pasted(Target::SYSTEMD, &grant(&computed, &proofs), &names)),
     })?;
     Ok(code(&computed, &proofs))
 }
@@ -167,9 +164,9 @@ fn pasted(target: Target, grant: &Grant, names: &Names<'_>) -> String {
     let (text, lost) = harness_frontend::write(target, &wanted, names);
     let lost: String = lost.iter().map(|lost| format!("# lost: {}\n", lost.0)).collect();
     let inside: Vec<String> = grant.capabilities.iter().map(ToString::to_string).collect();
-    let inside = match target {
+    let inside = match target.frontend().makes {
         // For a service that is not root; root has them by the bounding set.
-        Target::Systemd => format!("AmbientCapabilities={0}\nCapabilityBoundingSet={0}\n", inside.join(" ")),
+        Makes::Unit => format!("AmbientCapabilities={0}\nCapabilityBoundingSet={0}\n", inside.join(" ")),
         _ => format!("# inside: {}\n", inside.join(" ")),
     };
     format!("{text}{inside}{lost}")

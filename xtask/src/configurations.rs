@@ -28,7 +28,7 @@ pub(crate) fn read(file: &Path, from: Option<Frontend>, names: &Names<'_>) -> Re
     let sources = sources(file)?;
     let label = sources.get(0).label();
     let unknown = || {
-        let names: Vec<&str> = Frontend::ALL.iter().map(|frontend| frontend.name()).collect();
+        let names: Vec<&str> = Frontend::all().map(|frontend| frontend.name).collect();
         Wrong::input(anyhow!("{label}: nothing in it tells who reads it; say so by --from {}", names.join("|")))
     };
     let frontend = from.or_else(|| Frontend::detect(sources.get(0))).ok_or_else(unknown)?;

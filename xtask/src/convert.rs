@@ -27,8 +27,7 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: PathBuf,
 
-    /// For whom: systemd, incus, lxd or mount
-    #[arg(long, value_name = "FRONT-END")]
+    #[arg(long, value_name = "FRONT-END", help = format!("For whom: {}", Target::words("or")))]
     to: Target,
 
     /// Who reads the file, where neither its name nor its contents tell

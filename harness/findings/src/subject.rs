@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use harness_frontend::{
-    Configuration, Frontend, Names,
+    Configuration, Names,
+    frontend::{Handing, Makes},
     surroundings::{NamespaceType, SystemCall, User, UserNamespace},
 };
 use harness_model::{
@@ -65,9 +66,9 @@ impl KernelFacts {
             return Ok(Delegation::default());
         }
         let options = configuration.mount_options();
-        match configuration.frontend {
+        match configuration.frontend.handing {
             // What is shown was set before, and may be longer than what can be set.
-            Frontend::Mountinfo | Frontend::Bpftool => Delegation::shown(&options, &self.vocabulary),
+            Handing::Shown => Delegation::shown(&options, &self.vocabulary),
             _ => Delegation::requested(&options, &self.vocabulary),
         }
     }
@@ -93,7 +94,8 @@ pub fn powers(configuration: &Configuration, delegation: Delegation) -> Grant {
 
 /// Whether a front-end that makes the processes leaves them in the host's user namespace.
 pub fn is_outside(configuration: &Configuration) -> bool {
-    configuration.frontend.is_systemd() && configuration.surroundings.user_namespace.value == UserNamespace::Host
+    configuration.frontend.makes == Makes::Unit
+        && configuration.surroundings.user_namespace.value == UserNamespace::Host
 }
 
 /// Whether the bpffs belongs to the host's user namespace, or `bpf(2)` is refused.
@@ -113,7 +115,7 @@ pub fn belongs_to_host(configuration: &Configuration) -> bool {
     const DEFERRING: [NamespaceType; 4] =
         [NamespaceType::Mnt, NamespaceType::Pid, NamespaceType::Cgroup, NamespaceType::Net];
     let delegated = &configuration.surroundings.delegated_namespaces.value;
-    configuration.frontend.is_systemd() && !DEFERRING.iter().any(|kind| delegated.contains(kind))
+    configuration.frontend.makes == Makes::Unit && !DEFERRING.iter().any(|kind| delegated.contains(kind))
 }
 
 /// The capabilities of a configuration's processes in their user namespace: those of the bounding set for root, and for

@@ -100,10 +100,10 @@ fn lines(text: &str) -> Vec<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frontend::Frontend;
+    use crate::unit::SYSTEMD;
 
     fn allowed(text: &str, comments: Comments) -> (Vec<(String, String, String)>, usize) {
-        let mut configuration = Configuration::new(Frontend::Systemd, "x");
+        let mut configuration = Configuration::new(SYSTEMD, "x");
         read(0, text, comments, &mut configuration);
         let about = |a: &Allowance| (a.code.clone(), a.reason.clone(), text[a.applies_to.span.clone()].to_owned());
         (configuration.allowances.iter().map(about).collect(), configuration.problems.len())

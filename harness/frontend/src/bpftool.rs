@@ -10,11 +10,24 @@ use serde_json::value::RawValue;
 
 use crate::{
     configuration::{Assignment, Bpffs, Configuration, Effect, Element, Meaning},
+    entry::{Entry, Sign},
     frontend::Frontend,
+    mount::MOUNTINFO,
     names::Names,
     source::{Place, Sources},
     surroundings::Surroundings,
-    unit::shown,
+    text::shown,
+};
+
+/// `bpftool token list --json`, which shows what mountinfo does.
+pub const BPFTOOL: Frontend = Frontend { name: "bpftool", ..MOUNTINFO };
+
+pub(crate) const ENTRY: Entry = Entry {
+    frontend: BPFTOOL,
+    has_name: |_| false,
+    has_contents: |file| file.first_line().starts_with(['[', '{']).then_some(Sign::Beginning),
+    read,
+    write: None,
 };
 
 /// The most tokens that are read of one file.
@@ -40,7 +53,7 @@ struct Token<'a> {
 ///
 /// # Errors
 /// A [`Report`] about the first file that is no such JSON.
-pub(crate) fn read(sources: &Sources, names: &Names<'_>) -> Result<Vec<Configuration>, Report> {
+fn read(_: Frontend, sources: &Sources, names: &Names<'_>) -> Result<Vec<Configuration>, Report> {
     let mut all = Vec::new();
     for (source, file) in sources.iter().enumerate() {
         let reader = Reader { source, file: file.text(), names };
@@ -70,7 +83,7 @@ impl Reader<'_> {
         let place = self.place(raw.get());
         let token: Token<'_> =
             serde_json::from_str(raw.get()).map_err(|error| self.broken(place.span.start, raw.get(), &error))?;
-        let mut read = Configuration::new(Frontend::Bpftool, &token.token_info);
+        let mut read = Configuration::new(BPFTOOL, &token.token_info);
         read.bpffs = Some(Bpffs { path: token.token_info, place });
         read.surroundings = Surroundings::unknown();
         let lists = [token.allowed_cmds, token.allowed_maps, token.allowed_progs, token.allowed_attachs];
@@ -137,7 +150,7 @@ mod tests {
     fn read_of(text: &str) -> Result<Vec<Configuration>, String> {
         let known = known();
         let sources = Sources::of("t.json", text.as_bytes()).unwrap();
-        read(&sources, &Names::new(&known, SystemdRelease::V262)).map_err(|report| report.to_string())
+        read(BPFTOOL, &sources, &Names::new(&known, SystemdRelease::V262)).map_err(|report| report.to_string())
     }
 
     const TOKENS: &str = r#"[{

@@ -6,7 +6,11 @@ use harness_model::{
 };
 use thiserror::Error;
 
-use crate::{frontend::Frontend, source::Place, surroundings::Surroundings};
+use crate::{
+    frontend::{Frontend, Handing},
+    source::Place,
+    surroundings::Surroundings,
+};
 
 /// One configuration: a unit with its drop-ins, an instance or profile, a mount line, a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +57,9 @@ pub enum Section {
     /// Another one that systemd knows, such as `[Unit]`.
     Other,
 }
+
+/// Where systemd mounts a bpffs (`src/core/namespace.c`, `append_private_bpf`), and others by default.
+pub(crate) const MOUNT_POINT: &str = "/sys/fs/bpf";
 
 /// More assignments of a unit than this are not kept as [`Configuration::written`].
 pub const MOST_WRITTEN: usize = 10_000;
@@ -197,19 +204,16 @@ impl Configuration {
             text: element.text.clone(),
             option: OPTIONS[kind as usize],
         };
-        match self.frontend {
-            // The last assignment counts, and what is unknown in it is dropped.
-            Frontend::Systemd | Frontend::SystemdRun => {
+        match self.frontend.handing {
+            Handing::Masks => {
                 let last = taken.next_back().map(|last| last.elements.as_slice()).unwrap_or_default();
                 Ok(last.iter().filter_map(|element| element.read_as).fold(0, |mask, read| read.applied_to(mask)))
             }
-            // A later value of one key takes the place of the former.
-            Frontend::Incus | Frontend::Lxd => taken.next_back().map_or(Ok(0), |last| last.mask().map_err(refused)),
-            Frontend::Mount => {
+            Handing::Values(_) => taken.next_back().map_or(Ok(0), |last| last.mask().map_err(refused)),
+            Handing::Options => {
                 taken.map(Assignment::mask).try_fold(0, |all, mask| mask.map(|mask| all | mask).map_err(refused))
             }
-            // The kernel shows a number for the bits without a name, after the names.
-            Frontend::Mountinfo | Frontend::Bpftool => {
+            Handing::Shown => {
                 let read = taken.flat_map(|assignment| &assignment.elements).filter_map(|element| element.read_as);
                 Ok(read.fold(0, |mask, read| mask | read.applied_to(0)))
             }
@@ -218,11 +222,7 @@ impl Configuration {
 
     /// What the front-end hands to the kernel: nothing if no bpffs is asked for.
     ///
-    /// systemd sets all four options, as numbers (`src/core/exec-invoke.c`, `bpffs_helper`). Incus joins what is between
-    /// commas by colons, blanks and empty elements left out, and sets no option without elements
-    /// (`cmd/incusd/main_forkbpf.go`). LXD hands values over as they are, and `0` for those that are not there
-    /// (`lxd/instance/drivers/driver_lxc.go`, `onStartHostBPFDelegate`). Options of mount lines are the kernel's own; for what the
-    /// kernel shows they are those that make the same again.
+    /// Options of mount lines are the kernel's own; for what the kernel shows they are those that make the same again.
     pub fn mount_options(&self) -> Vec<MountOption> {
         if self.bpffs.is_none() {
             return Vec::new();
@@ -234,23 +234,18 @@ impl Configuration {
         let key = OPTIONS[kind as usize];
         let option = |value: String| MountOption { key: key.to_owned(), value };
         let taken = || self.delegated(kind).iter().filter(|assignment| assignment.taken);
-        match self.frontend {
+        match self.frontend.handing {
             // Nothing is refused here, so that there is a mask in any case.
-            Frontend::Systemd | Frontend::SystemdRun => {
-                self.mask(kind).map(|mask| vec![MountOption::numeric(key, mask)]).unwrap_or_default()
-            }
-            Frontend::Mountinfo | Frontend::Bpftool => {
+            Handing::Masks => self.mask(kind).map(|mask| vec![MountOption::numeric(key, mask)]).unwrap_or_default(),
+            Handing::Shown => {
                 let mask = self.mask(kind).ok().filter(|mask| *mask != 0);
                 mask.map(|mask| MountOption::numeric(key, mask)).into_iter().collect()
             }
-            Frontend::Incus => {
-                taken().next_back().filter(|a| !a.elements.is_empty()).map(|a| option(a.joined())).into_iter().collect()
-            }
-            Frontend::Lxd => {
+            Handing::Values(unset) => {
                 let value = taken().next_back().map(Assignment::joined).filter(|value| !value.is_empty());
-                vec![option(value.unwrap_or_else(|| "0".to_owned()))]
+                value.or_else(|| unset.map(str::to_owned)).map(option).into_iter().collect()
             }
-            Frontend::Mount => taken().map(|a| option(a.joined())).collect(),
+            Handing::Options => taken().map(|a| option(a.joined())).collect(),
         }
     }
 

@@ -6,10 +6,13 @@ use harness_model::delegation::Delegation;
 
 use crate::{
     configuration::{Configuration, Element, RefusedElement},
+    frontend::Makes,
     names::Names,
+    registry::{Target, write},
     source::Place,
     surroundings::{Setting, Surroundings},
-    write::{Lost, Target, Wanted, write},
+    text::shown,
+    write::{Lost, Wanted},
 };
 
 /// What a conversion leaves out, and where that stands.
@@ -28,7 +31,8 @@ pub struct LostAt {
 pub fn convert(from: &Configuration, to: Target, names: &Names<'_>) -> Result<(String, Vec<LostAt>), RefusedElement> {
     let delegation = if from.bpffs.is_some() { from.delegation()? } else { Delegation::default() };
     let path = from.bpffs.as_ref().map_or("", |bpffs| bpffs.path.as_str());
-    let name = if to.frontend() == from.frontend || from.is_a_container() { from.name.as_str() } else { "" };
+    let name =
+        if to.frontend() == from.frontend || from.frontend.makes == Makes::Container { from.name.as_str() } else { "" };
     let (text, mut lost) = match &from.bpffs {
         Some(_) => write(to, &Wanted { name, path, delegation }, names),
         None => (String::new(), vec![Lost("everything: no bpffs is asked for".to_owned())]),
@@ -42,15 +46,10 @@ pub fn convert(from: &Configuration, to: Target, names: &Names<'_>) -> Result<(S
 }
 
 impl Configuration {
-    fn is_a_container(&self) -> bool {
-        use crate::frontend::Frontend::{Incus, Lxd};
-        matches!(self.frontend, Incus | Lxd)
-    }
-
     /// The elements that the front-end passes over, and the assignments that later ones take the place of.
     fn dropped(&self) -> Vec<LostAt> {
         let lost = |element: &Element| LostAt {
-            what: format!("`{}`, which is not in effect here either", crate::unit::shown(element.text.trim())),
+            what: format!("`{}`, which is not in effect here either", shown(element.text.trim())),
             place: Some(element.place.clone()),
         };
         let elements = self.delegated.iter().flatten().flat_map(|assignment| &assignment.elements);
@@ -74,7 +73,7 @@ fn surroundings(around: &Surroundings, to: Target) -> Vec<LostAt> {
     .into_iter()
     .flatten()
     .collect();
-    if to != Target::Systemd {
+    if to.frontend().makes != Makes::Unit {
         lost.extend(said(&around.user_namespace, "the user namespace"));
         lost.extend(said(&around.delegated_namespaces, "DelegateNamespaces="));
     }

@@ -8,29 +8,121 @@
 mod keys;
 mod walk;
 
-use harness_model::scenario::{Problem, Report};
+use harness_model::{
+    delegation::Delegation,
+    scenario::{Problem, Report},
+    vocabulary::Kind,
+};
 
-use crate::{allowance, configuration::Configuration, frontend::Frontend, names::Names, source::Sources};
+use crate::{
+    allowance,
+    configuration::{Configuration, MOUNT_POINT},
+    entry::{Entry, File, Sign},
+    frontend::{Frontend, Handing, Makes, Spelling},
+    names::Names,
+    shell::quoted,
+    source::Sources,
+    write::{Lost, Wanted, elsewhere, value},
+};
+use keys::{Dialect, INCUS_KEYS, LXD_KEYS};
 
-pub(crate) use keys::{INCUS_PATH, LXD_SWITCH, option_of};
+/// Incus: the YAML of an instance or profile. It joins what is between commas by colons, blanks and empty elements left out, and
+/// sets no option without elements (`cmd/incusd/main_forkbpf.go`).
+pub const INCUS: Frontend = Frontend {
+    name: "incus",
+    makes: Makes::Container,
+    spelling: Spelling::Kernel,
+    separator: ",",
+    handing: Handing::Values(None),
+    ask_for_bpffs: "set `security.bpffs.path`",
+    ask_for_namespace: "use a user namespace",
+};
+
+/// LXD: the same. It hands values over as they are, and `0` for those that are not there
+/// (`lxd/instance/drivers/driver_lxc.go`, `onStartHostBPFDelegate`).
+pub const LXD: Frontend = Frontend {
+    name: "lxd",
+    separator: ":",
+    handing: Handing::Values(Some("0")),
+    ask_for_bpffs: "set `security.delegate_bpf` to `true`",
+    ..INCUS
+};
+
+pub(crate) const ENTRY_OF_INCUS: Entry = Entry {
+    frontend: INCUS,
+    has_name: |file| is_yaml(file) && !file.text.contains(LXD_KEYS.prefix),
+    has_contents: |file| match file.text.contains(INCUS_KEYS.prefix) {
+        true => Some(Sign::Word),
+        false => file.lines().any(|line| line.starts_with("config:")).then_some(Sign::Line),
+    },
+    read: |frontend, sources, names| read(frontend, &INCUS_KEYS, sources, names),
+    write: Some(("`incus config set`", incus)),
+};
+
+pub(crate) const ENTRY_OF_LXD: Entry = Entry {
+    frontend: LXD,
+    has_name: |file| is_yaml(file) && file.text.contains(LXD_KEYS.prefix),
+    has_contents: |file| file.text.contains(LXD_KEYS.prefix).then_some(Sign::Word),
+    read: |frontend, sources, names| read(frontend, &LXD_KEYS, sources, names),
+    write: Some(("`lxc config set`", lxd)),
+};
+
+fn is_yaml(file: &File<'_>) -> bool {
+    matches!(file.suffix(), "yaml" | "yml")
+}
 
 /// Reads all instances and profiles in these files.
-///
-/// # Errors
-/// A [`Report`] about the first file that is no YAML, or is nested too deeply.
-pub(crate) fn read(frontend: Frontend, sources: &Sources, names: &Names<'_>) -> Result<Vec<Configuration>, Report> {
+fn read(
+    frontend: Frontend,
+    dialect: &Dialect,
+    sources: &Sources,
+    names: &Names<'_>,
+) -> Result<Vec<Configuration>, Report> {
     let mut all = Vec::new();
     for (at, source) in sources.iter().enumerate() {
         let items = walk::items(at, source.text()).map_err(|broken| {
             sources.report(at, vec![Problem::new(broken.span, format!("no YAML that can be read: {}", broken.why))])
         })?;
         for item in items {
-            let mut configuration = keys::configuration(frontend, &item, source.label(), names);
+            let mut configuration = keys::configuration(frontend, dialect, &item, source.label(), names);
             allowance::read(at, source.text(), allowance::Comments::Trailing, &mut configuration);
             all.push(configuration);
         }
     }
     Ok(all)
+}
+
+fn incus(wanted: &Wanted<'_>, names: &Names<'_>) -> (String, Vec<Lost>) {
+    let mut settings = Vec::new();
+    if !matches!(wanted.path, MOUNT_POINT | "") {
+        settings.push(format!("{}={}", INCUS_KEYS.bpffs, wanted.path));
+    }
+    settings.extend(pairs(INCUS, &INCUS_KEYS, wanted, names));
+    let nothing = wanted.delegation == Delegation::default();
+    let lost = nothing.then(|| Lost("the bpffs: Incus mounts none that delegates nothing".to_owned()));
+    (command("incus", wanted.name, &settings), lost.into_iter().collect())
+}
+
+fn lxd(wanted: &Wanted<'_>, names: &Names<'_>) -> (String, Vec<Lost>) {
+    let mut settings = vec![format!("{}=true", LXD_KEYS.bpffs)];
+    settings.extend(pairs(LXD, &LXD_KEYS, wanted, names));
+    (command("lxc", wanted.name, &settings), elsewhere(wanted, "LXD"))
+}
+
+fn pairs(frontend: Frontend, dialect: &Dialect, wanted: &Wanted<'_>, names: &Names<'_>) -> Vec<String> {
+    let each = Kind::ALL.into_iter().zip(wanted.delegation.masks());
+    let separator = frontend.separator;
+    let pair = |(kind, mask)| Some(format!("{}={}", dialect.option(kind), value(kind, mask, separator, names)?));
+    each.filter_map(pair).collect()
+}
+
+fn command(program: &str, name: &str, settings: &[String]) -> String {
+    if settings.is_empty() {
+        return String::new();
+    }
+    let name = if name.is_empty() { "INSTANCE" } else { name };
+    let words = settings.iter().map(|setting| quoted(setting)).collect::<Vec<_>>().join(" \\\n    ");
+    format!("{program} config set {} \\\n    {words}\n", quoted(name))
 }
 
 #[cfg(test)]

@@ -5,17 +5,23 @@
 //! decides whether a token comes of it; each piece knows its [`Place`], exactly enough to be replaced. [`write()`] writes a
 //! delegation for a front-end, and [`convert()`] one front-end's configuration for another.
 //!
+//! A front-end is described once, by the [`Frontend`] and the entry in its module. To add one, write such a module, name it
+//! here, and put its entry into the list of `registry`: detection, conversion, findings, reports, options of command lines and
+//! fuzzing follow from that.
+//!
 //! Files are hostile: what is read is bounded ([`source::MOST_BYTES`] and the like), and no input makes a reader panic.
 
 mod allowance;
 mod bpftool;
 pub mod configuration;
 pub mod convert;
+mod entry;
 pub mod frontend;
 mod instance;
 mod mount;
 pub mod names;
 mod options;
+mod registry;
 pub mod rehearsal;
 mod shell;
 pub mod source;
@@ -27,30 +33,17 @@ mod text;
 mod unit;
 pub mod write;
 
-use harness_model::scenario::Report;
-
+pub use bpftool::BPFTOOL;
 pub use configuration::{Allowance, Assignment, Bpffs, Configuration, Effect, Element, Meaning, Problem, Written};
 pub use convert::{LostAt, convert};
 pub use frontend::Frontend;
+pub use instance::{INCUS, LXD};
+pub use mount::{MOUNT, MOUNTINFO};
 pub use names::{Names, SystemdRelease};
+pub use registry::{Target, UnknownFrontend, UnknownTarget, read, write};
 pub use rehearsal::{Rehearsal, rehearse};
 pub use source::{Place, Source, Sources};
 pub use surroundings::{Setting, Surroundings};
-pub use unit::setting_of;
-pub use write::{Lost, Target, Wanted, write};
-
-/// Reads all configurations in these files, as this front-end does. The files of a unit are told by their labels, which are
-/// to be paths.
-///
-/// # Errors
-/// A [`Report`] about the first file that is not in the front-end's language at all. What the front-end refuses or passes
-/// over are [`Configuration::problems`] instead.
-pub fn read(frontend: Frontend, sources: &Sources, names: &Names<'_>) -> Result<Vec<Configuration>, Report> {
-    match frontend {
-        Frontend::Systemd => Ok(unit::read(sources, names)),
-        Frontend::SystemdRun => Ok(systemd_run::read(sources, names)),
-        Frontend::Incus | Frontend::Lxd => instance::read(frontend, sources, names),
-        Frontend::Mount | Frontend::Mountinfo => Ok(mount::read(frontend, sources, names)),
-        Frontend::Bpftool => bpftool::read(sources, names),
-    }
-}
+pub use systemd_run::SYSTEMD_RUN;
+pub use unit::{SYSTEMD, setting_of};
+pub use write::{Lost, Wanted};

@@ -5,26 +5,66 @@
 
 mod line;
 
-use harness_model::{delegation::OPTIONS, vocabulary::Kind};
+use harness_model::{
+    delegation::{OPTIONS, options_of},
+    scenario::Report,
+    vocabulary::Kind,
+};
 
 use crate::{
     allowance,
-    configuration::{Bpffs, Configuration, Effect},
-    frontend::Frontend,
+    configuration::{Bpffs, Configuration, Effect, MOUNT_POINT},
+    entry::{Entry, File, Sign},
+    frontend::{Frontend, Handing, Makes, Spelling},
     names::Names,
     options::{self, Lists},
+    shell::quoted,
     source::Sources,
     surroundings::Surroundings,
-    text::Text,
-    unit::shown,
+    text::{Text, shown},
+    write::{Spelled, Wanted, spelled},
 };
 use line::Mount;
+
+/// `mount(8)`: command lines, and fstab(5).
+pub const MOUNT: Frontend = Frontend {
+    name: "mount",
+    makes: Makes::Mount,
+    spelling: Spelling::Kernel,
+    separator: ":",
+    handing: Handing::Options,
+    ask_for_bpffs: "mount a file system of type bpf with these options",
+    ask_for_namespace: "use a user namespace",
+};
+
+/// The kernel's list of mounts: `/proc/self/mountinfo`, or what `mount` prints.
+pub const MOUNTINFO: Frontend = Frontend { name: "mountinfo", handing: Handing::Shown, ..MOUNT };
+
+pub(crate) const ENTRY: Entry = Entry {
+    frontend: MOUNT,
+    has_name: |file| file.suffix() == "fstab",
+    has_contents: |file| has_line(file, &["delegate_", "bpf"], Sign::Hint),
+    read,
+    write: Some(("A mount command", |wanted, names| (command(wanted, names), Vec::new()))),
+};
+
+pub(crate) const ENTRY_OF_MOUNTINFO: Entry = Entry {
+    frontend: MOUNTINFO,
+    has_name: |file| matches!(file.suffix(), "mountinfo" | "mounts"),
+    has_contents: |file| has_line(file, &[" - bpf ", " type bpf ("], Sign::Line),
+    read,
+    write: None,
+};
+
+fn has_line(file: &File<'_>, parts: &[&str], sign: Sign) -> Option<Sign> {
+    file.lines().any(|line| parts.iter().any(|part| line.contains(part))).then_some(sign)
+}
 
 /// The most mounts that are read.
 const MOST_MOUNTS: usize = 1000;
 
 /// Reads the mounts of a bpffs in these files; other lines are passed over.
-pub(crate) fn read(frontend: Frontend, sources: &Sources, names: &Names<'_>) -> Vec<Configuration> {
+fn read(frontend: Frontend, sources: &Sources, names: &Names<'_>) -> Result<Vec<Configuration>, Report> {
     let mut all = Vec::new();
     for (at, source) in sources.iter().enumerate() {
         let room = MOST_MOUNTS - all.len();
@@ -33,12 +73,12 @@ pub(crate) fn read(frontend: Frontend, sources: &Sources, names: &Names<'_>) -> 
         }
         allow(at, source.text(), &mut all);
     }
-    all
+    Ok(all)
 }
 
 /// Gives each mount the allowances that are about its line, and what is wrong with them to the first.
 fn allow(source: usize, text: &str, all: &mut [Configuration]) {
-    let mut read = Configuration::new(Frontend::Mount, "");
+    let mut read = Configuration::new(MOUNT, "");
     allowance::read(source, text, allowance::Comments::Trailing, &mut read);
     let here = |configuration: &&mut Configuration| {
         configuration.bpffs.as_ref().is_some_and(|bpffs| bpffs.place.source == source)
@@ -53,8 +93,8 @@ fn allow(source: usize, text: &str, all: &mut [Configuration]) {
 }
 
 fn configuration(frontend: Frontend, mount: &Mount, names: &Names<'_>) -> Configuration {
-    let shown_by_kernel = mount.is_shown || frontend == Frontend::Mountinfo;
-    let frontend = if shown_by_kernel { Frontend::Mountinfo } else { Frontend::Mount };
+    let shown_by_kernel = mount.is_shown || frontend == MOUNTINFO;
+    let frontend = if shown_by_kernel { MOUNTINFO } else { MOUNT };
     let mut read = Configuration::new(frontend, &mount.target);
     read.bpffs = Some(Bpffs { path: mount.target.clone(), place: mount.place.clone() });
     if shown_by_kernel || mount.target.is_empty() {
@@ -113,6 +153,30 @@ fn unquoted(value: &Text) -> Text {
     let text = value.as_str();
     let is_quoted = text.len() >= 2 && text.starts_with('"') && text.ends_with('"');
     if is_quoted { value.slice(1..text.len() - 1) } else { value.clone() }
+}
+
+/// A command that mounts.
+fn command(wanted: &Wanted<'_>, names: &Names<'_>) -> String {
+    let mut options = Vec::new();
+    for (kind, mask) in Kind::ALL.into_iter().zip(wanted.delegation.masks()) {
+        let key = OPTIONS[kind as usize];
+        match spelled(mask, |bit| names.kernel(kind, bit).map(str::to_owned)) {
+            Spelled::Nothing => {}
+            Spelled::Any => options.push(format!("{key}=any")),
+            Spelled::Names(list, rest) => {
+                let number = (rest != 0).then(|| format!("{key}={rest:#x}"));
+                let named = options_of(key, list.iter().map(String::as_str));
+                options.extend(
+                    number.into_iter().chain(named.into_iter().map(|option| format!("{key}={}", option.value))),
+                );
+            }
+        }
+    }
+    let path = quoted(if wanted.path.is_empty() { MOUNT_POINT } else { wanted.path });
+    match options.as_slice() {
+        [] => format!("mount -t bpf none {path}\n"),
+        some => format!("mount -t bpf -o {} none {path}\n", quoted(&some.join(","))),
+    }
 }
 
 #[cfg(test)]

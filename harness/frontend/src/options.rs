@@ -6,8 +6,7 @@ use crate::{
     configuration::{Assignment, Configuration, Effect, Element, MOST_ELEMENTS, Meaning, Problem},
     names::Names,
     source::Place,
-    text::Text,
-    unit::shown,
+    text::{Text, shown},
 };
 
 /// How a front-end cuts a value before it hands it over.

@@ -10,9 +10,10 @@ use thiserror::Error;
 
 use crate::{
     configuration::{Configuration, MOST_WRITTEN, Section, Written},
-    frontend::Frontend,
+    frontend::Makes,
     source::Place,
     surroundings::User,
+    unit::SYSTEMD,
 };
 use table::Treatment;
 
@@ -62,10 +63,11 @@ pub enum NoRehearsal {
 /// # Errors
 /// [`NoRehearsal`] if it is nothing that the system's manager starts as a service.
 pub fn rehearse(configuration: &Configuration) -> Result<Rehearsal, NoRehearsal> {
-    match configuration.frontend {
-        Frontend::Systemd if !is_service(&configuration.name) => return Err(NoRehearsal::NoService),
-        Frontend::Systemd | Frontend::SystemdRun => {}
-        _ => return Err(NoRehearsal::NoUnit),
+    if configuration.frontend.makes != Makes::Unit {
+        return Err(NoRehearsal::NoUnit);
+    }
+    if configuration.frontend == SYSTEMD && !is_service(&configuration.name) {
+        return Err(NoRehearsal::NoService);
     }
     if configuration.other_manager.is_some() {
         return Err(NoRehearsal::OtherManager);

@@ -3,17 +3,31 @@
 //! The values go to the service manager as they are, and it reads them by the rules of unit files (`src/core/dbus-execute.c`),
 //! but refuses the command where a unit's line would be passed over. Names that it does not know are dropped there too.
 
+use harness_model::scenario::Report;
+
 use crate::{
     allowance,
     configuration::{Configuration, Section},
+    entry::{Entry, File, Sign},
     frontend::Frontend,
     names::Names,
     shell,
     source::{Place, Sources},
     surroundings::{Setting, UserNamespace},
     text::Text,
-    unit::Settings,
+    unit::{SYSTEMD, Settings},
 };
+
+/// `systemd-run`: its arguments, for the same manager.
+pub const SYSTEMD_RUN: Frontend = Frontend { name: "systemd-run", ..SYSTEMD };
+
+pub(crate) const ENTRY: Entry = Entry { frontend: SYSTEMD_RUN, has_name: |_| false, has_contents, read, write: None };
+
+fn has_contents(file: &File<'_>) -> Option<Sign> {
+    let first = file.first_line();
+    let is_run = file.text.contains("systemd-run") || first.starts_with("-p") || first.starts_with("--property");
+    is_run.then_some(Sign::Word)
+}
 
 /// Short options with an argument.
 const SHORT_WITH_ARGUMENT: &str = "HMCupE";
@@ -62,13 +76,13 @@ const SETTINGS: [(&str, &str); 8] = [
 const OTHER_MANAGERS: [&str; 8] = ["user", "scope", "machine", "M", "host", "H", "capsule", "C"];
 
 /// Reads all commands of a file, or its words as arguments where no command is named.
-pub(crate) fn read(sources: &Sources, names: &Names<'_>) -> Vec<Configuration> {
+fn read(_: Frontend, sources: &Sources, names: &Names<'_>) -> Result<Vec<Configuration>, Report> {
     let each = sources.iter().enumerate().flat_map(|(at, source)| {
         let commands = shell::commands(at, source.text());
         let read = commands.iter().filter_map(|command| Some(configuration(arguments(command)?, names))).collect();
         with_allowances(at, source.text(), read)
     });
-    each.collect()
+    Ok(each.collect())
 }
 
 fn with_allowances(source: usize, text: &str, mut read: Vec<Configuration>) -> Vec<Configuration> {
@@ -93,7 +107,7 @@ struct Given<'a> {
 }
 
 fn configuration(arguments: &[Text], names: &Names<'_>) -> Configuration {
-    let mut settings = Settings::of_command(Configuration::new(Frontend::SystemdRun, ""), names);
+    let mut settings = Settings::of_command(Configuration::new(SYSTEMD_RUN, ""), names);
     let mut of_a_user = false;
     for given in options(arguments) {
         match (given.name, given.argument) {
@@ -175,7 +189,8 @@ mod tests {
 
     fn read_of(text: &str) -> Vec<Configuration> {
         let known = known();
-        read(&Sources::of("x", text.as_bytes()).unwrap(), &Names::new(&known, SystemdRelease::V262))
+        let sources = Sources::of("x", text.as_bytes()).unwrap();
+        read(SYSTEMD_RUN, &sources, &Names::new(&known, SystemdRelease::V262)).unwrap()
     }
 
     #[test]

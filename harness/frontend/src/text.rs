@@ -124,6 +124,16 @@ impl Text {
     }
 }
 
+/// A text as messages show it.
+pub(crate) fn shown(text: &str) -> String {
+    const MOST: usize = 100;
+    let mut short: String = text.chars().take(MOST).collect();
+    if text.chars().nth(MOST).is_some() {
+        short.push('…');
+    }
+    short
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

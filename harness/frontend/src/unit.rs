@@ -13,28 +13,52 @@ mod lines;
 mod settings;
 mod words;
 
-use harness_model::vocabulary::Kind;
+use harness_model::{scenario::Report, vocabulary::Kind};
 
-pub(crate) use settings::{MOUNT_POINT, Settings, shown};
+pub(crate) use settings::Settings;
+pub use settings::setting_of;
 
 use crate::{
     allowance,
     configuration::{self, Configuration, Effect},
-    frontend::Frontend,
+    entry::{Entry, File, Sign},
+    frontend::{Frontend, Handing, Makes, Spelling},
     names::Names,
     source::{Place, Sources},
+    write::{Lost, Spelled, Wanted, elsewhere, spelled},
 };
 use assemble::Unit;
 use lines::{Line, Lines};
 
-/// The setting of a unit that delegates names of this kind.
-pub const fn setting_of(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Cmd => "BPFDelegateCommands",
-        Kind::Map => "BPFDelegateMaps",
-        Kind::Prog => "BPFDelegatePrograms",
-        Kind::Attach => "BPFDelegateAttachments",
+/// systemd: unit files and drop-ins. It hands over numbers (`src/core/exec-invoke.c`, `bpffs_helper`).
+pub const SYSTEMD: Frontend = Frontend {
+    name: "systemd",
+    makes: Makes::Unit,
+    spelling: Spelling::Systemd,
+    separator: ",",
+    handing: Handing::Masks,
+    ask_for_bpffs: "add `PrivateBPF=yes`",
+    ask_for_namespace: "add `PrivateUsers=yes` and `DelegateNamespaces=mnt`",
+};
+
+pub(crate) const ENTRY: Entry =
+    Entry { frontend: SYSTEMD, has_name, has_contents, read, write: Some(("A drop-in of a service", drop_in)) };
+
+/// The types of units, besides `mount`, which is a file of others if it is the whole name.
+const TYPES: [&str; 9] = ["service", "socket", "swap", "slice", "timer", "target", "scope", "path", "automount"];
+
+fn has_name(file: &File<'_>) -> bool {
+    match file.suffix() {
+        "mount" => file.name() != "mount",
+        "conf" => file.path.contains(".d/"),
+        suffix => TYPES.contains(&suffix),
     }
+}
+
+fn has_contents(file: &File<'_>) -> Option<Sign> {
+    let first = file.first_line();
+    let is_header = first.starts_with('[') && first.ends_with(']') && first.len() > 2 && !first.contains(['{', '"']);
+    is_header.then_some(Sign::Beginning)
 }
 
 /// The sections whose settings make processes, by the type of unit.
@@ -44,12 +68,12 @@ const EXEC_SECTIONS: [(&str, &str); 4] =
 const OTHER_SECTIONS: [&str; 2] = ["Unit", "Install"];
 
 /// Reads all units among these files, each with the drop-ins that are for it.
-pub(crate) fn read(sources: &Sources, names: &Names<'_>) -> Vec<Configuration> {
-    assemble::units(sources).iter().map(|unit| configuration(unit, sources, names)).collect()
+fn read(_: Frontend, sources: &Sources, names: &Names<'_>) -> Result<Vec<Configuration>, Report> {
+    Ok(assemble::units(sources).iter().map(|unit| configuration(unit, sources, names)).collect())
 }
 
 fn configuration(unit: &Unit, sources: &Sources, names: &Names<'_>) -> Configuration {
-    let mut settings = Settings::new(Configuration::new(Frontend::Systemd, &unit.name), names);
+    let mut settings = Settings::new(Configuration::new(SYSTEMD, &unit.name), names);
     for (hidden, by) in &unit.hidden {
         let message = format!("{} is read instead of it, having the same file name", sources.get(*by).label());
         settings.configuration.problem(Place { source: *hidden, span: 0..0 }, Effect::IgnoredSilently, message);
@@ -142,6 +166,28 @@ fn header(text: &str, place: &Place, unit: &Unit, configuration: &mut Configurat
         }
         Some(Section::Ignored)
     }
+}
+
+fn drop_in(wanted: &Wanted<'_>, names: &Names<'_>) -> (String, Vec<Lost>) {
+    let mut lost = elsewhere(wanted, "systemd");
+    let mut text =
+        "[Service]\nPrivateBPF=yes\nPrivateUsers=yes\nPrivateMounts=yes\nDelegateNamespaces=mnt\n".to_owned();
+    for (kind, mask) in Kind::ALL.into_iter().zip(wanted.delegation.masks()) {
+        let setting = setting_of(kind);
+        match spelled(mask, |bit| names.systemd(kind, bit)) {
+            Spelled::Nothing => {}
+            Spelled::Any => text += &format!("{setting}=any\n"),
+            Spelled::Names(list, rest) => {
+                if rest != 0 {
+                    let release = names.systemd_release().number;
+                    lost.push(Lost(format!("{setting}=: systemd {release} has no names for the bits {rest:#x}")));
+                }
+                // A later line would take the place of the first, so that all names are in one.
+                text += &format!("{setting}={}\n", list.join(","));
+            }
+        }
+    }
+    (text, lost)
 }
 
 #[cfg(test)]

@@ -2,18 +2,20 @@
 
 use std::sync::OnceLock;
 
-use harness_frontend::{Configuration, Frontend, Names, Place, Sources, SystemdRelease, Target, convert, read, rehearse};
+use harness_frontend::{Configuration, Frontend, Names, Place, SYSTEMD, Sources, SystemdRelease, Target, convert, read, rehearse};
 use harness_model::vocabulary::{Kind, KnownNames};
 
-/// Reads bytes as a file of this name, and checks that places are in the file, that what is in effect can be told, and that it
-/// can be converted.
-pub fn check(frontend: Frontend, label: &str, bytes: &[u8]) {
-    let Ok(sources) = Sources::of(label, bytes) else { return };
+/// Reads bytes as a file of each front-end, and checks that places are in the file, that what is in effect can be told, and
+/// that it can be converted.
+pub fn check(bytes: &[u8]) {
+    let Ok(sources) = Sources::of("x", bytes) else { return };
     let names = Names::new(known(), SystemdRelease::V262);
     let _ = Frontend::detect(sources.get(0));
-    match read(frontend, &sources, &names) {
-        Ok(all) => all.iter().for_each(|configuration| holds_together(configuration, &sources, &names)),
-        Err(report) => assert!(!report.to_string().is_empty()),
+    for frontend in Frontend::all() {
+        match read(frontend, &sources, &names) {
+            Ok(all) => all.iter().for_each(|configuration| holds_together(configuration, &sources, &names)),
+            Err(report) => assert!(!report.to_string().is_empty()),
+        }
     }
 }
 
@@ -27,7 +29,7 @@ pub fn check_with_drop_in(bytes: &[u8]) {
         return;
     }
     let names = Names::new(known(), SystemdRelease::V262);
-    for configuration in read(Frontend::Systemd, &sources, &names).expect("units are never no units") {
+    for configuration in read(SYSTEMD, &sources, &names).expect("units are never no units") {
         holds_together(&configuration, &sources, &names);
     }
 }
@@ -49,7 +51,7 @@ fn holds_together(configuration: &Configuration, sources: &Sources, names: &Name
     }
     let options = configuration.mount_options();
     assert!(configuration.bpffs.is_some() || options.is_empty());
-    for target in Target::ALL {
+    for target in Target::all() {
         match convert(configuration, target, names) {
             Ok((text, _)) => assert!(text.is_empty() || text.ends_with('\n')),
             Err(refused) => is_in(&refused.place, sources),

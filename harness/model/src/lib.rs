@@ -5,6 +5,8 @@
 
 pub mod blob;
 #[cfg(feature = "host")]
+pub mod btf;
+#[cfg(feature = "host")]
 pub mod check;
 #[cfg(feature = "host")]
 pub mod configuration;

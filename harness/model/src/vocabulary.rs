@@ -86,7 +86,7 @@ impl fmt::Display for Kind {
 
 /// A name that no table has.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{text}` is no {kind}{}", advice(.sentinel, .elsewhere, .suggestions))]
+#[error("{}{}", self.message(), self.advice().map(|advice| format!("; {advice}")).unwrap_or_default())]
 pub struct UnknownName {
     /// What was looked up.
     pub text: String,
@@ -100,18 +100,29 @@ pub struct UnknownName {
     pub suggestions: Vec<String>,
 }
 
-fn advice(sentinel: &Option<String>, elsewhere: &[Kind], suggestions: &[String]) -> String {
-    if let Some(sentinel) = sentinel {
-        return format!(": {sentinel} is a bound or a flag of the enumeration, not a name");
+impl UnknownName {
+    /// What is wrong.
+    pub fn message(&self) -> String {
+        let Self { text, kind, sentinel, elsewhere, .. } = self;
+        let but = match (sentinel, elsewhere.first()) {
+            (Some(sentinel), _) => format!(": {sentinel} is a bound or a flag of the enumeration, not a name"),
+            (None, Some(other @ Kind::Attach)) => format!(" but an {other}"),
+            (None, Some(other)) => format!(" but a {other}"),
+            (None, None) => String::new(),
+        };
+        format!("`{text}` is no {kind}{but}")
     }
-    if let Some(kind) = elsewhere.first() {
-        let article = if matches!(kind, Kind::Attach) { "an" } else { "a" };
-        return format!(" but {article} {kind}");
-    }
-    match suggestions {
-        [] => String::new(),
-        [one] => format!("; did you mean `{one}`?"),
-        [first, rest @ ..] => format!("; did you mean `{first}` (or {})?", rest.join(", ")),
+
+    /// What may be meant instead, if it is nothing that is known.
+    pub fn advice(&self) -> Option<String> {
+        if self.sentinel.is_some() || !self.elsewhere.is_empty() {
+            return None;
+        }
+        match self.suggestions.as_slice() {
+            [] => None,
+            [one] => Some(format!("did you mean `{one}`?")),
+            [first, rest @ ..] => Some(format!("did you mean `{first}` (or {})?", rest.join(", "))),
+        }
     }
 }
 

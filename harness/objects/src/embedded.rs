@@ -80,7 +80,8 @@ fn size(bytes: &[u8], left: &mut usize) -> Option<usize> {
 
 /// Names objects by the symbols of the program that carries them, if it is an ELF file of 64 bits and has any.
 fn name(bytes: &[u8], found: &mut [Embedded]) {
-    let Ok(names) = symbols::names(bytes, found) else { return };
+    let offsets: Vec<usize> = found.iter().map(|object| object.offset).collect();
+    let Ok(names) = symbols::names(bytes, &offsets) else { return };
     for (object, name) in found.iter_mut().zip(names) {
         object.name = name;
     }

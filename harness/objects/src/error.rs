@@ -1,6 +1,5 @@
+use harness_model::btf::BtfError;
 use thiserror::Error;
-
-use crate::btf::BtfError;
 
 /// Why bytes are no BPF object that can be read.
 #[derive(Debug, Error)]

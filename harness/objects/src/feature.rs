@@ -9,7 +9,7 @@ use harness_model::{
     vocabulary::Kind,
 };
 
-use crate::{helper::HELPERS, loading::Handed};
+use crate::helper::HELPERS;
 
 /// Something that libbpf uses where it finds that the kernel has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +38,15 @@ pub enum Feature {
     Cookies,
     /// Global data at the end of an arena.
     LongOffsets,
+}
+
+/// Whether a request comes with the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Handed {
+    /// It does.
+    Token,
+    /// It does not, so that the initial user namespace is asked whatever the token is for.
+    NoToken,
 }
 
 impl Feature {

@@ -5,7 +5,6 @@
 //! the least grant under which objects load. Bytes in, values out: no I/O, and no input makes it panic, hang or use
 //! much more memory than the input has.
 
-mod btf;
 mod code;
 mod elf;
 mod embedded;
@@ -13,6 +12,7 @@ mod error;
 mod extension;
 mod feature;
 mod helper;
+mod judged;
 mod loading;
 mod map;
 mod needs;
@@ -21,11 +21,12 @@ mod object;
 mod program;
 mod section;
 
-pub use btf::{Btf, BtfError, BtfKind, BtfType, Member};
 pub use embedded::{Embedded, embedded};
 pub use error::ObjectError;
-pub use feature::Feature;
-pub use loading::{Answer, Asked, Handed, Kernel, Loading, Must, Owner, asked, loading};
+pub use feature::{Feature, Handed};
+pub use harness_model::btf::{Btf, BtfError, BtfKind, BtfType, Member};
+pub use judged::{Answer, Loading, loading};
+pub use loading::{Asked, Kernel, Must, Owner, asked};
 pub use map::{Map, MapSource};
 pub use needs::{Known, LeastRelease, Loss, MOST_REASONS, Needs, Obstacle, Reason, Undelegable, needs};
 pub use note::Note;

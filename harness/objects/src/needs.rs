@@ -1,28 +1,26 @@
 //! The least grant under which objects load.
 
 mod judge;
+mod obstacle;
 mod release;
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
-    fmt,
     sync::Arc,
 };
 
-use harness_model::{
-    names::First,
-    permission::{Bit, Capability, Element, Grant, Why},
-};
+use harness_model::permission::{Capability, Element, Grant, Why};
 
 use crate::{
-    feature::Feature,
-    loading::{Asked, Course, Handed, Kernel, Must, Owner, Subject, every},
+    feature::{Feature, Handed},
+    loading::{Asked, Course, Kernel, Must, Owner, Subject, every},
     note::Note,
     object::Object,
     program::BtfReason,
 };
 pub(crate) use judge::Judge;
+pub use obstacle::{Known, Obstacle};
 pub use release::LeastRelease;
 
 /// What objects need.
@@ -66,48 +64,6 @@ pub struct Undelegable {
     pub by: Owner,
     /// What is in the way.
     pub obstacle: Obstacle,
-}
-
-/// What is in the way of a request.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Obstacle {
-    /// The initial user namespace is asked for a capability.
-    Capability(Capability, Why),
-    /// libbpf asks for it without the token, so that the initial user namespace is asked for this.
-    NoToken(Capability),
-    /// The kernel of this release does not know the type.
-    Unknown(Bit, Option<Known>),
-}
-
-/// When a type came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known(pub First);
-
-impl PartialOrd for Known {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Known {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.seen.cmp(&other.0.seen)
-    }
-}
-
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Capability(capability, why) => {
-                write!(f, "{capability} in the initial user namespace, for {} ({})", why.what, why.source)
-            }
-            Self::NoToken(capability) => {
-                write!(f, "{capability} in the initial user namespace: libbpf does not hand over its token")
-            }
-            Self::Unknown(bit, Some(Known(first))) => write!(f, "a later kernel: {bit} came with {first}"),
-            Self::Unknown(bit, None) => write!(f, "a later kernel: {bit} is not known"),
-        }
-    }
 }
 
 /// Something that libbpf goes without, and says nothing.
@@ -243,11 +199,11 @@ fn notes(object: &Object, has_types: bool) -> impl Iterator<Item = Note> + '_ {
         program.autoload && !asks
     };
     let programs = object.programs.iter().filter(is_doubtful).count();
-    let verifier = (programs > 0).then_some(Note::Verifier { programs });
+    let verifier = (programs > 0).then_some(Note::Verifier(programs));
     let own = object.notes.iter().filter(move |note| !(has_types && matches!(note, Note::OwnCount { .. })));
     let loaded = object.programs.iter().filter(|program| program.autoload && program.prog_type.is_some());
     let typed = loaded.flat_map(|program| {
-        let note = |reason: &BtfReason| Note::NeedsTypes { program: program.name.clone(), reason: *reason };
+        let note = |reason: &BtfReason| Note::NeedsTypes(program.name.clone(), *reason);
         program.needs_btf.iter().map(note)
     });
     own.cloned().chain(typed).chain(verifier)

@@ -3,10 +3,9 @@
 mod outside;
 mod programs;
 
-use harness_model::{names, vocabulary::Kind};
+use harness_model::{btf::Btf, names, vocabulary::Kind};
 
 use crate::{
-    btf::Btf,
     code::{self, Meaning, Reader},
     elf::{Elf, STT_FUNC},
     error::ObjectError,
@@ -149,9 +148,9 @@ fn notes(elf: &Elf<'_>, btf: Option<&Btf<'_>>, maps: &[Map], outside: &Outside) 
     note(outside.addresses, Note::Addresses);
     for map in maps {
         let of_maps = matches!(names::name(Kind::Map, map.map_type), Some("array_of_maps" | "hash_of_maps"));
-        note(map.max_entries == 0 && takes_size(map.map_type), Note::NoSize { map: map.name.clone() });
-        note(map.pinned_by_name, Note::Pinned { map: map.name.clone() });
-        note(of_maps && map.inner.is_none(), Note::NoInner { map: map.name.clone() });
+        note(map.max_entries == 0 && takes_size(map.map_type), Note::NoSize(map.name.clone()));
+        note(map.pinned_by_name, Note::Pinned(map.name.clone()));
+        note(of_maps && map.inner.is_none(), Note::NoInner(map.name.clone()));
     }
     let mut has_function = vec![false; elf.sections.len()];
     for symbol in elf.symbols.iter().filter(|symbol| symbol.kind == STT_FUNC) {
@@ -159,7 +158,7 @@ fn notes(elf: &Elf<'_>, btf: Option<&Btf<'_>>, maps: &[Map], outside: &Outside) 
     }
     for (section, has) in elf.sections.iter().zip(has_function) {
         let is_bare = section.is_code && !section.bytes.is_empty() && !has;
-        note(is_bare, Note::NoFunction { section: section.name.to_owned() });
+        note(is_bare, Note::NoFunction(section.name.to_owned()));
     }
     notes
 }

@@ -77,11 +77,8 @@ fn maps_in_maps_and_fields_of_values_are_read() {
     assert_eq!((inner.key_size, inner.value_size, inner.max_entries), (12, 20, 8));
     let later = map(&object, "filled_in_later");
     assert_eq!((later.inner.is_some(), later.pinned_by_name), (false, true));
-    for note in [
-        Note::Pinned { map: later.name.clone() },
-        Note::NoInner { map: later.name.clone() },
-        Note::NoSize { map: later.name.clone() },
-    ] {
+    for note in [Note::Pinned(later.name.clone()), Note::NoInner(later.name.clone()), Note::NoSize(later.name.clone())]
+    {
         assert!(object.notes.contains(&note), "{note}");
     }
     assert_eq!(map(&object, "a_hash").special_fields, [""; 0]);
@@ -140,7 +137,7 @@ fn operations_find_their_programs() {
     assert_eq!(told("release"), ("release".into(), 2, true));
     assert_eq!(told("avoid"), ("cong_avoid".into(), 1, false));
     assert_eq!(program(&object, "unused").target, Some(Target::Named("nobody".into())));
-    assert!(object.notes.contains(&Note::NoOperations { program: "unused".into() }));
+    assert!(object.notes.contains(&Note::NoOperations("unused".into())));
     assert!(object.programs.iter().all(|program| program.needs_btf.contains(&BtfReason::StructOps)));
 }
 

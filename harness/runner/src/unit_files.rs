@@ -6,7 +6,7 @@ use std::{
 };
 
 use harness_frontend::{
-    Frontend, Names, Sources, SystemdRelease, rehearse,
+    Names, SYSTEMD, Sources, SystemdRelease, rehearse,
     source::{MOST_BYTES, SourceError},
 };
 use harness_model::{plan::Assignment, vocabulary::KnownNames};
@@ -46,7 +46,7 @@ pub fn sources(file: &Path) -> Result<Sources, UnitFileError> {
 pub(crate) fn assignments(file: &Path, known: &KnownNames) -> Result<Vec<Vec<Assignment>>, String> {
     let sources = sources(file).map_err(|error| in_words(&error))?;
     let names = Names::new(known, SystemdRelease::NEWEST);
-    let configurations = harness_frontend::read(Frontend::Systemd, &sources, &names);
+    let configurations = harness_frontend::read(SYSTEMD, &sources, &names);
     let configurations = configurations.map_err(|report| report.to_string())?;
     let configuration = configurations.first().ok_or_else(|| format!("{} is no unit", file.display()))?;
     let unit = rehearse(configuration).map_err(|error| error.to_string())?.unit;

@@ -6,7 +6,7 @@ use harness_model::{delegation::option_of, vocabulary::Kind};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
-use super::{Judgement, OnKernel, Proved, ProvedObject, ProvedUnit, Rehearsed};
+use super::{Judgement, OnKernel, Proved, Rehearsed};
 use crate::finding::{Finding, Fix, Safety};
 
 /// The version of the document; it grows when a reader of the former would misread the new.
@@ -15,16 +15,16 @@ const FORMAT: u32 = 1;
 /// What `cargo xtask validate --format json` prints.
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "Findings")]
-struct Document {
+struct Document<'a> {
     /// The version of this format.
     format: u32,
     /// Each configuration, in the order of the command line and of its file.
-    configurations: Vec<OneConfiguration>,
+    configurations: Vec<OneConfiguration<'a>>,
 }
 
 /// A configuration.
 #[derive(Serialize, JsonSchema)]
-struct OneConfiguration {
+struct OneConfiguration<'a> {
     /// The unit, instance, profile or mount point, or the file.
     name: String,
     /// Who reads it, such as `systemd`.
@@ -34,7 +34,7 @@ struct OneConfiguration {
     /// Whether something is wrong enough to refuse it.
     refused: bool,
     /// What each kernel makes of it, by the kernel's name.
-    kernels: BTreeMap<String, OneKernel>,
+    kernels: BTreeMap<String, OneKernel<'a>>,
     /// How it was tried, if systemd started it in a VM.
     #[serde(skip_serializing_if = "Option::is_none")]
     rehearsal: Option<OneRehearsal>,
@@ -67,7 +67,7 @@ struct OneChange {
 
 /// What a kernel makes of a configuration.
 #[derive(Serialize, JsonSchema)]
-struct OneKernel {
+struct OneKernel<'a> {
     /// MAJOR.MINOR.
     release: String,
     /// Whether a token can be made.
@@ -78,56 +78,7 @@ struct OneKernel {
     capabilities: Vec<String>,
     /// What came of it in a VM, if it was tried.
     #[serde(skip_serializing_if = "Option::is_none")]
-    proof: Option<OneProof>,
-}
-
-/// What a kernel made of a configuration in a VM.
-#[derive(Serialize, JsonSchema)]
-struct OneProof {
-    /// What became of the bpffs and of the token.
-    stand: String,
-    /// The mount that processes of a unit see, as mount(8) shows it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mount: Option<String>,
-    /// What the token of a unit holds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    masks: Option<String>,
-    /// What systemd says of it, if it is a unit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unit: Option<OneUnit>,
-    /// What became of each object.
-    objects: Vec<OneObject>,
-    /// Where that is not what was judged without a kernel: a bug.
-    disagreements: Vec<String>,
-}
-
-/// What systemd says of a unit.
-#[derive(Serialize, JsonSchema)]
-struct OneUnit {
-    /// Whether its process was executed.
-    ran: bool,
-    /// `Result=`, such as `success` or `exit-code`, or what was wrong with its files.
-    result: String,
-    /// The exit code or signal of its process.
-    status: String,
-    /// What systemd warned of.
-    warnings: Vec<String>,
-}
-
-/// What became of an object in a VM.
-#[derive(Serialize, JsonSchema)]
-struct OneObject {
-    /// What it is called.
-    name: String,
-    /// Whether all of it is loaded.
-    loads: bool,
-    /// What became of it as a whole, with the cause.
-    verdict: String,
-    /// Each call made for it, with its result.
-    calls: Vec<String>,
-    /// What systemd says of the unit it was loaded in, if that is not what it says of the unit without it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unit: Option<OneUnit>,
+    proof: Option<&'a Proved>,
 }
 
 /// A finding.
@@ -197,10 +148,10 @@ pub fn document(judgements: &[Judgement]) -> serde_json::Result<String> {
 
 /// The schema of the document.
 pub fn schema() -> Schema {
-    schema_for!(Document)
+    schema_for!(Document<'static>)
 }
 
-fn configuration(judgement: &Judgement) -> OneConfiguration {
+fn configuration(judgement: &Judgement) -> OneConfiguration<'_> {
     OneConfiguration {
         name: judgement.name().to_owned(),
         front_end: judgement.configuration.frontend.to_string(),
@@ -222,7 +173,7 @@ fn rehearsal(rehearsed: &Rehearsed, judgement: &Judgement) -> OneRehearsal {
     OneRehearsal { image: rehearsed.image.clone(), changes: changes.collect() }
 }
 
-fn kernel(kernel: &OnKernel) -> OneKernel {
+fn kernel(kernel: &OnKernel) -> OneKernel<'_> {
     let set = Kind::ALL.iter().zip(&kernel.shown).filter(|(_, names)| !names.is_empty());
     let inside = kernel.grant.capabilities.iter();
     OneKernel {
@@ -230,30 +181,8 @@ fn kernel(kernel: &OnKernel) -> OneKernel {
         token: kernel.makes_token(),
         delegation: set.map(|(kind, names)| (option_of(*kind).to_owned(), names.clone())).collect(),
         capabilities: inside.map(|capability| capability.name().to_owned()).collect(),
-        proof: kernel.proved.as_ref().map(proof),
+        proof: kernel.proved.as_ref(),
     }
-}
-
-fn proof(proved: &Proved) -> OneProof {
-    let object = |object: &ProvedObject| OneObject {
-        name: object.name.clone(),
-        loads: object.loads,
-        verdict: object.verdict.clone(),
-        calls: object.calls.clone(),
-        unit: object.unit.as_ref().map(unit),
-    };
-    OneProof {
-        stand: proved.stand.clone(),
-        mount: proved.mount.clone(),
-        masks: proved.masks.clone(),
-        unit: proved.unit.as_ref().map(unit),
-        objects: proved.objects.iter().map(object).collect(),
-        disagreements: proved.disagreements.clone(),
-    }
-}
-
-fn unit(unit: &ProvedUnit) -> OneUnit {
-    OneUnit { ran: unit.ran, result: unit.result.clone(), status: unit.status.clone(), warnings: unit.warnings.clone() }
 }
 
 fn finding(finding: &Finding, judgement: &Judgement) -> OneFinding {

@@ -1,6 +1,8 @@
 //! What came of a configuration in a VM.
 
 use harness_frontend::{Sources, rehearsal::Change};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 /// How a unit was tried: by the program that reads it.
 #[derive(Clone, Debug)]
@@ -12,26 +14,32 @@ pub struct Rehearsed {
 }
 
 /// What a kernel made of a configuration in a VM.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "OneProof")]
 pub struct Proved {
     /// What became of the bpffs and of the token.
     pub stand: String,
     /// The mount that processes of a unit see, as mount(8) shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mount: Option<String>,
-    /// What the token of a unit holds, as `cmds=… maps=…`.
+    /// What the token of a unit holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub masks: Option<String>,
     /// Whether its process was ended before it made a call.
+    #[serde(skip)]
     pub is_idle: bool,
     /// What systemd says of it, if it is a unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<ProvedUnit>,
     /// What became of each object.
     pub objects: Vec<ProvedObject>,
-    /// Where that is not what was judged without a kernel: a fault of this project.
+    /// Where that is not what was judged without a kernel: a bug.
     pub disagreements: Vec<String>,
 }
 
 /// What systemd says of a unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "OneUnit")]
 pub struct ProvedUnit {
     /// Whether its process was executed.
     pub ran: bool,
@@ -39,12 +47,13 @@ pub struct ProvedUnit {
     pub result: String,
     /// The exit code or signal of its process.
     pub status: String,
-    /// What systemd warned of, places being those of the unit's own files.
+    /// What systemd warned of.
     pub warnings: Vec<String>,
 }
 
 /// What became of an object in a VM.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "OneObject")]
 pub struct ProvedObject {
     /// What it is called.
     pub name: String,
@@ -52,9 +61,10 @@ pub struct ProvedObject {
     pub loads: bool,
     /// What became of it as a whole, with the cause.
     pub verdict: String,
-    /// Each call of `bpf(2)` made for it, with its result, and what libbpf went without.
+    /// Each call made for it, with its result.
     pub calls: Vec<String>,
     /// What systemd says of the unit it was loaded in, if that is not what it says of the unit without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<ProvedUnit>,
 }
 

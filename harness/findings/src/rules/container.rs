@@ -1,13 +1,14 @@
 //! Whether a token can be made where the configuration puts its processes, whatever the kernel.
 
 use harness_frontend::{
-    Configuration, Frontend,
+    Configuration,
+    frontend::Makes,
     surroundings::{SystemCall, User, UserNamespace},
 };
 use harness_model::{permission::Capability, vocabulary::Kind};
 use harness_objects::{AttachWay, Object};
 
-use super::option;
+use super::judged::option;
 use crate::{
     code::{Code, Level},
     finding::Finding,
@@ -27,32 +28,24 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
 }
 
 fn no_bpffs(configuration: &Configuration) -> Finding {
-    let advice = match configuration.frontend {
-        Frontend::Systemd | Frontend::SystemdRun => "add `PrivateBPF=yes`",
-        Frontend::Incus => "set `security.bpffs.path`",
-        Frontend::Lxd => "set `security.delegate_bpf` to `true`",
-        Frontend::Mount | Frontend::Mountinfo | Frontend::Bpftool => {
-            "mount a file system of type bpf with these options"
-        }
-    };
     let place = Kind::ALL.into_iter().find_map(|kind| option(configuration, kind));
     let message = "something is delegated, and no bpffs is asked for that would carry it";
     Finding::new(Code::NoBpffs, message, "what is delegated are options of one bpffs (kernel/bpf/inode.c)")
         .at(place)
-        .advice(advice)
+        .advice(configuration.frontend.ask_for_bpffs)
 }
 
 fn namespace(configuration: &Configuration) -> Option<Finding> {
     let (surroundings, bpffs) = (&configuration.surroundings, configuration.bpffs.as_ref()?);
-    let is_systemd = configuration.frontend.is_systemd();
     if surroundings.user_namespace.value == UserNamespace::Host {
         let place = surroundings.user_namespace.place.as_ref().unwrap_or(&bpffs.place);
         let why = "in the initial user namespace BPF_TOKEN_CREATE answers EOPNOTSUPP (bpf_token_create in kernel/bpf/token.c)";
         let message = "there is no user namespace for a token to be made in";
-        let finding = Finding::new(Code::NoUserNamespace, message, why).of_level(gravity(configuration.frontend));
-        let advice =
-            if is_systemd { "add `PrivateUsers=yes` and `DelegateNamespaces=mnt`" } else { "use a user namespace" };
-        return Some(finding.at(Some(place)).advice(advice));
+        // What a line mounts belongs to whoever runs it, which the line does not tell.
+        let is_sure = configuration.frontend.makes != Makes::Mount;
+        let level = if is_sure { Level::Error } else { Level::Warning };
+        let finding = Finding::new(Code::NoUserNamespace, message, why).of_level(level);
+        return Some(finding.at(Some(place)).advice(configuration.frontend.ask_for_namespace));
     }
     let delegated = &surroundings.delegated_namespaces;
     if belongs_to_host(configuration) {
@@ -65,14 +58,6 @@ fn namespace(configuration: &Configuration) -> Option<Finding> {
         );
     }
     None
-}
-
-/// What a line mounts belongs to whoever runs it, which the line does not tell.
-fn gravity(frontend: Frontend) -> Level {
-    match frontend {
-        Frontend::Mount | Frontend::Mountinfo | Frontend::Bpftool => Level::Warning,
-        Frontend::Systemd | Frontend::SystemdRun | Frontend::Incus | Frontend::Lxd => Level::Error,
-    }
 }
 
 fn capability(configuration: &Configuration) -> Option<Finding> {

@@ -1,13 +1,16 @@
 //! What one kernel makes of a configuration.
 
-use harness_frontend::{Assignment, Element, Frontend, Meaning};
+use harness_frontend::{
+    Assignment, Element, Meaning,
+    frontend::{Handing, Spelling},
+};
 use harness_model::{
     delegation::{Delegation, LONGEST_VALUE, Reading, known_bits},
     names,
     vocabulary::Kind,
 };
 
-use super::{Judged, masks};
+use super::{judged::Judged, masks};
 use crate::{
     code::{Code, Level},
     finding::Finding,
@@ -57,9 +60,10 @@ fn name(judged: &mut Judged<'_>, kind: Kind, element: &Element, number: u32) {
         flag_as_name(judged, kind, element, flag.number);
         return;
     }
-    let is_read = match judged.configuration.frontend.is_systemd() {
-        true => table.name(number).is_some(),
-        false => Reading::of(&element.text, table).is_some(),
+    let spelling = judged.configuration.frontend.spelling;
+    let is_read = match spelling {
+        Spelling::Systemd => table.name(number).is_some(),
+        Spelling::Kernel => Reading::of(&element.text, table).is_some(),
     };
     if is_read {
         return;
@@ -67,16 +71,15 @@ fn name(judged: &mut Judged<'_>, kind: Kind, element: &Element, number: u32) {
     let entry = names::entry(kind, number).filter(|entry| entry.first.is_in(judged.kernel.release) != Some(true));
     let first = entry.map_or_else(String::new, |entry| format!("; it came with {}", entry.first));
     let message = format!("Linux {} has no {kind} `{}`{first}", judged.kernel.release, element.text);
-    let (level, why) = if judged.configuration.frontend.is_systemd() {
-        (
+    let (level, why) = match spelling {
+        Spelling::Systemd => (
             Level::Warning,
             "systemd hands over a number, and the kernel sets a bit that means nothing to it (kernel/bpf/inode.c)",
-        )
-    } else {
-        (
+        ),
+        Spelling::Kernel => (
             Level::Error,
             "the kernel looks names up in its own type information and refuses others with EINVAL (kernel/bpf/inode.c)",
-        )
+        ),
     };
     let finding = Finding::new(Code::NameNotOnKernel, message, why).of_level(level).at(Some(&element.place));
     judged.tell(finding.advice("leave it out, or run a later kernel"));
@@ -102,7 +105,7 @@ fn bits(judged: &mut Judged<'_>, kind: Kind, element: &Element, mask: u64) {
 
 /// Values longer than a mount option may be.
 fn lengths(judged: &mut Judged<'_>) {
-    if matches!(judged.configuration.frontend, Frontend::Mountinfo | Frontend::Bpftool) {
+    if judged.configuration.frontend.handing == Handing::Shown {
         return;
     }
     for option in judged.configuration.mount_options() {

@@ -7,7 +7,10 @@ use harness_model::{
     vocabulary::Kind,
 };
 
-use super::{Judged, any, option, reach};
+use super::{
+    judged::{Judged, any, option},
+    reach,
+};
 use crate::{
     code::Code,
     finding::Finding,

@@ -10,7 +10,7 @@ use harness_model::{
 };
 use harness_objects::{Answer, Must, Object, Owner, loading, needs};
 
-use super::Judged;
+use super::judged::Judged;
 use crate::{
     code::{Code, Level},
     finding::Finding,

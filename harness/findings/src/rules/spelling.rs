@@ -1,10 +1,13 @@
 //! What can be said of the text alone, whatever the kernel.
 
-use harness_frontend::{Assignment, Configuration, Effect, Element, Frontend, Meaning, Names, Problem};
+use harness_frontend::{
+    Assignment, Configuration, Effect, Element, Frontend, Meaning, Names, Place, Problem,
+    frontend::{Handing, Spelling},
+};
 use harness_model::{
     delegation::{LONGEST_VALUE, numbers},
     names,
-    vocabulary::Kind,
+    vocabulary::{Kind, UnknownName},
 };
 
 use crate::{
@@ -58,7 +61,7 @@ fn misread(problem: &Problem) -> Finding {
     finding.advice("leave it out: only `any` delegates what is meant")
 }
 
-fn replacement(place: &harness_frontend::Place, text: String, safety: Safety) -> Fix {
+fn replacement(place: &Place, text: String, safety: Safety) -> Fix {
     let words = if text.is_empty() { "leave it out".to_owned() } else { format!("write `{text}`") };
     Fix { words, edits: vec![Edit { place: place.clone(), text }], safety }
 }
@@ -69,11 +72,9 @@ fn spelled(subject: &Subject<'_>, kind: Kind, element: &Element) -> Option<Findi
         return None;
     }
     let (configuration, names) = (subject.configuration, &subject.names);
-    let why = match configuration.frontend {
-        Frontend::Systemd | Frontend::SystemdRun => {
-            "systemd ignores it with a warning in the journal (systemd.exec(5))"
-        }
-        _ => {
+    let why = match configuration.frontend.spelling {
+        Spelling::Systemd => "systemd ignores it with a warning in the journal (systemd.exec(5))",
+        Spelling::Kernel => {
             "the kernel refuses the option with EINVAL, and nothing is mounted (bpf_parse_param in kernel/bpf/inode.c)"
         }
     };
@@ -96,16 +97,18 @@ fn spelled(subject: &Subject<'_>, kind: Kind, element: &Element) -> Option<Findi
 
 /// A name that no kernel has, with those that are like it in its reader's spelling.
 fn unknown(subject: &Subject<'_>, kind: Kind, element: &Element, why: &str) -> Finding {
-    let unknown = match subject.configuration.frontend.is_systemd() {
-        true => subject.names.unknown_to_systemd(kind, &element.text),
-        false => subject.names.unknown(kind, &element.text),
+    let unknown = match subject.configuration.frontend.spelling {
+        Spelling::Systemd => subject.names.unknown_to_systemd(kind, &element.text),
+        Spelling::Kernel => subject.names.unknown(kind, &element.text),
     };
-    let told = unknown.as_ref().map_or_else(|| format!("`{}` is no {kind}", element.text), ToString::to_string);
-    let (message, advice) = told.split_once("; ").unwrap_or((&told, "leave it out, or name what is meant"));
+    let message = unknown.as_ref().map_or_else(|| format!("`{}` is no {kind}", element.text), UnknownName::message);
+    let advice = unknown.as_ref().and_then(UnknownName::advice);
+    let advice = advice.unwrap_or_else(|| "leave it out, or name what is meant".to_owned());
     let finding = Finding::new(Code::UnknownName, message, why).at(Some(&element.place));
     match unknown.as_ref().map(|unknown| unknown.suggestions.as_slice()) {
-        Some([right]) => finding
-            .fix(Fix { words: advice.to_owned(), ..replacement(&element.place, right.clone(), Safety::Judgement) }),
+        Some([right]) => {
+            finding.fix(Fix { words: advice, ..replacement(&element.place, right.clone(), Safety::Judgement) })
+        }
         _ => finding.advice(advice),
     }
 }
@@ -116,36 +119,29 @@ fn several(subject: &Subject<'_>, kind: Kind, element: &Element) -> Option<Strin
     let frontend = subject.configuration.frontend;
     let spelled = |word: &&str| spelling(frontend, &subject.names, kind, subject.names.meaning(kind, word));
     let all: Option<Vec<String>> = words.iter().map(spelled).collect();
-    (words.len() > 1).then(|| all.map(|all| all.join(separator(frontend)))).flatten()
+    (words.len() > 1).then(|| all.map(|all| all.join(frontend.separator))).flatten()
 }
 
 /// How a front-end spells something; `None` if it cannot.
 fn spelling(frontend: Frontend, names: &Names<'_>, kind: Kind, meaning: Meaning) -> Option<String> {
-    let is_systemd = frontend.is_systemd();
     match meaning {
         Meaning::Any => Some("any".to_owned()),
-        Meaning::Name(number) if is_systemd => names.systemd(kind, number),
-        Meaning::Name(number) => names.kernel(kind, number).map(str::to_owned),
+        Meaning::Name(number) => match frontend.spelling {
+            Spelling::Systemd => names.systemd(kind, number),
+            Spelling::Kernel => names.kernel(kind, number).map(str::to_owned),
+        },
         Meaning::Number(mask) => {
             let bits: Option<Vec<String>> =
                 numbers(mask).map(|number| spelling(frontend, names, kind, Meaning::Name(number))).collect();
-            Some(bits?.join(separator(frontend)))
+            Some(bits?.join(frontend.separator))
         }
         Meaning::Unreadable => None,
     }
 }
 
-/// What stands between two names.
-fn separator(frontend: Frontend) -> &'static str {
-    match frontend {
-        Frontend::Systemd | Frontend::SystemdRun | Frontend::Incus => ",",
-        Frontend::Lxd | Frontend::Mount | Frontend::Mountinfo | Frontend::Bpftool => ":",
-    }
-}
-
 /// Numbers that take the place of what stands before them. systemd reads its lists itself.
 fn erased(configuration: &Configuration, kind: Kind, assignment: &Assignment) -> Vec<Finding> {
-    if configuration.frontend.is_systemd() {
+    if configuration.frontend.handing == Handing::Masks {
         return Vec::new();
     }
     let mut findings = Vec::new();
@@ -172,7 +168,7 @@ fn eraser(frontend: Frontend, kind: Kind, element: &Element, lost: u64, number: 
     let finding = Finding::new(Code::NumberErasesNames, message, why).at(Some(&element.place));
     let names: Option<Vec<&str>> = numbers(number).map(|bit| names::name(kind, bit)).collect();
     match names.filter(|names| !names.is_empty() && number != u64::MAX) {
-        Some(names) => finding.fix(replacement(&element.place, names.join(separator(frontend)), Safety::Judgement)),
+        Some(names) => finding.fix(replacement(&element.place, names.join(frontend.separator), Safety::Judgement)),
         None => finding.advice("write the number first, or names alone"),
     }
 }
@@ -180,18 +176,18 @@ fn eraser(frontend: Frontend, kind: Kind, element: &Element, lost: u64, number: 
 /// Options that are set more than once.
 fn repeated(configuration: &Configuration, kind: Kind) -> Vec<Finding> {
     let taken: Vec<&Assignment> = configuration.delegated(kind).iter().filter(|assignment| assignment.taken).collect();
-    let (what, why) = match configuration.frontend {
-        Frontend::Mount | Frontend::Mountinfo | Frontend::Bpftool => (
+    let adds_up = configuration.frontend.handing.adds_up();
+    let (what, why) = match adds_up {
+        true => (
             "what both say adds up",
             "each occurrence of an option adds to the mask (bpf_parse_param in kernel/bpf/inode.c)",
         ),
-        _ => ("this one is lost", "the last assignment takes the place of those before it"),
+        false => ("this one is lost", "the last assignment takes the place of those before it"),
     };
     // What is emptied on purpose before it is set again is no mistake.
     let lost = taken.windows(2).filter(|pair| !pair[0].elements.is_empty() && !pair[1].elements.is_empty());
     // What one option is too short for takes several.
     let together = |pair: &&[&Assignment]| pair[0].value.span.len() + pair[1].value.span.len() < LONGEST_VALUE;
-    let adds_up = matches!(configuration.frontend, Frontend::Mount | Frontend::Mountinfo | Frontend::Bpftool);
     let lost = lost.filter(|pair| !adds_up || together(pair));
     lost.map(|pair| {
         let message = format!("{} is set again further on; {what}", harness_model::delegation::option_of(kind));

@@ -1,17 +1,12 @@
 use super::*;
-use crate::{Frontend, Sources, SystemdRelease, read, testing::known};
+use crate::{Frontend, INCUS, SYSTEMD, Sources, SystemdRelease, read, testing::known};
 
-fn converted(
-    frontend: Frontend,
-    label: &str,
-    text: &str,
-    to: Target,
-) -> Result<(String, Vec<(String, String)>), String> {
+fn converted(frontend: Frontend, label: &str, text: &str, to: &str) -> Result<(String, Vec<(String, String)>), String> {
     let known = known();
     let names = Names::new(&known, SystemdRelease::V262);
     let sources = Sources::of(label, text.as_bytes()).unwrap();
     let read = read(frontend, &sources, &names).unwrap();
-    let (text, lost) = convert(&read[0], to, &names).map_err(|refused| refused.to_string())?;
+    let (text, lost) = convert(&read[0], to.parse().unwrap(), &names).map_err(|refused| refused.to_string())?;
     let at = |lost: LostAt| (lost.what, lost.place.map(|place| sources.text(&place).to_owned()).unwrap_or_default());
     Ok((text, lost.into_iter().map(at).collect()))
 }
@@ -20,7 +15,7 @@ const UNIT: &str = "[Service]\nPrivateBPF=yes\nBPFDelegateCommands=BPFMapCreate,
 
 #[test]
 fn what_is_in_effect_is_converted_and_the_rest_is_told() {
-    let (text, lost) = converted(Frontend::Systemd, "web.service", UNIT, Target::Lxd).unwrap();
+    let (text, lost) = converted(SYSTEMD, "web.service", UNIT, "lxd").unwrap();
     assert_eq!(
         text,
         "lxc config set INSTANCE \\\n    security.delegate_bpf=true \\\n    security.delegate_bpf.cmd_types=map_create \\\n    \
@@ -32,7 +27,7 @@ fn what_is_in_effect_is_converted_and_the_rest_is_told() {
 #[test]
 fn what_has_no_counterpart_is_told() {
     let unit = format!("{UNIT}PrivateUsers=yes\nDelegateNamespaces=mnt\nUser=web\nSystemCallFilter=~bpf @mount\n");
-    let (_, lost) = converted(Frontend::Systemd, "web.service", &unit, Target::Incus).unwrap();
+    let (_, lost) = converted(SYSTEMD, "web.service", &unit, "incus").unwrap();
     let what: Vec<&str> = lost.iter().map(|(what, _)| what.as_str()).skip(1).collect();
     assert_eq!(what, ["the user", "the user namespace", "DelegateNamespaces=", "the system call filter"]);
     assert_eq!(lost.last().unwrap().1, "SystemCallFilter=~bpf @mount");
@@ -41,9 +36,9 @@ fn what_has_no_counterpart_is_told() {
 #[test]
 fn containers_keep_their_names_and_paths() {
     let yaml = "config:\n  security.bpffs.path: /bpf\n  security.bpffs.delegate_cmds: map_create\nname: web\n";
-    let (text, lost) = converted(Frontend::Incus, "x.yaml", yaml, Target::Mount).unwrap();
+    let (text, lost) = converted(INCUS, "x.yaml", yaml, "mount").unwrap();
     assert_eq!((text.as_str(), lost), ("mount -t bpf -o delegate_cmds=map_create none /bpf\n", vec![]));
-    let (text, lost) = converted(Frontend::Incus, "x.yaml", yaml, Target::Lxd).unwrap();
+    let (text, lost) = converted(INCUS, "x.yaml", yaml, "lxd").unwrap();
     assert!(text.starts_with("lxc config set web "), "{text}");
     assert_eq!(lost.len(), 1);
 }
@@ -51,9 +46,8 @@ fn containers_keep_their_names_and_paths() {
 #[test]
 fn what_has_no_effect_is_not_converted() {
     let yaml = "config:\n  security.bpffs.delegate_cmds: MapCreate\n";
-    let error = converted(Frontend::Incus, "x.yaml", yaml, Target::Mount).unwrap_err();
+    let error = converted(INCUS, "x.yaml", yaml, "mount").unwrap_err();
     assert_eq!(error, "the kernel refuses `MapCreate` in delegate_cmds");
-    let (text, lost) =
-        converted(Frontend::Systemd, "a.service", "[Service]\nBPFDelegateMaps=any\n", Target::Mount).unwrap();
+    let (text, lost) = converted(SYSTEMD, "a.service", "[Service]\nBPFDelegateMaps=any\n", "mount").unwrap();
     assert_eq!((text.as_str(), lost.len()), ("", 1));
 }

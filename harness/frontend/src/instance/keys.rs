@@ -6,70 +6,98 @@ use harness_model::vocabulary::Kind;
 
 use super::walk::{Entry, Item};
 use crate::{
-    configuration::{Bpffs, Configuration, Effect},
+    configuration::{Bpffs, Configuration, Effect, MOUNT_POINT},
     frontend::Frontend,
     names::Names,
     options::{self, Lists},
     source::Place,
     surroundings::{Setting, Surroundings, SystemCall, UserNamespace},
-    unit::MOUNT_POINT,
+    text::shown,
 };
 
-/// The key that delegates names of this kind; `None` for another front-end.
-pub(crate) fn option_of(frontend: Frontend, kind: Kind) -> Option<String> {
-    match frontend {
-        Frontend::Incus => Some(format!("security.bpffs.delegate_{}", kind.plural())),
-        Frontend::Lxd => Some(format!("security.delegate_bpf.{}_types", word(kind))),
-        _ => None,
+/// The keys of one of the two programs.
+pub(super) struct Dialect {
+    /// What they begin with.
+    pub(super) prefix: &'static str,
+    /// What those of the other one begin with, and who that is.
+    others: (&'static str, &'static str),
+    /// The keys of the four options.
+    options: [&'static str; 4],
+    /// The key beside them: where Incus mounts the bpffs, and what makes LXD mount one.
+    pub(super) bpffs: &'static str,
+    lists: Lists,
+    /// Finds out whether there is a bpffs.
+    mount: fn(&BTreeMap<&str, &Entry>, &mut Configuration),
+}
+
+impl Dialect {
+    pub(super) const fn option(&self, kind: Kind) -> &'static str {
+        self.options[kind as usize]
     }
 }
 
-const fn word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Cmd => "cmd",
-        Kind::Map => "map",
-        Kind::Prog => "prog",
-        Kind::Attach => "attach",
-    }
-}
+pub(super) const INCUS_KEYS: Dialect = Dialect {
+    prefix: "security.bpffs.",
+    others: ("security.delegate_bpf", "LXD"),
+    options: [
+        "security.bpffs.delegate_cmds",
+        "security.bpffs.delegate_maps",
+        "security.bpffs.delegate_progs",
+        "security.bpffs.delegate_attachs",
+    ],
+    bpffs: "security.bpffs.path",
+    lists: Lists::Commas,
+    mount: incus,
+};
 
-/// The key that says where Incus mounts the bpffs.
-pub(crate) const INCUS_PATH: &str = "security.bpffs.path";
-/// The key that makes LXD mount one.
-pub(crate) const LXD_SWITCH: &str = "security.delegate_bpf";
+pub(super) const LXD_KEYS: Dialect = Dialect {
+    prefix: "security.delegate_bpf",
+    others: ("security.bpffs.", "Incus"),
+    options: [
+        "security.delegate_bpf.cmd_types",
+        "security.delegate_bpf.map_types",
+        "security.delegate_bpf.prog_types",
+        "security.delegate_bpf.attach_types",
+    ],
+    bpffs: "security.delegate_bpf",
+    lists: Lists::Colons,
+    mount: lxd,
+};
 
-pub(super) fn configuration(frontend: Frontend, item: &Item, label: &str, names: &Names<'_>) -> Configuration {
+pub(super) fn configuration(
+    frontend: Frontend,
+    dialect: &Dialect,
+    item: &Item,
+    label: &str,
+    names: &Names<'_>,
+) -> Configuration {
     let file = label.rsplit('/').next().unwrap_or(label);
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     let mut read = Configuration::new(frontend, item.name.as_deref().unwrap_or(stem));
     read.surroundings = Surroundings::of_container();
     // The last of several entries of a key counts.
     let entries: BTreeMap<&str, &Entry> = item.config.iter().map(|entry| (entry.key.as_str(), entry)).collect();
-    let lists = if frontend == Frontend::Incus { Lists::Commas } else { Lists::Colons };
     for kind in Kind::ALL {
-        let entry = option_of(frontend, kind).and_then(|key| entries.get(key.as_str()).copied());
+        let entry = entries.get(dialect.option(kind));
         if let Some(entry) = entry.filter(|entry| !entry.value.as_str().is_empty()) {
-            options::assign(&mut read, kind, &entry.value, entry.place.clone(), lists, names);
+            options::assign(&mut read, kind, &entry.value, entry.place.clone(), dialect.lists, names);
         }
     }
-    match frontend {
-        Frontend::Incus => incus(&entries, &mut read),
-        _ => lxd(&entries, &mut read),
-    }
+    (dialect.mount)(&entries, &mut read);
     surroundings(&entries, &mut read);
-    of_the_other(frontend, &item.config, &mut read);
+    of_the_other(dialect, &item.config, &mut read);
     read
 }
 
 /// `cmd/incusd/main_forkbpf.go`: the mount point is made if it is not there.
 fn incus(entries: &BTreeMap<&str, &Entry>, read: &mut Configuration) {
-    let path = entries.get(INCUS_PATH).filter(|entry| !entry.value.as_str().is_empty());
+    let path = entries.get(INCUS_KEYS.bpffs).filter(|entry| !entry.value.as_str().is_empty());
     let first = read.delegated.iter().flatten().map(|assignment| assignment.place.clone()).next();
     read.bpffs = match (path, first) {
         (Some(path), Some(_)) => Some(Bpffs { path: path.value.as_str().to_owned(), place: path.place.clone() }),
         (None, Some(place)) => Some(Bpffs { path: MOUNT_POINT.to_owned(), place }),
         (Some(path), None) => {
-            let message = format!("{INCUS_PATH} does nothing: Incus mounts no bpffs that delegates nothing");
+            let message = format!("{} does nothing: Incus mounts no bpffs that delegates nothing", INCUS_KEYS.bpffs);
             read.problem(path.place.clone(), Effect::IgnoredSilently, message);
             None
         }
@@ -78,13 +106,13 @@ fn incus(entries: &BTreeMap<&str, &Entry>, read: &mut Configuration) {
 }
 
 fn lxd(entries: &BTreeMap<&str, &Entry>, read: &mut Configuration) {
-    match entries.get(LXD_SWITCH).filter(|entry| is_true(entry.value.as_str())) {
+    match entries.get(LXD_KEYS.bpffs).filter(|entry| is_true(entry.value.as_str())) {
         Some(switch) => read.bpffs = Some(Bpffs { path: MOUNT_POINT.to_owned(), place: switch.place.clone() }),
         None => {
             let places: Vec<Place> =
                 read.delegated.iter().flatten().map(|assignment| assignment.place.clone()).collect();
             for place in places {
-                let message = format!("this does nothing without {LXD_SWITCH}: \"true\"");
+                let message = format!("this does nothing without {}: \"true\"", LXD_KEYS.bpffs);
                 read.problem(place, Effect::IgnoredSilently, message);
             }
         }
@@ -115,30 +143,16 @@ fn names(entry: &Entry, call: SystemCall) -> bool {
     entry.value.as_str().lines().any(|line| line.split_whitespace().next() == Some(call.name()))
 }
 
-/// Keys of the respective other program, which do not exist in this one.
-fn of_the_other(frontend: Frontend, config: &[Entry], read: &mut Configuration) {
-    let (prefix, other) = match frontend {
-        Frontend::Incus => (LXD_SWITCH, "LXD"),
-        _ => ("security.bpffs.", "Incus"),
-    };
-    for entry in config.iter().filter(|entry| entry.key.starts_with(prefix)) {
-        read.problem(
-            entry.place.clone(),
-            Effect::Refused,
-            format!("`{}` is a key of {other}", crate::unit::shown(&entry.key)),
-        );
+/// Keys of the respective other program, which do not exist in this one, and misspelt ones of its own.
+fn of_the_other(dialect: &Dialect, config: &[Entry], read: &mut Configuration) {
+    let (theirs, other) = dialect.others;
+    let mut refuse = |entry: &Entry, message: String| read.problem(entry.place.clone(), Effect::Refused, message);
+    for entry in config.iter().filter(|entry| entry.key.starts_with(theirs)) {
+        refuse(entry, format!("`{}` is a key of {other}", shown(&entry.key)));
     }
-    let known = |key: &str| Kind::ALL.into_iter().any(|kind| option_of(frontend, kind).as_deref() == Some(key));
-    let own = if frontend == Frontend::Incus { "security.bpffs." } else { LXD_SWITCH };
-    let misspelt = |entry: &&Entry| {
-        entry.key.starts_with(own) && !known(&entry.key) && entry.key != INCUS_PATH && entry.key != LXD_SWITCH
-    };
-    for entry in config.iter().filter(misspelt) {
-        read.problem(
-            entry.place.clone(),
-            Effect::Refused,
-            format!("there is no key `{}`", crate::unit::shown(&entry.key)),
-        );
+    let is_known = |key: &str| key == dialect.bpffs || dialect.options.contains(&key);
+    for entry in config.iter().filter(|entry| entry.key.starts_with(dialect.prefix) && !is_known(&entry.key)) {
+        refuse(entry, format!("there is no key `{}`", shown(&entry.key)));
     }
 }
 

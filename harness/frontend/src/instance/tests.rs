@@ -11,7 +11,7 @@ use crate::{
 fn read_of(frontend: Frontend, text: &str) -> Result<Vec<Configuration>, String> {
     let known = known();
     let sources = Sources::of("dir/c1.yaml", text.as_bytes()).unwrap();
-    read(frontend, &sources, &Names::new(&known, SystemdRelease::V262)).map_err(|report| report.to_string())
+    crate::read(frontend, &sources, &Names::new(&known, SystemdRelease::V262)).map_err(|report| report.to_string())
 }
 
 fn one(frontend: Frontend, text: &str) -> Configuration {
@@ -24,7 +24,7 @@ fn options(configuration: &Configuration) -> Vec<(String, String)> {
     configuration.mount_options().into_iter().map(|MountOption { key, value }| (key, value)).collect()
 }
 
-const INCUS: &str = "\
+const WEB: &str = "\
 architecture: x86_64
 config:
   image.os: Debian
@@ -40,22 +40,22 @@ profiles:
 
 #[test]
 fn incus_joins_by_colons_what_is_between_commas() {
-    let web = one(Frontend::Incus, INCUS);
+    let web = one(INCUS, WEB);
     assert_eq!((web.name.as_str(), web.bpffs.as_ref().unwrap().path.as_str()), ("web", "/run/bpf"));
     let told = [("delegate_cmds", "map_create:prog_load"), ("delegate_maps", "hash:array")];
     assert_eq!(options(&web), told.map(|(key, value)| (key.to_owned(), value.to_owned())));
     assert_eq!(web.delegation().unwrap().masks(), [0x21, 6, 0, 0]);
     assert_eq!(web.surroundings.user_namespace.value, UserNamespace::Own);
     let places: Vec<&str> =
-        web.delegated.iter().flatten().flat_map(|a| &a.elements).map(|e| &INCUS[e.place.span.clone()]).collect();
+        web.delegated.iter().flatten().flat_map(|a| &a.elements).map(|e| &WEB[e.place.span.clone()]).collect();
     assert_eq!(places, ["map_create", "prog_load", "hash", "array"]);
-    assert_eq!(&INCUS[web.delegated(Kind::Map)[0].place.span.clone()], "security.bpffs.delegate_maps: \"hash:array\"");
-    assert_eq!(&INCUS[web.delegated(Kind::Map)[0].value.span.clone()], "hash:array");
+    assert_eq!(&WEB[web.delegated(Kind::Map)[0].place.span.clone()], "security.bpffs.delegate_maps: \"hash:array\"");
+    assert_eq!(&WEB[web.delegated(Kind::Map)[0].value.span.clone()], "hash:array");
 }
 
 #[test]
 fn a_path_alone_mounts_nothing() {
-    let read = one(Frontend::Incus, "config:\n  security.bpffs.path: /run/bpf\n  security.bpffs.delegate_cmds: ''\n");
+    let read = one(INCUS, "config:\n  security.bpffs.path: /run/bpf\n  security.bpffs.delegate_cmds: ''\n");
     assert_eq!((read.bpffs.as_ref(), read.problems[0].effect), (None, Effect::IgnoredSilently));
     assert_eq!((read.name.as_str(), read.mount_options()), ("c1", vec![]));
 }
@@ -64,7 +64,7 @@ fn a_path_alone_mounts_nothing() {
 fn lxd_hands_over_what_it_was_given() {
     let text = "config:\n  security.delegate_bpf: 'true'\n  security.delegate_bpf.cmd_types: map_create:prog_load\n  \
                 security.delegate_bpf.map_types: hash,array\n";
-    let read = one(Frontend::Lxd, text);
+    let read = one(LXD, text);
     let told = [("cmds", "map_create:prog_load"), ("maps", "hash,array"), ("progs", "0"), ("attachs", "0")];
     assert_eq!(options(&read), told.map(|(key, value)| (format!("delegate_{key}"), value.to_owned())));
     let error = read.delegation().unwrap_err();
@@ -74,7 +74,7 @@ fn lxd_hands_over_what_it_was_given() {
 
 #[test]
 fn lxd_does_nothing_without_its_switch() {
-    let read = one(Frontend::Lxd, "config: {security.delegate_bpf.cmd_types: any}\n");
+    let read = one(LXD, "config: {security.delegate_bpf.cmd_types: any}\n");
     assert_eq!((read.bpffs.as_ref(), read.problems[0].effect), (None, Effect::IgnoredSilently));
     assert!(read.mount_options().is_empty());
 }
@@ -82,7 +82,7 @@ fn lxd_does_nothing_without_its_switch() {
 #[test]
 fn other_spellings_are_understood_and_refused() {
     let text = "config:\n  security.bpffs.delegate_maps: BPFMapTypeHash,ANY,hashh,0x10\n";
-    let read = one(Frontend::Incus, text);
+    let read = one(INCUS, text);
     let meanings: Vec<Meaning> = read.delegated(Kind::Map)[0].elements.iter().map(|element| element.meaning).collect();
     assert_eq!(meanings, [Meaning::Name(1), Meaning::Any, Meaning::Unreadable, Meaning::Number(16)]);
     let instead: Vec<Option<&str>> = read.problems.iter().map(|problem| problem.instead.as_deref()).collect();
@@ -93,7 +93,7 @@ fn other_spellings_are_understood_and_refused() {
 fn profiles_of_a_preseed_are_read_each() {
     let text = "config: {}\nprofiles:\n- name: a\n  config:\n    security.bpffs.delegate_cmds: any\n- {name: b, config: \
                 {security.privileged: true}}\n- name: c\n";
-    let read = read_of(Frontend::Incus, text).unwrap();
+    let read = read_of(INCUS, text).unwrap();
     assert_eq!(read.iter().map(|read| read.name.as_str()).collect::<Vec<_>>(), ["a", "b", "c1"]);
     assert_eq!(read[1].surroundings.user_namespace.value, UserNamespace::Host);
 }
@@ -111,7 +111,7 @@ fn scalars_of_every_style_have_places() {
     ];
     for style in styles {
         let text = format!("# ä\nconfig:\n  security.bpffs.delegate_cmds: {style}\nx: y\n");
-        let read = one(Frontend::Incus, &text);
+        let read = one(INCUS, &text);
         let places: Vec<&str> = read.delegated[0][0].elements.iter().map(|e| &text[e.place.span.clone()]).collect();
         assert_eq!(places, ["map_create", "prog_load"], "{style}");
         assert_eq!(read.delegation().unwrap().masks()[0], 0x21, "{style}");
@@ -121,22 +121,21 @@ fn scalars_of_every_style_have_places() {
 #[test]
 fn a_name_written_in_escapes_is_at_the_whole_scalar() {
     let text = "config:\n  security.bpffs.delegate_cmds: \"\\x6dap_create\"\n";
-    let read = one(Frontend::Incus, text);
+    let read = one(INCUS, text);
     assert_eq!(&text[read.delegated[0][0].elements[0].place.span.clone()], "\\x6dap_create");
 }
 
 #[test]
 fn lists_of_system_calls_refuse() {
-    let denied = one(Frontend::Incus, "config:\n  security.syscalls.deny: |-\n    bpf errno 1\n    mount\n");
+    let denied = one(INCUS, "config:\n  security.syscalls.deny: |-\n    bpf errno 1\n    mount\n");
     assert_eq!(denied.surroundings.refused_calls.keys().copied().collect::<Vec<_>>(), [SystemCall::Bpf]);
-    let allowed = one(Frontend::Lxd, "config:\n  security.syscalls.allow: \"bpf\\nfsopen\"\n");
+    let allowed = one(LXD, "config:\n  security.syscalls.allow: \"bpf\\nfsopen\"\n");
     assert_eq!(allowed.surroundings.refused_calls.len(), SystemCall::ALL.len() - 2);
 }
 
 #[test]
 fn keys_that_do_not_exist_are_refused() {
-    let read =
-        one(Frontend::Incus, "config:\n  security.bpffs.delegate_attaches: any\n  security.delegate_bpf: 'true'\n");
+    let read = one(INCUS, "config:\n  security.bpffs.delegate_attaches: any\n  security.delegate_bpf: 'true'\n");
     assert!(read.problems.iter().all(|problem| problem.effect == Effect::Refused));
     assert_eq!(read.problems.len(), 2);
 }
@@ -144,28 +143,28 @@ fn keys_that_do_not_exist_are_refused() {
 #[test]
 fn a_value_the_kernel_has_no_room_for_is_refused() {
     let text = format!("config:\n  security.bpffs.delegate_cmds: {}\n", ["prog_load"; 30].join(","));
-    assert!(one(Frontend::Incus, &text).problems[0].message.contains("255"));
+    assert!(one(INCUS, &text).problems[0].message.contains("255"));
 }
 
 #[test]
 fn what_is_no_yaml_is_told_with_its_place() {
-    let error = read_of(Frontend::Incus, "config:\n  a: [b\nc: d\n").unwrap_err();
+    let error = read_of(INCUS, "config:\n  a: [b\nc: d\n").unwrap_err();
     assert!(error.starts_with("dir/c1.yaml:"), "{error}");
     let deep = format!("a: {}", "[".repeat(10_000));
-    assert!(read_of(Frontend::Incus, &deep).is_err());
+    assert!(read_of(INCUS, &deep).is_err());
 }
 
 #[test]
 fn comments_allow() {
     let text = "config:\n  security.bpffs.delegate_cmds: any # bpf-token: allow any-cmd for the lab\n";
-    assert_eq!(one(Frontend::Incus, text).allowances[0].code, "any-cmd");
+    assert_eq!(one(INCUS, text).allowances[0].code, "any-cmd");
 }
 
 #[test]
 fn a_comment_behind_a_value_is_no_part_of_it() {
     for value in ["\"map_create,\\x70rog_load\"", "'map_create,prog_load'", "map_create,prog_load"] {
         let text = format!("config:\n  security.bpffs.path: /x\n  security.bpffs.delegate_cmds: {value}  # \"\u{e4}\n");
-        let read = one(Frontend::Incus, &text);
+        let read = one(INCUS, &text);
         let assignment = &read.delegated(Kind::Cmd)[0];
         assert_eq!(&text[assignment.place.span.clone()], format!("security.bpffs.delegate_cmds: {value}"));
         assert_eq!(&text[assignment.value.span.clone()], value.trim_matches(['"', '\'']));

@@ -5,11 +5,11 @@ use crate::{names::SystemdRelease, surroundings::UserNamespace, testing::known};
 
 fn read_of(frontend: Frontend, text: &str) -> Vec<Configuration> {
     let known = known();
-    read(frontend, &Sources::of("x", text.as_bytes()).unwrap(), &Names::new(&known, SystemdRelease::V262))
+    read(frontend, &Sources::of("x", text.as_bytes()).unwrap(), &Names::new(&known, SystemdRelease::V262)).unwrap()
 }
 
 fn one(text: &str) -> Configuration {
-    let mut all = read_of(Frontend::Mount, text);
+    let mut all = read_of(MOUNT, text);
     assert_eq!(all.len(), 1, "{text}: {all:?}");
     all.remove(0)
 }
@@ -64,8 +64,8 @@ fn what_is_mounted_where_is_told_apart() {
     let read = one(text);
     assert_eq!((read.surroundings.user_namespace.value, read.allowances.len()), (UserNamespace::Host, 1));
     assert_eq!(one("1 2 0:3 / /x rw - bpf b rw").surroundings.user_namespace.value, UserNamespace::Unknown);
-    assert_eq!(read_of(Frontend::Mountinfo, "1 2 0:3 / /bpf rw - tmpfs bpf rw\n").len(), 0);
-    assert_eq!(read_of(Frontend::Mount, "echo mount -t bpf none /x\n").len(), 0);
+    assert_eq!(read_of(MOUNTINFO, "1 2 0:3 / /bpf rw - tmpfs bpf rw\n").len(), 0);
+    assert_eq!(read_of(MOUNT, "echo mount -t bpf none /x\n").len(), 0);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use super::{table::*, *};
 use crate::{
+    Frontend, INCUS, SYSTEMD_RUN,
     names::{Names, SystemdRelease},
     source::Sources,
     testing::known,
@@ -13,7 +14,7 @@ fn configuration(frontend: Frontend, files: &[(&str, &str)]) -> Configuration {
 }
 
 fn rehearsed(files: &[(&str, &str)]) -> Rehearsal {
-    rehearse(&configuration(Frontend::Systemd, files)).unwrap()
+    rehearse(&configuration(SYSTEMD, files)).unwrap()
 }
 
 fn lines(assignments: &[Assignment]) -> Vec<String> {
@@ -91,7 +92,7 @@ fn templates_are_started_as_instances() {
 #[test]
 fn options_of_a_command_are_settings_and_none_of_them_can_say_more() {
     let text = "systemd-run --uid=postgres --gid kvm -E A=1 -p PrivateBPF=yes --wait -p 'B=1\n[Unit]' -p 'C=x\\' -p 'D e=1' sh";
-    let rehearsal = rehearse(&configuration(Frontend::SystemdRun, &[("x.sh", text)])).unwrap();
+    let rehearsal = rehearse(&configuration(SYSTEMD_RUN, &[("x.sh", text)])).unwrap();
     assert_eq!(lines(&rehearsal.unit.service), ["User=user", "Group=kvm", "Environment=A=1", "PrivateBPF=yes"]);
     assert_eq!(told(&rehearsal), ["User=postgres -> User=user", "B=", "C=", "D e="]);
 }
@@ -99,14 +100,14 @@ fn options_of_a_command_are_settings_and_none_of_them_can_say_more() {
 #[test]
 fn what_is_no_service_of_the_system_is_not_started() {
     let none = |frontend, name: &str, text: &str| rehearse(&configuration(frontend, &[(name, text)])).unwrap_err();
-    assert_eq!(none(Frontend::Systemd, "a.socket", "[Socket]\nPrivateBPF=yes\n"), NoRehearsal::NoService);
-    assert_eq!(none(Frontend::Incus, "a.yaml", "config:\n  security.bpffs.path: /x\n"), NoRehearsal::NoUnit);
+    assert_eq!(none(SYSTEMD, "a.socket", "[Socket]\nPrivateBPF=yes\n"), NoRehearsal::NoService);
+    assert_eq!(none(INCUS, "a.yaml", "config:\n  security.bpffs.path: /x\n"), NoRehearsal::NoUnit);
     for option in ["--user", "--scope", "-M x"] {
         let text = format!("systemd-run {option} -p PrivateBPF=yes sh");
-        assert_eq!(none(Frontend::SystemdRun, "x.sh", &text), NoRehearsal::OtherManager, "{option}");
+        assert_eq!(none(SYSTEMD_RUN, "x.sh", &text), NoRehearsal::OtherManager, "{option}");
     }
     let long = format!("[Service]\n{}", "A=\n".repeat(MOST_WRITTEN + 5));
-    assert_eq!(none(Frontend::Systemd, "a.service", &long), NoRehearsal::TooLong);
+    assert_eq!(none(SYSTEMD, "a.service", &long), NoRehearsal::TooLong);
 }
 
 #[test]

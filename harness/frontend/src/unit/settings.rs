@@ -7,19 +7,27 @@ use harness_model::vocabulary::Kind;
 use super::{
     capability::Capabilities,
     filter::Filter,
-    setting_of,
     words::{self, BLANKS},
 };
 use crate::{
-    configuration::{Assignment, Bpffs, Configuration, Effect, Element, MOST_ELEMENTS, Meaning, Problem, Section},
+    configuration::{
+        Assignment, Bpffs, Configuration, Effect, Element, MOST_ELEMENTS, MOUNT_POINT, Meaning, Problem, Section,
+    },
     names::Names,
     source::Place,
     surroundings::{Namespace, NamespaceType, Setting, User, UserNamespace},
-    text::Text,
+    text::{Text, shown},
 };
 
-/// Where systemd mounts the bpffs (`src/core/namespace.c`, `append_private_bpf`).
-pub(crate) const MOUNT_POINT: &str = "/sys/fs/bpf";
+/// The setting of a unit that delegates names of this kind.
+pub const fn setting_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Cmd => "BPFDelegateCommands",
+        Kind::Map => "BPFDelegateMaps",
+        Kind::Prog => "BPFDelegatePrograms",
+        Kind::Attach => "BPFDelegateAttachments",
+    }
+}
 
 /// The settings that are read, besides those of [`setting_of`].
 const OTHERS: [&str; 13] = [
@@ -381,16 +389,6 @@ const fn namespace(own: bool) -> Namespace {
 /// The value, or the assignment if there is none.
 fn place_of(value: &Text, whole: &Place) -> Place {
     if value.as_str().is_empty() { whole.clone() } else { value.whole() }
-}
-
-/// A text as messages show it.
-pub(crate) fn shown(text: &str) -> String {
-    const MOST: usize = 100;
-    let mut short: String = text.chars().take(MOST).collect();
-    if text.chars().nth(MOST).is_some() {
-        short.push('…');
-    }
-    short
 }
 
 /// `src/basic/parse-util.c`, `parse_boolean`.

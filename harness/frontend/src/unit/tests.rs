@@ -10,7 +10,7 @@ fn read_all(files: &[(&str, &str)]) -> Configuration {
     let known = known();
     let mut sources = Sources::default();
     files.iter().for_each(|(label, text)| sources.add(label, text.as_bytes()).unwrap());
-    let mut read = read(&sources, &Names::new(&known, SystemdRelease::V262));
+    let mut read = read(SYSTEMD, &sources, &Names::new(&known, SystemdRelease::V262)).unwrap();
     assert_eq!(read.len(), 1);
     read.remove(0)
 }

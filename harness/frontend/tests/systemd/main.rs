@@ -8,7 +8,7 @@ mod real;
 
 use std::collections::BTreeMap;
 
-use harness_frontend::{Configuration, Effect, Frontend, Names, Sources, SystemdRelease, read, setting_of};
+use harness_frontend::{Configuration, Effect, Names, SYSTEMD, Sources, SystemdRelease, read, setting_of};
 use harness_model::{
     delegation::numbers,
     vocabulary::{Kind, KnownNames},
@@ -67,7 +67,7 @@ fn ours(case: &Case, names: &Names<'_>) -> (Configuration, Sources) {
     for (path, text) in &case.files {
         sources.add(path, text).expect("cases are short");
     }
-    let mut read = read(Frontend::Systemd, &sources, names).expect("units are never no units");
+    let mut read = read(SYSTEMD, &sources, names).expect("units are never no units");
     assert_eq!(read.len(), 1, "{}", case.name);
     (read.remove(0), sources)
 }

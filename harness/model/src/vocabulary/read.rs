@@ -2,16 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use btf_rs::{Btf, BtfType, Type};
 use thiserror::Error;
 
 use super::{
     Kind, NameTable, Vocabulary,
     helper::{self, HelperNames},
 };
+use crate::btf::{self, Btf, BtfKind};
 
-/// How BTF starts on a little-endian machine (`BTF_MAGIC`).
-const MAGIC: [u8; 2] = [0x9f, 0xeb];
 /// What `BPF_OBJ_GET_INFO_BY_FD` can fill, one structure for each kind of object (`include/uapi/linux/bpf.h`).
 const INFO_STRUCTS: [&str; 5] = ["bpf_prog_info", "bpf_map_info", "bpf_btf_info", "bpf_link_info", "bpf_token_info"];
 
@@ -26,7 +24,7 @@ pub enum BtfError {
     },
     /// The bytes contradict the format.
     #[error("the BTF is malformed")]
-    Malformed(#[from] btf_rs::Error),
+    Malformed(#[from] btf::BtfError),
     /// BTF of something else, or of a kernel without BPF.
     #[error("the BTF has no {what}: it is not that of a kernel built with CONFIG_BPF_SYSCALL=y")]
     Missing {
@@ -37,8 +35,10 @@ pub enum BtfError {
 
 /// Reads everything a vocabulary holds.
 pub(super) fn vocabulary(bytes: &[u8]) -> Result<Vocabulary, BtfError> {
-    check_bounds(bytes)?;
-    let btf = Btf::from_bytes(bytes)?;
+    let btf = Btf::of(bytes).map_err(|error| match error {
+        btf::BtfError::Header | btf::BtfError::Bounds => BtfError::NotBtf { size: bytes.len() },
+        other => BtfError::Malformed(other),
+    })?;
     Ok(Vocabulary {
         cmds: table(&btf, Kind::Cmd)?,
         maps: table(&btf, Kind::Map)?,
@@ -46,64 +46,42 @@ pub(super) fn vocabulary(bytes: &[u8]) -> Result<Vocabulary, BtfError> {
         attachs: table(&btf, Kind::Attach)?,
         helpers: HelperNames::of_enumerators(&enumerators(&btf, helper::ENUMERATION)?),
         attr_members: attr_members(&btf)?,
-        info_structs: info_structs(&btf)?,
+        info_structs: info_structs(&btf),
     })
 }
 
-/// Refuses sections that reach beyond the bytes: the reader sizes its tables by what the header claims.
-fn check_bounds(bytes: &[u8]) -> Result<(), BtfError> {
-    let word = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes).map(u64::from);
-    let claimed = || {
-        let start = word(4)?;
-        let types = start + word(8)? + word(12)?;
-        let strings = start + word(16)? + word(20)?;
-        Some(types.max(strings))
-    };
-    match claimed() {
-        Some(end) if bytes.starts_with(&MAGIC) && end <= bytes.len() as u64 => Ok(()),
-        _ => Err(BtfError::NotBtf { size: bytes.len() }),
-    }
-}
-
 /// The names of one kind.
-fn table(btf: &Btf, kind: Kind) -> Result<NameTable, BtfError> {
+fn table(btf: &Btf<'_>, kind: Kind) -> Result<NameTable, BtfError> {
     let table = NameTable::of_enumerators(kind, &enumerators(btf, kind.enumeration())?);
     if table.is_empty() { Err(no_enumeration(kind.enumeration())) } else { Ok(table) }
 }
 
 /// The members of an enumeration, in the order they are declared in.
-fn enumerators(btf: &Btf, name: &str) -> Result<Vec<(String, u32)>, BtfError> {
-    for found in btf.resolve_types_by_name(name)? {
-        if let Type::Enum(members) = found {
-            let name = |member: &btf_rs::EnumMember| Ok((btf.resolve_name(member)?, member.val()));
-            return members.members.iter().map(name).collect();
-        }
-    }
-    Err(no_enumeration(name))
+fn enumerators(btf: &Btf<'_>, name: &str) -> Result<Vec<(String, u32)>, BtfError> {
+    let (_, found) = btf.named(BtfKind::Enum, name).ok_or_else(|| no_enumeration(name))?;
+    btf.enumerators(&found).map(|one| Ok((known_name(one.name)?.to_owned(), one.value as u32))).collect()
+}
+
+/// A name of an enumerator, which has one.
+fn known_name(name: &str) -> Result<&str, btf::BtfError> {
+    if name.is_empty() { Err(btf::BtfError::Bounds) } else { Ok(name) }
 }
 
 fn no_enumeration(name: &str) -> BtfError {
     BtfError::Missing { what: format!("enum {name}") }
 }
 
-fn union_attr(btf: &Btf) -> Result<btf_rs::Union, BtfError> {
-    btf.resolve_types_by_name("bpf_attr")?
-        .into_iter()
-        .find_map(|found| if let Type::Union(attr) = found { Some(attr) } else { None })
-        .ok_or_else(|| BtfError::Missing { what: "union bpf_attr".to_owned() })
-}
-
 /// The names of all members of `union bpf_attr`, and of those of the structures among them.
-fn attr_members(btf: &Btf) -> Result<BTreeSet<String>, BtfError> {
-    let mut names = BTreeSet::new();
-    let mut seen = BTreeSet::new();
-    let mut open = vec![union_attr(btf)?];
+fn attr_members(btf: &Btf<'_>) -> Result<BTreeSet<String>, BtfError> {
+    let missing = || BtfError::Missing { what: "union bpf_attr".to_owned() };
+    let (_, attr) = btf.named(BtfKind::Union, "bpf_attr").ok_or_else(missing)?;
+    let (mut names, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![attr]);
     while let Some(record) = open.pop() {
-        for member in &record.members {
-            names.insert(btf.resolve_name(member)?);
-            let fresh = member.get_type_id().is_some_and(|id| seen.insert(id));
-            if fresh && let Type::Struct(nested) | Type::Union(nested) = btf.resolve_chained_type(member)? {
-                open.push(nested);
+        for member in btf.members(&record) {
+            names.insert(member.name.to_owned());
+            if seen.insert(member.of) {
+                let found = btf.get(member.of).ok_or(btf::BtfError::Bounds)?;
+                open.extend(matches!(found.kind, BtfKind::Struct | BtfKind::Union).then_some(found));
             }
         }
     }
@@ -112,14 +90,9 @@ fn attr_members(btf: &Btf) -> Result<BTreeSet<String>, BtfError> {
 }
 
 /// Those of [`INFO_STRUCTS`] that this kernel has.
-fn info_structs(btf: &Btf) -> Result<BTreeSet<String>, BtfError> {
-    let mut found = BTreeSet::new();
-    for name in INFO_STRUCTS {
-        if btf.resolve_types_by_name(name)?.iter().any(|found| matches!(found, Type::Struct(_))) {
-            found.insert(name.to_owned());
-        }
-    }
-    Ok(found)
+fn info_structs(btf: &Btf<'_>) -> BTreeSet<String> {
+    let found = INFO_STRUCTS.into_iter().filter(|name| btf.named(BtfKind::Struct, name).is_some());
+    found.map(str::to_owned).collect()
 }
 
 #[cfg(test)]

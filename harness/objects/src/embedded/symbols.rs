@@ -8,16 +8,15 @@ use object::{
     read::elf::{FileHeader, ProgramHeader, Sym},
 };
 
-use super::Embedded;
 use crate::elf::text;
 
 /// So many symbols are looked at.
 const MOST: usize = 4_000_000;
 
-/// The name of the symbol at each object's address, where there is one.
-pub(super) fn names(bytes: &[u8], objects: &[Embedded]) -> Result<Vec<Option<String>>, object::read::Error> {
-    let mut names = vec![None; objects.len()];
-    if objects.is_empty() {
+/// The name of the symbol at the address of each of these bytes of the file, where there is one.
+pub(super) fn names(bytes: &[u8], offsets: &[usize]) -> Result<Vec<Option<String>>, object::read::Error> {
+    let mut names = vec![None; offsets.len()];
+    if offsets.is_empty() {
         return Ok(names);
     }
     let header = FileHeader64::<Endianness>::parse(bytes)?;
@@ -33,7 +32,7 @@ pub(super) fn names(bytes: &[u8], objects: &[Embedded]) -> Result<Vec<Option<Str
         })
     };
     let at: BTreeMap<u64, usize> =
-        objects.iter().enumerate().filter_map(|(number, object)| Some((address(object.offset)?, number))).collect();
+        offsets.iter().enumerate().filter_map(|(number, offset)| Some((address(*offset)?, number))).collect();
     let sections = header.sections(endian, bytes)?;
     let symbols = sections.symbols(endian, bytes, object::elf::SHT_SYMTAB)?;
     let strings = match symbols.string_section() {

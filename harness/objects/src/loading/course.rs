@@ -11,9 +11,12 @@ use harness_model::{
     vocabulary::Kind,
 };
 
-use super::{Asked, Handed, Must, Owner, subject::Subject};
+use super::{
+    asked::{Asked, Must, Owner},
+    subject::{Subject, has_old_reads, keeps_for_objects},
+};
 use crate::{
-    feature::{Feature, program},
+    feature::{Feature, Handed, program},
     helper::HELPERS,
     map::Map,
     program::{AttachWay, BtfReason, ExpectedAttach, Program, Target},
@@ -247,31 +250,8 @@ impl<'a> Course<'a> {
     }
 }
 
-/// Whether a map keeps values for sockets, inodes, tasks or cgroups, which takes the types of both
-/// (`bpf_local_storage_map_alloc_check` in `kernel/bpf/bpf_local_storage.c`).
-pub(super) fn keeps_for_objects(map_type: u32) -> bool {
-    matches!(names::name(Kind::Map, map_type), Some("sk_storage" | "inode_storage" | "task_storage" | "cgrp_storage"))
-}
-
 fn replaced(helpers: &BTreeSet<u32>) -> impl Iterator<Item = (u32, u32)> {
     HELPERS.replaced.into_iter().filter(|(helper, _)| helpers.contains(helper))
-}
-
-/// Whether programs of its type have `bpf_probe_read` (`bpf_tracing_func_proto` in `kernel/trace/bpf_trace.c`).
-pub(super) fn has_old_reads(program: &Program) -> bool {
-    matches!(
-        program.prog_type.and_then(|number| names::name(Kind::Prog, number)),
-        Some(
-            "kprobe"
-                | "tracepoint"
-                | "perf_event"
-                | "raw_tracepoint"
-                | "raw_tracepoint_writable"
-                | "tracing"
-                | "lsm"
-                | "syscall"
-        )
-    )
 }
 
 fn is_usdt(program: &Program) -> bool {

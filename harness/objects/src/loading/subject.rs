@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    Kernel,
-    course::{has_old_reads, keeps_for_objects},
-};
-use crate::{
+use harness_model::{
     btf::{Btf, BtfKind},
+    names,
+    vocabulary::Kind,
+};
+
+use super::asked::Kernel;
+use crate::{
     helper::HELPERS,
     map::{Map, MapSource},
     object::Object,
@@ -73,4 +75,27 @@ fn places<'a>(types: &Btf<'_>, programs: &[&'a Program]) -> BTreeMap<(&'a str, &
         }
     }
     places
+}
+
+/// Whether a map keeps values for sockets, inodes, tasks or cgroups, which takes the types of both
+/// (`bpf_local_storage_map_alloc_check` in `kernel/bpf/bpf_local_storage.c`).
+pub(super) fn keeps_for_objects(map_type: u32) -> bool {
+    matches!(names::name(Kind::Map, map_type), Some("sk_storage" | "inode_storage" | "task_storage" | "cgrp_storage"))
+}
+
+/// Whether programs of its type have `bpf_probe_read` (`bpf_tracing_func_proto` in `kernel/trace/bpf_trace.c`).
+pub(super) fn has_old_reads(program: &Program) -> bool {
+    matches!(
+        program.prog_type.and_then(|number| names::name(Kind::Prog, number)),
+        Some(
+            "kprobe"
+                | "tracepoint"
+                | "perf_event"
+                | "raw_tracepoint"
+                | "raw_tracepoint_writable"
+                | "tracing"
+                | "lsm"
+                | "syscall"
+        )
+    )
 }

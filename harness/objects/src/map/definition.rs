@@ -1,13 +1,14 @@
 //! Maps as `.maps` describes them by types: a variable each, whose members say by their types what the map is
 //! (`parse_btf_map_def` of libbpf).
 
-use harness_model::{names, vocabulary::Kind};
+use harness_model::{
+    btf::{Btf, BtfKind, BtfType, Member},
+    names,
+    vocabulary::Kind,
+};
 
 use super::{Map, MapSource, fields};
-use crate::{
-    btf::{Btf, BtfKind, BtfType, Member},
-    error::ObjectError,
-};
+use crate::error::ObjectError;
 
 /// `LIBBPF_PIN_BY_NAME` (`src/libbpf.h`).
 const PIN_BY_NAME: u32 = 1;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::btf::{Btf, BtfKind};
+use harness_model::btf::{Btf, BtfKind};
 
 /// Structures that are such fields, by name.
 const STRUCTURES: [&str; 10] = [

@@ -3,7 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use harness_model::{names, vocabulary::Kind};
+use harness_model::{
+    btf::{Btf, BtfKind, BtfType},
+    names,
+    vocabulary::Kind,
+};
 
 use super::{
     Map, MapSource,
@@ -11,7 +15,6 @@ use super::{
     fields,
 };
 use crate::{
-    btf::{Btf, BtfKind, BtfType},
     elf::{Elf, SHT_NOBITS, SHT_PROGBITS, Section},
     error::ObjectError,
 };

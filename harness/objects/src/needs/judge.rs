@@ -9,13 +9,15 @@ use harness_model::{
     names,
     permission::{Bit, Capability, Grant, Request, Requirement, requirement},
     scenario::Release,
-    vocabulary::Kind,
 };
 
-use super::{Known, Obstacle};
+use super::{
+    obstacle::{Known, Obstacle},
+    release,
+};
 use crate::{
-    loading::{Asked, Handed, Kernel, Must},
-    needs::release,
+    feature::Handed,
+    loading::{Asked, Kernel, Must},
 };
 
 /// A kernel's answers. What a request needs is worked out once.
@@ -94,6 +96,3 @@ pub(crate) fn takes_perfmon(prog_type: u32) -> bool {
     let request = Request::ProgLoad { prog_type, expected_attach_type: 0, uses: BTreeSet::new() };
     requirement(&request, harness_model::permission::FIRST_RELEASE).capabilities.contains_key(&Capability::Perfmon)
 }
-
-/// A bit's kind for the types a request names.
-pub(crate) const TYPES: [Kind; 3] = [Kind::Map, Kind::Prog, Kind::Attach];

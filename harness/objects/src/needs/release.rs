@@ -6,9 +6,11 @@ use harness_model::{
     names,
     permission::{Bit, FIRST_RELEASE, Request, requirement},
     scenario::Release,
+    vocabulary::Kind,
 };
 
-use super::judge::TYPES;
+/// The kinds of types that a request names.
+const TYPES: [Kind; 3] = [Kind::Map, Kind::Prog, Kind::Attach];
 
 /// The first release that takes all of an object, as far as the table of names tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

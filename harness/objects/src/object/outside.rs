@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::{
-    btf::{Btf, BtfKind},
-    elf::Elf,
-};
+use harness_model::btf::{Btf, BtfKind};
+
+use crate::elf::Elf;
 
 /// No object asks for more.
 const MOST: usize = 8192;

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use harness_model::{names, permission::Use, vocabulary::Kind};
+use harness_model::{btf::Btf, names, permission::Use, vocabulary::Kind};
 
 use super::{ExpectedAttach, Note, Program, Target};
 use crate::{
-    btf::Btf,
     code::{Deeds, Function},
     elf::{Elf, Relocation},
     error::ObjectError,
@@ -70,7 +69,7 @@ impl Found<'_, '_> {
                 continue;
             }
             if function.is_local {
-                notes.push(Note::Static { program: function.name.to_owned() });
+                notes.push(Note::Static(function.name.to_owned()));
                 continue;
             }
             let sum = self.sum(number, &mut seen, &mut left)?;
@@ -117,10 +116,10 @@ impl Found<'_, '_> {
         let section = section.strip_prefix('?').unwrap_or(section);
         let known = section::of(section);
         if known.is_none() {
-            notes.push(Note::UnknownSection { program: function.name.to_owned(), section: section.to_owned() });
+            notes.push(Note::UnknownSection(function.name.to_owned(), section.to_owned()));
         }
         if known.is_some_and(|known| known.target.is_none() && needs_target(known.prog_type)) {
-            notes.push(Note::NoTarget { program: function.name.to_owned() });
+            notes.push(Note::NoTarget(function.name.to_owned()));
         }
         let prog_type = known.map(|known| known.prog_type);
         let kfuncs: BTreeSet<String> =
@@ -217,10 +216,10 @@ pub(crate) fn settle_operations(programs: &mut [FoundProgram], notes: &mut Vec<N
         }
         match &program.target {
             Some(Target::Member { structure, member, .. }) => {
-                notes.push(Note::OwnCount { structure: structure.clone(), member: member.clone() });
+                notes.push(Note::OwnCount(structure.clone(), member.clone()));
             }
             _ if program.autoload && program.attaches_by == AttachWay::StructOps => {
-                notes.push(Note::NoOperations { program: program.name.clone() });
+                notes.push(Note::NoOperations(program.name.clone()));
             }
             _ => {}
         }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use harness_model::permission::{Grant, Shortfall};
 
-use super::{Asked, Course, Handed, Kernel, Must, Owner, Subject};
 use crate::{
+    feature::Handed,
+    loading::{Asked, Course, Kernel, Must, Owner, Subject},
     needs::{Judge, Obstacle},
     object::Object,
 };

@@ -1,4 +1,7 @@
-//! Type information (`Documentation/bpf/btf.rst`), read within bounds: an index of types over the bytes, and nothing else.
+//! BPF type information, of kernels and of objects, as `Documentation/bpf/btf.rst` in the kernel's sources lays it out.
+//!
+//! It is read within bounds: an index of types over the bytes, and nothing else. No input makes it panic, and none makes it
+//! reserve more than the bytes account for.
 
 use thiserror::Error;
 
@@ -61,27 +64,13 @@ pub enum BtfKind {
 }
 
 impl BtfKind {
-    const ALL: [Self; 19] = [
-        Self::Int,
-        Self::Ptr,
-        Self::Array,
-        Self::Struct,
-        Self::Union,
-        Self::Enum,
-        Self::Fwd,
-        Self::Typedef,
-        Self::Volatile,
-        Self::Const,
-        Self::Restrict,
-        Self::Func,
-        Self::FuncProto,
-        Self::Var,
-        Self::Datasec,
-        Self::Float,
-        Self::DeclTag,
-        Self::TypeTag,
-        Self::Enum64,
-    ];
+    const ALL: [Self; 19] = {
+        use BtfKind::*;
+        [
+            Int, Ptr, Array, Struct, Union, Enum, Fwd, Typedef, Volatile, Const, Restrict, Func, FuncProto, Var,
+            Datasec, Float, DeclTag, TypeTag, Enum64,
+        ]
+    };
 
     fn of(number: u32) -> Option<Self> {
         Self::ALL.get((number as usize).checked_sub(1)?).copied()
@@ -119,6 +108,8 @@ pub struct BtfType<'a> {
     pub name: &'a str,
     /// Its size in bytes, or the type it refers to, as its kind has it.
     pub size_or_type: u32,
+    /// `kind_flag`: for structures and unions, whether members may be bit fields.
+    flag: bool,
     tail: &'a [u8],
 }
 
@@ -131,6 +122,15 @@ pub struct Member<'a> {
     pub of: u32,
     /// Where it is, in bits for members and in bytes for variables.
     pub offset: u32,
+}
+
+/// A member of an enumeration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enumerator<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its value, as many bits as the enumeration has.
+    pub value: u64,
 }
 
 impl<'a> Btf<'a> {
@@ -147,10 +147,8 @@ impl<'a> Btf<'a> {
         let part = |at: usize, length: usize| body.get(at..at.checked_add(length)?);
         let types = part(field(8), field(12)).ok_or(BtfError::Bounds)?;
         let names = part(field(16), field(20)).ok_or(BtfError::Bounds)?;
-        let mut btf = Self { types, names, starts: starts(types)?, sections: Vec::new() };
-        let sections = btf.iter().filter(|(_, found)| found.kind == BtfKind::Datasec).map(|(number, _)| number);
-        btf.sections = sections.take(MOST_SECTIONS).collect();
-        Ok(btf)
+        let (starts, sections) = index(types)?;
+        Ok(Self { types, names, starts, sections })
     }
 
     /// How many types there are, besides `void`, which is number 0.
@@ -170,7 +168,24 @@ impl<'a> Btf<'a> {
         let kind = BtfKind::of(info >> 24 & 0x1f)?;
         let tail = self.types.get(start + 12..start + 12 + kind.tail(entries(info)))?;
         let name = self.name(word(self.types, start)?);
-        Some(BtfType { kind, name, size_or_type: word(self.types, start + 8)?, tail })
+        Some(BtfType { kind, name, size_or_type: word(self.types, start + 8)?, flag: info >> 31 != 0, tail })
+    }
+
+    /// The first type of this kind and name, and its number.
+    pub fn named(&self, kind: BtfKind, name: &str) -> Option<(u32, BtfType<'a>)> {
+        let is_meant = |start: usize| {
+            let is_of_kind =
+                self.types.get(start + 7).is_some_and(|byte| BtfKind::of(u32::from(byte & 0x1f)) == Some(kind));
+            is_of_kind && word(self.types, start).is_some_and(|at| self.has_name(at, name))
+        };
+        let place = self.starts.iter().position(|start| is_meant(*start as usize))?;
+        let number = place as u32 + 1;
+        Some((number, self.get(number)?))
+    }
+
+    fn has_name(&self, at: u32, name: &str) -> bool {
+        let rest = self.names.get(at as usize..).and_then(|rest| rest.strip_prefix(name.as_bytes()));
+        rest.is_some_and(|rest| rest.first() == Some(&0))
     }
 
     /// The section of data of this name, and its number.
@@ -194,7 +209,7 @@ impl<'a> Btf<'a> {
 
     /// Members of a structure or union, and variables of a section.
     pub fn members(&self, of: &BtfType<'a>) -> impl Iterator<Item = Member<'a>> + '_ {
-        let is_section = of.kind == BtfKind::Datasec;
+        let (is_section, has_bit_fields) = (of.kind == BtfKind::Datasec, of.flag);
         let entries = match of.kind {
             BtfKind::Struct | BtfKind::Union | BtfKind::Datasec => of.tail,
             _ => &[],
@@ -204,8 +219,23 @@ impl<'a> Btf<'a> {
             match is_section {
                 true => Member { name: "", of: at(0), offset: at(4) },
                 // With bit fields, the upper byte is the width of one.
-                false => Member { name: self.name(at(0)), of: at(4), offset: at(8) & 0x00ff_ffff },
+                false if has_bit_fields => Member { name: self.name(at(0)), of: at(4), offset: at(8) & 0x00ff_ffff },
+                false => Member { name: self.name(at(0)), of: at(4), offset: at(8) },
             }
+        })
+    }
+
+    /// Members of an enumeration of 32 or 64 bits, in the order they are declared in.
+    pub fn enumerators(&self, of: &BtfType<'a>) -> impl Iterator<Item = Enumerator<'a>> + '_ {
+        let (entries, size) = match of.kind {
+            BtfKind::Enum => (of.tail, 8),
+            BtfKind::Enum64 => (of.tail, 12),
+            _ => (&[][..], 8),
+        };
+        entries.chunks_exact(size).map(|entry| {
+            let at = |offset| word(entry, offset).unwrap_or_default();
+            let value = u64::from(at(4)) | u64::from(word(entry, 8).unwrap_or_default()) << 32;
+            Enumerator { name: self.name(at(0)), value }
         })
     }
 
@@ -265,8 +295,9 @@ impl<'a> Btf<'a> {
     }
 }
 
-fn starts(types: &[u8]) -> Result<Vec<u32>, BtfError> {
-    let mut starts = Vec::new();
+/// Where each type begins, and which are sections of data.
+fn index(types: &[u8]) -> Result<(Vec<u32>, Vec<u32>), BtfError> {
+    let (mut starts, mut sections) = (Vec::new(), Vec::new());
     let mut at = 0;
     while at < types.len() {
         let info = word(types, at + 4).ok_or(BtfError::Bounds)?;
@@ -274,9 +305,12 @@ fn starts(types: &[u8]) -> Result<Vec<u32>, BtfError> {
         let kind = info >> 24 & 0x1f;
         let kind = BtfKind::of(kind).ok_or(BtfError::Kind { number, kind })?;
         starts.push(at as u32);
+        if kind == BtfKind::Datasec && sections.len() < MOST_SECTIONS {
+            sections.push(number);
+        }
         at += 12 + kind.tail(entries(info));
     }
-    if at > types.len() { Err(BtfError::Bounds) } else { Ok(starts) }
+    if at > types.len() { Err(BtfError::Bounds) } else { Ok((starts, sections)) }
 }
 
 fn entries(info: u32) -> usize {

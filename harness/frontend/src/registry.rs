@@ -1,0 +1,143 @@
+//! All front-ends: whose a file is, and who reads and writes.
+
+use std::str::FromStr;
+
+use harness_model::scenario::Report;
+use thiserror::Error;
+
+use crate::{
+    bpftool,
+    configuration::Configuration,
+    entry::{Entry, File, Write},
+    frontend::Frontend,
+    instance, mount,
+    names::Names,
+    source::{Source, Sources},
+    systemd_run,
+    unit::{self, SYSTEMD},
+    write::{Lost, Wanted},
+};
+
+/// Every front-end, in the order in which people are told of them.
+const ENTRIES: [&Entry; 7] = [
+    &unit::ENTRY,
+    &systemd_run::ENTRY,
+    &instance::ENTRY_OF_INCUS,
+    &instance::ENTRY_OF_LXD,
+    &mount::ENTRY,
+    &mount::ENTRY_OF_MOUNTINFO,
+    &bpftool::ENTRY,
+];
+
+impl Frontend {
+    /// All of them.
+    pub fn all() -> impl DoubleEndedIterator<Item = Self> + Clone {
+        ENTRIES.into_iter().map(|entry| entry.frontend)
+    }
+
+    /// Who reads a file, by its name or else by what is in it; `None` if neither tells.
+    pub fn detect(source: &Source) -> Option<Self> {
+        let file = File { path: source.label(), text: source.text() };
+        if let Some(named) = ENTRIES.into_iter().find(|entry| (entry.has_name)(&file)) {
+            return Some(named.frontend);
+        }
+        file.lines().next()?;
+        let signs = ENTRIES.into_iter().filter_map(|entry| Some(((entry.has_contents)(&file)?, entry.frontend)));
+        // Of several that are as sure, the last is taken.
+        signs.rev().max_by_key(|(sign, _)| *sign).map(|(_, frontend)| frontend)
+    }
+
+    fn entry(self) -> &'static Entry {
+        ENTRIES.into_iter().find(|entry| entry.frontend == self).expect("every front-end is in the list")
+    }
+}
+
+/// A word that names no front-end.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("no front-end is called `{0}`: it is one of {words}", words = words(Frontend::all(), "and"))]
+pub struct UnknownFrontend(String);
+
+impl FromStr for Frontend {
+    type Err = UnknownFrontend;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFrontend> {
+        Self::all().find(|frontend| frontend.name == text).ok_or_else(|| UnknownFrontend(short(text)))
+    }
+}
+
+/// A front-end that a configuration can be written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target(Frontend);
+
+impl Target {
+    /// A drop-in of a service.
+    pub const SYSTEMD: Self = Self(SYSTEMD);
+
+    /// All of them.
+    pub fn all() -> impl DoubleEndedIterator<Item = Self> + Clone {
+        ENTRIES.into_iter().filter(|entry| entry.write.is_some()).map(|entry| Self(entry.frontend))
+    }
+
+    /// Their names in a sentence: `a, b or c`.
+    pub fn words(last: &str) -> String {
+        words(Self::all().map(Self::frontend), last)
+    }
+
+    /// What is written, in a few words.
+    pub fn writes(self) -> &'static str {
+        self.entry().0
+    }
+
+    fn entry(self) -> (&'static str, Write) {
+        self.0.entry().write.expect("a target can be written")
+    }
+
+    /// Who reads what is written.
+    pub const fn frontend(self) -> Frontend {
+        self.0
+    }
+}
+
+/// A word for something that nothing is written for.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("nothing can be written for `{0}`: it is one of {words}", words = Target::words("and"))]
+pub struct UnknownTarget(String);
+
+impl FromStr for Target {
+    type Err = UnknownTarget;
+
+    fn from_str(text: &str) -> Result<Self, UnknownTarget> {
+        Self::all().find(|target| target.0.name == text).ok_or_else(|| UnknownTarget(short(text)))
+    }
+}
+
+fn words(all: impl DoubleEndedIterator<Item = Frontend>, last: &str) -> String {
+    let mut names: Vec<&str> = all.map(|frontend| frontend.name).collect();
+    let end = names.pop().unwrap_or_default();
+    format!("{} {last} {end}", names.join(", "))
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(100).collect()
+}
+
+/// Reads all configurations in these files, as this front-end does. The files of a unit are told by their labels, which are
+/// to be paths.
+///
+/// # Errors
+/// A [`Report`] about the first file that is not in the front-end's language at all. What the front-end refuses or passes
+/// over are [`Configuration::problems`] instead.
+pub fn read(frontend: Frontend, sources: &Sources, names: &Names<'_>) -> Result<Vec<Configuration>, Report> {
+    (frontend.entry().read)(frontend, sources, names)
+}
+
+/// Writes a configuration: names where there are any, a mask for other bits. What cannot be said is told.
+///
+/// The text ends in a line feed. For systemd it has what a token needs beside the delegation: a user namespace, and a mount
+/// namespace that belongs to it.
+pub fn write(target: Target, wanted: &Wanted<'_>, names: &Names<'_>) -> (String, Vec<Lost>) {
+    (target.entry().1)(wanted, names)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+use harness_model::{delegation::Delegation, vocabulary::KnownNames};
+
+use super::*;
+use crate::{
+    bpftool::BPFTOOL,
+    instance::{INCUS, LXD},
+    mount::{MOUNT, MOUNTINFO},
+    names::SystemdRelease,
+    systemd_run::SYSTEMD_RUN,
+    testing::known,
+};
+
+fn names(known: &KnownNames) -> Names<'_> {
+    Names::new(known, SystemdRelease::V262)
+}
+
+/// What a front-end makes of what was written for it.
+fn read_back(target: Target, text: &str, known: &KnownNames) -> Delegation {
+    let yaml: String;
+    let frontend = target.frontend();
+    let text = if matches!(frontend, INCUS | LXD) {
+        // `config set` takes the keys and values that `config show` prints.
+        let words = crate::shell::commands(0, text).remove(0);
+        let pairs = words.iter().filter_map(|word| word.as_str().split_once('='));
+        yaml = pairs.fold("config:\n".to_owned(), |yaml, (key, value)| format!("{yaml}  {key}: '{value}'\n"));
+        yaml.as_str()
+    } else {
+        text
+    };
+    let sources = Sources::of("a.service", text.as_bytes()).unwrap();
+    let all = read(frontend, &sources, &names(known)).unwrap();
+    assert_eq!(all[0].problems, [], "{text}");
+    assert!(all[0].bpffs.is_some(), "{text}");
+    all[0].delegation().unwrap()
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let known = known();
+    let all = |bound: u32| (1u64 << bound) - 1;
+    let delegations = [[0x21, 6, 1, 1], [u64::MAX; 4], [all(39), all(36), all(31), all(62)], [1, 0, 0, 0]];
+    for masks in delegations {
+        let delegation = Delegation::from_masks(masks);
+        for target in Target::all() {
+            let (text, lost) = write(target, &Wanted::of(delegation), &names(&known));
+            assert_eq!((read_back(target, &text, &known), lost), (delegation, vec![]), "{text}");
+        }
+    }
+}
+
+#[test]
+fn bits_without_a_name_are_numbers_or_lost() {
+    let known = known();
+    let delegation = Delegation::from_masks([1 << 63 | 1, 2, 0, 0]);
+    for target in [Target(INCUS), Target(LXD), Target(MOUNT)] {
+        let (text, lost) = write(target, &Wanted::of(delegation), &names(&known));
+        assert_eq!((read_back(target, &text, &known), lost), (delegation, vec![]), "{text}");
+    }
+    let (text, lost) = write(Target::SYSTEMD, &Wanted::of(delegation), &names(&known));
+    assert_eq!(read_back(Target::SYSTEMD, &text, &known).masks(), [1, 2, 0, 0]);
+    assert!(lost[0].0.contains("0x8000000000000000"), "{lost:?}");
+}
+
+#[test]
+fn texts_are_ready_to_paste() {
+    let known = known();
+    let wanted =
+        Wanted { name: "my web", path: "/run/it's", delegation: Delegation::from_masks([0x21, 2, 0, u64::MAX]) };
+    let written = |target| write(target, &wanted, &names(&known));
+    let (incus, lost) = written(Target(INCUS));
+    assert_eq!(
+        incus,
+        "incus config set 'my web' \\\n    'security.bpffs.path=/run/it'\\''s' \\\n    \
+         security.bpffs.delegate_cmds=map_create,prog_load \\\n    security.bpffs.delegate_maps=hash \\\n    \
+         security.bpffs.delegate_attachs=any\n"
+    );
+    assert_eq!(lost, []);
+    let (mount, _) = written(Target(MOUNT));
+    assert_eq!(
+        mount,
+        "mount -t bpf -o delegate_cmds=map_create:prog_load,delegate_maps=hash,delegate_attachs=any none '/run/it'\\''s'\n"
+    );
+    let (lxd, lost) = written(Target(LXD));
+    assert!(lxd.starts_with("lxc config set 'my web' \\\n    security.delegate_bpf=true \\\n"), "{lxd}");
+    assert_eq!(lost, [Lost("the path /run/it's: LXD mounts at /sys/fs/bpf".into())]);
+    let (systemd, lost) = written(Target::SYSTEMD);
+    assert!(systemd.ends_with("BPFDelegateMaps=BPFMapTypeHash\nBPFDelegateAttachments=any\n"), "{systemd}");
+    assert_eq!(lost.len(), 1);
+}
+
+#[test]
+fn nothing_is_written_as_nothing() {
+    let known = known();
+    let (incus, lost) = write(Target(INCUS), &Wanted::of(Delegation::default()), &names(&known));
+    assert_eq!((incus.as_str(), lost.len()), ("", 1));
+    assert_eq!(
+        write(Target(MOUNT), &Wanted::of(Delegation::default()), &names(&known)).0,
+        "mount -t bpf none /sys/fs/bpf\n"
+    );
+}
+
+#[test]
+fn words_name_targets() {
+    for target in Target::all() {
+        assert_eq!(target.frontend().name.parse(), Ok(target));
+    }
+    assert_eq!(
+        "bpftool".parse::<Target>().unwrap_err().to_string(),
+        "nothing can be written for `bpftool`: it is one of systemd, incus, lxd and mount"
+    );
+}
+
+fn detected(label: &str, text: &str) -> Option<Frontend> {
+    Frontend::detect(Sources::of(label, text.as_bytes()).unwrap().get(0))
+}
+
+#[test]
+fn names_tell() {
+    let told = [
+        ("x.service", SYSTEMD),
+        ("/etc/systemd/system/x.service.d/10-a.conf", SYSTEMD),
+        ("sys-fs-bpf.mount", SYSTEMD),
+        ("/etc/fstab", MOUNT),
+        ("/proc/self/mountinfo", MOUNTINFO),
+        ("c.yaml", INCUS),
+    ];
+    for (label, frontend) in told {
+        assert_eq!(detected(label, ""), Some(frontend), "{label}");
+    }
+    assert_eq!(detected("c.yaml", "config:\n  security.delegate_bpf: \"true\"\n"), Some(LXD));
+}
+
+#[test]
+fn contents_tell() {
+    let told = [
+        ("# c\n[Service]\nPrivateBPF=yes\n", SYSTEMD),
+        ("[{\"token_info\":\"/sys/fs/bpf\"}]", BPFTOOL),
+        ("[]", BPFTOOL),
+        ("systemd-run -p PrivateBPF=yes true", SYSTEMD_RUN),
+        ("-p PrivateBPF=yes", SYSTEMD_RUN),
+        ("config:\n  security.bpffs.path: /x\n", INCUS),
+        ("security.delegate_bpf: \"true\"", LXD),
+        ("30 23 0:25 / /sys/fs/bpf rw - bpf none rw", MOUNTINFO),
+        ("none on /x type bpf (rw)", MOUNTINFO),
+        ("bpffs /sys/fs/bpf bpf delegate_cmds=any 0 0", MOUNT),
+        ("delegate_cmds=any", MOUNT),
+    ];
+    for (text, frontend) in told {
+        assert_eq!(detected("x", text), Some(frontend), "{text}");
+    }
+    assert_eq!((detected("x", ""), detected("x", "hello")), (None, None));
+}
+
+#[test]
+fn words_name_front_ends() {
+    for frontend in Frontend::all() {
+        assert_eq!(frontend.name.parse(), Ok(frontend));
+    }
+    assert_eq!(
+        "docker".parse::<Frontend>().unwrap_err().to_string(),
+        "no front-end is called `docker`: it is one of systemd, systemd-run, incus, lxd, mount, mountinfo and bpftool"
+    );
+}

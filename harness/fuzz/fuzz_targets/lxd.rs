@@ -1,4 +1,0 @@
-//! YAML of LXD.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| harness_fuzz::check(harness_frontend::Frontend::Lxd, "x.yaml", bytes));

@@ -1,4 +1,0 @@
-//! fstab and mount command lines.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| harness_fuzz::check(harness_frontend::Frontend::Mount, "fstab", bytes));

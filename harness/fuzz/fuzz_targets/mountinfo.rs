@@ -1,4 +1,0 @@
-//! /proc/self/mountinfo.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| harness_fuzz::check(harness_frontend::Frontend::Mountinfo, "mountinfo", bytes));
