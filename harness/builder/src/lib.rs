@@ -17,3 +17,4 @@ pub mod progress;
 pub mod project;
 pub mod references;
 pub mod specimens;
+pub mod vocabularies;

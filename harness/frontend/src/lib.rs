@@ -16,6 +16,7 @@ mod instance;
 mod mount;
 pub mod names;
 mod options;
+mod ownership;
 pub mod rehearsal;
 mod shell;
 pub mod source;
@@ -33,11 +34,12 @@ pub use configuration::{Allowance, Assignment, Bpffs, Configuration, Effect, Ele
 pub use convert::{LostAt, convert};
 pub use frontend::Frontend;
 pub use names::{Names, SystemdRelease};
+pub use ownership::belongs_to_host;
 pub use rehearsal::{Rehearsal, rehearse};
 pub use source::{Place, Source, Sources};
 pub use surroundings::{Setting, Surroundings};
 pub use unit::setting_of;
-pub use write::{Lost, Target, Wanted, write};
+pub use write::{Lost, Target, Wanted, pasted, write};
 
 /// Reads all configurations in these files, as this front-end does. The files of a unit are told by their labels, which are
 /// to be paths.

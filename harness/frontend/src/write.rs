@@ -1,5 +1,7 @@
 //! Configurations as text that a person pastes: what is delegated, in the spelling that its reader takes.
 
+mod pasted;
+
 use std::str::FromStr;
 
 use harness_model::{
@@ -7,6 +9,8 @@ use harness_model::{
     vocabulary::Kind,
 };
 use thiserror::Error;
+
+pub use pasted::pasted;
 
 use crate::{
     frontend::Frontend,

@@ -32,6 +32,8 @@
 //! ```
 
 mod desk;
+mod method;
+pub mod needs;
 mod object;
 mod reduction;
 mod trial;
@@ -42,6 +44,7 @@ use harness_model::name::KernelName;
 use thiserror::Error;
 
 use crate::launch::LaunchError;
+pub use method::Method;
 pub use object::Object;
 pub use reduction::{Subject, Task, reduce};
 pub use trial::{Mount, Proof, ProvedObject, Trial, prove};

@@ -8,6 +8,7 @@ use std::{
 };
 
 use harness_model::plan::LARGEST_OBJECT;
+use harness_objects::Named;
 
 use super::ProofError;
 
@@ -41,6 +42,14 @@ impl Object {
         let mut bytes = Vec::new();
         File::open(path).and_then(|file| file.take(LARGEST_OBJECT + 1).read_to_end(&mut bytes)).map_err(failed)?;
         Self::new(&path.display().to_string(), bytes)
+    }
+
+    /// Those that were read, as proofs take them.
+    ///
+    /// # Errors
+    /// [`ProofError::Object`] if one is too large.
+    pub fn all<'a>(named: impl IntoIterator<Item = &'a Named>) -> Result<Vec<Self>, ProofError> {
+        named.into_iter().map(|one| Self::new(&one.name, one.bytes.clone())).collect()
     }
 
     /// Its name, as it is told.
