@@ -28,7 +28,7 @@ use super::{
     figures::{LeastMemory, Subject},
     memory,
 };
-use crate::exit::Wrong;
+use harness_cli::exit::Wrong;
 
 /// The text of each scenario's snapshot.
 pub(crate) type Texts = BTreeMap<ScenarioName, String>;
