@@ -23,7 +23,7 @@ use harness_runner::{lab::Lab, launch::MEMORY_MIB, preparation::prepare_for, sto
 
 use figures::{Figure, Figures, Missing, Repeats, Virtme};
 use sample::Sample;
-use subject::Scenarios;
+use subject::{IMAGE, Scenarios};
 use virtme::VirtmeNg;
 use whole::Kept;
 
@@ -58,7 +58,6 @@ pub(crate) struct Args {
     installation: Installation,
 }
 
-const IMAGE: &str = "minimal";
 const PAGE: &str = "docs/performance.md";
 const QUICK_RUNS: u32 = 3;
 const OTHERS_RUNS: u32 = 5;

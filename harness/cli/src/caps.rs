@@ -10,7 +10,6 @@ use clap::{Args as ClapArgs, ValueEnum, ValueHint};
 use harness_builder::{progress::Progress, vocabularies::Vocabularies};
 use harness_findings::subject::KernelFacts;
 use harness_frontend::{Target, pasted};
-use harness_model::name::KernelName;
 use harness_objects::{Named, Object, needs};
 use harness_runner::{
     proof::needs::{Case, Computed, Ground, Proved, enough, needs_on, prove},
@@ -133,7 +132,7 @@ fn proved(
     objects: &[Named],
     plain: &[(String, Object)],
 ) -> Result<Vec<Computed>> {
-    let grounds = grounds(proving, supplies, kernels)?;
+    let grounds = proving.grounds(supplies, kernels)?;
     let types = grounds.iter().map(Ground::types).collect::<Result<Vec<_>, _>>()?;
     let needs = needs_on(&grounds, &types, plain);
     let case = Case { name: "the objects".to_owned(), objects: objects.iter().collect(), needs: needs.clone() };
@@ -141,13 +140,6 @@ fn proved(
     let proofs = proofs.into_iter().map(|mut of_kernel| of_kernel.pop());
     let all = kernels.iter().zip(needs).zip(proofs);
     Ok(all.map(|((kernel, needs), proved)| Computed { kernel: kernel.name.clone(), needs, proved }).collect())
-}
-
-/// These kernels, built if need be.
-fn grounds<'a>(proving: &Proving, supplies: &'a Supplies, kernels: &[KernelFacts]) -> Result<Vec<Ground<'a>>> {
-    let names: Vec<KernelName> = kernels.iter().map(|kernel| kernel.name.clone()).collect();
-    let built = proving.testbeds(supplies, &names, &proving.image())?.into_iter().zip(kernels);
-    built.map(|(testbed, kernel)| Ok(Ground::new(testbed, kernel.release)?)).collect()
 }
 
 fn code(computed: &[Computed]) -> ExitCode {

@@ -3,12 +3,17 @@
 use anyhow::Result;
 use clap::Args;
 use harness_builder::{progress::Progress, project::Project};
+use harness_findings::subject::KernelFacts;
 use harness_model::{
     ground::Ground,
     name::{ImageName, KernelName},
 };
 use harness_runner::{
-    preparation::prepare_for, proof::ProofError, store::Freshness, supplies::Supplies, testbed::Testbed,
+    preparation::prepare_for,
+    proof::{ProofError, needs},
+    store::Freshness,
+    supplies::Supplies,
+    testbed::Testbed,
     unit_image::unit_image,
 };
 
@@ -63,6 +68,17 @@ impl Proving {
         let grounds: Vec<Ground> = kernels.iter().map(ground).collect();
         prepare_for(supplies, &grounds, self.installation.mode())?;
         kernels.iter().map(|kernel| Ok(supplies.build(kernel, image)?)).collect()
+    }
+
+    /// These kernels with their types, built if need be, in their order.
+    pub(crate) fn grounds<'a>(
+        &self,
+        supplies: &'a Supplies,
+        kernels: &[KernelFacts],
+    ) -> Result<Vec<needs::Ground<'a>>> {
+        let names: Vec<KernelName> = kernels.iter().map(|kernel| kernel.name.clone()).collect();
+        let built = self.testbeds(supplies, &names, &self.image())?.into_iter().zip(kernels);
+        built.map(|(testbed, kernel)| Ok(needs::Ground::new(testbed, kernel.release)?)).collect()
     }
 }
 

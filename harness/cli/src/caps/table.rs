@@ -37,7 +37,7 @@ struct Entry {
 
 /// Fetches the packages, computes and proves what their objects need, and writes the page.
 pub(super) fn write(proving: &Proving, supplies: &Supplies, kernels: &[KernelFacts]) -> Result<ExitCode> {
-    let grounds = super::grounds(proving, supplies, kernels)?;
+    let grounds = proving.grounds(supplies, kernels)?;
     let types = grounds.iter().map(Ground::types).collect::<Result<Vec<_>, _>>()?;
     let (entries, counted) = entries(supplies)?;
     let needs = |entry: &Entry| needs_on(&grounds, &types, &[entry.named.plain()]);

@@ -186,13 +186,16 @@ fn is_broken(need: &Need) -> bool {
 
 type Found = Result<Reduction, NoProof>;
 
+/// The places of a kernel and a case.
+type Pair = (usize, usize);
+
 /// Reduces these grants of these cases, all of a kernel in one go.
 fn ask(
     grounds: &[Ground<'_>],
     cases: &[Case<'_>],
-    wanted: &[(usize, usize)],
+    wanted: &[Pair],
     grant: impl Fn(usize, usize) -> Grant,
-) -> Result<Vec<((usize, usize), Found)>, ProofError> {
+) -> Result<Vec<(Pair, Found)>, ProofError> {
     let mut tasks = Vec::new();
     for (kernel, ground) in grounds.iter().enumerate() {
         let of_kernel = wanted.iter().filter(|(of, _)| *of == kernel);
