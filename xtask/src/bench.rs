@@ -9,21 +9,21 @@ mod subject;
 mod virtme;
 mod whole;
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args as ClapArgs;
 use harness_builder::{
+    file,
     progress::{Progress, Unit},
-    project::Project,
 };
-use harness_model::name::KernelName;
-use harness_runner::{lab::Lab, launch::MEMORY_MIB, store::Freshness, supplies::Supplies};
+use harness_cli::{Context, candidates, exit::Wrong, screen, setup::Installation};
+use harness_model::{ground::Ground, name::KernelName};
+use harness_runner::{lab::Lab, launch::MEMORY_MIB, preparation::prepare_for, store::Freshness, supplies::Supplies};
 
-use crate::{candidates, exit::Wrong, run, setup};
 use figures::{Figure, Figures, Missing, Repeats, Virtme};
 use sample::Sample;
-use subject::Scenarios;
+use subject::{IMAGE, Scenarios};
 use virtme::VirtmeNg;
 use whole::Kept;
 
@@ -54,31 +54,31 @@ pub(crate) struct Args {
     #[arg(long)]
     quick: bool,
 
-    /// Print what would be installed on the host instead of installing it
-    #[arg(long)]
-    no_install: bool,
+    #[command(flatten)]
+    installation: Installation,
 }
 
-const IMAGE: &str = "minimal";
 const PAGE: &str = "docs/performance.md";
 const QUICK_RUNS: u32 = 3;
 const OTHERS_RUNS: u32 = 5;
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let project = Project::find()?;
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
+    let project = context.project()?;
     let supplies = Supplies::open(project.clone(), Freshness::Any, Progress::detect())?;
     let kernel = kernel(args, &supplies)?;
     let image = IMAGE.parse()?;
-    setup::prepare_for(&supplies, std::slice::from_ref(&kernel), &image, args.no_install)?;
-    let testbed = supplies.build(&kernel, &image)?;
-    let lab = Lab::open(&project, &project.scenarios()).map_err(Wrong::input)?;
+    let ground = Ground { kernel, image };
+    prepare_for(&supplies, std::slice::from_ref(&ground), args.installation.mode())?;
+    let testbed = supplies.build(&ground.kernel, &ground.image)?;
+    let lab = Lab::open(project, &project.scenarios()).map_err(Wrong::input)?;
     let scenarios = Scenarios::all(&lab, &testbed)?;
     let text = page::render(&measure(args, &supplies, &scenarios)?);
     if args.quick {
-        run::print(&text)?;
+        screen::print(&text)?;
     } else {
-        write(&project, &text)?;
-        run::print(&format!("wrote {PAGE}\n"))?;
+        let path = project.root().join(PAGE);
+        file::replace(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+        screen::print(&format!("wrote {PAGE}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -94,14 +94,6 @@ fn kernel(args: &Args, supplies: &Supplies) -> Result<KernelName> {
         [first, ..] if args.kernel.is_none() => Ok(first.clone()),
         _ => Err(Wrong::input(anyhow::anyhow!("one kernel is measured at a time: name one"))),
     }
-}
-
-/// A reader sees the old page or the new one.
-fn write(project: &Project, text: &str) -> Result<()> {
-    let path = project.root().join(PAGE);
-    let partial = path.with_extension("md.partial");
-    let written = fs::write(&partial, text).and_then(|()| fs::rename(&partial, &path));
-    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn measure(args: &Args, supplies: &Supplies, scenarios: &Scenarios<'_>) -> Result<Figures> {
@@ -185,27 +177,5 @@ mod tests {
         let failed = all(vec![good(), Err(anyhow::anyhow!("QEMU died"))]).unwrap_err();
         assert_eq!(failed.to_string(), "not measured: QEMU died");
         assert!(all(Vec::new()).is_err());
-    }
-
-    #[test]
-    fn the_page_is_replaced_and_nothing_else_is_left() {
-        let folder = tempfile();
-        for landmark in ["kernels", "images", "scenarios", "docs"] {
-            fs::create_dir_all(folder.join(landmark)).unwrap();
-        }
-        fs::write(folder.join("Cargo.toml"), "").unwrap();
-        let project = Project::above(&folder).unwrap();
-        write(&project, "one").unwrap();
-        write(&project, "two").unwrap();
-        let files: Vec<_> = fs::read_dir(folder.join("docs")).unwrap().map(|file| file.unwrap().file_name()).collect();
-        assert_eq!(files, ["performance.md"]);
-        assert_eq!(fs::read_to_string(folder.join(PAGE)).unwrap(), "two");
-        fs::remove_dir_all(folder.join("docs")).unwrap();
-        assert!(write(&project, "three").unwrap_err().to_string().contains("performance.md"));
-        fs::remove_dir_all(folder).unwrap();
-    }
-
-    fn tempfile() -> PathBuf {
-        std::env::temp_dir().join(format!("bpf-token-harness-bench-{}", std::process::id()))
     }
 }

@@ -4,15 +4,16 @@ use std::{num::NonZeroU16, process::ExitCode};
 
 use anyhow::Result;
 use clap::Args as ClapArgs;
-use harness_builder::{host::Purpose, progress::Progress, project::Project};
+use harness_builder::{
+    host::{Mode, Purpose},
+    progress::Progress,
+};
+use harness_cli::{Context, exit::Wrong, screen::print};
 use harness_model::name::KernelName;
-use harness_runner::{store::Freshness, supplies::Supplies};
+use harness_runner::{preparation::prepare_host, store::Freshness, supplies::Supplies};
 use serde_json::{Value, json};
 
 use crate::{
-    exit::Wrong,
-    run::print,
-    setup,
     steps::{Kind, Step, Tally},
     test,
 };
@@ -55,9 +56,9 @@ const EARLY: [(&str, &[&str]); 4] = [
 /// What needs built kernels.
 const LATE: [(&str, &[&str]); 1] = [("committed vocabularies", &["xtask", "kernel", "names", "--check"])];
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     if args.matrix {
-        let supplies = Supplies::open(Project::find()?, Freshness::Any, Progress::silent())?;
+        let supplies = Supplies::open(context.project()?.clone(), Freshness::Any, Progress::silent())?;
         let kernels = supplies.kernels(["all"]).map_err(Wrong::input)?;
         let defaults = supplies.default_kernels().map_err(Wrong::input)?;
         print(&format!("{}\n", matrix(&kernels, &defaults, args.shards)))?;
@@ -65,13 +66,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let mut tally = Tally::default();
     // Even the lints compile C libraries.
-    setup::prepare_host(&Purpose::ALL, false, &Progress::detect())?;
+    prepare_host(&Purpose::ALL, Mode::Install, &Progress::detect())?;
     check(&EARLY, &mut tally)?;
     if args.quick {
         test::units(&mut tally)?;
         return test::close(tally);
     }
-    test::all(Freshness::ThisRun, false, &mut tally)?;
+    test::all(context, Freshness::ThisRun, Mode::Install, &mut tally)?;
     check(&LATE, &mut tally)?;
     test::close(tally)
 }

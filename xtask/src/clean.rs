@@ -14,12 +14,10 @@ use harness_builder::{
         inventory::{Inventory, InventoryError},
     },
     progress::size,
-    project::Project,
     references,
 };
+use harness_cli::{Context, exit::Wrong, screen, screen::print};
 use harness_runner::session::RunFolder;
-
-use crate::{exit::Wrong, run::print, screen};
 
 /// Show what the cache holds that is of no use any more, and free it
 #[derive(Debug, ClapArgs)]
@@ -74,11 +72,11 @@ const fn holds(area: Area) -> &'static str {
     }
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let project = Project::find()?;
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
+    let project = context.project()?;
     let root = Cache::place()?;
     let inventory = Inventory::of(&root).map_err(blame)?;
-    let references = references::of(&project).map_err(Wrong::input)?;
+    let references = references::of(project).map_err(Wrong::input)?;
     let areas: Vec<Area> =
         Area::ALL.into_iter().filter(|area| args.parts.is_empty() || args.parts.contains(area)).collect();
     let reach = if args.all { Reach::Everything } else { Reach::Idle };

@@ -2,9 +2,10 @@
 
 use std::{fmt::Write as _, process::ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
-use harness_builder::project::Project;
+use harness_builder::vocabularies::Vocabularies;
+use harness_cli::{Context, exit::Wrong};
 use harness_model::{
     names::{Name, Names},
     permission::{self, MapClass},
@@ -12,10 +13,7 @@ use harness_model::{
     vocabulary::Kind,
 };
 
-use crate::{
-    generated::{Generated, Mode},
-    known_kernels::Vocabularies,
-};
+use crate::generated::{Generated, Mode};
 
 /// Write the table of BPF names with numbers and first releases from the kernels' vocabularies
 #[derive(Debug, ClapArgs)]
@@ -36,9 +34,9 @@ pub(crate) struct Args {
     check: bool,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let project = Project::find()?;
-    let vocabularies = Vocabularies::read(&project)?;
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
+    let project = context.project()?;
+    let vocabularies = Vocabularies::read(project).map_err(Wrong::input)?;
     let names = Names::of(vocabularies.iter());
     let table = serde_json::to_string_pretty(&names).context("cannot write the table as JSON")? + "\n";
     let releases: Vec<Release> = vocabularies.iter().map(|(release, _)| release).collect();

@@ -6,10 +6,9 @@
 use std::{env, fmt::Write, process::ExitCode};
 
 use anyhow::{Context, Result};
-use clap::{Args as ClapArgs, CommandFactory, ValueEnum};
+use clap::{Args as ClapArgs, Command, ValueEnum};
 use clap_complete::env::{Bash, CompleteEnv, EnvCompleter, Zsh};
-
-use crate::{Cli, run::print};
+use harness_cli::screen::print;
 
 /// Set by the scripts to the shell that asks.
 const VARIABLE: &str = "BPF_TOKEN_HARNESS_COMPLETE";
@@ -57,8 +56,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// Answers a shell that asks what could stand at the cursor, and exits; otherwise does nothing.
-pub(crate) fn answer_if_asked() {
-    CompleteEnv::with_factory(Cli::command).var(VARIABLE).complete();
+pub(crate) fn answer_if_asked(command: fn() -> Command) {
+    CompleteEnv::with_factory(command).var(VARIABLE).complete();
 }
 
 /// The script for a shell; `program` is started where the project has no program of its own.
@@ -104,7 +103,7 @@ mod tests {
         let args: Vec<OsString> = std::iter::once("xtask").chain(words.iter().copied()).map(OsString::from).collect();
         let project = Path::new(env!("CARGO_MANIFEST_DIR"));
         let index = args.len() - 1;
-        let found = clap_complete::engine::complete(&mut Cli::command(), args, index, Some(project)).unwrap();
+        let found = clap_complete::engine::complete(&mut crate::command(), args, index, Some(project)).unwrap();
         found.iter().map(|candidate| candidate.get_value().to_string_lossy().into_owned()).collect()
     }
 

@@ -7,10 +7,9 @@ mod version;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use clap::{Args as ClapArgs, ValueEnum};
-
-use crate::{exit, run::print};
+use harness_cli::{Context, exit, screen::print};
 
 /// Say what this host can and cannot do, and what to do about it
 #[derive(Debug, ClapArgs)]
@@ -37,8 +36,8 @@ enum Format {
     Json,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let facts = facts::gather()?;
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
+    let facts = facts::gather(context.project()?)?;
     match args.format {
         Format::Human => print(&page::render(&facts))?,
         Format::Json => {

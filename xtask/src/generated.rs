@@ -3,8 +3,7 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-
-use crate::{exit, replacement};
+use harness_cli::{exit, replacement};
 
 /// A file and what it must hold.
 pub(crate) struct Generated {

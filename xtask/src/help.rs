@@ -1,8 +1,8 @@
 //! Every verb tells how it is called and what its exit codes mean.
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 
-use crate::Cli;
+use crate::command;
 
 /// All verbs with the words that call them, the command itself first.
 fn verbs() -> Vec<(String, Command)> {
@@ -13,7 +13,7 @@ fn verbs() -> Vec<(String, Command)> {
         }
     }
     let mut all = Vec::new();
-    add(&Cli::command(), "cargo xtask", &mut all);
+    add(&command(), "cargo xtask", &mut all);
     all
 }
 
@@ -23,7 +23,7 @@ fn after(command: &Command) -> String {
 
 #[test]
 fn the_command_line_is_sound() {
-    Cli::command().debug_assert();
+    command().debug_assert();
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn every_example_is_a_command_line_that_is_understood() {
     let mut tried = 0;
     for (_, verb) in verbs() {
         for example in after(&verb).lines().filter_map(example) {
-            Cli::command().try_get_matches_from(&example).unwrap_or_else(|error| panic!("{example:?}: {error}"));
+            command().try_get_matches_from(&example).unwrap_or_else(|error| panic!("{example:?}: {error}"));
             tried += 1;
         }
     }

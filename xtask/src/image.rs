@@ -2,19 +2,19 @@
 
 use std::{fmt::Write, fs, path::Path, process::ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use clap::{Args as ClapArgs, Subcommand};
 use harness_builder::{
     cache::Cache,
     guest_program,
-    host::Purpose,
+    host::{Mode, Purpose},
     image::{self, Image, Recipe, catalogue::Catalogue},
     objects,
     progress::Progress,
     project::Project,
 };
-
-use crate::{candidates, exit::Wrong, run, setup};
+use harness_cli::{Context, candidates, exit::Wrong, screen, setup::Installation};
+use harness_runner::preparation::prepare_host;
 
 /// Guest root file systems: list, build, pin
 #[derive(Debug, ClapArgs)]
@@ -49,9 +49,8 @@ Exit codes: 0 built; 2 no such image, or a bad recipe; 3 a build or a download f
         /// Images to build; `all` means every one that has a recipe
         #[arg(default_value = "minimal", add = candidates::images())]
         names: Vec<String>,
-        /// Print what would be installed on the host instead of installing it
-        #[arg(long)]
-        no_install: bool,
+        #[command(flatten)]
+        installation: Installation,
     },
     /// Pin the packages of images to the versions their suite has now
     #[command(after_help = "\
@@ -70,11 +69,11 @@ Exit codes: 0 written; 2 no such image, or a bad recipe; 3 the archive could not
 /// Stands for every image that has a recipe.
 const ALL: &str = "all";
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let images = Images::open()?;
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
+    let images = Images::open(context)?;
     match &args.verb {
         Verb::List => images.list()?,
-        Verb::Build { names, no_install } => images.build(names, *no_install)?,
+        Verb::Build { names, installation } => images.build(names, installation.mode())?,
         Verb::Pin { names } => images.pin(names)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -88,8 +87,8 @@ struct Images {
 }
 
 impl Images {
-    fn open() -> Result<Self> {
-        let project = Project::find()?;
+    fn open(context: &Context) -> Result<Self> {
+        let project = context.project()?.clone();
         let catalogue = Catalogue::of_folder(&project.images()).map_err(Wrong::input)?;
         Ok(Self { project, catalogue, cache: Cache::from_env()?, progress: Progress::detect() })
     }
@@ -111,10 +110,10 @@ impl Images {
             };
             writeln!(text, "{:<14} {state:<28} {}", recipe.name, recipe.summary())?;
         }
-        run::print(&text)
+        screen::print(&text)
     }
 
-    fn build(&self, names: &[String], no_install: bool) -> Result<()> {
+    fn build(&self, names: &[String], mode: Mode) -> Result<()> {
         let recipes = self.recipes(names)?;
         let built =
             recipes.iter().map(|recipe| image::find_built(recipe, &self.cache)).collect::<Result<Vec<_>, _>>()?;
@@ -126,21 +125,21 @@ impl Images {
         ];
         let purposes: Vec<Purpose> =
             needed.into_iter().filter_map(|(needed, purpose)| needed.then_some(purpose)).collect();
-        setup::prepare_host(&purposes, no_install, &self.progress)?;
+        prepare_host(&purposes, mode, &self.progress)?;
         guest_program::build(self.project.root(), &self.cache, &self.progress)?;
         objects::build(&self.project.objects(), &self.cache, &self.progress)?;
         for recipe in &recipes {
             let image = image::build(recipe, &self.cache, &self.progress)?;
-            run::print(&format!("{}\n", image.folder.display()))?;
+            screen::print(&format!("{}\n", image.folder.display()))?;
         }
         Ok(())
     }
 
     fn pin(&self, names: &[String]) -> Result<()> {
-        setup::prepare_host(&[Purpose::Packages], false, &self.progress)?;
+        prepare_host(&[Purpose::Packages], Mode::Install, &self.progress)?;
         for recipe in self.recipes(names)? {
             for pinned in image::pin(&recipe, &self.cache, &self.progress)? {
-                run::print(&format!("{}: {pinned}\n", recipe.name))?;
+                screen::print(&format!("{}: {pinned}\n", recipe.name))?;
             }
         }
         Ok(())

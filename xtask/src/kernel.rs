@@ -2,23 +2,23 @@
 
 use std::{fmt::Write as _, fs, path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use harness_builder::{
     cache::Cache,
-    host::Purpose,
+    host::{Mode, Purpose},
     kernel::{self, Catalogue, Kernel, Manifest, pin},
     progress::{Progress, seconds},
     project::Project,
 };
-use harness_model::vocabulary::{Kind, NameTable, Vocabulary};
-
-use crate::{
-    candidates,
+use harness_cli::{
+    Context, candidates,
     exit::{self, Wrong},
-    run::print,
-    setup,
+    screen::print,
+    setup::Installation,
 };
+use harness_model::vocabulary::{Kind, NameTable, Vocabulary};
+use harness_runner::preparation::prepare_host;
 
 /// Kernels: list, build, show where they are and which BPF names they know
 #[derive(Debug, ClapArgs)]
@@ -53,9 +53,8 @@ Exit codes: 0 built; 2 no such kernel, or a bad manifest; 3 a build or a downloa
         /// Kernels to build, by name or glob; `all` means every one [default: those that run by default]
         #[arg(add = candidates::kernels())]
         names: Vec<String>,
-        /// Print what would be installed on the host instead of installing it
-        #[arg(long)]
-        no_install: bool,
+        #[command(flatten)]
+        installation: Installation,
     },
     /// Print the path of a file of a built kernel
     #[command(after_help = "\
@@ -147,11 +146,11 @@ impl From<KindArg> for Kind {
     }
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let kernels = Kernels::open()?;
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
+    let kernels = Kernels::open(context)?;
     match &args.verb {
         Verb::List => kernels.list()?,
-        Verb::Build { names, no_install } => kernels.build(names, *no_install)?,
+        Verb::Build { names, installation } => kernels.build(names, installation.mode())?,
         Verb::Path { name, file } => kernels.path(name, *file)?,
         Verb::Names { name, write: true, .. } => kernels.write_names(name.as_deref())?,
         Verb::Names { name, check: true, .. } => return kernels.check_names(name.as_deref()),
@@ -169,8 +168,8 @@ struct Kernels {
 }
 
 impl Kernels {
-    fn open() -> Result<Self> {
-        let project = Project::find()?;
+    fn open(context: &Context) -> Result<Self> {
+        let project = context.project()?.clone();
         let catalogue = Catalogue::of_folder(&project.kernels()).map_err(Wrong::input)?;
         Ok(Self { project, catalogue, cache: Cache::from_env()?, progress: Progress::detect() })
     }
@@ -204,11 +203,11 @@ impl Kernels {
         print(&text)
     }
 
-    fn build(&self, names: &[String], no_install: bool) -> Result<()> {
+    fn build(&self, names: &[String], mode: Mode) -> Result<()> {
         let manifests = self.manifests(names.iter().map(String::as_str))?;
         let built = manifests.iter().map(|manifest| kernel::find_built(manifest, &self.cache));
         if built.collect::<Result<Vec<_>, _>>()?.iter().any(Option::is_none) {
-            setup::prepare_host(&[Purpose::Kernel], no_install, &self.progress)?;
+            prepare_host(&[Purpose::Kernel], mode, &self.progress)?;
         }
         for manifest in &manifests {
             let kernel = kernel::build(manifest, &self.cache, &self.progress)?;
@@ -268,7 +267,7 @@ impl Kernels {
     }
 
     fn pin(&self, name: &str, version: Option<&str>) -> Result<()> {
-        setup::prepare_host(&[Purpose::Packages], false, &self.progress)?;
+        prepare_host(&[Purpose::Packages], Mode::Install, &self.progress)?;
         let manifest = self.catalogue.get(name).map_err(Wrong::input)?;
         let version = pin::pin(&manifest, version, &self.cache, &self.progress)?;
         print(&format!("{}: {version}\n", manifest.path.display()))

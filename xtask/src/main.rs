@@ -1,49 +1,30 @@
 //! The command line of the project: `cargo xtask --help`.
 
-mod actions;
 mod bench;
-mod bless;
-mod bpf_objects;
-mod candidates;
-mod caps;
 mod ci;
 mod clean;
 mod codegen;
-mod complaint;
 mod completions;
-mod configurations;
-mod convert;
-mod diff;
 mod doctor;
-mod exit;
 mod generated;
 #[cfg(test)]
 mod help;
 mod image;
 mod kernel;
-mod known_kernels;
 mod man;
 mod merge;
 mod mutate;
-mod outlet;
 mod partition;
-mod proving;
-mod replacement;
-mod report;
-mod run;
 mod schema;
-mod screen;
-mod selection;
-mod setup;
 mod shell;
 mod steps;
 mod test;
-mod validate;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use harness_cli::{Context, complaint, exit};
 
 /// Test what BPF tokens allow: build kernels, boot them, run scenarios, compare verdicts
 #[derive(Debug, Parser)]
@@ -65,20 +46,14 @@ file; 3 the harness, QEMU or a build failed; 4 nothing was selected.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Run(run::Args),
-    Report(report::Args),
+    #[command(flatten)]
+    Product(harness_cli::Verb),
     Test(test::Args),
-    Bless(bless::Args),
-    Diff(diff::Args),
     Kernel(kernel::Args),
     Image(image::Args),
     Shell(shell::Args),
-    Validate(validate::Args),
-    Convert(convert::Args),
-    Caps(caps::Args),
     Schema(schema::Args),
     Codegen(codegen::Args),
-    Setup(setup::Args),
     Bench(bench::Args),
     Merge(merge::Args),
     Mutate(mutate::Args),
@@ -89,39 +64,68 @@ enum Verb {
     Man(man::Args),
 }
 
+/// The order in which help texts and manual pages list the verbs: what is used most comes first.
+const ORDER: [&str; 22] = [
+    "run",
+    "report",
+    "test",
+    "bless",
+    "diff",
+    "kernel",
+    "image",
+    "shell",
+    "validate",
+    "convert",
+    "caps",
+    "schema",
+    "codegen",
+    "setup",
+    "bench",
+    "merge",
+    "mutate",
+    "ci",
+    "doctor",
+    "clean",
+    "completions",
+    "man",
+];
+
 impl Verb {
-    fn run(&self) -> Result<ExitCode> {
+    fn run(&self, context: &Context) -> Result<ExitCode> {
         match self {
-            Self::Run(args) => run::run(args),
-            Self::Report(args) => report::run(args),
-            Self::Test(args) => test::run(args),
-            Self::Bless(args) => bless::run(args),
-            Self::Diff(args) => diff::run(args),
-            Self::Kernel(args) => kernel::run(args),
-            Self::Image(args) => image::run(args),
-            Self::Shell(args) => shell::run(args),
-            Self::Codegen(args) => codegen::run(args),
-            Self::Validate(args) => validate::run(args),
-            Self::Convert(args) => convert::run(args),
-            Self::Caps(args) => caps::run(args),
-            Self::Schema(args) => schema::run(args),
-            Self::Setup(args) => setup::run(args),
-            Self::Bench(args) => bench::run(args),
-            Self::Merge(args) => merge::run(args),
-            Self::Mutate(args) => mutate::run(args),
-            Self::Ci(args) => ci::run(args),
-            Self::Doctor(args) => doctor::run(args),
-            Self::Clean(args) => clean::run(args),
+            Self::Product(verb) => verb.run(context),
+            Self::Test(args) => test::run(args, context),
+            Self::Kernel(args) => kernel::run(args, context),
+            Self::Image(args) => image::run(args, context),
+            Self::Shell(args) => shell::run(args, context),
+            Self::Schema(args) => schema::run(args, context),
+            Self::Codegen(args) => codegen::run(args, context),
+            Self::Bench(args) => bench::run(args, context),
+            Self::Merge(args) => merge::run(args, context),
+            Self::Mutate(args) => mutate::run(args, context),
+            Self::Ci(args) => ci::run(args, context),
+            Self::Doctor(args) => doctor::run(args, context),
+            Self::Clean(args) => clean::run(args, context),
             Self::Completions(args) => completions::run(args),
-            Self::Man(args) => man::run(args),
+            Self::Man(args) => man::run(args, command(), context),
         }
     }
 }
 
+/// What a person can type.
+fn command() -> Command {
+    // A verb that is changed goes to the end, so that changing all puts them into this order.
+    let in_order = |command: Command, (place, name): (usize, &&str)| {
+        command.mut_subcommand(name, |verb| verb.display_order(place))
+    };
+    ORDER.iter().enumerate().fold(harness_cli::named(Cli::command()), in_order)
+}
+
 fn main() -> ExitCode {
     harness_runner::vm::run_child_if_asked();
-    completions::answer_if_asked();
-    match Cli::parse().verb.run() {
+    completions::answer_if_asked(command);
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
+    match cli.verb.run(&Context::find()) {
         Ok(code) => code,
         Err(error) => {
             complaint::tell(&error);

@@ -1,4 +1,7 @@
 //! `cargo xtask man`: manual pages, written from the same descriptions as `--help`.
+//!
+//! clap_mangen renders the sections that it has. What is written here it does not do: a page a verb of a verb under one word,
+//! a title without a date, and examples and exit codes in sections of their own, their lines as they are.
 
 use std::{
     fs, io,
@@ -6,13 +9,12 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, Result};
-use clap::{Args as ClapArgs, Command, CommandFactory};
+use anyhow::{Context as _, Result};
+use clap::{Args as ClapArgs, Command};
 use clap_mangen::Man;
-use harness_builder::project::Project;
+use harness_builder::file;
+use harness_cli::{Context, exit::Wrong, screen::print};
 use roff::{Roff, bold, roman};
-
-use crate::{Cli, exit::Wrong, run::print};
 
 /// What the pages say they belong to.
 const PROJECT: &str = "bpf-token-harness";
@@ -32,12 +34,12 @@ pub(crate) struct Args {
     folder: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, command: Command, context: &Context) -> Result<ExitCode> {
     let folder = match &args.folder {
         Some(folder) => folder.clone(),
-        None => Project::find()?.root().join("target/man/man1"),
+        None => context.project()?.root().join("target/man/man1"),
     };
-    let pages = pages()?;
+    let pages = pages(command)?;
     write(&folder, &pages).map_err(Wrong::input)?;
     print(&format!("wrote {} pages to {}, cargo-xtask.1 first\n", pages.len(), folder.display()))?;
     Ok(ExitCode::SUCCESS)
@@ -46,12 +48,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// A manual page.
 struct Page {
     file: String,
-    text: Vec<u8>,
+    text: String,
 }
 
 /// The page of the whole, then that of each verb, and of each verb's verbs.
-fn pages() -> Result<Vec<Page>> {
-    let mut root = Cli::command().disable_help_subcommand(true);
+fn pages(command: Command) -> Result<Vec<Page>> {
+    let mut root = command.disable_help_subcommand(true);
     root.build();
     let mut pages = Vec::new();
     add(&root, "cargo-xtask", &mut pages)?;
@@ -60,6 +62,7 @@ fn pages() -> Result<Vec<Page>> {
 
 fn add(command: &Command, name: &str, pages: &mut Vec<Page>) -> Result<()> {
     let text = page(command, name).with_context(|| format!("cannot write the page {name}"))?;
+    let text = String::from_utf8(text).context("a page is no text")?;
     pages.push(Page { file: format!("{name}.1"), text });
     let mut verbs = command.get_subcommands();
     verbs.try_for_each(|verb| add(verb, &format!("{name}-{}", verb.get_name()), pages))
@@ -126,9 +129,7 @@ fn write(folder: &Path, pages: &[Page]) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     for page in pages {
         let path = folder.join(&page.file);
-        let partial = folder.join(format!(".{}.partial", page.file));
-        let written = fs::write(&partial, &page.text).and_then(|()| fs::rename(&partial, &path));
-        written.with_context(|| format!("cannot write {}", path.display()))?;
+        file::replace(&path, &page.text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }
@@ -138,7 +139,7 @@ mod tests {
     use super::*;
 
     fn texts() -> Vec<(String, String)> {
-        pages().unwrap().into_iter().map(|page| (page.file, String::from_utf8(page.text).unwrap())).collect()
+        pages(crate::command()).unwrap().into_iter().map(|page| (page.file, page.text)).collect()
     }
 
     #[test]

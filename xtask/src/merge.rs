@@ -4,13 +4,12 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::Args as ClapArgs;
-use harness_builder::{progress::Progress, project::Project};
+use harness_builder::progress::Progress;
+use harness_cli::{Context, exit, exit::Wrong, screen::print};
 use harness_runner::{
     store::{Freshness, MergeError, Merged},
     supplies::Supplies,
 };
-
-use crate::{exit, exit::Wrong, run::print};
 
 /// Take the outcomes that other machines stored into this one's store
 #[derive(Debug, ClapArgs)]
@@ -30,8 +29,8 @@ pub(crate) struct Args {
     folders: Vec<PathBuf>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let supplies = Supplies::open(Project::find()?, Freshness::Any, Progress::silent())?;
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
+    let supplies = Supplies::open(context.project()?.clone(), Freshness::Any, Progress::silent())?;
     let merged = match supplies.store().merge(&args.folders) {
         Ok(merged) => merged,
         Err(error @ MergeError::Store(_)) => return Err(error.into()),

@@ -1,29 +1,30 @@
 //! `cargo xtask mutate`: does the suite notice a kernel with a permission bug?
 
-mod campaign;
-mod page;
-mod score;
-
 use std::{fs, io, process::ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args as ClapArgs;
 use harness_builder::{
     kernel::mutant::{Mutant, Mutants},
     progress::Progress,
     project::Project,
 };
-use harness_model::name::KernelName;
-use harness_runner::{store::Freshness, supplies::Supplies};
-
-use crate::{
-    candidates,
+use harness_cli::{
+    Context, candidates,
     exit::{self, Wrong},
-    run::print,
-    selection::Selectors,
+    screen::print,
+    selection::{self, Selectors},
 };
-use campaign::Campaign;
-use score::{Score, Thoroughness};
+use harness_model::name::KernelName;
+use harness_runner::{
+    detection::{
+        Campaign, CampaignError, page,
+        score::{Score, Thoroughness},
+    },
+    selection::Selection,
+    store::Freshness,
+    supplies::Supplies,
+};
 
 const PAGE: &str = "docs/detection.md";
 
@@ -66,11 +67,11 @@ pub(crate) struct Args {
     check: bool,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let project = Project::find()?;
-    let mutants = mutants(&project)?;
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
+    let project = context.project()?;
+    let mutants = mutants(project)?;
     if args.check {
-        return check(&project, &mutants);
+        return check(project, &mutants);
     }
     let glob = glob::Pattern::new(&args.mutant)
         .map_err(|error| Wrong::input(anyhow::anyhow!("--mutant `{}` is no glob: {error}", args.mutant)))?;
@@ -83,7 +84,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         print(&list(&selected))?;
         return Ok(ExitCode::SUCCESS);
     }
-    measure(args, &project, &selected, selected.len() == mutants.iter().count())
+    measure(args, context, &selected, selected.len() == mutants.iter().count())
 }
 
 /// All mutants of the project.
@@ -98,10 +99,10 @@ fn list(mutants: &[&Mutant]) -> String {
     mutants.iter().map(|mutant| format!("{:width$}  {}\n", mutant.name, mutant.bug)).collect()
 }
 
-fn measure(args: &Args, project: &Project, mutants: &[&Mutant], all: bool) -> Result<ExitCode> {
-    let selection = args.selectors.resolve(Progress::detect())?;
+fn measure(args: &Args, context: &Context, mutants: &[&Mutant], all: bool) -> Result<ExitCode> {
+    let selection = args.selectors.resolve(context, Progress::detect())?;
     if selection.scenarios.is_empty() {
-        return Ok(selection.nothing());
+        return Ok(selection::nothing(&selection));
     }
     if selection.has_running_kernel() {
         bail!(Wrong::input(anyhow::anyhow!("mutants are made of kernels with a manifest: `host` has none")));
@@ -115,15 +116,38 @@ fn measure(args: &Args, project: &Project, mutants: &[&Mutant], all: bool) -> Re
     let thoroughness = if args.until_noticed { Thoroughness::UntilNoticed } else { Thoroughness::EveryScenario };
     let mut scores: Vec<Score> = Vec::new();
     for kernel in &selection.kernels {
-        scores.push(Campaign::prepare(&selection, kernel, mutants, thoroughness)?.run()?);
+        scores.push(try_all(&selection, kernel, mutants, thoroughness).map_err(blame)?);
     }
     scores.iter().try_for_each(|score| print(&score.table()))?;
     if args.write_docs {
-        let path = project.root().join(PAGE);
+        let path = context.project()?.root().join(PAGE);
         fs::write(&path, page::render(&scores, mutants)).with_context(|| format!("cannot write {}", path.display()))?;
         print(&format!("{}\n", path.display()))?;
     }
     Ok(if scores.iter().all(Score::is_perfect) { ExitCode::SUCCESS } else { exit::DIFFERS.into() })
+}
+
+fn try_all(
+    selection: &Selection,
+    kernel: &KernelName,
+    mutants: &[&Mutant],
+    thoroughness: Thoroughness,
+) -> Result<Score, CampaignError> {
+    Campaign::prepare(selection, kernel, mutants, thoroughness)?.run()
+}
+
+/// A mutant that does not fit is the fault of who wrote it.
+fn blame(error: CampaignError) -> anyhow::Error {
+    match error {
+        CampaignError::Misfits(errors) => {
+            let lines = errors.into_iter().map(|error| format!("{:#}", anyhow::Error::from(error)));
+            Wrong::input(anyhow::anyhow!("{}", lines.collect::<Vec<_>>().join("\n")))
+        }
+        CampaignError::Selection(error) => selection::blame(error),
+        // As such it is shown with each mistake underlined.
+        CampaignError::Lab(error) => error.into(),
+        error => error.into(),
+    }
 }
 
 fn check(project: &Project, mutants: &Mutants) -> Result<ExitCode> {

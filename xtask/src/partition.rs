@@ -5,16 +5,16 @@
 
 use std::{
     env,
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     io::Write,
-    process::{Command, ExitCode, Stdio},
+    process::{Command, ExitCode},
     str::FromStr,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use harness_cli::exit;
 use serde_json::Value;
-
-use crate::exit;
+use xshell::{Cmd, Shell, cmd};
 
 /// Names the file with the scenario tests of this part, one a line.
 const SHARD_VARIABLE: &str = "BPF_TOKEN_HARNESS_SHARD";
@@ -41,8 +41,8 @@ impl FromStr for Partition {
 }
 
 /// The scenario tests that `cargo nextest list --message-format json` selects, one a line.
-fn shard(list: &[u8]) -> Result<String> {
-    let list: Value = serde_json::from_slice(list)?;
+fn shard(list: &str) -> Result<String> {
+    let list: Value = serde_json::from_str(list)?;
     let suites = list["rust-suites"].as_object().context("it has no `rust-suites`")?;
     let ours = |suite: &&Value| suite["package-name"] == "harness-runner" && suite["binary-name"] == "scenarios";
     let tests = suites.values().filter(ours).filter_map(|suite| suite["testcases"].as_object()).flatten();
@@ -57,38 +57,29 @@ impl Partition {
     /// If there is no nextest, or if it cannot list the tests.
     pub(crate) fn run(&self, further: &[OsString], variables: &[(&str, String)]) -> Result<ExitCode> {
         let mut file = tempfile::NamedTempFile::new().context("cannot make a file for the names of tests")?;
-        let names = shard(&self.list(further)?).context("cannot read what `cargo nextest list` says")?;
+        let shell = Shell::new()?;
+        let names = shard(&self.list(&shell, further)?).context("cannot read what `cargo nextest list` says")?;
         file.write_all(names.as_bytes()).context("cannot write the names of tests")?;
-        let mut command = self.nextest("run", further);
-        command
-            .arg("--no-fail-fast")
-            .env(SHARD_VARIABLE, file.path())
-            .envs(variables.iter().map(|(name, value)| (name, value)));
+        let command = self.nextest(&shell, "run", further).arg("--no-fail-fast").env(SHARD_VARIABLE, file.path());
+        // Not run by xshell, which gives no exit code.
+        let mut command = Command::from(command.envs(variables.iter().map(|(name, value)| (name, value))));
         eprintln!("== {} scenario tests in this part", names.lines().count());
         Ok(code_of(command.status().context("cannot run cargo nextest")?.code()))
     }
 
-    fn list(&self, further: &[OsString]) -> Result<Vec<u8>> {
-        let mut command = self.nextest("list", further);
-        let output = command.args(["--message-format", "json"]).stderr(Stdio::inherit()).output();
-        let output = output.context("cannot run cargo nextest")?;
-        if !output.status.success() {
-            bail!(
-                "`cargo nextest list` failed; if there is no nextest, `cargo install --locked cargo-nextest` brings it"
-            );
-        }
-        Ok(output.stdout)
+    fn list(&self, shell: &Shell, further: &[OsString]) -> Result<String> {
+        let list = self.nextest(shell, "list", further).args(["--message-format", "json"]).quiet().read();
+        list.ok().context(
+            "`cargo nextest list` failed; if there is no nextest, `cargo install --locked cargo-nextest` brings it",
+        )
     }
 
-    fn nextest(&self, verb: &str, further: &[OsString]) -> Command {
-        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsStr::new("cargo").to_owned()));
-        command.args(["nextest", verb]);
+    fn nextest<'a>(&self, shell: &'a Shell, verb: &str, further: &[OsString]) -> Cmd<'a> {
         let is_chooser = |text: &str| CHOOSERS.contains(&text.split('=').next().unwrap_or_default());
-        if !further.iter().any(|argument| is_chooser(&argument.to_string_lossy())) {
-            command.arg("--workspace");
-        }
-        command.args(["--partition", &self.0]).args(further);
-        command
+        let is_chosen = further.iter().any(|argument| is_chooser(&argument.to_string_lossy()));
+        let workspace = (!is_chosen).then_some("--workspace");
+        let (cargo, part) = (env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), &self.0);
+        cmd!(shell, "{cargo} nextest {verb} {workspace...} --partition {part} {further...}")
     }
 }
 
@@ -126,15 +117,16 @@ mod tests {
         let scenarios = suite("harness-runner", "scenarios", &tests);
         let other = suite("xtask", "xtask", &format!(r#""unit":{}"#, test("matches")));
         let list = format!(r#"{{"test-count":3,"rust-suites":{{"x":{other},"y":{scenarios}}}}}"#);
-        assert_eq!(shard(list.as_bytes()).unwrap(), "7.3::a/b\n");
-        assert!(shard(b"{}").is_err());
+        assert_eq!(shard(&list).unwrap(), "7.3::a/b\n");
+        assert!(shard("{}").is_err());
     }
 
     #[test]
     fn an_archive_or_a_choice_of_packages_is_not_the_whole_workspace() {
         let partition: Partition = "slice:2/4".parse().unwrap();
         let arguments = |further: &[OsString]| {
-            let command = partition.nextest("run", further);
+            let shell = Shell::new().unwrap();
+            let command = Command::from(partition.nextest(&shell, "run", further));
             command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(arguments(&[]), "nextest run --workspace --partition slice:2/4");

@@ -2,9 +2,10 @@
 
 use std::{fs, process::ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args as ClapArgs;
 use harness_builder::project::Project;
+use harness_cli::{Context, exit::Wrong};
 use harness_findings as findings;
 use harness_model::scenario::{reference, schema::scenario_schema};
 use harness_runner::{
@@ -13,10 +14,7 @@ use harness_runner::{
 };
 use serde::Serialize;
 
-use crate::{
-    exit::Wrong,
-    generated::{Generated, Mode},
-};
+use crate::generated::{Generated, Mode};
 
 /// Write the JSON Schemas of scenarios, results, differences and findings, and the generated parts of scenarios/README.md,
 /// docs/results.md and docs/findings.md
@@ -34,9 +32,8 @@ pub(crate) struct Args {
     check: bool,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let project = Project::find()?;
-    let generated = generate(&project)?;
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
+    let generated = generate(context.project()?)?;
     Mode::of_check(args.check).apply(&generated, "cargo xtask schema")
 }
 

@@ -4,15 +4,15 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args as ClapArgs;
-use harness_builder::{progress::Progress, project::Project};
-use harness_model::name::ImageName;
+use harness_builder::progress::Progress;
+use harness_cli::{Context, candidates, exit::Wrong, setup::Installation};
+use harness_model::{ground::Ground, name::ImageName};
 use harness_runner::{
+    preparation::prepare_for,
     shell::{self, ShellError},
     store::Freshness,
     supplies::Supplies,
 };
-
-use crate::{candidates, exit::Wrong, setup};
 
 /// Open a root shell in a VM, as scenarios have it
 #[derive(Debug, ClapArgs)]
@@ -38,19 +38,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", default_value = "minimal", add = candidates::images())]
     image: ImageName,
 
-    /// Print what would be installed on the host instead of installing it
-    #[arg(long)]
-    no_install: bool,
+    #[command(flatten)]
+    installation: Installation,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let supplies = Supplies::open(Project::find()?, Freshness::Any, Progress::detect())?;
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
+    let supplies = Supplies::open(context.project()?.clone(), Freshness::Any, Progress::detect())?;
     let kernels = match &args.kernel {
         Some(name) => supplies.kernels([name.as_str()]).map_err(Wrong::input)?,
         None => supplies.default_kernels().map_err(Wrong::input)?,
     };
     let Some(kernel) = kernels.last() else { anyhow::bail!("there is no kernel in kernels/") };
-    setup::prepare_for(&supplies, std::slice::from_ref(kernel), &args.image, args.no_install)?;
+    let ground = Ground { kernel: kernel.clone(), image: args.image.clone() };
+    prepare_for(&supplies, &[ground], args.installation.mode())?;
     let testbed = supplies.build(kernel, &args.image)?;
     match shell::open(&testbed) {
         Ok(()) => Ok(ExitCode::SUCCESS),

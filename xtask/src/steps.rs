@@ -96,7 +96,7 @@ impl Step {
     }
 }
 
-/// Runs a command, repeats its standard output line by line, and returns whether it succeeded.
+/// Runs a command (not through xshell, which hands on no line before the end), repeats its standard output line by line, and returns whether it succeeded.
 fn follow(command: &mut Command, mut line: impl FnMut(&str)) -> io::Result<bool> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     if let Some(output) = child.stdout.take() {

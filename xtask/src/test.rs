@@ -2,20 +2,22 @@
 
 use std::{env, ffi::OsString, fs, os::unix::fs::PermissionsExt, process::ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
-use harness_builder::{host::Purpose, progress::Progress, project::Project};
+use harness_builder::{
+    host::{Mode, Purpose},
+    progress::Progress,
+};
+use harness_cli::{Context, exit, exit::Wrong, screen, setup::Installation};
 use harness_model::name::ImageName;
 use harness_runner::{
+    preparation::prepare_host,
     store::Freshness,
     supplies::{Supplies, SuppliesError},
 };
 
 use crate::{
-    exit,
-    exit::Wrong,
     partition::Partition,
-    run, setup,
     steps::{Kind, Step, Tally},
 };
 
@@ -39,9 +41,8 @@ pub(crate) struct Args {
     #[arg(long)]
     fresh: bool,
 
-    /// Print what would be installed on the host instead of installing it
-    #[arg(long)]
-    no_install: bool,
+    #[command(flatten)]
+    installation: Installation,
 
     /// Run one part of the tests, such as `slice:1/4` or `hash:1/4`, in nextest; boots VMs for its own scenarios only
     #[arg(long, value_name = "PART")]
@@ -52,31 +53,31 @@ pub(crate) struct Args {
     nextest: Vec<OsString>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let mut tally = Tally::default();
     let freshness = if args.fresh { Freshness::ThisRun } else { Freshness::Any };
     if let Some(partition) = &args.partition {
         let progress = Progress::detect();
-        setup::prepare_host(&Purpose::ALL, args.no_install, &progress)?;
-        build_supplies(&Supplies::open(Project::find()?, freshness, progress)?)?;
+        prepare_host(&Purpose::ALL, args.installation.mode(), &progress)?;
+        build_supplies(&Supplies::open(context.project()?.clone(), freshness, progress)?)?;
         return partition.run(&args.nextest, &variables(freshness));
     }
-    all(freshness, args.no_install, &mut tally)?;
+    all(context, freshness, args.installation.mode(), &mut tally)?;
     close(tally)
 }
 
 /// Prints the closing line, and what it means as an exit code.
 pub(crate) fn close(tally: Tally) -> Result<ExitCode> {
-    run::print(&format!("{tally}\n"))?;
+    screen::print(&format!("{tally}\n"))?;
     Ok(if tally.is_good() { ExitCode::SUCCESS } else { ExitCode::from(exit::DIFFERS) })
 }
 
 /// Runs all tests: those that need no VM first, because they fail within seconds.
-pub(crate) fn all(freshness: Freshness, no_install: bool, tally: &mut Tally) -> Result<()> {
+pub(crate) fn all(context: &Context, freshness: Freshness, mode: Mode, tally: &mut Tally) -> Result<()> {
     let progress = Progress::detect();
-    setup::prepare_host(&Purpose::ALL, no_install, &progress)?;
+    prepare_host(&Purpose::ALL, mode, &progress)?;
     units(tally)?;
-    let supplies = Supplies::open(Project::find()?, freshness, progress)?;
+    let supplies = Supplies::open(context.project()?.clone(), freshness, progress)?;
     build_supplies(&supplies)?;
     units_of_systemd(&supplies, tally)?;
     let arguments = &["test", "--package", "harness-runner", "--no-fail-fast"];

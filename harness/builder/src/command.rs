@@ -24,7 +24,7 @@ const TAIL_LINES: usize = 20;
 #[derive(Debug, Error)]
 pub enum CommandError {
     /// It is not installed.
-    #[error("`{program}` is not installed; `cargo xtask setup` installs what is missing")]
+    #[error("`{program}` is not installed; `{} setup` installs what is missing", harness_program::NAME)]
     Missing {
         /// The program.
         program: String,

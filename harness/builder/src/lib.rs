@@ -18,3 +18,4 @@ pub mod progress;
 pub mod project;
 pub mod references;
 pub mod specimens;
+pub mod vocabularies;

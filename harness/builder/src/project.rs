@@ -18,7 +18,7 @@ pub struct Project {
 }
 
 /// No folder of the project was found.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 #[error("no folder with kernels/, images/ and scenarios/ in or above {}; run this from the project", start.display())]
 pub struct NoProject {
     start: PathBuf,

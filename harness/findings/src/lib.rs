@@ -12,5 +12,6 @@ pub mod reference;
 pub mod report;
 mod rules;
 pub mod subject;
+pub mod trial;
 
 pub use rules::{does_not_run, judge};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use harness_frontend::{
     Configuration, Names,
     frontend::{Handing, Makes},
-    surroundings::{NamespaceType, SystemCall, User, UserNamespace},
+    surroundings::{SystemCall, User, UserNamespace},
 };
 use harness_model::{
     delegation::{Delegation, RefusedOption},
@@ -15,6 +15,8 @@ use harness_model::{
     vocabulary::Vocabulary,
 };
 use harness_objects::Object;
+
+pub use harness_frontend::belongs_to_host;
 
 /// A kernel that a configuration is meant for, as far as that is known without building it.
 #[derive(Clone, Debug)]
@@ -96,26 +98,6 @@ pub fn powers(configuration: &Configuration, delegation: Delegation) -> Grant {
 pub fn is_outside(configuration: &Configuration) -> bool {
     configuration.frontend.makes == Makes::Unit
         && configuration.surroundings.user_namespace.value == UserNamespace::Host
-}
-
-/// Whether the bpffs belongs to the host's user namespace, or `bpf(2)` is refused.
-fn makes_no_token(configuration: &Configuration) -> bool {
-    let around = &configuration.surroundings;
-    configuration.bpffs.is_none()
-        || around.user_namespace.value == UserNamespace::Host
-        || belongs_to_host(configuration)
-        || around.refused_calls.contains_key(&SystemCall::Bpf)
-}
-
-/// Whether the bpffs belongs to the host's user namespace although the processes are in one of their own: systemd opens it
-/// with the mount namespace, which it makes before the user namespace unless a namespace is delegated that has to come
-/// after it (`src/core/exec-invoke.c`, `setup_delegated_namespaces`).
-pub fn belongs_to_host(configuration: &Configuration) -> bool {
-    // The mount namespace waits for these, too (`exec_namespace_is_delegated`).
-    const DEFERRING: [NamespaceType; 4] =
-        [NamespaceType::Mnt, NamespaceType::Pid, NamespaceType::Cgroup, NamespaceType::Net];
-    let delegated = &configuration.surroundings.delegated_namespaces.value;
-    configuration.frontend.makes == Makes::Unit && !DEFERRING.iter().any(|kind| delegated.contains(kind))
 }
 
 /// The capabilities of a configuration's processes in their user namespace: those of the bounding set for root, and for

@@ -1,5 +1,8 @@
 //! Accepting changed snapshots: which files would change, and changing them.
 
+pub mod ledger;
+mod proposal;
+
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -12,6 +15,8 @@ use harness_model::{
     snapshot::{self, Blessing, Lineage, Owner, Recorded},
 };
 use thiserror::Error;
+
+pub use proposal::proposed;
 
 use crate::suite::Suite;
 

@@ -1,8 +1,14 @@
 //! Whether a suite notices that a kernel has a bug: which scenarios come out otherwise than on the kernel without it.
 
+mod campaign;
+pub mod page;
+pub mod score;
+
 use std::fmt;
 
 use harness_model::{name::ScenarioName, snapshot};
+
+pub use campaign::{Campaign, CampaignError};
 
 use crate::{
     lab::LabError,

@@ -36,7 +36,7 @@ pub enum LaunchError {
     #[error(transparent)]
     Accel(#[from] AccelError),
     /// A file of a built kernel is gone.
-    #[error("cannot read {}; build the kernel again with `cargo xtask kernel build`", path.display())]
+    #[error("cannot read {}; build the kernel again with `{} kernel build`", path.display(), harness_program::NAME)]
     Kernel {
         /// Which file.
         path: PathBuf,

@@ -32,6 +32,8 @@
 //! ```
 
 mod desk;
+mod method;
+pub mod needs;
 mod object;
 mod proved;
 mod reduction;
@@ -42,6 +44,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::launch::LaunchError;
+pub use method::Method;
 pub use object::Object;
 pub use proved::{Asked, Criterion, Mount, NoProof, Proof, ProvedObject, Why};
 pub use reduction::{Subject, Task, reduce};

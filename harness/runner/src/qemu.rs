@@ -41,7 +41,8 @@ impl fmt::Display for Version {
 pub enum QemuError {
     /// No such program.
     #[error(
-        "{program} was not found{place}: install QEMU (Debian: apt-get install qemu-system-x86), or `cargo xtask setup`"
+        "{program} was not found{place}: install QEMU (Debian: apt-get install qemu-system-x86), or `{} setup`",
+        harness_program::NAME
     )]
     NotFound {
         /// What was looked for.

@@ -150,7 +150,10 @@ fn problem_lines(judgement: &Judgement) -> Vec<String> {
 fn record_complaint(judgement: &Judgement, recorded: Option<&str>) -> Option<String> {
     let now = snapshot::render(judgement);
     match recorded {
-        None => Some("nothing is recorded for it yet; look at it and accept it with `cargo xtask bless`".to_owned()),
+        None => {
+            let name = harness_program::NAME;
+            Some(format!("nothing is recorded for it yet; look at it and accept it with `{name} bless`"))
+        }
         Some(text) if snapshot::same(text, &now) => None,
         Some(text) => Some(format!("differs from its snapshot (- recorded, + now):\n{}", difference(text, &now))),
     }

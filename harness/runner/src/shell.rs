@@ -15,7 +15,10 @@ use crate::{
 #[derive(Debug, Error)]
 pub enum ShellError {
     /// Nobody could type into it.
-    #[error("a shell needs a terminal, and the standard input is none; to run scenarios, use `cargo xtask run`")]
+    #[error(
+        "a shell needs a terminal, and the standard input is none; to run scenarios, use `{} run`",
+        harness_program::NAME
+    )]
     NoTerminal,
     /// VMs cannot be had.
     #[error(transparent)]

@@ -47,7 +47,7 @@ pub enum SuiteError {
         source: glob::PatternError,
     },
     /// A snapshot file that cannot be understood.
-    #[error("{}: {source}; remove it and record it anew with `cargo xtask bless`", path.display())]
+    #[error("{}: {source}; remove it and record it anew with `{name} bless`", path.display(), name = harness_program::NAME)]
     Snapshot {
         /// Which.
         path: PathBuf,

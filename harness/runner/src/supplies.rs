@@ -79,7 +79,7 @@ pub enum SuppliesError {
         missing: Vec<String>,
     },
     /// Something would have to be built first, and nobody asked for that.
-    #[error("{what} is not built; run `cargo xtask {command}` first")]
+    #[error("{what} is not built; run `{} {command}` first", harness_program::NAME)]
     NotBuilt {
         /// What.
         what: String,

@@ -1,8 +1,9 @@
 //! Facts of the machine that measures.
 
-use std::{fs, num::NonZero, process::Command, thread};
+use std::{fs, num::NonZero, thread};
 
 use harness_runner::measure::Bench;
+use xshell::{Shell, cmd};
 
 use super::figures::Host;
 
@@ -32,8 +33,8 @@ fn processor(cpuinfo: &str) -> Option<&str> {
 }
 
 fn said_by(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output();
-    output.map_or_else(|_| "unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let said = Shell::new().and_then(|shell| cmd!(shell, "{program} {arguments...}").quiet().read());
+    said.unwrap_or_else(|_| "unknown".to_owned())
 }
 
 #[cfg(test)]

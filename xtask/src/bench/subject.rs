@@ -24,11 +24,13 @@ use harness_runner::{
 };
 
 use super::{
-    IMAGE,
     figures::{LeastMemory, Subject},
     memory,
 };
-use crate::exit::Wrong;
+use harness_cli::exit::Wrong;
+
+/// The image that is measured with.
+pub(crate) const IMAGE: &str = "minimal";
 
 /// The text of each scenario's snapshot.
 pub(crate) type Texts = BTreeMap<ScenarioName, String>;

@@ -1,4 +1,5 @@
-//! The whole command as a user types it.
+//! The whole command as a user types it. hyperfine would run all of one row before the next, and the rows are to take turns;
+//! xshell gives no exit code.
 
 use std::{
     env,
@@ -8,9 +9,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use harness_cli::exit;
 use harness_model::name::KernelName;
-
-use crate::exit;
 
 /// What it may find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -110,14 +110,14 @@ const VARIABLES: [&str; 6] = [
 /// Looks at everything.
 ///
 /// # Errors
-/// If there is no project, or no place for a cache.
-pub(super) fn gather() -> Result<Facts> {
-    let (project, root) = (Project::find()?, Cache::place()?);
+/// If there is no place for a cache.
+pub(super) fn gather(project: &Project) -> Result<Facts> {
+    let root = Cache::place()?;
     let mut facts =
         Facts { limits: Limits::of_this_machine(), variables: variables(env::vars_os()), ..Facts::default() };
     facts.look_at_machine(&root);
     facts.look_at_cache(&root);
-    facts.look_at_kernels(&project, &root);
+    facts.look_at_kernels(project, &root);
     facts.look_at_tools();
     facts.look_at_mirror();
     for variable in facts.variables.iter().filter(|variable| !variable.is_known) {

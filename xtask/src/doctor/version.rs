@@ -1,4 +1,4 @@
-//! What programs say of themselves.
+//! What programs say of themselves. xshell would wait for one that hangs.
 
 use std::{
     io::Read,

@@ -31,7 +31,10 @@ pub enum FetchError {
         source: Box<ArchiveError>,
     },
     /// Packages are wanted, and nothing says which versions.
-    #[error("{} installs {}, which `[pinned]` does not have: `cargo xtask image pin` writes it", recipe.display(), .names.join(", "))]
+    #[error(
+        "{} installs {}, which `[pinned]` does not have: `{} image pin` writes it",
+        recipe.display(), .names.join(", "), harness_program::NAME
+    )]
     NotPinned {
         /// The recipe.
         recipe: PathBuf,
@@ -53,8 +56,8 @@ pub enum FetchError {
 #[derive(Debug, Error)]
 #[error(
     "{name} {version} has the SHA-256 sum {found}, but {} pins {pinned}: nothing of it was kept; if Debian rebuilt it, \
-     `cargo xtask image pin` writes the new sum",
-    recipe.display()
+     `{} image pin` writes the new sum",
+    recipe.display(), harness_program::NAME
 )]
 pub struct WrongSum {
     recipe: PathBuf,
@@ -67,7 +70,8 @@ pub struct WrongSum {
 fn hint(error: &ArchiveError, recipe: &Path) -> String {
     match error {
         ArchiveError::NoSuchVersion { .. } => {
-            format!("; {} pins a version that is gone, `cargo xtask image pin` pins the newest ones", recipe.display())
+            let (recipe, name) = (recipe.display(), harness_program::NAME);
+            format!("; {recipe} pins a version that is gone, `{name} image pin` pins the newest ones")
         }
         _ => String::new(),
     }

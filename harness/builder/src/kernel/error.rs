@@ -65,7 +65,7 @@ pub enum KernelError {
         source: BtfError,
     },
     /// A file of a finished build is damaged.
-    #[error("kernel {1} is damaged; `cargo xtask kernel build {1}` builds it again")]
+    #[error("kernel {1} is damaged; `{name} kernel build {1}` builds it again", name = harness_program::NAME)]
     Damaged(#[source] Damage, KernelName),
     /// A file could not be read or written.
     #[error(transparent)]

@@ -51,7 +51,7 @@ fn nothing(judged: &mut Judged<'_>) {
         judged.tell(
             finding
                 .at(judged.configuration.bpffs.as_ref().map(|bpffs| &bpffs.place))
-                .advice("delegate what the objects need: `cargo xtask caps` computes it"),
+                .advice(format!("delegate what the objects need: `{} caps` computes it", harness_program::NAME)),
         );
     }
 }
@@ -193,7 +193,7 @@ pub(super) fn everything(subject: &Subject<'_>) -> Vec<Finding> {
         let why = "`any` sets all 64 bits, those without a name included (bpf_parse_param in kernel/bpf/inode.c)";
         let place = any(subject.configuration, kind).or_else(|| option(subject.configuration, kind));
         let finding = Finding::new(Code::DelegatesAny, message, why).at(place);
-        findings.push(finding.advice("name what is needed: `cargo xtask caps` computes it"));
+        findings.push(finding.advice(format!("name what is needed: `{} caps` computes it", harness_program::NAME)));
     }
     findings
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use harness_model::plan::LARGEST_OBJECT;
+use harness_objects::Named;
 
 use super::ProofError;
 use crate::file;
@@ -38,6 +39,14 @@ impl Object {
     pub fn read(path: &Path) -> Result<Self, ProofError> {
         let failed = |error: std::io::Error| ProofError::Object { path: path.to_owned(), why: error.to_string() };
         Self::new(&path.display().to_string(), file::read(path, LARGEST_OBJECT).map_err(failed)?)
+    }
+
+    /// Those that were read, as proofs take them.
+    ///
+    /// # Errors
+    /// [`ProofError::Object`] if one is too large.
+    pub fn all<'a>(named: impl IntoIterator<Item = &'a Named>) -> Result<Vec<Self>, ProofError> {
+        named.into_iter().map(|one| Self::new(&one.name, one.bytes.clone())).collect()
     }
 
     /// Its name, as it is told.

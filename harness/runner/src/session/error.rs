@@ -23,7 +23,11 @@ pub enum SessionError {
     #[error(transparent)]
     Vm(#[from] VmError),
     /// The guest came to no scenario at all.
-    #[error("the guest started no scenario: {how}; `cargo xtask shell` boots such a VM for a look{}", excerpt(console))]
+    #[error(
+        "the guest started no scenario: {how}; `{} shell` boots such a VM for a look{}",
+        harness_program::NAME,
+        excerpt(console)
+    )]
     NothingStarted {
         /// What happened instead.
         how: String,

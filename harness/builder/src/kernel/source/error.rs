@@ -92,7 +92,8 @@ impl SourceError {
 fn repin(error: &ArchiveError, kernel: &str) -> String {
     match error {
         ArchiveError::NoSuchVersion { available, .. } if !available.is_empty() => {
-            format!(" any more; `cargo xtask kernel pin {kernel}` writes the newest version into its manifest")
+            let command = format!("{} kernel pin {kernel}", harness_program::NAME);
+            format!(" any more; `{command}` writes the newest version into its manifest")
         }
         _ => String::new(),
     }

@@ -173,7 +173,8 @@ fn write_uncompared(text: &mut String, difference: &Difference, extent: Extent) 
         let _ = writeln!(text, "    {}", extent.list(&scenarios));
     }
     if !difference.unrecorded.is_empty() {
-        let _ = writeln!(text, "\n{RED}not as recorded, see `cargo xtask run`{RED:#}  {}", difference.unrecorded.len());
+        let (name, count) = (harness_program::NAME, difference.unrecorded.len());
+        let _ = writeln!(text, "\n{RED}not as recorded, see `{name} run`{RED:#}  {count}");
     }
     for (scenario, kernel) in &difference.unrecorded {
         let _ = writeln!(text, "  {scenario} on {kernel}");

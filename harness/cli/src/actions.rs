@@ -1,0 +1,70 @@
+//! What GitHub Actions is told: annotations, and a step summary.
+
+use std::{collections::BTreeMap, env, fs, io::Write, path::Path};
+
+use anyhow::{Context, Result};
+use harness_model::name::ScenarioName;
+use harness_runner::{
+    report::{
+        Results,
+        github::{self, Place},
+    },
+    selection::Selection,
+};
+
+use crate::outlet::Delivery;
+
+/// Tells GitHub what came of a run, if this is a step of a workflow.
+///
+/// Annotations go to standard error, which GitHub reads as well, so that standard output stays one form.
+pub(crate) fn tell(selection: &Selection, delivery: &Delivery, results: &Results) -> Result<()> {
+    if env::var_os("GITHUB_ACTIONS").is_none_or(|value| value != "true") {
+        return Ok(());
+    }
+    eprint!("{}", github::annotations(results, &places(selection)));
+    match env::var_os("GITHUB_STEP_SUMMARY") {
+        Some(path) if !path.is_empty() => append(Path::new(&path), &delivery.matrix(results)),
+        _ => Ok(()),
+    }
+}
+
+/// Where each scenario is written, from the folder that is checked out.
+fn places(selection: &Selection) -> BTreeMap<ScenarioName, Place> {
+    let root = env::var_os("GITHUB_WORKSPACE").and_then(|folder| fs::canonicalize(folder).ok());
+    let place = |checked: &harness_model::check::Checked| {
+        let path = selection.lab.suite().path(checked.name());
+        let full = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let inside = root.as_ref().and_then(|root| full.strip_prefix(root).ok());
+        let file = inside.map_or_else(|| selection.shown_path(path), |path| path.display().to_string());
+        (checked.name().clone(), Place { file, attempts: checked.attempt_lines() })
+    };
+    selection.scenarios.iter().map(place).collect()
+}
+
+/// Adds to a summary what it has room for.
+fn append(path: &Path, markdown: &str) -> Result<()> {
+    let written = fs::metadata(path).map_or(0, |found| usize::try_from(found.len()).unwrap_or(usize::MAX));
+    let text = github::step_summary(markdown, github::MOST_SUMMARY_BYTES.saturating_sub(written));
+    let mut open = fs::OpenOptions::new();
+    let file = open.append(true).create(true).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("cannot add to the step summary {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_is_added_to_what_is_there_and_never_too_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("summary.md");
+        append(&path, "one\n").unwrap();
+        append(&path, "two\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\n");
+        append(&path, &"| a row |\n".repeat(200_000)).unwrap();
+        append(&path, "| too late |\n").unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.len() <= github::MOST_SUMMARY_BYTES && text.contains("Cut here"), "{}", text.len());
+    }
+}

@@ -1,0 +1,148 @@
+//! `caps`: the least delegation that BPF objects need.
+
+mod page;
+mod table;
+
+use std::{path::PathBuf, process::ExitCode, sync::LazyLock};
+
+use anyhow::Result;
+use clap::{Args as ClapArgs, ValueEnum, ValueHint, builder::PossibleValue};
+use harness_builder::{progress::Progress, vocabularies::Vocabularies};
+use harness_findings::subject::KernelFacts;
+use harness_frontend::{Target, pasted};
+use harness_objects::{Named, Object, needs};
+use harness_runner::{
+    proof::needs::{Case, Computed, Ground, Proved, enough, needs_on, prove},
+    supplies::Supplies,
+};
+
+use crate::{
+    Context, bpf_objects, candidates, configurations, exit,
+    exit::Wrong,
+    known_kernels,
+    proving::{Proving, blame},
+    screen::print,
+};
+
+/// Compute the least delegation and capabilities that BPF objects need
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+An OBJECT is a BPF object as clang makes it, or a program that carries some as skeletons. What it
+needs is read from it and computed by a model of libbpf 1.7 and of the kernels' permission checks;
+with --prove VMs load it with that, and with each element of it left out.
+
+Examples:
+  {program} caps my.bpf.o
+  {program} caps my.bpf.o --format systemd > my.service.d/bpf.conf
+  {program} caps /usr/sbin/xdp-loader --kernel all
+  {program} caps *.bpf.o --prove --kernel 6.12 7.3
+  {program} caps --table                    writes docs/caps.md; takes long
+
+Exit codes: 0 computed, and proved if asked for; 1 an object needs what nothing can delegate, or is
+not loaded; 2 wrong usage or a bad file; 3 the kernel and the model disagree, or the harness, QEMU
+or a build failed.")]
+pub struct Args {
+    /// Objects, or programs that carry some; what is computed is for all of them together
+    #[arg(value_name = "OBJECT", required_unless_present = "table", value_hint = ValueHint::FilePath)]
+    objects: Vec<PathBuf>,
+
+    /// Kernels to compute it for, by name or glob; `all` means every one that has a manifest
+    /// [default: those whose manifest says so]
+    #[arg(long, value_name = "NAME", num_args = 1.., add = candidates::kernels())]
+    kernel: Vec<String>,
+
+    /// What is printed: for people, or to be pasted
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+
+    /// Load the objects in VMs with what was computed, and without each single element of it
+    #[arg(long)]
+    prove: bool,
+
+    /// Prove what objects of Debian's packages need, and write docs/caps.md
+    #[arg(long, conflicts_with_all = ["objects", "format", "prove"])]
+    table: bool,
+
+    #[command(flatten)]
+    proving: Proving,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Human,
+    Json,
+    Pasted(Target),
+}
+
+impl ValueEnum for Format {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<Format>> = LazyLock::new(|| {
+            [Format::Human, Format::Json].into_iter().chain(Target::all().map(Format::Pasted)).collect()
+        });
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (name, help) = match self {
+            Self::Human => ("human", "For people"),
+            Self::Json => ("json", "One document"),
+            Self::Pasted(target) => (target.frontend().name, target.writes()),
+        };
+        Some(PossibleValue::new(name).help(help))
+    }
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
+    let project = context.project()?;
+    let objects = bpf_objects::read(&args.objects)?;
+    let vocabularies = Vocabularies::read(project).map_err(Wrong::input)?;
+    let kernels = known_kernels::facts(&args.kernel, project, &vocabularies)?;
+    let progress = if args.format == Format::Human { Progress::detect() } else { Progress::silent() };
+    if args.table {
+        return table::write(&args.proving, &args.proving.supplies(project.clone(), progress)?, &kernels);
+    }
+    let plain: Vec<(String, Object)> = objects.iter().map(Named::plain).collect();
+    let computed = match args.prove {
+        true => proved(&args.proving, &args.proving.supplies(project.clone(), progress)?, &kernels, &objects, &plain)?,
+        false => kernels.iter().map(|kernel| computed(kernel, &plain)).collect(),
+    };
+    let known = vocabularies.known_names();
+    let names = configurations::names(&known);
+    let grant = enough(&computed);
+    print(&match args.format {
+        Format::Pasted(target) => pasted(target, &grant, &names),
+        Format::Json => page::json(&plain, &computed)? + "\n",
+        Format::Human => page::human(&computed, &pasted(Target::SYSTEMD, &grant, &names)),
+    })?;
+    Ok(code(&computed))
+}
+
+fn computed(kernel: &KernelFacts, objects: &[(String, Object)]) -> Computed {
+    Computed { kernel: kernel.name.clone(), needs: needs(objects, kernel.release.into()), proved: None }
+}
+
+/// Computes what is needed by the types of kernels that are built, and has them prove it.
+fn proved(
+    proving: &Proving,
+    supplies: &Supplies,
+    kernels: &[KernelFacts],
+    objects: &[Named],
+    plain: &[(String, Object)],
+) -> Result<Vec<Computed>> {
+    let grounds = proving.grounds(supplies, kernels)?;
+    let types = grounds.iter().map(Ground::types).collect::<Result<Vec<_>, _>>()?;
+    let needs = needs_on(&grounds, &types, plain);
+    let case = Case { name: "the objects".to_owned(), objects: objects.iter().collect(), needs: needs.clone() };
+    let proofs = prove(&grounds, &[case]).map_err(blame)?;
+    let proofs = proofs.into_iter().map(|mut of_kernel| of_kernel.pop());
+    let all = kernels.iter().zip(needs).zip(proofs);
+    Ok(all.map(|((kernel, needs), proved)| Computed { kernel: kernel.name.clone(), needs, proved }).collect())
+}
+
+fn code(computed: &[Computed]) -> ExitCode {
+    if computed.iter().filter_map(|one| one.proved.as_ref()).any(Proved::disagrees) {
+        return exit::FAILED.into();
+    }
+    let stuck = |one: &Computed| one.needs.undelegable.iter().any(page::is_in_the_way);
+    if computed.iter().any(stuck) { ExitCode::from(exit::DIFFERS) } else { ExitCode::SUCCESS }
+}

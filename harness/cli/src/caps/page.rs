@@ -1,0 +1,221 @@
+//! What objects need, for people and for programs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+use anyhow::Result;
+use harness_findings::report::alike;
+use harness_model::{
+    delegation::option_of,
+    names,
+    permission::Element,
+    proof::{Minimal, Need},
+};
+use harness_objects::{Needs, Object, Obstacle, Owner, Reason, Undelegable};
+use harness_runner::{
+    proof::needs::{Computed, Proved},
+    report::counted,
+};
+use serde_json::{Value, json};
+
+/// The version of the JSON document; it grows when a reader of the former would misread the new.
+const FORMAT: u32 = 1;
+
+/// Whether something that no grant gives keeps an object from being loaded.
+pub(super) fn is_in_the_way(what: &Undelegable) -> bool {
+    !matches!(what.by, Owner::Attach(_) | Owner::Probe(_))
+}
+
+/// A table for each group of kernels that agree, and what is pasted.
+pub(super) fn human(computed: &[Computed], pasted: &str) -> String {
+    let told = computed.iter().map(|one| (&one.kernel, told(one)));
+    let tables = alike(told).into_iter().map(|(kernels, table)| format!("on {kernels}:\n{table}\n"));
+    format!("{}to paste:\n{}", tables.collect::<String>(), indented(pasted))
+}
+
+fn told(computed: &Computed) -> String {
+    let mut text = String::new();
+    needed(&mut text, &computed.needs);
+    computed.proved.iter().for_each(|proved| proof(&mut text, proved));
+    text
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}\n")).collect()
+}
+
+fn needed(text: &mut String, needs: &Needs) {
+    let width = needs.elements.keys().map(|element| element.to_string().len()).max().unwrap_or(0);
+    for (element, reasons) in &needs.elements {
+        let _ = writeln!(text, "    {:width$}  {}", element.to_string(), reasons_of(reasons));
+    }
+    for (element, reasons) in &needs.attaching {
+        let _ = writeln!(text, "    {element}, to attach: {}", reasons_of(reasons));
+    }
+    for what in unique(&needs.undelegable) {
+        let _ = writeln!(text, "    not delegable: {what}");
+    }
+    for loss in &needs.losses {
+        let kept: Vec<String> = loss.kept_by.iter().map(ToString::to_string).collect();
+        let kept = if kept.is_empty() { "nothing keeps it".to_owned() } else { format!("kept by {}", kept.join(", ")) };
+        let _ = writeln!(text, "    {}: libbpf goes without {} ({kept})", loss.object, loss.feature);
+    }
+    for (object, note) in &needs.notes {
+        let _ = writeln!(text, "    {object}: {note}");
+    }
+    if let Some(least) = &needs.least_release {
+        let _ = writeln!(text, "    from Linux {least} on");
+    }
+}
+
+/// What nobody can give, each once, with all that it is for.
+fn unique(undelegable: &[Undelegable]) -> Vec<String> {
+    let mut by: BTreeMap<&Obstacle, BTreeSet<String>> = BTreeMap::new();
+    for what in undelegable {
+        by.entry(&what.obstacle).or_default().insert(format!("{} of {}", what.by, what.object));
+    }
+    by.into_iter()
+        .map(|(obstacle, of)| format!("{obstacle}: {}", of.into_iter().collect::<Vec<_>>().join(", ")))
+        .collect()
+}
+
+/// Whose an element is, shortly: a few of them, and how many more.
+fn reasons_of(reasons: &[Reason]) -> String {
+    const SHOWN: usize = 3;
+    let mut told: Vec<String> = Vec::new();
+    for reason in reasons {
+        let one = format!("{} ({})", reason.by, reason.why.what);
+        if !told.contains(&one) {
+            told.push(one);
+        }
+    }
+    let more = told.len().saturating_sub(SHOWN);
+    told.truncate(SHOWN);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    told.join(", ") + &rest
+}
+
+fn proof(text: &mut String, proved: &Proved) {
+    match proved {
+        Proved::Minimal { minimal, beyond, expected } => {
+            let told = if beyond.is_empty() && minimal.superfluous.is_empty() {
+                "proved: it loads with this, and not without any one element".to_owned()
+            } else if *expected {
+                "proved: the verifier asks for CAP_PERFMON besides; not without any one element".to_owned()
+            } else {
+                format!("the kernel disagrees, which is a bug: it asks for {}", changed(minimal, beyond))
+            };
+            let _ = writeln!(
+                text,
+                "    {told} ({} in {})",
+                counted(minimal.loads as usize, "load"),
+                counted(minimal.rounds as usize, "round")
+            );
+            failures(text, &minimal.needed);
+        }
+        Proved::Insufficient(needs) => {
+            let told = if proved.is_for_nobody() { "nobody loads it" } else { "the kernel disagrees, which is a bug" };
+            let _ = writeln!(text, "    {told}:");
+            needs.iter().for_each(|need| failure(text, need));
+        }
+        Proved::Unknown(why) => {
+            let _ = writeln!(text, "    not proved: {why}");
+        }
+    }
+}
+
+/// What is needed and was not computed, and the other way round.
+fn changed(minimal: &Minimal, beyond: &BTreeSet<Element>) -> String {
+    let more = beyond.iter().map(|element| format!("{element} too"));
+    let less = minimal.superfluous.iter().map(|element| format!("no {element}"));
+    more.chain(less).collect::<Vec<_>>().join(", ")
+}
+
+fn failures(text: &mut String, needed: &BTreeMap<Element, Vec<Need>>) {
+    for (element, needs) in needed {
+        let _ = writeln!(text, "      without {element}:");
+        needs.iter().for_each(|need| failure(text, need));
+    }
+}
+
+fn failure(text: &mut String, need: &Need) {
+    let _ = writeln!(text, "        {}: {}", need.object, need.lack);
+}
+
+/// One document.
+///
+/// # Errors
+/// If it cannot be written as JSON, which nothing in it prevents.
+pub(super) fn json(objects: &[(String, Object)], computed: &[Computed]) -> Result<String> {
+    let names: Vec<&String> = objects.iter().map(|(name, _)| name).collect();
+    let kernels: BTreeMap<String, Value> =
+        computed.iter().map(|one| (one.kernel.to_string(), kernel(&one.needs, one.proved.as_ref()))).collect();
+    Ok(serde_json::to_string_pretty(&json!({ "format": FORMAT, "objects": names, "kernels": kernels }))?)
+}
+
+fn kernel(needs: &Needs, proved: Option<&Proved>) -> Value {
+    json!({
+        "elements": needs.elements.iter().map(|(element, reasons)| self::element(element, reasons)).collect::<Vec<_>>(),
+        "to_attach": needs.attaching.iter().map(|(element, reasons)| self::element(element, reasons)).collect::<Vec<_>>(),
+        "not_delegable": unique(&needs.undelegable),
+        "lost": needs.losses.iter().map(|loss| json!({
+            "object": loss.object.as_ref(),
+            "what": loss.feature.to_string(),
+            "kept_by": loss.kept_by.iter().map(name).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
+        "least_release": needs.least_release.map(|least| least.release.to_string()),
+        "proof": proved.map(proof_of),
+    })
+}
+
+fn element(element: &Element, reasons: &[Reason]) -> Value {
+    let reasons: Vec<Value> = reasons
+        .iter()
+        .map(|reason| {
+            json!({
+                "object": reason.object.as_ref(),
+                "by": reason.by.to_string(),
+                "for": reason.why.what.to_string(),
+                "source": reason.why.source,
+            })
+        })
+        .collect();
+    json!({ "element": name(element), "reasons": reasons })
+}
+
+/// An element as `OPTION NAME` or `CAP_NAME`.
+fn name(element: &Element) -> String {
+    match element {
+        Element::Bit(bit) => format!("{} {}", option_of(bit.kind), names::shown(bit.kind, bit.number)),
+        Element::Capability(capability) => capability.to_string(),
+    }
+}
+
+fn proof_of(proved: &Proved) -> Value {
+    match proved {
+        Proved::Minimal { minimal, beyond, .. } => json!({
+            "result": if proved.agrees() { "minimal" } else { "reduced" },
+            "superfluous": minimal.superfluous.iter().map(name).collect::<Vec<_>>(),
+            "beyond": beyond.iter().map(name).collect::<Vec<_>>(),
+            "loads": minimal.loads,
+            "rounds": minimal.rounds,
+            "without": minimal.needed.iter().map(|(element, needs)| json!({
+                "element": name(element),
+                "fails": needs.iter().map(|need| json!({
+                    "object": need.object,
+                    "how": need.lack.to_string(),
+                })).collect::<Vec<_>>(),
+            })).collect::<Vec<_>>(),
+        }),
+        Proved::Insufficient(needs) => json!({
+            "result": if proved.is_for_nobody() { "for nobody" } else { "insufficient" },
+            "fails": needs.iter().map(|need| json!({
+                "object": need.object,
+                "how": need.lack.to_string(),
+            })).collect::<Vec<_>>(),
+        }),
+        Proved::Unknown(why) => json!({ "result": "unknown", "why": why }),
+    }
+}

@@ -1,0 +1,189 @@
+//! `docs/caps.md`: the least grants of objects that Debian ships, as two kernels prove them.
+
+use std::{collections::BTreeSet, fmt::Write as _, process::ExitCode};
+
+use anyhow::{Context, Result};
+use harness_builder::{
+    digest::Sha256,
+    specimens::{self, Pantry},
+};
+use harness_findings::subject::KernelFacts;
+use harness_model::{
+    name::KernelName,
+    names,
+    permission::{Element, Grant},
+    vocabulary::Kind,
+};
+use harness_objects::Named;
+use harness_program::NAME;
+use harness_runner::{
+    proof::needs::{Case, Ground, Proved, needs_on, prove},
+    supplies::Supplies,
+};
+
+use crate::{
+    proving::{Proving, blame},
+    replacement,
+};
+
+/// So many objects of each pattern of files are proved.
+const EACH: usize = 6;
+
+/// An object of a package.
+struct Entry {
+    package: String,
+    named: Named,
+}
+
+/// Fetches the packages, computes and proves what their objects need, and writes the page.
+pub(super) fn write(proving: &Proving, supplies: &Supplies, kernels: &[KernelFacts]) -> Result<ExitCode> {
+    let grounds = proving.grounds(supplies, kernels)?;
+    let types = grounds.iter().map(Ground::types).collect::<Result<Vec<_>, _>>()?;
+    let (entries, counted) = entries(supplies)?;
+    let needs = |entry: &Entry| needs_on(&grounds, &types, &[entry.named.plain()]);
+    let cases: Vec<Case<'_>> = entries
+        .iter()
+        .map(|entry| Case { name: entry.named.name.clone(), objects: vec![&entry.named], needs: needs(entry) })
+        .collect();
+    let proved = prove(&grounds, &cases).map_err(blame)?;
+    let names: Vec<&KernelName> = kernels.iter().map(|kernel| &kernel.name).collect();
+    let page = page(&entries, &counted, &names, &proved);
+    let path = supplies.project().root().join("docs/caps.md");
+    replacement::write(&path, &page)?;
+    println!("wrote {}", path.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How many objects the packages have, and how many of them differ.
+struct Counted {
+    packages: usize,
+    objects: usize,
+    different: usize,
+}
+
+fn entries(supplies: &Supplies) -> Result<(Vec<Entry>, Counted)> {
+    let packages = specimens::list(&supplies.project().specimens())?;
+    let mut pantry = Pantry::new(supplies.cache(), supplies.progress());
+    let (mut entries, mut seen, mut objects) = (Vec::new(), BTreeSet::new(), 0);
+    for package in &packages {
+        for (_, files) in pantry.files(package)? {
+            let mut taken = 0;
+            for file in files {
+                let what = || format!("{} of {}", file.path, package.name);
+                for named in Named::of_bytes(&file.path, file.bytes.clone()).with_context(what)? {
+                    objects += 1;
+                    let is_new = seen.insert(Sha256::of_parts([named.bytes.as_slice()]).to_string());
+                    if is_new && taken < EACH {
+                        taken += 1;
+                        entries.push(Entry { package: format!("{} {}", package.name, package.version), named });
+                    }
+                }
+            }
+        }
+    }
+    let counted = Counted { packages: packages.len(), objects, different: seen.len() };
+    Ok((entries, counted))
+}
+
+fn page(entries: &[Entry], counted: &Counted, kernels: &[&KernelName], proved: &[Vec<Proved>]) -> String {
+    let on_all = |number: usize, is: fn(&Proved) -> bool| proved.iter().all(|of| is(&of[number]));
+    let minimal = |number: &usize| on_all(*number, |one| matches!(one, Proved::Minimal { .. }));
+    let agreed = |number: &usize| on_all(*number, Proved::agrees);
+    let all = 0..entries.len();
+    let mut text = format!(
+        "# What real objects need\n\nThe least delegation and capabilities under which libbpf 1.7 loads objects of Debian \
+         packages ({} packages with {} objects, {} of them different; of each kind of file {EACH} are tried). Each was \
+         computed by `{NAME} caps` from the object alone and tried on {}: where a kernel's column says `proved`, it \
+         loads with what is listed, and not without any one element of it. `for nobody` means that not even root loads the \
+         object as it is: its program would set sizes first, or the kernel lacks what it attaches to. Written by \
+         `{NAME} caps --table`.\n\n{} objects were tried. On all kernels {} have a least grant proved, {} of them exactly \
+         the one computed, or with CAP_PERFMON besides where only the verifier can tell.\n\n",
+        counted.packages,
+        counted.objects,
+        counted.different,
+        kernels.iter().map(|kernel| kernel.as_str()).collect::<Vec<_>>().join(" and "),
+        entries.len(),
+        all.clone().filter(minimal).count(),
+        all.clone().filter(agreed).count(),
+    );
+    let heads: Vec<&str> = kernels.iter().map(|kernel| kernel.as_str()).collect();
+    let _ = writeln!(
+        text,
+        "| object | programs | commands | maps | programs' types | attach types | inside | {} |",
+        heads.join(" | ")
+    );
+    let _ = writeln!(text, "| --- | ---: | --- | --- | --- | --- | --- |{}", " --- |".repeat(kernels.len()));
+    let mut package = "";
+    for (number, entry) in entries.iter().enumerate() {
+        if entry.package != package {
+            package = &entry.package;
+            let _ = writeln!(text, "| **{package}** | | | | | | |{}", " |".repeat(kernels.len()));
+        }
+        row(&mut text, entry, proved.iter().map(|of| &of[number]).collect());
+    }
+    text
+}
+
+fn row(text: &mut String, entry: &Entry, proved: Vec<&Proved>) {
+    let grant = proved.iter().rev().find_map(|one| one.grant());
+    let cells: Vec<String> = match grant {
+        Some(grant) => Kind::ALL.into_iter().map(|kind| names_of(grant, kind)).chain([inside(grant)]).collect(),
+        None => vec![String::new(); 5],
+    };
+    let programs = entry.named.object.programs.len();
+    let results: Vec<String> = proved.iter().map(|one| result(one, grant)).collect();
+    let name = entry.named.name.replace('|', "\\|");
+    let _ = writeln!(text, "| `{name}` | {programs} | {} | {} |", cells.join(" | "), results.join(" | "));
+}
+
+fn names_of(grant: &Grant, kind: Kind) -> String {
+    let bits = grant.elements().filter_map(|element| match element {
+        Element::Bit(bit) if bit.kind == kind => Some(names::shown(kind, bit.number)),
+        _ => None,
+    });
+    bits.collect::<Vec<_>>().join(", ")
+}
+
+fn inside(grant: &Grant) -> String {
+    grant.capabilities.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What a kernel said, and where its grant differs from the one in the row.
+fn result(proved: &Proved, shown: Option<&Grant>) -> String {
+    match proved {
+        Proved::Minimal { minimal, beyond, expected } => {
+            let told = match (beyond.is_empty() && minimal.superfluous.is_empty(), expected) {
+                (true, _) => "proved".to_owned(),
+                (false, true) => "proved; CAP_PERFMON by the verifier".to_owned(),
+                (false, false) => format!(
+                    "proved, computed otherwise: {}",
+                    difference(beyond, &minimal.superfluous.iter().copied().collect())
+                ),
+            };
+            match shown.filter(|shown| **shown != minimal.grant) {
+                None => told,
+                Some(shown) => format!("{told}; here {}", changes(shown, &minimal.grant)),
+            }
+        }
+        Proved::Insufficient(needs) => {
+            let why: Vec<String> = needs.iter().map(|need| need.lack.to_string()).collect();
+            why.join("; ").replace('|', "\\|")
+        }
+        // An id is another one each time.
+        Proved::Unknown(why) => {
+            let lasting = why.split(" with id ").next().unwrap_or_default();
+            format!("not known: {}", lasting.replace('|', "\\|"))
+        }
+    }
+}
+
+fn difference(more: &BTreeSet<Element>, less: &BTreeSet<Element>) -> String {
+    let more = more.iter().map(|element| format!("also {element}"));
+    let less = less.iter().map(|element| format!("not {element}"));
+    more.chain(less).collect::<Vec<_>>().join(", ")
+}
+
+fn changes(from: &Grant, to: &Grant) -> String {
+    let (from, to): (BTreeSet<Element>, BTreeSet<Element>) = (from.elements().collect(), to.elements().collect());
+    difference(&to.difference(&from).copied().collect(), &from.difference(&to).copied().collect())
+}

@@ -1,0 +1,64 @@
+//! `convert`: a delegation of one front-end for another.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Result, anyhow};
+use clap::{Args as ClapArgs, ValueHint};
+use harness_builder::vocabularies::Vocabularies;
+use harness_frontend::{Configuration, Frontend, LostAt, Names, Sources, Target, convert};
+
+use crate::{Context, configurations, exit, exit::Wrong, screen::print};
+
+/// Write the delegation of a unit, instance or mount line for another front-end
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+What is in effect is converted: names that the front-end passes over are lost there too. What has no
+counterpart is told on standard error.
+
+Examples:
+  {program} convert --to incus my.service
+  incus config show web | {program} convert --to systemd -
+  {program} convert --to mount --from lxd profile.yaml
+
+Exit codes: 0 written, lossless; 1 written, and something was lost; 2 wrong usage, or a file that
+cannot be read or whose front-end refuses it.")]
+pub struct Args {
+    /// A configuration; `-` is standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+
+    #[arg(long, value_name = "FRONT-END", help = format!("For whom: {}", Target::words("or")))]
+    to: Target,
+
+    /// Who reads the file, where neither its name nor its contents tell
+    #[arg(long, value_name = "FRONT-END")]
+    from: Option<Frontend>,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
+    let known = Vocabularies::read(context.project()?).map_err(Wrong::input)?.known_names();
+    let names = configurations::names(&known);
+    let (sources, configurations) = configurations::read(&args.file, args.from, &names)?;
+    if configurations.is_empty() {
+        return Err(Wrong::input(anyhow!("{}: there is no delegation in it", sources.get(0).label())));
+    }
+    let mut lost = false;
+    for configuration in &configurations {
+        lost |= one(configuration, args.to, &names, &sources)?;
+    }
+    Ok(if lost { ExitCode::from(exit::DIFFERS) } else { ExitCode::SUCCESS })
+}
+
+/// Prints one configuration; whether something of it was lost.
+fn one(configuration: &Configuration, to: Target, names: &Names<'_>, sources: &Sources) -> Result<bool> {
+    let refused = |error: harness_frontend::configuration::RefusedElement| {
+        Wrong::input(anyhow!("{}: {error}, so that nothing is in effect", sources.shown(&error.place)))
+    };
+    let (text, lost) = convert(configuration, to, names).map_err(refused)?;
+    print(&text)?;
+    for LostAt { what, place } in &lost {
+        let place = place.as_ref().map_or_else(|| sources.get(0).label().to_owned(), |place| sources.shown(place));
+        eprintln!("{place}: lost: {what}");
+    }
+    Ok(!lost.is_empty())
+}

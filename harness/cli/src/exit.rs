@@ -1,0 +1,59 @@
+//! What an exit code means; an interface that scripts and CI build on.
+
+use std::{fmt, process::ExitCode};
+
+/// Verdicts differ from what is recorded or expected, or a configuration is refused.
+pub const DIFFERS: u8 = 1;
+/// Wrong usage, or a file of the user that cannot be used.
+pub const WRONG_INPUT: u8 = 2;
+/// The harness, QEMU or a build failed: no verdict follows.
+pub const FAILED: u8 = 3;
+/// Nothing was selected.
+pub const NOTHING_SELECTED: u8 = 4;
+
+/// An error that is the input's fault: wrong usage or a bad file.
+#[derive(Debug)]
+pub struct Wrong(anyhow::Error);
+
+impl Wrong {
+    /// Marks an error as the input's fault.
+    pub fn input(error: impl Into<anyhow::Error>) -> anyhow::Error {
+        anyhow::Error::new(Self(error.into()))
+    }
+
+    /// The error itself.
+    pub fn inner(&self) -> &anyhow::Error {
+        &self.0
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Wrong {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// The exit code an error ends the program with.
+pub fn code_of(error: &anyhow::Error) -> ExitCode {
+    ExitCode::from(if error.is::<Wrong>() { WRONG_INPUT } else { FAILED })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_ends_with_the_code_of_whose_fault_it_is() {
+        let wrong = Wrong::input(anyhow::anyhow!("no such kernel"));
+        assert_eq!(wrong.to_string(), "no such kernel");
+        assert_eq!(code_of(&wrong), ExitCode::from(WRONG_INPUT));
+        assert_eq!(code_of(&wrong.context("run")), ExitCode::from(WRONG_INPUT));
+        assert_eq!(code_of(&anyhow::anyhow!("QEMU died")), ExitCode::from(FAILED));
+    }
+}

@@ -1,0 +1,52 @@
+//! Kernels as far as they are known without building them: release, names, and who makes them.
+
+use anyhow::{Result, anyhow};
+use harness_builder::{
+    kernel::{
+        Catalogue, Manifest,
+        manifest::{PrebuiltSource, Source},
+    },
+    project::Project,
+    vocabularies::Vocabularies,
+};
+use harness_findings::subject::{KernelFacts, Origin};
+use harness_model::scenario::Release;
+
+use crate::exit::Wrong;
+
+/// What is known of these kernels; those that run by default if none is named.
+///
+/// # Errors
+/// If there is no such kernel, or nothing tells its release.
+pub(crate) fn facts(names: &[String], project: &Project, vocabularies: &Vocabularies) -> Result<Vec<KernelFacts>> {
+    let catalogue = Catalogue::of_folder(&project.kernels()).map_err(Wrong::input)?;
+    let manifests = match names {
+        [] => catalogue.defaults(),
+        names => catalogue.named(names.iter().map(String::as_str)),
+    };
+    let each = |manifest: Manifest| {
+        let name = &manifest.name;
+        let unknown =
+            || anyhow!("nothing tells the release of kernel {name}; call it MAJOR.MINOR-…, such as 6.12-{name}");
+        let release = release(&manifest).ok_or_else(unknown).map_err(Wrong::input)?;
+        let vocabulary = vocabularies.of(&manifest, release).ok_or_else(unknown).map_err(Wrong::input)?.clone();
+        Ok(KernelFacts { origin: origin(&manifest), name: manifest.name, release, vocabulary })
+    };
+    manifests.map_err(Wrong::input)?.into_iter().map(each).collect()
+}
+
+/// The release that a kernel's name begins with, or the version of its package.
+fn release(manifest: &Manifest) -> Option<Release> {
+    let of_source = || match &manifest.source {
+        Source::Debian(debian) => debian.version.parse().ok(),
+        _ => None,
+    };
+    manifest.name.as_str().parse().ok().or_else(of_source)
+}
+
+fn origin(manifest: &Manifest) -> Origin {
+    match manifest.source {
+        Source::Prebuilt(PrebuiltSource::Debian(_)) => Origin::Debian,
+        _ => Origin::Built,
+    }
+}

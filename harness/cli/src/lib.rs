@@ -1,0 +1,78 @@
+//! The verbs that users of the harness run: arguments in, text and an exit code out.
+//!
+//! A verb parses its arguments, calls what does the work, and prints. What it decides by itself is the exit code.
+
+mod actions;
+mod bless;
+mod bpf_objects;
+pub mod candidates;
+mod caps;
+pub mod complaint;
+mod configurations;
+mod context;
+mod convert;
+mod diff;
+pub mod exit;
+mod known_kernels;
+mod outlet;
+mod proving;
+pub mod replacement;
+mod report;
+mod run;
+pub mod screen;
+pub mod selection;
+pub mod setup;
+mod validate;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Command, Subcommand};
+
+pub use context::Context;
+
+/// What a person can ask for.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the arguments describe their verb, in its help text")]
+pub enum Verb {
+    Run(run::Args),
+    Report(report::Args),
+    Bless(bless::Args),
+    Diff(diff::Args),
+    Validate(validate::Args),
+    Convert(convert::Args),
+    Caps(caps::Args),
+    Setup(setup::Args),
+}
+
+impl Verb {
+    /// Does it.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being done; [`exit::code_of`] says how the program ends then.
+    pub fn run(&self, context: &Context) -> Result<ExitCode> {
+        match self {
+            Self::Run(args) => run::run(args, context),
+            Self::Report(args) => report::run(args, context),
+            Self::Bless(args) => bless::run(args, context),
+            Self::Diff(args) => diff::run(args, context),
+            Self::Validate(args) => validate::run(args, context),
+            Self::Convert(args) => convert::run(args, context),
+            Self::Caps(args) => caps::run(args, context),
+            Self::Setup(args) => setup::run(args),
+        }
+    }
+}
+
+/// What stands for the program's name in help texts.
+const PLACEHOLDER: &str = "{program}";
+
+/// The same command and verbs, with the program's name in their help texts.
+pub fn named(command: Command) -> Command {
+    let after = command.get_after_help().map(|text| text.to_string().replace(PLACEHOLDER, harness_program::NAME));
+    let command = command.mut_subcommands(named);
+    match after {
+        Some(text) => command.after_help(text),
+        None => command,
+    }
+}

@@ -1,0 +1,55 @@
+//! `report`: results of earlier runs, without running anything.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, anyhow};
+use clap::Args as ClapArgs;
+use harness_builder::progress::Progress;
+use harness_program::NAME;
+
+use crate::{
+    Context,
+    exit::Wrong,
+    outlet::Outlets,
+    run,
+    selection::{self, Selectors},
+};
+
+/// Tell the results of earlier runs, in any form; nothing is built or booted
+#[derive(Debug, ClapArgs)]
+#[command(
+    mut_arg("kernel", |arg| arg.help("Kernels to tell of, by name or glob; `all` means every one that has a manifest [default: those whose manifest says so]")),
+    mut_arg("fresh", |arg| arg.hide(true)),
+    mut_arg("no_install", |arg| arg.hide(true)),
+    after_help = "\
+Examples:
+  {program} report --junit results.xml --markdown results.md
+  {program} report --kernel all --format markdown --by folder
+  {program} report --image all --filter 'token/*'
+  {program} report --format json | jq 'select(.kind == \"judged\" and .standing == \"differs\")'
+
+A scenario that was not run counts as a fault, unless nothing at all was run in the default image it is
+for, as where that image's packages have left the mirror. `{program} run` takes the same options.
+
+Exit codes: 0 as recorded; 1 verdicts differ; 2 wrong usage or a bad file; 3 something was not run
+or a file cannot be written; 4 nothing was selected."
+)]
+pub struct Args {
+    #[command(flatten)]
+    selectors: Selectors,
+
+    #[command(flatten)]
+    outlets: Outlets,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
+    if args.selectors.wants_fresh() {
+        return Err(Wrong::input(anyhow!("a report runs nothing afresh; use `{NAME} run --fresh`")));
+    }
+    let delivery = args.outlets.resolve()?;
+    let selection = args.selectors.resolve(context, Progress::silent())?;
+    if selection.scenarios.is_empty() {
+        return Ok(selection::nothing(&selection));
+    }
+    run::conclude(&selection, &delivery, selection.known_findings()?, None)
+}

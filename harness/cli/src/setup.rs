@@ -1,0 +1,47 @@
+//! `setup`: host packages.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args as ClapArgs;
+use harness_builder::{
+    host::{Mode, Purpose},
+    progress::Progress,
+};
+use harness_runner::{preparation::prepare_host, qemu::Qemu};
+
+/// Install what this host lacks to build and boot kernels
+#[derive(Debug, ClapArgs)]
+#[command(mut_arg("no_install", |arg| arg.help("Print the command that installs it instead")), after_help = "\
+Examples:
+  {program} setup
+  {program} setup --no-install              prints the command and installs nothing
+
+Exit codes: 0 this host has everything; 3 it lacks something that was not or could not be installed.")]
+pub struct Args {
+    #[command(flatten)]
+    installation: Installation,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let progress = Progress::detect();
+    prepare_host(&Purpose::ALL, args.installation.mode(), &progress)?;
+    let qemu = Qemu::find()?;
+    progress.note(&format!("this host has everything; {} is QEMU {}", qemu.path().display(), qemu.version()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What to do about packages that the host lacks.
+#[derive(Clone, Copy, Debug, ClapArgs)]
+pub struct Installation {
+    /// Print what would be installed on the host instead of installing it
+    #[arg(long)]
+    no_install: bool,
+}
+
+impl Installation {
+    /// The same as a value.
+    pub fn mode(self) -> Mode {
+        if self.no_install { Mode::Print } else { Mode::Install }
+    }
+}

@@ -1,0 +1,114 @@
+//! Configurations tried in VMs: a unit by a systemd of the guest's, anything else in a container as its front-end would make
+//! it, and the objects loaded there.
+
+mod told;
+
+use anyhow::Result;
+use harness_findings::{
+    finding::merged,
+    report::{Judgement, Proved, Rehearsed},
+    trial::{idle, too_old},
+};
+use harness_model::name::{ImageName, KernelName};
+use harness_objects::{Named, Object};
+use harness_runner::{
+    proof::{self, Criterion, Method, Proof, Trial},
+    supplies::Supplies,
+    testbed::Testbed,
+};
+
+use crate::proving::{Proving, blame};
+use told::Reader;
+
+/// Tries each configuration on each of its kernels, and writes down what came of it.
+pub(super) fn all(
+    proving: &Proving,
+    supplies: &Supplies,
+    objects: &[Named],
+    judgements: &mut [Judgement],
+) -> Result<()> {
+    let methods: Vec<Method> = judgements.iter().map(|judgement| Method::of(&judgement.configuration)).collect();
+    for (judgement, method) in judgements.iter_mut().zip(&methods) {
+        if let Method::Untried(why) = method {
+            let stand = format!("not tried: {why}");
+            judgement
+                .kernels
+                .iter_mut()
+                .for_each(|on| on.proved = Some(Proved { stand: stand.clone(), ..Proved::default() }));
+        }
+    }
+    let stage = Stage { proving, supplies, objects, methods: &methods };
+    if methods.iter().any(Method::is_unit) {
+        let (image, systemd) = proving.image_for_units(supplies)?;
+        stage.run(judgements, &image, Some(systemd))?;
+        for (judgement, method) in judgements.iter_mut().zip(&methods) {
+            if let Method::Unit(rehearsal) = method {
+                let (image, changes) = (image.to_string(), rehearsal.changes.clone());
+                judgement.rehearsed = Some(Rehearsed { image, changes });
+                let found = judgement.kernels.iter().filter_map(idle).chain(too_old(judgement, systemd));
+                judgement.findings = merged(found.chain(judgement.findings.clone()).collect::<Vec<_>>());
+            }
+        }
+    }
+    if methods.iter().any(|method| matches!(method, Method::Container(_))) {
+        stage.run(judgements, &proving.image(), None)?;
+    }
+    Ok(())
+}
+
+/// What trials are made with.
+struct Stage<'a> {
+    proving: &'a Proving,
+    supplies: &'a Supplies,
+    objects: &'a [Named],
+    methods: &'a [Method],
+}
+
+impl Stage<'_> {
+    /// Tries units in an image with this systemd, or else everything but units.
+    fn run(&self, judgements: &mut [Judgement], image: &ImageName, systemd: Option<u32>) -> Result<()> {
+        let Some(first) = judgements.first() else { return Ok(()) };
+        let kernels: Vec<KernelName> = first.kernels.iter().map(|kernel| kernel.name.clone()).collect();
+        let testbeds = self.proving.testbeds(self.supplies, &kernels, image)?;
+        let files = proof::Object::all(self.objects).map_err(blame)?;
+        let mut tried: Vec<(&mut Judgement, &Method)> = judgements
+            .iter_mut()
+            .zip(self.methods)
+            .filter(|(_, method)| method.is_unit() == systemd.is_some())
+            .collect();
+        let trials: Vec<Trial> = tried
+            .iter()
+            .filter_map(|(judgement, method)| {
+                let (name, place) = (judgement.name().to_owned(), method.place()?);
+                Some(Trial { name, place, objects: files.clone(), criterion: Criterion::Attached })
+            })
+            .collect();
+        tried.retain(|(_, method)| method.place().is_some());
+        let references: Vec<&Testbed<'_>> = testbeds.iter().collect();
+        for (kernel, proofs) in proof::prove(&references, &trials)? {
+            for ((judgement, method), proof) in tried.iter_mut().zip(&proofs) {
+                self.tell(judgement, method, systemd, &kernel, proof);
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(
+        &self,
+        judgement: &mut Judgement,
+        method: &Method,
+        systemd: Option<u32>,
+        kernel: &KernelName,
+        proof: &Proof,
+    ) {
+        let objects: Vec<(&str, &Object)> = self.objects.iter().map(|one| (one.name.as_str(), &one.object)).collect();
+        let unit = match method {
+            Method::Unit(rehearsal) => systemd.map(|systemd| (rehearsal, systemd)),
+            Method::Container(_) | Method::Untried(_) => None,
+        };
+        let Judgement { configuration, sources, kernels, .. } = judgement;
+        let Some(on) = kernels.iter_mut().find(|on| on.name == *kernel) else { return };
+        let proved = Reader { configuration, sources, objects: &objects, unit }.told(proof, on);
+        on.proved = Some(proved);
+    }
+}

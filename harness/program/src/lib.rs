@@ -1,0 +1,38 @@
+//! How the program is called. Messages and help texts take its name from here, so that it can be shipped under another.
+
+/// What a person types before a verb.
+pub const NAME: &str = "cargo xtask";
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::NAME;
+
+    /// Files whose messages still spell the name out.
+    const EXCEPTIONS: [&str; 3] = ["src/names.rs", "vocabulary/known.rs", "reasons/complaints.rs"];
+
+    /// The lines of code below a folder that have the name in them. Tests and comments may speak of it.
+    fn spelled(folder: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let is = |name: &str| path.file_name().is_some_and(|file| file == name);
+            if path.is_dir() && !is("tests") && !is("target") {
+                spelled(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !is("tests.rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]").next().unwrap_or_default().lines();
+                let lines = code.filter(|line| line.contains(NAME) && !line.trim_start().starts_with("//"));
+                found.extend(lines.map(|line| format!("{}: {}", path.display(), line.trim())));
+            }
+        }
+    }
+
+    #[test]
+    fn no_other_place_has_the_name() {
+        let mut found = Vec::new();
+        spelled(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), &mut found);
+        found.retain(|line| !EXCEPTIONS.iter().any(|file| line.contains(file)));
+        assert!(found.len() == 1 && found[0].contains("program/src/lib.rs"), "{}", found.join("\n"));
+    }
+}

@@ -1,0 +1,74 @@
+//! What would change if what was found of a scenario were accepted.
+
+use std::collections::BTreeSet;
+
+use harness_model::{
+    ground::Ground,
+    name::ImageName,
+    snapshot::{self, Lineage, Recorded},
+};
+
+use super::Change;
+use crate::{
+    report::{Finding, Naming, Standing},
+    selection::{Selection, SelectionError},
+};
+
+/// What would change for one scenario, or why it cannot be blessed.
+///
+/// # Errors
+/// [`SelectionError`] if the recorded snapshots or the manifests cannot be read.
+pub fn proposed(
+    selection: &Selection,
+    group: &[Finding],
+    naming: Naming,
+) -> Result<Result<Vec<Change>, String>, SelectionError> {
+    let mut texts: Vec<(Lineage, String)> = Vec::new();
+    let name = &group[0].scenario;
+    let recorded = selection.lab.suite().recorded(name)?;
+    let first = selection.first_image(name)?;
+    let mut held = held(selection, &recorded, group, &first)?;
+    let mut complaints: Vec<String> = Vec::new();
+    for finding in group {
+        let ground = naming.name(&finding.ground);
+        match &finding.standing {
+            Standing::Skipped { .. } => held.retain(|lineage| lineage.ground != finding.ground),
+            Standing::Judged { judgement, .. } if judgement.crash.is_none() && judgement.problems().is_empty() => {
+                texts.push((selection.supplies.lineage(&finding.ground)?, snapshot::render(judgement)));
+            }
+            // The whole cause would be told with each scenario of the ground.
+            Standing::NotRun { cause } => {
+                let first = cause.lines().next().unwrap_or_default();
+                complaints.push(format!("  {ground}: not run: {first}"));
+            }
+            Standing::Judged { .. } | Standing::Fault { .. } => {
+                complaints.extend(finding.complaints().iter().map(|line| format!("  {ground}: {line}")));
+            }
+        }
+    }
+    if !complaints.is_empty() {
+        return Ok(Err(complaints.join("\n")));
+    }
+    Ok(Ok(super::changes(selection.lab.suite(), name, &recorded, &texts, &held, &first)))
+}
+
+/// The grounds a scenario is held to: the default kernels with the first image it is meant for, and with each other one
+/// that ran or has snapshots of its own.
+fn held(
+    selection: &Selection,
+    recorded: &Recorded,
+    group: &[Finding],
+    first: &ImageName,
+) -> Result<Vec<Lineage>, SelectionError> {
+    let ran = group.iter().map(|finding| &finding.ground.image);
+    let own = recorded.texts.keys().filter_map(|owner| owner.image.as_ref());
+    let images: BTreeSet<&ImageName> = std::iter::once(first).chain(ran).chain(own).collect();
+    let mut held = Vec::new();
+    for kernel in selection.supplies.default_kernels()? {
+        for image in &images {
+            let ground = Ground { kernel: kernel.clone(), image: (*image).clone() };
+            held.push(selection.supplies.lineage(&ground)?);
+        }
+    }
+    Ok(held)
+}

@@ -1,0 +1,33 @@
+//! What the host needs before anything is built or booted on it.
+
+use std::env;
+
+use harness_builder::{
+    host::{self, HostError, Mode, Purpose},
+    progress::Progress,
+};
+use harness_model::ground::Ground;
+
+use crate::{qemu::QEMU_VARIABLE, supplies::Supplies};
+
+/// Makes sure that the host has what `purposes` need.
+///
+/// # Errors
+/// [`HostError`] if something is missing that is not to be installed, or cannot be.
+pub fn prepare_host(purposes: &[Purpose], mode: Mode, progress: &Progress) -> Result<(), HostError> {
+    // Who names a QEMU of their own wants no other one installed.
+    let own_qemu = env::var_os(QEMU_VARIABLE).is_some();
+    let wanted: Vec<Purpose> =
+        purposes.iter().copied().filter(|purpose| !(own_qemu && *purpose == Purpose::Vm)).collect();
+    host::ensure(&wanted, mode, progress)
+}
+
+/// Makes sure that the host has what it takes to boot these grounds, and to build what is not built of them.
+///
+/// # Errors
+/// [`HostError`] if something is missing that is not to be installed, or cannot be.
+pub fn prepare_for(supplies: &Supplies, grounds: &[Ground], mode: Mode) -> Result<(), HostError> {
+    let all_built = grounds.iter().all(|ground| supplies.built(&ground.kernel, &ground.image).is_ok());
+    let purposes: &[Purpose] = if all_built { &[Purpose::Vm] } else { &Purpose::ALL };
+    prepare_host(purposes, mode, supplies.progress())
+}

@@ -1,0 +1,349 @@
+//! Scenarios that were selected to run on kernels, in images: what each ground has to do, and what came of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
+
+use harness_builder::{
+    host::{HostError, Mode, Purpose},
+    kernel::running,
+};
+use harness_model::{
+    check::Checked,
+    ground::Ground,
+    name::{ImageName, KernelName, ScenarioName},
+    reasons::Complaint,
+    scenario::suggest::similar_scenarios,
+};
+use thiserror::Error;
+
+use crate::{
+    grounds::{self, Images, Stint},
+    identity::Identity,
+    lab::{self, Lab, LabError, Task},
+    preparation::{prepare_for, prepare_host},
+    report::{
+        Finding, GroundLabel, Naming, Results, Standing,
+        difference::{Difference, Side},
+    },
+    store::StoreError,
+    suite::SuiteError,
+    supplies::{Supplies, SuppliesError},
+    testbed::Testbed,
+};
+
+/// Why nothing came of what was selected.
+#[derive(Debug, Error)]
+pub enum SelectionError {
+    /// What scenarios run on is not to be had.
+    #[error(transparent)]
+    Supplies(#[from] SuppliesError),
+    /// The scenarios cannot be run.
+    #[error(transparent)]
+    Lab(#[from] LabError),
+    /// The scenarios' folder cannot be read.
+    #[error(transparent)]
+    Suite(#[from] SuiteError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The host lacks something.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// One image is wanted, and several are named.
+    #[error("`--image` stands for {}; name one", .0.iter().map(ImageName::as_str).collect::<Vec<_>>().join(", "))]
+    SeveralImages(Vec<ImageName>),
+    /// No image is named, and none runs by default.
+    #[error("no image has `default = true`")]
+    NoDefaultImage,
+    /// There is no image at all.
+    #[error("there is no image")]
+    NoImage,
+    /// A kernel has no outcome to compare with.
+    #[error("{0} never ran, so there is nothing to compare with it")]
+    NeverRan(KernelName),
+}
+
+impl SelectionError {
+    /// Whether what was asked for is wrong: options that do not fit together, or a scenario that a kernel does not know.
+    pub fn is_wrong_input(&self) -> bool {
+        matches!(self, Self::Lab(LabError::Scenarios(_)) | Self::SeveralImages(_) | Self::NoDefaultImage)
+    }
+}
+
+/// What was selected, read and checked; nothing is built or booted yet.
+#[derive(Debug)]
+pub struct Selection {
+    /// The scenarios' folder.
+    pub lab: Lab,
+    /// What the project has to run them on.
+    pub supplies: Supplies,
+    /// The kernels.
+    pub kernels: Vec<KernelName>,
+    /// The images.
+    pub images: Images,
+    /// The images that run by default.
+    pub default_images: Vec<ImageName>,
+    /// All images.
+    pub all_images: Vec<ImageName>,
+    /// The scenarios.
+    pub scenarios: Vec<Checked>,
+    /// What their names were matched with.
+    pub filter: String,
+    /// What to do about packages that the host lacks.
+    pub mode: Mode,
+}
+
+impl Selection {
+    /// What each ground has to do.
+    fn stints(&self) -> Vec<Stint<'_>> {
+        grounds::stints(&self.kernels, &self.images, &self.scenarios)
+    }
+
+    /// What came of the scenarios on each ground, findings of one scenario together. A ground that cannot be built or
+    /// booted fails alone: its findings say so. Scenarios of a default image whose packages are gone are skipped.
+    ///
+    /// # Errors
+    /// [`SelectionError`] if nothing can be run at all.
+    pub fn findings(&self) -> Result<Vec<Finding>, SelectionError> {
+        let stints = self.stints();
+        let gone = self.prepare(&stints)?;
+        let mut findings: Vec<Finding> = Vec::new();
+        let mut built: Vec<(Testbed<'_>, &Stint<'_>)> = Vec::new();
+        for stint in &stints {
+            match gone.get(&stint.ground.image) {
+                Some(reason) => findings.extend(unjudged(stint, &Standing::Skipped { reason: reason.clone() })),
+                None => match self.testbed(&stint.ground) {
+                    Ok(testbed) => built.push((testbed, stint)),
+                    Err(error) => {
+                        let cause = self.cannot_build(&stint.ground.kernel, &error);
+                        findings.extend(unjudged(stint, &Standing::NotRun { cause }));
+                    }
+                },
+            }
+        }
+        // Before, for what an interrupted run leaves; afterwards, with the objects that its scenarios loaded.
+        built.iter().try_for_each(|(testbed, _)| self.supplies.remember(testbed))?;
+        let tasks: Vec<Task<'_>> = built.iter().map(|(testbed, stint)| task(testbed, stint)).collect();
+        findings.extend(self.lab.findings_of(&tasks)?);
+        built.iter().try_for_each(|(testbed, _)| self.supplies.remember(testbed))?;
+        Ok(sorted(findings))
+    }
+
+    /// Sees to what the grounds have in common, images included; why there are not those that are gone.
+    fn prepare(&self, stints: &[Stint<'_>]) -> Result<BTreeMap<ImageName, String>, SelectionError> {
+        let grounds: Vec<Ground> = stints.iter().map(|stint| stint.ground.clone()).collect();
+        let (here, vms): (Vec<Ground>, Vec<Ground>) =
+            grounds.into_iter().partition(|ground| is_running(&ground.kernel));
+        if !here.is_empty() {
+            prepare_host(&[Purpose::GuestProgram, Purpose::Objects], self.mode, self.supplies.progress())?;
+        }
+        let mut gone = BTreeMap::new();
+        if vms.is_empty() {
+            return Ok(gone);
+        }
+        prepare_for(&self.supplies, &vms, self.mode)?;
+        self.supplies.build_shared()?;
+        let images: BTreeSet<ImageName> = vms.into_iter().map(|ground| ground.image).collect();
+        for image in images {
+            match self.supplies.build_image(&image) {
+                Ok(_) => {}
+                Err(error) if error.is_gone() && self.can_do_without(&image) => {
+                    let reason = format!("image {image} cannot be made: {}", lab::chain(&error));
+                    self.supplies.progress().note(&reason);
+                    gone.insert(image, reason);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Whether nobody named this image, and other scenarios run without it.
+    fn can_do_without(&self, image: &ImageName) -> bool {
+        matches!(&self.images, Images::Meant(images) if images.first() != Some(image))
+    }
+
+    /// What the store knows of the scenarios on each ground, findings of one scenario together. Nothing is built or booted;
+    /// what was not run is among them as such.
+    ///
+    /// # Errors
+    /// [`SelectionError`] if the store or a snapshot cannot be read.
+    pub fn known_findings(&self) -> Result<Vec<Finding>, SelectionError> {
+        let mut findings: Vec<Finding> = Vec::new();
+        for stint in self.stints() {
+            let image = &stint.ground.image;
+            let nothing = format!("the store knows nothing of it with image {image}; run it, or merge a store");
+            match self.identity(&stint.ground)? {
+                Some(identity) => {
+                    findings.extend(self.lab.stored_findings(self.supplies.store(), &identity, &stint.scenarios)?);
+                }
+                // A run that could not make the image has left nothing, and was no failure.
+                None if self.can_do_without(image) => {
+                    findings.extend(unjudged(&stint, &Standing::Skipped { reason: nothing }));
+                }
+                None => findings.extend(unjudged(&stint, &Standing::NotRun { cause: nothing.into() })),
+            }
+        }
+        Ok(sorted(findings))
+    }
+
+    fn cannot_build(&self, kernel: &KernelName, error: &SuppliesError) -> Arc<str> {
+        let cause = lab::chain(error);
+        self.supplies.progress().note(&format!("kernel {kernel}: {cause}"));
+        cause.into()
+    }
+
+    /// Runs the scenarios and compares what came of them on two of the kernels.
+    ///
+    /// # Errors
+    /// [`SelectionError`] if nothing can be run, or if one of the kernels never ran.
+    pub fn difference(&self, before: &KernelName, after: &KernelName) -> Result<Difference, SelectionError> {
+        let findings = self.findings()?;
+        let identity = |kernel: &KernelName| {
+            self.identity_of_kernel(kernel)?.ok_or_else(|| SelectionError::NeverRan(kernel.clone()))
+        };
+        let (one, other) = (identity(before)?, identity(after)?);
+        let own = self.lab.suite().own_snapshots()?;
+        Ok(Difference::of([&side(&one), &side(&other)], &findings, self.lab.reasons(), &own))
+    }
+
+    /// Which snapshots of kernels' and images' own have no reason and which reasons apply no more, as far as the selected
+    /// scenarios are concerned.
+    ///
+    /// # Errors
+    /// [`LabError`] if a folder cannot be read.
+    pub fn reason_complaints(&self) -> Result<Vec<Complaint>, LabError> {
+        self.lab.reason_complaints(self.scenarios.iter().map(Checked::name))
+    }
+
+    /// Who answered last by the names of this ground; `None` if nobody did. After [`Self::findings`] that is who answered
+    /// there.
+    fn identity(&self, ground: &Ground) -> Result<Option<Identity>, StoreError> {
+        self.supplies.store().recall(&ground.kernel, &ground.image)
+    }
+
+    /// Who answered last by the name of this kernel with any image of the run.
+    fn identity_of_kernel(&self, kernel: &KernelName) -> Result<Option<Identity>, StoreError> {
+        let ours = self.grounds().into_iter().filter(|ground| &ground.kernel == kernel);
+        ours.map(|ground| self.identity(&ground)).find_map(Result::transpose).transpose()
+    }
+
+    /// The grounds of the run.
+    pub fn grounds(&self) -> Vec<Ground> {
+        self.stints().into_iter().map(|stint| stint.ground).collect()
+    }
+
+    /// What they are called.
+    pub fn naming(&self) -> Naming {
+        Naming::of(&self.grounds())
+    }
+
+    /// These findings with what they were found on.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub fn results(&self, findings: Vec<Finding>) -> Result<Results, StoreError> {
+        let label = |ground: Ground| {
+            let release = self.identity(&ground)?.map(|identity| identity.release().to_owned());
+            Ok(GroundLabel { ground, release })
+        };
+        let grounds = self.grounds().into_iter().map(label).collect::<Result<_, StoreError>>()?;
+        Ok(Results { grounds, findings })
+    }
+
+    fn testbed(&self, ground: &Ground) -> Result<Testbed<'_>, SuppliesError> {
+        let Ground { kernel, image } = ground;
+        if is_running(kernel) { self.supplies.running() } else { self.supplies.build(kernel, image) }
+    }
+
+    /// The one image of a verb that takes no more: the one that was named, or the first default one.
+    ///
+    /// # Errors
+    /// [`SelectionError`] if several were named, or none is a default one.
+    pub fn one_image(&self) -> Result<&ImageName, SelectionError> {
+        match &self.images {
+            Images::Meant(images) => images.first().ok_or(SelectionError::NoDefaultImage),
+            Images::Named(images) => match &images[..] {
+                [image] => Ok(image),
+                several => Err(SelectionError::SeveralImages(several.to_vec())),
+            },
+        }
+    }
+
+    /// Refuses several images where each scenario is to have one.
+    ///
+    /// # Errors
+    /// [`SelectionError::SeveralImages`] if there are.
+    pub fn refuse_several_images(&self) -> Result<(), SelectionError> {
+        if matches!(self.images, Images::Named(_)) { self.one_image().map(drop) } else { Ok(()) }
+    }
+
+    /// Whether the running kernel is among the kernels.
+    pub fn has_running_kernel(&self) -> bool {
+        self.kernels.iter().any(is_running)
+    }
+
+    /// Makes sure that the host can build and boot kernels.
+    ///
+    /// # Errors
+    /// [`HostError`] if it lacks something.
+    pub fn prepare_host(&self) -> Result<(), HostError> {
+        prepare_host(&Purpose::ALL, self.mode, self.supplies.progress())
+    }
+
+    /// Whether these are all scenarios of the project.
+    pub fn is_whole_suite(&self) -> bool {
+        self.scenarios.len() == self.lab.suite().names().count()
+            && self.lab.suite().folder() == self.supplies.project().scenarios()
+    }
+
+    /// Scenarios whose names are like what nothing matches.
+    pub fn similar(&self) -> Vec<&ScenarioName> {
+        similar_scenarios(&self.filter, self.lab.suite().names())
+    }
+
+    /// The first image a scenario is meant for, whose verdicts its shared snapshots are: a default one if it can be.
+    ///
+    /// # Errors
+    /// [`SelectionError::NoImage`] if there is none.
+    pub fn first_image(&self, scenario: &ScenarioName) -> Result<ImageName, SelectionError> {
+        let checked = self.scenarios.iter().find(|checked| checked.name() == scenario);
+        let first = checked.and_then(|checked| grounds::first_image(checked, &self.default_images, &self.all_images));
+        first.or(self.all_images.first()).cloned().ok_or(SelectionError::NoImage)
+    }
+
+    /// A path as it is written into files: from the project's folder, if it is in it.
+    pub fn shown_path(&self, path: &Path) -> String {
+        path.strip_prefix(self.supplies.project().root()).unwrap_or(path).display().to_string()
+    }
+}
+
+fn is_running(kernel: &KernelName) -> bool {
+    kernel.as_str() == running::NAME
+}
+
+fn task<'a>(testbed: &'a Testbed<'a>, stint: &Stint<'a>) -> Task<'a> {
+    Task { testbed, scenarios: stint.scenarios.clone() }
+}
+
+/// The same is said of all that a ground has to do.
+fn unjudged(stint: &Stint<'_>, standing: &Standing) -> Vec<Finding> {
+    stint.scenarios.iter().map(|checked| lab::unjudged(&stint.ground, checked, standing.clone())).collect()
+}
+
+fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by(|a, b| a.scenario.cmp(&b.scenario));
+    findings
+}
+
+fn side(identity: &Identity) -> Side<'_> {
+    Side {
+        kernel: identity.kernel().clone(),
+        alike: identity.lineage().alike.clone(),
+        release: identity.release().to_owned(),
+        vocabulary: identity.vocabulary(),
+    }
+}
