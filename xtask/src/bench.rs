@@ -18,7 +18,7 @@ use harness_builder::{
     progress::{Progress, Unit},
 };
 use harness_cli::{Context, candidates, exit::Wrong, screen, setup::Installation};
-use harness_model::{ground::Ground, name::KernelName};
+use harness_protocol::name::{Ground, KernelName};
 use harness_runner::{lab::Lab, launch::MEMORY_MIB, preparation::prepare_for, store::Freshness, supplies::Supplies};
 
 use figures::{Figure, Figures, Missing, Repeats, Virtme};

@@ -9,7 +9,7 @@ use harness_builder::{
     progress::Progress,
 };
 use harness_cli::{Context, exit::Wrong, screen::print};
-use harness_model::name::KernelName;
+use harness_protocol::name::KernelName;
 use harness_runner::{preparation::prepare_host, store::Freshness, supplies::Supplies};
 use serde_json::{Value, json};
 

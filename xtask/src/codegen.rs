@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
 use harness_builder::vocabularies::Vocabularies;
 use harness_cli::{Context, exit::Wrong};
-use harness_model::{
+use harness_uapi::{
     names::{Name, Names},
     permission::{self, MapClass},
-    scenario::Release,
+    release::Release,
     vocabulary::Kind,
 };
 
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let table = serde_json::to_string_pretty(&names).context("cannot write the table as JSON")? + "\n";
     let releases: Vec<Release> = vocabularies.iter().map(|(release, _)| release).collect();
     let files = [
-        Generated { path: project.root().join("harness/model/src/names/table.json"), text: table },
+        Generated { path: project.root().join("harness/uapi/src/names/table.json"), text: table },
         Generated { path: project.root().join("docs/names.md"), text: page(&names, &releases) },
     ];
     Mode::of_check(args.check).apply(&files, "cargo xtask codegen")

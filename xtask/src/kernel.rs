@@ -17,8 +17,8 @@ use harness_cli::{
     screen::print,
     setup::Installation,
 };
-use harness_model::vocabulary::{Kind, NameTable, Vocabulary};
 use harness_runner::preparation::prepare_host;
+use harness_uapi::vocabulary::{Kind, NameTable, Vocabulary};
 
 /// Kernels: list, build, show where they are and which BPF names they know
 #[derive(Debug, ClapArgs)]

@@ -15,7 +15,7 @@ use harness_cli::{
     screen::print,
     selection::{self, Selectors},
 };
-use harness_model::name::KernelName;
+use harness_protocol::name::KernelName;
 use harness_runner::{
     detection::{
         Campaign, CampaignError, page,

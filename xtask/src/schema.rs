@@ -1,5 +1,7 @@
 //! `cargo xtask schema`: the files that are written from the types, the scenarios and the reasons for which kernels differ.
 
+mod reference;
+
 use std::{fs, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
@@ -7,11 +9,11 @@ use clap::Args as ClapArgs;
 use harness_builder::project::Project;
 use harness_cli::{Context, exit::Wrong};
 use harness_findings as findings;
-use harness_model::scenario::{reference, schema::scenario_schema};
 use harness_runner::{
     lab::Lab,
     report::{self, difference},
 };
+use harness_scenario::schema::scenario_schema;
 use serde::Serialize;
 
 use crate::generated::{Generated, Mode};

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args as ClapArgs;
 use harness_builder::progress::Progress;
 use harness_cli::{Context, candidates, exit::Wrong, setup::Installation};
-use harness_model::{ground::Ground, name::ImageName};
+use harness_protocol::name::{Ground, ImageName};
 use harness_runner::{
     preparation::prepare_for,
     shell::{self, ShellError},

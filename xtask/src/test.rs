@@ -9,7 +9,7 @@ use harness_builder::{
     progress::Progress,
 };
 use harness_cli::{Context, exit, exit::Wrong, screen, setup::Installation};
-use harness_model::name::ImageName;
+use harness_protocol::name::ImageName;
 use harness_runner::{
     preparation::prepare_host,
     store::Freshness,

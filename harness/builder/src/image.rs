@@ -12,7 +12,7 @@ mod recipe;
 
 use std::path::PathBuf;
 
-use harness_model::name::ImageName;
+use harness_protocol::name::ImageName;
 
 pub use assemble::AssembleError;
 pub use fetch::FetchError;

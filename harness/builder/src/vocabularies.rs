@@ -2,8 +2,8 @@
 
 use std::{io, path::PathBuf};
 
-use harness_model::{
-    scenario::Release,
+use harness_uapi::{
+    release::Release,
     vocabulary::{KnownNames, Vocabulary},
 };
 use thiserror::Error;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, env, fs, io::Write, path::Path};
 
 use anyhow::{Context, Result};
-use harness_model::name::ScenarioName;
+use harness_protocol::name::ScenarioName;
 use harness_runner::{
     report::{
         Results,
@@ -31,7 +31,7 @@ pub(crate) fn tell(selection: &Selection, delivery: &Delivery, results: &Results
 /// Where each scenario is written, from the folder that is checked out.
 fn places(selection: &Selection) -> BTreeMap<ScenarioName, Place> {
     let root = env::var_os("GITHUB_WORKSPACE").and_then(|folder| fs::canonicalize(folder).ok());
-    let place = |checked: &harness_model::check::Checked| {
+    let place = |checked: &harness_planner::checked::Checked| {
         let path = selection.lab.suite().path(checked.name());
         let full = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let inside = root.as_ref().and_then(|root| full.strip_prefix(root).ok());

@@ -5,10 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 use clap::Args as ClapArgs;
 use harness_builder::progress::Progress;
-use harness_model::{
-    name::ScenarioName,
-    reasons::{BadCommit, BadReason, Commit, Explanation},
-};
+use harness_protocol::name::ScenarioName;
 use harness_runner::{
     blessing::{
         Change,
@@ -18,6 +15,7 @@ use harness_runner::{
     report::{self, Finding, counted},
     selection::Selection,
 };
+use harness_snapshot::reasons::{BadCommit, BadReason, Commit, Explanation};
 
 use crate::{
     Context,

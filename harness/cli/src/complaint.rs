@@ -3,7 +3,7 @@
 use std::{fmt, io};
 
 use anstream::{AutoStream, ColorChoice};
-use harness_model::scenario::Report;
+use harness_diagnostics::report::Report;
 use harness_runner::lab::LabError;
 use miette::{Diagnostic, MietteHandler, MietteHandlerOpts, ReportHandler};
 
@@ -54,11 +54,11 @@ fn mistakes(error: &anyhow::Error) -> Option<&[Report]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harness_model::scenario;
+    use harness_scenario::file;
 
     #[test]
     fn mistakes_in_scenarios_are_found_in_an_error() {
-        let report = scenario::parse("x.toml", "x".parse().unwrap(), "sumary = 1").unwrap_err();
+        let report = file::parse("x.toml", "x".parse().unwrap(), "sumary = 1").unwrap_err();
         let error = Wrong::input(LabError::Scenarios(vec![report]));
         assert_eq!(mistakes(&error).unwrap()[0].label(), "x.toml");
         assert_eq!(mistakes(&error.context("run")).unwrap().len(), 1);

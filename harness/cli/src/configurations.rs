@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use harness_frontend::{Configuration, Frontend, Names, Sources, SystemdRelease, source::MOST_BYTES};
-use harness_model::vocabulary::KnownNames;
 use harness_runner::unit_files;
+use harness_uapi::vocabulary::KnownNames;
 
 use crate::exit::Wrong;
 

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, anyhow};
 use clap::{Args as ClapArgs, ValueEnum};
 use harness_builder::progress::Progress;
-use harness_model::{difference::Effect, name::KernelName};
+use harness_protocol::name::KernelName;
 use harness_runner::report::difference::{self, Difference, Extent};
+use harness_snapshot::difference::Effect;
 
 use crate::{
     Context,

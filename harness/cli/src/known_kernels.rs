@@ -10,7 +10,7 @@ use harness_builder::{
     vocabularies::Vocabularies,
 };
 use harness_findings::subject::{KernelFacts, Origin};
-use harness_model::scenario::Release;
+use harness_uapi::release::Release;
 
 use crate::exit::Wrong;
 

@@ -4,10 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use harness_builder::{progress::Progress, project::Project};
 use harness_findings::subject::KernelFacts;
-use harness_model::{
-    ground::Ground,
-    name::{ImageName, KernelName},
-};
+use harness_protocol::name::{Ground, ImageName, KernelName};
 use harness_runner::{
     preparation::prepare_for,
     proof::{ProofError, needs},

@@ -5,8 +5,8 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::{Result, anyhow};
 use clap::Args;
 use harness_builder::{kernel::running, progress::Progress};
-use harness_model::name::{KernelName, ScenarioName};
 use harness_program::NAME;
+use harness_protocol::name::{KernelName, ScenarioName};
 use harness_runner::{
     fleet::Jobs,
     grounds::Images,

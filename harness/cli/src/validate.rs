@@ -13,8 +13,8 @@ use harness_findings::{
     subject::{KernelFacts, Subject},
 };
 use harness_frontend::Frontend;
-use harness_model::vocabulary::KnownNames;
 use harness_objects::{Named, Object};
+use harness_uapi::vocabulary::KnownNames;
 
 use crate::{
     Context, bpf_objects, candidates, complaint, configurations, exit,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use harness_frontend::Place;
-use harness_model::name::KernelName;
+use harness_protocol::name::KernelName;
 
 use crate::code::{Code, Level};
 

@@ -3,7 +3,7 @@
 //!
 //! A [`subject::Subject`] is a configuration with the kernels it is meant for and the objects that are to load under it;
 //! [`judge`] gives its [`finding::Finding`]s, [`fix`] applies what mends them, [`report`] tells them to people and programs.
-//! What the kernel asks for is `harness_model::permission`'s to say.
+//! What the kernel asks for is `harness_uapi::permission`'s to say.
 
 pub mod code;
 pub mod finding;

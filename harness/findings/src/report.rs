@@ -7,12 +7,12 @@ mod proved;
 mod sarif;
 
 use harness_frontend::{Configuration, Sources};
-use harness_model::{
+use harness_protocol::name::KernelName;
+use harness_uapi::{
     delegation::{Delegation, known_bits, numbers},
-    name::KernelName,
     names,
     permission::Grant,
-    scenario::Release,
+    release::Release,
     vocabulary::Kind,
 };
 

@@ -7,14 +7,15 @@ use harness_frontend::{
     frontend::{Handing, Makes},
     surroundings::{SystemCall, User, UserNamespace},
 };
-use harness_model::{
+use harness_objects::Object;
+use harness_protocol::name::KernelName;
+use harness_uapi::{
+    capability,
     delegation::{Delegation, RefusedOption},
-    name::KernelName,
     permission::{self, Capability, Grant},
-    scenario::{Release, capability},
+    release::Release,
     vocabulary::Vocabulary,
 };
-use harness_objects::Object;
 
 pub use harness_frontend::belongs_to_host;
 
@@ -98,6 +99,15 @@ pub fn powers(configuration: &Configuration, delegation: Delegation) -> Grant {
 pub fn is_outside(configuration: &Configuration) -> bool {
     configuration.frontend.makes == Makes::Unit
         && configuration.surroundings.user_namespace.value == UserNamespace::Host
+}
+
+/// Whether the bpffs belongs to the host's user namespace, or `bpf(2)` is refused.
+fn makes_no_token(configuration: &Configuration) -> bool {
+    let around = &configuration.surroundings;
+    configuration.bpffs.is_none()
+        || around.user_namespace.value == UserNamespace::Host
+        || belongs_to_host(configuration)
+        || around.refused_calls.contains_key(&SystemCall::Bpf)
 }
 
 /// The capabilities of a configuration's processes in their user namespace: those of the bounding set for root, and for

@@ -1,10 +1,8 @@
 //! What `bpftool token list --json` prints (`tools/bpf/bpftool/token.c`): what each bpffs among the mounts delegates, by
 //! the names that the kernel shows.
 
-use harness_model::{
-    scenario::{Problem, Report},
-    vocabulary::Kind,
-};
+use harness_diagnostics::report::{Problem, Report};
+use harness_uapi::vocabulary::Kind;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

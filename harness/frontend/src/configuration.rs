@@ -1,9 +1,7 @@
 //! One delegation as a front-end's file asks for it.
 
-use harness_model::{
-    delegation::{Delegation, MountOption, OPTIONS},
-    vocabulary::Kind,
-};
+use harness_protocol::mount_option::{MountOption, OPTIONS};
+use harness_uapi::{delegation::Delegation, vocabulary::Kind};
 use thiserror::Error;
 
 use crate::{

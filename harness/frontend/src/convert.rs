@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use harness_model::delegation::Delegation;
+use harness_uapi::delegation::Delegation;
 
 use crate::{
     configuration::{Configuration, Element, RefusedElement},

@@ -1,6 +1,6 @@
 //! What the list of front-ends has of each: its description, and the functions of its module.
 
-use harness_model::scenario::Report;
+use harness_diagnostics::report::Report;
 
 use crate::{
     configuration::Configuration,

@@ -8,11 +8,8 @@
 mod keys;
 mod walk;
 
-use harness_model::{
-    delegation::Delegation,
-    scenario::{Problem, Report},
-    vocabulary::Kind,
-};
+use harness_diagnostics::report::{Problem, Report};
+use harness_uapi::{delegation::Delegation, vocabulary::Kind};
 
 use crate::{
     allowance,

@@ -5,11 +5,9 @@
 
 mod line;
 
-use harness_model::{
-    delegation::{OPTIONS, options_of},
-    scenario::Report,
-    vocabulary::Kind,
-};
+use harness_diagnostics::report::Report;
+use harness_protocol::mount_option::OPTIONS;
+use harness_uapi::{delegation::options_of, vocabulary::Kind};
 
 use crate::{
     allowance,

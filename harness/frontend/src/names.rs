@@ -1,6 +1,6 @@
 //! How each front-end spells the names of BPF's enumerations.
 
-use harness_model::{
+use harness_uapi::{
     delegation::Reading,
     vocabulary::{Kind, KnownNames, UnknownName},
 };

@@ -1,6 +1,7 @@
 //! Elements of lists that the kernel reads: what Incus, LXD and mount lines hand to it.
 
-use harness_model::{delegation::LONGEST_VALUE, vocabulary::Kind};
+use harness_protocol::mount_option::LONGEST_VALUE;
+use harness_uapi::vocabulary::Kind;
 
 use crate::{
     configuration::{Assignment, Configuration, Effect, Element, MOST_ELEMENTS, Meaning, Problem},

@@ -1,6 +1,6 @@
 //! A whole grant as a person pastes it.
 
-use harness_model::permission::Grant;
+use harness_uapi::permission::Grant;
 
 use crate::{Target, frontend::Makes, names::Names, write, write::Wanted};
 

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use harness_model::scenario::Report;
+use harness_diagnostics::report::Report;
 use thiserror::Error;
 
 use crate::{

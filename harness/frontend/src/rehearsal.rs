@@ -5,7 +5,7 @@
 
 mod table;
 
-use harness_model::plan::{Assignment, Unit};
+use harness_protocol::plan::{Assignment, Unit};
 use thiserror::Error;
 
 use crate::{

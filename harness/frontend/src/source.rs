@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use harness_model::scenario::{Problem, Report, position};
+use harness_diagnostics::report::{Problem, Report, position};
 use thiserror::Error;
 
 /// The longest file that is read, in bytes: what systemd takes for one line (`src/basic/fileio.h`, `LONG_LINE_MAX`).

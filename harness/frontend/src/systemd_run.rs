@@ -3,7 +3,7 @@
 //! The values go to the service manager as they are, and it reads them by the rules of unit files (`src/core/dbus-execute.c`),
 //! but refuses the command where a unit's line would be passed over. Names that it does not know are dropped there too.
 
-use harness_model::scenario::Report;
+use harness_diagnostics::report::Report;
 
 use crate::{
     allowance,
@@ -182,7 +182,7 @@ fn short<'a>(word: &'a Text, words: &mut std::slice::Iter<'a, Text>, given: &mut
 
 #[cfg(test)]
 mod tests {
-    use harness_model::vocabulary::Kind;
+    use harness_uapi::vocabulary::Kind;
 
     use super::*;
     use crate::{configuration::Effect, names::SystemdRelease, surroundings::User, testing::known};

@@ -1,6 +1,6 @@
 //! What tests of several modules use.
 
-use harness_model::vocabulary::KnownNames;
+use harness_uapi::vocabulary::KnownNames;
 
 /// The names of the committed kernels.
 pub(crate) fn known() -> KnownNames {

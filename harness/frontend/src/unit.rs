@@ -13,7 +13,8 @@ mod lines;
 mod settings;
 mod words;
 
-use harness_model::{scenario::Report, vocabulary::Kind};
+use harness_diagnostics::report::Report;
+use harness_uapi::vocabulary::Kind;
 
 pub(crate) use settings::Settings;
 pub use settings::setting_of;

@@ -1,7 +1,8 @@
 //! Configurations as text that a person pastes: what is delegated, in the spelling that its reader takes.
 
-use harness_model::{
-    delegation::{Delegation, LONGEST_VALUE, numbers},
+use harness_protocol::mount_option::LONGEST_VALUE;
+use harness_uapi::{
+    delegation::{Delegation, numbers},
     vocabulary::Kind,
 };
 

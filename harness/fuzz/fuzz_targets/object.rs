@@ -1,7 +1,7 @@
 //! Any bytes are an object that is read, or an error; what is read has a least grant.
 #![no_main]
 
-use harness_model::scenario::Release;
+use harness_uapi::release::Release;
 use harness_objects::{asked, needs, read};
 use libfuzzer_sys::fuzz_target;
 

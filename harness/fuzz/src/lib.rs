@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use harness_frontend::{Configuration, Frontend, Names, Place, SYSTEMD, Sources, SystemdRelease, Target, convert, read, rehearse};
-use harness_model::vocabulary::{Kind, KnownNames};
+use harness_uapi::vocabulary::{Kind, KnownNames};
 
 /// Reads bytes as a file of each front-end, and checks that places are in the file, that what is in effect can be told, and
 /// that it can be converted.

@@ -10,7 +10,7 @@ use std::{
     panic::AssertUnwindSafe,
 };
 
-use harness_model::{
+use harness_protocol::{
     outcome::Answer,
     plan::{BpffsFd, Call, Namespace, PinPlace},
 };
@@ -42,7 +42,7 @@ enum AgentError {
     #[error("{0} before it has a bpffs")]
     TooEarly(&'static str),
     #[error("BPF_TOKEN_CREATE: {0}")]
-    Token(harness_model::errno::Errno),
+    Token(harness_protocol::errno::Errno),
     #[error("there is no attempt at {0:?} in the plan")]
     Nowhere(Place),
     #[error("/proc/self does not lead to a process: {0}")]
@@ -312,6 +312,7 @@ fn length_of(done: &Done) -> usize {
             Ok(Answer::Ok { detail }) => text(detail),
             Ok(Answer::Err { step, .. }) => text(step),
             Ok(Answer::Object(object)) => FRAME * (object.steps.len() + object.features.len()),
+            Ok(Answer::Helpers(ids)) => ids.len() * 4,
             Ok(Answer::NotMade { why }) | Err(why) => why.len(),
         }
 }

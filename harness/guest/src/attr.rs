@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
-use harness_model::errno::Errno;
+use harness_protocol::errno::Errno;
 
 use crate::error::last_errno;
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, fs::File, path::Path, time::Instant};
 
-use harness_model::plan::{
+use harness_protocol::plan::{
     Actor, Attempt, Body, Call, Case, Container, ExpectedKernel, FORMAT, MapTypes, Plan, ProgTarget, Scenario, Token,
 };
 use rustix::thread::UnshareFlags;

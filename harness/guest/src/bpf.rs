@@ -17,7 +17,7 @@ use std::{
     ptr,
 };
 
-use harness_model::errno::Errno;
+use harness_protocol::errno::Errno;
 use libbpf_sys as sys;
 
 /// A token for a call that takes one.

@@ -5,8 +5,8 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
-use harness_model::{
-    delegation::{MountOption, OPTIONS},
+use harness_protocol::{
+    mount_option::{MountOption, OPTIONS},
     plan::BpffsFd,
 };
 use rustix::{

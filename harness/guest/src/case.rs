@@ -3,7 +3,7 @@
 mod control;
 mod stage;
 
-use harness_model::{
+use harness_protocol::{
     name::ContainerName,
     outcome::{self, Cause, Change, Control, Event},
     plan::{Actor, Attempt, Call, Case, Container, LinkTarget},
@@ -155,7 +155,7 @@ fn check_paths(attempts: &[Attempt]) -> Result<(), CaseError> {
 
 #[cfg(test)]
 mod tests {
-    use harness_model::plan::{BpffsFd, PinPlace, Token};
+    use harness_protocol::plan::{BpffsFd, PinPlace, Token};
 
     use super::*;
 

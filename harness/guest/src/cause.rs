@@ -8,10 +8,10 @@ mod options;
 mod search;
 mod stake;
 
-use harness_model::{
-    delegation::MountOption,
+use harness_protocol::{
+    mount_option::MountOption,
     outcome::{Answer, Cause, Change},
-    plan::{Attempt, Call, Case, Token},
+    plan::{Attempt, Call, Case, Token, TokenCommand},
 };
 use libbpf_sys as sys;
 use search::{Likely, NOTHING, Need, SETTING, Trial, Tried};
@@ -285,12 +285,8 @@ fn answers(party: &mut Party, open: &[Inquiry<'_>], trials: &[Pending]) -> Resul
 fn likely(call: &Call) -> Likely {
     const LOADING: [u32; 3] = [sys::BPF_MAP_CREATE, sys::BPF_PROG_LOAD, sys::BPF_BTF_LOAD];
     let cmds = match call {
-        Call::MapCreate { .. } => vec![sys::BPF_MAP_CREATE],
-        Call::ProgLoad { .. } | Call::HelperSurvey(_) | Call::Verify(_) => vec![sys::BPF_PROG_LOAD],
-        Call::BtfLoad => vec![sys::BPF_BTF_LOAD],
-        Call::BtfGetFdById { .. } => vec![sys::BPF_BTF_GET_FD_BY_ID],
         Call::Object(_) => LOADING.to_vec(),
-        _ => Vec::new(),
+        call => call.token_command().map(TokenCommand::number).into_iter().collect(),
     };
     let [map, prog, attach] = call.types().map(|number| number.into_iter().collect());
     [cmds, map, prog, attach]
@@ -298,7 +294,7 @@ fn likely(call: &Call) -> Likely {
 
 #[cfg(test)]
 mod tests {
-    use harness_model::plan::{Body, ProgTarget, Verify};
+    use harness_protocol::plan::{Body, ProgTarget, Verify};
 
     use super::*;
 

@@ -4,7 +4,7 @@
 //! take otherwise: what a case saves is closed at its end, and what else an attempt could leave in a container are pins,
 //! after which the caller has them made anew.
 
-use harness_model::plan::{Attempt, Case, Container, Namespace, Token};
+use harness_protocol::plan::{Attempt, Case, Container, Namespace, Token};
 use rustix::process::Pid;
 
 use crate::{
@@ -113,7 +113,7 @@ const USER: u32 = 1000;
 
 #[cfg(test)]
 mod tests {
-    use harness_model::plan::{Actor, Call};
+    use harness_protocol::plan::{Actor, Call};
 
     use super::*;
 

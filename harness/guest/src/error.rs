@@ -1,8 +1,8 @@
 //! System calls that failed while something was set up, read or torn down.
 //!
-//! Answers to attempts are no errors: they are what the guest is for, and travel as [`harness_model::outcome::Answer`].
+//! Answers to attempts are no errors: they are what the guest is for, and travel as [`harness_protocol::outcome::Answer`].
 
-use harness_model::errno::Errno;
+use harness_protocol::errno::Errno;
 use thiserror::Error;
 
 /// A system call of the guest's own that failed: never a verdict.

@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use harness_model::errno::Errno;
+use harness_protocol::errno::Errno;
 
 use crate::{
     error::{During, SysError, last_errno},

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use harness_model::plan::{Attempt, Case, Plan};
+use harness_protocol::plan::{Attempt, Case, Plan};
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Hierarchy;

@@ -3,7 +3,7 @@
 use std::io::{self, BufReader, Read};
 
 use flate2::{CrcReader, read::GzDecoder};
-use harness_model::plan::ExpectedKernel;
+use harness_protocol::plan::ExpectedKernel;
 use thiserror::Error;
 
 use crate::{bpffs, error::SysError, pseudofile};

@@ -10,7 +10,7 @@ use std::{
     sync::OnceLock,
 };
 
-use harness_model::plan::{Attempt, KernelMember, KernelType, Plan};
+use harness_protocol::plan::{Attempt, KernelMember, KernelType, Plan};
 use thiserror::Error;
 
 use crate::{error::SysError, pseudofile};
@@ -240,7 +240,7 @@ fn word(bytes: &[u8], at: usize) -> Result<u32, KernelTypesError> {
 
 #[cfg(test)]
 mod tests {
-    use harness_model::blob;
+    use harness_protocol::blob;
 
     use super::*;
 

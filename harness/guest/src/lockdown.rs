@@ -1,6 +1,6 @@
 //! The kernel locked down for a scenario: never taken back, so the scenario has a VM of its own.
 
-use harness_model::plan::Lockdown;
+use harness_protocol::plan::Lockdown;
 
 use crate::{bpffs::Mounted, error::SysError, pseudofile};
 

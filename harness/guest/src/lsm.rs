@@ -12,7 +12,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use harness_model::{errno::Errno, plan::LsmHook};
+use harness_protocol::{errno::Errno, plan::LsmHook};
 use libbpf_sys as sys;
 use rustix::mm::{MapFlags, ProtFlags};
 use thiserror::Error;

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use harness_model::plan::{BpffsFd, Holding};
+use harness_protocol::plan::{BpffsFd, Holding};
 use rustix::{
     fs::CWD,
     mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags},

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_model::{
+use harness_protocol::{
     outcome::{Answer, ObjectAnswer},
     plan::ObjectLoad,
 };
@@ -70,7 +70,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The most memory the process may have, in bytes: libbpf wants 16 MiB for the verifier's log alone.
 const MEMORY: u64 = 1 << 30;
 
-/// The longest answer read, in bytes: far more than [`harness_model::outcome::MOST_STEPS`] take.
+/// The longest answer read, in bytes: far more than [`harness_protocol::outcome::MOST_STEPS`] take.
 const LONGEST: usize = 256 * 1024;
 
 /// What the process says.

@@ -12,7 +12,7 @@ mod verifier;
 
 use std::os::fd::AsFd;
 
-use harness_model::{blob, delegation::MountOption, plan::Call};
+use harness_protocol::{blob, mount_option::MountOption, plan::Call};
 
 use crate::{
     bpf::{self, TokenMasks},

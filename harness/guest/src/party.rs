@@ -10,9 +10,9 @@ use std::{
     rc::Rc,
 };
 
-use harness_model::{
-    delegation::MountOption,
+use harness_protocol::{
     errno::Errno,
+    mount_option::MountOption,
     outcome::TokenMasks,
     plan::{BpffsFd, Container, Namespace},
 };

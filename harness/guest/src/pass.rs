@@ -6,7 +6,7 @@ mod state;
 
 use std::{os::fd::OwnedFd, rc::Rc};
 
-use harness_model::{
+use harness_protocol::{
     outcome::Answer,
     plan::{Actor, Attempt, Call, Case, Token},
 };
@@ -188,7 +188,7 @@ fn needs(attempt: &Attempt) -> Vec<&str> {
 
 fn in_words(answer: &Answer) -> String {
     match answer {
-        Answer::Ok { .. } => "made nothing that can be saved".to_owned(),
+        Answer::Ok { .. } | Answer::Helpers(_) => "made nothing that can be saved".to_owned(),
         Answer::Err { errno, .. } => format!("was answered {errno}"),
         Answer::NotMade { why } => format!("was not made: {why}"),
         Answer::Object(_) => "loaded an object, which is gone".to_owned(),
@@ -202,7 +202,7 @@ mod tests {
         os::fd::{AsFd, AsRawFd, BorrowedFd},
     };
 
-    use harness_model::{errno::Errno, plan::PinPlace};
+    use harness_protocol::{errno::Errno, plan::PinPlace};
 
     use super::*;
 

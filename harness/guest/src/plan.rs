@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_model::plan::{FORMAT, PLAN_FILE, Plan};
+use harness_protocol::plan::{FORMAT, PLAN_FILE, Plan};
 use serde::Deserialize;
 use thiserror::Error;
 

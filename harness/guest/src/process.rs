@@ -50,7 +50,7 @@ pub(crate) fn fork_into(cgroup: BorrowedFd<'_>) -> Result<Fork, SysError> {
 /// From `include/uapi/linux/sched.h`; libc's constant is too narrow for it.
 const CLONE_INTO_CGROUP: u64 = 1 << 33;
 
-fn side_of(pid: i64) -> Result<Fork, harness_model::errno::Errno> {
+fn side_of(pid: i64) -> Result<Fork, harness_protocol::errno::Errno> {
     match i32::try_from(pid) {
         Ok(0) => Ok(Fork::Child),
         Ok(pid @ 1..) => Ok(Fork::Parent(Pid::from_raw(pid).expect("a positive number is a pid"))),
@@ -85,7 +85,8 @@ pub(crate) fn unshare(flags: UnshareFlags) -> Result<(), SysError> {
 
 /// Enters namespaces of another process by `setns(2)` with its pidfd (Linux 5.8).
 pub(crate) fn enter(pid: i32, namespaces: ThreadNameSpaceType) -> Result<(), SysError> {
-    let pid = Pid::from_raw(pid).ok_or(harness_model::errno::Errno::from_raw(libc::ESRCH)).during(|| "pidfd_open")?;
+    let pid =
+        Pid::from_raw(pid).ok_or(harness_protocol::errno::Errno::from_raw(libc::ESRCH)).during(|| "pidfd_open")?;
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).during(|| "pidfd_open")?;
     rustix::thread::move_into_thread_name_spaces(pidfd.as_fd(), namespaces).during(|| format!("setns {namespaces:?}"))
 }

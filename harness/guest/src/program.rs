@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use harness_model::{
+use harness_protocol::{
     outcome::Answer,
     plan::{KernelType, Verify},
 };

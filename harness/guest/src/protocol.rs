@@ -1,8 +1,8 @@
 //! What the guest asks of an agent and what it is answered, over a [`crate::channel::Channel`].
 
-use harness_model::{
-    delegation::MountOption,
+use harness_protocol::{
     errno::Errno,
+    mount_option::MountOption,
     outcome::Answer,
     plan::{BpffsFd, Namespace, Restrictions},
 };

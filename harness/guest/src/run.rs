@@ -2,7 +2,7 @@
 
 use std::{path::Path, rc::Rc};
 
-use harness_model::{
+use harness_protocol::{
     name::ScenarioName,
     outcome::Event,
     plan::{FORMAT, Plan, Reach},

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use harness_model::plan::Sabotage;
+use harness_protocol::plan::Sabotage;
 
 use crate::{process, pseudofile};
 

@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Instant};
 
-use harness_model::{
+use harness_protocol::{
     outcome::Event,
     plan::{Case, Scenario},
 };

@@ -7,7 +7,7 @@
 
 use std::mem::offset_of;
 
-use harness_model::{
+use harness_protocol::{
     errno::Errno,
     plan::{Filter, FilterErrno, Refused, Restrictions, SystemCall},
 };

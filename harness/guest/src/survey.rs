@@ -13,7 +13,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use harness_model::{errno::Errno, plan::HelperIds};
+use harness_protocol::{errno::Errno, plan::HelperIds};
 use rustix::{
     fs::{MemfdFlags, memfd_create},
     io::{pread, pwrite},

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use harness_model::{
+use harness_protocol::{
     outcome::{LONGEST_WARNING, MOST_WARNINGS},
     plan::{Assignment, Manager, Unit},
 };

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-use harness_model::{
+use harness_protocol::{
     outcome::{Event, RECORD_FILE, Record},
     plan::{ExpectedKernel, FORMAT, PLAN_FILE, Plan},
 };

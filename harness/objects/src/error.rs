@@ -1,4 +1,4 @@
-use harness_model::btf::BtfError;
+use harness_uapi::btf::BtfError;
 use thiserror::Error;
 
 /// Why bytes are no BPF object that can be read.

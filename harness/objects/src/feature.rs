@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use harness_model::{
+use harness_uapi::{
     names,
     permission::{Request, Use},
     vocabulary::Kind,

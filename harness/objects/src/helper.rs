@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use harness_model::names;
+use harness_uapi::names;
 
 /// Numbers of helpers, looked up by their names.
 pub(crate) struct Helpers {

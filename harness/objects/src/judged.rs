@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use harness_model::permission::{Grant, Shortfall};
+use harness_uapi::permission::{Grant, Shortfall};
 
 use crate::{
     feature::Handed,

@@ -25,7 +25,7 @@ mod section;
 pub use embedded::{Embedded, embedded};
 pub use error::ObjectError;
 pub use feature::{Feature, Handed};
-pub use harness_model::btf::{Btf, BtfError, BtfKind, BtfType, Member};
+pub use harness_uapi::btf::{Btf, BtfError, BtfKind, BtfType, Member};
 pub use judged::{Answer, Loading, loading};
 pub use loading::{Asked, Kernel, Must, Owner, asked};
 pub use map::{Map, MapSource};

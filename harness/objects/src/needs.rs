@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use harness_model::permission::{Capability, Element, Grant, Why};
+use harness_uapi::permission::{Capability, Element, Grant, Why};
 
 use crate::{
     feature::{Feature, Handed},

@@ -3,7 +3,7 @@
 mod outside;
 mod programs;
 
-use harness_model::{btf::Btf, names, vocabulary::Kind};
+use harness_uapi::{btf::Btf, names, vocabulary::Kind};
 
 use crate::{
     code::{self, Meaning, Reader},

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use harness_model::permission::Use;
+use harness_uapi::permission::Use;
 
 /// A program.
 #[derive(Clone, Debug, PartialEq, Eq)]

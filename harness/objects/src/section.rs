@@ -1,7 +1,7 @@
 //! What the name of a program's section tells libbpf: its table of sections as of libbpf 1.7 (`section_defs` in
 //! `src/libbpf.c`).
 
-use harness_model::{names, vocabulary::Kind};
+use harness_uapi::{names, vocabulary::Kind};
 
 use crate::program::{AttachWay, ExpectedAttach};
 use AttachWay::{

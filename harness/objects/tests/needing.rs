@@ -1,12 +1,12 @@
 //! The least grants of objects that clang compiles from the sources beside.
 
-use harness_model::{
+use harness_objects::{Feature, Handed, Must, Needs, Note, Object, Obstacle, Owner, asked, needs};
+use harness_uapi::{
     names,
     permission::{Capability, Element, Request},
-    scenario::Release,
+    release::Release,
     vocabulary::Kind,
 };
-use harness_objects::{Feature, Handed, Must, Needs, Note, Object, Obstacle, Owner, asked, needs};
 
 mod compiled;
 use compiled::object;
@@ -109,7 +109,7 @@ fn global_data_takes_a_filter_of_sockets_whatever_else_is_there() {
     let data = object("data");
     let needs = needed(&data, "6.12");
     assert_eq!(elements(&needs), "map_create array tracing trace_fentry cap_perfmon");
-    let filter = Element::Bit(harness_model::permission::Bit {
+    let filter = Element::Bit(harness_uapi::permission::Bit {
         kind: Kind::Prog,
         number: names::number(Kind::Prog, "socket_filter").unwrap(),
     });

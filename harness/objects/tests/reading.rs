@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use harness_model::{names, permission::Use, vocabulary::Kind};
 use harness_objects::{
     AttachWay, BtfReason, ExpectedAttach, Map, MapSource, Note, Object, Program, Target, known_sections, read,
 };
+use harness_uapi::{names, permission::Use, vocabulary::Kind};
 
 mod compiled;
 use compiled::{bytes, object};

@@ -1,10 +1,7 @@
 //! Which scenarios share a boot.
 
-use harness_model::{
-    expand::Expanded,
-    plan::{Case, Scenario},
-    scenario::Isolation,
-};
+use harness_protocol::plan::{Case, Scenario};
+use harness_scenario::{expanded::Expanded, spec::Isolation};
 
 /// What is worth a boot of its own, in attempts: a boot takes as long as about a thousand.
 const WORTH_A_BOOT: usize = 1000;
@@ -74,7 +71,7 @@ fn size(scenario: &Scenario, micros: Option<u64>) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use harness_model::plan::{Actor, Attempt, Call, Token};
+    use harness_protocol::plan::{Actor, Attempt, Call, Token};
 
     use super::*;
 

@@ -10,9 +10,11 @@ use std::{
 };
 
 use harness_builder::file;
-use harness_model::{
-    name::{ImageName, ScenarioName},
-    snapshot::{self, Blessing, Lineage, Owner, Recorded},
+use harness_protocol::name::{ImageName, ScenarioName};
+use harness_snapshot::{
+    owner::{Lineage, Owner},
+    recorded::{Blessing, Recorded},
+    render,
 };
 use thiserror::Error;
 
@@ -68,7 +70,7 @@ pub fn changes(
     };
     let mut all: Vec<Change> = owners.into_iter().map(change).collect();
     all.retain(|change| match (&change.old, &change.new) {
-        (Some(old), Some(new)) => !snapshot::same(old, new),
+        (Some(old), Some(new)) => !render::same(old, new),
         (None, None) => false,
         (None, Some(_)) | (Some(_), None) => true,
     });
@@ -95,7 +97,7 @@ impl Change {
     /// [`BlessError`] if the file cannot be written or removed.
     pub fn make(&self, summary: &str, scenario_path: &str) -> Result<(), BlessError> {
         let done = match &self.new {
-            Some(text) => file::replace(&self.path, &snapshot::file_of(text, summary, scenario_path)),
+            Some(text) => file::replace(&self.path, &render::file_of(text, summary, scenario_path)),
             None => fs::remove_file(&self.path),
         };
         done.and_then(|()| remove_if_there(&pending(&self.path)))
@@ -117,7 +119,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use harness_model::ground::Ground;
+    use harness_protocol::name::Ground;
 
     use super::*;
 
@@ -152,7 +154,7 @@ mod tests {
     #[test]
     fn what_no_kernel_ran_keeps_what_is_recorded() {
         let folder = tempfile::tempdir().unwrap();
-        let suite = suite(folder.path(), &[("any.toml", ""), ("any.snap", &snapshot::file_of("a", "x", "any.toml"))]);
+        let suite = suite(folder.path(), &[("any.toml", ""), ("any.snap", &render::file_of("a", "x", "any.toml"))]);
         let recorded = suite.recorded(&name()).unwrap();
         assert_eq!(recorded.texts.len(), 1);
         assert_eq!(changes(&suite, &recorded, &[]), []);
@@ -170,7 +172,7 @@ mod tests {
         all.iter().for_each(|change| change.make("says so", "scenarios/any.toml").unwrap());
         let after = suite.recorded(&name()).unwrap();
         for (lineage, text) in &texts {
-            assert!(snapshot::same(after.for_ground(lineage).unwrap(), text));
+            assert!(render::same(after.for_ground(lineage).unwrap(), text));
         }
         assert!(!folder.path().join("any.snap.new").exists());
         assert_eq!(changes(&suite, &after, &texts), []);
@@ -184,8 +186,8 @@ mod tests {
     #[test]
     fn a_kernel_that_agrees_again_loses_its_own_snapshot() {
         let folder = tempfile::tempdir().unwrap();
-        let own = snapshot::file_of("b", "", "");
-        let shared = snapshot::file_of("a", "", "");
+        let own = render::file_of("b", "", "");
+        let shared = render::file_of("a", "", "");
         let files = [("any.toml", ""), ("any.snap", &*shared), ("any@7.3.snap", &*own)];
         let suite = suite(folder.path(), &files);
         let before = suite.recorded(&name()).unwrap();

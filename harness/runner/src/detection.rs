@@ -6,7 +6,8 @@ pub mod score;
 
 use std::fmt;
 
-use harness_model::{name::ScenarioName, snapshot};
+use harness_protocol::name::ScenarioName;
+use harness_snapshot::render;
 
 pub use campaign::{Campaign, CampaignError};
 
@@ -111,7 +112,7 @@ fn notice(finding: &Finding) -> Option<Notice> {
         Standing::Judged { judgement, recorded } => match &judgement.crash {
             Some(crash) => (Sign::Crash, line(&crash.how)),
             None => {
-                let changed = first_difference(recorded.as_deref().unwrap_or_default(), &snapshot::render(judgement));
+                let changed = first_difference(recorded.as_deref().unwrap_or_default(), &render::render(judgement));
                 let complaint = || finding.complaints().first().map(|text| line(text)).unwrap_or_default();
                 (Sign::Verdict, changed.unwrap_or_else(complaint))
             }
@@ -134,12 +135,11 @@ fn first_difference(recorded: &str, now: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use harness_model::{
-        errno::Errno,
-        grid::Part,
-        ground::Ground,
+    use harness_protocol::{errno::Errno, name::Ground};
+    use harness_scenario::{expect::Expect, grid::Part};
+    use harness_verdict::{
         judgement::{Case, Crash, Judgement, Row},
-        verdict::{Expect, Refusal, Verdict},
+        verdict::{Refusal, Verdict},
     };
 
     use super::*;
@@ -158,7 +158,7 @@ mod tests {
             tokens: vec![],
             rows: vec![row],
         };
-        Judgement { scenario: "a/b".parse().unwrap(), grid: None, cases: vec![case], crash }
+        Judgement { scenario: "a/b".parse().unwrap(), grid: None, helpers: None, cases: vec![case], crash }
     }
 
     fn finding(standing: Standing) -> Finding {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     fn judged(verdict: Verdict, crash: Option<Crash>) -> Finding {
-        let recorded = Some(snapshot::render(&judgement(DENIED, None)));
+        let recorded = Some(render::render(&judgement(DENIED, None)));
         finding(Standing::Judged { judgement: judgement(verdict, crash), recorded })
     }
 

@@ -1,11 +1,8 @@
 //! Which scenarios of a run are for which of its grounds.
 
 use harness_builder::kernel::running;
-use harness_model::{
-    check::Checked,
-    ground::Ground,
-    name::{ImageName, KernelName},
-};
+use harness_planner::checked::Checked;
+use harness_protocol::name::{Ground, ImageName, KernelName};
 
 /// The images of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,14 +73,16 @@ pub fn running_ground() -> Ground {
 
 #[cfg(test)]
 mod tests {
-    use harness_model::{check::check, scenario, vocabulary::KnownNames};
+    use harness_planner::check::check;
+    use harness_scenario::file;
+    use harness_uapi::vocabulary::KnownNames;
 
     use super::*;
 
     fn scenario(name: &str, images: Option<&str>) -> Checked {
         let images = images.map(|glob| format!("images = '{glob}'\n")).unwrap_or_default();
         let text = format!("summary = 's'\n{images}[[attempt]]\nop = 'map_create'\ntype = 'hash'\n");
-        let file = scenario::parse_bytes("s.toml", name.parse().unwrap(), text.as_bytes()).unwrap();
+        let file = file::parse_bytes("s.toml", name.parse().unwrap(), text.as_bytes()).unwrap();
         let vocabulary = format!("{}/../../kernels/vocabulary/7.3.json", env!("CARGO_MANIFEST_DIR"));
         let vocabulary = std::fs::read_to_string(vocabulary).unwrap();
         check(&file, &KnownNames::from_json([("7.3", vocabulary.as_str())]).unwrap()).unwrap()

@@ -3,17 +3,17 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use harness_model::{
-    check::Checked,
-    configuration::Configuration,
-    expand::{self, Expansion, Target},
-    ground::Ground,
-    name::{ImageName, KernelName},
-    plan::Reach,
-    scenario::{Release, Report},
-    snapshot::Lineage,
-    vocabulary::Vocabulary,
+use harness_diagnostics::report::Report;
+use harness_planner::{
+    checked::Checked,
+    expand::{self, Expansion},
 };
+use harness_protocol::{
+    name::{Ground, ImageName, KernelName},
+    plan::Reach,
+};
+use harness_snapshot::owner::Lineage;
+use harness_uapi::{configuration::Configuration, release::Release, resolver::Target, vocabulary::Vocabulary};
 use serde::{Deserialize, Serialize};
 
 use crate::{objects::Shelf, session::Surroundings};

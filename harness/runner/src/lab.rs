@@ -1,5 +1,6 @@
 //! Runs scenarios on kernels and says what came of them.
 
+use harness_verdict::judge;
 use std::{
     collections::BTreeSet,
     io,
@@ -9,17 +10,15 @@ use std::{
 };
 
 use harness_builder::project::Project;
-use harness_model::{
-    check::Checked,
-    expand::{Expanded, Expansion},
-    ground::Ground,
-    judgement,
-    name::ScenarioName,
+use harness_diagnostics::report::Report;
+use harness_planner::{checked::Checked, expand::Expansion};
+use harness_protocol::{
+    name::{Ground, ScenarioName},
     outcome::{ScenarioEnd, ScenarioOutcome},
-    reasons::{Complaint, Reasons},
-    scenario::Report,
-    vocabulary::{KnownNames, KnownNamesError},
 };
+use harness_scenario::expanded::Expanded;
+use harness_snapshot::reasons::{Complaint, Reasons};
+use harness_uapi::vocabulary::{KnownNames, KnownNamesError};
 use thiserror::Error;
 
 use crate::{
@@ -239,7 +238,7 @@ impl Lab {
     }
 
     fn judge(&self, identity: &Identity, expanded: &Expanded, outcome: &ScenarioOutcome) -> Result<Judged, LabError> {
-        let standing = match judgement::judge(expanded, outcome, identity.vocabulary()) {
+        let standing = match judge::judge(expanded, outcome, identity.vocabulary()) {
             Err(fault) => Standing::Fault { message: fault.to_string() },
             Ok(mut judgement) => {
                 if self.reasons.lifts_expectations(&judgement.scenario, identity.ground()) {

@@ -6,7 +6,7 @@ use harness_builder::{
     cache::{Area, CacheError},
     image::CopyError,
 };
-use harness_model::{
+use harness_protocol::{
     name::KernelName,
     plan::{self, ExpectedKernel, Plan},
 };

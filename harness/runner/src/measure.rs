@@ -8,10 +8,8 @@ mod error;
 use std::{cell::Cell, fs, io, path::Path, path::PathBuf, time::Duration};
 
 use harness_builder::image::CopyError;
-use harness_model::{
-    expand::Expanded,
-    plan::{self, ExpectedKernel, Plan},
-};
+use harness_protocol::plan::{self, ExpectedKernel, Plan};
+use harness_scenario::expanded::Expanded;
 
 pub use costs::{Growth, GuestCosts};
 pub use error::MeasureError;

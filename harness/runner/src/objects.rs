@@ -8,7 +8,7 @@ use std::{
 };
 
 use harness_builder::{digest::Sha256, objects::Objects};
-use harness_model::plan::{Call, LARGEST_OBJECT, OBJECTS_FOLDER, Scenario};
+use harness_protocol::plan::{Call, LARGEST_OBJECT, OBJECTS_FOLDER, Scenario};
 
 use crate::{capacity::lock, file};
 
@@ -114,7 +114,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 #[cfg(test)]
 mod tests {
     use harness_builder::{cache::Cache, objects, progress::Progress};
-    use harness_model::plan::{Actor, Attempt, Case, ObjectLoad, Token};
+    use harness_protocol::plan::{Actor, Attempt, Case, ObjectLoad, Token};
 
     use super::*;
 

@@ -6,7 +6,7 @@ use harness_builder::{
     host::{self, HostError, Mode, Purpose},
     progress::Progress,
 };
-use harness_model::ground::Ground;
+use harness_protocol::name::Ground;
 
 use crate::{qemu::QEMU_VARIABLE, supplies::Supplies};
 

@@ -1,7 +1,7 @@
 //! Proofs in VMs: whether a container with this bpffs and these capabilities loads BPF objects on these kernels, and what
 //! of what it was given is needed.
 //!
-//! Everything asked becomes scenarios that no file holds (`harness_model::proof`), named by a digest of what they ask. All of
+//! Everything asked becomes scenarios that no file holds (`harness_proof::setting`), named by a digest of what they ask. All of
 //! a kernel's share a VM, a fleet runs the VMs of all kernels, and outcomes are kept in the store as all outcomes are: what
 //! was asked before boots nothing. Which call comes to what is judged as in scenarios, by two controls in the same VM.
 //!
@@ -9,7 +9,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # use harness_builder::{progress::Progress, project::Project};
 //! # use harness_runner::{store::Freshness, supplies::Supplies};
-//! use harness_model::proof::{Reduction, Setting};
+//! use harness_proof::setting::{Reduction, Setting};
 //! use harness_runner::proof::{self, Criterion, Object, Subject, Task, Trial};
 //!
 //! # let supplies = Supplies::open(Project::find()?, Freshness::Any, Progress::silent())?;

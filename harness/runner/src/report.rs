@@ -20,13 +20,10 @@ mod table;
 
 use std::{sync::Arc, time::Duration};
 
-use harness_model::{
-    grid::Part,
-    ground::Ground,
-    judgement::{Judgement, Row},
-    name::ScenarioName,
-    snapshot,
-};
+use harness_protocol::name::{Ground, ScenarioName};
+use harness_scenario::grid::Part;
+use harness_snapshot::render;
+use harness_verdict::judgement::{Judgement, Row};
 
 pub use counts::{Counts, counted};
 use guest_text::harmless;
@@ -101,7 +98,7 @@ impl Standing {
             Self::Skipped { .. } => Outcome::AsRecorded,
             Self::Fault { .. } | Self::NotRun { .. } => Outcome::Fault,
             Self::Judged { judgement, recorded } => {
-                let same = recorded.as_deref().is_some_and(|text| snapshot::same(text, &snapshot::render(judgement)));
+                let same = recorded.as_deref().is_some_and(|text| render::same(text, &render::render(judgement)));
                 let sound = judgement.crash.is_none() && judgement.problems().is_empty();
                 if same && sound { Outcome::AsRecorded } else { Outcome::Differs }
             }
@@ -148,13 +145,13 @@ fn problem_lines(judgement: &Judgement) -> Vec<String> {
 }
 
 fn record_complaint(judgement: &Judgement, recorded: Option<&str>) -> Option<String> {
-    let now = snapshot::render(judgement);
+    let now = render::render(judgement);
     match recorded {
         None => {
             let name = harness_program::NAME;
             Some(format!("nothing is recorded for it yet; look at it and accept it with `{name} bless`"))
         }
-        Some(text) if snapshot::same(text, &now) => None,
+        Some(text) if render::same(text, &now) => None,
         Some(text) => Some(format!("differs from its snapshot (- recorded, + now):\n{}", difference(text, &now))),
     }
 }
@@ -178,11 +175,15 @@ fn numbered(judgement: &Judgement) -> impl Iterator<Item = (&str, usize, &Row)> 
 
 #[cfg(test)]
 mod tests {
-    use harness_model::{
-        errno::Errno,
+    use harness_protocol::errno::Errno;
+    use harness_scenario::{
+        expect::Expect,
         grid::{Column, Grid},
-        judgement::{Case, Reason},
-        verdict::{Expect, Refusal, Verdict},
+    };
+    use harness_verdict::{
+        judgement::Case,
+        reason::Reason,
+        verdict::{Refusal, Verdict},
     };
 
     use super::*;
@@ -203,7 +204,7 @@ mod tests {
     fn judgement(rows: Vec<Row>) -> Judgement {
         let case =
             Case { label: String::new(), mounted: vec![], disagreements: vec![], units: vec![], tokens: vec![], rows };
-        Judgement { scenario: "a/b".parse().unwrap(), cases: vec![case], grid: None, crash: None }
+        Judgement { scenario: "a/b".parse().unwrap(), cases: vec![case], grid: None, helpers: None, crash: None }
     }
 
     fn finding(kernel: &str, judgement: Judgement, recorded: Option<&str>) -> Finding {
@@ -218,7 +219,7 @@ mod tests {
 
     fn as_recorded(kernel: &str, rows: Vec<Row>) -> Finding {
         let judgement = judgement(rows);
-        let text = snapshot::render(&judgement);
+        let text = render::render(&judgement);
         finding(kernel, judgement, Some(&text))
     }
 
@@ -339,7 +340,7 @@ mod tests {
         let kernels = ["6.12", "7.3", "7.4"].map(sample::ground);
         let of = |kernel, verdict| {
             let judgement = swept(verdict);
-            let text = snapshot::render(&judgement);
+            let text = render::render(&judgement);
             finding(kernel, judgement, Some(&text))
         };
         let text = plain(&table(&kernels, &[of("6.12", denied()), of("7.3", denied()), of("7.4", allowed())], None));

@@ -10,13 +10,10 @@ use harness_builder::{
     host::{HostError, Mode, Purpose},
     kernel::running,
 };
-use harness_model::{
-    check::Checked,
-    ground::Ground,
-    name::{ImageName, KernelName, ScenarioName},
-    reasons::Complaint,
-    scenario::suggest::similar_scenarios,
-};
+use harness_planner::checked::Checked;
+use harness_protocol::name::{Ground, ImageName, KernelName, ScenarioName};
+use harness_scenario::similar::similar_scenarios;
+use harness_snapshot::reasons::Complaint;
 use thiserror::Error;
 
 use crate::{

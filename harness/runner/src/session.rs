@@ -14,7 +14,7 @@ mod machine;
 mod notice;
 mod record;
 
-use harness_model::{
+use harness_protocol::{
     outcome::ScenarioOutcome,
     plan::{FORMAT, Plan},
 };

@@ -14,7 +14,7 @@ use std::{
 mod identities;
 mod merge;
 
-use harness_model::{
+use harness_protocol::{
     name::{KernelName, ScenarioName},
     outcome::{ScenarioEnd, ScenarioOutcome},
     plan,

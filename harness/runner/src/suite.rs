@@ -1,5 +1,6 @@
 //! The scenario files of a folder, read and checked, and the snapshots beside them.
 
+use harness_diagnostics::limits;
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
@@ -7,14 +8,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_model::{
-    check::{Checked, check},
-    name::{ImageName, KernelName, ScenarioName},
+use harness_diagnostics::report::Report;
+use harness_planner::{check::check, checked::Checked};
+use harness_protocol::name::{ImageName, KernelName, ScenarioName};
+use harness_scenario::file::parse_bytes;
+use harness_snapshot::{
+    owner::Owner,
     reasons::{self, OwnSnapshots, Reasons},
-    scenario::{self, Report},
-    snapshot::{self, Owner, Recorded},
-    vocabulary::KnownNames,
+    recorded::Recorded,
+    render,
 };
+use harness_uapi::vocabulary::KnownNames;
 use thiserror::Error;
 
 use crate::{file, unit_files};
@@ -52,7 +56,7 @@ pub enum SuiteError {
         /// Which.
         path: PathBuf,
         /// What is wrong with it.
-        source: snapshot::NoHeader,
+        source: render::NoHeader,
     },
 }
 
@@ -83,7 +87,7 @@ impl Suite {
             let relative = stem.strip_prefix(folder).unwrap_or(&stem);
             let bad = |reason: String| SuiteError::Name { path: path.clone(), reason };
             let text = relative.to_str().ok_or_else(|| bad("its path is not UTF-8".to_owned()))?;
-            let name = text.parse().map_err(|error: harness_model::name::NameError| bad(error.to_string()))?;
+            let name = text.parse().map_err(|error: harness_protocol::name::NameError| bad(error.to_string()))?;
             files.insert(name, path);
         }
         Ok(Self { folder: folder.to_owned(), files })
@@ -118,8 +122,8 @@ impl Suite {
     /// If the name is not one of [`Suite::names`].
     pub fn check(&self, name: &ScenarioName, known: &KnownNames) -> Result<Result<Checked, Report>, SuiteError> {
         let path = &self.files[name];
-        let bytes = file::read(path, scenario::MOST_BYTES as u64).map_err(io_error(path))?;
-        let parsed = scenario::parse_bytes(&path.display().to_string(), name.clone(), &bytes);
+        let bytes = file::read(path, limits::MOST_BYTES as u64).map_err(io_error(path))?;
+        let parsed = parse_bytes(&path.display().to_string(), name.clone(), &bytes);
         let beside = |unit: &str| unit_files::assignments(&path.with_file_name(unit), known);
         Ok(parsed.and_then(|file| file.with_unit_file(beside)).and_then(|file| check(&file, known)))
     }
@@ -158,7 +162,7 @@ impl Suite {
     pub fn reasons(&self) -> Result<Result<Reasons, Report>, SuiteError> {
         let path = self.reasons_path();
         let label = path.display().to_string();
-        match file::read(&path, scenario::MOST_BYTES as u64) {
+        match file::read(&path, limits::MOST_BYTES as u64) {
             Ok(bytes) => Ok(Reasons::parse(&label, &bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Ok(Reasons::none(&label))),
             Err(error) => Err(io_error(&path)(error)),
@@ -241,6 +245,6 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, SuiteError> {
 
 fn read_snapshot(path: &Path) -> Result<String, SuiteError> {
     let text = fs::read_to_string(path).map_err(io_error(path))?;
-    let text = snapshot::text_of(&text).map_err(|source| SuiteError::Snapshot { path: path.to_owned(), source })?;
+    let text = render::text_of(&text).map_err(|source| SuiteError::Snapshot { path: path.to_owned(), source })?;
     Ok(text.to_owned())
 }

@@ -10,11 +10,8 @@ use harness_builder::{
     progress::Progress,
     project::{NoProject, Project},
 };
-use harness_model::{
-    ground::Ground,
-    name::{ImageName, KernelName},
-    snapshot::Lineage,
-};
+use harness_protocol::name::{Ground, ImageName, KernelName};
+use harness_snapshot::owner::Lineage;
 use thiserror::Error;
 
 use crate::{

@@ -9,17 +9,15 @@ use harness_builder::{
     kernel::{self, Kernel, running},
     objects::{self, Objects},
 };
-use harness_model::{
-    check::Checked,
-    configuration::Configuration,
-    expand::{Expanded, Expansion},
-    ground::Ground,
-    name::{ImageName, KernelName},
+use harness_diagnostics::report::Report;
+use harness_planner::{checked::Checked, expand::Expansion};
+use harness_protocol::{
+    name::{Ground, ImageName, KernelName},
     outcome::ScenarioOutcome,
-    scenario::{Release, Report},
-    snapshot::Lineage,
-    vocabulary::Vocabulary,
 };
+use harness_scenario::expanded::Expanded;
+use harness_snapshot::owner::Lineage;
+use harness_uapi::{configuration::Configuration, release::Release, vocabulary::Vocabulary};
 
 use crate::{
     identity::{Artefacts, Identity},

@@ -9,7 +9,8 @@ use harness_frontend::{
     Names, SYSTEMD, Sources, SystemdRelease, rehearse,
     source::{MOST_BYTES, SourceError},
 };
-use harness_model::{plan::Assignment, vocabulary::KnownNames};
+use harness_protocol::plan::Assignment;
+use harness_uapi::vocabulary::KnownNames;
 use thiserror::Error;
 
 use crate::file;

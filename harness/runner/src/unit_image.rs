@@ -1,6 +1,6 @@
 //! The image that units of systemd are tried in.
 
-use harness_model::name::ImageName;
+use harness_protocol::name::ImageName;
 use thiserror::Error;
 
 use crate::supplies::{Supplies, SuppliesError};

@@ -8,12 +8,8 @@ use std::{process::ExitCode, time::Instant};
 
 use anyhow::Result;
 use harness_builder::{progress::Progress, project::Project};
-use harness_model::{
-    delegation::{Delegation, MountOption, known_bits},
-    proof::Setting,
-    verdict::Class,
-    vocabulary::{Kind, Vocabulary},
-};
+use harness_proof::setting::Setting;
+use harness_protocol::mount_option::MountOption;
 use harness_runner::{
     proof::{self, Criterion, Mount, Proof, Trial},
     store::Freshness,
@@ -21,6 +17,11 @@ use harness_runner::{
     testbed::Testbed,
     vm,
 };
+use harness_uapi::{
+    delegation::{Delegation, known_bits},
+    vocabulary::{Kind, Vocabulary},
+};
+use harness_verdict::verdict::Class;
 use libtest_mimic::{Arguments, Failed};
 
 /// How many lists there are.

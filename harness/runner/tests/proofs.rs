@@ -7,21 +7,24 @@ use std::{collections::BTreeSet, process::ExitCode, time::Instant};
 
 use anyhow::{Context, Result};
 use harness_builder::{objects, progress::Progress, project::Project};
-use harness_model::{
-    delegation::MountOption,
-    judgement::StepResult,
-    permission::{Bit, Capability, Element, Grant},
-    proof::{Lack, Minimal, Reduction, Setting, Users},
-    scenario::capability,
-    verdict::Class,
-    vocabulary::Kind,
+use harness_proof::{
+    inquiry::{Minimal, Reduction},
+    object::Lack,
+    setting::{Setting, Users},
 };
+use harness_protocol::mount_option::MountOption;
 use harness_runner::{
     proof::{self, Criterion, Mount, Object, Proof, Subject, Task, Trial},
     store::Freshness,
     supplies::Supplies,
     vm,
 };
+use harness_uapi::{
+    capability,
+    permission::{Bit, Capability, Element, Grant},
+    vocabulary::Kind,
+};
+use harness_verdict::{object::StepResult, verdict::Class};
 use libtest_mimic::{Arguments, Failed};
 
 fn main() -> ExitCode {

@@ -22,12 +22,8 @@ use std::{
 
 use anyhow::Context;
 use harness_builder::{progress::Progress, project::Project};
-use harness_model::{
-    check::Checked,
-    ground::Ground,
-    name::{ImageName, KernelName, ScenarioName},
-    snapshot::{self, Lineage, Owner, Recorded},
-};
+use harness_planner::checked::Checked;
+use harness_protocol::name::{Ground, ImageName, KernelName, ScenarioName};
 use harness_runner::{
     fleet::Jobs,
     grounds::Images,
@@ -37,6 +33,11 @@ use harness_runner::{
     supplies::Supplies,
     testbed::Testbed,
     vm,
+};
+use harness_snapshot::{
+    owner::{Lineage, Owner},
+    recorded::Recorded,
+    render,
 };
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -194,9 +195,9 @@ impl Stage {
         }
         let suite = self.lab.suite();
         // A text that is new waits as the shared snapshot, one that differs from what it inherits as this kernel's own.
-        let text = snapshot::render(judgement);
+        let text = render::render(judgement);
         let recorded = suite.recorded(&finding.scenario).map_err(chain)?;
-        let holds = recorded.for_ground(lineage).is_none_or(|held| snapshot::same(held, &text));
+        let holds = recorded.for_ground(lineage).is_none_or(|held| render::same(held, &text));
         let owner = match recorded.holder(lineage) {
             Some(holder) if holds => holder,
             _ if holds => Owner::EVERYBODY,
@@ -250,7 +251,7 @@ fn none_unreferenced(stage: &Stage) -> Result<(), Failed> {
 fn is_idle(recorded: &Recorded, owner: &Owner, lineages: &[Lineage]) -> bool {
     let mut holding = lineages.iter().filter(|lineage| recorded.holder(lineage).as_ref() == Some(owner));
     let text = &recorded.texts[owner];
-    holding.all(|lineage| recorded.without(owner, lineage).is_some_and(|other| snapshot::same(text, other)))
+    holding.all(|lineage| recorded.without(owner, lineage).is_some_and(|other| render::same(text, other)))
 }
 
 /// A full run refuses a snapshot of a kernel's or an image's own that nobody has given a reason for, and a reason that applies no more.

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_model::{
+use harness_protocol::{
     errno::Errno,
     name::ScenarioName,
     outcome::{Answer, Control, Event, LONGEST_LINE, RECORD_FILE, Record, ScenarioEnd, ScenarioOutcome},

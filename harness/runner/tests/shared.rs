@@ -7,7 +7,7 @@ mod built;
 use std::process::ExitCode;
 
 use harness_builder::{progress::Progress, project::Project};
-use harness_model::check::Checked;
+use harness_planner::checked::Checked;
 use harness_runner::{
     lab::Lab,
     report::{Finding, Outcome, Standing},

@@ -8,17 +8,15 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use harness_builder::{objects, progress::Progress, project::Project};
-use harness_model::{
-    plan::{Assignment, Unit},
-    proof::{Lack, Place, Stand},
-    verdict::Class,
-};
+use harness_proof::{object::Lack, question::Stand, setting::Place};
+use harness_protocol::plan::{Assignment, Unit};
 use harness_runner::{
     proof::{self, Criterion, Mount, Object, Proof, Trial},
     store::Freshness,
     supplies::Supplies,
     vm,
 };
+use harness_verdict::verdict::Class;
 use libtest_mimic::{Arguments, Failed};
 
 fn main() -> ExitCode {

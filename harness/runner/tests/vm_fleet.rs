@@ -16,12 +16,8 @@ use std::{
 };
 
 use harness_builder::{cache::Area, kernel::Kernel, progress::Progress, project::Project};
-use harness_model::{
-    check::Checked,
-    judgement::Judgement,
-    name::{ImageName, KernelName, ScenarioName},
-    snapshot,
-};
+use harness_planner::checked::Checked;
+use harness_protocol::name::{ImageName, KernelName, ScenarioName};
 use harness_runner::{
     fleet::Jobs,
     lab::{Lab, Task},
@@ -31,6 +27,8 @@ use harness_runner::{
     testbed::Testbed,
     vm,
 };
+use harness_snapshot::render;
+use harness_verdict::judgement::Judgement;
 use libtest_mimic::{Arguments, Completion, Trial};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -229,7 +227,7 @@ impl Story {
         match &finding.standing {
             Standing::Skipped { .. } => {}
             Standing::Judged { judgement: Judgement { crash: Some(_), .. }, .. } => self.crashed.push(place),
-            Standing::Judged { judgement, .. } => drop(self.texts.insert(place, snapshot::render(judgement))),
+            Standing::Judged { judgement, .. } => drop(self.texts.insert(place, render::render(judgement))),
             Standing::Fault { message: cause } => anyhow::bail!("{place:?}: {cause}"),
             Standing::NotRun { cause } => anyhow::bail!("{place:?}: {cause}"),
         }

@@ -5,11 +5,8 @@ mod built;
 use std::{fs, path::Path, process::ExitCode};
 
 use harness_builder::{progress::Progress, project::Project};
-use harness_model::{
-    check::Checked,
-    ground::Ground,
-    name::{ImageName, KernelName},
-};
+use harness_planner::checked::Checked;
+use harness_protocol::name::{Ground, ImageName, KernelName};
 use harness_runner::{
     grounds::{Images, stints},
     lab::{Lab, Task},
@@ -83,7 +80,7 @@ fn two_images(kernel: &KernelName) -> Result<()> {
 
 fn write_scenarios(folder: &Path) -> Result<()> {
     fs::create_dir(folder)?;
-    let snapshot = |text: &str| harness_model::snapshot::file_of(text, "s", "plain.toml");
+    let snapshot = |text: &str| harness_snapshot::render::file_of(text, "s", "plain.toml");
     let denied = "container's bpffs shows no delegation\n\
                   1  map_create hash  denied EPERM (lacks kernel.unprivileged_bpf_disabled=0)\n";
     fs::write(folder.join("plain.toml"), PLAIN)?;

@@ -5,7 +5,7 @@ mod built;
 use std::{io, path::Path, process::ExitCode, time::Instant};
 
 use built::Supplies;
-use harness_model::{
+use harness_protocol::{
     name::ScenarioName,
     outcome::{ScenarioEnd, ScenarioOutcome},
     plan::{Actor, Attempt, Call, Case, ExpectedKernel, FORMAT, Plan, Sabotage, Scenario, Token},

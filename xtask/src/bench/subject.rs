@@ -1,18 +1,14 @@
 //! The scenarios that are measured with, and what they come to.
 
+use harness_verdict::judge;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, bail};
 use harness_builder::progress::Progress;
-use harness_model::{
-    check::Checked,
-    expand::{Expanded, Expansion},
-    judgement,
+use harness_planner::{checked::Checked, expand::Expansion};
+use harness_protocol::{
     name::{KernelName, ScenarioName},
     outcome::ScenarioOutcome,
-    scenario::Isolation,
-    snapshot,
-    vocabulary::Vocabulary,
 };
 use harness_runner::{
     lab::{Lab, LabError},
@@ -22,6 +18,9 @@ use harness_runner::{
     session::VmTimes,
     testbed::Testbed,
 };
+use harness_scenario::{expanded::Expanded, spec::Isolation};
+use harness_snapshot::render;
+use harness_uapi::vocabulary::Vocabulary;
 
 use super::{
     figures::{LeastMemory, Subject},
@@ -84,7 +83,7 @@ impl<'a> Scenarios<'a> {
             Standing::Skipped { reason } => format!("skipped: {reason}"),
             Standing::Fault { message } => format!("fault: {message}"),
             Standing::NotRun { cause } => format!("not run: {cause}"),
-            Standing::Judged { judgement, .. } => snapshot::render(judgement),
+            Standing::Judged { judgement, .. } => render::render(judgement),
         };
         Ok(Some(findings.iter().map(|finding| (finding.scenario.clone(), text(&finding.standing))).collect()))
     }
@@ -129,10 +128,10 @@ impl<'a> Scenarios<'a> {
 fn judged(scenario: &Expanded, outcomes: &[ScenarioOutcome], vocabulary: &Vocabulary) -> Result<String> {
     let name = &scenario.plan.name;
     let Some(outcome) = outcomes.iter().find(|outcome| &outcome.scenario == name) else { bail!("{name} was not run") };
-    let judgement = judgement::judge(scenario, outcome, vocabulary).map_err(|fault| anyhow!("{name}: {fault}"))?;
+    let judgement = judge::judge(scenario, outcome, vocabulary).map_err(|fault| anyhow!("{name}: {fault}"))?;
     match judgement.crash {
         Some(crash) => bail!("{name}: {}", crash.how),
-        None => Ok(snapshot::render(&judgement)),
+        None => Ok(render::render(&judgement)),
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use harness_cli::exit;
-use harness_model::name::KernelName;
+use harness_protocol::name::KernelName;
 
 /// What it may find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,22 +26,31 @@ use tree::{Id, Tree};
 
 /// The crates by floor: each imports crates of lower floors only.
 const FLOORS: &[(&str, u32)] = &[
-    ("harness-model", 0),
     ("harness-agent", 0),
+    ("harness-diagnostics", 0),
+    ("harness-program", 0),
+    ("harness-protocol", 0),
     ("harness-guest", 1),
-    ("harness-builder", 1),
-    ("harness-frontend", 1),
-    ("harness-objects", 1),
-    ("harness-findings", 2),
-    ("harness-runner", 2),
-    ("xtask", 3),
+    ("harness-scenario", 1),
+    ("harness-uapi", 1),
+    ("harness-planner", 2),
+    ("harness-verdict", 2),
+    ("harness-proof", 3),
+    ("harness-snapshot", 3),
+    ("harness-builder", 4),
+    ("harness-frontend", 4),
+    ("harness-objects", 4),
+    ("harness-findings", 5),
+    ("harness-runner", 5),
+    ("harness-cli", 6),
+    ("xtask", 7),
 ];
 
 /// The circles that are still there, which may only become fewer and smaller.
 const EXCEPTIONS: &str = include_str!("exceptions.txt");
 
 /// The crates that stand in the VM, and whom of ours they may know there.
-const IN_THE_VM: [(&str, &[&str]); 2] = [("harness-agent", &[]), ("harness-guest", &["harness-model"])];
+const IN_THE_VM: [(&str, &[&str]); 2] = [("harness-agent", &[]), ("harness-guest", &["harness-protocol"])];
 
 fn top() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

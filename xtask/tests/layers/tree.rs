@@ -116,7 +116,8 @@ impl Tree {
                         self.add_file(Some(id), &name, &file, folder, read)?
                     }
                 };
-                return Ok(self.define(id, &name, Name::Module(child)));
+                self.define(id, &name, Name::Module(child));
+                return Ok(());
             }
             Item::Use(item) => {
                 for import in imports(item) {
@@ -146,7 +147,10 @@ impl Tree {
             Item::Trait(item) => Some(&item.ident),
             Item::Type(item) => Some(&item.ident),
             Item::Union(item) => Some(&item.ident),
-            Item::ForeignMod(_) => return Ok(self.modules[id].has_written_items = true),
+            Item::ForeignMod(_) => {
+                self.modules[id].has_written_items = true;
+                return Ok(());
+            }
             _ => None,
         };
         if let Some(name) = name {

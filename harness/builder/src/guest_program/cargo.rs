@@ -94,7 +94,7 @@ mod tests {
     fn crates_are_forgotten_by_the_start_of_their_name() {
         let folder = tempfile::tempdir().unwrap();
         let fingerprints = folder.path().join(TARGET).join(PROFILE).join(".fingerprint");
-        for name in ["harness-guest-1", "harness-model-2", "serde-3"] {
+        for name in ["harness-guest-1", "harness-protocol-2", "serde-3"] {
             fs::create_dir_all(fingerprints.join(name)).unwrap();
         }
         forget(folder.path(), "harness-");

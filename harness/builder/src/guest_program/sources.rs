@@ -21,8 +21,8 @@ const SOURCES: &[&str] = &[
     "harness/guest/Cargo.toml",
     "harness/guest/build.rs",
     "harness/guest/src",
-    "harness/model/Cargo.toml",
-    "harness/model/src",
+    "harness/protocol/Cargo.toml",
+    "harness/protocol/src",
 ];
 
 /// A hash of the sources, the compiler and the flags. The same sources give the same key wherever they are.

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_model::name::ImageName;
+use harness_protocol::name::ImageName;
 use thiserror::Error;
 
 use crate::{

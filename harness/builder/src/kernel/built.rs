@@ -6,7 +6,8 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use harness_model::{configuration::Configuration, name::KernelName, vocabulary::Vocabulary};
+use harness_protocol::name::KernelName;
+use harness_uapi::{configuration::Configuration, vocabulary::Vocabulary};
 
 use super::{
     error::KernelError,

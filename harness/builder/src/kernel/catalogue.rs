@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use harness_model::name::KernelName;
+use harness_protocol::name::KernelName;
 use thiserror::Error;
 
 use super::manifest::{Manifest, ManifestError};

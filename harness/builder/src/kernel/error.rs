@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use harness_model::{name::KernelName, vocabulary::BtfError};
+use harness_protocol::name::KernelName;
+use harness_uapi::vocabulary::BtfError;
 use thiserror::Error;
 
 use super::{fragment, prebuilt::PrebuiltError, record::Damage, source::SourceError};

@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use harness_model::configuration::Configuration;
+use harness_uapi::configuration::Configuration;
 use thiserror::Error;
 
 /// The value of an option, as a configuration file writes it: `y`, `m`, a number, or a string with its quotes. An option

@@ -13,7 +13,7 @@ mod workshop;
 
 use std::path::Path;
 
-use harness_model::name::KernelName;
+use harness_protocol::name::KernelName;
 
 pub use edit::{Edit, Misfit, Mutant};
 pub use error::{MutantError, MutationError};

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_model::name::KernelName;
+use harness_protocol::name::KernelName;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 

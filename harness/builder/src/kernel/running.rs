@@ -3,7 +3,8 @@
 use std::{fs, io::Read, path::Path};
 
 use flate2::read::GzDecoder;
-use harness_model::{name::KernelName, scenario::Release};
+use harness_protocol::name::KernelName;
+use harness_uapi::release::Release;
 use thiserror::Error;
 
 pub use super::manifest::RUNNING as NAME;

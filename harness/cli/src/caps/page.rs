@@ -7,17 +7,13 @@ use std::{
 
 use anyhow::Result;
 use harness_findings::report::alike;
-use harness_model::{
-    delegation::option_of,
-    names,
-    permission::Element,
-    proof::{Minimal, Need},
-};
 use harness_objects::{Needs, Object, Obstacle, Owner, Reason, Undelegable};
+use harness_proof::inquiry::{Minimal, Need};
 use harness_runner::{
     proof::needs::{Computed, Proved},
     report::counted,
 };
+use harness_uapi::{delegation::option_of, names, permission::Element};
 use serde_json::{Value, json};
 
 /// The version of the JSON document; it grows when a reader of the former would misread the new.

@@ -8,17 +8,17 @@ use harness_builder::{
     specimens::{self, Pantry},
 };
 use harness_findings::subject::KernelFacts;
-use harness_model::{
-    name::KernelName,
-    names,
-    permission::{Element, Grant},
-    vocabulary::Kind,
-};
 use harness_objects::Named;
 use harness_program::NAME;
+use harness_protocol::name::KernelName;
 use harness_runner::{
     proof::needs::{Case, Ground, Proved, needs_on, prove},
     supplies::Supplies,
+};
+use harness_uapi::{
+    names,
+    permission::{Element, Grant},
+    vocabulary::Kind,
 };
 
 use crate::{

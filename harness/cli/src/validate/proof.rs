@@ -9,8 +9,8 @@ use harness_findings::{
     report::{Judgement, Proved, Rehearsed},
     trial::{idle, too_old},
 };
-use harness_model::name::{ImageName, KernelName};
 use harness_objects::{Named, Object};
+use harness_protocol::name::{ImageName, KernelName};
 use harness_runner::{
     proof::{self, Criterion, Method, Proof, Trial},
     supplies::Supplies,

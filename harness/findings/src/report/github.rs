@@ -3,7 +3,7 @@
 //! Workflow commands and their escapes:
 //! <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>.
 
-use harness_model::workflow;
+use harness_diagnostics::workflow;
 
 use super::{Judgement, OnKernel, PROOF};
 use crate::{code::Level, finding::Finding};

@@ -2,7 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
-use harness_model::{name::KernelName, scenario::without_controls};
+use harness_diagnostics::report::without_controls;
+use harness_protocol::name::KernelName;
 use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode, SourceSpan};
 
 use super::{Judgement, OnKernel, Proved, ProvedUnit, options};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harness_model::{delegation::option_of, vocabulary::Kind};
+use harness_uapi::{delegation::option_of, vocabulary::Kind};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 

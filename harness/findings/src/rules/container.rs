@@ -5,8 +5,8 @@ use harness_frontend::{
     frontend::Makes,
     surroundings::{SystemCall, User, UserNamespace},
 };
-use harness_model::{permission::Capability, vocabulary::Kind};
 use harness_objects::{AttachWay, Object};
+use harness_uapi::{permission::Capability, vocabulary::Kind};
 
 use super::judged::option;
 use crate::{

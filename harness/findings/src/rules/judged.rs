@@ -1,7 +1,7 @@
 //! A configuration on one kernel, and where it says what is found of it.
 
 use harness_frontend::{Configuration, Element, Meaning, Place};
-use harness_model::vocabulary::Kind;
+use harness_uapi::vocabulary::Kind;
 
 use crate::{finding::Finding, subject::KernelFacts};
 

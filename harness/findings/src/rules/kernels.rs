@@ -4,8 +4,9 @@ use harness_frontend::{
     Assignment, Element, Meaning,
     frontend::{Handing, Spelling},
 };
-use harness_model::{
-    delegation::{Delegation, LONGEST_VALUE, Reading, known_bits},
+use harness_protocol::mount_option::LONGEST_VALUE;
+use harness_uapi::{
+    delegation::{Delegation, Reading, known_bits},
     names,
     vocabulary::Kind,
 };
@@ -112,7 +113,7 @@ fn lengths(judged: &mut Judged<'_>) {
         if option.value.len() <= LONGEST_VALUE {
             continue;
         }
-        let kind = Kind::ALL.into_iter().find(|kind| harness_model::delegation::option_of(*kind) == option.key);
+        let kind = Kind::ALL.into_iter().find(|kind| harness_uapi::delegation::option_of(*kind) == option.key);
         let message =
             format!("the value of {} has {} bytes; the kernel takes {LONGEST_VALUE}", option.key, option.value.len());
         let finding = Finding::new(Code::ValueTooLong, message, "fsconfig(2) refuses it with EINVAL (fs/fsopen.c)");

@@ -1,6 +1,6 @@
 //! What the four masks mean together on one kernel.
 
-use harness_model::{
+use harness_uapi::{
     delegation::{Delegation, known_bits, numbers},
     names,
     permission::{self, checked_attach_type},

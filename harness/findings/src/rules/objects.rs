@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness_model::{
+use harness_objects::{Answer, Must, Object, Owner, loading, needs};
+use harness_uapi::{
     delegation::numbers,
     names,
     permission::{Bit, Element},
     vocabulary::Kind,
 };
-use harness_objects::{Answer, Must, Object, Owner, loading, needs};
 
 use super::judged::Judged;
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harness_model::{delegation::numbers, names, vocabulary::Kind};
+use harness_uapi::{delegation::numbers, names, vocabulary::Kind};
 
 /// What programs of some type can reach once they are attached, in a sentence that goes on after their name; `None` for
 /// those that stay with what the container holds anyway.

@@ -4,8 +4,9 @@ use harness_frontend::{
     Assignment, Configuration, Effect, Element, Frontend, Meaning, Names, Place, Problem,
     frontend::{Handing, Spelling},
 };
-use harness_model::{
-    delegation::{LONGEST_VALUE, numbers},
+use harness_protocol::mount_option::LONGEST_VALUE;
+use harness_uapi::{
+    delegation::numbers,
     names,
     vocabulary::{Kind, UnknownName},
 };
@@ -190,7 +191,7 @@ fn repeated(configuration: &Configuration, kind: Kind) -> Vec<Finding> {
     let together = |pair: &&[&Assignment]| pair[0].value.span.len() + pair[1].value.span.len() < LONGEST_VALUE;
     let lost = lost.filter(|pair| !adds_up || together(pair));
     lost.map(|pair| {
-        let message = format!("{} is set again further on; {what}", harness_model::delegation::option_of(kind));
+        let message = format!("{} is set again further on; {what}", harness_uapi::delegation::option_of(kind));
         Finding::new(Code::RepeatedOption, message, why).at(Some(&pair[0].place)).advice("set it once")
     })
     .collect()

@@ -1,6 +1,6 @@
 //! Units that systemd does not run, as it says itself.
 
-use harness_model::name::KernelName;
+use harness_protocol::name::KernelName;
 
 use crate::{code::Code, finding::Finding, report::ProvedUnit};
 

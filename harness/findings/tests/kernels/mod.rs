@@ -6,7 +6,7 @@ use harness_findings::{
     subject::{KernelFacts, Origin, Subject},
 };
 use harness_frontend::{Frontend, Names, Sources, SystemdRelease};
-use harness_model::vocabulary::{KnownNames, Vocabulary};
+use harness_uapi::vocabulary::{KnownNames, Vocabulary};
 
 const VOCABULARIES: [(&str, &str); 3] = [
     ("6.1-debian", include_str!("../../../../kernels/vocabulary/6.1-debian.json")),

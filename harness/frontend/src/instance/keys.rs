@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harness_model::vocabulary::Kind;
+use harness_uapi::vocabulary::Kind;
 
 use super::walk::{Entry, Item};
 use crate::{

@@ -1,4 +1,5 @@
-use harness_model::{delegation::MountOption, vocabulary::Kind};
+use harness_protocol::mount_option::MountOption;
+use harness_uapi::vocabulary::Kind;
 
 use super::*;
 use crate::{

@@ -1,4 +1,4 @@
-use harness_model::vocabulary::Kind;
+use harness_uapi::vocabulary::Kind;
 
 use super::*;
 use crate::{names::SystemdRelease, surroundings::UserNamespace, testing::known};

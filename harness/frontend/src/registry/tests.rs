@@ -1,4 +1,4 @@
-use harness_model::{delegation::Delegation, vocabulary::KnownNames};
+use harness_uapi::{delegation::Delegation, vocabulary::KnownNames};
 
 use super::*;
 use crate::{

@@ -1,6 +1,6 @@
 //! `CapabilityBoundingSet=` and `AmbientCapabilities=` (`src/basic/parse-util.c`, `parse_capability_set`).
 
-use harness_model::scenario::capability;
+use harness_uapi::capability;
 
 use super::words::{self, Word};
 use crate::surroundings::CapabilitySet;

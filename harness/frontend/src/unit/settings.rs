@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use harness_model::vocabulary::Kind;
+use harness_uapi::vocabulary::Kind;
 
 use super::{
     capability::Capabilities,

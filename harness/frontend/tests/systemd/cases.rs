@@ -1,7 +1,7 @@
 //! Units that are valid, repeated, reset, misspelt, continued.
 
 use harness_frontend::{Names, setting_of, surroundings::CapabilitySet};
-use harness_model::{scenario::capability, vocabulary::Kind};
+use harness_uapi::{capability, vocabulary::Kind};
 
 /// One unit.
 pub(crate) struct Case {

@@ -9,7 +9,7 @@ mod real;
 use std::collections::BTreeMap;
 
 use harness_frontend::{Configuration, Effect, Names, SYSTEMD, Sources, SystemdRelease, read, setting_of};
-use harness_model::{
+use harness_uapi::{
     delegation::numbers,
     vocabulary::{Kind, KnownNames},
 };

@@ -9,7 +9,7 @@ use std::{
     rc::Rc,
 };
 
-use harness_model::plan::{Call, Case, LARGEST_OBJECT};
+use harness_protocol::plan::{Call, Case, LARGEST_OBJECT};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -113,7 +113,7 @@ fn in_memory(bytes: &[u8]) -> Result<OwnedFd, SysError> {
 
 #[cfg(test)]
 mod tests {
-    use harness_model::plan::{Actor, Attempt, ObjectLoad, Token};
+    use harness_protocol::plan::{Actor, Attempt, ObjectLoad, Token};
 
     use super::*;
 

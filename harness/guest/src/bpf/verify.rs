@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use harness_model::errno::Errno;
+use harness_protocol::errno::Errno;
 
 use super::{ProgSpec, Token};
 

@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use harness_model::{
+use harness_protocol::{
     outcome::Control,
     plan::{Attempt, Case},
 };
@@ -86,7 +86,7 @@ pub(super) fn check(attempts: &[Attempt]) -> Result<(), CaseError> {
 mod tests {
     use std::rc::Rc;
 
-    use harness_model::plan::{Actor, Call, Token};
+    use harness_protocol::plan::{Actor, Call, Token};
 
     use super::*;
 

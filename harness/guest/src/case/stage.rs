@@ -1,6 +1,6 @@
 //! What a case is run with, and why one is not carried out.
 
-use harness_model::{
+use harness_protocol::{
     name::ContainerName,
     plan::{BpffsFd, Call, Case, LinkTarget, PinPlace},
 };
@@ -117,7 +117,7 @@ fn is_of_network(target: &LinkTarget) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use harness_model::plan::{Actor, Attempt, Token};
+    use harness_protocol::plan::{Actor, Attempt, Token};
 
     use super::*;
 

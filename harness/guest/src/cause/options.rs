@@ -1,7 +1,7 @@
 //! Mount options with more bits than before, written so that equal masks are equal options: a bpffs is made for each
 //! only once, and making one takes longer than most attempts.
 
-use harness_model::delegation::{MountOption, OPTIONS};
+use harness_protocol::mount_option::{MountOption, OPTIONS};
 
 /// Options that delegate `bits` besides. What is written as numbers becomes one number an option; what is written by
 /// name stays and gets a further occurrence, which adds to it.

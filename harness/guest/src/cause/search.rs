@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use harness_model::{
-    delegation::OPTIONS,
+use harness_protocol::{
+    mount_option::OPTIONS,
     outcome::{Cause, Change},
 };
 

@@ -2,9 +2,9 @@
 
 use std::{os::fd::OwnedFd, rc::Rc};
 
-use harness_model::{
-    delegation::MountOption,
+use harness_protocol::{
     errno::Errno,
+    mount_option::MountOption,
     plan::{Attempt, BpffsFd, BpffsPlace, Call, Case, ObjectLoad, Token, TokenPath},
 };
 

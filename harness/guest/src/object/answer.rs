@@ -1,6 +1,6 @@
 //! What is told of a load, gathered call by call.
 
-use harness_model::outcome::{Feature, MOST_STEPS, ObjectAnswer, ObjectStep, Purpose};
+use harness_protocol::outcome::{Feature, MOST_STEPS, ObjectAnswer, ObjectStep, Purpose};
 
 /// Adds a call; the same call with the same answer directly after another is counted.
 pub(super) fn add_step(answer: &mut ObjectAnswer, step: ObjectStep) {
@@ -34,7 +34,7 @@ pub(super) fn add_feature(answer: &mut ObjectAnswer, feature: Feature) {
 
 #[cfg(test)]
 mod tests {
-    use harness_model::outcome::LONGEST_NAME;
+    use harness_protocol::outcome::LONGEST_NAME;
 
     use super::*;
 
@@ -69,10 +69,10 @@ mod tests {
                 "percpu_cgroup_storage_deprecated {number:0LONGEST_NAME$}, without its name, without its types"
             );
             let purpose = Purpose::Probe("expected attach types in some".to_owned());
-            let errno = Some(harness_model::errno::Errno::EPERM);
+            let errno = Some(harness_protocol::errno::Errno::EPERM);
             add_step(&mut answer, ObjectStep { purpose, errno, times: 99, ..step(&about) });
         }
         let line = serde_json::to_string(&answer).unwrap().len();
-        assert!(line < harness_model::outcome::LONGEST_LINE / 3 - 4096, "{line}");
+        assert!(line < harness_protocol::outcome::LONGEST_LINE / 3 - 4096, "{line}");
     }
 }

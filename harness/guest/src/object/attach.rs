@@ -4,7 +4,7 @@
 
 use std::ptr::NonNull;
 
-use harness_model::outcome::ObjectFailure;
+use harness_protocol::outcome::ObjectFailure;
 use libbpf_sys as sys;
 
 use super::recorder::{self, Attached, text};

@@ -8,7 +8,7 @@ use std::{
     ptr::{self, NonNull},
 };
 
-use harness_model::{
+use harness_protocol::{
     errno::Errno,
     outcome::{ObjectAnswer, ObjectFailure},
     plan::{ObjectLoad, Replaced, TokenPath, Told},

@@ -8,7 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
-use harness_model::plan::{LARGEST_OBJECT, OBJECTS_FOLDER};
+use harness_protocol::plan::{LARGEST_OBJECT, OBJECTS_FOLDER};
 use thiserror::Error;
 
 /// Why the objects cannot be had.

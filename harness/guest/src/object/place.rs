@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use harness_model::plan::BpffsPlace;
+use harness_protocol::plan::BpffsPlace;
 use rustix::{
     fs::{CWD, Mode},
     mount::{MountPropagationFlags, UnmountFlags},

@@ -14,7 +14,7 @@ use std::{
     ptr,
 };
 
-use harness_model::{
+use harness_protocol::{
     errno::Errno,
     outcome::{Feature, LONGEST_NAME, ObjectAnswer, ObjectStep, Purpose},
 };

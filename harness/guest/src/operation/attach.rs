@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
-use harness_model::{
+use harness_protocol::{
     errno::Errno,
     outcome::Answer,
     plan::{KernelType, LinkTarget, SocketDuty},

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use harness_model::plan::{BatchOp, PartContent, PartPlace, ValuePart};
+use harness_protocol::plan::{BatchOp, PartContent, PartPlace, ValuePart};
 use libbpf_sys as sys;
 
 use super::outcome::{Handles, LARGEST_ELEMENT, OperationError, Outcome, done, hex, told};
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn no_more_of_a_value_is_told_than_three_times_fits_a_line() {
-        assert!(3 * 2 * MOST_SHOWN as usize + 1024 < harness_model::outcome::LONGEST_LINE);
+        assert!(3 * 2 * MOST_SHOWN as usize + 1024 < harness_protocol::outcome::LONGEST_LINE);
         let (reader, _writer) = rustix::pipe::pipe().unwrap();
         let error = lookup(reader.as_fd(), &[], MOST_SHOWN + 1).unwrap_err().to_string();
         assert!(error.starts_with("8193 bytes of a value are asked for"), "{error}");

@@ -4,7 +4,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use harness_model::{errno::Errno, plan::ObjectKind};
+use harness_protocol::{errno::Errno, plan::ObjectKind};
 use libbpf_sys as sys;
 
 use super::outcome::{Outcome, done, told};

@@ -2,7 +2,7 @@
 
 use std::{ffi::CString, os::fd::BorrowedFd};
 
-use harness_model::plan::{Body, Call, MapTypes, ProgTarget, ProgTypes};
+use harness_protocol::plan::{Body, Call, MapTypes, ProgTarget, ProgTypes};
 
 use super::outcome::{Handles, OperationError, Outcome, made};
 use crate::{

@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
-use harness_model::{errno::Errno, outcome::Answer, plan::ObjectKind};
+use harness_protocol::{errno::Errno, outcome::Answer, plan::ObjectKind};
 use libbpf_sys as sys;
 use rustix::fs::{CWD, Mode};
 

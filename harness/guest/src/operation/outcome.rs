@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use harness_model::{errno::Errno, outcome::Answer};
+use harness_protocol::{errno::Errno, outcome::Answer};
 use thiserror::Error;
 
 use crate::{

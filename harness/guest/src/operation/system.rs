@@ -19,7 +19,7 @@ pub(super) fn write(name: &str, value: Option<&str>) -> Result<Outcome, Operatio
 
 #[cfg(test)]
 mod tests {
-    use harness_model::outcome::Answer;
+    use harness_protocol::outcome::Answer;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use harness_model::{blob, plan::TokenCommand};
+use harness_protocol::{blob, plan::TokenCommand};
 use libbpf_sys as sys;
 
 use super::outcome::{Outcome, made};
@@ -14,27 +14,17 @@ use crate::{
 /// Makes the command; members lie where `include/uapi/linux/bpf.h` has them.
 pub(super) fn make(command: TokenCommand, token: Token<'_>) -> Outcome {
     let (instructions, types) = (bpf::returning(0), blob::bytes());
-    let (mut attr, command) = match command {
-        TokenCommand::MapCreate => {
-            let hash = Attr::new().u32(0, sys::BPF_MAP_TYPE_HASH).u32(4, 4).u32(8, 4).u32(12, 1);
-            (with(hash, 76, token), sys::BPF_MAP_CREATE)
-        }
+    let attr = match command {
+        TokenCommand::MapCreate => Attr::new().u32(0, sys::BPF_MAP_TYPE_HASH).u32(4, 4).u32(8, 4).u32(12, 1),
         TokenCommand::ProgLoad => {
             let filter = Attr::new().u32(0, sys::BPF_PROG_TYPE_SOCKET_FILTER).u32(4, instructions.len() as u32);
-            let filter = filter.input(8, &instructions).input(16, c"GPL".to_bytes_with_nul());
-            (with(filter, 144, token), sys::BPF_PROG_LOAD)
+            filter.input(8, &instructions).input(16, c"GPL".to_bytes_with_nul())
         }
-        TokenCommand::BtfLoad => {
-            (with(Attr::new().input(0, &types).u32(16, types.len() as u32), 36, token), sys::BPF_BTF_LOAD)
-        }
-        TokenCommand::BtfGetFdById => (with(Attr::new().u32(0, 1), 12, token), sys::BPF_BTF_GET_FD_BY_ID),
+        TokenCommand::BtfLoad => Attr::new().input(0, &types).u32(16, types.len() as u32),
+        TokenCommand::BtfGetFdById => Attr::new().u32(0, 1),
     };
+    let mut attr = token.into_iter().fold(attr, |attr, token| attr.fd(command.place(), token));
     // SAFETY: instructions and types are as many as is said, the licence ends with a zero, and all live across the call,
     // which makes a descriptor.
-    made(unsafe { attr.make(command) })
-}
-
-/// Puts the token's descriptor into its place.
-fn with<'a>(attr: Attr<'a>, place: usize, token: Token<'a>) -> Attr<'a> {
-    token.into_iter().fold(attr, |attr, token| attr.fd(place, token))
+    made(unsafe { attr.make(command.number()) })
 }

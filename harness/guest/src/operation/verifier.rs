@@ -1,10 +1,13 @@
 //! What the verifier is asked.
 
-use harness_model::plan::{HelperSurvey, Verify};
+use harness_protocol::{
+    outcome::Answer,
+    plan::{HelperSurvey, Verify},
+};
 
 use super::{
     load,
-    outcome::{Handles, OperationError, Outcome, told},
+    outcome::{Handles, OperationError, Outcome},
 };
 use crate::{
     bpf::ProgSpec,
@@ -29,8 +32,11 @@ pub(super) fn helper_survey(
     };
     let granted = survey::helpers(kind(survey)?, &ask, handles.get(Role::Token))?.map(|ids| ids.with(&known));
     let fd = granted.as_ref().ok().map(survey::kept).transpose()?;
-    let outcome = told(granted.map(|ids| ids.to_string()));
-    Ok(Outcome { fd, ..outcome })
+    let answer = match granted {
+        Ok(ids) => Answer::Helpers(ids),
+        Err(errno) => Answer::Err { errno, step: None },
+    };
+    Ok(Outcome { answer, fd })
 }
 
 fn kind(survey: &HelperSurvey) -> Result<Kind, OperationError> {

@@ -2,7 +2,7 @@
 
 use std::{os::fd::AsFd, rc::Rc};
 
-use harness_model::{
+use harness_protocol::{
     name::ContainerName,
     outcome::{Answer, UnitFact},
     plan::{self, Case, Container, Namespace},

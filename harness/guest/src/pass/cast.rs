@@ -1,6 +1,6 @@
 //! Who acts in a pass, and why an attempt was not made by them.
 
-use harness_model::{name::ContainerName, plan::Actor};
+use harness_protocol::{name::ContainerName, plan::Actor};
 use thiserror::Error;
 
 use crate::party::{Party, PartyError};

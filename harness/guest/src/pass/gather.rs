@@ -2,7 +2,7 @@
 
 use std::{os::fd::OwnedFd, rc::Rc};
 
-use harness_model::plan::{Actor, Attempt, BpffsFd, Call, LinkTarget, Token};
+use harness_protocol::plan::{Actor, Attempt, BpffsFd, Call, LinkTarget, Token};
 use rustix::fs::{CWD, OFlags};
 
 use super::{

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use harness_model::{btf::Btf, permission::Request, scenario::Release};
+use harness_uapi::{btf::Btf, permission::Request, release::Release};
 
 use crate::feature::{Feature, Handed};
 

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use harness_model::{
+use harness_uapi::{
     names,
     permission::{MapTrait, Request, Use},
     vocabulary::Kind,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness_model::{
+use harness_uapi::{
     btf::{Btf, BtfKind},
     names,
     vocabulary::Kind,

@@ -1,7 +1,7 @@
 //! Maps as `.maps` describes them by types: a variable each, whose members say by their types what the map is
 //! (`parse_btf_map_def` of libbpf).
 
-use harness_model::{
+use harness_uapi::{
     btf::{Btf, BtfKind, BtfType, Member},
     names,
     vocabulary::Kind,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use harness_model::{
+use harness_uapi::{
     btf::{Btf, BtfKind, BtfType},
     names,
     vocabulary::Kind,

@@ -5,10 +5,10 @@ use std::{
     rc::Rc,
 };
 
-use harness_model::{
+use harness_uapi::{
     names,
     permission::{Bit, Capability, Grant, Request, Requirement, requirement},
-    scenario::Release,
+    release::Release,
 };
 
 use super::{
@@ -94,5 +94,5 @@ impl<'k> Judge<'k> {
 /// Whether the kernel asks for `CAP_PERFMON` before it loads a program of this type.
 pub(crate) fn takes_perfmon(prog_type: u32) -> bool {
     let request = Request::ProgLoad { prog_type, expected_attach_type: 0, uses: BTreeSet::new() };
-    requirement(&request, harness_model::permission::FIRST_RELEASE).capabilities.contains_key(&Capability::Perfmon)
+    requirement(&request, harness_uapi::permission::FIRST_RELEASE).capabilities.contains_key(&Capability::Perfmon)
 }

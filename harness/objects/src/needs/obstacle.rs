@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use harness_model::{
+use harness_uapi::{
     names::First,
     permission::{Bit, Capability, Why},
 };

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use harness_model::{
+use harness_uapi::{
     names,
     permission::{Bit, FIRST_RELEASE, Request, requirement},
-    scenario::Release,
+    release::Release,
     vocabulary::Kind,
 };
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use harness_model::btf::{Btf, BtfKind};
+use harness_uapi::btf::{Btf, BtfKind};
 
 use crate::elf::Elf;
 

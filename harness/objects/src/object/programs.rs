@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use harness_model::{btf::Btf, names, permission::Use, vocabulary::Kind};
+use harness_uapi::{btf::Btf, names, permission::Use, vocabulary::Kind};
 
 use super::{ExpectedAttach, Note, Program, Target};
 use crate::{

@@ -6,14 +6,14 @@ use std::{
 };
 
 use harness_builder::file;
-use harness_model::{
-    name::ScenarioName,
+use harness_diagnostics::report::Report;
+use harness_protocol::name::ScenarioName;
+use harness_snapshot::{
+    owner::Owner,
     reasons::{
         Explanation, FILE_NAME, OwnSnapshots, Reasons,
         edit::{EditError, explained, forgotten},
     },
-    scenario::Report,
-    snapshot::Owner,
 };
 use thiserror::Error;
 

@@ -2,11 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use harness_model::{
-    ground::Ground,
-    name::ImageName,
-    snapshot::{self, Lineage, Recorded},
-};
+use harness_protocol::name::{Ground, ImageName};
+use harness_snapshot::{owner::Lineage, recorded::Recorded, render};
 
 use super::Change;
 use crate::{
@@ -34,7 +31,7 @@ pub fn proposed(
         match &finding.standing {
             Standing::Skipped { .. } => held.retain(|lineage| lineage.ground != finding.ground),
             Standing::Judged { judgement, .. } if judgement.crash.is_none() && judgement.problems().is_empty() => {
-                texts.push((selection.supplies.lineage(&finding.ground)?, snapshot::render(judgement)));
+                texts.push((selection.supplies.lineage(&finding.ground)?, render::render(judgement)));
             }
             // The whole cause would be told with each scenario of the ground.
             Standing::NotRun { cause } => {

@@ -10,11 +10,9 @@ use harness_builder::kernel::{
     Kernel, Manifest,
     mutant::{self, Edit, Mutant, MutationError, Workshop},
 };
-use harness_model::{
-    check::Checked,
-    name::{KernelName, ScenarioName},
-    scenario::Isolation,
-};
+use harness_planner::checked::Checked;
+use harness_protocol::name::{KernelName, ScenarioName};
+use harness_scenario::spec::Isolation;
 use thiserror::Error;
 
 use super::{

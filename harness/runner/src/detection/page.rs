@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use harness_builder::kernel::mutant::Mutant;
-use harness_model::name::KernelName;
+use harness_protocol::name::KernelName;
 
 use super::{
     Detection, Notice, Sign,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
 use harness_builder::progress::seconds;
-use harness_model::name::{KernelName, MutantName, ScenarioName};
+use harness_protocol::name::{KernelName, MutantName, ScenarioName};
 
 use super::Detection;
 use crate::report::Counts;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use harness_builder::progress::{Progress, Task, Unit};
-use harness_model::outcome::{ScenarioEnd, ScenarioOutcome};
+use harness_protocol::outcome::{ScenarioEnd, ScenarioOutcome};
 
 use crate::session::Notice;
 

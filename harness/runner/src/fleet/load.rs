@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use harness_builder::cache::Lock;
-use harness_model::{name::KernelName, plan};
+use harness_protocol::{name::KernelName, plan};
 
 use super::{line::Line, order::Ledger};
 use crate::{

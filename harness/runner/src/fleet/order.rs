@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, mem, sync::Mutex};
 
-use harness_model::{
-    expand::Expanded,
+use harness_protocol::{
     name::{KernelName, ScenarioName},
     outcome::ScenarioOutcome,
 };
+use harness_scenario::expanded::Expanded;
 
 use crate::{
     batches::{Batch, batches},
@@ -130,7 +130,8 @@ mod tests {
         sync::atomic::{AtomicUsize, Ordering},
     };
 
-    use harness_model::{outcome::ScenarioEnd, plan::Scenario, scenario::Isolation};
+    use harness_protocol::{outcome::ScenarioEnd, plan::Scenario};
+    use harness_scenario::spec::Isolation;
 
     use super::*;
     use crate::store::{Freshness, RunId};

@@ -3,13 +3,13 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use harness_builder::digest::Sha256;
-use harness_model::{
-    expand::Expanded,
-    judgement::Fault,
+use harness_protocol::{
     name::ScenarioName,
     outcome::ScenarioOutcome,
     plan::{ObjectLoad, Reach, Scenario},
 };
+use harness_scenario::expanded::Expanded;
+use harness_verdict::judgement::Fault;
 
 use super::{
     ProofError,
@@ -121,15 +121,16 @@ fn named(make: impl Fn(ScenarioName) -> Expanded) -> Expanded {
 
 #[cfg(test)]
 mod tests {
-    use harness_model::proof;
+    use harness_proof::question;
 
     use super::*;
 
     #[test]
     fn the_same_question_has_the_same_name_and_another_one_another() {
         let mount = |value: &str| {
-            let options = [harness_model::delegation::MountOption { key: "delegate_cmds".into(), value: value.into() }];
-            named(|name| proof::mount(name, &options)).plan.name
+            let options =
+                [harness_protocol::mount_option::MountOption { key: "delegate_cmds".into(), value: value.into() }];
+            named(|name| question::mount(name, &options)).plan.name
         };
         assert_eq!(mount("any"), mount("any"));
         assert_ne!(mount("any"), mount("0x1"));

@@ -6,11 +6,9 @@ use harness_frontend::{
     rehearse,
     surroundings::{Namespace as Own, SystemCall as Call, User, UserNamespace},
 };
-use harness_model::{
-    plan::{Filter, FilterErrno, Namespace, Refused, Restrictions, SystemCall},
-    proof::{Place, Setting, Users},
-    scenario::capability,
-};
+use harness_proof::setting::{Place, Setting, Users};
+use harness_protocol::plan::{Filter, FilterErrno, Namespace, Refused, Restrictions, SystemCall};
+use harness_uapi::capability;
 
 /// How a configuration is tried.
 #[derive(Clone, Debug)]

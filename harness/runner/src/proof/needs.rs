@@ -2,13 +2,16 @@
 
 use std::{collections::BTreeSet, fs, io, path::PathBuf};
 
-use harness_model::{
-    name::KernelName,
-    permission::{Capability, Element, Grant, requirement},
-    proof::{Lack, Minimal, Need, Reduction},
-    scenario::Release,
-};
 use harness_objects::{Btf, BtfError, Handed, Kernel, Named, Needs, Note, Object, asked, needs};
+use harness_proof::{
+    inquiry::{Minimal, Need, Reduction},
+    object::Lack,
+};
+use harness_protocol::name::KernelName;
+use harness_uapi::{
+    permission::{Capability, Element, Grant, requirement},
+    release::Release,
+};
 use thiserror::Error;
 
 use super::{

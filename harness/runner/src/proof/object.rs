@@ -5,8 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use harness_model::plan::LARGEST_OBJECT;
 use harness_objects::Named;
+use harness_protocol::plan::LARGEST_OBJECT;
 
 use super::ProofError;
 use crate::file;

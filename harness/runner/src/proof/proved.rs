@@ -2,14 +2,9 @@
 
 use std::fmt;
 
-use harness_model::{
-    judgement::Fault,
-    name::KernelName,
-    outcome::UnitFact,
-    plan::Reach,
-    proof::{ObjectProof, Stand},
-    verdict::Refusal,
-};
+use harness_proof::{object::ObjectProof, question::Stand};
+use harness_protocol::{name::KernelName, outcome::UnitFact, plan::Reach};
+use harness_verdict::{judgement::Fault, verdict::Refusal};
 use thiserror::Error;
 
 /// What an object must come to.

@@ -1,13 +1,16 @@
 //! The least grants of objects, found by taking away what they have element by element in VMs.
 
+use harness_proof::{object, question};
 use std::collections::BTreeMap;
 
-use harness_model::{
-    name::ScenarioName,
-    permission::Grant,
-    plan::ObjectLoad,
-    proof::{self, Elements, Inquiry, Next, ObjectProof, Reduction, Setting},
+use harness_proof::{
+    inquiry::{Inquiry, Next, Reduction},
+    object::ObjectProof,
+    search::Elements,
+    setting::{self, Setting},
 };
+use harness_protocol::{name::ScenarioName, plan::ObjectLoad};
+use harness_uapi::permission::Grant;
 
 use super::{
     ProofError,
@@ -93,14 +96,14 @@ fn known(inquiry: Inquiry) -> Reduction {
 
 fn put(desk: &Desk<'_>, subject: &Subject, grants: &[Elements]) -> Round {
     let setting = |given: &Elements| Setting::of(&Grant::of(given.iter().copied()));
-    let places: Vec<proof::Place> = grants.iter().map(|given| setting(given).into()).collect();
+    let places: Vec<setting::Place> = grants.iter().map(|given| setting(given).into()).collect();
     let mut round: Round = grants.iter().map(|given| (given.clone(), Vec::new())).collect();
     for object in &subject.objects {
         let load = ObjectLoad { unexplained: true, ..desk.load_of(object, subject.criterion) };
         let chunks = places.chunks(MOST_CONTAINERS).zip(round.chunks_mut(MOST_CONTAINERS));
         for (places, round) in chunks {
             let vocabulary = desk.testbed().vocabulary();
-            let name = desk.put(|name| proof::object(name, places, &load, vocabulary));
+            let name = desk.put(|name| question::object(name, places, &load, vocabulary));
             round.iter_mut().enumerate().for_each(|(at, (_, places))| places.push((name.clone(), at)));
         }
     }
@@ -118,7 +121,7 @@ fn read(desk: &Desk<'_>, subject: &Subject, round: Round) -> Result<Answered, No
         for (object, (name, at)) in subject.objects.iter().zip(places) {
             if !known.contains_key(&name) {
                 let reduced = Asked::Reduced { object: object.name().to_owned(), of: subject.name.clone() };
-                let read = desk.read(reduced, &name, |asked, outcome| proof::read_objects(asked, outcome, vocabulary));
+                let read = desk.read(reduced, &name, |asked, outcome| object::read_objects(asked, outcome, vocabulary));
                 known.insert(name.clone(), read?);
             }
             proofs.extend(known[&name].get(at).map(|proof| (object.name().to_owned(), proof.clone())));

@@ -1,10 +1,9 @@
 //! A container or unit tried on kernels: what its bpffs shows, whether it makes a token, and what becomes of objects in it.
 
-use harness_model::{
-    name::{KernelName, ScenarioName},
-    proof::{self, Place},
-    verdict::Refusal,
-};
+use harness_proof::setting::Place;
+use harness_proof::{object, question};
+use harness_protocol::name::{KernelName, ScenarioName};
+use harness_verdict::verdict::Refusal;
 
 use super::{
     ProofError,
@@ -48,7 +47,7 @@ struct Inside {
 pub fn prove(testbeds: &[&Testbed<'_>], trials: &[Trial]) -> Result<Vec<(KernelName, Vec<Proof>)>, ProofError> {
     let desks: Vec<Desk<'_>> = testbeds.iter().map(|testbed| Desk::new(testbed)).collect();
     let put = |desk: &Desk<'_>, trial: &Trial| {
-        let refused = proof::is_refused(trial.place.options(), desk.testbed().vocabulary());
+        let refused = question::is_refused(trial.place.options(), desk.testbed().vocabulary());
         Questions { mount: put_mount(desk, trial), inside: (!refused).then(|| put_inside(desk, trial)) }
     };
     let mut asked: Vec<Vec<Questions>> =
@@ -80,24 +79,24 @@ fn put_surprises(desks: &[Desk<'_>], trials: &[Trial], asked: &mut [Vec<Question
 
 fn put_mount(desk: &Desk<'_>, trial: &Trial) -> Option<ScenarioName> {
     let options = trial.place.options();
-    (!options.is_empty()).then(|| desk.put(|name| proof::mount(name, options)))
+    (!options.is_empty()).then(|| desk.put(|name| question::mount(name, options)))
 }
 
 fn put_inside(desk: &Desk<'_>, trial: &Trial) -> Inside {
     let vocabulary = desk.testbed().vocabulary();
     let object = |object: &Object| {
         let load = desk.load_of(object, trial.criterion);
-        desk.put(|name| proof::object(name, std::slice::from_ref(&trial.place), &load, vocabulary))
+        desk.put(|name| question::object(name, std::slice::from_ref(&trial.place), &load, vocabulary))
     };
     Inside {
-        token: desk.put(|name| proof::token(name, &trial.place, vocabulary)),
+        token: desk.put(|name| question::token(name, &trial.place, vocabulary)),
         objects: trial.objects.iter().map(object).collect(),
     }
 }
 
 fn refusal(desk: &Desk<'_>, trial: &Trial, asked: &Questions) -> Result<Option<Refusal>, NoProof> {
     let Some(mount) = &asked.mount else { return Ok(None) };
-    desk.read(Asked::Bpffs(trial.name.clone()), mount, |_, outcome| proof::read_mount(outcome))
+    desk.read(Asked::Bpffs(trial.name.clone()), mount, |_, outcome| question::read_mount(outcome))
 }
 
 fn read(desk: &Desk<'_>, trial: &Trial, asked: &Questions) -> Proof {
@@ -107,12 +106,12 @@ fn read(desk: &Desk<'_>, trial: &Trial, asked: &Questions) -> Proof {
     }
     let vocabulary = desk.testbed().vocabulary();
     let stand = desk.read(Asked::Container(trial.name.clone()), &inside.token, |asked, outcome| {
-        proof::read_token(asked, outcome, vocabulary)
+        question::read_token(asked, outcome, vocabulary)
     });
     let object = |(object, name): (&Object, &ScenarioName)| {
         let tried = Asked::Tried { object: object.name().to_owned(), within: trial.name.clone() };
         let read = desk.read(tried, name, |asked, outcome| {
-            Ok((proof::read_objects(asked, outcome, vocabulary)?, proof::read_unit(outcome)))
+            Ok((object::read_objects(asked, outcome, vocabulary)?, question::read_unit(outcome)))
         });
         let (proof, unit) = match read {
             Ok((proofs, unit)) => (Ok(proofs.into_iter().next().expect("an outcome that fits its plan has one")), unit),

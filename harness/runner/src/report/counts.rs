@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use harness_model::verdict::Class;
+use harness_verdict::verdict::Class;
 
 use super::{Finding, Outcome, Standing};
 

@@ -7,17 +7,18 @@ mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness_model::{
+use harness_protocol::name::{ImageName, KernelName, ScenarioName};
+use harness_snapshot::{
     difference::{
         self, Effect,
         groups::Compared,
         names::{self, Coverage, NameChange},
     },
-    name::{ImageName, KernelName, ScenarioName},
+    owner::{Lineage, Owner},
     reasons::{Explanation, OwnSnapshots, Reasons},
-    snapshot::{self, Lineage, Owner},
-    vocabulary::Vocabulary,
+    render,
 };
+use harness_uapi::vocabulary::Vocabulary;
 
 pub use abridged::Extent;
 pub use json::{json, schema};
@@ -149,7 +150,7 @@ impl Difference {
         {
             let changes = difference::compare(one, other);
             // A change that no snapshot shows has no snapshot that could have a reason.
-            let shown = !snapshot::same(&snapshot::render(one), &snapshot::render(other));
+            let shown = !render::same(&render::render(one), &render::render(other));
             let reasons = if shown { reasons } else { Vec::new() };
             self.compared.push(Compared { scenario: scenario.clone(), reasons, changes });
         }

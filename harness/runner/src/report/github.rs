@@ -5,11 +5,9 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use harness_model::{
-    name::ScenarioName,
-    snapshot,
-    workflow::{data, property},
-};
+use harness_diagnostics::workflow::{data, property};
+use harness_protocol::name::ScenarioName;
+use harness_snapshot::render;
 use similar::ChangeTag;
 
 use super::{
@@ -68,7 +66,7 @@ fn line(finding: &Finding, place: &Place) -> usize {
         return 1;
     }
     let wrong = judgement.cases.iter().find_map(|case| case.rows.iter().position(|row| !row.matches()));
-    let changed = || first_changed(recorded.as_deref()?, &snapshot::render(judgement));
+    let changed = || first_changed(recorded.as_deref()?, &render::render(judgement));
     wrong.or_else(changed).and_then(|index| place.attempts.get(index).copied()).unwrap_or(1)
 }
 

@@ -4,12 +4,14 @@ mod line;
 
 use std::fmt::Write;
 
-use harness_model::{
+use harness_protocol::name::Ground;
+use harness_scenario::{
     grid::{Grid, Part},
-    ground::Ground,
+    schema,
+};
+use harness_snapshot::render;
+use harness_verdict::{
     judgement::{Crash, Judgement, Row},
-    scenario::schema,
-    snapshot,
     verdict::{Class, Verdict},
 };
 
@@ -106,10 +108,10 @@ fn standing(finding: &Finding) -> Line<'_> {
 }
 
 fn judged<'a>(finding: &'a Finding, judgement: &Judgement, recorded: Option<&str>) -> Line<'a> {
-    let now = snapshot::render(judgement);
+    let now = render::render(judgement);
     let record = match recorded {
         None => Record::None,
-        Some(text) if snapshot::same(text, &now) => Record::Same,
+        Some(text) if render::same(text, &now) => Record::Same,
         Some(_) => Record::Other,
     };
     Line::Judged {

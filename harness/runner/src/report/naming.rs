@@ -1,6 +1,6 @@
 //! What grounds are called: by their kernel alone where there is no other image.
 
-use harness_model::{ground::Ground, name::ImageName};
+use harness_protocol::name::{Ground, ImageName};
 
 /// How the grounds of a report are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

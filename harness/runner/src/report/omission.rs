@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use harness_model::{ground::Ground, name::ScenarioName};
+use harness_protocol::name::{Ground, ScenarioName};
 
 use super::{Finding, Standing};
 

@@ -1,9 +1,6 @@
 //! What reports are about: the findings of a run, and what they were found on.
 
-use harness_model::{
-    ground::Ground,
-    name::{ImageName, KernelName},
-};
+use harness_protocol::name::{Ground, ImageName, KernelName};
 
 use super::{Counts, Finding, Naming};
 

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use harness_model::{
-    errno::Errno,
-    grid::Part,
-    ground::Ground,
-    judgement::{Case, Crash, Judgement, Reason, Row, Step, StepResult},
-    snapshot,
-    verdict::{Expect, Refusal, Verdict},
+use harness_protocol::{errno::Errno, name::Ground};
+use harness_scenario::{expect::Expect, grid::Part};
+use harness_snapshot::render;
+use harness_verdict::{
+    judgement::{Case, Crash, Judgement, Row},
+    object::{Step, StepResult},
+    reason::Reason,
+    verdict::{Refusal, Verdict},
 };
 
 use super::{Finding, GroundLabel, Results, Standing};
@@ -40,9 +41,9 @@ pub(super) fn ground(text: &str) -> Ground {
 pub(super) fn as_recorded(kernel: &str, scenario: &str, rows: Vec<Row>) -> Finding {
     let case =
         Case { label: String::new(), mounted: vec![], disagreements: vec![], units: vec![], tokens: vec![], rows };
-    let scenario: harness_model::name::ScenarioName = scenario.parse().unwrap();
-    let judgement = Judgement { scenario: scenario.clone(), cases: vec![case], grid: None, crash: None };
-    let recorded = Some(snapshot::render(&judgement));
+    let scenario: harness_protocol::name::ScenarioName = scenario.parse().unwrap();
+    let judgement = Judgement { scenario: scenario.clone(), cases: vec![case], grid: None, helpers: None, crash: None };
+    let recorded = Some(render::render(&judgement));
     Finding {
         ground: ground(kernel),
         scenario,

@@ -1,13 +1,14 @@
 //! Verdicts for people: a table with a column a ground, or the table of a sweep for each ground.
 
+use harness_snapshot::table;
 use std::{collections::HashMap, fmt::Write};
 
 use anstyle::{AnsiColor, Style};
-use harness_model::{
-    grid::{self, Tone},
-    ground::Ground,
+use harness_protocol::name::Ground;
+use harness_scenario::grid;
+use harness_snapshot::{render, table::Tone};
+use harness_verdict::{
     judgement::{Judgement, Row},
-    snapshot,
     verdict::{Class, Verdict},
 };
 
@@ -101,7 +102,7 @@ fn write_grids(text: &mut String, columns: &[(String, &Finding)], width: usize) 
     for (name, finding) in columns {
         let Standing::Judged { judgement, .. } = &finding.standing else { continue };
         let Some(grid) = &judgement.grid else { continue };
-        let plain = snapshot::render(judgement);
+        let plain = render::render(judgement);
         match shown.iter().find(|(_, other)| *other == plain) {
             Some((other, _)) => {
                 let _ = writeln!(text, "  {DIM}{name}: as {other}{DIM:#}");
@@ -118,7 +119,7 @@ fn write_grid(text: &mut String, name: &str, judgement: &Judgement, grid: &grid:
     for line in disagreements {
         let _ = writeln!(text, "  {}", one_line(line));
     }
-    for line in grid::layout_within(grid, judgement, width.saturating_sub(2)) {
+    for line in table::layout_within(grid, judgement, width.saturating_sub(2)) {
         let indent = if line.is_empty() { "" } else { "  " };
         text.push_str(indent);
         for piece in line {

@@ -1,6 +1,6 @@
 //! What a guest has told, held against the plan: each scenario's outcome, or the lie.
 
-use harness_model::{
+use harness_protocol::{
     name::{ContainerName, ScenarioName},
     outcome::{self, AttemptFact, Cause, ContainerFact, Event, ScenarioEnd, ScenarioOutcome, UnitFact},
     plan::{FORMAT, Plan, Scenario},

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use harness_model::plan::FORMAT;
+use harness_protocol::plan::FORMAT;
 use thiserror::Error;
 
 use super::account::Lie;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness_model::outcome::Event;
+use harness_protocol::outcome::Event;
 
 use super::{
     account::{Account, Lie, Step},

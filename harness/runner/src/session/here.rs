@@ -122,7 +122,7 @@ fn tail(path: &std::path::Path) -> io::Result<String> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use harness_model::plan::{ExpectedKernel, FORMAT, Plan};
+    use harness_protocol::plan::{ExpectedKernel, FORMAT, Plan};
 
     use super::*;
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use harness_model::plan::{PLAN_FILE, Plan};
+use harness_protocol::plan::{PLAN_FILE, Plan};
 use serde::{Deserialize, Serialize};
 
 use super::{error::SessionError, record::RecordFile};
@@ -108,7 +108,7 @@ pub enum Surroundings {
     /// It is the guest's own.
     Own,
     /// Others live on it: the guest leaves the machine's namespaces first, and refuses what would reach beyond its own
-    /// ([`harness_model::plan::Reach`]).
+    /// ([`harness_protocol::plan::Reach`]).
     Shared,
     /// As [`Self::Shared`], and it is the machine we are on.
     Here,

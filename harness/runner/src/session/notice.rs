@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness_model::{name::ScenarioName, outcome::ScenarioOutcome};
+use harness_protocol::{name::ScenarioName, outcome::ScenarioOutcome};
 
 /// How far a session is, for whoever watches.
 #[derive(Clone, Debug, PartialEq, Eq)]

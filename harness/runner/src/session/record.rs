@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_model::outcome::{Event, LONGEST_LINE, RECORD_FILE, Record};
+use harness_protocol::outcome::{Event, LONGEST_LINE, RECORD_FILE, Record};
 use rustix::{
     fs::{CWD, Mode, OFlags, openat},
     io::Errno,

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_model::name::{ImageName, KernelName};
+use harness_protocol::name::{ImageName, KernelName};
 use sha2::{Digest, Sha256};
 
 use super::{Store, StoreError, now, write};

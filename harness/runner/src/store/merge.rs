@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_model::{
+use harness_protocol::{
     name::{KernelName, ScenarioName},
     outcome::{ScenarioEnd, ScenarioOutcome},
 };

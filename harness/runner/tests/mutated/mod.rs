@@ -1,8 +1,9 @@
 //! Mount options as people get them wrong: a good list, and what is done to it. The same for the same seed.
 
 use fastrand::Rng;
-use harness_model::{
-    delegation::{LONGEST_VALUE, MountOption, options_of},
+use harness_protocol::mount_option::{LONGEST_VALUE, MountOption};
+use harness_uapi::{
+    delegation::options_of,
     vocabulary::{Kind, NameTable, Vocabulary},
 };
 
@@ -31,7 +32,7 @@ fn good(rng: &mut Rng, vocabulary: &Vocabulary) -> Vec<MountOption> {
         }
         let names: Vec<&str> = vocabulary.table(kind).iter().map(|named| named.name.as_str()).collect();
         let chosen: Vec<&str> = (0..rng.usize(1..=6)).filter_map(|_| rng.choice(&names).copied()).collect();
-        options.extend(options_of(harness_model::delegation::option_of(kind), chosen));
+        options.extend(options_of(harness_uapi::delegation::option_of(kind), chosen));
     }
     options
 }
@@ -43,7 +44,7 @@ fn mutate(rng: &mut Rng, list: &mut Vec<MountOption>, vocabulary: &Vocabulary) {
         return mutate_whole(rng, list, at);
     }
     let option = &mut list[at];
-    let table = Kind::ALL.into_iter().find(|kind| harness_model::delegation::option_of(*kind) == option.key);
+    let table = Kind::ALL.into_iter().find(|kind| harness_uapi::delegation::option_of(*kind) == option.key);
     let mut elements: Vec<String> = option.value.split(':').map(str::to_owned).collect();
     mutate_elements(rng, &mut elements, table.map(|kind| vocabulary.table(kind)));
     option.value = elements.join(":");

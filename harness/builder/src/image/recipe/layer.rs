@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_model::configuration::Configuration;
+use harness_uapi::configuration::Configuration;
 use serde::{Deserialize, Serialize};
 
 use super::place::{GuestPath, Pattern};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use harness_model::name::KernelName;
+use harness_protocol::name::KernelName;
 
 use super::{File, ManifestError, of_kernel};
 

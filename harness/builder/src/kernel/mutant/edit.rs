@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range, path::PathBuf};
 
-use harness_model::name::{KernelName, MutantName};
+use harness_protocol::name::{KernelName, MutantName};
 use thiserror::Error;
 
 use crate::digest::Sha256;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use harness_model::name::{KernelName, MutantName};
+use harness_protocol::name::{KernelName, MutantName};
 use thiserror::Error;
 
 use super::edit::Misfit;

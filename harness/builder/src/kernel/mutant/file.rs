@@ -5,7 +5,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use harness_model::name::{KernelName, MutantName};
+use harness_protocol::name::{KernelName, MutantName};
 use serde::Deserialize;
 
 use super::{

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use harness_model::name::KernelName;
+use harness_protocol::name::KernelName;
 
 use super::{
     copy::{copy, files_below, remove_if_there},

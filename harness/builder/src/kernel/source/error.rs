@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use harness_model::name::KernelName;
+use harness_protocol::name::KernelName;
 use thiserror::Error;
 
 use crate::{

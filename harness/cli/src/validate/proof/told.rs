@@ -6,17 +6,15 @@ use harness_findings::{
     trial::FIRST_SYSTEMD,
 };
 use harness_frontend::{Configuration, Rehearsal, Sources};
-use harness_model::{
-    delegation::{MountOption, OPTIONS, numbers},
-    names,
-    outcome::UnitFact,
-    permission::Grant,
-    proof::Lack,
-    verdict::Class,
-    vocabulary::Kind,
-};
 use harness_objects::{Object, loading};
+use harness_proof::object::Lack;
+use harness_protocol::{
+    mount_option::{MountOption, OPTIONS},
+    outcome::UnitFact,
+};
 use harness_runner::proof::{self, Mount, Proof};
+use harness_uapi::{delegation::numbers, names, permission::Grant, vocabulary::Kind};
+use harness_verdict::verdict::Class;
 
 /// What something is read by.
 pub(super) struct Reader<'a> {
@@ -53,7 +51,7 @@ impl Reader<'_> {
         proved
     }
 
-    fn stands(&self, stand: &harness_model::proof::Stand, on: &OnKernel, proved: &mut Proved) {
+    fn stands(&self, stand: &harness_proof::question::Stand, on: &OnKernel, proved: &mut Proved) {
         let verdict = &stand.token.verdict;
         let cause = stand.token.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
         proved.stand = match verdict.class() {

@@ -1,6 +1,6 @@
 //! Lists cut to what a reader takes in.
 
-use harness_model::difference::groups::Member;
+use harness_snapshot::difference::groups::Member;
 
 /// How much of long lists is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

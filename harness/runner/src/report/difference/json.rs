@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use harness_model::{
-    delegation::option_of,
+use harness_protocol::name::{ImageName, KernelName, ScenarioName};
+use harness_snapshot::{
     difference::{
         Change, Effect, Told, What,
         groups::Compared,
         names::{Coverage, Family, Fate, NameChange},
     },
-    name::{ImageName, KernelName, ScenarioName},
     reasons::Explanation,
-    verdict::Class,
 };
+use harness_uapi::delegation::option_of;
+use harness_verdict::verdict::Class;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
 

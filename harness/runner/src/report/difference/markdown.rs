@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use harness_model::{
+use harness_snapshot::{
     difference::{
         Effect,
         groups::{Group, groups},

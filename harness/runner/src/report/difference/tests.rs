@@ -1,8 +1,8 @@
-use harness_model::{
-    errno::Errno,
-    grid::{Column, Grid, Part},
+use harness_protocol::errno::Errno;
+use harness_scenario::grid::{Column, Grid, Part};
+use harness_snapshot::reasons::Reasons;
+use harness_verdict::{
     judgement::{Case, Crash, Judgement, Row},
-    reasons::Reasons,
     verdict::{Refusal, Verdict},
 };
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
@@ -37,7 +37,7 @@ fn judgement(scenario: &str, rows: Vec<Row>) -> Judgement {
         tokens: Vec::new(),
         rows,
     };
-    Judgement { scenario: scenario.parse().unwrap(), cases: vec![case], grid: None, crash: None }
+    Judgement { scenario: scenario.parse().unwrap(), cases: vec![case], grid: None, helpers: None, crash: None }
 }
 
 /// A sweep over so many rows, all with this verdict.
@@ -64,7 +64,7 @@ fn finding(kernel: &str, scenario: &str, standing: Standing) -> Finding {
 }
 
 fn judged(kernel: &str, judgement: Judgement) -> Finding {
-    let recorded = Some(snapshot::render(&judgement));
+    let recorded = Some(render::render(&judgement));
     finding(kernel, judgement.scenario.clone().as_str(), Standing::Judged { judgement, recorded })
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
-use harness_model::{
+use harness_snapshot::{
     difference::{
         Effect,
         groups::{Group, groups},
@@ -147,7 +147,7 @@ pub(super) const COVERAGE: &str =
     "it sets all 64 bits on both; these are the bits that have a name in the kernels' type information";
 
 pub(super) fn coverage_lines(difference: &Difference) -> Vec<String> {
-    let line = |coverage: &harness_model::difference::names::Coverage| {
+    let line = |coverage: &harness_snapshot::difference::names::Coverage| {
         let (was, is) = (coverage.before, coverage.after);
         let mut line = format!(
             "delegate_{}: {} names → {}, {was:#x} → {is:#x}",

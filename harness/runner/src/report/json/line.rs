@@ -1,9 +1,8 @@
 //! The lines of JSON. Their documentation is what `docs/results.md` shows.
 
-use harness_model::{
-    name::{ImageName, KernelName, ScenarioName},
-    verdict::{Class, Expect},
-};
+use harness_protocol::name::{ImageName, KernelName, ScenarioName};
+use harness_scenario::expect::Expect;
+use harness_verdict::verdict::Class;
 use schemars::JsonSchema;
 use serde::Serialize;
 

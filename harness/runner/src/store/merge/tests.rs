@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use harness_builder::project::Project;
-use harness_model::plan;
+use harness_protocol::plan;
 
 use super::*;
 use crate::{

@@ -1,0 +1,68 @@
+//! A scenario that makes sense on every kernel that knows its names.
+
+use std::collections::BTreeMap;
+
+use harness_diagnostics::{
+    node::Place,
+    report::{Problem, Report},
+};
+use harness_protocol::name::{ImageName, ScenarioName};
+use harness_scenario::{
+    file::ScenarioFile,
+    spec::{Isolation, Spec},
+};
+use harness_uapi::{release::KernelRange, vocabulary::KnownNames};
+
+/// A scenario that makes sense on every kernel that knows its names.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    pub(crate) file: ScenarioFile,
+    pub(crate) spec: Spec,
+    pub(crate) kernels: Option<KernelRange>,
+    pub(crate) images: Option<glob::Pattern>,
+    pub(crate) sysctls: BTreeMap<String, String>,
+    pub(crate) known: KnownNames,
+}
+
+impl Checked {
+    /// The name of the scenario.
+    pub fn name(&self) -> &ScenarioName {
+        self.file.name()
+    }
+
+    /// What it proves.
+    pub fn summary(&self) -> &str {
+        &self.spec.summary
+    }
+
+    /// The kernels it is meant for; all if `None`.
+    pub fn kernels(&self) -> Option<&KernelRange> {
+        self.kernels.as_ref()
+    }
+
+    /// Whether it is meant for this image.
+    pub fn is_for_image(&self, image: &ImageName) -> bool {
+        self.images.as_ref().is_none_or(|images| images.matches(image.as_str()))
+    }
+
+    /// Which other scenarios may run in the same boot.
+    pub fn isolation(&self) -> Isolation {
+        self.spec.isolation
+    }
+
+    /// A report of something wrong with it that is not in its text.
+    pub fn complaint(&self, what: &str) -> Report {
+        self.file.report(vec![Problem::new(0..0, what)])
+    }
+
+    /// The line of each `[[attempt]]` in its file, counted from 1; none if it is a sweep.
+    pub fn attempt_lines(&self) -> Vec<usize> {
+        let attempts = Place::default().key("attempt");
+        let line = |index| self.file.line_of(&attempts.index(index));
+        (0..self.spec.attempt.len()).map(line).collect()
+    }
+
+    pub(crate) fn template(&self) -> &serde_json::Value {
+        self.file.template()
+    }
+}

@@ -1,0 +1,158 @@
+//! Attaching programs, taking them off, and asking what is attached.
+
+use crate::expand::desk::made;
+use crate::{
+    expand::{
+        desk::{Desk, Made, Setting, describe},
+        links,
+        objects::Object,
+        values,
+        words::Words,
+    },
+    recipe,
+};
+use harness_diagnostics::node::Place;
+use harness_protocol::plan::{Call, LinkTarget};
+use harness_scenario::attempt::{LinkCreate, ProgAttach, ProgDetach, ProgQuery};
+use harness_uapi::{resolver::Found, vocabulary::Kind};
+
+impl Desk<'_, '_> {
+    #[expect(clippy::option_option, reason = "the outer one is an error that was told, the inner one attach type 0")]
+    pub(super) fn prog(&mut self, name: &str, place: &Place) -> Option<Option<String>> {
+        let link_attach = |object: &Object| match object {
+            Object::Prog { link_attach } => Some(link_attach.clone()),
+            _ => None,
+        };
+        self.objects.find(name, "a program", link_attach, place, self.sink)
+    }
+
+    pub(super) fn link_create(&mut self, op: &LinkCreate, setting: &Setting) -> Option<Made> {
+        let target = self.target(&op.target, setting);
+        let usual = match target {
+            Some(LinkTarget::StructOps) => {
+                self.map(&op.prog, &setting.place.key("prog")).map(|_| Some("struct_ops".to_owned()))
+            }
+            _ => self.prog(&op.prog, &setting.place.key("prog")),
+        };
+        let (usual, target) = (usual?, target?);
+        let attach = self.link_attach(op.attach.as_deref().or(usual.as_deref()), setting)?;
+        self.check_target(&attach, &target, setting)?;
+        let words = attach_words("link_create", Some(&op.prog), op.attach.as_ref().map(|_| &attach), &op.target);
+        let missing = attach.missing.clone();
+        let call = Call::LinkCreate { prog: op.prog.clone(), attach_type: attach.number, target };
+        Some(Made { missing, gives: Some(Object::Link), ..made(words, call) })
+    }
+
+    fn target(&mut self, text: &str, setting: &Setting) -> Option<LinkTarget> {
+        let place = setting.place.key("target");
+        if let Some((what, whose)) = text.rsplit_once(" of ") {
+            return self.target_of(what, whose, setting);
+        }
+        let target = links::target(text, &place, self.sink)?;
+        if let LinkTarget::Map(name) | LinkTarget::Elements(name) = &target {
+            self.map(name, &place)?;
+        }
+        Some(target)
+    }
+
+    /// What somebody else has.
+    fn target_of(&mut self, what: &str, whose: &str, setting: &Setting) -> Option<LinkTarget> {
+        let place = setting.place.key("target");
+        let whose = self.roster.actor(Some(whose), &place, self.sink);
+        let what = Box::new(links::target(what, &place, self.sink)?);
+        if links::has_owner(&what) {
+            return Some(LinkTarget::Of { whose: whose?, what });
+        }
+        let advice = "an interface, `cgroup` and `netns` do";
+        self.sink.advise(&place, "this belongs to nobody in particular", advice);
+        None
+    }
+
+    fn link_attach(&mut self, name: Option<&str>, setting: &Setting) -> Option<Found> {
+        match name {
+            Some(name) => self.name(Kind::Attach, name, &setting.place.key("attach")),
+            None => {
+                let name = self.lexicon.table(Kind::Attach).name(0).unwrap_or("cgroup_inet_ingress").to_owned();
+                Some(Found { number: 0, name, missing: None })
+            }
+        }
+    }
+
+    fn check_target(&mut self, attach: &Found, target: &LinkTarget, setting: &Setting) -> Option<()> {
+        let place = setting.place.key("target");
+        if let Some(wanted) = links::mismatch(&attach.name, target) {
+            let message = format!("a link of attach type `{}` needs {wanted}", attach.name);
+            self.sink.advise(&place, message, "another attach type can be written with `attach`");
+            return None;
+        }
+        self.check_interface(target, setting)
+    }
+
+    fn check_interface(&mut self, target: &LinkTarget, setting: &Setting) -> Option<()> {
+        let place = setting.place.key("target");
+        let (name, actor) = match target {
+            LinkTarget::Interface(name) => (name, setting.actor.as_ref()?),
+            LinkTarget::Of { whose, what } => match what.bare() {
+                LinkTarget::Interface(name) => (name, whose),
+                _ => return Some(()),
+            },
+            _ => return Some(()),
+        };
+        if links::MADE.contains(&name.as_str()) && !self.roster.has_own_network(actor) {
+            let message = format!("{} has no network namespace of its own, and so no {name}", describe(actor));
+            self.sink.advise(&place, message, "add `namespaces = [\"net\"]` to the container");
+            return None;
+        }
+        Some(())
+    }
+
+    /// A target of `prog_attach` and its like, which serve fewer than links.
+    fn legacy_target(&mut self, text: &str, setting: &Setting) -> Option<LinkTarget> {
+        let target = self.target(text, setting)?;
+        if links::is_legacy(&target) {
+            self.check_interface(&target, setting)?;
+            return Some(target);
+        }
+        let message = format!("a program is put on `{}` by a link only", text.escape_debug());
+        self.sink.advise(&setting.place.key("target"), message, "use `link_create`");
+        None
+    }
+
+    pub(super) fn prog_attach(&mut self, op: &ProgAttach, setting: &Setting) -> Option<Made> {
+        let usual = self.prog(&op.prog, &setting.place.key("prog"));
+        let target = self.legacy_target(&op.target, setting)?;
+        let attach = self.link_attach(op.attach.as_deref().or(usual?.as_deref()), setting)?;
+        let flags = self.flags(op.flags.as_deref(), &[], &recipe::ATTACH_FLAGS, setting);
+        let words = attach_words("prog_attach", Some(&op.prog), op.attach.as_ref().map(|_| &attach), &op.target);
+        let words = words.given("flags", values::shown_flags(op.flags.as_deref()));
+        let words = if op.stays { words } else { words.word("and off again") };
+        let call =
+            Call::ProgAttach { prog: op.prog.clone(), attach_type: attach.number, target, flags, stays: op.stays };
+        Some(Made { missing: attach.missing, ..made(words, call) })
+    }
+
+    pub(super) fn prog_detach(&mut self, op: &ProgDetach, setting: &Setting) -> Option<Made> {
+        let usual = match &op.prog {
+            Some(prog) => self.prog(prog, &setting.place.key("prog"))?,
+            None => None,
+        };
+        let target = self.legacy_target(&op.target, setting)?;
+        let attach = self.link_attach(op.attach.as_deref().or(usual.as_deref()), setting)?;
+        let words = attach_words("prog_detach", op.prog.as_ref(), op.attach.as_ref().map(|_| &attach), &op.target);
+        let call = Call::ProgDetach { prog: op.prog.clone(), attach_type: attach.number, target };
+        Some(Made { missing: attach.missing, ..made(words, call) })
+    }
+
+    pub(super) fn prog_query(&mut self, op: &ProgQuery, setting: &Setting) -> Option<Made> {
+        let attach = self.name(Kind::Attach, &op.attach, &setting.place.key("attach"))?;
+        let target = self.legacy_target(&op.target, setting)?;
+        let words = attach_words("prog_query", None, Some(&attach), &op.target);
+        let call = Call::ProgQuery { attach_type: attach.number, target };
+        Some(Made { missing: attach.missing, ..made(words, call) })
+    }
+}
+
+fn attach_words(op: &'static str, prog: Option<&String>, attach: Option<&Found>, target: &str) -> Words {
+    let words = prog.into_iter().fold(Words::new(op), |words, prog| words.word(prog));
+    words.given("attach", attach.map(|attach| &attach.name)).word(target)
+}

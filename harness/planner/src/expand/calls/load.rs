@@ -1,0 +1,247 @@
+//! Making maps and loading programs.
+
+use super::first_missing;
+use crate::expand::desk::made;
+use crate::{
+    expand::{
+        desk::{Desk, Made, Setting},
+        objects::{MapShape, Object},
+        values,
+        words::Words,
+    },
+    recipe::{self, MapArguments, ProgArguments},
+};
+use harness_protocol::{
+    blob,
+    plan::{Body, Call, MapTypes, ProgTarget, ProgTypes},
+};
+use harness_scenario::{
+    attempt::{MapCreate, ProgLoad},
+    choice::Flag,
+};
+use harness_uapi::{resolver::Found, vocabulary::Kind};
+
+impl Desk<'_, '_> {
+    pub(super) fn flags(
+        &mut self,
+        written: Option<&[Flag]>,
+        usual: &[&str],
+        table: &[(&str, u32)],
+        setting: &Setting,
+    ) -> u32 {
+        match written {
+            Some(written) => values::flags(written, table, &setting.place.key("flags"), self.sink),
+            None => recipe::bits(table, usual),
+        }
+    }
+
+    pub(super) fn map_create(&mut self, op: &MapCreate, setting: &Setting) -> Option<Made> {
+        let found = self.name(Kind::Map, &op.map_type, &setting.place.key("type"))?;
+        let usual = recipe::map_arguments(&found.name).unwrap_or(MapArguments::PLAIN);
+        let inner_map = self.inner_map(op, &found.name, setting)?;
+        let types = self.map_types(op, &found.name, &usual, setting)?;
+        let shape = MapShape {
+            type_name: found.name.clone(),
+            key_size: op.key_size.unwrap_or(usual.key_size),
+            value_size: op.value_size.unwrap_or(usual.value_size),
+        };
+        let words = Words::new("map_create")
+            .word(&found.name)
+            .given("key_size", op.key_size)
+            .given("value_size", op.value_size)
+            .given("max_entries", op.max_entries)
+            .given("flags", values::shown_flags(op.flags.as_deref()))
+            .given("inner_map", op.inner_map.as_ref())
+            .given("btf", op.btf.as_ref())
+            .given("structure", op.structure.as_ref())
+            .given("map_extra", op.map_extra);
+        let call = Call::MapCreate {
+            map_type: found.number,
+            key_size: shape.key_size,
+            value_size: shape.value_size,
+            max_entries: op.max_entries.unwrap_or(usual.max_entries),
+            map_flags: self.flags(op.flags.as_deref(), usual.flags, &recipe::MAP_FLAGS, setting),
+            inner_map,
+            map_extra: op.map_extra.unwrap_or(0).into(),
+            types,
+        };
+        let missing = found.missing.clone();
+        Some(Made { missing, gives: Some(Object::Map(shape)), ..made(words, call) })
+    }
+
+    #[expect(clippy::option_option, reason = "the outer one is an error that was told, the inner one an absent key")]
+    fn inner_map(&mut self, op: &MapCreate, type_name: &str, setting: &Setting) -> Option<Option<String>> {
+        let place = setting.place.key("inner_map");
+        match (&op.inner_map, recipe::holds_maps(type_name)) {
+            (None, false) => Some(None),
+            (Some(_), false) => {
+                self.sink
+                    .problem(&place, format!("a `{type_name}` map holds no maps, so it has no use for `inner_map`"));
+                None
+            }
+            (None, true) => {
+                let message = format!("a `{type_name}` map needs another one as its pattern");
+                self.sink.advise(&setting.place, message, "write `inner_map = \"NAME\"`, the name of a saved map");
+                None
+            }
+            (Some(name), true) => self.map(name, &place).map(|_| Some(name.clone())),
+        }
+    }
+
+    fn map_types(
+        &mut self,
+        op: &MapCreate,
+        type_name: &str,
+        usual: &MapArguments,
+        setting: &Setting,
+    ) -> Option<MapTypes> {
+        let Some(btf) = &op.btf else {
+            if recipe::needs_types(type_name) {
+                let message = format!("a `{type_name}` map needs a type description");
+                let advice = "write `btf = \"NAME\"`, the name of what a `btf_load` saved";
+                self.sink.advise(&setting.place, message, advice);
+                return None;
+            }
+            return Some(MapTypes::None);
+        };
+        self.btf(btf, setting)?;
+        let number = |written: Option<u32>| written.unwrap_or(blob::INTEGER);
+        Some(match op.structure.as_deref().or(usual.structure) {
+            Some(structure) => MapTypes::KernelStruct { structure: structure.to_owned(), btf: btf.clone() },
+            None => MapTypes::Saved { btf: btf.clone(), key: number(op.btf_key), value: number(op.btf_value) },
+        })
+    }
+
+    fn btf(&mut self, name: &str, setting: &Setting) -> Option<()> {
+        let is_btf = |object: &Object| matches!(object, Object::Btf).then_some(());
+        self.objects.find(name, "a type description", is_btf, &setting.place.key("btf"), self.sink)
+    }
+
+    pub(super) fn prog_load(&mut self, op: &ProgLoad, setting: &Setting) -> Option<Made> {
+        let found = self.name(Kind::Prog, &op.prog_type, &setting.place.key("type"))?;
+        let usual = recipe::prog_arguments(&found.name).unwrap_or(ProgArguments::PLAIN);
+        let attach = match op.attach.as_deref().or(usual.attach) {
+            Some(name) => Some(self.name(Kind::Attach, name, &setting.place.key("attach"))?),
+            None => None,
+        };
+        let attach_name = attach.as_ref().map(|attach| attach.name.as_str());
+        let target = self.prog_target(op, &found.name, attach_name, setting)?;
+        let call = Call::ProgLoad {
+            prog_type: found.number,
+            expected_attach_type: attach.as_ref().map_or(0, |attach| attach.number),
+            prog_flags: self.flags(op.flags.as_deref(), usual.flags, &recipe::PROG_FLAGS, setting),
+            body: self.body(op, attach_name, setting)?,
+            license: op.license.clone().unwrap_or_else(|| "GPL".to_owned()),
+            target,
+            types: self.prog_types(op, &found.name, setting)?,
+            maps: self.prog_maps(op, setting)?,
+        };
+        let words = prog_words(op, &found, attach.as_ref());
+        let names: Vec<&Found> = std::iter::once(&found).chain(&attach).collect();
+        let missing = first_missing(&names);
+        let link_attach = link_attach(&found.name, &usual, attach);
+        Some(Made { missing, gives: Some(Object::Prog { link_attach }), ..made(words, call) })
+    }
+
+    fn body(&mut self, op: &ProgLoad, attach: Option<&str>, setting: &Setting) -> Option<Body> {
+        let Some(written) = &op.instructions else {
+            return Some(Body::Returns(op.returns.unwrap_or_else(|| recipe::returns(attach))));
+        };
+        let place = setting.place.key("instructions");
+        if op.returns.is_some() {
+            self.sink.problem(&place, "a program with instructions returns what they say: leave `returns` out");
+            return None;
+        }
+        values::instructions(written, &place, self.sink).map(Body::Instructions)
+    }
+
+    fn prog_target(
+        &mut self,
+        op: &ProgLoad,
+        type_name: &str,
+        attach: Option<&str>,
+        setting: &Setting,
+    ) -> Option<ProgTarget> {
+        match (&op.replaces, &op.target) {
+            (Some(prog), None) => {
+                self.prog(prog, &setting.place.key("replaces"))?;
+                Some(ProgTarget::Program { prog: prog.clone(), function: blob::ENTRY })
+            }
+            (Some(_), Some(_)) => {
+                self.sink.problem(
+                    &setting.place.key("target"),
+                    "a program that replaces another's function is for no other",
+                );
+                None
+            }
+            (None, Some(text)) => values::prog_target(text, &setting.place.key("target"), self.sink),
+            (None, None) if recipe::replaces(type_name) => {
+                let message = format!("a `{type_name}` program replaces a function of another program");
+                self.sink.advise(
+                    &setting.place,
+                    message,
+                    "write `replaces = \"NAME\"`, the name of a saved program with `btf`",
+                );
+                None
+            }
+            (None, None) => Some(recipe::prog_target(type_name, attach)),
+        }
+    }
+
+    #[expect(clippy::option_option, reason = "the outer one is an error that was told, the inner one an absent key")]
+    fn prog_types(&mut self, op: &ProgLoad, type_name: &str, setting: &Setting) -> Option<Option<ProgTypes>> {
+        let Some(btf) = &op.btf else {
+            if !op.functions.is_empty() {
+                let advice = "write `btf = \"NAME\"`, the name of what a `btf_load` saved";
+                self.sink.advise(&setting.place.key("functions"), "functions have types of a description", advice);
+                return None;
+            }
+            if recipe::replaces(type_name) {
+                let message = format!(
+                    "a `{type_name}` program needs types, by which the kernel compares it with what it replaces"
+                );
+                self.sink.advise(
+                    &setting.place,
+                    message,
+                    "write `btf = \"NAME\"`, the name of what a `btf_load` saved",
+                );
+                return None;
+            }
+            return Some(None);
+        };
+        self.btf(btf, setting)?;
+        let parts = op.functions.iter().map(|first| (*first, blob::PART));
+        let functions = std::iter::once((0, blob::ENTRY)).chain(parts).collect();
+        Some(Some(ProgTypes { btf: btf.clone(), functions }))
+    }
+
+    fn prog_maps(&mut self, op: &ProgLoad, setting: &Setting) -> Option<Vec<String>> {
+        let place = setting.place.key("maps");
+        for (index, name) in op.maps.iter().enumerate() {
+            self.map(name, &place.index(index))?;
+        }
+        Some(op.maps.clone())
+    }
+}
+
+/// The attach type a link has if none is written: the one the program was loaded for, or the usual one of its type where
+/// that is for another type of program or has no link.
+fn link_attach(type_name: &str, usual: &ProgArguments, attach: Option<Found>) -> Option<String> {
+    let loaded_for = attach.map(|attach| attach.name);
+    let own = loaded_for.clone().filter(|name| recipe::is_linked_as(type_name, name));
+    own.or(usual.link_attach.map(str::to_owned)).or(loaded_for)
+}
+
+fn prog_words(op: &ProgLoad, found: &Found, attach: Option<&Found>) -> Words {
+    Words::new("prog_load")
+        .word(&found.name)
+        .given("attach", op.attach.as_ref().and(attach).map(|attach| &attach.name))
+        .given("flags", values::shown_flags(op.flags.as_deref()))
+        .given("returns", op.returns)
+        .given("license", op.license.as_ref())
+        .given("target", op.target.as_ref())
+        .given("replaces", op.replaces.as_ref())
+        .given("btf", op.btf.as_ref())
+        .given("maps", (!op.maps.is_empty()).then(|| op.maps.join(",")))
+        .given("instructions", op.instructions.as_ref().map(|lines| lines.concat().replace(' ', "")))
+}

@@ -1,0 +1,120 @@
+//! The arguments of an attempt that loads an object.
+
+use crate::expand::{
+    desk::{Desk, Made, Setting},
+    words::Words,
+};
+use harness_diagnostics::node::Place;
+use harness_protocol::plan::{Actor, BpffsPlace, Call, ObjectLoad, Replaced, TokenPath, Told};
+use harness_scenario::attempt::Object;
+
+/// What a prebuilt object's file is called.
+const PREBUILT: &str = ".bpf.o";
+
+impl Desk<'_, '_> {
+    /// Works out how an object is loaded.
+    pub(super) fn load_object(&mut self, op: &Object, setting: &Setting) -> Option<Made> {
+        let place = &setting.place;
+        let file = self.object_file(&op.file, &place.key("file"));
+        let replaces = match &op.replaces {
+            None => None,
+            Some(replaces) => {
+                let place = place.key("replaces");
+                let file = self.object_file(&replaces.file, &place.key("file"))?;
+                let function = self.function(&replaces.function, &place.key("function"))?;
+                Some(Replaced { file, function, told: replaces.told })
+            }
+        };
+        let names = op.kallsyms.iter().enumerate();
+        let kallsyms = names.map(|(index, name)| self.function(name, &place.key("kallsyms").index(index)));
+        let kallsyms: Vec<String> = kallsyms.collect::<Option<_>>()?;
+        self.refuse_bpffs_of_host(op, setting)?;
+        self.refuse_moved_bpffs_of_unit(op, setting)?;
+        let load = ObjectLoad {
+            file: file?,
+            token_path: op.token_path,
+            environment: op.environment,
+            bpffs: op.bpffs,
+            replaces,
+            kallsyms,
+            attach: op.attach,
+            unexplained: false,
+        };
+        Some(Made { words: words(&load), call: Call::Object(load), missing: None, gives: None })
+    }
+
+    fn object_file(&mut self, file: &str, place: &Place) -> Option<String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let part = |part: &str| !part.is_empty() && part != "." && part != ".." && part.chars().all(plain);
+        let prebuilt = file.ends_with(PREBUILT);
+        let good =
+            (1..=100).contains(&file.len()) && file.split('/').all(part) && (prebuilt || !file.contains(['/', '.']));
+        if good {
+            return Some(file.to_owned());
+        }
+        let help =
+            "write the NAME of scenarios/objects/src/NAME.bpf.c, or the path of a `.bpf.o` below the scenario's folder";
+        self.sink.advise(place, format!("`{}` names no object", file.escape_debug()), help);
+        None
+    }
+
+    fn function(&mut self, name: &str, place: &Place) -> Option<String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if (1..=128).contains(&name.len()) && name.chars().all(plain) {
+            return Some(name.to_owned());
+        }
+        let message = format!("`{}` cannot name a function", name.escape_debug());
+        self.sink.advise(place, message, "use letters, digits and `_`");
+        None
+    }
+
+    /// Root has a bpffs of the initial namespace, of which nobody makes a token; it is attached nowhere.
+    fn refuse_bpffs_of_host(&mut self, op: &Object, setting: &Setting) -> Option<()> {
+        let asks = op.token_path.is_some() || op.environment.is_some() || op.bpffs != BpffsPlace::default();
+        if asks && setting.actor == Some(Actor::Host) {
+            let message = "`host` loads objects without a token, so there is nothing to say about its bpffs";
+            self.sink.problem(&setting.place, message);
+            return None;
+        }
+        Some(())
+    }
+
+    /// Where a unit's bpffs is, is systemd's to say.
+    fn refuse_moved_bpffs_of_unit(&mut self, op: &Object, setting: &Setting) -> Option<()> {
+        let in_unit = setting.actor.as_ref().is_some_and(|actor| self.roster.is_unit(actor));
+        if in_unit && op.bpffs != BpffsPlace::Usual {
+            let advice = "leave `bpffs` out, or load the object in a container of `kind = \"namespaces\"`";
+            let place = setting.place.key("bpffs");
+            self.sink.advise(&place, "a unit's bpffs stays at /sys/fs/bpf, where systemd mounts it", advice);
+            return None;
+        }
+        Some(())
+    }
+}
+
+fn words(load: &ObjectLoad) -> Words {
+    let path = |path: TokenPath| match path {
+        TokenPath::Bpffs => "bpffs",
+        TokenPath::Empty => "empty",
+    };
+    let place = match load.bpffs {
+        BpffsPlace::Usual => None,
+        BpffsPlace::Elsewhere => Some("elsewhere"),
+        BpffsPlace::Detached => Some("detached"),
+    };
+    let words = Words::new("object")
+        .word(&load.file)
+        .given("token_path", load.token_path.map(path))
+        .given("environment", load.environment.map(path))
+        .given("bpffs", place);
+    let words = match &load.replaces {
+        None => words,
+        Some(Replaced { file, function, told }) => {
+            let told = if *told == Told::Opened { ", told before prepare" } else { "" };
+            words.word(&format!("replaces {file}:{function}{told}"))
+        }
+    };
+    let kallsyms = (!load.kallsyms.is_empty()).then(|| load.kallsyms.join(","));
+    let words = words.given("kallsyms", kallsyms);
+    if load.attach { words.word("attached") } else { words }
+}

@@ -1,0 +1,65 @@
+//! Surveys: attempts that ask about everything the kernel knows of a kind.
+
+use super::first_missing;
+use crate::{
+    expand::{
+        desk::{Desk, Made, Setting},
+        objects::Object,
+        values,
+        words::Words,
+    },
+    recipe::{self, ProgArguments},
+};
+use harness_protocol::plan::{self, Call, HelperIds};
+use harness_scenario::attempt::HelperSurvey;
+use harness_uapi::{resolver::Found, vocabulary::Kind};
+
+impl Desk<'_, '_> {
+    pub(super) fn helper_survey(&mut self, op: &HelperSurvey, setting: &Setting) -> Option<Made> {
+        let found = self.name(Kind::Prog, &op.prog_type, &setting.place.key("type"))?;
+        self.refuse_replacement(&found.name, setting)?;
+        let usual = recipe::prog_arguments(&found.name).unwrap_or(ProgArguments::PLAIN);
+        let attach = match op.attach.as_deref().or(usual.attach) {
+            Some(name) => Some(self.name(Kind::Attach, name, &setting.place.key("attach"))?),
+            None => None,
+        };
+        let attach_name = attach.as_ref().map(|attach| attach.name.as_str());
+        let words = Words::new("helper_survey")
+            .word(&found.name)
+            .given("attach", op.attach.as_ref().and(attach.as_ref()).map(|attach| &attach.name))
+            .given("flags", values::shown_flags(op.flags.as_deref()))
+            .given("within", op.within.as_ref())
+            .given("beyond", op.beyond.as_ref());
+        let survey = plan::HelperSurvey {
+            prog_type: found.number,
+            expected_attach_type: attach.as_ref().map_or(0, |attach| attach.number),
+            prog_flags: self.flags(op.flags.as_deref(), usual.flags, &recipe::PROG_FLAGS, setting),
+            target: recipe::survey_target(&found.name, attach_name),
+            returns: recipe::returns(attach_name),
+            ids: HelperIds::up_to(self.lexicon.last_helper()),
+            within: self.earlier(op.within.as_deref(), "within", setting)?,
+            beyond: self.earlier(op.beyond.as_deref(), "beyond", setting)?.into_iter().collect(),
+        };
+        let names: Vec<&Found> = std::iter::once(&found).chain(&attach).collect();
+        let missing = first_missing(&names);
+        Some(Made { words, call: Call::HelperSurvey(survey), missing, gives: Some(Object::Helpers) })
+    }
+
+    /// The helpers of a program that replaces another one's function are those of that other.
+    fn refuse_replacement(&mut self, type_name: &str, setting: &Setting) -> Option<()> {
+        if recipe::replaces(type_name) {
+            let message = format!("a `{type_name}` program has the helpers of the program it replaces a function of");
+            self.sink.advise(&setting.place.key("type"), message, "survey the type of that program");
+            return None;
+        }
+        Some(())
+    }
+
+    #[expect(clippy::option_option, reason = "the outer one is an error that was told, the inner one an absent key")]
+    fn earlier(&mut self, name: Option<&str>, key: &str, setting: &Setting) -> Option<Option<String>> {
+        let Some(name) = name else { return Some(None) };
+        let is_survey = |object: &Object| matches!(object, Object::Helpers).then_some(());
+        self.objects.find(name, "a survey", is_survey, &setting.place.key(key), self.sink)?;
+        Some(Some(name.to_owned()))
+    }
+}

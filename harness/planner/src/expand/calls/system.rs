@@ -1,0 +1,33 @@
+//! What is no command of `bpf(2)`, or one that is not made as it should be.
+
+use crate::expand::desk::made;
+use crate::expand::sysctl;
+use crate::expand::{
+    desk::{Desk, Made, Setting},
+    words::Words,
+};
+use harness_protocol::plan::{Call, SocketDuty};
+use harness_scenario::attempt::{SocketAttach, SysctlWrite, Unflagged};
+
+pub(super) fn unflagged(op: &Unflagged) -> Made {
+    made(Words::new("unflagged").word(op.command.name()), Call::Unflagged(op.command))
+}
+
+impl Desk<'_, '_> {
+    pub(super) fn sysctl_write(&mut self, op: &SysctlWrite, setting: &Setting) -> Option<Made> {
+        if !sysctl::is_setting(&op.name, &setting.place.key("name"), self.sink) {
+            return None;
+        }
+        let words = Words::new("sysctl_write").word(&op.name).given("value", op.value);
+        let value = op.value.map(|value| value.to_string());
+        Some(made(words, Call::SysctlWrite { name: op.name.clone(), value }))
+    }
+
+    pub(super) fn socket_attach(&mut self, op: &SocketAttach, setting: &Setting) -> Option<Made> {
+        self.prog(&op.prog, &setting.place.key("prog"))?;
+        let duty = (op.duty == SocketDuty::Reuseport).then_some("reuseport");
+        let words = Words::new("socket_attach").word(&op.prog).given("duty", duty);
+        let words = if op.locked { words.word("locked") } else { words };
+        Some(made(words, Call::SocketAttach { prog: op.prog.clone(), duty: op.duty, locked: op.locked }))
+    }
+}

@@ -1,0 +1,77 @@
+//! Programs of features, for the verifier to judge.
+
+use crate::{
+    expand::{
+        desk::{Desk, Made, Setting},
+        objects::Object,
+        words::Words,
+    },
+    feature::{self, Feature, FeatureMap},
+    recipe,
+};
+use harness_diagnostics::suggest::{did_you_mean, one_of};
+use harness_protocol::plan::{self, Call};
+use harness_scenario::attempt::Verify;
+use harness_uapi::vocabulary::Kind;
+
+impl Desk<'_, '_> {
+    pub(super) fn verify(&mut self, op: &Verify, setting: &Setting) -> Option<Made> {
+        let feature = self.feature(&op.feature, setting)?;
+        self.check_map(op, feature, setting)?;
+        let found = self.name(Kind::Prog, feature.prog_type, &setting.place.key("feature"))?;
+        let attach = match recipe::prog_arguments(&found.name).and_then(|usual| usual.attach) {
+            Some(name) => self.name(Kind::Attach, name, &setting.place.key("feature"))?.number,
+            None => 0,
+        };
+        let call = Call::Verify(plan::Verify {
+            prog_type: found.number,
+            expected_attach_type: attach,
+            instructions: feature.instructions(),
+            map: op.map.clone().filter(|_| feature.map.is_some()),
+            functions: feature.functions.iter().map(|name| (*name).to_owned()).collect(),
+        });
+        let missing = found.missing.clone();
+        let gives = Some(Object::Prog { link_attach: None });
+        Some(Made { words: Words::new("verify").word(feature.name), call, missing, gives })
+    }
+
+    fn feature(&mut self, name: &str, setting: &Setting) -> Option<&'static Feature> {
+        let found = Feature::named(name);
+        if found.is_none() {
+            let names = || feature::ALL.iter().map(|feature| feature.name);
+            let advice = did_you_mean(name, names()).unwrap_or_else(|| one_of(names()));
+            let message = format!("`{}` is no feature of the verifier", name.escape_debug());
+            self.sink.advise(&setting.place.key("feature"), message, advice);
+        }
+        found
+    }
+
+    /// A map that is named but not used is fine, so that one attempt can go through all features.
+    fn check_map(&mut self, op: &Verify, feature: &Feature, setting: &Setting) -> Option<()> {
+        let place = setting.place.key("map");
+        let shape = match &op.map {
+            None if feature.map.is_none() => return Some(()),
+            None => {
+                let message = format!("`{}` needs a map", feature.name);
+                self.sink.advise(&setting.place, message, "write `map = \"NAME\"`, the name of a saved map");
+                return None;
+            }
+            Some(name) => self.map(name, &place)?,
+        };
+        let fits = match feature.map {
+            Some(FeatureMap::Arena) => shape.type_name == FeatureMap::Arena.type_name(),
+            _ => {
+                (shape.type_name.as_str(), shape.value_size) == (FeatureMap::Array.type_name(), feature::MAP_VALUE_SIZE)
+            }
+        };
+        if !fits {
+            let wanted = format!(
+                "the map of a feature is an array whose value has {} bytes, or an arena for `arena`",
+                feature::MAP_VALUE_SIZE
+            );
+            self.sink.problem(&place, wanted);
+            return None;
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,47 @@
+//! Capabilities by name become numbers.
+
+use crate::expand::sink::Sink;
+use harness_diagnostics::{node::Place, suggest::did_you_mean};
+use harness_scenario::choice::Capabilities;
+use harness_uapi::capability;
+
+/// The numbers of a container's capabilities, in order.
+pub(crate) fn of(caps: &Capabilities, place: &Place, sink: &mut Sink<'_>) -> Vec<u32> {
+    match caps {
+        Capabilities::All => capability::all(),
+        Capabilities::Listed(names) => numbers(names, place, sink),
+    }
+}
+
+/// The numbers of these names, in order.
+pub(crate) fn numbers(names: &[String], place: &Place, sink: &mut Sink<'_>) -> Vec<u32> {
+    let mut numbers = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        let place = place.index(index);
+        match capability::number(name) {
+            Some(number) if numbers.contains(&number) => sink.problem(&place, format!("`{name}` is listed twice")),
+            Some(number) => numbers.push(number),
+            None => {
+                let advice = advice(name).unwrap_or_else(|| "see capabilities(7)".to_owned());
+                sink.advise(&place, format!("`{}` is no capability", name.escape_debug()), advice);
+            }
+        }
+    }
+    numbers.sort_unstable();
+    numbers
+}
+
+/// Advice about a name that is none.
+fn advice(text: &str) -> Option<String> {
+    did_you_mean(text.to_ascii_lowercase().trim_start_matches("cap_"), capability::NAMES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_capability_is_recognised() {
+        assert_eq!(advice("CAP_SYS_ADMN").unwrap(), "did you mean `sys_admin`?");
+    }
+}

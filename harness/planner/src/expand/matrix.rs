@@ -1,0 +1,227 @@
+//! The combinations of a scenario's matrix, and putting their values into place.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::recipe;
+use harness_diagnostics::{
+    node::{Node, Shape},
+    report::Problem,
+    suggest::{did_you_mean, one_of},
+};
+use harness_scenario::choice::{Axis, KnownSet};
+use harness_uapi::resolver::Lexicon;
+use harness_uapi::vocabulary::Kind;
+
+/// The parts of a scenario in which placeholders are replaced.
+const TEMPLATED: [&str; 4] = ["delegate", "container", "containers", "attempt"];
+
+/// One combination: a value for each axis.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Combination(BTreeMap<String, String>);
+
+impl Combination {
+    /// What tells it from others, such as `type=hash`; empty without a matrix.
+    pub(crate) fn label(&self) -> String {
+        let parts: Vec<String> = self.0.iter().map(|(axis, value)| format!("{axis}={value}")).collect();
+        parts.join(" ")
+    }
+
+    /// The template with this combination's values in place of `{axis}`.
+    pub(crate) fn fill(&self, template: &Value) -> Value {
+        let mut filled = template.clone();
+        for part in TEMPLATED {
+            if let Some(value) = filled.get_mut(part) {
+                self.fill_strings(value);
+            }
+        }
+        filled
+    }
+
+    fn fill_strings(&self, value: &mut Value) {
+        match value {
+            Value::String(text) if text.contains('{') => *text = self.filled(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.fill_strings(item)),
+            Value::Object(members) => members.values_mut().for_each(|member| self.fill_strings(member)),
+            _ => {}
+        }
+    }
+
+    fn filled(&self, text: &str) -> String {
+        let piece = |piece: Piece<'_>| match piece {
+            Piece::Text(text) => text.to_owned(),
+            Piece::Placeholder(axis) => self.0.get(axis).cloned().unwrap_or_default(),
+        };
+        pieces(text).map(|pieces| pieces.into_iter().map(piece).collect()).unwrap_or_else(|Unbalanced| text.to_owned())
+    }
+}
+
+/// All values of each axis; a set of known names is what this lexicon knows, without types that need an object
+/// made before.
+pub(crate) fn axes(matrix: &BTreeMap<String, Axis>, lexicon: &Lexicon<'_>) -> BTreeMap<String, Vec<String>> {
+    let values = |axis: &Axis| match axis {
+        Axis::Listed(values) => values.clone(),
+        Axis::Known(set) => known_names(*set, lexicon),
+    };
+    matrix.iter().map(|(name, axis)| (name.clone(), values(axis))).collect()
+}
+
+fn known_names(set: KnownSet, lexicon: &Lexicon<'_>) -> Vec<String> {
+    let kind = match set {
+        KnownSet::MapTypes => Kind::Map,
+        KnownSet::ProgTypes => Kind::Prog,
+        KnownSet::AttachTypes => Kind::Attach,
+        KnownSet::Cmds => Kind::Cmd,
+    };
+    let describable = |name: &&str| match kind {
+        Kind::Map => *name != "unspec" && !recipe::needs_types(name) && !recipe::holds_maps(name),
+        Kind::Prog => *name != "unspec" && !recipe::replaces(name),
+        Kind::Cmd | Kind::Attach => true,
+    };
+    lexicon.table(kind).iter().map(|known| known.name.as_str()).filter(describable).map(str::to_owned).collect()
+}
+
+/// How many combinations there are; `None` if that is no sensible number.
+pub(crate) fn count(axes: &BTreeMap<String, Vec<String>>) -> Option<usize> {
+    axes.values().try_fold(1_usize, |product, values| product.checked_mul(values.len()))
+}
+
+/// Every combination, the last axis changing fastest.
+pub(crate) fn combinations(axes: &BTreeMap<String, Vec<String>>) -> Vec<Combination> {
+    let mut all = vec![Combination::default()];
+    for (axis, values) in axes {
+        let extended = |combination: &Combination, value: &String| {
+            let mut bindings = combination.0.clone();
+            bindings.insert(axis.clone(), value.clone());
+            Combination(bindings)
+        };
+        all = all.iter().flat_map(|combination| values.iter().map(move |value| extended(combination, value))).collect();
+    }
+    all
+}
+
+/// Placeholders without an axis, and axes without a placeholder.
+pub(crate) fn placeholder_problems(root: &Node, matrix: &BTreeMap<String, Axis>) -> Vec<Problem> {
+    let Shape::Table(entries) = &root.shape else { return Vec::new() };
+    let mut search = Search { matrix, used: Vec::new(), problems: Vec::new() };
+    for part in TEMPLATED {
+        if let Some(entry) = entries.get(part) {
+            search.node(&entry.node);
+        }
+    }
+    let Search { used, mut problems, .. } = search;
+    if !problems.is_empty() {
+        return problems;
+    }
+    let Some(Shape::Table(written)) = entries.get("matrix").map(|entry| &entry.node.shape) else { return problems };
+    for (axis, entry) in written.iter().filter(|(axis, _)| !used.contains(axis)) {
+        let message = format!("the axis `{}` is used nowhere", axis.escape_debug());
+        problems.push(
+            Problem::new(entry.key_span.clone(), message).help(format!("write `{{{axis}}}` where its values belong")),
+        );
+    }
+    problems
+}
+
+struct Search<'m> {
+    matrix: &'m BTreeMap<String, Axis>,
+    used: Vec<String>,
+    problems: Vec<Problem>,
+}
+
+impl Search<'_> {
+    fn node(&mut self, node: &Node) {
+        match &node.shape {
+            Shape::Table(entries) => entries.values().for_each(|entry| self.node(&entry.node)),
+            Shape::Array(items) => items.iter().for_each(|item| self.node(item)),
+            Shape::String(text) => self.text(node, text),
+            Shape::Integer(_) | Shape::Boolean(_) | Shape::Other(_) => {}
+        }
+    }
+
+    fn text(&mut self, node: &Node, text: &str) {
+        let Ok(pieces) = pieces(text) else {
+            let problem = Problem::new(node.span.clone(), "a brace without its partner");
+            self.problems.push(problem.help("`{name}` stands for a value of the matrix"));
+            return;
+        };
+        for axis in
+            pieces.into_iter().filter_map(|piece| if let Piece::Placeholder(axis) = piece { Some(axis) } else { None })
+        {
+            match self.matrix.contains_key(axis) {
+                true => self.used.push(axis.to_owned()),
+                false => self.unknown(node, axis),
+            }
+        }
+    }
+
+    fn unknown(&mut self, node: &Node, axis: &str) {
+        let names = || self.matrix.keys().map(String::as_str);
+        let advice = did_you_mean(axis, names()).unwrap_or_else(|| one_of(names()));
+        let message = format!("`{}` is no axis of the matrix", axis.escape_debug());
+        self.problems.push(Problem::new(node.span.clone(), message).help(advice));
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Piece<'t> {
+    Text(&'t str),
+    Placeholder(&'t str),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Unbalanced;
+
+fn pieces(text: &str) -> Result<Vec<Piece<'_>>, Unbalanced> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (axis, following) = after.split_once('}').ok_or(Unbalanced)?;
+        if before.contains('}') || axis.contains('{') {
+            return Err(Unbalanced);
+        }
+        pieces.extend([Piece::Text(before), Piece::Placeholder(axis)]);
+        rest = following;
+    }
+    if rest.contains('}') {
+        return Err(Unbalanced);
+    }
+    pieces.push(Piece::Text(rest));
+    Ok(pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn axes_of(axes: &[(&str, &[&str])]) -> BTreeMap<String, Vec<String>> {
+        let owned = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+        axes.iter().map(|(axis, values)| ((*axis).to_owned(), owned(values))).collect()
+    }
+
+    #[test]
+    fn the_product_of_all_axes() {
+        let axes = axes_of(&[("a", &["1", "2"]), ("b", &["x", "y"])]);
+        let labels: Vec<String> = combinations(&axes).iter().map(Combination::label).collect();
+        assert_eq!(labels, ["a=1 b=x", "a=1 b=y", "a=2 b=x", "a=2 b=y"]);
+        assert_eq!(count(&axes), Some(4));
+        assert_eq!(combinations(&BTreeMap::new()), [Combination::default()]);
+    }
+
+    #[test]
+    fn placeholders_are_filled_only_where_they_mean_something() {
+        let combination = &combinations(&axes_of(&[("a", &["1"])]))[0];
+        let template = serde_json::json!({"summary": "{a}", "attempt": [{"type": "x{a}y{a}"}]});
+        let filled = combination.fill(&template);
+        assert_eq!(filled, serde_json::json!({"summary": "{a}", "attempt": [{"type": "x1y1"}]}));
+    }
+
+    #[test]
+    fn braces_must_pair() {
+        for wrong in ["{", "}", "a}b{c", "{a{b}", "{a}}"] {
+            assert_eq!(pieces(wrong), Err(Unbalanced), "{wrong}");
+        }
+        assert_eq!(pieces("a{b}"), Ok(vec![Piece::Text("a"), Piece::Placeholder("b"), Piece::Text("")]));
+    }
+}

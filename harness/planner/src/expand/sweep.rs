@@ -1,0 +1,307 @@
+//! A sweep as cases of a plan: one container, a row a name of the kernel, an attempt an arm.
+
+mod circumstance;
+mod rows;
+mod survey;
+
+use std::collections::BTreeMap;
+
+use crate::expand::{
+    MOST_ATTEMPTS,
+    roster::{DEFAULT, HOST},
+    sink::Sink,
+};
+use crate::{feature::Feature, recipe::Recipe};
+use circumstance::{Bits, Commands, Grant, SETTING};
+use harness_diagnostics::node::Place;
+use harness_protocol::{
+    name::ContainerName,
+    plan::{self, Actor, Call, Namespace, Token},
+};
+use harness_scenario::expanded::{ExpandedAttempt, ExpandedCase};
+use harness_scenario::{
+    expect::Expect,
+    grid::{Column, Grid, Part},
+    sweep::{Arm, Sweep, SweepOf},
+};
+use harness_uapi::capability;
+use harness_uapi::resolver::Lexicon;
+
+/// The cases of a sweep, and how their attempts are laid out.
+pub(crate) type Swept = (Grid, Vec<(ExpandedCase, plan::Case)>);
+
+/// Works out what a sweep asks of a kernel.
+pub(crate) fn cases(sweep: &Sweep, lexicon: Lexicon<'_>, sink: &mut Sink<'_>) -> Option<Swept> {
+    let arms = arms(sweep, sink)?;
+    let container = DEFAULT.parse().ok()?;
+    let (rows, orphans) = rows::of(sweep.of, &Actor::Container(ContainerName::clone(&container)), &lexicon);
+    let cmds =
+        Commands::of(|name| lexicon.find(harness_uapi::vocabulary::Kind::Cmd, name).ok().map(|found| found.number));
+    let desk = Desk { sweep, arms: &arms, lexicon, container, cmds };
+    let cases: Vec<_> = desk.settings().into_iter().map(|setting| desk.case(setting, &rows)).collect();
+    let attempts: usize = cases.iter().map(|(_, case)| case.attempts.len()).sum();
+    if attempts > MOST_ATTEMPTS {
+        let message = format!("this sweep makes {attempts} attempts; {MOST_ATTEMPTS} are allowed");
+        sink.advise(&Place::default().key("sweep"), message, "split its arms over several scenarios");
+    }
+    let grid = Grid {
+        of: sweep.of.noun().to_owned(),
+        rows: rows.iter().map(|(name, _)| name.clone()).collect(),
+        columns: arms.iter().map(|arm| column(*arm, sweep.of)).collect(),
+        absent: rows::absent(sweep.of, &lexicon),
+        orphans,
+    };
+    Some((grid, cases))
+}
+
+fn column(arm: Arm, of: SweepOf) -> Column {
+    let [name, head, meaning] = [arm.name(), arm.head(), arm.meaning(of)].map(str::to_owned);
+    Column { name, head, meaning }
+}
+
+/// The arms in the order they are written; `None` if there is something wrong with them.
+fn arms(sweep: &Sweep, sink: &mut Sink<'_>) -> Option<Vec<Arm>> {
+    let usual = sweep.of.arms();
+    let arms = sweep.arms.clone().unwrap_or_else(|| usual.clone());
+    let before = sink.count();
+    let place = Place::default().key("sweep");
+    for (index, arm) in arms.iter().enumerate() {
+        let place = place.key("arms").index(index);
+        if arms[..index].contains(arm) {
+            sink.problem(&place, format!("the arm `{}` is listed twice", arm.name()));
+        } else if !usual.contains(arm) {
+            sink.problem(&place, format!("`{}` means nothing for {}", arm.name(), sweep.of.noun()));
+        }
+    }
+    if arms.is_empty() {
+        sink.advise(&place.key("arms"), "a sweep needs an arm", "leave `arms` out for all that mean something");
+    }
+    let expected = [("allowed", &sweep.expect.allowed), ("denied", &sweep.expect.denied)];
+    for (key, listed) in expected {
+        for (index, arm) in listed.iter().enumerate() {
+            let place = place.key("expect").key(key).index(index);
+            if !arms.contains(arm) {
+                sink.problem(&place, format!("`{}` is no arm of this sweep", arm.name()));
+            } else if key == "denied" && sweep.expect.allowed.contains(arm) {
+                sink.problem(&place, format!("`{}` cannot be both allowed and denied", arm.name()));
+            }
+        }
+    }
+    (sink.count() == before).then_some(arms)
+}
+
+/// What every attempt of a sweep depends on.
+struct Desk<'d> {
+    sweep: &'d Sweep,
+    arms: &'d [Arm],
+    lexicon: Lexicon<'d>,
+    container: ContainerName,
+    cmds: Commands,
+}
+
+/// A case while its attempts are written.
+#[derive(Default)]
+struct Draft {
+    described: Vec<ExpandedAttempt>,
+    planned: Vec<plan::Attempt>,
+}
+
+impl Draft {
+    fn add(&mut self, described: ExpandedAttempt, planned: plan::Attempt) {
+        self.described.push(described);
+        self.planned.push(planned);
+    }
+}
+
+impl Desk<'_> {
+    /// The settings the arms ask for, none first: a setting holds for a whole case.
+    fn settings(&self) -> Vec<Option<&'static str>> {
+        let mut settings: Vec<_> = self.arms.iter().map(|arm| circumstance::setting(*arm)).collect();
+        settings.sort_unstable();
+        settings.dedup();
+        settings
+    }
+
+    /// All rows under one arm after the other: then most attempts that follow each other need nothing that is made
+    /// between them.
+    fn case(&self, setting: Option<&'static str>, rows: &[(String, Recipe)]) -> (ExpandedCase, plan::Case) {
+        let mut draft = Draft::default();
+        let mut ledgers = vec![Ledger::default(); rows.len()];
+        for (column, arm) in self.arms.iter().copied().enumerate() {
+            if circumstance::setting(arm) != setting {
+                continue;
+            }
+            let mut cells = Vec::new();
+            for (row, ((name, recipe), ledger)) in rows.iter().zip(&mut ledgers).enumerate() {
+                let Some((grant, maker)) = self.grant(arm, Bits::of(&recipe.call, &self.cmds), recipe) else {
+                    continue;
+                };
+                let cell = Cell { row, column, arm, name, recipe };
+                let prefix = self.provide(&mut draft, cell, ledger, maker);
+                if recipe.uses_up {
+                    // What others make meanwhile may be in its way.
+                    self.attempt(&mut draft, cell, ledger, grant, &prefix);
+                } else {
+                    cells.push((cell, grant, prefix));
+                }
+            }
+            for (cell, grant, prefix) in cells {
+                self.attempt(&mut draft, cell, &mut ledgers[cell.row], grant, &prefix);
+            }
+        }
+        let sysctls: BTreeMap<String, String> =
+            setting.map(|value| (SETTING.to_owned(), value.to_owned())).into_iter().collect();
+        let label = setting.map(|value| format!("{SETTING}={value}")).unwrap_or_default();
+        let containers = vec![self.planned_container(&draft.planned)];
+        (ExpandedCase { label, attempts: draft.described }, plan::Case { sysctls, containers, attempts: draft.planned })
+    }
+
+    /// A container that is delegated everything: what arms hand over are tokens of other bpffs instances.
+    fn planned_container(&self, attempts: &[plan::Attempt]) -> plan::Container {
+        plan::Container {
+            name: self.container.clone(),
+            parent: None,
+            unshare: true,
+            uid: 1000,
+            gid: 1000,
+            namespaces: vec![Namespace::Net],
+            caps: capability::all(),
+            options: Bits::ALL.options(),
+            token: attempts.iter().any(|attempt| attempt.token == Token::Own),
+            restrictions: plan::Restrictions::default(),
+            unit: None,
+        }
+    }
+
+    /// What token the call of an arm hands over, and who makes what it needs.
+    fn grant(&self, arm: Arm, bits: Option<Bits>, recipe: &Recipe) -> Option<(Grant, Maker)> {
+        if !self.sweep.of.attaches() {
+            return circumstance::grant(arm, bits).map(|grant| (grant, Maker::Host));
+        }
+        // The call itself takes no token, but it is judged by the one its program was loaded with.
+        let command = Bits([self.cmds.attaching(&recipe.call), 0, 0, 0]);
+        let maker = match circumstance::grant(arm, Some(command))? {
+            Grant::None => Maker::Host,
+            Grant::Bits(bits) if bits == command => Maker::Container(Token::Own),
+            Grant::Bits(bits) => Maker::Container(Token::Of(bits.options())),
+        };
+        Some((Grant::None, maker))
+    }
+
+    /// Makes what a call needs, unless this maker has made it for the row before; returns the prefix of its names.
+    fn provide(&self, draft: &mut Draft, cell: Cell<'_>, ledger: &mut Ledger, maker: Maker) -> String {
+        let known = ledger.made.iter().find(|(known, _)| *known == maker && !cell.recipe.uses_up);
+        if let Some((_, prefix)) = known {
+            return prefix.clone();
+        }
+        let prefix = format!("r{}-a{}-", cell.row, cell.column);
+        for (number, step) in cell.recipe.setup.iter().enumerate() {
+            let (actor, token) = match &maker {
+                _ if step.local => (Actor::Container(self.container.clone()), Token::None),
+                Maker::Host => (Actor::Host, Token::None),
+                Maker::Container(token) => (Actor::Container(self.container.clone()), token.clone()),
+            };
+            let token = if step.call.takes_token() { token } else { Token::None };
+            let text = format!("{} for {}", step.call.op(), cell.name);
+            let missing = cell.recipe.missing.clone();
+            let described = self.described(text, &actor, &step.call, missing, Part::Preparation);
+            let (call, save) = (step.call.prefixed(&prefix), step.save.as_ref().map(|save| format!("{prefix}{save}")));
+            let controls_of = ledger.control(number, &token, cell.recipe, draft.planned.len());
+            draft.add(described, plan::Attempt { actor, caps: None, token, call, save, controls_of });
+        }
+        ledger.made.push((maker, prefix.clone()));
+        prefix
+    }
+
+    fn attempt(&self, draft: &mut Draft, cell: Cell<'_>, ledger: &mut Ledger, grant: Grant, prefix: &str) {
+        let Cell { row, column, arm, name, recipe } = cell;
+        let token = match grant {
+            Grant::None => Token::None,
+            Grant::Bits(bits) => Token::Of(bits.options()),
+        };
+        let member = recipe.call.token_member().filter(|_| token != Token::None);
+        let missing = recipe.missing.clone().or_else(|| self.lexicon.lacks_attr(member?));
+        let actor = if arm == Arm::Root { Actor::Host } else { Actor::Container(self.container.clone()) };
+        let text = format!("{} {name}", recipe.call.op());
+        let described = self.described(text, &actor, &recipe.call, missing, Part::Cell { row, column });
+        let expect = self.expect(arm, name).filter(|_| described.missing.is_none());
+        let (call, save) = survey::chained(recipe.call.prefixed(prefix), row, column, self.arms);
+        let caps = circumstance::caps(arm);
+        let controls_of = ledger.control(recipe.setup.len(), &token, recipe, draft.planned.len());
+        let planned = plan::Attempt { actor, caps, token, call, save, controls_of };
+        draft.add(ExpandedAttempt { expect, ..described }, planned);
+    }
+
+    fn described(
+        &self,
+        text: String,
+        actor: &Actor,
+        call: &Call,
+        missing: Option<String>,
+        part: Part,
+    ) -> ExpandedAttempt {
+        let container = match actor {
+            Actor::Host => HOST.to_owned(),
+            Actor::Container(name) => name.to_string(),
+        };
+        ExpandedAttempt { text, op: call.op(), container, expect: None, missing, part }
+    }
+
+    fn expect(&self, arm: Arm, row: &str) -> Option<Expect> {
+        let listed = |arms: &[Arm], expect| arms.contains(&arm).then_some(expect);
+        let expect = &self.sweep.expect;
+        listed(&expect.allowed, Expect::Allowed).or(listed(&expect.denied, Expect::Denied)).or_else(|| {
+            let feature = Feature::named(row).filter(|_| self.sweep.of == SweepOf::Features)?;
+            let passes = circumstance::lets_pass(arm, feature.needs)?;
+            Some(if passes { Expect::Allowed } else { Expect::Denied })
+        })
+    }
+}
+
+/// Where a call meets the circumstances it is attempted under.
+#[derive(Clone, Copy)]
+struct Cell<'r> {
+    row: usize,
+    column: usize,
+    arm: Arm,
+    name: &'r str,
+    recipe: &'r Recipe,
+}
+
+/// What the attempts of a row have in common.
+#[derive(Clone, Default)]
+struct Ledger {
+    /// Who has made what the call needs, and the prefix of its names.
+    made: Vec<(Maker, String)>,
+    /// For each step of the recipe, and then for the call, the attempt whose controls are those of the later ones, and
+    /// whether it hands over a token.
+    controls: BTreeMap<usize, (u32, bool)>,
+}
+
+impl Ledger {
+    /// The attempt whose controls are those of one that is about to be written, at `place`: an earlier one of the same
+    /// step. If that hands over no token and this one does, they are not the same call to a container; what uses up
+    /// what it needs must be made every time.
+    fn control(&mut self, step: usize, token: &Token, recipe: &Recipe, place: usize) -> Option<u32> {
+        if recipe.uses_up {
+            return None;
+        }
+        let has_token = *token != Token::None;
+        match self.controls.get(&step) {
+            Some((of, its_has)) if *its_has || !has_token => Some(*of),
+            _ => {
+                self.controls.insert(step, (place as u32, has_token));
+                None
+            }
+        }
+    }
+}
+
+/// Who makes what a call needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Maker {
+    /// Root, who can.
+    Host,
+    /// The container, with every capability and this token.
+    Container(Token),
+}

@@ -1,0 +1,185 @@
+//! Which program an attach type belongs to, and what such a program is attached to.
+
+use crate::recipe::{Recipe, draft::Draft, maps, progs, struct_ops};
+use harness_protocol::plan::{Call, KernelType, LinkTarget};
+use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+
+/// The program type that is loaded for an attach type (`attach_type_to_prog_type` and `bpf_prog_load_check_attach` in
+/// `kernel/bpf/syscall.c`); `None` for an attach type that is not known here.
+pub(super) fn prog_type(attach: &str) -> Option<&'static str> {
+    Some(match attach {
+        "cgroup_inet_ingress" | "cgroup_inet_egress" => "cgroup_skb",
+        "cgroup_inet_sock_create"
+        | "cgroup_inet_sock_release"
+        | "cgroup_inet4_post_bind"
+        | "cgroup_inet6_post_bind" => "cgroup_sock",
+        "cgroup_inet4_bind"
+        | "cgroup_inet6_bind"
+        | "cgroup_inet4_connect"
+        | "cgroup_inet6_connect"
+        | "cgroup_unix_connect"
+        | "cgroup_udp4_sendmsg"
+        | "cgroup_udp6_sendmsg"
+        | "cgroup_unix_sendmsg"
+        | "cgroup_udp4_recvmsg"
+        | "cgroup_udp6_recvmsg"
+        | "cgroup_unix_recvmsg"
+        | "cgroup_inet4_getpeername"
+        | "cgroup_inet6_getpeername"
+        | "cgroup_unix_getpeername"
+        | "cgroup_inet4_getsockname"
+        | "cgroup_inet6_getsockname"
+        | "cgroup_unix_getsockname" => "cgroup_sock_addr",
+        "cgroup_sock_ops" => "sock_ops",
+        "cgroup_device" => "cgroup_device",
+        "cgroup_sysctl" => "cgroup_sysctl",
+        "cgroup_getsockopt" | "cgroup_setsockopt" => "cgroup_sockopt",
+        "sk_skb_stream_parser" | "sk_skb_stream_verdict" | "sk_skb_verdict" => "sk_skb",
+        "sk_msg_verdict" => "sk_msg",
+        "sk_lookup" => "sk_lookup",
+        "sk_reuseport_select" | "sk_reuseport_select_or_migrate" => "sk_reuseport",
+        "flow_dissector" => "flow_dissector",
+        "lirc_mode2" => "lirc_mode2",
+        "trace_raw_tp"
+        | "trace_fentry"
+        | "trace_fexit"
+        | "trace_fsession"
+        | "modify_return"
+        | "trace_iter"
+        | "trace_fentry_multi"
+        | "trace_fexit_multi"
+        | "trace_fsession_multi" => "tracing",
+        "lsm_mac" | "lsm_cgroup" => "lsm",
+        "xdp" | "xdp_devmap" | "xdp_cpumap" => "xdp",
+        "perf_event" => "perf_event",
+        "trace_kprobe_multi" | "trace_kprobe_session" | "trace_uprobe_multi" | "trace_uprobe_session" => "kprobe",
+        "tcx_ingress" | "tcx_egress" | "netkit_primary" | "netkit_peer" => "sched_cls",
+        "netfilter" => "netfilter",
+        "struct_ops" => "struct_ops",
+        _ => return None,
+    })
+}
+
+/// What an attach type is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Nothing,
+    Cgroup,
+    Netns,
+    Dummy,
+    Netkit,
+    Netfilter,
+    PerfEvent,
+    Kprobes,
+    Uprobe,
+    Functions,
+    Sockmap,
+    StructOps,
+    Lirc,
+}
+
+/// What a link of an attach type attaches to (`link_create` in `kernel/bpf/syscall.c`); `None` if there is no such link.
+pub(crate) fn link_place(attach: &str) -> Option<Place> {
+    Some(match attach {
+        "lsm_cgroup" => Place::Cgroup,
+        name if name.starts_with("cgroup_") && prog_type(name).is_some() => Place::Cgroup,
+        "sk_skb_stream_parser" | "sk_skb_stream_verdict" | "sk_skb_verdict" | "sk_msg_verdict" => Place::Sockmap,
+        "flow_dissector" | "sk_lookup" => Place::Netns,
+        "trace_raw_tp" | "trace_fentry" | "trace_fexit" | "trace_fsession" | "modify_return" | "trace_iter"
+        | "lsm_mac" => Place::Nothing,
+        "trace_fentry_multi" | "trace_fexit_multi" | "trace_fsession_multi" => Place::Functions,
+        "xdp" | "tcx_ingress" | "tcx_egress" => Place::Dummy,
+        "netkit_primary" | "netkit_peer" => Place::Netkit,
+        "perf_event" => Place::PerfEvent,
+        "trace_kprobe_multi" | "trace_kprobe_session" => Place::Kprobes,
+        "trace_uprobe_multi" | "trace_uprobe_session" => Place::Uprobe,
+        "netfilter" => Place::Netfilter,
+        "struct_ops" => Place::StructOps,
+        _ => return None,
+    })
+}
+
+/// Whether programs of a type are linked as an attach type.
+pub(crate) fn is_linked_as(prog: &str, attach: &str) -> bool {
+    prog_type(attach) == Some(prog) && link_place(attach).or_else(|| legacy_place(attach)).is_some()
+}
+
+/// What `BPF_PROG_ATTACH` of an attach type attaches to (`bpf_prog_attach`, likewise); `None` if it does not know it.
+pub(super) fn legacy_place(attach: &str) -> Option<Place> {
+    match link_place(attach) {
+        Some(place @ (Place::Cgroup | Place::Sockmap | Place::Netkit)) => Some(place),
+        Some(Place::Dummy) if attach != "xdp" => Some(Place::Dummy),
+        Some(Place::Netns) if attach == "flow_dissector" => Some(Place::Netns),
+        None if attach == "lirc_mode2" => Some(Place::Lirc),
+        _ => None,
+    }
+}
+
+/// A program loaded for an attach type.
+pub(super) fn load(attach: &str, lexicon: &Lexicon<'_>) -> Option<Recipe> {
+    let mut draft = Draft::new(lexicon);
+    let call = progs::load(&mut draft, prog_type(attach)?, Some(attach));
+    // For a structure's program the field is the number of the member it is for.
+    Some(draft.done(match call {
+        Call::ProgLoad { .. } if attach == "struct_ops" => progs::load(&mut Draft::new(lexicon), "struct_ops", None),
+        call => call,
+    }))
+}
+
+/// A link of an attach type (`BPF_LINK_CREATE`); `None` if there is none.
+pub(crate) fn link(attach: &str, lexicon: &Lexicon<'_>) -> Option<Recipe> {
+    let place = link_place(attach)?;
+    let mut draft = Draft::new(lexicon);
+    let attach_type = draft.number(Kind::Attach, attach);
+    let prog = match place {
+        Place::StructOps => struct_ops::linkable_map(&mut draft),
+        _ => progs::saved(&mut draft, "prog", prog_type(attach)?, Some(attach)),
+    };
+    let target = target(&mut draft, place);
+    Some(draft.done(Call::LinkCreate { prog, attach_type, target }))
+}
+
+/// The same by `BPF_PROG_ATTACH`, which detaches again at once; `None` if the kernel does not attach it so.
+pub(crate) fn legacy(attach: &str, lexicon: &Lexicon<'_>) -> Option<Recipe> {
+    let place = legacy_place(attach)?;
+    let mut draft = Draft::new(lexicon);
+    let attach_type = draft.number(Kind::Attach, attach);
+    let prog = progs::saved(&mut draft, "prog", prog_type(attach)?, Some(attach));
+    let target = target(&mut draft, place);
+    Some(draft.done(Call::ProgAttach { prog, attach_type, target, flags: 0, stays: false }))
+}
+
+fn target(draft: &mut Draft<'_, '_>, place: Place) -> LinkTarget {
+    match place {
+        Place::Nothing => LinkTarget::Nothing,
+        Place::Cgroup => LinkTarget::Cgroup,
+        Place::Netns => LinkTarget::Netns,
+        Place::Dummy => LinkTarget::Interface("dummy0".to_owned()),
+        Place::Netkit => LinkTarget::Interface("netkit0".to_owned()),
+        // `NFPROTO_IPV4`, `NF_INET_LOCAL_OUT`; 0 lies between the priorities the kernel keeps for itself.
+        Place::Netfilter => LinkTarget::Netfilter { pf: 2, hooknum: 3, priority: 0 },
+        Place::PerfEvent => LinkTarget::PerfEvent,
+        Place::Kprobes => LinkTarget::Kprobes(vec![progs::TRACED.to_owned()]),
+        Place::Uprobe => LinkTarget::Uprobe,
+        Place::Functions => LinkTarget::Functions(vec![KernelType::Func(progs::TRACED.to_owned())]),
+        Place::Sockmap => LinkTarget::Map(maps::saved(draft, "sockmap", "sockmap")),
+        Place::StructOps => LinkTarget::StructOps,
+        Place::Lirc => LinkTarget::Lirc,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_attached_is_also_loaded() {
+        for name in
+            ["lsm_cgroup", "cgroup_unix_connect", "tcx_egress", "netkit_peer", "trace_fsession_multi", "lirc_mode2"]
+        {
+            assert!(prog_type(name).is_some() && link_place(name).or(legacy_place(name)).is_some(), "{name}");
+        }
+        assert!(is_linked_as("kprobe", "trace_kprobe_multi") && !is_linked_as("sched_cls", "xdp"));
+        assert_eq!((link_place("cgroup_no_such"), legacy_place("sk_lookup"), legacy_place("xdp")), (None, None, None));
+    }
+}

@@ -1,0 +1,59 @@
+//! A recipe while it is written: names become one kernel's numbers, and what the kernel lacks is noted.
+
+use crate::recipe::{Recipe, Step};
+use harness_protocol::plan::Call;
+use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+
+/// A recipe that is being written.
+pub(super) struct Draft<'d, 'l> {
+    pub(super) lexicon: &'d Lexicon<'l>,
+    setup: Vec<Step>,
+    missing: Option<String>,
+}
+
+impl<'d, 'l> Draft<'d, 'l> {
+    pub(super) fn new(lexicon: &'d Lexicon<'l>) -> Self {
+        Self { lexicon, setup: Vec::new(), missing: None }
+    }
+
+    /// The number of a name; 0 and a note if the kernel has no such name.
+    pub(super) fn number(&mut self, kind: Kind, name: &str) -> u32 {
+        let (number, missing) = match self.lexicon.find(kind, name) {
+            Ok(found) => (found.number, found.missing),
+            Err(unknown) => (0, Some(unknown.to_string())),
+        };
+        self.missing = self.missing.take().or(missing);
+        number
+    }
+
+    /// Notes why the kernel cannot know it, if it cannot.
+    pub(super) fn lacks(&mut self, missing: Option<String>) {
+        self.missing = self.missing.take().or(missing);
+    }
+
+    /// Has an object made first; returns the name it is saved under.
+    pub(super) fn save(&mut self, name: &str, call: Call) -> String {
+        self.setup.push(Step { call, save: Some(name.to_owned()), local: false });
+        name.to_owned()
+    }
+
+    /// Has something done to what was made.
+    pub(super) fn then(&mut self, call: Call) {
+        self.setup.push(Step { call, save: None, local: false });
+    }
+
+    /// Has something done by the one who makes the call.
+    pub(super) fn local(&mut self, call: Call) {
+        self.setup.push(Step { call, save: None, local: true });
+    }
+
+    /// The recipe of a call that can be repeated.
+    pub(super) fn done(self, call: Call) -> Recipe {
+        Recipe { setup: self.setup, call, uses_up: false, missing: self.missing }
+    }
+
+    /// The recipe of a call that uses up what was made for it.
+    pub(super) fn used_up_by(self, call: Call) -> Recipe {
+        Recipe { uses_up: true, ..self.done(call) }
+    }
+}

@@ -1,0 +1,34 @@
+//! Which helpers a program of each type is granted: the type's own load, and all helpers to ask about.
+
+use crate::recipe::{Recipe, draft::Draft, flags, progs};
+use harness_protocol::plan::{Call, HelperIds, HelperSurvey, KernelMember, ProgTarget};
+use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+
+/// A survey of this type's helpers; `None` for a type that is not known here or has none of its own.
+pub(super) fn recipe(name: &str, lexicon: &Lexicon<'_>) -> Option<Recipe> {
+    let arguments = progs::arguments(name).filter(|_| !progs::replaces(name))?;
+    let mut draft = Draft::new(lexicon);
+    let survey = HelperSurvey {
+        prog_type: draft.number(Kind::Prog, name),
+        expected_attach_type: arguments.attach.map_or(0, |attach| draft.number(Kind::Attach, attach)),
+        prog_flags: flags::bits(&flags::PROG_FLAGS, arguments.flags),
+        target: target(name, arguments.attach),
+        returns: progs::returns(arguments.attach),
+        ids: HelperIds::up_to(lexicon.last_helper()),
+        within: None,
+        beyond: Vec::new(),
+    };
+    Some(draft.done(Call::HelperSurvey(survey)))
+}
+
+/// What a surveyed program is written for. A `struct_ops` program has the helpers of its structure, and the one that
+/// other recipes take, of the kernel's own tests, has none (`net/bpf/bpf_dummy_struct_ops.c`).
+pub(crate) fn target(name: &str, attach: Option<&str>) -> ProgTarget {
+    match name {
+        "struct_ops" => {
+            let (structure, member) = ("tcp_congestion_ops".to_owned(), "ssthresh".to_owned());
+            ProgTarget::Member(KernelMember { structure, member })
+        }
+        _ => progs::target(name, attach),
+    }
+}

@@ -1,0 +1,174 @@
+//! What each program type needs to be loaded.
+
+use crate::recipe::{Recipe, draft::Draft, flags};
+use harness_protocol::{
+    blob,
+    plan::{Body, Call, KernelType, ProgTarget, ProgTypes},
+};
+use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+
+/// The arguments of `BPF_PROG_LOAD` that a type needs to load a program that returns a constant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProgArguments {
+    /// The expected attach type, or `None` for number 0.
+    pub(crate) attach: Option<&'static str>,
+    /// Flags by name; see [`super::PROG_FLAGS`].
+    pub(crate) flags: &'static [&'static str],
+    /// The attach type of a link, where it is not the expected attach type of the load.
+    pub(crate) link_attach: Option<&'static str>,
+}
+
+impl ProgArguments {
+    /// What most types take, and a type that is newer than these tables may take.
+    pub(crate) const PLAIN: Self = Self { attach: None, flags: &[], link_attach: None };
+}
+
+const PLAIN: ProgArguments = ProgArguments::PLAIN;
+
+/// The arguments a program type needs, by the name a kernel shows for it (`bpf_prog_load_check_attach` in
+/// `kernel/bpf/syscall.c`); `None` for one that is not known here.
+pub(crate) fn arguments(name: &str) -> Option<ProgArguments> {
+    let loaded_for = |attach| ProgArguments { attach: Some(attach), ..PLAIN };
+    let linked_as = |attach| ProgArguments { link_attach: Some(attach), ..PLAIN };
+    Some(match name {
+        "socket_filter"
+        | "sched_act"
+        | "lwt_in"
+        | "lwt_out"
+        | "lwt_xmit"
+        | "lwt_seg6local"
+        | "raw_tracepoint"
+        | "raw_tracepoint_writable"
+        | "cgroup_skb"
+        | "ext" => PLAIN,
+        // The kernel takes 0 for these too, and reads it as the same attach type.
+        "cgroup_sock" => loaded_for("cgroup_inet_sock_create"),
+        "sk_reuseport" => loaded_for("sk_reuseport_select"),
+        "cgroup_sock_addr" => loaded_for("cgroup_inet4_connect"),
+        "cgroup_sockopt" => loaded_for("cgroup_getsockopt"),
+        "sk_lookup" => loaded_for("sk_lookup"),
+        "netfilter" => loaded_for("netfilter"),
+        "tracing" => loaded_for("trace_fentry"),
+        "lsm" => loaded_for("lsm_mac"),
+        "syscall" => ProgArguments { flags: &["sleepable"], ..PLAIN },
+        "xdp" => linked_as("xdp"),
+        "sched_cls" => linked_as("tcx_ingress"),
+        "cgroup_device" => linked_as("cgroup_device"),
+        "cgroup_sysctl" => linked_as("cgroup_sysctl"),
+        "sock_ops" => linked_as("cgroup_sock_ops"),
+        "sk_skb" => linked_as("sk_skb_stream_verdict"),
+        "sk_msg" => linked_as("sk_msg_verdict"),
+        "flow_dissector" => linked_as("flow_dissector"),
+        "lirc_mode2" => linked_as("lirc_mode2"),
+        "kprobe" | "tracepoint" | "perf_event" => linked_as("perf_event"),
+        "struct_ops" => linked_as("struct_ops"),
+        _ => return None,
+    })
+}
+
+/// The function or structure of the kernel that a program of this type is written for, where its type needs one: for a
+/// tracing or LSM program by its attach type. The functions are those the kernel has for its own tests and calls for
+/// nothing else (`net/bpf/test_run.c`); the LSM hook refuses nothing, because the program returns 0.
+pub(crate) fn target(name: &str, attach: Option<&str>) -> ProgTarget {
+    let func = |name: &str| ProgTarget::Kernel(KernelType::Func(name.to_owned()));
+    match (name, attach) {
+        ("struct_ops", _) => ProgTarget::Kernel(KernelType::Struct("bpf_dummy_ops".to_owned())),
+        ("lsm", _) => func("bpf_lsm_file_open"),
+        ("tracing", Some("trace_raw_tp")) => ProgTarget::Kernel(KernelType::Typedef("btf_trace_sys_enter".to_owned())),
+        ("tracing", Some("trace_iter")) => func("bpf_iter_task"),
+        ("tracing", Some("modify_return")) => func("bpf_modify_return_test"),
+        // These name their functions when they are attached.
+        ("tracing", Some(multi)) if multi.ends_with("_multi") => ProgTarget::None,
+        ("tracing", _) => func(TRACED),
+        _ => ProgTarget::None,
+    }
+}
+
+/// A function of the kernel to trace (`net/bpf/test_run.c`).
+pub(super) const TRACED: &str = "bpf_fentry_test1";
+
+/// What a program may return: most types anything, some attach types only 1 (`check_return_code` in
+/// `kernel/bpf/verifier.c`), which for all programs of cgroups, sockets and netfilter also means that nothing is refused
+/// or dropped as long as it is attached.
+pub(crate) fn returns(attach: Option<&str>) -> i32 {
+    let lets_pass = |name: &str| {
+        name.starts_with("cgroup_")
+            || matches!(name, "lsm_cgroup" | "netfilter" | "sk_lookup")
+            || name.starts_with("sk_")
+    };
+    i32::from(attach.is_some_and(lets_pass))
+}
+
+/// Whether a program type replaces a function of another program.
+pub(crate) fn replaces(name: &str) -> bool {
+    name == "ext"
+}
+
+/// A program of this type.
+pub(super) fn recipe(name: &str, lexicon: &Lexicon<'_>) -> Option<Recipe> {
+    let arguments = arguments(name)?;
+    let mut draft = Draft::new(lexicon);
+    let call = match replaces(name) {
+        true => replacement(&mut draft),
+        false => load(&mut draft, name, arguments.attach),
+    };
+    Some(draft.done(call))
+}
+
+/// A program of this type for this attach type.
+pub(super) fn load(draft: &mut Draft<'_, '_>, name: &str, attach: Option<&str>) -> Call {
+    Call::ProgLoad {
+        prog_type: draft.number(Kind::Prog, name),
+        expected_attach_type: attach.map_or(0, |attach| draft.number(Kind::Attach, attach)),
+        prog_flags: flags::bits(&flags::PROG_FLAGS, arguments(name).unwrap_or(PLAIN).flags),
+        body: Body::Returns(returns(attach)),
+        license: "GPL".to_owned(),
+        target: target(name, attach),
+        types: None,
+        maps: Vec::new(),
+    }
+}
+
+/// Has a program loaded first.
+pub(super) fn saved(draft: &mut Draft<'_, '_>, save: &str, name: &str, attach: Option<&str>) -> String {
+    let call = load(draft, name, attach);
+    draft.save(save, call)
+}
+
+/// An XDP program's replacement. Both have types: the kernel compares them (`btf_check_type_match` in `kernel/bpf/btf.c`).
+fn replacement(draft: &mut Draft<'_, '_>) -> Call {
+    let btf = draft.save("types", Call::BtfLoad);
+    let typed = |call: Call, target: Option<ProgTarget>| with_types(call, entry_types(&btf), target);
+    let original = typed(load(draft, "xdp", None), None);
+    let prog = draft.save("original", original);
+    typed(load(draft, "ext", None), Some(ProgTarget::Program { prog, function: blob::ENTRY }))
+}
+
+/// The types of a program of one function.
+fn entry_types(btf: &str) -> ProgTypes {
+    ProgTypes { btf: btf.to_owned(), functions: vec![(0, blob::ENTRY)] }
+}
+
+fn with_types(mut call: Call, own: ProgTypes, replaced: Option<ProgTarget>) -> Call {
+    if let Call::ProgLoad { types, target, .. } = &mut call {
+        *types = Some(own);
+        *target = replaced.unwrap_or_default();
+    }
+    call
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_exists() {
+        assert_eq!(flags::bits(&flags::PROG_FLAGS, arguments("syscall").unwrap().flags), 1 << 4);
+    }
+
+    #[test]
+    fn programs_that_could_drop_something_let_it_pass() {
+        assert_eq!(["netfilter", "cgroup_inet_egress", "trace_fentry"].map(|attach| returns(Some(attach))), [1, 1, 0]);
+        assert_eq!(returns(None), 0);
+    }
+}

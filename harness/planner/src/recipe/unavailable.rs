@@ -1,0 +1,98 @@
+//! What no recipe can give, each with its reason: a name without a call, or one that another system call serves.
+
+use harness_uapi::vocabulary::Kind;
+
+/// What a name is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Way {
+    /// Making a map of this type.
+    MapCreate,
+    /// Loading a program of this type.
+    ProgLoad,
+    /// Loading a program for this attach type.
+    LoadFor,
+    /// Attaching a program by `BPF_LINK_CREATE`.
+    Link,
+    /// Attaching a program by `BPF_PROG_ATTACH`.
+    ProgAttach,
+    /// Carrying out this command.
+    Cmd,
+    /// Finding out the helpers of programs of this type.
+    HelperSurvey,
+}
+
+impl Way {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::MapCreate, Self::ProgLoad, Self::LoadFor, Self::Link, Self::ProgAttach, Self::Cmd, Self::HelperSurvey];
+
+    /// Of what kind its names are.
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::MapCreate => Kind::Map,
+            Self::ProgLoad | Self::HelperSurvey => Kind::Prog,
+            Self::LoadFor | Self::Link | Self::ProgAttach => Kind::Attach,
+            Self::Cmd => Kind::Cmd,
+        }
+    }
+}
+
+const NO_TYPE: &str = "number 0 is kept free and is no type";
+const BY_SOCKET: &str = "a socket takes such a program by setsockopt(2), not by bpf(2)";
+const BY_MAP: &str = "such a program is put into an entry of a map, by map_update_elem";
+const BY_PROG_ATTACH: &str = "the kernel attaches such a program by prog_attach only";
+const BY_LINK: &str = "the kernel attaches such a program by a link only";
+
+/// Every name without a recipe that is known to have none (`link_create` and `bpf_prog_attach` in
+/// `kernel/bpf/syscall.c`).
+const TABLE: [(Way, &str, &str); 32] = [
+    (Way::MapCreate, "unspec", NO_TYPE),
+    (Way::ProgLoad, "unspec", NO_TYPE),
+    (Way::Link, "sk_reuseport_select", BY_SOCKET),
+    (Way::Link, "sk_reuseport_select_or_migrate", BY_SOCKET),
+    (Way::Link, "xdp_devmap", BY_MAP),
+    (Way::Link, "xdp_cpumap", BY_MAP),
+    (Way::Link, "lirc_mode2", BY_PROG_ATTACH),
+    (Way::ProgAttach, "sk_reuseport_select", BY_SOCKET),
+    (Way::ProgAttach, "sk_reuseport_select_or_migrate", BY_SOCKET),
+    (Way::ProgAttach, "xdp_devmap", BY_MAP),
+    (Way::ProgAttach, "xdp_cpumap", BY_MAP),
+    (Way::ProgAttach, "xdp", BY_LINK),
+    (Way::ProgAttach, "sk_lookup", BY_LINK),
+    (Way::ProgAttach, "trace_raw_tp", BY_LINK),
+    (Way::ProgAttach, "trace_fentry", BY_LINK),
+    (Way::ProgAttach, "trace_fexit", BY_LINK),
+    (Way::ProgAttach, "trace_fsession", BY_LINK),
+    (Way::ProgAttach, "trace_fentry_multi", BY_LINK),
+    (Way::ProgAttach, "trace_fexit_multi", BY_LINK),
+    (Way::ProgAttach, "trace_fsession_multi", BY_LINK),
+    (Way::ProgAttach, "modify_return", BY_LINK),
+    (Way::ProgAttach, "trace_iter", BY_LINK),
+    (Way::ProgAttach, "lsm_mac", BY_LINK),
+    (Way::ProgAttach, "perf_event", BY_LINK),
+    (Way::ProgAttach, "trace_kprobe_multi", BY_LINK),
+    (Way::ProgAttach, "trace_kprobe_session", BY_LINK),
+    (Way::ProgAttach, "trace_uprobe_multi", BY_LINK),
+    (Way::ProgAttach, "trace_uprobe_session", BY_LINK),
+    (Way::ProgAttach, "netfilter", BY_LINK),
+    (Way::ProgAttach, "struct_ops", BY_LINK),
+    (Way::HelperSurvey, "unspec", NO_TYPE),
+    (Way::HelperSurvey, "ext", "such a program has the helpers of the program it replaces a function of"),
+];
+
+/// Why there is no recipe for a name, if that is known.
+pub fn unavailable(way: Way, name: &str) -> Option<&'static str> {
+    TABLE.iter().find(|(of, listed, _)| (*of, *listed) == (way, name)).map(|(.., reason)| *reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_has_two_reasons() {
+        for (index, (way, name, _)) in TABLE.iter().enumerate() {
+            assert!(TABLE[..index].iter().all(|(of, listed, _)| (of, listed) != (way, name)), "{name}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The scenarios of this repository are right, on every kernel whose names are committed.
+
+mod common;
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use common::{Kernel, kernel};
+use harness_planner::expand::Expansion;
+use harness_scenario::{expanded::Expanded, expect::Expect};
+use harness_snapshot::reasons;
+
+fn folder() -> PathBuf {
+    // At run time: what was compiled may have been moved since.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&package).join("../../scenarios")
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let below = folders.iter().flat_map(|folder| self::files(folder));
+    let is_scenario = |path: &PathBuf| {
+        path.extension().is_some_and(|e| e == "toml") && *path != self::folder().join(reasons::FILE_NAME)
+    };
+    let mut all: Vec<PathBuf> = files.into_iter().filter(is_scenario).chain(below).collect();
+    all.sort();
+    all
+}
+
+/// On the newest kernel it is meant for, in the first default image.
+fn run(path: &Path) -> Option<Expanded> {
+    let kernels = || [kernel("7.3"), kernel("6.12"), Kernel::before_tokens()].into_iter();
+    let systemd = kernels().map(|kernel| kernel.in_image("systemd-262"));
+    kernels().chain(systemd).find_map(|kernel| run_on(path, &kernel))
+}
+
+fn run_on(path: &Path, kernel: &Kernel) -> Option<Expanded> {
+    let name = path.strip_prefix(folder()).unwrap().with_extension("");
+    let text = std::fs::read_to_string(path).unwrap();
+    match kernel.expand_file(&path.display().to_string(), name.to_str().unwrap(), &text) {
+        Ok(Expansion::Run(expanded)) => Some(*expanded),
+        Ok(Expansion::Skipped { .. }) => None,
+        Err(report) => panic!("{report}"),
+    }
+}
+
+#[test]
+fn each_is_right_and_meant_for_a_kernel() {
+    let all = files(&folder());
+    assert!(all.len() >= 25, "{} scenarios", all.len());
+    for path in &all {
+        assert!(run(path).is_some(), "{} runs nowhere", path.display());
+    }
+}
+
+#[test]
+fn no_two_prove_the_same() {
+    let mut summaries = BTreeSet::new();
+    for path in files(&folder()) {
+        let summary = run(&path).unwrap().summary;
+        assert!(summaries.insert(summary.clone()), "{summary}");
+    }
+}
+
+/// What is allowed must be denied to somebody else, or nothing is proved.
+#[test]
+fn each_allowed_attempt_has_a_twin_that_fails() {
+    for path in files(&folder()) {
+        let expanded = run(&path).unwrap();
+        for case in &expanded.cases {
+            let has = |wanted: &[Expect]| {
+                case.attempts.iter().any(|attempt| attempt.expect.is_some_and(|e| wanted.contains(&e)))
+            };
+            let fails = has(&[Expect::Denied, Expect::Malformed]) || case.attempts.iter().any(|a| a.expect.is_none());
+            assert!(!has(&[Expect::Allowed]) || fails, "{} allows only", path.display());
+        }
+    }
+}
+
+#[test]
+fn each_names_its_schema() {
+    for path in files(&folder()) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let up = "../".repeat(path.strip_prefix(folder()).unwrap().components().count() - 1);
+        assert!(text.starts_with(&format!("#:schema {up}schema.json\n")), "{}", path.display());
+    }
+}
+
+#[test]
+fn the_committed_schema_is_that_of_the_types() {
+    let committed = std::fs::read_to_string(folder().join("schema.json")).unwrap();
+    let committed: serde_json::Value = serde_json::from_str(&committed).unwrap();
+    assert_eq!(&committed, harness_scenario::schema::scenario_schema(), "write it with `cargo xtask schema`");
+}

@@ -1,0 +1,7 @@
+//! Which grant is the least under which BPF objects load, as a search without I/O.
+
+pub mod inquiry;
+pub mod object;
+pub mod question;
+pub mod search;
+pub mod setting;

@@ -1,0 +1,216 @@
+//! What came of an object in a container, call by call.
+
+use harness_verdict::judge;
+use std::{collections::BTreeSet, fmt};
+
+use harness_protocol::{
+    errno::Errno,
+    outcome::{Answer, AttemptFact, Feature, ObjectAnswer, ObjectStep, Purpose, ScenarioOutcome},
+};
+use harness_scenario::expanded::Expanded;
+use harness_uapi::vocabulary::Vocabulary;
+use harness_verdict::{
+    judgement::Fault,
+    object::{self, StepResult},
+    reason::Reason,
+    verdict::{Class, Verdict},
+};
+
+/// An object that a container loaded, or tried to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectProof {
+    /// What libbpf came to.
+    pub verdict: Verdict,
+    /// Why it was denied, if that was looked for.
+    pub cause: Option<Reason>,
+    /// The calls libbpf made, in their order.
+    pub calls: Vec<ProvedCall>,
+    /// How many more it made.
+    pub untold: u32,
+    /// What libbpf silently did without and had in a control.
+    pub lost: Vec<Feature>,
+    /// Maps and programs of the object that were made in a control and not here, such as `map_create array object.rodata`.
+    pub not_made: Vec<String>,
+}
+
+/// A call, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvedCall {
+    /// The call.
+    pub call: ObjectStep,
+    /// Allowed, denied, or refused to everybody.
+    pub result: StepResult,
+}
+
+impl fmt::Display for ProvedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", object::text(&self.call), self.result)
+    }
+}
+
+/// How an object did not work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// It was refused, and is loaded for somebody with every permission.
+    Denied {
+        /// The part of libbpf's work, such as `load`.
+        stage: String,
+        /// The errno libbpf gave up with, which need not be the kernel's.
+        errno: Errno,
+        /// The denied call it gave up at, as far as that can be told.
+        call: Option<ProvedCall>,
+    },
+    /// It was loaded without maps or programs that it has for somebody with every permission.
+    NotMade(Vec<String>),
+    /// It is loaded for nobody.
+    Broken(Verdict),
+    /// Nobody asked the kernel: the unit of systemd did not run, or not to the end; why.
+    NotTried(String),
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied { call: Some(call), .. } => call.fmt(f),
+            Self::Denied { stage, errno, call: None } => write!(f, "{stage}: denied {errno}"),
+            Self::NotMade(what) => write!(f, "not made: {}", what.join(", ")),
+            Self::Broken(verdict) => write!(f, "for nobody: {verdict}"),
+            Self::NotTried(why) => write!(f, "not tried: {why}"),
+        }
+    }
+}
+
+impl ObjectProof {
+    /// How it did not work; nothing if all of it was loaded that somebody with every permission loads.
+    pub fn lack(&self) -> Option<Lack> {
+        match &self.verdict {
+            Verdict::Allowed { .. } if self.not_made.is_empty() => None,
+            Verdict::Allowed { .. } => Some(Lack::NotMade(self.not_made.clone())),
+            Verdict::Denied(refusal) => Some(Lack::Denied {
+                stage: refusal.step.clone().unwrap_or_default(),
+                errno: refusal.errno,
+                call: self.decisive().cloned(),
+            }),
+            Verdict::NotMade { why } => Some(Lack::NotTried(why.clone())),
+            other => Some(Lack::Broken(other.clone())),
+        }
+    }
+
+    /// The last denied call for the object itself, or else the last denied one.
+    fn decisive(&self) -> Option<&ProvedCall> {
+        let denied = |proved: &&ProvedCall| matches!(proved.result, StepResult::Denied(_));
+        let own = |proved: &&ProvedCall| matches!(proved.call.purpose, Purpose::Object | Purpose::Attachment);
+        let all = || self.calls.iter().rev().filter(denied);
+        all().find(own).or_else(|| all().next())
+    }
+}
+
+/// Reads the outcome of a question about an object: a proof a container, in their order.
+///
+/// # Errors
+/// [`Fault`] if it was not answered, or if an answer proves nothing.
+pub fn read_objects(
+    asked: &Expanded,
+    outcome: &ScenarioOutcome,
+    vocabulary: &Vocabulary,
+) -> Result<Vec<ObjectProof>, Fault> {
+    let judgement = judge::judge(asked, outcome, vocabulary)?;
+    let rows = judgement.cases.into_iter().flat_map(|case| case.rows);
+    let proofs = rows.zip(&outcome.attempts).map(|(row, fact)| proof(row.verdict, row.cause, fact));
+    match judgement.crash {
+        Some(crash) => Err(Fault::Guest(crash.how)),
+        None => Ok(proofs.collect()),
+    }
+}
+
+fn proof(verdict: Verdict, cause: Option<Reason>, fact: &AttemptFact) -> ObjectProof {
+    let (untold, not_made) = match &fact.answer {
+        Answer::Object(object) => (object.untold, not_made(object, fact)),
+        _ => (0, Vec::new()),
+    };
+    let calls = object::calls(fact).into_iter();
+    ObjectProof {
+        cause: cause.filter(|_| verdict.class() == Class::Denied),
+        verdict,
+        calls: calls.map(|(call, result)| ProvedCall { call: call.clone(), result }).collect(),
+        untold,
+        lost: object::lost(fact).into_iter().cloned().collect(),
+        not_made,
+    }
+}
+
+/// What the best of the controls made of the object, and this attempt did not.
+fn not_made(object: &ObjectAnswer, fact: &AttemptFact) -> Vec<String> {
+    let made = own(object);
+    let best = object::controls(fact).into_iter().map(own).max_by_key(BTreeSet::len).unwrap_or_default();
+    best.difference(&made).cloned().collect()
+}
+
+/// The maps and programs that were made, whatever was lost with them.
+fn own(object: &ObjectAnswer) -> BTreeSet<String> {
+    let made = object.steps.iter().filter(|step| step.purpose == Purpose::Object && step.errno.is_none());
+    let loaded = made.filter(|step| step.cmd != "btf_load");
+    loaded
+        .map(|step| format!("{} {}", step.cmd, step.about.split(", without its ").next().unwrap_or_default()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use harness_protocol::outcome::Control;
+    use harness_verdict::verdict::Refusal;
+
+    fn step(cmd: &str, about: &str, errno: Option<Errno>) -> ObjectStep {
+        let (cmd, about) = (cmd.to_owned(), about.to_owned());
+        ObjectStep { cmd, about, purpose: Purpose::Object, token: true, errno, times: 1 }
+    }
+
+    fn fact(steps: Vec<ObjectStep>, controlled: Vec<ObjectStep>) -> AttemptFact {
+        let answer = |steps| Answer::Object(ObjectAnswer { steps, ..Default::default() });
+        let control = Control::Made(answer(controlled));
+        let root = Control::NotMade("no".to_owned());
+        AttemptFact { case: 0, attempt: 0, answer: answer(steps), root, container: control, cause: None }
+    }
+
+    const ALLOWED: Verdict = Verdict::Allowed { detail: None };
+
+    #[test]
+    fn what_loads_with_all_of_a_control_works_whatever_it_is_called() {
+        let control = vec![step("map_create", "array object.bss", None), step("btf_load", "", None)];
+        let here = vec![step("map_create", "array object.bss, without its name, without its types", None)];
+        assert_eq!(proof(ALLOWED, None, &fact(here, control.clone())).lack(), None);
+        let lack = proof(ALLOWED, None, &fact(vec![], control)).lack();
+        assert_eq!(lack, Some(Lack::NotMade(vec!["map_create array object.bss".to_owned()])));
+        assert_eq!(lack.unwrap().to_string(), "not made: map_create array object.bss");
+    }
+
+    #[test]
+    fn the_denied_call_of_the_object_tells_why() {
+        let eperm = Some(Errno::EPERM);
+        let probe = ObjectStep { purpose: Purpose::Probe("names".into()), ..step("prog_load", "socket_filter", eperm) };
+        let made = |step: &ObjectStep| ObjectStep { errno: None, ..step.clone() };
+        let map = step("map_create", "queue q", eperm);
+        let denied = || Verdict::Denied(Refusal { errno: Errno::EPERM, step: Some("load".into()) });
+        let steps = vec![map.clone(), probe.clone()];
+        let both = proof(denied(), None, &fact(steps, vec![made(&map), made(&probe)]));
+        assert_eq!(both.lack().unwrap().to_string(), "map_create queue q, token: denied EPERM");
+        let alone = proof(denied(), None, &fact(vec![probe.clone()], vec![made(&probe)]));
+        assert_eq!(alone.lack().unwrap().to_string(), "probe of names: prog_load socket_filter, token: denied EPERM");
+        let silent = proof(denied(), None, &fact(vec![], vec![]));
+        assert_eq!(silent.lack().unwrap().to_string(), "load: denied EPERM");
+    }
+
+    #[test]
+    fn what_a_unit_did_not_live_to_load_was_not_tried() {
+        let verdict = Verdict::NotMade { why: "the unit did not run".to_owned() };
+        let lack = proof(verdict, None, &fact(vec![], vec![])).lack().unwrap();
+        assert_eq!(lack.to_string(), "not tried: the unit did not run");
+    }
+
+    #[test]
+    fn what_nobody_loads_is_broken() {
+        let verdict = Verdict::Malformed(Refusal { errno: Errno::EINVAL, step: None });
+        assert_eq!(proof(verdict.clone(), None, &fact(vec![], vec![])).lack(), Some(Lack::Broken(verdict)));
+    }
+}

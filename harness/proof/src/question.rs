@@ -1,0 +1,204 @@
+//! What a VM is asked, as scenarios without a file, and what it says of a bpffs and its token.
+
+use crate::setting::{Place, Setting, Users};
+use harness_protocol::{
+    errno::Errno,
+    mount_option::MountOption,
+    name::{ContainerName, ScenarioName},
+    outcome::{Answer, ScenarioEnd, ScenarioOutcome, UnitFact},
+    plan::{self, Actor, Attempt, BpffsFd, Call, Container, ObjectLoad, Token},
+};
+use harness_scenario::{
+    expanded::{Expanded, ExpandedAttempt, ExpandedCase},
+    grid::Part,
+    spec::Isolation,
+};
+use harness_uapi::{delegation::Delegation, vocabulary::Vocabulary};
+use harness_verdict::judge;
+use harness_verdict::{
+    judgement::Fault,
+    reason::Reason,
+    verdict::{Refusal, Verdict},
+};
+
+/// The user and group that containers of proofs start as.
+const USER: u32 = 1000;
+
+/// What a scenario may take besides its loads, in milliseconds.
+const BASE_MS: u64 = 30_000;
+
+/// What systemd may take to start and to stop a unit, in milliseconds.
+const UNIT_MS: u64 = 60_000;
+
+/// What a load may take on average with what is needed to judge it, in milliseconds.
+const LOAD_MS: u64 = 10_000;
+
+/// Whether the kernel with these names refuses these options, by its own rules of parsing.
+pub fn is_refused(options: &[MountOption], vocabulary: &Vocabulary) -> bool {
+    has_tokens(vocabulary) && Delegation::requested(options, vocabulary).is_err()
+}
+
+/// Whether the kernel takes the options at all, from root in the initial namespaces.
+pub fn mount(name: ScenarioName, options: &[MountOption]) -> Expanded {
+    let call = Call::MountDelegate { options: options.to_vec(), create: true };
+    let attempt = (Attempt::new(Actor::Host, Token::None, call), described("mount_delegate", "host", None));
+    expanded(name, Vec::new(), vec![attempt], BASE_MS)
+}
+
+/// What the bpffs of a container shows, and whether the container makes a token of it.
+pub fn token(name: ScenarioName, place: &Place, vocabulary: &Vocabulary) -> Expanded {
+    let container = container(0, place, vocabulary);
+    let actor = Actor::Container(container.name.clone());
+    let call = Call::TokenCreate { from: actor.clone(), fd: BpffsFd::Root, flags: 0 };
+    let missing = (!has_tokens(vocabulary)).then(|| "this kernel has no `token_create`".to_owned());
+    let described = described("token_create", container.name.as_str(), missing);
+    expanded(name, vec![container], vec![(Attempt::new(actor, Token::None, call), described)], BASE_MS + time_of(place))
+}
+
+/// Whether each of several containers loads an object. The load is the same in all, and so are its controls.
+pub fn object(name: ScenarioName, places: &[Place], load: &ObjectLoad, vocabulary: &Vocabulary) -> Expanded {
+    let containers: Vec<Container> = (0..).zip(places).map(|(at, place)| container(at, place, vocabulary)).collect();
+    let attempt = |(at, container): (usize, &Container)| {
+        let actor = Actor::Container(container.name.clone());
+        let attempt = Attempt::new(actor, Token::None, Call::Object(load.clone()));
+        let described = described("object", container.name.as_str(), None);
+        (Attempt { controls_of: (at > 0).then_some(0), ..attempt }, described)
+    };
+    let attempts: Vec<_> = containers.iter().enumerate().map(attempt).collect();
+    let deadline = BASE_MS + LOAD_MS * (attempts.len() as u64 + 2) + places.iter().map(time_of).sum::<u64>();
+    expanded(name, containers, attempts, deadline)
+}
+
+fn has_tokens(vocabulary: &Vocabulary) -> bool {
+    vocabulary.cmds.number("token_create").is_some()
+}
+
+fn has_bpffs(setting: &Setting, vocabulary: &Vocabulary) -> bool {
+    has_tokens(vocabulary) && setting.users == Users::Own
+}
+
+fn time_of(place: &Place) -> u64 {
+    match place {
+        Place::Container(_) => 0,
+        Place::Unit(_) => UNIT_MS,
+    }
+}
+
+fn container(at: u32, place: &Place, vocabulary: &Vocabulary) -> Container {
+    let name: ContainerName = format!("container-{at}").parse().expect("letters and digits make a name");
+    match place {
+        Place::Container(setting) => made_by_us(name, setting, vocabulary),
+        Place::Unit(unit) => {
+            Container { unit: Some(unit.clone()), ..made_by_us(name, &Setting::default(), vocabulary) }
+        }
+    }
+}
+
+fn made_by_us(name: ContainerName, setting: &Setting, vocabulary: &Vocabulary) -> Container {
+    Container {
+        name,
+        parent: None,
+        unshare: setting.users == Users::Own,
+        uid: USER,
+        gid: USER,
+        namespaces: setting.namespaces.iter().copied().collect(),
+        caps: setting.capabilities.iter().copied().collect(),
+        options: if has_bpffs(setting, vocabulary) { setting.options.clone() } else { Vec::new() },
+        token: false,
+        restrictions: setting.restrictions.clone(),
+        unit: None,
+    }
+}
+
+fn described(op: &'static str, container: &str, missing: Option<String>) -> ExpandedAttempt {
+    let container = container.to_owned();
+    ExpandedAttempt { text: op.to_owned(), op, container, expect: None, missing, part: Part::Line }
+}
+
+fn expanded(
+    name: ScenarioName,
+    containers: Vec<Container>,
+    attempts: Vec<(Attempt, ExpandedAttempt)>,
+    deadline_ms: u64,
+) -> Expanded {
+    let (planned, described) = attempts.into_iter().unzip();
+    let (sysctls, lsm) = Default::default();
+    let case = plan::Case { sysctls: Default::default(), containers, attempts: planned };
+    Expanded {
+        summary: "A proof".to_owned(),
+        isolation: Isolation::Shared,
+        cases: vec![ExpandedCase { label: String::new(), attempts: described }],
+        grid: None,
+        plan: plan::Scenario { name, deadline_ms, sysctls, lsm, lockdown: None, own_vm: false, cases: vec![case] },
+    }
+}
+
+/// How the kernel refused the options of a [`mount`] question, if it did.
+///
+/// # Errors
+/// [`Fault`] if it was not answered.
+pub fn read_mount(outcome: &ScenarioOutcome) -> Result<Option<Refusal>, Fault> {
+    match (&outcome.end, outcome.attempts.first().map(|fact| &fact.answer)) {
+        (_, Some(Answer::Ok { .. })) => Ok(None),
+        (_, Some(Answer::Err { errno, step })) => Ok(Some(Refusal { errno: *errno, step: step.clone() })),
+        (ScenarioEnd::Fault { message }, _) => Err(Fault::Guest(message.clone())),
+        (ScenarioEnd::Crashed { how, .. }, _) => Err(Fault::Guest(how.clone())),
+        (ScenarioEnd::Finished { .. }, _) => Err(Fault::Record("the mount was not answered".to_owned())),
+    }
+}
+
+/// A container that stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stand {
+    /// The `delegate_*` options its bpffs shows in `/proc/self/mountinfo`.
+    pub shown: Vec<MountOption>,
+    /// Where that is not what the options ask for by the kernel's own rules.
+    pub disagreements: Vec<String>,
+    /// Whether it makes a token.
+    pub token: TokenProof,
+    /// What the token holds, by `fdinfo`: `any` or a hexadecimal number for each option. Only of a unit, which makes it
+    /// before anything is asked of it.
+    pub masks: Option<[String; 4]>,
+    /// What systemd says of it, if it is a unit.
+    pub unit: Option<UnitFact>,
+}
+
+/// Whether a container makes a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenProof {
+    /// What came of `BPF_TOKEN_CREATE`: malformed where nothing is delegated, since that is refused to everybody.
+    pub verdict: Verdict,
+    /// Why it was denied, if it was.
+    pub cause: Option<Reason>,
+}
+
+impl TokenProof {
+    /// How the kernel refused it; nothing if there is a token.
+    pub fn errno(&self) -> Option<Errno> {
+        self.verdict.errno()
+    }
+}
+
+/// Reads the outcome of a [`token`] question.
+///
+/// # Errors
+/// [`Fault`] if it was not answered.
+pub fn read_token(asked: &Expanded, outcome: &ScenarioOutcome, vocabulary: &Vocabulary) -> Result<Stand, Fault> {
+    let judgement = judge::judge(asked, outcome, vocabulary)?;
+    let unanswered = || Fault::Record("the token was not answered".to_owned());
+    let crashed = judgement.crash.map(|crash| Fault::Guest(crash.how));
+    let case = judgement.cases.into_iter().next().ok_or_else(unanswered)?;
+    let row = case.rows.into_iter().next().ok_or_else(unanswered)?;
+    if let Some(fault) = crashed {
+        return Err(fault);
+    }
+    let shown = case.mounted.into_iter().next().map(|(_, shown)| shown).unwrap_or_default();
+    let token = TokenProof { verdict: row.verdict, cause: row.cause };
+    let masks = case.tokens.into_iter().find_map(|(_, token)| token.ok());
+    Ok(Stand { shown, disagreements: case.disagreements, token, masks, unit: read_unit(outcome) })
+}
+
+/// What systemd says of the unit that something was tried in, if it was one.
+pub fn read_unit(outcome: &ScenarioOutcome) -> Option<UnitFact> {
+    outcome.units.first().cloned()
+}

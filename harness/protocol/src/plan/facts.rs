@@ -1,0 +1,105 @@
+//! What a call has to do with tokens and the kernel's types.
+
+use crate::plan::{Call, HelperSurvey, KernelMember, KernelType, LinkTarget, MapTypes, PartPlace, ProgTarget, Verify};
+
+impl Call {
+    /// Whether the kernel takes a token with it, to judge by or to tell about.
+    pub const fn takes_token(&self) -> bool {
+        self.is_judged_by_token() || matches!(self, Self::TokenInfo | Self::Unflagged(_))
+    }
+
+    /// The member of `union bpf_attr` in which it hands a token over, be it with the flag that says so or without.
+    pub const fn token_member(&self) -> Option<&'static str> {
+        match (self.token_command(), self) {
+            (Some(command), _) => Some(command.member()),
+            (None, Self::Unflagged(command)) => Some(command.member()),
+            _ => None,
+        }
+    }
+
+    /// Whether a token that is handed over decides about it.
+    pub const fn is_judged_by_token(&self) -> bool {
+        self.token_command().is_some()
+    }
+
+    /// The map type, program type and expected attach type it names: what a token must hold besides its command.
+    pub const fn types(&self) -> [Option<u32>; 3] {
+        match self {
+            Self::MapCreate { map_type, .. } => [Some(*map_type), None, None],
+            Self::ProgLoad { prog_type, expected_attach_type, .. }
+            | Self::HelperSurvey(HelperSurvey { prog_type, expected_attach_type, .. })
+            | Self::Verify(Verify { prog_type, expected_attach_type, .. }) => {
+                [None, Some(*prog_type), Some(*expected_attach_type)]
+            }
+            _ => [None; 3],
+        }
+    }
+
+    /// The kernel's types it names.
+    pub fn kernel_types(&self) -> Vec<KernelType> {
+        match self {
+            Self::MapCreate { types: MapTypes::KernelStruct { structure, .. }, .. } => {
+                vec![KernelType::Struct(structure.clone())]
+            }
+            Self::ProgLoad { target, .. } | Self::HelperSurvey(HelperSurvey { target, .. }) => target.kernel_types(),
+            Self::LinkCreate { target: LinkTarget::Functions(functions), .. } => functions.clone(),
+            Self::Verify(verify) => verify.functions.iter().cloned().map(KernelType::Func).collect(),
+            Self::MapUpdate { parts, .. } => parts.iter().flat_map(|part| part.at.kernel_types()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What it attaches to, if it attaches, takes off or asks for what is attached.
+    pub const fn target(&self) -> Option<&LinkTarget> {
+        match self {
+            Self::LinkCreate { target, .. }
+            | Self::ProgAttach { target, .. }
+            | Self::ProgDetach { target, .. }
+            | Self::ProgQuery { target, .. } => Some(target),
+            _ => None,
+        }
+    }
+
+    /// Whether something that no descriptor holds is there after it: a name in a bpffs, a program that stays attached.
+    pub const fn leaves_something(&self) -> bool {
+        matches!(self, Self::ObjPin { stays: true, .. } | Self::ProgAttach { stays: true, .. })
+    }
+}
+
+impl ProgTarget {
+    fn kernel_types(&self) -> Vec<KernelType> {
+        match self {
+            Self::Kernel(wanted) => vec![wanted.clone()],
+            Self::Member(member) => vec![KernelType::Struct(member.structure.clone())],
+            Self::None | Self::Program { .. } => Vec::new(),
+        }
+    }
+}
+
+impl PartPlace {
+    fn kernel_types(&self) -> Vec<KernelType> {
+        let Self::StructOps(member) = self else { return Vec::new() };
+        [member.structure.clone(), member.kept_in().structure].map(KernelType::Struct).to_vec()
+    }
+}
+
+impl KernelMember {
+    /// Where the kernel keeps a structure of functions within the value of its map (`DEFINE_STRUCT_OPS_VALUE_TYPE` and
+    /// its successors in `kernel/bpf/bpf_struct_ops.c`).
+    pub fn kept_in(&self) -> Self {
+        Self { structure: format!("bpf_struct_ops_{}", self.structure), member: "data".to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::PinPlace;
+
+    #[test]
+    fn what_stays_is_told_from_what_does_not() {
+        let (place, mode) = (PinPlace::Bpffs, None);
+        let pin = |stays| Call::ObjPin { object: "m".into(), path: "p".into(), stays, place, mode };
+        assert!(pin(true).leaves_something() && !pin(false).leaves_something());
+    }
+}

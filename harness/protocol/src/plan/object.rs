@@ -1,0 +1,100 @@
+//! Loading a BPF object with libbpf.
+
+use serde::{Deserialize, Serialize};
+
+/// One object, and how libbpf is brought to load it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectLoad {
+    /// The object: as the scenario writes it when the plan is expanded, the name of a file in [`OBJECTS_FOLDER`] of the
+    /// run folder when a guest gets it.
+    pub file: String,
+    /// The option `bpf_token_path` of `bpf_object_open_opts`; not set if `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_path: Option<TokenPath>,
+    /// The variable `LIBBPF_BPF_TOKEN_PATH` in the environment; not set if `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<TokenPath>,
+    /// Where the container's bpffs is while the object is loaded.
+    #[serde(default)]
+    pub bpffs: BpffsPlace,
+    /// What its first program replaces, for a program of type `ext`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Replaced>,
+    /// Functions that must be in `/proc/kallsyms` with an address while the object is loaded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kallsyms: Vec<String>,
+    /// Whether what libbpf attaches by itself is attached too, and taken off again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub attach: bool,
+    /// Whether no cause is looked for if it is denied: for an attempt that is itself part of such a search.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unexplained: bool,
+}
+
+/// The folder with object files in the run folder.
+pub const OBJECTS_FOLDER: &str = "objects";
+
+/// An object file may have this many bytes.
+pub const LARGEST_OBJECT: u64 = 4 * 1024 * 1024;
+
+/// Where libbpf is told to look for a bpffs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TokenPath {
+    /// At the container's own, wherever that is.
+    Bpffs,
+    /// Nowhere: the empty string, which has libbpf make no token.
+    Empty,
+}
+
+/// Where a container's bpffs is in its mount namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum BpffsPlace {
+    /// At `/sys/fs/bpf`, where libbpf looks by itself.
+    #[default]
+    Usual,
+    /// At another path.
+    Elsewhere,
+    /// Attached nowhere.
+    Detached,
+}
+
+/// A program of another object that is replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replaced {
+    /// The other object, as in [`ObjectLoad::file`]; loaded before, in the same way.
+    pub file: String,
+    /// The function in it.
+    pub function: String,
+    /// When libbpf is told.
+    pub told: Told,
+}
+
+/// When libbpf is told which program is replaced (`bpf_program__set_attach_target`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    /// After `bpf_object__prepare`, when the object has its token.
+    #[default]
+    Prepared,
+    /// Before it, when the object has no token yet.
+    Opened,
+}
+
+impl ObjectLoad {
+    /// The object files it takes.
+    pub fn files(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.file).chain(self.replaces.iter().map(|replaced| &replaced.file))
+    }
+
+    /// The same, to give them other names.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        std::iter::once(&mut self.file).chain(self.replaces.iter_mut().map(|replaced| &mut replaced.file))
+    }
+}

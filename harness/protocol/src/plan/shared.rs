@@ -1,0 +1,137 @@
+//! What a scenario does to a machine that others live on: with what, if anything, it would reach beyond its own namespaces.
+
+use crate::plan::{LinkTarget, Scenario};
+
+/// How a scenario reaches everybody on its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It ends its VM, or wants one of its own.
+    Machine,
+    /// It changes or tries to change kernel settings.
+    Settings,
+    /// It attaches programs of the kind that may refuse anybody's calls.
+    Lsm,
+    /// It locks the kernel down, which only a reboot undoes.
+    Lockdown,
+    /// It attaches programs that run for all processes.
+    Tracing,
+    /// It has the kernel measure all programs.
+    Statistics,
+    /// It uses hardware.
+    Hardware,
+    /// It starts services.
+    Units,
+}
+
+impl Reach {
+    /// In words that follow `it`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Machine => "wants a VM of its own",
+            Self::Settings => "writes kernel settings",
+            Self::Lsm => "attaches LSM programs, which act on all processes",
+            Self::Lockdown => "locks the kernel down, which only a reboot undoes",
+            Self::Tracing => "attaches to kernel functions, tracepoints or structures, which all processes share",
+            Self::Statistics => "has the kernel measure all BPF programs",
+            Self::Hardware => "uses a device of the machine",
+            Self::Units => "starts units of systemd",
+        }
+    }
+}
+
+impl Scenario {
+    /// How it would reach beyond its own namespaces and cgroups; `None` if nobody else notices it. What only loads programs
+    /// and makes maps does not, and neither does what is attached to a cgroup, an interface or a network of its own.
+    pub fn reach(&self) -> Option<Reach> {
+        let of_scenario = [
+            (self.own_vm, Reach::Machine),
+            (!self.sysctls.is_empty() || self.cases.iter().any(|case| !case.sysctls.is_empty()), Reach::Settings),
+            (!self.lsm.is_empty(), Reach::Lsm),
+            (self.lockdown.is_some(), Reach::Lockdown),
+            (self.cases.iter().flat_map(|case| &case.containers).any(|plan| plan.unit.is_some()), Reach::Units),
+        ];
+        let of_calls = self.cases.iter().flat_map(|case| &case.attempts).find_map(|attempt| attempt.call.reach());
+        of_scenario.into_iter().find_map(|(does, reach)| does.then_some(reach)).or(of_calls)
+    }
+}
+
+impl LinkTarget {
+    pub(super) fn reach(&self) -> Option<Reach> {
+        match self.bare() {
+            Self::Nothing | Self::Kprobes(_) | Self::Functions(_) | Self::StructOps => Some(Reach::Tracing),
+            Self::Lirc => Some(Reach::Hardware),
+            // Of the guest's own program, network, cgroup or maps.
+            Self::Uprobe
+            | Self::PerfEvent
+            | Self::Interface(_)
+            | Self::Cgroup
+            | Self::RootCgroup
+            | Self::Netns
+            | Self::Netfilter { .. }
+            | Self::Map(_)
+            | Self::Elements(_)
+            | Self::Of { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Call;
+    use crate::plan::{Actor, Attempt, Case, Lockdown, LsmHook, ObjectLoad, Sabotage, Token};
+
+    fn of(calls: Vec<Call>) -> Scenario {
+        let attempts = calls.into_iter().map(|call| Attempt::new(Actor::Host, Token::None, call)).collect();
+        let case = Case { sysctls: Default::default(), containers: Vec::new(), attempts };
+        let (sysctls, lsm) = Default::default();
+        let name = "a/b".parse().unwrap();
+        Scenario { name, deadline_ms: 1, sysctls, lsm, lockdown: None, own_vm: false, cases: vec![case] }
+    }
+
+    fn link(target: LinkTarget) -> Call {
+        Call::LinkCreate { prog: "p".to_owned(), attach_type: 0, target }
+    }
+
+    #[test]
+    fn what_stays_in_its_own_namespaces_reaches_nobody() {
+        let calls = vec![
+            Call::Object(ObjectLoad::default()),
+            link(LinkTarget::Cgroup),
+            link(LinkTarget::Interface("dummy0".into())),
+            Call::Exit,
+        ];
+        assert_eq!(of(calls).reach(), None);
+    }
+
+    #[test]
+    fn what_is_everybodys_is_found_wherever_it_stands() {
+        let of_host = LinkTarget::Of { whose: Actor::Host, what: Box::new(LinkTarget::Lirc) };
+        let found = [
+            (vec![Call::BtfLoad, link(LinkTarget::Nothing)], Reach::Tracing),
+            (vec![link(LinkTarget::Kprobes(vec!["f".into()]))], Reach::Tracing),
+            (vec![link(of_host)], Reach::Hardware),
+            (vec![Call::RawTracepointOpen { prog: "p".into(), name: None }], Reach::Tracing),
+            (vec![Call::Object(ObjectLoad { attach: true, ..Default::default() })], Reach::Tracing),
+            (vec![Call::EnableStats], Reach::Statistics),
+            (vec![Call::SysctlWrite { name: "a".into(), value: None }], Reach::Settings),
+            (vec![Call::Sabotage(Sabotage::Panic)], Reach::Machine),
+        ];
+        for (calls, reach) in found {
+            assert_eq!(of(calls.clone()).reach(), Some(reach), "{calls:?}");
+        }
+    }
+
+    #[test]
+    fn so_is_what_the_scenario_itself_asks_for() {
+        let plain = || of(vec![Call::BtfLoad]);
+        let setting = || [("kernel.x".to_owned(), "1".to_owned())].into_iter().collect();
+        assert_eq!(Scenario { sysctls: setting(), ..plain() }.reach(), Some(Reach::Settings));
+        let mut in_a_case = plain();
+        in_a_case.cases[0].sysctls = setting();
+        assert_eq!(in_a_case.reach(), Some(Reach::Settings));
+        assert_eq!(Scenario { own_vm: true, ..plain() }.reach(), Some(Reach::Machine));
+        assert_eq!(Scenario { lockdown: Some(Lockdown::Integrity), ..plain() }.reach(), Some(Reach::Lockdown));
+        assert_eq!(Scenario { lsm: vec![LsmHook::Bpf], ..plain() }.reach(), Some(Reach::Lsm));
+    }
+}

@@ -1,0 +1,12 @@
+//! The format of scenario files, and what a scenario comes to on a kernel.
+
+pub mod attempt;
+pub mod choice;
+pub mod expanded;
+pub mod expect;
+pub mod file;
+pub mod grid;
+pub mod schema;
+pub mod similar;
+pub mod spec;
+pub mod sweep;

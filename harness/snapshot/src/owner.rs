@@ -1,0 +1,182 @@
+//! Whose a snapshot is, by the name of its file, and in which order a ground looks for one.
+
+use std::fmt;
+
+use harness_protocol::name::{Ground, ImageName, KernelName};
+
+/// Whose a snapshot is: every ground's with this kernel and this image; a part that is not named is any.
+///
+/// It is shown as it stands in the file's name. No scenario, kernel or image has an `@` in its name, so each file name has
+/// one meaning.
+///
+/// | file | owner |
+/// | --- | --- |
+/// | `NAME.snap` | everybody |
+/// | `NAME@KERNEL.snap` | a kernel, with any image |
+/// | `NAME@@IMAGE.snap` | an image, with any kernel |
+/// | `NAME@KERNEL@IMAGE.snap` | a kernel with an image |
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner {
+    /// The kernel.
+    pub kernel: Option<KernelName>,
+    /// The image.
+    pub image: Option<ImageName>,
+}
+
+impl Owner {
+    /// The owner of what holds where nothing more exact is recorded.
+    pub const EVERYBODY: Self = Self { kernel: None, image: None };
+
+    /// The owner of what a kernel has, with any image.
+    pub fn kernel(kernel: &KernelName) -> Self {
+        Self { kernel: Some(kernel.clone()), image: None }
+    }
+
+    /// The owner of what an image has, with any kernel.
+    pub fn image(image: &ImageName) -> Self {
+        Self { kernel: None, image: Some(image.clone()) }
+    }
+
+    /// The owner of what this ground has alone.
+    pub fn exactly(ground: &Ground) -> Self {
+        Self { kernel: Some(ground.kernel.clone()), image: Some(ground.image.clone()) }
+    }
+
+    /// Whether it is everybody.
+    pub fn is_everybody(&self) -> bool {
+        *self == Self::EVERYBODY
+    }
+
+    /// What people call it: `7.3`, `image systemd-257` or `7.3@systemd-257`.
+    pub fn words(&self) -> String {
+        match (&self.kernel, &self.image) {
+            (None, None) => "everything".to_owned(),
+            (Some(kernel), None) => kernel.to_string(),
+            (None, Some(image)) => format!("image {image}"),
+            (Some(kernel), Some(image)) => format!("{kernel}@{image}"),
+        }
+    }
+
+    /// The name of its snapshot file of a scenario whose file is called `stem`.
+    pub fn file_name(&self, stem: &str) -> String {
+        format!("{stem}{self}.snap")
+    }
+
+    /// Whose snapshot a file of this name is, for the scenario whose file is called `stem`; `None` is no snapshot of it.
+    pub fn of_file(stem: &str, file: &str) -> Option<Self> {
+        match file.strip_prefix(stem)?.strip_suffix(".snap")? {
+            "" => Some(Self::EVERYBODY),
+            rest => Self::read(rest.strip_prefix('@')?),
+        }
+    }
+
+    /// The name of the scenario or its file, and whose snapshot it is, if a path without `.snap` is that of one that is not
+    /// everybody's.
+    pub fn split(path: &str) -> Option<(&str, Self)> {
+        let (name, rest) = path.split_once('@')?;
+        Some((name, Self::read(rest)?))
+    }
+
+    /// What stands behind the first `@`.
+    fn read(text: &str) -> Option<Self> {
+        let (kernel, image) = text.split_once('@').map_or((text, None), |(kernel, image)| (kernel, Some(image)));
+        let image = image.map(str::parse).transpose().ok()?;
+        let kernel = if kernel.is_empty() && image.is_some() { None } else { Some(kernel.parse().ok()?) };
+        Some(Self { kernel, image })
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.kernel, &self.image) {
+            (None, None) => Ok(()),
+            (Some(kernel), None) => write!(f, "@{kernel}"),
+            (None, Some(image)) => write!(f, "@@{image}"),
+            (Some(kernel), Some(image)) => write!(f, "@{kernel}@{image}"),
+        }
+    }
+}
+
+/// A ground, and the kernels whose snapshots hold for it where its kernel has none of its own, the nearest first.
+///
+/// Without the latter a dozen kernels of two releases would have a dozen files where two say all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lineage {
+    /// The kernel and its image.
+    pub ground: Ground,
+    /// The kernels the kernel is like.
+    pub alike: Vec<KernelName>,
+}
+
+impl Lineage {
+    /// Whose snapshots it is held to, the first that there is: those of its image before those of any image, and among
+    /// each its kernel's, then those of the kernels that is like, then those of any kernel.
+    pub fn owners(&self) -> impl Iterator<Item = Owner> {
+        let image = &self.ground.image;
+        self.kernels().map(|kernel| Owner { kernel, image: Some(image.clone()) }).chain(self.owners_of_any_image())
+    }
+
+    /// Those of them that are of no image.
+    pub(super) fn owners_of_any_image(&self) -> impl Iterator<Item = Owner> {
+        self.kernels().map(|kernel| Owner { kernel, image: None })
+    }
+
+    fn kernels(&self) -> impl Iterator<Item = Option<KernelName>> {
+        let named = std::iter::once(&self.ground.kernel).chain(&self.alike);
+        named.cloned().map(Some).chain(std::iter::once(None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_name_tells_its_owner() {
+        let ground = Ground { kernel: "7.3".parse().unwrap(), image: "systemd-262.1".parse().unwrap() };
+        let owners = [
+            (Owner::EVERYBODY, "any.snap"),
+            (Owner::kernel(&ground.kernel), "any@7.3.snap"),
+            (Owner::image(&ground.image), "any@@systemd-262.1.snap"),
+            (Owner::exactly(&ground), "any@7.3@systemd-262.1.snap"),
+        ];
+        for (owner, file) in owners {
+            assert_eq!(owner.file_name("any"), file);
+            assert_eq!(Owner::of_file("any", file), Some(owner.clone()));
+            let split = Owner::split(file.strip_suffix(".snap").unwrap());
+            assert_eq!(split, (!owner.is_everybody()).then_some(("any", owner)));
+        }
+        for other in ["any-more.snap", "any+x.snap", "any@.snap", "any@@.snap", "any@a@.snap", "any@a/b.snap"] {
+            assert_eq!(Owner::of_file("any", other), None, "{other}");
+        }
+        for other in ["any.toml", "any.snap.new", "any@a@b@c.snap", "any@@@a.snap"] {
+            assert_eq!(Owner::of_file("any", other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_plus_belongs_to_a_name_and_never_parts_two() {
+        let kernel = Owner::kernel(&"6.12.0+rt".parse().unwrap());
+        assert_eq!(Owner::of_file("any", "any@6.12.0+rt.snap"), Some(kernel));
+        assert_eq!(Owner::of_file("any+more", "any+more@7.3.snap"), Some(Owner::kernel(&"7.3".parse().unwrap())));
+        assert_eq!(Owner::of_file("any", "any+more@7.3.snap"), None);
+    }
+
+    #[test]
+    fn the_most_exact_comes_first() {
+        let ground = Ground { kernel: "7.2-debian".parse().unwrap(), image: "systemd-262".parse().unwrap() };
+        let lineage = Lineage { ground, alike: vec!["7.3-debian".parse().unwrap(), "7.3".parse().unwrap()] };
+        let owners: Vec<String> = lineage.owners().map(|owner| owner.to_string()).collect();
+        let expected = [
+            "@7.2-debian@systemd-262",
+            "@7.3-debian@systemd-262",
+            "@7.3@systemd-262",
+            "@@systemd-262",
+            "@7.2-debian",
+            "@7.3-debian",
+            "@7.3",
+            "",
+        ];
+        assert_eq!(owners, expected);
+    }
+}

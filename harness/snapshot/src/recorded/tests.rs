@@ -1,0 +1,147 @@
+use super::*;
+use harness_protocol::name::Ground;
+
+/// A ground and the kernels its kernel is like: `6.12-debian@minimal < 6.12`, with image `minimal` if none is named.
+fn lineage(text: &str) -> Lineage {
+    let mut names = text.split(" < ");
+    let (kernel, image) = names.next().map(|ground| ground.split_once('@').unwrap_or((ground, "minimal"))).unwrap();
+    let ground = Ground { kernel: kernel.parse().unwrap(), image: image.parse().unwrap() };
+    Lineage { ground, alike: names.map(|name| name.parse().unwrap()).collect() }
+}
+
+/// Snapshots by what stands behind the scenario's name.
+fn recorded(texts: &[(&str, &str)]) -> Recorded {
+    let owner = |name: &str| Owner::of_file("x", &format!("x{name}.snap")).unwrap();
+    Recorded { texts: texts.iter().map(|(name, text)| (owner(name), (*text).to_owned())).collect() }
+}
+
+/// Blesses these texts of a scenario that is meant for `minimal` first, and sees that each then holds where it was given
+/// and that nothing changed for those who are held to what is recorded.
+fn bless(before: &Recorded, texts: &[(&str, &str)], held: &[&str]) -> Recorded {
+    bless_for("minimal", before, texts, held)
+}
+
+fn bless_for(image: &str, before: &Recorded, texts: &[(&str, &str)], held: &[&str]) -> Recorded {
+    let texts: Vec<_> = texts.iter().map(|(ground, text)| (lineage(ground), (*text).to_owned())).collect();
+    let held: Vec<_> = held.iter().map(|ground| lineage(ground)).collect();
+    let after = before.blessed(&Blessing { texts: &texts, held: &held, image: &image.parse().unwrap() });
+    for (lineage, text) in &texts {
+        assert!(same(after.for_ground(lineage).unwrap(), text), "{lineage:?} gave {text}: {after:?}");
+    }
+    for lineage in held.iter().filter(|lineage| before.for_ground(lineage).is_some()) {
+        assert_eq!(after.for_ground(lineage), before.for_ground(lineage), "{lineage:?}: {after:?}");
+    }
+    after
+}
+
+#[test]
+fn kernels_that_agree_share_one() {
+    let first = bless(&recorded(&[]), &[("6.12", "a"), ("7.3", "a\n")], &[]);
+    assert_eq!(first, recorded(&[("", "a")]));
+    let joined = bless(&recorded(&[("", "a"), ("@7.3", "b")]), &[("6.12", "b"), ("7.3", "b")], &[]);
+    assert_eq!(joined, recorded(&[("", "b")]));
+}
+
+#[test]
+fn a_kernel_that_differs_has_its_own() {
+    let before = recorded(&[("", "a")]);
+    let bless = |one, other| bless(&before, &[("6.12", one), ("7.3", other)], &[]);
+    assert_eq!(bless("a", "b"), recorded(&[("", "a"), ("@7.3", "b")]));
+    assert_eq!(bless("b", "a"), recorded(&[("", "a"), ("@6.12", "b")]));
+    assert_eq!(bless("b", "c"), recorded(&[("", "b"), ("@7.3", "c")]));
+}
+
+#[test]
+fn a_kernel_that_did_not_run_keeps_what_it_is_held_to() {
+    let before = recorded(&[("", "a")]);
+    assert_eq!(bless(&before, &[("7.3", "b")], &["6.12"]), recorded(&[("", "a"), ("@7.3", "b")]));
+    assert_eq!(bless(&before, &[("7.3", "b")], &[]), recorded(&[("", "b")]));
+}
+
+#[test]
+fn a_kernel_is_held_to_what_one_like_it_is_held_to() {
+    let before = recorded(&[("", "a"), ("@7.3", "b")]);
+    for (ground, holder, text) in
+        [("7.3-debian < 7.3", "@7.3", "b"), ("6.12-debian < 6.12", "", "a"), ("7.3", "@7.3", "b")]
+    {
+        assert_eq!(before.for_ground(&lineage(ground)), Some(text), "{ground}");
+        assert_eq!(before.holder(&lineage(ground)).unwrap().to_string(), holder, "{ground}");
+    }
+    let debian = "7.3-debian < 7.3";
+    assert_eq!(bless(&before, &[(debian, "b")], &["6.12"]), before);
+    let own = recorded(&[("", "a"), ("@7.3", "b"), ("@7.3-debian", "a")]);
+    assert_eq!(bless(&before, &[(debian, "a")], &["6.12"]), own);
+    assert_eq!(bless(&own, &[(debian, "b"), ("7.3", "b")], &["6.12"]), before);
+    assert_eq!(bless(&own, &[(debian, "a"), ("7.3", "a")], &["6.12"]), recorded(&[("", "a")]));
+}
+
+#[test]
+fn what_an_image_has_goes_before_what_a_kernel_has() {
+    let all = recorded(&[("", "a"), ("@7.3", "b"), ("@@s", "c"), ("@7.3@s", "d")]);
+    for (ground, text) in [("6.12@s", "c"), ("7.3@s", "d"), ("7.3-debian@s < 7.3", "d"), ("7.3", "b"), ("6.12", "a")] {
+        assert_eq!(all.for_ground(&lineage(ground)), Some(text), "{ground}");
+    }
+    assert_eq!(recorded(&[("", "a"), ("@7.3", "b")]).for_ground(&lineage("7.3@s")), Some("b"));
+    assert_eq!(recorded(&[("", "a"), ("@7.3", "b"), ("@@s", "c")]).for_ground(&lineage("7.3@s")), Some("c"));
+}
+
+#[test]
+fn images_that_agree_need_no_file_of_their_own() {
+    let four = [("6.12", "a"), ("7.3", "b"), ("6.12@s", "a"), ("7.3@s", "b")];
+    let two = recorded(&[("", "a"), ("@7.3", "b")]);
+    assert_eq!(bless(&recorded(&[]), &four, &[]), two);
+    let stale = recorded(&[("", "a"), ("@7.3", "b"), ("@@s", "c"), ("@7.3@s", "d")]);
+    assert_eq!(bless(&stale, &four, &[]), two);
+    assert_eq!(bless(&stale, &four[2..], &[]), two);
+}
+
+#[test]
+fn an_image_that_differs_on_all_kernels_has_one_file() {
+    let before = recorded(&[("", "a"), ("@7.3", "b")]);
+    let both = recorded(&[("", "a"), ("@7.3", "b"), ("@@s", "c")]);
+    assert_eq!(bless(&before, &[("6.12@s", "c"), ("7.3@s", "c")], &["6.12", "7.3"]), both);
+    assert_eq!(bless(&before, &[("7.3@s", "c")], &["6.12", "7.3"]), both);
+    let each = recorded(&[("", "a"), ("@7.3", "b"), ("@@s", "c"), ("@7.3@s", "d")]);
+    assert_eq!(bless(&before, &[("6.12@s", "c"), ("7.3@s", "d")], &["6.12", "7.3"]), each);
+}
+
+#[test]
+fn an_image_that_differs_on_one_kernel_leaves_the_other_one_as_it_was() {
+    let before = recorded(&[("", "a"), ("@7.3", "b")]);
+    let one = recorded(&[("", "a"), ("@7.3", "b"), ("@6.12@s", "c")]);
+    assert_eq!(bless(&before, &[("6.12@s", "c"), ("7.3@s", "b")], &["6.12", "7.3"]), one);
+    // What a kernel that did not run is held to with the image stays, too.
+    let held = recorded(&[("", "a"), ("@@s", "c")]);
+    let own = recorded(&[("", "a"), ("@@s", "c"), ("@6.12@s", "a")]);
+    assert_eq!(bless(&held, &[("6.12@s", "a")], &["6.12", "7.3", "7.3@s"]), own);
+}
+
+#[test]
+fn the_first_image_is_the_one_that_all_are_held_to() {
+    let unit = |texts: &[(&str, &str)], before: &Recorded| bless_for("s-2", before, texts, &[]);
+    let none = recorded(&[]);
+    assert_eq!(unit(&[("6.12@s-1", "a"), ("6.12@s-2", "b")], &none), recorded(&[("", "b"), ("@@s-1", "a")]));
+    // Before there is any, whatever runs is the first.
+    let other = unit(&[("6.12@s-1", "a")], &none);
+    assert_eq!(other, recorded(&[("", "a")]));
+    assert_eq!(unit(&[("6.12@s-1", "a"), ("6.12@s-2", "b")], &other), recorded(&[("", "b"), ("@@s-1", "a")]));
+    let held = bless_for("s-2", &other, &[("6.12@s-1", "c")], &["6.12@s-2"]);
+    assert_eq!(held, recorded(&[("", "a"), ("@@s-1", "c")]));
+}
+
+#[test]
+fn every_ground_gets_what_it_gave_whatever_was_recorded() {
+    let grounds = ["6.12", "7.3", "7.3-debian < 7.3", "6.12@s", "7.3@s", "7.3-debian@s < 7.3"];
+    let owners = ["", "@6.12", "@7.3", "@@s", "@@minimal", "@7.3@s", "@7.3@minimal"];
+    let letter = |number: usize| ["a", "b", "c"][number % 3];
+    for case in 0..3_usize.pow(6) {
+        let give = |at: usize| letter(case / 3_usize.pow(at as u32));
+        let texts: Vec<_> = grounds.iter().enumerate().map(|(at, ground)| (*ground, give(at))).collect();
+        let chosen = owners.iter().enumerate().filter(|(at, _)| case.wrapping_mul(2_654_435_761) >> (7 + at) & 1 == 1);
+        let before: Vec<_> = chosen.map(|(at, owner)| (*owner, letter(case + at))).collect();
+        // All of them, and some of them while others are held to what is recorded: `bless` looks at each.
+        let all = bless(&recorded(&before), &texts, &[]);
+        assert_eq!(bless(&all, &texts, &[]), all, "blessing again changes nothing: {texts:?}");
+        bless(&recorded(&before), &texts[3..], &grounds[..3]);
+    }
+}

@@ -1,0 +1,125 @@
+//! What a kernel is configured for, as far as BPF names depend on it.
+//!
+//! Type information tells which names a kernel knows. It may know one and have nothing behind it, because the option that
+//! brings it is off; then everybody gets the answer a wrong call gets.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::vocabulary::Kind;
+
+/// The Kconfig options that are on in a kernel, built in or as modules.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Configuration {
+    on: BTreeSet<String>,
+}
+
+impl Configuration {
+    /// Reads a resolved configuration, as `/proc/config.gz` and `/boot/config-*` show it. What is no option is passed over.
+    pub fn of(text: &str) -> Self {
+        let options = text.lines().filter_map(|line| line.strip_suffix("=y").or_else(|| line.strip_suffix("=m")));
+        Self { on: options.filter(|option| option.starts_with("CONFIG_")).map(str::to_owned).collect() }
+    }
+
+    /// One with every option that a name depends on, for tests of what a kernel with everything knows.
+    pub fn complete() -> Self {
+        Self { on: NEEDS.iter().map(|(.., option)| (*option).to_owned()).collect() }
+    }
+
+    /// Whether this option, `CONFIG_` included, is on.
+    pub fn has(&self, option: &str) -> bool {
+        self.on.contains(option)
+    }
+
+    /// Whether this can be the name of an option, `CONFIG_` included.
+    pub fn is_option(text: &str) -> bool {
+        let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        text.strip_prefix("CONFIG_").is_some_and(|rest| !rest.is_empty() && rest.chars().all(legal))
+    }
+
+    /// Why there is nothing behind this name, if an option that it takes is off.
+    pub fn lacks(&self, kind: Kind, name: &str) -> Option<String> {
+        let option = option(kind, name).filter(|option| !self.has(option))?;
+        Some(format!("this kernel is built without {option}"))
+    }
+}
+
+const CGROUP_BPF: &str = "CONFIG_CGROUP_BPF";
+const EVENTS: &str = "CONFIG_BPF_EVENTS";
+const JIT: &str = "CONFIG_BPF_JIT";
+const LIRC: &str = "CONFIG_BPF_LIRC_MODE2";
+const LSM: &str = "CONFIG_BPF_LSM";
+const NETFILTER: &str = "CONFIG_NETFILTER_BPF_LINK";
+
+/// Which names take which option: program and map types by `include/linux/bpf_types.h`, attach types by the program type
+/// that has them. An option on which all of BPF's networking hangs is in every kernel one would test.
+const NEEDS: [(Kind, &str, &str); 30] = [
+    (Kind::Prog, "cgroup_skb", CGROUP_BPF),
+    (Kind::Prog, "cgroup_sock", CGROUP_BPF),
+    (Kind::Prog, "cgroup_sock_addr", CGROUP_BPF),
+    (Kind::Prog, "cgroup_device", CGROUP_BPF),
+    (Kind::Prog, "cgroup_sysctl", CGROUP_BPF),
+    (Kind::Prog, "cgroup_sockopt", CGROUP_BPF),
+    (Kind::Prog, "kprobe", EVENTS),
+    (Kind::Prog, "tracepoint", EVENTS),
+    (Kind::Prog, "perf_event", EVENTS),
+    (Kind::Prog, "raw_tracepoint", EVENTS),
+    (Kind::Prog, "raw_tracepoint_writable", EVENTS),
+    (Kind::Prog, "tracing", EVENTS),
+    (Kind::Prog, "lirc_mode2", LIRC),
+    (Kind::Prog, "struct_ops", JIT),
+    (Kind::Prog, "ext", JIT),
+    (Kind::Prog, "lsm", LSM),
+    (Kind::Prog, "netfilter", NETFILTER),
+    (Kind::Map, "cgroup_array", "CONFIG_CGROUPS"),
+    (Kind::Map, "cgrp_storage", "CONFIG_CGROUPS"),
+    (Kind::Map, "cgroup_storage", CGROUP_BPF),
+    (Kind::Map, "percpu_cgroup_storage", CGROUP_BPF),
+    (Kind::Map, "stack_trace", "CONFIG_PERF_EVENTS"),
+    (Kind::Map, "inode_storage", LSM),
+    (Kind::Map, "xskmap", "CONFIG_XDP_SOCKETS"),
+    (Kind::Map, "struct_ops", JIT),
+    (Kind::Attach, "lirc_mode2", LIRC),
+    (Kind::Attach, "lsm_mac", LSM),
+    (Kind::Attach, "lsm_cgroup", LSM),
+    (Kind::Attach, "netfilter", NETFILTER),
+    (Kind::Attach, "struct_ops", JIT),
+];
+
+fn option(kind: Kind, name: &str) -> Option<&'static str> {
+    NEEDS.iter().find(|(of, known, _)| (*of, *known) == (kind, name)).map(|(.., option)| *option)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vocabulary::Vocabulary;
+
+    #[test]
+    fn an_option_is_on_if_it_is_built_in_or_a_module() {
+        let text = "# CONFIG_A is not set\nCONFIG_B=y\nCONFIG_C=m\nCONFIG_D=7\nCONFIG_E=\"=y\"\nX=y\n";
+        let configuration = Configuration::of(text);
+        let on = ["CONFIG_A", "CONFIG_B", "CONFIG_C", "CONFIG_D", "CONFIG_E", "X"].map(|name| configuration.has(name));
+        assert_eq!(on, [false, true, true, false, false, false]);
+    }
+
+    #[test]
+    fn a_name_without_its_option_says_which() {
+        let configuration = Configuration::of("CONFIG_BPF_LSM=y\n");
+        assert_eq!(configuration.lacks(Kind::Prog, "lsm"), None);
+        assert_eq!(configuration.lacks(Kind::Map, "hash"), None);
+        let reason = configuration.lacks(Kind::Attach, "lirc_mode2").unwrap();
+        assert_eq!(reason, "this kernel is built without CONFIG_BPF_LIRC_MODE2");
+    }
+
+    #[test]
+    fn every_name_with_an_option_is_one_that_kernels_know() {
+        let newest: Vocabulary = serde_json::from_str(include_str!("../../../kernels/vocabulary/7.3.json")).unwrap();
+        for (index, (kind, name, _)) in NEEDS.iter().enumerate() {
+            assert!(newest.table(*kind).number(name).is_some(), "{name}");
+            assert!(NEEDS[..index].iter().all(|(of, known, _)| (of, known) != (kind, name)), "{name} is listed twice");
+        }
+    }
+}

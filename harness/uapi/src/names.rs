@@ -1,0 +1,244 @@
+//! Every name this project knows of, with its number and the release that brought it: a table that
+//! `cargo xtask codegen` writes from the kernels' committed vocabularies.
+//!
+//! Numbers and names are the kernel's interface: a number keeps its meaning for ever, and where a later kernel calls it
+//! otherwise the former name stays as an alias (`include/uapi/linux/bpf.h`).
+
+use std::{collections::BTreeMap, fmt, sync::LazyLock};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use crate::{
+    release::Release,
+    vocabulary::{Kind, Vocabulary},
+};
+
+/// The table as it is committed.
+pub const TABLE: &str = include_str!("names/table.json");
+
+static NAMES: LazyLock<Names> = LazyLock::new(|| {
+    serde_json::from_str(TABLE).expect("the committed table is generated from the committed vocabularies")
+});
+
+/// All names of all kernels in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Names {
+    cmds: Vec<Name>,
+    maps: Vec<Name>,
+    progs: Vec<Name>,
+    attachs: Vec<Name>,
+    helpers: BTreeMap<u32, String>,
+}
+
+/// A number and what it is called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Name {
+    /// The value of the enumerator.
+    pub number: u32,
+    /// What the newest kernel shows for it.
+    pub name: String,
+    /// Other names that some kernel accepts for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// When it came.
+    pub first: First,
+}
+
+/// When a name came, as far as the kernels of the table tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct First {
+    /// The oldest kernel of the table that has it.
+    #[serde(with = "release")]
+    pub seen: Release,
+    /// The newest kernel of the table that is older than that, and does without it; `None` if there is none.
+    #[serde(default, with = "maybe_release", skip_serializing_if = "Option::is_none")]
+    pub not_in: Option<Release>,
+}
+
+impl First {
+    /// Whether a kernel of this release has it; `None` if that is not known.
+    pub fn is_in(self, release: Release) -> Option<bool> {
+        match self.not_in {
+            _ if release >= self.seen => Some(true),
+            Some(last) if release <= last => Some(false),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for First {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.not_in {
+            None => write!(f, "{} or before", self.seen),
+            Some(last) if last.major == self.seen.major && last.minor + 1 == self.seen.minor => {
+                write!(f, "{}", self.seen)
+            }
+            Some(last) => write!(f, "{} or before, after {last}", self.seen),
+        }
+    }
+}
+
+impl Names {
+    /// The names of these kernels.
+    pub fn of<'a>(vocabularies: impl IntoIterator<Item = (Release, &'a Vocabulary)>) -> Self {
+        let mut kernels: Vec<(Release, &Vocabulary)> = vocabularies.into_iter().collect();
+        kernels.sort_by_key(|(release, _)| *release);
+        let mut names = Self::default();
+        let mut before = None;
+        for (release, vocabulary) in kernels {
+            for kind in Kind::ALL {
+                add(names.list_mut(kind), vocabulary, kind, First { seen: release, not_in: before });
+            }
+            names.helpers.extend(vocabulary.helpers.iter().map(|(number, name)| (number, name.to_owned())));
+            before = Some(release);
+        }
+        names
+    }
+
+    /// Those of one kind, in the order of their numbers.
+    pub fn list(&self, kind: Kind) -> &[Name] {
+        match kind {
+            Kind::Cmd => &self.cmds,
+            Kind::Map => &self.maps,
+            Kind::Prog => &self.progs,
+            Kind::Attach => &self.attachs,
+        }
+    }
+
+    fn list_mut(&mut self, kind: Kind) -> &mut Vec<Name> {
+        match kind {
+            Kind::Cmd => &mut self.cmds,
+            Kind::Map => &mut self.maps,
+            Kind::Prog => &mut self.progs,
+            Kind::Attach => &mut self.attachs,
+        }
+    }
+}
+
+fn add(names: &mut Vec<Name>, vocabulary: &Vocabulary, kind: Kind, first: First) {
+    for named in vocabulary.table(kind).iter() {
+        let texts = std::iter::once(&named.name).chain(&named.aliases);
+        match names.binary_search_by_key(&named.number, |known| known.number) {
+            Ok(at) => names[at].is_also(texts),
+            Err(at) => {
+                let (number, name, aliases) = (named.number, named.name.clone(), named.aliases.clone());
+                names.insert(at, Name { number, name, aliases, first });
+            }
+        }
+    }
+}
+
+impl Name {
+    /// Takes what a later kernel calls it, the first of the texts before the others.
+    fn is_also<'a>(&mut self, texts: impl Iterator<Item = &'a String>) {
+        let mut all: Vec<String> = texts.cloned().collect();
+        let known = std::iter::once(std::mem::take(&mut self.name)).chain(std::mem::take(&mut self.aliases));
+        for text in known {
+            if !all.contains(&text) {
+                all.push(text);
+            }
+        }
+        self.name = all.remove(0);
+        self.aliases = all;
+    }
+}
+
+/// The committed table.
+pub fn all() -> &'static Names {
+    &NAMES
+}
+
+/// The entry of a number.
+pub fn entry(kind: Kind, number: u32) -> Option<&'static Name> {
+    let list = NAMES.list(kind);
+    list.binary_search_by_key(&number, |name| name.number).ok().map(|at| &list[at])
+}
+
+/// What a number is called.
+pub fn name(kind: Kind, number: u32) -> Option<&'static str> {
+    entry(kind, number).map(|entry| entry.name.as_str())
+}
+
+/// The number of a name as some kernel accepts it, in lower case and without prefix.
+pub fn number(kind: Kind, name: &str) -> Option<u32> {
+    let is_meant = |entry: &&Name| entry.name == name || entry.aliases.iter().any(|alias| alias == name);
+    NAMES.list(kind).iter().find(is_meant).map(|entry| entry.number)
+}
+
+/// A number for people: its name, or the number itself where there is none.
+pub fn shown(kind: Kind, number: u32) -> String {
+    name(kind, number).map_or_else(|| number.to_string(), str::to_owned)
+}
+
+/// What a helper is called, without `bpf_`; its number where that is not known.
+pub fn helper(number: u32) -> String {
+    NAMES.helpers.get(&number).cloned().unwrap_or_else(|| number.to_string())
+}
+
+mod release {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(release: &Release, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(release)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Release, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+mod maybe_release {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(release: &Option<Release>, serializer: S) -> Result<S::Ok, S::Error> {
+        release.map(|release| release.to_string()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Release>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = include_str!("../../../kernels/vocabulary/6.1-debian.json");
+    const NEW: &str = include_str!("../../../kernels/vocabulary/7.3.json");
+
+    fn release(text: &str) -> Release {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_name_came_with_the_first_kernel_that_has_it() {
+        let [old, new] = [OLD, NEW].map(|text| serde_json::from_str::<Vocabulary>(text).unwrap());
+        let names = Names::of([(release("7.3"), &new), (release("6.1"), &old)]);
+        let token = names.list(Kind::Cmd).iter().find(|name| name.name == "token_create").unwrap();
+        assert_eq!(token.first, First { seen: release("7.3"), not_in: Some(release("6.1")) });
+        assert_eq!(token.first.to_string(), "7.3 or before, after 6.1");
+        let known = |text| token.first.is_in(release(text));
+        assert_eq!((known("6.1"), known("6.9"), known("7.3")), (Some(false), None, Some(true)));
+        assert_eq!(names.list(Kind::Cmd)[0].first.to_string(), "6.1 or before");
+        // Renamed in between: both names are known, the new one is shown.
+        let storage = names.list(Kind::Map).iter().find(|name| name.number == 19).unwrap();
+        assert_eq!(
+            (storage.name.as_str(), &storage.aliases[..]),
+            ("cgroup_storage_deprecated", &["cgroup_storage".to_owned()][..])
+        );
+    }
+
+    #[test]
+    fn the_committed_table_is_read() {
+        assert_eq!((name(Kind::Map, 1), number(Kind::Map, "cgroup_storage")), (Some("hash"), Some(19)));
+        assert_eq!(
+            (shown(Kind::Attach, 9999), helper(6), helper(9999)),
+            ("9999".into(), "trace_printk".into(), "9999".into())
+        );
+        assert_eq!(entry(Kind::Map, 34).unwrap().first.not_in, Some(release("6.18")));
+    }
+}

@@ -1,0 +1,177 @@
+//! The calls libbpf made for an object, each judged by the same call in the controls.
+
+use std::fmt;
+
+use harness_protocol::{
+    errno::Errno,
+    outcome::{Answer, AttemptFact, Control, Feature, ObjectAnswer, ObjectStep, Purpose},
+};
+
+/// One line below an attempt that loaded an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What it is about.
+    pub text: String,
+    /// What came of it.
+    pub result: StepResult,
+    /// Whether libbpf made it to find something out about the kernel.
+    pub probe: bool,
+}
+
+/// What came of one call of libbpf, or of its belief about the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepResult {
+    /// The kernel did it.
+    Allowed,
+    /// The kernel refused it, and did it in a control.
+    Denied(Errno),
+    /// The kernel refused it, and did it in no control: it was not made there, or refused there too.
+    Refused(Errno),
+    /// libbpf does without it, which it does not do in a control.
+    Lost,
+    /// Calls that are counted and not told.
+    Untold,
+}
+
+impl fmt::Display for StepResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allowed => write!(f, "allowed"),
+            Self::Denied(errno) => write!(f, "denied {errno}"),
+            Self::Refused(errno) => write!(f, "refused {errno}"),
+            Self::Lost => write!(f, "lost"),
+            Self::Untold => write!(f, "not told"),
+        }
+    }
+}
+
+/// The lines of an attempt; none if it loaded no object.
+pub(super) fn steps(fact: &AttemptFact) -> Vec<Step> {
+    let Answer::Object(object) = &fact.answer else { return Vec::new() };
+    let calls = calls(fact).into_iter().map(|(step, result)| called(step, result));
+    let untold = (object.untold > 0).then(|| line(format!("{} further calls", object.untold), StepResult::Untold));
+    calls.chain(untold).chain(lost(fact).into_iter().map(lost_line)).collect()
+}
+
+/// The calls of an attempt that loaded an object, each with what came of it.
+pub fn calls(fact: &AttemptFact) -> Vec<(&ObjectStep, StepResult)> {
+    let Answer::Object(object) = &fact.answer else { return Vec::new() };
+    let controls = controls(fact);
+    object.steps.iter().map(|step| (step, result(step, &controls))).collect()
+}
+
+/// What libbpf did without for the object and had in a control.
+pub fn lost(fact: &AttemptFact) -> Vec<&Feature> {
+    let Answer::Object(object) = &fact.answer else { return Vec::new() };
+    let controls = controls(fact);
+    object.features.iter().filter(|feature| is_lost(feature, &controls)).collect()
+}
+
+/// What became of the object in the controls that could be made, root's first.
+pub fn controls(fact: &AttemptFact) -> Vec<&ObjectAnswer> {
+    [&fact.root, &fact.container].into_iter().filter_map(object_of).collect()
+}
+
+fn line(text: String, result: StepResult) -> Step {
+    Step { text, result, probe: false }
+}
+
+fn called(step: &ObjectStep, result: StepResult) -> Step {
+    let probe = matches!(step.purpose, Purpose::Probe(_));
+    Step { probe, ..line(text(step), result) }
+}
+
+fn object_of(control: &Control) -> Option<&ObjectAnswer> {
+    match control {
+        Control::Made(Answer::Object(object)) => Some(object),
+        _ => None,
+    }
+}
+
+fn result(step: &ObjectStep, controls: &[&ObjectAnswer]) -> StepResult {
+    let Some(errno) = step.errno else { return StepResult::Allowed };
+    let same =
+        |other: &&ObjectStep| (&other.cmd, &other.about, &other.purpose) == (&step.cmd, &step.about, &step.purpose);
+    let mut others = controls.iter().flat_map(|control| &control.steps).filter(same);
+    if others.any(|other| other.errno.is_none()) { StepResult::Denied(errno) } else { StepResult::Refused(errno) }
+}
+
+/// What libbpf missed here and had in a control. It may have had it for the object and missed it for itself, which
+/// loses as much.
+fn is_lost(feature: &Feature, controls: &[&ObjectAnswer]) -> bool {
+    let had = |other: &Feature| other.name == feature.name && other.supported;
+    !feature.supported && controls.iter().flat_map(|control| &control.features).any(had)
+}
+
+fn lost_line(feature: &Feature) -> Step {
+    let how = if feature.by_object { "with" } else { "without" };
+    line(format!("{}, asked {how} a token", feature.name), StepResult::Lost)
+}
+
+/// A call in a few words.
+pub fn text(step: &ObjectStep) -> String {
+    let probe = match &step.purpose {
+        Purpose::Probe(feature) => format!("probe of {feature}: "),
+        Purpose::Object | Purpose::Attachment | Purpose::Work => String::new(),
+    };
+    let about = if step.about.is_empty() { String::new() } else { format!(" {}", step.about) };
+    let token = if step.token { ", token" } else { "" };
+    let times = if step.times > 1 { format!(", {} times", step.times) } else { String::new() };
+    format!("{probe}{}{about}{token}{times}", step.cmd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(about: &str, errno: Option<Errno>) -> ObjectStep {
+        let (cmd, about) = ("map_create".to_owned(), about.to_owned());
+        ObjectStep { cmd, about, purpose: Purpose::Object, token: true, errno, times: 1 }
+    }
+
+    fn feature(supported: bool, by_object: bool) -> Feature {
+        Feature { name: "names".into(), by_object, supported }
+    }
+
+    fn lines(object: ObjectAnswer, root: ObjectAnswer) -> Vec<String> {
+        let fact = AttemptFact {
+            case: 0,
+            attempt: 0,
+            answer: Answer::Object(object),
+            root: Control::Made(Answer::Object(root)),
+            container: Control::NotMade("no".into()),
+            cause: None,
+        };
+        steps(&fact).iter().map(|step| format!("{}: {}", step.text, step.result)).collect()
+    }
+
+    #[test]
+    fn a_call_is_denied_only_if_the_same_call_succeeds_in_a_control() {
+        let refused = Some(Errno::EPERM);
+        let steps = vec![step("queue q", None), step("array a", refused), step("hash h", refused)];
+        let root = ObjectAnswer { steps: vec![step("array a", None), step("hash h", refused)], ..Default::default() };
+        let object = ObjectAnswer { steps, untold: 2, ..Default::default() };
+        let expected = [
+            "map_create queue q, token: allowed",
+            "map_create array a, token: denied EPERM",
+            "map_create hash h, token: refused EPERM",
+            "2 further calls: not told",
+        ];
+        assert_eq!(lines(object, root), expected);
+    }
+
+    #[test]
+    fn what_a_control_had_and_the_actor_misses_is_lost() {
+        let with = |features| ObjectAnswer { features, ..Default::default() };
+        let object = || with(vec![feature(true, true), feature(false, false)]);
+        assert_eq!(lines(object(), with(vec![feature(true, false)])), ["names, asked without a token: lost"]);
+        assert!(lines(object(), with(vec![feature(false, false)])).is_empty());
+    }
+
+    #[test]
+    fn probes_and_repetitions_are_told_apart() {
+        let purpose = Purpose::Probe("names".into());
+        let probe = ObjectStep { purpose, token: false, times: 2, ..step("socket_filter", None) };
+        assert_eq!(text(&probe), "probe of names: map_create socket_filter, 2 times");
+    }
+}

@@ -1,0 +1,254 @@
+//! What an answer means: allowed, denied, unsupported or malformed.
+//!
+//! An errno alone does not tell a denial from a mistake: the kernel answers some denials with `EINVAL`, and root would
+//! get `EINVAL` for a malformed call too. So each attempt is made again with every permission, and a failure counts as
+//! a denial only if one of these controls succeeds.
+
+use std::fmt;
+
+use harness_protocol::{
+    errno::Errno,
+    outcome::{Answer, Control},
+};
+use harness_scenario::expect::Expect;
+use schemars::JsonSchema;
+use serde::Serialize;
+use thiserror::Error;
+
+/// What an attempt turned out to be. A fault of the harness or of the VM is never one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The kernel did it.
+    Allowed {
+        /// What it answered besides, the same in every run.
+        detail: Option<String>,
+    },
+    /// The kernel refused it to this actor, and does it for one with every permission.
+    Denied(Refusal),
+    /// The kernel cannot know or do it.
+    Unsupported {
+        /// How it said so.
+        refusal: Refusal,
+        /// Why it cannot.
+        reason: String,
+    },
+    /// The kernel refuses it to everybody although it knows it: the call is wrong.
+    Malformed(Refusal),
+    /// Nobody asked the kernel: the unit of systemd that was to make the attempt did not run.
+    NotMade {
+        /// Why.
+        why: String,
+    },
+    /// The kernel died or hung during the scenario, before this was answered.
+    Crashed,
+}
+
+/// How the kernel said no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The errno.
+    pub errno: Errno,
+    /// Which system call of several gave it.
+    pub step: Option<String>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.errno)?;
+        self.step.iter().try_for_each(|step| write!(f, " by {step}"))
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allowed { detail: None } => write!(f, "allowed"),
+            Self::Allowed { detail: Some(detail) } => write!(f, "allowed: {detail}"),
+            Self::Denied(refusal) => write!(f, "denied {refusal}"),
+            Self::Unsupported { refusal, reason } => write!(f, "unsupported {refusal}: {reason}"),
+            Self::Malformed(refusal) => write!(f, "malformed {refusal}"),
+            Self::NotMade { why } => write!(f, "not made: {why}"),
+            Self::Crashed => write!(f, "crashed"),
+        }
+    }
+}
+
+/// The class of a verdict, without its particulars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// The kernel did it.
+    Allowed,
+    /// The kernel refused it to this actor, and does it for one with every permission.
+    Denied,
+    /// The kernel cannot know or do it.
+    Unsupported,
+    /// The kernel refuses it to everybody although it knows it: the call is wrong.
+    Malformed,
+    /// Nobody asked the kernel.
+    NotMade,
+    /// The kernel died or hung before this was answered.
+    Crashed,
+}
+
+impl Class {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::Unsupported => "unsupported",
+            Self::Malformed => "malformed",
+            Self::NotMade => "not_made",
+            Self::Crashed => "crashed",
+        }
+    }
+}
+
+impl From<Expect> for Class {
+    /// The class that is asked for.
+    fn from(expect: Expect) -> Self {
+        match expect {
+            Expect::Allowed => Self::Allowed,
+            Expect::Denied => Self::Denied,
+            Expect::Unsupported => Self::Unsupported,
+            Expect::Malformed => Self::Malformed,
+            Expect::NotMade => Self::NotMade,
+        }
+    }
+}
+
+impl Verdict {
+    /// Its class.
+    pub const fn class(&self) -> Class {
+        match self {
+            Self::Allowed { .. } => Class::Allowed,
+            Self::Denied(_) => Class::Denied,
+            Self::Unsupported { .. } => Class::Unsupported,
+            Self::Malformed(_) => Class::Malformed,
+            Self::NotMade { .. } => Class::NotMade,
+            Self::Crashed => Class::Crashed,
+        }
+    }
+
+    /// The errno, if the kernel gave one.
+    pub const fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Denied(refusal) | Self::Malformed(refusal) | Self::Unsupported { refusal, .. } => Some(refusal.errno),
+            Self::Allowed { .. } | Self::NotMade { .. } | Self::Crashed => None,
+        }
+    }
+}
+
+/// Why no verdict can be given: a fault of the harness or a guest out of resources.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Doubt {
+    /// The errno says that the guest lacked a resource, which tells nothing about a permission.
+    #[error("the kernel answered {0}, which speaks of the guest's resources and not of a permission")]
+    Resources(Refusal),
+    /// No control could be made, so a refusal cannot be told from a mistake.
+    #[error(
+        "the kernel answered {refusal}, but no control could be made to judge it by: as root: {root}; in a container with every permission: {container}"
+    )]
+    NoControl {
+        /// How the kernel said no.
+        refusal: Refusal,
+        /// Why root could not try.
+        root: String,
+        /// Why the container could not try.
+        container: String,
+    },
+}
+
+/// Judges one answer.
+///
+/// `missing` says why this kernel cannot know the operation, if its vocabulary lacks something the attempt needs.
+///
+/// # Errors
+/// [`Doubt`] if the answer proves nothing.
+pub fn judge(answer: &Answer, root: &Control, container: &Control, missing: Option<&str>) -> Result<Verdict, Doubt> {
+    let refusal = match answer {
+        Answer::Ok { detail } => return Ok(Verdict::Allowed { detail: detail.clone() }),
+        Answer::Helpers(_) => return Ok(Verdict::Allowed { detail: None }),
+        Answer::NotMade { why } => return Ok(Verdict::NotMade { why: why.clone() }),
+        Answer::Err { errno, step } => Refusal { errno: *errno, step: step.clone() },
+        Answer::Object(object) => match &object.failure {
+            None => return Ok(Verdict::Allowed { detail: None }),
+            Some(failure) => Refusal { errno: failure.errno, step: Some(failure.stage.clone()) },
+        },
+    };
+    if speaks_of_resources(refusal.errno) {
+        return Err(Doubt::Resources(refusal));
+    }
+    if let Some(reason) = missing {
+        return Ok(Verdict::Unsupported { refusal, reason: reason.to_owned() });
+    }
+    match (root, container) {
+        _ if root.succeeded() || container.succeeded() => Ok(Verdict::Denied(refusal)),
+        (Control::NotMade(root), Control::NotMade(container)) => {
+            Err(Doubt::NoControl { refusal, root: root.clone(), container: container.clone() })
+        }
+        _ => Ok(Verdict::Malformed(refusal)),
+    }
+}
+
+/// Whether an errno is one that any call can get for want of memory, descriptors or time.
+fn speaks_of_resources(errno: Errno) -> bool {
+    use nix::errno::Errno as N;
+    [N::ENOMEM, N::EMFILE, N::ENFILE, N::EINTR, N::EAGAIN, N::EIO, N::ENOSPC, N::ETIMEDOUT]
+        .iter()
+        .any(|&resource| errno.raw() == resource as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OK: Answer = Answer::Ok { detail: None };
+
+    fn err(errno: i32) -> Answer {
+        Answer::Err { errno: Errno::from_raw(errno), step: None }
+    }
+
+    fn made(answer: Answer) -> Control {
+        Control::Made(answer)
+    }
+
+    fn class(answer: Answer, root: Control, container: Control, missing: Option<&str>) -> Class {
+        judge(&answer, &root, &container, missing).unwrap().class()
+    }
+
+    #[test]
+    fn a_success_is_allowed_whatever_the_controls_say() {
+        assert_eq!(class(OK, made(err(1)), made(err(1)), None), Class::Allowed);
+        assert_eq!(class(OK, made(err(1)), made(err(1)), Some("too old")), Class::Allowed);
+    }
+
+    #[test]
+    fn a_failure_is_denied_only_if_a_control_succeeds() {
+        assert_eq!(class(err(1), made(OK), made(err(1)), None), Class::Denied);
+        assert_eq!(class(err(22), made(err(95)), made(OK), None), Class::Denied);
+        assert_eq!(class(err(1), made(err(1)), made(err(1)), None), Class::Malformed);
+        assert_eq!(class(err(1), made(err(1)), Control::NotMade("x".into()), None), Class::Malformed);
+    }
+
+    #[test]
+    fn what_the_kernel_cannot_know_is_unsupported_even_if_root_gets_through() {
+        let verdict = judge(&err(22), &made(OK), &made(err(22)), Some("no such type")).unwrap();
+        assert_eq!(verdict.to_string(), "unsupported EINVAL: no such type");
+    }
+
+    #[test]
+    fn doubts_are_no_verdicts() {
+        assert!(matches!(judge(&err(12), &made(OK), &made(OK), None), Err(Doubt::Resources(_))));
+        let none = || Control::NotMade("no map".into());
+        assert!(matches!(judge(&err(1), &none(), &none(), None), Err(Doubt::NoControl { .. })));
+    }
+
+    #[test]
+    fn the_step_is_shown() {
+        let answer = Answer::Err { errno: Errno::EPERM, step: Some("fsconfig delegate_cmds".into()) };
+        let verdict = judge(&answer, &made(OK), &made(OK), None).unwrap();
+        assert_eq!(verdict.to_string(), "denied EPERM by fsconfig delegate_cmds");
+    }
+}
