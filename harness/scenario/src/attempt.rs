@@ -59,7 +59,7 @@ macro_rules! operation {
             /// The token it is about: `true` for the one the container made while it was set up, or the name an earlier
             /// attempt saved one under.
             #[serde(default)]
-            pub token: Option<TokenChoice>,
+            pub token: Option<$crate::choice::TokenChoice>,
         } { $($own)* });
         operation!(@common $name, |op| op.token.as_ref(), true, None);
     };
@@ -69,7 +69,7 @@ macro_rules! operation {
             /// the name an earlier attempt saved one under. By default `true` where the container's bpffs delegates
             /// anything, else `false`.
             #[serde(default)]
-            pub token: Option<TokenChoice>,
+            pub token: Option<$crate::choice::TokenChoice>,
             /// The name under which later attempts find the resulting file descriptor.
             #[serde(default)]
             pub save: Option<String>,
@@ -93,7 +93,7 @@ macro_rules! operation {
             $($shared)*
             /// What it must give.
             #[serde(default)]
-            pub expect: Option<Expect>,
+            pub expect: Option<$crate::expect::Expect>,
         }
     };
     (@common $name:ident, |$op:ident| $token:expr, $takes:literal, $save:expr) => {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::attempt::{Common, operation};
-use crate::{choice::Flag, expect::Expect};
+use crate::choice::Flag;
 
 operation! {
     /// The keys of `prog_attach`.

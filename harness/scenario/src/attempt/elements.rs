@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::attempt::{Common, operation};
-use crate::{choice::Bytes, expect::Expect};
+use crate::choice::Bytes;
 use harness_protocol::plan::BatchOp;
 
 operation! {

@@ -3,10 +3,9 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::expect::Expect;
 use crate::{
     attempt::{Common, operation},
-    choice::{Flag, TokenChoice},
+    choice::Flag,
 };
 use harness_protocol::plan::{BpffsPlace, TokenPath, Told};
 

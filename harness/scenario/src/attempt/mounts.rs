@@ -3,7 +3,6 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::expect::Expect;
 use crate::{
     attempt::{Common, operation},
     choice::Flag,

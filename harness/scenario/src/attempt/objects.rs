@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::attempt::{Common, operation};
-use crate::expect::Expect;
 use harness_protocol::plan::ObjectKind;
 
 operation! {

@@ -3,11 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::expect::Expect;
-use crate::{
-    attempt::{Common, operation},
-    choice::TokenChoice,
-};
+use crate::attempt::{Common, operation};
 use harness_protocol::plan::{SocketDuty, TokenCommand};
 
 operation! {
