@@ -14,8 +14,6 @@ use harness_protocol::{
     plan::{Attempt, Call, Case, Token, TokenCommand},
 };
 use libbpf_sys as sys;
-use search::{Likely, NOTHING, Need, SETTING, Trial, Tried};
-use stake::Stake;
 
 use crate::{
     batch::{Batch, Gathered},
@@ -26,6 +24,8 @@ use crate::{
     protocol::{Extent, Job, Role},
     sysctl::Settings,
 };
+use search::{Likely, NOTHING, Need, SETTING, Trial, Tried};
+use stake::Stake;
 
 /// Looks for the causes of denied attempts, given by their indexes. All attempts of the case have been made: what a
 /// trial does to their objects changes no answer any more.

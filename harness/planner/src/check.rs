@@ -1,16 +1,16 @@
 //! What a scenario means: names, references, and combinations that cannot be.
 
-use crate::expand::contents;
-use crate::{
-    checked::Checked,
-    expand::{matrix, sink::Sink, sysctl},
-};
 use harness_diagnostics::{node::Place, report::Report};
 use harness_scenario::{
     file::ScenarioFile,
     spec::{Delegate, Kind, Spec},
 };
 use harness_uapi::{configuration::Configuration, release::KernelRange, resolver::Lexicon, vocabulary::KnownNames};
+
+use crate::{
+    checked::Checked,
+    expand::{contents, matrix, sink::Sink, sysctl},
+};
 
 /// Looks at what a scenario means, by the names any known kernel knows.
 ///

@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{expanded, problems};
 use harness_protocol::plan::{Actor, Call, Filter, FilterErrno, Holding, Lockdown, Refused, SystemCall, Token};
+
+use common::{expanded, problems};
 
 #[test]
 fn a_process_of_the_initial_namespaces_is_planned_without_any_of_its_own() {

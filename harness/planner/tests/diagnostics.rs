@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::problems;
 use harness_planner::check::check;
 use harness_scenario::file;
 use miette::{GraphicalReportHandler, GraphicalTheme};
+
+use common::problems;
 
 /// A scenario with this in place of its attempts and tables.
 fn with(rest: &str) -> String {

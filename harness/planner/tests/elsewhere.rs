@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{expanded, problems};
 use harness_protocol::plan::{Actor, Call, LinkTarget, ObjectKind, PinPlace};
+
+use common::{expanded, problems};
 
 #[test]
 fn what_another_container_has_is_a_target() {

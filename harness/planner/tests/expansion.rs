@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::{expanded, kernel, problems};
 use harness_planner::expand::Expansion;
 use harness_protocol::plan::{Actor, Body, BpffsFd, Call, LinkTarget, MapTypes, Namespace, ObjectKind, Token};
 use harness_scenario::{expect::Expect, spec::Isolation};
+
+use common::{expanded, kernel, problems};
 
 const FIRST: &str = r#"
 summary = "A token grants exactly the map types its bpffs delegates"

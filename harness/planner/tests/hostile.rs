@@ -4,11 +4,12 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{kernel, known, problems};
 use harness_diagnostics::{limits::MOST_BYTES, report::Report};
 use harness_planner::{check::check, expand};
 use harness_scenario::file;
 use harness_uapi::{configuration::Configuration, resolver::Target};
+
+use common::{kernel, known, problems};
 
 /// Far more than anything here takes, so that only a hang fails.
 const PATIENCE: Duration = Duration::from_secs(60);

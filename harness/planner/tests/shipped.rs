@@ -7,10 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::{Kernel, kernel};
 use harness_planner::expand::Expansion;
 use harness_scenario::{expanded::Expanded, expect::Expect};
 use harness_snapshot::reasons;
+
+use common::{Kernel, kernel};
 
 fn folder() -> PathBuf {
     // At run time: what was compiled may have been moved since.

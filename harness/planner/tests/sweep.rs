@@ -4,11 +4,12 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{expanded, kernel, problems};
 use harness_planner::expand::Expansion;
 use harness_protocol::plan::{Attempt, Call, Token};
 use harness_scenario::{expanded::Expanded, expect::Expect, grid::Part};
 use harness_uapi::delegation::Delegation;
+
+use common::{expanded, kernel, problems};
 
 fn sweep(of: &str, rest: &str, on: &str) -> Expanded {
     expanded(&format!("summary = 'x'\n[sweep]\nof = '{of}'\n{rest}"), on)

@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::{kernel, problems};
 use harness_planner::expand::Expansion;
 use harness_protocol::plan::{Actor, Assignment, Call, Manager, Token};
 use harness_scenario::{expanded::Expanded, file::parse};
+
+use common::{kernel, problems};
 
 const HEAD: &str = "summary = \"a\"\nimages = \"systemd-*\"\nattempt = [{ op = \"map_create\", type = \"hash\" }]\n";
 

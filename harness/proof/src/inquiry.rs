@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use harness_protocol::outcome::Feature;
+use harness_uapi::permission::{Element, Grant};
+
 use crate::{
     object::{Lack, ObjectProof},
     search::{self, Elements, Quest},
 };
-use harness_protocol::outcome::Feature;
-use harness_uapi::permission::{Element, Grant};
 
 /// What is being found out about a grant and the objects it is for.
 #[derive(Clone, Debug)]

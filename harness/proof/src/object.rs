@@ -1,6 +1,5 @@
 //! What came of an object in a container, call by call.
 
-use harness_verdict::judge;
 use std::{collections::BTreeSet, fmt};
 
 use harness_protocol::{
@@ -10,6 +9,7 @@ use harness_protocol::{
 use harness_scenario::expanded::Expanded;
 use harness_uapi::vocabulary::Vocabulary;
 use harness_verdict::{
+    judge,
     judgement::Fault,
     object::{self, StepResult},
     reason::Reason,

@@ -1,6 +1,5 @@
 //! What a VM is asked, as scenarios without a file, and what it says of a bpffs and its token.
 
-use crate::setting::{Place, Setting, Users};
 use harness_protocol::{
     errno::Errno,
     mount_option::MountOption,
@@ -14,12 +13,14 @@ use harness_scenario::{
     spec::Isolation,
 };
 use harness_uapi::{delegation::Delegation, vocabulary::Vocabulary};
-use harness_verdict::judge;
 use harness_verdict::{
+    judge,
     judgement::Fault,
     reason::Reason,
     verdict::{Refusal, Verdict},
 };
+
+use crate::setting::{Place, Setting, Users};
 
 /// The user and group that containers of proofs start as.
 const USER: u32 = 1000;

@@ -1,6 +1,5 @@
 //! Runs scenarios on kernels and says what came of them.
 
-use harness_verdict::judge;
 use std::{
     collections::BTreeSet,
     io,
@@ -19,6 +18,7 @@ use harness_protocol::{
 use harness_scenario::expanded::Expanded;
 use harness_snapshot::reasons::{Complaint, Reasons};
 use harness_uapi::vocabulary::{KnownNames, KnownNamesError};
+use harness_verdict::judge;
 use thiserror::Error;
 
 use crate::{

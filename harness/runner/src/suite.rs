@@ -1,6 +1,5 @@
 //! The scenario files of a folder, read and checked, and the snapshots beside them.
 
-use harness_diagnostics::limits;
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
@@ -8,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_diagnostics::report::Report;
+use harness_diagnostics::{limits, report::Report};
 use harness_planner::{check::check, checked::Checked};
 use harness_protocol::name::{ImageName, KernelName, ScenarioName};
 use harness_scenario::file::parse_bytes;

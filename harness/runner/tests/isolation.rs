@@ -11,10 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use built::Supplies;
 use harness_builder::digest::Sha256;
 use harness_runner::vm::{self, Phase, Vm, VmEnd, VmEvent, VmSpec};
 use libtest_mimic::{Arguments, Failed};
+
+use built::Supplies;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 

@@ -4,7 +4,6 @@ mod built;
 
 use std::{io, path::Path, process::ExitCode, time::Instant};
 
-use built::Supplies;
 use harness_protocol::{
     name::ScenarioName,
     outcome::{ScenarioEnd, ScenarioOutcome},
@@ -15,6 +14,8 @@ use harness_runner::{
     vm,
 };
 use libtest_mimic::Arguments;
+
+use built::Supplies;
 
 fn main() -> ExitCode {
     vm::run_child_if_asked();

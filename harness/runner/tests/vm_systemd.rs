@@ -8,12 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use built::Supplies;
 use harness_runner::{
     session::RunFolder,
     vm::{self, Vm, VmEnd, VmEvent, VmSpec},
 };
 use libtest_mimic::{Arguments, Failed};
+
+use built::Supplies;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 

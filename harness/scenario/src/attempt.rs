@@ -10,8 +10,8 @@ mod system;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::choice::TokenChoice;
-use crate::expect::Expect;
+use crate::{choice::TokenChoice, expect::Expect};
+
 pub use attach::{LinkCreate, ProgAttach, ProgDetach, ProgQuery, RawTracepointOpen};
 pub use elements::{MapBatch, MapDelete, MapFreeze, MapLookup, MapLookupAndDelete, MapMmap, MapNextKey, MapUpdate};
 use harness_protocol::plan::BpffsFd;

@@ -1,11 +1,12 @@
 //! What a scenario comes to on one kernel: the plan for the guest, and what is said about each of its attempts.
 
+use harness_protocol::plan;
+
 use crate::{
     expect::Expect,
     grid::{Grid, Part},
     spec::Isolation,
 };
-use harness_protocol::plan;
 
 /// A scenario for one kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]

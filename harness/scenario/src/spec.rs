@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use harness_protocol::plan::{Assignment, FilterErrno, Lockdown, LsmHook, Manager, Namespace};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,6 @@ use crate::{
     choice::{Assigned, Axis, Capabilities, Setting, Texts},
     sweep::Sweep,
 };
-use harness_protocol::plan::{Assignment, FilterErrno, Lockdown, LsmHook, Manager, Namespace};
 
 /// One scenario: what is delegated, who acts, and what is attempted in which order.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

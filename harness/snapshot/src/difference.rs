@@ -10,10 +10,6 @@ pub mod names;
 
 use std::fmt;
 
-use schemars::JsonSchema;
-use serde::Serialize;
-
-use crate::render;
 use harness_protocol::{errno::Errno, name::ContainerName};
 use harness_scenario::grid::Grid;
 use harness_verdict::{
@@ -22,6 +18,10 @@ use harness_verdict::{
     reason::Reason,
     verdict::{Class, Verdict},
 };
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::render;
 
 /// What a change is to somebody who relies on permissions, the most important first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]

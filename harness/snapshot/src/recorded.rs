@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use harness_protocol::name::ImageName;
+
 use crate::{
     owner::{Lineage, Owner},
     render::same,
 };
-use harness_protocol::name::ImageName;
 
 /// The snapshots a scenario has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,10 +4,7 @@
 //! everywhere; where verdicts differ on purpose there are `NAME@KERNEL.snap`, `NAME@@IMAGE.snap` or
 //! `NAME@KERNEL@IMAGE.snap` beside it ([`crate::owner::Owner`]).
 
-use crate::table;
 use std::fmt::Write;
-
-use thiserror::Error;
 
 use harness_protocol::{mount_option::MountOption, name::ContainerName, outcome::UnitFact};
 use harness_scenario::grid::Grid;
@@ -15,6 +12,9 @@ use harness_verdict::{
     judgement::{Case, Judgement, Row},
     object::{Step, StepResult},
 };
+use thiserror::Error;
+
+use crate::table;
 
 /// The text of a judgement: the same in every run in which the kernel answers the same.
 pub fn render(judgement: &Judgement) -> String {

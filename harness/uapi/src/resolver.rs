@@ -1,11 +1,12 @@
 //! Names looked up for one kernel, or for all known ones.
 
+use harness_protocol::name::{ImageName, KernelName};
+
 use crate::{
     configuration::Configuration,
     release::Release,
     vocabulary::{Kind, KnownNames, NameTable, UnknownName, Vocabulary},
 };
-use harness_protocol::name::{ImageName, KernelName};
 
 /// The kernel an expansion is for.
 #[derive(Clone, Copy, Debug)]

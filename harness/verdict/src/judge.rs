@@ -3,12 +3,6 @@
 mod helpers;
 mod masks;
 
-use crate::verdict::{self, Class, Verdict};
-use crate::{
-    judgement::{Case, Crash, Fault, Judgement, Row},
-    object::{self, Step},
-    reason::Reason,
-};
 use harness_protocol::{
     errno::Errno,
     mount_option::MountOption,
@@ -18,6 +12,13 @@ use harness_protocol::{
 };
 use harness_scenario::expanded::{Expanded, ExpandedAttempt};
 use harness_uapi::vocabulary::Vocabulary;
+
+use crate::{
+    judgement::{Case, Crash, Fault, Judgement, Row},
+    object::{self, Step},
+    reason::Reason,
+    verdict::{self, Class, Verdict},
+};
 
 /// Judges what a VM answered by what it was asked, in the words of its kernel.
 ///

@@ -1,10 +1,10 @@
 //! The scenarios that are measured with, and what they come to.
 
-use harness_verdict::judge;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, bail};
 use harness_builder::progress::Progress;
+use harness_cli::exit::Wrong;
 use harness_planner::{checked::Checked, expand::Expansion};
 use harness_protocol::{
     name::{KernelName, ScenarioName},
@@ -21,12 +21,12 @@ use harness_runner::{
 use harness_scenario::{expanded::Expanded, spec::Isolation};
 use harness_snapshot::render;
 use harness_uapi::vocabulary::Vocabulary;
+use harness_verdict::judge;
 
 use super::{
     figures::{LeastMemory, Subject},
     memory,
 };
-use harness_cli::exit::Wrong;
 
 /// The image that is measured with.
 pub(crate) const IMAGE: &str = "minimal";

@@ -1,5 +1,16 @@
 //! The attempts of a case: who makes them, with which token, and what they leave for later ones.
 
+use harness_diagnostics::node::Place;
+use harness_protocol::plan::{self, Actor, Call, Token};
+use harness_scenario::{
+    attempt::{Attempt, Common},
+    choice::TokenChoice,
+    expanded::ExpandedAttempt,
+    expect::Expect,
+    grid::Part,
+};
+use harness_uapi::capability;
+
 use crate::expand::{
     calls, capabilities,
     desk::{Desk, Made, Setting, describe},
@@ -7,16 +18,6 @@ use crate::expand::{
     roster::HOST,
     words,
 };
-use harness_diagnostics::node::Place;
-use harness_protocol::plan::{self, Actor, Call, Token};
-use harness_scenario::expanded::ExpandedAttempt;
-use harness_scenario::{
-    attempt::{Attempt, Common},
-    choice::TokenChoice,
-    expect::Expect,
-    grid::Part,
-};
-use harness_uapi::capability;
 
 /// Who makes an attempt, and with what.
 struct Who {

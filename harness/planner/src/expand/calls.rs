@@ -11,19 +11,19 @@ mod survey;
 mod system;
 mod verify;
 
-use crate::expand::{
-    desk::{Desk, Made, Setting, made},
-    objects::Object,
-    words::Words,
-};
 use harness_diagnostics::node::Place;
 use harness_protocol::{
     mount_option::MountOption,
     plan::{BpffsFd, Call},
 };
 use harness_scenario::attempt::{Attempt, BtfGetFdById, MountDelegate, TokenCreate};
-use harness_uapi::resolver::Found;
-use harness_uapi::vocabulary::Kind;
+use harness_uapi::{resolver::Found, vocabulary::Kind};
+
+use crate::expand::{
+    desk::{Desk, Made, Setting, made},
+    objects::Object,
+    words::Words,
+};
 
 /// Works out the arguments of an operation; `None` if one of them is wrong.
 pub(crate) fn make(desk: &mut Desk<'_, '_>, attempt: &Attempt, setting: &Setting) -> Option<Made> {

@@ -1,9 +1,10 @@
 //! Capabilities by name become numbers.
 
-use crate::expand::sink::Sink;
 use harness_diagnostics::{node::Place, suggest::did_you_mean};
 use harness_scenario::choice::Capabilities;
 use harness_uapi::capability;
+
+use crate::expand::sink::Sink;
 
 /// The numbers of a container's capabilities, in order.
 pub(crate) fn of(caps: &Capabilities, place: &Place, sink: &mut Sink<'_>) -> Vec<u32> {

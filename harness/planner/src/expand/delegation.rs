@@ -1,14 +1,15 @@
 //! The mount options that set what a bpffs delegates.
 
-use crate::expand::sink::Sink;
 use harness_diagnostics::node::Place;
 use harness_protocol::mount_option::{LONGEST_VALUE, MountOption};
 use harness_scenario::spec::Delegate;
-use harness_uapi::resolver::Lexicon;
 use harness_uapi::{
     delegation::{AttachMask, CmdMask, MapMask, ProgMask, options_of},
+    resolver::Lexicon,
     vocabulary::Kind,
 };
+
+use crate::expand::sink::Sink;
 
 /// The options for this `delegate` table, in the order of the kinds, then verbatim ones.
 pub(crate) fn options(

@@ -1,9 +1,12 @@
 //! What a link attaches to.
 
-use crate::expand::sink::Sink;
-use crate::recipe::{self, AttachPlace};
 use harness_diagnostics::node::Place;
 use harness_protocol::plan::{KernelType, LinkTarget};
+
+use crate::{
+    expand::sink::Sink,
+    recipe::{self, AttachPlace},
+};
 
 /// The families of netfilter hooks a BPF link can have (`bpf_nf_check_pf_and_hooks` in `net/netfilter/nf_bpf_link.c`):
 /// `NFPROTO_IPV4`, `NFPROTO_IPV6`.

@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
-use crate::recipe;
 use harness_diagnostics::{
     node::{Node, Shape},
     report::Problem,
     suggest::{did_you_mean, one_of},
 };
 use harness_scenario::choice::{Axis, KnownSet};
-use harness_uapi::resolver::Lexicon;
-use harness_uapi::vocabulary::Kind;
+use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+use serde_json::Value;
+
+use crate::recipe;
 
 /// The parts of a scenario in which placeholders are replaced.
 const TEMPLATED: [&str; 4] = ["delegate", "container", "containers", "attempt"];

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::expand::sink::Sink;
 use harness_diagnostics::{
     node::Place,
     suggest::{did_you_mean, one_of},
 };
 use harness_protocol::plan::Actor;
 use harness_scenario::expect::Expect;
+
+use crate::expand::sink::Sink;
 
 /// What is known of a map before it is made.
 #[derive(Clone, Debug, PartialEq, Eq)]

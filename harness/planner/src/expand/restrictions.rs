@@ -1,14 +1,14 @@
 //! What a container puts up with besides lacking capabilities.
 
-use crate::expand::sink::Sink;
 use harness_diagnostics::{
     node::Place,
     suggest::{did_you_mean, one_of},
 };
 use harness_protocol::plan::{Filter, Refused, Restrictions, SystemCall};
 use harness_scenario::spec::{ContainerSpec, Seccomp};
-use harness_uapi::resolver::Lexicon;
-use harness_uapi::vocabulary::Kind;
+use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+
+use crate::expand::sink::Sink;
 
 /// The restrictions a container asks for.
 pub(crate) fn of(spec: &ContainerSpec, place: &Place, lexicon: &Lexicon<'_>, sink: &mut Sink<'_>) -> Restrictions {

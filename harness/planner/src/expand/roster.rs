@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::expand::{capabilities, delegation, restrictions, sink::Sink, unit};
 use harness_diagnostics::{
     node::Place,
     suggest::{did_you_mean, one_of},
@@ -17,6 +16,8 @@ use harness_scenario::{
     spec::{ContainerSpec, Spec},
 };
 use harness_uapi::resolver::Lexicon;
+
+use crate::expand::{capabilities, delegation, restrictions, sink::Sink, unit};
 
 /// The container that is meant when none is named.
 pub(crate) const DEFAULT: &str = "container";

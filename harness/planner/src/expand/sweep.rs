@@ -6,26 +6,29 @@ mod survey;
 
 use std::collections::BTreeMap;
 
-use crate::expand::{
-    MOST_ATTEMPTS,
-    roster::{DEFAULT, HOST},
-    sink::Sink,
-};
-use crate::{feature::Feature, recipe::Recipe};
-use circumstance::{Bits, Commands, Grant, SETTING};
 use harness_diagnostics::node::Place;
 use harness_protocol::{
     name::ContainerName,
     plan::{self, Actor, Call, Namespace, Token},
 };
-use harness_scenario::expanded::{ExpandedAttempt, ExpandedCase};
 use harness_scenario::{
+    expanded::{ExpandedAttempt, ExpandedCase},
     expect::Expect,
     grid::{Column, Grid, Part},
     sweep::{Arm, Sweep, SweepOf},
 };
-use harness_uapi::capability;
-use harness_uapi::resolver::Lexicon;
+use harness_uapi::{capability, resolver::Lexicon};
+
+use crate::{
+    expand::{
+        MOST_ATTEMPTS,
+        roster::{DEFAULT, HOST},
+        sink::Sink,
+    },
+    feature::Feature,
+    recipe::Recipe,
+};
+use circumstance::{Bits, Commands, Grant, SETTING};
 
 /// The cases of a sweep, and how their attempts are laid out.
 pub(crate) type Swept = (Grid, Vec<(ExpandedCase, plan::Case)>);

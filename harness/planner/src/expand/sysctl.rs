@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::expand::{objects::is_plain_name, sink::Sink};
 use harness_diagnostics::node::Place;
 use harness_scenario::{
     attempt::{Attempt, SysctlWrite},
     choice::Setting,
     spec::{Isolation, Spec},
 };
+
+use crate::expand::{objects::is_plain_name, sink::Sink};
 
 /// Settings a scenario may change begin with one of these.
 const ALLOWED: [&str; 5] = ["kernel", "net", "user", "vm", "fs"];

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::expand::sink::Sink;
 use harness_diagnostics::node::Place;
 use harness_protocol::{
     mount_option::MountOption,
@@ -12,6 +11,8 @@ use harness_scenario::{
     choice::{Assigned, Capabilities},
     spec::{ContainerSpec, Kind},
 };
+
+use crate::expand::sink::Sink;
 
 /// The longest value of an assignment, in bytes; systemd reads lines of a mebibyte (`LONG_LINE_MAX`,
 /// `src/basic/def.h`).

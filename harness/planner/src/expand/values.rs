@@ -1,13 +1,16 @@
 //! Flags and bytes as a scenario writes them.
 
-use crate::expand::{links, sink::Sink};
-use crate::recipe;
 use harness_diagnostics::{
     node::Place,
     suggest::{did_you_mean, one_of},
 };
 use harness_protocol::plan::{KernelMember, KernelType, ProgTarget};
 use harness_scenario::choice::{Bytes, Flag};
+
+use crate::{
+    expand::{links, sink::Sink},
+    recipe,
+};
 
 /// The bits of these flags.
 pub(crate) fn flags(flags: &[Flag], table: &[(&str, u32)], place: &Place, sink: &mut Sink<'_>) -> u32 {

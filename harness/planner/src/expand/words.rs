@@ -1,11 +1,12 @@
 //! The few words that stand for an attempt in tables and snapshots.
 
-use crate::expand::roster::DEFAULT;
 use harness_protocol::{
     mount_option::MountOption,
     plan::{Actor, Token},
 };
 use harness_uapi::capability;
+
+use crate::expand::roster::DEFAULT;
 
 /// What an actor is called.
 pub(crate) fn actor(actor: &Actor) -> &str {

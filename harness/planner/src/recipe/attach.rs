@@ -1,8 +1,9 @@
 //! Which program an attach type belongs to, and what such a program is attached to.
 
-use crate::recipe::{Recipe, draft::Draft, maps, progs, struct_ops};
 use harness_protocol::plan::{Call, KernelType, LinkTarget};
 use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+
+use crate::recipe::{Recipe, draft::Draft, maps, progs, struct_ops};
 
 /// The program type that is loaded for an attach type (`attach_type_to_prog_type` and `bpf_prog_load_check_attach` in
 /// `kernel/bpf/syscall.c`); `None` for an attach type that is not known here.

@@ -1,13 +1,14 @@
 //! How each command of `bpf(2)` is carried out.
 
+use harness_protocol::plan::{Actor, BatchOp, BpffsFd, Call, LinkTarget, ObjectKind, PinPlace};
+use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+
 use crate::recipe::{
     Recipe,
     draft::Draft,
     maps::{self, MapArguments},
     progs,
 };
-use harness_protocol::plan::{Actor, BatchOp, BpffsFd, Call, LinkTarget, ObjectKind, PinPlace};
-use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
 
 /// Whether there is a recipe for a command.
 pub(super) fn is_known(name: &str) -> bool {

@@ -1,8 +1,9 @@
 //! A recipe while it is written: names become one kernel's numbers, and what the kernel lacks is noted.
 
-use crate::recipe::{Recipe, Step};
 use harness_protocol::plan::Call;
 use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+
+use crate::recipe::{Recipe, Step};
 
 /// A recipe that is being written.
 pub(super) struct Draft<'d, 'l> {

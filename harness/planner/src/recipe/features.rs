@@ -1,14 +1,17 @@
 //! The programs of features of the verifier, with the maps they use.
 
-use crate::feature::{Feature, FeatureMap, MAP_VALUE_SIZE};
-use crate::recipe::{
-    Recipe,
-    draft::Draft,
-    maps::{self, MapArguments},
-    progs,
-};
 use harness_protocol::plan::{Call, Verify};
 use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+
+use crate::{
+    feature::{Feature, FeatureMap, MAP_VALUE_SIZE},
+    recipe::{
+        Recipe,
+        draft::Draft,
+        maps::{self, MapArguments},
+        progs,
+    },
+};
 
 /// The program of a feature.
 pub(super) fn recipe(feature: &Feature, lexicon: &Lexicon<'_>) -> Recipe {

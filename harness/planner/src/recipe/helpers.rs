@@ -1,8 +1,9 @@
 //! Which helpers a program of each type is granted: the type's own load, and all helpers to ask about.
 
-use crate::recipe::{Recipe, draft::Draft, flags, progs};
 use harness_protocol::plan::{Call, HelperIds, HelperSurvey, KernelMember, ProgTarget};
 use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+
+use crate::recipe::{Recipe, draft::Draft, flags, progs};
 
 /// A survey of this type's helpers; `None` for a type that is not known here or has none of its own.
 pub(super) fn recipe(name: &str, lexicon: &Lexicon<'_>) -> Option<Recipe> {

@@ -1,11 +1,12 @@
 //! What each map type needs to be made.
 
-use crate::recipe::{Recipe, draft::Draft, flags};
 use harness_protocol::{
     blob,
     plan::{Call, MapTypes},
 };
 use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+
+use crate::recipe::{Recipe, draft::Draft, flags};
 
 /// The arguments of `BPF_MAP_CREATE` that a type needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

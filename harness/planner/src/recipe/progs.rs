@@ -1,11 +1,12 @@
 //! What each program type needs to be loaded.
 
-use crate::recipe::{Recipe, draft::Draft, flags};
 use harness_protocol::{
     blob,
     plan::{Body, Call, KernelType, ProgTarget, ProgTypes},
 };
 use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+
+use crate::recipe::{Recipe, draft::Draft, flags};
 
 /// The arguments of `BPF_PROG_LOAD` that a type needs to load a program that returns a constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,12 @@
 //! The one structure of functions that every kernel here registers from a program: a TCP congestion control.
 
+use harness_protocol::plan::{Call, KernelMember, PartContent, PartPlace, ProgTarget, ValuePart};
+
 use crate::recipe::{
     draft::Draft,
     maps::{self, MapArguments},
     progs,
 };
-use harness_protocol::plan::{Call, KernelMember, PartContent, PartPlace, ProgTarget, ValuePart};
 
 /// The structure (`include/net/tcp.h`).
 const STRUCTURE: &str = "tcp_congestion_ops";

@@ -4,14 +4,17 @@ mod parts;
 
 use serde::{Deserialize, Serialize};
 
-use crate::mount_option::MountOption;
-use crate::plan::{
-    Actor, HelperSurvey, ObjectLoad, Reach, Verify,
-    saved_objects::{SavedObjects, saved_objects},
-    target::LinkTarget,
-    token_command::TokenCommand,
-    types::{Body, MapTypes, ProgTarget, ProgTypes},
+use crate::{
+    mount_option::MountOption,
+    plan::{
+        Actor, HelperSurvey, ObjectLoad, Reach, Verify,
+        saved_objects::{SavedObjects, saved_objects},
+        target::LinkTarget,
+        token_command::TokenCommand,
+        types::{Body, MapTypes, ProgTarget, ProgTypes},
+    },
 };
+
 pub use parts::{
     BatchOp, BpffsFd, Holding, ObjectKind, PartContent, PartPlace, PinPlace, Sabotage, SocketDuty, ValuePart,
 };

@@ -1,11 +1,11 @@
 //! The least grants of objects, found by taking away what they have element by element in VMs.
 
-use harness_proof::{object, question};
 use std::collections::BTreeMap;
 
 use harness_proof::{
     inquiry::{Inquiry, Next, Reduction},
-    object::ObjectProof,
+    object::{self, ObjectProof},
+    question,
     search::Elements,
     setting::{self, Setting},
 };

@@ -1,7 +1,6 @@
 //! A container or unit tried on kernels: what its bpffs shows, whether it makes a token, and what becomes of objects in it.
 
-use harness_proof::setting::Place;
-use harness_proof::{object, question};
+use harness_proof::{object, question, setting::Place};
 use harness_protocol::name::{KernelName, ScenarioName};
 use harness_verdict::verdict::Refusal;
 

@@ -15,12 +15,11 @@ use harness_verdict::{
     verdict::{Class, Verdict},
 };
 
-use line::{Attempts, Held, Kernel, Line, Record, Step};
-
 use super::{
     Counts, Finding, HARNESS, Outcome, Results, Standing, difference, guest_text::is_invisible_order, numbered,
     problem_lines,
 };
+use line::{Attempts, Held, Kernel, Line, Record, Step};
 
 /// Raised when a key or a kind goes away or changes its meaning; new ones may come without that.
 pub const FORMAT: u32 = 3;

@@ -1,12 +1,14 @@
 //! Verdicts for people: a table with a column a ground, or the table of a sweep for each ground.
 
-use harness_snapshot::table;
 use std::{collections::HashMap, fmt::Write};
 
 use anstyle::{AnsiColor, Style};
 use harness_protocol::name::Ground;
 use harness_scenario::grid;
-use harness_snapshot::{render, table::Tone};
+use harness_snapshot::{
+    render,
+    table::{self, Tone},
+};
 use harness_verdict::{
     judgement::{Judgement, Row},
     verdict::{Class, Verdict},

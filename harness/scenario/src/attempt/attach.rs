@@ -3,8 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::attempt::{Common, operation};
-use crate::choice::Flag;
+use crate::{
+    attempt::{Common, operation},
+    choice::Flag,
+};
 
 operation! {
     /// The keys of `prog_attach`.

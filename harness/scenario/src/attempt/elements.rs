@@ -1,11 +1,13 @@
 //! The keys of operations on the elements of a map.
 
+use harness_protocol::plan::BatchOp;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::attempt::{Common, operation};
-use crate::choice::Bytes;
-use harness_protocol::plan::BatchOp;
+use crate::{
+    attempt::{Common, operation},
+    choice::Bytes,
+};
 
 operation! {
     /// The keys of `map_update`.

@@ -1,5 +1,6 @@
 //! The keys of operations that load something: maps, programs, type descriptions, objects.
 
+use harness_protocol::plan::{BpffsPlace, TokenPath, Told};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -7,7 +8,6 @@ use crate::{
     attempt::{Common, operation},
     choice::Flag,
 };
-use harness_protocol::plan::{BpffsPlace, TokenPath, Told};
 
 operation! {
     /// The keys of `map_create`.

@@ -1,5 +1,6 @@
 //! The keys of operations on a bpffs: its options, its mounts, and what is pinned in it.
 
+use harness_protocol::plan::{Holding, PinPlace};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -7,7 +8,6 @@ use crate::{
     attempt::{Common, operation},
     choice::Flag,
 };
-use harness_protocol::plan::{Holding, PinPlace};
 
 operation! {
     /// The keys of `mount_delegate`.

@@ -1,10 +1,10 @@
 //! The keys of operations on objects as such.
 
+use harness_protocol::plan::ObjectKind;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::attempt::{Common, operation};
-use harness_protocol::plan::ObjectKind;
 
 operation! {
     /// The keys of `prog_bind_map`.

@@ -1,10 +1,10 @@
 //! The keys of operations that are no command of `bpf(2)`, or one that is not made as it should be.
 
+use harness_protocol::plan::{SocketDuty, TokenCommand};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::attempt::{Common, operation};
-use harness_protocol::plan::{SocketDuty, TokenCommand};
 
 operation! {
     /// The keys of `sysctl_write`.

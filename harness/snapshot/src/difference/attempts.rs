@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use crate::difference::{Change, Effect, Subject, Told, What};
 use harness_scenario::grid::{Grid, Part};
 use harness_verdict::{
     judgement::{Judgement, Row},
     object::{Step, StepResult},
 };
+
+use crate::difference::{Change, Effect, Subject, Told, What};
 
 /// What changed from attempt to attempt, in the order of the first kernel's; then what only the second has.
 pub(super) fn compare(before: &Judgement, after: &Judgement) -> Vec<Change> {

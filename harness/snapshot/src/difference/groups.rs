@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::difference::{Change, Effect, Told, What};
-use crate::reasons::Explanation;
 use harness_protocol::name::ScenarioName;
+
+use crate::{
+    difference::{Change, Effect, Told, What},
+    reasons::Explanation,
+};
 
 /// A scenario that was judged on both kernels.
 #[derive(Clone, Debug, PartialEq, Eq)]

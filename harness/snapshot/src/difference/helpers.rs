@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::difference::{Change, Effect, Subject, Told, What};
 use harness_protocol::plan::HelperIds;
 use harness_verdict::{judgement::Judgement, verdict::Class};
+
+use crate::difference::{Change, Effect, Subject, Told, What};
 
 /// What changed from helper to helper, where programs of a type are loaded on both kernels: a program that is not loaded
 /// is an attempt that says so itself.

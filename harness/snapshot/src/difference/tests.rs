@@ -1,13 +1,16 @@
-use super::*;
-use crate::difference::{
-    groups::{Compared, groups},
-    names::{Coverage, Family, Fate, NameChange},
-};
-use crate::reasons::Explanation;
 use harness_protocol::mount_option::MountOption;
 use harness_scenario::grid::{Column, Grid, Orphan, Part};
 use harness_uapi::vocabulary::{Kind, Vocabulary};
 use harness_verdict::{granted::Granted, judgement::Case, object::Step, verdict::Refusal};
+
+use super::*;
+use crate::{
+    difference::{
+        groups::{Compared, groups},
+        names::{Coverage, Family, Fate, NameChange},
+    },
+    reasons::Explanation,
+};
 
 fn allowed() -> Verdict {
     Verdict::Allowed { detail: None }

@@ -1,13 +1,16 @@
 //! Snapshots without a reason, and reasons without a snapshot.
 
-use crate::owner::Owner;
-use crate::reasons::{Known, OwnSnapshots, Part, Reasons};
 use harness_diagnostics::{
     node::Place,
     report::{Problem, Report},
 };
 use harness_protocol::name::ScenarioName;
 use harness_scenario::similar::similar_scenarios;
+
+use crate::{
+    owner::Owner,
+    reasons::{Known, OwnSnapshots, Part, Reasons},
+};
 
 /// A snapshot of a kernel's or an image's own and the reasons for it do not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]

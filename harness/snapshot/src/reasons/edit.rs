@@ -1,11 +1,13 @@
 //! Changing the file of reasons as a person would: comments, order and layout stay.
 
+use harness_protocol::name::ScenarioName;
 use thiserror::Error;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
-use crate::owner::Owner;
-use crate::reasons::{Explanation, Extent, OwnSnapshots, Part};
-use harness_protocol::name::ScenarioName;
+use crate::{
+    owner::Owner,
+    reasons::{Explanation, Extent, OwnSnapshots, Part},
+};
 
 /// Why the file cannot be changed.
 #[derive(Debug, Error)]

@@ -1,5 +1,6 @@
-use super::*;
 use harness_protocol::name::Ground;
+
+use super::*;
 
 /// A ground and the kernels its kernel is like: `6.12-debian@minimal < 6.12`, with image `minimal` if none is named.
 fn lineage(text: &str) -> Lineage {

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use super::cells::Cells;
 use harness_scenario::grid::{Grid, Orphan};
 use harness_verdict::{judgement::Row, reason::Reason, verdict::Verdict};
+
+use super::cells::Cells;
 
 /// A line of text has about this many characters.
 const WIDTH: usize = 120;

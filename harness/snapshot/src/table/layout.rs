@@ -2,16 +2,17 @@
 
 use std::ops::Range;
 
+use harness_scenario::grid::{Grid, Part};
+use harness_verdict::{
+    judgement::{Judgement, Row},
+    verdict::{Class, Verdict},
+};
+
 use super::{
     causes,
     cells::Cells,
     helpers,
     line::{Line, Tone, line, one},
-};
-use harness_scenario::grid::{Grid, Part};
-use harness_verdict::{
-    judgement::{Judgement, Row},
-    verdict::{Class, Verdict},
 };
 
 /// The whole table: a count, what the columns mean, the verdicts, the causes of denials, and why what is unsupported is.

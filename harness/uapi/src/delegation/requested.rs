@@ -1,11 +1,15 @@
 //! What a list of mount options asks a kernel for, by the rules of its own parser.
 
+use harness_protocol::{
+    errno::Errno,
+    mount_option::{LONGEST_VALUE, MountOption, OPTIONS},
+};
 use thiserror::Error;
 
-use crate::delegation::{AttachMask, CmdMask, Delegation, MapMask, ProgMask};
-use crate::vocabulary::{Kind, NameTable, Vocabulary};
-use harness_protocol::errno::Errno;
-use harness_protocol::mount_option::{LONGEST_VALUE, MountOption, OPTIONS};
+use crate::{
+    delegation::{AttachMask, CmdMask, Delegation, MapMask, ProgMask},
+    vocabulary::{Kind, NameTable, Vocabulary},
+};
 
 /// An option that the kernel refuses, and with it all of the call that sets it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -1,7 +1,11 @@
 //! What is asked for after loading, and commands that no token affects.
 
-use crate::permission::{Capability, FIRST_RELEASE, Reason, Requirement, command as takes_token};
-use crate::{names, release::Release, vocabulary::Kind};
+use crate::{
+    names,
+    permission::{Capability, FIRST_RELEASE, Reason, Requirement, command as takes_token},
+    release::Release,
+    vocabulary::Kind,
+};
 
 /// The first release whose `BPF_BTF_GET_FD_BY_ID` takes a token.
 const TYPES_BY_TOKEN: Release = Release { major: 6, minor: 15 };

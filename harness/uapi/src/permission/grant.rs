@@ -5,9 +5,9 @@ use std::{
     fmt,
 };
 
-use crate::permission::{Bit, Capability, Requirement, Why};
 use crate::{
     delegation::{Delegation, numbers},
+    permission::{Bit, Capability, Requirement, Why},
     release::Release,
     vocabulary::Kind,
 };

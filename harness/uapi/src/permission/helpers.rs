@@ -3,8 +3,7 @@
 //! Programs for tracing have most helpers by their type, whose capabilities include those asked here; all others get
 //! them from `bpf_base_func_proto` (`kernel/bpf/helpers.c`) and `bpf_sk_base_func_proto` (`net/core/filter.c`).
 
-use crate::permission::Capability;
-use crate::release::Release;
+use crate::{permission::Capability, release::Release};
 
 /// A capability that a helper is given for.
 pub(super) struct Asked {

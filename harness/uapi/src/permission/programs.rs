@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::permission::{Capability, FIRST_RELEASE, Reason, Requirement, Use, command, helpers};
-use crate::{names, release::Release, vocabulary::Kind};
+use crate::{
+    names,
+    permission::{Capability, FIRST_RELEASE, Reason, Requirement, Use, command, helpers},
+    release::Release,
+    vocabulary::Kind,
+};
 
 const LOAD: &str = "bpf_prog_load in kernel/bpf/syscall.c";
 const VERIFIER: &str = "kernel/bpf/verifier.c";

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::permission::{Capability, FIRST_RELEASE, MapTrait, Reason, Requirement, command};
-use crate::{names, vocabulary::Kind};
+use crate::{
+    names,
+    permission::{Capability, FIRST_RELEASE, MapTrait, Reason, Requirement, command},
+    vocabulary::Kind,
+};
 
 /// What the kernel asks of who creates a map of some type, beyond being let at `bpf(2)` at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

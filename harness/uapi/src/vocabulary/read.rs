@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
-use crate::btf::{self, Btf, BtfKind};
-use crate::vocabulary::{
-    Kind, NameTable, Vocabulary,
-    helper::{self, HelperNames},
+use crate::{
+    btf::{self, Btf, BtfKind},
+    vocabulary::{
+        Kind, NameTable, Vocabulary,
+        helper::{self, HelperNames},
+    },
 };
 
 /// What `BPF_OBJ_GET_INFO_BY_FD` can fill, one structure for each kind of object (`include/uapi/linux/bpf.h`).

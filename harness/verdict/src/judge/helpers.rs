@@ -3,17 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    granted::Granted,
-    judgement::{Case, Fault},
-    verdict::Verdict,
-};
 use harness_protocol::{
     outcome::{Answer, ScenarioOutcome},
     plan::{self, Call, HelperIds, HelperSurvey},
 };
 use harness_scenario::{expanded::Expanded, grid::Part};
 use harness_uapi::vocabulary::{HelperNames, Vocabulary};
+
+use crate::{
+    granted::Granted,
+    judgement::{Case, Fault},
+    verdict::Verdict,
+};
 
 /// Puts it into the verdicts of all surveys, in place of the numbers in the record; of a sweep, also as a table.
 ///

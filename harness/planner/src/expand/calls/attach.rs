@@ -1,9 +1,13 @@
 //! Attaching programs, taking them off, and asking what is attached.
 
-use crate::expand::desk::made;
+use harness_diagnostics::node::Place;
+use harness_protocol::plan::{Call, LinkTarget};
+use harness_scenario::attempt::{LinkCreate, ProgAttach, ProgDetach, ProgQuery};
+use harness_uapi::{resolver::Found, vocabulary::Kind};
+
 use crate::{
     expand::{
-        desk::{Desk, Made, Setting, describe},
+        desk::{Desk, Made, Setting, describe, made},
         links,
         objects::Object,
         values,
@@ -11,10 +15,6 @@ use crate::{
     },
     recipe,
 };
-use harness_diagnostics::node::Place;
-use harness_protocol::plan::{Call, LinkTarget};
-use harness_scenario::attempt::{LinkCreate, ProgAttach, ProgDetach, ProgQuery};
-use harness_uapi::{resolver::Found, vocabulary::Kind};
 
 impl Desk<'_, '_> {
     #[expect(clippy::option_option, reason = "the outer one is an error that was told, the inner one attach type 0")]

@@ -1,20 +1,20 @@
 //! Calls on the elements of a map.
 
-use crate::expand::desk::made;
-use crate::{
-    expand::{
-        desk::{Desk, Made, Setting},
-        objects::{MapShape, Object},
-        values,
-        words::Words,
-    },
-    recipe,
-};
 use harness_diagnostics::node::Place;
 use harness_protocol::plan::{BatchOp, Call, PartContent, PartPlace, ValuePart};
 use harness_scenario::{
     attempt::{MapBatch, MapDelete, MapFreeze, MapLookup, MapLookupAndDelete, MapMmap, MapNextKey, MapUpdate},
     choice::Bytes,
+};
+
+use crate::{
+    expand::{
+        desk::{Desk, Made, Setting, made},
+        objects::{MapShape, Object},
+        values,
+        words::Words,
+    },
+    recipe,
 };
 
 impl Desk<'_, '_> {

@@ -1,16 +1,5 @@
 //! Making maps and loading programs.
 
-use super::first_missing;
-use crate::expand::desk::made;
-use crate::{
-    expand::{
-        desk::{Desk, Made, Setting},
-        objects::{MapShape, Object},
-        values,
-        words::Words,
-    },
-    recipe::{self, MapArguments, ProgArguments},
-};
 use harness_protocol::{
     blob,
     plan::{Body, Call, MapTypes, ProgTarget, ProgTypes},
@@ -20,6 +9,17 @@ use harness_scenario::{
     choice::Flag,
 };
 use harness_uapi::{resolver::Found, vocabulary::Kind};
+
+use super::first_missing;
+use crate::{
+    expand::{
+        desk::{Desk, Made, Setting, made},
+        objects::{MapShape, Object},
+        values,
+        words::Words,
+    },
+    recipe::{self, MapArguments, ProgArguments},
+};
 
 impl Desk<'_, '_> {
     pub(super) fn flags(

@@ -1,12 +1,13 @@
 //! The arguments of an attempt that loads an object.
 
+use harness_diagnostics::node::Place;
+use harness_protocol::plan::{Actor, BpffsPlace, Call, ObjectLoad, Replaced, TokenPath, Told};
+use harness_scenario::attempt::Object;
+
 use crate::expand::{
     desk::{Desk, Made, Setting},
     words::Words,
 };
-use harness_diagnostics::node::Place;
-use harness_protocol::plan::{Actor, BpffsPlace, Call, ObjectLoad, Replaced, TokenPath, Told};
-use harness_scenario::attempt::Object;
 
 /// What a prebuilt object's file is called.
 const PREBUILT: &str = ".bpf.o";

@@ -1,11 +1,12 @@
 //! Mounts changed, and processes ended, in the middle of a case.
 
+use harness_protocol::plan::{Actor, Call, Holding};
+use harness_scenario::attempt::{Remount, Umount};
+
 use crate::expand::{
     desk::{Desk, Made, Setting, describe, made},
     words::Words,
 };
-use harness_protocol::plan::{Actor, Call, Holding};
-use harness_scenario::attempt::{Remount, Umount};
 
 impl Desk<'_, '_> {
     pub(crate) fn remount(&mut self, op: &Remount, setting: &Setting) -> Option<Made> {

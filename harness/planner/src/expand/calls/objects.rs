@@ -1,15 +1,15 @@
 //! Calls on objects as such.
 
-use crate::expand::desk::made;
-use crate::expand::{
-    desk::{Desk, Made, Setting},
-    objects::Object,
-    words::Words,
-};
 use harness_protocol::plan::{Call, ObjectKind};
 use harness_scenario::attempt::{
     FdById, IterCreate, LinkDetach, LinkUpdate, NextId, ObjInfo, ProgAssocStructOps, ProgBindMap, ProgCode,
     ProgStreamRead, ProgTestRun, RawTracepointOpen, TaskFdQuery,
+};
+
+use crate::expand::{
+    desk::{Desk, Made, Setting, made},
+    objects::Object,
+    words::Words,
 };
 
 impl Desk<'_, '_> {

@@ -1,19 +1,19 @@
 //! Names in a bpffs.
 
-use crate::expand::desk::made;
+use harness_protocol::plan::{Call, PinPlace};
+use harness_scenario::{
+    attempt::{ObjGet, ObjPin},
+    expect::Expect,
+};
+
 use crate::{
     expand::{
-        desk::{Desk, Made, Setting},
+        desk::{Desk, Made, Setting, made},
         objects::is_plain_name,
         values,
         words::Words,
     },
     recipe,
-};
-use harness_protocol::plan::{Call, PinPlace};
-use harness_scenario::{
-    attempt::{ObjGet, ObjPin},
-    expect::Expect,
 };
 
 impl Desk<'_, '_> {

@@ -1,5 +1,9 @@
 //! Surveys: attempts that ask about everything the kernel knows of a kind.
 
+use harness_protocol::plan::{self, Call, HelperIds};
+use harness_scenario::attempt::HelperSurvey;
+use harness_uapi::{resolver::Found, vocabulary::Kind};
+
 use super::first_missing;
 use crate::{
     expand::{
@@ -10,9 +14,6 @@ use crate::{
     },
     recipe::{self, ProgArguments},
 };
-use harness_protocol::plan::{self, Call, HelperIds};
-use harness_scenario::attempt::HelperSurvey;
-use harness_uapi::{resolver::Found, vocabulary::Kind};
 
 impl Desk<'_, '_> {
     pub(super) fn helper_survey(&mut self, op: &HelperSurvey, setting: &Setting) -> Option<Made> {

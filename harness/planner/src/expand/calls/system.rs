@@ -1,13 +1,13 @@
 //! What is no command of `bpf(2)`, or one that is not made as it should be.
 
-use crate::expand::desk::made;
-use crate::expand::sysctl;
-use crate::expand::{
-    desk::{Desk, Made, Setting},
-    words::Words,
-};
 use harness_protocol::plan::{Call, SocketDuty};
 use harness_scenario::attempt::{SocketAttach, SysctlWrite, Unflagged};
+
+use crate::expand::{
+    desk::{Desk, Made, Setting, made},
+    sysctl,
+    words::Words,
+};
 
 pub(super) fn unflagged(op: &Unflagged) -> Made {
     made(Words::new("unflagged").word(op.command.name()), Call::Unflagged(op.command))

@@ -1,5 +1,10 @@
 //! Programs of features, for the verifier to judge.
 
+use harness_diagnostics::suggest::{did_you_mean, one_of};
+use harness_protocol::plan::{self, Call};
+use harness_scenario::attempt::Verify;
+use harness_uapi::vocabulary::Kind;
+
 use crate::{
     expand::{
         desk::{Desk, Made, Setting},
@@ -9,10 +14,6 @@ use crate::{
     feature::{self, Feature, FeatureMap},
     recipe,
 };
-use harness_diagnostics::suggest::{did_you_mean, one_of};
-use harness_protocol::plan::{self, Call};
-use harness_scenario::attempt::Verify;
-use harness_uapi::vocabulary::Kind;
 
 impl Desk<'_, '_> {
     pub(super) fn verify(&mut self, op: &Verify, setting: &Setting) -> Option<Made> {

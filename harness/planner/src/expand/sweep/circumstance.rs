@@ -1,12 +1,13 @@
 //! What an arm comes to for one call: the token, the capabilities, the setting.
 
-use crate::feature::Needs;
 use harness_protocol::{
     mount_option::MountOption,
     plan::{Call, ProgTarget, TokenCommand},
 };
 use harness_scenario::sweep::Arm;
 use harness_uapi::{capability, delegation::Delegation, vocabulary::Kind};
+
+use crate::feature::Needs;
 
 /// The setting that decides about those without any capability (`Documentation/admin-guide/sysctl/kernel.rst`).
 pub(super) const SETTING: &str = "kernel.unprivileged_bpf_disabled";

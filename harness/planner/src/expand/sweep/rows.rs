@@ -1,12 +1,13 @@
 //! The rows of a sweep: every name the kernel knows, with the call that is attempted for it.
 
+use harness_protocol::plan::Actor;
+use harness_scenario::{grid::Orphan, sweep::SweepOf};
+use harness_uapi::{release::Release, resolver::Lexicon};
+
 use crate::{
     feature::{self, Feature},
     recipe::{self, Names, Recipe, Way},
 };
-use harness_protocol::plan::Actor;
-use harness_scenario::{grid::Orphan, sweep::SweepOf};
-use harness_uapi::{release::Release, resolver::Lexicon};
 
 /// Every name that can be attempted with its recipe, in the kernel's order; and those that nobody knows how to attempt.
 pub(super) fn of(of: SweepOf, actor: &Actor, lexicon: &Lexicon<'_>) -> (Vec<(String, Recipe)>, Vec<Orphan>) {

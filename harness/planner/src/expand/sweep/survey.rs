@@ -3,9 +3,10 @@
 //! What root is not granted is nobody's to lack, so no other arm asks about it. What an arm was granted, an arm with more
 //! is granted too: the kernel's checks ask for capabilities, and none asks that one be absent.
 
-use crate::expand::sweep::circumstance;
 use harness_protocol::plan::Call;
 use harness_scenario::sweep::Arm;
+
+use crate::expand::sweep::circumstance;
 
 /// The survey of an arm, going on from those of earlier arms, and the name it is saved under; any other call as it is.
 pub(super) fn chained(mut call: Call, row: usize, column: usize, arms: &[Arm]) -> (Call, Option<String>) {
