@@ -1,8 +1,8 @@
-//! Holds a document against the JSON Schema of a scenario and tells everything that does not fit.
+//! Holds a document against the JSON Schema of a scenario and reports everything that does not fit.
 //!
-//! The schema is generated from the types of [`super::spec`], so the check cannot drift from them. Only what that schema
-//! uses is understood; [`keywords_are_understood`](tests) proves that it uses nothing else. A general validator would
-//! say of a wrong `op` that it matches none of thirteen alternatives; this one names the alternative that is meant.
+//! The schema is generated from the types of scenario files, so the check cannot drift from them. Only what that schema uses is
+//! understood; a test of `harness-scenario` proves that it uses nothing else. A general validator would say of a wrong `op` that
+//! it matches none of thirteen alternatives; this one names the alternative that is meant.
 
 use serde_json::Value;
 
