@@ -9,7 +9,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # use harness_builder::{progress::Progress, project::Project};
 //! # use harness_runner::{store::Freshness, supplies::Supplies};
-//! use harness_proof::setting::{Reduction, Setting};
+//! use harness_proof::{inquiry::Reduction, setting::Setting};
 //! use harness_runner::proof::{self, Criterion, Object, Subject, Task, Trial};
 //!
 //! # let supplies = Supplies::open(Project::find()?, Freshness::Any, Progress::silent())?;
