@@ -5,9 +5,9 @@ mod host;
 mod memory;
 mod page;
 mod sample;
-mod subject;
 mod virtme;
 mod whole;
+mod workload;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -18,14 +18,16 @@ use harness_builder::{
     progress::{Progress, Unit},
 };
 use harness_cli::{Context, candidates, exit::Wrong, screen, setup::Installation};
-use harness_protocol::name::{Ground, KernelName};
-use harness_runner::{lab::Lab, launch::MEMORY_MIB, preparation::prepare_for, store::Freshness, supplies::Supplies};
+use harness_protocol::name::{Environment, KernelName};
+use harness_runner::{
+    launch::MEMORY_MIB, preparation::prepare_for, resources::Resources, scenario_runner::Runner, store::Freshness,
+};
 
 use figures::{Figure, Figures, Missing, Repeats, Virtme};
 use sample::Sample;
-use subject::{IMAGE, Scenarios};
 use virtme::VirtmeNg;
 use whole::Kept;
+use workload::{IMAGE, Scenarios};
 
 /// Measure runs, VMs, containers and attempts, and write docs/performance.md
 #[derive(Debug, ClapArgs)]
@@ -64,15 +66,15 @@ const OTHERS_RUNS: u32 = 5;
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let project = context.project()?;
-    let supplies = Supplies::open(project.clone(), Freshness::Any, Progress::detect())?;
-    let kernel = kernel(args, &supplies)?;
+    let resources = Resources::open(project.clone(), Freshness::Any, Progress::detect())?;
+    let kernel = kernel(args, &resources)?;
     let image = IMAGE.parse()?;
-    let ground = Ground { kernel, image };
-    prepare_for(&supplies, std::slice::from_ref(&ground), args.installation.mode())?;
-    let testbed = supplies.build(&ground.kernel, &ground.image)?;
-    let lab = Lab::open(project, &project.scenarios()).map_err(Wrong::input)?;
-    let scenarios = Scenarios::all(&lab, &testbed)?;
-    let text = page::render(&measure(args, &supplies, &scenarios)?);
+    let environment = Environment { kernel, image };
+    prepare_for(&resources, std::slice::from_ref(&environment), args.installation.mode())?;
+    let testbed = resources.build(&environment.kernel, &environment.image)?;
+    let runner = Runner::open(project, &project.scenarios()).map_err(Wrong::input)?;
+    let scenarios = Scenarios::all(&runner, &testbed)?;
+    let text = page::render(&measure(args, &resources, &scenarios)?);
     if args.quick {
         screen::print(&text)?;
     } else {
@@ -83,10 +85,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn kernel(args: &Args, supplies: &Supplies) -> Result<KernelName> {
+fn kernel(args: &Args, resources: &Resources) -> Result<KernelName> {
     let kernels = match &args.kernel {
-        Some(name) => supplies.kernels([name.as_str()]),
-        None => supplies.default_kernels(),
+        Some(name) => resources.kernels([name.as_str()]),
+        None => resources.default_kernels(),
     };
     match kernels.map_err(Wrong::input)?.as_slice() {
         [] => bail!("there is no kernel in kernels/"),
@@ -96,12 +98,12 @@ fn kernel(args: &Args, supplies: &Supplies) -> Result<KernelName> {
     }
 }
 
-fn measure(args: &Args, supplies: &Supplies, scenarios: &Scenarios<'_>) -> Result<Figures> {
-    let (progress, bench) = (supplies.progress(), &scenarios.bench);
+fn measure(args: &Args, resources: &Resources, scenarios: &Scenarios<'_>) -> Result<Figures> {
+    let (progress, bench) = (resources.progress(), &scenarios.bench);
     let mut host = host::facts(bench);
     progress.note(&format!("kernel {}: {}", bench.release(), bench.decision()));
     let runs = if args.quick { args.runs.min(QUICK_RUNS) } else { args.runs };
-    let turns = take_turns(args, supplies, scenarios, runs)?;
+    let turns = take_turns(args, resources, scenarios, runs)?;
     progress.note("VMs, one at a time");
     let vms = figure((0..runs.min(OTHERS_RUNS)).map(|_| scenarios.shared_boot(MEMORY_MIB)).collect());
     progress.note("costs in the guest");
@@ -112,7 +114,7 @@ fn measure(args: &Args, supplies: &Supplies, scenarios: &Scenarios<'_>) -> Resul
         figure(scenarios.least_memory(progress))
     };
     host.load[1] = host::load();
-    let Turns { fresh, warm, vmtest, virtme, repeats } = turns;
+    let AlternatingRuns { fresh, warm, vmtest, virtme, repeats } = turns;
     Ok(Figures { host, subject: scenarios.subject(), fresh, warm, vmtest, virtme, repeats, vms, costs, least_memory })
 }
 
@@ -121,7 +123,7 @@ fn figure<T>(result: Result<T>) -> Figure<T> {
 }
 
 /// What was measured in turns.
-struct Turns {
+struct AlternatingRuns {
     fresh: Figure<Sample>,
     warm: Figure<Sample>,
     vmtest: Figure<Sample>,
@@ -129,9 +131,9 @@ struct Turns {
     repeats: Repeats,
 }
 
-fn take_turns(args: &Args, supplies: &Supplies, scenarios: &Scenarios<'_>, runs: u32) -> Result<Turns> {
-    let (root, kernel) = (supplies.project().root(), scenarios.kernel());
-    let task = supplies.progress().task("bench", Unit::Things("rounds"), Some(runs.into()));
+fn take_turns(args: &Args, resources: &Resources, scenarios: &Scenarios<'_>, runs: u32) -> Result<AlternatingRuns> {
+    let (root, kernel) = (resources.project().root(), scenarios.kernel());
+    let task = resources.progress().task("bench", Unit::Things("rounds"), Some(runs.into()));
     // The first may compile, and what it reads is not yet in the host's memory.
     whole::time(root, kernel, Kept::Builds)?;
     let program = figure(VirtmeNg::prepare(args.vng.as_deref(), &scenarios.bench));
@@ -154,8 +156,8 @@ fn take_turns(args: &Args, supplies: &Supplies, scenarios: &Scenarios<'_>, runs:
     task.finish("measured");
     let virtme =
         program.and_then(|VirtmeNg { version, remark, .. }| all(virtme).map(|times| Virtme { version, times, remark }));
-    let repeats = Repeats { runs: texts.len(), odd: subject::odd(&texts) };
-    Ok(Turns { fresh: all(fresh), warm: all(warm), vmtest: all(vmtest), virtme, repeats })
+    let repeats = Repeats { runs: texts.len(), odd: workload::odd(&texts) };
+    Ok(AlternatingRuns { fresh: all(fresh), warm: all(warm), vmtest: all(vmtest), virtme, repeats })
 }
 
 /// All times, or why one is missing.

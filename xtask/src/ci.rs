@@ -10,7 +10,7 @@ use harness_builder::{
 };
 use harness_cli::{Context, exit::Wrong, screen::print};
 use harness_protocol::name::KernelName;
-use harness_runner::{preparation::prepare_host, store::Freshness, supplies::Supplies};
+use harness_runner::{preparation::prepare_host, resources::Resources, store::Freshness};
 use serde_json::{Value, json};
 
 use crate::{
@@ -58,9 +58,9 @@ const LATE: [(&str, &[&str]); 1] = [("committed vocabularies", &["xtask", "kerne
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     if args.matrix {
-        let supplies = Supplies::open(context.project()?.clone(), Freshness::Any, Progress::silent())?;
-        let kernels = supplies.kernels(["all"]).map_err(Wrong::input)?;
-        let defaults = supplies.default_kernels().map_err(Wrong::input)?;
+        let resources = Resources::open(context.project()?.clone(), Freshness::Any, Progress::silent())?;
+        let kernels = resources.kernels(["all"]).map_err(Wrong::input)?;
+        let defaults = resources.default_kernels().map_err(Wrong::input)?;
         print(&format!("{}\n", matrix(&kernels, &defaults, args.shards)))?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -10,7 +10,7 @@ use clap::{
 use harness_builder::{
     cache::{
         Area, Cache,
-        cleaning::{Freed, Plan, Reach},
+        cleaning::{CleanScope, Freed, Plan},
         inventory::{Inventory, InventoryError},
     },
     progress::size,
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let references = references::of(project).map_err(Wrong::input)?;
     let areas: Vec<Area> =
         Area::ALL.into_iter().filter(|area| args.parts.is_empty() || args.parts.contains(area)).collect();
-    let reach = if args.all { Reach::Everything } else { Reach::Idle };
+    let reach = if args.all { CleanScope::Everything } else { CleanScope::Idle };
     let plan = Plan::new(&inventory, &references, &areas, reach, SystemTime::now());
     print(&shown(&root, &inventory, &plan, &areas))?;
     if plan.doomed.is_empty() {
@@ -154,7 +154,7 @@ fn free(plan: &Plan, root: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use harness_builder::cache::{cleaning::Why, inventory::Item};
+    use harness_builder::cache::{cleaning::RemovalReason, inventory::Item};
 
     use super::*;
 
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn each_part_and_what_goes_of_it_is_shown_with_sizes_and_reasons() {
         let items = vec![item(Area::Kernels, "6.12-a"), item(Area::Kernels, "6.12-b"), item(Area::Store, "0a/b.json")];
-        let doomed = vec![(items[1].clone(), Why::Unreferenced), (items[2].clone(), Why::Old)];
+        let doomed = vec![(items[1].clone(), RemovalReason::Unreferenced), (items[2].clone(), RemovalReason::Old)];
         let plan = Plan { doomed, vms_run: false };
         let text = shown(Path::new("/c"), &Inventory { items }, &plan, &[Area::Kernels, Area::Store]);
         let expected = "\

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use harness_cli::{exit, replacement};
+use harness_cli::{atomic_write, exit};
 
 /// A file and what it must hold.
 pub(crate) struct Generated {
@@ -34,7 +34,7 @@ impl Mode {
             match self {
                 Self::Check => eprintln!("error: {path} is out of date; write it with `{command}`"),
                 Self::Write => {
-                    replacement::write(&file.path, &file.text)?;
+                    atomic_write::write(&file.path, &file.text)?;
                     println!("wrote {path}");
                 }
             }

@@ -8,7 +8,7 @@ use harness_builder::{
     cache::Cache,
     guest_program,
     host::{Mode, Purpose},
-    image::{self, Image, Recipe, catalogue::Catalogue},
+    image::{self, Image, Manifest, catalogue::Catalogue},
     objects,
     progress::Progress,
     project::Project,
@@ -95,7 +95,7 @@ impl Images {
 
     /// The recipes of these names; all if there is none, or for `all`. A wrong name is told before anything is done for
     /// the right ones.
-    fn recipes(&self, names: &[String]) -> Result<Vec<Recipe>> {
+    fn recipes(&self, names: &[String]) -> Result<Vec<Manifest>> {
         let wants_all = names.is_empty() || names.iter().any(|name| name == ALL);
         let names = if wants_all { self.catalogue.names() } else { names.iter().map(String::as_str).collect() };
         names.into_iter().map(|name| self.catalogue.get(name).map_err(Wrong::input)).collect()

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
-use harness_cli::{Context, complaint, exit};
+use harness_cli::{Context, diagnostic, exit};
 
 /// Test what BPF tokens allow: build kernels, boot them, run scenarios, compare verdicts
 #[derive(Debug, Parser)]
@@ -128,7 +128,7 @@ fn main() -> ExitCode {
     match cli.verb.run(&Context::find()) {
         Ok(code) => code,
         Err(error) => {
-            complaint::tell(&error);
+            diagnostic::tell(&error);
             exit::code_of(&error)
         }
     }

@@ -7,8 +7,8 @@ use clap::Args as ClapArgs;
 use harness_builder::progress::Progress;
 use harness_cli::{Context, exit, exit::Wrong, screen::print};
 use harness_runner::{
+    resources::Resources,
     store::{Freshness, MergeError, Merged},
-    supplies::Supplies,
 };
 
 /// Take the outcomes that other machines stored into this one's store
@@ -30,8 +30,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
-    let supplies = Supplies::open(context.project()?.clone(), Freshness::Any, Progress::silent())?;
-    let merged = match supplies.store().merge(&args.folders) {
+    let resources = Resources::open(context.project()?.clone(), Freshness::Any, Progress::silent())?;
+    let merged = match resources.store().merge(&args.folders) {
         Ok(merged) => merged,
         Err(error @ MergeError::Store(_)) => return Err(error.into()),
         Err(error) => return Err(Wrong::input(error)),

@@ -18,12 +18,12 @@ use harness_cli::{
 use harness_protocol::name::KernelName;
 use harness_runner::{
     detection::{
-        Campaign, CampaignError, page,
+        MutationRun, MutationRunError, page,
         score::{Score, Thoroughness},
     },
+    resources::Resources,
     selection::Selection,
     store::Freshness,
-    supplies::Supplies,
 };
 
 const PAGE: &str = "docs/detection.md";
@@ -89,8 +89,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
 
 /// All mutants of the project.
 fn mutants(project: &Project) -> Result<Mutants> {
-    let supplies = Supplies::open(project.clone(), Freshness::Any, Progress::silent())?;
-    let kernels: Vec<KernelName> = supplies.default_kernels().map_err(Wrong::input)?;
+    let resources = Resources::open(project.clone(), Freshness::Any, Progress::silent())?;
+    let kernels: Vec<KernelName> = resources.default_kernels().map_err(Wrong::input)?;
     Mutants::of_folder(&project.kernels().join("mutants"), &kernels).map_err(Wrong::input)
 }
 
@@ -132,20 +132,20 @@ fn try_all(
     kernel: &KernelName,
     mutants: &[&Mutant],
     thoroughness: Thoroughness,
-) -> Result<Score, CampaignError> {
-    Campaign::prepare(selection, kernel, mutants, thoroughness)?.run()
+) -> Result<Score, MutationRunError> {
+    MutationRun::prepare(selection, kernel, mutants, thoroughness)?.run()
 }
 
 /// A mutant that does not fit is the fault of who wrote it.
-fn blame(error: CampaignError) -> anyhow::Error {
+fn blame(error: MutationRunError) -> anyhow::Error {
     match error {
-        CampaignError::Misfits(errors) => {
+        MutationRunError::Misfits(errors) => {
             let lines = errors.into_iter().map(|error| format!("{:#}", anyhow::Error::from(error)));
             Wrong::input(anyhow::anyhow!("{}", lines.collect::<Vec<_>>().join("\n")))
         }
-        CampaignError::Selection(error) => selection::blame(error),
+        MutationRunError::Selection(error) => selection::blame(error),
         // As such it is shown with each mistake underlined.
-        CampaignError::Lab(error) => error.into(),
+        MutationRunError::Lab(error) => error.into(),
         error => error.into(),
     }
 }

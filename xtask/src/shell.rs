@@ -6,12 +6,12 @@ use anyhow::Result;
 use clap::Args as ClapArgs;
 use harness_builder::progress::Progress;
 use harness_cli::{Context, candidates, exit::Wrong, setup::Installation};
-use harness_protocol::name::{Ground, ImageName};
+use harness_protocol::name::{Environment, ImageName};
 use harness_runner::{
     preparation::prepare_for,
+    resources::Resources,
     shell::{self, ShellError},
     store::Freshness,
-    supplies::Supplies,
 };
 
 /// Open a root shell in a VM, as scenarios have it
@@ -43,15 +43,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
-    let supplies = Supplies::open(context.project()?.clone(), Freshness::Any, Progress::detect())?;
+    let resources = Resources::open(context.project()?.clone(), Freshness::Any, Progress::detect())?;
     let kernels = match &args.kernel {
-        Some(name) => supplies.kernels([name.as_str()]).map_err(Wrong::input)?,
-        None => supplies.default_kernels().map_err(Wrong::input)?,
+        Some(name) => resources.kernels([name.as_str()]).map_err(Wrong::input)?,
+        None => resources.default_kernels().map_err(Wrong::input)?,
     };
     let Some(kernel) = kernels.last() else { anyhow::bail!("there is no kernel in kernels/") };
-    let ground = Ground { kernel: kernel.clone(), image: args.image.clone() };
-    prepare_for(&supplies, &[ground], args.installation.mode())?;
-    let testbed = supplies.build(kernel, &args.image)?;
+    let environment = Environment { kernel: kernel.clone(), image: args.image.clone() };
+    prepare_for(&resources, &[environment], args.installation.mode())?;
+    let testbed = resources.build(kernel, &args.image)?;
     match shell::open(&testbed) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error @ ShellError::NoTerminal) => Err(Wrong::input(error)),

@@ -12,8 +12,8 @@ use harness_cli::{Context, exit, exit::Wrong, screen, setup::Installation};
 use harness_protocol::name::ImageName;
 use harness_runner::{
     preparation::prepare_host,
+    resources::{Resources, ResourcesError},
     store::Freshness,
-    supplies::{Supplies, SuppliesError},
 };
 
 use crate::{
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     if let Some(partition) = &args.partition {
         let progress = Progress::detect();
         prepare_host(&Purpose::ALL, args.installation.mode(), &progress)?;
-        build_supplies(&Supplies::open(context.project()?.clone(), freshness, progress)?)?;
+        build_resources(&Resources::open(context.project()?.clone(), freshness, progress)?)?;
         return partition.run(&args.nextest, &variables(freshness));
     }
     all(context, freshness, args.installation.mode(), &mut tally)?;
@@ -77,9 +77,9 @@ pub(crate) fn all(context: &Context, freshness: Freshness, mode: Mode, tally: &m
     let progress = Progress::detect();
     prepare_host(&Purpose::ALL, mode, &progress)?;
     units(tally)?;
-    let supplies = Supplies::open(context.project()?.clone(), freshness, progress)?;
-    build_supplies(&supplies)?;
-    units_of_systemd(&supplies, tally)?;
+    let resources = Resources::open(context.project()?.clone(), freshness, progress)?;
+    build_resources(&resources)?;
+    units_of_systemd(&resources, tally)?;
     let arguments = &["test", "--package", "harness-runner", "--no-fail-fast"];
     let variables = variables(freshness);
     Step { name: "the runner and all scenarios", kind: Kind::Tests, arguments, variables }.run(tally)
@@ -105,8 +105,8 @@ const OLD_SYSTEMD: &str = "systemd-257";
 const SYSTEMD: &str = "systemd-262";
 
 /// Holds our reading of units against a real systemd, in a copy of an image's root.
-fn units_of_systemd(supplies: &Supplies, tally: &mut Tally) -> Result<()> {
-    let Some(image) = supplies.built_image(&SYSTEMD.parse()?)? else { return Ok(()) };
+fn units_of_systemd(resources: &Resources, tally: &mut Tally) -> Result<()> {
+    let Some(image) = resources.built_image(&SYSTEMD.parse()?)? else { return Ok(()) };
     let folder = tempfile::tempdir().context("cannot make a folder for a root with systemd")?;
     let root = folder.path().join("root");
     image.copy(&root)?;
@@ -119,11 +119,11 @@ fn units_of_systemd(supplies: &Supplies, tally: &mut Tally) -> Result<()> {
 }
 
 /// Builds what the scenarios need, so that no test waits for a compiler.
-fn build_supplies(supplies: &Supplies) -> Result<()> {
-    let images = supplies.default_images().map_err(Wrong::input)?;
+fn build_resources(resources: &Resources) -> Result<()> {
+    let images = resources.default_images().map_err(Wrong::input)?;
     let (first, further) = images.split_first().context("no image's recipe says `default = true`")?;
     for image in further {
-        match supplies.build_image(image) {
+        match resources.build_image(image) {
             Ok(_) => {}
             // A mirror that moved on has no pinned package of a moving suite any more, which is nothing to fail for.
             Err(error) if error.is_gone() => without(image, error),
@@ -131,17 +131,17 @@ fn build_supplies(supplies: &Supplies) -> Result<()> {
         }
     }
     let old: ImageName = OLD_SYSTEMD.parse()?;
-    supplies.build_image(&old).map_or_else(|error| without(&old, error), drop);
+    resources.build_image(&old).map_or_else(|error| without(&old, error), drop);
     let kernels = match env::var("BPF_TOKEN_HARNESS_KERNELS") {
-        Ok(list) => supplies.kernels(list.split(',')).map_err(Wrong::input)?,
-        Err(_) => supplies.default_kernels()?,
+        Ok(list) => resources.kernels(list.split(',')).map_err(Wrong::input)?,
+        Err(_) => resources.default_kernels()?,
     };
     for kernel in kernels {
-        supplies.build(&kernel, first)?;
+        resources.build(&kernel, first)?;
     }
     Ok(())
 }
 
-fn without(image: &ImageName, error: SuppliesError) {
+fn without(image: &ImageName, error: ResourcesError) {
     eprintln!("without image {image}, and the tests with it: {:#}", anyhow::Error::from(error));
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-/// The folder of the modules in it. The guest's init knows it too (`harness/agent`).
+/// The folder of the modules in it. The guest's init knows it too (`harness/init`).
 const MODULES: &str = "modules";
 /// The file in that folder that says in which order they are loaded.
 const ORDER: &str = "modules/order";

@@ -24,7 +24,7 @@ use crate::{
 /// The package of the program that attempts what a plan asks for.
 const GUEST: &str = "harness-guest";
 /// The package of the guest's init and agent.
-const AGENT: &str = "harness-agent";
+const INIT: &str = "harness-init";
 /// The folder cargo builds them in.
 const TARGET: &str = "guest-program";
 
@@ -44,7 +44,7 @@ impl GuestProgram {
             let path = folder.join(name);
             Sha256::of_file(&path).map_err(|source| GuestProgramError::Program { path, source })
         };
-        let sums = [sum(GUEST)?, sum(AGENT)?].map(|sum| sum.to_string());
+        let sums = [sum(GUEST)?, sum(INIT)?].map(|sum| sum.to_string());
         let key = Sha256::of_parts(sums.iter().map(|sum| sum.as_bytes())).to_string();
         Ok(Self { key, folder })
     }
@@ -55,8 +55,8 @@ impl GuestProgram {
     }
 
     /// The guest's init and agent.
-    pub fn agent(&self) -> PathBuf {
-        self.folder.join(AGENT)
+    pub fn init(&self) -> PathBuf {
+        self.folder.join(INIT)
     }
 }
 
@@ -92,9 +92,9 @@ pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<Gue
     let target = cache.entry(Area::Trees, TARGET)?.lock(progress)?;
     let target_folder = target.entry().path();
     cargo::forget(&target_folder, "harness-");
-    let built = cargo::build(workspace, &[GUEST, AGENT], &target_folder, progress).map_err(GuestProgramError::Build)?;
+    let built = cargo::build(workspace, &[GUEST, INIT], &target_folder, progress).map_err(GuestProgramError::Build)?;
     let staging = lock.stage_folder()?;
-    for name in [GUEST, AGENT] {
+    for name in [GUEST, INIT] {
         let (from, to) = (built.join(name), staging.path().join(name));
         fs::copy(&from, &to).map_err(|source| GuestProgramError::Copy { from, to, source })?;
     }

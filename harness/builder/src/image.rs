@@ -6,9 +6,9 @@
 mod assemble;
 pub mod catalogue;
 mod fetch;
+mod manifest;
 mod pin;
 mod private_root;
-mod recipe;
 
 use std::path::PathBuf;
 
@@ -16,9 +16,9 @@ use harness_protocol::name::ImageName;
 
 pub use assemble::AssembleError;
 pub use fetch::FetchError;
+pub use manifest::{BadPath, BadPattern, Boot, GuestPath, Layer, Manifest, ManifestError, Package, Pattern, Pin};
 pub use pin::{PinError, Pinned, pin};
 pub use private_root::{CopyError, GUEST_PROGRAM, PrivateRoot, SHELL_ARGUMENT};
-pub use recipe::{BadPath, BadPattern, Boot, GuestPath, Layer, Package, Pattern, Pin, Recipe, RecipeError};
 
 use crate::{
     cache::{Area, Cache, CacheError, cleaning::References},
@@ -67,32 +67,32 @@ impl ImageError {
 }
 
 /// The key of what a recipe makes. Comments and order of keys do not count.
-fn key(recipe: &Recipe) -> String {
+fn key(recipe: &Manifest) -> String {
     crate::digest::Sha256::of_parts([EDITION.as_bytes(), recipe.contents().as_bytes()]).short()
 }
 
-fn image(recipe: &Recipe, folder: PathBuf) -> Image {
+fn image(recipe: &Manifest, folder: PathBuf) -> Image {
     Image { name: recipe.name.clone(), key: key(recipe), folder, boot: recipe.boot().cloned() }
 }
 
-fn entry_name(recipe: &Recipe) -> String {
+fn entry_name(recipe: &Manifest) -> String {
     format!("{}-{}", recipe.name, key(recipe))
 }
 
 /// Adds what this recipe keeps in the cache.
-pub(crate) fn add_references(recipe: &Recipe, references: &mut References) {
+pub(crate) fn add_references(recipe: &Manifest, references: &mut References) {
     references.add(Area::Images, entry_name(recipe));
     recipe.suites().into_iter().for_each(|suite| references.add_all(Area::Downloads, mirror::lists_of(suite)));
     recipe.needed().for_each(|needed| needed.add_references(references));
 }
 
 /// The image of this recipe, if it was built.
-pub fn find_built(recipe: &Recipe, cache: &Cache) -> Result<Option<Image>, CacheError> {
+pub fn find_built(recipe: &Manifest, cache: &Cache) -> Result<Option<Image>, CacheError> {
     Ok(cache.entry(Area::Images, &entry_name(recipe))?.existing().map(|folder| image(recipe, folder)))
 }
 
 /// The image of this recipe, built if need be.
-pub fn build(recipe: &Recipe, cache: &Cache, progress: &Progress) -> Result<Image, ImageError> {
+pub fn build(recipe: &Manifest, cache: &Cache, progress: &Progress) -> Result<Image, ImageError> {
     let entry = cache.entry(Area::Images, &entry_name(recipe))?;
     if let Some(folder) = entry.existing() {
         return Ok(image(recipe, folder));

@@ -40,7 +40,7 @@ pub fn of(
     progress: &Progress,
 ) -> Result<Option<PathBuf>, InitramfsError> {
     let Some(modules) = kernel.modules() else { return Ok(None) };
-    let init = file::read(&program.agent())?;
+    let init = file::read(&program.init())?;
     let name = format!("initramfs-{}-{}", kernel.key, Sha256::of_parts([&init[..]]).short());
     let entry = cache.entry(Area::Images, &name)?;
     if let Some(path) = entry.existing() {

@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod command;
+pub mod corpus;
 mod cpio;
 pub mod digest;
 pub mod fetch;
@@ -17,5 +18,4 @@ pub mod objects;
 pub mod progress;
 pub mod project;
 pub mod references;
-pub mod specimens;
 pub mod vocabularies;

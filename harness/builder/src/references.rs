@@ -4,12 +4,11 @@ use thiserror::Error;
 
 use crate::{
     cache::cleaning::References,
-    guest_program, image,
+    corpus, guest_program, image,
     kernel::{self, CatalogueError, mutant},
     listing::ListingError,
     objects,
     project::Project,
-    specimens,
 };
 
 /// Why it is not known what a project refers to. Nothing is of no use then.
@@ -26,7 +25,7 @@ pub enum ReferencesError {
     Images(#[from] image::catalogue::CatalogueError),
     /// The list of packages with objects cannot be used.
     #[error(transparent)]
-    Specimens(#[from] specimens::SpecimenError),
+    Specimens(#[from] corpus::CorpusError),
     /// A file of mutants cannot be used.
     #[error(transparent)]
     Mutants(#[from] mutant::MutantError),
@@ -50,6 +49,6 @@ pub fn of(project: &Project) -> Result<References, ReferencesError> {
     }
     guest_program::add_references(project.root(), &mut references);
     objects::add_references(&project.objects(), &mut references);
-    specimens::add_references(&project.specimens(), &mut references)?;
+    corpus::add_references(&project.specimens(), &mut references)?;
     Ok(references)
 }

@@ -7,12 +7,12 @@ use harness_protocol::name::ScenarioName;
 use harness_runner::{
     report::{
         Results,
-        github::{self, Place},
+        github::{self, Location},
     },
     selection::Selection,
 };
 
-use crate::outlet::Delivery;
+use crate::output::Delivery;
 
 /// Tells GitHub what came of a run, if this is a step of a workflow.
 ///
@@ -29,14 +29,14 @@ pub(crate) fn tell(selection: &Selection, delivery: &Delivery, results: &Results
 }
 
 /// Where each scenario is written, from the folder that is checked out.
-fn places(selection: &Selection) -> BTreeMap<ScenarioName, Place> {
+fn places(selection: &Selection) -> BTreeMap<ScenarioName, Location> {
     let root = env::var_os("GITHUB_WORKSPACE").and_then(|folder| fs::canonicalize(folder).ok());
     let place = |checked: &harness_planner::checked::Checked| {
-        let path = selection.lab.suite().path(checked.name());
+        let path = selection.runner.suite().path(checked.name());
         let full = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let inside = root.as_ref().and_then(|root| full.strip_prefix(root).ok());
         let file = inside.map_or_else(|| selection.shown_path(path), |path| path.display().to_string());
-        (checked.name().clone(), Place { file, attempts: checked.attempt_lines() })
+        (checked.name().clone(), Location { file, attempts: checked.attempt_lines() })
     };
     selection.scenarios.iter().map(place).collect()
 }

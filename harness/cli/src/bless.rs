@@ -8,11 +8,10 @@ use harness_builder::progress::Progress;
 use harness_protocol::name::ScenarioName;
 use harness_runner::{
     blessing::{
-        Change,
-        ledger::{self, Ledger},
-        proposed,
+        Change, proposed,
+        reasons_update::{self, ReasonsUpdate},
     },
-    report::{self, Finding, counted},
+    report::{self, ScenarioResult, counted},
     selection::Selection,
 };
 use harness_snapshot::reasons::{BadCommit, BadReason, Commit, Explanation};
@@ -86,23 +85,23 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             "the verdicts of `host` are never blessed: snapshots are of kernels that everybody can boot"
         )));
     }
-    let findings = selection.findings().map_err(selection::blame)?;
-    let mut ledger = Ledger::new(selection.lab.reasons(), selection.lab.suite().own_snapshots()?, given);
-    let (accepted, refused) = sort(&selection, &findings, &mut ledger)?;
-    let path = selection.lab.suite().reasons_path();
+    let results = selection.results().map_err(selection::blame)?;
+    let mut ledger = ReasonsUpdate::new(selection.runner.reasons(), selection.runner.suite().own_snapshots()?, given);
+    let (accepted, refused) = sort(&selection, &results, &mut ledger)?;
+    let path = selection.runner.suite().reasons_path();
     let told = ledger.text().map_err(|error| Wrong::input(anyhow!("cannot change {}: {error}", path.display())))?;
     if !accepted.is_empty() || told.is_some() {
         accepted.iter().try_for_each(|(_, change)| screen::print(&format!("{}\n", change.describe())))?;
         if let Some(text) = &told {
-            let difference = report::difference(selection.lab.reasons().text(), text);
+            let difference = report::difference(selection.runner.reasons().text(), text);
             screen::print(&format!("changed {}\n{difference}\n", path.display()))?;
         }
         if !(args.yes || confirmed(accepted.len() + usize::from(told.is_some()))?) {
             eprintln!("nothing was changed");
             return Ok(exit::DIFFERS.into());
         }
-        accepted.iter().try_for_each(|(scenario, change)| make(&selection, scenario, change, &findings))?;
-        told.iter().try_for_each(|text| ledger::write(&path, text))?;
+        accepted.iter().try_for_each(|(scenario, change)| make(&selection, scenario, change, &results))?;
+        told.iter().try_for_each(|text| reasons_update::write(&path, text))?;
     }
     if ledger.is_idle() {
         eprintln!(
@@ -116,13 +115,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
 /// What is accepted, and whether anything was refused, which is told.
 fn sort<'f>(
     selection: &Selection,
-    findings: &'f [Finding],
-    ledger: &mut Ledger<'_>,
+    results: &'f [ScenarioResult],
+    ledger: &mut ReasonsUpdate<'_>,
 ) -> Result<(Vec<(&'f ScenarioName, Change)>, bool)> {
     let mut refused = false;
     let mut accepted = Vec::new();
     let naming = selection.naming();
-    for group in findings.chunk_by(|a, b| a.scenario == b.scenario) {
+    for group in results.chunk_by(|a, b| a.scenario == b.scenario) {
         let scenario = &group[0].scenario;
         let changes = proposed(selection, group, naming)?;
         match changes.and_then(|changes| ledger.enter(scenario, &changes).map(|()| changes)) {
@@ -136,9 +135,9 @@ fn sort<'f>(
     Ok((accepted, refused))
 }
 
-fn make(selection: &Selection, scenario: &ScenarioName, change: &Change, findings: &[Finding]) -> Result<()> {
-    let summary = findings.iter().find(|finding| &finding.scenario == scenario).map(|finding| finding.summary.as_str());
-    let path = selection.shown_path(selection.lab.suite().path(scenario));
+fn make(selection: &Selection, scenario: &ScenarioName, change: &Change, results: &[ScenarioResult]) -> Result<()> {
+    let summary = results.iter().find(|result| &result.scenario == scenario).map(|result| result.summary.as_str());
+    let path = selection.shown_path(selection.runner.suite().path(scenario));
     Ok(change.make(summary.unwrap_or_default(), &path)?)
 }
 

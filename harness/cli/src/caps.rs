@@ -8,12 +8,12 @@ use std::{path::PathBuf, process::ExitCode, sync::LazyLock};
 use anyhow::Result;
 use clap::{Args as ClapArgs, ValueEnum, ValueHint, builder::PossibleValue};
 use harness_builder::{progress::Progress, vocabularies::Vocabularies};
-use harness_findings::subject::KernelFacts;
-use harness_frontend::{Target, pasted};
+use harness_findings::input::KernelFacts;
+use harness_frontend::{WritableFrontend, pasted};
 use harness_objects::{Named, Object, needs};
 use harness_runner::{
-    proof::needs::{Case, Computed, Ground, Proved, enough, needs_on, prove},
-    supplies::Supplies,
+    proof::needs::{BuiltKernel, Case, Computed, Proved, enough, needs_on, prove},
+    resources::Resources,
 };
 
 use crate::{
@@ -71,13 +71,13 @@ pub struct Args {
 enum Format {
     Human,
     Json,
-    Pasted(Target),
+    Pasted(WritableFrontend),
 }
 
 impl ValueEnum for Format {
     fn value_variants<'a>() -> &'a [Self] {
         static ALL: LazyLock<Vec<Format>> = LazyLock::new(|| {
-            [Format::Human, Format::Json].into_iter().chain(Target::all().map(Format::Pasted)).collect()
+            [Format::Human, Format::Json].into_iter().chain(WritableFrontend::all().map(Format::Pasted)).collect()
         });
         &ALL
     }
@@ -99,11 +99,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let kernels = known_kernels::facts(&args.kernel, project, &vocabularies)?;
     let progress = if args.format == Format::Human { Progress::detect() } else { Progress::silent() };
     if args.table {
-        return table::write(&args.proving, &args.proving.supplies(project.clone(), progress)?, &kernels);
+        return table::write(&args.proving, &args.proving.resources(project.clone(), progress)?, &kernels);
     }
     let plain: Vec<(String, Object)> = objects.iter().map(Named::plain).collect();
     let computed = match args.prove {
-        true => proved(&args.proving, &args.proving.supplies(project.clone(), progress)?, &kernels, &objects, &plain)?,
+        true => proved(&args.proving, &args.proving.resources(project.clone(), progress)?, &kernels, &objects, &plain)?,
         false => kernels.iter().map(|kernel| computed(kernel, &plain)).collect(),
     };
     let known = vocabularies.known_names();
@@ -112,7 +112,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     print(&match args.format {
         Format::Pasted(target) => pasted(target, &grant, &names),
         Format::Json => page::json(&plain, &computed)? + "\n",
-        Format::Human => page::human(&computed, &pasted(Target::SYSTEMD, &grant, &names)),
+        Format::Human => page::human(&computed, &pasted(WritableFrontend::SYSTEMD, &grant, &names)),
     })?;
     Ok(code(&computed))
 }
@@ -124,16 +124,16 @@ fn computed(kernel: &KernelFacts, objects: &[(String, Object)]) -> Computed {
 /// Computes what is needed by the types of kernels that are built, and has them prove it.
 fn proved(
     proving: &Proving,
-    supplies: &Supplies,
+    resources: &Resources,
     kernels: &[KernelFacts],
     objects: &[Named],
     plain: &[(String, Object)],
 ) -> Result<Vec<Computed>> {
-    let grounds = proving.grounds(supplies, kernels)?;
-    let types = grounds.iter().map(Ground::types).collect::<Result<Vec<_>, _>>()?;
-    let needs = needs_on(&grounds, &types, plain);
+    let environments = proving.environments(resources, kernels)?;
+    let types = environments.iter().map(BuiltKernel::types).collect::<Result<Vec<_>, _>>()?;
+    let needs = needs_on(&environments, &types, plain);
     let case = Case { name: "the objects".to_owned(), objects: objects.iter().collect(), needs: needs.clone() };
-    let proofs = prove(&grounds, &[case]).map_err(blame)?;
+    let proofs = prove(&environments, &[case]).map_err(blame)?;
     let proofs = proofs.into_iter().map(|mut of_kernel| of_kernel.pop());
     let all = kernels.iter().zip(needs).zip(proofs);
     Ok(all.map(|((kernel, needs), proved)| Computed { kernel: kernel.name.clone(), needs, proved }).collect())

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::{Result, anyhow};
 use clap::{Args as ClapArgs, ValueHint};
 use harness_builder::vocabularies::Vocabularies;
-use harness_frontend::{Configuration, Frontend, LostAt, Names, Sources, Target, convert};
+use harness_frontend::{Configuration, Frontend, LocatedLoss, Names, Sources, WritableFrontend, convert};
 
 use crate::{Context, configurations, exit, exit::Wrong, screen::print};
 
@@ -27,8 +27,8 @@ pub struct Args {
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: PathBuf,
 
-    #[arg(long, value_name = "FRONT-END", help = format!("For whom: {}", Target::words("or")))]
-    to: Target,
+    #[arg(long, value_name = "FRONT-END", help = format!("For whom: {}", WritableFrontend::words("or")))]
+    to: WritableFrontend,
 
     /// Who reads the file, where neither its name nor its contents tell
     #[arg(long, value_name = "FRONT-END")]
@@ -50,15 +50,16 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
 }
 
 /// Prints one configuration; whether something of it was lost.
-fn one(configuration: &Configuration, to: Target, names: &Names<'_>, sources: &Sources) -> Result<bool> {
+fn one(configuration: &Configuration, to: WritableFrontend, names: &Names<'_>, sources: &Sources) -> Result<bool> {
     let refused = |error: harness_frontend::configuration::RefusedElement| {
-        Wrong::input(anyhow!("{}: {error}, so that nothing is in effect", sources.shown(&error.place)))
+        Wrong::input(anyhow!("{}: {error}, so that nothing is in effect", sources.shown(&error.location)))
     };
     let (text, lost) = convert(configuration, to, names).map_err(refused)?;
     print(&text)?;
-    for LostAt { what, place } in &lost {
-        let place = place.as_ref().map_or_else(|| sources.get(0).label().to_owned(), |place| sources.shown(place));
-        eprintln!("{place}: lost: {what}");
+    for LocatedLoss { what, location } in &lost {
+        let location =
+            location.as_ref().map_or_else(|| sources.get(0).label().to_owned(), |location| sources.shown(location));
+        eprintln!("{location}: lost: {what}");
     }
     Ok(!lost.is_empty())
 }

@@ -9,7 +9,7 @@ use harness_builder::{
     project::Project,
     vocabularies::Vocabularies,
 };
-use harness_findings::subject::{KernelFacts, Origin};
+use harness_findings::input::{KernelFacts, Origin};
 use harness_uapi::release::Release;
 
 use crate::exit::Wrong;

@@ -3,20 +3,20 @@
 //! A verb parses its arguments, calls what does the work, and prints. What it decides by itself is the exit code.
 
 mod actions;
+pub mod atomic_write;
 mod bless;
 mod bpf_objects;
 pub mod candidates;
 mod caps;
-pub mod complaint;
 mod configurations;
 mod context;
 mod convert;
+pub mod diagnostic;
 mod diff;
 pub mod exit;
 mod known_kernels;
-mod outlet;
+mod output;
 mod proving;
-pub mod replacement;
 mod report;
 mod run;
 pub mod screen;

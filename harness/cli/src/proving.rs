@@ -3,13 +3,13 @@
 use anyhow::Result;
 use clap::Args;
 use harness_builder::{progress::Progress, project::Project};
-use harness_findings::subject::KernelFacts;
-use harness_protocol::name::{Ground, ImageName, KernelName};
+use harness_findings::input::KernelFacts;
+use harness_protocol::name::{Environment, ImageName, KernelName};
 use harness_runner::{
     preparation::prepare_for,
     proof::{ProofError, needs},
+    resources::Resources,
     store::Freshness,
-    supplies::Supplies,
     testbed::Testbed,
     unit_image::unit_image,
 };
@@ -33,9 +33,9 @@ pub(crate) struct Proving {
 
 impl Proving {
     /// What the project has, with the store of earlier proofs.
-    pub(crate) fn supplies(&self, project: Project, progress: Progress) -> Result<Supplies> {
+    pub(crate) fn resources(&self, project: Project, progress: Progress) -> Result<Resources> {
         let freshness = if self.fresh { Freshness::ThisRun } else { Freshness::Any };
-        Ok(Supplies::open(project, freshness, progress)?)
+        Ok(Resources::open(project, freshness, progress)?)
     }
 
     /// The image that is named, or the one for what needs nothing of an image.
@@ -47,8 +47,8 @@ impl Proving {
     ///
     /// # Errors
     /// If the one that is named has no systemd, or if none is meant for units.
-    pub(crate) fn image_for_units(&self, supplies: &Supplies) -> Result<(ImageName, u32)> {
-        unit_image(supplies, self.image.as_ref()).map_err(|error| match error.is_wrong_input() {
+    pub(crate) fn image_for_units(&self, resources: &Resources) -> Result<(ImageName, u32)> {
+        unit_image(resources, self.image.as_ref()).map_err(|error| match error.is_wrong_input() {
             true => Wrong::input(error),
             false => error.into(),
         })
@@ -57,25 +57,25 @@ impl Proving {
     /// These kernels with an image, built if need be, in their order.
     pub(crate) fn testbeds<'a>(
         &self,
-        supplies: &'a Supplies,
+        resources: &'a Resources,
         kernels: &[KernelName],
         image: &ImageName,
     ) -> Result<Vec<Testbed<'a>>> {
-        let ground = |kernel: &KernelName| Ground { kernel: kernel.clone(), image: image.clone() };
-        let grounds: Vec<Ground> = kernels.iter().map(ground).collect();
-        prepare_for(supplies, &grounds, self.installation.mode())?;
-        kernels.iter().map(|kernel| Ok(supplies.build(kernel, image)?)).collect()
+        let environment = |kernel: &KernelName| Environment { kernel: kernel.clone(), image: image.clone() };
+        let environments: Vec<Environment> = kernels.iter().map(environment).collect();
+        prepare_for(resources, &environments, self.installation.mode())?;
+        kernels.iter().map(|kernel| Ok(resources.build(kernel, image)?)).collect()
     }
 
     /// These kernels with their types, built if need be, in their order.
-    pub(crate) fn grounds<'a>(
+    pub(crate) fn environments<'a>(
         &self,
-        supplies: &'a Supplies,
+        resources: &'a Resources,
         kernels: &[KernelFacts],
-    ) -> Result<Vec<needs::Ground<'a>>> {
+    ) -> Result<Vec<needs::BuiltKernel<'a>>> {
         let names: Vec<KernelName> = kernels.iter().map(|kernel| kernel.name.clone()).collect();
-        let built = self.testbeds(supplies, &names, &self.image())?.into_iter().zip(kernels);
-        built.map(|(testbed, kernel)| Ok(needs::Ground::new(testbed, kernel.release)?)).collect()
+        let built = self.testbeds(resources, &names, &self.image())?.into_iter().zip(kernels);
+        built.map(|(testbed, kernel)| Ok(needs::BuiltKernel::new(testbed, kernel.release)?)).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use harness_program::NAME;
 use crate::{
     Context,
     exit::Wrong,
-    outlet::Outlets,
+    output::OutputOptions,
     run,
     selection::{self, Selectors},
 };
@@ -39,17 +39,17 @@ pub struct Args {
     selectors: Selectors,
 
     #[command(flatten)]
-    outlets: Outlets,
+    outputs: OutputOptions,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     if args.selectors.wants_fresh() {
         return Err(Wrong::input(anyhow!("a report runs nothing afresh; use `{NAME} run --fresh`")));
     }
-    let delivery = args.outlets.resolve()?;
+    let delivery = args.outputs.resolve()?;
     let selection = args.selectors.resolve(context, Progress::silent())?;
     if selection.scenarios.is_empty() {
         return Ok(selection::nothing(&selection));
     }
-    run::conclude(&selection, &delivery, selection.known_findings()?, None)
+    run::conclude(&selection, &delivery, selection.known_results()?, None)
 }

@@ -9,13 +9,13 @@ use anyhow::Result;
 use clap::Args as ClapArgs;
 use harness_builder::progress::Progress;
 use harness_runner::{
-    report::{Finding, Outcome},
+    report::{RunStatus, ScenarioResult},
     selection::Selection,
 };
 
 use crate::{
     Context, actions, exit,
-    outlet::{Delivery, Outlets},
+    output::{Delivery, OutputOptions},
     selection::{self, Selectors},
 };
 
@@ -40,42 +40,42 @@ pub struct Args {
     selectors: Selectors,
 
     #[command(flatten)]
-    outlets: Outlets,
+    outputs: OutputOptions,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let start = Instant::now();
-    let delivery = args.outlets.resolve()?;
+    let delivery = args.outputs.resolve()?;
     let progress = if delivery.is_for_people() { Progress::detect() } else { Progress::silent() };
     let selection = args.selectors.resolve(context, progress)?;
     if selection.scenarios.is_empty() {
         return Ok(selection::nothing(&selection));
     }
-    let findings = selection.findings().map_err(selection::blame)?;
-    conclude(&selection, &delivery, findings, Some(start.elapsed()))
+    let results = selection.results().map_err(selection::blame)?;
+    conclude(&selection, &delivery, results, Some(start.elapsed()))
 }
 
 /// Tells what was found in every form that is wanted, and says the same by the exit code.
 pub(crate) fn conclude(
     selection: &Selection,
     delivery: &Delivery,
-    findings: Vec<Finding>,
+    results: Vec<ScenarioResult>,
     took: Option<Duration>,
 ) -> Result<ExitCode> {
-    let results = selection.results(findings)?;
+    let results = selection.report(results)?;
     let delivered = delivery.deliver(&results, took);
     actions::tell(selection, delivery, &results)?;
     delivered?;
     let complained = selection::has_reason_complaints(selection)?;
-    Ok(exit_code(&results.findings, complained))
+    Ok(exit_code(&results.results, complained))
 }
 
-/// What the gravest finding says; reasons that do not fit the snapshots are as grave as a snapshot that does not fit.
-fn exit_code(findings: &[Finding], complained: bool) -> ExitCode {
-    match findings.iter().map(Finding::outcome).max() {
+/// What the gravest result says; reasons that do not fit the snapshots are as grave as a snapshot that does not fit.
+fn exit_code(results: &[ScenarioResult], complained: bool) -> ExitCode {
+    match results.iter().map(ScenarioResult::outcome).max() {
         None => exit::NOTHING_SELECTED.into(),
-        Some(Outcome::AsRecorded) if !complained => ExitCode::SUCCESS,
-        Some(Outcome::AsRecorded | Outcome::Differs) => exit::DIFFERS.into(),
-        Some(Outcome::Fault) => exit::FAILED.into(),
+        Some(RunStatus::AsRecorded) if !complained => ExitCode::SUCCESS,
+        Some(RunStatus::AsRecorded | RunStatus::Differs) => exit::DIFFERS.into(),
+        Some(RunStatus::Fault) => exit::FAILED.into(),
     }
 }

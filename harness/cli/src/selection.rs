@@ -8,12 +8,12 @@ use harness_builder::{kernel::running, progress::Progress};
 use harness_program::NAME;
 use harness_protocol::name::{KernelName, ScenarioName};
 use harness_runner::{
+    environments::Images,
     fleet::Jobs,
-    grounds::Images,
-    lab::{Lab, LabError},
+    resources::Resources,
+    scenario_runner::{Runner, RunnerError},
     selection::{Selection, SelectionError},
     store::Freshness,
-    supplies::Supplies,
 };
 
 use crate::{Context, candidates, exit, exit::Wrong, setup::Installation};
@@ -81,31 +81,31 @@ impl Scope {
     pub fn resolve(&self, context: &Context, kernels: &[String], progress: Progress) -> Result<Selection> {
         let project = context.project()?;
         let freshness = if self.fresh { Freshness::ThisRun } else { Freshness::Any };
-        let supplies = Supplies::open(project.clone(), freshness, progress.clone())?;
+        let resources = Resources::open(project.clone(), freshness, progress.clone())?;
         let kernels = match kernels {
-            [] => supplies.default_kernels().map_err(Wrong::input)?,
-            names => named(names, &supplies, &progress)?,
+            [] => resources.default_kernels().map_err(Wrong::input)?,
+            names => named(names, &resources, &progress)?,
         };
-        let default_images = supplies.default_images().map_err(Wrong::input)?;
-        let all_images = supplies.images(["all"]).map_err(Wrong::input)?;
+        let default_images = resources.default_images().map_err(Wrong::input)?;
+        let all_images = resources.images(["all"]).map_err(Wrong::input)?;
         let images = match &self.image[..] {
             [] => Images::Meant(default_images.clone()),
-            names => Images::Named(supplies.images(names.iter().map(String::as_str)).map_err(Wrong::input)?),
+            names => Images::Named(resources.images(names.iter().map(String::as_str)).map_err(Wrong::input)?),
         };
-        let supplies = supplies.with_jobs(self.jobs.unwrap_or_default());
+        let resources = resources.with_jobs(self.jobs.unwrap_or_default());
         let folder = self.scenarios.clone().unwrap_or_else(|| project.scenarios());
-        let lab = Lab::open(project, &folder).map_err(Wrong::input)?;
-        let names = lab.suite().select(&self.filter).map_err(Wrong::input)?;
-        let scenarios = lab.check(&names).map_err(Wrong::input)?;
+        let runner = Runner::open(project, &folder).map_err(Wrong::input)?;
+        let names = runner.suite().select(&self.filter).map_err(Wrong::input)?;
+        let scenarios = runner.check(&names).map_err(Wrong::input)?;
         let (filter, mode) = (self.filter.clone(), self.installation.mode());
-        Ok(Selection { lab, supplies, kernels, images, default_images, all_images, scenarios, filter, mode })
+        Ok(Selection { runner, resources, kernels, images, default_images, all_images, scenarios, filter, mode })
     }
 }
 
 /// The kernels of these names; the running one only by its very name, and only for root.
-fn named(names: &[String], supplies: &Supplies, progress: &Progress) -> Result<Vec<KernelName>> {
+fn named(names: &[String], resources: &Resources, progress: &Progress) -> Result<Vec<KernelName>> {
     let others = names.iter().map(String::as_str).filter(|name| *name != running::NAME);
-    let mut kernels = supplies.kernels(others).map_err(Wrong::input)?;
+    let mut kernels = resources.kernels(others).map_err(Wrong::input)?;
     if names.iter().any(|name| name == running::NAME) {
         if !rustix::process::geteuid().is_root() {
             return Err(Wrong::input(anyhow!(
@@ -126,7 +126,7 @@ is not freed afterwards is told.";
 
 /// Says that nothing was selected.
 pub fn nothing(selection: &Selection) -> ExitCode {
-    let suite = selection.lab.suite();
+    let suite = selection.runner.suite();
     let folder = suite.folder().display();
     let similar: Vec<&str> = selection.similar().into_iter().map(ScenarioName::as_str).collect();
     let advice = match similar[..] {
@@ -152,7 +152,7 @@ pub fn has_reason_complaints(selection: &Selection) -> Result<bool> {
 pub fn blame(error: SelectionError) -> anyhow::Error {
     match error {
         // As such it is shown with each mistake underlined.
-        SelectionError::Lab(error @ LabError::Scenarios(_)) => Wrong::input(error),
+        SelectionError::Lab(error @ RunnerError::Scenarios(_)) => Wrong::input(error),
         error if error.is_wrong_input() => Wrong::input(error),
         error => error.into(),
     }

@@ -9,19 +9,18 @@ use clap::{Args as ClapArgs, ValueEnum, ValueHint};
 use harness_builder::{progress::Progress, project::Project, vocabularies::Vocabularies};
 use harness_findings::{
     fix,
-    report::{self, Judgement, OnKernel},
-    subject::{KernelFacts, Subject},
+    input::{CheckInput, KernelFacts},
+    report::{self, ConfigurationReport, KernelReport},
 };
 use harness_frontend::Frontend;
 use harness_objects::{Named, Object};
 use harness_uapi::vocabulary::KnownNames;
 
 use crate::{
-    Context, bpf_objects, candidates, complaint, configurations, exit,
+    Context, atomic_write, bpf_objects, candidates, configurations, diagnostic, exit,
     exit::Wrong,
     known_kernels,
     proving::Proving,
-    replacement,
     screen::{self, print},
 };
 
@@ -104,7 +103,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         return explain(code);
     }
     let project = context.project()?;
-    let bench = Bench::open(args, project)?;
+    let bench = ValidationContext::open(args, project)?;
     let mut judgements = judge_all(args, &bench)?;
     // What was changed is judged anew, and tried as it is then.
     if args.fix {
@@ -115,29 +114,29 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     }
     if args.prove {
         let progress = if args.format == Format::Human { Progress::detect() } else { Progress::silent() };
-        proof::all(&args.proving, &args.proving.supplies(project.clone(), progress)?, &bench.files, &mut judgements)?;
+        proof::all(&args.proving, &args.proving.resources(project.clone(), progress)?, &bench.files, &mut judgements)?;
     }
     if judgements.is_empty() {
         eprintln!("there is no delegation in what was named; nothing was judged");
         return Ok(exit::NOTHING_SELECTED.into());
     }
     tell(&judgements, args.format)?;
-    if judgements.iter().any(Judgement::is_contradicted) {
+    if judgements.iter().any(ConfigurationReport::is_contradicted) {
         return Ok(exit::FAILED.into());
     }
-    let refused = judgements.iter().any(Judgement::is_refused);
+    let refused = judgements.iter().any(ConfigurationReport::is_refused);
     Ok(if refused { ExitCode::from(exit::DIFFERS) } else { ExitCode::SUCCESS })
 }
 
 /// What configurations are judged by.
-struct Bench {
+struct ValidationContext {
     files: Vec<Named>,
     kernels: Vec<KernelFacts>,
     objects: Vec<(String, Object)>,
     known: KnownNames,
 }
 
-impl Bench {
+impl ValidationContext {
     fn open(args: &Args, project: &Project) -> Result<Self> {
         let files = bpf_objects::read(&args.object)?;
         let objects = files.iter().map(Named::plain).collect();
@@ -147,36 +146,42 @@ impl Bench {
     }
 }
 
-fn judge_all(args: &Args, bench: &Bench) -> Result<Vec<Judgement>> {
+fn judge_all(args: &Args, bench: &ValidationContext) -> Result<Vec<ConfigurationReport>> {
     let names = configurations::names(&bench.known);
     let mut judgements = Vec::new();
     for file in &args.files {
         let (sources, configurations) = configurations::read(file, args.from, &names)?;
         for configuration in configurations {
             let subject =
-                Subject { configuration: &configuration, kernels: &bench.kernels, names, objects: &bench.objects };
+                CheckInput { configuration: &configuration, kernels: &bench.kernels, names, objects: &bench.objects };
             let findings = harness_findings::judge(&subject, &sources);
-            let kernels = bench.kernels.iter().map(|kernel| OnKernel::of(kernel, &configuration)).collect();
-            judgements.push(Judgement { sources: sources.clone(), configuration, findings, kernels, rehearsed: None });
+            let kernels = bench.kernels.iter().map(|kernel| KernelReport::of(kernel, &configuration)).collect();
+            judgements.push(ConfigurationReport {
+                sources: sources.clone(),
+                configuration,
+                findings,
+                kernels,
+                rehearsed: None,
+            });
         }
     }
     Ok(judgements)
 }
 
 /// Writes the files of a configuration with what can be mended unasked.
-fn mend(judgement: &mut Judgement) -> Result<()> {
+fn mend(judgement: &mut ConfigurationReport) -> Result<()> {
     for fixed in fix::apply(&judgement.findings, &judgement.sources) {
         let label = judgement.sources.get(fixed.source).label();
         if label == configurations::STANDARD_INPUT {
             return Err(Wrong::input(anyhow::anyhow!("--fix changes files; standard input is none")));
         }
-        replacement::write(label.as_ref(), &fixed.text)?;
+        atomic_write::write(label.as_ref(), &fixed.text)?;
         eprintln!("{label}: {} changed", fixed.count);
     }
     Ok(())
 }
 
-fn tell(judgements: &[Judgement], format: Format) -> Result<()> {
+fn tell(judgements: &[ConfigurationReport], format: Format) -> Result<()> {
     match format {
         Format::Human => judgements.iter().try_for_each(tell_people),
         Format::Json => print(&(report::document(judgements)? + "\n")),
@@ -185,11 +190,11 @@ fn tell(judgements: &[Judgement], format: Format) -> Result<()> {
     }
 }
 
-fn tell_people(judgement: &Judgement) -> Result<()> {
+fn tell_people(judgement: &ConfigurationReport) -> Result<()> {
     if !screen::output_is_on_a_screen() {
         return print(&report::plain(judgement));
     }
-    let shown: String = report::underlined(judgement).iter().map(|one| complaint::shown(one)).collect();
+    let shown: String = report::underlined(judgement).iter().map(|one| diagnostic::shown(one)).collect();
     print(&(shown + &report::summary(judgement)))
 }
 

@@ -49,7 +49,7 @@ pub struct Entry {
 
 /// One step of a way into a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum PathSegment {
     /// Into a table.
     Key(String),
     /// Into an array, counted from 0.
@@ -58,20 +58,20 @@ pub enum Step {
 
 /// A way into a document, such as `attempt`, 3, `map`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place(Vec<Step>);
+pub struct KeyPath(Vec<PathSegment>);
 
-impl Place {
+impl KeyPath {
     /// The value of a key of the table at this place.
     pub fn key(&self, key: &str) -> Self {
-        self.step(Step::Key(key.to_owned()))
+        self.step(PathSegment::Key(key.to_owned()))
     }
 
     /// An element of the array at this place, counted from 0.
     pub fn index(&self, index: usize) -> Self {
-        self.step(Step::Index(index))
+        self.step(PathSegment::Index(index))
     }
 
-    fn step(&self, step: Step) -> Self {
+    fn step(&self, step: PathSegment) -> Self {
         Self(self.0.iter().cloned().chain([step]).collect())
     }
 }
@@ -90,9 +90,9 @@ impl Node {
     }
 
     /// The bytes of the value at this place, or of the innermost table or list on the way that exists.
-    pub fn span_of(&self, place: &Place) -> Range<usize> {
+    pub fn span_of(&self, key_path: &KeyPath) -> Range<usize> {
         let mut node = self;
-        for step in &place.0 {
+        for step in &key_path.0 {
             match node.child(step) {
                 Some(child) => node = child,
                 None => break,
@@ -101,10 +101,10 @@ impl Node {
         node.span.clone()
     }
 
-    fn child(&self, step: &Step) -> Option<&Node> {
+    fn child(&self, step: &PathSegment) -> Option<&Node> {
         match (&self.shape, step) {
-            (Shape::Table(entries), Step::Key(key)) => entries.get(key).map(|entry| &entry.node),
-            (Shape::Array(items), Step::Index(index)) => items.get(*index),
+            (Shape::Table(entries), PathSegment::Key(key)) => entries.get(key).map(|entry| &entry.node),
+            (Shape::Array(items), PathSegment::Index(index)) => items.get(*index),
             _ => None,
         }
     }
@@ -180,8 +180,8 @@ mod tests {
     fn places_lead_to_values_or_to_what_holds_them() {
         let text = "a = [1, 22]\n[t]\nk = 'v'\n";
         let node = Node::read(text).unwrap();
-        let slice = |place: &Place| &text[node.span_of(place)];
-        let root = Place::default();
+        let slice = |key_path: &KeyPath| &text[node.span_of(key_path)];
+        let root = KeyPath::default();
         assert_eq!(slice(&root.key("a").index(1)), "22");
         assert_eq!(slice(&root.key("t").key("k")), "'v'");
         assert_eq!(slice(&root.key("t").key("missing").key("deep")), "[t]");

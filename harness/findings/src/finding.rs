@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use harness_frontend::Place;
+use harness_frontend::Location;
 use harness_protocol::name::KernelName;
 
 use crate::code::{Code, Level};
@@ -15,7 +15,7 @@ pub struct Finding {
     /// How grave it is here.
     pub level: Level,
     /// Where; `None` if it is about all of the configuration.
-    pub place: Option<Place>,
+    pub location: Option<Location>,
     /// What, in a sentence.
     pub message: String,
     /// The rule behind it, with the file of the kernel or the manual page it comes from.
@@ -50,7 +50,7 @@ pub enum Safety {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
     /// What it replaces; nothing if the place is empty.
-    pub place: Place,
+    pub location: Location,
     /// The new text.
     pub text: String,
 }
@@ -59,13 +59,13 @@ impl Finding {
     /// A finding of this kind, of its usual gravity, about all of a configuration.
     pub fn new(code: Code, message: impl Into<String>, why: impl Into<String>) -> Self {
         let (level, message, why) = (code.level(), message.into(), why.into());
-        Self { code, level, place: None, message, why, fix: None, kernels: BTreeSet::new() }
+        Self { code, level, location: None, message, why, fix: None, kernels: BTreeSet::new() }
     }
 
     /// The same at this place.
     #[must_use]
-    pub fn at(self, place: Option<&Place>) -> Self {
-        Self { place: place.cloned(), ..self }
+    pub fn at(self, location: Option<&Location>) -> Self {
+        Self { location: location.cloned(), ..self }
     }
 
     /// The same as grave as this.
@@ -94,8 +94,8 @@ impl Finding {
 
     /// Whether it says the same of the same place as another, be it of other kernels.
     fn is_like(&self, other: &Self) -> bool {
-        (self.code, self.level, &self.place, &self.message, &self.fix)
-            == (other.code, other.level, &other.place, &other.message, &other.fix)
+        (self.code, self.level, &self.location, &self.message, &self.fix)
+            == (other.code, other.level, &other.location, &other.message, &other.fix)
     }
 }
 
@@ -110,7 +110,7 @@ pub fn merged(findings: impl IntoIterator<Item = Finding>) -> Vec<Finding> {
             None => merged.push(finding),
         }
     }
-    let place = |finding: &Finding| finding.place.as_ref().map(|place| (place.source, place.span.start));
-    merged.sort_by(|a, b| (place(a), b.level, a.code).cmp(&(place(b), a.level, b.code)));
+    let location = |finding: &Finding| finding.location.as_ref().map(|location| (location.source, location.span.start));
+    merged.sort_by(|a, b| (location(a), b.level, a.code).cmp(&(location(b), a.level, b.code)));
     merged
 }

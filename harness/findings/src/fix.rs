@@ -22,16 +22,16 @@ pub fn apply(findings: &[Finding], sources: &Sources) -> Vec<Fixed> {
     let safe = findings.iter().filter_map(|finding| finding.fix.as_ref()).filter(|fix| fix.safety == Safety::Safe);
     let mut edits: BTreeMap<usize, Vec<&Edit>> = BTreeMap::new();
     for edit in safe.flat_map(|fix| &fix.edits) {
-        edits.entry(edit.place.source).or_default().push(edit);
+        edits.entry(edit.location.source).or_default().push(edit);
     }
     edits.into_iter().map(|(source, edits)| applied(source, edits, sources.get(source).text())).collect()
 }
 
 fn applied(source: usize, mut edits: Vec<&Edit>, before: &str) -> Fixed {
-    edits.sort_by_key(|edit| (edit.place.span.start, edit.place.span.end));
+    edits.sort_by_key(|edit| (edit.location.span.start, edit.location.span.end));
     let (mut text, mut at, mut count) = (String::with_capacity(before.len()), 0, 0);
     for edit in edits {
-        let span = &edit.place.span;
+        let span = &edit.location.span;
         let Some(kept) = before.get(at..span.start).filter(|_| span.start >= at) else { continue };
         text.push_str(kept);
         text.push_str(&edit.text);
@@ -43,13 +43,13 @@ fn applied(source: usize, mut edits: Vec<&Edit>, before: &str) -> Fixed {
 
 #[cfg(test)]
 mod tests {
-    use harness_frontend::Place;
+    use harness_frontend::Location;
 
     use super::*;
     use crate::{code::Code, finding::Fix};
 
     fn finding(span: std::ops::Range<usize>, text: &str, safety: Safety) -> Finding {
-        let edits = vec![Edit { place: Place { source: 0, span }, text: text.to_owned() }];
+        let edits = vec![Edit { location: Location { source: 0, span }, text: text.to_owned() }];
         Finding::new(Code::WrongSpelling, "m", "w").fix(Fix { words: "x".into(), edits, safety })
     }
 

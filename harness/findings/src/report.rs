@@ -19,13 +19,13 @@ use harness_uapi::{
 pub use github::annotations;
 pub use human::{alike, plain, summary, underlined};
 pub use json::{document, schema};
-pub use proved::{Proved, ProvedObject, ProvedUnit, Rehearsed};
+pub use proved::{Proved, ProvedObject, ProvedUnit, TriedUnit};
 pub use sarif::log;
 
 use crate::{
     code::Level,
     finding::Finding,
-    subject::{self, KernelFacts},
+    input::{self, KernelFacts},
 };
 
 /// What programs know by this name: not a finding, but what a kernel made of a configuration in a VM.
@@ -33,7 +33,7 @@ const PROOF: &str = "proof";
 
 /// A configuration that was judged.
 #[derive(Clone, Debug)]
-pub struct Judgement {
+pub struct ConfigurationReport {
     /// What it was read from.
     pub sources: Sources,
     /// What it says.
@@ -41,14 +41,14 @@ pub struct Judgement {
     /// What is wrong with it.
     pub findings: Vec<Finding>,
     /// What each kernel makes of it.
-    pub kernels: Vec<OnKernel>,
+    pub kernels: Vec<KernelReport>,
     /// How it was tried, if systemd started it.
-    pub rehearsed: Option<Rehearsed>,
+    pub rehearsed: Option<TriedUnit>,
 }
 
 /// What one kernel makes of a configuration.
 #[derive(Clone, Debug)]
-pub struct OnKernel {
+pub struct KernelReport {
     /// The kernel.
     pub name: KernelName,
     /// Its release.
@@ -63,7 +63,7 @@ pub struct OnKernel {
     pub proved: Option<Proved>,
 }
 
-impl Judgement {
+impl ConfigurationReport {
     /// Whether something is wrong enough to refuse it.
     pub fn is_refused(&self) -> bool {
         self.findings.iter().any(|finding| finding.level == Level::Error)
@@ -88,12 +88,12 @@ impl Judgement {
     }
 }
 
-impl OnKernel {
+impl KernelReport {
     /// What a kernel makes of a configuration.
     pub fn of(kernel: &KernelFacts, configuration: &Configuration) -> Self {
         let delegation = kernel.delegation(configuration).ok().filter(|_| kernel.has_tokens());
         let shown = shown(&delegation.unwrap_or_default(), kernel);
-        let grant = delegation.map(|delegation| subject::grant(configuration, delegation)).unwrap_or_default();
+        let grant = delegation.map(|delegation| input::grant(configuration, delegation)).unwrap_or_default();
         Self { name: kernel.name.clone(), release: kernel.release, delegation, grant, shown, proved: None }
     }
 

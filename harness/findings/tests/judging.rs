@@ -6,14 +6,14 @@ use harness_findings::{
     code::Code,
     finding::Safety,
     fix,
-    report::{self, Judgement, OnKernel},
+    report::{self, ConfigurationReport, KernelReport},
 };
 use kernels::judged;
 
 /// Codes with their lines, as `LINE CODE`, and the kernels where it is not all.
-fn told(judgement: &Judgement) -> Vec<String> {
+fn told(judgement: &ConfigurationReport) -> Vec<String> {
     let tell = |finding: &harness_findings::finding::Finding| {
-        let line = finding.place.as_ref().map_or(0, |place| judgement.sources.position(place).0);
+        let line = finding.location.as_ref().map_or(0, |location| judgement.sources.position(location).0);
         let all = finding.kernels.is_empty() || finding.kernels.len() == judgement.kernels.len();
         let on: Vec<&str> = finding.kernels.iter().map(|name| name.as_str()).filter(|_| !all).collect();
         format!("{line} {} {}", finding.code, on.join(",")).trim_end().to_owned()
@@ -133,7 +133,7 @@ fn kernels_without_tokens_ignore_it_all() {
     let text = format!("[Service]\nPrivateUsers=yes\nDelegateNamespaces=mnt\nPrivateBPF=yes\n{PLAIN}");
     let judgement = judged("a.service", &text, &["6.1-debian", "6.12"]);
     assert_eq!(told(&judgement), ["4 kernel-without-tokens 6.1-debian"]);
-    assert_eq!(judgement.kernels.iter().map(OnKernel::makes_token).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(judgement.kernels.iter().map(KernelReport::makes_token).collect::<Vec<_>>(), [false, true]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod kernels;
 
 use harness_findings::{
     does_not_run,
-    report::{self, Judgement, Proved, ProvedObject, ProvedUnit, Rehearsed},
+    report::{self, ConfigurationReport, Proved, ProvedObject, ProvedUnit, TriedUnit},
 };
 use harness_frontend::rehearse;
 use serde_json::Value;
@@ -18,10 +18,10 @@ fn unit(ran: bool, result: &str, status: &str) -> ProvedUnit {
     ProvedUnit { ran, result: result.to_owned(), status: status.to_owned(), warnings }
 }
 
-fn judged(disagreements: &[&str]) -> Judgement {
+fn judged(disagreements: &[&str]) -> ConfigurationReport {
     let mut judgement = kernels::judged("a.service", UNIT, &["7.3"]);
     let changes = rehearse(&judgement.configuration).unwrap().changes;
-    judgement.rehearsed = Some(Rehearsed { image: "systemd-262".to_owned(), changes });
+    judgement.rehearsed = Some(TriedUnit { image: "systemd-262".to_owned(), changes });
     let object = ProvedObject {
         name: "x.bpf.o".to_owned(),
         loads: false,
@@ -72,7 +72,7 @@ fn programs_get_the_same_in_fields() {
 
 #[test]
 fn code_hosts_get_a_note_a_kernel_and_an_error_where_it_disagrees() {
-    let results = |judgement: Judgement| {
+    let results = |judgement: ConfigurationReport| {
         let log: Value = serde_json::from_str(&report::log(&[judgement], "1").unwrap()).unwrap();
         let rules = log["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap().clone();
         let results = log["runs"][0]["results"].as_array().unwrap().clone();

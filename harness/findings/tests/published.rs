@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use harness_findings::{
     code::Code,
-    report::{self, Judgement},
+    report::{self, ConfigurationReport},
 };
 
 const KERNELS: [&str; 3] = ["6.1-debian", "6.12", "7.3"];
@@ -29,7 +29,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(folder().join(name)).unwrap()
 }
 
-fn judged(name: &str) -> Judgement {
+fn judged(name: &str) -> ConfigurationReport {
     kernels::judged(name, &read(name), &KERNELS)
 }
 

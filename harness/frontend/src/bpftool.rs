@@ -8,12 +8,12 @@ use serde_json::value::RawValue;
 
 use crate::{
     configuration::{Assignment, Bpffs, Configuration, Effect, Element, Meaning},
-    entry::{Entry, Sign},
+    entry::{Confidence, Entry},
+    execution_context::ExecutionContext,
     frontend::Frontend,
     mount::MOUNTINFO,
     names::Names,
-    source::{Place, Sources},
-    surroundings::Surroundings,
+    source::{Location, Sources},
     text::shown,
 };
 
@@ -23,7 +23,7 @@ pub const BPFTOOL: Frontend = Frontend { name: "bpftool", ..MOUNTINFO };
 pub(crate) const ENTRY: Entry = Entry {
     frontend: BPFTOOL,
     has_name: |_| false,
-    has_contents: |file| file.first_line().starts_with(['[', '{']).then_some(Sign::Beginning),
+    has_contents: |file| file.first_line().starts_with(['[', '{']).then_some(Confidence::Beginning),
     read,
     write: None,
 };
@@ -78,12 +78,12 @@ impl Reader<'_> {
     }
 
     fn token(&self, raw: &RawValue) -> Result<Configuration, Problem> {
-        let place = self.place(raw.get());
+        let location = self.location(raw.get());
         let token: Token<'_> =
-            serde_json::from_str(raw.get()).map_err(|error| self.broken(place.span.start, raw.get(), &error))?;
+            serde_json::from_str(raw.get()).map_err(|error| self.broken(location.span.start, raw.get(), &error))?;
         let mut read = Configuration::new(BPFTOOL, &token.token_info);
-        read.bpffs = Some(Bpffs { path: token.token_info, place });
-        read.surroundings = Surroundings::unknown();
+        read.bpffs = Some(Bpffs { path: token.token_info, location });
+        read.execution_context = ExecutionContext::unknown();
         let lists = [token.allowed_cmds, token.allowed_maps, token.allowed_progs, token.allowed_attachs];
         for (kind, list) in Kind::ALL.into_iter().zip(lists) {
             if let Some(list) = list {
@@ -94,11 +94,11 @@ impl Reader<'_> {
     }
 
     fn list(&self, kind: Kind, list: &RawValue, read: &mut Configuration) -> Result<(), Problem> {
-        let place = self.place(list.get());
-        let broken = |text: &str, error: &serde_json::Error| self.broken(self.place(text).span.start, text, error);
+        let location = self.location(list.get());
+        let broken = |text: &str, error: &serde_json::Error| self.broken(self.location(text).span.start, text, error);
         let raws: Vec<&RawValue> = serde_json::from_str(list.get()).map_err(|error| broken(list.get(), &error))?;
         if raws.len() > MOST_NAMES {
-            return Err(Problem::new(place.span, format!("more than {MOST_NAMES} names")));
+            return Err(Problem::new(location.span, format!("more than {MOST_NAMES} names")));
         }
         let mut elements = Vec::new();
         for raw in raws {
@@ -107,26 +107,26 @@ impl Reader<'_> {
         }
         for element in elements.iter().filter(|element| element.read_as.is_none()) {
             let message = format!("`{}` is no {kind} of a kernel that is known here", shown(&element.text));
-            read.problem(element.place.clone(), Effect::IgnoredSilently, message);
+            read.problem(element.location.clone(), Effect::IgnoredSilently, message);
         }
         if !elements.is_empty() {
-            let assignment = Assignment { place: place.clone(), value: place, elements, taken: true };
+            let assignment = Assignment { location: location.clone(), value: location, elements, taken: true };
             read.delegated[kind as usize].push(assignment);
         }
         Ok(())
     }
 
     fn element(&self, kind: Kind, raw: &str, text: String) -> Element {
-        let Place { source, span } = self.place(raw);
+        let Location { source, span } = self.location(raw);
         let meaning = self.names.meaning(kind, &text);
-        let place = Place { source, span: span.start + 1..span.end - 1 };
-        Element { place, text, meaning, read_as: Some(meaning).filter(|meaning| *meaning != Meaning::Unreadable) }
+        let location = Location { source, span: span.start + 1..span.end - 1 };
+        Element { location, text, meaning, read_as: Some(meaning).filter(|meaning| *meaning != Meaning::Unreadable) }
     }
 
     /// Where a part of the file is.
-    fn place(&self, part: &str) -> Place {
+    fn location(&self, part: &str) -> Location {
         let start = part.as_ptr() as usize - self.file.as_ptr() as usize;
-        Place { source: self.source, span: start..start + part.len() }
+        Location { source: self.source, span: start..start + part.len() }
     }
 
     /// A problem of the JSON that starts at a byte of the file.
@@ -164,14 +164,14 @@ mod tests {
         let read = read_of(TOKENS).unwrap();
         assert_eq!(read[0].delegation().unwrap().masks(), [1 << 63 | 1, u64::MAX, 0, 1 << 37]);
         let elements: Vec<&str> =
-            read[0].delegated(Kind::Attach)[0].elements.iter().map(|e| &TOKENS[e.place.span.clone()]).collect();
+            read[0].delegated(Kind::Attach)[0].elements.iter().map(|e| &TOKENS[e.location.span.clone()]).collect();
         assert_eq!((elements, read[0].problems.len()), (vec!["xdp", "later"], 1));
         assert_eq!((read[1].name.as_str(), read[1].mount_options()), ("/x", vec![]));
     }
 
     #[test]
     fn what_bpftool_would_not_print_is_told_with_its_place() {
-        for (text, place) in [
+        for (text, location) in [
             ("", "1:1"),
             ("{}", "1:1"),
             ("[\n{\"token_info\": 1}]", "2:16"),
@@ -179,7 +179,7 @@ mod tests {
             ("[{\"token_info\": \"\", \"allowed_cmds\": \"any\"}]", "1:41"),
         ] {
             let error = read_of(text).unwrap_err();
-            assert!(error.starts_with(&format!("t.json:{place}: ")), "{text}: {error}");
+            assert!(error.starts_with(&format!("t.json:{location}: ")), "{text}: {error}");
         }
         assert!(read_of(&"[".repeat(100_000)).is_err());
     }

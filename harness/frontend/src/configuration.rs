@@ -5,9 +5,9 @@ use harness_uapi::{delegation::Delegation, vocabulary::Kind};
 use thiserror::Error;
 
 use crate::{
-    frontend::{Frontend, Handing},
-    source::Place,
-    surroundings::Surroundings,
+    execution_context::ExecutionContext,
+    frontend::{Frontend, OptionDelivery},
+    source::Location,
 };
 
 /// One configuration: a unit with its drop-ins, an instance or profile, a mount line, a token.
@@ -22,23 +22,23 @@ pub struct Configuration {
     /// What each option says, in order; by [`Kind::ALL`].
     pub delegated: [Vec<Assignment>; 4],
     /// What else decides whether a token can be made and used.
-    pub surroundings: Surroundings,
+    pub execution_context: ExecutionContext,
     /// What the front-end refuses or ignores, in the order it was read.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<Rejection>,
     /// What comments allow.
-    pub allowances: Vec<Allowance>,
+    pub suppressions: Vec<Suppression>,
     /// Every assignment of a unit in the order systemd reads them, with or without a meaning for a delegation; at most one
     /// more than [`MOST_WRITTEN`].
     pub written: Vec<Written>,
     /// What says that another manager than the system's runs it, such as `systemd-run --user`.
-    pub other_manager: Option<Place>,
+    pub other_manager: Option<Location>,
 }
 
 /// One assignment as it is written in a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The whole of it.
-    pub place: Place,
+    pub location: Location,
     /// Where it stands.
     pub section: Section,
     /// What stands before `=`.
@@ -69,16 +69,16 @@ pub struct Bpffs {
     pub path: String,
     /// What asks for it: `PrivateBPF=yes`, `security.delegate_bpf`, `security.bpffs.path` or, without a path, the first
     /// option that delegates, the mount line.
-    pub place: Place,
+    pub location: Location,
 }
 
 /// One assignment to one of the four options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
     /// The whole of it: key and value, with all its lines.
-    pub place: Place,
+    pub location: Location,
     /// The value, without what encloses it. A value that is no one piece of text, as in continued lines, has all its lines.
-    pub value: Place,
+    pub value: Location,
     /// The elements of its list, those the front-end drops included.
     pub elements: Vec<Element>,
     /// Whether the front-end takes the assignment at all.
@@ -89,7 +89,7 @@ pub struct Assignment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Element {
     /// Where it stands, without separators and quotes.
-    pub place: Place,
+    pub location: Location,
     /// What the front-end makes of the text there, escapes resolved.
     pub text: String,
     /// What it means to a reader who knows all spellings.
@@ -126,9 +126,9 @@ pub enum Effect {
 
 /// Something that the front-end does not take.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct Rejection {
     /// Where.
-    pub place: Place,
+    pub location: Location,
     /// What.
     pub message: String,
     /// What follows.
@@ -139,15 +139,15 @@ pub struct Problem {
 
 /// A comment `bpf-token: allow CODE reason`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allowance {
+pub struct Suppression {
     /// The comment, from its sign to the end of the line.
-    pub place: Place,
+    pub location: Location,
     /// What is allowed.
     pub code: String,
     /// Why.
     pub reason: String,
     /// The line it is about: its own if it follows something there, or else the next that is no comment.
-    pub applies_to: Place,
+    pub applies_to: Location,
 }
 
 /// Elements that the kernel, which gets them as they are, refuses: no bpffs is mounted.
@@ -155,7 +155,7 @@ pub struct Allowance {
 #[error("the kernel refuses `{text}` in {option}")]
 pub struct RefusedElement {
     /// Where the first one is.
-    pub place: Place,
+    pub location: Location,
     /// The first one.
     pub text: String,
     /// The mount option it would be part of.
@@ -170,9 +170,9 @@ impl Configuration {
             name: name.to_owned(),
             bpffs: None,
             delegated: Default::default(),
-            surroundings: Surroundings::default(),
+            execution_context: ExecutionContext::default(),
             problems: Vec::new(),
-            allowances: Vec::new(),
+            suppressions: Vec::new(),
             written: Vec::new(),
             other_manager: None,
         }
@@ -198,20 +198,20 @@ impl Configuration {
     fn mask(&self, kind: Kind) -> Result<u64, RefusedElement> {
         let mut taken = self.delegated(kind).iter().filter(|assignment| assignment.taken);
         let refused = |element: &Element| RefusedElement {
-            place: element.place.clone(),
+            location: element.location.clone(),
             text: element.text.clone(),
             option: OPTIONS[kind as usize],
         };
         match self.frontend.handing {
-            Handing::Masks => {
+            OptionDelivery::Masks => {
                 let last = taken.next_back().map(|last| last.elements.as_slice()).unwrap_or_default();
                 Ok(last.iter().filter_map(|element| element.read_as).fold(0, |mask, read| read.applied_to(mask)))
             }
-            Handing::Values(_) => taken.next_back().map_or(Ok(0), |last| last.mask().map_err(refused)),
-            Handing::Options => {
+            OptionDelivery::Values(_) => taken.next_back().map_or(Ok(0), |last| last.mask().map_err(refused)),
+            OptionDelivery::Options => {
                 taken.map(Assignment::mask).try_fold(0, |all, mask| mask.map(|mask| all | mask).map_err(refused))
             }
-            Handing::Shown => {
+            OptionDelivery::Shown => {
                 let read = taken.flat_map(|assignment| &assignment.elements).filter_map(|element| element.read_as);
                 Ok(read.fold(0, |mask, read| mask | read.applied_to(0)))
             }
@@ -234,24 +234,26 @@ impl Configuration {
         let taken = || self.delegated(kind).iter().filter(|assignment| assignment.taken);
         match self.frontend.handing {
             // Nothing is refused here, so that there is a mask in any case.
-            Handing::Masks => self.mask(kind).map(|mask| vec![MountOption::numeric(key, mask)]).unwrap_or_default(),
-            Handing::Shown => {
+            OptionDelivery::Masks => {
+                self.mask(kind).map(|mask| vec![MountOption::numeric(key, mask)]).unwrap_or_default()
+            }
+            OptionDelivery::Shown => {
                 let mask = self.mask(kind).ok().filter(|mask| *mask != 0);
                 mask.map(|mask| MountOption::numeric(key, mask)).into_iter().collect()
             }
-            Handing::Values(unset) => {
+            OptionDelivery::Values(unset) => {
                 let value = taken().next_back().map(Assignment::joined).filter(|value| !value.is_empty());
                 value.or_else(|| unset.map(str::to_owned)).map(option).into_iter().collect()
             }
-            Handing::Options => taken().map(|a| option(a.joined())).collect(),
+            OptionDelivery::Options => taken().map(|a| option(a.joined())).collect(),
         }
     }
 
     /// Keeps an assignment of a unit.
-    pub(crate) fn write_down(&mut self, section: Section, key: &str, value: &str, place: &Place) {
+    pub(crate) fn write_down(&mut self, section: Section, key: &str, value: &str, location: &Location) {
         if self.written.len() <= MOST_WRITTEN {
             let (key, value) = (key.to_owned(), value.to_owned());
-            self.written.push(Written { place: place.clone(), section, key, value });
+            self.written.push(Written { location: location.clone(), section, key, value });
         }
     }
 
@@ -266,12 +268,12 @@ impl Configuration {
     }
 
     /// Adds a problem, up to [`MOST_PROBLEMS`].
-    pub(crate) fn problem(&mut self, place: Place, effect: Effect, message: impl Into<String>) {
-        self.push(Problem { place, message: message.into(), effect, instead: None });
+    pub(crate) fn problem(&mut self, location: Location, effect: Effect, message: impl Into<String>) {
+        self.push(Rejection { location, message: message.into(), effect, instead: None });
     }
 
     /// Adds a problem, up to [`MOST_PROBLEMS`].
-    pub(crate) fn push(&mut self, problem: Problem) {
+    pub(crate) fn push(&mut self, problem: Rejection) {
         if self.problems.len() < MOST_PROBLEMS {
             self.problems.push(problem);
         }

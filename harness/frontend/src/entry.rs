@@ -7,7 +7,7 @@ use crate::{
     frontend::Frontend,
     names::Names,
     source::Sources,
-    write::{Lost, Wanted},
+    write::{ConversionInput, ConversionLoss},
 };
 
 /// A front-end in the list.
@@ -17,7 +17,7 @@ pub(crate) struct Entry {
     /// Whether the file is its own by its name.
     pub(crate) has_name: fn(&File<'_>) -> bool,
     /// How sure it is by its contents that the file is its own.
-    pub(crate) has_contents: fn(&File<'_>) -> Option<Sign>,
+    pub(crate) has_contents: fn(&File<'_>) -> Option<Confidence>,
     pub(crate) read: Read,
     /// What is written for it, in a few words, and how; `None` if nothing can be.
     pub(crate) write: Option<(&'static str, Write)>,
@@ -26,11 +26,11 @@ pub(crate) struct Entry {
 /// Reads all configurations in files. An error is about the first file that is not in the front-end's language at all.
 pub(crate) type Read = fn(Frontend, &Sources, &Names<'_>) -> Result<Vec<Configuration>, Report>;
 /// Writes a configuration, and says what of it cannot be written.
-pub(crate) type Write = fn(&Wanted<'_>, &Names<'_>) -> (String, Vec<Lost>);
+pub(crate) type Write = fn(&ConversionInput<'_>, &Names<'_>) -> (String, Vec<ConversionLoss>);
 
 /// How sure a sign is. Of several front-ends the surest reads the file, and of those as sure the first of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Sign {
+pub(crate) enum Confidence {
     /// A word that can be in any file.
     Hint,
     /// The shape of a line.

@@ -9,13 +9,13 @@ pub struct Frontend {
     /// The word for it on a command line and in reports.
     pub name: &'static str,
     /// What it makes.
-    pub makes: Makes,
+    pub makes: ConfiguredObject,
     /// How it spells the names of a delegation.
     pub spelling: Spelling,
     /// What stands between two names.
     pub separator: &'static str,
     /// How a delegation comes to the kernel.
-    pub handing: Handing,
+    pub handing: OptionDelivery,
     /// What asks it for a bpffs, as advice.
     pub ask_for_bpffs: &'static str,
     /// What asks it for a user namespace that a token can be made in, as advice.
@@ -24,7 +24,7 @@ pub struct Frontend {
 
 /// What a front-end makes, which decides how much its files say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Makes {
+pub enum ConfiguredObject {
     /// Processes of the host in namespaces that systemd makes.
     Unit,
     /// A container in a user namespace of its own.
@@ -44,7 +44,7 @@ pub enum Spelling {
 
 /// How a delegation comes to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Handing {
+pub enum OptionDelivery {
     /// The front-end takes the names apart itself and sets all four options, as numbers. The last assignment counts, and
     /// what is unknown in it is dropped.
     Masks,
@@ -56,7 +56,7 @@ pub enum Handing {
     Shown,
 }
 
-impl Handing {
+impl OptionDelivery {
     /// Whether what several assignments of an option say adds up.
     pub const fn adds_up(self) -> bool {
         matches!(self, Self::Options | Self::Shown)

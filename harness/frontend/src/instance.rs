@@ -12,14 +12,14 @@ use harness_diagnostics::report::{Problem, Report};
 use harness_uapi::{delegation::Delegation, vocabulary::Kind};
 
 use crate::{
-    allowance,
     configuration::{Configuration, MOUNT_POINT},
-    entry::{Entry, File, Sign},
-    frontend::{Frontend, Handing, Makes, Spelling},
+    entry::{Confidence, Entry, File},
+    frontend::{ConfiguredObject, Frontend, OptionDelivery, Spelling},
     names::Names,
     shell::quoted,
     source::Sources,
-    write::{Lost, Wanted, elsewhere, value},
+    suppression,
+    write::{ConversionInput, ConversionLoss, elsewhere, value},
 };
 use keys::{Dialect, INCUS_KEYS, LXD_KEYS};
 
@@ -27,10 +27,10 @@ use keys::{Dialect, INCUS_KEYS, LXD_KEYS};
 /// sets no option without elements (`cmd/incusd/main_forkbpf.go`).
 pub const INCUS: Frontend = Frontend {
     name: "incus",
-    makes: Makes::Container,
+    makes: ConfiguredObject::Container,
     spelling: Spelling::Kernel,
     separator: ",",
-    handing: Handing::Values(None),
+    handing: OptionDelivery::Values(None),
     ask_for_bpffs: "set `security.bpffs.path`",
     ask_for_namespace: "use a user namespace",
 };
@@ -40,7 +40,7 @@ pub const INCUS: Frontend = Frontend {
 pub const LXD: Frontend = Frontend {
     name: "lxd",
     separator: ":",
-    handing: Handing::Values(Some("0")),
+    handing: OptionDelivery::Values(Some("0")),
     ask_for_bpffs: "set `security.delegate_bpf` to `true`",
     ..INCUS
 };
@@ -49,8 +49,8 @@ pub(crate) const ENTRY_OF_INCUS: Entry = Entry {
     frontend: INCUS,
     has_name: |file| is_yaml(file) && !file.text.contains(LXD_KEYS.prefix),
     has_contents: |file| match file.text.contains(INCUS_KEYS.prefix) {
-        true => Some(Sign::Word),
-        false => file.lines().any(|line| line.starts_with("config:")).then_some(Sign::Line),
+        true => Some(Confidence::Word),
+        false => file.lines().any(|line| line.starts_with("config:")).then_some(Confidence::Line),
     },
     read: |frontend, sources, names| read(frontend, &INCUS_KEYS, sources, names),
     write: Some(("`incus config set`", incus)),
@@ -59,7 +59,7 @@ pub(crate) const ENTRY_OF_INCUS: Entry = Entry {
 pub(crate) const ENTRY_OF_LXD: Entry = Entry {
     frontend: LXD,
     has_name: |file| is_yaml(file) && file.text.contains(LXD_KEYS.prefix),
-    has_contents: |file| file.text.contains(LXD_KEYS.prefix).then_some(Sign::Word),
+    has_contents: |file| file.text.contains(LXD_KEYS.prefix).then_some(Confidence::Word),
     read: |frontend, sources, names| read(frontend, &LXD_KEYS, sources, names),
     write: Some(("`lxc config set`", lxd)),
 };
@@ -82,31 +82,31 @@ fn read(
         })?;
         for item in items {
             let mut configuration = keys::configuration(frontend, dialect, &item, source.label(), names);
-            allowance::read(at, source.text(), allowance::Comments::Trailing, &mut configuration);
+            suppression::read(at, source.text(), suppression::Comments::Trailing, &mut configuration);
             all.push(configuration);
         }
     }
     Ok(all)
 }
 
-fn incus(wanted: &Wanted<'_>, names: &Names<'_>) -> (String, Vec<Lost>) {
+fn incus(wanted: &ConversionInput<'_>, names: &Names<'_>) -> (String, Vec<ConversionLoss>) {
     let mut settings = Vec::new();
     if !matches!(wanted.path, MOUNT_POINT | "") {
         settings.push(format!("{}={}", INCUS_KEYS.bpffs, wanted.path));
     }
     settings.extend(pairs(INCUS, &INCUS_KEYS, wanted, names));
     let nothing = wanted.delegation == Delegation::default();
-    let lost = nothing.then(|| Lost("the bpffs: Incus mounts none that delegates nothing".to_owned()));
+    let lost = nothing.then(|| ConversionLoss("the bpffs: Incus mounts none that delegates nothing".to_owned()));
     (command("incus", wanted.name, &settings), lost.into_iter().collect())
 }
 
-fn lxd(wanted: &Wanted<'_>, names: &Names<'_>) -> (String, Vec<Lost>) {
+fn lxd(wanted: &ConversionInput<'_>, names: &Names<'_>) -> (String, Vec<ConversionLoss>) {
     let mut settings = vec![format!("{}=true", LXD_KEYS.bpffs)];
     settings.extend(pairs(LXD, &LXD_KEYS, wanted, names));
     (command("lxc", wanted.name, &settings), elsewhere(wanted, "LXD"))
 }
 
-fn pairs(frontend: Frontend, dialect: &Dialect, wanted: &Wanted<'_>, names: &Names<'_>) -> Vec<String> {
+fn pairs(frontend: Frontend, dialect: &Dialect, wanted: &ConversionInput<'_>, names: &Names<'_>) -> Vec<String> {
     let each = Kind::ALL.into_iter().zip(wanted.delegation.masks());
     let separator = frontend.separator;
     let pair = |(kind, mask)| Some(format!("{}={}", dialect.option(kind), value(kind, mask, separator, names)?));

@@ -2,7 +2,7 @@
 //! kernel and `bpftool` show. Bytes in, values out: no I/O.
 //!
 //! [`read`] makes [`Configuration`]s of files. Each says what is delegated, in the front-end's own reading, and what else
-//! decides whether a token comes of it; each piece knows its [`Place`], exactly enough to be replaced. [`write()`] writes a
+//! decides whether a token comes of it; each piece knows its [`Location`], exactly enough to be replaced. [`write()`] writes a
 //! delegation for a front-end, and [`convert()`] one front-end's configuration for another.
 //!
 //! A front-end is described once, by the [`Frontend`] and the entry in its module. To add one, write such a module, name it
@@ -11,11 +11,11 @@
 //!
 //! Files are hostile: what is read is bounded ([`source::MOST_BYTES`] and the like), and no input makes a reader panic.
 
-mod allowance;
 mod bpftool;
 pub mod configuration;
 pub mod convert;
 mod entry;
+pub mod execution_context;
 pub mod frontend;
 mod instance;
 mod mount;
@@ -24,30 +24,30 @@ mod options;
 mod ownership;
 mod pasted;
 mod registry;
-pub mod rehearsal;
 mod shell;
 pub mod source;
-pub mod surroundings;
+mod suppression;
 mod systemd_run;
 #[cfg(test)]
 mod testing;
 mod text;
 mod unit;
+pub mod vm_unit;
 pub mod write;
 
 pub use bpftool::BPFTOOL;
-pub use configuration::{Allowance, Assignment, Bpffs, Configuration, Effect, Element, Meaning, Problem, Written};
-pub use convert::{LostAt, convert};
+pub use configuration::{Assignment, Bpffs, Configuration, Effect, Element, Meaning, Rejection, Suppression, Written};
+pub use convert::{LocatedLoss, convert};
+pub use execution_context::{ExecutionContext, Setting};
 pub use frontend::Frontend;
 pub use instance::{INCUS, LXD};
 pub use mount::{MOUNT, MOUNTINFO};
 pub use names::{Names, SystemdRelease};
 pub use ownership::belongs_to_host;
 pub use pasted::pasted;
-pub use registry::{Target, UnknownFrontend, UnknownTarget, read, write};
-pub use rehearsal::{Rehearsal, rehearse};
-pub use source::{Place, Source, Sources};
-pub use surroundings::{Setting, Surroundings};
+pub use registry::{UnknownFrontend, UnknownTarget, WritableFrontend, read, write};
+pub use source::{Location, Source, Sources};
 pub use systemd_run::SYSTEMD_RUN;
 pub use unit::{SYSTEMD, setting_of};
-pub use write::{Lost, Wanted};
+pub use vm_unit::{VmUnit, rehearse};
+pub use write::{ConversionInput, ConversionLoss};

@@ -10,38 +10,38 @@ use harness_protocol::mount_option::OPTIONS;
 use harness_uapi::{delegation::options_of, vocabulary::Kind};
 
 use crate::{
-    allowance,
     configuration::{Bpffs, Configuration, Effect, MOUNT_POINT},
-    entry::{Entry, File, Sign},
-    frontend::{Frontend, Handing, Makes, Spelling},
+    entry::{Confidence, Entry, File},
+    execution_context::ExecutionContext,
+    frontend::{ConfiguredObject, Frontend, OptionDelivery, Spelling},
     names::Names,
     options::{self, Lists},
     shell::quoted,
     source::Sources,
-    surroundings::Surroundings,
+    suppression,
     text::{Text, shown},
-    write::{Spelled, Wanted, spelled},
+    write::{ConversionInput, Spelled, spelled},
 };
 use line::Mount;
 
 /// `mount(8)`: command lines, and fstab(5).
 pub const MOUNT: Frontend = Frontend {
     name: "mount",
-    makes: Makes::Mount,
+    makes: ConfiguredObject::Mount,
     spelling: Spelling::Kernel,
     separator: ":",
-    handing: Handing::Options,
+    handing: OptionDelivery::Options,
     ask_for_bpffs: "mount a file system of type bpf with these options",
     ask_for_namespace: "use a user namespace",
 };
 
 /// The kernel's list of mounts: `/proc/self/mountinfo`, or what `mount` prints.
-pub const MOUNTINFO: Frontend = Frontend { name: "mountinfo", handing: Handing::Shown, ..MOUNT };
+pub const MOUNTINFO: Frontend = Frontend { name: "mountinfo", handing: OptionDelivery::Shown, ..MOUNT };
 
 pub(crate) const ENTRY: Entry = Entry {
     frontend: MOUNT,
     has_name: |file| file.suffix() == "fstab",
-    has_contents: |file| has_line(file, &["delegate_", "bpf"], Sign::Hint),
+    has_contents: |file| has_line(file, &["delegate_", "bpf"], Confidence::Hint),
     read,
     write: Some(("A mount command", |wanted, names| (command(wanted, names), Vec::new()))),
 };
@@ -49,12 +49,12 @@ pub(crate) const ENTRY: Entry = Entry {
 pub(crate) const ENTRY_OF_MOUNTINFO: Entry = Entry {
     frontend: MOUNTINFO,
     has_name: |file| matches!(file.suffix(), "mountinfo" | "mounts"),
-    has_contents: |file| has_line(file, &[" - bpf ", " type bpf ("], Sign::Line),
+    has_contents: |file| has_line(file, &[" - bpf ", " type bpf ("], Confidence::Line),
     read,
     write: None,
 };
 
-fn has_line(file: &File<'_>, parts: &[&str], sign: Sign) -> Option<Sign> {
+fn has_line(file: &File<'_>, parts: &[&str], sign: Confidence) -> Option<Confidence> {
     file.lines().any(|line| parts.iter().any(|part| line.contains(part))).then_some(sign)
 }
 
@@ -77,15 +77,15 @@ fn read(frontend: Frontend, sources: &Sources, names: &Names<'_>) -> Result<Vec<
 /// Gives each mount the allowances that are about its line, and what is wrong with them to the first.
 fn allow(source: usize, text: &str, all: &mut [Configuration]) {
     let mut read = Configuration::new(MOUNT, "");
-    allowance::read(source, text, allowance::Comments::Trailing, &mut read);
+    suppression::read(source, text, suppression::Comments::Trailing, &mut read);
     let here = |configuration: &&mut Configuration| {
-        configuration.bpffs.as_ref().is_some_and(|bpffs| bpffs.place.source == source)
+        configuration.bpffs.as_ref().is_some_and(|bpffs| bpffs.location.source == source)
     };
     for configuration in all.iter_mut().filter(here) {
         let Some(bpffs) = &configuration.bpffs else { continue };
-        let line = &bpffs.place.span;
+        let line = &bpffs.location.span;
         let about = |span: &std::ops::Range<usize>| span.start < line.end.max(line.start + 1) && line.start < span.end;
-        configuration.allowances = read.allowances.iter().filter(|a| about(&a.applies_to.span)).cloned().collect();
+        configuration.suppressions = read.suppressions.iter().filter(|a| about(&a.applies_to.span)).cloned().collect();
         configuration.problems.append(&mut read.problems);
     }
 }
@@ -94,9 +94,9 @@ fn configuration(frontend: Frontend, mount: &Mount, names: &Names<'_>) -> Config
     let shown_by_kernel = mount.is_shown || frontend == MOUNTINFO;
     let frontend = if shown_by_kernel { MOUNTINFO } else { MOUNT };
     let mut read = Configuration::new(frontend, &mount.target);
-    read.bpffs = Some(Bpffs { path: mount.target.clone(), place: mount.place.clone() });
+    read.bpffs = Some(Bpffs { path: mount.target.clone(), location: mount.location.clone() });
     if shown_by_kernel || mount.target.is_empty() {
-        read.surroundings = Surroundings::unknown();
+        read.execution_context = ExecutionContext::unknown();
     }
     let lists = if shown_by_kernel { Lists::Shown } else { Lists::Colons };
     for option in mount.options.iter().flat_map(split) {
@@ -154,7 +154,7 @@ fn unquoted(value: &Text) -> Text {
 }
 
 /// A command that mounts.
-fn command(wanted: &Wanted<'_>, names: &Names<'_>) -> String {
+fn command(wanted: &ConversionInput<'_>, names: &Names<'_>) -> String {
     let mut options = Vec::new();
     for (kind, mask) in Kind::ALL.into_iter().zip(wanted.delegation.masks()) {
         let key = OPTIONS[kind as usize];

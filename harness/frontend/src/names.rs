@@ -1,7 +1,7 @@
 //! How each front-end spells the names of BPF's enumerations.
 
 use harness_uapi::{
-    delegation::Reading,
+    delegation::ParsedElement,
     vocabulary::{Kind, KnownNames, UnknownName},
 };
 
@@ -103,8 +103,8 @@ impl<'a> Names<'a> {
     }
 
     /// What a kernel with these names makes of an element of a mount option.
-    pub fn kernel_reading(&self, kind: Kind, element: &str) -> Option<Reading> {
-        Reading::of(element, self.kernel.table(kind))
+    pub fn kernel_reading(&self, kind: Kind, element: &str) -> Option<ParsedElement> {
+        ParsedElement::of(element, self.kernel.table(kind))
     }
 
     /// Why this is no name of a kernel's, with those of its names that are like it; `None` if it is one.
@@ -122,12 +122,12 @@ impl<'a> Names<'a> {
     }
 }
 
-impl From<Reading> for Meaning {
-    fn from(reading: Reading) -> Self {
+impl From<ParsedElement> for Meaning {
+    fn from(reading: ParsedElement) -> Self {
         match reading {
-            Reading::Any => Self::Any,
-            Reading::Bit(bit) => Self::Name(bit),
-            Reading::Number(number) => Self::Number(number),
+            ParsedElement::Any => Self::Any,
+            ParsedElement::Bit(bit) => Self::Name(bit),
+            ParsedElement::Number(number) => Self::Number(number),
         }
     }
 }

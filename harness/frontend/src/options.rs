@@ -4,9 +4,9 @@ use harness_protocol::mount_option::LONGEST_VALUE;
 use harness_uapi::vocabulary::Kind;
 
 use crate::{
-    configuration::{Assignment, Configuration, Effect, Element, MOST_ELEMENTS, Meaning, Problem},
+    configuration::{Assignment, Configuration, Effect, Element, MOST_ELEMENTS, Meaning, Rejection},
     names::Names,
-    source::Place,
+    source::Location,
     text::{Text, shown},
 };
 
@@ -26,7 +26,7 @@ pub(crate) fn assign(
     configuration: &mut Configuration,
     kind: Kind,
     value: &Text,
-    place: Place,
+    location: Location,
     lists: Lists,
     names: &Names<'_>,
 ) {
@@ -35,7 +35,7 @@ pub(crate) fn assign(
     if elements.len() > room {
         elements.truncate(room);
         configuration.problem(
-            place.clone(),
+            location.clone(),
             Effect::Refused,
             format!("more than {MOST_ELEMENTS} names: the rest is not read here"),
         );
@@ -49,7 +49,7 @@ pub(crate) fn assign(
         let message = format!("{length} bytes, but the kernel takes no value of more than {LONGEST_VALUE}; use a mask");
         configuration.problem(value.whole(), Effect::Refused, message);
     }
-    let assignment = Assignment { place, value: value.whole(), elements, taken: true };
+    let assignment = Assignment { location, value: value.whole(), elements, taken: true };
     configuration.delegated[kind as usize].push(assignment);
 }
 
@@ -79,11 +79,11 @@ fn element(kind: Kind, piece: &Text, names: &Names<'_>) -> Element {
     let text = piece.as_str();
     let read_as = names.kernel_reading(kind, text).map(Meaning::from);
     let meaning = names.meaning(kind, text);
-    Element { place: piece.whole(), text: text.to_owned(), meaning, read_as }
+    Element { location: piece.whole(), text: text.to_owned(), meaning, read_as }
 }
 
 /// Why the kernel refuses an element, and what it would take.
-fn refused(kind: Kind, element: &Element, names: &Names<'_>, wants_advice: bool) -> Problem {
+fn refused(kind: Kind, element: &Element, names: &Names<'_>, wants_advice: bool) -> Rejection {
     let instead = match element.meaning {
         Meaning::Any => Some("any".to_owned()),
         Meaning::Name(number) => names.kernel(kind, number).map(str::to_owned),
@@ -97,5 +97,5 @@ fn refused(kind: Kind, element: &Element, names: &Names<'_>, wants_advice: bool)
         None => names.unknown(kind, &element.text).map(|unknown| unknown.to_string()).unwrap_or_default(),
     };
     let message = format!("the kernel refuses `{}`: {why}", shown(&element.text));
-    Problem { place: element.place.clone(), message, effect: Effect::Refused, instead }
+    Rejection { location: element.location.clone(), message, effect: Effect::Refused, instead }
 }

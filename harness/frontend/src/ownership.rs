@@ -1,6 +1,6 @@
 //! To whose user namespace a bpffs belongs.
 
-use crate::{Configuration, frontend::Makes, surroundings::NamespaceType};
+use crate::{Configuration, execution_context::NamespaceType, frontend::ConfiguredObject};
 
 /// Whether the bpffs belongs to the host's user namespace although the processes are in one of their own: systemd opens it
 /// with the mount namespace, which it makes before the user namespace unless a namespace is delegated that has to come
@@ -9,6 +9,6 @@ pub fn belongs_to_host(configuration: &Configuration) -> bool {
     // The mount namespace waits for these, too (`exec_namespace_is_delegated`).
     const DEFERRING: [NamespaceType; 4] =
         [NamespaceType::Mnt, NamespaceType::Pid, NamespaceType::Cgroup, NamespaceType::Net];
-    let delegated = &configuration.surroundings.delegated_namespaces.value;
-    configuration.frontend.makes == Makes::Unit && !DEFERRING.iter().any(|kind| delegated.contains(kind))
+    let delegated = &configuration.execution_context.delegated_namespaces.value;
+    configuration.frontend.makes == ConfiguredObject::Unit && !DEFERRING.iter().any(|kind| delegated.contains(kind))
 }

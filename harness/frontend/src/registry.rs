@@ -15,7 +15,7 @@ use crate::{
     source::{Source, Sources},
     systemd_run,
     unit::{self, SYSTEMD},
-    write::{Lost, Wanted},
+    write::{ConversionInput, ConversionLoss},
 };
 
 /// Every front-end, in the order in which people are told of them.
@@ -67,9 +67,9 @@ impl FromStr for Frontend {
 
 /// A front-end that a configuration can be written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target(Frontend);
+pub struct WritableFrontend(Frontend);
 
-impl Target {
+impl WritableFrontend {
     /// A drop-in of a service.
     pub const SYSTEMD: Self = Self(SYSTEMD);
 
@@ -100,10 +100,10 @@ impl Target {
 
 /// A word for something that nothing is written for.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("nothing can be written for `{0}`: it is one of {words}", words = Target::words("and"))]
+#[error("nothing can be written for `{0}`: it is one of {words}", words = WritableFrontend::words("and"))]
 pub struct UnknownTarget(String);
 
-impl FromStr for Target {
+impl FromStr for WritableFrontend {
     type Err = UnknownTarget;
 
     fn from_str(text: &str) -> Result<Self, UnknownTarget> {
@@ -135,7 +135,11 @@ pub fn read(frontend: Frontend, sources: &Sources, names: &Names<'_>) -> Result<
 ///
 /// The text ends in a line feed. For systemd it has what a token needs beside the delegation: a user namespace, and a mount
 /// namespace that belongs to it.
-pub fn write(target: Target, wanted: &Wanted<'_>, names: &Names<'_>) -> (String, Vec<Lost>) {
+pub fn write(
+    target: WritableFrontend,
+    wanted: &ConversionInput<'_>,
+    names: &Names<'_>,
+) -> (String, Vec<ConversionLoss>) {
     (target.entry().1)(wanted, names)
 }
 

@@ -125,8 +125,8 @@ mod tests {
         let file = "x 'a=b,c'\"d\\\"\"";
         let word = &commands(0, file)[0][1];
         assert_eq!(word.as_str(), "a=b,cd\"");
-        assert_eq!(&file[word.place(2..5).span], "b,c");
-        assert_eq!(&file[word.place(6..7).span], "\\\"");
+        assert_eq!(&file[word.location(2..5).span], "b,c");
+        assert_eq!(&file[word.location(6..7).span], "\\\"");
     }
 
     #[test]

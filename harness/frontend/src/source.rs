@@ -14,7 +14,7 @@ pub const MOST_SOURCES: usize = 1000;
 
 /// Bytes of one of the files that were read together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct Location {
     /// Which file, as an index into [`Sources`].
     pub source: usize,
     /// The bytes of its text.
@@ -122,19 +122,19 @@ impl Sources {
     }
 
     /// The text at a place.
-    pub fn text(&self, place: &Place) -> &str {
-        self.0[place.source].text.get(place.span.clone()).unwrap_or_default()
+    pub fn text(&self, location: &Location) -> &str {
+        self.0[location.source].text.get(location.span.clone()).unwrap_or_default()
     }
 
     /// Line and column of a place, both counted from 1.
-    pub fn position(&self, place: &Place) -> (usize, usize) {
-        position(&self.0[place.source].text, place.span.start)
+    pub fn position(&self, location: &Location) -> (usize, usize) {
+        position(&self.0[location.source].text, location.span.start)
     }
 
     /// A place as `FILE:LINE:COLUMN`.
-    pub fn shown(&self, place: &Place) -> String {
-        let (line, column) = self.position(place);
-        format!("{}:{line}:{column}", self.0[place.source].label)
+    pub fn shown(&self, location: &Location) -> String {
+        let (line, column) = self.position(location);
+        format!("{}:{line}:{column}", self.0[location.source].label)
     }
 
     /// A report about one file.
@@ -167,7 +167,7 @@ mod tests {
         let sources = Sources::of("x", b"a\xffb\xc3\xa4\xe2\x82c").unwrap();
         let source = sources.get(0);
         assert_eq!((source.text(), source.not_utf8()), ("a?b\u{e4}??c", &[1, 5, 6][..]));
-        assert_eq!(sources.text(&Place { source: 0, span: 3..5 }), "\u{e4}");
+        assert_eq!(sources.text(&Location { source: 0, span: 3..5 }), "\u{e4}");
     }
 
     #[test]
@@ -183,6 +183,6 @@ mod tests {
     #[test]
     fn places_are_shown_by_line_and_column() {
         let sources = Sources::of("a.service", b"[Service]\nPrivateBPF=yes\n").unwrap();
-        assert_eq!(sources.shown(&Place { source: 0, span: 21..24 }), "a.service:2:12");
+        assert_eq!(sources.shown(&Location { source: 0, span: 21..24 }), "a.service:2:12");
     }
 }

@@ -6,14 +6,14 @@
 use harness_diagnostics::report::Report;
 
 use crate::{
-    allowance,
     configuration::{Configuration, Section},
-    entry::{Entry, File, Sign},
+    entry::{Confidence, Entry, File},
+    execution_context::{Setting, UserNamespace},
     frontend::Frontend,
     names::Names,
     shell,
-    source::{Place, Sources},
-    surroundings::{Setting, UserNamespace},
+    source::{Location, Sources},
+    suppression,
     text::Text,
     unit::{SYSTEMD, Settings},
 };
@@ -23,10 +23,10 @@ pub const SYSTEMD_RUN: Frontend = Frontend { name: "systemd-run", ..SYSTEMD };
 
 pub(crate) const ENTRY: Entry = Entry { frontend: SYSTEMD_RUN, has_name: |_| false, has_contents, read, write: None };
 
-fn has_contents(file: &File<'_>) -> Option<Sign> {
+fn has_contents(file: &File<'_>) -> Option<Confidence> {
     let first = file.first_line();
     let is_run = file.text.contains("systemd-run") || first.starts_with("-p") || first.starts_with("--property");
-    is_run.then_some(Sign::Word)
+    is_run.then_some(Confidence::Word)
 }
 
 /// Short options with an argument.
@@ -87,7 +87,7 @@ fn read(_: Frontend, sources: &Sources, names: &Names<'_>) -> Result<Vec<Configu
 
 fn with_allowances(source: usize, text: &str, mut read: Vec<Configuration>) -> Vec<Configuration> {
     for configuration in &mut read {
-        allowance::read(source, text, allowance::Comments::Trailing, configuration);
+        suppression::read(source, text, suppression::Comments::Trailing, configuration);
     }
     read
 }
@@ -102,7 +102,7 @@ fn arguments(command: &[Text]) -> Option<&[Text]> {
 /// An option and its argument.
 struct Given<'a> {
     name: &'a str,
-    place: Place,
+    location: Location,
     argument: Option<Text>,
 }
 
@@ -119,18 +119,18 @@ fn configuration(arguments: &[Text], names: &Names<'_>) -> Configuration {
             (name, argument) => {
                 of_a_user |= name == "user";
                 if OTHER_MANAGERS.contains(&name) {
-                    settings.configuration.other_manager.get_or_insert(given.place.clone());
+                    settings.configuration.other_manager.get_or_insert(given.location.clone());
                 }
                 let setting = SETTINGS.iter().find(|(option, _)| *option == name);
                 if let (Some((_, key)), Some(argument)) = (setting, argument) {
-                    settings.configuration.write_down(Section::Exec, key, argument.as_str(), &given.place);
+                    settings.configuration.write_down(Section::Exec, key, argument.as_str(), &given.location);
                 }
             }
         }
     }
     let mut configuration = settings.finish();
-    let namespace = &mut configuration.surroundings.user_namespace;
-    if of_a_user && namespace.place.is_none() {
+    let namespace = &mut configuration.execution_context.user_namespace;
+    if of_a_user && namespace.location.is_none() {
         // The manager of a user makes a user namespace where it needs one (systemd.exec(5), `PrivateUsers=`).
         *namespace = Setting::default_of(UserNamespace::Unknown);
     }
@@ -159,7 +159,7 @@ fn options(arguments: &[Text]) -> Vec<Given<'_>> {
                     None => (long, None),
                 };
                 let next = || LONG_WITH_ARGUMENT.contains(&name).then(|| words.next().cloned()).flatten();
-                given.push(Given { name, place: word.whole(), argument: inline.or_else(next) });
+                given.push(Given { name, location: word.whole(), argument: inline.or_else(next) });
             }
             None => short(word, &mut words, &mut given),
         }
@@ -171,12 +171,12 @@ fn options(arguments: &[Text]) -> Vec<Given<'_>> {
 fn short<'a>(word: &'a Text, words: &mut std::slice::Iter<'a, Text>, given: &mut Vec<Given<'a>>) {
     let text = word.as_str();
     for (at, c) in text.char_indices().skip(1) {
-        let (name, end, place) = (&text[at..at + c.len_utf8()], at + c.len_utf8(), word.whole());
+        let (name, end, location) = (&text[at..at + c.len_utf8()], at + c.len_utf8(), word.whole());
         if SHORT_WITH_ARGUMENT.contains(c) {
             let inline = (end < text.len()).then(|| word.slice(end..text.len()));
-            return given.push(Given { name, place, argument: inline.or_else(|| words.next().cloned()) });
+            return given.push(Given { name, location, argument: inline.or_else(|| words.next().cloned()) });
         }
-        given.push(Given { name, place, argument: None });
+        given.push(Given { name, location, argument: None });
     }
 }
 
@@ -185,7 +185,7 @@ mod tests {
     use harness_uapi::vocabulary::Kind;
 
     use super::*;
-    use crate::{configuration::Effect, names::SystemdRelease, surroundings::User, testing::known};
+    use crate::{configuration::Effect, execution_context::User, names::SystemdRelease, testing::known};
 
     fn read_of(text: &str) -> Vec<Configuration> {
         let known = known();
@@ -199,10 +199,10 @@ mod tests {
                     --property='BPFDelegateMaps=BPFMapTypeHash' -u x --uid=7 -- bash -p BPFDelegateMaps=";
         let read = &read_of(text)[0];
         assert_eq!((read.name.as_str(), read.delegation().unwrap().masks()), ("x", [u64::MAX, 2, 0, 0]));
-        assert_eq!(read.surroundings.user_namespace.value, UserNamespace::Own);
-        assert_eq!(read.surroundings.user.value, User::Named("7".into()));
+        assert_eq!(read.execution_context.user_namespace.value, UserNamespace::Own);
+        assert_eq!(read.execution_context.user.value, User::Named("7".into()));
         let element = &read.delegated(Kind::Map)[0].elements[0];
-        assert_eq!(&text[element.place.span.clone()], "BPFMapTypeHash");
+        assert_eq!(&text[element.location.span.clone()], "BPFMapTypeHash");
     }
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
             "ls\nsystemd-run --user true # bpf-token: allow C why\n/usr/bin/systemd-run -p PrivateBPF=1 true\n",
         );
         assert_eq!(read.iter().map(|read| read.bpffs.is_some()).collect::<Vec<_>>(), [false, true]);
-        assert_eq!(read[0].surroundings.user_namespace.value, UserNamespace::Unknown);
-        assert_eq!(read[0].allowances[0].code, "C");
+        assert_eq!(read[0].execution_context.user_namespace.value, UserNamespace::Unknown);
+        assert_eq!(read[0].suppressions[0].code, "C");
     }
 }

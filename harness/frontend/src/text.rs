@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::source::Place;
+use crate::source::Location;
 
 /// Text with the places its parts come from.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +65,7 @@ impl Text {
 
     /// A part of it.
     pub(crate) fn slice(&self, span: Range<usize>) -> Self {
-        let mut part = Self::empty(self.source, self.place(span.clone()).span.start);
+        let mut part = Self::empty(self.source, self.location(span.clone()).span.start);
         let first = self.pieces.partition_point(|piece| piece.start <= span.start).saturating_sub(1);
         for index in first..self.pieces.len() {
             let piece = &self.pieces[index];
@@ -88,7 +88,7 @@ impl Text {
     }
 
     /// Where a part of it is.
-    pub(crate) fn place(&self, span: Range<usize>) -> Place {
+    pub(crate) fn location(&self, span: Range<usize>) -> Location {
         let index = self.pieces.partition_point(|piece| piece.start <= span.start).saturating_sub(1);
         let start = match self.pieces.get(index) {
             Some(_) if span.start < self.text.len() => self.file(index, span.start),
@@ -97,12 +97,12 @@ impl Text {
         };
         let last = self.pieces.partition_point(|piece| piece.start < span.end).saturating_sub(1);
         let end = if span.is_empty() || self.pieces.is_empty() { start } else { self.file_end(last, span.end) };
-        Place { source: self.source, span: start..end.max(start) }
+        Location { source: self.source, span: start..end.max(start) }
     }
 
     /// Where all of it is.
-    pub(crate) fn whole(&self) -> Place {
-        self.place(0..self.text.len())
+    pub(crate) fn whole(&self) -> Location {
+        self.location(0..self.text.len())
     }
 
     fn end_of(&self, index: usize) -> usize {
@@ -147,18 +147,18 @@ mod tests {
         text.push("e", 8..12);
         text.push("f", 12..13);
         assert_eq!(text.as_str(), "ab   cdef");
-        assert_eq!((text.place(0..2).span, text.place(5..7).span), (0..2, 6..8));
-        assert_eq!((text.place(5..8).span, text.place(8..9).span), (6..12, 12..13));
+        assert_eq!((text.location(0..2).span, text.location(5..7).span), (0..2, 6..8));
+        assert_eq!((text.location(5..8).span, text.location(8..9).span), (6..12, 12..13));
         let part = text.slice(1..9);
-        assert_eq!((part.as_str(), part.place(0..1).span, part.place(4..8).span), ("b   cdef", 1..2, 6..13));
-        assert_eq!((text.place(9..9).span, text.place(2..2).span), (13..13, 2..2));
+        assert_eq!((part.as_str(), part.location(0..1).span, part.location(4..8).span), ("b   cdef", 1..2, 6..13));
+        assert_eq!((text.location(9..9).span, text.location(2..2).span), (13..13, 2..2));
         assert_eq!(text.slice(2..5).trimmed(&[' ']).whole().span.len(), 0);
     }
 
     #[test]
     fn nothing_is_somewhere() {
         let nothing = Text::empty(3, 7);
-        assert_eq!(nothing.whole(), Place { source: 3, span: 7..7 });
+        assert_eq!(nothing.whole(), Location { source: 3, span: 7..7 });
         assert_eq!(nothing.slice(0..0).trimmed(&[' ']).whole().span, 7..7);
     }
 }

@@ -20,13 +20,13 @@ pub(crate) use settings::Settings;
 pub use settings::setting_of;
 
 use crate::{
-    allowance,
     configuration::{self, Configuration, Effect},
-    entry::{Entry, File, Sign},
-    frontend::{Frontend, Handing, Makes, Spelling},
+    entry::{Confidence, Entry, File},
+    frontend::{ConfiguredObject, Frontend, OptionDelivery, Spelling},
     names::Names,
-    source::{Place, Sources},
-    write::{Lost, Spelled, Wanted, elsewhere, spelled},
+    source::{Location, Sources},
+    suppression,
+    write::{ConversionInput, ConversionLoss, Spelled, elsewhere, spelled},
 };
 use assemble::Unit;
 use lines::{Line, Lines};
@@ -34,10 +34,10 @@ use lines::{Line, Lines};
 /// systemd: unit files and drop-ins. It hands over numbers (`src/core/exec-invoke.c`, `bpffs_helper`).
 pub const SYSTEMD: Frontend = Frontend {
     name: "systemd",
-    makes: Makes::Unit,
+    makes: ConfiguredObject::Unit,
     spelling: Spelling::Systemd,
     separator: ",",
-    handing: Handing::Masks,
+    handing: OptionDelivery::Masks,
     ask_for_bpffs: "add `PrivateBPF=yes`",
     ask_for_namespace: "add `PrivateUsers=yes` and `DelegateNamespaces=mnt`",
 };
@@ -56,10 +56,10 @@ fn has_name(file: &File<'_>) -> bool {
     }
 }
 
-fn has_contents(file: &File<'_>) -> Option<Sign> {
+fn has_contents(file: &File<'_>) -> Option<Confidence> {
     let first = file.first_line();
     let is_header = first.starts_with('[') && first.ends_with(']') && first.len() > 2 && !first.contains(['{', '"']);
-    is_header.then_some(Sign::Beginning)
+    is_header.then_some(Confidence::Beginning)
 }
 
 /// The sections whose settings make processes, by the type of unit.
@@ -77,7 +77,7 @@ fn configuration(unit: &Unit, sources: &Sources, names: &Names<'_>) -> Configura
     let mut settings = Settings::new(Configuration::new(SYSTEMD, &unit.name), names);
     for (hidden, by) in &unit.hidden {
         let message = format!("{} is read instead of it, having the same file name", sources.get(*by).label());
-        settings.configuration.problem(Place { source: *hidden, span: 0..0 }, Effect::IgnoredSilently, message);
+        settings.configuration.problem(Location { source: *hidden, span: 0..0 }, Effect::IgnoredSilently, message);
     }
     for source in &unit.files {
         read_file(*source, sources, unit, &mut settings);
@@ -87,8 +87,8 @@ fn configuration(unit: &Unit, sources: &Sources, names: &Names<'_>) -> Configura
 
 fn read_file(source: usize, sources: &Sources, unit: &Unit, settings: &mut Settings<'_>) {
     let file = sources.get(source);
-    let own_line = allowance::Comments::OwnLine;
-    allowance::read(source, file.text(), own_line, &mut settings.configuration);
+    let own_line = suppression::Comments::OwnLine;
+    suppression::read(source, file.text(), own_line, &mut settings.configuration);
     let mut section = Section::Nowhere;
     for line in Lines::of(source, file) {
         // systemd reads no further in this file.
@@ -149,10 +149,10 @@ fn read_line(line: &Line, section: Section, unit: &Unit, settings: &mut Settings
     Some(section)
 }
 
-fn header(text: &str, place: &Place, unit: &Unit, configuration: &mut Configuration) -> Option<Section> {
+fn header(text: &str, location: &Location, unit: &Unit, configuration: &mut Configuration) -> Option<Section> {
     let Some(name) = text[1..].strip_suffix(']').filter(|name| !name.chars().any(char::is_control)) else {
         let message = "no section header: systemd reads no further in this file";
-        configuration.problem(place.clone(), Effect::Refused, message);
+        configuration.problem(location.clone(), Effect::Refused, message);
         return None;
     };
     let exec = EXEC_SECTIONS.iter().any(|(kind, section)| *section == name && unit.may_be(kind));
@@ -163,13 +163,13 @@ fn header(text: &str, place: &Place, unit: &Unit, configuration: &mut Configurat
     } else {
         if !name.starts_with("X-") {
             let message = format!("systemd knows no section `{name}` in {}", unit.name);
-            configuration.problem(place.clone(), Effect::Ignored, message);
+            configuration.problem(location.clone(), Effect::Ignored, message);
         }
         Some(Section::Ignored)
     }
 }
 
-fn drop_in(wanted: &Wanted<'_>, names: &Names<'_>) -> (String, Vec<Lost>) {
+fn drop_in(wanted: &ConversionInput<'_>, names: &Names<'_>) -> (String, Vec<ConversionLoss>) {
     let mut lost = elsewhere(wanted, "systemd");
     let mut text =
         "[Service]\nPrivateBPF=yes\nPrivateUsers=yes\nPrivateMounts=yes\nDelegateNamespaces=mnt\n".to_owned();
@@ -181,7 +181,9 @@ fn drop_in(wanted: &Wanted<'_>, names: &Names<'_>) -> (String, Vec<Lost>) {
             Spelled::Names(list, rest) => {
                 if rest != 0 {
                     let release = names.systemd_release().number;
-                    lost.push(Lost(format!("{setting}=: systemd {release} has no names for the bits {rest:#x}")));
+                    lost.push(ConversionLoss(format!(
+                        "{setting}=: systemd {release} has no names for the bits {rest:#x}"
+                    )));
                 }
                 // A later line would take the place of the first, so that all names are in one.
                 text += &format!("{setting}={}\n", list.join(","));

@@ -10,7 +10,7 @@ use crate::{configuration::MOUNT_POINT, names::Names};
 
 /// What is to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted<'a> {
+pub struct ConversionInput<'a> {
     /// The instance or unit; a placeholder stands for it if it is empty.
     pub name: &'a str,
     /// Where the bpffs is to be mounted in the container.
@@ -19,7 +19,7 @@ pub struct Wanted<'a> {
     pub delegation: Delegation,
 }
 
-impl Wanted<'_> {
+impl ConversionInput<'_> {
     /// This delegation, at the usual place, for a container without a name.
     pub const fn of(delegation: Delegation) -> Self {
         Self { name: "", path: MOUNT_POINT, delegation }
@@ -28,7 +28,7 @@ impl Wanted<'_> {
 
 /// Something that the written text does not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lost(pub String);
+pub struct ConversionLoss(pub String);
 
 /// What a kind's bits are called.
 pub(crate) enum Spelled {
@@ -71,7 +71,10 @@ pub(crate) fn value(kind: Kind, mask: u64, separator: &str, names: &Names<'_>) -
 }
 
 /// What is lost for a reader that mounts at one place only.
-pub(crate) fn elsewhere(wanted: &Wanted<'_>, reader: &str) -> Vec<Lost> {
+pub(crate) fn elsewhere(wanted: &ConversionInput<'_>, reader: &str) -> Vec<ConversionLoss> {
     let moved = !matches!(wanted.path, MOUNT_POINT | "");
-    moved.then(|| Lost(format!("the path {}: {reader} mounts at {MOUNT_POINT}", wanted.path))).into_iter().collect()
+    moved
+        .then(|| ConversionLoss(format!("the path {}: {reader} mounts at {MOUNT_POINT}", wanted.path)))
+        .into_iter()
+        .collect()
 }

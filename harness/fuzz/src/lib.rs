@@ -36,39 +36,39 @@ pub fn check_with_drop_in(bytes: &[u8]) {
 
 fn holds_together(configuration: &Configuration, sources: &Sources, names: &Names<'_>) {
     for assignment in configuration.delegated.iter().flatten() {
-        is_in(&assignment.place, sources);
+        is_in(&assignment.location, sources);
         is_in(&assignment.value, sources);
         for element in &assignment.elements {
-            is_in(&element.place, sources);
-            let within = &assignment.place.span;
-            assert!(within.start <= element.place.span.start && element.place.span.end <= within.end);
+            is_in(&element.location, sources);
+            let within = &assignment.location.span;
+            assert!(within.start <= element.location.span.start && element.location.span.end <= within.end);
         }
     }
-    configuration.problems.iter().for_each(|problem| is_in(&problem.place, sources));
-    for allowance in &configuration.allowances {
-        is_in(&allowance.place, sources);
-        is_in(&allowance.applies_to, sources);
+    configuration.problems.iter().for_each(|problem| is_in(&problem.location, sources));
+    for suppression in &configuration.suppressions {
+        is_in(&suppression.location, sources);
+        is_in(&suppression.applies_to, sources);
     }
     let options = configuration.mount_options();
     assert!(configuration.bpffs.is_some() || options.is_empty());
     for target in Target::all() {
         match convert(configuration, target, names) {
             Ok((text, _)) => assert!(text.is_empty() || text.ends_with('\n')),
-            Err(refused) => is_in(&refused.place, sources),
+            Err(refused) => is_in(&refused.location, sources),
         }
     }
-    if let Ok(rehearsal) = rehearse(configuration) {
-        rehearsal.changes.iter().for_each(|change| is_in(&change.place, sources));
-        let lines = rehearsal.unit.drop_ins.iter().chain([&rehearsal.unit.service]).flatten();
+    if let Ok(vm_unit) = rehearse(configuration) {
+        vm_unit.changes.iter().for_each(|change| is_in(&change.location, sources));
+        let lines = vm_unit.unit.drop_ins.iter().chain([&vm_unit.unit.service]).flatten();
         lines.for_each(|line| assert!(!line.key.contains(['=', '\n']) && !line.value.contains(['\n', '\r', '\0'])));
     }
     let _ = Kind::ALL.map(|kind| configuration.delegated(kind).len());
 }
 
-fn is_in(place: &Place, sources: &Sources) {
-    let text = sources.get(place.source).text();
-    assert!(text.get(place.span.clone()).is_some(), "{place:?}");
-    assert!(sources.shown(place).contains(':'));
+fn is_in(location: &Place, sources: &Sources) {
+    let text = sources.get(location.source).text();
+    assert!(text.get(location.span.clone()).is_some(), "{location:?}");
+    assert!(sources.shown(location).contains(':'));
 }
 
 fn known() -> &'static KnownNames {

@@ -5,11 +5,11 @@ use std::{os::fd::OwnedFd, rc::Rc};
 
 use crate::{
     channel,
-    protocol::{Handle, Job, Role},
+    message::{FdRole, Handle, Job},
 };
 
 /// Descriptors with their roles.
-pub(crate) type Gathered = Vec<(Role, Rc<OwnedFd>)>;
+pub(crate) type Gathered = Vec<(FdRole, Rc<OwnedFd>)>;
 
 /// Attempts that are asked for in one message.
 #[derive(Debug, Default)]

@@ -9,15 +9,15 @@ use rustix::thread::UnshareFlags;
 use serde::Serialize;
 
 use crate::{
+    actor::{ActorError, Needs, RunningActor},
     bpf::{self, MapSpec, ProgSpec},
     bpffs,
     error::{During, SysError},
     kernel,
-    party::{Needs, Party, PartyError},
     process::{self, Fork},
     pseudofile,
     run::{self, RunError},
-    scenario::{self, World},
+    scenario::{self, SharedResources},
 };
 
 /// The result, printed as one object of JSON. Times are in microseconds.
@@ -47,7 +47,7 @@ pub(crate) struct Report {
 #[derive(Debug, Serialize)]
 struct Growth {
     /// What is attempted.
-    subject: Subject,
+    subject: MeasuredCall,
     attempts: usize,
     micros: u64,
     micros_per_attempt: f64,
@@ -62,7 +62,7 @@ struct Growth {
 /// What a measured scenario attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Subject {
+enum MeasuredCall {
     /// `BPF_MAP_CREATE` with a token.
     MapCreate,
     /// `BPF_PROG_LOAD` with a token.
@@ -72,13 +72,13 @@ enum Subject {
 }
 
 /// The scenarios measured, after one that is not because nothing costs its usual price the first time.
-const MEASURED: [(Subject, usize); 6] = [
-    (Subject::MapCreate, 10),
-    (Subject::MapCreate, 10),
-    (Subject::MapCreate, 100),
-    (Subject::MapCreate, 1000),
-    (Subject::ProgLoad, 1000),
-    (Subject::Denied, 100),
+const MEASURED: [(MeasuredCall, usize); 6] = [
+    (MeasuredCall::MapCreate, 10),
+    (MeasuredCall::MapCreate, 10),
+    (MeasuredCall::MapCreate, 100),
+    (MeasuredCall::MapCreate, 1000),
+    (MeasuredCall::ProgLoad, 1000),
+    (MeasuredCall::Denied, 100),
 ];
 
 /// Measures, with a record in `folder` as a run has it.
@@ -145,17 +145,17 @@ fn bare_container() -> Result<(), SysError> {
     }
 }
 
-fn container(world: &World) -> Result<f64, RunError> {
+fn container(world: &SharedResources) -> Result<f64, RunError> {
     let plan = container_plan();
     let made = mean(100, || {
-        let made = Party::container(&world.ground, "bench", &plan, None, Needs::default())?;
-        let mut party = made.party;
-        party.confine(&plan)
+        let made = RunningActor::container(&world.context, "bench", &plan, None, Needs::default())?;
+        let mut actor = made.actor;
+        actor.confine(&plan)
     });
-    made.map_err(|error: PartyError| RunError::Bench(error.to_string()))
+    made.map_err(|error: ActorError| RunError::Bench(error.to_string()))
 }
 
-fn growth(world: &mut World, number: usize) -> Result<Growth, RunError> {
+fn growth(world: &mut SharedResources, number: usize) -> Result<Growth, RunError> {
     let (subject, attempts) = MEASURED[number];
     let (result, micros) = timed(|| scenario::run(world, number as u32));
     result?;
@@ -182,11 +182,11 @@ fn plan() -> Plan {
     Plan { format: FORMAT, kernel, scenarios: scenarios.collect() }
 }
 
-fn scenario_of(number: usize, subject: Subject, count: usize) -> Scenario {
+fn scenario_of(number: usize, subject: MeasuredCall, count: usize) -> Scenario {
     let plan = container_plan();
     let attempt = Attempt::new(
         Actor::Container(plan.name.clone()),
-        if subject == Subject::Denied { Token::None } else { Token::Own },
+        if subject == MeasuredCall::Denied { Token::None } else { Token::Own },
         call_of(subject),
     );
     let case = Case { sysctls: BTreeMap::new(), containers: vec![plan], attempts: vec![attempt; count] };
@@ -201,9 +201,9 @@ fn scenario_of(number: usize, subject: Subject, count: usize) -> Scenario {
     }
 }
 
-fn call_of(subject: Subject) -> Call {
+fn call_of(subject: MeasuredCall) -> Call {
     match subject {
-        Subject::MapCreate | Subject::Denied => Call::MapCreate {
+        MeasuredCall::MapCreate | MeasuredCall::Denied => Call::MapCreate {
             map_type: HASH.map_type,
             key_size: HASH.key_size,
             value_size: HASH.value_size,
@@ -213,7 +213,7 @@ fn call_of(subject: Subject) -> Call {
             map_extra: HASH.extra,
             types: MapTypes::None,
         },
-        Subject::ProgLoad => Call::ProgLoad {
+        MeasuredCall::ProgLoad => Call::ProgLoad {
             prog_type: TRIVIAL.prog_type,
             expected_attach_type: TRIVIAL.expected_attach_type,
             prog_flags: TRIVIAL.flags,
@@ -271,7 +271,7 @@ mod tests {
         for (scenario, (subject, count)) in plan.scenarios.iter().zip(MEASURED) {
             let attempts = &scenario.cases[0].attempts;
             assert_eq!(attempts.len(), count);
-            assert!(attempts.iter().all(|attempt| (attempt.token == Token::None) == (subject == Subject::Denied)));
+            assert!(attempts.iter().all(|attempt| (attempt.token == Token::None) == (subject == MeasuredCall::Denied)));
         }
     }
 }

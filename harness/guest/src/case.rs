@@ -10,18 +10,18 @@ use harness_protocol::{
 };
 
 use crate::{
+    actor::{ActorError, Made, RunningActor},
     cause,
-    ground::CasePlace,
-    lsm::Vetoes,
-    party::{Made, Party, PartyError},
-    pass::{Cast, Kind, Objects, Pass},
+    context::CaseIndex,
+    lsm::LsmDenyHooks,
+    pass::{Actors, Kind, Objects, Pass},
     record::Writer,
 };
 pub(crate) use stage::{CaseError, Stage};
 use stage::{failed_attempt, needs_of};
 
 /// Runs a case: a container control, a root control, the case for real, and the search for causes.
-pub(crate) fn run(stage: &mut Stage<'_>, place: CasePlace, case: &Case) -> Result<(), CaseError> {
+pub(crate) fn run(stage: &mut Stage<'_>, place: CaseIndex, case: &Case) -> Result<(), CaseError> {
     check_paths(&case.attempts)?;
     control::check(&case.attempts)?;
     let made = control::all(stage, place, case);
@@ -35,17 +35,17 @@ pub(crate) fn run(stage: &mut Stage<'_>, place: CasePlace, case: &Case) -> Resul
 
 fn run_for_real(
     stage: &mut Stage<'_>,
-    place: CasePlace,
+    place: CaseIndex,
     case: &Case,
     fallback: &Objects,
     controls: Vec<(Control, Control)>,
 ) -> Result<(), CaseError> {
-    let cast = assemble(stage, place, case)?;
-    let root_cgroup = stage.ground.hierarchy.root();
-    let mut pass = Pass { root_cgroup, cast, objects: Objects::new(), kind: Kind::Real, fallback: Some(fallback) };
+    let actors = assemble(stage, place, case)?;
+    let root_cgroup = stage.context.hierarchy.root();
+    let mut pass = Pass { root_cgroup, actors, objects: Objects::new(), kind: Kind::Real, fallback: Some(fallback) };
     let mut denied = Vec::new();
     let mut controls = controls.into_iter();
-    stage.vetoes.set_in_force(true);
+    stage.deny_hooks.set_in_force(true);
     let made = pass.run(place, case, |index, result| {
         let answer = result.map_err(|source| failed_attempt(case, index, source))?;
         let (root, container) = controls.next().expect("a pass tells of each attempt once, and so did the controls'");
@@ -57,19 +57,19 @@ fn run_for_real(
         let event = Event::Attempt { case: place.case, attempt: index as u32, answer, root, container };
         stage.record.add(event).map_err(CaseError::Record)
     });
-    stage.vetoes.set_in_force(false);
+    stage.deny_hooks.set_in_force(false);
     made?;
-    for (index, cause) in causes(stage.vetoes, &mut pass, place, case, denied) {
+    for (index, cause) in causes(stage.deny_hooks, &mut pass, place, case, denied) {
         stage.record.add(Event::Cause { case: place.case, attempt: index as u32, cause })?;
     }
-    end_units(stage.record, place.case, &mut pass.cast)
+    end_units(stage.record, place.case, &mut pass.actors)
 }
 
 /// Stops the units of a case, and tells what systemd says of each.
-fn end_units(record: &mut Writer, case: u32, cast: &mut Cast<'_>) -> Result<(), CaseError> {
-    let Cast::Each { containers, .. } = cast else { return Ok(()) };
-    for (name, party) in containers {
-        let ended = party.end_unit(case, name);
+fn end_units(record: &mut Writer, case: u32, actors: &mut Actors<'_>) -> Result<(), CaseError> {
+    let Actors::Each { containers, .. } = actors else { return Ok(()) };
+    for (name, actor) in containers {
+        let ended = actor.end_unit(case, name);
         let ended = ended.map_err(|source| CaseError::Container { container: name.clone(), source })?;
         ended.map_or(Ok(()), |unit| record.add(Event::Unit(unit)))?;
     }
@@ -79,55 +79,59 @@ fn end_units(record: &mut Writer, case: u32, cast: &mut Cast<'_>) -> Result<(), 
 /// Why attempts were denied: by our own programs on hooks of the security modules if the kernel does them without, and
 /// otherwise whatever it is while those are in force.
 fn causes(
-    vetoes: &Vetoes,
+    deny_hooks: &LsmDenyHooks,
     pass: &mut Pass<'_>,
-    place: CasePlace,
+    place: CaseIndex,
     case: &Case,
     denied: Vec<usize>,
 ) -> Vec<(usize, Cause)> {
     let (vetoed, others): (Vec<usize>, Vec<usize>) =
-        denied.into_iter().partition(|index| vetoes.any() && cause::is_done_now(pass, place, case, *index));
-    vetoes.set_in_force(true);
+        denied.into_iter().partition(|index| deny_hooks.any() && cause::is_done_now(pass, place, case, *index));
+    deny_hooks.set_in_force(true);
     let mut found = cause::find(pass, place, case, &others);
-    vetoes.set_in_force(false);
+    deny_hooks.set_in_force(false);
     found.extend(vetoed.into_iter().map(|index| (index, Cause::Missing(vec![Change::NoLsm]))));
     found
 }
 
 /// Makes the containers of a case, and the host's agent if it has a part.
-fn assemble(stage: &mut Stage<'_>, at: CasePlace, case: &Case) -> Result<Cast<'static>, CaseError> {
+fn assemble(stage: &mut Stage<'_>, at: CaseIndex, case: &Case) -> Result<Actors<'static>, CaseError> {
     let number = at.case;
     let needs = needs_of(case);
     let host = case.attempts.iter().any(has_host_part);
     let label = |who: &str| format!("case{number}-{who}");
-    let host = host.then(|| Party::host(stage.ground, &label("host"), needs)).transpose().map_err(CaseError::Host)?;
-    let mut made: Vec<(ContainerName, Party)> = Vec::new();
+    let host =
+        host.then(|| RunningActor::host(stage.context, &label("host"), needs)).transpose().map_err(CaseError::Host)?;
+    let mut made: Vec<(ContainerName, RunningActor)> = Vec::new();
     for (place, plan) in case.containers.iter().enumerate() {
         let parent = parent_of(plan, &mut made)?;
         let label = label(&place.to_string());
-        let party = match &plan.unit {
-            Some(unit) => Party::unit(stage.ground, &label, (plan, unit), (at, case), needs),
-            None => Party::container(stage.ground, &label, plan, parent, needs),
+        let actor = match &plan.unit {
+            Some(unit) => RunningActor::unit(stage.context, &label, (plan, unit), (at, case), needs),
+            None => RunningActor::container(stage.context, &label, plan, parent, needs),
         };
-        let Made { party, mounted, token, no_token } = party.map_err(|source| failed(plan, source))?;
-        made.push((plan.name.clone(), party));
+        let Made { actor, mounted, token, no_token } = actor.map_err(|source| failed(plan, source))?;
+        made.push((plan.name.clone(), actor));
         stage.record.add(Event::Container { case: number, container: plan.name.clone(), mounted, token, no_token })?;
     }
     // Only now, because a container can make another only as long as it has the capabilities for it.
     let of_ours = made.iter_mut().zip(&case.containers).filter(|(_, plan)| plan.unit.is_none());
-    for ((_, party), plan) in of_ours {
-        party.confine(plan).map_err(|source| failed(plan, source))?;
+    for ((_, actor), plan) in of_ours {
+        actor.confine(plan).map_err(|source| failed(plan, source))?;
     }
-    Ok(Cast::Each { host: host.map(Box::new), containers: made })
+    Ok(Actors::Each { host: host.map(Box::new), containers: made })
 }
 
-fn failed(plan: &Container, source: PartyError) -> CaseError {
+fn failed(plan: &Container, source: ActorError) -> CaseError {
     CaseError::Container { container: plan.name.clone(), source }
 }
 
-fn parent_of<'a>(plan: &Container, made: &'a mut [(ContainerName, Party)]) -> Result<Option<&'a mut Party>, CaseError> {
+fn parent_of<'a>(
+    plan: &Container,
+    made: &'a mut [(ContainerName, RunningActor)],
+) -> Result<Option<&'a mut RunningActor>, CaseError> {
     let Some(parent) = &plan.parent else { return Ok(None) };
-    let found = made.iter_mut().find(|(name, _)| name == parent).map(|(_, party)| party);
+    let found = made.iter_mut().find(|(name, _)| name == parent).map(|(_, actor)| actor);
     let missing = || CaseError::Parent { container: plan.name.clone(), parent: parent.clone() };
     found.map(Some).ok_or_else(missing)
 }
@@ -155,7 +159,7 @@ fn check_paths(attempts: &[Attempt]) -> Result<(), CaseError> {
 
 #[cfg(test)]
 mod tests {
-    use harness_protocol::plan::{BpffsFd, PinPlace, Token};
+    use harness_protocol::plan::{BpffsFd, PinLocation, Token};
 
     use super::*;
 
@@ -174,7 +178,7 @@ mod tests {
             object: "m".to_owned(),
             path: "folder/map..1".to_owned(),
             stays: true,
-            place: PinPlace::Bpffs,
+            place: PinLocation::Bpffs,
             mode: None,
         };
         assert!(check_paths(&[attempt(pin)]).is_ok());

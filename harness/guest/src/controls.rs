@@ -8,31 +8,34 @@ use harness_protocol::plan::{Attempt, Case, Container, Namespace, Token};
 use rustix::process::Pid;
 
 use crate::{
+    actor::{ActorError, Needs, RunningActor},
     bpffs,
-    ground::Ground,
-    party::{Needs, Party, PartyError},
+    context::GuestContext,
 };
 
 /// Both parties, as far as they are made.
 #[derive(Debug)]
 pub(crate) struct Controls {
-    ground: Ground,
-    container: Option<(Container, Needs, Party)>,
-    root: Option<(Needs, Party)>,
+    context: GuestContext,
+    container: Option<(Container, Needs, RunningActor)>,
+    root: Option<(Needs, RunningActor)>,
 }
 
 /// A party, or why there is none.
-type Made<'a> = Result<&'a mut Party, PartyError>;
+type Made<'a> = Result<&'a mut RunningActor, ActorError>;
 
 impl Controls {
     /// None made yet.
-    pub(crate) fn new(ground: &Ground) -> Self {
-        Self { ground: ground.clone(), container: None, root: None }
+    pub(crate) fn new(context: &GuestContext) -> Self {
+        Self { context: context.clone(), container: None, root: None }
     }
 
     /// The control container and root for a case.
-    pub(crate) fn parties(&mut self, case: &Case, needs: Needs) -> (Made<'_>, Made<'_>) {
-        (container(&mut self.container, &self.ground, plan_for(case), needs), root(&mut self.root, &self.ground, needs))
+    pub(crate) fn actors(&mut self, case: &Case, needs: Needs) -> (Made<'_>, Made<'_>) {
+        (
+            container(&mut self.container, &self.context, plan_for(case), needs),
+            root(&mut self.root, &self.context, needs),
+        )
     }
 
     /// Ends both; the next case gets new ones.
@@ -43,22 +46,22 @@ impl Controls {
 
     /// Whether a process belongs to them.
     pub(crate) fn has_process(&self, pid: Pid) -> bool {
-        self.standing().any(|party| party.belongings().0.any(|its| its == pid))
+        self.standing().any(|actor| actor.belongings().0.any(|its| its == pid))
     }
 
     /// Whether a cgroup of ours belongs to them.
     pub(crate) fn has_cgroup(&self, name: &str) -> bool {
-        self.standing().any(|party| party.belongings().1 == name)
+        self.standing().any(|actor| actor.belongings().1 == name)
     }
 
-    fn standing(&self) -> impl Iterator<Item = &Party> {
-        self.container.iter().map(|(_, _, party)| party).chain(self.root.iter().map(|(_, party)| party))
+    fn standing(&self) -> impl Iterator<Item = &RunningActor> {
+        self.container.iter().map(|(_, _, actor)| actor).chain(self.root.iter().map(|(_, actor)| actor))
     }
 }
 
 fn container<'a>(
-    slot: &'a mut Option<(Container, Needs, Party)>,
-    ground: &Ground,
+    slot: &'a mut Option<(Container, Needs, RunningActor)>,
+    context: &GuestContext,
     plan: Container,
     needs: Needs,
 ) -> Made<'a> {
@@ -67,20 +70,20 @@ fn container<'a>(
         other => {
             // The old one is gone before the new one takes its cgroup's name.
             drop(other);
-            let mut party = Party::container(ground, "control", &plan, None, needs)?.party;
-            party.confine(&plan)?;
-            (plan, needs, party)
+            let mut actor = RunningActor::container(context, "control", &plan, None, needs)?.actor;
+            actor.confine(&plan)?;
+            (plan, needs, actor)
         }
     };
     Ok(&mut slot.insert(made).2)
 }
 
-fn root<'a>(slot: &'a mut Option<(Needs, Party)>, ground: &Ground, needs: Needs) -> Made<'a> {
+fn root<'a>(slot: &'a mut Option<(Needs, RunningActor)>, context: &GuestContext, needs: Needs) -> Made<'a> {
     let made = match slot.take() {
         Some(made) if made.0 == needs => made,
         other => {
             drop(other);
-            (needs, Party::host(ground, "root", needs)?)
+            (needs, RunningActor::host(context, "root", needs)?)
         }
     };
     Ok(&mut slot.insert(made).1)

@@ -12,7 +12,7 @@ use crate::{
     cgroup::Hierarchy,
     controls::Controls,
     error::{During, SysError},
-    live, process, pseudofile,
+    host_mode, process, pseudofile,
 };
 
 /// How long the kernel may take to free what is freed later, such as network namespaces and unmounted file systems.
@@ -46,7 +46,7 @@ impl Inventory {
     fn beyond(&self, before: &Self) -> Vec<String> {
         let mounts = self.mounts.iter().filter(|(id, _)| !before.mounts.contains_key(id));
         let new: BTreeSet<_> = self.objects.difference(&before.objects).copied().collect();
-        let others = if new.is_empty() { BTreeSet::new() } else { live::held_by_others() };
+        let others = if new.is_empty() { BTreeSet::new() } else { host_mode::held_by_others() };
         let objects = new.difference(&others);
         mounts
             .map(|(_, name)| format!("mount at {name}"))

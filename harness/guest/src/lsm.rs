@@ -33,7 +33,7 @@ pub(crate) struct LsmError {
 
 /// Programs on hooks, out of force until told otherwise; gone when dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Vetoes {
+pub(crate) struct LsmDenyHooks {
     switch: Option<Rc<Switch>>,
     links: Vec<OwnedFd>,
 }
@@ -41,9 +41,9 @@ pub(crate) struct Vetoes {
 /// The switch of all scenarios, made when the first wants hooks. It stays: the kernel lets go of the map only long after
 /// its last program, when no task can be running in the trampoline any more.
 #[derive(Debug, Default)]
-pub(crate) struct Keeper(Option<Rc<Switch>>);
+pub(crate) struct SharedSwitch(Option<Rc<Switch>>);
 
-impl Keeper {
+impl SharedSwitch {
     /// Makes the switch if these hooks are any and there is none; whether it made it.
     pub(crate) fn prepare(&mut self, hooks: &[LsmHook]) -> Result<bool, LsmError> {
         let (Some(&hook), None) = (hooks.first(), &self.0) else { return Ok(false) };
@@ -53,10 +53,10 @@ impl Keeper {
     }
 }
 
-impl Vetoes {
+impl LsmDenyHooks {
     /// Takes these hooks, with a switch that was prepared for them.
-    pub(crate) fn on(hooks: &[LsmHook], keeper: &Keeper) -> Result<Self, LsmError> {
-        let Some(switch) = keeper.0.clone() else { return Ok(Self::default()) };
+    pub(crate) fn on(hooks: &[LsmHook], privileged: &SharedSwitch) -> Result<Self, LsmError> {
+        let Some(switch) = privileged.0.clone() else { return Ok(Self::default()) };
         switch.set(false);
         let take = |&hook: &LsmHook| take(hook, &switch.map).map_err(|(call, errno)| LsmError { hook, call, errno });
         let links = hooks.iter().map(take).collect::<Result<_, _>>()?;
@@ -173,11 +173,11 @@ mod tests {
 
     #[test]
     fn without_hooks_nothing_is_done_and_nothing_refused() {
-        let mut keeper = Keeper::default();
-        assert!(!keeper.prepare(&[]).unwrap());
-        let vetoes = Vetoes::on(&[], &keeper).unwrap();
-        vetoes.set_in_force(true);
-        assert!(!vetoes.any());
+        let mut privileged = SharedSwitch::default();
+        assert!(!privileged.prepare(&[]).unwrap());
+        let deny_hooks = LsmDenyHooks::on(&[], &privileged).unwrap();
+        deny_hooks.set_in_force(true);
+        assert!(!deny_hooks.any());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The program that runs in the VM: reads a plan, attempts what it says in unprivileged containers, and writes down
 //! what the kernel answered.
 
-mod agent;
+mod actor;
 mod attr;
 mod batch;
 mod bench;
@@ -11,29 +11,29 @@ mod case;
 mod cause;
 mod cgroup;
 mod channel;
+mod context;
 mod controls;
 mod error;
 mod events;
+mod executor;
 mod exit;
-mod ground;
+mod host_mode;
 mod identity;
 mod interfaces;
 mod kernel;
 mod kernel_types;
 mod kmsg;
 mod leftovers;
-mod live;
 mod lockdown;
 mod lsm;
+mod message;
 mod mounts;
 mod object;
 mod operation;
-mod party;
 mod pass;
 mod plan;
 mod process;
 mod program;
-mod protocol;
 mod pseudofile;
 mod record;
 mod run;
@@ -46,7 +46,7 @@ mod systemd;
 
 use std::{path::Path, process::ExitCode};
 
-use run::Surroundings;
+use run::MachineKind;
 
 const HELP: &str = "\
 bpf-token-guest: the part of bpf-token-harness that runs inside a VM.
@@ -77,11 +77,11 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["bench", rest @ ..] if rest.len() < 2 => finish(bench(folder_of(rest))),
-        ["unit"] => agent::unit::serve(),
+        ["unit"] => executor::unit::serve(),
         ["live", folder] => run_apart(Path::new(folder)),
         [option, ..] if option.starts_with('-') => exit::usage(&format!("unknown option {option}")),
         [_, extra, ..] => exit::usage(&format!("unexpected argument {extra}")),
-        rest => finish(run::run(folder_of(rest), Surroundings::Vm)),
+        rest => finish(run::run(folder_of(rest), MachineKind::Vm)),
     }
 }
 
@@ -90,7 +90,7 @@ fn folder_of<'a>(args: &[&'a str]) -> &'a Path {
 }
 
 fn run_apart(folder: &Path) -> ExitCode {
-    let done = live::apart(folder, |folder| finish(run::run(folder, Surroundings::Live)));
+    let done = host_mode::apart(folder, |folder| finish(run::run(folder, MachineKind::Live)));
     done.unwrap_or_else(|error| exit::fault(format!("cannot run apart from the machine: {error}")))
 }
 

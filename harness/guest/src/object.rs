@@ -3,10 +3,10 @@
 
 mod answer;
 mod attach;
+mod bpffs_location;
 mod kallsyms;
 mod libbpf;
 pub(crate) mod library;
-mod place;
 mod recorder;
 
 use std::{
@@ -28,7 +28,7 @@ use thiserror::Error;
 use crate::{
     bpffs::Mounted,
     error::{During, SysError},
-    operation::Outcome,
+    operation::AttemptResult,
     process::{self, Fork},
 };
 pub(crate) use libbpf::Loader;
@@ -87,14 +87,14 @@ pub(crate) fn attempt(
     loader: Loader,
     own: &Mounted,
     told: Option<BorrowedFd<'_>>,
-) -> Result<Outcome, ObjectError> {
+) -> Result<AttemptResult, ObjectError> {
     match try_to(load, loader, own, told) {
-        Ok(answer) => Ok(Outcome { answer, fd: None }),
+        Ok(answer) => Ok(AttemptResult { answer, fd: None }),
         // Its filter, its limits: the unit's doing.
         Err(error @ (ObjectError::Sys(_) | ObjectError::Unprepared { .. } | ObjectError::Died { .. }))
             if loader == Loader::Unit =>
         {
-            Ok(Outcome { answer: Answer::NotMade { why: forbidden(&error) }, fd: None })
+            Ok(AttemptResult { answer: Answer::NotMade { why: forbidden(&error) }, fd: None })
         }
         Err(error) => Err(error),
     }
@@ -143,7 +143,7 @@ fn child(load: &ObjectLoad, loader: Loader, own: &Mounted, told: Option<Borrowed
 fn prepare(load: &ObjectLoad, loader: Loader) -> Result<(), SysError> {
     process::die_with_parent()?;
     if loader != Loader::Host {
-        place::put(load.bpffs)?;
+        bpffs_location::put(load.bpffs)?;
     }
     for (resource, most, name) in
         [(Resource::As, MEMORY, "RLIMIT_AS"), (Resource::Cpu, PATIENCE.as_secs(), "RLIMIT_CPU")]

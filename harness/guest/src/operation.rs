@@ -5,7 +5,7 @@ mod elements;
 mod info;
 mod load;
 mod objects;
-mod outcome;
+mod result;
 mod system;
 mod unflagged;
 mod verifier;
@@ -17,11 +17,12 @@ use harness_protocol::{blob, mount_option::MountOption, plan::Call};
 use crate::{
     bpf::{self, TokenMasks},
     bpffs::{self, Mounted},
-    events, mounts,
-    protocol::{Extent, Role},
+    events,
+    message::{Extent, FdRole},
+    mounts,
 };
-pub(crate) use outcome::{Handles, OperationError, Outcome};
-use outcome::{done, made, stepped, told};
+pub(crate) use result::{AttemptResult, Handles, OperationError};
+use result::{done, made, stepped, told};
 
 /// Makes an attempt. `own` is the agent's bpffs, the place of pins.
 pub(crate) fn attempt(
@@ -29,18 +30,18 @@ pub(crate) fn attempt(
     handles: Handles<'_>,
     own: &Mounted,
     extent: Extent,
-) -> Result<Outcome, OperationError> {
+) -> Result<AttemptResult, OperationError> {
     if extent == Extent::Token {
-        return Ok(made(bpf::token_create(handles.need(Role::Bpffs)?, 0)));
+        return Ok(made(bpf::token_create(handles.need(FdRole::Bpffs)?, 0)));
     }
-    let token = handles.get(Role::Token);
+    let token = handles.get(FdRole::Token);
     match call {
-        Call::TokenCreate { flags, .. } => Ok(made(bpf::token_create(handles.need(Role::Bpffs)?, *flags))),
+        Call::TokenCreate { flags, .. } => Ok(made(bpf::token_create(handles.need(FdRole::Bpffs)?, *flags))),
         Call::MapCreate { .. } => load::map_create(call, handles, token),
         Call::ProgLoad { .. } => load::prog_load(call, handles, token),
         Call::BtfLoad => Ok(made(bpf::btf_load(&blob::bytes(), token))),
         Call::BtfGetFdById { id } => Ok(made(bpf::btf_get_fd_by_id(*id, token))),
-        Call::TokenInfo => Ok(told(bpf::token_info(handles.need(Role::Token)?).map(masks_in_words))),
+        Call::TokenInfo => Ok(told(bpf::token_info(handles.need(FdRole::Token)?).map(masks_in_words))),
         Call::MountDelegate { options, create } => Ok(mount_delegate(options, *create)),
         Call::ObjPin { path, stays, mode, .. } => objects::pin(handles.object(0)?, &own.path(path), *mode, *stays),
         Call::ObjGet { path, flags } => Ok(made(bpf::obj_get(&own.path(path), *flags))),
@@ -82,7 +83,7 @@ pub(crate) fn attempt(
         Call::IterCreate { .. } => Ok(objects::iter_create(handles.object(0)?)),
         Call::HelperSurvey(survey) => verifier::helper_survey(survey, handles, extent),
         Call::Verify(program) => verifier::verify(program, handles),
-        Call::Remount { options, .. } => Ok(stepped(bpffs::remount(handles.need(Role::Bpffs)?, options))),
+        Call::Remount { options, .. } => Ok(stepped(bpffs::remount(handles.need(FdRole::Bpffs)?, options))),
         Call::Unflagged(command) => Ok(unflagged::make(*command, token)),
         Call::PerfQuery => Ok(done(events::query()?)),
         Call::SocketAttach { duty, locked, .. } => attach::to_socket(handles.object(0)?, *duty, *locked),
@@ -95,7 +96,7 @@ pub(crate) fn attempt(
 /// The length of the packet that programs are tested on, in bytes.
 const PACKET: usize = 64;
 
-fn mount_delegate(options: &[MountOption], create: bool) -> Outcome {
+fn mount_delegate(options: &[MountOption], create: bool) -> AttemptResult {
     let set = || {
         let context = bpffs::open("bpf")?;
         bpffs::configure(context.as_fd(), options)?;

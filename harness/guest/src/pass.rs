@@ -1,6 +1,6 @@
 //! One pass through the attempts of a case: as root, in the control container, or for real.
 
-mod cast;
+mod actors;
 mod gather;
 mod state;
 
@@ -12,15 +12,15 @@ use harness_protocol::{
 };
 
 use crate::{
+    actor::{ActorError, RunningActor},
     batch::{Batch, Gathered},
-    ground::CasePlace,
+    context::CaseIndex,
     identity,
-    party::{Party, PartyError},
-    protocol::{Done, Extent, Job},
+    message::{Done, Extent, Job},
     sabotage,
 };
-use cast::unobtainable;
-pub(crate) use cast::{AttemptError, Cast, failed};
+use actors::unobtainable;
+pub(crate) use actors::{Actors, AttemptError, failed};
 pub(crate) use state::{Kind, Objects, Pass};
 
 impl Pass<'_> {
@@ -28,7 +28,7 @@ impl Pass<'_> {
     /// for several at once where none of them needs what another one makes.
     pub(crate) fn run<E>(
         &mut self,
-        place: CasePlace,
+        place: CaseIndex,
         case: &Case,
         mut tell: impl FnMut(usize, Result<Answer, AttemptError>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -41,7 +41,7 @@ impl Pass<'_> {
                 self.flush(&mut batch, case, &mut tell)?;
             }
             if attempt.call == Call::Exit {
-                tell(index, self.cast.end(&attempt.actor).map(|()| Answer::Ok { detail: None }))?;
+                tell(index, self.actors.end(&attempt.actor).map(|()| Answer::Ok { detail: None }))?;
                 continue;
             }
             if let Some(answer) = self.foregone(attempt) {
@@ -76,10 +76,10 @@ impl Pass<'_> {
         let Some(first) = batch.jobs.first().and_then(|job| case.attempts.get(job.place.attempt as usize)) else {
             return true;
         };
-        let same_agent = matches!(self.cast, Cast::Single(_)) || first.actor == attempt.actor;
+        let same_executor = matches!(self.actors, Actors::Single(_)) || first.actor == attempt.actor;
         let before = batch.jobs.iter().filter_map(|job| case.attempts.get(job.place.attempt as usize));
         let saved = |name: &str| before.clone().any(|attempt| attempt.save.as_deref() == Some(name));
-        same_agent
+        same_executor
             && batch.has_room()
             && !self.is_by_unit(attempt)
             && !matches!(attempt.call, Call::Exit | Call::Sabotage(_))
@@ -90,15 +90,15 @@ impl Pass<'_> {
     fn foregone(&mut self, attempt: &Attempt) -> Option<Answer> {
         let needs_token = attempt.token == Token::Own;
         match self.kind {
-            Kind::Real => self.cast.player(&attempt.actor).ok()?.foregone(needs_token),
+            Kind::Real => self.actors.player(&attempt.actor).ok()?.foregone(needs_token),
             Kind::Container | Kind::Root(_) => None,
         }
     }
 
     /// Whether a unit of systemd makes an attempt: it may be killed for it, and then only that one is to be lost.
     fn is_by_unit(&self, attempt: &Attempt) -> bool {
-        matches!(&self.cast, Cast::Each { containers, .. }
-            if containers.iter().any(|(name, party)| attempt.actor == Actor::Container(name.clone()) && party.is_unit()))
+        matches!(&self.actors, Actors::Each { containers, .. }
+            if containers.iter().any(|(name, actor)| attempt.actor == Actor::Container(name.clone()) && actor.is_unit()))
     }
 
     fn prepare(&mut self, attempt: &Attempt) -> Result<Gathered, AttemptError> {
@@ -135,7 +135,7 @@ impl Pass<'_> {
                     for (job, (done, fd)) in jobs.drain(..done.len()).zip(done) {
                         let index = attempt(&job);
                         let asked = &case.attempts[index];
-                        let answer = done.answer.map_err(|why| failed(&asked.actor, PartyError::Refused(why)));
+                        let answer = done.answer.map_err(|why| failed(&asked.actor, ActorError::Refused(why)));
                         let made = answer.as_ref().map(|answer| (answer, fd.map(Rc::new)));
                         self.save(index, asked, made);
                         tell(index, answer)?;
@@ -144,7 +144,7 @@ impl Pass<'_> {
                 Err(error) => {
                     let index = attempt(&jobs.remove(0));
                     if error.is_fatal()
-                        && let Some(answer) = self.cast.player(actor).ok().and_then(Party::lose)
+                        && let Some(answer) = self.actors.player(actor).ok().and_then(RunningActor::lose)
                     {
                         self.save(index, &case.attempts[index], Ok((&answer, None)));
                         tell(index, Ok(answer))?;
@@ -164,8 +164,8 @@ impl Pass<'_> {
         jobs: &[Job],
         fds: &[Rc<OwnedFd>],
     ) -> Result<Vec<(Done, Option<OwnedFd>)>, AttemptError> {
-        let agent = self.cast.player(actor)?.agent();
-        agent.attempts(jobs.to_vec(), fds).map_err(|source| failed(actor, source))
+        let executor = self.actors.player(actor)?.executor();
+        executor.attempts(jobs.to_vec(), fds).map_err(|source| failed(actor, source))
     }
 
     /// Keeps what an attempt made under its name, or why it made nothing.
@@ -202,7 +202,7 @@ mod tests {
         os::fd::{AsFd, AsRawFd, BorrowedFd},
     };
 
-    use harness_protocol::{errno::Errno, plan::PinPlace};
+    use harness_protocol::{errno::Errno, plan::PinLocation};
 
     use super::*;
 
@@ -211,8 +211,8 @@ mod tests {
     }
 
     fn pass<'a>(root_cgroup: BorrowedFd<'a>, kind: Kind<'a>, fallback: Option<&'a Objects>) -> Pass<'a> {
-        let cast = Cast::Each { host: None, containers: Vec::new() };
-        Pass { root_cgroup, cast, objects: Objects::new(), kind, fallback }
+        let actors = Actors::Each { host: None, containers: Vec::new() };
+        Pass { root_cgroup, actors, objects: Objects::new(), kind, fallback }
     }
 
     fn attempt(call: Call, token: Token) -> Attempt {
@@ -246,7 +246,7 @@ mod tests {
         let attempts = vec![attempt(Call::BtfLoad, Token::None)];
         let case = Case { sysctls: BTreeMap::new(), containers: vec![], attempts };
         let mut told = Vec::new();
-        let place = CasePlace { scenario: 0, case: 0 };
+        let place = CaseIndex { scenario: 0, case: 0 };
         let run = pass.run(place, &case, |index, result| {
             told.push((index, result.unwrap_err()));
             Ok::<_, ()>(())
@@ -280,7 +280,7 @@ mod tests {
             object: "m".to_owned(),
             path: "p".to_owned(),
             stays: true,
-            place: PinPlace::Bpffs,
+            place: PinLocation::Bpffs,
             mode: None,
         };
         assert_eq!(needs(&attempt(pin, Token::Saved("t".to_owned()))), ["m", "t"]);

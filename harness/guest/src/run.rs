@@ -5,7 +5,7 @@ use std::{path::Path, rc::Rc};
 use harness_protocol::{
     name::ScenarioName,
     outcome::Event,
-    plan::{FORMAT, Plan, Reach},
+    plan::{FORMAT, GlobalEffect, Plan},
 };
 use rustix::process::{Resource, Rlimit};
 use thiserror::Error;
@@ -13,17 +13,17 @@ use thiserror::Error;
 use crate::{
     bpf,
     cgroup::Hierarchy,
+    context::GuestContext,
     controls::Controls,
     error::{During, SysError},
-    ground::Ground,
     kernel::{self, KernelError},
     kernel_types::{self, KernelTypesError},
     leftovers::Inventory,
-    lsm::Keeper,
+    lsm::SharedSwitch,
     object::library::{self, LibraryError},
     plan::{self, PlanError},
     record::{RecordError, Writer},
-    scenario::{self, World},
+    scenario::{self, SharedResources},
 };
 
 /// Why a run ended early. It is in the record too, as far as there is one.
@@ -46,11 +46,11 @@ pub(crate) enum RunError {
     Library(#[from] LibraryError),
     /// A scenario would reach others on the machine.
     #[error("scenario {scenario} is not run on a machine that others live on: it {}", reach.as_str())]
-    Reach {
+    GlobalEffect {
         /// Which.
         scenario: ScenarioName,
         /// How.
-        reach: Reach,
+        reach: GlobalEffect,
     },
     /// A measurement failed.
     #[error("cannot measure: {0}")]
@@ -62,7 +62,7 @@ pub(crate) enum RunError {
 
 /// What machine a plan is followed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Surroundings {
+pub(crate) enum MachineKind {
     /// A VM made for it.
     Vm,
     /// One that others live on.
@@ -70,9 +70,9 @@ pub(crate) enum Surroundings {
 }
 
 /// Follows the plan in a run folder.
-pub(crate) fn run(folder: &Path, surroundings: Surroundings) -> Result<(), RunError> {
+pub(crate) fn run(folder: &Path, machine_kind: MachineKind) -> Result<(), RunError> {
     let mut record = Writer::create(folder)?;
-    match prepare(folder, surroundings) {
+    match prepare(folder, machine_kind) {
         Ok((plan, machine)) => follow(machine.with(plan, record)),
         Err(error) => {
             record.add(Event::Fault { message: error.to_string() })?;
@@ -83,14 +83,14 @@ pub(crate) fn run(folder: &Path, surroundings: Surroundings) -> Result<(), RunEr
 }
 
 /// What scenarios share, for a plan that was not read.
-pub(crate) fn open(folder: &Path, plan: Plan) -> Result<World, RunError> {
+pub(crate) fn open(folder: &Path, plan: Plan) -> Result<SharedResources, RunError> {
     let record = Writer::create(folder)?;
     Ok(Machine::prepare()?.with(plan, record))
 }
 
-fn prepare(folder: &Path, surroundings: Surroundings) -> Result<(Plan, Machine), RunError> {
+fn prepare(folder: &Path, machine_kind: MachineKind) -> Result<(Plan, Machine), RunError> {
     let plan = plan::read(folder)?;
-    if surroundings == Surroundings::Live {
+    if machine_kind == MachineKind::Live {
         refuse_reach(&plan)?;
     }
     kernel::prove(&plan.kernel)?;
@@ -102,7 +102,7 @@ fn prepare(folder: &Path, surroundings: Surroundings) -> Result<(Plan, Machine),
 /// Nothing is attempted on a machine that others live on if anything in the plan would reach them.
 fn refuse_reach(plan: &Plan) -> Result<(), RunError> {
     let reaching = plan.scenarios.iter().find_map(|scenario| Some((scenario, scenario.reach()?)));
-    reaching.map_or(Ok(()), |(scenario, reach)| Err(RunError::Reach { scenario: scenario.name.clone(), reach }))
+    reaching.map_or(Ok(()), |(scenario, reach)| Err(RunError::GlobalEffect { scenario: scenario.name.clone(), reach }))
 }
 
 /// The machine, made ready for scenarios.
@@ -122,15 +122,21 @@ impl Machine {
         Ok(Self { hierarchy, inventory: Inventory::take()? })
     }
 
-    fn with(self, plan: Plan, record: Writer) -> World {
-        let ground = Ground { hierarchy: self.hierarchy, plan: Rc::new(plan) };
-        World { controls: Controls::new(&ground), ground, record, inventory: self.inventory, keeper: Keeper::default() }
+    fn with(self, plan: Plan, record: Writer) -> SharedResources {
+        let context = GuestContext { hierarchy: self.hierarchy, plan: Rc::new(plan) };
+        SharedResources {
+            controls: Controls::new(&context),
+            context,
+            record,
+            inventory: self.inventory,
+            privileged: SharedSwitch::default(),
+        }
     }
 }
 
-fn follow(mut world: World) -> Result<(), RunError> {
+fn follow(mut world: SharedResources) -> Result<(), RunError> {
     world.record.add(Event::Hello { format: FORMAT, release: kernel::release() })?;
-    let scenarios = world.ground.plan.scenarios.len() as u32;
+    let scenarios = world.context.plan.scenarios.len() as u32;
     for number in 0..scenarios {
         scenario::run(&mut world, number)?;
     }

@@ -9,19 +9,19 @@ use harness_protocol::{
 
 use crate::{
     case::{self, CaseError, Stage},
+    context::{CaseIndex, GuestContext},
     controls::Controls,
-    ground::{CasePlace, Ground},
     leftovers::{self, Inventory},
     lockdown,
-    lsm::{Keeper, Vetoes},
+    lsm::{LsmDenyHooks, SharedSwitch},
     record::{RecordError, Writer},
     sysctl::Settings,
 };
 
 /// Everything scenarios share.
-pub(crate) struct World {
+pub(crate) struct SharedResources {
     /// What parties stand on.
-    pub(crate) ground: Ground,
+    pub(crate) context: GuestContext,
     /// Who makes the control attempts.
     pub(crate) controls: Controls,
     /// Where outcomes go.
@@ -29,13 +29,13 @@ pub(crate) struct World {
     /// What there was before the next scenario.
     pub(crate) inventory: Inventory,
     /// What scenarios with hooks share.
-    pub(crate) keeper: Keeper,
+    pub(crate) privileged: SharedSwitch,
 }
 
 /// Runs the scenario of this number in the plan. Only a record that cannot be kept is an error; everything else is told
 /// in the record.
-pub(crate) fn run(world: &mut World, number: u32) -> Result<(), RecordError> {
-    let plan = Rc::clone(&world.ground.plan);
+pub(crate) fn run(world: &mut SharedResources, number: u32) -> Result<(), RecordError> {
+    let plan = Rc::clone(&world.context.plan);
     let Some(scenario) = plan.scenarios.get(number as usize) else { return Ok(()) };
     world.record.add(Event::ScenarioStart { scenario: scenario.name.clone() })?;
     world.record.sync()?;
@@ -47,7 +47,7 @@ pub(crate) fn run(world: &mut World, number: u32) -> Result<(), RecordError> {
         Err(why) => Some(why),
     };
     let mut leftovers = if scenario.own_vm { Vec::new() } else { settings.restore() };
-    let fault = match leftovers::settle(&world.inventory, &world.ground.hierarchy, &world.controls) {
+    let fault = match leftovers::settle(&world.inventory, &world.context.hierarchy, &world.controls) {
         Ok((left, now)) => {
             leftovers.extend(left);
             world.inventory = now;
@@ -60,9 +60,13 @@ pub(crate) fn run(world: &mut World, number: u32) -> Result<(), RecordError> {
 }
 
 /// Takes the hooks the scenario wants for its cases.
-fn cases_below_hooks(world: &mut World, number: u32, scenario: &Scenario) -> Result<Option<String>, RecordError> {
+fn cases_below_hooks(
+    world: &mut SharedResources,
+    number: u32,
+    scenario: &Scenario,
+) -> Result<Option<String>, RecordError> {
     match hooks(world, scenario) {
-        Ok(vetoes) => cases(world, &vetoes, number, scenario),
+        Ok(deny_hooks) => cases(world, &deny_hooks, number, scenario),
         Err(error) => Ok(Some(error)),
     }
 }
@@ -73,19 +77,24 @@ fn prepare(settings: &mut Settings, scenario: &Scenario) -> Result<(), String> {
     scenario.lockdown.map_or(Ok(()), lockdown::lock)
 }
 
-fn hooks(world: &mut World, scenario: &Scenario) -> Result<Vetoes, String> {
-    if world.keeper.prepare(&scenario.lsm).map_err(|error| error.to_string())? {
+fn hooks(world: &mut SharedResources, scenario: &Scenario) -> Result<LsmDenyHooks, String> {
+    if world.privileged.prepare(&scenario.lsm).map_err(|error| error.to_string())? {
         // What stays is no leftover.
         world.inventory = Inventory::take().map_err(|error| error.to_string())?;
     }
-    Vetoes::on(&scenario.lsm, &world.keeper).map_err(|error| error.to_string())
+    LsmDenyHooks::on(&scenario.lsm, &world.privileged).map_err(|error| error.to_string())
 }
 
 /// Runs the cases up to the first that fails; why it did.
-fn cases(world: &mut World, vetoes: &Vetoes, number: u32, scenario: &Scenario) -> Result<Option<String>, RecordError> {
+fn cases(
+    world: &mut SharedResources,
+    deny_hooks: &LsmDenyHooks,
+    number: u32,
+    scenario: &Scenario,
+) -> Result<Option<String>, RecordError> {
     for (index, case) in scenario.cases.iter().enumerate() {
-        let place = CasePlace { scenario: number, case: index as u32 };
-        match one_case(world, vetoes, place, case) {
+        let place = CaseIndex { scenario: number, case: index as u32 };
+        match one_case(world, deny_hooks, place, case) {
             Ok(()) => {}
             Err(CaseError::Record(error)) => return Err(error),
             Err(error) if scenario.cases.len() == 1 => return Ok(Some(error.to_string())),
@@ -96,11 +105,16 @@ fn cases(world: &mut World, vetoes: &Vetoes, number: u32, scenario: &Scenario) -
 }
 
 /// Runs a case with its settings.
-fn one_case(world: &mut World, vetoes: &Vetoes, place: CasePlace, case: &Case) -> Result<(), CaseError> {
-    let World { ground, controls, record, .. } = world;
+fn one_case(
+    world: &mut SharedResources,
+    deny_hooks: &LsmDenyHooks,
+    place: CaseIndex,
+    case: &Case,
+) -> Result<(), CaseError> {
+    let SharedResources { context, controls, record, .. } = world;
     let mut settings = Settings::default();
     let made = settings.make(&case.sysctls).map_err(CaseError::Setting);
-    let run = made.and_then(|()| case::run(&mut Stage { ground, controls, record, vetoes }, place, case));
+    let run = made.and_then(|()| case::run(&mut Stage { context, controls, record, deny_hooks }, place, case));
     match settings.restore() {
         failed if failed.is_empty() => run,
         failed => run.and(Err(CaseError::NotRestored(failed.join("; ")))),

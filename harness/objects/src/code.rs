@@ -57,7 +57,7 @@ pub(crate) enum Meaning {
 
 /// What one function does by its own instructions.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Deeds {
+pub(crate) struct FunctionEffects {
     pub(crate) helpers: BTreeSet<u32>,
     /// Functions of the kernel it calls, by the number of the symbol.
     pub(crate) kfuncs: BTreeSet<usize>,
@@ -150,8 +150,12 @@ impl<'e, 'a> Reader<'e, 'a> {
     }
 
     /// What a function does. `relocations` are those of its section.
-    pub(crate) fn deeds(&mut self, of: &Function<'_>, relocations: &[Relocation]) -> Result<Deeds, ObjectError> {
-        let mut deeds = Deeds::default();
+    pub(crate) fn deeds(
+        &mut self,
+        of: &Function<'_>,
+        relocations: &[Relocation],
+    ) -> Result<FunctionEffects, ObjectError> {
+        let mut deeds = FunctionEffects::default();
         let bytes = &self.elf.sections[of.section].bytes[of.start as usize..(of.start + of.size) as usize];
         let first = relocations.partition_point(|relocation| relocation.offset < of.start);
         let mut relocations = relocations[first..].iter().peekable();
@@ -181,7 +185,7 @@ impl<'e, 'a> Reader<'e, 'a> {
     /// An instruction with a relocation.
     fn refers(
         &self,
-        deeds: &mut Deeds,
+        deeds: &mut FunctionEffects,
         of: &Function<'_>,
         instruction: Instruction,
         symbol: usize,
@@ -211,7 +215,7 @@ impl<'e, 'a> Reader<'e, 'a> {
     }
 
     /// An instruction without a relocation.
-    fn plain(&self, deeds: &mut Deeds, of: &Function<'_>, instruction: Instruction, at: u64) {
+    fn plain(&self, deeds: &mut FunctionEffects, of: &Function<'_>, instruction: Instruction, at: u64) {
         let Instruction { code, from, value, .. } = instruction;
         let ahead = (i64::from(value) + 1) * INSTRUCTION as i64;
         match (code, from) {
@@ -228,7 +232,7 @@ impl<'e, 'a> Reader<'e, 'a> {
         }
     }
 
-    fn call(&self, deeds: &mut Deeds, section: usize, place: u64) {
+    fn call(&self, deeds: &mut FunctionEffects, section: usize, place: u64) {
         deeds.calls_functions = true;
         let after = self.functions.partition_point(|one| (one.section, one.start) <= (section, place));
         let called = after.checked_sub(1).filter(|before| {
@@ -239,7 +243,7 @@ impl<'e, 'a> Reader<'e, 'a> {
     }
 }
 
-impl Deeds {
+impl FunctionEffects {
     fn note_context(&mut self, instruction: Instruction, is_context: &mut [bool; 16]) {
         let Instruction { code, to, from, offset, .. } = instruction;
         let of_context = is_context[usize::from(from)];

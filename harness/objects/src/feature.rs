@@ -42,7 +42,7 @@ pub enum Feature {
 
 /// Whether a request comes with the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Handed {
+pub enum TokenUse {
     /// It does.
     Token,
     /// It does not, so that the initial user namespace is asked whatever the token is for.
@@ -51,9 +51,9 @@ pub enum Handed {
 
 impl Feature {
     /// What the kernel is asked to find out, and with the token or without. All of it has to be allowed.
-    pub(crate) fn requests(self) -> (Handed, Vec<Request>) {
+    pub(crate) fn requests(self) -> (TokenUse, Vec<Request>) {
         let requests = match self {
-            Self::Names => return (Handed::NoToken, vec![program("socket_filter", None, [])]),
+            Self::Names => return (TokenUse::NoToken, vec![program("socket_filter", None, [])]),
             Self::MappedData => vec![array()],
             Self::GlobalData | Self::BoundMaps | Self::LongOffsets => {
                 vec![array(), program("socket_filter", None, [])]
@@ -68,7 +68,7 @@ impl Feature {
             Self::UserProbeLinks => vec![program("kprobe", Some("trace_uprobe_multi"), [])],
             Self::Cookies => vec![program("tracepoint", None, [Use::Helper(HELPERS.get_attach_cookie)])],
         };
-        (Handed::Token, requests)
+        (TokenUse::Token, requests)
     }
 
     /// Whether what it asks with has a name, so that libbpf finds out about names first.

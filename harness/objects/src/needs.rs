@@ -1,6 +1,6 @@
 //! The least grant under which objects load.
 
-mod judge;
+mod model;
 mod obstacle;
 mod release;
 
@@ -10,16 +10,16 @@ use std::{
     sync::Arc,
 };
 
-use harness_uapi::permission::{Capability, Element, Grant, Why};
+use harness_uapi::permission::{Capability, Element, Grant, Justification};
 
 use crate::{
-    feature::{Feature, Handed},
-    loading::{Asked, Course, Kernel, Must, Owner, Subject, every},
+    feature::{Feature, TokenUse},
+    loading::{Kernel, LibbpfSequence, LoadInput, LoadRequest, Necessity, RequestOwner, every},
     note::Note,
     object::Object,
     program::BtfReason,
 };
-pub(crate) use judge::Judge;
+pub(crate) use model::PermissionModel;
 pub use obstacle::{Known, Obstacle};
 pub use release::LeastRelease;
 
@@ -50,9 +50,9 @@ pub struct Reason {
     /// The object.
     pub object: Arc<str>,
     /// What of it.
-    pub by: Owner,
+    pub by: RequestOwner,
     /// Why the kernel asks.
-    pub why: Why,
+    pub why: Justification,
 }
 
 /// Something that no grant gives.
@@ -61,7 +61,7 @@ pub struct Undelegable {
     /// The object.
     pub object: Arc<str>,
     /// What of it.
-    pub by: Owner,
+    pub by: RequestOwner,
     /// What is in the way.
     pub obstacle: Obstacle,
 }
@@ -83,9 +83,9 @@ pub struct Loss {
 /// loading unless a program for a tracepoint is there anyway, and no attach type where libbpf may leave it out, unless
 /// what it finds that out by is needed anyway.
 pub fn needs(objects: &[(String, Object)], kernel: Kernel<'_>) -> Needs {
-    let mut judge = Judge::new(kernel);
-    let subjects = objects.iter().map(|(name, object)| (Arc::from(name.as_str()), Subject::new(object, kernel)));
-    let objects: Vec<(Arc<str>, Subject<'_>)> = subjects.collect();
+    let mut judge = PermissionModel::new(kernel);
+    let subjects = objects.iter().map(|(name, object)| (Arc::from(name.as_str()), LoadInput::new(object, kernel)));
+    let objects: Vec<(Arc<str>, LoadInput<'_>)> = subjects.collect();
     let mut elements = judge.candidates(&objects);
     // What was needed only for something that went after it goes in the next round.
     loop {
@@ -104,7 +104,7 @@ pub fn needs(objects: &[(String, Object)], kernel: Kernel<'_>) -> Needs {
 }
 
 /// What is to be told of the objects under a grant.
-fn told(judge: &mut Judge<'_>, objects: &[(Arc<str>, Subject<'_>)], elements: &[Element]) -> Needs {
+fn told(judge: &mut PermissionModel<'_>, objects: &[(Arc<str>, LoadInput<'_>)], elements: &[Element]) -> Needs {
     let grant = Grant::of(elements.iter().copied());
     let mut needs = Needs {
         elements: elements.iter().map(|element| (*element, Vec::new())).collect(),
@@ -119,7 +119,7 @@ fn told(judge: &mut Judge<'_>, objects: &[(Arc<str>, Subject<'_>)], elements: &[
         let requests = judge.course(object, &grant);
         for (asked, allowed) in &requests {
             needs.take(judge, name, asked, *allowed, &grant);
-            if !matches!(asked.must, Must::Improves(_)) && *allowed {
+            if !matches!(asked.must, Necessity::Improves(_)) && *allowed {
                 least.take(&asked.request);
             }
         }
@@ -134,25 +134,32 @@ fn told(judge: &mut Judge<'_>, objects: &[(Arc<str>, Subject<'_>)], elements: &[
 }
 
 impl Needs {
-    fn take(&mut self, judge: &mut Judge<'_>, object: &Arc<str>, asked: &Asked, allowed: bool, grant: &Grant) {
+    fn take(
+        &mut self,
+        judge: &mut PermissionModel<'_>,
+        object: &Arc<str>,
+        asked: &LoadRequest,
+        allowed: bool,
+        grant: &Grant,
+    ) {
         let requirement = judge.requirement(&asked.request);
         let lacking = grant.lacks(&requirement, judge.release());
         match asked.must {
-            Must::Improves(feature) if !allowed => {
+            Necessity::Improves(feature) if !allowed => {
                 let kept_by = match asked.handed {
-                    Handed::Token if lacking.undelegable.is_empty() => lacking.missing.into_keys().collect(),
+                    TokenUse::Token if lacking.undelegable.is_empty() => lacking.missing.into_keys().collect(),
                     _ => BTreeSet::new(),
                 };
                 self.losses.push(Loss { object: object.clone(), feature, kept_by });
             }
-            Must::Improves(_) => {}
-            Must::Attaches => {
+            Necessity::Improves(_) => {}
+            Necessity::Attaches => {
                 for (element, whys) in lacking.missing {
                     add(self.attaching.entry(element).or_default(), object, &asked.by, whys);
                 }
                 self.obstacles(judge, object, asked);
             }
-            Must::Always | Must::OneOf(_) if allowed => {
+            Necessity::Always | Necessity::OneOf(_) if allowed => {
                 for (bit, why) in &requirement.bits {
                     self.reason(Element::Bit(*bit), object, &asked.by, [*why]);
                 }
@@ -161,12 +168,18 @@ impl Needs {
                 }
                 self.obstacles(judge, object, asked);
             }
-            Must::Always | Must::OneOf(_) => {}
+            Necessity::Always | Necessity::OneOf(_) => {}
         }
     }
 
     /// Notes why an element is there. `CAP_SYS_ADMIN` stands for others, which then have no place.
-    fn reason(&mut self, element: Element, object: &Arc<str>, by: &Owner, whys: impl IntoIterator<Item = Why>) {
+    fn reason(
+        &mut self,
+        element: Element,
+        object: &Arc<str>,
+        by: &RequestOwner,
+        whys: impl IntoIterator<Item = Justification>,
+    ) {
         let standing = Element::Capability(Capability::SysAdmin);
         let element = if self.elements.contains_key(&element) { element } else { standing };
         if let Some(reasons) = self.elements.get_mut(&element) {
@@ -174,7 +187,7 @@ impl Needs {
         }
     }
 
-    fn obstacles(&mut self, judge: &mut Judge<'_>, object: &Arc<str>, asked: &Asked) {
+    fn obstacles(&mut self, judge: &mut PermissionModel<'_>, object: &Arc<str>, asked: &LoadRequest) {
         for obstacle in judge.obstacles(asked) {
             let found = Undelegable { object: object.clone(), by: asked.by.clone(), obstacle };
             self.undelegable.push(found);
@@ -182,7 +195,7 @@ impl Needs {
     }
 }
 
-fn add(reasons: &mut Vec<Reason>, object: &Arc<str>, by: &Owner, whys: impl IntoIterator<Item = Why>) {
+fn add(reasons: &mut Vec<Reason>, object: &Arc<str>, by: &RequestOwner, whys: impl IntoIterator<Item = Justification>) {
     for why in whys {
         let reason = Reason { object: object.clone(), by: by.clone(), why };
         if reasons.len() < MOST_REASONS && !reasons.contains(&reason) {
@@ -195,7 +208,7 @@ fn add(reasons: &mut Vec<Reason>, object: &Arc<str>, by: &Owner, whys: impl Into
 /// known.
 fn notes(object: &Object, has_types: bool) -> impl Iterator<Item = Note> + '_ {
     let is_doubtful = |program: &&crate::program::Program| {
-        let asks = program.prog_type.map(judge::takes_perfmon).unwrap_or(true);
+        let asks = program.prog_type.map(model::takes_perfmon).unwrap_or(true);
         program.autoload && !asks
     };
     let programs = object.programs.iter().filter(is_doubtful).count();
@@ -209,20 +222,20 @@ fn notes(object: &Object, has_types: bool) -> impl Iterator<Item = Note> + '_ {
     own.cloned().chain(typed).chain(verifier)
 }
 
-impl Judge<'_> {
+impl PermissionModel<'_> {
     /// All that any course asks for, in the order in which it is tried to do without: first what only improves, then
     /// what stands beside something else.
-    fn candidates(&mut self, objects: &[(Arc<str>, Subject<'_>)]) -> Vec<Element> {
+    fn candidates(&mut self, objects: &[(Arc<str>, LoadInput<'_>)]) -> Vec<Element> {
         let mut ranks: BTreeMap<Element, u8> = BTreeMap::new();
         for (_, object) in objects {
             for asked in every(object) {
                 let rank = match asked.must {
-                    Must::Always => 2,
-                    Must::OneOf(_) => 1,
-                    Must::Improves(_) => 0,
-                    Must::Attaches => continue,
+                    Necessity::Always => 2,
+                    Necessity::OneOf(_) => 1,
+                    Necessity::Improves(_) => 0,
+                    Necessity::Attaches => continue,
                 };
-                if asked.handed == Handed::NoToken {
+                if asked.handed == TokenUse::NoToken {
                     continue;
                 }
                 let requirement = self.requirement(&asked.request);
@@ -240,25 +253,25 @@ impl Judge<'_> {
         elements.into_iter().map(|(element, _)| element).collect()
     }
 
-    fn all_load(&mut self, objects: &[(Arc<str>, Subject<'_>)], elements: &[Element]) -> bool {
+    fn all_load(&mut self, objects: &[(Arc<str>, LoadInput<'_>)], elements: &[Element]) -> bool {
         let grant = Grant::of(elements.iter().copied());
         objects.iter().all(|(_, object)| self.loads(object, &grant))
     }
 
-    fn loads(&mut self, object: &Subject<'_>, grant: &Grant) -> bool {
-        Course::new(object, &mut |asked| self.allows(&asked, grant)).run().is_ok()
+    fn loads(&mut self, object: &LoadInput<'_>, grant: &Grant) -> bool {
+        LibbpfSequence::new(object, &mut |asked| self.allows(&asked, grant)).run().is_ok()
     }
 
     /// All requests of a course, with what they are answered.
-    fn course(&mut self, object: &Subject<'_>, grant: &Grant) -> Vec<(Asked, bool)> {
+    fn course(&mut self, object: &LoadInput<'_>, grant: &Grant) -> Vec<(LoadRequest, bool)> {
         let mut requests = Vec::new();
-        let mut answer = |asked: Asked| {
+        let mut answer = |asked: LoadRequest| {
             let allowed = self.allows(&asked, grant);
             requests.push((asked, allowed));
             allowed
         };
         // Under the least grant it loads; if nothing makes it, what was asked until then is told.
-        let _ = Course::new(object, &mut answer).run();
+        let _ = LibbpfSequence::new(object, &mut answer).run();
         requests
     }
 }

@@ -1,6 +1,6 @@
 //! An object as a whole.
 
-mod outside;
+mod externals;
 mod programs;
 
 use harness_uapi::{btf::Btf, names, vocabulary::Kind};
@@ -12,9 +12,9 @@ use crate::{
     extension::Extension,
     map::{Map, MapSource, list::Maps},
     note::Note,
-    program::{ExpectedAttach, Program, Target},
+    program::{ExpectedAttach, Program, ProgramTarget},
 };
-use outside::Outside;
+use externals::Externals;
 
 /// Larger files are not read: an object of a hundred thousand instructions with all its types has a tenth of it.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
@@ -71,7 +71,7 @@ pub fn read(bytes: &[u8]) -> Result<Object, ObjectError> {
     let elf = Elf::of(bytes)?;
     let btf = elf.section(".BTF").map(|(_, section)| Btf::of(section.bytes)).transpose()?;
     let extension = elf.section(".BTF.ext").map(|(_, section)| Extension::of(section.bytes)).unwrap_or_default();
-    let outside = Outside::of(&elf, btf.as_ref());
+    let outside = Externals::of(&elf, btf.as_ref());
     let maps = Maps::of(&elf, btf.as_ref(), !outside.kconfig.is_empty())?;
     let functions = code::functions(&elf)?;
     let relocations = elf.relocations()?;
@@ -119,7 +119,7 @@ fn license(elf: &Elf<'_>) -> String {
 }
 
 /// What each symbol stands for.
-fn meanings(elf: &Elf<'_>, maps: &Maps, outside: &Outside) -> Vec<Meaning> {
+fn meanings(elf: &Elf<'_>, maps: &Maps, outside: &Externals) -> Vec<Meaning> {
     let meaning = |symbol: &crate::elf::Symbol<'_>| match elf.sections.get(symbol.section) {
         None | Some(_) if symbol.section == 0 => match (outside.is_kconfig(symbol.name), maps.kconfig) {
             (true, Some(map)) => Meaning::Map(map),
@@ -139,7 +139,7 @@ fn takes_size(map_type: u32) -> bool {
     !name.contains("storage") && !matches!(name, "perf_event_array" | "struct_ops" | "arena")
 }
 
-fn notes(elf: &Elf<'_>, btf: Option<&Btf<'_>>, maps: &[Map], outside: &Outside) -> Vec<Note> {
+fn notes(elf: &Elf<'_>, btf: Option<&Btf<'_>>, maps: &[Map], outside: &Externals) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut note = |holds: bool, what: Note| notes.extend(holds.then_some(what));
     note(btf.is_none(), Note::NoTypes);

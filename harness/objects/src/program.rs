@@ -21,7 +21,7 @@ pub struct Program {
     /// `struct_ops` maps that are not created.
     pub autoload: bool,
     /// What it is for, if its section or its map names that.
-    pub target: Option<Target>,
+    pub target: Option<ProgramTarget>,
     /// What it does that the verifier asks a capability for, by its own instructions and by all it calls.
     pub uses: BTreeSet<Use>,
     /// The helpers it calls, by their numbers in `enum bpf_func_id`.
@@ -54,7 +54,7 @@ pub enum ExpectedAttach {
 
 /// What a program is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum ProgramTarget {
     /// A function, hook, tracepoint, iterator or path, as the section names it.
     Named(String),
     /// A member of a structure of operations.

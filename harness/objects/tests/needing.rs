@@ -1,6 +1,6 @@
 //! The least grants of objects that clang compiles from the sources beside.
 
-use harness_objects::{Feature, Handed, Must, Needs, Note, Object, Obstacle, Owner, asked, needs};
+use harness_objects::{Feature, Necessity, Needs, Note, Object, Obstacle, RequestOwner, TokenUse, asked, needs};
 use harness_uapi::{
     names,
     permission::{Capability, Element, Request},
@@ -168,13 +168,13 @@ fn all_that_is_asked_is_told_in_order() {
     let release: Release = "6.12".parse().unwrap();
     let network = only(&object("network"), &["on_xdp"]);
     let all = asked(&network, release.into());
-    assert_eq!((&all[0].request, &all[0].by), (&Request::TokenCreate, &Owner::Token));
-    let loading: Vec<_> = all.iter().filter(|asked| asked.by == Owner::ProbeOfLoading).collect();
+    assert_eq!((&all[0].request, &all[0].by), (&Request::TokenCreate, &RequestOwner::Token));
+    let loading: Vec<_> = all.iter().filter(|asked| asked.by == RequestOwner::ProbeOfLoading).collect();
     assert_eq!(loading.len(), 2);
-    assert!(loading.iter().all(|asked| asked.must == Must::OneOf(0)));
-    let named = all.iter().find(|asked| asked.by == Owner::Probe(Feature::Names)).unwrap();
-    assert_eq!(named.handed, Handed::NoToken);
-    let program = all.iter().filter(|asked| matches!(asked.by, Owner::Program(_)));
+    assert!(loading.iter().all(|asked| asked.must == Necessity::OneOf(0)));
+    let named = all.iter().find(|asked| asked.by == RequestOwner::Probe(Feature::Names)).unwrap();
+    assert_eq!(named.handed, TokenUse::NoToken);
+    let program = all.iter().filter(|asked| matches!(asked.by, RequestOwner::Program(_)));
     let attach_types: Vec<_> = program
         .map(|asked| match asked.request {
             Request::ProgLoad { expected_attach_type, .. } => names::shown(Kind::Attach, expected_attach_type),

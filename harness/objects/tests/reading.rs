@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use harness_objects::{
-    AttachWay, BtfReason, ExpectedAttach, Map, MapSource, Note, Object, Program, Target, known_sections, read,
+    AttachWay, BtfReason, ExpectedAttach, Map, MapSource, Note, Object, Program, ProgramTarget, known_sections, read,
 };
 use harness_uapi::{names, permission::Use, vocabulary::Kind};
 
@@ -112,7 +112,7 @@ fn data_configuration_and_symbols_are_read() {
     assert_eq!(object.notes, [Note::Kconfig, Note::Addresses]);
     assert_eq!((object.license.as_str(), object.core_relocations), ("Dual BSD/GPL", 1));
     let leaves = program(&object, "leaves");
-    assert_eq!(leaves.target, Some(Target::Named("do_exit".into())));
+    assert_eq!(leaves.target, Some(ProgramTarget::Named("do_exit".into())));
     assert_eq!((leaves.maps.len(), leaves.helpers.iter().copied().collect::<Vec<_>>()), (5, vec![113]));
     let btf = object.btf.unwrap();
     assert!(btf.functions && btf.types > 10);
@@ -127,7 +127,7 @@ fn operations_find_their_programs() {
     let told = |name| {
         let program = program(&object, name);
         match &program.target {
-            Some(Target::Member { structure, member, index }) if structure == "tcp_congestion_ops" => {
+            Some(ProgramTarget::Member { structure, member, index }) if structure == "tcp_congestion_ops" => {
                 (member.clone(), *index, program.autoload)
             }
             other => panic!("{name}: {other:?}"),
@@ -136,7 +136,7 @@ fn operations_find_their_programs() {
     assert_eq!(told("threshold"), ("ssthresh".into(), 0, true));
     assert_eq!(told("release"), ("release".into(), 2, true));
     assert_eq!(told("avoid"), ("cong_avoid".into(), 1, false));
-    assert_eq!(program(&object, "unused").target, Some(Target::Named("nobody".into())));
+    assert_eq!(program(&object, "unused").target, Some(ProgramTarget::Named("nobody".into())));
     assert!(object.notes.contains(&Note::NoOperations("unused".into())));
     assert!(object.programs.iter().all(|program| program.needs_btf.contains(&BtfReason::StructOps)));
 }

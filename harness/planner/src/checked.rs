@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use harness_diagnostics::{
-    node::Place,
+    node::KeyPath,
     report::{Problem, Report},
 };
 use harness_protocol::name::{ImageName, ScenarioName};
@@ -57,7 +57,7 @@ impl Checked {
 
     /// The line of each `[[attempt]]` in its file, counted from 1; none if it is a sweep.
     pub fn attempt_lines(&self) -> Vec<usize> {
-        let attempts = Place::default().key("attempt");
+        let attempts = KeyPath::default().key("attempt");
         let line = |index| self.file.line_of(&attempts.index(index));
         (0..self.spec.attempt.len()).map(line).collect()
     }

@@ -3,33 +3,33 @@
 mod attempts;
 mod calls;
 mod capabilities;
+mod containers;
 pub(crate) mod contents;
+mod context;
 mod delegation;
-mod desk;
+mod label;
 mod links;
 pub(crate) mod matrix;
 pub(crate) mod objects;
+pub(crate) mod problems;
 mod restrictions;
-mod roster;
-pub(crate) mod sink;
 mod sweep;
 pub(crate) mod sysctl;
 mod unit;
 mod values;
-mod words;
 
 use harness_diagnostics::report::Report;
 use harness_protocol::plan;
 use harness_scenario::{
     expanded::{Expanded, ExpandedCase},
-    grid::Grid,
+    layout::SweepLayout,
     spec::Isolation,
 };
-use harness_uapi::resolver::{Lexicon, Target};
+use harness_uapi::resolver::{KernelProfile, NameResolver};
 
 use crate::checked::Checked;
 use contents::contents;
-use sink::Sink;
+use problems::Problems;
 
 /// A scenario makes at most this many attempts, all combinations of its matrix together.
 pub(crate) const MOST_ATTEMPTS: usize = 10_000;
@@ -50,22 +50,22 @@ pub enum Expansion {
 ///
 /// # Errors
 /// What is wrong with it on this kernel: a delegated name the kernel does not know, or too many attempts.
-pub fn expand(checked: &Checked, target: Target<'_>) -> Result<Expansion, Report> {
+pub fn expand(checked: &Checked, target: KernelProfile<'_>) -> Result<Expansion, Report> {
     if let Some(reason) = not_meant(checked, target) {
         return Ok(Expansion::Skipped { reason });
     }
-    let lexicon = Lexicon { known: &checked.known, target: Some(target) };
-    let mut sink = Sink::new(&checked.file);
-    let (grid, cases) = contents(checked.template(), &checked.spec, lexicon, &mut sink);
-    match sink.count() {
+    let resolver = NameResolver { known: &checked.known, target: Some(target) };
+    let mut problems = Problems::new(&checked.file);
+    let (grid, cases) = contents(checked.template(), &checked.spec, resolver, &mut problems);
+    match problems.count() {
         0 => Ok(Expansion::Run(Box::new(assemble(checked, grid, cases)))),
-        _ => Err(checked.file.report(sink.into_problems())),
+        _ => Err(checked.file.report(problems.into_problems())),
     }
 }
 
 /// Why a scenario is not meant for this kernel, if so.
-fn not_meant(checked: &Checked, target: Target<'_>) -> Option<String> {
-    let Target { name, image, release, configuration, .. } = target;
+fn not_meant(checked: &Checked, target: KernelProfile<'_>) -> Option<String> {
+    let KernelProfile { name, image, release, configuration, .. } = target;
     if let Some(images) = checked.images.as_ref().filter(|images| !images.matches(image.as_str())) {
         return Some(format!("the image is {image}, and the scenario is for {images}"));
     }
@@ -76,7 +76,7 @@ fn not_meant(checked: &Checked, target: Target<'_>) -> Option<String> {
     Some(format!("kernel {name} is built without {off}, and the scenario is for kernels with it"))
 }
 
-fn assemble(checked: &Checked, grid: Option<Box<Grid>>, cases: Vec<(ExpandedCase, plan::Case)>) -> Expanded {
+fn assemble(checked: &Checked, grid: Option<Box<SweepLayout>>, cases: Vec<(ExpandedCase, plan::Case)>) -> Expanded {
     let (described, planned) = cases.into_iter().unzip();
     Expanded {
         summary: checked.spec.summary.clone(),

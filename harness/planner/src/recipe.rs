@@ -16,19 +16,19 @@ mod struct_ops;
 mod unavailable;
 
 use crate::feature::Feature;
-pub(crate) use attach::{Place as AttachPlace, is_linked_as, link_place};
+pub(crate) use attach::{AttachGroup as AttachPlace, is_linked_as, link_place};
 pub(crate) use flags::bits;
 pub use flags::{ATTACH_FLAGS, FILE_FLAGS, MAP_FLAGS, PROG_FLAGS, TOKEN_FD};
 use harness_protocol::plan::{Actor, Call};
 use harness_uapi::{
-    resolver::{Lexicon, Target},
+    resolver::{KernelProfile, NameResolver},
     vocabulary::{KnownNames, Vocabulary},
 };
 pub(crate) use helpers::target as survey_target;
 pub(crate) use maps::{MapArguments, arguments as map_arguments, needs_types};
 pub use maps::{holds_maps, is_per_cpu};
 pub(crate) use progs::{ProgArguments, arguments as prog_arguments, replaces, returns, target as prog_target};
-pub use unavailable::{Way, unavailable};
+pub use unavailable::{NameUse, unavailable};
 
 /// A minimal valid call with all it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,12 +57,12 @@ pub struct Step {
 
 /// The names of one kernel, by which recipes are written.
 #[derive(Clone, Copy, Debug)]
-pub struct Names<'n>(pub(crate) Lexicon<'n>);
+pub struct Names<'n>(pub(crate) NameResolver<'n>);
 
 impl<'n> Names<'n> {
     /// Those of a kernel, and those that at least one known kernel has.
-    pub fn of(known: &'n KnownNames, target: Target<'n>) -> Self {
-        Self(Lexicon { known, target: Some(target) })
+    pub fn of(known: &'n KnownNames, target: KernelProfile<'n>) -> Self {
+        Self(NameResolver { known, target: Some(target) })
     }
 }
 
@@ -108,25 +108,25 @@ pub fn cmd(name: &str, actor: &Actor, names: &Names<'_>) -> Option<Recipe> {
 
 /// The names of a kernel for which there is neither a recipe nor a reason why there is none, with what they are names
 /// of: a newer kernel has them, and these tables must be extended.
-pub fn without_recipe(vocabulary: &Vocabulary) -> Vec<(Way, String)> {
-    Way::ALL.iter().flat_map(|way| lacking(*way, vocabulary)).collect()
+pub fn without_recipe(vocabulary: &Vocabulary) -> Vec<(NameUse, String)> {
+    NameUse::ALL.iter().flat_map(|way| lacking(*way, vocabulary)).collect()
 }
 
-fn lacking(way: Way, vocabulary: &Vocabulary) -> Vec<(Way, String)> {
+fn lacking(way: NameUse, vocabulary: &Vocabulary) -> Vec<(NameUse, String)> {
     let known = |name: &&str| is_known(way, name) || unavailable(way, name).is_some();
     let names = vocabulary.table(way.kind()).iter().map(|named| named.name.as_str());
     names.filter(|name| !known(name)).map(|name| (way, name.to_owned())).collect()
 }
 
-fn is_known(way: Way, name: &str) -> bool {
+fn is_known(way: NameUse, name: &str) -> bool {
     match way {
-        Way::MapCreate => map_arguments(name).is_some(),
-        Way::ProgLoad => prog_arguments(name).is_some(),
-        Way::HelperSurvey => prog_arguments(name).is_some() && !replaces(name),
-        Way::LoadFor => attach::prog_type(name).is_some(),
-        Way::Link => attach::link_place(name).is_some(),
-        Way::ProgAttach => attach::legacy_place(name).is_some(),
-        Way::Cmd => cmds::is_known(name),
+        NameUse::MapCreate => map_arguments(name).is_some(),
+        NameUse::ProgLoad => prog_arguments(name).is_some(),
+        NameUse::HelperSurvey => prog_arguments(name).is_some() && !replaces(name),
+        NameUse::LoadFor => attach::prog_type(name).is_some(),
+        NameUse::Link => attach::link_place(name).is_some(),
+        NameUse::ProgAttach => attach::legacy_place(name).is_some(),
+        NameUse::Cmd => cmds::is_known(name),
     }
 }
 
@@ -155,8 +155,8 @@ mod tests {
     fn a_name_that_is_new_is_told() {
         let newer = COMMITTED[1].1.replace("\"insn_array\"", "\"brand_new\"").replace("\"tcx_egress\"", "\"later\"");
         let told = without_recipe(&vocabulary(&newer));
-        let expected = [Way::LoadFor, Way::Link, Way::ProgAttach].map(|way| (way, "later".to_owned()));
-        assert_eq!(told[0], (Way::MapCreate, "brand_new".to_owned()));
+        let expected = [NameUse::LoadFor, NameUse::Link, NameUse::ProgAttach].map(|way| (way, "later".to_owned()));
+        assert_eq!(told[0], (NameUse::MapCreate, "brand_new".to_owned()));
         assert_eq!(told[1..], expected);
     }
 
@@ -168,8 +168,9 @@ mod tests {
             let image = "minimal".parse().unwrap();
             let (release, configuration) = (kernel.parse().unwrap(), Configuration::complete());
             let (vocabulary, configuration) = (&vocabulary, &configuration);
-            let names = Names::of(&known, Target { name: &name, image: &image, release, vocabulary, configuration });
-            for way in Way::ALL {
+            let names =
+                Names::of(&known, KernelProfile { name: &name, image: &image, release, vocabulary, configuration });
+            for way in NameUse::ALL {
                 for named in vocabulary.table(way.kind()).iter() {
                     let recipe = recipe_of(way, &named.name, &names);
                     assert_eq!(recipe.is_none(), unavailable(way, &named.name).is_some(), "{way:?} {}", named.name);
@@ -179,15 +180,15 @@ mod tests {
         }
     }
 
-    fn recipe_of(way: Way, name: &str, names: &Names<'_>) -> Option<Recipe> {
+    fn recipe_of(way: NameUse, name: &str, names: &Names<'_>) -> Option<Recipe> {
         match way {
-            Way::MapCreate => map(name, names),
-            Way::ProgLoad => prog(name, names),
-            Way::LoadFor => prog_for(name, names),
-            Way::Link => link(name, names),
-            Way::ProgAttach => prog_attach(name, names),
-            Way::Cmd => cmd(name, &Actor::Host, names),
-            Way::HelperSurvey => helper_survey(name, names),
+            NameUse::MapCreate => map(name, names),
+            NameUse::ProgLoad => prog(name, names),
+            NameUse::LoadFor => prog_for(name, names),
+            NameUse::Link => link(name, names),
+            NameUse::ProgAttach => prog_attach(name, names),
+            NameUse::Cmd => cmd(name, &Actor::Host, names),
+            NameUse::HelperSurvey => helper_survey(name, names),
         }
     }
 

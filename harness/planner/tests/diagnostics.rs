@@ -15,10 +15,10 @@ fn with(rest: &str) -> String {
 
 /// The only problem of a scenario is at this line and column and says all of this.
 #[track_caller]
-fn only(text: &str, place: &str, parts: &[&str]) {
+fn only(text: &str, key_path: &str, parts: &[&str]) {
     let found = problems(text);
     let [problem] = found.as_slice() else { panic!("not one problem: {found:#?}") };
-    assert!(problem.starts_with(&format!("{place}: ")), "not at {place}: {problem}");
+    assert!(problem.starts_with(&format!("{key_path}: ")), "not at {key_path}: {problem}");
     for part in parts {
         assert!(problem.contains(part), "{part:?} is not in {problem:?}");
     }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use harness_protocol::plan::{Actor, Call, LinkTarget, ObjectKind, PinPlace};
+use harness_protocol::plan::{Actor, Call, LinkTarget, ObjectKind, PinLocation};
 
 use common::{expanded, problems};
 
@@ -71,7 +71,7 @@ fn pins_have_a_place_and_a_mode() {
     };
     let text = pin("path = 'a.b'\nplace = 'tmpfs'\nmode = '640'\nexpect = 'malformed'");
     let attempts = expanded(&text, "6.12").plan.cases[0].attempts.clone();
-    assert!(matches!(&attempts[1].call, Call::ObjPin { place: PinPlace::Tmpfs, mode: Some(0o640), .. }));
+    assert!(matches!(&attempts[1].call, Call::ObjPin { place: PinLocation::Tmpfs, mode: Some(0o640), .. }));
     assert!(matches!(&attempts[2].call, Call::ObjInfo { kind: Some(ObjectKind::Map), .. }));
     assert!(problems(&pin("path = 'a.b'"))[0].contains("no slash, no dot"));
     for mode in ["+7", "1777", "rw", "8"] {

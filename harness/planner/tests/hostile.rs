@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use harness_diagnostics::{limits::MOST_BYTES, report::Report};
 use harness_planner::{check::check, expand};
 use harness_scenario::file;
-use harness_uapi::{configuration::Configuration, resolver::Target};
+use harness_uapi::{configuration::Configuration, resolver::KernelProfile};
 
 use common::{kernel, known, problems};
 
@@ -32,7 +32,7 @@ fn read(bytes: &[u8]) -> Result<(), Report> {
     let checked = check(&file, &known())?;
     let (name, release, configuration) = ("7.3".parse().unwrap(), "7.3".parse().unwrap(), Configuration::default());
     let (newest, configuration) = (kernel("7.3"), &configuration);
-    let target = Target {
+    let target = KernelProfile {
         name: &name,
         image: &"minimal".parse().unwrap(),
         release,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use harness_planner::expand::Expansion;
 use harness_protocol::plan::{Attempt, Call, Token};
-use harness_scenario::{expanded::Expanded, expect::Expect, grid::Part};
+use harness_scenario::{expanded::Expanded, expect::Expect, layout::AttemptRole};
 use harness_uapi::delegation::Delegation;
 
 use common::{expanded, kernel, problems};
@@ -21,8 +21,10 @@ fn cells(run: &Expanded) -> BTreeMap<(String, String), &Attempt> {
     let described = run.cases.iter().flat_map(|case| &case.attempts);
     let planned = run.plan.cases.iter().flat_map(|case| &case.attempts);
     let cell = |(described, planned): (&harness_scenario::expanded::ExpandedAttempt, _)| match described.part {
-        Part::Cell { row, column } => Some(((grid.rows[row].clone(), grid.columns[column].name.clone()), planned)),
-        Part::Line | Part::Preparation => None,
+        AttemptRole::Cell { row, column } => {
+            Some(((grid.rows[row].clone(), grid.columns[column].name.clone()), planned))
+        }
+        AttemptRole::Line | AttemptRole::Preparation => None,
     };
     described.zip(planned).filter_map(cell).collect()
 }
@@ -79,7 +81,7 @@ fn expectations_are_those_of_the_arm_where_the_kernel_can_know_the_call() {
     let grid = run.grid.as_ref().unwrap();
     let row = |name: &str| grid.rows.iter().position(|row| row == name).unwrap();
     let of = |name: &str, column: usize| {
-        let wanted = Part::Cell { row: row(name), column };
+        let wanted = AttemptRole::Cell { row: row(name), column };
         run.cases[0].attempts.iter().find(|attempt| attempt.part == wanted).cloned()
     };
     assert_eq!(of("map_create", 0).unwrap().expect, Some(Expect::Allowed));
@@ -131,8 +133,8 @@ fn the_arms_of_a_row_share_their_controls() {
     for of in ["map_types", "prog_types", "expected_attach_types", "attach_types", "legacy_attach", "cmds"] {
         for case in &sweep(of, "", "7.3").plan.cases {
             for attempt in &case.attempts {
-                let Some(place) = attempt.controls_of else { continue };
-                let other = &case.attempts[place as usize];
+                let Some(key_path) = attempt.controls_of else { continue };
+                let other = &case.attempts[key_path as usize];
                 assert!(other.controls_of.is_none(), "{of}: {attempt:?}");
                 assert_eq!(bare(&attempt.call), bare(&other.call), "{of}");
                 assert!(attempt.token == Token::None || other.token != Token::None, "{of}: {attempt:?}");
@@ -142,7 +144,7 @@ fn the_arms_of_a_row_share_their_controls() {
     let run = sweep("map_types", "", "7.3");
     let own = run.plan.cases[0].attempts.iter().filter(|attempt| attempt.controls_of.is_none());
     let rows = run.grid.as_ref().unwrap().rows.len();
-    let preparations = run.cases[0].attempts.iter().filter(|attempt| attempt.part == Part::Preparation).count();
+    let preparations = run.cases[0].attempts.iter().filter(|attempt| attempt.part == AttemptRole::Preparation).count();
     assert_eq!(own.count(), rows + preparations);
 }
 
@@ -219,9 +221,9 @@ fn a_name_without_a_recipe_is_told_and_the_others_are_still_swept() {
 #[test]
 fn mistakes_are_told_with_their_place() {
     let found = |rest: &str| problems(&format!("summary = 'x'\n{rest}"));
-    let one = |rest: &str, place: &str, part: &str| {
+    let one = |rest: &str, key_path: &str, part: &str| {
         let found = found(rest);
-        assert!(found.len() == 1 && found[0].starts_with(place) && found[0].contains(part), "{found:#?}");
+        assert!(found.len() == 1 && found[0].starts_with(key_path) && found[0].contains(part), "{found:#?}");
     };
     one("[sweep]\nof = 'map_types'\narms = ['granted', 'granted']\n", "4:20", "listed twice");
     one("[sweep]\nof = 'map_types'\narms = ['no_attach']\n", "4:9", "means nothing for map types");

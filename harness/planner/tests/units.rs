@@ -133,8 +133,8 @@ fn an_object_is_loaded_in_a_unit_from_the_usual_place_alone() {
     };
     let plan = expanded(&text("")).plan;
     assert!(matches!(plan.cases[0].attempts[0].call, Call::Object(_)), "{plan:?}");
-    for place in ["elsewhere", "detached"] {
-        let told = problems(&text(&format!(", bpffs = \"{place}\""))).join("\n");
+    for key_path in ["elsewhere", "detached"] {
+        let told = problems(&text(&format!(", bpffs = \"{key_path}\""))).join("\n");
         assert!(told.contains("a unit's bpffs stays at /sys/fs/bpf") && told.contains("leave `bpffs` out"), "{told}");
     }
 }

@@ -1,6 +1,6 @@
 //! Which grant is the least under which BPF objects load, as a search without I/O.
 
-pub mod inquiry;
+pub mod minimizer;
 pub mod object;
 pub mod question;
 pub mod search;

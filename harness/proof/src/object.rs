@@ -50,7 +50,7 @@ impl fmt::Display for ProvedCall {
 
 /// How an object did not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lack {
+pub enum ObjectDefect {
     /// It was refused, and is loaded for somebody with every permission.
     Denied {
         /// The part of libbpf's work, such as `load`.
@@ -68,7 +68,7 @@ pub enum Lack {
     NotTried(String),
 }
 
-impl fmt::Display for Lack {
+impl fmt::Display for ObjectDefect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Denied { call: Some(call), .. } => call.fmt(f),
@@ -82,17 +82,17 @@ impl fmt::Display for Lack {
 
 impl ObjectProof {
     /// How it did not work; nothing if all of it was loaded that somebody with every permission loads.
-    pub fn lack(&self) -> Option<Lack> {
+    pub fn lack(&self) -> Option<ObjectDefect> {
         match &self.verdict {
             Verdict::Allowed { .. } if self.not_made.is_empty() => None,
-            Verdict::Allowed { .. } => Some(Lack::NotMade(self.not_made.clone())),
-            Verdict::Denied(refusal) => Some(Lack::Denied {
+            Verdict::Allowed { .. } => Some(ObjectDefect::NotMade(self.not_made.clone())),
+            Verdict::Denied(refusal) => Some(ObjectDefect::Denied {
                 stage: refusal.step.clone().unwrap_or_default(),
                 errno: refusal.errno,
                 call: self.decisive().cloned(),
             }),
-            Verdict::NotMade { why } => Some(Lack::NotTried(why.clone())),
-            other => Some(Lack::Broken(other.clone())),
+            Verdict::NotMade { why } => Some(ObjectDefect::NotTried(why.clone())),
+            other => Some(ObjectDefect::Broken(other.clone())),
         }
     }
 
@@ -181,7 +181,7 @@ mod tests {
         let here = vec![step("map_create", "array object.bss, without its name, without its types", None)];
         assert_eq!(proof(ALLOWED, None, &fact(here, control.clone())).lack(), None);
         let lack = proof(ALLOWED, None, &fact(vec![], control)).lack();
-        assert_eq!(lack, Some(Lack::NotMade(vec!["map_create array object.bss".to_owned()])));
+        assert_eq!(lack, Some(ObjectDefect::NotMade(vec!["map_create array object.bss".to_owned()])));
         assert_eq!(lack.unwrap().to_string(), "not made: map_create array object.bss");
     }
 
@@ -211,6 +211,6 @@ mod tests {
     #[test]
     fn what_nobody_loads_is_broken() {
         let verdict = Verdict::Malformed(Refusal { errno: Errno::EINVAL, step: None });
-        assert_eq!(proof(verdict.clone(), None, &fact(vec![], vec![])).lack(), Some(Lack::Broken(verdict)));
+        assert_eq!(proof(verdict.clone(), None, &fact(vec![], vec![])).lack(), Some(ObjectDefect::Broken(verdict)));
     }
 }

@@ -9,7 +9,7 @@ use harness_protocol::{
 };
 use harness_scenario::{
     expanded::{Expanded, ExpandedAttempt, ExpandedCase},
-    grid::Part,
+    layout::AttemptRole,
     spec::Isolation,
 };
 use harness_uapi::{delegation::Delegation, vocabulary::Vocabulary};
@@ -20,7 +20,7 @@ use harness_verdict::{
     verdict::{Refusal, Verdict},
 };
 
-use crate::setting::{Place, Setting, Users};
+use crate::setting::{TrialSetting, TrialSite, UserNamespace};
 
 /// The user and group that containers of proofs start as.
 const USER: u32 = 1000;
@@ -47,7 +47,7 @@ pub fn mount(name: ScenarioName, options: &[MountOption]) -> Expanded {
 }
 
 /// What the bpffs of a container shows, and whether the container makes a token of it.
-pub fn token(name: ScenarioName, place: &Place, vocabulary: &Vocabulary) -> Expanded {
+pub fn token(name: ScenarioName, place: &TrialSite, vocabulary: &Vocabulary) -> Expanded {
     let container = container(0, place, vocabulary);
     let actor = Actor::Container(container.name.clone());
     let call = Call::TokenCreate { from: actor.clone(), fd: BpffsFd::Root, flags: 0 };
@@ -57,7 +57,7 @@ pub fn token(name: ScenarioName, place: &Place, vocabulary: &Vocabulary) -> Expa
 }
 
 /// Whether each of several containers loads an object. The load is the same in all, and so are its controls.
-pub fn object(name: ScenarioName, places: &[Place], load: &ObjectLoad, vocabulary: &Vocabulary) -> Expanded {
+pub fn object(name: ScenarioName, places: &[TrialSite], load: &ObjectLoad, vocabulary: &Vocabulary) -> Expanded {
     let containers: Vec<Container> = (0..).zip(places).map(|(at, place)| container(at, place, vocabulary)).collect();
     let attempt = |(at, container): (usize, &Container)| {
         let actor = Actor::Container(container.name.clone());
@@ -74,32 +74,32 @@ fn has_tokens(vocabulary: &Vocabulary) -> bool {
     vocabulary.cmds.number("token_create").is_some()
 }
 
-fn has_bpffs(setting: &Setting, vocabulary: &Vocabulary) -> bool {
-    has_tokens(vocabulary) && setting.users == Users::Own
+fn has_bpffs(setting: &TrialSetting, vocabulary: &Vocabulary) -> bool {
+    has_tokens(vocabulary) && setting.users == UserNamespace::Own
 }
 
-fn time_of(place: &Place) -> u64 {
+fn time_of(place: &TrialSite) -> u64 {
     match place {
-        Place::Container(_) => 0,
-        Place::Unit(_) => UNIT_MS,
+        TrialSite::Container(_) => 0,
+        TrialSite::Unit(_) => UNIT_MS,
     }
 }
 
-fn container(at: u32, place: &Place, vocabulary: &Vocabulary) -> Container {
+fn container(at: u32, place: &TrialSite, vocabulary: &Vocabulary) -> Container {
     let name: ContainerName = format!("container-{at}").parse().expect("letters and digits make a name");
     match place {
-        Place::Container(setting) => made_by_us(name, setting, vocabulary),
-        Place::Unit(unit) => {
-            Container { unit: Some(unit.clone()), ..made_by_us(name, &Setting::default(), vocabulary) }
+        TrialSite::Container(setting) => made_by_us(name, setting, vocabulary),
+        TrialSite::Unit(unit) => {
+            Container { unit: Some(unit.clone()), ..made_by_us(name, &TrialSetting::default(), vocabulary) }
         }
     }
 }
 
-fn made_by_us(name: ContainerName, setting: &Setting, vocabulary: &Vocabulary) -> Container {
+fn made_by_us(name: ContainerName, setting: &TrialSetting, vocabulary: &Vocabulary) -> Container {
     Container {
         name,
         parent: None,
-        unshare: setting.users == Users::Own,
+        unshare: setting.users == UserNamespace::Own,
         uid: USER,
         gid: USER,
         namespaces: setting.namespaces.iter().copied().collect(),
@@ -113,7 +113,7 @@ fn made_by_us(name: ContainerName, setting: &Setting, vocabulary: &Vocabulary) -
 
 fn described(op: &'static str, container: &str, missing: Option<String>) -> ExpandedAttempt {
     let container = container.to_owned();
-    ExpandedAttempt { text: op.to_owned(), op, container, expect: None, missing, part: Part::Line }
+    ExpandedAttempt { text: op.to_owned(), op, container, expect: None, missing, part: AttemptRole::Line }
 }
 
 fn expanded(
@@ -150,7 +150,7 @@ pub fn read_mount(outcome: &ScenarioOutcome) -> Result<Option<Refusal>, Fault> {
 
 /// A container that stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stand {
+pub struct ContainerProbe {
     /// The `delegate_*` options its bpffs shows in `/proc/self/mountinfo`.
     pub shown: Vec<MountOption>,
     /// Where that is not what the options ask for by the kernel's own rules.
@@ -184,7 +184,11 @@ impl TokenProof {
 ///
 /// # Errors
 /// [`Fault`] if it was not answered.
-pub fn read_token(asked: &Expanded, outcome: &ScenarioOutcome, vocabulary: &Vocabulary) -> Result<Stand, Fault> {
+pub fn read_token(
+    asked: &Expanded,
+    outcome: &ScenarioOutcome,
+    vocabulary: &Vocabulary,
+) -> Result<ContainerProbe, Fault> {
     let judgement = judge::judge(asked, outcome, vocabulary)?;
     let unanswered = || Fault::Record("the token was not answered".to_owned());
     let crashed = judgement.crash.map(|crash| Fault::Guest(crash.how));
@@ -196,7 +200,7 @@ pub fn read_token(asked: &Expanded, outcome: &ScenarioOutcome, vocabulary: &Voca
     let shown = case.mounted.into_iter().next().map(|(_, shown)| shown).unwrap_or_default();
     let token = TokenProof { verdict: row.verdict, cause: row.cause };
     let masks = case.tokens.into_iter().find_map(|(_, token)| token.ok());
-    Ok(Stand { shown, disagreements: case.disagreements, token, masks, unit: read_unit(outcome) })
+    Ok(ContainerProbe { shown, disagreements: case.disagreements, token, masks, unit: read_unit(outcome) })
 }
 
 /// What systemd says of the unit that something was tried in, if it was one.

@@ -12,7 +12,7 @@ pub type Elements = BTreeSet<Element>;
 
 /// What has to be known next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Quest {
+pub(super) enum SearchStep {
     /// Whether these work.
     Try(Vec<Elements>),
     /// This works, and without any single element it does not.
@@ -23,35 +23,35 @@ pub(super) enum Quest {
 
 /// Decides by what was tried; the same for the same knowledge. Nothing is concluded from what ought to be needed, and not
 /// that less works where more does.
-pub(super) fn search(initial: &Elements, tried: &BTreeMap<Elements, bool>) -> Quest {
+pub(super) fn search(initial: &Elements, tried: &BTreeMap<Elements, bool>) -> SearchStep {
     let unknown = |wanted: Vec<Elements>| -> Vec<Elements> {
         let fresh: BTreeSet<Elements> = wanted.into_iter().filter(|one| !tried.contains_key(one)).collect();
         fresh.into_iter().collect()
     };
     match tried.get(initial) {
         // All removals at once: most often that is the only round.
-        None => return Quest::Try(unknown([vec![initial.clone()], singles(initial)].concat())),
-        Some(false) => return Quest::Insufficient,
+        None => return SearchStep::Try(unknown([vec![initial.clone()], singles(initial)].concat())),
+        Some(false) => return SearchStep::Insufficient,
         Some(true) => {}
     }
     let mut base = initial.clone();
     loop {
         let open = unknown(singles(&base));
         if !open.is_empty() {
-            return Quest::Try(open);
+            return SearchStep::Try(open);
         }
         let works = |one: &Elements| tried.get(one) == Some(&true);
         let mut idle: Vec<Element> = base.iter().copied().filter(|one| works(&without(&base, *one))).collect();
         idle.sort_by_key(|one| rank(*one));
         if idle.is_empty() {
-            return Quest::Minimal(base);
+            return SearchStep::Minimal(base);
         }
         let left = |count: usize| base.iter().copied().filter(|one| !idle[..count].contains(one)).collect();
         let fewer: Vec<Elements> = counts(idle.len()).map(left).collect();
         let open = unknown(fewer.clone());
         if !open.is_empty() {
             // If all of them can be missed together, the next round is this one already.
-            return Quest::Try(unknown([open, singles(&fewer[0])].concat()));
+            return SearchStep::Try(unknown([open, singles(&fewer[0])].concat()));
         }
         base = fewer.into_iter().find(works).expect("without the first of them it works");
     }
@@ -105,13 +105,13 @@ mod tests {
         let (initial, mut tried, mut rounds) = (initial.iter().copied().collect(), BTreeMap::new(), 0);
         loop {
             match search(&initial, &tried) {
-                Quest::Try(wanted) => {
+                SearchStep::Try(wanted) => {
                     assert!(!wanted.is_empty() && wanted.iter().all(|one| !tried.contains_key(one)), "{wanted:?}");
                     rounds += 1;
                     tried.extend(wanted.into_iter().map(|one| (one.clone(), works(&one))));
                 }
-                Quest::Minimal(found) => return (Some(found.into_iter().collect()), rounds, tried.len()),
-                Quest::Insufficient => return (None, rounds, tried.len()),
+                SearchStep::Minimal(found) => return (Some(found.into_iter().collect()), rounds, tried.len()),
+                SearchStep::Insufficient => return (None, rounds, tried.len()),
             }
         }
     }

@@ -107,14 +107,14 @@ name_type!(
 ///
 /// It is shown as `6.12@systemd-262`; neither name can have an `@` in it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ground {
+pub struct Environment {
     /// The kernel.
     pub kernel: KernelName,
     /// The image.
     pub image: ImageName,
 }
 
-impl fmt::Display for Ground {
+impl fmt::Display for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("{}@{}", self.kernel, self.image))
     }

@@ -27,12 +27,12 @@ use crate::{
     name::{ContainerName, ScenarioName},
 };
 pub use call::{
-    BatchOp, BpffsFd, Call, Holding, ObjectKind, PartContent, PartPlace, PinPlace, Sabotage, SocketDuty, ValuePart,
+    BatchOp, BpffsFd, Call, Holding, ObjectKind, PartContent, PartOffset, PinLocation, Sabotage, SocketDuty, ValuePart,
 };
 pub use lsm::LsmHook;
-pub use object::{BpffsPlace, LARGEST_OBJECT, OBJECTS_FOLDER, ObjectLoad, Replaced, TokenPath, Told};
+pub use object::{AttachTargetTiming, BpffsLocation, LARGEST_OBJECT, OBJECTS_FOLDER, ObjectLoad, Replaced, TokenPath};
 pub use restriction::{Filter, FilterErrno, Lockdown, Refused, Restrictions, SystemCall};
-pub use shared::Reach;
+pub use shared::GlobalEffect;
 pub use survey::{BadHelperIds, HelperIds, HelperSurvey};
 pub use target::LinkTarget;
 pub use token_command::TokenCommand;

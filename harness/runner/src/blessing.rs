@@ -1,7 +1,7 @@
 //! Accepting changed snapshots: which files would change, and changing them.
 
-pub mod ledger;
 mod proposal;
+pub mod reasons_update;
 
 use std::{
     collections::BTreeSet,
@@ -58,7 +58,7 @@ pub fn changes(
     if texts.is_empty() {
         return Vec::new();
     }
-    let ran = |held: &Lineage| texts.iter().any(|(lineage, _)| lineage.ground == held.ground);
+    let ran = |held: &Lineage| texts.iter().any(|(lineage, _)| lineage.environment == held.environment);
     let held: Vec<Lineage> = held.iter().filter(|lineage| !ran(lineage)).cloned().collect();
     let blessed = recorded.blessed(&Blessing { texts, held: &held, image });
     let owners: BTreeSet<&Owner> = recorded.texts.keys().chain(blessed.texts.keys()).collect();
@@ -119,7 +119,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use harness_protocol::name::Ground;
+    use harness_protocol::name::Environment;
 
     use super::*;
 
@@ -135,14 +135,14 @@ mod tests {
     }
 
     /// A kernel that is like none, with an image.
-    fn alone(ground: &str) -> Lineage {
-        let (kernel, image) = ground.split_once('@').unwrap_or((ground, "minimal"));
-        let ground = Ground { kernel: kernel.parse().unwrap(), image: image.parse().unwrap() };
-        Lineage { ground, alike: Vec::new() }
+    fn alone(environment: &str) -> Lineage {
+        let (kernel, image) = environment.split_once('@').unwrap_or((environment, "minimal"));
+        let environment = Environment { kernel: kernel.parse().unwrap(), image: image.parse().unwrap() };
+        Lineage { environment, alike: Vec::new() }
     }
 
     fn texts(texts: &[(&str, &str)]) -> Vec<(Lineage, String)> {
-        texts.iter().map(|(ground, text)| (alone(ground), (*text).to_owned())).collect()
+        texts.iter().map(|(environment, text)| (alone(environment), (*text).to_owned())).collect()
     }
 
     /// What would change if these texts were accepted, with both kernels held to what is recorded.
@@ -172,7 +172,7 @@ mod tests {
         all.iter().for_each(|change| change.make("says so", "scenarios/any.toml").unwrap());
         let after = suite.recorded(&name()).unwrap();
         for (lineage, text) in &texts {
-            assert!(render::same(after.for_ground(lineage).unwrap(), text));
+            assert!(render::same(after.for_environment(lineage).unwrap(), text));
         }
         assert!(!folder.path().join("any.snap.new").exists());
         assert_eq!(changes(&suite, &after, &texts), []);

@@ -47,7 +47,7 @@ impl fmt::Display for Jobs {
 #[derive(Debug)]
 pub struct Fleet {
     pub(crate) jobs: Jobs,
-    pub(crate) yard: Mutex<Yard>,
+    pub(crate) yard: Mutex<RunningVms>,
     pub(crate) changed: Condvar,
 }
 
@@ -60,14 +60,14 @@ impl Fleet {
 
 /// The VMs that run, and what they were promised.
 #[derive(Debug, Default)]
-pub(crate) struct Yard {
+pub(crate) struct RunningVms {
     pub(crate) running: usize,
     pub(crate) promised_mib: u64,
     /// Since when there has been too little memory although nothing of ours runs.
     pub(crate) starving: Option<Instant>,
 }
 
-impl Yard {
+impl RunningVms {
     /// A VM starts that may take so much memory.
     pub(crate) fn enter(&mut self, need: u64) {
         self.running += 1;

@@ -1,6 +1,6 @@
 //! Whether a suite notices that a kernel has a bug: which scenarios come out otherwise than on the kernel without it.
 
-mod campaign;
+mod mutation_run;
 pub mod page;
 pub mod score;
 
@@ -9,18 +9,18 @@ use std::fmt;
 use harness_protocol::name::ScenarioName;
 use harness_snapshot::render;
 
-pub use campaign::{Campaign, CampaignError};
+pub use mutation_run::{MutationRun, MutationRunError};
 
 use crate::{
-    lab::LabError,
     launch::LaunchError,
-    report::{Finding, Outcome, Standing, counted, difference},
+    report::{RunStatus, ScenarioResult, Status, counted, difference},
+    scenario_runner::RunnerError,
     session::SessionError,
 };
 
 /// How a scenario showed that something is wrong, the surest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Sign {
+pub enum Evidence {
     /// It could not be judged.
     Fault,
     /// The VM died or hung.
@@ -35,7 +35,7 @@ pub struct Notice {
     /// Which.
     pub scenario: ScenarioName,
     /// How it showed.
-    pub sign: Sign,
+    pub sign: Evidence,
     /// The first thing that is different, in a line or two.
     pub first: String,
 }
@@ -58,13 +58,13 @@ impl Detection {
     ///
     /// # Errors
     /// What went wrong on the host, of which nothing follows.
-    pub fn of(findings: Result<Vec<Finding>, LabError>) -> Result<Self, LabError> {
-        match findings {
-            Ok(findings) => {
-                let notices = notices(&findings);
+    pub fn of(results: Result<Vec<ScenarioResult>, RunnerError>) -> Result<Self, RunnerError> {
+        match results {
+            Ok(results) => {
+                let notices = notices(&results);
                 Ok(if notices.is_empty() { Self::Survived } else { Self::Noticed(notices) })
             }
-            Err(LabError::Launch(LaunchError::Session {
+            Err(RunnerError::Launch(LaunchError::Session {
                 source: SessionError::NothingStarted { how, .. }, ..
             })) => Ok(Self::NoBoot(how)),
             Err(other) => Err(other),
@@ -83,7 +83,7 @@ impl Detection {
 impl fmt::Display for Detection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Noticed(notices) if notices.iter().all(|notice| notice.sign != Sign::Verdict) => {
+            Self::Noticed(notices) if notices.iter().all(|notice| notice.sign != Evidence::Verdict) => {
                 write!(f, "noticed by {}, by no verdict", counted(notices.len(), "scenario"))
             }
             Self::Noticed(notices) => write!(f, "noticed by {}", counted(notices.len(), "scenario")),
@@ -95,30 +95,30 @@ impl fmt::Display for Detection {
 }
 
 /// The scenarios that noticed, those that did so by a verdict first.
-fn notices(findings: &[Finding]) -> Vec<Notice> {
-    let mut notices: Vec<Notice> = findings.iter().filter_map(notice).collect();
+fn notices(results: &[ScenarioResult]) -> Vec<Notice> {
+    let mut notices: Vec<Notice> = results.iter().filter_map(notice).collect();
     notices.sort_by_key(|notice| std::cmp::Reverse(notice.sign));
     notices
 }
 
-fn notice(finding: &Finding) -> Option<Notice> {
-    if finding.outcome() == Outcome::AsRecorded {
+fn notice(result: &ScenarioResult) -> Option<Notice> {
+    if result.outcome() == RunStatus::AsRecorded {
         return None;
     }
-    let (sign, first) = match &finding.standing {
-        Standing::Skipped { .. } => return None,
-        Standing::Fault { message } => (Sign::Fault, line(message)),
-        Standing::NotRun { cause } => (Sign::Fault, line(cause)),
-        Standing::Judged { judgement, recorded } => match &judgement.crash {
-            Some(crash) => (Sign::Crash, line(&crash.how)),
+    let (sign, first) = match &result.status {
+        Status::Skipped { .. } => return None,
+        Status::Fault { message } => (Evidence::Fault, line(message)),
+        Status::NotRun { cause } => (Evidence::Fault, line(cause)),
+        Status::Judged { judgement, recorded } => match &judgement.crash {
+            Some(crash) => (Evidence::Crash, line(&crash.how)),
             None => {
                 let changed = first_difference(recorded.as_deref().unwrap_or_default(), &render::render(judgement));
-                let complaint = || finding.complaints().first().map(|text| line(text)).unwrap_or_default();
-                (Sign::Verdict, changed.unwrap_or_else(complaint))
+                let complaint = || result.complaints().first().map(|text| line(text)).unwrap_or_default();
+                (Evidence::Verdict, changed.unwrap_or_else(complaint))
             }
         },
     };
-    Some(Notice { scenario: finding.scenario.clone(), sign, first })
+    Some(Notice { scenario: result.scenario.clone(), sign, first })
 }
 
 fn line(text: &str) -> String {
@@ -135,8 +135,8 @@ fn first_difference(recorded: &str, now: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use harness_protocol::{errno::Errno, name::Ground};
-    use harness_scenario::{expect::Expect, grid::Part};
+    use harness_protocol::{errno::Errno, name::Environment};
+    use harness_scenario::{expect::Expect, layout::AttemptRole};
     use harness_verdict::{
         judgement::{Case, Crash, Judgement, Row},
         verdict::{Refusal, Verdict},
@@ -149,7 +149,7 @@ mod tests {
     fn judgement(verdict: Verdict, crash: Option<Crash>) -> Judgement {
         let [text, op, container] = ["x", "map_create", "container"].map(str::to_owned);
         let expect = Some(Expect::Denied);
-        let row = Row { text, op, container, expect, verdict, cause: None, part: Part::Line, steps: Vec::new() };
+        let row = Row { text, op, container, expect, verdict, cause: None, part: AttemptRole::Line, steps: Vec::new() };
         let case = Case {
             label: String::new(),
             mounted: vec![],
@@ -161,27 +161,27 @@ mod tests {
         Judgement { scenario: "a/b".parse().unwrap(), grid: None, helpers: None, cases: vec![case], crash }
     }
 
-    fn finding(standing: Standing) -> Finding {
-        let ground = Ground { kernel: "6.12".parse().unwrap(), image: "minimal".parse().unwrap() };
-        Finding { ground, scenario: "a/b".parse().unwrap(), summary: String::new(), took: None, standing }
+    fn result(status: Status) -> ScenarioResult {
+        let environment = Environment { kernel: "6.12".parse().unwrap(), image: "minimal".parse().unwrap() };
+        ScenarioResult { environment, scenario: "a/b".parse().unwrap(), summary: String::new(), took: None, status }
     }
 
-    fn judged(verdict: Verdict, crash: Option<Crash>) -> Finding {
+    fn judged(verdict: Verdict, crash: Option<Crash>) -> ScenarioResult {
         let recorded = Some(render::render(&judgement(DENIED, None)));
-        finding(Standing::Judged { judgement: judgement(verdict, crash), recorded })
+        result(Status::Judged { judgement: judgement(verdict, crash), recorded })
     }
 
     fn crash() -> Option<Crash> {
         Some(Crash { how: "the kernel panicked".into(), console: vec![] })
     }
 
-    fn fault() -> Finding {
-        finding(Standing::Fault { message: "no bpffs\nat all".into() })
+    fn fault() -> ScenarioResult {
+        result(Status::Fault { message: "no bpffs\nat all".into() })
     }
 
     #[test]
     fn a_bug_that_changes_nothing_survives() {
-        let skipped = finding(Standing::Skipped { reason: "too old".into() });
+        let skipped = result(Status::Skipped { reason: "too old".into() });
         assert_eq!(Detection::of(Ok(vec![judged(DENIED, None), skipped])).unwrap(), Detection::Survived);
         assert_eq!(Detection::Survived.to_string(), "SURVIVED");
     }
@@ -189,10 +189,10 @@ mod tests {
     #[test]
     fn each_sign_is_told_apart_and_verdicts_come_first() {
         let allowed = Verdict::Allowed { detail: None };
-        let findings = vec![fault(), judged(DENIED, crash()), judged(allowed, None)];
-        let detection = Detection::of(Ok(findings)).unwrap();
-        let signs: Vec<Sign> = detection.notices().iter().map(|notice| notice.sign).collect();
-        assert_eq!(signs, [Sign::Verdict, Sign::Crash, Sign::Fault]);
+        let results = vec![fault(), judged(DENIED, crash()), judged(allowed, None)];
+        let detection = Detection::of(Ok(results)).unwrap();
+        let signs: Vec<Evidence> = detection.notices().iter().map(|notice| notice.sign).collect();
+        assert_eq!(signs, [Evidence::Verdict, Evidence::Crash, Evidence::Fault]);
         let first = &detection.notices()[0].first;
         assert!(first.starts_with('-') && first.contains("denied EPERM\n+") && first.contains("allowed"), "{first}");
         assert_eq!(detection.notices()[2].first, "no bpffs");
@@ -207,12 +207,12 @@ mod tests {
 
     #[test]
     fn a_kernel_that_does_not_come_up_is_noticed_and_a_broken_host_is_an_error() {
-        let session = |source| LabError::Launch(LaunchError::Session { kernel: "6.12".into(), source });
+        let session = |source| RunnerError::Launch(LaunchError::Session { kernel: "6.12".into(), source });
         let silent = SessionError::NothingStarted { how: "it hung".into(), console: vec![] };
         assert_eq!(Detection::of(Err(session(silent))).unwrap(), Detection::NoBoot("it hung".into()));
         assert!(Detection::of(Err(session(SessionError::Refused("no".into())))).is_err());
         let (kernel, needs_mib, free_mib) = ("6.12".parse().unwrap(), 768, 512);
         let full = LaunchError::Memory { kernel, needs_mib, free_mib };
-        assert!(Detection::of(Err(LabError::Launch(full))).is_err());
+        assert!(Detection::of(Err(RunnerError::Launch(full))).is_err());
     }
 }

@@ -4,10 +4,10 @@
 //! worker takes the next when the host has memory for it. Which outcomes there are does not depend on how many run.
 
 mod decision;
-mod line;
-mod load;
 mod memory;
-mod order;
+mod progress_line;
+mod request;
+mod request_run;
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -23,14 +23,14 @@ use crate::{
     capacity::lock,
     launch::{Host, Launch, LaunchError},
     report::Naming,
-    supplies::Supplies,
+    resources::Resources,
     testbed::Testbed,
 };
 use decision::{Decision, decide};
-use line::Line;
-use load::Load;
-use order::Ledger;
-pub use order::{Fulfilled, Order, Read};
+use progress_line::ProgressLine;
+use request::RequestState;
+pub use request::{Fulfilled, Read, RunRequest};
+use request_run::RequestRun;
 
 /// What a VM takes beside its guest's memory, in MiB: QEMU itself, its translated code and the process that holds it. QEMU was
 /// seen to have 127 MiB resident without the guest's under emulation, of which the code grows with what the guest does.
@@ -44,7 +44,7 @@ struct Job<'a> {
     /// Index of its load.
     load: usize,
     batch: Batch,
-    line: Line<'a>,
+    line: ProgressLine<'a>,
     /// In MiB.
     need: u64,
 }
@@ -59,34 +59,34 @@ impl Fleet {
     /// [`LaunchError`] if there is no QEMU, or nowhere to run it.
     pub fn fulfil<T: Send>(
         &self,
-        supplies: &Supplies,
-        orders: &[Order<'_, T>],
+        resources: &Resources,
+        orders: &[RunRequest<'_, T>],
     ) -> Result<Vec<Fulfilled<T>>, LaunchError> {
-        let ledgers: Vec<Ledger<'_, T>> = orders.iter().map(|order| ledger(supplies, order)).collect();
-        let errors = self.complete(supplies, orders, &ledgers)?;
-        let fulfilled = |(ledger, error): (Ledger<'_, T>, _)| Fulfilled { read: ledger.into_read(), error };
+        let ledgers: Vec<RequestState<'_, T>> = orders.iter().map(|order| ledger(resources, order)).collect();
+        let errors = self.complete(resources, orders, &ledgers)?;
+        let fulfilled = |(ledger, error): (RequestState<'_, T>, _)| Fulfilled { read: ledger.into_read(), error };
         Ok(ledgers.into_iter().zip(errors).map(fulfilled).collect())
     }
 
     /// Has VMs answer what is missing; what went wrong, an error an order.
     fn complete<'a, T: Send>(
         &self,
-        supplies: &Supplies,
-        orders: &'a [Order<'_, T>],
-        ledgers: &[Ledger<'a, T>],
+        resources: &Resources,
+        orders: &'a [RunRequest<'_, T>],
+        ledgers: &[RequestState<'a, T>],
     ) -> Result<Vec<Option<LaunchError>>, LaunchError> {
         let mut errors: Vec<Option<LaunchError>> = orders.iter().map(|_| None).collect();
         let mut open: Vec<usize> = (0..orders.len()).filter(|&index| !ledgers[index].is_complete()).collect();
         if open.is_empty() {
             return Ok(errors);
         }
-        let naming = Naming::of(orders.iter().map(|order| order.testbed.ground()));
+        let naming = Naming::of(orders.iter().map(|order| order.testbed.environment()));
         let has_vms = open.iter().any(|&index| !orders[index].testbed.is_here());
-        let host = has_vms.then(|| Host::ready(supplies)).transpose()?;
+        let host = has_vms.then(|| Host::ready(resources)).transpose()?;
         // Always in the same order: two processes that want several locks would else wait for each other.
         open.sort_by_key(|&index| orders[index].testbed.lock_name());
         let locks =
-            open.iter().map(|&index| take_lock(supplies, orders[index].testbed)).collect::<Result<Vec<_>, _>>()?;
+            open.iter().map(|&index| take_lock(resources, orders[index].testbed)).collect::<Result<Vec<_>, _>>()?;
         let (mut loads, mut queue) = (Vec::new(), Vec::new());
         for (&index, lock) in open.iter().zip(locks) {
             let (testbed, ledger) = (orders[index].testbed, &ledgers[index]);
@@ -95,7 +95,7 @@ impl Fleet {
             if ledger.is_complete() {
                 continue;
             }
-            let name = naming.name(testbed.ground());
+            let name = naming.name(testbed.environment());
             match Launch::prepare(testbed, host.as_ref(), &name) {
                 Err(error) => errors[index] = Some(error),
                 Ok(launch) => {
@@ -104,7 +104,7 @@ impl Fleet {
                     let batches = ledger.batches(vms);
                     let left = batches.len();
                     queue.extend(jobs(testbed, &name, loads.len(), batches));
-                    loads.push((index, Load::new(ledger, launch, lock, left)));
+                    loads.push((index, RequestRun::new(ledger, launch, lock, left)));
                 }
             }
         }
@@ -115,7 +115,7 @@ impl Fleet {
         Ok(errors)
     }
 
-    fn run<T: Send>(&self, mut queue: Vec<Job<'_>>, loads: &[&Load<'_, '_, T>]) {
+    fn run<T: Send>(&self, mut queue: Vec<Job<'_>>, loads: &[&RequestRun<'_, '_, T>]) {
         queue.sort_by_key(|job| std::cmp::Reverse(job.batch.size));
         let workers = self.jobs.0.get().min(queue.len());
         let queue = Mutex::new(queue);
@@ -123,7 +123,7 @@ impl Fleet {
             for _ in 0..workers {
                 scope.spawn(|| {
                     while let Some(job) = self.next(&queue, loads) {
-                        let _place = Place { fleet: self, need: job.need };
+                        let _place = VmSlot { fleet: self, need: job.need };
                         let load = loads[job.load];
                         if !load.carry_out(&job.batch, job.line) {
                             drop_rest(&mut lock(&queue), job.load, load);
@@ -135,7 +135,7 @@ impl Fleet {
     }
 
     /// Waits until the host has room for one of the jobs, and takes it.
-    fn next<'a, T>(&self, queue: &Mutex<Vec<Job<'a>>>, loads: &[&Load<'_, '_, T>]) -> Option<Job<'a>> {
+    fn next<'a, T>(&self, queue: &Mutex<Vec<Job<'a>>>, loads: &[&RequestRun<'_, '_, T>]) -> Option<Job<'a>> {
         let mut yard = lock(&self.yard);
         loop {
             let mut queue = lock(queue);
@@ -168,40 +168,46 @@ impl Fleet {
 }
 
 /// The place of a running VM, free again when dropped.
-struct Place<'a> {
+struct VmSlot<'a> {
     fleet: &'a Fleet,
     need: u64,
 }
 
-impl Drop for Place<'_> {
+impl Drop for VmSlot<'_> {
     fn drop(&mut self) {
         lock(&self.fleet.yard).leave(self.need);
         self.fleet.changed.notify_all();
     }
 }
 
-fn take_lock(supplies: &Supplies, testbed: &Testbed<'_>) -> Result<Lock, LaunchError> {
-    Ok(supplies.cache.entry(Area::Store, &testbed.lock_name())?.lock(&supplies.progress)?)
+fn take_lock(resources: &Resources, testbed: &Testbed<'_>) -> Result<Lock, LaunchError> {
+    Ok(resources.cache.entry(Area::Store, &testbed.lock_name())?.lock(&resources.progress)?)
 }
 
 /// What an order asks, with what the store knows of it.
-fn ledger<'a, T>(supplies: &'a Supplies, order: &'a Order<'_, T>) -> Ledger<'a, T> {
+fn ledger<'a, T>(resources: &'a Resources, order: &'a RunRequest<'_, T>) -> RequestState<'a, T> {
     let testbed = order.testbed;
-    Ledger::open(&supplies.store, testbed.kernel_name(), &testbed.identity.artefacts, &order.wanted, &*order.read)
+    RequestState::open(
+        &resources.store,
+        testbed.kernel_name(),
+        &testbed.identity.artefacts,
+        &order.wanted,
+        &*order.read,
+    )
 }
 
 fn jobs<'a>(testbed: &'a Testbed<'a>, name: &str, load: usize, batches: Vec<Batch>) -> Vec<Job<'a>> {
     let need = u64::from(testbed.memory_mib()) + OVERHEAD_MIB;
     let count = batches.len();
     let job = |(number, batch): (usize, Batch)| {
-        let line = Line::of(&testbed.supplies.progress, name, (number + 1, count), batch.scenarios.len());
+        let line = ProgressLine::of(&testbed.resources.progress, name, (number + 1, count), batch.scenarios.len());
         Job { load, batch, line, need }
     };
     batches.into_iter().enumerate().map(job).collect()
 }
 
 /// A kernel that does not come up once does not do so for its other batches.
-fn drop_rest<T>(queue: &mut Vec<Job<'_>>, index: usize, load: &Load<'_, '_, T>) {
+fn drop_rest<T>(queue: &mut Vec<Job<'_>>, index: usize, load: &RequestRun<'_, '_, T>) {
     let before = queue.len();
     queue.retain(|job| job.load != index);
     load.skip(before - queue.len());

@@ -9,14 +9,14 @@ use harness_planner::{
     expand::{self, Expansion},
 };
 use harness_protocol::{
-    name::{Ground, ImageName, KernelName},
-    plan::Reach,
+    name::{Environment, ImageName, KernelName},
+    plan::GlobalEffect,
 };
 use harness_snapshot::owner::Lineage;
-use harness_uapi::{configuration::Configuration, release::Release, resolver::Target, vocabulary::Vocabulary};
+use harness_uapi::{configuration::Configuration, release::Release, resolver::KernelProfile, vocabulary::Vocabulary};
 use serde::{Deserialize, Serialize};
 
-use crate::{objects::Shelf, session::Surroundings};
+use crate::{objects::ObjectFiles, session::MachineKind};
 
 /// The artefacts an outcome depends on, by their keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,11 +39,11 @@ pub struct Identity {
     pub(crate) artefacts: Artefacts,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) configuration: Configuration,
-    pub(crate) objects: Shelf,
+    pub(crate) objects: ObjectFiles,
     /// What `uname -r` says.
     pub(crate) uname: String,
     pub(crate) release: Release,
-    pub(crate) surroundings: Surroundings,
+    pub(crate) machine_kind: MachineKind,
 }
 
 /// An [`Identity`] as a store keeps it.
@@ -69,18 +69,18 @@ pub struct IdentityRecord {
     /// The options that are on in it.
     pub configuration: Configuration,
     /// Where it ran.
-    pub surroundings: Surroundings,
+    pub machine_kind: MachineKind,
 }
 
 impl Identity {
     /// The kernel's name.
     pub fn kernel(&self) -> &KernelName {
-        &self.lineage.ground.kernel
+        &self.lineage.environment.kernel
     }
 
     /// The kernel and its image.
-    pub fn ground(&self) -> &Ground {
-        &self.lineage.ground
+    pub fn environment(&self) -> &Environment {
+        &self.lineage.environment
     }
 
     /// Whose snapshots hold for the ground.
@@ -103,9 +103,9 @@ impl Identity {
     /// # Errors
     /// What is wrong with it on this kernel, or with an object.
     pub fn expand(&self, checked: &Checked, path: &Path) -> Result<Expansion, Report> {
-        let target = Target {
+        let target = KernelProfile {
             name: self.kernel(),
-            image: &self.ground().image,
+            image: &self.environment().image,
             release: self.release,
             vocabulary: &self.vocabulary,
             configuration: &self.configuration,
@@ -123,9 +123,9 @@ impl Identity {
     }
 
     /// How a scenario would reach others on the machine, if there are any.
-    fn reach(&self, expansion: &Expansion) -> Option<Reach> {
-        match (expansion, self.surroundings) {
-            (Expansion::Run(expanded), Surroundings::Shared | Surroundings::Here) => expanded.plan.reach(),
+    fn reach(&self, expansion: &Expansion) -> Option<GlobalEffect> {
+        match (expansion, self.machine_kind) {
+            (Expansion::Run(expanded), MachineKind::Shared | MachineKind::Here) => expanded.plan.reach(),
             _ => None,
         }
     }
@@ -136,13 +136,13 @@ impl Identity {
             kernel: self.kernel().clone(),
             alike: self.lineage.alike.clone(),
             release: self.uname.clone(),
-            image: self.ground().image.clone(),
+            image: self.environment().image.clone(),
             artefacts: self.artefacts.clone(),
             at,
             objects: self.objects.names(),
             vocabulary: self.vocabulary.clone(),
             configuration: self.configuration.clone(),
-            surroundings: self.surroundings,
+            machine_kind: self.machine_kind,
         }
     }
 
@@ -151,12 +151,15 @@ impl Identity {
         Some(Self {
             release: record.release.parse().ok()?,
             uname: record.release,
-            lineage: Lineage { ground: Ground { kernel: record.kernel, image: record.image }, alike: record.alike },
+            lineage: Lineage {
+                environment: Environment { kernel: record.kernel, image: record.image },
+                alike: record.alike,
+            },
             artefacts: record.artefacts,
             vocabulary: record.vocabulary,
             configuration: record.configuration,
-            surroundings: record.surroundings,
-            objects: Shelf::recorded(record.objects),
+            machine_kind: record.machine_kind,
+            objects: ObjectFiles::recorded(record.objects),
         })
     }
 }

@@ -16,9 +16,11 @@ pub use crate::testbed::MEMORY_MIB;
 use crate::{
     accel::{self, Accel, AccelError, Decision},
     qemu::{Qemu, QemuError},
-    session::{self, Deadlines, FolderError, Here, Machine, Notice, QemuMachine, RunFolder, Session, SessionError},
+    resources::Resources,
+    session::{
+        self, Deadlines, FolderError, HostMachine, Machine, Notice, QemuMachine, RunFolder, Session, SessionError,
+    },
     store::StoreError,
-    supplies::Supplies,
     testbed::Testbed,
     vm::VmSpec,
 };
@@ -94,23 +96,23 @@ pub(crate) struct Host {
 
 impl Host {
     /// Finds QEMU, and decides what provides the processor.
-    pub(crate) fn ready(supplies: &Supplies) -> Result<Self, LaunchError> {
+    pub(crate) fn ready(resources: &Resources) -> Result<Self, LaunchError> {
         let qemu = Qemu::find()?;
-        let runs = supplies.cache.folder(Area::Runs)?;
+        let runs = resources.cache.folder(Area::Runs)?;
         let decision = accel::choose(&qemu, &runs)?;
         Ok(Self { qemu, decision, runs })
     }
 }
 
 /// A VM that carries out no plan, ready to be started; its folders are gone when this is dropped.
-pub(crate) struct Solo {
+pub(crate) struct IdleVm {
     pub(crate) spec: VmSpec,
     /// The VM's own files, which the guest does not see.
     pub(crate) own: PathBuf,
     _folder: RunFolder,
 }
 
-impl Solo {
+impl IdleVm {
     pub(crate) fn prepare(testbed: &Testbed<'_>, host: &Host, command: String) -> Result<Self, LaunchError> {
         let folder = RunFolder::create(&host.runs)?;
         let [root, share, own] = ["root", "share", "own"].map(|name| folder.path().join(name));
@@ -137,7 +139,7 @@ impl<'a> Launch<'a> {
     /// Puts together what all VMs of a testbed have in common, and says how they run. `host` is how this host runs VMs;
     /// the machine we are on takes none; `name` is what the ground is called.
     pub(crate) fn prepare(testbed: &'a Testbed<'a>, host: Option<&Host>, name: &str) -> Result<Self, LaunchError> {
-        let (progress, kernel) = (&testbed.supplies.progress, &testbed.kernel);
+        let (progress, kernel) = (&testbed.resources.progress, &testbed.kernel);
         let host = host.filter(|_| !testbed.is_here());
         let how =
             host.map_or("this machine, in namespaces and a cgroup of its own".to_owned(), |h| h.decision.to_string());
@@ -147,7 +149,7 @@ impl<'a> Launch<'a> {
             spec: host.map(|host| spec(testbed, host)),
             expected: expected(testbed)?,
             deadlines: Deadlines::of(host.map_or(Accel::Kvm, |host| host.decision.accel)),
-            runs: testbed.supplies.cache.folder(Area::Runs)?,
+            runs: testbed.resources.cache.folder(Area::Runs)?,
         })
     }
 
@@ -164,13 +166,13 @@ impl<'a> Launch<'a> {
             copy.map(drop).map_err(io::Error::other)
         };
         let fill_share = |share: &std::path::Path| self.testbed.identity.objects.put(scenarios, share);
-        let surroundings = self.testbed.identity.surroundings;
+        let machine_kind = self.testbed.identity.machine_kind;
         let machine: Box<dyn Machine + '_> = match self.spec.clone() {
             Some(spec) => {
                 let program = self.testbed.image.guest_command();
-                Box::new(QemuMachine { spec, program, surroundings, make_root: &make_root, fill_share: &fill_share })
+                Box::new(QemuMachine { spec, program, machine_kind, make_root: &make_root, fill_share: &fill_share })
             }
-            None => Box::new(Here { program: self.testbed.guest.path(), fill_share: &fill_share }),
+            None => Box::new(HostMachine { program: self.testbed.guest.path(), fill_share: &fill_share }),
         };
         session::run(&plan, machine.as_ref(), &folder, self.deadlines, watch)
             .map_err(|source| LaunchError::Session { kernel: self.testbed.kernel.name.to_string(), source })

@@ -17,9 +17,9 @@ pub use error::MeasureError;
 use crate::{
     accel::Decision,
     batches::batches,
-    launch::{self, Host, LaunchError, Solo},
+    launch::{self, Host, IdleVm, LaunchError},
     qemu::Qemu,
-    session::{self, Deadlines, GuestFolder, Machine, QemuMachine, RunFolder, Running, Session, Surroundings},
+    session::{self, Deadlines, GuestFolder, Machine, MachineKind, QemuMachine, RunFolder, Running, Session},
     testbed::Testbed,
     vm::{SHARE_IN_GUEST, Vm, VmError, VmEvent, VmSpec},
 };
@@ -44,7 +44,7 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// [`LaunchError`] if there is no QEMU, or no folder for VMs.
     pub fn prepare(testbed: &'a Testbed<'a>) -> Result<Self, LaunchError> {
-        Ok(Self { testbed, host: Host::ready(testbed.supplies)?, expected: launch::expected(testbed)? })
+        Ok(Self { testbed, host: Host::ready(testbed.resources)?, expected: launch::expected(testbed)? })
     }
 
     /// The QEMU used.
@@ -88,8 +88,8 @@ impl<'a> Bench<'a> {
         let make_root = |into: &Path| self.make_root(into).map_err(io::Error::other);
         let fill_share = |share: &Path| self.testbed.identity.objects.put(scenarios, share);
         let spec = VmSpec { memory_mib, ..self.spec() };
-        let (program, surroundings) = (self.testbed.image.guest_command(), Surroundings::Own);
-        let machine = QemuMachine { spec, program, surroundings, make_root: &make_root, fill_share: &fill_share };
+        let (program, machine_kind) = (self.testbed.image.guest_command(), MachineKind::Own);
+        let machine = QemuMachine { spec, program, machine_kind, make_root: &make_root, fill_share: &fill_share };
         let deadlines = Deadlines { boot: BOOT_DEADLINE, ..Deadlines::of(self.host.decision.accel) };
         let kernel = self.testbed.kernel.name.to_string();
         session::run(&plan, &OneBoot { machine, booted: Cell::new(false) }, &folder, deadlines, &mut |_| {})
@@ -109,12 +109,12 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// [`MeasureError`] if no VM can be had, or if the guest program does not measure.
     pub fn guest_costs(&self) -> Result<GuestCosts, MeasureError> {
-        let solo = Solo::prepare(
+        let idle_vm = IdleVm::prepare(
             self.testbed,
             &self.host,
             costs::command(&self.testbed.image.guest_command(), SHARE_IN_GUEST),
         )?;
-        let mut vm = Vm::start(&solo.spec, &solo.own)?;
+        let mut vm = Vm::start(&idle_vm.spec, &idle_vm.own)?;
         let mut due = COSTS_DEADLINE;
         let mut how = format!("nothing within {} s", COSTS_DEADLINE.as_secs());
         while let Some(event) = vm.next_event(due) {
@@ -124,7 +124,7 @@ impl<'a> Bench<'a> {
             }
         }
         vm.stop();
-        costs::read(&solo.spec.share, &how)
+        costs::read(&idle_vm.spec.share, &how)
     }
 
     /// How long `vmtest` alone takes for this kernel and image and the command `true`, to its own end.
@@ -135,10 +135,10 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// [`MeasureError`] if it does not run the command.
     pub fn vmtest_alone(&self) -> Result<Duration, MeasureError> {
-        let solo = Solo::prepare(self.testbed, &self.host, "true".to_owned())?;
-        let path = solo.spec.root.join("tmp");
+        let idle_vm = IdleVm::prepare(self.testbed, &self.host, "true".to_owned())?;
+        let path = idle_vm.spec.root.join("tmp");
         fs::create_dir_all(&path).map_err(|source| LaunchError::Make { path, source })?;
-        alone::run(&VmSpec { kernel_args: self.kernel_args().to_vec(), ..solo.spec.clone() })
+        alone::run(&VmSpec { kernel_args: self.kernel_args().to_vec(), ..idle_vm.spec.clone() })
     }
 }
 

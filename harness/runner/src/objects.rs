@@ -17,7 +17,7 @@ const OBJECT: &str = ".bpf.o";
 
 /// Objects by the names a plan has for them, which are made of their contents.
 #[derive(Debug)]
-pub struct Shelf {
+pub struct ObjectFiles {
     /// What was compiled from the project's sources; `None` where nothing is compiled.
     built: Option<Objects>,
     /// The plans' names of those, by their own.
@@ -25,7 +25,7 @@ pub struct Shelf {
     held: Mutex<BTreeMap<String, Arc<[u8]>>>,
 }
 
-impl Shelf {
+impl ObjectFiles {
     /// An empty shelf, beside what was built from the project's sources.
     pub(crate) fn beside(built: Objects) -> Self {
         Self { built: Some(built), named: Mutex::default(), held: Mutex::default() }
@@ -118,9 +118,9 @@ mod tests {
 
     use super::*;
 
-    fn shelf(cache: &Path) -> Shelf {
+    fn object_files(cache: &Path) -> ObjectFiles {
         let cache = Cache::at(cache).unwrap();
-        Shelf::beside(objects::build(Path::new("/nonexistent"), &cache, &Progress::silent()).unwrap())
+        ObjectFiles::beside(objects::build(Path::new("/nonexistent"), &cache, &Progress::silent()).unwrap())
     }
 
     fn scenario(file: &str) -> Scenario {
@@ -136,27 +136,27 @@ mod tests {
         let (cache, folder, share) =
             (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(folder.path().join("x.bpf.o"), b"one").unwrap();
-        let (shelf, mut plan) = (shelf(cache.path()), scenario("x.bpf.o"));
-        shelf.fetch(&mut plan, folder.path()).unwrap();
+        let (object_files, mut plan) = (object_files(cache.path()), scenario("x.bpf.o"));
+        object_files.fetch(&mut plan, folder.path()).unwrap();
         let name = files_of(&mut plan).next().unwrap().clone();
         assert!(name.starts_with("x-") && name.ends_with(OBJECT), "{name}");
-        shelf.put(std::slice::from_ref(&plan), share.path()).unwrap();
+        object_files.put(std::slice::from_ref(&plan), share.path()).unwrap();
         assert_eq!(fs::read(share.path().join(OBJECTS_FOLDER).join(&name)).unwrap(), b"one");
         fs::write(folder.path().join("x.bpf.o"), b"two").unwrap();
         let mut changed = scenario("x.bpf.o");
-        shelf.fetch(&mut changed, folder.path()).unwrap();
+        object_files.fetch(&mut changed, folder.path()).unwrap();
         assert_ne!(changed, plan);
     }
 
     #[test]
     fn where_nothing_is_compiled_recorded_names_do() {
         let folder = tempfile::tempdir().unwrap();
-        let shelf = Shelf::recorded([("x".to_owned(), "x-12.bpf.o".to_owned())].into());
+        let object_files = ObjectFiles::recorded([("x".to_owned(), "x-12.bpf.o".to_owned())].into());
         let mut plan = scenario("x");
-        shelf.fetch(&mut plan, folder.path()).unwrap();
+        object_files.fetch(&mut plan, folder.path()).unwrap();
         assert_eq!(files_of(&mut plan).next().unwrap(), "x-12.bpf.o");
         assert_eq!(
-            shelf.fetch(&mut scenario("y"), folder.path()).unwrap_err(),
+            object_files.fetch(&mut scenario("y"), folder.path()).unwrap_err(),
             "the store does not know the object `y`"
         );
     }
@@ -164,11 +164,11 @@ mod tests {
     #[test]
     fn an_object_that_is_not_there_or_too_large_is_named() {
         let (cache, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let shelf = shelf(cache.path());
-        let why = shelf.fetch(&mut scenario("no-such"), folder.path()).unwrap_err();
+        let object_files = object_files(cache.path());
+        let why = object_files.fetch(&mut scenario("no-such"), folder.path()).unwrap_err();
         assert!(why.starts_with("the object `no-such` cannot be used: ") && why.contains("No such file"), "{why}");
         fs::File::create(folder.path().join("big.bpf.o")).unwrap().set_len(LARGEST_OBJECT + 1).unwrap();
-        let why = shelf.fetch(&mut scenario("big.bpf.o"), folder.path()).unwrap_err();
+        let why = object_files.fetch(&mut scenario("big.bpf.o"), folder.path()).unwrap_err();
         assert!(why.ends_with("is larger than 4194304 bytes"), "{why}");
     }
 }

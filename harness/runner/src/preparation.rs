@@ -6,9 +6,9 @@ use harness_builder::{
     host::{self, HostError, Mode, Purpose},
     progress::Progress,
 };
-use harness_protocol::name::Ground;
+use harness_protocol::name::Environment;
 
-use crate::{qemu::QEMU_VARIABLE, supplies::Supplies};
+use crate::{qemu::QEMU_VARIABLE, resources::Resources};
 
 /// Makes sure that the host has what `purposes` need.
 ///
@@ -26,8 +26,9 @@ pub fn prepare_host(purposes: &[Purpose], mode: Mode, progress: &Progress) -> Re
 ///
 /// # Errors
 /// [`HostError`] if something is missing that is not to be installed, or cannot be.
-pub fn prepare_for(supplies: &Supplies, grounds: &[Ground], mode: Mode) -> Result<(), HostError> {
-    let all_built = grounds.iter().all(|ground| supplies.built(&ground.kernel, &ground.image).is_ok());
+pub fn prepare_for(resources: &Resources, environments: &[Environment], mode: Mode) -> Result<(), HostError> {
+    let all_built =
+        environments.iter().all(|environment| resources.built(&environment.kernel, &environment.image).is_ok());
     let purposes: &[Purpose] = if all_built { &[Purpose::Vm] } else { &Purpose::ALL };
-    prepare_host(purposes, mode, supplies.progress())
+    prepare_host(purposes, mode, resources.progress())
 }

@@ -31,12 +31,12 @@
 //! # }
 //! ```
 
-mod desk;
 mod method;
 pub mod needs;
 mod object;
 mod proved;
 mod reduction;
+mod session;
 mod trial;
 
 use std::path::PathBuf;
@@ -44,10 +44,10 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::launch::LaunchError;
-pub use method::Method;
+pub use method::TrialMethod;
 pub use object::Object;
 pub use proved::{Asked, Criterion, Mount, NoProof, Proof, ProvedObject, Why};
-pub use reduction::{Subject, Task, reduce};
+pub use reduction::{ReductionInput, Task, reduce};
 pub use trial::{Trial, prove};
 
 /// Why nothing can be proved at all.

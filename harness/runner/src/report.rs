@@ -2,8 +2,8 @@
 
 mod counts;
 pub mod difference;
+mod failure_group;
 pub mod github;
-mod grievance;
 mod guest_text;
 mod json;
 mod junit;
@@ -20,8 +20,8 @@ mod table;
 
 use std::{sync::Arc, time::Duration};
 
-use harness_protocol::name::{Ground, ScenarioName};
-use harness_scenario::grid::Part;
+use harness_protocol::name::{Environment, ScenarioName};
+use harness_scenario::layout::AttemptRole;
 use harness_snapshot::render;
 use harness_verdict::judgement::{Judgement, Row};
 
@@ -35,14 +35,14 @@ pub use markdown::{By, markdown};
 pub use naming::Naming;
 pub use omission::{Omission, omissions};
 pub use reference::keys;
-pub use results::{GroundLabel, HARNESS, Results};
+pub use results::{EnvironmentLabel, HARNESS, Results};
 pub use table::table;
 
 /// One scenario on one ground, judged and compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct ScenarioResult {
     /// On which kernel, with which image.
-    pub ground: Ground,
+    pub environment: Environment,
     /// Which scenario.
     pub scenario: ScenarioName,
     /// What it proves.
@@ -50,12 +50,12 @@ pub struct Finding {
     /// How long it took in the guest, if it ended there and that is known.
     pub took: Option<Duration>,
     /// What came of it.
-    pub standing: Standing,
+    pub status: Status,
 }
 
 /// What came of a scenario on a ground.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Status {
     /// The scenario asks not to run on this ground, or there cannot be such a ground today.
     Skipped {
         /// Why.
@@ -82,7 +82,7 @@ pub enum Standing {
 
 /// What a run says by its exit code, the gravest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
+pub enum RunStatus {
     /// Everything is as recorded.
     AsRecorded,
     /// A verdict differs from the record or from what its author expects.
@@ -91,25 +91,25 @@ pub enum Outcome {
     Fault,
 }
 
-impl Standing {
+impl Status {
     /// Whether it is as recorded, differs, or could not be judged.
-    pub fn outcome(&self) -> Outcome {
+    pub fn outcome(&self) -> RunStatus {
         match self {
-            Self::Skipped { .. } => Outcome::AsRecorded,
-            Self::Fault { .. } | Self::NotRun { .. } => Outcome::Fault,
+            Self::Skipped { .. } => RunStatus::AsRecorded,
+            Self::Fault { .. } | Self::NotRun { .. } => RunStatus::Fault,
             Self::Judged { judgement, recorded } => {
                 let same = recorded.as_deref().is_some_and(|text| render::same(text, &render::render(judgement)));
                 let sound = judgement.crash.is_none() && judgement.problems().is_empty();
-                if same && sound { Outcome::AsRecorded } else { Outcome::Differs }
+                if same && sound { RunStatus::AsRecorded } else { RunStatus::Differs }
             }
         }
     }
 }
 
-impl Finding {
+impl ScenarioResult {
     /// Whether it is as recorded, differs, or could not be judged.
-    pub fn outcome(&self) -> Outcome {
-        self.standing.outcome()
+    pub fn outcome(&self) -> RunStatus {
+        self.status.outcome()
     }
 
     /// Everything wrong with it: texts of one or more lines, fit to be shown whatever a guest put into them.
@@ -118,11 +118,11 @@ impl Finding {
     }
 
     fn raw_complaints(&self) -> Vec<String> {
-        match &self.standing {
-            Standing::Skipped { .. } => Vec::new(),
-            Standing::Fault { message } => vec![message.clone()],
-            Standing::NotRun { cause } => vec![format!("not run: {cause}")],
-            Standing::Judged { judgement, recorded } => {
+        match &self.status {
+            Status::Skipped { .. } => Vec::new(),
+            Status::Fault { message } => vec![message.clone()],
+            Status::NotRun { cause } => vec![format!("not run: {cause}")],
+            Status::Judged { judgement, recorded } => {
                 let mut lines = problem_lines(judgement);
                 lines.extend(
                     judgement
@@ -130,7 +130,7 @@ impl Finding {
                         .iter()
                         .map(|crash| format!("{}; the console ended with:\n{}", crash.how, crash.console.join("\n"))),
                 );
-                if self.outcome() == Outcome::Differs && judgement.crash.is_none() {
+                if self.outcome() == RunStatus::Differs && judgement.crash.is_none() {
                     lines.extend(record_complaint(judgement, recorded.as_deref()));
                 }
                 lines
@@ -170,7 +170,7 @@ fn numbered(judgement: &Judgement) -> impl Iterator<Item = (&str, usize, &Row)> 
         .cases
         .iter()
         .flat_map(|case| case.rows.iter().enumerate().map(move |(index, row)| (case.label.as_str(), index + 1, row)));
-    all.filter(|(_, _, row)| row.part != Part::Preparation)
+    all.filter(|(_, _, row)| row.part != AttemptRole::Preparation)
 }
 
 #[cfg(test)]
@@ -178,7 +178,7 @@ mod tests {
     use harness_protocol::errno::Errno;
     use harness_scenario::{
         expect::Expect,
-        grid::{Column, Grid},
+        layout::{Column, SweepLayout},
     };
     use harness_verdict::{
         judgement::Case,
@@ -190,7 +190,7 @@ mod tests {
 
     fn row(text: &str, expect: Option<Expect>, verdict: Verdict) -> Row {
         let (op, container, steps) = ("map_create".into(), "container".into(), Vec::new());
-        Row { text: text.into(), op, container, expect, verdict, cause: None, part: Part::Line, steps }
+        Row { text: text.into(), op, container, expect, verdict, cause: None, part: AttemptRole::Line, steps }
     }
 
     fn allowed() -> Verdict {
@@ -207,20 +207,20 @@ mod tests {
         Judgement { scenario: "a/b".parse().unwrap(), cases: vec![case], grid: None, helpers: None, crash: None }
     }
 
-    fn finding(kernel: &str, judgement: Judgement, recorded: Option<&str>) -> Finding {
-        Finding {
-            ground: sample::ground(kernel),
+    fn result(kernel: &str, judgement: Judgement, recorded: Option<&str>) -> ScenarioResult {
+        ScenarioResult {
+            environment: sample::environment(kernel),
             scenario: judgement.scenario.clone(),
             summary: "Says so".to_owned(),
             took: None,
-            standing: Standing::Judged { judgement, recorded: recorded.map(str::to_owned) },
+            status: Status::Judged { judgement, recorded: recorded.map(str::to_owned) },
         }
     }
 
-    fn as_recorded(kernel: &str, rows: Vec<Row>) -> Finding {
+    fn as_recorded(kernel: &str, rows: Vec<Row>) -> ScenarioResult {
         let judgement = judgement(rows);
         let text = render::render(&judgement);
-        finding(kernel, judgement, Some(&text))
+        result(kernel, judgement, Some(&text))
     }
 
     fn plain(text: &str) -> String {
@@ -229,76 +229,76 @@ mod tests {
 
     #[test]
     fn kernels_stand_side_by_side() {
-        let kernels = ["6.12", "7.3"].map(sample::ground);
-        let findings = [
+        let kernels = ["6.12", "7.3"].map(sample::environment);
+        let results = [
             as_recorded("6.12", vec![row("map_create hash", None, allowed()), row("map_create array", None, denied())]),
             as_recorded("7.3", vec![row("map_create hash", None, allowed()), row("map_create array", None, allowed())]),
         ];
         let expected = "a/b  Says so\n                    6.12          7.3\n  \
                         map_create hash   allowed       allowed\n  \
                         map_create array  denied EPERM  allowed\n\n";
-        assert_eq!(plain(&table(&kernels, &findings, None)), expected);
-        assert_eq!(findings[0].outcome(), Outcome::AsRecorded);
+        assert_eq!(plain(&table(&kernels, &results, None)), expected);
+        assert_eq!(results[0].outcome(), RunStatus::AsRecorded);
     }
 
     #[test]
-    fn images_stand_in_headings_where_there_are_several_and_only_grounds_that_ran_are_columns() {
-        let grounds = ["6.12", "7.3", "6.12@systemd-262"].map(sample::ground);
+    fn images_stand_in_headings_where_there_are_several_and_only_environments_that_ran_are_columns() {
+        let environments = ["6.12", "7.3", "6.12@systemd-262"].map(sample::environment);
         let rows = |verdict| vec![row("map_create hash", None, verdict)];
         let both = [as_recorded("6.12", rows(allowed())), as_recorded("6.12@systemd-262", rows(denied()))];
         let expected = "a/b  Says so\n                   6.12@minimal  6.12@systemd-262\n  \
                         map_create hash  allowed       denied EPERM\n\n";
-        assert_eq!(plain(&table(&grounds, &both, None)), expected);
+        assert_eq!(plain(&table(&environments, &both, None)), expected);
         let one = "a/b  Says so\n                   6.12\n  map_create hash  allowed\n\n";
-        assert_eq!(plain(&table(&grounds[..2], &both[..1], None)), one);
+        assert_eq!(plain(&table(&environments[..2], &both[..1], None)), one);
     }
 
     #[test]
     fn kernels_stand_below_each_other_where_the_terminal_is_narrow() {
-        let kernels = ["6.12", "7.3", "7.4"].map(sample::ground);
+        let kernels = ["6.12", "7.3", "7.4"].map(sample::environment);
         let rows = |verdict| vec![row("map_create hash with many words", None, verdict)];
-        let mut findings = [
+        let mut results = [
             as_recorded("6.12", rows(denied())),
             as_recorded("7.3", rows(allowed())),
             as_recorded("7.4", rows(denied())),
         ];
-        findings[0].summary = "A summary of more words than fit beside the name".to_owned();
+        results[0].summary = "A summary of more words than fit beside the name".to_owned();
         let expected = "a/b  A summary of more words than\n    fit beside the name\n  \
                         map_create hash with many words\n      \
                         denied EPERM  6.12 7.4\n      \
                         allowed  7.3\n\n";
-        let text = plain(&table(&kernels, &findings, Some(34)));
+        let text = plain(&table(&kernels, &results, Some(34)));
         assert_eq!(text, expected);
-        let narrow = plain(&table(&kernels, &findings, Some(1)));
+        let narrow = plain(&table(&kernels, &results, Some(1)));
         assert!(narrow.lines().all(|line| line.chars().count() <= 36), "{narrow}");
         assert!(narrow.contains("6.12 7.4"), "nothing is left out: {narrow}");
     }
 
     #[test]
     fn a_wrong_permission_differs_even_if_it_is_recorded() {
-        let finding = as_recorded("6.12", vec![row("map_create hash", Some(Expect::Denied), allowed())]);
-        assert_eq!(finding.outcome(), Outcome::Differs);
-        assert_eq!(finding.complaints(), ["attempt 1 (map_create hash): expected denied, got allowed"]);
+        let result = as_recorded("6.12", vec![row("map_create hash", Some(Expect::Denied), allowed())]);
+        assert_eq!(result.outcome(), RunStatus::Differs);
+        assert_eq!(result.complaints(), ["attempt 1 (map_create hash): expected denied, got allowed"]);
     }
 
     #[test]
     fn an_unasked_malformed_verdict_differs() {
         let malformed = Verdict::Malformed(Refusal { errno: Errno::EINVAL, step: None });
-        let finding = as_recorded("6.12", vec![row("x", None, malformed.clone())]);
-        assert_eq!(finding.outcome(), Outcome::Differs);
+        let result = as_recorded("6.12", vec![row("x", None, malformed.clone())]);
+        assert_eq!(result.outcome(), RunStatus::Differs);
         let meant = as_recorded("6.12", vec![row("x", Some(Expect::Malformed), malformed)]);
-        assert_eq!(meant.outcome(), Outcome::AsRecorded);
+        assert_eq!(meant.outcome(), RunStatus::AsRecorded);
     }
 
     #[test]
     fn a_changed_or_missing_record_differs_and_says_how() {
         let now = || judgement(vec![row("x", None, allowed())]);
-        let changed = finding("6.12", now(), Some("1  x  denied EPERM\n"));
-        assert_eq!(changed.outcome(), Outcome::Differs);
+        let changed = result("6.12", now(), Some("1  x  denied EPERM\n"));
+        assert_eq!(changed.outcome(), RunStatus::Differs);
         let complaint = changed.complaints().join("\n");
         assert!(complaint.contains("-1  x  denied EPERM") && complaint.contains("+1  x  allowed"), "{complaint}");
-        let new = finding("6.12", now(), None);
-        assert_eq!(new.outcome(), Outcome::Differs);
+        let new = result("6.12", now(), None);
+        assert_eq!(new.outcome(), RunStatus::Differs);
         assert!(new.complaints()[0].contains("bless"));
     }
 
@@ -310,16 +310,15 @@ mod tests {
 
     #[test]
     fn a_fault_is_graver_than_a_difference() {
-        let standing = Standing::Fault { message: "no".into() };
-        let fault = Finding { standing, ..as_recorded("6.12", vec![]) };
-        assert!(fault.outcome() > Outcome::Differs);
+        let status = Status::Fault { message: "no".into() };
+        let fault = ScenarioResult { status, ..as_recorded("6.12", vec![]) };
+        assert!(fault.outcome() > RunStatus::Differs);
     }
 
     #[test]
     fn everything_is_counted() {
-        let findings =
-            [as_recorded("6.12", vec![row("x", None, allowed()), row("y", Some(Expect::Allowed), denied())])];
-        let sentence = Counts::of(&findings).sentence();
+        let results = [as_recorded("6.12", vec![row("x", None, allowed()), row("y", Some(Expect::Allowed), denied())])];
+        let sentence = Counts::of(&results).sentence();
         assert_eq!(sentence, "1 scenario judged, 2 attempts: 1 allowed, 1 denied; 1 not as recorded");
     }
 
@@ -328,20 +327,21 @@ mod tests {
         let column = Column { name: "no_token".into(), head: "-token".into(), meaning: "no token".into() };
         let (of, rows) = ("map types".to_owned(), vec!["hash".to_owned()]);
         let cause = Some(Reason::NotDelegable).filter(|_| matches!(verdict, Verdict::Denied(_)));
-        let cell = Row { part: Part::Cell { row: 0, column: 0 }, cause, ..row("map_create hash", None, verdict) };
+        let cell =
+            Row { part: AttemptRole::Cell { row: 0, column: 0 }, cause, ..row("map_create hash", None, verdict) };
         Judgement {
-            grid: Some(Grid { of, rows, columns: vec![column], ..Grid::default() }.into()),
+            grid: Some(SweepLayout { of, rows, columns: vec![column], ..SweepLayout::default() }.into()),
             ..judgement(vec![cell])
         }
     }
 
     #[test]
     fn a_sweep_is_shown_once_where_kernels_answer_the_same() {
-        let kernels = ["6.12", "7.3", "7.4"].map(sample::ground);
+        let kernels = ["6.12", "7.3", "7.4"].map(sample::environment);
         let of = |kernel, verdict| {
             let judgement = swept(verdict);
             let text = render::render(&judgement);
-            finding(kernel, judgement, Some(&text))
+            result(kernel, judgement, Some(&text))
         };
         let text = plain(&table(&kernels, &[of("6.12", denied()), of("7.3", denied()), of("7.4", allowed())], None));
         assert!(text.contains("  hash  EPERM\n") && text.contains("-token  not delegable: hash"), "{text}");
@@ -351,8 +351,8 @@ mod tests {
 
     #[test]
     fn a_cell_is_one_json_object_with_its_row_and_arm() {
-        let findings = vec![finding("6.12", swept(denied()), None)];
-        let results = Results { grounds: vec![], findings };
+        let results = vec![result("6.12", swept(denied()), None)];
+        let results = Results { environments: vec![], results };
         let text = json_lines(&results).unwrap();
         let value: serde_json::Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
         assert_eq!((&value["row"], &value["arm"]), (&"hash".into(), &"no_token".into()));
@@ -362,10 +362,10 @@ mod tests {
     #[test]
     fn a_cause_stands_beside_its_verdict() {
         let cause = Some(Reason::Missing { gifts: vec!["maps array".into()], obstacles: vec![] });
-        let finding = as_recorded("6.12", vec![Row { cause, ..row("map_create array", None, denied()) }]);
-        let text = plain(&table(&[sample::ground("6.12")], std::slice::from_ref(&finding), None));
+        let result = as_recorded("6.12", vec![Row { cause, ..row("map_create array", None, denied()) }]);
+        let text = plain(&table(&[sample::environment("6.12")], std::slice::from_ref(&result), None));
         assert!(text.contains("map_create array  denied EPERM (lacks maps array)\n"), "{text}");
-        let Standing::Judged { recorded, .. } = &finding.standing else { panic!() };
+        let Status::Judged { recorded, .. } = &result.status else { panic!() };
         assert_eq!(recorded.as_deref(), Some("1  map_create array  denied EPERM (lacks maps array)\n"));
     }
 }

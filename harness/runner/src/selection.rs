@@ -11,23 +11,23 @@ use harness_builder::{
     kernel::running,
 };
 use harness_planner::checked::Checked;
-use harness_protocol::name::{Ground, ImageName, KernelName, ScenarioName};
+use harness_protocol::name::{Environment, ImageName, KernelName, ScenarioName};
 use harness_scenario::similar::similar_scenarios;
 use harness_snapshot::reasons::Complaint;
 use thiserror::Error;
 
 use crate::{
-    grounds::{self, Images, Stint},
+    environments::{self, EnvironmentPlan, Images},
     identity::Identity,
-    lab::{self, Lab, LabError, Task},
     preparation::{prepare_for, prepare_host},
     report::{
-        Finding, GroundLabel, Naming, Results, Standing,
+        EnvironmentLabel, Naming, Results, ScenarioResult, Status,
         difference::{Difference, Side},
     },
+    resources::{Resources, ResourcesError},
+    scenario_runner::{self, EnvironmentTask, Runner, RunnerError},
     store::StoreError,
     suite::SuiteError,
-    supplies::{Supplies, SuppliesError},
     testbed::Testbed,
 };
 
@@ -36,10 +36,10 @@ use crate::{
 pub enum SelectionError {
     /// What scenarios run on is not to be had.
     #[error(transparent)]
-    Supplies(#[from] SuppliesError),
+    Supplies(#[from] ResourcesError),
     /// The scenarios cannot be run.
     #[error(transparent)]
-    Lab(#[from] LabError),
+    Lab(#[from] RunnerError),
     /// The scenarios' folder cannot be read.
     #[error(transparent)]
     Suite(#[from] SuiteError),
@@ -66,7 +66,7 @@ pub enum SelectionError {
 impl SelectionError {
     /// Whether what was asked for is wrong: options that do not fit together, or a scenario that a kernel does not know.
     pub fn is_wrong_input(&self) -> bool {
-        matches!(self, Self::Lab(LabError::Scenarios(_)) | Self::SeveralImages(_) | Self::NoDefaultImage)
+        matches!(self, Self::Lab(RunnerError::Scenarios(_)) | Self::SeveralImages(_) | Self::NoDefaultImage)
     }
 }
 
@@ -74,9 +74,9 @@ impl SelectionError {
 #[derive(Debug)]
 pub struct Selection {
     /// The scenarios' folder.
-    pub lab: Lab,
+    pub runner: Runner,
     /// What the project has to run them on.
-    pub supplies: Supplies,
+    pub resources: Resources,
     /// The kernels.
     pub kernels: Vec<KernelName>,
     /// The images.
@@ -95,8 +95,8 @@ pub struct Selection {
 
 impl Selection {
     /// What each ground has to do.
-    fn stints(&self) -> Vec<Stint<'_>> {
-        grounds::stints(&self.kernels, &self.images, &self.scenarios)
+    fn environment_plans(&self) -> Vec<EnvironmentPlan<'_>> {
+        environments::environment_plans(&self.kernels, &self.images, &self.scenarios)
     }
 
     /// What came of the scenarios on each ground, findings of one scenario together. A ground that cannot be built or
@@ -104,52 +104,57 @@ impl Selection {
     ///
     /// # Errors
     /// [`SelectionError`] if nothing can be run at all.
-    pub fn findings(&self) -> Result<Vec<Finding>, SelectionError> {
-        let stints = self.stints();
-        let gone = self.prepare(&stints)?;
-        let mut findings: Vec<Finding> = Vec::new();
-        let mut built: Vec<(Testbed<'_>, &Stint<'_>)> = Vec::new();
-        for stint in &stints {
-            match gone.get(&stint.ground.image) {
-                Some(reason) => findings.extend(unjudged(stint, &Standing::Skipped { reason: reason.clone() })),
-                None => match self.testbed(&stint.ground) {
-                    Ok(testbed) => built.push((testbed, stint)),
+    pub fn results(&self) -> Result<Vec<ScenarioResult>, SelectionError> {
+        let environment_plans = self.environment_plans();
+        let gone = self.prepare(&environment_plans)?;
+        let mut results: Vec<ScenarioResult> = Vec::new();
+        let mut built: Vec<(Testbed<'_>, &EnvironmentPlan<'_>)> = Vec::new();
+        for environment_plan in &environment_plans {
+            match gone.get(&environment_plan.environment.image) {
+                Some(reason) => results.extend(unjudged(environment_plan, &Status::Skipped { reason: reason.clone() })),
+                None => match self.testbed(&environment_plan.environment) {
+                    Ok(testbed) => built.push((testbed, environment_plan)),
                     Err(error) => {
-                        let cause = self.cannot_build(&stint.ground.kernel, &error);
-                        findings.extend(unjudged(stint, &Standing::NotRun { cause }));
+                        let cause = self.cannot_build(&environment_plan.environment.kernel, &error);
+                        results.extend(unjudged(environment_plan, &Status::NotRun { cause }));
                     }
                 },
             }
         }
         // Before, for what an interrupted run leaves; afterwards, with the objects that its scenarios loaded.
-        built.iter().try_for_each(|(testbed, _)| self.supplies.remember(testbed))?;
-        let tasks: Vec<Task<'_>> = built.iter().map(|(testbed, stint)| task(testbed, stint)).collect();
-        findings.extend(self.lab.findings_of(&tasks)?);
-        built.iter().try_for_each(|(testbed, _)| self.supplies.remember(testbed))?;
-        Ok(sorted(findings))
+        built.iter().try_for_each(|(testbed, _)| self.resources.remember(testbed))?;
+        let tasks: Vec<EnvironmentTask<'_>> =
+            built.iter().map(|(testbed, environment_plan)| task(testbed, environment_plan)).collect();
+        results.extend(self.runner.results_of(&tasks)?);
+        built.iter().try_for_each(|(testbed, _)| self.resources.remember(testbed))?;
+        Ok(sorted(results))
     }
 
     /// Sees to what the grounds have in common, images included; why there are not those that are gone.
-    fn prepare(&self, stints: &[Stint<'_>]) -> Result<BTreeMap<ImageName, String>, SelectionError> {
-        let grounds: Vec<Ground> = stints.iter().map(|stint| stint.ground.clone()).collect();
-        let (here, vms): (Vec<Ground>, Vec<Ground>) =
-            grounds.into_iter().partition(|ground| is_running(&ground.kernel));
+    fn prepare(
+        &self,
+        environment_plans: &[EnvironmentPlan<'_>],
+    ) -> Result<BTreeMap<ImageName, String>, SelectionError> {
+        let environments: Vec<Environment> =
+            environment_plans.iter().map(|environment_plan| environment_plan.environment.clone()).collect();
+        let (here, vms): (Vec<Environment>, Vec<Environment>) =
+            environments.into_iter().partition(|environment| is_running(&environment.kernel));
         if !here.is_empty() {
-            prepare_host(&[Purpose::GuestProgram, Purpose::Objects], self.mode, self.supplies.progress())?;
+            prepare_host(&[Purpose::GuestProgram, Purpose::Objects], self.mode, self.resources.progress())?;
         }
         let mut gone = BTreeMap::new();
         if vms.is_empty() {
             return Ok(gone);
         }
-        prepare_for(&self.supplies, &vms, self.mode)?;
-        self.supplies.build_shared()?;
-        let images: BTreeSet<ImageName> = vms.into_iter().map(|ground| ground.image).collect();
+        prepare_for(&self.resources, &vms, self.mode)?;
+        self.resources.build_shared()?;
+        let images: BTreeSet<ImageName> = vms.into_iter().map(|environment| environment.image).collect();
         for image in images {
-            match self.supplies.build_image(&image) {
+            match self.resources.build_image(&image) {
                 Ok(_) => {}
                 Err(error) if error.is_gone() && self.can_do_without(&image) => {
-                    let reason = format!("image {image} cannot be made: {}", lab::chain(&error));
-                    self.supplies.progress().note(&reason);
+                    let reason = format!("image {image} cannot be made: {}", scenario_runner::chain(&error));
+                    self.resources.progress().note(&reason);
                     gone.insert(image, reason);
                 }
                 Err(error) => return Err(error.into()),
@@ -168,28 +173,32 @@ impl Selection {
     ///
     /// # Errors
     /// [`SelectionError`] if the store or a snapshot cannot be read.
-    pub fn known_findings(&self) -> Result<Vec<Finding>, SelectionError> {
-        let mut findings: Vec<Finding> = Vec::new();
-        for stint in self.stints() {
-            let image = &stint.ground.image;
+    pub fn known_results(&self) -> Result<Vec<ScenarioResult>, SelectionError> {
+        let mut results: Vec<ScenarioResult> = Vec::new();
+        for environment_plan in self.environment_plans() {
+            let image = &environment_plan.environment.image;
             let nothing = format!("the store knows nothing of it with image {image}; run it, or merge a store");
-            match self.identity(&stint.ground)? {
+            match self.identity(&environment_plan.environment)? {
                 Some(identity) => {
-                    findings.extend(self.lab.stored_findings(self.supplies.store(), &identity, &stint.scenarios)?);
+                    results.extend(self.runner.stored_results(
+                        self.resources.store(),
+                        &identity,
+                        &environment_plan.scenarios,
+                    )?);
                 }
                 // A run that could not make the image has left nothing, and was no failure.
                 None if self.can_do_without(image) => {
-                    findings.extend(unjudged(&stint, &Standing::Skipped { reason: nothing }));
+                    results.extend(unjudged(&environment_plan, &Status::Skipped { reason: nothing }));
                 }
-                None => findings.extend(unjudged(&stint, &Standing::NotRun { cause: nothing.into() })),
+                None => results.extend(unjudged(&environment_plan, &Status::NotRun { cause: nothing.into() })),
             }
         }
-        Ok(sorted(findings))
+        Ok(sorted(results))
     }
 
-    fn cannot_build(&self, kernel: &KernelName, error: &SuppliesError) -> Arc<str> {
-        let cause = lab::chain(error);
-        self.supplies.progress().note(&format!("kernel {kernel}: {cause}"));
+    fn cannot_build(&self, kernel: &KernelName, error: &ResourcesError) -> Arc<str> {
+        let cause = scenario_runner::chain(error);
+        self.resources.progress().note(&format!("kernel {kernel}: {cause}"));
         cause.into()
     }
 
@@ -198,62 +207,62 @@ impl Selection {
     /// # Errors
     /// [`SelectionError`] if nothing can be run, or if one of the kernels never ran.
     pub fn difference(&self, before: &KernelName, after: &KernelName) -> Result<Difference, SelectionError> {
-        let findings = self.findings()?;
+        let results = self.results()?;
         let identity = |kernel: &KernelName| {
             self.identity_of_kernel(kernel)?.ok_or_else(|| SelectionError::NeverRan(kernel.clone()))
         };
         let (one, other) = (identity(before)?, identity(after)?);
-        let own = self.lab.suite().own_snapshots()?;
-        Ok(Difference::of([&side(&one), &side(&other)], &findings, self.lab.reasons(), &own))
+        let own = self.runner.suite().own_snapshots()?;
+        Ok(Difference::of([&side(&one), &side(&other)], &results, self.runner.reasons(), &own))
     }
 
     /// Which snapshots of kernels' and images' own have no reason and which reasons apply no more, as far as the selected
     /// scenarios are concerned.
     ///
     /// # Errors
-    /// [`LabError`] if a folder cannot be read.
-    pub fn reason_complaints(&self) -> Result<Vec<Complaint>, LabError> {
-        self.lab.reason_complaints(self.scenarios.iter().map(Checked::name))
+    /// [`RunnerError`] if a folder cannot be read.
+    pub fn reason_complaints(&self) -> Result<Vec<Complaint>, RunnerError> {
+        self.runner.reason_complaints(self.scenarios.iter().map(Checked::name))
     }
 
     /// Who answered last by the names of this ground; `None` if nobody did. After [`Self::findings`] that is who answered
     /// there.
-    fn identity(&self, ground: &Ground) -> Result<Option<Identity>, StoreError> {
-        self.supplies.store().recall(&ground.kernel, &ground.image)
+    fn identity(&self, environment: &Environment) -> Result<Option<Identity>, StoreError> {
+        self.resources.store().recall(&environment.kernel, &environment.image)
     }
 
     /// Who answered last by the name of this kernel with any image of the run.
     fn identity_of_kernel(&self, kernel: &KernelName) -> Result<Option<Identity>, StoreError> {
-        let ours = self.grounds().into_iter().filter(|ground| &ground.kernel == kernel);
-        ours.map(|ground| self.identity(&ground)).find_map(Result::transpose).transpose()
+        let ours = self.environments().into_iter().filter(|environment| &environment.kernel == kernel);
+        ours.map(|environment| self.identity(&environment)).find_map(Result::transpose).transpose()
     }
 
     /// The grounds of the run.
-    pub fn grounds(&self) -> Vec<Ground> {
-        self.stints().into_iter().map(|stint| stint.ground).collect()
+    pub fn environments(&self) -> Vec<Environment> {
+        self.environment_plans().into_iter().map(|environment_plan| environment_plan.environment).collect()
     }
 
     /// What they are called.
     pub fn naming(&self) -> Naming {
-        Naming::of(&self.grounds())
+        Naming::of(&self.environments())
     }
 
     /// These findings with what they were found on.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
-    pub fn results(&self, findings: Vec<Finding>) -> Result<Results, StoreError> {
-        let label = |ground: Ground| {
-            let release = self.identity(&ground)?.map(|identity| identity.release().to_owned());
-            Ok(GroundLabel { ground, release })
+    pub fn report(&self, results: Vec<ScenarioResult>) -> Result<Results, StoreError> {
+        let label = |environment: Environment| {
+            let release = self.identity(&environment)?.map(|identity| identity.release().to_owned());
+            Ok(EnvironmentLabel { environment, release })
         };
-        let grounds = self.grounds().into_iter().map(label).collect::<Result<_, StoreError>>()?;
-        Ok(Results { grounds, findings })
+        let environments = self.environments().into_iter().map(label).collect::<Result<_, StoreError>>()?;
+        Ok(Results { environments, results })
     }
 
-    fn testbed(&self, ground: &Ground) -> Result<Testbed<'_>, SuppliesError> {
-        let Ground { kernel, image } = ground;
-        if is_running(kernel) { self.supplies.running() } else { self.supplies.build(kernel, image) }
+    fn testbed(&self, environment: &Environment) -> Result<Testbed<'_>, ResourcesError> {
+        let Environment { kernel, image } = environment;
+        if is_running(kernel) { self.resources.running() } else { self.resources.build(kernel, image) }
     }
 
     /// The one image of a verb that takes no more: the one that was named, or the first default one.
@@ -288,18 +297,18 @@ impl Selection {
     /// # Errors
     /// [`HostError`] if it lacks something.
     pub fn prepare_host(&self) -> Result<(), HostError> {
-        prepare_host(&Purpose::ALL, self.mode, self.supplies.progress())
+        prepare_host(&Purpose::ALL, self.mode, self.resources.progress())
     }
 
     /// Whether these are all scenarios of the project.
     pub fn is_whole_suite(&self) -> bool {
-        self.scenarios.len() == self.lab.suite().names().count()
-            && self.lab.suite().folder() == self.supplies.project().scenarios()
+        self.scenarios.len() == self.runner.suite().names().count()
+            && self.runner.suite().folder() == self.resources.project().scenarios()
     }
 
     /// Scenarios whose names are like what nothing matches.
     pub fn similar(&self) -> Vec<&ScenarioName> {
-        similar_scenarios(&self.filter, self.lab.suite().names())
+        similar_scenarios(&self.filter, self.runner.suite().names())
     }
 
     /// The first image a scenario is meant for, whose verdicts its shared snapshots are: a default one if it can be.
@@ -308,13 +317,14 @@ impl Selection {
     /// [`SelectionError::NoImage`] if there is none.
     pub fn first_image(&self, scenario: &ScenarioName) -> Result<ImageName, SelectionError> {
         let checked = self.scenarios.iter().find(|checked| checked.name() == scenario);
-        let first = checked.and_then(|checked| grounds::first_image(checked, &self.default_images, &self.all_images));
+        let first =
+            checked.and_then(|checked| environments::first_image(checked, &self.default_images, &self.all_images));
         first.or(self.all_images.first()).cloned().ok_or(SelectionError::NoImage)
     }
 
     /// A path as it is written into files: from the project's folder, if it is in it.
     pub fn shown_path(&self, path: &Path) -> String {
-        path.strip_prefix(self.supplies.project().root()).unwrap_or(path).display().to_string()
+        path.strip_prefix(self.resources.project().root()).unwrap_or(path).display().to_string()
     }
 }
 
@@ -322,18 +332,22 @@ fn is_running(kernel: &KernelName) -> bool {
     kernel.as_str() == running::NAME
 }
 
-fn task<'a>(testbed: &'a Testbed<'a>, stint: &Stint<'a>) -> Task<'a> {
-    Task { testbed, scenarios: stint.scenarios.clone() }
+fn task<'a>(testbed: &'a Testbed<'a>, environment_plan: &EnvironmentPlan<'a>) -> EnvironmentTask<'a> {
+    EnvironmentTask { testbed, scenarios: environment_plan.scenarios.clone() }
 }
 
 /// The same is said of all that a ground has to do.
-fn unjudged(stint: &Stint<'_>, standing: &Standing) -> Vec<Finding> {
-    stint.scenarios.iter().map(|checked| lab::unjudged(&stint.ground, checked, standing.clone())).collect()
+fn unjudged(environment_plan: &EnvironmentPlan<'_>, status: &Status) -> Vec<ScenarioResult> {
+    environment_plan
+        .scenarios
+        .iter()
+        .map(|checked| scenario_runner::unjudged(&environment_plan.environment, checked, status.clone()))
+        .collect()
 }
 
-fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
-    findings.sort_by(|a, b| a.scenario.cmp(&b.scenario));
-    findings
+fn sorted(mut results: Vec<ScenarioResult>) -> Vec<ScenarioResult> {
+    results.sort_by(|a, b| a.scenario.cmp(&b.scenario));
+    results
 }
 
 fn side(identity: &Identity) -> Side<'_> {

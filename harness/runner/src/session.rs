@@ -4,32 +4,32 @@
 //! things: to see that the guest is dead, and to keep its last words. Whatever a guest does, a scenario ends in exactly
 //! one [`ScenarioOutcome`], or the session ends in a [`SessionError`], which is never a verdict.
 
-mod account;
 mod deadline;
 mod error;
 mod folder;
 mod follow;
-mod here;
+mod host_machine;
 mod machine;
 mod notice;
 mod record;
+mod record_checker;
 
 use harness_protocol::{
     outcome::ScenarioOutcome,
     plan::{FORMAT, Plan},
 };
 
-pub use account::Lie;
 pub use deadline::Deadlines;
 pub use error::SessionError;
 pub use folder::{FolderError, RunFolder};
-pub use here::Here;
-pub use machine::{FillShare, GuestFolder, Machine, MakeRoot, QemuMachine, Running, Surroundings};
+pub use host_machine::HostMachine;
+pub use machine::{FillShare, GuestFolder, Machine, MachineKind, MakeRoot, QemuMachine, Running};
 pub use notice::{Notice, VmTimes};
 pub use record::Damage;
+pub use record_checker::ProtocolViolation;
 
-use account::Account;
 use follow::{Death, Ending, follow};
+use record_checker::RecordChecker;
 
 /// How many VMs in a row may die on the host's side before their guests did anything. `vmtest` gives up on a guest that
 /// is slow to answer, and on a busy host any may be.
@@ -69,7 +69,7 @@ pub fn run(
         let vm = u32::try_from(session.vms.len() + 1).unwrap_or(u32::MAX);
         watch(Notice::Booting { vm });
         let guest = GuestFolder::create(&folder.path().join(format!("vm-{vm}")), &rest)?;
-        let mut account = Account::new(&rest);
+        let mut account = RecordChecker::new(&rest);
         let (ending, times) = follow(machine, &guest, &mut account, deadlines, watch)?;
         session.vms.push(times);
         stillbirths = if is_stillborn(&ending, &account) { stillbirths + 1 } else { 0 };
@@ -87,12 +87,12 @@ pub fn run(
 }
 
 /// Whether a VM was lost by the host before its guest started a scenario.
-fn is_stillborn(ending: &Ending, account: &Account<'_>) -> bool {
+fn is_stillborn(ending: &Ending, account: &RecordChecker<'_>) -> bool {
     matches!(ending, Ending::Dead { by: Death::Host, .. }) && !account.has_begun()
 }
 
 /// Charges the end of a VM to the scenario it ran; returns that scenario's outcome, if there is one.
-fn settle(ending: Ending, account: &mut Account<'_>) -> Result<Option<ScenarioOutcome>, SessionError> {
+fn settle(ending: Ending, account: &mut RecordChecker<'_>) -> Result<Option<ScenarioOutcome>, SessionError> {
     match ending {
         Ending::Complete => Ok(None),
         Ending::Refused(message) => Err(SessionError::Refused(message)),

@@ -6,7 +6,7 @@ use harness_builder::image::SHELL_ARGUMENT;
 use thiserror::Error;
 
 use crate::{
-    launch::{Host, LaunchError, Solo},
+    launch::{Host, IdleVm, LaunchError},
     testbed::Testbed,
     vm::{self, VmError},
 };
@@ -41,10 +41,10 @@ pub fn open(testbed: &Testbed<'_>) -> Result<(), ShellError> {
     if !io::stdin().is_terminal() {
         return Err(ShellError::NoTerminal);
     }
-    let host = Host::ready(testbed.supplies)?;
+    let host = Host::ready(testbed.resources)?;
     let note = format!("kernel {}: {}; ^A X ends the VM at once", testbed.kernel.name, host.decision);
-    testbed.supplies.progress.note(&note);
-    let mut solo = Solo::prepare(testbed, &host, String::new())?;
-    solo.spec.kernel_args.extend([SHELL_ARGUMENT, QUIET].map(str::to_owned));
-    Ok(vm::interactive(&solo.spec, &solo.own)?)
+    testbed.resources.progress.note(&note);
+    let mut idle_vm = IdleVm::prepare(testbed, &host, String::new())?;
+    idle_vm.spec.kernel_args.extend([SHELL_ARGUMENT, QUIET].map(str::to_owned));
+    Ok(vm::interactive(&idle_vm.spec, &idle_vm.own)?)
 }

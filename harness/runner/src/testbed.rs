@@ -12,7 +12,7 @@ use harness_builder::{
 use harness_diagnostics::report::Report;
 use harness_planner::{checked::Checked, expand::Expansion};
 use harness_protocol::{
-    name::{Ground, ImageName, KernelName},
+    name::{Environment, ImageName, KernelName},
     outcome::ScenarioOutcome,
 };
 use harness_scenario::expanded::Expanded;
@@ -21,10 +21,10 @@ use harness_uapi::{configuration::Configuration, release::Release, vocabulary::V
 
 use crate::{
     identity::{Artefacts, Identity},
-    objects::Shelf,
-    session::Surroundings,
+    objects::ObjectFiles,
+    resources::{Resources, ResourcesError},
+    session::MachineKind,
     store::{Key, StoreError},
-    supplies::{Supplies, SuppliesError},
 };
 
 /// Memory of a VM in MiB; `docs/performance.md` says what is needed.
@@ -38,7 +38,7 @@ fn memory_mib(kernel: &Kernel) -> u32 {
 /// A kernel, an image and the guest program, built.
 #[derive(Debug)]
 pub struct Testbed<'a> {
-    pub(crate) supplies: &'a Supplies,
+    pub(crate) resources: &'a Resources,
     pub(crate) kernel: Kernel,
     pub(crate) image: Image,
     pub(crate) guest: GuestProgram,
@@ -48,13 +48,13 @@ pub struct Testbed<'a> {
 }
 
 /// What testbeds are made of.
-impl Supplies {
+impl Resources {
     /// The kernel, the image, the guest program and the objects that scenarios load if all are built.
     ///
     /// # Errors
-    /// [`SuppliesError::NotBuilt`] says what is not, and how to build it.
-    pub fn built(&self, kernel: &KernelName, image: &ImageName) -> Result<Testbed<'_>, SuppliesError> {
-        let missing = |what: String, command: String| SuppliesError::NotBuilt { what, command };
+    /// [`ResourcesError::NotBuilt`] says what is not, and how to build it.
+    pub fn built(&self, kernel: &KernelName, image: &ImageName) -> Result<Testbed<'_>, ResourcesError> {
+        let missing = |what: String, command: String| ResourcesError::NotBuilt { what, command };
         let kernel = kernel::find_built(&self.kernels.kernel(kernel)?, &self.cache)?
             .ok_or_else(|| missing(format!("kernel {kernel}"), format!("kernel build {kernel}")))?;
         let image = image::find_built(&self.images.get(image.as_str())?, &self.cache)?
@@ -69,8 +69,8 @@ impl Supplies {
     /// The kernel, the image, the guest program and the objects that scenarios load, built if need be.
     ///
     /// # Errors
-    /// [`SuppliesError`] if one cannot be built.
-    pub fn build(&self, kernel: &KernelName, image: &ImageName) -> Result<Testbed<'_>, SuppliesError> {
+    /// [`ResourcesError`] if one cannot be built.
+    pub fn build(&self, kernel: &KernelName, image: &ImageName) -> Result<Testbed<'_>, ResourcesError> {
         let kernel = kernel::build(&self.kernels.kernel(kernel)?, &self.cache, &self.progress)?;
         self.with_kernel(kernel, image)
     }
@@ -86,22 +86,22 @@ impl Supplies {
     /// The running kernel of the machine we are on, and what else is needed there, built if need be. No VM is.
     ///
     /// # Errors
-    /// [`SuppliesError`] if the kernel does not tell what it knows, or if something cannot be built.
-    pub fn running(&self) -> Result<Testbed<'_>, SuppliesError> {
+    /// [`ResourcesError`] if the kernel does not tell what it knows, or if something cannot be built.
+    pub fn running(&self) -> Result<Testbed<'_>, ResourcesError> {
         let release = release_of(&running::name(), &running::release())?;
         let alike = running::nearest(&release, &self.kernels.all()?);
         let kernel = running::look(alike, &self.cache, &self.progress)?;
         let (guest, objects) = self.build_shared()?;
         let name = running::NAME.parse().expect("it is a name");
         let image = Image { name, key: "none".to_owned(), folder: PathBuf::from("/"), boot: None };
-        Ok(self.put_together(kernel, image, guest, objects)?.among(Surroundings::Here))
+        Ok(self.put_together(kernel, image, guest, objects)?.among(MachineKind::Here))
     }
 
     /// A kernel that was built elsewhere, with the image and the guest program, these built if need be.
     ///
     /// # Errors
-    /// [`SuppliesError`] if one cannot be built.
-    pub fn with_kernel(&self, kernel: Kernel, image: &ImageName) -> Result<Testbed<'_>, SuppliesError> {
+    /// [`ResourcesError`] if one cannot be built.
+    pub fn with_kernel(&self, kernel: Kernel, image: &ImageName) -> Result<Testbed<'_>, ResourcesError> {
         let image = self.build_image(image)?;
         let (guest, objects) = self.build_shared()?;
         self.put_together(kernel, image, guest, objects)
@@ -113,35 +113,35 @@ impl Supplies {
         image: Image,
         guest: GuestProgram,
         objects: Objects,
-    ) -> Result<Testbed<'_>, SuppliesError> {
+    ) -> Result<Testbed<'_>, ResourcesError> {
         let vocabulary = kernel.vocabulary()?;
         let initramfs = initramfs::of(&kernel, &guest, &self.cache, &self.progress)?;
         let release = release_of(&kernel.name, kernel.release())?;
         let configuration = kernel.configuration()?;
         self.check_config(&kernel, &image, &configuration)?;
-        let ground = Ground { kernel: kernel.name.clone(), image: image.name.clone() };
+        let environment = Environment { kernel: kernel.name.clone(), image: image.name.clone() };
         let identity = Identity {
-            lineage: Lineage { ground, alike: kernel.alike.clone() },
+            lineage: Lineage { environment, alike: kernel.alike.clone() },
             artefacts: artefacts(&kernel, &image, &guest),
             vocabulary,
             configuration,
-            objects: Shelf::beside(objects),
+            objects: ObjectFiles::beside(objects),
             uname: kernel.release().to_owned(),
             release,
-            surroundings: Surroundings::Own,
+            machine_kind: MachineKind::Own,
         };
-        Ok(Testbed { supplies: self, kernel, image, guest, initramfs, identity })
+        Ok(Testbed { resources: self, kernel, image, guest, initramfs, identity })
     }
 
     /// Whether a kernel has what an image asks of it; the root of the machine we are on has no recipe.
-    fn check_config(&self, kernel: &Kernel, image: &Image, has: &Configuration) -> Result<(), SuppliesError> {
+    fn check_config(&self, kernel: &Kernel, image: &Image, has: &Configuration) -> Result<(), ResourcesError> {
         let Ok(recipe) = self.images.get(image.name.as_str()) else { return Ok(()) };
         let missing: Vec<String> =
             recipe.config().into_iter().filter(|option| !has.has(option)).map(str::to_owned).collect();
         if missing.is_empty() {
             return Ok(());
         }
-        Err(SuppliesError::Config { kernel: kernel.name.clone(), image: image.name.clone(), missing })
+        Err(ResourcesError::Config { kernel: kernel.name.clone(), image: image.name.clone(), missing })
     }
 }
 
@@ -150,23 +150,23 @@ impl Testbed<'_> {
     /// then, and all others must come out as usual.
     #[must_use]
     pub fn shared_with_others(self) -> Self {
-        self.among(Surroundings::Shared)
+        self.among(MachineKind::Shared)
     }
 
     /// The same in these surroundings; its outcomes are kept apart.
-    pub(crate) fn among(mut self, surroundings: Surroundings) -> Self {
-        self.identity.surroundings = surroundings;
-        self.identity.artefacts.machine.push_str(match surroundings {
-            Surroundings::Own => "",
-            Surroundings::Shared => ", shared with others",
-            Surroundings::Here => ", here",
+    pub(crate) fn among(mut self, machine_kind: MachineKind) -> Self {
+        self.identity.machine_kind = machine_kind;
+        self.identity.artefacts.machine.push_str(match machine_kind {
+            MachineKind::Own => "",
+            MachineKind::Shared => ", shared with others",
+            MachineKind::Here => ", here",
         });
         self
     }
 
     /// Whether it is the machine we are on, and no VM.
     pub(crate) fn is_here(&self) -> bool {
-        self.identity.surroundings == Surroundings::Here
+        self.identity.machine_kind == MachineKind::Here
     }
 
     /// The kernel's name.
@@ -175,8 +175,8 @@ impl Testbed<'_> {
     }
 
     /// The kernel and the image.
-    pub fn ground(&self) -> &Ground {
-        self.identity.ground()
+    pub fn environment(&self) -> &Environment {
+        self.identity.environment()
     }
 
     /// Whose snapshots hold for the ground.
@@ -216,7 +216,7 @@ impl Testbed<'_> {
 
     /// The outcome of this scenario, if the store knows it.
     pub(crate) fn load(&self, expanded: &Expanded) -> Option<ScenarioOutcome> {
-        self.supplies.store.look_up(&Key::of(&self.identity.artefacts, &expanded.plan))?.believed()
+        self.resources.store.look_up(&Key::of(&self.identity.artefacts, &expanded.plan))?.believed()
     }
 
     /// What stands for it among locks: its key, too, since kernels of one name with different bugs in them do not wait
@@ -227,8 +227,8 @@ impl Testbed<'_> {
 }
 
 /// What `uname -r` says of the version.
-fn release_of(kernel: &KernelName, uname: &str) -> Result<Release, SuppliesError> {
-    uname.parse().map_err(|_| SuppliesError::Release { kernel: kernel.clone(), release: uname.to_owned() })
+fn release_of(kernel: &KernelName, uname: &str) -> Result<Release, ResourcesError> {
+    uname.parse().map_err(|_| ResourcesError::Release { kernel: kernel.clone(), release: uname.to_owned() })
 }
 
 fn artefacts(kernel: &Kernel, image: &Image, guest: &GuestProgram) -> Artefacts {

@@ -3,20 +3,20 @@
 use harness_protocol::name::ImageName;
 use thiserror::Error;
 
-use crate::supplies::{Supplies, SuppliesError};
+use crate::resources::{Resources, ResourcesError};
 
 /// Why units cannot be tried.
 #[derive(Debug, Error)]
 pub enum UnitImageError {
     /// The recipes cannot be read.
     #[error(transparent)]
-    Supplies(#[from] SuppliesError),
+    Supplies(#[from] ResourcesError),
     /// No image was named, and none is meant for units.
     #[error("no recipe of images/ with `default = true` has systemd; name an image: --image")]
     None,
     /// The image that was named does not exist.
     #[error(transparent)]
-    Unknown(SuppliesError),
+    Unknown(ResourcesError),
     /// The image that was named has no systemd.
     #[error("the image {0} has no systemd to start a unit; `{name} image list` shows which do", name = harness_program::NAME)]
     NoSystemd(ImageName),
@@ -33,11 +33,11 @@ impl UnitImageError {
 ///
 /// # Errors
 /// [`UnitImageError`] if it has no systemd, or if none is meant for units.
-pub fn unit_image(supplies: &Supplies, named: Option<&ImageName>) -> Result<(ImageName, u32), UnitImageError> {
+pub fn unit_image(resources: &Resources, named: Option<&ImageName>) -> Result<(ImageName, u32), UnitImageError> {
     let image = match named {
         Some(image) => image.clone(),
-        None => supplies.image_for_units()?.ok_or(UnitImageError::None)?,
+        None => resources.image_for_units()?.ok_or(UnitImageError::None)?,
     };
-    let systemd = supplies.systemd_of(&image).map_err(UnitImageError::Unknown)?;
+    let systemd = resources.systemd_of(&image).map_err(UnitImageError::Unknown)?;
     systemd.map(|systemd| (image.clone(), systemd)).ok_or(UnitImageError::NoSystemd(image))
 }

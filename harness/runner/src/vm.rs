@@ -13,9 +13,9 @@
 mod become_qemu;
 mod error;
 mod event;
+mod event_queue;
 mod files;
 mod handle;
-mod outbox;
 mod spec;
 mod worker;
 

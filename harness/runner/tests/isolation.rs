@@ -48,14 +48,14 @@ echo done > /mnt/vmtest/done
 
 fn main() -> ExitCode {
     vm::run_child_if_asked();
-    let trial = built::trial("a_guest_that_writes_everywhere_changes_nothing_of_the_host", |supplies| {
-        vandalised(supplies).map_err(|error| Failed::from(error.to_string()))
+    let trial = built::trial("a_guest_that_writes_everywhere_changes_nothing_of_the_host", |resources| {
+        vandalised(resources).map_err(|error| Failed::from(error.to_string()))
     });
     libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
 }
 
-fn vandalised(supplies: &Supplies) -> Result<()> {
-    let folder = tempfile::tempdir_in(&supplies.runs)?;
+fn vandalised(resources: &Supplies) -> Result<()> {
+    let folder = tempfile::tempdir_in(&resources.runs)?;
     let place = |name: &str| folder.path().join(name);
     for name in ["share", "worker", "beside"] {
         fs::create_dir(place(name))?;
@@ -63,12 +63,12 @@ fn vandalised(supplies: &Supplies) -> Result<()> {
     for name in ["kept", "removed"] {
         fs::write(place("beside").join(name), "of the host")?;
     }
-    supplies.image.private_copy(&supplies.guest, &place("root"))?;
-    let guarded = [place("beside"), supplies.image.folder.clone(), folder_of(&supplies.guest.path())];
+    resources.image.private_copy(&resources.guest, &place("root"))?;
+    let guarded = [place("beside"), resources.image.folder.clone(), folder_of(&resources.guest.path())];
     let before = guarded.iter().map(|folder| contents(folder)).collect::<Result<Vec<_>>>()?;
 
     let command = VANDAL.replace("BESIDE", &place("beside").display().to_string());
-    let spec = VmSpec { root: place("root"), share: place("share"), command, ..supplies.spec()? };
+    let spec = VmSpec { root: place("root"), share: place("share"), command, ..resources.spec()? };
     let shared = run(&spec, &place("worker"))?;
 
     check_that_it_raged(&place("root"), &place("share"))?;

@@ -8,12 +8,12 @@ use std::{process::ExitCode, time::Instant};
 
 use anyhow::Result;
 use harness_builder::{progress::Progress, project::Project};
-use harness_proof::setting::Setting;
+use harness_proof::setting::TrialSetting;
 use harness_protocol::mount_option::MountOption;
 use harness_runner::{
     proof::{self, Criterion, Mount, Proof, Trial},
+    resources::Resources,
     store::Freshness,
-    supplies::Supplies,
     testbed::Testbed,
     vm,
 };
@@ -39,10 +39,11 @@ fn main() -> ExitCode {
 }
 
 fn compared(built: &built::Supplies) -> Result<()> {
-    let supplies = Supplies::open(Project::find()?, Freshness::ThisRun, Progress::silent())?;
+    let resources = Resources::open(Project::find()?, Freshness::ThisRun, Progress::silent())?;
     // A kernel of the default ones that is not built is not what this is about.
-    let kernels = supplies.default_kernels()?;
-    let testbeds: Vec<_> = kernels.iter().filter_map(|kernel| supplies.built(kernel, &built.image.name).ok()).collect();
+    let kernels = resources.default_kernels()?;
+    let testbeds: Vec<_> =
+        kernels.iter().filter_map(|kernel| resources.built(kernel, &built.image.name).ok()).collect();
     let testbeds: Vec<&Testbed<'_>> = testbeds.iter().collect();
     let newest = testbeds.last().unwrap_or_else(|| panic!("{kernels:?} are not built"));
     let (started, lists) = (Instant::now(), mutated::lists(COUNT, SEED, newest.vocabulary()));
@@ -62,7 +63,7 @@ fn compared(built: &built::Supplies) -> Result<()> {
 fn trials(lists: &[Vec<MountOption>]) -> Vec<Trial> {
     let trial = |options: &Vec<MountOption>| Trial {
         name: shown(options),
-        place: Setting { options: options.clone(), ..Setting::default() }.into(),
+        place: TrialSetting { options: options.clone(), ..TrialSetting::default() }.into(),
         objects: Vec::new(),
         criterion: Criterion::Loaded,
     };

@@ -8,15 +8,15 @@ use std::{collections::BTreeSet, process::ExitCode, time::Instant};
 use anyhow::{Context, Result};
 use harness_builder::{objects, progress::Progress, project::Project};
 use harness_proof::{
-    inquiry::{Minimal, Reduction},
-    object::Lack,
-    setting::{Setting, Users},
+    minimizer::{Minimal, Reduction},
+    object::ObjectDefect,
+    setting::{TrialSetting, UserNamespace},
 };
 use harness_protocol::mount_option::MountOption;
 use harness_runner::{
-    proof::{self, Criterion, Mount, Object, Proof, Subject, Task, Trial},
+    proof::{self, Criterion, Mount, Object, Proof, ReductionInput, Task, Trial},
+    resources::Resources,
     store::Freshness,
-    supplies::Supplies,
     vm,
 };
 use harness_uapi::{
@@ -40,13 +40,13 @@ fn main() -> ExitCode {
 }
 
 /// What is compiled from the sources of scenarios.
-fn object(supplies: &Supplies, name: &str) -> Result<Object> {
-    let found = objects::find_built(&supplies.project().objects(), supplies.cache())?;
+fn object(resources: &Resources, name: &str) -> Result<Object> {
+    let found = objects::find_built(&resources.project().objects(), resources.cache())?;
     Ok(Object::new(name, std::fs::read(found.context("no object is compiled")?.path(name))?)?)
 }
 
-fn supplies() -> Result<Supplies> {
-    Ok(Supplies::open(Project::find()?, Freshness::ThisRun, Progress::silent())?)
+fn resources() -> Result<Resources> {
+    Ok(Resources::open(Project::find()?, Freshness::ThisRun, Progress::silent())?)
 }
 
 fn options(values: &[(&str, &str)]) -> Vec<MountOption> {
@@ -71,25 +71,25 @@ fn classes(proof: &Proof) -> Vec<Class> {
 }
 
 fn tried(built: &built::Supplies) -> Result<()> {
-    let supplies = supplies()?;
-    let testbed = supplies.built(&built.kernel.name, &built.image.name)?;
-    let objects = ["kprobe", "fentry", "queue"].map(|name| object(&supplies, name));
+    let resources = resources()?;
+    let testbed = resources.built(&built.kernel.name, &built.image.name)?;
+    let objects = ["kprobe", "fentry", "queue"].map(|name| object(&resources, name));
     let objects = objects.into_iter().chain([Ok(Object::new("garbage", *b"no object at all")?)]);
     let objects: Vec<Object> = objects.collect::<Result<_>>()?;
-    let trial = |name: &str, setting: Setting| Trial {
+    let trial = |name: &str, setting: TrialSetting| Trial {
         name: name.to_owned(),
         place: setting.into(),
         objects: objects.clone(),
         criterion: Criterion::Attached,
     };
-    let any = || Setting { options: options(&ANY), ..Setting::default() };
+    let any = || TrialSetting { options: options(&ANY), ..TrialSetting::default() };
     let misspelt = options(&[("delegate_cmds", "any"), ("delegate_maps", "hsah")]);
     let trials = [
         trial("all", any()),
-        trial("misspelt", Setting { options: misspelt, ..Setting::default() }),
-        trial("bare", Setting { capabilities: caps(&["net_admin"]), ..any() }),
-        trial("nothing", Setting::default()),
-        trial("outside", Setting { users: Users::Initial, capabilities: BTreeSet::new(), ..any() }),
+        trial("misspelt", TrialSetting { options: misspelt, ..TrialSetting::default() }),
+        trial("bare", TrialSetting { capabilities: caps(&["net_admin"]), ..any() }),
+        trial("nothing", TrialSetting::default()),
+        trial("outside", TrialSetting { users: UserNamespace::Initial, capabilities: BTreeSet::new(), ..any() }),
     ];
     let started = Instant::now();
     let proved = proof::prove(&[&testbed], &trials)?;
@@ -106,7 +106,7 @@ fn tried(built: &built::Supplies) -> Result<()> {
     assert_eq!(kprobe.cause.as_ref().unwrap().to_string(), "not delegable");
     assert_eq!(kprobe.lack().unwrap().to_string(), "perf_event_open probe: denied EACCES");
     assert!(kprobe.calls.iter().any(|call| call.call.cmd == "prog_load" && call.result == StepResult::Allowed));
-    assert!(matches!(all.objects[3].proof.as_ref().unwrap().lack(), Some(Lack::Broken(_))));
+    assert!(matches!(all.objects[3].proof.as_ref().unwrap().lack(), Some(ObjectDefect::Broken(_))));
 
     let Mount::Refused(refusal) = stand(misspelt) else { panic!("{misspelt:?}") };
     assert_eq!(refusal.to_string(), "EINVAL by fsconfig delegate_maps");
@@ -136,11 +136,11 @@ fn too_much(own: &[Element]) -> Grant {
 }
 
 fn reduced(built: &built::Supplies) -> Result<()> {
-    let supplies = supplies()?;
-    let testbed = supplies.built(&built.kernel.name, &built.image.name)?;
-    let subject = |name: &str, grant: Grant| -> Result<Subject> {
-        let (objects, criterion) = (vec![object(&supplies, name)?], Criterion::Loaded);
-        Ok(Subject { name: name.to_owned(), objects, grant, criterion })
+    let resources = resources()?;
+    let testbed = resources.built(&built.kernel.name, &built.image.name)?;
+    let subject = |name: &str, grant: Grant| -> Result<ReductionInput> {
+        let (objects, criterion) = (vec![object(&resources, name)?], Criterion::Loaded);
+        Ok(ReductionInput { name: name.to_owned(), objects, grant, criterion })
     };
     let xdp = [bit(Kind::Prog, 6), bit(Kind::Attach, 37), Element::Capability(Capability::NetAdmin)];
     let subjects = vec![

@@ -23,14 +23,14 @@ use std::{
 use anyhow::Context;
 use harness_builder::{progress::Progress, project::Project};
 use harness_planner::checked::Checked;
-use harness_protocol::name::{Ground, ImageName, KernelName, ScenarioName};
+use harness_protocol::name::{Environment, ImageName, KernelName, ScenarioName};
 use harness_runner::{
+    environments::Images,
     fleet::Jobs,
-    grounds::Images,
-    lab::Lab,
-    report::{Finding, Standing},
+    report::{ScenarioResult, Status},
+    resources::Resources,
+    scenario_runner::Runner,
     store::Freshness,
-    supplies::Supplies,
     testbed::Testbed,
     vm,
 };
@@ -75,24 +75,24 @@ fn trials() -> anyhow::Result<Vec<Trial>> {
         Some(value) if value == "1" => Freshness::ThisRun,
         _ => Freshness::Any,
     };
-    let supplies = Supplies::open(project.clone(), freshness, Progress::detect())?;
-    let lab = Lab::open(&project, &project.scenarios())?;
+    let resources = Resources::open(project.clone(), freshness, Progress::detect())?;
+    let runner = Runner::open(&project, &project.scenarios())?;
     let kernels = match std::env::var("BPF_TOKEN_HARNESS_KERNELS") {
-        Ok(list) => supplies.kernels(list.split(','))?,
-        Err(_) => supplies.default_kernels()?,
+        Ok(list) => resources.kernels(list.split(','))?,
+        Err(_) => resources.default_kernels()?,
     };
-    let images = supplies.default_images()?;
+    let images = resources.default_images()?;
     // Trials must own what they use or share it for good, and this process ends with them.
-    let supplies: &'static Supplies = Box::leak(Box::new(supplies.with_jobs(jobs(kernels.len() * images.len()))));
+    let resources: &'static Resources = Box::leak(Box::new(resources.with_jobs(jobs(kernels.len() * images.len()))));
     let shard = shard()?;
-    let stage = Stage { lab, supplies, images: Images::Meant(images), shard, testbeds: Mutex::default() };
+    let stage = Stage { runner, resources, images: Images::Meant(images), shard, testbeds: Mutex::default() };
     let stage: &'static Stage = Box::leak(Box::new(stage));
     let mut trials = vec![
         Trial::test("snapshots::none_unreferenced", move || none_unreferenced(stage)),
         Trial::test("snapshots::reasons", move || all_have_reasons(stage)),
     ];
     for kernel in kernels {
-        for scenario in stage.lab.suite().names() {
+        for scenario in stage.runner.suite().names() {
             let kernel = kernel.clone();
             let name = trial_name(&kernel, scenario);
             trials.push(Trial::ignorable_test(name, move || stage.judge(&kernel, scenario)));
@@ -102,9 +102,9 @@ fn trials() -> anyhow::Result<Vec<Trial>> {
 }
 
 /// VMs at a time: nextest starts a process a trial, and each that fills the store for a ground has its share.
-fn jobs(grounds: usize) -> Jobs {
+fn jobs(environments: usize) -> Jobs {
     let jobs = Jobs::default();
-    if std::env::var_os("NEXTEST").is_some() { jobs.share(grounds) } else { jobs }
+    if std::env::var_os("NEXTEST").is_some() { jobs.share(environments) } else { jobs }
 }
 
 /// The trials that will be run, if we are told.
@@ -122,26 +122,26 @@ fn trial_name(kernel: &KernelName, scenario: &ScenarioName) -> String {
 
 /// What the trials share.
 struct Stage {
-    lab: Lab,
-    supplies: &'static Supplies,
+    runner: Runner,
+    resources: &'static Resources,
     images: Images,
     shard: Option<BTreeSet<String>>,
-    testbeds: Mutex<BTreeMap<Ground, Arc<Testbed<'static>>>>,
+    testbeds: Mutex<BTreeMap<Environment, Arc<Testbed<'static>>>>,
 }
 
 impl Stage {
     fn judge(&self, kernel: &KernelName, scenario: &ScenarioName) -> Result<Completion, Failed> {
-        let checked = self.lab.check([scenario]).map_err(chain)?;
+        let checked = self.runner.check([scenario]).map_err(chain)?;
         let Some(image) = self.image(&checked[0]) else { return Err("no image is a default one".into()) };
         if let Some(reason) = self.lack_of(image)? {
             return Ok(Completion::ignored_with(reason));
         }
-        let testbed = self.testbed(&Ground { kernel: kernel.clone(), image: image.clone() })?;
-        let finding = match self.lab.known_findings(&testbed, &checked).map_err(chain)? {
-            Some(mut findings) => findings.remove(0),
+        let testbed = self.testbed(&Environment { kernel: kernel.clone(), image: image.clone() })?;
+        let result = match self.runner.known_results(&testbed, &checked).map_err(chain)? {
+            Some(mut results) => results.remove(0),
             None => self.fill(&testbed, scenario)?,
         };
-        self.compare(&finding, &testbed.lineage())
+        self.compare(&result, &testbed.lineage())
     }
 
     /// The image of a scenario.
@@ -152,59 +152,59 @@ impl Stage {
     /// Why scenarios of this image are not run, if it is not there and all others can be run without it.
     fn lack_of(&self, image: &ImageName) -> Result<Option<String>, Failed> {
         let (Images::Meant(images) | Images::Named(images)) = &self.images;
-        if images.first() == Some(image) || self.supplies.built_image(image).map_err(chain)?.is_some() {
+        if images.first() == Some(image) || self.resources.built_image(image).map_err(chain)?.is_some() {
             return Ok(None);
         }
         Ok(Some(format!("the image is not built: `cargo xtask image build {image}`")))
     }
 
     /// Runs all scenarios of the ground that have a trial, so that the other trials find their outcomes.
-    fn fill(&self, testbed: &Testbed<'_>, scenario: &ScenarioName) -> Result<Finding, Failed> {
+    fn fill(&self, testbed: &Testbed<'_>, scenario: &ScenarioName) -> Result<ScenarioResult, Failed> {
         let kernel = testbed.kernel_name();
         let has_trial = |name: &&ScenarioName| {
             *name == scenario || self.shard.as_ref().is_none_or(|shard| shard.contains(&trial_name(kernel, name)))
         };
-        let names = self.lab.suite().names().filter(has_trial);
-        let usable = names.filter_map(|name| self.lab.check([name]).ok());
-        let image = &testbed.ground().image;
+        let names = self.runner.suite().names().filter(has_trial);
+        let usable = names.filter_map(|name| self.runner.check([name]).ok());
+        let image = &testbed.environment().image;
         let all: Vec<_> = usable.flatten().filter(|checked| self.image(checked) == Some(image)).collect();
-        let findings = self.lab.findings(testbed, &all).map_err(chain)?;
-        self.supplies.remember(testbed).map_err(chain)?;
-        findings.into_iter().find(|finding| &finding.scenario == scenario).ok_or_else(|| "it was not run".into())
+        let results = self.runner.results(testbed, &all).map_err(chain)?;
+        self.resources.remember(testbed).map_err(chain)?;
+        results.into_iter().find(|result| &result.scenario == scenario).ok_or_else(|| "it was not run".into())
     }
 
-    fn testbed(&self, ground: &Ground) -> Result<Arc<Testbed<'static>>, Failed> {
+    fn testbed(&self, environment: &Environment) -> Result<Arc<Testbed<'static>>, Failed> {
         let mut testbeds = self.testbeds.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(testbed) = testbeds.get(ground) {
+        if let Some(testbed) = testbeds.get(environment) {
             return Ok(Arc::clone(testbed));
         }
-        let testbed = Arc::new(self.supplies.built(&ground.kernel, &ground.image).map_err(chain)?);
-        testbeds.insert(ground.clone(), Arc::clone(&testbed));
+        let testbed = Arc::new(self.resources.built(&environment.kernel, &environment.image).map_err(chain)?);
+        testbeds.insert(environment.clone(), Arc::clone(&testbed));
         Ok(testbed)
     }
 
-    fn compare(&self, finding: &Finding, lineage: &Lineage) -> Result<Completion, Failed> {
-        let judgement = match &finding.standing {
-            Standing::Skipped { reason } => return Ok(Completion::ignored_with(reason)),
-            Standing::Fault { message } => return Err(message.into()),
-            Standing::NotRun { cause } => return Err(format!("not run: {cause}").into()),
-            Standing::Judged { judgement, .. } => judgement,
+    fn compare(&self, result: &ScenarioResult, lineage: &Lineage) -> Result<Completion, Failed> {
+        let judgement = match &result.status {
+            Status::Skipped { reason } => return Ok(Completion::ignored_with(reason)),
+            Status::Fault { message } => return Err(message.into()),
+            Status::NotRun { cause } => return Err(format!("not run: {cause}").into()),
+            Status::Judged { judgement, .. } => judgement,
         };
         if judgement.crash.is_some() || !judgement.problems().is_empty() {
-            return Err(finding.complaints().join("\n").into());
+            return Err(result.complaints().join("\n").into());
         }
-        let suite = self.lab.suite();
+        let suite = self.runner.suite();
         // A text that is new waits as the shared snapshot, one that differs from what it inherits as this kernel's own.
         let text = render::render(judgement);
-        let recorded = suite.recorded(&finding.scenario).map_err(chain)?;
-        let holds = recorded.for_ground(lineage).is_none_or(|held| render::same(held, &text));
+        let recorded = suite.recorded(&result.scenario).map_err(chain)?;
+        let holds = recorded.for_environment(lineage).is_none_or(|held| render::same(held, &text));
         let owner = match recorded.holder(lineage) {
             Some(holder) if holds => holder,
             _ if holds => Owner::EVERYBODY,
-            _ => Owner::kernel(&finding.ground.kernel),
+            _ => Owner::kernel(&result.environment.kernel),
         };
-        let path = suite.snapshot_path(&finding.scenario, &owner);
-        assert_snapshot(&path, &finding.summary, suite.path(&finding.scenario), &text);
+        let path = suite.snapshot_path(&result.scenario, &owner);
+        assert_snapshot(&path, &result.summary, suite.path(&result.scenario), &text);
         Ok(Completion::Completed)
     }
 }
@@ -223,12 +223,12 @@ fn assert_snapshot(path: &Path, summary: &str, scenario: &Path, text: &str) {
 
 /// A full run refuses snapshots nobody compares with, and those that say what would hold without them.
 fn none_unreferenced(stage: &Stage) -> Result<(), Failed> {
-    let (suite, supplies) = (stage.lab.suite(), stage.supplies);
-    let kernels = supplies.kernels(["all"]).map_err(chain)?;
-    let images = supplies.images(["all"]).map_err(chain)?;
+    let (suite, resources) = (stage.runner.suite(), stage.resources);
+    let kernels = resources.kernels(["all"]).map_err(chain)?;
+    let images = resources.images(["all"]).map_err(chain)?;
     let on = |image: &ImageName| {
-        let each = kernels.iter().map(|kernel| Ground { kernel: kernel.clone(), image: image.clone() });
-        each.map(|ground| supplies.lineage(&ground)).collect::<Result<Vec<_>, _>>()
+        let each = kernels.iter().map(|kernel| Environment { kernel: kernel.clone(), image: image.clone() });
+        each.map(|environment| resources.lineage(&environment)).collect::<Result<Vec<_>, _>>()
     };
     let lineages: Vec<Lineage> = images.iter().map(on).collect::<Result<Vec<_>, _>>().map_err(chain)?.concat();
     let mut complaints: Vec<String> = Vec::new();
@@ -256,7 +256,7 @@ fn is_idle(recorded: &Recorded, owner: &Owner, lineages: &[Lineage]) -> bool {
 
 /// A full run refuses a snapshot of a kernel's or an image's own that nobody has given a reason for, and a reason that applies no more.
 fn all_have_reasons(stage: &Stage) -> Result<(), Failed> {
-    let complaints = stage.lab.reason_complaints(stage.lab.suite().names()).map_err(chain)?;
+    let complaints = stage.runner.reason_complaints(stage.runner.suite().names()).map_err(chain)?;
     let texts: Vec<String> = complaints.into_iter().map(|complaint| complaint.text).collect();
     if texts.is_empty() { Ok(()) } else { Err(texts.join("\n").into()) }
 }

@@ -22,7 +22,9 @@ use harness_protocol::{
     plan::{Actor, Attempt, Call, Case, ExpectedKernel, FORMAT, Plan, Scenario, Token},
 };
 use harness_runner::{
-    session::{self, Deadlines, GuestFolder, Lie, Machine, Notice, RunFolder, Running, Session, SessionError},
+    session::{
+        self, Deadlines, GuestFolder, Machine, Notice, ProtocolViolation, RunFolder, Running, Session, SessionError,
+    },
     vm::{TimedEvent, VmEnd, VmError, VmEvent},
 };
 
@@ -509,7 +511,10 @@ fn a_wrong_count_at_the_end_is_an_error_that_names_both() {
         guest.tell(Event::End { scenarios: 2 });
     });
     let result = play(&plan(&["a"]), AMPLE, [miscounting]);
-    assert!(matches!(result, Err(SessionError::Untrusted(Lie::Count { expected: 1, found: 2 }))), "{result:?}");
+    assert!(
+        matches!(result, Err(SessionError::Untrusted(ProtocolViolation::Count { expected: 1, found: 2 }))),
+        "{result:?}"
+    );
 }
 
 #[test]

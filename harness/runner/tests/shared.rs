@@ -9,10 +9,10 @@ use std::process::ExitCode;
 use harness_builder::{progress::Progress, project::Project};
 use harness_planner::checked::Checked;
 use harness_runner::{
-    lab::Lab,
-    report::{Finding, Outcome, Standing},
+    report::{RunStatus, ScenarioResult, Status},
+    resources::Resources,
+    scenario_runner::Runner,
     store::Freshness,
-    supplies::Supplies,
     vm,
 };
 use libtest_mimic::{Arguments, Failed};
@@ -30,25 +30,25 @@ const SELECTED: [&str; 4] = ["token/*", "maps/*", "links/*", "sysctl/*"];
 
 fn same_verdicts(built: &built::Supplies) -> anyhow::Result<()> {
     let project = Project::find()?;
-    let supplies = Supplies::open(project.clone(), Freshness::ThisRun, Progress::silent())?;
-    let testbed = supplies.built(&built.kernel.name, &built.image.name)?.shared_with_others();
-    let lab = Lab::open(&project, &project.scenarios())?;
-    let mut findings: Vec<Finding> = Vec::new();
+    let resources = Resources::open(project.clone(), Freshness::ThisRun, Progress::silent())?;
+    let testbed = resources.built(&built.kernel.name, &built.image.name)?.shared_with_others();
+    let runner = Runner::open(&project, &project.scenarios())?;
+    let mut results: Vec<ScenarioResult> = Vec::new();
     for pattern in SELECTED {
-        let checked: Vec<Checked> = lab.check(&lab.suite().select(pattern)?)?;
-        findings.extend(lab.findings(&testbed, &checked)?);
+        let checked: Vec<Checked> = runner.check(&runner.suite().select(pattern)?)?;
+        results.extend(runner.results(&testbed, &checked)?);
     }
-    let wrong: Vec<String> = findings
+    let wrong: Vec<String> = results
         .iter()
-        .filter(|finding| finding.outcome() != Outcome::AsRecorded)
-        .map(|finding| format!("{}: {}", finding.scenario, finding.complaints().join("; ")))
+        .filter(|result| result.outcome() != RunStatus::AsRecorded)
+        .map(|result| format!("{}: {}", result.scenario, result.complaints().join("; ")))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let refused = findings.iter().filter(|finding| match &finding.standing {
-        Standing::Skipped { reason } => reason.contains("others live on"),
+    let refused = results.iter().filter(|result| match &result.status {
+        Status::Skipped { reason } => reason.contains("others live on"),
         _ => false,
     });
-    let judged = findings.iter().filter(|finding| matches!(finding.standing, Standing::Judged { .. })).count();
+    let judged = results.iter().filter(|result| matches!(result.status, Status::Judged { .. })).count();
     let refused = refused.count();
     println!("{judged} scenarios as recorded, {refused} refused");
     assert!(refused > 0 && judged > 20, "{judged} were judged, {refused} refused");

@@ -8,12 +8,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use harness_builder::{objects, progress::Progress, project::Project};
-use harness_proof::{object::Lack, question::Stand, setting::Place};
+use harness_proof::{object::ObjectDefect, question::ContainerProbe, setting::TrialSite};
 use harness_protocol::plan::{Assignment, Unit};
 use harness_runner::{
     proof::{self, Criterion, Mount, Object, Proof, Trial},
+    resources::Resources,
     store::Freshness,
-    supplies::Supplies,
     vm,
 };
 use harness_verdict::verdict::Class;
@@ -49,7 +49,7 @@ fn assignments(lines: &[(&str, &str)]) -> Vec<Assignment> {
 fn trial(name: &str, drop_in: &[(&str, &str)], objects: &[Object]) -> Trial {
     let unit = Unit { service: assignments(&SOUND), drop_ins: vec![assignments(drop_in)], ..Unit::default() };
     let (name, objects) = (name.to_owned(), objects.to_vec());
-    Trial { name, place: Place::Unit(unit), objects, criterion: Criterion::Attached }
+    Trial { name, place: TrialSite::Unit(unit), objects, criterion: Criterion::Attached }
 }
 
 /// A unit whose own file systemd refuses to load.
@@ -58,20 +58,20 @@ fn refused() -> Unit {
 }
 
 /// What is compiled from the sources of scenarios.
-fn object(supplies: &Supplies, name: &str) -> Result<Object> {
-    let found = objects::find_built(&supplies.project().objects(), supplies.cache())?;
+fn object(resources: &Resources, name: &str) -> Result<Object> {
+    let found = objects::find_built(&resources.project().objects(), resources.cache())?;
     Ok(Object::new(name, std::fs::read(found.context("no object is compiled")?.path(name))?)?)
 }
 
 fn proved(built: &built::Supplies, trials: impl FnOnce(&[Object]) -> Vec<Trial>) -> Result<Vec<Proof>> {
-    let supplies = Supplies::open(Project::find()?, Freshness::ThisRun, Progress::silent())?;
-    let testbed = supplies.built(&built.kernel.name, &built.image.name)?;
-    let objects = ["xdp", "queue"].map(|name| object(&supplies, name)).into_iter().collect::<Result<Vec<_>>>()?;
+    let resources = Resources::open(Project::find()?, Freshness::ThisRun, Progress::silent())?;
+    let testbed = resources.built(&built.kernel.name, &built.image.name)?;
+    let objects = ["xdp", "queue"].map(|name| object(&resources, name)).into_iter().collect::<Result<Vec<_>>>()?;
     let (_, proofs) = proof::prove(&[&testbed], &trials(&objects))?.remove(0);
     Ok(proofs)
 }
 
-fn stand(proof: &Proof) -> &Stand {
+fn stand(proof: &Proof) -> &ContainerProbe {
     match &proof.stand {
         Ok(Mount::Stands(stand)) => stand,
         other => panic!("{}: {other:?}", proof.trial),
@@ -91,7 +91,7 @@ fn delegated(built: &built::Supplies) -> Result<()> {
             trial("of the host", &[("DelegateNamespaces", "")], objects),
             trial("killed", &[("SystemCallFilter", "~bpf")], objects),
             // In a drop-in systemd would only warn of it.
-            Trial { place: Place::Unit(refused()), ..trial("refused", &[], objects) },
+            Trial { place: TrialSite::Unit(refused()), ..trial("refused", &[], objects) },
         ]
     })?;
     let [sound, of_the_host, killed, refused] = &proofs[..] else { panic!("each trial has a proof") };
@@ -118,7 +118,7 @@ fn delegated(built: &built::Supplies) -> Result<()> {
         assert_eq!(stand(proof).token.verdict.class(), Class::NotMade);
         assert_eq!(classes(proof), [Class::NotMade, Class::NotMade]);
         let lack = proof.objects[0].proof.as_ref().unwrap().lack();
-        assert!(matches!(lack, Some(Lack::NotTried(_))), "{lack:?}");
+        assert!(matches!(lack, Some(ObjectDefect::NotTried(_))), "{lack:?}");
         assert_eq!(proof.objects[0].unit.as_ref().unwrap().result, result);
     }
     Ok(())

@@ -20,10 +20,10 @@ use harness_planner::checked::Checked;
 use harness_protocol::name::{ImageName, KernelName, ScenarioName};
 use harness_runner::{
     fleet::Jobs,
-    lab::{Lab, Task},
-    report::{Finding, Standing, omissions},
+    report::{ScenarioResult, Status, omissions},
+    resources::Resources,
+    scenario_runner::{EnvironmentTask, Runner},
     store::{Freshness, RunId, Store},
-    supplies::Supplies,
     testbed::Testbed,
     vm,
 };
@@ -61,9 +61,9 @@ fn trial(name: &str, test: fn() -> anyhow::Result<()>) -> Trial {
 
 /// Whether the kernels, the image and the guest program are built; such tests build nothing.
 fn built() -> anyhow::Result<()> {
-    let supplies = Supplies::open(Project::find()?, Freshness::ThisRun, Progress::silent())?;
-    let kernels = supplies.default_kernels()?;
-    kernels.iter().try_for_each(|kernel| supplies.built(kernel, &IMAGE.parse()?).map(drop).map_err(Into::into))
+    let resources = Resources::open(Project::find()?, Freshness::ThisRun, Progress::silent())?;
+    let kernels = resources.default_kernels()?;
+    kernels.iter().try_for_each(|kernel| resources.built(kernel, &IMAGE.parse()?).map(drop).map_err(Into::into))
 }
 
 fn number(variable: &str) -> anyhow::Result<Option<u64>> {
@@ -159,23 +159,23 @@ fn round(kill: Option<Kill>) -> anyhow::Result<Story> {
     let image: ImageName = IMAGE.parse()?;
     let place = tempfile::tempdir()?;
     let store = Store::new(place.path().to_owned(), RunId::current(), Freshness::ThisRun);
-    let supplies = Supplies::open(project.clone(), Freshness::ThisRun, Progress::silent())?;
-    let supplies = supplies.with_store(store).with_jobs(VMS.to_string().parse::<Jobs>()?);
-    let lab = Lab::open(&project, &project.scenarios())?;
-    let checked = lab.check(&lab.suite().select(SCENARIOS)?)?;
-    let testbeds = testbeds(&supplies, &image)?;
-    let tasks: Vec<Task<'_>> = testbeds.iter().map(|testbed| task(testbed, &checked)).collect();
-    let runs = supplies.cache().folder(Area::Runs)?;
+    let resources = Resources::open(project.clone(), Freshness::ThisRun, Progress::silent())?;
+    let resources = resources.with_store(store).with_jobs(VMS.to_string().parse::<Jobs>()?);
+    let runner = Runner::open(&project, &project.scenarios())?;
+    let checked = runner.check(&runner.suite().select(SCENARIOS)?)?;
+    let testbeds = testbeds(&resources, &image)?;
+    let tasks: Vec<EnvironmentTask<'_>> = testbeds.iter().map(|testbed| task(testbed, &checked)).collect();
+    let runs = resources.cache().folder(Area::Runs)?;
     let (over, is_over) = channel::<()>();
-    let (findings, killed) = thread::scope(|scope| {
+    let (results, killed) = thread::scope(|scope| {
         let killer = scope.spawn(move || kill.and_then(|kill| kill.carry_out(&runs, &is_over)));
-        let findings = lab.findings_of(&tasks);
+        let results = runner.results_of(&tasks);
         drop(over);
-        (findings, killer.join())
+        (results, killer.join())
     });
     let killed = killed.map_err(|_| anyhow::anyhow!("the killer panicked"))?;
     let mut story = Story { texts: Texts::new(), crashed: Vec::new(), killed };
-    findings?.iter().try_for_each(|finding| story.add(finding))?;
+    results?.iter().try_for_each(|result| story.add(result))?;
     Ok(story)
 }
 
@@ -183,16 +183,16 @@ fn round(kill: Option<Kill>) -> anyhow::Result<Story> {
 fn no_boot() -> anyhow::Result<()> {
     let (project, place) = (Project::find()?, tempfile::tempdir()?);
     let store = Store::new(place.path().to_owned(), RunId::current(), Freshness::ThisRun);
-    let supplies = Supplies::open(project.clone(), Freshness::ThisRun, Progress::silent())?.with_store(store);
-    let lab = Lab::open(&project, &project.scenarios())?;
-    let checked = lab.check(&lab.suite().select("token/not*")?)?;
-    let mut kernels = testbeds(&supplies, &IMAGE.parse()?)?;
+    let resources = Resources::open(project.clone(), Freshness::ThisRun, Progress::silent())?.with_store(store);
+    let runner = Runner::open(&project, &project.scenarios())?;
+    let checked = runner.check(&runner.suite().select("token/not*")?)?;
+    let mut kernels = testbeds(&resources, &IMAGE.parse()?)?;
     let (sound, mut broken) = (kernels.swap_remove(0), kernels[0].kernel().clone());
     broken.args.push("rootfstype=none-such".to_owned());
-    let broken = supplies.with_kernel(broken, &IMAGE.parse()?)?;
-    let findings = lab.findings_of(&[task(&broken, &checked), task(&sound, &checked)])?;
-    let omissions = omissions(&findings);
-    anyhow::ensure!(omissions.len() == 1 && omissions[0].ground == broken.ground(), "{omissions:?}");
+    let broken = resources.with_kernel(broken, &IMAGE.parse()?)?;
+    let results = runner.results_of(&[task(&broken, &checked), task(&sound, &checked)])?;
+    let omissions = omissions(&results);
+    anyhow::ensure!(omissions.len() == 1 && omissions[0].environment == broken.environment(), "{omissions:?}");
     anyhow::ensure!(omissions[0].scenarios.len() == checked.len() && checked.len() > 1, "{omissions:?}");
     anyhow::ensure!(omissions[0].cause.contains("the kernel panicked"), "{}", omissions[0].cause);
     anyhow::ensure!(
@@ -200,36 +200,36 @@ fn no_boot() -> anyhow::Result<()> {
         "{}",
         omissions[0].cause
     );
-    let judged = |finding: &&Finding| matches!(finding.standing, Standing::Judged { .. });
-    anyhow::ensure!(findings.iter().filter(judged).count() == checked.len(), "{findings:?}");
+    let judged = |result: &&ScenarioResult| matches!(result.status, Status::Judged { .. });
+    anyhow::ensure!(results.iter().filter(judged).count() == checked.len(), "{results:?}");
     Ok(())
 }
 
-fn task<'a>(testbed: &'a Testbed<'a>, checked: &'a [Checked]) -> Task<'a> {
-    Task { testbed, scenarios: checked.iter().collect() }
+fn task<'a>(testbed: &'a Testbed<'a>, checked: &'a [Checked]) -> EnvironmentTask<'a> {
+    EnvironmentTask { testbed, scenarios: checked.iter().collect() }
 }
 
 /// The default kernels in turn, under names of their own so that each has a VM of its own.
-fn testbeds<'a>(supplies: &'a Supplies, image: &ImageName) -> anyhow::Result<Vec<Testbed<'a>>> {
-    let names = supplies.default_kernels()?;
+fn testbeds<'a>(resources: &'a Resources, image: &ImageName) -> anyhow::Result<Vec<Testbed<'a>>> {
+    let names = resources.default_kernels()?;
     let twin = |index: usize| -> anyhow::Result<Testbed<'a>> {
-        let kernel = supplies.built(&names[index % names.len()], image)?.kernel().clone();
+        let kernel = resources.built(&names[index % names.len()], image)?.kernel().clone();
         let name = format!("{}-twin-{index}", kernel.name).parse()?;
         let key = format!("{}-{index}", kernel.key);
-        Ok(supplies.with_kernel(Kernel { name, key, ..kernel }, image)?)
+        Ok(resources.with_kernel(Kernel { name, key, ..kernel }, image)?)
     };
     (0..VMS).map(twin).collect()
 }
 
 impl Story {
-    fn add(&mut self, finding: &Finding) -> anyhow::Result<()> {
-        let place = (finding.ground.kernel.clone(), finding.scenario.clone());
-        match &finding.standing {
-            Standing::Skipped { .. } => {}
-            Standing::Judged { judgement: Judgement { crash: Some(_), .. }, .. } => self.crashed.push(place),
-            Standing::Judged { judgement, .. } => drop(self.texts.insert(place, render::render(judgement))),
-            Standing::Fault { message: cause } => anyhow::bail!("{place:?}: {cause}"),
-            Standing::NotRun { cause } => anyhow::bail!("{place:?}: {cause}"),
+    fn add(&mut self, result: &ScenarioResult) -> anyhow::Result<()> {
+        let place = (result.environment.kernel.clone(), result.scenario.clone());
+        match &result.status {
+            Status::Skipped { .. } => {}
+            Status::Judged { judgement: Judgement { crash: Some(_), .. }, .. } => self.crashed.push(place),
+            Status::Judged { judgement, .. } => drop(self.texts.insert(place, render::render(judgement))),
+            Status::Fault { message: cause } => anyhow::bail!("{place:?}: {cause}"),
+            Status::NotRun { cause } => anyhow::bail!("{place:?}: {cause}"),
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use harness_protocol::{
     plan::{Actor, Attempt, Call, Case, ExpectedKernel, FORMAT, Plan, Sabotage, Scenario, Token},
 };
 use harness_runner::{
-    session::{self, Deadlines, QemuMachine, RunFolder, Session, SessionError, Surroundings},
+    session::{self, Deadlines, MachineKind, QemuMachine, RunFolder, Session, SessionError},
     vm,
 };
 use libtest_mimic::Arguments;
@@ -20,8 +20,8 @@ use built::Supplies;
 fn main() -> ExitCode {
     vm::run_child_if_asked();
     let trial = |name: &str, test: fn(&Supplies)| {
-        built::trial(name, move |supplies| {
-            test(supplies);
+        built::trial(name, move |resources| {
+            test(resources);
             Ok(())
         })
     };
@@ -39,8 +39,8 @@ impl Supplies {
         let spec = self.spec().unwrap();
         let deadlines = Deadlines::of(spec.accel);
         let make_root = |into: &Path| self.image.private_copy(&self.guest, into).map(drop).map_err(io::Error::other);
-        let (program, surroundings) = (self.image.guest_command(), Surroundings::Own);
-        let machine = QemuMachine { spec, program, surroundings, make_root: &make_root, fill_share: &|_| Ok(()) };
+        let (program, machine_kind) = (self.image.guest_command(), MachineKind::Own);
+        let machine = QemuMachine { spec, program, machine_kind, make_root: &make_root, fill_share: &|_| Ok(()) };
         session::run(plan, &machine, &folder, deadlines, &mut |_| {})
     }
 }
@@ -77,7 +77,7 @@ fn crash<'a>(session: &'a Session, name: &str) -> (&'a str, String) {
     }
 }
 
-fn sabotage(supplies: &Supplies) {
+fn sabotage(resources: &Supplies) {
     let scenarios = vec![
         good("before"),
         bad("panic", 60_000, Sabotage::Panic),
@@ -88,7 +88,7 @@ fn sabotage(supplies: &Supplies) {
         good("after"),
     ];
     let started = Instant::now();
-    let session = supplies.run(&plan(scenarios)).unwrap();
+    let session = resources.run(&plan(scenarios)).unwrap();
     for index in [0, 2, 6] {
         assert!(is_finished(&session.outcomes[index]), "{:?}", session.outcomes[index]);
     }
@@ -103,10 +103,10 @@ fn sabotage(supplies: &Supplies) {
     println!("5 VMs took {:.1} s: {:?}", started.elapsed().as_secs_f64(), session.vms);
 }
 
-fn side_by_side(supplies: &Supplies) {
+fn side_by_side(resources: &Supplies) {
     let plans = [plan(vec![good("left/one"), good("left/two")]), plan(vec![good("right/one")])];
     let sessions = std::thread::scope(|scope| {
-        let run = |plan| scope.spawn(move || supplies.run(plan).unwrap());
+        let run = |plan| scope.spawn(move || resources.run(plan).unwrap());
         plans.each_ref().map(run).map(|thread| thread.join().unwrap())
     });
     for (plan, session) in plans.iter().zip(&sessions) {
@@ -117,9 +117,9 @@ fn side_by_side(supplies: &Supplies) {
     }
 }
 
-fn wrong_kernel(supplies: &Supplies) {
+fn wrong_kernel(resources: &Supplies) {
     let kernel = ExpectedKernel { release: Some("0.1".to_owned()), ..ExpectedKernel::default() };
-    let error = supplies.run(&Plan { kernel, ..plan(vec![good("never")]) }).unwrap_err().to_string();
+    let error = resources.run(&Plan { kernel, ..plan(vec![good("never")]) }).unwrap_err().to_string();
     assert!(error.starts_with("the guest refuses the plan") && error.contains("0.1"), "{error}");
-    assert!(error.contains(supplies.kernel.release()), "{error}");
+    assert!(error.contains(resources.kernel.release()), "{error}");
 }

@@ -61,7 +61,7 @@ journalctl --no-pager --grep PrivateBPF > journal
 fn main() -> ExitCode {
     vm::run_child_if_asked();
     let trial = |image, name: &str, test: fn(&Supplies) -> Result<()>| {
-        built::trial_in(image, name, move |supplies| test(supplies).map_err(|error| Failed::from(error.to_string())))
+        built::trial_in(image, name, move |resources| test(resources).map_err(|error| Failed::from(error.to_string())))
     };
     let trials = vec![
         trial("systemd-262", "systemd_delegates_what_it_is_told_to", delegates),
@@ -70,8 +70,8 @@ fn main() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-fn delegates(supplies: &Supplies) -> Result<()> {
-    let answer = answers(supplies, QUESTIONS)?;
+fn delegates(resources: &Supplies) -> Result<()> {
+    let answer = answers(resources, QUESTIONS)?;
     let delegated = answer("delegated");
     assert!(delegated.contains("delegate_cmds=prog_load"), "{delegated}");
     assert!(delegated.ends_with("ended with 0\n"), "{delegated}");
@@ -82,8 +82,8 @@ fn delegates(supplies: &Supplies) -> Result<()> {
     Ok(())
 }
 
-fn ignores(supplies: &Supplies) -> Result<()> {
-    let answer = answers(supplies, OLD_QUESTIONS)?;
+fn ignores(resources: &Supplies) -> Result<()> {
+    let answer = answers(resources, OLD_QUESTIONS)?;
     let asked = answer("asked");
     assert!(asked.contains("Unknown assignment: PrivateBPF=yes"), "{asked}");
     assert_eq!(answer("started"), "ended with 0\n");
@@ -94,14 +94,14 @@ fn ignores(supplies: &Supplies) -> Result<()> {
 }
 
 /// What the guest wrote into the files of these names, after a boot in which everything came up.
-fn answers(supplies: &Supplies, questions: &str) -> Result<impl Fn(&str) -> String + use<>> {
+fn answers(resources: &Supplies, questions: &str) -> Result<impl Fn(&str) -> String + use<>> {
     // A run that starts meanwhile removes other folders there.
-    let folder = RunFolder::create(&supplies.runs)?;
+    let folder = RunFolder::create(&resources.runs)?;
     let [root, share, worker] = ["root", "share", "worker"].map(|name| folder.path().join(name));
     fs::create_dir(&share)?;
     fs::create_dir(&worker)?;
-    supplies.image.private_copy(&supplies.guest, &root)?;
-    let spec = VmSpec { root, share: share.clone(), command: questions.to_owned(), ..supplies.spec()? };
+    resources.image.private_copy(&resources.guest, &root)?;
+    let spec = VmSpec { root, share: share.clone(), command: questions.to_owned(), ..resources.spec()? };
     let console = run(&mut Vm::start(&spec, &worker)?)?;
     let answer = move |name: &str| {
         fs::read_to_string(folder.path().join("share").join(name)).unwrap_or_else(|error| format!("{name}: {error}"))

@@ -4,7 +4,7 @@ use harness_protocol::plan;
 
 use crate::{
     expect::Expect,
-    grid::{Grid, Part},
+    layout::{AttemptRole, SweepLayout},
     spec::Isolation,
 };
 
@@ -18,7 +18,7 @@ pub struct Expanded {
     /// One for each case of the plan, in the same order.
     pub cases: Vec<ExpandedCase>,
     /// How the attempts are laid out, if it is a sweep.
-    pub grid: Option<Box<Grid>>,
+    pub grid: Option<Box<SweepLayout>>,
     /// What the guest is asked.
     pub plan: plan::Scenario,
 }
@@ -46,5 +46,5 @@ pub struct ExpandedAttempt {
     /// Why this kernel cannot know it, if so.
     pub missing: Option<String>,
     /// What it is to its scenario.
-    pub part: Part,
+    pub part: AttemptRole,
 }

@@ -66,16 +66,16 @@ impl ScenarioFile {
         } else {
             Err("this is no name of a unit file beside the scenario, such as `agent.service`".to_owned())
         };
-        let place = node::Place::default().key("container").key("unit_file");
-        let files = files.map_err(|why| self.report(vec![Problem::new(self.root.span_of(&place), why)]))?;
+        let key_path = node::KeyPath::default().key("container").key("unit_file");
+        let files = files.map_err(|why| self.report(vec![Problem::new(self.root.span_of(&key_path), why)]))?;
         self.template[spec::UNIT_FILE] = serde_json::to_value(&files).unwrap_or_default();
         self.spec.unit_file = files;
         Ok(self)
     }
 
     /// The line of the value at this place, counted from 1.
-    pub fn line_of(&self, place: &node::Place) -> usize {
-        report::position(&self.text, self.root.span_of(place).start).0
+    pub fn line_of(&self, key_path: &node::KeyPath) -> usize {
+        report::position(&self.text, self.root.span_of(key_path).start).0
     }
 
     /// A report of problems with it.

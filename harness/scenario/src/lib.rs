@@ -5,7 +5,7 @@ pub mod choice;
 pub mod expanded;
 pub mod expect;
 pub mod file;
-pub mod grid;
+pub mod layout;
 pub mod schema;
 pub mod similar;
 pub mod spec;

@@ -44,7 +44,7 @@ pub struct Spec {
     pub deadline: u64,
     /// Settings of the whole virtual machine while the scenario runs.
     #[serde(default)]
-    pub vm: Vm,
+    pub vm: VmSettings,
     /// Runs the scenario once for each combination of values: `type = ["hash", "array"]` puts each of the two in the
     /// place of `{type}` in any string below `delegate`, `container`, `containers` and `attempt`. `"@map_types"`,
     /// `"@prog_types"`, `"@attach_types"` and `"@cmds"` stand for every name the booted kernel knows, except types that
@@ -92,7 +92,7 @@ pub enum Isolation {
 /// Settings of the whole virtual machine while the scenario runs.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Vm {
+pub struct VmSettings {
     /// Kernel settings below `/proc/sys`, by dotted name: `kernel.unprivileged_bpf_disabled = 0`. Only those below
     /// `kernel.`, `net.`, `user.`, `vm.` and `fs.`; the values found are put back afterwards.
     #[serde(default)]
@@ -144,7 +144,7 @@ pub struct Delegate {
 /// What makes a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum ContainerKind {
     /// The guest program: a process in namespaces of its own.
     #[default]
     Namespaces,
@@ -165,7 +165,7 @@ pub struct ContainerSpec {
     /// What makes it. With `"systemd"` it is a service, and all that can be said about it is `unit_file`,
     /// `unit`, `drop_ins`, `instance`, `manager` and `nspawn`.
     #[serde(default)]
-    pub kind: Kind,
+    pub kind: ContainerKind,
     /// A unit file beside the scenario, such as `"agent.service"`, with the drop-ins in `agent.service.d`, as systemd would
     /// read them; what cannot hold in a VM is left out or replaced as `cargo xtask validate --prove` tells. `unit` is then
     /// one drop-in more, and `drop_ins` stand behind it.
@@ -222,7 +222,7 @@ pub struct ContainerSpec {
 impl Default for ContainerSpec {
     fn default() -> Self {
         Self {
-            kind: Kind::default(),
+            kind: ContainerKind::default(),
             unit_file: None,
             unit: BTreeMap::new(),
             drop_ins: Vec::new(),

@@ -11,7 +11,7 @@ pub mod names;
 use std::fmt;
 
 use harness_protocol::{errno::Errno, name::ContainerName};
-use harness_scenario::grid::Grid;
+use harness_scenario::layout::SweepLayout;
 use harness_verdict::{
     judgement::{Judgement, Row},
     object::StepResult,
@@ -123,25 +123,25 @@ pub struct Change {
     /// What it is to those who rely on permissions.
     pub effect: Effect,
     /// What changed.
-    pub subject: Subject,
+    pub subject: ComparedItem,
     /// What the first kernel said; `None` if it was not asked.
-    pub before: Option<Told>,
+    pub before: Option<KernelAnswer>,
     /// What the second kernel said; `None` if it was not asked.
-    pub after: Option<Told>,
+    pub after: Option<KernelAnswer>,
 }
 
 /// What two kernels are compared in: found again on the other by what it is, not by its place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Subject {
+pub struct ComparedItem {
     /// The combination of the scenario's matrix; empty without one, and in a sweep, where the arm tells it.
     pub case: String,
     /// What it is within that.
-    pub what: What,
+    pub what: ItemKind,
 }
 
 /// What can change within a case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum What {
+pub enum ItemKind {
     /// An attempt.
     Attempt {
         /// It in a few words.
@@ -192,7 +192,7 @@ pub enum What {
 
 /// What one kernel said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Told {
+pub struct KernelAnswer {
     /// The class of the verdict; `None` if it is none but a text.
     pub class: Option<Class>,
     /// The errno, if there was one.
@@ -203,7 +203,7 @@ pub struct Told {
     pub detail: Option<String>,
 }
 
-impl Told {
+impl KernelAnswer {
     fn of(row: &Row) -> Self {
         let detail = match &row.verdict {
             Verdict::Allowed { detail } => detail.clone(),
@@ -238,7 +238,7 @@ impl Told {
     }
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for KernelAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let detail = self.detail.as_deref().map(|detail| detail.replace(|c: char| c.is_control(), " "));
         let Some(class) = self.class else { return write!(f, "{}", detail.unwrap_or_default()) };
@@ -263,12 +263,12 @@ pub fn compare(before: &Judgement, after: &Judgement) -> Vec<Change> {
 }
 
 /// Names that one of two sweeps knows and cannot attempt, and the other does not know; and other reasons for that.
-fn absent(before: &Grid, after: &Grid) -> Vec<Change> {
-    let told = |grid: &Grid, row: &str| {
+fn absent(before: &SweepLayout, after: &SweepLayout) -> Vec<Change> {
+    let told = |grid: &SweepLayout, row: &str| {
         let orphan = grid.absent.iter().chain(&grid.orphans).find(|orphan| orphan.name == row)?;
-        Some(Told::text(format!("not attempted: {}", orphan.advice)))
+        Some(KernelAnswer::text(format!("not attempted: {}", orphan.advice)))
     };
-    let listed = |grid: &Grid, row: &str| grid.rows.iter().any(|name| name == row);
+    let listed = |grid: &SweepLayout, row: &str| grid.rows.iter().any(|name| name == row);
     let new = after.absent.iter().chain(&after.orphans).filter(|orphan| told(before, &orphan.name).is_none());
     let all = before.absent.iter().chain(&before.orphans).chain(new).map(|orphan| &orphan.name);
     // What one of the two attempts has cells that say so.
@@ -281,7 +281,7 @@ fn absent(before: &Grid, after: &Grid) -> Vec<Change> {
                 (_, None) => Effect::Removed,
                 (one, other) => (one != other).then_some(Effect::Detail)?,
             };
-            let subject = Subject { case: String::new(), what: What::Absent { row: row.clone() } };
+            let subject = ComparedItem { case: String::new(), what: ItemKind::Absent { row: row.clone() } };
             Some(Change { effect, subject, before: was, after: is })
         })
         .collect()
@@ -301,8 +301,9 @@ fn mounts(before: &Judgement, after: &Judgement) -> Vec<Change> {
         for (container, shown) in &one.mounted {
             let Some((_, now)) = other.mounted.iter().find(|(name, _)| name == container) else { continue };
             if shown != now {
-                let subject = Subject { case: one.label.clone(), what: What::Mount { container: container.clone() } };
-                let told = |options| Some(Told::text(render::show_options(options)));
+                let subject =
+                    ComparedItem { case: one.label.clone(), what: ItemKind::Mount { container: container.clone() } };
+                let told = |options| Some(KernelAnswer::text(render::show_options(options)));
                 changes.push(Change { effect: Effect::Masks, subject, before: told(shown), after: told(now) });
             }
         }
@@ -312,11 +313,12 @@ fn mounts(before: &Judgement, after: &Judgement) -> Vec<Change> {
 
 fn disagreements(before: &Judgement, after: &Judgement) -> Vec<Change> {
     let differing = shared_cases(before, after).filter(|(one, other)| one.disagreements != other.disagreements);
-    let told =
-        |lines: &[String]| Some(Told::text(if lines.is_empty() { "they agree".to_owned() } else { lines.join("; ") }));
+    let told = |lines: &[String]| {
+        Some(KernelAnswer::text(if lines.is_empty() { "they agree".to_owned() } else { lines.join("; ") }))
+    };
     let change = |(one, other): (&harness_verdict::judgement::Case, &harness_verdict::judgement::Case)| Change {
         effect: Effect::Disagreement,
-        subject: Subject { case: one.label.clone(), what: What::Disagreements },
+        subject: ComparedItem { case: one.label.clone(), what: ItemKind::Disagreements },
         before: told(&one.disagreements),
         after: told(&other.disagreements),
     };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use harness_protocol::name::{Ground, ImageName, KernelName};
+use harness_protocol::name::{Environment, ImageName, KernelName};
 
 /// Whose a snapshot is: every ground's with this kernel and this image; a part that is not named is any.
 ///
@@ -38,8 +38,8 @@ impl Owner {
     }
 
     /// The owner of what this ground has alone.
-    pub fn exactly(ground: &Ground) -> Self {
-        Self { kernel: Some(ground.kernel.clone()), image: Some(ground.image.clone()) }
+    pub fn exactly(environment: &Environment) -> Self {
+        Self { kernel: Some(environment.kernel.clone()), image: Some(environment.image.clone()) }
     }
 
     /// Whether it is everybody.
@@ -103,7 +103,7 @@ impl fmt::Display for Owner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lineage {
     /// The kernel and its image.
-    pub ground: Ground,
+    pub environment: Environment,
     /// The kernels the kernel is like.
     pub alike: Vec<KernelName>,
 }
@@ -112,7 +112,7 @@ impl Lineage {
     /// Whose snapshots it is held to, the first that there is: those of its image before those of any image, and among
     /// each its kernel's, then those of the kernels that is like, then those of any kernel.
     pub fn owners(&self) -> impl Iterator<Item = Owner> {
-        let image = &self.ground.image;
+        let image = &self.environment.image;
         self.kernels().map(|kernel| Owner { kernel, image: Some(image.clone()) }).chain(self.owners_of_any_image())
     }
 
@@ -122,7 +122,7 @@ impl Lineage {
     }
 
     fn kernels(&self) -> impl Iterator<Item = Option<KernelName>> {
-        let named = std::iter::once(&self.ground.kernel).chain(&self.alike);
+        let named = std::iter::once(&self.environment.kernel).chain(&self.alike);
         named.cloned().map(Some).chain(std::iter::once(None))
     }
 }
@@ -133,12 +133,12 @@ mod tests {
 
     #[test]
     fn a_file_name_tells_its_owner() {
-        let ground = Ground { kernel: "7.3".parse().unwrap(), image: "systemd-262.1".parse().unwrap() };
+        let environment = Environment { kernel: "7.3".parse().unwrap(), image: "systemd-262.1".parse().unwrap() };
         let owners = [
             (Owner::EVERYBODY, "any.snap"),
-            (Owner::kernel(&ground.kernel), "any@7.3.snap"),
-            (Owner::image(&ground.image), "any@@systemd-262.1.snap"),
-            (Owner::exactly(&ground), "any@7.3@systemd-262.1.snap"),
+            (Owner::kernel(&environment.kernel), "any@7.3.snap"),
+            (Owner::image(&environment.image), "any@@systemd-262.1.snap"),
+            (Owner::exactly(&environment), "any@7.3@systemd-262.1.snap"),
         ];
         for (owner, file) in owners {
             assert_eq!(owner.file_name("any"), file);
@@ -164,8 +164,8 @@ mod tests {
 
     #[test]
     fn the_most_exact_comes_first() {
-        let ground = Ground { kernel: "7.2-debian".parse().unwrap(), image: "systemd-262".parse().unwrap() };
-        let lineage = Lineage { ground, alike: vec!["7.3-debian".parse().unwrap(), "7.3".parse().unwrap()] };
+        let environment = Environment { kernel: "7.2-debian".parse().unwrap(), image: "systemd-262".parse().unwrap() };
+        let lineage = Lineage { environment, alike: vec!["7.3-debian".parse().unwrap(), "7.3".parse().unwrap()] };
         let owners: Vec<String> = lineage.owners().map(|owner| owner.to_string()).collect();
         let expected = [
             "@7.2-debian@systemd-262",

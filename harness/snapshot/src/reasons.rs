@@ -3,8 +3,8 @@
 //! A snapshot of a kernel's or an image's own says that verdicts differ there; the reason says why that is right. Each such
 //! snapshot has one, and a reason that no snapshot is left for is told too.
 
-mod complaints;
 pub mod edit;
+mod mismatches;
 
 use std::{collections::BTreeMap, collections::BTreeSet, fmt, str::FromStr, sync::Arc, sync::LazyLock};
 
@@ -13,16 +13,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-pub use complaints::Complaint;
+pub use mismatches::Complaint;
 
 use crate::owner::Owner;
 use harness_diagnostics::{
     limits::MOST_BYTES,
-    node::{Node, Place},
+    node::{KeyPath, Node},
     report::{Problem, Report},
     structure,
 };
-use harness_protocol::name::{Ground, ScenarioName};
+use harness_protocol::name::{Environment, ScenarioName};
 use harness_scenario::schema::schema_of;
 
 /// What the file is called. No scenario can have this name.
@@ -34,7 +34,7 @@ pub type OwnSnapshots = BTreeMap<ScenarioName, BTreeSet<Owner>>;
 /// The whole file.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct ReasonsFile {
     /// Each reason for which kernels differ.
     #[serde(default)]
     difference: Vec<Entry>,
@@ -149,12 +149,12 @@ pub struct Reasons {
     label: String,
     text: Arc<str>,
     root: Option<Node>,
-    known: Vec<Known>,
+    known: Vec<ResolvedEntry>,
 }
 
 /// An entry, understood.
 #[derive(Clone, Debug)]
-struct Known {
+struct ResolvedEntry {
     explanation: Explanation,
     extent: Extent,
     scenarios: Vec<ScenarioName>,
@@ -197,7 +197,7 @@ fn covers(globs: &[glob::Pattern], name: Option<&str>) -> bool {
     globs.is_empty() || name.is_some_and(|name| globs.iter().any(|glob| glob.matches(name)))
 }
 
-impl Known {
+impl ResolvedEntry {
     fn is_for(&self, scenario: &ScenarioName, owner: &Owner) -> bool {
         self.scenarios.contains(scenario) && self.extent.covers(owner)
     }
@@ -205,7 +205,7 @@ impl Known {
 
 /// The JSON Schema of the file.
 fn schema() -> &'static Value {
-    static SCHEMA: LazyLock<Value> = LazyLock::new(schema_of::<File>);
+    static SCHEMA: LazyLock<Value> = LazyLock::new(schema_of::<ReasonsFile>);
     &SCHEMA
 }
 
@@ -232,7 +232,7 @@ impl Reasons {
         if !problems.is_empty() {
             return Err(report(problems));
         }
-        let file: File = serde_json::from_value(root.to_json())
+        let file: ReasonsFile = serde_json::from_value(root.to_json())
             .map_err(|error| report(vec![Problem::new(root.span.clone(), error.to_string())]))?;
         let mut problems = Vec::new();
         let entries = file.difference.iter().enumerate();
@@ -265,8 +265,8 @@ impl Reasons {
     }
 
     /// Whether what the attempts of this scenario expect is meant for other grounds than this one.
-    pub fn lifts_expectations(&self, scenario: &ScenarioName, ground: &Ground) -> bool {
-        let owner = Owner::exactly(ground);
+    pub fn lifts_expectations(&self, scenario: &ScenarioName, environment: &Environment) -> bool {
+        let owner = Owner::exactly(environment);
         self.known.iter().any(|known| known.lifts_expectations && known.is_for(scenario, &owner))
     }
 
@@ -283,16 +283,16 @@ impl Reasons {
 /// Understands one entry, and notes what cannot be understood.
 struct Reader<'a> {
     root: &'a Node,
-    place: Place,
+    place: KeyPath,
     problems: &'a mut Vec<Problem>,
 }
 
 impl<'a> Reader<'a> {
     fn of(root: &'a Node, at: usize, problems: &'a mut Vec<Problem>) -> Self {
-        Self { root, place: Place::default().key("difference").index(at), problems }
+        Self { root, place: KeyPath::default().key("difference").index(at), problems }
     }
 
-    fn entry(&mut self, entry: &Entry) -> Option<Known> {
+    fn entry(&mut self, entry: &Entry) -> Option<ResolvedEntry> {
         let commit = entry.commit.as_ref().map(|text| self.noted("commit", text.parse::<Commit>()));
         let explanation = self.noted("reason", Explanation::new(&entry.reason, None));
         let extent = self.extent(entry);
@@ -301,7 +301,7 @@ impl<'a> Reader<'a> {
             Some(commit) => Some(commit?),
             None => None,
         };
-        Some(Known {
+        Some(ResolvedEntry {
             explanation: Explanation { commit, ..explanation? },
             extent: extent?,
             scenarios: scenarios?,
@@ -325,7 +325,7 @@ impl<'a> Reader<'a> {
         result.map_err(|error| self.note(self.place.key(key), error.to_string())).ok()
     }
 
-    fn note(&mut self, place: Place, message: String) {
+    fn note(&mut self, place: KeyPath, message: String) {
         self.problems.push(Problem::new(self.root.span_of(&place), message));
     }
 

@@ -30,7 +30,7 @@ pub struct Blessing<'a> {
 impl Blessing<'_> {
     /// The texts of an image's grounds, or of all; a kernel that is like another comes after those that are like none.
     fn ordered(&self, image: Option<&ImageName>) -> Vec<&(Lineage, String)> {
-        let wanted = |(lineage, _): &&(Lineage, String)| image.is_none_or(|image| *image == lineage.ground.image);
+        let wanted = |(lineage, _): &&(Lineage, String)| image.is_none_or(|image| *image == lineage.environment.image);
         let (first, then): (Vec<_>, Vec<_>) =
             self.texts.iter().filter(wanted).partition(|(lineage, _)| lineage.alike.is_empty());
         first.into_iter().chain(then).collect()
@@ -39,8 +39,8 @@ impl Blessing<'_> {
     fn images(&self) -> Vec<&ImageName> {
         let mut images: Vec<&ImageName> = Vec::new();
         for (lineage, _) in self.texts {
-            if !images.contains(&&lineage.ground.image) {
-                images.push(&lineage.ground.image);
+            if !images.contains(&&lineage.environment.image) {
+                images.push(&lineage.environment.image);
             }
         }
         images
@@ -49,7 +49,7 @@ impl Blessing<'_> {
 
 impl Recorded {
     /// What is recorded for this ground.
-    pub fn for_ground(&self, lineage: &Lineage) -> Option<&str> {
+    pub fn for_environment(&self, lineage: &Lineage) -> Option<&str> {
         self.first(lineage.owners())
     }
 
@@ -86,7 +86,7 @@ impl Recorded {
             blessed.settle_image(self, blessing, image);
         }
         for (lineage, text) in blessing.ordered(None) {
-            let owner = Owner::exactly(&lineage.ground);
+            let owner = Owner::exactly(&lineage.environment);
             let is_told = blessed.without(&owner, lineage).is_some_and(|inherited| same(inherited, text));
             blessed.put(owner, (!is_told).then_some(text));
         }
@@ -101,7 +101,7 @@ impl Recorded {
             self.put(Owner::EVERYBODY, Some(first));
         }
         for (lineage, text) in texts {
-            let owner = Owner::kernel(&lineage.ground.kernel);
+            let owner = Owner::kernel(&lineage.environment.kernel);
             let inherited = self.first(lineage.owners_of_any_image().filter(|other| *other != owner));
             let is_told = inherited.is_some_and(|inherited| same(inherited, text));
             self.put(owner, (!is_told).then_some(text));
@@ -130,7 +130,7 @@ impl Recorded {
     }
 
     fn is_relied_on(&self, owner: &Owner, blessing: &Blessing<'_>, image: &ImageName) -> bool {
-        let mut held = blessing.held.iter().filter(|lineage| lineage.ground.image == *image);
+        let mut held = blessing.held.iter().filter(|lineage| lineage.environment.image == *image);
         held.any(|lineage| self.holder(lineage).as_ref() == Some(owner))
     }
 

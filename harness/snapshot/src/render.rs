@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use harness_protocol::{mount_option::MountOption, name::ContainerName, outcome::UnitFact};
-use harness_scenario::grid::Grid;
+use harness_scenario::layout::SweepLayout;
 use harness_verdict::{
     judgement::{Case, Judgement, Row},
     object::{Step, StepResult},
@@ -109,7 +109,7 @@ fn render_steps(text: &mut String, digits: usize, steps: &[Step]) {
 }
 
 /// A sweep is one table, whatever cases it was made of.
-fn render_grid(text: &mut String, grid: &Grid, judgement: &Judgement) {
+fn render_grid(text: &mut String, grid: &SweepLayout, judgement: &Judgement) {
     for line in judgement.cases.iter().flat_map(|case| &case.disagreements) {
         let _ = writeln!(text, "{}", without_controls(line));
     }
@@ -176,7 +176,7 @@ pub fn same(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use harness_scenario::grid::Part;
+    use harness_scenario::layout::AttemptRole;
     use harness_verdict::verdict::{Refusal, Verdict};
 
     use super::*;
@@ -190,7 +190,7 @@ mod tests {
             expect: None,
             verdict,
             cause: None,
-            part: Part::Line,
+            part: AttemptRole::Line,
             steps: Vec::new(),
         };
         let allowed = || Verdict::Allowed { detail: None };

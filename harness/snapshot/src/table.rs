@@ -7,14 +7,14 @@ mod layout;
 mod line;
 
 pub use layout::{layout, layout_within};
-pub use line::{Line, Piece, Tone};
+pub use line::{Emphasis, Line, StyledText};
 
 #[cfg(test)]
 mod tests {
     use harness_protocol::errno::Errno;
     use harness_scenario::{
         expect::Expect,
-        grid::{Column, Grid, Orphan, Part},
+        layout::{AttemptRole, Column, SweepLayout, UncoveredName},
     };
     use harness_verdict::{
         judgement::{Case, Judgement, Row},
@@ -28,8 +28,8 @@ mod tests {
         Column { name: name.to_owned(), head: head.to_owned(), meaning: format!("the meaning of {name}") }
     }
 
-    fn grid() -> Grid {
-        Grid {
+    fn grid() -> SweepLayout {
+        SweepLayout {
             of: "map types".to_owned(),
             rows: ["hash", "array", "sockmap"].map(str::to_owned).to_vec(),
             columns: vec![column("granted", "granted"), column("no_type", "-type")],
@@ -48,7 +48,7 @@ mod tests {
             expect: None,
             verdict,
             cause,
-            part: Part::Cell { row, column },
+            part: AttemptRole::Cell { row, column },
             steps: Vec::new(),
         }
     }
@@ -57,7 +57,7 @@ mod tests {
         Refusal { errno: Errno::from_raw(errno), step: None }
     }
 
-    fn judgement(grid: Grid, rows: Vec<Row>) -> Judgement {
+    fn judgement(grid: SweepLayout, rows: Vec<Row>) -> Judgement {
         let case =
             Case { label: String::new(), mounted: vec![], disagreements: vec![], units: vec![], tokens: vec![], rows };
         Judgement {
@@ -124,7 +124,7 @@ CONFIG_X is not set: sockmap
     #[test]
     fn many_rows_are_counted_and_a_column_like_another_refers_to_it() {
         let rows: Vec<String> = (0..6).map(|row| format!("type{row}")).collect();
-        let grid = Grid { rows, ..grid() };
+        let grid = SweepLayout { rows, ..grid() };
         let gift = |row: usize| if row == 2 { "token" } else { "CAP_BPF" };
         let cells =
             |column: usize| (0..6).map(move |row| cell(row, column, Verdict::Denied(refusal(1)), Some(gift(row))));
@@ -136,13 +136,13 @@ CONFIG_X is not set: sockmap
     }
 
     fn cell_row(row: &Row) -> usize {
-        if let Part::Cell { row, .. } = row.part { row } else { panic!("{row:?}") }
+        if let AttemptRole::Cell { row, .. } = row.part { row } else { panic!("{row:?}") }
     }
 
     #[test]
     fn preparations_are_no_verdicts_but_a_wrong_one_is_a_problem() {
         let mut prepared = cell(0, 0, Verdict::Malformed(refusal(22)), None);
-        prepared.part = Part::Preparation;
+        prepared.part = AttemptRole::Preparation;
         let judgement = judgement(grid(), vec![prepared, cell(0, 1, Verdict::Denied(refusal(1)), None)]);
         assert_eq!(judgement.rows().count(), 1);
         let problems: Vec<String> = judgement.problems().into_iter().map(|problem| problem.subject).collect();
@@ -151,10 +151,10 @@ CONFIG_X is not set: sockmap
 
     #[test]
     fn a_wrong_cell_is_told_by_row_and_arm_and_a_name_without_a_recipe_by_itself() {
-        let orphans = vec![Orphan { name: "new_type".to_owned(), advice: "add a recipe".to_owned() }];
+        let orphans = vec![UncoveredName { name: "new_type".to_owned(), advice: "add a recipe".to_owned() }];
         let mut wrong = cell(0, 1, Verdict::Allowed { detail: None }, None);
         wrong.expect = Some(Expect::Denied);
-        let judgement = judgement(Grid { orphans, ..grid() }, vec![wrong]);
+        let judgement = judgement(SweepLayout { orphans, ..grid() }, vec![wrong]);
         let problems: Vec<(String, String)> = judgement.problems().into_iter().map(|p| (p.subject, p.what)).collect();
         let expected = [("hash, no_type (map_create)", "expected denied, got allowed"), ("`new_type`", "add a recipe")];
         assert_eq!(problems, expected.map(|(subject, what)| (subject.to_owned(), what.to_owned())));

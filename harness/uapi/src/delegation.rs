@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use harness_protocol::mount_option::{LONGEST_VALUE, MountOption, OPTIONS};
 
-pub use requested::{Reading, RefusedOption, known_bits, option_of};
+pub use requested::{ParsedElement, RefusedOption, known_bits, option_of};
 
 macro_rules! mask_type {
     ($(#[$meta:meta])* $name:ident, $option:expr) => {

@@ -149,7 +149,7 @@ pub enum Use {
 
 /// Why something is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Why {
+pub struct Justification {
     /// In a few words, such as `a program of this type`.
     pub what: Reason,
     /// The function and file of the kernel that asks.
@@ -203,11 +203,11 @@ impl fmt::Display for Reason {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requirement {
     /// Bits of the token, and what for.
-    pub bits: BTreeMap<Bit, Why>,
+    pub bits: BTreeMap<Bit, Justification>,
     /// Capabilities in the token's user namespace, and what for.
-    pub capabilities: BTreeMap<Capability, BTreeSet<Why>>,
+    pub capabilities: BTreeMap<Capability, BTreeSet<Justification>>,
     /// Capabilities in the initial user namespace: no token stands for them.
-    pub undelegable: BTreeMap<Capability, BTreeSet<Why>>,
+    pub undelegable: BTreeMap<Capability, BTreeSet<Justification>>,
     /// The first release whose kernel takes a token for the request; `None` if none is asked for.
     pub since: Option<Release>,
     /// Whether all of it is asked for only while `kernel.unprivileged_bpf_disabled` is not 0.
@@ -216,15 +216,15 @@ pub struct Requirement {
 
 impl Requirement {
     fn bit(&mut self, kind: Kind, number: u32, what: Reason, source: &'static str) {
-        self.bits.insert(Bit { kind, number }, Why { what, source });
+        self.bits.insert(Bit { kind, number }, Justification { what, source });
     }
 
     fn capability(&mut self, capability: Capability, what: Reason, source: &'static str) {
-        self.capabilities.entry(capability).or_default().insert(Why { what, source });
+        self.capabilities.entry(capability).or_default().insert(Justification { what, source });
     }
 
     fn initial(&mut self, capability: Capability, what: Reason, source: &'static str) {
-        self.undelegable.entry(capability).or_default().insert(Why { what, source });
+        self.undelegable.entry(capability).or_default().insert(Justification { what, source });
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
 
 /// The kernel an expansion is for.
 #[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
+pub struct KernelProfile<'a> {
     /// Its name.
     pub name: &'a KernelName,
     /// The image it boots.
@@ -25,16 +25,16 @@ pub struct Target<'a> {
 
 /// The names a scenario may use. Without a target kernel it holds what any known kernel knows.
 #[derive(Clone, Copy, Debug)]
-pub struct Lexicon<'a> {
+pub struct NameResolver<'a> {
     /// What any known kernel knows.
     pub known: &'a KnownNames,
     /// The kernel whose names come first.
-    pub target: Option<Target<'a>>,
+    pub target: Option<KernelProfile<'a>>,
 }
 
 /// A name that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct ResolvedName {
     /// Its number in the kernel's enumeration.
     pub number: u32,
     /// As the kernel shows it.
@@ -43,7 +43,7 @@ pub struct Found {
     pub missing: Option<String>,
 }
 
-impl<'a> Lexicon<'a> {
+impl<'a> NameResolver<'a> {
     /// All names of a kind: the target's, or those of all known kernels.
     pub fn table(&self, kind: Kind) -> &'a NameTable {
         match self.target {
@@ -53,12 +53,12 @@ impl<'a> Lexicon<'a> {
     }
 
     /// Looks a name up, first in the target's vocabulary.
-    pub fn find(&self, kind: Kind, text: &str) -> Result<Found, UnknownName> {
+    pub fn find(&self, kind: Kind, text: &str) -> Result<ResolvedName, UnknownName> {
         let table = self.table(kind);
         if let Some(number) = table.number(text) {
             let found = found(table, number, text, None);
             let missing = self.lacks_option(kind, &found.name);
-            return Ok(Found { missing, ..found });
+            return Ok(ResolvedName { missing, ..found });
         }
         let number = self.known.lookup(kind, text)?;
         let known = self.known.table(kind);
@@ -106,6 +106,6 @@ impl<'a> Lexicon<'a> {
     }
 }
 
-fn found(table: &NameTable, number: u32, text: &str, missing: Option<String>) -> Found {
-    Found { number, name: table.name(number).unwrap_or(text).to_owned(), missing }
+fn found(table: &NameTable, number: u32, text: &str, missing: Option<String>) -> ResolvedName {
+    ResolvedName { number, name: table.name(number).unwrap_or(text).to_owned(), missing }
 }

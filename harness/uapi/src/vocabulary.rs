@@ -16,7 +16,7 @@ use thiserror::Error;
 
 pub use helper::HelperNames;
 pub use known::{KnownNames, KnownNamesError};
-pub use read::BtfError;
+pub use read::VocabularyError;
 pub use table::{NameTable, NamedNumber, Sentinel};
 
 /// One of the four families of names.
@@ -150,7 +150,7 @@ pub struct Vocabulary {
 
 impl Vocabulary {
     /// Reads the vocabulary from raw BTF, as in `/sys/kernel/btf/vmlinux` or the `.BTF` section of a `vmlinux`.
-    pub fn from_btf(bytes: &[u8]) -> Result<Self, BtfError> {
+    pub fn from_btf(bytes: &[u8]) -> Result<Self, VocabularyError> {
         read::vocabulary(bytes)
     }
 

@@ -6,7 +6,7 @@ use harness_protocol::plan::HelperIds;
 
 /// What the surveys of a sweep found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Granted {
+pub struct GrantedHelpers {
     /// The kernel's helpers, in its order.
     pub names: Vec<(u32, String)>,
     /// What was granted, by the row of the program type and the column of the circumstances; nothing where no program of
@@ -14,7 +14,7 @@ pub struct Granted {
     pub found: BTreeMap<(usize, usize), HelperIds>,
 }
 
-impl Granted {
+impl GrantedHelpers {
     /// What was granted to a row under the circumstances of a column.
     pub fn of(&self, row: usize, column: usize) -> Option<&HelperIds> {
         self.found.get(&(row, column))

@@ -133,11 +133,11 @@ mod tests {
         outcome::{Answer, Control},
         plan,
     };
-    use harness_scenario::{expanded::ExpandedCase, expect::Expect, grid::Part, spec::Isolation};
+    use harness_scenario::{expanded::ExpandedCase, expect::Expect, layout::AttemptRole, spec::Isolation};
 
     fn asked(text: &str, expect: Option<Expect>) -> ExpandedAttempt {
         let (text, container) = (text.to_owned(), "container".to_owned());
-        ExpandedAttempt { text, op: "map_create", container, expect, missing: None, part: Part::Line }
+        ExpandedAttempt { text, op: "map_create", container, expect, missing: None, part: AttemptRole::Line }
     }
 
     /// A scenario with these attempts in each of two cases.

@@ -8,15 +8,15 @@ use harness_protocol::{
 };
 use harness_scenario::{
     expect::Expect,
-    grid::{Grid, Part},
+    layout::{AttemptRole, SweepLayout},
 };
 use thiserror::Error;
 
 use crate::{
-    granted::Granted,
+    granted::GrantedHelpers,
     object::Step,
     reason::Reason,
-    verdict::{Class, Doubt, Verdict},
+    verdict::{Class, NoVerdict, Verdict},
 };
 
 /// One scenario on one kernel.
@@ -27,9 +27,9 @@ pub struct Judgement {
     /// One for each combination of its matrix.
     pub cases: Vec<Case>,
     /// How its attempts are laid out, if it is a sweep.
-    pub grid: Option<Box<Grid>>,
+    pub grid: Option<Box<SweepLayout>>,
     /// Which helpers were granted, if it is a sweep of helpers.
-    pub helpers: Option<Granted>,
+    pub helpers: Option<GrantedHelpers>,
     /// If the VM died or hung: how, and the console's last lines.
     pub crash: Option<Crash>,
 }
@@ -67,7 +67,7 @@ pub struct Row {
     /// If it was denied and that was found out: why.
     pub cause: Option<Reason>,
     /// What it is to its scenario.
-    pub part: Part,
+    pub part: AttemptRole,
     /// The calls it consists of, if libbpf loaded an object, and what that lost.
     pub steps: Vec<Step>,
 }
@@ -95,7 +95,7 @@ pub enum Fault {
         /// The attempt in a few words.
         text: String,
         /// Why.
-        doubt: Doubt,
+        doubt: NoVerdict,
     },
     /// The outcome does not answer exactly the attempts that were asked.
     #[error("the guest's record does not fit the plan: {0}")]
@@ -165,8 +165,10 @@ impl Judgement {
     fn subject(&self, case: &Case, at: usize, row: &Row) -> String {
         let label = if case.label.is_empty() { String::new() } else { format!("[{}] ", case.label) };
         let place = match (&self.grid, row.part) {
-            (Some(grid), Part::Cell { row, column }) => format!("{}, {}", grid.rows[row], grid.columns[column].name),
-            (_, Part::Preparation) => format!("preparation {}", at + 1),
+            (Some(grid), AttemptRole::Cell { row, column }) => {
+                format!("{}, {}", grid.rows[row], grid.columns[column].name)
+            }
+            (_, AttemptRole::Preparation) => format!("preparation {}", at + 1),
             _ => format!("attempt {}", at + 1),
         };
         format!("{label}{place} ({})", row.text)
@@ -174,6 +176,6 @@ impl Judgement {
 
     /// All attempts that verdicts are told of, in order: those that only prepare a sweep are none.
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.cases.iter().flat_map(|case| &case.rows).filter(|row| row.part != Part::Preparation)
+        self.cases.iter().flat_map(|case| &case.rows).filter(|row| row.part != AttemptRole::Preparation)
     }
 }

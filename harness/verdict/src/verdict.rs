@@ -142,7 +142,7 @@ impl Verdict {
 
 /// Why no verdict can be given: a fault of the harness or a guest out of resources.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum Doubt {
+pub enum NoVerdict {
     /// The errno says that the guest lacked a resource, which tells nothing about a permission.
     #[error("the kernel answered {0}, which speaks of the guest's resources and not of a permission")]
     Resources(Refusal),
@@ -165,8 +165,13 @@ pub enum Doubt {
 /// `missing` says why this kernel cannot know the operation, if its vocabulary lacks something the attempt needs.
 ///
 /// # Errors
-/// [`Doubt`] if the answer proves nothing.
-pub fn judge(answer: &Answer, root: &Control, container: &Control, missing: Option<&str>) -> Result<Verdict, Doubt> {
+/// [`NoVerdict`] if the answer proves nothing.
+pub fn judge(
+    answer: &Answer,
+    root: &Control,
+    container: &Control,
+    missing: Option<&str>,
+) -> Result<Verdict, NoVerdict> {
     let refusal = match answer {
         Answer::Ok { detail } => return Ok(Verdict::Allowed { detail: detail.clone() }),
         Answer::Helpers(_) => return Ok(Verdict::Allowed { detail: None }),
@@ -178,7 +183,7 @@ pub fn judge(answer: &Answer, root: &Control, container: &Control, missing: Opti
         },
     };
     if speaks_of_resources(refusal.errno) {
-        return Err(Doubt::Resources(refusal));
+        return Err(NoVerdict::Resources(refusal));
     }
     if let Some(reason) = missing {
         return Ok(Verdict::Unsupported { refusal, reason: reason.to_owned() });
@@ -186,7 +191,7 @@ pub fn judge(answer: &Answer, root: &Control, container: &Control, missing: Opti
     match (root, container) {
         _ if root.succeeded() || container.succeeded() => Ok(Verdict::Denied(refusal)),
         (Control::NotMade(root), Control::NotMade(container)) => {
-            Err(Doubt::NoControl { refusal, root: root.clone(), container: container.clone() })
+            Err(NoVerdict::NoControl { refusal, root: root.clone(), container: container.clone() })
         }
         _ => Ok(Verdict::Malformed(refusal)),
     }
@@ -240,9 +245,9 @@ mod tests {
 
     #[test]
     fn doubts_are_no_verdicts() {
-        assert!(matches!(judge(&err(12), &made(OK), &made(OK), None), Err(Doubt::Resources(_))));
+        assert!(matches!(judge(&err(12), &made(OK), &made(OK), None), Err(NoVerdict::Resources(_))));
         let none = || Control::NotMade("no map".into());
-        assert!(matches!(judge(&err(1), &none(), &none(), None), Err(Doubt::NoControl { .. })));
+        assert!(matches!(judge(&err(1), &none(), &none(), None), Err(NoVerdict::NoControl { .. })));
     }
 
     #[test]

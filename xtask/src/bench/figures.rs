@@ -31,7 +31,7 @@ pub(crate) type Figure<T> = Result<T, Missing>;
 #[derive(Debug)]
 pub(crate) struct Figures {
     pub(crate) host: Host,
-    pub(crate) subject: Subject,
+    pub(crate) subject: Workload,
     /// The whole command, nothing kept but builds.
     pub(crate) fresh: Figure<Sample>,
     /// The whole command, all outcomes kept.
@@ -63,7 +63,7 @@ pub(crate) struct Host {
 
 /// What was measured.
 #[derive(Clone, Debug)]
-pub(crate) struct Subject {
+pub(crate) struct Workload {
     pub(crate) kernel: String,
     pub(crate) release: String,
     pub(crate) image: String,

@@ -8,7 +8,7 @@ use harness_runner::{
 };
 
 use super::{
-    figures::{Figure, Figures, Host, LeastMemory, Repeats, Subject, Virtme},
+    figures::{Figure, Figures, Host, LeastMemory, Repeats, Virtme, Workload},
     sample::Sample,
     whole::{Kept, words},
 };
@@ -27,8 +27,8 @@ pub(crate) fn render(figures: &Figures) -> String {
     sections.join("\n")
 }
 
-fn opening(host: &Host, subject: &Subject) -> String {
-    let Subject { kernel, release, image, scenarios, attempts, memory_mib } = subject;
+fn opening(host: &Host, subject: &Workload) -> String {
+    let Workload { kernel, release, image, scenarios, attempts, memory_mib } = subject;
     let [before, after] = &host.load;
     format!(
         "# Performance\n\n\
@@ -190,7 +190,7 @@ fn growth_row(growth: &Growth) -> String {
     )
 }
 
-fn memory(subject: &Subject, figures: &Figures) -> String {
+fn memory(subject: &Workload, figures: &Figures) -> String {
     let mut text = "## Memory of a VM\n\n| what | memory |\n| --- | --: |\n".to_owned();
     let peaks = figures.vms.as_ref().map(|vms| vms.iter().filter_map(|vm| vm.peak_kib).max());
     let peak = match peaks {

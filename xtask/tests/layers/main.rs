@@ -26,7 +26,7 @@ use tree::{Id, Tree};
 
 /// The crates by floor: each imports crates of lower floors only.
 const FLOORS: &[(&str, u32)] = &[
-    ("harness-agent", 0),
+    ("harness-init", 0),
     ("harness-diagnostics", 0),
     ("harness-program", 0),
     ("harness-protocol", 0),
@@ -50,7 +50,7 @@ const FLOORS: &[(&str, u32)] = &[
 const EXCEPTIONS: &str = include_str!("exceptions.txt");
 
 /// The crates that stand in the VM, and whom of ours they may know there.
-const IN_THE_VM: [(&str, &[&str]); 2] = [("harness-agent", &[]), ("harness-guest", &["harness-protocol"])];
+const IN_THE_VM: [(&str, &[&str]); 2] = [("harness-init", &[]), ("harness-guest", &["harness-protocol"])];
 
 fn top() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

@@ -48,7 +48,7 @@ impl References {
 
 /// How much of the selected areas is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum CleanScope {
     /// What is of no use any more.
     Idle,
     /// Everything that no living process uses.
@@ -57,7 +57,7 @@ pub enum Reach {
 
 /// Why an item goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum RemovalReason {
     /// No manifest, recipe or source of the project refers to it.
     Unreferenced,
     /// It was not used for [`OLD`].
@@ -68,7 +68,7 @@ pub enum Why {
     Asked,
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for RemovalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Unreferenced => "nothing in the project refers to it",
@@ -83,7 +83,7 @@ impl fmt::Display for Why {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// In the order of the inventory.
-    pub doomed: Vec<(Item, Why)>,
+    pub doomed: Vec<(Item, RemovalReason)>,
     /// Whether VMs run that may use kernels, images, programs and outcomes.
     pub vms_run: bool,
 }
@@ -101,7 +101,13 @@ pub struct Freed {
 
 impl Plan {
     /// Decides which items of these areas go.
-    pub fn new(inventory: &Inventory, references: &References, areas: &[Area], reach: Reach, now: SystemTime) -> Self {
+    pub fn new(
+        inventory: &Inventory,
+        references: &References,
+        areas: &[Area],
+        reach: CleanScope,
+        now: SystemTime,
+    ) -> Self {
         let selected = inventory.items.iter().filter(|item| areas.contains(&item.area));
         let doomed = selected.filter_map(|item| Some((item.clone(), why(item, references, reach, now)?)));
         Self { doomed: doomed.collect(), vms_run: inventory.items.iter().any(|item| item.lives) }
@@ -113,7 +119,7 @@ impl Plan {
     }
 
     /// What it would remove of an area.
-    pub fn of(&self, area: Area) -> impl Iterator<Item = &(Item, Why)> {
+    pub fn of(&self, area: Area) -> impl Iterator<Item = &(Item, RemovalReason)> {
         self.doomed.iter().filter(move |(item, _)| item.area == area)
     }
 
@@ -142,19 +148,19 @@ impl Plan {
 }
 
 /// Why an item goes; `None` if it stays.
-fn why(item: &Item, references: &References, reach: Reach, now: SystemTime) -> Option<Why> {
+fn why(item: &Item, references: &References, reach: CleanScope, now: SystemTime) -> Option<RemovalReason> {
     let unused_for = |span| now.duration_since(item.used).is_ok_and(|since| since > span);
     let referenced = || references.has(item.area, &item.name);
     match (kind(item), reach) {
         (Kind::Kept, _) => None,
-        (Kind::Nameless, _) => unused_for(SETTLED).then_some(Why::Leftover),
-        (Kind::HalfMade, _) => Some(Why::Leftover),
-        (Kind::Whole, _) if item.area == Area::Runs => Some(Why::Leftover),
-        (Kind::Whole, Reach::Everything) => Some(Why::Asked),
-        (Kind::Whole, Reach::Idle) => match item.area {
-            Area::Store => unused_for(OLD).then_some(Why::Old),
-            Area::Trees if referenced() => unused_for(OLD).then_some(Why::Old),
-            _ => (!referenced()).then_some(Why::Unreferenced),
+        (Kind::Nameless, _) => unused_for(SETTLED).then_some(RemovalReason::Leftover),
+        (Kind::HalfMade, _) => Some(RemovalReason::Leftover),
+        (Kind::Whole, _) if item.area == Area::Runs => Some(RemovalReason::Leftover),
+        (Kind::Whole, CleanScope::Everything) => Some(RemovalReason::Asked),
+        (Kind::Whole, CleanScope::Idle) => match item.area {
+            Area::Store => unused_for(OLD).then_some(RemovalReason::Old),
+            Area::Trees if referenced() => unused_for(OLD).then_some(RemovalReason::Old),
+            _ => (!referenced()).then_some(RemovalReason::Unreferenced),
         },
     }
 }

@@ -16,8 +16,8 @@ use crate::{command, digest::Sha256, file};
 const SOURCES: &[&str] = &[
     "Cargo.toml",
     "Cargo.lock",
-    "harness/agent/Cargo.toml",
-    "harness/agent/src",
+    "harness/init/Cargo.toml",
+    "harness/init/src",
     "harness/guest/Cargo.toml",
     "harness/guest/build.rs",
     "harness/guest/src",

@@ -70,7 +70,7 @@ pub enum HostError {
 
 /// How a command becomes root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rise {
+enum Elevation {
     /// It already is.
     Root,
     /// `sudo`, which may ask the person at the terminal for a password.
@@ -81,7 +81,7 @@ enum Rise {
     Impossible,
 }
 
-impl Rise {
+impl Elevation {
     fn of_this_process(host: &Host) -> Self {
         match fs::metadata("/proc/self").map(|process| process.uid()) {
             Ok(0) => Self::Root,
@@ -109,7 +109,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(missing: &[&Requirement], distribution: Option<Distribution>, rise: Rise) -> Result<Self, HostError> {
+    fn new(missing: &[&Requirement], distribution: Option<Distribution>, rise: Elevation) -> Result<Self, HostError> {
         let lacks = missing.iter().map(|requirement| requirement.probe.name()).collect::<Vec<_>>().join(", ");
         let packages = distribution.and_then(|distribution| {
             let names = missing.iter().map(|requirement| requirement.package(distribution));
@@ -142,9 +142,9 @@ pub fn ensure(purposes: &[Purpose], mode: Mode, progress: &Progress) -> Result<(
     if missing.is_empty() {
         return Ok(());
     }
-    let rise = Rise::of_this_process(&host);
+    let rise = Elevation::of_this_process(&host);
     let plan = Plan::new(&missing, Distribution::detect(), rise)?;
-    if mode == Mode::Print || rise == Rise::Impossible {
+    if mode == Mode::Print || rise == Elevation::Impossible {
         return Err(plan.refusal());
     }
     progress.note(&format!("installing {}: {}", plan.lacks, plan.text()));
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn each_distribution_gets_its_own_names() {
         let missing = [requirement("pahole"), requirement("libelf.h")];
-        let text = |distribution| Plan::new(&missing, Some(distribution), Rise::Root).unwrap().text();
+        let text = |distribution| Plan::new(&missing, Some(distribution), Elevation::Root).unwrap().text();
         assert_eq!(
             text(Distribution::Debian),
             "apt-get update && apt-get install --yes --no-install-recommends dwarves libelf-dev"
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn one_package_for_two_needs_is_named_once() {
         let missing = [requirement("autopoint"), requirement("msgfmt")];
-        let plan = Plan::new(&missing, Some(Distribution::Arch), Rise::Root).unwrap();
+        let plan = Plan::new(&missing, Some(Distribution::Arch), Elevation::Root).unwrap();
         assert_eq!(plan.text(), "pacman --sync --needed --noconfirm gettext");
         assert_eq!(plan.lacks, "autopoint, msgfmt");
     }
@@ -216,24 +216,24 @@ mod tests {
     #[test]
     fn who_is_not_root_is_told_to_use_sudo() {
         let plan = |rise| Plan::new(&[requirement("bc")], Some(Distribution::Fedora), rise).unwrap().text();
-        assert!(plan(Rise::Sudo).starts_with("sudo dnf install"));
-        assert!(plan(Rise::SudoSilently).starts_with("sudo -n dnf install"));
-        assert!(plan(Rise::Impossible).starts_with("sudo dnf install"));
+        assert!(plan(Elevation::Sudo).starts_with("sudo dnf install"));
+        assert!(plan(Elevation::SudoSilently).starts_with("sudo -n dnf install"));
+        assert!(plan(Elevation::Impossible).starts_with("sudo dnf install"));
     }
 
     #[test]
     fn the_refusal_names_what_is_missing_and_the_command() {
-        let plan = Plan::new(&[requirement("bc")], Some(Distribution::Suse), Rise::Root).unwrap();
+        let plan = Plan::new(&[requirement("bc")], Some(Distribution::Suse), Elevation::Root).unwrap();
         let text = plan.refusal().to_string();
         assert_eq!(text, "this host lacks bc; install with:\n    zypper --non-interactive install --no-recommends bc");
     }
 
     #[test]
     fn without_a_known_package_nothing_is_installed() {
-        let error = Plan::new(&[requirement("bc")], None, Rise::Root).unwrap_err();
+        let error = Plan::new(&[requirement("bc")], None, Elevation::Root).unwrap_err();
         assert!(matches!(&error, HostError::NoPackage { lacks } if lacks == "bc"), "{error}");
-        let error =
-            Plan::new(&[requirement("bc"), requirement("apt-get")], Some(Distribution::Suse), Rise::Root).unwrap_err();
+        let error = Plan::new(&[requirement("bc"), requirement("apt-get")], Some(Distribution::Suse), Elevation::Root)
+            .unwrap_err();
         assert!(matches!(&error, HostError::NoPackage { lacks } if lacks == "bc, apt-get"), "{error}");
     }
 

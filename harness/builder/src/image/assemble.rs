@@ -16,14 +16,14 @@ use self::{
     error::{making, walking},
     tree::Tree,
 };
-use super::recipe::{Layer, Package, Recipe};
+use super::manifest::{Layer, Manifest, Package};
 use crate::{mirror, progress::Task};
 
 /// Makes the image of `recipe` in the empty folder `root`. `archives` are its package files, in its order.
 ///
 /// Symbolic links come before packages, so that one of a folder, such as `lib` to `usr/lib`, holds for what is in them;
 /// texts come last, and replace what a package has there.
-pub(super) fn assemble(recipe: &Recipe, archives: &[PathBuf], root: &Path, task: &Task) -> Result<(), AssembleError> {
+pub(super) fn assemble(recipe: &Manifest, archives: &[PathBuf], root: &Path, task: &Task) -> Result<(), AssembleError> {
     let tree = Tree::of(root)?;
     recipe.folders().try_for_each(|folder| tree.folder(folder).map(drop))?;
     recipe.symlinks().try_for_each(|(place, target)| tree.symlink(place, Path::new(target)))?;
@@ -36,7 +36,7 @@ pub(super) fn assemble(recipe: &Recipe, archives: &[PathBuf], root: &Path, task:
 
 /// Takes from the package files of a layer, the next ones of `archives`, what is wanted of them.
 fn take_all<'a>(
-    recipe: &Recipe,
+    recipe: &Manifest,
     layer: &Layer,
     archives: &mut impl Iterator<Item = &'a PathBuf>,
     tree: Tree<'_>,
@@ -78,7 +78,7 @@ fn take_files(package: &Package, archive: &Path, tree: Tree<'_>) -> Result<(), A
 }
 
 /// Takes all of an unpacked package, but for what the recipe leaves out.
-fn take_folder(recipe: &Recipe, archive: &Path, unpacked: &Path, tree: Tree<'_>) -> Result<(), AssembleError> {
+fn take_folder(recipe: &Manifest, archive: &Path, unpacked: &Path, tree: Tree<'_>) -> Result<(), AssembleError> {
     let place_of = |path: &Path| path.strip_prefix(unpacked).unwrap_or(path).to_owned();
     let entries = WalkDir::new(unpacked).min_depth(1).into_iter();
     for entry in entries.filter_entry(|entry| !recipe.leaves_out(&place_of(entry.path()))) {
@@ -125,7 +125,7 @@ mod tests {
         archive
     }
 
-    fn recipe(folder: &Path, files: &str) -> Recipe {
+    fn recipe(folder: &Path, files: &str) -> Manifest {
         let path = folder.join("test.toml");
         let sum = Sha256::of_parts([]);
         let text = format!(
@@ -135,7 +135,7 @@ mod tests {
              [texts]\n\"etc/motd\" = \"hello\"\n\"etc/run\" = \"#!/bin/sh\"\n"
         );
         fs::write(&path, text).unwrap();
-        Recipe::read(&path).unwrap()
+        Manifest::read(&path).unwrap()
     }
 
     fn assembled(files: &str) -> (tempfile::TempDir, Result<(), AssembleError>) {
@@ -218,7 +218,7 @@ mod tests {
         let root = folder.path().join("root");
         fs::create_dir(&root).unwrap();
         let task = Progress::silent().task("t", Unit::Things("packages"), None);
-        assemble(&Recipe::read(&path).unwrap(), &[archive], &root, &task).unwrap();
+        assemble(&Manifest::read(&path).unwrap(), &[archive], &root, &task).unwrap();
         assert_eq!(fs::read_to_string(root.join("usr/lib/deep/library.so")).unwrap(), "l");
         assert_eq!(fs::read_to_string(root.join("etc/motd")).unwrap(), "of the recipe");
         assert_eq!(fs::read_link(root.join("usr/share/link")).unwrap(), Path::new("/etc/motd"));

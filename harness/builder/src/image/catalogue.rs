@@ -4,7 +4,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use super::recipe::{Recipe, RecipeError};
+use super::manifest::{Manifest, ManifestError};
 use crate::listing::{Listing, ListingError};
 
 /// Why an image was not found in the catalogue.
@@ -15,7 +15,7 @@ pub enum CatalogueError {
     Listing(#[from] ListingError),
     /// A recipe is not usable.
     #[error(transparent)]
-    Recipe(#[from] RecipeError),
+    Recipe(#[from] ManifestError),
 }
 
 /// The recipes of a folder, by name. Each is read when it is asked for.
@@ -40,8 +40,8 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`CatalogueError`] if there is none of a name, or if one of them is wrong.
-    pub fn named<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Recipe>, CatalogueError> {
-        let mut found: Vec<Recipe> = Vec::new();
+    pub fn named<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Manifest>, CatalogueError> {
+        let mut found: Vec<Manifest> = Vec::new();
         for name in names {
             for name in self.listing.matching(name)? {
                 let recipe = self.get(name)?;
@@ -57,23 +57,23 @@ impl Catalogue {
     /// is for all scenarios that name no image.
     ///
     /// # Errors
-    /// [`CatalogueError::Recipe`] if any recipe is wrong.
-    pub fn defaults(&self) -> Result<Vec<Recipe>, CatalogueError> {
-        Ok(self.named(["all"])?.into_iter().filter(Recipe::is_default).collect())
+    /// [`CatalogueError::Manifest`] if any recipe is wrong.
+    pub fn defaults(&self) -> Result<Vec<Manifest>, CatalogueError> {
+        Ok(self.named(["all"])?.into_iter().filter(Manifest::is_default).collect())
     }
 
     /// The image that units are tried in if none is named: of the default ones that have systemd the newest.
     ///
     /// # Errors
     /// [`CatalogueError`] if a recipe is wrong.
-    pub fn for_units(&self) -> Result<Option<Recipe>, CatalogueError> {
+    pub fn for_units(&self) -> Result<Option<Manifest>, CatalogueError> {
         let with_systemd = self.defaults()?.into_iter().filter(|recipe| recipe.systemd().is_some());
-        Ok(with_systemd.max_by_key(Recipe::systemd))
+        Ok(with_systemd.max_by_key(Manifest::systemd))
     }
 
     /// Reads the recipe of this name.
-    pub fn get(&self, name: &str) -> Result<Recipe, CatalogueError> {
-        Ok(Recipe::read(self.listing.file(name)?)?)
+    pub fn get(&self, name: &str) -> Result<Manifest, CatalogueError> {
+        Ok(Manifest::read(self.listing.file(name)?)?)
     }
 }
 

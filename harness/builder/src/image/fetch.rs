@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::recipe::Recipe;
+use super::manifest::Manifest;
 use crate::{
     cache::{Cache, CacheError},
     digest::Sha256,
@@ -78,7 +78,7 @@ fn hint(error: &ArchiveError, recipe: &Path) -> String {
 }
 
 /// The package files of a recipe, in its order.
-pub(super) fn packages(recipe: &Recipe, cache: &Cache, progress: &Progress) -> Result<Vec<PathBuf>, FetchError> {
+pub(super) fn packages(recipe: &Manifest, cache: &Cache, progress: &Progress) -> Result<Vec<PathBuf>, FetchError> {
     let names: Vec<String> = recipe.unpinned().into_iter().map(str::to_owned).collect();
     if !names.is_empty() {
         return Err(FetchError::NotPinned { recipe: recipe.path.clone(), names });
@@ -95,7 +95,7 @@ impl FetchError {
     }
 
     /// Why a package of a recipe could not be had.
-    fn of(error: PinnedError, recipe: &Recipe, needed: &PinnedPackage<'_>) -> Self {
+    fn of(error: PinnedError, recipe: &Manifest, needed: &PinnedPackage<'_>) -> Self {
         match error {
             PinnedError::Mirror(error) => Self::Mirror(error),
             PinnedError::Archive(source) => Self::Archive { recipe: recipe.path.clone(), source },
@@ -119,14 +119,14 @@ mod tests {
     use super::*;
     use crate::{cache::Area, mirror};
 
-    fn recipe(folder: &Path, sum: Sha256) -> Recipe {
+    fn recipe(folder: &Path, sum: Sha256) -> Manifest {
         let path = folder.join("r.toml");
         let text = format!(
             "summary = \"s\"\nsuite = \"trixie\"\n[[package]]\nname = \"p\"\nversion = \"1\"\nsha256 = \"{sum}\"\n\
              files = {{ \"x\" = \"x\" }}\n"
         );
         fs::write(&path, text).unwrap();
-        Recipe::read(&path).unwrap()
+        Manifest::read(&path).unwrap()
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 use thiserror::Error;
 use toml_edit::{DocumentMut, InlineTable};
 
-use super::recipe::{Package, Pin, Recipe};
+use super::manifest::{Manifest, Package, Pin};
 use crate::{
     cache::{Area, Cache, CacheError},
     digest::Sha256,
@@ -79,7 +79,7 @@ impl fmt::Display for Pinned {
 
 /// Pins every package of the file of `recipe` to the newest version its suite has, and returns those that changed. What it
 /// installs is pinned with all that depends on; what it includes is left as it is.
-pub fn pin(recipe: &Recipe, cache: &Cache, progress: &Progress) -> Result<Vec<Pinned>, PinError> {
+pub fn pin(recipe: &Manifest, cache: &Cache, progress: &Progress) -> Result<Vec<Pinned>, PinError> {
     let layer = recipe.own();
     let Some(suite) = layer.suite() else { return Ok(Vec::new()) };
     let archive = Archive::open(cache, Mirror::of_this_machine()?, suite, progress)?;
@@ -171,11 +171,11 @@ mod tests {
         # the first\n[[package]]\nname = \"a\"\nversion = \"1\"\nsha256 = \"SUM\"\nfiles = { \"x\" = \"x\" }\n\
         # the second\n[[package]]\nname = \"b\"\nversion = \"1\"\nsha256 = \"SUM\"\nfiles = { \"y\" = \"y\" }\n";
 
-    fn recipe(folder: &Path) -> (Recipe, String) {
+    fn recipe(folder: &Path) -> (Manifest, String) {
         let path = folder.join("r.toml");
         let text = RECIPE.replace("SUM", &Sha256::of_parts([]).to_string());
         fs::write(&path, &text).unwrap();
-        (Recipe::read(&path).unwrap(), text)
+        (Manifest::read(&path).unwrap(), text)
     }
 
     fn newer() -> Pin {
@@ -188,7 +188,7 @@ mod tests {
         let (recipe, text) = recipe(folder.path());
         let new = rewrite(&recipe.path, &text, &recipe.own().packages()[1], &newer()).unwrap();
         fs::write(&recipe.path, &new).unwrap();
-        let after = Recipe::read(&recipe.path).unwrap();
+        let after = Manifest::read(&recipe.path).unwrap();
         assert_eq!(after.own().packages()[0], recipe.own().packages()[0]);
         assert_eq!(
             (after.own().packages()[1].version.as_str(), after.own().packages()[1].sha256),
@@ -220,7 +220,7 @@ mod tests {
         let lines = ["b", "\"lib+c\""].map(|name| format!("{name} = {{ version = \"2\", sha256 = \"{sum}\" }}\n"));
         assert_eq!(written, format!("{before}{}", lines.concat()));
         fs::write(&path, written).unwrap();
-        assert_eq!(Recipe::read(&path).unwrap().own().pinned(), &pins);
+        assert_eq!(Manifest::read(&path).unwrap().own().pinned(), &pins);
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Image {
     pub fn private_copy(&self, program: &GuestProgram, into: &Path) -> Result<PrivateRoot, CopyError> {
         copy(&self.folder, into)?;
         copy(&program.path(), &into.join(GUEST_PROGRAM.trim_start_matches('/')))?;
-        copy(&program.agent(), &into.join(AGENT))?;
+        copy(&program.init(), &into.join(AGENT))?;
         if self.boot.is_none() {
             let init = into.join(INIT);
             symlink("qemu-ga", &init).map_err(|source| CopyError { from: into.join(AGENT), to: init, source })?;
@@ -137,7 +137,7 @@ mod tests {
         let programs = folder.join("programs");
         fs::create_dir(&programs).unwrap();
         fs::write(programs.join("harness-guest"), "guest").unwrap();
-        fs::write(programs.join("harness-agent"), "agent").unwrap();
+        fs::write(programs.join("harness-init"), "agent").unwrap();
         GuestProgram::in_folder(programs).unwrap()
     }
 
@@ -181,7 +181,7 @@ mod tests {
         fs::remove_dir_all(root.path()).unwrap();
         assert_eq!(fs::read_to_string(image.folder.join("usr/bin/bash")).unwrap(), "bash");
         assert_eq!(fs::read_to_string(program.path()).unwrap(), "guest");
-        assert_eq!(fs::read_to_string(program.agent()).unwrap(), "agent");
+        assert_eq!(fs::read_to_string(program.init()).unwrap(), "agent");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use harness_protocol::name::KernelName;
-use harness_uapi::vocabulary::BtfError;
+use harness_uapi::vocabulary::VocabularyError;
 use thiserror::Error;
 
 use super::{fragment, prebuilt::PrebuiltError, record::Damage, source::SourceError};
@@ -63,7 +63,7 @@ pub enum KernelError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: BtfError,
+        source: VocabularyError,
     },
     /// A file of a finished build is damaged.
     #[error("kernel {1} is damaged; `{name} kernel build {1}` builds it again", name = harness_program::NAME)]

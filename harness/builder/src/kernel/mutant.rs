@@ -2,22 +2,22 @@
 //! one has a hole.
 //!
 //! A mutant is data: [`Mutants`] reads the files in `kernels/mutants/`, an [`Edit`] says where the bug goes, and a
-//! [`Workshop`] makes the kernels.
+//! [`MutantTree`] makes the kernels.
 
 mod copy;
 mod edit;
 mod error;
 mod file;
 mod stand_in;
-mod workshop;
+mod tree;
 
 use std::path::Path;
 
 use harness_protocol::name::KernelName;
 
-pub use edit::{Edit, Misfit, Mutant};
+pub use edit::{Edit, EditMismatch, Mutant};
 pub use error::{MutantError, MutationError};
-pub use workshop::{Workshop, find_built};
+pub use tree::{MutantTree, find_built};
 
 use crate::{
     cache::{Area, cleaning::References},
@@ -55,7 +55,7 @@ impl Mutants {
     /// Adds what kernels with these bugs keep in the cache.
     pub(crate) fn add_references(&self, references: &mut References) {
         for mutant in &self.all {
-            mutant.kernels().for_each(|kernel| references.add(Area::Mutants, workshop::entry_name(kernel, mutant)));
+            mutant.kernels().for_each(|kernel| references.add(Area::Mutants, tree::entry_name(kernel, mutant)));
         }
     }
 

@@ -50,12 +50,12 @@ pub fn pin(manifest: &Manifest, version: Option<&str>, cache: &Cache, progress: 
         Source::Prebuilt(PrebuiltSource::Debian(old)) => (&old.suite, old.each().collect()),
         _ => return Err(PinError::NotDebian(manifest.path.clone())),
     };
-    let desk = Desk::open(manifest, suite, cache, progress)?;
+    let context = PinContext::open(manifest, suite, cache, progress)?;
     let packages = match &manifest.source {
-        Source::Prebuilt(PrebuiltSource::Debian(old)) => desk.newest_kernel(old, version)?,
-        _ => vec![desk.newest_package(&old[0].package, version)?],
+        Source::Prebuilt(PrebuiltSource::Debian(old)) => context.newest_kernel(old, version)?,
+        _ => vec![context.newest_package(&old[0].package, version)?],
     };
-    let new: Vec<DebianSource> = packages.iter().map(|package| desk.fetch(package)).collect::<Result<_, _>>()?;
+    let new: Vec<DebianSource> = packages.iter().map(|package| context.fetch(package)).collect::<Result<_, _>>()?;
     let text = file::read_text(&manifest.path)?;
     let text = repinned(&text, &old, &new);
     file::replace(&manifest.path, &text).map_err(FileError::of("write", &manifest.path))?;
@@ -63,14 +63,14 @@ pub fn pin(manifest: &Manifest, version: Option<&str>, cache: &Cache, progress: 
 }
 
 /// Where versions are chosen.
-struct Desk<'d> {
+struct PinContext<'d> {
     manifest: &'d Manifest,
     archive: Archive,
     cache: &'d Cache,
     progress: &'d Progress,
 }
 
-impl<'d> Desk<'d> {
+impl<'d> PinContext<'d> {
     fn open(
         manifest: &'d Manifest,
         suite: &str,

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use harness_builder::{
     kernel::{
         Kernel, Manifest,
-        mutant::{self, Mutant, Mutants, MutationError, Workshop},
+        mutant::{self, Mutant, MutantTree, Mutants, MutationError},
     },
     progress::Progress,
 };
@@ -53,8 +53,8 @@ impl Trial {
     fn build(&self, index: usize) -> Result<Kernel, MutationError> {
         let cache = self.bench.cache();
         let mutant = &self.mutants[index];
-        let workshop = Workshop::open(&self.manifest, &self.base, &cache, &Progress::silent())?;
-        workshop.build(mutant, mutant.edit(&self.base.name).unwrap())
+        let tree = MutantTree::open(&self.manifest, &self.base, &cache, &Progress::silent())?;
+        tree.build(mutant, mutant.edit(&self.base.name).unwrap())
     }
 
     fn found(&self, index: usize) -> Option<Kernel> {

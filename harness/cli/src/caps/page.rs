@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::Result;
 use harness_findings::report::alike;
-use harness_objects::{Needs, Object, Obstacle, Owner, Reason, Undelegable};
-use harness_proof::inquiry::{Minimal, Need};
+use harness_objects::{Needs, Object, Obstacle, Reason, RequestOwner, Undelegable};
+use harness_proof::minimizer::{FailedObject, Minimal};
 use harness_runner::{
     proof::needs::{Computed, Proved},
     report::counted,
@@ -21,7 +21,7 @@ const FORMAT: u32 = 1;
 
 /// Whether something that no grant gives keeps an object from being loaded.
 pub(super) fn is_in_the_way(what: &Undelegable) -> bool {
-    !matches!(what.by, Owner::Attach(_) | Owner::Probe(_))
+    !matches!(what.by, RequestOwner::Attach(_) | RequestOwner::Probe(_))
 }
 
 /// A table for each group of kernels that agree, and what is pasted.
@@ -129,14 +129,14 @@ fn changed(minimal: &Minimal, beyond: &BTreeSet<Element>) -> String {
     more.chain(less).collect::<Vec<_>>().join(", ")
 }
 
-fn failures(text: &mut String, needed: &BTreeMap<Element, Vec<Need>>) {
+fn failures(text: &mut String, needed: &BTreeMap<Element, Vec<FailedObject>>) {
     for (element, needs) in needed {
         let _ = writeln!(text, "      without {element}:");
         needs.iter().for_each(|need| failure(text, need));
     }
 }
 
-fn failure(text: &mut String, need: &Need) {
+fn failure(text: &mut String, need: &FailedObject) {
     let _ = writeln!(text, "        {}: {}", need.object, need.lack);
 }
 

@@ -4,16 +4,16 @@ use std::{collections::BTreeSet, fmt::Write as _, process::ExitCode};
 
 use anyhow::{Context, Result};
 use harness_builder::{
+    corpus::{self, PackageCache},
     digest::Sha256,
-    specimens::{self, Pantry},
 };
-use harness_findings::subject::KernelFacts;
+use harness_findings::input::KernelFacts;
 use harness_objects::Named;
 use harness_program::NAME;
 use harness_protocol::name::KernelName;
 use harness_runner::{
-    proof::needs::{Case, Ground, Proved, needs_on, prove},
-    supplies::Supplies,
+    proof::needs::{BuiltKernel, Case, Proved, needs_on, prove},
+    resources::Resources,
 };
 use harness_uapi::{
     names,
@@ -22,8 +22,8 @@ use harness_uapi::{
 };
 
 use crate::{
+    atomic_write,
     proving::{Proving, blame},
-    replacement,
 };
 
 /// So many objects of each pattern of files are proved.
@@ -36,20 +36,20 @@ struct Entry {
 }
 
 /// Fetches the packages, computes and proves what their objects need, and writes the page.
-pub(super) fn write(proving: &Proving, supplies: &Supplies, kernels: &[KernelFacts]) -> Result<ExitCode> {
-    let grounds = proving.grounds(supplies, kernels)?;
-    let types = grounds.iter().map(Ground::types).collect::<Result<Vec<_>, _>>()?;
-    let (entries, counted) = entries(supplies)?;
-    let needs = |entry: &Entry| needs_on(&grounds, &types, &[entry.named.plain()]);
+pub(super) fn write(proving: &Proving, resources: &Resources, kernels: &[KernelFacts]) -> Result<ExitCode> {
+    let environments = proving.environments(resources, kernels)?;
+    let types = environments.iter().map(BuiltKernel::types).collect::<Result<Vec<_>, _>>()?;
+    let (entries, counted) = entries(resources)?;
+    let needs = |entry: &Entry| needs_on(&environments, &types, &[entry.named.plain()]);
     let cases: Vec<Case<'_>> = entries
         .iter()
         .map(|entry| Case { name: entry.named.name.clone(), objects: vec![&entry.named], needs: needs(entry) })
         .collect();
-    let proved = prove(&grounds, &cases).map_err(blame)?;
+    let proved = prove(&environments, &cases).map_err(blame)?;
     let names: Vec<&KernelName> = kernels.iter().map(|kernel| &kernel.name).collect();
     let page = page(&entries, &counted, &names, &proved);
-    let path = supplies.project().root().join("docs/caps.md");
-    replacement::write(&path, &page)?;
+    let path = resources.project().root().join("docs/caps.md");
+    atomic_write::write(&path, &page)?;
     println!("wrote {}", path.display());
     Ok(ExitCode::SUCCESS)
 }
@@ -61,12 +61,12 @@ struct Counted {
     different: usize,
 }
 
-fn entries(supplies: &Supplies) -> Result<(Vec<Entry>, Counted)> {
-    let packages = specimens::list(&supplies.project().specimens())?;
-    let mut pantry = Pantry::new(supplies.cache(), supplies.progress());
+fn entries(resources: &Resources) -> Result<(Vec<Entry>, Counted)> {
+    let packages = corpus::list(&resources.project().specimens())?;
+    let mut cache = PackageCache::new(resources.cache(), resources.progress());
     let (mut entries, mut seen, mut objects) = (Vec::new(), BTreeSet::new(), 0);
     for package in &packages {
-        for (_, files) in pantry.files(package)? {
+        for (_, files) in cache.files(package)? {
             let mut taken = 0;
             for file in files {
                 let what = || format!("{} of {}", file.path, package.name);

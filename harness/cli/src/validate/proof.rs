@@ -1,35 +1,36 @@
 //! Configurations tried in VMs: a unit by a systemd of the guest's, anything else in a container as its front-end would make
 //! it, and the objects loaded there.
 
-mod told;
+mod report;
 
 use anyhow::Result;
 use harness_findings::{
     finding::merged,
-    report::{Judgement, Proved, Rehearsed},
+    report::{ConfigurationReport, Proved, TriedUnit},
     trial::{idle, too_old},
 };
 use harness_objects::{Named, Object};
 use harness_protocol::name::{ImageName, KernelName};
 use harness_runner::{
-    proof::{self, Criterion, Method, Proof, Trial},
-    supplies::Supplies,
+    proof::{self, Criterion, Proof, Trial, TrialMethod},
+    resources::Resources,
     testbed::Testbed,
 };
 
 use crate::proving::{Proving, blame};
-use told::Reader;
+use report::Reader;
 
 /// Tries each configuration on each of its kernels, and writes down what came of it.
 pub(super) fn all(
     proving: &Proving,
-    supplies: &Supplies,
+    resources: &Resources,
     objects: &[Named],
-    judgements: &mut [Judgement],
+    judgements: &mut [ConfigurationReport],
 ) -> Result<()> {
-    let methods: Vec<Method> = judgements.iter().map(|judgement| Method::of(&judgement.configuration)).collect();
+    let methods: Vec<TrialMethod> =
+        judgements.iter().map(|judgement| TrialMethod::of(&judgement.configuration)).collect();
     for (judgement, method) in judgements.iter_mut().zip(&methods) {
-        if let Method::Untried(why) = method {
+        if let TrialMethod::Untried(why) = method {
             let stand = format!("not tried: {why}");
             judgement
                 .kernels
@@ -37,41 +38,41 @@ pub(super) fn all(
                 .for_each(|on| on.proved = Some(Proved { stand: stand.clone(), ..Proved::default() }));
         }
     }
-    let stage = Stage { proving, supplies, objects, methods: &methods };
-    if methods.iter().any(Method::is_unit) {
-        let (image, systemd) = proving.image_for_units(supplies)?;
+    let stage = TrialContext { proving, resources, objects, methods: &methods };
+    if methods.iter().any(TrialMethod::is_unit) {
+        let (image, systemd) = proving.image_for_units(resources)?;
         stage.run(judgements, &image, Some(systemd))?;
         for (judgement, method) in judgements.iter_mut().zip(&methods) {
-            if let Method::Unit(rehearsal) = method {
-                let (image, changes) = (image.to_string(), rehearsal.changes.clone());
-                judgement.rehearsed = Some(Rehearsed { image, changes });
+            if let TrialMethod::Unit(vm_unit) = method {
+                let (image, changes) = (image.to_string(), vm_unit.changes.clone());
+                judgement.rehearsed = Some(TriedUnit { image, changes });
                 let found = judgement.kernels.iter().filter_map(idle).chain(too_old(judgement, systemd));
                 judgement.findings = merged(found.chain(judgement.findings.clone()).collect::<Vec<_>>());
             }
         }
     }
-    if methods.iter().any(|method| matches!(method, Method::Container(_))) {
+    if methods.iter().any(|method| matches!(method, TrialMethod::Container(_))) {
         stage.run(judgements, &proving.image(), None)?;
     }
     Ok(())
 }
 
 /// What trials are made with.
-struct Stage<'a> {
+struct TrialContext<'a> {
     proving: &'a Proving,
-    supplies: &'a Supplies,
+    resources: &'a Resources,
     objects: &'a [Named],
-    methods: &'a [Method],
+    methods: &'a [TrialMethod],
 }
 
-impl Stage<'_> {
+impl TrialContext<'_> {
     /// Tries units in an image with this systemd, or else everything but units.
-    fn run(&self, judgements: &mut [Judgement], image: &ImageName, systemd: Option<u32>) -> Result<()> {
+    fn run(&self, judgements: &mut [ConfigurationReport], image: &ImageName, systemd: Option<u32>) -> Result<()> {
         let Some(first) = judgements.first() else { return Ok(()) };
         let kernels: Vec<KernelName> = first.kernels.iter().map(|kernel| kernel.name.clone()).collect();
-        let testbeds = self.proving.testbeds(self.supplies, &kernels, image)?;
+        let testbeds = self.proving.testbeds(self.resources, &kernels, image)?;
         let files = proof::Object::all(self.objects).map_err(blame)?;
-        let mut tried: Vec<(&mut Judgement, &Method)> = judgements
+        let mut tried: Vec<(&mut ConfigurationReport, &TrialMethod)> = judgements
             .iter_mut()
             .zip(self.methods)
             .filter(|(_, method)| method.is_unit() == systemd.is_some())
@@ -95,18 +96,18 @@ impl Stage<'_> {
 
     fn tell(
         &self,
-        judgement: &mut Judgement,
-        method: &Method,
+        judgement: &mut ConfigurationReport,
+        method: &TrialMethod,
         systemd: Option<u32>,
         kernel: &KernelName,
         proof: &Proof,
     ) {
         let objects: Vec<(&str, &Object)> = self.objects.iter().map(|one| (one.name.as_str(), &one.object)).collect();
         let unit = match method {
-            Method::Unit(rehearsal) => systemd.map(|systemd| (rehearsal, systemd)),
-            Method::Container(_) | Method::Untried(_) => None,
+            TrialMethod::Unit(vm_unit) => systemd.map(|systemd| (vm_unit, systemd)),
+            TrialMethod::Container(_) | TrialMethod::Untried(_) => None,
         };
-        let Judgement { configuration, sources, kernels, .. } = judgement;
+        let ConfigurationReport { configuration, sources, kernels, .. } = judgement;
         let Some(on) = kernels.iter_mut().find(|on| on.name == *kernel) else { return };
         let proved = Reader { configuration, sources, objects: &objects, unit }.told(proof, on);
         on.proved = Some(proved);

@@ -5,16 +5,16 @@
 
 use harness_diagnostics::workflow;
 
-use super::{Judgement, OnKernel, PROOF};
+use super::{ConfigurationReport, KernelReport, PROOF};
 use crate::{code::Level, finding::Finding};
 
 /// One command a finding, and two at most for what each kernel made of it in a VM.
-pub fn annotations(judgement: &Judgement) -> String {
+pub fn annotations(judgement: &ConfigurationReport) -> String {
     let findings = judgement.findings.iter().map(|finding| annotation(finding, judgement));
     findings.chain(judgement.kernels.iter().map(|kernel| proof(kernel, judgement))).collect()
 }
 
-fn proof(kernel: &OnKernel, judgement: &Judgement) -> String {
+fn proof(kernel: &KernelReport, judgement: &ConfigurationReport) -> String {
     let Some(proved) = &kernel.proved else { return String::new() };
     let file = workflow::property(judgement.sources.get(0).label());
     let told = |command: &str, lines: &[String]| {
@@ -25,7 +25,7 @@ fn proof(kernel: &OnKernel, judgement: &Judgement) -> String {
     told("notice", &proved.lines()) + &disagreements.unwrap_or_default()
 }
 
-fn annotation(finding: &Finding, judgement: &Judgement) -> String {
+fn annotation(finding: &Finding, judgement: &ConfigurationReport) -> String {
     let command = match finding.level {
         Level::Error => "error",
         Level::Warning => "warning",
@@ -35,10 +35,10 @@ fn annotation(finding: &Finding, judgement: &Judgement) -> String {
     if let Some(fix) = &finding.fix {
         text = format!("{text}\nfix: {}", fix.words);
     }
-    let (source, line, column) = match &finding.place {
-        Some(place) => {
-            let (line, column) = judgement.sources.position(place);
-            (place.source, line, column)
+    let (source, line, column) = match &finding.location {
+        Some(location) => {
+            let (line, column) = judgement.sources.position(location);
+            (location.source, line, column)
         }
         None => (0, 1, 1),
     };

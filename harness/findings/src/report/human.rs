@@ -6,22 +6,22 @@ use harness_diagnostics::report::without_controls;
 use harness_protocol::name::KernelName;
 use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode, SourceSpan};
 
-use super::{Judgement, OnKernel, Proved, ProvedUnit, options};
+use super::{ConfigurationReport, KernelReport, Proved, ProvedUnit, options};
 use crate::{code::Level, finding::Finding};
 
 /// One line a finding, `FILE:LINE:COLUMN: LEVEL[CODE]: what (kernels)`, with why and what to do below.
-pub fn plain(judgement: &Judgement) -> String {
+pub fn plain(judgement: &ConfigurationReport) -> String {
     let mut text = String::new();
     for finding in &judgement.findings {
-        let place = match &finding.place {
-            Some(place) => judgement.sources.shown(place),
+        let location = match &finding.location {
+            Some(location) => judgement.sources.shown(location),
             None => judgement.sources.get(0).label().to_owned(),
         };
         let (level, code, message) = (finding.level, finding.code, &finding.message);
         let _ = writeln!(
             text,
             "{}: {level}[{code}]: {}{}",
-            without_controls(&place),
+            without_controls(&location),
             without_controls(message),
             on(finding, judgement)
         );
@@ -34,7 +34,7 @@ pub fn plain(judgement: &Judgement) -> String {
 }
 
 /// The kernels a finding is about; nothing if that is all of them.
-fn on(finding: &Finding, judgement: &Judgement) -> String {
+fn on(finding: &Finding, judgement: &ConfigurationReport) -> String {
     if finding.kernels.is_empty() || finding.kernels.len() == judgement.kernels.len() {
         return String::new();
     }
@@ -43,7 +43,7 @@ fn on(finding: &Finding, judgement: &Judgement) -> String {
 }
 
 /// What each kernel makes of it, those that agree in one line, and how many findings there are.
-pub fn summary(judgement: &Judgement) -> String {
+pub fn summary(judgement: &ConfigurationReport) -> String {
     let mut text = String::new();
     let name = without_controls(judgement.name());
     let groups = alike(judgement.kernels.iter().map(|kernel| (&kernel.name, told(kernel))));
@@ -80,7 +80,7 @@ pub fn alike<'a>(told: impl IntoIterator<Item = (&'a KernelName, String)>) -> Ve
 }
 
 /// What a kernel makes of it, and what a VM showed.
-fn told(kernel: &OnKernel) -> String {
+fn told(kernel: &KernelReport) -> String {
     let mut text = standing(kernel) + "\n";
     kernel.proved.iter().for_each(|proved| proof(&mut text, proved));
     text
@@ -118,7 +118,7 @@ fn plural(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-fn standing(kernel: &OnKernel) -> String {
+fn standing(kernel: &KernelReport) -> String {
     if kernel.delegation.is_none() {
         return "no token: the kernel refuses or ignores the options".to_owned();
     }
@@ -141,12 +141,12 @@ pub struct Underlined<'a> {
 }
 
 /// Each finding as a terminal shows it.
-pub fn underlined(judgement: &Judgement) -> Vec<Underlined<'_>> {
+pub fn underlined(judgement: &ConfigurationReport) -> Vec<Underlined<'_>> {
     judgement.findings.iter().map(|finding| one(finding, judgement)).collect()
 }
 
-fn one<'a>(finding: &'a Finding, judgement: &'a Judgement) -> Underlined<'a> {
-    let source = finding.place.as_ref().map(|place| judgement.sources.get(place.source));
+fn one<'a>(finding: &'a Finding, judgement: &'a ConfigurationReport) -> Underlined<'a> {
+    let source = finding.location.as_ref().map(|location| judgement.sources.get(location.source));
     let source =
         source.map(|source| NamedSource::new(without_controls(source.label()), without_controls(source.text())));
     let mut help = finding.why.clone();
@@ -191,7 +191,7 @@ impl Diagnostic for Underlined<'_> {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let span = SourceSpan::from(self.finding.place.as_ref()?.span.clone());
+        let span = SourceSpan::from(self.finding.location.as_ref()?.span.clone());
         Some(Box::new(std::iter::once(LabeledSpan::new_with_span(Some("here".to_owned()), span))))
     }
 }

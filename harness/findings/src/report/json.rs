@@ -6,7 +6,7 @@ use harness_uapi::{delegation::option_of, vocabulary::Kind};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
-use super::{Judgement, OnKernel, Proved, Rehearsed};
+use super::{ConfigurationReport, KernelReport, Proved, TriedUnit};
 use crate::finding::{Finding, Fix, Safety};
 
 /// The version of the document; it grows when a reader of the former would misread the new.
@@ -37,7 +37,7 @@ struct OneConfiguration<'a> {
     kernels: BTreeMap<String, OneKernel<'a>>,
     /// How it was tried, if systemd started it in a VM.
     #[serde(skip_serializing_if = "Option::is_none")]
-    rehearsal: Option<OneRehearsal>,
+    vm_unit: Option<OneRehearsal>,
     /// What was found, in the order of the text.
     findings: Vec<OneFinding>,
 }
@@ -141,7 +141,7 @@ struct OneEdit {
 ///
 /// # Errors
 /// If it cannot be written as JSON, which nothing in it prevents.
-pub fn document(judgements: &[Judgement]) -> serde_json::Result<String> {
+pub fn document(judgements: &[ConfigurationReport]) -> serde_json::Result<String> {
     let configurations = judgements.iter().map(configuration).collect();
     serde_json::to_string_pretty(&Document { format: FORMAT, configurations })
 }
@@ -151,21 +151,21 @@ pub fn schema() -> Schema {
     schema_for!(Document<'static>)
 }
 
-fn configuration(judgement: &Judgement) -> OneConfiguration<'_> {
+fn configuration(judgement: &ConfigurationReport) -> OneConfiguration<'_> {
     OneConfiguration {
         name: judgement.name().to_owned(),
         front_end: judgement.configuration.frontend.to_string(),
         files: judgement.sources.iter().map(|source| source.label().to_owned()).collect(),
         refused: judgement.is_refused(),
         kernels: judgement.kernels.iter().map(|one| (one.name.to_string(), kernel(one))).collect(),
-        rehearsal: judgement.rehearsed.as_ref().map(|one| rehearsal(one, judgement)),
+        vm_unit: judgement.rehearsed.as_ref().map(|one| vm_unit(one, judgement)),
         findings: judgement.findings.iter().map(|one| finding(one, judgement)).collect(),
     }
 }
 
-fn rehearsal(rehearsed: &Rehearsed, judgement: &Judgement) -> OneRehearsal {
+fn vm_unit(rehearsed: &TriedUnit, judgement: &ConfigurationReport) -> OneRehearsal {
     let changes = rehearsed.changes.iter().map(|change| OneChange {
-        place: place(&change.place, judgement),
+        place: location(&change.location, judgement),
         what: change.what.clone(),
         instead: change.instead.clone(),
         why: change.why.to_owned(),
@@ -173,7 +173,7 @@ fn rehearsal(rehearsed: &Rehearsed, judgement: &Judgement) -> OneRehearsal {
     OneRehearsal { image: rehearsed.image.clone(), changes: changes.collect() }
 }
 
-fn kernel(kernel: &OnKernel) -> OneKernel<'_> {
+fn kernel(kernel: &KernelReport) -> OneKernel<'_> {
     let set = Kind::ALL.iter().zip(&kernel.shown).filter(|(_, names)| !names.is_empty());
     let inside = kernel.grant.capabilities.iter();
     OneKernel {
@@ -185,25 +185,26 @@ fn kernel(kernel: &OnKernel) -> OneKernel<'_> {
     }
 }
 
-fn finding(finding: &Finding, judgement: &Judgement) -> OneFinding {
+fn finding(finding: &Finding, judgement: &ConfigurationReport) -> OneFinding {
     OneFinding {
         code: finding.code.to_string(),
         level: finding.level.to_string(),
         message: finding.message.clone(),
         why: finding.why.clone(),
-        place: finding.place.as_ref().map(|one| place(one, judgement)),
+        place: finding.location.as_ref().map(|one| location(one, judgement)),
         kernels: finding.kernels.iter().map(ToString::to_string).collect(),
         fix: finding.fix.as_ref().map(|one| fix(one, judgement)),
     }
 }
 
-fn place(place: &harness_frontend::Place, judgement: &Judgement) -> OnePlace {
-    let (line, column) = judgement.sources.position(place);
-    let file = judgement.sources.get(place.source).label().to_owned();
-    OnePlace { file, line, column, start: place.span.start, end: place.span.end }
+fn location(location: &harness_frontend::Location, judgement: &ConfigurationReport) -> OnePlace {
+    let (line, column) = judgement.sources.position(location);
+    let file = judgement.sources.get(location.source).label().to_owned();
+    OnePlace { file, line, column, start: location.span.start, end: location.span.end }
 }
 
-fn fix(fix: &Fix, judgement: &Judgement) -> OneFix {
-    let edit = |edit: &crate::finding::Edit| OneEdit { place: place(&edit.place, judgement), text: edit.text.clone() };
+fn fix(fix: &Fix, judgement: &ConfigurationReport) -> OneFix {
+    let edit =
+        |edit: &crate::finding::Edit| OneEdit { place: location(&edit.location, judgement), text: edit.text.clone() };
     OneFix { words: fix.words.clone(), safe: fix.safety == Safety::Safe, edits: fix.edits.iter().map(edit).collect() }
 }

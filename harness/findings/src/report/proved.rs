@@ -1,12 +1,12 @@
 //! What came of a configuration in a VM.
 
-use harness_frontend::{Sources, rehearsal::Change};
+use harness_frontend::{Sources, vm_unit::Change};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How a unit was tried: by the program that reads it.
 #[derive(Clone, Debug)]
-pub struct Rehearsed {
+pub struct TriedUnit {
     /// The image whose systemd started it.
     pub image: String,
     /// What of the unit is not there as it is written.
@@ -94,19 +94,19 @@ impl Proved {
     }
 }
 
-impl Rehearsed {
+impl TriedUnit {
     /// What is not as it is written, those with one reason in one line.
     pub(super) fn lines(&self, sources: &Sources) -> Vec<String> {
         let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
         for change in &self.changes {
-            let place = match change.place.source {
-                0 => format!("line {}", sources.position(&change.place).0),
-                _ => sources.shown(&change.place),
+            let location = match change.location.source {
+                0 => format!("line {}", sources.position(&change.location).0),
+                _ => sources.shown(&change.location),
             };
             let text = match &change.instead {
-                Some(instead) if *instead == change.what => format!("{} as it is ({place})", change.what),
-                Some(instead) => format!("{instead} for {} ({place})", change.what),
-                None => format!("no {} ({place})", change.what),
+                Some(instead) if *instead == change.what => format!("{} as it is ({location})", change.what),
+                Some(instead) => format!("{instead} for {} ({location})", change.what),
+                None => format!("no {} ({location})", change.what),
             };
             match reasons.iter_mut().find(|(why, _)| *why == change.why) {
                 Some((_, texts)) => texts.push(text),

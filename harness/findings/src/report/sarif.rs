@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Judgement, OnKernel, PROOF};
+use super::{ConfigurationReport, KernelReport, PROOF};
 use crate::{
     code::Code,
     finding::{Edit, Finding},
@@ -14,9 +14,9 @@ use crate::{
 ///
 /// # Errors
 /// If it cannot be written as JSON, which nothing in it prevents.
-pub fn log(judgements: &[Judgement], version: &str) -> serde_json::Result<String> {
+pub fn log(judgements: &[ConfigurationReport], version: &str) -> serde_json::Result<String> {
     let rules: Vec<Value> = Code::ALL.iter().map(|code| rule(*code)).chain([rule_of_proofs()]).collect();
-    let each = |judgement: &Judgement| {
+    let each = |judgement: &ConfigurationReport| {
         let findings = judgement.findings.iter().map(|one| result(one, judgement));
         findings.chain(judgement.kernels.iter().flat_map(|one| proof(one, judgement))).collect::<Vec<_>>()
     };
@@ -50,7 +50,7 @@ fn rule_of_proofs() -> Value {
 }
 
 /// What a kernel made of it, and apart from that where it disagrees with what was judged.
-fn proof(kernel: &OnKernel, judgement: &Judgement) -> Vec<Value> {
+fn proof(kernel: &KernelReport, judgement: &ConfigurationReport) -> Vec<Value> {
     let Some(proved) = &kernel.proved else { return Vec::new() };
     let told = |level: &str, kind: &str, lines: &[String]| {
         json!({
@@ -72,7 +72,7 @@ fn proof(kernel: &OnKernel, judgement: &Judgement) -> Vec<Value> {
     results
 }
 
-fn result(finding: &Finding, judgement: &Judgement) -> Value {
+fn result(finding: &Finding, judgement: &ConfigurationReport) -> Value {
     let index = Code::ALL.iter().position(|code| *code == finding.code);
     let mut result = json!({
         "ruleId": finding.code.id(),
@@ -95,30 +95,30 @@ fn text(finding: &Finding) -> String {
     format!("{}. Why: {}.{fix}{on}", finding.message, finding.why)
 }
 
-fn location(finding: &Finding, judgement: &Judgement) -> Value {
-    match &finding.place {
-        Some(place) => json!({ "physicalLocation": {
-            "artifactLocation": { "uri": uri(judgement.sources.get(place.source).label()) },
-            "region": region(place, judgement),
+fn location(finding: &Finding, judgement: &ConfigurationReport) -> Value {
+    match &finding.location {
+        Some(location) => json!({ "physicalLocation": {
+            "artifactLocation": { "uri": uri(judgement.sources.get(location.source).label()) },
+            "region": region(location, judgement),
         }}),
         None => json!({ "physicalLocation": { "artifactLocation": { "uri": uri(judgement.sources.get(0).label()) } } }),
     }
 }
 
-fn region(place: &harness_frontend::Place, judgement: &Judgement) -> Value {
-    let (line, column) = judgement.sources.position(place);
-    let text = judgement.sources.text(place);
+fn region(location: &harness_frontend::Location, judgement: &ConfigurationReport) -> Value {
+    let (line, column) = judgement.sources.position(location);
+    let text = judgement.sources.text(location);
     let lines = text.matches('\n').count();
     let last = text.rsplit('\n').next().unwrap_or_default().chars().count();
     let end = if lines == 0 { column + last } else { last + 1 };
     json!({ "startLine": line, "startColumn": column, "endLine": line + lines, "endColumn": end })
 }
 
-fn change(edit: &Edit, judgement: &Judgement) -> Value {
+fn change(edit: &Edit, judgement: &ConfigurationReport) -> Value {
     json!({
-        "artifactLocation": { "uri": uri(judgement.sources.get(edit.place.source).label()) },
+        "artifactLocation": { "uri": uri(judgement.sources.get(edit.location.source).label()) },
         "replacements": [{
-            "deletedRegion": region(&edit.place, judgement),
+            "deletedRegion": region(&edit.location, judgement),
             "insertedContent": { "text": edit.text },
         }],
     })

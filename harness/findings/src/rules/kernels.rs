@@ -2,23 +2,23 @@
 
 use harness_frontend::{
     Assignment, Element, Meaning,
-    frontend::{Handing, Spelling},
+    frontend::{OptionDelivery, Spelling},
 };
 use harness_protocol::mount_option::LONGEST_VALUE;
 use harness_uapi::{
-    delegation::{Delegation, Reading, known_bits},
+    delegation::{Delegation, ParsedElement, known_bits},
     names,
     vocabulary::Kind,
 };
 
-use super::{judged::Judged, masks};
+use super::{kernel_check::KernelCheck, masks};
 use crate::{
     code::{Code, Level},
     finding::Finding,
-    subject::Origin,
+    input::Origin,
 };
 
-pub(super) fn judge(judged: &mut Judged<'_>) {
+pub(super) fn judge(judged: &mut KernelCheck<'_>) {
     if !judged.kernel.has_tokens() {
         without_tokens(judged);
         return;
@@ -36,16 +36,16 @@ pub(super) fn judge(judged: &mut Judged<'_>) {
     }
 }
 
-fn without_tokens(judged: &mut Judged<'_>) {
+fn without_tokens(judged: &mut KernelCheck<'_>) {
     let message = format!("Linux {} has no tokens: it accepts the options and ignores them", judged.kernel.release);
     let why = "delegation came with Linux 6.9; before, bpffs passed over options it did not know (kernel/bpf/inode.c)";
-    let place = judged.configuration.bpffs.as_ref().map(|bpffs| &bpffs.place);
-    let place = place.or_else(|| Kind::ALL.into_iter().find_map(|kind| judged.option(kind)));
-    judged.tell(Finding::new(Code::KernelWithoutTokens, message, why).at(place).advice("run Linux 6.9 or later"));
+    let location = judged.configuration.bpffs.as_ref().map(|bpffs| &bpffs.location);
+    let location = location.or_else(|| Kind::ALL.into_iter().find_map(|kind| judged.option(kind)));
+    judged.tell(Finding::new(Code::KernelWithoutTokens, message, why).at(location).advice("run Linux 6.9 or later"));
 }
 
 /// Names and numbers one by one.
-fn elements(judged: &mut Judged<'_>, kind: Kind, assignment: &Assignment) {
+fn elements(judged: &mut KernelCheck<'_>, kind: Kind, assignment: &Assignment) {
     for element in &assignment.elements {
         match element.read_as {
             Some(Meaning::Name(number)) => name(judged, kind, element, number),
@@ -55,7 +55,7 @@ fn elements(judged: &mut Judged<'_>, kind: Kind, assignment: &Assignment) {
     }
 }
 
-fn name(judged: &mut Judged<'_>, kind: Kind, element: &Element, number: u32) {
+fn name(judged: &mut KernelCheck<'_>, kind: Kind, element: &Element, number: u32) {
     let table = judged.kernel.vocabulary.table(kind);
     if let Some(flag) = table.sentinel(&element.text) {
         flag_as_name(judged, kind, element, flag.number);
@@ -64,7 +64,7 @@ fn name(judged: &mut Judged<'_>, kind: Kind, element: &Element, number: u32) {
     let spelling = judged.configuration.frontend.spelling;
     let is_read = match spelling {
         Spelling::Systemd => table.name(number).is_some(),
-        Spelling::Kernel => Reading::of(&element.text, table).is_some(),
+        Spelling::Kernel => ParsedElement::of(&element.text, table).is_some(),
     };
     if is_read {
         return;
@@ -82,31 +82,31 @@ fn name(judged: &mut Judged<'_>, kind: Kind, element: &Element, number: u32) {
             "the kernel looks names up in its own type information and refuses others with EINVAL (kernel/bpf/inode.c)",
         ),
     };
-    let finding = Finding::new(Code::NameNotOnKernel, message, why).of_level(level).at(Some(&element.place));
+    let finding = Finding::new(Code::NameNotOnKernel, message, why).of_level(level).at(Some(&element.location));
     judged.tell(finding.advice("leave it out, or run a later kernel"));
 }
 
-fn flag_as_name(judged: &mut Judged<'_>, kind: Kind, element: &Element, value: u32) {
+fn flag_as_name(judged: &mut KernelCheck<'_>, kind: Kind, element: &Element, value: u32) {
     let bit = names::shown(kind, value % 64);
     let message = format!("`{}` is a flag, and sets the bit of {bit}", element.text);
     let why = "the processor takes 1 << N modulo 64 (bpf_parse_param in kernel/bpf/inode.c)";
-    let finding = Finding::new(Code::FlagAsName, message, why).at(Some(&element.place));
+    let finding = Finding::new(Code::FlagAsName, message, why).at(Some(&element.location));
     judged.tell(finding.advice(format!("leave it out, or write {bit} if that is meant")));
 }
 
-fn bits(judged: &mut Judged<'_>, kind: Kind, element: &Element, mask: u64) {
+fn bits(judged: &mut KernelCheck<'_>, kind: Kind, element: &Element, mask: u64) {
     let beyond = mask & !known_bits(judged.kernel.vocabulary.table(kind));
     if beyond != 0 && mask != u64::MAX {
         let message = format!("Linux {} has no {kind} for the bits {beyond:#x}", judged.kernel.release);
         let why = "the kernel sets them all the same and shows none of them (kernel/bpf/inode.c)";
-        let finding = Finding::new(Code::BitsWithoutName, message, why).at(Some(&element.place));
+        let finding = Finding::new(Code::BitsWithoutName, message, why).at(Some(&element.location));
         judged.tell(finding.advice("write the names that are meant"));
     }
 }
 
 /// Values longer than a mount option may be.
-fn lengths(judged: &mut Judged<'_>) {
-    if judged.configuration.frontend.handing == Handing::Shown {
+fn lengths(judged: &mut KernelCheck<'_>) {
+    if judged.configuration.frontend.handing == OptionDelivery::Shown {
         return;
     }
     for option in judged.configuration.mount_options() {
@@ -117,13 +117,13 @@ fn lengths(judged: &mut Judged<'_>) {
         let message =
             format!("the value of {} has {} bytes; the kernel takes {LONGEST_VALUE}", option.key, option.value.len());
         let finding = Finding::new(Code::ValueTooLong, message, "fsconfig(2) refuses it with EINVAL (fs/fsopen.c)");
-        let place = kind.and_then(|kind| judged.option(kind));
-        judged.tell(finding.at(place).advice("write a mask as one number, or `any`"));
+        let location = kind.and_then(|kind| judged.option(kind));
+        judged.tell(finding.at(location).advice("write a mask as one number, or `any`"));
     }
 }
 
 /// What a distribution's settings change.
-fn distribution(judged: &mut Judged<'_>, delegation: &Delegation) {
+fn distribution(judged: &mut KernelCheck<'_>, delegation: &Delegation) {
     let has = |name: &str| names::number(Kind::Prog, name).is_some_and(|number| delegation.progs.contains(number));
     let probes: Vec<&str> = ["kprobe", "tracepoint", "perf_event"].into_iter().filter(|name| has(name)).collect();
     if judged.kernel.origin == Origin::Debian && !probes.is_empty() {

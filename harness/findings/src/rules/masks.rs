@@ -8,18 +8,18 @@ use harness_uapi::{
 };
 
 use super::{
-    judged::{Judged, any, option},
+    kernel_check::{KernelCheck, any, option},
     reach,
 };
 use crate::{
     code::Code,
     finding::Finding,
-    subject::{KernelFacts, Subject},
+    input::{CheckInput, KernelFacts},
 };
 
 const ALLOW: &str = "a token that lacks a bit is no token at all (kernel/bpf/token.c)";
 
-pub(super) fn judge(judged: &mut Judged<'_>, delegation: &Delegation) {
+pub(super) fn judge(judged: &mut KernelCheck<'_>, delegation: &Delegation) {
     if delegation.masks() == [0; 4] {
         nothing(judged);
         return;
@@ -40,24 +40,24 @@ pub(super) fn judge(judged: &mut Judged<'_>, delegation: &Delegation) {
     }
 }
 
-fn known(judged: &Judged<'_>, kind: Kind) -> u64 {
+fn known(judged: &KernelCheck<'_>, kind: Kind) -> u64 {
     known_bits(judged.kernel.vocabulary.table(kind))
 }
 
-fn nothing(judged: &mut Judged<'_>) {
+fn nothing(judged: &mut KernelCheck<'_>) {
     if judged.configuration.bpffs.is_some() {
         let why = "a token of four empty masks is refused with ENOENT (bpf_token_create in kernel/bpf/token.c)";
         let finding = Finding::new(Code::NothingDelegated, "nothing is delegated, so that no token can be made", why);
         judged.tell(
             finding
-                .at(judged.configuration.bpffs.as_ref().map(|bpffs| &bpffs.place))
+                .at(judged.configuration.bpffs.as_ref().map(|bpffs| &bpffs.location))
                 .advice(format!("delegate what the objects need: `{} caps` computes it", harness_program::NAME)),
         );
     }
 }
 
 /// Commands that look at a token, and what they need beside them.
-fn commands(judged: &mut Judged<'_>, delegation: &Delegation) {
+fn commands(judged: &mut KernelCheck<'_>, delegation: &Delegation) {
     let effective = permission::commands_with_token(judged.kernel.release);
     // What everything is delegated with is told once, by another code.
     if delegation.cmds.bits() != u64::MAX {
@@ -66,8 +66,8 @@ fn commands(judged: &mut Judged<'_>, delegation: &Delegation) {
             let name = names::shown(Kind::Cmd, number);
             let message = format!("delegating the command {name} does nothing");
             let why = "only map_create, prog_load, btf_load and, since 6.15, btf_get_fd_by_id look at a token (kernel/bpf/syscall.c)";
-            let place = judged.element(Kind::Cmd, number).or_else(|| judged.option(Kind::Cmd));
-            judged.tell(Finding::new(Code::CommandWithoutEffect, message, why).at(place).advice("leave it out"));
+            let location = judged.element(Kind::Cmd, number).or_else(|| judged.option(Kind::Cmd));
+            judged.tell(Finding::new(Code::CommandWithoutEffect, message, why).at(location).advice("leave it out"));
         }
     }
 }
@@ -80,7 +80,7 @@ fn has_command(delegation: &Delegation, name: &str) -> bool {
     names::number(Kind::Cmd, name).is_some_and(|number| delegation.cmds.contains(number))
 }
 
-fn programs(judged: &mut Judged<'_>, delegation: &Delegation) {
+fn programs(judged: &mut KernelCheck<'_>, delegation: &Delegation) {
     let (progs, attachs) = (delegation.progs.bits(), delegation.attachs.bits());
     let loads = has_command(delegation, "prog_load");
     if (progs | attachs) != 0 && !loads {
@@ -115,7 +115,7 @@ fn missing(code: Code, message: impl Into<String>) -> Finding {
 }
 
 /// Programs whose types know no attach type are loaded with 0.
-fn attach_type_zero(judged: &mut Judged<'_>, progs: u64) {
+fn attach_type_zero(judged: &mut KernelCheck<'_>, progs: u64) {
     let untyped: Vec<&str> = named(progs & known(judged, Kind::Prog), Kind::Prog)
         .into_iter()
         .filter(|number| checked_attach_type(*number, 0) == 0)
@@ -154,7 +154,7 @@ fn has_no_attach_type(name: &str) -> bool {
     )
 }
 
-fn maps(judged: &mut Judged<'_>, delegation: &Delegation) {
+fn maps(judged: &mut KernelCheck<'_>, delegation: &Delegation) {
     let creates = has_command(delegation, "map_create");
     if delegation.maps.bits() != 0 && !creates {
         let message = "map types are delegated, and map_create is not: no map can be created";
@@ -175,7 +175,7 @@ fn maps(judged: &mut Judged<'_>, delegation: &Delegation) {
 }
 
 /// Options that say `any`, and how much that is on each kernel.
-pub(super) fn everything(subject: &Subject<'_>) -> Vec<Finding> {
+pub(super) fn everything(subject: &CheckInput<'_>) -> Vec<Finding> {
     let masks = |kernel: &KernelFacts| kernel.delegation(subject.configuration).map(|delegation| delegation.masks());
     let is_any = |kind: Kind, kernel: &KernelFacts| masks(kernel).is_ok_and(|masks| masks[kind as usize] == u64::MAX);
     let mut findings = Vec::new();
@@ -191,8 +191,8 @@ pub(super) fn everything(subject: &Subject<'_>) -> Vec<Finding> {
         let message =
             format!("every {} is delegated: {}, and whatever a later kernel brings", kind.noun(), counts.join(", "));
         let why = "`any` sets all 64 bits, those without a name included (bpf_parse_param in kernel/bpf/inode.c)";
-        let place = any(subject.configuration, kind).or_else(|| option(subject.configuration, kind));
-        let finding = Finding::new(Code::DelegatesAny, message, why).at(place);
+        let location = any(subject.configuration, kind).or_else(|| option(subject.configuration, kind));
+        let finding = Finding::new(Code::DelegatesAny, message, why).at(location);
         findings.push(finding.advice(format!("name what is needed: `{} caps` computes it", harness_program::NAME)));
     }
     findings

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness_objects::{Answer, Must, Object, Owner, loading, needs};
+use harness_objects::{Necessity, Object, PredictedAnswer, RequestOwner, loading, needs};
 use harness_uapi::{
     delegation::numbers,
     names,
@@ -10,22 +10,22 @@ use harness_uapi::{
     vocabulary::Kind,
 };
 
-use super::judged::Judged;
+use super::kernel_check::KernelCheck;
 use crate::{
     code::{Code, Level},
     finding::Finding,
-    subject,
+    input,
 };
 
-pub(super) fn judge(judged: &mut Judged<'_>, objects: &[(String, Object)]) {
+pub(super) fn judge(judged: &mut KernelCheck<'_>, objects: &[(String, Object)]) {
     let Ok(delegation) = judged.kernel.delegation(judged.configuration) else { return };
     if objects.is_empty() || !judged.kernel.has_tokens() {
         return;
     }
-    let grant = subject::powers(judged.configuration, delegation);
+    let grant = input::powers(judged.configuration, delegation);
     for (name, object) in objects {
         let loading = loading(object, judged.kernel.release.into(), &grant);
-        let refused: Vec<&Answer> = loading.refused().collect();
+        let refused: Vec<&PredictedAnswer> = loading.refused().collect();
         refused.iter().for_each(|answer| refusal(judged, name, answer));
         if loading.stops_at.is_none() {
             losses(judged, name, &loading.answers);
@@ -37,15 +37,15 @@ pub(super) fn judge(judged: &mut Judged<'_>, objects: &[(String, Object)]) {
 }
 
 /// Something of an object that the kernel refuses.
-fn refusal(judged: &mut Judged<'_>, name: &str, answer: &Answer) {
+fn refusal(judged: &mut KernelCheck<'_>, name: &str, answer: &PredictedAnswer) {
     let (asked, by) = (&answer.asked, &answer.asked.by);
     let obstacles: Vec<String> = answer.obstacles.iter().map(ToString::to_string).collect();
     // In the host's namespace they are none.
-    if !obstacles.is_empty() && subject::is_outside(judged.configuration) {
+    if !obstacles.is_empty() && input::is_outside(judged.configuration) {
         return;
     }
     if !obstacles.is_empty() {
-        let level = if asked.must == Must::Attaches { Level::Warning } else { Level::Error };
+        let level = if asked.must == Necessity::Attaches { Level::Warning } else { Level::Error };
         let message = format!("{name}: {by} takes {}", obstacles.join(", and "));
         let finding = Finding::new(Code::NotDelegable, message, "no token stands for the initial user namespace");
         judged.tell(finding.of_level(level).advice("do it outside of the container, or do without"));
@@ -55,18 +55,18 @@ fn refusal(judged: &mut Judged<'_>, name: &str, answer: &Answer) {
     let why: BTreeSet<&str> = answer.lacks.missing.values().flatten().map(|why| why.source).collect();
     let lacks = if missing.is_empty() { "a token".to_owned() } else { missing.join(", ") };
     let (code, level) = match (by, asked.must) {
-        (Owner::Btf, _) => (Code::TypesNotLoadable, Level::Error),
-        (_, Must::Attaches) => (Code::ObjectRefused, Level::Warning),
+        (RequestOwner::Btf, _) => (Code::TypesNotLoadable, Level::Error),
+        (_, Necessity::Attaches) => (Code::ObjectRefused, Level::Warning),
         _ => (Code::ObjectRefused, Level::Error),
     };
     let message = format!("{name}: {by} is refused: it lacks {lacks}");
     let why = if why.is_empty() { "bpf_token_create in kernel/bpf/token.c".to_owned() } else { list(why) };
-    let place = answer.lacks.missing.keys().find_map(|element| match element {
+    let location = answer.lacks.missing.keys().find_map(|element| match element {
         Element::Bit(bit) => judged.option(bit.kind),
-        Element::Capability(_) => judged.configuration.surroundings.bounding_set.place.as_ref(),
+        Element::Capability(_) => judged.configuration.execution_context.bounding_set.location.as_ref(),
     });
-    let place = place.or(judged.configuration.bpffs.as_ref().map(|bpffs| &bpffs.place));
-    judged.tell(Finding::new(code, message, why).of_level(level).at(place).advice(format!("give it {lacks}")));
+    let location = location.or(judged.configuration.bpffs.as_ref().map(|bpffs| &bpffs.location));
+    judged.tell(Finding::new(code, message, why).of_level(level).at(location).advice(format!("give it {lacks}")));
 }
 
 fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
@@ -74,10 +74,10 @@ fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
 }
 
 /// What libbpf goes without, in one finding an object.
-fn losses(judged: &mut Judged<'_>, name: &str, answers: &[Answer]) {
+fn losses(judged: &mut KernelCheck<'_>, name: &str, answers: &[PredictedAnswer]) {
     let mut lost: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for answer in answers.iter().filter(|answer| !answer.allowed) {
-        if let Must::Improves(feature) = answer.asked.must {
+        if let Necessity::Improves(feature) = answer.asked.must {
             let kept_by = answer.lacks.missing.keys().map(ToString::to_string);
             let kept = lost.entry(feature.to_string()).or_default();
             kept.extend(kept_by.filter(|_| answer.obstacles.is_empty()));
@@ -93,12 +93,16 @@ fn losses(judged: &mut Judged<'_>, name: &str, answers: &[Answer]) {
     let message = format!("{name}: libbpf goes without {}", told.collect::<Vec<_>>().join(", "));
     let why = "libbpf takes what its probes are refused for missing in the kernel, and says nothing (src/features.c)";
     judged.tell(
-        Finding::new(Code::SilentLoss, message, why).at(judged.configuration.bpffs.as_ref().map(|bpffs| &bpffs.place)),
+        Finding::new(Code::SilentLoss, message, why).at(judged
+            .configuration
+            .bpffs
+            .as_ref()
+            .map(|bpffs| &bpffs.location)),
     );
 }
 
 /// What is delegated and needed by none of the objects.
-fn beyond(judged: &mut Judged<'_>, masks: &[u64; 4], needed: &BTreeSet<Element>) {
+fn beyond(judged: &mut KernelCheck<'_>, masks: &[u64; 4], needed: &BTreeSet<Element>) {
     let needs = |kind: Kind, number: u32| needed.contains(&Element::Bit(Bit { kind, number }));
     for kind in Kind::ALL {
         let mask = masks[kind as usize];

@@ -1,8 +1,8 @@
 //! What can be said of the text alone, whatever the kernel.
 
 use harness_frontend::{
-    Assignment, Configuration, Effect, Element, Frontend, Meaning, Names, Place, Problem,
-    frontend::{Handing, Spelling},
+    Assignment, Configuration, Effect, Element, Frontend, Location, Meaning, Names, Rejection,
+    frontend::{OptionDelivery, Spelling},
 };
 use harness_protocol::mount_option::LONGEST_VALUE;
 use harness_uapi::{
@@ -14,10 +14,10 @@ use harness_uapi::{
 use crate::{
     code::{Code, Level},
     finding::{Edit, Finding, Fix, Safety},
-    subject::Subject,
+    input::CheckInput,
 };
 
-pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
+pub(super) fn judge(subject: &CheckInput<'_>) -> Vec<Finding> {
     let configuration = subject.configuration;
     let mut findings = Vec::new();
     for kind in Kind::ALL {
@@ -35,12 +35,12 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
 }
 
 /// Whether a problem is an element's, which is told by its own code.
-fn is_of_element(configuration: &Configuration, problem: &Problem) -> bool {
+fn is_of_element(configuration: &Configuration, problem: &Rejection) -> bool {
     let elements = configuration.delegated.iter().flatten().flat_map(|assignment| &assignment.elements);
-    elements.filter(|element| element.read_as.is_none()).any(|element| element.place == problem.place)
+    elements.filter(|element| element.read_as.is_none()).any(|element| element.location == problem.location)
 }
 
-fn complaint(problem: &Problem) -> Finding {
+fn complaint(problem: &Rejection) -> Finding {
     let (level, why) = match problem.effect {
         Effect::Misread => return misread(problem),
         Effect::Refused => (Level::Error, "the front-end does not start what is configured so"),
@@ -48,27 +48,27 @@ fn complaint(problem: &Problem) -> Finding {
         Effect::IgnoredSilently => (Level::Warning, "the front-end passes over it without a word"),
     };
     let finding =
-        Finding::new(Code::FrontendComplains, problem.message.clone(), why).of_level(level).at(Some(&problem.place));
+        Finding::new(Code::FrontendComplains, problem.message.clone(), why).of_level(level).at(Some(&problem.location));
     match &problem.instead {
-        Some(instead) => finding.fix(replacement(&problem.place, instead.clone(), Safety::Judgement)),
+        Some(instead) => finding.fix(replacement(&problem.location, instead.clone(), Safety::Judgement)),
         None => finding,
     }
 }
 
-fn misread(problem: &Problem) -> Finding {
+fn misread(problem: &Rejection) -> Finding {
     let why = "its table of names passes over enumerators with a comment on their line, and leaves no gap for them \
                (src/core/generate-bpf-delegate-configs.py)";
-    let finding = Finding::new(Code::MisreadName, problem.message.clone(), why).at(Some(&problem.place));
+    let finding = Finding::new(Code::MisreadName, problem.message.clone(), why).at(Some(&problem.location));
     finding.advice("leave it out: only `any` delegates what is meant")
 }
 
-fn replacement(place: &Place, text: String, safety: Safety) -> Fix {
+fn replacement(location: &Location, text: String, safety: Safety) -> Fix {
     let words = if text.is_empty() { "leave it out".to_owned() } else { format!("write `{text}`") };
-    Fix { words, edits: vec![Edit { place: place.clone(), text }], safety }
+    Fix { words, edits: vec![Edit { location: location.clone(), text }], safety }
 }
 
 /// An element that its reader does not take for what it means.
-fn spelled(subject: &Subject<'_>, kind: Kind, element: &Element) -> Option<Finding> {
+fn spelled(subject: &CheckInput<'_>, kind: Kind, element: &Element) -> Option<Finding> {
     if element.read_as.is_some() {
         return None;
     }
@@ -81,23 +81,23 @@ fn spelled(subject: &Subject<'_>, kind: Kind, element: &Element) -> Option<Findi
     };
     if let Some(several) = several(subject, kind, element) {
         let message = "blanks do not separate names here";
-        let finding = Finding::new(Code::WrongSpelling, message, why).at(Some(&element.place));
-        return Some(finding.fix(replacement(&element.place, several, Safety::Safe)));
+        let finding = Finding::new(Code::WrongSpelling, message, why).at(Some(&element.location));
+        return Some(finding.fix(replacement(&element.location, several, Safety::Safe)));
     }
     if element.meaning == Meaning::Unreadable {
         return Some(unknown(subject, kind, element, why));
     }
     let right = spelling(configuration.frontend, names, kind, element.meaning);
     let message = format!("`{}` is understood by people, and not by its reader", element.text);
-    let finding = Finding::new(Code::WrongSpelling, message, why).at(Some(&element.place));
+    let finding = Finding::new(Code::WrongSpelling, message, why).at(Some(&element.location));
     Some(match right {
-        Some(right) => finding.fix(replacement(&element.place, right, Safety::Safe)),
+        Some(right) => finding.fix(replacement(&element.location, right, Safety::Safe)),
         None => finding.advice("leave it out: its reader has no spelling for it"),
     })
 }
 
 /// A name that no kernel has, with those that are like it in its reader's spelling.
-fn unknown(subject: &Subject<'_>, kind: Kind, element: &Element, why: &str) -> Finding {
+fn unknown(subject: &CheckInput<'_>, kind: Kind, element: &Element, why: &str) -> Finding {
     let unknown = match subject.configuration.frontend.spelling {
         Spelling::Systemd => subject.names.unknown_to_systemd(kind, &element.text),
         Spelling::Kernel => subject.names.unknown(kind, &element.text),
@@ -105,17 +105,17 @@ fn unknown(subject: &Subject<'_>, kind: Kind, element: &Element, why: &str) -> F
     let message = unknown.as_ref().map_or_else(|| format!("`{}` is no {kind}", element.text), UnknownName::message);
     let advice = unknown.as_ref().and_then(UnknownName::advice);
     let advice = advice.unwrap_or_else(|| "leave it out, or name what is meant".to_owned());
-    let finding = Finding::new(Code::UnknownName, message, why).at(Some(&element.place));
+    let finding = Finding::new(Code::UnknownName, message, why).at(Some(&element.location));
     match unknown.as_ref().map(|unknown| unknown.suggestions.as_slice()) {
         Some([right]) => {
-            finding.fix(Fix { words: advice, ..replacement(&element.place, right.clone(), Safety::Judgement) })
+            finding.fix(Fix { words: advice, ..replacement(&element.location, right.clone(), Safety::Judgement) })
         }
         _ => finding.advice(advice),
     }
 }
 
 /// Names with blanks between them, as their reader takes them; `None` if that is not what stands there.
-fn several(subject: &Subject<'_>, kind: Kind, element: &Element) -> Option<String> {
+fn several(subject: &CheckInput<'_>, kind: Kind, element: &Element) -> Option<String> {
     let words: Vec<&str> = element.text.split_whitespace().collect();
     let frontend = subject.configuration.frontend;
     let spelled = |word: &&str| spelling(frontend, &subject.names, kind, subject.names.meaning(kind, word));
@@ -142,7 +142,7 @@ fn spelling(frontend: Frontend, names: &Names<'_>, kind: Kind, meaning: Meaning)
 
 /// Numbers that take the place of what stands before them. systemd reads its lists itself.
 fn erased(configuration: &Configuration, kind: Kind, assignment: &Assignment) -> Vec<Finding> {
-    if configuration.frontend.handing == Handing::Masks {
+    if configuration.frontend.handing == OptionDelivery::Masks {
         return Vec::new();
     }
     let mut findings = Vec::new();
@@ -166,10 +166,10 @@ fn eraser(frontend: Frontend, kind: Kind, element: &Element, lost: u64, number: 
     };
     let message = format!("the number {} erases what stands before it: {} is lost", element.text, told(lost));
     let why = "names are added to the mask, a number takes its place (bpf_parse_param in kernel/bpf/inode.c)";
-    let finding = Finding::new(Code::NumberErasesNames, message, why).at(Some(&element.place));
+    let finding = Finding::new(Code::NumberErasesNames, message, why).at(Some(&element.location));
     let names: Option<Vec<&str>> = numbers(number).map(|bit| names::name(kind, bit)).collect();
     match names.filter(|names| !names.is_empty() && number != u64::MAX) {
-        Some(names) => finding.fix(replacement(&element.place, names.join(frontend.separator), Safety::Judgement)),
+        Some(names) => finding.fix(replacement(&element.location, names.join(frontend.separator), Safety::Judgement)),
         None => finding.advice("write the number first, or names alone"),
     }
 }
@@ -192,7 +192,7 @@ fn repeated(configuration: &Configuration, kind: Kind) -> Vec<Finding> {
     let lost = lost.filter(|pair| !adds_up || together(pair));
     lost.map(|pair| {
         let message = format!("{} is set again further on; {what}", harness_uapi::delegation::option_of(kind));
-        Finding::new(Code::RepeatedOption, message, why).at(Some(&pair[0].place)).advice("set it once")
+        Finding::new(Code::RepeatedOption, message, why).at(Some(&pair[0].location)).advice("set it once")
     })
     .collect()
 }

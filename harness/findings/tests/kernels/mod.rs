@@ -1,9 +1,9 @@
 //! Kernels by their committed vocabularies, and configurations judged for them.
 
 use harness_findings::{
+    input::{CheckInput, KernelFacts, Origin},
     judge,
-    report::{Judgement, OnKernel},
-    subject::{KernelFacts, Origin, Subject},
+    report::{ConfigurationReport, KernelReport},
 };
 use harness_frontend::{Frontend, Names, Sources, SystemdRelease};
 use harness_uapi::vocabulary::{KnownNames, Vocabulary};
@@ -22,14 +22,15 @@ fn kernel(name: &str) -> KernelFacts {
 }
 
 /// What is found in the one configuration of a text.
-pub(crate) fn judged(label: &str, text: &str, kernels: &[&str]) -> Judgement {
+pub(crate) fn judged(label: &str, text: &str, kernels: &[&str]) -> ConfigurationReport {
     let known = KnownNames::from_json(VOCABULARIES).unwrap();
     let names = Names::new(&known, SystemdRelease::V262);
     let sources = Sources::of(label, text.as_bytes()).unwrap();
     let frontend = Frontend::detect(sources.get(0)).unwrap();
     let [configuration] = harness_frontend::read(frontend, &sources, &names).unwrap().try_into().unwrap();
     let kernels: Vec<KernelFacts> = kernels.iter().map(|name| kernel(name)).collect();
-    let findings = judge(&Subject { configuration: &configuration, kernels: &kernels, names, objects: &[] }, &sources);
-    let kernels = kernels.iter().map(|kernel| OnKernel::of(kernel, &configuration)).collect();
-    Judgement { sources, configuration, findings, kernels, rehearsed: None }
+    let findings =
+        judge(&CheckInput { configuration: &configuration, kernels: &kernels, names, objects: &[] }, &sources);
+    let kernels = kernels.iter().map(|kernel| KernelReport::of(kernel, &configuration)).collect();
+    ConfigurationReport { sources, configuration, findings, kernels, rehearsed: None }
 }

@@ -7,7 +7,9 @@ fn converted(frontend: Frontend, label: &str, text: &str, to: &str) -> Result<(S
     let sources = Sources::of(label, text.as_bytes()).unwrap();
     let read = read(frontend, &sources, &names).unwrap();
     let (text, lost) = convert(&read[0], to.parse().unwrap(), &names).map_err(|refused| refused.to_string())?;
-    let at = |lost: LostAt| (lost.what, lost.place.map(|place| sources.text(&place).to_owned()).unwrap_or_default());
+    let at = |lost: LocatedLoss| {
+        (lost.what, lost.location.map(|location| sources.text(&location).to_owned()).unwrap_or_default())
+    };
     Ok((text, lost.into_iter().map(at).collect()))
 }
 

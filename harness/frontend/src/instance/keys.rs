@@ -7,11 +7,11 @@ use harness_uapi::vocabulary::Kind;
 use super::walk::{Entry, Item};
 use crate::{
     configuration::{Bpffs, Configuration, Effect, MOUNT_POINT},
+    execution_context::{ExecutionContext, Setting, SystemCall, UserNamespace},
     frontend::Frontend,
     names::Names,
     options::{self, Lists},
-    source::Place,
-    surroundings::{Setting, Surroundings, SystemCall, UserNamespace},
+    source::Location,
     text::shown,
 };
 
@@ -74,17 +74,17 @@ pub(super) fn configuration(
     let file = label.rsplit('/').next().unwrap_or(label);
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     let mut read = Configuration::new(frontend, item.name.as_deref().unwrap_or(stem));
-    read.surroundings = Surroundings::of_container();
+    read.execution_context = ExecutionContext::of_container();
     // The last of several entries of a key counts.
     let entries: BTreeMap<&str, &Entry> = item.config.iter().map(|entry| (entry.key.as_str(), entry)).collect();
     for kind in Kind::ALL {
         let entry = entries.get(dialect.option(kind));
         if let Some(entry) = entry.filter(|entry| !entry.value.as_str().is_empty()) {
-            options::assign(&mut read, kind, &entry.value, entry.place.clone(), dialect.lists, names);
+            options::assign(&mut read, kind, &entry.value, entry.location.clone(), dialect.lists, names);
         }
     }
     (dialect.mount)(&entries, &mut read);
-    surroundings(&entries, &mut read);
+    execution_context(&entries, &mut read);
     of_the_other(dialect, &item.config, &mut read);
     read
 }
@@ -92,13 +92,13 @@ pub(super) fn configuration(
 /// `cmd/incusd/main_forkbpf.go`: the mount point is made if it is not there.
 fn incus(entries: &BTreeMap<&str, &Entry>, read: &mut Configuration) {
     let path = entries.get(INCUS_KEYS.bpffs).filter(|entry| !entry.value.as_str().is_empty());
-    let first = read.delegated.iter().flatten().map(|assignment| assignment.place.clone()).next();
+    let first = read.delegated.iter().flatten().map(|assignment| assignment.location.clone()).next();
     read.bpffs = match (path, first) {
-        (Some(path), Some(_)) => Some(Bpffs { path: path.value.as_str().to_owned(), place: path.place.clone() }),
-        (None, Some(place)) => Some(Bpffs { path: MOUNT_POINT.to_owned(), place }),
+        (Some(path), Some(_)) => Some(Bpffs { path: path.value.as_str().to_owned(), location: path.location.clone() }),
+        (None, Some(location)) => Some(Bpffs { path: MOUNT_POINT.to_owned(), location }),
         (Some(path), None) => {
             let message = format!("{} does nothing: Incus mounts no bpffs that delegates nothing", INCUS_KEYS.bpffs);
-            read.problem(path.place.clone(), Effect::IgnoredSilently, message);
+            read.problem(path.location.clone(), Effect::IgnoredSilently, message);
             None
         }
         (None, None) => None,
@@ -107,21 +107,21 @@ fn incus(entries: &BTreeMap<&str, &Entry>, read: &mut Configuration) {
 
 fn lxd(entries: &BTreeMap<&str, &Entry>, read: &mut Configuration) {
     match entries.get(LXD_KEYS.bpffs).filter(|entry| is_true(entry.value.as_str())) {
-        Some(switch) => read.bpffs = Some(Bpffs { path: MOUNT_POINT.to_owned(), place: switch.place.clone() }),
+        Some(switch) => read.bpffs = Some(Bpffs { path: MOUNT_POINT.to_owned(), location: switch.location.clone() }),
         None => {
-            let places: Vec<Place> =
-                read.delegated.iter().flatten().map(|assignment| assignment.place.clone()).collect();
-            for place in places {
+            let places: Vec<Location> =
+                read.delegated.iter().flatten().map(|assignment| assignment.location.clone()).collect();
+            for location in places {
                 let message = format!("this does nothing without {}: \"true\"", LXD_KEYS.bpffs);
-                read.problem(place, Effect::IgnoredSilently, message);
+                read.problem(location, Effect::IgnoredSilently, message);
             }
         }
     }
 }
 
-fn surroundings(entries: &BTreeMap<&str, &Entry>, read: &mut Configuration) {
+fn execution_context(entries: &BTreeMap<&str, &Entry>, read: &mut Configuration) {
     if let Some(entry) = entries.get("security.privileged").filter(|entry| is_true(entry.value.as_str())) {
-        read.surroundings.user_namespace = Setting::said(UserNamespace::Host, entry.place.clone());
+        read.execution_context.user_namespace = Setting::said(UserNamespace::Host, entry.location.clone());
     }
     let listed = |key: &str| entries.get(key).filter(|entry| !entry.value.as_str().trim().is_empty());
     let denied = ["security.syscalls.deny", "security.syscalls.blacklist"].into_iter().find_map(listed);
@@ -133,7 +133,7 @@ fn surroundings(entries: &BTreeMap<&str, &Entry>, read: &mut Configuration) {
             _ => None,
         };
         if let Some(list) = by {
-            read.surroundings.refused_calls.insert(call, list.place.clone());
+            read.execution_context.refused_calls.insert(call, list.location.clone());
         }
     }
 }
@@ -146,7 +146,7 @@ fn names(entry: &Entry, call: SystemCall) -> bool {
 /// Keys of the respective other program, which do not exist in this one, and misspelt ones of its own.
 fn of_the_other(dialect: &Dialect, config: &[Entry], read: &mut Configuration) {
     let (theirs, other) = dialect.others;
-    let mut refuse = |entry: &Entry, message: String| read.problem(entry.place.clone(), Effect::Refused, message);
+    let mut refuse = |entry: &Entry, message: String| read.problem(entry.location.clone(), Effect::Refused, message);
     for entry in config.iter().filter(|entry| entry.key.starts_with(theirs)) {
         refuse(entry, format!("`{}` is a key of {other}", shown(&entry.key)));
     }

@@ -4,8 +4,8 @@ use harness_uapi::vocabulary::Kind;
 use super::*;
 use crate::{
     configuration::{Effect, Meaning},
+    execution_context::{SystemCall, UserNamespace},
     names::SystemdRelease,
-    surroundings::{SystemCall, UserNamespace},
     testing::known,
 };
 
@@ -46,11 +46,11 @@ fn incus_joins_by_colons_what_is_between_commas() {
     let told = [("delegate_cmds", "map_create:prog_load"), ("delegate_maps", "hash:array")];
     assert_eq!(options(&web), told.map(|(key, value)| (key.to_owned(), value.to_owned())));
     assert_eq!(web.delegation().unwrap().masks(), [0x21, 6, 0, 0]);
-    assert_eq!(web.surroundings.user_namespace.value, UserNamespace::Own);
+    assert_eq!(web.execution_context.user_namespace.value, UserNamespace::Own);
     let places: Vec<&str> =
-        web.delegated.iter().flatten().flat_map(|a| &a.elements).map(|e| &WEB[e.place.span.clone()]).collect();
+        web.delegated.iter().flatten().flat_map(|a| &a.elements).map(|e| &WEB[e.location.span.clone()]).collect();
     assert_eq!(places, ["map_create", "prog_load", "hash", "array"]);
-    assert_eq!(&WEB[web.delegated(Kind::Map)[0].place.span.clone()], "security.bpffs.delegate_maps: \"hash:array\"");
+    assert_eq!(&WEB[web.delegated(Kind::Map)[0].location.span.clone()], "security.bpffs.delegate_maps: \"hash:array\"");
     assert_eq!(&WEB[web.delegated(Kind::Map)[0].value.span.clone()], "hash:array");
 }
 
@@ -96,7 +96,7 @@ fn profiles_of_a_preseed_are_read_each() {
                 {security.privileged: true}}\n- name: c\n";
     let read = read_of(INCUS, text).unwrap();
     assert_eq!(read.iter().map(|read| read.name.as_str()).collect::<Vec<_>>(), ["a", "b", "c1"]);
-    assert_eq!(read[1].surroundings.user_namespace.value, UserNamespace::Host);
+    assert_eq!(read[1].execution_context.user_namespace.value, UserNamespace::Host);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn scalars_of_every_style_have_places() {
     for style in styles {
         let text = format!("# ä\nconfig:\n  security.bpffs.delegate_cmds: {style}\nx: y\n");
         let read = one(INCUS, &text);
-        let places: Vec<&str> = read.delegated[0][0].elements.iter().map(|e| &text[e.place.span.clone()]).collect();
+        let places: Vec<&str> = read.delegated[0][0].elements.iter().map(|e| &text[e.location.span.clone()]).collect();
         assert_eq!(places, ["map_create", "prog_load"], "{style}");
         assert_eq!(read.delegation().unwrap().masks()[0], 0x21, "{style}");
     }
@@ -123,15 +123,15 @@ fn scalars_of_every_style_have_places() {
 fn a_name_written_in_escapes_is_at_the_whole_scalar() {
     let text = "config:\n  security.bpffs.delegate_cmds: \"\\x6dap_create\"\n";
     let read = one(INCUS, text);
-    assert_eq!(&text[read.delegated[0][0].elements[0].place.span.clone()], "\\x6dap_create");
+    assert_eq!(&text[read.delegated[0][0].elements[0].location.span.clone()], "\\x6dap_create");
 }
 
 #[test]
 fn lists_of_system_calls_refuse() {
     let denied = one(INCUS, "config:\n  security.syscalls.deny: |-\n    bpf errno 1\n    mount\n");
-    assert_eq!(denied.surroundings.refused_calls.keys().copied().collect::<Vec<_>>(), [SystemCall::Bpf]);
+    assert_eq!(denied.execution_context.refused_calls.keys().copied().collect::<Vec<_>>(), [SystemCall::Bpf]);
     let allowed = one(LXD, "config:\n  security.syscalls.allow: \"bpf\\nfsopen\"\n");
-    assert_eq!(allowed.surroundings.refused_calls.len(), SystemCall::ALL.len() - 2);
+    assert_eq!(allowed.execution_context.refused_calls.len(), SystemCall::ALL.len() - 2);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn what_is_no_yaml_is_told_with_its_place() {
 #[test]
 fn comments_allow() {
     let text = "config:\n  security.bpffs.delegate_cmds: any # bpf-token: allow any-cmd for the lab\n";
-    assert_eq!(one(INCUS, text).allowances[0].code, "any-cmd");
+    assert_eq!(one(INCUS, text).suppressions[0].code, "any-cmd");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_comment_behind_a_value_is_no_part_of_it() {
         let text = format!("config:\n  security.bpffs.path: /x\n  security.bpffs.delegate_cmds: {value}  # \"\u{e4}\n");
         let read = one(INCUS, &text);
         let assignment = &read.delegated(Kind::Cmd)[0];
-        assert_eq!(&text[assignment.place.span.clone()], format!("security.bpffs.delegate_cmds: {value}"));
+        assert_eq!(&text[assignment.location.span.clone()], format!("security.bpffs.delegate_cmds: {value}"));
         assert_eq!(&text[assignment.value.span.clone()], value.trim_matches(['"', '\'']));
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
-use crate::{source::Place, text::Text};
+use crate::{source::Location, text::Text};
 
 /// How deep a file may be nested.
 const MOST_DEPTH: usize = 64;
@@ -25,23 +25,23 @@ pub(super) struct Entry {
     pub(super) key: String,
     pub(super) value: Text,
     /// Key and value.
-    pub(super) place: Place,
+    pub(super) location: Location,
 }
 
 /// Why a file is not read, and where.
 #[derive(Debug)]
-pub(super) struct Broken {
+pub(super) struct WalkError {
     pub(super) why: String,
     pub(super) span: Range<usize>,
 }
 
 /// Reads all mappings that have a `config`: the document itself, and those in a list under a key of it, as in a preseed.
-pub(super) fn items(source: usize, file: &str) -> Result<Vec<Item>, Broken> {
+pub(super) fn items(source: usize, file: &str) -> Result<Vec<Item>, WalkError> {
     let mut walker = Walker { source, file, bytes: Bytes::of(file), stack: Vec::new(), done: Vec::new() };
     for event in Parser::new_from_str(file) {
         let (event, span) = event.map_err(|error| {
             let at = walker.bytes.at(error.marker().index());
-            Broken { why: error.info().to_owned(), span: at..at }
+            WalkError { why: error.info().to_owned(), span: at..at }
         })?;
         walker.take(event, span)?;
     }
@@ -50,7 +50,7 @@ pub(super) fn items(source: usize, file: &str) -> Result<Vec<Item>, Broken> {
 
 /// What a collection is for.
 #[derive(Debug)]
-enum Role {
+enum CollectionRole {
     /// It may have a `config`.
     Item(Item),
     /// The `config` of the item around it.
@@ -64,7 +64,7 @@ enum Role {
 /// A collection that is open.
 #[derive(Debug)]
 struct Open {
-    role: Role,
+    role: CollectionRole,
     /// The key whose value comes next, in a mapping.
     key: Option<(String, Range<usize>)>,
     is_mapping: bool,
@@ -79,7 +79,7 @@ struct Walker<'a> {
 }
 
 impl Walker<'_> {
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Broken> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), WalkError> {
         let span = self.bytes.at(span.start.index())..self.bytes.at(span.end.index());
         match event {
             Event::MappingStart(..) => self.open(true, span)?,
@@ -93,31 +93,33 @@ impl Walker<'_> {
         Ok(())
     }
 
-    fn open(&mut self, is_mapping: bool, span: Range<usize>) -> Result<(), Broken> {
+    fn open(&mut self, is_mapping: bool, span: Range<usize>) -> Result<(), WalkError> {
         if self.stack.len() == MOST_DEPTH {
-            return Err(Broken { why: format!("nested more than {MOST_DEPTH} deep"), span });
+            return Err(WalkError { why: format!("nested more than {MOST_DEPTH} deep"), span });
         }
         let key = self.stack.last_mut().and_then(|open| open.key.take()).map(|(key, _)| key);
         let role = match (self.stack.last_mut().map(|open| &mut open.role), key.as_deref(), is_mapping) {
-            (None, _, true) | (Some(Role::List), _, true) => Role::Item(Item::default()),
-            (Some(Role::Item(item)), Some("config"), true) => {
+            (None, _, true) | (Some(CollectionRole::List), _, true) => CollectionRole::Item(Item::default()),
+            (Some(CollectionRole::Item(item)), Some("config"), true) => {
                 item.has_config = true;
-                Role::Config
+                CollectionRole::Config
             }
-            (Some(Role::Item(_)), Some("profiles" | "instances" | "containers"), false) => Role::List,
-            _ => Role::Other,
+            (Some(CollectionRole::Item(_)), Some("profiles" | "instances" | "containers"), false) => {
+                CollectionRole::List
+            }
+            _ => CollectionRole::Other,
         };
         self.stack.push(Open { role, key: None, is_mapping });
         Ok(())
     }
 
-    fn close(&mut self, span: Range<usize>) -> Result<(), Broken> {
+    fn close(&mut self, span: Range<usize>) -> Result<(), WalkError> {
         let closed = self.stack.pop().map(|open| open.role);
-        if let Some(Role::Item(item)) = closed
+        if let Some(CollectionRole::Item(item)) = closed
             && item.has_config
         {
             if self.done.len() == MOST_ITEMS {
-                return Err(Broken { why: format!("more than {MOST_ITEMS} instances and profiles"), span });
+                return Err(WalkError { why: format!("more than {MOST_ITEMS} instances and profiles"), span });
             }
             self.done.push(item);
         }
@@ -132,11 +134,11 @@ impl Walker<'_> {
             return;
         };
         match &mut open.role {
-            Role::Item(item) if key == "name" => item.name = Some(value.to_owned()),
-            Role::Config if key.starts_with("security.") || key.starts_with("raw.") => {
-                let place = Place { source: self.source, span: key_span.start..span.end.max(key_span.end) };
+            CollectionRole::Item(item) if key == "name" => item.name = Some(value.to_owned()),
+            CollectionRole::Config if key.starts_with("security.") || key.starts_with("raw.") => {
+                let location = Location { source: self.source, span: key_span.start..span.end.max(key_span.end) };
                 let value = aligned(self.source, self.file, value, style, span);
-                self.config().push(Entry { key, value, place });
+                self.config().push(Entry { key, value, location });
             }
             _ => {}
         }
@@ -145,7 +147,7 @@ impl Walker<'_> {
     /// The entries of the item whose `config` is open.
     fn config(&mut self) -> &mut Vec<Entry> {
         let item = self.stack.iter_mut().rev().find_map(|open| match &mut open.role {
-            Role::Item(item) => Some(&mut item.config),
+            CollectionRole::Item(item) => Some(&mut item.config),
             _ => None,
         });
         item.expect("a config is in an item")

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{shell, source::Place, text::Text};
+use crate::{shell, source::Location, text::Text};
 
 /// A mount of a bpffs.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub(super) struct Mount {
     /// All options, in order.
     pub(super) options: Vec<Text>,
     /// The line or command.
-    pub(super) place: Place,
+    pub(super) location: Location,
     /// Whether it is there, and the kernel shows it.
     pub(super) is_shown: bool,
 }
@@ -21,7 +21,7 @@ pub(super) struct Mount {
 pub(super) fn mounts(source: usize, file: &str) -> impl Iterator<Item = Mount> {
     let commands = shell::commands(source, if file.contains("mount") { file } else { "" });
     let of_commands: Vec<Mount> = commands.iter().filter_map(|words| command(words)).collect();
-    let covered: Vec<Range<usize>> = of_commands.iter().map(|mount| mount.place.span.clone()).collect();
+    let covered: Vec<Range<usize>> = of_commands.iter().map(|mount| mount.location.span.clone()).collect();
     let mut start = 0;
     let of_lines = file.split_inclusive('\n').filter_map(move |line| {
         let span = start..start + line.trim_end_matches(['\n', '\r']).len();
@@ -38,11 +38,11 @@ fn of_line(source: usize, file: &str, line: Range<usize>) -> Option<Mount> {
         return None;
     }
     let fields = fields(source, file, line.clone());
-    let place = Place { source, span: line };
+    let location = Location { source, span: line };
     let shown = |target: &Text, options: Text| Mount {
         target: target.as_str().to_owned(),
         options: vec![options],
-        place: place.clone(),
+        location: location.clone(),
         is_shown: true,
     };
     let texts: Vec<&str> = fields.iter().map(Text::as_str).collect();
@@ -59,11 +59,11 @@ fn of_line(source: usize, file: &str, line: Range<usize>) -> Option<Mount> {
         }
         [_, _, "bpf", _, ..] => {
             let target = texts[1].to_owned();
-            Some(Mount { target, options: vec![fields[3].clone()], place, is_shown: false })
+            Some(Mount { target, options: vec![fields[3].clone()], location, is_shown: false })
         }
-        [_] => Some(Mount { target: String::new(), options: vec![fields[0].clone()], place, is_shown: false }),
+        [_] => Some(Mount { target: String::new(), options: vec![fields[0].clone()], location, is_shown: false }),
         [options, "#", ..] | [options, ..] if options.starts_with("delegate_") => {
-            Some(Mount { target: String::new(), options: vec![fields[0].clone()], place, is_shown: false })
+            Some(Mount { target: String::new(), options: vec![fields[0].clone()], location, is_shown: false })
         }
         _ => None,
     }
@@ -127,9 +127,9 @@ fn command(words: &[Text]) -> Option<Mount> {
     }
     let is_bpf = fstype.as_deref() == Some("bpf");
     let span = words[0].whole().span.start..words.last()?.whole().span.end;
-    let place = Place { source: words[0].whole().source, span };
+    let location = Location { source: words[0].whole().source, span };
     let target = operands.last().map(|target| target.as_str().to_owned()).unwrap_or_default();
-    (prefix && is_bpf).then_some(Mount { target, options, place, is_shown: false })
+    (prefix && is_bpf).then_some(Mount { target, options, location, is_shown: false })
 }
 
 /// An option and an argument in the same word.

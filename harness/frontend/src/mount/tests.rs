@@ -1,7 +1,7 @@
 use harness_uapi::vocabulary::Kind;
 
 use super::*;
-use crate::{names::SystemdRelease, surroundings::UserNamespace, testing::known};
+use crate::{execution_context::UserNamespace, names::SystemdRelease, testing::known};
 
 fn read_of(frontend: Frontend, text: &str) -> Vec<Configuration> {
     let known = known();
@@ -31,8 +31,8 @@ fn options_are_read_wherever_they_are() {
         let read = one(text);
         assert_eq!((read.name.as_str(), read.delegation().unwrap().masks()), ("/run/b x", [0x21, 2, 0, 0]), "{text}");
         let element = &read.delegated(Kind::Cmd)[0].elements[1];
-        assert_eq!(&text[element.place.span.clone()], "prog_load", "{text}");
-        assert!(text[read.delegated(Kind::Map)[0].place.span.clone()].starts_with("delegate_maps="), "{text}");
+        assert_eq!(&text[element.location.span.clone()], "prog_load", "{text}");
+        assert!(text[read.delegated(Kind::Map)[0].location.span.clone()].starts_with("delegate_maps="), "{text}");
     }
     assert_eq!(masks("delegate_cmds=any,delegate_attachs=xdp"), [u64::MAX, 0, 0, 1 << 37]);
 }
@@ -62,8 +62,8 @@ fn what_is_mounted_where_is_told_apart() {
     let text = "# none /x bpf delegate_cmds=any\nproc /proc proc defaults 0 0\n/dev/bpf /mnt ext4 rw 0 0\n\n\
                 bpffs /x bpf rw 0 0 # bpf-token: allow C why\n";
     let read = one(text);
-    assert_eq!((read.surroundings.user_namespace.value, read.allowances.len()), (UserNamespace::Host, 1));
-    assert_eq!(one("1 2 0:3 / /x rw - bpf b rw").surroundings.user_namespace.value, UserNamespace::Unknown);
+    assert_eq!((read.execution_context.user_namespace.value, read.suppressions.len()), (UserNamespace::Host, 1));
+    assert_eq!(one("1 2 0:3 / /x rw - bpf b rw").execution_context.user_namespace.value, UserNamespace::Unknown);
     assert_eq!(read_of(MOUNTINFO, "1 2 0:3 / /bpf rw - tmpfs bpf rw\n").len(), 0);
     assert_eq!(read_of(MOUNT, "echo mount -t bpf none /x\n").len(), 0);
 }

@@ -15,7 +15,7 @@ fn names(known: &KnownNames) -> Names<'_> {
 }
 
 /// What a front-end makes of what was written for it.
-fn read_back(target: Target, text: &str, known: &KnownNames) -> Delegation {
+fn read_back(target: WritableFrontend, text: &str, known: &KnownNames) -> Delegation {
     let yaml: String;
     let frontend = target.frontend();
     let text = if matches!(frontend, INCUS | LXD) {
@@ -41,8 +41,8 @@ fn what_is_written_is_read_back() {
     let delegations = [[0x21, 6, 1, 1], [u64::MAX; 4], [all(39), all(36), all(31), all(62)], [1, 0, 0, 0]];
     for masks in delegations {
         let delegation = Delegation::from_masks(masks);
-        for target in Target::all() {
-            let (text, lost) = write(target, &Wanted::of(delegation), &names(&known));
+        for target in WritableFrontend::all() {
+            let (text, lost) = write(target, &ConversionInput::of(delegation), &names(&known));
             assert_eq!((read_back(target, &text, &known), lost), (delegation, vec![]), "{text}");
         }
     }
@@ -52,22 +52,25 @@ fn what_is_written_is_read_back() {
 fn bits_without_a_name_are_numbers_or_lost() {
     let known = known();
     let delegation = Delegation::from_masks([1 << 63 | 1, 2, 0, 0]);
-    for target in [Target(INCUS), Target(LXD), Target(MOUNT)] {
-        let (text, lost) = write(target, &Wanted::of(delegation), &names(&known));
+    for target in [WritableFrontend(INCUS), WritableFrontend(LXD), WritableFrontend(MOUNT)] {
+        let (text, lost) = write(target, &ConversionInput::of(delegation), &names(&known));
         assert_eq!((read_back(target, &text, &known), lost), (delegation, vec![]), "{text}");
     }
-    let (text, lost) = write(Target::SYSTEMD, &Wanted::of(delegation), &names(&known));
-    assert_eq!(read_back(Target::SYSTEMD, &text, &known).masks(), [1, 2, 0, 0]);
+    let (text, lost) = write(WritableFrontend::SYSTEMD, &ConversionInput::of(delegation), &names(&known));
+    assert_eq!(read_back(WritableFrontend::SYSTEMD, &text, &known).masks(), [1, 2, 0, 0]);
     assert!(lost[0].0.contains("0x8000000000000000"), "{lost:?}");
 }
 
 #[test]
 fn texts_are_ready_to_paste() {
     let known = known();
-    let wanted =
-        Wanted { name: "my web", path: "/run/it's", delegation: Delegation::from_masks([0x21, 2, 0, u64::MAX]) };
+    let wanted = ConversionInput {
+        name: "my web",
+        path: "/run/it's",
+        delegation: Delegation::from_masks([0x21, 2, 0, u64::MAX]),
+    };
     let written = |target| write(target, &wanted, &names(&known));
-    let (incus, lost) = written(Target(INCUS));
+    let (incus, lost) = written(WritableFrontend(INCUS));
     assert_eq!(
         incus,
         "incus config set 'my web' \\\n    'security.bpffs.path=/run/it'\\''s' \\\n    \
@@ -75,15 +78,15 @@ fn texts_are_ready_to_paste() {
          security.bpffs.delegate_attachs=any\n"
     );
     assert_eq!(lost, []);
-    let (mount, _) = written(Target(MOUNT));
+    let (mount, _) = written(WritableFrontend(MOUNT));
     assert_eq!(
         mount,
         "mount -t bpf -o delegate_cmds=map_create:prog_load,delegate_maps=hash,delegate_attachs=any none '/run/it'\\''s'\n"
     );
-    let (lxd, lost) = written(Target(LXD));
+    let (lxd, lost) = written(WritableFrontend(LXD));
     assert!(lxd.starts_with("lxc config set 'my web' \\\n    security.delegate_bpf=true \\\n"), "{lxd}");
-    assert_eq!(lost, [Lost("the path /run/it's: LXD mounts at /sys/fs/bpf".into())]);
-    let (systemd, lost) = written(Target::SYSTEMD);
+    assert_eq!(lost, [ConversionLoss("the path /run/it's: LXD mounts at /sys/fs/bpf".into())]);
+    let (systemd, lost) = written(WritableFrontend::SYSTEMD);
     assert!(systemd.ends_with("BPFDelegateMaps=BPFMapTypeHash\nBPFDelegateAttachments=any\n"), "{systemd}");
     assert_eq!(lost.len(), 1);
 }
@@ -91,21 +94,21 @@ fn texts_are_ready_to_paste() {
 #[test]
 fn nothing_is_written_as_nothing() {
     let known = known();
-    let (incus, lost) = write(Target(INCUS), &Wanted::of(Delegation::default()), &names(&known));
+    let (incus, lost) = write(WritableFrontend(INCUS), &ConversionInput::of(Delegation::default()), &names(&known));
     assert_eq!((incus.as_str(), lost.len()), ("", 1));
     assert_eq!(
-        write(Target(MOUNT), &Wanted::of(Delegation::default()), &names(&known)).0,
+        write(WritableFrontend(MOUNT), &ConversionInput::of(Delegation::default()), &names(&known)).0,
         "mount -t bpf none /sys/fs/bpf\n"
     );
 }
 
 #[test]
 fn words_name_targets() {
-    for target in Target::all() {
+    for target in WritableFrontend::all() {
         assert_eq!(target.frontend().name.parse(), Ok(target));
     }
     assert_eq!(
-        "bpftool".parse::<Target>().unwrap_err().to_string(),
+        "bpftool".parse::<WritableFrontend>().unwrap_err().to_string(),
         "nothing can be written for `bpftool`: it is one of systemd, incus, lxd and mount"
     );
 }

@@ -3,7 +3,7 @@
 use harness_uapi::capability;
 
 use super::words::{self, Word};
-use crate::surroundings::CapabilitySet;
+use crate::execution_context::CapabilitySet;
 
 /// A set while assignments add up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use super::words::{self, BLANKS};
-use crate::{source::Place, surroundings::SystemCall};
+use crate::{execution_context::SystemCall, source::Location};
 
 /// The filter while assignments add up.
 #[derive(Clone, Debug, Default)]
@@ -12,11 +12,11 @@ pub(super) struct Filter(Option<List>);
 #[derive(Clone, Debug)]
 struct List {
     allows: bool,
-    place: Place,
+    location: Location,
     /// The calls on the list, whether with an error of their own, and what put them there.
-    calls: BTreeMap<SystemCall, (Errno, Place)>,
+    calls: BTreeMap<SystemCall, (Errno, Location)>,
     /// What took a call from a list of allowed ones.
-    taken: BTreeMap<SystemCall, Place>,
+    taken: BTreeMap<SystemCall, Location>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,19 +34,20 @@ pub(super) struct Ignored {
 
 impl Filter {
     /// Takes an assignment at this place; the words systemd passes over are the result.
-    pub(super) fn assign(&mut self, value: &str, place: &Place) -> Vec<Ignored> {
+    pub(super) fn assign(&mut self, value: &str, location: &Location) -> Vec<Ignored> {
         if value.is_empty() {
             self.0 = None;
             return Vec::new();
         }
         let (inverted, text) = value.strip_prefix('~').map_or((false, value), |text| (true, text));
         let skipped = value.len() - text.len();
-        let first = || List { allows: !inverted, place: place.clone(), calls: BTreeMap::new(), taken: BTreeMap::new() };
+        let first =
+            || List { allows: !inverted, location: location.clone(), calls: BTreeMap::new(), taken: BTreeMap::new() };
         let list = self.0.get_or_insert_with(first);
         let (words, dangling) = words::plain(text, &BLANKS);
         let mut ignored = Vec::new();
         for word in words {
-            if let Err(why) = list.take(&word.text, inverted, place) {
+            if let Err(why) = list.take(&word.text, inverted, location) {
                 ignored.push(Ignored { span: word.span.start + skipped..word.span.end + skipped, why });
             }
         }
@@ -57,14 +58,14 @@ impl Filter {
     }
 
     /// The calls it refuses, and what makes it so.
-    pub(super) fn refused(&self) -> BTreeMap<SystemCall, Place> {
+    pub(super) fn refused(&self) -> BTreeMap<SystemCall, Location> {
         let Some(list) = &self.0 else { return BTreeMap::new() };
         SystemCall::ALL.into_iter().filter_map(|call| Some((call, list.refuses(call)?))).collect()
     }
 }
 
 impl List {
-    fn take(&mut self, word: &str, inverted: bool, place: &Place) -> Result<(), &'static str> {
+    fn take(&mut self, word: &str, inverted: bool, location: &Location) -> Result<(), &'static str> {
         let (name, errno) = match word.split_once(':') {
             Some((_, errno)) if !is_errno(errno) => return Err("what follows the colon is no error number"),
             Some(_) if !inverted => return Err("an allowed system call takes no error number"),
@@ -73,19 +74,19 @@ impl List {
         };
         for call in SystemCall::ALL.into_iter().filter(|call| call.is_meant_by(name)) {
             if inverted != self.allows || errno == Errno::Own {
-                self.calls.insert(call, (errno, place.clone()));
+                self.calls.insert(call, (errno, location.clone()));
             } else {
                 self.calls.remove(&call);
-                self.taken.insert(call, place.clone());
+                self.taken.insert(call, location.clone());
             }
         }
         Ok(())
     }
 
-    fn refuses(&self, call: SystemCall) -> Option<Place> {
+    fn refuses(&self, call: SystemCall) -> Option<Location> {
         match (self.allows, self.calls.get(&call)) {
-            (true, Some((Errno::Own, place))) | (false, Some((_, place))) => Some(place.clone()),
-            (true, None) => Some(self.taken.get(&call).unwrap_or(&self.place).clone()),
+            (true, Some((Errno::Own, location))) | (false, Some((_, location))) => Some(location.clone()),
+            (true, None) => Some(self.taken.get(&call).unwrap_or(&self.location).clone()),
             (true, Some(_)) | (false, None) => None,
         }
     }
@@ -111,9 +112,9 @@ mod tests {
     fn refused(values: &[&str]) -> Vec<(SystemCall, usize)> {
         let mut filter = Filter::default();
         for (line, value) in values.iter().enumerate() {
-            filter.assign(value, &Place { source: 0, span: line..line });
+            filter.assign(value, &Location { source: 0, span: line..line });
         }
-        filter.refused().into_iter().map(|(call, place)| (call, place.span.start)).collect()
+        filter.refused().into_iter().map(|(call, location)| (call, location.span.start)).collect()
     }
 
     const MOUNT: [SystemCall; 4] =
@@ -134,11 +135,11 @@ mod tests {
 
     #[test]
     fn words_that_are_passed_over_are_told() {
-        let place = Place { source: 0, span: 0..0 };
+        let location = Location { source: 0, span: 0..0 };
         let mut filter = Filter::default();
-        let ignored = filter.assign("@known bpf:EPERM", &place);
+        let ignored = filter.assign("@known bpf:EPERM", &location);
         assert_eq!((ignored.len(), ignored[0].span.clone()), (1, 7..16));
-        assert_eq!(filter.assign("~bpf:x", &place)[0].span, 1..6);
+        assert_eq!(filter.assign("~bpf:x", &location)[0].span, 1..6);
         assert!(filter.refused().is_empty());
     }
 }

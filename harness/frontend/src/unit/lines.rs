@@ -151,7 +151,7 @@ mod tests {
         let sources = Sources::of("x", b"K=ab,\\\n# c\n  cd").unwrap();
         let line = Lines::of(0, sources.get(0)).next().unwrap();
         let at = line.text.as_str().find("cd").unwrap();
-        assert_eq!(sources.text(&line.text.place(at..at + 2)), "cd");
+        assert_eq!(sources.text(&line.text.location(at..at + 2)), "cd");
     }
 
     #[test]

@@ -11,11 +11,11 @@ use super::{
 };
 use crate::{
     configuration::{
-        Assignment, Bpffs, Configuration, Effect, Element, MOST_ELEMENTS, MOUNT_POINT, Meaning, Problem, Section,
+        Assignment, Bpffs, Configuration, Effect, Element, MOST_ELEMENTS, MOUNT_POINT, Meaning, Rejection, Section,
     },
+    execution_context::{Namespace, NamespaceType, Setting, User, UserNamespace},
     names::Names,
-    source::Place,
-    surroundings::{Namespace, NamespaceType, Setting, User, UserNamespace},
+    source::Location,
     text::{Text, shown},
 };
 
@@ -72,7 +72,7 @@ pub(crate) struct Settings<'a> {
     delegated: Option<Setting<BTreeSet<NamespaceType>>>,
     private_mounts: Option<Setting<bool>>,
     private_network: Setting<bool>,
-    network_path: Option<Place>,
+    network_path: Option<Location>,
     user: Option<Setting<String>>,
     dynamic_user: Setting<bool>,
 }
@@ -109,7 +109,7 @@ impl<'a> Settings<'a> {
     }
 
     /// Takes one assignment, the whole of which is at this place.
-    pub(crate) fn assign(&mut self, key: &Text, value: &Text, whole: &Place) {
+    pub(crate) fn assign(&mut self, key: &Text, value: &Text, whole: &Location) {
         let said = value.as_str();
         self.configuration.write_down(Section::Exec, key.as_str(), said, whole);
         if let Some(kind) = kind_of(key.as_str()) {
@@ -129,11 +129,11 @@ impl<'a> Settings<'a> {
             "CapabilityBoundingSet" | "AmbientCapabilities" => self.capabilities(key.as_str(), value, whole),
             "NoNewPrivileges" => {
                 let new = self.boolean(key, value, whole);
-                set(&mut self.configuration.surroundings.no_new_privileges, new);
+                set(&mut self.configuration.execution_context.no_new_privileges, new);
             }
             "ProtectKernelTunables" => {
                 let new = self.boolean(key, value, whole);
-                set(&mut self.configuration.surroundings.protect_kernel_tunables, new);
+                set(&mut self.configuration.execution_context.protect_kernel_tunables, new);
             }
             "SystemCallFilter" => self.system_call_filter(value, whole),
             "DynamicUser" => self.dynamic_user(value, whole),
@@ -146,25 +146,25 @@ impl<'a> Settings<'a> {
     /// What all assignments add up to.
     pub(crate) fn finish(mut self) -> Configuration {
         let mount_namespace = self.mount_namespace();
-        let surroundings = &mut self.configuration.surroundings;
-        surroundings.refused_calls = self.filter.refused();
-        surroundings.user_namespace = match (&self.private_users, &self.delegated) {
-            (Setting { value: true, place }, _) | (_, Some(Setting { place, .. })) => {
-                Setting { value: UserNamespace::Own, place: place.clone() }
+        let execution_context = &mut self.configuration.execution_context;
+        execution_context.refused_calls = self.filter.refused();
+        execution_context.user_namespace = match (&self.private_users, &self.delegated) {
+            (Setting { value: true, location }, _) | (_, Some(Setting { location, .. })) => {
+                Setting { value: UserNamespace::Own, location: location.clone() }
             }
-            (Setting { place, .. }, None) => Setting { value: UserNamespace::Host, place: place.clone() },
+            (Setting { location, .. }, None) => Setting { value: UserNamespace::Host, location: location.clone() },
         };
-        surroundings.mount_namespace = mount_namespace;
-        surroundings.network_namespace = match (&self.network_path, &self.private_network) {
-            (Some(place), _) => Setting::said(Namespace::Own, place.clone()),
-            (None, Setting { value, place }) => Setting { value: namespace(*value), place: place.clone() },
+        execution_context.mount_namespace = mount_namespace;
+        execution_context.network_namespace = match (&self.network_path, &self.private_network) {
+            (Some(location), _) => Setting::said(Namespace::Own, location.clone()),
+            (None, Setting { value, location }) => Setting { value: namespace(*value), location: location.clone() },
         };
-        surroundings.delegated_namespaces = self.delegated.unwrap_or_else(|| Setting::default_of(BTreeSet::new()));
-        surroundings.user = match (self.user, self.dynamic_user) {
-            (_, Setting { value: true, place }) => Setting { value: User::Dynamic, place },
-            (Some(Setting { value, place }), _) => {
+        execution_context.delegated_namespaces = self.delegated.unwrap_or_else(|| Setting::default_of(BTreeSet::new()));
+        execution_context.user = match (self.user, self.dynamic_user) {
+            (_, Setting { value: true, location }) => Setting { value: User::Dynamic, location },
+            (Some(Setting { value, location }), _) => {
                 let user = if matches!(value.as_str(), "root" | "0") { User::Root } else { User::Named(value) };
-                Setting { value: user, place }
+                Setting { value: user, location }
             }
             (None, _) => Setting::default_of(User::Root),
         };
@@ -174,25 +174,27 @@ impl<'a> Settings<'a> {
     fn mount_namespace(&self) -> Setting<Namespace> {
         let network = self.private_network.value || self.network_path.is_some();
         match (&self.private_mounts, &self.configuration.bpffs) {
-            (Some(Setting { value: true, place }), _) => Setting { value: Namespace::Own, place: place.clone() },
-            (_, Some(bpffs)) => Setting::said(Namespace::Own, bpffs.place.clone()),
+            (Some(Setting { value: true, location }), _) => {
+                Setting { value: Namespace::Own, location: location.clone() }
+            }
+            (_, Some(bpffs)) => Setting::said(Namespace::Own, bpffs.location.clone()),
             (None, None) if network => Setting::default_of(Namespace::Own),
-            (Some(Setting { place, .. }), _) => Setting { value: Namespace::Shared, place: place.clone() },
+            (Some(Setting { location, .. }), _) => Setting { value: Namespace::Shared, location: location.clone() },
             (None, None) => Setting::default_of(Namespace::Shared),
         }
     }
 
-    fn private_bpf(&mut self, value: &Text, whole: &Place) {
+    fn private_bpf(&mut self, value: &Text, whole: &Location) {
         match parse_boolean(value.as_str()) {
             Some(true) => {
-                self.configuration.bpffs = Some(Bpffs { path: MOUNT_POINT.to_owned(), place: whole.clone() });
+                self.configuration.bpffs = Some(Bpffs { path: MOUNT_POINT.to_owned(), location: whole.clone() });
             }
             Some(false) => self.configuration.bpffs = None,
             None => self.unreadable("PrivateBPF", value, whole, "yes or no"),
         }
     }
 
-    fn private_users(&mut self, value: &Text, whole: &Place) {
+    fn private_users(&mut self, value: &Text, whole: &Location) {
         let named = matches!(value.as_str(), "self" | "identity" | "full" | "managed").then_some(true);
         match parse_boolean(value.as_str()).or(named) {
             Some(own) => self.private_users = Setting::said(own, whole.clone()),
@@ -200,7 +202,7 @@ impl<'a> Settings<'a> {
         }
     }
 
-    fn dynamic_user(&mut self, value: &Text, whole: &Place) {
+    fn dynamic_user(&mut self, value: &Text, whole: &Location) {
         match parse_boolean(value.as_str()) {
             Some(dynamic) => self.dynamic_user = Setting::said(dynamic, whole.clone()),
             None => {
@@ -210,7 +212,7 @@ impl<'a> Settings<'a> {
         }
     }
 
-    fn delegate(&mut self, kind: Kind, value: &Text, whole: &Place) {
+    fn delegate(&mut self, kind: Kind, value: &Text, whole: &Location) {
         let (words, dangling) = match value.as_str() {
             "any" => (vec![words::Word { text: "any".to_owned(), span: 0..3 }], None),
             list => words::plain(list, &[',']),
@@ -230,7 +232,8 @@ impl<'a> Settings<'a> {
         if dangling.is_some() {
             self.unreadable(setting_of(kind), value, whole, "a list that does not end in a backslash");
         }
-        let assignment = Assignment { place: whole.clone(), value: value.whole(), elements, taken: dangling.is_none() };
+        let assignment =
+            Assignment { location: whole.clone(), value: value.whole(), elements, taken: dangling.is_none() };
         self.configuration.delegated[kind as usize].push(assignment);
     }
 
@@ -246,17 +249,17 @@ impl<'a> Settings<'a> {
             + (value.as_str()[word.span.clone()].len()
                 - value.as_str()[word.span.clone()].trim_start_matches(blanks).len());
         let end = start + value.as_str()[start..word.span.end].trim_end_matches(blanks).len();
-        Element { place: value.place(start..end), text: word.text.clone(), meaning, read_as }
+        Element { location: value.location(start..end), text: word.text.clone(), meaning, read_as }
     }
 
     /// Why systemd drops an element or misreads it, and what it would take.
-    fn not_taken(&self, kind: Kind, element: &Element) -> Problem {
+    fn not_taken(&self, kind: Kind, element: &Element) -> Rejection {
         let setting = setting_of(kind);
         if let Some(Meaning::Name(bit)) = element.read_as {
             let (release, name) = (self.names.systemd_release().number, self.names.kernel(kind, bit).unwrap_or("?"));
             let message =
                 format!("{setting}=: systemd {release} takes `{}` for the {kind} {name}, bit {bit}", element.text);
-            return Problem { place: element.place.clone(), message, effect: Effect::Misread, instead: None };
+            return Rejection { location: element.location.clone(), message, effect: Effect::Misread, instead: None };
         }
         let text = element.text.trim();
         let blanks = text.len() < element.text.len();
@@ -276,10 +279,10 @@ impl<'a> Settings<'a> {
             },
         };
         let message = format!("{setting}= drops `{}`: {why}", shown(text));
-        Problem { place: element.place.clone(), message, effect: Effect::Ignored, instead }
+        Rejection { location: element.location.clone(), message, effect: Effect::Ignored, instead }
     }
 
-    fn delegate_namespaces(&mut self, value: &Text, whole: &Place) {
+    fn delegate_namespaces(&mut self, value: &Text, whole: &Location) {
         let said = value.as_str();
         if said.is_empty() {
             self.delegated = None;
@@ -323,28 +326,28 @@ impl<'a> Settings<'a> {
         dangling.is_none().then_some(merged)
     }
 
-    fn capabilities(&mut self, key: &str, value: &Text, whole: &Place) {
-        let surroundings = &mut self.configuration.surroundings;
+    fn capabilities(&mut self, key: &str, value: &Text, whole: &Location) {
+        let execution_context = &mut self.configuration.execution_context;
         let (set, setting) = match key {
-            "AmbientCapabilities" => (&mut self.ambient, &mut surroundings.ambient_set),
-            _ => (&mut self.bounding, &mut surroundings.bounding_set),
+            "AmbientCapabilities" => (&mut self.ambient, &mut execution_context.ambient_set),
+            _ => (&mut self.bounding, &mut execution_context.bounding_set),
         };
         let unknown = set.assign(value.as_str());
         *setting = Setting::said(set.set(), whole.clone());
         for word in unknown {
             let message = format!("{key}= drops `{}`, which is no capability", shown(&word.text));
-            self.configuration.problem(value.place(word.span), Effect::IgnoredSilently, message);
+            self.configuration.problem(value.location(word.span), Effect::IgnoredSilently, message);
         }
     }
 
-    fn system_call_filter(&mut self, value: &Text, whole: &Place) {
+    fn system_call_filter(&mut self, value: &Text, whole: &Location) {
         for ignored in self.filter.assign(value.as_str(), whole) {
             let message = format!("SystemCallFilter=: {}", ignored.why);
-            self.configuration.problem(value.place(ignored.span), Effect::Ignored, message);
+            self.configuration.problem(value.location(ignored.span), Effect::Ignored, message);
         }
     }
 
-    fn boolean(&mut self, key: &Text, value: &Text, whole: &Place) -> Option<Setting<bool>> {
+    fn boolean(&mut self, key: &Text, value: &Text, whole: &Location) -> Option<Setting<bool>> {
         let parsed = parse_boolean(value.as_str());
         if parsed.is_none() {
             self.unreadable(key.as_str(), value, whole, "yes or no");
@@ -352,7 +355,7 @@ impl<'a> Settings<'a> {
         parsed.map(|value| Setting::said(value, whole.clone()))
     }
 
-    fn unreadable(&mut self, key: &str, value: &Text, whole: &Place, wanted: &str) {
+    fn unreadable(&mut self, key: &str, value: &Text, whole: &Location, wanted: &str) {
         let follows = if self.effect == Effect::Ignored { "; systemd passes the line over" } else { "" };
         let message = format!("{key}= is not `{}` but {wanted}{follows}", shown(value.as_str()));
         self.configuration.problem(place_of(value, whole), self.effect, message);
@@ -371,7 +374,7 @@ impl<'a> Settings<'a> {
             let advice = near.map(|ours| format!("; did you mean {ours}=?")).unwrap_or_default();
             let message = format!("systemd has no setting `{}`{advice}", shown(text));
             let instead = near.map(str::to_owned);
-            self.configuration.push(Problem { place: key.whole(), message, effect: self.effect, instead });
+            self.configuration.push(Rejection { location: key.whole(), message, effect: self.effect, instead });
         }
     }
 }
@@ -387,7 +390,7 @@ const fn namespace(own: bool) -> Namespace {
 }
 
 /// The value, or the assignment if there is none.
-fn place_of(value: &Text, whole: &Place) -> Place {
+fn place_of(value: &Text, whole: &Location) -> Location {
     if value.as_str().is_empty() { whole.clone() } else { value.whole() }
 }
 

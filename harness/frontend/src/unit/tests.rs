@@ -1,8 +1,8 @@
 use super::*;
 use crate::{
-    configuration::{Meaning, Problem},
+    configuration::{Meaning, Rejection},
+    execution_context::{Namespace, NamespaceType, SystemCall, User, UserNamespace},
     names::SystemdRelease,
-    surroundings::{Namespace, NamespaceType, SystemCall, User, UserNamespace},
     testing::known,
 };
 
@@ -68,9 +68,10 @@ fn continued_lists_have_blanks_in_their_names() {
     let text = "[Service]\nBPFDelegateMaps=BPFMapTypeHash,\\\n  BPFMapTypeArray,BPFMapTypeQueue\\\n,BPFMapTypeStack\n";
     let read = read_all(&[("a.service", text)]);
     assert_eq!(read.delegation().unwrap().masks()[1], 2 | 1 << 23);
-    let places: Vec<&str> = read.delegated(Kind::Map)[0].elements.iter().map(|e| &text[e.place.span.clone()]).collect();
+    let places: Vec<&str> =
+        read.delegated(Kind::Map)[0].elements.iter().map(|e| &text[e.location.span.clone()]).collect();
     assert_eq!(places, ["BPFMapTypeHash", "BPFMapTypeArray", "BPFMapTypeQueue", "BPFMapTypeStack"]);
-    assert_eq!(&text[read.delegated(Kind::Map)[0].place.span.clone()], text[10..].trim_end());
+    assert_eq!(&text[read.delegated(Kind::Map)[0].location.span.clone()], text[10..].trim_end());
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn drop_ins_add_to_the_unit() {
         ("/usr/lib/systemd/system/a.service", "[Unit]\nDescription=x\n[Service]\nExecStart=/bin/true\n"),
     ]);
     assert_eq!((read.name.as_str(), read.delegation().unwrap().masks()[1]), ("a.service", 2));
-    assert_eq!(read.bpffs.unwrap().place, Place { source: 1, span: 30..44 });
+    assert_eq!(read.bpffs.unwrap().location, Location { source: 1, span: 30..44 });
 }
 
 #[test]
@@ -105,7 +106,7 @@ fn lines_that_systemd_passes_over_are_told() {
     assert!(read.bpffs.is_none());
     let effects: Vec<Effect> = read.problems.iter().map(|problem| problem.effect).collect();
     assert_eq!(effects, [Effect::Ignored; 7], "{:?}", messages(&read));
-    let instead = |problem: &Problem| problem.instead.clone();
+    let instead = |problem: &Rejection| problem.instead.clone();
     assert_eq!(read.problems.iter().filter_map(instead).collect::<Vec<_>>(), ["PrivateBPF", "BPFDelegateMaps"]);
 }
 
@@ -131,7 +132,7 @@ fn what_is_around_is_read() {
          CapabilityBoundingSet=CAP_BPF CAP_NOPE\nAmbientCapabilities=CAP_BPF\nNoNewPrivileges=yes\nUser=%i\n\
          ProtectKernelTunables=yes\nSystemCallFilter=~bpf\n",
     );
-    let around = &read.surroundings;
+    let around = &read.execution_context;
     assert_eq!(around.user_namespace.value, UserNamespace::Own);
     assert_eq!((around.mount_namespace.value, around.network_namespace.value), (Namespace::Own, Namespace::Own));
     assert_eq!(around.delegated_namespaces.value, [NamespaceType::Mnt].into());
@@ -144,7 +145,7 @@ fn what_is_around_is_read() {
 
 #[test]
 fn delegated_namespaces_imply_a_user_namespace() {
-    let around = |text: &str| service(text).surroundings;
+    let around = |text: &str| service(text).execution_context;
     assert_eq!(around("").user_namespace.value, UserNamespace::Host);
     assert_eq!(around("DelegateNamespaces=no").user_namespace.value, UserNamespace::Own);
     assert_eq!(around("DelegateNamespaces=yes\nDelegateNamespaces=").user_namespace.value, UserNamespace::Host);
@@ -156,19 +157,22 @@ fn delegated_namespaces_imply_a_user_namespace() {
 
 #[test]
 fn a_bpffs_implies_a_mount_namespace() {
-    assert_eq!(service("PrivateBPF=yes").surroundings.mount_namespace.value, Namespace::Own);
-    assert_eq!(service("PrivateMounts=no").surroundings.mount_namespace.value, Namespace::Shared);
-    assert_eq!(service("PrivateMounts=no\nPrivateNetwork=yes").surroundings.mount_namespace.value, Namespace::Shared);
-    assert_eq!(service("PrivateNetwork=yes").surroundings.mount_namespace.value, Namespace::Own);
+    assert_eq!(service("PrivateBPF=yes").execution_context.mount_namespace.value, Namespace::Own);
+    assert_eq!(service("PrivateMounts=no").execution_context.mount_namespace.value, Namespace::Shared);
+    assert_eq!(
+        service("PrivateMounts=no\nPrivateNetwork=yes").execution_context.mount_namespace.value,
+        Namespace::Shared
+    );
+    assert_eq!(service("PrivateNetwork=yes").execution_context.mount_namespace.value, Namespace::Own);
     assert_eq!(service("DynamicUser=maybe").problems[0].effect, Effect::Refused);
-    assert_eq!(service("DynamicUser=yes\nUser=x").surroundings.user.value, User::Dynamic);
-    assert_eq!(service("User=x\nUser=").surroundings.user.value, User::Root);
+    assert_eq!(service("DynamicUser=yes\nUser=x").execution_context.user.value, User::Dynamic);
+    assert_eq!(service("User=x\nUser=").execution_context.user.value, User::Root);
 }
 
 #[test]
 fn comments_allow() {
     let read = service("# bpf-token: allow any-map we trust it\nBPFDelegateMaps=any\n");
-    assert_eq!((read.allowances[0].code.as_str(), read.allowances[0].reason.as_str()), ("any-map", "we trust it"));
+    assert_eq!((read.suppressions[0].code.as_str(), read.suppressions[0].reason.as_str()), ("any-map", "we trust it"));
 }
 
 #[test]

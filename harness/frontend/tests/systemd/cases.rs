@@ -1,6 +1,6 @@
 //! Units that are valid, repeated, reset, misspelt, continued.
 
-use harness_frontend::{Names, setting_of, surroundings::CapabilitySet};
+use harness_frontend::{Names, execution_context::CapabilitySet, setting_of};
 use harness_uapi::{capability, vocabulary::Kind};
 
 /// One unit.

@@ -82,15 +82,16 @@ fn warnings(systemd: &Systemd) -> Result<(), Failed> {
     for case in &cases {
         let (read, sources) = ours(case, &names);
         let told = systemd.verify(case)?;
-        let element = |place| read.delegated.iter().flatten().flat_map(|a| &a.elements).find(|e| e.place == place);
+        let element =
+            |location| read.delegated.iter().flatten().flat_map(|a| &a.elements).find(|e| e.location == location);
         let loud = read.problems.iter().filter(|problem| matches!(problem.effect, Effect::Ignored | Effect::Refused));
         let (mut words, mut lines) = (Vec::new(), Vec::new());
         for problem in loud {
-            match element(problem.place.clone()) {
+            match element(problem.location.clone()) {
                 Some(element) => words.push(element.text.clone()),
                 None => {
-                    let source = sources.get(problem.place.source);
-                    let before = &source.text().as_bytes()[..problem.place.span.start];
+                    let source = sources.get(problem.location.source);
+                    let before = &source.text().as_bytes()[..problem.location.span.start];
                     lines.push((source.label().to_owned(), 1 + ends_of_lines(before)));
                 }
             }
@@ -136,7 +137,7 @@ fn values(systemd: &Systemd) -> Result<(), Failed> {
 /// The lines of a unit's dump that our reading leads to.
 fn expected(read: &Configuration, names: &Names<'_>) -> BTreeMap<&'static str, String> {
     let yes_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-    let around = &read.surroundings;
+    let around = &read.execution_context;
     let mut lines = BTreeMap::from([
         ("PrivateBPF", yes_no(read.bpffs.is_some())),
         ("ProtectKernelTunables", yes_no(around.protect_kernel_tunables.value)),
@@ -149,7 +150,7 @@ fn expected(read: &Configuration, names: &Names<'_>) -> BTreeMap<&'static str, S
         lines.insert(setting_of(kind), if any { "any".to_owned() } else { listed.join(",") });
     }
     for (key, set) in [("CapabilityBoundingSet", &around.bounding_set), ("AmbientCapabilities", &around.ambient_set)] {
-        if set.place.is_some() {
+        if set.location.is_some() {
             lines.insert(key, cases::capabilities(set.value));
         }
     }
@@ -177,7 +178,7 @@ fn names_of_a_release(systemd: &Systemd) -> Result<(), Failed> {
 
 /// Each system call that is watched is in the group that is written down, in `@known`, and in no other.
 fn groups_of_system_calls(systemd: &Systemd) -> Result<(), Failed> {
-    use harness_frontend::surroundings::SystemCall;
+    use harness_frontend::execution_context::SystemCall;
     let groups = systemd.system_calls()?;
     for call in SystemCall::ALL {
         let having: Vec<&str> = groups

@@ -9,33 +9,33 @@ use harness_protocol::{
 
 use super::stage::{CaseError, Stage, failed_attempt, needs_of};
 use crate::{
-    ground::CasePlace,
-    party::{Party, PartyError},
-    pass::{Cast, Kind, Objects, Pass},
+    actor::{ActorError, RunningActor},
+    context::CaseIndex,
+    pass::{Actors, Kind, Objects, Pass},
 };
 
 /// What both controls of each attempt, root first, were answered, and what root saved.
 pub(super) type Controlled = (Vec<(Control, Control)>, Objects);
 
 /// Makes the controls of all attempts.
-pub(super) fn all(stage: &mut Stage<'_>, place: CasePlace, case: &Case) -> Result<Controlled, CaseError> {
-    let (container, root) = stage.controls.parties(case, needs_of(case));
-    let root_cgroup = stage.ground.hierarchy.root();
-    let mut container = container.map(|party| pass_of(root_cgroup, party, Kind::Container));
+pub(super) fn all(stage: &mut Stage<'_>, place: CaseIndex, case: &Case) -> Result<Controlled, CaseError> {
+    let (container, root) = stage.controls.actors(case, needs_of(case));
+    let root_cgroup = stage.context.hierarchy.root();
+    let mut container = container.map(|actor| pass_of(root_cgroup, actor, Kind::Container));
     let contained = answers(&mut container, place, case)?;
-    let mut root = root.map(|party| pass_of(root_cgroup, party, Kind::Root(container.as_ref().ok())));
+    let mut root = root.map(|actor| pass_of(root_cgroup, actor, Kind::Root(container.as_ref().ok())));
     let rooted = answers(&mut root, place, case)?;
     let mut objects = root.map(|pass| pass.objects).unwrap_or_default();
     share_objects(&mut objects, &case.attempts);
     Ok((rooted.into_iter().zip(contained).collect(), objects))
 }
 
-fn pass_of<'a>(root_cgroup: BorrowedFd<'a>, party: &'a mut Party, kind: Kind<'a>) -> Pass<'a> {
-    Pass { root_cgroup, cast: Cast::Single(party), objects: Objects::new(), kind, fallback: None }
+fn pass_of<'a>(root_cgroup: BorrowedFd<'a>, actor: &'a mut RunningActor, kind: Kind<'a>) -> Pass<'a> {
+    Pass { root_cgroup, actors: Actors::Single(actor), objects: Objects::new(), kind, fallback: None }
 }
 
 /// Answers to every attempt in a control; if its party could not be made, that is why none was.
-fn answers(pass: &mut Result<Pass<'_>, PartyError>, place: CasePlace, case: &Case) -> Result<Vec<Control>, CaseError> {
+fn answers(pass: &mut Result<Pass<'_>, ActorError>, place: CaseIndex, case: &Case) -> Result<Vec<Control>, CaseError> {
     let pass = match pass {
         Ok(pass) => pass,
         Err(error) => return Ok(vec![Control::NotMade(error.to_string()); case.attempts.len()]),

@@ -2,16 +2,16 @@
 
 use harness_protocol::{
     name::ContainerName,
-    plan::{BpffsFd, Call, Case, LinkTarget, PinPlace},
+    plan::{BpffsFd, Call, Case, LinkTarget, PinLocation},
 };
 use thiserror::Error;
 
 use crate::{
+    actor::{ActorError, Needs},
+    context::GuestContext,
     controls::Controls,
-    ground::Ground,
     interfaces,
-    lsm::Vetoes,
-    party::{Needs, PartyError},
+    lsm::LsmDenyHooks,
     pass::AttemptError,
     record::{RecordError, Writer},
     sysctl::SysctlError,
@@ -26,11 +26,11 @@ pub(crate) enum CaseError {
         /// Which.
         container: ContainerName,
         /// Why.
-        source: PartyError,
+        source: ActorError,
     },
     /// The host's agent does not stand.
     #[error("the host's agent: {0}")]
-    Host(PartyError),
+    Host(ActorError),
     /// A container is to be made in one that was not made before it.
     #[error("container `{container}` is to be made in `{parent}`, which does not stand before it in the plan")]
     Parent {
@@ -83,13 +83,13 @@ pub(crate) enum CaseError {
 /// What a case is run with.
 pub(crate) struct Stage<'a> {
     /// What parties stand on.
-    pub(crate) ground: &'a Ground,
+    pub(crate) context: &'a GuestContext,
     /// Who makes the control attempts.
     pub(crate) controls: &'a mut Controls,
     /// Where outcomes go.
     pub(crate) record: &'a mut Writer,
     /// What refuses attempts while they are made for real.
-    pub(crate) vetoes: &'a Vetoes,
+    pub(crate) deny_hooks: &'a LsmDenyHooks,
 }
 
 pub(super) fn failed_attempt(case: &Case, index: usize, source: AttemptError) -> CaseError {
@@ -104,7 +104,10 @@ pub(super) fn needs_of(case: &Case) -> Needs {
             |call| matches!(call.target().map(LinkTarget::bare), Some(LinkTarget::Interface(name)) if name == interfaces::NETKIT),
         ),
         tmpfs: any(|call| {
-            matches!(call, Call::TokenCreate { fd: BpffsFd::Tmpfs, .. } | Call::ObjPin { place: PinPlace::Tmpfs, .. })
+            matches!(
+                call,
+                Call::TokenCreate { fd: BpffsFd::Tmpfs, .. } | Call::ObjPin { place: PinLocation::Tmpfs, .. }
+            )
         }),
     }
 }

@@ -15,7 +15,7 @@ pub(super) const SETTING: (&str, &str) = ("kernel.unprivileged_bpf_disabled", "0
 
 /// What an actor is given on top of what it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Trial {
+pub(super) struct Retry {
     /// A token of its own bpffs, or that bpffs itself, if the attempt has none or another one.
     pub(super) own: bool,
     /// Bits delegated besides, in the order of [`OPTIONS`].
@@ -29,22 +29,22 @@ pub(super) struct Trial {
 }
 
 /// Nothing.
-pub(super) const NOTHING: Trial = Trial { own: false, bits: [0; 4], caps: 0, setting: false, unfiltered: false };
+pub(super) const NOTHING: Retry = Retry { own: false, bits: [0; 4], caps: 0, setting: false, unfiltered: false };
 
 /// Everything that belongs to the container, at once.
-const EVERYTHING: Trial = Trial { own: true, bits: [u64::MAX; 4], caps: u64::MAX, setting: false, unfiltered: true };
+const EVERYTHING: Retry = Retry { own: true, bits: [u64::MAX; 4], caps: u64::MAX, setting: false, unfiltered: true };
 
 /// Whether the kernel did it, by trial.
-pub(super) type Tried = BTreeMap<Trial, bool>;
+pub(super) type Retried = BTreeMap<Retry, bool>;
 
 /// What has to be tried before the search can go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Need(pub(super) Vec<Trial>);
+pub(super) struct NextRetries(pub(super) Vec<Retry>);
 
 /// Looks for the smallest change that is enough.
 ///
 /// `likely` are the bits of the four masks that are tried first, alone.
-pub(super) fn search(tried: &Tried, likely: &Likely) -> Result<Cause, Need> {
+pub(super) fn search(tried: &Retried, likely: &Likely) -> Result<Cause, NextRetries> {
     Search { tried, likely }.cause()
 }
 
@@ -52,19 +52,19 @@ pub(super) fn search(tried: &Tried, likely: &Likely) -> Result<Cause, Need> {
 pub(super) type Likely = [Vec<u32>; 4];
 
 struct Search<'t> {
-    tried: &'t Tried,
+    tried: &'t Retried,
     likely: &'t Likely,
 }
 
 impl Search<'_> {
-    fn cause(&self) -> Result<Cause, Need> {
+    fn cause(&self) -> Result<Cause, NextRetries> {
         self.known(&[NOTHING, EVERYTHING])?;
         if self.works(NOTHING)? {
             return Ok(Cause::Unknown("the kernel did it when it was asked again".to_owned()));
         }
         let everything = match self.works(EVERYTHING)? {
             true => EVERYTHING,
-            false => Trial { setting: true, ..EVERYTHING },
+            false => Retry { setting: true, ..EVERYTHING },
         };
         if !self.works(everything)? {
             return Ok(Cause::NotDelegable);
@@ -76,21 +76,21 @@ impl Search<'_> {
         Ok(Cause::Missing(changes(self.smallest(enough)?)))
     }
 
-    fn known(&self, trials: &[Trial]) -> Result<(), Need> {
-        let unknown: Vec<Trial> = trials.iter().copied().filter(|trial| !self.tried.contains_key(trial)).collect();
-        if unknown.is_empty() { Ok(()) } else { Err(Need(unknown)) }
+    fn known(&self, trials: &[Retry]) -> Result<(), NextRetries> {
+        let unknown: Vec<Retry> = trials.iter().copied().filter(|trial| !self.tried.contains_key(trial)).collect();
+        if unknown.is_empty() { Ok(()) } else { Err(NextRetries(unknown)) }
     }
 
-    fn works(&self, trial: Trial) -> Result<bool, Need> {
-        self.tried.get(&trial).copied().ok_or_else(|| Need(vec![trial]))
+    fn works(&self, trial: Retry) -> Result<bool, NextRetries> {
+        self.tried.get(&trial).copied().ok_or_else(|| NextRetries(vec![trial]))
     }
 
     /// One kind of change that is enough, if there is one.
-    fn single(&self) -> Result<Option<Trial>, Need> {
-        let own = Trial { own: true, ..NOTHING };
-        let caps = Trial { caps: u64::MAX, ..NOTHING };
-        let setting = Trial { setting: true, ..NOTHING };
-        let unfiltered = Trial { unfiltered: true, ..NOTHING };
+    fn single(&self) -> Result<Option<Retry>, NextRetries> {
+        let own = Retry { own: true, ..NOTHING };
+        let caps = Retry { caps: u64::MAX, ..NOTHING };
+        let setting = Retry { setting: true, ..NOTHING };
+        let unfiltered = Retry { unfiltered: true, ..NOTHING };
         let bits = (0..OPTIONS.len()).map(|at| with_bits(NOTHING, at, u64::MAX));
         for trial in [own, caps].into_iter().chain(bits).chain([setting, unfiltered]) {
             if self.works(trial)? {
@@ -101,12 +101,12 @@ impl Search<'_> {
     }
 
     /// Takes one kind of change after the other away as long as the rest is enough.
-    fn without_what_can_go(&self, from: Trial) -> Result<Trial, Need> {
+    fn without_what_can_go(&self, from: Retry) -> Result<Retry, NextRetries> {
         let mut enough = from;
-        if self.works(Trial { unfiltered: false, ..enough })? {
+        if self.works(Retry { unfiltered: false, ..enough })? {
             enough.unfiltered = false;
         }
-        if enough.setting && self.works(Trial { setting: false, ..enough })? {
+        if enough.setting && self.works(Retry { setting: false, ..enough })? {
             enough.setting = false;
         }
         for at in (0..OPTIONS.len()).rev() {
@@ -115,20 +115,20 @@ impl Search<'_> {
                 enough = less;
             }
         }
-        if self.works(Trial { caps: 0, ..enough })? {
+        if self.works(Retry { caps: 0, ..enough })? {
             enough.caps = 0;
         }
-        if self.works(Trial { own: false, ..enough })? {
+        if self.works(Retry { own: false, ..enough })? {
             enough.own = false;
         }
         Ok(enough)
     }
 
     /// Takes single capabilities and bits away as long as the rest is enough.
-    fn smallest(&self, enough: Trial) -> Result<Trial, Need> {
+    fn smallest(&self, enough: Retry) -> Result<Retry, NextRetries> {
         let mut trial = enough;
         let likely_caps: Vec<u64> = LIKELY_CAPS.iter().map(|cap| 1 << cap).collect();
-        trial.caps = self.smallest_mask(trial.caps, &likely_caps, |caps| Trial { caps, ..trial })?;
+        trial.caps = self.smallest_mask(trial.caps, &likely_caps, |caps| Retry { caps, ..trial })?;
         for (at, numbers) in self.likely.iter().enumerate() {
             let likely: Vec<u64> = numbers.iter().filter_map(|bit| 1u64.checked_shl(*bit)).collect();
             trial.bits[at] = self.smallest_mask(trial.bits[at], &likely, |mask| with_bits(trial, at, mask))?;
@@ -137,7 +137,7 @@ impl Search<'_> {
     }
 
     /// A part of a mask that is enough and of which nothing can be left out.
-    fn smallest_mask(&self, mask: u64, likely: &[u64], trial: impl Fn(u64) -> Trial) -> Result<u64, Need> {
+    fn smallest_mask(&self, mask: u64, likely: &[u64], trial: impl Fn(u64) -> Retry) -> Result<u64, NextRetries> {
         if mask.count_ones() < 2 {
             return Ok(mask);
         }
@@ -161,10 +161,10 @@ impl Search<'_> {
     }
 }
 
-fn with_bits(trial: Trial, at: usize, mask: u64) -> Trial {
+fn with_bits(trial: Retry, at: usize, mask: u64) -> Retry {
     let mut bits = trial.bits;
     bits[at] = mask;
-    Trial { bits, ..trial }
+    Retry { bits, ..trial }
 }
 
 /// Stretches of this many bits, the highest first, so that of equals the lowest stays.
@@ -173,7 +173,7 @@ fn parts(width: u32) -> impl Iterator<Item = u64> {
     (0..u64::BITS / width).rev().map(move |at| part << (at * width))
 }
 
-fn changes(trial: Trial) -> Vec<Change> {
+fn changes(trial: Retry) -> Vec<Change> {
     let of_mask = |mask: u64| (0..u64::BITS).filter(move |bit| mask & (1 << bit) != 0);
     let own = trial.own.then_some(Change::Token);
     let bits = OPTIONS.into_iter().zip(trial.bits);
@@ -191,13 +191,13 @@ mod tests {
     use super::*;
 
     /// Searches in a kernel that behaves like this; how often it was asked.
-    fn found(numbers: [Option<u32>; 4], kernel: impl Fn(Trial) -> bool) -> (Cause, usize) {
-        let mut tried = Tried::new();
+    fn found(numbers: [Option<u32>; 4], kernel: impl Fn(Retry) -> bool) -> (Cause, usize) {
+        let mut tried = Retried::new();
         let likely = numbers.map(|number| number.into_iter().collect());
         loop {
             match search(&tried, &likely) {
                 Ok(cause) => return (cause, tried.len()),
-                Err(Need(trials)) => {
+                Err(NextRetries(trials)) => {
                     assert!(trials.iter().all(|trial| !tried.contains_key(trial)), "asked twice");
                     tried.extend(trials.into_iter().map(|trial| (trial, kernel(trial))));
                 }
@@ -238,14 +238,14 @@ mod tests {
 
     #[test]
     fn several_changes_are_told_only_if_none_can_be_left_out() {
-        let both = |trial: Trial| trial.own && (has(trial.caps, 39) || has(trial.caps, 21));
+        let both = |trial: Retry| trial.own && (has(trial.caps, 39) || has(trial.caps, 21));
         assert_eq!(found([None; 4], both).0, Cause::Missing(vec![Change::Token, Change::Capability(39)]));
-        let caps = |trial: Trial| has(trial.caps, 39) && has(trial.caps, 12);
+        let caps = |trial: Retry| has(trial.caps, 39) && has(trial.caps, 12);
         let expected = Cause::Missing(vec![Change::Capability(12), Change::Capability(39)]);
         assert_eq!(found([None; 4], caps).0, expected);
-        let filtered = |trial: Trial| trial.own && trial.unfiltered;
+        let filtered = |trial: Retry| trial.own && trial.unfiltered;
         assert_eq!(found([None; 4], filtered).0, Cause::Missing(vec![Change::Token, Change::NoSeccomp]));
-        let all = |trial: Trial| trial.own && has(trial.bits[0], 5) && has(trial.bits[3], 47) && has(trial.caps, 38);
+        let all = |trial: Retry| trial.own && has(trial.bits[0], 5) && has(trial.bits[3], 47) && has(trial.caps, 38);
         let changes = [Change::Token, bit("delegate_cmds", 5), bit("delegate_attachs", 47), Change::Capability(38)];
         assert_eq!(found([Some(5), None, None, Some(47)], all).0, Cause::Missing(changes.to_vec()));
     }

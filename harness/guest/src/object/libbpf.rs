@@ -11,11 +11,11 @@ use std::{
 use harness_protocol::{
     errno::Errno,
     outcome::{ObjectAnswer, ObjectFailure},
-    plan::{ObjectLoad, Replaced, TokenPath, Told},
+    plan::{AttachTargetTiming, ObjectLoad, Replaced, TokenPath},
 };
 use libbpf_sys as sys;
 
-use super::{attach, kallsyms, library, place, recorder};
+use super::{attach, bpffs_location, kallsyms, library, recorder};
 use crate::{
     bpffs::{self, Mounted},
     error::last_errno,
@@ -35,11 +35,11 @@ pub(crate) enum Loader {
     Unit,
 }
 
-type Outcome<T> = Result<T, ObjectFailure>;
+type LibbpfResult<T> = Result<T, ObjectFailure>;
 
 /// Loads an object and lets it go again. To be called in a process of its own, whose environment this changes.
 pub(super) fn load(load: &ObjectLoad, loader: Loader, own: &Mounted, told: Option<BorrowedFd<'_>>) -> ObjectAnswer {
-    let bpffs = place::path(load.bpffs, own);
+    let bpffs = bpffs_location::path(load.bpffs, own);
     // Root makes no token of a bpffs, not even of a container's.
     let chosen = |path: Option<TokenPath>| match path {
         Some(TokenPath::Bpffs) => (loader != Loader::Host).then(|| bpffs.clone()),
@@ -68,7 +68,7 @@ fn set_environment(path: Option<&CString>) {
     }
 }
 
-fn load_all(load: &ObjectLoad, token_path: Option<&CString>) -> Outcome<()> {
+fn load_all(load: &ObjectLoad, token_path: Option<&CString>) -> LibbpfResult<()> {
     let other = load.replaces.as_ref().map(|replaced| load_replaced(replaced, token_path)).transpose()?;
     let object = Object::open(&load.file, "open", token_path)?;
     let replaced = load.replaces.as_ref().zip(other.as_ref());
@@ -76,15 +76,15 @@ fn load_all(load: &ObjectLoad, token_path: Option<&CString>) -> Outcome<()> {
         Some((replaced, other)) if replaced.told == when => object.replace(replaced, other),
         _ => Ok(()),
     };
-    tell(Told::Opened)?;
+    tell(AttachTargetTiming::Opened)?;
     object.prepare("prepare")?;
-    tell(Told::Prepared)?;
+    tell(AttachTargetTiming::Prepared)?;
     object.load("load")?;
     check_kallsyms(load)?;
     if load.attach { attach::all(object.0) } else { Ok(()) }
 }
 
-fn load_replaced(replaced: &Replaced, token_path: Option<&CString>) -> Outcome<Object> {
+fn load_replaced(replaced: &Replaced, token_path: Option<&CString>) -> LibbpfResult<Object> {
     let other = Object::open(&replaced.file, "open of what is replaced", token_path)?;
     other.prepare("prepare of what is replaced")?;
     other.load("load of what is replaced")?;
@@ -92,7 +92,7 @@ fn load_replaced(replaced: &Replaced, token_path: Option<&CString>) -> Outcome<O
 }
 
 /// A function that is not shown is a failure by the name of the first.
-fn check_kallsyms(load: &ObjectLoad) -> Outcome<()> {
+fn check_kallsyms(load: &ObjectLoad) -> LibbpfResult<()> {
     if load.kallsyms.is_empty() {
         return Ok(());
     }
@@ -112,7 +112,7 @@ fn failure(stage: &str, errno: c_int) -> ObjectFailure {
 }
 
 /// libbpf returns a negative errno (`libbpf_legacy.h`, since 1.0).
-fn done(stage: &str, result: c_int) -> Outcome<()> {
+fn done(stage: &str, result: c_int) -> LibbpfResult<()> {
     if result < 0 { Err(failure(stage, -result)) } else { Ok(()) }
 }
 
@@ -120,7 +120,7 @@ fn done(stage: &str, result: c_int) -> Outcome<()> {
 struct Object(NonNull<sys::bpf_object>);
 
 impl Object {
-    fn open(file: &str, stage: &str, token_path: Option<&CString>) -> Outcome<Self> {
+    fn open(file: &str, stage: &str, token_path: Option<&CString>) -> LibbpfResult<Self> {
         let bytes = library::get(file).ok_or_else(|| failure(&format!("finding {file}"), libc::ENOENT))?;
         let options = sys::bpf_object_open_opts {
             sz: size_of::<sys::bpf_object_open_opts>() as u64,
@@ -140,12 +140,12 @@ impl Object {
         }
     }
 
-    fn prepare(&self, stage: &str) -> Outcome<()> {
+    fn prepare(&self, stage: &str) -> LibbpfResult<()> {
         // SAFETY: the object is open.
         done(stage, unsafe { sys::bpf_object__prepare(self.0.as_ptr()) })
     }
 
-    fn load(&self, stage: &str) -> Outcome<()> {
+    fn load(&self, stage: &str) -> LibbpfResult<()> {
         // SAFETY: the object is open.
         done(stage, unsafe { sys::bpf_object__load(self.0.as_ptr()) })
     }
@@ -156,7 +156,7 @@ impl Object {
     }
 
     /// Has the object's first program replace a function of another, loaded object's first program.
-    fn replace(&self, replaced: &Replaced, other: &Self) -> Outcome<()> {
+    fn replace(&self, replaced: &Replaced, other: &Self) -> LibbpfResult<()> {
         const STAGE: &str = "set_attach_target";
         let programs = self.first_program().zip(other.first_program());
         let (own, target) = programs.ok_or_else(|| failure(STAGE, libc::ENOENT))?;

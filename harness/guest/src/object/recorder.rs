@@ -33,7 +33,7 @@ struct Recorder {
     answer: ObjectAnswer,
     /// The feature that is being probed, by its number in libbpf's list.
     probing: Option<u32>,
-    subject: Subject,
+    subject: RecordedObject,
     attaching: Option<Attaching>,
 }
 
@@ -57,7 +57,7 @@ struct Attaching {
 
 /// The object that is being loaded.
 #[derive(Default)]
-struct Subject {
+struct RecordedObject {
     object: Option<ptr::NonNull<sys::bpf_object>>,
     /// How many of its maps were made; libbpf makes them in the object's order.
     maps_made: usize,
@@ -72,7 +72,7 @@ pub(super) fn start() {
 
 /// Says which object is loaded from now on; it must stay open until the recording ends or another one is named.
 pub(super) fn name_subject(object: ptr::NonNull<sys::bpf_object>) {
-    with(|recorder| recorder.subject = Subject { object: Some(object), ..Subject::default() });
+    with(|recorder| recorder.subject = RecordedObject { object: Some(object), ..RecordedObject::default() });
 }
 
 /// Says what is attached from now on.
@@ -263,7 +263,7 @@ impl Recorder {
     }
 }
 
-impl Subject {
+impl RecordedObject {
     /// The name of the map that is made, whatever name the kernel was given.
     fn map_created(&mut self, attr: &sys::bpf_attr__bindgen_ty_1, made: bool) -> String {
         let Some((name, kind)) = self.maps().nth(self.maps_made) else { return "?".to_owned() };

@@ -13,12 +13,12 @@ use harness_protocol::{
 use libbpf_sys as sys;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use super::outcome::{Handles, OperationError, Outcome, done, made};
+use super::result::{AttemptResult, Handles, OperationError, done, made};
 use crate::{
     attr::Attr,
     error::{During, SysError, last_errno},
     events, interfaces, kernel_types,
-    protocol::Role,
+    message::FdRole,
     pseudofile,
 };
 
@@ -30,12 +30,12 @@ pub(super) fn link_create(
     handles: Handles<'_>,
     attach_type: u32,
     target: &LinkTarget,
-) -> Result<Outcome, OperationError> {
+) -> Result<AttemptResult, OperationError> {
     let link = Attr::new().fd(0, handles.object(0)?).u32(8, attach_type);
     match target {
         LinkTarget::Nothing | LinkTarget::StructOps => Ok(create(link)),
         LinkTarget::Interface(name) => Ok(create(link.u32(TARGET, interfaces::index(name)?))),
-        LinkTarget::Cgroup | LinkTarget::RootCgroup => Ok(create(link.fd(TARGET, handles.need(Role::Cgroup)?))),
+        LinkTarget::Cgroup | LinkTarget::RootCgroup => Ok(create(link.fd(TARGET, handles.need(FdRole::Cgroup)?))),
         LinkTarget::Netns => Ok(create(link.fd(TARGET, own_netns()?.as_fd()))),
         LinkTarget::Netfilter { pf, hooknum, priority } => {
             Ok(create(link.u32(16, *pf).u32(20, *hooknum).u32(24, priority.cast_unsigned())))
@@ -55,31 +55,31 @@ pub(super) fn link_create(
             let info = [map.as_raw_fd()];
             Ok(create(link.input(16, &info).u32(24, size_of_val(&info) as u32)))
         }
-        LinkTarget::Lirc => Ok(create(link.fd(TARGET, handles.need(Role::Device)?))),
+        LinkTarget::Lirc => Ok(create(link.fd(TARGET, handles.need(FdRole::Device)?))),
         LinkTarget::Of { .. } => Ok(create(others_place(handles, target)?.put(TARGET, link))),
     }
 }
 
 #[allow(unsafe_code)]
-fn create(mut link: Attr<'_>) -> Outcome {
+fn create(mut link: Attr<'_>) -> AttemptResult {
     // SAFETY: buffers are there for the kinds of target that have some, with the counts that stand beside them; texts
     // end with a zero. The command makes a descriptor.
     made(unsafe { link.make(sys::BPF_LINK_CREATE) })
 }
 
-fn kprobes(link: Attr<'_>, names: &[String]) -> Outcome {
+fn kprobes(link: Attr<'_>, names: &[String]) -> AttemptResult {
     let names: Vec<CString> = names.iter().filter_map(|name| CString::new(name.as_str()).ok()).collect();
     let pointers: Vec<u64> = names.iter().map(|name| name.as_ptr() as u64).collect();
     create(link.u32(20, pointers.len() as u32).input(24, &pointers))
 }
 
-fn functions_by_type(link: Attr<'_>, functions: &[KernelType]) -> Result<Outcome, OperationError> {
+fn functions_by_type(link: Attr<'_>, functions: &[KernelType]) -> Result<AttemptResult, OperationError> {
     let ids = functions.iter().map(|wanted| kernel_types::known().id(wanted)).collect::<Result<Vec<u32>, _>>()?;
     Ok(create(link.input(16, &ids).u32(32, ids.len() as u32)))
 }
 
-fn refused(errno: Errno, step: &str) -> Outcome {
-    Outcome { answer: Answer::Err { errno, step: Some(step.to_owned()) }, fd: None }
+fn refused(errno: Errno, step: &str) -> AttemptResult {
+    AttemptResult { answer: Answer::Err { errno, step: Some(step.to_owned()) }, fd: None }
 }
 
 fn own_netns() -> Result<OwnedFd, SysError> {
@@ -87,13 +87,13 @@ fn own_netns() -> Result<OwnedFd, SysError> {
 }
 
 /// Where `BPF_PROG_ATTACH` and its like find their target: a number that is there, or a descriptor held for the call.
-enum Place<'a> {
+enum TargetArgument<'a> {
     Number(u32),
     Given(BorrowedFd<'a>),
     Opened(OwnedFd),
 }
 
-impl Place<'_> {
+impl TargetArgument<'_> {
     fn put<'b>(&'b self, offset: usize, attr: Attr<'b>) -> Attr<'b> {
         match self {
             Self::Number(number) => attr.u32(offset, *number),
@@ -104,13 +104,13 @@ impl Place<'_> {
 }
 
 /// Where a target is; `map` is the index of the saved map among the call's objects.
-fn place<'a>(handles: Handles<'a>, target: &LinkTarget, map: usize) -> Result<Place<'a>, OperationError> {
+fn place<'a>(handles: Handles<'a>, target: &LinkTarget, map: usize) -> Result<TargetArgument<'a>, OperationError> {
     match target {
-        LinkTarget::Interface(name) => Ok(Place::Number(interfaces::index(name)?)),
-        LinkTarget::Cgroup | LinkTarget::RootCgroup => Ok(Place::Given(handles.need(Role::Cgroup)?)),
-        LinkTarget::Map(_) => Ok(Place::Given(handles.object(map)?)),
-        LinkTarget::Lirc => Ok(Place::Given(handles.need(Role::Device)?)),
-        LinkTarget::Netns => Ok(Place::Opened(own_netns()?)),
+        LinkTarget::Interface(name) => Ok(TargetArgument::Number(interfaces::index(name)?)),
+        LinkTarget::Cgroup | LinkTarget::RootCgroup => Ok(TargetArgument::Given(handles.need(FdRole::Cgroup)?)),
+        LinkTarget::Map(_) => Ok(TargetArgument::Given(handles.object(map)?)),
+        LinkTarget::Lirc => Ok(TargetArgument::Given(handles.need(FdRole::Device)?)),
+        LinkTarget::Netns => Ok(TargetArgument::Opened(own_netns()?)),
         LinkTarget::Of { .. } => others_place(handles, target),
         LinkTarget::Nothing
         | LinkTarget::Netfilter { .. }
@@ -124,22 +124,29 @@ fn place<'a>(handles: Handles<'a>, target: &LinkTarget, map: usize) -> Result<Pl
 }
 
 /// Where somebody else's cgroup, network namespace or interface is.
-fn others_place<'a>(handles: Handles<'a>, target: &LinkTarget) -> Result<Place<'a>, OperationError> {
+fn others_place<'a>(handles: Handles<'a>, target: &LinkTarget) -> Result<TargetArgument<'a>, OperationError> {
     match target.bare() {
-        LinkTarget::Cgroup => Ok(Place::Given(handles.need(Role::Cgroup)?)),
-        LinkTarget::Netns => Ok(Place::Given(handles.need(Role::Netns)?)),
-        LinkTarget::Interface(name) => Ok(Place::Number(interfaces::index_in(handles.need(Role::Netns)?, name)?)),
+        LinkTarget::Cgroup => Ok(TargetArgument::Given(handles.need(FdRole::Cgroup)?)),
+        LinkTarget::Netns => Ok(TargetArgument::Given(handles.need(FdRole::Netns)?)),
+        LinkTarget::Interface(name) => {
+            Ok(TargetArgument::Number(interfaces::index_in(handles.need(FdRole::Netns)?, name)?))
+        }
         _ => Err(OperationError::NoPlace),
     }
 }
 
 /// The same for programs that are put there or taken off: the kernel knows the caller's network namespace, and wants no
 /// descriptor of it (`netns_bpf_prog_attach` in `kernel/bpf/net_namespace.c`).
-fn own_place<'a>(handles: Handles<'a>, target: &LinkTarget, map: usize) -> Result<Place<'a>, OperationError> {
-    if *target == LinkTarget::Netns { Ok(Place::Number(0)) } else { place(handles, target, map) }
+fn own_place<'a>(handles: Handles<'a>, target: &LinkTarget, map: usize) -> Result<TargetArgument<'a>, OperationError> {
+    if *target == LinkTarget::Netns { Ok(TargetArgument::Number(0)) } else { place(handles, target, map) }
 }
 
-fn attachment(place: &Place<'_>, prog: Option<BorrowedFd<'_>>, attach_type: u32, command: u32) -> Result<i32, Errno> {
+fn attachment(
+    place: &TargetArgument<'_>,
+    prog: Option<BorrowedFd<'_>>,
+    attach_type: u32,
+    command: u32,
+) -> Result<i32, Errno> {
     attachment_with(place, prog, attach_type, 0, command)
 }
 
@@ -147,7 +154,7 @@ fn attachment(place: &Place<'_>, prog: Option<BorrowedFd<'_>>, attach_type: u32,
 const ATTACH_FLAGS: usize = 12;
 
 fn attachment_with(
-    place: &Place<'_>,
+    place: &TargetArgument<'_>,
     prog: Option<BorrowedFd<'_>>,
     attach_type: u32,
     flags: u32,
@@ -174,7 +181,7 @@ pub(super) fn prog_attach(
     target: &LinkTarget,
     flags: u32,
     stays: bool,
-) -> Result<Outcome, OperationError> {
+) -> Result<AttemptResult, OperationError> {
     let (prog, place) = (handles.object(0)?, own_place(handles, target, 1)?);
     let attached = attachment_with(&place, Some(prog), attach_type, flags, sys::BPF_PROG_ATTACH);
     if attached.is_ok() && !stays {
@@ -190,7 +197,7 @@ pub(super) fn prog_detach(
     has_prog: bool,
     attach_type: u32,
     target: &LinkTarget,
-) -> Result<Outcome, OperationError> {
+) -> Result<AttemptResult, OperationError> {
     let prog = has_prog.then(|| handles.object(0)).transpose()?;
     let place = own_place(handles, target, usize::from(has_prog))?;
     Ok(done(attachment(&place, prog, attach_type, sys::BPF_PROG_DETACH)))
@@ -201,13 +208,13 @@ pub(super) fn prog_query(
     handles: Handles<'_>,
     attach_type: u32,
     target: &LinkTarget,
-) -> Result<Outcome, OperationError> {
+) -> Result<AttemptResult, OperationError> {
     let place = place(handles, target, 0)?;
     Ok(done(call(&mut place.put(0, Attr::new()).u32(4, attach_type), sys::BPF_PROG_QUERY)))
 }
 
 /// Attaches a program to a new UDP socket, which is gone afterwards.
-pub(super) fn to_socket(prog: BorrowedFd<'_>, duty: SocketDuty, locked: bool) -> Result<Outcome, OperationError> {
+pub(super) fn to_socket(prog: BorrowedFd<'_>, duty: SocketDuty, locked: bool) -> Result<AttemptResult, OperationError> {
     let socket =
         socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).during(|| "socket of UDP")?;
     // Only sockets that share their address have a group of which one is chosen.

@@ -2,10 +2,10 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use harness_protocol::plan::{BatchOp, PartContent, PartPlace, ValuePart};
+use harness_protocol::plan::{BatchOp, PartContent, PartOffset, ValuePart};
 use libbpf_sys as sys;
 
-use super::outcome::{Handles, LARGEST_ELEMENT, OperationError, Outcome, done, hex, told};
+use super::result::{AttemptResult, Handles, LARGEST_ELEMENT, OperationError, done, hex, told};
 use crate::{attr::Attr, error::last_errno, kernel_types, pseudofile};
 
 /// The most bytes of a value that are told: three answers of them, in hexadecimal, fit a line of the record.
@@ -80,7 +80,7 @@ pub(super) fn update(
     key: &[u8],
     value: &[u8],
     parts: &[ValuePart],
-) -> Result<Outcome, OperationError> {
+) -> Result<AttemptResult, OperationError> {
     let map = handles.object(0)?;
     let size = ElementSize::of(map)?;
     let (key, mut value) = (size.key(key), size.value(value));
@@ -107,10 +107,10 @@ fn fill(handles: Handles<'_>, parts: &[ValuePart], value: &mut [u8]) -> Result<(
     Ok(())
 }
 
-fn place(at: &PartPlace) -> Result<u32, OperationError> {
+fn place(at: &PartOffset) -> Result<u32, OperationError> {
     match at {
-        PartPlace::Byte(byte) => Ok(*byte),
-        PartPlace::StructOps(member) => {
+        PartOffset::Byte(byte) => Ok(*byte),
+        PartOffset::StructOps(member) => {
             let types = kernel_types::known();
             let (_, _, kept) = types.member(&member.kept_in())?;
             let (_, _, within) = types.member(member)?;
@@ -121,7 +121,7 @@ fn place(at: &PartPlace) -> Result<u32, OperationError> {
 
 /// `BPF_MAP_LOOKUP_ELEM`: the value's bytes, as many as asked for.
 #[allow(unsafe_code)]
-pub(super) fn lookup(map: BorrowedFd<'_>, key: &[u8], value_size: u32) -> Result<Outcome, OperationError> {
+pub(super) fn lookup(map: BorrowedFd<'_>, key: &[u8], value_size: u32) -> Result<AttemptResult, OperationError> {
     if value_size > MOST_SHOWN {
         return Err(OperationError::TooMuchToShow { asked: value_size, most: MOST_SHOWN });
     }
@@ -134,7 +134,7 @@ pub(super) fn lookup(map: BorrowedFd<'_>, key: &[u8], value_size: u32) -> Result
 
 /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM`.
 #[allow(unsafe_code)]
-pub(super) fn lookup_and_delete(map: BorrowedFd<'_>, key: &[u8]) -> Result<Outcome, OperationError> {
+pub(super) fn lookup_and_delete(map: BorrowedFd<'_>, key: &[u8]) -> Result<AttemptResult, OperationError> {
     let size = ElementSize::of(map)?;
     let has_key = size.key > 0;
     let (key, mut value) = (size.key(key), size.value(&[]));
@@ -146,7 +146,7 @@ pub(super) fn lookup_and_delete(map: BorrowedFd<'_>, key: &[u8]) -> Result<Outco
 
 /// `BPF_MAP_DELETE_ELEM`.
 #[allow(unsafe_code)]
-pub(super) fn delete(map: BorrowedFd<'_>, key: &[u8]) -> Result<Outcome, OperationError> {
+pub(super) fn delete(map: BorrowedFd<'_>, key: &[u8]) -> Result<AttemptResult, OperationError> {
     let key = ElementSize::of(map)?.key(key);
     // SAFETY: the kernel reads as many bytes as the map's key has, and the buffer has at least those.
     Ok(done(unsafe { element(map, &key).call(sys::BPF_MAP_DELETE_ELEM) }))
@@ -154,7 +154,7 @@ pub(super) fn delete(map: BorrowedFd<'_>, key: &[u8]) -> Result<Outcome, Operati
 
 /// `BPF_MAP_GET_NEXT_KEY`.
 #[allow(unsafe_code)]
-pub(super) fn next_key(map: BorrowedFd<'_>, key: Option<&[u8]>) -> Result<Outcome, OperationError> {
+pub(super) fn next_key(map: BorrowedFd<'_>, key: Option<&[u8]>) -> Result<AttemptResult, OperationError> {
     let size = ElementSize::of(map)?;
     let (key, mut next) = (key.map(|key| size.key(key)), size.key(&[]));
     let attr = key.as_deref().map_or(Attr::new().fd(0, map), |key| element(map, key));
@@ -164,7 +164,7 @@ pub(super) fn next_key(map: BorrowedFd<'_>, key: Option<&[u8]>) -> Result<Outcom
 
 /// `BPF_MAP_FREEZE`.
 #[allow(unsafe_code)]
-pub(super) fn freeze(map: BorrowedFd<'_>) -> Outcome {
+pub(super) fn freeze(map: BorrowedFd<'_>) -> AttemptResult {
     // SAFETY: no buffers.
     done(unsafe { Attr::new().fd(0, map).call(sys::BPF_MAP_FREEZE) })
 }
@@ -174,7 +174,7 @@ const MOST_ELEMENTS: u32 = 1024;
 
 /// `BPF_MAP_LOOKUP_BATCH` and its like.
 #[allow(unsafe_code)]
-pub(super) fn batch(op: BatchOp, map: BorrowedFd<'_>, count: u32) -> Result<Outcome, OperationError> {
+pub(super) fn batch(op: BatchOp, map: BorrowedFd<'_>, count: u32) -> Result<AttemptResult, OperationError> {
     let size = ElementSize::of(map)?;
     let elements = count.min(MOST_ELEMENTS) as usize;
     if elements * (size.key + size.value) > LARGEST_ELEMENT {
@@ -209,7 +209,7 @@ impl From<kernel_types::UnknownType> for OperationError {
 
 /// `mmap(2)` of the first page, and `munmap(2)`.
 #[allow(unsafe_code)]
-pub(super) fn mmap(map: BorrowedFd<'_>, write: bool) -> Outcome {
+pub(super) fn mmap(map: BorrowedFd<'_>, write: bool) -> AttemptResult {
     const PAGE: usize = 4096;
     let access = if write { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
     // SAFETY: the kernel chooses a place where nothing is; nobody reads or writes it before it is gone again.
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn a_part_that_leaves_the_value_is_an_error() {
         let handles = Handles { handles: &[], fds: &[] };
-        let part = |at| ValuePart { at: PartPlace::Byte(at), what: PartContent::Text("ab".into()) };
+        let part = |at| ValuePart { at: PartOffset::Byte(at), what: PartContent::Text("ab".into()) };
         let mut value = [0; 4];
         fill(handles, &[part(1)], &mut value).unwrap();
         assert_eq!(&value, b"\0ab\0");

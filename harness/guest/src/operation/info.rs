@@ -7,11 +7,11 @@ use std::os::fd::BorrowedFd;
 use harness_protocol::{errno::Errno, plan::ObjectKind};
 use libbpf_sys as sys;
 
-use super::outcome::{Outcome, done, told};
+use super::result::{AttemptResult, done, told};
 use crate::attr::Attr;
 
 /// `BPF_OBJ_GET_INFO_BY_FD`: what of it depends on who asks.
-pub(super) fn of(object: BorrowedFd<'_>, kind: Option<ObjectKind>) -> Outcome {
+pub(super) fn of(object: BorrowedFd<'_>, kind: Option<ObjectKind>) -> AttemptResult {
     match kind {
         Some(ObjectKind::Map) => told(map(object)),
         Some(ObjectKind::Prog) => told(program(object)),
@@ -60,7 +60,7 @@ fn program(object: BorrowedFd<'_>) -> Result<String, Errno> {
 }
 
 /// How many instructions the kernel made of a program. Each is eight bytes (`struct bpf_insn`).
-pub(super) fn instructions(prog: BorrowedFd<'_>) -> Outcome {
+pub(super) fn instructions(prog: BorrowedFd<'_>) -> AttemptResult {
     let mut description = sys::bpf_prog_info::default();
     let asked = ask(prog, &mut description);
     told(asked.map(|()| match description.xlated_prog_len {

@@ -4,7 +4,7 @@ use std::{ffi::CString, os::fd::BorrowedFd};
 
 use harness_protocol::plan::{Body, Call, MapTypes, ProgTarget, ProgTypes};
 
-use super::outcome::{Handles, OperationError, Outcome, made};
+use super::result::{AttemptResult, Handles, OperationError, made};
 use crate::{
     bpf::{self, MapSpec, ProgSpec},
     kernel_types,
@@ -25,7 +25,11 @@ impl<'a> Objects<'a> {
 }
 
 /// `BPF_MAP_CREATE`.
-pub(super) fn map_create(call: &Call, handles: Handles<'_>, token: bpf::Token<'_>) -> Result<Outcome, OperationError> {
+pub(super) fn map_create(
+    call: &Call,
+    handles: Handles<'_>,
+    token: bpf::Token<'_>,
+) -> Result<AttemptResult, OperationError> {
     let Call::MapCreate { map_type, key_size, value_size, max_entries, map_flags, inner_map, map_extra, types } = call
     else {
         return Err(OperationError::NotOurs);
@@ -55,7 +59,11 @@ pub(super) fn map_create(call: &Call, handles: Handles<'_>, token: bpf::Token<'_
 }
 
 /// `BPF_PROG_LOAD`.
-pub(super) fn prog_load(call: &Call, handles: Handles<'_>, token: bpf::Token<'_>) -> Result<Outcome, OperationError> {
+pub(super) fn prog_load(
+    call: &Call,
+    handles: Handles<'_>,
+    token: bpf::Token<'_>,
+) -> Result<AttemptResult, OperationError> {
     let Call::ProgLoad { prog_type, expected_attach_type, prog_flags, body, license, target, types, maps } = call
     else {
         return Err(OperationError::NotOurs);
@@ -89,9 +97,9 @@ pub(super) fn prog_load(call: &Call, handles: Handles<'_>, token: bpf::Token<'_>
 }
 
 /// The number of the type a program is written for, the program it is part of, and the index of the member it is for.
-type Aim<'a> = (u32, Option<BorrowedFd<'a>>, Option<u32>);
+type LoadTarget<'a> = (u32, Option<BorrowedFd<'a>>, Option<u32>);
 
-fn aim<'a>(target: &ProgTarget, objects: &mut Objects<'a>) -> Result<Aim<'a>, OperationError> {
+fn aim<'a>(target: &ProgTarget, objects: &mut Objects<'a>) -> Result<LoadTarget<'a>, OperationError> {
     if let ProgTarget::Program { function, .. } = target {
         return Ok((*function, Some(objects.take()?), None));
     }

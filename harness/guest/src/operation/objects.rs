@@ -11,7 +11,7 @@ use rustix::fs::{CWD, Mode};
 
 use super::{
     elements::number_of,
-    outcome::{OperationError, Outcome, done, made},
+    result::{AttemptResult, OperationError, done, made},
 };
 use crate::{attr::Attr, bpf, error::During, pseudofile};
 
@@ -22,7 +22,7 @@ pub(super) fn pin(
     path: &CStr,
     mode: Option<u32>,
     stays: bool,
-) -> Result<Outcome, OperationError> {
+) -> Result<AttemptResult, OperationError> {
     let pinned = bpf::obj_pin(object, path);
     if let (Ok(()), Some(mode)) = (&pinned, mode) {
         rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(mode), rustix::fs::AtFlags::empty())
@@ -35,7 +35,7 @@ pub(super) fn pin(
 }
 
 /// `BPF_MAP_GET_NEXT_ID` and its like.
-pub(super) fn next_id(kind: ObjectKind, after: u32) -> Outcome {
+pub(super) fn next_id(kind: ObjectKind, after: u32) -> AttemptResult {
     let command = match kind {
         ObjectKind::Map => sys::BPF_MAP_GET_NEXT_ID,
         ObjectKind::Prog => sys::BPF_PROG_GET_NEXT_ID,
@@ -46,7 +46,7 @@ pub(super) fn next_id(kind: ObjectKind, after: u32) -> Outcome {
 }
 
 /// `BPF_MAP_GET_FD_BY_ID` and its like. The id is what the object's `/proc/self/fdinfo` says.
-pub(super) fn fd_by_id(kind: ObjectKind, object: BorrowedFd<'_>) -> Result<Outcome, OperationError> {
+pub(super) fn fd_by_id(kind: ObjectKind, object: BorrowedFd<'_>) -> Result<AttemptResult, OperationError> {
     let (command, field) = match kind {
         ObjectKind::Map => (sys::BPF_MAP_GET_FD_BY_ID, "map_id:"),
         ObjectKind::Prog => (sys::BPF_PROG_GET_FD_BY_ID, "prog_id:"),
@@ -58,18 +58,18 @@ pub(super) fn fd_by_id(kind: ObjectKind, object: BorrowedFd<'_>) -> Result<Outco
 }
 
 /// `BPF_TASK_FD_QUERY` about the caller itself.
-pub(super) fn task_fd_query(object: BorrowedFd<'_>) -> Outcome {
+pub(super) fn task_fd_query(object: BorrowedFd<'_>) -> AttemptResult {
     let own = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
     done(call(Attr::new().u32(0, own).fd(4, object), sys::BPF_TASK_FD_QUERY))
 }
 
 /// `BPF_ENABLE_STATS` of run times (`BPF_STATS_RUN_TIME`), for as long as the descriptor is open.
-pub(super) fn enable_stats() -> Outcome {
+pub(super) fn enable_stats() -> AttemptResult {
     made(make(Attr::new(), sys::BPF_ENABLE_STATS))
 }
 
 /// `BPF_LINK_UPDATE`, with `BPF_F_REPLACE` if the program it must have so far is given.
-pub(super) fn link_update(link: BorrowedFd<'_>, prog: BorrowedFd<'_>, old: Option<BorrowedFd<'_>>) -> Outcome {
+pub(super) fn link_update(link: BorrowedFd<'_>, prog: BorrowedFd<'_>, old: Option<BorrowedFd<'_>>) -> AttemptResult {
     let attr = Attr::new().fd(0, link).fd(4, prog);
     done(call(
         old.into_iter().fold(attr, |attr, old| attr.u32(8, sys::BPF_F_REPLACE).fd(12, old)),
@@ -78,17 +78,17 @@ pub(super) fn link_update(link: BorrowedFd<'_>, prog: BorrowedFd<'_>, old: Optio
 }
 
 /// `BPF_LINK_DETACH`.
-pub(super) fn link_detach(link: BorrowedFd<'_>) -> Outcome {
+pub(super) fn link_detach(link: BorrowedFd<'_>) -> AttemptResult {
     done(call(Attr::new().fd(0, link), sys::BPF_LINK_DETACH))
 }
 
 /// `BPF_ITER_CREATE`: how many bytes can be read from it.
-pub(super) fn iter_create(link: BorrowedFd<'_>) -> Outcome {
+pub(super) fn iter_create(link: BorrowedFd<'_>) -> AttemptResult {
     let made = made(make(Attr::new().fd(0, link), sys::BPF_ITER_CREATE));
     let Some(iterator) = &made.fd else { return made };
     match length(iterator.as_fd()) {
-        Ok(bytes) => Outcome { answer: Answer::Ok { detail: Some(format!("{bytes} bytes")) }, ..made },
-        Err(errno) => Outcome { answer: Answer::Err { errno, step: Some("read".to_owned()) }, fd: None },
+        Ok(bytes) => AttemptResult { answer: Answer::Ok { detail: Some(format!("{bytes} bytes")) }, ..made },
+        Err(errno) => AttemptResult { answer: Answer::Err { errno, step: Some("read".to_owned()) }, fd: None },
     }
 }
 
@@ -104,12 +104,12 @@ fn length(file: BorrowedFd<'_>) -> Result<usize, Errno> {
 }
 
 /// `BPF_PROG_BIND_MAP`.
-pub(super) fn prog_bind_map(prog: BorrowedFd<'_>, map: BorrowedFd<'_>) -> Outcome {
+pub(super) fn prog_bind_map(prog: BorrowedFd<'_>, map: BorrowedFd<'_>) -> AttemptResult {
     done(call(Attr::new().fd(0, prog).fd(4, map), sys::BPF_PROG_BIND_MAP))
 }
 
 /// `BPF_PROG_ASSOC_STRUCT_OPS`.
-pub(super) fn prog_assoc_struct_ops(prog: BorrowedFd<'_>, map: BorrowedFd<'_>) -> Outcome {
+pub(super) fn prog_assoc_struct_ops(prog: BorrowedFd<'_>, map: BorrowedFd<'_>) -> AttemptResult {
     done(call(Attr::new().fd(0, map).fd(4, prog), sys::BPF_PROG_ASSOC_STRUCT_OPS))
 }
 
@@ -118,7 +118,7 @@ const STANDARD_OUTPUT: u32 = 1;
 
 /// `BPF_PROG_STREAM_READ_BY_FD`.
 #[allow(unsafe_code)]
-pub(super) fn prog_stream_read(prog: BorrowedFd<'_>) -> Outcome {
+pub(super) fn prog_stream_read(prog: BorrowedFd<'_>) -> AttemptResult {
     let mut buffer = [0_u8; 64];
     let length = buffer.len() as u32;
     let mut attr = Attr::new().output(0, &mut buffer).u32(8, length).u32(12, STANDARD_OUTPUT).fd(16, prog);
@@ -128,7 +128,7 @@ pub(super) fn prog_stream_read(prog: BorrowedFd<'_>) -> Outcome {
 
 /// `BPF_RAW_TRACEPOINT_OPEN`.
 #[allow(unsafe_code)]
-pub(super) fn raw_tracepoint_open(prog: BorrowedFd<'_>, name: Option<&str>) -> Outcome {
+pub(super) fn raw_tracepoint_open(prog: BorrowedFd<'_>, name: Option<&str>) -> AttemptResult {
     let name = name.map(|name| CString::new(name.replace('\0', "")).expect("zeros were just taken out"));
     let attr = Attr::new().fd(8, prog);
     let mut attr = name.iter().fold(attr, |attr, name| attr.u64(0, name.as_ptr() as u64));

@@ -1,10 +1,10 @@
 //! What is no command of `bpf(2)`.
 
-use super::outcome::{OperationError, Outcome, stepped};
+use super::result::{AttemptResult, OperationError, stepped};
 use crate::{pseudofile, sysctl};
 
 /// `write(2)` of a kernel setting: another value, or the one it has.
-pub(super) fn write(name: &str, value: Option<&str>) -> Result<Outcome, OperationError> {
+pub(super) fn write(name: &str, value: Option<&str>) -> Result<AttemptResult, OperationError> {
     let path = sysctl::path_of(name)?;
     let own;
     let value = match value {

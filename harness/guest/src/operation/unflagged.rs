@@ -5,14 +5,14 @@
 use harness_protocol::{blob, plan::TokenCommand};
 use libbpf_sys as sys;
 
-use super::outcome::{Outcome, made};
+use super::result::{AttemptResult, made};
 use crate::{
     attr::Attr,
     bpf::{self, Token},
 };
 
 /// Makes the command; members lie where `include/uapi/linux/bpf.h` has them.
-pub(super) fn make(command: TokenCommand, token: Token<'_>) -> Outcome {
+pub(super) fn make(command: TokenCommand, token: Token<'_>) -> AttemptResult {
     let (instructions, types) = (bpf::returning(0), blob::bytes());
     let attr = match command {
         TokenCommand::MapCreate => Attr::new().u32(0, sys::BPF_MAP_TYPE_HASH).u32(4, 4).u32(8, 4).u32(12, 1),

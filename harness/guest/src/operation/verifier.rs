@@ -7,12 +7,12 @@ use harness_protocol::{
 
 use super::{
     load,
-    outcome::{Handles, OperationError, Outcome},
+    result::{AttemptResult, Handles, OperationError},
 };
 use crate::{
     bpf::ProgSpec,
+    message::{Extent, FdRole},
     program,
-    protocol::{Extent, Role},
     survey::{self, Kind, Questions},
 };
 
@@ -21,22 +21,22 @@ pub(super) fn helper_survey(
     survey: &HelperSurvey,
     handles: Handles<'_>,
     extent: Extent,
-) -> Result<Outcome, OperationError> {
+) -> Result<AttemptResult, OperationError> {
     let Questions { ask, known } = match extent {
         Extent::Whole => {
-            let mut earlier = handles.all(Role::Object);
+            let mut earlier = handles.all(FdRole::Object);
             let within = survey.within.as_ref().and_then(|_| earlier.next());
             Questions::of(&survey.ids, within, earlier)?
         }
         Extent::Brief | Extent::Token => Questions::default(),
     };
-    let granted = survey::helpers(kind(survey)?, &ask, handles.get(Role::Token))?.map(|ids| ids.with(&known));
+    let granted = survey::helpers(kind(survey)?, &ask, handles.get(FdRole::Token))?.map(|ids| ids.with(&known));
     let fd = granted.as_ref().ok().map(survey::kept).transpose()?;
     let answer = match granted {
         Ok(ids) => Answer::Helpers(ids),
         Err(errno) => Answer::Err { errno, step: None },
     };
-    Ok(Outcome { answer, fd })
+    Ok(AttemptResult { answer, fd })
 }
 
 fn kind(survey: &HelperSurvey) -> Result<Kind, OperationError> {
@@ -52,7 +52,7 @@ fn kind(survey: &HelperSurvey) -> Result<Kind, OperationError> {
 }
 
 /// Whether it lets a program pass.
-pub(super) fn verify(verify: &Verify, handles: Handles<'_>) -> Result<Outcome, OperationError> {
-    let (answer, fd) = program::load(verify, handles.get(Role::Object), handles.get(Role::Token))?;
-    Ok(Outcome { answer, fd })
+pub(super) fn verify(verify: &Verify, handles: Handles<'_>) -> Result<AttemptResult, OperationError> {
+    let (answer, fd) = program::load(verify, handles.get(FdRole::Object), handles.get(FdRole::Token))?;
+    Ok(AttemptResult { answer, fd })
 }

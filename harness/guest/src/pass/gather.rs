@@ -6,20 +6,20 @@ use harness_protocol::plan::{Actor, Attempt, BpffsFd, Call, LinkTarget, Token};
 use rustix::fs::{CWD, OFlags};
 
 use super::{
-    cast::{AttemptError, Cast, failed, title, unobtainable},
+    actors::{Actors, AttemptError, failed, title, unobtainable},
     state::{Kind, Pass},
 };
-use crate::{batch::Gathered, protocol::Role, pseudofile};
+use crate::{batch::Gathered, message::FdRole, pseudofile};
 
 impl Pass<'_> {
     /// The descriptors an attempt needs.
     pub(crate) fn gather(&mut self, attempt: &Attempt) -> Result<Gathered, AttemptError> {
         let mut gathered = Gathered::new();
         if let Some(token) = self.token(attempt)? {
-            gathered.push((Role::Token, token));
+            gathered.push((FdRole::Token, token));
         }
         for name in attempt.call.objects() {
-            gathered.push((Role::Object, self.saved(name)?));
+            gathered.push((FdRole::Object, self.saved(name)?));
         }
         let bpffs = match &attempt.call {
             Call::Remount { from, .. } => Some((from, BpffsFd::Root)),
@@ -27,7 +27,7 @@ impl Pass<'_> {
             _ => None,
         };
         if let Some((from, which)) = bpffs {
-            gathered.push((Role::Bpffs, self.bpffs(from, which)?));
+            gathered.push((FdRole::Bpffs, self.bpffs(from, which)?));
         }
         if let Some(target) = attempt.call.target() {
             self.gather_target(&attempt.actor, target, &mut gathered)?;
@@ -42,16 +42,16 @@ impl Pass<'_> {
         gathered: &mut Gathered,
     ) -> Result<(), AttemptError> {
         let (role, fd) = match target {
-            LinkTarget::Cgroup => (Role::Cgroup, crate::bpffs::duplicate(self.cast.player(actor)?.cgroup())),
+            LinkTarget::Cgroup => (FdRole::Cgroup, crate::bpffs::duplicate(self.actors.player(actor)?.cgroup())),
             LinkTarget::Of { whose, what } if **what == LinkTarget::Cgroup => {
-                (Role::Cgroup, crate::bpffs::duplicate(self.cast.player(whose)?.cgroup()))
+                (FdRole::Cgroup, crate::bpffs::duplicate(self.actors.player(whose)?.cgroup()))
             }
             LinkTarget::Of { whose, .. } => {
-                let netns = self.cast.player(whose)?.netns().map_err(|source| failed(whose, source))?;
-                (Role::Netns, Ok(netns))
+                let netns = self.actors.player(whose)?.netns().map_err(|source| failed(whose, source))?;
+                (FdRole::Netns, Ok(netns))
             }
-            LinkTarget::RootCgroup => (Role::Cgroup, crate::bpffs::duplicate(self.root_cgroup)),
-            LinkTarget::Lirc => (Role::Device, pseudofile::open_at(CWD, LIRC, OFlags::RDWR)),
+            LinkTarget::RootCgroup => (FdRole::Cgroup, crate::bpffs::duplicate(self.root_cgroup)),
+            LinkTarget::Lirc => (FdRole::Device, pseudofile::open_at(CWD, LIRC, OFlags::RDWR)),
             _ => return Ok(()),
         };
         let fd = fd.map_err(|error| unobtainable("what it attaches to", &error.to_string()))?;
@@ -69,11 +69,11 @@ impl Pass<'_> {
             (Token::Own | Token::Of(_), Kind::Root(Some(lender))) => lender.own_of_single().map(Some),
             (Token::Saved(name), Kind::Real | Kind::Container) => self.saved(name).map(Some),
             (Token::Of(options), Kind::Real) => {
-                let made = self.cast.player(&attempt.actor)?.token_of(options);
+                let made = self.actors.player(&attempt.actor)?.token_of(options);
                 made.map(Some).map_err(|source| failed(&attempt.actor, source))
             }
             (Token::Own, Kind::Real) | (Token::Own | Token::Of(_), Kind::Container) => {
-                let player = self.cast.player(&attempt.actor)?;
+                let player = self.actors.player(&attempt.actor)?;
                 let token = player.token();
                 if token.is_none() && player.is_unit() {
                     return Ok(None);
@@ -85,7 +85,7 @@ impl Pass<'_> {
 
     /// The bpffs that an attempt's actor, a unit of systemd, was refused a token of before it could make it.
     pub(crate) fn lacked_token(&mut self, attempt: &Attempt) -> Result<Option<Rc<OwnedFd>>, AttemptError> {
-        let player = self.cast.player(&attempt.actor)?;
+        let player = self.actors.player(&attempt.actor)?;
         match attempt.token == Token::Own && player.no_token().is_some() {
             true => self.bpffs(&attempt.actor, BpffsFd::Root).map(Some),
             false => Ok(None),
@@ -94,7 +94,7 @@ impl Pass<'_> {
 
     /// Whether an actor's kernel has no tokens; who is not there has told so or will.
     fn is_before_tokens(&mut self, actor: &Actor) -> bool {
-        self.cast.player(actor).is_ok_and(|party| party.is_before_tokens())
+        self.actors.player(actor).is_ok_and(|actor| actor.is_before_tokens())
     }
 
     /// A descriptor in place of a token, on a kernel that has none: whatever it is, the kernel does not know the flag that
@@ -104,14 +104,14 @@ impl Pass<'_> {
     }
 
     fn bpffs(&mut self, whose: &Actor, which: BpffsFd) -> Result<Rc<OwnedFd>, AttemptError> {
-        let bpffs = self.cast.player(whose)?.bpffs(which);
+        let bpffs = self.actors.player(whose)?.bpffs(which);
         bpffs.map(Rc::new).map_err(|source| failed(whose, source))
     }
 
     fn own_of_single(&self) -> Result<Rc<OwnedFd>, AttemptError> {
-        let token = match &self.cast {
-            Cast::Single(party) => party.token(),
-            Cast::Each { .. } => None,
+        let token = match &self.actors {
+            Actors::Single(actor) => actor.token(),
+            Actors::Each { .. } => None,
         };
         token.ok_or_else(|| no_token("the control container"))
     }

@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use super::cast::Cast;
+use super::actors::Actors;
 
 /// File descriptors saved by name; for one that was not made, why.
 pub(crate) type Objects = BTreeMap<String, Result<Rc<OwnedFd>, String>>;
@@ -28,7 +28,7 @@ pub(crate) struct Pass<'a> {
     /// The root cgroup, opened for reading.
     pub(crate) root_cgroup: BorrowedFd<'a>,
     /// Who acts.
-    pub(crate) cast: Cast<'a>,
+    pub(crate) actors: Actors<'a>,
     /// What was saved.
     pub(crate) objects: Objects,
     /// In whose place.

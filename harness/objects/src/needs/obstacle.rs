@@ -4,14 +4,14 @@ use std::fmt;
 
 use harness_uapi::{
     names::First,
-    permission::{Bit, Capability, Why},
+    permission::{Bit, Capability, Justification},
 };
 
 /// What is in the way of a request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Obstacle {
     /// The initial user namespace is asked for a capability.
-    Capability(Capability, Why),
+    Capability(Capability, Justification),
     /// libbpf asks for it without the token, so that the initial user namespace is asked for this.
     NoToken(Capability),
     /// The kernel of this release does not know the type.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use harness_uapi::{btf::Btf, names, permission::Use, vocabulary::Kind};
 
-use super::{ExpectedAttach, Note, Program, Target};
+use super::{ExpectedAttach, Note, Program, ProgramTarget};
 use crate::{
-    code::{Deeds, Function},
+    code::{Function, FunctionEffects},
     elf::{Elf, Relocation},
     error::ObjectError,
     helper::HELPERS,
@@ -40,7 +40,7 @@ pub(crate) struct FoundProgram {
 pub(crate) struct Found<'e, 'a> {
     pub(crate) elf: &'e Elf<'a>,
     pub(crate) functions: &'e [Function<'a>],
-    pub(crate) deeds: &'e [Deeds],
+    pub(crate) deeds: &'e [FunctionEffects],
     pub(crate) maps: &'e [Map],
 }
 
@@ -131,7 +131,7 @@ impl Found<'_, '_> {
             attach_type: known.map_or(ExpectedAttach::None, |known| known.attach_type),
             sleepable: known.is_some_and(|known| known.sleepable),
             autoload,
-            target: known.and_then(|known| known.target).map(|target| Target::Named(target.to_owned())),
+            target: known.and_then(|known| known.target).map(|target| ProgramTarget::Named(target.to_owned())),
             uses: self.uses(&sum, &kfuncs, prog_type),
             needs_btf: self.needs_btf(&sum, &kfuncs, prog_type),
             helpers: sum.helpers,
@@ -194,7 +194,7 @@ impl Found<'_, '_> {
             }
             let is_created = self.maps[operations.map].autocreate;
             found.operations = (true, found.operations.1 || is_created);
-            found.program.target = Some(Target::Member {
+            found.program.target = Some(ProgramTarget::Member {
                 structure: essential(structure.name).to_owned(),
                 member: members[place].name.to_owned(),
                 index: place as u32,
@@ -215,7 +215,7 @@ pub(crate) fn settle_operations(programs: &mut [FoundProgram], notes: &mut Vec<N
             program.autoload = is_created;
         }
         match &program.target {
-            Some(Target::Member { structure, member, .. }) => {
+            Some(ProgramTarget::Member { structure, member, .. }) => {
                 notes.push(Note::OwnCount(structure.clone(), member.clone()));
             }
             _ if program.autoload && program.attaches_by == AttachWay::StructOps => {
@@ -227,7 +227,7 @@ pub(crate) fn settle_operations(programs: &mut [FoundProgram], notes: &mut Vec<N
 }
 
 impl Sum {
-    fn add(&mut self, deeds: &Deeds, is_main: bool) {
+    fn add(&mut self, deeds: &FunctionEffects, is_main: bool) {
         self.helpers.extend(&deeds.helpers);
         self.kfuncs.extend(&deeds.kfuncs);
         self.maps.extend(&deeds.maps);

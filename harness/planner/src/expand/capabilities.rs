@@ -1,30 +1,32 @@
 //! Capabilities by name become numbers.
 
-use harness_diagnostics::{node::Place, suggest::did_you_mean};
+use harness_diagnostics::{node::KeyPath, suggest::did_you_mean};
 use harness_scenario::choice::Capabilities;
 use harness_uapi::capability;
 
-use crate::expand::sink::Sink;
+use crate::expand::problems::Problems;
 
 /// The numbers of a container's capabilities, in order.
-pub(crate) fn of(caps: &Capabilities, place: &Place, sink: &mut Sink<'_>) -> Vec<u32> {
+pub(crate) fn of(caps: &Capabilities, key_path: &KeyPath, problems: &mut Problems<'_>) -> Vec<u32> {
     match caps {
         Capabilities::All => capability::all(),
-        Capabilities::Listed(names) => numbers(names, place, sink),
+        Capabilities::Listed(names) => numbers(names, key_path, problems),
     }
 }
 
 /// The numbers of these names, in order.
-pub(crate) fn numbers(names: &[String], place: &Place, sink: &mut Sink<'_>) -> Vec<u32> {
+pub(crate) fn numbers(names: &[String], key_path: &KeyPath, problems: &mut Problems<'_>) -> Vec<u32> {
     let mut numbers = Vec::new();
     for (index, name) in names.iter().enumerate() {
-        let place = place.index(index);
+        let key_path = key_path.index(index);
         match capability::number(name) {
-            Some(number) if numbers.contains(&number) => sink.problem(&place, format!("`{name}` is listed twice")),
+            Some(number) if numbers.contains(&number) => {
+                problems.problem(&key_path, format!("`{name}` is listed twice"))
+            }
             Some(number) => numbers.push(number),
             None => {
                 let advice = advice(name).unwrap_or_else(|| "see capabilities(7)".to_owned());
-                sink.advise(&place, format!("`{}` is no capability", name.escape_debug()), advice);
+                problems.advise(&key_path, format!("`{}` is no capability", name.escape_debug()), advice);
             }
         }
     }

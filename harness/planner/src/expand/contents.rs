@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use harness_diagnostics::node::Place;
+use harness_diagnostics::node::KeyPath;
 use harness_protocol::plan;
-use harness_scenario::{expanded::ExpandedCase, grid::Grid, spec::Spec};
-use harness_uapi::resolver::Lexicon;
+use harness_scenario::{expanded::ExpandedCase, layout::SweepLayout, spec::Spec};
+use harness_uapi::resolver::NameResolver;
 
 use super::{
     MOST_ATTEMPTS,
-    desk::Desk,
+    containers::Containers,
+    context::ExpandContext,
     matrix::{self, Combination},
     objects::Objects,
-    roster::Roster,
-    sink::Sink,
+    problems::Problems,
     sweep,
 };
 
@@ -21,23 +21,27 @@ use super::{
 const MOST_FILLED_BYTES: usize = 64 * 1024 * 1024;
 
 /// Cases as they are described and as they are planned; of a sweep, also how they are laid out.
-type Contents = (Option<Box<Grid>>, Vec<(ExpandedCase, plan::Case)>);
+type Contents = (Option<Box<SweepLayout>>, Vec<(ExpandedCase, plan::Case)>);
 
 /// All a scenario comes to, as far as nothing is wrong with it.
 pub(crate) fn contents(
     template: &serde_json::Value,
     spec: &Spec,
-    lexicon: Lexicon<'_>,
-    sink: &mut Sink<'_>,
+    resolver: NameResolver<'_>,
+    problems: &mut Problems<'_>,
 ) -> Contents {
     match &spec.sweep {
-        None => (None, cases(template, spec, lexicon, sink)),
-        Some(_) if lexicon.lacks_tokens().is_some() => {
+        None => (None, cases(template, spec, resolver, problems)),
+        Some(_) if resolver.lacks_tokens().is_some() => {
             let advice = "add `kernels = \">=6.9\"`, the first release with tokens";
-            sink.advise(&Place::default().key("sweep"), "every sweep makes tokens, and this kernel has none", advice);
+            problems.advise(
+                &KeyPath::default().key("sweep"),
+                "every sweep makes tokens, and this kernel has none",
+                advice,
+            );
             Contents::default()
         }
-        Some(sweep) => sweep::cases(sweep, lexicon, sink)
+        Some(sweep) => sweep::cases(sweep, resolver, problems)
             .map_or_else(Contents::default, |(grid, cases)| (Some(Box::new(grid)), cases)),
     }
 }
@@ -46,20 +50,20 @@ pub(crate) fn contents(
 fn cases(
     template: &serde_json::Value,
     spec: &Spec,
-    lexicon: Lexicon<'_>,
-    sink: &mut Sink<'_>,
+    resolver: NameResolver<'_>,
+    problems: &mut Problems<'_>,
 ) -> Vec<(ExpandedCase, plan::Case)> {
-    let axes = matrix::axes(&spec.matrix, &lexicon);
-    if !is_bounded(&axes, spec, template, sink) {
+    let axes = matrix::axes(&spec.matrix, &resolver);
+    if !is_bounded(&axes, spec, template, problems) {
         return Vec::new();
     }
     let mut cases = Vec::new();
     for combination in matrix::combinations(&axes) {
         match serde_json::from_value(combination.fill(template)) {
-            Ok(filled) => cases.push(case(&combination, &filled, lexicon, sink)),
-            Err(error) => sink.problem(&Place::default(), error.to_string()),
+            Ok(filled) => cases.push(case(&combination, &filled, resolver, problems)),
+            Err(error) => problems.problem(&KeyPath::default(), error.to_string()),
         }
-        if sink.count() > harness_diagnostics::report::MOST_PROBLEMS {
+        if problems.count() > harness_diagnostics::report::MOST_PROBLEMS {
             break;
         }
     }
@@ -70,21 +74,21 @@ fn is_bounded(
     axes: &BTreeMap<String, Vec<String>>,
     spec: &Spec,
     template: &serde_json::Value,
-    sink: &mut Sink<'_>,
+    problems: &mut Problems<'_>,
 ) -> bool {
     let times = |factor: usize| matrix::count(axes).and_then(|cases| cases.checked_mul(factor));
-    let (place, what) = match axes.is_empty() {
-        true => (Place::default().key("attempt"), "this scenario"),
-        false => (Place::default().key("matrix"), "this matrix"),
+    let (key_path, what) = match axes.is_empty() {
+        true => (KeyPath::default().key("attempt"), "this scenario"),
+        false => (KeyPath::default().key("matrix"), "this matrix"),
     };
     if times(spec.attempt.len()).is_none_or(|attempts| attempts > MOST_ATTEMPTS) {
         let count = times(spec.attempt.len()).map_or_else(|| "countless".to_owned(), |attempts| attempts.to_string());
         let message = format!("{what} makes {count} attempts; {MOST_ATTEMPTS} are allowed");
-        sink.advise(&place, message, "split it into several scenarios");
+        problems.advise(&key_path, message, "split it into several scenarios");
         return false;
     }
     if times(template.to_string().len()).is_none_or(|bytes| bytes > MOST_FILLED_BYTES) {
-        sink.advise(&place, format!("{what} repeats a long file too often"), "split it into several scenarios");
+        problems.advise(&key_path, format!("{what} repeats a long file too often"), "split it into several scenarios");
         return false;
     }
     true
@@ -93,16 +97,23 @@ fn is_bounded(
 fn case(
     combination: &Combination,
     spec: &Spec,
-    lexicon: Lexicon<'_>,
-    sink: &mut Sink<'_>,
+    resolver: NameResolver<'_>,
+    problems: &mut Problems<'_>,
 ) -> (ExpandedCase, plan::Case) {
-    let mut roster = Roster::of(spec, &lexicon, sink);
-    let mut desk = Desk { lexicon, roster: &mut roster, objects: Objects::default(), ended: Vec::new(), sink };
-    let root = Place::default().key("attempt");
-    let made = spec.attempt.iter().enumerate().filter_map(|(index, attempt)| desk.attempt(attempt, root.index(index)));
+    let mut containers = Containers::of(spec, &resolver, problems);
+    let mut context = ExpandContext {
+        resolver,
+        containers: &mut containers,
+        objects: Objects::default(),
+        ended: Vec::new(),
+        problems,
+    };
+    let root = KeyPath::default().key("attempt");
+    let made =
+        spec.attempt.iter().enumerate().filter_map(|(index, attempt)| context.attempt(attempt, root.index(index)));
     let (described, planned): (Vec<_>, Vec<_>) = made.unzip();
-    let mut containers = roster.into_plan();
-    if lexicon.lacks_tokens().is_some() {
+    let mut containers = containers.into_plan();
+    if resolver.lacks_tokens().is_some() {
         containers.iter_mut().for_each(without_token);
     }
     (

@@ -1,10 +1,10 @@
 //! What a link attaches to.
 
-use harness_diagnostics::node::Place;
+use harness_diagnostics::node::KeyPath;
 use harness_protocol::plan::{KernelType, LinkTarget};
 
 use crate::{
-    expand::sink::Sink,
+    expand::problems::Problems,
     recipe::{self, AttachPlace},
 };
 
@@ -24,7 +24,7 @@ const FORMS: &str = "one of `interface:dummy0`, `interface:netkit0`, `interface:
     `elements:SAVED`, `struct-ops`, `lirc`, `none`";
 
 /// Reads a target.
-pub(crate) fn target(text: &str, place: &Place, sink: &mut Sink<'_>) -> Option<LinkTarget> {
+pub(crate) fn target(text: &str, key_path: &KeyPath, problems: &mut Problems<'_>) -> Option<LinkTarget> {
     let read = match text.split(':').collect::<Vec<_>>().as_slice() {
         ["none"] => Some(LinkTarget::Nothing),
         ["cgroup"] => Some(LinkTarget::Cgroup),
@@ -45,7 +45,7 @@ pub(crate) fn target(text: &str, place: &Place, sink: &mut Sink<'_>) -> Option<L
         _ => None,
     };
     if read.is_none() {
-        sink.advise(place, format!("`{}` is nothing a link can attach to", text.escape_debug()), FORMS);
+        problems.advise(key_path, format!("`{}` is nothing a link can attach to", text.escape_debug()), FORMS);
     }
     read
 }
@@ -80,10 +80,10 @@ fn netfilter(family: &str, hook: &str, priority: &str) -> Option<LinkTarget> {
 pub(crate) fn mismatch(attach: &str, target: &LinkTarget) -> Option<&'static str> {
     use LinkTarget as T;
     let target = target.bare();
-    let Some(place) = recipe::link_place(attach) else {
+    let Some(key_path) = recipe::link_place(attach) else {
         return Some("something else than bpf(2): the kernel has no link of this type");
     };
-    let (fits, wanted) = match place {
+    let (fits, wanted) = match key_path {
         AttachPlace::Cgroup => (matches!(target, T::Cgroup | T::RootCgroup), "a cgroup"),
         AttachPlace::Netns => (matches!(target, T::Netns), "a network namespace: `netns`"),
         AttachPlace::Dummy | AttachPlace::Netkit => (matches!(target, T::Interface(_)), "an interface"),

@@ -8,7 +8,7 @@ use harness_diagnostics::{
     suggest::{did_you_mean, one_of},
 };
 use harness_scenario::choice::{Axis, KnownSet};
-use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+use harness_uapi::{resolver::NameResolver, vocabulary::Kind};
 use serde_json::Value;
 
 use crate::recipe;
@@ -58,15 +58,15 @@ impl Combination {
 
 /// All values of each axis; a set of known names is what this lexicon knows, without types that need an object
 /// made before.
-pub(crate) fn axes(matrix: &BTreeMap<String, Axis>, lexicon: &Lexicon<'_>) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn axes(matrix: &BTreeMap<String, Axis>, resolver: &NameResolver<'_>) -> BTreeMap<String, Vec<String>> {
     let values = |axis: &Axis| match axis {
         Axis::Listed(values) => values.clone(),
-        Axis::Known(set) => known_names(*set, lexicon),
+        Axis::Known(set) => known_names(*set, resolver),
     };
     matrix.iter().map(|(name, axis)| (name.clone(), values(axis))).collect()
 }
 
-fn known_names(set: KnownSet, lexicon: &Lexicon<'_>) -> Vec<String> {
+fn known_names(set: KnownSet, resolver: &NameResolver<'_>) -> Vec<String> {
     let kind = match set {
         KnownSet::MapTypes => Kind::Map,
         KnownSet::ProgTypes => Kind::Prog,
@@ -78,7 +78,7 @@ fn known_names(set: KnownSet, lexicon: &Lexicon<'_>) -> Vec<String> {
         Kind::Prog => *name != "unspec" && !recipe::replaces(name),
         Kind::Cmd | Kind::Attach => true,
     };
-    lexicon.table(kind).iter().map(|known| known.name.as_str()).filter(describable).map(str::to_owned).collect()
+    resolver.table(kind).iter().map(|known| known.name.as_str()).filter(describable).map(str::to_owned).collect()
 }
 
 /// How many combinations there are; `None` if that is no sensible number.

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use harness_diagnostics::{
-    node::Place,
+    node::KeyPath,
     suggest::{did_you_mean, one_of},
 };
 use harness_protocol::plan::Actor;
 use harness_scenario::expect::Expect;
 
-use crate::expand::sink::Sink;
+use crate::expand::problems::Problems;
 
 /// What is known of a map before it is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,17 +68,17 @@ impl Objects {
         name: &str,
         object: Option<Object>,
         expect: Option<Expect>,
-        place: &Place,
-        sink: &mut Sink<'_>,
+        key_path: &KeyPath,
+        problems: &mut Problems<'_>,
     ) {
         if !is_plain_name(name) {
-            sink.advise(
-                place,
+            problems.advise(
+                key_path,
                 format!("`{}` cannot be a name", name.escape_debug()),
                 "use letters, digits, `_` and `-`",
             );
         } else if self.saved.insert(name.to_owned(), Saved { object, expect }).is_some() {
-            sink.problem(place, format!("an earlier attempt already saved `{name}`"));
+            problems.problem(key_path, format!("an earlier attempt already saved `{name}`"));
         }
     }
 
@@ -88,22 +88,22 @@ impl Objects {
         name: &str,
         wanted: &str,
         as_wanted: impl Fn(&Object) -> Option<T>,
-        place: &Place,
-        sink: &mut Sink<'_>,
+        key_path: &KeyPath,
+        problems: &mut Problems<'_>,
     ) -> Option<T> {
         let Some(saved) = self.saved.get(name) else {
-            self.unknown(name, wanted, place, sink);
+            self.unknown(name, wanted, key_path, problems);
             return None;
         };
         let object = saved.object.as_ref()?;
         let found = as_wanted(object);
         if found.is_none() {
-            sink.problem(place, format!("`{name}` is {}, not {wanted}", object.noun()));
+            problems.problem(key_path, format!("`{name}` is {}, not {wanted}", object.noun()));
         }
         found
     }
 
-    fn unknown(&self, name: &str, wanted: &str, place: &Place, sink: &mut Sink<'_>) {
+    fn unknown(&self, name: &str, wanted: &str, key_path: &KeyPath, problems: &mut Problems<'_>) {
         let names = || self.saved.keys().map(String::as_str);
         let advice = did_you_mean(name, names()).unwrap_or_else(|| match self.saved.is_empty() {
             true => {
@@ -111,7 +111,7 @@ impl Objects {
             }
             false => one_of(names()),
         });
-        sink.advise(place, format!("no earlier attempt saved `{}`", name.escape_debug()), advice);
+        problems.advise(key_path, format!("no earlier attempt saved `{}`", name.escape_debug()), advice);
     }
 
     /// Whether a saved object is one that nobody will get: then a token can be had from nowhere else.
@@ -125,13 +125,19 @@ impl Objects {
     }
 
     /// What an actor pinned under a path.
-    pub(crate) fn pinned(&self, actor: &Actor, path: &str, place: &Place, sink: &mut Sink<'_>) -> Option<Object> {
+    pub(crate) fn pinned(
+        &self,
+        actor: &Actor,
+        path: &str,
+        key_path: &KeyPath,
+        problems: &mut Problems<'_>,
+    ) -> Option<Object> {
         let bpffs = bpffs_of(actor);
         let object = self.pinned.get(&(bpffs.clone(), path.to_owned()));
         if object.is_none() {
             let paths = self.pinned.keys().filter(|(owner, _)| *owner == bpffs).map(|(_, path)| path.as_str());
-            sink.advise(
-                place,
+            problems.advise(
+                key_path,
                 format!("nothing is pinned as `{}` in this actor's bpffs", path.escape_debug()),
                 one_of(paths),
             );
@@ -142,7 +148,7 @@ impl Objects {
 
 /// Every actor has a bpffs of its own.
 fn bpffs_of(actor: &Actor) -> String {
-    super::words::actor(actor).to_owned()
+    super::label::actor(actor).to_owned()
 }
 
 /// Whether a text can be the name of a file in a bpffs: nothing that could lead out of it, and nothing the file system

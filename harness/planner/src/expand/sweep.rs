@@ -1,12 +1,12 @@
 //! A sweep as cases of a plan: one container, a row a name of the kernel, an attempt an arm.
 
-mod circumstance;
+mod arm;
 mod rows;
 mod survey;
 
 use std::collections::BTreeMap;
 
-use harness_diagnostics::node::Place;
+use harness_diagnostics::node::KeyPath;
 use harness_protocol::{
     name::ContainerName,
     plan::{self, Actor, Call, Namespace, Token},
@@ -14,44 +14,44 @@ use harness_protocol::{
 use harness_scenario::{
     expanded::{ExpandedAttempt, ExpandedCase},
     expect::Expect,
-    grid::{Column, Grid, Part},
+    layout::{AttemptRole, Column, SweepLayout},
     sweep::{Arm, Sweep, SweepOf},
 };
-use harness_uapi::{capability, resolver::Lexicon};
+use harness_uapi::{capability, resolver::NameResolver};
 
 use crate::{
     expand::{
         MOST_ATTEMPTS,
-        roster::{DEFAULT, HOST},
-        sink::Sink,
+        containers::{DEFAULT, HOST},
+        problems::Problems,
     },
     feature::Feature,
     recipe::Recipe,
 };
-use circumstance::{Bits, Commands, Grant, SETTING};
+use arm::{ArmToken, Bits, Commands, SETTING};
 
 /// The cases of a sweep, and how their attempts are laid out.
-pub(crate) type Swept = (Grid, Vec<(ExpandedCase, plan::Case)>);
+pub(crate) type SweepCases = (SweepLayout, Vec<(ExpandedCase, plan::Case)>);
 
 /// Works out what a sweep asks of a kernel.
-pub(crate) fn cases(sweep: &Sweep, lexicon: Lexicon<'_>, sink: &mut Sink<'_>) -> Option<Swept> {
-    let arms = arms(sweep, sink)?;
+pub(crate) fn cases(sweep: &Sweep, resolver: NameResolver<'_>, problems: &mut Problems<'_>) -> Option<SweepCases> {
+    let arms = arms(sweep, problems)?;
     let container = DEFAULT.parse().ok()?;
-    let (rows, orphans) = rows::of(sweep.of, &Actor::Container(ContainerName::clone(&container)), &lexicon);
+    let (rows, orphans) = rows::of(sweep.of, &Actor::Container(ContainerName::clone(&container)), &resolver);
     let cmds =
-        Commands::of(|name| lexicon.find(harness_uapi::vocabulary::Kind::Cmd, name).ok().map(|found| found.number));
-    let desk = Desk { sweep, arms: &arms, lexicon, container, cmds };
-    let cases: Vec<_> = desk.settings().into_iter().map(|setting| desk.case(setting, &rows)).collect();
+        Commands::of(|name| resolver.find(harness_uapi::vocabulary::Kind::Cmd, name).ok().map(|found| found.number));
+    let context = SweepContext { sweep, arms: &arms, resolver, container, cmds };
+    let cases: Vec<_> = context.settings().into_iter().map(|setting| context.case(setting, &rows)).collect();
     let attempts: usize = cases.iter().map(|(_, case)| case.attempts.len()).sum();
     if attempts > MOST_ATTEMPTS {
         let message = format!("this sweep makes {attempts} attempts; {MOST_ATTEMPTS} are allowed");
-        sink.advise(&Place::default().key("sweep"), message, "split its arms over several scenarios");
+        problems.advise(&KeyPath::default().key("sweep"), message, "split its arms over several scenarios");
     }
-    let grid = Grid {
+    let grid = SweepLayout {
         of: sweep.of.noun().to_owned(),
         rows: rows.iter().map(|(name, _)| name.clone()).collect(),
         columns: arms.iter().map(|arm| column(*arm, sweep.of)).collect(),
-        absent: rows::absent(sweep.of, &lexicon),
+        absent: rows::absent(sweep.of, &resolver),
         orphans,
     };
     Some((grid, cases))
@@ -63,41 +63,41 @@ fn column(arm: Arm, of: SweepOf) -> Column {
 }
 
 /// The arms in the order they are written; `None` if there is something wrong with them.
-fn arms(sweep: &Sweep, sink: &mut Sink<'_>) -> Option<Vec<Arm>> {
+fn arms(sweep: &Sweep, problems: &mut Problems<'_>) -> Option<Vec<Arm>> {
     let usual = sweep.of.arms();
     let arms = sweep.arms.clone().unwrap_or_else(|| usual.clone());
-    let before = sink.count();
-    let place = Place::default().key("sweep");
+    let before = problems.count();
+    let key_path = KeyPath::default().key("sweep");
     for (index, arm) in arms.iter().enumerate() {
-        let place = place.key("arms").index(index);
+        let key_path = key_path.key("arms").index(index);
         if arms[..index].contains(arm) {
-            sink.problem(&place, format!("the arm `{}` is listed twice", arm.name()));
+            problems.problem(&key_path, format!("the arm `{}` is listed twice", arm.name()));
         } else if !usual.contains(arm) {
-            sink.problem(&place, format!("`{}` means nothing for {}", arm.name(), sweep.of.noun()));
+            problems.problem(&key_path, format!("`{}` means nothing for {}", arm.name(), sweep.of.noun()));
         }
     }
     if arms.is_empty() {
-        sink.advise(&place.key("arms"), "a sweep needs an arm", "leave `arms` out for all that mean something");
+        problems.advise(&key_path.key("arms"), "a sweep needs an arm", "leave `arms` out for all that mean something");
     }
     let expected = [("allowed", &sweep.expect.allowed), ("denied", &sweep.expect.denied)];
     for (key, listed) in expected {
         for (index, arm) in listed.iter().enumerate() {
-            let place = place.key("expect").key(key).index(index);
+            let key_path = key_path.key("expect").key(key).index(index);
             if !arms.contains(arm) {
-                sink.problem(&place, format!("`{}` is no arm of this sweep", arm.name()));
+                problems.problem(&key_path, format!("`{}` is no arm of this sweep", arm.name()));
             } else if key == "denied" && sweep.expect.allowed.contains(arm) {
-                sink.problem(&place, format!("`{}` cannot be both allowed and denied", arm.name()));
+                problems.problem(&key_path, format!("`{}` cannot be both allowed and denied", arm.name()));
             }
         }
     }
-    (sink.count() == before).then_some(arms)
+    (problems.count() == before).then_some(arms)
 }
 
 /// What every attempt of a sweep depends on.
-struct Desk<'d> {
+struct SweepContext<'d> {
     sweep: &'d Sweep,
     arms: &'d [Arm],
-    lexicon: Lexicon<'d>,
+    resolver: NameResolver<'d>,
     container: ContainerName,
     cmds: Commands,
 }
@@ -116,10 +116,10 @@ impl Draft {
     }
 }
 
-impl Desk<'_> {
+impl SweepContext<'_> {
     /// The settings the arms ask for, none first: a setting holds for a whole case.
     fn settings(&self) -> Vec<Option<&'static str>> {
-        let mut settings: Vec<_> = self.arms.iter().map(|arm| circumstance::setting(*arm)).collect();
+        let mut settings: Vec<_> = self.arms.iter().map(|arm| arm::setting(*arm)).collect();
         settings.sort_unstable();
         settings.dedup();
         settings
@@ -129,9 +129,9 @@ impl Desk<'_> {
     /// between them.
     fn case(&self, setting: Option<&'static str>, rows: &[(String, Recipe)]) -> (ExpandedCase, plan::Case) {
         let mut draft = Draft::default();
-        let mut ledgers = vec![Ledger::default(); rows.len()];
+        let mut ledgers = vec![ControlIndex::default(); rows.len()];
         for (column, arm) in self.arms.iter().copied().enumerate() {
-            if circumstance::setting(arm) != setting {
+            if arm::setting(arm) != setting {
                 continue;
             }
             let mut cells = Vec::new();
@@ -177,22 +177,22 @@ impl Desk<'_> {
     }
 
     /// What token the call of an arm hands over, and who makes what it needs.
-    fn grant(&self, arm: Arm, bits: Option<Bits>, recipe: &Recipe) -> Option<(Grant, Maker)> {
+    fn grant(&self, arm: Arm, bits: Option<Bits>, recipe: &Recipe) -> Option<(ArmToken, Maker)> {
         if !self.sweep.of.attaches() {
-            return circumstance::grant(arm, bits).map(|grant| (grant, Maker::Host));
+            return arm::grant(arm, bits).map(|grant| (grant, Maker::Host));
         }
         // The call itself takes no token, but it is judged by the one its program was loaded with.
         let command = Bits([self.cmds.attaching(&recipe.call), 0, 0, 0]);
-        let maker = match circumstance::grant(arm, Some(command))? {
-            Grant::None => Maker::Host,
-            Grant::Bits(bits) if bits == command => Maker::Container(Token::Own),
-            Grant::Bits(bits) => Maker::Container(Token::Of(bits.options())),
+        let maker = match arm::grant(arm, Some(command))? {
+            ArmToken::None => Maker::Host,
+            ArmToken::Bits(bits) if bits == command => Maker::Container(Token::Own),
+            ArmToken::Bits(bits) => Maker::Container(Token::Of(bits.options())),
         };
-        Some((Grant::None, maker))
+        Some((ArmToken::None, maker))
     }
 
     /// Makes what a call needs, unless this maker has made it for the row before; returns the prefix of its names.
-    fn provide(&self, draft: &mut Draft, cell: Cell<'_>, ledger: &mut Ledger, maker: Maker) -> String {
+    fn provide(&self, draft: &mut Draft, cell: Cell<'_>, ledger: &mut ControlIndex, maker: Maker) -> String {
         let known = ledger.made.iter().find(|(known, _)| *known == maker && !cell.recipe.uses_up);
         if let Some((_, prefix)) = known {
             return prefix.clone();
@@ -207,7 +207,7 @@ impl Desk<'_> {
             let token = if step.call.takes_token() { token } else { Token::None };
             let text = format!("{} for {}", step.call.op(), cell.name);
             let missing = cell.recipe.missing.clone();
-            let described = self.described(text, &actor, &step.call, missing, Part::Preparation);
+            let described = self.described(text, &actor, &step.call, missing, AttemptRole::Preparation);
             let (call, save) = (step.call.prefixed(&prefix), step.save.as_ref().map(|save| format!("{prefix}{save}")));
             let controls_of = ledger.control(number, &token, cell.recipe, draft.planned.len());
             draft.add(described, plan::Attempt { actor, caps: None, token, call, save, controls_of });
@@ -216,20 +216,20 @@ impl Desk<'_> {
         prefix
     }
 
-    fn attempt(&self, draft: &mut Draft, cell: Cell<'_>, ledger: &mut Ledger, grant: Grant, prefix: &str) {
+    fn attempt(&self, draft: &mut Draft, cell: Cell<'_>, ledger: &mut ControlIndex, grant: ArmToken, prefix: &str) {
         let Cell { row, column, arm, name, recipe } = cell;
         let token = match grant {
-            Grant::None => Token::None,
-            Grant::Bits(bits) => Token::Of(bits.options()),
+            ArmToken::None => Token::None,
+            ArmToken::Bits(bits) => Token::Of(bits.options()),
         };
         let member = recipe.call.token_member().filter(|_| token != Token::None);
-        let missing = recipe.missing.clone().or_else(|| self.lexicon.lacks_attr(member?));
+        let missing = recipe.missing.clone().or_else(|| self.resolver.lacks_attr(member?));
         let actor = if arm == Arm::Root { Actor::Host } else { Actor::Container(self.container.clone()) };
         let text = format!("{} {name}", recipe.call.op());
-        let described = self.described(text, &actor, &recipe.call, missing, Part::Cell { row, column });
+        let described = self.described(text, &actor, &recipe.call, missing, AttemptRole::Cell { row, column });
         let expect = self.expect(arm, name).filter(|_| described.missing.is_none());
         let (call, save) = survey::chained(recipe.call.prefixed(prefix), row, column, self.arms);
-        let caps = circumstance::caps(arm);
+        let caps = arm::caps(arm);
         let controls_of = ledger.control(recipe.setup.len(), &token, recipe, draft.planned.len());
         let planned = plan::Attempt { actor, caps, token, call, save, controls_of };
         draft.add(ExpandedAttempt { expect, ..described }, planned);
@@ -241,7 +241,7 @@ impl Desk<'_> {
         actor: &Actor,
         call: &Call,
         missing: Option<String>,
-        part: Part,
+        part: AttemptRole,
     ) -> ExpandedAttempt {
         let container = match actor {
             Actor::Host => HOST.to_owned(),
@@ -255,7 +255,7 @@ impl Desk<'_> {
         let expect = &self.sweep.expect;
         listed(&expect.allowed, Expect::Allowed).or(listed(&expect.denied, Expect::Denied)).or_else(|| {
             let feature = Feature::named(row).filter(|_| self.sweep.of == SweepOf::Features)?;
-            let passes = circumstance::lets_pass(arm, feature.needs)?;
+            let passes = arm::lets_pass(arm, feature.needs)?;
             Some(if passes { Expect::Allowed } else { Expect::Denied })
         })
     }
@@ -273,7 +273,7 @@ struct Cell<'r> {
 
 /// What the attempts of a row have in common.
 #[derive(Clone, Default)]
-struct Ledger {
+struct ControlIndex {
     /// Who has made what the call needs, and the prefix of its names.
     made: Vec<(Maker, String)>,
     /// For each step of the recipe, and then for the call, the attempt whose controls are those of the later ones, and
@@ -281,11 +281,11 @@ struct Ledger {
     controls: BTreeMap<usize, (u32, bool)>,
 }
 
-impl Ledger {
+impl ControlIndex {
     /// The attempt whose controls are those of one that is about to be written, at `place`: an earlier one of the same
     /// step. If that hands over no token and this one does, they are not the same call to a container; what uses up
     /// what it needs must be made every time.
-    fn control(&mut self, step: usize, token: &Token, recipe: &Recipe, place: usize) -> Option<u32> {
+    fn control(&mut self, step: usize, token: &Token, recipe: &Recipe, key_path: usize) -> Option<u32> {
         if recipe.uses_up {
             return None;
         }
@@ -293,7 +293,7 @@ impl Ledger {
         match self.controls.get(&step) {
             Some((of, its_has)) if *its_has || !has_token => Some(*of),
             _ => {
-                self.controls.insert(step, (place as u32, has_token));
+                self.controls.insert(step, (key_path as u32, has_token));
                 None
             }
         }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use harness_diagnostics::node::Place;
+use harness_diagnostics::node::KeyPath;
 use harness_scenario::{
     attempt::{Attempt, SysctlWrite},
     choice::Setting,
     spec::{Isolation, Spec},
 };
 
-use crate::expand::{objects::is_plain_name, sink::Sink};
+use crate::expand::{objects::is_plain_name, problems::Problems};
 
 /// Settings a scenario may change begin with one of these.
 const ALLOWED: [&str; 5] = ["kernel", "net", "user", "vm", "fs"];
@@ -18,76 +18,86 @@ const ALLOWED: [&str; 5] = ["kernel", "net", "user", "vm", "fs"];
 const ONE_WAY: (&str, &str) = ("kernel.unprivileged_bpf_disabled", "1");
 
 /// All settings by dotted name.
-pub(crate) fn settings(spec: &Spec, sink: &mut Sink<'_>) -> BTreeMap<String, String> {
+pub(crate) fn settings(spec: &Spec, problems: &mut Problems<'_>) -> BTreeMap<String, String> {
     let mut flat = BTreeMap::new();
-    let place = Place::default().key("vm").key("sysctl");
+    let key_path = KeyPath::default().key("vm").key("sysctl");
     for (key, setting) in &spec.vm.sysctl {
-        flatten(key, setting, &place.key(key), &mut flat, sink);
+        flatten(key, setting, &key_path.key(key), &mut flat, problems);
     }
     let one_way = flat.get(ONE_WAY.0).is_some_and(|value| value.trim() == ONE_WAY.1);
     if one_way && spec.isolation == Isolation::Shared {
         let message = format!("`{}` stays {} until the next boot", ONE_WAY.0, ONE_WAY.1);
-        sink.advise(&place, message, "add `isolation = \"vm\"`");
+        problems.advise(&key_path, message, "add `isolation = \"vm\"`");
     }
     if spec.vm.lockdown.is_some() && spec.isolation == Isolation::Shared {
-        let place = Place::default().key("vm").key("lockdown");
-        sink.advise(&place, "a kernel stays locked down until the next boot", "add `isolation = \"vm\"`");
+        let key_path = KeyPath::default().key("vm").key("lockdown");
+        problems.advise(&key_path, "a kernel stays locked down until the next boot", "add `isolation = \"vm\"`");
     }
     flat
 }
 
-fn flatten(name: &str, setting: &Setting, place: &Place, flat: &mut BTreeMap<String, String>, sink: &mut Sink<'_>) {
+fn flatten(
+    name: &str,
+    setting: &Setting,
+    key_path: &KeyPath,
+    flat: &mut BTreeMap<String, String>,
+    problems: &mut Problems<'_>,
+) {
     match setting {
         Setting::Group(members) => {
             for (key, member) in members {
-                flatten(&format!("{name}.{key}"), member, &place.key(key), flat, sink);
+                flatten(&format!("{name}.{key}"), member, &key_path.key(key), flat, problems);
             }
         }
         Setting::Value(value) => {
-            is_setting(name, place, sink);
-            check_value(value, place, sink);
+            is_setting(name, key_path, problems);
+            check_value(value, key_path, problems);
             if flat.insert(name.to_owned(), value.clone()).is_some() {
-                sink.problem(place, format!("`{name}` is set twice"));
+                problems.problem(key_path, format!("`{name}` is set twice"));
             }
         }
     }
 }
 
 /// Other values than its own are written to a setting only where it is put back afterwards, or ends with the machine.
-pub(crate) fn check_writes(spec: &Spec, settings: &BTreeMap<String, String>, sink: &mut Sink<'_>) {
-    let attempts = Place::default().key("attempt");
+pub(crate) fn check_writes(spec: &Spec, settings: &BTreeMap<String, String>, problems: &mut Problems<'_>) {
+    let attempts = KeyPath::default().key("attempt");
     for (index, attempt) in spec.attempt.iter().enumerate() {
         let Attempt::SysctlWrite(SysctlWrite { name, value: Some(value), .. }) = attempt else { continue };
-        let place = attempts.index(index);
+        let key_path = attempts.index(index);
         if !settings.contains_key(name) {
             let advice = format!("write `\"{name}\"` in `[vm] sysctl`, or leave `value` out");
-            sink.advise(&place.key("name"), format!("nobody would put `{name}` back"), advice);
+            problems.advise(&key_path.key("name"), format!("nobody would put `{name}` back"), advice);
         }
         if (name.as_str(), value.to_string().as_str()) == ONE_WAY && spec.isolation == Isolation::Shared {
             let message = format!("`{}` stays {} until the next boot", ONE_WAY.0, ONE_WAY.1);
-            sink.advise(&place.key("value"), message, "add `isolation = \"vm\"`");
+            problems.advise(&key_path.key("value"), message, "add `isolation = \"vm\"`");
         }
     }
 }
 
 /// Whether a name is that of a setting that a scenario may change; tells if it is not.
-pub(crate) fn is_setting(name: &str, place: &Place, sink: &mut Sink<'_>) -> bool {
+pub(crate) fn is_setting(name: &str, key_path: &KeyPath, problems: &mut Problems<'_>) -> bool {
     let parts: Vec<&str> = name.split('.').collect();
     if parts.len() < 2 || !parts.iter().all(|part| is_plain_name(part)) {
         let message = format!("`{}` is no kernel setting", name.escape_debug());
-        sink.advise(place, message, "write its dotted name, such as `kernel.unprivileged_bpf_disabled`");
+        problems.advise(key_path, message, "write its dotted name, such as `kernel.unprivileged_bpf_disabled`");
         return false;
     }
     let allowed = ALLOWED.contains(&parts[0]);
     if !allowed {
         let prefixes = ALLOWED.map(|prefix| format!("`{prefix}.`")).join(", ");
-        sink.advise(place, format!("a scenario may not change `{name}`"), format!("only settings below {prefixes}"));
+        problems.advise(
+            key_path,
+            format!("a scenario may not change `{name}`"),
+            format!("only settings below {prefixes}"),
+        );
     }
     allowed
 }
 
-fn check_value(value: &str, place: &Place, sink: &mut Sink<'_>) {
+fn check_value(value: &str, key_path: &KeyPath, problems: &mut Problems<'_>) {
     if value.is_empty() || value.len() > 100 || value.chars().any(char::is_control) {
-        sink.problem(place, "a setting is one line of 1 to 100 bytes");
+        problems.problem(key_path, "a setting is one line of 1 to 100 bytes");
     }
 }

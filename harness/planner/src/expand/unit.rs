@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use harness_diagnostics::node::Place;
+use harness_diagnostics::node::KeyPath;
 use harness_protocol::{
     mount_option::MountOption,
     plan::{Assignment, Manager, Unit},
 };
 use harness_scenario::{
     choice::{Assigned, Capabilities},
-    spec::{ContainerSpec, Kind},
+    spec::{ContainerKind, ContainerSpec},
 };
 
-use crate::expand::sink::Sink;
+use crate::expand::problems::Problems;
 
 /// The longest value of an assignment, in bytes; systemd reads lines of a mebibyte (`LONG_LINE_MAX`,
 /// `src/basic/def.h`).
@@ -26,26 +26,26 @@ pub(crate) fn of(
     spec: &ContainerSpec,
     file: &[Vec<Assignment>],
     options: &[MountOption],
-    place: &Place,
-    sink: &mut Sink<'_>,
+    key_path: &KeyPath,
+    problems: &mut Problems<'_>,
 ) -> Option<Unit> {
-    if spec.kind == Kind::Namespaces {
-        check_no_unit(spec, place, sink);
+    if spec.kind == ContainerKind::Namespaces {
+        check_no_unit(spec, key_path, problems);
         return None;
     }
-    check_nothing_else(spec, options, place, sink);
-    let written = assignments(&spec.unit, &place.key("unit"), sink);
+    check_nothing_else(spec, options, key_path, problems);
+    let written = assignments(&spec.unit, &key_path.key("unit"), problems);
     let drop_ins = spec.drop_ins.iter().enumerate();
-    let drop_ins = drop_ins.map(|(index, keys)| assignments(keys, &place.key("drop_ins").index(index), sink));
+    let drop_ins = drop_ins.map(|(index, keys)| assignments(keys, &key_path.key("drop_ins").index(index), problems));
     let written = (spec.unit_file.is_none() || !written.is_empty()).then_some(written);
     let mut files = file.iter().cloned().chain(written).chain(drop_ins);
     let service = files.next().unwrap_or_default();
     let drop_ins = files.collect();
     if let Some(instance) = spec.instance.as_ref().filter(|instance| !is_instance(instance)) {
         let message = format!("`{}` cannot stand in a unit's name", instance.escape_debug());
-        sink.advise(&place.key("instance"), message, "letters, digits and `_` of ASCII can, 1 to 64 of them");
+        problems.advise(&key_path.key("instance"), message, "letters, digits and `_` of ASCII can, 1 to 64 of them");
     }
-    check_nspawn(spec.nspawn.as_deref().unwrap_or_default(), &place.key("nspawn"), sink);
+    check_nspawn(spec.nspawn.as_deref().unwrap_or_default(), &key_path.key("nspawn"), problems);
     Some(Unit {
         service,
         drop_ins,
@@ -56,12 +56,16 @@ pub(crate) fn of(
 }
 
 /// Options that stand in `ExecStart=` as they are: nothing in them is quoted, expanded or another argument.
-fn check_nspawn(options: &[String], place: &Place, sink: &mut Sink<'_>) {
+fn check_nspawn(options: &[String], key_path: &KeyPath, problems: &mut Problems<'_>) {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=:,./@+".contains(&byte);
     for (index, option) in options.iter().enumerate() {
         if !option.starts_with("--") || option.len() > LONGEST_OPTION || !option.bytes().all(is_plain) {
             let message = format!("`{}` is no option of systemd-nspawn that can be passed on", option.escape_debug());
-            sink.advise(&place.index(index), message, "write `--NAME` or `--NAME=VALUE`, without blanks and quotes");
+            problems.advise(
+                &key_path.index(index),
+                message,
+                "write `--NAME` or `--NAME=VALUE`, without blanks and quotes",
+            );
         }
     }
 }
@@ -74,14 +78,15 @@ fn is_instance(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-fn assignments(keys: &BTreeMap<String, Assigned>, place: &Place, sink: &mut Sink<'_>) -> Vec<Assignment> {
+fn assignments(keys: &BTreeMap<String, Assigned>, key_path: &KeyPath, problems: &mut Problems<'_>) -> Vec<Assignment> {
     let mut all = Vec::new();
     for (key, Assigned(values)) in keys {
-        let place = place.key(key);
-        check_key(key, &place, sink);
+        let key_path = key_path.key(key);
+        check_key(key, &key_path, problems);
         for value in values {
             if value.contains(['\n', '\r', '\0']) || value.ends_with('\\') || value.len() > LONGEST {
-                sink.problem(&place, format!("a value is one line of at most {LONGEST} bytes that does not go on"));
+                problems
+                    .problem(&key_path, format!("a value is one line of at most {LONGEST} bytes that does not go on"));
             }
             all.push(Assignment { key: key.clone(), value: value.clone() });
         }
@@ -89,16 +94,16 @@ fn assignments(keys: &BTreeMap<String, Assigned>, place: &Place, sink: &mut Sink
     all
 }
 
-fn check_key(key: &str, place: &Place, sink: &mut Sink<'_>) {
+fn check_key(key: &str, key_path: &KeyPath, problems: &mut Problems<'_>) {
     if OURS.contains(&key) {
-        sink.advise(place, format!("`{key}=` is how the guest program gets into the unit"), "leave it out");
+        problems.advise(key_path, format!("`{key}=` is how the guest program gets into the unit"), "leave it out");
     } else if key.is_empty() || key.len() > 64 || !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     {
-        sink.problem(place, "this cannot stand before `=` in a unit file");
+        problems.problem(key_path, "this cannot stand before `=` in a unit file");
     }
 }
 
-fn check_no_unit(spec: &ContainerSpec, place: &Place, sink: &mut Sink<'_>) {
+fn check_no_unit(spec: &ContainerSpec, key_path: &KeyPath, problems: &mut Problems<'_>) {
     let written = [
         ("unit_file", spec.unit_file.is_some()),
         ("unit", !spec.unit.is_empty()),
@@ -108,12 +113,12 @@ fn check_no_unit(spec: &ContainerSpec, place: &Place, sink: &mut Sink<'_>) {
         ("nspawn", spec.nspawn.is_some()),
     ];
     for (key, _) in written.iter().filter(|(_, written)| *written) {
-        sink.advise(&place.key(key), format!("`{key}` says something of a unit"), "write `kind = \"systemd\"`");
+        problems.advise(&key_path.key(key), format!("`{key}` says something of a unit"), "write `kind = \"systemd\"`");
     }
 }
 
 /// What the guest program would do for a container, systemd does or does not do for its unit.
-fn check_nothing_else(spec: &ContainerSpec, options: &[MountOption], place: &Place, sink: &mut Sink<'_>) {
+fn check_nothing_else(spec: &ContainerSpec, options: &[MountOption], key_path: &KeyPath, problems: &mut Problems<'_>) {
     let usual = ContainerSpec::default();
     let written = [
         ("uid", spec.uid != usual.uid, "User="),
@@ -126,10 +131,18 @@ fn check_nothing_else(spec: &ContainerSpec, options: &[MountOption], place: &Pla
     ];
     for (key, _, instead) in written.iter().filter(|(_, written, _)| *written) {
         let message = format!("a unit has no use for `{key}`");
-        sink.advise(&place.key(key), message, format!("what systemd is to do stands in `unit`, such as `{instead}`"));
+        problems.advise(
+            &key_path.key(key),
+            message,
+            format!("what systemd is to do stands in `unit`, such as `{instead}`"),
+        );
     }
     if !options.is_empty() {
         let message = "a unit has no use for `delegate`";
-        sink.advise(&Place::default().key("delegate"), message, "write `BPFDelegateCommands=` and the like in `unit`");
+        problems.advise(
+            &KeyPath::default().key("delegate"),
+            message,
+            "write `BPFDelegateCommands=` and the like in `unit`",
+        );
     }
 }

@@ -1,29 +1,29 @@
 //! Flags and bytes as a scenario writes them.
 
 use harness_diagnostics::{
-    node::Place,
+    node::KeyPath,
     suggest::{did_you_mean, one_of},
 };
 use harness_protocol::plan::{KernelMember, KernelType, ProgTarget};
 use harness_scenario::choice::{Bytes, Flag};
 
 use crate::{
-    expand::{links, sink::Sink},
+    expand::{links, problems::Problems},
     recipe,
 };
 
 /// The bits of these flags.
-pub(crate) fn flags(flags: &[Flag], table: &[(&str, u32)], place: &Place, sink: &mut Sink<'_>) -> u32 {
+pub(crate) fn flags(flags: &[Flag], table: &[(&str, u32)], key_path: &KeyPath, problems: &mut Problems<'_>) -> u32 {
     let mut bits = 0;
     for (index, flag) in flags.iter().enumerate() {
-        let place = place.index(index);
+        let key_path = key_path.index(index);
         let bit = match flag {
             Flag::Bits(bits) => *bits,
-            Flag::Name(name) => named_flag(name, table, &place, sink),
+            Flag::Name(name) => named_flag(name, table, &key_path, problems),
         };
         if bit & recipe::TOKEN_FD != 0 {
-            sink.advise(
-                &place,
+            problems.advise(
+                &key_path,
                 "the flag for a token cannot be set by hand",
                 "`token = true` sets it, `token = false` does not",
             );
@@ -33,7 +33,7 @@ pub(crate) fn flags(flags: &[Flag], table: &[(&str, u32)], place: &Place, sink: 
     bits
 }
 
-fn named_flag(name: &str, table: &[(&str, u32)], place: &Place, sink: &mut Sink<'_>) -> u32 {
+fn named_flag(name: &str, table: &[(&str, u32)], key_path: &KeyPath, problems: &mut Problems<'_>) -> u32 {
     let lower = name.to_ascii_lowercase();
     let short = lower.strip_prefix("bpf_f_").unwrap_or(&lower);
     if short == "token_fd" {
@@ -43,7 +43,7 @@ fn named_flag(name: &str, table: &[(&str, u32)], place: &Place, sink: &mut Sink<
     if found.is_none() {
         let names = || table.iter().map(|(flag, _)| *flag);
         let advice = did_you_mean(short, names()).unwrap_or_else(|| one_of(names()));
-        sink.advise(place, format!("`{}` is no flag", name.escape_debug()), advice);
+        problems.advise(key_path, format!("`{}` is no flag", name.escape_debug()), advice);
     }
     found.map_or(0, |(_, bit)| *bit)
 }
@@ -62,8 +62,8 @@ pub(crate) fn bytes(
     bytes: Option<&Bytes>,
     size: u32,
     what: &str,
-    place: &Place,
-    sink: &mut Sink<'_>,
+    key_path: &KeyPath,
+    problems: &mut Problems<'_>,
 ) -> Option<Vec<u8>> {
     let size = usize::try_from(size).ok()?;
     let read = match bytes {
@@ -73,8 +73,12 @@ pub(crate) fn bytes(
     };
     match read {
         Some(read) if read.len() == size => return Some(read),
-        Some(read) => sink.problem(place, format!("{} bytes, but {what} of this map has {size}", read.len())),
-        None => sink.advise(place, "these are no bytes", "write pairs of hexadecimal digits, such as \"01 00 00 00\""),
+        Some(read) => problems.problem(key_path, format!("{} bytes, but {what} of this map has {size}", read.len())),
+        None => problems.advise(
+            key_path,
+            "these are no bytes",
+            "write pairs of hexadecimal digits, such as \"01 00 00 00\"",
+        ),
     }
     None
 }
@@ -86,7 +90,7 @@ pub(crate) const LARGEST: usize = 256;
 pub(crate) const MOST_INSTRUCTIONS: usize = 4096;
 
 /// Instructions as hexadecimal digits, eight bytes each in the order they lie in memory.
-pub(crate) fn instructions(lines: &[String], place: &Place, sink: &mut Sink<'_>) -> Option<Vec<u64>> {
+pub(crate) fn instructions(lines: &[String], key_path: &KeyPath, problems: &mut Problems<'_>) -> Option<Vec<u64>> {
     let mut all = Vec::new();
     for (index, line) in lines.iter().enumerate() {
         match from_hex(line) {
@@ -96,20 +100,20 @@ pub(crate) fn instructions(lines: &[String], place: &Place, sink: &mut Sink<'_>)
             }
             _ => {
                 let message = "these are no instructions of eight bytes each";
-                sink.advise(&place.index(index), message, "such as \"b7000000 00000000\", which is `r0 = 0`");
+                problems.advise(&key_path.index(index), message, "such as \"b7000000 00000000\", which is `r0 = 0`");
                 return None;
             }
         }
     }
     if all.is_empty() || all.len() > MOST_INSTRUCTIONS {
-        sink.problem(place, format!("{} instructions, where 1 to {MOST_INSTRUCTIONS} are allowed", all.len()));
+        problems.problem(key_path, format!("{} instructions, where 1 to {MOST_INSTRUCTIONS} are allowed", all.len()));
         return None;
     }
     Some(all)
 }
 
 /// What a program is written for.
-pub(crate) fn prog_target(text: &str, place: &Place, sink: &mut Sink<'_>) -> Option<ProgTarget> {
+pub(crate) fn prog_target(text: &str, key_path: &KeyPath, problems: &mut Problems<'_>) -> Option<ProgTarget> {
     let named = |name: &str| links::is_symbol(name).then(|| name.to_owned());
     let read = match text.split_once(':') {
         Some(("func", name)) => named(name).map(|name| ProgTarget::Kernel(KernelType::Func(name))),
@@ -123,7 +127,7 @@ pub(crate) fn prog_target(text: &str, place: &Place, sink: &mut Sink<'_>) -> Opt
     };
     if read.is_none() {
         let advice = "one of `func:NAME`, `struct:NAME`, `typedef:NAME`, `member:STRUCTURE.MEMBER`, `none`";
-        sink.advise(place, format!("`{}` is nothing a program can be written for", text.escape_debug()), advice);
+        problems.advise(key_path, format!("`{}` is nothing a program can be written for", text.escape_debug()), advice);
     }
     read
 }

@@ -1,7 +1,7 @@
 //! Which program an attach type belongs to, and what such a program is attached to.
 
 use harness_protocol::plan::{Call, KernelType, LinkTarget};
-use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+use harness_uapi::{resolver::NameResolver, vocabulary::Kind};
 
 use crate::recipe::{Recipe, draft::Draft, maps, progs, struct_ops};
 
@@ -63,7 +63,7 @@ pub(super) fn prog_type(attach: &str) -> Option<&'static str> {
 
 /// What an attach type is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum AttachGroup {
     Nothing,
     Cgroup,
     Netns,
@@ -80,22 +80,22 @@ pub(crate) enum Place {
 }
 
 /// What a link of an attach type attaches to (`link_create` in `kernel/bpf/syscall.c`); `None` if there is no such link.
-pub(crate) fn link_place(attach: &str) -> Option<Place> {
+pub(crate) fn link_place(attach: &str) -> Option<AttachGroup> {
     Some(match attach {
-        "lsm_cgroup" => Place::Cgroup,
-        name if name.starts_with("cgroup_") && prog_type(name).is_some() => Place::Cgroup,
-        "sk_skb_stream_parser" | "sk_skb_stream_verdict" | "sk_skb_verdict" | "sk_msg_verdict" => Place::Sockmap,
-        "flow_dissector" | "sk_lookup" => Place::Netns,
+        "lsm_cgroup" => AttachGroup::Cgroup,
+        name if name.starts_with("cgroup_") && prog_type(name).is_some() => AttachGroup::Cgroup,
+        "sk_skb_stream_parser" | "sk_skb_stream_verdict" | "sk_skb_verdict" | "sk_msg_verdict" => AttachGroup::Sockmap,
+        "flow_dissector" | "sk_lookup" => AttachGroup::Netns,
         "trace_raw_tp" | "trace_fentry" | "trace_fexit" | "trace_fsession" | "modify_return" | "trace_iter"
-        | "lsm_mac" => Place::Nothing,
-        "trace_fentry_multi" | "trace_fexit_multi" | "trace_fsession_multi" => Place::Functions,
-        "xdp" | "tcx_ingress" | "tcx_egress" => Place::Dummy,
-        "netkit_primary" | "netkit_peer" => Place::Netkit,
-        "perf_event" => Place::PerfEvent,
-        "trace_kprobe_multi" | "trace_kprobe_session" => Place::Kprobes,
-        "trace_uprobe_multi" | "trace_uprobe_session" => Place::Uprobe,
-        "netfilter" => Place::Netfilter,
-        "struct_ops" => Place::StructOps,
+        | "lsm_mac" => AttachGroup::Nothing,
+        "trace_fentry_multi" | "trace_fexit_multi" | "trace_fsession_multi" => AttachGroup::Functions,
+        "xdp" | "tcx_ingress" | "tcx_egress" => AttachGroup::Dummy,
+        "netkit_primary" | "netkit_peer" => AttachGroup::Netkit,
+        "perf_event" => AttachGroup::PerfEvent,
+        "trace_kprobe_multi" | "trace_kprobe_session" => AttachGroup::Kprobes,
+        "trace_uprobe_multi" | "trace_uprobe_session" => AttachGroup::Uprobe,
+        "netfilter" => AttachGroup::Netfilter,
+        "struct_ops" => AttachGroup::StructOps,
         _ => return None,
     })
 }
@@ -106,66 +106,66 @@ pub(crate) fn is_linked_as(prog: &str, attach: &str) -> bool {
 }
 
 /// What `BPF_PROG_ATTACH` of an attach type attaches to (`bpf_prog_attach`, likewise); `None` if it does not know it.
-pub(super) fn legacy_place(attach: &str) -> Option<Place> {
+pub(super) fn legacy_place(attach: &str) -> Option<AttachGroup> {
     match link_place(attach) {
-        Some(place @ (Place::Cgroup | Place::Sockmap | Place::Netkit)) => Some(place),
-        Some(Place::Dummy) if attach != "xdp" => Some(Place::Dummy),
-        Some(Place::Netns) if attach == "flow_dissector" => Some(Place::Netns),
-        None if attach == "lirc_mode2" => Some(Place::Lirc),
+        Some(key_path @ (AttachGroup::Cgroup | AttachGroup::Sockmap | AttachGroup::Netkit)) => Some(key_path),
+        Some(AttachGroup::Dummy) if attach != "xdp" => Some(AttachGroup::Dummy),
+        Some(AttachGroup::Netns) if attach == "flow_dissector" => Some(AttachGroup::Netns),
+        None if attach == "lirc_mode2" => Some(AttachGroup::Lirc),
         _ => None,
     }
 }
 
 /// A program loaded for an attach type.
-pub(super) fn load(attach: &str, lexicon: &Lexicon<'_>) -> Option<Recipe> {
-    let mut draft = Draft::new(lexicon);
+pub(super) fn load(attach: &str, resolver: &NameResolver<'_>) -> Option<Recipe> {
+    let mut draft = Draft::new(resolver);
     let call = progs::load(&mut draft, prog_type(attach)?, Some(attach));
     // For a structure's program the field is the number of the member it is for.
     Some(draft.done(match call {
-        Call::ProgLoad { .. } if attach == "struct_ops" => progs::load(&mut Draft::new(lexicon), "struct_ops", None),
+        Call::ProgLoad { .. } if attach == "struct_ops" => progs::load(&mut Draft::new(resolver), "struct_ops", None),
         call => call,
     }))
 }
 
 /// A link of an attach type (`BPF_LINK_CREATE`); `None` if there is none.
-pub(crate) fn link(attach: &str, lexicon: &Lexicon<'_>) -> Option<Recipe> {
-    let place = link_place(attach)?;
-    let mut draft = Draft::new(lexicon);
+pub(crate) fn link(attach: &str, resolver: &NameResolver<'_>) -> Option<Recipe> {
+    let key_path = link_place(attach)?;
+    let mut draft = Draft::new(resolver);
     let attach_type = draft.number(Kind::Attach, attach);
-    let prog = match place {
-        Place::StructOps => struct_ops::linkable_map(&mut draft),
+    let prog = match key_path {
+        AttachGroup::StructOps => struct_ops::linkable_map(&mut draft),
         _ => progs::saved(&mut draft, "prog", prog_type(attach)?, Some(attach)),
     };
-    let target = target(&mut draft, place);
+    let target = target(&mut draft, key_path);
     Some(draft.done(Call::LinkCreate { prog, attach_type, target }))
 }
 
 /// The same by `BPF_PROG_ATTACH`, which detaches again at once; `None` if the kernel does not attach it so.
-pub(crate) fn legacy(attach: &str, lexicon: &Lexicon<'_>) -> Option<Recipe> {
-    let place = legacy_place(attach)?;
-    let mut draft = Draft::new(lexicon);
+pub(crate) fn legacy(attach: &str, resolver: &NameResolver<'_>) -> Option<Recipe> {
+    let key_path = legacy_place(attach)?;
+    let mut draft = Draft::new(resolver);
     let attach_type = draft.number(Kind::Attach, attach);
     let prog = progs::saved(&mut draft, "prog", prog_type(attach)?, Some(attach));
-    let target = target(&mut draft, place);
+    let target = target(&mut draft, key_path);
     Some(draft.done(Call::ProgAttach { prog, attach_type, target, flags: 0, stays: false }))
 }
 
-fn target(draft: &mut Draft<'_, '_>, place: Place) -> LinkTarget {
-    match place {
-        Place::Nothing => LinkTarget::Nothing,
-        Place::Cgroup => LinkTarget::Cgroup,
-        Place::Netns => LinkTarget::Netns,
-        Place::Dummy => LinkTarget::Interface("dummy0".to_owned()),
-        Place::Netkit => LinkTarget::Interface("netkit0".to_owned()),
+fn target(draft: &mut Draft<'_, '_>, key_path: AttachGroup) -> LinkTarget {
+    match key_path {
+        AttachGroup::Nothing => LinkTarget::Nothing,
+        AttachGroup::Cgroup => LinkTarget::Cgroup,
+        AttachGroup::Netns => LinkTarget::Netns,
+        AttachGroup::Dummy => LinkTarget::Interface("dummy0".to_owned()),
+        AttachGroup::Netkit => LinkTarget::Interface("netkit0".to_owned()),
         // `NFPROTO_IPV4`, `NF_INET_LOCAL_OUT`; 0 lies between the priorities the kernel keeps for itself.
-        Place::Netfilter => LinkTarget::Netfilter { pf: 2, hooknum: 3, priority: 0 },
-        Place::PerfEvent => LinkTarget::PerfEvent,
-        Place::Kprobes => LinkTarget::Kprobes(vec![progs::TRACED.to_owned()]),
-        Place::Uprobe => LinkTarget::Uprobe,
-        Place::Functions => LinkTarget::Functions(vec![KernelType::Func(progs::TRACED.to_owned())]),
-        Place::Sockmap => LinkTarget::Map(maps::saved(draft, "sockmap", "sockmap")),
-        Place::StructOps => LinkTarget::StructOps,
-        Place::Lirc => LinkTarget::Lirc,
+        AttachGroup::Netfilter => LinkTarget::Netfilter { pf: 2, hooknum: 3, priority: 0 },
+        AttachGroup::PerfEvent => LinkTarget::PerfEvent,
+        AttachGroup::Kprobes => LinkTarget::Kprobes(vec![progs::TRACED.to_owned()]),
+        AttachGroup::Uprobe => LinkTarget::Uprobe,
+        AttachGroup::Functions => LinkTarget::Functions(vec![KernelType::Func(progs::TRACED.to_owned())]),
+        AttachGroup::Sockmap => LinkTarget::Map(maps::saved(draft, "sockmap", "sockmap")),
+        AttachGroup::StructOps => LinkTarget::StructOps,
+        AttachGroup::Lirc => LinkTarget::Lirc,
     }
 }
 

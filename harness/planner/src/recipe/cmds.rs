@@ -1,7 +1,7 @@
 //! How each command of `bpf(2)` is carried out.
 
-use harness_protocol::plan::{Actor, BatchOp, BpffsFd, Call, LinkTarget, ObjectKind, PinPlace};
-use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+use harness_protocol::plan::{Actor, BatchOp, BpffsFd, Call, LinkTarget, ObjectKind, PinLocation};
+use harness_uapi::{resolver::NameResolver, vocabulary::Kind};
 
 use crate::recipe::{
     Recipe,
@@ -16,10 +16,10 @@ pub(super) fn is_known(name: &str) -> bool {
 }
 
 /// The command, carried out by this actor; `None` if it is not known here.
-pub(super) fn recipe(name: &str, actor: &Actor, lexicon: &Lexicon<'_>) -> Option<Recipe> {
+pub(super) fn recipe(name: &str, actor: &Actor, resolver: &NameResolver<'_>) -> Option<Recipe> {
     let (_, write) = COMMANDS.iter().find(|(known, _)| *known == name)?;
-    let mut draft = Draft::new(lexicon);
-    draft.lacks(lexicon.lacks_cmd(name));
+    let mut draft = Draft::new(resolver);
+    draft.lacks(resolver.lacks_cmd(name));
     Some(write(draft, actor))
 }
 
@@ -139,7 +139,7 @@ fn batch(op: BatchOp, map: String, count: u32) -> Call {
 }
 
 fn pin(object: String, stays: bool) -> Call {
-    Call::ObjPin { object, path: PIN.to_owned(), stays, place: PinPlace::Bpffs, mode: None }
+    Call::ObjPin { object, path: PIN.to_owned(), stays, place: PinLocation::Bpffs, mode: None }
 }
 
 fn obj_get(mut draft: Draft<'_, '_>) -> Recipe {

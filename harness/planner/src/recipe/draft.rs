@@ -1,25 +1,25 @@
 //! A recipe while it is written: names become one kernel's numbers, and what the kernel lacks is noted.
 
 use harness_protocol::plan::Call;
-use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+use harness_uapi::{resolver::NameResolver, vocabulary::Kind};
 
 use crate::recipe::{Recipe, Step};
 
 /// A recipe that is being written.
 pub(super) struct Draft<'d, 'l> {
-    pub(super) lexicon: &'d Lexicon<'l>,
+    pub(super) resolver: &'d NameResolver<'l>,
     setup: Vec<Step>,
     missing: Option<String>,
 }
 
 impl<'d, 'l> Draft<'d, 'l> {
-    pub(super) fn new(lexicon: &'d Lexicon<'l>) -> Self {
-        Self { lexicon, setup: Vec::new(), missing: None }
+    pub(super) fn new(resolver: &'d NameResolver<'l>) -> Self {
+        Self { resolver, setup: Vec::new(), missing: None }
     }
 
     /// The number of a name; 0 and a note if the kernel has no such name.
     pub(super) fn number(&mut self, kind: Kind, name: &str) -> u32 {
-        let (number, missing) = match self.lexicon.find(kind, name) {
+        let (number, missing) = match self.resolver.find(kind, name) {
             Ok(found) => (found.number, found.missing),
             Err(unknown) => (0, Some(unknown.to_string())),
         };

@@ -1,7 +1,7 @@
 //! The programs of features of the verifier, with the maps they use.
 
 use harness_protocol::plan::{Call, Verify};
-use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+use harness_uapi::{resolver::NameResolver, vocabulary::Kind};
 
 use crate::{
     feature::{Feature, FeatureMap, MAP_VALUE_SIZE},
@@ -14,8 +14,8 @@ use crate::{
 };
 
 /// The program of a feature.
-pub(super) fn recipe(feature: &Feature, lexicon: &Lexicon<'_>) -> Recipe {
-    let mut draft = Draft::new(lexicon);
+pub(super) fn recipe(feature: &Feature, resolver: &NameResolver<'_>) -> Recipe {
+    let mut draft = Draft::new(resolver);
     let map = feature.map.map(|map| self::map(&mut draft, map));
     let attach = progs::arguments(feature.prog_type).and_then(|usual| usual.attach);
     let call = Call::Verify(Verify {
@@ -52,7 +52,7 @@ fn map(draft: &mut Draft<'_, '_>, map: FeatureMap) -> String {
 mod tests {
     use super::*;
     use crate::{feature, recipe::Names};
-    use harness_uapi::{configuration::Configuration, resolver::Target, vocabulary::KnownNames};
+    use harness_uapi::{configuration::Configuration, resolver::KernelProfile, vocabulary::KnownNames};
 
     #[test]
     fn every_feature_has_the_map_it_uses_made_first() {
@@ -61,8 +61,13 @@ mod tests {
             (KnownNames::from_json([("7.3", TEXT)]).unwrap(), serde_json::from_str(TEXT).unwrap());
         let (name, release) = ("7.3".parse().unwrap(), "7.3".parse().unwrap());
         let configuration = &Configuration::complete();
-        let target =
-            Target { name: &name, image: &"minimal".parse().unwrap(), release, vocabulary: &vocabulary, configuration };
+        let target = KernelProfile {
+            name: &name,
+            image: &"minimal".parse().unwrap(),
+            release,
+            vocabulary: &vocabulary,
+            configuration,
+        };
         let names = Names::of(&known, target);
         for feature in &feature::ALL {
             let recipe = recipe(feature, &names.0);

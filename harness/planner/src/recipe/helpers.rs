@@ -1,21 +1,21 @@
 //! Which helpers a program of each type is granted: the type's own load, and all helpers to ask about.
 
 use harness_protocol::plan::{Call, HelperIds, HelperSurvey, KernelMember, ProgTarget};
-use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+use harness_uapi::{resolver::NameResolver, vocabulary::Kind};
 
 use crate::recipe::{Recipe, draft::Draft, flags, progs};
 
 /// A survey of this type's helpers; `None` for a type that is not known here or has none of its own.
-pub(super) fn recipe(name: &str, lexicon: &Lexicon<'_>) -> Option<Recipe> {
+pub(super) fn recipe(name: &str, resolver: &NameResolver<'_>) -> Option<Recipe> {
     let arguments = progs::arguments(name).filter(|_| !progs::replaces(name))?;
-    let mut draft = Draft::new(lexicon);
+    let mut draft = Draft::new(resolver);
     let survey = HelperSurvey {
         prog_type: draft.number(Kind::Prog, name),
         expected_attach_type: arguments.attach.map_or(0, |attach| draft.number(Kind::Attach, attach)),
         prog_flags: flags::bits(&flags::PROG_FLAGS, arguments.flags),
         target: target(name, arguments.attach),
         returns: progs::returns(arguments.attach),
-        ids: HelperIds::up_to(lexicon.last_helper()),
+        ids: HelperIds::up_to(resolver.last_helper()),
         within: None,
         beyond: Vec::new(),
     };

@@ -4,7 +4,7 @@ use harness_protocol::{
     blob,
     plan::{Call, MapTypes},
 };
-use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+use harness_uapi::{resolver::NameResolver, vocabulary::Kind};
 
 use crate::recipe::{Recipe, draft::Draft, flags};
 
@@ -99,9 +99,9 @@ pub fn is_per_cpu(name: &str) -> bool {
 }
 
 /// A map of this type.
-pub(super) fn recipe(name: &str, lexicon: &Lexicon<'_>) -> Option<Recipe> {
+pub(super) fn recipe(name: &str, resolver: &NameResolver<'_>) -> Option<Recipe> {
     let arguments = arguments(name)?;
-    let mut draft = Draft::new(lexicon);
+    let mut draft = Draft::new(resolver);
     let pattern = holds_maps(name).then(|| saved(&mut draft, "pattern", "hash"));
     let described = needs_types(name).then(|| described(draft.save("types", Call::BtfLoad), arguments.structure));
     let mut call = create(&mut draft, name, arguments);

@@ -4,7 +4,7 @@ use harness_protocol::{
     blob,
     plan::{Body, Call, KernelType, ProgTarget, ProgTypes},
 };
-use harness_uapi::{resolver::Lexicon, vocabulary::Kind};
+use harness_uapi::{resolver::NameResolver, vocabulary::Kind};
 
 use crate::recipe::{Recipe, draft::Draft, flags};
 
@@ -106,9 +106,9 @@ pub(crate) fn replaces(name: &str) -> bool {
 }
 
 /// A program of this type.
-pub(super) fn recipe(name: &str, lexicon: &Lexicon<'_>) -> Option<Recipe> {
+pub(super) fn recipe(name: &str, resolver: &NameResolver<'_>) -> Option<Recipe> {
     let arguments = arguments(name)?;
-    let mut draft = Draft::new(lexicon);
+    let mut draft = Draft::new(resolver);
     let call = match replaces(name) {
         true => replacement(&mut draft),
         false => load(&mut draft, name, arguments.attach),

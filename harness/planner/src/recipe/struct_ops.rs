@@ -1,6 +1,6 @@
 //! The one structure of functions that every kernel here registers from a program: a TCP congestion control.
 
-use harness_protocol::plan::{Call, KernelMember, PartContent, PartPlace, ProgTarget, ValuePart};
+use harness_protocol::plan::{Call, KernelMember, PartContent, PartOffset, ProgTarget, ValuePart};
 
 use crate::recipe::{
     draft::Draft,
@@ -37,7 +37,7 @@ pub(super) fn linkable_map(draft: &mut Draft<'_, '_>) -> String {
 }
 
 fn part(at: KernelMember, what: PartContent) -> ValuePart {
-    ValuePart { at: PartPlace::StructOps(at), what }
+    ValuePart { at: PartOffset::StructOps(at), what }
 }
 
 fn program(draft: &mut Draft<'_, '_>, member: KernelMember) -> Call {

@@ -4,7 +4,7 @@ use harness_uapi::vocabulary::Kind;
 
 /// What a name is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Way {
+pub enum NameUse {
     /// Making a map of this type.
     MapCreate,
     /// Loading a program of this type.
@@ -21,7 +21,7 @@ pub enum Way {
     HelperSurvey,
 }
 
-impl Way {
+impl NameUse {
     /// All of them.
     pub const ALL: [Self; 7] =
         [Self::MapCreate, Self::ProgLoad, Self::LoadFor, Self::Link, Self::ProgAttach, Self::Cmd, Self::HelperSurvey];
@@ -45,43 +45,43 @@ const BY_LINK: &str = "the kernel attaches such a program by a link only";
 
 /// Every name without a recipe that is known to have none (`link_create` and `bpf_prog_attach` in
 /// `kernel/bpf/syscall.c`).
-const TABLE: [(Way, &str, &str); 32] = [
-    (Way::MapCreate, "unspec", NO_TYPE),
-    (Way::ProgLoad, "unspec", NO_TYPE),
-    (Way::Link, "sk_reuseport_select", BY_SOCKET),
-    (Way::Link, "sk_reuseport_select_or_migrate", BY_SOCKET),
-    (Way::Link, "xdp_devmap", BY_MAP),
-    (Way::Link, "xdp_cpumap", BY_MAP),
-    (Way::Link, "lirc_mode2", BY_PROG_ATTACH),
-    (Way::ProgAttach, "sk_reuseport_select", BY_SOCKET),
-    (Way::ProgAttach, "sk_reuseport_select_or_migrate", BY_SOCKET),
-    (Way::ProgAttach, "xdp_devmap", BY_MAP),
-    (Way::ProgAttach, "xdp_cpumap", BY_MAP),
-    (Way::ProgAttach, "xdp", BY_LINK),
-    (Way::ProgAttach, "sk_lookup", BY_LINK),
-    (Way::ProgAttach, "trace_raw_tp", BY_LINK),
-    (Way::ProgAttach, "trace_fentry", BY_LINK),
-    (Way::ProgAttach, "trace_fexit", BY_LINK),
-    (Way::ProgAttach, "trace_fsession", BY_LINK),
-    (Way::ProgAttach, "trace_fentry_multi", BY_LINK),
-    (Way::ProgAttach, "trace_fexit_multi", BY_LINK),
-    (Way::ProgAttach, "trace_fsession_multi", BY_LINK),
-    (Way::ProgAttach, "modify_return", BY_LINK),
-    (Way::ProgAttach, "trace_iter", BY_LINK),
-    (Way::ProgAttach, "lsm_mac", BY_LINK),
-    (Way::ProgAttach, "perf_event", BY_LINK),
-    (Way::ProgAttach, "trace_kprobe_multi", BY_LINK),
-    (Way::ProgAttach, "trace_kprobe_session", BY_LINK),
-    (Way::ProgAttach, "trace_uprobe_multi", BY_LINK),
-    (Way::ProgAttach, "trace_uprobe_session", BY_LINK),
-    (Way::ProgAttach, "netfilter", BY_LINK),
-    (Way::ProgAttach, "struct_ops", BY_LINK),
-    (Way::HelperSurvey, "unspec", NO_TYPE),
-    (Way::HelperSurvey, "ext", "such a program has the helpers of the program it replaces a function of"),
+const TABLE: [(NameUse, &str, &str); 32] = [
+    (NameUse::MapCreate, "unspec", NO_TYPE),
+    (NameUse::ProgLoad, "unspec", NO_TYPE),
+    (NameUse::Link, "sk_reuseport_select", BY_SOCKET),
+    (NameUse::Link, "sk_reuseport_select_or_migrate", BY_SOCKET),
+    (NameUse::Link, "xdp_devmap", BY_MAP),
+    (NameUse::Link, "xdp_cpumap", BY_MAP),
+    (NameUse::Link, "lirc_mode2", BY_PROG_ATTACH),
+    (NameUse::ProgAttach, "sk_reuseport_select", BY_SOCKET),
+    (NameUse::ProgAttach, "sk_reuseport_select_or_migrate", BY_SOCKET),
+    (NameUse::ProgAttach, "xdp_devmap", BY_MAP),
+    (NameUse::ProgAttach, "xdp_cpumap", BY_MAP),
+    (NameUse::ProgAttach, "xdp", BY_LINK),
+    (NameUse::ProgAttach, "sk_lookup", BY_LINK),
+    (NameUse::ProgAttach, "trace_raw_tp", BY_LINK),
+    (NameUse::ProgAttach, "trace_fentry", BY_LINK),
+    (NameUse::ProgAttach, "trace_fexit", BY_LINK),
+    (NameUse::ProgAttach, "trace_fsession", BY_LINK),
+    (NameUse::ProgAttach, "trace_fentry_multi", BY_LINK),
+    (NameUse::ProgAttach, "trace_fexit_multi", BY_LINK),
+    (NameUse::ProgAttach, "trace_fsession_multi", BY_LINK),
+    (NameUse::ProgAttach, "modify_return", BY_LINK),
+    (NameUse::ProgAttach, "trace_iter", BY_LINK),
+    (NameUse::ProgAttach, "lsm_mac", BY_LINK),
+    (NameUse::ProgAttach, "perf_event", BY_LINK),
+    (NameUse::ProgAttach, "trace_kprobe_multi", BY_LINK),
+    (NameUse::ProgAttach, "trace_kprobe_session", BY_LINK),
+    (NameUse::ProgAttach, "trace_uprobe_multi", BY_LINK),
+    (NameUse::ProgAttach, "trace_uprobe_session", BY_LINK),
+    (NameUse::ProgAttach, "netfilter", BY_LINK),
+    (NameUse::ProgAttach, "struct_ops", BY_LINK),
+    (NameUse::HelperSurvey, "unspec", NO_TYPE),
+    (NameUse::HelperSurvey, "ext", "such a program has the helpers of the program it replaces a function of"),
 ];
 
 /// Why there is no recipe for a name, if that is known.
-pub fn unavailable(way: Way, name: &str) -> Option<&'static str> {
+pub fn unavailable(way: NameUse, name: &str) -> Option<&'static str> {
     TABLE.iter().find(|(of, listed, _)| (*of, *listed) == (way, name)).map(|(.., reason)| *reason)
 }
 

@@ -12,7 +12,7 @@ use harness_scenario::{
 };
 use harness_uapi::{
     configuration::Configuration,
-    resolver::Target,
+    resolver::KernelProfile,
     vocabulary::{KnownNames, Vocabulary},
 };
 
@@ -112,7 +112,7 @@ impl Kernel {
             (self.name.parse().unwrap(), self.name.parse().unwrap(), &self.configuration);
         expand::expand(
             &checked,
-            Target { name: &name, image: &image, release, vocabulary: &self.vocabulary, configuration },
+            KernelProfile { name: &name, image: &image, release, vocabulary: &self.vocabulary, configuration },
         )
     }
 }

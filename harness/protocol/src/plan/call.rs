@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     mount_option::MountOption,
     plan::{
-        Actor, HelperSurvey, ObjectLoad, Reach, Verify,
+        Actor, GlobalEffect, HelperSurvey, ObjectLoad, Verify,
         saved_objects::{SavedObjects, saved_objects},
         target::LinkTarget,
         token_command::TokenCommand,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub use parts::{
-    BatchOp, BpffsFd, Holding, ObjectKind, PartContent, PartPlace, PinPlace, Sabotage, SocketDuty, ValuePart,
+    BatchOp, BpffsFd, Holding, ObjectKind, PartContent, PartOffset, PinLocation, Sabotage, SocketDuty, ValuePart,
 };
 
 /// Declares the operations: for each its arguments, its name in scenario files, the saved objects it is about in the order
@@ -54,7 +54,7 @@ macro_rules! calls {
 
             /// How it would reach beyond the namespaces and cgroups of its own scenario; `None` if nobody else notices it.
             #[allow(unused_variables, reason = "most operations reach nobody, whatever their arguments")]
-            pub(super) fn reach(&self) -> Option<Reach> {
+            pub(super) fn reach(&self) -> Option<GlobalEffect> {
                 match self { $(Self::$name $(($inner))? $({ $($field),* })? => $reach,)* }
             }
         }
@@ -147,8 +147,8 @@ calls! {
         #[serde(default = "stays", skip_serializing_if = "is_true")]
         stays: bool,
         /// Where.
-        #[serde(default, skip_serializing_if = "PinPlace::is_bpffs")]
-        place: PinPlace,
+        #[serde(default, skip_serializing_if = "PinLocation::is_bpffs")]
+        place: PinLocation,
         /// The permissions its file is given then (`chmod(2)`); `None` leaves those the kernel gave it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mode: Option<u32>,
@@ -284,7 +284,7 @@ calls! {
         prog: String,
         /// The tracepoint; `None` for a program that was loaded for one.
         name: Option<String>,
-    } => "raw_tracepoint_open", objects(prog), reach(Some(Reach::Tracing));
+    } => "raw_tracepoint_open", objects(prog), reach(Some(GlobalEffect::Tracing));
     /// `BPF_MAP_GET_NEXT_ID` and its like.
     NextId {
         /// Of what.
@@ -317,7 +317,7 @@ calls! {
         object: String,
     } => "task_fd_query", objects(object), reach(None);
     /// `BPF_ENABLE_STATS` of run times.
-    EnableStats => "enable_stats", reach(Some(Reach::Statistics));
+    EnableStats => "enable_stats", reach(Some(GlobalEffect::Statistics));
     /// `BPF_LINK_UPDATE`.
     LinkUpdate {
         /// The link, by the name it was saved under.
@@ -348,7 +348,7 @@ calls! {
         target: LinkTarget,
     } => "link_create", objects(prog, target), reach(target.reach());
     /// Loads a BPF object with libbpf, in a process of its own.
-    Object(load: ObjectLoad) => "object", reach(load.attach.then_some(Reach::Tracing));
+    Object(load: ObjectLoad) => "object", reach(load.attach.then_some(GlobalEffect::Tracing));
     /// A `BPF_PROG_LOAD` for each of several helpers: which of them the verifier grants.
     HelperSurvey(survey: HelperSurvey) => "helper_survey", objects(survey), token(ProgLoad), reach(None);
     /// `BPF_PROG_LOAD` of given instructions, with what the verifier complains of.
@@ -371,7 +371,7 @@ calls! {
         name: String,
         /// What is written; `None` for what it is already.
         value: Option<String>,
-    } => "sysctl_write", reach(Some(Reach::Settings));
+    } => "sysctl_write", reach(Some(GlobalEffect::Settings));
     /// A command with the descriptor of the attempt's token, but without the flag that says it is there.
     Unflagged(command: TokenCommand) => "unflagged", reach(None);
     /// `PERF_EVENT_IOC_QUERY_BPF` of a perf event of the actor's own that is no tracepoint, which has no programs.
@@ -389,7 +389,7 @@ calls! {
     Exit => "exit", reach(None);
     /// Not a BPF operation: kills or hangs the guest, so that the harness can prove that it survives that. Never
     /// written in a scenario file.
-    Sabotage(how: Sabotage) => "sabotage", reach(Some(Reach::Machine));
+    Sabotage(how: Sabotage) => "sabotage", reach(Some(GlobalEffect::Machine));
 }
 
 fn stays() -> bool {

@@ -1,6 +1,6 @@
 //! What a call has to do with tokens and the kernel's types.
 
-use crate::plan::{Call, HelperSurvey, KernelMember, KernelType, LinkTarget, MapTypes, PartPlace, ProgTarget, Verify};
+use crate::plan::{Call, HelperSurvey, KernelMember, KernelType, LinkTarget, MapTypes, PartOffset, ProgTarget, Verify};
 
 impl Call {
     /// Whether the kernel takes a token with it, to judge by or to tell about.
@@ -76,7 +76,7 @@ impl ProgTarget {
     }
 }
 
-impl PartPlace {
+impl PartOffset {
     fn kernel_types(&self) -> Vec<KernelType> {
         let Self::StructOps(member) = self else { return Vec::new() };
         [member.structure.clone(), member.kept_in().structure].map(KernelType::Struct).to_vec()
@@ -94,11 +94,11 @@ impl KernelMember {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::PinPlace;
+    use crate::plan::PinLocation;
 
     #[test]
     fn what_stays_is_told_from_what_does_not() {
-        let (place, mode) = (PinPlace::Bpffs, None);
+        let (place, mode) = (PinLocation::Bpffs, None);
         let pin = |stays| Call::ObjPin { object: "m".into(), path: "p".into(), stays, place, mode };
         assert!(pin(true).leaves_something() && !pin(false).leaves_something());
     }

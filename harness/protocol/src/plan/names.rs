@@ -27,7 +27,7 @@ impl Call {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{LinkTarget, ObjectKind, PinPlace};
+    use crate::plan::{LinkTarget, ObjectKind, PinLocation};
 
     #[test]
     fn objects_are_told_in_the_order_they_are_handed_over() {
@@ -44,7 +44,7 @@ mod tests {
             object: object.into(),
             path: path.into(),
             stays: false,
-            place: PinPlace::Bpffs,
+            place: PinLocation::Bpffs,
             mode: None,
         };
         assert_eq!(pin("m", "p").prefixed("x-"), pin("x-m", "x-p"));

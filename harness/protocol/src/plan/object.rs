@@ -17,7 +17,7 @@ pub struct ObjectLoad {
     pub environment: Option<TokenPath>,
     /// Where the container's bpffs is while the object is loaded.
     #[serde(default)]
-    pub bpffs: BpffsPlace,
+    pub bpffs: BpffsLocation,
     /// What its first program replaces, for a program of type `ext`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<Replaced>,
@@ -53,7 +53,7 @@ pub enum TokenPath {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum BpffsPlace {
+pub enum BpffsLocation {
     /// At `/sys/fs/bpf`, where libbpf looks by itself.
     #[default]
     Usual,
@@ -72,14 +72,14 @@ pub struct Replaced {
     /// The function in it.
     pub function: String,
     /// When libbpf is told.
-    pub told: Told,
+    pub told: AttachTargetTiming,
 }
 
 /// When libbpf is told which program is replaced (`bpf_program__set_attach_target`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Told {
+pub enum AttachTargetTiming {
     /// After `bpf_object__prepare`, when the object has its token.
     #[default]
     Prepared,

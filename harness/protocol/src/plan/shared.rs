@@ -4,7 +4,7 @@ use crate::plan::{LinkTarget, Scenario};
 
 /// How a scenario reaches everybody on its machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum GlobalEffect {
     /// It ends its VM, or wants one of its own.
     Machine,
     /// It changes or tries to change kernel settings.
@@ -23,7 +23,7 @@ pub enum Reach {
     Units,
 }
 
-impl Reach {
+impl GlobalEffect {
     /// In words that follow `it`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -42,13 +42,16 @@ impl Reach {
 impl Scenario {
     /// How it would reach beyond its own namespaces and cgroups; `None` if nobody else notices it. What only loads programs
     /// and makes maps does not, and neither does what is attached to a cgroup, an interface or a network of its own.
-    pub fn reach(&self) -> Option<Reach> {
+    pub fn reach(&self) -> Option<GlobalEffect> {
         let of_scenario = [
-            (self.own_vm, Reach::Machine),
-            (!self.sysctls.is_empty() || self.cases.iter().any(|case| !case.sysctls.is_empty()), Reach::Settings),
-            (!self.lsm.is_empty(), Reach::Lsm),
-            (self.lockdown.is_some(), Reach::Lockdown),
-            (self.cases.iter().flat_map(|case| &case.containers).any(|plan| plan.unit.is_some()), Reach::Units),
+            (self.own_vm, GlobalEffect::Machine),
+            (
+                !self.sysctls.is_empty() || self.cases.iter().any(|case| !case.sysctls.is_empty()),
+                GlobalEffect::Settings,
+            ),
+            (!self.lsm.is_empty(), GlobalEffect::Lsm),
+            (self.lockdown.is_some(), GlobalEffect::Lockdown),
+            (self.cases.iter().flat_map(|case| &case.containers).any(|plan| plan.unit.is_some()), GlobalEffect::Units),
         ];
         let of_calls = self.cases.iter().flat_map(|case| &case.attempts).find_map(|attempt| attempt.call.reach());
         of_scenario.into_iter().find_map(|(does, reach)| does.then_some(reach)).or(of_calls)
@@ -56,10 +59,10 @@ impl Scenario {
 }
 
 impl LinkTarget {
-    pub(super) fn reach(&self) -> Option<Reach> {
+    pub(super) fn reach(&self) -> Option<GlobalEffect> {
         match self.bare() {
-            Self::Nothing | Self::Kprobes(_) | Self::Functions(_) | Self::StructOps => Some(Reach::Tracing),
-            Self::Lirc => Some(Reach::Hardware),
+            Self::Nothing | Self::Kprobes(_) | Self::Functions(_) | Self::StructOps => Some(GlobalEffect::Tracing),
+            Self::Lirc => Some(GlobalEffect::Hardware),
             // Of the guest's own program, network, cgroup or maps.
             Self::Uprobe
             | Self::PerfEvent
@@ -108,14 +111,14 @@ mod tests {
     fn what_is_everybodys_is_found_wherever_it_stands() {
         let of_host = LinkTarget::Of { whose: Actor::Host, what: Box::new(LinkTarget::Lirc) };
         let found = [
-            (vec![Call::BtfLoad, link(LinkTarget::Nothing)], Reach::Tracing),
-            (vec![link(LinkTarget::Kprobes(vec!["f".into()]))], Reach::Tracing),
-            (vec![link(of_host)], Reach::Hardware),
-            (vec![Call::RawTracepointOpen { prog: "p".into(), name: None }], Reach::Tracing),
-            (vec![Call::Object(ObjectLoad { attach: true, ..Default::default() })], Reach::Tracing),
-            (vec![Call::EnableStats], Reach::Statistics),
-            (vec![Call::SysctlWrite { name: "a".into(), value: None }], Reach::Settings),
-            (vec![Call::Sabotage(Sabotage::Panic)], Reach::Machine),
+            (vec![Call::BtfLoad, link(LinkTarget::Nothing)], GlobalEffect::Tracing),
+            (vec![link(LinkTarget::Kprobes(vec!["f".into()]))], GlobalEffect::Tracing),
+            (vec![link(of_host)], GlobalEffect::Hardware),
+            (vec![Call::RawTracepointOpen { prog: "p".into(), name: None }], GlobalEffect::Tracing),
+            (vec![Call::Object(ObjectLoad { attach: true, ..Default::default() })], GlobalEffect::Tracing),
+            (vec![Call::EnableStats], GlobalEffect::Statistics),
+            (vec![Call::SysctlWrite { name: "a".into(), value: None }], GlobalEffect::Settings),
+            (vec![Call::Sabotage(Sabotage::Panic)], GlobalEffect::Machine),
         ];
         for (calls, reach) in found {
             assert_eq!(of(calls.clone()).reach(), Some(reach), "{calls:?}");
@@ -126,12 +129,12 @@ mod tests {
     fn so_is_what_the_scenario_itself_asks_for() {
         let plain = || of(vec![Call::BtfLoad]);
         let setting = || [("kernel.x".to_owned(), "1".to_owned())].into_iter().collect();
-        assert_eq!(Scenario { sysctls: setting(), ..plain() }.reach(), Some(Reach::Settings));
+        assert_eq!(Scenario { sysctls: setting(), ..plain() }.reach(), Some(GlobalEffect::Settings));
         let mut in_a_case = plain();
         in_a_case.cases[0].sysctls = setting();
-        assert_eq!(in_a_case.reach(), Some(Reach::Settings));
-        assert_eq!(Scenario { own_vm: true, ..plain() }.reach(), Some(Reach::Machine));
-        assert_eq!(Scenario { lockdown: Some(Lockdown::Integrity), ..plain() }.reach(), Some(Reach::Lockdown));
-        assert_eq!(Scenario { lsm: vec![LsmHook::Bpf], ..plain() }.reach(), Some(Reach::Lsm));
+        assert_eq!(in_a_case.reach(), Some(GlobalEffect::Settings));
+        assert_eq!(Scenario { own_vm: true, ..plain() }.reach(), Some(GlobalEffect::Machine));
+        assert_eq!(Scenario { lockdown: Some(Lockdown::Integrity), ..plain() }.reach(), Some(GlobalEffect::Lockdown));
+        assert_eq!(Scenario { lsm: vec![LsmHook::Bpf], ..plain() }.reach(), Some(GlobalEffect::Lsm));
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use harness_protocol::name::{Ground, ImageName};
+use harness_protocol::name::{Environment, ImageName};
 use harness_snapshot::{owner::Lineage, recorded::Recorded, render};
 
 use super::Change;
 use crate::{
-    report::{Finding, Naming, Standing},
+    report::{Naming, ScenarioResult, Status},
     selection::{Selection, SelectionError},
 };
 
@@ -17,36 +17,36 @@ use crate::{
 /// [`SelectionError`] if the recorded snapshots or the manifests cannot be read.
 pub fn proposed(
     selection: &Selection,
-    group: &[Finding],
+    group: &[ScenarioResult],
     naming: Naming,
 ) -> Result<Result<Vec<Change>, String>, SelectionError> {
     let mut texts: Vec<(Lineage, String)> = Vec::new();
     let name = &group[0].scenario;
-    let recorded = selection.lab.suite().recorded(name)?;
+    let recorded = selection.runner.suite().recorded(name)?;
     let first = selection.first_image(name)?;
     let mut held = held(selection, &recorded, group, &first)?;
     let mut complaints: Vec<String> = Vec::new();
-    for finding in group {
-        let ground = naming.name(&finding.ground);
-        match &finding.standing {
-            Standing::Skipped { .. } => held.retain(|lineage| lineage.ground != finding.ground),
-            Standing::Judged { judgement, .. } if judgement.crash.is_none() && judgement.problems().is_empty() => {
-                texts.push((selection.supplies.lineage(&finding.ground)?, render::render(judgement)));
+    for result in group {
+        let environment = naming.name(&result.environment);
+        match &result.status {
+            Status::Skipped { .. } => held.retain(|lineage| lineage.environment != result.environment),
+            Status::Judged { judgement, .. } if judgement.crash.is_none() && judgement.problems().is_empty() => {
+                texts.push((selection.resources.lineage(&result.environment)?, render::render(judgement)));
             }
             // The whole cause would be told with each scenario of the ground.
-            Standing::NotRun { cause } => {
+            Status::NotRun { cause } => {
                 let first = cause.lines().next().unwrap_or_default();
-                complaints.push(format!("  {ground}: not run: {first}"));
+                complaints.push(format!("  {environment}: not run: {first}"));
             }
-            Standing::Judged { .. } | Standing::Fault { .. } => {
-                complaints.extend(finding.complaints().iter().map(|line| format!("  {ground}: {line}")));
+            Status::Judged { .. } | Status::Fault { .. } => {
+                complaints.extend(result.complaints().iter().map(|line| format!("  {environment}: {line}")));
             }
         }
     }
     if !complaints.is_empty() {
         return Ok(Err(complaints.join("\n")));
     }
-    Ok(Ok(super::changes(selection.lab.suite(), name, &recorded, &texts, &held, &first)))
+    Ok(Ok(super::changes(selection.runner.suite(), name, &recorded, &texts, &held, &first)))
 }
 
 /// The grounds a scenario is held to: the default kernels with the first image it is meant for, and with each other one
@@ -54,17 +54,17 @@ pub fn proposed(
 fn held(
     selection: &Selection,
     recorded: &Recorded,
-    group: &[Finding],
+    group: &[ScenarioResult],
     first: &ImageName,
 ) -> Result<Vec<Lineage>, SelectionError> {
-    let ran = group.iter().map(|finding| &finding.ground.image);
+    let ran = group.iter().map(|result| &result.environment.image);
     let own = recorded.texts.keys().filter_map(|owner| owner.image.as_ref());
     let images: BTreeSet<&ImageName> = std::iter::once(first).chain(ran).chain(own).collect();
     let mut held = Vec::new();
-    for kernel in selection.supplies.default_kernels()? {
+    for kernel in selection.resources.default_kernels()? {
         for image in &images {
-            let ground = Ground { kernel: kernel.clone(), image: (*image).clone() };
-            held.push(selection.supplies.lineage(&ground)?);
+            let environment = Environment { kernel: kernel.clone(), image: (*image).clone() };
+            held.push(selection.resources.lineage(&environment)?);
         }
     }
     Ok(held)

@@ -6,7 +6,7 @@ use harness_builder::kernel::mutant::Mutant;
 use harness_protocol::name::KernelName;
 
 use super::{
-    Detection, Notice, Sign,
+    Detection, Evidence, Notice,
     score::{Result, Score, Thoroughness, is_noticed},
 };
 
@@ -99,9 +99,9 @@ fn fate(result: &Result) -> String {
 /// A scenario, and how it noticed if that was not by a verdict.
 fn shown(notice: &Notice) -> String {
     let how = match notice.sign {
-        Sign::Verdict => "",
-        Sign::Crash => " (crashed)",
-        Sign::Fault => " (could not be judged)",
+        Evidence::Verdict => "",
+        Evidence::Crash => " (crashed)",
+        Evidence::Fault => " (could not be judged)",
     };
     format!("`{}`{how}", notice.scenario)
 }
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn what_was_noticed_without_a_verdict_is_told_as_such() {
         let notice = |sign| Notice { scenario: "t/1".parse().unwrap(), sign, first: String::new() };
-        let shown = [Sign::Verdict, Sign::Crash, Sign::Fault].map(|sign| shown(&notice(sign)));
+        let shown = [Evidence::Verdict, Evidence::Crash, Evidence::Fault].map(|sign| shown(&notice(sign)));
         assert_eq!(shown, ["`t/1`", "`t/1` (crashed)", "`t/1` (could not be judged)"]);
     }
 

@@ -136,14 +136,14 @@ impl Result {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::{Notice, Sign};
+    use super::super::{Evidence, Notice};
 
     use super::*;
 
     pub(in super::super) fn noticed(scenarios: &[&str]) -> Detection {
         let notice = |name: &&str| {
             let first = "-x  denied EPERM\n+x  allowed".to_owned();
-            Notice { scenario: name.parse().unwrap(), sign: Sign::Verdict, first }
+            Notice { scenario: name.parse().unwrap(), sign: Evidence::Verdict, first }
         };
         Detection::Noticed(scenarios.iter().map(notice).collect())
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::capacity::Yard;
+use crate::capacity::RunningVms;
 
 /// How long to wait for memory that others than our own VMs hold.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,7 +33,7 @@ pub(super) enum Decision {
 ///
 /// A VM takes what it was promised little by little, so the whole promise of each that runs is held back. A smaller batch
 /// overtakes one that does not fit; the larger one gets its turn when the others have ended.
-pub(super) fn decide(needs: &[u64], yard: &Yard, jobs: usize, free: u64, now: Instant) -> Decision {
+pub(super) fn decide(needs: &[u64], yard: &RunningVms, jobs: usize, free: u64, now: Instant) -> Decision {
     if needs.is_empty() {
         return Decision::Nothing;
     }
@@ -53,8 +53,8 @@ pub(super) fn decide(needs: &[u64], yard: &Yard, jobs: usize, free: u64, now: In
 mod tests {
     use super::*;
 
-    fn yard(needs: &[u64]) -> Yard {
-        let mut yard = Yard::default();
+    fn yard(needs: &[u64]) -> RunningVms {
+        let mut yard = RunningVms::default();
         needs.iter().for_each(|need| yard.enter(*need));
         yard
     }
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn memory_that_never_comes_is_waited_for_only_so_long() {
-        let mut idle = Yard::default();
+        let mut idle = RunningVms::default();
         let now = Instant::now();
         idle.starve(now);
         idle.starve(now + PATIENCE);
@@ -109,7 +109,8 @@ mod tests {
     #[test]
     fn a_whole_queue_runs_to_its_end_however_many_jobs_there_are() {
         for jobs in 1..6 {
-            let (mut queue, mut yard, mut running, mut done) = (vec![900, 300, 300, 200], Yard::default(), vec![], 0);
+            let (mut queue, mut yard, mut running, mut done) =
+                (vec![900, 300, 300, 200], RunningVms::default(), vec![], 0);
             while done < 4 {
                 match decide(&queue, &yard, jobs, 1000, Instant::now()) {
                     Decision::Start(index) => {

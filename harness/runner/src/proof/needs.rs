@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, fs, io, path::PathBuf};
 
-use harness_objects::{Btf, BtfError, Handed, Kernel, Named, Needs, Note, Object, asked, needs};
+use harness_objects::{Btf, BtfError, Kernel, Named, Needs, Note, Object, TokenUse, asked, needs};
 use harness_proof::{
-    inquiry::{Minimal, Need, Reduction},
-    object::Lack,
+    minimizer::{FailedObject, Minimal, Reduction},
+    object::ObjectDefect,
 };
 use harness_protocol::name::KernelName;
 use harness_uapi::{
@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use super::{
     Criterion, NoProof, ProofError,
-    reduction::{self, Subject, Task},
+    reduction::{self, ReductionInput, Task},
 };
 use crate::testbed::Testbed;
 
@@ -42,7 +42,7 @@ pub enum Proved {
         expected: bool,
     },
     /// Not even everything is enough.
-    Insufficient(Vec<Need>),
+    Insufficient(Vec<FailedObject>),
     /// It could not be found out.
     Unknown(String),
 }
@@ -100,7 +100,7 @@ pub fn enough(computed: &[Computed]) -> Grant {
 }
 
 /// A kernel that is built, with its type information as it is in its file.
-pub struct Ground<'a> {
+pub struct BuiltKernel<'a> {
     testbed: Testbed<'a>,
     release: Release,
     path: PathBuf,
@@ -128,7 +128,7 @@ pub enum NeedsError {
     },
 }
 
-impl<'a> Ground<'a> {
+impl<'a> BuiltKernel<'a> {
     /// A kernel of this release.
     ///
     /// # Errors
@@ -149,9 +149,11 @@ impl<'a> Ground<'a> {
 }
 
 /// What objects need on each kernel, by whose own types members of structures are counted.
-pub fn needs_on(grounds: &[Ground<'_>], types: &[Btf<'_>], objects: &[(String, Object)]) -> Vec<Needs> {
-    let kernels =
-        grounds.iter().zip(types).map(|(ground, types)| Kernel { release: ground.release, types: Some(types) });
+pub fn needs_on(environments: &[BuiltKernel<'_>], types: &[Btf<'_>], objects: &[(String, Object)]) -> Vec<Needs> {
+    let kernels = environments
+        .iter()
+        .zip(types)
+        .map(|(environment, types)| Kernel { release: environment.release, types: Some(types) });
     kernels.map(|kernel| needs(objects, kernel)).collect()
 }
 
@@ -159,13 +161,14 @@ pub fn needs_on(grounds: &[Ground<'_>], types: &[Btf<'_>], objects: &[(String, O
 ///
 /// # Errors
 /// [`ProofError`] if no VM can be had, or if an object is too large for a guest.
-pub fn prove(grounds: &[Ground<'_>], cases: &[Case<'_>]) -> Result<Vec<Vec<Proved>>, ProofError> {
+pub fn prove(environments: &[BuiltKernel<'_>], cases: &[Case<'_>]) -> Result<Vec<Vec<Proved>>, ProofError> {
     let computed = |case: &Case<'_>, kernel: usize| Grant::of(case.needs[kernel].elements.keys().copied());
     let all: Vec<(usize, usize)> =
-        (0..grounds.len()).flat_map(|kernel| (0..cases.len()).map(move |case| (kernel, case))).collect();
-    let mut proved: Vec<Vec<Option<Proved>>> = grounds.iter().map(|_| cases.iter().map(|_| None).collect()).collect();
+        (0..environments.len()).flat_map(|kernel| (0..cases.len()).map(move |case| (kernel, case))).collect();
+    let mut proved: Vec<Vec<Option<Proved>>> =
+        environments.iter().map(|_| cases.iter().map(|_| None).collect()).collect();
     let mut again = Vec::new();
-    for ((kernel, case), found) in ask(grounds, cases, &all, |kernel, case| computed(&cases[case], kernel))? {
+    for ((kernel, case), found) in ask(environments, cases, &all, |kernel, case| computed(&cases[case], kernel))? {
         match found {
             Ok(Reduction::Insufficient(needs)) if !needs.iter().all(is_broken) => again.push((kernel, case)),
             found => {
@@ -174,17 +177,18 @@ pub fn prove(grounds: &[Ground<'_>], cases: &[Case<'_>]) -> Result<Vec<Vec<Prove
         }
     }
     // What was computed is too little: everything that could matter, and from there down.
-    let more =
-        |kernel: usize, case: usize| generous(&cases[case], &computed(&cases[case], kernel), grounds[kernel].release);
-    for ((kernel, case), found) in ask(grounds, cases, &again, more)? {
+    let more = |kernel: usize, case: usize| {
+        generous(&cases[case], &computed(&cases[case], kernel), environments[kernel].release)
+    };
+    for ((kernel, case), found) in ask(environments, cases, &again, more)? {
         proved[kernel][case] = Some(read(found, &computed(&cases[case], kernel), &cases[case].needs[kernel]));
     }
     let unasked = || Proved::Unknown("nothing was asked".to_owned());
     Ok(proved.into_iter().map(|of| of.into_iter().map(|one| one.unwrap_or_else(unasked)).collect()).collect())
 }
 
-fn is_broken(need: &Need) -> bool {
-    matches!(need.lack, Lack::Broken(_))
+fn is_broken(need: &FailedObject) -> bool {
+    matches!(need.lack, ObjectDefect::Broken(_))
 }
 
 type Found = Result<Reduction, NoProof>;
@@ -194,28 +198,28 @@ type Pair = (usize, usize);
 
 /// Reduces these grants of these cases, all of a kernel in one go.
 fn ask(
-    grounds: &[Ground<'_>],
+    environments: &[BuiltKernel<'_>],
     cases: &[Case<'_>],
     wanted: &[Pair],
     grant: impl Fn(usize, usize) -> Grant,
 ) -> Result<Vec<(Pair, Found)>, ProofError> {
     let mut tasks = Vec::new();
-    for (kernel, ground) in grounds.iter().enumerate() {
+    for (kernel, environment) in environments.iter().enumerate() {
         let of_kernel = wanted.iter().filter(|(of, _)| *of == kernel);
-        let subjects: Vec<Subject> = of_kernel
+        let subjects: Vec<ReductionInput> = of_kernel
             .map(|(_, case)| subject(&cases[*case], grant(kernel, *case)))
             .collect::<Result<_, ProofError>>()?;
         if !subjects.is_empty() {
-            tasks.push(Task { testbed: &ground.testbed, subjects });
+            tasks.push(Task { testbed: &environment.testbed, subjects });
         }
     }
     let found = reduction::reduce(&tasks)?;
     Ok(wanted.iter().copied().zip(found.into_iter().flatten()).collect())
 }
 
-fn subject(case: &Case<'_>, grant: Grant) -> Result<Subject, ProofError> {
+fn subject(case: &Case<'_>, grant: Grant) -> Result<ReductionInput, ProofError> {
     let objects = super::Object::all(case.objects.iter().copied())?;
-    Ok(Subject { name: case.name.clone(), objects, grant, criterion: Criterion::Loaded })
+    Ok(ReductionInput { name: case.name.clone(), objects, grant, criterion: Criterion::Loaded })
 }
 
 fn read(found: Found, computed: &Grant, needs: &Needs) -> Proved {
@@ -239,7 +243,7 @@ fn read(found: Found, computed: &Grant, needs: &Needs) -> Proved {
 fn generous(case: &Case<'_>, computed: &Grant, release: Release) -> Grant {
     let requests = case.objects.iter().flat_map(|one| asked(&one.object, release.into()));
     let needed = requests
-        .filter(|asked| asked.handed == Handed::Token)
+        .filter(|asked| asked.handed == TokenUse::Token)
         .map(|asked| requirement(&asked.request, release))
         .flat_map(|needed| {
             let bits = needed.bits.into_keys().map(Element::Bit);

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use harness_proof::{object::ObjectProof, question::Stand};
-use harness_protocol::{name::KernelName, outcome::UnitFact, plan::Reach};
+use harness_proof::{object::ObjectProof, question::ContainerProbe};
+use harness_protocol::{name::KernelName, outcome::UnitFact, plan::GlobalEffect};
 use harness_verdict::{judgement::Fault, verdict::Refusal};
 use thiserror::Error;
 
@@ -34,7 +34,7 @@ pub enum Mount {
     /// The kernel refused an option: its step names the call and the option's key.
     Refused(Refusal),
     /// It stands in its container.
-    Stands(Box<Stand>),
+    Stands(Box<ContainerProbe>),
 }
 
 /// What became of an object.
@@ -105,7 +105,7 @@ pub enum Why {
     NotTried,
     /// It would reach others on the machine.
     #[error("it is not tried on a machine that others live on: it {}", .0.as_str())]
-    Reaches(Reach),
+    Reaches(GlobalEffect),
     /// No VM carried it out; what is known of why.
     #[error("{}", .0.as_deref().unwrap_or("its VM did not answer"))]
     NotRun(Option<String>),

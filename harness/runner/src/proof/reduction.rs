@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 
 use harness_proof::{
-    inquiry::{Inquiry, Next, Reduction},
+    minimizer::{Minimizer, NextStep, Reduction},
     object::{self, ObjectProof},
     question,
     search::Elements,
-    setting::{self, Setting},
+    setting::{self, TrialSetting},
 };
 use harness_protocol::{name::ScenarioName, plan::ObjectLoad};
 use harness_uapi::permission::Grant;
 
 use super::{
     ProofError,
-    desk::{self, Desk},
     object::Object,
     proved::{Asked, Criterion, NoProof},
+    session::{self, ProofSession},
 };
 use crate::testbed::Testbed;
 
@@ -25,7 +25,7 @@ const MOST_CONTAINERS: usize = 24;
 
 /// Objects, and what is believed to be enough for all of them.
 #[derive(Clone, Debug)]
-pub struct Subject {
+pub struct ReductionInput {
     /// What it is called when it is told of.
     pub name: String,
     /// The objects.
@@ -42,14 +42,14 @@ pub struct Task<'a> {
     /// The kernel.
     pub testbed: &'a Testbed<'a>,
     /// Of what.
-    pub subjects: Vec<Subject>,
+    pub subjects: Vec<ReductionInput>,
 }
 
 /// A grant that is tried with one object: which question, and which container of it.
-type Place = (ScenarioName, usize);
+type ProbeIndex = (ScenarioName, usize);
 
 /// What one round asks of a subject: each grant with the places of all objects.
-type Round = Vec<(Elements, Vec<Place>)>;
+type Round = Vec<(Elements, Vec<ProbeIndex>)>;
 
 /// Takes single elements away from what each subject was granted until none can be missed: a result a subject, in the
 /// order of the tasks.
@@ -60,50 +60,53 @@ type Round = Vec<(Elements, Vec<Place>)>;
 /// # Errors
 /// [`ProofError::Launch`] if no VM can be had. What could not be found out is told in its place.
 pub fn reduce(tasks: &[Task<'_>]) -> Result<Vec<Vec<Result<Reduction, NoProof>>>, ProofError> {
-    let desks: Vec<Desk<'_>> = tasks.iter().map(|task| Desk::new(task.testbed)).collect();
-    let begin = |subject: &Subject| Ok(Inquiry::new(&subject.grant));
-    let mut inquiries: Vec<Vec<Result<Inquiry, NoProof>>> =
+    let desks: Vec<ProofSession<'_>> = tasks.iter().map(|task| ProofSession::new(task.testbed)).collect();
+    let begin = |subject: &ReductionInput| Ok(Minimizer::new(&subject.grant));
+    let mut inquiries: Vec<Vec<Result<Minimizer, NoProof>>> =
         tasks.iter().map(|task| task.subjects.iter().map(begin).collect()).collect();
     loop {
         let mut rounds: BTreeMap<(usize, usize), Round> = BTreeMap::new();
-        for (at, (task, desk)) in tasks.iter().zip(&desks).enumerate() {
+        for (at, (task, session)) in tasks.iter().zip(&desks).enumerate() {
             for (of, subject) in task.subjects.iter().enumerate() {
-                if let Ok(Next::Try(grants)) = inquiries[at][of].as_ref().map(Inquiry::next) {
-                    rounds.insert((at, of), put(desk, subject, &grants));
+                if let Ok(NextStep::Try(grants)) = inquiries[at][of].as_ref().map(Minimizer::next) {
+                    rounds.insert((at, of), put(session, subject, &grants));
                 }
             }
         }
         if rounds.is_empty() {
             break;
         }
-        desk::ask(&desks)?;
+        session::ask(&desks)?;
         for ((at, of), round) in rounds {
             match read(&desks[at], &tasks[at].subjects[of], round) {
                 Err(error) => inquiries[at][of] = Err(error),
-                Ok(round) => inquiries[at][of].iter_mut().for_each(|inquiry| inquiry.note(round.clone())),
+                Ok(round) => inquiries[at][of].iter_mut().for_each(|minimizer| minimizer.note(round.clone())),
             }
         }
     }
-    Ok(inquiries.into_iter().map(|of_task| of_task.into_iter().map(|inquiry| inquiry.map(known)).collect()).collect())
+    Ok(inquiries
+        .into_iter()
+        .map(|of_task| of_task.into_iter().map(|minimizer| minimizer.map(known)).collect())
+        .collect())
 }
 
-fn known(inquiry: Inquiry) -> Reduction {
-    match inquiry.next() {
-        Next::Known(reduction) => reduction,
-        Next::Try(_) => unreachable!("the rounds ended because nothing was left to try"),
+fn known(minimizer: Minimizer) -> Reduction {
+    match minimizer.next() {
+        NextStep::Known(reduction) => reduction,
+        NextStep::Try(_) => unreachable!("the rounds ended because nothing was left to try"),
     }
 }
 
-fn put(desk: &Desk<'_>, subject: &Subject, grants: &[Elements]) -> Round {
-    let setting = |given: &Elements| Setting::of(&Grant::of(given.iter().copied()));
-    let places: Vec<setting::Place> = grants.iter().map(|given| setting(given).into()).collect();
+fn put(session: &ProofSession<'_>, subject: &ReductionInput, grants: &[Elements]) -> Round {
+    let setting = |given: &Elements| TrialSetting::of(&Grant::of(given.iter().copied()));
+    let places: Vec<setting::TrialSite> = grants.iter().map(|given| setting(given).into()).collect();
     let mut round: Round = grants.iter().map(|given| (given.clone(), Vec::new())).collect();
     for object in &subject.objects {
-        let load = ObjectLoad { unexplained: true, ..desk.load_of(object, subject.criterion) };
+        let load = ObjectLoad { unexplained: true, ..session.load_of(object, subject.criterion) };
         let chunks = places.chunks(MOST_CONTAINERS).zip(round.chunks_mut(MOST_CONTAINERS));
         for (places, round) in chunks {
-            let vocabulary = desk.testbed().vocabulary();
-            let name = desk.put(|name| question::object(name, places, &load, vocabulary));
+            let vocabulary = session.testbed().vocabulary();
+            let name = session.put(|name| question::object(name, places, &load, vocabulary));
             round.iter_mut().enumerate().for_each(|(at, (_, places))| places.push((name.clone(), at)));
         }
     }
@@ -112,8 +115,8 @@ fn put(desk: &Desk<'_>, subject: &Subject, grants: &[Elements]) -> Round {
 
 type Answered = Vec<(Elements, Vec<(String, ObjectProof)>)>;
 
-fn read(desk: &Desk<'_>, subject: &Subject, round: Round) -> Result<Answered, NoProof> {
-    let vocabulary = desk.testbed().vocabulary();
+fn read(session: &ProofSession<'_>, subject: &ReductionInput, round: Round) -> Result<Answered, NoProof> {
+    let vocabulary = session.testbed().vocabulary();
     let mut known: BTreeMap<ScenarioName, Vec<ObjectProof>> = BTreeMap::new();
     let mut answered = Vec::new();
     for (given, places) in round {
@@ -121,7 +124,8 @@ fn read(desk: &Desk<'_>, subject: &Subject, round: Round) -> Result<Answered, No
         for (object, (name, at)) in subject.objects.iter().zip(places) {
             if !known.contains_key(&name) {
                 let reduced = Asked::Reduced { object: object.name().to_owned(), of: subject.name.clone() };
-                let read = desk.read(reduced, &name, |asked, outcome| object::read_objects(asked, outcome, vocabulary));
+                let read =
+                    session.read(reduced, &name, |asked, outcome| object::read_objects(asked, outcome, vocabulary));
                 known.insert(name.clone(), read?);
             }
             proofs.extend(known[&name].get(at).map(|proof| (object.name().to_owned(), proof.clone())));

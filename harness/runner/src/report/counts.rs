@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use harness_verdict::verdict::Class;
 
-use super::{Finding, Outcome, Standing};
+use super::{RunStatus, ScenarioResult, Status};
 
 /// So many of something, as `1 scenario` or `2 scenarios`.
 pub fn counted(count: usize, noun: &str) -> String {
@@ -30,17 +30,17 @@ pub struct Counts {
 
 impl Counts {
     /// Counts these findings.
-    pub fn of(findings: &[Finding]) -> Self {
+    pub fn of(results: &[ScenarioResult]) -> Self {
         let mut counts = Self::default();
-        for finding in findings {
-            match &finding.standing {
-                Standing::Skipped { .. } => counts.skipped += 1,
-                Standing::Fault { .. } => counts.faults += 1,
-                Standing::NotRun { .. } => counts.not_run += 1,
-                Standing::Judged { judgement, .. } => {
+        for result in results {
+            match &result.status {
+                Status::Skipped { .. } => counts.skipped += 1,
+                Status::Fault { .. } => counts.faults += 1,
+                Status::NotRun { .. } => counts.not_run += 1,
+                Status::Judged { judgement, .. } => {
                     counts.judged += 1;
                     judgement.rows().for_each(|row| counts.attempts[row.verdict.class() as usize] += 1);
-                    counts.differing += usize::from(finding.outcome() == Outcome::Differs);
+                    counts.differing += usize::from(result.outcome() == RunStatus::Differs);
                 }
             }
         }

@@ -25,7 +25,7 @@ pub use json::{json, schema};
 pub use markdown::markdown;
 pub use text::text;
 
-use super::{Finding, Outcome, Standing, counted};
+use super::{RunStatus, ScenarioResult, Status, counted};
 
 /// One of the two kernels.
 #[derive(Clone, Debug)]
@@ -88,12 +88,12 @@ pub enum State {
 }
 
 impl State {
-    fn of(standing: &Standing) -> Self {
-        match standing {
-            Standing::Skipped { reason } => Self::Skipped(reason.clone()),
-            Standing::Fault { message } => Self::Fault(message.clone()),
-            Standing::NotRun { cause } => Self::Fault(format!("not run: {cause}")),
-            Standing::Judged { judgement, .. } => match &judgement.crash {
+    fn of(status: &Status) -> Self {
+        match status {
+            Status::Skipped { reason } => Self::Skipped(reason.clone()),
+            Status::Fault { message } => Self::Fault(message.clone()),
+            Status::NotRun { cause } => Self::Fault(format!("not run: {cause}")),
+            Status::Judged { judgement, .. } => match &judgement.crash {
                 Some(crash) => Self::Crashed(crash.how.clone()),
                 None => Self::Judged,
             },
@@ -107,7 +107,7 @@ impl State {
 
 impl Difference {
     /// Compares what came of the same scenarios on two kernels, each in one image.
-    pub fn of(sides: [&Side<'_>; 2], findings: &[Finding], reasons: &Reasons, own: &OwnSnapshots) -> Self {
+    pub fn of(sides: [&Side<'_>; 2], results: &[ScenarioResult], reasons: &Reasons, own: &OwnSnapshots) -> Self {
         let [before, after] = sides;
         let mut difference = Self {
             before: (before.kernel.clone(), before.release.clone()),
@@ -120,11 +120,11 @@ impl Difference {
             names: names::differences(before.vocabulary, after.vocabulary),
             coverage: names::coverage(before.vocabulary, after.vocabulary),
         };
-        for group in findings.chunk_by(|a, b| a.scenario == b.scenario) {
-            let of = |side: &Side<'_>| group.iter().find(|finding| finding.ground.kernel == side.kernel);
+        for group in results.chunk_by(|a, b| a.scenario == b.scenario) {
+            let of = |side: &Side<'_>| group.iter().find(|result| result.environment.kernel == side.kernel);
             if let (Some(one), Some(other)) = (of(before), of(after)) {
-                let lineage = |finding: &Finding, side: &Side<'_>| Lineage {
-                    ground: finding.ground.clone(),
+                let lineage = |result: &ScenarioResult, side: &Side<'_>| Lineage {
+                    environment: result.environment.clone(),
                     alike: side.alike.clone(),
                 };
                 let lineages = [lineage(one, before), lineage(other, after)];
@@ -135,18 +135,18 @@ impl Difference {
         difference
     }
 
-    fn add(&mut self, before: &Finding, after: &Finding, reasons: Vec<Explanation>) {
+    fn add(&mut self, before: &ScenarioResult, after: &ScenarioResult, reasons: Vec<Explanation>) {
         let scenario = before.scenario.clone();
-        let states = [State::of(&before.standing), State::of(&after.standing)];
+        let states = [State::of(&before.status), State::of(&after.status)];
         if let [State::Skipped(_), State::Skipped(_)] = states {
             self.skipped += 1;
             return;
         }
-        self.images.insert(scenario.clone(), before.ground.image.clone());
-        let unrecorded = [before, after].into_iter().filter(|finding| finding.outcome() == Outcome::Differs);
-        self.unrecorded.extend(unrecorded.map(|finding| (scenario.clone(), finding.ground.kernel.clone())));
-        if let (Standing::Judged { judgement: one, .. }, Standing::Judged { judgement: other, .. }) =
-            (&before.standing, &after.standing)
+        self.images.insert(scenario.clone(), before.environment.image.clone());
+        let unrecorded = [before, after].into_iter().filter(|result| result.outcome() == RunStatus::Differs);
+        self.unrecorded.extend(unrecorded.map(|result| (scenario.clone(), result.environment.kernel.clone())));
+        if let (Status::Judged { judgement: one, .. }, Status::Judged { judgement: other, .. }) =
+            (&before.status, &after.status)
         {
             let changes = difference::compare(one, other);
             // A change that no snapshot shows has no snapshot that could have a reason.

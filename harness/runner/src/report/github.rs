@@ -11,8 +11,8 @@ use harness_snapshot::render;
 use similar::ChangeTag;
 
 use super::{
-    Finding, Results, Standing,
-    grievance::{Grievance, grievances},
+    Results, ScenarioResult, Status,
+    failure_group::{FailureGroup, failures},
 };
 
 /// GitHub shows this many errors of a step and drops the others.
@@ -26,7 +26,7 @@ const LINES: usize = 30;
 
 /// Where a scenario is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// Its file, from the folder that is checked out.
     pub file: String,
     /// The line of each `[[attempt]]`, counted from 1.
@@ -34,13 +34,13 @@ pub struct Place {
 }
 
 /// An error for each thing wrong, the gravest first, and a notice that counts those GitHub would not show.
-pub fn annotations(results: &Results, places: &BTreeMap<ScenarioName, Place>) -> String {
-    let grievances = grievances(results);
+pub fn annotations(results: &Results, places: &BTreeMap<ScenarioName, Location>) -> String {
+    let failures = failures(results);
     let mut text = String::new();
-    for grievance in grievances.iter().take(MOST_ERRORS) {
-        text.push_str(&error(grievance, places));
+    for failure in failures.iter().take(MOST_ERRORS) {
+        text.push_str(&error(failure, places));
     }
-    let more = grievances.len().saturating_sub(MOST_ERRORS);
+    let more = failures.len().saturating_sub(MOST_ERRORS);
     if more > 0 {
         let message = format!("{more} more are not as recorded; the step summary and the log tell all");
         let _ = writeln!(text, "::notice::{}", data(&message));
@@ -48,20 +48,20 @@ pub fn annotations(results: &Results, places: &BTreeMap<ScenarioName, Place>) ->
     text
 }
 
-fn error(grievance: &Grievance<'_>, places: &BTreeMap<ScenarioName, Place>) -> String {
-    let finding = grievance.findings[0];
-    let title = format!("{}: {}", grievance.mark.as_str(), grievance.subject());
-    let shown: Vec<&str> = grievance.text.lines().take(LINES).collect();
-    let at = match places.get(&finding.scenario) {
-        Some(place) => format!("file={},line={},", property(&place.file), line(finding, place)),
+fn error(failure: &FailureGroup<'_>, places: &BTreeMap<ScenarioName, Location>) -> String {
+    let result = failure.results[0];
+    let title = format!("{}: {}", failure.mark.as_str(), failure.subject());
+    let shown: Vec<&str> = failure.text.lines().take(LINES).collect();
+    let at = match places.get(&result.scenario) {
+        Some(place) => format!("file={},line={},", property(&place.file), line(result, place)),
         None => String::new(),
     };
     format!("::error {at}title={}::{}\n", property(&title), data(&shown.join("\n")))
 }
 
 /// The line of the attempt that is wrong; 1 if it is none of them.
-fn line(finding: &Finding, place: &Place) -> usize {
-    let Standing::Judged { judgement, recorded } = &finding.standing else { return 1 };
+fn line(result: &ScenarioResult, place: &Location) -> usize {
+    let Status::Judged { judgement, recorded } = &result.status else { return 1 };
     if judgement.grid.is_some() {
         return 1;
     }
@@ -130,8 +130,8 @@ mod tests {
         )
     }
 
-    fn places() -> BTreeMap<ScenarioName, Place> {
-        let place = Place { file: "scenarios/a,b: 100%.toml".to_owned(), attempts: vec![3, 7] };
+    fn places() -> BTreeMap<ScenarioName, Location> {
+        let place = Location { file: "scenarios/a,b: 100%.toml".to_owned(), attempts: vec![3, 7] };
         ["token/new", "vm/killer"].map(|name| (name.parse().unwrap(), place.clone())).into()
     }
 
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn what_github_would_not_show_is_counted() {
         let fault = |index: usize| sample::fault("6.12", &format!("a/{index:02}"), &format!("no {index}"));
-        let results = super::Results { findings: (0..MOST_ERRORS + 5).map(fault).collect(), ..sample::results() };
+        let results = super::Results { results: (0..MOST_ERRORS + 5).map(fault).collect(), ..sample::results() };
         let text = annotations(&results, &BTreeMap::new());
         assert_eq!(text.matches("::error ").count(), MOST_ERRORS);
         assert!(

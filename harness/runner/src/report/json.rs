@@ -4,9 +4,9 @@ mod line;
 
 use std::fmt::Write;
 
-use harness_protocol::name::Ground;
+use harness_protocol::name::Environment;
 use harness_scenario::{
-    grid::{Grid, Part},
+    layout::{AttemptRole, SweepLayout},
     schema,
 };
 use harness_snapshot::render;
@@ -16,7 +16,7 @@ use harness_verdict::{
 };
 
 use super::{
-    Counts, Finding, HARNESS, Outcome, Results, Standing, difference, guest_text::is_invisible_order, numbered,
+    Counts, HARNESS, Results, RunStatus, ScenarioResult, Status, difference, guest_text::is_invisible_order, numbered,
     problem_lines,
 };
 use line::{Attempts, Held, Kernel, Line, Record, Step};
@@ -37,29 +37,29 @@ pub fn json_lines(results: &Results) -> Result<String, serde_json::Error> {
     let mut text = String::new();
     let kernels = results.kernels().into_iter().map(|(name, release)| Kernel { name, release }).collect();
     push(&mut text, &Line::Start { format: FORMAT, harness: HARNESS, images: results.images(), kernels })?;
-    for finding in &results.findings {
-        if let Standing::Judged { judgement, .. } = &finding.standing {
+    for result in &results.results {
+        if let Status::Judged { judgement, .. } = &result.status {
             for (case, number, row) in numbered(judgement) {
-                push(&mut text, &attempt(finding, judgement.grid.as_deref(), (case, number), row))?;
+                push(&mut text, &attempt(result, judgement.grid.as_deref(), (case, number), row))?;
             }
         }
-        push(&mut text, &standing(finding))?;
+        push(&mut text, &status(result))?;
     }
     push(&mut text, &end(results.counts()))?;
     Ok(text)
 }
 
 fn attempt<'a>(
-    finding: &'a Finding,
-    grid: Option<&'a Grid>,
+    result: &'a ScenarioResult,
+    grid: Option<&'a SweepLayout>,
     (case, attempt): (&'a str, usize),
     row: &'a Row,
 ) -> Line<'a> {
     let cell = cell(grid, row.part);
     Line::Attempt {
-        kernel: &finding.ground.kernel,
-        image: &finding.ground.image,
-        scenario: &finding.scenario,
+        kernel: &result.environment.kernel,
+        image: &result.environment.image,
+        scenario: &result.scenario,
         case,
         container: &row.container,
         attempt,
@@ -88,25 +88,25 @@ fn detail(verdict: &Verdict) -> Option<&str> {
 }
 
 /// What the row and the column of a cell are called.
-fn cell(grid: Option<&Grid>, part: Part) -> Option<(&str, &str)> {
-    let (grid, Part::Cell { row, column }) = (grid?, part) else { return None };
+fn cell(grid: Option<&SweepLayout>, part: AttemptRole) -> Option<(&str, &str)> {
+    let (grid, AttemptRole::Cell { row, column }) = (grid?, part) else { return None };
     Some((grid.rows.get(row)?, &grid.columns.get(column)?.name))
 }
 
-fn standing(finding: &Finding) -> Line<'_> {
-    let Finding { ground: Ground { kernel, image }, scenario, summary, .. } = finding;
-    match &finding.standing {
-        Standing::Skipped { reason } => Line::Skipped { kernel, image, scenario, summary, reason },
-        Standing::Fault { message } => Line::Fault { kernel, image, scenario, summary, message },
-        Standing::NotRun { cause } => Line::NotRun { kernel, image, scenario, summary, cause },
-        Standing::Judged { judgement, recorded } => match &judgement.crash {
+fn status(result: &ScenarioResult) -> Line<'_> {
+    let ScenarioResult { environment: Environment { kernel, image }, scenario, summary, .. } = result;
+    match &result.status {
+        Status::Skipped { reason } => Line::Skipped { kernel, image, scenario, summary, reason },
+        Status::Fault { message } => Line::Fault { kernel, image, scenario, summary, message },
+        Status::NotRun { cause } => Line::NotRun { kernel, image, scenario, summary, cause },
+        Status::Judged { judgement, recorded } => match &judgement.crash {
             Some(Crash { how, console }) => Line::Crash { kernel, image, scenario, summary, how, console },
-            None => judged(finding, judgement, recorded.as_deref()),
+            None => judged(result, judgement, recorded.as_deref()),
         },
     }
 }
 
-fn judged<'a>(finding: &'a Finding, judgement: &Judgement, recorded: Option<&str>) -> Line<'a> {
+fn judged<'a>(result: &'a ScenarioResult, judgement: &Judgement, recorded: Option<&str>) -> Line<'a> {
     let now = render::render(judgement);
     let record = match recorded {
         None => Record::None,
@@ -114,13 +114,13 @@ fn judged<'a>(finding: &'a Finding, judgement: &Judgement, recorded: Option<&str
         Some(_) => Record::Other,
     };
     Line::Judged {
-        kernel: &finding.ground.kernel,
-        image: &finding.ground.image,
-        scenario: &finding.scenario,
-        summary: &finding.summary,
-        standing: if finding.outcome() == Outcome::AsRecorded { Held::AsRecorded } else { Held::Differs },
+        kernel: &result.environment.kernel,
+        image: &result.environment.image,
+        scenario: &result.scenario,
+        summary: &result.summary,
+        status: if result.outcome() == RunStatus::AsRecorded { Held::AsRecorded } else { Held::Differs },
         // Exactly the microseconds that were told, without the digits of a sum of floats.
-        seconds: finding.took.map(|took| took.as_micros() as f64 / 1e6),
+        seconds: result.took.map(|took| took.as_micros() as f64 / 1e6),
         problems: problem_lines(judgement),
         difference: recorded.filter(|_| matches!(record, Record::Other)).map(|text| difference(text, &now)),
         record,
@@ -165,11 +165,11 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::report::{GroundLabel, sample};
+    use crate::report::{EnvironmentLabel, sample};
 
     fn lines() -> Vec<Value> {
         let mut results = sample::results();
-        results.findings.push(sample::not_run("7.3", "vm/none"));
+        results.results.push(sample::not_run("7.3", "vm/none"));
         json_lines(&results).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
@@ -270,9 +270,9 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_without_findings_is_named_all_the_same() {
-        let label = GroundLabel { ground: sample::ground("7.3"), release: None };
-        let results = Results { grounds: vec![label], findings: vec![] };
+    fn a_kernel_without_results_is_named_all_the_same() {
+        let label = EnvironmentLabel { environment: sample::environment("7.3"), release: None };
+        let results = Results { environments: vec![label], results: vec![] };
         let text = json_lines(&results).unwrap();
         assert!(text.lines().count() == 2 && text.contains(r#""kernels":[{"name":"7.3"}]"#), "{text}");
     }

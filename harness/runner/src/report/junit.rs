@@ -5,7 +5,7 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Property, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
 use super::{
-    Finding, GroundLabel, HARNESS, Mark, Results, Standing,
+    EnvironmentLabel, HARNESS, Mark, Results, ScenarioResult, Status,
     guest_text::{harmless, one_line},
 };
 
@@ -15,42 +15,42 @@ use super::{
 /// If they cannot be written as XML.
 pub fn junit(results: &Results) -> Result<String, SerializeError> {
     let mut report = Report::new("bpf-token-harness");
-    report.add_test_suites(results.grounds.iter().map(|label| suite(results, label)));
-    report.set_time(results.findings.iter().filter_map(|finding| finding.took).sum());
+    report.add_test_suites(results.environments.iter().map(|label| suite(results, label)));
+    report.set_time(results.results.iter().filter_map(|result| result.took).sum());
     report.to_string()
 }
 
-fn suite(results: &Results, label: &GroundLabel) -> TestSuite {
-    let name = results.naming().name(&label.ground);
+fn suite(results: &Results, label: &EnvironmentLabel) -> TestSuite {
+    let name = results.naming().name(&label.environment);
     let mut suite = TestSuite::new(&name);
     let release = label.release.as_deref().map(|release| ("kernel.release", release));
-    let image = ("image", label.ground.image.as_str());
-    let properties = [("kernel", label.ground.kernel.as_str()), image, ("harness.version", HARNESS)];
+    let image = ("image", label.environment.image.as_str());
+    let properties = [("kernel", label.environment.kernel.as_str()), image, ("harness.version", HARNESS)];
     suite.add_properties(properties.into_iter().chain(release).map(|(key, value)| Property::new(key, one_line(value))));
-    suite.add_test_cases(results.of(label).map(|finding| case(&name, finding)));
-    let took: Duration = results.of(label).filter_map(|finding| finding.took).sum();
+    suite.add_test_cases(results.of(label).map(|result| case(&name, result)));
+    let took: Duration = results.of(label).filter_map(|result| result.took).sum();
     suite.set_time(took);
     suite
 }
 
 /// Readers group cases by the part of the class before its last dot, so ground and folder make the class.
-fn case(ground: &str, finding: &Finding) -> TestCase {
-    let name = finding.scenario.as_str();
+fn case(environment: &str, result: &ScenarioResult) -> TestCase {
+    let name = result.scenario.as_str();
     let (folder, leaf) = name.rsplit_once('/').unwrap_or(("", name));
     let folders = folder.split('/').filter(|part| !part.is_empty());
-    let class: Vec<&str> = std::iter::once(ground).chain(folders).collect();
-    let mut case = TestCase::new(leaf, status(finding));
+    let class: Vec<&str> = std::iter::once(environment).chain(folders).collect();
+    let mut case = TestCase::new(leaf, status(result));
     case.set_classname(class.join("."));
-    if let Some(took) = finding.took {
+    if let Some(took) = result.took {
         case.set_time(took);
     }
     case
 }
 
-fn status(finding: &Finding) -> TestCaseStatus {
-    let mark = Mark::of(finding);
-    let mut status = match (&finding.standing, mark) {
-        (Standing::Skipped { reason }, _) => {
+fn status(result: &ScenarioResult) -> TestCaseStatus {
+    let mark = Mark::of(result);
+    let mut status = match (&result.status, mark) {
+        (Status::Skipped { reason }, _) => {
             let mut status = TestCaseStatus::skipped();
             status.set_message(harmless(reason));
             return status;
@@ -59,7 +59,7 @@ fn status(finding: &Finding) -> TestCaseStatus {
         (_, Mark::Differs) => TestCaseStatus::non_success(NonSuccessKind::Failure),
         (_, Mark::Crashed | Mark::NotRun | Mark::Fault) => TestCaseStatus::non_success(NonSuccessKind::Error),
     };
-    let complaints = finding.complaints().join("\n");
+    let complaints = result.complaints().join("\n");
     let first = complaints.lines().next().unwrap_or_default().to_owned();
     status.set_type(mark.as_str()).set_message(first).set_description(complaints);
     status

@@ -3,40 +3,40 @@
 
 use std::fmt::Write;
 
-use super::{Finding, GroundLabel, HARNESS, Mark, Results, Standing, guest_text::one_line};
+use super::{EnvironmentLabel, HARNESS, Mark, Results, ScenarioResult, Status, guest_text::one_line};
 
 const INDENT: &str = "  ";
 
 /// The results as KTAP. Names of kernels and scenarios hold neither spaces nor `#` by their types.
 pub fn ktap(results: &Results) -> String {
-    let mut text = format!("KTAP version 1\n1..{}\n", results.grounds.len());
-    for (index, label) in results.grounds.iter().enumerate() {
-        let name = results.naming().name(&label.ground);
+    let mut text = format!("KTAP version 1\n1..{}\n", results.environments.len());
+    for (index, label) in results.environments.iter().enumerate() {
+        let name = results.naming().name(&label.environment);
         subtests(&mut text, results, label, &name);
-        let good = !results.of(label).any(|finding| Mark::of(finding).is_bad());
+        let good = !results.of(label).any(|result| Mark::of(result).is_bad());
         let _ = writeln!(text, "{} {} {name}", if good { "ok" } else { "not ok" }, index + 1);
     }
     text
 }
 
-fn subtests(text: &mut String, results: &Results, label: &GroundLabel, name: &str) {
+fn subtests(text: &mut String, results: &Results, label: &EnvironmentLabel, name: &str) {
     let release = label.release.as_deref().map(one_line).unwrap_or_else(|| "unknown".to_owned());
     let _ = writeln!(text, "{INDENT}KTAP version 1\n{INDENT}# Subtest: {name}");
-    let _ = writeln!(text, "{INDENT}# release {release}, image {}, harness {HARNESS}", label.ground.image);
+    let _ = writeln!(text, "{INDENT}# release {release}, image {}, harness {HARNESS}", label.environment.image);
     let _ = writeln!(text, "{INDENT}1..{}", results.of(label).count());
-    for (index, finding) in results.of(label).enumerate() {
-        for line in finding.complaints().iter().flat_map(|complaint| complaint.lines()) {
+    for (index, result) in results.of(label).enumerate() {
+        for line in result.complaints().iter().flat_map(|complaint| complaint.lines()) {
             let _ = writeln!(text, "{INDENT}# {line}");
         }
-        let _ = writeln!(text, "{INDENT}{}", result(index + 1, finding));
+        let _ = writeln!(text, "{INDENT}{}", result_line(index + 1, result));
     }
 }
 
 /// A result line; what is wrong stands in the diagnostic lines before it.
-fn result(number: usize, finding: &Finding) -> String {
-    let name = &finding.scenario;
-    match (&finding.standing, Mark::of(finding)) {
-        (Standing::Skipped { reason }, _) => format!("ok {number} {name} # SKIP {}", one_line(reason).replace('#', "")),
+fn result_line(number: usize, result: &ScenarioResult) -> String {
+    let name = &result.scenario;
+    match (&result.status, Mark::of(result)) {
+        (Status::Skipped { reason }, _) => format!("ok {number} {name} # SKIP {}", one_line(reason).replace('#', "")),
         (_, Mark::Fault) => format!("not ok {number} {name} # ERROR no verdict"),
         (_, mark) => format!("{} {number} {name}", if mark.is_bad() { "not ok" } else { "ok" }),
     }
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn nothing_selected_is_an_empty_plan() {
-        let results = Results { grounds: vec![], findings: vec![] };
+        let results = Results { environments: vec![], results: vec![] };
         assert_eq!(ktap(&results), "KTAP version 1\n1..0\n");
     }
 }

@@ -1,6 +1,6 @@
 //! A finding in one word.
 
-use super::{Finding, Outcome, Standing};
+use super::{RunStatus, ScenarioResult, Status};
 
 /// What came of a scenario on a kernel in one word, the gravest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,14 +25,14 @@ impl Mark {
         [Self::Skipped, Self::AsRecorded, Self::Differs, Self::Crashed, Self::NotRun, Self::Fault];
 
     /// The mark of a finding.
-    pub fn of(finding: &Finding) -> Self {
-        match (&finding.standing, finding.outcome()) {
-            (Standing::Skipped { .. }, _) => Self::Skipped,
-            (Standing::NotRun { .. }, _) => Self::NotRun,
-            (Standing::Fault { .. }, _) => Self::Fault,
-            (Standing::Judged { judgement, .. }, _) if judgement.crash.is_some() => Self::Crashed,
-            (Standing::Judged { .. }, Outcome::AsRecorded) => Self::AsRecorded,
-            (Standing::Judged { .. }, Outcome::Differs | Outcome::Fault) => Self::Differs,
+    pub fn of(result: &ScenarioResult) -> Self {
+        match (&result.status, result.outcome()) {
+            (Status::Skipped { .. }, _) => Self::Skipped,
+            (Status::NotRun { .. }, _) => Self::NotRun,
+            (Status::Fault { .. }, _) => Self::Fault,
+            (Status::Judged { judgement, .. }, _) if judgement.crash.is_some() => Self::Crashed,
+            (Status::Judged { .. }, RunStatus::AsRecorded) => Self::AsRecorded,
+            (Status::Judged { .. }, RunStatus::Differs | RunStatus::Fault) => Self::Differs,
         }
     }
 

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use harness_verdict::verdict::Class;
 
 use super::{
-    Finding, HARNESS, Mark, Results, Standing,
-    grievance::{Grievance, grievances},
+    HARNESS, Mark, Results, ScenarioResult, Status,
+    failure_group::{FailureGroup, failures},
     guest_text::one_line,
 };
 
@@ -31,16 +31,16 @@ pub fn markdown(results: &Results, by: By) -> String {
     let _ = writeln!(text, " {noun} {}, harness {HARNESS}.\n", images.join(", "));
     text.push_str(&matrix(results, by));
     let _ = writeln!(text, "\nBehind a standing: attempts allowed/denied.");
-    let grievances = grievances(results);
-    if !grievances.is_empty() {
+    let failures = failures(results);
+    if !failures.is_empty() {
         text.push_str("\n### Not as recorded\n");
     }
-    grievances.iter().for_each(|grievance| details(&mut text, grievance));
+    failures.iter().for_each(|failure| details(&mut text, failure));
     text
 }
 
 fn matrix(results: &Results, by: By) -> String {
-    let all: Vec<&Finding> = results.findings.iter().collect();
+    let all: Vec<&ScenarioResult> = results.results.iter().collect();
     let groups = all.chunk_by(|a, b| row_name(a, by) == row_name(b, by));
     let mut rows = vec![heading(results, by)];
     rows.extend(groups.map(|group| row(row_name(group[0], by), group, results)));
@@ -48,8 +48,8 @@ fn matrix(results: &Results, by: By) -> String {
     aligned(&rows)
 }
 
-fn row_name(finding: &Finding, by: By) -> &str {
-    let name = finding.scenario.as_str();
+fn row_name(result: &ScenarioResult, by: By) -> &str {
+    let name = result.scenario.as_str();
     match by {
         By::Scenario => name,
         By::Folder => name.split_once('/').map_or(".", |(folder, _)| folder),
@@ -61,41 +61,42 @@ fn heading(results: &Results, by: By) -> Vec<String> {
         By::Scenario => "scenario",
         By::Folder => "folder",
     };
-    let grounds = results.grounds.iter().map(|label| {
-        let name = results.naming().name(&label.ground);
+    let environments = results.environments.iter().map(|label| {
+        let name = results.naming().name(&label.environment);
         escaped(&label.release.as_ref().map_or(name.clone(), |release| format!("{name} ({release})")))
     });
-    std::iter::once(first.to_owned()).chain(grounds).collect()
+    std::iter::once(first.to_owned()).chain(environments).collect()
 }
 
-fn row(name: &str, findings: &[&Finding], results: &Results) -> Vec<String> {
+fn row(name: &str, of_row: &[&ScenarioResult], results: &Results) -> Vec<String> {
     let name = if name.starts_with('*') { name.to_owned() } else { escaped(name) };
-    let cells = results.grounds.iter().map(|label| {
-        let here: Vec<&Finding> = findings.iter().copied().filter(|finding| finding.ground == label.ground).collect();
+    let cells = results.environments.iter().map(|label| {
+        let here: Vec<&ScenarioResult> =
+            of_row.iter().copied().filter(|result| result.environment == label.environment).collect();
         cell(&here)
     });
     std::iter::once(name).chain(cells).collect()
 }
 
 /// How these findings stand, and how many of their attempts were allowed and denied.
-fn cell(findings: &[&Finding]) -> String {
-    let count = |mark: Mark| findings.iter().filter(|finding| Mark::of(finding) == mark).count();
+fn cell(results: &[&ScenarioResult]) -> String {
+    let count = |mark: Mark| results.iter().filter(|result| Mark::of(result) == mark).count();
     let words = Mark::ALL.into_iter().filter(|mark| count(*mark) > 0).map(|mark| {
         let word = if mark.is_bad() { format!("**{}**", mark.as_str()) } else { mark.as_str().to_owned() };
-        if findings.len() == 1 { word } else { format!("{} {word}", count(mark)) }
+        if results.len() == 1 { word } else { format!("{} {word}", count(mark)) }
     });
     let words: Vec<String> = words.collect();
-    let judged = findings.iter().any(|finding| matches!(finding.standing, Standing::Judged { .. }));
-    let attempts = format!(" {}/{}", attempts(findings, Class::Allowed), attempts(findings, Class::Denied));
+    let judged = results.iter().any(|result| matches!(result.status, Status::Judged { .. }));
+    let attempts = format!(" {}/{}", attempts(results, Class::Allowed), attempts(results, Class::Denied));
     if words.is_empty() { "·".to_owned() } else { words.join(", ") + if judged { &attempts } else { "" } }
 }
 
-fn attempts(findings: &[&Finding], class: Class) -> usize {
-    let of = |finding: &&Finding| match &finding.standing {
-        Standing::Judged { judgement, .. } => judgement.rows().filter(|row| row.verdict.class() == class).count(),
-        Standing::Skipped { .. } | Standing::NotRun { .. } | Standing::Fault { .. } => 0,
+fn attempts(results: &[&ScenarioResult], class: Class) -> usize {
+    let of = |result: &&ScenarioResult| match &result.status {
+        Status::Judged { judgement, .. } => judgement.rows().filter(|row| row.verdict.class() == class).count(),
+        Status::Skipped { .. } | Status::NotRun { .. } | Status::Fault { .. } => 0,
     };
-    findings.iter().map(of).sum()
+    results.iter().map(of).sum()
 }
 
 /// The rows of a table with columns of even width; the first is its heading.
@@ -112,10 +113,10 @@ fn aligned(rows: &[Vec<String>]) -> String {
     [line(&rows[0]), line(&rule)].into_iter().chain(body).collect()
 }
 
-fn details(text: &mut String, grievance: &Grievance<'_>) {
-    let fence = "`".repeat(longest_run(&grievance.text).max(2) + 1);
-    let _ = writeln!(text, "\n**{}**: {}\n\n{fence}text", grievance.mark.as_str(), escaped(&grievance.subject()));
-    let lines = grievance.text.lines();
+fn details(text: &mut String, failure: &FailureGroup<'_>) {
+    let fence = "`".repeat(longest_run(&failure.text).max(2) + 1);
+    let _ = writeln!(text, "\n**{}**: {}\n\n{fence}text", failure.mark.as_str(), escaped(&failure.subject()));
+    let lines = failure.text.lines();
     for line in lines.clone().take(LINES) {
         let _ = writeln!(text, "{line}");
     }
@@ -219,7 +220,7 @@ mod tests {
 
     #[test]
     fn names_are_shown_as_they_are() {
-        let results = Results { findings: vec![sample::as_recorded("6.12", "a/b__c__", vec![])], ..sample::results() };
+        let results = Results { results: vec![sample::as_recorded("6.12", "a/b__c__", vec![])], ..sample::results() };
         let (rows, _) = read(&markdown(&results, By::Scenario));
         assert_eq!(rows[1], ["a/b__c__", "as recorded 0/0", "·"]);
     }

@@ -1,6 +1,6 @@
 //! What grounds are called: by their kernel alone where there is no other image.
 
-use harness_protocol::name::{Ground, ImageName};
+use harness_protocol::name::{Environment, ImageName};
 
 /// How the grounds of a report are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,34 +10,38 @@ pub struct Naming {
 
 impl Naming {
     /// For these grounds.
-    pub fn of<'a>(grounds: impl IntoIterator<Item = &'a Ground>) -> Self {
-        let mut images = grounds.into_iter().filter_map(image);
+    pub fn of<'a>(environments: impl IntoIterator<Item = &'a Environment>) -> Self {
+        let mut images = environments.into_iter().filter_map(image);
         let first = images.next();
         Self { images: images.any(|image| Some(image) != first) }
     }
 
     /// What a ground is called: `6.12`, or `6.12@systemd-262` where there are several images.
-    pub fn name(self, ground: &Ground) -> String {
-        if self.images && image(ground).is_some() { ground.to_string() } else { ground.kernel.to_string() }
+    pub fn name(self, environment: &Environment) -> String {
+        if self.images && image(environment).is_some() {
+            environment.to_string()
+        } else {
+            environment.kernel.to_string()
+        }
     }
 }
 
 /// The image; the running kernel has none, which is called as that is.
-fn image(ground: &Ground) -> Option<&ImageName> {
-    (ground.image.as_str() != ground.kernel.as_str()).then_some(&ground.image)
+fn image(environment: &Environment) -> Option<&ImageName> {
+    (environment.image.as_str() != environment.kernel.as_str()).then_some(&environment.image)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample::ground;
+    use crate::report::sample::environment;
 
     #[test]
     fn images_are_named_where_there_are_several() {
-        let names = |grounds: &[&str]| -> Vec<String> {
-            let grounds: Vec<Ground> = grounds.iter().map(|name| ground(name)).collect();
-            let naming = Naming::of(&grounds);
-            grounds.iter().map(|ground| naming.name(ground)).collect()
+        let names = |environments: &[&str]| -> Vec<String> {
+            let environments: Vec<Environment> = environments.iter().map(|name| environment(name)).collect();
+            let naming = Naming::of(&environments);
+            environments.iter().map(|environment| naming.name(environment)).collect()
         };
         assert_eq!(names(&["6.12", "7.3"]), ["6.12", "7.3"]);
         assert_eq!(names(&["6.12@systemd-262", "host@host"]), ["6.12", "host"]);

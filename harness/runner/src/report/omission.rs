@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use harness_protocol::name::{Ground, ScenarioName};
+use harness_protocol::name::{Environment, ScenarioName};
 
-use super::{Finding, Standing};
+use super::{ScenarioResult, Status};
 
 /// Scenarios named before the rest is counted.
 const NAMED: usize = 5;
@@ -13,7 +13,7 @@ const NAMED: usize = 5;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Omission<'a> {
     /// On which kernel, with which image.
-    pub ground: &'a Ground,
+    pub environment: &'a Environment,
     /// Why.
     pub cause: &'a Arc<str>,
     /// Which scenarios.
@@ -21,13 +21,13 @@ pub struct Omission<'a> {
 }
 
 /// What was not run, in the order in which it appears.
-pub fn omissions(findings: &[Finding]) -> Vec<Omission<'_>> {
+pub fn omissions(results: &[ScenarioResult]) -> Vec<Omission<'_>> {
     let mut all: Vec<Omission<'_>> = Vec::new();
-    for finding in findings {
-        let Standing::NotRun { cause } = &finding.standing else { continue };
-        match all.iter_mut().find(|omission| omission.ground == &finding.ground && omission.cause == cause) {
-            Some(omission) => omission.scenarios.push(&finding.scenario),
-            None => all.push(Omission { ground: &finding.ground, cause, scenarios: vec![&finding.scenario] }),
+    for result in results {
+        let Status::NotRun { cause } = &result.status else { continue };
+        match all.iter_mut().find(|omission| omission.environment == &result.environment && omission.cause == cause) {
+            Some(omission) => omission.scenarios.push(&result.scenario),
+            None => all.push(Omission { environment: &result.environment, cause, scenarios: vec![&result.scenario] }),
         }
     }
     all
@@ -47,26 +47,26 @@ impl Omission<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Counts, Outcome, sample, table};
+    use crate::report::{Counts, RunStatus, sample, table};
 
-    fn not_run(kernel: &str, scenario: &str, cause: &Arc<str>) -> Finding {
-        let standing = Standing::NotRun { cause: Arc::clone(cause) };
-        let (ground, scenario) = (sample::ground(kernel), scenario.parse().unwrap());
-        Finding { ground, scenario, summary: "Says so".to_owned(), took: None, standing }
+    fn not_run(kernel: &str, scenario: &str, cause: &Arc<str>) -> ScenarioResult {
+        let status = Status::NotRun { cause: Arc::clone(cause) };
+        let (environment, scenario) = (sample::environment(kernel), scenario.parse().unwrap());
+        ScenarioResult { environment, scenario, summary: "Says so".to_owned(), took: None, status }
     }
 
-    fn findings() -> Vec<Finding> {
+    fn results() -> Vec<ScenarioResult> {
         let dead: Arc<str> = "kernel 7.3: no VM\n  | Kernel panic".into();
         let names = ["a", "b", "c", "d", "e", "f", "g"];
-        let mut all: Vec<Finding> = names.iter().map(|name| not_run("7.3", name, &dead)).collect();
+        let mut all: Vec<ScenarioResult> = names.iter().map(|name| not_run("7.3", name, &dead)).collect();
         all.push(not_run("6.12", "g", &"unknown".into()));
         all
     }
 
     #[test]
     fn a_cause_is_told_once_however_many_scenarios_it_cost() {
-        let (findings, kernels) = (findings(), ["6.12", "7.3"].map(sample::ground));
-        let text = anstream::adapter::strip_str(&table(&kernels, &findings, None)).to_string();
+        let (results, kernels) = (results(), ["6.12", "7.3"].map(sample::environment));
+        let text = anstream::adapter::strip_str(&table(&kernels, &results, None)).to_string();
         let expected = "7.3: not run: kernel 7.3: no VM\n      | Kernel panic\n  a, b, c, d, e and 2 more\n\n\
                         6.12: not run: unknown\n  g\n\n";
         assert_eq!(text, expected);
@@ -74,8 +74,8 @@ mod tests {
 
     #[test]
     fn what_was_not_run_is_never_as_recorded() {
-        let findings = findings();
-        assert!(findings.iter().all(|finding| finding.outcome() == Outcome::Fault));
-        assert_eq!(Counts::of(&findings).sentence(), "0 scenarios judged, 0 attempts; 8 not run");
+        let results = results();
+        assert!(results.iter().all(|result| result.outcome() == RunStatus::Fault));
+        assert_eq!(Counts::of(&results).sentence(), "0 scenarios judged, 0 attempts; 8 not run");
     }
 }

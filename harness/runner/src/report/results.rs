@@ -1,17 +1,17 @@
 //! What reports are about: the findings of a run, and what they were found on.
 
-use harness_protocol::name::{Ground, ImageName, KernelName};
+use harness_protocol::name::{Environment, ImageName, KernelName};
 
-use super::{Counts, Finding, Naming};
+use super::{Counts, Naming, ScenarioResult};
 
 /// The version of the harness, as results name it.
 pub const HARNESS: &str = env!("CARGO_PKG_VERSION");
 
 /// A ground as results name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroundLabel {
+pub struct EnvironmentLabel {
     /// The kernel and its image.
-    pub ground: Ground,
+    pub environment: Environment,
     /// What `uname -r` says in it; `None` if it never ran.
     pub release: Option<String>,
 }
@@ -20,28 +20,28 @@ pub struct GroundLabel {
 #[derive(Clone, Debug)]
 pub struct Results {
     /// The grounds, in the order of columns and suites.
-    pub grounds: Vec<GroundLabel>,
+    pub environments: Vec<EnvironmentLabel>,
     /// Findings of one scenario stand together.
-    pub findings: Vec<Finding>,
+    pub results: Vec<ScenarioResult>,
 }
 
 impl Results {
     /// Findings of one ground, by scenario.
-    pub(super) fn of<'a>(&'a self, label: &'a GroundLabel) -> impl Iterator<Item = &'a Finding> {
-        self.findings.iter().filter(|finding| finding.ground == label.ground)
+    pub(super) fn of<'a>(&'a self, label: &'a EnvironmentLabel) -> impl Iterator<Item = &'a ScenarioResult> {
+        self.results.iter().filter(|result| result.environment == label.environment)
     }
 
     /// What the grounds are called.
     pub(super) fn naming(&self) -> Naming {
-        Naming::of(self.grounds.iter().map(|label| &label.ground))
+        Naming::of(self.environments.iter().map(|label| &label.environment))
     }
 
     /// The images, each once.
     pub(super) fn images(&self) -> Vec<&ImageName> {
         let mut images: Vec<&ImageName> = Vec::new();
-        for label in &self.grounds {
-            if !images.contains(&&label.ground.image) {
-                images.push(&label.ground.image);
+        for label in &self.environments {
+            if !images.contains(&&label.environment.image) {
+                images.push(&label.environment.image);
             }
         }
         images
@@ -50,11 +50,11 @@ impl Results {
     /// The kernels with their releases, each once.
     pub(super) fn kernels(&self) -> Vec<(&KernelName, Option<&str>)> {
         let mut kernels: Vec<(&KernelName, Option<&str>)> = Vec::new();
-        for label in &self.grounds {
+        for label in &self.environments {
             let release = label.release.as_deref();
-            match kernels.iter_mut().find(|(name, _)| *name == &label.ground.kernel) {
+            match kernels.iter_mut().find(|(name, _)| *name == &label.environment.kernel) {
                 Some((_, known)) => *known = known.or(release),
-                None => kernels.push((&label.ground.kernel, release)),
+                None => kernels.push((&label.environment.kernel, release)),
             }
         }
         kernels
@@ -62,6 +62,6 @@ impl Results {
 
     /// How much was judged, and to what it came.
     pub fn counts(&self) -> Counts {
-        Counts::of(&self.findings)
+        Counts::of(&self.results)
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use harness_protocol::{errno::Errno, name::Ground};
-use harness_scenario::{expect::Expect, grid::Part};
+use harness_protocol::{errno::Errno, name::Environment};
+use harness_scenario::{expect::Expect, layout::AttemptRole};
 use harness_snapshot::render;
 use harness_verdict::{
     judgement::{Case, Crash, Judgement, Row},
@@ -12,7 +12,7 @@ use harness_verdict::{
     verdict::{Refusal, Verdict},
 };
 
-use super::{Finding, GroundLabel, Results, Standing};
+use super::{EnvironmentLabel, Results, ScenarioResult, Status};
 
 /// What a guest would write to get hold of whoever reads it.
 pub(super) const HOSTILE: &str = "\u{1b}[31mred\u{9b}2J\u{0}\r\n::error file=x::owned\n  ::add-mask::a\n##[group]x\n\
@@ -20,7 +20,7 @@ pub(super) const HOSTILE: &str = "\u{1b}[31mred\u{9b}2J\u{0}\r\n::error file=x::
 
 pub(super) fn row(text: &str, expect: Option<Expect>, verdict: Verdict) -> Row {
     let (op, container, steps) = ("map_create".into(), "container".into(), Vec::new());
-    Row { text: text.into(), op, container, expect, verdict, cause: None, part: Part::Line, steps }
+    Row { text: text.into(), op, container, expect, verdict, cause: None, part: AttemptRole::Line, steps }
 }
 
 pub(super) fn allowed() -> Verdict {
@@ -32,70 +32,72 @@ pub(super) fn denied() -> Verdict {
 }
 
 /// A kernel with an image: `6.12@systemd-262`, or `6.12` with `minimal`.
-pub(super) fn ground(text: &str) -> Ground {
+pub(super) fn environment(text: &str) -> Environment {
     let (kernel, image) = text.split_once('@').unwrap_or((text, "minimal"));
-    Ground { kernel: kernel.parse().unwrap(), image: image.parse().unwrap() }
+    Environment { kernel: kernel.parse().unwrap(), image: image.parse().unwrap() }
 }
 
 /// A scenario whose verdicts are these, of which the same are recorded.
-pub(super) fn as_recorded(kernel: &str, scenario: &str, rows: Vec<Row>) -> Finding {
+pub(super) fn as_recorded(kernel: &str, scenario: &str, rows: Vec<Row>) -> ScenarioResult {
     let case =
         Case { label: String::new(), mounted: vec![], disagreements: vec![], units: vec![], tokens: vec![], rows };
     let scenario: harness_protocol::name::ScenarioName = scenario.parse().unwrap();
     let judgement = Judgement { scenario: scenario.clone(), cases: vec![case], grid: None, helpers: None, crash: None };
     let recorded = Some(render::render(&judgement));
-    Finding {
-        ground: ground(kernel),
+    ScenarioResult {
+        environment: environment(kernel),
         scenario,
         summary: "Says | so".to_owned(),
         took: Some(Duration::from_micros(1_234_567)),
-        standing: Standing::Judged { judgement, recorded },
+        status: Status::Judged { judgement, recorded },
     }
 }
 
-fn bare(kernel: &str, scenario: &str, standing: Standing) -> Finding {
-    Finding { took: None, standing, ..as_recorded(kernel, scenario, vec![]) }
+fn bare(kernel: &str, scenario: &str, status: Status) -> ScenarioResult {
+    ScenarioResult { took: None, status, ..as_recorded(kernel, scenario, vec![]) }
 }
 
-pub(super) fn fault(kernel: &str, scenario: &str, message: &str) -> Finding {
-    bare(kernel, scenario, Standing::Fault { message: message.to_owned() })
+pub(super) fn fault(kernel: &str, scenario: &str, message: &str) -> ScenarioResult {
+    bare(kernel, scenario, Status::Fault { message: message.to_owned() })
 }
 
-pub(super) fn not_run(kernel: &str, scenario: &str) -> Finding {
-    bare(kernel, scenario, Standing::NotRun { cause: HOSTILE.into() })
+pub(super) fn not_run(kernel: &str, scenario: &str) -> ScenarioResult {
+    bare(kernel, scenario, Status::NotRun { cause: HOSTILE.into() })
 }
 
 /// A scenario whose second verdict was another when it was recorded, with a detail and steps.
-pub(super) fn differs(kernel: &str, scenario: &str) -> Finding {
-    let mut finding = as_recorded(kernel, scenario, vec![row("one", None, allowed()), row("two", None, denied())]);
-    if let Standing::Judged { judgement, .. } = &mut finding.standing {
+pub(super) fn differs(kernel: &str, scenario: &str) -> ScenarioResult {
+    let mut result = as_recorded(kernel, scenario, vec![row("one", None, allowed()), row("two", None, denied())]);
+    if let Status::Judged { judgement, .. } = &mut result.status {
         let rows = &mut judgement.cases[0].rows;
         rows[1].verdict = Verdict::Allowed { detail: Some(HOSTILE.to_owned()) };
         rows[1].steps = vec![Step { text: HOSTILE.to_owned(), result: StepResult::Lost, probe: false }];
         judgement.cases[0].disagreements = vec![HOSTILE.to_owned()];
     }
-    finding
+    result
 }
 
-fn crashed(kernel: &str, scenario: &str) -> Finding {
-    let mut finding = as_recorded(kernel, scenario, vec![row("one", Some(Expect::Denied), Verdict::Crashed)]);
-    if let Standing::Judged { judgement, .. } = &mut finding.standing {
+fn crashed(kernel: &str, scenario: &str) -> ScenarioResult {
+    let mut result = as_recorded(kernel, scenario, vec![row("one", Some(Expect::Denied), Verdict::Crashed)]);
+    if let Status::Judged { judgement, .. } = &mut result.status {
         let console = HOSTILE.lines().map(str::to_owned).collect();
         judgement.crash = Some(Crash { how: format!("the VM died {HOSTILE}"), console });
     }
-    Finding { took: None, ..finding }
+    ScenarioResult { took: None, ..result }
 }
 
 /// Findings of every kind on two kernels.
 pub(super) fn results() -> Results {
-    let label =
-        |name: &str, release: Option<&str>| GroundLabel { ground: ground(name), release: release.map(str::to_owned) };
+    let label = |name: &str, release: Option<&str>| EnvironmentLabel {
+        environment: environment(name),
+        release: release.map(str::to_owned),
+    };
     let refused = || Row { cause: Some(Reason::NotDelegable), ..row("two", Some(Expect::Denied), denied()) };
     let both = || vec![row("one", None, allowed()), refused()];
-    let skipped = Standing::Skipped { reason: format!("it is for #1 >=7.0 {HOSTILE}") };
+    let skipped = Status::Skipped { reason: format!("it is for #1 >=7.0 {HOSTILE}") };
     Results {
-        grounds: vec![label("6.12", Some("6.12.107")), label("7.3", None)],
-        findings: vec![
+        environments: vec![label("6.12", Some("6.12.107")), label("7.3", None)],
+        results: vec![
             as_recorded("6.12", "maps/one", both()),
             as_recorded("7.3", "maps/one", both()),
             bare("6.12", "token/new", skipped),
@@ -111,9 +113,11 @@ pub(super) fn results() -> Results {
 /// Findings on one kernel with two images.
 pub(super) fn two_images() -> Results {
     let mut results = results();
-    results.findings.retain(|finding| finding.ground.kernel.as_str() == "6.12");
-    results.findings.push(differs("6.12@systemd-262", "vm/killer"));
-    results.grounds.remove(1);
-    results.grounds.push(GroundLabel { ground: ground("6.12@systemd-262"), release: Some("6.12.107".to_owned()) });
+    results.results.retain(|result| result.environment.kernel.as_str() == "6.12");
+    results.results.push(differs("6.12@systemd-262", "vm/killer"));
+    results.environments.remove(1);
+    results
+        .environments
+        .push(EnvironmentLabel { environment: environment("6.12@systemd-262"), release: Some("6.12.107".to_owned()) });
     results
 }

@@ -3,11 +3,11 @@
 use std::{collections::HashMap, fmt::Write};
 
 use anstyle::{AnsiColor, Style};
-use harness_protocol::name::Ground;
-use harness_scenario::grid;
+use harness_protocol::name::Environment;
+use harness_scenario::layout;
 use harness_snapshot::{
     render,
-    table::{self, Tone},
+    table::{self, Emphasis},
 };
 use harness_verdict::{
     judgement::{Judgement, Row},
@@ -15,7 +15,7 @@ use harness_verdict::{
 };
 
 use super::{
-    Finding, Naming, Omission, Standing,
+    Naming, Omission, ScenarioResult, Status,
     guest_text::{harmless, one_line},
     numbered, omissions,
 };
@@ -38,17 +38,17 @@ fn style_of(class: Class) -> Style {
 ///
 /// Findings of one scenario must stand together; what was not run comes last, once a cause. With a `width` in characters
 /// nothing is wider: grounds that do not fit side by side stand below each other, and what is still too long is wrapped.
-pub fn table(grounds: &[Ground], findings: &[Finding], width: Option<usize>) -> String {
+pub fn table(environments: &[Environment], results: &[ScenarioResult], width: Option<usize>) -> String {
     let width = width.map_or(usize::MAX, |width| width.max(NARROWEST));
-    let naming = Naming::of(grounds);
+    let naming = Naming::of(environments);
     let mut text = String::new();
-    for group in findings.chunk_by(|a, b| a.scenario == b.scenario) {
-        if group.iter().any(|finding| !matches!(finding.standing, Standing::NotRun { .. })) {
-            scenario_block(&mut text, grounds, naming, group, width);
+    for group in results.chunk_by(|a, b| a.scenario == b.scenario) {
+        if group.iter().any(|result| !matches!(result.status, Status::NotRun { .. })) {
+            scenario_block(&mut text, environments, naming, group, width);
             text.push('\n');
         }
     }
-    for omission in omissions(findings) {
+    for omission in omissions(results) {
         write_omission(&mut text, &omission, naming);
         text.push('\n');
     }
@@ -76,33 +76,41 @@ fn wrapped(text: String, width: usize) -> String {
 }
 
 fn write_omission(text: &mut String, omission: &Omission<'_>, naming: Naming) {
-    let Omission { ground, cause, .. } = omission;
-    let ground = naming.name(ground);
+    let Omission { environment, cause, .. } = omission;
+    let environment = naming.name(environment);
     let cause = harmless(cause);
     let mut lines = cause.lines();
-    let _ = writeln!(text, "{RED}{ground}: not run: {}{RED:#}", lines.next().unwrap_or_default());
+    let _ = writeln!(text, "{RED}{environment}: not run: {}{RED:#}", lines.next().unwrap_or_default());
     for line in lines {
         let _ = writeln!(text, "    {line}");
     }
     let _ = writeln!(text, "  {DIM}{}{DIM:#}", omission.subject());
 }
 
-fn scenario_block(text: &mut String, grounds: &[Ground], naming: Naming, group: &[Finding], width: usize) {
+fn scenario_block(
+    text: &mut String,
+    environments: &[Environment],
+    naming: Naming,
+    group: &[ScenarioResult],
+    width: usize,
+) {
     let _ = writeln!(text, "{BOLD}{}{BOLD:#}  {}", group[0].scenario, group[0].summary);
-    let columns = grounds.iter().filter_map(|ground| group.iter().find(|finding| &finding.ground == ground));
-    let columns: Vec<(String, &Finding)> = columns.map(|finding| (naming.name(&finding.ground), finding)).collect();
+    let columns =
+        environments.iter().filter_map(|environment| group.iter().find(|result| &result.environment == environment));
+    let columns: Vec<(String, &ScenarioResult)> =
+        columns.map(|result| (naming.name(&result.environment), result)).collect();
     write_rows(text, &columns, width);
     write_grids(text, &columns, width);
-    for (name, finding) in columns {
-        write_remarks(text, &name, finding);
+    for (name, result) in columns {
+        write_remarks(text, &name, result);
     }
 }
 
 /// The table of a sweep on each ground; once where two answer the same.
-fn write_grids(text: &mut String, columns: &[(String, &Finding)], width: usize) {
+fn write_grids(text: &mut String, columns: &[(String, &ScenarioResult)], width: usize) {
     let mut shown: Vec<(&str, String)> = Vec::new();
-    for (name, finding) in columns {
-        let Standing::Judged { judgement, .. } = &finding.standing else { continue };
+    for (name, result) in columns {
+        let Status::Judged { judgement, .. } = &result.status else { continue };
         let Some(grid) = &judgement.grid else { continue };
         let plain = render::render(judgement);
         match shown.iter().find(|(_, other)| *other == plain) {
@@ -115,7 +123,7 @@ fn write_grids(text: &mut String, columns: &[(String, &Finding)], width: usize) 
     }
 }
 
-fn write_grid(text: &mut String, name: &str, judgement: &Judgement, grid: &grid::Grid, width: usize) {
+fn write_grid(text: &mut String, name: &str, judgement: &Judgement, grid: &layout::SweepLayout, width: usize) {
     let _ = writeln!(text, "  {DIM}{name}:{DIM:#}");
     let disagreements = judgement.cases.iter().flat_map(|case| &case.disagreements);
     for line in disagreements {
@@ -125,24 +133,24 @@ fn write_grid(text: &mut String, name: &str, judgement: &Judgement, grid: &grid:
         let indent = if line.is_empty() { "" } else { "  " };
         text.push_str(indent);
         for piece in line {
-            let style = tone_style(piece.tone);
+            let style = style_of_emphasis(piece.emphasis);
             let _ = write!(text, "{style}{}{style:#}", one_line(&piece.text));
         }
         text.push('\n');
     }
 }
 
-fn tone_style(tone: Tone) -> Style {
-    match tone {
-        Tone::Plain => Style::new(),
-        Tone::Dim => DIM,
-        Tone::Verdict(class) => style_of(class),
-        Tone::Wrong => RED.bold(),
+fn style_of_emphasis(emphasis: Emphasis) -> Style {
+    match emphasis {
+        Emphasis::Plain => Style::new(),
+        Emphasis::Dim => DIM,
+        Emphasis::Verdict(class) => style_of(class),
+        Emphasis::Wrong => RED.bold(),
     }
 }
 
 /// The lines of one attempt over all grounds, told apart by case, position and words.
-fn write_rows(text: &mut String, columns: &[(String, &Finding)], width: usize) {
+fn write_rows(text: &mut String, columns: &[(String, &ScenarioResult)], width: usize) {
     let lines = align(columns);
     if lines.is_empty() {
         return;
@@ -168,7 +176,7 @@ fn write_rows(text: &mut String, columns: &[(String, &Finding)], width: usize) {
 }
 
 /// One attempt over several lines: grounds that answer the same stand together.
-fn write_stack(text: &mut String, columns: &[(String, &Finding)], line: &Line<'_>) {
+fn write_stack(text: &mut String, columns: &[(String, &ScenarioResult)], line: &Line<'_>) {
     let mut answers: Vec<(String, Style, Vec<&str>)> = Vec::new();
     for ((name, _), cell) in columns.iter().zip(&line.cells) {
         let Some((words, style)) = cell.map(cell_words) else { continue };
@@ -214,11 +222,11 @@ struct Line<'a> {
 
 /// Rows of different grounds stand on one line if they are the same attempt of the same case: the cases of a matrix over
 /// what a kernel knows differ from kernel to kernel.
-fn align<'a>(columns: &[(String, &'a Finding)]) -> Vec<Line<'a>> {
+fn align<'a>(columns: &[(String, &'a ScenarioResult)]) -> Vec<Line<'a>> {
     let mut lines: Vec<Line<'a>> = Vec::new();
     let mut places: HashMap<(&str, usize, &str), usize> = HashMap::new();
-    for (column, (_, finding)) in columns.iter().enumerate() {
-        let Standing::Judged { judgement, .. } = &finding.standing else { continue };
+    for (column, (_, result)) in columns.iter().enumerate() {
+        let Status::Judged { judgement, .. } = &result.status else { continue };
         if judgement.grid.is_some() {
             continue;
         }
@@ -234,20 +242,20 @@ fn align<'a>(columns: &[(String, &'a Finding)]) -> Vec<Line<'a>> {
     lines
 }
 
-fn write_remarks(text: &mut String, name: &str, finding: &Finding) {
-    if let Standing::Skipped { reason } = &finding.standing {
+fn write_remarks(text: &mut String, name: &str, result: &ScenarioResult) {
+    if let Status::Skipped { reason } = &result.status {
         let _ = writeln!(text, "  {DIM}{name}: skipped: {}{DIM:#}", one_line(reason));
     }
-    for line in disagreements(&finding.standing) {
+    for line in disagreements(&result.status) {
         let _ = writeln!(text, "  {RED}{name}: {}{RED:#}", one_line(line));
     }
-    for reason in reasons(&finding.standing) {
+    for reason in reasons(&result.status) {
         let _ = writeln!(text, "  {DIM}{name}: unsupported: {}{DIM:#}", one_line(reason));
     }
-    if matches!(finding.standing, Standing::NotRun { .. }) {
+    if matches!(result.status, Status::NotRun { .. }) {
         return;
     }
-    for complaint in finding.complaints() {
+    for complaint in result.complaints() {
         let mut lines = complaint.lines();
         let _ = writeln!(text, "  {RED}{name}: {}{RED:#}", lines.next().unwrap_or_default());
         for line in lines {
@@ -257,9 +265,9 @@ fn write_remarks(text: &mut String, name: &str, finding: &Finding) {
 }
 
 /// Where what was to be delegated and what the kernel tells differ; the table of a sweep tells that itself.
-fn disagreements(standing: &Standing) -> Vec<&str> {
-    match standing {
-        Standing::Judged { judgement, .. } if judgement.grid.is_none() => {
+fn disagreements(status: &Status) -> Vec<&str> {
+    match status {
+        Status::Judged { judgement, .. } if judgement.grid.is_none() => {
             judgement.cases.iter().flat_map(|case| &case.disagreements).map(String::as_str).collect()
         }
         _ => Vec::new(),
@@ -267,8 +275,8 @@ fn disagreements(standing: &Standing) -> Vec<&str> {
 }
 
 /// Why attempts are unsupported, each reason once; the table of a sweep tells that itself.
-fn reasons(standing: &Standing) -> Vec<&str> {
-    let Standing::Judged { judgement, .. } = standing else { return Vec::new() };
+fn reasons(status: &Status) -> Vec<&str> {
+    let Status::Judged { judgement, .. } = status else { return Vec::new() };
     if judgement.grid.is_some() {
         return Vec::new();
     }
@@ -290,8 +298,9 @@ mod tests {
     #[test]
     fn a_guest_does_not_command_the_terminal_or_a_ci_service() {
         let results = sample::results();
-        let grounds: Vec<Ground> = results.grounds.iter().map(|label| label.ground.clone()).collect();
-        let text = table(&grounds, &results.findings, None);
+        let environments: Vec<Environment> =
+            results.environments.iter().map(|label| label.environment.clone()).collect();
+        let text = table(&environments, &results.results, None);
         let plain = anstream::adapter::strip_str(&text).to_string();
         assert!(plain.contains("vm/killer") && plain.contains("owned"), "{plain}");
         assert!(!plain.contains(|c: char| c.is_control() && c != '\n'), "{plain:?}");

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use harness_protocol::plan::FORMAT;
 use thiserror::Error;
 
-use super::account::Lie;
+use super::record_checker::ProtocolViolation;
 use crate::vm::VmError;
 
 /// Why a plan could not be carried out. No outcome follows from it.
@@ -39,7 +39,7 @@ pub enum SessionError {
     Refused(String),
     /// The record is wrong outside of any scenario.
     #[error("the guest's record cannot be trusted: {0}")]
-    Untrusted(Lie),
+    Untrusted(ProtocolViolation),
     /// The plan is for another guest program.
     #[error("the plan has format {0}, this program knows {FORMAT}")]
     Format(u32),

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use harness_protocol::outcome::Event;
 
 use super::{
-    account::{Account, Lie, Step},
     deadline::Deadlines,
     error::SessionError,
     machine::{GuestFolder, Machine, Running},
     notice::{Notice, VmTimes},
     record::Damage,
+    record_checker::{ProtocolViolation, RecordChecker, Step},
 };
 use crate::{
     console::ConsoleTail,
@@ -36,7 +36,7 @@ pub(super) enum Ending {
     /// It says, within a scenario, that it cannot go on.
     GaveUp(String),
     /// Its record contradicts the plan.
-    Lied(Lie),
+    Lied(ProtocolViolation),
     /// It died or hung.
     Dead { how: String, console: Vec<String>, by: Death },
 }
@@ -54,7 +54,7 @@ pub(super) enum Death {
 pub(super) fn follow(
     machine: &dyn Machine,
     guest: &GuestFolder,
-    account: &mut Account<'_>,
+    account: &mut RecordChecker<'_>,
     deadlines: Deadlines,
     watch: &mut dyn FnMut(Notice<'_>),
 ) -> Result<(Ending, VmTimes), SessionError> {
@@ -94,7 +94,7 @@ struct Clock {
 
 struct Watcher<'a, 'p> {
     vm: Box<dyn Running>,
-    account: &'a mut Account<'p>,
+    account: &'a mut RecordChecker<'p>,
     deadlines: Deadlines,
     watch: &'a mut dyn FnMut(Notice<'_>),
     clock: Clock,

@@ -104,17 +104,17 @@ pub type FillShare<'a> = dyn Fn(&Path) -> io::Result<()> + 'a;
 /// What a guest program is told of the machine it is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Surroundings {
+pub enum MachineKind {
     /// It is the guest's own.
     Own,
     /// Others live on it: the guest leaves the machine's namespaces first, and refuses what would reach beyond its own
-    /// ([`harness_protocol::plan::Reach`]).
+    /// ([`harness_protocol::plan::CleanScope`]).
     Shared,
     /// As [`Self::Shared`], and it is the machine we are on.
     Here,
 }
 
-impl Surroundings {
+impl MachineKind {
     /// The words that start the guest program on this folder.
     fn command(self, program: &str, folder: &str) -> String {
         match self {
@@ -133,7 +133,7 @@ pub struct QemuMachine<'a> {
     /// The words that start the guest program there.
     pub program: String,
     /// What the guest program is told of the VM.
-    pub surroundings: Surroundings,
+    pub machine_kind: MachineKind,
     /// Fills each guest's share.
     pub fill_share: &'a FillShare<'a>,
 }
@@ -145,7 +145,7 @@ impl Machine for QemuMachine<'_> {
         let spec = VmSpec {
             root: guest.root(),
             share: guest.share(),
-            command: format!("exec {}", self.surroundings.command(&self.program, SHARE_IN_GUEST)),
+            command: format!("exec {}", self.machine_kind.command(&self.program, SHARE_IN_GUEST)),
             ..self.spec.clone()
         };
         Ok(Box::new(Vm::start(&spec, &guest.own())?))

@@ -16,7 +16,7 @@ use rustix::process::{
     Resource, Rlimit, Signal, getpid, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
 };
 
-use super::files::{self, Launch, Order, QEMU_ERRORS, QEMU_LINK, Worker};
+use super::files::{self, Launch, QEMU_ERRORS, QEMU_LINK, Worker, WorkerRequest};
 
 /// Whether the program was started by this name.
 pub(super) fn is_asked(program: &Path) -> bool {
@@ -39,7 +39,7 @@ pub(super) fn run(program: &Path, args: Vec<OsString>) -> ! {
 enum Never {}
 
 fn try_run(folder: &Path, args: Vec<OsString>) -> io::Result<Never> {
-    let order: Order = files::read(folder)?;
+    let order: WorkerRequest = files::read(folder)?;
     die_with_worker(folder)?;
     let sockets = sockets(&args);
     if let Some(taken) = sockets.iter().find(|socket| socket.exists()) {

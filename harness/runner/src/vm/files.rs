@@ -20,7 +20,7 @@ pub(super) const QEMU_ERRORS: &str = "qemu.stderr";
 /// What the worker is to do.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Order {
+pub(super) struct WorkerRequest {
     pub(super) spec: VmSpec,
     pub(super) mode: Mode,
     /// The process that gave it.
@@ -65,7 +65,7 @@ pub(super) trait Filed: Serialize + DeserializeOwned {
     const NAME: &'static str;
 }
 
-impl Filed for Order {
+impl Filed for WorkerRequest {
     const NAME: &'static str = "order.json";
 }
 

@@ -20,7 +20,7 @@ use rustix::{
 use super::{
     error::VmError,
     event::{TimedEvent, VmEnd, VmEvent},
-    files::{self, Launch, Mode, Order, QEMU_ERRORS, forget},
+    files::{self, Launch, Mode, QEMU_ERRORS, WorkerRequest, forget},
     spec::VmSpec,
     worker,
 };
@@ -134,7 +134,7 @@ fn worker_errors(folder: &Path) -> Result<fs::File, VmError> {
 
 fn command(spec: &VmSpec, folder: &Path, mode: Mode, terminal: OsString) -> Result<Command, VmError> {
     let parent = rustix::process::getpid().as_raw_nonzero().get();
-    let order = Order { spec: spec.clone(), mode, parent };
+    let order = WorkerRequest { spec: spec.clone(), mode, parent };
     files::write(folder, &order).map_err(|source| VmError::Prepare { path: folder.to_owned(), source })?;
     // Not by xshell: it tells events while it runs, and is killed with its process group.
     let mut command = Command::new("/proc/self/exe");

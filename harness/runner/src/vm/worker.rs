@@ -22,8 +22,8 @@ use vmtest::{Config, Target, VMConfig, Vmtest, output::Output};
 
 use super::{
     event::{Phase, VmEnd, VmEvent},
-    files::{self, Launch, Mode, Order, QEMU_LINK, Worker, forget},
-    outbox::Outbox,
+    event_queue::EventQueue,
+    files::{self, Launch, Mode, QEMU_LINK, Worker, WorkerRequest, forget},
 };
 
 /// The first argument of a worker; the second is the VM's folder.
@@ -57,11 +57,11 @@ pub(super) fn run(folder: &Path) -> ! {
 
 struct Holder {
     folder: PathBuf,
-    order: Order,
+    order: WorkerRequest,
 }
 
 fn prepare(folder: &Path) -> io::Result<Holder> {
-    let order: Order = files::read(folder)?;
+    let order: WorkerRequest = files::read(folder)?;
     match order.mode {
         Mode::Command => drop(setsid()?),
         // A person's VM shares their terminal and so their session; it goes with the parent's waiting thread.
@@ -86,13 +86,13 @@ fn limit(resource: Resource, current: u64) -> io::Result<()> {
 
 impl Holder {
     fn hold(self) -> ! {
-        let outbox: &'static Outbox = Box::leak(Box::new(Outbox::new()));
+        let event_queue: &'static EventQueue = Box::leak(Box::new(EventQueue::new()));
         let folder: &'static Path = Box::leak(self.folder.clone().into_boxed_path());
         thread::spawn(move || end_with_parent(folder));
-        thread::spawn(move || tell_when_qemu_is_gone(folder, outbox));
-        thread::spawn(move || outbox.write_to(io::stdout()));
+        thread::spawn(move || tell_when_qemu_is_gone(folder, event_queue));
+        thread::spawn(move || event_queue.write_to(io::stdout()));
         let (sender, receiver) = mpsc::channel();
-        let teller = thread::spawn(move || tell(receiver, outbox));
+        let teller = thread::spawn(move || tell(receiver, event_queue));
         let end = match self.vmtest() {
             Ok(vmtest) => {
                 vmtest.run_one(0, sender);
@@ -100,7 +100,7 @@ impl Holder {
             }
             Err(error) => VmEnd::Failed(format!("{error:#}")),
         };
-        finish(folder, outbox, end)
+        finish(folder, event_queue, end)
     }
 
     fn hold_for_a_person(self) -> ! {
@@ -146,18 +146,18 @@ impl Holder {
 }
 
 /// Tells the end and ends.
-fn finish(folder: &Path, outbox: &Outbox, end: VmEnd) -> ! {
-    outbox.close(end);
+fn finish(folder: &Path, event_queue: &EventQueue, end: VmEnd) -> ! {
+    event_queue.close(end);
     forget(folder);
     exit(0)
 }
 
 /// Passes on what `vmtest` tells; returns how it ended when `vmtest` is done.
-fn tell(outputs: mpsc::Receiver<Output>, outbox: &Outbox) -> VmEnd {
+fn tell(outputs: mpsc::Receiver<Output>, event_queue: &EventQueue) -> VmEnd {
     let mut end = None;
     for output in outputs {
         match to_event(output) {
-            Ok(Some(event)) => outbox.put(event),
+            Ok(Some(event)) => event_queue.put(event),
             Ok(None) => {}
             Err(reason) => end = end.or(Some(reason)),
         }
@@ -192,14 +192,14 @@ fn end_with_parent(folder: &Path) {
 }
 
 /// Tells the end as soon as QEMU is gone: `vmtest` may notice seconds later.
-fn tell_when_qemu_is_gone(folder: &Path, outbox: &Outbox) {
+fn tell_when_qemu_is_gone(folder: &Path, event_queue: &EventQueue) {
     let Some(qemu) = await_launch(folder) else { return };
     if let Ok(process) = pidfd_open(qemu, PidfdFlags::empty()) {
         let mut fds = [PollFd::new(&process, PollFlags::IN)];
         while poll(&mut fds, None).is_err() {}
     }
     thread::sleep(CONSOLE_GRACE);
-    finish(folder, outbox, VmEnd::QemuGone);
+    finish(folder, event_queue, VmEnd::QemuGone);
 }
 
 fn await_launch(folder: &Path) -> Option<Pid> {

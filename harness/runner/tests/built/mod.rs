@@ -40,7 +40,7 @@ pub(crate) fn trial_in(
     test: impl FnOnce(&Supplies) -> Result<(), Failed> + Send + 'static,
 ) -> Trial {
     Trial::ignorable_test(name, move || match Supplies::find(image) {
-        Ok(supplies) => test(&supplies).map(|()| Completion::Completed),
+        Ok(resources) => test(&resources).map(|()| Completion::Completed),
         // A mirror that moves on may have none of another image's packages any more.
         Err(reason) if image == MINIMAL && std::env::var_os("CI").is_some() => Err(Failed::from(reason.to_string())),
         Err(reason) => Ok(Completion::ignored_with(reason.to_string())),

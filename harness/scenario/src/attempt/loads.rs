@@ -1,6 +1,6 @@
 //! The keys of operations that load something: maps, programs, type descriptions, objects.
 
-use harness_protocol::plan::{BpffsPlace, TokenPath, Told};
+use harness_protocol::plan::{AttachTargetTiming, BpffsLocation, TokenPath};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -141,7 +141,7 @@ operation! {
         pub environment: Option<TokenPath>,
         /// Where the container's bpffs is meanwhile.
         #[serde(default)]
-        pub bpffs: BpffsPlace,
+        pub bpffs: BpffsLocation,
         /// The program of another object that the object's first program replaces.
         #[serde(default)]
         pub replaces: Option<Replaces>,
@@ -164,5 +164,5 @@ pub struct Replaces {
     pub function: String,
     /// When libbpf is told.
     #[serde(default)]
-    pub told: Told,
+    pub told: AttachTargetTiming,
 }

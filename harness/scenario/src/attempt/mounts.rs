@@ -1,6 +1,6 @@
 //! The keys of operations on a bpffs: its options, its mounts, and what is pinned in it.
 
-use harness_protocol::plan::{Holding, PinPlace};
+use harness_protocol::plan::{Holding, PinLocation};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -29,7 +29,7 @@ operation! {
         pub path: String,
         /// Where.
         #[serde(default)]
-        pub place: PinPlace,
+        pub place: PinLocation,
         /// The permissions its file is given then, in octal digits such as `"644"` (`chmod(2)`); by default those the
         /// kernel gave it.
         #[serde(default)]

@@ -2,19 +2,19 @@
 
 use std::collections::HashMap;
 
-use harness_scenario::grid::{Grid, Part};
+use harness_scenario::layout::{AttemptRole, SweepLayout};
 use harness_verdict::{
     judgement::{Judgement, Row},
     object::{Step, StepResult},
 };
 
-use crate::difference::{Change, Effect, Subject, Told, What};
+use crate::difference::{Change, ComparedItem, Effect, ItemKind, KernelAnswer};
 
 /// What changed from attempt to attempt, in the order of the first kernel's; then what only the second has.
 pub(super) fn compare(before: &Judgement, after: &Judgement) -> Vec<Change> {
     let surveyed = [before, after].iter().any(|side| side.helpers.is_some());
     let (before, after) = (rows(before), rows(after));
-    let places: HashMap<&Subject, &Row> = after.iter().map(|(subject, row)| (subject, *row)).collect();
+    let places: HashMap<&ComparedItem, &Row> = after.iter().map(|(subject, row)| (subject, *row)).collect();
     let mut changes = Vec::new();
     for (subject, row) in &before {
         match places.get(subject) {
@@ -25,27 +25,27 @@ pub(super) fn compare(before: &Judgement, after: &Judgement) -> Vec<Change> {
             }
         }
     }
-    let known: HashMap<&Subject, ()> = before.iter().map(|(subject, _)| (subject, ())).collect();
+    let known: HashMap<&ComparedItem, ()> = before.iter().map(|(subject, _)| (subject, ())).collect();
     let added = after.iter().filter(|(subject, _)| !known.contains_key(subject));
     changes.extend(added.map(|(subject, row)| alone(Effect::Added, subject, row)));
     changes
 }
 
 /// All attempts that verdicts are told of, by what they are.
-fn rows(judgement: &Judgement) -> Vec<(Subject, &Row)> {
+fn rows(judgement: &Judgement) -> Vec<(ComparedItem, &Row)> {
     let mut rows = Vec::new();
     for case in &judgement.cases {
         let mut seen: HashMap<(&str, &str), usize> = HashMap::new();
         for row in &case.rows {
             let subject = match row.part {
-                Part::Preparation => continue,
-                Part::Cell { row: line, column } => cell(judgement.grid.as_deref(), line, column),
-                Part::Line => {
+                AttemptRole::Preparation => continue,
+                AttemptRole::Cell { row: line, column } => cell(judgement.grid.as_deref(), line, column),
+                AttemptRole::Line => {
                     let count = seen.entry((&row.text, &row.container)).or_default();
                     *count += 1;
                     let (text, container) = (row.text.clone(), row.container.clone());
-                    let what = What::Attempt { text, container, occurrence: *count };
-                    Some(Subject { case: case.label.clone(), what })
+                    let what = ItemKind::Attempt { text, container, occurrence: *count };
+                    Some(ComparedItem { case: case.label.clone(), what })
                 }
             };
             rows.extend(subject.map(|subject| (subject, row)));
@@ -54,20 +54,20 @@ fn rows(judgement: &Judgement) -> Vec<(Subject, &Row)> {
     rows
 }
 
-fn cell(grid: Option<&Grid>, row: usize, column: usize) -> Option<Subject> {
+fn cell(grid: Option<&SweepLayout>, row: usize, column: usize) -> Option<ComparedItem> {
     let (row, column) = (grid?.rows.get(row)?, grid?.columns.get(column)?);
-    Some(Subject { case: String::new(), what: What::Cell { row: row.clone(), arm: column.name.clone() } })
+    Some(ComparedItem { case: String::new(), what: ItemKind::Cell { row: row.clone(), arm: column.name.clone() } })
 }
 
-fn alone(effect: Effect, subject: &Subject, row: &Row) -> Change {
-    let told = Some(Told::of(row));
+fn alone(effect: Effect, subject: &ComparedItem, row: &Row) -> Change {
+    let told = Some(KernelAnswer::of(row));
     let (before, after) = if effect == Effect::Added { (None, told) } else { (told, None) };
     Change { effect, subject: subject.clone(), before, after }
 }
 
 /// How the answer to one attempt changed. What a survey of helpers found is compared helper by helper instead.
-fn change(subject: &Subject, before: &Row, after: &Row, surveyed: bool) -> Option<Change> {
-    let (one, other) = (Told::of(before), Told::of(after));
+fn change(subject: &ComparedItem, before: &Row, after: &Row, surveyed: bool) -> Option<Change> {
+    let (one, other) = (KernelAnswer::of(before), KernelAnswer::of(after));
     let effect = Effect::of(before.verdict.class(), after.verdict.class())
         .or((one.errno != other.errno).then_some(Effect::Errno))
         .or((one.cause != other.cause).then_some(Effect::Cause))
@@ -76,23 +76,23 @@ fn change(subject: &Subject, before: &Row, after: &Row, surveyed: bool) -> Optio
 }
 
 /// Calls of libbpf for one object. Its probes are told as snapshots tell them: those that were refused.
-fn steps(subject: &Subject, before: &[Step], after: &[Step]) -> Vec<Change> {
-    let What::Attempt { text, .. } = &subject.what else { return Vec::new() };
+fn steps(subject: &ComparedItem, before: &[Step], after: &[Step]) -> Vec<Change> {
+    let ItemKind::Attempt { text, .. } = &subject.what else { return Vec::new() };
     let (before, after) = (numbered(before), numbered(after));
     let change = |key: &(&str, usize)| {
         let result = |side: &[((&str, usize), StepResult)]| {
             side.iter().find(|(other, _)| other == key).map(|(_, result)| *result)
         };
         let (one, other) = (result(&before), result(&after));
-        let (before, after) = (one.map(Told::step), other.map(Told::step));
-        let class = |told: &Option<Told>| told.as_ref().and_then(|told| told.class);
+        let (before, after) = (one.map(KernelAnswer::step), other.map(KernelAnswer::step));
+        let class = |told: &Option<KernelAnswer>| told.as_ref().and_then(|told| told.class);
         let effect = match (class(&before), class(&after)) {
             _ if before == after => return None,
             (Some(one), Some(other)) => Effect::of(one, other).unwrap_or(Effect::Errno),
             _ => Effect::Detail,
         };
-        let what = What::Step { attempt: text.clone(), step: key.0.to_owned(), occurrence: key.1 };
-        Some(Change { effect, subject: Subject { case: subject.case.clone(), what }, before, after })
+        let what = ItemKind::Step { attempt: text.clone(), step: key.0.to_owned(), occurrence: key.1 };
+        Some(Change { effect, subject: ComparedItem { case: subject.case.clone(), what }, before, after })
     };
     let only_after = after.iter().filter(|(key, _)| before.iter().all(|(other, _)| other != key));
     before.iter().chain(only_after).filter_map(|(key, _)| change(key)).collect()

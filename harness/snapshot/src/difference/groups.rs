@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use harness_protocol::name::ScenarioName;
 
 use crate::{
-    difference::{Change, Effect, Told, What},
+    difference::{Change, Effect, ItemKind, KernelAnswer},
     reasons::Explanation,
 };
 
@@ -80,12 +80,12 @@ pub fn groups(compared: &[Compared]) -> Vec<Group<'_>> {
 }
 
 /// What a kernel said, in words that many rows can share. Why something new is denied is not asked: it has no other side.
-fn words(change: &Change, told: &Option<Told>) -> Option<String> {
+fn words(change: &Change, told: &Option<KernelAnswer>) -> Option<String> {
     let told = told.as_ref()?;
     let alone = matches!(change.effect, Effect::Added | Effect::Removed);
     let text = if alone && told.class.is_some() { told.brief().to_string() } else { told.to_string() };
     Some(match &change.subject.what {
-        What::Cell { row, .. } => text.split(' ').map(|word| placeholder(word, row)).collect::<Vec<_>>().join(" "),
+        ItemKind::Cell { row, .. } => text.split(' ').map(|word| placeholder(word, row)).collect::<Vec<_>>().join(" "),
         _ => text,
     })
 }
@@ -108,13 +108,13 @@ struct Single<'a> {
 impl<'a> Single<'a> {
     fn of(scenario: &'a ScenarioName, change: &'a Change) -> Self {
         let (name, within, arm) = match &change.subject.what {
-            What::Attempt { text, occurrence, .. } => (counted(text, *occurrence), "", ""),
-            What::Step { attempt, step, occurrence } => (counted(step, *occurrence), attempt.as_str(), ""),
-            What::Cell { row, arm } => (row.clone(), "", arm.as_str()),
-            What::Absent { row } => (row.clone(), "", ""),
-            What::Helper { helper, row, arm } => (helper.clone(), row.as_str(), arm.as_str()),
-            What::Mount { container } => (format!("{container}'s bpffs"), "", ""),
-            What::Disagreements => ("what is told of its delegations".to_owned(), "", ""),
+            ItemKind::Attempt { text, occurrence, .. } => (counted(text, *occurrence), "", ""),
+            ItemKind::Step { attempt, step, occurrence } => (counted(step, *occurrence), attempt.as_str(), ""),
+            ItemKind::Cell { row, arm } => (row.clone(), "", arm.as_str()),
+            ItemKind::Absent { row } => (row.clone(), "", ""),
+            ItemKind::Helper { helper, row, arm } => (helper.clone(), row.as_str(), arm.as_str()),
+            ItemKind::Mount { container } => (format!("{container}'s bpffs"), "", ""),
+            ItemKind::Disagreements => ("what is told of its delegations".to_owned(), "", ""),
         };
         Self { scenario, case: &change.subject.case, name, within, arm }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use harness_protocol::plan::HelperIds;
 use harness_verdict::{judgement::Judgement, verdict::Class};
 
-use crate::difference::{Change, Effect, Subject, Told, What};
+use crate::difference::{Change, ComparedItem, Effect, ItemKind, KernelAnswer};
 
 /// What changed from helper to helper, where programs of a type are loaded on both kernels: a program that is not loaded
 /// is an attempt that says so itself.
@@ -18,9 +18,9 @@ pub(super) fn compare(before: &Judgement, after: &Judgement) -> Vec<Change> {
             let (was, is) = (one.class(name, place.0, found), other.class(name, place.0, now));
             changes.extend(effect(was, is).map(|effect| {
                 let what =
-                    What::Helper { helper: (*name).to_owned(), row: place.0.to_owned(), arm: place.1.to_owned() };
-                let subject = Subject { case: String::new(), what };
-                Change { effect, subject, before: was.map(Told::class), after: is.map(Told::class) }
+                    ItemKind::Helper { helper: (*name).to_owned(), row: place.0.to_owned(), arm: place.1.to_owned() };
+                let subject = ComparedItem { case: String::new(), what };
+                Change { effect, subject, before: was.map(KernelAnswer::class), after: is.map(KernelAnswer::class) }
             }));
         }
     }

@@ -56,12 +56,12 @@ pub struct NameChange {
     /// The name.
     pub name: String,
     /// What became of it.
-    pub fate: Fate,
+    pub fate: NameStatus,
 }
 
 /// What became of a name. Members and structures have no numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum NameStatus {
     /// Only the second kernel knows it.
     Added(Option<u32>),
     /// Only the first kernel knows it.
@@ -109,12 +109,13 @@ fn families(vocabulary: &Vocabulary) -> Vec<(Family, Names)> {
 
 fn of_family(family: Family, before: &Names, after: &Names) -> Vec<NameChange> {
     let gone = before.iter().filter(|(name, _)| !after.contains_key(*name));
-    let mut fates: Vec<(&String, Fate)> = gone.map(|(name, number)| (name, Fate::Removed(*number))).collect();
+    let mut fates: Vec<(&String, NameStatus)> =
+        gone.map(|(name, number)| (name, NameStatus::Removed(*number))).collect();
     for (name, number) in after {
         match (before.get(name), number) {
-            (None, _) => fates.push((name, Fate::Added(*number))),
+            (None, _) => fates.push((name, NameStatus::Added(*number))),
             (Some(Some(was)), Some(is)) if was != is => {
-                fates.push((name, Fate::Renumbered { before: *was, after: *is }));
+                fates.push((name, NameStatus::Renumbered { before: *was, after: *is }));
             }
             _ => {}
         }
@@ -123,7 +124,7 @@ fn of_family(family: Family, before: &Names, after: &Names) -> Vec<NameChange> {
     fates.into_iter().map(|(name, fate)| NameChange { family, name: name.clone(), fate }).collect()
 }
 
-impl Fate {
+impl NameStatus {
     /// What changed under one's feet first, then what is gone, then what is new.
     fn place(self) -> (u8, u32) {
         match self {

@@ -1,13 +1,13 @@
 use harness_protocol::mount_option::MountOption;
-use harness_scenario::grid::{Column, Grid, Orphan, Part};
+use harness_scenario::layout::{AttemptRole, Column, SweepLayout, UncoveredName};
 use harness_uapi::vocabulary::{Kind, Vocabulary};
-use harness_verdict::{granted::Granted, judgement::Case, object::Step, verdict::Refusal};
+use harness_verdict::{granted::GrantedHelpers, judgement::Case, object::Step, verdict::Refusal};
 
 use super::*;
 use crate::{
     difference::{
         groups::{Compared, groups},
-        names::{Coverage, Family, Fate, NameChange},
+        names::{Coverage, Family, NameChange, NameStatus},
     },
     reasons::Explanation,
 };
@@ -34,7 +34,7 @@ fn unsupported() -> Verdict {
 
 fn row(text: &str, verdict: Verdict) -> Row {
     let (op, container, steps) = ("map_create".to_owned(), "container".to_owned(), Vec::new());
-    Row { text: text.to_owned(), op, container, expect: None, verdict, cause: None, part: Part::Line, steps }
+    Row { text: text.to_owned(), op, container, expect: None, verdict, cause: None, part: AttemptRole::Line, steps }
 }
 
 fn lacking(row: Row, gift: &str) -> Row {
@@ -64,12 +64,12 @@ fn one(rows: Vec<Row>) -> Judgement {
 /// A sweep over these rows with the arms `granted` and `no_token`, one verdict a cell in the order of rows.
 fn sweep(names: &[&str], rows: Vec<Row>) -> Judgement {
     let column = |name: &str| Column { name: name.to_owned(), head: name.to_owned(), meaning: String::new() };
-    let grid = Grid {
+    let grid = SweepLayout {
         rows: names.iter().map(|name| (*name).to_owned()).collect(),
         columns: ["granted", "no_token"].map(column).to_vec(),
-        ..Grid::default()
+        ..SweepLayout::default()
     };
-    let cell = |(at, row): (usize, Row)| Row { part: Part::Cell { row: at / 2, column: at % 2 }, ..row };
+    let cell = |(at, row): (usize, Row)| Row { part: AttemptRole::Cell { row: at / 2, column: at % 2 }, ..row };
     let rows = rows.into_iter().enumerate().map(cell).collect();
     Judgement { grid: Some(Box::new(grid)), ..one(rows) }
 }
@@ -119,7 +119,7 @@ fn attempts_are_found_by_what_they_are_and_not_by_their_place() {
     let after = vec![row("new", allowed()), row("b", allowed()), row("a", allowed())];
     let changes = compare(&one(before), &one(after));
     let found: Vec<_> = changes.iter().map(|change| (change.effect, &change.subject.what)).collect();
-    let what = |text: &str| What::Attempt { text: text.into(), container: "container".into(), occurrence: 1 };
+    let what = |text: &str| ItemKind::Attempt { text: text.into(), container: "container".into(), occurrence: 1 };
     assert_eq!(found, [(Effect::Loosened, &what("b")), (Effect::Added, &what("new"))]);
     assert_eq!((&changes[1].before, changes[1].after.as_ref().unwrap().to_string()), (&None, "allowed".to_owned()));
 }
@@ -134,9 +134,9 @@ fn attempts_that_read_the_same_are_told_apart_by_case_container_and_count() {
         ])
     };
     let changes = compare(&side(denied(Errno::EPERM)), &side(allowed()));
-    let what = What::Attempt { text: "x".into(), container: "container".into(), occurrence: 2 };
+    let what = ItemKind::Attempt { text: "x".into(), container: "container".into(), occurrence: 2 };
     assert_eq!(changes.len(), 1);
-    assert_eq!(changes[0].subject, Subject { case: "t=1".into(), what });
+    assert_eq!(changes[0].subject, ComparedItem { case: "t=1".into(), what });
     let fewer = judgement(vec![case("t=1", vec![row("x", allowed())])]);
     assert_eq!(compare(&side(allowed()), &fewer).len(), 3);
     assert!(compare(&side(allowed()), &fewer).iter().all(|change| change.effect == Effect::Removed));
@@ -149,9 +149,9 @@ fn cells_are_found_by_row_and_arm_and_preparations_are_not_told() {
     rows.extend([row("x", denied(Errno::EPERM)), row("x", allowed())]);
     // A type that is new stands first, so every old one has moved.
     let mut after = sweep(&["newest", "hash", "array"], rows);
-    after.cases[0].rows.push(Row { part: Part::Preparation, ..row("prog_load for x", denied(Errno::EPERM)) });
+    after.cases[0].rows.push(Row { part: AttemptRole::Preparation, ..row("prog_load for x", denied(Errno::EPERM)) });
     let changes = compare(&before, &after);
-    let cell = |row: &str, arm: &str| What::Cell { row: row.into(), arm: arm.into() };
+    let cell = |row: &str, arm: &str| ItemKind::Cell { row: row.into(), arm: arm.into() };
     let found: Vec<_> = changes.iter().map(|change| (change.effect, change.subject.what.clone())).collect();
     let expected = [
         (Effect::Tightened, cell("array", "granted")),
@@ -186,8 +186,8 @@ fn masks_and_accounts_of_delegations_are_compared() {
     let changes = compare(&side("hash", "x"), &side("any", "y"));
     let told: Vec<_> =
         changes.iter().map(|c| (c.effect, c.before.as_ref().unwrap().to_string(), c.after.as_ref().unwrap())).collect();
-    assert_eq!(told[0], (Effect::Masks, "maps=hash".to_owned(), &Told::text("maps=any")));
-    assert_eq!(told[1], (Effect::Disagreement, "x".to_owned(), &Told::text("y")));
+    assert_eq!(told[0], (Effect::Masks, "maps=hash".to_owned(), &KernelAnswer::text("maps=any")));
+    assert_eq!(told[1], (Effect::Disagreement, "x".to_owned(), &KernelAnswer::text("y")));
     assert_eq!(compare(&side("any", "x"), &side("any", "x")), []);
 }
 
@@ -195,7 +195,8 @@ fn masks_and_accounts_of_delegations_are_compared() {
 fn a_new_name_that_nobody_attempts_is_told_with_the_reason() {
     let with = |names: &[(&str, &str)]| {
         let mut judgement = sweep(&["hash"], vec![row("x", allowed()), row("x", allowed())]);
-        let orphan = |(name, advice): &(&str, &str)| Orphan { name: (*name).to_owned(), advice: (*advice).to_owned() };
+        let orphan =
+            |(name, advice): &(&str, &str)| UncoveredName { name: (*name).to_owned(), advice: (*advice).to_owned() };
         judgement.grid.as_mut().unwrap().absent = names.iter().map(orphan).collect();
         judgement
     };
@@ -205,7 +206,7 @@ fn a_new_name_that_nobody_attempts_is_told_with_the_reason() {
         .into_iter()
         .map(|change| (change.effect, change.subject.what, change.after.map(|told| told.to_string())))
         .collect();
-    let absent = |row: &str| What::Absent { row: row.to_owned() };
+    let absent = |row: &str| ItemKind::Absent { row: row.to_owned() };
     let expected = [
         (Effect::Detail, absent("old"), Some("not attempted: needs a card".to_owned())),
         (Effect::Removed, absent("gone"), None),
@@ -219,7 +220,7 @@ fn a_new_name_that_nobody_attempts_is_told_with_the_reason() {
 
 fn surveyed(names: &[(u32, &str)], found: &[((usize, usize), &str)]) -> Judgement {
     let mut judgement = sweep(&["xdp"], vec![row("x", said("n")), row("x", said("n"))]);
-    let granted = Granted {
+    let granted = GrantedHelpers {
         names: names.iter().map(|(id, name)| (*id, (*name).to_owned())).collect(),
         found: found.iter().map(|(place, ids)| (*place, ids.parse().unwrap())).collect(),
     };
@@ -237,7 +238,7 @@ fn helpers_are_compared_by_name_and_a_denied_one_is_one_that_another_arm_has() {
     let found: Vec<_> = compare(&before, &after)
         .into_iter()
         .map(|change| match change.subject.what {
-            What::Helper { helper, arm, .. } => (change.effect, helper, arm),
+            ItemKind::Helper { helper, arm, .. } => (change.effect, helper, arm),
             other => panic!("{other:?}"),
         })
         .collect();
@@ -262,17 +263,21 @@ fn names_of_the_committed_kernels_differ_as_their_headers_do() {
     let changes = names::differences(&old, &new);
     let change = |family, name: &str, fate| NameChange { family, name: name.to_owned(), fate };
     for expected in [
-        change(Family::Cmds, "prog_stream_read_by_fd", Fate::Added(Some(37))),
-        change(Family::Maps, "insn_array", Fate::Added(Some(34))),
-        change(Family::Flags, "BPF_COMMON_ATTRS", Fate::Added(Some(1 << 16))),
-        change(Family::Attributes, "fd_by_id_token_fd", Fate::Added(None)),
-        change(Family::Infos, "bpf_token_info", Fate::Added(None)),
+        change(Family::Cmds, "prog_stream_read_by_fd", NameStatus::Added(Some(37))),
+        change(Family::Maps, "insn_array", NameStatus::Added(Some(34))),
+        change(Family::Flags, "BPF_COMMON_ATTRS", NameStatus::Added(Some(1 << 16))),
+        change(Family::Attributes, "fd_by_id_token_fd", NameStatus::Added(None)),
+        change(Family::Infos, "bpf_token_info", NameStatus::Added(None)),
     ] {
         assert!(changes.contains(&expected), "{expected:?} is not in {changes:?}");
     }
     assert!(changes.iter().all(|change| !change.name.contains("MAX_")), "{changes:?}");
     assert_eq!(names::differences(&old, &old), []);
-    assert!(names::differences(&new, &old).contains(&change(Family::Maps, "insn_array", Fate::Removed(Some(34)))));
+    assert!(names::differences(&new, &old).contains(&change(
+        Family::Maps,
+        "insn_array",
+        NameStatus::Removed(Some(34))
+    )));
 }
 
 #[test]
@@ -282,7 +287,7 @@ fn a_name_that_moved_is_told_with_both_numbers() {
     json["helpers"]["300"] = json["helpers"]["1"].take();
     json["helpers"].as_object_mut().unwrap().remove("1");
     let moved: Vocabulary = serde_json::from_value(json).unwrap();
-    let fate = Fate::Renumbered { before: 1, after: 300 };
+    let fate = NameStatus::Renumbered { before: 1, after: 300 };
     assert_eq!(
         names::differences(&old, &moved),
         [NameChange { family: Family::Helpers, name: "map_lookup_elem".into(), fate }]

@@ -31,8 +31,8 @@ fn own(list: &str) -> OwnSnapshots {
     own
 }
 
-fn ground(kernel: &str) -> Ground {
-    Ground { kernel: kernel.parse().unwrap(), image: "minimal".parse().unwrap() }
+fn environment(kernel: &str) -> Environment {
+    Environment { kernel: kernel.parse().unwrap(), image: "minimal".parse().unwrap() }
 }
 
 fn complaints(text: &str, snapshots: &str) -> Vec<String> {
@@ -200,11 +200,12 @@ fn a_file_of_another_form_is_not_edited() {
 fn an_entry_may_say_that_expectations_are_for_other_kernels() {
     let text = "[[difference]]\nreason = 'r'\nkernels = ['7.3-*']\nscenarios = ['a/b']\nexpect = 'otherwise'\n";
     let reasons = Reasons::parse("d.toml", text.as_bytes()).unwrap();
-    let lifts = |scenario: &str, kernel: &str| reasons.lifts_expectations(&scenario.parse().unwrap(), &ground(kernel));
+    let lifts =
+        |scenario: &str, kernel: &str| reasons.lifts_expectations(&scenario.parse().unwrap(), &environment(kernel));
     assert!(lifts("a/b", "7.3-unpriv0") && !lifts("a/b", "7.3") && !lifts("a/c", "7.3-unpriv0"));
     let plain = text.replace("expect = 'otherwise'\n", "");
     let plain = Reasons::parse("d.toml", plain.as_bytes()).unwrap();
-    assert!(!plain.lifts_expectations(&"a/b".parse().unwrap(), &ground("7.3-unpriv0")));
+    assert!(!plain.lifts_expectations(&"a/b".parse().unwrap(), &environment("7.3-unpriv0")));
     let wrong = Reasons::parse("d.toml", text.replace("otherwise", "denied").as_bytes()).unwrap_err().to_string();
     assert!(wrong.starts_with("d.toml:5:10: ") && wrong.contains("otherwise"), "{wrong}");
 }

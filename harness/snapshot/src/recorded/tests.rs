@@ -1,13 +1,14 @@
-use harness_protocol::name::Ground;
+use harness_protocol::name::Environment;
 
 use super::*;
 
 /// A ground and the kernels its kernel is like: `6.12-debian@minimal < 6.12`, with image `minimal` if none is named.
 fn lineage(text: &str) -> Lineage {
     let mut names = text.split(" < ");
-    let (kernel, image) = names.next().map(|ground| ground.split_once('@').unwrap_or((ground, "minimal"))).unwrap();
-    let ground = Ground { kernel: kernel.parse().unwrap(), image: image.parse().unwrap() };
-    Lineage { ground, alike: names.map(|name| name.parse().unwrap()).collect() }
+    let (kernel, image) =
+        names.next().map(|environment| environment.split_once('@').unwrap_or((environment, "minimal"))).unwrap();
+    let environment = Environment { kernel: kernel.parse().unwrap(), image: image.parse().unwrap() };
+    Lineage { environment, alike: names.map(|name| name.parse().unwrap()).collect() }
 }
 
 /// Snapshots by what stands behind the scenario's name.
@@ -23,14 +24,14 @@ fn bless(before: &Recorded, texts: &[(&str, &str)], held: &[&str]) -> Recorded {
 }
 
 fn bless_for(image: &str, before: &Recorded, texts: &[(&str, &str)], held: &[&str]) -> Recorded {
-    let texts: Vec<_> = texts.iter().map(|(ground, text)| (lineage(ground), (*text).to_owned())).collect();
-    let held: Vec<_> = held.iter().map(|ground| lineage(ground)).collect();
+    let texts: Vec<_> = texts.iter().map(|(environment, text)| (lineage(environment), (*text).to_owned())).collect();
+    let held: Vec<_> = held.iter().map(|environment| lineage(environment)).collect();
     let after = before.blessed(&Blessing { texts: &texts, held: &held, image: &image.parse().unwrap() });
     for (lineage, text) in &texts {
-        assert!(same(after.for_ground(lineage).unwrap(), text), "{lineage:?} gave {text}: {after:?}");
+        assert!(same(after.for_environment(lineage).unwrap(), text), "{lineage:?} gave {text}: {after:?}");
     }
-    for lineage in held.iter().filter(|lineage| before.for_ground(lineage).is_some()) {
-        assert_eq!(after.for_ground(lineage), before.for_ground(lineage), "{lineage:?}: {after:?}");
+    for lineage in held.iter().filter(|lineage| before.for_environment(lineage).is_some()) {
+        assert_eq!(after.for_environment(lineage), before.for_environment(lineage), "{lineage:?}: {after:?}");
     }
     after
 }
@@ -62,11 +63,11 @@ fn a_kernel_that_did_not_run_keeps_what_it_is_held_to() {
 #[test]
 fn a_kernel_is_held_to_what_one_like_it_is_held_to() {
     let before = recorded(&[("", "a"), ("@7.3", "b")]);
-    for (ground, holder, text) in
+    for (environment, holder, text) in
         [("7.3-debian < 7.3", "@7.3", "b"), ("6.12-debian < 6.12", "", "a"), ("7.3", "@7.3", "b")]
     {
-        assert_eq!(before.for_ground(&lineage(ground)), Some(text), "{ground}");
-        assert_eq!(before.holder(&lineage(ground)).unwrap().to_string(), holder, "{ground}");
+        assert_eq!(before.for_environment(&lineage(environment)), Some(text), "{environment}");
+        assert_eq!(before.holder(&lineage(environment)).unwrap().to_string(), holder, "{environment}");
     }
     let debian = "7.3-debian < 7.3";
     assert_eq!(bless(&before, &[(debian, "b")], &["6.12"]), before);
@@ -79,11 +80,13 @@ fn a_kernel_is_held_to_what_one_like_it_is_held_to() {
 #[test]
 fn what_an_image_has_goes_before_what_a_kernel_has() {
     let all = recorded(&[("", "a"), ("@7.3", "b"), ("@@s", "c"), ("@7.3@s", "d")]);
-    for (ground, text) in [("6.12@s", "c"), ("7.3@s", "d"), ("7.3-debian@s < 7.3", "d"), ("7.3", "b"), ("6.12", "a")] {
-        assert_eq!(all.for_ground(&lineage(ground)), Some(text), "{ground}");
+    for (environment, text) in
+        [("6.12@s", "c"), ("7.3@s", "d"), ("7.3-debian@s < 7.3", "d"), ("7.3", "b"), ("6.12", "a")]
+    {
+        assert_eq!(all.for_environment(&lineage(environment)), Some(text), "{environment}");
     }
-    assert_eq!(recorded(&[("", "a"), ("@7.3", "b")]).for_ground(&lineage("7.3@s")), Some("b"));
-    assert_eq!(recorded(&[("", "a"), ("@7.3", "b"), ("@@s", "c")]).for_ground(&lineage("7.3@s")), Some("c"));
+    assert_eq!(recorded(&[("", "a"), ("@7.3", "b")]).for_environment(&lineage("7.3@s")), Some("b"));
+    assert_eq!(recorded(&[("", "a"), ("@7.3", "b"), ("@@s", "c")]).for_environment(&lineage("7.3@s")), Some("c"));
 }
 
 #[test]
@@ -131,18 +134,18 @@ fn the_first_image_is_the_one_that_all_are_held_to() {
 }
 
 #[test]
-fn every_ground_gets_what_it_gave_whatever_was_recorded() {
-    let grounds = ["6.12", "7.3", "7.3-debian < 7.3", "6.12@s", "7.3@s", "7.3-debian@s < 7.3"];
+fn every_environment_gets_what_it_gave_whatever_was_recorded() {
+    let environments = ["6.12", "7.3", "7.3-debian < 7.3", "6.12@s", "7.3@s", "7.3-debian@s < 7.3"];
     let owners = ["", "@6.12", "@7.3", "@@s", "@@minimal", "@7.3@s", "@7.3@minimal"];
     let letter = |number: usize| ["a", "b", "c"][number % 3];
     for case in 0..3_usize.pow(6) {
         let give = |at: usize| letter(case / 3_usize.pow(at as u32));
-        let texts: Vec<_> = grounds.iter().enumerate().map(|(at, ground)| (*ground, give(at))).collect();
+        let texts: Vec<_> = environments.iter().enumerate().map(|(at, environment)| (*environment, give(at))).collect();
         let chosen = owners.iter().enumerate().filter(|(at, _)| case.wrapping_mul(2_654_435_761) >> (7 + at) & 1 == 1);
         let before: Vec<_> = chosen.map(|(at, owner)| (*owner, letter(case + at))).collect();
         // All of them, and some of them while others are held to what is recorded: `bless` looks at each.
         let all = bless(&recorded(&before), &texts, &[]);
         assert_eq!(bless(&all, &texts, &[]), all, "blessing again changes nothing: {texts:?}");
-        bless(&recorded(&before), &texts[3..], &grounds[..3]);
+        bless(&recorded(&before), &texts[3..], &environments[..3]);
     }
 }

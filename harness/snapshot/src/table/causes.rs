@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use harness_scenario::grid::{Grid, Orphan};
+use harness_scenario::layout::{SweepLayout, UncoveredName};
 use harness_verdict::{judgement::Row, reason::Reason, verdict::Verdict};
 
 use super::cells::Cells;
@@ -20,7 +20,7 @@ const MANY: usize = 4;
 
 /// One line a column and cause: which rows are denied for it, the most common cause last. Causes that differ only in
 /// naming the row's own bit count as one, and a column that is denied like one before it refers to that.
-pub(super) fn denials(grid: &Grid, cells: &Cells<'_>) -> Vec<String> {
+pub(super) fn denials(grid: &SweepLayout, cells: &Cells<'_>) -> Vec<String> {
     let width = grid.columns.iter().map(|column| column.head.chars().count()).max().unwrap_or(0);
     let mut told: Vec<(&str, Groups)> = Vec::new();
     let mut lines = Vec::new();
@@ -38,7 +38,7 @@ pub(super) fn denials(grid: &Grid, cells: &Cells<'_>) -> Vec<String> {
 }
 
 /// The causes of a column, the one with the most rows last.
-fn column_groups(grid: &Grid, cells: &Cells<'_>, column: usize) -> Groups {
+fn column_groups(grid: &SweepLayout, cells: &Cells<'_>, column: usize) -> Groups {
     let denied = cells.column(column).filter(|(_, attempt)| matches!(attempt.verdict, Verdict::Denied(_)));
     let causes = denied.map(|(row, attempt)| (row, words(attempt, &grid.rows[row])));
     let mut groups = grouped(causes.filter_map(|(row, words)| Some((row, words?))));
@@ -49,7 +49,7 @@ fn column_groups(grid: &Grid, cells: &Cells<'_>, column: usize) -> Groups {
     groups
 }
 
-fn group_texts(grid: &Grid, groups: &Groups) -> Vec<String> {
+fn group_texts(grid: &SweepLayout, groups: &Groups) -> Vec<String> {
     let last = groups.len().saturating_sub(1);
     let who = |at: usize, rows: &[usize]| match (at == last && rows.len() >= MANY, groups.len()) {
         (false, _) => names(grid, rows),
@@ -60,7 +60,7 @@ fn group_texts(grid: &Grid, groups: &Groups) -> Vec<String> {
 }
 
 /// One line a reason: which rows are unsupported for it.
-pub(super) fn unsupported(grid: &Grid, cells: &Cells<'_>) -> Vec<String> {
+pub(super) fn unsupported(grid: &SweepLayout, cells: &Cells<'_>) -> Vec<String> {
     let reasons = cells.iter().filter_map(|(index, row)| match &row.verdict {
         Verdict::Unsupported { reason, .. } => Some((index, reason.clone())),
         _ => None,
@@ -70,9 +70,9 @@ pub(super) fn unsupported(grid: &Grid, cells: &Cells<'_>) -> Vec<String> {
 }
 
 /// One line a reason: which names stand for nothing that could be attempted.
-pub(super) fn absent(grid: &Grid) -> Vec<String> {
+pub(super) fn absent(grid: &SweepLayout) -> Vec<String> {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for Orphan { name, advice } in &grid.absent {
+    for UncoveredName { name, advice } in &grid.absent {
         match groups.iter_mut().find(|(known, _)| known == advice) {
             Some((_, names)) => names.push(name),
             None => groups.push((advice, vec![name])),
@@ -111,7 +111,7 @@ fn words(attempt: &Row, row: &str) -> Option<String> {
     Some(general.to_string())
 }
 
-fn names(grid: &Grid, rows: &[usize]) -> String {
+fn names(grid: &SweepLayout, rows: &[usize]) -> String {
     rows.iter().map(|row| grid.rows[*row].as_str()).collect::<Vec<_>>().join(", ")
 }
 

@@ -1,8 +1,8 @@
 //! The verdicts of a sweep by their place in its table.
 
-use harness_scenario::grid::{Grid, Part};
+use harness_scenario::layout::{AttemptRole, SweepLayout};
 use harness_verdict::{
-    granted::Granted,
+    granted::GrantedHelpers,
     judgement::{Judgement, Row},
 };
 
@@ -10,15 +10,15 @@ use harness_verdict::{
 pub(crate) struct Cells<'a> {
     cells: Vec<Option<&'a Row>>,
     columns: usize,
-    helpers: Option<&'a Granted>,
+    helpers: Option<&'a GrantedHelpers>,
 }
 
 impl<'a> Cells<'a> {
-    pub(crate) fn of(grid: &Grid, judgement: &'a Judgement) -> Self {
+    pub(crate) fn of(grid: &SweepLayout, judgement: &'a Judgement) -> Self {
         let columns = grid.columns.len();
         let mut cells = vec![None; grid.rows.len() * columns];
         for row in judgement.cases.iter().flat_map(|case| &case.rows) {
-            if let Part::Cell { row: line, column } = row.part
+            if let AttemptRole::Cell { row: line, column } = row.part
                 && let Some(cell) = cells.get_mut(line * columns + column)
             {
                 *cell = Some(row);
@@ -28,7 +28,7 @@ impl<'a> Cells<'a> {
     }
 
     /// Which helpers were granted, if it is a sweep of helpers.
-    pub(crate) fn helpers(&self) -> Option<&'a Granted> {
+    pub(crate) fn helpers(&self) -> Option<&'a GrantedHelpers> {
         self.helpers
     }
 

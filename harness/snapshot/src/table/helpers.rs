@@ -1,16 +1,16 @@
 //! Which helpers programs of each type were granted, as a table: a line a helper.
 
-use harness_scenario::grid::Grid;
-use harness_verdict::granted::Granted;
+use harness_scenario::layout::SweepLayout;
+use harness_verdict::granted::GrantedHelpers;
 
 use super::{
     causes::wrapped,
-    line::{Line, Tone, line, one},
+    line::{Emphasis, Line, line, one},
 };
 
 /// Each helper with the types that have it, and those that lack it in each column although programs of the type are
 /// loaded there; then the helpers that no type has, and what the short names of long lists stand for.
-pub(super) fn lines(grid: &Grid, granted: &Granted) -> Vec<Line> {
+pub(super) fn lines(grid: &SweepLayout, granted: &GrantedHelpers) -> Vec<Line> {
     let columns: Vec<usize> = (0..grid.columns.len()).filter(|column| granted.is_of_use(*column)).collect();
     let mut sets = Sets::new(&grid.rows);
     let (mut table, mut nobody) = (Vec::new(), Vec::new());
@@ -31,7 +31,7 @@ pub(super) fn lines(grid: &Grid, granted: &Granted) -> Vec<Line> {
 }
 
 /// The types that have a helper and lack it in this column.
-fn lost(granted: &Granted, id: u32, having: &[usize], column: usize, sets: &mut Sets<'_>) -> String {
+fn lost(granted: &GrantedHelpers, id: u32, having: &[usize], column: usize, sets: &mut Sets<'_>) -> String {
     let loaded: Vec<usize> = having.iter().copied().filter(|row| granted.of(*row, column).is_some()).collect();
     let lacks = |row: &usize| granted.of(*row, column).is_some_and(|ids| !ids.contains(id));
     let lost: Vec<usize> = loaded.iter().copied().filter(lacks).collect();
@@ -46,9 +46,9 @@ fn laid_out(title: &str, heads: Vec<String>, table: &[(&str, Vec<String>)]) -> V
     let first = table.iter().map(|(name, _)| name.chars().count()).chain([title.len()]).max().unwrap_or(0);
     let width = |at: usize| table.iter().map(|(_, words)| words[at].chars().count()).chain([heads[at].len()]).max();
     let widths: Vec<usize> = (0..heads.len()).map(|at| width(at).unwrap_or(0)).collect();
-    let toned = |words: &[String], tone| words.iter().map(|word| (word.clone(), tone)).collect();
-    let mut lines = vec![line(title, first, toned(&heads, Tone::Dim), &widths)];
-    lines.extend(table.iter().map(|(name, words)| line(name, first, toned(words, Tone::Plain), &widths)));
+    let emphasized = |words: &[String], emphasis| words.iter().map(|word| (word.clone(), emphasis)).collect();
+    let mut lines = vec![line(title, first, emphasized(&heads, Emphasis::Dim), &widths)];
+    lines.extend(table.iter().map(|(name, words)| line(name, first, emphasized(words, Emphasis::Plain), &widths)));
     lines
 }
 
@@ -56,8 +56,8 @@ fn legend(sets: &Sets<'_>, nobody: &[&str]) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     let mut section = |title: &str, texts: Vec<String>| {
         if !texts.is_empty() {
-            lines.extend([Vec::new(), one(format!("{title}:"), Tone::Dim)]);
-            lines.extend(texts.into_iter().map(|text| one(text, Tone::Plain)));
+            lines.extend([Vec::new(), one(format!("{title}:"), Emphasis::Dim)]);
+            lines.extend(texts.into_iter().map(|text| one(text, Emphasis::Plain)));
         }
     };
     section("sets of types", sets.long.iter().enumerate().flat_map(|(at, set)| sets.told(at, set)).collect());
@@ -116,31 +116,31 @@ fn title(at: usize, set: &[usize]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harness_scenario::grid::Column;
+    use harness_scenario::layout::Column;
 
     fn column(head: &str) -> Column {
         Column { name: head.to_owned(), head: head.to_owned(), meaning: String::new() }
     }
 
-    fn granted(found: &[((usize, usize), &str)]) -> Granted {
+    fn granted(found: &[((usize, usize), &str)]) -> GrantedHelpers {
         let names = ["lookup", "jiffies", "printk", "write", "nothing"];
-        Granted {
+        GrantedHelpers {
             names: names.iter().zip(1..).map(|(name, id)| (id, (*name).to_owned())).collect(),
             found: found.iter().map(|(at, ids)| (*at, ids.parse().unwrap())).collect(),
         }
     }
 
-    fn text(grid: &Grid, granted: &Granted) -> String {
+    fn text(grid: &SweepLayout, granted: &GrantedHelpers) -> String {
         let line = |line: Line| line.into_iter().map(|piece| piece.text).collect::<String>();
         lines(grid, granted).into_iter().map(|pieces| format!("{}\n", line(pieces).trim_end())).collect()
     }
 
     #[test]
     fn a_helper_tells_its_types_and_where_they_lack_it() {
-        let grid = Grid {
+        let grid = SweepLayout {
             rows: ["xdp", "kprobe"].map(str::to_owned).to_vec(),
             columns: ["root", "-token", "-PERF"].map(column).to_vec(),
-            ..Grid::default()
+            ..SweepLayout::default()
         };
         let found = [((0, 0), "1-3"), ((1, 0), "1-4"), ((0, 2), "1-2")];
         let expected = "\
@@ -158,8 +158,11 @@ nothing
 
     #[test]
     fn what_root_lacks_and_another_has_is_told_of_root() {
-        let grid =
-            Grid { rows: vec!["xdp".to_owned()], columns: ["root", "granted"].map(column).to_vec(), ..Grid::default() };
+        let grid = SweepLayout {
+            rows: vec!["xdp".to_owned()],
+            columns: ["root", "granted"].map(column).to_vec(),
+            ..SweepLayout::default()
+        };
         let text = text(&grid, &granted(&[((0, 0), "1-2"), ((0, 1), "1-3")]));
         assert!(text.contains("printk   all    all   -\n"), "{text}");
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use harness_scenario::grid::{Grid, Part};
+use harness_scenario::layout::{AttemptRole, SweepLayout};
 use harness_verdict::{
     judgement::{Judgement, Row},
     verdict::{Class, Verdict},
@@ -12,18 +12,18 @@ use super::{
     causes,
     cells::Cells,
     helpers,
-    line::{Line, Tone, line, one},
+    line::{Emphasis, Line, line, one},
 };
 
 /// The whole table: a count, what the columns mean, the verdicts, the causes of denials, and why what is unsupported is.
-pub fn layout(grid: &Grid, judgement: &Judgement) -> Vec<Line> {
+pub fn layout(grid: &SweepLayout, judgement: &Judgement) -> Vec<Line> {
     layout_within(grid, judgement, usize::MAX)
 }
 
 /// [`layout`] with the columns of the verdicts that do not fit into so many characters in further tables below the first.
-pub fn layout_within(grid: &Grid, judgement: &Judgement, width: usize) -> Vec<Line> {
+pub fn layout_within(grid: &SweepLayout, judgement: &Judgement, width: usize) -> Vec<Line> {
     let cells = Cells::of(grid, judgement);
-    let mut lines = vec![one(count(grid, &cells), Tone::Plain), Vec::new()];
+    let mut lines = vec![one(count(grid, &cells), Emphasis::Plain), Vec::new()];
     lines.extend(legend(grid, &cells));
     lines.push(Vec::new());
     if let Some(granted) = cells.helpers() {
@@ -41,13 +41,13 @@ pub fn layout_within(grid: &Grid, judgement: &Judgement, width: usize) -> Vec<Li
 
 fn section(lines: &mut Vec<Line>, title: &str, texts: Vec<String>) {
     if !texts.is_empty() {
-        lines.extend([Vec::new(), one(format!("{title}:"), Tone::Dim)]);
-        lines.extend(texts.into_iter().map(|text| one(text, Tone::Plain)));
+        lines.extend([Vec::new(), one(format!("{title}:"), Emphasis::Dim)]);
+        lines.extend(texts.into_iter().map(|text| one(text, Emphasis::Plain)));
     }
 }
 
 /// How many rows, columns and attempts there are, and how many verdicts of each class.
-fn count(grid: &Grid, cells: &Cells<'_>) -> String {
+fn count(grid: &SweepLayout, cells: &Cells<'_>) -> String {
     let classes = [Class::Allowed, Class::Denied, Class::Unsupported, Class::Malformed, Class::NotMade, Class::Crashed];
     let of = |class: Class| cells.iter().filter(|(_, row)| row.verdict.class() == class).count();
     let parts: Vec<String> = classes
@@ -60,7 +60,7 @@ fn count(grid: &Grid, cells: &Cells<'_>) -> String {
     format!("{rows} {} under {columns} circumstances, {total} attempts: {}", grid.of, parts.join(", "))
 }
 
-fn legend(grid: &Grid, cells: &Cells<'_>) -> Vec<Line> {
+fn legend(grid: &SweepLayout, cells: &Cells<'_>) -> Vec<Line> {
     let width = grid.columns.iter().map(|column| column.head.chars().count()).max().unwrap_or(0);
     let columns = grid.columns.iter().map(|column| format!("{:<width$}  {}", column.head, column.meaning));
     let mut words = if cells.helpers().is_some() {
@@ -77,10 +77,10 @@ fn legend(grid: &Grid, cells: &Cells<'_>) -> Vec<Line> {
     words.extend(has(Class::Malformed).then_some("!errno: malformed"));
     let everywhere = cells.iter().count() == grid.rows.len() * grid.columns.len();
     words.extend((!everywhere).then_some(".: no such thing for this call"));
-    columns.chain([words.join("; ")]).map(|text| one(text, Tone::Dim)).collect()
+    columns.chain([words.join("; ")]).map(|text| one(text, Emphasis::Dim)).collect()
 }
 
-fn table(grid: &Grid, cells: &Cells<'_>, limit: usize) -> Vec<Line> {
+fn table(grid: &SweepLayout, cells: &Cells<'_>, limit: usize) -> Vec<Line> {
     let first = grid.rows.iter().map(|row| row.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> =
         grid.columns.iter().enumerate().map(|(at, column)| width(&column.head, at, cells)).collect();
@@ -90,7 +90,7 @@ fn table(grid: &Grid, cells: &Cells<'_>, limit: usize) -> Vec<Line> {
             lines.push(Vec::new());
         }
         let widths = &widths[columns.clone()];
-        let heads = grid.columns[columns.clone()].iter().map(|column| (column.head.clone(), Tone::Dim)).collect();
+        let heads = grid.columns[columns.clone()].iter().map(|column| (column.head.clone(), Emphasis::Dim)).collect();
         lines.push(line("", first, heads, widths));
         for (index, row) in grid.rows.iter().enumerate() {
             let words =
@@ -121,16 +121,16 @@ fn width(head: &str, column: usize, cells: &Cells<'_>) -> usize {
 }
 
 /// How many helpers a survey found.
-fn count_of(cells: &Cells<'_>, part: Part) -> Option<String> {
-    let (granted, Part::Cell { row, column }) = (cells.helpers()?, part) else { return None };
+fn count_of(cells: &Cells<'_>, part: AttemptRole) -> Option<String> {
+    let (granted, AttemptRole::Cell { row, column }) = (cells.helpers()?, part) else { return None };
     granted.found.get(&(row, column)).map(|ids| ids.len().to_string())
 }
 
-fn nothing() -> (String, Tone) {
-    (".".to_owned(), Tone::Dim)
+fn nothing() -> (String, Emphasis) {
+    (".".to_owned(), Emphasis::Dim)
 }
 
-fn word(cells: &Cells<'_>, row: &Row) -> (String, Tone) {
+fn word(cells: &Cells<'_>, row: &Row) -> (String, Emphasis) {
     let text = match &row.verdict {
         Verdict::Allowed { .. } => count_of(cells, row.part).unwrap_or_else(|| "ok".to_owned()),
         Verdict::Denied(refusal) => refusal.errno.to_string(),
@@ -139,7 +139,7 @@ fn word(cells: &Cells<'_>, row: &Row) -> (String, Tone) {
         Verdict::NotMade { .. } => "not made".to_owned(),
         Verdict::Crashed => "crash".to_owned(),
     };
-    (text, if row.matches() { Tone::Verdict(row.verdict.class()) } else { Tone::Wrong })
+    (text, if row.matches() { Emphasis::Verdict(row.verdict.class()) } else { Emphasis::Wrong })
 }
 
 #[cfg(test)]

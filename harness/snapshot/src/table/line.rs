@@ -1,10 +1,10 @@
-//! A line of a table, in pieces of one tone each.
+//! A line of a table, in pieces of one emphasis each.
 
 use harness_verdict::verdict::Class;
 
 /// What a piece of text is, so that a terminal can show it as such.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
+pub enum Emphasis {
     /// Nothing special.
     Plain,
     /// Beside the point: heads, legends.
@@ -15,30 +15,30 @@ pub enum Tone {
     Wrong,
 }
 
-/// A stretch of text in one tone.
+/// A stretch of text in one emphasis.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct StyledText {
     /// The text.
     pub text: String,
     /// What it is.
-    pub tone: Tone,
+    pub emphasis: Emphasis,
 }
 
 /// A line in pieces; the last has no white space at its end.
-pub type Line = Vec<Piece>;
+pub type Line = Vec<StyledText>;
 
-pub(super) fn one(text: String, tone: Tone) -> Line {
-    vec![Piece { text, tone }]
+pub(super) fn one(text: String, emphasis: Emphasis) -> Line {
+    vec![StyledText { text, emphasis }]
 }
 
-pub(super) fn line(title: &str, first: usize, words: Vec<(String, Tone)>, widths: &[usize]) -> Line {
+pub(super) fn line(title: &str, first: usize, words: Vec<(String, Emphasis)>, widths: &[usize]) -> Line {
     let last = words.len().saturating_sub(1);
-    let mut pieces = one(format!("{title:<first$}"), Tone::Plain);
-    for (at, (word, tone)) in words.into_iter().enumerate() {
+    let mut pieces = one(format!("{title:<first$}"), Emphasis::Plain);
+    for (at, (word, emphasis)) in words.into_iter().enumerate() {
         let padding = if at < last { widths[at].saturating_sub(word.chars().count()) } else { 0 };
-        pieces.push(Piece { text: "  ".to_owned(), tone: Tone::Plain });
-        pieces.push(Piece { text: word, tone });
-        pieces.push(Piece { text: " ".repeat(padding), tone: Tone::Plain });
+        pieces.push(StyledText { text: "  ".to_owned(), emphasis: Emphasis::Plain });
+        pieces.push(StyledText { text: word, emphasis });
+        pieces.push(StyledText { text: " ".repeat(padding), emphasis: Emphasis::Plain });
     }
     pieces
 }

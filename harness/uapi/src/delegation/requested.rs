@@ -119,7 +119,7 @@ pub fn known_bits(table: &NameTable) -> u64 {
 
 /// What the kernel makes of one element of an option's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub enum ParsedElement {
     /// `any`: all 64 bits.
     Any,
     /// A name: this bit is added to the mask.
@@ -128,7 +128,7 @@ pub enum Reading {
     Number(u64),
 }
 
-impl Reading {
+impl ParsedElement {
     /// How a kernel with these names reads an element of a value, if it can (`kernel/bpf/inode.c`, `bpf_parse_param`).
     pub fn of(element: &str, table: &NameTable) -> Option<Self> {
         if element == "any" {
@@ -152,7 +152,7 @@ impl Reading {
 fn mask(option: &MountOption, table: &NameTable) -> Result<u64, RefusedOption> {
     let unreadable = |element: &str| RefusedOption::Element { key: option.key.clone(), element: element.to_owned() };
     option.value.split(':').try_fold(0, |mask, element| {
-        Reading::of(element, table).map(|reading| reading.applied_to(mask)).ok_or_else(|| unreadable(element))
+        ParsedElement::of(element, table).map(|reading| reading.applied_to(mask)).ok_or_else(|| unreadable(element))
     })
 }
 

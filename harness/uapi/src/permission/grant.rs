@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     delegation::{Delegation, numbers},
-    permission::{Bit, Capability, Requirement, Why},
+    permission::{Bit, Capability, Justification, Requirement},
     release::Release,
     vocabulary::Kind,
 };
@@ -43,9 +43,9 @@ impl fmt::Display for Element {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shortfall {
     /// What could be given.
-    pub missing: BTreeMap<Element, BTreeSet<Why>>,
+    pub missing: BTreeMap<Element, BTreeSet<Justification>>,
     /// What nobody can give: capabilities in the initial user namespace.
-    pub undelegable: BTreeMap<Capability, BTreeSet<Why>>,
+    pub undelegable: BTreeMap<Capability, BTreeSet<Justification>>,
     /// The release from which on the kernel takes a token for the request, if it is a later one.
     pub since: Option<Release>,
 }
@@ -96,7 +96,7 @@ impl Grant {
     /// besides is named.
     pub fn lacks(&self, needed: &Requirement, release: Release) -> Shortfall {
         let bits = needed.bits.iter().filter(|(bit, _)| !self.has_bit(**bit));
-        let mut missing: BTreeMap<Element, BTreeSet<Why>> =
+        let mut missing: BTreeMap<Element, BTreeSet<Justification>> =
             bits.map(|(bit, why)| (Element::Bit(*bit), BTreeSet::from([*why]))).collect();
         for (capability, whys) in &needed.capabilities {
             if !self.is_capable(*capability) {

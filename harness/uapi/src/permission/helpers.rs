@@ -6,7 +6,7 @@
 use crate::{permission::Capability, release::Release};
 
 /// A capability that a helper is given for.
-pub(super) struct Asked {
+pub(super) struct HelperCapability {
     pub(super) capability: Capability,
     /// Whether it is asked for in the initial user namespace, which no token stands for.
     pub(super) initial: bool,
@@ -25,11 +25,11 @@ const WRITES_BY_TOKEN: Release = Release { major: 6, minor: 14 };
 const ONE_LIST: Release = Release { major: 6, minor: 16 };
 
 /// What the kernel asks for before it gives a program of this type a helper; `None` for nothing.
-pub(super) fn asked(helper: &str, prog_type: &str, release: Release) -> Option<Asked> {
-    let by_token = |capability, source| Some(Asked { capability, initial: false, source });
+pub(super) fn asked(helper: &str, prog_type: &str, release: Release) -> Option<HelperCapability> {
+    let by_token = |capability, source| Some(HelperCapability { capability, initial: false, source });
     if helper == "probe_write_user" {
         let initial = release < WRITES_BY_TOKEN;
-        return Some(Asked { capability: Capability::SysAdmin, initial, source: TRACING });
+        return Some(HelperCapability { capability: Capability::SysAdmin, initial, source: TRACING });
     }
     match prog_type {
         "syscall" if helper == "sys_bpf" => by_token(Capability::Perfmon, SYSCALL),

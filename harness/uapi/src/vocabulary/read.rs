@@ -17,7 +17,7 @@ const INFO_STRUCTS: [&str; 5] = ["bpf_prog_info", "bpf_map_info", "bpf_btf_info"
 
 /// Why bytes are not the BTF of a kernel with BPF.
 #[derive(Debug, Error)]
-pub enum BtfError {
+pub enum VocabularyError {
     /// Another file, or sections that reach beyond the end.
     #[error("these {size} bytes are not little-endian BTF, or are cut short")]
     NotBtf {
@@ -36,10 +36,10 @@ pub enum BtfError {
 }
 
 /// Reads everything a vocabulary holds.
-pub(super) fn vocabulary(bytes: &[u8]) -> Result<Vocabulary, BtfError> {
+pub(super) fn vocabulary(bytes: &[u8]) -> Result<Vocabulary, VocabularyError> {
     let btf = Btf::of(bytes).map_err(|error| match error {
-        btf::BtfError::Header | btf::BtfError::Bounds => BtfError::NotBtf { size: bytes.len() },
-        other => BtfError::Malformed(other),
+        btf::BtfError::Header | btf::BtfError::Bounds => VocabularyError::NotBtf { size: bytes.len() },
+        other => VocabularyError::Malformed(other),
     })?;
     Ok(Vocabulary {
         cmds: table(&btf, Kind::Cmd)?,
@@ -53,13 +53,13 @@ pub(super) fn vocabulary(bytes: &[u8]) -> Result<Vocabulary, BtfError> {
 }
 
 /// The names of one kind.
-fn table(btf: &Btf<'_>, kind: Kind) -> Result<NameTable, BtfError> {
+fn table(btf: &Btf<'_>, kind: Kind) -> Result<NameTable, VocabularyError> {
     let table = NameTable::of_enumerators(kind, &enumerators(btf, kind.enumeration())?);
     if table.is_empty() { Err(no_enumeration(kind.enumeration())) } else { Ok(table) }
 }
 
 /// The members of an enumeration, in the order they are declared in.
-fn enumerators(btf: &Btf<'_>, name: &str) -> Result<Vec<(String, u32)>, BtfError> {
+fn enumerators(btf: &Btf<'_>, name: &str) -> Result<Vec<(String, u32)>, VocabularyError> {
     let (_, found) = btf.named(BtfKind::Enum, name).ok_or_else(|| no_enumeration(name))?;
     btf.enumerators(&found).map(|one| Ok((known_name(one.name)?.to_owned(), one.value as u32))).collect()
 }
@@ -69,13 +69,13 @@ fn known_name(name: &str) -> Result<&str, btf::BtfError> {
     if name.is_empty() { Err(btf::BtfError::Bounds) } else { Ok(name) }
 }
 
-fn no_enumeration(name: &str) -> BtfError {
-    BtfError::Missing { what: format!("enum {name}") }
+fn no_enumeration(name: &str) -> VocabularyError {
+    VocabularyError::Missing { what: format!("enum {name}") }
 }
 
 /// The names of all members of `union bpf_attr`, and of those of the structures among them.
-fn attr_members(btf: &Btf<'_>) -> Result<BTreeSet<String>, BtfError> {
-    let missing = || BtfError::Missing { what: "union bpf_attr".to_owned() };
+fn attr_members(btf: &Btf<'_>) -> Result<BTreeSet<String>, VocabularyError> {
+    let missing = || VocabularyError::Missing { what: "union bpf_attr".to_owned() };
     let (_, attr) = btf.named(BtfKind::Union, "bpf_attr").ok_or_else(missing)?;
     let (mut names, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![attr]);
     while let Some(record) = open.pop() {
@@ -236,6 +236,6 @@ mod tests {
     fn a_header_that_claims_gigabytes_is_refused_before_anything_is_reserved() {
         let mut bytes = kernel_with_attr().bytes();
         bytes[20..24].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert!(matches!(vocabulary(&bytes), Err(BtfError::NotBtf { .. })));
+        assert!(matches!(vocabulary(&bytes), Err(VocabularyError::NotBtf { .. })));
     }
 }

@@ -7,11 +7,11 @@ use harness_protocol::{
     outcome::{Answer, ScenarioOutcome},
     plan::{self, Call, HelperIds, HelperSurvey},
 };
-use harness_scenario::{expanded::Expanded, grid::Part};
+use harness_scenario::{expanded::Expanded, layout::AttemptRole};
 use harness_uapi::vocabulary::{HelperNames, Vocabulary};
 
 use crate::{
-    granted::Granted,
+    granted::GrantedHelpers,
     judgement::{Case, Fault},
     verdict::Verdict,
 };
@@ -25,7 +25,7 @@ pub(super) fn tell(
     expanded: &Expanded,
     outcome: &ScenarioOutcome,
     vocabulary: &Vocabulary,
-) -> Result<Option<Granted>, Fault> {
+) -> Result<Option<GrantedHelpers>, Fault> {
     let mut granted = BTreeMap::new();
     for (index, (case, planned)) in cases.iter_mut().zip(&expanded.plan.cases).enumerate() {
         let mut surveys = Surveys::default();
@@ -36,7 +36,7 @@ pub(super) fn tell(
                     if let Verdict::Allowed { detail } = &mut row.verdict {
                         *detail = Some(surveys.words(survey, found, &vocabulary.helpers));
                     }
-                    if let Part::Cell { row, column } = row.part {
+                    if let AttemptRole::Cell { row, column } = row.part {
                         granted.insert((row, column), found.clone());
                     }
                     found.clone()
@@ -53,7 +53,7 @@ pub(super) fn tell(
     }
     let granted = (expanded.grid.is_some() && !granted.is_empty()).then(|| {
         let names = vocabulary.helpers.iter().map(|(id, name)| (id, name.to_owned())).collect();
-        Granted { names, found: granted }
+        GrantedHelpers { names, found: granted }
     });
     Ok(granted)
 }

@@ -12,7 +12,7 @@ fn missing<T>() -> Figure<T> {
 fn figures() -> Figures {
     Figures {
         host: Host { date: "2026-01-02".to_owned(), load: ["0.1".to_owned(), "0.9".to_owned()], ..Host::default() },
-        subject: Subject {
+        subject: Workload {
             kernel: "6.12".to_owned(),
             release: "6.12.95".to_owned(),
             image: "minimal".to_owned(),

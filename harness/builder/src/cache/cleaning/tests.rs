@@ -15,16 +15,21 @@ fn item(area: Area, name: &str, days: u32) -> Item {
     Item { area, name: name.to_owned(), bytes: 1, used: now() - days * DAY, lives: false }
 }
 
-fn planned(items: Vec<Item>, references: &References, areas: &[Area], reach: Reach) -> Vec<(String, Why)> {
+fn planned(
+    items: Vec<Item>,
+    references: &References,
+    areas: &[Area],
+    reach: CleanScope,
+) -> Vec<(String, RemovalReason)> {
     let plan = Plan::new(&Inventory { items }, references, areas, reach, now());
     plan.doomed.into_iter().map(|(item, why)| (item.name, why)).collect()
 }
 
-fn idle(items: Vec<Item>, references: &References) -> Vec<(String, Why)> {
-    planned(items, references, &Area::ALL, Reach::Idle)
+fn idle(items: Vec<Item>, references: &References) -> Vec<(String, RemovalReason)> {
+    planned(items, references, &Area::ALL, CleanScope::Idle)
 }
 
-fn told(expected: &[(&str, Why)]) -> Vec<(String, Why)> {
+fn told(expected: &[(&str, RemovalReason)]) -> Vec<(String, RemovalReason)> {
     expected.iter().map(|(name, why)| ((*name).to_owned(), *why)).collect()
 }
 
@@ -40,8 +45,11 @@ fn kernels_and_downloads_that_nothing_refers_to_go_and_the_others_stay() {
         item(Area::Kernels, "6.12-bbb-tool", 0),
         item(Area::Mutants, "6.12-aaa", 0),
     ];
-    let expected =
-        [("a_0.deb", Why::Unreferenced), ("6.12-bbb-tool", Why::Unreferenced), ("6.12-aaa", Why::Unreferenced)];
+    let expected = [
+        ("a_0.deb", RemovalReason::Unreferenced),
+        ("6.12-bbb-tool", RemovalReason::Unreferenced),
+        ("6.12-aaa", RemovalReason::Unreferenced),
+    ];
     assert_eq!(idle(items, &references), told(&expected), "a reference holds in its own area only");
 }
 
@@ -57,7 +65,11 @@ fn trees_and_outcomes_go_when_they_are_old() {
         item(Area::Store, "0a/new.json", 29),
         item(Area::Store, "0a/old.json", 31),
     ];
-    let expected = [("kernel-b", Why::Old), ("kernel-c", Why::Unreferenced), ("0a/old.json", Why::Old)];
+    let expected = [
+        ("kernel-b", RemovalReason::Old),
+        ("kernel-c", RemovalReason::Unreferenced),
+        ("0a/old.json", RemovalReason::Old),
+    ];
     assert_eq!(idle(items, &references), told(&expected));
 }
 
@@ -74,10 +86,14 @@ fn what_a_crash_left_goes_and_what_may_be_under_way_stays() {
         item(Area::Runs, ".gate", 400),
         item(Area::Runs, "kvm-proof.json", 400),
     ];
-    let expected = [".tmpOld", ".partial-6.12-aaa", "0a/.tmpX", "6-0"].map(|name| (name, Why::Leftover));
+    let expected = [".tmpOld", ".partial-6.12-aaa", "0a/.tmpX", "6-0"].map(|name| (name, RemovalReason::Leftover));
     let found = idle(items.clone(), &References::default());
     assert_eq!(found, told(&expected));
-    assert_eq!(planned(items, &References::default(), &Area::ALL, Reach::Everything), found, "not even if asked for");
+    assert_eq!(
+        planned(items, &References::default(), &Area::ALL, CleanScope::Everything),
+        found,
+        "not even if asked for"
+    );
 }
 
 #[test]
@@ -85,8 +101,8 @@ fn everything_of_the_areas_that_were_named_goes_if_asked_for() {
     let mut references = References::default();
     references.add(Area::Guest, "current");
     let items = vec![item(Area::Guest, "current", 0), item(Area::Store, "0a/x.json", 0), item(Area::Kernels, "k", 0)];
-    let found = planned(items, &references, &[Area::Guest, Area::Store], Reach::Everything);
-    assert_eq!(found, told(&[("current", Why::Asked), ("0a/x.json", Why::Asked)]));
+    let found = planned(items, &references, &[Area::Guest, Area::Store], CleanScope::Everything);
+    assert_eq!(found, told(&[("current", RemovalReason::Asked), ("0a/x.json", RemovalReason::Asked)]));
 }
 
 fn made_up() -> (tempfile::TempDir, Cache) {
@@ -103,7 +119,7 @@ fn made_up() -> (tempfile::TempDir, Cache) {
 
 fn everything(cache: &Cache) -> Plan {
     let inventory = Inventory::of(cache.root()).unwrap();
-    Plan::new(&inventory, &References::default(), &Area::ALL, Reach::Everything, now())
+    Plan::new(&inventory, &References::default(), &Area::ALL, CleanScope::Everything, now())
 }
 
 #[test]

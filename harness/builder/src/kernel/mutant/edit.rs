@@ -46,7 +46,7 @@ pub struct Edit {
 
 /// Why an edit does not fit a source.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Misfit {
+pub enum EditMismatch {
     /// No such function.
     #[error("there is no function {0} in it")]
     NoFunction(String),
@@ -62,24 +62,24 @@ impl Edit {
     /// The source with this change.
     ///
     /// # Errors
-    /// [`Misfit`] unless the pattern occurs exactly once.
-    pub fn apply(&self, source: &str) -> Result<String, Misfit> {
+    /// [`EditMismatch`] unless the pattern occurs exactly once.
+    pub fn apply(&self, source: &str) -> Result<String, EditMismatch> {
         let (region, place) = match &self.function {
             None => (0..source.len(), "in it".to_owned()),
             Some(name) => {
-                let body = function(source, name).ok_or_else(|| Misfit::NoFunction(name.clone()))?;
+                let body = function(source, name).ok_or_else(|| EditMismatch::NoFunction(name.clone()))?;
                 (body, format!("in {name}()"))
             }
         };
         let found: Vec<usize> = source[region.clone()].match_indices(&self.pattern).map(|(at, _)| at).collect();
         match found[..] {
-            [] => Err(Misfit::Absent(self.pattern.clone(), place)),
+            [] => Err(EditMismatch::Absent(self.pattern.clone(), place)),
             [at] => {
                 let start = region.start + at;
                 let end = start + self.pattern.len();
                 Ok([&source[..start], &self.replacement, &source[end..]].concat())
             }
-            _ => Err(Misfit::Ambiguous(self.pattern.clone(), place, found.len())),
+            _ => Err(EditMismatch::Ambiguous(self.pattern.clone(), place, found.len())),
         }
     }
 

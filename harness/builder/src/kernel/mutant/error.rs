@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use harness_protocol::name::{KernelName, MutantName};
 use thiserror::Error;
 
-use super::edit::Misfit;
+use super::edit::EditMismatch;
 use crate::{
     cache::CacheError, command::CommandError, file::FileError, kernel::error::KernelError, listing::ListingError,
 };
@@ -52,7 +52,7 @@ pub enum MutationError {
         /// The file below the top of its source.
         file: PathBuf,
         /// Why.
-        source: Box<Misfit>,
+        source: Box<EditMismatch>,
     },
     /// The changed source does not compile.
     #[error("mutant {mutant} does not compile on kernel {kernel}")]

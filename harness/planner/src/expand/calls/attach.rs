@@ -1,38 +1,38 @@
 //! Attaching programs, taking them off, and asking what is attached.
 
-use harness_diagnostics::node::Place;
+use harness_diagnostics::node::KeyPath;
 use harness_protocol::plan::{Call, LinkTarget};
 use harness_scenario::attempt::{LinkCreate, ProgAttach, ProgDetach, ProgQuery};
-use harness_uapi::{resolver::Found, vocabulary::Kind};
+use harness_uapi::{resolver::ResolvedName, vocabulary::Kind};
 
 use crate::{
     expand::{
-        desk::{Desk, Made, Setting, describe, made},
+        context::{AttemptContext, ExpandContext, ExpandedCall, describe, made},
+        label::AttemptLabel,
         links,
         objects::Object,
         values,
-        words::Words,
     },
     recipe,
 };
 
-impl Desk<'_, '_> {
+impl ExpandContext<'_, '_> {
     #[expect(clippy::option_option, reason = "the outer one is an error that was told, the inner one attach type 0")]
-    pub(super) fn prog(&mut self, name: &str, place: &Place) -> Option<Option<String>> {
+    pub(super) fn prog(&mut self, name: &str, key_path: &KeyPath) -> Option<Option<String>> {
         let link_attach = |object: &Object| match object {
             Object::Prog { link_attach } => Some(link_attach.clone()),
             _ => None,
         };
-        self.objects.find(name, "a program", link_attach, place, self.sink)
+        self.objects.find(name, "a program", link_attach, key_path, self.problems)
     }
 
-    pub(super) fn link_create(&mut self, op: &LinkCreate, setting: &Setting) -> Option<Made> {
+    pub(super) fn link_create(&mut self, op: &LinkCreate, setting: &AttemptContext) -> Option<ExpandedCall> {
         let target = self.target(&op.target, setting);
         let usual = match target {
             Some(LinkTarget::StructOps) => {
-                self.map(&op.prog, &setting.place.key("prog")).map(|_| Some("struct_ops".to_owned()))
+                self.map(&op.prog, &setting.key_path.key("prog")).map(|_| Some("struct_ops".to_owned()))
             }
-            _ => self.prog(&op.prog, &setting.place.key("prog")),
+            _ => self.prog(&op.prog, &setting.key_path.key("prog")),
         };
         let (usual, target) = (usual?, target?);
         let attach = self.link_attach(op.attach.as_deref().or(usual.as_deref()), setting)?;
@@ -40,56 +40,56 @@ impl Desk<'_, '_> {
         let words = attach_words("link_create", Some(&op.prog), op.attach.as_ref().map(|_| &attach), &op.target);
         let missing = attach.missing.clone();
         let call = Call::LinkCreate { prog: op.prog.clone(), attach_type: attach.number, target };
-        Some(Made { missing, gives: Some(Object::Link), ..made(words, call) })
+        Some(ExpandedCall { missing, gives: Some(Object::Link), ..made(words, call) })
     }
 
-    fn target(&mut self, text: &str, setting: &Setting) -> Option<LinkTarget> {
-        let place = setting.place.key("target");
+    fn target(&mut self, text: &str, setting: &AttemptContext) -> Option<LinkTarget> {
+        let key_path = setting.key_path.key("target");
         if let Some((what, whose)) = text.rsplit_once(" of ") {
             return self.target_of(what, whose, setting);
         }
-        let target = links::target(text, &place, self.sink)?;
+        let target = links::target(text, &key_path, self.problems)?;
         if let LinkTarget::Map(name) | LinkTarget::Elements(name) = &target {
-            self.map(name, &place)?;
+            self.map(name, &key_path)?;
         }
         Some(target)
     }
 
     /// What somebody else has.
-    fn target_of(&mut self, what: &str, whose: &str, setting: &Setting) -> Option<LinkTarget> {
-        let place = setting.place.key("target");
-        let whose = self.roster.actor(Some(whose), &place, self.sink);
-        let what = Box::new(links::target(what, &place, self.sink)?);
+    fn target_of(&mut self, what: &str, whose: &str, setting: &AttemptContext) -> Option<LinkTarget> {
+        let key_path = setting.key_path.key("target");
+        let whose = self.containers.actor(Some(whose), &key_path, self.problems);
+        let what = Box::new(links::target(what, &key_path, self.problems)?);
         if links::has_owner(&what) {
             return Some(LinkTarget::Of { whose: whose?, what });
         }
         let advice = "an interface, `cgroup` and `netns` do";
-        self.sink.advise(&place, "this belongs to nobody in particular", advice);
+        self.problems.advise(&key_path, "this belongs to nobody in particular", advice);
         None
     }
 
-    fn link_attach(&mut self, name: Option<&str>, setting: &Setting) -> Option<Found> {
+    fn link_attach(&mut self, name: Option<&str>, setting: &AttemptContext) -> Option<ResolvedName> {
         match name {
-            Some(name) => self.name(Kind::Attach, name, &setting.place.key("attach")),
+            Some(name) => self.name(Kind::Attach, name, &setting.key_path.key("attach")),
             None => {
-                let name = self.lexicon.table(Kind::Attach).name(0).unwrap_or("cgroup_inet_ingress").to_owned();
-                Some(Found { number: 0, name, missing: None })
+                let name = self.resolver.table(Kind::Attach).name(0).unwrap_or("cgroup_inet_ingress").to_owned();
+                Some(ResolvedName { number: 0, name, missing: None })
             }
         }
     }
 
-    fn check_target(&mut self, attach: &Found, target: &LinkTarget, setting: &Setting) -> Option<()> {
-        let place = setting.place.key("target");
+    fn check_target(&mut self, attach: &ResolvedName, target: &LinkTarget, setting: &AttemptContext) -> Option<()> {
+        let key_path = setting.key_path.key("target");
         if let Some(wanted) = links::mismatch(&attach.name, target) {
             let message = format!("a link of attach type `{}` needs {wanted}", attach.name);
-            self.sink.advise(&place, message, "another attach type can be written with `attach`");
+            self.problems.advise(&key_path, message, "another attach type can be written with `attach`");
             return None;
         }
         self.check_interface(target, setting)
     }
 
-    fn check_interface(&mut self, target: &LinkTarget, setting: &Setting) -> Option<()> {
-        let place = setting.place.key("target");
+    fn check_interface(&mut self, target: &LinkTarget, setting: &AttemptContext) -> Option<()> {
+        let key_path = setting.key_path.key("target");
         let (name, actor) = match target {
             LinkTarget::Interface(name) => (name, setting.actor.as_ref()?),
             LinkTarget::Of { whose, what } => match what.bare() {
@@ -98,28 +98,28 @@ impl Desk<'_, '_> {
             },
             _ => return Some(()),
         };
-        if links::MADE.contains(&name.as_str()) && !self.roster.has_own_network(actor) {
+        if links::MADE.contains(&name.as_str()) && !self.containers.has_own_network(actor) {
             let message = format!("{} has no network namespace of its own, and so no {name}", describe(actor));
-            self.sink.advise(&place, message, "add `namespaces = [\"net\"]` to the container");
+            self.problems.advise(&key_path, message, "add `namespaces = [\"net\"]` to the container");
             return None;
         }
         Some(())
     }
 
     /// A target of `prog_attach` and its like, which serve fewer than links.
-    fn legacy_target(&mut self, text: &str, setting: &Setting) -> Option<LinkTarget> {
+    fn legacy_target(&mut self, text: &str, setting: &AttemptContext) -> Option<LinkTarget> {
         let target = self.target(text, setting)?;
         if links::is_legacy(&target) {
             self.check_interface(&target, setting)?;
             return Some(target);
         }
         let message = format!("a program is put on `{}` by a link only", text.escape_debug());
-        self.sink.advise(&setting.place.key("target"), message, "use `link_create`");
+        self.problems.advise(&setting.key_path.key("target"), message, "use `link_create`");
         None
     }
 
-    pub(super) fn prog_attach(&mut self, op: &ProgAttach, setting: &Setting) -> Option<Made> {
-        let usual = self.prog(&op.prog, &setting.place.key("prog"));
+    pub(super) fn prog_attach(&mut self, op: &ProgAttach, setting: &AttemptContext) -> Option<ExpandedCall> {
+        let usual = self.prog(&op.prog, &setting.key_path.key("prog"));
         let target = self.legacy_target(&op.target, setting)?;
         let attach = self.link_attach(op.attach.as_deref().or(usual?.as_deref()), setting)?;
         let flags = self.flags(op.flags.as_deref(), &[], &recipe::ATTACH_FLAGS, setting);
@@ -128,31 +128,31 @@ impl Desk<'_, '_> {
         let words = if op.stays { words } else { words.word("and off again") };
         let call =
             Call::ProgAttach { prog: op.prog.clone(), attach_type: attach.number, target, flags, stays: op.stays };
-        Some(Made { missing: attach.missing, ..made(words, call) })
+        Some(ExpandedCall { missing: attach.missing, ..made(words, call) })
     }
 
-    pub(super) fn prog_detach(&mut self, op: &ProgDetach, setting: &Setting) -> Option<Made> {
+    pub(super) fn prog_detach(&mut self, op: &ProgDetach, setting: &AttemptContext) -> Option<ExpandedCall> {
         let usual = match &op.prog {
-            Some(prog) => self.prog(prog, &setting.place.key("prog"))?,
+            Some(prog) => self.prog(prog, &setting.key_path.key("prog"))?,
             None => None,
         };
         let target = self.legacy_target(&op.target, setting)?;
         let attach = self.link_attach(op.attach.as_deref().or(usual.as_deref()), setting)?;
         let words = attach_words("prog_detach", op.prog.as_ref(), op.attach.as_ref().map(|_| &attach), &op.target);
         let call = Call::ProgDetach { prog: op.prog.clone(), attach_type: attach.number, target };
-        Some(Made { missing: attach.missing, ..made(words, call) })
+        Some(ExpandedCall { missing: attach.missing, ..made(words, call) })
     }
 
-    pub(super) fn prog_query(&mut self, op: &ProgQuery, setting: &Setting) -> Option<Made> {
-        let attach = self.name(Kind::Attach, &op.attach, &setting.place.key("attach"))?;
+    pub(super) fn prog_query(&mut self, op: &ProgQuery, setting: &AttemptContext) -> Option<ExpandedCall> {
+        let attach = self.name(Kind::Attach, &op.attach, &setting.key_path.key("attach"))?;
         let target = self.legacy_target(&op.target, setting)?;
         let words = attach_words("prog_query", None, Some(&attach), &op.target);
         let call = Call::ProgQuery { attach_type: attach.number, target };
-        Some(Made { missing: attach.missing, ..made(words, call) })
+        Some(ExpandedCall { missing: attach.missing, ..made(words, call) })
     }
 }
 
-fn attach_words(op: &'static str, prog: Option<&String>, attach: Option<&Found>, target: &str) -> Words {
-    let words = prog.into_iter().fold(Words::new(op), |words, prog| words.word(prog));
+fn attach_words(op: &'static str, prog: Option<&String>, attach: Option<&ResolvedName>, target: &str) -> AttemptLabel {
+    let words = prog.into_iter().fold(AttemptLabel::new(op), |words, prog| words.word(prog));
     words.given("attach", attach.map(|attach| &attach.name)).word(target)
 }

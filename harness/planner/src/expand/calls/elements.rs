@@ -1,7 +1,7 @@
 //! Calls on the elements of a map.
 
-use harness_diagnostics::node::Place;
-use harness_protocol::plan::{BatchOp, Call, PartContent, PartPlace, ValuePart};
+use harness_diagnostics::node::KeyPath;
+use harness_protocol::plan::{BatchOp, Call, PartContent, PartOffset, ValuePart};
 use harness_scenario::{
     attempt::{MapBatch, MapDelete, MapFreeze, MapLookup, MapLookupAndDelete, MapMmap, MapNextKey, MapUpdate},
     choice::Bytes,
@@ -9,89 +9,93 @@ use harness_scenario::{
 
 use crate::{
     expand::{
-        desk::{Desk, Made, Setting, made},
+        context::{AttemptContext, ExpandContext, ExpandedCall, made},
+        label::AttemptLabel,
         objects::{MapShape, Object},
         values,
-        words::Words,
     },
     recipe,
 };
 
-impl Desk<'_, '_> {
-    pub(super) fn map(&mut self, name: &str, place: &Place) -> Option<MapShape> {
+impl ExpandContext<'_, '_> {
+    pub(super) fn map(&mut self, name: &str, key_path: &KeyPath) -> Option<MapShape> {
         let shape = |object: &Object| if let Object::Map(shape) = object { Some(shape.clone()) } else { None };
-        self.objects.find(name, "a map", shape, place, self.sink)
+        self.objects.find(name, "a map", shape, key_path, self.problems)
     }
 
     /// A map whose elements can be written down: not one with a value for each processor.
-    fn map_with_elements(&mut self, name: &str, setting: &Setting) -> Option<MapShape> {
-        let place = setting.place.key("map");
-        let shape = self.map(name, &place)?;
+    fn map_with_elements(&mut self, name: &str, setting: &AttemptContext) -> Option<MapShape> {
+        let key_path = setting.key_path.key("map");
+        let shape = self.map(name, &key_path)?;
         let large = shape.key_size.max(shape.value_size) > values::LARGEST as u32;
         if recipe::is_per_cpu(&shape.type_name) {
             let message = format!("a `{}` map has a value for each processor, whose number differs", shape.type_name);
-            self.sink.problem(&place, message);
+            self.problems.problem(&key_path, message);
         } else if large {
-            self.sink
-                .problem(&place, format!("keys and values of more than {} bytes cannot be given", values::LARGEST));
+            self.problems
+                .problem(&key_path, format!("keys and values of more than {} bytes cannot be given", values::LARGEST));
         } else {
             return Some(shape);
         }
         None
     }
 
-    fn key(&mut self, key: Option<&Bytes>, shape: &MapShape, setting: &Setting) -> Option<Vec<u8>> {
-        values::bytes(key, shape.key_size, "a key", &setting.place.key("key"), self.sink)
+    fn key(&mut self, key: Option<&Bytes>, shape: &MapShape, setting: &AttemptContext) -> Option<Vec<u8>> {
+        values::bytes(key, shape.key_size, "a key", &setting.key_path.key("key"), self.problems)
     }
 
-    pub(super) fn map_update(&mut self, op: &MapUpdate, setting: &Setting) -> Option<Made> {
+    pub(super) fn map_update(&mut self, op: &MapUpdate, setting: &AttemptContext) -> Option<ExpandedCall> {
         let shape = self.map_with_elements(&op.map, setting)?;
         let key = self.key(op.key.as_ref(), &shape, setting);
-        let place = setting.place.key("value");
-        let value = values::bytes(op.value.as_ref(), shape.value_size, "a value", &place, self.sink);
+        let key_path = setting.key_path.key("value");
+        let value = values::bytes(op.value.as_ref(), shape.value_size, "a value", &key_path, self.problems);
         let parts = self.held(op, setting)?;
         let call = Call::MapUpdate { map: op.map.clone(), key: key?, value: value?, parts };
-        Some(made(Words::new("map_update").word(&op.map).given("holds", op.holds.as_ref()), call))
+        Some(made(AttemptLabel::new("map_update").word(&op.map).given("holds", op.holds.as_ref()), call))
     }
 
-    pub(super) fn map_lookup(&mut self, op: &MapLookup, setting: &Setting) -> Option<Made> {
+    pub(super) fn map_lookup(&mut self, op: &MapLookup, setting: &AttemptContext) -> Option<ExpandedCall> {
         let shape = self.map_with_elements(&op.map, setting)?;
         let key = self.key(op.key.as_ref(), &shape, setting)?;
         let call = Call::MapLookup { map: op.map.clone(), key, value_size: shape.value_size };
-        Some(made(Words::new("map_lookup").word(&op.map), call))
+        Some(made(AttemptLabel::new("map_lookup").word(&op.map), call))
     }
 
     /// The object whose descriptor a value begins with.
-    fn held(&mut self, op: &MapUpdate, setting: &Setting) -> Option<Vec<ValuePart>> {
+    fn held(&mut self, op: &MapUpdate, setting: &AttemptContext) -> Option<Vec<ValuePart>> {
         let Some(name) = &op.holds else { return Some(Vec::new()) };
         let any = |_: &Object| Some(());
-        self.objects.find(name, "an object", any, &setting.place.key("holds"), self.sink)?;
-        Some(vec![ValuePart { at: PartPlace::Byte(0), what: PartContent::Fd(name.clone()) }])
+        self.objects.find(name, "an object", any, &setting.key_path.key("holds"), self.problems)?;
+        Some(vec![ValuePart { at: PartOffset::Byte(0), what: PartContent::Fd(name.clone()) }])
     }
 
-    pub(super) fn map_delete(&mut self, op: &MapDelete, setting: &Setting) -> Option<Made> {
+    pub(super) fn map_delete(&mut self, op: &MapDelete, setting: &AttemptContext) -> Option<ExpandedCall> {
         let shape = self.map_with_elements(&op.map, setting)?;
         let key = self.key(op.key.as_ref(), &shape, setting)?;
-        Some(made(Words::new("map_delete").word(&op.map), Call::MapDelete { map: op.map.clone(), key }))
+        Some(made(AttemptLabel::new("map_delete").word(&op.map), Call::MapDelete { map: op.map.clone(), key }))
     }
 
-    pub(super) fn map_next_key(&mut self, op: &MapNextKey, setting: &Setting) -> Option<Made> {
-        let shape = self.map(&op.map, &setting.place.key("map"))?;
+    pub(super) fn map_next_key(&mut self, op: &MapNextKey, setting: &AttemptContext) -> Option<ExpandedCall> {
+        let shape = self.map(&op.map, &setting.key_path.key("map"))?;
         let key = match &op.key {
             Some(key) => Some(self.key(Some(key), &shape, setting)?),
             None => None,
         };
-        Some(made(Words::new("map_next_key").word(&op.map), Call::MapNextKey { map: op.map.clone(), key }))
+        Some(made(AttemptLabel::new("map_next_key").word(&op.map), Call::MapNextKey { map: op.map.clone(), key }))
     }
 
-    pub(super) fn map_lookup_and_delete(&mut self, op: &MapLookupAndDelete, setting: &Setting) -> Option<Made> {
+    pub(super) fn map_lookup_and_delete(
+        &mut self,
+        op: &MapLookupAndDelete,
+        setting: &AttemptContext,
+    ) -> Option<ExpandedCall> {
         let shape = self.map_with_elements(&op.map, setting)?;
         let key = self.key(op.key.as_ref(), &shape, setting)?;
         let call = Call::MapLookupAndDelete { map: op.map.clone(), key };
-        Some(made(Words::new("map_lookup_and_delete").word(&op.map), call))
+        Some(made(AttemptLabel::new("map_lookup_and_delete").word(&op.map), call))
     }
 
-    pub(super) fn map_batch(&mut self, op: &MapBatch, setting: &Setting) -> Option<Made> {
+    pub(super) fn map_batch(&mut self, op: &MapBatch, setting: &AttemptContext) -> Option<ExpandedCall> {
         self.map_with_elements(&op.map, setting)?;
         let word = match op.batch {
             BatchOp::Lookup => "lookup",
@@ -99,19 +103,20 @@ impl Desk<'_, '_> {
             BatchOp::Update => "update",
             BatchOp::Delete => "delete",
         };
-        let words = Words::new("map_batch").word(word).word(&op.map).given("count", op.count);
+        let words = AttemptLabel::new("map_batch").word(word).word(&op.map).given("count", op.count);
         let call = Call::MapBatch { op: op.batch, map: op.map.clone(), count: op.count.unwrap_or(1) };
         Some(made(words, call))
     }
 
-    pub(super) fn map_freeze(&mut self, op: &MapFreeze, setting: &Setting) -> Option<Made> {
-        self.map(&op.map, &setting.place.key("map"))?;
-        Some(made(Words::new("map_freeze").word(&op.map), Call::MapFreeze { map: op.map.clone() }))
+    pub(super) fn map_freeze(&mut self, op: &MapFreeze, setting: &AttemptContext) -> Option<ExpandedCall> {
+        self.map(&op.map, &setting.key_path.key("map"))?;
+        Some(made(AttemptLabel::new("map_freeze").word(&op.map), Call::MapFreeze { map: op.map.clone() }))
     }
 
-    pub(super) fn map_mmap(&mut self, op: &MapMmap, setting: &Setting) -> Option<Made> {
-        self.map(&op.map, &setting.place.key("map"))?;
-        let words = Words::new("map_mmap").word(&op.map).word(if op.write { "for writing" } else { "for reading" });
+    pub(super) fn map_mmap(&mut self, op: &MapMmap, setting: &AttemptContext) -> Option<ExpandedCall> {
+        self.map(&op.map, &setting.key_path.key("map"))?;
+        let words =
+            AttemptLabel::new("map_mmap").word(&op.map).word(if op.write { "for writing" } else { "for reading" });
         Some(made(words, Call::MapMmap { map: op.map.clone(), write: op.write }))
     }
 }

@@ -8,35 +8,35 @@ use harness_scenario::{
     attempt::{MapCreate, ProgLoad},
     choice::Flag,
 };
-use harness_uapi::{resolver::Found, vocabulary::Kind};
+use harness_uapi::{resolver::ResolvedName, vocabulary::Kind};
 
 use super::first_missing;
 use crate::{
     expand::{
-        desk::{Desk, Made, Setting, made},
+        context::{AttemptContext, ExpandContext, ExpandedCall, made},
+        label::AttemptLabel,
         objects::{MapShape, Object},
         values,
-        words::Words,
     },
     recipe::{self, MapArguments, ProgArguments},
 };
 
-impl Desk<'_, '_> {
+impl ExpandContext<'_, '_> {
     pub(super) fn flags(
         &mut self,
         written: Option<&[Flag]>,
         usual: &[&str],
         table: &[(&str, u32)],
-        setting: &Setting,
+        setting: &AttemptContext,
     ) -> u32 {
         match written {
-            Some(written) => values::flags(written, table, &setting.place.key("flags"), self.sink),
+            Some(written) => values::flags(written, table, &setting.key_path.key("flags"), self.problems),
             None => recipe::bits(table, usual),
         }
     }
 
-    pub(super) fn map_create(&mut self, op: &MapCreate, setting: &Setting) -> Option<Made> {
-        let found = self.name(Kind::Map, &op.map_type, &setting.place.key("type"))?;
+    pub(super) fn map_create(&mut self, op: &MapCreate, setting: &AttemptContext) -> Option<ExpandedCall> {
+        let found = self.name(Kind::Map, &op.map_type, &setting.key_path.key("type"))?;
         let usual = recipe::map_arguments(&found.name).unwrap_or(MapArguments::PLAIN);
         let inner_map = self.inner_map(op, &found.name, setting)?;
         let types = self.map_types(op, &found.name, &usual, setting)?;
@@ -45,7 +45,7 @@ impl Desk<'_, '_> {
             key_size: op.key_size.unwrap_or(usual.key_size),
             value_size: op.value_size.unwrap_or(usual.value_size),
         };
-        let words = Words::new("map_create")
+        let words = AttemptLabel::new("map_create")
             .word(&found.name)
             .given("key_size", op.key_size)
             .given("value_size", op.value_size)
@@ -66,25 +66,29 @@ impl Desk<'_, '_> {
             types,
         };
         let missing = found.missing.clone();
-        Some(Made { missing, gives: Some(Object::Map(shape)), ..made(words, call) })
+        Some(ExpandedCall { missing, gives: Some(Object::Map(shape)), ..made(words, call) })
     }
 
     #[expect(clippy::option_option, reason = "the outer one is an error that was told, the inner one an absent key")]
-    fn inner_map(&mut self, op: &MapCreate, type_name: &str, setting: &Setting) -> Option<Option<String>> {
-        let place = setting.place.key("inner_map");
+    fn inner_map(&mut self, op: &MapCreate, type_name: &str, setting: &AttemptContext) -> Option<Option<String>> {
+        let key_path = setting.key_path.key("inner_map");
         match (&op.inner_map, recipe::holds_maps(type_name)) {
             (None, false) => Some(None),
             (Some(_), false) => {
-                self.sink
-                    .problem(&place, format!("a `{type_name}` map holds no maps, so it has no use for `inner_map`"));
+                self.problems
+                    .problem(&key_path, format!("a `{type_name}` map holds no maps, so it has no use for `inner_map`"));
                 None
             }
             (None, true) => {
                 let message = format!("a `{type_name}` map needs another one as its pattern");
-                self.sink.advise(&setting.place, message, "write `inner_map = \"NAME\"`, the name of a saved map");
+                self.problems.advise(
+                    &setting.key_path,
+                    message,
+                    "write `inner_map = \"NAME\"`, the name of a saved map",
+                );
                 None
             }
-            (Some(name), true) => self.map(name, &place).map(|_| Some(name.clone())),
+            (Some(name), true) => self.map(name, &key_path).map(|_| Some(name.clone())),
         }
     }
 
@@ -93,13 +97,13 @@ impl Desk<'_, '_> {
         op: &MapCreate,
         type_name: &str,
         usual: &MapArguments,
-        setting: &Setting,
+        setting: &AttemptContext,
     ) -> Option<MapTypes> {
         let Some(btf) = &op.btf else {
             if recipe::needs_types(type_name) {
                 let message = format!("a `{type_name}` map needs a type description");
                 let advice = "write `btf = \"NAME\"`, the name of what a `btf_load` saved";
-                self.sink.advise(&setting.place, message, advice);
+                self.problems.advise(&setting.key_path, message, advice);
                 return None;
             }
             return Some(MapTypes::None);
@@ -112,16 +116,16 @@ impl Desk<'_, '_> {
         })
     }
 
-    fn btf(&mut self, name: &str, setting: &Setting) -> Option<()> {
+    fn btf(&mut self, name: &str, setting: &AttemptContext) -> Option<()> {
         let is_btf = |object: &Object| matches!(object, Object::Btf).then_some(());
-        self.objects.find(name, "a type description", is_btf, &setting.place.key("btf"), self.sink)
+        self.objects.find(name, "a type description", is_btf, &setting.key_path.key("btf"), self.problems)
     }
 
-    pub(super) fn prog_load(&mut self, op: &ProgLoad, setting: &Setting) -> Option<Made> {
-        let found = self.name(Kind::Prog, &op.prog_type, &setting.place.key("type"))?;
+    pub(super) fn prog_load(&mut self, op: &ProgLoad, setting: &AttemptContext) -> Option<ExpandedCall> {
+        let found = self.name(Kind::Prog, &op.prog_type, &setting.key_path.key("type"))?;
         let usual = recipe::prog_arguments(&found.name).unwrap_or(ProgArguments::PLAIN);
         let attach = match op.attach.as_deref().or(usual.attach) {
-            Some(name) => Some(self.name(Kind::Attach, name, &setting.place.key("attach"))?),
+            Some(name) => Some(self.name(Kind::Attach, name, &setting.key_path.key("attach"))?),
             None => None,
         };
         let attach_name = attach.as_ref().map(|attach| attach.name.as_str());
@@ -137,22 +141,22 @@ impl Desk<'_, '_> {
             maps: self.prog_maps(op, setting)?,
         };
         let words = prog_words(op, &found, attach.as_ref());
-        let names: Vec<&Found> = std::iter::once(&found).chain(&attach).collect();
+        let names: Vec<&ResolvedName> = std::iter::once(&found).chain(&attach).collect();
         let missing = first_missing(&names);
         let link_attach = link_attach(&found.name, &usual, attach);
-        Some(Made { missing, gives: Some(Object::Prog { link_attach }), ..made(words, call) })
+        Some(ExpandedCall { missing, gives: Some(Object::Prog { link_attach }), ..made(words, call) })
     }
 
-    fn body(&mut self, op: &ProgLoad, attach: Option<&str>, setting: &Setting) -> Option<Body> {
+    fn body(&mut self, op: &ProgLoad, attach: Option<&str>, setting: &AttemptContext) -> Option<Body> {
         let Some(written) = &op.instructions else {
             return Some(Body::Returns(op.returns.unwrap_or_else(|| recipe::returns(attach))));
         };
-        let place = setting.place.key("instructions");
+        let key_path = setting.key_path.key("instructions");
         if op.returns.is_some() {
-            self.sink.problem(&place, "a program with instructions returns what they say: leave `returns` out");
+            self.problems.problem(&key_path, "a program with instructions returns what they say: leave `returns` out");
             return None;
         }
-        values::instructions(written, &place, self.sink).map(Body::Instructions)
+        values::instructions(written, &key_path, self.problems).map(Body::Instructions)
     }
 
     fn prog_target(
@@ -160,25 +164,25 @@ impl Desk<'_, '_> {
         op: &ProgLoad,
         type_name: &str,
         attach: Option<&str>,
-        setting: &Setting,
+        setting: &AttemptContext,
     ) -> Option<ProgTarget> {
         match (&op.replaces, &op.target) {
             (Some(prog), None) => {
-                self.prog(prog, &setting.place.key("replaces"))?;
+                self.prog(prog, &setting.key_path.key("replaces"))?;
                 Some(ProgTarget::Program { prog: prog.clone(), function: blob::ENTRY })
             }
             (Some(_), Some(_)) => {
-                self.sink.problem(
-                    &setting.place.key("target"),
+                self.problems.problem(
+                    &setting.key_path.key("target"),
                     "a program that replaces another's function is for no other",
                 );
                 None
             }
-            (None, Some(text)) => values::prog_target(text, &setting.place.key("target"), self.sink),
+            (None, Some(text)) => values::prog_target(text, &setting.key_path.key("target"), self.problems),
             (None, None) if recipe::replaces(type_name) => {
                 let message = format!("a `{type_name}` program replaces a function of another program");
-                self.sink.advise(
-                    &setting.place,
+                self.problems.advise(
+                    &setting.key_path,
                     message,
                     "write `replaces = \"NAME\"`, the name of a saved program with `btf`",
                 );
@@ -189,19 +193,23 @@ impl Desk<'_, '_> {
     }
 
     #[expect(clippy::option_option, reason = "the outer one is an error that was told, the inner one an absent key")]
-    fn prog_types(&mut self, op: &ProgLoad, type_name: &str, setting: &Setting) -> Option<Option<ProgTypes>> {
+    fn prog_types(&mut self, op: &ProgLoad, type_name: &str, setting: &AttemptContext) -> Option<Option<ProgTypes>> {
         let Some(btf) = &op.btf else {
             if !op.functions.is_empty() {
                 let advice = "write `btf = \"NAME\"`, the name of what a `btf_load` saved";
-                self.sink.advise(&setting.place.key("functions"), "functions have types of a description", advice);
+                self.problems.advise(
+                    &setting.key_path.key("functions"),
+                    "functions have types of a description",
+                    advice,
+                );
                 return None;
             }
             if recipe::replaces(type_name) {
                 let message = format!(
                     "a `{type_name}` program needs types, by which the kernel compares it with what it replaces"
                 );
-                self.sink.advise(
-                    &setting.place,
+                self.problems.advise(
+                    &setting.key_path,
                     message,
                     "write `btf = \"NAME\"`, the name of what a `btf_load` saved",
                 );
@@ -215,10 +223,10 @@ impl Desk<'_, '_> {
         Some(Some(ProgTypes { btf: btf.clone(), functions }))
     }
 
-    fn prog_maps(&mut self, op: &ProgLoad, setting: &Setting) -> Option<Vec<String>> {
-        let place = setting.place.key("maps");
+    fn prog_maps(&mut self, op: &ProgLoad, setting: &AttemptContext) -> Option<Vec<String>> {
+        let key_path = setting.key_path.key("maps");
         for (index, name) in op.maps.iter().enumerate() {
-            self.map(name, &place.index(index))?;
+            self.map(name, &key_path.index(index))?;
         }
         Some(op.maps.clone())
     }
@@ -226,14 +234,14 @@ impl Desk<'_, '_> {
 
 /// The attach type a link has if none is written: the one the program was loaded for, or the usual one of its type where
 /// that is for another type of program or has no link.
-fn link_attach(type_name: &str, usual: &ProgArguments, attach: Option<Found>) -> Option<String> {
+fn link_attach(type_name: &str, usual: &ProgArguments, attach: Option<ResolvedName>) -> Option<String> {
     let loaded_for = attach.map(|attach| attach.name);
     let own = loaded_for.clone().filter(|name| recipe::is_linked_as(type_name, name));
     own.or(usual.link_attach.map(str::to_owned)).or(loaded_for)
 }
 
-fn prog_words(op: &ProgLoad, found: &Found, attach: Option<&Found>) -> Words {
-    Words::new("prog_load")
+fn prog_words(op: &ProgLoad, found: &ResolvedName, attach: Option<&ResolvedName>) -> AttemptLabel {
+    AttemptLabel::new("prog_load")
         .word(&found.name)
         .given("attach", op.attach.as_ref().and(attach).map(|attach| &attach.name))
         .given("flags", values::shown_flags(op.flags.as_deref()))

@@ -1,33 +1,33 @@
 //! The arguments of an attempt that loads an object.
 
-use harness_diagnostics::node::Place;
-use harness_protocol::plan::{Actor, BpffsPlace, Call, ObjectLoad, Replaced, TokenPath, Told};
+use harness_diagnostics::node::KeyPath;
+use harness_protocol::plan::{Actor, AttachTargetTiming, BpffsLocation, Call, ObjectLoad, Replaced, TokenPath};
 use harness_scenario::attempt::Object;
 
 use crate::expand::{
-    desk::{Desk, Made, Setting},
-    words::Words,
+    context::{AttemptContext, ExpandContext, ExpandedCall},
+    label::AttemptLabel,
 };
 
 /// What a prebuilt object's file is called.
 const PREBUILT: &str = ".bpf.o";
 
-impl Desk<'_, '_> {
+impl ExpandContext<'_, '_> {
     /// Works out how an object is loaded.
-    pub(super) fn load_object(&mut self, op: &Object, setting: &Setting) -> Option<Made> {
-        let place = &setting.place;
-        let file = self.object_file(&op.file, &place.key("file"));
+    pub(super) fn load_object(&mut self, op: &Object, setting: &AttemptContext) -> Option<ExpandedCall> {
+        let key_path = &setting.key_path;
+        let file = self.object_file(&op.file, &key_path.key("file"));
         let replaces = match &op.replaces {
             None => None,
             Some(replaces) => {
-                let place = place.key("replaces");
-                let file = self.object_file(&replaces.file, &place.key("file"))?;
-                let function = self.function(&replaces.function, &place.key("function"))?;
+                let key_path = key_path.key("replaces");
+                let file = self.object_file(&replaces.file, &key_path.key("file"))?;
+                let function = self.function(&replaces.function, &key_path.key("function"))?;
                 Some(Replaced { file, function, told: replaces.told })
             }
         };
         let names = op.kallsyms.iter().enumerate();
-        let kallsyms = names.map(|(index, name)| self.function(name, &place.key("kallsyms").index(index)));
+        let kallsyms = names.map(|(index, name)| self.function(name, &key_path.key("kallsyms").index(index)));
         let kallsyms: Vec<String> = kallsyms.collect::<Option<_>>()?;
         self.refuse_bpffs_of_host(op, setting)?;
         self.refuse_moved_bpffs_of_unit(op, setting)?;
@@ -41,10 +41,10 @@ impl Desk<'_, '_> {
             attach: op.attach,
             unexplained: false,
         };
-        Some(Made { words: words(&load), call: Call::Object(load), missing: None, gives: None })
+        Some(ExpandedCall { words: words(&load), call: Call::Object(load), missing: None, gives: None })
     }
 
-    fn object_file(&mut self, file: &str, place: &Place) -> Option<String> {
+    fn object_file(&mut self, file: &str, key_path: &KeyPath) -> Option<String> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         let part = |part: &str| !part.is_empty() && part != "." && part != ".." && part.chars().all(plain);
         let prebuilt = file.ends_with(PREBUILT);
@@ -55,63 +55,63 @@ impl Desk<'_, '_> {
         }
         let help =
             "write the NAME of scenarios/objects/src/NAME.bpf.c, or the path of a `.bpf.o` below the scenario's folder";
-        self.sink.advise(place, format!("`{}` names no object", file.escape_debug()), help);
+        self.problems.advise(key_path, format!("`{}` names no object", file.escape_debug()), help);
         None
     }
 
-    fn function(&mut self, name: &str, place: &Place) -> Option<String> {
+    fn function(&mut self, name: &str, key_path: &KeyPath) -> Option<String> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if (1..=128).contains(&name.len()) && name.chars().all(plain) {
             return Some(name.to_owned());
         }
         let message = format!("`{}` cannot name a function", name.escape_debug());
-        self.sink.advise(place, message, "use letters, digits and `_`");
+        self.problems.advise(key_path, message, "use letters, digits and `_`");
         None
     }
 
     /// Root has a bpffs of the initial namespace, of which nobody makes a token; it is attached nowhere.
-    fn refuse_bpffs_of_host(&mut self, op: &Object, setting: &Setting) -> Option<()> {
-        let asks = op.token_path.is_some() || op.environment.is_some() || op.bpffs != BpffsPlace::default();
+    fn refuse_bpffs_of_host(&mut self, op: &Object, setting: &AttemptContext) -> Option<()> {
+        let asks = op.token_path.is_some() || op.environment.is_some() || op.bpffs != BpffsLocation::default();
         if asks && setting.actor == Some(Actor::Host) {
             let message = "`host` loads objects without a token, so there is nothing to say about its bpffs";
-            self.sink.problem(&setting.place, message);
+            self.problems.problem(&setting.key_path, message);
             return None;
         }
         Some(())
     }
 
     /// Where a unit's bpffs is, is systemd's to say.
-    fn refuse_moved_bpffs_of_unit(&mut self, op: &Object, setting: &Setting) -> Option<()> {
-        let in_unit = setting.actor.as_ref().is_some_and(|actor| self.roster.is_unit(actor));
-        if in_unit && op.bpffs != BpffsPlace::Usual {
+    fn refuse_moved_bpffs_of_unit(&mut self, op: &Object, setting: &AttemptContext) -> Option<()> {
+        let in_unit = setting.actor.as_ref().is_some_and(|actor| self.containers.is_unit(actor));
+        if in_unit && op.bpffs != BpffsLocation::Usual {
             let advice = "leave `bpffs` out, or load the object in a container of `kind = \"namespaces\"`";
-            let place = setting.place.key("bpffs");
-            self.sink.advise(&place, "a unit's bpffs stays at /sys/fs/bpf, where systemd mounts it", advice);
+            let key_path = setting.key_path.key("bpffs");
+            self.problems.advise(&key_path, "a unit's bpffs stays at /sys/fs/bpf, where systemd mounts it", advice);
             return None;
         }
         Some(())
     }
 }
 
-fn words(load: &ObjectLoad) -> Words {
+fn words(load: &ObjectLoad) -> AttemptLabel {
     let path = |path: TokenPath| match path {
         TokenPath::Bpffs => "bpffs",
         TokenPath::Empty => "empty",
     };
-    let place = match load.bpffs {
-        BpffsPlace::Usual => None,
-        BpffsPlace::Elsewhere => Some("elsewhere"),
-        BpffsPlace::Detached => Some("detached"),
+    let key_path = match load.bpffs {
+        BpffsLocation::Usual => None,
+        BpffsLocation::Elsewhere => Some("elsewhere"),
+        BpffsLocation::Detached => Some("detached"),
     };
-    let words = Words::new("object")
+    let words = AttemptLabel::new("object")
         .word(&load.file)
         .given("token_path", load.token_path.map(path))
         .given("environment", load.environment.map(path))
-        .given("bpffs", place);
+        .given("bpffs", key_path);
     let words = match &load.replaces {
         None => words,
         Some(Replaced { file, function, told }) => {
-            let told = if *told == Told::Opened { ", told before prepare" } else { "" };
+            let told = if *told == AttachTargetTiming::Opened { ", told before prepare" } else { "" };
             words.word(&format!("replaces {file}:{function}{told}"))
         }
     };

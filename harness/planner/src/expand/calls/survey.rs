@@ -2,30 +2,30 @@
 
 use harness_protocol::plan::{self, Call, HelperIds};
 use harness_scenario::attempt::HelperSurvey;
-use harness_uapi::{resolver::Found, vocabulary::Kind};
+use harness_uapi::{resolver::ResolvedName, vocabulary::Kind};
 
 use super::first_missing;
 use crate::{
     expand::{
-        desk::{Desk, Made, Setting},
+        context::{AttemptContext, ExpandContext, ExpandedCall},
+        label::AttemptLabel,
         objects::Object,
         values,
-        words::Words,
     },
     recipe::{self, ProgArguments},
 };
 
-impl Desk<'_, '_> {
-    pub(super) fn helper_survey(&mut self, op: &HelperSurvey, setting: &Setting) -> Option<Made> {
-        let found = self.name(Kind::Prog, &op.prog_type, &setting.place.key("type"))?;
+impl ExpandContext<'_, '_> {
+    pub(super) fn helper_survey(&mut self, op: &HelperSurvey, setting: &AttemptContext) -> Option<ExpandedCall> {
+        let found = self.name(Kind::Prog, &op.prog_type, &setting.key_path.key("type"))?;
         self.refuse_replacement(&found.name, setting)?;
         let usual = recipe::prog_arguments(&found.name).unwrap_or(ProgArguments::PLAIN);
         let attach = match op.attach.as_deref().or(usual.attach) {
-            Some(name) => Some(self.name(Kind::Attach, name, &setting.place.key("attach"))?),
+            Some(name) => Some(self.name(Kind::Attach, name, &setting.key_path.key("attach"))?),
             None => None,
         };
         let attach_name = attach.as_ref().map(|attach| attach.name.as_str());
-        let words = Words::new("helper_survey")
+        let words = AttemptLabel::new("helper_survey")
             .word(&found.name)
             .given("attach", op.attach.as_ref().and(attach.as_ref()).map(|attach| &attach.name))
             .given("flags", values::shown_flags(op.flags.as_deref()))
@@ -37,30 +37,30 @@ impl Desk<'_, '_> {
             prog_flags: self.flags(op.flags.as_deref(), usual.flags, &recipe::PROG_FLAGS, setting),
             target: recipe::survey_target(&found.name, attach_name),
             returns: recipe::returns(attach_name),
-            ids: HelperIds::up_to(self.lexicon.last_helper()),
+            ids: HelperIds::up_to(self.resolver.last_helper()),
             within: self.earlier(op.within.as_deref(), "within", setting)?,
             beyond: self.earlier(op.beyond.as_deref(), "beyond", setting)?.into_iter().collect(),
         };
-        let names: Vec<&Found> = std::iter::once(&found).chain(&attach).collect();
+        let names: Vec<&ResolvedName> = std::iter::once(&found).chain(&attach).collect();
         let missing = first_missing(&names);
-        Some(Made { words, call: Call::HelperSurvey(survey), missing, gives: Some(Object::Helpers) })
+        Some(ExpandedCall { words, call: Call::HelperSurvey(survey), missing, gives: Some(Object::Helpers) })
     }
 
     /// The helpers of a program that replaces another one's function are those of that other.
-    fn refuse_replacement(&mut self, type_name: &str, setting: &Setting) -> Option<()> {
+    fn refuse_replacement(&mut self, type_name: &str, setting: &AttemptContext) -> Option<()> {
         if recipe::replaces(type_name) {
             let message = format!("a `{type_name}` program has the helpers of the program it replaces a function of");
-            self.sink.advise(&setting.place.key("type"), message, "survey the type of that program");
+            self.problems.advise(&setting.key_path.key("type"), message, "survey the type of that program");
             return None;
         }
         Some(())
     }
 
     #[expect(clippy::option_option, reason = "the outer one is an error that was told, the inner one an absent key")]
-    fn earlier(&mut self, name: Option<&str>, key: &str, setting: &Setting) -> Option<Option<String>> {
+    fn earlier(&mut self, name: Option<&str>, key: &str, setting: &AttemptContext) -> Option<Option<String>> {
         let Some(name) = name else { return Some(None) };
         let is_survey = |object: &Object| matches!(object, Object::Helpers).then_some(());
-        self.objects.find(name, "a survey", is_survey, &setting.place.key(key), self.sink)?;
+        self.objects.find(name, "a survey", is_survey, &setting.key_path.key(key), self.problems)?;
         Some(Some(name.to_owned()))
     }
 }

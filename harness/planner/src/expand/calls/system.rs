@@ -4,29 +4,29 @@ use harness_protocol::plan::{Call, SocketDuty};
 use harness_scenario::attempt::{SocketAttach, SysctlWrite, Unflagged};
 
 use crate::expand::{
-    desk::{Desk, Made, Setting, made},
+    context::{AttemptContext, ExpandContext, ExpandedCall, made},
+    label::AttemptLabel,
     sysctl,
-    words::Words,
 };
 
-pub(super) fn unflagged(op: &Unflagged) -> Made {
-    made(Words::new("unflagged").word(op.command.name()), Call::Unflagged(op.command))
+pub(super) fn unflagged(op: &Unflagged) -> ExpandedCall {
+    made(AttemptLabel::new("unflagged").word(op.command.name()), Call::Unflagged(op.command))
 }
 
-impl Desk<'_, '_> {
-    pub(super) fn sysctl_write(&mut self, op: &SysctlWrite, setting: &Setting) -> Option<Made> {
-        if !sysctl::is_setting(&op.name, &setting.place.key("name"), self.sink) {
+impl ExpandContext<'_, '_> {
+    pub(super) fn sysctl_write(&mut self, op: &SysctlWrite, setting: &AttemptContext) -> Option<ExpandedCall> {
+        if !sysctl::is_setting(&op.name, &setting.key_path.key("name"), self.problems) {
             return None;
         }
-        let words = Words::new("sysctl_write").word(&op.name).given("value", op.value);
+        let words = AttemptLabel::new("sysctl_write").word(&op.name).given("value", op.value);
         let value = op.value.map(|value| value.to_string());
         Some(made(words, Call::SysctlWrite { name: op.name.clone(), value }))
     }
 
-    pub(super) fn socket_attach(&mut self, op: &SocketAttach, setting: &Setting) -> Option<Made> {
-        self.prog(&op.prog, &setting.place.key("prog"))?;
+    pub(super) fn socket_attach(&mut self, op: &SocketAttach, setting: &AttemptContext) -> Option<ExpandedCall> {
+        self.prog(&op.prog, &setting.key_path.key("prog"))?;
         let duty = (op.duty == SocketDuty::Reuseport).then_some("reuseport");
-        let words = Words::new("socket_attach").word(&op.prog).given("duty", duty);
+        let words = AttemptLabel::new("socket_attach").word(&op.prog).given("duty", duty);
         let words = if op.locked { words.word("locked") } else { words };
         Some(made(words, Call::SocketAttach { prog: op.prog.clone(), duty: op.duty, locked: op.locked }))
     }

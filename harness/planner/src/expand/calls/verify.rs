@@ -7,21 +7,21 @@ use harness_uapi::vocabulary::Kind;
 
 use crate::{
     expand::{
-        desk::{Desk, Made, Setting},
+        context::{AttemptContext, ExpandContext, ExpandedCall},
+        label::AttemptLabel,
         objects::Object,
-        words::Words,
     },
     feature::{self, Feature, FeatureMap},
     recipe,
 };
 
-impl Desk<'_, '_> {
-    pub(super) fn verify(&mut self, op: &Verify, setting: &Setting) -> Option<Made> {
+impl ExpandContext<'_, '_> {
+    pub(super) fn verify(&mut self, op: &Verify, setting: &AttemptContext) -> Option<ExpandedCall> {
         let feature = self.feature(&op.feature, setting)?;
         self.check_map(op, feature, setting)?;
-        let found = self.name(Kind::Prog, feature.prog_type, &setting.place.key("feature"))?;
+        let found = self.name(Kind::Prog, feature.prog_type, &setting.key_path.key("feature"))?;
         let attach = match recipe::prog_arguments(&found.name).and_then(|usual| usual.attach) {
-            Some(name) => self.name(Kind::Attach, name, &setting.place.key("feature"))?.number,
+            Some(name) => self.name(Kind::Attach, name, &setting.key_path.key("feature"))?.number,
             None => 0,
         };
         let call = Call::Verify(plan::Verify {
@@ -33,31 +33,31 @@ impl Desk<'_, '_> {
         });
         let missing = found.missing.clone();
         let gives = Some(Object::Prog { link_attach: None });
-        Some(Made { words: Words::new("verify").word(feature.name), call, missing, gives })
+        Some(ExpandedCall { words: AttemptLabel::new("verify").word(feature.name), call, missing, gives })
     }
 
-    fn feature(&mut self, name: &str, setting: &Setting) -> Option<&'static Feature> {
+    fn feature(&mut self, name: &str, setting: &AttemptContext) -> Option<&'static Feature> {
         let found = Feature::named(name);
         if found.is_none() {
             let names = || feature::ALL.iter().map(|feature| feature.name);
             let advice = did_you_mean(name, names()).unwrap_or_else(|| one_of(names()));
             let message = format!("`{}` is no feature of the verifier", name.escape_debug());
-            self.sink.advise(&setting.place.key("feature"), message, advice);
+            self.problems.advise(&setting.key_path.key("feature"), message, advice);
         }
         found
     }
 
     /// A map that is named but not used is fine, so that one attempt can go through all features.
-    fn check_map(&mut self, op: &Verify, feature: &Feature, setting: &Setting) -> Option<()> {
-        let place = setting.place.key("map");
+    fn check_map(&mut self, op: &Verify, feature: &Feature, setting: &AttemptContext) -> Option<()> {
+        let key_path = setting.key_path.key("map");
         let shape = match &op.map {
             None if feature.map.is_none() => return Some(()),
             None => {
                 let message = format!("`{}` needs a map", feature.name);
-                self.sink.advise(&setting.place, message, "write `map = \"NAME\"`, the name of a saved map");
+                self.problems.advise(&setting.key_path, message, "write `map = \"NAME\"`, the name of a saved map");
                 return None;
             }
-            Some(name) => self.map(name, &place)?,
+            Some(name) => self.map(name, &key_path)?,
         };
         let fits = match feature.map {
             Some(FeatureMap::Arena) => shape.type_name == FeatureMap::Arena.type_name(),
@@ -70,7 +70,7 @@ impl Desk<'_, '_> {
                 "the map of a feature is an array whose value has {} bytes, or an arena for `arena`",
                 feature::MAP_VALUE_SIZE
             );
-            self.sink.problem(&place, wanted);
+            self.problems.problem(&key_path, wanted);
             return None;
         }
         Some(())

@@ -1,62 +1,66 @@
 //! The rows of a sweep: every name the kernel knows, with the call that is attempted for it.
 
 use harness_protocol::plan::Actor;
-use harness_scenario::{grid::Orphan, sweep::SweepOf};
-use harness_uapi::{release::Release, resolver::Lexicon};
+use harness_scenario::{layout::UncoveredName, sweep::SweepOf};
+use harness_uapi::{release::Release, resolver::NameResolver};
 
 use crate::{
     feature::{self, Feature},
-    recipe::{self, Names, Recipe, Way},
+    recipe::{self, NameUse, Names, Recipe},
 };
 
 /// Every name that can be attempted with its recipe, in the kernel's order; and those that nobody knows how to attempt.
-pub(super) fn of(of: SweepOf, actor: &Actor, lexicon: &Lexicon<'_>) -> (Vec<(String, Recipe)>, Vec<Orphan>) {
+pub(super) fn of(
+    of: SweepOf,
+    actor: &Actor,
+    resolver: &NameResolver<'_>,
+) -> (Vec<(String, Recipe)>, Vec<UncoveredName>) {
     let (mut rows, mut orphans) = (Vec::new(), Vec::new());
-    let Some(way) = way(of) else { return (features(lexicon), orphans) };
-    for named in lexicon.table(way.kind()).iter() {
-        if lexicon.lacks_option(way.kind(), &named.name).is_some() {
+    let Some(way) = way(of) else { return (features(resolver), orphans) };
+    for named in resolver.table(way.kind()).iter() {
+        if resolver.lacks_option(way.kind(), &named.name).is_some() {
             continue;
         }
-        match recipe(of, &named.name, actor, lexicon) {
+        match recipe(of, &named.name, actor, resolver) {
             Some(recipe) => rows.push((named.name.clone(), recipe)),
             None if recipe::unavailable(way, &named.name).is_some() => {}
-            None => orphans.push(orphan(way, &named.name, lexicon)),
+            None => orphans.push(orphan(way, &named.name, resolver)),
         }
     }
     (rows, orphans)
 }
 
 /// The features of the verifier that the kernel's has.
-fn features(lexicon: &Lexicon<'_>) -> Vec<(String, Recipe)> {
-    let known = feature::ALL.iter().filter(|feature| newer_than(feature, lexicon).is_none());
-    known.map(|feature| (feature.name.to_owned(), recipe::feature(feature, &Names(*lexicon)))).collect()
+fn features(resolver: &NameResolver<'_>) -> Vec<(String, Recipe)> {
+    let known = feature::ALL.iter().filter(|feature| newer_than(feature, resolver).is_none());
+    known.map(|feature| (feature.name.to_owned(), recipe::feature(feature, &Names(*resolver)))).collect()
 }
 
 /// The release since which verifiers have a feature, if the kernel is older.
-fn newer_than(feature: &Feature, lexicon: &Lexicon<'_>) -> Option<Release> {
-    let release = lexicon.target?.release;
+fn newer_than(feature: &Feature, resolver: &NameResolver<'_>) -> Option<Release> {
+    let release = resolver.target?.release;
     feature.since.filter(|since| release < *since)
 }
 
 /// The names that stand for nothing that could be attempted, with the reasons.
-pub(super) fn absent(of: SweepOf, lexicon: &Lexicon<'_>) -> Vec<Orphan> {
+pub(super) fn absent(of: SweepOf, resolver: &NameResolver<'_>) -> Vec<UncoveredName> {
     let Some(way) = way(of) else {
         let newer = |feature: &Feature| {
-            let advice = format!("the verifier has it since {}", newer_than(feature, lexicon)?);
-            Some(Orphan { advice, name: feature.name.to_owned() })
+            let advice = format!("the verifier has it since {}", newer_than(feature, resolver)?);
+            Some(UncoveredName { advice, name: feature.name.to_owned() })
         };
         return feature::ALL.iter().filter_map(newer).collect();
     };
     let reason = |name: &str| {
         let unavailable = || recipe::unavailable(way, name).map(str::to_owned);
-        let advice = lexicon.lacks_option(way.kind(), name).or_else(unavailable)?;
-        Some(Orphan { advice, name: name.to_owned() })
+        let advice = resolver.lacks_option(way.kind(), name).or_else(unavailable)?;
+        Some(UncoveredName { advice, name: name.to_owned() })
     };
-    lexicon.table(way.kind()).iter().filter_map(|named| reason(&named.name)).collect()
+    resolver.table(way.kind()).iter().filter_map(|named| reason(&named.name)).collect()
 }
 
-fn recipe(of: SweepOf, name: &str, actor: &Actor, lexicon: &Lexicon<'_>) -> Option<Recipe> {
-    let names = Names(*lexicon);
+fn recipe(of: SweepOf, name: &str, actor: &Actor, resolver: &NameResolver<'_>) -> Option<Recipe> {
+    let names = Names(*resolver);
     match of {
         SweepOf::MapTypes => recipe::map(name, &names),
         SweepOf::ProgTypes => recipe::prog(name, &names),
@@ -70,31 +74,31 @@ fn recipe(of: SweepOf, name: &str, actor: &Actor, lexicon: &Lexicon<'_>) -> Opti
 }
 
 /// What the names of the vocabulary are wanted for; `None` if the rows are no names of the vocabulary.
-const fn way(of: SweepOf) -> Option<Way> {
+const fn way(of: SweepOf) -> Option<NameUse> {
     Some(match of {
-        SweepOf::MapTypes => Way::MapCreate,
-        SweepOf::ProgTypes => Way::ProgLoad,
-        SweepOf::ExpectedAttachTypes => Way::LoadFor,
-        SweepOf::AttachTypes => Way::Link,
-        SweepOf::LegacyAttach => Way::ProgAttach,
-        SweepOf::Cmds => Way::Cmd,
-        SweepOf::Helpers => Way::HelperSurvey,
+        SweepOf::MapTypes => NameUse::MapCreate,
+        SweepOf::ProgTypes => NameUse::ProgLoad,
+        SweepOf::ExpectedAttachTypes => NameUse::LoadFor,
+        SweepOf::AttachTypes => NameUse::Link,
+        SweepOf::LegacyAttach => NameUse::ProgAttach,
+        SweepOf::Cmds => NameUse::Cmd,
+        SweepOf::Helpers => NameUse::HelperSurvey,
         SweepOf::Features => return None,
     })
 }
 
-fn orphan(way: Way, name: &str, lexicon: &Lexicon<'_>) -> Orphan {
+fn orphan(way: NameUse, name: &str, resolver: &NameResolver<'_>) -> UncoveredName {
     let file = match way {
-        Way::MapCreate => "maps.rs",
-        Way::ProgLoad | Way::HelperSurvey => "progs.rs",
-        Way::LoadFor | Way::Link | Way::ProgAttach => "attach.rs",
-        Way::Cmd => "cmds.rs",
+        NameUse::MapCreate => "maps.rs",
+        NameUse::ProgLoad | NameUse::HelperSurvey => "progs.rs",
+        NameUse::LoadFor | NameUse::Link | NameUse::ProgAttach => "attach.rs",
+        NameUse::Cmd => "cmds.rs",
     };
-    let kernel = lexicon.target.map_or("a kernel".to_owned(), |target| target.name.to_string());
+    let kernel = resolver.target.map_or("a kernel".to_owned(), |target| target.name.to_string());
     let advice = format!(
         "{kernel} knows this {}, and there is no recipe for it: add one to harness/planner/src/recipe/{file}, or the \
          reason why there is none to unavailable.rs beside it",
         way.kind()
     );
-    Orphan { name: name.to_owned(), advice }
+    UncoveredName { name: name.to_owned(), advice }
 }

@@ -6,14 +6,14 @@
 use harness_protocol::plan::Call;
 use harness_scenario::sweep::Arm;
 
-use crate::expand::sweep::circumstance;
+use crate::expand::sweep::arm;
 
 /// The survey of an arm, going on from those of earlier arms, and the name it is saved under; any other call as it is.
 pub(super) fn chained(mut call: Call, row: usize, column: usize, arms: &[Arm]) -> (Call, Option<String>) {
     let Call::HelperSurvey(survey) = &mut call else { return (call, None) };
     let arm = arms[column];
     let name = |column: usize| format!("r{row}-a{column}-helpers");
-    let of_case = |other: Arm| circumstance::setting(other) == circumstance::setting(arm);
+    let of_case = |other: Arm| arm::setting(other) == arm::setting(arm);
     let earlier = || (0..column).filter(|at| of_case(arms[*at]));
     survey.within = earlier().find(|at| arms[*at] == Arm::Root).map(name);
     survey.beyond = earlier().filter(|at| has_less(arms[*at], arm)).map(name).collect();
@@ -23,9 +23,9 @@ pub(super) fn chained(mut call: Call, row: usize, column: usize, arms: &[Arm]) -
 /// Whether all that an arm has is had by another one too: the same token or none, and some of the capabilities.
 fn has_less(arm: Arm, other: Arm) -> bool {
     // Without a token nothing is loaded, but for what the setting lets anybody load.
-    let token = |arm: Arm| circumstance::hands_over(arm).filter(|has| *has || arm == Arm::Unprivileged0);
+    let token = |arm: Arm| arm::hands_over(arm).filter(|has| *has || arm == Arm::Unprivileged0);
     let (Some(has), Some(would_have)) = (token(arm), token(other)) else { return false };
-    let caps_are_fewer = match (circumstance::caps(arm), circumstance::caps(other)) {
+    let caps_are_fewer = match (arm::caps(arm), arm::caps(other)) {
         (_, None) => true,
         (None, Some(_)) => false,
         (Some(some), Some(all)) => some.iter().all(|cap| all.contains(cap)),

@@ -42,7 +42,7 @@ pub enum ObjectKind {
 #[serde(deny_unknown_fields)]
 pub struct ValuePart {
     /// Where it begins.
-    pub at: PartPlace,
+    pub at: PartOffset,
     /// What it is.
     pub what: PartContent,
 }
@@ -50,7 +50,7 @@ pub struct ValuePart {
 /// Where a part of a value begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum PartPlace {
+pub enum PartOffset {
     /// At this byte.
     Byte(u32),
     /// At a member of the structure that a `struct_ops` map holds, such as `tcp_congestion_ops`, within the structure
@@ -84,7 +84,7 @@ pub enum SocketDuty {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum PinPlace {
+pub enum PinLocation {
     /// In the actor's bpffs.
     #[default]
     Bpffs,
@@ -92,7 +92,7 @@ pub enum PinPlace {
     Tmpfs,
 }
 
-impl PinPlace {
+impl PinLocation {
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
     pub(super) fn is_bpffs(&self) -> bool {
         *self == Self::Bpffs

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use harness_protocol::name::{ImageName, KernelName, ScenarioName};
 use harness_snapshot::{
     difference::{
-        Change, Effect, Told, What,
+        Change, Effect, ItemKind, KernelAnswer,
         groups::Compared,
-        names::{Coverage, Family, Fate, NameChange},
+        names::{Coverage, Family, NameChange, NameStatus},
     },
     reasons::Explanation,
 };
@@ -82,7 +82,7 @@ struct Changed<'a> {
     /// The combination of the scenario's matrix; empty without one.
     case: &'a str,
     /// What changed.
-    what: Subject<'a>,
+    what: ChangedItem<'a>,
     /// What the first kernel said; null if it was not asked.
     before: Option<Answer<'a>>,
     /// What the second kernel said; null if it was not asked.
@@ -92,7 +92,7 @@ struct Changed<'a> {
 /// What changed.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Subject<'a> {
+enum ChangedItem<'a> {
     /// An attempt: its words, who made it, and which of several that read the same, from 1.
     Attempt { text: &'a str, container: &'a str, occurrence: usize },
     /// A call libbpf made in an attempt, likewise.
@@ -128,15 +128,15 @@ struct Sides<'a> {
     /// Which.
     scenario: &'a ScenarioName,
     /// On the first kernel.
-    before: Standing<'a>,
+    before: ScenarioState<'a>,
     /// On the second kernel.
-    after: Standing<'a>,
+    after: ScenarioState<'a>,
 }
 
 /// What came of a scenario on a kernel.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Standing<'a> {
+enum ScenarioState<'a> {
     /// It was judged.
     Judged {},
     /// It is not meant for the kernel.
@@ -232,19 +232,23 @@ fn scenario<'a>(compared: &'a Compared, images: &'a BTreeMap<ScenarioName, Image
 
 fn changed(change: &Change) -> Changed<'_> {
     let what = match &change.subject.what {
-        What::Attempt { text, container, occurrence } => Subject::Attempt { text, container, occurrence: *occurrence },
-        What::Step { attempt, step, occurrence } => Subject::Step { attempt, text: step, occurrence: *occurrence },
-        What::Cell { row, arm } => Subject::Cell { row, arm },
-        What::Absent { row } => Subject::Absent { row },
-        What::Helper { helper, row, arm } => Subject::Helper { helper, row, arm },
-        What::Mount { container } => Subject::Mount { container: container.as_str() },
-        What::Disagreements => Subject::Disagreements {},
+        ItemKind::Attempt { text, container, occurrence } => {
+            ChangedItem::Attempt { text, container, occurrence: *occurrence }
+        }
+        ItemKind::Step { attempt, step, occurrence } => {
+            ChangedItem::Step { attempt, text: step, occurrence: *occurrence }
+        }
+        ItemKind::Cell { row, arm } => ChangedItem::Cell { row, arm },
+        ItemKind::Absent { row } => ChangedItem::Absent { row },
+        ItemKind::Helper { helper, row, arm } => ChangedItem::Helper { helper, row, arm },
+        ItemKind::Mount { container } => ChangedItem::Mount { container: container.as_str() },
+        ItemKind::Disagreements => ChangedItem::Disagreements {},
     };
     let (before, after) = (change.before.as_ref().map(answer), change.after.as_ref().map(answer));
     Changed { effect: change.effect, case: &change.subject.case, what, before, after }
 }
 
-fn answer(told: &Told) -> Answer<'_> {
+fn answer(told: &KernelAnswer) -> Answer<'_> {
     Answer {
         verdict: told.class,
         errno: told.errno.map(|errno| errno.to_string()),
@@ -254,23 +258,23 @@ fn answer(told: &Told) -> Answer<'_> {
 }
 
 fn sides(one: &Uncompared) -> Sides<'_> {
-    Sides { scenario: &one.scenario, before: standing(&one.before), after: standing(&one.after) }
+    Sides { scenario: &one.scenario, before: status(&one.before), after: status(&one.after) }
 }
 
-fn standing(state: &State) -> Standing<'_> {
+fn status(state: &State) -> ScenarioState<'_> {
     match state {
-        State::Judged => Standing::Judged {},
-        State::Skipped(reason) => Standing::Skipped { reason },
-        State::Fault(message) => Standing::Fault { message },
-        State::Crashed(how) => Standing::Crashed { how },
+        State::Judged => ScenarioState::Judged {},
+        State::Skipped(reason) => ScenarioState::Skipped { reason },
+        State::Fault(message) => ScenarioState::Fault { message },
+        State::Crashed(how) => ScenarioState::Crashed { how },
     }
 }
 
 fn name(change: &NameChange) -> Name<'_> {
     let (fate, before, after) = match change.fate {
-        Fate::Added(number) => (Word::Added, None, number),
-        Fate::Removed(number) => (Word::Removed, number, None),
-        Fate::Renumbered { before, after } => (Word::Renumbered, Some(before), Some(after)),
+        NameStatus::Added(number) => (Word::Added, None, number),
+        NameStatus::Removed(number) => (Word::Removed, number, None),
+        NameStatus::Renumbered { before, after } => (Word::Renumbered, Some(before), Some(after)),
     };
     Name { family: change.family, name: &change.name, fate, before, after }
 }

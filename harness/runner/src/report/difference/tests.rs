@@ -1,5 +1,5 @@
 use harness_protocol::errno::Errno;
-use harness_scenario::grid::{Column, Grid, Part};
+use harness_scenario::layout::{AttemptRole, Column, SweepLayout};
 use harness_snapshot::reasons::Reasons;
 use harness_verdict::{
     judgement::{Case, Crash, Judgement, Row},
@@ -25,7 +25,7 @@ fn denied() -> Verdict {
 
 fn row(text: &str, verdict: Verdict) -> Row {
     let (op, container, steps) = ("map_create".into(), "container".into(), Vec::new());
-    Row { text: text.into(), op, container, expect: None, verdict, cause: None, part: Part::Line, steps }
+    Row { text: text.into(), op, container, expect: None, verdict, cause: None, part: AttemptRole::Line, steps }
 }
 
 fn judgement(scenario: &str, rows: Vec<Row>) -> Judgement {
@@ -45,27 +45,28 @@ fn sweep(scenario: &str, rows: usize, verdict: &Verdict) -> Judgement {
     let names: Vec<String> = (0..rows).map(|at| format!("type_{at}")).collect();
     let column = |name: &str| Column { name: name.into(), head: name.into(), meaning: String::new() };
     let cells = (0..rows * 2).map(|at| Row {
-        part: Part::Cell { row: at / 2, column: at % 2 },
+        part: AttemptRole::Cell { row: at / 2, column: at % 2 },
         ..row(&format!("map_create {}", names[at / 2]), verdict.clone())
     });
     let judgement = judgement(scenario, cells.collect());
-    let grid = Grid { rows: names, columns: ["granted", "no_token"].map(column).to_vec(), ..Grid::default() };
+    let grid =
+        SweepLayout { rows: names, columns: ["granted", "no_token"].map(column).to_vec(), ..SweepLayout::default() };
     Judgement { grid: Some(Box::new(grid)), ..judgement }
 }
 
-fn finding(kernel: &str, scenario: &str, standing: Standing) -> Finding {
-    Finding {
-        ground: sample::ground(kernel),
+fn result(kernel: &str, scenario: &str, status: Status) -> ScenarioResult {
+    ScenarioResult {
+        environment: sample::environment(kernel),
         scenario: scenario.parse().unwrap(),
         summary: "Says so".into(),
         took: None,
-        standing,
+        status,
     }
 }
 
-fn judged(kernel: &str, judgement: Judgement) -> Finding {
+fn judged(kernel: &str, judgement: Judgement) -> ScenarioResult {
     let recorded = Some(render::render(&judgement));
-    finding(kernel, judgement.scenario.clone().as_str(), Standing::Judged { judgement, recorded })
+    result(kernel, judgement.scenario.clone().as_str(), Status::Judged { judgement, recorded })
 }
 
 const REASONS: &str = "[[difference]]\nreason = 'Because | so'\nkernels = ['7.3']\nscenarios = ['a/one', 'a/none']\n\
@@ -76,7 +77,7 @@ fn own() -> OwnSnapshots {
     [("a/one", kernel()), ("a/none", kernel())].into_iter().map(|(name, own)| (name.parse().unwrap(), own)).collect()
 }
 
-fn difference(findings: &[Finding]) -> Difference {
+fn difference(results: &[ScenarioResult]) -> Difference {
     let (old, new) = (vocabulary("6.12"), vocabulary("7.3"));
     let side = |kernel: &str, vocabulary| Side {
         kernel: kernel.parse().unwrap(),
@@ -85,14 +86,14 @@ fn difference(findings: &[Finding]) -> Difference {
         vocabulary,
     };
     let reasons = Reasons::parse("differences.toml", REASONS.as_bytes()).unwrap();
-    Difference::of([&side("6.12", &old), &side("7.3", &new)], findings, &reasons, &own())
+    Difference::of([&side("6.12", &old), &side("7.3", &new)], results, &reasons, &own())
 }
 
 /// Something of every kind: texts that Markdown would take for marks, long lists, and scenarios without verdicts.
-fn all_kinds() -> Vec<Finding> {
+fn all_kinds() -> Vec<ScenarioResult> {
     let wild = "map_create `a|b` <b> *x* [l](u) __MAX a_b \u{1b}[2J # & \\";
-    let skipped = || Standing::Skipped { reason: "it is for >=7.0 | only".into() };
-    let fault = Standing::Fault { message: "left a mount".into() };
+    let skipped = || Status::Skipped { reason: "it is for >=7.0 | only".into() };
+    let fault = Status::Fault { message: "left a mount".into() };
     let crash = Crash { how: "the VM died".into(), console: vec!["panic".into()] };
     let crashed = Judgement { crash: Some(crash), ..judgement("a/crash", vec![row("x", Verdict::Crashed)]) };
     vec![
@@ -100,15 +101,15 @@ fn all_kinds() -> Vec<Finding> {
         judged("7.3", sweep("a/big", 12, &allowed(None))),
         judged("6.12", judgement("a/crash", vec![row("x", allowed(None))])),
         judged("7.3", crashed),
-        finding("6.12", "a/fault", fault),
+        result("6.12", "a/fault", fault),
         judged("7.3", judgement("a/fault", vec![row("x", denied())])),
-        finding("6.12", "a/neither", skipped()),
-        finding("7.3", "a/neither", skipped()),
+        result("6.12", "a/neither", skipped()),
+        result("7.3", "a/neither", skipped()),
         judged("6.12", judgement("a/none", vec![row("x", denied())])),
         judged("7.3", judgement("a/none", vec![row("x", denied())])),
         judged("6.12", judgement("a/one", vec![row(wild, denied()), row("told", allowed(Some("a|b")))])),
         judged("7.3", judgement("a/one", vec![row(wild, allowed(None)), row("told", allowed(Some("c|d")))])),
-        finding("6.12", "a/skipped", skipped()),
+        result("6.12", "a/skipped", skipped()),
         judged("7.3", judgement("a/skipped", vec![row("x", denied())])),
     ]
 }
@@ -167,7 +168,10 @@ fn what_cannot_be_compared_is_no_comparison() {
 fn one_snapshot_for_both_is_no_reason() {
     let sides =
         [("6.12", None), ("7.3", None), ("7.3-debian", Some("7.3"))].map(|(kernel, alike): (&str, Option<&str>)| {
-            Lineage { ground: sample::ground(kernel), alike: alike.iter().map(|name| name.parse().unwrap()).collect() }
+            Lineage {
+                environment: sample::environment(kernel),
+                alike: alike.iter().map(|name| name.parse().unwrap()).collect(),
+            }
         });
     let reasons = Reasons::parse("differences.toml", REASONS.as_bytes()).unwrap();
     let [old, new, debian] = &sides;
@@ -178,10 +182,10 @@ fn one_snapshot_for_both_is_no_reason() {
 
 #[test]
 fn the_images_are_told_where_there_are_several() {
-    let on = |ground: &str, scenario: &str| judged(ground, judgement(scenario, vec![row("x", denied())]));
+    let on = |environment: &str, scenario: &str| judged(environment, judgement(scenario, vec![row("x", denied())]));
     let one = [on("6.12", "a/one"), on("7.3", "a/one")];
     assert!(!difference(&one).sentence().contains("image"));
-    let unit = ["6.12@systemd-262", "7.3@systemd-262"].map(|ground| on(ground, "b/unit"));
+    let unit = ["6.12@systemd-262", "7.3@systemd-262"].map(|environment| on(environment, "b/unit"));
     let two = difference(&[&one[..], &unit[..]].concat());
     assert!(two.sentence().ends_with("; in images minimal, systemd-262"), "{}", two.sentence());
     let document: serde_json::Value = serde_json::from_str(&json(&two).unwrap()).unwrap();

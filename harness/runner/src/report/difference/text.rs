@@ -7,7 +7,7 @@ use harness_snapshot::{
     difference::{
         Effect,
         groups::{Group, groups},
-        names::{Family, Fate, NameChange},
+        names::{Family, NameChange, NameStatus},
     },
     reasons::Explanation,
 };
@@ -121,9 +121,9 @@ pub(super) fn fates(names: &[NameChange]) -> Vec<(Family, &'static str, Vec<Stri
     for change in names {
         let number = |number: Option<u32>| number.map(|number| format!(" ({number})")).unwrap_or_default();
         let (fate, told) = match change.fate {
-            Fate::Added(at) => ("added", format!("{}{}", change.name, number(at))),
-            Fate::Removed(at) => ("removed", format!("{}{}", change.name, number(at))),
-            Fate::Renumbered { before, after } => ("renumbered", format!("{} ({before} → {after})", change.name)),
+            NameStatus::Added(at) => ("added", format!("{}{}", change.name, number(at))),
+            NameStatus::Removed(at) => ("removed", format!("{}{}", change.name, number(at))),
+            NameStatus::Renumbered { before, after } => ("renumbered", format!("{} ({before} → {after})", change.name)),
         };
         match all.last_mut() {
             Some((family, last, names)) if (*family, *last) == (change.family, fate) => names.push(told),

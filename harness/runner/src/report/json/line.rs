@@ -78,7 +78,7 @@ pub(super) enum Line<'a> {
         /// What it proves.
         summary: &'a str,
         /// Whether everything about it is right.
-        standing: Held,
+        status: Held,
         /// How its verdicts compare with the snapshot that holds for this kernel and image.
         record: Record,
         /// Seconds it took in the guest, if that is known.

@@ -45,7 +45,7 @@ fn record(at: u64, object: &str) -> IdentityRecord {
     let objects: BTreeMap<String, String> = [(object.to_owned(), format!("{object}-1.bpf.o"))].into();
     IdentityRecord {
         configuration: Default::default(),
-        surroundings: crate::session::Surroundings::Own,
+        machine_kind: crate::session::MachineKind::Own,
         kernel: "6.12".parse().unwrap(),
         alike: Vec::new(),
         release: "6.12.1".to_owned(),

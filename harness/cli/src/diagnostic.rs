@@ -1,0 +1,67 @@
+//! How an error is told: mistakes in scenario files with each place underlined on a terminal, one line each elsewhere.
+
+use std::{fmt, io};
+
+use anstream::{AutoStream, ColorChoice};
+use harness_diagnostics::report::Report;
+use harness_runner::scenario_runner::RunnerError;
+use miette::{Diagnostic, MietteHandler, MietteHandlerOpts, ReportHandler};
+
+use crate::{exit::Wrong, screen};
+
+/// Tells an error on standard error.
+pub fn tell(error: &anyhow::Error) {
+    match mistakes(error) {
+        Some(reports) if screen::errors_are_on_a_screen() => {
+            let handler = handler();
+            reports.iter().for_each(|report| eprintln!("{:?}", Underlined(&report.underlined(), &handler)));
+        }
+        Some(reports) => reports.iter().for_each(|report| eprintln!("{report}")),
+        None => eprintln!("error: {error:#}"),
+    }
+}
+
+/// A finding as a terminal shows it, for standard output.
+pub(crate) fn shown(finding: &dyn Diagnostic) -> String {
+    format!("{:?}\n", Underlined(finding, &handler()))
+}
+
+/// A mistake as miette shows it.
+struct Underlined<'a>(&'a dyn Diagnostic, &'a MietteHandler);
+
+impl fmt::Debug for Underlined<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.1.debug(self.0, f)
+    }
+}
+
+/// Colours by the same rules as verdicts (`NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE`), as wide as the terminal.
+fn handler() -> MietteHandler {
+    let colour = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
+    let options = MietteHandlerOpts::new().color(colour).unicode(true).terminal_links(false);
+    screen::width().map_or(options.clone(), |width| options.width(width)).build()
+}
+
+/// The scenario files an error is about, each with all its mistakes.
+fn mistakes(error: &anyhow::Error) -> Option<&[Report]> {
+    let error = error.downcast_ref::<Wrong>().map_or(error, Wrong::inner);
+    match error.downcast_ref::<RunnerError>()? {
+        RunnerError::Scenarios(reports) => Some(reports),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use harness_scenario::file;
+
+    #[test]
+    fn mistakes_in_scenarios_are_found_in_an_error() {
+        let report = file::parse("x.toml", "x".parse().unwrap(), "sumary = 1").unwrap_err();
+        let error = Wrong::input(RunnerError::Scenarios(vec![report]));
+        assert_eq!(mistakes(&error).unwrap()[0].label(), "x.toml");
+        assert_eq!(mistakes(&error.context("run")).unwrap().len(), 1);
+        assert!(mistakes(&anyhow::anyhow!("QEMU died")).is_none());
+    }
+}

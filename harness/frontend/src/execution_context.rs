@@ -1,0 +1,222 @@
+//! What decides, beside the delegation, whether a container can make a token and use it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::source::Location;
+
+/// A value, and what set it; nothing did if it is the front-end's default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting<T> {
+    /// The value in effect.
+    pub value: T,
+    /// The assignment that made it so.
+    pub location: Option<Location>,
+}
+
+impl<T> Setting<T> {
+    /// What holds if nobody says otherwise.
+    pub const fn default_of(value: T) -> Self {
+        Self { value, location: None }
+    }
+
+    /// What an assignment says.
+    pub const fn said(value: T, location: Location) -> Self {
+        Self { value, location: Some(location) }
+    }
+}
+
+/// Whose user namespace the processes are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserNamespace {
+    /// The host's: a bpffs there makes no token (`kernel/bpf/token.c`, EOPNOTSUPP).
+    Host,
+    /// One of their own.
+    Own,
+    /// The file does not say.
+    Unknown,
+}
+
+/// Whether there is a namespace of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Namespace {
+    /// The host's.
+    Shared,
+    /// Their own.
+    Own,
+    /// The file does not say.
+    Unknown,
+}
+
+/// A type of namespace, by the name that systemd and `/proc/PID/ns` have for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum NamespaceType {
+    Cgroup,
+    Ipc,
+    Net,
+    Mnt,
+    Pid,
+    Uts,
+}
+
+impl NamespaceType {
+    /// All types that can be delegated (systemd.exec(5), `DelegateNamespaces=`); `time` and `user` cannot.
+    pub const ALL: [Self; 6] = [Self::Cgroup, Self::Ipc, Self::Net, Self::Mnt, Self::Pid, Self::Uts];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cgroup => "cgroup",
+            Self::Ipc => "ipc",
+            Self::Net => "net",
+            Self::Mnt => "mnt",
+            Self::Pid => "pid",
+            Self::Uts => "uts",
+        }
+    }
+}
+
+/// Who the processes run as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum User {
+    /// uid 0 of their user namespace.
+    Root,
+    /// This user, by name or number, specifiers left alone.
+    Named(String),
+    /// One that systemd makes up (`DynamicUser=yes`).
+    Dynamic,
+    /// The file does not say.
+    Unknown,
+}
+
+/// A set of capabilities: bit N is number N of `linux/capability.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CapabilitySet(pub u64);
+
+impl CapabilitySet {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// All that Linux 7.3 has.
+    pub const ALL: Self = Self((1 << 41) - 1);
+
+    /// Whether it has the capability of this number.
+    pub const fn contains(self, number: u32) -> bool {
+        number < 64 && self.0 & (1 << number) != 0
+    }
+}
+
+/// A system call that making or using a token takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum SystemCall {
+    Bpf,
+    Fsopen,
+    Fsconfig,
+    Fsmount,
+    MoveMount,
+    PerfEventOpen,
+}
+
+impl SystemCall {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Bpf, Self::Fsopen, Self::Fsconfig, Self::Fsmount, Self::MoveMount, Self::PerfEventOpen];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bpf => "bpf",
+            Self::Fsopen => "fsopen",
+            Self::Fsconfig => "fsconfig",
+            Self::Fsmount => "fsmount",
+            Self::MoveMount => "move_mount",
+            Self::PerfEventOpen => "perf_event_open",
+        }
+    }
+
+    /// The groups of systemd that have it, besides `@known` (`systemd-analyze syscall-filter` of systemd 262).
+    pub const fn group(self) -> &'static str {
+        match self {
+            Self::Bpf => "@privileged",
+            Self::Fsopen | Self::Fsconfig | Self::Fsmount | Self::MoveMount => "@mount",
+            Self::PerfEventOpen => "@debug",
+        }
+    }
+}
+
+/// What is around a delegation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecutionContext {
+    /// The user namespace. For systemd: `PrivateUsers=`, or any `DelegateNamespaces=` that is not empty, `no` included
+    /// (`src/core/exec-invoke.c`, `exec_context_get_effective_private_users`).
+    pub user_namespace: Setting<UserNamespace>,
+    /// The mount namespace. For systemd `PrivateMounts=`; `PrivateBPF=yes` implies one (`src/core/execute.c`,
+    /// `exec_needs_mount_namespace`).
+    pub mount_namespace: Setting<Namespace>,
+    /// The network namespace: what a program is attached to is the host's where it is shared.
+    pub network_namespace: Setting<Namespace>,
+    /// The namespaces that are made after the user namespace, and so belong to it. systemd opens the bpffs while it makes
+    /// the mount namespace, so that without `mnt` here the bpffs belongs to the host's user namespace, and makes no token
+    /// (`src/core/exec-invoke.c`, `setup_delegated_namespaces`, `exec_namespace_is_delegated`).
+    pub delegated_namespaces: Setting<BTreeSet<NamespaceType>>,
+    /// The bounding set, in their user namespace.
+    pub bounding_set: Setting<CapabilitySet>,
+    /// The ambient set.
+    pub ambient_set: Setting<CapabilitySet>,
+    /// The user.
+    pub user: Setting<User>,
+    /// Whether `execve(2)` gives no privileges.
+    pub no_new_privileges: Setting<bool>,
+    /// Whether `/sys` and `/proc/sys` are read-only. For systemd: without `PrivateBPF=` the host's bpffs is read-only then,
+    /// and a bpffs that cannot be mounted, as on an old kernel, is passed over if it is off (`src/core/namespace.c`,
+    /// `append_private_bpf`).
+    pub protect_kernel_tunables: Setting<bool>,
+    /// The system calls of [`SystemCall::ALL`] that a filter refuses, and what makes it so.
+    pub refused_calls: BTreeMap<SystemCall, Location>,
+}
+
+impl Default for ExecutionContext {
+    /// systemd's defaults for a service of the system: all shared, all capabilities, nothing refused.
+    fn default() -> Self {
+        Self {
+            user_namespace: Setting::default_of(UserNamespace::Host),
+            mount_namespace: Setting::default_of(Namespace::Shared),
+            network_namespace: Setting::default_of(Namespace::Shared),
+            delegated_namespaces: Setting::default_of(BTreeSet::new()),
+            bounding_set: Setting::default_of(CapabilitySet::ALL),
+            ambient_set: Setting::default_of(CapabilitySet::NONE),
+            user: Setting::default_of(User::Root),
+            no_new_privileges: Setting::default_of(false),
+            protect_kernel_tunables: Setting::default_of(false),
+            refused_calls: BTreeMap::new(),
+        }
+    }
+}
+
+impl ExecutionContext {
+    /// Those of an unprivileged system container of Incus or LXD: namespaces of its own, all of them belonging to its user
+    /// namespace, root inside, and all capabilities but a few that BPF does not ask for (`lxc.cap.drop` of `initLXC`:
+    /// `sys_time`, `sys_module`, `sys_rawio`, and `mac_admin`, `mac_override` where AppArmor cannot be stacked).
+    pub(crate) fn of_container() -> Self {
+        const DROPPED: u64 = 1 << 25 | 1 << 16 | 1 << 17;
+        Self {
+            user_namespace: Setting::default_of(UserNamespace::Own),
+            mount_namespace: Setting::default_of(Namespace::Own),
+            network_namespace: Setting::default_of(Namespace::Own),
+            delegated_namespaces: Setting::default_of(NamespaceType::ALL.into()),
+            bounding_set: Setting::default_of(CapabilitySet(CapabilitySet::ALL.0 & !DROPPED)),
+            ..Self::default()
+        }
+    }
+
+    /// Those that a list of what is mounted does not tell.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            user_namespace: Setting::default_of(UserNamespace::Unknown),
+            mount_namespace: Setting::default_of(Namespace::Unknown),
+            network_namespace: Setting::default_of(Namespace::Unknown),
+            user: Setting::default_of(User::Unknown),
+            ..Self::default()
+        }
+    }
+}

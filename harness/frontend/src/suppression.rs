@@ -1,0 +1,138 @@
+//! Comments that allow a finding: `# bpf-token: allow CODE reason`.
+
+use std::ops::Range;
+
+use crate::{
+    configuration::{Configuration, Effect, Suppression},
+    source::Location,
+};
+
+const MARK: &str = "bpf-token:";
+/// At most this many are read of one file.
+const MOST: usize = 200;
+
+/// What comments a file can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comments {
+    /// From `#` or `;` at the start of a line.
+    OwnLine,
+    /// Those, with `#` only, and from a `#` after a blank to the end of a line.
+    Trailing,
+}
+
+impl Comments {
+    /// Where the comment of this line starts, if it has one with our mark.
+    fn start(self, line: &str) -> Option<usize> {
+        let before = line.len() - line.trim_start().len();
+        let signs: &[char] = if self == Self::OwnLine { &['#', ';'] } else { &['#'] };
+        let own = line[before..].starts_with(signs).then_some(before);
+        let trailing = || {
+            let mark = line.find(MARK)?;
+            let sign = line[..mark].trim_end().strip_suffix('#')?.len();
+            line[..sign].ends_with([' ', '\t']).then_some(sign)
+        };
+        own.or_else(|| if self == Self::Trailing { trailing() } else { None })
+    }
+}
+
+/// Reads the allowances of a file into a configuration; those that are not understood are problems of it.
+pub(crate) fn read(source: usize, text: &str, comments: Comments, configuration: &mut Configuration) {
+    if !text.contains(MARK) {
+        return;
+    }
+    let lines: Vec<Range<usize>> = lines(text);
+    let mut read = 0;
+    for (at, line) in lines.iter().enumerate() {
+        let Some(start) = comments.start(&text[line.clone()]).map(|start| line.start + start) else { continue };
+        let said = text[start..line.end].trim_start_matches(['#', ';', ' ', '\t']);
+        let Some(said) = said.strip_prefix(MARK) else { continue };
+        let location = Location { source, span: start..line.end };
+        read += 1;
+        if read > MOST {
+            return configuration.problem(location, Effect::IgnoredSilently, format!("more than {MOST} allowances"));
+        }
+        let about = if text[line.start..start].trim().is_empty() {
+            next(text, &lines[at + 1..], comments)
+        } else {
+            line.clone()
+        };
+        match parsed(said) {
+            Some((code, reason)) => {
+                let (code, reason) = (code.to_owned(), reason.to_owned());
+                let applies_to = Location { source, span: about };
+                configuration.suppressions.push(Suppression { location, code, reason, applies_to });
+            }
+            None => {
+                let message = "not understood: an allowance is `bpf-token: allow CODE reason`, with a reason";
+                configuration.problem(location, Effect::IgnoredSilently, message);
+            }
+        }
+    }
+}
+
+/// The code and the reason.
+fn parsed(said: &str) -> Option<(&str, &str)> {
+    let (word, rest) = said.trim().split_once([' ', '\t'])?;
+    let (code, reason) = rest.trim_start().split_once([' ', '\t'])?;
+    let legal = code.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/'));
+    (word == "allow" && legal && !reason.trim().is_empty()).then(|| (code, reason.trim()))
+}
+
+/// The next line that is no comment; nothing at the end of the file.
+fn next(text: &str, lines: &[Range<usize>], comments: Comments) -> Range<usize> {
+    let is_comment = |line: &Range<usize>| {
+        let line = text[line.clone()].trim_start();
+        line.is_empty() || line.starts_with('#') || (comments == Comments::OwnLine && line.starts_with(';'))
+    };
+    lines.iter().find(|line| !is_comment(line)).cloned().unwrap_or(text.len()..text.len())
+}
+
+fn lines(text: &str) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let line = |line: &str| {
+        let span = start..start + line.trim_end_matches(['\n', '\r']).len();
+        start += line.len();
+        span
+    };
+    text.split_inclusive('\n').map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::unit::SYSTEMD;
+
+    fn allowed(text: &str, comments: Comments) -> (Vec<(String, String, String)>, usize) {
+        let mut configuration = Configuration::new(SYSTEMD, "x");
+        read(0, text, comments, &mut configuration);
+        let about = |a: &Suppression| (a.code.clone(), a.reason.clone(), text[a.applies_to.span.clone()].to_owned());
+        (configuration.suppressions.iter().map(about).collect(), configuration.problems.len())
+    }
+
+    fn said(code: &str, reason: &str, line: &str) -> (String, String, String) {
+        (code.to_owned(), reason.to_owned(), line.to_owned())
+    }
+
+    #[test]
+    fn on_a_line_of_its_own_it_is_about_the_next() {
+        let text = "# bpf-token: allow any-map we mean it\n; bpf-token: allow B  two words \n\na=b\nc=d\n";
+        let (allowed, problems) = allowed(text, Comments::OwnLine);
+        assert_eq!(allowed, [said("any-map", "we mean it", "a=b"), said("B", "two words", "a=b")]);
+        assert_eq!(problems, 0);
+    }
+
+    #[test]
+    fn after_something_it_is_about_that() {
+        let text = "a: b # bpf-token: allow C because\r\nc: d#bpf-token: allow C no\n";
+        assert_eq!(allowed(text, Comments::Trailing).0, [said("C", "because", "a: b # bpf-token: allow C because")]);
+        assert_eq!(allowed(text, Comments::OwnLine).0, []);
+    }
+
+    #[test]
+    fn without_code_or_reason_it_allows_nothing() {
+        for wrong in ["# bpf-token: allow", "# bpf-token: allow C", "#bpf-token: deny C x", "# bpf-token: allow C! x"] {
+            assert_eq!(allowed(wrong, Comments::OwnLine), (vec![], 1), "{wrong}");
+        }
+        assert_eq!(allowed("# bpf-token: allow C at the end", Comments::OwnLine).0, [said("C", "at the end", "")]);
+    }
+}

@@ -1,0 +1,421 @@
+//! The guest's side of an agent: how a container comes to stand, and how it goes.
+
+mod error;
+mod remote;
+mod unit;
+
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    rc::Rc,
+};
+
+use harness_protocol::{
+    errno::Errno,
+    mount_option::MountOption,
+    outcome::TokenMasks,
+    plan::{BpffsFd, Container, Namespace},
+};
+use rustix::process::Pid;
+
+use crate::{
+    bpf, bpffs,
+    cgroup::Cgroup,
+    context::GuestContext,
+    error::SysError,
+    executor,
+    identity::IdMap,
+    message::{NoToken, Reply, Request, UnitLocation},
+    pseudofile,
+    systemd::Service,
+};
+pub(crate) use error::ActorError;
+use remote::{RemoteExecutor, out_of_turn};
+
+/// An agent with what belongs to it. Dropping it ends the agent and everything in its container.
+#[derive(Debug)]
+pub(crate) struct RunningActor {
+    executor: RemoteExecutor,
+    /// A second agent in the namespaces of a container, with every capability; made when it is first needed.
+    privileged: Option<RemoteExecutor>,
+    /// A third, likewise, behind the container's system call filter.
+    filtered: Option<RemoteExecutor>,
+    stands_in: ActorSite,
+    context: GuestContext,
+    cgroup: Cgroup,
+    /// The container it stands in; `None` for full root in the initial namespaces.
+    plan: Option<Container>,
+    /// The users and groups of its own user namespace; `None` in the initial one.
+    ids: Option<[IdMap; 2]>,
+    token: Option<Rc<OwnedFd>>,
+    /// The roots of further bpffs instances of its user namespace, and their tokens, by what they delegate.
+    others: BTreeMap<Vec<MountOption>, ExtraBpffs>,
+    /// The unit of systemd it is.
+    unit: Option<UnitState>,
+}
+
+/// What is known of a unit whose party this is.
+#[derive(Debug)]
+struct UnitState {
+    /// Until it is stopped.
+    service: Option<Service>,
+    /// Whether its process was executed.
+    ran: bool,
+    /// Those it has of its own.
+    namespaces: Vec<String>,
+    /// Why nobody can be asked for an attempt any more.
+    gone: Option<&'static str>,
+    no_token: Option<NoToken>,
+    is_filtered: bool,
+    /// What is mounted where its bpffs should be.
+    mount: Option<String>,
+}
+
+/// Where a party stands.
+#[derive(Clone, Debug)]
+enum ActorSite {
+    /// In the initial user namespace.
+    Initial(Needs),
+    /// In a user and a mount namespace that are not the initial ones, and these besides.
+    Container(Vec<Namespace>),
+    /// Where systemd put a unit, and in these namespaces besides.
+    Unit { place: UnitLocation, namespaces: Vec<Namespace> },
+}
+
+/// A further bpffs instance.
+#[derive(Debug)]
+struct ExtraBpffs {
+    root: Rc<OwnedFd>,
+    token: Option<Rc<OwnedFd>>,
+}
+
+/// A container as it was made.
+#[derive(Debug)]
+pub(crate) struct Made {
+    /// Its party.
+    pub(crate) actor: RunningActor,
+    /// The delegation its bpffs shows.
+    pub(crate) mounted: Vec<MountOption>,
+    /// What its token holds, if one was made.
+    pub(crate) token: Option<TokenMasks>,
+    /// Why there is none, if that is an answer.
+    pub(crate) no_token: Option<Errno>,
+}
+
+/// What the attempts of a case ask of every party.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// Network interfaces, which the initial namespaces cannot be trusted to have.
+    pub(crate) interfaces: bool,
+    /// A pair of netkit interfaces besides, where the network namespace is the party's own.
+    pub(crate) netkit: bool,
+    /// A tmpfs to ask a token from.
+    pub(crate) tmpfs: bool,
+}
+
+impl RunningActor {
+    /// Full root in the initial namespaces.
+    pub(crate) fn host(context: &GuestContext, label: &str, needs: Needs) -> Result<Self, ActorError> {
+        let cgroup = context.hierarchy.make(label.to_owned())?;
+        let mut actor = Self::of(RemoteExecutor::fork(context, cgroup.as_fd())?, context, cgroup, None);
+        actor.ask(&stay(needs), &[])?;
+        Ok(actor)
+    }
+
+    /// A container with every capability still. [`Self::confine`] finishes it.
+    pub(crate) fn container(
+        context: &GuestContext,
+        label: &str,
+        plan: &Container,
+        mut parent: Option<&mut RunningActor>,
+        needs: Needs,
+    ) -> Result<Made, ActorError> {
+        let cgroup = context.hierarchy.make(label.to_owned())?;
+        let executor = match parent.as_deref_mut() {
+            None => RemoteExecutor::fork(context, cgroup.as_fd())?,
+            Some(parent) => spawned(parent, &cgroup)?,
+        };
+        let mut actor = Self::of(executor, context, cgroup, Some(plan.clone()));
+        if !plan.unshare {
+            actor.join(plan, parent, needs)?;
+            return Ok(Made { actor, mounted: Vec::new(), token: None, no_token: None });
+        }
+        let (pid, context) = actor.isolate(plan)?;
+        actor.ids = map_ids(pid, plan, parent)?;
+        let netkit = needs.netkit && plan.namespaces.contains(&Namespace::Net);
+        let settle = Request::Settle { netkit, tmpfs: needs.tmpfs };
+        let settled = if actor.is_before_tokens() {
+            let context = bpffs::open("bpf")?;
+            bpffs::create(context.as_fd())?;
+            actor.ask(&settle, &[context.as_fd()])?
+        } else {
+            bpffs::configure(context.as_fd(), &plan.options)?;
+            bpffs::create(context.as_fd()).map_err(|source| explained(&source))?;
+            actor.ask(&settle, &[])?
+        };
+        let mounted = match settled {
+            (Reply::Mounted(shown), _) => shown,
+            (other, _) => return Err(out_of_turn(&other)),
+        };
+        let mut token = None;
+        if plan.token && !actor.is_before_tokens() {
+            let fd = actor.executor.ask_for_fd(&Request::MakeToken, &[])?;
+            token = Some(masks(fd.as_fd())?);
+            actor.token = Some(Rc::new(fd));
+        }
+        Ok(Made { actor, mounted, token, no_token: None })
+    }
+
+    fn of(executor: RemoteExecutor, context: &GuestContext, cgroup: Cgroup, plan: Option<Container>) -> Self {
+        let context = context.clone();
+        let stands_in = match &plan {
+            None => ActorSite::Initial(Needs::default()),
+            Some(plan) => ActorSite::Container(plan.namespaces.clone()),
+        };
+        Self {
+            executor,
+            privileged: None,
+            filtered: None,
+            stands_in,
+            context,
+            cgroup,
+            plan,
+            ids: None,
+            token: None,
+            others: BTreeMap::new(),
+            unit: None,
+        }
+    }
+
+    fn isolate(&mut self, plan: &Container) -> Result<(Pid, OwnedFd), ActorError> {
+        let request = Request::Isolate { uid: plan.uid, gid: plan.gid, namespaces: plan.namespaces.clone() };
+        let (reply, fds) = self.ask(&request, &[])?;
+        let pid = remote::pid_of(&reply)?;
+        self.executor.pid = Some(pid);
+        let context = fds.into_iter().next().ok_or_else(|| out_of_turn(&reply))?;
+        Ok((pid, context))
+    }
+
+    /// Makes of the agent a process of another user in the namespaces it is in, which pins in its parent's bpffs.
+    fn join(&mut self, plan: &Container, parent: Option<&mut RunningActor>, needs: Needs) -> Result<(), ActorError> {
+        let shared = match parent {
+            Some(parent) => {
+                self.stands_in = ActorSite::Container(parent.own_namespaces());
+                parent.ask(&Request::ShareBpffs, &[])?.1
+            }
+            None => {
+                self.stands_in = ActorSite::Initial(needs);
+                self.ask(&stay(needs), &[])?.1
+            }
+        };
+        let shared: Vec<BorrowedFd<'_>> = shared.iter().map(AsFd::as_fd).collect();
+        self.ask(&Request::Join { uid: plan.uid, gid: plan.gid }, &shared).map(|_| ())
+    }
+
+    fn own_namespaces(&self) -> Vec<Namespace> {
+        self.plan.as_ref().map(|plan| plan.namespaces.clone()).unwrap_or_default()
+    }
+
+    /// Puts the restrictions of its plan on the agent, and takes every capability from it but those of its plan.
+    pub(crate) fn confine(&mut self, plan: &Container) -> Result<(), ActorError> {
+        if !plan.restrictions.is_none() {
+            self.ask(&Request::Restrict(plan.restrictions.clone()), &[])?;
+        }
+        self.ask(&Request::Confine { caps: plan.caps.clone() }, &[]).map(|_| ())
+    }
+
+    /// Ends its agents, and waits until they are gone. Nothing can be asked of them any more.
+    pub(crate) fn end(&mut self) {
+        [&mut self.privileged, &mut self.filtered].into_iter().for_each(|executor| drop(executor.take()));
+        self.others.clear();
+        self.token = None;
+        self.executor.end();
+    }
+
+    /// The processes and the cgroup that are there as long as it is.
+    pub(crate) fn belongings(&self) -> (impl Iterator<Item = Pid>, &str) {
+        let executors = std::iter::once(&self.executor).chain(&self.privileged).chain(&self.filtered);
+        (executors.flat_map(|executor| executor.pid.into_iter().chain(executor.child)), self.cgroup.name())
+    }
+
+    /// The container it stands in; `None` for full root in the initial namespaces.
+    pub(crate) fn plan(&self) -> Option<&Container> {
+        self.plan.as_ref()
+    }
+
+    /// The token made while the container was set up.
+    pub(crate) fn token(&self) -> Option<Rc<OwnedFd>> {
+        self.token.clone()
+    }
+
+    /// A token of another bpffs instance of its user namespace, which delegates this.
+    pub(crate) fn token_of(&mut self, options: &[MountOption]) -> Result<Rc<OwnedFd>, ActorError> {
+        let root = self.bpffs_of(options)?;
+        if let Some(token) = self.others.get(options).and_then(|other| other.token.clone()) {
+            return Ok(token);
+        }
+        let token = Rc::new(self.privileged()?.ask_for_fd(&Request::MakeTokenOf, &[root.as_fd()])?);
+        self.others.entry(options.to_vec()).and_modify(|other| other.token = Some(Rc::clone(&token)));
+        Ok(token)
+    }
+
+    /// The root of another bpffs instance of its user namespace, which delegates this.
+    pub(crate) fn bpffs_of(&mut self, options: &[MountOption]) -> Result<Rc<OwnedFd>, ActorError> {
+        if let Some(other) = self.others.get(options) {
+            return Ok(Rc::clone(&other.root));
+        }
+        let privileged = self.privileged()?;
+        let context = privileged.ask_for_fd(&Request::OpenBpffs, &[])?;
+        bpffs::configure(context.as_fd(), options)?;
+        bpffs::create(context.as_fd()).map_err(|source| explained(&source))?;
+        let root = Rc::new(privileged.ask_for_fd(&Request::MountBpffs, &[])?);
+        self.others.insert(options.to_vec(), ExtraBpffs { root: Rc::clone(&root), token: None });
+        Ok(root)
+    }
+
+    /// An agent beside this one in its namespaces, root there with every capability.
+    pub(crate) fn privileged(&mut self) -> Result<&mut RemoteExecutor, ActorError> {
+        let privileged = match self.privileged.take() {
+            Some(privileged) => privileged,
+            None => self.make_privileged()?,
+        };
+        Ok(self.privileged.insert(privileged))
+    }
+
+    /// An agent as [`Self::keeper`], behind the container's system call filter.
+    pub(crate) fn filtered_privileged(&mut self) -> Result<&mut RemoteExecutor, ActorError> {
+        let privileged = match self.filtered.take() {
+            Some(privileged) => privileged,
+            None => {
+                let mut privileged = self.make_privileged()?;
+                let restrictions = self.plan.as_ref().map(|plan| plan.restrictions.clone()).unwrap_or_default();
+                privileged.ask(&Request::Restrict(restrictions), &[])?;
+                privileged
+            }
+        };
+        Ok(self.filtered.insert(privileged))
+    }
+
+    /// Whether the kernel is from before tokens.
+    pub(crate) fn is_before_tokens(&self) -> bool {
+        self.context.plan.kernel.before_tokens
+    }
+
+    /// Whether a token can be made where it stands: the initial user namespace has none (`bpf_token_create` in
+    /// `kernel/bpf/token.c`).
+    pub(crate) fn can_have_tokens(&self) -> bool {
+        matches!(
+            self.stands_in,
+            ActorSite::Container(_) | ActorSite::Unit { place: UnitLocation { user: true, .. }, .. }
+        ) && !self.is_before_tokens()
+    }
+
+    fn make_privileged(&self) -> Result<RemoteExecutor, ActorError> {
+        let pid = self.executor.pid.ok_or_else(|| ActorError::Refused("who has ended cannot be joined".to_owned()))?;
+        let mut privileged = RemoteExecutor::fork(&self.context, self.cgroup.as_fd())?;
+        let pid = pid.as_raw_nonzero().get();
+        let request = match &self.stands_in {
+            ActorSite::Initial(needs) => stay(*needs),
+            ActorSite::Container(namespaces) => Request::Enter { pid, namespaces: namespaces.clone(), unit: None },
+            ActorSite::Unit { place, namespaces } => {
+                Request::Enter { pid, namespaces: namespaces.clone(), unit: Some(*place) }
+            }
+        };
+        if let Err(error) = privileged.ask(&request, &[]) {
+            privileged.retire();
+            return Err(error);
+        }
+        privileged.ask(&Request::Unpin, &[])?;
+        if let Some(Container { unshare: false, uid, gid, .. }) = self.plan {
+            privileged.ask(&Request::Join { uid, gid }, &[])?;
+        }
+        Ok(privileged)
+    }
+
+    /// Its cgroup's directory, opened for reading.
+    pub(crate) fn cgroup(&self) -> BorrowedFd<'_> {
+        self.cgroup.as_fd()
+    }
+
+    /// The network namespace its agent is in.
+    pub(crate) fn netns(&self) -> Result<OwnedFd, ActorError> {
+        let pid = self.executor.pid.ok_or_else(|| ActorError::Refused("who has ended has no network".to_owned()))?;
+        Ok(pseudofile::open(&format!("/proc/{}/ns/net", pid.as_raw_nonzero()))?)
+    }
+
+    /// A descriptor of its bpffs.
+    pub(crate) fn bpffs(&mut self, which: BpffsFd) -> Result<OwnedFd, ActorError> {
+        self.executor.ask_for_fd(&Request::Bpffs(which), &[])
+    }
+
+    /// The agent that makes its attempts.
+    pub(crate) fn executor(&mut self) -> &mut RemoteExecutor {
+        &mut self.executor
+    }
+
+    fn ask(&mut self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<(Reply, Vec<OwnedFd>), ActorError> {
+        self.executor.ask(request, fds)
+    }
+}
+
+/// What an agent in the initial namespaces is asked first.
+fn stay(needs: Needs) -> Request {
+    let Needs { interfaces, netkit, tmpfs } = needs;
+    Request::Stay { interfaces, netkit, tmpfs }
+}
+
+/// An agent forked by the one of a container, in a cgroup of its own.
+fn spawned(parent: &mut RunningActor, cgroup: &Cgroup) -> Result<RemoteExecutor, ActorError> {
+    let executor = parent.executor.spawn()?;
+    executor.pid.map_or(Ok(()), |pid| cgroup.admit(pid))?;
+    Ok(executor)
+}
+
+/// What the kernel tells about a token.
+fn masks(token: BorrowedFd<'_>) -> Result<TokenMasks, ActorError> {
+    let description = pseudofile::read(&format!("/proc/self/fdinfo/{}", token.as_raw_fd()))?;
+    let fdinfo = MASKS.map(|field| field_of(&description, field).unwrap_or_default().to_owned());
+    let info = bpf::token_info(token).ok();
+    let info = info.map(|info| [info.allowed_cmds, info.allowed_maps, info.allowed_progs, info.allowed_attachs]);
+    Ok(TokenMasks { fdinfo, info })
+}
+
+/// The lines of a token's description (`bpf_token_show_fdinfo`, `kernel/bpf/token.c`).
+const MASKS: [&str; 4] = ["allowed_cmds:", "allowed_maps:", "allowed_progs:", "allowed_attachs:"];
+
+fn field_of<'t>(description: &'t str, field: &str) -> Option<&'t str> {
+    description.lines().find_map(|line| line.strip_prefix(field)).map(str::trim)
+}
+
+/// Kernels before 6.9 refuse to create a bpffs that belongs to a user namespace (commit 35f96de04127).
+fn explained(error: &SysError) -> ActorError {
+    ActorError::Refused(format!("{error} (a bpffs of a user namespace, and with it tokens, needs Linux 6.9)"))
+}
+
+/// Maps the ids of a container, by the party in whose user namespace it is made; which ids those are.
+fn map_ids(pid: Pid, plan: &Container, parent: Option<&mut RunningActor>) -> Result<Option<[IdMap; 2]>, ActorError> {
+    let pid = pid.as_raw_nonzero().get();
+    let around = parent.as_ref().and_then(|parent| parent.ids.as_ref());
+    let of = |which: usize, id| around.map_or_else(|| IdMap::from_initial(id), |ids| ids[which].within(id));
+    let [uids, gids] = [of(0, plan.uid), of(1, plan.gid)];
+    match parent {
+        None => executor::write_id_maps(pid, uids.text(), gids.text())?,
+        Some(parent) => {
+            let request = Request::MapIds { pid, uids: uids.text().to_owned(), gids: gids.text().to_owned() };
+            parent.ask(&request, &[])?;
+        }
+    }
+    Ok(Some([uids, gids]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_of_a_token_has_four_masks() {
+        let description = "pos:\t0\nallowed_cmds:\t0x21\nallowed_maps:\tany\nallowed_progs:\t0x0\n";
+        let masks = MASKS.map(|field| field_of(description, field));
+        assert_eq!(masks, [Some("0x21"), Some("any"), Some("0x0"), None]);
+    }
+}

@@ -1,0 +1,271 @@
+//! The course that loading takes, by the answers it gets.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use harness_uapi::{
+    names,
+    permission::{MapTrait, Request, Use},
+    vocabulary::Kind,
+};
+
+use super::{
+    input::{LoadInput, has_old_reads, keeps_for_objects},
+    request::{LoadRequest, Necessity, RequestOwner},
+};
+use crate::{
+    feature::{Feature, TokenUse, program},
+    helper::HELPERS,
+    map::Map,
+    program::{AttachWay, BtfReason, ExpectedAttach, Program, ProgramTarget},
+};
+
+/// The number that tells requests apart of which one has to be allowed: 0 is that of the probe of loading.
+const LOADING: usize = 0;
+/// `BPF_F_ZERO_SEED` (`include/uapi/linux/bpf.h`).
+const ZERO_SEED: u32 = 1 << 6;
+
+/// One object being loaded.
+pub(crate) struct LibbpfSequence<'a> {
+    subject: &'a LoadInput<'a>,
+    answer: &'a mut dyn FnMut(LoadRequest) -> bool,
+    /// Whether what libbpf would ask after another answer is asked too.
+    alternatives: bool,
+    features: BTreeMap<Feature, bool>,
+    has_btf: bool,
+}
+
+/// Why an object does not load: what the kernel refused, or what is missing for it.
+pub(crate) type StepResult = Result<(), RequestOwner>;
+
+impl<'a> LibbpfSequence<'a> {
+    pub(crate) fn new(subject: &'a LoadInput<'a>, answer: &'a mut dyn FnMut(LoadRequest) -> bool) -> Self {
+        Self { subject, answer, alternatives: false, features: BTreeMap::new(), has_btf: false }
+    }
+
+    pub(crate) fn with_alternatives(mut self) -> Self {
+        self.alternatives = true;
+        self
+    }
+
+    /// Loads, and attaches what libbpf attaches.
+    pub(crate) fn run(mut self) -> StepResult {
+        self.must(Request::TokenCreate, RequestOwner::Token)?;
+        self.probe_loading()?;
+        self.prepare();
+        self.types()?;
+        let subject = self.subject;
+        for map in &subject.object.maps {
+            self.map(map)?;
+        }
+        if subject.reads_kernel {
+            self.feature(Feature::ReadsOfKernel, subject.needs_reads);
+        }
+        for (number, program) in subject.programs.iter().enumerate() {
+            self.program(LOADING + 1 + number, program)?;
+        }
+        subject.programs.iter().for_each(|program| self.attach(program));
+        Ok(())
+    }
+
+    fn ask(&mut self, request: Request, by: RequestOwner, must: Necessity) -> bool {
+        (self.answer)(LoadRequest { request, by, must, handed: TokenUse::Token })
+    }
+
+    fn must(&mut self, request: Request, by: RequestOwner) -> StepResult {
+        if self.ask(request, by.clone(), Necessity::Always) { Ok(()) } else { Err(by) }
+    }
+
+    /// Any program at all: a filter of sockets, or else one for a tracepoint (`bpf_object__probe_loading`).
+    fn probe_loading(&mut self) -> StepResult {
+        let mut try_one = |prog_type| {
+            self.ask(program(prog_type, None, []), RequestOwner::ProbeOfLoading, Necessity::OneOf(LOADING))
+                && !self.alternatives
+        };
+        let loads = try_one("socket_filter") || try_one("tracepoint") || self.alternatives;
+        if loads { Ok(()) } else { Err(RequestOwner::ProbeOfLoading) }
+    }
+
+    /// Whether a feature is there; asked once. `is_needed` says that the object does not load without it.
+    fn feature(&mut self, feature: Feature, is_needed: bool) -> bool {
+        if let Some(known) = self.features.get(&feature) {
+            return *known;
+        }
+        if feature.is_named() {
+            self.feature(Feature::Names, false);
+        }
+        let (handed, requests) = feature.requests();
+        let must = if is_needed { Necessity::Always } else { Necessity::Improves(feature) };
+        // The first refusal ends a probe; without answers to go by, all of it is asked.
+        let allowed = requests
+            .into_iter()
+            .all(|request| (self.answer)(LoadRequest { request, by: RequestOwner::Probe(feature), must, handed }));
+        self.features.insert(feature, allowed);
+        allowed
+    }
+
+    /// What is found out before the types are loaded.
+    fn prepare(&mut self) {
+        let object = self.subject.object;
+        if object.kconfig.iter().any(|name| name == "LINUX_HAS_BPF_COOKIE") {
+            self.feature(Feature::Cookies, false);
+        }
+        if object.maps.iter().any(Map::is_data) {
+            self.feature(Feature::MappedData, false);
+        }
+        if object.has_arena() {
+            self.feature(Feature::LongOffsets, false);
+        }
+        if let Some(btf) = object.btf {
+            let has_functions = self.feature(Feature::FunctionTypes, self.subject.needs_btf);
+            if has_functions && btf.functions && !self.subject.programs.is_empty() {
+                self.feature(Feature::ContextArguments, false);
+            }
+        }
+    }
+
+    /// The object's types (`bpf_object__sanitize_and_load_btf`).
+    fn types(&mut self) -> StepResult {
+        if self.subject.object.btf.is_none() {
+            return Ok(());
+        }
+        let is_needed = self.subject.needs_btf;
+        let must = if is_needed { Necessity::Always } else { Necessity::Improves(Feature::Types) };
+        self.has_btf = self.feature(Feature::Types, is_needed) && self.ask(Request::BtfLoad, RequestOwner::Btf, must);
+        if self.subject.object.has_operations() && !self.has_btf { Err(RequestOwner::Btf) } else { Ok(()) }
+    }
+
+    /// A map of global data that libbpf goes without because of a probe is as good as one that is refused: the object is
+    /// loaded without its constants and variables then, if no program refers to them.
+    fn map(&mut self, map: &Map) -> StepResult {
+        if map.is_data() && !self.feature(Feature::GlobalData, true) {
+            return Err(RequestOwner::Map(map.name.as_str().into()));
+        }
+        if !map.autocreate {
+            return Ok(());
+        }
+        self.feature(Feature::Names, false);
+        let owner = RequestOwner::Map(map.name.as_str().into());
+        for one in map.inner.as_deref().into_iter().chain([map]) {
+            if keeps_for_objects(one.map_type) && !self.has_btf {
+                return Err(owner);
+            }
+            self.must(self.creation(one), owner.clone())?;
+        }
+        Ok(())
+    }
+
+    fn creation(&self, map: &Map) -> Request {
+        let mut traits = BTreeSet::new();
+        traits.extend((self.has_btf && !map.special_fields.is_empty()).then_some(MapTrait::SpecialFields));
+        traits.extend((map.flags & ZERO_SEED != 0).then_some(MapTrait::ZeroSeed));
+        Request::MapCreate { map_type: map.map_type, traits }
+    }
+
+    fn program(&mut self, group: usize, program: &Program) -> StepResult {
+        let owner = RequestOwner::Program(Arc::from(program.name.as_str()));
+        let lacks_types = !program.needs_btf.is_empty() && !self.has_btf;
+        let reads_as_of_old = self.features.get(&Feature::ReadsOfKernel) == Some(&false);
+        let lacks_reads = reads_as_of_old && !has_old_reads(program) && replaced(&program.helpers).next().is_some();
+        if lacks_types || lacks_reads {
+            return Err(owner);
+        }
+        if program.has_jump_table {
+            let map_type = names::number(Kind::Map, "insn_array").unwrap_or_default();
+            let request = Request::MapCreate { map_type, traits: BTreeSet::new() };
+            (self.answer)(LoadRequest {
+                request,
+                by: owner.clone(),
+                must: Necessity::Always,
+                handed: TokenUse::NoToken,
+            });
+        }
+        self.feature(Feature::Names, false);
+        if program.needs_btf.contains(&BtfReason::Extension) {
+            self.must(Request::BtfGetFdById, owner.clone())?;
+        }
+        self.load(group, program, owner)?;
+        if self.subject.has_constants {
+            self.feature(Feature::BoundMaps, false);
+        }
+        Ok(())
+    }
+
+    /// Hands a program over with the attach type that the answers so far leave it.
+    fn load(&mut self, group: usize, program: &Program, owner: RequestOwner) -> StepResult {
+        let uses = self.uses(program);
+        let prog_type = program.prog_type.unwrap_or_default();
+        let request = |expected_attach_type| Request::ProgLoad { prog_type, expected_attach_type, uses: uses.clone() };
+        let (first, second) = match self.attach_types(program) {
+            (one, Some(other)) if one != other => (one, other),
+            (one, _) => return self.must(request(one), owner),
+        };
+        let (feature, must) = (optional_feature(program), Necessity::OneOf(group));
+        let has = self.feature(feature, false);
+        if self.alternatives {
+            self.ask(request(first), owner.clone(), must);
+            self.ask(request(second), owner, must);
+            return Ok(());
+        }
+        let chosen = if has { first } else { second };
+        if self.ask(request(chosen), owner.clone(), must) { Ok(()) } else { Err(owner) }
+    }
+
+    /// The attach type, and the one instead of it where libbpf does not find what it takes.
+    fn attach_types(&self, program: &Program) -> (u32, Option<u32>) {
+        if is_usdt(program) {
+            return (names::number(Kind::Attach, "trace_uprobe_multi").unwrap_or_default(), Some(0));
+        }
+        match (program.attach_type, &program.target) {
+            (_, Some(ProgramTarget::Member { structure, member, index })) => {
+                (self.subject.place(structure, member).unwrap_or(*index), None)
+            }
+            (ExpectedAttach::None, _) => (0, None),
+            (ExpectedAttach::Optional(number), _) => (number, Some(0)),
+            (ExpectedAttach::Required(number), _) => (number, None),
+        }
+    }
+
+    /// What it does once libbpf has replaced what it takes to be missing.
+    fn uses(&self, program: &Program) -> BTreeSet<Use> {
+        let mut uses = program.uses.clone();
+        if self.features.get(&Feature::ReadsOfKernel) == Some(&false) {
+            for (helper, instead) in replaced(&program.helpers) {
+                uses.remove(&Use::Helper(helper));
+                uses.insert(Use::Helper(instead));
+            }
+        }
+        uses
+    }
+
+    fn attach(&mut self, program: &Program) {
+        let owner = RequestOwner::Attach(Arc::from(program.name.as_str()));
+        let by_link = is_usdt(program) && self.features.get(&Feature::UserProbeLinks) == Some(&true);
+        match program.attaches_by {
+            AttachWay::PerfEvent | AttachWay::UserProbe if !by_link || self.alternatives => {
+                self.ask(Request::PerfEventOpen, owner, Necessity::Attaches);
+            }
+            AttachWay::Cgroup => {
+                let prog_type = program.prog_type.unwrap_or_default();
+                self.ask(Request::Attach { prog_type }, owner, Necessity::Attaches);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn replaced(helpers: &BTreeSet<u32>) -> impl Iterator<Item = (u32, u32)> {
+    HELPERS.replaced.into_iter().filter(|(helper, _)| helpers.contains(helper))
+}
+
+fn is_usdt(program: &Program) -> bool {
+    let stem = program.section.split('/').next().unwrap_or_default();
+    matches!(stem, "usdt" | "usdt.s")
+}
+
+/// What libbpf looks for before it hands over an attach type that it may leave out.
+fn optional_feature(program: &Program) -> Feature {
+    if is_usdt(program) { Feature::UserProbeLinks } else { Feature::ExpectedAttachTypes }
+}

@@ -1,0 +1,98 @@
+//! What the kernel answers, by the reference model.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+use harness_uapi::{
+    names,
+    permission::{Bit, Capability, Grant, Request, Requirement, requirement},
+    release::Release,
+};
+
+use super::{
+    obstacle::{Known, Obstacle},
+    release,
+};
+use crate::{
+    feature::TokenUse,
+    loading::{Kernel, LoadRequest, Necessity},
+};
+
+/// A kernel's answers. What a request needs is worked out once.
+pub(crate) struct PermissionModel<'k> {
+    kernel: Kernel<'k>,
+    known: BTreeMap<Request, Rc<Requirement>>,
+}
+
+impl<'k> PermissionModel<'k> {
+    pub(crate) fn new(kernel: Kernel<'k>) -> Self {
+        Self { kernel, known: BTreeMap::new() }
+    }
+
+    pub(crate) fn release(&self) -> Release {
+        self.kernel.release
+    }
+
+    pub(crate) fn has_types(&self) -> bool {
+        self.kernel.types.is_some()
+    }
+
+    pub(crate) fn requirement(&mut self, request: &Request) -> Rc<Requirement> {
+        if let Some(known) = self.known.get(request) {
+            return known.clone();
+        }
+        let found = Rc::new(requirement(request, self.kernel.release));
+        self.known.insert(request.clone(), found.clone());
+        found
+    }
+
+    /// Whether a request is allowed. What nobody can give is told apart ([`Self::obstacles`]); here it stands in the way
+    /// of what only improves, and of nothing else.
+    pub(crate) fn allows(&mut self, asked: &LoadRequest, grant: &Grant) -> bool {
+        let improves = matches!(asked.must, Necessity::Improves(_));
+        if improves && !self.obstacles(asked).is_empty() {
+            return false;
+        }
+        if asked.handed == TokenUse::NoToken {
+            return true;
+        }
+        let needed = self.requirement(&asked.request);
+        let has_token = asked.request != Request::TokenCreate || grant.makes_token();
+        has_token
+            && needed.bits.keys().all(|bit| bit.number >= 64 || grant.has_bit(*bit))
+            && needed.capabilities.keys().all(|capability| grant.is_capable(*capability))
+    }
+
+    /// What no grant gives.
+    pub(crate) fn obstacles(&mut self, asked: &LoadRequest) -> BTreeSet<Obstacle> {
+        let needed = self.requirement(&asked.request);
+        let mut obstacles = BTreeSet::new();
+        for (capability, whys) in &needed.undelegable {
+            obstacles.extend(whys.iter().map(|why| Obstacle::Capability(*capability, *why)));
+        }
+        if asked.handed == TokenUse::NoToken {
+            obstacles.insert(Obstacle::NoToken(Capability::Bpf));
+        }
+        let types = release::types(&asked.request).into_iter().filter(|bit| self.lacks(*bit));
+        obstacles.extend(
+            types.map(|bit| Obstacle::Unknown(bit, names::entry(bit.kind, bit.number).map(|entry| Known(entry.first)))),
+        );
+        obstacles
+    }
+
+    /// Whether the kernel does not know a type for sure.
+    fn lacks(&self, bit: Bit) -> bool {
+        match names::entry(bit.kind, bit.number) {
+            Some(entry) => entry.first.is_in(self.kernel.release) == Some(false),
+            None => true,
+        }
+    }
+}
+
+/// Whether the kernel asks for `CAP_PERFMON` before it loads a program of this type.
+pub(crate) fn takes_perfmon(prog_type: u32) -> bool {
+    let request = Request::ProgLoad { prog_type, expected_attach_type: 0, uses: BTreeSet::new() };
+    requirement(&request, harness_uapi::permission::FIRST_RELEASE).capabilities.contains_key(&Capability::Perfmon)
+}

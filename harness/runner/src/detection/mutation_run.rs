@@ -1,0 +1,207 @@
+//! All mutants of one kernel, one after the other: while scenarios run on one, the next is being compiled.
+
+use std::{
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::{Duration, Instant},
+};
+
+use harness_builder::kernel::{
+    Kernel, Manifest,
+    mutant::{self, Edit, Mutant, MutantTree, MutationError},
+};
+use harness_planner::checked::Checked;
+use harness_protocol::name::{KernelName, ScenarioName};
+use harness_scenario::spec::Isolation;
+use thiserror::Error;
+
+use super::{
+    Detection,
+    score::{self, Score, Thoroughness},
+};
+use crate::{
+    report::{Counts, RunStatus, ScenarioResult, counted},
+    resources::ResourcesError,
+    scenario_runner::{RunnerError, chain},
+    selection::{Selection, SelectionError},
+    testbed::Testbed,
+};
+
+/// Why the mutants of a kernel cannot be tried.
+#[derive(Debug, Error)]
+pub enum MutationRunError {
+    /// What was selected does not do for it.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
+    /// Something to run on is not to be had.
+    #[error(transparent)]
+    Supplies(#[from] ResourcesError),
+    /// The scenarios cannot be run.
+    #[error(transparent)]
+    Lab(#[from] RunnerError),
+    /// A kernel with a bug cannot be made.
+    #[error(transparent)]
+    Mutation(#[from] MutationError),
+    /// Mutants do not fit the kernel's source.
+    #[error("{} do not fit the kernel's source", counted(.0.len(), "mutant"))]
+    Misfits(Vec<MutationError>),
+}
+
+/// A kernel and the bugs to put into it.
+pub struct MutationRun<'a> {
+    selection: &'a Selection,
+    thoroughness: Thoroughness,
+    manifest: Manifest,
+    base: Testbed<'a>,
+    mutants: Vec<(&'a Mutant, &'a Edit)>,
+}
+
+/// A kernel with a bug, or why there is none.
+struct Built<'a> {
+    mutant: &'a Mutant,
+    kernel: Result<Kernel, MutationError>,
+    took: Option<Duration>,
+}
+
+impl<'a> MutationRun<'a> {
+    /// Builds the kernel without a bug if need be, and picks the mutants that are for it.
+    ///
+    /// # Errors
+    /// [`MutationRunError`] if the kernel or the image is not to be had.
+    pub fn prepare(
+        selection: &'a Selection,
+        kernel: &KernelName,
+        mutants: &[&'a Mutant],
+        thoroughness: Thoroughness,
+    ) -> Result<Self, MutationRunError> {
+        let manifest = selection.resources.manifest(kernel)?;
+        let base = selection.resources.build(kernel, selection.one_image()?)?;
+        let mutants = mutants.iter().filter_map(|mutant| Some((*mutant, mutant.edit(kernel)?))).collect();
+        Ok(Self { selection, thoroughness, manifest, base, mutants })
+    }
+
+    /// Runs the scenarios without a bug, then with each; meanwhile the kernels with bugs are built.
+    ///
+    /// # Errors
+    /// [`MutationRunError`] if a mutant does not fit, or if no VM can be had.
+    pub fn run(&self) -> Result<Score, MutationRunError> {
+        let tree = self.tree()?;
+        thread::scope(|scope| {
+            let (sender, receiver) = mpsc::channel();
+            scope.spawn(move || {
+                let mut built = self.mutants.iter().map(|&(mutant, edit)| self.build(tree.as_ref(), mutant, edit));
+                // If nobody receives any more, that is after an error of their own.
+                while built.next().is_some_and(|built| sender.send(built).is_ok()) {}
+            });
+            self.try_all(&receiver)
+        })
+    }
+
+    fn try_all(&self, kernels: &Receiver<Built<'_>>) -> Result<Score, MutationRunError> {
+        let results = self.selection.runner.results(&self.base, &self.selection.scenarios)?;
+        let (sound, unsound) = self.sort(&results);
+        let stages = self.stages(sound)?;
+        let mut score = Score {
+            kernel: self.base.kernel_name().clone(),
+            release: self.base.kernel().release().to_owned(),
+            thoroughness: self.thoroughness,
+            counts: Counts::of(&results),
+            unsound,
+            results: Vec::new(),
+        };
+        for built in kernels {
+            let result = self.try_one(built, &stages)?;
+            self.note(&format!("[{}/{}] {}", score.results.len() + 1, self.mutants.len(), result.story()));
+            score.results.push(result);
+        }
+        Ok(score)
+    }
+
+    /// The scenarios to try mutants on, and those that already fail, which are told.
+    fn sort(&self, results: &[ScenarioResult]) -> (Vec<Checked>, Vec<ScenarioName>) {
+        let mut unsound = Vec::new();
+        for result in results.iter().filter(|result| result.outcome() != RunStatus::AsRecorded) {
+            let complaints = result.complaints().join("\n");
+            self.note(&format!("left out, it fails without a bug: {}\n{complaints}", result.scenario));
+            unsound.push(result.scenario.clone());
+        }
+        let sound = self.selection.scenarios.iter().filter(|checked| !unsound.contains(checked.name()));
+        (sound.cloned().collect(), unsound)
+    }
+
+    /// The scenarios in the order in which they are tried: those of one stage run together.
+    fn stages(&self, scenarios: Vec<Checked>) -> Result<Vec<Vec<Checked>>, RunnerError> {
+        if self.thoroughness == Thoroughness::EveryScenario {
+            return Ok(vec![scenarios]);
+        }
+        let times = self.selection.runner.times(&self.base, &scenarios)?;
+        // One that wants a VM of its own takes a boot.
+        let quick = score::quick(&times, |index| scenarios[index].isolation() == Isolation::Shared);
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for (index, scenario) in scenarios.into_iter().enumerate() {
+            (if quick.contains(&index) { &mut first } else { &mut second }).push(scenario);
+        }
+        Ok([first, second].into_iter().filter(|stage| !stage.is_empty()).collect())
+    }
+
+    /// Where kernels with bugs are made, if any is to be made; every mutant is seen to fit before the first is built.
+    fn tree(&self) -> Result<Option<MutantTree<'_>>, MutationRunError> {
+        let resources = &self.selection.resources;
+        let missing: Vec<_> = self.mutants.iter().filter(|(mutant, edit)| self.find(mutant, edit).is_none()).collect();
+        if missing.is_empty() {
+            return Ok(None);
+        }
+        let tree = MutantTree::open(&self.manifest, self.base.kernel(), resources.cache(), resources.progress())?;
+        let misfits = missing.iter().filter_map(|(mutant, edit)| tree.check(mutant, edit).err());
+        let misfits: Vec<MutationError> = misfits.collect();
+        if misfits.is_empty() { Ok(Some(tree)) } else { Err(MutationRunError::Misfits(misfits)) }
+    }
+
+    fn find(&self, mutant: &Mutant, edit: &Edit) -> Option<Kernel> {
+        mutant::find_built(&self.manifest, self.base.kernel(), mutant, edit, self.selection.resources.cache())
+    }
+
+    fn build<'b>(&self, tree: Option<&MutantTree<'_>>, mutant: &'b Mutant, edit: &Edit) -> Built<'b> {
+        let started = Instant::now();
+        match (self.find(mutant, edit), tree) {
+            (None, Some(tree)) => {
+                let kernel = tree.build(mutant, edit);
+                Built { mutant, kernel, took: Some(started.elapsed()) }
+            }
+            (Some(kernel), _) => Built { mutant, kernel: Ok(kernel), took: None },
+            (None, None) => {
+                let kernel = Err(MutationError::Gone { mutant: mutant.name.clone() });
+                Built { mutant, kernel, took: None }
+            }
+        }
+    }
+
+    fn try_one(&self, built: Built<'_>, stages: &[Vec<Checked>]) -> Result<score::Result, MutationRunError> {
+        let started = Instant::now();
+        let detection = match built.kernel {
+            Ok(kernel) => {
+                let testbed = self.selection.resources.with_kernel(kernel, self.selection.one_image()?)?;
+                self.detect(&testbed, stages)?
+            }
+            Err(error @ MutationError::DoesNotCompile { .. }) => Detection::NoKernel(chain(&error)),
+            Err(other) => return Err(other.into()),
+        };
+        Ok(score::Result { mutant: built.mutant.name.clone(), detection, build: built.took, suite: started.elapsed() })
+    }
+
+    /// Runs one stage after the other until one notices.
+    fn detect(&self, testbed: &Testbed<'_>, stages: &[Vec<Checked>]) -> Result<Detection, RunnerError> {
+        let mut detection = Detection::Survived;
+        for stage in stages {
+            detection = Detection::of(self.selection.runner.results(testbed, stage))?;
+            if detection != Detection::Survived {
+                break;
+            }
+        }
+        Ok(detection)
+    }
+
+    fn note(&self, text: &str) {
+        self.selection.resources.progress().note(text);
+    }
+}

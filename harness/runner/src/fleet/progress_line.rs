@@ -1,0 +1,134 @@
+//! One VM as somebody who waits sees it: a live line on a terminal, a line now and then elsewhere.
+
+use std::time::Duration;
+
+use harness_builder::progress::{Progress, Task, Unit};
+use harness_protocol::outcome::{ScenarioEnd, ScenarioOutcome};
+
+use crate::session::Notice;
+
+/// What is told of one batch.
+pub(super) struct ProgressLine<'a> {
+    progress: &'a Progress,
+    label: String,
+    scenarios: u64,
+    /// Shown from when it first has something to say.
+    task: Option<Task>,
+    phase: String,
+    done: u64,
+    crashed: u64,
+    differing: u64,
+}
+
+impl<'a> ProgressLine<'a> {
+    /// That of a ground's batch of this number, of so many, with so many scenarios.
+    pub(super) fn of(
+        progress: &'a Progress,
+        environment: &str,
+        (number, count): (usize, usize),
+        scenarios: usize,
+    ) -> Self {
+        let label =
+            if count == 1 { format!("run {environment}") } else { format!("run {environment} ({number} of {count})") };
+        let (phase, scenarios) = (String::new(), scenarios as u64);
+        Self { progress, label, scenarios, task: None, phase, done: 0, crashed: 0, differing: 0 }
+    }
+
+    /// Its VM has to wait until there is memory.
+    pub(super) fn waiting(&mut self, needs_mib: u64, free_mib: u64) {
+        self.say(format!("waits for memory: needs {needs_mib} MiB, {free_mib} MiB are free"));
+    }
+
+    /// What the session tells.
+    pub(super) fn show(&mut self, notice: &Notice<'_>) {
+        match notice {
+            Notice::Booting { vm: 1 } => self.say("boots".to_owned()),
+            Notice::Booting { .. } => self.say("boots again for the rest".to_owned()),
+            Notice::Stillborn { how } => {
+                let text = format!("{}: a VM was lost before its guest began ({how}); booting again", self.label);
+                self.progress.note(&text);
+            }
+            Notice::Booted { after } => self.say(format!("up after {}", seconds(*after))),
+            Notice::Started(scenario) => self.say(scenario.to_string()),
+            Notice::Ended(outcome) => self.count(outcome),
+        }
+    }
+
+    fn count(&mut self, outcome: &ScenarioOutcome) {
+        self.done += 1;
+        self.crashed += u64::from(matches!(outcome.end, ScenarioEnd::Crashed { .. }));
+        self.refresh();
+    }
+
+    /// The scenario that ended last is not as recorded.
+    pub(super) fn differs(&mut self) {
+        self.differing += 1;
+        self.refresh();
+    }
+
+    /// The batch is done.
+    pub(super) fn finish(self) {
+        let troubles = self.troubles();
+        if let Some(task) = self.task {
+            task.finish(&format!("done{troubles}"));
+        }
+    }
+
+    fn say(&mut self, phase: String) {
+        self.phase = phase;
+        self.refresh();
+    }
+
+    fn refresh(&mut self) {
+        let text = format!("{}{}", self.phase, self.troubles());
+        let task = self
+            .task
+            .get_or_insert_with(|| self.progress.task(&self.label, Unit::Things("scenarios"), Some(self.scenarios)));
+        task.detail(&text);
+        task.set(self.done);
+    }
+
+    fn troubles(&self) -> String {
+        let counts = [(self.crashed, "crashed"), (self.differing, "not as recorded")];
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}")).collect()
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(end: ScenarioEnd) -> ScenarioOutcome {
+        ScenarioOutcome { scenario: "a/b".parse().unwrap(), containers: vec![], attempts: vec![], units: vec![], end }
+    }
+
+    #[test]
+    fn a_log_hears_of_the_start_the_end_and_what_went_wrong() {
+        let (progress, captured) = Progress::captured();
+        let mut line = ProgressLine::of(&progress, "6.12", (1, 2), 2);
+        assert_eq!(captured.text(), "", "a VM that nobody thinks of yet has no line");
+        line.show(&Notice::Booting { vm: 1 });
+        line.show(&Notice::Stillborn { how: "timed out" });
+        line.show(&Notice::Ended(&outcome(ScenarioEnd::Finished { micros: 1 })));
+        line.differs();
+        line.show(&Notice::Ended(&outcome(ScenarioEnd::Crashed { how: "panic".into(), console: vec![] })));
+        line.finish();
+        let expected = "run 6.12 (1 of 2)\nrun 6.12 (1 of 2): a VM was lost before its guest began (timed out); booting again\n\
+                        run 6.12 (1 of 2): done, 1 crashed, 1 not as recorded (0.0 s)\n";
+        assert_eq!(captured.text(), expected);
+    }
+
+    #[test]
+    fn a_line_tells_its_phase_and_its_counts() {
+        let progress = Progress::silent();
+        let mut line = ProgressLine::of(&progress, "6.12", (1, 1), 2);
+        line.waiting(700, 300);
+        assert_eq!(line.phase, "waits for memory: needs 700 MiB, 300 MiB are free");
+        line.show(&Notice::Started(&"token/info".parse().unwrap()));
+        assert_eq!((line.phase.as_str(), line.label.as_str()), ("token/info", "run 6.12"));
+    }
+}
