@@ -1,16 +1,17 @@
-//! The key-by-key reference of scenario files, written from their JSON Schema as Markdown.
+//! Markdown for generated pages: the reference of all keys, the list of scenarios, and the recorded differences.
 
 use std::{collections::BTreeSet, fmt::Write};
 
 use serde_json::Value;
 
 use harness_planner::{checked::Checked, feature, recipe};
+use harness_protocol::name::ScenarioName;
 use harness_snapshot::reasons::Reasons;
 
-/// A key that this many operations have in the same meaning is told once for all of them.
+/// A key that this many operations share with the same meaning is documented once for all of them.
 const SHARED_BY: usize = 3;
 
-/// The reference: a section for the file, for each table in it, and for each operation.
+/// Returns the reference: a section for the file, for each table in it, and for each operation.
 pub(super) fn keys(schema: &Value) -> String {
     let reference = Reference { root: schema };
     let mut text = String::new();
@@ -31,28 +32,33 @@ pub(super) fn keys(schema: &Value) -> String {
     text
 }
 
-/// The list of scenarios: what each proves, and on which kernels it runs.
+/// Returns the list of scenarios: what each proves, and on which kernels it runs.
 pub(super) fn scenarios<'a>(all: impl IntoIterator<Item = &'a Checked>) -> String {
     let mut text = "| scenario | proves | kernels |\n| --- | --- | --- |\n".to_owned();
     for scenario in all {
         let kernels = scenario.kernels().map_or("all".to_owned(), |range| format!("`{range}`"));
-        let (name, summary) = (scenario.name(), cell(scenario.summary()));
-        let _ = writeln!(text, "| [`{name}`]({name}.toml) | {summary} | {kernels} |");
+        let (link, summary) = (scenario_link(scenario.name()), cell(scenario.summary()));
+        let _ = writeln!(text, "| {link} | {summary} | {kernels} |");
     }
     text
 }
 
-/// The list of reasons for which kernels differ: why, in which scenarios, on which kernels.
+/// Returns the recorded differences: the reason, the kernels or images, and the scenarios.
 pub(super) fn differences(reasons: &Reasons) -> String {
-    let mut text = "| why | kernels | scenarios | commit |\n| --- | --- | --- | --- |\n".to_owned();
-    for (explanation, kernels, scenarios) in reasons.iter() {
-        let quoted = |names: Vec<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let scenarios = quoted(scenarios.iter().map(|name| name.as_str()).collect());
+    let mut text = "| reason | kernels or images | scenarios | commit |\n| --- | --- | --- | --- |\n".to_owned();
+    for (explanation, owners, scenarios) in reasons.iter() {
+        let owners: Vec<String> = owners.iter().map(|name| format!("`{name}`")).collect();
+        let scenarios: Vec<String> = scenarios.iter().map(scenario_link).collect();
         let commit = explanation.commit.as_ref().map(|commit| format!("`{}`", commit.short())).unwrap_or_default();
-        let (why, kernels) = (cell(&explanation.reason), quoted(kernels));
-        let _ = writeln!(text, "| {why} | {kernels} | {scenarios} | {commit} |");
+        let (reason, owners, scenarios) = (cell(&explanation.reason), owners.join(", "), scenarios.join(", "));
+        let _ = writeln!(text, "| {reason} | {owners} | {scenarios} | {commit} |");
     }
     text
+}
+
+/// Returns a link from a page of `docs/` to a scenario file.
+fn scenario_link(name: &ScenarioName) -> String {
+    format!("[`{name}`](../scenarios/{name}.toml)")
 }
 
 struct Reference<'s> {
@@ -120,13 +126,13 @@ impl<'s> Reference<'s> {
         text.push_str("| key | value | default | meaning |\n| --- | --- | --- | --- |\n");
     }
 
-    /// The schema of the words a key takes, directly or in a list.
+    /// Returns the schema of the words that a key accepts, directly or in a list.
     fn enumeration(&self, member: &'s Value) -> &'s Value {
         let member = self.resolve(member);
         member.get("items").map_or(member, |items| self.resolve(items))
     }
 
-    /// What each word of a key means.
+    /// Lists the meaning of each word that a key accepts.
     fn values(&self, text: &mut String, key: &str, schema: &Value) {
         let described: Vec<String> = schema["oneOf"]
             .as_array()
@@ -139,7 +145,7 @@ impl<'s> Reference<'s> {
         }
     }
 
-    /// What kind of value a key takes, in words.
+    /// Describes the kind of value that a key accepts.
     fn kind(&self, schema: &'s Value) -> String {
         let schema = self.resolve(schema);
         if let Some(branches) = ["oneOf", "anyOf"].iter().find_map(|keyword| schema[keyword].as_array()) {
@@ -166,7 +172,7 @@ impl<'s> Reference<'s> {
     }
 }
 
-/// Keys that several operations have, with their documentation: the same name may mean two things.
+/// Returns keys that several operations share, with their documentation: the same name may have two meanings.
 fn shared_keys(operations: &[Value]) -> BTreeSet<(String, String)> {
     let described = |operation: &Value| -> Vec<(String, String)> {
         let properties = operation["properties"].as_object().into_iter().flatten();
@@ -202,7 +208,7 @@ fn range(schema: &Value) -> String {
     }
 }
 
-/// The default of a key that may be absent, if it is a plain value.
+/// Returns the default of an optional key, if it is a plain value.
 fn optional(member: &Value) -> String {
     match &member["default"] {
         Value::Null | Value::Object(_) => String::new(),
@@ -215,7 +221,7 @@ fn describe(schema: &Value) -> &str {
     schema["description"].as_str().unwrap_or_default()
 }
 
-/// Text fit for a cell of a Markdown table.
+/// Escapes text for a cell of a Markdown table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }
@@ -224,8 +230,8 @@ fn flags(text: &mut String) {
     let names =
         |table: &[(&str, u32)]| table.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let _ = writeln!(text, "### Flags\n");
-    let _ = writeln!(text, "Of `map_create`: {}.\n", names(&recipe::MAP_FLAGS));
-    let _ = writeln!(text, "Of `prog_load`: {}.", names(&recipe::PROG_FLAGS));
+    let _ = writeln!(text, "`map_create` accepts {}.\n", names(&recipe::MAP_FLAGS));
+    let _ = writeln!(text, "`prog_load` accepts {}.", names(&recipe::PROG_FLAGS));
 }
 
 fn features(text: &mut String) {
@@ -241,7 +247,7 @@ mod tests {
     use harness_scenario::schema::scenario_schema;
 
     #[test]
-    fn every_key_of_every_table_is_told() {
+    fn documents_every_key_of_every_table() {
         let schema = scenario_schema();
         let text = keys(schema);
         let mut count = 0;
@@ -255,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_told_in_plain_words() {
+    fn describes_kinds_of_values_in_plain_words() {
         let text = keys(scenario_schema());
         for row in [
             "| `deadline` | number, 1 to 300 | `20` |",
