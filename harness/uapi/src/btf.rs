@@ -1,44 +1,44 @@
-//! BPF type information, of kernels and of objects, as `Documentation/bpf/btf.rst` in the kernel's sources lays it out.
+//! BPF type information (BTF) of kernels and objects, as `Documentation/bpf/btf.rst` in the kernel's sources describes it.
 //!
-//! It is read within bounds: an index of types over the bytes, and nothing else. No input makes it panic, and none makes it
-//! reserve more than the bytes account for.
+//! The reader builds an index of the types over the input bytes and nothing else. No input makes it panic, or allocate more
+//! than is proportional to the input's length.
 
 use thiserror::Error;
 
-/// `BTF_MAGIC` and the length of `struct btf_header` (`include/uapi/linux/btf.h`).
+/// `BTF_MAGIC` and the size of `struct btf_header` (`include/uapi/linux/btf.h`).
 const MAGIC: u16 = 0xeb9f;
 const HEADER: usize = 24;
-/// More bytes than any kernel's type information has.
+/// The largest input, in bytes: larger than any kernel's type information.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
-/// So many types are followed one after the other; libbpf's own bound (`MAX_RESOLVE_DEPTH`).
+/// How many type references are followed in a chain: libbpf's own limit (`MAX_RESOLVE_DEPTH`).
 const DEEPEST: usize = 32;
 const LONGEST_NAME: usize = 512;
-/// So many sections of data are told by their names.
+/// How many data sections are found by name.
 const MOST_SECTIONS: usize = 4096;
 
-/// Why type information cannot be read.
+/// Why BTF cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BtfError {
-    /// Not type information at all.
-    #[error("it is no type information of version 1 in little-endian order")]
+    /// The header is not that of little-endian BTF, version 1.
+    #[error("it is not little-endian BTF, version 1")]
     Header,
-    /// A part lies outside.
-    #[error("its types or names lie outside of it")]
+    /// A section reaches beyond the end of the input.
+    #[error("its types or strings reach beyond its end")]
     Bounds,
-    /// A kind that is not known.
-    #[error("type {number} is of kind {kind}, which is not known")]
+    /// A type has a kind that is not in [`BtfKind`].
+    #[error("type {number} has the unknown kind {kind}")]
     Kind {
-        /// Which type.
+        /// The number of the type.
         number: u32,
-        /// The kind.
+        /// The kind's number.
         kind: u32,
     },
-    /// Too large to be true.
-    #[error("it has more than {MOST_BYTES} bytes")]
+    /// The input is larger than any real BTF.
+    #[error("it is larger than {MOST_BYTES} bytes")]
     TooLarge,
 }
 
-/// What a type is (`BTF_KIND_*` of `include/uapi/linux/btf.h`).
+/// The kind of a type (`BTF_KIND_*` in `include/uapi/linux/btf.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum BtfKind {
@@ -76,7 +76,7 @@ impl BtfKind {
         Self::ALL.get((number as usize).checked_sub(1)?).copied()
     }
 
-    /// The bytes after the 12 that every type has.
+    /// The number of bytes that follow the 12 bytes every type has.
     fn tail(self, entries: usize) -> usize {
         match self {
             Self::Int | Self::Var | Self::DeclTag => 4,
@@ -88,39 +88,39 @@ impl BtfKind {
     }
 }
 
-/// Type information.
+/// Parsed BTF.
 #[derive(Clone, Debug)]
 pub struct Btf<'a> {
     types: &'a [u8],
     names: &'a [u8],
-    /// Where each type begins; type 1 is the first.
+    /// The byte offset of each type; type 1 is the first.
     starts: Vec<u32>,
-    /// The first sections of data.
+    /// The numbers of the first data sections.
     sections: Vec<u32>,
 }
 
-/// One type.
+/// A type.
 #[derive(Clone, Copy, Debug)]
 pub struct BtfType<'a> {
     /// Its kind.
     pub kind: BtfKind,
     /// Its name; empty if it has none.
     pub name: &'a str,
-    /// Its size in bytes, or the type it refers to, as its kind has it.
+    /// Its size in bytes, or the number of the type it refers to, depending on its kind.
     pub size_or_type: u32,
-    /// `kind_flag`: for structures and unions, whether members may be bit fields.
+    /// `kind_flag`: whether members of a structure or union may be bit fields.
     flag: bool,
     tail: &'a [u8],
 }
 
-/// A member of a structure, or a variable of a section.
+/// A member of a structure, or a variable in a data section.
 #[derive(Clone, Copy, Debug)]
 pub struct Member<'a> {
-    /// Its name; empty for a variable of a section, whose type has it.
+    /// Its name; empty for a variable, whose type carries the name.
     pub name: &'a str,
     /// The number of its type.
     pub of: u32,
-    /// Where it is, in bits for members and in bytes for variables.
+    /// Its offset, in bits for members and in bytes for variables.
     pub offset: u32,
 }
 
@@ -129,12 +129,12 @@ pub struct Member<'a> {
 pub struct Enumerator<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Its value, as many bits as the enumeration has.
+    /// Its value, in 32 or 64 bits as the enumeration has it.
     pub value: u64,
 }
 
 impl<'a> Btf<'a> {
-    /// Reads type information.
+    /// Parses BTF.
     pub fn of(bytes: &'a [u8]) -> Result<Self, BtfError> {
         if bytes.len() > MOST_BYTES {
             return Err(BtfError::TooLarge);
@@ -151,17 +151,17 @@ impl<'a> Btf<'a> {
         Ok(Self { types, names, starts, sections })
     }
 
-    /// How many types there are, besides `void`, which is number 0.
+    /// The number of types, without `void`, which is type 0.
     pub fn len(&self) -> usize {
         self.starts.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no types.
     pub fn is_empty(&self) -> bool {
         self.starts.is_empty()
     }
 
-    /// The type of this number; `None` for `void` and for those there are not.
+    /// The type with this number; `None` for `void` and for numbers beyond the last type.
     pub fn get(&self, number: u32) -> Option<BtfType<'a>> {
         let start = *self.starts.get((number as usize).checked_sub(1)?)? as usize;
         let info = word(self.types, start + 4)?;
@@ -171,15 +171,15 @@ impl<'a> Btf<'a> {
         Some(BtfType { kind, name, size_or_type: word(self.types, start + 8)?, flag: info >> 31 != 0, tail })
     }
 
-    /// The first type of this kind and name, and its number.
+    /// The first type with this kind and name, and its number.
     pub fn named(&self, kind: BtfKind, name: &str) -> Option<(u32, BtfType<'a>)> {
         let is_meant = |start: usize| {
             let is_of_kind =
                 self.types.get(start + 7).is_some_and(|byte| BtfKind::of(u32::from(byte & 0x1f)) == Some(kind));
             is_of_kind && word(self.types, start).is_some_and(|at| self.has_name(at, name))
         };
-        let place = self.starts.iter().position(|start| is_meant(*start as usize))?;
-        let number = place as u32 + 1;
+        let index = self.starts.iter().position(|start| is_meant(*start as usize))?;
+        let number = index as u32 + 1;
         Some((number, self.get(number)?))
     }
 
@@ -188,7 +188,7 @@ impl<'a> Btf<'a> {
         rest.is_some_and(|rest| rest.first() == Some(&0))
     }
 
-    /// The section of data of this name, and its number.
+    /// The data section with this name, and its number.
     pub fn section(&self, name: &str) -> Option<(u32, BtfType<'a>)> {
         let mut sections = self.sections.iter().filter_map(|number| Some((*number, self.get(*number)?)));
         sections.find(|(_, found)| found.name == name)
@@ -199,7 +199,7 @@ impl<'a> Btf<'a> {
         (1..=self.starts.len() as u32).filter_map(|number| Some((number, self.get(number)?)))
     }
 
-    /// The name at this place; empty where there is none that can be told.
+    /// The name at this offset; empty if there is none, or one that is too long or not UTF-8.
     fn name(&self, at: u32) -> &'a str {
         let rest = self.names.get(at as usize..).unwrap_or_default();
         let seen = &rest[..rest.len().min(LONGEST_NAME)];
@@ -207,7 +207,7 @@ impl<'a> Btf<'a> {
         std::str::from_utf8(&seen[..end]).unwrap_or_default()
     }
 
-    /// Members of a structure or union, and variables of a section.
+    /// The members of a structure or union, or the variables of a data section.
     pub fn members(&self, of: &BtfType<'a>) -> impl Iterator<Item = Member<'a>> + '_ {
         let (is_section, has_bit_fields) = (of.kind == BtfKind::Datasec, of.flag);
         let entries = match of.kind {
@@ -218,14 +218,14 @@ impl<'a> Btf<'a> {
             let at = |offset| word(entry, offset).unwrap_or_default();
             match is_section {
                 true => Member { name: "", of: at(0), offset: at(4) },
-                // With bit fields, the upper byte is the width of one.
+                // With bit fields, the upper byte is the width of the field.
                 false if has_bit_fields => Member { name: self.name(at(0)), of: at(4), offset: at(8) & 0x00ff_ffff },
                 false => Member { name: self.name(at(0)), of: at(4), offset: at(8) },
             }
         })
     }
 
-    /// Members of an enumeration of 32 or 64 bits, in the order they are declared in.
+    /// The members of a 32-bit or 64-bit enumeration, in declaration order.
     pub fn enumerators(&self, of: &BtfType<'a>) -> impl Iterator<Item = Enumerator<'a>> + '_ {
         let (entries, size) = match of.kind {
             BtfKind::Enum => (of.tail, 8),
@@ -239,12 +239,12 @@ impl<'a> Btf<'a> {
         })
     }
 
-    /// The linkage of a variable: 0 for one that only its own file sees (`BTF_VAR_STATIC`).
+    /// The linkage of a variable: 0 if it is static (`BTF_VAR_STATIC`).
     pub fn linkage(&self, of: &BtfType<'a>) -> Option<u32> {
         (of.kind == BtfKind::Var).then(|| word(of.tail, 0)).flatten()
     }
 
-    /// The type of an array's elements, and how many there are.
+    /// The element type and the length of an array.
     pub fn array(&self, of: &BtfType<'a>) -> Option<(u32, u32)> {
         match of.kind {
             BtfKind::Array => Some((word(of.tail, 0)?, word(of.tail, 8)?)),
@@ -252,7 +252,7 @@ impl<'a> Btf<'a> {
         }
     }
 
-    /// A type without what qualifies it and without other names for it.
+    /// The type behind typedefs, qualifiers and type tags.
     pub fn plain(&self, number: u32) -> Option<(u32, BtfType<'a>)> {
         let mut number = number;
         for _ in 0..DEEPEST {
@@ -267,13 +267,13 @@ impl<'a> Btf<'a> {
         None
     }
 
-    /// What a pointer points at.
+    /// The type that a pointer points to.
     pub fn pointee(&self, number: u32) -> Option<u32> {
         let (_, pointer) = self.plain(number)?;
         (pointer.kind == BtfKind::Ptr).then_some(pointer.size_or_type)
     }
 
-    /// The size of values of a type, in bytes.
+    /// The size of a type's values, in bytes.
     pub fn size(&self, number: u32) -> Option<u32> {
         let mut count = 1_u32;
         let mut number = number;
@@ -295,7 +295,7 @@ impl<'a> Btf<'a> {
     }
 }
 
-/// Where each type begins, and which are sections of data.
+/// The offset of each type, and the numbers of the data sections.
 fn index(types: &[u8]) -> Result<(Vec<u32>, Vec<u32>), BtfError> {
     let (mut starts, mut sections) = (Vec::new(), Vec::new());
     let mut at = 0;

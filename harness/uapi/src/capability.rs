@@ -1,7 +1,7 @@
 //! Linux capabilities by name.
 
-/// Every capability of `capabilities(7)`, in the order of its number in `include/uapi/linux/capability.h`, in lower case
-/// without `CAP_`.
+/// The names of all capabilities (`capabilities(7)`) in lower case and without `CAP_`, indexed by their numbers in
+/// `include/uapi/linux/capability.h`.
 pub const NAMES: [&str; 41] = [
     "chown",
     "dac_override",
@@ -46,14 +46,14 @@ pub const NAMES: [&str; 41] = [
     "checkpoint_restore",
 ];
 
-/// The number of a capability, written in upper or lower case, with or without `CAP_`.
+/// The number of a capability; its name may be in upper or lower case, with or without `CAP_`.
 pub fn number(text: &str) -> Option<u32> {
     let lower = text.to_ascii_lowercase();
     let short = lower.strip_prefix("cap_").unwrap_or(&lower);
     NAMES.iter().position(|name| *name == short).and_then(|index| u32::try_from(index).ok())
 }
 
-/// The numbers of all.
+/// The numbers of all capabilities.
 pub fn all() -> Vec<u32> {
     (0..).take(NAMES.len()).collect()
 }
@@ -62,7 +62,7 @@ pub fn all() -> Vec<u32> {
 mod tests {
     use super::*;
 
-    /// Numbers of `capabilities(7)` that verdicts hang on.
+    /// Numbers that verdicts depend on.
     #[test]
     fn numbers_are_the_kernels() {
         let numbers = ["net_admin", "CAP_SYS_ADMIN", "cap_perfmon", "BPF", "checkpoint_restore"].map(number);

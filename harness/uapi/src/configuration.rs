@@ -1,7 +1,7 @@
-//! What a kernel is configured for, as far as BPF names depend on it.
+//! A kernel's Kconfig options, as far as BPF names depend on them.
 //!
-//! Type information tells which names a kernel knows. It may know one and have nothing behind it, because the option that
-//! brings it is off; then everybody gets the answer a wrong call gets.
+//! BTF lists the names that a kernel knows. A kernel may know a name without implementing it, because the option behind it
+//! is off; then every caller gets the error of an invalid call.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::vocabulary::Kind;
 
-/// The Kconfig options that are on in a kernel, built in or as modules.
+/// The Kconfig options that a kernel has on, built in or as modules.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Configuration {
@@ -17,13 +17,13 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// Reads a resolved configuration, as `/proc/config.gz` and `/boot/config-*` show it. What is no option is passed over.
+    /// Reads a resolved configuration, as in `/proc/config.gz` and `/boot/config-*`. Lines that set no option are skipped.
     pub fn of(text: &str) -> Self {
         let options = text.lines().filter_map(|line| line.strip_suffix("=y").or_else(|| line.strip_suffix("=m")));
         Self { on: options.filter(|option| option.starts_with("CONFIG_")).map(str::to_owned).collect() }
     }
 
-    /// One with every option that a name depends on, for tests of what a kernel with everything knows.
+    /// A configuration with every option that a name depends on, for tests.
     pub fn complete() -> Self {
         Self { on: NEEDS.iter().map(|(.., option)| (*option).to_owned()).collect() }
     }
@@ -33,13 +33,13 @@ impl Configuration {
         self.on.contains(option)
     }
 
-    /// Whether this can be the name of an option, `CONFIG_` included.
+    /// Whether this text is a valid option name, `CONFIG_` included.
     pub fn is_option(text: &str) -> bool {
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
         text.strip_prefix("CONFIG_").is_some_and(|rest| !rest.is_empty() && rest.chars().all(legal))
     }
 
-    /// Why there is nothing behind this name, if an option that it takes is off.
+    /// Why the kernel does not implement this name, if the option it depends on is off.
     pub fn lacks(&self, kind: Kind, name: &str) -> Option<String> {
         let option = option(kind, name).filter(|option| !self.has(option))?;
         Some(format!("this kernel is built without {option}"))
@@ -53,8 +53,8 @@ const LIRC: &str = "CONFIG_BPF_LIRC_MODE2";
 const LSM: &str = "CONFIG_BPF_LSM";
 const NETFILTER: &str = "CONFIG_NETFILTER_BPF_LINK";
 
-/// Which names take which option: program and map types by `include/linux/bpf_types.h`, attach types by the program type
-/// that has them. An option on which all of BPF's networking hangs is in every kernel one would test.
+/// The option that each name depends on: program and map types by `include/linux/bpf_types.h`, attach types by their
+/// program type. Options that all BPF networking depends on are left out: every kernel worth testing has them.
 const NEEDS: [(Kind, &str, &str); 30] = [
     (Kind::Prog, "cgroup_skb", CGROUP_BPF),
     (Kind::Prog, "cgroup_sock", CGROUP_BPF),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_with_an_option_is_one_that_kernels_know() {
+    fn every_name_with_an_option_is_known_to_a_kernel() {
         let newest: Vocabulary = serde_json::from_str(include_str!("../../../kernels/vocabulary/7.3.json")).unwrap();
         for (index, (kind, name, _)) in NEEDS.iter().enumerate() {
             assert!(newest.table(*kind).number(name).is_some(), "{name}");

@@ -20,13 +20,13 @@ macro_rules! mask_type {
         impl $name {
             /// Nothing delegated.
             pub const NONE: Self = Self(0);
-            /// What the option value `any` sets: all 64 bits, those without a name included
+            /// What the option value `any` sets: all 64 bits, including those without a name
             /// (`kernel/bpf/inode.c`, `bpf_parse_param`).
             pub const ANY: Self = Self(u64::MAX);
             /// The mount option that sets this mask.
             pub const OPTION: &'static str = $option;
 
-            /// A mask of exactly these bits; unknown ones are kept.
+            /// A mask with exactly these bits, unknown ones included.
             pub const fn from_bits(bits: u64) -> Self {
                 Self(bits)
             }
@@ -36,12 +36,12 @@ macro_rules! mask_type {
                 self.0
             }
 
-            /// Whether the bit of this enumerator is set; a number of 64 or more has no bit.
+            /// Whether the bit of this enumerator is set; numbers from 64 up have no bit.
             pub const fn contains(self, number: u32) -> bool {
                 number < 64 && self.0 & (1 << number) != 0
             }
 
-            /// This mask with the bit of this enumerator; `None` if a mask has no such bit.
+            /// Returns this mask with the bit of this enumerator set, or `None` if the number is 64 or more.
             pub const fn with(self, number: u32) -> Option<Self> {
                 if number < 64 { Some(Self(self.0 | (1 << number))) } else { None }
             }
@@ -87,13 +87,13 @@ pub struct Delegation {
     pub attachs: AttachMask,
 }
 
-/// The enumerators whose bits a mask has, in ascending order.
+/// The numbers of the bits set in a mask, in ascending order.
 pub fn numbers(mask: u64) -> impl Iterator<Item = u32> {
     (0..u64::BITS).filter(move |number| mask & (1 << number) != 0)
 }
 
-/// The options that set a mask to these names: one, or several where the names exceed [`LONGEST_VALUE`]. Separate
-/// occurrences of an option add up (`kernel/bpf/inode.c`, `bpf_parse_param`).
+/// The mount options that set a mask to these names: several if the names exceed [`LONGEST_VALUE`], because repeated
+/// options add up (`kernel/bpf/inode.c`, `bpf_parse_param`).
 pub fn options_of<'a>(key: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<MountOption> {
     let mut values: Vec<String> = Vec::new();
     for name in names {

@@ -1,5 +1,5 @@
-//! BPF as kernels know it: names and numbers from BTF and Kconfig, releases, masks, capabilities, and the permission checks
-//! as a function of a request, a grant and a release.
+//! The kernel's BPF interface: names and numbers from BTF and Kconfig, releases, masks, capabilities, and the permission
+//! checks as a function of a request, a grant and a release.
 
 pub mod btf;
 pub mod capability;

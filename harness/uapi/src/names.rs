@@ -1,8 +1,8 @@
-//! Every name this project knows of, with its number and the release that brought it: a table that
-//! `cargo xtask codegen` writes from the kernels' committed vocabularies.
+//! All known BPF names with their numbers and the releases that introduced them: a table that `cargo xtask codegen` writes
+//! from the kernels' committed vocabularies.
 //!
-//! Numbers and names are the kernel's interface: a number keeps its meaning for ever, and where a later kernel calls it
-//! otherwise the former name stays as an alias (`include/uapi/linux/bpf.h`).
+//! Numbers and names are kernel ABI: a number keeps its meaning forever, and when a later kernel renames it the old name
+//! stays as an alias (`include/uapi/linux/bpf.h`).
 
 use std::{collections::BTreeMap, fmt, sync::LazyLock};
 
@@ -13,14 +13,14 @@ use crate::{
     vocabulary::{Kind, Vocabulary},
 };
 
-/// The table as it is committed.
+/// The committed table, as JSON.
 pub const TABLE: &str = include_str!("names/table.json");
 
 static NAMES: LazyLock<Names> = LazyLock::new(|| {
     serde_json::from_str(TABLE).expect("the committed table is generated from the committed vocabularies")
 });
 
-/// All names of all kernels in it.
+/// The names of several kernels.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Names {
@@ -31,35 +31,35 @@ pub struct Names {
     helpers: BTreeMap<u32, String>,
 }
 
-/// A number and what it is called.
+/// A number and its names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Name {
     /// The value of the enumerator.
     pub number: u32,
-    /// What the newest kernel shows for it.
+    /// The name that the newest kernel shows.
     pub name: String,
-    /// Other names that some kernel accepts for it.
+    /// Other names that some kernel accepts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
-    /// When it came.
+    /// The release that introduced it.
     pub first: First,
 }
 
-/// When a name came, as far as the kernels of the table tell.
+/// When a number was introduced, as far as the table's kernels show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct First {
-    /// The oldest kernel of the table that has it.
+    /// The oldest kernel in the table that has it.
     #[serde(with = "release")]
     pub seen: Release,
-    /// The newest kernel of the table that is older than that, and does without it; `None` if there is none.
+    /// The newest kernel in the table that is older and lacks it; `None` if there is none.
     #[serde(default, with = "maybe_release", skip_serializing_if = "Option::is_none")]
     pub not_in: Option<Release>,
 }
 
 impl First {
-    /// Whether a kernel of this release has it; `None` if that is not known.
+    /// Whether a kernel of this release has it; `None` if unknown.
     pub fn is_in(self, release: Release) -> Option<bool> {
         match self.not_in {
             _ if release >= self.seen => Some(true),
@@ -98,7 +98,7 @@ impl Names {
         names
     }
 
-    /// Those of one kind, in the order of their numbers.
+    /// The names of one kind, ordered by number.
     pub fn list(&self, kind: Kind) -> &[Name] {
         match kind {
             Kind::Cmd => &self.cmds,
@@ -122,7 +122,7 @@ fn add(names: &mut Vec<Name>, vocabulary: &Vocabulary, kind: Kind, first: First)
     for named in vocabulary.table(kind).iter() {
         let texts = std::iter::once(&named.name).chain(&named.aliases);
         match names.binary_search_by_key(&named.number, |known| known.number) {
-            Ok(at) => names[at].is_also(texts),
+            Ok(at) => names[at].add_newer(texts),
             Err(at) => {
                 let (number, name, aliases) = (named.number, named.name.clone(), named.aliases.clone());
                 names.insert(at, Name { number, name, aliases, first });
@@ -132,8 +132,8 @@ fn add(names: &mut Vec<Name>, vocabulary: &Vocabulary, kind: Kind, first: First)
 }
 
 impl Name {
-    /// Takes what a later kernel calls it, the first of the texts before the others.
-    fn is_also<'a>(&mut self, texts: impl Iterator<Item = &'a String>) {
+    /// Adds the names that a later kernel has; the first of them becomes the shown name.
+    fn add_newer<'a>(&mut self, texts: impl Iterator<Item = &'a String>) {
         let mut all: Vec<String> = texts.cloned().collect();
         let known = std::iter::once(std::mem::take(&mut self.name)).chain(std::mem::take(&mut self.aliases));
         for text in known {
@@ -157,23 +157,23 @@ pub fn entry(kind: Kind, number: u32) -> Option<&'static Name> {
     list.binary_search_by_key(&number, |name| name.number).ok().map(|at| &list[at])
 }
 
-/// What a number is called.
+/// The name of a number.
 pub fn name(kind: Kind, number: u32) -> Option<&'static str> {
     entry(kind, number).map(|entry| entry.name.as_str())
 }
 
-/// The number of a name as some kernel accepts it, in lower case and without prefix.
+/// The number of a name that some kernel accepts, in lower case and without its prefix.
 pub fn number(kind: Kind, name: &str) -> Option<u32> {
     let is_meant = |entry: &&Name| entry.name == name || entry.aliases.iter().any(|alias| alias == name);
     NAMES.list(kind).iter().find(is_meant).map(|entry| entry.number)
 }
 
-/// A number for people: its name, or the number itself where there is none.
+/// A number as it is shown to people: its name, or the number itself if it has none.
 pub fn shown(kind: Kind, number: u32) -> String {
     name(kind, number).map_or_else(|| number.to_string(), str::to_owned)
 }
 
-/// What a helper is called, without `bpf_`; its number where that is not known.
+/// The name of a helper without `bpf_`, or its number if the name is not known.
 pub fn helper(number: u32) -> String {
     NAMES.helpers.get(&number).cloned().unwrap_or_else(|| number.to_string())
 }
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_came_with_the_first_kernel_that_has_it() {
+    fn a_name_was_introduced_by_the_first_kernel_that_has_it() {
         let [old, new] = [OLD, NEW].map(|text| serde_json::from_str::<Vocabulary>(text).unwrap());
         let names = Names::of([(release("7.3"), &new), (release("6.1"), &old)]);
         let token = names.list(Kind::Cmd).iter().find(|name| name.name == "token_create").unwrap();
@@ -224,7 +224,7 @@ mod tests {
         let known = |text| token.first.is_in(release(text));
         assert_eq!((known("6.1"), known("6.9"), known("7.3")), (Some(false), None, Some(true)));
         assert_eq!(names.list(Kind::Cmd)[0].first.to_string(), "6.1 or before");
-        // Renamed in between: both names are known, the new one is shown.
+        // Renamed in between: both names are known, and the new one is shown.
         let storage = names.list(Kind::Map).iter().find(|name| name.number == 19).unwrap();
         assert_eq!(
             (storage.name.as_str(), &storage.aliases[..]),

@@ -1,10 +1,10 @@
-//! A reference model of the kernel's permission checks for `bpf(2)`, by release: what a request needs of a token, and
-//! what a grant lacks for it.
+//! A reference model of the kernel's permission checks for `bpf(2)`, by release: what a request requires, and what a grant
+//! lacks for it.
 //!
-//! The model is of a caller in a user namespace of its own, where nothing but a token helps: a token that lacks a bit
-//! is dropped without a word, and what is left is judged by the initial namespace (`kernel/bpf/token.c`). Whether a
-//! request is well formed is not its business. Each rule names the file of the kernel it comes from; what is not in
-//! here the kernel does not ask for.
+//! The caller is in its own user namespace, where only a token helps: the kernel silently drops a token that lacks a bit,
+//! and checks the call against the initial namespace instead (`kernel/bpf/token.c`). The model does not check whether a
+//! request is well formed. Each rule names the kernel file it comes from. What is not listed here, the kernel does not
+//! check.
 
 mod attaching;
 mod grant;
@@ -28,13 +28,13 @@ pub use types::{MapClass, class_of_map};
 /// The first release with tokens (commit 35f96de04127).
 pub const FIRST_RELEASE: Release = Release { major: 6, minor: 9 };
 
-/// A capability that `bpf(2)` asks for (`capabilities(7)`).
+/// A capability that `bpf(2)` checks for (`capabilities(7)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Capability {
     /// `CAP_NET_ADMIN`.
     NetAdmin,
-    /// `CAP_SYS_ADMIN`, which stands for any of the others too, except where a token is made.
+    /// `CAP_SYS_ADMIN`, which implies all the others except when a token is created.
     SysAdmin,
     /// `CAP_SYS_BOOT`.
     SysBoot,
@@ -45,7 +45,7 @@ pub enum Capability {
 }
 
 impl Capability {
-    /// Its name in lower case without `CAP_`, as scenarios have it.
+    /// Its name in lower case without `CAP_`, as in scenario files.
     pub const fn name(self) -> &'static str {
         match self {
             Self::NetAdmin => "net_admin",
@@ -67,7 +67,7 @@ impl fmt::Display for Capability {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bit {
-    /// Of which mask.
+    /// The mask.
     pub kind: Kind,
     /// The value of the enumerator.
     pub number: u32,
@@ -79,7 +79,7 @@ impl fmt::Display for Bit {
     }
 }
 
-/// What is asked of the kernel. Numbers are values of the enumerators of `include/uapi/linux/bpf.h`.
+/// A request to the kernel. Numbers are enumerator values from `include/uapi/linux/bpf.h`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Request {
     /// `BPF_TOKEN_CREATE` from the bpffs of the caller's own user namespace.
@@ -88,16 +88,16 @@ pub enum Request {
     MapCreate {
         /// `map_type`.
         map_type: u32,
-        /// What is unusual about the map.
+        /// Properties of the map that require a capability.
         traits: BTreeSet<MapTrait>,
     },
     /// `BPF_PROG_LOAD`.
     ProgLoad {
         /// `prog_type`.
         prog_type: u32,
-        /// `expected_attach_type` as the loader hands it over; 0 if it hands over none.
+        /// `expected_attach_type` as the loader passes it; 0 if it passes none.
         expected_attach_type: u32,
-        /// What the program does that the verifier asks a capability for.
+        /// What the program does that the verifier checks a capability for.
         uses: BTreeSet<Use>,
     },
     /// `BPF_BTF_LOAD`.
@@ -109,19 +109,19 @@ pub enum Request {
         /// The program's type.
         prog_type: u32,
     },
-    /// `perf_event_open(2)` of a probe or a tracepoint, to attach a program to it.
+    /// `perf_event_open(2)` for a probe or a tracepoint that a program is to be attached to.
     PerfEventOpen,
     /// Any other command of `bpf(2)`.
     Command {
-        /// Which.
+        /// The command's number.
         cmd: u32,
     },
 }
 
-/// Something about a map that takes a capability by itself.
+/// A property of a map that requires a capability of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MapTrait {
-    /// Its values have fields that the kernel looks after, such as a lock, a timer or a kernel pointer
+    /// Its values have fields that the kernel manages, such as a lock, a timer or a kernel pointer
     /// (`map_check_btf` in `kernel/bpf/syscall.c`).
     SpecialFields,
     /// `BPF_F_ZERO_SEED` (`htab_map_alloc_check` in `kernel/bpf/hashtab.c`).
@@ -130,48 +130,48 @@ pub enum MapTrait {
     Offloaded,
 }
 
-/// Something a program does that takes a capability beyond those of its type.
+/// Something a program does that requires a capability beyond those of its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Use {
     /// It calls a helper, by its number in `enum bpf_func_id`.
     Helper(u32),
-    /// It calls a function of the kernel, or one of its own that it does not inline (`add_subprog_and_kfunc` in
+    /// It calls a kernel function, or a function of its own that is not inlined (`add_subprog_and_kfunc` in
     /// `kernel/bpf/verifier.c`).
     Functions,
     /// It uses an arena (`check_map_prog_compatibility` and `resolve_pseudo_ldimm64` in `kernel/bpf/verifier.c`).
     Arena,
-    /// It reads the packet directly, or writes its time stamp, in a program of type `cgroup_skb`
+    /// It is of type `cgroup_skb`, and reads the packet directly or writes its timestamp
     /// (`cg_skb_is_valid_access` in `net/core/filter.c`).
     PacketOfCgroup,
-    /// It calls a function of the kernel that can stop the machine (`check_kfunc_call` in `kernel/bpf/verifier.c`).
+    /// It calls a kernel function that can crash the machine (`check_kfunc_call` in `kernel/bpf/verifier.c`).
     Destruction,
 }
 
-/// Why something is needed.
+/// Why something is required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Justification {
-    /// In a few words, such as `a program of this type`.
+    /// What requires it.
     pub what: Reason,
-    /// The function and file of the kernel that asks.
+    /// The kernel function and file that check for it.
     pub source: &'static str,
 }
 
-/// What a capability or a bit is asked for.
+/// What a capability or a bit is required for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// The command itself.
     Command,
-    /// Making a token.
+    /// Creating a token.
     Token,
-    /// `bpf(2)` is closed to the unprivileged: `kernel.unprivileged_bpf_disabled` is not 0.
+    /// `bpf(2)` is closed to unprivileged users: `kernel.unprivileged_bpf_disabled` is not 0.
     Closed,
-    /// A type of map.
+    /// The map type.
     MapType(u32),
-    /// Something about the map.
+    /// A property of the map.
     MapTrait(MapTrait),
-    /// A type of program.
+    /// The program type.
     ProgType(u32),
-    /// An attach type; 0 stands for none as well.
+    /// The attach type; 0 also stands for none.
     AttachType(u32),
     /// Something the program does.
     Use(Use),
@@ -199,18 +199,18 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What a request needs if it comes from a user namespace of its own.
+/// What a request from a caller in its own user namespace requires.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requirement {
-    /// Bits of the token, and what for.
+    /// Bits of the token, and why.
     pub bits: BTreeMap<Bit, Justification>,
-    /// Capabilities in the token's user namespace, and what for.
+    /// Capabilities in the token's user namespace, and why.
     pub capabilities: BTreeMap<Capability, BTreeSet<Justification>>,
-    /// Capabilities in the initial user namespace: no token stands for them.
+    /// Capabilities in the initial user namespace, which no token can replace, and why.
     pub undelegable: BTreeMap<Capability, BTreeSet<Justification>>,
-    /// The first release whose kernel takes a token for the request; `None` if none is asked for.
+    /// The first release whose kernel accepts a token for the request; `None` if the request requires none.
     pub since: Option<Release>,
-    /// Whether all of it is asked for only while `kernel.unprivileged_bpf_disabled` is not 0.
+    /// Whether all of this is required only while `kernel.unprivileged_bpf_disabled` is not 0.
     pub only_if_closed: bool,
 }
 
@@ -228,7 +228,7 @@ impl Requirement {
     }
 }
 
-/// What a kernel of this release needs for a request that comes from a user namespace of its own.
+/// What a kernel of this release requires for a request from a caller in its own user namespace.
 pub fn requirement(request: &Request, release: Release) -> Requirement {
     let mut needed = Requirement::default();
     match request {
@@ -249,20 +249,20 @@ pub fn requirement(request: &Request, release: Release) -> Requirement {
     needed
 }
 
-/// `bpf_token_create` in `kernel/bpf/token.c`: `CAP_BPF` itself, for which `CAP_SYS_ADMIN` does not stand.
+/// `bpf_token_create` in `kernel/bpf/token.c`: requires `CAP_BPF` itself, which `CAP_SYS_ADMIN` does not imply here.
 fn token_create(needed: &mut Requirement) {
     needed.since = Some(FIRST_RELEASE);
     needed.capability(Capability::Bpf, Reason::Token, "bpf_token_create in kernel/bpf/token.c");
 }
 
-/// A command that looks for its own bit in the token (`bpf_token_allow_cmd` in `kernel/bpf/token.c`).
+/// A command whose own bit the token must have (`bpf_token_allow_cmd` in `kernel/bpf/token.c`).
 fn command(needed: &mut Requirement, name: &str, since: Release) {
     needed.since = Some(since);
     let number = names::number(Kind::Cmd, name).expect("the command is as old as tokens");
     needed.bit(Kind::Cmd, number, Reason::Command, "bpf_token_allow_cmd in kernel/bpf/token.c");
 }
 
-/// Commands on which a token has an effect in this release; the bits of all others mean nothing.
+/// The commands that honour a token in this release; the bits of all others have no effect.
 pub fn commands_with_token(release: Release) -> BTreeSet<u32> {
     let requests = [
         Request::MapCreate { map_type: 1, traits: BTreeSet::new() },

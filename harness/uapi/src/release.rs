@@ -1,29 +1,29 @@
-//! Which kernels a scenario is meant for.
+//! Kernel releases, and ranges of them that scenarios are meant for.
 
 use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
-/// The part of a kernel's release that says what it can do: 6.12 of `6.12.95+deb13-amd64`.
+/// The part of a kernel release that its features depend on: 6.12 of `6.12.95+deb13-amd64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Release {
-    /// Such as 6.
+    /// The first number, such as 6.
     pub major: u16,
-    /// Such as 12.
+    /// The second number, such as 12.
     pub minor: u16,
 }
 
-/// Why a text is no release or no range of releases.
+/// Why a text is not a release or a range of releases.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ReleaseError {
     /// Not a release.
-    #[error("`{0}` is no kernel release; write MAJOR.MINOR, such as 6.12")]
+    #[error("`{0}` is not a kernel release; write MAJOR.MINOR, such as 6.12")]
     Release(String),
     /// A comparison that does not begin with an operator.
-    #[error("`{0}` does not begin with a comparison: one of >=, >, <=, <, =")]
+    #[error("`{0}` does not begin with one of >=, >, <=, <, =")]
     Operator(String),
     /// No release satisfies all comparisons.
-    #[error("no kernel is in `{0}`")]
+    #[error("no kernel release satisfies `{0}`")]
     Empty(String),
 }
 
@@ -42,7 +42,7 @@ impl FromStr for Release {
     }
 }
 
-/// The number at the beginning of a text, and what follows it.
+/// Splits a text into its leading number and the rest.
 fn number(text: &str) -> Option<(u16, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     Some((text[..end].parse().ok()?, &text[end..]))
@@ -91,12 +91,12 @@ pub struct KernelRange {
 }
 
 impl KernelRange {
-    /// Whether the range has this release.
+    /// Whether this release is in the range.
     pub fn contains(&self, release: Release) -> bool {
         self.comparisons.iter().all(|(comparison, bound)| comparison.holds(release, *bound))
     }
 
-    /// If any release is in the range, then one of the bounds or of their neighbours is.
+    /// Whether no release is in the range. If any is, then one of the bounds or of their neighbours is.
     fn is_empty(&self) -> bool {
         let around = |bound: Release| {
             let minors = [bound.minor.saturating_sub(1), bound.minor, bound.minor.saturating_add(1)];
@@ -159,11 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_means_nothing() {
-        assert_eq!("6.9".parse::<KernelRange>(), Err(ReleaseError::Operator("6.9".into())));
-        assert_eq!(">=6.9,".parse::<KernelRange>(), Err(ReleaseError::Operator("".into())));
-        assert_eq!(">=six".parse::<KernelRange>(), Err(ReleaseError::Release("six".into())));
-        assert_eq!(">=7.0, <6.9".parse::<KernelRange>(), Err(ReleaseError::Empty(">=7.0, <6.9".into())));
+    fn refuses_empty_and_malformed_ranges() {
+        let errors = ["6.9", ">=6.9,", ">=six", ">=7.0, <6.9"].map(|text| text.parse::<KernelRange>().unwrap_err());
+        insta::assert_snapshot!(errors.map(|error| error.to_string()).join("\n"), @"
+        `6.9` does not begin with one of >=, >, <=, <, =
+        `` does not begin with one of >=, >, <=, <, =
+        `six` is not a kernel release; write MAJOR.MINOR, such as 6.12
+        no kernel release satisfies `>=7.0, <6.9`
+        ");
         assert!(">6.9, <6.11".parse::<KernelRange>().is_ok());
         assert!(">6.9, <6.10".parse::<KernelRange>().is_err());
     }

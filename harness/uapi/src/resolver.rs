@@ -1,4 +1,4 @@
-//! Names looked up for one kernel, or for all known ones.
+//! Looks names up for one kernel, or for all known ones.
 
 use harness_protocol::name::{ImageName, KernelName};
 
@@ -8,7 +8,7 @@ use crate::{
     vocabulary::{Kind, KnownNames, NameTable, UnknownName, Vocabulary},
 };
 
-/// The kernel an expansion is for.
+/// The kernel that names are resolved for.
 #[derive(Clone, Copy, Debug)]
 pub struct KernelProfile<'a> {
     /// Its name.
@@ -19,32 +19,32 @@ pub struct KernelProfile<'a> {
     pub release: Release,
     /// The names it knows.
     pub vocabulary: &'a Vocabulary,
-    /// What it is configured for.
+    /// Its Kconfig options.
     pub configuration: &'a Configuration,
 }
 
-/// The names a scenario may use. Without a target kernel it holds what any known kernel knows.
+/// Resolves the names in a scenario: for one kernel, or without a target for all known kernels.
 #[derive(Clone, Copy, Debug)]
 pub struct NameResolver<'a> {
-    /// What any known kernel knows.
+    /// The names that any known kernel has.
     pub known: &'a KnownNames,
-    /// The kernel whose names come first.
+    /// The kernel whose names take precedence.
     pub target: Option<KernelProfile<'a>>,
 }
 
-/// A name that was found.
+/// A name that was found, and its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedName {
     /// Its number in the kernel's enumeration.
     pub number: u32,
-    /// As the kernel shows it.
+    /// The name as the kernel shows it.
     pub name: String,
-    /// Why the target kernel has nothing behind it: only other kernels know it, or its configuration leaves it out.
+    /// Why the target kernel does not implement it: only other kernels know it, or an option is off.
     pub missing: Option<String>,
 }
 
 impl<'a> NameResolver<'a> {
-    /// All names of a kind: the target's, or those of all known kernels.
+    /// All names of a kind: those of the target, or without one those of all known kernels.
     pub fn table(&self, kind: Kind) -> &'a NameTable {
         match self.target {
             Some(target) => target.vocabulary.table(kind),
@@ -52,7 +52,7 @@ impl<'a> NameResolver<'a> {
         }
     }
 
-    /// Looks a name up, first in the target's vocabulary.
+    /// Looks a name up in the target's vocabulary first, then among all known names.
     pub fn find(&self, kind: Kind, text: &str) -> Result<ResolvedName, UnknownName> {
         let table = self.table(kind);
         if let Some(number) = table.number(text) {
@@ -69,17 +69,17 @@ impl<'a> NameResolver<'a> {
         Ok(found(known, number, text, missing))
     }
 
-    /// Why there is nothing behind a name of the target kernel, if its configuration leaves that out.
+    /// Why the target kernel does not implement a name it knows, if an option for it is off.
     pub fn lacks_option(&self, kind: Kind, name: &str) -> Option<String> {
         self.target?.configuration.lacks(kind, name)
     }
 
-    /// The largest number of a helper of the target; without a target none is known.
+    /// The largest helper number of the target; 0 without a target.
     pub fn last_helper(&self) -> u32 {
         self.target.map_or(0, |target| target.vocabulary.helpers.last())
     }
 
-    /// Why the target kernel cannot take what this member of `union bpf_attr` carries, if it lacks it.
+    /// Why the target kernel cannot accept this member of `union bpf_attr`, if it lacks it.
     pub fn lacks_attr(&self, member: &str) -> Option<String> {
         let target = self.target?;
         let lacks = !target.vocabulary.has_attr_member(member);
@@ -93,12 +93,12 @@ impl<'a> NameResolver<'a> {
         lacks.then(|| format!("this kernel has no struct {name}"))
     }
 
-    /// Why the target kernel cannot have tokens, if it is from before them.
+    /// Why the target kernel has no tokens, if it predates them.
     pub fn lacks_tokens(&self) -> Option<String> {
         self.lacks_cmd("token_create")
     }
 
-    /// Why the target kernel cannot carry out this command, if it lacks it.
+    /// Why the target kernel cannot execute this command, if it lacks it.
     pub fn lacks_cmd(&self, name: &str) -> Option<String> {
         let target = self.target?;
         let lacks = target.vocabulary.table(Kind::Cmd).number(name).is_none();

@@ -1,7 +1,7 @@
-//! The names a kernel knows: its commands, map types, program types and attach types, and what else its type
-//! information tells that verdicts depend on.
+//! The names a kernel knows: its commands, map types, program types, attach types and helpers, and other facts from its
+//! BTF that verdicts depend on.
 //!
-//! They are read from the kernel's own BTF ([`Vocabulary::from_btf`]), never typed in: a kernel resolves the names in
+//! They are read from the kernel's own BTF ([`Vocabulary::from_btf`]), never written by hand: a kernel resolves the names in
 //! `delegate_*` options the same way (`kernel/bpf/inode.c`, `find_btf_enum_const`).
 
 mod helper;
@@ -47,7 +47,7 @@ impl Kind {
         }
     }
 
-    /// What the kernel takes off a C enumerator to make the name it reads and shows (`kernel/bpf/inode.c`,
+    /// The prefix that the kernel strips from a C enumerator to get the name it reads and shows (`kernel/bpf/inode.c`,
     /// `bpf_parse_param`).
     pub const fn prefix(self) -> &'static str {
         match self {
@@ -57,7 +57,7 @@ impl Kind {
         }
     }
 
-    /// The word for a table of these, as in `delegate_cmds`.
+    /// The plural in the option's name, as in `delegate_cmds`.
     pub const fn plural(self) -> &'static str {
         match self {
             Self::Cmd => "cmds",
@@ -67,7 +67,7 @@ impl Kind {
         }
     }
 
-    /// What one of these is called in a sentence.
+    /// The noun for one of these, as in a sentence.
     pub const fn noun(self) -> &'static str {
         match self {
             Self::Cmd => "bpf command",
@@ -78,42 +78,51 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// The noun with its indefinite article.
+    fn with_article(self) -> String {
+        let article = if self == Self::Attach { "an" } else { "a" };
+        format!("{article} {self}")
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.noun())
     }
 }
 
-/// A name that no table has.
+/// A name that is not in the table of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}{}", self.message(), self.advice().map(|advice| format!("; {advice}")).unwrap_or_default())]
 pub struct UnknownName {
-    /// What was looked up.
+    /// The text that was looked up.
     pub text: String,
-    /// As what.
+    /// The kind it was looked up as.
     pub kind: Kind,
-    /// The enumerator of that name that is a bound or a flag, if it is one.
+    /// The enumerator with this name, if it is a bound or a flag.
     pub sentinel: Option<String>,
-    /// The kinds that do have it.
+    /// Other kinds that have this name.
     pub elsewhere: Vec<Kind>,
     /// Similar names, the most similar first.
     pub suggestions: Vec<String>,
 }
 
 impl UnknownName {
-    /// What is wrong.
+    /// The error message, without advice.
     pub fn message(&self) -> String {
         let Self { text, kind, sentinel, elsewhere, .. } = self;
-        let but = match (sentinel, elsewhere.first()) {
-            (Some(sentinel), _) => format!(": {sentinel} is a bound or a flag of the enumeration, not a name"),
-            (None, Some(other @ Kind::Attach)) => format!(" but an {other}"),
-            (None, Some(other)) => format!(" but a {other}"),
-            (None, None) => String::new(),
-        };
-        format!("`{text}` is no {kind}{but}")
+        let kind = kind.with_article();
+        match (sentinel, elsewhere.first()) {
+            (Some(sentinel), _) => {
+                format!("`{text}` is not {kind}: {sentinel} is a bound or a flag of the enumeration")
+            }
+            (None, Some(other)) => format!("`{text}` is not {kind} but {}", other.with_article()),
+            (None, None) => format!("`{text}` is not {kind}"),
+        }
     }
 
-    /// What may be meant instead, if it is nothing that is known.
+    /// A suggestion of similar names, if there are any and no other kind has the name.
     pub fn advice(&self) -> Option<String> {
         if self.sentinel.is_some() || !self.elsewhere.is_empty() {
             return None;
@@ -126,7 +135,7 @@ impl UnknownName {
     }
 }
 
-/// Everything one kernel's type information says about BPF names.
+/// Everything that one kernel's BTF says about BPF names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vocabulary {
@@ -138,11 +147,11 @@ pub struct Vocabulary {
     pub progs: NameTable,
     /// Attach types.
     pub attachs: NameTable,
-    /// The helpers programs may call; empty in a vocabulary that was written down before they were read.
+    /// The helpers that programs may call; empty in vocabularies from before helpers were recorded.
     #[serde(default)]
     pub helpers: HelperNames,
-    /// The names of all members of `union bpf_attr`, those of its nested structures included: `prog_token_fd` is there
-    /// if this kernel takes a token for a program load.
+    /// The names of all members of `union bpf_attr` and of the structures nested in it: `prog_token_fd` is among them if
+    /// this kernel accepts a token for program loads.
     attr_members: BTreeSet<String>,
     /// The structures this kernel can fill for `BPF_OBJ_GET_INFO_BY_FD`, such as `bpf_token_info`.
     info_structs: BTreeSet<String>,
@@ -164,7 +173,7 @@ impl Vocabulary {
         }
     }
 
-    /// The number of a name, spelled in any of the ways people write it (see [`NameTable::number`]).
+    /// The number of a name in any spelling that [`NameTable::number`] accepts.
     pub fn lookup(&self, kind: Kind, text: &str) -> Result<u32, UnknownName> {
         lookup(|kind| self.table(kind), kind, text)
     }
@@ -174,12 +183,12 @@ impl Vocabulary {
         self.attr_members.contains(name)
     }
 
-    /// The names of all members of `union bpf_attr`, in the order of letters.
+    /// The names of all members of `union bpf_attr`, sorted.
     pub fn attr_members(&self) -> impl Iterator<Item = &str> {
         self.attr_members.iter().map(String::as_str)
     }
 
-    /// The structures the kernel can fill for `BPF_OBJ_GET_INFO_BY_FD`, in the order of letters.
+    /// The structures the kernel can fill for `BPF_OBJ_GET_INFO_BY_FD`, sorted.
     pub fn info_structs(&self) -> impl Iterator<Item = &str> {
         self.info_structs.iter().map(String::as_str)
     }
@@ -190,7 +199,7 @@ impl Vocabulary {
     }
 }
 
-/// Looks a name up in one of four tables, and explains a miss by all of them.
+/// Looks a name up in one of four tables; on a miss, all four explain it.
 fn lookup<'a>(table: impl Fn(Kind) -> &'a NameTable, kind: Kind, text: &str) -> Result<u32, UnknownName> {
     table(kind).number(text).ok_or_else(|| UnknownName {
         text: text.chars().take(100).collect(),
@@ -217,12 +226,20 @@ mod tests {
     }
 
     #[test]
-    fn a_miss_is_explained() {
-        assert_eq!(explained(None, &[], &[]), "`x` is no bpf command");
-        assert_eq!(explained(None, &[], &["y"]), "`x` is no bpf command; did you mean `y`?");
-        assert_eq!(explained(None, &[], &["y", "z"]), "`x` is no bpf command; did you mean `y` (or z)?");
-        assert_eq!(explained(None, &[Kind::Attach], &["y"]), "`x` is no bpf command but an attach type");
-        let bound = explained(Some("__MAX_BPF_CMD"), &[], &["y"]);
-        assert_eq!(bound, "`x` is no bpf command: __MAX_BPF_CMD is a bound or a flag of the enumeration, not a name");
+    fn unknown_names_are_explained() {
+        let texts = [
+            explained(None, &[], &[]),
+            explained(None, &[], &["y"]),
+            explained(None, &[], &["y", "z"]),
+            explained(None, &[Kind::Attach], &["y"]),
+            explained(Some("__MAX_BPF_CMD"), &[], &["y"]),
+        ];
+        insta::assert_snapshot!(texts.join("\n"), @"
+        `x` is not a bpf command
+        `x` is not a bpf command; did you mean `y`?
+        `x` is not a bpf command; did you mean `y` (or z)?
+        `x` is not a bpf command but an attach type
+        `x` is not a bpf command: __MAX_BPF_CMD is a bound or a flag of the enumeration
+        ");
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Type information of these words as types, and these names.
+/// BTF with these words as its types, and these names.
 fn bytes(types: &[u32], names: &[u8]) -> Vec<u8> {
     let types: Vec<u8> = types.iter().flat_map(|word| word.to_le_bytes()).collect();
     let mut bytes = vec![0x9f, 0xeb, 1, 0];
@@ -15,7 +15,7 @@ fn info(kind: u32, entries: u32) -> u32 {
 }
 
 #[test]
-fn types_are_told_by_their_numbers() {
+fn types_are_found_by_number() {
     // int a; struct b { int a; int a[3]; }; typedef of it; an array; a pointer.
     let types = [
         [1, info(1, 0), 4, 32].to_vec(),
@@ -36,21 +36,27 @@ fn types_are_told_by_their_numbers() {
 }
 
 #[test]
-fn types_that_go_round_have_no_size() {
+fn types_in_a_cycle_have_no_size() {
     let whole = bytes(&[0, info(8, 0), 2, 0, info(10, 0), 1, 0, info(3, 0), 0, 3, 3, 1], b"\0");
     let btf = Btf::of(&whole).unwrap();
     assert_eq!([1, 2, 3].map(|number| btf.size(number)), [None; 3]);
 }
 
 #[test]
-fn what_is_damaged_is_refused() {
+fn damaged_input_is_refused() {
     let sound = bytes(&[1, info(1, 0), 4, 32], b"\0a\0");
     for length in 0..sound.len() {
         assert!(Btf::of(&sound[..length]).is_err(), "{length}");
     }
-    assert_eq!(Btf::of(&bytes(&[0, info(31, 0), 0], b"\0")).unwrap_err(), BtfError::Kind { number: 1, kind: 31 });
-    assert_eq!(Btf::of(&bytes(&[0, info(4, 9), 0], b"\0")).unwrap_err(), BtfError::Bounds);
-    // A name outside of the names is none.
+    let unknown_kind = bytes(&[0, info(31, 0), 0], b"\0");
+    let cut_members = bytes(&[0, info(4, 9), 0], b"\0");
+    let errors = [&b"ELF"[..], &unknown_kind, &cut_members].map(|bytes| Btf::of(bytes).unwrap_err().to_string());
+    insta::assert_snapshot!(errors.join("\n"), @"
+    it is not little-endian BTF, version 1
+    type 1 has the unknown kind 31
+    its types or strings reach beyond its end
+    ");
+    // A name beyond the end of the names reads as empty.
     let nameless = bytes(&[99, info(1, 0), 4, 32], b"\0a\0");
     assert_eq!(Btf::of(&nameless).unwrap().get(1).unwrap().name, "");
 }

@@ -1,4 +1,4 @@
-//! What a list of mount options asks a kernel for, by the rules of its own parser.
+//! The delegation that mount options request, by the rules of the kernel's parser.
 
 use harness_protocol::{
     errno::Errno,
@@ -11,30 +11,30 @@ use crate::{
     vocabulary::{Kind, NameTable, Vocabulary},
 };
 
-/// An option that the kernel refuses, and with it all of the call that sets it.
+/// A mount option that the kernel refuses, together with the call that sets it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RefusedOption {
     /// An element of its value is neither a name nor a number.
-    #[error("`{element}` in the mount option {key} is no name this kernel knows and no number of 64 bits")]
+    #[error("`{element}` in the mount option {key} is neither a name this kernel knows nor a 64-bit number")]
     Element {
         /// The option, such as `delegate_maps`.
         key: String,
-        /// The element as it is written.
+        /// The element as written.
         element: String,
     },
     /// Its value is longer than [`LONGEST_VALUE`].
-    #[error("the value of the mount option {key} has {length} bytes, and fsconfig(2) takes at most {LONGEST_VALUE}")]
+    #[error("the value of the mount option {key} is {length} bytes long; fsconfig(2) takes at most {LONGEST_VALUE}")]
     TooLong {
         /// The option.
         key: String,
-        /// The length of its value.
+        /// The length of its value in bytes.
         length: usize,
     },
 }
 
 impl RefusedOption {
-    /// What the kernel answers: `ERANGE` for digits that make more than 64 bits, whatever follows them (`kstrtoull` in
-    /// `lib/kstrtox.c`), and `EINVAL` for everything else.
+    /// The kernel's errno: `ERANGE` if the element begins with a number of more than 64 bits, whatever follows it
+    /// (`kstrtoull` in `lib/kstrtox.c`), `EINVAL` otherwise.
     pub fn errno(&self) -> Errno {
         match self {
             Self::Element { element, .. } if is_out_of_range(element) => Errno::ERANGE,
@@ -44,14 +44,14 @@ impl RefusedOption {
 }
 
 impl Delegation {
-    /// What these options, set one after the other, add up to on a kernel with these names (`kernel/bpf/inode.c`,
-    /// `bpf_parse_param`).
+    /// The delegation that these options add up to, set one after the other, on a kernel with this vocabulary
+    /// (`kernel/bpf/inode.c`, `bpf_parse_param`).
     ///
-    /// Within one value names add to the mask, and a number takes the place of what stood before it. Values of the same
-    /// option add up. Other options delegate nothing.
+    /// Within one value, a name adds its bit and a number replaces the mask so far. Repeated options add up. Other
+    /// options delegate nothing.
     ///
     /// # Errors
-    /// [`RefusedOption`] for the first that the kernel refuses.
+    /// [`RefusedOption`] for the first option that the kernel refuses.
     pub fn requested(options: &[MountOption], vocabulary: &Vocabulary) -> Result<Self, RefusedOption> {
         let mut all = Self::default().masks();
         for option in options {
@@ -64,11 +64,11 @@ impl Delegation {
         Ok(Self::from_masks(all))
     }
 
-    /// What the options that a mount shows say, which may be longer than any that is set (`bpf_show_options` in
-    /// `kernel/bpf/inode.c`).
+    /// The delegation that a mount's shown options describe. Their values may be longer than any that can be set
+    /// (`bpf_show_options` in `kernel/bpf/inode.c`).
     ///
     /// # Errors
-    /// [`RefusedOption`] for a value that the kernel does not write.
+    /// [`RefusedOption`] for a value that the kernel does not print.
     pub fn shown(options: &[MountOption], vocabulary: &Vocabulary) -> Result<Self, RefusedOption> {
         let mut masks = [0; 4];
         for option in options {
@@ -79,7 +79,7 @@ impl Delegation {
         Ok(Self::from_masks(masks))
     }
 
-    /// The masks of these bits, in the order of [`Kind::ALL`].
+    /// A delegation with these masks, in the order of [`Kind::ALL`].
     pub const fn from_masks([cmds, maps, progs, attachs]: [u64; 4]) -> Self {
         Self {
             cmds: CmdMask::from_bits(cmds),
@@ -89,24 +89,24 @@ impl Delegation {
         }
     }
 
-    /// The bits of the masks, in the order of [`Kind::ALL`].
+    /// The four masks, in the order of [`Kind::ALL`].
     pub const fn masks(&self) -> [u64; 4] {
         [self.cmds.bits(), self.maps.bits(), self.progs.bits(), self.attachs.bits()]
     }
 
-    /// Options that set exactly these masks, as numbers. A mask that is empty needs no option.
+    /// Mount options that set exactly these masks, as numbers. An empty mask needs no option.
     pub fn numeric_options(&self) -> Vec<MountOption> {
         let set = OPTIONS.into_iter().zip(self.masks()).filter(|(_, bits)| *bits != 0);
         set.map(|(key, bits)| MountOption::numeric(key, bits)).collect()
     }
 }
 
-/// The mount option that sets the mask of these names.
+/// The mount option that sets the mask of this kind.
 pub const fn option_of(kind: Kind) -> &'static str {
     OPTIONS[kind as usize]
 }
 
-/// The bits of all that an enumeration has a name for: what a kernel shows as `any` if all are set
+/// The bits of all named enumerators: a kernel shows `any` if all of them are set
 /// (`kernel/bpf/inode.c`, `bpf_show_options`; `kernel/bpf/token.c`, `bpf_token_show_fdinfo`).
 pub fn known_bits(table: &NameTable) -> u64 {
     let bound = table.sentinels().iter().find(|sentinel| sentinel.name.starts_with("__MAX_"));
@@ -117,29 +117,30 @@ pub fn known_bits(table: &NameTable) -> u64 {
     }
 }
 
-/// What the kernel makes of one element of an option's value.
+/// How the kernel reads one element of an option's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParsedElement {
     /// `any`: all 64 bits.
     Any,
-    /// A name: this bit is added to the mask.
+    /// A name: its bit is added to the mask.
     Bit(u32),
-    /// A number: it takes the place of what stood before it in the value.
+    /// A number: it replaces the mask so far.
     Number(u64),
 }
 
 impl ParsedElement {
-    /// How a kernel with these names reads an element of a value, if it can (`kernel/bpf/inode.c`, `bpf_parse_param`).
+    /// Parses an element as a kernel with these names does (`kernel/bpf/inode.c`, `bpf_parse_param`); `None` if the
+    /// kernel refuses it.
     pub fn of(element: &str, table: &NameTable) -> Option<Self> {
         if element == "any" {
             return Some(Self::Any);
         }
-        // The processor takes a shift count modulo 64: BPF_COMMON_ATTRS, 1 << 16, is read as bit 0 on x86.
+        // x86 takes a shift count modulo 64: BPF_COMMON_ATTRS, 1 << 16, is read as bit 0.
         let bit = enumerator(element, table).map(|value| Self::Bit(value % 64));
         bit.or_else(|| number(element).map(Self::Number))
     }
 
-    /// The mask after this element, if it was that before it.
+    /// Returns the mask after this element is applied to `mask`.
     pub const fn applied_to(self, mask: u64) -> u64 {
         match self {
             Self::Any => u64::MAX,
@@ -152,11 +153,11 @@ impl ParsedElement {
 fn mask(option: &MountOption, table: &NameTable) -> Result<u64, RefusedOption> {
     let unreadable = |element: &str| RefusedOption::Element { key: option.key.clone(), element: element.to_owned() };
     option.value.split(':').try_fold(0, |mask, element| {
-        ParsedElement::of(element, table).map(|reading| reading.applied_to(mask)).ok_or_else(|| unreadable(element))
+        ParsedElement::of(element, table).map(|parsed| parsed.applied_to(mask)).ok_or_else(|| unreadable(element))
     })
 }
 
-/// The value of an enumerator, written without its prefix in letters of any case; flags of the enumeration included
+/// The value of an enumerator, written without its prefix in upper or lower case; flags of the enumeration included
 /// (`find_btf_enum_const`).
 fn enumerator(text: &str, table: &NameTable) -> Option<u32> {
     let is_meant = |name: &str| name.eq_ignore_ascii_case(text);
@@ -165,16 +166,16 @@ fn enumerator(text: &str, table: &NameTable) -> Option<u32> {
     named.map(|named| named.number).or_else(|| flag().map(|flag| flag.number))
 }
 
-/// A number as `kstrtou64` reads it with base 0: decimal, hexadecimal after `0x`, octal after `0`; one `+` before it and
-/// one line feed after it are passed over (`lib/kstrtox.c`).
+/// A number as `kstrtou64` reads it with base 0: decimal, hexadecimal after `0x`, octal after `0`; one leading `+` and
+/// one trailing line feed are skipped (`lib/kstrtox.c`).
 fn number(text: &str) -> Option<u64> {
     let (digits, radix) = digits_of(text.strip_suffix('\n').unwrap_or(text));
-    // Rust would take another sign.
+    // Rust would accept another sign.
     let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     if plain { u64::from_str_radix(digits, radix).ok() } else { None }
 }
 
-/// What follows the sign and the prefix, and the radix they give.
+/// The digits after the sign and the prefix, and the radix that the prefix gives.
 fn digits_of(text: &str) -> (&str, u32) {
     let text = text.strip_prefix('+').unwrap_or(text);
     match text.as_bytes() {
@@ -184,7 +185,7 @@ fn digits_of(text: &str) -> (&str, u32) {
     }
 }
 
-/// Whether a number that is too large stands at the beginning.
+/// Whether the text begins with a number of more than 64 bits.
 fn is_out_of_range(text: &str) -> bool {
     let (digits, radix) = digits_of(text);
     let end = digits.find(|c: char| !c.is_digit(radix)).unwrap_or(digits.len());
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn names_add_up_and_a_number_takes_their_place() {
+    fn names_add_up_and_a_number_replaces_them() {
         assert_eq!(cmds("map_create:prog_load"), 0x21);
         assert_eq!(cmds("prog_load:0x1"), 0x1);
         assert_eq!(cmds("0x1:prog_load"), 0x21);
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn options_add_up_whatever_they_say() {
+    fn repeated_options_add_up() {
         let both = [("delegate_cmds", "prog_load"), ("delegate_cmds", "0x1"), ("delegate_maps", "hash")];
         assert_eq!(requested(&both), Ok([0x21, 2, 0, 0]));
         assert_eq!(requested(&[("delegate_foo", "any"), ("mode", "0700")]), Ok([0; 4]));
@@ -231,12 +232,19 @@ mod tests {
         assert_eq!(cmds("PROG_LOAD"), 0x20);
         assert_eq!(cmds("prog_run"), 1 << 10);
         assert_eq!(requested(&[("delegate_maps", "cgroup_storage")]), Ok([0, 1 << 19, 0, 0]));
-        // Not below the bound of the enumeration, and yet a name.
+        // Not below the enumeration's bound, but still a name.
         assert_eq!(cmds("common_attrs"), 1);
-        for wrong in ["ANY", "BPF_PROG_LOAD", "progload", "", ":prog_load", "prog_load:", "prog-load"] {
-            let error = requested(&[("delegate_cmds", wrong)]).unwrap_err();
-            assert!(error.contains("delegate_cmds"), "{error}");
-        }
+        let wrong = ["ANY", "BPF_PROG_LOAD", "progload", "", ":prog_load", "prog_load:", "prog-load"];
+        let errors = wrong.map(|value| requested(&[("delegate_cmds", value)]).unwrap_err());
+        insta::assert_snapshot!(errors.join("\n"), @"
+        `ANY` in the mount option delegate_cmds is neither a name this kernel knows nor a 64-bit number
+        `BPF_PROG_LOAD` in the mount option delegate_cmds is neither a name this kernel knows nor a 64-bit number
+        `progload` in the mount option delegate_cmds is neither a name this kernel knows nor a 64-bit number
+        `` in the mount option delegate_cmds is neither a name this kernel knows nor a 64-bit number
+        `` in the mount option delegate_cmds is neither a name this kernel knows nor a 64-bit number
+        `` in the mount option delegate_cmds is neither a name this kernel knows nor a 64-bit number
+        `prog-load` in the mount option delegate_cmds is neither a name this kernel knows nor a 64-bit number
+        ");
     }
 
     #[test]
@@ -251,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_has_the_errno_of_the_kernel() {
+    fn refused_options_have_the_errno_of_the_kernel() {
         let refused = |value: &str| {
             let option = MountOption { key: "delegate_cmds".to_owned(), value: value.to_owned() };
             Delegation::requested(&[option], &vocabulary()).unwrap_err().errno()
@@ -265,12 +273,15 @@ mod tests {
             assert_eq!(refused(wrong), Errno::EINVAL, "{wrong}");
         }
         let long = "x".repeat(LONGEST_VALUE + 1);
-        assert!(requested(&[("delegate_foo", &long)]).unwrap_err().contains("256 bytes"));
+        insta::assert_snapshot!(
+            requested(&[("delegate_foo", &long)]).unwrap_err(),
+            @"the value of the mount option delegate_foo is 256 bytes long; fsconfig(2) takes at most 255"
+        );
         assert_eq!(requested(&[("delegate_foo", &long[1..])]), Ok([0; 4]));
     }
 
     #[test]
-    fn a_mount_may_show_more_than_can_be_set_at_once() {
+    fn shown_options_may_be_longer_than_set_ones() {
         let value = (0..40).map(|number| vocabulary().attachs.name(number).unwrap().to_owned());
         let value = value.collect::<Vec<_>>().join(":");
         let option = [MountOption { key: "delegate_attachs".to_owned(), value }];
@@ -280,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn numeric_options_ask_for_what_they_were_made_of() {
+    fn numeric_options_restore_their_delegation() {
         let masks = [1 << 63 | 1, 0, 5, u64::MAX];
         let options = Delegation::from_masks(masks).numeric_options();
         assert_eq!(options.len(), 3);

@@ -1,13 +1,13 @@
-//! What is asked for after loading, and commands that no token affects.
+//! Requirements for attaching, and for commands that honour no token.
 
 use crate::{
     names,
-    permission::{Capability, FIRST_RELEASE, Reason, Requirement, command as takes_token},
+    permission::{Capability, FIRST_RELEASE, Reason, Requirement, command as honours_token},
     release::Release,
     vocabulary::Kind,
 };
 
-/// The first release whose `BPF_BTF_GET_FD_BY_ID` takes a token.
+/// The first release whose `BPF_BTF_GET_FD_BY_ID` accepts a token.
 const TYPES_BY_TOKEN: Release = Release { major: 6, minor: 15 };
 
 pub(super) fn btf_get_fd_by_id(needed: &mut Requirement, release: Release) {
@@ -16,13 +16,12 @@ pub(super) fn btf_get_fd_by_id(needed: &mut Requirement, release: Release) {
         needed.initial(Capability::SysAdmin, Reason::Command, source);
         return;
     }
-    takes_token(needed, "btf_get_fd_by_id", TYPES_BY_TOKEN);
+    honours_token(needed, "btf_get_fd_by_id", TYPES_BY_TOKEN);
     needed.capability(Capability::SysAdmin, Reason::Command, source);
 }
 
-/// `bpf_prog_attach_check_attach_type` in `kernel/bpf/syscall.c`: only programs that see the packets of cgroups are
-/// asked about, by the token they were loaded with. Who holds any other program and what it is attached to needs
-/// nothing more.
+/// `bpf_prog_attach_check_attach_type` in `kernel/bpf/syscall.c`: checks only programs that see the packets of cgroups,
+/// against the token they were loaded with. For any other program, holding its fd and the target's is enough.
 pub(super) fn attach(needed: &mut Requirement, prog_type: u32) {
     if names::name(Kind::Prog, prog_type) == Some("cgroup_skb") {
         needed.since = Some(FIRST_RELEASE);
@@ -31,13 +30,13 @@ pub(super) fn attach(needed: &mut Requirement, prog_type: u32) {
     }
 }
 
-/// Probes and tracepoints of the kernel see other people's processes (`perf_uprobe_event_init` and the like in
+/// Kernel probes and tracepoints see other users' processes (`perf_uprobe_event_init` and the like in
 /// `kernel/events/core.c`).
 pub(super) fn perf_event_open(needed: &mut Requirement) {
     needed.initial(Capability::Perfmon, Reason::Command, "perf_event_open in kernel/events/core.c");
 }
 
-/// Any command that takes no token.
+/// Any command that honours no token.
 pub(super) fn command(needed: &mut Requirement, cmd: u32) {
     let source = "kernel/bpf/syscall.c";
     match names::name(Kind::Cmd, cmd).unwrap_or_default() {

@@ -1,4 +1,4 @@
-//! What somebody was given, and what of a requirement it leaves open.
+//! A grant, and what it lacks for a requirement.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,21 +12,21 @@ use crate::{
     vocabulary::Kind,
 };
 
-/// What a container was given: a bpffs, and capabilities in its own user namespace.
+/// What a container is given: a delegation, and capabilities in its own user namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
-    /// What its bpffs delegates.
+    /// The delegation of its bpffs.
     pub delegation: Delegation,
-    /// The capabilities it has in the user namespace that owns the bpffs.
+    /// Its capabilities in the user namespace that owns the bpffs.
     pub capabilities: BTreeSet<Capability>,
 }
 
-/// One thing that can be given, or taken away again.
+/// The smallest part of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Element {
     /// A bit of the delegation.
     Bit(Bit),
-    /// A capability inside.
+    /// A capability in the container's user namespace.
     Capability(Capability),
 }
 
@@ -42,23 +42,23 @@ impl fmt::Display for Element {
 /// What a grant lacks for a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shortfall {
-    /// What could be given.
+    /// Elements that the grant could be extended by, and why they are required.
     pub missing: BTreeMap<Element, BTreeSet<Justification>>,
-    /// What nobody can give: capabilities in the initial user namespace.
+    /// Capabilities in the initial user namespace, which nothing can delegate, and why they are required.
     pub undelegable: BTreeMap<Capability, BTreeSet<Justification>>,
-    /// The release from which on the kernel takes a token for the request, if it is a later one.
+    /// The first release whose kernel accepts a token for the request, if that is a later one.
     pub since: Option<Release>,
 }
 
 impl Shortfall {
-    /// Whether nothing is missing: the kernel lets the request pass.
+    /// Whether nothing is missing, so that the kernel allows the request.
     pub fn is_none(&self) -> bool {
         self.missing.is_empty() && self.undelegable.is_empty() && self.since.is_none()
     }
 }
 
 impl Grant {
-    /// Nothing but these elements.
+    /// A grant of exactly these elements.
     pub fn of(elements: impl IntoIterator<Item = Element>) -> Self {
         let mut masks = [0_u64; 4];
         let mut capabilities = BTreeSet::new();
@@ -72,28 +72,28 @@ impl Grant {
         Self { delegation: Delegation::from_masks(masks), capabilities }
     }
 
-    /// All there is in it, one by one.
+    /// Its elements.
     pub fn elements(&self) -> impl Iterator<Item = Element> {
         let masks = Kind::ALL.into_iter().zip(self.delegation.masks());
         let bits = masks.flat_map(|(kind, mask)| numbers(mask).map(move |number| Bit { kind, number }));
         bits.map(Element::Bit).chain(self.capabilities.iter().copied().map(Element::Capability))
     }
 
-    /// Whether the delegation has this bit; a number of 64 or more has none (`bpf_token_allow_map_type` and the like in
+    /// Whether the delegation has this bit; numbers from 64 up have none (`bpf_token_allow_map_type` and the like in
     /// `kernel/bpf/token.c`).
     pub fn has_bit(&self, bit: Bit) -> bool {
         bit.number < 64 && self.delegation.masks()[bit.kind as usize] & (1 << bit.number) != 0
     }
 
-    /// Whether it has this capability, or `CAP_SYS_ADMIN` in its place (`bpf_ns_capable` in `kernel/bpf/token.c`).
+    /// Whether it has this capability, or `CAP_SYS_ADMIN` instead (`bpf_ns_capable` in `kernel/bpf/token.c`).
     pub fn is_capable(&self, capability: Capability) -> bool {
         self.capabilities.contains(&capability) || self.capabilities.contains(&Capability::SysAdmin)
     }
 
-    /// What it lacks for a request on a kernel of this release, where `bpf(2)` is closed to the unprivileged.
+    /// What it lacks for a request on a kernel of this release where `bpf(2)` is closed to unprivileged users.
     ///
-    /// A token that lacks one bit is no token at all, so that every capability is missing too; only what has to be given
-    /// besides is named.
+    /// If the token lacks one bit, the kernel checks the call as if there were no token, so every capability is missing as
+    /// well; the shortfall lists only the elements that would have to be added to the grant.
     pub fn lacks(&self, needed: &Requirement, release: Release) -> Shortfall {
         let bits = needed.bits.iter().filter(|(bit, _)| !self.has_bit(**bit));
         let mut missing: BTreeMap<Element, BTreeSet<Justification>> =
@@ -107,7 +107,7 @@ impl Grant {
         Shortfall { missing, undelegable: needed.undelegable.clone(), since }
     }
 
-    /// Whether a token can be made: some mask has a bit, and `CAP_BPF` itself is there (`bpf_token_create` in
+    /// Whether a token can be created: some mask has a bit, and the grant has `CAP_BPF` itself (`bpf_token_create` in
     /// `kernel/bpf/token.c`).
     pub fn makes_token(&self) -> bool {
         self.delegation != Delegation::default() && self.capabilities.contains(&Capability::Bpf)

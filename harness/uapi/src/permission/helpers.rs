@@ -1,14 +1,14 @@
-//! What calls of helpers ask for.
+//! Capabilities that calls of helpers require.
 //!
-//! Programs for tracing have most helpers by their type, whose capabilities include those asked here; all others get
-//! them from `bpf_base_func_proto` (`kernel/bpf/helpers.c`) and `bpf_sk_base_func_proto` (`net/core/filter.c`).
+//! Tracing programs get most helpers by their type, whose capabilities include those required here; all others get them
+//! from `bpf_base_func_proto` (`kernel/bpf/helpers.c`) and `bpf_sk_base_func_proto` (`net/core/filter.c`).
 
 use crate::{permission::Capability, release::Release};
 
-/// A capability that a helper is given for.
+/// The capability that a helper requires.
 pub(super) struct HelperCapability {
     pub(super) capability: Capability,
-    /// Whether it is asked for in the initial user namespace, which no token stands for.
+    /// Whether it is required in the initial user namespace, where no token counts.
     pub(super) initial: bool,
     pub(super) source: &'static str,
 }
@@ -18,14 +18,14 @@ const SOCKETS: &str = "bpf_sk_base_func_proto in net/core/filter.c";
 const TRACING: &str = "bpf_tracing_func_proto in kernel/trace/bpf_trace.c";
 const SYSCALL: &str = "syscall_prog_func_proto in kernel/bpf/syscall.c";
 
-/// The first release in which the token's namespace is asked for `probe_write_user`, and no longer the initial one.
+/// The first release that checks for `probe_write_user` in the token's namespace, and no longer in the initial one.
 const WRITES_BY_TOKEN: Release = Release { major: 6, minor: 14 };
 
-/// The first release known to give all helpers for tracing by one list of capabilities, whatever the program's type.
+/// The first release known to check all tracing helpers against one list of capabilities, whatever the program's type.
 const ONE_LIST: Release = Release { major: 6, minor: 16 };
 
-/// What the kernel asks for before it gives a program of this type a helper; `None` for nothing.
-pub(super) fn asked(helper: &str, prog_type: &str, release: Release) -> Option<HelperCapability> {
+/// The capability that the kernel requires before a program of this type may call a helper, if any.
+pub(super) fn required_capability(helper: &str, prog_type: &str, release: Release) -> Option<HelperCapability> {
     let by_token = |capability, source| Some(HelperCapability { capability, initial: false, source });
     if helper == "probe_write_user" {
         let initial = release < WRITES_BY_TOKEN;
@@ -33,11 +33,11 @@ pub(super) fn asked(helper: &str, prog_type: &str, release: Release) -> Option<H
     }
     match prog_type {
         "syscall" if helper == "sys_bpf" => by_token(Capability::Perfmon, SYSCALL),
-        // Before, programs that are system calls had them all without a question.
+        // Before that, syscall programs could call them all without a check.
         "syscall" if release < ONE_LIST => None,
         _ if is_for_perfmon(helper) => by_token(Capability::Perfmon, BASE),
-        _ if release >= ONE_LIST && is_for_perfmon_by_now(helper) => by_token(Capability::Perfmon, BASE),
-        // Programs that are system calls have these as programs for tracing do (`tracing_prog_func_proto`).
+        _ if release >= ONE_LIST && is_for_perfmon_since_one_list(helper) => by_token(Capability::Perfmon, BASE),
+        // Syscall programs get these as tracing programs do (`tracing_prog_func_proto`).
         "syscall" if is_of_sockets(helper) => None,
         _ if is_of_sockets(helper) => by_token(Capability::Perfmon, SOCKETS),
         _ if is_for_bpf(helper) => by_token(Capability::Bpf, BASE),
@@ -45,7 +45,7 @@ pub(super) fn asked(helper: &str, prog_type: &str, release: Release) -> Option<H
     }
 }
 
-/// The list behind the question for `CAP_BPF`.
+/// The helpers that require `CAP_BPF`.
 fn is_for_bpf(helper: &str) -> bool {
     matches!(
         helper,
@@ -79,7 +79,7 @@ fn is_for_bpf(helper: &str) -> bool {
     )
 }
 
-/// The list behind the question for `CAP_PERFMON`, as it was when tokens came.
+/// The helpers that require `CAP_PERFMON`, as of the first release with tokens.
 fn is_for_perfmon(helper: &str) -> bool {
     matches!(
         helper,
@@ -97,8 +97,8 @@ fn is_for_perfmon(helper: &str) -> bool {
     )
 }
 
-/// What was given by the type of program before, and is in that list since there is one list for all.
-fn is_for_perfmon_by_now(helper: &str) -> bool {
+/// The helpers that depended only on the program's type before, and require `CAP_PERFMON` since there is one list.
+fn is_for_perfmon_since_one_list(helper: &str) -> bool {
     matches!(
         helper,
         "get_current_comm"
@@ -114,7 +114,7 @@ fn is_for_perfmon_by_now(helper: &str) -> bool {
     )
 }
 
-/// Conversions of sockets into the kernel's own structures.
+/// The helpers that cast sockets to kernel structures.
 fn is_of_sockets(helper: &str) -> bool {
     helper.starts_with("skc_to_")
 }

@@ -1,4 +1,4 @@
-//! What programs ask for, by type, attach type and what they do.
+//! Requirements of programs, by type, attach type and what they do.
 
 use std::collections::BTreeSet;
 
@@ -42,7 +42,7 @@ pub(super) fn prog_load(
     }
 }
 
-/// The attach type whose bit the kernel looks for: it fills in two where the loader names none
+/// The attach type whose bit the kernel checks: for two program types it fills one in if the loader names none
 /// (`bpf_prog_load_fixup_attach_type` in `kernel/bpf/syscall.c`).
 pub fn checked_attach_type(prog_type: u32, expected: u32) -> u32 {
     let filled = match (expected, names::name(Kind::Prog, prog_type)) {
@@ -53,7 +53,7 @@ pub fn checked_attach_type(prog_type: u32, expected: u32) -> u32 {
     names::number(Kind::Attach, filled).unwrap_or(expected)
 }
 
-/// The types that an unprivileged loader may load where `bpf(2)` is open to all (`bpf_prog_load`).
+/// The types that unprivileged users may load where `bpf(2)` is open to them (`bpf_prog_load`).
 fn is_free(name: &str) -> bool {
     matches!(name, "socket_filter" | "cgroup_skb")
 }
@@ -103,11 +103,11 @@ fn with_use(needed: &mut Requirement, what: Use, prog_type: &str, release: Relea
     let reason = Reason::Use(what);
     match what {
         Use::Helper(number) => {
-            if let Some(asked) = helpers::asked(names::helper(number).as_ref(), prog_type, release) {
+            if let Some(required) = helpers::required_capability(names::helper(number).as_ref(), prog_type, release) {
                 needed.only_if_closed = false;
-                match asked.initial {
-                    true => needed.initial(asked.capability, reason, asked.source),
-                    false => needed.capability(asked.capability, reason, asked.source),
+                match required.initial {
+                    true => needed.initial(required.capability, reason, required.source),
+                    false => needed.capability(required.capability, reason, required.source),
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! What maps ask for, by type.
+//! Requirements of maps, by type.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::{
     vocabulary::Kind,
 };
 
-/// What the kernel asks of who creates a map of some type, beyond being let at `bpf(2)` at all.
+/// The capability that creating a map of some type requires, beyond access to `bpf(2)` itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapClass {
     /// Nothing.
@@ -21,8 +21,8 @@ pub enum MapClass {
 
 const CREATE: &str = "map_create in kernel/bpf/syscall.c";
 
-/// What a map type asks for (the second `switch` of `map_create` in `kernel/bpf/syscall.c`); `None` for one that is
-/// not known here.
+/// What a map type requires (the second `switch` of `map_create` in `kernel/bpf/syscall.c`); `None` for a type that is
+/// not listed here.
 pub fn class_of_map(name: &str) -> Option<MapClass> {
     Some(match name {
         "array" | "percpu_array" | "prog_array" | "perf_event_array" | "cgroup_array" | "array_of_maps" | "hash"
@@ -57,7 +57,7 @@ pub(super) fn map_create(needed: &mut Requirement, map_type: u32, traits: &BTree
     let of_type = Reason::MapType(map_type);
     needed.bit(Kind::Map, map_type, of_type, "bpf_token_allow_map_type in kernel/bpf/token.c");
     needed.capability(Capability::Bpf, Reason::Closed, CREATE);
-    // What is not known here is taken for free: the bit and CAP_BPF are asked for all the same.
+    // An unlisted type is treated as free: its bit and CAP_BPF are required all the same.
     match names::name(Kind::Map, map_type).and_then(class_of_map).unwrap_or(MapClass::Free) {
         MapClass::Free => needed.only_if_closed = true,
         MapClass::Bpf => needed.capability(Capability::Bpf, of_type, CREATE),

@@ -1,4 +1,4 @@
-//! The helpers a kernel has for programs.
+//! The helpers that a kernel offers to programs.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub(super) const ENUMERATION: &str = "bpf_func_id";
 const PREFIX: &str = "BPF_FUNC_";
 
 impl HelperNames {
-    /// The helpers among the enumerators: not number 0, which is none, and not the bound.
+    /// The helpers among the enumerators, which also have `BPF_FUNC_unspec`, number 0, and the bound.
     pub(super) fn of_enumerators(enumerators: &[(String, u32)]) -> Self {
         let named = |(name, number): &(String, u32)| Some((*number, name.strip_prefix(PREFIX)?.to_ascii_lowercase()));
         Self(enumerators.iter().filter(|(_, number)| *number > 0).filter_map(named).collect())
@@ -26,17 +26,17 @@ impl HelperNames {
         self.0.get(&number).map(String::as_str)
     }
 
-    /// The largest number a helper has; 0 if there is none.
+    /// The largest helper number; 0 if there are no helpers.
     pub fn last(&self) -> u32 {
         self.0.keys().next_back().copied().unwrap_or(0)
     }
 
-    /// Numbers and names, in ascending order of the numbers.
+    /// Numbers and names, ordered by number.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &str)> {
         self.0.iter().map(|(number, name)| (*number, name.as_str()))
     }
 
-    /// Whether none is known.
+    /// Whether no helper is known.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neither_nothing_nor_the_bound_is_a_helper() {
+    fn neither_unspec_nor_the_bound_is_a_helper() {
         let enumerators = [("BPF_FUNC_unspec", 0), ("BPF_FUNC_map_lookup_elem", 1), ("BPF_FUNC_d_path", 147)];
         let mut enumerators: Vec<_> = enumerators.map(|(name, number)| (name.to_owned(), number)).to_vec();
         enumerators.push(("__BPF_FUNC_MAX_ID".to_owned(), 212));

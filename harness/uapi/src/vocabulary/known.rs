@@ -1,13 +1,13 @@
-//! The names of several kernels together: enough to check a scenario file before any kernel is built.
+//! The names of several kernels combined, so that scenario files can be checked before any kernel is built.
 
 use thiserror::Error;
 
 use crate::vocabulary::{Kind, NameTable, UnknownName, Vocabulary, lookup};
 
-/// Why committed vocabularies could not be read.
+/// Why a committed vocabulary cannot be read.
 #[derive(Debug, Error)]
 #[error(
-    "the vocabulary of kernel {kernel} is damaged; write it again with `{} kernel names {kernel} --write`",
+    "the committed vocabulary of kernel {kernel} cannot be read; regenerate it with `{} kernel names {kernel} --write`",
     harness_program::NAME
 )]
 pub struct KnownNamesError {
@@ -22,8 +22,8 @@ pub struct KnownNames {
 }
 
 impl KnownNames {
-    /// The union of these vocabularies, oldest kernel first: where two kernels call a number by different names, the
-    /// later one's is shown and both are accepted.
+    /// The union of these vocabularies, oldest kernel first. If two kernels name a number differently, the later name is
+    /// shown and both are accepted.
     pub fn of<'a>(vocabularies: impl IntoIterator<Item = &'a Vocabulary>) -> Self {
         let mut tables = Kind::ALL.map(NameTable::new);
         for vocabulary in vocabularies {
@@ -34,7 +34,7 @@ impl KnownNames {
         Self { tables }
     }
 
-    /// The union of vocabularies as they are committed: pairs of a kernel's name and its file's text.
+    /// The union of committed vocabularies, given as pairs of a kernel's name and its file's text.
     pub fn from_json<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, KnownNamesError> {
         let read = |(kernel, text): (&str, &str)| {
             serde_json::from_str::<Vocabulary>(text)
@@ -66,9 +66,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_damaged_file_is_named_with_the_command_that_mends_it() {
+    fn a_damaged_file_is_reported_with_the_command_that_regenerates_it() {
         let error = KnownNames::from_json([("6.12", "{}")]).unwrap_err();
-        assert!(error.to_string().contains("kernel names 6.12 --write"), "{error}");
+        insta::assert_snapshot!(
+            error.to_string().replace(harness_program::NAME, "PROGRAM"),
+            @"the committed vocabulary of kernel 6.12 cannot be read; regenerate it with `PROGRAM kernel names 6.12 --write`"
+        );
     }
 
     const COMMITTED: [(&str, &str); 2] = [
@@ -97,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn lenient_reading_mixes_no_two_names_up() {
+    fn lenient_lookup_confuses_no_two_names() {
         for file in COMMITTED {
             let known = KnownNames::from_json([file]).unwrap();
             for table in Kind::ALL.map(|kind| known.table(kind)) {
@@ -112,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn no_kernel_knows_no_name() {
+    fn without_kernels_there_are_no_names() {
         assert!(Kind::ALL.iter().all(|kind| KnownNames::of([]).table(*kind).is_empty()));
     }
 }

@@ -1,4 +1,4 @@
-//! Reads a [`Vocabulary`] from BTF, the kernel's own type information (`Documentation/bpf/btf.rst`).
+//! Reads a [`Vocabulary`] from the kernel's BTF (`Documentation/bpf/btf.rst`).
 
 use std::collections::BTreeSet;
 
@@ -12,30 +12,30 @@ use crate::{
     },
 };
 
-/// What `BPF_OBJ_GET_INFO_BY_FD` can fill, one structure for each kind of object (`include/uapi/linux/bpf.h`).
+/// The structures that `BPF_OBJ_GET_INFO_BY_FD` can fill, one per kind of object (`include/uapi/linux/bpf.h`).
 const INFO_STRUCTS: [&str; 5] = ["bpf_prog_info", "bpf_map_info", "bpf_btf_info", "bpf_link_info", "bpf_token_info"];
 
 /// Why bytes are not the BTF of a kernel with BPF.
 #[derive(Debug, Error)]
 pub enum VocabularyError {
-    /// Another file, or sections that reach beyond the end.
-    #[error("these {size} bytes are not little-endian BTF, or are cut short")]
+    /// Another format, or sections that reach beyond the end.
+    #[error("these {size} bytes are not little-endian BTF, or are truncated")]
     NotBtf {
-        /// How many bytes there were.
+        /// The length of the input in bytes.
         size: usize,
     },
-    /// The bytes contradict the format.
+    /// The input violates the format.
     #[error("the BTF is malformed")]
     Malformed(#[from] btf::BtfError),
     /// BTF of something else, or of a kernel without BPF.
-    #[error("the BTF has no {what}: it is not that of a kernel built with CONFIG_BPF_SYSCALL=y")]
+    #[error("the BTF has no {what}, so it is not from a kernel built with CONFIG_BPF_SYSCALL=y")]
     Missing {
         /// The type that was looked for.
         what: String,
     },
 }
 
-/// Reads everything a vocabulary holds.
+/// Reads a whole vocabulary.
 pub(super) fn vocabulary(bytes: &[u8]) -> Result<Vocabulary, VocabularyError> {
     let btf = Btf::of(bytes).map_err(|error| match error {
         btf::BtfError::Header | btf::BtfError::Bounds => VocabularyError::NotBtf { size: bytes.len() },
@@ -58,13 +58,13 @@ fn table(btf: &Btf<'_>, kind: Kind) -> Result<NameTable, VocabularyError> {
     if table.is_empty() { Err(no_enumeration(kind.enumeration())) } else { Ok(table) }
 }
 
-/// The members of an enumeration, in the order they are declared in.
+/// The members of an enumeration, in declaration order.
 fn enumerators(btf: &Btf<'_>, name: &str) -> Result<Vec<(String, u32)>, VocabularyError> {
     let (_, found) = btf.named(BtfKind::Enum, name).ok_or_else(|| no_enumeration(name))?;
     btf.enumerators(&found).map(|one| Ok((known_name(one.name)?.to_owned(), one.value as u32))).collect()
 }
 
-/// A name of an enumerator, which has one.
+/// Errors if an enumerator has no name.
 fn known_name(name: &str) -> Result<&str, btf::BtfError> {
     if name.is_empty() { Err(btf::BtfError::Bounds) } else { Ok(name) }
 }
@@ -73,7 +73,7 @@ fn no_enumeration(name: &str) -> VocabularyError {
     VocabularyError::Missing { what: format!("enum {name}") }
 }
 
-/// The names of all members of `union bpf_attr`, and of those of the structures among them.
+/// The names of all members of `union bpf_attr` and of the structures nested in it.
 fn attr_members(btf: &Btf<'_>) -> Result<BTreeSet<String>, VocabularyError> {
     let missing = || VocabularyError::Missing { what: "union bpf_attr".to_owned() };
     let (_, attr) = btf.named(BtfKind::Union, "bpf_attr").ok_or_else(missing)?;
@@ -91,7 +91,7 @@ fn attr_members(btf: &Btf<'_>) -> Result<BTreeSet<String>, VocabularyError> {
     Ok(names)
 }
 
-/// Those of [`INFO_STRUCTS`] that this kernel has.
+/// The structures in [`INFO_STRUCTS`] that this kernel has.
 fn info_structs(btf: &Btf<'_>) -> BTreeSet<String> {
     let found = INFO_STRUCTS.into_iter().filter(|name| btf.named(BtfKind::Struct, name).is_some());
     found.map(str::to_owned).collect()
@@ -117,7 +117,7 @@ mod tests {
     impl Writer {
         fn new() -> Self {
             let mut writer = Self { types: Vec::new(), strings: vec![0] };
-            // Type 1: a 4-byte integer for members to be of.
+            // Type 1: a 4-byte integer, the type of members.
             writer.head("int", INT, 0, 4);
             writer.words(&[32]);
             writer
@@ -177,7 +177,7 @@ mod tests {
         writer
     }
 
-    /// Type 7 is a structure within `union bpf_attr`, type 8, which also holds itself: the reader must not loop.
+    /// Type 7 is a structure nested in `union bpf_attr`, type 8, and contains type 8 again: the reader must not loop.
     fn kernel_with_attr() -> Writer {
         let mut writer = kernel();
         writer.record("", STRUCT, &[("map_type", 1), ("map_token_fd", 1), ("", 8)]);
@@ -200,20 +200,26 @@ mod tests {
     }
 
     #[test]
-    fn it_survives_being_saved() {
+    fn a_vocabulary_survives_a_round_trip_through_json() {
         let read = vocabulary(&kernel_with_attr().bytes()).unwrap();
         let text = serde_json::to_string(&read).unwrap();
         assert_eq!(serde_json::from_str::<Vocabulary>(&text).unwrap(), read);
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_types_are_named() {
         let no_attr = vocabulary(&kernel().bytes()).unwrap_err().to_string();
-        assert!(no_attr.contains("union bpf_attr") && no_attr.contains("CONFIG_BPF_SYSCALL"), "{no_attr}");
+        insta::assert_snapshot!(
+            no_attr,
+            @"the BTF has no union bpf_attr, so it is not from a kernel built with CONFIG_BPF_SYSCALL=y"
+        );
         let mut writer = Writer::new();
         writer.record("bpf_attr", UNION, &[]);
         let no_names = vocabulary(&writer.bytes()).unwrap_err().to_string();
-        assert!(no_names.contains("enum bpf_cmd"), "{no_names}");
+        insta::assert_snapshot!(
+            no_names,
+            @"the BTF has no enum bpf_cmd, so it is not from a kernel built with CONFIG_BPF_SYSCALL=y"
+        );
     }
 
     #[test]
@@ -226,14 +232,14 @@ mod tests {
             for value in [0x00, 0x01, 0x7f, 0x80, 0xff] {
                 let mut bad = good.clone();
                 bad[at] = value;
-                // Some changes leave valid BTF: only the absence of a panic is asked for.
+                // Some changes leave valid BTF, so the only requirement is that nothing panics.
                 let _ = vocabulary(&bad);
             }
         }
     }
 
     #[test]
-    fn a_header_that_claims_gigabytes_is_refused_before_anything_is_reserved() {
+    fn a_header_that_claims_gigabytes_is_refused_before_allocation() {
         let mut bytes = kernel_with_attr().bytes();
         bytes[20..24].copy_from_slice(&u32::MAX.to_le_bytes());
         assert!(matches!(vocabulary(&bytes), Err(VocabularyError::NotBtf { .. })));

@@ -1,21 +1,21 @@
-//! The names of one kind, their numbers, and the lenient reading of what people write.
+//! The names of one kind, their numbers, and lenient lookup of what people write.
 
 use serde::{Deserialize, Serialize};
 
 use crate::vocabulary::Kind;
 
-/// How many similar names a miss suggests at most.
+/// The most suggestions for an unknown name.
 const SUGGESTIONS: usize = 3;
-/// How similar two names must be for the one to be suggested for the other, from 0 to 1.
+/// The least similarity, from 0 to 1, for a name to be suggested.
 const SIMILAR_ENOUGH: f64 = 0.8;
 
-/// A number and the names it goes by.
+/// A number and its names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NamedNumber {
     /// The value of the enumerator.
     pub number: u32,
-    /// The name the kernel shows in mount options: the first enumerator of that value, in lower case without its
+    /// The name the kernel shows in mount options: the first enumerator with that value, in lower case without its
     /// prefix (`kernel/bpf/inode.c`, `seq_print_delegate_opts`).
     pub name: String,
     /// Further names the kernel accepts for it.
@@ -23,11 +23,11 @@ pub struct NamedNumber {
     pub aliases: Vec<String>,
 }
 
-/// An enumerator that is no name: the bound of the enumeration, or a flag beyond it.
+/// An enumerator that is not a name: the bound of the enumeration, or a flag beyond it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sentinel {
-    /// The enumerator as it is written in C, such as `__MAX_BPF_CMD`.
+    /// The enumerator as written in C, such as `__MAX_BPF_CMD`.
     pub name: String,
     /// Its value.
     pub number: u32,
@@ -48,9 +48,9 @@ impl NameTable {
         Self { kind, names: Vec::new(), sentinels: Vec::new() }
     }
 
-    /// Sorts the enumerators of a C enumeration, in the order they are declared in, into names, aliases and sentinels.
+    /// Sorts the enumerators of a C enumeration, given in declaration order, into names, aliases and sentinels.
     ///
-    /// Sentinels are the bound `__MAX_…` and all that is not below it: such a value has no bit in a delegation mask
+    /// Sentinels are the bound `__MAX_…` and all values from it up, which have no bit in a delegation mask
     /// (`BPF_COMMON_ATTRS`, 1 << 16, is a flag for the first argument of `bpf(2)`).
     pub(super) fn of_enumerators(kind: Kind, enumerators: &[(String, u32)]) -> Self {
         let bound =
@@ -65,7 +65,7 @@ impl NameTable {
         table
     }
 
-    /// Adds a name, as an alias if the number has one already.
+    /// Adds a name, as an alias if the number already has one.
     fn add(&mut self, number: u32, name: &str) {
         match self.names.iter_mut().find(|known| known.number == number) {
             Some(known) => known.aliases.push(name.to_owned()),
@@ -73,7 +73,7 @@ impl NameTable {
         }
     }
 
-    /// Adds what another kernel knows; where both name a number, the other's name becomes the first one.
+    /// Adds the names of a later kernel; if both kernels name a number, the later name comes first.
     pub(super) fn merge(&mut self, other: &Self) {
         for theirs in &other.names {
             match self.names.iter_mut().find(|ours| ours.number == theirs.number) {
@@ -91,8 +91,8 @@ impl NameTable {
         self.kind
     }
 
-    /// The number of a name, an alias included. Read leniently: letter case, `_` and `-` do not matter, and the C prefix
-    /// may be there: `prog_load`, `PROG_LOAD`, `BPF_PROG_LOAD` and `BPFProgLoad` are one name.
+    /// The number of a name or alias. Lookup ignores case, `_`, `-` and the C prefix: `prog_load`, `PROG_LOAD`,
+    /// `BPF_PROG_LOAD` and `BPFProgLoad` are the same name.
     pub fn number(&self, text: &str) -> Option<u32> {
         let wanted = self.fold(text);
         self.spellings().find(|(name, _)| fold(name) == wanted).map(|(_, number)| number)
@@ -103,27 +103,27 @@ impl NameTable {
         self.names.iter().find(|known| known.number == number).map(|known| known.name.as_str())
     }
 
-    /// All named numbers in the order of the enumeration.
+    /// All named numbers, in the order of the enumeration.
     pub fn iter(&self) -> impl Iterator<Item = &NamedNumber> {
         self.names.iter()
     }
 
-    /// How many numbers have a name.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether there is no name at all.
+    /// Whether the table has no names.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// The enumerators that are no names.
+    /// The enumerators that are not names.
     pub fn sentinels(&self) -> &[Sentinel] {
         &self.sentinels
     }
 
-    /// The sentinel of this name, read as leniently as a name.
+    /// The sentinel with this name, looked up as leniently as a name.
     pub fn sentinel(&self, text: &str) -> Option<&Sentinel> {
         let wanted = self.fold(text);
         self.sentinels.iter().find(|sentinel| self.fold(&sentinel.name) == wanted)
@@ -149,7 +149,7 @@ impl NameTable {
         })
     }
 
-    /// A text without what does not tell names apart, its C prefix included.
+    /// A text without its C prefix, and without the differences that lookup ignores.
     fn fold(&self, text: &str) -> String {
         let folded = fold(text);
         match folded.strip_prefix(&fold(self.kind.prefix())) {
@@ -164,7 +164,7 @@ fn fold(text: &str) -> String {
     text.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// One number's names from two kernels, the newer kernel's first.
+/// Merges one number's names from two kernels, the newer kernel's first.
 fn merged(ours: &NamedNumber, theirs: &NamedNumber) -> NamedNumber {
     let mut result = theirs.clone();
     for name in std::iter::once(&ours.name).chain(&ours.aliases) {
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn names_aliases_and_sentinels_are_told_apart() {
+    fn names_aliases_and_sentinels_are_distinguished() {
         let cmds = cmds();
         assert_eq!(cmds.len(), 2);
         assert_eq!((cmds.name(10), cmds.number("prog_run")), (Some("prog_test_run"), Some(10)));
