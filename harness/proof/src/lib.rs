@@ -1,4 +1,4 @@
-//! Which grant is the least under which BPF objects load, as a search without I/O.
+//! Finds the smallest grant with which BPF objects load, as a search without I/O.
 
 pub mod minimizer;
 pub mod object;

@@ -1,4 +1,4 @@
-//! Takes single elements away from a grant until none can be missed, and remembers what each is needed for.
+//! Removes elements from a grant until none can be spared, and remembers what each is needed for.
 
 use std::collections::BTreeMap;
 
@@ -10,69 +10,69 @@ use crate::{
     search::{self, Elements, SearchStep},
 };
 
-/// What is being found out about a grant and the objects it is for.
+/// The reduction of a grant for some objects, while it is in progress.
 #[derive(Clone, Debug)]
 pub struct Minimizer {
     initial: Elements,
-    /// What failed with each of the grants tried; nothing where all objects worked.
+    /// The objects that failed with each grant tried; empty where all worked.
     tried: BTreeMap<Elements, Vec<FailedObject>>,
     lost: BTreeMap<Elements, Vec<(String, Feature)>>,
     rounds: u32,
     loads: u32,
 }
 
-/// An object that does not work, and how.
+/// An object that does not work, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedObject {
-    /// Which object.
+    /// The object's name.
     pub object: String,
-    /// What became of it.
+    /// What is wrong with it.
     pub lack: ObjectDefect,
 }
 
-/// What has to be done next.
+/// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NextStep {
-    /// These grants are to be tried with each object.
+    /// Try each of these grants with each object.
     Try(Vec<Elements>),
-    /// It is known.
+    /// The reduction is complete.
     Known(Reduction),
 }
 
-/// What an inquiry came to.
+/// The result of a reduction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reduction {
-    /// A grant of which nothing can be missed.
+    /// A grant from which nothing can be removed.
     Minimal(Minimal),
-    /// What was granted is not enough, and what fails with it.
+    /// The initial grant is not enough; these objects fail with it.
     Insufficient(Vec<FailedObject>),
 }
 
-/// A grant of which nothing can be missed: with it every object works, and without any single element at least one fails.
+/// A 1-minimal grant: with it every object works, and without any single element at least one fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Minimal {
     /// The grant.
     pub grant: Grant,
-    /// What fails without each of its elements.
+    /// The objects that fail without each of its elements.
     pub needed: BTreeMap<Element, Vec<FailedObject>>,
-    /// What was granted and is not needed.
+    /// The elements of the initial grant that are not needed.
     pub superfluous: Elements,
-    /// What libbpf silently does without with it, by object.
+    /// The features that libbpf silently does without under this grant, by object.
     pub lost: Vec<(String, Feature)>,
-    /// How many rounds of trials it took.
+    /// The number of rounds of trials.
     pub rounds: u32,
-    /// How many loads in containers, controls not counted.
+    /// The number of loads in containers, without controls.
     pub loads: u32,
 }
 
 impl Minimizer {
-    /// Begins with a grant that is believed to be enough.
+    /// Starts from a grant that is believed to be enough.
     pub fn new(grant: &Grant) -> Self {
         let (tried, lost) = Default::default();
         Self { initial: grant.elements().collect(), tried, lost, rounds: 0, loads: 0 }
     }
 
-    /// What has to be done next.
+    /// What to do next.
     pub fn next(&self) -> NextStep {
         let works = self.tried.iter().map(|(given, needs)| (given.clone(), needs.is_empty())).collect();
         match search::search(&self.initial, &works) {
@@ -82,7 +82,7 @@ impl Minimizer {
         }
     }
 
-    /// Notes what became of each object, by name, with each of the grants that were to be tried.
+    /// Records how each object, by name, loaded with each of the grants of a round.
     pub fn note(&mut self, round: Vec<(Elements, Vec<(String, ObjectProof)>)>) {
         self.rounds += 1;
         for (given, proofs) in round {

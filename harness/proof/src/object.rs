@@ -1,4 +1,4 @@
-//! What came of an object in a container, call by call.
+//! How an object loaded in a container, call by call.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -16,24 +16,25 @@ use harness_verdict::{
     verdict::{Class, Verdict},
 };
 
-/// An object that a container loaded, or tried to.
+/// How a container loaded an object, or failed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectProof {
-    /// What libbpf came to.
+    /// The verdict of the whole load.
     pub verdict: Verdict,
-    /// Why it was denied, if that was looked for.
+    /// Why it was denied, if the guest searched for the cause.
     pub cause: Option<Reason>,
-    /// The calls libbpf made, in their order.
+    /// The calls libbpf made, in order.
     pub calls: Vec<ProvedCall>,
-    /// How many more it made.
+    /// The number of further calls that are not listed.
     pub untold: u32,
-    /// What libbpf silently did without and had in a control.
+    /// The features that libbpf silently did without but used in a control.
     pub lost: Vec<Feature>,
-    /// Maps and programs of the object that were made in a control and not here, such as `map_create array object.rodata`.
+    /// Maps and programs of the object that a control created and this load did not, such as
+    /// `map_create array object.rodata`.
     pub not_made: Vec<String>,
 }
 
-/// A call, and what came of it.
+/// A call and its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvedCall {
     /// The call.
@@ -48,23 +49,23 @@ impl fmt::Display for ProvedCall {
     }
 }
 
-/// How an object did not work.
+/// Why an object does not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObjectDefect {
-    /// It was refused, and is loaded for somebody with every permission.
+    /// The kernel refused it here, but it loads with every permission.
     Denied {
-        /// The part of libbpf's work, such as `load`.
+        /// The stage of libbpf's work, such as `load`.
         stage: String,
-        /// The errno libbpf gave up with, which need not be the kernel's.
+        /// The errno that libbpf returned, which is not always the kernel's.
         errno: Errno,
-        /// The denied call it gave up at, as far as that can be told.
+        /// The denied call at which libbpf gave up, if that is known.
         call: Option<ProvedCall>,
     },
-    /// It was loaded without maps or programs that it has for somebody with every permission.
+    /// It was loaded without maps or programs that it has with every permission.
     NotMade(Vec<String>),
-    /// It is loaded for nobody.
+    /// It does not load even with every permission.
     Broken(Verdict),
-    /// Nobody asked the kernel: the unit of systemd did not run, or not to the end; why.
+    /// It was not tried, because the systemd unit did not run, or did not run to the end; why.
     NotTried(String),
 }
 
@@ -81,7 +82,7 @@ impl fmt::Display for ObjectDefect {
 }
 
 impl ObjectProof {
-    /// How it did not work; nothing if all of it was loaded that somebody with every permission loads.
+    /// Returns why it does not work; `None` if everything was loaded that loads with every permission.
     pub fn lack(&self) -> Option<ObjectDefect> {
         match &self.verdict {
             Verdict::Allowed { .. } if self.not_made.is_empty() => None,
@@ -96,7 +97,7 @@ impl ObjectProof {
         }
     }
 
-    /// The last denied call for the object itself, or else the last denied one.
+    /// Returns the last denied call for the object itself, or else the last denied call.
     fn decisive(&self) -> Option<&ProvedCall> {
         let denied = |proved: &&ProvedCall| matches!(proved.result, StepResult::Denied(_));
         let own = |proved: &&ProvedCall| matches!(proved.call.purpose, Purpose::Object | Purpose::Attachment);
@@ -105,10 +106,10 @@ impl ObjectProof {
     }
 }
 
-/// Reads the outcome of a question about an object: a proof a container, in their order.
+/// Reads the outcome of a question about an object: one proof for each container, in order.
 ///
 /// # Errors
-/// [`Fault`] if it was not answered, or if an answer proves nothing.
+/// [`Fault`] if it was not answered, or if an answer is not enough for a verdict.
 pub fn read_objects(
     asked: &Expanded,
     outcome: &ScenarioOutcome,
@@ -139,14 +140,14 @@ fn proof(verdict: Verdict, cause: Option<Reason>, fact: &AttemptFact) -> ObjectP
     }
 }
 
-/// What the best of the controls made of the object, and this attempt did not.
+/// Returns what the most successful control created for the object and this attempt did not.
 fn not_made(object: &ObjectAnswer, fact: &AttemptFact) -> Vec<String> {
     let made = own(object);
     let best = object::controls(fact).into_iter().map(own).max_by_key(BTreeSet::len).unwrap_or_default();
     best.difference(&made).cloned().collect()
 }
 
-/// The maps and programs that were made, whatever was lost with them.
+/// Returns the maps and programs that were created, whatever features were lost.
 fn own(object: &ObjectAnswer) -> BTreeSet<String> {
     let made = object.steps.iter().filter(|step| step.purpose == Purpose::Object && step.errno.is_none());
     let loaded = made.filter(|step| step.cmd != "btf_load");

@@ -1,4 +1,4 @@
-//! What a VM is asked, as scenarios without a file, and what it says of a bpffs and its token.
+//! Builds the questions of a proof, as scenarios without a file, and reads what a VM says about a bpffs and its token.
 
 use harness_protocol::{
     errno::Errno,
@@ -22,31 +22,31 @@ use harness_verdict::{
 
 use crate::setting::{TrialSetting, TrialSite, UserNamespace};
 
-/// The user and group that containers of proofs start as.
+/// The uid and gid as which the containers of proofs start.
 const USER: u32 = 1000;
 
-/// What a scenario may take besides its loads, in milliseconds.
+/// The time limit of a scenario without its loads, in milliseconds.
 const BASE_MS: u64 = 30_000;
 
-/// What systemd may take to start and to stop a unit, in milliseconds.
+/// The time that systemd may take to start and stop a unit, in milliseconds.
 const UNIT_MS: u64 = 60_000;
 
-/// What a load may take on average with what is needed to judge it, in milliseconds.
+/// The average time that a load and its controls may take, in milliseconds.
 const LOAD_MS: u64 = 10_000;
 
-/// Whether the kernel with these names refuses these options, by its own rules of parsing.
+/// Whether the kernel with these names refuses these options, by its own parsing rules.
 pub fn is_refused(options: &[MountOption], vocabulary: &Vocabulary) -> bool {
     has_tokens(vocabulary) && Delegation::requested(options, vocabulary).is_err()
 }
 
-/// Whether the kernel takes the options at all, from root in the initial namespaces.
+/// Asks whether the kernel accepts the options at all, from root in the initial namespaces.
 pub fn mount(name: ScenarioName, options: &[MountOption]) -> Expanded {
     let call = Call::MountDelegate { options: options.to_vec(), create: true };
     let attempt = (Attempt::new(Actor::Host, Token::None, call), described("mount_delegate", "host", None));
     expanded(name, Vec::new(), vec![attempt], BASE_MS)
 }
 
-/// What the bpffs of a container shows, and whether the container makes a token of it.
+/// Asks what the bpffs of a container shows, and whether the container can create a token from it.
 pub fn token(name: ScenarioName, place: &TrialSite, vocabulary: &Vocabulary) -> Expanded {
     let container = container(0, place, vocabulary);
     let actor = Actor::Container(container.name.clone());
@@ -56,7 +56,7 @@ pub fn token(name: ScenarioName, place: &TrialSite, vocabulary: &Vocabulary) -> 
     expanded(name, vec![container], vec![(Attempt::new(actor, Token::None, call), described)], BASE_MS + time_of(place))
 }
 
-/// Whether each of several containers loads an object. The load is the same in all, and so are its controls.
+/// Asks whether each of several containers can load an object. They share the controls, since the load is the same.
 pub fn object(name: ScenarioName, places: &[TrialSite], load: &ObjectLoad, vocabulary: &Vocabulary) -> Expanded {
     let containers: Vec<Container> = (0..).zip(places).map(|(at, place)| container(at, place, vocabulary)).collect();
     let attempt = |(at, container): (usize, &Container)| {
@@ -134,7 +134,7 @@ fn expanded(
     }
 }
 
-/// How the kernel refused the options of a [`mount`] question, if it did.
+/// Returns how the kernel refused the options of a [`mount`] question, if it did.
 ///
 /// # Errors
 /// [`Fault`] if it was not answered.
@@ -148,33 +148,33 @@ pub fn read_mount(outcome: &ScenarioOutcome) -> Result<Option<Refusal>, Fault> {
     }
 }
 
-/// A container that stands.
+/// What a container shows of its delegation once it is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerProbe {
     /// The `delegate_*` options its bpffs shows in `/proc/self/mountinfo`.
     pub shown: Vec<MountOption>,
-    /// Where that is not what the options ask for by the kernel's own rules.
+    /// Where that differs from what the options request by the kernel's own rules.
     pub disagreements: Vec<String>,
-    /// Whether it makes a token.
+    /// Whether it can create a token.
     pub token: TokenProof,
-    /// What the token holds, by `fdinfo`: `any` or a hexadecimal number for each option. Only of a unit, which makes it
-    /// before anything is asked of it.
+    /// The token's masks by `fdinfo`: `any` or a hexadecimal number for each option. Only for a unit, which creates its token
+    /// before it makes any attempt.
     pub masks: Option<[String; 4]>,
-    /// What systemd says of it, if it is a unit.
+    /// What systemd reports about it, if it is a unit.
     pub unit: Option<UnitFact>,
 }
 
-/// Whether a container makes a token.
+/// Whether a container can create a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenProof {
-    /// What came of `BPF_TOKEN_CREATE`: malformed where nothing is delegated, since that is refused to everybody.
+    /// The verdict of `BPF_TOKEN_CREATE`: malformed where nothing is delegated, since the kernel refuses that to everybody.
     pub verdict: Verdict,
     /// Why it was denied, if it was.
     pub cause: Option<Reason>,
 }
 
 impl TokenProof {
-    /// How the kernel refused it; nothing if there is a token.
+    /// Returns the errno with which the kernel refused it; `None` if there is a token.
     pub fn errno(&self) -> Option<Errno> {
         self.verdict.errno()
     }
@@ -203,7 +203,7 @@ pub fn read_token(
     Ok(ContainerProbe { shown, disagreements: case.disagreements, token, masks, unit: read_unit(outcome) })
 }
 
-/// What systemd says of the unit that something was tried in, if it was one.
+/// Returns what systemd reports about the unit of a trial, if there was one.
 pub fn read_unit(outcome: &ScenarioOutcome) -> Option<UnitFact> {
     outcome.units.first().cloned()
 }

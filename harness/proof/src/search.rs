@@ -1,4 +1,4 @@
-//! Which grants are tried so that one is left of which nothing can be missed.
+//! Decides which grants to try next, until one is found from which nothing can be removed.
 
 use std::{
     cmp::Reverse,
@@ -7,29 +7,29 @@ use std::{
 
 use harness_uapi::permission::{Capability, Element};
 
-/// What a container is given, as elements.
+/// A grant as a set of elements.
 pub type Elements = BTreeSet<Element>;
 
-/// What has to be known next.
+/// The next step of the search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SearchStep {
-    /// Whether these work.
+    /// Find out whether these work.
     Try(Vec<Elements>),
-    /// This works, and without any single element it does not.
+    /// This works, and does not work without any single element.
     Minimal(Elements),
-    /// What there was to begin with does not work.
+    /// The initial grant does not work.
     Insufficient,
 }
 
-/// Decides by what was tried; the same for the same knowledge. Nothing is concluded from what ought to be needed, and not
-/// that less works where more does.
+/// Decides by what was tried, and always the same for the same results. Nothing is concluded from what should be needed,
+/// nor that a smaller grant works because a larger one does.
 pub(super) fn search(initial: &Elements, tried: &BTreeMap<Elements, bool>) -> SearchStep {
     let unknown = |wanted: Vec<Elements>| -> Vec<Elements> {
         let fresh: BTreeSet<Elements> = wanted.into_iter().filter(|one| !tried.contains_key(one)).collect();
         fresh.into_iter().collect()
     };
     match tried.get(initial) {
-        // All removals at once: most often that is the only round.
+        // All single removals at once: usually this is the only round.
         None => return SearchStep::Try(unknown([vec![initial.clone()], singles(initial)].concat())),
         Some(false) => return SearchStep::Insufficient,
         Some(true) => {}
@@ -50,21 +50,21 @@ pub(super) fn search(initial: &Elements, tried: &BTreeMap<Elements, bool>) -> Se
         let fewer: Vec<Elements> = counts(idle.len()).map(left).collect();
         let open = unknown(fewer.clone());
         if !open.is_empty() {
-            // If all of them can be missed together, the next round is this one already.
+            // If all of them can be removed together, this already answers the next round.
             return SearchStep::Try(unknown([open, singles(&fewer[0])].concat()));
         }
         base = fewer.into_iter().find(works).expect("without the first of them it works");
     }
 }
 
-/// How many are left out at once: all, and if that is too much, fewer. Of few any number, since a round costs more than a
-/// load; of many every half of a half.
+/// Returns how many elements to leave out at once: all, then fewer. If there are few, every number, since a round costs more
+/// than a load; if there are many, repeated halves.
 fn counts(all: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(all), |count| if *count > FEW { Some(count / 2) } else { count.checked_sub(1) })
         .take_while(|count| *count > 0)
 }
 
-/// About as many loads as take the time of a boot, divided by what is tried of each.
+/// About the number of loads that take as long as a boot, divided by the trials of each.
 const FEW: usize = 16;
 
 fn singles(of: &Elements) -> Vec<Elements> {
@@ -75,7 +75,8 @@ fn without(all: &Elements, one: Element) -> Elements {
     all.iter().copied().filter(|other| *other != one).collect()
 }
 
-/// What is rather done without stands first: what stands for others, then what reaches far, then what is newer.
+/// Sort key: elements that should rather be removed come first. These are elements that stand for others, then far-reaching
+/// ones, then newer ones.
 fn rank(element: Element) -> (u8, Reverse<u32>) {
     match element {
         Element::Capability(Capability::SysAdmin) => (0, Reverse(0)),
@@ -100,7 +101,7 @@ mod tests {
         Element::Capability(capability)
     }
 
-    /// What it comes to where this works, and in how many rounds and trials.
+    /// Runs a search in which `works` decides; returns its result and the number of rounds and trials.
     fn carried_out(initial: &[Element], works: impl Fn(&Elements) -> bool) -> (Option<Vec<Element>>, usize, usize) {
         let (initial, mut tried, mut rounds) = (initial.iter().copied().collect(), BTreeMap::new(), 0);
         loop {

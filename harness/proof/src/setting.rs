@@ -1,7 +1,7 @@
-//! Proofs: whether a container with this bpffs and these capabilities loads BPF objects, and what of it is needed.
+//! Where a proof tries BPF objects: a container with a given bpffs and capabilities, or a systemd unit.
 //!
-//! What is to be found out becomes scenarios for a VM ([`mount`], [`token`], [`object`]), and their outcomes are read here.
-//! Which grants are tried, until nothing of one can be missed, is decided by [`DenialSearch`]. All of it are values.
+//! Questions become scenarios for a VM (`mount`, `token` and `object` of [`crate::question`]), whose outcomes are read there.
+//! [`crate::minimizer`] decides which grants to try. All of this works on values, without I/O.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use harness_protocol::{
 };
 use harness_uapi::{capability, permission::Grant};
 
-/// Where something is to be tried.
+/// Where a trial takes place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrialSite {
-    /// In a container that the guest program makes.
+    /// In a container that the guest program creates.
     Container(TrialSetting),
     /// In a unit that the guest's systemd starts.
     Unit(Unit),
@@ -27,7 +27,7 @@ impl From<TrialSetting> for TrialSite {
 }
 
 impl TrialSite {
-    /// The mount options that are asked for without systemd; none for a unit, whose options are systemd's to set.
+    /// Returns the mount options that the guest program sets; empty for a unit, whose options systemd sets.
     pub fn options(&self) -> &[MountOption] {
         match self {
             Self::Container(setting) => &setting.options,
@@ -36,33 +36,33 @@ impl TrialSite {
     }
 }
 
-/// A container that something is to be tried in.
+/// A container for a trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrialSetting {
-    /// The mount options of its bpffs, verbatim for `fsconfig(2)` and in this order.
+    /// The mount options of its bpffs, passed to `fsconfig(2)` verbatim and in this order.
     pub options: Vec<MountOption>,
-    /// The capabilities it has in its user namespace, as numbers of `capabilities(7)`.
+    /// The capabilities it has in its user namespace, by their numbers in `linux/capability.h`.
     pub capabilities: BTreeSet<u32>,
-    /// Whose user namespace it is in.
+    /// The user namespace it is in.
     pub users: UserNamespace,
-    /// Namespaces of its own besides user and mount.
+    /// Its own namespaces other than user and mount.
     pub namespaces: BTreeSet<Namespace>,
-    /// What it puts up with besides.
+    /// Further restrictions on it.
     pub restrictions: Restrictions,
 }
 
 /// The user namespace of a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UserNamespace {
-    /// Its own, as it takes for a token.
+    /// Its own, which a token requires.
     #[default]
     Own,
-    /// The initial one, of which there is no token (`bpf_token_create` in `kernel/bpf/token.c`); it has no bpffs then.
+    /// The initial one, for which there is no token (`bpf_token_create` in `kernel/bpf/token.c`); the container then has no bpffs.
     Initial,
 }
 
 impl Default for TrialSetting {
-    /// Nothing delegated, every capability in a user namespace of its own, and nothing in the way.
+    /// Nothing delegated, every capability in its own user namespace, and no restrictions.
     fn default() -> Self {
         Self {
             options: Vec::new(),
@@ -75,7 +75,7 @@ impl Default for TrialSetting {
 }
 
 impl TrialSetting {
-    /// A container that was given this and nothing else.
+    /// Returns a container that is given this grant and nothing else.
     pub fn of(grant: &Grant) -> Self {
         let numbers = grant.capabilities.iter().filter_map(|one| capability::number(one.name()));
         Self { options: grant.delegation.numeric_options(), capabilities: numbers.collect(), ..Self::default() }

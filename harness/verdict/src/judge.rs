@@ -1,4 +1,4 @@
-//! A whole scenario judged: what it asked beside what its outcome says, as rows for tables and snapshots.
+//! Judges a whole scenario: compares what it attempted with its outcome, and returns rows for tables and snapshots.
 
 mod helpers;
 mod masks;
@@ -20,7 +20,7 @@ use crate::{
     verdict::{self, Class, Verdict},
 };
 
-/// Judges what a VM answered by what it was asked, in the words of its kernel.
+/// Judges the outcome of a scenario, with the names of its kernel.
 ///
 /// # Errors
 /// [`Fault`] if the scenario could not be carried out or the outcome does not fit it.
@@ -31,7 +31,7 @@ pub fn judge(expanded: &Expanded, outcome: &ScenarioOutcome, vocabulary: &Vocabu
         ScenarioEnd::Crashed { how, console } => Some(Crash { how: how.clone(), console: console.clone() }),
     };
     if outcome.scenario != expanded.plan.name {
-        return Err(Fault::Record(format!("it speaks of {} instead of {}", outcome.scenario, expanded.plan.name)));
+        return Err(Fault::Record(format!("it is about {} instead of {}", outcome.scenario, expanded.plan.name)));
     }
     let mut facts = outcome.attempts.iter();
     let mut cases = Vec::with_capacity(expanded.cases.len());
@@ -51,9 +51,9 @@ pub fn judge(expanded: &Expanded, outcome: &ScenarioOutcome, vocabulary: &Vocabu
         });
     }
     if facts.next().is_some() {
-        return Err(Fault::Record("it answers more attempts than were asked".to_owned()));
+        return Err(Fault::Record("it has more answers than the plan has attempts".to_owned()));
     }
-    let helpers = helpers::tell(&mut cases, expanded, outcome, vocabulary)?;
+    let helpers = helpers::describe(&mut cases, expanded, outcome, vocabulary)?;
     Ok(Judgement { scenario: expanded.plan.name.clone(), cases, grid: expanded.grid.clone(), helpers, crash })
 }
 
@@ -66,7 +66,9 @@ fn judge_attempt(
 ) -> Result<Row, Fault> {
     if (fact.case as usize, fact.attempt as usize) != (case, attempt) {
         let (c, a) = (fact.case, fact.attempt);
-        return Err(Fault::Record(format!("attempt {attempt} of case {case} is answered as attempt {a} of case {c}")));
+        return Err(Fault::Record(format!(
+            "the answer to attempt {attempt} of case {case} claims to be for attempt {a} of case {c}"
+        )));
     }
     let verdict = verdict::judge(&fact.answer, &fact.root, &fact.container, asked.missing.as_deref())
         .map_err(|doubt| Fault::Doubt { attempt: attempt + 1, text: asked.text.clone(), doubt })?;
@@ -93,7 +95,7 @@ fn mounted(outcome: &ScenarioOutcome, case: usize) -> Vec<(ContainerName, Vec<Mo
     of_case.map(|fact| (fact.container.clone(), fact.mounted.clone())).collect()
 }
 
-/// The tokens of the containers of a case that are units of systemd.
+/// Returns the tokens of those containers of a case that are systemd units.
 fn tokens(
     expanded: &Expanded,
     outcome: &ScenarioOutcome,
@@ -110,13 +112,13 @@ fn tokens(
     of_units.filter_map(token).collect()
 }
 
-/// What each container of a case was to be delegated, held against what the kernel told.
+/// Compares what each container of a case should have been delegated with what the kernel reports.
 fn disagreements(expanded: &Expanded, outcome: &ScenarioOutcome, case: usize, vocabulary: &Vocabulary) -> Vec<String> {
     let planned: &[plan::Container] = expanded.plan.cases.get(case).map_or(&[], |case| &case.containers);
     let of_case = outcome.containers.iter().filter(|fact| fact.case as usize == case);
     let of_container = of_case.filter_map(|fact| {
         let asked = planned.iter().find(|container| container.name == fact.container)?;
-        // What a unit asks for is systemd's to read: the mount alone says what came of it.
+        // systemd reads the settings of a unit, so only the mount shows what they mean.
         Some(match asked.unit {
             Some(_) => masks::disagreements_within(fact, vocabulary),
             None => masks::disagreements(&asked.options, fact, vocabulary),
@@ -219,7 +221,11 @@ mod tests {
         let problems = judgement.problems();
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].subject, "[x=2] attempt 2 (two)");
-        assert_eq!(judgement.cases[1].rows[0].expect, Some(Expect::Denied), "what holds is still told");
+        assert_eq!(
+            judgement.cases[1].rows[0].expect,
+            Some(Expect::Denied),
+            "the rest of the judgement is still reported"
+        );
     }
 
     #[test]
@@ -285,7 +291,7 @@ mod tests {
         assert_eq!(verdict(surveyed(survey(), eperm()).unwrap()), "denied EPERM");
         for (call, answer) in [(survey(), ok()), (plan::Call::BtfLoad, helpers())] {
             let fault = surveyed(call, answer).unwrap_err();
-            assert_eq!(fault, Fault::Record("`survey` is answered as another operation".into()));
+            assert_eq!(fault, Fault::Record("the answer to `survey` belongs to another operation".into()));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A whole scenario judged, as rows for tables and snapshots.
+//! The judgement of a scenario, as rows for tables and snapshots.
 
 use harness_protocol::{
     errno::Errno,
@@ -19,18 +19,18 @@ use crate::{
     verdict::{Class, NoVerdict, Verdict},
 };
 
-/// One scenario on one kernel.
+/// The verdicts of one scenario in one environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
-    /// Which scenario.
+    /// The scenario's name.
     pub scenario: ScenarioName,
-    /// One for each combination of its matrix.
+    /// The cases, one for each combination of its matrix.
     pub cases: Vec<Case>,
-    /// How its attempts are laid out, if it is a sweep.
+    /// The layout of its attempts, if it is a sweep.
     pub grid: Option<Box<SweepLayout>>,
-    /// Which helpers were granted, if it is a sweep of helpers.
+    /// The helpers granted, if it is a sweep over helpers.
     pub helpers: Option<GrantedHelpers>,
-    /// If the VM died or hung: how, and the console's last lines.
+    /// How the VM died or hung, if it did, and the last lines of its console.
     pub crash: Option<Crash>,
 }
 
@@ -39,13 +39,13 @@ pub struct Judgement {
 pub struct Case {
     /// The combination, such as `type=hash`; empty without a matrix.
     pub label: String,
-    /// What each container's bpffs really delegates.
+    /// What the bpffs of each container delegates, as its mount shows it.
     pub mounted: Vec<(ContainerName, Vec<MountOption>)>,
-    /// Where what a container was to be delegated and what the kernel tells about it differ.
+    /// Differences between what a container should have been delegated and what the kernel reports.
     pub disagreements: Vec<String>,
-    /// The containers that were units of systemd, at their end.
+    /// The final state of each container that was a systemd unit.
     pub units: Vec<UnitFact>,
-    /// What the token of each such container holds, by its `fdinfo`, or why it has none.
+    /// The masks in the `fdinfo` of each such container's token, or why it has no token.
     pub tokens: Vec<(ContainerName, Result<[String; 4], Errno>)>,
     /// The attempts in order.
     pub rows: Vec<Row>,
@@ -54,25 +54,25 @@ pub struct Case {
 /// One attempt and its verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The attempt in a few words.
+    /// A short description of the attempt.
     pub text: String,
     /// Its operation, such as `map_create`.
     pub op: String,
-    /// Who made it.
+    /// The actor.
     pub container: String,
-    /// What its author wants it to be.
+    /// The verdict that the scenario expects.
     pub expect: Option<Expect>,
-    /// What it was.
+    /// The verdict.
     pub verdict: Verdict,
-    /// If it was denied and that was found out: why.
+    /// Why it was denied, if the guest found that out.
     pub cause: Option<Reason>,
-    /// What it is to its scenario.
+    /// Its role in the scenario.
     pub part: AttemptRole,
-    /// The calls it consists of, if libbpf loaded an object, and what that lost.
+    /// If libbpf loaded an object: its calls, and the features it lost.
     pub steps: Vec<Step>,
 }
 
-/// What is known of a dead VM.
+/// How a VM crashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crash {
     /// Whether it died or hung, and after how long.
@@ -87,33 +87,32 @@ pub enum Fault {
     /// The guest could not carry it out.
     #[error("{0}")]
     Guest(String),
-    /// An answer proves nothing.
+    /// An answer is not enough for a verdict.
     #[error("attempt {attempt} ({text}): {doubt}")]
     Doubt {
         /// Counted from 1 within its case.
         attempt: usize,
-        /// The attempt in a few words.
+        /// A short description of the attempt.
         text: String,
         /// Why.
         doubt: NoVerdict,
     },
-    /// The outcome does not answer exactly the attempts that were asked.
-    #[error("the guest's record does not fit the plan: {0}")]
+    /// The outcome does not answer exactly the attempts of the plan.
+    #[error("the guest's record does not match the plan: {0}")]
     Record(String),
 }
 
-/// Something about a judgement that fails its trial, whatever its snapshot says.
+/// Something about a judgement that fails the test, whatever its snapshot says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What it is about, such as `attempt 2 (map_create hash)`.
+    /// The part it is about, such as `attempt 2 (map_create hash)`.
     pub subject: String,
     /// What is wrong with it.
     pub what: String,
 }
 
 impl Row {
-    /// Whether the verdict is of the class its author wants; true if none is asked for and the verdict is one that may
-    /// stand without being asked for.
+    /// Whether the verdict has the expected class. Without an expectation: whether the verdict is one that needs none.
     pub fn matches(&self) -> bool {
         match self.expect {
             Some(expect) => Class::from(expect) == self.verdict.class(),
@@ -126,17 +125,17 @@ impl Row {
             return None;
         }
         Some(match (self.expect, &self.verdict) {
-            (_, Verdict::Crashed) => "the VM died or hung before it was answered".to_owned(),
+            (_, Verdict::Crashed) => "the VM died or hung before the kernel answered".to_owned(),
             (Some(expect), verdict) => format!("expected {}, got {verdict}", Class::from(expect).as_str()),
             (None, verdict) => format!(
-                "{verdict}: no control succeeds, so the call itself is wrong; if it is meant to be, write `expect = \"malformed\"`"
+                "{verdict}: no control succeeds either, so the call itself is wrong; if that is intended, write `expect = \"malformed\"`"
             ),
         })
     }
 }
 
 impl Judgement {
-    /// All that fails the trial.
+    /// Returns everything that fails the test.
     pub fn problems(&self) -> Vec<Problem> {
         let of_case = |case: &'_ Case| -> Vec<Problem> {
             let numbered = case.rows.iter().enumerate();
@@ -149,9 +148,9 @@ impl Judgement {
         self.cases.iter().flat_map(of_case).chain(orphans).collect()
     }
 
-    /// Takes back what its author wants attempts to be where they are something else, for a kernel it is not meant for: that
-    /// kernel's snapshot alone says what they are, also where it refuses a call to everybody. An attempt that was not
-    /// answered stays a problem.
+    /// Drops expectations that do not hold, for a kernel that the scenario was not written for: only that kernel's snapshot
+    /// says what its verdicts should be, including calls that it refuses to everybody. An attempt without an answer stays a
+    /// problem.
     pub fn lift_expectations(&mut self) {
         for row in self.cases.iter_mut().flat_map(|case| &mut case.rows).filter(|row| !row.matches()) {
             row.expect = match row.verdict.class() {
@@ -174,7 +173,7 @@ impl Judgement {
         format!("{label}{place} ({})", row.text)
     }
 
-    /// All attempts that verdicts are told of, in order: those that only prepare a sweep are none.
+    /// Returns the attempts whose verdicts are reported, in order; attempts that only prepare a sweep are left out.
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
         self.cases.iter().flat_map(|case| &case.rows).filter(|row| row.part != AttemptRole::Preparation)
     }

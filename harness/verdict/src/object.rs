@@ -1,4 +1,4 @@
-//! The calls libbpf made for an object, each judged by the same call in the controls.
+//! Judges the calls that libbpf made for an object, each by the same call in the controls.
 
 use std::fmt;
 
@@ -10,26 +10,26 @@ use harness_protocol::{
 /// One line below an attempt that loaded an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What it is about.
+    /// A description of the call or feature.
     pub text: String,
-    /// What came of it.
+    /// Its result.
     pub result: StepResult,
-    /// Whether libbpf made it to find something out about the kernel.
+    /// Whether libbpf made the call to probe the kernel.
     pub probe: bool,
 }
 
-/// What came of one call of libbpf, or of its belief about the kernel.
+/// The result of one call of libbpf, or of one of its feature probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepResult {
     /// The kernel did it.
     Allowed,
-    /// The kernel refused it, and did it in a control.
+    /// The kernel refused the call, but did it for a control.
     Denied(Errno),
-    /// The kernel refused it, and did it in no control: it was not made there, or refused there too.
+    /// The kernel refused the call and did it for no control: no control made it, or each was refused as well.
     Refused(Errno),
-    /// libbpf does without it, which it does not do in a control.
+    /// libbpf does without this feature here, but not in a control.
     Lost,
-    /// Calls that are counted and not told.
+    /// Calls that are counted but not listed.
     Untold,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for StepResult {
     }
 }
 
-/// The lines of an attempt; none if it loaded no object.
+/// Returns the lines of an attempt; empty if it loaded no object.
 pub(super) fn steps(fact: &AttemptFact) -> Vec<Step> {
     let Answer::Object(object) = &fact.answer else { return Vec::new() };
     let calls = calls(fact).into_iter().map(|(step, result)| called(step, result));
@@ -53,21 +53,21 @@ pub(super) fn steps(fact: &AttemptFact) -> Vec<Step> {
     calls.chain(untold).chain(lost(fact).into_iter().map(lost_line)).collect()
 }
 
-/// The calls of an attempt that loaded an object, each with what came of it.
+/// Returns the calls of an attempt that loaded an object, each with its result.
 pub fn calls(fact: &AttemptFact) -> Vec<(&ObjectStep, StepResult)> {
     let Answer::Object(object) = &fact.answer else { return Vec::new() };
     let controls = controls(fact);
     object.steps.iter().map(|step| (step, result(step, &controls))).collect()
 }
 
-/// What libbpf did without for the object and had in a control.
+/// Returns the features that libbpf did without for this object but used in a control.
 pub fn lost(fact: &AttemptFact) -> Vec<&Feature> {
     let Answer::Object(object) = &fact.answer else { return Vec::new() };
     let controls = controls(fact);
     object.features.iter().filter(|feature| is_lost(feature, &controls)).collect()
 }
 
-/// What became of the object in the controls that could be made, root's first.
+/// Returns how the object loaded in the controls that could be made, root's first.
 pub fn controls(fact: &AttemptFact) -> Vec<&ObjectAnswer> {
     [&fact.root, &fact.container].into_iter().filter_map(object_of).collect()
 }
@@ -96,8 +96,8 @@ fn result(step: &ObjectStep, controls: &[&ObjectAnswer]) -> StepResult {
     if others.any(|other| other.errno.is_none()) { StepResult::Denied(errno) } else { StepResult::Refused(errno) }
 }
 
-/// What libbpf missed here and had in a control. It may have had it for the object and missed it for itself, which
-/// loses as much.
+/// Whether libbpf lacked a feature here that it had in a control. It may have had it for the object and lacked it for
+/// itself, which loses just as much.
 fn is_lost(feature: &Feature, controls: &[&ObjectAnswer]) -> bool {
     let had = |other: &Feature| other.name == feature.name && other.supported;
     !feature.supported && controls.iter().flat_map(|control| &control.features).any(had)
@@ -108,7 +108,7 @@ fn lost_line(feature: &Feature) -> Step {
     line(format!("{}, asked {how} a token", feature.name), StepResult::Lost)
 }
 
-/// A call in a few words.
+/// Returns a short description of a call.
 pub fn text(step: &ObjectStep) -> String {
     let probe = match &step.purpose {
         Purpose::Probe(feature) => format!("probe of {feature}: "),

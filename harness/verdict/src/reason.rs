@@ -1,4 +1,4 @@
-//! Why an attempt was denied, in the words of the kernel that denied it.
+//! Why an attempt was denied, with the names of the kernel that denied it.
 
 use std::fmt;
 
@@ -11,21 +11,21 @@ use harness_uapi::{
 /// The cause of a denial, with the booted kernel's names in place of numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// With all of this, and with none of it left out, the kernel did it.
+    /// With all of these the kernel did it; with any of them left out it did not.
     Missing {
-        /// What the actor would have to be given, such as `token`, `maps array` or `CAP_BPF`.
+        /// What the actor lacks, such as `token`, `maps array` or `CAP_BPF`.
         gifts: Vec<String>,
-        /// What would have to be taken out of its way, such as `a system call filter`.
+        /// What blocks the actor, such as `a system call filter`.
         obstacles: Vec<&'static str>,
     },
-    /// Nothing a container can be given makes the kernel do it.
+    /// The kernel does not do it, whatever a container is given.
     NotDelegable,
-    /// It was not found out, and why.
+    /// The cause was not found, for this reason.
     Unknown(String),
 }
 
 impl Reason {
-    /// The cause with the names of this kernel. The order of its parts does not depend on how it was found.
+    /// Returns the cause with the names of this kernel. The order of its parts does not depend on how it was found.
     pub fn of(cause: &Cause, vocabulary: &Vocabulary) -> Self {
         let changes = match cause {
             Cause::NotDelegable => return Self::NotDelegable,
@@ -62,7 +62,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Where a part stands: the token, then bits in the order of the options, capabilities, settings.
+/// Returns the sort key of a part: the token first, then bits in the order of the options, capabilities, settings.
 fn rank(change: &Change) -> (u8, u64) {
     match change {
         Change::Token | Change::Bpffs => (0, 0),
@@ -99,7 +99,7 @@ fn bit_word(option: &str, bit: u32, vocabulary: &Vocabulary) -> String {
     }
 }
 
-/// A capability as `capabilities(7)` writes it.
+/// Returns a capability's name as `capabilities(7)` writes it.
 fn capability_word(number: u32) -> String {
     let name = usize::try_from(number).ok().and_then(|number| capability::NAMES.get(number));
     name.map_or_else(|| format!("capability {number}"), |name| format!("CAP_{}", name.to_ascii_uppercase()))

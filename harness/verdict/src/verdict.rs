@@ -1,8 +1,8 @@
-//! What an answer means: allowed, denied, unsupported or malformed.
+//! Turns an answer into a verdict: allowed, denied, unsupported or malformed.
 //!
-//! An errno alone does not tell a denial from a mistake: the kernel answers some denials with `EINVAL`, and root would
-//! get `EINVAL` for a malformed call too. So each attempt is made again with every permission, and a failure counts as
-//! a denial only if one of these controls succeeds.
+//! An errno alone does not distinguish a denial from a mistake: the kernel answers some denials with `EINVAL`, and root
+//! gets `EINVAL` for a malformed call, too. So each attempt is repeated with every permission, and a failure counts as a
+//! denial only if one of these controls succeeds.
 
 use std::fmt;
 
@@ -20,35 +20,35 @@ use thiserror::Error;
 pub enum Verdict {
     /// The kernel did it.
     Allowed {
-        /// What it answered besides, the same in every run.
+        /// What else it answered, if that is the same in every run.
         detail: Option<String>,
     },
-    /// The kernel refused it to this actor, and does it for one with every permission.
+    /// The kernel refused it to this actor, but does it with every permission.
     Denied(Refusal),
-    /// The kernel cannot know or do it.
+    /// The kernel does not know the operation, or cannot do it.
     Unsupported {
-        /// How it said so.
+        /// How it refused.
         refusal: Refusal,
-        /// Why it cannot.
+        /// Why it cannot do it.
         reason: String,
     },
-    /// The kernel refuses it to everybody although it knows it: the call is wrong.
+    /// The kernel knows the operation but refuses this call to everybody: the call is wrong.
     Malformed(Refusal),
-    /// Nobody asked the kernel: the unit of systemd that was to make the attempt did not run.
+    /// The call was never made: the systemd unit that should have made it did not run.
     NotMade {
         /// Why.
         why: String,
     },
-    /// The kernel died or hung during the scenario, before this was answered.
+    /// The kernel died or hung during the scenario, before it answered.
     Crashed,
 }
 
-/// How the kernel said no.
+/// How the kernel refused a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The errno.
     pub errno: Errno,
-    /// Which system call of several gave it.
+    /// The system call that failed, if the operation makes several.
     pub step: Option<String>,
 }
 
@@ -73,26 +73,26 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The class of a verdict, without its particulars.
+/// The class of a verdict, without its details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// The kernel did it.
     Allowed,
-    /// The kernel refused it to this actor, and does it for one with every permission.
+    /// The kernel refused it to this actor, but does it with every permission.
     Denied,
-    /// The kernel cannot know or do it.
+    /// The kernel does not know the operation, or cannot do it.
     Unsupported,
-    /// The kernel refuses it to everybody although it knows it: the call is wrong.
+    /// The kernel knows the operation but refuses this call to everybody: the call is wrong.
     Malformed,
-    /// Nobody asked the kernel.
+    /// The call was never made.
     NotMade,
-    /// The kernel died or hung before this was answered.
+    /// The kernel died or hung before it answered.
     Crashed,
 }
 
 impl Class {
-    /// The word for it.
+    /// Returns the word for it, as in snapshots.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
@@ -106,7 +106,7 @@ impl Class {
 }
 
 impl From<Expect> for Class {
-    /// The class that is asked for.
+    /// Returns the class that is expected.
     fn from(expect: Expect) -> Self {
         match expect {
             Expect::Allowed => Self::Allowed,
@@ -119,7 +119,7 @@ impl From<Expect> for Class {
 }
 
 impl Verdict {
-    /// Its class.
+    /// Returns its class.
     pub const fn class(&self) -> Class {
         match self {
             Self::Allowed { .. } => Class::Allowed,
@@ -131,7 +131,7 @@ impl Verdict {
         }
     }
 
-    /// The errno, if the kernel gave one.
+    /// Returns the errno, if the kernel refused.
     pub const fn errno(&self) -> Option<Errno> {
         match self {
             Self::Denied(refusal) | Self::Malformed(refusal) | Self::Unsupported { refusal, .. } => Some(refusal.errno),
@@ -143,15 +143,15 @@ impl Verdict {
 /// Why no verdict can be given: a fault of the harness or a guest out of resources.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum NoVerdict {
-    /// The errno says that the guest lacked a resource, which tells nothing about a permission.
-    #[error("the kernel answered {0}, which speaks of the guest's resources and not of a permission")]
+    /// The errno says that the guest lacked a resource, which says nothing about a permission.
+    #[error("the kernel answered {0}, which is about the guest's resources and not about a permission")]
     Resources(Refusal),
-    /// No control could be made, so a refusal cannot be told from a mistake.
+    /// No control could be made, so a refusal cannot be distinguished from a mistake.
     #[error(
-        "the kernel answered {refusal}, but no control could be made to judge it by: as root: {root}; in a container with every permission: {container}"
+        "the kernel answered {refusal}, but no control could be made to judge it: as root: {root}; in a container with every permission: {container}"
     )]
     NoControl {
-        /// How the kernel said no.
+        /// How the kernel refused a call.
         refusal: Refusal,
         /// Why root could not try.
         root: String,
@@ -162,10 +162,10 @@ pub enum NoVerdict {
 
 /// Judges one answer.
 ///
-/// `missing` says why this kernel cannot know the operation, if its vocabulary lacks something the attempt needs.
+/// `missing` is why this kernel cannot know the operation, if its vocabulary lacks something the attempt needs.
 ///
 /// # Errors
-/// [`NoVerdict`] if the answer proves nothing.
+/// [`NoVerdict`] if the answer is not enough for a verdict.
 pub fn judge(
     answer: &Answer,
     root: &Control,
@@ -197,7 +197,7 @@ pub fn judge(
     }
 }
 
-/// Whether an errno is one that any call can get for want of memory, descriptors or time.
+/// Whether any call can fail with this errno for lack of memory, descriptors or time.
 fn speaks_of_resources(errno: Errno) -> bool {
     use nix::errno::Errno as N;
     [N::ENOMEM, N::EMFILE, N::ENFILE, N::EINTR, N::EAGAIN, N::EIO, N::ENOSPC, N::ETIMEDOUT]

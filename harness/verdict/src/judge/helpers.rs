@@ -1,5 +1,5 @@
-//! What surveys of helpers found, in the words of the kernel: how many, and which ones an actor lacks of what another
-//! one has.
+//! Describes what helper surveys found, with the kernel's names: how many helpers, and which ones an actor lacks that
+//! another one has.
 
 use std::collections::BTreeMap;
 
@@ -16,11 +16,12 @@ use crate::{
     verdict::Verdict,
 };
 
-/// Puts it into the verdicts of all surveys, in place of the numbers in the record; of a sweep, also as a table.
+/// Puts the descriptions into the verdicts of all surveys, in place of the numbers in the record; for a sweep, also as a
+/// table.
 ///
 /// # Errors
-/// [`Fault::Record`] if a survey is answered as another operation, or another operation as a survey.
-pub(super) fn tell(
+/// [`Fault::Record`] if a survey has the answer of another operation, or another operation that of a survey.
+pub(super) fn describe(
     cases: &mut [Case],
     expanded: &Expanded,
     outcome: &ScenarioOutcome,
@@ -41,10 +42,10 @@ pub(super) fn tell(
                     }
                     found.clone()
                 }
-                // The guest goes on from one that was denied as if it had found nothing.
+                // The guest treats a denied survey as one that found nothing.
                 (Call::HelperSurvey(_), Answer::Err { .. } | Answer::NotMade { .. }) => HelperIds::default(),
                 (Call::HelperSurvey(_), Answer::Ok { .. } | Answer::Object(_)) | (_, Answer::Helpers(_)) => {
-                    return Err(Fault::Record(format!("`{}` is answered as another operation", row.text)));
+                    return Err(Fault::Record(format!("the answer to `{}` belongs to another operation", row.text)));
                 }
                 _ => continue,
             };
@@ -58,7 +59,7 @@ pub(super) fn tell(
     Ok(granted)
 }
 
-/// What surveys of a case found, by the name they were saved under.
+/// What the surveys of a case found, by the names they were saved under.
 #[derive(Default)]
 struct Surveys<'a>(BTreeMap<&'a str, HelperIds>);
 

@@ -1,4 +1,4 @@
-//! Whether everything a kernel tells about one delegation agrees with what was asked for.
+//! Compares everything that a kernel reports about a delegation with what was requested.
 
 use harness_protocol::{
     mount_option::MountOption,
@@ -9,16 +9,16 @@ use harness_uapi::{
     vocabulary::{Kind, Vocabulary},
 };
 
-/// What a container was asked to be given and what its kernel says it has, where the two differ: a line a mask. Nothing
-/// if all agree.
+/// Returns one line for each mask in which the request for a container differs from what its kernel reports; empty if all
+/// agree.
 ///
 /// A mount shows no bit without a name (`bpf_show_options`), `fdinfo` says `any` for all that have one
-/// (`bpf_token_show_fdinfo`), and `BPF_OBJ_GET_INFO_BY_FD` tells every bit (`bpf_token_get_info_by_fd`).
+/// (`bpf_token_show_fdinfo`), and `BPF_OBJ_GET_INFO_BY_FD` returns every bit (`bpf_token_get_info_by_fd`).
 pub(super) fn disagreements(asked: &[MountOption], fact: &ContainerFact, vocabulary: &Vocabulary) -> Vec<String> {
     let who = &fact.container;
     let asked = match Delegation::requested(asked, vocabulary) {
         Ok(asked) => asked.masks(),
-        Err(error) => return vec![format!("{who}'s bpffs stands, although {error}")],
+        Err(error) => return vec![format!("{who}'s bpffs was mounted although {error}")],
     };
     let mounted = match Delegation::shown(&fact.mounted, vocabulary) {
         Ok(mounted) => mounted.masks(),
@@ -27,8 +27,8 @@ pub(super) fn disagreements(asked: &[MountOption], fact: &ContainerFact, vocabul
     disagreeing(fact, asked, mounted, vocabulary)
 }
 
-/// The same for a container that somebody else was asked for, a unit of systemd: the mount says what came of it, except for
-/// bits that the kernel has no name for, of which the token alone tells.
+/// The same for a systemd unit, whose options systemd sets: the mount shows them, except for bits without a name in the
+/// kernel, which only the token shows.
 pub(super) fn disagreements_within(fact: &ContainerFact, vocabulary: &Vocabulary) -> Vec<String> {
     let mounted = match Delegation::shown(&fact.mounted, vocabulary) {
         Ok(mounted) => mounted.masks(),
@@ -43,8 +43,8 @@ pub(super) fn disagreements_within(fact: &ContainerFact, vocabulary: &Vocabulary
 }
 
 fn held(token: &TokenMasks, at: usize) -> u64 {
-    let told = || token.fdinfo[at].strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
-    token.info.map(|info| info[at]).or_else(told).unwrap_or_default()
+    let fact = || token.fdinfo[at].strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    token.info.map(|info| info[at]).or_else(fact).unwrap_or_default()
 }
 
 fn disagreeing(fact: &ContainerFact, asked: [u64; 4], mounted: [u64; 4], vocabulary: &Vocabulary) -> Vec<String> {
@@ -57,8 +57,9 @@ fn disagreeing(fact: &ContainerFact, asked: [u64; 4], mounted: [u64; 4], vocabul
         }
         parts.extend(fact.token.iter().flat_map(|token| token_parts(token, at, asked[at], known)));
         let differs = !parts.is_empty();
-        differs
-            .then(|| format!("{who} was to be delegated {} {:#x}, but {}", kind.plural(), asked[at], parts.join(", ")))
+        differs.then(|| {
+            format!("{who} should have been delegated {} {:#x}, but {}", kind.plural(), asked[at], parts.join(", "))
+        })
     };
     Kind::ALL.into_iter().enumerate().filter_map(line).collect()
 }
@@ -96,11 +97,11 @@ mod tests {
     #[test]
     fn bits_without_a_name_are_no_disagreement_of_a_unit() {
         let mounted = [option("delegate_maps", "hash")];
-        let told = fact(&mounted, ["0x0", "0x2", "0x0", "0x8000000000000000"], [0, 2, 0, 1 << 63]);
-        assert_eq!(disagreements_within(&told, &vocabulary()), Vec::<String>::new());
+        let same = fact(&mounted, ["0x0", "0x2", "0x0", "0x8000000000000000"], [0, 2, 0, 1 << 63]);
+        assert_eq!(disagreements_within(&same, &vocabulary()), Vec::<String>::new());
         let mut before_6_17 = fact(&mounted, ["0x1", "0x2", "0x0", "0x8000000000000000"], [0; 4]);
         before_6_17.token.iter_mut().for_each(|token| token.info = None);
-        let expected = ["container was to be delegated cmds 0x0, but its token's fdinfo says 0x1"];
+        let expected = ["container should have been delegated cmds 0x0, but its token's fdinfo says 0x1"];
         assert_eq!(disagreements_within(&before_6_17, &vocabulary()), expected);
     }
 
@@ -108,40 +109,46 @@ mod tests {
     fn agreement_is_silent() {
         let asked = [option("delegate_cmds", "0x1:prog_load"), option("delegate_maps", "any")];
         let mounted = [option("delegate_cmds", "map_create:prog_load"), option("delegate_maps", "any")];
-        let told = fact(&mounted, ["0x21", "any", "0x0", "0x0"], [0x21, u64::MAX, 0, 0]);
-        assert_eq!(disagreements(&asked, &told, &vocabulary()), Vec::<String>::new());
-        let bare = ContainerFact { token: None, ..told };
+        let fact = fact(&mounted, ["0x21", "any", "0x0", "0x0"], [0x21, u64::MAX, 0, 0]);
+        assert_eq!(disagreements(&asked, &fact, &vocabulary()), Vec::<String>::new());
+        let bare = ContainerFact { token: None, ..fact };
         assert_eq!(disagreements(&asked, &bare, &vocabulary()), Vec::<String>::new());
     }
 
     #[test]
     fn a_bit_without_a_name_is_shown_by_no_mount() {
         let asked = [option("delegate_maps", "0x8000000000000002")];
-        let told = fact(
+        let fact = fact(
             &[option("delegate_maps", "hash")],
             ["0x0", "0x8000000000000002", "0x0", "0x0"],
             [0, 1 << 63 | 2, 0, 0],
         );
-        assert_eq!(disagreements(&asked, &told, &vocabulary()), Vec::<String>::new());
+        assert_eq!(disagreements(&asked, &fact, &vocabulary()), Vec::<String>::new());
     }
 
     #[test]
     fn every_source_that_differs_is_named() {
         let asked = [option("delegate_maps", "hash")];
-        let told = fact(&[option("delegate_maps", "array")], ["0x0", "any", "0x1", "0x0"], [0, 6, 0, 0]);
+        let fact = fact(&[option("delegate_maps", "array")], ["0x0", "any", "0x1", "0x0"], [0, 6, 0, 0]);
         let expected = [
-            "container was to be delegated maps 0x2, but its mount shows 0x4, its token's fdinfo says any, its token's \
+            "container should have been delegated maps 0x2, but its mount shows 0x4, its token's fdinfo says any, its token's \
              info says 0x6",
-            "container was to be delegated progs 0x0, but its token's fdinfo says 0x1",
+            "container should have been delegated progs 0x0, but its token's fdinfo says 0x1",
         ];
-        assert_eq!(disagreements(&asked, &told, &vocabulary()), expected);
+        assert_eq!(disagreements(&asked, &fact, &vocabulary()), expected);
     }
 
     #[test]
     fn what_cannot_be_read_is_a_finding() {
-        let told = fact(&[option("delegate_maps", "?")], ["0x0"; 4], [0; 4]);
-        assert!(disagreements(&[], &told, &vocabulary())[0].contains("mount cannot be read"));
+        let unreadable = fact(&[option("delegate_maps", "?")], ["0x0"; 4], [0; 4]);
+        insta::assert_snapshot!(
+            disagreements(&[], &unreadable, &vocabulary())[0],
+            @"container's mount cannot be read: `?` in the mount option delegate_maps is neither a name this kernel knows nor a 64-bit number"
+        );
         let refused = disagreements(&[option("delegate_maps", "ANY")], &fact(&[], ["0x0"; 4], [0; 4]), &vocabulary());
-        assert!(refused[0].contains("stands, although `ANY`"), "{refused:?}");
+        insta::assert_snapshot!(
+            refused[0],
+            @"container's bpffs was mounted although `ANY` in the mount option delegate_maps is neither a name this kernel knows nor a 64-bit number"
+        );
     }
 }
