@@ -126,7 +126,7 @@ pub fn read_objects(
 
 fn proof(verdict: Verdict, cause: Option<Reason>, fact: &AttemptFact) -> ObjectProof {
     let (untold, not_made) = match &fact.answer {
-        Answer::Object(object) => (object.untold, not_made(object, fact)),
+        Answer::Object(object) => (object.omitted, not_made(object, fact)),
         _ => (0, Vec::new()),
     };
     let calls = object::calls(fact).into_iter();

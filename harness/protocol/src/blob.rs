@@ -1,24 +1,25 @@
-//! The type description that `btf_load` loads: small, and with everything the smallest valid maps and programs need.
+//! The BTF blob that `btf_load` loads: small, but with everything that the smallest valid maps and programs need.
 //!
-//! The layout is that of `Documentation/bpf/btf.rst` in the kernel's sources.
+//! The layout is described in `Documentation/bpf/btf.rst` in the kernel's sources.
 
 /// A 32-bit integer, for the keys and values of local storage maps.
 pub const INTEGER: u32 = 1;
-/// The context of an XDP program, which the kernel knows by its name (`bpf_ctx_convert_map` in `kernel/bpf/btf.c`).
+/// The context of an XDP program, which the kernel recognizes by its name (`bpf_ctx_convert_map` in
+/// `kernel/bpf/btf.c`).
 const CONTEXT: u32 = 2;
 const CONTEXT_POINTER: u32 = 3;
 const ENTRY_PROTOTYPE: u32 = 4;
-/// `int entry(struct xdp_md *ctx)`, global: the main function of a program that can be replaced, and its replacement.
+/// `int entry(struct xdp_md *ctx)`, global: the main function of a replaceable program, and its replacement.
 pub const ENTRY: u32 = 5;
 const PART_PROTOTYPE: u32 = 6;
 /// `int part(void)`, global: a function that a program calls.
 pub const PART: u32 = 7;
-/// A lock, which the kernel knows by its name (`btf_parse_fields` in `kernel/bpf/btf.c`).
+/// A lock, which the kernel recognizes by its name (`btf_parse_fields` in `kernel/bpf/btf.c`).
 const LOCK: u32 = 8;
-/// A value of eight bytes: an integer and a lock.
+/// An eight-byte value: an integer and a lock.
 pub const LOCKED: u32 = 9;
 
-/// The description's bytes.
+/// Returns the blob's bytes.
 pub fn bytes() -> Vec<u8> {
     let mut blob = Blob::default();
     let [int, context, data, ctx, entry, part] =
@@ -45,7 +46,7 @@ const KIND_PTR: u32 = 2;
 const KIND_STRUCT: u32 = 4;
 const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
-/// `BTF_FUNC_GLOBAL`: a function's linkage stands where others have their number of members.
+/// `BTF_FUNC_GLOBAL`: a function's linkage takes the bits of other types' member count.
 const GLOBAL: u32 = 1;
 
 #[derive(Default)]
@@ -56,17 +57,17 @@ struct Blob {
 }
 
 impl Blob {
-    /// The place of a string among the strings, the first of which is empty.
+    /// Adds a string and returns its offset; the first string is empty.
     fn string(&mut self, text: &str) -> u32 {
         if self.strings.is_empty() {
             self.strings.push(0);
         }
-        let place = self.strings.len() as u32;
+        let offset = self.strings.len() as u32;
         self.strings.extend(text.bytes().chain([0]));
-        place
+        offset
     }
 
-    /// Adds a `struct btf_type` and what follows it; `id` is the number it gets.
+    /// Adds a `struct btf_type` and what follows it; `id` is the id that it gets.
     fn add(&mut self, id: u32, name: u32, info: u32, size_or_type: u32, rest: &[u32]) {
         self.count += 1;
         debug_assert_eq!(self.count, id, "types are numbered in the order they are added");

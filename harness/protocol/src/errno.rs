@@ -1,10 +1,10 @@
-//! The number of a failed system call.
+//! The error number of a failed system call.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// An error number as `errno(3)` lists them, kept as the kernel gave it: an unknown one survives.
+/// An error number as listed in `errno(3)`, kept as the kernel returned it, known or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Errno(i32);
@@ -16,17 +16,17 @@ impl Errno {
     pub const ENOENT: Self = Self(nix::errno::Errno::ENOENT as i32);
     /// Invalid argument.
     pub const EINVAL: Self = Self(nix::errno::Errno::EINVAL as i32);
-    /// Out of range: a number does not fit.
+    /// Result out of range.
     pub const ERANGE: Self = Self(nix::errno::Errno::ERANGE as i32);
-    /// The kernel's own `ENOTSUPP`, which has no name in user space (`include/linux/errno.h`).
+    /// The kernel's internal `ENOTSUPP`, which has no name in user space (`include/linux/errno.h`).
     pub const ENOTSUPP: Self = Self(524);
 
-    /// The errno with this positive number.
+    /// Makes the errno with this positive number.
     pub const fn from_raw(number: i32) -> Self {
         Self(number)
     }
 
-    /// The positive number.
+    /// Returns the positive number.
     pub const fn raw(self) -> i32 {
         self.0
     }

@@ -1,6 +1,7 @@
-//! What crosses into the VM: the plan that the guest program carries out, the outcomes it records, and their names.
+//! What crosses into the VM: the plan that the guest program carries out, the outcomes that it records, and their
+//! names.
 //!
-//! The only crate of ours that the guest program links: its key hashes this crate, and nothing above it.
+//! It is the only crate of ours that the guest program links, and so the only one that its cache key hashes.
 
 pub mod blob;
 pub mod errno;

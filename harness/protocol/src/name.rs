@@ -1,11 +1,11 @@
-//! Validated names of kernels, images and scenarios.
+//! Validated names of kernels, images, mutants, containers and scenarios.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Why a text cannot be a name.
+/// Why a text is not a valid name.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[error("`{text}` cannot name {what}: {reason}")]
 pub struct NameError {
@@ -14,7 +14,7 @@ pub struct NameError {
     reason: &'static str,
 }
 
-/// The longest name accepted, in bytes: names become file names with suffixes added.
+/// The longest valid name in bytes: names become file names with suffixes.
 const LONGEST: usize = 100;
 
 fn check_component(text: &str, what: &'static str) -> Result<(), NameError> {
@@ -43,7 +43,7 @@ macro_rules! name_type {
         pub struct $name(String);
 
         impl $name {
-            /// The name as text.
+            /// Returns the name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -84,28 +84,27 @@ name_type!(
     KernelName, "a kernel", check_component
 );
 name_type!(
-    /// The name of a bug put into a kernel on purpose, such as `token-of-any-namespace`.
+    /// The name of a mutant, such as `token-of-any-namespace`.
     MutantName, "a mutant", check_component
 );
 name_type!(
-    /// The name of an image: a recipe's file name without `.toml`, such as `minimal`.
+    /// The name of an image: a manifest's file name without `.toml`, such as `minimal`.
     ImageName, "an image", check_component
 );
 name_type!(
-    /// The name of a container within a scenario, such as `intruder`.
+    /// The name of a container in a scenario, such as `intruder`.
     ContainerName, "a container", check_component
 );
 name_type!(
-    /// The name of a scenario: its path below the scenario folder without `.toml`, such as
-    /// `token/wrong-map-type`.
+    /// The name of a scenario: its path below the scenario folder without `.toml`, such as `token/wrong-map-type`.
     ScenarioName, "a scenario", |text, what| {
         text.split('/').try_for_each(|part| check_component(part, what))
     }
 );
 
-/// A kernel, and the root file system its guests have.
+/// A kernel together with an image: what a scenario runs in.
 ///
-/// It is shown as `6.12@systemd-262`; neither name can have an `@` in it.
+/// Displayed as `6.12@systemd-262`; neither name can contain `@`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Environment {
     /// The kernel.
@@ -133,7 +132,27 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_could_leave_the_folder() {
+    fn a_rejection_says_what_a_name_must_be() {
+        let rejected = |text: &str| text.parse::<KernelName>().unwrap_err();
+        insta::assert_snapshot!(rejected(""), @"`` cannot name a kernel: it is empty");
+        insta::assert_snapshot!(
+            rejected("a/b"),
+            @"`a/b` cannot name a kernel: only ASCII letters, digits and the characters . - _ + are allowed"
+        );
+        insta::assert_snapshot!(
+            "a/../b".parse::<ScenarioName>().unwrap_err(),
+            @"`..` cannot name a scenario: it must start with a letter or a digit"
+        );
+        let long = "a".repeat(LONGEST + 1);
+        let shown = format!("`{}`", &long[..LONGEST]);
+        insta::assert_snapshot!(
+            rejected(&long).to_string().replace(&shown, "[NAME]"),
+            @"[NAME] cannot name a kernel: it is longer than 100 bytes"
+        );
+    }
+
+    #[test]
+    fn rejects_what_could_leave_the_folder() {
         for text in ["", ".", "..", ".hidden", "a/b", "a b", "ä", "-x", &"a".repeat(101)] {
             assert!(text.parse::<KernelName>().is_err(), "{text:?}");
         }

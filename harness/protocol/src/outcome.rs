@@ -1,8 +1,8 @@
-//! What a guest answered: one record a line of JSON, in the file [`RECORD_FILE`] of the run folder.
+//! The guest's answers: one record per line of JSON, in the file [`RECORD_FILE`] of the run folder.
 //!
-//! The order is fixed: [`Event::Hello`], then for each scenario [`Event::ScenarioStart`], its containers and attempts,
-//! [`Event::ScenarioEnd`], and at last [`Event::End`]. The announcement of a scenario reaches the host before the
-//! scenario begins, so that a dead guest is charged to the scenario that killed it.
+//! The order is fixed: [`Event::Hello`]; for each scenario [`Event::ScenarioStart`], its containers and attempts, and
+//! [`Event::ScenarioEnd`]; finally [`Event::End`]. The start of a scenario reaches the host before the scenario begins,
+//! so that a dead guest is charged to the scenario that killed it.
 
 mod object;
 mod unit;
@@ -18,17 +18,17 @@ use crate::{
 pub use object::{Feature, LONGEST_NAME, MOST_STEPS, ObjectAnswer, ObjectFailure, ObjectStep, Purpose};
 pub use unit::{LONGEST_WARNING, MOST_WARNINGS, UnitFact};
 
-/// The name of the record in the run folder.
+/// The file name of the record in the run folder.
 pub const RECORD_FILE: &str = "outcomes.jsonl";
 
-/// A line may have this many bytes, its end included.
+/// The longest line in bytes, including its end.
 pub const LONGEST_LINE: usize = 192 * 1024;
 
-/// One line.
+/// One line of the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// Counts from 0 without a gap.
+    /// The record's number, counted from 0 without gaps.
     pub seq: u64,
     /// What happened.
     pub event: Event,
@@ -38,76 +38,76 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Event {
-    /// The guest program runs on the kernel that was asked for, and has read a plan it understands.
+    /// The guest program runs on the expected kernel and has read its plan.
     Hello {
-        /// [`crate::plan::FORMAT`] the guest speaks.
+        /// The [`crate::plan::FORMAT`] that the guest uses.
         format: u32,
         /// `uname -r`.
         release: String,
     },
-    /// The guest cannot or must not go on: the wrong kernel, an unreadable plan. No verdict follows from it.
+    /// The guest cannot go on: the wrong kernel, an unreadable plan. It gives no verdict.
     Fault {
-        /// What was expected, what was found.
+        /// The error.
         message: String,
     },
     /// A scenario is about to start.
     ScenarioStart {
-        /// Which.
+        /// The scenario.
         scenario: ScenarioName,
     },
-    /// A container stands.
+    /// A container was set up.
     Container {
         /// Index of the case in the scenario.
         case: u32,
-        /// Which container.
+        /// The container.
         container: ContainerName,
-        /// The `delegate_*` options its bpffs has by `/proc/self/mountinfo`, in that order.
+        /// The `delegate_*` options that `/proc/self/mountinfo` shows for its bpffs, in that order.
         mounted: Vec<MountOption>,
-        /// What the token that was made while it was set up holds, if one was.
+        /// What its token holds, if one was made during setup.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token: Option<TokenMasks>,
-        /// Why it has none, where it was asked for one and that is an answer: in a unit of systemd.
+        /// The errno of the refused token, where a refusal is an answer: in a systemd unit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         no_token: Option<Errno>,
     },
-    /// A container that is a unit of systemd is gone, or never stood: the last of what is told of its case.
+    /// A container that is a systemd unit has ended, or did not start. This is the last event of its case.
     Unit(UnitFact),
-    /// An attempt was made, and its controls.
+    /// An attempt and its controls were made.
     Attempt {
         /// Index of the case in the scenario.
         case: u32,
         /// Index of the attempt in the case.
         attempt: u32,
-        /// What the actor was answered.
+        /// The answer that the actor got.
         answer: Answer,
-        /// What full root in the initial namespaces was answered, without a token.
+        /// The answer that full root in the initial namespaces got, without a token.
         root: Control,
-        /// What a fresh container with everything delegated and every capability was answered.
+        /// The answer that a fresh container with everything delegated and every capability got.
         container: Control,
     },
-    /// It was found out why an attempt of this case failed although a control succeeds.
+    /// The search for the cause of a denial has ended.
     Cause {
         /// Index of the case in the scenario.
         case: u32,
         /// Index of the attempt in the case.
         attempt: u32,
-        /// What it would have taken.
+        /// The cause.
         cause: Cause,
     },
     /// A scenario is over and everything it made is gone.
     ScenarioEnd {
-        /// Which.
+        /// The scenario.
         scenario: ScenarioName,
-        /// Things it left behind, each named; none if all is well.
+        /// What it left behind, each named; empty if nothing.
         leftovers: Vec<String>,
         /// Why it could not be carried out, if so: a fault of the scenario or the harness, never a verdict.
         fault: Option<String>,
         /// How long it took, in microseconds.
         micros: u64,
     },
-    /// Everything in the plan was done.
+    /// The whole plan was carried out.
     End {
-        /// How many scenarios.
+        /// The number of scenarios.
         scenarios: u32,
     },
 }
@@ -118,7 +118,7 @@ pub enum Event {
 pub enum Answer {
     /// The call succeeded.
     Ok {
-        /// What else it said that is the same in every run, such as a looked-up value.
+        /// What else the call returned that is the same in every run, such as a looked-up value.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         detail: Option<String>,
     },
@@ -126,7 +126,7 @@ pub enum Answer {
     Err {
         /// Its errno.
         errno: Errno,
-        /// Which system call of several failed, such as `fsconfig delegate_cmds`.
+        /// The system call that failed, if there are several, such as `fsconfig delegate_cmds`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         step: Option<String>,
     },
@@ -134,15 +134,15 @@ pub enum Answer {
     Object(ObjectAnswer),
     /// A survey was made: the helpers that the verifier grants.
     Helpers(HelperIds),
-    /// Nobody asked the kernel: the unit of systemd that was to make the attempt did not run, or not any more.
+    /// The kernel was not asked: the systemd unit that should make the attempt did not run, or has ended.
     NotMade {
-        /// Why, the same in every run.
+        /// The reason, the same in every run.
         why: String,
     },
 }
 
 impl Answer {
-    /// Whether it was done.
+    /// Returns whether the kernel did what was asked.
     pub fn succeeded(&self) -> bool {
         match self {
             Self::Ok { .. } | Self::Helpers(_) => true,
@@ -156,115 +156,116 @@ impl Answer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Control {
-    /// It was made.
+    /// The control was made.
     Made(Answer),
-    /// It could not be made, because something it needs could not be made; why.
+    /// The control could not be made, because something that it needs is missing; the reason.
     NotMade(String),
 }
 
-/// Whether the kernel refused what it does for somebody with every permission: what a cause is looked for.
+/// Returns whether the kernel denied what it does for somebody with every permission. A cause is searched for only
+/// then.
 pub fn is_denial(answer: &Answer, root: &Control, container: &Control) -> bool {
     let was_made = !matches!(answer, Answer::NotMade { .. });
     was_made && !answer.succeeded() && (root.succeeded() || container.succeeded())
 }
 
 impl Control {
-    /// Whether it was made and succeeded.
+    /// Returns whether it was made and succeeded.
     pub fn succeeded(&self) -> bool {
         matches!(self, Self::Made(answer) if answer.succeeded())
     }
 }
 
-/// Why an attempt was denied, found by making it again with changes of its container until the kernel does it.
+/// Why an attempt was denied, found by retrying it with changes to its container until the kernel allows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Cause {
-    /// With these changes together the kernel did it, and with none left out. If one change is enough, it is one.
+    /// The smallest set of changes with which the kernel allows it. A single change is preferred.
     Missing(Vec<Change>),
-    /// Every change together did not make the kernel do it: only root outside of all user namespaces may.
+    /// No change makes the kernel allow it: only root outside of all user namespaces may.
     NotDelegable,
-    /// It was not looked for, and why.
+    /// There was no search, or it failed; the reason.
     Unknown(String),
 }
 
-/// One thing given to an actor, or taken out of its way.
+/// One thing given to an actor, or removed from its way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Change {
-    /// A token of the container's own bpffs was handed over, in place of none or of another one.
+    /// A token of the container's own bpffs, in place of none or another one.
     Token,
-    /// A token was asked from the container's own bpffs, in place of another one.
+    /// The container's own bpffs as the source of the token, in place of another one.
     Bpffs,
-    /// The token's bpffs delegated this bit besides.
+    /// One more bit delegated by the token's bpffs.
     Delegate {
         /// The mount option, such as `delegate_maps`.
         option: String,
-        /// The bit's number in it, which is that of a command or type.
+        /// The bit's number in the mask, which is that of a command or type.
         bit: u32,
     },
-    /// The actor had this capability in its user namespace, by its number in `capabilities(7)`.
+    /// A capability in the actor's user namespace, by its number in `capabilities(7)`.
     Capability(u32),
-    /// A setting below `/proc/sys` had this value.
+    /// A value of a setting below `/proc/sys`.
     Sysctl {
-        /// Its dotted name.
+        /// The setting's dotted name.
         name: String,
         /// The value.
         value: String,
     },
-    /// No program of the scenario sat on a hook of the security modules.
+    /// No LSM program of the scenario.
     NoLsm,
-    /// No system call filter stood in the way.
+    /// No system call filter.
     NoSeccomp,
 }
 
-/// All that is known of one scenario after its VM: what the session gathers and the store keeps.
+/// Everything known of one scenario: what the session collects and the outcome store keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScenarioOutcome {
-    /// Which.
+    /// The scenario.
     pub scenario: ScenarioName,
-    /// The containers that stood.
+    /// The containers that were set up.
     pub containers: Vec<ContainerFact>,
-    /// The attempts that were answered, in the order they were made; all of them if it finished.
+    /// The attempts that were answered, in order; all of them if the scenario finished.
     pub attempts: Vec<AttemptFact>,
-    /// The containers that were units of systemd, when they were gone.
+    /// The containers that were systemd units, as they ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub units: Vec<UnitFact>,
     /// How it ended.
     pub end: ScenarioEnd,
 }
 
-/// [`Event::Container`] as kept.
+/// A stored [`Event::Container`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContainerFact {
     /// Index of the case in the scenario.
     pub case: u32,
-    /// Which container.
+    /// The container.
     pub container: ContainerName,
-    /// The `delegate_*` options its bpffs really has.
+    /// The `delegate_*` options that its bpffs shows.
     pub mounted: Vec<MountOption>,
-    /// What its token holds, if one was made while it was set up.
+    /// What its token holds, if one was made during setup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenMasks>,
-    /// Why it has none, where it was asked for one and that is an answer: in a unit of systemd.
+    /// The errno of the refused token, where a refusal is an answer: in a systemd unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_token: Option<Errno>,
 }
 
-/// What a token holds, by everything the kernel tells about it.
+/// What a token holds, by every interface through which the kernel shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenMasks {
-    /// `allowed_cmds`, `allowed_maps`, `allowed_progs` and `allowed_attachs` of `/proc/self/fdinfo`, as they are
-    /// written there: `any` or a hexadecimal number.
+    /// `allowed_cmds`, `allowed_maps`, `allowed_progs` and `allowed_attachs` from `/proc/self/fdinfo`, as shown there:
+    /// `any` or a hexadecimal number.
     pub fdinfo: [String; 4],
-    /// The same by `BPF_OBJ_GET_INFO_BY_FD`; `None` if the kernel does not do that.
+    /// The same from `BPF_OBJ_GET_INFO_BY_FD`; `None` if the kernel does not support that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub info: Option<[u64; 4]>,
 }
 
-/// [`Event::Attempt`] as kept.
+/// A stored [`Event::Attempt`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttemptFact {
@@ -272,13 +273,13 @@ pub struct AttemptFact {
     pub case: u32,
     /// Index of the attempt in the case.
     pub attempt: u32,
-    /// What the actor was answered.
+    /// The answer that the actor got.
     pub answer: Answer,
-    /// What full root was answered.
+    /// The answer that full root got.
     pub root: Control,
-    /// What a container with every permission was answered.
+    /// The answer that a container with every permission got.
     pub container: Control,
-    /// Why it failed, if it did although a control succeeds.
+    /// Why it was denied, if a control succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
 }
@@ -287,17 +288,17 @@ pub struct AttemptFact {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ScenarioEnd {
-    /// Every attempt was answered and nothing was left behind.
+    /// Every attempt was answered, and nothing was left behind.
     Finished {
         /// How long it took in the guest, in microseconds.
         micros: u64,
     },
     /// It could not be carried out, or left something behind: a fault of the scenario or the harness, not a verdict.
     Fault {
-        /// What happened.
+        /// What went wrong.
         message: String,
     },
-    /// The VM died or hung during it.
+    /// The VM died or hung during the scenario.
     Crashed {
         /// Whether it died or hung, and after how long.
         how: String,

@@ -1,7 +1,7 @@
-//! What one VM is asked to do: scenarios with every name resolved to the booted kernel's number.
+//! What one VM does: scenarios in which every name is resolved to the booted kernel's number.
 //!
-//! The host writes a [`Plan`] as JSON into the run folder, the guest program reads it. Everything the guest needs is in
-//! it; the guest knows no vocabulary of its own.
+//! The host writes a [`Plan`] as JSON into the run folder, and the guest program reads it. The plan contains everything
+//! that the guest needs; the guest has no vocabulary of its own.
 
 mod call;
 mod facts;
@@ -40,25 +40,25 @@ pub use types::{Body, KernelMember, KernelType, MapTypes, ProgTarget, ProgTypes}
 pub use unit::{Assignment, Manager, Unit};
 pub use verify::Verify;
 
-/// Raised when the meaning of a plan or of an outcome changes, so that old stored outcomes are not believed.
+/// The version of plans and outcomes. It is raised when their meaning changes, so that stored outcomes are discarded.
 pub const FORMAT: u32 = 6;
 
-/// The name of the plan in the run folder.
+/// The file name of the plan in the run folder.
 pub const PLAN_FILE: &str = "plan.json";
 
-/// All a VM has to do.
+/// Everything that a VM does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// [`FORMAT`] of the program that wrote the plan.
+    /// The [`FORMAT`] of the program that wrote the plan.
     pub format: u32,
-    /// The kernel that was asked for; the guest proves that it runs.
+    /// The expected kernel; the guest proves that it runs this one.
     pub kernel: ExpectedKernel,
-    /// In the order they run.
+    /// The scenarios, in the order they run.
     pub scenarios: Vec<Scenario>,
 }
 
-/// What identifies the kernel asked for. A field that is `None` is not checked.
+/// The identity of the expected kernel. A field that is `None` is not checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectedKernel {
@@ -68,35 +68,35 @@ pub struct ExpectedKernel {
     pub btf_crc32: Option<u32>,
     /// CRC-32 (IEEE) of the text in `/proc/config.gz`.
     pub config_crc32: Option<u32>,
-    /// CRC-32 (IEEE) of `/sys/kernel/notes`, the kernel's build id among it: for a kernel without `/proc/config.gz`.
+    /// CRC-32 (IEEE) of `/sys/kernel/notes`, which includes the build id: for a kernel without `/proc/config.gz`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notes_crc32: Option<u32>,
     /// Names that `/sys/kernel/security/lsm` must list.
     pub lsm: Vec<String>,
-    /// Whether it is from before tokens (Linux 6.9), as its own BTF says: it makes no bpffs that belongs to a container,
-    /// so containers get one of the initial user namespace, and some descriptor is handed over for every token.
+    /// Whether the kernel's BTF shows that it predates tokens (Linux 6.9). It makes no bpffs that belongs to a
+    /// container, so containers get one of the initial user namespace, and any descriptor stands in for a token.
     #[serde(default)]
     pub before_tokens: bool,
 }
 
-/// One scenario, run in fresh namespaces, bpffs and cgroup.
+/// One scenario, run in fresh namespaces, with a fresh bpffs and cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
-    /// Its name, by which outcomes are told apart.
+    /// Its name, which identifies its outcome.
     pub name: ScenarioName,
     /// How long it may take, in milliseconds, before it counts as hung; enforced by the host.
     pub deadline_ms: u64,
-    /// `/proc/sys` settings for its time, by dotted name.
+    /// `/proc/sys` settings while it runs, by dotted name.
     pub sysctls: BTreeMap<String, String>,
-    /// Hooks on which a BPF program of ours refuses everything with `EPERM` while attempts are made, but not while their
+    /// LSM hooks on which our BPF program refuses everything with `EPERM` while attempts are made, but not while their
     /// controls are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lsm: Vec<LsmHook>,
-    /// Set before its first case by `/sys/kernel/security/lockdown`.
+    /// The level written to `/sys/kernel/security/lockdown` before its first case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lockdown: Option<Lockdown>,
-    /// Whether the VM ends with the scenario: then settings need not be restored, and some cannot be.
+    /// Whether the VM ends with the scenario. Settings then need not be restored; some cannot be.
     pub own_vm: bool,
     /// One for each combination of its matrix; exactly one if it has none.
     pub cases: Vec<Case>,
@@ -106,48 +106,48 @@ pub struct Scenario {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// `/proc/sys` settings for its time, by dotted name, on top of the scenario's.
+    /// `/proc/sys` settings while it runs, by dotted name, in addition to the scenario's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, String>,
-    /// Made before the first attempt, in this order; a parent stands before its children.
+    /// Set up before the first attempt, in this order; a parent comes before its children.
     pub containers: Vec<Container>,
-    /// In the order they are made.
+    /// The attempts, in order.
     pub attempts: Vec<Attempt>,
 }
 
-/// A process tree that starts as an unprivileged user and sits in namespaces of its own.
+/// A process that starts as an unprivileged user, in namespaces of its own.
 ///
-/// A user and a mount namespace are always its own. A bpffs instance of its own user namespace is always made, by the
-/// handshake of `fsopen(2)` in the container and `fsconfig(2)` by the privileged party.
+/// It always has a user and a mount namespace of its own, and a bpffs instance of its user namespace, made with
+/// `fsopen(2)` in the container and `fsconfig(2)` by the guest program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Container {
     /// Its name in the scenario.
     pub name: ContainerName,
-    /// The container in whose namespaces it is made; the initial ones if `None`.
+    /// The container in whose namespaces it is set up; `None` for the initial ones.
     pub parent: Option<ContainerName>,
-    /// Whether it has namespaces of its own. A container without is a process of its user in the namespaces of its
-    /// parent, or in the initial ones; the bpffs it pins in is its parent's, or one of the initial user namespace.
+    /// Whether it has namespaces of its own. Otherwise it is a process of its user in the namespaces of its parent, or
+    /// in the initial ones, and pins in its parent's bpffs, or in one of the initial user namespace.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub unshare: bool,
-    /// The user and group id it starts as, and is mapped to root from.
+    /// The user id that it starts as, which is mapped to root.
     pub uid: u32,
-    /// See [`Container::uid`].
+    /// The group id, likewise.
     pub gid: u32,
-    /// Further namespaces of its own.
+    /// Namespaces of its own in addition to user and mount.
     pub namespaces: Vec<Namespace>,
-    /// Capabilities it keeps in its own user namespace once it is set up, as numbers of `capabilities(7)`; permitted,
-    /// effective and bounding.
+    /// The capabilities that it keeps in its own user namespace after setup, as numbers of `capabilities(7)`: its
+    /// permitted, effective and bounding set.
     pub caps: Vec<u32>,
-    /// Set on its bpffs by the privileged party before it is created.
+    /// The options of its bpffs, which the guest program sets before it is created.
     pub options: Vec<MountOption>,
-    /// Whether it makes a token from its bpffs while it is set up, with every capability: what `token = true` uses.
+    /// Whether it makes a token from its bpffs during setup, with every capability. `token = true` uses that token.
     pub token: bool,
-    /// What it puts up with from then on.
+    /// The restrictions that apply after setup.
     #[serde(default, skip_serializing_if = "Restrictions::is_none")]
     pub restrictions: Restrictions,
-    /// The unit of systemd it is, in place of all that is said above but its name: systemd makes its namespaces and its
-    /// bpffs, and says who it is.
+    /// The systemd unit that it is. Then everything above except its name is unused: systemd makes its namespaces and
+    /// its bpffs, and chooses its user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<Unit>,
 }
@@ -156,7 +156,7 @@ const fn yes() -> bool {
     true
 }
 
-/// The form serde asks for.
+/// Has the signature that serde requires.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 const fn is_yes(value: &bool) -> bool {
     *value
@@ -185,7 +185,7 @@ pub enum Namespace {
 pub enum Actor {
     /// Full root in the initial namespaces.
     Host,
-    /// The agent of a container.
+    /// The executor of a container.
     Container(ContainerName),
 }
 
@@ -195,24 +195,24 @@ pub enum Actor {
 pub struct Attempt {
     /// Who makes it.
     pub actor: Actor,
-    /// The capabilities that are in effect during the call, of those its actor has, as numbers of `capabilities(7)`;
-    /// all of them if `None`.
+    /// The capabilities in effect during the call, as numbers of `capabilities(7)`, out of those that its actor has;
+    /// `None` for all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caps: Option<Vec<u32>>,
-    /// The token it hands over, for the commands that take one.
+    /// The token that it hands over, for commands that take one.
     pub token: Token,
-    /// What is attempted.
+    /// The call.
     pub call: Call,
-    /// The name under which the resulting file descriptor is kept for later attempts of the case.
+    /// The name under which the resulting file descriptor is saved for later attempts of the case.
     pub save: Option<String>,
-    /// The earlier attempt of the case whose controls are this one's too, by its place: with every permission both are
-    /// the same call, and it is made only once.
+    /// The index of an earlier attempt of the case whose controls this one shares: with every permission both are the
+    /// same call, so it is made only once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controls_of: Option<u32>,
 }
 
 impl Attempt {
-    /// An attempt with all capabilities of its actor and with controls of its own, of which nothing is kept.
+    /// Makes an attempt with all capabilities of its actor and with its own controls, whose result is not saved.
     pub fn new(actor: Actor, token: Token, call: Call) -> Self {
         Self { actor, caps: None, token, call, save: None, controls_of: None }
     }
@@ -224,11 +224,11 @@ impl Attempt {
 pub enum Token {
     /// None: the flag is not set.
     None,
-    /// The one the acting container made while it was set up.
+    /// The token that the acting container made during setup.
     Own,
-    /// The one an earlier attempt saved under this name, sent to the actor over a socket.
+    /// The token that an earlier attempt saved under this name, sent to the actor over a socket.
     Saved(String),
-    /// One of another bpffs instance of the acting container, which delegates exactly this; made when it is first
-    /// needed, with every capability, and used again by later attempts of the case that name the same options.
+    /// A token of another bpffs instance of the acting container, which delegates exactly this. It is made when first
+    /// needed, with every capability, and used again by later attempts of the case with the same options.
     Of(Vec<MountOption>),
 }

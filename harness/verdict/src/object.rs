@@ -49,7 +49,7 @@ impl fmt::Display for StepResult {
 pub(super) fn steps(fact: &AttemptFact) -> Vec<Step> {
     let Answer::Object(object) = &fact.answer else { return Vec::new() };
     let calls = calls(fact).into_iter().map(|(step, result)| called(step, result));
-    let untold = (object.untold > 0).then(|| line(format!("{} further calls", object.untold), StepResult::Untold));
+    let untold = (object.omitted > 0).then(|| line(format!("{} further calls", object.omitted), StepResult::Untold));
     calls.chain(untold).chain(lost(fact).into_iter().map(lost_line)).collect()
 }
 
@@ -150,7 +150,7 @@ mod tests {
         let refused = Some(Errno::EPERM);
         let steps = vec![step("queue q", None), step("array a", refused), step("hash h", refused)];
         let root = ObjectAnswer { steps: vec![step("array a", None), step("hash h", refused)], ..Default::default() };
-        let object = ObjectAnswer { steps, untold: 2, ..Default::default() };
+        let object = ObjectAnswer { steps, omitted: 2, ..Default::default() };
         let expected = [
             "map_create queue q, token: allowed",
             "map_create array a, token: denied EPERM",

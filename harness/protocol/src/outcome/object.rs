@@ -1,28 +1,29 @@
-//! What became of a BPF object that libbpf loaded: each `bpf(2)` call it made, and what it believed of the kernel.
+//! The answer to loading a BPF object with libbpf: each `bpf(2)` call that libbpf made, and what it assumed about the
+//! kernel.
 
 use serde::{Deserialize, Serialize};
 
 use crate::errno::Errno;
 
-/// The most steps told of one load; three answers of so many fit a line of the record.
+/// The most steps recorded of one load: three answers with as many fit a line of the record.
 pub const MOST_STEPS: usize = 240;
 
-/// The most characters of a name in a step: names of functions end nowhere.
+/// The longest name in a step, in characters: names of functions have no limit of their own.
 pub const LONGEST_NAME: usize = 64;
 
-/// What became of an object.
+/// The answer to loading an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectAnswer {
-    /// What libbpf gave up at; nothing if the object was loaded.
+    /// Where libbpf gave up; `None` if it loaded the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<ObjectFailure>,
-    /// The calls of `bpf(2)`, in their order, at most [`MOST_STEPS`] of them.
+    /// The `bpf(2)` calls in order, at most [`MOST_STEPS`].
     pub steps: Vec<ObjectStep>,
     /// How many more calls were made.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub untold: u32,
-    /// What libbpf asked itself about the kernel, and its own answers, in the order of first asking.
+    #[serde(rename = "untold", default, skip_serializing_if = "is_zero")]
+    pub omitted: u32,
+    /// What libbpf asked itself about the kernel, with its own answers, in the order first asked.
     pub features: Vec<Feature>,
 }
 
@@ -31,58 +32,58 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// What libbpf gave up at.
+/// Where libbpf gave up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectFailure {
-    /// The part of the work, such as `load`.
+    /// The stage of the work, such as `load`.
     pub stage: String,
-    /// The errno libbpf returned, which need not be the kernel's.
+    /// The errno that libbpf returned, which need not be the kernel's.
     pub errno: Errno,
 }
 
-/// Calls of `bpf(2)`, or of `perf_event_open(2)` where something is attached, with the same meaning and the same answer, one
-/// directly after the other.
+/// Consecutive calls of `bpf(2)` with the same meaning and answer; or of `perf_event_open(2)`, where something is
+/// attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectStep {
-    /// The command, as the kernel names it in lower case, such as `map_create`; `perf_event_open`; or `attach` where libbpf
-    /// failed to attach something without being refused a call, such as for want of a file.
+    /// The command as the kernel names it, in lower case, such as `map_create`; or `perf_event_open`; or `attach` if
+    /// libbpf failed to attach something without a refused call, such as for a missing file.
     pub cmd: String,
-    /// What it is about in a few words: type and name.
+    /// The type and name of what it concerns.
     pub about: String,
-    /// Whose it is.
+    /// What it is for.
     pub purpose: Purpose,
     /// Whether a token was handed over.
     pub token: bool,
-    /// How the kernel refused it; nothing if it succeeded.
+    /// How the kernel refused it; `None` if it succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno: Option<Errno>,
     /// How often it was made: libbpf repeats a refused load to get the verifier's log.
     pub times: u32,
 }
 
-/// Whose a call is.
+/// What a call is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Purpose {
-    /// The object's: one of its maps, programs, or its types.
+    /// One of the object's maps or programs, or its types.
     Object,
-    /// The object's: one of its programs or structures is attached.
+    /// Attaching one of the object's programs or structures.
     Attachment,
-    /// libbpf's, to find out whether the kernel has a feature.
+    /// Probing whether the kernel has this feature.
     Probe(String),
-    /// libbpf's, for the work around the object, such as making the token.
+    /// libbpf's work around the object, such as making the token.
     Work,
 }
 
-/// One thing libbpf asked itself about the kernel.
+/// One thing that libbpf asked itself about the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Feature {
-    /// What, in the words of libbpf's own table.
+    /// The feature, as in libbpf's own table.
     pub name: String,
-    /// Whether it was asked for the object, with its token if it has one; for any caller, without a token, otherwise.
+    /// Whether it was asked for the object, with its token if it has one; otherwise without a token, for any caller.
     pub by_object: bool,
     /// What libbpf took the answer to be.
     pub supported: bool,

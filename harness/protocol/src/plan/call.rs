@@ -1,4 +1,4 @@
-//! What can be attempted: one system call each, with everything it takes.
+//! What can be attempted: one system call each, with all its arguments.
 
 mod parts;
 
@@ -19,16 +19,16 @@ pub use parts::{
     BatchOp, BpffsFd, Holding, ObjectKind, PartContent, PartOffset, PinLocation, Sabotage, SocketDuty, ValuePart,
 };
 
-/// Declares the operations: for each its arguments, its name in scenario files, the saved objects it is about in the order
-/// in which their descriptors are handed to the actor, the command whose token decides about it, and how it reaches beyond
-/// the actor's own namespaces.
+/// Declares the operations. Each has its arguments, its name in scenario files, the saved objects it uses in the order
+/// in which the actor gets their descriptors, the command whose token decides about it, and its effect beyond the
+/// actor's own namespaces.
 macro_rules! calls {
     ($(
         $(#[$meta:meta])*
         $name:ident
         $(($inner:ident: $type:ty))?
         $({ $($(#[$field_meta:meta])* $field:ident: $field_type:ty,)* })?
-        => $op:literal $(, objects($($object:ident),*))? $(, token($token:ident))?, reach($reach:expr);
+        => $op:literal $(, objects($($object:ident),*))? $(, token($token:ident))?, global_effect($global_effect:expr);
     )*) => {
         /// A BPF operation with all its arguments.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,20 +42,20 @@ macro_rules! calls {
         }
 
         impl Call {
-            /// Its name, as scenario files write it.
+            /// Returns its name in scenario files.
             pub const fn op(&self) -> &'static str {
                 match self { $(Self::$name { .. } => $op,)* }
             }
 
-            /// The command whose permission a token that is handed over decides about, if there is one.
+            /// Returns the command whose permission a token decides about, if there is one.
             pub const fn token_command(&self) -> Option<TokenCommand> {
                 match self { $(Self::$name { .. } => calls!(@token $($token)?),)* }
             }
 
-            /// How it would reach beyond the namespaces and cgroups of its own scenario; `None` if nobody else notices it.
-            #[allow(unused_variables, reason = "most operations reach nobody, whatever their arguments")]
-            pub(super) fn reach(&self) -> Option<GlobalEffect> {
-                match self { $(Self::$name $(($inner))? $({ $($field),* })? => $reach,)* }
+            /// Returns its effect beyond the namespaces and cgroups of its own scenario, if any.
+            #[allow(unused_variables, reason = "most operations affect nobody else, whatever their arguments")]
+            pub(super) fn global_effect(&self) -> Option<GlobalEffect> {
+                match self { $(Self::$name $(($inner))? $({ $($field),* })? => $global_effect,)* }
             }
         }
 
@@ -70,14 +70,14 @@ macro_rules! calls {
 calls! {
     /// `BPF_TOKEN_CREATE`.
     TokenCreate {
-        /// Whose bpffs.
+        /// The owner of the bpffs.
         from: Actor,
-        /// Which file descriptor of it.
+        /// The file descriptor of the bpffs.
         fd: BpffsFd,
-        /// Flags of the call; the kernel knows none.
+        /// The flags of the call; the kernel knows none.
         #[serde(default, skip_serializing_if = "is_zero")]
         flags: u32,
-    } => "token_create", reach(None);
+    } => "token_create", global_effect(None);
     /// `BPF_MAP_CREATE`.
     MapCreate {
         /// `enum bpf_map_type`.
@@ -90,15 +90,15 @@ calls! {
         max_entries: u32,
         /// `map_flags` without `BPF_F_TOKEN_FD`.
         map_flags: u32,
-        /// For maps of maps, the saved map that serves as the pattern.
+        /// The saved map that is the inner map of a map of maps.
         inner_map: Option<String>,
         /// `map_extra`.
         #[serde(default)]
         map_extra: u64,
-        /// The types of its keys and values, for maps that have some.
+        /// The BTF types of its keys and values, for maps that need them.
         #[serde(default)]
         types: MapTypes,
-    } => "map_create", objects(inner_map, types), token(MapCreate), reach(None);
+    } => "map_create", objects(inner_map, types), token(MapCreate), global_effect(None);
     /// `BPF_PROG_LOAD`.
     ProgLoad {
         /// `enum bpf_prog_type`.
@@ -111,285 +111,286 @@ calls! {
         body: Body,
         /// The license string.
         license: String,
-        /// What it is written for, if that is one function or structure.
+        /// The function or structure that it is written for, if any.
         #[serde(default)]
         target: ProgTarget,
-        /// Its own type description.
+        /// Its own BTF.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         types: Option<ProgTypes>,
-        /// `fd_array`: saved maps that instructions name by their place in this list (`BPF_PSEUDO_MAP_IDX`).
+        /// `fd_array`: saved maps that instructions name by their index in this list (`BPF_PSEUDO_MAP_IDX`).
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         maps: Vec<String>,
-    } => "prog_load", objects(target, types, maps), token(ProgLoad), reach(None);
+    } => "prog_load", objects(target, types, maps), token(ProgLoad), global_effect(None);
     /// `BPF_BTF_LOAD` of [`crate::blob`].
-    BtfLoad => "btf_load", token(BtfLoad), reach(None);
+    BtfLoad => "btf_load", token(BtfLoad), global_effect(None);
     /// `BPF_BTF_GET_FD_BY_ID`.
     BtfGetFdById {
-        /// The id asked for; 1 is vmlinux.
+        /// The BTF object's id; 1 is vmlinux.
         id: u32,
-    } => "btf_get_fd_by_id", token(BtfGetFdById), reach(None);
+    } => "btf_get_fd_by_id", token(BtfGetFdById), global_effect(None);
     /// `BPF_OBJ_GET_INFO_BY_FD` of the attempt's token.
-    TokenInfo => "token_info", reach(None);
-    /// `fsopen("bpf")`, the options by `fsconfig(2)`, and `FSCONFIG_CMD_CREATE` if asked, all by the actor itself.
+    TokenInfo => "token_info", global_effect(None);
+    /// `fsopen("bpf")`, the options by `fsconfig(2)`, and `FSCONFIG_CMD_CREATE` if requested, all by the actor itself.
     MountDelegate {
-        /// Set in this order.
+        /// The options to set, in this order.
         options: Vec<MountOption>,
         /// Whether the file system is created afterwards.
         create: bool,
-    } => "mount_delegate", reach(None);
+    } => "mount_delegate", global_effect(None);
     /// `BPF_OBJ_PIN` in the actor's bpffs.
     ObjPin {
-        /// What is pinned, by the name it was saved under.
+        /// The saved object to pin.
         object: String,
-        /// A file name below the bpffs root.
+        /// A path below the bpffs root.
         path: String,
-        /// Whether it is still there after the attempt.
+        /// Whether the pin remains after the attempt.
         #[serde(default = "stays", skip_serializing_if = "is_true")]
         stays: bool,
-        /// Where.
+        /// The file system to pin in.
         #[serde(default, skip_serializing_if = "PinLocation::is_bpffs")]
         place: PinLocation,
-        /// The permissions its file is given then (`chmod(2)`); `None` leaves those the kernel gave it.
+        /// The permissions to give the pin afterwards (`chmod(2)`); `None` leaves the kernel's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mode: Option<u32>,
-    } => "obj_pin", objects(object), reach(None);
+    } => "obj_pin", objects(object), global_effect(None);
     /// `BPF_OBJ_GET` from the actor's bpffs.
     ObjGet {
-        /// A file name below the bpffs root.
+        /// A path below the bpffs root.
         path: String,
-        /// `file_flags`: what the descriptor is for.
+        /// `file_flags`: the access that the descriptor is for.
         #[serde(default, skip_serializing_if = "is_zero")]
         flags: u32,
-    } => "obj_get", reach(None);
+    } => "obj_get", global_effect(None);
     /// `BPF_MAP_UPDATE_ELEM`.
     MapUpdate {
-        /// The map, by the name it was saved under.
+        /// The saved map.
         map: String,
         /// The key's bytes.
         key: Vec<u8>,
-        /// The value's bytes; what they lack of the map's value size is zero.
+        /// The value's bytes, padded with zeros to the map's value size.
         value: Vec<u8>,
-        /// What is put into the value by its meaning.
+        /// Parts of the value that only the guest knows.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         parts: Vec<ValuePart>,
-    } => "map_update", objects(map, parts), reach(None);
+    } => "map_update", objects(map, parts), global_effect(None);
     /// `BPF_MAP_LOOKUP_ELEM`.
     MapLookup {
-        /// The map, by the name it was saved under.
+        /// The saved map.
         map: String,
         /// The key's bytes.
         key: Vec<u8>,
         /// Bytes of a value.
         value_size: u32,
-    } => "map_lookup", objects(map), reach(None);
+    } => "map_lookup", objects(map), global_effect(None);
     /// `BPF_PROG_TEST_RUN` on a 64-byte packet.
     ProgTestRun {
-        /// The program, by the name it was saved under.
+        /// The saved program.
         prog: String,
-    } => "prog_test_run", objects(prog), reach(None);
+    } => "prog_test_run", objects(prog), global_effect(None);
     /// `BPF_MAP_DELETE_ELEM`.
     MapDelete {
-        /// The map, by the name it was saved under.
+        /// The saved map.
         map: String,
         /// The key's bytes.
         key: Vec<u8>,
-    } => "map_delete", objects(map), reach(None);
+    } => "map_delete", objects(map), global_effect(None);
     /// `BPF_MAP_GET_NEXT_KEY`.
     MapNextKey {
-        /// The map, by the name it was saved under.
+        /// The saved map.
         map: String,
-        /// The key before it; `None` asks for the first.
+        /// The previous key; `None` requests the first.
         key: Option<Vec<u8>>,
-    } => "map_next_key", objects(map), reach(None);
+    } => "map_next_key", objects(map), global_effect(None);
     /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM`.
     MapLookupAndDelete {
-        /// The map, by the name it was saved under.
+        /// The saved map.
         map: String,
         /// The key's bytes.
         key: Vec<u8>,
-    } => "map_lookup_and_delete", objects(map), reach(None);
-    /// `BPF_MAP_LOOKUP_BATCH` and its like, from the first element on.
+    } => "map_lookup_and_delete", objects(map), global_effect(None);
+    /// `BPF_MAP_LOOKUP_BATCH` and its siblings, from the first element on.
     MapBatch {
-        /// Which of them.
+        /// The command.
         op: BatchOp,
-        /// The map, by the name it was saved under.
+        /// The saved map.
         map: String,
-        /// How many elements: the keys 0, 1 and so on as little-endian numbers, and values of zeros.
+        /// The number of elements. Their keys are 0, 1 and so on as little-endian numbers, their values zeros.
         count: u32,
-    } => "map_batch", objects(map), reach(None);
+    } => "map_batch", objects(map), global_effect(None);
     /// `BPF_MAP_FREEZE`.
     MapFreeze {
-        /// The map, by the name it was saved under.
+        /// The saved map.
         map: String,
-    } => "map_freeze", objects(map), reach(None);
+    } => "map_freeze", objects(map), global_effect(None);
     /// `mmap(2)` of a map's first page, shared, and `munmap(2)`.
     MapMmap {
-        /// The map, by the name it was saved under.
+        /// The saved map.
         map: String,
-        /// Whether it is mapped for writing too.
+        /// Whether the page is also mapped for writing.
         write: bool,
-    } => "map_mmap", objects(map), reach(None);
+    } => "map_mmap", objects(map), global_effect(None);
     /// `BPF_PROG_ATTACH`.
     ProgAttach {
-        /// The program, by the name it was saved under.
+        /// The saved program.
         prog: String,
         /// `enum bpf_attach_type`.
         attach_type: u32,
-        /// What it is attached to.
+        /// What to attach to.
         target: LinkTarget,
         /// `attach_flags`.
         #[serde(default, skip_serializing_if = "is_zero")]
         flags: u32,
-        /// Whether it stays attached after the attempt; otherwise the actor takes it off at once.
+        /// Whether the program stays attached after the attempt; otherwise the actor detaches it at once.
         stays: bool,
-    } => "prog_attach", objects(prog, target), reach(target.reach());
+    } => "prog_attach", objects(prog, target), global_effect(target.global_effect());
     /// `BPF_PROG_DETACH`.
     ProgDetach {
-        /// The program, by the name it was saved under; `None` where the kernel takes off whichever is there.
+        /// The saved program; `None` where the kernel detaches whichever is attached.
         prog: Option<String>,
         /// `enum bpf_attach_type`.
         attach_type: u32,
-        /// What it is taken off.
+        /// What to detach from.
         target: LinkTarget,
-    } => "prog_detach", objects(prog, target), reach(target.reach());
-    /// `BPF_PROG_QUERY`, for the number of programs.
+    } => "prog_detach", objects(prog, target), global_effect(target.global_effect());
+    /// `BPF_PROG_QUERY` for the number of programs.
     ProgQuery {
         /// `enum bpf_attach_type`.
         attach_type: u32,
-        /// What may have programs.
+        /// What to query.
         target: LinkTarget,
-    } => "prog_query", objects(target), reach(target.reach());
+    } => "prog_query", objects(target), global_effect(target.global_effect());
     /// `BPF_PROG_BIND_MAP`.
     ProgBindMap {
-        /// The program, by the name it was saved under.
+        /// The saved program.
         prog: String,
-        /// The map, likewise.
+        /// The saved map.
         map: String,
-    } => "prog_bind_map", objects(prog, map), reach(None);
-    /// `BPF_PROG_STREAM_READ_BY_FD`, of standard output (Linux 6.17).
+    } => "prog_bind_map", objects(prog, map), global_effect(None);
+    /// `BPF_PROG_STREAM_READ_BY_FD` of standard output (Linux 6.17).
     ProgStreamRead {
-        /// The program, by the name it was saved under.
+        /// The saved program.
         prog: String,
-    } => "prog_stream_read", objects(prog), reach(None);
+    } => "prog_stream_read", objects(prog), global_effect(None);
     /// `BPF_PROG_ASSOC_STRUCT_OPS` (Linux 7.0).
     ProgAssocStructOps {
-        /// The program, by the name it was saved under.
+        /// The saved program.
         prog: String,
-        /// The map, likewise.
+        /// The saved map.
         map: String,
-    } => "prog_assoc_struct_ops", objects(prog, map), reach(None);
+    } => "prog_assoc_struct_ops", objects(prog, map), global_effect(None);
     /// `BPF_RAW_TRACEPOINT_OPEN`.
     RawTracepointOpen {
-        /// The program, by the name it was saved under.
+        /// The saved program.
         prog: String,
         /// The tracepoint; `None` for a program that was loaded for one.
         name: Option<String>,
-    } => "raw_tracepoint_open", objects(prog), reach(Some(GlobalEffect::Tracing));
-    /// `BPF_MAP_GET_NEXT_ID` and its like.
+    } => "raw_tracepoint_open", objects(prog), global_effect(Some(GlobalEffect::Tracing));
+    /// `BPF_MAP_GET_NEXT_ID` and its siblings.
     NextId {
-        /// Of what.
+        /// The kind of object.
         kind: ObjectKind,
-        /// The id before it.
+        /// The previous id.
         after: u32,
-    } => "next_id", reach(None);
-    /// `BPF_MAP_GET_FD_BY_ID` and its like, without a token; [`Call::BtfGetFdById`] is the one that takes one.
+    } => "next_id", global_effect(None);
+    /// `BPF_MAP_GET_FD_BY_ID` and its siblings, without a token; [`Call::BtfGetFdById`] is the one that takes one.
     FdById {
-        /// Of what.
+        /// The kind of object.
         kind: ObjectKind,
-        /// The object whose id is asked for, by the name it was saved under.
+        /// The saved object whose id is used.
         object: String,
-    } => "fd_by_id", objects(object), reach(None);
+    } => "fd_by_id", objects(object), global_effect(None);
     /// `BPF_OBJ_GET_INFO_BY_FD`.
     ObjInfo {
-        /// The object, by the name it was saved under.
+        /// The saved object.
         object: String,
-        /// What it is, if it is something that has an id.
+        /// Its kind, if it has an id.
         kind: Option<ObjectKind>,
-    } => "obj_info", objects(object), reach(None);
-    /// `BPF_OBJ_GET_INFO_BY_FD` of a program, for the number of its instructions.
+    } => "obj_info", objects(object), global_effect(None);
+    /// `BPF_OBJ_GET_INFO_BY_FD` of a program for the number of its instructions.
     ProgCode {
-        /// The program, by the name it was saved under.
+        /// The saved program.
         prog: String,
-    } => "prog_code", objects(prog), reach(None);
+    } => "prog_code", objects(prog), global_effect(None);
     /// `BPF_TASK_FD_QUERY` about the actor itself.
     TaskFdQuery {
-        /// The link or event, by the name it was saved under.
+        /// The saved link or event.
         object: String,
-    } => "task_fd_query", objects(object), reach(None);
-    /// `BPF_ENABLE_STATS` of run times.
-    EnableStats => "enable_stats", reach(Some(GlobalEffect::Statistics));
+    } => "task_fd_query", objects(object), global_effect(None);
+    /// `BPF_ENABLE_STATS` for run times.
+    EnableStats => "enable_stats", global_effect(Some(GlobalEffect::Statistics));
     /// `BPF_LINK_UPDATE`.
     LinkUpdate {
-        /// The link, by the name it was saved under.
+        /// The saved link.
         link: String,
-        /// The new program, likewise.
+        /// The new saved program.
         prog: String,
-        /// The program it must have so far (`BPF_F_REPLACE`), likewise; any if `None`.
+        /// The saved program that it must have so far (`BPF_F_REPLACE`); any if `None`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         old: Option<String>,
-    } => "link_update", objects(link, prog, old), reach(None);
+    } => "link_update", objects(link, prog, old), global_effect(None);
     /// `BPF_LINK_DETACH`.
     LinkDetach {
-        /// The link, by the name it was saved under.
+        /// The saved link.
         link: String,
-    } => "link_detach", objects(link), reach(None);
+    } => "link_detach", objects(link), global_effect(None);
     /// `BPF_ITER_CREATE`.
     IterCreate {
-        /// The link of an iterator, by the name it was saved under.
+        /// The saved link of an iterator.
         link: String,
-    } => "iter_create", objects(link), reach(None);
+    } => "iter_create", objects(link), global_effect(None);
     /// `BPF_LINK_CREATE`.
     LinkCreate {
-        /// The program, by the name it was saved under; a map if the target is [`LinkTarget::StructOps`].
+        /// The saved program; a map if the target is [`LinkTarget::StructOps`].
         prog: String,
         /// `enum bpf_attach_type`.
         attach_type: u32,
-        /// What it is attached to.
+        /// What to attach to.
         target: LinkTarget,
-    } => "link_create", objects(prog, target), reach(target.reach());
-    /// Loads a BPF object with libbpf, in a process of its own.
-    Object(load: ObjectLoad) => "object", reach(load.attach.then_some(GlobalEffect::Tracing));
-    /// A `BPF_PROG_LOAD` for each of several helpers: which of them the verifier grants.
-    HelperSurvey(survey: HelperSurvey) => "helper_survey", objects(survey), token(ProgLoad), reach(None);
-    /// `BPF_PROG_LOAD` of given instructions, with what the verifier complains of.
-    Verify(program: Verify) => "verify", objects(program), token(ProgLoad), reach(None);
+    } => "link_create", objects(prog, target), global_effect(target.global_effect());
+    /// Loads a BPF object with libbpf in a process of its own.
+    Object(load: ObjectLoad) => "object", global_effect(load.attach.then_some(GlobalEffect::Tracing));
+    /// A `BPF_PROG_LOAD` for each of several helpers, to find which of them the verifier grants.
+    HelperSurvey(survey: HelperSurvey) => "helper_survey", objects(survey), token(ProgLoad), global_effect(None);
+    /// `BPF_PROG_LOAD` of given instructions, with the verifier's message.
+    Verify(program: Verify) => "verify", objects(program), token(ProgLoad), global_effect(None);
     /// `fspick(2)` of a mounted bpffs, the options by `fsconfig(2)`, and `FSCONFIG_CMD_RECONFIGURE`.
     Remount {
-        /// Whose bpffs.
+        /// The owner of the bpffs.
         from: Actor,
-        /// Set in this order.
+        /// The options to set, in this order.
         options: Vec<MountOption>,
-    } => "remount", reach(None);
-    /// `umount2(2)` of a bind mount of the actor's bpffs, which is made for the attempt.
+    } => "remount", global_effect(None);
+    /// `umount2(2)` of a bind mount of the actor's bpffs, made for the attempt.
     Umount {
         /// What is held of the mount meanwhile.
         holding: Holding,
-    } => "umount", reach(None);
+    } => "umount", global_effect(None);
     /// `write(2)` of a kernel setting.
     SysctlWrite {
-        /// Its dotted name.
+        /// The setting's dotted name.
         name: String,
-        /// What is written; `None` for what it is already.
+        /// The value to write; `None` for the current one.
         value: Option<String>,
-    } => "sysctl_write", reach(Some(GlobalEffect::Settings));
-    /// A command with the descriptor of the attempt's token, but without the flag that says it is there.
-    Unflagged(command: TokenCommand) => "unflagged", reach(None);
-    /// `PERF_EVENT_IOC_QUERY_BPF` of a perf event of the actor's own that is no tracepoint, which has no programs.
-    PerfQuery => "perf_query", reach(None);
-    /// `setsockopt(2)`: attaches a program to a socket of the actor's own.
+    } => "sysctl_write", global_effect(Some(GlobalEffect::Settings));
+    /// A command with the descriptor of the attempt's token, but without the flag that announces it.
+    Unflagged(command: TokenCommand) => "unflagged", global_effect(None);
+    /// `PERF_EVENT_IOC_QUERY_BPF` of a perf event of the actor's own, which has no programs because it is not a
+    /// tracepoint.
+    PerfQuery => "perf_query", global_effect(None);
+    /// `setsockopt(2)` that attaches a program to a socket of the actor's own.
     SocketAttach {
-        /// The program, by the name it was saved under.
+        /// The saved program.
         prog: String,
-        /// What it does there.
+        /// The program's task there.
         duty: SocketDuty,
-        /// Whether the socket's filter was locked before (`SO_LOCK_FILTER`).
+        /// Whether the socket's filter is locked before (`SO_LOCK_FILTER`).
         locked: bool,
-    } => "socket_attach", objects(prog), reach(None);
-    /// The end of the process that plays the actor; nothing in a control, which plays other actors besides.
-    Exit => "exit", reach(None);
-    /// Not a BPF operation: kills or hangs the guest, so that the harness can prove that it survives that. Never
-    /// written in a scenario file.
-    Sabotage(how: Sabotage) => "sabotage", reach(Some(GlobalEffect::Machine));
+    } => "socket_attach", objects(prog), global_effect(None);
+    /// Ends the process that plays the actor. A control does nothing, because its process plays other actors as well.
+    Exit => "exit", global_effect(None);
+    /// Kills or hangs the guest, to prove that the harness survives that. Not a BPF operation, and never written in a
+    /// scenario file.
+    Sabotage(how: Sabotage) => "sabotage", global_effect(Some(GlobalEffect::Machine));
 }
 
 fn stays() -> bool {

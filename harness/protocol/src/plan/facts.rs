@@ -1,14 +1,14 @@
-//! What a call has to do with tokens and the kernel's types.
+//! How calls relate to tokens and to the kernel's types.
 
 use crate::plan::{Call, HelperSurvey, KernelMember, KernelType, LinkTarget, MapTypes, PartOffset, ProgTarget, Verify};
 
 impl Call {
-    /// Whether the kernel takes a token with it, to judge by or to tell about.
+    /// Returns whether the kernel takes a token with it, to authorize it or as its subject.
     pub const fn takes_token(&self) -> bool {
         self.is_judged_by_token() || matches!(self, Self::TokenInfo | Self::Unflagged(_))
     }
 
-    /// The member of `union bpf_attr` in which it hands a token over, be it with the flag that says so or without.
+    /// Returns the member of `union bpf_attr` in which it hands a token over, with or without the flag.
     pub const fn token_member(&self) -> Option<&'static str> {
         match (self.token_command(), self) {
             (Some(command), _) => Some(command.member()),
@@ -17,12 +17,13 @@ impl Call {
         }
     }
 
-    /// Whether a token that is handed over decides about it.
+    /// Returns whether a token that is handed over decides about it.
     pub const fn is_judged_by_token(&self) -> bool {
         self.token_command().is_some()
     }
 
-    /// The map type, program type and expected attach type it names: what a token must hold besides its command.
+    /// Returns the map type, program type and expected attach type that it names: what a token must allow besides the
+    /// command.
     pub const fn types(&self) -> [Option<u32>; 3] {
         match self {
             Self::MapCreate { map_type, .. } => [Some(*map_type), None, None],
@@ -35,7 +36,7 @@ impl Call {
         }
     }
 
-    /// The kernel's types it names.
+    /// Returns the kernel's types that it names.
     pub fn kernel_types(&self) -> Vec<KernelType> {
         match self {
             Self::MapCreate { types: MapTypes::KernelStruct { structure, .. }, .. } => {
@@ -49,7 +50,7 @@ impl Call {
         }
     }
 
-    /// What it attaches to, if it attaches, takes off or asks for what is attached.
+    /// Returns the target of an attachment, detachment or query.
     pub const fn target(&self) -> Option<&LinkTarget> {
         match self {
             Self::LinkCreate { target, .. }
@@ -60,7 +61,7 @@ impl Call {
         }
     }
 
-    /// Whether something that no descriptor holds is there after it: a name in a bpffs, a program that stays attached.
+    /// Returns whether it leaves something that no descriptor holds: a pin, or a program that stays attached.
     pub const fn leaves_something(&self) -> bool {
         matches!(self, Self::ObjPin { stays: true, .. } | Self::ProgAttach { stays: true, .. })
     }
@@ -84,8 +85,8 @@ impl PartOffset {
 }
 
 impl KernelMember {
-    /// Where the kernel keeps a structure of functions within the value of its map (`DEFINE_STRUCT_OPS_VALUE_TYPE` and
-    /// its successors in `kernel/bpf/bpf_struct_ops.c`).
+    /// Returns where the kernel keeps a structure of functions within the value of its map
+    /// (`DEFINE_STRUCT_OPS_VALUE_TYPE` and its successors in `kernel/bpf/bpf_struct_ops.c`).
     pub fn kept_in(&self) -> Self {
         Self { structure: format!("bpf_struct_ops_{}", self.structure), member: "data".to_owned() }
     }
@@ -97,7 +98,7 @@ mod tests {
     use crate::plan::PinLocation;
 
     #[test]
-    fn what_stays_is_told_from_what_does_not() {
+    fn what_stays_is_distinguished_from_what_does_not() {
         let (place, mode) = (PinLocation::Bpffs, None);
         let pin = |stays| Call::ObjPin { object: "m".into(), path: "p".into(), stays, place, mode };
         assert!(pin(true).leaves_something() && !pin(false).leaves_something());

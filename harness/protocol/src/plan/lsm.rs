@@ -1,10 +1,10 @@
-//! Hooks of the security modules that a scenario's own BPF program sits on.
+//! LSM hooks that a scenario's own BPF program is attached to.
 
 use serde::{Deserialize, Serialize};
 
 use crate::plan::KernelType;
 
-/// A hook that takes part in what `bpf(2)` may do (`include/linux/lsm_hook_defs.h`).
+/// A hook that takes part in deciding what `bpf(2)` may do (`include/linux/lsm_hook_defs.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -21,19 +21,19 @@ pub enum LsmHook {
     BpfProgLoad,
     /// When a token is made.
     BpfTokenCreate,
-    /// When a token is asked for a command; a refusal has the kernel go on as if there were no token.
+    /// When a token is checked for a command; after a refusal the kernel goes on as if there were no token.
     BpfTokenCmd,
-    /// When a token is asked for a capability.
+    /// When a token is checked for a capability.
     BpfTokenCapable,
 }
 
 impl LsmHook {
-    /// The function that BPF programs for it are attached to (`include/linux/bpf_lsm.h`).
+    /// Returns the kernel function that BPF programs attach to for this hook (`include/linux/bpf_lsm.h`).
     pub fn function(self) -> KernelType {
         KernelType::Func(format!("bpf_lsm_{}", self.as_str()))
     }
 
-    /// The hook's name in the kernel.
+    /// Returns the hook's name in the kernel.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Bpf => "bpf",

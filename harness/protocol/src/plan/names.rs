@@ -1,17 +1,17 @@
-//! The saved objects and files a call is about, by their names.
+//! The names of the saved objects and files that a call uses.
 
 use crate::plan::{Call, saved_objects::SavedObjects};
 
 impl Call {
-    /// The saved objects it is about, in the order in which their descriptors are handed to the actor.
+    /// Returns the saved objects that it uses, in the order in which the actor gets their descriptors.
     pub fn objects(&self) -> Vec<&str> {
         let mut names = Vec::new();
         self.names(&mut names);
         names.into_iter().map(String::as_str).collect()
     }
 
-    /// The same call with this before the name of every saved object and every file it is about, so that calls made
-    /// from one recipe do not meet.
+    /// Returns the same call with a prefix on the name of every saved object and file, so that calls from one recipe do
+    /// not collide.
     pub fn prefixed(&self, prefix: &str) -> Self {
         let mut call = self.clone();
         if let Self::ObjPin { path, .. } | Self::ObjGet { path, .. } = &mut call {
@@ -30,7 +30,7 @@ mod tests {
     use crate::plan::{LinkTarget, ObjectKind, PinLocation};
 
     #[test]
-    fn objects_are_told_in_the_order_they_are_handed_over() {
+    fn objects_are_named_in_the_order_they_are_handed_over() {
         let update = Call::LinkUpdate { link: "l".into(), prog: "p".into(), old: Some("o".into()) };
         assert_eq!(update.objects(), ["l", "p", "o"]);
         let link = Call::LinkCreate { prog: "p".into(), attach_type: 4, target: LinkTarget::Map("m".into()) };

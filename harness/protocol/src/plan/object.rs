@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One object, and how libbpf is brought to load it.
+/// One object, and how libbpf loads it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectLoad {
-    /// The object: as the scenario writes it when the plan is expanded, the name of a file in [`OBJECTS_FOLDER`] of the
-    /// run folder when a guest gets it.
+    /// The object: while a plan is expanded, the name in the scenario; in a guest's plan, the name of a file in
+    /// [`OBJECTS_FOLDER`] of the run folder.
     pub file: String,
     /// The option `bpf_token_path` of `bpf_object_open_opts`; not set if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -18,34 +18,34 @@ pub struct ObjectLoad {
     /// Where the container's bpffs is while the object is loaded.
     #[serde(default)]
     pub bpffs: BpffsLocation,
-    /// What its first program replaces, for a program of type `ext`.
+    /// The program that its first program replaces, for a program of type `ext`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<Replaced>,
-    /// Functions that must be in `/proc/kallsyms` with an address while the object is loaded.
+    /// Functions that `/proc/kallsyms` must list with an address while the object is loaded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kallsyms: Vec<String>,
-    /// Whether what libbpf attaches by itself is attached too, and taken off again.
+    /// Whether everything that libbpf attaches by itself is attached, and detached again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub attach: bool,
-    /// Whether no cause is looked for if it is denied: for an attempt that is itself part of such a search.
+    /// Whether a denial gets no search for its cause, because the attempt is itself part of such a search.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unexplained: bool,
 }
 
-/// The folder with object files in the run folder.
+/// The folder of object files in the run folder.
 pub const OBJECTS_FOLDER: &str = "objects";
 
-/// An object file may have this many bytes.
+/// The largest object file in bytes.
 pub const LARGEST_OBJECT: u64 = 4 * 1024 * 1024;
 
-/// Where libbpf is told to look for a bpffs.
+/// Where libbpf looks for a bpffs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TokenPath {
     /// At the container's own, wherever that is.
     Bpffs,
-    /// Nowhere: the empty string, which has libbpf make no token.
+    /// Nowhere: an empty path makes libbpf make no token.
     Empty,
 }
 
@@ -54,7 +54,7 @@ pub enum TokenPath {
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BpffsLocation {
-    /// At `/sys/fs/bpf`, where libbpf looks by itself.
+    /// At `/sys/fs/bpf`, where libbpf looks by default.
     #[default]
     Usual,
     /// At another path.
@@ -67,15 +67,16 @@ pub enum BpffsLocation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Replaced {
-    /// The other object, as in [`ObjectLoad::file`]; loaded before, in the same way.
+    /// The other object, as in [`ObjectLoad::file`]; loaded first, in the same way.
     pub file: String,
     /// The function in it.
     pub function: String,
-    /// When libbpf is told.
-    pub told: AttachTargetTiming,
+    /// When libbpf learns which program is replaced.
+    #[serde(rename = "told")]
+    pub timing: AttachTargetTiming,
 }
 
-/// When libbpf is told which program is replaced (`bpf_program__set_attach_target`).
+/// When libbpf learns which program is replaced (`bpf_program__set_attach_target`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -88,12 +89,12 @@ pub enum AttachTargetTiming {
 }
 
 impl ObjectLoad {
-    /// The object files it takes.
+    /// Returns the object files that it needs.
     pub fn files(&self) -> impl Iterator<Item = &String> {
         std::iter::once(&self.file).chain(self.replaces.iter().map(|replaced| &replaced.file))
     }
 
-    /// The same, to give them other names.
+    /// Returns the object files for renaming.
     pub fn files_mut(&mut self) -> impl Iterator<Item = &mut String> {
         std::iter::once(&mut self.file).chain(self.replaces.iter_mut().map(|replaced| &mut replaced.file))
     }

@@ -1,8 +1,8 @@
-//! What stands between a process and the kernel besides capabilities.
+//! What restricts a process other than missing capabilities.
 
 use serde::{Deserialize, Serialize};
 
-/// What a container's processes put up with once it is set up.
+/// The restrictions of a container's processes after setup.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Restrictions {
@@ -15,34 +15,34 @@ pub struct Restrictions {
 }
 
 impl Restrictions {
-    /// Whether there is none.
+    /// Returns whether there is none.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// A system call filter that answers some calls itself and lets all others pass.
+/// A system call filter, which answers some calls itself and lets all others pass.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
     /// The calls that never reach the kernel.
     pub refused: Vec<Refused>,
-    /// What they are answered.
+    /// Its answer to them.
     pub answer: FilterErrno,
 }
 
-/// A call that a filter answers.
+/// A call that a filter answers itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refused {
-    /// Which system call.
+    /// The system call.
     pub call: SystemCall,
-    /// Only with this first argument, for [`SystemCall::Bpf`] a number of `enum bpf_cmd`; with any if `None`.
+    /// The first argument it applies to, for [`SystemCall::Bpf`] a number of `enum bpf_cmd`; `None` for any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<u32>,
 }
 
-/// The system calls a filter can refuse: those that attempts are made of, and none that an agent needs to answer.
+/// The system calls that a filter can refuse: those that attempts consist of, but none that an executor needs to reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SystemCall {
@@ -61,7 +61,7 @@ pub enum SystemCall {
 }
 
 impl SystemCall {
-    /// Every one, as scenario files write it.
+    /// All of them, with their names in scenario files.
     pub const ALL: [(Self, &str); 6] = [
         (Self::Bpf, "bpf"),
         (Self::Fsopen, "fsopen"),
@@ -72,26 +72,26 @@ impl SystemCall {
     ];
 }
 
-/// What a filter answers: the errnos that container managers use.
+/// A filter's answer: the errnos that container managers use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum FilterErrno {
-    /// As if it were not permitted.
+    /// Not permitted.
     #[default]
     #[serde(rename = "EPERM")]
     Eperm,
-    /// As if the kernel did not have it.
+    /// Not implemented.
     #[serde(rename = "ENOSYS")]
     Enosys,
 }
 
-/// How far the kernel defends itself against root (`kernel_lockdown(7)`); never taken back.
+/// How far the kernel protects itself from root (`kernel_lockdown(7)`); cannot be undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Lockdown {
     /// Nobody changes the running kernel.
     Integrity,
-    /// Nor reads its secrets.
+    /// Nobody reads its secrets either.
     Confidentiality,
 }

@@ -1,17 +1,17 @@
-//! Which arguments of a call name saved objects.
+//! The arguments of a call that name saved objects.
 
 use crate::plan::{HelperSurvey, LinkTarget, MapTypes, ProgTarget, ProgTypes, Verify};
 
 /// An argument that may name saved objects.
 pub(super) trait SavedObjects {
-    /// Adds the names, in the order in which the objects' descriptors are handed to the actor.
+    /// Adds the names, in the order in which the actor gets the objects' descriptors.
     fn names<'a>(&'a self, names: &mut Vec<&'a String>);
 
-    /// The same, for changing them.
+    /// Adds the names, for changing them.
     fn names_mut<'a>(&'a mut self, names: &mut Vec<&'a mut String>);
 }
 
-/// Writes which parts of a type name saved objects, once for reading and for changing.
+/// Declares which parts of a type name saved objects, once for reading and for changing.
 macro_rules! saved_objects {
     ($type:ty: $($pattern:pat => { $($part:ident),* })*) => {
         #[allow(unused_variables, reason = "most arguments name no saved object")]

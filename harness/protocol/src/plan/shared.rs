@@ -1,21 +1,21 @@
-//! What a scenario does to a machine that others live on: with what, if anything, it would reach beyond its own namespaces.
+//! The effects of a scenario beyond its own namespaces, which matter in host mode.
 
 use crate::plan::{LinkTarget, Scenario};
 
-/// How a scenario reaches everybody on its machine.
+/// How a scenario affects everybody on its machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GlobalEffect {
     /// It ends its VM, or wants one of its own.
     Machine,
     /// It changes or tries to change kernel settings.
     Settings,
-    /// It attaches programs of the kind that may refuse anybody's calls.
+    /// It attaches programs that may refuse anybody's calls.
     Lsm,
     /// It locks the kernel down, which only a reboot undoes.
     Lockdown,
     /// It attaches programs that run for all processes.
     Tracing,
-    /// It has the kernel measure all programs.
+    /// It makes the kernel measure all programs.
     Statistics,
     /// It uses hardware.
     Hardware,
@@ -24,25 +24,25 @@ pub enum GlobalEffect {
 }
 
 impl GlobalEffect {
-    /// In words that follow `it`.
+    /// Returns a phrase that follows `it`.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Machine => "wants a VM of its own",
+            Self::Machine => "needs a VM of its own",
             Self::Settings => "writes kernel settings",
             Self::Lsm => "attaches LSM programs, which act on all processes",
             Self::Lockdown => "locks the kernel down, which only a reboot undoes",
             Self::Tracing => "attaches to kernel functions, tracepoints or structures, which all processes share",
-            Self::Statistics => "has the kernel measure all BPF programs",
+            Self::Statistics => "makes the kernel measure all BPF programs",
             Self::Hardware => "uses a device of the machine",
-            Self::Units => "starts units of systemd",
+            Self::Units => "starts systemd units",
         }
     }
 }
 
 impl Scenario {
-    /// How it would reach beyond its own namespaces and cgroups; `None` if nobody else notices it. What only loads programs
-    /// and makes maps does not, and neither does what is attached to a cgroup, an interface or a network of its own.
-    pub fn reach(&self) -> Option<GlobalEffect> {
+    /// Returns its effect beyond its own namespaces and cgroups, if any. Loading programs and making maps has none, nor
+    /// has attaching to a cgroup, an interface or a network namespace of its own.
+    pub fn global_effect(&self) -> Option<GlobalEffect> {
         let of_scenario = [
             (self.own_vm, GlobalEffect::Machine),
             (
@@ -53,17 +53,18 @@ impl Scenario {
             (self.lockdown.is_some(), GlobalEffect::Lockdown),
             (self.cases.iter().flat_map(|case| &case.containers).any(|plan| plan.unit.is_some()), GlobalEffect::Units),
         ];
-        let of_calls = self.cases.iter().flat_map(|case| &case.attempts).find_map(|attempt| attempt.call.reach());
-        of_scenario.into_iter().find_map(|(does, reach)| does.then_some(reach)).or(of_calls)
+        let of_calls =
+            self.cases.iter().flat_map(|case| &case.attempts).find_map(|attempt| attempt.call.global_effect());
+        of_scenario.into_iter().find_map(|(does, effect)| does.then_some(effect)).or(of_calls)
     }
 }
 
 impl LinkTarget {
-    pub(super) fn reach(&self) -> Option<GlobalEffect> {
+    pub(super) fn global_effect(&self) -> Option<GlobalEffect> {
         match self.bare() {
             Self::Nothing | Self::Kprobes(_) | Self::Functions(_) | Self::StructOps => Some(GlobalEffect::Tracing),
             Self::Lirc => Some(GlobalEffect::Hardware),
-            // Of the guest's own program, network, cgroup or maps.
+            // The guest's own program, network, cgroup or maps.
             Self::Uprobe
             | Self::PerfEvent
             | Self::Interface(_)
@@ -97,18 +98,18 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_in_its_own_namespaces_reaches_nobody() {
+    fn what_stays_in_its_own_namespaces_has_no_global_effect() {
         let calls = vec![
             Call::Object(ObjectLoad::default()),
             link(LinkTarget::Cgroup),
             link(LinkTarget::Interface("dummy0".into())),
             Call::Exit,
         ];
-        assert_eq!(of(calls).reach(), None);
+        assert_eq!(of(calls).global_effect(), None);
     }
 
     #[test]
-    fn what_is_everybodys_is_found_wherever_it_stands() {
+    fn a_global_effect_is_found_in_any_case_and_attempt() {
         let of_host = LinkTarget::Of { whose: Actor::Host, what: Box::new(LinkTarget::Lirc) };
         let found = [
             (vec![Call::BtfLoad, link(LinkTarget::Nothing)], GlobalEffect::Tracing),
@@ -120,21 +121,24 @@ mod tests {
             (vec![Call::SysctlWrite { name: "a".into(), value: None }], GlobalEffect::Settings),
             (vec![Call::Sabotage(Sabotage::Panic)], GlobalEffect::Machine),
         ];
-        for (calls, reach) in found {
-            assert_eq!(of(calls.clone()).reach(), Some(reach), "{calls:?}");
+        for (calls, effect) in found {
+            assert_eq!(of(calls.clone()).global_effect(), Some(effect), "{calls:?}");
         }
     }
 
     #[test]
-    fn so_is_what_the_scenario_itself_asks_for() {
+    fn so_are_the_effects_of_the_scenarios_own_settings() {
         let plain = || of(vec![Call::BtfLoad]);
         let setting = || [("kernel.x".to_owned(), "1".to_owned())].into_iter().collect();
-        assert_eq!(Scenario { sysctls: setting(), ..plain() }.reach(), Some(GlobalEffect::Settings));
+        assert_eq!(Scenario { sysctls: setting(), ..plain() }.global_effect(), Some(GlobalEffect::Settings));
         let mut in_a_case = plain();
         in_a_case.cases[0].sysctls = setting();
-        assert_eq!(in_a_case.reach(), Some(GlobalEffect::Settings));
-        assert_eq!(Scenario { own_vm: true, ..plain() }.reach(), Some(GlobalEffect::Machine));
-        assert_eq!(Scenario { lockdown: Some(Lockdown::Integrity), ..plain() }.reach(), Some(GlobalEffect::Lockdown));
-        assert_eq!(Scenario { lsm: vec![LsmHook::Bpf], ..plain() }.reach(), Some(GlobalEffect::Lsm));
+        assert_eq!(in_a_case.global_effect(), Some(GlobalEffect::Settings));
+        assert_eq!(Scenario { own_vm: true, ..plain() }.global_effect(), Some(GlobalEffect::Machine));
+        assert_eq!(
+            Scenario { lockdown: Some(Lockdown::Integrity), ..plain() }.global_effect(),
+            Some(GlobalEffect::Lockdown)
+        );
+        assert_eq!(Scenario { lsm: vec![LsmHook::Bpf], ..plain() }.global_effect(), Some(GlobalEffect::Lsm));
     }
 }

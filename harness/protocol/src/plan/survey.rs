@@ -1,10 +1,10 @@
-//! Which helpers a program may call: many loads that are one attempt.
+//! Surveys of the helpers that a program may call: many loads that are one attempt.
 
 use serde::{Deserialize, Serialize};
 
 use crate::plan::ProgTarget;
 
-/// A kind of program, and the helpers it is asked about.
+/// A kind of program, and the helpers to ask about.
 ///
 /// Whether a program may call a helper depends on its type, its expected attach type and what it is attached to, and on
 /// the capabilities of its loader (`check_helper_call` and its `get_func_proto` in `kernel/bpf/verifier.c`).
@@ -17,17 +17,17 @@ pub struct HelperSurvey {
     pub expected_attach_type: u32,
     /// `prog_flags` without `BPF_F_TOKEN_FD`.
     pub prog_flags: u32,
-    /// What they are written for, if that is one function or structure of the kernel.
+    /// The kernel's function or structure that it is written for, if any.
     #[serde(default)]
     pub target: ProgTarget,
-    /// What a program of the kind may return.
+    /// A value that a program of the kind may return.
     pub returns: i32,
-    /// The helpers that are asked about, by their numbers in `enum bpf_func_id`.
+    /// The helpers to ask about.
     pub ids: HelperIds,
-    /// Only those of them that an earlier survey found, by the name it was saved under.
+    /// An earlier survey, by the name it was saved under, which limits the helpers to those that it found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<String>,
-    /// Earlier surveys, likewise: what they found counts as found, and is not asked about again.
+    /// Earlier surveys, likewise: helpers that they found count as found, without being asked about again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beyond: Vec<String>,
 }
@@ -37,42 +37,42 @@ pub struct HelperSurvey {
 #[serde(try_from = "String", into = "String")]
 pub struct HelperIds(Vec<u32>);
 
-/// A text that names no helpers.
+/// The error of a text that is not a list of helpers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no list of helpers: numbers from 1 to {LARGEST} in ascending order, such as `1-4,7`")]
+#[error("`{0}` is not a list of helpers: write numbers from 1 to {LARGEST} in ascending order, such as `1-4,7`")]
 pub struct BadHelperIds(String);
 
-/// More helpers than any kernel will have: a bound for what a text may stand for.
+/// More helpers than any kernel will have; bounds what a text may expand to.
 const LARGEST: u32 = 9999;
 
 impl HelperIds {
-    /// The helpers up to this number.
+    /// Returns the helpers up to this number.
     pub fn up_to(last: u32) -> Self {
         Self((1..=last.min(LARGEST)).collect())
     }
 
-    /// Each of them, in ascending order.
+    /// Iterates over them in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
         self.0.iter().copied()
     }
 
-    /// How many they are.
+    /// Returns their number.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether they are none.
+    /// Returns whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// These and those.
+    /// Returns the union with `others`.
     #[must_use]
     pub fn with(&self, others: &Self) -> Self {
         self.iter().chain(others.iter()).collect()
     }
 
-    /// Whether this helper is one of them.
+    /// Returns whether this helper is one of them.
     pub fn contains(&self, id: u32) -> bool {
         self.0.binary_search(&id).is_ok()
     }
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_are_written_short_and_read_again() {
+    fn ranges_are_written_short_and_parsed_again() {
         for text in ["", "1", "1-2", "1,3", "1-4,7,9-211"] {
             let ids: HelperIds = text.parse().unwrap();
             assert_eq!(ids.to_string(), text);
@@ -154,10 +154,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_refused() {
+    fn malformed_lists_are_rejected() {
         for text in ["0", "-", "1-", "2-1", "1,1", "3,2", "1, 2", "x", "1-10000", "4294967296", ","] {
-            let error = text.parse::<HelperIds>().unwrap_err();
-            assert!(error.to_string().starts_with(&format!("`{text}` is no list")), "{text}");
+            assert_eq!(text.parse::<HelperIds>(), Err(BadHelperIds(text.to_owned())));
         }
+        insta::assert_snapshot!(
+            BadHelperIds("2-1".to_owned()),
+            @"`2-1` is not a list of helpers: write numbers from 1 to 9999 in ascending order, such as `1-4,7`"
+        );
     }
 }

@@ -4,15 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::{Actor, types::KernelType};
 
-/// What a program is attached to, found by the actor in its own namespaces.
+/// What a program is attached to, as the actor finds it in its own namespaces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkTarget {
-    /// Nothing but what the program was loaded for: tracing, LSM, iterators without parameters, replacements.
+    /// Only what the program was loaded for: tracing, LSM, iterators without parameters, replacements.
     Nothing,
     /// A network interface by name.
     Interface(String),
-    /// The cgroup made for the actor's container.
+    /// The cgroup of the actor's container.
     Cgroup,
     /// The root cgroup.
     RootCgroup,
@@ -24,36 +24,36 @@ pub enum LinkTarget {
         pf: u32,
         /// `NF_INET_*`.
         hooknum: u32,
-        /// Smaller runs earlier.
+        /// The priority; programs with smaller ones run earlier.
         priority: i32,
     },
-    /// A perf event that counts the actor's own time in user space, opened by the actor (`perf_event_open(2)`).
+    /// A perf event that counts the actor's own user space time, opened by the actor (`perf_event_open(2)`).
     PerfEvent,
     /// The entries of kernel functions, by name (`kprobe_multi`).
     Kprobes(Vec<String>),
     /// A function of the guest program that is never called (`uprobe_multi`).
     Uprobe,
-    /// Functions of the kernel by their BTF (`tracing_multi`, Linux 7.2).
+    /// Kernel functions by their BTF (`tracing_multi`, Linux 7.2).
     Functions(Vec<KernelType>),
     /// A saved map of sockets.
     Map(String),
-    /// The elements of a saved map, which an iterator walks through.
+    /// The elements of a saved map that an iterator visits.
     Elements(String),
-    /// What the map in the program's place describes: a link of a `struct_ops` map.
+    /// What the `struct_ops` map, given in place of a program, describes.
     StructOps,
-    /// What somebody else has: an interface, a cgroup or a network namespace.
+    /// Another actor's interface, cgroup or network namespace.
     Of {
-        /// Whose.
+        /// The owner.
         whose: Actor,
-        /// What it is there.
+        /// The target, as the owner finds it.
         what: Box<LinkTarget>,
     },
-    /// The infrared receiver `/dev/lirc0`, opened by the privileged side.
+    /// The infrared receiver `/dev/lirc0`, opened by the guest program.
     Lirc,
 }
 
 impl LinkTarget {
-    /// What it is, whoever has it.
+    /// Returns the target without its owner.
     pub fn bare(&self) -> &Self {
         if let Self::Of { what, .. } = self { what.bare() } else { self }
     }

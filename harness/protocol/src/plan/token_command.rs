@@ -1,11 +1,12 @@
-//! The commands of `bpf(2)` that take a token, and where its descriptor goes (`include/uapi/linux/bpf.h`, `BPF_F_TOKEN_FD`).
+//! The `bpf(2)` commands that take a token, and where its descriptor goes (`include/uapi/linux/bpf.h`,
+//! `BPF_F_TOKEN_FD`).
 
 use serde::{Deserialize, Serialize};
 
-/// Declares the commands: how scenario files write each, its number in `enum bpf_cmd`, and the member of `union bpf_attr` that
-/// holds the token's descriptor with its place in bytes.
+/// Declares the commands: each has its name in scenario files, its number in `enum bpf_cmd`, and the member of `union
+/// bpf_attr` that holds the token's descriptor, with its offset in bytes.
 macro_rules! token_commands {
-    ($($(#[$meta:meta])* $command:ident => $name:literal, $number:literal, $member:literal at $place:literal;)*) => {
+    ($($(#[$meta:meta])* $command:ident => $name:literal, $number:literal, $member:literal at $offset:literal;)*) => {
         /// A command that takes a token.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
@@ -18,27 +19,27 @@ macro_rules! token_commands {
         }
 
         impl TokenCommand {
-            /// All of them.
+            /// All commands.
             pub const ALL: &[Self] = &[$(Self::$command),*];
 
-            /// As scenario files and kernels write it.
+            /// Returns its name in scenario files and in kernels.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$command => $name,)* }
             }
 
-            /// Its number in `enum bpf_cmd`.
+            /// Returns its number in `enum bpf_cmd`.
             pub const fn number(self) -> u32 {
                 match self { $(Self::$command => $number,)* }
             }
 
-            /// The member of `union bpf_attr` that holds the token's descriptor.
+            /// Returns the member of `union bpf_attr` that holds the token's descriptor.
             pub const fn member(self) -> &'static str {
                 match self { $(Self::$command => $member,)* }
             }
 
-            /// Where that member lies, in bytes.
-            pub const fn place(self) -> usize {
-                match self { $(Self::$command => $place,)* }
+            /// Returns that member's offset in bytes.
+            pub const fn offset(self) -> usize {
+                match self { $(Self::$command => $offset,)* }
             }
         }
     };
@@ -51,6 +52,6 @@ token_commands! {
     ProgLoad => "prog_load", 5, "prog_token_fd" at 144;
     /// `BPF_BTF_LOAD` of [`crate::blob`].
     BtfLoad => "btf_load", 18, "btf_token_fd" at 36;
-    /// `BPF_BTF_GET_FD_BY_ID` of the kernel's own.
+    /// `BPF_BTF_GET_FD_BY_ID` of vmlinux.
     BtfGetFdById => "btf_get_fd_by_id", 19, "fd_by_id_token_fd" at 12;
 }

@@ -1,6 +1,7 @@
-//! What a map or a program says of types: those of the kernel's own BTF by name, those of a saved object by number.
+//! The BTF types that maps and programs refer to: the kernel's own by name, those of a saved object by id.
 //!
-//! A kernel's numbers are not in a plan. The guest looks the names up in `/sys/kernel/btf/vmlinux` before it starts.
+//! A plan contains no type ids of the kernel. The guest looks the names up in `/sys/kernel/btf/vmlinux` before it
+//! starts.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,7 @@ pub enum KernelType {
     Func(String),
     /// A structure.
     Struct(String),
-    /// A typedef; `btf_trace_NAME` is how raw tracepoints are known.
+    /// A typedef; a raw tracepoint is `btf_trace_NAME`.
     Typedef(String),
 }
 
@@ -33,20 +34,20 @@ pub enum MapTypes {
     /// None.
     #[default]
     None,
-    /// Those of a saved BTF object.
+    /// Types of a saved BTF object.
     Saved {
-        /// The object, by the name it was saved under.
+        /// The saved BTF object.
         btf: String,
-        /// The number of the key's type in it.
+        /// The id of the key's type in it.
         key: u32,
-        /// The number of the value's type in it.
+        /// The id of the value's type in it.
         value: u32,
     },
-    /// Values are a structure of the kernel (`btf_vmlinux_value_type_id`); a `value_size` of 0 stands for its size.
+    /// Values are a kernel structure (`btf_vmlinux_value_type_id`); a `value_size` of 0 stands for its size.
     KernelStruct {
         /// The structure.
         structure: String,
-        /// A saved BTF object, which the kernel wants to see although it takes no type from it (`map_create` in
+        /// A saved BTF object, which the kernel requires although it takes no type from it (`map_create` in
         /// `kernel/bpf/syscall.c`).
         btf: String,
     },
@@ -56,9 +57,9 @@ pub enum MapTypes {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Body {
-    /// Two: return this.
+    /// Two instructions that return this value.
     Returns(i32),
-    /// These, each a `struct bpf_insn` as a little-endian number (RFC 9669).
+    /// These instructions, each a `struct bpf_insn` as a little-endian number (RFC 9669).
     Instructions(Vec<u64>),
 }
 
@@ -71,24 +72,24 @@ pub enum ProgTarget {
     None,
     /// A function, structure or raw tracepoint of the kernel (`attach_btf_id`).
     Kernel(KernelType),
-    /// A member of a structure of the kernel: `attach_btf_id` is the structure, `expected_attach_type` the member's
-    /// index (`check_struct_ops_btf_id` in `kernel/bpf/verifier.c`).
+    /// A member of a kernel structure: `attach_btf_id` is the structure, `expected_attach_type` the member's index
+    /// (`check_struct_ops_btf_id` in `kernel/bpf/verifier.c`).
     Member(KernelMember),
     /// A function of a saved program (`attach_prog_fd`).
     Program {
-        /// The program, by the name it was saved under.
+        /// The saved program.
         prog: String,
-        /// The function's number in that program's BTF.
+        /// The id of the function's type in that program's BTF.
         function: u32,
     },
 }
 
-/// A program's own type description.
+/// A program's own BTF.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProgTypes {
-    /// The BTF object, by the name it was saved under.
+    /// The saved BTF object.
     pub btf: String,
-    /// Its functions: the index of the first instruction, and the number of the type (`struct bpf_func_info`).
+    /// Its functions: the index of the first instruction, and the type's id (`struct bpf_func_info`).
     pub functions: Vec<(u32, u32)>,
 }

@@ -1,16 +1,16 @@
-//! A container that is a unit of systemd.
+//! Containers that are systemd units.
 
 use serde::{Deserialize, Serialize};
 
-/// Whose unit it is.
+/// The manager that runs a unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Manager {
-    /// The system manager's.
+    /// The system manager.
     #[default]
     System,
-    /// An unprivileged user's own, uid 1000 (`user@.service`, systemd(1) with `--user`).
+    /// An unprivileged user's own manager, uid 1000 (`user@.service`, systemd(1) with `--user`).
     User,
 }
 
@@ -20,23 +20,23 @@ impl Manager {
     }
 }
 
-/// A service of the guest's systemd, started for one case. What starts the guest program in it is added by the guest:
-/// `Type=`, `ExecStart=`, and the socket it is spoken to by (`OpenFile=`, systemd.service(5)).
+/// A service of the guest's systemd, started for one case. The guest adds what starts the guest program in it: `Type=`,
+/// `ExecStart=`, and the socket of its executor (`OpenFile=`, systemd.service(5)).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unit {
-    /// What the section `[Service]` of its file assigns, in this order.
+    /// The assignments in the `[Service]` section of its file, in order.
     pub service: Vec<Assignment>,
-    /// The same of each of its drop-ins, in the order systemd reads them.
+    /// Those of each drop-in, in the order systemd reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drop_ins: Vec<Vec<Assignment>>,
-    /// What stands behind `@` in its name, if its file is a template.
+    /// The part after `@` of its name, if its file is a template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// Who is to run it.
+    /// The manager that runs it.
     #[serde(default, skip_serializing_if = "Manager::is_system")]
     pub manager: Manager,
-    /// The options of systemd-nspawn(1), if the unit runs that with the guest program in its container.
+    /// The options of systemd-nspawn(1), if the unit runs that, with the guest program in its container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nspawn: Option<Vec<String>>,
 }
@@ -45,8 +45,8 @@ pub struct Unit {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Assignment {
-    /// What stands before `=`.
+    /// The part before `=`.
     pub key: String,
-    /// What stands behind it; nothing resets a list (systemd.syntax(7)).
+    /// The part after it; an empty one resets a list (systemd.syntax(7)).
     pub value: String,
 }

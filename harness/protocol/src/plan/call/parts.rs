@@ -1,4 +1,4 @@
-//! What calls are made of besides numbers and names.
+//! Parts of calls other than numbers and names.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ pub enum BatchOp {
     Delete,
 }
 
-/// What the kernel numbers.
+/// A kind of object that the kernel gives ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -33,32 +33,32 @@ pub enum ObjectKind {
     Prog,
     /// Links.
     Link,
-    /// Type descriptions.
+    /// BTF objects.
     Btf,
 }
 
-/// A part of a map's value whose bytes are known only in the guest.
+/// A part of a map's value whose bytes only the guest knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ValuePart {
-    /// Where it begins.
+    /// Its offset.
     pub at: PartOffset,
-    /// What it is.
+    /// Its content.
     pub what: PartContent,
 }
 
-/// Where a part of a value begins.
+/// The offset of a part in a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PartOffset {
-    /// At this byte.
+    /// This byte.
     Byte(u32),
-    /// At a member of the structure that a `struct_ops` map holds, such as `tcp_congestion_ops`, within the structure
-    /// the kernel keeps it in (`bpf_struct_ops_tcp_congestion_ops`).
+    /// A member of the structure that a `struct_ops` map holds, such as `tcp_congestion_ops`, within the structure that
+    /// the kernel wraps it in (`bpf_struct_ops_tcp_congestion_ops`).
     StructOps(KernelMember),
 }
 
-/// What a part of a value is.
+/// The content of a part of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PartContent {
@@ -68,27 +68,27 @@ pub enum PartContent {
     Text(String),
 }
 
-/// What a program does at a socket.
+/// The task of a program at a socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SocketDuty {
-    /// It says how much of a packet is kept (`SO_ATTACH_BPF`).
+    /// Decides how much of a packet is kept (`SO_ATTACH_BPF`).
     #[default]
     Filter,
-    /// It chooses among sockets of one address (`SO_ATTACH_REUSEPORT_EBPF`).
+    /// Selects among sockets that share an address (`SO_ATTACH_REUSEPORT_EBPF`).
     Reuseport,
 }
 
-/// Where an object is pinned.
+/// The file system in which an object is pinned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PinLocation {
-    /// In the actor's bpffs.
+    /// The actor's bpffs.
     #[default]
     Bpffs,
-    /// In a tmpfs: another file system.
+    /// A tmpfs: another file system.
     Tmpfs,
 }
 
@@ -99,17 +99,17 @@ impl PinLocation {
     }
 }
 
-/// Which file descriptor of a bpffs a token is asked from.
+/// The file descriptor of a bpffs that a token is made from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BpffsFd {
-    /// The root directory, opened for reading: what the kernel wants.
+    /// The root directory, opened for reading: the one that the kernel accepts.
     #[default]
     Root,
     /// A directory below the root.
     Subdir,
-    /// The descriptor `fsmount(2)` gives, which is opened like `O_PATH`.
+    /// The descriptor from `fsmount(2)`, which is opened like `O_PATH`.
     OPath,
     /// The root directory of a tmpfs in the actor's mount namespace: another file system.
     Tmpfs,
@@ -119,7 +119,7 @@ pub enum BpffsFd {
     BindSubdir,
     /// The root directory, opened through a mount of it that was moved (`move_mount(2)`).
     Moved,
-    /// The root directory of a mount that was unmounted lazily since (`MNT_DETACH`, `umount2(2)`).
+    /// The root directory of a mount that was lazily unmounted since (`MNT_DETACH`, `umount2(2)`).
     Detached,
 }
 
@@ -141,13 +141,13 @@ pub enum Holding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sabotage {
-    /// Panic the kernel by `/proc/sysrq-trigger`.
+    /// Panics the kernel through `/proc/sysrq-trigger`.
     Panic,
-    /// Never come back.
+    /// Never returns.
     Hang,
-    /// Exit the guest program without a word.
+    /// Exits the guest program without a record.
     Exit,
-    /// Write to the console without end.
+    /// Writes to the console without end.
     Flood,
 }
 
