@@ -1,4 +1,4 @@
-//! The agent: answers the host's requests, one at a time, as long as the VM runs.
+//! The guest agent: answers the host's requests, one at a time, as long as the VM runs.
 
 use std::{
     convert::Infallible,
@@ -15,14 +15,14 @@ use crate::{
     qemu_ga::{Reply, Request},
 };
 
-/// How long a question for the status of a program waits for its end. Where no answer comes `vmtest` waits 200 ms and
-/// longer before it asks again, and it gives up when an answer takes 5 s.
+/// How long a status request waits for the end of its program. While a program runs, `vmtest` pauses 200 ms or more
+/// between requests, and it gives up if a reply takes 5 s.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// A port reads as ended while no host is connected to it.
+/// How long to pause while no host is connected: the port then reads as ended.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Serves the host at the other end of `port`, for ever.
+/// Serves the host at the other end of `port`, forever.
 pub(crate) fn serve(port: &Path) -> Result<Infallible, PortError> {
     let failed = |action| move |source| PortError::Io { action, path: port.to_owned(), source };
     let file = File::options().read(true).write(true).open(port).map_err(failed("open"))?;
@@ -35,7 +35,7 @@ pub(crate) fn serve(port: &Path) -> Result<Infallible, PortError> {
     }
 }
 
-/// Answers requests until there are no more for now.
+/// Answers requests until the port reads as ended.
 fn converse(requests: &mut impl BufRead, mut replies: impl Write, programs: &mut Programs) -> io::Result<()> {
     let mut line = Vec::new();
     while requests.read_until(b'\n', &mut line)? > 0 {
@@ -56,7 +56,7 @@ fn answer(line: &str, programs: &mut Programs) -> Reply {
         },
         Ok(Request::ExecStatus(pid)) => match programs.status(pid, PATIENCE) {
             Ok(Some(status)) => Reply::Status(status),
-            Ok(None) => Reply::Error(format!("no program with the process id {pid} was started here")),
+            Ok(None) => Reply::Error(format!("no program with pid {pid} was started here")),
             Err(error) => Reply::Error(format!("cannot wait for process {pid}: {error}")),
         },
         Err(why) => Reply::Error(why),
@@ -67,20 +67,20 @@ fn answer(line: &str, programs: &mut Programs) -> Reply {
 mod tests {
     use super::*;
 
-    fn replies(requests: &str) -> Vec<String> {
+    fn replies(requests: &str) -> String {
         let mut written = Vec::new();
         converse(&mut requests.as_bytes(), &mut written, &mut Programs::default()).unwrap();
-        String::from_utf8(written).unwrap().lines().map(str::to_owned).collect()
+        String::from_utf8(written).unwrap()
     }
 
     #[test]
     fn each_request_gets_one_reply_in_order() {
         let lines = "{\"execute\":\"guest-sync\",\"arguments\":{\"id\":41}}\nnonsense\n{\"execute\":\"guest-info\"}\n";
-        let replies = replies(lines);
-        assert_eq!(replies.len(), 3);
-        assert_eq!(replies[0], "{\"return\":41}");
-        assert!(replies[1].contains("GenericError"), "{replies:?}");
-        assert!(replies[2].contains("version"), "{replies:?}");
+        insta::assert_snapshot!(replies(lines), @r#"
+        {"return":41}
+        {"error":{"class":"GenericError","desc":"malformed request: expected ident at line 1 column 2"}}
+        {"return":{"supported_commands":[],"version":"8.2.0"}}
+        "#);
     }
 
     #[test]
@@ -90,12 +90,19 @@ mod tests {
         let Reply::Started(pid) = answer(start, &mut programs) else { panic!("it was not started") };
         let status = format!("{{\"execute\":\"guest-exec-status\",\"arguments\":{{\"pid\":{pid}}}}}");
         assert_eq!(answer(&status, &mut programs).line(), "{\"return\":{\"exitcode\":1,\"exited\":true}}\n");
-        assert!(answer(&status, &mut programs).line().contains("no program with the process id"));
+        let again = answer(&status, &mut programs).line().replace(&pid.to_string(), "[PID]");
+        insta::assert_snapshot!(
+            again,
+            @r#"{"error":{"class":"GenericError","desc":"no program with pid [PID] was started here"}}"#
+        );
     }
 
     #[test]
     fn a_program_that_does_not_exist_is_named() {
         let lines = "{\"execute\":\"guest-exec\",\"arguments\":{\"path\":\"/nonexistent\"}}\n";
-        assert!(replies(lines)[0].contains("cannot start /nonexistent"));
+        insta::assert_snapshot!(
+            replies(lines),
+            @r#"{"error":{"class":"GenericError","desc":"cannot start /nonexistent: No such file or directory (os error 2)"}}"#
+        );
     }
 }

@@ -1,7 +1,7 @@
-//! The first process of a kernel that needs modules to reach its root: loads them, mounts the root, and becomes the init
-//! that is there.
+//! The first process of a kernel that needs modules to reach its root: it loads them, mounts the root, and becomes that
+//! root's init.
 //!
-//! `harness/builder` puts the modules of a kernel and this program into an initramfs; the kernel then leaves `root=` and
+//! `harness/builder` puts a kernel's modules and this program into an initramfs. The kernel then leaves `root=` and
 //! `rootflags=` to its first program (Documentation/filesystems/ramfs-rootfs-initramfs.rst).
 
 use std::{
@@ -16,7 +16,7 @@ use std::{
 use rustix::mount::{MountFlags, mount, mount_move, unmount};
 use thiserror::Error;
 
-/// Where the modules are, and in that folder their names in the order they are loaded.
+/// The folder of the modules, and the file in it that lists them in the order to load.
 const MODULES: &str = "/modules";
 const ORDER: &str = "/modules/order";
 /// Where the root is mounted before it becomes the root.
@@ -37,12 +37,16 @@ fn failed(action: &'static str, path: &str) -> impl FnOnce(io::Error) -> EarlyEr
     move |source| EarlyError::Io { action, path: path.to_owned(), source }
 }
 
-/// Whether this program was started from an initramfs of ours.
+/// Returns whether this program was started from an initramfs of ours.
 pub(crate) fn is_here() -> bool {
-    Path::new(ORDER).exists()
+    is_initramfs(Path::new("/"))
 }
 
-/// Goes on to the guest's own root; ends the VM if that cannot be.
+fn is_initramfs(root: &Path) -> bool {
+    root.join(ORDER.trim_start_matches('/')).is_file()
+}
+
+/// Continues in the guest's own root; ends the VM if that fails.
 pub(crate) fn run() -> ! {
     let Err(error) = go_on();
     super::init::end(&error)
@@ -60,7 +64,7 @@ fn go_on() -> Result<Infallible, EarlyError> {
     Err(failed("start", &options.init)(error))
 }
 
-/// Loads every module, and then gives the memory of their files back.
+/// Loads every module, then frees the memory of their files.
 fn load_modules() -> Result<(), EarlyError> {
     let order = fs::read_to_string(ORDER).map_err(failed("read", ORDER))?;
     for module in order.lines() {
@@ -80,14 +84,14 @@ fn command_line() -> Result<String, EarlyError> {
     Ok(text)
 }
 
-/// What the kernel's command line says about the root; of an argument given twice the last counts, as for the kernel.
+/// What the kernel's command line says about the root. The last of repeated arguments counts, as for the kernel.
 #[derive(Debug, PartialEq, Eq)]
 struct Options {
     /// The tag under which the host shares the folder.
     tag: String,
-    /// For the file system.
+    /// The options of the file system.
     flags: String,
-    /// The program to go on with.
+    /// The program to continue with.
     init: String,
 }
 
@@ -112,7 +116,7 @@ fn mount_root(options: &Options) -> Result<(), EarlyError> {
         .map_err(|error| EarlyError::Root { options: options.flags.clone(), source: error.into() })
 }
 
-/// Makes the mounted root the root of everything, as `switch_root(8)` does.
+/// Makes the mounted root the root of all processes, as `switch_root(8)` does.
 fn become_root() -> Result<(), EarlyError> {
     let moved = || -> io::Result<()> {
         std::env::set_current_dir(ROOT)?;
@@ -133,11 +137,36 @@ mod tests {
         let options = Options::of(text);
         assert_eq!((options.tag.as_str(), options.flags.as_str()), ("/dev/root", "trans=virtio,msize=1"));
         assert_eq!(options.init, "/b");
-        assert_eq!(Options::of("").init, "/sbin/init");
+        let defaults = Options::of("");
+        assert_eq!((defaults.tag.as_str(), defaults.flags.as_str()), ("/dev/root", "trans=virtio"));
+        assert_eq!(defaults.init, "/sbin/init");
     }
 
     #[test]
-    fn another_root_is_no_initramfs_of_ours() {
+    fn our_initramfs_is_known_by_the_order_of_its_modules() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(!is_initramfs(root.path()));
+        fs::create_dir(root.path().join("modules")).unwrap();
+        assert!(!is_initramfs(root.path()));
+        fs::write(root.path().join("modules/order"), "virtio.ko\n").unwrap();
+        assert!(is_initramfs(root.path()));
         assert!(!is_here());
+    }
+
+    #[test]
+    fn errors_name_what_failed() {
+        let missing = || io::Error::from_raw_os_error(2);
+        insta::assert_snapshot!(
+            failed("read", ORDER)(missing()),
+            @"cannot read /modules/order: No such file or directory (os error 2)"
+        );
+        insta::assert_snapshot!(
+            EarlyError::Load { module: "virtio.ko".to_owned(), source: missing() },
+            @"cannot load virtio.ko: No such file or directory (os error 2)"
+        );
+        insta::assert_snapshot!(
+            EarlyError::Root { options: "trans=virtio".to_owned(), source: missing() },
+            @"cannot mount the shared root folder with `trans=virtio`: No such file or directory (os error 2)"
+        );
     }
 }

@@ -15,17 +15,17 @@ use rustix::{
 
 use crate::qemu_ga::{Exec, ExecStatus};
 
-/// Where programs are looked for unless the host says otherwise.
+/// The default search path for programs.
 pub(crate) const PATH: &str = "/usr/bin:/usr/sbin:/bin:/sbin";
 
-/// The programs that were started and not yet reported as ended.
+/// The programs that were started and whose end has not been reported.
 #[derive(Debug, Default)]
 pub(crate) struct Programs {
     running: HashMap<u32, Child>,
 }
 
 impl Programs {
-    /// Starts a program and returns its process id.
+    /// Starts a program and returns its pid.
     pub(crate) fn start(&mut self, exec: &Exec) -> io::Result<u32> {
         let mut command = Command::new(&exec.path);
         command.args(&exec.arg).stdin(Stdio::null());
@@ -39,8 +39,8 @@ impl Programs {
         Ok(pid)
     }
 
-    /// How a program stands, after waiting up to `patience` for its end. `None` for one that was not started here, or
-    /// whose end was told already.
+    /// Returns the status of a program, after waiting up to `patience` for its end. `None` if it was not started here,
+    /// or its end was already reported.
     pub(crate) fn status(&mut self, pid: u32, patience: Duration) -> io::Result<Option<ExecStatus>> {
         let Some(child) = self.running.get_mut(&pid) else { return Ok(None) };
         wait(child, patience)?;
@@ -51,7 +51,7 @@ impl Programs {
     }
 }
 
-/// Returns when `child` has ended or `patience` is over.
+/// Returns when `child` has ended or `patience` has passed.
 fn wait(child: &Child, patience: Duration) -> io::Result<()> {
     let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
     let timeout = Timespec::try_from(patience).map_err(io::Error::other)?;
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_told_once_and_as_it_was() {
+    fn the_end_is_reported_once_with_its_status() {
         assert_eq!(end_of(&shell("exit 3", None)), Some(ExecStatus::Exited(3)));
         assert_eq!(end_of(&shell("kill -9 $$", None)), Some(ExecStatus::Signaled(9)));
 

@@ -1,4 +1,4 @@
-//! The first process: mounts the file systems a kernel lives with, starts the agent, and collects ended processes.
+//! The first process: mounts the file systems a kernel needs, starts the guest agent, and reaps ended processes.
 
 use std::{
     convert::Infallible,
@@ -22,7 +22,7 @@ use crate::{
     port::{self, PortError},
 };
 
-/// The kernel argument that asks for a shell on the console.
+/// The kernel argument that requests a shell on the console.
 const SHELL_ARGUMENT: &str = "harness.shell";
 
 /// A file system to mount.
@@ -30,14 +30,14 @@ struct Mount {
     kind: &'static str,
     place: &'static str,
     flags: MountFlags,
-    /// Whether a kernel may lack it.
+    /// Whether the kernel may lack it.
     optional: bool,
 }
 
 const SEALED: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
-/// What `vmtest`'s init script mounts, in its order, and `/tmp` in memory.
+/// The mounts of `vmtest`'s init script, in its order, plus `/tmp` in memory.
 const MOUNTS: &[Mount] = &[
     Mount { kind: "proc", place: "/proc", flags: SEALED, optional: false },
     Mount { kind: "tmpfs", place: "/dev/shm", flags: PLAIN, optional: false },
@@ -50,7 +50,7 @@ const MOUNTS: &[Mount] = &[
     Mount { kind: "tmpfs", place: "/mnt", flags: PLAIN, optional: false },
 ];
 
-/// Why the guest cannot be used.
+/// Why the guest is unusable.
 #[derive(Debug, Error)]
 enum InitError {
     #[error("cannot mount {kind} at {place}: {source}")]
@@ -65,19 +65,19 @@ enum InitError {
     Ended(&'static str),
 }
 
-/// Runs the guest until its end, and then ends the VM.
+/// Runs the guest until it ends, then ends the VM.
 pub(crate) fn run() -> ! {
     let Err(error) = live();
     end(&error)
 }
 
-/// Ends the VM, because of this.
+/// Ends the VM and prints why.
 pub(crate) fn end(error: &dyn std::error::Error) -> ! {
-    println!("init: {error}; this is the end of the VM");
-    // `vmtest` starts QEMU with `-no-reboot`, so a restart ends it, also on a kernel that cannot power off.
+    println!("init: {error}; ending the VM");
+    // `vmtest` starts QEMU with `-no-reboot`, so a restart ends it, even if the kernel cannot power off.
     let refused = reboot(RebootCommand::Restart);
-    println!("init: the kernel does not restart: {refused:?}");
-    // When the first process ends the kernel panics, which ends the VM too.
+    println!("init: cannot restart the kernel: {refused:?}");
+    // The kernel panics when its first process exits, which ends the VM too.
     std::process::exit(1)
 }
 
@@ -90,7 +90,7 @@ fn live() -> Result<Infallible, InitError> {
 
 fn mount_all() -> Result<(), InitError> {
     for &Mount { kind, place, flags, optional } in MOUNTS {
-        // On a kernel's own file systems the place is there, or the kernel lacks what belongs in it.
+        // In a kernel's own file systems the directory exists already, or the kernel lacks what belongs there.
         let _ = fs::create_dir(place);
         match mount(kind, place, kind, flags, None) {
             Err(error) if !optional => return Err(InitError::Mount { kind, place, source: error.into() }),
@@ -114,7 +114,7 @@ fn shell_is_wanted() -> bool {
     arguments.split_whitespace().any(|argument| argument == SHELL_ARGUMENT)
 }
 
-/// A login shell that owns the serial console, so that job control and ^C work.
+/// Starts a login shell that owns the serial console, so that job control and ^C work.
 fn start_shell() -> Result<Child, InitError> {
     let failed = |source| InitError::Start { program: "a shell on /dev/ttyS0", source };
     let terminal = || fs::File::options().read(true).write(true).open("/dev/ttyS0");
@@ -130,7 +130,7 @@ fn start_shell() -> Result<Child, InitError> {
         .map_err(failed)
 }
 
-/// Collects ended processes, ours and orphans, until one of ours that matters is among them.
+/// Reaps ended processes, ours and orphans, until the guest agent or the shell has ended.
 fn collect(agent: &Child, shell: Option<&Child>) -> Result<Infallible, InitError> {
     loop {
         let ended = match wait(WaitOptions::empty()) {
@@ -142,7 +142,7 @@ fn collect(agent: &Child, shell: Option<&Child>) -> Result<Infallible, InitError
             return Err(InitError::Ended("the guest agent"));
         }
         if shell.is_some_and(|shell| ended == Some(Pid::from_child(shell))) {
-            // Lets the console take what the shell printed last.
+            // Lets the console print the shell's last output.
             thread::sleep(Duration::from_millis(50));
             return Err(InitError::Ended("the shell"));
         }

@@ -1,13 +1,13 @@
-//! What `vmtest` needs of a guest before it can run a command in it, in one small static program: an init that mounts
-//! what its init script mounts, and the four commands of the QEMU guest agent that it sends.
+//! Everything that `vmtest` needs in a guest before it can run a command, in one small static program: an init that
+//! mounts what `vmtest`'s init script mounts, and the four QEMU guest agent commands that `vmtest` sends.
 //!
-//! In the initramfs of a kernel that needs modules to reach its root it is first what loads them ([`early`]).
+//! In the initramfs of a kernel that needs modules to reach its root, it loads them first ([`early`]).
 //!
 //! Debian's `qemu-ga` needs nine shared libraries, and `vmtest`'s script starts some twenty programs; under software
-//! emulation they take longer than the kernel. As the first process this program is the init; under any other process
-//! it is the agent, and takes the options that `vmtest`'s own script gives to `qemu-ga`, so an image with it boots
-//! either way. Where an image has an init of its own, such as systemd, that starts the agent without options, and the
-//! agent looks for its port.
+//! emulation they take longer than the kernel. As the first process, this program is the init. Under any other process
+//! it is the guest agent and accepts the options that `vmtest`'s script passes to `qemu-ga`, so an image with it boots
+//! either way. An image with an init of its own, such as systemd, starts the agent without options, and the agent finds
+//! its port itself.
 
 mod agent;
 mod early;
@@ -21,7 +21,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-/// The option of `qemu-ga` to go on in the background.
+/// The option of `qemu-ga` to run in the background.
 const DAEMON: &str = "-d";
 
 fn main() -> ExitCode {

@@ -9,37 +9,37 @@ use std::{
 
 use thiserror::Error;
 
-/// The name `vmtest` gives to the agent's port.
+/// The name that `vmtest` gives the agent's port.
 const PORT_NAME: &str = "org.qemu.guest_agent.0";
 const PORTS: &str = "/sys/class/virtio-ports";
-/// The host announces its ports one after the other, once the driver is there.
+/// How long to wait for the port: the host announces its ports one after the other, after the driver has loaded.
 const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Why the agent cannot go on.
+/// Why the agent cannot continue.
 #[derive(Debug, Error)]
 pub(crate) enum PortError {
     /// The host offers no such port.
-    #[error("no port of {PORTS} is named {PORT_NAME}: was the VM started by vmtest?")]
+    #[error("no port in {PORTS} is named {PORT_NAME}: was the VM started by vmtest?")]
     NotFound,
     /// The port failed.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The failed action.
         action: &'static str,
         /// The port.
         path: PathBuf,
-        /// What the system said.
+        /// The error.
         source: io::Error,
     },
 }
 
-/// The port that the options of `qemu-ga` name, if they do; the others mean nothing here.
+/// Returns the port that the options of `qemu-ga` name, if any; the other options are ignored.
 pub(crate) fn from_options(mut options: impl Iterator<Item = String>) -> Option<PathBuf> {
     options.find_map(|option| option.strip_prefix("--path=").map(PathBuf::from))
 }
 
-/// The agent's port, as soon as it is there.
+/// Waits for the agent's port and returns its path.
 pub(crate) fn wait() -> Result<PathBuf, PortError> {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -53,7 +53,7 @@ pub(crate) fn wait() -> Result<PathBuf, PortError> {
     }
 }
 
-/// The device name of the agent's port among those of a sysfs folder.
+/// Returns the device name of the agent's port in a sysfs folder.
 fn find(ports: &Path) -> Option<PathBuf> {
     fs::read_dir(ports).ok()?.flatten().find_map(|port| {
         let name = fs::read_to_string(port.path().join("name")).ok()?;
