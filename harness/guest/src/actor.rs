@@ -1,4 +1,4 @@
-//! The guest's side of an agent: how a container comes to stand, and how it goes.
+//! Running actors: how the guest sets up a container or a host actor, uses it, and ends it.
 
 mod error;
 mod remote;
@@ -30,91 +30,92 @@ use crate::{
     systemd::Service,
 };
 pub(crate) use error::ActorError;
-use remote::{RemoteExecutor, out_of_turn};
+use remote::{RemoteExecutor, unexpected};
 
-/// An agent with what belongs to it. Dropping it ends the agent and everything in its container.
+/// A running actor with everything that belongs to it. Dropping it ends its executors and every process in its
+/// container.
 #[derive(Debug)]
 pub(crate) struct RunningActor {
     executor: RemoteExecutor,
-    /// A second agent in the namespaces of a container, with every capability; made when it is first needed.
+    /// A second executor in the container's namespaces, with every capability. Made when first needed.
     privileged: Option<RemoteExecutor>,
-    /// A third, likewise, behind the container's system call filter.
+    /// A third one, also with every capability, behind the container's system call filter.
     filtered: Option<RemoteExecutor>,
-    stands_in: ActorSite,
+    site: ActorSite,
     context: GuestContext,
     cgroup: Cgroup,
-    /// The container it stands in; `None` for full root in the initial namespaces.
+    /// The plan of its container; `None` for full root in the initial namespaces.
     plan: Option<Container>,
-    /// The users and groups of its own user namespace; `None` in the initial one.
+    /// The id maps of its own user namespace; `None` in the initial one.
     ids: Option<[IdMap; 2]>,
     token: Option<Rc<OwnedFd>>,
-    /// The roots of further bpffs instances of its user namespace, and their tokens, by what they delegate.
-    others: BTreeMap<Vec<MountOption>, ExtraBpffs>,
-    /// The unit of systemd it is.
+    /// Further bpffs instances of its user namespace, by what they delegate.
+    extra_bpffs: BTreeMap<Vec<MountOption>, ExtraBpffs>,
+    /// Set if it is a systemd unit.
     unit: Option<UnitState>,
 }
 
-/// What is known of a unit whose party this is.
+/// The state of an actor that is a systemd unit.
 #[derive(Debug)]
 struct UnitState {
-    /// Until it is stopped.
+    /// `None` once it is stopped.
     service: Option<Service>,
     /// Whether its process was executed.
     ran: bool,
-    /// Those it has of its own.
+    /// The namespaces of its own.
     namespaces: Vec<String>,
-    /// Why nobody can be asked for an attempt any more.
+    /// Why no further attempt can be made; `None` while its process runs.
     gone: Option<&'static str>,
     no_token: Option<NoToken>,
     is_filtered: bool,
-    /// What is mounted where its bpffs should be.
+    /// The mount where its bpffs should be.
     mount: Option<String>,
 }
 
-/// Where a party stands.
+/// Which namespaces an actor is in.
 #[derive(Clone, Debug)]
 enum ActorSite {
-    /// In the initial user namespace.
+    /// The initial user namespace.
     Initial(Needs),
-    /// In a user and a mount namespace that are not the initial ones, and these besides.
+    /// A user and a mount namespace of its own, and these.
     Container(Vec<Namespace>),
-    /// Where systemd put a unit, and in these namespaces besides.
-    Unit { place: UnitLocation, namespaces: Vec<Namespace> },
+    /// Where systemd started a unit, and these namespaces.
+    Unit { location: UnitLocation, namespaces: Vec<Namespace> },
 }
 
-/// A further bpffs instance.
+/// A further bpffs instance: its root, and its token once one is made.
 #[derive(Debug)]
 struct ExtraBpffs {
     root: Rc<OwnedFd>,
     token: Option<Rc<OwnedFd>>,
 }
 
-/// A container as it was made.
+/// A container that was set up.
 #[derive(Debug)]
 pub(crate) struct Made {
-    /// Its party.
+    /// Its actor.
     pub(crate) actor: RunningActor,
-    /// The delegation its bpffs shows.
+    /// The delegation that its bpffs shows.
     pub(crate) mounted: Vec<MountOption>,
     /// What its token holds, if one was made.
     pub(crate) token: Option<TokenMasks>,
-    /// Why there is none, if that is an answer.
+    /// The errno of the refused token, where a refusal is an answer.
     pub(crate) no_token: Option<Errno>,
 }
 
-/// What the attempts of a case ask of every party.
+/// What the attempts of a case need from every actor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
-    /// Network interfaces, which the initial namespaces cannot be trusted to have.
+    /// Network interfaces; the initial namespaces may lack them.
     pub(crate) interfaces: bool,
-    /// A pair of netkit interfaces besides, where the network namespace is the party's own.
+    /// A pair of netkit interfaces, where the network namespace is the actor's own.
     pub(crate) netkit: bool,
-    /// A tmpfs to ask a token from.
+    /// A tmpfs, to ask for a token or to pin in.
     pub(crate) tmpfs: bool,
 }
 
 impl RunningActor {
-    /// Full root in the initial namespaces.
+    /// Sets up full root in the initial namespaces.
     pub(crate) fn host(context: &GuestContext, label: &str, needs: Needs) -> Result<Self, ActorError> {
         let cgroup = context.hierarchy.make(label.to_owned())?;
         let mut actor = Self::of(RemoteExecutor::fork(context, cgroup.as_fd())?, context, cgroup, None);
@@ -122,7 +123,7 @@ impl RunningActor {
         Ok(actor)
     }
 
-    /// A container with every capability still. [`Self::confine`] finishes it.
+    /// Sets up a container that still has every capability; [`Self::confine`] finishes it.
     pub(crate) fn container(
         context: &GuestContext,
         label: &str,
@@ -155,7 +156,7 @@ impl RunningActor {
         };
         let mounted = match settled {
             (Reply::Mounted(shown), _) => shown,
-            (other, _) => return Err(out_of_turn(&other)),
+            (extra, _) => return Err(unexpected(&extra)),
         };
         let mut token = None;
         if plan.token && !actor.is_before_tokens() {
@@ -168,7 +169,7 @@ impl RunningActor {
 
     fn of(executor: RemoteExecutor, context: &GuestContext, cgroup: Cgroup, plan: Option<Container>) -> Self {
         let context = context.clone();
-        let stands_in = match &plan {
+        let site = match &plan {
             None => ActorSite::Initial(Needs::default()),
             Some(plan) => ActorSite::Container(plan.namespaces.clone()),
         };
@@ -176,13 +177,13 @@ impl RunningActor {
             executor,
             privileged: None,
             filtered: None,
-            stands_in,
+            site,
             context,
             cgroup,
             plan,
             ids: None,
             token: None,
-            others: BTreeMap::new(),
+            extra_bpffs: BTreeMap::new(),
             unit: None,
         }
     }
@@ -192,19 +193,19 @@ impl RunningActor {
         let (reply, fds) = self.ask(&request, &[])?;
         let pid = remote::pid_of(&reply)?;
         self.executor.pid = Some(pid);
-        let context = fds.into_iter().next().ok_or_else(|| out_of_turn(&reply))?;
+        let context = fds.into_iter().next().ok_or_else(|| unexpected(&reply))?;
         Ok((pid, context))
     }
 
-    /// Makes of the agent a process of another user in the namespaces it is in, which pins in its parent's bpffs.
+    /// Turns the executor into a process of another user in its current namespaces, which pins in its parent's bpffs.
     fn join(&mut self, plan: &Container, parent: Option<&mut RunningActor>, needs: Needs) -> Result<(), ActorError> {
         let shared = match parent {
             Some(parent) => {
-                self.stands_in = ActorSite::Container(parent.own_namespaces());
+                self.site = ActorSite::Container(parent.own_namespaces());
                 parent.ask(&Request::ShareBpffs, &[])?.1
             }
             None => {
-                self.stands_in = ActorSite::Initial(needs);
+                self.site = ActorSite::Initial(needs);
                 self.ask(&stay(needs), &[])?.1
             }
         };
@@ -216,7 +217,7 @@ impl RunningActor {
         self.plan.as_ref().map(|plan| plan.namespaces.clone()).unwrap_or_default()
     }
 
-    /// Puts the restrictions of its plan on the agent, and takes every capability from it but those of its plan.
+    /// Applies the plan's restrictions to the executor and drops every capability that the plan does not list.
     pub(crate) fn confine(&mut self, plan: &Container) -> Result<(), ActorError> {
         if !plan.restrictions.is_none() {
             self.ask(&Request::Restrict(plan.restrictions.clone()), &[])?;
@@ -224,56 +225,56 @@ impl RunningActor {
         self.ask(&Request::Confine { caps: plan.caps.clone() }, &[]).map(|_| ())
     }
 
-    /// Ends its agents, and waits until they are gone. Nothing can be asked of them any more.
+    /// Ends its executors and waits until they are gone. It takes no requests afterwards.
     pub(crate) fn end(&mut self) {
         [&mut self.privileged, &mut self.filtered].into_iter().for_each(|executor| drop(executor.take()));
-        self.others.clear();
+        self.extra_bpffs.clear();
         self.token = None;
         self.executor.end();
     }
 
-    /// The processes and the cgroup that are there as long as it is.
+    /// Returns its processes and the name of its cgroup.
     pub(crate) fn belongings(&self) -> (impl Iterator<Item = Pid>, &str) {
         let executors = std::iter::once(&self.executor).chain(&self.privileged).chain(&self.filtered);
         (executors.flat_map(|executor| executor.pid.into_iter().chain(executor.child)), self.cgroup.name())
     }
 
-    /// The container it stands in; `None` for full root in the initial namespaces.
+    /// Returns the plan of its container; `None` for full root in the initial namespaces.
     pub(crate) fn plan(&self) -> Option<&Container> {
         self.plan.as_ref()
     }
 
-    /// The token made while the container was set up.
+    /// Returns the token made while the container was set up.
     pub(crate) fn token(&self) -> Option<Rc<OwnedFd>> {
         self.token.clone()
     }
 
-    /// A token of another bpffs instance of its user namespace, which delegates this.
+    /// Returns a token of another bpffs instance of its user namespace, which delegates `options`.
     pub(crate) fn token_of(&mut self, options: &[MountOption]) -> Result<Rc<OwnedFd>, ActorError> {
         let root = self.bpffs_of(options)?;
-        if let Some(token) = self.others.get(options).and_then(|other| other.token.clone()) {
+        if let Some(token) = self.extra_bpffs.get(options).and_then(|extra| extra.token.clone()) {
             return Ok(token);
         }
         let token = Rc::new(self.privileged()?.ask_for_fd(&Request::MakeTokenOf, &[root.as_fd()])?);
-        self.others.entry(options.to_vec()).and_modify(|other| other.token = Some(Rc::clone(&token)));
+        self.extra_bpffs.entry(options.to_vec()).and_modify(|extra| extra.token = Some(Rc::clone(&token)));
         Ok(token)
     }
 
-    /// The root of another bpffs instance of its user namespace, which delegates this.
+    /// Returns the root of another bpffs instance of its user namespace, which delegates `options`.
     pub(crate) fn bpffs_of(&mut self, options: &[MountOption]) -> Result<Rc<OwnedFd>, ActorError> {
-        if let Some(other) = self.others.get(options) {
-            return Ok(Rc::clone(&other.root));
+        if let Some(extra) = self.extra_bpffs.get(options) {
+            return Ok(Rc::clone(&extra.root));
         }
         let privileged = self.privileged()?;
         let context = privileged.ask_for_fd(&Request::OpenBpffs, &[])?;
         bpffs::configure(context.as_fd(), options)?;
         bpffs::create(context.as_fd()).map_err(|source| explained(&source))?;
         let root = Rc::new(privileged.ask_for_fd(&Request::MountBpffs, &[])?);
-        self.others.insert(options.to_vec(), ExtraBpffs { root: Rc::clone(&root), token: None });
+        self.extra_bpffs.insert(options.to_vec(), ExtraBpffs { root: Rc::clone(&root), token: None });
         Ok(root)
     }
 
-    /// An agent beside this one in its namespaces, root there with every capability.
+    /// Returns the privileged executor: root in the same namespaces, with every capability.
     pub(crate) fn privileged(&mut self) -> Result<&mut RemoteExecutor, ActorError> {
         let privileged = match self.privileged.take() {
             Some(privileged) => privileged,
@@ -282,7 +283,7 @@ impl RunningActor {
         Ok(self.privileged.insert(privileged))
     }
 
-    /// An agent as [`Self::keeper`], behind the container's system call filter.
+    /// Returns a privileged executor behind the container's system call filter.
     pub(crate) fn filtered_privileged(&mut self) -> Result<&mut RemoteExecutor, ActorError> {
         let privileged = match self.filtered.take() {
             Some(privileged) => privileged,
@@ -296,29 +297,29 @@ impl RunningActor {
         Ok(self.filtered.insert(privileged))
     }
 
-    /// Whether the kernel is from before tokens.
+    /// Returns whether the kernel predates tokens.
     pub(crate) fn is_before_tokens(&self) -> bool {
         self.context.plan.kernel.before_tokens
     }
 
-    /// Whether a token can be made where it stands: the initial user namespace has none (`bpf_token_create` in
+    /// Returns whether a token can be made where it runs; not in the initial user namespace (`bpf_token_create`,
     /// `kernel/bpf/token.c`).
     pub(crate) fn can_have_tokens(&self) -> bool {
-        matches!(
-            self.stands_in,
-            ActorSite::Container(_) | ActorSite::Unit { place: UnitLocation { user: true, .. }, .. }
-        ) && !self.is_before_tokens()
+        matches!(self.site, ActorSite::Container(_) | ActorSite::Unit { location: UnitLocation { user: true, .. }, .. })
+            && !self.is_before_tokens()
     }
 
     fn make_privileged(&self) -> Result<RemoteExecutor, ActorError> {
-        let pid = self.executor.pid.ok_or_else(|| ActorError::Refused("who has ended cannot be joined".to_owned()))?;
+        let pid = self.executor.pid.ok_or_else(|| {
+            ActorError::Refused("its process has ended, so its namespaces cannot be entered".to_owned())
+        })?;
         let mut privileged = RemoteExecutor::fork(&self.context, self.cgroup.as_fd())?;
         let pid = pid.as_raw_nonzero().get();
-        let request = match &self.stands_in {
+        let request = match &self.site {
             ActorSite::Initial(needs) => stay(*needs),
             ActorSite::Container(namespaces) => Request::Enter { pid, namespaces: namespaces.clone(), unit: None },
-            ActorSite::Unit { place, namespaces } => {
-                Request::Enter { pid, namespaces: namespaces.clone(), unit: Some(*place) }
+            ActorSite::Unit { location, namespaces } => {
+                Request::Enter { pid, namespaces: namespaces.clone(), unit: Some(*location) }
             }
         };
         if let Err(error) = privileged.ask(&request, &[]) {
@@ -332,23 +333,26 @@ impl RunningActor {
         Ok(privileged)
     }
 
-    /// Its cgroup's directory, opened for reading.
+    /// Returns its cgroup's directory, opened for reading.
     pub(crate) fn cgroup(&self) -> BorrowedFd<'_> {
         self.cgroup.as_fd()
     }
 
-    /// The network namespace its agent is in.
+    /// Opens the network namespace of its executor.
     pub(crate) fn netns(&self) -> Result<OwnedFd, ActorError> {
-        let pid = self.executor.pid.ok_or_else(|| ActorError::Refused("who has ended has no network".to_owned()))?;
+        let pid = self
+            .executor
+            .pid
+            .ok_or_else(|| ActorError::Refused("its process has ended, so it has no network namespace".to_owned()))?;
         Ok(pseudofile::open(&format!("/proc/{}/ns/net", pid.as_raw_nonzero()))?)
     }
 
-    /// A descriptor of its bpffs.
+    /// Returns a descriptor of its bpffs.
     pub(crate) fn bpffs(&mut self, which: BpffsFd) -> Result<OwnedFd, ActorError> {
         self.executor.ask_for_fd(&Request::Bpffs(which), &[])
     }
 
-    /// The agent that makes its attempts.
+    /// Returns the executor that makes its attempts.
     pub(crate) fn executor(&mut self) -> &mut RemoteExecutor {
         &mut self.executor
     }
@@ -358,20 +362,20 @@ impl RunningActor {
     }
 }
 
-/// What an agent in the initial namespaces is asked first.
+/// The first request to an executor in the initial namespaces.
 fn stay(needs: Needs) -> Request {
     let Needs { interfaces, netkit, tmpfs } = needs;
     Request::Stay { interfaces, netkit, tmpfs }
 }
 
-/// An agent forked by the one of a container, in a cgroup of its own.
+/// Has the container's executor fork another one, in a cgroup of its own.
 fn spawned(parent: &mut RunningActor, cgroup: &Cgroup) -> Result<RemoteExecutor, ActorError> {
     let executor = parent.executor.spawn()?;
     executor.pid.map_or(Ok(()), |pid| cgroup.admit(pid))?;
     Ok(executor)
 }
 
-/// What the kernel tells about a token.
+/// Reads what a token holds, from its fdinfo and `BPF_OBJ_GET_INFO_BY_FD`.
 fn masks(token: BorrowedFd<'_>) -> Result<TokenMasks, ActorError> {
     let description = pseudofile::read(&format!("/proc/self/fdinfo/{}", token.as_raw_fd()))?;
     let fdinfo = MASKS.map(|field| field_of(&description, field).unwrap_or_default().to_owned());
@@ -380,19 +384,20 @@ fn masks(token: BorrowedFd<'_>) -> Result<TokenMasks, ActorError> {
     Ok(TokenMasks { fdinfo, info })
 }
 
-/// The lines of a token's description (`bpf_token_show_fdinfo`, `kernel/bpf/token.c`).
+/// The lines of a token's fdinfo (`bpf_token_show_fdinfo`, `kernel/bpf/token.c`).
 const MASKS: [&str; 4] = ["allowed_cmds:", "allowed_maps:", "allowed_progs:", "allowed_attachs:"];
 
 fn field_of<'t>(description: &'t str, field: &str) -> Option<&'t str> {
     description.lines().find_map(|line| line.strip_prefix(field)).map(str::trim)
 }
 
-/// Kernels before 6.9 refuse to create a bpffs that belongs to a user namespace (commit 35f96de04127).
+/// Adds the likely reason to an error: kernels before 6.9 refuse a bpffs that belongs to a user namespace (commit
+/// 35f96de04127).
 fn explained(error: &SysError) -> ActorError {
-    ActorError::Refused(format!("{error} (a bpffs of a user namespace, and with it tokens, needs Linux 6.9)"))
+    ActorError::Refused(format!("{error} (a bpffs in a user namespace, and so a token, needs Linux 6.9)"))
 }
 
-/// Maps the ids of a container, by the party in whose user namespace it is made; which ids those are.
+/// Maps a container's ids, through the parent whose user namespace it is made in. Returns the maps.
 fn map_ids(pid: Pid, plan: &Container, parent: Option<&mut RunningActor>) -> Result<Option<[IdMap; 2]>, ActorError> {
     let pid = pid.as_raw_nonzero().get();
     let around = parent.as_ref().and_then(|parent| parent.ids.as_ref());

@@ -1,4 +1,5 @@
-//! Commands of `bpf(2)` by `syscall(2)`: those for which libbpf has no function, or one that does more than was asked.
+//! Commands of `bpf(2)` through `syscall(2)`: those for which libbpf has no function, or whose function does more than
+//! was asked.
 
 #![allow(unsafe_code)]
 
@@ -11,18 +12,19 @@ use harness_protocol::errno::Errno;
 
 use crate::error::last_errno;
 
-/// `union bpf_attr` while it is filled in, member by member at the offsets of `include/uapi/linux/bpf.h`. It is longer
-/// than any kernel's; what a kernel does not know must be zero (`bpf_check_uarg_tail_zero` in `kernel/bpf/syscall.c`).
+/// `union bpf_attr` under construction, member by member at the offsets of `include/uapi/linux/bpf.h`. It is longer
+/// than any kernel's; bytes that a kernel does not know must be zero (`bpf_check_uarg_tail_zero` in
+/// `kernel/bpf/syscall.c`).
 pub(crate) struct Attr<'a> {
     words: [u64; Attr::WORDS],
-    /// The buffers that are pointed to.
+    /// Borrows the buffers that it points to.
     buffers: PhantomData<&'a mut [u8]>,
 }
 
 impl<'a> Attr<'a> {
     const WORDS: usize = 24;
 
-    /// All zeros.
+    /// Makes an attribute of zeros.
     pub(crate) const fn new() -> Self {
         Self { words: [0; Self::WORDS], buffers: PhantomData }
     }
@@ -47,35 +49,33 @@ impl<'a> Attr<'a> {
         self.u32(offset, fd.as_raw_fd().unsigned_abs())
     }
 
-    /// Sets a pointer to what the kernel only reads.
+    /// Sets a pointer to a buffer that the kernel only reads.
     pub(crate) fn input<T>(self, offset: usize, buffer: &'a [T]) -> Self {
         self.u64(offset, buffer.as_ptr() as u64)
     }
 
-    /// Sets a pointer to what the kernel may write.
+    /// Sets a pointer to a buffer that the kernel may write.
     pub(crate) fn output<T>(self, offset: usize, buffer: &'a mut [T]) -> Self {
         self.u64(offset, buffer.as_mut_ptr() as u64)
     }
 
-    /// Makes the call; what it returned.
+    /// Makes the call and returns its result.
     ///
     /// # Safety
-    /// Every buffer must be as long as the kernel takes it to be, by what else is set and by the objects the call is
-    /// about.
+    /// Every buffer must be as long as the kernel assumes, given the other members and the objects the call names.
     pub(crate) unsafe fn call(&mut self, command: u32) -> Result<i32, Errno> {
-        // SAFETY: the union lives across the call, and so do the buffers, which it borrows; their lengths are the
-        // caller's business.
+        // SAFETY: the union and the buffers that it borrows outlive the call; their lengths are the caller's contract.
         let result =
             unsafe { libc::syscall(libc::SYS_bpf, command, self.words.as_mut_ptr(), size_of_val(&self.words)) };
         if result < 0 { Err(last_errno()) } else { Ok(result as i32) }
     }
 
-    /// The same for commands that make something.
+    /// Makes the call for a command that returns a new descriptor.
     ///
     /// # Safety
-    /// That of [`Self::call`], and the command returns a new descriptor.
+    /// As for [`Self::call`], and the command must return a new descriptor.
     pub(crate) unsafe fn make(&mut self, command: u32) -> Result<OwnedFd, Errno> {
-        // SAFETY: the caller's promise; a descriptor returned by it is new and nobody else's.
+        // SAFETY: by the contract; the descriptor is new and nobody else owns it.
         unsafe { self.call(command).map(|fd| OwnedFd::from_raw_fd(fd)) }
     }
 }

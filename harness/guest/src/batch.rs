@@ -1,5 +1,4 @@
-//! Several attempts in one message to an agent: under emulation the change from one process to another costs more than
-//! most system calls.
+//! Several attempts in one message to an executor: under emulation a process switch costs more than most system calls.
 
 use std::{os::fd::OwnedFd, rc::Rc};
 
@@ -11,28 +10,28 @@ use crate::{
 /// Descriptors with their roles.
 pub(crate) type Gathered = Vec<(FdRole, Rc<OwnedFd>)>;
 
-/// Attempts that are asked for in one message.
+/// Attempts that go to the executor in one message.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    /// In their order.
+    /// The attempts, in order.
     pub(crate) jobs: Vec<Job>,
-    /// What they need, each descriptor once.
+    /// The descriptors they need, each once.
     pub(crate) fds: Vec<Rc<OwnedFd>>,
 }
 
 impl Batch {
-    /// Attempts in one message at most: enough that a message costs little beside them.
+    /// The most attempts in one message: enough to make the cost of a message negligible.
     const MOST: usize = 64;
 
-    /// Descriptors one attempt needs at most.
+    /// The most descriptors that one attempt needs.
     const MOST_FDS_OF_ONE: usize = 12;
 
-    /// Whether another attempt fits.
+    /// Returns whether another attempt fits.
     pub(crate) fn has_room(&self) -> bool {
         self.jobs.len() < Self::MOST && self.fds.len() + Self::MOST_FDS_OF_ONE <= channel::MOST_FDS
     }
 
-    /// Adds an attempt with the descriptors it needs, of which its handles are made.
+    /// Adds an attempt with the descriptors it needs, and fills in its handles.
     pub(crate) fn add(&mut self, job: Job, gathered: Gathered) {
         let handles = gathered.into_iter().map(|(role, fd)| Handle(role, self.index_of(fd))).collect();
         self.jobs.push(Job { handles, ..job });

@@ -1,4 +1,4 @@
-//! What attempts and containers cost here, beside the bare system calls they are made of.
+//! Measures what attempts and containers cost here, next to the bare system calls they consist of.
 
 use std::{collections::BTreeMap, fmt, fs::File, path::Path, time::Instant};
 
@@ -20,42 +20,42 @@ use crate::{
     scenario::{self, SharedResources},
 };
 
-/// The result, printed as one object of JSON. Times are in microseconds.
+/// The measurements, printed as one JSON object. Times are in microseconds.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     /// `uname -r`.
     release: String,
-    /// Reading and summing `/sys/kernel/btf/vmlinux`.
+    /// Reading `/sys/kernel/btf/vmlinux` and computing its checksum.
     btf_checksum: u64,
-    /// The same of `/proc/config.gz`; nothing if the kernel has none.
+    /// The same for `/proc/config.gz`; `None` if the kernel has none.
     config_checksum: Option<u64>,
-    /// Making an announcement durable.
+    /// Making a record durable.
     record_sync: u64,
     /// One `BPF_MAP_CREATE` and `close` in a bare loop.
     bare_map_create: f64,
     /// One `BPF_PROG_LOAD` of two instructions and `close` in a bare loop.
     bare_prog_load: f64,
-    /// One `fork`, `unshare` of user and mount namespaces in the child, its end and `wait`.
+    /// One `fork`, `unshare` of user and mount namespaces in the child, its end, and `wait`.
     bare_container: f64,
-    /// One container with all that belongs to it, made and gone again.
+    /// Setting up one complete container and ending it.
     container: f64,
-    /// Scenarios of one container and so many attempts.
+    /// Scenarios of one container with a growing number of attempts.
     growth: Vec<Growth>,
 }
 
-/// A scenario of `attempts` attempts, each made three times: as root, in the control container and for real.
+/// A scenario of `attempts` attempts, each made three times: as root, in the control container, and for real.
 #[derive(Debug, Serialize)]
 struct Growth {
     /// What is attempted.
-    subject: MeasuredCall,
+    call: MeasuredCall,
     attempts: usize,
     micros: u64,
     micros_per_attempt: f64,
-    /// The guest program itself, after the scenario, in KiB.
+    /// Resident memory of the guest program after the scenario, in KiB.
     resident_kib: u64,
-    /// Descriptors it has open then.
+    /// Descriptors that it has open then.
     descriptors: usize,
-    /// What the whole machine can still use then, in KiB.
+    /// Memory available on the whole machine then, in KiB.
     available_kib: u64,
 }
 
@@ -67,11 +67,11 @@ enum MeasuredCall {
     MapCreate,
     /// `BPF_PROG_LOAD` with a token.
     ProgLoad,
-    /// `BPF_MAP_CREATE` without the token, each denied and its cause looked for.
+    /// `BPF_MAP_CREATE` without the token: each is denied, and its cause is searched for.
     Denied,
 }
 
-/// The scenarios measured, after one that is not because nothing costs its usual price the first time.
+/// The measured scenarios. The first one is a warm-up and is not reported.
 const MEASURED: [(MeasuredCall, usize); 6] = [
     (MeasuredCall::MapCreate, 10),
     (MeasuredCall::MapCreate, 10),
@@ -81,12 +81,12 @@ const MEASURED: [(MeasuredCall, usize); 6] = [
     (MeasuredCall::Denied, 100),
 ];
 
-/// Measures, with a record in `folder` as a run has it.
+/// Takes all measurements, with a record in `folder` as in a run.
 pub(crate) fn run(folder: &Path) -> Result<Report, RunError> {
-    let mut world = run::open(folder, plan())?;
-    let mut measured = (0..MEASURED.len()).map(|number| growth(&mut world, number)).collect::<Result<Vec<_>, _>>()?;
+    let mut shared = run::open(folder, plan())?;
+    let mut measured = (0..MEASURED.len()).map(|number| growth(&mut shared, number)).collect::<Result<Vec<_>, _>>()?;
     let growth = measured.split_off(1);
-    let (_, record_sync) = timed(|| world.record.sync());
+    let (_, record_sync) = timed(|| shared.record.sync());
     Ok(Report {
         release: kernel::release(),
         btf_checksum: checksum(ExpectedKernel { btf_crc32: Some(0), ..Default::default() }),
@@ -97,7 +97,7 @@ pub(crate) fn run(folder: &Path) -> Result<Report, RunError> {
         bare_map_create: mean(1000, || bpf::map_create(HASH, None).map(drop).during(|| "BPF_MAP_CREATE"))?,
         bare_prog_load: mean(1000, || bpf::prog_load(TRIVIAL, None).map(drop).during(|| "BPF_PROG_LOAD"))?,
         bare_container: mean(100, bare_container)?,
-        container: container(&world)?,
+        container: container(&shared)?,
         growth,
     })
 }
@@ -121,13 +121,13 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, u64) {
     (result, u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX))
 }
 
-/// How long one of `count` repetitions takes.
+/// Returns the mean time of `count` repetitions.
 fn mean<E>(count: u32, mut work: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
     let (result, micros) = timed(|| (0..count).try_for_each(|_| work()));
     result.map(|()| micros as f64 / f64::from(count))
 }
 
-/// Asked for a checksum nobody has, the proof costs what it always costs.
+/// Times the check of the kernel's identity. The expected checksum matches no kernel; the check costs the same.
 fn checksum(expected: ExpectedKernel) -> u64 {
     timed(|| kernel::prove(&expected).is_ok()).1
 }
@@ -145,22 +145,22 @@ fn bare_container() -> Result<(), SysError> {
     }
 }
 
-fn container(world: &SharedResources) -> Result<f64, RunError> {
+fn container(shared: &SharedResources) -> Result<f64, RunError> {
     let plan = container_plan();
     let made = mean(100, || {
-        let made = RunningActor::container(&world.context, "bench", &plan, None, Needs::default())?;
+        let made = RunningActor::container(&shared.context, "bench", &plan, None, Needs::default())?;
         let mut actor = made.actor;
         actor.confine(&plan)
     });
     made.map_err(|error: ActorError| RunError::Bench(error.to_string()))
 }
 
-fn growth(world: &mut SharedResources, number: usize) -> Result<Growth, RunError> {
-    let (subject, attempts) = MEASURED[number];
-    let (result, micros) = timed(|| scenario::run(world, number as u32));
+fn growth(shared: &mut SharedResources, number: usize) -> Result<Growth, RunError> {
+    let (call, attempts) = MEASURED[number];
+    let (result, micros) = timed(|| scenario::run(shared, number as u32));
     result?;
     Ok(Growth {
-        subject,
+        call,
         attempts,
         micros,
         micros_per_attempt: micros as f64 / attempts as f64,
@@ -178,16 +178,16 @@ fn kib(path: &str, field: &str) -> Result<u64, SysError> {
 
 fn plan() -> Plan {
     let kernel = ExpectedKernel::default();
-    let scenarios = MEASURED.iter().enumerate().map(|(number, (subject, count))| scenario_of(number, *subject, *count));
+    let scenarios = MEASURED.iter().enumerate().map(|(number, (call, count))| scenario_of(number, *call, *count));
     Plan { format: FORMAT, kernel, scenarios: scenarios.collect() }
 }
 
-fn scenario_of(number: usize, subject: MeasuredCall, count: usize) -> Scenario {
+fn scenario_of(number: usize, call: MeasuredCall, count: usize) -> Scenario {
     let plan = container_plan();
     let attempt = Attempt::new(
         Actor::Container(plan.name.clone()),
-        if subject == MeasuredCall::Denied { Token::None } else { Token::Own },
-        call_of(subject),
+        if call == MeasuredCall::Denied { Token::None } else { Token::Own },
+        call_of(call),
     );
     let case = Case { sysctls: BTreeMap::new(), containers: vec![plan], attempts: vec![attempt; count] };
     Scenario {
@@ -201,8 +201,8 @@ fn scenario_of(number: usize, subject: MeasuredCall, count: usize) -> Scenario {
     }
 }
 
-fn call_of(subject: MeasuredCall) -> Call {
-    match subject {
+fn call_of(call: MeasuredCall) -> Call {
+    match call {
         MeasuredCall::MapCreate | MeasuredCall::Denied => Call::MapCreate {
             map_type: HASH.map_type,
             key_size: HASH.key_size,
@@ -268,10 +268,10 @@ mod tests {
     #[test]
     fn only_what_is_to_be_denied_has_no_token() {
         let plan = plan();
-        for (scenario, (subject, count)) in plan.scenarios.iter().zip(MEASURED) {
+        for (scenario, (call, count)) in plan.scenarios.iter().zip(MEASURED) {
             let attempts = &scenario.cases[0].attempts;
             assert_eq!(attempts.len(), count);
-            assert!(attempts.iter().all(|attempt| (attempt.token == Token::None) == (subject == MeasuredCall::Denied)));
+            assert!(attempts.iter().all(|attempt| (attempt.token == Token::None) == (call == MeasuredCall::Denied)));
         }
     }
 }

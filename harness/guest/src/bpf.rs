@@ -1,11 +1,11 @@
-//! The `bpf(2)` calls, each exactly one system call of the meaning asked for, on libbpf's low-level functions.
+//! The `bpf(2)` calls, each exactly one system call with the meaning asked for, on top of libbpf's low-level functions.
 //!
-//! One habit of libbpf 1.7 (`src/bpf.c`) would change what is asked, and is kept out:
-//! - Before the first map, program or BTF it probes by loading a program whether the kernel accounts memory to control
-//!   groups, and raises `RLIMIT_MEMLOCK` if not. [`settle`] has that done once, as root, before any fork; libbpf
-//!   remembers the result.
+//! libbpf 1.7 has one habit that would change what is asked, and it is kept out: before the first map, program or BTF
+//! it loads a program to probe whether the kernel charges memory to control groups, and raises `RLIMIT_MEMLOCK` if not
+//! (`src/bpf.c`). [`settle`] triggers that probe once, as root, before any fork; libbpf remembers the result.
 //!
-//! `bpf_prog_load` repeats a load that got `EAGAIN` unless told to attempt it once, which [`prog_load`] does.
+//! `bpf_prog_load` repeats a load that failed with `EAGAIN` unless it is limited to one attempt; [`prog_load`] limits
+//! it.
 
 #![allow(unsafe_code)]
 
@@ -34,15 +34,15 @@ pub(crate) struct MapSpec<'a> {
     pub(crate) value_size: u32,
     /// Number of entries.
     pub(crate) max_entries: u32,
-    /// `map_flags` without the token's.
+    /// `map_flags` without the token flag.
     pub(crate) flags: u32,
     /// `map_extra`.
     pub(crate) extra: u64,
-    /// The pattern of a map of maps.
+    /// The inner map of a map of maps.
     pub(crate) inner: Option<BorrowedFd<'a>>,
-    /// A BTF object with the numbers of the key's and the value's type.
+    /// A BTF object with the ids of the key's and the value's type.
     pub(crate) types: Option<(BorrowedFd<'a>, u32, u32)>,
-    /// The kernel's structure that is the value; 0 for none.
+    /// The BTF id of the kernel structure that is the value; 0 for none.
     pub(crate) structure: u32,
 }
 
@@ -53,24 +53,24 @@ pub(crate) struct ProgSpec<'a> {
     pub(crate) prog_type: u32,
     /// `enum bpf_attach_type`.
     pub(crate) expected_attach_type: u32,
-    /// `prog_flags` without the token's.
+    /// `prog_flags` without the token flag.
     pub(crate) flags: u32,
     /// Its instructions, each a `struct bpf_insn`.
     pub(crate) body: &'a [u64],
     /// Its license.
     pub(crate) license: &'a CStr,
-    /// The type it is written for: the kernel's, or that of a program.
+    /// The BTF id of the type it is written for: a type of the kernel's, or of a program's.
     pub(crate) target: u32,
-    /// The program it replaces a function of.
+    /// The program whose function it replaces.
     pub(crate) replaces: Option<BorrowedFd<'a>>,
     /// Its own BTF, and each function's first instruction and type (`struct bpf_func_info`).
     pub(crate) types: Option<(BorrowedFd<'a>, &'a [[u32; 2]])>,
-    /// Maps that instructions name by their place here.
+    /// Maps that instructions name by their index in this list.
     pub(crate) maps: &'a [BorrowedFd<'a>],
 }
 
 impl ProgSpec<'_> {
-    /// A program of no type, with nothing but what it must have.
+    /// A program of no type, with the required members only.
     pub(crate) const PLAIN: ProgSpec<'static> = ProgSpec {
         prog_type: 0,
         expected_attach_type: 0,
@@ -84,22 +84,22 @@ impl ProgSpec<'_> {
     };
 }
 
-/// The four masks of a token, as `BPF_OBJ_GET_INFO_BY_FD` tells them (`struct bpf_token_info`).
+/// The four masks of a token, as `BPF_OBJ_GET_INFO_BY_FD` returns them (`struct bpf_token_info`).
 pub(crate) type TokenMasks = sys::bpf_token_info;
 
-/// Lets libbpf find out, with the privileges the caller has now, what it would otherwise probe in the middle of an
-/// attempt; forks inherit what it found.
+/// Makes libbpf probe now, with the caller's privileges, what it would otherwise probe in the middle of an attempt.
+/// Forks inherit the result.
 pub(crate) fn settle() {
     // SAFETY: sets a number.
     unsafe { sys::libbpf_set_memlock_rlim(0) };
-    // Its answer does not matter, the probe it causes does.
+    // Only the probe that this causes matters.
     let _ = map_create(MapSpec::default(), None);
 }
 
-/// Whether a call of `bpf(2)` reaches the kernel's own code, and no filter answers it: that asks for no permission before it
-/// says that it does not know a command (`__sys_bpf`, `kernel/bpf/syscall.c`).
+/// Returns whether a call of `bpf(2)` reaches the kernel's own code instead of a filter: the kernel checks no
+/// permission before it rejects an unknown command (`__sys_bpf`, `kernel/bpf/syscall.c`).
 pub(crate) fn is_reached() -> bool {
-    // Not all ones: higher bits are flags beside the command in later kernels (`BPF_COMMON_ATTRS` in 7.3).
+    // Not all ones: later kernels use higher bits as flags next to the command (`BPF_COMMON_ATTRS` in 7.3).
     const NO_COMMAND: u32 = 0xfff;
     // SAFETY: the attributes hold no pointers.
     let answer = unsafe { crate::attr::Attr::new().call(NO_COMMAND) };
@@ -135,7 +135,7 @@ pub(crate) fn map_create(spec: MapSpec<'_>, token: Token<'_>) -> Result<OwnedFd,
     })
 }
 
-/// `BPF_LOG_STATS` (`include/linux/bpf_verifier.h`): complaints and a summary.
+/// `BPF_LOG_STATS` (`include/linux/bpf_verifier.h`): verifier messages and a summary.
 const LOG_STATS: u32 = 4;
 
 /// `BPF_PROG_LOAD`, once, without a verifier log.
@@ -143,7 +143,7 @@ pub(crate) fn prog_load(spec: ProgSpec<'_>, token: Token<'_>) -> Result<OwnedFd,
     load(spec, token, &mut [])
 }
 
-/// `BPF_PROG_LOAD`, once; the verifier writes to the log as much as it has room for, nothing if it has none.
+/// `BPF_PROG_LOAD`, once. The verifier fills the log as far as it has room; an empty log asks for none.
 fn load(spec: ProgSpec<'_>, token: Token<'_>, log: &mut [u8]) -> Result<OwnedFd, Errno> {
     let (btf, functions) = spec.types.map_or((None, &[][..]), |(btf, functions)| (Some(btf), functions));
     let maps: Vec<i32> = spec.maps.iter().map(AsRawFd::as_raw_fd).collect();
@@ -165,8 +165,8 @@ fn load(spec: ProgSpec<'_>, token: Token<'_>, log: &mut [u8]) -> Result<OwnedFd,
         log_buf: if log.is_empty() { ptr::null_mut() } else { log.as_mut_ptr().cast() },
         ..Default::default()
     };
-    // SAFETY: instructions (eight bytes each, as `struct bpf_insn` has), license, functions, maps, log and options live
-    // across the call, and each count is that of its array.
+    // SAFETY: instructions (eight bytes each, as `struct bpf_insn` has), license, functions, maps, log and options
+    // outlive the call, and each count is that of its array.
     owned(unsafe {
         sys::bpf_prog_load(
             spec.prog_type,
@@ -179,7 +179,7 @@ fn load(spec: ProgSpec<'_>, token: Token<'_>, log: &mut [u8]) -> Result<OwnedFd,
     })
 }
 
-/// `r0 = value; exit`, by the instruction encoding of RFC 9669.
+/// `r0 = value; exit`, in the instruction encoding of RFC 9669.
 pub(crate) const fn returning(value: i32) -> [u64; 2] {
     const MOV: u64 = (sys::BPF_ALU64 | sys::BPF_MOV | sys::BPF_K) as u64;
     const EXIT: u64 = (sys::BPF_JMP | sys::BPF_EXIT) as u64;
@@ -235,7 +235,7 @@ pub(crate) fn obj_get(path: &CStr, flags: u32) -> Result<OwnedFd, Errno> {
     owned(unsafe { sys::bpf_obj_get_opts(path.as_ptr(), &options) })
 }
 
-/// `BPF_PROG_TEST_RUN` on a packet: what the program returned.
+/// `BPF_PROG_TEST_RUN` on a packet. Returns the program's return value.
 pub(crate) fn prog_test_run(prog: BorrowedFd<'_>, packet: &[u8]) -> Result<u32, Errno> {
     let mut options = sys::bpf_test_run_opts {
         sz: size_of::<sys::bpf_test_run_opts>() as u64,
@@ -244,12 +244,12 @@ pub(crate) fn prog_test_run(prog: BorrowedFd<'_>, packet: &[u8]) -> Result<u32, 
         repeat: 1,
         ..Default::default()
     };
-    // SAFETY: pointer and size of the packet belong together, and both outlive the call; nothing is asked back but
-    // the numbers in the options.
+    // SAFETY: pointer and size of the packet belong together, and both outlive the call; the only output is in the
+    // options.
     done(unsafe { sys::bpf_prog_test_run_opts(prog.as_raw_fd(), &mut options) }).map(|()| options.retval)
 }
 
-/// A kind of object the kernel numbers.
+/// A kind of object that the kernel gives ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// Maps.
@@ -262,7 +262,7 @@ pub(crate) enum Kind {
     Btf,
 }
 
-/// `BPF_*_GET_NEXT_ID`: the lowest id above `after`, `None` after the last.
+/// `BPF_*_GET_NEXT_ID`: returns the lowest id above `after`, `None` after the last.
 pub(crate) fn next_id(kind: Kind, after: u32) -> Result<Option<u32>, Errno> {
     let mut id = 0;
     // SAFETY: each call writes one number, to a place that outlives it.
@@ -289,12 +289,12 @@ fn number(fd: Option<BorrowedFd<'_>>) -> u32 {
     fd.map_or(0, |fd| fd.as_fd().as_raw_fd().unsigned_abs())
 }
 
-/// What libbpf returns: a descriptor that the call has just made, or a negative errno (`libbpf_legacy.h`, since 1.0).
+/// Converts what libbpf returns: a new descriptor, or a negative errno (`libbpf_legacy.h`, since 1.0).
 pub(crate) fn owned(result: i32) -> Result<OwnedFd, Errno> {
     if result < 0 {
         return Err(Errno::from_raw(-result));
     }
-    // SAFETY: the call has just made this descriptor for us, and nobody else knows it.
+    // SAFETY: the call has just made this descriptor, and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(result) })
 }
 

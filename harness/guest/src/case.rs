@@ -20,52 +20,53 @@ use crate::{
 pub(crate) use stage::{CaseError, Stage};
 use stage::{failed_attempt, needs_of};
 
-/// Runs a case: a container control, a root control, the case for real, and the search for causes.
-pub(crate) fn run(stage: &mut Stage<'_>, place: CaseIndex, case: &Case) -> Result<(), CaseError> {
+/// Runs a case: the container control, the root control, the case for real, and the search for causes.
+pub(crate) fn run(stage: &mut Stage<'_>, case_index: CaseIndex, case: &Case) -> Result<(), CaseError> {
     check_paths(&case.attempts)?;
     control::check(&case.attempts)?;
-    let made = control::all(stage, place, case);
-    // Control parties are used again, unless they may have changed: pins outlive the case, and a dead one is of no use.
+    let made = control::all(stage, case_index, case);
+    // Controls are used again unless the case may have changed them: pins outlive the case, and a dead actor is
+    // useless.
     if made.is_err() || case.attempts.iter().any(|attempt| attempt.call.leaves_something()) {
         stage.controls.clear();
     }
     let (answers, objects) = made?;
-    run_for_real(stage, place, case, &objects, answers)
+    run_for_real(stage, case_index, case, &objects, answers)
 }
 
 fn run_for_real(
     stage: &mut Stage<'_>,
-    place: CaseIndex,
+    case_index: CaseIndex,
     case: &Case,
     fallback: &Objects,
     controls: Vec<(Control, Control)>,
 ) -> Result<(), CaseError> {
-    let actors = assemble(stage, place, case)?;
+    let actors = assemble(stage, case_index, case)?;
     let root_cgroup = stage.context.hierarchy.root();
     let mut pass = Pass { root_cgroup, actors, objects: Objects::new(), kind: Kind::Real, fallback: Some(fallback) };
     let mut denied = Vec::new();
     let mut controls = controls.into_iter();
     stage.deny_hooks.set_in_force(true);
-    let made = pass.run(place, case, |index, result| {
+    let made = pass.run(case_index, case, |index, result| {
         let answer = result.map_err(|source| failed_attempt(case, index, source))?;
-        let (root, container) = controls.next().expect("a pass tells of each attempt once, and so did the controls'");
+        let (root, container) = controls.next().expect("the pass and the controls report each attempt once");
         let by_container = matches!(case.attempts[index].actor, Actor::Container(_));
         let unexplained = matches!(&case.attempts[index].call, Call::Object(load) if load.unexplained);
         if by_container && !unexplained && outcome::is_denial(&answer, &root, &container) {
             denied.push(index);
         }
-        let event = Event::Attempt { case: place.case, attempt: index as u32, answer, root, container };
+        let event = Event::Attempt { case: case_index.case, attempt: index as u32, answer, root, container };
         stage.record.add(event).map_err(CaseError::Record)
     });
     stage.deny_hooks.set_in_force(false);
     made?;
-    for (index, cause) in causes(stage.deny_hooks, &mut pass, place, case, denied) {
-        stage.record.add(Event::Cause { case: place.case, attempt: index as u32, cause })?;
+    for (index, cause) in causes(stage.deny_hooks, &mut pass, case_index, case, denied) {
+        stage.record.add(Event::Cause { case: case_index.case, attempt: index as u32, cause })?;
     }
-    end_units(stage.record, place.case, &mut pass.actors)
+    end_units(stage.record, case_index.case, &mut pass.actors)
 }
 
-/// Stops the units of a case, and tells what systemd says of each.
+/// Stops the units of a case and records what systemd says of each.
 fn end_units(record: &mut Writer, case: u32, actors: &mut Actors<'_>) -> Result<(), CaseError> {
     let Actors::Each { containers, .. } = actors else { return Ok(()) };
     for (name, actor) in containers {
@@ -76,25 +77,25 @@ fn end_units(record: &mut Writer, case: u32, actors: &mut Actors<'_>) -> Result<
     Ok(())
 }
 
-/// Why attempts were denied: by our own programs on hooks of the security modules if the kernel does them without, and
-/// otherwise whatever it is while those are in force.
+/// Finds why attempts were denied. If the kernel allows one without our LSM programs, they are the cause; otherwise the
+/// search runs with them in force.
 fn causes(
     deny_hooks: &LsmDenyHooks,
     pass: &mut Pass<'_>,
-    place: CaseIndex,
+    case_index: CaseIndex,
     case: &Case,
     denied: Vec<usize>,
 ) -> Vec<(usize, Cause)> {
     let (vetoed, others): (Vec<usize>, Vec<usize>) =
-        denied.into_iter().partition(|index| deny_hooks.any() && cause::is_done_now(pass, place, case, *index));
+        denied.into_iter().partition(|index| deny_hooks.any() && cause::is_done_now(pass, case_index, case, *index));
     deny_hooks.set_in_force(true);
-    let mut found = cause::find(pass, place, case, &others);
+    let mut found = cause::find(pass, case_index, case, &others);
     deny_hooks.set_in_force(false);
     found.extend(vetoed.into_iter().map(|index| (index, Cause::Missing(vec![Change::NoLsm]))));
     found
 }
 
-/// Makes the containers of a case, and the host's agent if it has a part.
+/// Sets up the containers of a case, and the host's actor if the case needs it.
 fn assemble(stage: &mut Stage<'_>, at: CaseIndex, case: &Case) -> Result<Actors<'static>, CaseError> {
     let number = at.case;
     let needs = needs_of(case);
@@ -103,9 +104,9 @@ fn assemble(stage: &mut Stage<'_>, at: CaseIndex, case: &Case) -> Result<Actors<
     let host =
         host.then(|| RunningActor::host(stage.context, &label("host"), needs)).transpose().map_err(CaseError::Host)?;
     let mut made: Vec<(ContainerName, RunningActor)> = Vec::new();
-    for (place, plan) in case.containers.iter().enumerate() {
+    for (position, plan) in case.containers.iter().enumerate() {
         let parent = parent_of(plan, &mut made)?;
-        let label = label(&place.to_string());
+        let label = label(&position.to_string());
         let actor = match &plan.unit {
             Some(unit) => RunningActor::unit(stage.context, &label, (plan, unit), (at, case), needs),
             None => RunningActor::container(stage.context, &label, plan, parent, needs),
@@ -114,7 +115,7 @@ fn assemble(stage: &mut Stage<'_>, at: CaseIndex, case: &Case) -> Result<Actors<
         made.push((plan.name.clone(), actor));
         stage.record.add(Event::Container { case: number, container: plan.name.clone(), mounted, token, no_token })?;
     }
-    // Only now, because a container can make another only as long as it has the capabilities for it.
+    // Only now: a container can make another one only while it has the capabilities for it.
     let of_ours = made.iter_mut().zip(&case.containers).filter(|(_, plan)| plan.unit.is_none());
     for ((_, actor), plan) in of_ours {
         actor.confine(plan).map_err(|source| failed(plan, source))?;
@@ -143,7 +144,7 @@ fn has_host_part(attempt: &Attempt) -> bool {
         || matches!(attempt.call, Call::TokenCreate { from: Actor::Host, .. } | Call::Remount { from: Actor::Host, .. })
 }
 
-/// Refuses pins that would lead out of the bpffs they are for.
+/// Rejects pins that would leave their bpffs.
 fn check_paths(attempts: &[Attempt]) -> Result<(), CaseError> {
     let leaves =
         |path: &str| path.contains('\0') || path.split('/').any(|part| part.is_empty() || part == "." || part == "..");
@@ -170,10 +171,11 @@ mod tests {
     #[test]
     fn pins_stay_below_their_bpffs() {
         for path in ["", "/", "/x", "../x", "a/../b", "./a", "a//b", "a\0b"] {
-            let error =
-                check_paths(&[attempt(Call::ObjGet { path: path.to_owned(), flags: 0 })]).unwrap_err().to_string();
-            assert!(error.starts_with("attempt 0 (obj_get): `"), "{error}");
+            let checked = check_paths(&[attempt(Call::ObjGet { path: path.to_owned(), flags: 0 })]);
+            assert!(matches!(checked, Err(CaseError::Path { index: 0, op: "obj_get", .. })), "{path:?}");
         }
+        let error = check_paths(&[attempt(Call::ObjGet { path: "../x".to_owned(), flags: 0 })]).unwrap_err();
+        insta::assert_snapshot!(error, @"attempt 0 (obj_get): `../x` is not a plain path below a bpffs");
         let pin = Call::ObjPin {
             object: "m".to_owned(),
             path: "folder/map..1".to_owned(),

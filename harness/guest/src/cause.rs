@@ -1,8 +1,8 @@
-//! Why attempts were denied: the smallest change of its container with which the kernel does each.
+//! Why attempts were denied: the smallest change to the container with which the kernel allows each.
 //!
-//! Found by making them again, by the container's keeper in the same namespaces and cgroup and with the same objects,
-//! with more of what a container can be given. Nothing is concluded from what the kernel ought to ask for; the numbers
-//! in a call only decide what is tried first.
+//! The privileged executor makes a denied attempt again, in the same namespaces and cgroup and with the same objects,
+//! with more of what a container can be given. Nothing is inferred from what the kernel should check; the numbers in a
+//! call only decide what is tried first.
 
 mod options;
 mod search;
@@ -27,12 +27,12 @@ use crate::{
 use search::{Likely, NOTHING, NextRetries, Retried, Retry, SETTING};
 use token_source::TokenSource;
 
-/// Looks for the causes of denied attempts, given by their indexes. All attempts of the case have been made: what a
-/// trial does to their objects changes no answer any more.
-pub(crate) fn find(pass: &mut Pass<'_>, place: CaseIndex, case: &Case, denied: &[usize]) -> Vec<(usize, Cause)> {
+/// Finds the causes of denied attempts, given by index. It runs after all attempts of the case: what a retry does to
+/// their objects can change no answer.
+pub(crate) fn find(pass: &mut Pass<'_>, case_index: CaseIndex, case: &Case, denied: &[usize]) -> Vec<(usize, Cause)> {
     let (mut found, mut open) = (Vec::new(), Vec::new());
     for index in denied {
-        match DenialSearch::new(pass, place, case, *index) {
+        match DenialSearch::new(pass, case_index, case, *index) {
             Ok(denial_search) => open.push(denial_search),
             Err(error) => found.push((*index, Cause::Unknown(error.to_string()))),
         }
@@ -41,63 +41,63 @@ pub(crate) fn find(pass: &mut Pass<'_>, place: CaseIndex, case: &Case, denied: &
         let mut needed = Vec::new();
         open.retain(|denial_search| match search::search(&denial_search.tried, &likely(denial_search.judged)) {
             Ok(cause) => {
-                found.push((denial_search.place.attempt as usize, denial_search.named(cause)));
+                found.push((denial_search.index.attempt as usize, denial_search.named(cause)));
                 false
             }
-            Err(NextRetries(trials)) => {
-                needed.push(trials);
+            Err(NextRetries(retries)) => {
+                needed.push(retries);
                 true
             }
         });
         let failures = try_all(pass, &mut open, needed);
         for (at, error) in failures.into_iter().rev() {
             let denial_search = open.remove(at);
-            found.push((denial_search.place.attempt as usize, Cause::Unknown(error)));
+            found.push((denial_search.index.attempt as usize, Cause::Unknown(error)));
         }
     }
     found.sort_by_key(|(index, _)| *index);
     found
 }
 
-/// Whether the kernel does an attempt that it denied before, without any change of its container.
-pub(crate) fn is_done_now(pass: &mut Pass<'_>, place: CaseIndex, case: &Case, index: usize) -> bool {
-    let Ok(denial_search) = DenialSearch::new(pass, place, case, index) else { return false };
-    let trial = Pending { denial_search: 0, trial: NOTHING, gathered: denial_search.gathered.clone() };
+/// Returns whether the kernel now allows an attempt that it denied before, without any change to its container.
+pub(crate) fn is_done_now(pass: &mut Pass<'_>, case_index: CaseIndex, case: &Case, index: usize) -> bool {
+    let Ok(denial_search) = DenialSearch::new(pass, case_index, case, index) else { return false };
+    let retry = Pending { denial_search: 0, retry: NOTHING, gathered: denial_search.gathered.clone() };
     let Ok(actor) = pass.actors.player(&denial_search.attempt.actor) else { return false };
-    answers(actor, &[denial_search], &[trial]).is_ok_and(|answers| answers == [true])
+    answers(actor, &[denial_search], &[retry]).is_ok_and(|answers| answers == [true])
 }
 
-/// One denied attempt and what is known of it so far.
+/// The search for the cause of one denied attempt, with what is known so far.
 struct DenialSearch<'c> {
-    place: AttemptIndex,
+    index: AttemptIndex,
     attempt: &'c Attempt,
-    /// The call that takes the token: the attempt's, or that of the load whose program it attaches.
+    /// The call that takes the token: the attempt's own, or the load of the program that it attaches.
     judged: &'c Call,
-    /// What the attempt was made with.
+    /// The descriptors that the attempt was made with.
     gathered: Gathered,
-    /// How much of it is made again: the token only, if it was that which was denied.
+    /// How much of it is made again: only the token, if that was what the kernel denied.
     extent: Extent,
-    /// What it has to do with a bpffs.
+    /// Where it gets its token, if it involves one.
     token_source: Option<TokenSource>,
-    /// What the actor's own bpffs delegates, or another one of its container that the attempt's token is of.
+    /// What the actor's own bpffs delegates, or the further one that the attempt's token comes from.
     delegated: Vec<MountOption>,
-    /// The capabilities the attempt was made with.
+    /// The capabilities that the attempt was made with.
     caps: u64,
-    /// Whether a filter of system calls is in the way.
+    /// Whether a system call filter applies.
     is_filtered: bool,
-    /// Whether the actor is a unit of systemd that a filter keeps from `bpf(2)`; its keeper has no copy of that.
+    /// Whether the actor is a systemd unit whose filter blocks `bpf(2)`; the privileged executor has no such filter.
     is_unit_without_bpf: bool,
     tried: Retried,
 }
 
 impl<'c> DenialSearch<'c> {
-    fn new(pass: &mut Pass<'_>, place: CaseIndex, case: &'c Case, index: usize) -> Result<Self, AttemptError> {
+    fn new(pass: &mut Pass<'_>, case_index: CaseIndex, case: &'c Case, index: usize) -> Result<Self, AttemptError> {
         let attempt = &case.attempts[index];
         let (gathered, extent) = match pass.lacked_token(attempt)? {
             Some(bpffs) => (vec![(FdRole::Bpffs, bpffs)], Extent::Token),
             None => (pass.gather(attempt)?, Extent::Brief),
         };
-        let token_source = TokenSource::of(pass, place, case, attempt)?;
+        let token_source = TokenSource::of(pass, case_index, case, attempt)?;
         let maker = token_source.as_ref().and_then(TokenSource::maker);
         let judged = maker.map_or(&attempt.call, |maker| &case.attempts[maker].call);
         let plan = pass.actors.player(&attempt.actor)?.plan();
@@ -109,9 +109,9 @@ impl<'c> DenialSearch<'c> {
             Token::None | Token::Own | Token::Saved(_) => plan.map(|plan| plan.options.clone()).unwrap_or_default(),
         };
         let is_unit_without_bpf = pass.actors.player(&attempt.actor)?.is_filtered_unit();
-        let (place, tried) = (place.attempt(index), Retried::new());
+        let (index, tried) = (case_index.attempt(index), Retried::new());
         Ok(Self {
-            place,
+            index,
             attempt,
             judged,
             gathered,
@@ -125,8 +125,8 @@ impl<'c> DenialSearch<'c> {
         })
     }
 
-    /// A cause as it is told: what is its own is a token or a bpffs, depending on the call; and no trial of a unit is made
-    /// behind the filter of system calls that stands before it.
+    /// Returns a cause as it is reported. Depending on the call, what is the container's own is a token or a bpffs; and
+    /// retries for a unit run without its system call filter, so the filter is added.
     fn named(&self, cause: Cause) -> Cause {
         match self.with_own_named(cause) {
             cause if !self.is_unit_without_bpf => cause,
@@ -141,7 +141,7 @@ impl<'c> DenialSearch<'c> {
 
     fn with_own_named(&self, cause: Cause) -> Cause {
         match (cause, &self.token_source) {
-            (Cause::Missing(changes), Some(token_source)) if token_source.is_the_bpffs_asked() => {
+            (Cause::Missing(changes), Some(token_source)) if token_source.asks_bpffs() => {
                 let named = |change| if change == Change::Token { Change::Bpffs } else { change };
                 Cause::Missing(changes.into_iter().map(named).collect())
             }
@@ -149,28 +149,28 @@ impl<'c> DenialSearch<'c> {
         }
     }
 
-    /// Notes what a trial gave; where no filter is, it gives the same with one and without.
-    fn note(&mut self, trial: Retry, works: bool) {
-        self.tried.insert(trial, works);
+    /// Notes the result of a retry. Without a filter, the result holds with and without one.
+    fn note(&mut self, retry: Retry, works: bool) {
+        self.tried.insert(retry, works);
         if !self.is_filtered {
-            self.tried.insert(Retry { unfiltered: !trial.unfiltered, ..trial }, works);
+            self.tried.insert(Retry { unfiltered: !retry.unfiltered, ..retry }, works);
         }
     }
 
-    /// Whether a trial is made behind the container's filter.
-    fn is_behind_filter(&self, trial: Retry) -> bool {
-        self.is_filtered && !trial.unfiltered
+    /// Returns whether a retry runs behind the container's filter.
+    fn is_behind_filter(&self, retry: Retry) -> bool {
+        self.is_filtered && !retry.unfiltered
     }
 
-    /// The descriptors of a trial; `None` if there cannot be such a one.
-    fn gathered(&self, actor: &mut RunningActor, trial: Retry) -> Result<Option<Gathered>, AttemptError> {
+    /// Returns the descriptors of a retry; `None` if it is impossible.
+    fn gathered(&self, actor: &mut RunningActor, retry: Retry) -> Result<Option<Gathered>, AttemptError> {
         let Some(token_source) = &self.token_source else { return Ok(Some(self.gathered.clone())) };
         let owned = token_source.owned;
-        let same = (owned && trial.bits == NOTHING.bits) || (!owned && !trial.own);
+        let same = (owned && retry.bits == NOTHING.bits) || (!owned && !retry.own);
         if same || !actor.can_have_tokens() {
             return Ok(Some(self.gathered.clone()));
         }
-        let options = options::with_bits(&self.delegated, trial.bits);
+        let options = options::with_bits(&self.delegated, retry.bits);
         if options == self.delegated && owned {
             return Ok(Some(self.gathered.clone()));
         }
@@ -182,31 +182,31 @@ impl<'c> DenialSearch<'c> {
     }
 }
 
-/// A trial of an inquiry, by its index.
+/// A retry, with the index of its search.
 struct Pending {
     denial_search: usize,
-    trial: Retry,
+    retry: Retry,
     gathered: Gathered,
 }
 
-/// Makes the trials each inquiry needs; which inquiries failed, by index, and why.
+/// Makes the retries that each search needs. Returns the searches that failed, by index, and why.
 fn try_all(pass: &mut Pass<'_>, open: &mut [DenialSearch<'_>], needed: Vec<Vec<Retry>>) -> Vec<(usize, String)> {
     let (mut pending, mut failures) = (Vec::new(), Vec::new());
-    for (at, trials) in needed.into_iter().enumerate() {
-        if let Err(error) = prepare(pass, &mut open[at], at, trials, &mut pending) {
+    for (at, retries) in needed.into_iter().enumerate() {
+        if let Err(error) = prepare(pass, &mut open[at], at, retries, &mut pending) {
             failures.push((at, error.to_string()));
         }
     }
     for setting in [false, true] {
         let mut rest: Vec<Pending> = Vec::new();
-        for trial in pending.extract_if(.., |pending| pending.trial.setting == setting) {
+        for retry in pending.extract_if(.., |pending| pending.retry.setting == setting) {
             let other_actor = rest
                 .last()
-                .is_some_and(|last| open[last.denial_search].attempt.actor != open[trial.denial_search].attempt.actor);
+                .is_some_and(|last| open[last.denial_search].attempt.actor != open[retry.denial_search].attempt.actor);
             if other_actor {
                 failures.extend(make(pass, open, std::mem::take(&mut rest), setting));
             }
-            rest.push(trial);
+            rest.push(retry);
         }
         failures.extend(make(pass, open, rest, setting));
     }
@@ -219,26 +219,26 @@ fn prepare(
     pass: &mut Pass<'_>,
     denial_search: &mut DenialSearch<'_>,
     at: usize,
-    trials: Vec<Retry>,
+    retries: Vec<Retry>,
     pending: &mut Vec<Pending>,
 ) -> Result<(), AttemptError> {
-    for trial in trials {
-        match denial_search.gathered(pass.actors.player(&denial_search.attempt.actor)?, trial)? {
-            Some(gathered) => pending.push(Pending { denial_search: at, trial, gathered }),
-            None => denial_search.note(trial, false),
+    for retry in retries {
+        match denial_search.gathered(pass.actors.player(&denial_search.attempt.actor)?, retry)? {
+            Some(gathered) => pending.push(Pending { denial_search: at, retry, gathered }),
+            None => denial_search.note(retry, false),
         }
     }
     Ok(())
 }
 
-/// Makes trials of one actor, as many in a message as it takes; which inquiries failed, and why.
+/// Makes retries of one actor, as many per message as fit. Returns the searches that failed, and why.
 fn make(
     pass: &mut Pass<'_>,
     open: &mut [DenialSearch<'_>],
-    trials: Vec<Pending>,
+    retries: Vec<Pending>,
     setting: bool,
 ) -> Vec<(usize, String)> {
-    let Some(first) = trials.first() else { return Vec::new() };
+    let Some(first) = retries.first() else { return Vec::new() };
     let mut settings = Settings::default();
     let (name, value) = SETTING;
     let wanted = setting.then(|| (name.to_owned(), value.to_owned())).into_iter().collect();
@@ -246,38 +246,38 @@ fn make(
         Ok(()) => {
             let actor = pass.actors.player(&open[first.denial_search].attempt.actor);
             let made = actor.map_err(|error| error.to_string());
-            made.and_then(|actor| answers(actor, open, &trials))
+            made.and_then(|actor| answers(actor, open, &retries))
         }
-        // A setting the kernel does not let go of is none that a container could be given.
-        Err(_) => Ok(vec![false; trials.len()]),
+        // A setting that the kernel does not let anybody change is not a change the container could get.
+        Err(_) => Ok(vec![false; retries.len()]),
     };
     settings.restore();
     match made {
         Ok(answers) => {
-            for (pending, works) in trials.into_iter().zip(answers) {
-                open[pending.denial_search].note(pending.trial, works);
+            for (pending, works) in retries.into_iter().zip(answers) {
+                open[pending.denial_search].note(pending.retry, works);
             }
             Vec::new()
         }
-        Err(error) => trials.iter().map(|pending| (pending.denial_search, error.clone())).collect(),
+        Err(error) => retries.iter().map(|pending| (pending.denial_search, error.clone())).collect(),
     }
 }
 
-/// Whether the kernel did it, for each trial.
-fn answers(actor: &mut RunningActor, open: &[DenialSearch<'_>], trials: &[Pending]) -> Result<Vec<bool>, String> {
-    let mut answers = Vec::with_capacity(trials.len());
-    while answers.len() < trials.len() {
+/// Returns for each retry whether the kernel allowed it.
+fn answers(actor: &mut RunningActor, open: &[DenialSearch<'_>], retries: &[Pending]) -> Result<Vec<bool>, String> {
+    let mut answers = Vec::with_capacity(retries.len());
+    while answers.len() < retries.len() {
         let mut batch = Batch::default();
-        let behind_filter = |pending: &Pending| open[pending.denial_search].is_behind_filter(pending.trial);
-        let filtered = behind_filter(&trials[answers.len()]);
-        for pending in &trials[answers.len()..] {
+        let behind_filter = |pending: &Pending| open[pending.denial_search].is_behind_filter(pending.retry);
+        let filtered = behind_filter(&retries[answers.len()]);
+        for pending in &retries[answers.len()..] {
             if !batch.has_room() || behind_filter(pending) != filtered {
                 break;
             }
             let denial_search = &open[pending.denial_search];
-            let caps = Some(denial_search.caps | pending.trial.caps);
+            let caps = Some(denial_search.caps | pending.retry.caps);
             let job = Job {
-                place: denial_search.place,
+                index: denial_search.index,
                 caps,
                 handles: Vec::new(),
                 keep: false,
@@ -294,7 +294,7 @@ fn answers(actor: &mut RunningActor, open: &[DenialSearch<'_>], trials: &[Pendin
     Ok(answers)
 }
 
-/// The numbers that are likely to be the bits a call lacks: of its command, and of the types it names.
+/// Returns the bits that a call most likely lacks: those of its command and of the types it names.
 fn likely(call: &Call) -> Likely {
     const LOADING: [u32; 3] = [sys::BPF_MAP_CREATE, sys::BPF_PROG_LOAD, sys::BPF_BTF_LOAD];
     let cmds = match call {

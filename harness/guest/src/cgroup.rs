@@ -1,4 +1,4 @@
-//! Control groups: one for each container, in a folder of our own below the root of the unified hierarchy.
+//! Control groups: one for each container, in a folder of ours below the root of the unified hierarchy.
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -16,11 +16,11 @@ use crate::{
     pseudofile,
 };
 
-/// The folder of our own; what is left in it after a scenario is a leftover.
+/// Our folder; what remains in it after a scenario is a leftover.
 const FOLDER: &str = "bpf-token-guest";
 
-/// Where it is mounted: alone, or beside hierarchies of version 1.
-const PLACES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+/// Where the hierarchy is mounted: alone, or next to hierarchies of version 1.
+const MOUNT_POINTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 /// The hierarchy and our folder in it.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Hierarchy {
 }
 
 impl Hierarchy {
-    /// Opens it and makes our folder.
+    /// Opens the hierarchy and makes our folder.
     pub(crate) fn open() -> Result<Self, SysError> {
         let root = root()?;
         make(root.as_fd(), FOLDER)?;
@@ -38,7 +38,7 @@ impl Hierarchy {
         Ok(Self { root, folder })
     }
 
-    /// The root cgroup, opened for reading.
+    /// Returns the root cgroup, opened for reading.
     pub(crate) fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
@@ -50,14 +50,14 @@ impl Hierarchy {
         Ok(Cgroup { hierarchy: Rc::clone(self), name, folder })
     }
 
-    /// The names of cgroups in our folder.
+    /// Returns the names of the cgroups in our folder.
     pub(crate) fn left(&self) -> Result<Vec<String>, SysError> {
         let mut names = pseudofile::folders(&self.folder, "our cgroup folder")?;
         names.sort();
         Ok(names)
     }
 
-    /// Removes a cgroup that has no processes any more.
+    /// Removes a cgroup without processes.
     pub(crate) fn remove(&self, name: &str) -> Result<(), SysError> {
         rustix::fs::unlinkat(&self.folder, name, AtFlags::REMOVEDIR).during(|| format!("rmdir cgroup {name}"))
     }
@@ -65,12 +65,12 @@ impl Hierarchy {
 
 impl Drop for Hierarchy {
     fn drop(&mut self) {
-        // Fails only while a leftover is in it, which has been reported by then.
+        // Fails only if a leftover remains, which has been reported by then.
         let _ = rustix::fs::unlinkat(&self.root, FOLDER, AtFlags::REMOVEDIR);
     }
 }
 
-/// A cgroup, removed when dropped; what cannot be removed yet is found by [`Hierarchy::left`].
+/// A cgroup, removed when dropped. [`Hierarchy::left`] lists those that could not be removed yet.
 #[derive(Debug)]
 pub(crate) struct Cgroup {
     hierarchy: Rc<Hierarchy>,
@@ -79,7 +79,7 @@ pub(crate) struct Cgroup {
 }
 
 impl Cgroup {
-    /// Its name in our folder.
+    /// Returns its name in our folder.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -102,12 +102,12 @@ impl Drop for Cgroup {
     }
 }
 
-/// The root where an image usually has it; mounted attached nowhere otherwise. Not mounted without need: that would
-/// clear the flags another mount of the hierarchy has set (`apply_cgroup_root_flags`, `kernel/cgroup/cgroup.c`).
+/// Opens the root where an image usually mounts it; mounts it unattached otherwise. It is mounted only if needed: that
+/// clears the flags that another mount of the hierarchy has set (`apply_cgroup_root_flags`, `kernel/cgroup/cgroup.c`).
 fn root() -> Result<OwnedFd, SysError> {
-    for place in PLACES {
-        if let Ok(folder) = pseudofile::open_folder(rustix::fs::CWD, place) {
-            let kind = rustix::fs::fstatfs(&folder).during(|| format!("fstatfs {place}"))?.f_type;
+    for path in MOUNT_POINTS {
+        if let Ok(folder) = pseudofile::open_folder(rustix::fs::CWD, path) {
+            let kind = rustix::fs::fstatfs(&folder).during(|| format!("fstatfs {path}"))?.f_type;
             if kind == libc::CGROUP2_SUPER_MAGIC {
                 return Ok(folder);
             }
@@ -116,7 +116,7 @@ fn root() -> Result<OwnedFd, SysError> {
     bpffs::duplicate(bpffs::Mounted::of("cgroup2", &[])?.root())
 }
 
-/// The cgroup this process is in; the root where the process is not in the unified hierarchy.
+/// Opens the cgroup of this process; the root if it is not in the unified hierarchy.
 pub(crate) fn own() -> Result<OwnedFd, SysError> {
     let own = pseudofile::read("/proc/self/cgroup")?;
     let path = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The socket between the guest and an agent: whole messages, and file descriptors along with them.
+//! The socket between the guest and an executor: whole messages, with file descriptors.
 
 use std::{
     io::{IoSlice, IoSliceMut},
@@ -16,11 +16,11 @@ use thiserror::Error;
 
 use crate::error::{During, SysError};
 
-/// The longest message in bytes: below the 212,992 bytes a Unix socket queues by default
-/// (`net.core.wmem_default`), so that no message can block for ever.
+/// The longest message in bytes: below the 212,992 bytes that a Unix socket queues by default
+/// (`net.core.wmem_default`), so that no message can block forever.
 pub(crate) const LONGEST_MESSAGE: usize = 160 * 1024;
 
-/// The most file descriptors one message carries; the kernel allows 253 (`SCM_MAX_FD` in `include/net/scm.h`).
+/// The most file descriptors that one message carries; the kernel allows 253 (`SCM_MAX_FD` in `include/net/scm.h`).
 pub(crate) const MOST_FDS: usize = 200;
 
 /// Why a message could not be sent or received.
@@ -29,20 +29,20 @@ pub(crate) enum ChannelError {
     /// A system call failed.
     #[error(transparent)]
     Sys(#[from] SysError),
-    /// The message would not fit.
+    /// The message is too long.
     #[error(
-        "a message of {0} bytes is longer than the {LONGEST_MESSAGE} an agent takes: shorten the attempt's key or value"
+        "a message of {0} bytes exceeds the executor's limit of {LONGEST_MESSAGE}: shorten the attempt's key or value"
     )]
     TooLong(usize),
-    /// The other side sent what is no message.
-    #[error("an agent's message makes no sense: {0}")]
-    Nonsense(String),
+    /// The other side sent a malformed message.
+    #[error("malformed message on the executor's channel: {0}")]
+    Malformed(String),
     /// The other side is gone.
-    #[error("the agent is gone")]
+    #[error("the executor is gone")]
     Closed,
 }
 
-/// One end.
+/// One end of a channel.
 #[derive(Debug)]
 pub(crate) struct Channel {
     socket: OwnedFd,
@@ -50,7 +50,7 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    /// Both ends.
+    /// Makes both ends.
     pub(crate) fn pair() -> Result<(Self, Self), ChannelError> {
         let (one, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .during(|| "socketpair")?;
@@ -59,14 +59,14 @@ impl Channel {
 
     /// Sends a message; the descriptors are duplicated to the other side.
     pub(crate) fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
-        let bytes = serde_json::to_vec(message).map_err(|error| ChannelError::Nonsense(error.to_string()))?;
+        let bytes = serde_json::to_vec(message).map_err(|error| ChannelError::Malformed(error.to_string()))?;
         if bytes.len() > LONGEST_MESSAGE {
             return Err(ChannelError::TooLong(bytes.len()));
         }
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
-            return Err(ChannelError::Nonsense(format!("{} file descriptors in one message", fds.len())));
+            return Err(ChannelError::Malformed(format!("{} file descriptors in one message", fds.len())));
         }
         match sendmsg(&self.socket, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL) {
             Ok(_) => Ok(()),
@@ -75,8 +75,8 @@ impl Channel {
         }
     }
 
-    /// Waits for a message, which stays to be received, and says which process sent it, as numbered here
-    /// (`SCM_CREDENTIALS`, unix(7)). The sender must not send before it has received something.
+    /// Waits for a message without consuming it, and returns the pid of its sender as seen from here
+    /// (`SCM_CREDENTIALS`, unix(7)). The sender must wait for a message of ours before it sends.
     pub(crate) fn sender(&self, asked: impl FnOnce() -> Result<(), ChannelError>) -> Result<Pid, ChannelError> {
         sockopt::set_socket_passcred(&self.socket, true).during(|| "setsockopt SO_PASSCRED")?;
         asked()?;
@@ -110,13 +110,13 @@ impl Channel {
         };
         let fds = ancillary.drain().filter_map(descriptors).flatten().collect();
         if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
-            return Err(ChannelError::Nonsense("it was cut short".to_owned()));
+            return Err(ChannelError::Malformed("it was cut short".to_owned()));
         }
         if received.bytes == 0 {
             return Err(ChannelError::Closed);
         }
         let message = serde_json::from_slice(&self.buffer[..received.bytes]);
-        Ok((message.map_err(|error| ChannelError::Nonsense(error.to_string()))?, fds))
+        Ok((message.map_err(|error| ChannelError::Malformed(error.to_string()))?, fds))
     }
 }
 
@@ -129,7 +129,7 @@ fn descriptors(message: RecvAncillaryMessage<'_>) -> Option<Vec<OwnedFd>> {
 
 impl From<OwnedFd> for Channel {
     fn from(socket: OwnedFd) -> Self {
-        // Zeroed by the kernel page by page, so an end that gets short messages only costs one page.
+        // The kernel zeroes it page by page, so an end with short messages costs only one page.
         Self { socket, buffer: vec![0; LONGEST_MESSAGE] }
     }
 }
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_end_is_told_apart_from_a_failure() {
+    fn a_closed_end_is_distinguished_from_a_failure() {
         let (mut one, other) = Channel::pair().unwrap();
         drop(other);
         assert!(matches!(one.receive::<u32>(), Err(ChannelError::Closed)));
@@ -180,14 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_does_not_fit_or_makes_no_sense() {
+    fn refuses_what_does_not_fit_or_is_malformed() {
         let (one, mut other) = Channel::pair().unwrap();
         let long = "x".repeat(LONGEST_MESSAGE);
         assert!(matches!(one.send(&long, &[]), Err(ChannelError::TooLong(_))));
         one.send(&"a word", &[]).unwrap();
-        assert!(matches!(other.receive::<u32>(), Err(ChannelError::Nonsense(_))));
+        assert!(matches!(other.receive::<u32>(), Err(ChannelError::Malformed(_))));
         let many = vec![one.as_fd(); MOST_FDS + 40];
-        assert!(matches!(one.send(&1, &many), Err(ChannelError::Nonsense(_))));
+        assert!(matches!(one.send(&1, &many), Err(ChannelError::Malformed(_))));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What all parties stand on: the plan they follow and the hierarchy their cgroups are made in.
+//! What all actors share: the plan they carry out and the hierarchy of their cgroups.
 
 use std::rc::Rc;
 
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Hierarchy;
 
-/// Shared by the guest and, since they are forked from it, by every agent: so an attempt is asked for by its place in
-/// the plan instead of being sent.
+/// Shared by the guest and every executor that it forks, so that an attempt is named by its index in the plan instead
+/// of being sent.
 #[derive(Clone, Debug)]
 pub(crate) struct GuestContext {
     /// Where cgroups are made.
     pub(crate) hierarchy: Rc<Hierarchy>,
-    /// What is done.
+    /// The plan.
     pub(crate) plan: Rc<Plan>,
 }
 
-/// Where a case stands in the plan.
+/// The index of a case in the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CaseIndex {
     /// Index of its scenario in the plan.
@@ -26,7 +26,7 @@ pub(crate) struct CaseIndex {
     pub(crate) case: u32,
 }
 
-/// Where an attempt stands in the plan.
+/// The index of an attempt in the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AttemptIndex {
     /// Its case.
@@ -36,37 +36,37 @@ pub(crate) struct AttemptIndex {
 }
 
 impl CaseIndex {
-    /// Of an attempt of this case.
+    /// Returns the index of an attempt of this case.
     pub(crate) fn attempt(self, index: usize) -> AttemptIndex {
         AttemptIndex { case: self, attempt: u32::try_from(index).unwrap_or(u32::MAX) }
     }
 }
 
 impl GuestContext {
-    /// What agents forked here follow.
+    /// Returns the script of executors that are forked here.
     pub(crate) fn script(&self) -> Script {
         Script::Plan(Rc::clone(&self.plan))
     }
 }
 
-/// Where an agent finds the attempts it is asked for.
+/// Where an executor looks up the attempts it is asked for.
 #[derive(Clone, Debug)]
 pub(crate) enum Script {
-    /// In the plan, which a forked agent has in memory.
+    /// In the plan, which a forked executor has in memory.
     Plan(Rc<Plan>),
-    /// In the one case that it was sent, because it was executed instead.
+    /// In the one case that it was sent, for an executor that was executed instead.
     Case(CaseIndex, Rc<Case>),
 }
 
 impl Script {
-    /// The attempt at a place; `None` if there is no such place.
-    pub(crate) fn attempt(&self, place: AttemptIndex) -> Option<&Attempt> {
+    /// Returns an attempt; `None` if there is none with this index.
+    pub(crate) fn attempt(&self, index: AttemptIndex) -> Option<&Attempt> {
         let case = match self {
             Self::Plan(plan) => {
-                plan.scenarios.get(place.case.scenario as usize)?.cases.get(place.case.case as usize)?
+                plan.scenarios.get(index.case.scenario as usize)?.cases.get(index.case.case as usize)?
             }
-            Self::Case(own, case) => (*own == place.case).then_some(&**case)?,
+            Self::Case(own, case) => (*own == index.case).then_some(&**case)?,
         };
-        case.attempts.get(place.attempt as usize)
+        case.attempts.get(index.attempt as usize)
     }
 }

@@ -1,8 +1,8 @@
-//! The parties that make control attempts: a container in which nothing is in the way, and root.
+//! The actors of the controls: a container that lacks nothing, and root.
 //!
-//! They are used by one case after the other. That is as good as a fresh one, and two thirds of the time a case would
-//! take otherwise: what a case saves is closed at its end, and what else an attempt could leave in a container are pins,
-//! after which the caller has them made anew.
+//! One case after the other uses them. They are as good as fresh ones and save two thirds of a case's time: what a case
+//! saves is closed at its end. Attempts can leave only pins in a container, and after those the caller has the actors
+//! made anew.
 
 use harness_protocol::plan::{Attempt, Case, Container, Namespace, Token};
 use rustix::process::Pid;
@@ -13,7 +13,7 @@ use crate::{
     context::GuestContext,
 };
 
-/// Both parties, as far as they are made.
+/// Both actors, as far as they are set up.
 #[derive(Debug)]
 pub(crate) struct Controls {
     context: GuestContext,
@@ -21,16 +21,16 @@ pub(crate) struct Controls {
     root: Option<(Needs, RunningActor)>,
 }
 
-/// A party, or why there is none.
+/// An actor, or why there is none.
 type Made<'a> = Result<&'a mut RunningActor, ActorError>;
 
 impl Controls {
-    /// None made yet.
+    /// Starts with none set up.
     pub(crate) fn new(context: &GuestContext) -> Self {
         Self { context: context.clone(), container: None, root: None }
     }
 
-    /// The control container and root for a case.
+    /// Returns the control container and root for a case.
     pub(crate) fn actors(&mut self, case: &Case, needs: Needs) -> (Made<'_>, Made<'_>) {
         (
             container(&mut self.container, &self.context, plan_for(case), needs),
@@ -44,17 +44,17 @@ impl Controls {
         self.root = None;
     }
 
-    /// Whether a process belongs to them.
+    /// Returns whether a process belongs to them.
     pub(crate) fn has_process(&self, pid: Pid) -> bool {
-        self.standing().any(|actor| actor.belongings().0.any(|its| its == pid))
+        self.running().any(|actor| actor.belongings().0.any(|its| its == pid))
     }
 
-    /// Whether a cgroup of ours belongs to them.
+    /// Returns whether a cgroup of ours belongs to them.
     pub(crate) fn has_cgroup(&self, name: &str) -> bool {
-        self.standing().any(|actor| actor.belongings().1 == name)
+        self.running().any(|actor| actor.belongings().1 == name)
     }
 
-    fn standing(&self) -> impl Iterator<Item = &RunningActor> {
+    fn running(&self) -> impl Iterator<Item = &RunningActor> {
         self.container.iter().map(|(_, _, actor)| actor).chain(self.root.iter().map(|(_, actor)| actor))
     }
 }
@@ -68,7 +68,7 @@ fn container<'a>(
     let made = match slot.take() {
         Some(made) if (&made.0, made.1) == (&plan, needs) => made,
         other => {
-            // The old one is gone before the new one takes its cgroup's name.
+            // The old one must be gone before the new one takes its cgroup's name.
             drop(other);
             let mut actor = RunningActor::container(context, "control", &plan, None, needs)?.actor;
             actor.confine(&plan)?;
@@ -89,7 +89,8 @@ fn root<'a>(slot: &'a mut Option<(Needs, RunningActor)>, context: &GuestContext,
     Ok(&mut slot.insert(made).1)
 }
 
-/// The container with everything delegated, every capability, and all namespaces that any container of the case has.
+/// Plans a container with everything delegated, every capability, and all namespaces that any container of the case
+/// has.
 fn plan_for(case: &Case) -> Container {
     let first = case.containers.first();
     let mut namespaces: Vec<Namespace> = case.containers.iter().flat_map(|plan| plan.namespaces.clone()).collect();
@@ -111,7 +112,7 @@ fn plan_for(case: &Case) -> Container {
     }
 }
 
-/// Whom the control container belongs to in a case without containers.
+/// The owner of the control container in a case without containers.
 const USER: u32 = 1000;
 
 #[cfg(test)]

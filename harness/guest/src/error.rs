@@ -1,23 +1,23 @@
-//! System calls that failed while something was set up, read or torn down.
+//! Failed system calls during setup, reading or teardown.
 //!
-//! Answers to attempts are no errors: they are what the guest is for, and travel as [`harness_protocol::outcome::Answer`].
+//! Answers to attempts are not errors; they travel as [`harness_protocol::outcome::Answer`].
 
 use harness_protocol::errno::Errno;
 use thiserror::Error;
 
-/// A system call of the guest's own that failed: never a verdict.
+/// A failed system call of the guest's own: never a verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{call}: {errno}")]
 pub(crate) struct SysError {
-    /// The call and what it was for, such as `open /proc/config.gz`.
+    /// The call and its purpose, such as `open /proc/config.gz`.
     pub(crate) call: String,
     /// Why it failed.
     pub(crate) errno: Errno,
 }
 
-/// Says during which call an errno came up.
+/// Adds the name of the call to an errno.
 pub(crate) trait During<T> {
-    /// Names the call; `call` is only built on failure.
+    /// Names the call; `call` runs only on failure.
     fn during<S: Into<String>>(self, call: impl FnOnce() -> S) -> Result<T, SysError>;
 }
 
@@ -33,12 +33,12 @@ impl<T> During<T> for rustix::io::Result<T> {
     }
 }
 
-/// The same number in the model's type.
+/// Converts an errno to the protocol's type.
 pub(crate) fn errno(errno: rustix::io::Errno) -> Errno {
     Errno::from_raw(errno.raw_os_error())
 }
 
-/// Why the last call of the C library failed.
+/// Returns the errno of the last C library call.
 pub(crate) fn last_errno() -> Errno {
     Errno::from_raw(std::io::Error::last_os_error().raw_os_error().unwrap_or_default())
 }

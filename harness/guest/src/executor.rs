@@ -1,4 +1,4 @@
-//! The process that stands in a container, or beside it as root, and does what it is asked.
+//! The executor: the process in a container, or next to it as root, that carries out requests.
 //!
 //! It is forked, never executed, so it needs nothing from the file system it sees. It serves one request after the
 //! other until the guest closes the channel.
@@ -32,40 +32,40 @@ use crate::{
     pseudofile, seccomp,
 };
 
-/// Why an agent could not do what it was asked.
+/// Why an executor could not carry out a request.
 #[derive(Debug, Error)]
 enum ExecutorError {
     #[error(transparent)]
     Sys(#[from] SysError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    #[error("{0} before it has a bpffs")]
+    #[error("request `{0}` came before what it needs was set up")]
     TooEarly(&'static str),
     #[error("BPF_TOKEN_CREATE: {0}")]
     Token(harness_protocol::errno::Errno),
-    #[error("there is no attempt at {0:?} in the plan")]
-    Nowhere(AttemptIndex),
-    #[error("/proc/self does not lead to a process: {0}")]
-    Nameless(String),
+    #[error("the plan has no attempt at {0:?}")]
+    NoAttempt(AttemptIndex),
+    #[error("/proc/self does not name a process: {0}")]
+    NoPid(String),
 }
 
 type Answered = Result<(Reply, Vec<OwnedFd>), ExecutorError>;
 
-/// Done, with nothing to hand over.
+/// The reply to a request that returns nothing.
 const DONE: Answered = Ok((Reply::Done, Vec::new()));
 
 fn done_with(fd: OwnedFd) -> Answered {
     Ok((Reply::Done, vec![fd]))
 }
 
-/// Serves a channel in the process it was called in, which ends with it. Called in a fresh child.
+/// Serves a channel, then ends the process. To be called in a fresh child.
 pub(crate) fn serve(channel: Channel, script: &Script) -> ! {
-    // A panic must not unwind into what the parent was doing: that would end the parent's other agents.
+    // A panic must not unwind into the parent's code: that would end the parent's other executors.
     let served = std::panic::catch_unwind(AssertUnwindSafe(|| serve_requests(channel, script)));
     process::leave(if served.is_ok() { 0 } else { PANICKED })
 }
 
-/// The exit code of an agent that panicked, as Rust programs have it.
+/// The exit code of an executor that panicked, as for other Rust programs.
 const PANICKED: i32 = 101;
 
 fn serve_requests(channel: Channel, script: &Script) {
@@ -86,13 +86,13 @@ fn serve_requests(channel: Channel, script: &Script) {
 struct Executor<'s> {
     channel: Channel,
     script: &'s Script,
-    /// What it is when it loads an object.
+    /// Who it is when it loads an object.
     loader: Loader,
-    /// The file system context of `fsopen(2)`, until it is mounted.
+    /// The file system context from `fsopen(2)`, until it is mounted.
     context: Option<OwnedFd>,
     bpffs: Option<Mounted>,
     tmpfs: Option<Mounted>,
-    /// Whether pins are removed as soon as they are made.
+    /// Whether it removes pins as soon as it has made them.
     unpins: bool,
 }
 
@@ -168,7 +168,7 @@ impl Executor<'_> {
         DONE
     }
 
-    /// Mounts the file system it opened, or the one it is handed.
+    /// Mounts the file system that it opened, or the one that it was sent.
     fn settle(&mut self, netkit: bool, tmpfs: bool, fds: Vec<OwnedFd>) -> Answered {
         if netkit {
             interfaces::add_netkit()?;
@@ -182,7 +182,7 @@ impl Executor<'_> {
     }
 
     fn opened(&mut self) -> Result<OwnedFd, ExecutorError> {
-        self.context.take().ok_or(ExecutorError::TooEarly("asked to mount"))
+        self.context.take().ok_or(ExecutorError::TooEarly("mount"))
     }
 
     fn enter(&mut self, pid: i32, namespaces: &[Namespace], unit: Option<UnitLocation>) -> Answered {
@@ -218,11 +218,11 @@ impl Executor<'_> {
     }
 
     fn own_bpffs(&self) -> Result<&Mounted, ExecutorError> {
-        self.bpffs.as_ref().ok_or(ExecutorError::TooEarly("asked for its bpffs"))
+        self.bpffs.as_ref().ok_or(ExecutorError::TooEarly("bpffs"))
     }
 
     fn own_tmpfs(&self) -> Result<&Mounted, ExecutorError> {
-        self.tmpfs.as_ref().ok_or(ExecutorError::TooEarly("asked for a tmpfs"))
+        self.tmpfs.as_ref().ok_or(ExecutorError::TooEarly("tmpfs"))
     }
 
     fn look(&mut self, tmpfs: bool) -> Answered {
@@ -272,7 +272,7 @@ impl Executor<'_> {
     }
 
     fn attempt(&self, job: &Job, fds: &[OwnedFd]) -> Result<(Done, Option<OwnedFd>), ExecutorError> {
-        let attempt = self.script.attempt(job.place).ok_or(ExecutorError::Nowhere(job.place))?;
+        let attempt = self.script.attempt(job.index).ok_or(ExecutorError::NoAttempt(job.index))?;
         let handles = Handles { handles: &job.handles, fds };
         let own = match &attempt.call {
             Call::ObjPin { place: PinLocation::Tmpfs, .. } => self.own_tmpfs()?,
@@ -299,11 +299,11 @@ impl Executor<'_> {
     }
 }
 
-/// Past this many bytes a reply is sent with what it has; the rest is asked for again. Far below what a message can
-/// have, because JSON may need six bytes for one.
+/// Once a reply exceeds this many bytes it is sent as it is, and the guest asks for the rest. It is far below the limit
+/// of a message because JSON may need six bytes for one.
 const SHORT_MESSAGE: usize = channel::LONGEST_MESSAGE / 8;
 
-/// About the bytes of text in it.
+/// Estimates the bytes of text in a result.
 fn length_of(done: &Done) -> usize {
     const FRAME: usize = 64;
     let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
@@ -322,10 +322,11 @@ fn make_token(root: BorrowedFd<'_>) -> Answered {
 }
 
 fn only(fds: &[OwnedFd]) -> Result<&OwnedFd, ExecutorError> {
-    fds.first().ok_or(ExecutorError::TooEarly("asked for something about a descriptor"))
+    fds.first().ok_or(ExecutorError::TooEarly("descriptor"))
 }
 
-/// The namespaces that can be entered to stand beside a process; that of process numbers would only be its children's.
+/// Returns the namespaces to enter in order to join a process. A pid namespace is left out: entering it affects only
+/// children.
 fn types_of(namespaces: &[Namespace]) -> ThreadNameSpaceType {
     let always = ThreadNameSpaceType::USER | ThreadNameSpaceType::MOUNT;
     namespaces.iter().fold(always, |types, namespace| {
@@ -353,16 +354,16 @@ fn flags_of(namespaces: &[Namespace]) -> UnshareFlags {
     })
 }
 
-/// Forks an agent for the channel whose end came along; its number arrives as that channel's first reply.
+/// Forks an executor for the channel whose end was sent along; it reports its pid as that channel's first reply.
 fn spawn(fds: Vec<OwnedFd>, script: &Script) -> Answered {
-    let socket = fds.into_iter().next().ok_or(ExecutorError::TooEarly("asked to fork"))?;
+    let socket = fds.into_iter().next().ok_or(ExecutorError::TooEarly("spawn"))?;
     match process::fork()? {
         Fork::Child => serve(Channel::from(socket), script),
         Fork::Parent(_) => DONE,
     }
 }
 
-/// Writes the id maps of a process; the writer needs `CAP_SETUID` and `CAP_SETGID` in the parent of the process's user
+/// Writes a process's id maps. The writer needs `CAP_SETUID` and `CAP_SETGID` in the parent of the process's user
 /// namespace (`user_namespaces(7)`).
 pub(crate) fn write_id_maps(pid: i32, uids: &str, gids: &str) -> Result<(), SysError> {
     pseudofile::write(&format!("/proc/{pid}/uid_map"), uids).map_err(|error| without_pid(error, "uid_map"))?;
@@ -378,11 +379,11 @@ fn map_ids(pid: i32, uids: &str, gids: &str) -> Answered {
     DONE
 }
 
-/// The caller's number in the pid namespace that `/proc` was mounted in: the initial one.
+/// Returns the caller's pid in the pid namespace of the mounted `/proc`: the initial one.
 fn own_pid() -> Result<i32, ExecutorError> {
     let link = rustix::fs::readlink("/proc/self", Vec::new()).during(|| "readlink /proc/self")?;
     let link = link.to_string_lossy();
-    link.parse().map_err(|_| ExecutorError::Nameless(link.into_owned()))
+    link.parse().map_err(|_| ExecutorError::NoPid(link.into_owned()))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! A machine that others live on: the run moves into namespaces and a cgroup of its own before it touches anything.
+//! Host mode: the run moves into namespaces and a cgroup of its own before it touches anything.
 //!
-//! Its parent stays outside, waits, and removes the cgroup. Everything else goes with the first process of the new pid
-//! namespace, however it ends. The run is root in the initial user namespace there as in a VM: the controls are made with
-//! every permission, and only that root may set what a bpffs delegates (`bpf_parse_param`, `kernel/bpf/inode.c`).
+//! Its parent stays outside, waits, and removes the cgroup. Everything else ends with the first process of the new pid
+//! namespace, however that ends. As in a VM, the run is root in the initial user namespace: the controls need every
+//! permission, and only that root may set what a bpffs delegates (`bpf_parse_param`, `kernel/bpf/inode.c`).
 
 use std::{
     collections::BTreeSet,
@@ -28,25 +28,26 @@ use crate::{
     pseudofile,
 };
 
-/// How the names of our cgroups begin; the process follows.
+/// The prefix of our cgroups' names; the pid follows.
 const CGROUP: &str = "bpf-token-harness-";
 
-/// Where the run folder is seen from inside.
+/// Where the run folder is mounted inside.
 const FOLDER: &str = "/run/bpf-token-harness";
 
-/// The processes of the whole machine, as they are seen from outside.
-static EVERYBODY: OnceLock<OwnedFd> = OnceLock::new();
+/// The outer `/proc`, with the processes of the whole machine.
+static OUTER_PROC: OnceLock<OwnedFd> = OnceLock::new();
 
-/// Does `work` in namespaces of its own, with the run folder where it then is; returns its exit code.
+/// Runs `work` in namespaces of its own, with the path of the run folder there. Returns its exit code.
 ///
 /// # Errors
-/// [`SysError`] if this is not root in the initial user namespace, or if a namespace or the cgroup cannot be had.
+/// [`SysError`] if the caller is not root in the initial user namespace, or if a namespace or the cgroup cannot be
+/// made.
 pub(crate) fn apart(folder: &Path, work: impl FnOnce(&Path) -> ExitCode) -> Result<ExitCode, SysError> {
-    be_initial_root()?;
-    // Who started this may be stopped by ^C, which does not reach a process group of its own.
+    require_initial_root()?;
+    // ^C may stop the caller, but does not reach a process group of its own.
     process::die_with_parent()?;
     let around = cgroup::own()?;
-    sweep(around.as_fd())?;
+    remove_stale(around.as_fd())?;
     let name = format!("{CGROUP}{}", std::process::id());
     rustix::fs::mkdirat(&around, &name, Mode::from_raw_mode(0o755)).during(|| format!("mkdir cgroup {name}"))?;
     let own = pseudofile::open_folder(around.as_fd(), &name)?;
@@ -69,8 +70,8 @@ pub(crate) fn apart(folder: &Path, work: impl FnOnce(&Path) -> ExitCode) -> Resu
     }
 }
 
-/// Root of a container is refused: its controls would be denied what every permission allows.
-fn be_initial_root() -> Result<(), SysError> {
+/// Rejects root of a container: its controls would be denied what every permission allows.
+fn require_initial_root() -> Result<(), SysError> {
     let map = pseudofile::read("/proc/self/uid_map")?;
     let is_initial = map.split_whitespace().eq(["0", "0", "4294967295"]);
     if rustix::process::geteuid().is_root() && is_initial {
@@ -80,10 +81,10 @@ fn be_initial_root() -> Result<(), SysError> {
 }
 
 /// Removes the cgroups of runs that were killed.
-fn sweep(around: BorrowedFd<'_>) -> Result<(), SysError> {
+fn remove_stale(around: BorrowedFd<'_>) -> Result<(), SysError> {
     for name in pseudofile::folders(around, "a cgroup")?.into_iter().filter(|name| name.starts_with(CGROUP)) {
         let events = pseudofile::read_at(around, &format!("{name}/cgroup.events")).unwrap_or_default();
-        // One of a run that lives has processes.
+        // The cgroup of a live run has processes.
         if events.lines().any(|line| line == "populated 0") {
             let _ = remove(around, &name);
         }
@@ -91,7 +92,7 @@ fn sweep(around: BorrowedFd<'_>) -> Result<(), SysError> {
     Ok(())
 }
 
-/// Removes a cgroup and those below it.
+/// Removes a cgroup and its children.
 fn remove(around: BorrowedFd<'_>, name: &str) -> Result<(), SysError> {
     let folder = pseudofile::open_folder(around, name)?;
     pseudofile::folders(&folder, "a cgroup")?.iter().try_for_each(|below| remove(folder.as_fd(), below))?;
@@ -107,8 +108,8 @@ const NAMESPACES: UnshareFlags = UnshareFlags::NEWNS
 const SEALED: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 const SCRATCH: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
-/// File systems as a VM has them, over those of the machine. The cgroup namespace comes first: to mount the hierarchy from
-/// the initial one would change its options for everybody (`apply_cgroup_root_flags`, `kernel/cgroup/cgroup.c`).
+/// Mounts as in a VM, over those of the machine. The cgroup namespace comes first: mounting the hierarchy from the
+/// initial one would change its options for outer_proc (`apply_cgroup_root_flags`, `kernel/cgroup/cgroup.c`).
 const MOUNTS: [(&str, &str, MountFlags); 5] = [
     ("proc", "/proc", SEALED),
     ("sysfs", "/sys", SEALED),
@@ -117,17 +118,17 @@ const MOUNTS: [(&str, &str, MountFlags); 5] = [
     ("tmpfs", "/run", SCRATCH),
 ];
 
-/// Leaves the machine's namespaces; returns where the run folder is then.
+/// Leaves the machine's namespaces. Returns where the run folder is afterwards.
 fn enter(folder: &Path) -> Result<PathBuf, SysError> {
     process::unshare(NAMESPACES)?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).during(|| "make all mounts private")?;
-    let everybody = pseudofile::open_folder(CWD, "/proc")?;
-    let _ = EVERYBODY.set(everybody);
+    let outer_proc = pseudofile::open_folder(CWD, "/proc")?;
+    let _ = OUTER_PROC.set(outer_proc);
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let shared = rustix::mount::open_tree(CWD, folder, flags).during(|| "open_tree of the run folder")?;
-    for (kind, place, flags) in MOUNTS {
-        rustix::mount::mount(kind, place, kind, flags, None).during(|| format!("mount {kind} at {place}"))?;
+    for (kind, path, flags) in MOUNTS {
+        rustix::mount::mount(kind, path, kind, flags, None).during(|| format!("mount {kind} at {path}"))?;
     }
     rustix::fs::mkdir(FOLDER, Mode::from_raw_mode(0o755)).during(|| format!("mkdir {FOLDER}"))?;
     rustix::mount::move_mount(&shared, "", CWD, FOLDER, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
@@ -135,12 +136,12 @@ fn enter(folder: &Path) -> Result<PathBuf, SysError> {
     Ok(PathBuf::from(FOLDER))
 }
 
-/// The BPF objects that processes outside of our namespaces hold open; in a VM, where there are no others, those of its
-/// first process: systemd loads programs for the units it starts.
+/// Returns the BPF objects that processes outside of our namespaces hold open. In a VM there are none; there it returns
+/// those of the first process, because systemd loads programs for the units it starts.
 ///
-/// What others keep without a descriptor, such as a program attached to a cgroup of theirs, is not among them.
+/// Objects that others keep without a descriptor, such as a program attached to their cgroup, are not included.
 pub(crate) fn held_by_others() -> BTreeSet<(Kind, u32)> {
-    match EVERYBODY.get() {
+    match OUTER_PROC.get() {
         Some(proc) => held(proc.as_fd()).unwrap_or_default(),
         None => pseudofile::open_folder(CWD, "/proc")
             .map(|proc| held_by(proc.as_fd(), "1").into_iter().collect())
@@ -158,7 +159,7 @@ fn held(proc: BorrowedFd<'_>) -> Result<BTreeSet<(Kind, u32)>, SysError> {
     for process in
         pseudofile::folders(proc, "/proc")?.into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
     {
-        // One that cannot be read has ended meanwhile.
+        // A process that cannot be read has ended meanwhile.
         if namespace(&process).is_ok_and(|theirs| theirs != ours) {
             found.extend(held_by(proc, &process));
         }
@@ -181,7 +182,8 @@ fn held_by(proc: BorrowedFd<'_>, process: &str) -> Vec<(Kind, u32)> {
     texts.flat_map(|text| ids(&text)).collect()
 }
 
-/// The objects that a description of a descriptor names (`bpf_map_show_fdinfo` and its like, `kernel/bpf/syscall.c`).
+/// Returns the objects that a descriptor's fdinfo names (`bpf_map_show_fdinfo` and its siblings,
+/// `kernel/bpf/syscall.c`).
 fn ids(fdinfo: &str) -> Vec<(Kind, u32)> {
     const FIELDS: [(&str, Kind); 4] =
         [("map_id:", Kind::Map), ("prog_id:", Kind::Program), ("link_id:", Kind::Link), ("btf_id:", Kind::Btf)];
@@ -196,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_description_names_what_it_is_of() {
+    fn fdinfo_names_its_objects() {
         let link = "pos:\t0\nlink_type:\tcgroup\nlink_id:\t7\nprog_tag:\tab\nprog_id:\t12\n";
         assert_eq!(ids(link), [(Kind::Link, 7), (Kind::Program, 12)]);
         assert_eq!(ids("map_id:\t3\nmap_idx:\t4\n"), [(Kind::Map, 3)]);

@@ -1,4 +1,4 @@
-//! Who an agent is: its user, its capabilities, and the proof that it is no more than that.
+//! The identity of an executor: its user, its capabilities, and the proof that it has no more.
 
 use std::collections::BTreeSet;
 
@@ -14,43 +14,43 @@ use crate::{
     pseudofile,
 };
 
-/// Why an agent is not who it should be.
+/// Why an executor's identity is not the requested one.
 #[derive(Debug, Error)]
 pub(crate) enum IdentityError {
     /// A system call failed.
     #[error(transparent)]
     Sys(#[from] SysError),
-    /// The kernel says otherwise than asked.
-    #[error("/proc/self/status has {field} {found:#x} where {expected:#x} was asked for")]
+    /// The kernel reports another value than was requested.
+    #[error("/proc/self/status shows {field} {found:#x}, expected {expected:#x}")]
     Unproved {
         /// A line of `proc_pid_status(5)`.
         field: &'static str,
-        /// What it says.
+        /// The value it shows.
         found: u64,
-        /// What it should say.
+        /// The expected value.
         expected: u64,
     },
 }
 
-/// Becomes a user and group without other groups and without any capability, and proves it.
+/// Becomes a user and group without supplementary groups and capabilities, and proves it.
 pub(crate) fn become_unprivileged(uid: u32, gid: u32) -> Result<(), IdentityError> {
     switch(uid, gid)?;
     set_capabilities(CapabilitySet::empty())?;
-    // What the parent must write of ours, such as /proc/PID/uid_map, belongs to us instead of to root again.
+    // Makes our files that the parent must write, such as /proc/PID/uid_map, belong to us instead of root.
     rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).during(|| "prctl PR_SET_DUMPABLE")?;
     prove_ids(uid, gid)?;
     let status = Status::read()?;
     ["CapInh", "CapPrm", "CapEff", "CapAmb"].iter().try_for_each(|field| status.prove(field, 0))
 }
 
-/// Becomes a user and group without other groups, in the user namespace it is in, and proves it. The capabilities stay
-/// (`PR_SET_KEEPCAPS`), for [`confine`] to take.
+/// Becomes a user and group without supplementary groups in its current user namespace, and proves it. The capabilities
+/// stay (`PR_SET_KEEPCAPS`) until [`confine`] drops them.
 pub(crate) fn become_user(uid: u32, gid: u32) -> Result<(), IdentityError> {
     rustix::thread::set_keep_capabilities(true).during(|| "prctl PR_SET_KEEPCAPS")?;
     switch(uid, gid)?;
     let permitted = rustix::thread::capabilities(None).during(|| "capget")?.permitted;
     set_capabilities(permitted)?;
-    // Its own files in /proc belong to it instead of to root again.
+    // Makes its own files in /proc belong to it instead of root.
     rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).during(|| "prctl PR_SET_DUMPABLE")?;
     prove_ids(uid, gid)
 }
@@ -68,13 +68,13 @@ fn prove_ids(uid: u32, gid: u32) -> Result<(), IdentityError> {
     status.prove("Gid", u64::from(gid))
 }
 
-/// Reduces the bounding, permitted and effective sets to `caps`, the inheritable and ambient ones to nothing, and
-/// proves it. Secure bits and `PR_SET_KEEPCAPS` stay as they are: they matter to `execve(2)` and `setuid(2)`, neither of
-/// which an agent calls again.
+/// Reduces the bounding, permitted and effective sets to `caps`, clears the inheritable and ambient ones, and proves
+/// it. Secure bits and `PR_SET_KEEPCAPS` stay: they matter to `execve(2)` and `setuid(2)`, and an executor calls
+/// neither again.
 pub(crate) fn confine(caps: &[u32]) -> Result<(), IdentityError> {
     let all = Status::read()?.field("CapPrm");
     let kept = mask_of(caps) & all;
-    // A kernel without ambient capabilities has none to clear.
+    // A kernel without ambient capabilities has nothing to clear.
     match rustix::thread::clear_ambient_capability_set() {
         Ok(()) | Err(Errno::INVAL) => {}
         failed => failed.during(|| "prctl PR_CAP_AMBIENT_CLEAR_ALL")?,
@@ -89,8 +89,8 @@ pub(crate) fn confine(caps: &[u32]) -> Result<(), IdentityError> {
     ["CapPrm", "CapEff", "CapBnd"].iter().try_for_each(|field| status.prove(field, kept))
 }
 
-/// The capabilities in effect of a process that has more of them: what the kernel checks is the effective set
-/// (`cap_capable` in `security/commoncap.c`).
+/// The effective capabilities of a process that has more permitted: the kernel checks the effective set (`cap_capable`
+/// in `security/commoncap.c`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Effective {
     permitted: CapabilitySet,
@@ -98,13 +98,13 @@ pub(crate) struct Effective {
 }
 
 impl Effective {
-    /// Those of the calling process.
+    /// Returns those of the calling process.
     pub(crate) fn of_self() -> Result<Self, SysError> {
         let sets = rustix::thread::capabilities(None).during(|| "capget")?;
         Ok(Self { permitted: sets.permitted, now: sets.effective })
     }
 
-    /// Has these, as far as they are permitted, in effect and no other; all that are permitted if `None`.
+    /// Makes exactly these effective, as far as they are permitted; all permitted ones if `None`.
     pub(crate) fn set(&mut self, mask: Option<u64>) -> Result<(), SysError> {
         let wanted = mask.map_or(self.permitted, |mask| self.permitted & CapabilitySet::from_bits_retain(mask));
         if wanted == self.now {
@@ -117,13 +117,13 @@ impl Effective {
     }
 }
 
-/// Capabilities by number as a mask.
+/// Converts capability numbers to a mask.
 pub(crate) fn mask_of(caps: &[u32]) -> u64 {
     caps.iter().filter_map(|cap| 1u64.checked_shl(*cap)).fold(0, |mask, cap| mask | cap)
 }
 
-/// As [`become_root_of_namespace`], in one that systemd made, which may map no id to root: then the caller stays who it
-/// is, and has every capability as well.
+/// Does the same as [`become_root_of_namespace`] in a namespace that systemd made. If it maps no id to root, the caller
+/// keeps its user, but has every capability as well.
 pub(crate) fn become_root_if_there_is_one() -> Result<(), IdentityError> {
     match become_root_of_namespace() {
         Err(IdentityError::Sys(error)) if error.call == SET_GID && error.errno == error::errno(Errno::INVAL) => {}
@@ -134,7 +134,7 @@ pub(crate) fn become_root_if_there_is_one() -> Result<(), IdentityError> {
 
 /// Becomes root of the user namespace that the caller has just entered with every capability, and proves it.
 pub(crate) fn become_root_of_namespace() -> Result<(), IdentityError> {
-    // systemd forbids it for good in the user namespaces it makes (`/proc/PID/setgroups`, `user_namespaces(7)`).
+    // systemd forbids it permanently in the user namespaces it makes (`/proc/PID/setgroups`, `user_namespaces(7)`).
     match rustix::thread::set_thread_groups(&[]) {
         Err(Errno::PERM) => {}
         other => other.during(|| "setgroups")?,
@@ -145,7 +145,7 @@ pub(crate) fn become_root_of_namespace() -> Result<(), IdentityError> {
     prove_all_capabilities()
 }
 
-/// The first call that takes an id to be mapped.
+/// The first call whose id must be mapped.
 const SET_GID: &str = "setresgid 0";
 
 fn prove_all_capabilities() -> Result<(), IdentityError> {
@@ -154,7 +154,7 @@ fn prove_all_capabilities() -> Result<(), IdentityError> {
     ["CapPrm", "CapEff"].iter().try_for_each(|field| status.prove(field, all))
 }
 
-/// The permitted capabilities of the calling process, as numbers, and whether a filter of system calls stands before it
+/// Returns the permitted capabilities of the calling process, as numbers, and whether it has a system call filter
 /// (`Seccomp:` in `proc_pid_status(5)`).
 pub(crate) fn of_self() -> Result<(Vec<u32>, bool), SysError> {
     let status = Status::read()?;
@@ -168,7 +168,7 @@ fn set_capabilities(kept: CapabilitySet) -> Result<(), SysError> {
     rustix::thread::set_capabilities(None, sets).during(|| format!("capset {:#x}", kept.bits()))
 }
 
-/// The text of `/proc/self/status`.
+/// The contents of `/proc/self/status`.
 struct Status(String);
 
 impl Status {
@@ -176,8 +176,8 @@ impl Status {
         pseudofile::read("/proc/self/status").map(Self)
     }
 
-    /// The first number of a line: for ids the real one, for capability sets the mask; the widest mask if the line is
-    /// missing, so that nothing is proved by its absence.
+    /// Returns the first number of a line: the real one of ids, the mask of capability sets. A missing line counts as
+    /// the full mask, so that its absence proves nothing.
     fn field(&self, name: &str) -> u64 {
         let radix = if name.starts_with("Cap") { 16 } else { 10 };
         self.0
@@ -193,8 +193,8 @@ impl Status {
     }
 }
 
-/// Which ids a user namespace maps, as text for `/proc/PID/uid_map` or `gid_map` (`user_namespaces(7)`). Every
-/// namespace has the ids 0 to 65535, so that any of them can become root of a namespace within.
+/// The ids that a user namespace maps, as text for `/proc/PID/uid_map` or `gid_map` (`user_namespaces(7)`). Every
+/// namespace has the ids 0 to 65535, so that any of them can become root of a namespace within it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IdMap {
     /// The first id of each extent.
@@ -206,13 +206,14 @@ pub(crate) struct IdMap {
 const IDS: u32 = 65536;
 
 impl IdMap {
-    /// Of a namespace within the initial one: `id` becomes 0, the others are ids that nobody else has.
+    /// Makes the map of a namespace within the initial one: `id` becomes 0, the others are ids that nobody else has.
     pub(crate) fn from_initial(id: u32) -> Self {
         Self { starts: [0, 1].into(), text: format!("0 {id} 1\n1 {} {}\n", unused_range(id), IDS - 1) }
     }
 
-    /// Of a namespace within this one: `id` and 0 change places, the others stay. An extent must lie within one of the
-    /// outer namespace (`map_id_range_down`, `kernel/user_namespace.c`), so all of those are cut anew.
+    /// Makes the map of a namespace within this one: `id` and 0 trade places, the others stay. An extent must lie
+    /// within one of the outer namespace (`map_id_range_down`, `kernel/user_namespace.c`), so all of them are split
+    /// again.
     pub(crate) fn within(&self, id: u32) -> Self {
         let cuts = [0, 1, id, id.saturating_add(1)].into_iter().filter(|start| *start < IDS);
         let starts: BTreeSet<u32> = self.starts.iter().copied().chain(cuts).collect();
@@ -226,13 +227,13 @@ impl IdMap {
         Self { starts, text }
     }
 
-    /// The text.
+    /// Returns the text.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 }
 
-/// The start of [`IDS`] ids without `id` among them.
+/// Returns the start of [`IDS`] ids that do not include `id`.
 fn unused_range(id: u32) -> u32 {
     const START: u32 = 1 << 30;
     if (START..START + IDS).contains(&id) { START + IDS } else { START }
@@ -268,6 +269,6 @@ mod tests {
         assert_eq!(status.field("CapPrm"), 0x1ff_ffff_ffff);
         assert!(status.prove("CapEff", 0).is_err());
         let error = status.prove("CapPrm", 0).unwrap_err();
-        assert_eq!(error.to_string(), "/proc/self/status has CapPrm 0x1ffffffffff where 0x0 was asked for");
+        assert_eq!(error.to_string(), "/proc/self/status shows CapPrm 0x1ffffffffff, expected 0x0");
     }
 }

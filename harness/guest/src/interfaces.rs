@@ -1,7 +1,7 @@
-//! Network interfaces of a new network namespace, by rtnetlink.
+//! Network interfaces of a new network namespace, through rtnetlink.
 //!
-//! An interface of ours has an index that no other network namespace knows: a kernel that looks for it in the wrong one
-//! finds nothing, where index 1 or 2 would be found in each.
+//! Our interfaces have indices that are unique across network namespaces: a kernel that looks in the wrong one finds
+//! nothing, while index 1 or 2 exists in each.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -17,20 +17,20 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 
 use crate::error::{During, SysError};
 
-/// The interface made besides `lo`.
+/// The interface made in addition to `lo`.
 const DUMMY: &str = "dummy0";
 
-/// One of a pair of netkit interfaces, the one programs are attached to (`netkit_dev_fetch` in `drivers/net/netkit.c`);
-/// the kernel names the other.
+/// One of a pair of netkit interfaces, the one that programs are attached to (`netkit_dev_fetch` in
+/// `drivers/net/netkit.c`); the kernel names the other.
 pub(crate) const NETKIT: &str = "netkit0";
 
 /// The index of `lo` in every network namespace (`LOOPBACK_IFINDEX`, `include/net/flow.h`).
 const LOOPBACK_INDEX: u32 = 1;
 
-/// Indices below this one are the kernel's own choice.
+/// The kernel itself chooses indices below this one.
 const FIRST_INDEX: u32 = 1000;
 
-/// Brings `lo` up and makes a dummy interface, in the caller's network namespace.
+/// Brings `lo` up and makes a dummy interface in the caller's network namespace.
 pub(crate) fn prepare() -> Result<(), SysError> {
     let socket = route()?;
     let mut loopback = up();
@@ -39,19 +39,19 @@ pub(crate) fn prepare() -> Result<(), SysError> {
     make(&socket, DUMMY, InfoKind::Dummy, unique_index(0)?)
 }
 
-/// Makes a pair of netkit interfaces, in the caller's network namespace.
+/// Makes a pair of netkit interfaces in the caller's network namespace.
 pub(crate) fn add_netkit() -> Result<(), SysError> {
     make(&route()?, NETKIT, InfoKind::Netkit, unique_index(1)?)
 }
 
-/// One of the two indices that are the caller's network namespace's alone.
+/// Returns one of the two indices that only the caller's network namespace uses.
 fn unique_index(which: u32) -> Result<u32, SysError> {
     let namespace = rustix::fs::stat("/proc/self/ns/net").during(|| "stat /proc/self/ns/net")?;
     Ok(index_of(namespace.st_ino, which))
 }
 
-/// Namespaces are numbered one after the other from 0xF0000000 (`PROC_DYNAMIC_FIRST` in `fs/proc/generic.c`), and each
-/// number belongs to one that is there.
+/// Computes an index from a namespace's inode. Those count up from 0xF0000000 (`PROC_DYNAMIC_FIRST` in
+/// `fs/proc/generic.c`), and each belongs to one existing namespace.
 fn index_of(namespace: u64, which: u32) -> u32 {
     const NUMBERS: u64 = 1 << 24;
     FIRST_INDEX + 2 * (namespace % NUMBERS) as u32 + which
@@ -69,7 +69,7 @@ fn make(socket: &OwnedFd, name: &str, kind: InfoKind, index: u32) -> Result<(), 
     request(socket, link, NLM_F_CREATE | NLM_F_EXCL).during(|| format!("rtnetlink: make {name}"))
 }
 
-/// The index of one of our interfaces in this network namespace.
+/// Returns the index of one of our interfaces in this network namespace.
 pub(crate) fn index_in(namespace: BorrowedFd<'_>, name: &str) -> Result<u32, SysError> {
     let inode = || rustix::fs::fstat(namespace).during(|| "fstat a network namespace").map(|stat| stat.st_ino);
     match name {
@@ -79,7 +79,7 @@ pub(crate) fn index_in(namespace: BorrowedFd<'_>, name: &str) -> Result<u32, Sys
     }
 }
 
-/// The index of an interface in the caller's network namespace.
+/// Returns the index of an interface in the caller's network namespace.
 pub(crate) fn index(name: &str) -> Result<u32, SysError> {
     let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
         .during(|| "socket for SIOCGIFINDEX")?;
@@ -106,7 +106,7 @@ fn request(socket: &OwnedFd, link: LinkMessage, flags: u16) -> Result<(), Errno>
     acknowledged(&answer[..length])
 }
 
-/// The kernel acknowledges with an error message whose code is 0 (`netlink(7)`).
+/// Reads an acknowledgement: an error message with code 0 (`netlink(7)`).
 fn acknowledged(answer: &[u8]) -> Result<(), Errno> {
     let unreadable = Errno::from_raw(libc::EBADMSG);
     let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(answer).map_err(|_| unreadable)?;
@@ -128,12 +128,12 @@ mod tests {
         let of = |namespace| [index_of(namespace, 0), index_of(namespace, 1)];
         assert_eq!(of(0xf000_0000), [FIRST_INDEX, FIRST_INDEX + 1]);
         assert_eq!(of(0xf000_0001), [FIRST_INDEX + 2, FIRST_INDEX + 3]);
-        // The initial one's number, the largest there is (`include/linux/proc_ns.h`), still makes an index.
+        // The initial one's inode, the largest there is (`include/linux/proc_ns.h`), still gives an index.
         assert!(i32::try_from(of(u64::from(u32::MAX))[1]).is_ok());
     }
 
     #[test]
-    fn an_acknowledgement_is_told_from_a_refusal() {
+    fn an_acknowledgement_is_distinguished_from_a_refusal() {
         let answer = |code: i32| {
             let mut bytes = Vec::new();
             bytes.extend(36u32.to_ne_bytes());

@@ -1,4 +1,4 @@
-//! Proof that the kernel is the one asked for, before anything is attempted on it.
+//! Proof that the kernel is the expected one, before any attempt.
 
 use std::io::{self, BufReader, Read};
 
@@ -8,38 +8,36 @@ use thiserror::Error;
 
 use crate::{bpffs, error::SysError, pseudofile};
 
-/// Why the kernel is not the one asked for.
+/// Why the kernel is not the expected one.
 #[derive(Debug, Error)]
 pub(crate) enum KernelError {
-    /// It is another.
-    #[error(
-        "the kernel's {what} is {found}, but {expected} was asked for: the VM booted another kernel than the plan is for"
-    )]
+    /// One of its properties differs.
+    #[error("the kernel's {what} is {found}, expected {expected}: the VM booted another kernel than the plan is for")]
     Other {
-        /// What differs.
+        /// The property.
         what: &'static str,
-        /// What it is.
+        /// Its value.
         found: String,
-        /// What it should be.
+        /// The expected value.
         expected: String,
     },
     /// Its LSM list lacks a name.
-    #[error("the kernel's LSM list is `{found}`, which lacks `{missing}`: add it to the kernel's `lsm=` option")]
+    #[error("the kernel's LSM list `{found}` lacks `{missing}`: add it to the kernel's `lsm=` option")]
     Lsm {
         /// The list.
         found: String,
         /// The name.
         missing: String,
     },
-    /// It cannot be told.
-    #[error("the kernel cannot be identified: {0}")]
+    /// A system call failed.
+    #[error("cannot identify the kernel: {0}")]
     Sys(#[from] SysError),
-    /// It cannot be told.
-    #[error("the kernel cannot be identified: read {path}: {source}")]
+    /// A file cannot be read.
+    #[error("cannot identify the kernel: read {path}: {source}")]
     Io {
         /// The file.
         path: &'static str,
-        /// Why not.
+        /// The error.
         source: io::Error,
     },
 }
@@ -48,19 +46,19 @@ const BTF: &str = "/sys/kernel/btf/vmlinux";
 const CONFIG: &str = "/proc/config.gz";
 const NOTES: &str = "/sys/kernel/notes";
 
-/// `uname -r`.
+/// Returns `uname -r`.
 pub(crate) fn release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
-/// Proves what is expected; what is `None` costs nothing.
+/// Checks what is expected; a property that is `None` costs nothing.
 pub(crate) fn prove(expected: &ExpectedKernel) -> Result<(), KernelError> {
     same("release", expected.release.as_ref(), || Ok(release()))?;
     same("BTF checksum", expected.btf_crc32.map(hex).as_ref(), || checksum(BTF, open(BTF)?).map(hex))?;
     same("configuration checksum", expected.config_crc32.map(hex).as_ref(), || {
         checksum(CONFIG, GzDecoder::new(open(CONFIG)?)).map(hex)
     })?;
-    same("checksum of its notes", expected.notes_crc32.map(hex).as_ref(), || checksum(NOTES, open(NOTES)?).map(hex))?;
+    same("notes checksum", expected.notes_crc32.map(hex).as_ref(), || checksum(NOTES, open(NOTES)?).map(hex))?;
     if expected.lsm.is_empty() {
         return Ok(());
     }
@@ -90,7 +88,7 @@ fn open(path: &'static str) -> Result<BufReader<std::fs::File>, KernelError> {
     Ok(BufReader::with_capacity(CHUNK, std::fs::File::from(file)))
 }
 
-/// Bytes read at once.
+/// Bytes per read.
 const CHUNK: usize = 64 * 1024;
 
 fn checksum(path: &'static str, from: impl Read) -> Result<u32, KernelError> {
@@ -108,19 +106,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_kernel_is_told_with_both_values() {
-        let asked = ExpectedKernel { release: Some("0.0-none".to_owned()), ..Default::default() };
-        let error = prove(&asked).unwrap_err().to_string();
-        assert!(error.contains(&release()) && error.contains("0.0-none"), "{error}");
+    fn another_kernel_is_reported_with_both_values() {
+        let expected = ExpectedKernel { release: Some("0.0-none".to_owned()), ..Default::default() };
+        let error = prove(&expected).unwrap_err().to_string().replace(&release(), "[RUNNING]");
+        insta::assert_snapshot!(
+            error,
+            @"the kernel's release is [RUNNING], expected 0.0-none: the VM booted another kernel than the plan is for"
+        );
         assert!(prove(&ExpectedKernel { release: Some(release()), ..Default::default() }).is_ok());
     }
 
     #[test]
-    fn every_lsm_asked_for_must_be_listed() {
+    fn every_expected_lsm_must_be_listed() {
         let asked = |name: &str| vec!["bpf".to_owned(), name.to_owned()];
         assert!(lists_all("capability,selinux,bpf\n", &asked("selinux")).is_ok());
-        let error = lists_all("capability,bpf", &asked("linux")).unwrap_err().to_string();
-        assert!(error.contains("`capability,bpf`, which lacks `linux`"), "{error}");
+        insta::assert_snapshot!(
+            lists_all("capability,bpf", &asked("linux")).unwrap_err(),
+            @"the kernel's LSM list `capability,bpf` lacks `linux`: add it to the kernel's `lsm=` option"
+        );
     }
 
     #[test]

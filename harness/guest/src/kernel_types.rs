@@ -1,7 +1,7 @@
-//! The kernel's types by name: numbers, sizes and members, from `/sys/kernel/btf/vmlinux`.
+//! The kernel's types by name: ids, sizes and members, from `/sys/kernel/btf/vmlinux`.
 //!
-//! Only what a plan names is kept. It is looked up once, before the first agent is forked: agents inherit it.
-//! The format is that of `Documentation/bpf/btf.rst` in the kernel's sources.
+//! Only types that a plan names are kept. They are looked up once, before the first fork, so that executors inherit
+//! them. The format is described in `Documentation/bpf/btf.rst` in the kernel's sources.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,23 +18,23 @@ use crate::{error::SysError, pseudofile};
 /// Where the kernel shows its types.
 const PATH: &str = "/sys/kernel/btf/vmlinux";
 
-/// Why the kernel's types cannot be told.
+/// Why the kernel's types are not known.
 #[derive(Debug, Error)]
 pub(crate) enum KernelTypesError {
-    /// They cannot be read.
+    /// A system call failed.
     #[error(transparent)]
     Sys(#[from] SysError),
-    /// They cannot be read.
+    /// The file cannot be read.
     #[error("read {PATH}: {0}")]
     Io(#[from] std::io::Error),
-    /// They are not what the format says.
-    #[error("{PATH} makes no sense at byte {0}: this program and the kernel disagree about the format of BTF")]
-    Nonsense(usize),
+    /// The contents do not follow the format.
+    #[error("{PATH} is malformed at byte {0}: the kernel uses a BTF format that this program does not know")]
+    Malformed(usize),
 }
 
 /// A type that an attempt names and the kernel does not have.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the kernel's BTF has no {kind} `{name}`: name another one, or limit the scenario's `kernels`")]
+#[error("the kernel's BTF has no {kind} `{name}`: use another one, or limit the scenario's `kernels`")]
 pub(crate) struct UnknownType {
     kind: &'static str,
     name: String,
@@ -54,13 +54,13 @@ struct Member {
     bit: u32,
 }
 
-/// The types a plan names.
+/// The types that a plan names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KernelTypes(BTreeMap<KernelType, Known>);
 
 static KNOWN: OnceLock<KernelTypes> = OnceLock::new();
 
-/// Looks up what a plan names, for this process and all it forks. Costs nothing if it names nothing.
+/// Looks up what a plan names, for this process and its forks. Costs nothing if it names nothing.
 pub(crate) fn prepare(plan: &Plan) -> Result<(), KernelTypesError> {
     let attempts = plan.scenarios.iter().flat_map(|scenario| &scenario.cases).flat_map(|case| &case.attempts);
     let hooks = plan.scenarios.iter().flat_map(|scenario| &scenario.lsm).map(|hook| hook.function());
@@ -81,13 +81,13 @@ fn find_all(wanted: BTreeSet<KernelType>) -> Result<(), KernelTypesError> {
     Ok(())
 }
 
-/// What was looked up.
+/// Returns the types that were looked up.
 pub(crate) fn known() -> &'static KernelTypes {
     KNOWN.get_or_init(KernelTypes::default)
 }
 
 impl KernelTypes {
-    /// The first type of each name, as far as there is one.
+    /// Finds the first type of each name, if there is one.
     fn find(bytes: &[u8], wanted: &BTreeSet<KernelType>) -> Result<Self, KernelTypesError> {
         let btf = Btf::new(bytes)?;
         let mut found = BTreeMap::new();
@@ -101,7 +101,7 @@ impl KernelTypes {
                 let members = if record.kind == STRUCT { btf.members(at, record)? } else { Vec::new() };
                 found.entry(named).or_insert(Known { id, size: record.size_or_type, members });
             }
-            at += HEAD + record.tail().ok_or(KernelTypesError::Nonsense(at))?;
+            at += HEAD + record.tail().ok_or(KernelTypesError::Malformed(at))?;
         }
         Ok(Self(found))
     }
@@ -115,17 +115,17 @@ impl KernelTypes {
         self.0.get(wanted).ok_or_else(|| UnknownType { kind, name: name.clone() })
     }
 
-    /// The number of a type.
+    /// Returns the id of a type.
     pub(crate) fn id(&self, wanted: &KernelType) -> Result<u32, UnknownType> {
         self.known(wanted).map(|known| known.id)
     }
 
-    /// The number of a structure, and its bytes.
+    /// Returns the id of a structure, and its size in bytes.
     pub(crate) fn structure(&self, name: &str) -> Result<(u32, u32), UnknownType> {
         self.known(&KernelType::Struct(name.to_owned())).map(|known| (known.id, known.size))
     }
 
-    /// A member of a structure: the structure's number, the member's index, and the byte it begins at.
+    /// Returns the structure's id, the member's index, and its offset in bytes.
     pub(crate) fn member(&self, wanted: &KernelMember) -> Result<(u32, u32, u32), UnknownType> {
         let known = self.known(&KernelType::Struct(wanted.structure.clone()))?;
         let index = known.members.iter().position(|member| member.name == wanted.member);
@@ -135,7 +135,7 @@ impl KernelTypes {
     }
 }
 
-/// Bytes of `struct btf_type`.
+/// The size of `struct btf_type` in bytes.
 const HEAD: usize = 12;
 const INT: u32 = 1;
 const ARRAY: u32 = 3;
@@ -164,7 +164,7 @@ struct Record {
     kind: u32,
     /// How many members, values or parameters follow.
     count: usize,
-    /// Whether offsets of members share their number with sizes of bit fields.
+    /// Whether member offsets share their number with bit field sizes.
     has_bit_fields: bool,
     size_or_type: u32,
 }
@@ -179,7 +179,7 @@ impl Record {
         }
     }
 
-    /// The bytes that follow the head; `None` for a kind that is not known here.
+    /// Returns how many bytes follow the head; `None` for an unknown kind.
     fn tail(&self) -> Option<usize> {
         match self.kind {
             INT | VAR | DECL_TAG => Some(4),
@@ -199,7 +199,7 @@ impl<'b> Btf<'b> {
         let section = |offset: usize, length: usize| -> Result<_, KernelTypesError> {
             let first = start + word(offset)?;
             let section = first..first + word(length)?;
-            if section.end <= bytes.len() { Ok(section) } else { Err(KernelTypesError::Nonsense(offset)) }
+            if section.end <= bytes.len() { Ok(section) } else { Err(KernelTypesError::Malformed(offset)) }
         };
         Ok(Self { bytes, types: section(8, 12)?, strings: section(16, 20)? })
     }
@@ -225,7 +225,7 @@ impl<'b> Btf<'b> {
         (0..record.count).map(member).collect()
     }
 
-    /// The text at a place among the strings; empty for a place outside of them.
+    /// Returns the string at an offset; empty if it is outside of the strings.
     fn text(&self, at: u32) -> &'b str {
         let strings = &self.bytes[self.strings.clone()];
         let text = strings.get(at as usize..).and_then(|rest| rest.split(|byte| *byte == 0).next());
@@ -235,7 +235,7 @@ impl<'b> Btf<'b> {
 
 fn word(bytes: &[u8], at: usize) -> Result<u32, KernelTypesError> {
     let word = bytes.get(at..at + 4).and_then(|word| word.try_into().ok());
-    word.map(u32::from_ne_bytes).ok_or(KernelTypesError::Nonsense(at))
+    word.map(u32::from_ne_bytes).ok_or(KernelTypesError::Malformed(at))
 }
 
 #[cfg(test)]
@@ -256,8 +256,10 @@ mod tests {
         let member = |member: &str| KernelMember { structure: "xdp_md".into(), member: member.into() };
         assert_eq!(types.member(&member("data")), Ok((2, 0, 0)));
         assert_eq!(types.structure("xdp_md"), Ok((2, 4)));
-        let error = types.member(&member("none")).unwrap_err().to_string();
-        assert!(error.starts_with("the kernel's BTF has no member `xdp_md.none`"), "{error}");
+        insta::assert_snapshot!(
+            types.member(&member("none")).unwrap_err(),
+            @"the kernel's BTF has no member `xdp_md.none`: use another one, or limit the scenario's `kernels`"
+        );
         assert!(types.id(&KernelType::Func("other".into())).is_err());
     }
 
@@ -271,7 +273,7 @@ mod tests {
             for value in [0x00, 0x01, 0x7f, 0x80, 0xff] {
                 let mut bad = good.clone();
                 bad[at] = value;
-                // Some changes leave valid BTF: only the absence of a panic is asked for.
+                // Some changes leave valid BTF: the test only requires that nothing panics.
                 let _ = find(&bad);
             }
         }

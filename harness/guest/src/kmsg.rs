@@ -1,4 +1,4 @@
-//! The kernel's log, where systemd writes too if it is told to (`systemd.log_target=kmsg`, kernel-command-line(7)).
+//! The kernel's log, which systemd writes to as well if configured (`systemd.log_target=kmsg`, kernel-command-line(7)).
 
 use std::os::fd::OwnedFd;
 
@@ -12,28 +12,29 @@ use crate::{
     pseudofile,
 };
 
-/// A record is no longer than this, in bytes (`PRINTKRB_RECORD_MAX`, `kernel/printk/internal.h`, rounded up).
+/// The longest record in bytes (`PRINTKRB_RECORD_MAX`, `kernel/printk/internal.h`, rounded up).
 const LONGEST_RECORD: usize = 8 * 1024;
 
-/// No more records than this are read at once: whoever writes them may write on.
+/// The most records read at once: the writer may go on writing.
 const MOST_RECORDS: usize = 10_000;
 
 /// The least urgent priority of a warning (syslog(3)).
 const WARNING: u32 = 4;
 
-/// A place in the log, read on from.
+/// A position in the log, from which it is read.
 #[derive(Debug)]
 pub(crate) struct Log(OwnedFd);
 
 impl Log {
-    /// From now on.
+    /// Starts at the log's current end.
     pub(crate) fn from_now() -> Result<Self, SysError> {
         let log = pseudofile::open_at(CWD, "/dev/kmsg", OFlags::RDONLY | OFlags::NONBLOCK)?;
         rustix::fs::seek(&log, SeekFrom::End(0)).during(|| "lseek /dev/kmsg")?;
         Ok(Self(log))
     }
 
-    /// What systemd and the processes it is about to execute units in have warned of since it was asked last.
+    /// Returns the warnings, since the last call, of systemd and of the processes in which it is about to execute a
+    /// unit.
     pub(crate) fn warnings_of_systemd(&mut self) -> Result<Vec<String>, SysError> {
         let (mut warnings, mut record) = (Vec::new(), [0; LONGEST_RECORD]);
         for _ in 0..MOST_RECORDS {
@@ -42,7 +43,7 @@ impl Log {
                     let record = String::from_utf8_lossy(&record[..length]);
                     warnings.extend(warning_of_systemd(&record).map(str::to_owned));
                 }
-                // Records were overwritten before they were read; the next one is the oldest that is left.
+                // Records were overwritten before they were read; the next one is the oldest that remains.
                 Err(Errno::PIPE) => {}
                 Err(Errno::AGAIN) => break,
                 Err(errno) => return Err(errno).during(|| "read /dev/kmsg"),
@@ -52,14 +53,14 @@ impl Log {
     }
 }
 
-/// The text of a record, `PRIORITY,NUMBER,TIME,FLAGS;TEXT` (`Documentation/ABI/testing/dev-kmsg`), if it is a warning, or
-/// worse, of systemd's.
+/// Returns the text of a record, `PRIORITY,NUMBER,TIME,FLAGS;TEXT` (`Documentation/ABI/testing/dev-kmsg`), if it is
+/// systemd's and at least a warning.
 fn warning_of_systemd(record: &str) -> Option<&str> {
     let (head, text) = record.split_once(';')?;
     let priority: u32 = head.split(',').next()?.parse().ok()?;
     let (facility, level) = (priority >> 3, priority & 7);
     let (who, text) = text.lines().next()?.split_once("]: ")?;
-    // `(PROGRAM)` is what a process is called between its fork and the execution of a unit's program.
+    // A process is called `(PROGRAM)` between its fork and the execution of a unit's program.
     let by_systemd = who == "systemd[1" || (who.starts_with('(') && who.contains(")["));
     (facility != 0 && level <= WARNING && by_systemd).then_some(text)
 }
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn warnings_of_systemd_are_told_from_all_else() {
+    fn only_warnings_of_systemd_are_returned() {
         assert_eq!(warning_of_systemd("28,7,12,-;systemd[1]: a: b\n SUBSYSTEM=x\n"), Some("a: b"));
         assert_eq!(warning_of_systemd("27,7,12,-;(guest)[31]: unit: no"), Some("unit: no"));
         for other in [

@@ -1,4 +1,4 @@
-//! What a scenario left behind: the machine before it, compared with the machine after it.
+//! What a scenario left behind: a comparison of the machine before and after it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,11 +15,11 @@ use crate::{
     host_mode, process, pseudofile,
 };
 
-/// How long the kernel may take to free what is freed later, such as network namespaces and unmounted file systems.
+/// How long the kernel may take to free what it frees later, such as network namespaces and unmounted file systems.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What there is of everything a scenario could leave behind, apart from processes and cgroups: of those every one of
-/// ours is a leftover, unless it belongs to a control party.
+/// Everything that a scenario could leave behind, except processes and cgroups: each of ours is a leftover, unless it
+/// belongs to a control actor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Inventory {
     mounts: BTreeMap<u32, String>,
@@ -28,7 +28,7 @@ pub(crate) struct Inventory {
 }
 
 impl Inventory {
-    /// What there is now.
+    /// Lists what exists now.
     pub(crate) fn take() -> Result<Self, SysError> {
         let mut objects = BTreeSet::new();
         for kind in [Kind::Map, Kind::Program, Kind::Link, Kind::Btf] {
@@ -42,7 +42,7 @@ impl Inventory {
         Ok(Self { mounts, interfaces: interfaces()?, objects })
     }
 
-    /// What is here and was not there before, named one by one.
+    /// Names each thing that did not exist before.
     fn beyond(&self, before: &Self) -> Vec<String> {
         let mounts = self.mounts.iter().filter(|(id, _)| !before.mounts.contains_key(id));
         let new: BTreeSet<_> = self.objects.difference(&before.objects).copied().collect();
@@ -65,7 +65,7 @@ fn noun(kind: Kind) -> &'static str {
     }
 }
 
-/// Mounts by number: where, and of which type (`proc_pid_mountinfo(5)`).
+/// Reads mounts by id, each with its path and type (`proc_pid_mountinfo(5)`).
 fn mounts_of(mountinfo: &str) -> BTreeMap<u32, String> {
     let describe = |line: &str| {
         let (mount, kind) = line.split_once(" - ")?;
@@ -81,8 +81,7 @@ fn interfaces() -> Result<BTreeSet<String>, SysError> {
     Ok(entries.into_iter().map(|(name, _)| name).collect())
 }
 
-/// Waits until nothing is left of a scenario, and no longer than [`PATIENCE`]: what is left then, and what there is
-/// now.
+/// Waits until nothing is left of a scenario, but at most [`PATIENCE`]. Returns what is left then, and what exists now.
 pub(crate) fn settle(
     before: &Inventory,
     hierarchy: &Hierarchy,
@@ -107,17 +106,17 @@ fn processes(controls: &Controls) -> Result<Vec<String>, SysError> {
     if !process::reap_ended() {
         return Ok(Vec::new());
     }
-    // Whatever runs now has outlived its scenario: it is named, and it is ended, so that it harms no other.
+    // A process that still runs has outlived its scenario. It is named, and ended so that it harms no other one.
     let ours = children()?.into_iter().filter(|(pid, _)| !controls.has_process(*pid));
     Ok(ours.inspect(|(pid, _)| process::kill(*pid)).map(|(_, name)| name).collect())
 }
 
-/// Our children with their names, found by the parent that `/proc/PID/stat` gives (`proc_pid_stat(5)`).
+/// Returns our children with their names, found by the parent in `/proc/PID/stat` (`proc_pid_stat(5)`).
 fn children() -> Result<Vec<(Pid, String)>, SysError> {
     let own = rustix::process::getpid().as_raw_nonzero().get();
     let entries = pseudofile::entries(pseudofile::open("/proc")?, "/proc")?.into_iter();
     let pids = entries.filter_map(|(name, _)| Pid::from_raw(name.parse().ok().filter(|pid| *pid > 0)?));
-    // One that cannot be read has ended meanwhile.
+    // A process that cannot be read has ended meanwhile.
     let named = |pid: Pid| {
         let stat = pseudofile::read(&format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
         Some((pid, child_of(own, &stat)?))
@@ -125,7 +124,7 @@ fn children() -> Result<Vec<(Pid, String)>, SysError> {
     Ok(pids.filter_map(named).collect())
 }
 
-/// How a process is called that has this parent.
+/// Returns the name of a process if it has this parent.
 fn child_of(parent: i32, stat: &str) -> Option<String> {
     let (name, rest) = stat.rsplit_once(") ")?;
     let (_, name) = name.split_once(" (")?;

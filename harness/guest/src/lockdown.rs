@@ -1,29 +1,29 @@
-//! The kernel locked down for a scenario: never taken back, so the scenario has a VM of its own.
+//! Kernel lockdown for a scenario. It cannot be undone, so the scenario has a VM of its own.
 
 use harness_protocol::plan::Lockdown;
 
 use crate::{bpffs::Mounted, error::SysError, pseudofile};
 
-/// In the root of securityfs (`security/lockdown/lockdown.c`).
+/// Its file in the root of securityfs (`security/lockdown/lockdown.c`).
 const FILE: &str = "lockdown";
 
-/// Locks the kernel down and proves it: the file shows the level in force in brackets.
+/// Locks the kernel down and proves it: the file shows the active level in brackets.
 pub(crate) fn lock(level: Lockdown) -> Result<(), String> {
     let word = match level {
         Lockdown::Integrity => "integrity",
         Lockdown::Confidentiality => "confidentiality",
     };
-    let told = |error: SysError| format!("securityfs: {error}");
-    let securityfs = Mounted::of("securityfs", &[]).map_err(told)?;
-    let read = || pseudofile::read_at(securityfs.root(), FILE).map_err(told);
+    let failed = |error: SysError| format!("securityfs: {error}");
+    let securityfs = Mounted::of("securityfs", &[]).map_err(failed)?;
+    let read = || pseudofile::read_at(securityfs.root(), FILE).map_err(failed);
     if in_force(&read()?) == Some(word) {
         return Ok(());
     }
-    pseudofile::write_at(securityfs.root(), FILE, word).map_err(told)?;
+    pseudofile::write_at(securityfs.root(), FILE, word).map_err(failed)?;
     let now = read()?;
     match in_force(&now) == Some(word) {
         true => Ok(()),
-        false => Err(format!("securityfs: {FILE} says `{}` after `{word}` was written to it", now.trim_end())),
+        false => Err(format!("securityfs: {FILE} shows `{}` after writing `{word}`", now.trim_end())),
     }
 }
 

@@ -1,7 +1,7 @@
-//! BPF programs of our own on hooks of the security modules, which refuse everything while they are told to.
+//! BPF programs of our own on LSM hooks, which refuse everything while they are switched on.
 //!
-//! A program reads one number of a map that is shared with the guest's memory: 0 lets everything pass, anything else is
-//! answered with `EPERM`. So the switch is a store to memory and no call of `bpf(2)`, which the hooks could refuse.
+//! A program reads one number from a map that is mapped into the guest's memory: 0 lets everything pass, any other
+//! value makes it return `EPERM`. So the switch is a store to memory, not a `bpf(2)` call that the hooks could refuse.
 
 #![allow(unsafe_code)]
 
@@ -22,29 +22,29 @@ use crate::{
     kernel_types,
 };
 
-/// Why a hook could not be taken.
+/// Why a hook could not be attached to.
 #[derive(Debug, Error)]
-#[error("LSM hook {}: {call}: {errno}; the kernel needs CONFIG_BPF_LSM and `bpf` among its security modules", hook.as_str())]
+#[error("LSM hook {}: {call}: {errno}; the kernel needs CONFIG_BPF_LSM and `bpf` in its `lsm=` list", hook.as_str())]
 pub(crate) struct LsmError {
     hook: LsmHook,
     call: &'static str,
     errno: Errno,
 }
 
-/// Programs on hooks, out of force until told otherwise; gone when dropped.
+/// Programs on hooks, inactive until switched on; detached when dropped.
 #[derive(Debug, Default)]
 pub(crate) struct LsmDenyHooks {
     switch: Option<Rc<Switch>>,
     links: Vec<OwnedFd>,
 }
 
-/// The switch of all scenarios, made when the first wants hooks. It stays: the kernel lets go of the map only long after
-/// its last program, when no task can be running in the trampoline any more.
+/// The switch of all scenarios, made for the first one with hooks. It stays: the kernel frees the map only long after
+/// its last program, once no task can be in the trampoline any more.
 #[derive(Debug, Default)]
 pub(crate) struct SharedSwitch(Option<Rc<Switch>>);
 
 impl SharedSwitch {
-    /// Makes the switch if these hooks are any and there is none; whether it made it.
+    /// Makes the switch if there are hooks and no switch yet. Returns whether it made one.
     pub(crate) fn prepare(&mut self, hooks: &[LsmHook]) -> Result<bool, LsmError> {
         let (Some(&hook), None) = (hooks.first(), &self.0) else { return Ok(false) };
         let made = Switch::new().map_err(|(call, errno)| LsmError { hook, call, errno })?;
@@ -54,21 +54,21 @@ impl SharedSwitch {
 }
 
 impl LsmDenyHooks {
-    /// Takes these hooks, with a switch that was prepared for them.
-    pub(crate) fn on(hooks: &[LsmHook], privileged: &SharedSwitch) -> Result<Self, LsmError> {
-        let Some(switch) = privileged.0.clone() else { return Ok(Self::default()) };
+    /// Attaches programs to these hooks, with the switch that was prepared.
+    pub(crate) fn on(hooks: &[LsmHook], shared: &SharedSwitch) -> Result<Self, LsmError> {
+        let Some(switch) = shared.0.clone() else { return Ok(Self::default()) };
         switch.set(false);
         let take = |&hook: &LsmHook| take(hook, &switch.map).map_err(|(call, errno)| LsmError { hook, call, errno });
         let links = hooks.iter().map(take).collect::<Result<_, _>>()?;
         Ok(Self { switch: Some(switch), links })
     }
 
-    /// Whether there are any.
+    /// Returns whether there are any.
     pub(crate) fn any(&self) -> bool {
         !self.links.is_empty()
     }
 
-    /// Has them refuse everything from now on, or nothing.
+    /// Switches them on, so that they refuse everything, or off.
     pub(crate) fn set_in_force(&self, in_force: bool) {
         if let Some(switch) = &self.switch {
             switch.set(in_force);
@@ -76,10 +76,10 @@ impl LsmDenyHooks {
     }
 }
 
-/// Which libbpf function failed, and how.
+/// The function that failed, and its errno.
 type Failed = (&'static str, Errno);
 
-/// The number the programs read.
+/// The number that the programs read.
 #[derive(Debug)]
 struct Switch {
     map: OwnedFd,
@@ -108,23 +108,23 @@ impl Switch {
     }
 
     fn set(&self, in_force: bool) {
-        // SAFETY: the mapping lasts as long as this value, is writable, aligned to a page, and shared with nobody in
-        // this process but by atomic access.
+        // SAFETY: the mapping lives as long as this value, is writable and page-aligned, and this process only accesses
+        // it atomically.
         unsafe { self.memory.as_ref() }.store(u32::from(in_force), Ordering::SeqCst);
     }
 }
 
 impl Drop for Switch {
     fn drop(&mut self) {
-        // SAFETY: the mapping made in `new`, which nobody uses any more.
+        // SAFETY: the mapping was made in `new`, and nobody uses it any more.
         let _ = unsafe { rustix::mm::munmap(self.memory.as_ptr().cast(), size_of::<AtomicU32>()) };
     }
 }
 
-/// Loads the program for a hook and attaches it; the link keeps the program.
+/// Loads the program for a hook and attaches it; the link keeps the program alive.
 fn take(hook: LsmHook, switch: &OwnedFd) -> Result<OwnedFd, Failed> {
     let target = kernel_types::known().id(&hook.function());
-    let target = target.map_err(|_| ("looking for it in the kernel's BTF", Errno::from_raw(libc::ENOENT)))?;
+    let target = target.map_err(|_| ("lookup in the kernel's BTF", Errno::from_raw(libc::ENOENT)))?;
     let program = instructions(switch.as_raw_fd());
     let body = program.map(encoded);
     let spec = ProgSpec {
@@ -135,19 +135,19 @@ fn take(hook: LsmHook, switch: &OwnedFd) -> Result<OwnedFd, Failed> {
         ..ProgSpec::PLAIN
     };
     let program = bpf::prog_load(spec, None).map_err(|errno| ("BPF_PROG_LOAD", errno))?;
-    // SAFETY: no name is what an LSM program is attached with; the descriptor is open.
+    // SAFETY: LSM programs are attached without a name; the descriptor is open.
     let link = unsafe { sys::bpf_raw_tracepoint_open(ptr::null(), program.as_raw_fd()) };
     bpf::owned(link).map_err(|errno| ("BPF_RAW_TRACEPOINT_OPEN", errno))
 }
 
-/// An instruction as one number (RFC 9669).
+/// Encodes an instruction as one number (RFC 9669).
 fn encoded(insn: sys::bpf_insn) -> u64 {
     let registers = u64::from(insn.dst_reg()) | u64::from(insn.src_reg()) << 4;
     let (off, imm) = (u64::from(insn.off.cast_unsigned()), u64::from(insn.imm.cast_unsigned()));
     u64::from(insn.code) | registers << 8 | off << 16 | imm << 32
 }
 
-/// `return switch ? -EPERM : 0`, by the instruction encoding of RFC 9669.
+/// `return switch ? -EPERM : 0`, in the instruction encoding of RFC 9669.
 fn instructions(map: i32) -> [sys::bpf_insn; 7] {
     let insn = |code: u32, registers: (u8, u8), off: i16, imm: i32| {
         let mut insn = sys::bpf_insn { code: code as u8, off, imm, ..Default::default() };
@@ -173,9 +173,9 @@ mod tests {
 
     #[test]
     fn without_hooks_nothing_is_done_and_nothing_refused() {
-        let mut privileged = SharedSwitch::default();
-        assert!(!privileged.prepare(&[]).unwrap());
-        let deny_hooks = LsmDenyHooks::on(&[], &privileged).unwrap();
+        let mut shared = SharedSwitch::default();
+        assert!(!shared.prepare(&[]).unwrap());
+        let deny_hooks = LsmDenyHooks::on(&[], &shared).unwrap();
         deny_hooks.set_in_force(true);
         assert!(!deny_hooks.any());
     }
@@ -193,6 +193,9 @@ mod tests {
     #[test]
     fn a_hook_that_cannot_be_taken_is_named() {
         let error = LsmError { hook: LsmHook::BpfTokenCmd, call: "BPF_PROG_LOAD", errno: Errno::EINVAL };
-        assert!(error.to_string().starts_with("LSM hook bpf_token_cmd: BPF_PROG_LOAD: EINVAL; "), "{error}");
+        insta::assert_snapshot!(
+            error,
+            @"LSM hook bpf_token_cmd: BPF_PROG_LOAD: EINVAL; the kernel needs CONFIG_BPF_LSM and `bpf` in its `lsm=` list"
+        );
     }
 }

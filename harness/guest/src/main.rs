@@ -1,5 +1,5 @@
-//! The program that runs in the VM: reads a plan, attempts what it says in unprivileged containers, and writes down
-//! what the kernel answered.
+//! The program that runs in the VM: it reads a plan, makes its attempts in unprivileged containers, and records what
+//! the kernel answered.
 
 mod actor;
 mod attr;
@@ -52,21 +52,21 @@ const HELP: &str = "\
 bpf-token-guest: the part of bpf-token-harness that runs inside a VM.
 
 Usage: bpf-token-guest [RUN-FOLDER]         run the plan in the folder (default /mnt/vmtest)
-       bpf-token-guest live RUN-FOLDER      the same on a machine that others live on
-       bpf-token-guest unit                 make attempts as a unit of systemd
-       bpf-token-guest bench [RUN-FOLDER]   print as JSON what attempts and containers cost
+       bpf-token-guest live RUN-FOLDER      run the plan in host mode, on the machine's own kernel
+       bpf-token-guest unit                 make attempts as the process of a systemd unit
+       bpf-token-guest bench [RUN-FOLDER]   print what attempts and containers cost, as JSON
        bpf-token-guest --help
 
-It must be started as root in a VM made for it: it changes kernel settings, makes
-control groups and network interfaces, and may be asked to crash the machine.
-On a machine that others live on it first leaves all its namespaces but that of
-users, and refuses a plan that would reach beyond its own.
+Start it as root in a VM made for it: it changes kernel settings, makes control
+groups and network interfaces, and a plan may ask it to crash the machine.
+In host mode it first leaves all namespaces of the machine except the user
+namespace, and refuses a plan that would affect anything outside of its own.
 It reads plan.json in the folder and writes outcomes.jsonl there, which must not
-exist yet. Exit codes: 0 all in the record; 2 wrong usage; 3 the plan or the
-kernel is not the one asked for, or the record cannot be kept.
+exist yet. Exit codes: 0 everything is recorded; 2 wrong usage; 3 the plan or the
+kernel is not the expected one, or the record cannot be kept.
 ";
 
-/// The folder used when none is given: where vmtest shares one with the guest.
+/// The default run folder: where vmtest shares one with the guest.
 const RUN_FOLDER: &str = "/mnt/vmtest";
 
 fn main() -> ExitCode {
@@ -78,9 +78,9 @@ fn main() -> ExitCode {
         }
         ["bench", rest @ ..] if rest.len() < 2 => finish(bench(folder_of(rest))),
         ["unit"] => executor::unit::serve(),
-        ["live", folder] => run_apart(Path::new(folder)),
+        ["live", folder] => run_in_host_mode(Path::new(folder)),
         [option, ..] if option.starts_with('-') => exit::usage(&format!("unknown option {option}")),
-        [_, extra, ..] => exit::usage(&format!("unexpected argument {extra}")),
+        ["bench" | "live", _, extra, ..] | [_, extra, ..] => exit::usage(&format!("unexpected argument {extra}")),
         rest => finish(run::run(folder_of(rest), MachineKind::Vm)),
     }
 }
@@ -89,9 +89,9 @@ fn folder_of<'a>(args: &[&'a str]) -> &'a Path {
     Path::new(args.first().copied().unwrap_or(RUN_FOLDER))
 }
 
-fn run_apart(folder: &Path) -> ExitCode {
-    let done = host_mode::apart(folder, |folder| finish(run::run(folder, MachineKind::Live)));
-    done.unwrap_or_else(|error| exit::fault(format!("cannot run apart from the machine: {error}")))
+fn run_in_host_mode(folder: &Path) -> ExitCode {
+    let done = host_mode::apart(folder, |folder| finish(run::run(folder, MachineKind::HostMode)));
+    done.unwrap_or_else(|error| exit::fault(format!("cannot run in host mode: {error}")))
 }
 
 fn bench(folder: &Path) -> Result<(), run::RunError> {

@@ -1,4 +1,4 @@
-//! What the guest asks of an agent and what it is answered, over a [`crate::channel::Channel`].
+//! The requests to an executor and its replies, over a [`crate::channel::Channel`].
 
 use harness_protocol::{
     errno::Errno,
@@ -10,88 +10,88 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::AttemptIndex;
 
-/// Asked of an agent, one at a time.
+/// A request to an executor; one at a time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// Stay in the initial namespaces as root, and make a bpffs of them that delegates everything.
+    /// Stay in the initial namespaces as root, and make a bpffs there that delegates everything.
     Stay {
-        /// Whether to have a network namespace with interfaces nevertheless.
+        /// Whether to make a network namespace with interfaces all the same.
         interfaces: bool,
-        /// Whether to have a pair of netkit interfaces there too.
+        /// Whether to make a pair of netkit interfaces in it.
         netkit: bool,
-        /// Whether to mount a tmpfs too.
+        /// Whether to mount a tmpfs.
         tmpfs: bool,
     },
-    /// Become an unprivileged user, enter new namespaces and open a bpffs there: [`Reply::Pid`] with the descriptor of
-    /// `fsopen(2)`.
+    /// Become an unprivileged user, enter new namespaces and open a bpffs there: [`Reply::Pid`] with the descriptor
+    /// from `fsopen(2)`.
     Isolate {
-        /// User to become.
+        /// The user to become.
         uid: u32,
-        /// Group to become.
+        /// The group to become.
         gid: u32,
-        /// Besides user and mount.
+        /// The namespaces in addition to user and mount.
         namespaces: Vec<Namespace>,
     },
-    /// Become an unprivileged user without leaving any namespace, with every capability it has still. The descriptors
-    /// sent along are the mount and the root of the bpffs to pin in; without them it is the one made by
-    /// [`Request::Stay`].
+    /// Become an unprivileged user without leaving any namespace, and keep every capability. The descriptors sent along
+    /// are the mount and the root of the bpffs to pin in; without them it is the one made for [`Request::Stay`].
     Join {
-        /// User to become.
+        /// The user to become.
         uid: u32,
-        /// Group to become.
+        /// The group to become.
         gid: u32,
     },
-    /// Return the mount and the root of one's own bpffs.
+    /// Return the mount and the root of the executor's bpffs.
     ShareBpffs,
-    /// Map the ids of a process whose user namespace is a child of one's own.
+    /// Write the id maps of a process whose user namespace is a child of the executor's.
     MapIds {
-        /// The process, as the initial pid namespace numbers it.
+        /// The process, as numbered in the initial pid namespace.
         pid: i32,
-        /// For its `uid_map`.
+        /// The text for its `uid_map`.
         uids: String,
-        /// For its `gid_map`.
+        /// The text for its `gid_map`.
         gids: String,
     },
-    /// Now that bpffs is configured and created: mount it and prepare what the container has besides.
+    /// Mount the bpffs, which is now configured and created, and prepare the rest of the container.
     Settle {
         /// Whether to make a pair of netkit interfaces.
         netkit: bool,
-        /// Whether to mount a tmpfs too.
+        /// Whether to mount a tmpfs.
         tmpfs: bool,
     },
-    /// Make a token of one's own bpffs; returned as the only descriptor.
+    /// Make a token of the executor's bpffs; returned as the only descriptor.
     MakeToken,
-    /// Put up with these from now on.
+    /// Apply these restrictions.
     Restrict(Restrictions),
     /// Keep these capabilities only.
     Confine {
-        /// As numbers.
+        /// As numbers of `capabilities(7)`.
         caps: Vec<u32>,
     },
-    /// Fork an agent that serves the descriptor sent along.
+    /// Fork an executor that serves the descriptor sent along.
     Spawn,
-    /// Return a descriptor of one's own bpffs.
+    /// Return a descriptor of the executor's bpffs.
     Bpffs(BpffsFd),
     /// Enter the namespaces of a process, as root of its user namespace with every capability.
     Enter {
-        /// The process, as the initial pid namespace numbers it.
+        /// The process, as numbered in the initial pid namespace.
         pid: i32,
-        /// Which namespaces of its own it has besides user and mount.
+        /// The namespaces it has of its own, in addition to user and mount.
         namespaces: Vec<Namespace>,
-        /// What else there is to know of one that systemd made.
+        /// Set for a process that systemd started.
         unit: Option<UnitLocation>,
     },
-    /// From now on remove the pins one makes: the same attempt may come again.
+    /// From now on, remove pins right after making them: the same attempt may come again.
     Unpin,
-    /// Open another bpffs: [`Reply::Done`] with the descriptor of `fsopen(2)`.
+    /// Open another bpffs: [`Reply::Done`] with the descriptor from `fsopen(2)`.
     OpenBpffs,
-    /// Mount the bpffs that was just opened, now that it is created, attached nowhere: [`Reply::Done`] with its root.
+    /// Mount the bpffs that was just opened, now that it is created, without attaching it: [`Reply::Done`] with its
+    /// root.
     MountBpffs,
     /// Make a token of the bpffs whose root is sent along: [`Reply::Done`] with the token.
     MakeTokenOf,
-    /// Say how one was set up by somebody else, and make a token of the bpffs that is attached: [`Reply::Found`].
+    /// Describe how somebody else set up the executor, and make a token of the attached bpffs: [`Reply::Found`].
     Look {
-        /// Whether to mount a tmpfs too.
+        /// Whether to mount a tmpfs.
         tmpfs: bool,
     },
     /// Make attempts, one after the other.
@@ -101,107 +101,107 @@ pub(crate) enum Request {
 /// One attempt to make.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
-    /// Which attempt of the plan.
-    pub(crate) place: AttemptIndex,
-    /// The capabilities in effect during the call, as a mask of those the agent has; all of them if `None`.
+    /// The attempt's index in the plan.
+    pub(crate) index: AttemptIndex,
+    /// The capabilities in effect during the call, as a mask; all that the executor has if `None`.
     pub(crate) caps: Option<u64>,
-    /// What it needs of the descriptors sent along.
+    /// What it uses of the descriptors sent along.
     pub(crate) handles: Vec<Handle>,
     /// Whether a resulting descriptor is returned; it is closed otherwise.
     pub(crate) keep: bool,
-    /// How much of an attempt that is many calls is made.
+    /// How much of the attempt is made.
     pub(crate) extent: Extent,
 }
 
-/// How much of an attempt that is many calls is made.
+/// How much of an attempt is made, where that is many calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Extent {
     /// All of it.
     Whole,
-    /// Only what tells whether it can be made: enough to judge another one by.
+    /// Only as much as shows whether it can be made: enough to judge another one by.
     Brief,
-    /// Only the token it takes: asked of the bpffs sent along.
+    /// Only the token that it needs, made from the bpffs sent along.
     Token,
 }
 
-/// A descriptor of an attempt.
+/// A descriptor that an attempt uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Handle(
-    /// What it is to the attempt.
+    /// Its role in the attempt.
     pub(crate) FdRole,
     /// Its index among those sent along.
     pub(crate) u32,
 );
 
-/// What became of a [`Job`].
+/// The result of a [`Job`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Done {
     /// The kernel's answer, or why the attempt could not be made.
     pub(crate) answer: Result<Answer, String>,
-    /// Whether the next of the descriptors sent along is what it made.
+    /// Whether the next of the descriptors sent along is its result.
     pub(crate) kept: bool,
 }
 
-/// What a descriptor sent along with an attempt is.
+/// The role of a descriptor in an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FdRole {
     /// The token to hand over.
     Token,
-    /// The bpffs a token is asked from.
+    /// The bpffs that a token is made from.
     Bpffs,
-    /// One of the saved objects the call is about, in the order of `Call::objects`.
+    /// One of the saved objects the call uses, in the order of `Call::objects`.
     Object,
-    /// The cgroup attached to.
+    /// The cgroup to attach to.
     Cgroup,
-    /// The device attached to.
+    /// The device to attach to.
     Device,
-    /// The network namespace of another party.
+    /// The network namespace of another actor.
     Netns,
 }
 
-/// Where the process of a unit of systemd is. Its mounts may belong to another user namespace than its own, so that
-/// nothing can be mounted there.
+/// Which namespaces the process of a systemd unit is in. Its mounts may belong to another user namespace than its own,
+/// in which case it can mount nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UnitLocation {
-    /// Whether it is in a user namespace of its own.
+    /// Whether it has a user namespace of its own.
     pub(crate) user: bool,
-    /// Whether it is in a pid namespace of its own.
+    /// Whether it has a pid namespace of its own.
     pub(crate) pids: bool,
 }
 
-/// Why an agent has no token of its own bpffs.
+/// Why an executor has no token of its bpffs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NoToken {
-    /// Which call failed.
+    /// The call that failed.
     pub(crate) step: String,
-    /// How.
+    /// Its errno.
     pub(crate) errno: Errno,
 }
 
-/// Answered by an agent.
+/// A reply of an executor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// The number of the agent's process in the initial pid namespace.
+    /// The executor's pid in the initial pid namespace.
     Pid(i32),
-    /// It was done.
+    /// The request was carried out.
     Done,
     /// The container's bpffs is mounted and shows these options.
     Mounted(Vec<MountOption>),
-    /// How an agent was set up by somebody else.
+    /// How somebody else set up the executor.
     Found {
-        /// The options its bpffs shows.
+        /// The options that its bpffs shows.
         mounted: Vec<MountOption>,
         /// The mount it sees there, in one line.
         mount: Option<String>,
-        /// The capabilities it has, as numbers of `capabilities(7)`.
+        /// Its capabilities, as numbers of `capabilities(7)`.
         caps: Vec<u32>,
-        /// Whether a filter of system calls stands before it.
+        /// Whether it has a system call filter.
         filtered: bool,
         /// Why there is no token of its bpffs, if none is sent along.
         no_token: Option<NoToken>,
     },
-    /// Attempts were made, as many as fit a message and at least one, in the order asked for.
+    /// The attempts were made, in order: as many as fit a message, and at least one.
     Answers(Vec<Done>),
-    /// It could not be done, and why: the system call and its errno.
+    /// The request failed: the system call and its errno.
     Failed(String),
 }

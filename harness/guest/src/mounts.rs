@@ -1,4 +1,4 @@
-//! Mounts of a bpffs beyond its first: bind mounts, moved and unmounted ones, and changed options.
+//! Further mounts of a bpffs: bind mounts, moved and unmounted ones, and changed options.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -14,32 +14,32 @@ use crate::{
     pseudofile,
 };
 
-/// Where further mounts are attached: directories every image has, in the mount namespace of the caller. Nothing of
-/// the guest's is below them.
-const PLACES: [&str; 2] = ["/sys/fs/bpf", "/tmp"];
+/// Where further mounts are attached in the caller's mount namespace: directories that every image has, and where the
+/// guest keeps nothing of its own.
+const PATHS: [&str; 2] = ["/sys/fs/bpf", "/tmp"];
 
-/// A mount that is attached somewhere, and gone when dropped, however busy.
+/// An attached mount, unmounted when dropped, however busy.
 struct Attached {
-    place: &'static str,
+    path: &'static str,
 }
 
 impl Attached {
-    fn new(mount: BorrowedFd<'_>, place: &'static str) -> Result<Self, SysError> {
-        rustix::mount::move_mount(mount, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-            .during(|| format!("move_mount {place}"))?;
-        Ok(Self { place })
+    fn new(mount: BorrowedFd<'_>, path: &'static str) -> Result<Self, SysError> {
+        rustix::mount::move_mount(mount, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .during(|| format!("move_mount {path}"))?;
+        Ok(Self { path })
     }
 
-    /// Its root, opened by its path.
+    /// Opens its root by its path.
     fn root(&self) -> Result<OwnedFd, SysError> {
-        pseudofile::open_folder(CWD, self.place)
+        pseudofile::open_folder(CWD, self.path)
     }
 
     fn unmount(&self, flags: UnmountFlags) -> Result<(), SysError> {
-        rustix::mount::unmount(self.place, flags).during(|| "umount2")
+        rustix::mount::unmount(self.path, flags).during(|| "umount2")
     }
 
-    /// Unmounts it as asked; if that fails, it goes as it would have gone anyway.
+    /// Unmounts it as asked. If that fails, dropping it unmounts it.
     fn unmount_once(self, flags: UnmountFlags) -> Result<(), SysError> {
         let result = self.unmount(flags);
         if result.is_ok() {
@@ -51,18 +51,18 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        // Without it the mount would stay, and be found as a leftover.
+        // Without this the mount would stay and be reported as a leftover.
         let _ = self.unmount(UnmountFlags::DETACH);
     }
 }
 
-/// A bind mount of a directory, attached nowhere.
+/// Makes an unattached bind mount of a directory.
 fn bind(directory: BorrowedFd<'_>) -> Result<OwnedFd, SysError> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     rustix::mount::open_tree(directory, "", flags).during(|| "open_tree OPEN_TREE_CLONE")
 }
 
-/// The root directory of a further mount of this directory; `None` for descriptors that are not of one.
+/// Opens the root directory of a further mount of this directory; `None` for other kinds of descriptors.
 pub(crate) fn further(directory: BorrowedFd<'_>, which: BpffsFd) -> Option<Result<OwnedFd, SysError>> {
     match which {
         BpffsFd::Bind | BpffsFd::BindSubdir => Some(bound(directory)),
@@ -77,23 +77,23 @@ fn bound(directory: BorrowedFd<'_>) -> Result<OwnedFd, SysError> {
 }
 
 fn moved(root: BorrowedFd<'_>) -> Result<OwnedFd, SysError> {
-    let [from, to] = PLACES;
+    let [from, to] = PATHS;
     let first = Attached::new(bind(root)?.as_fd(), from)?;
     rustix::mount::move_mount(CWD, from, CWD, to, MoveMountFlags::empty()).during(|| format!("move_mount {from}"))?;
     std::mem::forget(first);
-    Attached { place: to }.root()
+    Attached { path: to }.root()
 }
 
 fn detached(root: BorrowedFd<'_>) -> Result<OwnedFd, SysError> {
-    let mount = Attached::new(bind(root)?.as_fd(), PLACES[0])?;
+    let mount = Attached::new(bind(root)?.as_fd(), PATHS[0])?;
     let root = mount.root()?;
     mount.unmount_once(UnmountFlags::DETACH)?;
     Ok(root)
 }
 
-/// Unmounts a bind mount while something of it is held.
+/// Unmounts a bind mount while holding something of it.
 pub(crate) fn unmount(root: BorrowedFd<'_>, holding: Holding) -> Result<(), SysError> {
-    let mount = Attached::new(bind(root)?.as_fd(), PLACES[0])?;
+    let mount = Attached::new(bind(root)?.as_fd(), PATHS[0])?;
     let _held = match holding {
         Holding::Nothing => None,
         Holding::Directory => Some(mount.root()?),

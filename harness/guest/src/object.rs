@@ -1,5 +1,5 @@
-//! BPF objects, loaded by libbpf in a process of its own: libbpf remembers what it found out about the kernel, an object
-//! file may be hostile, and where the bpffs is attached is changed for that process alone.
+//! BPF objects. libbpf loads each in a process of its own: libbpf remembers what it found out about the kernel, an
+//! object file may be hostile, and the bpffs is attached elsewhere for that process only.
 
 mod answer;
 mod attach;
@@ -39,58 +39,58 @@ pub(crate) enum ObjectError {
     /// A call of our own failed.
     #[error(transparent)]
     Sys(#[from] SysError),
-    /// The process could not prepare what the attempt asks for.
-    #[error("the process that was to load `{file}`: {why}")]
+    /// The process could not prepare what the attempt needs.
+    #[error("cannot prepare the process that loads `{file}`: {why}")]
     Unprepared {
-        /// Which object.
+        /// The object.
         file: String,
-        /// What failed.
+        /// The error.
         why: String,
     },
-    /// The process ended without a word.
+    /// The process ended without a report.
     #[error("the process that loads `{file}` {how}: look at the object with `readelf -a`")]
     Died {
-        /// Which object.
+        /// The object.
         file: String,
         /// How it ended.
         how: String,
     },
     /// It took too long.
-    #[error("libbpf was not done with `{file}` after {} s", PATIENCE.as_secs())]
+    #[error("libbpf did not finish `{file}` within {} s", PATIENCE.as_secs())]
     Hung {
-        /// Which object.
+        /// The object.
         file: String,
     },
 }
 
-/// How long libbpf may take for an object; an emulated processor takes a tenth of a second for most, and many for one whose
-/// programs the verifier walks through by the million instructions.
+/// How long libbpf may take for an object. An emulated processor needs a tenth of a second for most, and many seconds
+/// for one whose programs take the verifier millions of instructions.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The most memory the process may have, in bytes: libbpf wants 16 MiB for the verifier's log alone.
+/// The most memory the process may use, in bytes: libbpf needs 16 MiB for the verifier's log alone.
 const MEMORY: u64 = 1 << 30;
 
-/// The longest answer read, in bytes: far more than [`harness_protocol::outcome::MOST_STEPS`] take.
+/// The longest report read, in bytes: far more than [`harness_protocol::outcome::MOST_STEPS`] need.
 const LONGEST: usize = 256 * 1024;
 
-/// What the process says.
+/// The report of the process.
 #[derive(Debug, Serialize, Deserialize)]
 enum Report {
     Loaded(ObjectAnswer),
     Unprepared(String),
 }
 
-/// Loads an object and lets it go again; `own` is the agent's bpffs. If another one is `told`, by its root, libbpf is
-/// told of that, whatever the attempt says.
+/// Loads an object and closes it again. `own` is the executor's bpffs. If the root of another bpffs is given, libbpf
+/// uses that one, whatever the attempt says.
 pub(crate) fn attempt(
     load: &ObjectLoad,
     loader: Loader,
     own: &Mounted,
-    told: Option<BorrowedFd<'_>>,
+    other: Option<BorrowedFd<'_>>,
 ) -> Result<AttemptResult, ObjectError> {
-    match try_to(load, loader, own, told) {
+    match try_to(load, loader, own, other) {
         Ok(answer) => Ok(AttemptResult { answer, fd: None }),
-        // Its filter, its limits: the unit's doing.
+        // The unit's filter or limits are at fault.
         Err(error @ (ObjectError::Sys(_) | ObjectError::Unprepared { .. } | ObjectError::Died { .. }))
             if loader == Loader::Unit =>
         {
@@ -100,11 +100,11 @@ pub(crate) fn attempt(
     }
 }
 
-/// Why a unit's process could not load an object, without the object's name: it stands beside it.
+/// Says why a unit's process could not load an object. The object's name is left out: it is shown next to it.
 fn forbidden(error: &ObjectError) -> String {
     match error {
         ObjectError::Died { how, .. } => format!("the process that loads it {how}"),
-        ObjectError::Unprepared { why, .. } => format!("the process that was to load it: {why}"),
+        ObjectError::Unprepared { why, .. } => format!("cannot prepare the process that loads it: {why}"),
         other => other.to_string(),
     }
 }
@@ -113,12 +113,12 @@ fn try_to(
     load: &ObjectLoad,
     loader: Loader,
     own: &Mounted,
-    told: Option<BorrowedFd<'_>>,
+    other: Option<BorrowedFd<'_>>,
 ) -> Result<Answer, ObjectError> {
     let (reader, writer) = rustix::pipe::pipe().during(|| "pipe")?;
     match process::fork()? {
         Fork::Child => {
-            let report = child(load, loader, own, told);
+            let report = child(load, loader, own, other);
             let _ = rustix::io::write(&writer, &serde_json::to_vec(&report).unwrap_or_default());
             process::leave(0)
         }
@@ -129,11 +129,12 @@ fn try_to(
     }
 }
 
-/// In the new process: everything up to the answer.
-fn child(load: &ObjectLoad, loader: Loader, own: &Mounted, told: Option<BorrowedFd<'_>>) -> Report {
+/// Runs in the new process: everything up to the answer.
+fn child(load: &ObjectLoad, loader: Loader, own: &Mounted, other: Option<BorrowedFd<'_>>) -> Report {
     match prepare(load, loader) {
         Ok(()) => {
-            let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| libbpf::load(load, loader, own, told)));
+            let made =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| libbpf::load(load, loader, own, other)));
             made.map_or_else(|_| Report::Unprepared("it panicked".to_owned()), Report::Loaded)
         }
         Err(error) => Report::Unprepared(error.to_string()),
@@ -148,7 +149,7 @@ fn prepare(load: &ObjectLoad, loader: Loader) -> Result<(), SysError> {
     for (resource, most, name) in
         [(Resource::As, MEMORY, "RLIMIT_AS"), (Resource::Cpu, PATIENCE.as_secs(), "RLIMIT_CPU")]
     {
-        // A unit may have less already, and no capability to have more.
+        // A unit's limit may be lower already, and it may lack the capability to raise it.
         let allowed = rustix::process::getrlimit(resource).maximum.map_or(most, |allowed| allowed.min(most));
         let limit = Rlimit { current: Some(allowed), maximum: Some(allowed) };
         rustix::process::setrlimit(resource, limit).during(|| format!("setrlimit {name}"))?;
@@ -156,7 +157,7 @@ fn prepare(load: &ObjectLoad, loader: Loader) -> Result<(), SysError> {
     Ok(())
 }
 
-/// Waits for what the process says, and for its end.
+/// Waits for the process's report, and for its end.
 fn follow(load: &ObjectLoad, child: Pid, reader: &OwnedFd) -> Result<Answer, ObjectError> {
     let said = listen(reader, Instant::now() + PATIENCE);
     process::kill(child);
@@ -170,7 +171,7 @@ fn follow(load: &ObjectLoad, child: Pid, reader: &OwnedFd) -> Result<Answer, Obj
     }
 }
 
-/// Everything written until the other end is closed; `None` if that is not by the deadline.
+/// Reads until the other end is closed; `None` if that takes past the deadline.
 fn listen(reader: &OwnedFd, deadline: Instant) -> Result<Option<Vec<u8>>, SysError> {
     let mut said = Vec::new();
     loop {
@@ -210,19 +211,22 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_believed_and_silence_is_not() {
+    fn an_answer_is_accepted_and_silence_is_an_error() {
         let said = serde_json::to_vec(&Report::Loaded(ObjectAnswer::default())).unwrap();
         assert_eq!(saying(&said).unwrap(), Answer::Object(ObjectAnswer::default()));
         let error = saying(&serde_json::to_vec(&Report::Unprepared("no".into())).unwrap()).unwrap_err().to_string();
-        assert_eq!(error, "the process that was to load `x`: no");
+        insta::assert_snapshot!(error, @"cannot prepare the process that loads `x`: no");
         for broken in [&b""[..], &said[..5]] {
-            let error = saying(broken).unwrap_err().to_string();
-            assert!(error.starts_with("the process that loads `x` "), "{error}");
+            assert!(matches!(saying(broken), Err(ObjectError::Died { .. })));
         }
+        insta::assert_snapshot!(
+            ObjectError::Died { file: "x".to_owned(), how: "was killed by signal 9".to_owned() },
+            @"the process that loads `x` was killed by signal 9: look at the object with `readelf -a`"
+        );
     }
 
     #[test]
-    fn who_says_nothing_is_not_waited_for_for_ever() {
+    fn a_silent_process_times_out() {
         let (reader, _writer) = rustix::pipe::pipe().unwrap();
         assert_eq!(listen(&reader, Instant::now()).unwrap(), None);
     }

@@ -1,4 +1,4 @@
-//! Attempts, as an agent makes them: one call, its answer, and perhaps a file descriptor.
+//! Attempts, as an executor makes them: one call, its answer, and possibly a file descriptor.
 
 mod attach;
 mod elements;
@@ -22,9 +22,9 @@ use crate::{
     mounts,
 };
 pub(crate) use result::{AttemptResult, Handles, OperationError};
-use result::{done, made, stepped, told};
+use result::{detailed, done, made, stepped};
 
-/// Makes an attempt. `own` is the agent's bpffs, the place of pins.
+/// Makes an attempt. `own` is the executor's bpffs, where it pins.
 pub(crate) fn attempt(
     call: &Call,
     handles: Handles<'_>,
@@ -41,7 +41,7 @@ pub(crate) fn attempt(
         Call::ProgLoad { .. } => load::prog_load(call, handles, token),
         Call::BtfLoad => Ok(made(bpf::btf_load(&blob::bytes(), token))),
         Call::BtfGetFdById { id } => Ok(made(bpf::btf_get_fd_by_id(*id, token))),
-        Call::TokenInfo => Ok(told(bpf::token_info(handles.need(FdRole::Token)?).map(masks_in_words))),
+        Call::TokenInfo => Ok(detailed(bpf::token_info(handles.need(FdRole::Token)?).map(masks_in_words))),
         Call::MountDelegate { options, create } => Ok(mount_delegate(options, *create)),
         Call::ObjPin { path, stays, mode, .. } => objects::pin(handles.object(0)?, &own.path(path), *mode, *stays),
         Call::ObjGet { path, flags } => Ok(made(bpf::obj_get(&own.path(path), *flags))),
@@ -55,7 +55,7 @@ pub(crate) fn attempt(
         Call::MapMmap { write, .. } => Ok(elements::mmap(handles.object(0)?, *write)),
         Call::ProgTestRun { .. } => {
             let returned = bpf::prog_test_run(handles.object(0)?, &[0; PACKET]);
-            Ok(told(returned.map(|value| format!("retval {value}"))))
+            Ok(detailed(returned.map(|value| format!("retval {value}"))))
         }
         Call::ProgAttach { attach_type, target, flags, stays, .. } => {
             attach::prog_attach(handles, *attach_type, target, *flags, *stays)
@@ -89,11 +89,11 @@ pub(crate) fn attempt(
         Call::SocketAttach { duty, locked, .. } => attach::to_socket(handles.object(0)?, *duty, *locked),
         Call::SysctlWrite { name, value } => Ok(system::write(name, value.as_deref())?),
         Call::Umount { holding } => Ok(stepped(mounts::unmount(own.root(), *holding))),
-        Call::Object(_) | Call::Exit | Call::Sabotage(_) => Err(OperationError::NotOurs),
+        Call::Object(_) | Call::Exit | Call::Sabotage(_) => Err(OperationError::NotForExecutor),
     }
 }
 
-/// The length of the packet that programs are tested on, in bytes.
+/// The length in bytes of the packet that programs are tested on.
 const PACKET: usize = 64;
 
 fn mount_delegate(options: &[MountOption], create: bool) -> AttemptResult {
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn details_are_words_that_stay_the_same() {
+    fn details_are_the_same_in_every_run() {
         let masks = TokenMasks { allowed_cmds: 1, allowed_maps: u64::MAX, ..Default::default() };
         assert_eq!(masks_in_words(masks), "cmds=0x1 maps=0xffffffffffffffff progs=0x0 attachs=0x0");
     }

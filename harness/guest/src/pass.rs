@@ -24,13 +24,13 @@ pub(crate) use actors::{Actors, AttemptError, failed};
 pub(crate) use state::{Kind, Objects, Pass};
 
 impl Pass<'_> {
-    /// Makes the attempts of a case, in order, and saves what they make; tells what became of each. The agent is asked
-    /// for several at once where none of them needs what another one makes.
+    /// Makes the attempts of a case in order, saves their results, and reports each. The executor gets several at once
+    /// where none of them needs the result of another.
     pub(crate) fn run<E>(
         &mut self,
-        place: CaseIndex,
+        case_index: CaseIndex,
         case: &Case,
-        mut tell: impl FnMut(usize, Result<Answer, AttemptError>) -> Result<(), E>,
+        mut report: impl FnMut(usize, Result<Answer, AttemptError>) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut batch = Batch::default();
         for (index, attempt) in case.attempts.iter().enumerate() {
@@ -38,46 +38,46 @@ impl Pass<'_> {
                 continue;
             }
             if !self.fits(&batch, case, attempt) {
-                self.flush(&mut batch, case, &mut tell)?;
+                self.flush(&mut batch, case, &mut report)?;
             }
             if attempt.call == Call::Exit {
-                tell(index, self.actors.end(&attempt.actor).map(|()| Answer::Ok { detail: None }))?;
+                report(index, self.actors.end(&attempt.actor).map(|()| Answer::Ok { detail: None }))?;
                 continue;
             }
-            if let Some(answer) = self.foregone(attempt) {
-                self.flush(&mut batch, case, &mut tell)?;
+            if let Some(answer) = self.answer_unasked(attempt) {
+                self.flush(&mut batch, case, &mut report)?;
                 self.save(index, attempt, Ok((&answer, None)));
-                tell(index, Ok(answer))?;
+                report(index, Ok(answer))?;
                 continue;
             }
             match self.prepare(attempt) {
                 Ok(gathered) => {
                     let (caps, extent) = (self.caps(attempt), self.extent());
-                    let (place, keep) = (place.attempt(index), attempt.save.is_some());
-                    batch.add(Job { place, caps, handles: Vec::new(), keep, extent }, gathered);
+                    let (index, keep) = (case_index.attempt(index), attempt.save.is_some());
+                    batch.add(Job { index, caps, handles: Vec::new(), keep, extent }, gathered);
                 }
                 Err(error) => {
-                    self.flush(&mut batch, case, &mut tell)?;
+                    self.flush(&mut batch, case, &mut report)?;
                     self.save(index, attempt, Err(&error));
-                    tell(index, Err(error))?;
+                    report(index, Err(error))?;
                 }
             }
         }
-        self.flush(&mut batch, case, &mut tell)
+        self.flush(&mut batch, case, &mut report)
     }
 
-    /// Whether a control passes over an attempt, because an earlier one's control is its own too.
+    /// Returns whether a control skips an attempt because an earlier attempt's control counts for it as well.
     fn leaves_out(&self, attempt: &Attempt) -> bool {
         attempt.controls_of.is_some() && !matches!(self.kind, Kind::Real)
     }
 
-    /// Whether an attempt can be made together with those of a batch: by the same agent, without what they make.
+    /// Returns whether an attempt fits a batch: it has the same executor, and does not need the batch's results.
     fn fits(&self, batch: &Batch, case: &Case, attempt: &Attempt) -> bool {
-        let Some(first) = batch.jobs.first().and_then(|job| case.attempts.get(job.place.attempt as usize)) else {
+        let Some(first) = batch.jobs.first().and_then(|job| case.attempts.get(job.index.attempt as usize)) else {
             return true;
         };
         let same_executor = matches!(self.actors, Actors::Single(_)) || first.actor == attempt.actor;
-        let before = batch.jobs.iter().filter_map(|job| case.attempts.get(job.place.attempt as usize));
+        let before = batch.jobs.iter().filter_map(|job| case.attempts.get(job.index.attempt as usize));
         let saved = |name: &str| before.clone().any(|attempt| attempt.save.as_deref() == Some(name));
         same_executor
             && batch.has_room()
@@ -86,16 +86,16 @@ impl Pass<'_> {
             && !needs(attempt).into_iter().any(saved)
     }
 
-    /// What becomes of an attempt whose actor, a unit of systemd, cannot make it.
-    fn foregone(&mut self, attempt: &Attempt) -> Option<Answer> {
+    /// Returns the answer of an attempt that its actor, a systemd unit, cannot make.
+    fn answer_unasked(&mut self, attempt: &Attempt) -> Option<Answer> {
         let needs_token = attempt.token == Token::Own;
         match self.kind {
-            Kind::Real => self.actors.player(&attempt.actor).ok()?.foregone(needs_token),
+            Kind::Real => self.actors.player(&attempt.actor).ok()?.answer_unasked(needs_token),
             Kind::Container | Kind::Root(_) => None,
         }
     }
 
-    /// Whether a unit of systemd makes an attempt: it may be killed for it, and then only that one is to be lost.
+    /// Returns whether a systemd unit makes the attempt: a filter may kill it, and then only that attempt may be lost.
     fn is_by_unit(&self, attempt: &Attempt) -> bool {
         matches!(&self.actors, Actors::Each { containers, .. }
             if containers.iter().any(|(name, actor)| attempt.actor == Actor::Container(name.clone()) && actor.is_unit()))
@@ -109,13 +109,13 @@ impl Pass<'_> {
         }
     }
 
-    /// The capabilities of an attempt matter only to those who play themselves.
+    /// The capabilities of an attempt apply only where actors play themselves.
     fn caps(&self, attempt: &Attempt) -> Option<u64> {
         let caps = attempt.caps.as_ref().filter(|_| matches!(self.kind, Kind::Real))?;
         Some(identity::mask_of(caps))
     }
 
-    /// A control only tells whether somebody with every permission can make an attempt.
+    /// A control only shows whether somebody with every permission can make an attempt.
     fn extent(&self) -> Extent {
         if matches!(self.kind, Kind::Real) { Extent::Whole } else { Extent::Brief }
     }
@@ -124,11 +124,11 @@ impl Pass<'_> {
         &mut self,
         batch: &mut Batch,
         case: &Case,
-        tell: &mut impl FnMut(usize, Result<Answer, AttemptError>) -> Result<(), E>,
+        report: &mut impl FnMut(usize, Result<Answer, AttemptError>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Batch { mut jobs, fds } = std::mem::take(batch);
         while !jobs.is_empty() {
-            let attempt = |job: &Job| job.place.attempt as usize;
+            let attempt = |job: &Job| job.index.attempt as usize;
             let actor = &case.attempts[attempt(&jobs[0])].actor;
             match self.ask(actor, &jobs, &fds) {
                 Ok(done) => {
@@ -138,7 +138,7 @@ impl Pass<'_> {
                         let answer = done.answer.map_err(|why| failed(&asked.actor, ActorError::Refused(why)));
                         let made = answer.as_ref().map(|answer| (answer, fd.map(Rc::new)));
                         self.save(index, asked, made);
-                        tell(index, answer)?;
+                        report(index, answer)?;
                     }
                 }
                 Err(error) => {
@@ -147,11 +147,11 @@ impl Pass<'_> {
                         && let Some(answer) = self.actors.player(actor).ok().and_then(RunningActor::lose)
                     {
                         self.save(index, &case.attempts[index], Ok((&answer, None)));
-                        tell(index, Ok(answer))?;
+                        report(index, Ok(answer))?;
                         continue;
                     }
                     self.save(index, &case.attempts[index], Err(&error));
-                    tell(index, Err(error))?;
+                    report(index, Err(error))?;
                 }
             }
         }
@@ -168,7 +168,7 @@ impl Pass<'_> {
         executor.attempts(jobs.to_vec(), fds).map_err(|source| failed(actor, source))
     }
 
-    /// Keeps what an attempt made under its name, or why it made nothing.
+    /// Saves what an attempt made under its name, or why it made nothing.
     fn save(&mut self, index: usize, attempt: &Attempt, made: Result<(&Answer, Option<Rc<OwnedFd>>), &AttemptError>) {
         let Some(name) = &attempt.save else { return };
         let saved = match made {
@@ -180,7 +180,7 @@ impl Pass<'_> {
     }
 }
 
-/// The names of everything saved that an attempt needs.
+/// Returns the names of all saved objects that an attempt needs.
 fn needs(attempt: &Attempt) -> Vec<&str> {
     let token = if let Token::Saved(name) = &attempt.token { Some(name.as_str()) } else { None };
     attempt.call.objects().into_iter().chain(token).collect()
@@ -188,10 +188,10 @@ fn needs(attempt: &Attempt) -> Vec<&str> {
 
 fn in_words(answer: &Answer) -> String {
     match answer {
-        Answer::Ok { .. } | Answer::Helpers(_) => "made nothing that can be saved".to_owned(),
-        Answer::Err { errno, .. } => format!("was answered {errno}"),
+        Answer::Ok { .. } | Answer::Helpers(_) => "made no object to save".to_owned(),
+        Answer::Err { errno, .. } => format!("failed with {errno}"),
         Answer::NotMade { why } => format!("was not made: {why}"),
-        Answer::Object(_) => "loaded an object, which is gone".to_owned(),
+        Answer::Object(_) => "loaded an object, which is closed again".to_owned(),
     }
 }
 
@@ -227,16 +227,15 @@ mod tests {
         let fd = descriptor();
         let of_root = Objects::from([
             ("map".to_owned(), Ok(Rc::clone(&fd))),
-            ("token".to_owned(), Err("attempt 1 (token_create) was answered EOPNOTSUPP".to_owned())),
+            ("token".to_owned(), Err("attempt 1 (token_create) failed with EOPNOTSUPP".to_owned())),
         ]);
         let mut pass = pass(fd.as_fd(), Kind::Real, Some(&of_root));
         for name in ["map", "token"] {
-            pass.objects.insert(name.to_owned(), Err("attempt 1 was answered EPERM".to_owned()));
+            pass.objects.insert(name.to_owned(), Err("attempt 1 failed with EPERM".to_owned()));
         }
         assert_eq!(pass.saved("map").unwrap().as_raw_fd(), fd.as_raw_fd());
-        let error = pass.saved("token").unwrap_err().to_string();
-        assert!(error.contains("`token`") && error.contains("EPERM") && error.contains("EOPNOTSUPP"), "{error}");
-        assert!(pass.saved("other").unwrap_err().to_string().contains("nothing was saved"));
+        insta::assert_snapshot!(pass.saved("token").unwrap_err(), @"`token`: attempt 1 failed with EPERM; in the root control, attempt 1 (token_create) failed with EOPNOTSUPP");
+        insta::assert_snapshot!(pass.saved("other").unwrap_err(), @"`other`: nothing was saved under this name");
     }
 
     #[test]
@@ -245,18 +244,17 @@ mod tests {
         let mut pass = pass(fd.as_fd(), Kind::Real, None);
         let attempts = vec![attempt(Call::BtfLoad, Token::None)];
         let case = Case { sysctls: BTreeMap::new(), containers: vec![], attempts };
-        let mut told = Vec::new();
-        let place = CaseIndex { scenario: 0, case: 0 };
-        let run = pass.run(place, &case, |index, result| {
-            told.push((index, result.unwrap_err()));
+        let mut reported = Vec::new();
+        let case_index = CaseIndex { scenario: 0, case: 0 };
+        let run = pass.run(case_index, &case, |index, result| {
+            reported.push((index, result.unwrap_err()));
             Ok::<_, ()>(())
         });
         run.unwrap();
-        assert_eq!(told.len(), 1);
-        assert!(told[0].0 == 0 && !told[0].1.is_fatal());
-        assert_eq!(told[0].1.to_string(), "container `main`: there is none in this case");
-        let why = pass.saved("made").unwrap_err().to_string();
-        assert!(why.contains("attempt 0 (btf_load) was not made"), "{why}");
+        assert_eq!(reported.len(), 1);
+        assert!(reported[0].0 == 0 && !reported[0].1.is_fatal());
+        insta::assert_snapshot!(reported[0].1, @"container `main`: this case has none");
+        insta::assert_snapshot!(pass.saved("made").unwrap_err(), @"`made`: attempt 0 (btf_load) was not made: container `main`: this case has none");
     }
 
     #[test]
@@ -268,8 +266,7 @@ mod tests {
         let mut root = pass(fd.as_fd(), Kind::Root(Some(&lender)), None);
         assert!(root.token(&attempt(Call::BtfLoad, saved())).unwrap().is_none());
         assert!(root.token(&attempt(Call::TokenInfo, saved())).unwrap().is_some());
-        let error = root.token(&attempt(Call::TokenInfo, Token::Own)).unwrap_err().to_string();
-        assert!(error.contains("none was made while it was set up"), "{error}");
+        insta::assert_snapshot!(root.token(&attempt(Call::TokenInfo, Token::Own)).unwrap_err(), @"the token of the control container: none was made during setup");
         let mut alone = pass(fd.as_fd(), Kind::Root(None), None);
         assert!(alone.token(&attempt(Call::TokenInfo, saved())).is_err());
     }
@@ -284,6 +281,6 @@ mod tests {
             mode: None,
         };
         assert_eq!(needs(&attempt(pin, Token::Saved("t".to_owned()))), ["m", "t"]);
-        assert_eq!(in_words(&Answer::Err { errno: Errno::EPERM, step: None }), "was answered EPERM");
+        assert_eq!(in_words(&Answer::Err { errno: Errno::EPERM, step: None }), "failed with EPERM");
     }
 }

@@ -1,7 +1,7 @@
-//! Processes of the guest: fork, what a fork keeps, and how it ends.
+//! The guest's processes: how they fork, what a fork keeps, and how they end.
 //!
-//! The guest has one thread and never starts another, which
-//! is what makes `fork(2)` without `exec` sound here: no lock can be held by a thread that the child does not have.
+//! The guest never starts a second thread. That makes `fork(2)` without `exec` sound here: no lock can be held by a
+//! thread that the child does not have.
 
 #![allow(unsafe_code)]
 
@@ -18,36 +18,36 @@ use rustix::{
 
 use crate::error::{During, SysError, last_errno};
 
-/// On which side of a `fork(2)` one is.
+/// The side of a `fork(2)` that returned.
 #[derive(Debug)]
 pub(crate) enum Fork {
-    /// In the caller; this is the new process.
+    /// The caller, with the pid of the new process.
     Parent(Pid),
-    /// In the new process, which must end by [`leave`] and never return to its caller's caller.
+    /// The new process, which must end by [`leave`] and never return to its caller's caller.
     Child,
 }
 
 /// `fork(2)`.
 pub(crate) fn fork() -> Result<Fork, SysError> {
-    // SAFETY: the process has a single thread (see the module), so the child may go on running arbitrary code.
+    // SAFETY: the process has a single thread (see the module), so the child may run arbitrary code.
     side_of(unsafe { libc::fork() }.into()).during(|| "fork")
 }
 
-/// `fork(2)` with the child born in a cgroup. Writing to `cgroup.procs` instead waits for a grace period of RCU, tens
+/// `fork(2)` with the child starting in a cgroup. Writing to `cgroup.procs` instead waits for an RCU grace period, tens
 /// of milliseconds; `clone3(2)` with `CLONE_INTO_CGROUP` (Linux 5.7) does not. The C library has no function for it.
 pub(crate) fn fork_into(cgroup: BorrowedFd<'_>) -> Result<Fork, SysError> {
-    // SAFETY: zeros stand for no flags, no numbers and no addresses.
+    // SAFETY: zeros mean no flags, no numbers and no addresses.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = CLONE_INTO_CGROUP;
     arguments.exit_signal = libc::SIGCHLD as u64;
     arguments.cgroup = cgroup.as_raw_fd().unsigned_abs().into();
-    // SAFETY: without `CLONE_VM` and a stack this is a fork; the arguments live across the call. What the C library
-    // does besides at a fork serves other threads, of which there are none.
+    // SAFETY: without `CLONE_VM` and a stack this is a fork; the arguments outlive the call. What else the C library
+    // does at a fork serves other threads, and there are none.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
     side_of(pid).during(|| "clone3 CLONE_INTO_CGROUP")
 }
 
-/// From `include/uapi/linux/sched.h`; libc's constant is too narrow for it.
+/// From `include/uapi/linux/sched.h`; libc's constant has too few bits for it.
 const CLONE_INTO_CGROUP: u64 = 1 << 33;
 
 fn side_of(pid: i64) -> Result<Fork, harness_protocol::errno::Errno> {
@@ -58,10 +58,10 @@ fn side_of(pid: i64) -> Result<Fork, harness_protocol::errno::Errno> {
     }
 }
 
-/// Closes every file descriptor but standard input, output, error and `keep`.
+/// Closes every file descriptor except standard input, output, error and `keep`.
 ///
-/// To be called in a fresh child only: the values that own the parent's descriptors exist there as mere copies of
-/// memory which are neither used nor dropped, because the child ends by [`leave`].
+/// To be called in a fresh child only: the values that own the parent's descriptors exist there only as copies of
+/// memory, which are neither used nor dropped because the child ends by [`leave`].
 pub(crate) fn keep_only(keep: BorrowedFd<'_>) -> Result<(), SysError> {
     let keep = keep.as_raw_fd().unsigned_abs();
     close_range(3, keep.saturating_sub(1))?;
@@ -72,18 +72,18 @@ fn close_range(first: u32, last: u32) -> Result<(), SysError> {
     if first > last {
         return Ok(());
     }
-    // SAFETY: closes descriptors nobody uses any more, see `keep_only`; no memory is touched.
+    // SAFETY: closes descriptors that nobody uses any more, see `keep_only`; no memory is touched.
     let closed = unsafe { libc::close_range(first, last, 0) };
     if closed == 0 { Ok(()) } else { Err(last_errno()).during(|| "close_range") }
 }
 
 /// `unshare(2)`.
 pub(crate) fn unshare(flags: UnshareFlags) -> Result<(), SysError> {
-    // SAFETY: only `CLONE_FILES` could take descriptors from another thread, and there is no other thread.
+    // SAFETY: only `CLONE_FILES` could take descriptors from another thread, and there is none.
     unsafe { rustix::thread::unshare_unsafe(flags) }.during(|| format!("unshare {flags:?}"))
 }
 
-/// Enters namespaces of another process by `setns(2)` with its pidfd (Linux 5.8).
+/// Enters namespaces of another process with `setns(2)` and its pidfd (Linux 5.8).
 pub(crate) fn enter(pid: i32, namespaces: ThreadNameSpaceType) -> Result<(), SysError> {
     let pid =
         Pid::from_raw(pid).ok_or(harness_protocol::errno::Errno::from_raw(libc::ESRCH)).during(|| "pidfd_open")?;
@@ -91,8 +91,8 @@ pub(crate) fn enter(pid: i32, namespaces: ThreadNameSpaceType) -> Result<(), Sys
     rustix::thread::move_into_thread_name_spaces(pidfd.as_fd(), namespaces).during(|| format!("setns {namespaces:?}"))
 }
 
-/// Moves the rest of the program into a new child, as a new pid namespace wants it: the caller waits for the child,
-/// holding no descriptors, and ends with it.
+/// Continues the program in a new child, as a new pid namespace requires. The caller closes its descriptors, waits for
+/// the child, and ends with it.
 pub(crate) fn go_on_in_child() -> Result<(), SysError> {
     match fork()? {
         Fork::Child => Ok(()),
@@ -111,17 +111,18 @@ pub(crate) fn leave(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Asks for SIGKILL when the parent dies. Changed credentials clear this (`prctl(2)`), so it comes after them.
+/// Requests SIGKILL for the time when the parent dies. A change of credentials clears this (`prctl(2)`), so it comes
+/// last.
 pub(crate) fn die_with_parent() -> Result<(), SysError> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).during(|| "prctl PR_SET_PDEATHSIG")
 }
 
-/// Kills a process; one that is gone already is fine.
+/// Kills a process; one that has already ended is fine.
 pub(crate) fn kill(pid: Pid) {
     let _ = rustix::process::kill_process(pid, Signal::KILL);
 }
 
-/// Waits until a process has ended, whosever child it is, and no longer than this.
+/// Waits until a process has ended, whoever its parent is, but at most `patience`.
 pub(crate) fn await_end(pid: Pid, patience: Duration) -> Result<(), SysError> {
     let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
         Err(rustix::io::Errno::SRCH) => return Ok(()),
@@ -131,15 +132,15 @@ pub(crate) fn await_end(pid: Pid, patience: Duration) -> Result<(), SysError> {
     poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&patience)).during(|| "poll a pidfd").map(drop)
 }
 
-/// Waits for a child that was killed or has ended; how it ended, in words.
+/// Waits for a child that was killed or has ended. Returns how it ended.
 pub(crate) fn reap(child: Pid) -> String {
     match rustix::process::waitpid(Some(child), WaitOptions::empty()) {
         Ok(Some((_, status))) => describe(status.exit_status(), status.terminating_signal()),
-        Ok(None) | Err(_) => "ended unseen".to_owned(),
+        Ok(None) | Err(_) => "ended in an unknown way".to_owned(),
     }
 }
 
-/// Collects children that have ended; whether any still runs.
+/// Reaps children that have ended. Returns whether any still runs.
 pub(crate) fn reap_ended() -> bool {
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn how_a_child_ended_is_told() {
+    fn the_end_of_a_child_is_described() {
         assert_eq!(describe(Some(3), None), "exited with 3");
         assert_eq!(describe(None, Some(9)), "was killed by signal 9");
     }

@@ -15,7 +15,7 @@ use crate::{
     kernel_types::{self, UnknownType},
 };
 
-/// Loads a program with its map filled in. A refusal says what the verifier complained of, unless it was not asked.
+/// Loads a program with its map filled in. A refusal carries the verifier's first message, if the verifier ran.
 pub(crate) fn load(
     verify: &Verify,
     map: Option<BorrowedFd<'_>>,
@@ -37,21 +37,21 @@ pub(crate) fn load(
     let mut log = Log::new();
     Ok(match verify::load(spec, token, &mut log) {
         Ok(prog) => (Answer::Ok { detail: None }, Some(prog)),
-        Err(errno) => (Answer::Err { errno, step: complaint(&log.text()) }, None),
+        Err(errno) => (Answer::Err { errno, step: first_message(&log.text()) }, None),
     })
 }
 
-/// The first thing the verifier says that is not its summary.
-fn complaint(log: &str) -> Option<String> {
+/// Returns the first verifier message that is not its summary.
+fn first_message(log: &str) -> Option<String> {
     let first = log.lines().find(|line| !line.is_empty())?;
     if first.starts_with(SUMMARY) { None } else { Some(format!("the verifier: {first}")) }
 }
 
-/// How the summary at the end of a log begins (`print_verification_stats` in `kernel/bpf/verifier.c`).
+/// The start of the summary at the end of a log (`print_verification_stats` in `kernel/bpf/verifier.c`).
 const SUMMARY: &str = "processed ";
 
-/// The instructions with the number of a function of the kernel in each that calls one by its index: `BPF_JMP | BPF_CALL`
-/// with `BPF_PSEUDO_KFUNC_CALL` as its source register (`include/uapi/linux/bpf.h`).
+/// Fills in the BTF id of a kernel function in each instruction that calls one by its index: `BPF_JMP | BPF_CALL` with
+/// `BPF_PSEUDO_KFUNC_CALL` as its source register (`include/uapi/linux/bpf.h`).
 fn with_functions(instructions: &[u64], numbers: &[u32]) -> Vec<u64> {
     let fill = |&instruction: &u64| match numbers.get((instruction >> 32) as usize) {
         Some(number) if instruction & 0xf0ff == 0x2085 => instruction & u64::from(u32::MAX) | u64::from(*number) << 32,
@@ -60,8 +60,8 @@ fn with_functions(instructions: &[u64], numbers: &[u32]) -> Vec<u64> {
     instructions.iter().map(fill).collect()
 }
 
-/// The instructions with a map's descriptor in each that loads one: `BPF_LD | BPF_DW | BPF_IMM` with
-/// `BPF_PSEUDO_MAP_FD` as its source register (RFC 9669). Its second half has opcode 0.
+/// Fills in a map's descriptor in each instruction that loads one: `BPF_LD | BPF_DW | BPF_IMM` with `BPF_PSEUDO_MAP_FD`
+/// as its source register (RFC 9669). Its second half has opcode 0.
 fn with_map(instructions: &[u64], fd: u32) -> Vec<u64> {
     let loads_map = |instruction: u64| instruction & 0xf0ff == 0x1018;
     let fill = |&instruction: &u64| {
@@ -75,15 +75,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_complaint_is_told_and_the_summary_is_not() {
+    fn the_first_message_is_returned_and_the_summary_is_not() {
         let log = "R0 leaks addr as return value\nprocessed 2 insns (limit 1000000)\n";
-        assert_eq!(complaint(log).as_deref(), Some("the verifier: R0 leaks addr as return value"));
-        assert_eq!(complaint("processed 2 insns (limit 1000000)\n"), None);
-        assert_eq!(complaint(""), None);
+        assert_eq!(first_message(log).as_deref(), Some("the verifier: R0 leaks addr as return value"));
+        assert_eq!(first_message("processed 2 insns (limit 1000000)\n"), None);
+        assert_eq!(first_message(""), None);
     }
 
     #[test]
-    fn the_number_of_a_function_takes_the_place_of_its_index() {
+    fn the_id_of_a_function_replaces_its_index() {
         let (call, helper) = (0x2085, 0x85 | 1 << 32);
         assert_eq!(with_functions(&[call, call | 1 << 32, helper], &[7, 9]), [call | 7 << 32, call | 9 << 32, helper]);
     }

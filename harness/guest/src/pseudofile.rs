@@ -1,4 +1,4 @@
-//! The kernel's text files, in `/proc`, `/sys` and the like: read whole, written in one call.
+//! The kernel's text files in `/proc`, `/sys` and the like: read whole, written in one call.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -6,7 +6,7 @@ use rustix::fs::{CWD, Dir, FileType, Mode, OFlags};
 
 use crate::error::{During, SysError};
 
-/// No file read here is longer than this, in bytes; `/proc/self/mountinfo` of a busy system comes closest.
+/// The longest file read here, in bytes; `/proc/self/mountinfo` of a busy system comes closest.
 const LONGEST: usize = 4 * 1024 * 1024;
 
 /// Opens a file for reading.
@@ -19,12 +19,12 @@ pub(crate) fn open_at(folder: impl AsFd, path: &str, flags: OFlags) -> Result<Ow
     rustix::fs::openat(folder, path, flags | OFlags::CLOEXEC, Mode::empty()).during(|| format!("open {path}"))
 }
 
-/// Opens a directory below another one.
+/// Opens a directory below another directory.
 pub(crate) fn open_folder(folder: impl AsFd, path: &str) -> Result<OwnedFd, SysError> {
     open_at(folder, path, OFlags::RDONLY | OFlags::DIRECTORY)
 }
 
-/// The names in a directory, each with what it names; errors say `what` the directory is.
+/// Lists a directory, each name with its file type; errors call the directory `what`.
 pub(crate) fn entries(of: impl AsFd, what: &str) -> Result<Vec<(String, FileType)>, SysError> {
     let mut found = Vec::new();
     for entry in Dir::read_from(of).during(|| format!("open {what}"))? {
@@ -37,18 +37,18 @@ pub(crate) fn entries(of: impl AsFd, what: &str) -> Result<Vec<(String, FileType
     Ok(found)
 }
 
-/// The names of the directories in a directory.
+/// Lists the directories in a directory.
 pub(crate) fn folders(of: impl AsFd, what: &str) -> Result<Vec<String>, SysError> {
     let entries = entries(of, what)?.into_iter().filter(|(_, kind)| *kind == FileType::Directory);
     Ok(entries.map(|(name, _)| name).collect())
 }
 
-/// The text of a file.
+/// Reads a file.
 pub(crate) fn read(path: &str) -> Result<String, SysError> {
     read_at(CWD, path)
 }
 
-/// The text of a file below a directory.
+/// Reads a file below a directory.
 pub(crate) fn read_at(folder: impl AsFd, path: &str) -> Result<String, SysError> {
     let file = open_at(folder, path, OFlags::RDONLY)?;
     let mut bytes = Vec::with_capacity(4096);
@@ -63,7 +63,7 @@ pub(crate) fn read_at(folder: impl AsFd, path: &str) -> Result<String, SysError>
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Writes a file in a single `write(2)`, as the kernel wants it for settings.
+/// Writes a file in a single `write(2)`, as kernel settings require.
 pub(crate) fn write(path: &str, text: &str) -> Result<(), SysError> {
     write_at(CWD, path, text)
 }

@@ -12,18 +12,22 @@ use thiserror::Error;
 
 use crate::error::{During, SysError};
 
-/// Why the record cannot be kept; the guest stops, because nothing it does from then on would be known.
+/// Why the record cannot be kept. The guest stops then: nothing it does afterwards would be known.
 #[derive(Debug, Error)]
-#[error("cannot keep the record {path}: {source}")]
+#[error("cannot keep the record {path}: {source}{}", advice(source))]
 pub(crate) struct RecordError {
     path: PathBuf,
     source: SysError,
 }
 
-/// Bytes kept back at most before they are written.
+fn advice(error: &SysError) -> &'static str {
+    if error.errno.raw() == libc::EEXIST { "; use a new run folder" } else { "" }
+}
+
+/// The most bytes buffered before they are written.
 const BUFFERED: usize = 32 * 1024;
 
-/// Writes records. What was added is only safe after [`Writer::sync`].
+/// Writes records. Only [`Writer::sync`] makes added records safe.
 #[derive(Debug)]
 pub(crate) struct Writer {
     path: PathBuf,
@@ -34,7 +38,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts a new record in a folder; there must be none.
+    /// Starts a new record in a folder; there must be none yet.
     pub(crate) fn create(folder: &Path) -> Result<Self, RecordError> {
         let path = folder.join(RECORD_FILE);
         match Durability::of(folder).and_then(|durability| Ok((open(&path, durability)?, durability))) {
@@ -51,7 +55,7 @@ impl Writer {
         if self.buffer.len() > BUFFERED { self.write() } else { Ok(()) }
     }
 
-    /// Makes everything added reach the host, so that it is there even if this machine dies at once.
+    /// Makes everything added reach the host, so that it survives if this machine dies at once.
     pub(crate) fn sync(&mut self) -> Result<(), RecordError> {
         self.write()?;
         if self.durability == Durability::Through {
@@ -73,19 +77,19 @@ impl Writer {
     }
 }
 
-/// How what is written gets to where it survives this machine.
+/// How written records survive the end of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Durability {
-    /// Each write is a message to the host, which a 9p file opened with `O_DIRECT` sends at once
-    /// (`v9fs_fid_add_modes`, `fs/9p/fid.h`). The host is not made to write to its disk: it is not the host that dies.
+    /// Each write is a message to the host, which a 9p file opened with `O_DIRECT` sends at once (`v9fs_fid_add_modes`,
+    /// `fs/9p/fid.h`). The host need not write to its disk: the host does not die.
     Through,
-    /// By `fdatasync(2)`.
+    /// With `fdatasync(2)`.
     Synced,
 }
 
 impl Durability {
     fn of(folder: &Path) -> Result<Self, SysError> {
-        let kind = rustix::fs::statfs(folder).during(|| "statfs of its folder")?.f_type;
+        let kind = rustix::fs::statfs(folder).during(|| "statfs of the run folder")?.f_type;
         Ok(if kind == V9FS_MAGIC { Self::Through } else { Self::Synced })
     }
 }
@@ -99,14 +103,16 @@ fn open(path: &Path, durability: Durability) -> Result<OwnedFd, SysError> {
     rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o644)).during(|| "open")
 }
 
-/// A record as a line; one that would be too long becomes a fault in its place.
+/// Formats a record as a line; a fault replaces one that would be too long.
 fn line_of(record: &Record) -> Vec<u8> {
     let mut line = Vec::new();
     let written = serde_json::to_writer(&mut line, record).map_err(|error| error.to_string());
     let fault = match written {
         Ok(()) if line.len() < LONGEST_LINE => None,
-        Ok(()) => Some(format!("record {} would have {} bytes, more than {LONGEST_LINE}", record.seq, line.len())),
-        Err(error) => Some(format!("record {} cannot be written: {error}", record.seq)),
+        Ok(()) => {
+            Some(format!("record {} would have {} bytes, and the limit is {LONGEST_LINE}", record.seq, line.len()))
+        }
+        Err(error) => Some(format!("cannot write record {}: {error}", record.seq)),
     };
     if let Some(message) = fault {
         line.clear();
@@ -136,7 +142,8 @@ mod tests {
         let records: Vec<Record> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(records.iter().map(|record| record.seq).collect::<Vec<_>>(), [0, 1]);
         let error = Writer::create(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("outcomes.jsonl") && error.ends_with("open: EEXIST"), "{error}");
+        let error = error.replace(&folder.path().display().to_string(), "[FOLDER]");
+        insta::assert_snapshot!(error, @"cannot keep the record [FOLDER]/outcomes.jsonl: open: EEXIST; use a new run folder");
     }
 
     #[test]
@@ -151,9 +158,9 @@ mod tests {
     fn a_record_that_is_too_long_is_a_fault() {
         let line = line_of(&Record { seq: 7, event: fault("x".repeat(LONGEST_LINE)) });
         assert!(line.len() < 200 && line.ends_with(b"\n"));
-        let record: Record = serde_json::from_slice(&line).unwrap();
-        assert!(
-            matches!(record, Record { seq: 7, event: Event::Fault { message } } if message.contains(&LONGEST_LINE.to_string()))
-        );
+        let Record { seq: 7, event: Event::Fault { message } } = serde_json::from_slice(&line).unwrap() else {
+            panic!("{line:?}")
+        };
+        insta::assert_snapshot!(message, @"record 7 would have 196650 bytes, and the limit is 196608");
     }
 }

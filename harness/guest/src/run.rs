@@ -1,4 +1,4 @@
-//! The whole run: from the plan to the last line of the record.
+//! A whole run: from the plan to the last line of the record.
 
 use std::{path::Path, rc::Rc};
 
@@ -26,16 +26,16 @@ use crate::{
     scenario::{self, SharedResources},
 };
 
-/// Why a run ended early. It is in the record too, as far as there is one.
+/// Why a run ended early. If there is a record, it contains the error too.
 #[derive(Debug, Error)]
 pub(crate) enum RunError {
-    /// There is no plan to follow.
+    /// There is no usable plan.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// The kernel is another.
+    /// The kernel is not the expected one.
     #[error(transparent)]
     Kernel(#[from] KernelError),
-    /// Its types cannot be told.
+    /// The kernel's types cannot be read.
     #[error(transparent)]
     Types(#[from] KernelTypesError),
     /// The machine cannot be prepared.
@@ -44,13 +44,13 @@ pub(crate) enum RunError {
     /// The object files cannot be read.
     #[error(transparent)]
     Library(#[from] LibraryError),
-    /// A scenario would reach others on the machine.
-    #[error("scenario {scenario} is not run on a machine that others live on: it {}", reach.as_str())]
+    /// A scenario would affect others on the machine.
+    #[error("scenario {scenario} cannot run in host mode: it {}", effect.as_str())]
     GlobalEffect {
-        /// Which.
+        /// The scenario.
         scenario: ScenarioName,
-        /// How.
-        reach: GlobalEffect,
+        /// The effect.
+        effect: GlobalEffect,
     },
     /// A measurement failed.
     #[error("cannot measure: {0}")]
@@ -60,16 +60,16 @@ pub(crate) enum RunError {
     Record(#[from] RecordError),
 }
 
-/// What machine a plan is followed on.
+/// The kind of machine that a plan runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MachineKind {
     /// A VM made for it.
     Vm,
-    /// One that others live on.
-    Live,
+    /// The machine's own kernel: host mode.
+    HostMode,
 }
 
-/// Follows the plan in a run folder.
+/// Carries out the plan in a run folder.
 pub(crate) fn run(folder: &Path, machine_kind: MachineKind) -> Result<(), RunError> {
     let mut record = Writer::create(folder)?;
     match prepare(folder, machine_kind) {
@@ -82,7 +82,7 @@ pub(crate) fn run(folder: &Path, machine_kind: MachineKind) -> Result<(), RunErr
     }
 }
 
-/// What scenarios share, for a plan that was not read.
+/// Opens what scenarios share, for a plan that was not read from a file.
 pub(crate) fn open(folder: &Path, plan: Plan) -> Result<SharedResources, RunError> {
     let record = Writer::create(folder)?;
     Ok(Machine::prepare()?.with(plan, record))
@@ -90,8 +90,8 @@ pub(crate) fn open(folder: &Path, plan: Plan) -> Result<SharedResources, RunErro
 
 fn prepare(folder: &Path, machine_kind: MachineKind) -> Result<(Plan, Machine), RunError> {
     let plan = plan::read(folder)?;
-    if machine_kind == MachineKind::Live {
-        refuse_reach(&plan)?;
+    if machine_kind == MachineKind::HostMode {
+        refuse_global_effects(&plan)?;
     }
     kernel::prove(&plan.kernel)?;
     kernel_types::prepare(&plan)?;
@@ -99,13 +99,14 @@ fn prepare(folder: &Path, machine_kind: MachineKind) -> Result<(Plan, Machine), 
     Ok((plan, Machine::prepare()?))
 }
 
-/// Nothing is attempted on a machine that others live on if anything in the plan would reach them.
-fn refuse_reach(plan: &Plan) -> Result<(), RunError> {
-    let reaching = plan.scenarios.iter().find_map(|scenario| Some((scenario, scenario.reach()?)));
-    reaching.map_or(Ok(()), |(scenario, reach)| Err(RunError::GlobalEffect { scenario: scenario.name.clone(), reach }))
+/// Refuses the whole plan if any scenario would affect others on the machine.
+fn refuse_global_effects(plan: &Plan) -> Result<(), RunError> {
+    let offending = plan.scenarios.iter().find_map(|scenario| Some((scenario, scenario.global_effect()?)));
+    offending
+        .map_or(Ok(()), |(scenario, effect)| Err(RunError::GlobalEffect { scenario: scenario.name.clone(), effect }))
 }
 
-/// The machine, made ready for scenarios.
+/// The machine, prepared for scenarios.
 struct Machine {
     hierarchy: Rc<Hierarchy>,
     inventory: Inventory,
@@ -115,7 +116,7 @@ impl Machine {
     fn prepare() -> Result<Self, SysError> {
         let hierarchy = Rc::new(Hierarchy::open()?);
         allow_many_files()?;
-        // Orphans of containers come to us, so that none can hide among the children of pid 1.
+        // Orphans of containers become our children, so that none can hide among those of pid 1.
         let own = rustix::process::getpid();
         rustix::process::set_child_subreaper(Some(own)).during(|| "prctl PR_SET_CHILD_SUBREAPER")?;
         bpf::settle();
@@ -129,24 +130,24 @@ impl Machine {
             context,
             record,
             inventory: self.inventory,
-            privileged: SharedSwitch::default(),
+            lsm_switch: SharedSwitch::default(),
         }
     }
 }
 
-fn follow(mut world: SharedResources) -> Result<(), RunError> {
-    world.record.add(Event::Hello { format: FORMAT, release: kernel::release() })?;
-    let scenarios = world.context.plan.scenarios.len() as u32;
+fn follow(mut shared: SharedResources) -> Result<(), RunError> {
+    shared.record.add(Event::Hello { format: FORMAT, release: kernel::release() })?;
+    let scenarios = shared.context.plan.scenarios.len() as u32;
     for number in 0..scenarios {
-        scenario::run(&mut world, number)?;
+        scenario::run(&mut shared, number)?;
     }
-    world.record.add(Event::End { scenarios })?;
-    world.record.sync()?;
+    shared.record.add(Event::End { scenarios })?;
+    shared.record.sync()?;
     Ok(())
 }
 
-/// A case keeps a descriptor for each object it saves, in each of its passes. A root that may not raise the limit has as
-/// many as it allows.
+/// Raises the limit of open files: a case keeps a descriptor for each saved object, in each pass. A root that may not
+/// raise the hard limit gets as many as it allows.
 fn allow_many_files() -> Result<(), SysError> {
     const FILES: Option<u64> = Some(1 << 16);
     let limit = Rlimit { current: FILES, maximum: FILES };

@@ -1,4 +1,4 @@
-//! Ways to die, for the tests of the harness around the guest.
+//! Ways to kill the guest, for tests of the harness around it.
 
 use std::io::Write;
 
@@ -6,7 +6,7 @@ use harness_protocol::plan::Sabotage;
 
 use crate::{process, pseudofile};
 
-/// Does the harm, and comes back from none of it.
+/// Does the harm and does not return.
 pub(crate) fn commit(how: Sabotage) -> ! {
     match how {
         Sabotage::Panic => panic_kernel(),
@@ -16,7 +16,7 @@ pub(crate) fn commit(how: Sabotage) -> ! {
     }
 }
 
-/// `c` crashes the kernel (`Documentation/admin-guide/sysrq.rst`); if it cannot, the exit code tells.
+/// Crashes the kernel with `c` (`Documentation/admin-guide/sysrq.rst`); if that fails, exits with code 4.
 fn panic_kernel() -> ! {
     match pseudofile::write("/proc/sysrq-trigger", "c") {
         Ok(()) => hang(),
@@ -27,7 +27,7 @@ fn panic_kernel() -> ! {
     }
 }
 
-/// Spins, as a guest would that is caught in a loop.
+/// Spins, like a guest that is caught in a loop.
 fn hang() -> ! {
     loop {
         std::hint::spin_loop();

@@ -1,7 +1,7 @@
-//! What a container puts up with besides lacking capabilities: no new privileges, and a filter of its system calls.
+//! Restrictions of a container other than missing capabilities: no new privileges, and a system call filter.
 //!
-//! A filter is a program of classic BPF over `struct seccomp_data` (`include/uapi/linux/seccomp.h`). It looks at the
-//! call's number and first argument only, in the numbers of the architecture the guest program was built for.
+//! A filter is a classic BPF program over `struct seccomp_data` (`include/uapi/linux/seccomp.h`). It checks the call's
+//! number and first argument only, with the numbers of the architecture that the guest program was built for.
 
 #![allow(unsafe_code)]
 
@@ -14,7 +14,7 @@ use harness_protocol::{
 
 use crate::error::{During, SysError, last_errno};
 
-/// Imposes restrictions on the calling process for good. To be called while it has `CAP_SYS_ADMIN` in its user
+/// Applies restrictions to the calling process, permanently. The process must still have `CAP_SYS_ADMIN` in its user
 /// namespace, which a filter without `no_new_privs` needs (`seccomp(2)`).
 pub(crate) fn restrict(restrictions: &Restrictions) -> Result<(), SysError> {
     if restrictions.no_new_privs {
@@ -27,7 +27,7 @@ fn install(filter: &Filter) -> Result<(), SysError> {
     let mut program = program(filter);
     let length = u16::try_from(program.len()).map_err(|_| Errno::EINVAL).during(|| "seccomp: too many rules")?;
     let program = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
-    // SAFETY: the kernel copies the program, whose pointer and length belong together and outlive the call.
+    // SAFETY: the kernel copies the program; its pointer and length belong together and outlive the call.
     let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program, 0, 0) };
     match result {
         0 => Ok(()),
@@ -35,7 +35,7 @@ fn install(filter: &Filter) -> Result<(), SysError> {
     }
 }
 
-/// The filter as classic BPF: rule by rule, then everything else passes.
+/// Compiles the filter to classic BPF: rule by rule, then everything else passes.
 fn program(filter: &Filter) -> Vec<libc::sock_filter> {
     let errno = match filter.answer {
         FilterErrno::Eperm => libc::EPERM,
@@ -64,20 +64,20 @@ fn program(filter: &Filter) -> Vec<libc::sock_filter> {
 const FIRST_ARGUMENT: u32 =
     offset_of!(libc::seccomp_data, args) as u32 + if cfg!(target_endian = "big") { 4 } else { 0 };
 
-/// Load a word of `struct seccomp_data` (`BPF_LD | BPF_W | BPF_ABS`).
+/// Loads a word of `struct seccomp_data` (`BPF_LD | BPF_W | BPF_ABS`).
 const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
 
-/// End with a constant (`BPF_RET | BPF_K`).
+/// Returns a constant (`BPF_RET | BPF_K`).
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 
-/// Compare with a constant (`BPF_JMP | BPF_JEQ | BPF_K`).
+/// Compares with a constant (`BPF_JMP | BPF_JEQ | BPF_K`).
 const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 
 fn statement(code: u16, k: u32) -> libc::sock_filter {
     libc::sock_filter { code, jt: 0, jf: 0, k }
 }
 
-/// Skips so many instructions unless what was loaded is this.
+/// Skips `skip` instructions unless the loaded word equals `k`.
 fn unless_equal(k: u32, skip: u8) -> libc::sock_filter {
     libc::sock_filter { code: EQUAL, jt: 0, jf: skip, k }
 }
@@ -97,7 +97,7 @@ fn number(call: SystemCall) -> libc::c_long {
 mod tests {
     use super::*;
 
-    /// What a filter answers a call, by running its program as the kernel would.
+    /// Returns a filter's answer to a call, by running its program as the kernel would.
     fn answer(program: &[libc::sock_filter], call: SystemCall, command: u32) -> u32 {
         let (mut at, mut word) = (0, 0);
         loop {

@@ -1,15 +1,15 @@
-//! Which helpers the verifier grants to a kind of program: one tiny program for each helper.
+//! Which helpers the verifier grants to a kind of program: one tiny program per helper.
 //!
-//! The program calls the helper with what is in the registers at its start, and then reads a register that nothing was
-//! written to, so that it is refused whatever the helper is. What it is refused for tells the rest
-//! (`check_helper_call` in `kernel/bpf/verifier.c`):
-//! - First the kernel looks the helper up for this program (`get_func_proto`), and here are the checks of type, attach
-//!   type, capabilities and lockdown. If it finds none, it says so in words that end in the helper's name and number.
-//!   The words are learnt from the kernel: helper 0 and one far beyond the last are granted to nobody.
-//! - Then it may refuse a helper to programs that are not under the GPL, which ours are, and by a condition of the
-//!   helper itself (`fn->allowed`: which kernel function the program is attached to): not granted.
-//! - It may refuse one that sleeps to a program that does not: granted, for no permission is lacking. So is any
-//!   complaint about arguments, and one about the register read after the call.
+//! The program calls the helper with the registers it starts with, and then reads a register that was never written. So
+//! it is always refused, and the reason shows whether the helper was granted (`check_helper_call` in
+//! `kernel/bpf/verifier.c`):
+//! - The kernel first looks the helper up for this program (`get_func_proto`); this is where it checks type, attach
+//!   type, capabilities and lockdown. A failed look-up gives a message that ends in the helper's name and number.
+//!   The wording is learned from the kernel: it grants helper 0 and one far beyond the last to nobody.
+//! - Then it may refuse a helper to programs that are not under the GPL (ours are), and by a condition of the helper
+//!   itself (`fn->allowed`: the kernel function that the program is attached to): not granted.
+//! - It may refuse a sleeping helper to a program that does not sleep: granted, because no permission is missing. So
+//!   is any message about arguments, and one about the register read after the call.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -28,51 +28,51 @@ use crate::{
     error::{During, SysError},
 };
 
-/// Why nothing can be said about a helper.
+/// Why a survey of helpers failed.
 #[derive(Debug, Error)]
 pub(crate) enum SurveyError {
-    /// What an earlier survey found cannot be kept or read.
+    /// The results of an earlier survey cannot be stored or read.
     #[error(transparent)]
     Sys(#[from] SysError),
-    /// A file that is to hold what an earlier survey found does not.
-    #[error("what an earlier survey found is not what was kept of it")]
+    /// A file does not hold the results of an earlier survey.
+    #[error("the file of an earlier survey is malformed")]
     File,
-    /// A load that must fail succeeded.
-    #[error("a program that reads an unset register after calling helper {0} was loaded")]
+    /// A load succeeded that must fail.
+    #[error("the verifier accepted a program that reads an unset register after calling helper {0}")]
     Loaded(u32),
-    /// A load failed without the verifier saying why.
-    #[error("a program that calls helper {id} was answered {errno} without a word of the verifier")]
+    /// A load failed without a message from the verifier.
+    #[error("loading a program that calls helper {id} failed with {errno} and no message from the verifier")]
     Silent {
-        /// Which.
+        /// The helper.
         id: u32,
-        /// How.
+        /// The errno.
         errno: Errno,
     },
-    /// The verifier grants what nobody has, or says so in words that cannot be told from others.
-    #[error("the verifier does not say as expected that there is no helper {id}: {said:?}")]
-    Unlearnt {
-        /// Which.
+    /// The verifier grants a helper that does not exist, or refuses it with an unexpected message.
+    #[error("the verifier refuses helper {id}, which does not exist, with an unexpected message: {said:?}")]
+    UnexpectedRefusal {
+        /// The helper.
         id: u32,
-        /// What it says.
+        /// The message.
         said: String,
     },
 }
 
-/// What came of a survey.
+/// The result of a survey: the helpers granted, or the errno with which no program of the kind loads.
 pub(crate) type Granted = Result<HelperIds, Errno>;
 
-/// What earlier surveys leave to be asked.
+/// What remains to be asked after earlier surveys.
 #[derive(Debug, Default)]
 pub(crate) struct Questions {
-    /// The helpers to ask about: those of the survey, of them those that another one found, and of them those that no
-    /// further one found.
+    /// The helpers to ask about: those of the survey that the `within` survey found, without those that a `beyond`
+    /// survey found.
     pub(crate) ask: HelperIds,
-    /// What those further ones found.
+    /// The helpers that the `beyond` surveys found.
     pub(crate) known: HelperIds,
 }
 
 impl Questions {
-    /// Of the helpers of a survey, by the files of the earlier ones.
+    /// Computes what remains of `asked`, from the files of earlier surveys.
     pub(crate) fn of<'fd>(
         asked: &HelperIds,
         within: Option<BorrowedFd<'_>>,
@@ -88,7 +88,7 @@ impl Questions {
     }
 }
 
-/// What a survey found, in a file that another one can be given.
+/// Stores what a survey found in a file, for another survey.
 pub(crate) fn kept(found: &HelperIds) -> Result<OwnedFd, SurveyError> {
     let file = memfd_create(c"helpers", MemfdFlags::CLOEXEC).during(|| "memfd_create")?;
     let text = found.to_string();
@@ -96,7 +96,7 @@ pub(crate) fn kept(found: &HelperIds) -> Result<OwnedFd, SurveyError> {
     if written == text.len() { Ok(file) } else { Err(SurveyError::File) }
 }
 
-/// What [`kept`] wrote. Read from its start wherever its offset is, which all who hold it share.
+/// Reads what [`kept`] wrote, from the start: the file offset is shared by all holders.
 fn found(file: BorrowedFd<'_>) -> Result<HelperIds, SurveyError> {
     let mut text = vec![0; LONGEST];
     let length = pread(file, &mut text, 0).during(|| "pread")?;
@@ -104,10 +104,10 @@ fn found(file: BorrowedFd<'_>) -> Result<HelperIds, SurveyError> {
     text.parse().map_err(|_| SurveyError::File)
 }
 
-/// More bytes than a list of helpers has.
+/// More bytes than any list of helpers has.
 const LONGEST: usize = 64 * 1024;
 
-/// Which of these helpers are granted, or why no program of the kind is loaded.
+/// Returns which of these helpers are granted, or why no program of the kind loads.
 pub(crate) fn helpers(kind: Kind, ids: &HelperIds, token: Token<'_>) -> Result<Granted, SurveyError> {
     let mut loader = Loader { kind, token, log: Log::new() };
     if let Err(errno) = loader.load(&bpf::returning(kind.returns)) {
@@ -119,7 +119,7 @@ pub(crate) fn helpers(kind: Kind, ids: &HelperIds, token: Token<'_>) -> Result<G
     let words = RefusalWords { lookup: loader.refusal(NO_HELPER)?, range: loader.refusal(BEYOND)? };
     let mut granted = Vec::new();
     for id in ids.iter() {
-        if !words.refuse(&loader.complaint(id)?) {
+        if !words.refuse(&loader.message(id)?) {
             granted.push(id);
         }
     }
@@ -129,10 +129,10 @@ pub(crate) fn helpers(kind: Kind, ids: &HelperIds, token: Token<'_>) -> Result<G
 /// `BPF_FUNC_unspec`.
 const NO_HELPER: u32 = 0;
 
-/// A helper no kernel will have.
+/// A helper that no kernel will have.
 const BEYOND: u32 = i32::MAX as u32;
 
-/// What the kernel says before the name and number of a helper it does not grant.
+/// The verifier's message before the name and number of a helper it does not grant.
 struct RefusalWords {
     lookup: String,
     range: String,
@@ -141,21 +141,21 @@ struct RefusalWords {
 impl RefusalWords {
     fn refuse(&self, log: &str) -> bool {
         let says = |line: &str| {
-            line.starts_with(&self.lookup) || line.starts_with(&self.range) || line.starts_with(NOT_IN_THIS_PLACE)
+            line.starts_with(&self.lookup) || line.starts_with(&self.range) || line.starts_with(CONDITION_UNMET)
         };
         log.lines().any(says)
     }
 }
 
-/// What the kernel says where the helper's own condition (`fn->allowed`) is not met.
-const NOT_IN_THIS_PLACE: &str = "helper call is not allowed";
+/// The message where a helper's own condition (`fn->allowed`) is not met.
+const CONDITION_UNMET: &str = "helper call is not allowed";
 
 /// A kind of program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
-    /// What a load of it says, but for its instructions.
+    /// How it is loaded, except for its instructions.
     pub(crate) spec: ProgSpec<'static>,
-    /// What a program of the kind may return.
+    /// A value that a program of the kind may return.
     pub(crate) returns: i32,
 }
 
@@ -171,8 +171,8 @@ impl Loader<'_> {
         verify::load(spec, self.token, &mut self.log).map(drop)
     }
 
-    /// What the verifier says about a program that calls this helper.
-    fn complaint(&mut self, id: u32) -> Result<String, SurveyError> {
+    /// Returns the verifier's message about a program that calls this helper.
+    fn message(&mut self, id: u32) -> Result<String, SurveyError> {
         let Err(errno) = self.load(&[call(id), READ_UNSET, EXIT]) else { return Err(SurveyError::Loaded(id)) };
         match self.log.text() {
             said if said.is_empty() => Err(SurveyError::Silent { id, errno }),
@@ -181,12 +181,12 @@ impl Loader<'_> {
     }
 
     fn refusal(&mut self, id: u32) -> Result<String, SurveyError> {
-        let said = self.complaint(id)?;
-        before_name(&said, id).ok_or(SurveyError::Unlearnt { id, said })
+        let said = self.message(id)?;
+        before_name(&said, id).ok_or(SurveyError::UnexpectedRefusal { id, said })
     }
 }
 
-/// What the line that ends in `#ID` says before the helper's name.
+/// Returns the part before the helper's name of a line that ends in `#ID`.
 fn before_name(log: &str, id: u32) -> Option<String> {
     let number = format!("#{id}");
     let line = log.lines().find_map(|line| line.strip_suffix(&number))?;
@@ -213,7 +213,7 @@ mod tests {
     const SAYS: &str = "program of this type cannot use helper unspec#0\nprocessed 1 insns (limit 1000000)\n";
 
     #[test]
-    fn the_words_of_a_refusal_are_learnt_from_one() {
+    fn the_wording_of_a_refusal_is_learned_from_one() {
         let lookup = before_name(SAYS, 0).unwrap();
         assert_eq!(lookup, "program of this type cannot use helper ");
         let range = before_name("invalid func unknown#2147483647\n", BEYOND).unwrap();
@@ -239,14 +239,14 @@ mod tests {
         assert_eq!(asked(None, &[]), texts("1-9", ""));
         assert_eq!(asked(Some(root.as_fd()), &[]), texts("1-4,7", ""));
         assert_eq!(asked(Some(root.as_fd()), &[less.as_fd()]), texts("3-4,7", "1-2"));
-        // Again: reading leaves the files as they were.
+        // Again: reading leaves the files unchanged.
         assert_eq!(asked(Some(root.as_fd()), &[less.as_fd(), root.as_fd()]), texts("", "1-4,7"));
         let (pipe, _writer) = rustix::pipe::pipe().unwrap();
         assert!(Questions::of(&all, Some(pipe.as_fd()), std::iter::empty()).is_err());
     }
 
     #[test]
-    fn words_without_the_helpers_number_are_not_learnt() {
+    fn messages_without_the_helpers_number_are_not_learned() {
         for text in ["", "R9 !read_ok\n", "helper unspec#1\n", "unspec#0\n"] {
             assert_eq!(before_name(text, 0), None, "{text}");
         }

@@ -1,4 +1,4 @@
-//! Services of the guest's systemd: written, started, asked about, stopped and removed again.
+//! Services of the guest's systemd: write, start, query, stop and remove them.
 
 use std::{
     fmt::Write,
@@ -24,77 +24,77 @@ use crate::{
     kmsg::Log,
 };
 
-/// Where units of this boot are (systemd.unit(5)).
+/// Where runtime units are (systemd.unit(5)).
 const UNITS: &str = "/run/systemd/system";
 
-/// The user whose own manager runs units, the folder of its runtime files, which systemd-run and others find by this
-/// variable, and where its units of this boot are.
+/// The user whose own manager runs units, its runtime directory with the variable that names it to systemd-run and
+/// others, and the directory of its runtime units.
 const USER: u32 = 1000;
 const RUNTIME: (&str, &str) = ("XDG_RUNTIME_DIR", "/run/user/1000");
 const USER_UNITS: &str = "/run/user/1000/systemd/user";
 
-/// What its manager runs as.
+/// The unit of its manager.
 const USER_MANAGER: &str = "user@1000.service";
 
-/// Where the sockets are that units are spoken to by.
+/// Where the sockets of units are.
 const SOCKETS: &str = "/run/bpf-token-guest";
 
-/// Why a unit cannot be made or asked about. One that systemd refuses to run is none.
+/// Why a unit cannot be made or queried. A unit that systemd refuses to run is not an error.
 #[derive(Debug, Error)]
 pub(crate) enum SystemdError {
     /// A file cannot be written or removed.
     #[error("cannot write {path}: {source}")]
     Io {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The error.
         source: io::Error,
     },
     /// A system call failed.
     #[error(transparent)]
     Sys(#[from] SysError),
-    /// A program of systemd's cannot be started.
+    /// One of systemd's programs cannot be started.
     #[error("cannot start {program}: {source}; a unit needs an image with systemd, such as `--image systemd-262`")]
     NoProgram {
-        /// Which.
+        /// The program.
         program: &'static str,
-        /// Why not.
+        /// The error.
         source: io::Error,
     },
-    /// The image does not bring up what a user's units take.
-    #[error("{USER_MANAGER} does not start: {0}")]
+    /// The image does not start the manager of a user's units.
+    #[error("cannot start {USER_MANAGER}: {0}")]
     NoManager(String),
 }
 
-/// A unit in systemd's folder. Dropping it stops and removes it.
+/// A unit in systemd's directory. Dropping it stops and removes it.
 #[derive(Debug)]
 pub(crate) struct Service {
-    /// Its file's name without the suffix.
+    /// Its file name without the suffix.
     stem: String,
-    /// What it is started as.
+    /// The name it is started by.
     unit: String,
     manager: Manager,
     log: Log,
-    /// What systemd warned of until it ran or did not, whatever that names: some warnings about a unit do not name it.
+    /// systemd's warnings until it ran or failed to, whatever they name: some warnings about a unit do not name it.
     warnings: Vec<String>,
-    /// Whether it was stopped, and systemd asked what came of it.
+    /// Whether it was stopped and its result read.
     finished: bool,
     files: Vec<PathBuf>,
 }
 
-/// What systemd says of a unit that is over.
+/// What systemd says of a unit that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// `Result=`, or `LoadState=` if it was not even loaded.
+    /// `Result=`, or `LoadState=` if it was not loaded.
     pub(crate) result: String,
     /// Exit code or signal.
     pub(crate) status: String,
-    /// What systemd warned of.
+    /// systemd's warnings.
     pub(crate) warnings: Vec<String>,
 }
 
 impl Service {
-    /// Writes a unit and starts it. Beside it, what leads to its process; `None` if systemd does not run it.
+    /// Writes a unit and starts it. Also returns the socket of its process; `None` if systemd does not run it.
     pub(crate) fn start(plan: &Unit, stem: &str) -> Result<(Self, Option<OwnedFd>), SystemdError> {
         let at = if plan.instance.is_some() { "@" } else { "" };
         let unit = format!("{stem}{at}{}.service", plan.instance.as_deref().unwrap_or_default());
@@ -110,18 +110,18 @@ impl Service {
             }
         }
         service.write(&format!("{}{at}.service", service.stem), plan, &socket)?;
-        // Done when its program is executed (`Type=exec`, systemd.service(5)), and so after its socket is connected.
+        // Returns once its program is executed (`Type=exec`, systemd.service(5)), and so once its socket is connected.
         service.run("start")?;
         service.warnings = service.log.warnings_of_systemd()?;
         if !is_readable(&listener)? {
             return Ok((service, None));
         }
-        // systemd connects it for the process, which may not even be the one that speaks in the end.
+        // systemd connects it for the process, which may not be the one that uses it in the end.
         let socket = rustix::net::accept_with(&listener, SocketFlags::CLOEXEC).during(|| "accept a unit")?;
         Ok((service, Some(socket)))
     }
 
-    /// Waits for its end, which has come if its process is gone, asks what came of it, and removes it.
+    /// Waits for its end, or stops it, reads its result, and removes it.
     pub(crate) fn finish(mut self) -> Result<Ended, SystemdError> {
         let mut shown = self.show()?;
         if !matches!(property(&shown, "ActiveState"), "inactive" | "failed") {
@@ -139,7 +139,7 @@ impl Service {
         Ok(ended)
     }
 
-    /// Stops a user's manager, which is there for this unit; the system's stays.
+    /// Stops a user's manager, which runs for this unit only; the system's keeps running.
     fn stop_manager(&self) -> Result<(), SystemdError> {
         match self.manager {
             Manager::System => Ok(()),
@@ -192,7 +192,7 @@ fn own_path() -> Result<PathBuf, SystemdError> {
     fs::read_link(&path).map_err(|source| SystemdError::Io { path, source })
 }
 
-/// The text of a file with these assignments; what is ours comes behind, so that lines are numbered as written.
+/// Formats assignments as a unit file; ours are appended, so that line numbers match the scenario.
 fn section(assignments: &[Assignment]) -> String {
     let mut text = "[Service]\n".to_owned();
     for Assignment { key, value } in assignments {
@@ -207,8 +207,8 @@ fn write_file(path: &Path, text: &str) -> Result<(), SystemdError> {
     fs::write(path, text).map_err(failed)
 }
 
-/// A socket that systemd connects for the unit, by `OpenFile=` (systemd.service(5)): before anything is taken from the
-/// process, so neither its user nor its view of the file system matter.
+/// Makes a socket that systemd connects for the unit by `OpenFile=` (systemd.service(5)): it does so before it
+/// restricts the process, so neither its user nor its view of the file system matter.
 fn listen(path: &Path) -> Result<OwnedFd, SystemdError> {
     let failed = |source| SystemdError::Io { path: path.to_owned(), source };
     path.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
@@ -216,7 +216,7 @@ fn listen(path: &Path) -> Result<OwnedFd, SystemdError> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .during(|| "socket")?;
     rustix::net::bind(&socket, &address).during(|| format!("bind {}", path.display()))?;
-    // A user's manager connects it as the user.
+    // A user's manager connects as the user.
     rustix::fs::chmod(path, Mode::from_raw_mode(0o666)).during(|| format!("chmod {}", path.display()))?;
     rustix::net::listen(&socket, 1).during(|| format!("listen {}", path.display()))?;
     Ok(socket)
@@ -227,7 +227,7 @@ fn is_readable(socket: &OwnedFd) -> Result<bool, SysError> {
     Ok(poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&now)).during(|| "poll")? > 0)
 }
 
-/// systemd's program for people and others.
+/// The command that controls systemd.
 const SYSTEMCTL: &str = "/usr/bin/systemctl";
 
 fn systemctl(manager: Manager, arguments: &[&str]) -> Result<Output, SystemdError> {
@@ -239,8 +239,8 @@ fn systemctl(manager: Manager, arguments: &[&str]) -> Result<Output, SystemdErro
     done.map_err(|source| SystemdError::NoProgram { program: SYSTEMCTL, source })
 }
 
-/// What a unit executes: the guest program, or systemd-nspawn with the guest program as its container's second process.
-/// It passes on what systemd opened (`LISTEN_FDS`, systemd-nspawn(1)).
+/// Returns what a unit executes: the guest program, or systemd-nspawn with the guest program as its container's second
+/// process. systemd-nspawn passes on what systemd opened (`LISTEN_FDS`, systemd-nspawn(1)).
 fn command(own: &Path, nspawn: Option<&[String]>) -> String {
     let own = own.display();
     match nspawn {
@@ -266,7 +266,7 @@ fn result_of(shown: &str) -> String {
     }
 }
 
-/// `CLD_KILLED` and `CLD_DUMPED` of `waitid(2)` say that the number is a signal's.
+/// `CLD_KILLED` and `CLD_DUMPED` of `waitid(2)` mean that the number is a signal.
 fn status_of(shown: &str) -> String {
     let number = property(shown, "ExecMainStatus");
     match property(shown, "ExecMainCode") {
@@ -275,18 +275,18 @@ fn status_of(shown: &str) -> String {
     }
 }
 
-/// Warnings with the unit called `unit`: nothing that depends on where it stands in the plan. The same one is told once,
-/// since a unit may be loaded more than once.
+/// Replaces the unit's name by `unit` in warnings, so that none depends on its index in the plan. Each warning is
+/// returned once, since systemd may load a unit more than once.
 fn in_order(lines: impl Iterator<Item = String>, stem: &str) -> Vec<String> {
-    let mut told: Vec<String> = Vec::new();
+    let mut warnings: Vec<String> = Vec::new();
     for line in lines.map(|line| line.replace(stem, "unit")) {
         let line: String = line.chars().take(LONGEST_WARNING).collect();
-        if !told.contains(&line) {
-            told.push(line);
+        if !warnings.contains(&line) {
+            warnings.push(line);
         }
     }
-    told.truncate(MOST_WARNINGS);
-    told
+    warnings.truncate(MOST_WARNINGS);
+    warnings
 }
 
 #[cfg(test)]
@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_unit_is_told_by_its_properties() {
+    fn the_result_of_a_unit_is_read_from_its_properties() {
         let shown = "LoadState=loaded\nResult=signal\nExecMainCode=3\nExecMainStatus=31\n";
         assert_eq!((result_of(shown).as_str(), status_of(shown).as_str()), ("signal", "signal 31"));
         let bad = "LoadState=bad-setting\nResult=success\nExecMainCode=0\nExecMainStatus=0\n";
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn warnings_name_no_place_in_the_plan_and_come_once() {
+    fn warnings_do_not_depend_on_the_plan_and_come_once() {
         let lines =
             ["/run/x/guest-1-2-a.service:3: no", "guest-1-2-a.service: bad", "/run/x/guest-1-2-a.service:3: no"];
         let lines = lines.into_iter().map(str::to_owned);
@@ -315,12 +315,14 @@ mod tests {
     fn a_container_of_nspawn_has_the_guest_program() {
         let options = ["--private-users=65536:65536".to_owned()];
         assert_eq!(command(Path::new("/g"), None), "/g unit");
-        let nspawn = command(Path::new("/g"), Some(&options));
-        assert!(nspawn.ends_with(" --as-pid2 --bind-ro=/g --private-users=65536:65536 /g unit"), "{nspawn}");
+        insta::assert_snapshot!(
+            command(Path::new("/g"), Some(&options)),
+            @"/usr/bin/systemd-nspawn --quiet --register=no --keep-unit --directory=/ --volatile=yes --as-pid2 --bind-ro=/g --private-users=65536:65536 /g unit"
+        );
     }
 
     #[test]
-    fn assignments_stand_in_their_order() {
+    fn assignments_keep_their_order() {
         let assign = |value: &str| Assignment { key: "A".to_owned(), value: value.to_owned() };
         assert_eq!(section(&[assign("1"), assign("")]), "[Service]\nA=1\nA=\n");
     }

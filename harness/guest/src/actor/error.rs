@@ -1,25 +1,25 @@
-//! What may go wrong with a party.
+//! Errors of running actors.
 
 use thiserror::Error;
 
 use crate::{channel::ChannelError, error::SysError};
 
-/// Why a party could not be made or asked.
+/// Why an actor could not be set up, or did not do what it was asked.
 #[derive(Debug, Error)]
 pub(crate) enum ActorError {
-    /// A system call of the privileged side failed.
+    /// A system call of the guest program failed.
     #[error(transparent)]
     Sys(#[from] SysError),
-    /// The channel failed while the agent lives on.
+    /// The channel failed while the executor still runs.
     #[error(transparent)]
     Channel(ChannelError),
-    /// The agent could not do it, and says which system call failed.
+    /// The executor could not do it; the text names the failed system call.
     #[error("{0}")]
     Refused(String),
-    /// The agent is no more.
-    #[error("its agent {0}")]
+    /// The executor has ended.
+    #[error("its executor {0}")]
     Died(String),
-    /// The agent answered something else than it was asked.
-    #[error("its agent answered {0} out of turn")]
-    OutOfTurn(String),
+    /// The executor sent a reply that does not fit the request.
+    #[error("its executor sent an unexpected reply: {0}")]
+    UnexpectedReply(String),
 }

@@ -1,4 +1,4 @@
-//! The guest's end of an agent: a process that serves a channel.
+//! The guest's handle on an executor: the process, and the channel that it serves.
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -17,18 +17,18 @@ use crate::{
     process::{self, Fork},
 };
 
-/// An agent. Dropping it ends the agent and everything in its container.
+/// An executor process. Dropping it ends the process and everything in its container.
 #[derive(Debug)]
 pub(crate) struct RemoteExecutor {
     channel: Channel,
-    /// The agent; unknown until it has said so.
+    /// The executor's pid; unknown until it reports it.
     pub(crate) pid: Option<Pid>,
-    /// The process forked by the guest itself; `None` for one that another agent forked.
+    /// The process that the guest itself forked; `None` if another executor forked it.
     pub(crate) child: Option<Pid>,
 }
 
 impl RemoteExecutor {
-    /// Forks an agent that is born in a cgroup.
+    /// Forks an executor that starts in `cgroup`.
     pub(crate) fn fork(context: &GuestContext, cgroup: BorrowedFd<'_>) -> Result<Self, ActorError> {
         let (ours, theirs) = Channel::pair().map_err(ActorError::Channel)?;
         match process::fork_into(cgroup)? {
@@ -40,20 +40,21 @@ impl RemoteExecutor {
         }
     }
 
-    /// An agent that somebody else executed. It may see other numbers of processes than `pid`, its own out here.
+    /// Takes over an executor that somebody else executed. `pid` is its number out here; inside a pid namespace it has
+    /// another.
     pub(crate) fn executed(channel: Channel, pid: Pid) -> Result<Self, ActorError> {
         let mut remote = Self { channel, pid: None, child: None }.greeted()?;
         remote.pid = Some(pid);
         Ok(remote)
     }
 
-    /// One that nobody answers for.
+    /// Makes a handle without an executor: every request fails.
     pub(crate) fn absent() -> Result<Self, ActorError> {
         let (channel, _) = Channel::pair().map_err(ActorError::Channel)?;
         Ok(Self { channel, pid: None, child: None })
     }
 
-    /// Has this agent fork another one, in its own namespaces.
+    /// Has this executor fork another one in its own namespaces.
     pub(crate) fn spawn(&mut self) -> Result<Self, ActorError> {
         let (ours, theirs) = Channel::pair().map_err(ActorError::Channel)?;
         self.ask(&Request::Spawn, &[theirs.as_fd()])?;
@@ -61,20 +62,21 @@ impl RemoteExecutor {
         Self { channel: ours, pid: None, child: None }.greeted()
     }
 
-    /// Reads the number that an agent sends before it is asked anything.
+    /// Reads the pid that an executor reports before its first request.
     fn greeted(mut self) -> Result<Self, ActorError> {
         let (reply, _) = self.answer()?;
         self.pid = Some(pid_of(&reply)?);
         Ok(self)
     }
 
-    /// Asks for something that is answered by one descriptor.
+    /// Sends a request whose reply is one descriptor.
     pub(crate) fn ask_for_fd(&mut self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<OwnedFd, ActorError> {
         let (reply, fds) = self.ask(request, fds)?;
-        fds.into_iter().next().ok_or_else(|| out_of_turn(&reply))
+        fds.into_iter().next().ok_or_else(|| unexpected(&reply))
     }
 
-    /// Has attempts made with these descriptors; as many as the agent answered at once, each with what it made.
+    /// Has attempts made with these descriptors. Returns as many results as the executor sent at once, each with the
+    /// descriptor that it made.
     pub(crate) fn attempts(
         &mut self,
         jobs: Vec<Job>,
@@ -89,11 +91,11 @@ impl RemoteExecutor {
                 let with_its_fd = |done: Done| if done.kept { (done, made.next()) } else { (done, None) };
                 Ok(all.into_iter().map(with_its_fd).collect())
             }
-            other => Err(out_of_turn(&other)),
+            other => Err(unexpected(&other)),
         }
     }
 
-    /// Asks the agent and waits for its answer; a refusal is an error.
+    /// Sends a request and waits for the reply. A refusal is an error.
     pub(crate) fn ask(
         &mut self,
         request: &Request,
@@ -126,16 +128,16 @@ impl RemoteExecutor {
 }
 
 impl RemoteExecutor {
-    /// Closes the channel, which ends an agent that is waiting to be asked, and waits until it is gone: it is to end by
-    /// itself, not to be killed.
+    /// Closes the channel, which ends an idle executor, and waits until it is gone: it must end by itself, not be
+    /// killed.
     pub(crate) fn hang_up(&mut self) -> Result<(), ActorError> {
         let pid = self.pid.take();
         *self = Self::absent()?;
         pid.map_or(Ok(()), |pid| process::await_end(pid, PATIENCE)).map_err(ActorError::from)
     }
 
-    /// Ends an agent that is waiting to be asked, by hanging up, and waits until it and those it left its work to are gone.
-    /// One that is killed in another pid namespace would be for us to bury, and the namespace would wait for that.
+    /// Ends an idle executor by closing its channel, and waits until it and the children that took over its work are
+    /// gone. If we killed it in another pid namespace we would have to reap it, and the namespace would wait for that.
     pub(crate) fn retire(mut self) {
         self.pid = None;
         let _ = rustix::net::shutdown(self.channel.as_fd(), Shutdown::Both);
@@ -144,10 +146,10 @@ impl RemoteExecutor {
         }
     }
 
-    /// Ends the agent and waits until it is gone. Nothing can be asked of it any more.
+    /// Kills the executor and waits until it is gone. It takes no requests afterwards.
     pub(crate) fn end(&mut self) {
         self.pid.take().into_iter().for_each(process::kill);
-        // The other end of the channel closes with the process, which another agent may have to bury.
+        // The other end of the channel closes with the process, which another executor may have to reap.
         let _ = self.channel.receive::<Reply>();
         if let Some(child) = self.child.take() {
             process::kill(child);
@@ -166,18 +168,18 @@ impl Drop for RemoteExecutor {
     }
 }
 
-/// How long an agent may take to end when nobody asks it any more; whoever executed it ends it then.
+/// How long an executor may take to end once its channel is closed; after that, whoever executed it ends it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The process number an agent tells.
+/// Returns the pid that an executor reported.
 pub(crate) fn pid_of(reply: &Reply) -> Result<Pid, ActorError> {
     match reply {
-        Reply::Pid(pid) if *pid > 0 => Pid::from_raw(*pid).ok_or_else(|| out_of_turn(reply)),
-        other => Err(out_of_turn(other)),
+        Reply::Pid(pid) if *pid > 0 => Pid::from_raw(*pid).ok_or_else(|| unexpected(reply)),
+        other => Err(unexpected(other)),
     }
 }
 
-/// An answer to another question.
-pub(crate) fn out_of_turn(reply: &Reply) -> ActorError {
-    ActorError::OutOfTurn(format!("{reply:?}"))
+/// Makes the error for a reply that does not fit the request.
+pub(crate) fn unexpected(reply: &Reply) -> ActorError {
+    ActorError::UnexpectedReply(format!("{reply:?}"))
 }

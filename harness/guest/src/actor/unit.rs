@@ -1,4 +1,4 @@
-//! A party that systemd made: the process of a unit.
+//! Actors that systemd started: the process of a unit.
 
 use std::{os::fd::AsFd, rc::Rc};
 
@@ -13,7 +13,7 @@ use super::{
     ActorSite, Made, Needs, RunningActor, UnitState,
     error::ActorError,
     masks,
-    remote::{RemoteExecutor, out_of_turn},
+    remote::{RemoteExecutor, unexpected},
 };
 use crate::{
     channel::{Channel, ChannelError},
@@ -24,34 +24,34 @@ use crate::{
     systemd::{Ended, Service, SystemdError},
 };
 
-/// Why attempts are not made, in words.
+/// Why attempts are not made.
 const DID_NOT_RUN: &str = "the unit did not run";
-const ENDED_EARLY: &str = "the unit's process ended before it";
-const KILLED: &str = "the unit's process ended over it";
+const ENDED_EARLY: &str = "the unit's process ended before the attempt";
+const KILLED: &str = "the attempt ended the unit's process";
 const GONE: &str = "the unit's process is gone";
 
 impl RunningActor {
-    /// A unit of systemd, started, with an agent as its process. One that systemd does not run is a party as well, of
-    /// which nothing can be asked.
+    /// Starts a systemd unit whose process is an executor. If systemd does not run it, it is still an actor, and its
+    /// attempts are not made.
     pub(crate) fn unit(
         context: &GuestContext,
         label: &str,
         (plan, unit): (&Container, &plan::Unit),
-        (place, case): (CaseIndex, &Case),
+        (case_index, case): (CaseIndex, &Case),
         needs: Needs,
     ) -> Result<Made, ActorError> {
         let cgroup = context.hierarchy.make(label.to_owned())?;
-        let name = format!("guest-{}-{}-{label}", place.scenario, place.case);
+        let name = format!("guest-{}-{}-{label}", case_index.scenario, case_index.case);
         let (service, started) = Service::start(unit, &name).map_err(refused)?;
         let executor = match started {
             None => None,
-            Some(socket) => match briefed(Channel::from(socket), place, case) {
+            Some(socket) => match start_executor(Channel::from(socket), case_index, case) {
                 Err(ActorError::Died(_) | ActorError::Channel(ChannelError::Closed)) => None,
                 executor => Some(executor?),
             },
         };
         let ran = executor.is_some();
-        let standing = UnitState {
+        let state = UnitState {
             service: Some(service),
             ran,
             namespaces: Vec::new(),
@@ -62,22 +62,22 @@ impl RunningActor {
         };
         let executor = executor.map_or_else(RemoteExecutor::absent, Ok)?;
         let mut actor = Self::of(executor, context, cgroup, Some(plan.clone()));
-        actor.unit = Some(standing);
+        actor.unit = Some(state);
         actor.look(needs)
     }
 
-    /// Asks the agent what systemd made of it.
+    /// Asks the executor how systemd set it up.
     fn look(mut self, needs: Needs) -> Result<Made, ActorError> {
         let Some(pid) = self.executor.pid else {
             return Ok(Made { actor: self, mounted: Vec::new(), token: None, no_token: None });
         };
         let own = namespaces_of(pid)?;
-        self.stands_in = place_in(&own);
+        self.site = site_of(&own);
         if let Some(unit) = &mut self.unit {
             unit.namespaces = own.into_iter().map(str::to_owned).collect();
         }
         let (reply, fds) = match self.ask(&Request::Look { tmpfs: needs.tmpfs }, &[]) {
-            // Its first call of bpf(2) is the one that makes the token.
+            // Its first `bpf(2)` call is the one that makes the token.
             Err(ActorError::Died(_)) => {
                 if let Some(unit) = &mut self.unit {
                     unit.gone = Some(ENDED_EARLY);
@@ -86,7 +86,7 @@ impl RunningActor {
             }
             answered => answered?,
         };
-        let Reply::Found { mounted, mount, caps, filtered, no_token } = reply else { return Err(out_of_turn(&reply)) };
+        let Reply::Found { mounted, mount, caps, filtered, no_token } = reply else { return Err(unexpected(&reply)) };
         let token = fds.into_iter().next();
         let held = token.as_ref().map(|token| masks(token.as_fd())).transpose()?;
         self.token = token.map(Rc::new);
@@ -100,24 +100,23 @@ impl RunningActor {
         Ok(Made { actor: self, mounted, token: held, no_token: errno })
     }
 
-    /// Whether it is a unit.
+    /// Returns whether it is a unit.
     pub(crate) fn is_unit(&self) -> bool {
         self.unit.is_some()
     }
 
-    /// Whether it is a unit behind a filter of system calls.
+    /// Returns whether it is a unit behind a system call filter.
     pub(crate) fn is_filtered_unit(&self) -> bool {
         self.unit.as_ref().is_some_and(|unit| unit.is_filtered)
     }
 
-    /// What a unit's process was told when it asked for the token of its bpffs, if it got none.
+    /// Returns why a unit's process got no token of its bpffs, if it got none.
     pub(crate) fn no_token(&self) -> Option<&NoToken> {
         self.unit.as_ref()?.no_token.as_ref().filter(|_| !self.is_before_tokens())
     }
 
-    /// What becomes of an attempt before it is made: nothing without a process, and what asking for the token gave
-    /// without a token that it needs.
-    pub(crate) fn foregone(&self, needs_token: bool) -> Option<Answer> {
+    /// Returns the answer of an attempt that cannot be made: there is no process, or the token it needs was refused.
+    pub(crate) fn answer_unasked(&self, needs_token: bool) -> Option<Answer> {
         let unit = self.unit.as_ref()?;
         if let Some(why) = unit.gone {
             return Some(Answer::NotMade { why: why.to_owned() });
@@ -126,13 +125,13 @@ impl RunningActor {
         Some(Answer::Err { errno, step: Some(step) })
     }
 
-    /// What becomes of the attempt over which its process ended, and notes that it did; `None` for one that is no unit.
+    /// Returns the answer of the attempt that ended its process, and notes the end; `None` if it is not a unit.
     pub(crate) fn lose(&mut self) -> Option<Answer> {
         self.unit.as_mut()?.gone = Some(GONE);
         Some(Answer::NotMade { why: KILLED.to_owned() })
     }
 
-    /// Ends a unit; what is known of it at its end. `None` for one that is none.
+    /// Stops a unit and returns what systemd says of it; `None` if it is not a unit or was stopped before.
     pub(crate) fn end_unit(&mut self, case: u32, container: &ContainerName) -> Result<Option<UnitFact>, ActorError> {
         let Some(unit) = &mut self.unit else { return Ok(None) };
         let Some(service) = unit.service.take() else { return Ok(None) };
@@ -151,13 +150,14 @@ fn refused(error: SystemdError) -> ActorError {
     ActorError::Refused(error.to_string())
 }
 
-/// The agent in a unit's process, told what it follows.
-fn briefed(channel: Channel, place: CaseIndex, case: &Case) -> Result<RemoteExecutor, ActorError> {
-    let pid = channel.sender(|| executor::unit::brief(&channel, place, case)).map_err(ActorError::Channel)?;
+/// Sends the unit's executor its case and returns a handle on it.
+fn start_executor(channel: Channel, case_index: CaseIndex, case: &Case) -> Result<RemoteExecutor, ActorError> {
+    let pid = channel.sender(|| executor::unit::send_input(&channel, case_index, case)).map_err(ActorError::Channel)?;
     RemoteExecutor::executed(channel, pid)
 }
 
-/// Which namespaces of a process are not those of the first process, by their names in `/proc/PID/ns` (namespaces(7)).
+/// Returns which namespaces of a process differ from those of the first process, by their names in `/proc/PID/ns`
+/// (namespaces(7)).
 fn namespaces_of(pid: Pid) -> Result<Vec<&'static str>, SysError> {
     const ALL: [&str; 7] = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
     let mut own = Vec::new();
@@ -173,10 +173,10 @@ fn namespaces_of(pid: Pid) -> Result<Vec<&'static str>, SysError> {
     Ok(own)
 }
 
-fn place_in(own: &[&str]) -> ActorSite {
+fn site_of(own: &[&str]) -> ActorSite {
     const BESIDES: [(&str, Namespace); 4] =
         [("net", Namespace::Net), ("ipc", Namespace::Ipc), ("uts", Namespace::Uts), ("cgroup", Namespace::Cgroup)];
     let namespaces = BESIDES.into_iter().filter(|(kind, _)| own.contains(kind)).map(|(_, namespace)| namespace);
-    let place = UnitLocation { user: own.contains(&"user"), pids: own.contains(&"pid") };
-    ActorSite::Unit { place, namespaces: namespaces.collect() }
+    let location = UnitLocation { user: own.contains(&"user"), pids: own.contains(&"pid") };
+    ActorSite::Unit { location, namespaces: namespaces.collect() }
 }

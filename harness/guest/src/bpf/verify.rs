@@ -1,4 +1,4 @@
-//! `BPF_PROG_LOAD` of any instructions, and what the verifier said.
+//! `BPF_PROG_LOAD` of any instructions, with the verifier's log.
 
 use std::os::fd::OwnedFd;
 
@@ -6,17 +6,17 @@ use harness_protocol::errno::Errno;
 
 use super::{ProgSpec, Token};
 
-/// What the verifier says about one program, and nothing about each instruction it looks at.
+/// The verifier's log of one program, without a line for each instruction.
 #[derive(Debug)]
 pub(crate) struct Log(Vec<u8>);
 
 impl Log {
-    /// Room for more than the verifier says at this level.
+    /// Makes a log with more room than the verifier needs at this level.
     pub(crate) fn new() -> Self {
         Self(vec![0; 16 * 1024])
     }
 
-    /// The text of the last load: empty if it did not get as far as the verifier.
+    /// Returns the log of the last load; empty if the load did not reach the verifier.
     pub(crate) fn text(&self) -> String {
         let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
         String::from_utf8_lossy(&self.0[..end]).into_owned()

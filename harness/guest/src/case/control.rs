@@ -1,4 +1,4 @@
-//! The controls of a case: what root and a container with every permission are answered.
+//! The controls of a case: the answers that root and a container with every permission get.
 
 use std::os::fd::BorrowedFd;
 
@@ -14,17 +14,17 @@ use crate::{
     pass::{Actors, Kind, Objects, Pass},
 };
 
-/// What both controls of each attempt, root first, were answered, and what root saved.
+/// Both controls of each attempt, root first, and the objects that root saved.
 pub(super) type Controlled = (Vec<(Control, Control)>, Objects);
 
 /// Makes the controls of all attempts.
-pub(super) fn all(stage: &mut Stage<'_>, place: CaseIndex, case: &Case) -> Result<Controlled, CaseError> {
+pub(super) fn all(stage: &mut Stage<'_>, case_index: CaseIndex, case: &Case) -> Result<Controlled, CaseError> {
     let (container, root) = stage.controls.actors(case, needs_of(case));
     let root_cgroup = stage.context.hierarchy.root();
     let mut container = container.map(|actor| pass_of(root_cgroup, actor, Kind::Container));
-    let contained = answers(&mut container, place, case)?;
+    let contained = answers(&mut container, case_index, case)?;
     let mut root = root.map(|actor| pass_of(root_cgroup, actor, Kind::Root(container.as_ref().ok())));
-    let rooted = answers(&mut root, place, case)?;
+    let rooted = answers(&mut root, case_index, case)?;
     let mut objects = root.map(|pass| pass.objects).unwrap_or_default();
     share_objects(&mut objects, &case.attempts);
     Ok((rooted.into_iter().zip(contained).collect(), objects))
@@ -34,14 +34,18 @@ fn pass_of<'a>(root_cgroup: BorrowedFd<'a>, actor: &'a mut RunningActor, kind: K
     Pass { root_cgroup, actors: Actors::Single(actor), objects: Objects::new(), kind, fallback: None }
 }
 
-/// Answers to every attempt in a control; if its party could not be made, that is why none was.
-fn answers(pass: &mut Result<Pass<'_>, ActorError>, place: CaseIndex, case: &Case) -> Result<Vec<Control>, CaseError> {
+/// Makes every attempt as a control. If the actor could not be set up, that is the reason for each.
+fn answers(
+    pass: &mut Result<Pass<'_>, ActorError>,
+    case_index: CaseIndex,
+    case: &Case,
+) -> Result<Vec<Control>, CaseError> {
     let pass = match pass {
         Ok(pass) => pass,
         Err(error) => return Ok(vec![Control::NotMade(error.to_string()); case.attempts.len()]),
     };
     let mut own = vec![None; case.attempts.len()];
-    pass.run(place, case, |index, result| {
+    pass.run(case_index, case, |index, result| {
         own[index] = Some(match result {
             Ok(answer) => Control::Made(answer),
             Err(source) if source.is_fatal() => return Err(failed_attempt(case, index, source)),
@@ -49,27 +53,27 @@ fn answers(pass: &mut Result<Pass<'_>, ActorError>, place: CaseIndex, case: &Cas
         });
         Ok(())
     })?;
-    let answer = |index: usize| own[whose(&case.attempts, index)].clone();
+    let answer = |index: usize| own[control_index(&case.attempts, index)].clone();
     let complete: Option<Vec<Control>> = (0..own.len()).map(answer).collect();
-    Ok(complete.expect("a pass tells of each attempt that has a control of its own"))
+    Ok(complete.expect("the pass reports each attempt that has a control of its own"))
 }
 
-/// The attempt whose controls are those of this one.
-fn whose(attempts: &[Attempt], index: usize) -> usize {
+/// Returns the attempt control_index controls this one uses.
+fn control_index(attempts: &[Attempt], index: usize) -> usize {
     attempts[index].controls_of.map_or(index, |of| of as usize)
 }
 
-/// What root saved in an attempt that was made once for several is saved under the names of all of them.
+/// Saves what root made once for several attempts under the names of all of them.
 fn share_objects(objects: &mut Objects, attempts: &[Attempt]) {
     for (index, attempt) in attempts.iter().enumerate() {
-        let shared = attempts[whose(attempts, index)].save.as_ref().and_then(|name| objects.get(name)).cloned();
+        let shared = attempts[control_index(attempts, index)].save.as_ref().and_then(|name| objects.get(name)).cloned();
         if let (Some(name), Some(object)) = (&attempt.save, shared) {
             objects.insert(name.clone(), object);
         }
     }
 }
 
-/// Refuses a plan in which an attempt would be judged by the controls of another call.
+/// Rejects a plan in which an attempt would be judged by the controls of another call.
 pub(super) fn check(attempts: &[Attempt]) -> Result<(), CaseError> {
     for (index, attempt) in attempts.iter().enumerate() {
         let Some(of) = attempt.controls_of else { continue };
@@ -101,11 +105,16 @@ mod tests {
         assert!(with(None, attempt(Call::BtfLoad, None, Some(0))).is_ok());
         let refused = |result: Result<(), CaseError>| result.unwrap_err().to_string();
         let own = refused(with(None, attempt(Call::BtfLoad, None, Some(1))));
-        assert_eq!(own, "attempt 1 (btf_load) cannot share the controls of attempt 1");
-        assert!(refused(with(None, attempt(Call::EnableStats, None, Some(0)))).contains("(enable_stats)"));
-        assert!(refused(with(Some(0), attempt(Call::BtfLoad, None, None))).starts_with("attempt 0"));
+        insta::assert_snapshot!(own, @"attempt 1 (btf_load) cannot share the controls of attempt 1");
+        let other_call = refused(with(None, attempt(Call::EnableStats, None, Some(0))));
+        insta::assert_snapshot!(other_call, @"attempt 1 (enable_stats) cannot share the controls of attempt 0");
+        let first = refused(with(Some(0), attempt(Call::BtfLoad, None, None)));
+        insta::assert_snapshot!(first, @"attempt 0 (btf_load) cannot share the controls of attempt 0");
         let chain = [None, Some(0), Some(1)].map(|of| attempt(Call::BtfLoad, None, of));
-        assert!(refused(check(&chain)).starts_with("attempt 2"));
+        insta::assert_snapshot!(
+            refused(check(&chain)),
+            @"attempt 2 (btf_load) cannot share the controls of attempt 1"
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a case is run with, and why one is not carried out.
+//! What a case runs with, and why it may fail.
 
 use harness_protocol::{
     name::ContainerName,
@@ -17,76 +17,76 @@ use crate::{
     sysctl::SysctlError,
 };
 
-/// Why a case was not carried out to its end.
+/// Why a case was not completed.
 #[derive(Debug, Error)]
 pub(crate) enum CaseError {
-    /// A container does not stand.
+    /// A container could not be set up.
     #[error("container `{container}`: {source}")]
     Container {
-        /// Which.
+        /// The container.
         container: ContainerName,
-        /// Why.
+        /// The error.
         source: ActorError,
     },
-    /// The host's agent does not stand.
-    #[error("the host's agent: {0}")]
+    /// The host's actor could not be set up.
+    #[error("the host's executor: {0}")]
     Host(ActorError),
-    /// A container is to be made in one that was not made before it.
-    #[error("container `{container}` is to be made in `{parent}`, which does not stand before it in the plan")]
+    /// A container's parent does not come before it.
+    #[error("container `{container}` needs parent `{parent}`, which does not come before it in the plan")]
     Parent {
-        /// Which.
+        /// The container.
         container: ContainerName,
-        /// Where.
+        /// Its parent.
         parent: ContainerName,
     },
     /// An attempt could not be made.
     #[error("attempt {index} ({op}): {source}")]
     Attempt {
-        /// Which.
+        /// Its index.
         index: usize,
-        /// Of which kind.
+        /// Its operation.
         op: &'static str,
-        /// Why.
+        /// The error.
         source: AttemptError,
     },
     /// A pin would leave its bpffs.
-    #[error("attempt {index} ({op}): `{path}` is no plain file name below a bpffs")]
+    #[error("attempt {index} ({op}): `{path}` is not a plain path below a bpffs")]
     Path {
-        /// Which.
+        /// The attempt's index.
         index: usize,
-        /// Of which kind.
+        /// Its operation.
         op: &'static str,
-        /// The name.
+        /// The path.
         path: String,
     },
-    /// An attempt is to share the controls of one that has none, or of another call.
+    /// An attempt names shared controls that do not exist, or belong to another call.
     #[error("attempt {index} ({op}) cannot share the controls of attempt {of}")]
     SharedControl {
-        /// Which.
+        /// The attempt's index.
         index: usize,
-        /// Of which kind.
+        /// Its operation.
         op: &'static str,
-        /// With which.
+        /// The attempt whose controls it names.
         of: u32,
     },
-    /// A setting of the case could not be made.
+    /// A kernel setting of the case could not be set.
     #[error(transparent)]
     Setting(SysctlError),
-    /// A setting of the case could not be taken back.
+    /// A kernel setting of the case could not be restored.
     #[error("{0}")]
     NotRestored(String),
-    /// Nothing can be told to the host any more.
+    /// The record cannot be written any more.
     #[error(transparent)]
     Record(#[from] RecordError),
 }
 
-/// What a case is run with.
+/// What a case runs with.
 pub(crate) struct Stage<'a> {
-    /// What parties stand on.
+    /// The plan and the cgroup hierarchy.
     pub(crate) context: &'a GuestContext,
-    /// Who makes the control attempts.
+    /// The actors of the controls.
     pub(crate) controls: &'a mut Controls,
-    /// Where outcomes go.
+    /// Where outcomes are recorded.
     pub(crate) record: &'a mut Writer,
     /// What refuses attempts while they are made for real.
     pub(crate) deny_hooks: &'a LsmDenyHooks,
@@ -112,7 +112,7 @@ pub(super) fn needs_of(case: &Case) -> Needs {
     }
 }
 
-/// Whether a target belongs to a network namespace. Root does not attach anything to the initial one: a flow dissector
+/// Returns whether a target belongs to a network namespace. Root attaches nothing to the initial one: a flow dissector
 /// there rules out those of all others (`flow_dissector_bpf_prog_attach_check` in `net/core/flow_dissector.c`).
 fn is_of_network(target: &LinkTarget) -> bool {
     matches!(target.bare(), LinkTarget::Interface(_) | LinkTarget::Netfilter { .. } | LinkTarget::Netns)

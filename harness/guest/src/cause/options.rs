@@ -1,10 +1,10 @@
-//! Mount options with more bits than before, written so that equal masks are equal options: a bpffs is made for each
-//! only once, and making one takes longer than most attempts.
+//! Mount options with additional bits, written so that equal masks give equal options: each needs its own bpffs, and
+//! making one takes longer than most attempts.
 
 use harness_protocol::mount_option::{MountOption, OPTIONS};
 
-/// Options that delegate `bits` besides. What is written as numbers becomes one number an option; what is written by
-/// name stays and gets a further occurrence, which adds to it.
+/// Returns options that also delegate `bits`. Numeric values of an option are merged into one number; values written by
+/// name stay, and the bits are added as a further occurrence.
 pub(super) fn with_bits(delegated: &[MountOption], bits: [u64; 4]) -> Vec<MountOption> {
     let mut options: Vec<MountOption> =
         delegated.iter().filter(|option| !OPTIONS.contains(&option.key.as_str())).cloned().collect();
@@ -32,7 +32,7 @@ fn masks_of(options: &[MountOption]) -> Option<[u64; 4]> {
     Some(masks)
 }
 
-/// What occurrences of one option add up to; `None` if a name is among them.
+/// Returns the sum of an option's occurrences; `None` if one of them is written by name.
 fn mask_of(occurrences: &[&MountOption]) -> Option<u64> {
     occurrences.iter().try_fold(0, |mask, option| Some(mask | value_of(&option.value)?))
 }

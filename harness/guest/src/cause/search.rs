@@ -1,4 +1,4 @@
-//! The search itself, without a kernel: given what was tried, the cause, or what has to be tried next.
+//! The search itself, without a kernel: from what was tried to the cause, or to what must be tried next.
 
 use std::collections::BTreeMap;
 
@@ -7,48 +7,48 @@ use harness_protocol::{
     outcome::{Cause, Change},
 };
 
-/// What capabilities are tried first: `CAP_BPF`, `CAP_PERFMON`, `CAP_NET_ADMIN`, `CAP_SYS_ADMIN` (`capabilities(7)`).
+/// The capabilities to try first: `CAP_BPF`, `CAP_PERFMON`, `CAP_NET_ADMIN`, `CAP_SYS_ADMIN` (`capabilities(7)`).
 const LIKELY_CAPS: [u32; 4] = [39, 38, 12, 21];
 
-/// What a setting could stand in the way of: maps and programs of those without any capability (`bpf(2)`).
+/// The setting that may deny maps and programs to processes without capabilities (`bpf(2)`).
 pub(super) const SETTING: (&str, &str) = ("kernel.unprivileged_bpf_disabled", "0");
 
-/// What an actor is given on top of what it has.
+/// What an actor is given in addition to what it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Retry {
     /// A token of its own bpffs, or that bpffs itself, if the attempt has none or another one.
     pub(super) own: bool,
-    /// Bits delegated besides, in the order of [`OPTIONS`].
+    /// Additional bits to delegate, in the order of [`OPTIONS`].
     pub(super) bits: [u64; 4],
-    /// Capabilities, as a mask.
+    /// Additional capabilities, as a mask.
     pub(super) caps: u64,
-    /// [`SETTING`].
+    /// Whether [`SETTING`] is applied.
     pub(super) setting: bool,
-    /// No filter of system calls.
+    /// Whether the system call filter is left out.
     pub(super) unfiltered: bool,
 }
 
-/// Nothing.
+/// No change.
 pub(super) const NOTHING: Retry = Retry { own: false, bits: [0; 4], caps: 0, setting: false, unfiltered: false };
 
-/// Everything that belongs to the container, at once.
+/// Every change to the container, at once.
 const EVERYTHING: Retry = Retry { own: true, bits: [u64::MAX; 4], caps: u64::MAX, setting: false, unfiltered: true };
 
-/// Whether the kernel did it, by trial.
+/// Whether the kernel allowed it, by retry.
 pub(super) type Retried = BTreeMap<Retry, bool>;
 
-/// What has to be tried before the search can go on.
+/// What must be tried before the search can go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NextRetries(pub(super) Vec<Retry>);
 
-/// Looks for the smallest change that is enough.
+/// Searches for the smallest change that suffices.
 ///
-/// `likely` are the bits of the four masks that are tried first, alone.
+/// `likely` are the bits of the four masks to try first, alone.
 pub(super) fn search(tried: &Retried, likely: &Likely) -> Result<Cause, NextRetries> {
     Search { tried, likely }.cause()
 }
 
-/// Numbers of bits, in the order of [`OPTIONS`].
+/// Bit numbers, in the order of [`OPTIONS`].
 pub(super) type Likely = [Vec<u32>; 4];
 
 struct Search<'t> {
@@ -60,7 +60,7 @@ impl Search<'_> {
     fn cause(&self) -> Result<Cause, NextRetries> {
         self.known(&[NOTHING, EVERYTHING])?;
         if self.works(NOTHING)? {
-            return Ok(Cause::Unknown("the kernel did it when it was asked again".to_owned()));
+            return Ok(Cause::Unknown("the kernel allowed the same call when it was made again".to_owned()));
         }
         let everything = match self.works(EVERYTHING)? {
             true => EVERYTHING,
@@ -76,31 +76,31 @@ impl Search<'_> {
         Ok(Cause::Missing(changes(self.smallest(enough)?)))
     }
 
-    fn known(&self, trials: &[Retry]) -> Result<(), NextRetries> {
-        let unknown: Vec<Retry> = trials.iter().copied().filter(|trial| !self.tried.contains_key(trial)).collect();
+    fn known(&self, retries: &[Retry]) -> Result<(), NextRetries> {
+        let unknown: Vec<Retry> = retries.iter().copied().filter(|retry| !self.tried.contains_key(retry)).collect();
         if unknown.is_empty() { Ok(()) } else { Err(NextRetries(unknown)) }
     }
 
-    fn works(&self, trial: Retry) -> Result<bool, NextRetries> {
-        self.tried.get(&trial).copied().ok_or_else(|| NextRetries(vec![trial]))
+    fn works(&self, retry: Retry) -> Result<bool, NextRetries> {
+        self.tried.get(&retry).copied().ok_or_else(|| NextRetries(vec![retry]))
     }
 
-    /// One kind of change that is enough, if there is one.
+    /// Returns one kind of change that suffices, if there is one.
     fn single(&self) -> Result<Option<Retry>, NextRetries> {
         let own = Retry { own: true, ..NOTHING };
         let caps = Retry { caps: u64::MAX, ..NOTHING };
         let setting = Retry { setting: true, ..NOTHING };
         let unfiltered = Retry { unfiltered: true, ..NOTHING };
         let bits = (0..OPTIONS.len()).map(|at| with_bits(NOTHING, at, u64::MAX));
-        for trial in [own, caps].into_iter().chain(bits).chain([setting, unfiltered]) {
-            if self.works(trial)? {
-                return Ok(Some(trial));
+        for retry in [own, caps].into_iter().chain(bits).chain([setting, unfiltered]) {
+            if self.works(retry)? {
+                return Ok(Some(retry));
             }
         }
         Ok(None)
     }
 
-    /// Takes one kind of change after the other away as long as the rest is enough.
+    /// Removes one kind of change after the other as long as the rest suffices.
     fn without_what_can_go(&self, from: Retry) -> Result<Retry, NextRetries> {
         let mut enough = from;
         if self.works(Retry { unfiltered: false, ..enough })? {
@@ -124,25 +124,25 @@ impl Search<'_> {
         Ok(enough)
     }
 
-    /// Takes single capabilities and bits away as long as the rest is enough.
+    /// Removes single capabilities and bits as long as the rest suffices.
     fn smallest(&self, enough: Retry) -> Result<Retry, NextRetries> {
-        let mut trial = enough;
+        let mut retry = enough;
         let likely_caps: Vec<u64> = LIKELY_CAPS.iter().map(|cap| 1 << cap).collect();
-        trial.caps = self.smallest_mask(trial.caps, &likely_caps, |caps| Retry { caps, ..trial })?;
+        retry.caps = self.smallest_mask(retry.caps, &likely_caps, |caps| Retry { caps, ..retry })?;
         for (at, numbers) in self.likely.iter().enumerate() {
             let likely: Vec<u64> = numbers.iter().filter_map(|bit| 1u64.checked_shl(*bit)).collect();
-            trial.bits[at] = self.smallest_mask(trial.bits[at], &likely, |mask| with_bits(trial, at, mask))?;
+            retry.bits[at] = self.smallest_mask(retry.bits[at], &likely, |mask| with_bits(retry, at, mask))?;
         }
-        Ok(trial)
+        Ok(retry)
     }
 
-    /// A part of a mask that is enough and of which nothing can be left out.
-    fn smallest_mask(&self, mask: u64, likely: &[u64], trial: impl Fn(u64) -> Retry) -> Result<u64, NextRetries> {
+    /// Returns a part of a mask that suffices and of which no bit can be left out.
+    fn smallest_mask(&self, mask: u64, likely: &[u64], retry: impl Fn(u64) -> Retry) -> Result<u64, NextRetries> {
         if mask.count_ones() < 2 {
             return Ok(mask);
         }
         for single in likely.iter().copied().filter(|single| mask & single != 0) {
-            if self.works(trial(single))? {
+            if self.works(retry(single))? {
                 return Ok(single);
             }
         }
@@ -151,7 +151,7 @@ impl Search<'_> {
         while width > 0 {
             for part in parts(width) {
                 let less = enough & !part;
-                if less != enough && less != 0 && self.works(trial(less))? {
+                if less != enough && less != 0 && self.works(retry(less))? {
                     enough = less;
                 }
             }
@@ -161,28 +161,28 @@ impl Search<'_> {
     }
 }
 
-fn with_bits(trial: Retry, at: usize, mask: u64) -> Retry {
-    let mut bits = trial.bits;
+fn with_bits(retry: Retry, at: usize, mask: u64) -> Retry {
+    let mut bits = retry.bits;
     bits[at] = mask;
-    Retry { bits, ..trial }
+    Retry { bits, ..retry }
 }
 
-/// Stretches of this many bits, the highest first, so that of equals the lowest stays.
+/// Returns runs of this many bits, the highest first, so that among equals the lowest remains.
 fn parts(width: u32) -> impl Iterator<Item = u64> {
     let part = u64::MAX >> (u64::BITS - width);
     (0..u64::BITS / width).rev().map(move |at| part << (at * width))
 }
 
-fn changes(trial: Retry) -> Vec<Change> {
+fn changes(retry: Retry) -> Vec<Change> {
     let of_mask = |mask: u64| (0..u64::BITS).filter(move |bit| mask & (1 << bit) != 0);
-    let own = trial.own.then_some(Change::Token);
-    let bits = OPTIONS.into_iter().zip(trial.bits);
+    let own = retry.own.then_some(Change::Token);
+    let bits = OPTIONS.into_iter().zip(retry.bits);
     let bits = bits
         .flat_map(|(option, mask)| of_mask(mask).map(move |bit| Change::Delegate { option: option.to_owned(), bit }));
-    let caps = of_mask(trial.caps).map(Change::Capability);
+    let caps = of_mask(retry.caps).map(Change::Capability);
     let (name, value) = SETTING;
-    let setting = trial.setting.then(|| Change::Sysctl { name: name.to_owned(), value: value.to_owned() });
-    let filter = trial.unfiltered.then_some(Change::NoSeccomp);
+    let setting = retry.setting.then(|| Change::Sysctl { name: name.to_owned(), value: value.to_owned() });
+    let filter = retry.unfiltered.then_some(Change::NoSeccomp);
     own.into_iter().chain(bits).chain(caps).chain(setting).chain(filter).collect()
 }
 
@@ -190,16 +190,16 @@ fn changes(trial: Retry) -> Vec<Change> {
 mod tests {
     use super::*;
 
-    /// Searches in a kernel that behaves like this; how often it was asked.
+    /// Searches in a kernel that behaves like this. Also returns how often it was asked.
     fn found(numbers: [Option<u32>; 4], kernel: impl Fn(Retry) -> bool) -> (Cause, usize) {
         let mut tried = Retried::new();
         let likely = numbers.map(|number| number.into_iter().collect());
         loop {
             match search(&tried, &likely) {
                 Ok(cause) => return (cause, tried.len()),
-                Err(NextRetries(trials)) => {
-                    assert!(trials.iter().all(|trial| !tried.contains_key(trial)), "asked twice");
-                    tried.extend(trials.into_iter().map(|trial| (trial, kernel(trial))));
+                Err(NextRetries(retries)) => {
+                    assert!(retries.iter().all(|retry| !tried.contains_key(retry)), "asked twice");
+                    tried.extend(retries.into_iter().map(|retry| (retry, kernel(retry))));
                 }
             }
         }
@@ -215,43 +215,43 @@ mod tests {
 
     #[test]
     fn one_change_that_is_enough_is_the_cause() {
-        let (cause, tries) = found([Some(0), Some(2), None, None], |trial| trial.own);
+        let (cause, tries) = found([Some(0), Some(2), None, None], |retry| retry.own);
         assert_eq!((cause, tries), (Cause::Missing(vec![Change::Token]), 3));
-        let (cause, _) = found([Some(0), Some(2), None, None], |trial| has(trial.bits[1], 2));
+        let (cause, _) = found([Some(0), Some(2), None, None], |retry| has(retry.bits[1], 2));
         assert_eq!(cause, Cause::Missing(vec![bit("delegate_maps", 2)]));
-        let (cause, _) = found([None; 4], |trial| has(trial.caps, 38));
+        let (cause, _) = found([None; 4], |retry| has(retry.caps, 38));
         assert_eq!(cause, Cause::Missing(vec![Change::Capability(38)]));
-        let (cause, _) = found([None; 4], |trial| trial.setting);
+        let (cause, _) = found([None; 4], |retry| retry.setting);
         assert!(matches!(cause, Cause::Missing(changes) if matches!(changes[..], [Change::Sysctl { .. }])));
     }
 
     #[test]
     fn the_kernel_may_want_something_nobody_expects() {
-        let (cause, tries) = found([Some(0), Some(2), None, None], |trial| has(trial.bits[1], 17));
+        let (cause, tries) = found([Some(0), Some(2), None, None], |retry| has(retry.bits[1], 17));
         assert_eq!(cause, Cause::Missing(vec![bit("delegate_maps", 17)]));
         assert!(tries < 30, "{tries}");
-        let (cause, _) = found([None; 4], |trial| has(trial.caps, 7));
+        let (cause, _) = found([None; 4], |retry| has(retry.caps, 7));
         assert_eq!(cause, Cause::Missing(vec![Change::Capability(7)]));
-        let (cause, _) = found([None; 4], |trial| trial.bits.iter().any(|mask| *mask != 0));
+        let (cause, _) = found([None; 4], |retry| retry.bits.iter().any(|mask| *mask != 0));
         assert_eq!(cause, Cause::Missing(vec![bit("delegate_cmds", 0)]));
     }
 
     #[test]
-    fn several_changes_are_told_only_if_none_can_be_left_out() {
-        let both = |trial: Retry| trial.own && (has(trial.caps, 39) || has(trial.caps, 21));
+    fn several_changes_are_reported_only_if_none_can_be_left_out() {
+        let both = |retry: Retry| retry.own && (has(retry.caps, 39) || has(retry.caps, 21));
         assert_eq!(found([None; 4], both).0, Cause::Missing(vec![Change::Token, Change::Capability(39)]));
-        let caps = |trial: Retry| has(trial.caps, 39) && has(trial.caps, 12);
+        let caps = |retry: Retry| has(retry.caps, 39) && has(retry.caps, 12);
         let expected = Cause::Missing(vec![Change::Capability(12), Change::Capability(39)]);
         assert_eq!(found([None; 4], caps).0, expected);
-        let filtered = |trial: Retry| trial.own && trial.unfiltered;
+        let filtered = |retry: Retry| retry.own && retry.unfiltered;
         assert_eq!(found([None; 4], filtered).0, Cause::Missing(vec![Change::Token, Change::NoSeccomp]));
-        let all = |trial: Retry| trial.own && has(trial.bits[0], 5) && has(trial.bits[3], 47) && has(trial.caps, 38);
+        let all = |retry: Retry| retry.own && has(retry.bits[0], 5) && has(retry.bits[3], 47) && has(retry.caps, 38);
         let changes = [Change::Token, bit("delegate_cmds", 5), bit("delegate_attachs", 47), Change::Capability(38)];
         assert_eq!(found([Some(5), None, None, Some(47)], all).0, Cause::Missing(changes.to_vec()));
     }
 
     #[test]
-    fn what_nothing_turns_is_not_delegable_and_what_turned_by_itself_is_not_known() {
+    fn what_no_change_allows_is_not_delegable_and_what_needs_no_change_is_unknown() {
         assert_eq!(found([None; 4], |_| false), (Cause::NotDelegable, 3));
         assert!(matches!(found([None; 4], |_| true).0, Cause::Unknown(_)));
     }

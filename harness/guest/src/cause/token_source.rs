@@ -1,4 +1,4 @@
-//! What an attempt has to do with a bpffs or a token of one, and the same attempt with another.
+//! Where an attempt gets its token, and how to retry it with another.
 
 use std::{os::fd::OwnedFd, rc::Rc};
 
@@ -16,13 +16,13 @@ use crate::{
     pass::{AttemptError, Pass},
 };
 
-/// What an attempt has to do with a bpffs.
+/// Where an attempt gets its token.
 #[derive(Debug)]
 pub(super) struct TokenSource {
     kind: Kind,
-    /// The token that is handed over, here or where the program was loaded.
+    /// The token handed over, by the attempt or by the load of the program that it attaches.
     pub(super) token: Token,
-    /// Whether that bpffs is one of its actor's own already.
+    /// Whether the token or bpffs is already the actor's own.
     pub(super) owned: bool,
 }
 
@@ -32,17 +32,17 @@ enum Kind {
     Token,
     /// It asks for a token.
     Asked,
-    /// libbpf looks for a bpffs and makes a token of it.
+    /// libbpf looks for a bpffs and makes a token from it.
     Searched,
     /// It attaches a program that was loaded with a token.
     Program { maker: AttemptIndex, gathered: Gathered },
 }
 
 impl TokenSource {
-    /// `None` for calls that have nothing to do with one.
+    /// Returns the token source of an attempt; `None` if it involves no token.
     pub(super) fn of(
         pass: &mut Pass<'_>,
-        place: CaseIndex,
+        case_index: CaseIndex,
         case: &Case,
         attempt: &Attempt,
     ) -> Result<Option<Self>, AttemptError> {
@@ -53,7 +53,7 @@ impl TokenSource {
                 token_source(Kind::Asked, &attempt.token, owned)
             }
             Call::Object(load) => {
-                // Nor does libbpf find one in a unit of which no token can be made.
+                // libbpf finds no bpffs either in a unit that cannot get a token.
                 let has_none = pass.actors.player(&attempt.actor)?.no_token().is_some();
                 token_source(Kind::Searched, &attempt.token, finds_own(load) && !has_none)
             }
@@ -64,7 +64,7 @@ impl TokenSource {
                         let mut gathered = pass.gather(maker)?;
                         gathered.retain(|(role, _)| *role != FdRole::Token);
                         let owned = maker.actor == attempt.actor && has_own_token(case, maker);
-                        token_source(Kind::Program { maker: place.attempt(index), gathered }, &maker.token, owned)
+                        token_source(Kind::Program { maker: case_index.attempt(index), gathered }, &maker.token, owned)
                     }
                     _ => None,
                 }
@@ -79,18 +79,18 @@ impl TokenSource {
         })
     }
 
-    /// The attempt that loaded the program, by its index.
+    /// Returns the index of the attempt that loaded the program.
     pub(super) fn maker(&self) -> Option<usize> {
         if let Kind::Program { maker, .. } = &self.kind { Some(maker.attempt as usize) } else { None }
     }
 
-    /// Whether the attempt itself asks the bpffs for a token.
-    pub(super) fn is_the_bpffs_asked(&self) -> bool {
+    /// Returns whether the attempt itself asks the bpffs for a token.
+    pub(super) fn asks_bpffs(&self) -> bool {
         matches!(self.kind, Kind::Asked)
     }
 
-    /// The descriptors of the attempt with a bpffs that delegates this, or a token of it, in place of what it has;
-    /// `None` if that cannot be had.
+    /// Returns the attempt's descriptors with another bpffs that delegates `options`, or a token of it; `None` if that
+    /// is impossible.
     pub(super) fn put(
         &self,
         actor: &mut RunningActor,
@@ -104,7 +104,7 @@ impl TokenSource {
                 let token = (FdRole::Token, actor.token_of(options)?);
                 let needs = needs.iter().cloned().chain([token]).collect();
                 let Some(program) = make(actor, *maker, needs)? else { return Ok(None) };
-                // The program is the first of what an attachment is about (`Call::objects`).
+                // The program is the first object of an attachment (`Call::objects`).
                 let first = gathered.iter().position(|(role, _)| *role == FdRole::Object);
                 let mut gathered = gathered.clone();
                 if let Some(at) = first {
@@ -118,22 +118,23 @@ impl TokenSource {
     }
 }
 
-/// Whether a unit of systemd was refused a token because of whose bpffs it is: the kernel looks at what is delegated last
+/// Returns whether a unit was refused a token because of its bpffs's owner: the kernel checks the delegation last
 /// (`bpf_token_create`, `kernel/bpf/token.c`).
 fn is_refused_its_bpffs(pass: &mut Pass<'_>, attempt: &Attempt) -> Result<bool, AttemptError> {
     let refused = pass.actors.player(&attempt.actor)?.no_token().map(|refused| refused.errno);
     Ok(refused.is_some_and(|errno| errno != Errno::ENOENT))
 }
 
-/// Has the keeper make an attempt again with these descriptors; what it made, unless the kernel refused.
-fn make(actor: &mut RunningActor, place: AttemptIndex, needs: Gathered) -> Result<Option<OwnedFd>, ActorError> {
+/// Has the privileged executor make an attempt again with these descriptors. Returns what it made, unless the kernel
+/// refused.
+fn make(actor: &mut RunningActor, index: AttemptIndex, needs: Gathered) -> Result<Option<OwnedFd>, ActorError> {
     let mut batch = Batch::default();
-    batch.add(Job { place, caps: None, handles: Vec::new(), keep: true, extent: Extent::Brief }, needs);
+    batch.add(Job { index, caps: None, handles: Vec::new(), keep: true, extent: Extent::Brief }, needs);
     let done = actor.privileged()?.attempts(batch.jobs, &batch.fds)?;
     Ok(done.into_iter().next().and_then(|(_, made)| made))
 }
 
-/// Whether the token of an attempt is of a bpffs of its actor's.
+/// Returns whether an attempt's token comes from a bpffs of its actor's.
 fn has_own_token(case: &Case, attempt: &Attempt) -> bool {
     match &attempt.token {
         Token::None => false,
@@ -145,8 +146,8 @@ fn has_own_token(case: &Case, attempt: &Attempt) -> bool {
     }
 }
 
-/// Whether libbpf finds the bpffs of the container it runs in. An option comes before the variable, and both before the
-/// usual place (`bpf_object_open` and `bpf_object_prepare_token` in libbpf).
+/// Returns whether libbpf finds the bpffs of its container. The option takes precedence over the variable, and both
+/// over the usual path (`bpf_object_open` and `bpf_object_prepare_token` in libbpf).
 fn finds_own(load: &ObjectLoad) -> bool {
     match load.token_path.or(load.environment) {
         Some(path) => path == TokenPath::Bpffs,
@@ -159,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn libbpf_finds_what_it_is_told_of_or_what_is_in_the_usual_place() {
+    fn libbpf_finds_the_bpffs_by_option_variable_or_the_usual_path() {
         let finds = |token_path, environment, bpffs| {
             finds_own(&ObjectLoad { token_path, environment, bpffs, ..ObjectLoad::default() })
         };

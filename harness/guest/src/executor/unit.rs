@@ -1,4 +1,4 @@
-//! The agent as the process of a unit of systemd: executed, not forked, so it is sent what it follows.
+//! The executor as the process of a systemd unit: executed, not forked, so it is sent its case.
 
 use std::{
     collections::BTreeMap,
@@ -27,16 +27,16 @@ use crate::{
 /// unit file opens.
 const SOCKET: i32 = 3;
 
-/// What an agent follows, sent as a file: a case may be longer than a message. The files of its objects are sent behind it.
+/// What such an executor needs, sent as a file because a case may be longer than a message. The object files follow it.
 #[derive(Debug, Serialize, Deserialize)]
 struct ExecutorInput {
-    place: CaseIndex,
+    case_index: CaseIndex,
     case: Case,
-    /// The names of its objects, in the order of their files.
+    /// The names of the objects, in the order of their files.
     objects: Vec<String>,
 }
 
-/// Why an agent did not begin.
+/// Why an executor did not start.
 #[derive(Debug, Error)]
 enum ExecutorInputError {
     #[error(transparent)]
@@ -45,35 +45,35 @@ enum ExecutorInputError {
     Channel(#[from] ChannelError),
     #[error(transparent)]
     Types(#[from] KernelTypesError),
-    #[error("what it is to follow makes no sense: {0}")]
-    Nonsense(#[from] serde_json::Error),
-    #[error("it was sent nothing to follow")]
+    #[error("malformed plan: {0}")]
+    Malformed(#[from] serde_json::Error),
+    #[error("no plan was sent")]
     Nothing,
-    #[error("it cannot read an object: {0}")]
+    #[error("cannot read an object: {0}")]
     Object(std::io::Error),
 }
 
 /// Serves the socket that systemd opened.
 pub(crate) fn serve() -> ExitCode {
     #[allow(unsafe_code)]
-    // SAFETY: systemd passes this descriptor to the process its unit starts, and nothing else here uses it; if it is not
-    // open, its first use says so.
+    // SAFETY: systemd passes this descriptor to the process of its unit, and nothing else here uses it; if it is not
+    // open, the first use fails.
     let mut channel = Channel::from(unsafe { OwnedFd::from_raw_fd(SOCKET) });
-    match briefed(&mut channel) {
+    match receive_input(&mut channel) {
         Ok(script) => super::serve(channel, &script),
         Err(error) => exit::fault(format!("cannot serve as a unit: {error}")),
     }
 }
 
-fn briefed(channel: &mut Channel) -> Result<Script, ExecutorInputError> {
+fn receive_input(channel: &mut Channel) -> Result<Script, ExecutorInputError> {
     let ((), fds) = channel.receive()?;
     let mut files = fds.into_iter().map(File::from);
     let file = files.next().ok_or(ExecutorInputError::Nothing)?;
-    let ExecutorInput { place, case, objects } = serde_json::from_reader(std::io::BufReader::new(file))?;
+    let ExecutorInput { case_index, case, objects } = serde_json::from_reader(std::io::BufReader::new(file))?;
     let objects = objects.into_iter().zip(files).map(|(name, file)| Ok((name, bytes_of(file)?)));
     library::hold(objects.collect::<Result<BTreeMap<_, _>, _>>().map_err(ExecutorInputError::Object)?);
     kernel_types::prepare_for(&case.attempts)?;
-    Ok(Script::Case(place, Rc::new(case)))
+    Ok(Script::Case(case_index, Rc::new(case)))
 }
 
 fn bytes_of(file: File) -> std::io::Result<Vec<u8>> {
@@ -82,16 +82,16 @@ fn bytes_of(file: File) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Sends an agent what it follows.
-pub(crate) fn brief(channel: &Channel, place: CaseIndex, case: &Case) -> Result<(), ChannelError> {
+/// Sends an executor its case and objects.
+pub(crate) fn send_input(channel: &Channel, case_index: CaseIndex, case: &Case) -> Result<(), ChannelError> {
     let (objects, bytes): (Vec<String>, Vec<&[u8]>) = objects_of(case).into_iter().unzip();
-    let text = serde_json::to_vec(&ExecutorInput { place, case: case.clone(), objects })
-        .map_err(|error| ChannelError::Nonsense(error.to_string()))?;
+    let text = serde_json::to_vec(&ExecutorInput { case_index, case: case.clone(), objects })
+        .map_err(|error| ChannelError::Malformed(error.to_string()))?;
     let files = std::iter::once(text.as_slice()).chain(bytes).map(in_memory).collect::<Result<Vec<_>, _>>()?;
     channel.send(&(), &files.iter().map(AsFd::as_fd).collect::<Vec<_>>())
 }
 
-/// The objects that a case loads, each once. One that there is none of is told when it is to be loaded.
+/// Returns the objects that a case loads, each once. A missing one is reported when it is loaded.
 fn objects_of(case: &Case) -> BTreeMap<String, &'static [u8]> {
     let loads = case.attempts.iter().filter_map(|attempt| match &attempt.call {
         Call::Object(load) => Some(load),
@@ -101,7 +101,7 @@ fn objects_of(case: &Case) -> BTreeMap<String, &'static [u8]> {
 }
 
 fn in_memory(bytes: &[u8]) -> Result<OwnedFd, SysError> {
-    let file = memfd_create(c"briefing", MemfdFlags::CLOEXEC).during(|| "memfd_create")?;
+    let file = memfd_create(c"executor-input", MemfdFlags::CLOEXEC).during(|| "memfd_create")?;
     let mut rest = bytes;
     while !rest.is_empty() {
         let written = rustix::io::write(&file, rest).during(|| "write to a memfd")?;
@@ -127,12 +127,12 @@ mod tests {
         let attempts = vec![load("a"), load("a"), load("missing")];
         let case = Case { sysctls: Default::default(), containers: vec![], attempts };
         let (ours, mut theirs) = Channel::pair().unwrap();
-        let place = CaseIndex { scenario: 1, case: 2 };
-        brief(&ours, place, &case).unwrap();
+        let case_index = CaseIndex { scenario: 1, case: 2 };
+        send_input(&ours, case_index, &case).unwrap();
         let ((), fds) = theirs.receive().unwrap();
         let mut files = fds.into_iter().map(File::from);
-        let briefing: ExecutorInput = serde_json::from_reader(files.next().unwrap()).unwrap();
-        assert_eq!((briefing.place, briefing.case, briefing.objects), (place, case, vec!["a".to_owned()]));
+        let input: ExecutorInput = serde_json::from_reader(files.next().unwrap()).unwrap();
+        assert_eq!((input.case_index, input.case, input.objects), (case_index, case, vec!["a".to_owned()]));
         assert_eq!(bytes_of(files.next().unwrap()).unwrap(), b"bytes");
         assert!(files.next().is_none());
     }

@@ -1,8 +1,8 @@
-//! What is told of a load, gathered call by call.
+//! The recorded answer of a load, assembled call by call.
 
 use harness_protocol::outcome::{Feature, MOST_STEPS, ObjectAnswer, ObjectStep, Purpose};
 
-/// Adds a call; the same call with the same answer directly after another is counted.
+/// Adds a call; a repetition of the previous call with the same answer is counted.
 pub(super) fn add_step(answer: &mut ObjectAnswer, step: ObjectStep) {
     if let Some(last) = answer.steps.last_mut()
         && (ObjectStep { times: 1, ..last.clone() }) == step
@@ -11,21 +11,21 @@ pub(super) fn add_step(answer: &mut ObjectAnswer, step: ObjectStep) {
     } else if answer.steps.len() < MOST_STEPS || drop_probe(answer, &step) {
         answer.steps.push(step);
     } else {
-        answer.untold += 1;
+        answer.omitted += 1;
     }
 }
 
-/// Leaves out the first probe that was answered well, to make room for what is the object's own.
+/// Drops the first successful probe, to make room for the object's own calls.
 fn drop_probe(answer: &mut ObjectAnswer, for_this: &ObjectStep) -> bool {
     let idle = |step: &ObjectStep| matches!(step.purpose, Purpose::Probe(_) | Purpose::Work) && step.errno.is_none();
     let own = matches!(for_this.purpose, Purpose::Object | Purpose::Attachment);
     let Some(at) = answer.steps.iter().position(idle).filter(|_| own) else { return false };
     answer.steps.remove(at);
-    answer.untold += 1;
+    answer.omitted += 1;
     true
 }
 
-/// Notes what libbpf believes of the kernel; it asks the same again and again.
+/// Notes what libbpf assumes about the kernel; libbpf asks the same repeatedly.
 pub(super) fn add_feature(answer: &mut ObjectAnswer, feature: Feature) {
     if !answer.features.contains(&feature) {
         answer.features.push(feature);
@@ -53,11 +53,11 @@ mod tests {
         for number in 0..MOST_STEPS {
             add_step(&mut answer, step(&number.to_string()));
         }
-        assert_eq!((answer.steps.len(), answer.untold), (MOST_STEPS, 3));
+        assert_eq!((answer.steps.len(), answer.omitted), (MOST_STEPS, 3));
         let probe = ObjectStep { purpose: Purpose::Probe("names".to_owned()), ..step("socket_filter") };
         answer.steps[7] = probe;
         add_step(&mut answer, step("last"));
-        assert_eq!((answer.steps.len(), answer.untold), (MOST_STEPS, 4));
+        assert_eq!((answer.steps.len(), answer.omitted), (MOST_STEPS, 4));
         assert_eq!(answer.steps[MOST_STEPS - 1].about, "last");
     }
 

@@ -1,4 +1,4 @@
-//! Attaching what an object loaded, as far as libbpf does so by itself.
+//! Attaches what an object loaded, as far as libbpf can by itself.
 
 #![allow(unsafe_code)]
 
@@ -10,11 +10,11 @@ use libbpf_sys as sys;
 use super::recorder::{self, Attached, text};
 use crate::error::last_errno;
 
-/// Attaches every program and structure that libbpf attaches by itself, one after the other, and takes each off again at
-/// once: what stayed could act on the calls that follow.
+/// Attaches every program and structure that libbpf attaches by itself, one after the other, and detaches each at once:
+/// an attached one could act on the calls that follow.
 ///
 /// # Errors
-/// The first that failed; the others are tried nevertheless.
+/// Returns the first failure; the others are tried nevertheless.
 pub(super) fn all(object: NonNull<sys::bpf_object>) -> Result<(), ObjectFailure> {
     let mut failures: Vec<ObjectFailure> = programs(object).filter_map(attach_program).collect();
     failures.extend(maps(object).filter_map(attach_structure));
@@ -42,7 +42,7 @@ fn attach_structure(map: *mut sys::bpf_map) -> Option<ObjectFailure> {
     if wanted { one(&name, Attached::Structure, || unsafe { sys::bpf_map__attach_struct_ops(map) }) } else { None }
 }
 
-/// How one failed, if it did. libbpf attaches no program of which it does not know where to: that it answers with
+/// Attaches one and returns how it failed, if it did. For a program whose target it does not know, libbpf returns
 /// `EOPNOTSUPP` before any call.
 fn one(name: &str, what: Attached, attach: impl FnOnce() -> *mut sys::bpf_link) -> Option<ObjectFailure> {
     recorder::attaching(name, what);
@@ -50,7 +50,7 @@ fn one(name: &str, what: Attached, attach: impl FnOnce() -> *mut sys::bpf_link) 
     let refused = link.is_none().then(last_errno);
     let calls = recorder::attached(refused);
     if let Some(link) = link {
-        // SAFETY: libbpf just made it, and nobody else has it.
+        // SAFETY: libbpf just made it, and nobody else owns it.
         unsafe { sys::bpf_link__destroy(link.as_ptr()) };
     }
     let errno = refused.filter(|errno| calls > 0 || errno.raw() != libc::EOPNOTSUPP)?;

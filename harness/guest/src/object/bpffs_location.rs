@@ -1,4 +1,4 @@
-//! Where a container's bpffs is while an object is loaded, in a mount namespace of the loading process alone.
+//! Where a container's bpffs is while an object is loaded, in a mount namespace of the loading process only.
 
 use std::ffi::CString;
 
@@ -15,21 +15,21 @@ use crate::{
     process,
 };
 
-/// Where libbpf does not look by itself.
+/// A path where libbpf does not look by itself.
 const ELSEWHERE: &str = "/tmp/bpffs";
 
-/// Covered by a file system of the container's own, in which [`ELSEWHERE`] can be made.
+/// Covered by a file system of the container's own, where [`ELSEWHERE`] can be made.
 const COVERED: &str = "/tmp";
 
-/// Puts the bpffs there. Anything but its usual place takes `CAP_SYS_ADMIN` in the container.
-pub(super) fn put(place: BpffsLocation) -> Result<(), SysError> {
-    if place == BpffsLocation::Usual {
+/// Puts the bpffs there. Any location but the usual one needs `CAP_SYS_ADMIN` in the container.
+pub(super) fn put(location: BpffsLocation) -> Result<(), SysError> {
+    if location == BpffsLocation::Usual {
         return Ok(());
     }
     process::unshare(UnshareFlags::NEWNS)?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).during(|| "mount MS_PRIVATE /")?;
-    match place {
+    match location {
         BpffsLocation::Usual => Ok(()),
         BpffsLocation::Detached => {
             rustix::mount::unmount(MOUNT_POINT, UnmountFlags::DETACH).during(|| format!("umount {MOUNT_POINT}"))
@@ -42,9 +42,9 @@ pub(super) fn put(place: BpffsLocation) -> Result<(), SysError> {
     }
 }
 
-/// A path that leads to it.
-pub(super) fn path(place: BpffsLocation, own: &Mounted) -> CString {
-    match place {
+/// Returns a path to it.
+pub(super) fn path(location: BpffsLocation, own: &Mounted) -> CString {
+    match location {
         BpffsLocation::Usual => text(MOUNT_POINT),
         BpffsLocation::Elsewhere => text(ELSEWHERE),
         BpffsLocation::Detached => own.path(""),

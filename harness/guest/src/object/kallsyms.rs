@@ -1,7 +1,7 @@
 //! Functions of BPF programs among the kernel's symbols.
 //!
-//! A program's symbols go with its last descriptor (`bpf_prog_put`, `kernel/bpf/syscall.c`), and so with the process that
-//! loaded it: what is there while an object is loaded is the object's.
+//! A program's symbols go away with its last descriptor (`bpf_prog_put`, `kernel/bpf/syscall.c`), and so with the
+//! process that loaded it: those that exist while an object is loaded are the object's.
 
 use std::{
     collections::BTreeSet,
@@ -9,13 +9,13 @@ use std::{
     io::{self, BufRead, BufReader},
 };
 
-/// Which of these functions are there with an address.
+/// Returns which of these functions are listed with an address.
 pub(super) fn shown(functions: &[String]) -> io::Result<BTreeSet<String>> {
     among(BufReader::new(File::open("/proc/kallsyms")?), functions)
 }
 
-/// A line is an address, a letter and a name; a program's name is `bpf_prog_TAG_FUNCTION` (`bpf_prog_ksym_set_name`,
-/// `kernel/bpf/core.c`). An address of zeros is one that is kept from the reader.
+/// Parses lines of an address, a letter and a name; a program's name is `bpf_prog_TAG_FUNCTION`
+/// (`bpf_prog_ksym_set_name`, `kernel/bpf/core.c`). The kernel shows an address of zeros to readers who may not see it.
 fn among(text: impl BufRead, functions: &[String]) -> io::Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for line in text.lines() {

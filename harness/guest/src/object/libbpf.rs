@@ -1,4 +1,4 @@
-//! libbpf's part: opens an object, prepares it, and loads it.
+//! The part of a load that libbpf does: opens an object, prepares it, and loads it.
 
 #![allow(unsafe_code)]
 
@@ -21,24 +21,24 @@ use crate::{
     error::last_errno,
 };
 
-/// The variable libbpf looks for a bpffs in (`LIBBPF_BPF_TOKEN_PATH`, `src/libbpf.h`).
+/// The variable that names the bpffs for libbpf (`LIBBPF_BPF_TOKEN_PATH`, `src/libbpf.h`).
 const VARIABLE: &str = "LIBBPF_BPF_TOKEN_PATH";
 
-/// Who loads.
+/// Who loads an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loader {
-    /// Root in the initial namespaces, of whose bpffs no token is made.
+    /// Root in the initial namespaces, which makes no token.
     Host,
-    /// The agent of a container, which has its bpffs attached.
+    /// The executor of a container, which has its bpffs attached.
     Container,
-    /// The process of a unit of systemd, likewise: what the unit forbids it is an answer.
+    /// The process of a systemd unit, likewise; what the unit forbids it is an answer.
     Unit,
 }
 
 type LibbpfResult<T> = Result<T, ObjectFailure>;
 
-/// Loads an object and lets it go again. To be called in a process of its own, whose environment this changes.
-pub(super) fn load(load: &ObjectLoad, loader: Loader, own: &Mounted, told: Option<BorrowedFd<'_>>) -> ObjectAnswer {
+/// Loads an object and closes it again. To be called in a process of its own, whose environment this changes.
+pub(super) fn load(load: &ObjectLoad, loader: Loader, own: &Mounted, other: Option<BorrowedFd<'_>>) -> ObjectAnswer {
     let bpffs = bpffs_location::path(load.bpffs, own);
     // Root makes no token of a bpffs, not even of a container's.
     let chosen = |path: Option<TokenPath>| match path {
@@ -46,15 +46,15 @@ pub(super) fn load(load: &ObjectLoad, loader: Loader, own: &Mounted, told: Optio
         Some(TokenPath::Empty) => Some(CString::default()),
         None => None,
     };
-    // A unit's own `Environment=` holds unless the attempt says otherwise.
+    // A unit's own `Environment=` applies unless the attempt says otherwise.
     if loader != Loader::Unit || load.environment.is_some() {
         set_environment(chosen(load.environment).as_ref());
     }
-    // SAFETY: no function to print with is an allowed one.
+    // SAFETY: libbpf accepts a null print function.
     unsafe { sys::libbpf_set_print(None) };
     recorder::start();
-    let told = told.map(bpffs::path_of).or_else(|| chosen(load.token_path));
-    let result = load_all(load, told.as_ref());
+    let token_path = other.map(bpffs::path_of).or_else(|| chosen(load.token_path));
+    let result = load_all(load, token_path.as_ref());
     ObjectAnswer { failure: result.err(), ..recorder::finish() }
 }
 
@@ -72,26 +72,26 @@ fn load_all(load: &ObjectLoad, token_path: Option<&CString>) -> LibbpfResult<()>
     let other = load.replaces.as_ref().map(|replaced| load_replaced(replaced, token_path)).transpose()?;
     let object = Object::open(&load.file, "open", token_path)?;
     let replaced = load.replaces.as_ref().zip(other.as_ref());
-    let tell = |when| match replaced {
-        Some((replaced, other)) if replaced.told == when => object.replace(replaced, other),
+    let set_target = |when| match replaced {
+        Some((replaced, other)) if replaced.timing == when => object.replace(replaced, other),
         _ => Ok(()),
     };
-    tell(AttachTargetTiming::Opened)?;
+    set_target(AttachTargetTiming::Opened)?;
     object.prepare("prepare")?;
-    tell(AttachTargetTiming::Prepared)?;
+    set_target(AttachTargetTiming::Prepared)?;
     object.load("load")?;
     check_kallsyms(load)?;
     if load.attach { attach::all(object.0) } else { Ok(()) }
 }
 
 fn load_replaced(replaced: &Replaced, token_path: Option<&CString>) -> LibbpfResult<Object> {
-    let other = Object::open(&replaced.file, "open of what is replaced", token_path)?;
-    other.prepare("prepare of what is replaced")?;
-    other.load("load of what is replaced")?;
+    let other = Object::open(&replaced.file, "opening the replaced object", token_path)?;
+    other.prepare("preparing the replaced object")?;
+    other.load("loading the replaced object")?;
     Ok(other)
 }
 
-/// A function that is not shown is a failure by the name of the first.
+/// Fails with the name of the first function that is not listed.
 fn check_kallsyms(load: &ObjectLoad) -> LibbpfResult<()> {
     if load.kallsyms.is_empty() {
         return Ok(());
@@ -111,12 +111,12 @@ fn failure(stage: &str, errno: c_int) -> ObjectFailure {
     ObjectFailure { stage: stage.to_owned(), errno: Errno::from_raw(errno) }
 }
 
-/// libbpf returns a negative errno (`libbpf_legacy.h`, since 1.0).
+/// Converts what libbpf returns: a negative errno on failure (`libbpf_legacy.h`, since 1.0).
 fn done(stage: &str, result: c_int) -> LibbpfResult<()> {
     if result < 0 { Err(failure(stage, -result)) } else { Ok(()) }
 }
 
-/// An open object, closed with everything it loaded when dropped.
+/// An open object. Dropping it closes it with everything it loaded.
 struct Object(NonNull<sys::bpf_object>);
 
 impl Object {
@@ -128,12 +128,12 @@ impl Object {
             bpf_token_path: token_path.map_or(ptr::null(), |path| path.as_ptr()),
             ..Default::default()
         };
-        // SAFETY: pointer and length are those of static bytes, which libbpf may go on to use; the options and their
-        // texts live across the call, and libbpf copies what it keeps of them.
+        // SAFETY: pointer and length are those of static bytes, which libbpf may keep using; the options and their
+        // strings outlive the call, and libbpf copies what it keeps of them.
         let object = unsafe { sys::bpf_object__open_mem(bytes.as_ptr().cast(), bytes.len() as u64, &options) };
         match NonNull::new(object) {
             Some(object) => {
-                recorder::name_subject(object);
+                recorder::set_object(object);
                 Ok(Self(object))
             }
             None => Err(failure(stage, last_errno().raw())),
@@ -155,13 +155,13 @@ impl Object {
         NonNull::new(unsafe { sys::bpf_object__next_program(self.0.as_ptr(), ptr::null_mut()) })
     }
 
-    /// Has the object's first program replace a function of another, loaded object's first program.
+    /// Makes the object's first program replace a function of another, loaded object's first program.
     fn replace(&self, replaced: &Replaced, other: &Self) -> LibbpfResult<()> {
         const STAGE: &str = "set_attach_target";
         let programs = self.first_program().zip(other.first_program());
         let (own, target) = programs.ok_or_else(|| failure(STAGE, libc::ENOENT))?;
         let function = CString::new(replaced.function.as_str()).map_err(|_| failure(STAGE, libc::EINVAL))?;
-        // SAFETY: both are programs of open objects, and the name lives across the call, which copies what it keeps.
+        // SAFETY: both are programs of open objects, and the name outlives the call, which copies what it keeps.
         done(STAGE, unsafe {
             let target = sys::bpf_program__fd(target.as_ptr());
             sys::bpf_program__set_attach_target(own.as_ptr(), target, function.as_ptr())

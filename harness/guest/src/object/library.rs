@@ -1,4 +1,4 @@
-//! The object files of a run: read once before any agent is forked, so that each has them without a file system.
+//! The object files of a run: read once before any fork, so that every executor has them without a file system.
 
 use std::{
     collections::BTreeMap,
@@ -11,15 +11,15 @@ use std::{
 use harness_protocol::plan::{LARGEST_OBJECT, OBJECTS_FOLDER};
 use thiserror::Error;
 
-/// Why the objects cannot be had.
+/// Why the objects are not available.
 #[derive(Debug, Error)]
 pub(crate) enum LibraryError {
     /// A file or the folder cannot be read.
     #[error("cannot read {path}: {source}")]
     Io {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
-        /// Why not.
+        /// The error.
         source: io::Error,
     },
     /// A file is too large.
@@ -36,12 +36,12 @@ pub(crate) fn open(run_folder: &Path) -> Result<(), LibraryError> {
     Ok(())
 }
 
-/// Has these objects instead, in a process that was executed: what was read before is not in its memory.
+/// Sets the objects in a process that was executed and so has none in memory.
 pub(crate) fn hold(objects: BTreeMap<String, Vec<u8>>) {
     OBJECTS.get_or_init(|| objects);
 }
 
-/// The bytes of an object.
+/// Returns the bytes of an object.
 pub(crate) fn get(name: &str) -> Option<&'static [u8]> {
     OBJECTS.get()?.get(name).map(Vec::as_slice)
 }
@@ -86,6 +86,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         File::create(folder.path().join("big.o")).unwrap().set_len(LARGEST_OBJECT + 1).unwrap();
         let error = read(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("big.o") && error.contains("4194304"), "{error}");
+        let error = error.replace(&folder.path().display().to_string(), "[FOLDER]");
+        insta::assert_snapshot!(error, @"the object [FOLDER]/big.o is larger than 4194304 bytes");
     }
 }

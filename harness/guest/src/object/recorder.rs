@@ -1,8 +1,8 @@
-//! Sees every call of `bpf(2)` and `perf_event_open(2)` that libbpf makes, as the kernel answered it.
+//! Records every `bpf(2)` and `perf_event_open(2)` call that libbpf makes, with the kernel's answer.
 //!
-//! libbpf reaches the kernel by `syscall(3)` and probes by its own `feat_supported` (`src/bpf.c`, `src/features.c` of
-//! libbpf 1.7). The linker leads both here (`build.rs`); each goes on to the real one, and is noted only while the
-//! thread has a recorder.
+//! libbpf reaches the kernel through `syscall(3)` and probes with its own `feat_supported` (`src/bpf.c`,
+//! `src/features.c` of libbpf 1.7). The linker redirects both here (`build.rs`). Each call goes on to the real
+//! function, and is recorded only while the thread has a recorder.
 
 #![allow(unsafe_code)]
 
@@ -27,13 +27,13 @@ thread_local! {
     static RECORDER: RefCell<Option<Recorder>> = const { RefCell::new(None) };
 }
 
-/// What is known while a recording goes on.
+/// The state of a recording.
 #[derive(Default)]
 struct Recorder {
     answer: ObjectAnswer,
-    /// The feature that is being probed, by its number in libbpf's list.
+    /// The feature being probed, by its number in libbpf's list.
     probing: Option<u32>,
-    subject: RecordedObject,
+    recorded: RecordedObject,
     attaching: Option<Attaching>,
 }
 
@@ -49,13 +49,13 @@ pub(super) enum Attached {
 struct Attaching {
     name: String,
     what: Attached,
-    /// The calls that were made for it.
+    /// The calls made for it.
     calls: u32,
     /// Whether one of them was refused.
     refused: bool,
 }
 
-/// The object that is being loaded.
+/// The object being loaded.
 #[derive(Default)]
 struct RecordedObject {
     object: Option<ptr::NonNull<sys::bpf_object>>,
@@ -65,34 +65,34 @@ struct RecordedObject {
     map_refused: bool,
 }
 
-/// Starts a recording on this thread; one that goes on is forgotten.
+/// Starts a recording on this thread, and discards one that is in progress.
 pub(super) fn start() {
     RECORDER.set(Some(Recorder::default()));
 }
 
-/// Says which object is loaded from now on; it must stay open until the recording ends or another one is named.
-pub(super) fn name_subject(object: ptr::NonNull<sys::bpf_object>) {
-    with(|recorder| recorder.subject = RecordedObject { object: Some(object), ..RecordedObject::default() });
+/// Sets the object that is loaded from now on; it must stay open until the recording ends or another one is set.
+pub(super) fn set_object(object: ptr::NonNull<sys::bpf_object>) {
+    with(|recorder| recorder.recorded = RecordedObject { object: Some(object), ..RecordedObject::default() });
 }
 
-/// Says what is attached from now on.
+/// Sets what is attached from now on.
 pub(super) fn attaching(name: &str, what: Attached) {
     let name = name.to_owned();
     with(|recorder| recorder.attaching = Some(Attaching { name, what, calls: 0, refused: false }));
 }
 
-/// Says that it is attached, or that it cannot be; how many calls were made for it. If none of them was refused, libbpf
-/// failed by itself, which is told as a step too.
+/// Ends the attachment, with how it failed, if so. Returns how many calls were made for it. If none of them was
+/// refused, libbpf failed by itself, which is recorded as a step as well.
 pub(super) fn attached(failure: Option<Errno>) -> u32 {
     with(|recorder| recorder.attached(failure)).unwrap_or_default()
 }
 
-/// Ends the recording.
+/// Ends the recording and returns it.
 pub(super) fn finish() -> ObjectAnswer {
     RECORDER.take().map(|recorder| recorder.answer).unwrap_or_default()
 }
 
-/// Does something with the recorder, if there is one and nobody else is doing something with it.
+/// Runs `act` on the recorder, if there is one and it is not in use.
 fn with<T>(act: impl FnOnce(&mut Recorder) -> T) -> Option<T> {
     RECORDER.with(|cell| cell.try_borrow_mut().ok()?.as_mut().map(act))
 }
@@ -102,8 +102,8 @@ unsafe extern "C" {
     fn __real_feat_supported(cache: *mut c_void, feature: c_int) -> bool;
 }
 
-/// `syscall(3)` for the whole program. It is variadic in C; on x86-64 an integer of a variadic call is passed like any
-/// other, so that reading all six, whether they were given or not, is what the C library's own does too.
+/// `syscall(3)` for the whole program. In C it is variadic; on x86-64 integers of a variadic call are passed like any
+/// other, so reading all six, given or not, is what the C library's own does too.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __wrap_syscall(
     number: c_long,
@@ -114,7 +114,7 @@ unsafe extern "C" fn __wrap_syscall(
     e: c_long,
     f: c_long,
 ) -> c_long {
-    // SAFETY: the caller's own call, handed on.
+    // SAFETY: passes on the caller's own call.
     let result = unsafe { __real_syscall(number, a, b, c, d, e, f) };
     if number == libc::SYS_bpf || number == libc::SYS_perf_event_open {
         // SAFETY: the location is this thread's own and always valid.
@@ -123,24 +123,25 @@ unsafe extern "C" fn __wrap_syscall(
         let errno = unsafe { *location };
         let refused = (result < 0).then(|| Errno::from_raw(errno));
         if number == libc::SYS_bpf {
-            // SAFETY: by the meaning of `bpf(2)`, `b` points at `c` bytes of attributes, which the kernel has just read.
+            // SAFETY: by the meaning of `bpf(2)`, `b` points at `c` bytes of attributes, which the kernel has just
+            // read.
             let attr = unsafe { attributes(b as *const u8, c as usize) };
             with(|recorder| recorder.note(a as u32, &attr, refused));
         } else {
             with(|recorder| recorder.note_event(refused));
         }
-        // SAFETY: as above; what was done meanwhile must not be seen in it.
+        // SAFETY: as above; the caller must not see an errno of what happened since.
         unsafe { *location = errno };
     }
     result
 }
 
-/// libbpf's question to itself; whatever is called within is a probe.
+/// libbpf's probe for a feature; every call it makes is part of the probe.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __wrap_feat_supported(cache: *mut c_void, feature: c_int) -> bool {
     let number = feature as u32;
     let before = with(|recorder| recorder.probing.replace(number));
-    // SAFETY: the caller's own call, handed on.
+    // SAFETY: passes on the caller's own call.
     let supported = unsafe { __real_feat_supported(cache, feature) };
     if let Some(before) = before {
         with(|recorder| {
@@ -152,7 +153,7 @@ unsafe extern "C" fn __wrap_feat_supported(cache: *mut c_void, feature: c_int) -
     supported
 }
 
-/// The attributes of a call, zero where the caller gave none.
+/// Copies the attributes of a call, with zeros where the caller gave none.
 ///
 /// # Safety
 /// `from` must be valid for reading `size` bytes.
@@ -168,7 +169,7 @@ unsafe fn attributes(from: *const u8, size: usize) -> sys::bpf_attr {
 impl Recorder {
     fn note(&mut self, cmd: u32, attr: &sys::bpf_attr, errno: Option<Errno>) {
         let (about, token, own) = match cmd {
-            // SAFETY: the command says which member of the union it is; all are integers.
+            // SAFETY: the command determines the member of the union; all are integers.
             sys::BPF_MAP_CREATE => self.map_create(unsafe { &attr.__bindgen_anon_1 }, errno.is_none()),
             // SAFETY: as above.
             sys::BPF_PROG_LOAD => self.prog_load(unsafe { &attr.__bindgen_anon_3 }),
@@ -185,7 +186,7 @@ impl Recorder {
             (Some(number), _, _) => Purpose::Probe(feature_name(number)),
             _ if attached.is_some() => Purpose::Attachment,
             (None, true, _) => Purpose::Object,
-            // `bpf_object__probe_loading`, the one probe libbpf makes by itself.
+            // `bpf_object__probe_loading`, the only probe outside of `feat_supported`.
             (None, false, sys::BPF_PROG_LOAD) => Purpose::Probe("loading".to_owned()),
             (None, false, _) => Purpose::Work,
         };
@@ -211,13 +212,13 @@ impl Recorder {
         answer::add_step(&mut self.answer, step);
     }
 
-    /// What a call attaches, and as what, if it attaches something.
+    /// Returns what a call attaches, and as what, if it attaches something.
     fn attachment(&self, cmd: u32, attr: &sys::bpf_attr) -> Option<String> {
         let Attaching { name, what, .. } = self.attaching.as_ref().filter(|_| self.probing.is_none())?;
         match cmd {
             sys::BPF_LINK_CREATE => {
-                // SAFETY: the command says which member of the union it is; any number may be asked for, and the answer is
-                // static text or null.
+                // SAFETY: the command determines the member of the union; any number may be looked up, and the result
+                // is a static string or null.
                 let kind = unsafe { text(sys::libbpf_bpf_attach_type_str(attr.link_create.attach_type)) };
                 Some(format!("{kind} {name}"))
             }
@@ -238,22 +239,22 @@ impl Recorder {
     }
 
     fn map_create(&mut self, attr: &sys::bpf_attr__bindgen_ty_1, made: bool) -> (String, bool, bool) {
-        // SAFETY: any number may be asked for; the answer is static text or null.
+        // SAFETY: any number may be looked up; the result is a static string or null.
         let kind = unsafe { text(sys::libbpf_bpf_map_type_str(attr.map_type)) };
         let token = attr.map_flags & TOKEN != 0;
         if self.probing.is_some() {
             return (kind, token, false);
         }
-        let name = self.subject.map_created(attr, made);
+        let name = self.recorded.map_created(attr, made);
         let lost = if attr.map_name[0] == 0 { ", without its name" } else { "" };
         (format!("{kind} {name}{lost}"), token, true)
     }
 
     fn prog_load(&self, attr: &sys::bpf_attr__bindgen_ty_4) -> (String, bool, bool) {
-        // SAFETY: any number may be asked for; the answer is static text or null.
+        // SAFETY: any number may be looked up; the result is a static string or null.
         let kind = unsafe { text(sys::libbpf_bpf_prog_type_str(attr.prog_type)) };
         let token = attr.prog_flags & TOKEN != 0;
-        match self.subject.program_with(attr.insns).filter(|_| self.probing.is_none()) {
+        match self.recorded.program_with(attr.insns).filter(|_| self.probing.is_none()) {
             None => (kind, token, false),
             Some(name) => {
                 let lost = if attr.prog_name[0] == 0 { ", without its name" } else { "" };
@@ -264,7 +265,7 @@ impl Recorder {
 }
 
 impl RecordedObject {
-    /// The name of the map that is made, whatever name the kernel was given.
+    /// Returns the name of the map being made, whatever name the kernel was given.
     fn map_created(&mut self, attr: &sys::bpf_attr__bindgen_ty_1, made: bool) -> String {
         let Some((name, kind)) = self.maps().nth(self.maps_made) else { return "?".to_owned() };
         if kind != attr.map_type {
@@ -277,12 +278,12 @@ impl RecordedObject {
         format!("{name}{lost}")
     }
 
-    /// The maps that libbpf makes, with their types.
+    /// Returns the maps that libbpf makes, with their types.
     fn maps(&self) -> impl Iterator<Item = (String, u32)> {
         let object = self.object;
         let mut last = ptr::null_mut();
         let every = std::iter::from_fn(move || {
-            // SAFETY: the object is open as long as it is the subject, and `last` is null or one of its maps.
+            // SAFETY: the object is open as long as it is recorded, and `last` is null or one of its maps.
             last = unsafe { sys::bpf_object__next_map(object?.as_ptr(), last) };
             (!last.is_null()).then_some(last)
         });
@@ -292,11 +293,11 @@ impl RecordedObject {
         made.map(|map| unsafe { (text(sys::bpf_map__name(map)), sys::bpf_map__type(map)) })
     }
 
-    /// The program that has its instructions at this address.
+    /// Returns the program whose instructions are at this address.
     fn program_with(&self, instructions: u64) -> Option<String> {
         let mut program = ptr::null_mut();
         loop {
-            // SAFETY: the object is open as long as it is the subject, and `program` is null or one of its programs.
+            // SAFETY: the object is open as long as it is recorded, and `program` is null or one of its programs.
             program = unsafe { sys::bpf_object__next_program(self.object?.as_ptr(), program) };
             if program.is_null() {
                 return None;
@@ -312,10 +313,11 @@ impl RecordedObject {
 
 const TOKEN: u32 = sys::BPF_F_TOKEN_FD;
 
-/// A copy of a C string, of at most [`LONGEST_NAME`] plain characters; `?` for none, and for each that is not plain.
+/// Copies a C string, up to [`LONGEST_NAME`] characters; `?` stands for a null pointer, and for each character that is
+/// not plain.
 ///
 /// # Safety
-/// `string` must be null or point at a string that ends with a zero.
+/// `string` must be null or point at a string that ends with a zero byte.
 pub(super) unsafe fn text(string: *const c_char) -> String {
     if string.is_null() {
         return "?".to_owned();

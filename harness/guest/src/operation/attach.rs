@@ -1,4 +1,4 @@
-//! Attaching programs, taking them off, and asking what is attached.
+//! Attaching and detaching programs, and querying what is attached.
 
 use std::{
     ffi::CString,
@@ -25,7 +25,8 @@ use crate::{
 /// The offset of `target_fd` and `target_ifindex` in a link.
 const TARGET: usize = 4;
 
-/// `BPF_LINK_CREATE` without flags. Not by libbpf, which answers `EINVAL` of some attach types by trying another command.
+/// `BPF_LINK_CREATE` without flags. Not through libbpf: for some attach types it reacts to `EINVAL` with another
+/// command.
 pub(super) fn link_create(
     handles: Handles<'_>,
     attach_type: u32,
@@ -46,7 +47,7 @@ pub(super) fn link_create(
         }),
         LinkTarget::Kprobes(names) => Ok(kprobes(link, names)),
         LinkTarget::Uprobe => Ok(create(
-            link.input(16, c"/proc/self/exe".to_bytes_with_nul()).input(24, &[events::uprobe_place()?]).u32(48, 1),
+            link.input(16, c"/proc/self/exe".to_bytes_with_nul()).input(24, &[events::uprobe_offset()?]).u32(48, 1),
         )),
         LinkTarget::Functions(functions) => functions_by_type(link, functions),
         LinkTarget::Map(_) => Ok(create(link.fd(TARGET, handles.object(1)?))),
@@ -56,14 +57,14 @@ pub(super) fn link_create(
             Ok(create(link.input(16, &info).u32(24, size_of_val(&info) as u32)))
         }
         LinkTarget::Lirc => Ok(create(link.fd(TARGET, handles.need(FdRole::Device)?))),
-        LinkTarget::Of { .. } => Ok(create(others_place(handles, target)?.put(TARGET, link))),
+        LinkTarget::Of { .. } => Ok(create(others_argument(handles, target)?.put(TARGET, link))),
     }
 }
 
 #[allow(unsafe_code)]
 fn create(mut link: Attr<'_>) -> AttemptResult {
-    // SAFETY: buffers are there for the kinds of target that have some, with the counts that stand beside them; texts
-    // end with a zero. The command makes a descriptor.
+    // SAFETY: the kinds of target with buffers have set them, each with its count; strings end with a zero byte. The
+    // command makes a descriptor.
     made(unsafe { link.make(sys::BPF_LINK_CREATE) })
 }
 
@@ -86,7 +87,7 @@ fn own_netns() -> Result<OwnedFd, SysError> {
     pseudofile::open("/proc/self/ns/net")
 }
 
-/// Where `BPF_PROG_ATTACH` and its like find their target: a number that is there, or a descriptor held for the call.
+/// The target argument of `BPF_PROG_ATTACH` and its siblings: a number, or a descriptor held for the call.
 enum TargetArgument<'a> {
     Number(u32),
     Given(BorrowedFd<'a>),
@@ -103,15 +104,19 @@ impl TargetArgument<'_> {
     }
 }
 
-/// Where a target is; `map` is the index of the saved map among the call's objects.
-fn place<'a>(handles: Handles<'a>, target: &LinkTarget, map: usize) -> Result<TargetArgument<'a>, OperationError> {
+/// Finds the argument for a target; `map` is the index of the saved map among the call's objects.
+fn target_argument<'a>(
+    handles: Handles<'a>,
+    target: &LinkTarget,
+    map: usize,
+) -> Result<TargetArgument<'a>, OperationError> {
     match target {
         LinkTarget::Interface(name) => Ok(TargetArgument::Number(interfaces::index(name)?)),
         LinkTarget::Cgroup | LinkTarget::RootCgroup => Ok(TargetArgument::Given(handles.need(FdRole::Cgroup)?)),
         LinkTarget::Map(_) => Ok(TargetArgument::Given(handles.object(map)?)),
         LinkTarget::Lirc => Ok(TargetArgument::Given(handles.need(FdRole::Device)?)),
         LinkTarget::Netns => Ok(TargetArgument::Opened(own_netns()?)),
-        LinkTarget::Of { .. } => others_place(handles, target),
+        LinkTarget::Of { .. } => others_argument(handles, target),
         LinkTarget::Nothing
         | LinkTarget::Netfilter { .. }
         | LinkTarget::PerfEvent
@@ -119,48 +124,52 @@ fn place<'a>(handles: Handles<'a>, target: &LinkTarget, map: usize) -> Result<Ta
         | LinkTarget::Uprobe
         | LinkTarget::Functions(_)
         | LinkTarget::Elements(_)
-        | LinkTarget::StructOps => Err(OperationError::NoPlace),
+        | LinkTarget::StructOps => Err(OperationError::LinkOnly),
     }
 }
 
-/// Where somebody else's cgroup, network namespace or interface is.
-fn others_place<'a>(handles: Handles<'a>, target: &LinkTarget) -> Result<TargetArgument<'a>, OperationError> {
+/// Finds the argument for another actor's cgroup, network namespace or interface.
+fn others_argument<'a>(handles: Handles<'a>, target: &LinkTarget) -> Result<TargetArgument<'a>, OperationError> {
     match target.bare() {
         LinkTarget::Cgroup => Ok(TargetArgument::Given(handles.need(FdRole::Cgroup)?)),
         LinkTarget::Netns => Ok(TargetArgument::Given(handles.need(FdRole::Netns)?)),
         LinkTarget::Interface(name) => {
             Ok(TargetArgument::Number(interfaces::index_in(handles.need(FdRole::Netns)?, name)?))
         }
-        _ => Err(OperationError::NoPlace),
+        _ => Err(OperationError::LinkOnly),
     }
 }
 
-/// The same for programs that are put there or taken off: the kernel knows the caller's network namespace, and wants no
+/// Finds the argument for attaching and detaching: there the kernel uses the caller's network namespace and takes no
 /// descriptor of it (`netns_bpf_prog_attach` in `kernel/bpf/net_namespace.c`).
-fn own_place<'a>(handles: Handles<'a>, target: &LinkTarget, map: usize) -> Result<TargetArgument<'a>, OperationError> {
-    if *target == LinkTarget::Netns { Ok(TargetArgument::Number(0)) } else { place(handles, target, map) }
+fn own_argument<'a>(
+    handles: Handles<'a>,
+    target: &LinkTarget,
+    map: usize,
+) -> Result<TargetArgument<'a>, OperationError> {
+    if *target == LinkTarget::Netns { Ok(TargetArgument::Number(0)) } else { target_argument(handles, target, map) }
 }
 
 fn attachment(
-    place: &TargetArgument<'_>,
+    argument: &TargetArgument<'_>,
     prog: Option<BorrowedFd<'_>>,
     attach_type: u32,
     command: u32,
 ) -> Result<i32, Errno> {
-    attachment_with(place, prog, attach_type, 0, command)
+    attachment_with(argument, prog, attach_type, 0, command)
 }
 
 /// The offset of `attach_flags`.
 const ATTACH_FLAGS: usize = 12;
 
 fn attachment_with(
-    place: &TargetArgument<'_>,
+    argument: &TargetArgument<'_>,
     prog: Option<BorrowedFd<'_>>,
     attach_type: u32,
     flags: u32,
     command: u32,
 ) -> Result<i32, Errno> {
-    let attr = place.put(0, Attr::new()).u32(8, attach_type).u32(ATTACH_FLAGS, flags);
+    let attr = argument.put(0, Attr::new()).u32(8, attach_type).u32(ATTACH_FLAGS, flags);
     call(&mut prog.into_iter().fold(attr, |attr, prog| attr.u32(4, fd_number(prog))), command)
 }
 
@@ -170,11 +179,11 @@ fn fd_number(fd: BorrowedFd<'_>) -> u32 {
 
 #[allow(unsafe_code)]
 fn call(attr: &mut Attr<'_>, command: u32) -> Result<i32, Errno> {
-    // SAFETY: none of these calls is given a buffer.
+    // SAFETY: none of these calls has a buffer.
     unsafe { attr.call(command) }
 }
 
-/// `BPF_PROG_ATTACH`; if it is not to stay, it is taken off again.
+/// `BPF_PROG_ATTACH`. Detaches the program again unless it is to stay.
 pub(super) fn prog_attach(
     handles: Handles<'_>,
     attach_type: u32,
@@ -182,11 +191,11 @@ pub(super) fn prog_attach(
     flags: u32,
     stays: bool,
 ) -> Result<AttemptResult, OperationError> {
-    let (prog, place) = (handles.object(0)?, own_place(handles, target, 1)?);
-    let attached = attachment_with(&place, Some(prog), attach_type, flags, sys::BPF_PROG_ATTACH);
+    let (prog, argument) = (handles.object(0)?, own_argument(handles, target, 1)?);
+    let attached = attachment_with(&argument, Some(prog), attach_type, flags, sys::BPF_PROG_ATTACH);
     if attached.is_ok() && !stays {
-        attachment(&place, Some(prog), attach_type, sys::BPF_PROG_DETACH)
-            .during(|| "BPF_PROG_DETACH of what was just attached")?;
+        attachment(&argument, Some(prog), attach_type, sys::BPF_PROG_DETACH)
+            .during(|| "BPF_PROG_DETACH after the attempt")?;
     }
     Ok(done(attached))
 }
@@ -199,25 +208,25 @@ pub(super) fn prog_detach(
     target: &LinkTarget,
 ) -> Result<AttemptResult, OperationError> {
     let prog = has_prog.then(|| handles.object(0)).transpose()?;
-    let place = own_place(handles, target, usize::from(has_prog))?;
-    Ok(done(attachment(&place, prog, attach_type, sys::BPF_PROG_DETACH)))
+    let argument = own_argument(handles, target, usize::from(has_prog))?;
+    Ok(done(attachment(&argument, prog, attach_type, sys::BPF_PROG_DETACH)))
 }
 
-/// `BPF_PROG_QUERY`, for the number of programs.
+/// `BPF_PROG_QUERY` for the number of programs.
 pub(super) fn prog_query(
     handles: Handles<'_>,
     attach_type: u32,
     target: &LinkTarget,
 ) -> Result<AttemptResult, OperationError> {
-    let place = place(handles, target, 0)?;
-    Ok(done(call(&mut place.put(0, Attr::new()).u32(4, attach_type), sys::BPF_PROG_QUERY)))
+    let argument = target_argument(handles, target, 0)?;
+    Ok(done(call(&mut argument.put(0, Attr::new()).u32(4, attach_type), sys::BPF_PROG_QUERY)))
 }
 
-/// Attaches a program to a new UDP socket, which is gone afterwards.
+/// Attaches a program to a new UDP socket, which is closed afterwards.
 pub(super) fn to_socket(prog: BorrowedFd<'_>, duty: SocketDuty, locked: bool) -> Result<AttemptResult, OperationError> {
     let socket =
-        socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).during(|| "socket of UDP")?;
-    // Only sockets that share their address have a group of which one is chosen.
+        socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).during(|| "UDP socket")?;
+    // Only sockets that share an address form a group from which the program selects.
     set_option(socket.as_fd(), libc::SO_REUSEPORT, 1).during(|| "setsockopt SO_REUSEPORT")?;
     if locked {
         set_option(socket.as_fd(), libc::SO_LOCK_FILTER, 1).during(|| "setsockopt SO_LOCK_FILTER")?;
@@ -232,7 +241,7 @@ pub(super) fn to_socket(prog: BorrowedFd<'_>, duty: SocketDuty, locked: bool) ->
 #[allow(unsafe_code)]
 fn set_option(socket: BorrowedFd<'_>, option: libc::c_int, value: libc::c_int) -> Result<(), Errno> {
     let (value, length) = (std::ptr::from_ref(&value).cast(), size_of_val(&value) as libc::socklen_t);
-    // SAFETY: the value is as long as is said and outlives the call, which only reads it.
+    // SAFETY: the value has the stated length and outlives the call, which only reads it.
     let result = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, length) };
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
@@ -242,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_program_is_refused_with_an_answer() {
+    fn a_non_program_is_refused_with_an_answer() {
         let (pipe, _writer) = rustix::pipe::pipe().unwrap();
         for duty in [SocketDuty::Filter, SocketDuty::Reuseport] {
             let answer = to_socket(pipe.as_fd(), duty, false).unwrap().answer;

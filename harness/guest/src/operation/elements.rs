@@ -5,13 +5,14 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use harness_protocol::plan::{BatchOp, PartContent, PartOffset, ValuePart};
 use libbpf_sys as sys;
 
-use super::result::{AttemptResult, Handles, LARGEST_ELEMENT, OperationError, done, hex, told};
+use super::result::{AttemptResult, Handles, LARGEST_ELEMENT, OperationError, detailed, done, hex};
 use crate::{attr::Attr, error::last_errno, kernel_types, pseudofile};
 
-/// The most bytes of a value that are told: three answers of them, in hexadecimal, fit a line of the record.
+/// The most bytes of a value that an answer shows: three answers with as many, in hexadecimal, fit a line of the
+/// record.
 const MOST_SHOWN: u32 = 8 * 1024;
 
-/// What the kernel reads and writes at once for one element of a map, in bytes.
+/// What the kernel reads and writes at once for one map element, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ElementSize {
     key: usize,
@@ -19,8 +20,8 @@ pub(crate) struct ElementSize {
 }
 
 impl ElementSize {
-    /// Of a map whose description gives these numbers. For maps with a value a processor the kernel copies all of
-    /// them, each rounded up to 8 bytes (`bpf_map_value_size`, `kernel/bpf/syscall.c`); assumed for every map, it is
+    /// Computes the size for a map with this key and value size. For maps with a value per processor the kernel copies
+    /// all of them, each rounded up to 8 bytes (`bpf_map_value_size`, `kernel/bpf/syscall.c`); for other maps this is
     /// merely generous. `None` if it exceeds [`LARGEST_ELEMENT`].
     fn new(key: u32, value: u32, processors: usize) -> Option<Self> {
         let value = (value as usize).checked_next_multiple_of(8)?.checked_mul(processors.max(1))?.max(8);
@@ -28,7 +29,8 @@ impl ElementSize {
         (value <= LARGEST_ELEMENT && key <= LARGEST_ELEMENT).then_some(Self { key, value })
     }
 
-    /// What the map's `/proc/self/fdinfo` says, because asking `bpf(2)` would be an operation nobody asked for.
+    /// Reads the sizes from the map's `/proc/self/fdinfo`: a `bpf(2)` call would be an operation that the scenario did
+    /// not ask for.
     fn of(map: BorrowedFd<'_>) -> Result<Self, OperationError> {
         let description = pseudofile::read(&format!("/proc/self/fdinfo/{}", map.as_raw_fd()))?;
         let processors = possible_processors(&pseudofile::read("/sys/devices/system/cpu/possible")?);
@@ -36,12 +38,12 @@ impl ElementSize {
         Self::new(key, value, processors).ok_or(OperationError::TooLarge)
     }
 
-    /// A key of these bytes; what they lack is zero.
+    /// Pads a key with zeros.
     fn key(self, bytes: &[u8]) -> Vec<u8> {
         padded(bytes, self.key.max(8))
     }
 
-    /// A value, likewise.
+    /// Pads a value with zeros.
     fn value(self, bytes: &[u8]) -> Vec<u8> {
         padded(bytes, self.value)
     }
@@ -53,19 +55,19 @@ fn padded(bytes: &[u8], least: usize) -> Vec<u8> {
     padded
 }
 
-/// The number in a line of a description; 0 where there is none, as for what is no map: the kernel refuses it before it
-/// touches an element.
+/// Returns the number in a line of fdinfo; 0 if there is none, as for a descriptor that is not a map: the kernel
+/// refuses it before it touches an element.
 pub(super) fn number_of(description: &str, field: &str) -> u32 {
     description.lines().find_map(|line| line.strip_prefix(field)?.trim().parse().ok()).unwrap_or(0)
 }
 
-/// The number after the last processor in a list such as `0-3` or `0,2-5`.
+/// Returns the number after the last processor in a list such as `0-3` or `0,2-5`.
 fn possible_processors(list: &str) -> usize {
     let last = list.trim().rsplit([',', '-']).next().and_then(|number| number.parse::<usize>().ok());
     last.map_or(1, |last| last + 1)
 }
 
-/// The members of `union bpf_attr` that calls on one element share.
+/// Sets the members of `union bpf_attr` that calls on one element share.
 fn element<'a>(map: BorrowedFd<'a>, key: &'a [u8]) -> Attr<'a> {
     Attr::new().fd(0, map).input(8, key)
 }
@@ -85,15 +87,15 @@ pub(super) fn update(
     let size = ElementSize::of(map)?;
     let (key, mut value) = (size.key(key), size.value(value));
     fill(handles, parts, &mut value)?;
-    // SAFETY: the kernel reads as many bytes as the map's key and value have, and both buffers have at least those.
+    // SAFETY: the kernel reads the map's key and value size, and both buffers are at least that long.
     Ok(done(unsafe { element(map, &key).input(VALUE, &value).call(sys::BPF_MAP_UPDATE_ELEM) }))
 }
 
-/// Puts parts into a value, each at its place.
+/// Writes parts into a value, each at its offset.
 fn fill(handles: Handles<'_>, parts: &[ValuePart], value: &mut [u8]) -> Result<(), OperationError> {
     let mut object = 0;
     for part in parts {
-        let at = place(&part.at)? as usize;
+        let at = offset_of(&part.at)? as usize;
         let bytes = match &part.what {
             PartContent::Text(text) => text.as_bytes().to_vec(),
             PartContent::Fd(_) => {
@@ -107,7 +109,7 @@ fn fill(handles: Handles<'_>, parts: &[ValuePart], value: &mut [u8]) -> Result<(
     Ok(())
 }
 
-fn place(at: &PartOffset) -> Result<u32, OperationError> {
+fn offset_of(at: &PartOffset) -> Result<u32, OperationError> {
     match at {
         PartOffset::Byte(byte) => Ok(*byte),
         PartOffset::StructOps(member) => {
@@ -119,7 +121,7 @@ fn place(at: &PartOffset) -> Result<u32, OperationError> {
     }
 }
 
-/// `BPF_MAP_LOOKUP_ELEM`: the value's bytes, as many as asked for.
+/// `BPF_MAP_LOOKUP_ELEM`: returns the value's first `value_size` bytes.
 #[allow(unsafe_code)]
 pub(super) fn lookup(map: BorrowedFd<'_>, key: &[u8], value_size: u32) -> Result<AttemptResult, OperationError> {
     if value_size > MOST_SHOWN {
@@ -127,9 +129,9 @@ pub(super) fn lookup(map: BorrowedFd<'_>, key: &[u8], value_size: u32) -> Result
     }
     let size = ElementSize::of(map)?;
     let (key, mut value) = (size.key(key), size.value(&[]));
-    // SAFETY: the kernel reads the map's key size and writes its value size; the buffers have at least those.
+    // SAFETY: the kernel reads the map's key size and writes its value size; the buffers are at least that long.
     let result = unsafe { element(map, &key).output(VALUE, &mut value).call(sys::BPF_MAP_LOOKUP_ELEM) };
-    Ok(told(result.map(|_| hex(&value[..value.len().min(value_size as usize)]))))
+    Ok(detailed(result.map(|_| hex(&value[..value.len().min(value_size as usize)]))))
 }
 
 /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM`.
@@ -138,7 +140,7 @@ pub(super) fn lookup_and_delete(map: BorrowedFd<'_>, key: &[u8]) -> Result<Attem
     let size = ElementSize::of(map)?;
     let has_key = size.key > 0;
     let (key, mut value) = (size.key(key), size.value(&[]));
-    // A queue wants no key at all (`map_lookup_and_delete_elem` in `kernel/bpf/syscall.c`).
+    // A queue takes no key at all (`map_lookup_and_delete_elem` in `kernel/bpf/syscall.c`).
     let attr = if has_key { element(map, &key) } else { Attr::new().fd(0, map) };
     // SAFETY: as for a lookup.
     Ok(done(unsafe { attr.output(VALUE, &mut value).call(sys::BPF_MAP_LOOKUP_AND_DELETE_ELEM) }))
@@ -148,7 +150,7 @@ pub(super) fn lookup_and_delete(map: BorrowedFd<'_>, key: &[u8]) -> Result<Attem
 #[allow(unsafe_code)]
 pub(super) fn delete(map: BorrowedFd<'_>, key: &[u8]) -> Result<AttemptResult, OperationError> {
     let key = ElementSize::of(map)?.key(key);
-    // SAFETY: the kernel reads as many bytes as the map's key has, and the buffer has at least those.
+    // SAFETY: the kernel reads the map's key size, and the buffer is at least that long.
     Ok(done(unsafe { element(map, &key).call(sys::BPF_MAP_DELETE_ELEM) }))
 }
 
@@ -158,7 +160,7 @@ pub(super) fn next_key(map: BorrowedFd<'_>, key: Option<&[u8]>) -> Result<Attemp
     let size = ElementSize::of(map)?;
     let (key, mut next) = (key.map(|key| size.key(key)), size.key(&[]));
     let attr = key.as_deref().map_or(Attr::new().fd(0, map), |key| element(map, key));
-    // SAFETY: the kernel reads and writes as many bytes as the map's key has, and both buffers have at least those.
+    // SAFETY: the kernel reads and writes the map's key size, and both buffers are at least that long.
     Ok(done(unsafe { attr.output(VALUE, &mut next).call(sys::BPF_MAP_GET_NEXT_KEY) }))
 }
 
@@ -169,10 +171,10 @@ pub(super) fn freeze(map: BorrowedFd<'_>) -> AttemptResult {
     done(unsafe { Attr::new().fd(0, map).call(sys::BPF_MAP_FREEZE) })
 }
 
-/// The most elements of one call.
+/// The most elements in one call.
 const MOST_ELEMENTS: u32 = 1024;
 
-/// `BPF_MAP_LOOKUP_BATCH` and its like.
+/// `BPF_MAP_LOOKUP_BATCH` and its siblings.
 #[allow(unsafe_code)]
 pub(super) fn batch(op: BatchOp, map: BorrowedFd<'_>, count: u32) -> Result<AttemptResult, OperationError> {
     let size = ElementSize::of(map)?;
@@ -189,12 +191,12 @@ pub(super) fn batch(op: BatchOp, map: BorrowedFd<'_>, count: u32) -> Result<Atte
         BatchOp::Update => sys::BPF_MAP_UPDATE_BATCH,
         BatchOp::Delete => sys::BPF_MAP_DELETE_BATCH,
     };
-    // SAFETY: the kernel reads and writes `count` keys and values, and as the place to go on from either a number or a
-    // key; the buffers have at least those.
+    // SAFETY: the kernel reads and writes `count` keys and values, and a number or a key as the position to continue
+    // from; the buffers are at least that long.
     Ok(done(unsafe { attr.u32(32, elements as u32).fd(36, map).call(command) }))
 }
 
-/// A number as a key of so many bytes.
+/// Encodes a number as a key of `size` bytes.
 fn numbered(number: u64, size: usize) -> Vec<u8> {
     let mut key = number.to_le_bytes().to_vec();
     key.resize(size, 0);
@@ -212,7 +214,7 @@ impl From<kernel_types::UnknownType> for OperationError {
 pub(super) fn mmap(map: BorrowedFd<'_>, write: bool) -> AttemptResult {
     const PAGE: usize = 4096;
     let access = if write { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
-    // SAFETY: the kernel chooses a place where nothing is; nobody reads or writes it before it is gone again.
+    // SAFETY: the kernel chooses a free address; nobody reads or writes the mapping before it is unmapped.
     let mapped = unsafe {
         let at = libc::mmap(std::ptr::null_mut(), PAGE, access, libc::MAP_SHARED, map.as_raw_fd(), 0);
         if at == libc::MAP_FAILED {
@@ -251,11 +253,13 @@ mod tests {
     }
 
     #[test]
-    fn no_more_of_a_value_is_told_than_three_times_fits_a_line() {
+    fn a_value_is_shown_only_as_far_as_three_fit_a_line() {
         assert!(3 * 2 * MOST_SHOWN as usize + 1024 < harness_protocol::outcome::LONGEST_LINE);
         let (reader, _writer) = rustix::pipe::pipe().unwrap();
-        let error = lookup(reader.as_fd(), &[], MOST_SHOWN + 1).unwrap_err().to_string();
-        assert!(error.starts_with("8193 bytes of a value are asked for"), "{error}");
+        insta::assert_snapshot!(
+            lookup(reader.as_fd(), &[], MOST_SHOWN + 1).unwrap_err(),
+            @"8193 bytes of a value are requested, and a record holds 8192: lower the attempt's `value_size`"
+        );
     }
 
     #[test]

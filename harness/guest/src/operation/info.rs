@@ -1,4 +1,4 @@
-//! What the kernel tells about an object, and to whom.
+//! What the kernel reveals about an object, and to whom.
 
 #![allow(unsafe_code)]
 
@@ -7,26 +7,26 @@ use std::os::fd::BorrowedFd;
 use harness_protocol::{errno::Errno, plan::ObjectKind};
 use libbpf_sys as sys;
 
-use super::result::{AttemptResult, done, told};
+use super::result::{AttemptResult, detailed, done};
 use crate::attr::Attr;
 
-/// `BPF_OBJ_GET_INFO_BY_FD`: what of it depends on who asks.
+/// `BPF_OBJ_GET_INFO_BY_FD`: returns what depends on the caller.
 pub(super) fn of(object: BorrowedFd<'_>, kind: Option<ObjectKind>) -> AttemptResult {
     match kind {
-        Some(ObjectKind::Map) => told(map(object)),
-        Some(ObjectKind::Prog) => told(program(object)),
-        Some(ObjectKind::Link) => told(link(object)),
+        Some(ObjectKind::Map) => detailed(map(object)),
+        Some(ObjectKind::Prog) => detailed(program(object)),
+        Some(ObjectKind::Link) => detailed(link(object)),
         Some(ObjectKind::Btf) => done(ask(object, &mut sys::bpf_btf_info::default())),
         None => done(ask(object, &mut [0_u8; 64])),
     }
 }
 
-/// Has the kernel fill a description, which may hold pointers to buffers that are there for the call.
+/// Makes the kernel fill an info structure, which may point to buffers that outlive the call.
 fn ask<T>(object: BorrowedFd<'_>, description: &mut T) -> Result<(), Errno> {
     let description = std::slice::from_mut(description);
     let length = size_of_val(description) as u32;
     let mut attr = Attr::new().fd(0, object).u32(4, length).output(8, description);
-    // SAFETY: the description is as long as the attributes say; what it points to is as long as it says beside that.
+    // SAFETY: the structure has the stated length, and so have the buffers that it points to.
     unsafe { attr.call(sys::BPF_OBJ_GET_INFO_BY_FD) }.map(|_| ())
 }
 
@@ -36,8 +36,8 @@ fn map(object: BorrowedFd<'_>) -> Result<String, Errno> {
     Ok(format!("flags={:#x}", map.map_flags))
 }
 
-/// A program's instructions, its machine code and where that lies are for some; its maker's number is told in the numbers
-/// of who asks (`bpf_prog_get_info_by_fd` in `kernel/bpf/syscall.c`).
+/// The kernel shows a program's instructions, machine code and its address to some callers only, and the creator's uid
+/// as mapped in the caller's user namespace (`bpf_prog_get_info_by_fd` in `kernel/bpf/syscall.c`).
 fn program(object: BorrowedFd<'_>) -> Result<String, Errno> {
     let (mut instructions, mut code, mut addresses) = ([0_u8; 64], [0_u8; 64], [0_u64; 1]);
     let mut prog = sys::bpf_prog_info {
@@ -59,17 +59,17 @@ fn program(object: BorrowedFd<'_>) -> Result<String, Errno> {
     ))
 }
 
-/// How many instructions the kernel made of a program. Each is eight bytes (`struct bpf_insn`).
+/// Returns how many instructions the kernel made of a program. Each is eight bytes (`struct bpf_insn`).
 pub(super) fn instructions(prog: BorrowedFd<'_>) -> AttemptResult {
     let mut description = sys::bpf_prog_info::default();
     let asked = ask(prog, &mut description);
-    told(asked.map(|()| match description.xlated_prog_len {
+    detailed(asked.map(|()| match description.xlated_prog_len {
         0 => "hidden".to_owned(),
         bytes => format!("{} instructions", bytes as usize / size_of::<sys::bpf_insn>()),
     }))
 }
 
-/// The kernel takes away the count of what it does not tell of, or the pointer to what it does not show.
+/// The kernel clears the count of what it hides, or the pointer to what it only counts.
 fn shown(count: u32, pointer: u64) -> &'static str {
     match (count, pointer) {
         (0, _) => "hidden",
@@ -78,7 +78,7 @@ fn shown(count: u32, pointer: u64) -> &'static str {
     }
 }
 
-/// Of a link only those to the entries of functions tell somebody more than others: where the functions lie
+/// Only links to function entries show some callers more than others: the functions' addresses
 /// (`bpf_kprobe_multi_link_fill_link_info` in `kernel/trace/bpf_trace.c`).
 fn link(object: BorrowedFd<'_>) -> Result<String, Errno> {
     let mut link = sys::bpf_link_info::default();
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_hidden_is_told_from_what_is_only_counted() {
+    fn hidden_counted_and_shown_are_distinguished() {
         assert_eq!([shown(0, 7), shown(1, 0), shown(1, 7)], ["hidden", "counted", "shown"]);
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     kernel_types,
 };
 
-/// The descriptors of a call's saved objects, one after the other.
+/// The descriptors of a call's saved objects, taken one after the other.
 struct Objects<'a> {
     handles: Handles<'a>,
     next: usize,
@@ -32,7 +32,7 @@ pub(super) fn map_create(
 ) -> Result<AttemptResult, OperationError> {
     let Call::MapCreate { map_type, key_size, value_size, max_entries, map_flags, inner_map, map_extra, types } = call
     else {
-        return Err(OperationError::NotOurs);
+        return Err(OperationError::NotForExecutor);
     };
     let mut objects = Objects { handles, next: 0 };
     let mut spec = MapSpec {
@@ -66,10 +66,10 @@ pub(super) fn prog_load(
 ) -> Result<AttemptResult, OperationError> {
     let Call::ProgLoad { prog_type, expected_attach_type, prog_flags, body, license, target, types, maps } = call
     else {
-        return Err(OperationError::NotOurs);
+        return Err(OperationError::NotForExecutor);
     };
     let mut objects = Objects { handles, next: 0 };
-    let (target, replaces, member) = aim(target, &mut objects)?;
+    let (target, replaces, member) = target_of(target, &mut objects)?;
     let functions = functions(types.as_ref());
     let types = types.as_ref().map(|_| Ok::<_, OperationError>((objects.take()?, functions.as_slice()))).transpose()?;
     let maps: Vec<BorrowedFd<'_>> = maps.iter().map(|_| objects.take()).collect::<Result<_, _>>()?;
@@ -96,10 +96,10 @@ pub(super) fn prog_load(
     Ok(made(bpf::prog_load(spec, token)))
 }
 
-/// The number of the type a program is written for, the program it is part of, and the index of the member it is for.
+/// The BTF id of the type a program is written for, the program that has the type, and the index of the member.
 type LoadTarget<'a> = (u32, Option<BorrowedFd<'a>>, Option<u32>);
 
-fn aim<'a>(target: &ProgTarget, objects: &mut Objects<'a>) -> Result<LoadTarget<'a>, OperationError> {
+fn target_of<'a>(target: &ProgTarget, objects: &mut Objects<'a>) -> Result<LoadTarget<'a>, OperationError> {
     if let ProgTarget::Program { function, .. } = target {
         return Ok((*function, Some(objects.take()?), None));
     }
@@ -107,7 +107,7 @@ fn aim<'a>(target: &ProgTarget, objects: &mut Objects<'a>) -> Result<LoadTarget<
     Ok((target, None, member))
 }
 
-/// The number of the kernel's type a program is written for, 0 for none, and the index of the member it is for.
+/// Returns the BTF id of the kernel type that a program is written for, 0 for none, and the index of the member.
 pub(super) fn kernel_target(target: &ProgTarget) -> Result<(u32, Option<u32>), OperationError> {
     match target {
         ProgTarget::None => Ok((0, None)),
@@ -116,7 +116,7 @@ pub(super) fn kernel_target(target: &ProgTarget) -> Result<(u32, Option<u32>), O
             let (structure, index, _) = kernel_types::known().member(wanted)?;
             Ok((structure, Some(index)))
         }
-        ProgTarget::Program { .. } => Err(OperationError::NotOurs),
+        ProgTarget::Program { .. } => Err(OperationError::NotForExecutor),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Calls on objects as such: their ids, links and iterators, programs with maps.
+//! Calls on objects in general: ids, links and iterators, and programs with maps.
 
 use std::{
     ffi::{CStr, CString},
@@ -15,8 +15,7 @@ use super::{
 };
 use crate::{attr::Attr, bpf, error::During, pseudofile};
 
-/// `BPF_OBJ_PIN`; its file is given other permissions, if some are wanted. If the name is not to stay, it is taken away
-/// again.
+/// `BPF_OBJ_PIN`. Sets the file's permissions if `mode` is given, and removes the pin unless it is to stay.
 pub(super) fn pin(
     object: BorrowedFd<'_>,
     path: &CStr,
@@ -26,15 +25,15 @@ pub(super) fn pin(
     let pinned = bpf::obj_pin(object, path);
     if let (Ok(()), Some(mode)) = (&pinned, mode) {
         rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(mode), rustix::fs::AtFlags::empty())
-            .during(|| "chmod what was just pinned")?;
+            .during(|| "chmod of the new pin")?;
     }
     if pinned.is_ok() && !stays {
-        rustix::fs::unlink(path).during(|| "unlink what was just pinned")?;
+        rustix::fs::unlink(path).during(|| "unlink of the new pin")?;
     }
     Ok(done(pinned))
 }
 
-/// `BPF_MAP_GET_NEXT_ID` and its like.
+/// `BPF_MAP_GET_NEXT_ID` and its siblings.
 pub(super) fn next_id(kind: ObjectKind, after: u32) -> AttemptResult {
     let command = match kind {
         ObjectKind::Map => sys::BPF_MAP_GET_NEXT_ID,
@@ -45,7 +44,7 @@ pub(super) fn next_id(kind: ObjectKind, after: u32) -> AttemptResult {
     done(call(Attr::new().u32(0, after), command))
 }
 
-/// `BPF_MAP_GET_FD_BY_ID` and its like. The id is what the object's `/proc/self/fdinfo` says.
+/// `BPF_MAP_GET_FD_BY_ID` and its siblings, with the id from the object's `/proc/self/fdinfo`.
 pub(super) fn fd_by_id(kind: ObjectKind, object: BorrowedFd<'_>) -> Result<AttemptResult, OperationError> {
     let (command, field) = match kind {
         ObjectKind::Map => (sys::BPF_MAP_GET_FD_BY_ID, "map_id:"),
@@ -68,7 +67,7 @@ pub(super) fn enable_stats() -> AttemptResult {
     made(make(Attr::new(), sys::BPF_ENABLE_STATS))
 }
 
-/// `BPF_LINK_UPDATE`, with `BPF_F_REPLACE` if the program it must have so far is given.
+/// `BPF_LINK_UPDATE`, with `BPF_F_REPLACE` if the current program is given.
 pub(super) fn link_update(link: BorrowedFd<'_>, prog: BorrowedFd<'_>, old: Option<BorrowedFd<'_>>) -> AttemptResult {
     let attr = Attr::new().fd(0, link).fd(4, prog);
     done(call(
@@ -82,7 +81,7 @@ pub(super) fn link_detach(link: BorrowedFd<'_>) -> AttemptResult {
     done(call(Attr::new().fd(0, link), sys::BPF_LINK_DETACH))
 }
 
-/// `BPF_ITER_CREATE`: how many bytes can be read from it.
+/// `BPF_ITER_CREATE`. Returns how many bytes can be read from the iterator.
 pub(super) fn iter_create(link: BorrowedFd<'_>) -> AttemptResult {
     let made = made(make(Attr::new().fd(0, link), sys::BPF_ITER_CREATE));
     let Some(iterator) = &made.fd else { return made };
@@ -92,7 +91,7 @@ pub(super) fn iter_create(link: BorrowedFd<'_>) -> AttemptResult {
     }
 }
 
-/// Bytes up to the end of a file.
+/// Returns the number of bytes up to the end of a file.
 fn length(file: BorrowedFd<'_>) -> Result<usize, Errno> {
     let (mut buffer, mut bytes) = ([0_u8; 4096], 0);
     loop {
@@ -122,7 +121,7 @@ pub(super) fn prog_stream_read(prog: BorrowedFd<'_>) -> AttemptResult {
     let mut buffer = [0_u8; 64];
     let length = buffer.len() as u32;
     let mut attr = Attr::new().output(0, &mut buffer).u32(8, length).u32(12, STANDARD_OUTPUT).fd(16, prog);
-    // SAFETY: the buffer is as long as the attributes say.
+    // SAFETY: the buffer has the stated length.
     done(unsafe { attr.call(sys::BPF_PROG_STREAM_READ_BY_FD) })
 }
 
@@ -132,18 +131,18 @@ pub(super) fn raw_tracepoint_open(prog: BorrowedFd<'_>, name: Option<&str>) -> A
     let name = name.map(|name| CString::new(name.replace('\0', "")).expect("zeros were just taken out"));
     let attr = Attr::new().fd(8, prog);
     let mut attr = name.iter().fold(attr, |attr, name| attr.u64(0, name.as_ptr() as u64));
-    // SAFETY: the name ends with a zero and outlives the call, which makes a descriptor.
+    // SAFETY: the name ends with a zero byte and outlives the call, which makes a descriptor.
     made(unsafe { attr.make(sys::BPF_RAW_TRACEPOINT_OPEN) })
 }
 
 #[allow(unsafe_code)]
 fn call(mut attr: Attr<'_>, command: u32) -> Result<i32, Errno> {
-    // SAFETY: it was given no buffer.
+    // SAFETY: no buffers.
     unsafe { attr.call(command) }
 }
 
 #[allow(unsafe_code)]
 fn make(mut attr: Attr<'_>, command: u32) -> Result<OwnedFd, Errno> {
-    // SAFETY: it was given no buffer; the commands it is used for make a descriptor.
+    // SAFETY: no buffers; the commands that use it make a descriptor.
     unsafe { attr.make(command) }
 }

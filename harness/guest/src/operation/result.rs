@@ -1,4 +1,4 @@
-//! What an attempt is made with, and what becomes of it.
+//! What an attempt is made with, and its result.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -13,7 +13,7 @@ use crate::{
     sysctl::SysctlError,
 };
 
-/// The largest key or value accepted, in bytes.
+/// The largest key or value that is handled, in bytes.
 pub(super) const LARGEST_ELEMENT: usize = 16 * 1024 * 1024;
 
 /// Why an attempt could not even be made: never a verdict.
@@ -22,58 +22,58 @@ pub(crate) enum OperationError {
     /// A call of our own before the attempt failed.
     #[error(transparent)]
     Sys(#[from] SysError),
-    /// A descriptor the call needs was not sent along.
-    #[error("nobody said which {0:?} it is about")]
+    /// A descriptor that the call needs was not sent along.
+    #[error("missing {0:?} descriptor")]
     Missing(FdRole),
     /// The map's elements are too large to be handled here.
     #[error("an element of the map is larger than {} bytes", LARGEST_ELEMENT)]
     TooLarge,
-    /// More of a value is asked for than a record holds.
-    #[error("{asked} bytes of a value are asked for, and a record holds {most}: lower the attempt's value_size")]
+    /// More of a value is requested than a record holds.
+    #[error("{asked} bytes of a value are requested, and a record holds {most}: lower the attempt's `value_size`")]
     TooMuchToShow {
-        /// How many.
+        /// How many bytes are requested.
         asked: u32,
-        /// How many there may be.
+        /// The most there may be.
         most: u32,
     },
-    /// A part of a value would lie beyond its end.
+    /// A part of a value would lie beyond the end of the value.
     #[error("a part of the value at byte {at} does not fit into it")]
     Outside {
-        /// Where it would begin.
+        /// Its offset.
         at: usize,
     },
-    /// The attempt names no kernel setting.
+    /// The attempt does not name a kernel setting.
     #[error(transparent)]
     Setting(#[from] SysctlError),
-    /// The attempt names a type the kernel does not have.
+    /// The attempt names a type that the kernel does not have.
     #[error(transparent)]
     Type(UnknownType),
-    /// The attempt's target is one for links only.
-    #[error("a program is put there by a link only: use link_create")]
-    NoPlace,
-    /// The verifier did not say what a survey is to tell.
+    /// The attempt's target is for links only.
+    #[error("only a link attaches a program there: use `link_create`")]
+    LinkOnly,
+    /// The verifier's log does not answer a survey.
     #[error("helper survey: {0}")]
     Survey(#[from] SurveyError),
-    /// The attempt is not an agent's to make.
-    #[error("an agent does not make this attempt")]
-    NotOurs,
+    /// An executor does not make this kind of attempt.
+    #[error("an executor does not make this kind of attempt")]
+    NotForExecutor,
 }
 
-/// What became of an attempt.
+/// The result of an attempt.
 #[derive(Debug)]
 pub(crate) struct AttemptResult {
-    /// What the kernel said.
+    /// The kernel's answer.
     pub(crate) answer: Answer,
-    /// What it made.
+    /// The descriptor it made.
     pub(crate) fd: Option<OwnedFd>,
 }
 
-/// The descriptors of an attempt by their roles.
+/// The descriptors of an attempt, by role.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Handles<'a> {
-    /// What the attempt needs, by index.
+    /// The roles that the attempt uses, each with the index of its descriptor.
     pub(crate) handles: &'a [Handle],
-    /// All descriptors at hand.
+    /// All descriptors that were sent along.
     pub(crate) fds: &'a [OwnedFd],
 }
 
@@ -83,7 +83,7 @@ impl<'a> Handles<'a> {
         of_role.filter_map(move |Handle(_, at)| self.fds.get(*at as usize).map(AsFd::as_fd))
     }
 
-    /// The descriptor that is this to the attempt.
+    /// Returns the descriptor in this role, if there is one.
     pub(crate) fn get(self, role: FdRole) -> Option<BorrowedFd<'a>> {
         self.all(role).next()
     }
@@ -92,13 +92,13 @@ impl<'a> Handles<'a> {
         self.get(role).ok_or(OperationError::Missing(role))
     }
 
-    /// One of the saved objects, in the order of [`Call::objects`].
+    /// Returns a saved object, by its index in [`Call::objects`].
     pub(super) fn object(self, index: usize) -> Result<BorrowedFd<'a>, OperationError> {
         self.all(FdRole::Object).nth(index).ok_or(OperationError::Missing(FdRole::Object))
     }
 }
 
-/// What became of an attempt that takes several calls.
+/// Makes the result of an attempt that takes several calls.
 pub(super) fn stepped(result: Result<(), SysError>) -> AttemptResult {
     match result {
         Ok(()) => AttemptResult { answer: Answer::Ok { detail: None }, fd: None },
@@ -108,7 +108,7 @@ pub(super) fn stepped(result: Result<(), SysError>) -> AttemptResult {
     }
 }
 
-/// `fsopen` alone is what outcomes call the first step, whatever it opens.
+/// Returns the name of a step: outcomes call every first step `fsopen`, whatever it opens.
 fn step(call: &str) -> String {
     if call.starts_with("fsopen ") { "fsopen".to_owned() } else { call.to_owned() }
 }
@@ -120,7 +120,7 @@ pub(super) fn made(result: Result<OwnedFd, Errno>) -> AttemptResult {
     }
 }
 
-pub(super) fn told(result: Result<String, Errno>) -> AttemptResult {
+pub(super) fn detailed(result: Result<String, Errno>) -> AttemptResult {
     let answer = match result {
         Ok(detail) => Answer::Ok { detail: Some(detail) },
         Err(errno) => Answer::Err { errno, step: None },
@@ -159,7 +159,7 @@ mod tests {
         let handles = Handles { handles: &[Handle(FdRole::Token, 0), Handle(FdRole::Object, 1)], fds: &fds };
         assert_eq!(handles.need(FdRole::Object).unwrap().as_raw_fd(), fds[1].as_raw_fd());
         let error = handles.need(FdRole::Bpffs).unwrap_err();
-        assert_eq!(error.to_string(), "nobody said which Bpffs it is about");
+        assert_eq!(error.to_string(), "missing Bpffs descriptor");
     }
 
     #[test]

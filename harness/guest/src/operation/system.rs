@@ -1,9 +1,9 @@
-//! What is no command of `bpf(2)`.
+//! Attempts that are not `bpf(2)` commands.
 
 use super::result::{AttemptResult, OperationError, stepped};
 use crate::{pseudofile, sysctl};
 
-/// `write(2)` of a kernel setting: another value, or the one it has.
+/// `write(2)` of a kernel setting: another value, or the current one.
 pub(super) fn write(name: &str, value: Option<&str>) -> Result<AttemptResult, OperationError> {
     let path = sysctl::path_of(name)?;
     let own;
@@ -25,10 +25,13 @@ mod tests {
 
     #[test]
     fn a_refused_write_is_an_answer_and_a_bad_name_is_an_error() {
-        // `osrelease` is for reading, for root too.
+        // `osrelease` is read-only, also for root.
         let refused = write("kernel.osrelease", None).unwrap().answer;
-        assert!(matches!(refused, Answer::Err { step: Some(step), .. } if step.contains("osrelease")));
-        let error = write("../etc", None).unwrap_err().to_string();
-        assert!(error.contains("`../etc` cannot name a sysctl"), "{error}");
+        let Answer::Err { step: Some(step), .. } = refused else { panic!("{refused:?}") };
+        insta::assert_snapshot!(step, @"open /proc/sys/kernel/osrelease");
+        insta::assert_snapshot!(
+            write("../etc", None).unwrap_err(),
+            @"`../etc` cannot name a sysctl: write it with dots, such as `kernel.unprivileged_bpf_disabled`"
+        );
     }
 }

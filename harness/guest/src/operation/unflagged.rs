@@ -1,4 +1,4 @@
-//! Commands with the descriptor of a token in its place, and without the flag that says so.
+//! Commands with a token's descriptor in its member, but without the flag that says so.
 
 #![allow(unsafe_code)]
 
@@ -11,7 +11,7 @@ use crate::{
     bpf::{self, Token},
 };
 
-/// Makes the command; members lie where `include/uapi/linux/bpf.h` has them.
+/// Makes the call; members are at the offsets of `include/uapi/linux/bpf.h`.
 pub(super) fn make(command: TokenCommand, token: Token<'_>) -> AttemptResult {
     let (instructions, types) = (bpf::returning(0), blob::bytes());
     let attr = match command {
@@ -23,8 +23,8 @@ pub(super) fn make(command: TokenCommand, token: Token<'_>) -> AttemptResult {
         TokenCommand::BtfLoad => Attr::new().input(0, &types).u32(16, types.len() as u32),
         TokenCommand::BtfGetFdById => Attr::new().u32(0, 1),
     };
-    let mut attr = token.into_iter().fold(attr, |attr, token| attr.fd(command.place(), token));
-    // SAFETY: instructions and types are as many as is said, the licence ends with a zero, and all live across the call,
-    // which makes a descriptor.
+    let mut attr = token.into_iter().fold(attr, |attr, token| attr.fd(command.offset(), token));
+    // SAFETY: instructions and types have the stated lengths, the license ends with a zero byte, and all outlive the
+    // call, which makes a descriptor.
     made(unsafe { attr.make(command.number()) })
 }

@@ -1,4 +1,4 @@
-//! What the verifier is asked.
+//! Questions to the verifier.
 
 use harness_protocol::{
     outcome::Answer,
@@ -16,7 +16,7 @@ use crate::{
     survey::{self, Kind, Questions},
 };
 
-/// Which helpers it grants.
+/// Asks which helpers it grants.
 pub(super) fn helper_survey(
     survey: &HelperSurvey,
     handles: Handles<'_>,
@@ -51,7 +51,7 @@ fn kind(survey: &HelperSurvey) -> Result<Kind, OperationError> {
     Ok(Kind { spec, returns: survey.returns })
 }
 
-/// Whether it lets a program pass.
+/// Asks whether it accepts a program.
 pub(super) fn verify(verify: &Verify, handles: Handles<'_>) -> Result<AttemptResult, OperationError> {
     let (answer, fd) = program::load(verify, handles.get(FdRole::Object), handles.get(FdRole::Token))?;
     Ok(AttemptResult { answer, fd })

@@ -1,4 +1,4 @@
-//! The descriptors an attempt needs, and where they come from.
+//! The descriptors that an attempt needs, and where they come from.
 
 use std::{os::fd::OwnedFd, rc::Rc};
 
@@ -12,7 +12,7 @@ use super::{
 use crate::{batch::Gathered, message::FdRole, pseudofile};
 
 impl Pass<'_> {
-    /// The descriptors an attempt needs.
+    /// Collects the descriptors that an attempt needs.
     pub(crate) fn gather(&mut self, attempt: &Attempt) -> Result<Gathered, AttemptError> {
         let mut gathered = Gathered::new();
         if let Some(token) = self.token(attempt)? {
@@ -64,7 +64,7 @@ impl Pass<'_> {
             (Token::None, _) => Ok(None),
             _ if self.is_before_tokens(&attempt.actor) => self.no_token_at_all(&attempt.actor).map(Some),
             (_, Kind::Root(_)) if !matches!(attempt.call, Call::TokenInfo) => Ok(None),
-            (_, Kind::Root(None)) => Err(unobtainable("a token", "there is no container control to borrow it of")),
+            (_, Kind::Root(None)) => Err(unobtainable("a token", "there is no container control to borrow it from")),
             (Token::Saved(name), Kind::Root(Some(lender))) => lender.saved(name).map(Some),
             (Token::Own | Token::Of(_), Kind::Root(Some(lender))) => lender.own_of_single().map(Some),
             (Token::Saved(name), Kind::Real | Kind::Container) => self.saved(name).map(Some),
@@ -83,7 +83,7 @@ impl Pass<'_> {
         }
     }
 
-    /// The bpffs that an attempt's actor, a unit of systemd, was refused a token of before it could make it.
+    /// Returns the bpffs of which an attempt's actor, a systemd unit, was refused a token before the attempt.
     pub(crate) fn lacked_token(&mut self, attempt: &Attempt) -> Result<Option<Rc<OwnedFd>>, AttemptError> {
         let player = self.actors.player(&attempt.actor)?;
         match attempt.token == Token::Own && player.no_token().is_some() {
@@ -92,13 +92,13 @@ impl Pass<'_> {
         }
     }
 
-    /// Whether an actor's kernel has no tokens; who is not there has told so or will.
+    /// Returns whether an actor's kernel has no tokens. A missing actor is reported elsewhere.
     fn is_before_tokens(&mut self, actor: &Actor) -> bool {
         self.actors.player(actor).is_ok_and(|actor| actor.is_before_tokens())
     }
 
-    /// A descriptor in place of a token, on a kernel that has none: whatever it is, the kernel does not know the flag that
-    /// comes with it, or the field it is in, and refuses the call.
+    /// Returns a descriptor in place of a token on a kernel without tokens. Any descriptor will do: the kernel does not
+    /// know the flag that comes with it, or its member, and refuses the call.
     fn no_token_at_all(&mut self, actor: &Actor) -> Result<Rc<OwnedFd>, AttemptError> {
         self.bpffs(actor, BpffsFd::Root)
     }
@@ -135,5 +135,5 @@ impl Pass<'_> {
 const LIRC: &str = "/dev/lirc0";
 
 fn no_token(whose: &str) -> AttemptError {
-    unobtainable(format!("the token of {whose}"), "none was made while it was set up")
+    unobtainable(format!("the token of {whose}"), "none was made during setup")
 }

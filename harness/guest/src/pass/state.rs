@@ -8,18 +8,18 @@ use std::{
 
 use super::actors::Actors;
 
-/// File descriptors saved by name; for one that was not made, why.
+/// Saved file descriptors by name; for one that was not made, the reason.
 pub(crate) type Objects = BTreeMap<String, Result<Rc<OwnedFd>, String>>;
 
-/// In whose place attempts are made.
+/// Who makes the attempts of a pass.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind<'a> {
-    /// Each actor's own, as the scenario says.
+    /// Each actor its own, as the scenario says.
     Real,
     /// A container with every permission.
     Container,
-    /// Full root, who hands over no token; where a token is the object, it borrows the one of another pass, if there is
-    /// one.
+    /// Full root, which hands over no token. Where a token is the object of a call, it borrows that of another pass, if
+    /// there is one.
     Root(Option<&'a Pass<'a>>),
 }
 
@@ -29,10 +29,10 @@ pub(crate) struct Pass<'a> {
     pub(crate) root_cgroup: BorrowedFd<'a>,
     /// Who acts.
     pub(crate) actors: Actors<'a>,
-    /// What was saved.
+    /// The saved objects.
     pub(crate) objects: Objects,
-    /// In whose place.
+    /// Who makes the attempts.
     pub(crate) kind: Kind<'a>,
-    /// Where an object that was not made here is taken from, so that later attempts stand on their own.
+    /// Where objects come from that were not made in this pass, so that later attempts do not depend on earlier ones.
     pub(crate) fallback: Option<&'a Objects>,
 }

@@ -1,4 +1,4 @@
-//! What numbers of the kernel and of libbpf are called.
+//! The names of the kernel's commands and libbpf's features.
 
 /// The commands by number (`enum bpf_cmd`, `include/uapi/linux/bpf.h`).
 const COMMANDS: [&str; 39] = [
@@ -43,12 +43,12 @@ const COMMANDS: [&str; 39] = [
     "prog_assoc_struct_ops",
 ];
 
-/// The name of a command, or its number.
+/// Returns the name of a command, or its number.
 pub(super) fn command_name(number: u32) -> String {
     COMMANDS.get(number as usize).map_or_else(|| format!("command {number}"), |name| (*name).to_owned())
 }
 
-/// What libbpf probes for, by its number (`enum kern_feature_id`, `src/libbpf_internal.h` of libbpf 1.7).
+/// What libbpf probes for, by number (`enum kern_feature_id`, `src/libbpf_internal.h` of libbpf 1.7).
 const FEATURES: [&str; 24] = [
     "names",
     "global data",
@@ -76,7 +76,7 @@ const FEATURES: [&str; 24] = [
     "the uprobe system call",
 ];
 
-/// The name of a feature, or its number.
+/// Returns the name of a feature, or its number.
 pub(super) fn feature_name(number: u32) -> String {
     FEATURES.get(number as usize).map_or_else(|| format!("feature {number}"), |name| (*name).to_owned())
 }

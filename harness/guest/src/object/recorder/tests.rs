@@ -2,7 +2,8 @@ use super::*;
 
 #[test]
 fn calls_are_seen_only_while_a_recording_goes_on() {
-    // A closed descriptor is refused by any kernel, and where bpf(2) itself is, that is seen too.
+    // Every kernel refuses a path that does not exist; where a filter refuses `bpf(2)` itself, the call is seen as
+    // well.
     let call = || crate::bpf::obj_get(c"/nonexistent/object", 0).unwrap_err();
     call();
     start();
@@ -22,21 +23,21 @@ fn calls_are_seen_only_while_a_recording_goes_on() {
 }
 
 #[test]
-fn a_probe_is_told_by_what_it_probes() {
+fn a_probe_is_recorded_with_its_feature() {
     let mut recorder = Recorder { probing: Some(0), ..Recorder::default() };
     let mut attr = sys::bpf_attr::default();
     attr.__bindgen_anon_3 = sys::bpf_attr__bindgen_ty_4 { prog_type: 1, prog_flags: TOKEN, ..Default::default() };
     recorder.note(sys::BPF_PROG_LOAD, &attr, Some(Errno::EPERM));
     recorder.probing = None;
     recorder.note(sys::BPF_PROG_LOAD, &attr, None);
-    let told: Vec<_> = recorder.answer.steps.iter().map(|step| (step.purpose.clone(), step.errno)).collect();
+    let recorded: Vec<_> = recorder.answer.steps.iter().map(|step| (step.purpose.clone(), step.errno)).collect();
     let probe = |name: &str| Purpose::Probe(name.to_owned());
-    assert_eq!(told, [(probe("names"), Some(Errno::EPERM)), (probe("loading"), None)]);
+    assert_eq!(recorded, [(probe("names"), Some(Errno::EPERM)), (probe("loading"), None)]);
     assert!(recorder.answer.steps.iter().all(|step| step.about == "socket_filter" && step.token));
 }
 
 #[test]
-fn what_is_attached_is_told_by_its_name_and_a_failure_without_a_call_too() {
+fn attachments_are_recorded_by_name_as_are_failures_without_a_call() {
     let mut recorder = Recorder::default();
     let begin = |recorder: &mut Recorder, name: &str| {
         let (name, what) = (name.to_owned(), Attached::Program);
@@ -54,18 +55,18 @@ fn what_is_attached_is_told_by_its_name_and_a_failure_without_a_call_too() {
     assert_eq!(recorder.attached(Some(Errno::from_raw(libc::EOPNOTSUPP))), 0);
     begin(&mut recorder, "point");
     recorder.attached(Some(Errno::from_raw(libc::ENOENT)));
-    let told = |step: &ObjectStep| (format!("{} {}", step.cmd, step.about), step.errno);
+    let recorded = |step: &ObjectStep| (format!("{} {}", step.cmd, step.about), step.errno);
     let expected = [
         ("perf_event_open probe".to_owned(), Some(Errno::from_raw(libc::EACCES))),
         ("link_create trace_fentry enter".to_owned(), None),
         ("attach point".to_owned(), Some(Errno::from_raw(libc::ENOENT))),
     ];
-    assert_eq!(recorder.answer.steps.iter().map(told).collect::<Vec<_>>(), expected);
+    assert_eq!(recorder.answer.steps.iter().map(recorded).collect::<Vec<_>>(), expected);
     assert!(recorder.answer.steps.iter().all(|step| step.purpose == Purpose::Attachment));
 }
 
 #[test]
-fn names_are_plain_and_end_somewhere() {
+fn names_are_plain_and_bounded() {
     let odd = std::ffi::CString::new(format!("a\n\"{}", "x".repeat(1000))).unwrap();
     // SAFETY: the string lives across the call.
     let name = unsafe { text(odd.as_ptr()) };
