@@ -1,4 +1,4 @@
-//! What the instructions of functions do, as far as that can be told without running them.
+//! What functions do, as far as their instructions show without being run.
 
 use std::collections::BTreeSet;
 
@@ -7,12 +7,12 @@ use crate::{
     error::ObjectError,
 };
 
-/// An instruction has this many bytes.
+/// The size of an instruction in bytes.
 const INSTRUCTION: u64 = 8;
 const MOST_FUNCTIONS: usize = 4 * 1024;
-/// Helpers are numbered from 1; no kernel has as many as this.
+/// Helpers are numbered from 1 and stay well below this number.
 const HELPERS: i32 = 4096;
-/// All that is found in all functions together.
+/// The most facts that are collected from all functions together.
 const MOST_FINDINGS: usize = 1_000_000;
 
 /// Operation codes (`include/uapi/linux/bpf_common.h`, `bpf.h`).
@@ -31,57 +31,57 @@ const PACKET_FIELDS: [i16; 2] = [76, 80];
 #[derive(Clone, Debug)]
 pub(crate) struct Function<'a> {
     pub(crate) name: &'a str,
-    /// The section it is in.
+    /// The index of its section.
     pub(crate) section: usize,
-    /// Where it begins there, in bytes.
+    /// Its offset in the section, in bytes.
     pub(crate) start: u64,
     pub(crate) size: u64,
-    /// Whether nothing outside of the object sees it.
+    /// Whether its symbol is local to the object.
     pub(crate) is_local: bool,
 }
 
-/// What a symbol stands for.
+/// What a symbol refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
-    /// Code of a section.
+    /// Code.
     Code,
-    /// A map, by its place in the list.
+    /// A map, by its index in the list.
     Map(usize),
-    /// Something outside of the object.
-    Outside,
-    /// A table of places to jump to.
+    /// Something that is defined outside the object.
+    External,
+    /// A jump table.
     JumpTable,
-    /// Nothing that counts here.
+    /// Anything else.
     Other,
 }
 
-/// What one function does by its own instructions.
+/// What one function does in its own instructions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FunctionEffects {
     pub(crate) helpers: BTreeSet<u32>,
-    /// Functions of the kernel it calls, by the number of the symbol.
+    /// Kernel functions it calls, by symbol index.
     pub(crate) kfuncs: BTreeSet<usize>,
     pub(crate) maps: BTreeSet<usize>,
-    /// Functions of the object that it calls, or hands over to be called.
+    /// Functions of the object that it calls or passes as callbacks.
     pub(crate) calls: BTreeSet<usize>,
-    /// Whether it calls anything that is no helper.
+    /// Whether it calls anything other than helpers.
     pub(crate) calls_functions: bool,
     pub(crate) has_callback: bool,
     pub(crate) has_jump_table: bool,
     /// Whether it reads a packet by `LD_ABS` or `LD_IND`.
-    pub(crate) reads_packet_of_old: bool,
-    /// Whether it reads where the packet is, of a context for packets.
+    pub(crate) reads_packet_by_ld_abs: bool,
+    /// Whether it reads `data` or `data_end` of a packet context.
     pub(crate) reads_packet: bool,
 }
 
-/// All functions of the sections with code, by section and place.
+/// All functions in code sections, ordered by section and offset.
 pub(crate) fn functions<'a>(elf: &Elf<'a>) -> Result<Vec<Function<'a>>, ObjectError> {
     let mut found = Vec::new();
     for symbol in elf.symbols.iter().filter(|symbol| symbol.kind == STT_FUNC) {
         let Some(section) = elf.sections.get(symbol.section).filter(|section| section.is_code) else { continue };
         let end = symbol.value.checked_add(symbol.size).filter(|end| *end <= section.bytes.len() as u64);
         if end.is_none() || symbol.value % INSTRUCTION != 0 {
-            return Err(ObjectError::damaged(symbol.name, "the function is not within its section"));
+            return Err(ObjectError::damaged(symbol.name, "the function reaches beyond its section"));
         }
         found.push(Function {
             name: symbol.name,
@@ -94,21 +94,21 @@ pub(crate) fn functions<'a>(elf: &Elf<'a>) -> Result<Vec<Function<'a>>, ObjectEr
     if found.len() > MOST_FUNCTIONS {
         return Err(ObjectError::TooMany { what: "functions", most: MOST_FUNCTIONS });
     }
-    // Other names for the same code are rare.
+    // Aliases for the same code are rare.
     if found.iter().map(|function| function.size).sum::<u64>() > elf.code_size().saturating_mul(4) {
-        return Err(ObjectError::damaged("the table of symbols", "functions overlap"));
+        return Err(ObjectError::damaged("symbol table", "functions overlap"));
     }
     found.sort_by_key(|function| (function.section, function.start, function.size));
     Ok(found)
 }
 
-/// Looks through the instructions of functions.
+/// Reads the instructions of functions.
 pub(crate) struct Reader<'e, 'a> {
     pub(crate) elf: &'e Elf<'a>,
     pub(crate) functions: &'e [Function<'a>],
-    /// What each symbol stands for.
+    /// What each symbol refers to.
     pub(crate) meanings: &'e [Meaning],
-    /// How much may still be found.
+    /// How many more facts may be collected.
     left: usize,
 }
 
@@ -133,12 +133,12 @@ impl Instruction {
         }
     }
 
-    /// `BPF_LD | BPF_ABS` and `BPF_LD | BPF_IND` of any size.
-    fn reads_packet_of_old(self) -> bool {
+    /// Whether it is `BPF_LD | BPF_ABS` or `BPF_LD | BPF_IND` of any size.
+    fn reads_packet_by_ld_abs(self) -> bool {
         self.code & 0x07 == 0 && matches!(self.code & 0xe0, 0x20 | 0x40)
     }
 
-    /// Whether it writes its destination register: loads and arithmetic.
+    /// Whether it writes its destination register, as loads and arithmetic do.
     fn writes_register(self) -> bool {
         matches!(self.code & 0x07, 0 | 1 | 4 | 7)
     }
@@ -149,17 +149,17 @@ impl<'e, 'a> Reader<'e, 'a> {
         Self { elf, functions, meanings, left: MOST_FINDINGS }
     }
 
-    /// What a function does. `relocations` are those of its section.
-    pub(crate) fn deeds(
+    /// The effects of a function. `relocations` are those of its section.
+    pub(crate) fn effects(
         &mut self,
         of: &Function<'_>,
         relocations: &[Relocation],
     ) -> Result<FunctionEffects, ObjectError> {
-        let mut deeds = FunctionEffects::default();
+        let mut effects = FunctionEffects::default();
         let bytes = &self.elf.sections[of.section].bytes[of.start as usize..(of.start + of.size) as usize];
         let first = relocations.partition_point(|relocation| relocation.offset < of.start);
         let mut relocations = relocations[first..].iter().peekable();
-        // Whether a register holds the context: the first argument, and what it is copied to.
+        // Which registers hold the context: the first argument, and registers it is copied to.
         let mut is_context = [false; 16];
         is_context[1] = true;
         let mut is_second_half = false;
@@ -171,21 +171,21 @@ impl<'e, 'a> Reader<'e, 'a> {
             is_second_half = instruction.code == LOAD_64;
             while relocations.next_if(|relocation| relocation.offset < at).is_some() {}
             let symbol = relocations.next_if(|relocation| relocation.offset == at).map(|found| found.symbol);
-            deeds.note_context(instruction, &mut is_context);
+            effects.note_context(instruction, &mut is_context);
             match symbol {
-                Some(symbol) => self.refers(&mut deeds, of, instruction, symbol)?,
-                None => self.plain(&mut deeds, of, instruction, at),
+                Some(symbol) => self.note_relocated(&mut effects, of, instruction, symbol)?,
+                None => self.note_plain(&mut effects, of, instruction, at),
             }
         }
-        let found = deeds.helpers.len() + deeds.kfuncs.len() + deeds.maps.len() + deeds.calls.len();
+        let found = effects.helpers.len() + effects.kfuncs.len() + effects.maps.len() + effects.calls.len();
         self.left = self.left.checked_sub(found).ok_or(ObjectError::TooMany { what: "calls", most: MOST_FINDINGS })?;
-        Ok(deeds)
+        Ok(effects)
     }
 
-    /// An instruction with a relocation.
-    fn refers(
+    /// Notes an instruction with a relocation.
+    fn note_relocated(
         &self,
-        deeds: &mut FunctionEffects,
+        effects: &mut FunctionEffects,
         of: &Function<'_>,
         instruction: Instruction,
         symbol: usize,
@@ -195,51 +195,51 @@ impl<'e, 'a> Reader<'e, 'a> {
         };
         let is_call = instruction.code == CALL;
         match meaning {
-            Meaning::Map(map) => drop(deeds.maps.insert(*map)),
-            Meaning::JumpTable => deeds.has_jump_table = true,
-            Meaning::Outside if is_call => {
-                deeds.calls_functions = true;
-                deeds.kfuncs.insert(symbol);
+            Meaning::Map(map) => drop(effects.maps.insert(*map)),
+            Meaning::JumpTable => effects.has_jump_table = true,
+            Meaning::External if is_call => {
+                effects.calls_functions = true;
+                effects.kfuncs.insert(symbol);
             }
             Meaning::Code => {
-                // A call counts instructions from the next one on; an address counts bytes.
+                // A call's offset counts instructions from the next one; an address counts bytes.
                 let value = i64::from(instruction.value);
                 let within = if is_call { (value + 1) * INSTRUCTION as i64 } else { value };
-                let place = (found.value as i64).wrapping_add(within);
-                self.call(deeds, found.section, place as u64);
-                deeds.has_callback |= !is_call;
+                let offset = (found.value as i64).wrapping_add(within);
+                self.call(effects, found.section, offset as u64);
+                effects.has_callback |= !is_call;
             }
-            Meaning::Outside | Meaning::Other => {}
+            Meaning::External | Meaning::Other => {}
         }
         Ok(())
     }
 
-    /// An instruction without a relocation.
-    fn plain(&self, deeds: &mut FunctionEffects, of: &Function<'_>, instruction: Instruction, at: u64) {
+    /// Notes an instruction without a relocation.
+    fn note_plain(&self, effects: &mut FunctionEffects, of: &Function<'_>, instruction: Instruction, at: u64) {
         let Instruction { code, from, value, .. } = instruction;
         let ahead = (i64::from(value) + 1) * INSTRUCTION as i64;
         match (code, from) {
-            (CALL, PSEUDO_CALL) => self.call(deeds, of.section, at.wrapping_add_signed(ahead)),
-            (CALL, PSEUDO_KFUNC) => deeds.calls_functions = true,
+            (CALL, PSEUDO_CALL) => self.call(effects, of.section, at.wrapping_add_signed(ahead)),
+            (CALL, PSEUDO_KFUNC) => effects.calls_functions = true,
             (CALL, 0) if (1..HELPERS).contains(&value) => {
-                deeds.helpers.insert(value as u32);
+                effects.helpers.insert(value as u32);
             }
             (LOAD_64, PSEUDO_FUNC) => {
-                self.call(deeds, of.section, at.wrapping_add_signed(ahead));
-                deeds.has_callback = true;
+                self.call(effects, of.section, at.wrapping_add_signed(ahead));
+                effects.has_callback = true;
             }
-            _ => deeds.reads_packet_of_old |= instruction.reads_packet_of_old(),
+            _ => effects.reads_packet_by_ld_abs |= instruction.reads_packet_by_ld_abs(),
         }
     }
 
-    fn call(&self, deeds: &mut FunctionEffects, section: usize, place: u64) {
-        deeds.calls_functions = true;
-        let after = self.functions.partition_point(|one| (one.section, one.start) <= (section, place));
+    fn call(&self, effects: &mut FunctionEffects, section: usize, offset: u64) {
+        effects.calls_functions = true;
+        let after = self.functions.partition_point(|one| (one.section, one.start) <= (section, offset));
         let called = after.checked_sub(1).filter(|before| {
             let function = &self.functions[*before];
-            function.section == section && place < function.start + function.size.max(1)
+            function.section == section && offset < function.start + function.size.max(1)
         });
-        deeds.calls.extend(called);
+        effects.calls.extend(called);
     }
 }
 

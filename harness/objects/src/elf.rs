@@ -1,4 +1,4 @@
-//! The sections, symbols and relocations of a relocatable ELF file, with what they may cost bounded.
+//! The sections, symbols and relocations of a relocatable ELF file, read at bounded cost.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ const SHF_EXECINSTR: u64 = 4;
 pub(crate) const STT_FUNC: u8 = 2;
 const STB_LOCAL: u8 = 0;
 
-/// A name has at most this many bytes: those of Rust's symbols are long.
+/// The longest name, in bytes: Rust's symbol names are long.
 const LONGEST_NAME: usize = 1024;
 const MOST_SECTIONS: usize = 16 * 1024;
 const MOST_SYMBOLS: usize = 128 * 1024;
@@ -34,7 +34,7 @@ const MOST_SYMBOLS: usize = 128 * 1024;
 pub(crate) struct Section<'a> {
     pub(crate) name: &'a str,
     pub(crate) kind: u32,
-    /// Nothing for those that take no room in the file.
+    /// Empty for sections that take no space in the file.
     pub(crate) bytes: &'a [u8],
     pub(crate) size: u64,
     pub(crate) is_code: bool,
@@ -45,7 +45,7 @@ pub(crate) struct Section<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Symbol<'a> {
     pub(crate) name: &'a str,
-    /// Which section it is in; 0 if it is defined elsewhere.
+    /// The index of its section; 0 if it is undefined.
     pub(crate) section: usize,
     pub(crate) value: u64,
     pub(crate) size: u64,
@@ -53,15 +53,15 @@ pub(crate) struct Symbol<'a> {
     pub(crate) is_local: bool,
 }
 
-/// What an instruction or a datum refers to.
+/// A reference from an instruction or data to a symbol.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Relocation {
     pub(crate) offset: u64,
-    /// The number of the symbol.
+    /// The index of the symbol.
     pub(crate) symbol: usize,
 }
 
-/// A relocatable ELF file for BPF.
+/// A relocatable BPF ELF file.
 pub(crate) struct Elf<'a> {
     bytes: &'a [u8],
     pub(crate) sections: Vec<Section<'a>>,
@@ -69,7 +69,7 @@ pub(crate) struct Elf<'a> {
 }
 
 impl<'a> Elf<'a> {
-    /// Looks at a file's contents. Sections may not overlap so much that reading each would read the file many times.
+    /// Parses a file. Refuses sections that overlap so much that reading each of them would read the file many times.
     pub(crate) fn of(bytes: &'a [u8]) -> Result<Self, ObjectError> {
         let header = header(bytes)?;
         let table = header.sections(LittleEndian, bytes)?;
@@ -88,23 +88,23 @@ impl<'a> Elf<'a> {
             sections.push(section);
         }
         if held > bytes.len().saturating_mul(2) {
-            return Err(ObjectError::damaged("the table of sections", "sections overlap"));
+            return Err(ObjectError::damaged("section table", "sections overlap"));
         }
         let symbols = symbols(&sections)?;
         Ok(Self { bytes, sections, symbols })
     }
 
-    /// The section of this name; the first of several.
+    /// The first section with this name, and its index.
     pub(crate) fn section(&self, name: &str) -> Option<(usize, &Section<'a>)> {
         self.sections.iter().enumerate().find(|(_, section)| section.name == name)
     }
 
-    /// The size of all code.
+    /// The size of all code, in bytes.
     pub(crate) fn code_size(&self) -> u64 {
         self.sections.iter().filter(|section| section.is_code).map(|section| section.bytes.len() as u64).sum()
     }
 
-    /// All relocations, by the section they are for, in the order of their places.
+    /// All relocations, by the section they apply to, ordered by offset.
     pub(crate) fn relocations(&self) -> Result<BTreeMap<usize, Vec<Relocation>>, ObjectError> {
         let mut found: BTreeMap<usize, Vec<Relocation>> = BTreeMap::new();
         for section in self.sections.iter().filter(|section| section.kind == SHT_REL) {
@@ -123,13 +123,13 @@ impl<'a> Elf<'a> {
 }
 
 fn header(bytes: &[u8]) -> Result<&FileHeader64<LittleEndian>, ObjectError> {
-    // The sixth byte of the identification is the order of bytes: 2 is `ELFDATA2MSB`.
+    // The sixth byte of the identification is the byte order: 2 is `ELFDATA2MSB`.
     if bytes.starts_with(b"\x7fELF\x02\x02") {
         return Err(ObjectError::BigEndian);
     }
     let header = FileHeader64::<LittleEndian>::parse(bytes)?;
     let (machine, kind) = (header.e_machine(LittleEndian).0, header.e_type(LittleEndian).0);
-    // Objects of old compilers name no machine (`bpf_object__elf_init` of libbpf takes them).
+    // Objects from old compilers have machine 0, which libbpf accepts (`bpf_object__elf_init`).
     if !matches!(machine, 0 | EM_BPF) {
         return Err(ObjectError::Machine(machine));
     }
@@ -159,10 +159,10 @@ fn symbols<'a>(sections: &[Section<'a>]) -> Result<Vec<Symbol<'a>>, ObjectError>
     let table = sections.iter().find(|section| section.kind == SHT_SYMTAB).ok_or(ObjectError::Stripped)?;
     let strings = sections
         .get(table.header.sh_link(LittleEndian) as usize)
-        .ok_or_else(|| ObjectError::damaged(table.name, "its section of names is missing"))?;
+        .ok_or_else(|| ObjectError::damaged(table.name, "its string table is missing"))?;
     let (entries, _) =
         object::pod::slice_from_bytes::<object::elf::Sym64<LittleEndian>>(table.bytes, table.bytes.len() / 24)
-            .map_err(|()| ObjectError::damaged(table.name, "it lies at an odd place"))?;
+            .map_err(|()| ObjectError::damaged(table.name, "it is misaligned"))?;
     if entries.len() > MOST_SYMBOLS {
         return Err(ObjectError::TooMany { what: "symbols", most: MOST_SYMBOLS });
     }
@@ -180,14 +180,14 @@ fn symbol<'a>(entry: &object::elf::Sym64<LittleEndian>, strings: &'a [u8]) -> Re
     })
 }
 
-/// A text that ends with a zero byte; looks no further than the longest name.
+/// The NUL-terminated text at an offset, at most [`LONGEST_NAME`] bytes long.
 pub(crate) fn text(strings: &[u8], at: usize) -> Result<&str, ObjectError> {
     if at == 0 {
         return Ok("");
     }
-    let rest = strings.get(at..).ok_or_else(|| ObjectError::damaged("a name", "it lies outside of its table"))?;
+    let rest = strings.get(at..).ok_or_else(|| ObjectError::damaged("name", "it lies outside its string table"))?;
     let seen = &rest[..rest.len().min(LONGEST_NAME)];
     let end = seen.iter().position(|byte| *byte == 0);
-    let end = end.ok_or_else(|| ObjectError::damaged("a name", "it is too long, or has no end"))?;
-    std::str::from_utf8(&seen[..end]).map_err(|_| ObjectError::damaged("a name", "it is no UTF-8"))
+    let end = end.ok_or_else(|| ObjectError::damaged("name", "it is too long or unterminated"))?;
+    std::str::from_utf8(&seen[..end]).map_err(|_| ObjectError::damaged("name", "it is not UTF-8"))
 }

@@ -1,36 +1,36 @@
-//! Objects inside of a program: skeletons are whole ELF files among its constants.
+//! Objects embedded in a program: libbpf skeletons are whole ELF files among its constants.
 
 mod symbols;
 
 use crate::elf::EM_BPF;
 
-/// An object inside of other bytes.
+/// An object embedded in other bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Embedded {
-    /// Where it begins.
+    /// Its offset in bytes.
     pub offset: usize,
-    /// How many bytes it has, up to the end of the last of its tables and sections.
+    /// Its size in bytes, up to the end of its last table or section.
     pub size: usize,
-    /// What it is called, where a program's own symbols tell.
+    /// Its name, if a symbol of the program names it.
     pub name: Option<String>,
 }
 
-/// No program carries more.
+/// The most objects that are found in one program.
 const MOST: usize = 1024;
-/// So many sections are looked at in all: beginnings of objects are easily forged.
+/// The most sections that are read in all: anything may look like the beginning of an object.
 const MOST_SECTIONS: usize = 1_000_000;
-/// The beginning of a relocatable little-endian ELF file of 64 bits.
+/// The first bytes of a little-endian ELF64 file.
 const MAGIC: &[u8] = b"\x7fELF\x02\x01\x01";
-/// The length of an ELF header, and of an entry of its table of sections.
+/// The size of an ELF header, and of an entry in the section table.
 const HEADER: usize = 64;
 
-/// The BPF objects that a program carries whole, in their order; those whose tables are not sound are left out.
+/// The BPF objects embedded in a program, ordered by offset. Objects with damaged tables are left out.
 pub fn embedded(bytes: &[u8]) -> Vec<Embedded> {
     let mut found = Vec::new();
     let (mut at, mut left) = (0, MOST_SECTIONS);
     while let Some(next) = next(bytes, at) {
         at = next + 1;
-        // Where its tables lie is told by fields that are easily wrong, so they are followed no further than `bytes`.
+        // The fields that locate its tables may be wrong, so nothing beyond `bytes` is read.
         let Some(size) = size(&bytes[next..], &mut left) else { continue };
         found.push(Embedded { offset: next, size, name: None });
         at = next + size;
@@ -54,7 +54,7 @@ fn next(bytes: &[u8], from: usize) -> Option<usize> {
     None
 }
 
-/// The size of an object at the beginning of `bytes`; `None` if there is none, or one whose sections are not in them.
+/// The size of the object at the start of `bytes`; `None` if there is none, or its sections reach beyond `bytes`.
 fn size(bytes: &[u8], left: &mut usize) -> Option<usize> {
     let half = |at: usize| Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
     let long =
@@ -70,7 +70,7 @@ fn size(bytes: &[u8], left: &mut usize) -> Option<usize> {
     let mut end = table.checked_add(count * HEADER)?;
     for section in 0..count {
         let at = table.checked_add(section * HEADER)?;
-        // Those of type `SHT_NULL` and `SHT_NOBITS` take no room.
+        // `SHT_NULL` and `SHT_NOBITS` sections take no space.
         if !matches!(word(at + 4)?, 0 | 8) {
             end = end.max(long(at + 24)?.checked_add(long(at + 32)?)?);
         }
@@ -78,7 +78,7 @@ fn size(bytes: &[u8], left: &mut usize) -> Option<usize> {
     (end <= bytes.len()).then_some(end)
 }
 
-/// Names objects by the symbols of the program that carries them, if it is an ELF file of 64 bits and has any.
+/// Names embedded objects by the program's symbols, if it is an ELF64 file and has any.
 fn name(bytes: &[u8], found: &mut [Embedded]) {
     let offsets: Vec<usize> = found.iter().map(|object| object.offset).collect();
     let Ok(names) = symbols::names(bytes, &offsets) else { return };

@@ -1,55 +1,55 @@
 use harness_uapi::btf::BtfError;
 use thiserror::Error;
 
-/// Why bytes are no BPF object that can be read.
+/// Why bytes cannot be read as a BPF object.
 #[derive(Debug, Error)]
 pub enum ObjectError {
-    /// Larger than is read.
-    #[error("it has {size} bytes; at most {most} are read")]
+    /// The file is too large.
+    #[error("it is {size} bytes long; the limit is {most}")]
     TooLarge {
-        /// What it has.
+        /// Its size in bytes.
         size: usize,
-        /// What is read.
+        /// The limit in bytes.
         most: usize,
     },
-    /// No ELF file of 64 bits, or one whose tables lie outside of it.
-    #[error("it is no ELF file of 64 bits, or a damaged one: {0}")]
+    /// Not an ELF64 file, or one whose tables reach beyond its end.
+    #[error("it is not an ELF64 file, or is damaged: {0}")]
     Elf(#[from] object::read::Error),
-    /// An ELF file for something else.
-    #[error("it is an ELF file for machine {0}, not for BPF (247): give an object that clang made with `-target bpf`")]
+    /// An ELF file for another machine.
+    #[error("it is an ELF file for machine {0}, not for BPF (247); compile it with `clang -target bpf`")]
     Machine(u16),
     /// An ELF file that is linked, or a core dump.
-    #[error("it is an ELF file of type {0}, not a relocatable one (1): give what `clang -target bpf -c` made")]
+    #[error("it is an ELF file of type {0}, not a relocatable one (1); use the output of `clang -target bpf -c`")]
     Linked(u16),
-    /// For processors with the bytes the other way round.
-    #[error("it is for big-endian processors, which no kernel here runs on: build it with `-target bpfel`")]
+    /// A big-endian object.
+    #[error("it is big-endian, and the kernels here are little-endian; compile it with `-target bpfel`")]
     BigEndian,
-    /// No table of symbols: libbpf finds programs by it.
-    #[error("it has no symbols, so its programs cannot be found: it was stripped; strip it with `llvm-strip -g` only")]
+    /// There is no symbol table, by which libbpf finds programs.
+    #[error("it has no symbol table, so its programs cannot be found; strip objects with `llvm-strip -g` only")]
     Stripped,
-    /// A table, a section or a function that is not where or what it should be.
-    #[error("{place}: {what}")]
+    /// A table, a section or a symbol is damaged.
+    #[error("{part}: {what}")]
     Damaged {
-        /// The section or the symbol.
-        place: String,
-        /// What is wrong there.
+        /// The table, section or symbol.
+        part: String,
+        /// What is wrong with it.
         what: &'static str,
     },
-    /// More than is read of something.
-    #[error("it has more than {most} {what}, which is all that is read")]
+    /// There is too much of something.
+    #[error("it has more than {most} {what}, the limit")]
     TooMany {
-        /// Of what.
+        /// What there is too much of.
         what: &'static str,
-        /// How many are read.
+        /// The limit.
         most: usize,
     },
-    /// Type information that is damaged.
+    /// The BTF cannot be read.
     #[error(".BTF: {0}")]
     Btf(#[from] BtfError),
 }
 
 impl ObjectError {
-    pub(crate) fn damaged(place: impl Into<String>, what: &'static str) -> Self {
-        Self::Damaged { place: place.into(), what }
+    pub(crate) fn damaged(part: impl Into<String>, what: &'static str) -> Self {
+        Self::Damaged { part: part.into(), what }
     }
 }

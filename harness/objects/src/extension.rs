@@ -1,16 +1,16 @@
-//! What `.BTF.ext` tells (`struct btf_ext_header` of libbpf).
+//! Reads `.BTF.ext` (`struct btf_ext_header` of libbpf).
 
-/// Numbers of what is in it.
+/// What `.BTF.ext` holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Extension {
-    /// Whether it tells which function is of which type.
+    /// Whether it has the types of functions.
     pub(crate) functions: bool,
-    /// How many places of the code are to be fitted to the kernel's types (CO-RE).
+    /// The number of CO-RE relocations.
     pub(crate) relocations: usize,
 }
 
 impl Extension {
-    /// Reads it as far as it is sound: what is not is not counted.
+    /// Reads the section; damaged parts are not counted.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         let word = |at: usize| -> Option<usize> {
             Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?) as usize)
@@ -27,7 +27,8 @@ impl Extension {
     }
 }
 
-/// The records of a part: the size of one, then for each section its name, how many there are, and they.
+/// Counts the records of a part, which holds the record size and then, for each section, its name, the number of records
+/// and the records.
 fn count(part: &[u8]) -> usize {
     let word = |at: usize| -> Option<usize> {
         Some(u32::from_le_bytes(part.get(at..at.checked_add(4)?)?.try_into().ok()?) as usize)
@@ -53,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_counted_and_damage_is_not() {
+    fn records_are_counted_and_damaged_parts_are_not() {
         let header = [0x0001_eb9f, 32, 0, 8, 0, 0, 8, 40];
         // Records of 4 bytes: two for one section, one for another.
         let part = [0, 0, 4, 7, 2, 1, 1, 9, 1, 1, 0, 0];

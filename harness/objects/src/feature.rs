@@ -1,5 +1,5 @@
-//! What libbpf finds out about the kernel before and while it loads an object, and by which requests (`src/features.c`
-//! of libbpf 1.7). What it is refused it takes for missing, and goes without a word.
+//! The kernel features that libbpf probes before and while it loads an object, and the requests it probes them with
+//! (`src/features.c` of libbpf 1.7). If a request is refused, libbpf silently treats the feature as missing.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -11,30 +11,30 @@ use harness_uapi::{
 
 use crate::helper::HELPERS;
 
-/// Something that libbpf uses where it finds that the kernel has it.
+/// A feature that libbpf uses if its probe finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Feature {
-    /// Names of programs and maps. Asked for without the token.
+    /// Names of programs and maps. Probed without the token.
     Names,
     /// Maps for global data.
     GlobalData,
-    /// Maps that a program can have in its memory.
+    /// Maps that user space can mmap.
     MappedData,
-    /// The object's type information.
+    /// The object's BTF.
     Types,
-    /// Types of functions and tags in it.
+    /// Function types and tags in BTF.
     FunctionTypes,
-    /// Arguments that are tagged as contexts.
+    /// Arguments tagged as contexts.
     ContextArguments,
-    /// Handing over an attach type where none has to be.
+    /// Passing an attach type where it is optional.
     ExpectedAttachTypes,
-    /// `bpf_probe_read_kernel` and its like; `bpf_probe_read` is called without.
+    /// `bpf_probe_read_kernel` and its like; without it, libbpf uses `bpf_probe_read` instead.
     ReadsOfKernel,
-    /// Tying the maps of constants to programs that do not refer to them.
+    /// Binding maps of constants to programs that do not refer to them.
     BoundMaps,
-    /// Attaching to many functions of processes by one link.
+    /// Attaching to many user functions with one link.
     UserProbeLinks,
-    /// Cookies of programs for probes.
+    /// Cookies of probe programs.
     Cookies,
     /// Global data at the end of an arena.
     LongOffsets,
@@ -43,14 +43,14 @@ pub enum Feature {
 /// Whether a request comes with the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TokenUse {
-    /// It does.
+    /// The token is passed.
     Token,
-    /// It does not, so that the initial user namespace is asked whatever the token is for.
+    /// No token is passed, so the initial user namespace is checked whatever the token allows.
     NoToken,
 }
 
 impl Feature {
-    /// What the kernel is asked to find out, and with the token or without. All of it has to be allowed.
+    /// The requests of the probe, and whether they come with the token. All must be allowed for the feature to be found.
     pub(crate) fn requests(self) -> (TokenUse, Vec<Request>) {
         let requests = match self {
             Self::Names => return (TokenUse::NoToken, vec![program("socket_filter", None, [])]),
@@ -71,7 +71,7 @@ impl Feature {
         (TokenUse::Token, requests)
     }
 
-    /// Whether what it asks with has a name, so that libbpf finds out about names first.
+    /// Whether the probe creates something with a name, so that libbpf probes names first.
     pub(crate) fn is_named(self) -> bool {
         matches!(
             self,
@@ -99,7 +99,7 @@ impl fmt::Display for Feature {
     }
 }
 
-/// A request to load a program of this type.
+/// A request to load a program.
 pub(crate) fn program<const N: usize>(prog_type: &str, attach: Option<&str>, uses: [Use; N]) -> Request {
     Request::ProgLoad {
         prog_type: names::number(Kind::Prog, prog_type).unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! Numbers of helpers that something follows from.
+//! Numbers of helpers that affect loading.
 
 use std::sync::LazyLock;
 
@@ -10,13 +10,13 @@ pub(crate) struct Helpers {
     pub(crate) get_func_ip: u32,
     pub(crate) get_attach_cookie: u32,
     pub(crate) probe_read_kernel: u32,
-    /// Those that libbpf replaces where it finds that the kernel has no `probe_read_kernel`, and what by.
+    /// The helpers that libbpf replaces if it finds no `probe_read_kernel`, each with its replacement.
     pub(crate) replaced: [(u32, u32); 4],
-    /// Those that need a field of a map that the kernel finds by its types.
+    /// The helpers that work on a map field that the kernel finds by BTF.
     pub(crate) of_fields: Vec<u32>,
 }
 
-/// The table, made once.
+/// The table, built on first use.
 pub(crate) static HELPERS: LazyLock<Helpers> = LazyLock::new(|| {
     let number = |name: &str| (1..4096).find(|number| names::helper(*number) == name).unwrap_or_default();
     let fields =
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_helper_is_in_the_table_of_names() {
+    fn every_helper_has_a_number() {
         let replaced = HELPERS.replaced.iter().flat_map(|(one, other)| [*one, *other]);
         let single = [HELPERS.tail_call, HELPERS.get_func_ip, HELPERS.get_attach_cookie, HELPERS.probe_read_kernel];
         let all: Vec<u32> = replaced.chain(single).chain(HELPERS.of_fields.iter().copied()).collect();

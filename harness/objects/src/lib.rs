@@ -1,9 +1,9 @@
-//! What BPF objects ask of a kernel, read from their ELF files without loading them.
+//! What BPF objects request from a kernel, read from their ELF files without loading them.
 //!
-//! [`read`] takes one relocatable object apart as libbpf 1.7 does; [`embedded`] finds the objects in a program that
-//! carries them. [`asked`] lists what the kernel is asked while libbpf loads an object with a token, and [`needs`] finds
-//! the least grant under which objects load. Bytes in, values out: no I/O, and no input makes it panic, hang or use
-//! much more memory than the input has.
+//! [`read`] parses one relocatable object as libbpf 1.7 does; [`embedded`] finds the objects embedded in a program.
+//! [`asked`] lists what libbpf requests from the kernel while it loads an object with a token, and [`needs`] finds the
+//! least grant under which objects load. Bytes in, values out: no I/O, and no input makes it panic, hang or use much more
+//! memory than the input has.
 
 mod code;
 mod elf;

@@ -1,4 +1,4 @@
-//! What the kernel is asked while libbpf 1.7 loads an object with a token, and what libbpf makes of the answers
+//! The requests that libbpf 1.7 makes while it loads an object with a token, and how it reacts to the answers
 //! (`bpf_object_prepare` and `bpf_object_load` in `src/libbpf.c`).
 
 mod input;
@@ -11,18 +11,18 @@ pub(crate) use sequence::LibbpfSequence;
 
 use crate::object::Object;
 
-/// All that a kernel may be asked while libbpf loads the object, in libbpf's order, with all alternatives.
+/// All requests that libbpf may make while it loads the object, in libbpf's order and with all alternatives.
 pub fn asked(object: &Object, kernel: Kernel<'_>) -> Vec<LoadRequest> {
     every(&LoadInput::new(object, kernel))
 }
 
-pub(crate) fn every(subject: &LoadInput<'_>) -> Vec<LoadRequest> {
+pub(crate) fn every(input: &LoadInput<'_>) -> Vec<LoadRequest> {
     let mut all = Vec::new();
-    let mut note = |asked: LoadRequest| {
-        all.push(asked);
+    let mut note = |request: LoadRequest| {
+        all.push(request);
         true
     };
-    // Everything is answered with yes, so that it gets to the end.
-    let _ = LibbpfSequence::new(subject, &mut note).with_alternatives().run();
+    // Everything is allowed, so that the sequence reaches its end.
+    let _ = LibbpfSequence::new(input, &mut note).with_alternatives().run();
     all
 }

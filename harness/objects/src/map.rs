@@ -1,4 +1,4 @@
-//! What is known of a map of an object.
+//! A map of an object.
 
 pub(crate) mod definition;
 pub(crate) mod fields;
@@ -7,7 +7,7 @@ pub(crate) mod list;
 /// A map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Map {
-    /// Its name; for data that of its section.
+    /// Its name; for data maps, the section's name.
     pub name: String,
     /// Its type.
     pub map_type: u32,
@@ -17,41 +17,41 @@ pub struct Map {
     pub key_size: u32,
     /// The size of a value in bytes.
     pub value_size: u32,
-    /// How many elements it may have. 0 where libbpf or the program fills it in.
+    /// The maximum number of elements; 0 if libbpf or the loader fills it in.
     pub max_entries: u32,
-    /// What the maps in it look like.
+    /// The definition of its inner maps.
     pub inner: Option<Box<Map>>,
-    /// Fields of its values that the kernel looks after, such as `bpf_spin_lock` or `kptr`; none without BTF.
+    /// Fields of its values that the kernel manages, such as `bpf_spin_lock` or `kptr`; empty without BTF.
     pub special_fields: Vec<&'static str>,
-    /// Where its description comes from.
+    /// Where its definition comes from.
     pub source: MapSource,
-    /// Whether libbpf creates it unless told otherwise.
+    /// Whether libbpf creates it by default.
     pub autocreate: bool,
-    /// Whether libbpf takes a map that is pinned by this name instead, and pins it otherwise.
+    /// Whether libbpf reuses a map that is pinned under this name, or else pins this one.
     pub pinned_by_name: bool,
 }
 
-/// Where a map's description comes from.
+/// Where a map's definition comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MapSource {
-    /// A variable in `.maps` with types that tell.
+    /// A variable in `.maps`, by its BTF.
     Btf,
-    /// A structure in `maps`, which libbpf reads no more since 1.0.
+    /// A structure in the section `maps`, which libbpf no longer reads since 1.0.
     Legacy,
-    /// Data: a section whose name is `.data` or begins with `.data.`.
+    /// A section named `.data` or `.data.*`.
     Data,
-    /// Data that is zero at first: `.bss`.
+    /// Zero-initialized data: `.bss`.
     Bss,
     /// Constants: `.rodata`.
     Rodata,
-    /// Values of the kernel's configuration that libbpf fills in.
+    /// Kconfig values that libbpf fills in.
     Kconfig,
-    /// An instance of this structure of operations of the kernel.
+    /// An instance of this `struct_ops` structure of the kernel.
     StructOps(String),
 }
 
 impl Map {
-    /// Whether it holds global data: libbpf goes without such maps where it finds that the kernel has none.
+    /// Whether it holds global data: libbpf leaves such maps out if it finds that the kernel does not support them.
     pub fn is_data(&self) -> bool {
         matches!(self.source, MapSource::Data | MapSource::Bss | MapSource::Rodata | MapSource::Kconfig)
     }

@@ -1,39 +1,39 @@
-//! Objects with what they are called: a file that is one, or all that a program carries.
+//! Objects with names: a file that is an object, or all objects embedded in a program.
 
 use thiserror::Error;
 
 use crate::{Object, ObjectError, embedded, read};
 
-/// An object with its file's bytes.
+/// An object with its name and bytes.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// The file, with what it is called in a program that carries it.
+    /// The file's name, followed by the object's own name if it is embedded in a program.
     pub name: String,
-    /// The whole file.
+    /// The object's bytes.
     pub bytes: Vec<u8>,
-    /// What was read of it.
+    /// The parsed object.
     pub object: Object,
 }
 
-/// Why there are no objects in a file.
+/// Why the objects in a file cannot be read.
 #[derive(Debug, Error)]
 pub enum NamedError {
-    /// It is something else.
-    #[error("{name} is no BPF object and carries none: {why}")]
+    /// The file is not an object and embeds none.
+    #[error("{name} is not a BPF object and embeds none: {why}")]
     NoObject {
-        /// The file.
+        /// The file's name.
         name: String,
-        /// What is wrong with it as an object.
+        /// Why it is not an object.
         why: ObjectError,
     },
-    /// A program carries an object that is broken.
+    /// A program embeds a damaged object.
     #[error("{name}, {own} at byte {offset}")]
     Carried {
-        /// The program.
+        /// The program's name.
         name: String,
-        /// What the object is called in it.
+        /// The object's own name.
         own: String,
-        /// Where it is.
+        /// Its offset in bytes.
         offset: usize,
         /// What is wrong with it.
         source: ObjectError,
@@ -41,29 +41,29 @@ pub enum NamedError {
 }
 
 impl Named {
-    /// The objects in a file of this name: itself, or those it carries.
+    /// Reads the objects in a file: the file itself, or those embedded in it.
     ///
     /// # Errors
-    /// [`NamedError`] if there is none, or a broken one.
+    /// [`NamedError`] if there is none, or a damaged one.
     pub fn of_bytes(name: &str, bytes: Vec<u8>) -> Result<Vec<Self>, NamedError> {
         let why = match read(&bytes) {
             Ok(object) => return Ok(vec![Self { name: name.to_owned(), bytes, object }]),
             Err(error) => error,
         };
-        let mut carried = Vec::new();
+        let mut found = Vec::new();
         for (number, inner) in embedded(&bytes).into_iter().enumerate() {
             let part = &bytes[inner.offset..inner.offset + inner.size];
             let own = inner.name.unwrap_or_else(|| format!("object {}", number + 1));
             let (name, offset) = (name.to_owned(), inner.offset);
             match read(part) {
-                Ok(object) => carried.push(Self { name: format!("{name}:{own}"), bytes: part.to_vec(), object }),
+                Ok(object) => found.push(Self { name: format!("{name}:{own}"), bytes: part.to_vec(), object }),
                 Err(source) => return Err(NamedError::Carried { name, own, offset, source }),
             }
         }
-        if carried.is_empty() { Err(NamedError::NoObject { name: name.to_owned(), why }) } else { Ok(carried) }
+        if found.is_empty() { Err(NamedError::NoObject { name: name.to_owned(), why }) } else { Ok(found) }
     }
 
-    /// Name and contents, as functions of several objects take them.
+    /// The name and the object, as functions that take several objects expect them.
     pub fn plain(&self) -> (String, Object) {
         (self.name.clone(), self.object.clone())
     }

@@ -23,76 +23,76 @@ pub(crate) use model::PermissionModel;
 pub use obstacle::{Known, Obstacle};
 pub use release::LeastRelease;
 
-/// What objects need.
+/// What objects need of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Needs {
-    /// The least grant under which all objects load: without any one element of it, one of them does not. Each with
-    /// what needs it, at most [`MOST_REASONS`] of them.
+    /// The least grant under which all objects load: without any one of its elements, some object does not. Each element
+    /// has at most [`MOST_REASONS`] reasons.
     pub elements: BTreeMap<Element, Vec<Reason>>,
-    /// What is needed besides to attach the programs once they are loaded.
+    /// Elements that are needed in addition to attach the programs once they are loaded.
     pub attaching: BTreeMap<Element, Vec<Reason>>,
-    /// What no grant gives.
+    /// What no grant can provide.
     pub undelegable: Vec<Undelegable>,
-    /// What libbpf goes without under exactly this grant, without a word.
+    /// Features that libbpf silently does without under exactly this grant.
     pub losses: Vec<Loss>,
-    /// The first release whose kernel takes all of it; `None` if none is known to.
+    /// The first release whose kernel accepts everything; `None` if no release is known to.
     pub least_release: Option<LeastRelease>,
-    /// What else is to be said, with the object it is about.
+    /// Further notes, each with its object.
     pub notes: Vec<(Arc<str>, Note)>,
 }
 
-/// An element has at most this many reasons.
+/// The most reasons that are kept for an element.
 pub const MOST_REASONS: usize = 32;
 
-/// What an element is needed for.
+/// Why an element is needed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reason {
     /// The object.
     pub object: Arc<str>,
-    /// What of it.
+    /// The part of it.
     pub by: RequestOwner,
-    /// Why the kernel asks.
+    /// Why the kernel requires it.
     pub why: Justification,
 }
 
-/// Something that no grant gives.
+/// Something that no grant can provide.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Undelegable {
     /// The object.
     pub object: Arc<str>,
-    /// What of it.
+    /// The part of it.
     pub by: RequestOwner,
-    /// What is in the way.
+    /// What prevents it.
     pub obstacle: Obstacle,
 }
 
-/// Something that libbpf goes without, and says nothing.
+/// A feature that libbpf silently does without.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Loss {
     /// The object.
     pub object: Arc<str>,
-    /// What is lost.
+    /// The feature.
     pub feature: Feature,
-    /// What would keep it, besides the grant; empty if nothing does.
+    /// The elements that would restore it if they were added to the grant; empty if nothing does.
     pub kept_by: BTreeSet<Element>,
 }
 
-/// Finds the least grant under which all these objects load, each in a run of libbpf of its own.
+/// Finds the least grant under which all these objects load, each in its own libbpf run.
 ///
-/// Where one of several requests has to be allowed, the choice is always the same: a filter of sockets for the probe of
-/// loading unless a program for a tracepoint is there anyway, and no attach type where libbpf may leave it out, unless
-/// what it finds that out by is needed anyway.
+/// If one of several requests has to be allowed, the choice is deterministic: a socket filter for the probe of loading,
+/// unless a tracepoint program is needed anyway; and no attach type where it is optional, unless what its probe requires
+/// is needed anyway.
 pub fn needs(objects: &[(String, Object)], kernel: Kernel<'_>) -> Needs {
-    let mut judge = PermissionModel::new(kernel);
-    let subjects = objects.iter().map(|(name, object)| (Arc::from(name.as_str()), LoadInput::new(object, kernel)));
-    let objects: Vec<(Arc<str>, LoadInput<'_>)> = subjects.collect();
-    let mut elements = judge.candidates(&objects);
-    // What was needed only for something that went after it goes in the next round.
+    let mut model = PermissionModel::new(kernel);
+    let inputs = objects.iter().map(|(name, object)| (Arc::from(name.as_str()), LoadInput::new(object, kernel)));
+    let objects: Vec<(Arc<str>, LoadInput<'_>)> = inputs.collect();
+    let mut elements = model.candidates(&objects);
+    // An element that only a later removed one needed is removed in the next round.
     loop {
         let before = elements.len();
         for element in elements.clone() {
             let less: Vec<Element> = elements.iter().copied().filter(|one| *one != element).collect();
-            if judge.all_load(&objects, &less) {
+            if model.all_load(&objects, &less) {
                 elements = less;
             }
         }
@@ -100,11 +100,11 @@ pub fn needs(objects: &[(String, Object)], kernel: Kernel<'_>) -> Needs {
             break;
         }
     }
-    told(&mut judge, &objects, &elements)
+    summary(&mut model, &objects, &elements)
 }
 
-/// What is to be told of the objects under a grant.
-fn told(judge: &mut PermissionModel<'_>, objects: &[(Arc<str>, LoadInput<'_>)], elements: &[Element]) -> Needs {
+/// What the objects need and lose under a grant.
+fn summary(model: &mut PermissionModel<'_>, objects: &[(Arc<str>, LoadInput<'_>)], elements: &[Element]) -> Needs {
     let grant = Grant::of(elements.iter().copied());
     let mut needs = Needs {
         elements: elements.iter().map(|element| (*element, Vec::new())).collect(),
@@ -116,14 +116,14 @@ fn told(judge: &mut PermissionModel<'_>, objects: &[(Arc<str>, LoadInput<'_>)], 
     };
     let mut least = release::Least::default();
     for (name, object) in objects {
-        let requests = judge.course(object, &grant);
+        let requests = model.answers(object, &grant);
         for (asked, allowed) in &requests {
-            needs.take(judge, name, asked, *allowed, &grant);
+            needs.take(model, name, asked, *allowed, &grant);
             if !matches!(asked.must, Necessity::Improves(_)) && *allowed {
                 least.take(&asked.request);
             }
         }
-        needs.notes.extend(notes(object.object, judge.has_types()).map(|note| (name.clone(), note)));
+        needs.notes.extend(notes(object.object, model.has_types()).map(|note| (name.clone(), note)));
     }
     needs.least_release = least.found();
     needs.undelegable.sort();
@@ -136,14 +136,14 @@ fn told(judge: &mut PermissionModel<'_>, objects: &[(Arc<str>, LoadInput<'_>)], 
 impl Needs {
     fn take(
         &mut self,
-        judge: &mut PermissionModel<'_>,
+        model: &mut PermissionModel<'_>,
         object: &Arc<str>,
         asked: &LoadRequest,
         allowed: bool,
         grant: &Grant,
     ) {
-        let requirement = judge.requirement(&asked.request);
-        let lacking = grant.lacks(&requirement, judge.release());
+        let requirement = model.requirement(&asked.request);
+        let lacking = grant.lacks(&requirement, model.release());
         match asked.must {
             Necessity::Improves(feature) if !allowed => {
                 let kept_by = match asked.handed {
@@ -157,7 +157,7 @@ impl Needs {
                 for (element, whys) in lacking.missing {
                     add(self.attaching.entry(element).or_default(), object, &asked.by, whys);
                 }
-                self.obstacles(judge, object, asked);
+                self.obstacles(model, object, asked);
             }
             Necessity::Always | Necessity::OneOf(_) if allowed => {
                 for (bit, why) in &requirement.bits {
@@ -166,13 +166,13 @@ impl Needs {
                 for (capability, whys) in &requirement.capabilities {
                     self.reason(Element::Capability(*capability), object, &asked.by, whys.iter().copied());
                 }
-                self.obstacles(judge, object, asked);
+                self.obstacles(model, object, asked);
             }
             Necessity::Always | Necessity::OneOf(_) => {}
         }
     }
 
-    /// Notes why an element is there. `CAP_SYS_ADMIN` stands for others, which then have no place.
+    /// Records why an element is needed. An element that `CAP_SYS_ADMIN` replaced counts for `CAP_SYS_ADMIN`.
     fn reason(
         &mut self,
         element: Element,
@@ -180,15 +180,15 @@ impl Needs {
         by: &RequestOwner,
         whys: impl IntoIterator<Item = Justification>,
     ) {
-        let standing = Element::Capability(Capability::SysAdmin);
-        let element = if self.elements.contains_key(&element) { element } else { standing };
+        let substitute = Element::Capability(Capability::SysAdmin);
+        let element = if self.elements.contains_key(&element) { element } else { substitute };
         if let Some(reasons) = self.elements.get_mut(&element) {
             add(reasons, object, by, whys);
         }
     }
 
-    fn obstacles(&mut self, judge: &mut PermissionModel<'_>, object: &Arc<str>, asked: &LoadRequest) {
-        for obstacle in judge.obstacles(asked) {
+    fn obstacles(&mut self, model: &mut PermissionModel<'_>, object: &Arc<str>, asked: &LoadRequest) {
+        for obstacle in model.obstacles(asked) {
             let found = Undelegable { object: object.clone(), by: asked.by.clone(), obstacle };
             self.undelegable.push(found);
         }
@@ -204,14 +204,13 @@ fn add(reasons: &mut Vec<Reason>, object: &Arc<str>, by: &RequestOwner, whys: im
     }
 }
 
-/// The notes of an object, with what only the verifier can tell. Places of members are exact if the kernel's types are
-/// known.
+/// The notes of an object, with those that depend on the verifier. Member indexes are exact if the kernel's BTF is known.
 fn notes(object: &Object, has_types: bool) -> impl Iterator<Item = Note> + '_ {
-    let is_doubtful = |program: &&crate::program::Program| {
-        let asks = program.prog_type.map(model::takes_perfmon).unwrap_or(true);
-        program.autoload && !asks
+    let needs_verifier = |program: &&crate::program::Program| {
+        let requires_perfmon = program.prog_type.map(model::requires_perfmon).unwrap_or(true);
+        program.autoload && !requires_perfmon
     };
-    let programs = object.programs.iter().filter(is_doubtful).count();
+    let programs = object.programs.iter().filter(needs_verifier).count();
     let verifier = (programs > 0).then_some(Note::Verifier(programs));
     let own = object.notes.iter().filter(move |note| !(has_types && matches!(note, Note::OwnCount { .. })));
     let loaded = object.programs.iter().filter(|program| program.autoload && program.prog_type.is_some());
@@ -223,8 +222,8 @@ fn notes(object: &Object, has_types: bool) -> impl Iterator<Item = Note> + '_ {
 }
 
 impl PermissionModel<'_> {
-    /// All that any course asks for, in the order in which it is tried to do without: first what only improves, then
-    /// what stands beside something else.
+    /// All elements that any load sequence requires, in the order in which removing them is tried: first those that only
+    /// improve, then those with alternatives.
     fn candidates(&mut self, objects: &[(Arc<str>, LoadInput<'_>)]) -> Vec<Element> {
         let mut ranks: BTreeMap<Element, u8> = BTreeMap::new();
         for (_, object) in objects {
@@ -239,7 +238,7 @@ impl PermissionModel<'_> {
                     continue;
                 }
                 let requirement = self.requirement(&asked.request);
-                // What no mask has room for is an obstacle, and no element.
+                // A bit beyond the mask is an obstacle, not an element.
                 let bits = requirement.bits.keys().filter(|bit| bit.number < 64).copied().map(Element::Bit);
                 let capabilities = requirement.capabilities.keys().copied().map(Element::Capability);
                 for element in bits.chain(capabilities) {
@@ -262,15 +261,15 @@ impl PermissionModel<'_> {
         LibbpfSequence::new(object, &mut |asked| self.allows(&asked, grant)).run().is_ok()
     }
 
-    /// All requests of a course, with what they are answered.
-    fn course(&mut self, object: &LoadInput<'_>, grant: &Grant) -> Vec<(LoadRequest, bool)> {
+    /// All requests of a load sequence, with their answers.
+    fn answers(&mut self, object: &LoadInput<'_>, grant: &Grant) -> Vec<(LoadRequest, bool)> {
         let mut requests = Vec::new();
         let mut answer = |asked: LoadRequest| {
             let allowed = self.allows(&asked, grant);
             requests.push((asked, allowed));
             allowed
         };
-        // Under the least grant it loads; if nothing makes it, what was asked until then is told.
+        // The object loads under the least grant; if it cannot load at all, the requests up to the failure are returned.
         let _ = LibbpfSequence::new(object, &mut answer).run();
         requests
     }

@@ -1,41 +1,41 @@
-//! What else is to be said of an object.
+//! Notes about an object.
 
 use std::fmt;
 
 use crate::program::BtfReason;
 
-/// Something about an object that no element of a grant expresses.
+/// A fact about an object that no element of a grant expresses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Note {
-    /// libbpf does not know the section of a program: the program, and its section.
+    /// libbpf does not know a program's section: the program, and its section.
     UnknownSection(String, String),
-    /// Nothing names what a program is for.
+    /// A program's section names no attach target.
     NoTarget(String),
-    /// A program is an operation of no structure.
+    /// No `struct_ops` map uses a `struct_ops` program.
     NoOperations(String),
-    /// A map of maps does not say what is in it.
+    /// A map of maps does not define its inner map.
     NoInner(String),
-    /// A map does not say how many elements it may have.
+    /// A map does not define its maximum number of elements.
     NoSize(String),
-    /// A program does not load without the object's types, for this reason.
+    /// A program does not load without the object's BTF, for this reason.
     NeedsTypes(String, BtfReason),
-    /// A program that only its own file sees.
+    /// A program is a static function.
     Static(String),
-    /// A section with code has no program.
+    /// A code section has no function symbol.
     NoFunction(String),
-    /// It describes maps in the old way.
+    /// The object defines maps in the legacy way.
     LegacyMaps,
-    /// It asks for values of the kernel's configuration.
+    /// The object reads Kconfig values.
     Kconfig,
-    /// It asks for addresses of the kernel's symbols.
+    /// The object uses addresses of kernel symbols.
     Addresses,
-    /// It has no type information.
+    /// The object has no BTF.
     NoTypes,
-    /// A map is pinned by its name.
+    /// A map is pinned by name.
     Pinned(String),
-    /// A member of a structure of operations is counted by the object's own types: the structure, and the member.
+    /// The index of a `struct_ops` member comes from the object's own BTF: the structure, and the member.
     OwnCount(String, String),
-    /// Only the verifier can tell whether so many programs of types without `CAP_PERFMON` do what takes it.
+    /// Only the verifier knows whether this many programs, whose types do not require `CAP_PERFMON`, require it after all.
     Verifier(usize),
 }
 
@@ -45,57 +45,102 @@ impl fmt::Display for Note {
             Self::UnknownSection(program, section) => {
                 write!(
                     f,
-                    "{program}: libbpf does not know the section `{section}`: whoever loads it names a type for it"
+                    "{program}: libbpf does not know the section `{section}`, so the loader has to set the program's type"
                 )
             }
             Self::NoTarget(program) => {
-                write!(f, "{program}: its section names nothing to attach to, so whoever loads it has to")
+                write!(f, "{program}: its section names no attach target, so the loader has to set one")
             }
             Self::NoOperations(program) => {
                 write!(
                     f,
-                    "{program}: no structure of operations has it, so libbpf does not load the object unless told to"
+                    "{program}: no struct_ops map uses it; libbpf does not load the object unless the loader disables the program \
+                     or assigns it to a map"
                 )
             }
             Self::NoInner(map) => {
-                write!(f, "map {map}: its program has to say what the maps in it look like before it is created")
+                write!(f, "map {map}: the loader has to define its inner map before it is created")
             }
             Self::NoSize(map) => {
-                write!(f, "map {map}: its program has to say how many elements it may have before it is created")
+                write!(f, "map {map}: the loader has to set max_entries before it is created")
             }
-            Self::NeedsTypes(program, reason) => write!(f, "{program} takes the object's BTF: {reason}"),
+            Self::NeedsTypes(program, reason) => write!(f, "{program} needs the object's BTF: {reason}"),
             Self::Static(program) => {
-                write!(f, "{program}: a static function in a section of programs; libbpf opens no such object")
+                write!(f, "{program}: a static function in a program section; libbpf refuses to open the object")
             }
-            Self::NoFunction(section) => write!(f, "section `{section}` has code, but no symbol of a function"),
-            Self::LegacyMaps => write!(f, "maps in a section `maps`: libbpf opens no such object since 1.0"),
+            Self::NoFunction(section) => write!(f, "section `{section}` has code but no function symbol"),
+            Self::LegacyMaps => {
+                write!(f, "maps in the legacy section `maps`: libbpf refuses to open the object since 1.0")
+            }
             Self::Kconfig => {
-                write!(f, "it asks for the kernel's configuration: libbpf reads /boot/config-* or /proc/config.gz")
+                write!(f, "it reads the kernel's configuration: libbpf needs /boot/config-* or /proc/config.gz")
             }
             Self::Addresses => {
                 write!(
                     f,
-                    "it asks for addresses of the kernel: libbpf reads /proc/kallsyms, which shows none to a container"
+                    "it uses addresses of kernel symbols: libbpf reads /proc/kallsyms, which hides addresses from containers"
                 )
             }
-            Self::NoTypes => write!(f, "it has no type information; nothing is known of the fields of its maps"),
+            Self::NoTypes => write!(f, "it has no BTF, so special fields in its maps' values are not known"),
             Self::Pinned(map) => {
                 write!(
                     f,
-                    "map {map}: libbpf takes what is pinned by this name on the bpffs, and otherwise pins it there"
+                    "map {map}: libbpf reuses a map pinned under this name on the bpffs, or else pins this one there"
                 )
             }
             Self::OwnCount(structure, member) => write!(
                 f,
-                "{structure}.{member}: its attach type is the member's place in the kernel's own {structure}; \
-                 here it is counted by the object's"
+                "{structure}.{member}: its attach type is the member's index in the kernel's own {structure}; \
+                 here the index comes from the object's BTF"
+            ),
+            Self::Verifier(1) => write!(
+                f,
+                "1 program is of a type that does not require CAP_PERFMON; the verifier still requires it if the program \
+                 leaks pointers or reads uninitialized stack"
             ),
             Self::Verifier(programs) => write!(
                 f,
-                "{programs} {} of a type that takes no CAP_PERFMON: only the verifier can tell whether it leaks pointers or \
-                 reads what it has not written, which takes it",
-                if *programs == 1 { "program is" } else { "programs are" }
+                "{programs} programs are of types that do not require CAP_PERFMON; the verifier still requires it if they \
+                 leak pointers or read uninitialized stack"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_note_is_a_sentence_for_people() {
+        let name = || "filter".to_owned();
+        let reasons = [
+            BtfReason::Callback,
+            BtfReason::Extension,
+            BtfReason::OwnObjects,
+            BtfReason::AbnormalReturn,
+            BtfReason::SpecialFields,
+            BtfReason::StructOps,
+        ];
+        let notes = [
+            Note::UnknownSection(name(), "xdp/mine".to_owned()),
+            Note::NoTarget(name()),
+            Note::NoOperations(name()),
+            Note::NoInner(name()),
+            Note::NoSize(name()),
+            Note::Static(name()),
+            Note::NoFunction("xdp".to_owned()),
+            Note::LegacyMaps,
+            Note::Kconfig,
+            Note::Addresses,
+            Note::NoTypes,
+            Note::Pinned(name()),
+            Note::OwnCount("tcp_congestion_ops".to_owned(), "ssthresh".to_owned()),
+            Note::Verifier(1),
+            Note::Verifier(2),
+        ];
+        let typed = reasons.map(|reason| Note::NeedsTypes(name(), reason));
+        let texts: Vec<String> = notes.iter().chain(&typed).map(ToString::to_string).collect();
+        insta::assert_snapshot!(texts.join("\n"));
     }
 }

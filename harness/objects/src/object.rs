@@ -1,4 +1,4 @@
-//! An object as a whole.
+//! A whole object.
 
 mod externals;
 mod programs;
@@ -16,48 +16,48 @@ use crate::{
 };
 use externals::Externals;
 
-/// Larger files are not read: an object of a hundred thousand instructions with all its types has a tenth of it.
+/// The largest file that is read, in bytes: ten times an object of a hundred thousand instructions with all its types.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 
-/// What a relocatable BPF object says of itself.
+/// A relocatable BPF object, as its file describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// The licence it names; empty if none.
+    /// Its license; empty if it names none.
     pub license: String,
-    /// The kernel's version it names, which old programs for probes had to.
+    /// The kernel version it names, which probe programs once had to.
     pub kernel_version: Option<u32>,
-    /// Its programs, in the order of the file.
+    /// Its programs, in file order.
     pub programs: Vec<Program>,
     /// Its maps, in the order in which libbpf creates them.
     pub maps: Vec<Map>,
-    /// What is known of its type information, if it has any.
+    /// Facts about its BTF, if it has any.
     pub btf: Option<BtfFacts>,
-    /// How many places of its code are fitted to the kernel's types (CO-RE).
+    /// The number of its CO-RE relocations.
     pub core_relocations: usize,
-    /// The values of the kernel's configuration that it asks for, and of what libbpf itself tells (`LINUX_*`).
+    /// The Kconfig values that it reads, and the `LINUX_*` values that libbpf provides.
     pub kconfig: Vec<String>,
-    /// The variables and functions of the kernel that it asks for, functions with `()`.
+    /// The kernel variables and functions that it uses; functions end in `()`.
     pub ksyms: Vec<String>,
-    /// What else is to be said.
+    /// Further notes.
     pub notes: Vec<Note>,
 }
 
-/// What is known of type information.
+/// Facts about an object's BTF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BtfFacts {
-    /// How many types it has.
+    /// The number of its types.
     pub types: usize,
-    /// Whether it comes with `.BTF.ext`, and that tells the functions' types.
+    /// Whether there is a `.BTF.ext` with the functions' types.
     pub functions: bool,
 }
 
 impl Object {
-    /// Whether it has operations of structures, without whose types libbpf loads nothing (`kernel_needs_btf`).
+    /// Whether it has `struct_ops` maps, which libbpf does not load without BTF (`kernel_needs_btf`).
     pub fn has_operations(&self) -> bool {
         self.maps.iter().any(|map| matches!(map.source, MapSource::StructOps(_)))
     }
 
-    /// Whether some variable of an arena, or a map of that type, is in it.
+    /// Whether it has an arena map.
     pub fn has_arena(&self) -> bool {
         self.maps.iter().any(|map| names::name(Kind::Map, map.map_type) == Some("arena"))
     }
@@ -71,24 +71,24 @@ pub fn read(bytes: &[u8]) -> Result<Object, ObjectError> {
     let elf = Elf::of(bytes)?;
     let btf = elf.section(".BTF").map(|(_, section)| Btf::of(section.bytes)).transpose()?;
     let extension = elf.section(".BTF.ext").map(|(_, section)| Extension::of(section.bytes)).unwrap_or_default();
-    let outside = Externals::of(&elf, btf.as_ref());
-    let maps = Maps::of(&elf, btf.as_ref(), !outside.kconfig.is_empty())?;
+    let externals = Externals::of(&elf, btf.as_ref());
+    let maps = Maps::of(&elf, btf.as_ref(), !externals.kconfig.is_empty())?;
     let functions = code::functions(&elf)?;
     let relocations = elf.relocations()?;
-    let meanings = meanings(&elf, &maps, &outside);
+    let meanings = meanings(&elf, &maps, &externals);
     let mut reader = Reader::new(&elf, &functions, &meanings);
     let none = Vec::new();
-    let deeds = functions
+    let effects = functions
         .iter()
-        .map(|function| reader.deeds(function, relocations.get(&function.section).unwrap_or(&none)))
+        .map(|function| reader.effects(function, relocations.get(&function.section).unwrap_or(&none)))
         .collect::<Result<Vec<_>, _>>()?;
-    let found = programs::Found { elf: &elf, functions: &functions, deeds: &deeds, maps: &maps.list };
-    let mut notes = notes(&elf, btf.as_ref(), &maps.list, &outside);
+    let found = programs::Found { elf: &elf, functions: &functions, effects: &effects, maps: &maps.list };
+    let mut notes = notes(&elf, btf.as_ref(), &maps.list, &externals);
     let mut programs = found.programs(&mut notes)?;
     for operations in &maps.operations {
         let Some(btf) = &btf else { break };
         let relocations = relocations.get(&operations.section).unwrap_or(&none);
-        found.take_part(btf, operations, relocations, &mut programs);
+        found.assign_members(btf, operations, relocations, &mut programs);
     }
     programs::settle_operations(&mut programs, &mut notes);
     notes.sort();
@@ -102,13 +102,13 @@ pub fn read(bytes: &[u8]) -> Result<Object, ObjectError> {
         maps: maps.list,
         core_relocations: extension.relocations,
         btf: btf.map(|btf| BtfFacts { types: btf.len(), functions: extension.functions }),
-        kconfig: outside.kconfig,
-        ksyms: outside.ksyms,
+        kconfig: externals.kconfig,
+        ksyms: externals.ksyms,
         notes,
     })
 }
 
-/// libbpf takes so much of a licence's name (`bpf_object__init_license`).
+/// The most bytes of a license that libbpf reads (`bpf_object__init_license`).
 const LICENSE: usize = 63;
 
 fn license(elf: &Elf<'_>) -> String {
@@ -118,12 +118,12 @@ fn license(elf: &Elf<'_>) -> String {
     String::from_utf8_lossy(&text[..end]).into_owned()
 }
 
-/// What each symbol stands for.
-fn meanings(elf: &Elf<'_>, maps: &Maps, outside: &Externals) -> Vec<Meaning> {
+/// What each symbol refers to.
+fn meanings(elf: &Elf<'_>, maps: &Maps, externals: &Externals) -> Vec<Meaning> {
     let meaning = |symbol: &crate::elf::Symbol<'_>| match elf.sections.get(symbol.section) {
-        None | Some(_) if symbol.section == 0 => match (outside.is_kconfig(symbol.name), maps.kconfig) {
+        None | Some(_) if symbol.section == 0 => match (externals.is_kconfig(symbol.name), maps.kconfig) {
             (true, Some(map)) => Meaning::Map(map),
-            _ => Meaning::Outside,
+            _ => Meaning::External,
         },
         Some(section) if section.is_code => Meaning::Code,
         Some(_) if Some(symbol.section) == maps.jump_tables => Meaning::JumpTable,
@@ -132,20 +132,20 @@ fn meanings(elf: &Elf<'_>, maps: &Maps, outside: &Externals) -> Vec<Meaning> {
     elf.symbols.iter().map(meaning).collect()
 }
 
-/// Whether the kernel makes no map of this type without a number of elements. libbpf fills in that of
+/// Whether the kernel requires a maximum number of elements for maps of this type. libbpf fills it in for
 /// `perf_event_array`.
 fn takes_size(map_type: u32) -> bool {
     let name = names::name(Kind::Map, map_type).unwrap_or_default();
     !name.contains("storage") && !matches!(name, "perf_event_array" | "struct_ops" | "arena")
 }
 
-fn notes(elf: &Elf<'_>, btf: Option<&Btf<'_>>, maps: &[Map], outside: &Externals) -> Vec<Note> {
+fn notes(elf: &Elf<'_>, btf: Option<&Btf<'_>>, maps: &[Map], externals: &Externals) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut note = |holds: bool, what: Note| notes.extend(holds.then_some(what));
     note(btf.is_none(), Note::NoTypes);
     note(maps.iter().any(|map| map.source == MapSource::Legacy), Note::LegacyMaps);
-    note(outside.kconfig.iter().any(|name| name.starts_with("CONFIG_")), Note::Kconfig);
-    note(outside.addresses, Note::Addresses);
+    note(externals.kconfig.iter().any(|name| name.starts_with("CONFIG_")), Note::Kconfig);
+    note(externals.addresses, Note::Addresses);
     for map in maps {
         let of_maps = matches!(names::name(Kind::Map, map.map_type), Some("array_of_maps" | "hash_of_maps"));
         note(map.max_entries == 0 && takes_size(map.map_type), Note::NoSize(map.name.clone()));

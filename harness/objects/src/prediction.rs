@@ -1,4 +1,4 @@
-//! What becomes of an object under a grant, by the reference model.
+//! How an object loads under a grant, as the reference model predicts it.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::{
     object::Object,
 };
 
-/// A request, and what the kernel answers.
+/// A request and the predicted answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PredictedAnswer {
     /// The request.
@@ -20,22 +20,22 @@ pub struct PredictedAnswer {
     pub allowed: bool,
     /// What the grant lacks for it.
     pub lacks: Shortfall,
-    /// What no grant gives.
+    /// What no grant can provide for it.
     pub obstacles: BTreeSet<Obstacle>,
 }
 
-/// How loading goes.
+/// The predicted course of a load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PredictedLoad {
-    /// All requests, in libbpf's order, those included that it does not come to after a refusal.
+    /// All requests in libbpf's order, including those after a refusal, which libbpf would not reach.
     pub answers: Vec<PredictedAnswer>,
-    /// What libbpf gives up at; `None` if the object is loaded.
+    /// Where libbpf gives up; `None` if the object loads.
     pub stops_at: Option<RequestOwner>,
 }
 
 impl PredictedLoad {
-    /// The requests without which the object, or one of its programs' attachments, comes to nothing, and which are
-    /// refused. Of alternatives there is none if one is allowed.
+    /// The refused requests without which the object does not load, or a program is not attached. Alternatives are left
+    /// out if one of them is allowed.
     pub fn refused(&self) -> impl Iterator<Item = &PredictedAnswer> {
         self.answers.iter().filter(|answer| !answer.allowed && answer.is_needed(self))
     }
@@ -45,7 +45,7 @@ impl PredictedAnswer {
     fn is_needed(&self, loading: &PredictedLoad) -> bool {
         match self.asked.must {
             Necessity::Always | Necessity::Attaches => true,
-            // The first of several alternatives stands for all.
+            // The first of several alternatives represents all of them.
             Necessity::OneOf(_) => {
                 let mut alternatives = loading.answers.iter().filter(|other| other.asked.must == self.asked.must);
                 alternatives.clone().next() == Some(self) && !alternatives.any(|other| other.allowed)
@@ -55,16 +55,16 @@ impl PredictedAnswer {
     }
 }
 
-/// Loads an object under this grant, as far as the reference model tells.
+/// Predicts how an object loads under this grant.
 pub fn loading(object: &Object, kernel: Kernel<'_>, grant: &Grant) -> PredictedLoad {
-    let mut judge = PermissionModel::new(kernel);
+    let mut model = PermissionModel::new(kernel);
     let mut answers = Vec::new();
     let mut answer = |asked: LoadRequest| {
-        let obstacles = judge.obstacles(&asked);
-        let lacks = grant.lacks(&judge.requirement(&asked.request), kernel.release);
-        let by_token = asked.handed == TokenUse::Token && lacks.since.is_none() && judge.allows(&asked, grant);
+        let obstacles = model.obstacles(&asked);
+        let lacks = grant.lacks(&model.requirement(&asked.request), kernel.release);
+        let by_token = asked.handed == TokenUse::Token && lacks.since.is_none() && model.allows(&asked, grant);
         let allowed = by_token && obstacles.is_empty();
-        // What comes after a refusal is asked too, so that all of it can be told at once.
+        // The sequence goes on after a refusal, so that all refusals are reported at once.
         let goes_on = allowed || matches!(asked.must, Necessity::Always | Necessity::Attaches);
         answers.push(PredictedAnswer { asked, allowed, lacks, obstacles });
         goes_on

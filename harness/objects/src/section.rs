@@ -1,5 +1,4 @@
-//! What the name of a program's section tells libbpf: its table of sections as of libbpf 1.7 (`section_defs` in
-//! `src/libbpf.c`).
+//! What the names of program sections mean to libbpf: its table of sections as of 1.7 (`section_defs` in `src/libbpf.c`).
 
 use harness_uapi::{names, vocabulary::Kind};
 
@@ -9,24 +8,24 @@ use AttachWay::{
     RawTracepoint, Route, Run, SockMap, Socket, StructOps, Tcx, Trampoline, UserProbe,
 };
 
-/// How an attach type goes with a section.
+/// Whether libbpf passes an attach type for a section.
 #[derive(Clone, Copy)]
 enum Attach {
-    /// None is handed over.
+    /// It passes none.
     No,
-    /// It is handed over where libbpf finds that the kernel takes one.
+    /// It passes this one if it finds that the kernel accepts attach types.
     Maybe(&'static str),
-    /// It is always handed over.
+    /// It always passes this one.
     Yes(&'static str),
 }
 
 use Attach::{Maybe, No, Yes};
 
-/// A row: the section's name, ending in `+` if more may follow after `/`; the program type; the attach type; how such
-/// programs are attached, and whether libbpf does so by itself.
+/// A row: the section's name, ending in `+` if a target may follow after `/`; the program type; the attach type; how such
+/// programs are attached, and whether libbpf attaches them automatically.
 type Row = (&'static str, &'static str, Attach, AttachWay, bool);
 
-/// In the order in which libbpf looks.
+/// The rows, in libbpf's lookup order.
 const ROWS: &[Row] = &[
     ("socket", "socket_filter", No, Socket, false),
     ("sk_reuseport/migrate", "sk_reuseport", Yes("sk_reuseport_select_or_migrate"), Socket, false),
@@ -135,7 +134,7 @@ const ROWS: &[Row] = &[
     ("netfilter", "netfilter", Yes("netfilter"), Netfilter, false),
 ];
 
-/// What libbpf makes of a section.
+/// What a section means to libbpf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Section<'a> {
     pub(crate) prog_type: u32,
@@ -143,13 +142,13 @@ pub(crate) struct Section<'a> {
     pub(crate) sleepable: bool,
     pub(crate) way: AttachWay,
     pub(crate) automatic: bool,
-    /// The name without what follows the first `/`, for sections that may have it.
+    /// The name without its target.
     pub(crate) stem: &'static str,
-    /// What follows the first `/`.
+    /// The target, after the first `/`.
     pub(crate) target: Option<&'a str>,
 }
 
-/// What libbpf makes of a section's name, which has no `?` at its beginning; `None` for one it does not know.
+/// What a section name, without a leading `?`, means to libbpf; `None` if libbpf does not know it.
 pub(crate) fn of(name: &str) -> Option<Section<'_>> {
     let (row, stem) = ROWS.iter().find_map(|row| Some((row, matched(row.0, name)?)))?;
     let number = |text| names::number(Kind::Attach, text);
@@ -178,7 +177,7 @@ fn matched(row: &'static str, name: &str) -> Option<&'static str> {
     }
 }
 
-/// The names of all sections that libbpf 1.7 knows, with `+` at the end of those that a target may follow.
+/// The names of all sections that libbpf 1.7 knows; `+` at the end means that a target may follow.
 pub fn known_sections() -> impl std::iter::Iterator<Item = &'static str> {
     ROWS.iter().map(|row| row.0)
 }
@@ -188,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_names_what_the_table_of_names_has() {
+    fn every_row_has_known_types() {
         for row in ROWS {
             assert!(of(row.0.trim_end_matches('+')).is_some(), "{}", row.0);
         }
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_may_have_a_target_where_libbpf_takes_one() {
+    fn sections_have_targets_where_libbpf_accepts_them() {
         let probe = of("kprobe/do_unlinkat").unwrap();
         assert_eq!((probe.target, probe.stem, probe.automatic), (Some("do_unlinkat"), "kprobe", true));
         assert_eq!(of("fentry.s/a/b").map(|found| (found.target, found.sleepable)), Some((Some("a/b"), true)));

@@ -1,4 +1,4 @@
-//! The least grants of objects that clang compiles from the sources beside.
+//! The least grants of objects that clang compiles from `tests/sources`.
 
 use harness_objects::{Feature, Necessity, Needs, Note, Object, Obstacle, RequestOwner, TokenUse, asked, needs};
 use harness_uapi::{
@@ -11,21 +11,21 @@ use harness_uapi::{
 mod compiled;
 use compiled::object;
 
-/// An object with no other programs than these.
+/// The object with only these programs.
 fn only(object: &Object, names: &[&str]) -> Object {
     let mut object = object.clone();
     object.programs.retain(|program| names.contains(&program.name.as_str()));
     object
 }
 
-/// What it needs of a kernel of this release.
+/// What the object needs of a kernel of this release.
 fn needed(object: &Object, release: &str) -> Needs {
     let release: Release = release.parse().unwrap();
     needs(&[("object".to_owned(), object.clone())], release.into())
 }
 
-/// The elements of the least grant by their names alone, without those that every object needs: `prog_load`, the type and
-/// attach type of the probe of loading, and `CAP_BPF`.
+/// The names of the least grant's elements, without those that every object needs: `prog_load`, the type and attach type
+/// of the probe of loading, and `CAP_BPF`.
 fn elements(needs: &Needs) -> String {
     let names = needs.elements.keys().map(|element| element.to_string());
     let names = names.map(|name| name.rsplit(' ').next().unwrap().to_lowercase());
@@ -41,16 +41,16 @@ fn an_optional_attach_type_is_left_out_unless_its_probe_passes_anyway() {
     let lost = alone.losses.iter().find(|loss| loss.feature == Feature::ExpectedAttachTypes).unwrap();
     let kept_by: Vec<_> = lost.kept_by.iter().map(ToString::to_string).collect();
     assert_eq!(kept_by, ["program type cgroup_sock", "attach type cgroup_inet_sock_create"]);
-    // Handed over always.
+    // This attach type is always passed.
     assert_eq!(elements(&needed(&only(&network, &["on_xdp_frags"]), "6.12")), "xdp xdp cap_net_admin");
-    // The program for sockets of cgroups is what libbpf finds out by.
+    // libbpf's probe of attach types loads a cgroup_sock program.
     let mut both = only(&network, &["on_xdp"]);
     both.programs.extend(only(&object("cgroup"), &["on_cgroup_sock"]).programs);
     assert_eq!(elements(&needed(&both, "6.12")), "xdp cgroup_sock cgroup_inet_sock_create xdp cap_net_admin");
 }
 
 #[test]
-fn the_probe_of_loading_takes_what_is_there_anyway() {
+fn the_probe_of_loading_uses_what_is_needed_anyway() {
     let tracing = object("tracing");
     let needs = needed(&only(&tracing, &["on_tp"]), "6.12");
     assert!(!needs.elements.keys().any(|element| element.to_string().ends_with("socket_filter")));
@@ -63,14 +63,14 @@ fn the_probe_of_loading_takes_what_is_there_anyway() {
 }
 
 #[test]
-fn a_program_for_usdt_probes_is_loaded_as_one_for_a_probe() {
+fn a_usdt_program_is_loaded_as_a_probe() {
     let needs = needed(&only(&object("tracing"), &["on_usdt"]), "6.12");
     assert_eq!(elements(&needs), "kprobe cap_perfmon");
     assert!(needs.losses.iter().any(|loss| loss.feature == Feature::UserProbeLinks));
 }
 
 #[test]
-fn types_are_needed_only_where_the_kernel_asks_for_them() {
+fn btf_is_needed_only_where_the_kernel_requires_it() {
     let calls = object("calls");
     let of = |name: &str| {
         let mut object = only(&calls, &[name]);
@@ -84,28 +84,28 @@ fn types_are_needed_only_where_the_kernel_asks_for_them() {
     assert_eq!(of("looking"), "sched_cls cap_net_admin");
     assert_eq!(of("locking"), "btf_load sched_cls cap_net_admin");
     assert_eq!(of("saying"), "sched_cls cap_net_admin cap_perfmon");
-    // Without libbpf's probe, the program would call a helper that programs for packets do not have.
+    // Without libbpf's probe, the program would call a helper that packet programs do not have.
     assert_eq!(of("peeking"), "tracepoint xdp cap_net_admin cap_perfmon");
     assert_eq!(of("paging"), "syscall cap_perfmon");
 }
 
 #[test]
-fn a_replacement_takes_the_types_of_another_program() {
+fn a_replacement_needs_the_btf_of_another_program() {
     let mut replacing = only(&object("calls"), &["instead"]);
     replacing.maps.clear();
     let old = needed(&replacing, "6.12");
     assert_eq!(elements(&old), "btf_load ext cap_net_admin cap_perfmon");
-    let asked_of_root =
+    let needs_root =
         |found: &harness_objects::Undelegable| matches!(found.obstacle, Obstacle::Capability(Capability::SysAdmin, _));
-    assert!(old.undelegable.iter().any(asked_of_root));
+    assert!(old.undelegable.iter().any(needs_root));
     let new = needed(&replacing, "6.15");
-    // CAP_SYS_ADMIN stands for the others, except where the token is made.
+    // CAP_SYS_ADMIN implies the others, except when the token is created.
     assert_eq!(elements(&new), "btf_load btf_get_fd_by_id ext cap_sys_admin");
     assert_eq!((new.undelegable.len(), new.least_release.unwrap().to_string()), (0, "6.15".into()));
 }
 
 #[test]
-fn global_data_takes_a_filter_of_sockets_whatever_else_is_there() {
+fn global_data_needs_a_socket_filter_whatever_else_is_granted() {
     let data = object("data");
     let needs = needed(&data, "6.12");
     assert_eq!(elements(&needs), "map_create array tracing trace_fentry cap_perfmon");
@@ -115,7 +115,7 @@ fn global_data_takes_a_filter_of_sockets_whatever_else_is_there() {
     });
     let owners: Vec<_> = needs.elements[&filter].iter().map(|reason| reason.by.to_string()).collect();
     assert_eq!(owners, ["probe of loading", "probe of global data"]);
-    // Data that no program refers to is silently gone without, which is no whole object.
+    // libbpf silently leaves out data that no program refers to; that does not count as loaded.
     let mut unused = data.clone();
     unused.programs.clear();
     assert_eq!(elements(&needed(&unused, "6.12")), "map_create array");
@@ -145,18 +145,18 @@ fn every_element_is_needed_and_has_a_reason() {
 }
 
 #[test]
-fn a_kernel_that_does_not_know_a_type_is_told() {
+fn a_type_that_the_kernel_does_not_know_is_reported() {
     let needs = needed(&only(&object("tracing"), &["on_fsession"]), "6.12");
     let [found] = &needs.undelegable[..] else { panic!("{:?}", needs.undelegable) };
     assert_eq!(
         found.obstacle.to_string(),
-        "a later kernel: attach type trace_fsession came with 7.2 or before, after 6.18"
+        "a later kernel: attach type trace_fsession was added in 7.2 or before, after 6.18"
     );
-    assert_eq!(needs.least_release.unwrap().to_string(), "7.2, or one before that is newer than 6.18");
+    assert_eq!(needs.least_release.unwrap().to_string(), "7.2, or an earlier release after 6.18");
 }
 
 #[test]
-fn programs_for_packets_of_cgroups_take_more_to_attach_than_to_load() {
+fn cgroup_skb_programs_need_more_to_attach_than_to_load() {
     let needs = needed(&only(&object("cgroup"), &["on_cgroup_skb_egress"]), "6.12");
     assert_eq!(elements(&needs), "cgroup_skb");
     let attaching: Vec<_> = needs.attaching.keys().map(ToString::to_string).collect();
@@ -164,7 +164,7 @@ fn programs_for_packets_of_cgroups_take_more_to_attach_than_to_load() {
 }
 
 #[test]
-fn all_that_is_asked_is_told_in_order() {
+fn requests_are_listed_in_order() {
     let release: Release = "6.12".parse().unwrap();
     let network = only(&object("network"), &["on_xdp"]);
     let all = asked(&network, release.into());

@@ -1,11 +1,12 @@
-//! What is read of objects that clang compiles from the sources beside.
+//! What the reader finds in objects that clang compiles from `tests/sources`.
 
 use std::collections::BTreeMap;
 
 use harness_objects::{
-    AttachWay, BtfReason, ExpectedAttach, Map, MapSource, Note, Object, Program, ProgramTarget, known_sections, read,
+    AttachWay, BtfReason, ExpectedAttach, Map, MapSource, Note, Object, Program, ProgramTarget, asked, known_sections,
+    read,
 };
-use harness_uapi::{names, permission::Use, vocabulary::Kind};
+use harness_uapi::{names, permission::Use, release::Release, vocabulary::Kind};
 
 mod compiled;
 use compiled::{bytes, object};
@@ -24,7 +25,7 @@ fn map_type(map: &Map) -> &'static str {
 }
 
 #[test]
-fn every_section_of_libbpf_is_told_as_libbpf_has_it() {
+fn every_section_means_what_it_means_to_libbpf() {
     let table = include_str!("sections.txt");
     let rows: BTreeMap<&str, &str> = table.lines().skip(1).map(|line| line.split_once(' ').unwrap()).collect();
     let mut seen = Vec::new();
@@ -52,10 +53,10 @@ fn every_section_of_libbpf_is_told_as_libbpf_has_it() {
 }
 
 #[test]
-fn every_type_of_map_is_read() {
+fn every_map_type_is_read() {
     let object = object("maps");
     let read: Vec<u32> = object.maps.iter().map(|map| map.map_type).collect();
-    // Operations have a source of their own.
+    // struct_ops maps have their own source file.
     let of_all =
         names::all().list(Kind::Map).iter().filter(|entry| !matches!(entry.name.as_str(), "unspec" | "struct_ops"));
     for entry in of_all {
@@ -68,7 +69,7 @@ fn every_type_of_map_is_read() {
 }
 
 #[test]
-fn maps_in_maps_and_fields_of_values_are_read() {
+fn inner_maps_and_special_fields_are_read() {
     let object = object("maps");
     let outer = map(&object, "array_of_hashes");
     let inner = outer.inner.as_deref().unwrap();
@@ -83,7 +84,7 @@ fn maps_in_maps_and_fields_of_values_are_read() {
     }
     assert_eq!(map(&object, "a_hash").special_fields, [""; 0]);
     let guarded = &map(&object, "guarded").special_fields;
-    // Clang 14 tells no tags of types; those that do tell the pointer too.
+    // Clang 14 emits no type tags; later versions do, and then the pointer is found too.
     assert!(
         matches!(guarded[..], ["bpf_spin_lock", "bpf_timer"] | ["bpf_spin_lock", "bpf_timer", "kptr"]),
         "{guarded:?}"
@@ -91,7 +92,7 @@ fn maps_in_maps_and_fields_of_values_are_read() {
 }
 
 #[test]
-fn data_configuration_and_symbols_are_read() {
+fn data_kconfig_values_and_symbols_are_read() {
     let object = object("data");
     let maps: Vec<_> = object.maps.iter().map(|map| (map.name.as_str(), &map.source)).collect();
     assert_eq!(maps.len(), 5);
@@ -104,7 +105,7 @@ fn data_configuration_and_symbols_are_read() {
     ] {
         assert!(maps.contains(&expected), "{expected:?}");
     }
-    // A program cannot write constants (bit 7); what other files see can be mapped (bit 10).
+    // Programs cannot write constants (bit 7); global variables are mmapable (bit 10).
     let flags = |name| map(&object, name).flags;
     assert_eq!([flags(".rodata"), flags(".data"), flags(".data.hidden")], [1 << 7 | 1 << 10, 1 << 10, 0]);
     assert_eq!(object.kconfig, ["CONFIG_HZ", "LINUX_HAS_BPF_COOKIE", "LINUX_KERNEL_VERSION"]);
@@ -119,12 +120,12 @@ fn data_configuration_and_symbols_are_read() {
 }
 
 #[test]
-fn operations_find_their_programs() {
+fn struct_ops_members_find_their_programs() {
     let object = object("operations");
     let maps: Vec<_> = object.maps.iter().map(|map| (map.name.as_str(), map.autocreate, map.flags)).collect();
     assert_eq!(maps, [("mine", true, 1 << 13), ("spare", false, 0)]);
     assert_eq!(object.maps[0].source, MapSource::StructOps("tcp_congestion_ops".into()));
-    let told = |name| {
+    let member = |name| {
         let program = program(&object, name);
         match &program.target {
             Some(ProgramTarget::Member { structure, member, index }) if structure == "tcp_congestion_ops" => {
@@ -133,16 +134,16 @@ fn operations_find_their_programs() {
             other => panic!("{name}: {other:?}"),
         }
     };
-    assert_eq!(told("threshold"), ("ssthresh".into(), 0, true));
-    assert_eq!(told("release"), ("release".into(), 2, true));
-    assert_eq!(told("avoid"), ("cong_avoid".into(), 1, false));
+    assert_eq!(member("threshold"), ("ssthresh".into(), 0, true));
+    assert_eq!(member("release"), ("release".into(), 2, true));
+    assert_eq!(member("avoid"), ("cong_avoid".into(), 1, false));
     assert_eq!(program(&object, "unused").target, Some(ProgramTarget::Named("nobody".into())));
     assert!(object.notes.contains(&Note::NoOperations("unused".into())));
     assert!(object.programs.iter().all(|program| program.needs_btf.contains(&BtfReason::StructOps)));
 }
 
 #[test]
-fn what_programs_call_is_followed() {
+fn calls_are_followed() {
     let object = object("calls");
     let uses = |name: &str| program(&object, name).uses.iter().copied().collect::<Vec<_>>();
     let reasons = |name: &str| program(&object, name).needs_btf.iter().copied().collect::<Vec<_>>();
@@ -166,7 +167,7 @@ fn what_programs_call_is_followed() {
 }
 
 #[test]
-fn maps_of_old_are_read_and_said_to_be_old() {
+fn legacy_maps_are_read_and_noted() {
     let object = object("legacy");
     let counts = map(&object, "counts");
     assert_eq!((map_type(counts), counts.key_size, counts.value_size, counts.max_entries), ("percpu_array", 4, 8, 256));
@@ -176,31 +177,59 @@ fn maps_of_old_are_read_and_said_to_be_old() {
 }
 
 #[test]
-fn what_is_no_object_is_refused_with_what_to_do() {
+fn unreadable_files_are_refused_with_advice() {
     let whole = bytes("calls");
-    let refused = |bytes: &[u8]| read(bytes).unwrap_err().to_string();
-    assert!(refused(b"").starts_with("it is no ELF file"));
-    assert!(refused(b"\x7fELF\x02\x02\x01").contains("-target bpfel"));
     let changed = |at: usize, byte: u8| {
         let mut bytes = whole.clone();
         bytes[at] = byte;
         bytes
     };
-    assert!(refused(&changed(18, 62)).contains("machine 62, not for BPF"));
-    assert!(refused(&changed(16, 2)).contains("of type 2, not a relocatable one"));
-    assert!(refused(&vec![0; 17 << 20]).contains("at most 16777216 are read"));
+    let cases = [
+        ("empty file", Vec::new()),
+        ("big-endian", b"\x7fELF\x02\x02\x01".to_vec()),
+        ("another machine", changed(18, 62)),
+        ("linked", changed(16, 2)),
+        ("too large", vec![0; 17 << 20]),
+        ("truncated", whole[..whole.len() / 2].to_vec()),
+    ];
+    let texts = cases.map(|(name, bytes)| format!("{name}: {}", read(&bytes).unwrap_err()));
+    insta::assert_snapshot!(texts.join("\n"), @"
+    empty file: it is not an ELF64 file, or is damaged: Invalid ELF header size or alignment
+    big-endian: it is big-endian, and the kernels here are little-endian; compile it with `-target bpfel`
+    another machine: it is an ELF file for machine 62, not for BPF (247); compile it with `clang -target bpf`
+    linked: it is an ELF file of type 2, not a relocatable one (1); use the output of `clang -target bpf -c`
+    too large: it is 17825792 bytes long; the limit is 16777216
+    truncated: it is not an ELF64 file, or is damaged: Invalid ELF section header offset/size/alignment
+    ");
+    // The section table is at the end, so every truncated object is refused.
     for length in 0..whole.len() {
-        // Its table of sections is at its end.
         assert!(read(&whole[..length]).is_err(), "{length}");
     }
 }
 
 #[test]
-fn a_damaged_object_is_an_error_or_another_object() {
+fn a_damaged_object_is_refused_or_can_still_be_loaded() {
     let whole = bytes("data");
+    let sound = read(&whole).unwrap();
+    let release: Release = "6.12".parse().unwrap();
+    let (mut refused, mut unchanged, mut changed) = (0, 0, 0);
     for at in 0..whole.len() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0xff;
-        drop(read(&bytes));
+        match read(&bytes) {
+            Err(error) => {
+                let text = error.to_string();
+                assert!(!text.is_empty() && text.lines().count() == 1, "byte {at}: {text}");
+                refused += 1;
+            }
+            Ok(object) if object == sound => unchanged += 1,
+            Ok(object) => {
+                assert!(!asked(&object, release.into()).is_empty(), "byte {at}: loading makes no request");
+                changed += 1;
+            }
+        }
+        // The magic, the class, the byte order, the type and the machine are all checked.
+        assert!(refused > at || !matches!(at, 0..6), "byte {at} of the header is not checked");
     }
+    assert!(refused > 0 && unchanged > 0 && changed > 0, "{refused} {unchanged} {changed}");
 }

@@ -1,4 +1,4 @@
-//! Names for places of a program, by its own symbols.
+//! Names for file offsets in a program, by its symbols.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use object::{
 
 use crate::elf::text;
 
-/// So many symbols are looked at.
+/// The most symbols that are read.
 const MOST: usize = 4_000_000;
 
-/// The name of the symbol at the address of each of these bytes of the file, where there is one.
+/// The name of the symbol at the address of each file offset, where there is one.
 pub(super) fn names(bytes: &[u8], offsets: &[usize]) -> Result<Vec<Option<String>>, object::read::Error> {
     let mut names = vec![None; offsets.len()];
     if offsets.is_empty() {

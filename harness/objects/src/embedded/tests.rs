@@ -1,6 +1,6 @@
 use super::*;
 
-/// An object with one section of four bytes, and its table.
+/// An object with one section of four bytes and its section table.
 fn object() -> Vec<u8> {
     let mut bytes = [0; HEADER + 4];
     bytes[..7].copy_from_slice(MAGIC);
@@ -14,7 +14,7 @@ fn object() -> Vec<u8> {
 }
 
 #[test]
-fn objects_are_found_at_any_place() {
+fn objects_are_found_at_any_offset() {
     let one = object();
     let whole = [b"abc\x7fELF\x02".to_vec(), one.clone(), b"\x7f\x7f".to_vec(), one.clone(), vec![0; 9]].concat();
     let found: Vec<_> = embedded(&whole).into_iter().map(|object| (object.offset, object.size, object.name)).collect();
@@ -23,12 +23,12 @@ fn objects_are_found_at_any_place() {
 }
 
 #[test]
-fn what_is_not_whole_is_left_out() {
+fn incomplete_objects_are_left_out() {
     let one = object();
     for length in 0..one.len() {
         assert_eq!(embedded(&one[..length]), []);
     }
-    // For another machine, linked, with no sections, or with a table far away.
+    // For another machine, linked, without sections, or with a section table beyond the end.
     for (at, byte) in [(18, 62), (16, 2), (60, 0), (47, 0x7f)] {
         let mut other = one.clone();
         other[at] = byte;

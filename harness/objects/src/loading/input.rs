@@ -1,4 +1,4 @@
-//! An object, with what every course of loading it asks about, worked out once.
+//! An object, with the facts that every load sequence needs, computed once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,20 +16,21 @@ use crate::{
     program::{Program, ProgramTarget},
 };
 
-/// What is loaded.
+/// The object to load.
 pub(crate) struct LoadInput<'a> {
     pub(crate) object: &'a Object,
     /// The programs that libbpf loads.
     pub(super) programs: Vec<&'a Program>,
-    /// Whether some map or program does not load without the object's types.
+    /// Whether some map or program does not load without the object's BTF.
     pub(super) needs_btf: bool,
-    /// Whether some program calls what libbpf replaces where it takes it to be missing, and whether one does not load so.
+    /// Whether some program calls a helper that libbpf replaces if it seems missing, and whether one does not load with
+    /// the replacement.
     pub(super) reads_kernel: bool,
     pub(super) needs_reads: bool,
     /// Whether it has maps of constants.
     pub(super) has_constants: bool,
-    /// The places of members in the kernel's own structures.
-    places: BTreeMap<(&'a str, &'a str), u32>,
+    /// The indexes of members in the kernel's own structures.
+    members: BTreeMap<(&'a str, &'a str), u32>,
 }
 
 impl<'a> LoadInput<'a> {
@@ -46,38 +47,38 @@ impl<'a> LoadInput<'a> {
             reads_kernel: object.programs.iter().any(reads),
             needs_reads: programs.iter().any(|program| reads(program) && !has_old_reads(program)),
             has_constants: object.maps.iter().any(|map| map.source == MapSource::Rodata),
-            places: kernel.types.map(|types| places(types, &programs)).unwrap_or_default(),
+            members: kernel.types.map(|types| members(types, &programs)).unwrap_or_default(),
             programs,
         }
     }
 
-    /// Which member of the kernel's own structure this is.
-    pub(super) fn place(&self, structure: &str, member: &str) -> Option<u32> {
-        self.places.get(&(structure, member)).copied()
+    /// The index of a member in the kernel's own structure.
+    pub(super) fn member_index(&self, structure: &str, member: &str) -> Option<u32> {
+        self.members.get(&(structure, member)).copied()
     }
 }
 
-/// Looks all members up in one walk through the kernel's types.
-fn places<'a>(types: &Btf<'_>, programs: &[&'a Program]) -> BTreeMap<(&'a str, &'a str), u32> {
+/// Looks all members up in one pass over the kernel's types.
+fn members<'a>(types: &Btf<'_>, programs: &[&'a Program]) -> BTreeMap<(&'a str, &'a str), u32> {
     let mut wanted: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for program in programs {
         if let Some(ProgramTarget::Member { structure, member, .. }) = &program.target {
             wanted.entry(structure).or_default().insert(member);
         }
     }
-    let mut places = BTreeMap::new();
+    let mut found_members = BTreeMap::new();
     for (_, found) in types.iter().filter(|(_, found)| found.kind == BtfKind::Struct) {
         let Some((structure, members)) = wanted.get_key_value(found.name) else { continue };
-        for (place, member) in types.members(&found).enumerate() {
+        for (index, member) in types.members(&found).enumerate() {
             if let Some(name) = members.get(member.name) {
-                places.entry((*structure, *name)).or_insert(place as u32);
+                found_members.entry((*structure, *name)).or_insert(index as u32);
             }
         }
     }
-    places
+    found_members
 }
 
-/// Whether a map keeps values for sockets, inodes, tasks or cgroups, which takes the types of both
+/// Whether a map stores values for sockets, inodes, tasks or cgroups, which requires BTF for keys and values
 /// (`bpf_local_storage_map_alloc_check` in `kernel/bpf/bpf_local_storage.c`).
 pub(super) fn keeps_for_objects(map_type: u32) -> bool {
     matches!(names::name(Kind::Map, map_type), Some("sk_storage" | "inode_storage" | "task_storage" | "cgrp_storage"))

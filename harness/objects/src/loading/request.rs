@@ -1,4 +1,4 @@
-//! What is asked of a kernel, what for, and what depends on it.
+//! A request, what it is made for, and what depends on it.
 
 use std::{fmt, sync::Arc};
 
@@ -6,13 +6,13 @@ use harness_uapi::{btf::Btf, permission::Request, release::Release};
 
 use crate::feature::{Feature, TokenUse};
 
-/// The kernel that is asked.
+/// The kernel that objects are loaded into.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel<'a> {
     /// Its release.
     pub release: Release,
-    /// Its own type information (`/sys/kernel/btf/vmlinux`), by which members of operations are counted; without, they
-    /// are counted by the object's.
+    /// Its BTF (`/sys/kernel/btf/vmlinux`), which gives the indexes of `struct_ops` members; without it they come from
+    /// the object's BTF.
     pub types: Option<&'a Btf<'a>>,
 }
 
@@ -22,29 +22,29 @@ impl From<Release> for Kernel<'_> {
     }
 }
 
-/// One request.
+/// A request that libbpf makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadRequest {
-    /// What is asked.
+    /// The request.
     pub request: Request,
-    /// What for.
+    /// What it is made for.
     pub by: RequestOwner,
     /// What depends on it.
     pub must: Necessity,
-    /// Whether the token is handed over.
+    /// Whether the token is passed.
     pub handed: TokenUse,
 }
 
 /// What a request is made for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RequestOwner {
-    /// Making the token.
+    /// Creating the token.
     Token,
-    /// Finding out whether programs can be loaded at all.
+    /// Probing whether programs can be loaded at all.
     ProbeOfLoading,
-    /// Finding out about a feature.
+    /// Probing a feature.
     Probe(Feature),
-    /// The object's type information.
+    /// The object's BTF.
     Btf,
     /// A map.
     Map(Arc<str>),
@@ -71,12 +71,12 @@ impl fmt::Display for RequestOwner {
 /// What depends on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Necessity {
-    /// Without it the object does not load.
+    /// If it is refused, the object does not load.
     Always,
-    /// Without it, or another one of this number, the object does not load.
+    /// If all requests with this number are refused, the object does not load.
     OneOf(usize),
-    /// Without it libbpf goes without the feature, and says nothing.
+    /// If it is refused, libbpf silently does without the feature.
     Improves(Feature),
-    /// Without it the object loads, and the program is not attached.
+    /// If it is refused, the object loads but the program is not attached.
     Attaches,
 }

@@ -1,4 +1,4 @@
-//! The course that loading takes, by the answers it gets.
+//! The sequence of requests that loading an object takes, depending on the answers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,27 +22,27 @@ use crate::{
     program::{AttachWay, BtfReason, ExpectedAttach, Program, ProgramTarget},
 };
 
-/// The number that tells requests apart of which one has to be allowed: 0 is that of the probe of loading.
+/// The group of [`Necessity::OneOf`] for the probe of loading; groups of programs follow it.
 const LOADING: usize = 0;
 /// `BPF_F_ZERO_SEED` (`include/uapi/linux/bpf.h`).
 const ZERO_SEED: u32 = 1 << 6;
 
-/// One object being loaded.
+/// The load of one object.
 pub(crate) struct LibbpfSequence<'a> {
-    subject: &'a LoadInput<'a>,
+    input: &'a LoadInput<'a>,
     answer: &'a mut dyn FnMut(LoadRequest) -> bool,
-    /// Whether what libbpf would ask after another answer is asked too.
+    /// Whether requests that libbpf would make only after other answers are made too.
     alternatives: bool,
     features: BTreeMap<Feature, bool>,
     has_btf: bool,
 }
 
-/// Why an object does not load: what the kernel refused, or what is missing for it.
+/// The result of a step; on error, the request that was refused or whose prerequisite is missing.
 pub(crate) type StepResult = Result<(), RequestOwner>;
 
 impl<'a> LibbpfSequence<'a> {
-    pub(crate) fn new(subject: &'a LoadInput<'a>, answer: &'a mut dyn FnMut(LoadRequest) -> bool) -> Self {
-        Self { subject, answer, alternatives: false, features: BTreeMap::new(), has_btf: false }
+    pub(crate) fn new(input: &'a LoadInput<'a>, answer: &'a mut dyn FnMut(LoadRequest) -> bool) -> Self {
+        Self { input, answer, alternatives: false, features: BTreeMap::new(), has_btf: false }
     }
 
     pub(crate) fn with_alternatives(mut self) -> Self {
@@ -50,23 +50,23 @@ impl<'a> LibbpfSequence<'a> {
         self
     }
 
-    /// Loads, and attaches what libbpf attaches.
+    /// Loads the object, and attaches the programs that libbpf attaches.
     pub(crate) fn run(mut self) -> StepResult {
         self.must(Request::TokenCreate, RequestOwner::Token)?;
         self.probe_loading()?;
         self.prepare();
         self.types()?;
-        let subject = self.subject;
-        for map in &subject.object.maps {
+        let input = self.input;
+        for map in &input.object.maps {
             self.map(map)?;
         }
-        if subject.reads_kernel {
-            self.feature(Feature::ReadsOfKernel, subject.needs_reads);
+        if input.reads_kernel {
+            self.feature(Feature::ReadsOfKernel, input.needs_reads);
         }
-        for (number, program) in subject.programs.iter().enumerate() {
+        for (number, program) in input.programs.iter().enumerate() {
             self.program(LOADING + 1 + number, program)?;
         }
-        subject.programs.iter().for_each(|program| self.attach(program));
+        input.programs.iter().for_each(|program| self.attach(program));
         Ok(())
     }
 
@@ -78,7 +78,7 @@ impl<'a> LibbpfSequence<'a> {
         if self.ask(request, by.clone(), Necessity::Always) { Ok(()) } else { Err(by) }
     }
 
-    /// Any program at all: a filter of sockets, or else one for a tracepoint (`bpf_object__probe_loading`).
+    /// Probes whether any program loads: a socket filter, or else a tracepoint program (`bpf_object__probe_loading`).
     fn probe_loading(&mut self) -> StepResult {
         let mut try_one = |prog_type| {
             self.ask(program(prog_type, None, []), RequestOwner::ProbeOfLoading, Necessity::OneOf(LOADING))
@@ -88,7 +88,7 @@ impl<'a> LibbpfSequence<'a> {
         if loads { Ok(()) } else { Err(RequestOwner::ProbeOfLoading) }
     }
 
-    /// Whether a feature is there; asked once. `is_needed` says that the object does not load without it.
+    /// Whether a feature is found; it is probed once. `is_needed`: the object does not load without it.
     fn feature(&mut self, feature: Feature, is_needed: bool) -> bool {
         if let Some(known) = self.features.get(&feature) {
             return *known;
@@ -98,7 +98,7 @@ impl<'a> LibbpfSequence<'a> {
         }
         let (handed, requests) = feature.requests();
         let must = if is_needed { Necessity::Always } else { Necessity::Improves(feature) };
-        // The first refusal ends a probe; without answers to go by, all of it is asked.
+        // The first refusal ends a probe.
         let allowed = requests
             .into_iter()
             .all(|request| (self.answer)(LoadRequest { request, by: RequestOwner::Probe(feature), must, handed }));
@@ -106,9 +106,9 @@ impl<'a> LibbpfSequence<'a> {
         allowed
     }
 
-    /// What is found out before the types are loaded.
+    /// Probes features before the object's BTF is loaded.
     fn prepare(&mut self) {
-        let object = self.subject.object;
+        let object = self.input.object;
         if object.kconfig.iter().any(|name| name == "LINUX_HAS_BPF_COOKIE") {
             self.feature(Feature::Cookies, false);
         }
@@ -119,26 +119,26 @@ impl<'a> LibbpfSequence<'a> {
             self.feature(Feature::LongOffsets, false);
         }
         if let Some(btf) = object.btf {
-            let has_functions = self.feature(Feature::FunctionTypes, self.subject.needs_btf);
-            if has_functions && btf.functions && !self.subject.programs.is_empty() {
+            let has_functions = self.feature(Feature::FunctionTypes, self.input.needs_btf);
+            if has_functions && btf.functions && !self.input.programs.is_empty() {
                 self.feature(Feature::ContextArguments, false);
             }
         }
     }
 
-    /// The object's types (`bpf_object__sanitize_and_load_btf`).
+    /// Loads the object's BTF (`bpf_object__sanitize_and_load_btf`).
     fn types(&mut self) -> StepResult {
-        if self.subject.object.btf.is_none() {
+        if self.input.object.btf.is_none() {
             return Ok(());
         }
-        let is_needed = self.subject.needs_btf;
+        let is_needed = self.input.needs_btf;
         let must = if is_needed { Necessity::Always } else { Necessity::Improves(Feature::Types) };
         self.has_btf = self.feature(Feature::Types, is_needed) && self.ask(Request::BtfLoad, RequestOwner::Btf, must);
-        if self.subject.object.has_operations() && !self.has_btf { Err(RequestOwner::Btf) } else { Ok(()) }
+        if self.input.object.has_operations() && !self.has_btf { Err(RequestOwner::Btf) } else { Ok(()) }
     }
 
-    /// A map of global data that libbpf goes without because of a probe is as good as one that is refused: the object is
-    /// loaded without its constants and variables then, if no program refers to them.
+    /// Creates a map. A data map that libbpf leaves out after a failed probe counts as refused: the object would load
+    /// without its constants and variables if no program refers to them.
     fn map(&mut self, map: &Map) -> StepResult {
         if map.is_data() && !self.feature(Feature::GlobalData, true) {
             return Err(RequestOwner::Map(map.name.as_str().into()));
@@ -167,8 +167,8 @@ impl<'a> LibbpfSequence<'a> {
     fn program(&mut self, group: usize, program: &Program) -> StepResult {
         let owner = RequestOwner::Program(Arc::from(program.name.as_str()));
         let lacks_types = !program.needs_btf.is_empty() && !self.has_btf;
-        let reads_as_of_old = self.features.get(&Feature::ReadsOfKernel) == Some(&false);
-        let lacks_reads = reads_as_of_old && !has_old_reads(program) && replaced(&program.helpers).next().is_some();
+        let uses_old_reads = self.features.get(&Feature::ReadsOfKernel) == Some(&false);
+        let lacks_reads = uses_old_reads && !has_old_reads(program) && replaced(&program.helpers).next().is_some();
         if lacks_types || lacks_reads {
             return Err(owner);
         }
@@ -187,13 +187,13 @@ impl<'a> LibbpfSequence<'a> {
             self.must(Request::BtfGetFdById, owner.clone())?;
         }
         self.load(group, program, owner)?;
-        if self.subject.has_constants {
+        if self.input.has_constants {
             self.feature(Feature::BoundMaps, false);
         }
         Ok(())
     }
 
-    /// Hands a program over with the attach type that the answers so far leave it.
+    /// Loads a program with the attach type that follows from the answers so far.
     fn load(&mut self, group: usize, program: &Program, owner: RequestOwner) -> StepResult {
         let uses = self.uses(program);
         let prog_type = program.prog_type.unwrap_or_default();
@@ -213,14 +213,14 @@ impl<'a> LibbpfSequence<'a> {
         if self.ask(request(chosen), owner.clone(), must) { Ok(()) } else { Err(owner) }
     }
 
-    /// The attach type, and the one instead of it where libbpf does not find what it takes.
+    /// The attach type, and the one that libbpf uses instead if a probe fails.
     fn attach_types(&self, program: &Program) -> (u32, Option<u32>) {
         if is_usdt(program) {
             return (names::number(Kind::Attach, "trace_uprobe_multi").unwrap_or_default(), Some(0));
         }
         match (program.attach_type, &program.target) {
             (_, Some(ProgramTarget::Member { structure, member, index })) => {
-                (self.subject.place(structure, member).unwrap_or(*index), None)
+                (self.input.member_index(structure, member).unwrap_or(*index), None)
             }
             (ExpectedAttach::None, _) => (0, None),
             (ExpectedAttach::Optional(number), _) => (number, Some(0)),
@@ -228,7 +228,7 @@ impl<'a> LibbpfSequence<'a> {
         }
     }
 
-    /// What it does once libbpf has replaced what it takes to be missing.
+    /// What a program does after libbpf has replaced helpers that seem missing.
     fn uses(&self, program: &Program) -> BTreeSet<Use> {
         let mut uses = program.uses.clone();
         if self.features.get(&Feature::ReadsOfKernel) == Some(&false) {
@@ -265,7 +265,7 @@ fn is_usdt(program: &Program) -> bool {
     matches!(stem, "usdt" | "usdt.s")
 }
 
-/// What libbpf looks for before it hands over an attach type that it may leave out.
+/// The feature that libbpf probes before it passes an optional attach type.
 fn optional_feature(program: &Program) -> Feature {
     if is_usdt(program) { Feature::UserProbeLinks } else { Feature::ExpectedAttachTypes }
 }

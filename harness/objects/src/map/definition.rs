@@ -1,5 +1,5 @@
-//! Maps as `.maps` describes them by types: a variable each, whose members say by their types what the map is
-//! (`parse_btf_map_def` of libbpf).
+//! Maps defined in `.maps`: each is a variable whose members define the map by their types (`parse_btf_map_def` of
+//! libbpf).
 
 use harness_uapi::{
     btf::{Btf, BtfKind, BtfType, Member},
@@ -12,15 +12,15 @@ use crate::error::ObjectError;
 
 /// `LIBBPF_PIN_BY_NAME` (`src/libbpf.h`).
 const PIN_BY_NAME: u32 = 1;
-/// A description has no more members than libbpf knows names; more are not looked at.
+/// The most members of a definition that are read.
 const MOST_PARTS: usize = 64;
 
-/// The map that a variable of this type describes.
+/// The map that a variable of this type defines.
 pub(crate) fn map(btf: &Btf<'_>, name: &str, of: u32, level: Level) -> Result<Map, ObjectError> {
     let (_, definition) = btf
         .plain(of)
         .filter(|(_, found)| found.kind == BtfKind::Struct)
-        .ok_or_else(|| ObjectError::damaged(name, "the map is not described by a structure"))?;
+        .ok_or_else(|| ObjectError::damaged(name, "the map is not defined by a structure"))?;
     let mut map = Map {
         name: name.to_owned(),
         map_type: 0,
@@ -49,9 +49,9 @@ pub(crate) fn map(btf: &Btf<'_>, name: &str, of: u32, level: Level) -> Result<Ma
 /// Whether a map may hold maps of its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
-    /// It may.
+    /// It may hold maps.
     Outer,
-    /// It is itself what a map of maps holds.
+    /// It is an inner map itself.
     Inner,
 }
 
@@ -59,13 +59,15 @@ fn part(btf: &Btf<'_>, map: &mut Map, member: Member<'_>, level: Level) -> Resul
     let number = || {
         let length = btf.pointee(member.of).and_then(|of| btf.get(of)).and_then(|found| btf.array(&found));
         length.map(|(_, length)| length).ok_or_else(|| {
-            ObjectError::damaged(&map.name, "a number of the map is not given by the length of an array")
+            ObjectError::damaged(&map.name, "a number in the map's definition is not encoded as an array length")
         })
     };
-    let size = |of: u32| btf.size(of).ok_or_else(|| ObjectError::damaged(&map.name, "the map's types have no size"));
+    let size =
+        |of: u32| btf.size(of).ok_or_else(|| ObjectError::damaged(&map.name, "the key or value type has no size"));
     let pointee = || {
-        btf.pointee(member.of)
-            .ok_or_else(|| ObjectError::damaged(&map.name, "a type of the map is not given by a pointer"))
+        btf.pointee(member.of).ok_or_else(|| {
+            ObjectError::damaged(&map.name, "a type in the map's definition is not encoded as a pointer")
+        })
     };
     match member.name {
         "type" => map.map_type = number()?,
@@ -82,7 +84,7 @@ fn part(btf: &Btf<'_>, map: &mut Map, member: Member<'_>, level: Level) -> Resul
     Ok(())
 }
 
-/// What a map of maps holds, by the elements of an array of pointers.
+/// Reads the inner map of a map of maps, which an array of pointers encodes.
 fn values(btf: &Btf<'_>, map: &mut Map, member: Member<'_>, level: Level) -> Result<(), ObjectError> {
     map.value_size = 4;
     let of_maps = matches!(names::name(Kind::Map, map.map_type), Some("array_of_maps" | "hash_of_maps"));
@@ -92,7 +94,7 @@ fn values(btf: &Btf<'_>, map: &mut Map, member: Member<'_>, level: Level) -> Res
     let element = btf.get(member.of).and_then(|array: BtfType<'_>| btf.array(&array)).map(|(element, _)| element);
     let inner = element
         .and_then(|element| btf.pointee(element))
-        .ok_or_else(|| ObjectError::damaged(&map.name, "what is in the map is not given by pointers"))?;
+        .ok_or_else(|| ObjectError::damaged(&map.name, "the inner map is not encoded as an array of pointers"))?;
     let name = format!("{}.inner", map.name);
     map.inner = Some(Box::new(self::map(btf, &name, inner, Level::Inner)?));
     Ok(())

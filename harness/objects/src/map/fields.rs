@@ -1,4 +1,4 @@
-//! Fields of values that the kernel looks after (`btf_parse_fields` and its like in `kernel/bpf/btf.c`).
+//! Fields of map values that the kernel manages (`btf_parse_fields` and its like in `kernel/bpf/btf.c`).
 
 use std::collections::BTreeSet;
 
@@ -19,10 +19,10 @@ const STRUCTURES: [&str; 10] = [
 ];
 /// Pointers that are such fields, by the tag of their type.
 const TAGS: [&str; 4] = ["kptr", "kptr_untrusted", "percpu_kptr", "uptr"];
-/// So many members of a value, and of what is in it, are looked at.
+/// The most members of a value that are visited, nested ones included.
 const MOST_STEPS: usize = 10_000;
 
-/// The fields of values of a type that the kernel looks after, each kind once, in the order of their names.
+/// The kinds of fields in values of this type that the kernel manages, sorted by name.
 pub(crate) fn special(btf: &Btf<'_>, of: u32) -> Vec<&'static str> {
     let (mut seen, mut waiting, mut found) = (BTreeSet::new(), vec![of], BTreeSet::new());
     let mut left = MOST_STEPS;
@@ -46,7 +46,7 @@ pub(crate) fn special(btf: &Btf<'_>, of: u32) -> Vec<&'static str> {
     found.into_iter().copied().collect()
 }
 
-/// The tag of what a pointer points at: the pointer refers to the tag, and the tag to the type.
+/// The type tag of a pointer's target: the pointer refers to the tag, and the tag to the type.
 fn tag(btf: &Btf<'_>, of: u32) -> Option<&'static &'static str> {
     let tag = btf.get(of).filter(|found| found.kind == BtfKind::TypeTag)?;
     TAGS.iter().find(|name| **name == tag.name)

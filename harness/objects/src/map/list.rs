@@ -1,5 +1,5 @@
-//! All maps of an object, in libbpf's order: those of `.maps`, of data, of the configuration, of operations
-//! (`bpf_object__init_maps` of libbpf).
+//! All maps of an object, in libbpf's order: `.maps`, data, Kconfig values, `struct_ops` (`bpf_object__init_maps` of
+//! libbpf).
 
 use std::collections::BTreeMap;
 
@@ -25,29 +25,30 @@ const MOST_MAPS: usize = 1024;
 const RDONLY_PROG: u32 = 1 << 7;
 const MMAPABLE: u32 = 1 << 10;
 const LINK: u32 = 1 << 13;
-/// Where libbpf looks for instances of structures of operations, and where variables of an arena are.
+/// The sections of `struct_ops` instances.
 const OPERATIONS: [&str; 4] = [".struct_ops", ".struct_ops.link", "?.struct_ops", "?.struct_ops.link"];
+/// The section of arena variables.
 const ARENA: &str = ".addr_space.1";
 const JUMP_TABLES: &str = ".jumptables";
-/// `struct bpf_map_def` of old: five numbers, the same at the beginning of the one of iproute2.
+/// The size in bytes of the legacy `struct bpf_map_def`: five numbers, with which iproute2's begins too.
 const LEGACY: usize = 20;
 
-/// An instance of a structure of operations.
+/// An instance of a `struct_ops` structure.
 pub(crate) struct Operations {
     pub(crate) map: usize,
     pub(crate) section: usize,
     pub(crate) start: u64,
     pub(crate) size: u64,
-    /// The number of the structure's type.
+    /// The BTF number of the structure's type.
     pub(crate) of: u32,
 }
 
-/// The maps, and what of the file stands for them.
+/// The maps, and the parts of the file that define them.
 #[derive(Default)]
 pub(crate) struct Maps {
     pub(crate) list: Vec<Map>,
-    /// Variables that are maps, by section and place.
-    places: BTreeMap<(usize, u64), usize>,
+    /// Variables that are maps, by section and offset.
+    variables: BTreeMap<(usize, u64), usize>,
     /// Sections that are maps.
     sections: BTreeMap<usize, usize>,
     pub(crate) operations: Vec<Operations>,
@@ -55,11 +56,11 @@ pub(crate) struct Maps {
     pub(crate) jump_tables: Option<usize>,
 }
 
-/// Places of variables, by section and name.
+/// Offsets of variables, by section and name.
 type Variables<'a> = BTreeMap<(usize, &'a str), u64>;
 
 impl Maps {
-    /// Those of an object; `kconfig` says whether it asks for values of the kernel's configuration.
+    /// The maps of an object; `kconfig` says whether it reads Kconfig values.
     pub(crate) fn of(elf: &Elf<'_>, btf: Option<&Btf<'_>>, kconfig: bool) -> Result<Self, ObjectError> {
         let mut maps = Self::default();
         let named = elf.symbols.iter().filter(|symbol| symbol.section != 0 && !symbol.name.is_empty());
@@ -84,9 +85,9 @@ impl Maps {
         Ok(maps)
     }
 
-    /// The map that a place of a section belongs to.
+    /// The map at an offset in a section.
     pub(crate) fn at(&self, section: usize, value: u64) -> Option<usize> {
-        self.sections.get(&section).or_else(|| self.places.get(&(section, value))).copied()
+        self.sections.get(&section).or_else(|| self.variables.get(&(section, value))).copied()
     }
 
     fn add(&mut self, map: Map) -> Result<usize, ObjectError> {
@@ -97,30 +98,30 @@ impl Maps {
         Ok(self.list.len() - 1)
     }
 
-    /// Those that variables in `.maps` describe by their types.
+    /// Adds the maps that variables in `.maps` define by their BTF.
     fn described(&mut self, elf: &Elf<'_>, btf: Option<&Btf<'_>>, at: &Variables<'_>) -> Result<(), ObjectError> {
         let Some((section, _)) = elf.section(".maps") else { return Ok(()) };
         let types = btf.and_then(|btf| Some((btf, btf.section(".maps")?)));
-        let missing = "there are no types for it: build it with `-g`";
+        let missing = "it has no BTF; compile the object with `-g`";
         let (btf, (_, types)) = types.ok_or_else(|| ObjectError::damaged(".maps", missing))?;
         for member in btf.members(&types) {
             let variable = btf.get(member.of).filter(|found| found.kind == BtfKind::Var);
-            let variable = variable.ok_or_else(|| ObjectError::damaged(".maps", "something in it is no variable"))?;
+            let variable = variable.ok_or_else(|| ObjectError::damaged(".maps", "an entry is not a variable"))?;
             let map = self.add(definition::map(btf, variable.name, variable.size_or_type, Level::Outer)?)?;
-            let place = at.get(&(section, variable.name)).copied().unwrap_or(u64::from(member.offset));
-            self.places.insert((section, place), map);
+            let offset = at.get(&(section, variable.name)).copied().unwrap_or(u64::from(member.offset));
+            self.variables.insert((section, offset), map);
         }
         Ok(())
     }
 
-    /// Those that structures in `maps` describe by their numbers.
+    /// Adds the maps that structures in the section `maps` define.
     fn legacy(&mut self, elf: &Elf<'_>) -> Result<(), ObjectError> {
         let Some((section, held)) = elf.section("maps") else { return Ok(()) };
         let is_variable = |kind| matches!(kind, 0 | 1);
         let symbols = elf.symbols.iter().filter(|one| one.section == section && is_variable(one.kind));
         for symbol in symbols.filter(|symbol| !symbol.name.is_empty()) {
             let bytes = usize::try_from(symbol.value).ok().and_then(|at| held.bytes.get(at..at.checked_add(LEGACY)?));
-            let bytes = bytes.ok_or_else(|| ObjectError::damaged(symbol.name, "the map is not within its section"))?;
+            let bytes = bytes.ok_or_else(|| ObjectError::damaged(symbol.name, "the map reaches beyond its section"))?;
             let number = |at: usize| bytes[at..at + 4].iter().rev().fold(0, |all, byte| all << 8 | u32::from(*byte));
             let map = Map {
                 map_type: number(0),
@@ -129,12 +130,12 @@ impl Maps {
                 ..data(symbol.name, number(8), number(16), MapSource::Legacy)
             };
             let map = self.add(map)?;
-            self.places.insert((section, symbol.value), map);
+            self.variables.insert((section, symbol.value), map);
         }
         Ok(())
     }
 
-    /// Those of global data.
+    /// Adds the maps of global data.
     fn data(&mut self, elf: &Elf<'_>, btf: Option<&Btf<'_>>) -> Result<(), ObjectError> {
         for (number, section) in elf.sections.iter().enumerate() {
             let Some(source) = source(section) else { continue };
@@ -150,14 +151,14 @@ impl Maps {
         Ok(())
     }
 
-    /// Those of one section of operations.
+    /// Adds the maps of one `struct_ops` section.
     fn operations(&mut self, elf: &Elf<'_>, btf: &Btf<'_>, name: &str, at: &Variables<'_>) -> Result<(), ObjectError> {
         let (Some((section, _)), Some((_, types))) = (elf.section(name), btf.section(name)) else { return Ok(()) };
         for member in btf.members(&types) {
             let variable = btf.get(member.of).filter(|found| found.kind == BtfKind::Var);
             let structure = variable.and_then(|variable| Some((variable.name, btf.plain(variable.size_or_type)?)));
             let Some((variable, (of, structure))) = structure.filter(|(_, (_, of))| of.kind == BtfKind::Struct) else {
-                return Err(ObjectError::damaged(name, "something in it is no structure"));
+                return Err(ObjectError::damaged(name, "an entry is not a structure"));
             };
             let flags = if name.ends_with(".link") { LINK } else { 0 };
             let source = MapSource::StructOps(essential(structure.name).to_owned());
@@ -172,8 +173,7 @@ impl Maps {
     }
 }
 
-/// A name without what follows `___` in it, which tells variants of a type apart (`bpf_core_essential_name_len` of
-/// libbpf).
+/// A type's name without the `___` suffix that distinguishes its variants (`bpf_core_essential_name_len` of libbpf).
 pub(crate) fn essential(name: &str) -> &str {
     match name.rfind("___") {
         Some(at) if at > 0 && at + 3 < name.len() => &name[..at],
@@ -192,12 +192,12 @@ fn source(section: &Section<'_>) -> Option<MapSource> {
     }
 }
 
-/// Whether any variable is seen outside of its file, so that libbpf lets the program map the data into its memory.
+/// Whether any variable is global, so that libbpf makes the map mmapable.
 fn is_seen(btf: &Btf<'_>, section: &BtfType<'_>) -> bool {
     btf.members(section).any(|member| btf.get(member.of).and_then(|one| btf.linkage(&one)).is_some_and(|one| one != 0))
 }
 
-/// An array of one value.
+/// An array map with one element.
 fn data(name: &str, value_size: u32, flags: u32, source: MapSource) -> Map {
     Map {
         name: name.to_owned(),

@@ -1,4 +1,4 @@
-//! What the kernel answers, by the reference model.
+//! The kernel's answers, as the reference model predicts them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,15 +20,15 @@ use crate::{
     loading::{Kernel, LoadRequest, Necessity},
 };
 
-/// A kernel's answers. What a request needs is worked out once.
+/// A kernel's answers. Requirements are computed once per request.
 pub(crate) struct PermissionModel<'k> {
     kernel: Kernel<'k>,
-    known: BTreeMap<Request, Rc<Requirement>>,
+    requirements: BTreeMap<Request, Rc<Requirement>>,
 }
 
 impl<'k> PermissionModel<'k> {
     pub(crate) fn new(kernel: Kernel<'k>) -> Self {
-        Self { kernel, known: BTreeMap::new() }
+        Self { kernel, requirements: BTreeMap::new() }
     }
 
     pub(crate) fn release(&self) -> Release {
@@ -40,16 +40,16 @@ impl<'k> PermissionModel<'k> {
     }
 
     pub(crate) fn requirement(&mut self, request: &Request) -> Rc<Requirement> {
-        if let Some(known) = self.known.get(request) {
+        if let Some(known) = self.requirements.get(request) {
             return known.clone();
         }
         let found = Rc::new(requirement(request, self.kernel.release));
-        self.known.insert(request.clone(), found.clone());
+        self.requirements.insert(request.clone(), found.clone());
         found
     }
 
-    /// Whether a request is allowed. What nobody can give is told apart ([`Self::obstacles`]); here it stands in the way
-    /// of what only improves, and of nothing else.
+    /// Whether a request is allowed. [`Self::obstacles`] reports what no grant can provide; here, obstacles only make
+    /// probes fail.
     pub(crate) fn allows(&mut self, asked: &LoadRequest, grant: &Grant) -> bool {
         let improves = matches!(asked.must, Necessity::Improves(_));
         if improves && !self.obstacles(asked).is_empty() {
@@ -65,7 +65,7 @@ impl<'k> PermissionModel<'k> {
             && needed.capabilities.keys().all(|capability| grant.is_capable(*capability))
     }
 
-    /// What no grant gives.
+    /// What no grant can provide for a request.
     pub(crate) fn obstacles(&mut self, asked: &LoadRequest) -> BTreeSet<Obstacle> {
         let needed = self.requirement(&asked.request);
         let mut obstacles = BTreeSet::new();
@@ -82,7 +82,7 @@ impl<'k> PermissionModel<'k> {
         obstacles
     }
 
-    /// Whether the kernel does not know a type for sure.
+    /// Whether the kernel is known to lack a type.
     fn lacks(&self, bit: Bit) -> bool {
         match names::entry(bit.kind, bit.number) {
             Some(entry) => entry.first.is_in(self.kernel.release) == Some(false),
@@ -91,8 +91,8 @@ impl<'k> PermissionModel<'k> {
     }
 }
 
-/// Whether the kernel asks for `CAP_PERFMON` before it loads a program of this type.
-pub(crate) fn takes_perfmon(prog_type: u32) -> bool {
+/// Whether loading a program of this type requires `CAP_PERFMON`.
+pub(crate) fn requires_perfmon(prog_type: u32) -> bool {
     let request = Request::ProgLoad { prog_type, expected_attach_type: 0, uses: BTreeSet::new() };
     requirement(&request, harness_uapi::permission::FIRST_RELEASE).capabilities.contains_key(&Capability::Perfmon)
 }

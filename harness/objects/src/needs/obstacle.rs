@@ -1,4 +1,4 @@
-//! What no grant gives.
+//! What no grant can provide.
 
 use std::fmt;
 
@@ -7,18 +7,18 @@ use harness_uapi::{
     permission::{Bit, Capability, Justification},
 };
 
-/// What is in the way of a request.
+/// Why no grant makes a request succeed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Obstacle {
-    /// The initial user namespace is asked for a capability.
+    /// The kernel requires a capability in the initial user namespace.
     Capability(Capability, Justification),
-    /// libbpf asks for it without the token, so that the initial user namespace is asked for this.
+    /// libbpf makes the request without the token, so the kernel requires this capability in the initial user namespace.
     NoToken(Capability),
-    /// The kernel of this release does not know the type.
+    /// The kernel does not know this type.
     Unknown(Bit, Option<Known>),
 }
 
-/// When a type came.
+/// When a type was introduced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known(pub First);
 
@@ -41,10 +41,10 @@ impl fmt::Display for Obstacle {
                 write!(f, "{capability} in the initial user namespace, for {} ({})", why.what, why.source)
             }
             Self::NoToken(capability) => {
-                write!(f, "{capability} in the initial user namespace: libbpf does not hand over its token")
+                write!(f, "{capability} in the initial user namespace: libbpf does not pass its token")
             }
-            Self::Unknown(bit, Some(Known(first))) => write!(f, "a later kernel: {bit} came with {first}"),
-            Self::Unknown(bit, None) => write!(f, "a later kernel: {bit} is not known"),
+            Self::Unknown(bit, Some(Known(first))) => write!(f, "a later kernel: {bit} was added in {first}"),
+            Self::Unknown(bit, None) => write!(f, "a later kernel: {bit} is unknown"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The first kernel that takes all of an object.
+//! The first kernel release that accepts all requests of an object.
 
 use std::fmt;
 
@@ -9,40 +9,40 @@ use harness_uapi::{
     vocabulary::Kind,
 };
 
-/// The kinds of types that a request names.
+/// The kinds of the types in a request.
 const TYPES: [Kind; 3] = [Kind::Map, Kind::Prog, Kind::Attach];
 
-/// The first release that takes all of an object, as far as the table of names tells.
+/// The first release that accepts all requests of an object, by the table of names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeastRelease {
-    /// A release that does.
+    /// The oldest release that is known to.
     pub release: Release,
-    /// The newest release that is known not to, if releases in between are not known.
+    /// The newest release that is known not to, if there are unknown releases in between.
     pub not_in: Option<Release>,
 }
 
 impl fmt::Display for LeastRelease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.not_in {
-            Some(last) => write!(f, "{}, or one before that is newer than {last}", self.release),
+            Some(last) => write!(f, "{}, or an earlier release after {last}", self.release),
             None => write!(f, "{}", self.release),
         }
     }
 }
 
-/// Releases that what a request needs may have changed with: the last of 6 is 6.19.
+/// The releases with which requirements may have changed; the last 6.x release is 6.19.
 fn releases() -> impl Iterator<Item = Release> {
     let of_six = (FIRST_RELEASE.minor..20).map(|minor| Release { major: 6, minor });
     of_six.chain((0..20).map(|minor| Release { major: 7, minor }))
 }
 
-/// The types that a request names.
+/// The types in a request.
 pub(crate) fn types(request: &Request) -> Vec<Bit> {
     let needed = requirement(request, FIRST_RELEASE);
     needed.bits.into_keys().filter(|bit| TYPES.contains(&bit.kind)).collect()
 }
 
-/// The least release so far.
+/// The least release found so far.
 #[derive(Default)]
 pub(super) struct Least {
     found: Option<LeastRelease>,
@@ -52,7 +52,7 @@ pub(super) struct Least {
 impl Least {
     pub(super) fn take(&mut self, request: &Request) {
         let delegated = releases().find(|release| requirement(request, *release).undelegable.is_empty());
-        // What can be delegated nowhere, such as opening an event, is no matter of the release.
+        // What no release can delegate, such as opening an event, does not depend on the release.
         let Some(delegated) = delegated else { return };
         self.at_least(LeastRelease { release: delegated, not_in: None });
         for bit in types(request) {
@@ -75,7 +75,7 @@ impl Least {
     }
 }
 
-/// Since when something is known, not before there were tokens.
+/// The release that introduced something, but not before the first one with tokens.
 fn came(first: names::First) -> LeastRelease {
     let before = |one: Release, other: Release| {
         (one.major, one.minor + 1) == (other.major, other.minor)

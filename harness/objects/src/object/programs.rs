@@ -1,4 +1,4 @@
-//! Programs, and what each does by all it calls.
+//! Programs, and what each does, including everything it calls.
 
 use std::collections::BTreeSet;
 
@@ -18,33 +18,33 @@ use crate::{
     section,
 };
 
-/// So many steps from function to function are followed in all.
+/// The most steps from function to function in all.
 const MOST_STEPS: usize = 20_000_000;
-/// So much is kept of what programs do, in all: helpers and maps count once, names by their length.
+/// The most that is kept of all programs' effects, in units of [`Found::weight`].
 const MOST_KEPT: usize = 200_000;
-/// Functions of the kernel that make objects of the program's own types.
+/// Kernel functions that allocate objects of the program's own types.
 const OWN_OBJECTS: [&str; 4] = ["bpf_obj_new_impl", "bpf_percpu_obj_new_impl", "bpf_obj_new", "bpf_percpu_obj_new"];
-/// Functions of the kernel that can stop the machine (`KF_DESTRUCTIVE` in `kernel/bpf/helpers.c`).
+/// Kernel functions that can crash the machine (`KF_DESTRUCTIVE` in `kernel/bpf/helpers.c`).
 const DESTRUCTIVE: [&str; 1] = ["crash_kexec"];
 
-/// A program, and where it is.
+/// A program and its location.
 pub(crate) struct FoundProgram {
     pub(crate) program: Program,
     section: usize,
     start: u64,
-    /// Whether maps of operations have it: in any, and in one that is created.
+    /// Whether any `struct_ops` map uses it, and whether one that is created does.
     operations: (bool, bool),
 }
 
-/// What was found in the file.
+/// The parts of the file that programs are read from.
 pub(crate) struct Found<'e, 'a> {
     pub(crate) elf: &'e Elf<'a>,
     pub(crate) functions: &'e [Function<'a>],
-    pub(crate) deeds: &'e [FunctionEffects],
+    pub(crate) effects: &'e [FunctionEffects],
     pub(crate) maps: &'e [Map],
 }
 
-/// All that a program does.
+/// The effects of a program and everything it calls.
 #[derive(Default)]
 struct Sum {
     helpers: BTreeSet<u32>,
@@ -58,7 +58,7 @@ struct Sum {
 }
 
 impl Found<'_, '_> {
-    /// All functions outside of `.text`, which has what programs call.
+    /// All functions outside `.text`, which holds the subprograms.
     pub(crate) fn programs(&self, notes: &mut Vec<Note>) -> Result<Vec<FoundProgram>, ObjectError> {
         let (mut left, mut kept) = (MOST_STEPS, MOST_KEPT);
         let mut found = Vec::new();
@@ -87,17 +87,17 @@ impl Found<'_, '_> {
         Ok(found)
     }
 
-    /// What a function does, and all that it calls. `seen` has the last function for which each was looked at.
+    /// The effects of a function and everything it calls. `seen` has the last root for which each function was visited.
     fn sum(&self, root: usize, seen: &mut [usize], left: &mut usize) -> Result<Sum, ObjectError> {
         let mut sum = Sum::default();
         let mut waiting = vec![root];
         seen[root] = root;
         while let Some(number) = waiting.pop() {
-            let deeds = &self.deeds[number];
-            let steps = 1 + deeds.helpers.len() + deeds.kfuncs.len() + deeds.maps.len() + deeds.calls.len();
+            let effects = &self.effects[number];
+            let steps = 1 + effects.helpers.len() + effects.kfuncs.len() + effects.maps.len() + effects.calls.len();
             *left = left.checked_sub(steps).ok_or(ObjectError::TooMany { what: "calls", most: MOST_STEPS })?;
-            sum.add(deeds, number == root);
-            for called in &deeds.calls {
+            sum.add(effects, number == root);
+            for called in &effects.calls {
                 if std::mem::replace(&mut seen[*called], root) != root {
                     waiting.push(*called);
                 }
@@ -106,6 +106,7 @@ impl Found<'_, '_> {
         Ok(sum)
     }
 
+    /// How much an effect sum counts against [`MOST_KEPT`]: 2 per helper, 1 per map, and kernel functions by name length.
     fn weight(&self, sum: &Sum) -> usize {
         let names = sum.kfuncs.iter().map(|symbol| 1 + self.elf.symbols[*symbol].name.len() / 8);
         2 * sum.helpers.len() + sum.maps.len() + names.sum::<usize>()
@@ -170,9 +171,8 @@ impl Found<'_, '_> {
         reasons.into_iter().filter_map(|(holds, reason)| holds.then_some(reason)).collect()
     }
 
-    /// Gives programs their places in an instance of a structure of operations (`bpf_object__collect_st_ops_relos` of
-    /// libbpf).
-    pub(crate) fn take_part(
+    /// Assigns programs to the members of a `struct_ops` instance (`bpf_object__collect_st_ops_relos` of libbpf).
+    pub(crate) fn assign_members(
         &self,
         btf: &Btf<'_>,
         operations: &Operations,
@@ -185,8 +185,8 @@ impl Found<'_, '_> {
         let members: Vec<_> = btf.members(&structure).collect();
         for relocation in relocations[first..].iter().take_while(|relocation| relocation.offset < end) {
             let bits = (relocation.offset - operations.start).saturating_mul(8);
-            let place = members.iter().position(|member| u64::from(member.offset) == bits);
-            let (Some(place), Some(symbol)) = (place, self.elf.symbols.get(relocation.symbol)) else { continue };
+            let index = members.iter().position(|member| u64::from(member.offset) == bits);
+            let (Some(index), Some(symbol)) = (index, self.elf.symbols.get(relocation.symbol)) else { continue };
             let at = programs.partition_point(|one| (one.section, one.start) < (symbol.section, symbol.value));
             let Some(found) = programs.get_mut(at) else { continue };
             if (found.section, found.start) != (symbol.section, symbol.value) {
@@ -196,19 +196,19 @@ impl Found<'_, '_> {
             found.operations = (true, found.operations.1 || is_created);
             found.program.target = Some(ProgramTarget::Member {
                 structure: essential(structure.name).to_owned(),
-                member: members[place].name.to_owned(),
-                index: place as u32,
+                member: members[index].name.to_owned(),
+                index: index as u32,
             });
         }
     }
 }
 
-/// Whether programs of this type cannot be loaded before somebody says what they are for (`SEC_ATTACH_BTF` of libbpf).
+/// Whether programs of this type cannot be loaded without an attach target (`SEC_ATTACH_BTF` of libbpf).
 fn needs_target(prog_type: u32) -> bool {
     matches!(names::name(Kind::Prog, prog_type), Some("tracing" | "lsm" | "ext"))
 }
 
-/// Programs of maps that are not created are not loaded (`bpf_object_adjust_struct_ops_autoload` of libbpf).
+/// Disables programs of `struct_ops` maps that are not created (`bpf_object_adjust_struct_ops_autoload` of libbpf).
 pub(crate) fn settle_operations(programs: &mut [FoundProgram], notes: &mut Vec<Note>) {
     for FoundProgram { program, operations, .. } in programs {
         if let (true, is_created) = *operations {
@@ -227,15 +227,15 @@ pub(crate) fn settle_operations(programs: &mut [FoundProgram], notes: &mut Vec<N
 }
 
 impl Sum {
-    fn add(&mut self, deeds: &FunctionEffects, is_main: bool) {
-        self.helpers.extend(&deeds.helpers);
-        self.kfuncs.extend(&deeds.kfuncs);
-        self.maps.extend(&deeds.maps);
-        self.calls_functions |= deeds.calls_functions;
-        self.has_callback |= deeds.has_callback;
-        self.has_jump_table |= deeds.has_jump_table;
-        self.reads_packet |= deeds.reads_packet;
-        let is_abnormal = deeds.reads_packet_of_old || deeds.helpers.contains(&HELPERS.tail_call);
+    fn add(&mut self, effects: &FunctionEffects, is_main: bool) {
+        self.helpers.extend(&effects.helpers);
+        self.kfuncs.extend(&effects.kfuncs);
+        self.maps.extend(&effects.maps);
+        self.calls_functions |= effects.calls_functions;
+        self.has_callback |= effects.has_callback;
+        self.has_jump_table |= effects.has_jump_table;
+        self.reads_packet |= effects.reads_packet;
+        let is_abnormal = effects.reads_packet_by_ld_abs || effects.helpers.contains(&HELPERS.tail_call);
         self.returns_abnormally |= !is_main && is_abnormal;
     }
 }

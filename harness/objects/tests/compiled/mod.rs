@@ -1,10 +1,10 @@
-//! Objects compiled by clang from the sources of the tests.
+//! Objects that clang compiles from the tests' sources.
 
 use std::{fs, path::Path, process::Command};
 
 use harness_objects::{Object, read};
 
-/// Compiles one of `tests/sources`.
+/// Compiles a file in `tests/sources`.
 pub(crate) fn bytes(source: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let object = folder.path().join("object.o");
@@ -16,7 +16,7 @@ pub(crate) fn bytes(source: &str) -> Vec<u8> {
     fs::read(object).unwrap()
 }
 
-/// Compiles and reads.
+/// Compiles and reads an object.
 pub(crate) fn object(source: &str) -> Object {
     read(&bytes(source)).unwrap()
 }

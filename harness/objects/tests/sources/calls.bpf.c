@@ -1,4 +1,4 @@
-// What programs call: helpers, functions of their own, functions of the kernel, callbacks and other programs.
+// What programs call: helpers, their own functions, kernel functions, callbacks and other programs.
 #include "object.h"
 
 struct __sk_buff {

@@ -1,4 +1,4 @@
-// Programs for cgroups: one of every section that libbpf 1.7 knows.
+// Cgroup programs: one for every section that libbpf 1.7 knows.
 #include "object.h"
 
 PROGRAM("sockops", on_sockops)

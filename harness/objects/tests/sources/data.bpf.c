@@ -1,4 +1,4 @@
-// Global data, values of the configuration, symbols of the kernel, and fields of its structures.
+// Global data, Kconfig values, kernel symbols, and fields of kernel structures.
 #include "object.h"
 
 struct task_struct {

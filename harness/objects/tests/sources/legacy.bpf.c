@@ -1,4 +1,4 @@
-// Maps as they were described before there were types.
+// Maps as they were defined before BTF.
 #include "object.h"
 
 struct bpf_map_def {

@@ -1,4 +1,4 @@
-// Maps of every type, maps in maps, and values with fields that the kernel looks after.
+// Maps of every type, maps of maps, and values with fields that the kernel manages.
 #include "object.h"
 
 #define MAP(name, number)                                                                                              \

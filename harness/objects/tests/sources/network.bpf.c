@@ -1,4 +1,4 @@
-// Programs for sockets, devices, routes and network namespaces: one of every section that libbpf 1.7 knows.
+// Programs for sockets, devices, routes and network namespaces: one for every section that libbpf 1.7 knows.
 #include "object.h"
 
 PROGRAM("socket", on_socket)

@@ -1,11 +1,11 @@
-// What the sources of the tests need, so that they need no headers but this one.
+// Everything that the test sources need, so that they include no other header.
 #define SEC(name) __attribute__((section(name), used))
 #define OUTSIDE(name) __attribute__((section(name)))
 #define PROGRAM(section, name)                                                                                         \
 	SEC(section) int name(void *context) { return 0; }
 #define LICENSE(text) char LICENSE_TEXT[] __attribute__((section("license"), used)) = text;
 
-// Members of a map's description, as libbpf reads them.
+// Members of a map definition, as libbpf reads them.
 #define NUMBER(name, value) int(*name)[value]
 #define TYPE(name, type) typeof(type) *name
 

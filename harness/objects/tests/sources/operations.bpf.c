@@ -1,4 +1,4 @@
-// Structures of operations, one that is created and one that is not.
+// struct_ops maps, one that is created and one that is not.
 #include "object.h"
 
 struct tcp_congestion_ops___mine {

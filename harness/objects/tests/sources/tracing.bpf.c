@@ -1,4 +1,4 @@
-// Programs for probes, tracepoints, functions, hooks and iterators: one of every section that libbpf 1.7 knows.
+// Programs for probes, tracepoints, functions, hooks and iterators: one for every section that libbpf 1.7 knows.
 #include "object.h"
 
 PROGRAM("kprobe/do_unlinkat", on_kprobe)
