@@ -1,4 +1,4 @@
-//! A user's file: places in it, what is wrong there, and suggestions.
+//! Problems in files that users write: where they are, what they are, and suggestions.
 
 pub mod limits;
 pub mod node;

@@ -1,4 +1,4 @@
-//! Bounds of the files that people write.
+//! Limits of files that people write.
 
-/// A scenario file has at most this many bytes.
+/// The largest scenario file, in bytes.
 pub const MOST_BYTES: usize = 1024 * 1024;

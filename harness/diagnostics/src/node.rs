@@ -1,6 +1,9 @@
-//! A TOML document as a tree in which every key and value knows its place in the text.
+//! A TOML document as a tree in which every key and value has its position in the text.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use toml::{
     Spanned,
@@ -9,19 +12,37 @@ use toml::{
 
 use crate::report::Problem;
 
-/// A string in a scenario has at most this many bytes.
+/// The longest string in a scenario, in bytes.
 pub const LONGEST_STRING: usize = 4096;
 
-/// A value and where it stands.
+/// A value and its position in the text.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Its bytes in the text.
+    /// The bytes of the value in the text.
     pub span: Range<usize>,
-    /// What it is.
+    /// The value.
     pub shape: Shape,
+    /// What [`structure::fitting`](crate::structure::fitting) dropped from it.
+    pub dropped: Dropped,
 }
 
-/// The kinds of values a scenario can hold.
+/// The keys or elements that were dropped from a table or array, because they do not fit the schema.
+#[derive(Clone, Debug, Default)]
+pub struct Dropped {
+    /// Keys with a wrong value, and the known keys that unknown ones resemble.
+    pub keys: BTreeSet<String>,
+    /// Whether there were others: elements, or unknown keys that resemble none.
+    pub others: bool,
+}
+
+impl Dropped {
+    /// Whether nothing was dropped.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && !self.others
+    }
+}
+
+/// A value of a document.
 #[derive(Clone, Debug)]
 pub enum Shape {
     /// A table by its keys.
@@ -34,7 +55,7 @@ pub enum Shape {
     Integer(i64),
     /// `true` or `false`.
     Boolean(bool),
-    /// A float or a date, by its TOML name: valid TOML that no key of a scenario takes.
+    /// A float or a date, by its TOML name: valid TOML, but no key of a scenario takes one.
     Other(&'static str),
 }
 
@@ -47,37 +68,44 @@ pub struct Entry {
     pub node: Node,
 }
 
-/// One step of a way into a document.
+/// One step of a [`KeyPath`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathSegment {
-    /// Into a table.
+    /// A key of a table.
     Key(String),
-    /// Into an array, counted from 0.
+    /// An index into an array, counted from 0.
     Index(usize),
 }
 
-/// A way into a document, such as `attempt`, 3, `map`.
+/// The path of a value in a document, such as `attempt`, 3, `map`. The default is the document itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyPath(Vec<PathSegment>);
 
 impl KeyPath {
-    /// The value of a key of the table at this place.
+    /// Returns the path of a key of the table at this path.
     pub fn key(&self, key: &str) -> Self {
-        self.step(PathSegment::Key(key.to_owned()))
+        self.with(PathSegment::Key(key.to_owned()))
     }
 
-    /// An element of the array at this place, counted from 0.
+    /// Returns the path of an element of the array at this path, counted from 0.
     pub fn index(&self, index: usize) -> Self {
-        self.step(PathSegment::Index(index))
+        self.with(PathSegment::Index(index))
     }
 
-    fn step(&self, step: PathSegment) -> Self {
-        Self(self.0.iter().cloned().chain([step]).collect())
+    fn has_key(&self, key: &str) -> bool {
+        self.0.iter().any(|segment| matches!(segment, PathSegment::Key(found) if found == key))
+    }
+
+    fn with(&self, segment: PathSegment) -> Self {
+        Self(self.0.iter().cloned().chain([segment]).collect())
     }
 }
 
 impl Node {
-    /// The document in this text, or everything its syntax has wrong.
+    /// Reads the document in this text.
+    ///
+    /// # Errors
+    /// Every syntax error, or every string and number that is too large.
     pub fn read(text: &str) -> Result<Self, Vec<Problem>> {
         let (table, errors) = DeTable::parse_recoverable(text);
         let mut problems: Vec<Problem> = errors.iter().map(|error| syntax_problem(text, error)).collect();
@@ -85,31 +113,69 @@ impl Node {
             return Err(problems);
         }
         let span = 0..text.len().min(1);
-        let node = Self { span, shape: table_shape(table.into_inner(), &mut problems) };
+        let node = Self { span, shape: table_shape(table.into_inner(), &mut problems), dropped: Dropped::default() };
         if problems.is_empty() { Ok(node) } else { Err(problems) }
     }
 
-    /// The bytes of the value at this place, or of the innermost table or list on the way that exists.
+    /// Returns the value at this path.
+    pub fn get(&self, key_path: &KeyPath) -> Option<&Node> {
+        key_path.0.iter().try_fold(self, |node, segment| node.child(segment))
+    }
+
+    /// Returns the bytes of the value at this path. If there is none, these are the bytes of the innermost table or array
+    /// on the path that exists.
     pub fn span_of(&self, key_path: &KeyPath) -> Range<usize> {
+        self.innermost(key_path).span.clone()
+    }
+
+    /// Whether nothing was dropped from the value at this path. If there is no value, whether none was dropped there either.
+    pub fn is_complete(&self, key_path: &KeyPath) -> bool {
+        match self.get(key_path) {
+            Some(node) => node.dropped.is_empty(),
+            None => !self.innermost(key_path).dropped.keys.iter().any(|key| key_path.has_key(key)),
+        }
+    }
+
+    /// Whether there is no value at this path, but one may have been dropped there: even an unknown key that resembles no
+    /// other.
+    pub fn may_be_dropped(&self, key_path: &KeyPath) -> bool {
+        self.get(key_path).is_none() && (!self.is_complete(key_path) || self.innermost(key_path).dropped.others)
+    }
+
+    /// Like [`Node::is_complete`], but the answer also covers everything below the value at this path.
+    pub fn is_whole(&self, key_path: &KeyPath) -> bool {
+        self.get(key_path).map_or_else(|| self.is_complete(key_path), Node::has_everything)
+    }
+
+    fn has_everything(&self) -> bool {
+        let members = match &self.shape {
+            Shape::Table(entries) => entries.values().all(|entry| entry.node.has_everything()),
+            Shape::Array(items) => items.iter().all(Node::has_everything),
+            Shape::String(_) | Shape::Integer(_) | Shape::Boolean(_) | Shape::Other(_) => true,
+        };
+        members && self.dropped.is_empty()
+    }
+
+    fn innermost(&self, key_path: &KeyPath) -> &Node {
         let mut node = self;
-        for step in &key_path.0 {
-            match node.child(step) {
+        for segment in &key_path.0 {
+            match node.child(segment) {
                 Some(child) => node = child,
                 None => break,
             }
         }
-        node.span.clone()
+        node
     }
 
-    fn child(&self, step: &PathSegment) -> Option<&Node> {
-        match (&self.shape, step) {
+    fn child(&self, segment: &PathSegment) -> Option<&Node> {
+        match (&self.shape, segment) {
             (Shape::Table(entries), PathSegment::Key(key)) => entries.get(key).map(|entry| &entry.node),
             (Shape::Array(items), PathSegment::Index(index)) => items.get(*index),
             _ => None,
         }
     }
 
-    /// The same value without places; what no scenario holds becomes null.
+    /// Converts the value to JSON, without positions. A float or date becomes null.
     pub fn to_json(&self) -> serde_json::Value {
         match &self.shape {
             Shape::Table(entries) => entries
@@ -129,7 +195,7 @@ impl Node {
 fn syntax_problem(text: &str, error: &toml::de::Error) -> Problem {
     let span = error.span().unwrap_or(0..0);
     let span = span.start.min(text.len())..span.end.min(text.len());
-    Problem::new(span, format!("this is no TOML: {}", error.message()))
+    Problem::new(span, format!("invalid TOML: {}", error.message()))
 }
 
 fn table_shape(table: DeTable<'_>, problems: &mut Vec<Problem>) -> Shape {
@@ -151,12 +217,12 @@ fn node(value: Spanned<DeValue<'_>>, problems: &mut Vec<Problem>) -> Node {
         DeValue::Array(items) => Shape::Array(items.into_iter().map(|item| node(item, problems)).collect()),
         DeValue::Table(table) => table_shape(table, problems),
     };
-    Node { span, shape }
+    Node { span, shape, dropped: Dropped::default() }
 }
 
 fn string_shape(text: &str, span: &Range<usize>, problems: &mut Vec<Problem>) -> Shape {
     if text.len() > LONGEST_STRING {
-        let message = format!("this string has {} bytes; {LONGEST_STRING} are allowed", text.len());
+        let message = format!("this string has {} bytes, more than the limit of {LONGEST_STRING}", text.len());
         problems.push(Problem::new(span.start..span.start, message));
     }
     Shape::String(text.to_owned())
@@ -166,7 +232,7 @@ fn integer_shape(number: &DeInteger<'_>, span: &Range<usize>, problems: &mut Vec
     match i64::from_str_radix(number.as_str(), number.radix()) {
         Ok(number) => Shape::Integer(number),
         Err(_) => {
-            problems.push(Problem::new(span.clone(), "this number does not fit 64 bits"));
+            problems.push(Problem::new(span.clone(), "this number does not fit into 64 bits"));
             Shape::Integer(0)
         }
     }
@@ -175,9 +241,10 @@ fn integer_shape(number: &DeInteger<'_>, span: &Range<usize>, problems: &mut Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Report;
 
     #[test]
-    fn places_lead_to_values_or_to_what_holds_them() {
+    fn a_path_leads_to_a_value_or_to_the_innermost_table_that_exists() {
         let text = "a = [1, 22]\n[t]\nk = 'v'\n";
         let node = Node::read(text).unwrap();
         let slice = |key_path: &KeyPath| &text[node.span_of(key_path)];
@@ -185,15 +252,22 @@ mod tests {
         assert_eq!(slice(&root.key("a").index(1)), "22");
         assert_eq!(slice(&root.key("t").key("k")), "'v'");
         assert_eq!(slice(&root.key("t").key("missing").key("deep")), "[t]");
+        assert!(node.get(&root.key("t").key("k")).is_some() && node.get(&root.key("missing")).is_none());
         assert_eq!(node.to_json(), serde_json::json!({"a": [1, 22], "t": {"k": "v"}}));
     }
 
+    fn report(text: &str) -> String {
+        Report::new("x.toml", text.into(), Node::read(text).unwrap_err()).to_string()
+    }
+
     #[test]
-    fn syntax_errors_and_huge_values_are_all_told() {
-        let problems = Node::read("a = = 1\nb = [\n").unwrap_err();
-        assert!(!problems.is_empty() && problems.iter().all(|p| p.message().starts_with("this is no TOML")));
-        let long = format!("a = 99999999999999999999\nb = '{}'\n", "x".repeat(LONGEST_STRING + 1));
-        let messages: Vec<String> = Node::read(&long).unwrap_err().iter().map(|p| p.message().to_owned()).collect();
-        assert_eq!(messages.len(), 2, "{messages:?}");
+    fn every_syntax_error_is_reported() {
+        insta::assert_snapshot!(report("a = = 1\nb = [\n"), @"");
+    }
+
+    #[test]
+    fn every_value_that_is_too_large_is_reported() {
+        let text = format!("a = 99999999999999999999\nb = '{}'\n", "x".repeat(LONGEST_STRING + 1));
+        insta::assert_snapshot!(report(&text), @"");
     }
 }

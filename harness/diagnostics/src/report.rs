@@ -1,14 +1,14 @@
-//! Everything that is wrong with a file of a user, each problem with its place.
+//! Everything that is wrong with a user's file, each problem with its position.
 
 use std::{fmt, ops::Range, sync::Arc};
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceSpan};
 use thiserror::Error;
 
-/// A report names at most this many problems, and says how many more there are.
+/// The most problems that a report lists; it counts the others.
 pub const MOST_PROBLEMS: usize = 50;
 
-/// One problem: what, where, and what to do about it.
+/// A problem: what is wrong, where, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub struct Problem {
@@ -19,37 +19,37 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem at these bytes of the text.
+    /// Creates a problem at these bytes of the text.
     pub fn new(span: Range<usize>, message: impl Into<String>) -> Self {
         Self { message: without_controls(&message.into()), label: "here".to_owned(), span, help: None }
     }
 
-    /// The same problem, with these words beside the underlined place.
+    /// Sets the words beside the underlined bytes; by default `here`.
     pub fn labelled(self, label: impl Into<String>) -> Self {
         Self { label: label.into(), ..self }
     }
 
-    /// The same problem, with advice.
+    /// Adds advice.
     pub fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
     }
 
-    /// The same problem, with advice if there is some.
+    /// Sets or removes the advice.
     pub fn maybe_help(self, help: Option<String>) -> Self {
         Self { help, ..self }
     }
 
-    /// What is wrong.
+    /// Returns what is wrong.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// What to do about it.
+    /// Returns what to do about it.
     pub fn advice(&self) -> Option<&str> {
         self.help.as_deref()
     }
 
-    /// The bytes of the text it is about.
+    /// Returns the bytes of the text that the problem is about.
     pub fn span(&self) -> Range<usize> {
         self.span.clone()
     }
@@ -66,50 +66,49 @@ impl Diagnostic for Problem {
     }
 }
 
-/// All problems of one file, in the order of their places.
+/// All problems of one file, in the order of their positions.
 ///
-/// Its `Display` is one line a problem, `FILE:LINE:COLUMN: what (advice)`; [`Report::underlined`] shows the
-/// places.
+/// `Display` writes one line per problem, `FILE:LINE:COLUMN: what (advice)`. [`Report::underlined`] also shows the text.
 #[derive(Clone, Debug)]
 pub struct Report {
     source: NamedSource<Arc<str>>,
     problems: Vec<Problem>,
-    unnamed: usize,
+    unlisted: usize,
 }
 
 impl Report {
-    /// A report about this file; several equal problems at one place count once.
+    /// Creates a report about this file. Equal problems at one position are reported once.
     pub fn new(label: &str, text: Arc<str>, mut problems: Vec<Problem>) -> Self {
         problems.sort_by(|a, b| (a.span.start, a.span.end, &a.message).cmp(&(b.span.start, b.span.end, &b.message)));
         problems.dedup();
         let text = if text.chars().any(is_control) { without_controls(&text).into() } else { text };
-        let unnamed = problems.len().saturating_sub(MOST_PROBLEMS);
+        let unlisted = problems.len().saturating_sub(MOST_PROBLEMS);
         problems.truncate(MOST_PROBLEMS);
-        Self { source: NamedSource::new(label, text).with_language("TOML"), problems, unnamed }
+        Self { source: NamedSource::new(label, text).with_language("TOML"), problems, unlisted }
     }
 
-    /// The file's name as it was given.
+    /// Returns the name of the file, as it was given.
     pub fn label(&self) -> &str {
         self.source.name()
     }
 
-    /// The problems, at most [`MOST_PROBLEMS`].
+    /// Returns the problems, at most [`MOST_PROBLEMS`].
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// Line and column of a problem, both counted from 1, the column in characters.
+    /// Returns line and column of a problem, both counted from 1, the column in characters.
     pub fn position(&self, problem: &Problem) -> (usize, usize) {
         position(self.source.inner(), problem.span.start)
     }
 }
 
-/// A character that could command a terminal.
+/// Whether a terminal could take this character as a command.
 fn is_control(c: char) -> bool {
     c.is_control() && !matches!(c, '\n' | '\r' | '\t')
 }
 
-/// The text with such characters replaced by harmless ones of as many bytes, so that places stay where they are.
+/// Replaces control characters by harmless ones of the same length in bytes, so that positions do not change.
 pub fn without_controls(text: &str) -> String {
     let harmless = |c: char| match c {
         c if !is_control(c) => c,
@@ -119,7 +118,7 @@ pub fn without_controls(text: &str) -> String {
     text.chars().map(harmless).collect()
 }
 
-/// Line and column of a byte, both counted from 1, the column in characters.
+/// Returns line and column of a byte, both counted from 1, the column in characters.
 pub fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = &text.as_bytes()[..offset.min(text.len())];
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -137,8 +136,8 @@ impl fmt::Display for Report {
                 write!(f, " ({help})")?;
             }
         }
-        if self.unnamed > 0 {
-            write!(f, "\n{}: and {} more", self.label(), self.unnamed)?;
+        if self.unlisted > 0 {
+            write!(f, "\n{}: and {} more", self.label(), self.unlisted)?;
         }
         Ok(())
     }
@@ -146,9 +145,9 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
-/// A report as a [`miette::Diagnostic`], which a terminal shows with each place underlined.
+/// A report as a [`miette::Diagnostic`], which a terminal shows with each problem underlined.
 #[derive(Clone, Debug, Error)]
-#[error("{} in {}", count(.0.problems.len() + .0.unnamed), .0.label())]
+#[error("{} in {}", count(.0.problems.len() + .0.unlisted), .0.label())]
 pub struct Underlined(Report);
 
 fn count(problems: usize) -> String {
@@ -156,7 +155,7 @@ fn count(problems: usize) -> String {
 }
 
 impl Report {
-    /// The report for a terminal: hand it to `miette::Report::new` and print that with `{:?}`.
+    /// Returns the report for a terminal: pass it to `miette::Report::new` and print that with `{:?}`.
     pub fn underlined(&self) -> Underlined {
         Underlined(self.clone())
     }
@@ -168,8 +167,8 @@ impl Diagnostic for Underlined {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        (self.0.unnamed > 0)
-            .then(|| Box::new(format!("{} more are not shown", self.0.unnamed)) as Box<dyn fmt::Display>)
+        (self.0.unlisted > 0)
+            .then(|| Box::new(format!("{} more are not shown", self.0.unlisted)) as Box<dyn fmt::Display>)
     }
 
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
@@ -182,16 +181,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn problems_are_placed_sorted_and_told_once() {
+    fn problems_are_sorted_by_position_and_reported_once() {
         let text: Arc<str> = "a = 1\nä = 2\n".into();
         let late = Problem::new(9..10, "late").help("do so");
         let early = Problem::new(0..1, "early");
         let report = Report::new("x.toml", text, vec![late.clone(), early, late]);
-        assert_eq!(report.to_string(), "x.toml:1:1: early\nx.toml:2:3: late (do so)");
+        insta::assert_snapshot!(report, @r"
+        x.toml:1:1: early
+        x.toml:2:3: late (do so)
+        ");
     }
 
     #[test]
-    fn a_flood_of_problems_is_cut_and_counted() {
+    fn only_the_first_problems_are_listed_and_the_others_counted() {
         let problems = (0..MOST_PROBLEMS + 7).map(|at| Problem::new(at..at, format!("p{at}"))).collect();
         let report = Report::new("x.toml", " ".repeat(100).into(), problems);
         assert_eq!(report.problems().len(), MOST_PROBLEMS);
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_file_commands_a_terminal() {
+    fn control_characters_of_a_file_do_not_reach_the_terminal() {
         let text: Arc<str> = "a\u{1b}[2J\u{9b}b".into();
         let report = Report::new("x.toml", text.clone(), vec![Problem::new(6..8, "\u{1b}c\n")]);
         let shown = format!("{report}{:?}", miette::Report::new(report.underlined()));
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_behind_the_end_is_the_end() {
+    fn a_position_after_the_end_is_the_end() {
         assert_eq!(position("a\nb", 99), (2, 2));
         assert_eq!(position("", 0), (1, 1));
     }

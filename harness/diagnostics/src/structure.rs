@@ -1,22 +1,33 @@
-//! Holds a document against the JSON Schema of a scenario and reports everything that does not fit.
+//! Checks a document against a JSON Schema and reports everything that does not fit.
 //!
-//! The schema is generated from the types of scenario files, so the check cannot drift from them. Only what that schema uses is
-//! understood; a test of `harness-scenario` proves that it uses nothing else. A general validator would say of a wrong `op` that
-//! it matches none of thirteen alternatives; this one names the alternative that is meant.
+//! The schema is generated from the types of scenario files, so the check cannot drift from them. This module supports
+//! only the keywords that the schema uses; a test in `harness-scenario` proves that it uses no others. A general validator
+//! would report that a wrong `op` matches none of the alternatives; this one names the alternative that is meant.
+
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use crate::{
-    node::{Node, Shape},
+    node::{Dropped, Entry, Node, Shape},
     report::Problem,
-    suggest::{did_you_mean, one_of},
+    suggest::{closest, did_you_mean, list, one_of},
 };
 
-/// Everything in the document that does not fit the schema.
+/// Returns everything in the document that does not fit the schema.
 pub fn problems(root: &Node, schema: &Value) -> Vec<Problem> {
+    fitting(root, schema).1
+}
+
+/// Returns the part of the document that fits the schema, and a problem for everything else.
+///
+/// A value that does not fit is dropped, and so is a table without a required key; [`Node::dropped`] records it in the table
+/// or array around it. The document itself is always kept. So the rest can be checked further, and a check that misses
+/// something can see whether it was dropped.
+pub fn fitting(root: &Node, schema: &Value) -> (Node, Vec<Problem>) {
     let mut walk = Walk { root: schema, problems: Vec::new() };
-    walk.node(root, schema);
-    walk.problems
+    let (node, _) = walk.members(root, walk.resolve(schema));
+    (node, walk.problems)
 }
 
 struct Walk<'s> {
@@ -24,21 +35,22 @@ struct Walk<'s> {
     problems: Vec<Problem>,
 }
 
+/// Methods that check a value return what fits of it, or `None` if the value must be dropped.
 impl<'s> Walk<'s> {
-    fn node(&mut self, node: &Node, schema: &'s Value) {
+    fn node(&mut self, node: &Node, schema: &'s Value) -> Option<Node> {
         let schema = self.resolve(schema);
         if let Some(branches) = branches(schema) {
             return self.branches(node, branches);
         }
         if !self.is_type_ok(node, schema) {
-            return;
+            return None;
         }
         match &node.shape {
             Shape::Table(_) => self.table(node, schema),
             Shape::Array(items) => self.array(node, items, schema),
             Shape::String(text) => self.word(node, text, schema),
             Shape::Integer(number) => self.integer(node, *number, schema),
-            Shape::Boolean(_) | Shape::Other(_) => {}
+            Shape::Boolean(_) | Shape::Other(_) => Some(node.clone()),
         }
     }
 
@@ -59,14 +71,15 @@ impl<'s> Walk<'s> {
         ok
     }
 
-    fn wrong_type(&mut self, node: &Node, wanted: &[&str]) {
+    fn wrong_type(&mut self, node: &Node, wanted: &[&str]) -> Option<Node> {
         let wanted: Vec<&str> = wanted.iter().map(|name| with_article(name)).collect();
-        let message = format!("expected {}, found {}", wanted.join(" or "), with_article(json_type(&node.shape)));
+        let message = format!("expected {}, found {}", list(&wanted, "or"), with_article(json_type(&node.shape)));
         self.problems.push(Problem::new(node.span.clone(), message));
+        None
     }
 
-    /// Goes on with the one alternative that is meant, by the tag of a table or else by the type of the value.
-    fn branches(&mut self, node: &Node, branches: &'s [Value]) {
+    /// Checks against the alternative that is meant, by the tag of a table or else by the type of the value.
+    fn branches(&mut self, node: &Node, branches: &'s [Value]) -> Option<Node> {
         let resolved: Vec<&'s Value> = branches.iter().map(|branch| self.resolve(branch)).collect();
         if resolved.iter().all(|branch| branch["const"].is_string()) {
             return self.words(node, resolved.iter().filter_map(|branch| branch["const"].as_str()).collect());
@@ -81,14 +94,14 @@ impl<'s> Walk<'s> {
         }
     }
 
-    fn tagged(&mut self, node: &Node, tag: &str, branches: &[&'s Value]) {
+    fn tagged(&mut self, node: &Node, tag: &str, branches: &[&'s Value]) -> Option<Node> {
         let Shape::Table(entries) = &node.shape else { return self.wrong_type(node, &["object"]) };
         let names: Vec<&str> =
             branches.iter().filter_map(|branch| branch["properties"][tag]["const"].as_str()).collect();
         let Some(entry) = entries.get(tag) else {
             let message = format!("the key `{tag}` is missing");
             self.problems.push(Problem::new(node.span.clone(), message).help(one_of(names)));
-            return;
+            return None;
         };
         let Shape::String(written) = &entry.node.shape else { return self.wrong_type(&entry.node, &["string"]) };
         match branches.iter().find(|branch| branch["properties"][tag]["const"] == written.as_str()) {
@@ -97,77 +110,107 @@ impl<'s> Walk<'s> {
         }
     }
 
-    fn table(&mut self, node: &Node, schema: &'s Value) {
-        let Shape::Table(entries) = &node.shape else { return };
+    fn table(&mut self, node: &Node, schema: &'s Value) -> Option<Node> {
+        let (kept, is_usable) = self.members(node, schema);
+        is_usable.then_some(kept)
+    }
+
+    /// Returns the table without the keys that do not fit, and whether it has every required key and not too many.
+    fn members(&mut self, node: &Node, schema: &'s Value) -> (Node, bool) {
+        let Shape::Table(entries) = &node.shape else { return (node.clone(), false) };
         let properties = schema["properties"].as_object();
+        let (mut kept, mut dropped) = (BTreeMap::new(), Dropped::default());
         for (key, entry) in entries {
             match properties.and_then(|properties| properties.get(key)).or(member_schema(schema)) {
-                Some(member) => self.node(&entry.node, member),
-                None => self.problems.push(unknown_key(key, entry.key_span.clone(), schema)),
+                Some(member) => match self.node(&entry.node, member) {
+                    Some(node) => drop(kept.insert(key.clone(), Entry { key_span: entry.key_span.clone(), node })),
+                    None => drop(dropped.keys.insert(key.clone())),
+                },
+                None => {
+                    let meant = closest(key, keys(schema));
+                    dropped.keys.extend(meant.map(str::to_owned));
+                    dropped.others |= meant.is_none();
+                    self.problems.push(unknown_key(key, entry.key_span.clone(), schema));
+                }
             }
         }
-        for key in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            if !entries.contains_key(key) {
-                self.problems.push(Problem::new(node.span.clone(), format!("the key `{key}` is missing")));
-            }
+        let required: Vec<&str> =
+            schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        for key in required.iter().filter(|key| !kept.contains_key(**key) && !dropped.keys.contains(**key)) {
+            self.problems.push(Problem::new(node.span.clone(), format!("the key `{key}` is missing")));
         }
-        self.limit(node, entries.len(), "maxProperties", schema);
+        let is_bounded = self.is_bounded(node, entries.len(), "maxProperties", schema);
+        let is_usable = is_bounded && required.iter().all(|key| kept.contains_key(*key));
+        (Node { span: node.span.clone(), shape: Shape::Table(kept), dropped }, is_usable)
     }
 
-    fn array(&mut self, node: &Node, items: &[Node], schema: &'s Value) {
-        if schema["minItems"].as_u64().is_some_and(|least| (items.len() as u64) < least) {
+    fn array(&mut self, node: &Node, items: &[Node], schema: &'s Value) -> Option<Node> {
+        let too_short = schema["minItems"].as_u64().is_some_and(|least| (items.len() as u64) < least);
+        if too_short {
             self.problems.push(Problem::new(node.span.clone(), "this list is empty"));
         }
-        self.limit(node, items.len(), "maxItems", schema);
-        if let Some(member) = schema.get("items") {
-            items.iter().for_each(|item| self.node(item, member));
-        }
+        let is_bounded = self.is_bounded(node, items.len(), "maxItems", schema);
+        let kept: Vec<Node> = match schema.get("items") {
+            Some(member) => items.iter().filter_map(|item| self.node(item, member)).collect(),
+            None => items.to_vec(),
+        };
+        let dropped = Dropped { others: kept.len() < items.len(), ..Dropped::default() };
+        (!too_short && is_bounded).then(|| Node { span: node.span.clone(), shape: Shape::Array(kept), dropped })
     }
 
-    fn limit(&mut self, node: &Node, count: usize, keyword: &str, schema: &Value) {
-        if let Some(most) = schema[keyword].as_u64().filter(|most| count as u64 > *most) {
-            let message = format!("{count} entries where {most} are allowed");
-            self.problems.push(Problem::new(node.span.start..node.span.start, message));
-        }
+    fn is_bounded(&mut self, node: &Node, count: usize, keyword: &str, schema: &Value) -> bool {
+        let Some(most) = schema[keyword].as_u64().filter(|most| count as u64 > *most) else { return true };
+        let message = format!("{count} entries, more than the limit of {most}");
+        self.problems.push(Problem::new(node.span.start..node.span.start, message));
+        false
     }
 
-    fn word(&mut self, node: &Node, text: &str, schema: &Value) {
+    fn word(&mut self, node: &Node, text: &str, schema: &Value) -> Option<Node> {
         let constant = schema["const"].as_str().into_iter();
         let listed = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let allowed: Vec<&str> = constant.chain(listed).collect();
-        if !allowed.is_empty() && !allowed.contains(&text) {
-            self.words(node, allowed);
-        }
+        if allowed.is_empty() || allowed.contains(&text) { Some(node.clone()) } else { self.words(node, allowed) }
     }
 
-    fn words(&mut self, node: &Node, allowed: Vec<&str>) {
+    fn words(&mut self, node: &Node, allowed: Vec<&str>) -> Option<Node> {
         let Shape::String(text) = &node.shape else { return self.wrong_type(node, &["string"]) };
-        if !allowed.contains(&text.as_str()) {
-            let advice = did_you_mean(text, allowed.iter().copied()).unwrap_or_else(|| one_of(allowed.iter().copied()));
-            let message = format!("`{}` is not a value of this key", text.escape_debug());
-            self.problems.push(Problem::new(node.span.clone(), message).help(advice));
+        if allowed.contains(&text.as_str()) {
+            return Some(node.clone());
         }
+        let advice = did_you_mean(text, allowed.iter().copied()).unwrap_or_else(|| one_of(allowed.iter().copied()));
+        let message = format!("`{}` is not a value of this key", text.escape_debug());
+        self.problems.push(Problem::new(node.span.clone(), message).help(advice));
+        None
     }
 
-    fn integer(&mut self, node: &Node, number: i64, schema: &Value) {
+    fn integer(&mut self, node: &Node, number: i64, schema: &Value) -> Option<Node> {
         let least = schema["minimum"].as_i64().unwrap_or(i64::MIN);
         let most = schema["maximum"].as_i64().unwrap_or(i64::MAX);
-        if !(least..=most).contains(&number) {
-            let message = format!("{number} is outside {least} to {most}");
-            self.problems.push(Problem::new(node.span.clone(), message));
+        if (least..=most).contains(&number) {
+            return Some(node.clone());
         }
+        let message = format!("{number} is not in the range {least} to {most}");
+        self.problems.push(Problem::new(node.span.clone(), message));
+        None
     }
+}
+
+/// Returns the keys that a table can have.
+fn keys(schema: &Value) -> impl Iterator<Item = &str> {
+    schema["properties"].as_object().into_iter().flat_map(|properties| properties.keys().map(String::as_str))
 }
 
 fn unknown_key(key: &str, span: std::ops::Range<usize>, schema: &Value) -> Problem {
-    let known =
-        || schema["properties"].as_object().into_iter().flat_map(|properties| properties.keys().map(String::as_str));
-    let of = schema["properties"]["op"]["const"].as_str().map(|op| format!(" of `{op}`")).unwrap_or_default();
-    let advice = did_you_mean(key, known()).unwrap_or_else(|| one_of(known()));
-    Problem::new(span, format!("`{}` is no key{of}", key.escape_debug())).labelled("unknown key").help(advice)
+    let advice = did_you_mean(key, keys(schema)).unwrap_or_else(|| one_of(keys(schema)));
+    let key = key.escape_debug();
+    let message = match schema["properties"]["op"]["const"].as_str() {
+        Some(op) => format!("`{op}` has no key `{key}`"),
+        None => format!("unknown key `{key}`"),
+    };
+    Problem::new(span, message).labelled("unknown key").help(advice)
 }
 
-/// The schema of the members of a table whose keys are free.
+/// Returns the schema of the members of a table with arbitrary keys.
 fn member_schema(schema: &Value) -> Option<&Value> {
     schema.get("additionalProperties").filter(|member| member.is_object())
 }
@@ -176,7 +219,7 @@ fn branches(schema: &Value) -> Option<&[Value]> {
     ["oneOf", "anyOf"].iter().find_map(|keyword| schema[keyword].as_array()).map(Vec::as_slice)
 }
 
-/// The key by which alternatives that are all tables are told apart.
+/// Returns the key that distinguishes alternatives that are all tables.
 fn tag_of<'s>(branches: &[&'s Value]) -> Option<&'s str> {
     let (name, _) =
         branches.first()?["properties"].as_object()?.iter().find(|(_, member)| member["const"].is_string())?;
@@ -201,14 +244,14 @@ fn json_type(shape: &Shape) -> &'static str {
     }
 }
 
-/// What TOML calls a type of JSON.
+/// Returns what TOML calls a type of JSON.
 fn with_article(json_type: &str) -> &str {
     match json_type {
         "object" => "a table",
         "array" => "a list",
         "string" => "a string",
         "integer" => "a whole number",
-        "boolean" => "true or false",
+        "boolean" => "a boolean",
         other => other,
     }
 }

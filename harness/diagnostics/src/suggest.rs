@@ -1,24 +1,33 @@
-//! Names close to one that does not exist.
+//! Suggestions: names close to one that does not exist.
 
-/// Advice that names the candidate closest to this text, if one is close enough to be meant.
+/// Returns advice that names the candidate closest to this text, if one is close enough.
 pub fn did_you_mean<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     closest(text, candidates).map(|name| format!("did you mean `{name}`?"))
 }
 
-/// The candidate closest to this text, if one is close enough to be meant.
+/// Returns the candidate closest to this text, if one is close enough.
 pub fn closest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let text: String = text.chars().take(100).collect::<String>().to_ascii_lowercase();
     let scored = candidates.into_iter().map(|name| (strsim::jaro_winkler(&text, &name.to_ascii_lowercase()), name));
     scored.filter(|(score, _)| *score >= 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }
 
-/// Advice that lists what there is.
+/// Returns advice that lists all candidates.
 pub fn one_of<'a>(candidates: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<String> = candidates.into_iter().map(|name| format!("`{name}`")).collect();
     match names.len() {
-        0 => "there is none".to_owned(),
-        1 => format!("there is only {}", names[0]),
+        0 => "none is defined".to_owned(),
+        1 => format!("the only one is {}", names[0]),
         _ => format!("one of {}", names.join(", ")),
+    }
+}
+
+/// Returns a list for a sentence, such as `a, b or c`.
+pub fn list(items: &[&str], word: &str) -> String {
+    match items {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [first @ .., last] => format!("{} {word} {last}", first.join(", ")),
     }
 }
 
@@ -32,6 +41,14 @@ mod tests {
         assert_eq!(closest("zzz", ["attempt", "container"]), None);
         assert_eq!(closest("", ["attempt"]), None);
         assert_eq!(one_of(["a", "b"]), "one of `a`, `b`");
-        assert_eq!(one_of([]), "there is none");
+        assert_eq!((one_of([]), one_of(["a"])), ("none is defined".to_owned(), "the only one is `a`".to_owned()));
+    }
+
+    #[test]
+    fn a_list_has_commas_and_a_last_word() {
+        assert_eq!(
+            [list(&["a"], "or"), list(&["a", "b"], "or"), list(&["a", "b", "c"], "or")],
+            ["a", "a or b", "a, b or c"]
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! A scenario that makes sense on every kernel that knows its names.
+//! Scenarios without problems.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use harness_scenario::{
 };
 use harness_uapi::{release::KernelRange, vocabulary::KnownNames};
 
-/// A scenario that makes sense on every kernel that knows its names.
+/// A scenario without problems, as far as the names that any known kernel has can show.
 #[derive(Clone, Debug)]
 pub struct Checked {
     pub(crate) file: ScenarioFile,
@@ -25,37 +25,37 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// The name of the scenario.
+    /// Returns the name of the scenario.
     pub fn name(&self) -> &ScenarioName {
         self.file.name()
     }
 
-    /// What it proves.
+    /// Returns what it proves, in one line.
     pub fn summary(&self) -> &str {
         &self.spec.summary
     }
 
-    /// The kernels it is meant for; all if `None`.
+    /// Returns the kernels it is for; all if `None`.
     pub fn kernels(&self) -> Option<&KernelRange> {
         self.kernels.as_ref()
     }
 
-    /// Whether it is meant for this image.
+    /// Whether it is for this image.
     pub fn is_for_image(&self, image: &ImageName) -> bool {
         self.images.as_ref().is_none_or(|images| images.matches(image.as_str()))
     }
 
-    /// Which other scenarios may run in the same boot.
+    /// Returns which other scenarios may run in the same boot.
     pub fn isolation(&self) -> Isolation {
         self.spec.isolation
     }
 
-    /// A report of something wrong with it that is not in its text.
+    /// Creates a report of a problem that is not in its text.
     pub fn complaint(&self, what: &str) -> Report {
         self.file.report(vec![Problem::new(0..0, what)])
     }
 
-    /// The line of each `[[attempt]]` in its file, counted from 1; none if it is a sweep.
+    /// Returns the line of each `[[attempt]]` in its file, counted from 1; none if it is a sweep.
     pub fn attempt_lines(&self) -> Vec<usize> {
         let attempts = KeyPath::default().key("attempt");
         let line = |index| self.file.line_of(&attempts.index(index));

@@ -1,4 +1,4 @@
-//! What one kernel is asked to do for a scenario: every name a number, every combination of the matrix a case.
+//! Expands a scenario for one kernel: names become numbers, and each combination of the matrix becomes a case.
 
 mod attempts;
 mod calls;
@@ -31,27 +31,27 @@ use crate::checked::Checked;
 use contents::contents;
 use problems::Problems;
 
-/// A scenario makes at most this many attempts, all combinations of its matrix together.
+/// The most attempts of a scenario, over all combinations of its matrix.
 pub(crate) const MOST_ATTEMPTS: usize = 10_000;
 
-/// What a scenario comes to on one kernel.
+/// The result of expanding a scenario for one kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expansion {
-    /// The scenario is not meant for this kernel.
+    /// The scenario is not for this kernel or image.
     Skipped {
         /// Why.
         reason: String,
     },
-    /// It is to be run.
+    /// The scenario runs.
     Run(Box<Expanded>),
 }
 
-/// Works out what a scenario asks of one kernel.
+/// Expands a scenario for one kernel.
 ///
 /// # Errors
-/// What is wrong with it on this kernel: a delegated name the kernel does not know, or too many attempts.
+/// What is wrong with it on this kernel: a delegated name that the kernel does not know, or too many attempts.
 pub fn expand(checked: &Checked, target: KernelProfile<'_>) -> Result<Expansion, Report> {
-    if let Some(reason) = not_meant(checked, target) {
+    if let Some(reason) = skip_reason(checked, target) {
         return Ok(Expansion::Skipped { reason });
     }
     let resolver = NameResolver { known: &checked.known, target: Some(target) };
@@ -63,17 +63,17 @@ pub fn expand(checked: &Checked, target: KernelProfile<'_>) -> Result<Expansion,
     }
 }
 
-/// Why a scenario is not meant for this kernel, if so.
-fn not_meant(checked: &Checked, target: KernelProfile<'_>) -> Option<String> {
+/// Returns why a scenario does not run on this kernel, if so.
+fn skip_reason(checked: &Checked, target: KernelProfile<'_>) -> Option<String> {
     let KernelProfile { name, image, release, configuration, .. } = target;
     if let Some(images) = checked.images.as_ref().filter(|images| !images.matches(image.as_str())) {
-        return Some(format!("the image is {image}, and the scenario is for {images}"));
+        return Some(format!("the image is {image}, but the scenario is for {images}"));
     }
     if let Some(range) = checked.kernels.as_ref().filter(|range| !range.contains(release)) {
-        return Some(format!("kernel {name} is {release}, and the scenario is for {range}"));
+        return Some(format!("kernel {name} is {release}, but the scenario is for {range}"));
     }
     let off = checked.spec.config.iter().find(|option| !configuration.has(option))?;
-    Some(format!("kernel {name} is built without {off}, and the scenario is for kernels with it"))
+    Some(format!("kernel {name} is built without {off}, which the scenario requires"))
 }
 
 fn assemble(checked: &Checked, grid: Option<Box<SweepLayout>>, cases: Vec<(ExpandedCase, plan::Case)>) -> Expanded {

@@ -1,29 +1,30 @@
-//! What the verifier lets some programs do and others not, by the capabilities of their loader: one small program each.
+//! Features of the verifier: what it allows a program depending on the capabilities of its loader, with one small program
+//! each.
 //!
-//! The programs are socket filters wherever one can be, because with `kernel.unprivileged_bpf_disabled=0` those load
-//! without any capability: then nothing but the feature itself is in question.
+//! The programs are socket filters where possible, because with `kernel.unprivileged_bpf_disabled=0` those load without any
+//! capability. Then the result depends on the feature alone.
 
 mod instruction;
 mod programs;
 
 use harness_uapi::release::Release;
 
-/// A thing a program can do that the verifier does not let every loader do.
+/// Something a program can do that the verifier does not allow every loader.
 #[derive(Clone, Copy, Debug)]
 pub struct Feature {
-    /// What scenarios call it.
+    /// The name that scenarios use.
     pub name: &'static str,
-    /// What the program does, in a few words.
+    /// What the program does, as a short phrase.
     pub about: &'static str,
     /// The type of the program.
     pub prog_type: &'static str,
     /// The map it uses, if it uses one.
     pub map: Option<FeatureMap>,
-    /// Functions of the kernel that it calls: each call holds an index into them.
+    /// The kernel functions that it calls: each call contains an index into this list.
     pub functions: &'static [&'static str],
     /// What its loader needs.
     pub needs: Needs,
-    /// The first release whose verifier lets anybody do it; that of tokens or an earlier one if `None`.
+    /// The first release whose verifier allows it at all; if `None`, the first with tokens or an earlier one.
     pub since: Option<Release>,
     instructions: fn() -> Vec<u64>,
 }
@@ -31,14 +32,14 @@ pub struct Feature {
 /// The map a feature uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FeatureMap {
-    /// An array of one value of [`MAP_VALUE_SIZE`] bytes.
+    /// An array with one value of [`MAP_VALUE_SIZE`] bytes.
     Array,
     /// An arena of one page.
     Arena,
 }
 
 impl FeatureMap {
-    /// Its type.
+    /// Returns its type.
     pub const fn type_name(self) -> &'static str {
         match self {
             Self::Array => "array",
@@ -47,7 +48,7 @@ impl FeatureMap {
     }
 }
 
-/// The capabilities a loader needs for a feature, besides those for the type of program.
+/// The capabilities that a loader needs for a feature, besides those for the program type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
     /// None.
@@ -58,7 +59,7 @@ pub enum Needs {
     Perfmon,
     /// Both.
     Both,
-    /// That differs between kernels.
+    /// It differs between kernels.
     Differs,
 }
 
@@ -76,18 +77,18 @@ impl Needs {
 }
 
 impl Feature {
-    /// The feature of this name.
+    /// Returns the feature of this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         ALL.iter().find(|feature| feature.name == name)
     }
 
-    /// Its program, encoded as RFC 9669 has it; where it uses its map, the descriptor is left out.
+    /// Returns its program, encoded as in RFC 9669, without the descriptor of its map.
     pub fn instructions(&self) -> Vec<u64> {
         (self.instructions)()
     }
 }
 
-/// Bytes of the value of the map that features use.
+/// The size of a value of the map that features use, in bytes.
 pub const MAP_VALUE_SIZE: u32 = 64;
 
 const fn filter(name: &'static str, about: &'static str, needs: Needs, instructions: fn() -> Vec<u64>) -> Feature {
@@ -106,10 +107,10 @@ const fn of_cgroup(feature: Feature) -> Feature {
 pub const ALL: [Feature; 35] = [
     filter("nothing", "returns 0", Needs::Nothing, programs::nothing),
     filter("pointer_returned", "returns the address of its stack", Needs::Perfmon, programs::pointer_returned),
-    filter("pointer_subtracted", "subtracts an address from another", Needs::Perfmon, programs::pointer_subtracted),
+    filter("pointer_subtracted", "subtracts one address from another", Needs::Perfmon, programs::pointer_subtracted),
     filter(
         "pointer_halves_subtracted",
-        "the same with their low halves",
+        "subtracts from the low half of an address",
         Needs::Perfmon,
         programs::pointer_halves_subtracted,
     ),
@@ -130,7 +131,7 @@ pub const ALL: [Feature; 35] = [
     ),
     filter(
         "pointer_as_number_argument",
-        "gives a helper an address as an offset",
+        "passes an address to a helper as an offset",
         Needs::Perfmon,
         programs::pointer_as_argument,
     ),
@@ -146,7 +147,12 @@ pub const ALL: [Feature; 35] = [
     ),
     with_map(
         FeatureMap::Array,
-        filter("pointer_exchanged_in_map", "exchanges it with one", Needs::Perfmon, programs::pointer_exchanged_in_map),
+        filter(
+            "pointer_exchanged_in_map",
+            "exchanges an address with a value of a map",
+            Needs::Perfmon,
+            programs::pointer_exchanged_in_map,
+        ),
     ),
     with_map(
         FeatureMap::Array,
@@ -159,7 +165,7 @@ pub const ALL: [Feature; 35] = [
     ),
     filter(
         "stack_read_before_written",
-        "reads a part of its stack it never wrote",
+        "reads a part of its stack that it never wrote",
         Needs::Perfmon,
         programs::stack_read_before_written,
     ),
@@ -180,28 +186,28 @@ pub const ALL: [Feature; 35] = [
     ),
     filter(
         "speculative_type_confusion",
-        "would follow a number if the processor guessed wrong",
+        "would dereference a number if the CPU mispredicted a branch",
         Needs::Differs,
         programs::speculation,
     ),
-    filter("loop", "goes back eight times", Needs::Both, programs::bounded_loop),
+    filter("loop", "loops eight times", Needs::Both, programs::bounded_loop),
     filter(
         "loop_left_to_the_kernel",
-        "goes back as long as the kernel likes (may_goto)",
+        "loops as long as the kernel allows (may_goto)",
         Needs::Bpf,
         programs::perhaps_loop,
     ),
     filter("function_call", "calls a function of its own", Needs::Bpf, programs::function_call),
     Feature {
         functions: &["bpf_rcu_read_lock", "bpf_rcu_read_unlock"],
-        ..filter("kernel_function_call", "calls functions of the kernel", Needs::Bpf, programs::kernel_function_call)
+        ..filter("kernel_function_call", "calls kernel functions", Needs::Bpf, programs::kernel_function_call)
     },
     Feature {
         functions: &["bpf_get_kmem_cache"],
         since: Some(Release { major: 7, minor: 3 }),
         ..filter(
             "kernel_function_of_perfmon",
-            "calls a function of the kernel that is marked for CAP_PERFMON",
+            "calls a kernel function marked as needing CAP_PERFMON",
             Needs::Both,
             programs::kernel_function_of_perfmon,
         )
@@ -210,20 +216,20 @@ pub const ALL: [Feature; 35] = [
         functions: &["bpf_task_from_pid", "bpf_task_release"],
         ..filter(
             "kernel_structure_read",
-            "reads from a task that a function of the kernel found",
+            "reads from a task that a kernel function returned",
             Needs::Both,
             programs::kernel_structure_read,
         )
     }),
     filter("pointer_kept_on_stack", "keeps an address on its stack", Needs::Nothing, programs::pointer_kept_on_stack),
     filter("branch_never_taken", "has a branch that is never taken", Needs::Nothing, programs::branch_never_taken),
-    with_map(FeatureMap::Array, filter("lookup", "looks a value of an array up", Needs::Nothing, programs::lookup)),
+    with_map(FeatureMap::Array, filter("lookup", "looks up a value of an array", Needs::Nothing, programs::lookup)),
     filter("large_program", "has 4,097 instructions", Needs::Bpf, programs::large_program),
     with_map(
         FeatureMap::Array,
         filter(
             "number_kept_on_stack",
-            "adds a number to a pointer that lay on its stack meanwhile",
+            "stores a number on its stack and adds it to a pointer",
             Needs::Bpf,
             programs::number_kept_on_stack,
         ),
@@ -234,7 +240,7 @@ pub const ALL: [Feature; 35] = [
             since: Some(Release { major: 6, minor: 14 }),
             ..filter(
                 "lookup_by_constant_key",
-                "uses a value of a map that must be there without asking whether it is",
+                "uses a value of an array without checking that the lookup found it",
                 Needs::Bpf,
                 programs::lookup_by_constant_key,
             )
@@ -272,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_told_apart_and_found() {
+    fn names_are_unique_and_found() {
         for (index, feature) in ALL.iter().enumerate() {
             assert!(ALL[..index].iter().all(|other| other.name != feature.name), "{}", feature.name);
             assert_eq!(Feature::named(feature.name).map(|found| found.about), Some(feature.about));
@@ -294,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn both_capabilities_are_enough_for_anything_and_none_for_nothing_else() {
+    fn both_capabilities_are_always_enough_and_none_only_for_features_that_need_nothing() {
         for feature in ALL.iter().filter(|feature| feature.needs != Needs::Differs) {
             assert_eq!(feature.needs.are_met(true, true), Some(true), "{}", feature.name);
             assert_eq!(feature.needs.are_met(false, false), Some(feature.needs == Needs::Nothing), "{}", feature.name);

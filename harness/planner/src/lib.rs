@@ -1,4 +1,4 @@
-//! From a scenario and a kernel to the plan for the guest: names become numbers, combinations of the matrix cases.
+//! Turns a scenario and a kernel into the plan for the guest: names become numbers, and combinations of the matrix cases.
 
 pub mod check;
 pub mod checked;

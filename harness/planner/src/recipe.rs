@@ -1,8 +1,8 @@
-//! The smallest valid call for every name a kernel may know: each map type, program type, attach type and command.
+//! Recipes: the smallest valid call for every map type, program type, attach type and command.
 //!
-//! Found by making each with every permission on 6.12 and 7.3. A name without a recipe is told by [`without_recipe`]: then
-//! a kernel is newer than these tables, and one of them must be extended. What no recipe can give is in
-//! [`unavailable`], each with its reason.
+//! All were found by making the calls with every permission on 6.12 and 7.3. [`without_recipe`] returns the names without a
+//! recipe: they belong to a kernel that is newer than these tables, which must then be extended. [`unavailable`] returns the
+//! reason why a name has no recipe.
 
 mod attach;
 mod cmds;
@@ -16,7 +16,7 @@ mod struct_ops;
 mod unavailable;
 
 use crate::feature::Feature;
-pub(crate) use attach::{AttachGroup as AttachPlace, is_linked_as, link_place};
+pub(crate) use attach::{AttachGroup, is_linked_as, link_group};
 pub(crate) use flags::bits;
 pub use flags::{ATTACH_FLAGS, FILE_FLAGS, MAP_FLAGS, PROG_FLAGS, TOKEN_FD};
 use harness_protocol::plan::{Actor, Call};
@@ -30,102 +30,102 @@ pub use maps::{holds_maps, is_per_cpu};
 pub(crate) use progs::{ProgArguments, arguments as prog_arguments, replaces, returns, target as prog_target};
 pub use unavailable::{NameUse, unavailable};
 
-/// A minimal valid call with all it needs.
+/// A minimal valid call with everything that it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
-    /// Made before it, in this order.
+    /// Calls that are made before it, in this order.
     pub setup: Vec<Step>,
-    /// The call itself. [`Call::takes_token`] says whether a token can be handed over.
+    /// The call. [`Call::takes_token`] returns whether it can pass a token.
     pub call: Call,
-    /// Whether the call uses up what `setup` made, which must then be made anew for every attempt.
+    /// Whether the call uses up what `setup` created, which every attempt must then create again.
     pub uses_up: bool,
-    /// Why the kernel cannot know it: a name that only other kernels have.
+    /// Why the kernel does not know it, if so: a name that only other kernels have.
     pub missing: Option<String>,
 }
 
-/// A call that makes something another one needs.
+/// A call that prepares something for another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What is done.
+    /// The call.
     pub call: Call,
-    /// The name under which its result is saved, and found by later steps.
+    /// The name under which later steps find its result.
     pub save: Option<String>,
-    /// Whether it must be done by whoever makes the call, because it changes something in the actor's own namespaces,
-    /// bpffs or cgroup. No such step needs a permission.
+    /// Whether the actor of the call must make it, because it changes the actor's own namespaces, bpffs or cgroup. No such
+    /// step needs a permission.
     pub local: bool,
 }
 
-/// The names of one kernel, by which recipes are written.
+/// The names of one kernel, which recipes use.
 #[derive(Clone, Copy, Debug)]
 pub struct Names<'n>(pub(crate) NameResolver<'n>);
 
 impl<'n> Names<'n> {
-    /// Those of a kernel, and those that at least one known kernel has.
+    /// Returns the names of a kernel, and those that at least one known kernel has.
     pub fn of(known: &'n KnownNames, target: KernelProfile<'n>) -> Self {
         Self(NameResolver { known, target: Some(target) })
     }
 }
 
-/// How a map of this type is made.
+/// Returns how to create a map of this type.
 pub fn map(name: &str, names: &Names<'_>) -> Option<Recipe> {
     maps::recipe(name, &names.0)
 }
 
-/// How a program of this type is loaded.
+/// Returns how to load a program of this type.
 pub fn prog(name: &str, names: &Names<'_>) -> Option<Recipe> {
     progs::recipe(name, &names.0)
 }
 
-/// How a program is loaded for this attach type, by the program type that has it.
+/// Returns how to load a program for this attach type.
 pub fn prog_for(attach: &str, names: &Names<'_>) -> Option<Recipe> {
     attach::load(attach, &names.0)
 }
 
-/// How a program of this attach type is attached by `BPF_LINK_CREATE`.
+/// Returns how to attach a program of this attach type with `BPF_LINK_CREATE`.
 pub fn link(attach: &str, names: &Names<'_>) -> Option<Recipe> {
     attach::link(attach, &names.0)
 }
 
-/// How a program of this attach type is attached by `BPF_PROG_ATTACH`; it is taken off again at once.
+/// Returns how to attach a program of this attach type with `BPF_PROG_ATTACH`; it is detached at once.
 pub fn prog_attach(attach: &str, names: &Names<'_>) -> Option<Recipe> {
     attach::legacy(attach, &names.0)
 }
 
-/// How the program of a feature of the verifier is loaded.
+/// Returns how to load the program of a feature of the verifier.
 pub fn feature(feature: &Feature, names: &Names<'_>) -> Recipe {
     features::recipe(feature, &names.0)
 }
 
-/// How the helpers of this type of program are found out.
+/// Returns how to survey the helpers of this program type.
 pub fn helper_survey(prog_type: &str, names: &Names<'_>) -> Option<Recipe> {
     helpers::recipe(prog_type, &names.0)
 }
 
-/// How this command is carried out by this actor.
+/// Returns how this actor uses a command.
 pub fn cmd(name: &str, actor: &Actor, names: &Names<'_>) -> Option<Recipe> {
     cmds::recipe(name, actor, &names.0)
 }
 
-/// The names of a kernel for which there is neither a recipe nor a reason why there is none, with what they are names
-/// of: a newer kernel has them, and these tables must be extended.
+/// Returns the names of a kernel that have neither a recipe nor a reason for having none, each with its use. They belong to
+/// a newer kernel, and these tables must be extended.
 pub fn without_recipe(vocabulary: &Vocabulary) -> Vec<(NameUse, String)> {
-    NameUse::ALL.iter().flat_map(|way| lacking(*way, vocabulary)).collect()
+    NameUse::ALL.iter().flat_map(|name_use| lacking(*name_use, vocabulary)).collect()
 }
 
-fn lacking(way: NameUse, vocabulary: &Vocabulary) -> Vec<(NameUse, String)> {
-    let known = |name: &&str| is_known(way, name) || unavailable(way, name).is_some();
-    let names = vocabulary.table(way.kind()).iter().map(|named| named.name.as_str());
-    names.filter(|name| !known(name)).map(|name| (way, name.to_owned())).collect()
+fn lacking(name_use: NameUse, vocabulary: &Vocabulary) -> Vec<(NameUse, String)> {
+    let known = |name: &&str| is_known(name_use, name) || unavailable(name_use, name).is_some();
+    let names = vocabulary.table(name_use.kind()).iter().map(|named| named.name.as_str());
+    names.filter(|name| !known(name)).map(|name| (name_use, name.to_owned())).collect()
 }
 
-fn is_known(way: NameUse, name: &str) -> bool {
-    match way {
+fn is_known(name_use: NameUse, name: &str) -> bool {
+    match name_use {
         NameUse::MapCreate => map_arguments(name).is_some(),
         NameUse::ProgLoad => prog_arguments(name).is_some(),
         NameUse::HelperSurvey => prog_arguments(name).is_some() && !replaces(name),
         NameUse::LoadFor => attach::prog_type(name).is_some(),
-        NameUse::Link => attach::link_place(name).is_some(),
-        NameUse::ProgAttach => attach::legacy_place(name).is_some(),
+        NameUse::Link => attach::link_group(name).is_some(),
+        NameUse::ProgAttach => attach::legacy_group(name).is_some(),
         NameUse::Cmd => cmds::is_known(name),
     }
 }
@@ -152,16 +152,17 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_new_is_told() {
+    fn a_new_name_is_returned() {
         let newer = COMMITTED[1].1.replace("\"insn_array\"", "\"brand_new\"").replace("\"tcx_egress\"", "\"later\"");
-        let told = without_recipe(&vocabulary(&newer));
-        let expected = [NameUse::LoadFor, NameUse::Link, NameUse::ProgAttach].map(|way| (way, "later".to_owned()));
-        assert_eq!(told[0], (NameUse::MapCreate, "brand_new".to_owned()));
-        assert_eq!(told[1..], expected);
+        let found = without_recipe(&vocabulary(&newer));
+        let expected =
+            [NameUse::LoadFor, NameUse::Link, NameUse::ProgAttach].map(|name_use| (name_use, "later".to_owned()));
+        assert_eq!(found[0], (NameUse::MapCreate, "brand_new".to_owned()));
+        assert_eq!(found[1..], expected);
     }
 
     #[test]
-    fn every_recipe_is_written_in_the_numbers_of_its_kernel_and_saves_what_it_uses() {
+    fn every_recipe_uses_numbers_of_its_kernel_and_objects_that_it_saved() {
         let known = KnownNames::from_json(COMMITTED).unwrap();
         for (kernel, text) in COMMITTED {
             let (name, vocabulary) = (kernel.parse().unwrap(), vocabulary(text));
@@ -170,18 +171,23 @@ mod tests {
             let (vocabulary, configuration) = (&vocabulary, &configuration);
             let names =
                 Names::of(&known, KernelProfile { name: &name, image: &image, release, vocabulary, configuration });
-            for way in NameUse::ALL {
-                for named in vocabulary.table(way.kind()).iter() {
-                    let recipe = recipe_of(way, &named.name, &names);
-                    assert_eq!(recipe.is_none(), unavailable(way, &named.name).is_some(), "{way:?} {}", named.name);
+            for name_use in NameUse::ALL {
+                for named in vocabulary.table(name_use.kind()).iter() {
+                    let recipe = recipe_of(name_use, &named.name, &names);
+                    assert_eq!(
+                        recipe.is_none(),
+                        unavailable(name_use, &named.name).is_some(),
+                        "{name_use:?} {}",
+                        named.name
+                    );
                     recipe.iter().for_each(|recipe| check(recipe, &named.name));
                 }
             }
         }
     }
 
-    fn recipe_of(way: NameUse, name: &str, names: &Names<'_>) -> Option<Recipe> {
-        match way {
+    fn recipe_of(name_use: NameUse, name: &str, names: &Names<'_>) -> Option<Recipe> {
+        match name_use {
             NameUse::MapCreate => map(name, names),
             NameUse::ProgLoad => prog(name, names),
             NameUse::LoadFor => prog_for(name, names),

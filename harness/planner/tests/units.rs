@@ -34,7 +34,7 @@ fn a_unit_is_planned_as_it_is_written() {
         (&case.attempts[0].token, &case.attempts[0].actor),
         (&Token::Own, &Actor::Container(case.containers[0].name.clone()))
     );
-    assert!(plan.reach().is_some(), "a machine that others live on starts no units of ours");
+    assert!(plan.global_effect().is_some(), "a machine that others live on starts no units of ours");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Values of a scenario file that can be written in more than one way.
+//! Values of a scenario file that have several forms.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -6,12 +6,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What can be wrong with such a value; only a document that was not held against the schema gets this far.
+/// The error for a value in none of its forms. It occurs only in a document that was not checked against the schema.
 #[derive(Debug, thiserror::Error)]
 #[error("expected {0}")]
 pub struct ChoiceError(&'static str);
 
-/// Gives a type a schema that is written by hand, under its own name.
+/// Implements a hand-written schema for a type, under its own name.
 macro_rules! schema {
     ($name:ident, $generator:ident => $schema:expr) => {
         impl JsonSchema for $name {
@@ -33,7 +33,7 @@ fn texts(value: Value) -> Option<Vec<String>> {
     }
 }
 
-/// One text, or several.
+/// One string, or a list of strings.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Value")]
 pub struct Texts(pub Vec<String>);
@@ -52,7 +52,7 @@ schema!(Texts, _generator => json_schema!({
     "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" }, "minItems": 1 }],
 }));
 
-/// What is assigned to one key of a unit file: one value, or several, each in an assignment of its own.
+/// The values assigned to one key of a unit file: one value, or a list with one assignment each.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Value")]
 pub struct Assigned(pub Vec<String>);
@@ -83,9 +83,9 @@ schema!(Assigned, _generator => json_schema!({
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Value")]
 pub enum Axis {
-    /// Written down in the file.
+    /// Listed in the file.
     Listed(Vec<String>),
-    /// All the booted kernel knows.
+    /// All names that the booted kernel knows.
     Known(KnownSet),
 }
 
@@ -103,7 +103,7 @@ pub enum KnownSet {
 }
 
 impl KnownSet {
-    /// How each set is written.
+    /// All sets, with their spelling.
     pub const ALL: [(Self, &str); 4] = [
         (Self::MapTypes, "@map_types"),
         (Self::ProgTypes, "@prog_types"),
@@ -138,10 +138,10 @@ schema!(Axis, _generator => json_schema!({
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Value")]
 pub enum Capabilities {
-    /// Every one.
+    /// All capabilities.
     #[default]
     All,
-    /// These, by name.
+    /// These capabilities, by name.
     Listed(Vec<String>),
 }
 
@@ -159,15 +159,15 @@ schema!(Capabilities, _generator => json_schema!({
     "anyOf": [{ "const": "all", "type": "string" }, { "type": "array", "items": { "type": "string" } }],
 }));
 
-/// The token an attempt hands over.
+/// The token that an attempt uses.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Value")]
 pub enum TokenChoice {
-    /// The one the container made while it was set up.
+    /// The token that the container created during setup.
     Own,
-    /// None.
+    /// No token.
     None,
-    /// The one an earlier attempt saved under this name.
+    /// The token that an earlier attempt saved under this name.
     Saved(String),
 }
 
@@ -191,7 +191,7 @@ schema!(TokenChoice, _generator => json_schema!({ "type": ["boolean", "string"] 
 pub enum Flag {
     /// Such as `no_prealloc`.
     Name(String),
-    /// The bits themselves.
+    /// A number.
     Bits(u32),
 }
 
@@ -248,7 +248,7 @@ schema!(Bytes, _generator => json_schema!({
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Value")]
 pub enum Setting {
-    /// Written as it is.
+    /// The value, which is written unchanged.
     Value(String),
     /// Settings below a common prefix.
     Group(BTreeMap<String, Setting>),
@@ -283,7 +283,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn either_form_is_read_and_anything_else_refused() {
+    fn each_form_is_read_and_anything_else_is_an_error() {
         assert_eq!(Texts::try_from(json!("a")).unwrap(), Texts(vec!["a".into()]));
         assert_eq!(Axis::try_from(json!("@cmds")).unwrap(), Axis::Known(KnownSet::Cmds));
         assert_eq!(TokenChoice::try_from(json!("t")).unwrap(), TokenChoice::Saved("t".into()));

@@ -1,20 +1,20 @@
-//! What the author of a scenario wants an attempt to be.
+//! The verdict that the author of a scenario expects.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the author of a scenario wants an attempt to be; checked before any snapshot.
+/// The verdict that an attempt must have. It is checked before the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Expect {
-    /// The kernel must do it.
+    /// The kernel must do what is asked.
     Allowed,
-    /// The kernel must refuse it to this actor, and do it for one with every permission.
+    /// The kernel must refuse it to this actor, but not to an actor with every permission.
     Denied,
-    /// The kernel must not know it.
+    /// The kernel must not know the command, type or field.
     Unsupported,
-    /// The kernel must refuse it to everybody. Only an attempt that says so may be malformed.
+    /// The kernel must refuse it to everyone. Without this, a malformed attempt is an error.
     Malformed,
-    /// Nobody may ask the kernel, because the unit that would does not run.
+    /// The attempt must not be made, because the unit that would make it does not run.
     NotMade,
 }

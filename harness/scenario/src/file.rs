@@ -1,6 +1,7 @@
-//! Scenario files: their format, and reading them.
+//! Reads scenario files.
 //!
-//! [`parse`] reads the text of a file and reports everything that is wrong with its form. What it means is the planner's to say.
+//! [`parse`] checks the structure of a file: keys, types and ranges. The planner then checks names and references, in
+//! whatever has the right structure, and reports all problems together.
 
 use std::sync::Arc;
 
@@ -17,43 +18,49 @@ use crate::{
     spec::{self, Spec},
 };
 
-/// A scenario file whose form is right. What it means was not looked at yet.
+/// A scenario file without the parts whose structure is wrong. Its names and references are not checked yet.
 #[derive(Clone, Debug)]
 pub struct ScenarioFile {
     name: ScenarioName,
     label: String,
     text: Arc<str>,
     root: Node,
+    problems: Vec<Problem>,
     spec: Spec,
     template: serde_json::Value,
 }
 
 impl ScenarioFile {
-    /// The name of the scenario.
+    /// Returns the name of the scenario.
     pub fn name(&self) -> &ScenarioName {
         &self.name
     }
 
-    /// The document with the place of every value.
+    /// Returns the document with the position of every value. [`Node::dropped`] records the dropped parts.
     pub fn root(&self) -> &Node {
         &self.root
     }
 
-    /// The document without its matrix, whose placeholders are filled in here.
+    /// Returns the problems with its structure: the dropped parts.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Returns the document without its matrix. Placeholders are replaced in a copy of it.
     pub fn template(&self) -> &serde_json::Value {
         &self.template
     }
 
-    /// What is written in it.
+    /// Returns the contents of the file.
     pub fn spec(&self) -> &Spec {
         &self.spec
     }
 
-    /// Puts in what the unit file of its container assigns, and each drop-in of that, if it names one: `read` is given the
-    /// name of a file beside the scenario.
+    /// Adds the assignments of the unit file that the container names, and of each of its drop-ins. `read` gets the name of
+    /// the file, which is beside the scenario.
     ///
     /// # Errors
-    /// A report that says at the name why the file cannot be had.
+    /// A report of why the file cannot be read, together with the problems that were found before.
     pub fn with_unit_file(
         mut self,
         read: impl FnOnce(&str) -> Result<Vec<Vec<Assignment>>, String>,
@@ -64,78 +71,91 @@ impl ScenarioFile {
         let files = if is_service_file(&name) {
             read(&name)
         } else {
-            Err("this is no name of a unit file beside the scenario, such as `agent.service`".to_owned())
+            Err("not the name of a unit file beside the scenario, such as `agent.service`".to_owned())
         };
         let key_path = node::KeyPath::default().key("container").key("unit_file");
-        let files = files.map_err(|why| self.report(vec![Problem::new(self.root.span_of(&key_path), why)]))?;
+        let files = files.map_err(|why| {
+            let problem = Problem::new(self.root.span_of(&key_path), why);
+            self.report(self.problems.iter().cloned().chain([problem]).collect())
+        })?;
         self.template[spec::UNIT_FILE] = serde_json::to_value(&files).unwrap_or_default();
         self.spec.unit_file = files;
         Ok(self)
     }
 
-    /// The line of the value at this place, counted from 1.
+    /// Returns the line of the value at this path, counted from 1.
     pub fn line_of(&self, key_path: &node::KeyPath) -> usize {
         report::position(&self.text, self.root.span_of(key_path).start).0
     }
 
-    /// A report of problems with it.
+    /// Creates a report of problems with the file.
     pub fn report(&self, problems: Vec<Problem>) -> Report {
         Report::new(&self.label, self.text.clone(), problems)
     }
 }
 
-/// Reads the bytes of a scenario file; `label` is what messages call the file.
+/// Reads the bytes of a scenario file; `label` is the name of the file in messages.
 ///
 /// # Errors
-/// What [`parse`] tells, and text that is not UTF-8.
+/// The errors of [`parse`], and text that is not UTF-8.
 pub fn parse_bytes(label: &str, name: ScenarioName, bytes: &[u8]) -> Result<ScenarioFile, Report> {
     if bytes.len() > MOST_BYTES {
-        return Err(too_long(label));
+        return Err(too_large(label));
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => parse(label, name, text),
         Err(error) => {
             let at = error.valid_up_to();
             let text: Arc<str> = String::from_utf8_lossy(bytes).into();
-            let problem = Problem::new(at..at, format!("this is no text: byte {at} of the file is not UTF-8"));
+            let problem = Problem::new(at..at, format!("byte {at} of the file is not UTF-8"));
             Err(Report::new(label, text, vec![problem.help("a scenario is a TOML file")]))
         }
     }
 }
 
-/// Reads the text of a scenario file; `label` is what messages call the file.
+/// Reads the text of a scenario file; `label` is the name of the file in messages.
+///
+/// Unknown and missing keys, wrong types and values out of range are no errors here but [`ScenarioFile::problems`].
 ///
 /// # Errors
-/// Everything in its form that is wrong: syntax, unknown and missing keys, wrong types, values out of range.
+/// A file that is too large, every syntax error, or the problems of a file without a single correct key.
 pub fn parse(label: &str, name: ScenarioName, text: &str) -> Result<ScenarioFile, Report> {
     if text.len() > MOST_BYTES {
-        return Err(too_long(label));
+        return Err(too_large(label));
     }
     let text: Arc<str> = text.into();
     let report = |problems| Report::new(label, text.clone(), problems);
-    let root = Node::read(&text).map_err(report)?;
-    let problems = structure::problems(&root, schema::scenario_schema());
-    if !problems.is_empty() {
-        return Err(report(problems));
-    }
+    let document = Node::read(&text).map_err(report)?;
+    let (root, mut problems) = structure::fitting(&document, schema::scenario_schema());
     let mut template = root.to_json();
-    let spec = serde_json::from_value::<Spec>(template.clone())
-        .map_err(|error| report(vec![Problem::new(root.span.clone(), error.to_string())]))?;
+    if let Some(document) = template.as_object_mut().filter(|document| !document.is_empty()) {
+        // The only key that must be there; if it is missing or wrong, that is reported already.
+        document.entry("summary").or_insert_with(|| "".into());
+    }
+    let spec = match serde_json::from_value::<Spec>(template.clone()) {
+        Ok(spec) => spec,
+        Err(error) => {
+            if problems.is_empty() {
+                problems.push(Problem::new(root.span.clone(), error.to_string()));
+            }
+            return Err(report(problems));
+        }
+    };
     if let Some(document) = template.as_object_mut() {
         document.remove("matrix");
     }
-    Ok(ScenarioFile { name, label: label.to_owned(), text: text.clone(), root, spec, template })
+    Ok(ScenarioFile { name, label: label.to_owned(), text: text.clone(), root, problems, spec, template })
 }
 
-/// Whether it names a service's file and no other folder; a template's says itself which instance (`NAME@INSTANCE.service`,
-/// systemd.unit(5)).
+/// Whether this is the name of a service's unit file, without a folder. The name of a template's instance contains the
+/// instance (`NAME@INSTANCE.service`, systemd.unit(5)).
 fn is_service_file(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@:".contains(&byte);
     name.len() <= 128 && !name.starts_with('.') && name.ends_with(".service") && name.bytes().all(is_plain)
 }
 
-/// The text is left out of such a report: nobody wants to see it.
-fn too_long(label: &str) -> Report {
-    let message = format!("the file has more than {MOST_BYTES} bytes, the most a scenario may have");
+/// The report leaves out the text.
+fn too_large(label: &str) -> Report {
+    let message = format!("the file has more than {MOST_BYTES} bytes, the limit for a scenario");
     Report::new(label, "".into(), vec![Problem::new(0..0, message).help("split it into several scenarios")])
 }

@@ -1,47 +1,47 @@
-//! A sweep as a table: what its rows and columns are.
+//! The table of a sweep: its rows and columns.
 
-/// What a sweep is laid out as.
+/// The table of a sweep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SweepLayout {
     /// What the rows are, such as `map types`.
     pub of: String,
     /// What each row is, such as `hash`.
     pub rows: Vec<String>,
-    /// The circumstances each row is attempted under.
+    /// The arms.
     pub columns: Vec<Column>,
-    /// Names that stand for nothing that could be attempted, each with the reason.
+    /// Names that cannot be attempted, each with the reason.
     pub absent: Vec<UncoveredName>,
-    /// Names that nobody has told us how to attempt.
+    /// Names without a recipe.
     pub orphans: Vec<UncoveredName>,
 }
 
-/// A column: the circumstances of an attempt.
+/// A column: an arm of the sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// What scenario files and JSON call it, such as `no_token`.
+    /// Its name in scenario files and JSON, such as `no_token`.
     pub name: String,
-    /// A few characters that stand above it.
+    /// The header: a few characters.
     pub head: String,
-    /// What they mean.
+    /// What the header means.
     pub meaning: String,
 }
 
-/// A name of the kernel that no row stands for.
+/// A name of the kernel that has no row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UncoveredName {
     /// The name.
     pub name: String,
-    /// Why there is none, or what to do about it.
+    /// Why there is no row, or what to do about it.
     pub advice: String,
 }
 
-/// What an attempt is to its scenario.
+/// The role of an attempt in its scenario.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AttemptRole {
     /// A line of its own.
     #[default]
     Line,
-    /// It makes what attempts of a sweep need, and is not shown.
+    /// It creates what attempts of a sweep need, and is not shown.
     Preparation,
     /// A cell of the sweep's table.
     Cell {

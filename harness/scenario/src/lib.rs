@@ -1,4 +1,4 @@
-//! The format of scenario files, and what a scenario comes to on a kernel.
+//! The format of scenario files, and scenarios that are expanded for one kernel.
 
 pub mod attempt;
 pub mod choice;

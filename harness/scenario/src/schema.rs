@@ -1,4 +1,4 @@
-//! The JSON Schema of a scenario file, from the types.
+//! The JSON Schema of scenario files, generated from the types.
 
 use std::sync::LazyLock;
 
@@ -7,25 +7,25 @@ use serde_json::Value;
 
 use crate::spec::Spec;
 
-/// The schema of a scenario file (JSON Schema 2020-12).
+/// Returns the schema of a scenario file (JSON Schema 2020-12).
 pub fn scenario_schema() -> &'static Value {
     static SCHEMA: LazyLock<Value> = LazyLock::new(schema_of::<Spec>);
     &SCHEMA
 }
 
-/// The schema of a TOML file whose keys are the members of this type.
+/// Returns the schema of a TOML file whose keys are the members of this type.
 pub fn schema_of<T: JsonSchema>() -> Value {
     settings().into_generator().into_root_schema_for::<T>().to_value()
 }
 
-/// How schemas are written here: a key that may be absent has its plain type, and descriptions are not wrapped.
+/// Returns the settings of all schemas here: an optional key has its plain type, and descriptions are not wrapped.
 pub fn settings() -> SchemaSettings {
     SchemaSettings::draft2020_12()
         .with_transform(RecursiveTransform(drop_null))
         .with_transform(RecursiveTransform(fold_lines))
 }
 
-/// An optional key may be absent, but nothing is written in its place: TOML has no null.
+/// Removes `null` from the type of an optional key: TOML has no null.
 fn drop_null(schema: &mut Schema) {
     let Some(members) = schema.as_object_mut() else { return };
     if let Some(Value::String(format)) = members.remove("format") {
@@ -51,7 +51,7 @@ fn drop_null(schema: &mut Schema) {
     }
 }
 
-/// A number must fit its type; the format alone would tell that to nobody.
+/// Replaces the format of a number by its bounds, which validators check.
 fn bound_by_format(members: &mut serde_json::Map<String, Value>, format: &str) {
     let (least, most) = match format {
         "uint32" => (0, i64::from(u32::MAX)),
@@ -62,7 +62,7 @@ fn bound_by_format(members: &mut serde_json::Map<String, Value>, format: &str) {
     members.entry("maximum").or_insert_with(|| most.into());
 }
 
-/// Documentation is wrapped in the source; readers of the schema wrap it themselves.
+/// Joins the lines of a description, which are wrapped in the source only.
 fn fold_lines(schema: &mut Schema) {
     let Some(Value::String(text)) = schema.get_mut("description") else { return };
     let paragraphs: Vec<String> = text.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect();

@@ -1,9 +1,9 @@
-//! Scenarios whose names are close to one that does not exist.
+//! Suggestions for a scenario name that does not exist.
 
 use harness_protocol::name::ScenarioName;
 
-/// The names of scenarios closest to this text, best first, at most three. The name of the file alone counts as much as
-/// the whole: `wrong-map-typ` means `maps/wrong-map-type`.
+/// Returns the names of the scenarios closest to this text, best first, at most three. The name of the file alone counts as
+/// much as the whole name: `wrong-map-typ` suggests `maps/wrong-map-type`.
 pub fn similar_scenarios<'a>(text: &str, names: impl IntoIterator<Item = &'a ScenarioName>) -> Vec<&'a ScenarioName> {
     let text: String = text.chars().take(200).collect::<String>().to_ascii_lowercase();
     let score = |name: &ScenarioName| {

@@ -1,4 +1,4 @@
-//! The keys of a scenario file. Their documentation is what `scenarios/README.md` and editors show.
+//! The keys of a scenario file. Their documentation is shown in `docs/scenario-reference.md` and in editors.
 
 use std::collections::BTreeMap;
 
@@ -12,66 +12,67 @@ use crate::{
     sweep::Sweep,
 };
 
-/// One scenario: what is delegated, who acts, and what is attempted in which order.
+/// A scenario: what is delegated, who acts, and what is attempted in which order.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "Scenario")]
 pub struct Spec {
     /// What the scenario proves, in one sentence.
     pub summary: String,
-    /// The kernels it is meant for, as comparisons of MAJOR.MINOR that must all hold: `">=6.9"`, `">=6.12, <7.0"`. On
-    /// any other kernel it is skipped. Without it every kernel is meant.
+    /// The kernels that the scenario is for: comparisons with MAJOR.MINOR that must all hold, such as `">=6.9"` or
+    /// `">=6.12, <7.0"`. Other kernels skip the scenario. By default it is for every kernel.
     #[serde(default)]
     pub kernels: Option<String>,
-    /// Kconfig options that must be on in a kernel, built in or as modules, such as `["CONFIG_BPF_JIT_ALWAYS_ON"]`. On
-    /// any other kernel the scenario is skipped.
+    /// Kconfig options that the kernel must have, built in or as modules, such as `["CONFIG_BPF_JIT_ALWAYS_ON"]`. Other
+    /// kernels skip the scenario.
     #[serde(default)]
     pub config: Vec<String>,
-    /// The images it is meant for, by name or by a glob such as `systemd-*`. On any other image it is skipped. Without it
-    /// every image is meant; a scenario with a unit of systemd must say it.
+    /// The images that the scenario is for: a name, or a glob such as `systemd-*`. Other images skip the scenario. By
+    /// default it is for every image; a scenario with a systemd unit must set this key.
     #[serde(default)]
     pub images: Option<String>,
-    /// What the unit file of the container assigns, and each of its drop-ins; read beside the scenario, not written in it.
+    /// The assignments of the container's unit file, and of each of its drop-ins. They are read from files beside the
+    /// scenario.
     #[serde(default)]
     #[schemars(skip)]
     pub unit_file: Vec<Vec<Assignment>>,
     /// Which other scenarios may run in the same boot of the kernel.
     #[serde(default)]
     pub isolation: Isolation,
-    /// Seconds the scenario may take before it counts as hung.
+    /// The time after which the scenario counts as hung, in seconds.
     #[serde(default = "default_deadline")]
     #[schemars(range(min = 1, max = 300))]
     pub deadline: u64,
-    /// Settings of the whole virtual machine while the scenario runs.
+    /// Settings of the whole VM while the scenario runs.
     #[serde(default)]
     pub vm: VmSettings,
-    /// Runs the scenario once for each combination of values: `type = ["hash", "array"]` puts each of the two in the
-    /// place of `{type}` in any string below `delegate`, `container`, `containers` and `attempt`. `"@map_types"`,
-    /// `"@prog_types"`, `"@attach_types"` and `"@cmds"` stand for every name the booted kernel knows, except types that
-    /// need an object made before.
+    /// Runs the scenario once for each combination of values. With `type = ["hash", "array"]`, each of the two values
+    /// replaces `{type}` in all strings below `delegate`, `container`, `containers` and `attempt`. `"@map_types"`,
+    /// `"@prog_types"`, `"@attach_types"` and `"@cmds"` stand for every name that the booted kernel knows, except types
+    /// that need another object first.
     #[serde(default)]
     pub matrix: BTreeMap<String, Axis>,
-    /// What the bpffs of the container named `container` delegates. Without it nothing is delegated.
+    /// What the bpffs of the container named `container` delegates; by default nothing.
     #[serde(default)]
     pub delegate: Delegate,
-    /// The container named `container`, in which an attempt is made unless it says otherwise.
+    /// The container named `container`, which makes every attempt without `by`.
     #[serde(default)]
     pub container: Option<ContainerSpec>,
-    /// Further containers by name, such as `[containers.intruder]`; `container` and `host` are taken.
+    /// Further containers by name, such as `[containers.intruder]`. The names `container` and `host` are reserved.
     #[serde(default)]
     #[schemars(extend("maxProperties" = MOST_CONTAINERS))]
     pub containers: BTreeMap<String, NamedContainer>,
-    /// What is attempted, in this order: one `[[attempt]]` each.
+    /// The attempts, in this order: one `[[attempt]]` each.
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub attempt: Vec<Attempt>,
-    /// Attempts everything of one kind that the booted kernel knows, in place of `[[attempt]]`. It makes its own
+    /// Attempts everything of one kind that the booted kernel knows, instead of `[[attempt]]`. A sweep makes its own
     /// container.
     #[serde(default)]
     pub sweep: Option<Sweep>,
 }
 
-/// A scenario has at most this many named containers.
+/// The most named containers of a scenario.
 pub const MOST_CONTAINERS: usize = 16;
 
 const fn default_deadline() -> u64 {
@@ -82,139 +83,139 @@ const fn default_deadline() -> u64 {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Isolation {
-    /// Any: every scenario has namespaces, bpffs and cgroup of its own, and one runs after the other.
+    /// All others: each scenario has its own namespaces, bpffs and cgroup, and they run one after the other.
     #[default]
     Shared,
-    /// None: the scenario changes the kernel for good, and has a boot of its own.
+    /// None: the scenario changes the kernel until the next boot, so it has a boot of its own.
     Vm,
 }
 
-/// Settings of the whole virtual machine while the scenario runs.
+/// Settings of the whole VM while the scenario runs.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VmSettings {
-    /// Kernel settings below `/proc/sys`, by dotted name: `kernel.unprivileged_bpf_disabled = 0`. Only those below
-    /// `kernel.`, `net.`, `user.`, `vm.` and `fs.`; the values found are put back afterwards.
+    /// Kernel settings below `/proc/sys`, by dotted name, such as `kernel.unprivileged_bpf_disabled = 0`. Only settings
+    /// below `kernel.`, `net.`, `user.`, `vm.` and `fs.` can be set; their earlier values are restored afterwards.
     #[serde(default)]
     pub sysctl: BTreeMap<String, Setting>,
-    /// Hooks of the security modules on which a BPF program refuses everything with `EPERM` while attempts are made.
-    /// Controls are made without it.
+    /// LSM hooks on which a BPF program refuses everything with `EPERM` while attempts are made, such as
+    /// `["bpf_token_cmd"]`. Controls are made without it.
     #[serde(default)]
     pub lsm: Vec<LsmHook>,
-    /// Locks the kernel down (`kernel_lockdown(7)`), which no scenario can take back: it needs `isolation = "vm"`.
+    /// Locks the kernel down (`kernel_lockdown(7)`). This lasts until the next boot, so it needs `isolation = "vm"`.
     #[serde(default)]
     pub lockdown: Option<Lockdown>,
 }
 
-/// A system call filter: what it refuses never reaches the kernel, and all else does.
+/// A system call filter. It refuses some calls and allows all others.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Seccomp {
-    /// System calls by name, or commands of `bpf(2)`: `["fsconfig", "bpf:map_create"]`. Of system calls there are
-    /// `bpf`, `fsopen`, `fsconfig`, `fspick`, `open_tree` and `perf_event_open`.
+    /// The system calls that it refuses, or commands of `bpf(2)`, such as `["fsconfig", "bpf:map_create"]`. The system
+    /// calls can be `bpf`, `fsopen`, `fsconfig`, `fspick`, `open_tree` and `perf_event_open`.
     #[schemars(length(min = 1, max = 64))]
     pub refuse: Vec<String>,
-    /// What they are answered.
+    /// The error that refused calls return.
     #[serde(default)]
     pub errno: FilterErrno,
 }
 
-/// What a bpffs delegates: names, upper or lower case, with or without their `BPF_` prefix, or `["any"]`.
+/// What a bpffs delegates: lists of names in upper or lower case, with or without their `BPF_` prefix, or `["any"]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Delegate {
-    /// Commands of `bpf(2)`: the option `delegate_cmds`.
+    /// Commands of `bpf(2)`, such as `["map_create"]`: the mount option `delegate_cmds`.
     #[serde(default)]
     pub cmds: Vec<String>,
-    /// Map types: the option `delegate_maps`.
+    /// Map types, such as `["hash"]`: the mount option `delegate_maps`.
     #[serde(default)]
     pub maps: Vec<String>,
-    /// Program types: the option `delegate_progs`.
+    /// Program types, such as `["xdp"]`: the mount option `delegate_progs`.
     #[serde(default)]
     pub progs: Vec<String>,
-    /// Attach types: the option `delegate_attachs`.
+    /// Attach types, such as `["tcx_ingress"]`: the mount option `delegate_attachs`.
     #[serde(default)]
     pub attachs: Vec<String>,
-    /// Mount options handed to the kernel as they are, for scenarios about its parser: `delegate_cmds = "0x21"`, or a
-    /// list of values that are set one after the other.
+    /// Mount options that are passed to the kernel unchanged, for scenarios about its parser: `delegate_cmds = "0x21"`,
+    /// or a list of values that are set one after the other.
     #[serde(default)]
     pub raw: BTreeMap<String, Texts>,
 }
 
-/// What makes a container.
+/// What sets up a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContainerKind {
-    /// The guest program: a process in namespaces of its own.
+    /// The guest program: the container is a process in namespaces of its own.
     #[default]
     Namespaces,
-    /// The systemd of the guest: the process of a service.
+    /// The guest's systemd: the container is the process of a service.
     Systemd,
 }
 
 /// The key of [`Spec::unit_file`].
 pub(crate) const UNIT_FILE: &str = "unit_file";
 
-/// What a unit may assign to this many keys, and how many drop-ins it may have.
+/// The most keys that a unit assigns, drop-ins that it has, and options of systemd-nspawn.
 pub const MOST_ASSIGNMENTS: usize = 64;
 
 /// A container: a process that starts as an unprivileged user, in user and mount namespaces of its own.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContainerSpec {
-    /// What makes it. With `"systemd"` it is a service, and all that can be said about it is `unit_file`,
-    /// `unit`, `drop_ins`, `instance`, `manager` and `nspawn`.
+    /// What sets up the container. With `"systemd"` it is a service, and only the keys `unit_file`, `unit`, `drop_ins`,
+    /// `instance`, `manager` and `nspawn` apply.
     #[serde(default)]
     pub kind: ContainerKind,
-    /// A unit file beside the scenario, such as `"agent.service"`, with the drop-ins in `agent.service.d`, as systemd would
-    /// read them; what cannot hold in a VM is left out or replaced as `cargo xtask validate --prove` tells. `unit` is then
-    /// one drop-in more, and `drop_ins` stand behind it.
+    /// A unit file beside the scenario, such as `"agent.service"`. Drop-ins in `agent.service.d` are read as systemd
+    /// would read them. Settings that cannot work in a VM are removed or replaced; `cargo xtask validate --prove` lists
+    /// them. `unit` then becomes another drop-in, followed by `drop_ins`.
     #[serde(default)]
     pub unit_file: Option<String>,
-    /// What the section `[Service]` of its unit file assigns: `PrivateBPF = true`; a list is one assignment each, in its
-    /// order, and an empty string resets. What starts a process in it is added.
+    /// The assignments in the section `[Service]` of the unit file, such as `PrivateBPF = true`. A list makes one
+    /// assignment per value, in this order; an empty string resets. The command that starts the process is added.
     #[serde(default)]
     #[schemars(extend("maxProperties" = MOST_ASSIGNMENTS))]
     pub unit: BTreeMap<String, Assigned>,
-    /// The same of each of its drop-ins, in the order systemd reads them.
+    /// The assignments of each drop-in, in the order in which systemd reads them.
     #[serde(default)]
     #[schemars(length(max = MOST_ASSIGNMENTS))]
     pub drop_ins: Vec<BTreeMap<String, Assigned>>,
-    /// Its unit file is a template, and this is the name of the instance: `%i` stands for it.
+    /// Makes the unit file a template, and is the name of the instance, which `%i` stands for.
     #[serde(default)]
     pub instance: Option<String>,
-    /// Whose unit it is: `"user"` is the manager of an unprivileged user, uid 1000.
+    /// Which manager runs the unit. `"user"` is that of an unprivileged user, uid 1000.
     #[serde(default)]
     pub manager: Manager,
-    /// The unit runs systemd-nspawn with these options, such as `["--private-users=65536:65536"]`, and the attempts are
-    /// made in its container, which has the image's `/usr` and nothing else of the machine.
+    /// Makes the unit run systemd-nspawn with these options, such as `["--private-users=65536:65536"]`. The attempts
+    /// run in its container, which sees the `/usr` of the image and nothing else of the VM.
     #[serde(default)]
     #[schemars(length(max = MOST_ASSIGNMENTS))]
     pub nspawn: Option<Vec<String>>,
-    /// The user and group id it starts as, which is root inside.
+    /// The user and group id that it starts as. Inside its user namespace, this is root.
     #[serde(default = "default_uid")]
     #[schemars(range(min = 1, max = 65533))]
     pub uid: u32,
-    /// Namespaces of its own besides user and mount.
+    /// The namespaces of its own, in addition to user and mount, such as `["net"]`.
     #[serde(default)]
     pub namespaces: Vec<Namespace>,
-    /// The capabilities it has in its user namespace once it is set up: `"all"`, or a list such as `["bpf",
-    /// "net_admin"]`. A token it makes while it is set up is made before the others are dropped.
+    /// The capabilities that it has in its user namespace after setup: `"all"`, or a list such as `["bpf", "net_admin"]`.
+    /// It creates its own token (`token = true`) before it drops the others.
     #[serde(default)]
     #[schemars(extend("default" = "all"))]
     pub caps: Capabilities,
-    /// The container in whose namespaces it is made; without it the initial ones.
+    /// The container inside whose namespaces it is set up; by default it is inside the initial namespaces.
     #[serde(default)]
     pub parent: Option<String>,
-    /// Whether it has namespaces of its own. With `false` it is a process of that user in the namespaces of its
-    /// `parent`, or in the initial ones, where `caps` must be written; it pins in its parent's bpffs, or in one of the
+    /// Whether it has namespaces of its own. With `false`, it is a process of this user in the namespaces of its `parent`
+    /// or in the initial namespaces, where `caps` is required. It then pins in its parent's bpffs, or in a bpffs of the
     /// initial user namespace.
     #[serde(default = "default_unshare")]
     pub unshare: bool,
-    /// Whether it gives up new privileges for good (`PR_SET_NO_NEW_PRIVS`).
+    /// Whether it can never gain privileges again (`PR_SET_NO_NEW_PRIVS`).
     #[serde(default)]
     pub no_new_privs: bool,
-    /// A filter of its system calls from the moment it is set up (`seccomp(2)`).
+    /// A filter of its system calls after setup (`seccomp(2)`).
     #[serde(default)]
     pub seccomp: Option<Seccomp>,
 }
@@ -248,42 +249,42 @@ const fn default_unshare() -> bool {
     true
 }
 
-/// A container with a bpffs that delegates its own.
+/// A further container, with a bpffs and a delegation of its own.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NamedContainer {
-    /// The user and group id it starts as, which is root inside.
+    /// The user and group id that it starts as. Inside its user namespace, this is root.
     #[serde(default = "default_uid")]
     #[schemars(range(min = 1, max = 65533))]
     pub uid: u32,
-    /// Namespaces of its own besides user and mount.
+    /// The namespaces of its own, in addition to user and mount, such as `["net"]`.
     #[serde(default)]
     pub namespaces: Vec<Namespace>,
-    /// The capabilities it has in its user namespace once it is set up: `"all"` or a list.
+    /// The capabilities that it has in its user namespace after setup: `"all"`, or a list such as `["bpf"]`.
     #[serde(default)]
     #[schemars(extend("default" = "all"))]
     pub caps: Capabilities,
-    /// The container in whose namespaces it is made; without it the initial ones.
+    /// The container inside whose namespaces it is set up; by default it is inside the initial namespaces.
     #[serde(default)]
     pub parent: Option<String>,
-    /// Whether it has namespaces of its own. With `false` it is a process of that user in the namespaces of its
-    /// `parent`, or in the initial ones, where `caps` must be written; it pins in its parent's bpffs, or in one of the
+    /// Whether it has namespaces of its own. With `false`, it is a process of this user in the namespaces of its `parent`
+    /// or in the initial namespaces, where `caps` is required. It then pins in its parent's bpffs, or in a bpffs of the
     /// initial user namespace.
     #[serde(default = "default_unshare")]
     pub unshare: bool,
-    /// Whether it gives up new privileges for good (`PR_SET_NO_NEW_PRIVS`).
+    /// Whether it can never gain privileges again (`PR_SET_NO_NEW_PRIVS`).
     #[serde(default)]
     pub no_new_privs: bool,
-    /// A filter of its system calls from the moment it is set up (`seccomp(2)`).
+    /// A filter of its system calls after setup (`seccomp(2)`).
     #[serde(default)]
     pub seccomp: Option<Seccomp>,
-    /// What its bpffs delegates. Without it nothing is delegated.
+    /// What its bpffs delegates; by default nothing.
     #[serde(default)]
     pub delegate: Delegate,
 }
 
 impl NamedContainer {
-    /// What it shares with the container named `container`.
+    /// Returns the keys that it shares with the container named `container`.
     pub fn container(&self) -> ContainerSpec {
         ContainerSpec {
             uid: self.uid,

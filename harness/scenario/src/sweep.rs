@@ -1,31 +1,31 @@
-//! Sweeps: every name of one kind that a kernel knows, under every circumstance that matters.
+//! Sweeps: every name of one kind that a kernel knows, attempted under different circumstances.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Everything of one kind that the booted kernel knows, each attempted under the same circumstances, in one table.
+/// Attempts everything of one kind that the booted kernel knows, under the same circumstances, in one table.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sweep {
     /// What the rows are.
     pub of: SweepOf,
-    /// What the columns are; by default every arm that means something for these rows.
+    /// What the columns are, such as `["granted", "no_token"]`; by default every arm that applies to these rows.
     #[serde(default)]
     pub arms: Option<Vec<Arm>>,
-    /// Arms in which every attempt must give the same, as far as the kernel can know it: the keys `allowed` and `denied`
-    /// are lists of arms.
+    /// Arms in which every attempt must have the same verdict, unless the kernel does not know what is attempted. The
+    /// keys `allowed` and `denied` are lists of arms, such as `{ allowed = ["granted"], denied = ["no_cmd"] }`.
     #[serde(default)]
     pub expect: SweepExpect,
 }
 
-/// Arms in which every attempt must give the same.
+/// Arms in which every attempt must have the same verdict.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SweepExpect {
-    /// Arms in which all must be allowed.
+    /// Arms in which every attempt must be allowed.
     #[serde(default)]
     pub allowed: Vec<Arm>,
-    /// Arms in which all must be denied.
+    /// Arms in which every attempt must be denied.
     #[serde(default)]
     pub denied: Vec<Arm>,
 }
@@ -34,70 +34,71 @@ pub struct SweepExpect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SweepOf {
-    /// A map of every type.
+    /// Creates a map of every type.
     MapTypes,
-    /// A program of every type.
+    /// Loads a program of every type.
     ProgTypes,
-    /// A program loaded for every attach type.
+    /// Loads a program for every attach type.
     ExpectedAttachTypes,
-    /// A link of every attach type, of a program that the container loaded, or root where the arm has no token.
+    /// Creates a link of every attach type. The container loaded its program, or root if the arm has no token.
     AttachTypes,
-    /// A program of every attach type attached by `BPF_PROG_ATTACH`, likewise.
+    /// Attaches a program of every attach type with `BPF_PROG_ATTACH`. The container loaded it, or root if the arm has no
+    /// token.
     LegacyAttach,
-    /// Every command.
+    /// Uses every command.
     Cmds,
-    /// Every feature of the verifier that `verify` knows. Which capabilities each needs is expected without being
-    /// written.
+    /// Loads a program with every feature of the verifier that `verify` knows. The verdicts that follow from the
+    /// capabilities each feature needs are expected without `expect`.
     Features,
-    /// Every helper, in programs of every type. A helper that an arm with less was granted is not asked for again in one
-    /// with more.
+    /// Surveys the helpers of every program type. An arm does not ask again about helpers that an arm with fewer
+    /// permissions has got.
     Helpers,
 }
 
-/// The circumstances of a column.
+/// The circumstances of the attempts in a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Arm {
-    /// Full root outside of all containers; only of `helpers`.
+    /// Full root outside all containers; only for `helpers`.
     Root,
-    /// A token of exactly the bits the call takes, and every capability.
+    /// A token with exactly the bits that the call needs, and every capability.
     Granted,
-    /// A token of everything but the command, and every capability.
+    /// A token with everything but the command, and every capability.
     NoCmd,
-    /// A token of everything but the map or program type, and every capability.
+    /// A token with everything but the map or program type, and every capability.
     NoType,
-    /// A token of everything but the attach type, and every capability.
+    /// A token with everything but the attach type, and every capability.
     NoAttach,
     /// No token, and every capability in the user namespace.
     NoToken,
-    /// The token of `granted`, and every capability but `CAP_BPF` and `CAP_SYS_ADMIN`, which would stand in for it.
+    /// The token of `granted`, and every capability except `CAP_BPF`, and `CAP_SYS_ADMIN`, which would replace it.
     NoBpf,
-    /// The same without `CAP_PERFMON` and `CAP_SYS_ADMIN`.
+    /// The token of `granted`, and every capability except `CAP_PERFMON` and `CAP_SYS_ADMIN`.
     NoPerfmon,
-    /// The same without `CAP_NET_ADMIN` and `CAP_SYS_ADMIN`.
+    /// The token of `granted`, and every capability except `CAP_NET_ADMIN` and `CAP_SYS_ADMIN`.
     NoNetAdmin,
-    /// The same without `CAP_SYS_ADMIN` alone.
+    /// The token of `granted`, and every capability except `CAP_SYS_ADMIN`.
     NoSysAdmin,
-    /// The token of `granted`, and no capability but `CAP_SYS_ADMIN`.
+    /// The token of `granted`, and only `CAP_SYS_ADMIN`.
     OnlySysAdmin,
     /// The token of `granted`, and no capability.
     NoCaps,
-    /// Neither a token nor a capability.
+    /// No token and no capability.
     Nothing,
-    /// Neither, with `kernel.unprivileged_bpf_disabled=0`.
+    /// No token and no capability, with `kernel.unprivileged_bpf_disabled=0`.
     #[serde(rename = "unprivileged_0")]
     Unprivileged0,
-    /// Neither, with `kernel.unprivileged_bpf_disabled=2`.
+    /// No token and no capability, with `kernel.unprivileged_bpf_disabled=2`.
     #[serde(rename = "unprivileged_2")]
     Unprivileged2,
-    /// `no_bpf` with `kernel.unprivileged_bpf_disabled=0`, where some types load without `CAP_BPF`; only of `helpers`
-    /// and `features`.
+    /// The same as `no_bpf`, with `kernel.unprivileged_bpf_disabled=0`, where some types load without `CAP_BPF`; only for
+    /// `helpers` and `features`.
     #[serde(rename = "no_bpf_0")]
     NoBpf0,
 }
 
 impl Arm {
-    /// All, in the order of columns.
+    /// All arms, in the order of columns.
     pub const ALL: [Self; 16] = [
         Self::Root,
         Self::Granted,
@@ -117,7 +118,7 @@ impl Arm {
         Self::NoBpf0,
     ];
 
-    /// As it is written in a scenario and in JSON.
+    /// Returns its name in scenarios and in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Root => "root",
@@ -139,7 +140,7 @@ impl Arm {
         }
     }
 
-    /// What stands above its column.
+    /// Returns the header of its column.
     pub const fn head(self) -> &'static str {
         match self {
             Self::Root => "root",
@@ -161,7 +162,7 @@ impl Arm {
         }
     }
 
-    /// What the head of its column means, in a sweep of these rows.
+    /// Returns what the header of its column means, in a sweep with these rows.
     pub const fn meaning(self, of: SweepOf) -> &'static str {
         match self {
             Self::Granted if of.attaches() => "the program was loaded with a token of everything; every capability",
@@ -191,7 +192,7 @@ impl Arm {
 }
 
 impl SweepOf {
-    /// What the rows are, in words.
+    /// Returns what the rows are, in words.
     pub const fn noun(self) -> &'static str {
         match self {
             Self::MapTypes => "map types",
@@ -205,21 +206,21 @@ impl SweepOf {
         }
     }
 
-    /// Whether it is programs that are attached, which is judged by how they were loaded.
+    /// Whether the rows attach programs. What the kernel allows then depends on how the program was loaded.
     pub const fn attaches(self) -> bool {
         matches!(self, Self::AttachTypes | Self::LegacyAttach)
     }
 
-    /// The arms that mean something for some row.
+    /// Returns the arms that apply to some row.
     pub fn arms(self) -> Vec<Arm> {
-        let means_something = |arm: &Arm| match (arm, self) {
+        let applies = |arm: &Arm| match (arm, self) {
             (Arm::NoType, _) => !self.attaches(),
             (Arm::Root, _) => self == Self::Helpers,
             (Arm::NoBpf0, _) => matches!(self, Self::Helpers | Self::Features),
             (Arm::NoAttach, _) => !self.attaches() && self != Self::MapTypes,
             _ => true,
         };
-        Arm::ALL.into_iter().filter(means_something).collect()
+        Arm::ALL.into_iter().filter(applies).collect()
     }
 }
 
@@ -228,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_arm_is_written_as_it_is_told() {
+    fn the_name_of_an_arm_is_its_spelling() {
         for arm in Arm::ALL {
             assert_eq!(serde_json::to_value(arm).unwrap(), arm.name());
         }
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn arms_that_mean_nothing_are_left_out() {
+    fn arms_that_do_not_apply_are_left_out() {
         assert!(!SweepOf::MapTypes.arms().contains(&Arm::NoAttach) && SweepOf::MapTypes.arms().contains(&Arm::NoType));
         assert!(
             !SweepOf::AttachTypes.arms().contains(&Arm::NoType) && SweepOf::AttachTypes.arms().contains(&Arm::NoCmd)

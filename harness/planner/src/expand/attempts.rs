@@ -1,4 +1,4 @@
-//! The attempts of a case: who makes them, with which token, and what they leave for later ones.
+//! Expands attempts: who makes them, with which token, and what they save for later ones.
 
 use harness_diagnostics::node::KeyPath;
 use harness_protocol::plan::{self, Actor, Call, Token};
@@ -27,38 +27,44 @@ struct AttemptActor {
 }
 
 impl ExpandContext<'_, '_> {
-    /// Works one attempt out; `None` if something about it is wrong. What is wrong with its actor does not hide what is
-    /// wrong with its arguments.
+    /// Expands one attempt; `None` if something about it is wrong. A wrong actor does not hide wrong arguments.
     pub(crate) fn attempt(&mut self, attempt: &Attempt, key_path: KeyPath) -> Option<(ExpandedAttempt, plan::Attempt)> {
         let common = attempt.common();
+        let complete = self.problems.is_complete(&key_path);
         let actor = self.containers.actor(common.by, &key_path.key("by"), self.problems);
-        let token = actor.as_ref().and_then(|actor| self.token(attempt.op(), &common, actor, &key_path.key("token")));
-        if let Some(gone) = actor.as_ref().filter(|actor| self.ended.contains(actor)) {
-            let message = format!("{} was ended by an earlier `exit`", describe(gone));
-            self.problems.problem(&key_path, message);
+        let setting = AttemptContext { key_path, actor, complete };
+        let key_path = &setting.key_path;
+        let token = self.token(attempt.op(), &common, &setting);
+        if let Some(gone) = setting.actor.as_ref().filter(|actor| complete && self.ended.contains(actor)) {
+            let message = format!("an earlier `exit` ended {}", describe(gone));
+            self.problems.problem(key_path, message);
         }
-        let caps = actor.as_ref().map(|actor| self.caps(common.caps, actor, &key_path.key("caps")));
-        let setting = AttemptContext { key_path: key_path.clone(), actor };
+        let caps = setting.actor.as_ref().map(|actor| self.caps(common.caps, actor, &setting));
         let made = calls::make(self, attempt, &setting);
-        if let Some(name) = common.save {
-            let object = made.as_ref().and_then(|made| made.gives.clone());
-            self.objects.save(name, object, common.expect, &key_path.key("save"), self.problems);
+        match common.save {
+            Some(name) => {
+                let object = made.as_ref().and_then(|made| made.gives.clone()).filter(|_| complete);
+                self.objects.save(name, object, common.expect, &key_path.key("save"), self.problems);
+            }
+            None if !self.problems.is_complete(&key_path.key("save")) => self.objects.may_lack_names(),
+            None => {}
         }
         Some(self.finish(attempt, AttemptActor { actor: setting.actor?, token: token?, caps: caps? }, made?))
     }
 
-    /// The numbers of the capabilities in effect, if they are written; the actor must have them.
-    fn caps(&mut self, written: Option<&[String]>, actor: &Actor, key_path: &KeyPath) -> Option<Vec<u32>> {
+    /// Returns the numbers of the capabilities in effect, if the attempt lists them. The actor must have them.
+    fn caps(&mut self, written: Option<&[String]>, actor: &Actor, setting: &AttemptContext) -> Option<Vec<u32>> {
+        let key_path = &setting.key_path.key("caps");
         let numbers = capabilities::numbers(written?, key_path, self.problems);
-        let lacking = numbers.iter().find(|number| !self.containers.has_cap(actor, **number));
+        let lacking = numbers.iter().find(|number| setting.complete && !self.containers.has_cap(actor, **number));
         if let Some(name) = lacking.and_then(|number| capability::NAMES.get(*number as usize)) {
             let message = format!("{} does not have `{name}`, so it cannot be in effect", describe(actor));
-            self.problems.advise(key_path, message, "give it to the container: `caps`");
+            self.problems.advise(key_path, message, "add it to the container's `caps`");
         }
         Some(numbers)
     }
 
-    /// Why the kernel cannot take the token that is handed over, if one is.
+    /// Returns why the kernel cannot take the token of the attempt, if it has one.
     fn lacks_token(&self, call: &Call, token: &Token) -> Option<String> {
         if *token == Token::None {
             return None;
@@ -86,18 +92,20 @@ impl ExpandContext<'_, '_> {
         )
     }
 
-    fn token(&mut self, op: &str, common: &Common<'_>, actor: &Actor, key_path: &KeyPath) -> Option<Token> {
+    fn token(&mut self, op: &str, common: &Common<'_>, setting: &AttemptContext) -> Option<Token> {
+        let actor = setting.actor.as_ref()?;
         if !common.takes_token {
             return Some(Token::None);
         }
+        let key_path = &setting.key_path.key("token");
         let token = match common.token {
             None => self.usual_token(actor),
             Some(TokenChoice::None) => Token::None,
-            Some(TokenChoice::Own) => self.own_token(actor, key_path)?,
-            Some(TokenChoice::Saved(name)) => self.saved_token(name, common.expect, key_path)?,
+            Some(TokenChoice::Own) => self.own_token(actor, setting)?,
+            Some(TokenChoice::Saved(name)) => self.saved_token(name, common.expect, setting)?,
         };
         if op == "token_info" && token == Token::None {
-            self.problems.advise(key_path, "`token_info` asks about a token, and this actor has none", NO_TOKEN);
+            self.problems.advise(key_path, "`token_info` needs a token, and this actor has none", NO_TOKEN);
             return None;
         }
         if let (Token::Own, Actor::Container(name)) = (&token, actor) {
@@ -110,26 +118,27 @@ impl ExpandContext<'_, '_> {
         if self.containers.delegates(actor) { Token::Own } else { Token::None }
     }
 
-    fn own_token(&mut self, actor: &Actor, key_path: &KeyPath) -> Option<Token> {
-        if self.containers.delegates(actor) {
+    fn own_token(&mut self, actor: &Actor, setting: &AttemptContext) -> Option<Token> {
+        if self.containers.delegates(actor) || !setting.complete {
             return Some(Token::Own);
         }
         let who = label::actor(actor);
         let message = match actor {
-            Actor::Host => format!("`{HOST}` makes no token"),
-            Actor::Container(_) => format!("`{who}` makes no token, because nothing is delegated to it"),
+            Actor::Host => format!("`{HOST}` creates no token"),
+            Actor::Container(_) => format!("`{who}` creates no token, because nothing is delegated to it"),
         };
-        self.problems.advise(key_path, message, NO_TOKEN);
+        self.problems.advise(&setting.key_path.key("token"), message, NO_TOKEN);
         None
     }
 
-    /// Where the kernel is to refuse it, anything can be handed over as a token.
-    fn saved_token(&mut self, name: &str, expect: Option<Expect>, key_path: &KeyPath) -> Option<Token> {
-        let refused = matches!(expect, Some(Expect::Denied | Expect::Malformed));
-        let is_token = |object: &Object| (refused || matches!(object, Object::Token)).then_some(());
+    /// Returns a saved token. An attempt that must fail can pass any other object instead.
+    fn saved_token(&mut self, name: &str, expect: Option<Expect>, setting: &AttemptContext) -> Option<Token> {
+        let key_path = &setting.key_path.key("token");
+        let fails = matches!(expect, Some(Expect::Denied | Expect::Malformed)) || !setting.complete;
+        let is_token = |object: &Object| (fails || matches!(object, Object::Token)).then_some(());
         self.objects.find(name, "a token", is_token, key_path, self.problems)?;
         if self.objects.is_refused(name) {
-            let message = format!("there will be no token `{name}`: the attempt that makes it is expected to fail");
+            let message = format!("there is no token `{name}`: the attempt that creates it is expected to fail");
             self.problems.problem(key_path, message);
             return None;
         }
@@ -138,4 +147,4 @@ impl ExpandContext<'_, '_> {
 }
 
 const NO_TOKEN: &str =
-    "delegate something to the container, or name a token that an earlier `token_create` saved: `token = \"NAME\"`";
+    "delegate something to the container, or use the token that an earlier `token_create` saved: `token = \"NAME\"`";

@@ -1,4 +1,4 @@
-//! The arguments of each operation.
+//! Expands the arguments of each operation.
 
 mod attach;
 mod elements;
@@ -25,7 +25,7 @@ use crate::expand::{
     objects::Object,
 };
 
-/// Works out the arguments of an operation; `None` if one of them is wrong.
+/// Expands the arguments of an operation; `None` if one of them is wrong.
 pub(crate) fn make(
     context: &mut ExpandContext<'_, '_>,
     attempt: &Attempt,
@@ -88,7 +88,7 @@ fn btf_get_fd_by_id(op: &BtfGetFdById) -> ExpandedCall {
     ExpandedCall { gives: Some(Object::Btf), ..made(words, call) }
 }
 
-/// Why the kernel cannot know an attempt: the first name that it lacks.
+/// Returns why the kernel does not know an attempt: the first name that it lacks.
 fn first_missing(names: &[&ResolvedName]) -> Option<String> {
     names.iter().find_map(|found| found.missing.clone())
 }
@@ -117,7 +117,7 @@ impl ExpandContext<'_, '_> {
         Some(ExpandedCall { missing, gives: Some(Object::Token), ..made(words, call) })
     }
 
-    /// A name of the kernel's, or a number that has none.
+    /// Resolves a name of the kernel, or a number without a name.
     fn name(&mut self, kind: Kind, text: &str, key_path: &KeyPath) -> Option<ResolvedName> {
         if let Ok(number) = text.parse() {
             return self.number(kind, number, key_path);
@@ -144,8 +144,8 @@ impl ExpandContext<'_, '_> {
         for (index, option) in op.options.iter().enumerate() {
             options.push(self.mount_option(option, &key_path.index(index))?);
         }
-        if options.is_empty() && !op.create {
-            self.problems.problem(&key_path, "this sets no option and creates nothing");
+        if options.is_empty() && !op.create && setting.complete && self.problems.is_complete(&key_path) {
+            self.problems.problem(&key_path, "without options, `create = true` is required");
             return None;
         }
         let words = op.options.iter().fold(AttemptLabel::new("mount_delegate"), |words, option| words.word(option));
@@ -160,13 +160,13 @@ impl ExpandContext<'_, '_> {
                 Some(MountOption { key: key.to_owned(), value: value.to_owned() })
             }
             _ => {
-                let message = format!("`{}` is no mount option", option.escape_debug());
-                self.problems.advise(key_path, message, "write `key=value`, such as `delegate_cmds=map_create`");
+                let message = format!("`{}` is not a mount option", option.escape_debug());
+                self.problems.advise(key_path, message, "write `key=value`, for example `delegate_cmds=map_create`");
                 None
             }
         }
     }
 }
 
-/// The first type description of a kernel is its own (`btf_vmlinux` takes the first id).
+/// The id of the kernel's own BTF: `btf_vmlinux` takes the first one.
 const VMLINUX_BTF_ID: u32 = 1;

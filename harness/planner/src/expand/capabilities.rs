@@ -1,4 +1,4 @@
-//! Capabilities by name become numbers.
+//! Resolves capabilities.
 
 use harness_diagnostics::{node::KeyPath, suggest::did_you_mean};
 use harness_scenario::choice::Capabilities;
@@ -6,7 +6,7 @@ use harness_uapi::capability;
 
 use crate::expand::problems::Problems;
 
-/// The numbers of a container's capabilities, in order.
+/// Returns the numbers of a container's capabilities, sorted.
 pub(crate) fn of(caps: &Capabilities, key_path: &KeyPath, problems: &mut Problems<'_>) -> Vec<u32> {
     match caps {
         Capabilities::All => capability::all(),
@@ -14,7 +14,7 @@ pub(crate) fn of(caps: &Capabilities, key_path: &KeyPath, problems: &mut Problem
     }
 }
 
-/// The numbers of these names, in order.
+/// Returns the numbers of these capabilities, sorted.
 pub(crate) fn numbers(names: &[String], key_path: &KeyPath, problems: &mut Problems<'_>) -> Vec<u32> {
     let mut numbers = Vec::new();
     for (index, name) in names.iter().enumerate() {
@@ -26,7 +26,7 @@ pub(crate) fn numbers(names: &[String], key_path: &KeyPath, problems: &mut Probl
             Some(number) => numbers.push(number),
             None => {
                 let advice = advice(name).unwrap_or_else(|| "see capabilities(7)".to_owned());
-                problems.advise(&key_path, format!("`{}` is no capability", name.escape_debug()), advice);
+                problems.advise(&key_path, format!("`{}` is not a capability", name.escape_debug()), advice);
             }
         }
     }
@@ -34,7 +34,7 @@ pub(crate) fn numbers(names: &[String], key_path: &KeyPath, problems: &mut Probl
     numbers
 }
 
-/// Advice about a name that is none.
+/// Suggests a capability with a similar name.
 fn advice(text: &str) -> Option<String> {
     did_you_mean(text.to_ascii_lowercase().trim_start_matches("cap_"), capability::NAMES)
 }

@@ -1,4 +1,4 @@
-//! The cases of a scenario: every combination of its matrix, or the rows of its sweep.
+//! Expands the contents of a scenario: the combinations of its matrix, or the rows of its sweep.
 
 use std::collections::BTreeMap;
 
@@ -17,13 +17,13 @@ use super::{
     sweep,
 };
 
-/// All combinations together may hold this many bytes of text: a long file with a large matrix would be slow to read.
+/// The most bytes of text in all combinations together: a long file with a large matrix would be slow to read.
 const MOST_FILLED_BYTES: usize = 64 * 1024 * 1024;
 
-/// Cases as they are described and as they are planned; of a sweep, also how they are laid out.
+/// The cases with their descriptions and plans, and the layout of a sweep.
 type Contents = (Option<Box<SweepLayout>>, Vec<(ExpandedCase, plan::Case)>);
 
-/// All a scenario comes to, as far as nothing is wrong with it.
+/// Expands a scenario. What is wrong is left out.
 pub(crate) fn contents(
     template: &serde_json::Value,
     spec: &Spec,
@@ -33,10 +33,10 @@ pub(crate) fn contents(
     match &spec.sweep {
         None => (None, cases(template, spec, resolver, problems)),
         Some(_) if resolver.lacks_tokens().is_some() => {
-            let advice = "add `kernels = \">=6.9\"`, the first release with tokens";
+            let advice = "add `kernels = \">=6.9\"`: 6.9 was the first release with tokens";
             problems.advise(
                 &KeyPath::default().key("sweep"),
-                "every sweep makes tokens, and this kernel has none",
+                "a sweep needs tokens, which this kernel does not have",
                 advice,
             );
             Contents::default()
@@ -46,7 +46,7 @@ pub(crate) fn contents(
     }
 }
 
-/// Every case, as far as nothing is wrong with it; stops where the problems would not be told any more.
+/// Expands every case, until there are more problems than a report lists.
 fn cases(
     template: &serde_json::Value,
     spec: &Spec,
@@ -82,13 +82,17 @@ fn is_bounded(
         false => (KeyPath::default().key("matrix"), "this matrix"),
     };
     if times(spec.attempt.len()).is_none_or(|attempts| attempts > MOST_ATTEMPTS) {
-        let count = times(spec.attempt.len()).map_or_else(|| "countless".to_owned(), |attempts| attempts.to_string());
-        let message = format!("{what} makes {count} attempts; {MOST_ATTEMPTS} are allowed");
+        let count = times(spec.attempt.len()).map_or_else(|| "too many".to_owned(), |attempts| attempts.to_string());
+        let message = format!("{what} makes {count} attempts, more than the limit of {MOST_ATTEMPTS}");
         problems.advise(&key_path, message, "split it into several scenarios");
         return false;
     }
     if times(template.to_string().len()).is_none_or(|bytes| bytes > MOST_FILLED_BYTES) {
-        problems.advise(&key_path, format!("{what} repeats a long file too often"), "split it into several scenarios");
+        problems.advise(
+            &key_path,
+            format!("{what} has too many combinations for a file of this length"),
+            "split it into several scenarios",
+        );
         return false;
     }
     true
@@ -101,14 +105,12 @@ fn case(
     problems: &mut Problems<'_>,
 ) -> (ExpandedCase, plan::Case) {
     let mut containers = Containers::of(spec, &resolver, problems);
-    let mut context = ExpandContext {
-        resolver,
-        containers: &mut containers,
-        objects: Objects::default(),
-        ended: Vec::new(),
-        problems,
-    };
     let root = KeyPath::default().key("attempt");
+    let mut objects = Objects::default();
+    if !problems.is_complete(&root) {
+        objects.may_lack_names();
+    }
+    let mut context = ExpandContext { resolver, containers: &mut containers, objects, ended: Vec::new(), problems };
     let made =
         spec.attempt.iter().enumerate().filter_map(|(index, attempt)| context.attempt(attempt, root.index(index)));
     let (described, planned): (Vec<_>, Vec<_>) = made.unzip();
@@ -122,8 +124,8 @@ fn case(
     )
 }
 
-/// Before tokens nothing can be delegated. The container stands all the same: what it attempts with a token is told to be
-/// unsupported, and what it attempts without one is judged.
+/// Removes the delegation for a kernel without tokens. What the container attempts with a token is then unsupported, and
+/// what it attempts without one is judged.
 fn without_token(container: &mut plan::Container) {
     container.options.clear();
     container.token = false;

@@ -1,4 +1,4 @@
-//! What is at hand while the attempts of a case are worked out.
+//! The state that the expansion of a case's attempts shares.
 
 use harness_diagnostics::node::KeyPath;
 use harness_protocol::plan::{Actor, Call};
@@ -11,38 +11,40 @@ use super::{
     problems::Problems,
 };
 
-/// What an operation comes to on one kernel.
+/// An operation, expanded for one kernel.
 pub(crate) struct ExpandedCall {
     pub(crate) words: AttemptLabel,
     pub(crate) call: Call,
-    /// Why the kernel cannot know it.
+    /// Why the kernel does not know it, if so.
     pub(crate) missing: Option<String>,
-    /// What it gives if it succeeds.
+    /// The object that it creates if it succeeds.
     pub(crate) gives: Option<Object>,
 }
 
-/// What is at hand while the attempts of a case are worked out one by one.
+/// The state of a case whose attempts are expanded one after the other.
 pub(crate) struct ExpandContext<'d, 'f> {
     pub(crate) resolver: NameResolver<'d>,
     pub(crate) containers: &'d mut Containers,
     pub(crate) objects: Objects,
-    /// Whose processes are gone.
+    /// The actors whose processes have ended.
     pub(crate) ended: Vec<Actor>,
     pub(crate) problems: &'d mut Problems<'f>,
 }
 
-/// Where an attempt stands and who makes it.
+/// The attempt that is being expanded.
 pub(crate) struct AttemptContext {
     pub(crate) key_path: KeyPath,
-    /// `None` if there is no such container, which was told already.
+    /// Who makes it; `None` if there is no such container, which was reported already.
     pub(crate) actor: Option<Actor>,
+    /// Whether the structure check kept all of its keys. If not, problems that depend on several of them are not reported.
+    pub(crate) complete: bool,
 }
 
 pub(crate) fn made(words: AttemptLabel, call: Call) -> ExpandedCall {
     ExpandedCall { words, call, missing: None, gives: None }
 }
 
-/// The actor's name with an article's worth of context, for messages.
+/// Returns what messages call an actor.
 pub(crate) fn describe(actor: &Actor) -> String {
     match label::actor(actor) {
         DEFAULT => "the container".to_owned(),

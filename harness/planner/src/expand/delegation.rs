@@ -1,4 +1,4 @@
-//! The mount options that set what a bpffs delegates.
+//! Expands a delegation to the mount options that set it.
 
 use harness_diagnostics::node::KeyPath;
 use harness_protocol::mount_option::{LONGEST_VALUE, MountOption};
@@ -11,7 +11,7 @@ use harness_uapi::{
 
 use crate::expand::problems::Problems;
 
-/// The options for this `delegate` table, in the order of the kinds, then verbatim ones.
+/// Returns the options for this `delegate` table, in the order of the kinds, and then those of `raw`.
 pub(crate) fn options(
     delegate: &Delegate,
     key_path: &KeyPath,
@@ -28,8 +28,8 @@ pub(crate) fn options(
     for (kind, names, option) in keys {
         let key_path = key_path.key(kind.plural());
         if !names.is_empty() && delegate.raw.contains_key(option) {
-            let message = format!("`{}` and `{option}` below `raw` both set one mask", kind.plural());
-            problems.advise(&key_path, message, "write all of it below `raw`");
+            let message = format!("`{}` and `raw.{option}` set the same mask", kind.plural());
+            problems.advise(&key_path, message, "write everything in `raw`");
         }
         let canonical = canonical_names(kind, names, &key_path, resolver, problems);
         all.extend(options_of(option, canonical.iter().map(String::as_str)));
@@ -47,7 +47,7 @@ fn canonical_names(
 ) -> Vec<String> {
     if names.iter().any(|name| name.eq_ignore_ascii_case("any")) {
         if names.len() > 1 {
-            problems.advise(key_path, "`any` holds every other name", "write only `[\"any\"]`");
+            problems.advise(key_path, "`any` includes every other name", "write only `[\"any\"]`");
         }
         return vec!["any".to_owned()];
     }
@@ -64,7 +64,7 @@ fn canonical_names(
     canonical
 }
 
-/// The kernel refuses a name it does not know, so there would be no container to attempt anything in.
+/// Resolves a name. A kernel without that name would refuse the mount option, so no container could be set up.
 fn known_name(
     kind: Kind,
     name: &str,
@@ -75,13 +75,12 @@ fn known_name(
     match (resolver.find(kind, name), resolver.target) {
         (Err(unknown), _) => problems.problem(key_path, unknown.to_string()),
         (Ok(found), Some(target)) if found.missing.is_some() && resolver.lacks_tokens().is_none() => {
-            let message =
-                format!("{} does not know the {kind} `{}`, so its bpffs cannot delegate it", target.name, found.name);
+            let message = format!("{} has no {kind} `{}`, so its bpffs cannot delegate it", target.name, found.name);
             let release = target.release;
             problems.advise(
                 key_path,
                 message,
-                format!("add `kernels = \">{release}\"`, or the first release that knows it"),
+                format!("add `kernels = \">{release}\"`, or the first release that has it"),
             );
         }
         (Ok(found), _) => return Some(found.name),
@@ -105,21 +104,25 @@ fn raw_options(delegate: &Delegate, key_path: &KeyPath, problems: &mut Problems<
 fn check_raw_key(key: &str, key_path: &KeyPath, problems: &mut Problems<'_>) {
     let kind = Kind::ALL.into_iter().find(|kind| kind.plural() == key);
     if let Some(kind) = kind {
-        problems.advise(key_path, format!("`{key}` is no mount option"), format!("write `delegate_{}`", kind.plural()));
+        problems.advise(
+            key_path,
+            format!("`{key}` is not a mount option"),
+            format!("write `delegate_{}`", kind.plural()),
+        );
     } else if key.is_empty() || key.contains(['\0', '=', ',']) || key.len() > LONGEST_VALUE {
-        problems.problem(key_path, "this cannot be the key of a mount option");
+        problems.problem(key_path, format!("`{}` is not a valid key of a mount option", key.escape_debug()));
     }
 }
 
-/// The host sets these before the container exists, so what the kernel refuses is a fault and never a verdict.
+/// Rejects what the kernel refuses: the host sets these options during setup, so an error would be a fault, not a verdict.
 fn check_raw_value(value: &str, key_path: &KeyPath, problems: &mut Problems<'_>) {
     let wrong = match value {
         "" => "the kernel refuses an empty value".to_owned(),
         _ if value.contains('\0') => "a value cannot contain a null character".to_owned(),
         _ if value.len() > LONGEST_VALUE => {
-            format!("the kernel refuses a value of more than {LONGEST_VALUE} bytes, and this has {}", value.len())
+            format!("this value has {} bytes, and the kernel refuses more than {LONGEST_VALUE}", value.len())
         }
         _ => return,
     };
-    problems.advise(key_path, wrong, "attempt it with `op = \"mount_delegate\"` if that is what the scenario is about");
+    problems.advise(key_path, wrong, "to test this, use `op = \"mount_delegate\"`");
 }

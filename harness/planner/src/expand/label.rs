@@ -1,4 +1,4 @@
-//! The few words that stand for an attempt in tables and snapshots.
+//! The label of an attempt in tables and snapshots.
 
 use harness_protocol::{
     mount_option::MountOption,
@@ -8,7 +8,7 @@ use harness_uapi::capability;
 
 use crate::expand::containers::DEFAULT;
 
-/// What an actor is called.
+/// Returns the name of an actor.
 pub(crate) fn actor(actor: &Actor) -> &str {
     match actor {
         Actor::Host => super::containers::HOST,
@@ -16,7 +16,7 @@ pub(crate) fn actor(actor: &Actor) -> &str {
     }
 }
 
-/// An attempt in a few words: `by intruder: prog_load xdp attach=xdp, token t`.
+/// The label of an attempt, such as `by intruder: prog_load xdp attach=xdp, token t`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AttemptLabel {
     op: &'static str,
@@ -35,7 +35,7 @@ impl AttemptLabel {
         self
     }
 
-    /// Adds `key=value` for what is written in the scenario.
+    /// Adds `key=value` if the scenario sets the key.
     pub(crate) fn given(self, key: &str, value: Option<impl ToString>) -> Self {
         match value {
             Some(value) => self.word(&format!("{key}={}", value.to_string())),
@@ -43,7 +43,7 @@ impl AttemptLabel {
         }
     }
 
-    /// Adds the capabilities in effect, where they are written.
+    /// Adds the capabilities in effect, if the scenario lists them.
     pub(crate) fn in_effect(self, caps: Option<&[u32]>) -> Self {
         let name = |number: &u32| capability::NAMES.get(*number as usize).copied().unwrap_or("unknown");
         match caps {
@@ -53,7 +53,7 @@ impl AttemptLabel {
         }
     }
 
-    /// The whole text. The token is told where it is not what one would assume.
+    /// Returns the whole label. It names the token only if that is not the default.
     pub(crate) fn finish(&self, by: &Actor, token: &Token, delegates: bool, takes_token: bool) -> String {
         let by = if actor(by) == DEFAULT { String::new() } else { format!("by {}: ", actor(by)) };
         let token = match token {
@@ -71,7 +71,7 @@ fn options_shown(options: &[MountOption]) -> String {
     shown.join(" ")
 }
 
-/// One line of at most 200 characters, whatever a scenario writes into a value.
+/// Escapes control characters and shortens the text to 200 characters.
 fn printable(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_not_assumed_is_told() {
+    fn the_default_token_is_not_named() {
         let words =
             AttemptLabel::new("prog_load").word("xdp").given("attach", Some("xdp")).given("flags", None::<&str>);
         let own = Actor::Container(DEFAULT.parse().unwrap());
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_or_strange_value_stays_one_short_line() {
+    fn a_long_value_with_line_ends_becomes_one_short_line() {
         let text = AttemptLabel::new("mount_delegate").word(&"x\n".repeat(300)).finish(
             &Actor::Host,
             &Token::None,

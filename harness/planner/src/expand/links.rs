@@ -1,14 +1,14 @@
-//! What a link attaches to.
+//! The targets of links.
 
 use harness_diagnostics::node::KeyPath;
 use harness_protocol::plan::{KernelType, LinkTarget};
 
 use crate::{
     expand::problems::Problems,
-    recipe::{self, AttachPlace},
+    recipe::{self, AttachGroup},
 };
 
-/// The families of netfilter hooks a BPF link can have (`bpf_nf_check_pf_and_hooks` in `net/netfilter/nf_bpf_link.c`):
+/// The families of netfilter hooks that a BPF link can have (`bpf_nf_check_pf_and_hooks` in `net/netfilter/nf_bpf_link.c`):
 /// `NFPROTO_IPV4`, `NFPROTO_IPV6`.
 const FAMILIES: [(&str, u32); 2] = [("ipv4", 2), ("ipv6", 10)];
 
@@ -16,14 +16,14 @@ const FAMILIES: [(&str, u32); 2] = [("ipv4", 2), ("ipv6", 10)];
 const HOOKS: [(&str, u32); 5] =
     [("pre_routing", 0), ("local_in", 1), ("forward", 2), ("local_out", 3), ("post_routing", 4)];
 
-/// The interfaces a network namespace of a container has besides `lo`; the second one where an attempt names it.
+/// The interfaces of a container's network namespace besides `lo`; the second one exists if an attempt names it.
 pub(crate) const MADE: [&str; 2] = ["dummy0", "netkit0"];
 
 const FORMS: &str = "one of `interface:dummy0`, `interface:netkit0`, `interface:lo`, `cgroup`, `root-cgroup`, `netns`, \
     `netfilter:ipv4:local_out:0`, `perf-event`, `kprobe:FUNCTION`, `function:FUNCTION`, `uprobe`, `map:SAVED`, \
     `elements:SAVED`, `struct-ops`, `lirc`, `none`";
 
-/// Reads a target.
+/// Parses a target.
 pub(crate) fn target(text: &str, key_path: &KeyPath, problems: &mut Problems<'_>) -> Option<LinkTarget> {
     let read = match text.split(':').collect::<Vec<_>>().as_slice() {
         ["none"] => Some(LinkTarget::Nothing),
@@ -45,23 +45,23 @@ pub(crate) fn target(text: &str, key_path: &KeyPath, problems: &mut Problems<'_>
         _ => None,
     };
     if read.is_none() {
-        problems.advise(key_path, format!("`{}` is nothing a link can attach to", text.escape_debug()), FORMS);
+        problems.advise(key_path, format!("`{}` is not a target", text.escape_debug()), FORMS);
     }
     read
 }
 
-/// Whether a text can be the name of something in the kernel.
+/// Whether a text can be a symbol of the kernel.
 pub(crate) fn is_symbol(text: &str) -> bool {
     (1..=127).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'))
 }
 
-/// Whether `BPF_PROG_ATTACH` and its like have such a target.
+/// Whether `BPF_PROG_ATTACH`, `BPF_PROG_DETACH` and `BPF_PROG_QUERY` support this target.
 pub(crate) fn is_legacy(target: &LinkTarget) -> bool {
     use LinkTarget as T;
     matches!(target.bare(), T::Interface(_) | T::Cgroup | T::RootCgroup | T::Netns | T::Map(_) | T::Lirc)
 }
 
-/// Whether every container has such a target of its own.
+/// Whether every container has its own target of this kind.
 pub(crate) fn has_owner(target: &LinkTarget) -> bool {
     matches!(target, LinkTarget::Interface(_) | LinkTarget::Cgroup | LinkTarget::Netns)
 }
@@ -75,30 +75,30 @@ fn netfilter(family: &str, hook: &str, priority: &str) -> Option<LinkTarget> {
     })
 }
 
-/// What kind of target an attach type needs, in words, if this target is another kind: the kernel would read the number
-/// of a file descriptor as that of an interface, or the other way round (`link_create` in `kernel/bpf/syscall.c`).
-pub(crate) fn mismatch(attach: &str, target: &LinkTarget) -> Option<&'static str> {
+/// Returns what is wrong if links of an attach type need another kind of target than this one. The kernel would take the number of a
+/// file descriptor for that of an interface, or the other way round (`link_create` in `kernel/bpf/syscall.c`).
+pub(crate) fn mismatch(attach: &str, target: &LinkTarget) -> Option<String> {
     use LinkTarget as T;
     let target = target.bare();
-    let Some(key_path) = recipe::link_place(attach) else {
-        return Some("something else than bpf(2): the kernel has no link of this type");
+    let Some(group) = recipe::link_group(attach) else {
+        return Some(format!("the kernel has no links of attach type `{attach}`"));
     };
-    let (fits, wanted) = match key_path {
-        AttachPlace::Cgroup => (matches!(target, T::Cgroup | T::RootCgroup), "a cgroup"),
-        AttachPlace::Netns => (matches!(target, T::Netns), "a network namespace: `netns`"),
-        AttachPlace::Dummy | AttachPlace::Netkit => (matches!(target, T::Interface(_)), "an interface"),
-        AttachPlace::Netfilter => (matches!(target, T::Netfilter { .. }), "a netfilter hook"),
-        AttachPlace::PerfEvent => (matches!(target, T::PerfEvent), "a perf event: `perf-event`"),
-        AttachPlace::Kprobes => (matches!(target, T::Kprobes(_)), "a function of the kernel: `kprobe:FUNCTION`"),
-        AttachPlace::Functions => (matches!(target, T::Functions(_)), "a function of the kernel: `function:FUNCTION`"),
-        AttachPlace::Uprobe => (matches!(target, T::Uprobe), "a function of the guest program: `uprobe`"),
-        AttachPlace::Sockmap => (matches!(target, T::Map(_)), "a saved map of sockets: `map:SAVED`"),
-        AttachPlace::StructOps => (matches!(target, T::StructOps), "`struct-ops`, and a map instead of a program"),
-        AttachPlace::Nothing => (matches!(target, T::Nothing | T::Elements(_)), "no target: `none`"),
-        // A program is attached there by `prog_attach` only.
-        AttachPlace::Lirc => (false, "no link"),
+    let (fits, wanted) = match group {
+        AttachGroup::Cgroup => (matches!(target, T::Cgroup | T::RootCgroup), "a cgroup"),
+        AttachGroup::Netns => (matches!(target, T::Netns), "a network namespace: `netns`"),
+        AttachGroup::Dummy | AttachGroup::Netkit => (matches!(target, T::Interface(_)), "an interface"),
+        AttachGroup::Netfilter => (matches!(target, T::Netfilter { .. }), "a netfilter hook"),
+        AttachGroup::PerfEvent => (matches!(target, T::PerfEvent), "a perf event: `perf-event`"),
+        AttachGroup::Kprobes => (matches!(target, T::Kprobes(_)), "a kernel function: `kprobe:FUNCTION`"),
+        AttachGroup::Functions => (matches!(target, T::Functions(_)), "a kernel function: `function:FUNCTION`"),
+        AttachGroup::Uprobe => (matches!(target, T::Uprobe), "a function of the guest program: `uprobe`"),
+        AttachGroup::Sockmap => (matches!(target, T::Map(_)), "a saved map of sockets: `map:SAVED`"),
+        AttachGroup::StructOps => (matches!(target, T::StructOps), "`struct-ops`, with a map instead of a program"),
+        AttachGroup::Nothing => (matches!(target, T::Nothing | T::Elements(_)), "no target: `none`"),
+        // Only `prog_attach` attaches a program there.
+        AttachGroup::Lirc => (false, "`prog_attach`"),
     };
-    (!fits).then_some(wanted)
+    (!fits).then(|| format!("a link of attach type `{attach}` needs {wanted}"))
 }
 
 #[cfg(test)]
@@ -106,13 +106,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_attach_type_and_its_target_fit() {
+    fn an_attach_type_needs_its_kind_of_target() {
         assert_eq!(mismatch("xdp", &LinkTarget::Interface("lo".into())), None);
         assert_eq!(mismatch("cgroup_inet_egress", &LinkTarget::RootCgroup), None);
-        assert_eq!(mismatch("tcx_ingress", &LinkTarget::Cgroup), Some("an interface"));
-        assert_eq!(mismatch("netfilter", &LinkTarget::Cgroup), Some("a netfilter hook"));
-        assert_eq!(mismatch("trace_fentry", &LinkTarget::Cgroup), Some("no target: `none`"));
-        assert!(mismatch("sk_reuseport_select", &LinkTarget::Nothing).is_some());
+        let wrong = [
+            ("tcx_ingress", LinkTarget::Cgroup),
+            ("netfilter", LinkTarget::Cgroup),
+            ("trace_fentry", LinkTarget::Cgroup),
+            ("cgroup_device", LinkTarget::Netns),
+            ("sk_lookup", LinkTarget::Cgroup),
+            ("perf_event", LinkTarget::Cgroup),
+            ("trace_kprobe_multi", LinkTarget::Cgroup),
+            ("trace_fentry_multi", LinkTarget::Cgroup),
+            ("trace_uprobe_multi", LinkTarget::Cgroup),
+            ("sk_msg_verdict", LinkTarget::Cgroup),
+            ("struct_ops", LinkTarget::Cgroup),
+            ("sk_reuseport_select", LinkTarget::Nothing),
+        ];
+        let messages = wrong.map(|(attach, target)| mismatch(attach, &target).unwrap()).join("\n");
+        insta::assert_snapshot!(messages, @"");
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! The combinations of a scenario's matrix, and putting their values into place.
+//! The combinations of a scenario's matrix, and its placeholders.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use harness_diagnostics::{
-    node::{Node, Shape},
+    node::{Entry, KeyPath, Node, Shape},
     report::Problem,
     suggest::{did_you_mean, one_of},
 };
@@ -13,21 +13,21 @@ use serde_json::Value;
 
 use crate::recipe;
 
-/// The parts of a scenario in which placeholders are replaced.
+/// The keys of a scenario below which placeholders are replaced.
 const TEMPLATED: [&str; 4] = ["delegate", "container", "containers", "attempt"];
 
-/// One combination: a value for each axis.
+/// A combination: one value of each axis.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Combination(BTreeMap<String, String>);
 
 impl Combination {
-    /// What tells it from others, such as `type=hash`; empty without a matrix.
+    /// Returns what distinguishes it from others, such as `type=hash`; empty without a matrix.
     pub(crate) fn label(&self) -> String {
         let parts: Vec<String> = self.0.iter().map(|(axis, value)| format!("{axis}={value}")).collect();
         parts.join(" ")
     }
 
-    /// The template with this combination's values in place of `{axis}`.
+    /// Replaces each `{axis}` in the template by the value of this combination.
     pub(crate) fn fill(&self, template: &Value) -> Value {
         let mut filled = template.clone();
         for part in TEMPLATED {
@@ -56,8 +56,8 @@ impl Combination {
     }
 }
 
-/// All values of each axis; a set of known names is what this lexicon knows, without types that need an object
-/// made before.
+/// Returns the values of each axis. A set of known names is all that this resolver knows, except types that need another
+/// object.
 pub(crate) fn axes(matrix: &BTreeMap<String, Axis>, resolver: &NameResolver<'_>) -> BTreeMap<String, Vec<String>> {
     let values = |axis: &Axis| match axis {
         Axis::Listed(values) => values.clone(),
@@ -81,12 +81,12 @@ fn known_names(set: KnownSet, resolver: &NameResolver<'_>) -> Vec<String> {
     resolver.table(kind).iter().map(|known| known.name.as_str()).filter(describable).map(str::to_owned).collect()
 }
 
-/// How many combinations there are; `None` if that is no sensible number.
+/// Returns the number of combinations; `None` if it overflows.
 pub(crate) fn count(axes: &BTreeMap<String, Vec<String>>) -> Option<usize> {
     axes.values().try_fold(1_usize, |product, values| product.checked_mul(values.len()))
 }
 
-/// Every combination, the last axis changing fastest.
+/// Returns every combination; the last axis changes fastest.
 pub(crate) fn combinations(axes: &BTreeMap<String, Vec<String>>) -> Vec<Combination> {
     let mut all = vec![Combination::default()];
     for (axis, values) in axes {
@@ -100,33 +100,47 @@ pub(crate) fn combinations(axes: &BTreeMap<String, Vec<String>>) -> Vec<Combinat
     all
 }
 
-/// Placeholders without an axis, and axes without a placeholder.
-pub(crate) fn placeholder_problems(root: &Node, matrix: &BTreeMap<String, Axis>) -> Vec<Problem> {
-    let Shape::Table(entries) = &root.shape else { return Vec::new() };
-    let mut search = Search { matrix, used: Vec::new(), problems: Vec::new() };
+/// Returns problems with placeholders and axes that do not belong together, and the strings with a placeholder that has no
+/// value.
+pub(crate) fn placeholder_problems(root: &Node, matrix: &BTreeMap<String, Axis>) -> (Vec<Problem>, Vec<Range<usize>>) {
+    let Shape::Table(entries) = &root.shape else { return Default::default() };
+    let path = KeyPath::default();
+    let mut search = Search {
+        matrix,
+        complete: root.is_complete(&path.key("matrix")),
+        used: Vec::new(),
+        problems: Vec::new(),
+        unfilled: Vec::new(),
+    };
     for part in TEMPLATED {
         if let Some(entry) = entries.get(part) {
             search.node(&entry.node);
         }
     }
-    let Search { used, mut problems, .. } = search;
-    if !problems.is_empty() {
-        return problems;
+    let Search { used, mut problems, unfilled, .. } = search;
+    if unfilled.is_empty() && root.is_whole(&path) {
+        problems.extend(unused_axes(entries, &used));
     }
-    let Some(Shape::Table(written)) = entries.get("matrix").map(|entry| &entry.node.shape) else { return problems };
-    for (axis, entry) in written.iter().filter(|(axis, _)| !used.contains(axis)) {
-        let message = format!("the axis `{}` is used nowhere", axis.escape_debug());
-        problems.push(
-            Problem::new(entry.key_span.clone(), message).help(format!("write `{{{axis}}}` where its values belong")),
-        );
-    }
-    problems
+    (problems, unfilled)
+}
+
+fn unused_axes(entries: &BTreeMap<String, Entry>, used: &[String]) -> Vec<Problem> {
+    let Some(Shape::Table(written)) = entries.get("matrix").map(|entry| &entry.node.shape) else { return Vec::new() };
+    let unused = written.iter().filter(|(axis, _)| !used.contains(axis));
+    let problem = |(axis, entry): (&String, &Entry)| {
+        let message = format!("the axis `{}` is not used", axis.escape_debug());
+        Problem::new(entry.key_span.clone(), message).help(format!("write `{{{axis}}}` where its values belong"))
+    };
+    unused.map(problem).collect()
 }
 
 struct Search<'m> {
     matrix: &'m BTreeMap<String, Axis>,
+    /// Whether the matrix has all axes that are written.
+    complete: bool,
     used: Vec<String>,
     problems: Vec<Problem>,
+    unfilled: Vec<Range<usize>>,
 }
 
 impl Search<'_> {
@@ -141,8 +155,9 @@ impl Search<'_> {
 
     fn text(&mut self, node: &Node, text: &str) {
         let Ok(pieces) = pieces(text) else {
-            let problem = Problem::new(node.span.clone(), "a brace without its partner");
+            let problem = Problem::new(node.span.clone(), "unbalanced brace");
             self.problems.push(problem.help("`{name}` stands for a value of the matrix"));
+            self.unfilled.push(node.span.clone());
             return;
         };
         for axis in
@@ -156,9 +171,16 @@ impl Search<'_> {
     }
 
     fn unknown(&mut self, node: &Node, axis: &str) {
+        self.unfilled.push(node.span.clone());
+        if !self.complete {
+            return;
+        }
         let names = || self.matrix.keys().map(String::as_str);
-        let advice = did_you_mean(axis, names()).unwrap_or_else(|| one_of(names()));
-        let message = format!("`{}` is no axis of the matrix", axis.escape_debug());
+        let advice = did_you_mean(axis, names()).unwrap_or_else(|| match self.matrix.is_empty() {
+            true => format!("add `{axis} = [...]` to `[matrix]`"),
+            false => one_of(names()),
+        });
+        let message = format!("the matrix has no axis `{}`", axis.escape_debug());
         self.problems.push(Problem::new(node.span.clone(), message).help(advice));
     }
 }

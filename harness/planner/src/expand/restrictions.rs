@@ -1,4 +1,4 @@
-//! What a container puts up with besides lacking capabilities.
+//! Expands the restrictions of a container other than missing capabilities.
 
 use harness_diagnostics::{
     node::KeyPath,
@@ -10,7 +10,7 @@ use harness_uapi::{resolver::NameResolver, vocabulary::Kind};
 
 use crate::expand::problems::Problems;
 
-/// The restrictions a container asks for.
+/// Returns the restrictions of a container.
 pub(crate) fn of(
     spec: &ContainerSpec,
     key_path: &KeyPath,
@@ -41,7 +41,7 @@ fn refused(
     let Some((call, _)) = SystemCall::ALL.into_iter().find(|(_, known)| *known == name) else {
         let names = || SystemCall::ALL.into_iter().map(|(_, name)| name);
         let advice = did_you_mean(name, names()).unwrap_or_else(|| one_of(names()));
-        problems.advise(key_path, format!("no filter refuses `{}`", name.escape_debug()), advice);
+        problems.advise(key_path, format!("a filter cannot refuse `{}`", name.escape_debug()), advice);
         return None;
     };
     match command {
@@ -54,7 +54,11 @@ fn refused(
             }
         },
         Some(_) => {
-            problems.advise(key_path, format!("`{name}` has no commands"), "only `bpf` has: `bpf:map_create`");
+            problems.advise(
+                key_path,
+                format!("`{name}` has no commands"),
+                "only `bpf` has commands, for example `bpf:map_create`",
+            );
             None
         }
     }

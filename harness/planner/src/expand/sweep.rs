@@ -1,4 +1,4 @@
-//! A sweep as cases of a plan: one container, a row a name of the kernel, an attempt an arm.
+//! Expands a sweep to cases with one container: one row per name of the kernel, one attempt per arm.
 
 mod arm;
 mod rows;
@@ -30,10 +30,10 @@ use crate::{
 };
 use arm::{ArmToken, Bits, Commands, SETTING};
 
-/// The cases of a sweep, and how their attempts are laid out.
+/// The layout of a sweep, and its cases.
 pub(crate) type SweepCases = (SweepLayout, Vec<(ExpandedCase, plan::Case)>);
 
-/// Works out what a sweep asks of a kernel.
+/// Expands a sweep for a kernel.
 pub(crate) fn cases(sweep: &Sweep, resolver: NameResolver<'_>, problems: &mut Problems<'_>) -> Option<SweepCases> {
     let arms = arms(sweep, problems)?;
     let container = DEFAULT.parse().ok()?;
@@ -44,8 +44,8 @@ pub(crate) fn cases(sweep: &Sweep, resolver: NameResolver<'_>, problems: &mut Pr
     let cases: Vec<_> = context.settings().into_iter().map(|setting| context.case(setting, &rows)).collect();
     let attempts: usize = cases.iter().map(|(_, case)| case.attempts.len()).sum();
     if attempts > MOST_ATTEMPTS {
-        let message = format!("this sweep makes {attempts} attempts; {MOST_ATTEMPTS} are allowed");
-        problems.advise(&KeyPath::default().key("sweep"), message, "split its arms over several scenarios");
+        let message = format!("this sweep makes {attempts} attempts, more than the limit of {MOST_ATTEMPTS}");
+        problems.advise(&KeyPath::default().key("sweep"), message, "split its arms into several scenarios");
     }
     let grid = SweepLayout {
         of: sweep.of.noun().to_owned(),
@@ -62,38 +62,39 @@ fn column(arm: Arm, of: SweepOf) -> Column {
     Column { name, head, meaning }
 }
 
-/// The arms in the order they are written; `None` if there is something wrong with them.
+/// Returns the arms in the order of the file; `None` if something about them is wrong.
 fn arms(sweep: &Sweep, problems: &mut Problems<'_>) -> Option<Vec<Arm>> {
     let usual = sweep.of.arms();
     let arms = sweep.arms.clone().unwrap_or_else(|| usual.clone());
-    let before = problems.count();
+    let before = problems.found();
     let key_path = KeyPath::default().key("sweep");
     for (index, arm) in arms.iter().enumerate() {
         let key_path = key_path.key("arms").index(index);
         if arms[..index].contains(arm) {
             problems.problem(&key_path, format!("the arm `{}` is listed twice", arm.name()));
         } else if !usual.contains(arm) {
-            problems.problem(&key_path, format!("`{}` means nothing for {}", arm.name(), sweep.of.noun()));
+            problems.problem(&key_path, format!("the arm `{}` does not apply to {}", arm.name(), sweep.of.noun()));
         }
     }
-    if arms.is_empty() {
-        problems.advise(&key_path.key("arms"), "a sweep needs an arm", "leave `arms` out for all that mean something");
+    let all_known = problems.is_complete(&key_path.key("arms"));
+    if arms.is_empty() && all_known {
+        problems.advise(&key_path.key("arms"), "a sweep needs at least one arm", "remove `arms` to get all that apply");
     }
     let expected = [("allowed", &sweep.expect.allowed), ("denied", &sweep.expect.denied)];
     for (key, listed) in expected {
         for (index, arm) in listed.iter().enumerate() {
             let key_path = key_path.key("expect").key(key).index(index);
-            if !arms.contains(arm) {
-                problems.problem(&key_path, format!("`{}` is no arm of this sweep", arm.name()));
+            if all_known && !arms.contains(arm) {
+                problems.problem(&key_path, format!("this sweep has no arm `{}`", arm.name()));
             } else if key == "denied" && sweep.expect.allowed.contains(arm) {
-                problems.problem(&key_path, format!("`{}` cannot be both allowed and denied", arm.name()));
+                problems.problem(&key_path, format!("the arm `{}` cannot be both allowed and denied", arm.name()));
             }
         }
     }
-    (problems.count() == before).then_some(arms)
+    (problems.found() == before).then_some(arms)
 }
 
-/// What every attempt of a sweep depends on.
+/// What all attempts of a sweep share.
 struct SweepContext<'d> {
     sweep: &'d Sweep,
     arms: &'d [Arm],
@@ -102,7 +103,7 @@ struct SweepContext<'d> {
     cmds: Commands,
 }
 
-/// A case while its attempts are written.
+/// A case whose attempts are being added.
 #[derive(Default)]
 struct Draft {
     described: Vec<ExpandedAttempt>,
@@ -117,7 +118,7 @@ impl Draft {
 }
 
 impl SweepContext<'_> {
-    /// The settings the arms ask for, none first: a setting holds for a whole case.
+    /// Returns the settings that the arms need, `None` first: a setting applies to a whole case.
     fn settings(&self) -> Vec<Option<&'static str>> {
         let mut settings: Vec<_> = self.arms.iter().map(|arm| arm::setting(*arm)).collect();
         settings.sort_unstable();
@@ -125,8 +126,7 @@ impl SweepContext<'_> {
         settings
     }
 
-    /// All rows under one arm after the other: then most attempts that follow each other need nothing that is made
-    /// between them.
+    /// Expands all rows for one arm, then for the next: so most attempts follow each other without preparation between them.
     fn case(&self, setting: Option<&'static str>, rows: &[(String, Recipe)]) -> (ExpandedCase, plan::Case) {
         let mut draft = Draft::default();
         let mut ledgers = vec![ControlIndex::default(); rows.len()];
@@ -142,7 +142,7 @@ impl SweepContext<'_> {
                 let cell = Cell { row, column, arm, name, recipe };
                 let prefix = self.provide(&mut draft, cell, ledger, maker);
                 if recipe.uses_up {
-                    // What others make meanwhile may be in its way.
+                    // What the other rows prepare could interfere.
                     self.attempt(&mut draft, cell, ledger, grant, &prefix);
                 } else {
                     cells.push((cell, grant, prefix));
@@ -159,7 +159,7 @@ impl SweepContext<'_> {
         (ExpandedCase { label, attempts: draft.described }, plan::Case { sysctls, containers, attempts: draft.planned })
     }
 
-    /// A container that is delegated everything: what arms hand over are tokens of other bpffs instances.
+    /// Returns a container to which everything is delegated; arms use tokens of other bpffs instances.
     fn planned_container(&self, attempts: &[plan::Attempt]) -> plan::Container {
         plan::Container {
             name: self.container.clone(),
@@ -176,12 +176,12 @@ impl SweepContext<'_> {
         }
     }
 
-    /// What token the call of an arm hands over, and who makes what it needs.
+    /// Returns the token that an arm passes to the call, and who creates the objects that the call needs.
     fn grant(&self, arm: Arm, bits: Option<Bits>, recipe: &Recipe) -> Option<(ArmToken, Maker)> {
         if !self.sweep.of.attaches() {
             return arm::grant(arm, bits).map(|grant| (grant, Maker::Host));
         }
-        // The call itself takes no token, but it is judged by the one its program was loaded with.
+        // The call takes no token, but the kernel checks the token that the program was loaded with.
         let command = Bits([self.cmds.attaching(&recipe.call), 0, 0, 0]);
         let maker = match arm::grant(arm, Some(command))? {
             ArmToken::None => Maker::Host,
@@ -191,7 +191,7 @@ impl SweepContext<'_> {
         Some((ArmToken::None, maker))
     }
 
-    /// Makes what a call needs, unless this maker has made it for the row before; returns the prefix of its names.
+    /// Creates the objects that a call needs, unless this maker already did so for the row. Returns the prefix of their names.
     fn provide(&self, draft: &mut Draft, cell: Cell<'_>, ledger: &mut ControlIndex, maker: Maker) -> String {
         let known = ledger.made.iter().find(|(known, _)| *known == maker && !cell.recipe.uses_up);
         if let Some((_, prefix)) = known {
@@ -255,13 +255,13 @@ impl SweepContext<'_> {
         let expect = &self.sweep.expect;
         listed(&expect.allowed, Expect::Allowed).or(listed(&expect.denied, Expect::Denied)).or_else(|| {
             let feature = Feature::named(row).filter(|_| self.sweep.of == SweepOf::Features)?;
-            let passes = arm::lets_pass(arm, feature.needs)?;
+            let passes = arm::accepts(arm, feature.needs)?;
             Some(if passes { Expect::Allowed } else { Expect::Denied })
         })
     }
 }
 
-/// Where a call meets the circumstances it is attempted under.
+/// A cell of the table: a row's call, attempted under the circumstances of an arm.
 #[derive(Clone, Copy)]
 struct Cell<'r> {
     row: usize,
@@ -271,21 +271,21 @@ struct Cell<'r> {
     recipe: &'r Recipe,
 }
 
-/// What the attempts of a row have in common.
+/// What the attempts of a row share.
 #[derive(Clone, Default)]
 struct ControlIndex {
-    /// Who has made what the call needs, and the prefix of its names.
+    /// Who has created the objects that the call needs, and the prefix of their names.
     made: Vec<(Maker, String)>,
-    /// For each step of the recipe, and then for the call, the attempt whose controls are those of the later ones, and
-    /// whether it hands over a token.
+    /// For each step of the recipe, and then for the call: the attempt whose controls the later ones use, and whether it
+    /// passes a token.
     controls: BTreeMap<usize, (u32, bool)>,
 }
 
 impl ControlIndex {
-    /// The attempt whose controls are those of one that is about to be written, at `place`: an earlier one of the same
-    /// step. If that hands over no token and this one does, they are not the same call to a container; what uses up
-    /// what it needs must be made every time.
-    fn control(&mut self, step: usize, token: &Token, recipe: &Recipe, key_path: usize) -> Option<u32> {
+    /// Returns the earlier attempt of the same step whose controls the attempt at `index` uses; `None` if it needs its own.
+    /// It does if it passes a token and the earlier one did not, because then a container makes another call. A call that
+    /// uses up its objects always needs its own.
+    fn control(&mut self, step: usize, token: &Token, recipe: &Recipe, index: usize) -> Option<u32> {
         if recipe.uses_up {
             return None;
         }
@@ -293,17 +293,17 @@ impl ControlIndex {
         match self.controls.get(&step) {
             Some((of, its_has)) if *its_has || !has_token => Some(*of),
             _ => {
-                self.controls.insert(step, (key_path as u32, has_token));
+                self.controls.insert(step, (index as u32, has_token));
                 None
             }
         }
     }
 }
 
-/// Who makes what a call needs.
+/// Who creates the objects that a call needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Maker {
-    /// Root, who can.
+    /// Root, who may.
     Host,
     /// The container, with every capability and this token.
     Container(Token),

@@ -1,4 +1,4 @@
-//! The kernel settings of a scenario.
+//! Expands the kernel settings of a scenario.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use harness_scenario::{
 
 use crate::expand::{objects::is_plain_name, problems::Problems};
 
-/// Settings a scenario may change begin with one of these.
+/// The first parts of the settings that a scenario may change.
 const ALLOWED: [&str; 5] = ["kernel", "net", "user", "vm", "fs"];
 
-/// A setting that stays until the next boot once it is 1 (`Documentation/admin-guide/sysctl/kernel.rst`).
+/// A setting that cannot be changed again until the next boot once it is 1 (`Documentation/admin-guide/sysctl/kernel.rst`).
 const ONE_WAY: (&str, &str) = ("kernel.unprivileged_bpf_disabled", "1");
 
-/// All settings by dotted name.
+/// Returns all settings by dotted name.
 pub(crate) fn settings(spec: &Spec, problems: &mut Problems<'_>) -> BTreeMap<String, String> {
     let mut flat = BTreeMap::new();
     let key_path = KeyPath::default().key("vm").key("sysctl");
@@ -25,15 +25,21 @@ pub(crate) fn settings(spec: &Spec, problems: &mut Problems<'_>) -> BTreeMap<Str
         flatten(key, setting, &key_path.key(key), &mut flat, problems);
     }
     let one_way = flat.get(ONE_WAY.0).is_some_and(|value| value.trim() == ONE_WAY.1);
-    if one_way && spec.isolation == Isolation::Shared {
-        let message = format!("`{}` stays {} until the next boot", ONE_WAY.0, ONE_WAY.1);
+    let shares_boot = shares_boot(spec, problems);
+    if one_way && shares_boot {
+        let message = format!("`{}` cannot be changed back from {} until the next boot", ONE_WAY.0, ONE_WAY.1);
         problems.advise(&key_path, message, "add `isolation = \"vm\"`");
     }
-    if spec.vm.lockdown.is_some() && spec.isolation == Isolation::Shared {
+    if spec.vm.lockdown.is_some() && shares_boot {
         let key_path = KeyPath::default().key("vm").key("lockdown");
-        problems.advise(&key_path, "a kernel stays locked down until the next boot", "add `isolation = \"vm\"`");
+        problems.advise(&key_path, "a lockdown lasts until the next boot", "add `isolation = \"vm\"`");
     }
     flat
+}
+
+/// Whether other scenarios may run in the same boot, for all that is known.
+fn shares_boot(spec: &Spec, problems: &Problems<'_>) -> bool {
+    spec.isolation == Isolation::Shared && problems.is_complete(&KeyPath::default().key("isolation"))
 }
 
 fn flatten(
@@ -59,29 +65,30 @@ fn flatten(
     }
 }
 
-/// Other values than its own are written to a setting only where it is put back afterwards, or ends with the machine.
+/// Checks that each setting that an attempt changes is restored afterwards, or ends with its VM.
 pub(crate) fn check_writes(spec: &Spec, settings: &BTreeMap<String, String>, problems: &mut Problems<'_>) {
     let attempts = KeyPath::default().key("attempt");
+    let all_known = problems.is_whole(&KeyPath::default().key("vm"));
     for (index, attempt) in spec.attempt.iter().enumerate() {
         let Attempt::SysctlWrite(SysctlWrite { name, value: Some(value), .. }) = attempt else { continue };
         let key_path = attempts.index(index);
-        if !settings.contains_key(name) {
-            let advice = format!("write `\"{name}\"` in `[vm] sysctl`, or leave `value` out");
-            problems.advise(&key_path.key("name"), format!("nobody would put `{name}` back"), advice);
+        if !settings.contains_key(name) && all_known {
+            let advice = format!("add `\"{name}\"` to `[vm] sysctl`, or leave out `value`");
+            problems.advise(&key_path.key("name"), format!("`{name}` would not be restored"), advice);
         }
-        if (name.as_str(), value.to_string().as_str()) == ONE_WAY && spec.isolation == Isolation::Shared {
-            let message = format!("`{}` stays {} until the next boot", ONE_WAY.0, ONE_WAY.1);
+        if (name.as_str(), value.to_string().as_str()) == ONE_WAY && shares_boot(spec, problems) {
+            let message = format!("`{}` cannot be changed back from {} until the next boot", ONE_WAY.0, ONE_WAY.1);
             problems.advise(&key_path.key("value"), message, "add `isolation = \"vm\"`");
         }
     }
 }
 
-/// Whether a name is that of a setting that a scenario may change; tells if it is not.
+/// Whether a scenario may change the setting of this name; reports a problem if not.
 pub(crate) fn is_setting(name: &str, key_path: &KeyPath, problems: &mut Problems<'_>) -> bool {
     let parts: Vec<&str> = name.split('.').collect();
     if parts.len() < 2 || !parts.iter().all(|part| is_plain_name(part)) {
-        let message = format!("`{}` is no kernel setting", name.escape_debug());
-        problems.advise(key_path, message, "write its dotted name, such as `kernel.unprivileged_bpf_disabled`");
+        let message = format!("`{}` is not a kernel setting", name.escape_debug());
+        problems.advise(key_path, message, "write its dotted name, for example `kernel.unprivileged_bpf_disabled`");
         return false;
     }
     let allowed = ALLOWED.contains(&parts[0]);
@@ -90,7 +97,7 @@ pub(crate) fn is_setting(name: &str, key_path: &KeyPath, problems: &mut Problems
         problems.advise(
             key_path,
             format!("a scenario may not change `{name}`"),
-            format!("only settings below {prefixes}"),
+            format!("it may change settings below {prefixes}"),
         );
     }
     allowed

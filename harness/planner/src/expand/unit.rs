@@ -1,4 +1,4 @@
-//! A container that is a unit of systemd.
+//! Expands a container that is a systemd unit.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,14 @@ use harness_scenario::{
 
 use crate::expand::problems::Problems;
 
-/// The longest value of an assignment, in bytes; systemd reads lines of a mebibyte (`LONG_LINE_MAX`,
+/// The longest value of an assignment, in bytes. systemd's own limit is 1 MiB per line (`LONG_LINE_MAX`,
 /// `src/basic/def.h`).
 const LONGEST: usize = 64 * 1024;
 
-/// What the guest assigns itself: it would not reach its process otherwise.
+/// Keys that the guest program sets itself, because it could not reach its process otherwise.
 const OURS: [&str; 3] = ["ExecStart", "Type", "OpenFile"];
 
-/// The unit a container is to be; `None` if systemd has no part in it.
+/// Returns the unit of a container; `None` if it is not a unit.
 pub(crate) fn of(
     spec: &ContainerSpec,
     file: &[Vec<Assignment>],
@@ -42,8 +42,8 @@ pub(crate) fn of(
     let service = files.next().unwrap_or_default();
     let drop_ins = files.collect();
     if let Some(instance) = spec.instance.as_ref().filter(|instance| !is_instance(instance)) {
-        let message = format!("`{}` cannot stand in a unit's name", instance.escape_debug());
-        problems.advise(&key_path.key("instance"), message, "letters, digits and `_` of ASCII can, 1 to 64 of them");
+        let message = format!("`{}` is not a valid instance name", instance.escape_debug());
+        problems.advise(&key_path.key("instance"), message, "use 1 to 64 ASCII letters, digits and `_`");
     }
     check_nspawn(spec.nspawn.as_deref().unwrap_or_default(), &key_path.key("nspawn"), problems);
     Some(Unit {
@@ -55,25 +55,26 @@ pub(crate) fn of(
     })
 }
 
-/// Options that stand in `ExecStart=` as they are: nothing in them is quoted, expanded or another argument.
+/// Checks that options can be written in `ExecStart=` as they are: nothing in them is quoted, expanded or split.
 fn check_nspawn(options: &[String], key_path: &KeyPath, problems: &mut Problems<'_>) {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=:,./@+".contains(&byte);
     for (index, option) in options.iter().enumerate() {
         if !option.starts_with("--") || option.len() > LONGEST_OPTION || !option.bytes().all(is_plain) {
-            let message = format!("`{}` is no option of systemd-nspawn that can be passed on", option.escape_debug());
+            let message = format!("`{}` cannot be passed to systemd-nspawn", option.escape_debug());
             problems.advise(
                 &key_path.index(index),
                 message,
-                "write `--NAME` or `--NAME=VALUE`, without blanks and quotes",
+                "write `--NAME` or `--NAME=VALUE`, without spaces and quotes",
             );
         }
     }
 }
 
-/// In bytes.
+/// The longest option, in bytes.
 const LONGEST_OPTION: usize = 256;
 
-/// systemd takes more than that (`VALID_CHARS` in `src/basic/unit-name.c`), and escapes some of it.
+/// Whether a text can be an instance name. systemd accepts more (`VALID_CHARS` in `src/basic/unit-name.c`) and escapes
+/// some of it.
 fn is_instance(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
@@ -85,8 +86,10 @@ fn assignments(keys: &BTreeMap<String, Assigned>, key_path: &KeyPath, problems: 
         check_key(key, &key_path, problems);
         for value in values {
             if value.contains(['\n', '\r', '\0']) || value.ends_with('\\') || value.len() > LONGEST {
-                problems
-                    .problem(&key_path, format!("a value is one line of at most {LONGEST} bytes that does not go on"));
+                problems.problem(
+                    &key_path,
+                    format!("a value is one line of at most {LONGEST} bytes, without a `\\` at its end"),
+                );
             }
             all.push(Assignment { key: key.clone(), value: value.clone() });
         }
@@ -96,14 +99,17 @@ fn assignments(keys: &BTreeMap<String, Assigned>, key_path: &KeyPath, problems: 
 
 fn check_key(key: &str, key_path: &KeyPath, problems: &mut Problems<'_>) {
     if OURS.contains(&key) {
-        problems.advise(key_path, format!("`{key}=` is how the guest program gets into the unit"), "leave it out");
+        problems.advise(key_path, format!("the guest program sets `{key}=` itself"), "remove it");
     } else if key.is_empty() || key.len() > 64 || !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     {
-        problems.problem(key_path, "this cannot stand before `=` in a unit file");
+        problems.problem(key_path, format!("`{}` is not a valid key of a unit file", key.escape_debug()));
     }
 }
 
 fn check_no_unit(spec: &ContainerSpec, key_path: &KeyPath, problems: &mut Problems<'_>) {
+    if !problems.is_complete(key_path) {
+        return;
+    }
     let written = [
         ("unit_file", spec.unit_file.is_some()),
         ("unit", !spec.unit.is_empty()),
@@ -113,11 +119,15 @@ fn check_no_unit(spec: &ContainerSpec, key_path: &KeyPath, problems: &mut Proble
         ("nspawn", spec.nspawn.is_some()),
     ];
     for (key, _) in written.iter().filter(|(_, written)| *written) {
-        problems.advise(&key_path.key(key), format!("`{key}` says something of a unit"), "write `kind = \"systemd\"`");
+        problems.advise(
+            &key_path.key(key),
+            format!("`{key}` applies only to systemd units"),
+            "add `kind = \"systemd\"`",
+        );
     }
 }
 
-/// What the guest program would do for a container, systemd does or does not do for its unit.
+/// Rejects keys that the guest program implements for other containers: a unit is set up by systemd.
 fn check_nothing_else(spec: &ContainerSpec, options: &[MountOption], key_path: &KeyPath, problems: &mut Problems<'_>) {
     let usual = ContainerSpec::default();
     let written = [
@@ -130,19 +140,15 @@ fn check_nothing_else(spec: &ContainerSpec, options: &[MountOption], key_path: &
         ("seccomp", spec.seccomp.is_some(), "SystemCallFilter="),
     ];
     for (key, _, instead) in written.iter().filter(|(_, written, _)| *written) {
-        let message = format!("a unit has no use for `{key}`");
-        problems.advise(
-            &key_path.key(key),
-            message,
-            format!("what systemd is to do stands in `unit`, such as `{instead}`"),
-        );
+        let message = format!("`{key}` does not apply to units");
+        problems.advise(&key_path.key(key), message, format!("use `unit` instead, for example `{instead}`"));
     }
     if !options.is_empty() {
-        let message = "a unit has no use for `delegate`";
+        let message = "`delegate` does not apply to units";
         problems.advise(
             &KeyPath::default().key("delegate"),
             message,
-            "write `BPFDelegateCommands=` and the like in `unit`",
+            "use `unit` instead, for example `BPFDelegateCommands=`",
         );
     }
 }

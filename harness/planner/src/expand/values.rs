@@ -1,4 +1,4 @@
-//! Flags and bytes as a scenario writes them.
+//! Parses flags, bytes, instructions and targets.
 
 use harness_diagnostics::{
     node::KeyPath,
@@ -12,7 +12,7 @@ use crate::{
     recipe,
 };
 
-/// The bits of these flags.
+/// Returns the bits of these flags.
 pub(crate) fn flags(flags: &[Flag], table: &[(&str, u32)], key_path: &KeyPath, problems: &mut Problems<'_>) -> u32 {
     let mut bits = 0;
     for (index, flag) in flags.iter().enumerate() {
@@ -22,11 +22,7 @@ pub(crate) fn flags(flags: &[Flag], table: &[(&str, u32)], key_path: &KeyPath, p
             Flag::Name(name) => named_flag(name, table, &key_path, problems),
         };
         if bit & recipe::TOKEN_FD != 0 {
-            problems.advise(
-                &key_path,
-                "the flag for a token cannot be set by hand",
-                "`token = true` sets it, `token = false` does not",
-            );
+            problems.advise(&key_path, "`token_fd` cannot be set as a flag", "use the key `token` instead");
         }
         bits |= bit;
     }
@@ -43,12 +39,12 @@ fn named_flag(name: &str, table: &[(&str, u32)], key_path: &KeyPath, problems: &
     if found.is_none() {
         let names = || table.iter().map(|(flag, _)| *flag);
         let advice = did_you_mean(short, names()).unwrap_or_else(|| one_of(names()));
-        problems.advise(key_path, format!("`{}` is no flag", name.escape_debug()), advice);
+        problems.advise(key_path, format!("`{}` is not a flag", name.escape_debug()), advice);
     }
     found.map_or(0, |(_, bit)| *bit)
 }
 
-/// Flags as they are shown: `no_prealloc,0x40`.
+/// Returns flags as labels show them: `no_prealloc,0x40`.
 pub(crate) fn shown_flags(flags: Option<&[Flag]>) -> Option<String> {
     let shown = |flag: &Flag| match flag {
         Flag::Name(name) => name.to_ascii_lowercase().trim_start_matches("bpf_f_").to_owned(),
@@ -57,7 +53,7 @@ pub(crate) fn shown_flags(flags: Option<&[Flag]>) -> Option<String> {
     flags.map(|flags| flags.iter().map(shown).collect::<Vec<_>>().join(","))
 }
 
-/// The bytes, which must be as many as this; zeros if none are written.
+/// Returns the bytes, which must have this number; zeros if the scenario does not set them.
 pub(crate) fn bytes(
     bytes: Option<&Bytes>,
     size: u32,
@@ -73,23 +69,25 @@ pub(crate) fn bytes(
     };
     match read {
         Some(read) if read.len() == size => return Some(read),
-        Some(read) => problems.problem(key_path, format!("{} bytes, but {what} of this map has {size}", read.len())),
+        Some(read) => {
+            problems.problem(key_path, format!("expected {size} bytes for {what} of this map, found {}", read.len()))
+        }
         None => problems.advise(
             key_path,
-            "these are no bytes",
-            "write pairs of hexadecimal digits, such as \"01 00 00 00\"",
+            "expected hexadecimal bytes",
+            "write pairs of hexadecimal digits, for example \"01 00 00 00\"",
         ),
     }
     None
 }
 
-/// Keys and values of this many bytes at most, so that a plan stays small.
+/// The largest key or value, in bytes, so that a plan stays small.
 pub(crate) const LARGEST: usize = 256;
 
-/// Instructions of at most this many, the most a program without CAP_BPF has (`BPF_MAXINSNS`).
+/// The most instructions of a program: the kernel's limit without CAP_BPF (`BPF_MAXINSNS`).
 pub(crate) const MOST_INSTRUCTIONS: usize = 4096;
 
-/// Instructions as hexadecimal digits, eight bytes each in the order they lie in memory.
+/// Parses instructions in hexadecimal digits: eight bytes each, in the order in memory.
 pub(crate) fn instructions(lines: &[String], key_path: &KeyPath, problems: &mut Problems<'_>) -> Option<Vec<u64>> {
     let mut all = Vec::new();
     for (index, line) in lines.iter().enumerate() {
@@ -99,20 +97,24 @@ pub(crate) fn instructions(lines: &[String], key_path: &KeyPath, problems: &mut 
                 all.extend(words.map(u64::from_le_bytes));
             }
             _ => {
-                let message = "these are no instructions of eight bytes each";
-                problems.advise(&key_path.index(index), message, "such as \"b7000000 00000000\", which is `r0 = 0`");
+                let message = "expected instructions of eight bytes each";
+                problems.advise(
+                    &key_path.index(index),
+                    message,
+                    "for example \"b7000000 00000000\", which is `r0 = 0`",
+                );
                 return None;
             }
         }
     }
     if all.is_empty() || all.len() > MOST_INSTRUCTIONS {
-        problems.problem(key_path, format!("{} instructions, where 1 to {MOST_INSTRUCTIONS} are allowed", all.len()));
+        problems.problem(key_path, format!("expected 1 to {MOST_INSTRUCTIONS} instructions, found {}", all.len()));
         return None;
     }
     Some(all)
 }
 
-/// What a program is written for.
+/// Parses what a program is written for.
 pub(crate) fn prog_target(text: &str, key_path: &KeyPath, problems: &mut Problems<'_>) -> Option<ProgTarget> {
     let named = |name: &str| links::is_symbol(name).then(|| name.to_owned());
     let read = match text.split_once(':') {
@@ -127,7 +129,7 @@ pub(crate) fn prog_target(text: &str, key_path: &KeyPath, problems: &mut Problem
     };
     if read.is_none() {
         let advice = "one of `func:NAME`, `struct:NAME`, `typedef:NAME`, `member:STRUCTURE.MEMBER`, `none`";
-        problems.advise(key_path, format!("`{}` is nothing a program can be written for", text.escape_debug()), advice);
+        problems.advise(key_path, format!("`{}` is not a target", text.escape_debug()), advice);
     }
     read
 }

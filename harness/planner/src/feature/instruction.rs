@@ -1,22 +1,22 @@
-//! Instructions of BPF programs, as numbers (RFC 9669).
+//! Encodes instructions of BPF programs (RFC 9669).
 
 /// A register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Register(u64);
 
-/// What a call returns.
+/// The return value of a call.
 pub(super) const R0: Register = Register(0);
-/// The context at the start, and the first argument of a call; the others follow.
+/// The context at the start, and the first argument of a call; the other arguments follow.
 pub(super) const R1: Register = Register(1);
 pub(super) const R2: Register = Register(2);
 pub(super) const R3: Register = Register(3);
 pub(super) const R4: Register = Register(4);
-/// The first one that a call leaves alone.
+/// The first register that a call preserves.
 pub(super) const R6: Register = Register(6);
 /// The end of the stack frame.
 pub(super) const R10: Register = Register(10);
 
-/// How many bytes an access moves: the bits of the opcode for it.
+/// The width of a memory access, as bits of the opcode.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Size {
     Byte = 0x10,
@@ -24,7 +24,7 @@ pub(super) enum Size {
     Double = 0x18,
 }
 
-/// What is done with two numbers: the bits of the opcode for it.
+/// An arithmetic operation, as bits of the opcode.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Arithmetic {
     Add = 0x00,
@@ -33,7 +33,7 @@ pub(super) enum Arithmetic {
     Neg = 0x80,
 }
 
-/// When a jump is taken: the bits of the opcode for it.
+/// The condition of a jump, as bits of the opcode.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum When {
     Equal = 0x10,
@@ -45,7 +45,7 @@ const fn encode(code: u64, dst: Register, src: Register, offset: i16, value: i32
     code | dst.0 << 8 | src.0 << 12 | (offset.cast_unsigned() as u64) << 16 | (value.cast_unsigned() as u64) << 32
 }
 
-/// No register, or register 0 where one must be named.
+/// The encoding of an unused register.
 const NONE: Register = Register(0);
 
 /// `dst = value`.
@@ -58,7 +58,7 @@ pub(super) const fn copy(dst: Register, src: Register) -> u64 {
     encode(0xbf, dst, src, 0, 0)
 }
 
-/// The low half of `dst = src`, the high half zero.
+/// The low half of `dst = src`; the high half becomes zero.
 pub(super) const fn copy_half(dst: Register, src: Register) -> u64 {
     encode(0xbc, dst, src, 0, 0)
 }
@@ -73,7 +73,7 @@ pub(super) const fn combine(dst: Register, by: Arithmetic, src: Register) -> u64
     encode(0x0f | by as u64, dst, src, 0, 0)
 }
 
-/// `dst = dst OP src` with their low halves.
+/// `dst = dst OP src` on the low halves.
 pub(super) const fn combine_halves(dst: Register, by: Arithmetic, src: Register) -> u64 {
     encode(0x0c | by as u64, dst, src, 0, 0)
 }
@@ -98,22 +98,22 @@ pub(super) const fn exchange(dst: Register, offset: i16, src: Register) -> u64 {
     encode(0xdb, dst, src, offset, 0xe1)
 }
 
-/// Leaves out or goes back over instructions, counted from the next one.
+/// Jumps over this number of instructions, or back if negative, counted from the next one.
 pub(super) const fn jump(over: i16) -> u64 {
     encode(0x05, NONE, NONE, over, 0)
 }
 
-/// [`jump`] if `dst` compares so with a value.
+/// A [`jump`] if `dst` compares with a value in this way.
 pub(super) const fn jump_if(dst: Register, when: When, value: i32, over: i16) -> u64 {
     encode(0x05 | when as u64, dst, NONE, over, value)
 }
 
-/// [`jump`] if `dst` compares so with `src`.
+/// A [`jump`] if `dst` compares with `src` in this way.
 pub(super) const fn jump_if_both(dst: Register, when: When, src: Register, over: i16) -> u64 {
     encode(0x0d | when as u64, dst, src, over, 0)
 }
 
-/// Jumps at will, but not for ever (`may_goto`, since 6.9).
+/// Jumps until the kernel ends the loop (`may_goto`, since 6.9).
 pub(super) const fn jump_perhaps(over: i16) -> u64 {
     encode(0xe5, NONE, NONE, over, 0)
 }
@@ -123,17 +123,17 @@ pub(super) const fn call_helper(id: i32) -> u64 {
     encode(0x85, NONE, NONE, 0, id)
 }
 
-/// Calls a function of the kernel, by its index among those of the feature; the guest puts its number there.
+/// Calls a kernel function, by its index in the feature's list; the guest fills in its number.
 pub(super) const fn call_kernel(index: i32) -> u64 {
     encode(0x85, NONE, Register(2), 0, index)
 }
 
-/// Calls a function of the program, counted from the next instruction.
+/// Calls a function of the program, by its distance from the next instruction.
 pub(super) const fn call_function(over: i32) -> u64 {
     encode(0x85, NONE, Register(1), 0, over)
 }
 
-/// `dst` = the program's map, whose descriptor the guest fills in: two instructions.
+/// `dst` = the program's map, whose descriptor the guest fills in. Two instructions.
 pub(super) const fn the_map(dst: Register) -> [u64; 2] {
     [encode(0x18, dst, Register(1), 0, 0), 0]
 }
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn instructions_are_laid_out_as_the_standard_has_them() {
+    fn instructions_are_encoded_as_in_the_standard() {
         let written = [
             (set(R1, -2), [0xb7, 0x01, 0, 0, 0xfe, 0xff, 0xff, 0xff]),
             (copy(R2, R10), [0xbf, 0xa2, 0, 0, 0, 0, 0, 0]),

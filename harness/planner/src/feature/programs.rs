@@ -1,5 +1,5 @@
-//! The programs of the features. Each says which check of the kernel it meets (`kernel/bpf/verifier.c` where no other
-//! file is named) and for whom that check does not hold.
+//! The programs of the features. Each comment names the check in the kernel (in `kernel/bpf/verifier.c` unless it names
+//! another file), and who is exempt from it.
 
 use crate::feature::instruction::{
     Arithmetic::{Add, And, Neg, Sub},
@@ -15,7 +15,7 @@ const MAP_LOOKUP_ELEM: i32 = 1;
 /// `BPF_FUNC_skb_load_bytes`, granted to every socket filter.
 const SKB_LOAD_BYTES: i32 = 26;
 
-/// Where members are in `struct __sk_buff` (`include/uapi/linux/bpf.h`).
+/// Offsets of members of `struct __sk_buff` (`include/uapi/linux/bpf.h`).
 const SKB_LEN: i16 = 0;
 const SKB_MARK: i16 = 8;
 const SKB_CB: i16 = 48;
@@ -23,7 +23,7 @@ const SKB_DATA: i16 = 76;
 const SKB_DATA_END: i16 = 80;
 const SKB_TSTAMP: i16 = 152;
 
-/// Asks for nothing: what is left if the program type itself is what is denied.
+/// Uses no feature: shows whether the program type itself is denied.
 pub(super) fn nothing() -> Vec<u64> {
     vec![set(R0, 0), EXIT]
 }
@@ -87,7 +87,7 @@ pub(super) fn pointer_overwritten() -> Vec<u64> {
     vec![store(Double, R10, -8, R1), store_value(Byte, R10, -8, 0), set(R0, 0), EXIT]
 }
 
-/// With R0 the only value of the map: what comes between the lookup and the end.
+/// Builds a program that looks up the only value of the map, runs these instructions with its address in R0, and ends.
 fn with_map_value(use_it: &[u64]) -> Vec<u64> {
     let mut program = vec![store_value(Word, R10, -4, 0), copy(R6, R1), copy(R2, R10), change(R2, Add, -4)];
     program.extend(the_map(R1));
@@ -114,12 +114,12 @@ pub(super) fn map_description_read() -> Vec<u64> {
     vec![map, rest, load(Double, R0, R1, 0), set(R0, 0), EXIT]
 }
 
-/// `check_stack_read_fixed_off`: invalid read from stack; holds without `allow_uninit_stack`, which is CAP_PERFMON.
+/// `check_stack_read_fixed_off`: invalid read from stack; applies without `allow_uninit_stack`, which is CAP_PERFMON.
 pub(super) fn stack_read_before_written() -> Vec<u64> {
     vec![load(Double, R0, R10, -8), set(R0, 0), EXIT]
 }
 
-/// `check_stack_access_for_ptr_arithmetic`: variable stack access prohibited; holds without `bypass_spec_v1`, which is
+/// `check_stack_access_for_ptr_arithmetic`: variable stack access prohibited; applies without `bypass_spec_v1`, which is
 /// CAP_PERFMON.
 pub(super) fn stack_at_variable_place() -> Vec<u64> {
     vec![
@@ -134,7 +134,7 @@ pub(super) fn stack_at_variable_place() -> Vec<u64> {
     ]
 }
 
-/// `sanitize_ptr_alu`: unknown scalar with mixed signed bounds; holds without `bypass_spec_v1`.
+/// `sanitize_ptr_alu`: unknown scalar with mixed signed bounds; applies without `bypass_spec_v1`.
 pub(super) fn offset_of_either_sign() -> Vec<u64> {
     with_map_value(&[
         load(Word, R3, R6, SKB_LEN),
@@ -145,9 +145,9 @@ pub(super) fn offset_of_either_sign() -> Vec<u64> {
     ])
 }
 
-/// The read happens only if the length is 0, and then R6 is a pointer. A processor that guesses the last jump wrong
-/// would follow a number. `check_cond_jmp_op` pushes that path without `bypass_spec_v1`: 6.12 refuses the program for
-/// it, later kernels put a barrier there (`error_recoverable_with_nospec`, since 6.17).
+/// Reads only if the length is 0, and then R6 is a pointer. A CPU that mispredicts the last jump would dereference a
+/// number. Without `bypass_spec_v1`, `check_cond_jmp_op` also checks that path: 6.12 refuses the program for it, later
+/// kernels insert a barrier (`error_recoverable_with_nospec`, since 6.17).
 pub(super) fn speculation() -> Vec<u64> {
     vec![
         store_value(Double, R10, -8, 0),
@@ -164,9 +164,9 @@ pub(super) fn speculation() -> Vec<u64> {
     ]
 }
 
-/// `push_insn` (7.3: `kernel/bpf/cfg.c`): back-edge; holds without CAP_BPF. Without `bypass_spec_v1`, which is
-/// CAP_PERFMON, the walk that goes on at the last jump as if it had been taken once more never ends: `is_state_visited`
-/// finds an infinite loop.
+/// `push_insn` (7.3: `kernel/bpf/cfg.c`): back-edge; applies without CAP_BPF. Without `bypass_spec_v1`, which is
+/// CAP_PERFMON, the verifier also walks the last jump as if it were taken once more, and that walk never ends:
+/// `is_state_visited` reports an infinite loop.
 pub(super) fn bounded_loop() -> Vec<u64> {
     vec![set(R0, 0), change(R0, Add, 1), jump_if(R0, Below, 8, -2), set(R0, 0), EXIT]
 }
@@ -181,14 +181,14 @@ pub(super) fn function_call() -> Vec<u64> {
     vec![call_function(1), EXIT, set(R0, 0), EXIT]
 }
 
-/// `bpf_prog_load` (`kernel/bpf/syscall.c`): more than `BPF_MAXINSNS` instructions take CAP_BPF.
+/// `bpf_prog_load` (`kernel/bpf/syscall.c`): more than `BPF_MAXINSNS` instructions need CAP_BPF.
 pub(super) fn large_program() -> Vec<u64> {
     let mut program = vec![set(R0, 0); 4096];
     program.push(EXIT);
     program
 }
 
-/// `cg_skb_is_valid_access` (`net/core/filter.c`): takes CAP_BPF.
+/// `cg_skb_is_valid_access` (`net/core/filter.c`): needs CAP_BPF.
 pub(super) fn packet_data() -> Vec<u64> {
     vec![load(Word, R2, R1, SKB_DATA), set(R0, 1), EXIT]
 }
@@ -198,23 +198,23 @@ pub(super) fn packet_end() -> Vec<u64> {
     vec![load(Word, R2, R1, SKB_DATA_END), set(R0, 1), EXIT]
 }
 
-/// The same function: writing takes CAP_BPF for this member.
+/// The same function: writing this member needs CAP_BPF.
 pub(super) fn packet_time() -> Vec<u64> {
     vec![set(R2, 0), store(Double, R1, SKB_TSTAMP, R2), set(R0, 1), EXIT]
 }
 
-/// And nothing for this one.
+/// The same function: writing this member needs nothing.
 pub(super) fn packet_mark() -> Vec<u64> {
     vec![set(R2, 0), store(Word, R1, SKB_MARK, R2), set(R0, 1), EXIT]
 }
 
 /// `add_subprog_and_kfunc` (7.3: `add_kfuncs`): loading/calling other bpf or kernel functions are allowed for CAP_BPF.
-/// The functions are ones that programs of every type may call (`common_btf_ids` in `kernel/bpf/helpers.c`).
+/// Programs of every type may call these functions (`common_btf_ids` in `kernel/bpf/helpers.c`).
 pub(super) fn kernel_function_call() -> Vec<u64> {
     vec![call_kernel(0), call_kernel(1), set(R0, 0), EXIT]
 }
 
-/// `check_kfunc_call`: is allowed only to CAP_PERFMON and CAP_SYS_ADMIN (`KF_PERFMON`). What is returned is not used.
+/// `check_kfunc_call`: is allowed only to CAP_PERFMON and CAP_SYS_ADMIN (`KF_PERFMON`). The return value is not used.
 pub(super) fn kernel_function_of_perfmon() -> Vec<u64> {
     vec![set(R1, 0), call_kernel(0), set(R0, 0), EXIT]
 }
@@ -233,7 +233,7 @@ pub(super) fn kernel_structure_read() -> Vec<u64> {
     ]
 }
 
-/// `check_stack_write_fixed_off` keeps what it knows of a number, here that it is at most 7, with CAP_BPF only.
+/// `check_stack_write_fixed_off` keeps the known range of a number, here at most 7, only with CAP_BPF.
 pub(super) fn number_kept_on_stack() -> Vec<u64> {
     with_map_value(&[
         load(Word, R3, R6, SKB_LEN),
@@ -245,7 +245,7 @@ pub(super) fn number_kept_on_stack() -> Vec<u64> {
     ])
 }
 
-/// `get_constant_map_key`: with CAP_BPF the key is known to be that of the only value, which an array always has.
+/// `get_constant_map_key`: with CAP_BPF, the verifier knows that the key is that of the only value, which always exists.
 pub(super) fn lookup_by_constant_key() -> Vec<u64> {
     let [map, rest] = the_map(R1);
     vec![
@@ -267,18 +267,19 @@ pub(super) fn arena() -> Vec<u64> {
     vec![map, rest, set(R0, 0), EXIT]
 }
 
-/// Everybody may; without `bypass_spec_v4`, which is CAP_PERFMON, a barrier follows (`sanitize_stack_spill`).
+/// Allowed for everyone; without `bypass_spec_v4`, which is CAP_PERFMON, the kernel adds a barrier
+/// (`sanitize_stack_spill`).
 pub(super) fn pointer_kept_on_stack() -> Vec<u64> {
     vec![store(Double, R10, -8, R1), set(R0, 0), EXIT]
 }
 
-/// Everybody may; with CAP_BPF what is never reached is taken out (`opt_remove_dead_code`).
+/// Allowed for everyone; with CAP_BPF, the kernel removes unreachable instructions (`opt_remove_dead_code`).
 pub(super) fn branch_never_taken() -> Vec<u64> {
     vec![set(R0, 0), jump_if(R0, Equal, 0, 1), set(R0, 1), EXIT]
 }
 
-/// Everybody may; an array that was made without CAP_PERFMON in the initial namespace has its index masked
-/// (`array_map_gen_lookup` in `kernel/bpf/arraymap.c`).
+/// Allowed for everyone; the kernel masks the index of an array that was created without CAP_PERFMON in the initial
+/// namespace (`array_map_gen_lookup` in `kernel/bpf/arraymap.c`).
 pub(super) fn lookup() -> Vec<u64> {
     with_map_value(&[])
 }

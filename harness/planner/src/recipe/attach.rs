@@ -1,12 +1,12 @@
-//! Which program an attach type belongs to, and what such a program is attached to.
+//! The program type of each attach type, and what such a program attaches to.
 
 use harness_protocol::plan::{Call, KernelType, LinkTarget};
 use harness_uapi::{resolver::NameResolver, vocabulary::Kind};
 
 use crate::recipe::{Recipe, draft::Draft, maps, progs, struct_ops};
 
-/// The program type that is loaded for an attach type (`attach_type_to_prog_type` and `bpf_prog_load_check_attach` in
-/// `kernel/bpf/syscall.c`); `None` for an attach type that is not known here.
+/// Returns the program type for an attach type (`attach_type_to_prog_type` and `bpf_prog_load_check_attach` in
+/// `kernel/bpf/syscall.c`); `None` for an unknown attach type.
 pub(super) fn prog_type(attach: &str) -> Option<&'static str> {
     Some(match attach {
         "cgroup_inet_ingress" | "cgroup_inet_egress" => "cgroup_skb",
@@ -61,7 +61,7 @@ pub(super) fn prog_type(attach: &str) -> Option<&'static str> {
     })
 }
 
-/// What an attach type is about.
+/// What programs of an attach type attach to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AttachGroup {
     Nothing,
@@ -79,8 +79,8 @@ pub(crate) enum AttachGroup {
     Lirc,
 }
 
-/// What a link of an attach type attaches to (`link_create` in `kernel/bpf/syscall.c`); `None` if there is no such link.
-pub(crate) fn link_place(attach: &str) -> Option<AttachGroup> {
+/// Returns what a link of an attach type attaches to (`link_create` in `kernel/bpf/syscall.c`); `None` if there is no such link.
+pub(crate) fn link_group(attach: &str) -> Option<AttachGroup> {
     Some(match attach {
         "lsm_cgroup" => AttachGroup::Cgroup,
         name if name.starts_with("cgroup_") && prog_type(name).is_some() => AttachGroup::Cgroup,
@@ -100,15 +100,16 @@ pub(crate) fn link_place(attach: &str) -> Option<AttachGroup> {
     })
 }
 
-/// Whether programs of a type are linked as an attach type.
+/// Whether programs of a type attach as this attach type.
 pub(crate) fn is_linked_as(prog: &str, attach: &str) -> bool {
-    prog_type(attach) == Some(prog) && link_place(attach).or_else(|| legacy_place(attach)).is_some()
+    prog_type(attach) == Some(prog) && link_group(attach).or_else(|| legacy_group(attach)).is_some()
 }
 
-/// What `BPF_PROG_ATTACH` of an attach type attaches to (`bpf_prog_attach`, likewise); `None` if it does not know it.
-pub(super) fn legacy_place(attach: &str) -> Option<AttachGroup> {
-    match link_place(attach) {
-        Some(key_path @ (AttachGroup::Cgroup | AttachGroup::Sockmap | AttachGroup::Netkit)) => Some(key_path),
+/// Returns what `BPF_PROG_ATTACH` attaches a program of an attach type to (`bpf_prog_attach` in `kernel/bpf/syscall.c`);
+/// `None` if it does not support the attach type.
+pub(super) fn legacy_group(attach: &str) -> Option<AttachGroup> {
+    match link_group(attach) {
+        Some(group @ (AttachGroup::Cgroup | AttachGroup::Sockmap | AttachGroup::Netkit)) => Some(group),
         Some(AttachGroup::Dummy) if attach != "xdp" => Some(AttachGroup::Dummy),
         Some(AttachGroup::Netns) if attach == "flow_dissector" => Some(AttachGroup::Netns),
         None if attach == "lirc_mode2" => Some(AttachGroup::Lirc),
@@ -116,48 +117,48 @@ pub(super) fn legacy_place(attach: &str) -> Option<AttachGroup> {
     }
 }
 
-/// A program loaded for an attach type.
+/// Returns the recipe to load a program for an attach type.
 pub(super) fn load(attach: &str, resolver: &NameResolver<'_>) -> Option<Recipe> {
     let mut draft = Draft::new(resolver);
     let call = progs::load(&mut draft, prog_type(attach)?, Some(attach));
-    // For a structure's program the field is the number of the member it is for.
+    // For a struct_ops program, the field is the index of its member.
     Some(draft.done(match call {
         Call::ProgLoad { .. } if attach == "struct_ops" => progs::load(&mut Draft::new(resolver), "struct_ops", None),
         call => call,
     }))
 }
 
-/// A link of an attach type (`BPF_LINK_CREATE`); `None` if there is none.
+/// Returns the recipe for a link of an attach type (`BPF_LINK_CREATE`); `None` if there is none.
 pub(crate) fn link(attach: &str, resolver: &NameResolver<'_>) -> Option<Recipe> {
-    let key_path = link_place(attach)?;
+    let group = link_group(attach)?;
     let mut draft = Draft::new(resolver);
     let attach_type = draft.number(Kind::Attach, attach);
-    let prog = match key_path {
+    let prog = match group {
         AttachGroup::StructOps => struct_ops::linkable_map(&mut draft),
         _ => progs::saved(&mut draft, "prog", prog_type(attach)?, Some(attach)),
     };
-    let target = target(&mut draft, key_path);
+    let target = target(&mut draft, group);
     Some(draft.done(Call::LinkCreate { prog, attach_type, target }))
 }
 
-/// The same by `BPF_PROG_ATTACH`, which detaches again at once; `None` if the kernel does not attach it so.
+/// Returns the recipe for `BPF_PROG_ATTACH` and detaching at once; `None` if the kernel does not attach it that way.
 pub(crate) fn legacy(attach: &str, resolver: &NameResolver<'_>) -> Option<Recipe> {
-    let key_path = legacy_place(attach)?;
+    let group = legacy_group(attach)?;
     let mut draft = Draft::new(resolver);
     let attach_type = draft.number(Kind::Attach, attach);
     let prog = progs::saved(&mut draft, "prog", prog_type(attach)?, Some(attach));
-    let target = target(&mut draft, key_path);
+    let target = target(&mut draft, group);
     Some(draft.done(Call::ProgAttach { prog, attach_type, target, flags: 0, stays: false }))
 }
 
-fn target(draft: &mut Draft<'_, '_>, key_path: AttachGroup) -> LinkTarget {
-    match key_path {
+fn target(draft: &mut Draft<'_, '_>, group: AttachGroup) -> LinkTarget {
+    match group {
         AttachGroup::Nothing => LinkTarget::Nothing,
         AttachGroup::Cgroup => LinkTarget::Cgroup,
         AttachGroup::Netns => LinkTarget::Netns,
         AttachGroup::Dummy => LinkTarget::Interface("dummy0".to_owned()),
         AttachGroup::Netkit => LinkTarget::Interface("netkit0".to_owned()),
-        // `NFPROTO_IPV4`, `NF_INET_LOCAL_OUT`; 0 lies between the priorities the kernel keeps for itself.
+        // `NFPROTO_IPV4`, `NF_INET_LOCAL_OUT`; 0 is between the priorities that the kernel reserves.
         AttachGroup::Netfilter => LinkTarget::Netfilter { pf: 2, hooknum: 3, priority: 0 },
         AttachGroup::PerfEvent => LinkTarget::PerfEvent,
         AttachGroup::Kprobes => LinkTarget::Kprobes(vec![progs::TRACED.to_owned()]),
@@ -174,13 +175,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_attached_is_also_loaded() {
+    fn an_attach_type_with_a_target_has_a_program_type() {
         for name in
             ["lsm_cgroup", "cgroup_unix_connect", "tcx_egress", "netkit_peer", "trace_fsession_multi", "lirc_mode2"]
         {
-            assert!(prog_type(name).is_some() && link_place(name).or(legacy_place(name)).is_some(), "{name}");
+            assert!(prog_type(name).is_some() && link_group(name).or(legacy_group(name)).is_some(), "{name}");
         }
         assert!(is_linked_as("kprobe", "trace_kprobe_multi") && !is_linked_as("sched_cls", "xdp"));
-        assert_eq!((link_place("cgroup_no_such"), legacy_place("sk_lookup"), legacy_place("xdp")), (None, None, None));
+        assert_eq!((link_group("cgroup_no_such"), legacy_group("sk_lookup"), legacy_group("xdp")), (None, None, None));
     }
 }

@@ -1,4 +1,4 @@
-//! How each command of `bpf(2)` is carried out.
+//! Recipes for each command of `bpf(2)`.
 
 use harness_protocol::plan::{Actor, BatchOp, BpffsFd, Call, LinkTarget, ObjectKind, PinLocation};
 use harness_uapi::{resolver::NameResolver, vocabulary::Kind};
@@ -15,7 +15,7 @@ pub(super) fn is_known(name: &str) -> bool {
     COMMANDS.iter().any(|(known, _)| *known == name)
 }
 
-/// The command, carried out by this actor; `None` if it is not known here.
+/// Returns the recipe for a command of this actor; `None` for an unknown command.
 pub(super) fn recipe(name: &str, actor: &Actor, resolver: &NameResolver<'_>) -> Option<Recipe> {
     let (_, write) = COMMANDS.iter().find(|(known, _)| *known == name)?;
     let mut draft = Draft::new(resolver);
@@ -25,7 +25,7 @@ pub(super) fn recipe(name: &str, actor: &Actor, resolver: &NameResolver<'_>) -> 
 
 type Write = fn(Draft<'_, '_>, &Actor) -> Recipe;
 
-/// Each command by the name a kernel shows for it.
+/// The recipe of each command, by the kernel's name.
 const COMMANDS: [(&str, Write); 39] = [
     ("map_create", |draft, _| map_create(draft)),
     ("map_lookup_elem", |draft, _| on_array(draft, |map| Call::MapLookup { map, key: vec![0; 4], value_size: 4 })),
@@ -70,10 +70,10 @@ const COMMANDS: [(&str, Write); 39] = [
     ("prog_assoc_struct_ops", |draft, _| associate(draft)),
 ];
 
-/// The first type description of a kernel is its own (`btf_vmlinux` takes the first id).
+/// The id of the kernel's own BTF: `btf_vmlinux` takes the first one.
 const VMLINUX_BTF_ID: u32 = 1;
 
-/// The file name of pins.
+/// The file name of a pin.
 const PIN: &str = "pin";
 
 fn map_create(mut draft: Draft<'_, '_>) -> Recipe {
@@ -109,16 +109,16 @@ fn associate(mut draft: Draft<'_, '_>) -> Recipe {
     draft.done(Call::ProgAssocStructOps { prog, map })
 }
 
-/// On a hash map with one element, which the call takes out.
+/// A call on a hash map with one element, which it removes.
 fn on_filled_hash(mut draft: Draft<'_, '_>, call: impl FnOnce(String) -> Call) -> Recipe {
     let map = maps::saved(&mut draft, "map", "hash");
     draft.then(update(map.clone(), 4));
     draft.used_up_by(call(map))
 }
 
-/// On a hash map with several elements. A call that comes to the end of the map answers `ENOENT`, even with elements in
-/// hand (`__htab_map_lookup_and_delete_batch` in `kernel/bpf/hashtab.c`), so it asks for fewer than there are; and there
-/// are so many buckets that the first one in use holds no more than it asks for.
+/// A batch call on a hash map with several elements. A call that reaches the end of the map returns `ENOENT`, even if it
+/// found elements (`__htab_map_lookup_and_delete_batch` in `kernel/bpf/hashtab.c`), so it requests fewer than there are. The
+/// map has so many buckets that the first one in use holds no more than that.
 fn on_full_hash(mut draft: Draft<'_, '_>, op: BatchOp) -> Recipe {
     let arguments = MapArguments { max_entries: 256, ..MapArguments::PLAIN };
     let map = maps::sized(&mut draft, "map", "hash", arguments);
@@ -152,7 +152,7 @@ fn next(kind: ObjectKind) -> Call {
     Call::NextId { kind, after: 0 }
 }
 
-/// A program that lets every device be used.
+/// Saves a program that allows every device.
 fn device_program(draft: &mut Draft<'_, '_>, save: &str) -> (String, u32) {
     let attach_type = draft.number(Kind::Attach, "cgroup_device");
     (progs::saved(draft, save, "cgroup_device", Some("cgroup_device")), attach_type)
@@ -188,7 +188,7 @@ fn task_fd_query(mut draft: Draft<'_, '_>) -> Recipe {
     draft.done(Call::TaskFdQuery { object })
 }
 
-/// A link to walk through all processes, which belongs to no container.
+/// Saves a link of an iterator over all processes, which belongs to no container.
 fn iterator(draft: &mut Draft<'_, '_>) -> String {
     let attach_type = draft.number(Kind::Attach, "trace_iter");
     let prog = progs::saved(draft, "prog", "tracing", Some("trace_iter"));
@@ -211,7 +211,7 @@ fn link_update(mut draft: Draft<'_, '_>) -> Recipe {
     draft.done(Call::LinkUpdate { link, prog, old: None })
 }
 
-/// A link that was detached can be detached again (`bpf_cgroup_link_detach` in `kernel/bpf/cgroup.c`).
+/// A detached link can be detached again (`bpf_cgroup_link_detach` in `kernel/bpf/cgroup.c`).
 fn link_detach(mut draft: Draft<'_, '_>) -> Recipe {
     let (prog, attach_type) = device_program(&mut draft, "prog");
     let link = draft.save("link", Call::LinkCreate { prog, attach_type, target: LinkTarget::Cgroup });

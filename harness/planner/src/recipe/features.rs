@@ -1,4 +1,4 @@
-//! The programs of features of the verifier, with the maps they use.
+//! Recipes for the features of the verifier, with the maps that they use.
 
 use harness_protocol::plan::{Call, Verify};
 use harness_uapi::{resolver::NameResolver, vocabulary::Kind};
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// The program of a feature.
+/// Returns the recipe to load the program of a feature.
 pub(super) fn recipe(feature: &Feature, resolver: &NameResolver<'_>) -> Recipe {
     let mut draft = Draft::new(resolver);
     let map = feature.map.map(|map| self::map(&mut draft, map));
@@ -28,8 +28,8 @@ pub(super) fn recipe(feature: &Feature, resolver: &NameResolver<'_>) -> Recipe {
     draft.done(call)
 }
 
-/// Where an arena lies in user space (`map_extra`): a program can use none that has no place. Nobody maps it.
-const ARENA_PLACE: u64 = 0x1000_0000;
+/// The address of an arena in user space (`map_extra`): a program cannot use an arena without one. Nothing maps it.
+const ARENA_ADDRESS: u64 = 0x1000_0000;
 
 fn map(draft: &mut Draft<'_, '_>, map: FeatureMap) -> String {
     match map {
@@ -41,7 +41,7 @@ fn map(draft: &mut Draft<'_, '_>, map: FeatureMap) -> String {
             let usual = maps::arguments(map.type_name()).unwrap_or(MapArguments::PLAIN);
             let mut call = maps::create(draft, map.type_name(), usual);
             if let Call::MapCreate { map_extra, .. } = &mut call {
-                *map_extra = ARENA_PLACE;
+                *map_extra = ARENA_ADDRESS;
             }
             draft.save("map", call)
         }
@@ -55,7 +55,7 @@ mod tests {
     use harness_uapi::{configuration::Configuration, resolver::KernelProfile, vocabulary::KnownNames};
 
     #[test]
-    fn every_feature_has_the_map_it_uses_made_first() {
+    fn every_feature_creates_the_map_that_it_uses_first() {
         const TEXT: &str = include_str!("../../../../kernels/vocabulary/7.3.json");
         let (known, vocabulary) =
             (KnownNames::from_json([("7.3", TEXT)]).unwrap(), serde_json::from_str(TEXT).unwrap());

@@ -1,7 +1,7 @@
 //! Flags by name.
 
-/// Map flags by their name in `include/uapi/linux/bpf.h`, in lower case without `BPF_F_`. `token_fd` is missing: it is
-/// set by the attempt's token.
+/// Map flags by their name in `include/uapi/linux/bpf.h`, in lower case without `BPF_F_`. `token_fd` is missing, because
+/// the key `token` of an attempt sets it.
 pub const MAP_FLAGS: [(&str, u32); 19] = [
     ("no_prealloc", 1 << 0),
     ("no_common_lru", 1 << 1),
@@ -24,7 +24,7 @@ pub const MAP_FLAGS: [(&str, u32); 19] = [
     ("rb_overwrite", 1 << 19),
 ];
 
-/// Program flags, likewise.
+/// Program flags, named in the same way.
 pub const PROG_FLAGS: [(&str, u32); 8] = [
     ("strict_alignment", 1 << 0),
     ("any_alignment", 1 << 1),
@@ -36,7 +36,7 @@ pub const PROG_FLAGS: [(&str, u32); 8] = [
     ("test_reg_invariants", 1 << 7),
 ];
 
-/// Flags of `BPF_PROG_ATTACH`, likewise.
+/// Flags of `BPF_PROG_ATTACH`, named in the same way.
 pub const ATTACH_FLAGS: [(&str, u32); 8] = [
     ("allow_override", 1 << 0),
     ("allow_multi", 1 << 1),
@@ -48,13 +48,13 @@ pub const ATTACH_FLAGS: [(&str, u32); 8] = [
     ("link", 1 << 13),
 ];
 
-/// What a descriptor is for, likewise: map flags that `BPF_OBJ_GET` takes too.
+/// Flags of `BPF_OBJ_GET`, which are map flags.
 pub const FILE_FLAGS: [(&str, u32); 2] = [("rdonly", 1 << 3), ("wronly", 1 << 4)];
 
 /// `BPF_F_TOKEN_FD`, for maps and programs alike.
 pub const TOKEN_FD: u32 = 1 << 16;
 
-/// The bits of flags by name.
+/// Returns the bits of flags by name.
 pub(crate) fn bits(table: &[(&str, u32)], names: &[&str]) -> u32 {
     table.iter().filter(|(name, _)| names.contains(name)).fold(0, |bits, (_, bit)| bits | bit)
 }
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_flag_is_one_bit_and_none_is_the_tokens() {
+    fn every_flag_is_one_bit_other_than_the_token_flag() {
         let all = MAP_FLAGS.iter().chain(&PROG_FLAGS).chain(&ATTACH_FLAGS).chain(&FILE_FLAGS);
         assert!(all.into_iter().all(|(_, bit)| bit.count_ones() == 1 && *bit != TOKEN_FD));
     }

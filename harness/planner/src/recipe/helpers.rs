@@ -1,11 +1,11 @@
-//! Which helpers a program of each type is granted: the type's own load, and all helpers to ask about.
+//! Recipes that survey the helpers of each program type.
 
 use harness_protocol::plan::{Call, HelperIds, HelperSurvey, KernelMember, ProgTarget};
 use harness_uapi::{resolver::NameResolver, vocabulary::Kind};
 
 use crate::recipe::{Recipe, draft::Draft, flags, progs};
 
-/// A survey of this type's helpers; `None` for a type that is not known here or has none of its own.
+/// Returns the survey of a program type; `None` for an unknown type, or one without helpers of its own.
 pub(super) fn recipe(name: &str, resolver: &NameResolver<'_>) -> Option<Recipe> {
     let arguments = progs::arguments(name).filter(|_| !progs::replaces(name))?;
     let mut draft = Draft::new(resolver);
@@ -22,8 +22,8 @@ pub(super) fn recipe(name: &str, resolver: &NameResolver<'_>) -> Option<Recipe> 
     Some(draft.done(Call::HelperSurvey(survey)))
 }
 
-/// What a surveyed program is written for. A `struct_ops` program has the helpers of its structure, and the one that
-/// other recipes take, of the kernel's own tests, has none (`net/bpf/bpf_dummy_struct_ops.c`).
+/// Returns what a surveyed program is written for. A `struct_ops` program has the helpers of its structure; that of the
+/// kernel's own tests, which other recipes use, has none (`net/bpf/bpf_dummy_struct_ops.c`).
 pub(crate) fn target(name: &str, attach: Option<&str>) -> ProgTarget {
     match name {
         "struct_ops" => {

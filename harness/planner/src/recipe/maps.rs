@@ -1,4 +1,4 @@
-//! What each map type needs to be made.
+//! Recipes for each map type.
 
 use harness_protocol::{
     blob,
@@ -8,34 +8,34 @@ use harness_uapi::{resolver::NameResolver, vocabulary::Kind};
 
 use crate::recipe::{Recipe, draft::Draft, flags};
 
-/// The arguments of `BPF_MAP_CREATE` that a type needs.
+/// The arguments of `BPF_MAP_CREATE` for a map type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MapArguments {
-    /// Bytes of a key.
+    /// The size of a key, in bytes.
     pub(crate) key_size: u32,
-    /// Bytes of a value; 0 for a map of kernel structures stands for their size.
+    /// The size of a value, in bytes; 0 stands for the size of the kernel structure.
     pub(crate) value_size: u32,
-    /// Number of entries.
+    /// The number of entries.
     pub(crate) max_entries: u32,
     /// Flags by name; see [`super::MAP_FLAGS`].
     pub(crate) flags: &'static [&'static str],
-    /// The kernel's structure that is its value, if it is one.
+    /// The kernel structure that is its value, if any.
     pub(crate) structure: Option<&'static str>,
 }
 
 const PLAIN: MapArguments = MapArguments::PLAIN;
 
 impl MapArguments {
-    /// What most types take (`array_map_alloc_check` and `htab_map_alloc_check` in `kernel/bpf`), and a type that is
-    /// newer than these tables may take.
+    /// What most types accept (`array_map_alloc_check` and `htab_map_alloc_check` in `kernel/bpf`), and perhaps a type that
+    /// is newer than these tables.
     pub(crate) const PLAIN: Self = Self { key_size: 4, value_size: 4, max_entries: 1, flags: &[], structure: None };
 }
 
-/// The structure a map of kernel structures holds: one that the kernel has for its own tests
+/// The structure of a `struct_ops` map: that of the kernel's own tests
 /// (`net/bpf/bpf_dummy_struct_ops.c`).
 const DUMMY_OPS: &str = "bpf_struct_ops_bpf_dummy_ops";
 
-/// The arguments a map type needs, by the name a kernel shows for it; `None` for one that is not known here.
+/// Returns the arguments for a map type, by the kernel's name; `None` for an unknown type.
 pub(crate) fn arguments(name: &str) -> Option<MapArguments> {
     let sized = |key_size, value_size, max_entries| MapArguments { key_size, value_size, max_entries, ..PLAIN };
     Some(match name {
@@ -68,7 +68,7 @@ pub(crate) fn arguments(name: &str) -> Option<MapArguments> {
         | "percpu_cgroup_storage"
         | "percpu_cgroup_storage_deprecated" => sized(16, 8, 0),
         "queue" | "stack" | "bloom_filter" => sized(0, 4, 1),
-        // Bytes of the ring, a power of two pages.
+        // The size of the ring in bytes: a power of two pages.
         "ringbuf" | "user_ringbuf" => sized(0, 0, 4096),
         // Pages.
         "arena" => MapArguments { flags: &["mmapable"], ..sized(0, 0, 1) },
@@ -82,37 +82,37 @@ pub(crate) fn arguments(name: &str) -> Option<MapArguments> {
     })
 }
 
-/// Whether a map type holds maps, and so needs one as a pattern.
+/// Whether a map type holds maps, and so needs an inner map as its template.
 pub fn holds_maps(name: &str) -> bool {
     matches!(name, "array_of_maps" | "hash_of_maps")
 }
 
-/// Whether a map type needs a type description: for its keys and values (`bpf_local_storage_map_alloc_check` in
-/// `kernel/bpf/bpf_local_storage.c`), or just so (`map_create` in `kernel/bpf/syscall.c`).
+/// Whether a map type needs BTF: for its keys and values (`bpf_local_storage_map_alloc_check` in
+/// `kernel/bpf/bpf_local_storage.c`), or for a kernel structure (`map_create` in `kernel/bpf/syscall.c`).
 pub(crate) fn needs_types(name: &str) -> bool {
     matches!(name, "sk_storage" | "inode_storage" | "task_storage" | "cgrp_storage" | "struct_ops")
 }
 
-/// Whether a map type holds a value for each processor, so that what a lookup gives depends on their number.
+/// Whether a map type has one value per CPU, so that the result of a lookup depends on their number.
 pub fn is_per_cpu(name: &str) -> bool {
     name.contains("percpu")
 }
 
-/// A map of this type.
+/// Returns the recipe to create a map of this type.
 pub(super) fn recipe(name: &str, resolver: &NameResolver<'_>) -> Option<Recipe> {
     let arguments = arguments(name)?;
     let mut draft = Draft::new(resolver);
-    let pattern = holds_maps(name).then(|| saved(&mut draft, "pattern", "hash"));
+    let template = holds_maps(name).then(|| saved(&mut draft, "pattern", "hash"));
     let described = needs_types(name).then(|| described(draft.save("types", Call::BtfLoad), arguments.structure));
     let mut call = create(&mut draft, name, arguments);
     if let Call::MapCreate { inner_map, types, .. } = &mut call {
-        *inner_map = pattern;
+        *inner_map = template;
         *types = described.unwrap_or_default();
     }
     Some(draft.done(call))
 }
 
-/// Values of a structure of the kernel, or keys and values of integers, by the types of a saved description.
+/// Returns the types of a map from saved BTF: values of a kernel structure, or integers as keys and values.
 fn described(btf: String, structure: Option<&str>) -> MapTypes {
     match structure {
         Some(structure) => MapTypes::KernelStruct { structure: structure.to_owned(), btf },
@@ -120,7 +120,7 @@ fn described(btf: String, structure: Option<&str>) -> MapTypes {
     }
 }
 
-/// Has a map of kernel structures made, and the description it needs.
+/// Saves a `struct_ops` map, and the BTF that it needs.
 pub(super) fn of_structure(draft: &mut Draft<'_, '_>, save: &str, arguments: MapArguments) -> String {
     let btf = draft.save("types", Call::BtfLoad);
     let mut call = create(draft, "struct_ops", arguments);
@@ -130,18 +130,18 @@ pub(super) fn of_structure(draft: &mut Draft<'_, '_>, save: &str, arguments: Map
     draft.save(save, call)
 }
 
-/// Has a map made that needs nothing else, with what its type takes.
+/// Saves a map that needs no other object, with the arguments of its type.
 pub(super) fn saved(draft: &mut Draft<'_, '_>, save: &str, map_type: &str) -> String {
     sized(draft, save, map_type, arguments(map_type).unwrap_or(PLAIN))
 }
 
-/// The same with other arguments.
+/// Saves a map that needs no other object, with these arguments.
 pub(super) fn sized(draft: &mut Draft<'_, '_>, save: &str, map_type: &str, arguments: MapArguments) -> String {
     let call = create(draft, map_type, arguments);
     draft.save(save, call)
 }
 
-/// A map without types and pattern.
+/// Returns the call for a map without BTF and inner map.
 pub(super) fn create(draft: &mut Draft<'_, '_>, name: &str, arguments: MapArguments) -> Call {
     Call::MapCreate {
         map_type: draft.number(Kind::Map, name),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_nobody_knows_has_no_arguments() {
+    fn an_unknown_type_has_no_arguments() {
         assert_eq!(arguments("unspec"), None);
         assert_eq!(arguments("no_such"), None);
     }

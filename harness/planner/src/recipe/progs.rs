@@ -1,4 +1,4 @@
-//! What each program type needs to be loaded.
+//! Recipes for each program type.
 
 use harness_protocol::{
     blob,
@@ -8,26 +8,26 @@ use harness_uapi::{resolver::NameResolver, vocabulary::Kind};
 
 use crate::recipe::{Recipe, draft::Draft, flags};
 
-/// The arguments of `BPF_PROG_LOAD` that a type needs to load a program that returns a constant.
+/// The arguments of `BPF_PROG_LOAD` for a program that returns a constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProgArguments {
     /// The expected attach type, or `None` for number 0.
     pub(crate) attach: Option<&'static str>,
     /// Flags by name; see [`super::PROG_FLAGS`].
     pub(crate) flags: &'static [&'static str],
-    /// The attach type of a link, where it is not the expected attach type of the load.
+    /// The attach type of a link, if it is not the expected attach type of the load.
     pub(crate) link_attach: Option<&'static str>,
 }
 
 impl ProgArguments {
-    /// What most types take, and a type that is newer than these tables may take.
+    /// What most types accept, and perhaps a type that is newer than these tables.
     pub(crate) const PLAIN: Self = Self { attach: None, flags: &[], link_attach: None };
 }
 
 const PLAIN: ProgArguments = ProgArguments::PLAIN;
 
-/// The arguments a program type needs, by the name a kernel shows for it (`bpf_prog_load_check_attach` in
-/// `kernel/bpf/syscall.c`); `None` for one that is not known here.
+/// Returns the arguments for a program type, by the kernel's name (`bpf_prog_load_check_attach` in
+/// `kernel/bpf/syscall.c`); `None` for an unknown type.
 pub(crate) fn arguments(name: &str) -> Option<ProgArguments> {
     let loaded_for = |attach| ProgArguments { attach: Some(attach), ..PLAIN };
     let linked_as = |attach| ProgArguments { link_attach: Some(attach), ..PLAIN };
@@ -42,7 +42,7 @@ pub(crate) fn arguments(name: &str) -> Option<ProgArguments> {
         | "raw_tracepoint_writable"
         | "cgroup_skb"
         | "ext" => PLAIN,
-        // The kernel takes 0 for these too, and reads it as the same attach type.
+        // The kernel also accepts 0 for these, and takes it for the same attach type.
         "cgroup_sock" => loaded_for("cgroup_inet_sock_create"),
         "sk_reuseport" => loaded_for("sk_reuseport_select"),
         "cgroup_sock_addr" => loaded_for("cgroup_inet4_connect"),
@@ -67,9 +67,9 @@ pub(crate) fn arguments(name: &str) -> Option<ProgArguments> {
     })
 }
 
-/// The function or structure of the kernel that a program of this type is written for, where its type needs one: for a
-/// tracing or LSM program by its attach type. The functions are those the kernel has for its own tests and calls for
-/// nothing else (`net/bpf/test_run.c`); the LSM hook refuses nothing, because the program returns 0.
+/// Returns the kernel function or structure that a program is written for, if its type needs one; for a tracing or LSM
+/// program it depends on the attach type. The kernel calls these functions only in its own tests (`net/bpf/test_run.c`). The
+/// LSM hook refuses nothing, because the program returns 0.
 pub(crate) fn target(name: &str, attach: Option<&str>) -> ProgTarget {
     let func = |name: &str| ProgTarget::Kernel(KernelType::Func(name.to_owned()));
     match (name, attach) {
@@ -78,19 +78,19 @@ pub(crate) fn target(name: &str, attach: Option<&str>) -> ProgTarget {
         ("tracing", Some("trace_raw_tp")) => ProgTarget::Kernel(KernelType::Typedef("btf_trace_sys_enter".to_owned())),
         ("tracing", Some("trace_iter")) => func("bpf_iter_task"),
         ("tracing", Some("modify_return")) => func("bpf_modify_return_test"),
-        // These name their functions when they are attached.
+        // These get their functions when they are attached.
         ("tracing", Some(multi)) if multi.ends_with("_multi") => ProgTarget::None,
         ("tracing", _) => func(TRACED),
         _ => ProgTarget::None,
     }
 }
 
-/// A function of the kernel to trace (`net/bpf/test_run.c`).
+/// A kernel function to trace (`net/bpf/test_run.c`).
 pub(super) const TRACED: &str = "bpf_fentry_test1";
 
-/// What a program may return: most types anything, some attach types only 1 (`check_return_code` in
-/// `kernel/bpf/verifier.c`), which for all programs of cgroups, sockets and netfilter also means that nothing is refused
-/// or dropped as long as it is attached.
+/// Returns what a program returns. Most types may return anything, some attach types only 1 (`check_return_code` in
+/// `kernel/bpf/verifier.c`). For all programs of cgroups, sockets and netfilter, 1 also means that they refuse and drop
+/// nothing while they are attached.
 pub(crate) fn returns(attach: Option<&str>) -> i32 {
     let lets_pass = |name: &str| {
         name.starts_with("cgroup_")
@@ -105,7 +105,7 @@ pub(crate) fn replaces(name: &str) -> bool {
     name == "ext"
 }
 
-/// A program of this type.
+/// Returns the recipe to load a program of this type.
 pub(super) fn recipe(name: &str, resolver: &NameResolver<'_>) -> Option<Recipe> {
     let arguments = arguments(name)?;
     let mut draft = Draft::new(resolver);
@@ -116,7 +116,7 @@ pub(super) fn recipe(name: &str, resolver: &NameResolver<'_>) -> Option<Recipe> 
     Some(draft.done(call))
 }
 
-/// A program of this type for this attach type.
+/// Returns the call that loads a program of this type for this attach type.
 pub(super) fn load(draft: &mut Draft<'_, '_>, name: &str, attach: Option<&str>) -> Call {
     Call::ProgLoad {
         prog_type: draft.number(Kind::Prog, name),
@@ -130,13 +130,14 @@ pub(super) fn load(draft: &mut Draft<'_, '_>, name: &str, attach: Option<&str>) 
     }
 }
 
-/// Has a program loaded first.
+/// Saves a program.
 pub(super) fn saved(draft: &mut Draft<'_, '_>, save: &str, name: &str, attach: Option<&str>) -> String {
     let call = load(draft, name, attach);
     draft.save(save, call)
 }
 
-/// An XDP program's replacement. Both have types: the kernel compares them (`btf_check_type_match` in `kernel/bpf/btf.c`).
+/// Returns the call that replaces an XDP program. Both have BTF, which the kernel compares (`btf_check_type_match` in
+/// `kernel/bpf/btf.c`).
 fn replacement(draft: &mut Draft<'_, '_>) -> Call {
     let btf = draft.save("types", Call::BtfLoad);
     let typed = |call: Call, target: Option<ProgTarget>| with_types(call, entry_types(&btf), target);
@@ -145,7 +146,7 @@ fn replacement(draft: &mut Draft<'_, '_>) -> Call {
     typed(load(draft, "ext", None), Some(ProgTarget::Program { prog, function: blob::ENTRY }))
 }
 
-/// The types of a program of one function.
+/// Returns the types of a program with one function.
 fn entry_types(btf: &str) -> ProgTypes {
     ProgTypes { btf: btf.to_owned(), functions: vec![(0, blob::ENTRY)] }
 }
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_that_could_drop_something_let_it_pass() {
+    fn programs_that_could_drop_packets_accept_them() {
         assert_eq!(["netfilter", "cgroup_inet_egress", "trace_fentry"].map(|attach| returns(Some(attach))), [1, 1, 0]);
         assert_eq!(returns(None), 0);
     }

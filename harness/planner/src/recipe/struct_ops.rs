@@ -1,4 +1,4 @@
-//! The one structure of functions that every kernel here registers from a program: a TCP congestion control.
+//! The `struct_ops` structure that every kernel here can register from a program: a TCP congestion control.
 
 use harness_protocol::plan::{Call, KernelMember, PartContent, PartOffset, ProgTarget, ValuePart};
 
@@ -11,13 +11,13 @@ use crate::recipe::{
 /// The structure (`include/net/tcp.h`).
 const STRUCTURE: &str = "tcp_congestion_ops";
 
-/// The members without which none is registered (`tcp_validate_congestion_control` in `net/ipv4/tcp_cong.c`).
+/// The members that the kernel requires (`tcp_validate_congestion_control` in `net/ipv4/tcp_cong.c`).
 const REQUIRED: [&str; 3] = ["ssthresh", "undo_cwnd", "cong_avoid"];
 
-/// What it is called; no socket uses it, because none asks for it by name.
+/// Its name; no socket uses it, because none selects it by name.
 const NAME: &str = "harness";
 
-/// Has a map made that can be linked: `BPF_F_LINK`, and a program for each required member.
+/// Saves a map that can be linked: with `BPF_F_LINK`, and a program for each required member.
 pub(super) fn linkable_map(draft: &mut Draft<'_, '_>) -> String {
     let member = |member: &str| KernelMember { structure: STRUCTURE.to_owned(), member: member.to_owned() };
     let mut parts = vec![part(member("name"), PartContent::Text(NAME.to_owned()))];

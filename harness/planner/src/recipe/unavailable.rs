@@ -1,32 +1,32 @@
-//! What no recipe can give, each with its reason: a name without a call, or one that another system call serves.
+//! Names that cannot have a recipe, with the reasons: there is no such call, or it is another system call.
 
 use harness_uapi::vocabulary::Kind;
 
-/// What a name is wanted for.
+/// What a name is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NameUse {
-    /// Making a map of this type.
+    /// Creating a map of this type.
     MapCreate,
     /// Loading a program of this type.
     ProgLoad,
     /// Loading a program for this attach type.
     LoadFor,
-    /// Attaching a program by `BPF_LINK_CREATE`.
+    /// Attaching a program with `BPF_LINK_CREATE`.
     Link,
-    /// Attaching a program by `BPF_PROG_ATTACH`.
+    /// Attaching a program with `BPF_PROG_ATTACH`.
     ProgAttach,
-    /// Carrying out this command.
+    /// Using this command.
     Cmd,
-    /// Finding out the helpers of programs of this type.
+    /// Surveying the helpers of programs of this type.
     HelperSurvey,
 }
 
 impl NameUse {
-    /// All of them.
+    /// All uses.
     pub const ALL: [Self; 7] =
         [Self::MapCreate, Self::ProgLoad, Self::LoadFor, Self::Link, Self::ProgAttach, Self::Cmd, Self::HelperSurvey];
 
-    /// Of what kind its names are.
+    /// Returns the kind of its names.
     pub const fn kind(self) -> Kind {
         match self {
             Self::MapCreate => Kind::Map,
@@ -43,7 +43,7 @@ const BY_MAP: &str = "such a program is put into an entry of a map, by map_updat
 const BY_PROG_ATTACH: &str = "the kernel attaches such a program by prog_attach only";
 const BY_LINK: &str = "the kernel attaches such a program by a link only";
 
-/// Every name without a recipe that is known to have none (`link_create` and `bpf_prog_attach` in
+/// Every name that is known to have no recipe (`link_create` and `bpf_prog_attach` in
 /// `kernel/bpf/syscall.c`).
 const TABLE: [(NameUse, &str, &str); 32] = [
     (NameUse::MapCreate, "unspec", NO_TYPE),
@@ -80,9 +80,9 @@ const TABLE: [(NameUse, &str, &str); 32] = [
     (NameUse::HelperSurvey, "ext", "such a program has the helpers of the program it replaces a function of"),
 ];
 
-/// Why there is no recipe for a name, if that is known.
-pub fn unavailable(way: NameUse, name: &str) -> Option<&'static str> {
-    TABLE.iter().find(|(of, listed, _)| (*of, *listed) == (way, name)).map(|(.., reason)| *reason)
+/// Returns why a name has no recipe, if that is known.
+pub fn unavailable(name_use: NameUse, name: &str) -> Option<&'static str> {
+    TABLE.iter().find(|(of, listed, _)| (*of, *listed) == (name_use, name)).map(|(.., reason)| *reason)
 }
 
 #[cfg(test)]
@@ -91,8 +91,8 @@ mod tests {
 
     #[test]
     fn no_name_has_two_reasons() {
-        for (index, (way, name, _)) in TABLE.iter().enumerate() {
-            assert!(TABLE[..index].iter().all(|(of, listed, _)| (of, listed) != (way, name)), "{name}");
+        for (index, (name_use, name, _)) in TABLE.iter().enumerate() {
+            assert!(TABLE[..index].iter().all(|(of, listed, _)| (of, listed) != (name_use, name)), "{name}");
         }
     }
 }

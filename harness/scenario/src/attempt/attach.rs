@@ -1,4 +1,4 @@
-//! The keys of operations that attach programs, take them off, or ask what is attached.
+//! The keys of operations that attach or detach programs, or query what is attached.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,18 +11,19 @@ use crate::{
 operation! {
     /// The keys of `prog_attach`.
     ProgAttach {
-        /// The program, by the name it was saved under.
+        /// The saved program.
         pub prog: String,
-        /// The attach type; by default what the program was loaded for, or the usual one of its type.
+        /// The attach type, such as `"tcx_ingress"`; by default the one that the program was loaded for, or the usual one of
+        /// its type.
         #[serde(default)]
         pub attach: Option<String>,
-        /// `cgroup`, `root-cgroup`, `interface:NAME`, `netns`, `map:SAVED` or `lirc`; `cgroup of NAME`,
-        /// `interface:NAME of NAME` for another container's.
+        /// What to attach to: `cgroup`, `root-cgroup`, `interface:NAME`, `netns`, `map:SAVED` or `lirc`; `cgroup of NAME` or
+        /// `interface:NAME of NAME` for that of another container.
         pub target: String,
-        /// Flags by name, such as `allow_multi`, or as numbers; none by default.
+        /// Flags by name, such as `["allow_multi"]`, or as numbers; by default none.
         #[serde(default)]
         pub flags: Option<Vec<Flag>>,
-        /// Whether it stays there after the attempt; it is taken off at once otherwise.
+        /// Whether the program stays attached after the attempt; otherwise it is detached at once.
         #[serde(default)]
         pub stays: bool,
     }
@@ -31,13 +32,14 @@ operation! {
 operation! {
     /// The keys of `prog_detach`.
     ProgDetach {
-        /// The program, by the name it was saved under; without it whichever is there.
+        /// The saved program; by default whichever is attached.
         #[serde(default)]
         pub prog: Option<String>,
-        /// The attach type; by default what the program was loaded for, or the usual one of its type.
+        /// The attach type, such as `"tcx_ingress"`; by default the one that the program was loaded for, or the usual one of
+        /// its type.
         #[serde(default)]
         pub attach: Option<String>,
-        /// `cgroup`, `root-cgroup`, `interface:NAME`, `netns`, `map:SAVED` or `lirc`.
+        /// What to detach from: `cgroup`, `root-cgroup`, `interface:NAME`, `netns`, `map:SAVED` or `lirc`.
         pub target: String,
     }
 }
@@ -45,9 +47,9 @@ operation! {
 operation! {
     /// The keys of `prog_query`.
     ProgQuery {
-        /// The attach type asked about.
+        /// The attach type to query, such as `"cgroup_device"`.
         pub attach: String,
-        /// `cgroup`, `root-cgroup`, `interface:NAME`, `netns`, `map:SAVED` or `lirc`.
+        /// What to query: `cgroup`, `root-cgroup`, `interface:NAME`, `netns`, `map:SAVED` or `lirc`.
         pub target: String,
     }
 }
@@ -55,17 +57,18 @@ operation! {
 operation! {
     /// The keys of `link_create`.
     LinkCreate, save {
-        /// The program, by the name it was saved under; for `struct-ops` the map.
+        /// The saved program, or with the target `struct-ops` the saved map.
         pub prog: String,
-        /// The attach type; by default what the program was loaded for, or the usual one of its type.
+        /// The attach type, such as `"tcx_ingress"`; by default the one that the program was loaded for, or the usual one of
+        /// its type.
         #[serde(default)]
         pub attach: Option<String>,
-        /// `interface:NAME` (`dummy0`, `netkit0` and `lo` exist), `cgroup` for the container's own, `root-cgroup`,
-        /// `netns` for the actor's own, `netfilter:FAMILY:HOOK:PRIORITY` such as `netfilter:ipv4:local_out:0`,
-        /// `perf-event` for one of the actor itself, `kprobe:FUNCTION` and `function:FUNCTION` of the kernel, `uprobe`
-        /// for one of the guest program, `map:SAVED` for a map of sockets, `elements:SAVED` for an iterator over a map,
-        /// `struct-ops` for the map that stands in the program's place, or `none`. Another container's are written
-        /// `cgroup of NAME`, `netns of NAME`, `interface:dummy0 of NAME`.
+        /// What to attach to: `interface:NAME` (`dummy0`, `netkit0` and `lo` exist), `cgroup` for the container's own,
+        /// `root-cgroup`, `netns` for the actor's own, `netfilter:FAMILY:HOOK:PRIORITY` such as
+        /// `netfilter:ipv4:local_out:0`, `perf-event` for a perf event of the actor, `kprobe:FUNCTION` or
+        /// `function:FUNCTION` for a kernel function, `uprobe` for a function of the guest program, `map:SAVED` for a map of
+        /// sockets, `elements:SAVED` for an iterator over a map, `struct-ops` for the map that replaces the program, or
+        /// `none`. Those of another container are written `cgroup of NAME`, `netns of NAME` and `interface:dummy0 of NAME`.
         pub target: String,
     }
 }
@@ -73,9 +76,9 @@ operation! {
 operation! {
     /// The keys of `raw_tracepoint_open`.
     RawTracepointOpen, save {
-        /// The program, by the name it was saved under.
+        /// The saved program.
         pub prog: String,
-        /// The tracepoint; without it the one the program was loaded for.
+        /// The tracepoint, such as `"sys_enter"`; by default the one that the program was loaded for.
         #[serde(default)]
         pub name: Option<String>,
     }

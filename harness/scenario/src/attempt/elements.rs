@@ -12,15 +12,15 @@ use crate::{
 operation! {
     /// The keys of `map_update`.
     MapUpdate {
-        /// The map, by the name it was saved under.
+        /// The saved map.
         pub map: String,
-        /// The key's bytes, by default zeros.
+        /// The bytes of the key: hexadecimal digits such as `"01 00 00 00"`, or a list of numbers. By default zeros.
         #[serde(default)]
         pub key: Option<Bytes>,
-        /// The value's bytes, by default zeros.
+        /// The bytes of the value: hexadecimal digits such as `"01 00 00 00"`, or a list of numbers. By default zeros.
         #[serde(default)]
         pub value: Option<Bytes>,
-        /// The saved object whose file descriptor the value begins with.
+        /// A saved object: its file descriptor is placed at the start of the value.
         #[serde(default)]
         pub holds: Option<String>,
     }
@@ -29,9 +29,9 @@ operation! {
 operation! {
     /// The keys of `map_lookup`.
     MapLookup {
-        /// The map, by the name it was saved under.
+        /// The saved map.
         pub map: String,
-        /// The key's bytes, by default zeros.
+        /// The bytes of the key: hexadecimal digits such as `"01 00 00 00"`, or a list of numbers. By default zeros.
         #[serde(default)]
         pub key: Option<Bytes>,
     }
@@ -40,9 +40,9 @@ operation! {
 operation! {
     /// The keys of `map_delete`.
     MapDelete {
-        /// The map, by the name it was saved under.
+        /// The saved map.
         pub map: String,
-        /// The key's bytes, by default zeros.
+        /// The bytes of the key: hexadecimal digits such as `"01 00 00 00"`, or a list of numbers. By default zeros.
         #[serde(default)]
         pub key: Option<Bytes>,
     }
@@ -51,9 +51,9 @@ operation! {
 operation! {
     /// The keys of `map_next_key`.
     MapNextKey {
-        /// The map, by the name it was saved under.
+        /// The saved map.
         pub map: String,
-        /// The bytes of the key before it; without it the first key is asked for.
+        /// The bytes of the key before it, such as `"01 00 00 00"`; by default the first key is requested.
         #[serde(default)]
         pub key: Option<Bytes>,
     }
@@ -62,9 +62,9 @@ operation! {
 operation! {
     /// The keys of `map_lookup_and_delete`.
     MapLookupAndDelete {
-        /// The map, by the name it was saved under.
+        /// The saved map.
         pub map: String,
-        /// The key's bytes, by default zeros.
+        /// The bytes of the key: hexadecimal digits such as `"01 00 00 00"`, or a list of numbers. By default zeros.
         #[serde(default)]
         pub key: Option<Bytes>,
     }
@@ -73,11 +73,11 @@ operation! {
 operation! {
     /// The keys of `map_batch`.
     MapBatch {
-        /// The map, by the name it was saved under.
+        /// The saved map.
         pub map: String,
-        /// What is done.
+        /// What the call does.
         pub batch: BatchOp,
-        /// How many elements, by default 1: the keys 0, 1 and so on, with values of zeros.
+        /// The number of elements, by default 1: the keys 0, 1 and so on, with zeros as values.
         #[serde(default)]
         #[schemars(range(min = 1, max = 1024))]
         pub count: Option<u32>,
@@ -87,7 +87,7 @@ operation! {
 operation! {
     /// The keys of `map_freeze`.
     MapFreeze {
-        /// The map, by the name it was saved under.
+        /// The saved map.
         pub map: String,
     }
 }
@@ -95,9 +95,9 @@ operation! {
 operation! {
     /// The keys of `map_mmap`.
     MapMmap {
-        /// The map, by the name it was saved under: an array made with the flag `mmapable`.
+        /// The saved map: an array that was created with the flag `mmapable`.
         pub map: String,
-        /// Whether it is mapped for writing too.
+        /// Whether it is also mapped for writing.
         #[serde(default)]
         pub write: bool,
     }

@@ -1,4 +1,4 @@
-//! The keys of operations that load something: maps, programs, type descriptions, objects.
+//! The keys of operations that load something or create maps.
 
 use harness_protocol::plan::{AttachTargetTiming, BpffsLocation, TokenPath};
 use schemars::JsonSchema;
@@ -12,37 +12,37 @@ use crate::{
 operation! {
     /// The keys of `map_create`.
     MapCreate, token, save {
-        /// The map type.
+        /// The map type, such as `"hash"`, or a number without a name.
         #[serde(rename = "type")]
         pub map_type: String,
-        /// Bytes of a key.
+        /// The size of a key, in bytes; by default what the type needs.
         #[serde(default)]
         pub key_size: Option<u32>,
-        /// Bytes of a value.
+        /// The size of a value, in bytes; by default what the type needs.
         #[serde(default)]
         pub value_size: Option<u32>,
-        /// The number of entries.
+        /// The number of entries; by default what the type needs.
         #[serde(default)]
         pub max_entries: Option<u32>,
-        /// Flags by name, such as `no_prealloc`, or as numbers.
+        /// Flags by name, such as `["no_prealloc"]`, or as numbers; by default what the type needs.
         #[serde(default)]
         pub flags: Option<Vec<Flag>>,
-        /// The saved map that serves as the pattern of a map of maps.
+        /// The saved map that is the template for the maps in a map of maps.
         #[serde(default)]
         pub inner_map: Option<String>,
-        /// The saved type description with the types of its keys and values, which local storage and `struct_ops` need.
+        /// The saved BTF with the types of keys and values, which local storage and `struct_ops` need.
         #[serde(default)]
         pub btf: Option<String>,
-        /// The number of the key's type in it; by default 1, the integer.
+        /// The number of the key's type in that BTF; by default 1, the integer.
         #[serde(default)]
         pub btf_key: Option<u32>,
-        /// The number of the value's type in it; by default 1, the integer.
+        /// The number of the value's type in that BTF; by default 1, the integer.
         #[serde(default)]
         pub btf_value: Option<u32>,
-        /// The structure of the kernel that is its value, for `struct_ops`; by default one of the kernel's own tests.
+        /// The kernel structure that is the value of a `struct_ops` map; by default that of the kernel's own tests.
         #[serde(default)]
         pub structure: Option<String>,
-        /// `map_extra`.
+        /// The field `map_extra` of the call; by default 0.
         #[serde(default)]
         pub map_extra: Option<u32>,
     }
@@ -51,40 +51,41 @@ operation! {
 operation! {
     /// The keys of `prog_load`.
     ProgLoad, token, save {
-        /// The program type.
+        /// The program type, such as `"xdp"`, or a number without a name.
         #[serde(rename = "type")]
         pub prog_type: String,
-        /// The expected attach type; by default the one its type needs, or the type's number 0, which is
-        /// `cgroup_inet_ingress`.
+        /// The expected attach type, such as `"cgroup_inet4_connect"`; by default the one that the program type needs, or
+        /// number 0, which is `cgroup_inet_ingress`.
         #[serde(default)]
         pub attach: Option<String>,
-        /// Flags by name, such as `sleepable`, or as numbers; by default what its type needs.
+        /// Flags by name, such as `["sleepable"]`, or as numbers; by default what the type needs.
         #[serde(default)]
         pub flags: Option<Vec<Flag>>,
-        /// What the program returns; by default what its type may return.
+        /// The number that the program returns; by default one that its type may return.
         #[serde(default)]
         pub returns: Option<i32>,
-        /// Its instructions instead: hexadecimal digits, eight bytes each in the order they lie in memory, at most 4096.
+        /// The instructions, instead of returning a constant: hexadecimal digits, eight bytes per instruction in the order in
+        /// memory, such as `["b7000000 00000000", "9500000000000000"]`. At most 4096.
         #[serde(default)]
         pub instructions: Option<Vec<String>>,
-        /// What it is written for: `func:NAME`, `struct:NAME` or `typedef:NAME` of the kernel's BTF, or
-        /// `member:STRUCTURE.MEMBER`; by default what its type and attach type need.
+        /// What the program is written for: `func:NAME`, `struct:NAME` or `typedef:NAME` of the kernel's BTF,
+        /// `member:STRUCTURE.MEMBER`, or `none`; by default what its type and attach type need.
         #[serde(default)]
         pub target: Option<String>,
-        /// The saved program whose main function it replaces.
+        /// The saved program whose main function this one replaces.
         #[serde(default)]
         pub replaces: Option<String>,
-        /// The saved type description that has the types of its functions.
+        /// The saved BTF with the types of its functions.
         #[serde(default)]
         pub btf: Option<String>,
-        /// The first instruction of each function after the main one.
+        /// The index of the first instruction of each function after the main one, such as `[2]`.
         #[serde(default)]
         pub functions: Vec<u32>,
-        /// Saved maps that instructions name by their place in this list (`BPF_PSEUDO_MAP_IDX`).
+        /// The saved maps that instructions refer to by their index in this list (`BPF_PSEUDO_MAP_IDX`).
         #[serde(default)]
         #[schemars(length(max = 8))]
         pub maps: Vec<String>,
-        /// Its licence, by default `GPL`.
+        /// The license; by default `GPL`.
         #[serde(default)]
         pub license: Option<String>,
     }
@@ -98,19 +99,20 @@ operation! {
 operation! {
     /// The keys of `helper_survey`.
     HelperSurvey, token, save {
-        /// The program type.
+        /// The program type, such as `"xdp"`, or a number without a name.
         #[serde(rename = "type")]
         pub prog_type: String,
-        /// The expected attach type; by default the one its type needs, or number 0.
+        /// The expected attach type; by default the one that the program type needs, or number 0.
         #[serde(default)]
         pub attach: Option<String>,
-        /// Flags by name, such as `sleepable`, or as numbers; by default what its type needs.
+        /// Flags by name, such as `["sleepable"]`, or as numbers; by default what the type needs.
         #[serde(default)]
         pub flags: Option<Vec<Flag>>,
-        /// The name an earlier survey was saved under: only helpers that it found are asked about.
+        /// An earlier saved survey: this one covers only the helpers that it found.
         #[serde(default)]
         pub within: Option<String>,
-        /// The same: what it found counts as found, and is not asked about again. For one that was made with less.
+        /// An earlier saved survey that was made with fewer permissions: the helpers that it found count as found, without
+        /// another load.
         #[serde(default)]
         pub beyond: Option<String>,
     }
@@ -119,9 +121,9 @@ operation! {
 operation! {
     /// The keys of `verify`.
     Verify, token, save {
-        /// What the program does: a name of the table at the end.
+        /// The feature: a name from the table at the end, such as `"loop"`.
         pub feature: String,
-        /// The saved map it uses, if it uses one: an array whose value has 64 bytes, or an arena.
+        /// The saved map, if the feature uses one: an array with values of 64 bytes, or an arena.
         #[serde(default)]
         pub map: Option<String>,
     }
@@ -130,39 +132,39 @@ operation! {
 operation! {
     /// The keys of `object`.
     Object {
-        /// The object: `NAME` for what is built from `scenarios/objects/src/NAME.bpf.c`, or the path of a `.bpf.o` file
-        /// beside the scenario.
+        /// The object: `NAME` for the one that is built from `scenarios/objects/src/NAME.bpf.c`, or the path of a `.bpf.o`
+        /// file in the folder of the scenario or below it.
         pub file: String,
-        /// The option `bpf_token_path`, by which libbpf finds a token; not set by default.
+        /// The option `bpf_token_path`, which is one way to give libbpf a token; by default not set.
         #[serde(default)]
         pub token_path: Option<TokenPath>,
-        /// The variable `LIBBPF_BPF_TOKEN_PATH` in the environment, to the same end; not set by default.
+        /// The environment variable `LIBBPF_BPF_TOKEN_PATH`, which is another way; by default not set.
         #[serde(default)]
         pub environment: Option<TokenPath>,
-        /// Where the container's bpffs is meanwhile.
+        /// Where the container's bpffs is during the attempt.
         #[serde(default)]
         pub bpffs: BpffsLocation,
-        /// The program of another object that the object's first program replaces.
+        /// The function of another object that the object's first program replaces.
         #[serde(default)]
         pub replaces: Option<Replaces>,
-        /// Functions that must then be in `/proc/kallsyms`, with an address.
+        /// Functions that must be in `/proc/kallsyms` after loading, with an address.
         #[serde(default)]
         pub kallsyms: Vec<String>,
-        /// Whether each program and structure that libbpf attaches by itself is attached then, and taken off again.
+        /// Whether libbpf then attaches each program and structure that names its attach point, and detaches it again.
         #[serde(default)]
         pub attach: bool,
     }
 }
 
-/// The program of another object that is replaced.
+/// The function of another object that a program replaces.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Replaces {
-    /// The other object, which is loaded first, in the same way.
+    /// The other object, written like `file`. It is loaded first, in the same way.
     pub file: String,
-    /// The function in it.
+    /// The function in the other object.
     pub function: String,
-    /// When libbpf is told.
-    #[serde(default)]
-    pub told: AttachTargetTiming,
+    /// When libbpf learns which program is replaced.
+    #[serde(default, rename = "told")]
+    pub timing: AttachTargetTiming,
 }

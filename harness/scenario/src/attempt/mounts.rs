@@ -1,4 +1,4 @@
-//! The keys of operations on a bpffs: its options, its mounts, and what is pinned in it.
+//! The keys of operations on a bpffs: its options, its mounts and its pins.
 
 use harness_protocol::plan::{Holding, PinLocation};
 use schemars::JsonSchema;
@@ -12,9 +12,9 @@ use crate::{
 operation! {
     /// The keys of `mount_delegate`.
     MountDelegate {
-        /// Options as `key=value`, set in this order and handed to the kernel as they are.
+        /// Options such as `"delegate_cmds=map_create"`, passed to the kernel unchanged and in this order.
         pub options: Vec<String>,
-        /// Whether the file system is created afterwards (`FSCONFIG_CMD_CREATE`).
+        /// Whether the file system is then created (`FSCONFIG_CMD_CREATE`).
         #[serde(default)]
         pub create: bool,
     }
@@ -23,15 +23,14 @@ operation! {
 operation! {
     /// The keys of `obj_pin`.
     ObjPin {
-        /// The object, by the name it was saved under.
+        /// The saved object.
         pub object: String,
-        /// A file name: letters, digits, `_` and `-`; dots too where it is to be refused to everybody.
+        /// The file name: letters, digits, `_` and `-`; with `expect = "malformed"` also dots.
         pub path: String,
-        /// Where.
+        /// Where the object is pinned.
         #[serde(default)]
         pub place: PinLocation,
-        /// The permissions its file is given then, in octal digits such as `"644"` (`chmod(2)`); by default those the
-        /// kernel gave it.
+        /// The mode that the file then gets (`chmod(2)`), in octal digits such as `"644"`; by default that of the kernel.
         #[serde(default)]
         pub mode: Option<String>,
     }
@@ -40,9 +39,9 @@ operation! {
 operation! {
     /// The keys of `obj_get`.
     ObjGet, save {
-        /// The name an earlier attempt of the same actor pinned it under.
+        /// The file name under which an earlier attempt pinned the object in the same bpffs.
         pub path: String,
-        /// What the descriptor is for: `rdonly` or `wronly`, by default both.
+        /// The access: `["rdonly"]` or `["wronly"]`; by default both.
         #[serde(default)]
         pub flags: Option<Vec<Flag>>,
     }
@@ -51,10 +50,10 @@ operation! {
 operation! {
     /// The keys of `remount`.
     Remount {
-        /// Whose bpffs: the name of a container, or `host`. By default the actor's own.
+        /// Whose bpffs is changed: the name of a container, or `host`. By default the actor's own.
         #[serde(default)]
         pub from: Option<String>,
-        /// Options as `key=value`, set in this order and handed to the kernel as they are.
+        /// Options such as `"delegate_cmds=map_create"`, passed to the kernel unchanged and in this order.
         pub options: Vec<String>,
     }
 }
@@ -62,7 +61,7 @@ operation! {
 operation! {
     /// The keys of `umount`.
     Umount {
-        /// What is held of the mount meanwhile.
+        /// What the actor keeps open of the mount during the attempt.
         #[serde(default)]
         pub holding: Holding,
     }

@@ -1,4 +1,4 @@
-//! The keys of operations on objects as such.
+//! The keys of operations on programs, links and other objects.
 
 use harness_protocol::plan::ObjectKind;
 use schemars::JsonSchema;
@@ -9,9 +9,9 @@ use crate::attempt::{Common, operation};
 operation! {
     /// The keys of `prog_bind_map`.
     ProgBindMap {
-        /// The program, by the name it was saved under.
+        /// The saved program.
         pub prog: String,
-        /// The map, by the name it was saved under.
+        /// The saved map.
         pub map: String,
     }
 }
@@ -19,7 +19,7 @@ operation! {
 operation! {
     /// The keys of `prog_stream_read`.
     ProgStreamRead {
-        /// The program, by the name it was saved under.
+        /// The saved program.
         pub prog: String,
     }
 }
@@ -27,9 +27,9 @@ operation! {
 operation! {
     /// The keys of `prog_assoc_struct_ops`.
     ProgAssocStructOps {
-        /// The program, by the name it was saved under.
+        /// The saved program.
         pub prog: String,
-        /// The map, by the name it was saved under.
+        /// The saved map.
         pub map: String,
     }
 }
@@ -37,9 +37,9 @@ operation! {
 operation! {
     /// The keys of `next_id`.
     NextId {
-        /// Of what.
+        /// The kind of object.
         pub kind: ObjectKind,
-        /// The id before it, by default 0.
+        /// The id before it; by default 0.
         #[serde(default)]
         pub after: Option<u32>,
     }
@@ -48,7 +48,7 @@ operation! {
 operation! {
     /// The keys of `fd_by_id`.
     FdById, save {
-        /// The object whose id is asked for, by the name it was saved under.
+        /// The saved object to open.
         pub object: String,
     }
 }
@@ -56,7 +56,7 @@ operation! {
 operation! {
     /// The keys of `obj_info`.
     ObjInfo {
-        /// The object, by the name it was saved under.
+        /// The saved object.
         pub object: String,
     }
 }
@@ -64,7 +64,7 @@ operation! {
 operation! {
     /// The keys of `prog_code`.
     ProgCode {
-        /// The program, by the name it was saved under.
+        /// The saved program.
         pub prog: String,
     }
 }
@@ -72,7 +72,7 @@ operation! {
 operation! {
     /// The keys of `task_fd_query`.
     TaskFdQuery {
-        /// The link, by the name it was saved under.
+        /// The saved link.
         pub object: String,
     }
 }
@@ -85,11 +85,11 @@ operation! {
 operation! {
     /// The keys of `link_update`.
     LinkUpdate {
-        /// The link, by the name it was saved under.
+        /// The saved link.
         pub link: String,
-        /// The new program, by the name it was saved under.
+        /// The saved program that the link gets.
         pub prog: String,
-        /// The program it must have so far, likewise (`BPF_F_REPLACE`); by default any.
+        /// The saved program that the link must have before (`BPF_F_REPLACE`); by default any.
         #[serde(default)]
         pub old: Option<String>,
     }
@@ -98,7 +98,7 @@ operation! {
 operation! {
     /// The keys of `link_detach`.
     LinkDetach {
-        /// The link, by the name it was saved under.
+        /// The saved link.
         pub link: String,
     }
 }
@@ -106,7 +106,7 @@ operation! {
 operation! {
     /// The keys of `iter_create`.
     IterCreate {
-        /// The link of an iterator, by the name it was saved under.
+        /// The saved link of an iterator.
         pub link: String,
     }
 }

@@ -1,4 +1,4 @@
-//! The keys of operations that are no command of `bpf(2)`, or one that is not made as it should be.
+//! The keys of operations that are not commands of `bpf(2)`, or deliberately incorrect ones.
 
 use harness_protocol::plan::{SocketDuty, TokenCommand};
 use schemars::JsonSchema;
@@ -9,9 +9,10 @@ use crate::attempt::{Common, operation};
 operation! {
     /// The keys of `sysctl_write`.
     SysctlWrite {
-        /// The setting's dotted name; a value other than its own needs it in `[vm] sysctl`, by which it is put back.
+        /// The dotted name of the setting, such as `"kernel.unprivileged_bpf_disabled"`. To write `value`, list the setting in
+        /// `[vm] sysctl`, so that it is restored.
         pub name: String,
-        /// What is written; by default what it is already.
+        /// The number to write; by default the current value.
         #[serde(default)]
         pub value: Option<u32>,
     }
@@ -20,8 +21,8 @@ operation! {
 operation! {
     /// The keys of `unflagged`.
     Unflagged, token {
-        /// The command: `map_create` of a hash map, `prog_load` of a socket filter, `btf_load`, or `btf_get_fd_by_id` of
-        /// the kernel's own.
+        /// The command: `map_create` for a hash map, `prog_load` for a socket filter, `btf_load`, or `btf_get_fd_by_id` for
+        /// the kernel's own BTF.
         pub command: TokenCommand,
     }
 }
@@ -34,12 +35,12 @@ operation! {
 operation! {
     /// The keys of `socket_attach`.
     SocketAttach {
-        /// The program, by the name it was saved under.
+        /// The saved program.
         pub prog: String,
-        /// What it does there.
+        /// What the program does there.
         #[serde(default)]
         pub duty: SocketDuty,
-        /// Whether the socket's filter was locked before (`SO_LOCK_FILTER`).
+        /// Whether the filter of the socket is locked beforehand (`SO_LOCK_FILTER`).
         #[serde(default)]
         pub locked: bool,
     }

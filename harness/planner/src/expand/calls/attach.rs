@@ -1,4 +1,4 @@
-//! Attaching programs, taking them off, and asking what is attached.
+//! Expands attempts that attach or detach programs, or query what is attached.
 
 use harness_diagnostics::node::KeyPath;
 use harness_protocol::plan::{Call, LinkTarget};
@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl ExpandContext<'_, '_> {
-    #[expect(clippy::option_option, reason = "the outer one is an error that was told, the inner one attach type 0")]
+    #[expect(clippy::option_option, reason = "the outer one is a reported error, the inner one attach type 0")]
     pub(super) fn prog(&mut self, name: &str, key_path: &KeyPath) -> Option<Option<String>> {
         let link_attach = |object: &Object| match object {
             Object::Prog { link_attach } => Some(link_attach.clone()),
@@ -55,7 +55,7 @@ impl ExpandContext<'_, '_> {
         Some(target)
     }
 
-    /// What somebody else has.
+    /// Resolves a target that another container has.
     fn target_of(&mut self, what: &str, whose: &str, setting: &AttemptContext) -> Option<LinkTarget> {
         let key_path = setting.key_path.key("target");
         let whose = self.containers.actor(Some(whose), &key_path, self.problems);
@@ -63,8 +63,8 @@ impl ExpandContext<'_, '_> {
         if links::has_owner(&what) {
             return Some(LinkTarget::Of { whose: whose?, what });
         }
-        let advice = "an interface, `cgroup` and `netns` do";
-        self.problems.advise(&key_path, "this belongs to nobody in particular", advice);
+        let advice = "only `interface:NAME`, `cgroup` and `netns` do";
+        self.problems.advise(&key_path, "this target does not belong to a container", advice);
         None
     }
 
@@ -80,9 +80,8 @@ impl ExpandContext<'_, '_> {
 
     fn check_target(&mut self, attach: &ResolvedName, target: &LinkTarget, setting: &AttemptContext) -> Option<()> {
         let key_path = setting.key_path.key("target");
-        if let Some(wanted) = links::mismatch(&attach.name, target) {
-            let message = format!("a link of attach type `{}` needs {wanted}", attach.name);
-            self.problems.advise(&key_path, message, "another attach type can be written with `attach`");
+        if let Some(message) = links::mismatch(&attach.name, target).filter(|_| setting.complete) {
+            self.problems.advise(&key_path, message, "set another attach type with `attach`");
             return None;
         }
         self.check_interface(target, setting)
@@ -98,22 +97,22 @@ impl ExpandContext<'_, '_> {
             },
             _ => return Some(()),
         };
-        if links::MADE.contains(&name.as_str()) && !self.containers.has_own_network(actor) {
-            let message = format!("{} has no network namespace of its own, and so no {name}", describe(actor));
+        if links::MADE.contains(&name.as_str()) && !self.containers.has_own_network(actor) && setting.complete {
+            let message = format!("{} has no network namespace of its own, so it has no {name}", describe(actor));
             self.problems.advise(&key_path, message, "add `namespaces = [\"net\"]` to the container");
             return None;
         }
         Some(())
     }
 
-    /// A target of `prog_attach` and its like, which serve fewer than links.
+    /// Resolves a target of `prog_attach`, `prog_detach` or `prog_query`, which support fewer than links.
     fn legacy_target(&mut self, text: &str, setting: &AttemptContext) -> Option<LinkTarget> {
         let target = self.target(text, setting)?;
         if links::is_legacy(&target) {
             self.check_interface(&target, setting)?;
             return Some(target);
         }
-        let message = format!("a program is put on `{}` by a link only", text.escape_debug());
+        let message = format!("only a link can attach a program to `{}`", text.escape_debug());
         self.problems.advise(&setting.key_path.key("target"), message, "use `link_create`");
         None
     }

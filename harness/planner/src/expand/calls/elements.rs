@@ -1,4 +1,4 @@
-//! Calls on the elements of a map.
+//! Expands attempts on the elements of a map.
 
 use harness_diagnostics::node::KeyPath;
 use harness_protocol::plan::{BatchOp, Call, PartContent, PartOffset, ValuePart};
@@ -23,17 +23,22 @@ impl ExpandContext<'_, '_> {
         self.objects.find(name, "a map", shape, key_path, self.problems)
     }
 
-    /// A map whose elements can be written down: not one with a value for each processor.
+    /// Finds a map whose elements a scenario can write: not one with a value per CPU.
     fn map_with_elements(&mut self, name: &str, setting: &AttemptContext) -> Option<MapShape> {
         let key_path = setting.key_path.key("map");
         let shape = self.map(name, &key_path)?;
         let large = shape.key_size.max(shape.value_size) > values::LARGEST as u32;
         if recipe::is_per_cpu(&shape.type_name) {
-            let message = format!("a `{}` map has a value for each processor, whose number differs", shape.type_name);
+            let message = format!(
+                "a map of type `{}` has one value per CPU, and machines differ in their number",
+                shape.type_name
+            );
             self.problems.problem(&key_path, message);
         } else if large {
-            self.problems
-                .problem(&key_path, format!("keys and values of more than {} bytes cannot be given", values::LARGEST));
+            self.problems.problem(
+                &key_path,
+                format!("this map has keys or values of more than {} bytes, the limit", values::LARGEST),
+            );
         } else {
             return Some(shape);
         }
@@ -61,7 +66,7 @@ impl ExpandContext<'_, '_> {
         Some(made(AttemptLabel::new("map_lookup").word(&op.map), call))
     }
 
-    /// The object whose descriptor a value begins with.
+    /// Returns the object whose descriptor is at the start of the value.
     fn held(&mut self, op: &MapUpdate, setting: &AttemptContext) -> Option<Vec<ValuePart>> {
         let Some(name) = &op.holds else { return Some(Vec::new()) };
         let any = |_: &Object| Some(());

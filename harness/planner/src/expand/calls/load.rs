@@ -1,4 +1,4 @@
-//! Making maps and loading programs.
+//! Expands attempts that create maps or load programs.
 
 use harness_protocol::{
     blob,
@@ -69,23 +69,21 @@ impl ExpandContext<'_, '_> {
         Some(ExpandedCall { missing, gives: Some(Object::Map(shape)), ..made(words, call) })
     }
 
-    #[expect(clippy::option_option, reason = "the outer one is an error that was told, the inner one an absent key")]
+    #[expect(clippy::option_option, reason = "the outer one is a reported error, the inner one an absent key")]
     fn inner_map(&mut self, op: &MapCreate, type_name: &str, setting: &AttemptContext) -> Option<Option<String>> {
         let key_path = setting.key_path.key("inner_map");
         match (&op.inner_map, recipe::holds_maps(type_name)) {
             (None, false) => Some(None),
             (Some(_), false) => {
-                self.problems
-                    .problem(&key_path, format!("a `{type_name}` map holds no maps, so it has no use for `inner_map`"));
+                self.problems.problem(
+                    &key_path,
+                    format!("a map of type `{type_name}` holds no maps, so `inner_map` does not apply"),
+                );
                 None
             }
             (None, true) => {
-                let message = format!("a `{type_name}` map needs another one as its pattern");
-                self.problems.advise(
-                    &setting.key_path,
-                    message,
-                    "write `inner_map = \"NAME\"`, the name of a saved map",
-                );
+                let message = format!("a map of type `{type_name}` needs an inner map as its template");
+                self.problems.advise(&key_path, message, "write `inner_map = \"NAME\"`, the name of a saved map");
                 None
             }
             (Some(name), true) => self.map(name, &key_path).map(|_| Some(name.clone())),
@@ -101,9 +99,8 @@ impl ExpandContext<'_, '_> {
     ) -> Option<MapTypes> {
         let Some(btf) = &op.btf else {
             if recipe::needs_types(type_name) {
-                let message = format!("a `{type_name}` map needs a type description");
-                let advice = "write `btf = \"NAME\"`, the name of what a `btf_load` saved";
-                self.problems.advise(&setting.key_path, message, advice);
+                let message = format!("a map of type `{type_name}` needs BTF");
+                self.problems.advise(&setting.key_path.key("btf"), message, SAVED_BTF);
                 return None;
             }
             return Some(MapTypes::None);
@@ -118,7 +115,7 @@ impl ExpandContext<'_, '_> {
 
     fn btf(&mut self, name: &str, setting: &AttemptContext) -> Option<()> {
         let is_btf = |object: &Object| matches!(object, Object::Btf).then_some(());
-        self.objects.find(name, "a type description", is_btf, &setting.key_path.key("btf"), self.problems)
+        self.objects.find(name, "BTF", is_btf, &setting.key_path.key("btf"), self.problems)
     }
 
     pub(super) fn prog_load(&mut self, op: &ProgLoad, setting: &AttemptContext) -> Option<ExpandedCall> {
@@ -153,7 +150,7 @@ impl ExpandContext<'_, '_> {
         };
         let key_path = setting.key_path.key("instructions");
         if op.returns.is_some() {
-            self.problems.problem(&key_path, "a program with instructions returns what they say: leave `returns` out");
+            self.problems.problem(&key_path, "`returns` cannot be combined with `instructions`");
             return None;
         }
         values::instructions(written, &key_path, self.problems).map(Body::Instructions)
@@ -172,17 +169,14 @@ impl ExpandContext<'_, '_> {
                 Some(ProgTarget::Program { prog: prog.clone(), function: blob::ENTRY })
             }
             (Some(_), Some(_)) => {
-                self.problems.problem(
-                    &setting.key_path.key("target"),
-                    "a program that replaces another's function is for no other",
-                );
+                self.problems.problem(&setting.key_path.key("target"), "`target` cannot be combined with `replaces`");
                 None
             }
             (None, Some(text)) => values::prog_target(text, &setting.key_path.key("target"), self.problems),
             (None, None) if recipe::replaces(type_name) => {
-                let message = format!("a `{type_name}` program replaces a function of another program");
+                let message = format!("a program of type `{type_name}` replaces a function of another program");
                 self.problems.advise(
-                    &setting.key_path,
+                    &setting.key_path.key("replaces"),
                     message,
                     "write `replaces = \"NAME\"`, the name of a saved program with `btf`",
                 );
@@ -192,27 +186,16 @@ impl ExpandContext<'_, '_> {
         }
     }
 
-    #[expect(clippy::option_option, reason = "the outer one is an error that was told, the inner one an absent key")]
+    #[expect(clippy::option_option, reason = "the outer one is a reported error, the inner one an absent key")]
     fn prog_types(&mut self, op: &ProgLoad, type_name: &str, setting: &AttemptContext) -> Option<Option<ProgTypes>> {
         let Some(btf) = &op.btf else {
-            if !op.functions.is_empty() {
-                let advice = "write `btf = \"NAME\"`, the name of what a `btf_load` saved";
-                self.problems.advise(
-                    &setting.key_path.key("functions"),
-                    "functions have types of a description",
-                    advice,
-                );
+            if !op.functions.is_empty() && setting.complete {
+                self.problems.advise(&setting.key_path.key("functions"), "`functions` needs `btf`", SAVED_BTF);
                 return None;
             }
             if recipe::replaces(type_name) {
-                let message = format!(
-                    "a `{type_name}` program needs types, by which the kernel compares it with what it replaces"
-                );
-                self.problems.advise(
-                    &setting.key_path,
-                    message,
-                    "write `btf = \"NAME\"`, the name of what a `btf_load` saved",
-                );
+                let message = format!("a program of type `{type_name}` needs BTF, like the program that it replaces");
+                self.problems.advise(&setting.key_path.key("btf"), message, SAVED_BTF);
                 return None;
             }
             return Some(None);
@@ -232,8 +215,11 @@ impl ExpandContext<'_, '_> {
     }
 }
 
-/// The attach type a link has if none is written: the one the program was loaded for, or the usual one of its type where
-/// that is for another type of program or has no link.
+/// How to give a map or program the BTF that it needs.
+const SAVED_BTF: &str = "write `btf = \"NAME\"`, the name under which a `btf_load` saved it";
+
+/// Returns the default attach type of a program's links: the one it was loaded for. If that belongs to another program type
+/// or has no links, it is the usual one of the program's type.
 fn link_attach(type_name: &str, usual: &ProgArguments, attach: Option<ResolvedName>) -> Option<String> {
     let loaded_for = attach.map(|attach| attach.name);
     let own = loaded_for.clone().filter(|name| recipe::is_linked_as(type_name, name));

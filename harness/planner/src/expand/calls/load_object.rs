@@ -1,4 +1,4 @@
-//! The arguments of an attempt that loads an object.
+//! Expands attempts that load an object file.
 
 use harness_diagnostics::node::KeyPath;
 use harness_protocol::plan::{Actor, AttachTargetTiming, BpffsLocation, Call, ObjectLoad, Replaced, TokenPath};
@@ -9,11 +9,11 @@ use crate::expand::{
     label::AttemptLabel,
 };
 
-/// What a prebuilt object's file is called.
+/// The suffix of a prebuilt object file.
 const PREBUILT: &str = ".bpf.o";
 
 impl ExpandContext<'_, '_> {
-    /// Works out how an object is loaded.
+    /// Expands how an object is loaded.
     pub(super) fn load_object(&mut self, op: &Object, setting: &AttemptContext) -> Option<ExpandedCall> {
         let key_path = &setting.key_path;
         let file = self.object_file(&op.file, &key_path.key("file"));
@@ -23,7 +23,7 @@ impl ExpandContext<'_, '_> {
                 let key_path = key_path.key("replaces");
                 let file = self.object_file(&replaces.file, &key_path.key("file"))?;
                 let function = self.function(&replaces.function, &key_path.key("function"))?;
-                Some(Replaced { file, function, told: replaces.told })
+                Some(Replaced { file, function, timing: replaces.timing })
             }
         };
         let names = op.kallsyms.iter().enumerate();
@@ -53,9 +53,8 @@ impl ExpandContext<'_, '_> {
         if good {
             return Some(file.to_owned());
         }
-        let help =
-            "write the NAME of scenarios/objects/src/NAME.bpf.c, or the path of a `.bpf.o` below the scenario's folder";
-        self.problems.advise(key_path, format!("`{}` names no object", file.escape_debug()), help);
+        let help = "write NAME for scenarios/objects/src/NAME.bpf.c, or the path of a `.bpf.o` file below the scenario's folder";
+        self.problems.advise(key_path, format!("`{}` is not the name of an object", file.escape_debug()), help);
         None
     }
 
@@ -64,23 +63,23 @@ impl ExpandContext<'_, '_> {
         if (1..=128).contains(&name.len()) && name.chars().all(plain) {
             return Some(name.to_owned());
         }
-        let message = format!("`{}` cannot name a function", name.escape_debug());
+        let message = format!("`{}` is not a valid function name", name.escape_debug());
         self.problems.advise(key_path, message, "use letters, digits and `_`");
         None
     }
 
-    /// Root has a bpffs of the initial namespace, of which nobody makes a token; it is attached nowhere.
+    /// Rejects keys about a bpffs for `host`: root loads without a token.
     fn refuse_bpffs_of_host(&mut self, op: &Object, setting: &AttemptContext) -> Option<()> {
         let asks = op.token_path.is_some() || op.environment.is_some() || op.bpffs != BpffsLocation::default();
-        if asks && setting.actor == Some(Actor::Host) {
-            let message = "`host` loads objects without a token, so there is nothing to say about its bpffs";
+        if asks && setting.complete && setting.actor == Some(Actor::Host) {
+            let message = "`host` loads objects without a token: `token_path`, `environment` and `bpffs` do not apply";
             self.problems.problem(&setting.key_path, message);
             return None;
         }
         Some(())
     }
 
-    /// Where a unit's bpffs is, is systemd's to say.
+    /// Rejects another location of a unit's bpffs: systemd mounts it.
     fn refuse_moved_bpffs_of_unit(&mut self, op: &Object, setting: &AttemptContext) -> Option<()> {
         let in_unit = setting.actor.as_ref().is_some_and(|actor| self.containers.is_unit(actor));
         if in_unit && op.bpffs != BpffsLocation::Usual {
@@ -110,9 +109,9 @@ fn words(load: &ObjectLoad) -> AttemptLabel {
         .given("bpffs", key_path);
     let words = match &load.replaces {
         None => words,
-        Some(Replaced { file, function, told }) => {
-            let told = if *told == AttachTargetTiming::Opened { ", told before prepare" } else { "" };
-            words.word(&format!("replaces {file}:{function}{told}"))
+        Some(Replaced { file, function, timing }) => {
+            let timing = if *timing == AttachTargetTiming::Opened { ", told before prepare" } else { "" };
+            words.word(&format!("replaces {file}:{function}{timing}"))
         }
     };
     let kallsyms = (!load.kallsyms.is_empty()).then(|| load.kallsyms.join(","));

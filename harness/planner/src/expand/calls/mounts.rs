@@ -1,4 +1,4 @@
-//! Mounts changed, and processes ended, in the middle of a case.
+//! Expands attempts that change mounts or end an actor.
 
 use harness_protocol::plan::{Actor, Call, Holding};
 use harness_scenario::attempt::{Remount, Umount};
@@ -24,11 +24,14 @@ impl ExpandContext<'_, '_> {
         Some(made(words, Call::Remount { from, options }))
     }
 
-    /// Ends an actor, which then has no part in what follows.
+    /// Ends an actor, which can make no later attempts.
     pub(crate) fn exit(&mut self, setting: &AttemptContext) -> Option<ExpandedCall> {
         let actor = setting.actor.as_ref()?;
+        if !setting.complete {
+            return None;
+        }
         if *actor == Actor::Host {
-            self.problems.problem(&setting.key_path, "`host` cannot be ended: it stands for whoever runs the machine");
+            self.problems.problem(&setting.key_path, "`host` cannot be ended");
             return None;
         }
         if self.containers.is_parent(actor) {

@@ -1,4 +1,4 @@
-//! Calls on objects as such.
+//! Expands attempts on programs, links and other objects.
 
 use harness_protocol::plan::{Call, ObjectKind};
 use harness_scenario::attempt::{
@@ -133,7 +133,7 @@ impl ExpandContext<'_, '_> {
     }
 }
 
-/// What has an id.
+/// Returns the kind of an object that has an id.
 fn kind(object: &Object) -> Option<ObjectKind> {
     match object {
         Object::Map(_) => Some(ObjectKind::Map),

@@ -1,4 +1,4 @@
-//! Surveys: attempts that ask about everything the kernel knows of a kind.
+//! Expands surveys of helpers.
 
 use harness_protocol::plan::{self, Call, HelperIds};
 use harness_scenario::attempt::HelperSurvey;
@@ -46,17 +46,18 @@ impl ExpandContext<'_, '_> {
         Some(ExpandedCall { words, call: Call::HelperSurvey(survey), missing, gives: Some(Object::Helpers) })
     }
 
-    /// The helpers of a program that replaces another one's function are those of that other.
+    /// Rejects a type of program that has the helpers of another program.
     fn refuse_replacement(&mut self, type_name: &str, setting: &AttemptContext) -> Option<()> {
         if recipe::replaces(type_name) {
-            let message = format!("a `{type_name}` program has the helpers of the program it replaces a function of");
+            let message =
+                format!("a program of type `{type_name}` has the helpers of the program whose function it replaces");
             self.problems.advise(&setting.key_path.key("type"), message, "survey the type of that program");
             return None;
         }
         Some(())
     }
 
-    #[expect(clippy::option_option, reason = "the outer one is an error that was told, the inner one an absent key")]
+    #[expect(clippy::option_option, reason = "the outer one is a reported error, the inner one an absent key")]
     fn earlier(&mut self, name: Option<&str>, key: &str, setting: &AttemptContext) -> Option<Option<String>> {
         let Some(name) = name else { return Some(None) };
         let is_survey = |object: &Object| matches!(object, Object::Helpers).then_some(());

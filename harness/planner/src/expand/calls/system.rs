@@ -1,4 +1,4 @@
-//! What is no command of `bpf(2)`, or one that is not made as it should be.
+//! Expands attempts that are not commands of `bpf(2)`, or deliberately incorrect ones.
 
 use harness_protocol::plan::{Call, SocketDuty};
 use harness_scenario::attempt::{SocketAttach, SysctlWrite, Unflagged};

@@ -1,4 +1,4 @@
-//! Programs of features, for the verifier to judge.
+//! Expands attempts to load a program with a feature of the verifier.
 
 use harness_diagnostics::suggest::{did_you_mean, one_of};
 use harness_protocol::plan::{self, Call};
@@ -41,20 +41,20 @@ impl ExpandContext<'_, '_> {
         if found.is_none() {
             let names = || feature::ALL.iter().map(|feature| feature.name);
             let advice = did_you_mean(name, names()).unwrap_or_else(|| one_of(names()));
-            let message = format!("`{}` is no feature of the verifier", name.escape_debug());
+            let message = format!("`{}` is not a feature of the verifier", name.escape_debug());
             self.problems.advise(&setting.key_path.key("feature"), message, advice);
         }
         found
     }
 
-    /// A map that is named but not used is fine, so that one attempt can go through all features.
+    /// Checks the map of a feature. A map that the feature does not use is fine, so that a matrix can cover all features.
     fn check_map(&mut self, op: &Verify, feature: &Feature, setting: &AttemptContext) -> Option<()> {
         let key_path = setting.key_path.key("map");
         let shape = match &op.map {
             None if feature.map.is_none() => return Some(()),
             None => {
                 let message = format!("`{}` needs a map", feature.name);
-                self.problems.advise(&setting.key_path, message, "write `map = \"NAME\"`, the name of a saved map");
+                self.problems.advise(&key_path, message, "write `map = \"NAME\"`, the name of a saved map");
                 return None;
             }
             Some(name) => self.map(name, &key_path)?,
@@ -67,7 +67,7 @@ impl ExpandContext<'_, '_> {
         };
         if !fits {
             let wanted = format!(
-                "the map of a feature is an array whose value has {} bytes, or an arena for `arena`",
+                "the map must be an array with values of {} bytes, or an arena for `arena`",
                 feature::MAP_VALUE_SIZE
             );
             self.problems.problem(&key_path, wanted);

@@ -1,4 +1,4 @@
-//! What an arm comes to for one call: the token, the capabilities, the setting.
+//! What an arm means for a call: its token, capabilities and setting.
 
 use harness_protocol::{
     mount_option::MountOption,
@@ -9,7 +9,7 @@ use harness_uapi::{capability, delegation::Delegation, vocabulary::Kind};
 
 use crate::feature::Needs;
 
-/// The setting that decides about those without any capability (`Documentation/admin-guide/sysctl/kernel.rst`).
+/// The setting that decides what processes without capabilities may do (`Documentation/admin-guide/sysctl/kernel.rst`).
 pub(super) const SETTING: &str = "kernel.unprivileged_bpf_disabled";
 
 const CAP_NET_ADMIN: u32 = 12;
@@ -17,7 +17,8 @@ const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
-/// The bits a call takes, in the order of [`Kind::ALL`] (`bpf_token_allow_cmd` and its like in `kernel/bpf/token.c`).
+/// The bits of a token that a call needs, in the order of [`Kind::ALL`] (`bpf_token_allow_cmd` and the other
+/// `bpf_token_allow_*` in `kernel/bpf/token.c`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bits(pub(super) [u64; 4]);
 
@@ -25,17 +26,17 @@ impl Bits {
     /// Every bit.
     pub(super) const ALL: Self = Self([u64::MAX; 4]);
 
-    /// Those of a call that takes a token; `None` for any other.
+    /// Returns the bits for a call that takes a token; `None` for any other.
     pub(super) fn of(call: &Call, cmds: &Commands) -> Option<Self> {
         let cmd = cmds.bit(call.token_command()?);
         let bit = |number: u32| 1_u64.checked_shl(number).unwrap_or(0);
         let [map, prog, attach] = call.types().map(|number| number.map_or(0, bit));
-        // Where a member stands in its structure, and so which bit it takes, is known in the guest only.
+        // Only the guest knows the index of a member in its structure, and so the bit.
         let attach = if is_for_member(call) { u64::MAX } else { attach };
         Some(Self([cmd, map, prog, attach]))
     }
 
-    /// Everything but what this call takes of one kind; `None` if it takes nothing of that kind.
+    /// Returns everything but the bits of one kind that the call needs; `None` if it needs none of that kind.
     fn all_but(self, kind: Kind) -> Option<Self> {
         let at = kind as usize;
         let mut all = Self::ALL;
@@ -57,7 +58,7 @@ fn is_for_member(call: &Call) -> bool {
     matches!(target, ProgTarget::Member(_))
 }
 
-/// The bits of the commands that take a token, and of those that attach; 0 where the kernel lacks one.
+/// The bits of the commands that take a token and of those that attach; 0 if the kernel lacks the command.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Commands {
     with_token: Vec<u64>,
@@ -79,7 +80,7 @@ impl Commands {
         self.with_token.get(command as usize).copied().unwrap_or(0)
     }
 
-    /// The bit of the command that attaches, for a call that does.
+    /// Returns the bit of the command that attaches, if the call does.
     pub(super) fn attaching(&self, call: &Call) -> u64 {
         match call {
             Call::LinkCreate { .. } => self.link_create,
@@ -89,17 +90,16 @@ impl Commands {
     }
 }
 
-/// What the token of an arm holds.
+/// The token of an arm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ArmToken {
-    /// There is none.
+    /// No token.
     None,
-    /// These bits.
+    /// A token with these bits.
     Bits(Bits),
 }
 
-/// What the token holds that an arm hands over with a call that takes these bits; `None` if the arm means nothing for
-/// such a call.
+/// Returns the token that an arm passes to a call that needs these bits; `None` if the arm does not apply to the call.
 pub(super) fn grant(arm: Arm, bits: Option<Bits>) -> Option<ArmToken> {
     match (arm, bits) {
         (Arm::Root | Arm::Nothing | Arm::Unprivileged0 | Arm::Unprivileged2, _) => Some(ArmToken::None),
@@ -108,13 +108,13 @@ pub(super) fn grant(arm: Arm, bits: Option<Bits>) -> Option<ArmToken> {
         (Arm::NoType, Some(bits)) => bits.all_but(Kind::Map).or(bits.all_but(Kind::Prog)).map(ArmToken::Bits),
         (Arm::NoAttach, Some(bits)) => bits.all_but(Kind::Attach).map(ArmToken::Bits),
         (_, Some(bits)) => Some(ArmToken::Bits(bits)),
-        // Without a token there is nothing to leave out of one.
+        // A call that takes no token has none to leave something out of.
         (Arm::NoToken | Arm::NoCmd | Arm::NoType | Arm::NoAttach | Arm::NoCaps, None) => None,
         (_, None) => Some(ArmToken::None),
     }
 }
 
-/// The capabilities an arm leaves in effect; all if `None`.
+/// Returns the capabilities that are in effect in an arm; all if `None`.
 pub(super) fn caps(arm: Arm) -> Option<Vec<u32>> {
     let all_but = |gone: &[u32]| Some(capability::all().into_iter().filter(|cap| !gone.contains(cap)).collect());
     match arm {
@@ -128,8 +128,9 @@ pub(super) fn caps(arm: Arm) -> Option<Vec<u32>> {
     }
 }
 
-/// Whether an arm hands over a token of all that the call takes; `None` if of something else, or if it needs none.
-pub(super) fn hands_over(arm: Arm) -> Option<bool> {
+/// Whether an arm passes a token with all bits that the call needs; `None` if the token has other bits, or if the arm
+/// needs none.
+pub(super) fn passes_token(arm: Arm) -> Option<bool> {
     match arm {
         Arm::Granted
         | Arm::NoBpf
@@ -144,10 +145,10 @@ pub(super) fn hands_over(arm: Arm) -> Option<bool> {
     }
 }
 
-/// Whether a feature of the verifier is let pass in an arm, where all kernels agree. The programs of features are of types
-/// that take CAP_BPF only while [`SETTING`] says so.
-pub(super) fn lets_pass(arm: Arm, needs: Needs) -> Option<bool> {
-    let token = hands_over(arm)?;
+/// Whether the verifier accepts a feature in an arm, if all kernels agree. The programs of features are of types that need
+/// CAP_BPF only if [`SETTING`] says so.
+pub(super) fn accepts(arm: Arm, needs: Needs) -> Option<bool> {
+    let token = passes_token(arm)?;
     let has = |cap: u32| token && caps(arm).is_none_or(|caps| caps.contains(&cap) || caps.contains(&CAP_SYS_ADMIN));
     if setting(arm) != Some("0") && !has(CAP_BPF) {
         return Some(false);
@@ -155,7 +156,7 @@ pub(super) fn lets_pass(arm: Arm, needs: Needs) -> Option<bool> {
     needs.are_met(has(CAP_BPF), has(CAP_PERFMON))
 }
 
-/// The value of [`SETTING`] an arm asks for.
+/// Returns the value of [`SETTING`] that an arm needs.
 pub(super) fn setting(arm: Arm) -> Option<&'static str> {
     match arm {
         Arm::Unprivileged0 | Arm::NoBpf0 => Some("0"),
@@ -172,7 +173,7 @@ mod tests {
     const PROG: Bits = Bits([32, 0, 64, 1 << 37]);
 
     #[test]
-    fn an_arm_leaves_out_what_it_says() {
+    fn an_arm_leaves_out_the_bits_of_its_kind() {
         assert_eq!(grant(Arm::Granted, Some(PROG)), Some(ArmToken::Bits(PROG)));
         assert_eq!(grant(Arm::NoCmd, Some(PROG)), Some(ArmToken::Bits(Bits([!32, u64::MAX, u64::MAX, u64::MAX]))));
         assert_eq!(grant(Arm::NoType, Some(PROG)), Some(ArmToken::Bits(Bits([u64::MAX, u64::MAX, !64, u64::MAX]))));
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_call_does_not_take_cannot_be_left_out() {
+    fn an_arm_does_not_apply_to_a_call_without_such_bits() {
         assert_eq!(grant(Arm::NoAttach, Some(MAP)), None);
         for arm in [Arm::NoCmd, Arm::NoType, Arm::NoAttach, Arm::NoToken, Arm::NoCaps] {
             assert_eq!(grant(arm, None), None, "{}", arm.name());
@@ -194,26 +195,23 @@ mod tests {
     }
 
     #[test]
-    fn a_feature_passes_where_what_it_needs_is_there() {
-        let passes = |arm| [Needs::Nothing, Needs::Bpf, Needs::Perfmon, Needs::Both].map(|needs| lets_pass(arm, needs));
-        let told = |answers: [bool; 4]| answers.map(Some);
-        assert_eq!(passes(Arm::Granted), told([true; 4]));
-        assert_eq!(passes(Arm::OnlySysAdmin), told([true; 4]));
-        assert_eq!(passes(Arm::NoPerfmon), told([true, true, false, false]));
-        assert_eq!(passes(Arm::NoBpf0), told([true, false, true, false]));
-        assert_eq!(passes(Arm::Unprivileged0), told([true, false, false, false]));
-        assert_eq!(passes(Arm::NoToken), told([false; 4]));
-        assert_eq!(passes(Arm::NoBpf), told([false; 4]));
+    fn a_feature_is_accepted_with_the_capabilities_it_needs() {
+        let passes = |arm| [Needs::Nothing, Needs::Bpf, Needs::Perfmon, Needs::Both].map(|needs| accepts(arm, needs));
+        let known = |answers: [bool; 4]| answers.map(Some);
+        assert_eq!(passes(Arm::Granted), known([true; 4]));
+        assert_eq!(passes(Arm::OnlySysAdmin), known([true; 4]));
+        assert_eq!(passes(Arm::NoPerfmon), known([true, true, false, false]));
+        assert_eq!(passes(Arm::NoBpf0), known([true, false, true, false]));
+        assert_eq!(passes(Arm::Unprivileged0), known([true, false, false, false]));
+        assert_eq!(passes(Arm::NoToken), known([false; 4]));
+        assert_eq!(passes(Arm::NoBpf), known([false; 4]));
         assert_eq!(passes(Arm::NoCmd), [None; 4]);
-        assert_eq!(
-            (lets_pass(Arm::Granted, Needs::Differs), lets_pass(Arm::NoCaps, Needs::Differs)),
-            (None, Some(false))
-        );
+        assert_eq!((accepts(Arm::Granted, Needs::Differs), accepts(Arm::NoCaps, Needs::Differs)), (None, Some(false)));
     }
 
-    /// `CAP_SYS_ADMIN` stands in for the others (`bpf_ns_capable` in `kernel/bpf/token.c`), so it goes with each of them.
+    /// `CAP_SYS_ADMIN` replaces the others (`bpf_ns_capable` in `kernel/bpf/token.c`), so it is removed with each of them.
     #[test]
-    fn a_capability_is_gone_together_with_its_stand_in() {
+    fn a_capability_is_removed_together_with_cap_sys_admin() {
         for (arm, gone) in [(Arm::NoBpf, CAP_BPF), (Arm::NoPerfmon, CAP_PERFMON), (Arm::NoNetAdmin, CAP_NET_ADMIN)] {
             let left = caps(arm).unwrap();
             assert!(!left.contains(&gone) && !left.contains(&CAP_SYS_ADMIN) && left.len() == 39, "{}", arm.name());

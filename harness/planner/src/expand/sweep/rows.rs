@@ -1,4 +1,4 @@
-//! The rows of a sweep: every name the kernel knows, with the call that is attempted for it.
+//! The rows of a sweep: every name that the kernel knows, with its call.
 
 use harness_protocol::plan::Actor;
 use harness_scenario::{layout::UncoveredName, sweep::SweepOf};
@@ -9,42 +9,42 @@ use crate::{
     recipe::{self, NameUse, Names, Recipe},
 };
 
-/// Every name that can be attempted with its recipe, in the kernel's order; and those that nobody knows how to attempt.
+/// Returns every name with a recipe, in the kernel's order, and the names without one.
 pub(super) fn of(
     of: SweepOf,
     actor: &Actor,
     resolver: &NameResolver<'_>,
 ) -> (Vec<(String, Recipe)>, Vec<UncoveredName>) {
     let (mut rows, mut orphans) = (Vec::new(), Vec::new());
-    let Some(way) = way(of) else { return (features(resolver), orphans) };
-    for named in resolver.table(way.kind()).iter() {
-        if resolver.lacks_option(way.kind(), &named.name).is_some() {
+    let Some(name_use) = name_use(of) else { return (features(resolver), orphans) };
+    for named in resolver.table(name_use.kind()).iter() {
+        if resolver.lacks_option(name_use.kind(), &named.name).is_some() {
             continue;
         }
         match recipe(of, &named.name, actor, resolver) {
             Some(recipe) => rows.push((named.name.clone(), recipe)),
-            None if recipe::unavailable(way, &named.name).is_some() => {}
-            None => orphans.push(orphan(way, &named.name, resolver)),
+            None if recipe::unavailable(name_use, &named.name).is_some() => {}
+            None => orphans.push(orphan(name_use, &named.name, resolver)),
         }
     }
     (rows, orphans)
 }
 
-/// The features of the verifier that the kernel's has.
+/// Returns the features that the kernel's verifier has.
 fn features(resolver: &NameResolver<'_>) -> Vec<(String, Recipe)> {
     let known = feature::ALL.iter().filter(|feature| newer_than(feature, resolver).is_none());
     known.map(|feature| (feature.name.to_owned(), recipe::feature(feature, &Names(*resolver)))).collect()
 }
 
-/// The release since which verifiers have a feature, if the kernel is older.
+/// Returns the release that introduced a feature, if the kernel is older.
 fn newer_than(feature: &Feature, resolver: &NameResolver<'_>) -> Option<Release> {
     let release = resolver.target?.release;
     feature.since.filter(|since| release < *since)
 }
 
-/// The names that stand for nothing that could be attempted, with the reasons.
+/// Returns the names that cannot be attempted, with the reasons.
 pub(super) fn absent(of: SweepOf, resolver: &NameResolver<'_>) -> Vec<UncoveredName> {
-    let Some(way) = way(of) else {
+    let Some(name_use) = name_use(of) else {
         let newer = |feature: &Feature| {
             let advice = format!("the verifier has it since {}", newer_than(feature, resolver)?);
             Some(UncoveredName { advice, name: feature.name.to_owned() })
@@ -52,11 +52,11 @@ pub(super) fn absent(of: SweepOf, resolver: &NameResolver<'_>) -> Vec<UncoveredN
         return feature::ALL.iter().filter_map(newer).collect();
     };
     let reason = |name: &str| {
-        let unavailable = || recipe::unavailable(way, name).map(str::to_owned);
-        let advice = resolver.lacks_option(way.kind(), name).or_else(unavailable)?;
+        let unavailable = || recipe::unavailable(name_use, name).map(str::to_owned);
+        let advice = resolver.lacks_option(name_use.kind(), name).or_else(unavailable)?;
         Some(UncoveredName { advice, name: name.to_owned() })
     };
-    resolver.table(way.kind()).iter().filter_map(|named| reason(&named.name)).collect()
+    resolver.table(name_use.kind()).iter().filter_map(|named| reason(&named.name)).collect()
 }
 
 fn recipe(of: SweepOf, name: &str, actor: &Actor, resolver: &NameResolver<'_>) -> Option<Recipe> {
@@ -73,8 +73,8 @@ fn recipe(of: SweepOf, name: &str, actor: &Actor, resolver: &NameResolver<'_>) -
     }
 }
 
-/// What the names of the vocabulary are wanted for; `None` if the rows are no names of the vocabulary.
-const fn way(of: SweepOf) -> Option<NameUse> {
+/// Returns what the names of the vocabulary are used for; `None` if the rows are not names of the vocabulary.
+const fn name_use(of: SweepOf) -> Option<NameUse> {
     Some(match of {
         SweepOf::MapTypes => NameUse::MapCreate,
         SweepOf::ProgTypes => NameUse::ProgLoad,
@@ -87,8 +87,8 @@ const fn way(of: SweepOf) -> Option<NameUse> {
     })
 }
 
-fn orphan(way: NameUse, name: &str, resolver: &NameResolver<'_>) -> UncoveredName {
-    let file = match way {
+fn orphan(name_use: NameUse, name: &str, resolver: &NameResolver<'_>) -> UncoveredName {
+    let file = match name_use {
         NameUse::MapCreate => "maps.rs",
         NameUse::ProgLoad | NameUse::HelperSurvey => "progs.rs",
         NameUse::LoadFor | NameUse::Link | NameUse::ProgAttach => "attach.rs",
@@ -96,9 +96,9 @@ fn orphan(way: NameUse, name: &str, resolver: &NameResolver<'_>) -> UncoveredNam
     };
     let kernel = resolver.target.map_or("a kernel".to_owned(), |target| target.name.to_string());
     let advice = format!(
-        "{kernel} knows this {}, and there is no recipe for it: add one to harness/planner/src/recipe/{file}, or the \
-         reason why there is none to unavailable.rs beside it",
-        way.kind()
+        "{kernel} knows this {}, but there is no recipe for it: add one to harness/planner/src/recipe/{file}, or the \
+         reason why it has none to unavailable.rs there",
+        name_use.kind()
     );
     UncoveredName { name: name.to_owned(), advice }
 }

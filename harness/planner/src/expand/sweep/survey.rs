@@ -1,14 +1,14 @@
-//! Surveys of helpers that go on from one another, so that none is asked about twice for the same reason.
+//! Chains the surveys of helpers, so that none asks about a helper whose answer follows from an earlier one.
 //!
-//! What root is not granted is nobody's to lack, so no other arm asks about it. What an arm was granted, an arm with more
-//! is granted too: the kernel's checks ask for capabilities, and none asks that one be absent.
+//! A helper that root does not get cannot be missing a permission, so no other arm asks about it. A helper that an arm gets,
+//! an arm with more permissions gets too: the kernel's checks require capabilities, and none requires that one is absent.
 
 use harness_protocol::plan::Call;
 use harness_scenario::sweep::Arm;
 
 use crate::expand::sweep::arm;
 
-/// The survey of an arm, going on from those of earlier arms, and the name it is saved under; any other call as it is.
+/// Chains the survey of an arm to those of earlier arms, and returns the name to save it under. Any other call is unchanged.
 pub(super) fn chained(mut call: Call, row: usize, column: usize, arms: &[Arm]) -> (Call, Option<String>) {
     let Call::HelperSurvey(survey) = &mut call else { return (call, None) };
     let arm = arms[column];
@@ -20,10 +20,10 @@ pub(super) fn chained(mut call: Call, row: usize, column: usize, arms: &[Arm]) -
     (call, Some(name(column)))
 }
 
-/// Whether all that an arm has is had by another one too: the same token or none, and some of the capabilities.
+/// Whether another arm has everything that this one has: the same token if this one has it, and its capabilities.
 fn has_less(arm: Arm, other: Arm) -> bool {
-    // Without a token nothing is loaded, but for what the setting lets anybody load.
-    let token = |arm: Arm| arm::hands_over(arm).filter(|has| *has || arm == Arm::Unprivileged0);
+    // Without a token nothing loads, except what the setting lets everyone load.
+    let token = |arm: Arm| arm::passes_token(arm).filter(|has| *has || arm == Arm::Unprivileged0);
     let (Some(has), Some(would_have)) = (token(arm), token(other)) else { return false };
     let caps_are_fewer = match (arm::caps(arm), arm::caps(other)) {
         (_, None) => true,
