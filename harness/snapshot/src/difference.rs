@@ -1,7 +1,7 @@
-//! What differs between two kernels, the most important first.
+//! The differences between two kernels, the most important first.
 //!
-//! [`compare`] holds two judgements of one scenario against each other, attempt by attempt; [`names::differences`] does the
-//! same with what two kernels' type information says; [`group`](groups) puts together what changed in the same way.
+//! [`compare`] compares two judgements of one scenario, attempt by attempt; [`names::differences`] compares the names in two
+//! kernels' BTF; [`groups`] combines changes of the same kind.
 
 mod attempts;
 pub mod groups;
@@ -23,42 +23,42 @@ use serde::Serialize;
 
 use crate::render;
 
-/// What a change is to somebody who relies on permissions, the most important first.
+/// What a change means to somebody who relies on permissions, the most important first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// What was denied is allowed.
+    /// It was denied, and is allowed now.
     Loosened,
-    /// What was allowed is denied.
+    /// It was allowed, and is denied now.
     Tightened,
-    /// What the first kernel could not know or do, the second allows or denies.
+    /// The first kernel does not support it; the second allows or denies it.
     Supported,
-    /// What the first kernel allowed or denied, the second cannot know or do.
+    /// The first kernel allows or denies it; the second does not support it.
     Unsupported,
-    /// Only the second kernel is asked for it.
+    /// It is attempted on the second kernel only.
     Added,
-    /// Only the first kernel is asked for it.
+    /// It is attempted on the first kernel only.
     Removed,
-    /// A kernel died or hung over it.
+    /// One of the two kernels died or hung.
     Crashed,
-    /// On one of the two nobody asked the kernel.
+    /// The call was not made on one of the two kernels.
     NotMade,
-    /// One of the two kernels refuses it to everybody.
+    /// One of the two kernels refuses it whatever the permissions.
     Malformed,
-    /// It is refused by another errno.
+    /// The errno differs.
     Errno,
-    /// It is denied for another reason.
+    /// The cause of the denial differs.
     Cause,
-    /// Something else that was answered differs.
+    /// Another part of the answer differs.
     Detail,
-    /// The mount of a container's bpffs shows other masks.
+    /// A container's bpffs mount shows other masks.
     Masks,
-    /// What the kernel tells about one delegation agrees, or disagrees, in another way.
+    /// The kernel's reports of one delegation are consistent or inconsistent in another way.
     Disagreement,
 }
 
 impl Effect {
-    /// All of them, the most important first.
+    /// All effects, the most important first.
     pub const ALL: [Self; 14] = [
         Self::Loosened,
         Self::Tightened,
@@ -76,7 +76,7 @@ impl Effect {
         Self::Disagreement,
     ];
 
-    /// What two classes of verdicts make of a change; nothing if they are equal.
+    /// The effect of a change from one class of verdict to another; `None` if they are equal.
     pub(crate) const fn of(before: Class, after: Class) -> Option<Self> {
         use Class::{Allowed, Crashed, Denied, Malformed, NotMade, Unsupported};
         match (before, after) {
@@ -96,7 +96,7 @@ impl Effect {
         }
     }
 
-    /// A title above what changed like this.
+    /// The heading of changes with this effect.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Loosened => "loosened: denied, now allowed",
@@ -107,35 +107,35 @@ impl Effect {
             Self::Removed => "attempted on the first kernel only",
             Self::Crashed => "the kernel died or hung",
             Self::NotMade => "not attempted on one of the two",
-            Self::Malformed => "refused to everybody on one of the two",
-            Self::Errno => "refused by another errno",
+            Self::Malformed => "malformed on one of the two",
+            Self::Errno => "refused with another errno",
             Self::Cause => "denied for another reason",
-            Self::Detail => "answered otherwise",
-            Self::Masks => "other masks shown by the mount",
-            Self::Disagreement => "the kernel's accounts of a delegation agree otherwise",
+            Self::Detail => "answered differently",
+            Self::Masks => "the mount shows other masks",
+            Self::Disagreement => "the kernel's reports of a delegation disagree differently",
         }
     }
 }
 
-/// One thing that is not the same on both kernels.
+/// A difference between the two kernels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// What it is to those who rely on permissions.
+    /// What it means to those who rely on permissions.
     pub effect: Effect,
     /// What changed.
     pub subject: ComparedItem,
-    /// What the first kernel said; `None` if it was not asked.
+    /// The first kernel's answer; `None` if it was not asked.
     pub before: Option<KernelAnswer>,
-    /// What the second kernel said; `None` if it was not asked.
+    /// The second kernel's answer; `None` if it was not asked.
     pub after: Option<KernelAnswer>,
 }
 
-/// What two kernels are compared in: found again on the other by what it is, not by its place.
+/// What is compared. It is matched between kernels by what it is, not by its position.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ComparedItem {
-    /// The combination of the scenario's matrix; empty without one, and in a sweep, where the arm tells it.
+    /// The combination of the scenario's matrix; empty without a matrix, and in a sweep, where the arm gives it.
     pub case: String,
-    /// What it is within that.
+    /// The item within the case.
     pub what: ItemKind,
 }
 
@@ -144,30 +144,30 @@ pub struct ComparedItem {
 pub enum ItemKind {
     /// An attempt.
     Attempt {
-        /// It in a few words.
+        /// A short description.
         text: String,
         /// Who makes it.
         container: String,
-        /// Which of several that read the same, counted from 1.
+        /// Its number among items with the same text, from 1.
         occurrence: usize,
     },
-    /// A call libbpf made in an attempt that loads an object.
+    /// A call that libbpf made in an attempt that loads an object.
     Step {
-        /// The attempt in a few words.
+        /// A short description of the attempt.
         attempt: String,
-        /// The call in a few words.
+        /// A short description of the call.
         step: String,
-        /// Which of several that read the same, counted from 1.
+        /// Its number among items with the same text, from 1.
         occurrence: usize,
     },
     /// A cell of a sweep.
     Cell {
         /// The row, such as `hash`.
         row: String,
-        /// The name of its arm, such as `no_token`.
+        /// The name of the arm, such as `no_token`.
         arm: String,
     },
-    /// A name of a sweep's kind that is not attempted.
+    /// A name that a sweep does not attempt.
     Absent {
         /// The name.
         row: String,
@@ -176,7 +176,7 @@ pub enum ItemKind {
     Helper {
         /// Its name.
         helper: String,
-        /// The type of the program.
+        /// The program type.
         row: String,
         /// The name of the arm.
         arm: String,
@@ -186,20 +186,20 @@ pub enum ItemKind {
         /// The container.
         container: ContainerName,
     },
-    /// Where what was to be delegated and what the kernel tells about it differ.
+    /// The inconsistencies between a requested delegation and the kernel's reports of it.
     Disagreements,
 }
 
-/// What one kernel said.
+/// A kernel's answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KernelAnswer {
-    /// The class of the verdict; `None` if it is none but a text.
+    /// The class of the verdict; `None` if the answer is only a text.
     pub class: Option<Class>,
-    /// The errno, if there was one.
+    /// The errno, if there is one.
     pub errno: Option<Errno>,
-    /// Why it was denied, if that was found out.
+    /// The cause of the denial, if it was found.
     pub cause: Option<String>,
-    /// What else was said.
+    /// Further details.
     pub detail: Option<String>,
 }
 
@@ -232,7 +232,7 @@ impl KernelAnswer {
         }
     }
 
-    /// The verdict without its particulars.
+    /// The verdict without cause and details.
     pub fn brief(&self) -> Self {
         Self { class: self.class, errno: self.errno, ..Self::default() }
     }
@@ -250,7 +250,7 @@ impl fmt::Display for KernelAnswer {
     }
 }
 
-/// Everything that differs between two judgements of one scenario, in the order of its attempts.
+/// All differences between two judgements of one scenario, in the order of its attempts.
 pub fn compare(before: &Judgement, after: &Judgement) -> Vec<Change> {
     let mut changes = attempts::compare(before, after);
     if let (Some(one), Some(other)) = (&before.grid, &after.grid) {
@@ -262,20 +262,20 @@ pub fn compare(before: &Judgement, after: &Judgement) -> Vec<Change> {
     changes
 }
 
-/// Names that one of two sweeps knows and cannot attempt, and the other does not know; and other reasons for that.
+/// Names that one sweep knows but cannot attempt and the other does not know, and names with different reasons for that.
 fn absent(before: &SweepLayout, after: &SweepLayout) -> Vec<Change> {
-    let told = |grid: &SweepLayout, row: &str| {
+    let reason = |grid: &SweepLayout, row: &str| {
         let orphan = grid.absent.iter().chain(&grid.orphans).find(|orphan| orphan.name == row)?;
         Some(KernelAnswer::text(format!("not attempted: {}", orphan.advice)))
     };
     let listed = |grid: &SweepLayout, row: &str| grid.rows.iter().any(|name| name == row);
-    let new = after.absent.iter().chain(&after.orphans).filter(|orphan| told(before, &orphan.name).is_none());
+    let new = after.absent.iter().chain(&after.orphans).filter(|orphan| reason(before, &orphan.name).is_none());
     let all = before.absent.iter().chain(&before.orphans).chain(new).map(|orphan| &orphan.name);
-    // What one of the two attempts has cells that say so.
+    // A name that either sweep attempts has cells, which show the difference.
     let unlisted = all.filter(|row| !listed(before, row) && !listed(after, row));
     unlisted
         .filter_map(|row| {
-            let (was, is) = (told(before, row), told(after, row));
+            let (was, is) = (reason(before, row), reason(after, row));
             let effect = match (&was, &is) {
                 (None, _) => Effect::Added,
                 (_, None) => Effect::Removed,
@@ -287,7 +287,7 @@ fn absent(before: &SweepLayout, after: &SweepLayout) -> Vec<Change> {
         .collect()
 }
 
-/// The cases that both have.
+/// The cases that both judgements have.
 fn shared_cases<'a>(
     before: &'a Judgement,
     after: &'a Judgement,
@@ -303,8 +303,8 @@ fn mounts(before: &Judgement, after: &Judgement) -> Vec<Change> {
             if shown != now {
                 let subject =
                     ComparedItem { case: one.label.clone(), what: ItemKind::Mount { container: container.clone() } };
-                let told = |options| Some(KernelAnswer::text(render::show_options(options)));
-                changes.push(Change { effect: Effect::Masks, subject, before: told(shown), after: told(now) });
+                let answer = |options| Some(KernelAnswer::text(render::show_options(options)));
+                changes.push(Change { effect: Effect::Masks, subject, before: answer(shown), after: answer(now) });
             }
         }
     }
@@ -313,14 +313,14 @@ fn mounts(before: &Judgement, after: &Judgement) -> Vec<Change> {
 
 fn disagreements(before: &Judgement, after: &Judgement) -> Vec<Change> {
     let differing = shared_cases(before, after).filter(|(one, other)| one.disagreements != other.disagreements);
-    let told = |lines: &[String]| {
+    let answer = |lines: &[String]| {
         Some(KernelAnswer::text(if lines.is_empty() { "they agree".to_owned() } else { lines.join("; ") }))
     };
     let change = |(one, other): (&harness_verdict::judgement::Case, &harness_verdict::judgement::Case)| Change {
         effect: Effect::Disagreement,
         subject: ComparedItem { case: one.label.clone(), what: ItemKind::Disagreements },
-        before: told(&one.disagreements),
-        after: told(&other.disagreements),
+        before: answer(&one.disagreements),
+        after: answer(&other.disagreements),
     };
     differing.map(change).collect()
 }

@@ -1,4 +1,4 @@
-//! What people review: verdicts as text, what differs between two kernels, and the recorded reasons.
+//! What people review: verdicts as text, differences between two kernels, and the recorded reasons for them.
 
 pub mod difference;
 pub mod owner;

@@ -1,17 +1,17 @@
-//! Whose a snapshot is, by the name of its file, and in which order a ground looks for one.
+//! The owner of a snapshot, which its file name gives, and the order in which an environment looks for snapshots.
 
 use std::fmt;
 
 use harness_protocol::name::{Environment, ImageName, KernelName};
 
-/// Whose a snapshot is: every ground's with this kernel and this image; a part that is not named is any.
+/// The owner of a snapshot: all environments with this kernel and this image; `None` matches any.
 ///
-/// It is shown as it stands in the file's name. No scenario, kernel or image has an `@` in its name, so each file name has
-/// one meaning.
+/// It is displayed as in the file name. Names of scenarios, kernels and images contain no `@`, so file names are
+/// unambiguous.
 ///
 /// | file | owner |
 /// | --- | --- |
-/// | `NAME.snap` | everybody |
+/// | `NAME.snap` | every environment |
 /// | `NAME@KERNEL.snap` | a kernel, with any image |
 /// | `NAME@@IMAGE.snap` | an image, with any kernel |
 /// | `NAME@KERNEL@IMAGE.snap` | a kernel with an image |
@@ -24,30 +24,30 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// The owner of what holds where nothing more exact is recorded.
+    /// The owner of the snapshot that applies where nothing more specific is recorded.
     pub const EVERYBODY: Self = Self { kernel: None, image: None };
 
-    /// The owner of what a kernel has, with any image.
+    /// A kernel with any image.
     pub fn kernel(kernel: &KernelName) -> Self {
         Self { kernel: Some(kernel.clone()), image: None }
     }
 
-    /// The owner of what an image has, with any kernel.
+    /// An image with any kernel.
     pub fn image(image: &ImageName) -> Self {
         Self { kernel: None, image: Some(image.clone()) }
     }
 
-    /// The owner of what this ground has alone.
+    /// Exactly this environment.
     pub fn exactly(environment: &Environment) -> Self {
         Self { kernel: Some(environment.kernel.clone()), image: Some(environment.image.clone()) }
     }
 
-    /// Whether it is everybody.
+    /// Whether it is every environment.
     pub fn is_everybody(&self) -> bool {
         *self == Self::EVERYBODY
     }
 
-    /// What people call it: `7.3`, `image systemd-257` or `7.3@systemd-257`.
+    /// The owner in a sentence: `7.3`, `image systemd-257` or `7.3@systemd-257`.
     pub fn words(&self) -> String {
         match (&self.kernel, &self.image) {
             (None, None) => "everything".to_owned(),
@@ -57,12 +57,12 @@ impl Owner {
         }
     }
 
-    /// The name of its snapshot file of a scenario whose file is called `stem`.
+    /// The name of its snapshot file for the scenario file `stem.toml`.
     pub fn file_name(&self, stem: &str) -> String {
         format!("{stem}{self}.snap")
     }
 
-    /// Whose snapshot a file of this name is, for the scenario whose file is called `stem`; `None` is no snapshot of it.
+    /// The owner of a snapshot file of the scenario file `stem.toml`; `None` if the file is not a snapshot of it.
     pub fn of_file(stem: &str, file: &str) -> Option<Self> {
         match file.strip_prefix(stem)?.strip_suffix(".snap")? {
             "" => Some(Self::EVERYBODY),
@@ -70,14 +70,13 @@ impl Owner {
         }
     }
 
-    /// The name of the scenario or its file, and whose snapshot it is, if a path without `.snap` is that of one that is not
-    /// everybody's.
+    /// Splits the path of a snapshot, without `.snap`, into the scenario's path and the owner; `None` without an `@`.
     pub fn split(path: &str) -> Option<(&str, Self)> {
         let (name, rest) = path.split_once('@')?;
         Some((name, Self::read(rest)?))
     }
 
-    /// What stands behind the first `@`.
+    /// Parses the text after the first `@`.
     fn read(text: &str) -> Option<Self> {
         let (kernel, image) = text.split_once('@').map_or((text, None), |(kernel, image)| (kernel, Some(image)));
         let image = image.map(str::parse).transpose().ok()?;
@@ -97,26 +96,26 @@ impl fmt::Display for Owner {
     }
 }
 
-/// A ground, and the kernels whose snapshots hold for it where its kernel has none of its own, the nearest first.
+/// An environment, and the kernels whose snapshots apply if its own kernel has none, the nearest first.
 ///
-/// Without the latter a dozen kernels of two releases would have a dozen files where two say all.
+/// Without those, a dozen kernels of two releases would need a dozen files instead of two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lineage {
-    /// The kernel and its image.
+    /// The kernel and the image.
     pub environment: Environment,
-    /// The kernels the kernel is like.
+    /// The kernels whose snapshots it inherits.
     pub alike: Vec<KernelName>,
 }
 
 impl Lineage {
-    /// Whose snapshots it is held to, the first that there is: those of its image before those of any image, and among
-    /// each its kernel's, then those of the kernels that is like, then those of any kernel.
+    /// The owners whose snapshots apply, in the order of precedence: those of its image before those of any image, and
+    /// among each its own kernel, then the kernels it inherits from, then any kernel.
     pub fn owners(&self) -> impl Iterator<Item = Owner> {
         let image = &self.environment.image;
         self.kernels().map(|kernel| Owner { kernel, image: Some(image.clone()) }).chain(self.owners_of_any_image())
     }
 
-    /// Those of them that are of no image.
+    /// The owners among them that name no image.
     pub(super) fn owners_of_any_image(&self) -> impl Iterator<Item = Owner> {
         self.kernels().map(|kernel| Owner { kernel, image: None })
     }
@@ -132,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_name_tells_its_owner() {
+    fn a_file_name_gives_its_owner() {
         let environment = Environment { kernel: "7.3".parse().unwrap(), image: "systemd-262.1".parse().unwrap() };
         let owners = [
             (Owner::EVERYBODY, "any.snap"),
@@ -155,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plus_belongs_to_a_name_and_never_parts_two() {
+    fn a_plus_belongs_to_a_name_and_does_not_separate_two() {
         let kernel = Owner::kernel(&"6.12.0+rt".parse().unwrap());
         assert_eq!(Owner::of_file("any", "any@6.12.0+rt.snap"), Some(kernel));
         assert_eq!(Owner::of_file("any+more", "any+more@7.3.snap"), Some(Owner::kernel(&"7.3".parse().unwrap())));
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_exact_comes_first() {
+    fn the_most_specific_owner_comes_first() {
         let environment = Environment { kernel: "7.2-debian".parse().unwrap(), image: "systemd-262".parse().unwrap() };
         let lineage = Lineage { environment, alike: vec!["7.3-debian".parse().unwrap(), "7.3".parse().unwrap()] };
         let owners: Vec<String> = lineage.owners().map(|owner| owner.to_string()).collect();

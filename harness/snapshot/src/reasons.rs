@@ -1,7 +1,7 @@
-//! Why kernels differ on purpose: the file `differences.toml` at the top of a folder of scenarios.
+//! Recorded differences: the file `differences.toml` at the top of a scenario folder says why kernels or images differ.
 //!
-//! A snapshot of a kernel's or an image's own says that verdicts differ there; the reason says why that is right. Each such
-//! snapshot has one, and a reason that no snapshot is left for is told too.
+//! A snapshot of a kernel or an image says that verdicts differ there; the reason says why that is right. Each such snapshot
+//! needs a reason, and a reason without a snapshot is reported too.
 
 pub mod edit;
 mod mismatches;
@@ -25,48 +25,48 @@ use harness_diagnostics::{
 use harness_protocol::name::{Environment, ScenarioName};
 use harness_scenario::schema::schema_of;
 
-/// What the file is called. No scenario can have this name.
+/// The file's name, which no scenario can have.
 pub const FILE_NAME: &str = "differences.toml";
 
-/// Who has snapshots of their own, by scenario; a scenario without any is there too.
+/// The owners of snapshots other than `NAME.snap`, by scenario; scenarios without any are included.
 pub type OwnSnapshots = BTreeMap<ScenarioName, BTreeSet<Owner>>;
 
 /// The whole file.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ReasonsFile {
-    /// Each reason for which kernels differ.
+    /// The reasons why kernels or images differ.
     #[serde(default)]
     difference: Vec<Entry>,
 }
 
-/// One reason for which kernels differ.
+/// A reason why kernels or images differ.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Why the verdicts differ, in one sentence.
     reason: String,
-    /// The commit of Linux that made the difference, in full, where it is known.
+    /// The full hash of the Linux commit that made the difference, if it is known.
     commit: Option<String>,
-    /// The kernels whose own snapshots it is a reason for, by name or by a glob such as `*-debian`. Kernels that are held
-    /// to these snapshots because they are like such a kernel need not be named. Left out: `images` alone says.
+    /// The kernels whose own snapshots it explains, by name or by a glob such as `*-debian`. Kernels that inherit these
+    /// snapshots need not be listed. If left out, `images` alone decides.
     kernels: Option<Vec<String>>,
-    /// The images whose own snapshots it is a reason for, likewise; with `kernels`, what these kernels have with these
-    /// images. Left out: any.
+    /// The images whose own snapshots it explains, likewise; with `kernels`, the snapshots of these kernels with these
+    /// images. If left out, any image.
     images: Option<Vec<String>>,
-    /// The scenarios it is a reason in, by their whole names.
+    /// The scenarios it applies to, by their full names.
     scenarios: Vec<String>,
-    /// Left out, what attempts `expect` holds on these kernels too. `"otherwise"`: it is meant for kernels that are not
-    /// set up so, and verdicts are held to the snapshots of these kernels alone.
+    /// If left out, what attempts `expect` applies to these kernels too. `"otherwise"`: it is meant for kernels that are set
+    /// up differently, and only the snapshots of these kernels apply.
     #[serde(default)]
     expect: Option<Intent>,
 }
 
-/// What becomes of what a scenario's author expects.
+/// Whether what a scenario's author expects applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Intent {
-    /// It does not hold.
+    /// It does not apply.
     Otherwise,
 }
 
@@ -75,9 +75,9 @@ enum Intent {
 #[serde(transparent)]
 pub struct Commit(String);
 
-/// Why a text names no commit.
+/// The error for a text that is not a commit hash.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{0}` is no commit: write all 40 hexadecimal digits of it, in lower case")]
+#[error("`{0}` is not a commit hash; write all 40 hexadecimal digits in lower case")]
 pub struct BadCommit(String);
 
 impl FromStr for Commit {
@@ -90,7 +90,7 @@ impl FromStr for Commit {
 }
 
 impl Commit {
-    /// As many digits as people write.
+    /// The first 12 digits.
     pub fn short(&self) -> &str {
         &self.0[..12]
     }
@@ -102,36 +102,36 @@ impl fmt::Display for Commit {
     }
 }
 
-/// Why kernels differ, as it is told to people.
+/// Why kernels differ, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Explanation {
     /// One sentence.
     pub reason: String,
-    /// The commit that made the difference, where it is known.
+    /// The commit that made the difference, if it is known.
     pub commit: Option<Commit>,
 }
 
-/// Why a text cannot be the reason of a difference.
+/// Why a text cannot be the reason for a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BadReason {
-    /// There is nothing in it.
-    #[error("a reason says why the verdicts differ, and this one is empty")]
+    /// It is empty.
+    #[error("the reason is empty; say why the verdicts differ")]
     Empty,
-    /// It has line breaks or other control characters in it.
-    #[error("a reason is one sentence on one line")]
+    /// It has line breaks or other control characters.
+    #[error("the reason has line breaks or control characters; write one sentence on one line")]
     Lines,
-    /// It is longer than anybody reads.
-    #[error("a reason is one sentence: at most {MOST_OF_A_REASON} bytes")]
+    /// It is too long.
+    #[error("the reason is longer than {MOST_OF_A_REASON} bytes; write one sentence")]
     Long,
 }
 
 const MOST_OF_A_REASON: usize = 300;
 
 impl Explanation {
-    /// This sentence, without blanks around it, and this commit.
+    /// An explanation of this sentence, without surrounding white space, and this commit.
     ///
     /// # Errors
-    /// [`BadReason`] if it is no sentence.
+    /// [`BadReason`] if the sentence is empty, too long or not on one line.
     pub fn new(reason: &str, commit: Option<Commit>) -> Result<Self, BadReason> {
         let reason = reason.trim();
         match reason {
@@ -143,7 +143,7 @@ impl Explanation {
     }
 }
 
-/// All reasons of a folder of scenarios.
+/// All reasons of a scenario folder.
 #[derive(Clone, Debug)]
 pub struct Reasons {
     label: String,
@@ -152,7 +152,7 @@ pub struct Reasons {
     known: Vec<ResolvedEntry>,
 }
 
-/// An entry, understood.
+/// A resolved entry.
 #[derive(Clone, Debug)]
 struct ResolvedEntry {
     explanation: Explanation,
@@ -161,12 +161,12 @@ struct ResolvedEntry {
     lifts_expectations: bool,
 }
 
-/// Whose snapshots an entry is for.
+/// The owners whose snapshots an entry explains.
 #[derive(Clone, Debug, Default)]
 struct Extent {
-    /// The kernels; empty if the images alone say.
+    /// The kernels; empty for any.
     kernels: Vec<glob::Pattern>,
-    /// The images; empty if it is for any.
+    /// The images; empty for any.
     images: Vec<glob::Pattern>,
 }
 
@@ -176,7 +176,7 @@ impl Extent {
             && covers(&self.images, owner.image.as_ref().map(|name| name.as_str()))
     }
 
-    /// The same with one of the two lists cut down to this name.
+    /// Returns a copy with one of the two lists reduced to this glob.
     fn with_only(&self, glob: &glob::Pattern, part: Part) -> Self {
         let globs = vec![glob.clone()];
         match part {
@@ -186,7 +186,7 @@ impl Extent {
     }
 }
 
-/// One of the two lists that say whose snapshots an entry is for.
+/// One of the two lists of an extent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Kernels,
@@ -210,22 +210,22 @@ fn schema() -> &'static Value {
 }
 
 impl Reasons {
-    /// No reasons at all: those of a folder without the file, which would be called `label`.
+    /// No reasons, for a folder without the file; messages call it `label`.
     pub fn none(label: &str) -> Self {
         Self { label: label.to_owned(), text: "".into(), root: None, known: Vec::new() }
     }
 
-    /// Reads the bytes of the file; `label` is what messages call it.
+    /// Parses the file; messages call it `label`.
     ///
     /// # Errors
-    /// Everything in it that is wrong, each with its place.
+    /// All problems in the file, each with its location.
     pub fn parse(label: &str, bytes: &[u8]) -> Result<Self, Report> {
         let whole = |message: String| Report::new(label, "".into(), vec![Problem::new(0..0, message)]);
         if bytes.len() > MOST_BYTES {
-            return Err(whole(format!("the file has more than {MOST_BYTES} bytes, the most it may have")));
+            return Err(whole(format!("the file is larger than {MOST_BYTES} bytes, the limit")));
         }
         let text: Arc<str> =
-            std::str::from_utf8(bytes).map_err(|error| whole(format!("this is no text: {error}")))?.into();
+            std::str::from_utf8(bytes).map_err(|error| whole(format!("the file is not UTF-8 text: {error}")))?.into();
         let report = |problems| Report::new(label, text.clone(), problems);
         let root = Node::read(&text).map_err(report)?;
         let problems = structure::problems(&root, schema());
@@ -243,34 +243,34 @@ impl Reasons {
         Ok(Self { label: label.to_owned(), text, root: Some(root), known })
     }
 
-    /// The file's name as it was given.
+    /// The file's name in messages.
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// What is in the file.
+    /// The file's text.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Why there is a snapshot of this owner's for this scenario; nothing if nobody has said.
+    /// The recorded reasons for this owner's snapshot of this scenario.
     pub fn of(&self, scenario: &ScenarioName, owner: &Owner) -> Vec<Explanation> {
         let known = self.known.iter().filter(|known| known.is_for(scenario, owner));
         known.map(|known| known.explanation.clone()).collect()
     }
 
-    /// Whether somebody has said why there is a snapshot of this owner's for this scenario.
+    /// Whether a reason for this owner's snapshot of this scenario is recorded.
     pub fn covers(&self, scenario: &ScenarioName, owner: &Owner) -> bool {
         self.known.iter().any(|known| known.is_for(scenario, owner))
     }
 
-    /// Whether what the attempts of this scenario expect is meant for other grounds than this one.
+    /// Whether the expectations of this scenario's attempts do not apply in this environment.
     pub fn lifts_expectations(&self, scenario: &ScenarioName, environment: &Environment) -> bool {
         let owner = Owner::exactly(environment);
         self.known.iter().any(|known| known.lifts_expectations && known.is_for(scenario, &owner))
     }
 
-    /// Each reason with its kernels or images and its scenarios, as they are written.
+    /// All reasons, each with its kernels or images and its scenarios, as written.
     pub fn iter(&self) -> impl Iterator<Item = (&Explanation, Vec<&str>, &[ScenarioName])> {
         self.known.iter().map(|known| {
             let Extent { kernels, images } = &known.extent;
@@ -280,16 +280,16 @@ impl Reasons {
     }
 }
 
-/// Understands one entry, and notes what cannot be understood.
+/// Resolves one entry, and collects its problems.
 struct Reader<'a> {
     root: &'a Node,
-    place: KeyPath,
+    path: KeyPath,
     problems: &'a mut Vec<Problem>,
 }
 
 impl<'a> Reader<'a> {
     fn of(root: &'a Node, at: usize, problems: &'a mut Vec<Problem>) -> Self {
-        Self { root, place: KeyPath::default().key("difference").index(at), problems }
+        Self { root, path: KeyPath::default().key("difference").index(at), problems }
     }
 
     fn entry(&mut self, entry: &Entry) -> Option<ResolvedEntry> {
@@ -311,25 +311,28 @@ impl<'a> Reader<'a> {
 
     fn extent(&mut self, entry: &Entry) -> Option<Extent> {
         if entry.kernels.is_none() && entry.images.is_none() {
-            self.note(self.place.clone(), "a reason is for `kernels` or `images`, and neither is there".to_owned());
+            self.note(
+                self.path.clone(),
+                "`kernels` and `images` are both missing; list at least one of them".to_owned(),
+            );
         }
         let mut globs = |key: &str, texts: &Option<Vec<String>>| match texts {
             None => Some(Vec::new()),
-            Some(texts) => self.list(key, texts, glob::Pattern::new),
+            Some(texts) => self.list(key, texts, glob),
         };
         let (kernels, images) = (globs("kernels", &entry.kernels), globs("images", &entry.images));
         Some(Extent { kernels: kernels?, images: images? })
     }
 
     fn noted<T, E: fmt::Display>(&mut self, key: &str, result: Result<T, E>) -> Option<T> {
-        result.map_err(|error| self.note(self.place.key(key), error.to_string())).ok()
+        result.map_err(|error| self.note(self.path.key(key), error.to_string())).ok()
     }
 
-    fn note(&mut self, place: KeyPath, message: String) {
-        self.problems.push(Problem::new(self.root.span_of(&place), message));
+    fn note(&mut self, path: KeyPath, message: String) {
+        self.problems.push(Problem::new(self.root.span_of(&path), message));
     }
 
-    /// Each text of a list, understood; none may be there twice, and the list not empty.
+    /// Parses each text of a list, which must not be empty or have duplicates.
     fn list<T, E: fmt::Display>(
         &mut self,
         key: &str,
@@ -338,21 +341,25 @@ impl<'a> Reader<'a> {
     ) -> Option<Vec<T>> {
         let before = self.problems.len();
         if texts.is_empty() {
-            self.note(self.place.key(key), format!("a reason is for one or more {key}, and this list is empty"));
+            self.note(self.path.key(key), format!("the list of {key} is empty; list at least one"));
         }
         let mut values = Vec::new();
         for (at, text) in texts.iter().enumerate() {
-            let place = self.place.key(key).index(at);
+            let path = self.path.key(key).index(at);
             match read(text) {
                 Ok(_) if texts[..at].contains(text) => {
-                    self.note(place, format!("`{}` is listed twice", text.escape_debug()));
+                    self.note(path, format!("`{}` is listed twice", text.escape_debug()));
                 }
                 Ok(value) => values.push(value),
-                Err(error) => self.note(place, error.to_string()),
+                Err(error) => self.note(path, error.to_string()),
             }
         }
         (self.problems.len() == before).then_some(values)
     }
+}
+
+fn glob(text: &str) -> Result<glob::Pattern, String> {
+    glob::Pattern::new(text).map_err(|error| format!("`{}` is not a valid glob: {}", text.escape_debug(), error.msg))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The snapshots of a scenario: which holds where, and which would change if others were accepted.
+//! The snapshots of a scenario: which applies to which environment, and how accepting new texts changes them.
 
 use std::collections::BTreeMap;
 
@@ -9,26 +9,26 @@ use crate::{
     render::same,
 };
 
-/// The snapshots a scenario has.
+/// The snapshots of a scenario.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
-    /// Each by its owner.
+    /// The texts by owner.
     pub texts: BTreeMap<Owner, String>,
 }
 
-/// What is accepted, and what must stay.
+/// What to accept, and what must stay.
 #[derive(Clone, Copy, Debug)]
 pub struct Blessing<'a> {
-    /// What grounds that ran gave.
+    /// The texts of the environments that ran.
     pub texts: &'a [(Lineage, String)],
-    /// Grounds that did not run, and are held to what is recorded.
+    /// Environments that did not run, whose snapshots must stay as recorded.
     pub held: &'a [Lineage],
-    /// The first image the scenario is meant for: `NAME.snap` and `NAME@KERNEL.snap` say what it gives there.
+    /// The scenario's first image, which `NAME.snap` and `NAME@KERNEL.snap` are recorded for.
     pub image: &'a ImageName,
 }
 
 impl Blessing<'_> {
-    /// The texts of an image's grounds, or of all; a kernel that is like another comes after those that are like none.
+    /// The texts of an image's environments, or of all; kernels that inherit snapshots come last.
     fn ordered(&self, image: Option<&ImageName>) -> Vec<&(Lineage, String)> {
         let wanted = |(lineage, _): &&(Lineage, String)| image.is_none_or(|image| *image == lineage.environment.image);
         let (first, then): (Vec<_>, Vec<_>) =
@@ -48,17 +48,17 @@ impl Blessing<'_> {
 }
 
 impl Recorded {
-    /// What is recorded for this ground.
+    /// The snapshot that applies to this environment.
     pub fn for_environment(&self, lineage: &Lineage) -> Option<&str> {
         self.first(lineage.owners())
     }
 
-    /// What would hold for this ground without the snapshots of this owner.
+    /// The snapshot that would apply to this environment without this owner's.
     pub fn without(&self, owner: &Owner, lineage: &Lineage) -> Option<&str> {
         self.first(lineage.owners().filter(|other| other != owner))
     }
 
-    /// Whose snapshot holds for this ground; `None` if there is none.
+    /// The owner of the snapshot that applies to this environment; `None` if there is none.
     pub fn holder(&self, lineage: &Lineage) -> Option<Owner> {
         lineage.owners().find(|owner| self.texts.contains_key(owner))
     }
@@ -67,12 +67,12 @@ impl Recorded {
         owners.find_map(|owner| self.texts.get(&owner)).map(String::as_str)
     }
 
-    /// What would be recorded if these texts were blessed: the least exact files that say what each ground gave.
+    /// The snapshots after blessing these texts: the least specific files that give each environment its text.
     ///
-    /// A snapshot that grounds share stays if one that did not run is held to it, or if it still holds for one that ran.
-    /// Otherwise the first kernel's text takes its place: of the scenario's first image for `NAME.snap`, of another image
-    /// for `NAME@@IMAGE.snap`, which there is only if what holds for the first image is true of no kernel that ran with
-    /// the other. A kernel whose text is not what it would inherit gets its own, and one whose text is loses it.
+    /// A shared snapshot stays if it applies to an environment that did not run, or still matches one that ran. Otherwise
+    /// the first kernel's text replaces it: that of the scenario's first image for `NAME.snap`, that of another image for
+    /// `NAME@@IMAGE.snap`, which exists only if the first image's snapshots match no kernel that ran with the other image.
+    /// A kernel whose text differs from what it would inherit gets its own file; a kernel whose text is the same loses it.
     pub fn blessed(&self, blessing: &Blessing<'_>) -> Self {
         let mut blessed = self.clone();
         let images = blessing.images();
@@ -87,13 +87,13 @@ impl Recorded {
         }
         for (lineage, text) in blessing.ordered(None) {
             let owner = Owner::exactly(&lineage.environment);
-            let is_told = blessed.without(&owner, lineage).is_some_and(|inherited| same(inherited, text));
-            blessed.put(owner, (!is_told).then_some(text));
+            let is_inherited = blessed.without(&owner, lineage).is_some_and(|inherited| same(inherited, text));
+            blessed.put(owner, (!is_inherited).then_some(text));
         }
         blessed
     }
 
-    /// `NAME.snap` and `NAME@KERNEL.snap`, by what this image's grounds gave.
+    /// Updates `NAME.snap` and `NAME@KERNEL.snap` from the texts of this image's environments.
     fn settle_plain(&mut self, before: &Self, blessing: &Blessing<'_>, image: &ImageName) {
         let texts = blessing.ordered(Some(image));
         let Some((_, first)) = texts.first() else { return };
@@ -103,18 +103,18 @@ impl Recorded {
         for (lineage, text) in texts {
             let owner = Owner::kernel(&lineage.environment.kernel);
             let inherited = self.first(lineage.owners_of_any_image().filter(|other| *other != owner));
-            let is_told = inherited.is_some_and(|inherited| same(inherited, text));
-            self.put(owner, (!is_told).then_some(text));
+            let is_inherited = inherited.is_some_and(|inherited| same(inherited, text));
+            self.put(owner, (!is_inherited).then_some(text));
         }
     }
 
-    /// `NAME@@IMAGE.snap`, by what this image's grounds gave.
+    /// Updates `NAME@@IMAGE.snap` from the texts of this image's environments.
     fn settle_image(&mut self, before: &Self, blessing: &Blessing<'_>, image: &ImageName) {
         let (owner, texts) = (Owner::image(image), blessing.ordered(Some(image)));
-        let as_elsewhere = |(lineage, text): &&(Lineage, String)| {
+        let is_inherited = |(lineage, text): &&(Lineage, String)| {
             self.first(lineage.owners_of_any_image()).is_some_and(|elsewhere| same(elsewhere, text))
         };
-        let agreeing = texts.iter().copied().filter(as_elsewhere).count();
+        let agreeing = texts.iter().copied().filter(is_inherited).count();
         let relied = before.is_relied_on(&owner, blessing, image);
         if relied || (agreeing < texts.len() && before.keeps(&owner, &texts, blessing, image)) {
             return;
@@ -123,7 +123,7 @@ impl Recorded {
         self.put(owner, first.filter(|_| agreeing == 0));
     }
 
-    /// Whether this snapshot stays: somebody who did not run is held to it, or it still holds for somebody.
+    /// Whether this snapshot stays: it applies to an environment that did not run, or still matches one that ran.
     fn keeps(&self, owner: &Owner, texts: &[&(Lineage, String)], blessing: &Blessing<'_>, image: &ImageName) -> bool {
         let Some(old) = self.texts.get(owner) else { return false };
         self.is_relied_on(owner, blessing, image) || texts.iter().any(|(_, text)| same(text, old))

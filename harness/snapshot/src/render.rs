@@ -1,8 +1,8 @@
-//! The text that people review: what one scenario was allowed and denied, and the file it is kept in.
+//! The text that people review: the verdicts of one scenario, and the file that keeps them.
 //!
-//! A snapshot file is one of the `insta` crate's: a YAML header between lines of `---`, then the text. `NAME.snap` holds
-//! everywhere; where verdicts differ on purpose there are `NAME@KERNEL.snap`, `NAME@@IMAGE.snap` or
-//! `NAME@KERNEL@IMAGE.snap` beside it ([`crate::owner::Owner`]).
+//! A snapshot file has the format of the `insta` crate: a YAML header between lines of `---`, then the text. `NAME.snap`
+//! applies everywhere; where verdicts differ on purpose there are `NAME@KERNEL.snap`, `NAME@@IMAGE.snap` or
+//! `NAME@KERNEL@IMAGE.snap` as well ([`crate::owner::Owner`]).
 
 use std::fmt::Write;
 
@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::table;
 
-/// The text of a judgement: the same in every run in which the kernel answers the same.
+/// The text of a judgement, which is the same whenever the kernel's answers are the same.
 pub fn render(judgement: &Judgement) -> String {
     let mut text = String::new();
     if let Some(grid) = &judgement.grid {
@@ -53,7 +53,7 @@ fn render_case(text: &mut String, case: &Case) {
     }
 }
 
-/// What systemd's units came to: the mount, the token, how each ended, and what systemd warned of.
+/// The results of systemd units: the mount, the token, how each unit ended, and systemd's warnings.
 fn render_units(text: &mut String, case: &Case) {
     let has_looked = |unit: &&UnitFact| case.tokens.iter().any(|(container, _)| *container == unit.container);
     for unit in case.units.iter().filter(has_looked) {
@@ -77,9 +77,9 @@ fn render_units(text: &mut String, case: &Case) {
     }
 }
 
-/// `uid=` and `gid=` of a user that systemd makes up are made of the unit's name, and that of its place in the run.
+/// Replaces `uid=` and `gid=` of dynamic users, which depend on the unit's name and so on its position in the run.
 fn without_dynamic_ids(mount: &str) -> String {
-    /// Users that `DynamicUser=` makes up (systemd.exec(5)).
+    /// The IDs that `DynamicUser=` allocates (systemd.exec(5)).
     const DYNAMIC: std::ops::RangeInclusive<u32> = 61_184..=65_519;
     let known = |part: &str| {
         let (key, value) = part.split_once('=')?;
@@ -98,7 +98,7 @@ fn ran(unit: &UnitFact) -> String {
     }
 }
 
-/// The calls libbpf made for an object, below its attempt; of its probes, which are many, those that were refused.
+/// The calls that libbpf made for an object, below its attempt; of its many probes only those that were refused.
 fn render_steps(text: &mut String, digits: usize, steps: &[Step]) {
     let steps: Vec<&Step> = steps.iter().filter(|step| !step.probe || step.result != StepResult::Allowed).collect();
     let width = steps.iter().map(|step| step.text.chars().count()).max().unwrap_or(0);
@@ -108,7 +108,7 @@ fn render_steps(text: &mut String, digits: usize, steps: &[Step]) {
     }
 }
 
-/// A sweep is one table, whatever cases it was made of.
+/// Renders a sweep as one table, whatever cases it was made of.
 fn render_grid(text: &mut String, grid: &SweepLayout, judgement: &Judgement) {
     for line in judgement.cases.iter().flat_map(|case| &case.disagreements) {
         let _ = writeln!(text, "{}", without_controls(line));
@@ -119,13 +119,13 @@ fn render_grid(text: &mut String, grid: &SweepLayout, judgement: &Judgement) {
     }
 }
 
-/// A verdict and its cause on one line, whatever the guest put into its detail.
+/// A verdict and its cause on one line, whatever the guest put into the details.
 fn one_line(row: &Row) -> String {
     let cause = row.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
     without_controls(&format!("{}{cause}", row.verdict))
 }
 
-/// What a guest answered stays on its line and commands no terminal.
+/// Replaces control characters, so that a guest's text stays on its line and cannot control a terminal.
 fn without_controls(text: &str) -> String {
     text.replace(|c: char| c.is_control(), " ")
 }
@@ -139,9 +139,9 @@ pub(crate) fn show_options(options: &[MountOption]) -> String {
     shown.join(" ")
 }
 
-/// Why a snapshot file cannot be read.
+/// The error for a file that is not a snapshot file.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("it does not begin with a header between two lines of `---`")]
+#[error("it does not begin with a header between `---` lines")]
 pub struct NoHeader;
 
 /// The text in a snapshot file.
@@ -169,7 +169,7 @@ pub fn file_of(text: &str, summary: &str, scenario_path: &str) -> String {
 /// The test that compares snapshots, as their header names it.
 const SOURCE: &str = "harness/runner/tests/scenarios.rs";
 
-/// Whether two texts are the same snapshot; white space at the end does not count.
+/// Whether two texts are the same snapshot; trailing white space does not count.
 pub fn same(one: &str, other: &str) -> bool {
     one.trim_end() == other.trim_end()
 }
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_case_has_its_label_what_was_mounted_and_its_attempts_by_number() {
+    fn each_case_has_its_label_its_mount_and_numbered_attempts() {
         let row = |text: &str, verdict| Row {
             text: text.to_owned(),
             op: "map_create".to_owned(),
@@ -225,14 +225,14 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_systemd_makes_up_are_not_told() {
+    fn ids_of_dynamic_users_are_replaced() {
         let mount = "none on /sys/fs/bpf type bpf (rw,gid=62375,uid=1000,delegate_maps=any)";
-        let told = "none on /sys/fs/bpf type bpf (rw,gid=dynamic,uid=1000,delegate_maps=any)";
-        assert_eq!(without_dynamic_ids(mount), told);
+        let expected = "none on /sys/fs/bpf type bpf (rw,gid=dynamic,uid=1000,delegate_maps=any)";
+        assert_eq!(without_dynamic_ids(mount), expected);
     }
 
     #[test]
-    fn a_file_gives_back_its_text() {
+    fn a_snapshot_file_keeps_its_text() {
         let file = file_of("1  map_create hash  allowed\n", "says \"so\": yes", "scenarios/a.toml");
         assert_eq!(text_of(&file), Ok("1  map_create hash  allowed\n"));
         assert_eq!(text_of("no header"), Err(NoHeader));

@@ -1,4 +1,4 @@
-//! A sweep laid out as a table: the same words for snapshots and terminals.
+//! The table of a sweep, with the same text in snapshots and on terminals.
 
 mod causes;
 mod cells;
@@ -69,7 +69,7 @@ mod tests {
         }
     }
 
-    /// A table with a verdict of every class, a hole, and causes that differ only in the row's own name.
+    /// A table with a verdict of every class, a gap, and causes that differ only in the row's own name.
     fn every_class() -> Vec<Row> {
         let ok = || Verdict::Allowed { detail: None };
         let unsupported = Verdict::Unsupported { refusal: refusal(22), reason: "CONFIG_X is not set".to_owned() };
@@ -140,7 +140,7 @@ CONFIG_X is not set: sockmap
     }
 
     #[test]
-    fn preparations_are_no_verdicts_but_a_wrong_one_is_a_problem() {
+    fn preparations_have_no_verdicts_but_a_wrong_one_is_a_problem() {
         let mut prepared = cell(0, 0, Verdict::Malformed(refusal(22)), None);
         prepared.part = AttemptRole::Preparation;
         let judgement = judgement(grid(), vec![prepared, cell(0, 1, Verdict::Denied(refusal(1)), None)]);
@@ -150,7 +150,7 @@ CONFIG_X is not set: sockmap
     }
 
     #[test]
-    fn a_wrong_cell_is_told_by_row_and_arm_and_a_name_without_a_recipe_by_itself() {
+    fn a_wrong_cell_is_reported_by_row_and_arm_and_a_name_without_a_recipe_by_itself() {
         let orphans = vec![UncoveredName { name: "new_type".to_owned(), advice: "add a recipe".to_owned() }];
         let mut wrong = cell(0, 1, Verdict::Allowed { detail: None }, None);
         wrong.expect = Some(Expect::Denied);

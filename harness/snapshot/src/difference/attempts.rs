@@ -1,4 +1,4 @@
-//! Attempts of two kernels: which is which, and how the kernels answered.
+//! Compares the attempts on two kernels, and the kernels' answers.
 
 use std::collections::HashMap;
 
@@ -10,14 +10,14 @@ use harness_verdict::{
 
 use crate::difference::{Change, ComparedItem, Effect, ItemKind, KernelAnswer};
 
-/// What changed from attempt to attempt, in the order of the first kernel's; then what only the second has.
+/// The changes attempt by attempt, in the first kernel's order, then the attempts that only the second kernel has.
 pub(super) fn compare(before: &Judgement, after: &Judgement) -> Vec<Change> {
     let surveyed = [before, after].iter().any(|side| side.helpers.is_some());
     let (before, after) = (rows(before), rows(after));
-    let places: HashMap<&ComparedItem, &Row> = after.iter().map(|(subject, row)| (subject, *row)).collect();
+    let rows_after: HashMap<&ComparedItem, &Row> = after.iter().map(|(subject, row)| (subject, *row)).collect();
     let mut changes = Vec::new();
     for (subject, row) in &before {
-        match places.get(subject) {
+        match rows_after.get(subject) {
             None => changes.push(alone(Effect::Removed, subject, row)),
             Some(now) => {
                 changes.extend(change(subject, row, now, surveyed));
@@ -31,7 +31,7 @@ pub(super) fn compare(before: &Judgement, after: &Judgement) -> Vec<Change> {
     changes
 }
 
-/// All attempts that verdicts are told of, by what they are.
+/// All attempts that have verdicts, with what identifies them.
 fn rows(judgement: &Judgement) -> Vec<(ComparedItem, &Row)> {
     let mut rows = Vec::new();
     for case in &judgement.cases {
@@ -60,12 +60,12 @@ fn cell(grid: Option<&SweepLayout>, row: usize, column: usize) -> Option<Compare
 }
 
 fn alone(effect: Effect, subject: &ComparedItem, row: &Row) -> Change {
-    let told = Some(KernelAnswer::of(row));
-    let (before, after) = if effect == Effect::Added { (None, told) } else { (told, None) };
+    let answer = Some(KernelAnswer::of(row));
+    let (before, after) = if effect == Effect::Added { (None, answer) } else { (answer, None) };
     Change { effect, subject: subject.clone(), before, after }
 }
 
-/// How the answer to one attempt changed. What a survey of helpers found is compared helper by helper instead.
+/// How the answer to an attempt changed. The results of a helper survey are compared helper by helper instead.
 fn change(subject: &ComparedItem, before: &Row, after: &Row, surveyed: bool) -> Option<Change> {
     let (one, other) = (KernelAnswer::of(before), KernelAnswer::of(after));
     let effect = Effect::of(before.verdict.class(), after.verdict.class())
@@ -75,7 +75,7 @@ fn change(subject: &ComparedItem, before: &Row, after: &Row, surveyed: bool) -> 
     Some(Change { effect, subject: subject.clone(), before: Some(one), after: Some(other) })
 }
 
-/// Calls of libbpf for one object. Its probes are told as snapshots tell them: those that were refused.
+/// How libbpf's calls for one object changed. Of its probes only the refused ones count, as in snapshots.
 fn steps(subject: &ComparedItem, before: &[Step], after: &[Step]) -> Vec<Change> {
     let ItemKind::Attempt { text, .. } = &subject.what else { return Vec::new() };
     let (before, after) = (numbered(before), numbered(after));
@@ -85,7 +85,7 @@ fn steps(subject: &ComparedItem, before: &[Step], after: &[Step]) -> Vec<Change>
         };
         let (one, other) = (result(&before), result(&after));
         let (before, after) = (one.map(KernelAnswer::step), other.map(KernelAnswer::step));
-        let class = |told: &Option<KernelAnswer>| told.as_ref().and_then(|told| told.class);
+        let class = |answer: &Option<KernelAnswer>| answer.as_ref().and_then(|answer| answer.class);
         let effect = match (class(&before), class(&after)) {
             _ if before == after => return None,
             (Some(one), Some(other)) => Effect::of(one, other).unwrap_or(Effect::Errno),

@@ -1,4 +1,4 @@
-//! Changes of many attempts that are one to their reader.
+//! Groups of changes that a reader sees as one.
 
 use std::collections::HashMap;
 
@@ -9,52 +9,52 @@ use crate::{
     reasons::Explanation,
 };
 
-/// A scenario that was judged on both kernels.
+/// The comparison of one scenario on both kernels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compared {
-    /// Which.
+    /// The scenario.
     pub scenario: ScenarioName,
-    /// Why its verdicts are known to differ; none if nobody has said.
+    /// The recorded reasons why its verdicts differ.
     pub reasons: Vec<Explanation>,
-    /// What differs.
+    /// The changes.
     pub changes: Vec<Change>,
 }
 
-/// What changed from the same answer to the same answer, for the same reasons.
+/// Changes with the same answers before and after, and the same reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group<'a> {
-    /// What the change is to those who rely on permissions.
+    /// What the change means to those who rely on permissions.
     pub effect: Effect,
-    /// What the first kernel said, with `{row}` for the name of each row of a sweep; `None` if it was not asked.
+    /// The first kernel's answer, with `{row}` for the name of each row of a sweep; `None` if it was not asked.
     pub before: Option<String>,
-    /// What the second kernel said.
+    /// The second kernel's answer.
     pub after: Option<String>,
-    /// Why, as far as it is recorded.
+    /// The recorded reasons.
     pub reasons: &'a [Explanation],
-    /// How many changes it stands for.
+    /// The number of changes in the group.
     pub count: usize,
     /// What changed.
     pub members: Vec<Member<'a>>,
 }
 
-/// Attempts of one scenario: each of the names, within each of the places, under each of the arms.
+/// Attempts of one scenario: every name, in every context, under every arm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member<'a> {
     /// The scenario.
     pub scenario: &'a ScenarioName,
-    /// The combination of its matrix.
+    /// The combination of the scenario's matrix.
     pub case: &'a str,
     /// The attempts, rows of a sweep or helpers.
     pub names: Vec<String>,
-    /// For helpers the program types; for calls of libbpf the attempt; else nothing.
+    /// The contexts: program types for helpers, the attempt for calls of libbpf, otherwise nothing.
     pub within: Vec<&'a str>,
-    /// Arms of a sweep.
+    /// The arms of a sweep.
     pub arms: Vec<&'a str>,
 }
 
 type Key<'a> = (Effect, Option<String>, Option<String>, &'a [Explanation]);
 
-/// All changes in groups, the most important first; within an effect those come first that come first in the scenarios.
+/// All changes in groups, the most important effects first, and within an effect in the order of the scenarios.
 pub fn groups(compared: &[Compared]) -> Vec<Group<'_>> {
     let mut order: Vec<Key<'_>> = Vec::new();
     let mut held: HashMap<Key<'_>, Vec<(&ScenarioName, &Change)>> = HashMap::new();
@@ -79,24 +79,24 @@ pub fn groups(compared: &[Compared]) -> Vec<Group<'_>> {
         .collect()
 }
 
-/// What a kernel said, in words that many rows can share. Why something new is denied is not asked: it has no other side.
-fn words(change: &Change, told: &Option<KernelAnswer>) -> Option<String> {
-    let told = told.as_ref()?;
+/// An answer in words that many rows can share. New and removed attempts show no cause: there is nothing to compare it to.
+fn words(change: &Change, answer: &Option<KernelAnswer>) -> Option<String> {
+    let answer = answer.as_ref()?;
     let alone = matches!(change.effect, Effect::Added | Effect::Removed);
-    let text = if alone && told.class.is_some() { told.brief().to_string() } else { told.to_string() };
+    let text = if alone && answer.class.is_some() { answer.brief().to_string() } else { answer.to_string() };
     Some(match &change.subject.what {
         ItemKind::Cell { row, .. } => text.split(' ').map(|word| placeholder(word, row)).collect::<Vec<_>>().join(" "),
         _ => text,
     })
 }
 
-/// `{row}` in the place of the name of the row, whatever stands around it.
+/// Replaces the row's name by `{row}`, keeping punctuation around it.
 fn placeholder(word: &str, row: &str) -> String {
     let marks: &[char] = &['(', ')', ',', '`'];
     if word.trim_matches(marks) == row { word.replace(row, "{row}") } else { word.to_owned() }
 }
 
-/// One change before it is put together with others.
+/// One change before it is combined with others.
 struct Single<'a> {
     scenario: &'a ScenarioName,
     case: &'a str,
@@ -114,7 +114,7 @@ impl<'a> Single<'a> {
             ItemKind::Absent { row } => (row.clone(), "", ""),
             ItemKind::Helper { helper, row, arm } => (helper.clone(), row.as_str(), arm.as_str()),
             ItemKind::Mount { container } => (format!("{container}'s bpffs"), "", ""),
-            ItemKind::Disagreements => ("what is told of its delegations".to_owned(), "", ""),
+            ItemKind::Disagreements => ("reports of its delegations".to_owned(), "", ""),
         };
         Self { scenario, case: &change.subject.case, name, within, arm }
     }
@@ -124,13 +124,14 @@ fn counted(text: &str, occurrence: usize) -> String {
     if occurrence > 1 { format!("{text} (number {occurrence} of these)") } else { text.to_owned() }
 }
 
-/// Puts together what differs in the place only, then what differs in the arm only, then in the name only.
+/// Combines changes that differ only in the context, then those that differ only in the arm, then only in the name.
 fn members<'a>(changes: &[(&'a ScenarioName, &'a Change)]) -> Vec<Member<'a>> {
     let singles = changes.iter().map(|(scenario, change)| Single::of(scenario, change));
-    let places =
+    let contexts =
         gathered(singles.map(|single| ((single.scenario, single.case, single.name, single.arm), single.within)));
-    let arms =
-        gathered(places.into_iter().map(|((scenario, case, name, arm), within)| ((scenario, case, name, within), arm)));
+    let arms = gathered(
+        contexts.into_iter().map(|((scenario, case, name, arm), within)| ((scenario, case, name, within), arm)),
+    );
     let names =
         gathered(arms.into_iter().map(|((scenario, case, name, within), arms)| ((scenario, case, within, arms), name)));
     let given = |names: Vec<&'a str>| names.into_iter().filter(|name| !name.is_empty()).collect();
@@ -144,16 +145,16 @@ fn members<'a>(changes: &[(&'a ScenarioName, &'a Change)]) -> Vec<Member<'a>> {
     names.into_iter().map(member).collect()
 }
 
-/// All values of equal keys together, both in the order in which they come.
+/// Collects the values of equal keys, with keys and values in input order.
 fn gathered<K: Clone + Eq + std::hash::Hash, V>(pairs: impl Iterator<Item = (K, V)>) -> Vec<(K, Vec<V>)> {
-    let mut places: HashMap<K, usize> = HashMap::new();
+    let mut indexes: HashMap<K, usize> = HashMap::new();
     let mut all: Vec<(K, Vec<V>)> = Vec::new();
     for (key, value) in pairs {
-        let place = *places.entry(key.clone()).or_insert_with(|| {
+        let index = *indexes.entry(key.clone()).or_insert_with(|| {
             all.push((key, Vec::new()));
             all.len() - 1
         });
-        all[place].1.push(value);
+        all[index].1.push(value);
     }
     all
 }

@@ -1,4 +1,4 @@
-//! Helpers that two kernels grant to programs of each type, from sweeps of helpers.
+//! Compares the helpers that two kernels grant to programs of each type, from sweeps of helpers.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +7,18 @@ use harness_verdict::{judgement::Judgement, verdict::Class};
 
 use crate::difference::{Change, ComparedItem, Effect, ItemKind, KernelAnswer};
 
-/// What changed from helper to helper, where programs of a type are loaded on both kernels: a program that is not loaded
-/// is an attempt that says so itself.
+/// The changes helper by helper, for program types that load on both kernels; the attempt itself shows a program that does
+/// not load.
 pub(super) fn compare(before: &Judgement, after: &Judgement) -> Vec<Change> {
     let (Some(one), Some(other)) = (Survey::of(before), Survey::of(after)) else { return Vec::new() };
     let mut changes = Vec::new();
-    for (place, found) in &one.cells {
-        let Some(now) = other.cells.get(place) else { continue };
+    for (cell, found) in &one.cells {
+        let Some(now) = other.cells.get(cell) else { continue };
         for name in one.names.keys().chain(other.names.keys().filter(|name| !one.names.contains_key(*name))) {
-            let (was, is) = (one.class(name, place.0, found), other.class(name, place.0, now));
+            let (was, is) = (one.class(name, cell.0, found), other.class(name, cell.0, now));
             changes.extend(effect(was, is).map(|effect| {
                 let what =
-                    ItemKind::Helper { helper: (*name).to_owned(), row: place.0.to_owned(), arm: place.1.to_owned() };
+                    ItemKind::Helper { helper: (*name).to_owned(), row: cell.0.to_owned(), arm: cell.1.to_owned() };
                 let subject = ComparedItem { case: String::new(), what };
                 Change { effect, subject, before: was.map(KernelAnswer::class), after: is.map(KernelAnswer::class) }
             }));
@@ -27,18 +27,18 @@ pub(super) fn compare(before: &Judgement, after: &Judgement) -> Vec<Change> {
     changes
 }
 
-/// What became of a helper; a kernel that does not know its name has no class of it.
+/// How a helper changed; the class is `None` on a kernel that does not know the helper.
 fn effect(before: Option<Class>, after: Option<Class>) -> Option<Effect> {
     match (before, after) {
         (Some(before), Some(after)) => Effect::of(before, after),
-        // A helper no program of the type may call is nothing to it, known or not.
+        // A helper that no program of the type may call does not matter, whether the kernel knows it or not.
         (None, Some(Class::Unsupported)) | (Some(Class::Unsupported), None) | (None, None) => None,
         (None, Some(_)) => Some(Effect::Added),
         (Some(_), None) => Some(Effect::Removed),
     }
 }
 
-/// What surveys of one kernel found, by the names of rows and columns.
+/// The results of one kernel's surveys, by the names of rows and columns.
 struct Survey<'g> {
     names: BTreeMap<&'g str, u32>,
     cells: BTreeMap<(&'g str, &'g str), &'g HelperIds>,
@@ -54,8 +54,7 @@ impl<'g> Survey<'g> {
         Some(Self { names, cells: granted.found.iter().filter_map(cell).collect() })
     }
 
-    /// A helper is denied to a program if one of its type has it under other circumstances; if none has, the type has
-    /// not got it.
+    /// The class of a helper: denied if a program of the same type gets it in another arm, unsupported if none does.
     fn class(&self, name: &str, row: &str, found: &HelperIds) -> Option<Class> {
         let id = *self.names.get(name)?;
         let elsewhere = || self.cells.iter().any(|((of, _), ids)| *of == row && ids.contains(id));

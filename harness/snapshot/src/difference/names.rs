@@ -1,4 +1,4 @@
-//! Names that two kernels know, and what a mount option `any` covers on each.
+//! Compares the names that two kernels know, and what the mount option `any` covers on each.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use harness_uapi::{
     vocabulary::{Kind, Vocabulary},
 };
 
-/// What names are names of.
+/// A family of names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
@@ -22,18 +22,18 @@ pub enum Family {
     Progs,
     /// Attach types.
     Attachs,
-    /// Helpers that programs may call.
+    /// Helpers.
     Helpers,
     /// Enumerators that are flags beyond the last name, such as `BPF_COMMON_ATTRS`.
     Flags,
-    /// Members of `union bpf_attr`: what calls can be given.
+    /// Members of `union bpf_attr`.
     Attributes,
     /// Structures that `BPF_OBJ_GET_INFO_BY_FD` fills.
     Infos,
 }
 
 impl Family {
-    /// What several of these are called.
+    /// The plural noun for names of this family.
     pub const fn noun(self) -> &'static str {
         match self {
             Self::Cmds => "commands",
@@ -48,34 +48,34 @@ impl Family {
     }
 }
 
-/// A name that is not the same on both kernels.
+/// A name that differs between the kernels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameChange {
-    /// What it names.
+    /// Its family.
     pub family: Family,
     /// The name.
     pub name: String,
-    /// What became of it.
+    /// How it differs.
     pub fate: NameStatus,
 }
 
-/// What became of a name. Members and structures have no numbers.
+/// How a name differs. Members and structures have no numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameStatus {
     /// Only the second kernel knows it.
     Added(Option<u32>),
     /// Only the first kernel knows it.
     Removed(Option<u32>),
-    /// It stands for another number: a mask written as a number grants something else.
+    /// It has another number: a mask written as a number grants something else.
     Renumbered {
-        /// On the first kernel.
+        /// The number on the first kernel.
         before: u32,
-        /// On the second.
+        /// The number on the second kernel.
         after: u32,
     },
 }
 
-/// All names that differ, family by family, and in each by their numbers.
+/// All names that differ, by family and number.
 pub fn differences(before: &Vocabulary, after: &Vocabulary) -> Vec<NameChange> {
     let (before, after) = (families(before), families(after));
     before.into_iter().zip(after).flat_map(|((family, one), (_, other))| of_family(family, &one, &other)).collect()
@@ -109,24 +109,24 @@ fn families(vocabulary: &Vocabulary) -> Vec<(Family, Names)> {
 
 fn of_family(family: Family, before: &Names, after: &Names) -> Vec<NameChange> {
     let gone = before.iter().filter(|(name, _)| !after.contains_key(*name));
-    let mut fates: Vec<(&String, NameStatus)> =
+    let mut changes: Vec<(&String, NameStatus)> =
         gone.map(|(name, number)| (name, NameStatus::Removed(*number))).collect();
     for (name, number) in after {
         match (before.get(name), number) {
-            (None, _) => fates.push((name, NameStatus::Added(*number))),
+            (None, _) => changes.push((name, NameStatus::Added(*number))),
             (Some(Some(was)), Some(is)) if was != is => {
-                fates.push((name, NameStatus::Renumbered { before: *was, after: *is }));
+                changes.push((name, NameStatus::Renumbered { before: *was, after: *is }));
             }
             _ => {}
         }
     }
-    fates.sort_by_key(|(_, fate)| fate.place());
-    fates.into_iter().map(|(name, fate)| NameChange { family, name: name.clone(), fate }).collect()
+    changes.sort_by_key(|(_, status)| status.rank());
+    changes.into_iter().map(|(name, fate)| NameChange { family, name: name.clone(), fate }).collect()
 }
 
 impl NameStatus {
-    /// What changed under one's feet first, then what is gone, then what is new.
-    fn place(self) -> (u8, u32) {
+    /// The sort key: renumbered names first, then removed ones, then new ones.
+    fn rank(self) -> (u8, u32) {
         match self {
             Self::Renumbered { after, .. } => (0, after),
             Self::Removed(number) => (1, number.unwrap_or(0)),
@@ -135,10 +135,10 @@ impl NameStatus {
     }
 }
 
-/// What `any` in one mount option stands for: it sets all 64 bits, of which those with a name mean something.
+/// What `any` in a mount option covers: it sets all 64 bits, of which only those with a name have a meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage {
-    /// Of which option.
+    /// The kind of the option.
     pub kind: Kind,
     /// The bits that have a name on the first kernel.
     pub before: u64,
@@ -150,8 +150,8 @@ pub struct Coverage {
     pub lost: Vec<String>,
 }
 
-/// What `any` covers on each kernel by its type information, for each option where that differs. The mount itself shows
-/// `any` on both. A kernel from before tokens ignores the option, so there is nothing to compare with it.
+/// What `any` covers on each kernel by its BTF, for each option where that differs. The mount itself shows `any` on both.
+/// Returns nothing if a kernel has no tokens, because it ignores the option.
 pub fn coverage(before: &Vocabulary, after: &Vocabulary) -> Vec<Coverage> {
     if [before, after].iter().any(|vocabulary| vocabulary.table(Kind::Cmd).number("token_create").is_none()) {
         return Vec::new();

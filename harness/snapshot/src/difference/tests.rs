@@ -61,7 +61,7 @@ fn one(rows: Vec<Row>) -> Judgement {
     judgement(vec![case("", rows)])
 }
 
-/// A sweep over these rows with the arms `granted` and `no_token`, one verdict a cell in the order of rows.
+/// A sweep over these rows with the arms `granted` and `no_token`, one verdict per cell in row order.
 fn sweep(names: &[&str], rows: Vec<Row>) -> Judgement {
     let column = |name: &str| Column { name: name.to_owned(), head: name.to_owned(), meaning: String::new() };
     let grid = SweepLayout {
@@ -114,7 +114,7 @@ fn effects_are_listed_in_their_order_and_completely() {
 }
 
 #[test]
-fn attempts_are_found_by_what_they_are_and_not_by_their_place() {
+fn attempts_are_matched_by_what_they_are_and_not_by_position() {
     let before = vec![row("a", allowed()), row("b", denied(Errno::EPERM))];
     let after = vec![row("new", allowed()), row("b", allowed()), row("a", allowed())];
     let changes = compare(&one(before), &one(after));
@@ -125,7 +125,7 @@ fn attempts_are_found_by_what_they_are_and_not_by_their_place() {
 }
 
 #[test]
-fn attempts_that_read_the_same_are_told_apart_by_case_container_and_count() {
+fn attempts_with_the_same_text_are_distinguished_by_case_container_and_count() {
     let by = |container: &str, verdict| Row { container: container.to_owned(), ..row("x", verdict) };
     let side = |last: Verdict| {
         judgement(vec![
@@ -143,11 +143,11 @@ fn attempts_that_read_the_same_are_told_apart_by_case_container_and_count() {
 }
 
 #[test]
-fn cells_are_found_by_row_and_arm_and_preparations_are_not_told() {
+fn cells_are_matched_by_row_and_arm_and_preparations_are_ignored() {
     let before = sweep(&["hash", "array"], vec![row("x", allowed()); 4]);
     let mut rows = vec![row("x", allowed()); 4];
     rows.extend([row("x", denied(Errno::EPERM)), row("x", allowed())]);
-    // A type that is new stands first, so every old one has moved.
+    // The new type comes first, so every old one has moved.
     let mut after = sweep(&["newest", "hash", "array"], rows);
     after.cases[0].rows.push(Row { part: AttemptRole::Preparation, ..row("prog_load for x", denied(Errno::EPERM)) });
     let changes = compare(&before, &after);
@@ -177,22 +177,22 @@ fn a_call_of_libbpf_that_is_no_longer_denied_is_loosened() {
 }
 
 #[test]
-fn masks_and_accounts_of_delegations_are_compared() {
+fn masks_and_reports_of_delegations_are_compared() {
     let side = |value: &str, line: &str| {
         let option = MountOption { key: "delegate_maps".to_owned(), value: value.to_owned() };
         let mounted = vec![("container".parse().unwrap(), vec![option])];
         judgement(vec![Case { mounted, disagreements: vec![line.to_owned()], ..case("", Vec::new()) }])
     };
     let changes = compare(&side("hash", "x"), &side("any", "y"));
-    let told: Vec<_> =
+    let found: Vec<_> =
         changes.iter().map(|c| (c.effect, c.before.as_ref().unwrap().to_string(), c.after.as_ref().unwrap())).collect();
-    assert_eq!(told[0], (Effect::Masks, "maps=hash".to_owned(), &KernelAnswer::text("maps=any")));
-    assert_eq!(told[1], (Effect::Disagreement, "x".to_owned(), &KernelAnswer::text("y")));
+    assert_eq!(found[0], (Effect::Masks, "maps=hash".to_owned(), &KernelAnswer::text("maps=any")));
+    assert_eq!(found[1], (Effect::Disagreement, "x".to_owned(), &KernelAnswer::text("y")));
     assert_eq!(compare(&side("any", "x"), &side("any", "x")), []);
 }
 
 #[test]
-fn a_new_name_that_nobody_attempts_is_told_with_the_reason() {
+fn a_new_name_that_is_not_attempted_is_reported_with_the_reason() {
     let with = |names: &[(&str, &str)]| {
         let mut judgement = sweep(&["hash"], vec![row("x", allowed()), row("x", allowed())]);
         let orphan =
@@ -204,7 +204,7 @@ fn a_new_name_that_nobody_attempts_is_told_with_the_reason() {
     let after = with(&[("old", "needs a card"), ("new", "no such thing")]);
     let found: Vec<_> = compare(&before, &after)
         .into_iter()
-        .map(|change| (change.effect, change.subject.what, change.after.map(|told| told.to_string())))
+        .map(|change| (change.effect, change.subject.what, change.after.map(|answer| answer.to_string())))
         .collect();
     let absent = |row: &str| ItemKind::Absent { row: row.to_owned() };
     let expected = [
@@ -222,14 +222,14 @@ fn surveyed(names: &[(u32, &str)], found: &[((usize, usize), &str)]) -> Judgemen
     let mut judgement = sweep(&["xdp"], vec![row("x", said("n")), row("x", said("n"))]);
     let granted = GrantedHelpers {
         names: names.iter().map(|(id, name)| (*id, (*name).to_owned())).collect(),
-        found: found.iter().map(|(place, ids)| (*place, ids.parse().unwrap())).collect(),
+        found: found.iter().map(|(cell, ids)| (*cell, ids.parse().unwrap())).collect(),
     };
     judgement.helpers = Some(granted);
     judgement
 }
 
 #[test]
-fn helpers_are_compared_by_name_and_a_denied_one_is_one_that_another_arm_has() {
+fn helpers_are_compared_by_name_and_are_denied_if_another_arm_has_them() {
     let before = surveyed(&[(1, "read"), (2, "write"), (3, "send")], &[((0, 0), "1-2"), ((0, 1), "1")]);
     let after = surveyed(
         &[(1, "read"), (2, "write"), (3, "send"), (4, "new"), (5, "idle")],
@@ -281,7 +281,7 @@ fn names_of_the_committed_kernels_differ_as_their_headers_do() {
 }
 
 #[test]
-fn a_name_that_moved_is_told_with_both_numbers() {
+fn a_renumbered_name_is_reported_with_both_numbers() {
     let old = vocabulary("6.12");
     let mut json = serde_json::to_value(&old).unwrap();
     json["helpers"]["300"] = json["helpers"]["1"].take();
@@ -295,7 +295,7 @@ fn a_name_that_moved_is_told_with_both_numbers() {
 }
 
 #[test]
-fn what_any_covers_is_what_has_a_name() {
+fn any_covers_the_bits_that_have_a_name() {
     let (old, new) = (vocabulary("6.12"), vocabulary("7.3"));
     let of_maps = names::coverage(&old, &new).into_iter().find(|coverage| coverage.kind == Kind::Map).unwrap();
     let gained = vec!["insn_array".to_owned(), "rhash".to_owned()];
@@ -306,7 +306,7 @@ fn what_any_covers_is_what_has_a_name() {
     let cmds = before_tokens["cmds"]["names"].as_array_mut().unwrap();
     cmds.retain(|known| known["name"] != "token_create");
     let before_tokens = serde_json::from_value(before_tokens).unwrap();
-    assert_eq!(names::coverage(&before_tokens, &new), [], "it ignores the option");
+    assert_eq!(names::coverage(&before_tokens, &new), [], "a kernel without tokens ignores the option");
     // No program type was added between the two.
     assert!(names::coverage(&old, &new).iter().all(|coverage| coverage.kind != Kind::Prog));
 }
@@ -317,7 +317,7 @@ fn compared(scenario: &str, reason: Option<&str>, changes: Vec<Change>) -> Compa
 }
 
 #[test]
-fn what_changed_alike_for_one_reason_is_one_group() {
+fn changes_of_one_kind_and_reason_form_one_group() {
     let denied = |name: &str| lacking(row("x", denied(Errno::EPERM)), &format!("maps {name}"));
     let before = sweep(&["hash", "array"], vec![denied("hash"), denied("hash"), denied("array"), denied("array")]);
     let after = sweep(&["hash", "array"], vec![row("x", allowed()); 4]);
@@ -340,7 +340,7 @@ fn what_changed_alike_for_one_reason_is_one_group() {
 }
 
 #[test]
-fn groups_are_in_the_order_of_their_effects_and_new_denials_share_one_whatever_their_cause() {
+fn groups_are_ordered_by_effect_and_new_denials_share_one_whatever_their_cause() {
     let rows = vec![row("x", allowed()), lacking(row("x", denied(Errno::EPERM)), "maps hash")];
     let both = vec![
         row("x", denied(Errno::EPERM)),

@@ -1,4 +1,4 @@
-//! Changing the file of reasons as a person would: comments, order and layout stay.
+//! Edits `differences.toml` as a person would: comments, order and layout stay.
 
 use harness_protocol::name::ScenarioName;
 use thiserror::Error;
@@ -9,22 +9,24 @@ use crate::{
     reasons::{Explanation, Extent, OwnSnapshots, Part},
 };
 
-/// Why the file cannot be changed.
+/// Why the file cannot be edited.
 #[derive(Debug, Error)]
 pub enum EditError {
-    /// It is no TOML.
-    #[error("it is no TOML: {0}")]
+    /// It is not TOML.
+    #[error("it is not valid TOML: {0}")]
     Syntax(#[from] toml_edit::TomlError),
-    /// It does not have the form it must have.
-    #[error("`{0}` is not of the form `[[difference]]` with lists of `kernels` or `images`, and of `scenarios`")]
+    /// A key does not have the required form.
+    #[error(
+        "`{0}` is malformed: the file has `[[difference]]` entries with lists of `kernels`, `images` and `scenarios`"
+    )]
     Form(&'static str),
 }
 
-/// The text of the file with this reason for these snapshots: added to the entry that says the same of kernels, of images or
-/// of both as they do, or else in an entry of its own at the end.
+/// Returns the file's text with this reason for these snapshots. They are added to the entry with the same reason and the
+/// same keys, or else to a new entry at the end.
 ///
 /// # Errors
-/// [`EditError`] if the text is not that of such a file.
+/// [`EditError`] if the text does not have the required form.
 pub fn explained(
     text: &str,
     explanation: &Explanation,
@@ -40,30 +42,30 @@ pub fn explained(
         }
         let entry = entries.get_mut(at).ok_or(EditError::Form("difference"))?;
         for (key, name) in parts(owner) {
-            let will_do = |listed: &str| glob::Pattern::new(listed).is_ok_and(|glob| glob.matches(name));
-            add(list(entry, key)?, name, will_do);
+            let is_same = |listed: &str| glob::Pattern::new(listed).is_ok_and(|glob| glob.matches(name));
+            add(list(entry, key)?, name, is_same);
         }
         add(list(entry, "scenarios")?, scenario.as_str(), |name| name == scenario.as_str());
     }
     Ok(document.to_string())
 }
 
-/// The keys an entry for this owner has, and its names.
+/// The keys of an entry for this owner, and the owner's names for them.
 fn parts(owner: &Owner) -> impl Iterator<Item = (&'static str, &str)> {
     let kernel = owner.kernel.as_ref().map(|name| ("kernels", name.as_str()));
     kernel.into_iter().chain(owner.image.as_ref().map(|name| ("images", name.as_str())))
 }
 
-/// Whether an entry has those keys: another one would say more or less of this owner than is meant.
+/// Whether an entry has exactly this owner's keys; any other would explain more or fewer snapshots.
 fn is_about(entry: &Table, owner: &Owner) -> bool {
     entry.contains_key("kernels") == owner.kernel.is_some() && entry.contains_key("images") == owner.image.is_some()
 }
 
-/// The text of the file after snapshots of these scenarios were removed and these are left: without the scenarios, kernels
-/// and images a reason does not apply to any more, and without reasons that apply to nothing.
+/// Returns the file's text after snapshots of these scenarios were removed and these are left: without the scenarios,
+/// kernels and images that a reason no longer applies to, and without reasons that apply to nothing.
 ///
 /// # Errors
-/// [`EditError`] if the text is not that of such a file.
+/// [`EditError`] if the text does not have the required form.
 pub fn forgotten(text: &str, scenarios: &[ScenarioName], left: &OwnSnapshots) -> Result<String, EditError> {
     let mut document: DocumentMut = text.parse()?;
     let entries = entries(&mut document)?;
@@ -91,7 +93,7 @@ pub fn forgotten(text: &str, scenarios: &[ScenarioName], left: &OwnSnapshots) ->
     Ok(document.to_string())
 }
 
-/// Whose snapshots an entry is for, as far as it can be understood.
+/// The owners that an entry is for; globs that cannot be parsed are skipped.
 fn extent(entry: &mut Table) -> Result<Extent, EditError> {
     let mut globs = |key: &'static str| -> Result<Vec<glob::Pattern>, EditError> {
         if !entry.contains_key(key) {
@@ -135,9 +137,9 @@ fn texts(list: &Array) -> Vec<String> {
     list.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
-/// Adds a name unless there is one that will do, in a line of its own if the others have one.
-fn add(list: &mut Array, name: &str, will_do: impl Fn(&str) -> bool) {
-    if texts(list).iter().any(|listed| will_do(listed)) {
+/// Adds a name unless the list has an equivalent one, on its own line if the others have one.
+fn add(list: &mut Array, name: &str, is_same: impl Fn(&str) -> bool) {
+    if texts(list).iter().any(|listed| is_same(listed)) {
         return;
     }
     let lines = list.iter().last().and_then(|last| last.decor().prefix()?.as_str().map(str::to_owned));
@@ -147,7 +149,7 @@ fn add(list: &mut Array, name: &str, will_do: impl Fn(&str) -> bool) {
     }
 }
 
-/// Drops names from a list. The one that comes first then stands where the first one stood.
+/// Removes names from a list. The first name left takes the position of the previous first one.
 fn keep(list: &mut Array, wanted: impl Fn(&str) -> bool) {
     let lead = list.get(0).and_then(|first| first.decor().prefix().cloned());
     list.retain(|item| item.as_str().is_none_or(&wanted));

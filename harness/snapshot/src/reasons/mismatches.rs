@@ -12,18 +12,18 @@ use crate::{
     reasons::{OwnSnapshots, Part, Reasons, ResolvedEntry},
 };
 
-/// A snapshot of a kernel's or an image's own and the reasons for it do not fit.
+/// A mismatch between a kernel's or an image's own snapshots and the recorded reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
     /// The scenarios it is about.
     pub scenarios: Vec<ScenarioName>,
-    /// What is wrong, where, and what to do.
+    /// The message: what is wrong, where, and what to do.
     pub text: String,
 }
 
 impl Reasons {
-    /// All that does not fit these snapshots: a snapshot for which there is no reason, and a kernel, an image or a scenario
-    /// of a reason for which there is no snapshot.
+    /// All mismatches with these snapshots: snapshots without a reason, and kernels, images or scenarios of a reason without
+    /// a snapshot.
     pub fn complaints(&self, own: &OwnSnapshots) -> Vec<Complaint> {
         let mut complaints = self.unexplained(own);
         for (at, known) in self.known.iter().enumerate() {
@@ -39,7 +39,7 @@ impl Reasons {
             .map(|(scenario, owner)| Complaint {
                 scenarios: vec![scenario.clone()],
                 text: format!(
-                    "{scenario}{owner}.snap says that {} differs, and {} does not say why; say it there, or by \
+                    "{scenario}{owner}.snap records that {} differs, but {} has no reason for it; add one there or with \
                      `{} bless{} --filter {scenario} --reason TEXT`",
                     owner.words(),
                     self.label,
@@ -51,25 +51,25 @@ impl Reasons {
     }
 
     fn idle(&self, at: usize, known: &ResolvedEntry, own: &OwnSnapshots) -> Vec<Complaint> {
-        let place = KeyPath::default().key("difference").index(at);
+        let path = KeyPath::default().key("difference").index(at);
         let owners_of = |scenario: &ScenarioName| own.get(scenario).into_iter().flatten();
         let mut complaints = Vec::new();
         for (index, scenario) in known.scenarios.iter().enumerate() {
             if !owners_of(scenario).any(|owner| known.is_for(scenario, owner)) {
-                let message = format!("this reason applies to `{scenario}` no more");
-                let problem = self.problem(&place.key("scenarios").index(index), message);
-                let problem = problem.labelled("nothing above has a snapshot of its own for it");
+                let message = format!("this reason no longer applies to `{scenario}`");
+                let problem = self.problem(&path.key("scenarios").index(index), message);
+                let problem = problem.labelled("none of the above has its own snapshot for it");
                 let advice = scenario_advice(scenario, own);
                 complaints.push(self.complaint(vec![scenario.clone()], problem.help(advice)));
             }
         }
-        complaints.extend(self.idle_names(&place, known, own, Part::Kernels));
-        complaints.extend(self.idle_names(&place, known, own, Part::Images));
+        complaints.extend(self.idle_names(&path, known, own, Part::Kernels));
+        complaints.extend(self.idle_names(&path, known, own, Part::Images));
         complaints
     }
 
-    /// Kernels or images of a reason that no snapshot is left for.
-    fn idle_names(&self, place: &KeyPath, known: &ResolvedEntry, own: &OwnSnapshots, part: Part) -> Vec<Complaint> {
+    /// Kernels or images of a reason without a snapshot.
+    fn idle_names(&self, path: &KeyPath, known: &ResolvedEntry, own: &OwnSnapshots, part: Part) -> Vec<Complaint> {
         let (noun, key, globs) = match part {
             Part::Kernels => ("kernel", "kernels", &known.extent.kernels),
             Part::Images => ("image", "images", &known.extent.images),
@@ -81,16 +81,16 @@ impl Reasons {
         };
         let idle = globs.iter().enumerate().filter(|(_, glob)| is_idle(glob));
         idle.map(|(index, glob)| {
-            let message = format!("this reason applies to {noun} `{glob}` no more");
-            let problem = self.problem(&place.key(key).index(index), message);
+            let message = format!("this reason no longer applies to {noun} `{glob}`");
+            let problem = self.problem(&path.key(key).index(index), message);
             let problem = problem.labelled("it has no snapshot of its own for any scenario below");
-            self.complaint(known.scenarios.clone(), problem.help("take it out of the list"))
+            self.complaint(known.scenarios.clone(), problem.help("remove it from the list"))
         })
         .collect()
     }
 
-    fn problem(&self, place: &KeyPath, message: String) -> Problem {
-        Problem::new(self.root.as_ref().map_or(0..0, |root| root.span_of(place)), message)
+    fn problem(&self, path: &KeyPath, message: String) -> Problem {
+        Problem::new(self.root.as_ref().map_or(0..0, |root| root.span_of(path)), message)
     }
 
     fn complaint(&self, scenarios: Vec<ScenarioName>, problem: Problem) -> Complaint {
@@ -98,7 +98,7 @@ impl Reasons {
     }
 }
 
-/// The options of `cargo xtask bless` for this owner.
+/// The options of `bless` that select this owner.
 fn selectors(owner: &Owner) -> String {
     let kernel = owner.kernel.as_ref().map(|name| format!(" --kernel {name}"));
     let image = owner.image.as_ref().map(|name| format!(" --image {name}"));
@@ -107,10 +107,10 @@ fn selectors(owner: &Owner) -> String {
 
 fn scenario_advice(scenario: &ScenarioName, own: &OwnSnapshots) -> String {
     if own.contains_key(scenario) {
-        return "take it out of the list, or the whole entry if it is the last".to_owned();
+        return "remove it from the list, or remove the entry if it is the last one".to_owned();
     }
     match similar_scenarios(scenario.as_str(), own.keys())[..] {
-        [] => "there is no such scenario; take it out of the list".to_owned(),
+        [] => "there is no such scenario; remove it from the list".to_owned(),
         [first, ..] => format!("there is no such scenario; did you mean `{first}`?"),
     }
 }

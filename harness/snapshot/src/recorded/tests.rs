@@ -2,7 +2,7 @@ use harness_protocol::name::Environment;
 
 use super::*;
 
-/// A ground and the kernels its kernel is like: `6.12-debian@minimal < 6.12`, with image `minimal` if none is named.
+/// An environment and the kernels it inherits snapshots from: `6.12-debian@minimal < 6.12`; the default image is `minimal`.
 fn lineage(text: &str) -> Lineage {
     let mut names = text.split(" < ");
     let (kernel, image) =
@@ -11,14 +11,14 @@ fn lineage(text: &str) -> Lineage {
     Lineage { environment, alike: names.map(|name| name.parse().unwrap()).collect() }
 }
 
-/// Snapshots by what stands behind the scenario's name.
+/// Snapshots by what follows the scenario's name in their file names.
 fn recorded(texts: &[(&str, &str)]) -> Recorded {
     let owner = |name: &str| Owner::of_file("x", &format!("x{name}.snap")).unwrap();
     Recorded { texts: texts.iter().map(|(name, text)| (owner(name), (*text).to_owned())).collect() }
 }
 
-/// Blesses these texts of a scenario that is meant for `minimal` first, and sees that each then holds where it was given
-/// and that nothing changed for those who are held to what is recorded.
+/// Blesses these texts of a scenario whose first image is `minimal`, and checks that each then applies where it was given
+/// and that nothing changed for environments that did not run.
 fn bless(before: &Recorded, texts: &[(&str, &str)], held: &[&str]) -> Recorded {
     bless_for("minimal", before, texts, held)
 }
@@ -37,7 +37,7 @@ fn bless_for(image: &str, before: &Recorded, texts: &[(&str, &str)], held: &[&st
 }
 
 #[test]
-fn kernels_that_agree_share_one() {
+fn kernels_that_agree_share_one_snapshot() {
     let first = bless(&recorded(&[]), &[("6.12", "a"), ("7.3", "a\n")], &[]);
     assert_eq!(first, recorded(&[("", "a")]));
     let joined = bless(&recorded(&[("", "a"), ("@7.3", "b")]), &[("6.12", "b"), ("7.3", "b")], &[]);
@@ -45,7 +45,7 @@ fn kernels_that_agree_share_one() {
 }
 
 #[test]
-fn a_kernel_that_differs_has_its_own() {
+fn a_kernel_that_differs_has_its_own_snapshot() {
     let before = recorded(&[("", "a")]);
     let bless = |one, other| bless(&before, &[("6.12", one), ("7.3", other)], &[]);
     assert_eq!(bless("a", "b"), recorded(&[("", "a"), ("@7.3", "b")]));
@@ -54,14 +54,14 @@ fn a_kernel_that_differs_has_its_own() {
 }
 
 #[test]
-fn a_kernel_that_did_not_run_keeps_what_it_is_held_to() {
+fn a_kernel_that_did_not_run_keeps_its_snapshot() {
     let before = recorded(&[("", "a")]);
     assert_eq!(bless(&before, &[("7.3", "b")], &["6.12"]), recorded(&[("", "a"), ("@7.3", "b")]));
     assert_eq!(bless(&before, &[("7.3", "b")], &[]), recorded(&[("", "b")]));
 }
 
 #[test]
-fn a_kernel_is_held_to_what_one_like_it_is_held_to() {
+fn a_kernel_inherits_snapshots() {
     let before = recorded(&[("", "a"), ("@7.3", "b")]);
     for (environment, holder, text) in
         [("7.3-debian < 7.3", "@7.3", "b"), ("6.12-debian < 6.12", "", "a"), ("7.3", "@7.3", "b")]
@@ -78,7 +78,7 @@ fn a_kernel_is_held_to_what_one_like_it_is_held_to() {
 }
 
 #[test]
-fn what_an_image_has_goes_before_what_a_kernel_has() {
+fn snapshots_of_an_image_take_precedence_over_those_of_a_kernel() {
     let all = recorded(&[("", "a"), ("@7.3", "b"), ("@@s", "c"), ("@7.3@s", "d")]);
     for (environment, text) in
         [("6.12@s", "c"), ("7.3@s", "d"), ("7.3-debian@s < 7.3", "d"), ("7.3", "b"), ("6.12", "a")]
@@ -114,18 +114,18 @@ fn an_image_that_differs_on_one_kernel_leaves_the_other_one_as_it_was() {
     let before = recorded(&[("", "a"), ("@7.3", "b")]);
     let one = recorded(&[("", "a"), ("@7.3", "b"), ("@6.12@s", "c")]);
     assert_eq!(bless(&before, &[("6.12@s", "c"), ("7.3@s", "b")], &["6.12", "7.3"]), one);
-    // What a kernel that did not run is held to with the image stays, too.
+    // The image's snapshot that applies to a kernel that did not run stays, too.
     let held = recorded(&[("", "a"), ("@@s", "c")]);
     let own = recorded(&[("", "a"), ("@@s", "c"), ("@6.12@s", "a")]);
     assert_eq!(bless(&held, &[("6.12@s", "a")], &["6.12", "7.3", "7.3@s"]), own);
 }
 
 #[test]
-fn the_first_image_is_the_one_that_all_are_held_to() {
+fn snapshots_of_the_first_image_apply_to_all() {
     let unit = |texts: &[(&str, &str)], before: &Recorded| bless_for("s-2", before, texts, &[]);
     let none = recorded(&[]);
     assert_eq!(unit(&[("6.12@s-1", "a"), ("6.12@s-2", "b")], &none), recorded(&[("", "b"), ("@@s-1", "a")]));
-    // Before there is any, whatever runs is the first.
+    // Without any snapshot, whatever runs counts as the first image.
     let other = unit(&[("6.12@s-1", "a")], &none);
     assert_eq!(other, recorded(&[("", "a")]));
     assert_eq!(unit(&[("6.12@s-1", "a"), ("6.12@s-2", "b")], &other), recorded(&[("", "b"), ("@@s-1", "a")]));
@@ -134,7 +134,7 @@ fn the_first_image_is_the_one_that_all_are_held_to() {
 }
 
 #[test]
-fn every_environment_gets_what_it_gave_whatever_was_recorded() {
+fn every_environment_gets_its_text_whatever_was_recorded() {
     let environments = ["6.12", "7.3", "7.3-debian < 7.3", "6.12@s", "7.3@s", "7.3-debian@s < 7.3"];
     let owners = ["", "@6.12", "@7.3", "@@s", "@@minimal", "@7.3@s", "@7.3@minimal"];
     let letter = |number: usize| ["a", "b", "c"][number % 3];
@@ -143,7 +143,7 @@ fn every_environment_gets_what_it_gave_whatever_was_recorded() {
         let texts: Vec<_> = environments.iter().enumerate().map(|(at, environment)| (*environment, give(at))).collect();
         let chosen = owners.iter().enumerate().filter(|(at, _)| case.wrapping_mul(2_654_435_761) >> (7 + at) & 1 == 1);
         let before: Vec<_> = chosen.map(|(at, owner)| (*owner, letter(case + at))).collect();
-        // All of them, and some of them while others are held to what is recorded: `bless` looks at each.
+        // All of them, and some of them while others keep their snapshots: `bless` checks each.
         let all = bless(&recorded(&before), &texts, &[]);
         assert_eq!(bless(&all, &texts, &[]), all, "blessing again changes nothing: {texts:?}");
         bless(&recorded(&before), &texts[3..], &environments[..3]);

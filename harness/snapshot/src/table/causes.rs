@@ -1,4 +1,4 @@
-//! The causes of a table's denials and the reasons of what is unsupported, equal ones together.
+//! The causes of a table's denials and the reasons of unsupported cells, grouped.
 
 use std::fmt::Write;
 
@@ -7,37 +7,37 @@ use harness_verdict::{judgement::Row, reason::Reason, verdict::Verdict};
 
 use super::cells::Cells;
 
-/// A line of text has about this many characters.
+/// The width of lines, in characters.
 const WIDTH: usize = 120;
-/// What stands for the name of the row, where a cause is about the bit of that very name.
+/// Replaces the row's name in a cause about the row's own bit.
 const OWN: &str = "{row}";
 
-/// Rows with the same words, in the order the words were first met.
+/// Rows by their text, in the order in which the texts first occur.
 type Groups = Vec<(String, Vec<usize>)>;
 
-/// From this many rows on, those that are left after the others are named are counted and not named.
+/// From this many rows on, the last group is counted instead of named.
 const MANY: usize = 4;
 
-/// One line a column and cause: which rows are denied for it, the most common cause last. Causes that differ only in
-/// naming the row's own bit count as one, and a column that is denied like one before it refers to that.
+/// One line per column and cause, with the rows that are denied for it and the most common cause last. Causes that differ
+/// only in the row's own bit count as one, and a column with the same denials as an earlier one refers to it.
 pub(super) fn denials(grid: &SweepLayout, cells: &Cells<'_>) -> Vec<String> {
     let width = grid.columns.iter().map(|column| column.head.chars().count()).max().unwrap_or(0);
-    let mut told: Vec<(&str, Groups)> = Vec::new();
+    let mut earlier: Vec<(&str, Groups)> = Vec::new();
     let mut lines = Vec::new();
     for (index, column) in grid.columns.iter().enumerate() {
         let groups = column_groups(grid, cells, index);
-        let same = told.iter().find(|(_, other)| groups.len() > 1 && *other == groups);
+        let same = earlier.iter().find(|(_, other)| groups.len() > 1 && *other == groups);
         let texts = same.map_or_else(|| group_texts(grid, &groups), |(other, _)| vec![format!("as {other}")]);
         for (position, text) in texts.iter().enumerate() {
             let head = if position == 0 { column.head.as_str() } else { "" };
             lines.extend(wrapped(&format!("{head:<width$}  "), text));
         }
-        told.push((&column.head, groups));
+        earlier.push((&column.head, groups));
     }
     lines
 }
 
-/// The causes of a column, the one with the most rows last.
+/// The causes in a column, the one with the most rows last.
 fn column_groups(grid: &SweepLayout, cells: &Cells<'_>, column: usize) -> Groups {
     let denied = cells.column(column).filter(|(_, attempt)| matches!(attempt.verdict, Verdict::Denied(_)));
     let causes = denied.map(|(row, attempt)| (row, words(attempt, &grid.rows[row])));
@@ -59,7 +59,7 @@ fn group_texts(grid: &SweepLayout, groups: &Groups) -> Vec<String> {
     groups.iter().enumerate().map(|(at, (words, rows))| format!("{words}: {}", who(at, rows))).collect()
 }
 
-/// One line a reason: which rows are unsupported for it.
+/// One line per reason, with the rows that are unsupported for it.
 pub(super) fn unsupported(grid: &SweepLayout, cells: &Cells<'_>) -> Vec<String> {
     let reasons = cells.iter().filter_map(|(index, row)| match &row.verdict {
         Verdict::Unsupported { reason, .. } => Some((index, reason.clone())),
@@ -69,7 +69,7 @@ pub(super) fn unsupported(grid: &SweepLayout, cells: &Cells<'_>) -> Vec<String> 
     groups.iter().flat_map(|(reason, rows)| wrapped("", &format!("{reason}: {}", names(grid, rows)))).collect()
 }
 
-/// One line a reason: which names stand for nothing that could be attempted.
+/// One line per reason, with the names that cannot be attempted.
 pub(super) fn absent(grid: &SweepLayout) -> Vec<String> {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     for UncoveredName { name, advice } in &grid.absent {
@@ -95,7 +95,7 @@ fn grouped(all: impl Iterator<Item = (usize, String)>) -> Groups {
     groups
 }
 
-/// The cause, with [`OWN`] in place of the row's name.
+/// The cause, with [`OWN`] instead of the row's name.
 fn words(attempt: &Row, row: &str) -> Option<String> {
     let reason = attempt.cause.clone()?;
     let general = match reason {
@@ -115,7 +115,7 @@ fn names(grid: &SweepLayout, rows: &[usize]) -> String {
     rows.iter().map(|row| grid.rows[*row].as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// A text broken between words; what follows the first line stands below its beginning.
+/// Wraps a text between words, indenting further lines to the start of the text.
 pub(super) fn wrapped(prefix: &str, text: &str) -> Vec<String> {
     let indent = " ".repeat(prefix.chars().count() + if prefix.is_empty() { 2 } else { 0 });
     let mut lines = vec![prefix.to_owned()];
@@ -143,7 +143,7 @@ mod tests {
         let names: Vec<String> = (0..40).map(|n| format!("some_name_{n}")).collect();
         let lines = wrapped("head  ", &names.join(", "));
         assert!(lines.len() > 3 && lines.iter().all(|line| line.chars().count() <= WIDTH));
-        assert!(lines[0].starts_with("head  some_name_0, ") && lines[1].starts_with("      some_name_"));
+        insta::assert_snapshot!(lines.join("\n"));
         let together: Vec<&str> =
             lines.iter().flat_map(|line| line.trim_start_matches("head").split_whitespace()).collect();
         assert_eq!(together.join(" "), names.join(", "));

@@ -1,4 +1,4 @@
-//! The verdicts of a sweep by their place in its table.
+//! The verdicts of a sweep by row and column.
 
 use harness_scenario::layout::{AttemptRole, SweepLayout};
 use harness_verdict::{
@@ -6,7 +6,7 @@ use harness_verdict::{
     judgement::{Judgement, Row},
 };
 
-/// The rows of a judgement by their place in the table.
+/// The attempts of a judgement by their cell in the table.
 pub(crate) struct Cells<'a> {
     cells: Vec<Option<&'a Row>>,
     columns: usize,
@@ -27,7 +27,7 @@ impl<'a> Cells<'a> {
         Self { cells, columns, helpers: judgement.helpers.as_ref() }
     }
 
-    /// Which helpers were granted, if it is a sweep of helpers.
+    /// The granted helpers, if it is a sweep of helpers.
     pub(crate) fn helpers(&self) -> Option<&'a GrantedHelpers> {
         self.helpers
     }
@@ -36,13 +36,13 @@ impl<'a> Cells<'a> {
         self.cells.get(row * self.columns + column).copied().flatten()
     }
 
-    /// All attempts of a column with the index of their row.
+    /// All attempts of a column, each with its row index.
     pub(crate) fn column(&self, column: usize) -> impl Iterator<Item = (usize, &'a Row)> {
         let rows = self.cells.len().checked_div(self.columns).unwrap_or(0);
         (0..rows).filter_map(move |row| Some((row, self.get(row, column)?)))
     }
 
-    /// All attempts with the index of their row.
+    /// All attempts, each with its row index.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &'a Row)> {
         self.cells.iter().enumerate().filter_map(|(at, cell)| Some((at / self.columns.max(1), (*cell)?)))
     }

@@ -1,4 +1,4 @@
-//! Which helpers programs of each type were granted, as a table: a line a helper.
+//! The helpers that programs of each type were granted, as a table with one line per helper.
 
 use harness_scenario::layout::SweepLayout;
 use harness_verdict::granted::GrantedHelpers;
@@ -8,10 +8,10 @@ use super::{
     line::{Emphasis, Line, line, one},
 };
 
-/// Each helper with the types that have it, and those that lack it in each column although programs of the type are
-/// loaded there; then the helpers that no type has, and what the short names of long lists stand for.
+/// Each helper with the types that have it, and per column the types that lack it although their programs load there; then
+/// the legend: the sets of types that have short names, and the helpers that no type has.
 pub(super) fn lines(grid: &SweepLayout, granted: &GrantedHelpers) -> Vec<Line> {
-    let columns: Vec<usize> = (0..grid.columns.len()).filter(|column| granted.is_of_use(*column)).collect();
+    let columns: Vec<usize> = (0..grid.columns.len()).filter(|column| granted.has_programs(*column)).collect();
     let mut sets = Sets::new(&grid.rows);
     let (mut table, mut nobody) = (Vec::new(), Vec::new());
     for (id, name) in &granted.names {
@@ -30,7 +30,7 @@ pub(super) fn lines(grid: &SweepLayout, granted: &GrantedHelpers) -> Vec<Line> {
     lines
 }
 
-/// The types that have a helper and lack it in this column.
+/// The types that have a helper but lack it in this column.
 fn lost(granted: &GrantedHelpers, id: u32, having: &[usize], column: usize, sets: &mut Sets<'_>) -> String {
     let loaded: Vec<usize> = having.iter().copied().filter(|row| granted.of(*row, column).is_some()).collect();
     let lacks = |row: &usize| granted.of(*row, column).is_some_and(|ids| !ids.contains(id));
@@ -60,20 +60,20 @@ fn legend(sets: &Sets<'_>, nobody: &[&str]) -> Vec<Line> {
             lines.extend(texts.into_iter().map(|text| one(text, Emphasis::Plain)));
         }
     };
-    section("sets of types", sets.long.iter().enumerate().flat_map(|(at, set)| sets.told(at, set)).collect());
+    section("sets of types", sets.long.iter().enumerate().flat_map(|(at, set)| sets.described(at, set)).collect());
     let names = if nobody.is_empty() { Vec::new() } else { wrapped("", &nobody.join(", ")) };
     section("helpers no type has", names);
     lines
 }
 
-/// Short words for sets of types.
+/// Short names for sets of types.
 struct Sets<'g> {
     names: &'g [String],
-    /// Those that got a name of their own, in the order they were met.
+    /// The sets that have a name of their own, in order of first use.
     long: Vec<Vec<usize>>,
 }
 
-/// So many types are named one by one.
+/// Up to this many types are listed one by one.
 const FEW: usize = 3;
 
 impl<'g> Sets<'g> {
@@ -81,7 +81,7 @@ impl<'g> Sets<'g> {
         Self { names, long: Vec::new() }
     }
 
-    /// A set of types that is part of a larger one.
+    /// The short text for a set of types within a larger set.
     fn short(&mut self, set: &[usize], of: &[usize]) -> String {
         let rest: Vec<usize> = of.iter().copied().filter(|row| !set.contains(row)).collect();
         match (set.len(), rest.len()) {
@@ -104,7 +104,7 @@ impl<'g> Sets<'g> {
         set.iter().map(|row| self.names[*row].as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    fn told(&self, at: usize, set: &[usize]) -> Vec<String> {
+    fn described(&self, at: usize, set: &[usize]) -> Vec<String> {
         wrapped("", &format!("{}: {}", title(at, set), self.list(set)))
     }
 }
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_tells_its_types_and_where_they_lack_it() {
+    fn a_helper_has_its_types_and_where_they_lack_it() {
         let grid = SweepLayout {
             rows: ["xdp", "kprobe"].map(str::to_owned).to_vec(),
             columns: ["root", "-token", "-PERF"].map(column).to_vec(),
@@ -157,18 +157,25 @@ nothing
     }
 
     #[test]
-    fn what_root_lacks_and_another_has_is_told_of_root() {
+    fn a_helper_that_root_lacks_is_shown_for_root() {
         let grid = SweepLayout {
             rows: vec!["xdp".to_owned()],
             columns: ["root", "granted"].map(column).to_vec(),
             ..SweepLayout::default()
         };
-        let text = text(&grid, &granted(&[((0, 0), "1-2"), ((0, 1), "1-3")]));
-        assert!(text.contains("printk   all    all   -\n"), "{text}");
+        insta::assert_snapshot!(text(&grid, &granted(&[((0, 0), "1-2"), ((0, 1), "1-3")])), @"
+        helper   types  root  granted
+        lookup   all    -     -
+        jiffies  all    -     -
+        printk   all    all   -
+
+        helpers no type has:
+        write, nothing
+        ");
     }
 
     #[test]
-    fn long_lists_get_a_name_and_are_told_once() {
+    fn long_lists_get_a_name_and_are_listed_once() {
         let rows: Vec<String> = (0..10).map(|at| format!("type{at}")).collect();
         let mut sets = Sets::new(&rows);
         let all: Vec<usize> = (0..10).collect();
@@ -178,6 +185,6 @@ nothing
         assert_eq!(sets.short(&all[..5], &all), "set 1 of 5");
         assert_eq!(sets.short(&all[4..9], &all), "set 2 of 5");
         assert_eq!(sets.short(&all[..5], &all), "set 1 of 5");
-        assert_eq!(sets.told(0, &sets.long[0]), ["set 1 of 5: type0, type1, type2, type3, type4"]);
+        assert_eq!(sets.described(0, &sets.long[0]), ["set 1 of 5: type0, type1, type2, type3, type4"]);
     }
 }

@@ -1,4 +1,4 @@
-//! The lines of a sweep's table: the same words for snapshots and for terminals.
+//! The lines of a sweep's table, the same for snapshots and terminals.
 
 use std::ops::Range;
 
@@ -15,12 +15,13 @@ use super::{
     line::{Emphasis, Line, line, one},
 };
 
-/// The whole table: a count, what the columns mean, the verdicts, the causes of denials, and why what is unsupported is.
+/// The whole table: a count, the meanings of the columns, the verdicts, the causes of denials, and the reasons of
+/// unsupported cells.
 pub fn layout(grid: &SweepLayout, judgement: &Judgement) -> Vec<Line> {
     layout_within(grid, judgement, usize::MAX)
 }
 
-/// [`layout`] with the columns of the verdicts that do not fit into so many characters in further tables below the first.
+/// [`layout`] for terminals of this width in characters: columns that do not fit go to further tables below the first.
 pub fn layout_within(grid: &SweepLayout, judgement: &Judgement, width: usize) -> Vec<Line> {
     let cells = Cells::of(grid, judgement);
     let mut lines = vec![one(count(grid, &cells), Emphasis::Plain), Vec::new()];
@@ -46,7 +47,7 @@ fn section(lines: &mut Vec<Line>, title: &str, texts: Vec<String>) {
     }
 }
 
-/// How many rows, columns and attempts there are, and how many verdicts of each class.
+/// The numbers of rows, columns and attempts, and of verdicts of each class.
 fn count(grid: &SweepLayout, cells: &Cells<'_>) -> String {
     let classes = [Class::Allowed, Class::Denied, Class::Unsupported, Class::Malformed, Class::NotMade, Class::Crashed];
     let of = |class: Class| cells.iter().filter(|(_, row)| row.verdict.class() == class).count();
@@ -101,7 +102,7 @@ fn table(grid: &SweepLayout, cells: &Cells<'_>, limit: usize) -> Vec<Line> {
     lines
 }
 
-/// The columns that stand side by side: as many as fit beside the rows' names, and at least one.
+/// Splits the columns into bands: as many as fit beside the rows' names, and at least one each.
 fn bands(first: usize, widths: &[usize], limit: usize) -> Vec<Range<usize>> {
     let (mut bands, mut start, mut taken) = (Vec::new(), 0, first);
     for (at, width) in widths.iter().enumerate() {
@@ -120,7 +121,7 @@ fn width(head: &str, column: usize, cells: &Cells<'_>) -> usize {
     words.chain([head.chars().count()]).max().unwrap_or(0)
 }
 
-/// How many helpers a survey found.
+/// The number of helpers that a survey found.
 fn count_of(cells: &Cells<'_>, part: AttemptRole) -> Option<String> {
     let (granted, AttemptRole::Cell { row, column }) = (cells.helpers()?, part) else { return None };
     granted.found.get(&(row, column)).map(|ids| ids.len().to_string())
@@ -147,11 +148,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_that_do_not_fit_stand_in_a_band_below() {
+    fn columns_that_do_not_fit_go_to_a_band_below() {
         let ends = |widths: &[usize], limit| bands(10, widths, limit).iter().map(|band| band.end).collect::<Vec<_>>();
         assert_eq!(ends(&[5, 5, 5], usize::MAX), [3]);
         assert_eq!(ends(&[5, 5, 5], 24), [2, 3]);
-        assert_eq!(ends(&[50, 5, 5], 20), [1, 2, 3], "one column is always there");
+        assert_eq!(ends(&[50, 5, 5], 20), [1, 2, 3], "a band has at least one column");
         assert_eq!(ends(&[], 20), [0]);
     }
 }

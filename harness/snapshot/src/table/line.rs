@@ -1,13 +1,13 @@
-//! A line of a table, in pieces of one emphasis each.
+//! A line of a table, as pieces with one emphasis each.
 
 use harness_verdict::verdict::Class;
 
-/// What a piece of text is, so that a terminal can show it as such.
+/// The role of a piece of text, which a terminal shows by its style.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emphasis {
     /// Nothing special.
     Plain,
-    /// Beside the point: heads, legends.
+    /// Less important: heads, legends.
     Dim,
     /// A verdict of this class.
     Verdict(Class),
@@ -20,7 +20,7 @@ pub enum Emphasis {
 pub struct StyledText {
     /// The text.
     pub text: String,
-    /// What it is.
+    /// Its role.
     pub emphasis: Emphasis,
 }
 
