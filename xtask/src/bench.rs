@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what a run costs, measured and written down.
+//! `cargo xtask bench`: measures what a run costs.
 
 mod figures;
 mod host;
@@ -32,27 +32,27 @@ use workload::{IMAGE, Scenarios};
 /// Measure runs, VMs, containers and attempts, and write docs/performance.md
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-It takes about a quarter of an hour under software emulation, and wants a machine that does nothing else.
+It takes about a quarter of an hour under software emulation and needs an otherwise idle machine.
 
 Examples:
   cargo xtask bench
-  cargo xtask bench --quick --kernel 7.3      prints a rougher page in a few minutes
+  cargo xtask bench --quick --kernel 7.3      prints rougher figures within a few minutes
 
 Exit codes: 0 measured; 2 no such kernel; 3 the harness, QEMU or a build failed.")]
 pub(crate) struct Args {
-    /// The kernel to measure [default: the first of those that run by default]
+    /// The kernel to measure [default: the first default kernel]
     #[arg(long, value_name = "NAME", add = candidates::kernels())]
     kernel: Option<String>,
 
-    /// How often to run the whole command; other tools are run at most five times
+    /// How often to run the whole command; other tools run at most five times
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
 
-    /// The program of virtme-ng, to compare with [default: vng on PATH]
+    /// Path of virtme-ng, to compare with [default: vng in PATH]
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::ExecutablePath)]
     vng: Option<PathBuf>,
 
-    /// Run everything at most three times, look for no smallest memory, and print the page instead of writing it
+    /// Run everything at most three times, skip the search for the least memory, and print the page
     #[arg(long)]
     quick: bool,
 
@@ -94,7 +94,7 @@ fn kernel(args: &Args, resources: &Resources) -> Result<KernelName> {
         [] => bail!("there is no kernel in kernels/"),
         [kernel] => Ok(kernel.clone()),
         [first, ..] if args.kernel.is_none() => Ok(first.clone()),
-        _ => Err(Wrong::input(anyhow::anyhow!("one kernel is measured at a time: name one"))),
+        _ => Err(Wrong::input(anyhow::anyhow!("bench measures one kernel at a time: name one"))),
     }
 }
 
@@ -109,7 +109,7 @@ fn measure(args: &Args, resources: &Resources, scenarios: &Scenarios<'_>) -> Res
     progress.note("costs in the guest");
     let costs = figure(bench.guest_costs().map_err(Into::into));
     let least_memory = if args.quick {
-        Err(Missing("--quick leaves it out".to_owned()))
+        Err(Missing("skipped by --quick".to_owned()))
     } else {
         figure(scenarios.least_memory(progress))
     };
@@ -122,7 +122,7 @@ fn figure<T>(result: Result<T>) -> Figure<T> {
     result.map_err(|error| Missing::because(&error))
 }
 
-/// What was measured in turns.
+/// Results of the commands that took turns.
 struct AlternatingRuns {
     fresh: Figure<Sample>,
     warm: Figure<Sample>,
@@ -134,7 +134,7 @@ struct AlternatingRuns {
 fn take_turns(args: &Args, resources: &Resources, scenarios: &Scenarios<'_>, runs: u32) -> Result<AlternatingRuns> {
     let (root, kernel) = (resources.project().root(), scenarios.kernel());
     let task = resources.progress().task("bench", Unit::Things("rounds"), Some(runs.into()));
-    // The first may compile, and what it reads is not yet in the host's memory.
+    // The first run may compile, and reads files that are not yet in the page cache.
     whole::time(root, kernel, Kept::Builds)?;
     let program = figure(VirtmeNg::prepare(args.vng.as_deref(), &scenarios.bench));
     let (mut fresh, mut warm, mut vmtest, mut virtme) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -160,10 +160,10 @@ fn take_turns(args: &Args, resources: &Resources, scenarios: &Scenarios<'_>, run
     Ok(AlternatingRuns { fresh: all(fresh), warm: all(warm), vmtest: all(vmtest), virtme, repeats })
 }
 
-/// All times, or why one is missing.
+/// Returns all times, or why one is missing.
 fn all(times: Vec<Result<std::time::Duration>>) -> Figure<Sample> {
     let times: Vec<_> = figure(times.into_iter().collect())?;
-    Sample::of(times).ok_or_else(|| Missing("it was not run".to_owned()))
+    Sample::of(times).ok_or_else(|| Missing("it did not run".to_owned()))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: everything that must hold before a change is taken.
+//! `cargo xtask ci`: every check and test that a change must pass.
 
 use std::{num::NonZeroU16, process::ExitCode};
 
@@ -14,11 +14,12 @@ use harness_runner::{preparation::prepare_host, resources::Resources, store::Fre
 use serde_json::{Value, json};
 
 use crate::{
+    commits,
     steps::{Kind, Step, Tally},
-    test,
+    test, tools,
 };
 
-/// Check formatting and lints, then run all tests afresh
+/// Run every check, then all tests with fresh boots
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 The last line says how many tests and checks passed, failed and were skipped.
@@ -26,34 +27,40 @@ Snapshots are compared and never updated.
 
 Examples:
   cargo xtask ci
-  cargo xtask ci --quick                      what needs no kernel
+  cargo xtask ci --quick                      only what needs no kernel
   cargo xtask ci --matrix --shards 2          the jobs of a GitHub workflow, as JSON
   cargo xtask ci | tee ci.log                 plain lines, without bars and colours
 
 Exit codes: 0 all passed; 1 a test or a check failed; 3 the harness, QEMU or a build failed.")]
 pub(crate) struct Args {
-    /// Only what needs no kernel: formatting, lints, generated files and unit tests
+    /// Run only the checks and unit tests that need no kernel
     #[arg(long, conflicts_with = "matrix")]
     quick: bool,
 
-    /// Print the jobs of a GitHub workflow as JSON: a kernel and a part of its tests each
+    /// Print the jobs of a GitHub workflow as JSON: one kernel and a part of its tests per job
     #[arg(long)]
     matrix: bool,
 
-    /// So many jobs a kernel
+    /// Jobs per kernel
     #[arg(long, value_name = "N", default_value = "1", requires = "matrix")]
     shards: NonZeroU16,
 }
 
-/// What fails within a minute or two comes first.
-const EARLY: [(&str, &[&str]); 4] = [
-    ("formatting (mend it by `cargo fmt`)", &["fmt", "--all", "--check"]),
+/// Checks that need no kernel. They run first, because they fail within minutes.
+const EARLY: [(&str, &[&str]); 7] = [
+    ("formatting (fix it with `cargo fmt`)", &["fmt", "--all", "--check"]),
+    ("licences, versions and sources of dependencies", &["deny", "--locked", "check", "licenses", "bans", "sources"]),
+    ("unused dependencies", &["machete"]),
     ("lints", &["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]),
+    ("documentation", &["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"]),
     ("generated files", &["xtask", "schema", "--check"]),
     ("the table of names", &["xtask", "codegen", "--check"]),
 ];
 
-/// What needs built kernels.
+/// What makes warnings of `cargo doc` errors.
+const DENIED_WARNINGS: (&str, &str) = ("RUSTDOCFLAGS", "--deny warnings");
+
+/// Checks that need built kernels.
 const LATE: [(&str, &[&str]); 1] = [("committed vocabularies", &["xtask", "kernel", "names", "--check"])];
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
@@ -67,6 +74,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let mut tally = Tally::default();
     // Even the lints compile C libraries.
     prepare_host(&Purpose::ALL, Mode::Install, &Progress::detect())?;
+    if let Some(step) = tools::installation() {
+        step.run(&mut tally)?;
+    }
+    check_commits(context, &mut tally)?;
     check(&EARLY, &mut tally)?;
     if args.quick {
         test::units(&mut tally)?;
@@ -77,10 +88,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     test::close(tally)
 }
 
-/// The jobs of a workflow, as GitHub reads them (`strategy.matrix`): a kernel, a part of its tests for `cargo xtask test
-/// --partition`, and which tests, as a filter of nextest's.
+/// Returns the jobs of a workflow in the form of GitHub's `strategy.matrix`: a kernel, a part of its tests for `cargo xtask
+/// test --partition`, and a nextest filter that selects the tests.
 ///
-/// The first default kernel gets all tests that boot VMs, any other one its scenarios.
+/// The first default kernel gets all tests that boot VMs, each other kernel only its scenarios.
 fn matrix(kernels: &[KernelName], defaults: &[KernelName], shards: NonZeroU16) -> Value {
     let job = |kernel: &KernelName, part: u16| {
         let tests = if defaults.first() == Some(kernel) { "package(harness-runner)" } else { "binary(=scenarios)" };
@@ -91,9 +102,18 @@ fn matrix(kernels: &[KernelName], defaults: &[KernelName], shards: NonZeroU16) -
 }
 
 fn check(checks: &[(&'static str, &'static [&'static str])], tally: &mut Tally) -> Result<()> {
+    let (variable, value) = DENIED_WARNINGS;
     checks.iter().try_for_each(|&(name, arguments)| {
-        Step { name, kind: Kind::Check, arguments, variables: Vec::new() }.run(tally)
+        let variables = vec![(variable, value.to_owned())];
+        Step { name, kind: Kind::Check, arguments: arguments.to_vec(), variables }.run(tally)
     })
+}
+
+fn check_commits(context: &Context, tally: &mut Tally) -> Result<()> {
+    let complaints = commits::too_long(context.project()?.root());
+    complaints.iter().for_each(|complaint| eprintln!("error: {complaint}"));
+    tally.add_check(complaints.is_empty());
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `cargo xtask clean`: what the cache holds that is of no use any more, and freeing it.
+//! `cargo xtask clean`: shows what in the cache is no longer needed, and removes it.
 
 use std::{fmt::Write as _, path::Path, process::ExitCode, time::SystemTime};
 
@@ -19,36 +19,36 @@ use harness_builder::{
 use harness_cli::{Context, exit::Wrong, screen, screen::print};
 use harness_runner::session::RunFolder;
 
-/// Show what the cache holds that is of no use any more, and free it
+/// Show what in the cache is no longer needed, and remove it
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Of no use are kernels, mutants, images, programs and downloads that nothing in this project refers to,
-trees and outcomes that were not used for 30 days, and what killed processes left. What a running process
-holds locked is left alone, and while VMs run all that they may use. Links are never followed.
+Not needed are kernels, mutants, images, programs and downloads that nothing in this project refers
+to, trees and outcomes that were not used for 30 days, and leftovers of killed processes. Whatever a
+running process has locked is kept, and everything that running VMs may use. Links are never followed.
 
 Examples:
-  cargo xtask clean                           shows it, and asks on a terminal
+  cargo xtask clean                           shows it; on a terminal, asks whether to remove it
   cargo xtask clean --yes
-  cargo xtask clean --all store               forgets all outcomes: the next run attempts everything again
-  cargo xtask clean --all --yes               empties the cache but for its locks
+  cargo xtask clean --all store               removes all outcomes; the next run makes all attempts
+  cargo xtask clean --all --yes               empties the cache except for its locks
 
-Exit codes: 0 shown or freed; 2 the cache folder holds what is not ours, or a bad manifest; 3 something
-cannot be read or removed.")]
+Exit codes: 0 shown or removed; 2 the cache folder holds foreign files, or a bad manifest; 3
+something cannot be read or removed.")]
 pub(crate) struct Args {
     /// Parts of the cache [default: all parts]
     #[arg(value_parser = part(), value_name = "PART")]
     parts: Vec<Area>,
 
-    /// Free everything in these parts, of use or not: all of it can be made again
+    /// Remove everything in these parts, needed or not; all of it can be made again
     #[arg(long)]
     all: bool,
 
-    /// Free it without asking
+    /// Remove it without asking
     #[arg(long)]
     yes: bool,
 }
 
-/// Reads a part of the cache by the name of its folder, and tells what each is.
+/// Parses the folder name of a part of the cache; help describes each.
 fn part() -> impl TypedValueParser<Value = Area> {
     let name = |area: Area| PossibleValue::new(area.folder()).help(holds(area));
     PossibleValuesParser::new(Area::ALL.map(name)).map(|name| {
@@ -57,17 +57,17 @@ fn part() -> impl TypedValueParser<Value = Area> {
     })
 }
 
-/// What is in a part of the cache, and what it costs to have it again.
+/// Describes a part of the cache, and what it costs to make it again.
 const fn holds(area: Area) -> &'static str {
     match area {
         Area::Downloads => "Packages and tarballs",
         Area::Kernels => "Built kernels: minutes to half an hour each",
-        Area::Mutants => "Kernels with a bug: half a minute each",
-        Area::Trees => "Source and object trees that make the next build of a kernel a short one",
+        Area::Mutants => "Mutants: half a minute each",
+        Area::Trees => "Source and object trees, which make the next build of a kernel short",
         Area::Images => "Root file systems of guests",
-        Area::Guest => "Guest programs: a minute",
-        Area::Objects => "Objects that scenarios load",
-        Area::Store => "Outcomes of scenarios: what is gone is attempted again",
+        Area::Guest => "Guest programs: a minute each",
+        Area::Objects => "BPF objects that scenarios load",
+        Area::Store => "Outcomes of scenarios; those without one run again",
         Area::Runs => "Folders of runs",
     }
 }
@@ -91,7 +91,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A cache that is not ours is the fault of who named it.
+/// Maps errors to exit codes: a folder with foreign files is wrong input.
 fn blame(error: InventoryError) -> anyhow::Error {
     match error {
         InventoryError::NotOurs { .. } => Wrong::input(error),
@@ -99,7 +99,7 @@ fn blame(error: InventoryError) -> anyhow::Error {
     }
 }
 
-/// So many items of a part are named one by one.
+/// How many items of a part are listed by name.
 const NAMED: usize = 12;
 
 fn shown(root: &Path, inventory: &Inventory, plan: &Plan, areas: &[Area]) -> String {
@@ -113,7 +113,7 @@ fn shown(root: &Path, inventory: &Inventory, plan: &Plan, areas: &[Area]) -> Str
         (holds, frees) = (holds + of_area, frees + free);
         row(&mut text, area.folder(), of_area, free);
     }
-    row(&mut text, "together", holds, frees);
+    row(&mut text, "total", holds, frees);
     for area in areas {
         let doomed: Vec<_> = plan.of(*area).collect();
         let named = if *area == Area::Store { 0 } else { NAMED };
@@ -129,11 +129,11 @@ fn shown(root: &Path, inventory: &Inventory, plan: &Plan, areas: &[Area]) -> Str
 }
 
 fn confirmed() -> Result<bool> {
-    let answer = screen::agrees("free this?")?;
+    let answer = screen::agrees("remove this?")?;
     match answer {
         Some(true) => {}
         Some(false) => eprintln!("nothing was removed"),
-        None => eprintln!("nothing was removed; say --yes to free this"),
+        None => eprintln!("nothing was removed; pass --yes to remove this"),
     }
     Ok(answer == Some(true))
 }
@@ -141,14 +141,14 @@ fn confirmed() -> Result<bool> {
 fn free(plan: &Plan, root: &Path) -> Result<()> {
     let cache = Cache::at(root)?;
     if plan.of(Area::Runs).next().is_some() {
-        // It knows what a killed VM leaves outside of its folder.
+        // This also removes what a killed VM left outside of its folder.
         RunFolder::sweep(&cache.folder(Area::Runs)?)?;
     }
     let Freed { items, bytes, left } = plan.carry_out(&cache)?;
     for (item, reason) in &left {
-        eprintln!("left {}/{}: {reason}", item.area.folder(), item.name);
+        eprintln!("kept {}/{}: {reason}", item.area.folder(), item.name);
     }
-    eprintln!("freed {} ({items} removed, {} left)", size(bytes), left.len());
+    eprintln!("freed {} ({items} removed, {} kept)", size(bytes), left.len());
     Ok(())
 }
 
@@ -173,7 +173,7 @@ mod tests {
                    holds    would free
 kernels          6.0 MiB       3.0 MiB
 store            3.0 MiB       3.0 MiB
-together         9.0 MiB       6.0 MiB
+total            9.0 MiB       6.0 MiB
   kernels/6.12-b  3.0 MiB, nothing in the project refers to it
   store/  1, not used for 30 days
 ";

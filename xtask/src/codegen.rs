@@ -1,4 +1,4 @@
-//! `cargo xtask codegen`: the table of names that everything without a kernel at hand is built on.
+//! `cargo xtask codegen`: the table of BPF names that code without a kernel at hand uses.
 
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -18,18 +18,17 @@ use crate::generated::{Generated, Mode};
 /// Write the table of BPF names with numbers and first releases from the kernels' vocabularies
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-The vocabularies in kernels/vocabulary are written from kernels' own BTF, by
-`cargo xtask kernel names --write`.
-The table is what `validate`, `convert` and `caps` know names by; docs/names.md shows it.
+`cargo xtask kernel names --write` writes the vocabularies in kernels/vocabulary from the BTF of
+kernels. `validate`, `convert` and `caps` look names up in the table; docs/names.md shows it.
 
 Examples:
   cargo xtask codegen
   cargo xtask codegen --check                 as CI does
 
-Exit codes: 0 written, or as it would be written; 1 the table is out of date; 2 a bad vocabulary;
-3 a file cannot be read or written.")]
+Exit codes: 0 written or up to date; 1 the table is out of date; 2 a bad vocabulary; 3 a file cannot
+be read or written.")]
 pub(crate) struct Args {
-    /// Write nothing; exit with 1 if a file is not as it would be written
+    /// Write nothing; exit with 1 if a file is out of date
     #[arg(long)]
     check: bool,
 }
@@ -47,12 +46,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     Mode::of_check(args.check).apply(&files, "cargo xtask codegen")
 }
 
-/// The table for people.
+/// Returns docs/names.md.
 fn page(names: &Names, releases: &[Release]) -> String {
     let releases: Vec<String> = releases.iter().map(Release::to_string).collect();
     let mut page = format!(
-        "# Names\n\nWhat the `delegate_*` options can name, and the kernel that brought it, as far as kernels {} tell. \
-         Written by `cargo xtask codegen` from their type information.\n",
+        "# Names\n\nThe names that the `delegate_*` options accept, and the first of the kernels {} that has each. \
+         Written by `cargo xtask codegen` from the kernels' BTF.\n",
         releases.join(", ")
     );
     for kind in Kind::ALL {
@@ -63,7 +62,7 @@ fn page(names: &Names, releases: &[Release]) -> String {
 
 fn section(page: &mut String, names: &Names, kind: Kind) {
     let (asks, gap) = match kind {
-        Kind::Map => (" | asks for |", " --- |"),
+        Kind::Map => (" | capability |", " --- |"),
         _ => (" |", ""),
     };
     let _ =
@@ -78,7 +77,7 @@ fn spelled(name: &Name) -> String {
     std::iter::once(format!("`{}`", name.name)).chain(aliases).collect()
 }
 
-/// The capability a map type asks for; other kinds have no such column.
+/// Returns the cell with the capability that a map type needs; other kinds have no such column.
 fn asked(kind: Kind, name: &Name) -> &'static str {
     match (kind, permission::class_of_map(&name.name)) {
         (Kind::Map, Some(MapClass::Bpf)) => " CAP_BPF |",

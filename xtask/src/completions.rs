@@ -1,7 +1,7 @@
-//! `cargo xtask completions`: what a shell needs to complete `cargo xtask …`.
+//! `cargo xtask completions`: scripts that complete `cargo xtask …` in a shell.
 //!
-//! The shell asks the program itself ([`answer_if_asked`]), so that it offers the kernels and scenarios there are now. Each
-//! script stands before what completes `cargo` itself, for nobody types the program's own name.
+//! The shell asks the program itself ([`answer_if_asked`]), which offers the current kernels and scenarios. Each script wraps
+//! the completion of `cargo`, because nobody types the program's own name.
 
 use std::{env, fmt::Write, process::ExitCode};
 
@@ -10,7 +10,7 @@ use clap::{Args as ClapArgs, Command, ValueEnum};
 use clap_complete::env::{Bash, CompleteEnv, EnvCompleter, Zsh};
 use harness_cli::screen::print;
 
-/// Set by the scripts to the shell that asks.
+/// Set by the scripts to the name of the shell that asks.
 const VARIABLE: &str = "BPF_TOKEN_HARNESS_COMPLETE";
 
 /// The function of a script that starts this program.
@@ -19,22 +19,22 @@ const PROGRAM: &str = "_cargo_xtask_program";
 /// The name under which a script knows the words from `xtask` on.
 const NAME: &str = "xtask";
 
-/// Print what makes a shell complete `cargo xtask …`
+/// Print a script that completes `cargo xtask …` in a shell
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  source <(cargo xtask completions bash)      in this shell; for every one, write it to a file once
+  source <(cargo xtask completions bash)      for this shell; for all shells:
   cargo xtask completions bash > ~/.cargo-xtask.bash
   echo 'source ~/.cargo-xtask.bash' >> ~/.bashrc
   source <(cargo xtask completions zsh)       after compinit
   cargo xtask completions fish | source
 
-It completes within the project's folder only, kernels, images and scenarios by name too; elsewhere,
-and for every other verb of cargo, `cargo` is completed as before.
+Inside the project's folder it completes verbs, options, and names of kernels, images and scenarios.
+Elsewhere, and for other cargo commands, `cargo` is completed as before.
 
 Exit codes: 0 printed; 2 no such shell.")]
 pub(crate) struct Args {
-    /// The shell to write for
+    /// Shell to print the script for
     #[arg(value_enum)]
     shell: Shell,
 }
@@ -50,17 +50,17 @@ enum Shell {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let program = env::current_exe().context("cannot tell where this program is")?;
+    let program = env::current_exe().context("cannot find the path of this program")?;
     print(&script(args.shell, &program.to_string_lossy())?)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Answers a shell that asks what could stand at the cursor, and exits; otherwise does nothing.
+/// Answers a completion request of a shell and exits; does nothing otherwise.
 pub(crate) fn answer_if_asked(command: fn() -> Command) {
     CompleteEnv::with_factory(command).var(VARIABLE).complete();
 }
 
-/// The script for a shell; `program` is started where the project has no program of its own.
+/// Returns the script for a shell. It starts `program` if the project's folder has no built program.
 fn script(shell: Shell, program: &str) -> Result<String> {
     let mut text = String::new();
     match shell {
@@ -76,12 +76,12 @@ fn script(shell: Shell, program: &str) -> Result<String> {
     Ok(text)
 }
 
-/// The shell's function that asks the program.
+/// Returns the shell function that asks the program.
 fn registration(shell: &dyn EnvCompleter) -> Result<String> {
     let mut bytes = Vec::new();
     shell.write_registration(VARIABLE, NAME, NAME, PROGRAM, &mut bytes).context("cannot write a script")?;
-    let text = String::from_utf8(bytes).context("a script is no text")?;
-    // Only a file in zsh's function path may begin with it, and this is read as a script.
+    let text = String::from_utf8(bytes).context("a script is not UTF-8")?;
+    // This line is only valid in files of zsh's function path, and the script is sourced.
     Ok(text.replace("#compdef xtask\n", ""))
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask doctor`: what this host can and cannot do. It changes nothing.
+//! `cargo xtask doctor`: reports whether scenarios can run on this host. It changes nothing.
 
 mod facts;
 mod limits;
@@ -11,26 +11,25 @@ use anyhow::{Context as _, Result};
 use clap::{Args as ClapArgs, ValueEnum};
 use harness_cli::{Context, exit, screen::print};
 
-/// Say what this host can and cannot do, and what to do about it
+/// Check whether scenarios can run on this host, and say what to do if not
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-It installs, builds and writes nothing.
+Nothing is installed, built or written.
 
 Examples:
   cargo xtask doctor
   cargo xtask doctor --format json | jq .problems
 
-Exit codes: 0 scenarios can run here; 2 wrong usage; 3 they cannot: what is told as a problem says what
-to do.")]
+Exit codes: 0 scenarios can run here; 2 wrong usage; 3 they cannot: each problem says what to do.")]
 pub(crate) struct Args {
-    /// How to show it
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Lines for people
+    /// Text
     Human,
     /// One JSON object
     Json,

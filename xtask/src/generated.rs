@@ -1,11 +1,11 @@
-//! Committed files that are written by a verb: written anew, or compared with what would be written.
+//! Committed files that a verb generates: it writes them, or checks that they are up to date.
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use harness_cli::{atomic_write, exit};
 
-/// A file and what it must hold.
+/// A file and its expected contents.
 pub(crate) struct Generated {
     pub(crate) path: PathBuf,
     pub(crate) text: String,
@@ -16,17 +16,17 @@ pub(crate) struct Generated {
 pub(crate) enum Mode {
     /// Replace those that differ.
     Write,
-    /// Change nothing, and complain of those that differ.
+    /// Report those that differ, and change nothing.
     Check,
 }
 
 impl Mode {
-    /// The mode that an option `--check` asks for.
+    /// Returns the mode for an option `--check`.
     pub(crate) fn of_check(check: bool) -> Self {
         if check { Self::Check } else { Self::Write }
     }
 
-    /// Writes or compares; `command` is what writes them.
+    /// Writes or compares the files. Messages name `command` as the way to write them.
     pub(crate) fn apply(self, files: &[Generated], command: &str) -> Result<ExitCode> {
         let stale: Vec<&Generated> = files.iter().filter(|file| !file.is_current()).collect();
         for file in &stale {

@@ -1,20 +1,11 @@
-//! Every verb tells how it is called and what its exit codes mean.
+//! Tests that the help of each verb has examples that work, and all exit codes.
 
 use clap::Command;
 
-use crate::command;
+use crate::{command, commands};
 
-/// All verbs with the words that call them, the command itself first.
 fn verbs() -> Vec<(String, Command)> {
-    fn add(command: &Command, called: &str, all: &mut Vec<(String, Command)>) {
-        all.push((called.to_owned(), command.clone()));
-        for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
-            add(verb, &format!("{called} {}", verb.get_name()), all);
-        }
-    }
-    let mut all = Vec::new();
-    add(&command(), "cargo xtask", &mut all);
-    all
+    commands::verbs(&command())
 }
 
 fn after(command: &Command) -> String {
@@ -27,7 +18,7 @@ fn the_command_line_is_sound() {
 }
 
 #[test]
-fn every_verb_has_an_example_and_tells_its_exit_codes() {
+fn every_verb_has_an_example_and_its_exit_codes() {
     let verbs = verbs();
     assert!(verbs.iter().any(|(called, _)| called == "cargo xtask kernel path"), "verbs of verbs are walked too");
     for (called, verb) in verbs {
@@ -35,12 +26,12 @@ fn every_verb_has_an_example_and_tells_its_exit_codes() {
         let examples = text.split_once("Examples:\n").map(|(_, rest)| rest.split("\n\n").next().unwrap_or_default());
         let is_called = |line: &str| line.starts_with("  ") && line.contains(&called);
         assert!(examples.is_some_and(|lines| lines.lines().any(is_called)), "`{called}` has no example: {text}");
-        assert!(text.contains("Exit codes: 0 "), "`{called}` does not tell its exit codes: {text}");
+        assert!(text.contains("Exit codes: 0 "), "`{called}` does not list its exit codes: {text}");
     }
 }
 
 #[test]
-fn every_example_is_a_command_line_that_is_understood() {
+fn every_example_parses() {
     let mut tried = 0;
     for (_, verb) in verbs() {
         for example in after(&verb).lines().filter_map(example) {
@@ -51,7 +42,7 @@ fn every_example_is_a_command_line_that_is_understood() {
     assert!(tried > 20, "{tried}");
 }
 
-/// The words of an example that is one command of ours alone, up to the remark beside it.
+/// Returns the words of an example that is a single `cargo xtask` command, without the remark beside it.
 fn example(line: &str) -> Option<Vec<String>> {
     let called = line.strip_prefix("  cargo xtask ")?;
     let called = called.split("   ").next()?.split([';', '|', '>']).next()?;

@@ -16,14 +16,14 @@ use harness_builder::{
 use harness_cli::{Context, candidates, exit::Wrong, screen, setup::Installation};
 use harness_runner::preparation::prepare_host;
 
-/// Guest root file systems: list, build, pin
+/// List, build and pin images: root file systems of guests
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
   cargo xtask image list
   cargo xtask image build minimal
 
-Exit codes: 0 done; 2 no such image, or a bad recipe; 3 a build or a download failed.")]
+Exit codes: 0 done; 2 no such image, or a bad manifest; 3 a build or a download failed.")]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -31,12 +31,12 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Show all images and what is built of them
+    /// Show all images and whether they are built
     #[command(after_help = "\
 Examples:
   cargo xtask image list
 
-Exit codes: 0 listed; 2 a bad recipe; 3 the cache cannot be read.")]
+Exit codes: 0 listed; 2 a bad manifest; 3 the cache cannot be read.")]
     List,
     /// Build images and the guest program; print the images' folders
     #[command(after_help = "\
@@ -44,21 +44,21 @@ Examples:
   cargo xtask image build all
   ls $(cargo xtask image build minimal)
 
-Exit codes: 0 built; 2 no such image, or a bad recipe; 3 a build or a download failed.")]
+Exit codes: 0 built; 2 no such image, or a bad manifest; 3 a build or a download failed.")]
     Build {
-        /// Images to build; `all` means every one that has a recipe
+        /// Images to build; `all` means every image with a manifest
         #[arg(default_value = "minimal", add = candidates::images())]
         names: Vec<String>,
         #[command(flatten)]
         installation: Installation,
     },
-    /// Pin the packages of images to the versions their suite has now
+    /// Pin the packages of images to the current versions in their suite
     #[command(after_help = "\
 Examples:
   cargo xtask image pin
   cargo xtask image pin minimal
 
-Exit codes: 0 written; 2 no such image, or a bad recipe; 3 the archive could not be asked.")]
+Exit codes: 0 written; 2 no such image, or a bad manifest; 3 the archive cannot be reached.")]
     Pin {
         /// Images to pin [default: all]
         #[arg(add = candidates::images())]
@@ -66,7 +66,7 @@ Exit codes: 0 written; 2 no such image, or a bad recipe; 3 the archive could not
     },
 }
 
-/// Stands for every image that has a recipe.
+/// The name that stands for every image.
 const ALL: &str = "all";
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
@@ -93,9 +93,9 @@ impl Images {
         Ok(Self { project, catalogue, cache: Cache::from_env()?, progress: Progress::detect() })
     }
 
-    /// The recipes of these names; all if there is none, or for `all`. A wrong name is told before anything is done for
-    /// the right ones.
-    fn recipes(&self, names: &[String]) -> Result<Vec<Manifest>> {
+    /// Returns the manifests of these names, or all if there are none or one is `all`. Fails on a wrong name before anything
+    /// is built.
+    fn manifests(&self, names: &[String]) -> Result<Vec<Manifest>> {
         let wants_all = names.is_empty() || names.iter().any(|name| name == ALL);
         let names = if wants_all { self.catalogue.names() } else { names.iter().map(String::as_str).collect() };
         names.into_iter().map(|name| self.catalogue.get(name).map_err(Wrong::input)).collect()
@@ -103,20 +103,20 @@ impl Images {
 
     fn list(&self) -> Result<()> {
         let mut text = String::new();
-        for recipe in self.recipes(&[])? {
-            let state = match image::find_built(&recipe, &self.cache)? {
+        for manifest in self.manifests(&[])? {
+            let state = match image::find_built(&manifest, &self.cache)? {
                 Some(image) => contents(&image)?,
                 None => "not built".to_owned(),
             };
-            writeln!(text, "{:<14} {state:<28} {}", recipe.name, recipe.summary())?;
+            writeln!(text, "{:<14} {state:<28} {}", manifest.name, manifest.summary())?;
         }
         screen::print(&text)
     }
 
     fn build(&self, names: &[String], mode: Mode) -> Result<()> {
-        let recipes = self.recipes(names)?;
+        let manifests = self.manifests(names)?;
         let built =
-            recipes.iter().map(|recipe| image::find_built(recipe, &self.cache)).collect::<Result<Vec<_>, _>>()?;
+            manifests.iter().map(|manifest| image::find_built(manifest, &self.cache)).collect::<Result<Vec<_>, _>>()?;
         let program = guest_program::find_built(self.project.root(), &self.cache)?;
         let needed = [
             (built.contains(&None), Purpose::Packages),
@@ -128,8 +128,8 @@ impl Images {
         prepare_host(&purposes, mode, &self.progress)?;
         guest_program::build(self.project.root(), &self.cache, &self.progress)?;
         objects::build(&self.project.objects(), &self.cache, &self.progress)?;
-        for recipe in &recipes {
-            let image = image::build(recipe, &self.cache, &self.progress)?;
+        for manifest in &manifests {
+            let image = image::build(manifest, &self.cache, &self.progress)?;
             screen::print(&format!("{}\n", image.folder.display()))?;
         }
         Ok(())
@@ -137,22 +137,22 @@ impl Images {
 
     fn pin(&self, names: &[String]) -> Result<()> {
         prepare_host(&[Purpose::Packages], Mode::Install, &self.progress)?;
-        for recipe in self.recipes(names)? {
-            for pinned in image::pin(&recipe, &self.cache, &self.progress)? {
-                screen::print(&format!("{}: {pinned}\n", recipe.name))?;
+        for manifest in self.manifests(names)? {
+            for pinned in image::pin(&manifest, &self.cache, &self.progress)? {
+                screen::print(&format!("{}: {pinned}\n", manifest.name))?;
             }
         }
         Ok(())
     }
 }
 
-/// How much there is in an image: `23 files, 4.4 MiB`.
+/// Describes the size of an image, such as `23 files, 4.4 MiB`.
 fn contents(image: &Image) -> Result<String> {
     let (files, bytes) = count(&image.folder)?;
     Ok(format!("{files} files, {:.1} MiB", bytes as f64 / f64::from(1 << 20)))
 }
 
-/// The number of regular files below a folder, and their size together.
+/// Returns the number and the total size of regular files below a folder.
 fn count(folder: &Path) -> Result<(u64, u64)> {
     let mut sum = (0, 0);
     for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {

@@ -1,4 +1,4 @@
-//! `cargo xtask kernel`: the kernels there are, what they are made of, and the names they know.
+//! `cargo xtask kernel`: lists, builds and pins kernels, and prints their paths and names.
 
 use std::{fmt::Write as _, fs, path::PathBuf, process::ExitCode};
 
@@ -20,7 +20,7 @@ use harness_cli::{
 use harness_runner::preparation::prepare_host;
 use harness_uapi::vocabulary::{Kind, NameTable, Vocabulary};
 
-/// Kernels: list, build, show where they are and which BPF names they know
+/// List, build and pin kernels; print their paths and BPF names
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -45,12 +45,12 @@ Exit codes: 0 listed; 2 a bad manifest; 3 the cache cannot be read.")]
     /// Fetch, configure and build kernels, or unpack prebuilt ones; print the paths of their boot images
     #[command(after_help = "\
 Examples:
-  cargo xtask kernel build                    those that run by default
+  cargo xtask kernel build                    the default kernels
   cargo xtask kernel build '*-debian'
 
 Exit codes: 0 built; 2 no such kernel, or a bad manifest; 3 a build or a download failed.")]
     Build {
-        /// Kernels to build, by name or glob; `all` means every one [default: those that run by default]
+        /// Kernels to build, by name or glob; `all` means every one [default: the default kernels]
         #[arg(add = candidates::kernels())]
         names: Vec<String>,
         #[command(flatten)]
@@ -71,7 +71,7 @@ Exit codes: 0 printed; 2 no such kernel; 3 it is not built.")]
         #[arg(value_enum, default_value_t = File::Boot)]
         file: File,
     },
-    /// Print the names a built kernel knows, with their numbers, as its BTF has them
+    /// Print the BPF names and numbers in a built kernel's BTF
     #[command(after_help = "\
 Examples:
   cargo xtask kernel names 7.3 attachs
@@ -79,16 +79,16 @@ Examples:
 
 Exit codes: 0 printed, written or equal; 1 kernels/vocabulary differs; 2 no such kernel; 3 it is not built.")]
     Names {
-        /// The kernel; with --write or --check it may be left out for those that run by default
+        /// The kernel; with --write or --check [default: the default kernels]
         #[arg(required_unless_present_any = ["write", "check"], add = candidates::kernels())]
         name: Option<String>,
-        /// One kind of names only
+        /// Only names of this kind
         #[arg(value_enum, conflicts_with_all = ["write", "check"])]
         kind: Option<KindArg>,
-        /// Write them to kernels/vocabulary, where scenario files are checked against them
+        /// Write them to kernels/vocabulary, which scenario files are checked against
         #[arg(long, conflicts_with = "check")]
         write: bool,
-        /// Compare them with what kernels/vocabulary has
+        /// Compare them with kernels/vocabulary
         #[arg(long)]
         check: bool,
     },
@@ -99,13 +99,13 @@ Examples:
   cargo xtask kernel pin 7.3-debian
   cargo xtask kernel pin 6.12 --version 6.12.95-1
 
-Exit codes: 0 written, or the newest already; 2 no such kernel; 3 it is of no package, or the archive
-could not be asked.")]
+Exit codes: 0 written or already the newest; 2 no such kernel; 3 it comes from no package, or the
+archive cannot be reached.")]
     Pin {
         /// The kernel
         #[arg(add = candidates::kernels())]
         name: String,
-        /// Another version than the newest
+        /// Version to pin [default: the newest]
         #[arg(long)]
         version: Option<String>,
     },
@@ -113,13 +113,13 @@ could not be asked.")]
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum File {
-    /// What QEMU's -kernel gets
+    /// The image for QEMU's -kernel
     Boot,
-    /// Raw type information
+    /// Raw BTF
     Btf,
     /// The resolved configuration
     Config,
-    /// The folder of all of them
+    /// The folder with all of them
     Folder,
 }
 
@@ -174,8 +174,8 @@ impl Kernels {
         Ok(Self { project, catalogue, cache: Cache::from_env()?, progress: Progress::detect() })
     }
 
-    /// The manifests of these names, globs among them, or those that run by default. A wrong name is told before anything
-    /// is done for the right ones.
+    /// Returns the manifests of these names and globs, or of the default kernels if there are none. Fails on a wrong name
+    /// before anything is built.
     fn manifests<'a>(&'a self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Manifest>> {
         let names: Vec<&str> = names.into_iter().collect();
         if names.is_empty() {
@@ -187,7 +187,7 @@ impl Kernels {
     }
 
     fn built(&self, manifest: &Manifest) -> Result<Kernel> {
-        let hint = || anyhow!("kernel {0} is not built; `cargo xtask kernel build {0}` builds it", manifest.name);
+        let hint = || anyhow!("kernel {0} is not built; run `cargo xtask kernel build {0}`", manifest.name);
         kernel::find_built(manifest, &self.cache)?.ok_or_else(hint)
     }
 
@@ -237,7 +237,7 @@ impl Kernels {
         print(&tables.join("\n"))
     }
 
-    /// The file a kernel's names are committed in.
+    /// Returns the path of a kernel's committed vocabulary.
     fn committed(&self, manifest: &Manifest) -> PathBuf {
         self.project.kernels().join("vocabulary").join(format!("{}.json", manifest.name))
     }
@@ -259,7 +259,7 @@ impl Kernels {
             let text = as_committed(&self.built(&manifest)?.vocabulary()?)?;
             if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
                 let command = format!("cargo xtask kernel names {} --write", manifest.name);
-                self.progress.note(&format!("{} is not what the kernel knows; `{command}` mends it", path.display()));
+                self.progress.note(&format!("{} does not match the kernel's BTF; run `{command}`", path.display()));
                 code = ExitCode::from(exit::DIFFERS);
             }
         }
@@ -274,22 +274,22 @@ impl Kernels {
     }
 }
 
-/// One line on a build.
+/// Describes a build in one line.
 fn describe(kernel: &Kernel) -> String {
     let record = &kernel.record;
     let time = seconds(std::time::Duration::from_secs_f64(record.seconds));
     if record.toolchain.is_none() {
-        return format!("kernel {} is {}, built elsewhere (unpacked in {time})", kernel.name, record.release);
+        return format!("kernel {} is {}, prebuilt (unpacked in {time})", kernel.name, record.release);
     }
     format!("kernel {} is {} ({} objects compiled in {time})", kernel.name, record.release, record.objects_compiled)
 }
 
-/// A vocabulary as it is committed.
+/// Returns a vocabulary as its committed file has it.
 fn as_committed(vocabulary: &Vocabulary) -> Result<String> {
     Ok(serde_json::to_string_pretty(vocabulary)? + "\n")
 }
 
-/// A table of names: number, name, other names; then what is no name.
+/// Renders a table of names: number, name, aliases; then the sentinels, which are not names.
 fn table(table: &NameTable) -> String {
     let mut text = format!("{} ({})\n", table.kind().plural(), table.len());
     for known in table.iter() {
@@ -298,7 +298,7 @@ fn table(table: &NameTable) -> String {
         text.push_str(&format!("{:>5}  {}{aliases}\n", known.number, known.name));
     }
     for sentinel in table.sentinels() {
-        text.push_str(&format!("{:>5}  {} is no name\n", sentinel.number, sentinel.name));
+        text.push_str(&format!("{:>5}  {} (sentinel)\n", sentinel.number, sentinel.name));
     }
     text
 }
@@ -316,8 +316,8 @@ mod tests {
             "cmds (39)",
             "    0  map_create",
             "   10  prog_test_run (also prog_run)",
-            "   39  __MAX_BPF_CMD is no name",
-            "65536  BPF_COMMON_ATTRS is no name",
+            "   39  __MAX_BPF_CMD (sentinel)",
+            "65536  BPF_COMMON_ATTRS (sentinel)",
         ] {
             assert!(cmds.lines().any(|found| found == line), "{line}\n{cmds}");
         }

@@ -4,6 +4,8 @@ mod bench;
 mod ci;
 mod clean;
 mod codegen;
+mod commands;
+mod commits;
 mod completions;
 mod doctor;
 mod generated;
@@ -19,6 +21,8 @@ mod schema;
 mod shell;
 mod steps;
 mod test;
+mod tools;
+mod variables;
 
 use std::process::ExitCode;
 
@@ -38,7 +42,7 @@ const EXIT_CODES: &str = "\
 Examples:
   cargo xtask run                                     installs, builds, boots, shows the verdicts
   cargo xtask run --kernel 7.3 --filter 'token/*'
-  cargo xtask bless --filter maps/mine                records what you have seen
+  cargo xtask bless --filter maps/mine                accepts the verdicts you have seen
   source <(cargo xtask completions bash)
 
 Exit codes: 0 as recorded; 1 verdicts differ or a configuration is refused; 2 wrong usage or a bad
@@ -64,7 +68,7 @@ enum Verb {
     Man(man::Args),
 }
 
-/// The order in which help texts and manual pages list the verbs: what is used most comes first.
+/// The order of verbs in help texts and manual pages, most used first.
 const ORDER: [&str; 22] = [
     "run",
     "report",
@@ -98,7 +102,7 @@ impl Verb {
             Self::Kernel(args) => kernel::run(args, context),
             Self::Image(args) => image::run(args, context),
             Self::Shell(args) => shell::run(args, context),
-            Self::Schema(args) => schema::run(args, context),
+            Self::Schema(args) => schema::run(args, command(), context),
             Self::Codegen(args) => codegen::run(args, context),
             Self::Bench(args) => bench::run(args, context),
             Self::Merge(args) => merge::run(args, context),
@@ -112,9 +116,9 @@ impl Verb {
     }
 }
 
-/// What a person can type.
+/// Returns the command line, its verbs in [`ORDER`].
 fn command() -> Command {
-    // A verb that is changed goes to the end, so that changing all puts them into this order.
+    // `mut_subcommand` moves a verb to the end, so changing each in turn sorts them.
     let in_order = |command: Command, (place, name): (usize, &&str)| {
         command.mut_subcommand(name, |verb| verb.display_order(place))
     };
@@ -128,7 +132,7 @@ fn main() -> ExitCode {
     match cli.verb.run(&Context::find()) {
         Ok(code) => code,
         Err(error) => {
-            diagnostic::tell(&error);
+            diagnostic::print(&error);
             exit::code_of(&error)
         }
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask man`: manual pages, written from the same descriptions as `--help`.
 //!
-//! clap_mangen renders the sections that it has. What is written here it does not do: a page a verb of a verb under one word,
-//! a title without a date, and examples and exit codes in sections of their own, their lines as they are.
+//! clap_mangen renders most sections. This module adds what it lacks: one page per nested verb, titles without a date, and
+//! sections for examples and exit codes that keep their line breaks.
 
 use std::{
     fs, io,
@@ -16,18 +16,18 @@ use harness_builder::file;
 use harness_cli::{Context, exit::Wrong, screen::print};
 use roff::{Roff, bold, roman};
 
-/// What the pages say they belong to.
+/// The project's name in page titles.
 const PROJECT: &str = "bpf-token-harness";
 
-/// Write manual pages, one for the whole and one a verb
+/// Write manual pages: one for the program and one per verb
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
   cargo xtask man                             into target/man/man1
   man -M target/man cargo-xtask-run
-  cargo xtask man ~/.local/share/man/man1     where man(1) looks by itself
+  cargo xtask man ~/.local/share/man/man1     where man(1) looks by default
 
-Exit codes: 0 written; 2 a folder that cannot be written.")]
+Exit codes: 0 written; 2 the folder cannot be written.")]
 pub(crate) struct Args {
     /// The folder to write to [default: target/man/man1 in the project]
     #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
@@ -51,7 +51,7 @@ struct Page {
     text: String,
 }
 
-/// The page of the whole, then that of each verb, and of each verb's verbs.
+/// Returns the page of the program, then one per verb and nested verb.
 fn pages(command: Command) -> Result<Vec<Page>> {
     let mut root = command.disable_help_subcommand(true);
     root.build();
@@ -62,14 +62,14 @@ fn pages(command: Command) -> Result<Vec<Page>> {
 
 fn add(command: &Command, name: &str, pages: &mut Vec<Page>) -> Result<()> {
     let text = page(command, name).with_context(|| format!("cannot write the page {name}"))?;
-    let text = String::from_utf8(text).context("a page is no text")?;
+    let text = String::from_utf8(text).context("a page is not UTF-8")?;
     pages.push(Page { file: format!("{name}.1"), text });
     let mut verbs = command.get_subcommands();
     verbs.try_for_each(|verb| add(verb, &format!("{name}-{}", verb.get_name()), pages))
 }
 
 fn page(command: &Command, name: &str) -> io::Result<Vec<u8>> {
-    // A verb of a verb is one word here, as man(1) wants it.
+    // man(1) needs the name of a nested verb as one word.
     let man = Man::new(command.clone().display_name(name.to_owned()));
     // No date: the same sources make the same page.
     let mut text = format!(".TH \"{name}\" \"1\" \"\" \"{PROJECT}\" \"{PROJECT}\"\n").into_bytes();
@@ -98,7 +98,7 @@ fn write_verbs(command: &Command, name: &str, text: &mut Vec<u8>) -> io::Result<
     roff.to_writer(text)
 }
 
-/// The end of a verb's help, each paragraph in the section where a reader of manuals looks for it, its lines as they are.
+/// Writes the end of a verb's help: each paragraph in the section where manual pages have it, its line breaks kept.
 fn write_after(help: &str, text: &mut Vec<u8>) -> io::Result<()> {
     let mut section = "";
     for paragraph in help.split("\n\n") {
@@ -124,9 +124,9 @@ fn write_after(help: &str, text: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// A reader sees an old page or a new one, never half of one.
+/// Writes the pages, each atomically.
 fn write(folder: &Path, pages: &[Page]) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
     for page in pages {
         let path = folder.join(&page.file);
         file::replace(&path, &page.text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -156,8 +156,8 @@ mod tests {
         }
     }
 
-    /// What a reader of roff would stumble over: a line that begins like a request and is none, an escape that is none,
-    /// and a change of fill mode or indentation that is not undone.
+    /// Looks for what would confuse a reader of roff: unknown requests and escapes, and fill modes or indentation that are
+    /// not closed.
     #[test]
     fn the_pages_are_sound_roff() {
         const REQUESTS: [&str; 13] =

@@ -1,4 +1,4 @@
-//! `cargo xtask merge`: outcome stores of several machines into this one's.
+//! `cargo xtask merge`: merges outcome stores of other machines into this one's.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -11,18 +11,18 @@ use harness_runner::{
     store::{Freshness, MergeError, Merged},
 };
 
-/// Take the outcomes that other machines stored into this one's store
+/// Merge the outcome stores of other machines into this one's
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Each folder is a cache, or the `store` in one. All are read and checked before anything is written. What
-two machines answered differently is told, and the newer answer kept.
+Each folder is a cache, or the `store` in one. All are read and checked before anything is written.
+If two machines have different outcomes of a scenario, the conflict is reported and the newer kept.
 
 Examples:
   cargo xtask merge stores/1 stores/2
-  cargo xtask report --kernel all             what the store knows then
+  cargo xtask report --kernel all             shows the merged results
 
-Exit codes: 0 merged; 1 merged, and two runs of a scenario differ; 2 a folder that is no store, or a
-damaged or foreign file in one; 3 a folder cannot be read or written.")]
+Exit codes: 0 merged; 1 merged with conflicts; 2 a folder is not a store, or has a damaged or foreign
+file; 3 a folder cannot be read or written.")]
 pub(crate) struct Args {
     /// Folders of caches or stores
     #[arg(value_name = "DIR", required = true)]
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
 
 fn sentence(merged: &Merged) -> String {
     let Merged { new, same, conflicts, testbeds } = merged;
-    format!("{new} outcomes new, {same} the same, {} in conflict; {testbeds} testbeds", conflicts.len())
+    format!("{new} new outcomes, {same} already stored, {} in conflict; {testbeds} testbeds", conflicts.len())
 }
 
 #[cfg(test)]
@@ -53,8 +53,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_merge_is_told_in_figures() {
+    fn a_merge_is_reported_in_figures() {
         let merged = Merged { new: 3, same: 2, conflicts: Vec::new(), testbeds: 1 };
-        assert_eq!(sentence(&merged), "3 outcomes new, 2 the same, 0 in conflict; 1 testbeds");
+        assert_eq!(sentence(&merged), "3 new outcomes, 2 already stored, 0 in conflict; 1 testbeds");
     }
 }

@@ -28,20 +28,19 @@ use harness_runner::{
 
 const PAGE: &str = "docs/detection.md";
 
-/// Put small permission bugs into copies of a kernel, and say which scenarios notice
+/// Build kernels with one permission bug each, and show which scenarios notice
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-The mutants are in kernels/mutants/. Kernels with bugs and what scenarios said on them are kept in the
-cache, apart from real ones: an interrupted campaign goes on where it stopped, and a new scenario is all
-that is run when nothing else has changed.
+kernels/mutants/ describes the mutants. Their kernels and outcomes are cached apart from real ones: an
+interrupted run continues where it stopped, and if only a scenario is new, only that one runs.
 
 Examples:
   cargo xtask mutate --list
   cargo xtask mutate --kernel 6.12 --mutant 'bpffs-*' --until-noticed
   cargo xtask mutate --write-docs
 
-Exit codes: 0 all noticed; 1 one survived, or a scenario fails without any bug; 2 a mutant that does not
-fit; 3 the harness, QEMU or a build failed; 4 nothing was selected.")]
+Exit codes: 0 all noticed; 1 a mutant survived, or a scenario fails on the unmodified kernel; 2 a
+mutant does not apply; 3 the harness, QEMU or a build failed; 4 nothing was selected.")]
 pub(crate) struct Args {
     #[command(flatten)]
     selectors: Selectors,
@@ -58,11 +57,11 @@ pub(crate) struct Args {
     #[arg(long)]
     until_noticed: bool,
 
-    /// Write what came of it to docs/detection.md; wants all mutants and all scenarios
+    /// Write the results to docs/detection.md; needs all mutants and all scenarios
     #[arg(long)]
     write_docs: bool,
 
-    /// Build nothing; exit with 1 if docs/detection.md does not speak of the mutants there are
+    /// Build nothing; exit with 1 if docs/detection.md does not match the mutants
     #[arg(long, conflicts_with_all = ["list", "write_docs"])]
     check: bool,
 }
@@ -74,7 +73,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         return check(project, &mutants);
     }
     let glob = glob::Pattern::new(&args.mutant)
-        .map_err(|error| Wrong::input(anyhow::anyhow!("--mutant `{}` is no glob: {error}", args.mutant)))?;
+        .map_err(|error| Wrong::input(anyhow::anyhow!("--mutant `{}` is not a glob: {error}", args.mutant)))?;
     let selected: Vec<&Mutant> = mutants.iter().filter(|mutant| glob.matches(mutant.name.as_str())).collect();
     if selected.is_empty() {
         eprintln!("error: no mutant matches `{}`; `cargo xtask mutate --list` shows all", args.mutant);
@@ -87,7 +86,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     measure(args, context, &selected, selected.len() == mutants.iter().count())
 }
 
-/// All mutants of the project.
+/// Returns all mutants of the project.
 fn mutants(project: &Project) -> Result<Mutants> {
     let resources = Resources::open(project.clone(), Freshness::Any, Progress::silent())?;
     let kernels: Vec<KernelName> = resources.default_kernels().map_err(Wrong::input)?;
@@ -105,11 +104,11 @@ fn measure(args: &Args, context: &Context, mutants: &[&Mutant], all: bool) -> Re
         return Ok(selection::nothing(&selection));
     }
     if selection.has_running_kernel() {
-        bail!(Wrong::input(anyhow::anyhow!("mutants are made of kernels with a manifest: `host` has none")));
+        bail!(Wrong::input(anyhow::anyhow!("cannot build mutants of `host`: it has no manifest")));
     }
     if args.write_docs && !(all && selection.is_whole_suite()) {
         bail!(Wrong::input(anyhow::anyhow!(
-            "--write-docs wants all mutants and scenarios: leave out what selects some"
+            "--write-docs needs all mutants and scenarios: remove the options that select some"
         )));
     }
     selection.prepare_host()?;
@@ -136,7 +135,7 @@ fn try_all(
     MutationRun::prepare(selection, kernel, mutants, thoroughness)?.run()
 }
 
-/// A mutant that does not fit is the fault of who wrote it.
+/// Maps errors to exit codes: a mutant that does not apply is wrong input.
 fn blame(error: MutationRunError) -> anyhow::Error {
     match error {
         MutationRunError::Misfits(errors) => {
@@ -144,8 +143,8 @@ fn blame(error: MutationRunError) -> anyhow::Error {
             Wrong::input(anyhow::anyhow!("{}", lines.collect::<Vec<_>>().join("\n")))
         }
         MutationRunError::Selection(error) => selection::blame(error),
-        // As such it is shown with each mistake underlined.
-        MutationRunError::Lab(error) => error.into(),
+        // Unchanged, so that each mistake is shown underlined.
+        MutationRunError::Runner(error) => error.into(),
         error => error.into(),
     }
 }
@@ -153,13 +152,13 @@ fn blame(error: MutationRunError) -> anyhow::Error {
 fn check(project: &Project, mutants: &Mutants) -> Result<ExitCode> {
     let path = project.root().join(PAGE);
     let text = match fs::read_to_string(&path) {
-        // A page that was never written tells of nothing, and is complained about.
+        // A missing page is reported like one that lists no mutant.
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         other => other.with_context(|| format!("cannot read {}", path.display()))?,
     };
     let complaints = page::complaints(&text, mutants.iter());
     for complaint in &complaints {
-        eprintln!("error: {PAGE}: {complaint}; `cargo xtask mutate --write-docs` measures anew");
+        eprintln!("error: {PAGE}: {complaint}; run `cargo xtask mutate --write-docs`");
     }
     Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { exit::DIFFERS.into() })
 }

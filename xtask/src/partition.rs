@@ -1,7 +1,7 @@
-//! A part of all tests: which it is, what is in it, and running it in nextest.
+//! A part of all tests: parses its name, lists its tests, and runs them with nextest.
 //!
-//! nextest starts a process a test and does not tell it what else it will start. A test that finds no outcome boots a VM
-//! for all scenarios it knows of, so it is told here which ones its part has.
+//! nextest starts one process per test, which does not know what else will run. A test without a stored outcome boots a VM
+//! for all scenarios that it knows of, so a file lists those of its part.
 
 use std::{
     env,
@@ -16,13 +16,13 @@ use harness_cli::exit;
 use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
 
-/// Names the file with the scenario tests of this part, one a line.
+/// Names the file that lists the scenario tests of this part, one per line.
 const SHARD_VARIABLE: &str = "BPF_TOKEN_HARNESS_SHARD";
 
-/// What of nextest's arguments says which packages there are: then it is not all of them.
+/// Arguments of nextest that select packages. Without one, all packages of the workspace are meant.
 const CHOOSERS: [&str; 3] = ["--archive-file", "--package", "-p"];
 
-/// A part of all tests, as nextest takes it.
+/// A part of all tests, in nextest's syntax.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Partition(String);
 
@@ -36,11 +36,11 @@ impl FromStr for Partition {
             let (part, of): (u64, u64) = (part.parse().ok()?, of.parse().ok()?);
             (["slice", "hash"].contains(&kind) && (1..=of).contains(&part)).then(|| Self(text.to_owned()))
         };
-        part().context("a part is `slice:M/N` or `hash:M/N` with M from 1 to N, such as `slice:1/4`")
+        part().context("expected `slice:M/N` or `hash:M/N` with M from 1 to N, such as `slice:1/4`")
     }
 }
 
-/// The scenario tests that `cargo nextest list --message-format json` selects, one a line.
+/// Returns the scenario tests that `cargo nextest list --message-format json` selects, one per line.
 fn shard(list: &str) -> Result<String> {
     let list: Value = serde_json::from_str(list)?;
     let suites = list["rust-suites"].as_object().context("it has no `rust-suites`")?;
@@ -51,17 +51,17 @@ fn shard(list: &str) -> Result<String> {
 }
 
 impl Partition {
-    /// Runs the tests of this part, with further arguments for nextest, and shows what it says.
+    /// Runs the tests of this part with nextest and `further` arguments for it.
     ///
     /// # Errors
-    /// If there is no nextest, or if it cannot list the tests.
+    /// If nextest is missing or cannot list the tests.
     pub(crate) fn run(&self, further: &[OsString], variables: &[(&str, String)]) -> Result<ExitCode> {
-        let mut file = tempfile::NamedTempFile::new().context("cannot make a file for the names of tests")?;
+        let mut file = tempfile::NamedTempFile::new().context("cannot create a file for the names of tests")?;
         let shell = Shell::new()?;
-        let names = shard(&self.list(&shell, further)?).context("cannot read what `cargo nextest list` says")?;
+        let names = shard(&self.list(&shell, further)?).context("cannot read the output of `cargo nextest list`")?;
         file.write_all(names.as_bytes()).context("cannot write the names of tests")?;
         let command = self.nextest(&shell, "run", further).arg("--no-fail-fast").env(SHARD_VARIABLE, file.path());
-        // Not run by xshell, which gives no exit code.
+        // Not through xshell, which returns no exit code.
         let mut command = Command::from(command.envs(variables.iter().map(|(name, value)| (name, value))));
         eprintln!("== {} scenario tests in this part", names.lines().count());
         Ok(code_of(command.status().context("cannot run cargo nextest")?.code()))
@@ -69,9 +69,8 @@ impl Partition {
 
     fn list(&self, shell: &Shell, further: &[OsString]) -> Result<String> {
         let list = self.nextest(shell, "list", further).args(["--message-format", "json"]).quiet().read();
-        list.ok().context(
-            "`cargo nextest list` failed; if there is no nextest, `cargo install --locked cargo-nextest` brings it",
-        )
+        list.ok()
+            .context("`cargo nextest list` failed; if nextest is missing, run `cargo install --locked cargo-nextest`")
     }
 
     fn nextest<'a>(&self, shell: &'a Shell, verb: &str, further: &[OsString]) -> Cmd<'a> {
@@ -83,7 +82,7 @@ impl Partition {
     }
 }
 
-/// nextest's exit codes as ours: <https://docs.rs/nextest-metadata/latest/nextest_metadata/enum.NextestExitCode.html>.
+/// Maps nextest's exit codes to ours: <https://docs.rs/nextest-metadata/latest/nextest_metadata/enum.NextestExitCode.html>.
 fn code_of(nextest: Option<i32>) -> ExitCode {
     match nextest {
         Some(0) => ExitCode::SUCCESS,

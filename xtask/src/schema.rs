@@ -5,7 +5,7 @@ mod reference;
 use std::{fs, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, Command};
 use harness_builder::project::Project;
 use harness_cli::{Context, exit::Wrong};
 use harness_findings as findings;
@@ -16,11 +16,14 @@ use harness_runner::{
 use harness_scenario::schema::scenario_schema;
 use serde::Serialize;
 
-use crate::generated::{Generated, Mode};
+use crate::{
+    commands,
+    generated::{Generated, Mode},
+};
 
 /// Write the JSON Schemas of scenarios, results, differences and findings, and the generated parts of pages in docs/
 ///
-/// Pages: scenario-reference.md, scenarios.md, differences.md, results.md and findings.md.
+/// Pages: commands.md, scenario-reference.md, scenarios.md, differences.md, results.md and findings.md.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -35,17 +38,18 @@ pub(crate) struct Args {
     check: bool,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
-    let generated = generate(context.project()?)?;
+pub(crate) fn run(args: &Args, command: Command, context: &Context) -> Result<ExitCode> {
+    let generated = generate(context.project()?, command)?;
     Mode::of_check(args.check).apply(&generated, "cargo xtask schema")
 }
 
-fn generate(project: &Project) -> Result<Vec<Generated>> {
+fn generate(project: &Project, command: Command) -> Result<Vec<Generated>> {
     let mut generated = Vec::from(of_scenarios(project)?);
     generated.extend(of_results(project)?);
     generated.extend(of_findings(project)?);
     let path = project.root().join("docs/diff.schema.json");
     generated.push(Generated { path, text: pretty(&difference::schema())? });
+    generated.push(commands::generated(project, command));
     Ok(generated)
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask shell`: a person in the VM.
+//! `cargo xtask shell`: an interactive shell in a VM.
 
 use std::process::ExitCode;
 
@@ -14,11 +14,11 @@ use harness_runner::{
     store::Freshness,
 };
 
-/// Open a root shell in a VM, as scenarios have it
+/// Open a root shell in a VM like those that scenarios run in
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-The shell is root in a private copy of the image: nothing it does outlives the VM. `exit` or ^D ends
-the VM, ^A X ends it at once. The folder /mnt/vmtest is shared with the host while the VM runs.
+The shell runs as root in a private copy of the image, which is deleted when the VM ends. `exit` or
+^D ends the VM, ^A X kills it. The folder /mnt/vmtest is shared with the host while the VM runs.
 
 Examples:
   cargo xtask shell
@@ -30,7 +30,7 @@ Try there:
 
 Exit codes: 0 the VM ended; 2 no such kernel or image, or no terminal; 3 QEMU or a build failed.")]
 pub(crate) struct Args {
-    /// The kernel to boot [default: the newest of those that run by default]
+    /// The kernel to boot [default: the newest default kernel]
     #[arg(long, value_name = "NAME", add = candidates::kernels())]
     kernel: Option<String>,
 

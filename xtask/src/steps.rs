@@ -1,4 +1,4 @@
-//! Cargo commands run one after the other, and the sum of what they say.
+//! Runs cargo commands one after another and adds up their results.
 
 use std::{
     env, fmt,
@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use harness_builder::progress::seconds;
 
-/// How many tests and checks passed, failed and were skipped.
+/// Counts of tests and checks that passed, failed and were skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     passed: u64,
@@ -19,17 +19,17 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Whether nothing failed, and anything was run.
+    /// Returns whether something ran and nothing failed.
     pub(crate) fn is_good(self) -> bool {
         self.failed == 0 && self.passed > 0
     }
 
-    /// Adds one check without tests of its own.
-    fn add_check(&mut self, passed: bool) {
+    /// Adds a check, which counts as one.
+    pub(crate) fn add_check(&mut self, passed: bool) {
         *(if passed { &mut self.passed } else { &mut self.failed }) += 1;
     }
 
-    /// Adds what the closing line of a test program says; any other line says nothing.
+    /// Adds the counts in the closing line of a test program; ignores all other lines.
     fn add_line(&mut self, line: &str) {
         let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|line| line.split_once(". ")) else {
             return;
@@ -51,36 +51,38 @@ impl fmt::Display for Tally {
     }
 }
 
-/// What a step's exit code and output count as.
+/// How a step is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// One check.
     Check,
-    /// As many tests as its test programs report.
+    /// Nothing, unless it fails.
+    Preparation,
+    /// The tests that its test programs report.
     Tests,
 }
 
-/// One command of cargo's.
+/// One cargo command.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
-    /// What it is, for a heading.
+    /// Its heading.
     pub(crate) name: &'static str,
-    /// What it counts as.
+    /// How it is counted.
     pub(crate) kind: Kind,
-    /// The arguments of cargo.
-    pub(crate) arguments: &'static [&'static str],
-    /// Variables of its environment.
+    /// Arguments for cargo.
+    pub(crate) arguments: Vec<&'static str>,
+    /// Environment variables to set for it.
     pub(crate) variables: Vec<(&'static str, String)>,
 }
 
 impl Step {
-    /// Runs the command, shows what it prints, and adds to `tally` what came of it.
+    /// Runs the command, forwards its output, and adds its result to `tally`.
     pub(crate) fn run(&self, tally: &mut Tally) -> Result<()> {
         let start = Instant::now();
         eprintln!("== {}: cargo {}", self.name, self.arguments.join(" "));
         let before = *tally;
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.args(self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.args(&self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
         let succeeded = follow(&mut command, |line| {
             if self.kind == Kind::Tests {
                 tally.add_line(line);
@@ -96,13 +98,14 @@ impl Step {
     }
 }
 
-/// Runs a command (not through xshell, which hands on no line before the end), repeats its standard output line by line, and returns whether it succeeded.
+/// Runs a command, forwards its standard output line by line, and returns whether it succeeded. Not through xshell, which
+/// returns output only at the end.
 fn follow(command: &mut Command, mut line: impl FnMut(&str)) -> io::Result<bool> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     if let Some(output) = child.stdout.take() {
         for bytes in BufReader::new(output).split(b'\n').map_while(Result::ok) {
             let text = String::from_utf8_lossy(&bytes);
-            // Nobody reading is no reason to stop testing.
+            // A closed standard output must not stop the tests.
             let _ = writeln!(io::stdout(), "{text}");
             line(&text);
         }

@@ -19,6 +19,7 @@ use harness_runner::{
 use crate::{
     partition::Partition,
     steps::{Kind, Step, Tally},
+    variables::{FRESH_VARIABLE, KERNELS_VARIABLE},
 };
 
 /// Run all tests: unit tests, and every scenario on the default kernels
@@ -28,7 +29,7 @@ Examples:
   cargo xtask test
   cargo xtask test --fresh                    boots and attempts everything again
 
-Scenarios alone, with the options of cargo's own test programs (--list, a filter, --exact):
+Only scenarios, with the options of cargo's own test programs (--list, a filter, --exact):
   cargo test -p harness-runner --test scenarios -- 7.3::token
 
 A quarter of all tests, and a quarter of those with `token` in their names:
@@ -37,18 +38,18 @@ A quarter of all tests, and a quarter of those with `token` in their names:
 
 Exit codes: 0 all passed; 1 a test failed; 3 the harness, QEMU or a build failed.")]
 pub(crate) struct Args {
-    /// Do not believe outcomes of earlier runs: boot and attempt everything again
+    /// Ignore stored outcomes: boot and attempt everything again
     #[arg(long)]
     fresh: bool,
 
     #[command(flatten)]
     installation: Installation,
 
-    /// Run one part of the tests, such as `slice:1/4` or `hash:1/4`, in nextest; boots VMs for its own scenarios only
+    /// Run one part of the tests with nextest, such as `slice:1/4` or `hash:1/4`; boots VMs only for scenarios in it
     #[arg(long, value_name = "PART")]
     partition: Option<Partition>,
 
-    /// Further arguments of `cargo nextest run`
+    /// More arguments for `cargo nextest run`
     #[arg(last = true, value_name = "ARGS", requires = "partition")]
     nextest: Vec<OsString>,
 }
@@ -66,13 +67,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     close(tally)
 }
 
-/// Prints the closing line, and what it means as an exit code.
+/// Prints the closing line and returns its exit code.
 pub(crate) fn close(tally: Tally) -> Result<ExitCode> {
     screen::print(&format!("{tally}\n"))?;
     Ok(if tally.is_good() { ExitCode::SUCCESS } else { ExitCode::from(exit::DIFFERS) })
 }
 
-/// Runs all tests: those that need no VM first, because they fail within seconds.
+/// Runs all tests, first those that need no VM, because they fail within seconds.
 pub(crate) fn all(context: &Context, freshness: Freshness, mode: Mode, tally: &mut Tally) -> Result<()> {
     let progress = Progress::detect();
     prepare_host(&Purpose::ALL, mode, &progress)?;
@@ -80,59 +81,59 @@ pub(crate) fn all(context: &Context, freshness: Freshness, mode: Mode, tally: &m
     let resources = Resources::open(context.project()?.clone(), freshness, progress)?;
     build_resources(&resources)?;
     units_of_systemd(&resources, tally)?;
-    let arguments = &["test", "--package", "harness-runner", "--no-fail-fast"];
+    let arguments = vec!["test", "--package", "harness-runner", "--no-fail-fast"];
     let variables = variables(freshness);
     Step { name: "the runner and all scenarios", kind: Kind::Tests, arguments, variables }.run(tally)
 }
 
-/// Runs the tests of everything but the runner; none needs a kernel.
+/// Runs the tests of all crates except the runner; none needs a kernel.
 pub(crate) fn units(tally: &mut Tally) -> Result<()> {
-    let arguments = &["test", "--workspace", "--exclude", "harness-runner", "--no-fail-fast"];
+    let arguments = vec!["test", "--workspace", "--exclude", "harness-runner", "--no-fail-fast"];
     Step { name: "unit tests", kind: Kind::Tests, arguments, variables: Vec::new() }.run(tally)
 }
 
-/// What tells test programs whether to believe outcomes of earlier runs.
+/// Returns the variables that make test programs use or ignore stored outcomes.
 fn variables(freshness: Freshness) -> Vec<(&'static str, String)> {
     match freshness {
-        Freshness::ThisRun => vec![("BPF_TOKEN_HARNESS_FRESH", "1".to_owned())],
+        Freshness::ThisRun => vec![(FRESH_VARIABLE, "1".to_owned())],
         Freshness::Any => Vec::new(),
     }
 }
 
-/// The image of a systemd that some tests boot, and no scenario by default.
+/// An image that some tests boot, and that no scenario uses by default.
 const OLD_SYSTEMD: &str = "systemd-257";
-/// The image whose systemd our reading of units is held against.
+/// The image whose systemd the reader of units is compared with.
 const SYSTEMD: &str = "systemd-262";
 
-/// Holds our reading of units against a real systemd, in a copy of an image's root.
+/// Compares the reader of units with a real systemd, in a copy of an image's root.
 fn units_of_systemd(resources: &Resources, tally: &mut Tally) -> Result<()> {
     let Some(image) = resources.built_image(&SYSTEMD.parse()?)? else { return Ok(()) };
     let folder = tempfile::tempdir().context("cannot make a folder for a root with systemd")?;
     let root = folder.path().join("root");
     image.copy(&root)?;
-    // Whoever the service manager runs as in the test writes there.
+    // The service manager of the test writes there as some user.
     let (tmp, everybody) = (root.join("tmp"), fs::Permissions::from_mode(0o1777));
     fs::set_permissions(&tmp, everybody).with_context(|| format!("cannot set the mode of {}", tmp.display()))?;
-    let arguments = &["test", "--package", "harness-frontend", "--test", "systemd"];
+    let arguments = vec!["test", "--package", "harness-frontend", "--test", "systemd"];
     let variables = vec![("BPF_TOKEN_SYSTEMD_ROOT", root.display().to_string())];
-    Step { name: "our reading of units and systemd's", kind: Kind::Tests, arguments, variables }.run(tally)
+    Step { name: "units as systemd reads them", kind: Kind::Tests, arguments, variables }.run(tally)
 }
 
 /// Builds what the scenarios need, so that no test waits for a compiler.
 fn build_resources(resources: &Resources) -> Result<()> {
     let images = resources.default_images().map_err(Wrong::input)?;
-    let (first, further) = images.split_first().context("no image's recipe says `default = true`")?;
+    let (first, further) = images.split_first().context("no image manifest has `default = true`")?;
     for image in further {
         match resources.build_image(image) {
             Ok(_) => {}
-            // A mirror that moved on has no pinned package of a moving suite any more, which is nothing to fail for.
+            // The mirror of a moving suite no longer has a pinned package. That must not fail the tests.
             Err(error) if error.is_gone() => without(image, error),
             Err(error) => return Err(error.into()),
         }
     }
     let old: ImageName = OLD_SYSTEMD.parse()?;
     resources.build_image(&old).map_or_else(|error| without(&old, error), drop);
-    let kernels = match env::var("BPF_TOKEN_HARNESS_KERNELS") {
+    let kernels = match env::var(KERNELS_VARIABLE) {
         Ok(list) => resources.kernels(list.split(',')).map_err(Wrong::input)?,
         Err(_) => resources.default_kernels()?,
     };
@@ -143,5 +144,5 @@ fn build_resources(resources: &Resources) -> Result<()> {
 }
 
 fn without(image: &ImageName, error: ResourcesError) {
-    eprintln!("without image {image}, and the tests with it: {:#}", anyhow::Error::from(error));
+    eprintln!("skipping image {image} and the tests that need it: {:#}", anyhow::Error::from(error));
 }

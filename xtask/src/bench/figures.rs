@@ -1,4 +1,4 @@
-//! Everything that is measured, as values.
+//! The results of all measurements.
 
 use std::fmt;
 
@@ -17,9 +17,9 @@ impl fmt::Display for Missing {
 }
 
 impl Missing {
-    /// For a measurement that failed.
+    /// Creates one for a measurement that failed.
     pub(crate) fn because(error: &anyhow::Error) -> Self {
-        // One line, as it stands in a table.
+        // One line without `|`, for a cell of a table.
         Self(format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "/"))
     }
 }
@@ -27,14 +27,14 @@ impl Missing {
 /// A figure, or why there is none.
 pub(crate) type Figure<T> = Result<T, Missing>;
 
-/// All that is measured.
+/// All results.
 #[derive(Debug)]
 pub(crate) struct Figures {
     pub(crate) host: Host,
     pub(crate) subject: Workload,
-    /// The whole command, nothing kept but builds.
+    /// The whole command, without stored outcomes.
     pub(crate) fresh: Figure<Sample>,
-    /// The whole command, all outcomes kept.
+    /// The whole command, with all outcomes stored.
     pub(crate) warm: Figure<Sample>,
     /// `vmtest` alone, a trivial command.
     pub(crate) vmtest: Figure<Sample>,
@@ -47,7 +47,7 @@ pub(crate) struct Figures {
     pub(crate) least_memory: Figure<LeastMemory>,
 }
 
-/// The machine measured on.
+/// The machine that measures.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Host {
     pub(crate) date: String,
@@ -55,9 +55,9 @@ pub(crate) struct Host {
     pub(crate) processors: usize,
     pub(crate) system: String,
     pub(crate) qemu: String,
-    /// What provides the guests' processor, and why.
+    /// Whether VMs use KVM, and why.
     pub(crate) acceleration: String,
-    /// The load average of a minute before and after.
+    /// The one-minute load average before and after.
     pub(crate) load: [String; 2],
 }
 
@@ -78,24 +78,24 @@ pub(crate) struct Workload {
 pub(crate) struct Virtme {
     pub(crate) version: String,
     pub(crate) times: Sample,
-    /// What has to be known to read them.
+    /// What a reader has to know about them.
     pub(crate) remark: String,
 }
 
-/// Whether fresh runs say the same.
+/// Whether fresh runs agree.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Repeats {
     pub(crate) runs: usize,
-    /// What was otherwise than in the first run.
+    /// How runs differ from the first one.
     pub(crate) odd: Vec<String>,
 }
 
-/// What bisection found.
+/// The result of the bisection for the least memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LeastMemory {
     /// The least memory in MiB with which all scenarios come out as usual.
     pub(crate) passes: u32,
-    /// The most with which they do not.
+    /// The largest tried memory in MiB with which they do not.
     pub(crate) fails: u32,
     /// What went wrong there.
     pub(crate) failure: String,

@@ -1,4 +1,4 @@
-//! Facts of the machine that measures.
+//! Facts about the machine that measures.
 
 use std::{fs, num::NonZero, thread};
 
@@ -7,7 +7,7 @@ use xshell::{Shell, cmd};
 
 use super::figures::Host;
 
-/// What it is now; the load afterwards is left empty.
+/// Collects the facts; the load afterwards is left empty.
 pub(crate) fn facts(bench: &Bench<'_>) -> Host {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     Host {
@@ -21,7 +21,7 @@ pub(crate) fn facts(bench: &Bench<'_>) -> Host {
     }
 }
 
-/// The load average of the last minute (`proc_loadavg(5)`).
+/// Returns the load average of the last minute (`proc_loadavg(5)`).
 pub(crate) fn load() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or_default().to_owned()

@@ -1,16 +1,16 @@
-//! The least memory with which all scenarios come out as usual.
+//! Finds the least memory with which all scenarios give the usual results.
 
 use super::figures::LeastMemory;
 
-/// To what the answer is exact, in MiB.
+/// Precision of the answer, in MiB.
 const STEP: u32 = 4;
 
-/// Finds it by bisection between nothing and `enough`, with which they do; `attempt` says what goes wrong with less.
+/// Bisects between 0 and `enough`, which is known to suffice; `attempt` returns what goes wrong with less.
 pub(crate) fn least(enough: u32, mut attempt: impl FnMut(u32) -> Result<(), String>) -> LeastMemory {
     let mut found = LeastMemory { passes: enough, fails: 0, failure: "there is none".to_owned() };
     while found.passes - found.fails > STEP {
         let middle = (found.passes + found.fails) / 2 / STEP * STEP;
-        // Rounded down it may be the lower end itself, if that is no multiple of the step.
+        // Rounding down may reach the lower end, if that is not a multiple of the step.
         let middle = middle.max(found.fails + 1);
         match attempt(middle) {
             Ok(()) => found.passes = middle,

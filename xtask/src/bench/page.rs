@@ -13,7 +13,7 @@ use super::{
     whole::{Kept, words},
 };
 
-/// The whole page.
+/// Returns the whole page.
 pub(crate) fn render(figures: &Figures) -> String {
     let Figures { host, subject, .. } = figures;
     let sections = [
@@ -32,7 +32,7 @@ fn opening(host: &Host, subject: &Workload) -> String {
     let [before, after] = &host.load;
     format!(
         "# Performance\n\n\
-         Written by `cargo xtask bench`; measure again rather than edit. All times are of a clock on the wall.\n\n\
+         Written by `cargo xtask bench`; measure again rather than edit. All times are wall-clock times.\n\n\
          | measured on | |\n| --- | --- |\n\
          | date | {} |\n\
          | processor | {}, {} of them usable |\n\
@@ -56,7 +56,7 @@ fn commands(figures: &Figures) -> String {
             .to_owned();
     let cargo = |kept| format!("`cargo {}`", words(kernel, kept).join(" "));
     row(&mut text, &format!("{}: all scenarios", cargo(Kept::Builds)), figures.fresh.as_ref());
-    row(&mut text, &format!("{}: outcomes kept", cargo(Kept::Outcomes)), figures.warm.as_ref());
+    row(&mut text, &format!("{}; with stored outcomes", cargo(Kept::Outcomes)), figures.warm.as_ref());
     row(&mut text, "plain `vmtest`: the command `true`", figures.vmtest.as_ref());
     let virtme = figures.virtme.as_ref();
     let name = virtme.map_or("virtme-ng", |virtme| &virtme.version);
@@ -73,11 +73,11 @@ fn commands(figures: &Figures) -> String {
 
 const HOW_COMMANDS: &str = "\n\
     - Whole processes, from their start to their end, cargo's own part included. Kernel, image and guest program are built.\n\
-    - `--fresh` lets a run believe no kept outcome: it boots its VMs and makes all attempts.\n\
-    - The rows take turns, so that whatever else the machine does is shared by all of them.\n\
-    - Whatever boots, boots the same kernel with the arguments it needs, with the same memory and one processor. `vmtest` is \
+    - With `--fresh` a run ignores stored outcomes: it boots its VMs and makes all attempts.\n\
+    - The rows take turns, so other load on the machine affects all of them alike.\n\
+    - All VMs boot the same kernel with the arguments it needs, the same memory and one processor. `vmtest` is \
       called as a library and gets our image, in a copy made beforehand, with our small agent in place of QEMU's but \
-      without our init and our mount options; virtme-ng gets the host's root, as is its way.\n";
+      without our init and our mount options; virtme-ng uses the host's root, as it always does.\n";
 
 fn row<E: std::fmt::Display>(text: &mut String, what: &str, sample: Result<&Sample, E>) {
     let _ = match sample {
@@ -89,7 +89,7 @@ fn row<E: std::fmt::Display>(text: &mut String, what: &str, sample: Result<&Samp
     };
 }
 
-/// The suite beside one command.
+/// Compares the suite with one command of virtme-ng.
 fn comparison(fresh: &Figure<Sample>, virtme: &Figure<Virtme>) -> String {
     let (Ok(fresh), Ok(virtme)) = (fresh, virtme) else {
         return "The suite cannot be compared with one command of virtme-ng: one of them was not measured.".to_owned();
@@ -101,10 +101,10 @@ fn comparison(fresh: &Figure<Sample>, virtme: &Figure<Virtme>) -> String {
 fn repeats(repeats: &Repeats) -> String {
     let Repeats { runs, odd } = repeats;
     let mut text = format!(
-        "## The same again\n\nFresh runs in a row: {runs}. The text of each scenario's snapshot, compared with the first run's: "
+        "## Repeatability\n\nFresh runs: {runs}. The text of each scenario's snapshot, compared with the first run: "
     );
     if odd.is_empty() {
-        text.push_str("identical every time.\n");
+        text.push_str("identical in all runs.\n");
         return text;
     }
     text.push_str("they differ.\n\n");
@@ -112,11 +112,11 @@ fn repeats(repeats: &Repeats) -> String {
     text
 }
 
-/// One moment of a boot.
+/// A named moment of a boot.
 type Moment = (&'static str, fn(&VmTimes) -> Option<Duration>);
 
 const MOMENTS: [Moment; 5] = [
-    ("the agent answers", |times| times.agent),
+    ("the guest agent answers", |times| times.agent),
     ("the shared folders are mounted", |times| times.mounted),
     ("the guest program's first record", |times| times.hello),
     ("the first scenario begins", |times| times.first_scenario),
@@ -195,7 +195,7 @@ fn memory(subject: &Workload, figures: &Figures) -> String {
     let peaks = figures.vms.as_ref().map(|vms| vms.iter().filter_map(|vm| vm.peak_kib).max());
     let peak = match peaks {
         Ok(Some(peak)) => mib(peak),
-        Ok(None) => "not measured: /proc did not tell it".to_owned(),
+        Ok(None) => "not measured: /proc does not show it".to_owned(),
         Err(missing) => missing.to_string(),
     };
     let _ =

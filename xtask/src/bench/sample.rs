@@ -1,4 +1,4 @@
-//! Times of one thing measured several times.
+//! Repeated measurements of one duration.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(crate) struct Sample(Vec<Duration>);
 
 impl Sample {
-    /// `None` if there is no time at all.
+    /// Sorts the times; `None` if there are none.
     pub(crate) fn of(times: impl IntoIterator<Item = Duration>) -> Option<Self> {
         let mut times: Vec<Duration> = times.into_iter().collect();
         times.sort();
@@ -26,7 +26,7 @@ impl Sample {
         self.0[self.0.len() - 1]
     }
 
-    /// The middle one, or the mean of the two in the middle.
+    /// Returns the middle time, or the mean of the two middle ones.
     pub(crate) fn median(&self) -> Duration {
         let middle = self.0.len() / 2;
         if self.0.len() % 2 == 1 { self.0[middle] } else { (self.0[middle - 1] + self.0[middle]) / 2 }

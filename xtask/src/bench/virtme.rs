@@ -1,4 +1,4 @@
-//! The same kernel and a trivial command through virtme-ng.
+//! Runs a trivial command in the same kernel with virtme-ng.
 
 use std::{
     env,
@@ -11,25 +11,25 @@ use std::{
 use anyhow::{Context, Result, bail};
 use harness_runner::{accel::Accel, launch::MEMORY_MIB, measure::Bench};
 
-/// virtme-ng, seen to run a command in the kernel.
+/// A virtme-ng that has run a command in the kernel.
 pub(crate) struct VirtmeNg {
     program: PathBuf,
     arguments: Vec<String>,
     pub(crate) version: String,
     pub(crate) remark: String,
-    /// What it ends with when the command succeeded.
+    /// Its exit code when the command succeeds.
     success: i32,
 }
 
-/// What its init says on the console when it could not find the channel that carries the exit code.
+/// The console message of its init when it cannot find the channel for the exit code.
 const NO_CHANNEL: &str = "cannot find script I/O ports";
-/// What it says there at the end.
+/// The console message of its init at the end.
 const SUCCEEDED: &str = "script exited with code 0";
-/// What `vng` ends with when nobody told it an exit code.
+/// The exit code of `vng` when it received none.
 const UNTOLD: i32 = 255;
 
 impl VirtmeNg {
-    /// Finds it and has it run `true` once, with its console shown.
+    /// Finds it and runs `true` once, with the console shown.
     pub(crate) fn prepare(program: Option<&Path>, bench: &Bench<'_>) -> Result<Self> {
         let program = program.unwrap_or(Path::new("vng")).to_owned();
         let arguments = arguments(&bench.boot_image(), bench.kernel_args(), bench.decision().accel);
@@ -45,7 +45,7 @@ impl VirtmeNg {
         Ok(virtme)
     }
 
-    /// How long `true` takes, to the end of `vng`.
+    /// Returns how long `vng` takes to run `true`.
     pub(crate) fn time(&self) -> Result<Duration> {
         let start = Instant::now();
         let ended = output(self.command().args(["--", "true"]))?;
@@ -63,17 +63,17 @@ impl VirtmeNg {
     }
 }
 
-/// Where programs are looked for: `vng` calls its siblings by name, wherever it is installed.
+/// Returns `PATH` with the folder of `vng` first: it calls its siblings by name, wherever it is installed.
 fn search_path(program: &Path, path: Option<OsString>) -> OsString {
     let path = path.unwrap_or_default();
     let beside = program.parent().filter(|folder| !folder.as_os_str().is_empty()).map(Path::to_owned);
     env::join_paths(beside.into_iter().chain(env::split_paths(&path))).unwrap_or(path)
 }
 
-/// It gets the kernel's own arguments, and the processors and memory that scenarios get.
+/// Returns its arguments: the kernel's own, and the processors and memory that scenarios get.
 fn arguments(boot_image: &Path, kernel_args: &[String], accel: Accel) -> Vec<String> {
     let mut arguments = vec!["--run".to_owned(), boot_image.display().to_string()];
-    // Left to choose, it first waits seconds for a virtiofsd that may not start; and these kernels have 9p alone.
+    // By default it waits seconds for a virtiofsd that may not start, and these kernels have only 9p.
     arguments.push("--force-9p".to_owned());
     arguments.extend((accel == Accel::Tcg).then(|| "--disable-kvm".to_owned()));
     arguments.extend(["--cpus", "1", "--memory"].map(str::to_owned));
@@ -82,21 +82,20 @@ fn arguments(boot_image: &Path, kernel_args: &[String], accel: Accel) -> Vec<Str
     arguments
 }
 
-/// QEMU is given its output by path and would truncate a file: it gets pipes.
+/// Runs a command with pipes for output: QEMU opens its output by path and would truncate a file.
 fn output(command: &mut Command) -> Result<Output> {
     let program = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {program}"))
 }
 
-/// From a run with its console shown: the exit code of a success, and what to say of it.
+/// Returns the exit code of a success and a remark on it, from a run with the console shown.
 fn proof(console: &str, code: Option<i32>) -> Result<(i32, String)> {
     match code {
         Some(0) => Ok((0, String::new())),
         _ if console.contains(SUCCEEDED) && console.contains(NO_CHANNEL) => {
-            let remark = "where the host has no udev, as here, its init finds no way to tell the exit code; that the \
-                          command ran and succeeded was seen on its console before the measuring. These kernels have no overlayfs: \
-                          its init tries eight times in vain to mount one, which takes it seconds under emulation and is \
-                          part of its times";
+            let remark = "without udev on the host, as here, its init cannot return the exit code; the console showed, before \
+                          the measurement, that the command ran and succeeded. These kernels have no overlayfs: its init \
+                          tries eight times to mount one, which takes seconds under emulation and is included in its times";
             Ok((UNTOLD, remark.to_owned()))
         }
         _ => {

@@ -1,5 +1,5 @@
-//! The whole command as a user types it. hyperfine would run all of one row before the next, and the rows are to take turns;
-//! xshell gives no exit code.
+//! Times the whole command as a user types it. Not with hyperfine, which would finish one row before the next, while rows
+//! take turns here; nor through xshell, which returns no exit code.
 
 use std::{
     env,
@@ -12,30 +12,30 @@ use anyhow::{Context, Result, bail};
 use harness_cli::exit;
 use harness_protocol::name::KernelName;
 
-/// What it may find.
+/// What the command finds in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
-    /// Builds alone.
+    /// Builds only.
     Builds,
     /// Builds and outcomes.
     Outcomes,
 }
 
-/// What a user types.
+/// Returns the words that a user types after `cargo`.
 pub(crate) fn words(kernel: &str, kept: Kept) -> Vec<&str> {
     let mut words = vec!["xtask", "run", "--kernel", kernel];
     words.extend((kept == Kept::Builds).then_some("--fresh"));
     words
 }
 
-/// How long it takes in the project's folder, cargo's own part included.
+/// Returns how long the command takes in the project's folder, cargo included.
 pub(crate) fn time(project: &Path, kernel: &KernelName, kept: Kept) -> Result<Duration> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(words(kernel.as_str(), kept)).current_dir(project).stdin(Stdio::null());
     let start = Instant::now();
     let output = command.output().context("cannot run cargo")?;
     let took = start.elapsed();
-    // Verdicts that are not as recorded take no other time.
+    // Verdicts that differ take the same time.
     match output.status.code() {
         Some(0) => Ok(took),
         Some(code) if code == i32::from(exit::DIFFERS) => Ok(took),

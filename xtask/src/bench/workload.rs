@@ -1,4 +1,4 @@
-//! The scenarios that are measured with, and what they come to.
+//! The scenarios that the measurements run, and their texts.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ use super::{
     memory,
 };
 
-/// The image that is measured with.
+/// The image that the measurements use.
 pub(crate) const IMAGE: &str = "minimal";
 
 /// The text of each scenario's snapshot.
@@ -44,7 +44,7 @@ pub(crate) struct Scenarios<'a> {
 }
 
 impl<'a> Scenarios<'a> {
-    /// Reads and expands them.
+    /// Reads and expands all scenarios.
     pub(crate) fn all(runner: &'a Runner, testbed: &'a Testbed<'a>) -> Result<Self> {
         let checked = runner.check(runner.suite().names()).map_err(Wrong::input)?;
         let mut expanded = Vec::new();
@@ -76,10 +76,10 @@ impl<'a> Scenarios<'a> {
         }
     }
 
-    /// What the store says of the last run; `None` if a scenario of it crashed or was not run.
+    /// Returns the stored texts of the last run; `None` if a scenario crashed or was not run.
     pub(crate) fn texts(&self) -> Result<Option<Texts>> {
         let Some(results) = self.runner.known_results(self.testbed, &self.checked)? else { return Ok(None) };
-        let text = |standing: &Status| match standing {
+        let text = |status: &Status| match status {
             Status::Skipped { reason } => format!("skipped: {reason}"),
             Status::Fault { message } => format!("fault: {message}"),
             Status::NotRun { cause } => format!("not run: {cause}"),
@@ -96,7 +96,7 @@ impl<'a> Scenarios<'a> {
         sessions.into_iter().flat_map(|session| session.vms).next().context("no scenario shares a boot")
     }
 
-    /// The least memory with which all scenarios come out as they do with the usual.
+    /// Finds the least memory with which all scenarios give the same texts as with the usual memory.
     pub(crate) fn least_memory(&self, progress: &Progress) -> Result<LeastMemory> {
         let usual = self.run_with(MEMORY_MIB)?;
         Ok(memory::least(MEMORY_MIB, |mib| {
@@ -110,7 +110,7 @@ impl<'a> Scenarios<'a> {
         let texts = self.run_with(mib).map_err(|error| what_happened(&error.to_string()))?;
         match differing(usual, &texts).as_slice() {
             [] => Ok(()),
-            names => Err(format!("{} come out otherwise", names.join(", "))),
+            names => Err(format!("different results: {}", names.join(", "))),
         }
     }
 
@@ -135,18 +135,18 @@ fn judged(scenario: &Expanded, outcomes: &[ScenarioOutcome], vocabulary: &Vocabu
     }
 }
 
-/// A message about a VM without its advice and the console that follow.
+/// Cuts a message about a VM before its advice and the console's lines.
 fn what_happened(message: &str) -> String {
     message.split([';', '\n']).next().unwrap_or_default().to_owned()
 }
 
-/// The scenarios whose text is not the same in both.
+/// Returns the scenarios whose texts differ.
 fn differing(one: &Texts, other: &Texts) -> Vec<String> {
     let names = one.keys().chain(other.keys().filter(|name| !one.contains_key(*name)));
     names.filter(|name| one.get(*name) != other.get(*name)).map(ToString::to_string).collect()
 }
 
-/// How runs differ from the first, one line each.
+/// Describes how runs differ from the first, one line per run.
 pub(crate) fn odd(runs: &[Option<Texts>]) -> Vec<String> {
     let first = runs.iter().flatten().next();
     let line = |(index, run): (usize, &Option<Texts>)| {

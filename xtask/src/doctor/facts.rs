@@ -1,4 +1,4 @@
-//! What doctor looks at.
+//! The facts that `doctor` collects.
 
 use std::{env, ffi::OsStr, path::Path};
 
@@ -23,14 +23,15 @@ use harness_runner::{
 use serde::Serialize;
 
 use super::{limits::Limits, version};
+use crate::variables;
 
-/// Everything, with keys that scripts may rely on.
+/// All facts. The keys are an interface for scripts.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Facts {
     pub(super) scenarios_can_run: bool,
-    /// What stands in the way, and what to do about it.
+    /// Problems, and what to do about them.
     pub(super) problems: Vec<Problem>,
-    /// How a VM's processor is provided, and why.
+    /// Whether VMs use KVM, and why.
     pub(super) acceleration: Option<String>,
     pub(super) qemu: Option<Tool>,
     pub(super) purposes: Vec<Readiness>,
@@ -56,14 +57,14 @@ pub(super) struct Tool {
     pub(super) version: Option<String>,
 }
 
-/// Whether everything is there for a purpose.
+/// What is missing for a purpose.
 #[derive(Debug, Serialize)]
 pub(super) struct Readiness {
     pub(super) purpose: &'static str,
     pub(super) lacks: Vec<&'static str>,
 }
 
-/// A kernel that runs by default, or the image.
+/// A default kernel, or the image.
 #[derive(Debug, Serialize)]
 pub(super) struct Built {
     pub(super) name: String,
@@ -92,37 +93,32 @@ pub(super) struct Variable {
     pub(super) is_known: bool,
 }
 
-/// What scenarios are run in unless somebody says otherwise.
+/// The image that scenarios run in by default.
 const IMAGE: &str = "minimal";
 
-/// What building two kernels takes, rounded up; in bytes.
+/// Disk space for building two kernels, rounded up, in bytes.
 const ROOM: u64 = 8 << 30;
 
-const VARIABLES: [&str; 6] = [
-    CACHE_VARIABLE,
-    MIRROR_VARIABLE,
-    ACCEL_VARIABLE,
-    QEMU_VARIABLE,
-    "BPF_TOKEN_HARNESS_FRESH",
-    "BPF_TOKEN_HARNESS_KERNELS",
-];
-
-/// Looks at everything.
+/// Collects all facts.
 ///
 /// # Errors
-/// If there is no place for a cache.
+/// If the place of the cache is unknown.
 pub(super) fn gather(project: &Project) -> Result<Facts> {
     let root = Cache::place()?;
     let mut facts =
-        Facts { limits: Limits::of_this_machine(), variables: variables(env::vars_os()), ..Facts::default() };
+        Facts { limits: Limits::of_this_machine(), variables: own_variables(env::vars_os()), ..Facts::default() };
     facts.look_at_machine(&root);
     facts.look_at_cache(&root);
     facts.look_at_kernels(project, &root);
     facts.look_at_tools();
     facts.look_at_mirror();
     for variable in facts.variables.iter().filter(|variable| !variable.is_known) {
-        let what = format!("nothing reads the variable {}", variable.name);
-        facts.problems.push(Problem { what, advice: format!("known are {}", VARIABLES.join(", ")), blocks: false });
+        let what = format!("unknown variable {}", variable.name);
+        facts.problems.push(Problem {
+            what,
+            advice: format!("known variables: {}", variables::OWN.map(|(name, _)| name).join(", ")),
+            blocks: false,
+        });
     }
     facts.scenarios_can_run = !facts.problems.iter().any(|problem| problem.blocks);
     Ok(facts)
@@ -145,8 +141,12 @@ impl Facts {
             }
             Err(error) => self.problem(error.to_string(), "cargo xtask setup", true),
         }
-        if self.limits.memory_to_be_had() < u64::from(MEMORY_MIB) << 20 {
-            self.problem(format!("less than {MEMORY_MIB} MiB of memory can be had"), "end what takes it", true);
+        if self.limits.usable_memory() < u64::from(MEMORY_MIB) << 20 {
+            self.problem(
+                format!("less than {MEMORY_MIB} MiB of memory is available"),
+                "stop programs that use much memory",
+                true,
+            );
         }
     }
 
@@ -161,17 +161,17 @@ impl Facts {
         let there = root.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
         if rustix::fs::access(there, rustix::fs::Access::WRITE_OK).is_err() {
             let advice = format!("set {CACHE_VARIABLE} to a folder you may write to");
-            self.problem(format!("{} cannot be written to", there.display()), advice, true);
+            self.problem(format!("{} is not writable", there.display()), advice, true);
         }
         let disk = rustix::fs::statvfs(there);
         self.cache.free = disk.ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
     }
 
-    /// Whether what runs by default is built; what is not will be built by the first run.
+    /// Finds out whether the default kernels and the image are built. The next run builds those that are not.
     fn look_at_kernels(&mut self, project: &Project, root: &Path) {
         let manifests = Catalogue::of_folder(&project.kernels()).and_then(|catalogue| catalogue.defaults());
-        let recipe = image::catalogue::Catalogue::of_folder(&project.images()).and_then(|all| all.get(IMAGE));
-        // What is not there would be made by looking into it.
+        let image = image::catalogue::Catalogue::of_folder(&project.images()).and_then(|all| all.get(IMAGE));
+        // `Cache::at` would create what is missing.
         let is_there = [Area::Kernels, Area::Images].iter().all(|area| root.join(area.folder()).is_dir());
         let cache = is_there.then(|| Cache::at(root).ok()).flatten();
         match manifests {
@@ -179,18 +179,18 @@ impl Facts {
                 let found = cache.as_ref().and_then(|cache| kernel::find_built(manifest, cache).ok().flatten());
                 Built { name: manifest.name.to_string(), is_built: found.is_some() }
             })),
-            Err(error) => self.problem(format!("{error:#}"), "mend the manifest", true),
+            Err(error) => self.problem(format!("{error:#}"), "fix the manifest", true),
         }
-        match recipe {
-            Ok(recipe) => {
-                let found = cache.as_ref().and_then(|cache| image::find_built(&recipe, cache).ok().flatten());
+        match image {
+            Ok(manifest) => {
+                let found = cache.as_ref().and_then(|cache| image::find_built(&manifest, cache).ok().flatten());
                 self.kernels.push(Built { name: format!("image {IMAGE}"), is_built: found.is_some() });
             }
-            Err(error) => self.problem(format!("{error:#}"), "mend the recipe", true),
+            Err(error) => self.problem(format!("{error:#}"), "fix the manifest", true),
         }
         let builds = self.builds();
         if builds && self.cache.free.is_some_and(|free| free < ROOM) {
-            self.problem("less than 8 GiB are free for building kernels", "cargo xtask clean", true);
+            self.problem("less than 8 GiB is free for building kernels", "cargo xtask clean", true);
         }
     }
 
@@ -198,7 +198,7 @@ impl Facts {
         self.kernels.iter().any(|built| !built.is_built)
     }
 
-    /// What is missing stands in the way if something has yet to be built with it.
+    /// A missing tool blocks scenarios if something has yet to be built with it.
     fn look_at_tools(&mut self) {
         let (host, builds) = (Host::this(), self.builds());
         let own_qemu = env::var_os(QEMU_VARIABLE).is_some();
@@ -242,7 +242,7 @@ impl Facts {
     }
 }
 
-/// Each purpose in words.
+/// What each purpose is called in reports.
 const PURPOSES: [(Purpose, &str); 5] = [
     (Purpose::Vm, "VMs"),
     (Purpose::Packages, "packages"),
@@ -251,7 +251,7 @@ const PURPOSES: [(Purpose, &str); 5] = [
     (Purpose::Objects, "objects"),
 ];
 
-/// A URL without the name and password that may stand in it: reports are shown to others.
+/// Removes user name and password from a URL: people share reports.
 fn without_secrets(url: &str) -> String {
     match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once('/')?))) {
         Some((scheme, (host, path))) => match host.rsplit_once('@') {
@@ -262,13 +262,13 @@ fn without_secrets(url: &str) -> String {
     }
 }
 
-/// The variables that are ours by their names.
-fn variables(all: impl Iterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) -> Vec<Variable> {
+/// Returns the variables with this project's prefixes.
+fn own_variables(all: impl Iterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) -> Vec<Variable> {
     let ours = |name: &str| name.starts_with("HARNESS_") || name.starts_with("BPF_TOKEN_HARNESS_");
     let named = all.filter_map(|(name, value)| {
         let name = name.as_ref().to_str().filter(|name| ours(name))?.to_owned();
         let value = without_secrets(&value.as_ref().to_string_lossy());
-        Some(Variable { is_known: VARIABLES.contains(&name.as_str()), name, value })
+        Some(Variable { is_known: variables::OWN.iter().any(|(own, _)| *own == name), name, value })
     });
     let mut found: Vec<Variable> = named.collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
@@ -283,7 +283,7 @@ mod tests {
     fn variables_that_nothing_reads_are_found_and_secrets_are_not_shown() {
         let all =
             [("PATH", "/bin"), ("HARNESS_ACEL", "tcg"), (MIRROR_VARIABLE, "http://me:secret@mirror.example/debian")];
-        let found = variables(all.into_iter());
+        let found = own_variables(all.into_iter());
         assert_eq!(found.len(), 2);
         assert!(found[0].is_known && found[0].value == "http://…@mirror.example/debian", "{found:?}");
         assert!(!found[1].is_known && found[1].name == "HARNESS_ACEL");

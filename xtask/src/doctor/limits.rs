@@ -1,4 +1,4 @@
-//! Processors and memory, as far as this process may have them.
+//! Processors and memory that this process may use.
 
 use std::{
     fs,
@@ -9,18 +9,18 @@ use std::{
 
 use serde::Serialize;
 
-/// Sizes are in bytes.
+/// Processors and memory; sizes are in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Limits {
-    /// Processors the machine has.
+    /// Processors of the machine.
     pub(super) processors: usize,
-    /// Processors this process may use, by its affinity and its control groups.
+    /// Processors this process may use, by its affinity and cgroups.
     pub(super) usable_processors: usize,
-    /// Memory the machine has.
+    /// Memory of the machine.
     pub(super) memory: u64,
     /// Memory that is free or can be made free.
     pub(super) available_memory: u64,
-    /// The least limit of the control groups this process is in, if there is one.
+    /// The lowest limit of this process's cgroups, if there is one.
     pub(super) memory_limit: Option<u64>,
 }
 
@@ -37,19 +37,19 @@ impl Limits {
         }
     }
 
-    /// What can be had now, in bytes.
-    pub(super) fn memory_to_be_had(&self) -> u64 {
+    /// Returns the memory that is available now, in bytes.
+    pub(super) fn usable_memory(&self) -> u64 {
         self.memory_limit.map_or(self.available_memory, |limit| limit.min(self.available_memory))
     }
 }
 
-/// A line of `proc_meminfo(5)`, in bytes.
+/// Reads a field of `proc_meminfo(5)`, in bytes.
 fn field(meminfo: &str, name: &str) -> u64 {
     let line = meminfo.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
     line.split_whitespace().next().and_then(|number| number.parse().ok()).map_or(0, |kib: u64| kib * 1024)
 }
 
-/// The least `memory.max` of a control group of version 2 and of those above it (`cgroups(7)`).
+/// Returns the lowest `memory.max` of a version 2 cgroup and its ancestors (`cgroups(7)`).
 fn memory_limit(root: &Path, own: &str) -> Option<u64> {
     let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
     let group: PathBuf = root.join(path.trim_start_matches('/'));
@@ -80,6 +80,6 @@ mod tests {
         assert_eq!(field("MemTotal:   2 kB\nMemAvailable: 1 kB\n", "MemAvailable:"), 1024);
         assert_eq!(field("", "MemTotal:"), 0);
         let limits = Limits { available_memory: 10, memory_limit: Some(4), ..Limits::default() };
-        assert_eq!(limits.memory_to_be_had(), 4);
+        assert_eq!(limits.usable_memory(), 4);
     }
 }

@@ -1,4 +1,4 @@
-//! What programs say of themselves. xshell would wait for one that hangs.
+//! Versions of programs. Not through xshell, which would wait for one that hangs.
 
 use std::{
     io::Read,
@@ -7,13 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A program that takes longer to tell its version is not waited for.
+/// How long a program may take to print its version.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// So much of what it says is looked at, in bytes.
+/// How much of its output is read, in bytes.
 const LONGEST: u64 = 4096;
 
-/// The first line with a digit that `program --version` prints.
+/// Returns the first line with a digit that `program --version` prints.
 pub(super) fn of(program: &str) -> Option<String> {
     let mut command = Command::new(program);
     command.arg("--version").env("LC_ALL", "C");
