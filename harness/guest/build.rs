@@ -1,6 +1,6 @@
-//! Has the linker lead two functions past the guest's own: `syscall(3)`, by which libbpf reaches `bpf(2)`, and libbpf's
-//! `feat_supported`, by which it probes. `src/object/recorder.rs` is the other end. Only for the program and its unit tests:
-//! nothing else has that other end.
+//! Makes the linker redirect two functions to the guest's wrappers: `syscall(3)`, through which libbpf reaches `bpf(2)`, and
+//! libbpf's `feat_supported`, with which it probes. The wrappers are in `src/object/recorder.rs`, so only the program and its
+//! unit tests are linked this way.
 
 fn main() {
     for function in ["syscall", "feat_supported"] {

@@ -144,17 +144,17 @@ impl RunningActor {
         let (pid, context) = actor.isolate(plan)?;
         actor.ids = map_ids(pid, plan, parent)?;
         let netkit = needs.netkit && plan.namespaces.contains(&Namespace::Net);
-        let settle = Request::Settle { netkit, tmpfs: needs.tmpfs };
-        let settled = if actor.is_before_tokens() {
+        let prepare = Request::Prepare { netkit, tmpfs: needs.tmpfs };
+        let prepared = if actor.is_before_tokens() {
             let context = bpffs::open("bpf")?;
             bpffs::create(context.as_fd())?;
-            actor.ask(&settle, &[context.as_fd()])?
+            actor.ask(&prepare, &[context.as_fd()])?
         } else {
             bpffs::configure(context.as_fd(), &plan.options)?;
             bpffs::create(context.as_fd()).map_err(|source| explained(&source))?;
-            actor.ask(&settle, &[])?
+            actor.ask(&prepare, &[])?
         };
-        let mounted = match settled {
+        let mounted = match prepared {
             (Reply::Mounted(shown), _) => shown,
             (extra, _) => return Err(unexpected(&extra)),
         };

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_lie_where_they_are_put() {
+    fn members_are_at_their_offsets() {
         let attr = Attr::new().u32(4, 7).u32(0, 5).u32(4, 8).u64(16, 9);
         assert_eq!((attr.words[0], attr.words[2]), (8 << 32 | 5, 9));
     }

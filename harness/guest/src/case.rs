@@ -99,7 +99,7 @@ fn causes(
 fn assemble(stage: &mut Stage<'_>, at: CaseIndex, case: &Case) -> Result<Actors<'static>, CaseError> {
     let number = at.case;
     let needs = needs_of(case);
-    let host = case.attempts.iter().any(has_host_part);
+    let host = case.attempts.iter().any(needs_host);
     let label = |who: &str| format!("case{number}-{who}");
     let host =
         host.then(|| RunningActor::host(stage.context, &label("host"), needs)).transpose().map_err(CaseError::Host)?;
@@ -137,7 +137,7 @@ fn parent_of<'a>(
     found.map(Some).ok_or_else(missing)
 }
 
-fn has_host_part(attempt: &Attempt) -> bool {
+fn needs_host(attempt: &Attempt) -> bool {
     let target = attempt.call.target();
     attempt.actor == Actor::Host
         || matches!(target, Some(LinkTarget::Of { whose: Actor::Host, .. }))
@@ -187,9 +187,9 @@ mod tests {
     }
 
     #[test]
-    fn the_host_has_a_part_where_it_acts_or_lends_its_bpffs() {
-        assert!(!has_host_part(&attempt(Call::BtfLoad)));
-        assert!(has_host_part(&attempt(Call::TokenCreate { from: Actor::Host, fd: BpffsFd::Root, flags: 0 })));
-        assert!(has_host_part(&Attempt { actor: Actor::Host, ..attempt(Call::BtfLoad) }));
+    fn the_host_is_needed_where_it_acts_or_lends_its_bpffs() {
+        assert!(!needs_host(&attempt(Call::BtfLoad)));
+        assert!(needs_host(&attempt(Call::TokenCreate { from: Actor::Host, fd: BpffsFd::Root, flags: 0 })));
+        assert!(needs_host(&Attempt { actor: Actor::Host, ..attempt(Call::BtfLoad) }));
     }
 }

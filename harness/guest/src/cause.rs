@@ -125,8 +125,8 @@ impl<'c> DenialSearch<'c> {
         })
     }
 
-    /// Returns a cause as it is reported. Depending on the call, what is the container's own is a token or a bpffs; and
-    /// retries for a unit run without its system call filter, so the filter is added.
+    /// Returns a cause as it is reported: the container's own token becomes its bpffs if the attempt asks that for a token,
+    /// and a unit's system call filter is added, because retries run without it.
     fn named(&self, cause: Cause) -> Cause {
         match self.with_own_named(cause) {
             cause if !self.is_unit_without_bpf => cause,

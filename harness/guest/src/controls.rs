@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_control_container_has_what_any_of_the_case_has_and_nothing_in_the_way() {
+    fn the_control_container_has_what_any_of_the_case_has_and_no_restrictions() {
         let containers =
             vec![container(7, &[Namespace::Net, Namespace::Pid]), container(8, &[Namespace::Net, Namespace::Uts])];
         let plan = plan_for(&Case {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_case_without_containers_is_controlled_too() {
+    fn a_case_without_containers_has_controls_too() {
         let plan = plan_for(&Case {
             sysctls: Default::default(),
             containers: vec![],

@@ -39,8 +39,8 @@ enum ExecutorError {
     Sys(#[from] SysError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    #[error("request `{0}` came before what it needs was set up")]
-    TooEarly(&'static str),
+    #[error("the request needs {0}, which does not exist yet")]
+    NotYet(&'static str),
     #[error("BPF_TOKEN_CREATE: {0}")]
     Token(harness_protocol::errno::Errno),
     #[error("the plan has no attempt at {0:?}")]
@@ -111,7 +111,7 @@ impl Executor<'_> {
             Request::Join { uid, gid } => self.join(uid, gid, fds),
             Request::ShareBpffs => Ok((Reply::Done, self.own_bpffs()?.copies()?.into())),
             Request::MapIds { pid, uids, gids } => map_ids(pid, &uids, &gids),
-            Request::Settle { netkit, tmpfs } => self.settle(netkit, tmpfs, fds),
+            Request::Prepare { netkit, tmpfs } => self.prepare(netkit, tmpfs, fds),
             Request::MakeToken => self.make_token(),
             Request::Restrict(restrictions) => seccomp::restrict(&restrictions).map_err(Into::into).and(DONE),
             Request::Confine { caps } => identity::confine(&caps).map_err(Into::into).and(DONE),
@@ -147,7 +147,7 @@ impl Executor<'_> {
         identity::become_unprivileged(uid, gid)?;
         process::unshare(flags_of(namespaces))?;
         if namespaces.contains(&Namespace::Pid) {
-            process::go_on_in_child()?;
+            process::continue_in_child()?;
         }
         process::die_with_parent()?;
         self.loader = Loader::Container;
@@ -169,7 +169,7 @@ impl Executor<'_> {
     }
 
     /// Mounts the file system that it opened, or the one that it was sent.
-    fn settle(&mut self, netkit: bool, tmpfs: bool, fds: Vec<OwnedFd>) -> Answered {
+    fn prepare(&mut self, netkit: bool, tmpfs: bool, fds: Vec<OwnedFd>) -> Answered {
         if netkit {
             interfaces::add_netkit()?;
         }
@@ -182,7 +182,7 @@ impl Executor<'_> {
     }
 
     fn opened(&mut self) -> Result<OwnedFd, ExecutorError> {
-        self.context.take().ok_or(ExecutorError::TooEarly("mount"))
+        self.context.take().ok_or(ExecutorError::NotYet("an opened bpffs"))
     }
 
     fn enter(&mut self, pid: i32, namespaces: &[Namespace], unit: Option<UnitLocation>) -> Answered {
@@ -198,7 +198,7 @@ impl Executor<'_> {
             Some(UnitLocation { pids, .. }) => {
                 process::unshare(UnshareFlags::NEWNS)?;
                 if pids {
-                    process::go_on_in_child()?;
+                    process::continue_in_child()?;
                 }
                 identity::become_root_if_there_is_one()?;
                 Mounted::found()?.0
@@ -218,11 +218,11 @@ impl Executor<'_> {
     }
 
     fn own_bpffs(&self) -> Result<&Mounted, ExecutorError> {
-        self.bpffs.as_ref().ok_or(ExecutorError::TooEarly("bpffs"))
+        self.bpffs.as_ref().ok_or(ExecutorError::NotYet("a bpffs"))
     }
 
     fn own_tmpfs(&self) -> Result<&Mounted, ExecutorError> {
-        self.tmpfs.as_ref().ok_or(ExecutorError::TooEarly("tmpfs"))
+        self.tmpfs.as_ref().ok_or(ExecutorError::NotYet("a tmpfs"))
     }
 
     fn look(&mut self, tmpfs: bool) -> Answered {
@@ -322,7 +322,7 @@ fn make_token(root: BorrowedFd<'_>) -> Answered {
 }
 
 fn only(fds: &[OwnedFd]) -> Result<&OwnedFd, ExecutorError> {
-    fds.first().ok_or(ExecutorError::TooEarly("descriptor"))
+    fds.first().ok_or(ExecutorError::NotYet("a descriptor"))
 }
 
 /// Returns the namespaces to enter in order to join a process. A pid namespace is left out: entering it affects only
@@ -356,7 +356,7 @@ fn flags_of(namespaces: &[Namespace]) -> UnshareFlags {
 
 /// Forks an executor for the channel whose end was sent along; it reports its pid as that channel's first reply.
 fn spawn(fds: Vec<OwnedFd>, script: &Script) -> Answered {
-    let socket = fds.into_iter().next().ok_or(ExecutorError::TooEarly("spawn"))?;
+    let socket = fds.into_iter().next().ok_or(ExecutorError::NotYet("a socket"))?;
     match process::fork()? {
         Fork::Child => serve(Channel::from(socket), script),
         Fork::Parent(_) => DONE,

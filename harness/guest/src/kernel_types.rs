@@ -28,7 +28,7 @@ pub(crate) enum KernelTypesError {
     #[error("read {PATH}: {0}")]
     Io(#[from] std::io::Error),
     /// The contents do not follow the format.
-    #[error("{PATH} is malformed at byte {0}: the kernel uses a BTF format that this program does not know")]
+    #[error("{PATH} is malformed at byte {0}: this program does not understand the kernel's BTF format")]
     Malformed(usize),
 }
 

@@ -82,7 +82,7 @@ fn interfaces() -> Result<BTreeSet<String>, SysError> {
 }
 
 /// Waits until nothing is left of a scenario, but at most [`PATIENCE`]. Returns what is left then, and what exists now.
-pub(crate) fn settle(
+pub(crate) fn wait(
     before: &Inventory,
     hierarchy: &Hierarchy,
     controls: &Controls,

@@ -24,7 +24,7 @@ use crate::{
 
 /// Why a hook could not be attached to.
 #[derive(Debug, Error)]
-#[error("LSM hook {}: {call}: {errno}; the kernel needs CONFIG_BPF_LSM and `bpf` in its `lsm=` list", hook.as_str())]
+#[error("LSM hook {}: {call}: {errno}; the kernel needs CONFIG_BPF_LSM and `bpf` in its LSM list", hook.as_str())]
 pub(crate) struct LsmError {
     hook: LsmHook,
     call: &'static str,
@@ -195,7 +195,7 @@ mod tests {
         let error = LsmError { hook: LsmHook::BpfTokenCmd, call: "BPF_PROG_LOAD", errno: Errno::EINVAL };
         insta::assert_snapshot!(
             error,
-            @"LSM hook bpf_token_cmd: BPF_PROG_LOAD: EINVAL; the kernel needs CONFIG_BPF_LSM and `bpf` in its `lsm=` list"
+            @"LSM hook bpf_token_cmd: BPF_PROG_LOAD: EINVAL; the kernel needs CONFIG_BPF_LSM and `bpf` in its LSM list"
         );
     }
 }

@@ -52,7 +52,7 @@ pub(crate) enum Request {
         gids: String,
     },
     /// Mount the bpffs, which is now configured and created, and prepare the rest of the container.
-    Settle {
+    Prepare {
         /// Whether to make a pair of netkit interfaces.
         netkit: bool,
         /// Whether to mount a tmpfs.

@@ -124,7 +124,7 @@ fn try_to(
         }
         Fork::Parent(child) => {
             drop(writer);
-            follow(load, child, &reader)
+            wait_for_report(load, child, &reader)
         }
     }
 }
@@ -158,8 +158,8 @@ fn prepare(load: &ObjectLoad, loader: Loader) -> Result<(), SysError> {
 }
 
 /// Waits for the process's report, and for its end.
-fn follow(load: &ObjectLoad, child: Pid, reader: &OwnedFd) -> Result<Answer, ObjectError> {
-    let said = listen(reader, Instant::now() + PATIENCE);
+fn wait_for_report(load: &ObjectLoad, child: Pid, reader: &OwnedFd) -> Result<Answer, ObjectError> {
+    let said = read_all(reader, Instant::now() + PATIENCE);
     process::kill(child);
     let how = process::reap(child);
     let file = load.file.clone();
@@ -172,7 +172,7 @@ fn follow(load: &ObjectLoad, child: Pid, reader: &OwnedFd) -> Result<Answer, Obj
 }
 
 /// Reads until the other end is closed; `None` if that takes past the deadline.
-fn listen(reader: &OwnedFd, deadline: Instant) -> Result<Option<Vec<u8>>, SysError> {
+fn read_all(reader: &OwnedFd, deadline: Instant) -> Result<Option<Vec<u8>>, SysError> {
     let mut said = Vec::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -203,7 +203,7 @@ mod tests {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         let child = std::process::Command::new("true").spawn().unwrap();
         act(writer);
-        follow(&load(), Pid::from_child(&child), &reader)
+        wait_for_report(&load(), Pid::from_child(&child), &reader)
     }
 
     fn saying(report: &[u8]) -> Result<Answer, ObjectError> {
@@ -228,6 +228,6 @@ mod tests {
     #[test]
     fn a_silent_process_times_out() {
         let (reader, _writer) = rustix::pipe::pipe().unwrap();
-        assert_eq!(listen(&reader, Instant::now()).unwrap(), None);
+        assert_eq!(read_all(&reader, Instant::now()).unwrap(), None);
     }
 }

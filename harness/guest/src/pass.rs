@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_made_is_taken_from_root_or_explained() {
+    fn missing_objects_are_taken_from_root_or_explained() {
         let fd = descriptor();
         let of_root = Objects::from([
             ("map".to_owned(), Ok(Rc::clone(&fd))),
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_without_its_actor_is_not_made_and_says_so_to_whoever_needs_its_result() {
+    fn an_attempt_without_its_actor_is_not_made_and_explains_that_to_dependents() {
         let fd = descriptor();
         let mut pass = pass(fd.as_fd(), Kind::Real, None);
         let attempts = vec![attempt(Call::BtfLoad, Token::None)];
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_name_the_object_they_are_about() {
+    fn calls_name_the_objects_they_need() {
         let pin = Call::ObjPin {
             object: "m".to_owned(),
             path: "p".to_owned(),

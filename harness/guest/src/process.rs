@@ -93,7 +93,7 @@ pub(crate) fn enter(pid: i32, namespaces: ThreadNameSpaceType) -> Result<(), Sys
 
 /// Continues the program in a new child, as a new pid namespace requires. The caller closes its descriptors, waits for
 /// the child, and ends with it.
-pub(crate) fn go_on_in_child() -> Result<(), SysError> {
+pub(crate) fn continue_in_child() -> Result<(), SysError> {
     match fork()? {
         Fork::Child => Ok(()),
         Fork::Parent(child) => {

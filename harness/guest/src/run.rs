@@ -73,7 +73,7 @@ pub(crate) enum MachineKind {
 pub(crate) fn run(folder: &Path, machine_kind: MachineKind) -> Result<(), RunError> {
     let mut record = Writer::create(folder)?;
     match prepare(folder, machine_kind) {
-        Ok((plan, machine)) => follow(machine.with(plan, record)),
+        Ok((plan, machine)) => carry_out(machine.with(plan, record)),
         Err(error) => {
             record.add(Event::Fault { message: error.to_string() })?;
             record.sync()?;
@@ -119,7 +119,7 @@ impl Machine {
         // Orphans of containers become our children, so that none can hide among those of pid 1.
         let own = rustix::process::getpid();
         rustix::process::set_child_subreaper(Some(own)).during(|| "prctl PR_SET_CHILD_SUBREAPER")?;
-        bpf::settle();
+        bpf::trigger_probes();
         Ok(Self { hierarchy, inventory: Inventory::take()? })
     }
 
@@ -135,7 +135,7 @@ impl Machine {
     }
 }
 
-fn follow(mut shared: SharedResources) -> Result<(), RunError> {
+fn carry_out(mut shared: SharedResources) -> Result<(), RunError> {
     shared.record.add(Event::Hello { format: FORMAT, release: kernel::release() })?;
     let scenarios = shared.context.plan.scenarios.len() as u32;
     for number in 0..scenarios {

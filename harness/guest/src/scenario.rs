@@ -47,7 +47,7 @@ pub(crate) fn run(shared: &mut SharedResources, number: u32) -> Result<(), Recor
         Err(why) => Some(why),
     };
     let mut leftovers = if scenario.own_vm { Vec::new() } else { settings.restore() };
-    let fault = match leftovers::settle(&shared.inventory, &shared.context.hierarchy, &shared.controls) {
+    let fault = match leftovers::wait(&shared.inventory, &shared.context.hierarchy, &shared.controls) {
         Ok((left, now)) => {
             leftovers.extend(left);
             shared.inventory = now;

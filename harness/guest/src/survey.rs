@@ -78,10 +78,10 @@ impl Questions {
         within: Option<BorrowedFd<'_>>,
         beyond: impl Iterator<Item = BorrowedFd<'fd>>,
     ) -> Result<Self, SurveyError> {
-        let within = within.map(found).transpose()?;
+        let within = within.map(from_file).transpose()?;
         let mut known = HelperIds::default();
         for earlier in beyond {
-            known = known.with(&found(earlier)?);
+            known = known.with(&from_file(earlier)?);
         }
         let wanted = |id: &u32| within.as_ref().is_none_or(|ids| ids.contains(*id)) && !known.contains(*id);
         Ok(Self { ask: asked.iter().filter(wanted).collect(), known })
@@ -89,15 +89,15 @@ impl Questions {
 }
 
 /// Stores what a survey found in a file, for another survey.
-pub(crate) fn kept(found: &HelperIds) -> Result<OwnedFd, SurveyError> {
+pub(crate) fn to_file(found: &HelperIds) -> Result<OwnedFd, SurveyError> {
     let file = memfd_create(c"helpers", MemfdFlags::CLOEXEC).during(|| "memfd_create")?;
     let text = found.to_string();
     let written = pwrite(&file, text.as_bytes(), 0).during(|| "pwrite")?;
     if written == text.len() { Ok(file) } else { Err(SurveyError::File) }
 }
 
-/// Reads what [`kept`] wrote, from the start: the file offset is shared by all holders.
-fn found(file: BorrowedFd<'_>) -> Result<HelperIds, SurveyError> {
+/// Reads what [`to_file`] wrote, from the start: the file offset is shared by all holders.
+fn from_file(file: BorrowedFd<'_>) -> Result<HelperIds, SurveyError> {
     let mut text = vec![0; LONGEST];
     let length = pread(file, &mut text, 0).during(|| "pread")?;
     let text = std::str::from_utf8(&text[..length]).map_err(|_| SurveyError::File)?;
@@ -227,9 +227,9 @@ mod tests {
     }
 
     #[test]
-    fn a_survey_can_go_on_from_others() {
+    fn a_survey_can_build_on_others() {
         let list = |text: &str| text.parse::<HelperIds>().unwrap();
-        let (root, less) = (kept(&list("1-4,7")).unwrap(), kept(&list("1-2")).unwrap());
+        let (root, less) = (to_file(&list("1-4,7")).unwrap(), to_file(&list("1-2")).unwrap());
         let all = list("1-9");
         let asked = |within, beyond: &[BorrowedFd<'_>]| {
             let questions = Questions::of(&all, within, beyond.iter().copied()).unwrap();

@@ -28,7 +28,7 @@ const SHELL_ARGUMENT: &str = "harness.shell";
 /// A file system to mount.
 struct Mount {
     kind: &'static str,
-    place: &'static str,
+    path: &'static str,
     flags: MountFlags,
     /// Whether the kernel may lack it.
     optional: bool,
@@ -39,22 +39,22 @@ const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
 /// The mounts of `vmtest`'s init script, in its order, plus `/tmp` in memory.
 const MOUNTS: &[Mount] = &[
-    Mount { kind: "proc", place: "/proc", flags: SEALED, optional: false },
-    Mount { kind: "tmpfs", place: "/dev/shm", flags: PLAIN, optional: false },
-    Mount { kind: "tmpfs", place: "/run", flags: PLAIN, optional: false },
-    Mount { kind: "tmpfs", place: "/tmp", flags: PLAIN, optional: false },
-    Mount { kind: "sysfs", place: "/sys", flags: SEALED, optional: false },
-    Mount { kind: "debugfs", place: "/sys/kernel/debug", flags: SEALED, optional: true },
-    Mount { kind: "tracefs", place: "/sys/kernel/debug/tracing", flags: SEALED, optional: true },
-    Mount { kind: "cgroup2", place: "/sys/fs/cgroup", flags: SEALED, optional: false },
-    Mount { kind: "tmpfs", place: "/mnt", flags: PLAIN, optional: false },
+    Mount { kind: "proc", path: "/proc", flags: SEALED, optional: false },
+    Mount { kind: "tmpfs", path: "/dev/shm", flags: PLAIN, optional: false },
+    Mount { kind: "tmpfs", path: "/run", flags: PLAIN, optional: false },
+    Mount { kind: "tmpfs", path: "/tmp", flags: PLAIN, optional: false },
+    Mount { kind: "sysfs", path: "/sys", flags: SEALED, optional: false },
+    Mount { kind: "debugfs", path: "/sys/kernel/debug", flags: SEALED, optional: true },
+    Mount { kind: "tracefs", path: "/sys/kernel/debug/tracing", flags: SEALED, optional: true },
+    Mount { kind: "cgroup2", path: "/sys/fs/cgroup", flags: SEALED, optional: false },
+    Mount { kind: "tmpfs", path: "/mnt", flags: PLAIN, optional: false },
 ];
 
 /// Why the guest is unusable.
 #[derive(Debug, Error)]
 enum InitError {
-    #[error("cannot mount {kind} at {place}: {source}")]
-    Mount { kind: &'static str, place: &'static str, source: io::Error },
+    #[error("cannot mount {kind} at {path}: {source}")]
+    Mount { kind: &'static str, path: &'static str, source: io::Error },
     #[error(transparent)]
     Port(#[from] PortError),
     #[error("cannot start {program}: {source}")]
@@ -67,7 +67,7 @@ enum InitError {
 
 /// Runs the guest until it ends, then ends the VM.
 pub(crate) fn run() -> ! {
-    let Err(error) = live();
+    let Err(error) = run_guest();
     end(&error)
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn end(error: &dyn std::error::Error) -> ! {
     std::process::exit(1)
 }
 
-fn live() -> Result<Infallible, InitError> {
+fn run_guest() -> Result<Infallible, InitError> {
     mount_all()?;
     let agent = start_agent(&port::wait()?)?;
     let shell = if shell_is_wanted() { Some(start_shell()?) } else { None };
@@ -89,11 +89,11 @@ fn live() -> Result<Infallible, InitError> {
 }
 
 fn mount_all() -> Result<(), InitError> {
-    for &Mount { kind, place, flags, optional } in MOUNTS {
+    for &Mount { kind, path, flags, optional } in MOUNTS {
         // In a kernel's own file systems the directory exists already, or the kernel lacks what belongs there.
-        let _ = fs::create_dir(place);
-        match mount(kind, place, kind, flags, None) {
-            Err(error) if !optional => return Err(InitError::Mount { kind, place, source: error.into() }),
+        let _ = fs::create_dir(path);
+        match mount(kind, path, kind, flags, None) {
+            Err(error) if !optional => return Err(InitError::Mount { kind, path, source: error.into() }),
             _ => {}
         }
     }

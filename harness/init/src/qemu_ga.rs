@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_four_requests_of_vmtest_are_understood() {
+    fn the_four_requests_of_vmtest_are_parsed() {
         let parse = |line| Request::parse(line).unwrap();
         assert_eq!(parse(r#"{"execute":"guest-sync","arguments":{"id":7}}"#), Request::Sync(7));
         assert_eq!(parse(r#"{"execute":"guest-info","arguments":{}}"#), Request::Info);

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_where_types_say() {
+    fn names_are_at_their_offsets() {
         let blob = bytes();
         let word = |at: usize| u32::from_ne_bytes(blob[at..at + 4].try_into().unwrap()) as usize;
         let name = &blob[24 + word(16) + word(24)..];

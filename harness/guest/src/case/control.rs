@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_once_is_found_under_all_its_names() {
+    fn a_shared_object_is_saved_under_all_its_names() {
         let fd = Rc::new(rustix::pipe::pipe().unwrap().0);
         let attempts =
             [("a", None), ("b", Some(0)), ("c", None)].map(|(name, of)| attempt(Call::BtfLoad, Some(name), of));

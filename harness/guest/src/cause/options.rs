@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_the_same_whatever_was_before_and_nothing_new_is_what_was() {
+    fn delegating_everything_or_nothing_more_gives_canonical_options() {
         let everything = with_bits(&options("cmds=0x1"), [u64::MAX; 4]);
         assert_eq!(everything, with_bits(&options("progs=xdp attachs=any"), [u64::MAX; 4]));
         let before = options("maps=any cmds=0x3");

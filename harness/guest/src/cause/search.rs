@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_may_want_something_nobody_expects() {
+    fn the_cause_may_be_a_bit_that_nobody_expects() {
         let (cause, tries) = found([Some(0), Some(2), None, None], |retry| has(retry.bits[1], 17));
         assert_eq!(cause, Cause::Missing(vec![bit("delegate_maps", 17)]));
         assert!(tries < 30, "{tries}");

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_executed_is_sent_its_case_and_each_object_once() {
+    fn an_executed_executor_gets_its_case_and_each_object_once() {
         library::hold(BTreeMap::from([("a".to_owned(), b"bytes".to_vec()), ("b".to_owned(), b"others".to_vec())]));
         let load = |file: &str| {
             let load = ObjectLoad { file: file.to_owned(), ..Default::default() };

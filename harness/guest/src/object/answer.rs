@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn repetitions_are_counted_and_the_list_ends_somewhere() {
+    fn repetitions_are_counted_and_the_list_is_bounded() {
         let mut answer = ObjectAnswer::default();
         for about in ["a", "a", "a", "b", "a"] {
             add_step(&mut answer, step(about));

@@ -31,7 +31,7 @@ pub(super) fn helper_survey(
         Extent::Brief | Extent::Token => Questions::default(),
     };
     let granted = survey::helpers(kind(survey)?, &ask, handles.get(FdRole::Token))?.map(|ids| ids.with(&known));
-    let fd = granted.as_ref().ok().map(survey::kept).transpose()?;
+    let fd = granted.as_ref().ok().map(survey::to_file).transpose()?;
     let answer = match granted {
         Ok(ids) => Answer::Helpers(ids),
         Err(errno) => Answer::Err { errno, step: None },

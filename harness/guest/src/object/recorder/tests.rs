@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn calls_are_seen_only_while_a_recording_goes_on() {
+fn calls_are_recorded_only_during_a_recording() {
     // Every kernel refuses a path that does not exist; where a filter refuses `bpf(2)` itself, the call is seen as
     // well.
     let call = || crate::bpf::obj_get(c"/nonexistent/object", 0).unwrap_err();
