@@ -1,7 +1,7 @@
 //! The cache: everything that is costly to make and can be made again.
 //!
-//! An artefact is built in a staging folder beside its final place and renamed, so a reader never sees half of one; a
-//! lock per artefact lets two processes ask for the same thing, and one of them wait.
+//! An artefact is built in a staging folder beside its final path and then renamed, so a reader never sees half of one.
+//! Each artefact has a lock: when two processes ask for the same one, the second waits.
 
 mod area;
 pub mod cleaning;
@@ -20,25 +20,26 @@ pub use entry::{Entry, Lock, Staging};
 pub use error::{CACHE_VARIABLE, CacheError};
 
 const FOLDER: &str = "bpf-token-harness";
-/// A cache folder that exists and can be written to.
+
+/// A cache folder that exists and is writable.
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
 }
 
 impl Cache {
-    /// The cache the environment names: `$BPF_TOKEN_HARNESS_CACHE`, or `bpf-token-harness` under `$XDG_CACHE_HOME` or
-    /// `~/.cache`.
+    /// Opens the cache that the environment names: `$BPF_TOKEN_HARNESS_CACHE`, or `bpf-token-harness` under
+    /// `$XDG_CACHE_HOME` or `~/.cache`.
     pub fn from_env() -> Result<Self, CacheError> {
         Self::at(Self::place()?)
     }
 
-    /// Where [`Self::from_env`] has it, whether or not it is there; nothing is made.
+    /// Returns the folder that [`Self::from_env`] opens, whether or not it exists. Creates nothing.
     pub fn place() -> Result<PathBuf, CacheError> {
-        place(|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
+        locate(|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
     }
 
-    /// The cache in this folder, which is made if it is missing.
+    /// Opens the cache in a folder, and creates the folder if it is missing.
     pub fn at(root: impl Into<PathBuf>) -> Result<Self, CacheError> {
         let root = root.into();
         fs::create_dir_all(&root).map_err(CacheError::io("create", &root))?;
@@ -47,19 +48,19 @@ impl Cache {
         Ok(Self { root })
     }
 
-    /// The folder of the whole cache, absolute.
+    /// The absolute path of the cache folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The folder of one area, made if it is missing.
+    /// Returns the folder of an area, and creates it if it is missing.
     pub fn folder(&self, area: Area) -> Result<PathBuf, CacheError> {
         let folder = self.root.join(area.folder());
         fs::create_dir_all(&folder).map_err(CacheError::io("create", &folder))?;
         Ok(folder)
     }
 
-    /// The entry of this name, whether or not it exists. The name becomes a file name.
+    /// Returns the entry of this name, whether or not it exists. The name is also the file name.
     pub fn entry(&self, area: Area, name: &str) -> Result<Entry, CacheError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+' | '~');
         if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.chars().all(plain) {
@@ -69,8 +70,8 @@ impl Cache {
     }
 }
 
-/// Where the cache belongs, given the environment's variables.
-fn place(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf, CacheError> {
+/// Returns the cache folder that the environment variables name.
+fn locate(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf, CacheError> {
     variable(CACHE_VARIABLE)
         .or_else(|| variable("XDG_CACHE_HOME").map(|base| base.join(FOLDER)))
         .or_else(|| variable("HOME").map(|home| home.join(".cache").join(FOLDER)))
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     fn from(variables: &[(&str, &str)]) -> Result<PathBuf, CacheError> {
-        place(|name| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| PathBuf::from(value)))
+        locate(|name| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| PathBuf::from(value)))
     }
 
     #[test]
@@ -105,9 +106,10 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_a_file_is_refused_with_a_way_out() {
+    fn a_file_is_refused_as_the_folder() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let message = Cache::at(file.path().join("below")).unwrap_err().to_string();
-        assert!(message.contains(CACHE_VARIABLE) && message.contains("below"), "{message}");
+        let path = file.path().join("below");
+        let message = Cache::at(&path).unwrap_err().to_string().replace(path.to_str().unwrap(), "/FILE/below");
+        insta::assert_snapshot!(message, @"cannot create /FILE/below in the cache; set BPF_TOKEN_HARNESS_CACHE to a writable folder");
     }
 }

@@ -1,8 +1,8 @@
-//! Runs a program of the host, and says how to repeat by hand what failed.
+//! Runs programs of the host, and reports how to repeat a failed command by hand.
 //!
-//! What is run once for its output is written with xshell's `cmd!`, and run by [`output`]: xshell's own error has neither
-//! the output nor the system's error. What is listened to while it runs ([`stream`]), or gets a handle of its own as
-//! standard input, is a [`Command`] of the standard library.
+//! A command that is run once for its output is written with xshell's `cmd!` and run by [`output`]: xshell's own error has
+//! neither the output nor the system's error. A command whose output is read while it runs ([`stream`]), or whose standard
+//! input is a handle, is a [`Command`] of the standard library.
 
 use std::{
     env,
@@ -17,10 +17,10 @@ use xshell::{Cmd, Shell};
 
 use crate::cache::CACHE_VARIABLE;
 
-/// How much of a failed program's last output is repeated.
+/// How many lines of a failed program's output the error repeats.
 const TAIL_LINES: usize = 20;
 
-/// Why a program gave no result.
+/// Why a program has no result.
 #[derive(Debug, Error)]
 pub enum CommandError {
     /// It is not installed.
@@ -29,39 +29,39 @@ pub enum CommandError {
         /// The program.
         program: String,
     },
-    /// There is no folder to run it in.
-    #[error("no command can be run here")]
+    /// The current folder is not usable.
+    #[error("cannot run a command in the current folder")]
     Nowhere(#[source] xshell::Error),
-    /// It could not be started or listened to.
+    /// It could not be started, or its output not read.
     #[error("cannot run `{command}`")]
     Run {
-        /// The command, as one would type it.
+        /// The command, as a person would type it.
         command: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// It ran and failed.
-    #[error("this command failed ({status}); repeat it by hand with\n  {command}\nits last output:\n{tail}{}", hint(.tail))]
+    #[error("a command failed ({status}); to repeat it by hand:\n  {command}\nIts last output:\n{tail}{}", hint(.tail))]
     Failed {
-        /// The command, as one would type it.
+        /// The command, as a person would type it.
         command: String,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
         /// Its last lines.
         tail: String,
     },
 }
 
-/// What to do about a failure that many programs report in the same words.
+/// Returns advice for a failure that many programs report in the same words.
 fn hint(tail: &str) -> String {
     if tail.contains("No space left on device") {
-        format!("\nthe disk is full: free some space, or set {CACHE_VARIABLE} to a folder on a larger one")
+        format!("\nThe disk is full: free some space, or set {CACHE_VARIABLE} to a folder on a larger disk.")
     } else {
         String::new()
     }
 }
 
-/// A command that `cmd!` writes for a shell in the folder of this process; it reads nothing.
+/// Makes a command written with `cmd!`, for a shell in the current folder. Its standard input is empty.
 pub(crate) fn written(write: impl for<'s> FnOnce(&'s Shell) -> Cmd<'s>) -> Result<Command, CommandError> {
     let shell = Shell::new().map_err(CommandError::Nowhere)?;
     let mut command = Command::from(write(&shell));
@@ -69,14 +69,14 @@ pub(crate) fn written(write: impl for<'s> FnOnce(&'s Shell) -> Cmd<'s>) -> Resul
     Ok(command)
 }
 
-/// Runs a command that `cmd!` writes to its end, and returns what it wrote to standard output.
+/// Runs a command written with `cmd!` to its end, and returns its standard output.
 pub(crate) fn output(write: impl for<'s> FnOnce(&'s Shell) -> Cmd<'s>) -> Result<String, CommandError> {
     let output = run(&mut written(write)?)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs a command to its end and returns what it wrote to standard error, where programs warn. Its standard input is the
-/// caller's to set.
+/// Runs a command to its end and returns its standard error, where programs print warnings. The caller sets its standard
+/// input.
 pub(crate) fn warnings(command: &mut Command) -> Result<String, CommandError> {
     Ok(String::from_utf8_lossy(&run(command)?.stderr).into_owned())
 }
@@ -90,8 +90,8 @@ fn run(command: &mut Command) -> Result<Output, CommandError> {
     Err(failed(command, output.status, String::from_utf8_lossy(&written).lines()))
 }
 
-/// Runs a command to its end, handing each line of its standard output to `line` as it comes. Its standard input is the
-/// caller's to set.
+/// Runs a command to its end, and passes each line of its standard output to `line` as it arrives. The caller sets its
+/// standard input.
 pub(crate) fn stream(command: &mut Command, mut line: impl FnMut(&str)) -> Result<(), CommandError> {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|source| start_error(command, source))?;
@@ -103,12 +103,12 @@ pub(crate) fn stream(command: &mut Command, mut line: impl FnMut(&str)) -> Resul
     if status.success() {
         return Ok(());
     }
-    // Errors are the better explanation; where there are none, the ordinary output is.
+    // Standard error explains more; without any, standard output must do.
     let tail = if errors.is_empty() { tail } else { errors };
     Err(failed(command, status, tail.iter().map(String::as_str)))
 }
 
-/// Reads lines to the end, hands on each, and returns the last ones.
+/// Reads all lines, passes on each, and returns the last ones.
 fn lines(pipe: impl io::Read, mut line: impl FnMut(&str)) -> Vec<String> {
     let mut tail = Vec::new();
     for bytes in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
@@ -130,13 +130,13 @@ fn start_error(command: &Command, source: io::Error) -> CommandError {
     }
 }
 
-fn failed<'a>(command: &Command, status: ExitStatus, written: impl Iterator<Item = &'a str>) -> CommandError {
-    let lines: Vec<&str> = written.collect();
+fn failed<'a>(command: &Command, status: ExitStatus, output: impl Iterator<Item = &'a str>) -> CommandError {
+    let lines: Vec<&str> = output.collect();
     let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n");
     CommandError::Failed { command: shown(command), status, tail }
 }
 
-/// A command as one would type it in a shell.
+/// Formats a command as a person would type it in a shell.
 fn shown(command: &Command) -> String {
     let elsewhere = command.get_current_dir().filter(|dir| env::current_dir().ok().as_deref() != Some(*dir));
     let folder = elsewhere.map(|dir| format!("cd {} && ", quoted(dir.as_os_str())));
@@ -176,28 +176,39 @@ mod tests {
         let error = stream(&mut script("echo one; echo two; echo bad >&2; exit 3"), |line| seen.push(line.to_owned()));
         assert_eq!(seen, ["one", "two"]);
         let message = error.unwrap_err().to_string();
-        assert!(message.contains("sh -c 'echo one;") && message.contains("exit status: 3"), "{message}");
-        assert!(message.ends_with("its last output:\nbad"), "{message}");
+        insta::assert_snapshot!(message, @r"
+        a command failed (exit status: 3); to repeat it by hand:
+          sh -c 'echo one; echo two; echo bad >&2; exit 3'
+        Its last output:
+        bad
+        ");
     }
 
     #[test]
     fn only_the_last_lines_are_repeated() {
+        let expected: String = (981..=1000).map(|number| format!("\n{number}")).collect();
         let message = output_of("seq 1000; exit 1").unwrap_err().to_string();
-        assert!(message.ends_with("\n999\n1000") && !message.contains("\n980\n"), "{message}");
+        assert_eq!(message.split_once("Its last output:").unwrap().1, expected);
         let message = stream(&mut script("seq 1000; exit 1"), |_| ()).unwrap_err().to_string();
-        assert!(message.ends_with("\n999\n1000") && !message.contains("\n980\n"), "{message}");
+        assert_eq!(message.split_once("Its last output:").unwrap().1, expected);
     }
 
     #[test]
     fn a_full_disk_is_recognised() {
         let message = output_of("echo tar: x: No space left on device >&2; exit 2").unwrap_err().to_string();
-        assert!(message.contains("the disk is full") && message.contains(CACHE_VARIABLE), "{message}");
+        insta::assert_snapshot!(message, @r"
+        a command failed (exit status: 2); to repeat it by hand:
+          sh -c 'echo tar: x: No space left on device >&2; exit 2'
+        Its last output:
+        tar: x: No space left on device
+        The disk is full: free some space, or set BPF_TOKEN_HARNESS_CACHE to a folder on a larger disk.
+        ");
     }
 
     #[test]
     fn a_missing_program_is_named() {
         let error = output(|shell| cmd!(shell, "no-such-program")).unwrap_err().to_string();
-        assert!(error.contains("`no-such-program` is not installed") && error.contains("setup"), "{error}");
+        insta::assert_snapshot!(error, @"`no-such-program` is not installed; `cargo xtask setup` installs what is missing");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! BPF objects that Debian ships, from pinned packages: what readers and least grants are tried on.
+//! BPF objects that Debian ships, from pinned packages: the corpus for reading objects and computing the permissions they
+//! need.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use crate::{
     cache::{Cache, CacheError, cleaning::References},
     command::CommandError,
     digest::Sha256,
-    file::{self, FileError},
+    file::{self, FileError, TomlError},
     mirror::{
         self, ArchiveError, MirrorError,
         pinned::{Fetcher, PinnedError, PinnedPackage},
@@ -17,42 +18,39 @@ use crate::{
     progress::Progress,
 };
 
-/// Why the packages cannot be had.
+/// Why the packages are not available.
 #[derive(Debug, Error)]
 pub enum CorpusError {
     /// The list of packages cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The list of packages is no such list.
-    #[error("{}:\n{}", path.display(), .source.to_string().trim_end())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Where, and what is wrong there.
-        source: Box<toml::de::Error>,
-    },
-    /// A pattern of paths is none.
-    #[error("{}: `{pattern}` is no pattern of paths", path.display())]
+    /// The list of packages is not valid.
+    #[error(transparent)]
+    Syntax(#[from] TomlError),
+    /// A pattern of paths is not valid.
+    #[error("{}: `{pattern}` is not a valid pattern of paths", path.display())]
     Pattern {
         /// The file.
         path: PathBuf,
         /// The pattern.
         pattern: String,
     },
-    /// No mirror is known.
+    /// The mirror is not known.
     #[error(transparent)]
     Mirror(#[from] MirrorError),
     /// The archive does not have a package.
     #[error(transparent)]
     Archive(#[from] Box<ArchiveError>),
-    /// What came is not what was pinned.
-    #[error("{package} has the SHA-256 sum {found}, and {pinned} is pinned: nothing of it was kept")]
+    /// The downloaded file is not the pinned one.
+    #[error(
+        "{package} has the wrong SHA-256 sum:\n  pinned   {pinned}\n  received {found}\nthe download was discarded"
+    )]
     WrongSum {
-        /// Which package.
+        /// The package.
         package: String,
-        /// What is pinned.
+        /// The pinned sum.
         pinned: Sha256,
-        /// What came.
+        /// The sum of the received file.
         found: Sha256,
     },
     /// A package cannot be unpacked.
@@ -60,16 +58,16 @@ pub enum CorpusError {
     Unpack {
         /// The package file.
         package: PathBuf,
-        /// What the program said.
+        /// The error of the program.
         source: CommandError,
     },
-    /// The cache failed.
+    /// A cache operation failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
 }
 
 impl CorpusError {
-    /// Why a package could not be had.
+    /// Why a package is not available.
     fn of(error: PinnedError, package: &CorpusPackage) -> Self {
         match error {
             PinnedError::Mirror(error) => Self::Mirror(error),
@@ -91,7 +89,7 @@ struct Corpus {
     package: Vec<CorpusPackage>,
 }
 
-/// A package, and what of it carries objects.
+/// A package, and which of its files contain objects.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CorpusPackage {
@@ -101,61 +99,60 @@ pub struct CorpusPackage {
     pub version: String,
     /// The suite it is in.
     pub suite: String,
-    /// For which machines it is.
+    /// Its machine architecture.
     pub architecture: String,
-    /// Its place below the mirror.
+    /// Its path below the mirror.
     pub path: String,
     /// The sum of the package file.
     pub sha256: Sha256,
-    /// What of it carries objects.
+    /// The files that contain objects.
     pub files: Vec<Carrier>,
 }
 
-/// Files of a package that carry objects.
+/// Files of a package that contain objects.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Carrier {
     /// A pattern of paths in the package.
     pub path: String,
-    /// Whether they are objects.
+    /// How they contain objects.
     pub kind: CarrierKind,
-    /// How many objects there are in all of them.
+    /// The number of objects in all of them.
     pub objects: usize,
 }
 
-/// How a file carries objects.
+/// How a file contains objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CarrierKind {
-    /// It is one.
+    /// It is an object.
     Object,
-    /// It is a program with some among its constants.
+    /// It is a program with objects among its constants.
     Embedded,
 }
 
-/// A file that carries objects.
+/// A file that contains objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CorpusFile {
     /// Its path in the package.
     pub path: String,
-    /// What is in it.
+    /// Its contents.
     pub bytes: Vec<u8>,
 }
 
 /// Reads a list of packages.
 ///
 /// # Errors
-/// [`CorpusError`] if it is none.
+/// [`CorpusError`] if it cannot be read or is not valid.
 pub fn list(path: &Path) -> Result<Vec<CorpusPackage>, CorpusError> {
-    let list: Corpus = toml::from_str(&file::read_text(path)?)
-        .map_err(|source| CorpusError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+    let list: Corpus = file::parse_toml(path, &file::read_text(path)?)?;
     Ok(list.package)
 }
 
-/// Adds what a project's list of packages keeps in the cache; a project need not have one.
+/// Adds the cache items of a project's list of packages, which a project need not have.
 ///
 /// # Errors
-/// [`CorpusError`] if it is none.
+/// [`CorpusError`] if it cannot be read or is not valid.
 pub(crate) fn add_references(path: &Path, references: &mut References) -> Result<(), CorpusError> {
     if !path.exists() {
         return Ok(());
@@ -170,20 +167,20 @@ impl CorpusPackage {
     }
 }
 
-/// Fetches packages, each suite's lists once and only if something of it is missing.
+/// Fetches packages; fetches the lists of a suite once, and only if one of its packages is missing.
 #[derive(Debug)]
 pub struct PackageCache<'a>(Fetcher<'a>);
 
 impl<'a> PackageCache<'a> {
-    /// One that keeps packages in this cache.
+    /// Keeps packages in this cache.
     pub fn new(cache: &'a Cache, progress: &'a Progress) -> Self {
         Self(Fetcher::new(cache, progress))
     }
 
-    /// The files of each carrier of a package, in the order of their paths.
+    /// Returns the files of each carrier of a package, sorted by path.
     ///
     /// # Errors
-    /// [`CorpusError`] if the package cannot be had or unpacked.
+    /// [`CorpusError`] if the package cannot be fetched or unpacked.
     pub fn files(&mut self, package: &CorpusPackage) -> Result<Vec<(Carrier, Vec<CorpusFile>)>, CorpusError> {
         let file = self.0.fetch(&package.pin()).map_err(|error| CorpusError::of(error, package))?;
         let folder = tempfile::tempdir().map_err(FileError::of("read", &file))?;
@@ -196,14 +193,14 @@ fn matching(folder: &Path, carrier: &Carrier) -> Result<Vec<CorpusFile>, CorpusE
     let wrong = || CorpusError::Pattern { path: folder.to_owned(), pattern: carrier.path.clone() };
     let pattern = folder.join(&carrier.path);
     let paths = glob::glob(pattern.to_str().ok_or_else(wrong)?).map_err(|_| wrong())?;
-    let mut specimens = Vec::new();
+    let mut files = Vec::new();
     // A link in a package could lead anywhere.
     for path in paths.flatten().filter(|path| path.symlink_metadata().is_ok_and(|found| found.is_file())) {
         let bytes = file::read(&path)?;
         let inside = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
-        specimens.push(CorpusFile { path: inside, bytes });
+        files.push(CorpusFile { path: inside, bytes });
     }
-    Ok(specimens)
+    Ok(files)
 }
 
 #[cfg(test)]

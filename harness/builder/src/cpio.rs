@@ -1,13 +1,13 @@
-//! Archives for the first root file system of a kernel, in the format it unpacks.
+//! Archives for the initial root file system of a kernel, in the format it unpacks.
 
 use std::io::Write;
 
-/// The folder of the modules in it. The guest's init knows it too (`harness/init`).
+/// The folder of the modules in an archive. The guest's init uses the same path (`harness/init`).
 const MODULES: &str = "modules";
-/// The file in that folder that says in which order they are loaded.
+/// The file in that folder that lists the modules in load order.
 const ORDER: &str = "modules/order";
 
-/// An archive of modules, by name, in the order they are to be loaded.
+/// Makes an archive of modules, by name and in load order.
 pub(crate) fn of_modules<'a>(modules: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
     let mut archive = Archive::default();
     archive.add(MODULES, FOLDER, &[]);
@@ -21,7 +21,7 @@ pub(crate) fn of_modules<'a>(modules: impl IntoIterator<Item = (&'a str, &'a [u8
     archive.finish()
 }
 
-/// An archive of the first program, and of the folders it mounts on.
+/// Makes an archive of init, and of the folders it mounts on.
 pub(crate) fn of_init(program: &[u8]) -> Vec<u8> {
     let mut archive = Archive::default();
     for folder in ["proc", "root"] {
@@ -35,8 +35,8 @@ const FOLDER: u32 = 0o040_755;
 const FILE: u32 = 0o100_644;
 const PROGRAM: u32 = 0o100_755;
 
-/// An archive in the format the kernel reads (Documentation/driver-api/early-userspace/buffer-format.rst); all times are 0
-/// and all owners root, so equal contents are equal bytes.
+/// An archive in the format the kernel reads (Documentation/driver-api/early-userspace/buffer-format.rst). All times are 0
+/// and all owners root, so equal contents give equal bytes.
 #[derive(Debug, Default)]
 struct Archive {
     bytes: Vec<u8>,
@@ -46,15 +46,15 @@ struct Archive {
 impl Archive {
     fn add(&mut self, name: &str, mode: u32, contents: &[u8]) {
         self.entries += 1;
-        let size = u32::try_from(contents.len()).expect("a file of the initramfs has less than 4 GiB");
+        let size = u32::try_from(contents.len()).expect("files of the initramfs are smaller than 4 GiB");
         let entry = ::cpio::newc::Builder::new(name).ino(self.entries).mode(mode).nlink(1);
         let mut writer = entry.write(&mut self.bytes, size);
-        writer.write_all(contents).and_then(|()| writer.finish().map(drop)).expect("memory takes what is written");
+        writer.write_all(contents).and_then(|()| writer.finish().map(drop)).expect("writing to memory does not fail");
     }
 
-    /// Its bytes, filled up so that another archive can follow.
+    /// Returns its bytes, padded so that another archive can follow.
     fn finish(mut self) -> Vec<u8> {
-        ::cpio::newc::trailer(&mut self.bytes).expect("memory takes what is written");
+        ::cpio::newc::trailer(&mut self.bytes).expect("writing to memory does not fail");
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
         self.bytes
     }
@@ -69,7 +69,7 @@ mod tests {
     /// Name, mode and contents of a file.
     type Listed = (String, u32, Vec<u8>);
 
-    /// Every file in an archive, and what follows it.
+    /// Returns every file in an archive, and the bytes after it.
     fn listed(mut bytes: &[u8]) -> (Vec<Listed>, &[u8]) {
         let mut files = Vec::new();
         loop {

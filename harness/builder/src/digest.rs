@@ -1,4 +1,4 @@
-//! SHA-256 sums: of files, as they are pinned in manifests, and of everything a build depends on.
+//! SHA-256 sums: of files, as manifests pin them, and of everything a build depends on.
 
 use std::{
     fmt,
@@ -17,20 +17,20 @@ use thiserror::Error;
 #[serde(try_from = "String", into = "String")]
 pub struct Sha256([u8; 32]);
 
-/// A text that is no SHA-256 sum.
+/// A text that is not a SHA-256 sum.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{text}` is no SHA-256 sum: that is 64 hexadecimal digits, as `sha256sum` prints them")]
+#[error("`{text}` is not a SHA-256 sum: expected 64 hexadecimal digits, as `sha256sum` prints them")]
 pub struct BadSum {
     text: String,
 }
 
 impl Sha256 {
-    /// The sum of a file's contents.
+    /// Computes the sum of a file's contents.
     pub fn of_file(path: &Path) -> io::Result<Self> {
         Self::of_reader(File::open(path)?)
     }
 
-    /// The sum of all that can be read.
+    /// Computes the sum of everything a reader returns.
     pub fn of_reader(mut reader: impl Read) -> io::Result<Self> {
         let mut hasher = sha2::Sha256::new();
         let mut buffer = vec![0; 1 << 16];
@@ -42,7 +42,7 @@ impl Sha256 {
         }
     }
 
-    /// The sum of a sequence of parts; moving a byte from one part to the next gives another sum.
+    /// Computes the sum of a sequence of parts. Moving a byte from one part to the next changes the sum.
     pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut hasher = sha2::Sha256::new();
         for part in parts {
@@ -52,7 +52,7 @@ impl Sha256 {
         Self(hasher.finalize().into())
     }
 
-    /// The first 12 digits: enough to tell builds apart in a file name.
+    /// Returns the first 12 digits: enough to distinguish builds in a file name.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()
     }

@@ -1,8 +1,8 @@
-//! The programs that run in the guest: built static, so that they run in any image, and kept in the cache.
+//! The programs that run in the guest: static executables, which run in any image, kept in the cache.
 //!
-//! Finding them costs one look at the sources they are made of. Building them costs minutes only once, because libbpf,
-//! libelf and zlib are built from source for them and kept in a target folder of their own. That folder is apart from
-//! the workspace's, so a build started from within `cargo test` or `cargo run` does not wait for their lock.
+//! Finding them takes one look at their sources. Building them takes minutes only the first time: libbpf, libelf and zlib
+//! are built from source and kept in a separate target folder. Because it is not the workspace's, a build started from
+//! within `cargo test` or `cargo run` does not wait for their lock.
 
 mod cargo;
 mod error;
@@ -21,24 +21,24 @@ use crate::{
     progress::Progress,
 };
 
-/// The package of the program that attempts what a plan asks for.
+/// The package of the guest program, which makes the containers and attempts.
 const GUEST: &str = "harness-guest";
 /// The package of the guest's init and agent.
 const INIT: &str = "harness-init";
 /// The folder cargo builds them in.
 const TARGET: &str = "guest-program";
 
-/// Guest programs that were built.
+/// Built guest programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuestProgram {
-    /// A sum of the programs themselves: sources that differ only in what a guest has no part of give the same.
+    /// A sum of the programs themselves: sources that differ only in what does not reach the guest give the same one.
     pub key: String,
-    /// The folder they are in.
+    /// Their folder.
     folder: PathBuf,
 }
 
 impl GuestProgram {
-    /// The programs in this folder.
+    /// Returns the programs in a folder.
     pub(crate) fn in_folder(folder: PathBuf) -> Result<Self, GuestProgramError> {
         let sum = |name: &str| {
             let path = folder.join(name);
@@ -49,7 +49,7 @@ impl GuestProgram {
         Ok(Self { key, folder })
     }
 
-    /// The program that attempts what a plan asks for.
+    /// The guest program, which makes the containers and attempts.
     pub fn path(&self) -> PathBuf {
         self.folder.join(GUEST)
     }
@@ -60,14 +60,14 @@ impl GuestProgram {
     }
 }
 
-/// The guest program of the workspace in this folder, if it was built from the sources as they are now.
+/// Returns the guest programs of a workspace, if they were built from its current sources.
 pub fn find_built(workspace: &Path, cache: &Cache) -> Result<Option<GuestProgram>, GuestProgramError> {
     let key = sources::key(workspace)?;
     let folder = cache.entry(Area::Guest, &key)?.existing();
     folder.map(GuestProgram::in_folder).transpose()
 }
 
-/// Adds the guest program of the workspace in this folder; every one, if its sources cannot be read.
+/// Adds the guest programs of a workspace; adds all of them if its sources cannot be read.
 pub(crate) fn add_references(workspace: &Path, references: &mut References) {
     references.add(Area::Trees, TARGET);
     match sources::key(workspace) {
@@ -76,7 +76,7 @@ pub(crate) fn add_references(workspace: &Path, references: &mut References) {
     }
 }
 
-/// The guest program of the workspace in this folder, built if need be.
+/// Returns the guest programs of a workspace, built if needed.
 pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<GuestProgram, GuestProgramError> {
     let key = sources::key(workspace)?;
     let entry = cache.entry(Area::Guest, &key)?;
@@ -84,11 +84,11 @@ pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<Gue
         return GuestProgram::in_folder(folder);
     }
     let lock = entry.lock(progress)?;
-    // Another process may have built it while this one waited.
+    // Another process may have built it while this one was waiting.
     if let Some(folder) = lock.entry().existing() {
         return GuestProgram::in_folder(folder);
     }
-    // Held until the programs are copied: clones of the project share the folder.
+    // Locked until the programs are copied: clones of the project share the folder.
     let target = cache.entry(Area::Trees, TARGET)?.lock(progress)?;
     let target_folder = target.entry().path();
     cargo::forget(&target_folder, "harness-");

@@ -1,7 +1,7 @@
-//! The machine the harness runs on: which tools it lacks, and how they get there.
+//! The machine the harness runs on: which tools it lacks, and how to install them.
 //!
-//! [`requirement`] is the table of what is needed and what for, [`distribution`] knows the package managers, [`install`]
-//! brings the two together.
+//! [`requirement`] is the table of what is needed and why, [`distribution`] knows the package managers, and [`install`]
+//! combines the two.
 
 pub mod distribution;
 pub mod install;

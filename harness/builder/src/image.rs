@@ -1,7 +1,7 @@
-//! Guest root file systems: from a recipe to a folder in the cache, and from there to the private copy of one run.
+//! Root file systems for guests: from a manifest to an image in the cache, and from there to the private copy of one run.
 //!
-//! A recipe names Debian packages, and the files it wants of them or that it wants them whole. Nothing of a package is run and no user has to be
-//! mapped, so an image is made by anyone, without privileges, and holds exactly what its recipe says.
+//! A manifest names Debian packages, and which of their files to take, or that it takes them whole. Building an image runs
+//! nothing of a package and maps no users, so it needs no privileges, and the image has exactly what its manifest names.
 
 mod assemble;
 pub mod catalogue;
@@ -26,87 +26,87 @@ use crate::{
     progress::{Progress, Unit},
 };
 
-/// Counts changes of what is made from the same recipe, so that they get another key.
+/// The version of the build; it enters the key, and is raised when the same manifest would make another image.
 const EDITION: &str = "1";
 
-/// An image that was built.
+/// A built image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     /// Its name.
     pub name: ImageName,
-    /// What it was built from, as a hash: equal keys, equal images.
+    /// A hash of everything it was built from: equal keys mean equal images.
     pub key: String,
-    /// Its root folder. A guest must not see it: it gets [`Image::private_copy`].
+    /// Its root folder. A guest must not use it: it gets a [`Image::private_copy`].
     pub folder: PathBuf,
-    /// How a guest is started; `None` if by this project's own init.
+    /// How a guest is started; `None` if this project's own init starts it.
     pub boot: Option<Boot>,
 }
 
-/// Why an image was not built.
+/// Why an image could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// No mirror is known.
+    /// The mirror is not known.
     #[error(transparent)]
     Mirror(#[from] MirrorError),
-    /// A package could not be had.
+    /// A package is not available.
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    /// The packages do not give what the recipe says.
+    /// The packages do not have what the manifest names.
     #[error(transparent)]
     Assemble(#[from] AssembleError),
-    /// The cache failed.
+    /// A cache operation failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
 }
 
 impl ImageError {
-    /// Whether the mirror has a pinned package in that version no more: nothing is wrong here, the suite moved on.
+    /// Reports whether the mirror no longer has a pinned version: the suite has moved on, which is not an error of the manifest.
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Fetch(error) if error.is_gone())
     }
 }
 
-/// The key of what a recipe makes. Comments and order of keys do not count.
-fn key(recipe: &Manifest) -> String {
-    crate::digest::Sha256::of_parts([EDITION.as_bytes(), recipe.contents().as_bytes()]).short()
+/// Returns the key of the image of a manifest. Comments and the order of keys do not affect it.
+fn key(manifest: &Manifest) -> String {
+    crate::digest::Sha256::of_parts([EDITION.as_bytes(), manifest.contents().as_bytes()]).short()
 }
 
-fn image(recipe: &Manifest, folder: PathBuf) -> Image {
-    Image { name: recipe.name.clone(), key: key(recipe), folder, boot: recipe.boot().cloned() }
+fn image(manifest: &Manifest, folder: PathBuf) -> Image {
+    Image { name: manifest.name.clone(), key: key(manifest), folder, boot: manifest.boot().cloned() }
 }
 
-fn entry_name(recipe: &Manifest) -> String {
-    format!("{}-{}", recipe.name, key(recipe))
+fn entry_name(manifest: &Manifest) -> String {
+    format!("{}-{}", manifest.name, key(manifest))
 }
 
-/// Adds what this recipe keeps in the cache.
-pub(crate) fn add_references(recipe: &Manifest, references: &mut References) {
-    references.add(Area::Images, entry_name(recipe));
-    recipe.suites().into_iter().for_each(|suite| references.add_all(Area::Downloads, mirror::lists_of(suite)));
-    recipe.needed().for_each(|needed| needed.add_references(references));
+/// Adds the cache items of a manifest.
+pub(crate) fn add_references(manifest: &Manifest, references: &mut References) {
+    references.add(Area::Images, entry_name(manifest));
+    manifest.suites().into_iter().for_each(|suite| references.add_all(Area::Downloads, mirror::lists_of(suite)));
+    manifest.needed().for_each(|needed| needed.add_references(references));
 }
 
-/// The image of this recipe, if it was built.
-pub fn find_built(recipe: &Manifest, cache: &Cache) -> Result<Option<Image>, CacheError> {
-    Ok(cache.entry(Area::Images, &entry_name(recipe))?.existing().map(|folder| image(recipe, folder)))
+/// Returns the image of a manifest, if it was built.
+pub fn find_built(manifest: &Manifest, cache: &Cache) -> Result<Option<Image>, CacheError> {
+    Ok(cache.entry(Area::Images, &entry_name(manifest))?.existing().map(|folder| image(manifest, folder)))
 }
 
-/// The image of this recipe, built if need be.
-pub fn build(recipe: &Manifest, cache: &Cache, progress: &Progress) -> Result<Image, ImageError> {
-    let entry = cache.entry(Area::Images, &entry_name(recipe))?;
+/// Returns the image of a manifest, built if needed.
+pub fn build(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<Image, ImageError> {
+    let entry = cache.entry(Area::Images, &entry_name(manifest))?;
     if let Some(folder) = entry.existing() {
-        return Ok(image(recipe, folder));
+        return Ok(image(manifest, folder));
     }
     let lock = entry.lock(progress)?;
-    // Another process may have built it while this one waited.
+    // Another process may have built it while this one was waiting.
     if let Some(folder) = lock.entry().existing() {
-        return Ok(image(recipe, folder));
+        return Ok(image(manifest, folder));
     }
-    let packages = fetch::packages(recipe, cache, progress)?;
-    let task = progress.task(&format!("image {}", recipe.name), Unit::Things("packages"), None);
+    let packages = fetch::packages(manifest, cache, progress)?;
+    let task = progress.task(&format!("image {}", manifest.name), Unit::Things("packages"), None);
     let staging = lock.stage_folder()?;
-    assemble::assemble(recipe, &packages, staging.path(), &task)?;
+    assemble::assemble(manifest, &packages, staging.path(), &task)?;
     let folder = staging.publish()?;
     task.finish("built");
-    Ok(image(recipe, folder))
+    Ok(image(manifest, folder))
 }

@@ -1,8 +1,8 @@
-//! The first root file system of a kernel that cannot reach its real one by itself: modules to load, and a program that
-//! loads them and goes on to the real root.
+//! The initial root file system of a kernel that cannot reach its real one by itself: the modules to load, and the init
+//! that loads them and continues on the real root.
 //!
-//! A kernel unpacks what it is handed in the order it stands there (Documentation/driver-api/early-userspace), so the
-//! archive of a kernel's modules, made once with the kernel, and that of the program are put together as they are.
+//! A kernel unpacks concatenated archives in order (Documentation/driver-api/early-userspace), so the archive of a kernel's
+//! modules, made once with the kernel, and that of init are concatenated as they are.
 
 use std::path::PathBuf;
 
@@ -18,21 +18,21 @@ use crate::{
     progress::Progress,
 };
 
-/// Why there is no initramfs.
+/// Why the initramfs could not be made.
 #[derive(Debug, Error)]
 pub enum InitramfsError {
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The cache failed.
+    /// A cache operation failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
 }
 
-/// The initramfs that this kernel is started with, made if need be; `None` if it reaches its root by itself.
+/// Returns the initramfs of a kernel, made if needed; `None` if the kernel reaches its root by itself.
 ///
 /// # Errors
-/// [`InitramfsError`] if it cannot be put together.
+/// [`InitramfsError`] if it cannot be made.
 pub fn of(
     kernel: &Kernel,
     program: &GuestProgram,

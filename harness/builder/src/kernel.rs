@@ -1,7 +1,7 @@
 //! Kernels: from a manifest in `kernels/` to a boot image and its type information in the cache.
 //!
-//! A build is known by its key, a sum over its source, its configuration and the toolchain. What the key names is built
-//! once: [`find_built`] looks, [`build`] looks and then builds.
+//! A build is identified by its key, a sum over its source, its configuration and the toolchain. Each key is built once:
+//! [`find_built`] looks for a build, and [`build`] makes one if there is none.
 
 mod build;
 mod built;
@@ -46,7 +46,7 @@ use fragment::Mismatch;
 use key::Inputs;
 use manifest::{PrebuiltSource, Source};
 
-/// The toolchain a kernel is compiled with, if it is compiled and this machine has one.
+/// Returns the toolchain to compile a kernel with; `None` if it is prebuilt, or if this machine has no toolchain.
 fn toolchain(manifest: &Manifest) -> Result<Option<Toolchain>, CommandError> {
     if matches!(manifest.source, Source::Prebuilt(_)) {
         return Ok(None);
@@ -57,15 +57,15 @@ fn toolchain(manifest: &Manifest) -> Result<Option<Toolchain>, CommandError> {
     }
 }
 
-/// The kernel of this manifest, if it was built from what the manifest says now, with this machine's toolchain. On a
-/// machine without one, such as one that was handed a filled cache, any toolchain's will do, the newest build first.
+/// Returns the kernel of a manifest, if it was built from what the manifest says now, with this machine's toolchain. On a
+/// machine without a toolchain, such as one with a copied cache, a build with any toolchain counts, the newest first.
 ///
-/// A build whose files are damaged does not count.
+/// A build with damaged files does not count.
 pub fn find_built(manifest: &Manifest, cache: &Cache) -> Result<Option<Kernel>, KernelError> {
     find(manifest, &Inputs::of(manifest)?, toolchain(manifest)?.as_ref(), cache)
 }
 
-/// [`find_built`] for inputs and a toolchain that were looked at before.
+/// [`find_built`] for inputs and a toolchain that are known already.
 fn find(
     manifest: &Manifest,
     inputs: &Inputs,
@@ -84,7 +84,7 @@ fn find(
     found.map(|kernel| has_required(manifest, kernel)).transpose()
 }
 
-/// A kernel whose configuration says what its manifest requires.
+/// Errors if the configuration of a kernel lacks what its manifest requires.
 fn has_required(manifest: &Manifest, kernel: Kernel) -> Result<Kernel, KernelError> {
     if manifest.required.is_empty() {
         return Ok(kernel);
@@ -104,15 +104,15 @@ fn entry_name(manifest: &Manifest, key: &str) -> String {
     format!("{}-{key}", manifest.build_name())
 }
 
-/// Adds what this manifest keeps in the cache, whatever toolchain builds it.
+/// Adds the cache items of a manifest, whatever toolchain built them.
 pub(crate) fn add_references(manifest: &Manifest, references: &mut References) {
     let name = manifest.build_name();
-    // A source that cannot be looked at now may be there tomorrow.
+    // A source that cannot be read now may be readable tomorrow.
     let inputs = Inputs::of(manifest).map(|inputs| inputs.key(None)).unwrap_or_default();
     references.add_all(Area::Kernels, format!("{name}-{inputs}"));
     references.add_all(Area::Images, format!("initramfs-{inputs}"));
     if !matches!(manifest.source, Source::Prebuilt(_)) {
-        // The copy for mutants is of the kernel of that name.
+        // The copy for mutants is named like the kernel.
         ["kernel", "mutants"].into_iter().for_each(|kind| references.add(Area::Trees, format!("{kind}-{name}")));
     }
     source::add_downloads(&manifest.source, references);
@@ -126,10 +126,10 @@ fn keys_of_any_toolchain(folder: &Path, manifest: &Manifest, inputs: &str) -> Re
     Ok(names.filter_map(of_build).filter(|key| key.starts_with(inputs)).collect())
 }
 
-/// The kernel of this manifest, fetched and built if need be.
+/// Returns the kernel of a manifest, fetched and built if needed.
 ///
 /// # Errors
-/// [`KernelError`] if it cannot be built, or if somebody edits its source meanwhile.
+/// [`KernelError`] if it cannot be built, or if somebody edits its source during the build.
 pub fn build(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<Kernel, KernelError> {
     let inputs = Inputs::of(manifest)?;
     let toolchain = toolchain(manifest)?;
@@ -138,17 +138,17 @@ pub fn build(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<
     }
     let toolchain = match &manifest.source {
         Source::Prebuilt(_) => None,
-        // Asked again, a machine without one names what it lacks.
+        // Without a toolchain, this second attempt returns the error that names what is missing.
         _ => Some(toolchain.map_or_else(Toolchain::of_this_machine, Ok)?),
     };
     let key = inputs.key(toolchain.as_ref());
     let lock = cache.entry(Area::Kernels, &entry_name(manifest, &key))?.lock(progress)?;
-    // Another process may have built it while this one waited.
+    // Another process may have built it while this one was waiting.
     if let Some(kernel) = find(manifest, &inputs, toolchain.as_ref(), cache)? {
         return Ok(kernel);
     }
     if let Some(damaged) = lock.entry().existing() {
-        progress.note(&format!("{} is damaged, building it again", damaged.display()));
+        progress.note(&format!("{} is damaged; building it again", damaged.display()));
     }
     let dir = match &manifest.source {
         Source::Prebuilt(prebuilt) => unpack(manifest, prebuilt, inputs, cache, &lock, progress)?,
@@ -158,7 +158,7 @@ pub fn build(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<
     has_required(manifest, kernel.map_err(|damage| KernelError::Damaged(damage, manifest.name.clone()))?)
 }
 
-/// Makes a kernel of source; returns the folder of what is kept of it.
+/// Compiles a kernel from source; returns the folder of the files that are kept.
 fn compile(
     manifest: &Manifest,
     inputs: Inputs,
@@ -180,7 +180,7 @@ fn compile(
     Ok(staging.publish()?)
 }
 
-/// Takes apart a kernel that was built elsewhere; returns the folder of what is kept of it.
+/// Unpacks a prebuilt kernel; returns the folder of the files that are kept.
 fn unpack(
     manifest: &Manifest,
     prebuilt: &PrebuiltSource,

@@ -1,4 +1,4 @@
-//! Kernels, images and the guest program: from a manifest to a bootable artefact in the cache.
+//! Builds kernels, images and the guest programs: from a manifest to a bootable artefact in the cache.
 
 pub mod cache;
 pub mod command;
@@ -18,4 +18,6 @@ pub mod objects;
 pub mod progress;
 pub mod project;
 pub mod references;
+#[cfg(test)]
+mod testing;
 pub mod vocabularies;

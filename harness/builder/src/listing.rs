@@ -1,4 +1,4 @@
-//! The files of a folder that describe things by name: kernel manifests, image recipes.
+//! Folders of manifests: the TOML files that describe kernels, images and mutants, by name.
 
 use std::{
     collections::BTreeMap,
@@ -14,39 +14,39 @@ pub enum ListingError {
     /// The folder could not be listed.
     #[error("cannot list the {what}s in {}", path.display())]
     Folder {
-        /// What it describes.
+        /// What its files describe.
         what: &'static str,
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// No file has this name.
-    #[error("no {what} is called `{name}`{}; there are: {}", suggested(.suggestion), .known.join(", "))]
+    #[error("no {what} is named `{name}`{}; available: {}", suggested(.suggestion), .known.join(", "))]
     Unknown {
-        /// What was looked for.
+        /// What its files describe.
         what: &'static str,
-        /// What was asked for.
+        /// The requested name.
         name: String,
         /// A similar name.
         suggestion: Option<String>,
         /// All names.
         known: Vec<String>,
     },
-    /// A glob that is none, or that no name matches.
-    #[error("no {what} matches `{glob}`: {reason}")]
+    /// A glob is not valid, or matches no name.
+    #[error("no {what} matches `{glob}`; {reason}")]
     Glob {
-        /// What was looked for.
+        /// What its files describe.
         what: &'static str,
-        /// As it was given.
+        /// The requested glob.
         glob: String,
-        /// What is wrong with it, or what there is.
+        /// What is wrong with it, or the available names.
         reason: String,
     },
 }
 
 fn suggested(suggestion: &Option<String>) -> String {
-    suggestion.as_ref().map(|name| format!(", did you mean `{name}`?")).unwrap_or_default()
+    suggestion.as_ref().map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
 }
 
 /// The TOML files of a folder, by name.
@@ -57,7 +57,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Lists the files (`*.toml`) of a folder; `what` is the noun for one thing they describe.
+    /// Lists the files (`*.toml`) of a folder; `what` is the noun for what one of them describes.
     ///
     /// # Errors
     /// [`ListingError::Folder`] if it cannot be listed.
@@ -69,17 +69,17 @@ impl Listing {
         Ok(Self { what, files: files.filter_map(named).collect() })
     }
 
-    /// All names, older versions first.
+    /// Returns all names, older versions first.
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.files.keys().map(String::as_str).collect();
         names.sort_by_key(|name| version(name));
         names
     }
 
-    /// The names that this one stands for: all for `all`, those it matches for a glob such as `7.*`, or itself.
+    /// Returns the names that a name stands for: all for `all`, the matching ones for a glob such as `7.*`, or itself.
     ///
     /// # Errors
-    /// [`ListingError::Glob`] if a glob is none or matches nothing. Whether a plain name exists is not looked at.
+    /// [`ListingError::Glob`] if a glob is not valid or matches nothing. A plain name need not exist.
     pub fn matching<'a>(&'a self, name: &'a str) -> Result<Vec<&'a str>, ListingError> {
         if name == "all" {
             return Ok(self.names());
@@ -88,15 +88,15 @@ impl Listing {
             return Ok(vec![name]);
         }
         let wrong = |reason: String| ListingError::Glob { what: self.what, glob: name.to_owned(), reason };
-        let glob = glob::Pattern::new(name).map_err(|error| wrong(error.to_string()))?;
+        let glob = glob::Pattern::new(name).map_err(|error| wrong(error.msg.to_owned()))?;
         let found: Vec<&str> = self.names().into_iter().filter(|name| glob.matches(name)).collect();
-        if found.is_empty() { Err(wrong(format!("there are: {}", self.names().join(", ")))) } else { Ok(found) }
+        if found.is_empty() { Err(wrong(format!("available: {}", self.names().join(", ")))) } else { Ok(found) }
     }
 
-    /// The file of this name.
+    /// Returns the file of this name.
     ///
     /// # Errors
-    /// [`ListingError::Unknown`] with a suggestion if there is none.
+    /// [`ListingError::Unknown`], with a suggestion, if there is none.
     pub fn file(&self, name: &str) -> Result<&Path, ListingError> {
         self.files.get(name).map(PathBuf::as_path).ok_or_else(|| self.unknown(name))
     }
@@ -114,7 +114,7 @@ impl Listing {
     }
 }
 
-/// Sorts names by the numbers in them: `6.9` is older than `6.12`.
+/// Returns the sort key of a name, by the numbers in it: `6.9` is older than `6.12`.
 pub(crate) fn version(name: &str) -> (Vec<u32>, String) {
     let numbers = name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok());
     (numbers.collect(), name.to_owned())
@@ -140,9 +140,9 @@ mod tests {
     fn an_unknown_name_gets_a_suggestion_and_the_list() {
         let listing = listing(&["6.12.toml", "7.3.toml"]);
         let message = listing.file("6.1").unwrap_err().to_string();
-        assert_eq!(message, "no kernel is called `6.1`, did you mean `6.12`?; there are: 6.12, 7.3");
+        insta::assert_snapshot!(message, @"no kernel is named `6.1` (did you mean `6.12`?); available: 6.12, 7.3");
         let message = listing.file("xyz").unwrap_err().to_string();
-        assert_eq!(message, "no kernel is called `xyz`; there are: 6.12, 7.3");
+        insta::assert_snapshot!(message, @"no kernel is named `xyz`; available: 6.12, 7.3");
     }
 
     #[test]
@@ -152,13 +152,14 @@ mod tests {
         assert_eq!(listing.matching("all").unwrap().len(), 4);
         assert_eq!(listing.matching("9.9").unwrap(), ["9.9"]);
         let error = listing.matching("8.*").unwrap_err().to_string();
-        assert!(error.contains("no kernel matches `8.*`") && error.contains("there are: 6.1, 6.12"), "{error}");
-        assert!(matches!(listing.matching("[6"), Err(ListingError::Glob { .. })));
+        insta::assert_snapshot!(error, @"no kernel matches `8.*`; available: 6.1, 6.12, 7.2-debian, 7.3");
+        let error = listing.matching("[6").unwrap_err();
+        insta::assert_snapshot!(error, @"no kernel matches `[6`; invalid range pattern");
     }
 
     #[test]
     fn a_missing_folder_is_named() {
         let error = Listing::of_folder("kernel", Path::new("/nonexistent/kernels")).unwrap_err().to_string();
-        assert!(error.contains("/nonexistent/kernels"), "{error}");
+        insta::assert_snapshot!(error, @"cannot list the kernels in /nonexistent/kernels");
     }
 }

@@ -1,4 +1,4 @@
-//! The Debian mirror this machine uses, and packages fetched from it without touching the machine's own apt.
+//! The Debian mirror this machine uses, and packages fetched from it without changing the machine's own apt.
 
 mod archive;
 mod kernel_package;
@@ -17,25 +17,25 @@ pub use kernel_package::{KernelPackage, numbers};
 /// The environment variable that overrides the mirror.
 pub const MIRROR_VARIABLE: &str = "BPF_TOKEN_HARNESS_MIRROR";
 
-/// Why it is not known where Debian packages come from.
+/// Why the Debian mirror is not known.
 #[derive(Debug, Error)]
 pub enum MirrorError {
-    /// apt is configured for no Debian archive.
+    /// apt has no Debian archive configured.
     #[error(
-        "this machine's apt knows no Debian archive; set {MIRROR_VARIABLE} to the URL of one: the folder that holds \
+        "this machine's apt has no Debian archive configured; set {MIRROR_VARIABLE} to the URL of one: the folder with \
          `dists` and `pool`"
     )]
     Unknown,
     /// The override is not a URL.
     #[error(
-        "{MIRROR_VARIABLE} is set to `{value}`, which is no URL that apt can read: it starts with http://, https:// or file:/"
+        "{MIRROR_VARIABLE} is set to `{value}`, which is not a URL for apt: it must start with http://, https:// or file:/"
     )]
     BadOverride {
-        /// What was set.
+        /// Its value.
         value: String,
     },
-    /// apt could not be asked.
-    #[error("cannot ask apt for this machine's mirror; {MIRROR_VARIABLE} sets one without apt's help")]
+    /// apt does not report its archives.
+    #[error("cannot get this machine's mirror from apt; set {MIRROR_VARIABLE} to name one")]
     Apt(#[from] CommandError),
 }
 
@@ -49,13 +49,13 @@ pub(crate) fn unpack(package: &Path, into: &Path) -> Result<(), CommandError> {
 pub struct Mirror(String);
 
 impl Mirror {
-    /// The mirror the environment names, or the one this machine's apt is set to.
+    /// Returns the mirror the environment names, or else the one in this machine's apt configuration.
     pub fn of_this_machine() -> Result<Self, MirrorError> {
         if let Some(value) = env::var_os(MIRROR_VARIABLE).filter(|value| !value.is_empty()) {
             return value.to_string_lossy().parse();
         }
         let format = "$(CREATED_BY)\t$(RELEASE)\t$(REPO_URI)";
-        // Without --no-release-info nothing is listed before the first `apt-get update`.
+        // Without --no-release-info, apt lists nothing before the first `apt-get update`.
         let targets = command::output(|shell| {
             cmd!(shell, "apt-get indextargets --no-release-info --format {format}").env("LC_ALL", "C")
         })?;
@@ -63,12 +63,12 @@ impl Mirror {
         configured(&targets, &os_release).ok_or(MirrorError::Unknown)
     }
 
-    /// A mirror by its URL.
+    /// Returns the mirror at a URL.
     pub(crate) fn of_url(url: &str) -> Self {
         Self(url.trim_end_matches('/').to_owned())
     }
 
-    /// The URL, without a slash at its end.
+    /// The URL, without a trailing slash.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -77,7 +77,7 @@ impl Mirror {
 impl FromStr for Mirror {
     type Err = MirrorError;
 
-    /// The mirror a person named.
+    /// Checks the URL of a mirror that a person named.
     fn from_str(url: &str) -> Result<Self, MirrorError> {
         if is_fetchable(url) { Ok(Self::of_url(url)) } else { Err(MirrorError::BadOverride { value: url.to_owned() }) }
     }
@@ -89,14 +89,14 @@ impl fmt::Display for Mirror {
     }
 }
 
-/// Whether apt can fetch from this URL without somebody changing a disk.
+/// Reports whether apt can fetch from this URL without a person changing a disk.
 fn is_fetchable(url: &str) -> bool {
     ["http://", "https://", "file:/", "mirror://", "mirror+"].iter().any(|scheme| url.starts_with(scheme))
         && !url.contains(char::is_whitespace)
 }
 
-/// The main archive among the index files apt is set to fetch: `kind<TAB>release<TAB>URL`, one a line. What apt prints is
-/// the same for one-line and deb822 sources.
+/// Returns the main archive among the index files apt is configured to fetch: `kind<TAB>release<TAB>URL`, one per line.
+/// apt prints the same for one-line and deb822 sources.
 fn configured(targets: &str, os_release: &str) -> Option<Mirror> {
     let value = |key: &str| {
         let line = os_release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
@@ -105,7 +105,7 @@ fn configured(targets: &str, os_release: &str) -> Option<Mirror> {
     if value("ID") != "debian" {
         return None;
     }
-    // The security and update archives have releases of other names, such as `bookworm-security`.
+    // The security and update archives have other release names, such as `bookworm-security`.
     let main = [value("VERSION_CODENAME"), "stable", "oldstable", "testing", "unstable", "sid"];
     targets.lines().find_map(|line| match line.split('\t').collect::<Vec<_>>()[..] {
         ["Packages", release, url] if main.contains(&release) && is_fetchable(url) => Some(Mirror::of_url(url)),
@@ -142,9 +142,10 @@ mod tests {
     #[test]
     fn an_override_must_be_a_url() {
         assert_eq!("http://m.example/debian/".parse::<Mirror>().unwrap().as_str(), "http://m.example/debian");
-        for value in ["mirror.example", "ftp://x", "http://a b", "/srv/debian"] {
-            let message = value.parse::<Mirror>().unwrap_err().to_string();
-            assert!(message.contains(MIRROR_VARIABLE) && message.contains(value), "{message}");
+        for value in ["mirror.example", "ftp://x", "http://a b"] {
+            assert!(matches!(value.parse::<Mirror>(), Err(MirrorError::BadOverride { .. })), "{value}");
         }
+        let error = "/srv/debian".parse::<Mirror>().unwrap_err();
+        insta::assert_snapshot!(error, @"BPF_TOKEN_HARNESS_MIRROR is set to `/srv/debian`, which is not a URL for apt: it must start with http://, https:// or file:/");
     }
 }

@@ -17,28 +17,28 @@ use crate::{
     progress::{Progress, Unit},
 };
 
-/// What a source of an object is called.
+/// The file name suffix of sources.
 const SOURCE: &str = ".bpf.c";
-/// What an object is called.
+/// The file name suffix of objects.
 const OBJECT: &str = ".bpf.o";
 
-/// How clang is called: for BPF, with BTF (`-g`), without which libbpf finds no maps.
+/// The options of clang: for BPF, with BTF (`-g`), without which libbpf finds no maps.
 const FLAGS: [&str; 6] = ["-target", "bpf", "-g", "-O2", "-Wall", "-Werror"];
 
-/// Objects that were compiled.
+/// Compiled objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Objects {
     folder: PathBuf,
 }
 
 impl Objects {
-    /// The object compiled from `NAME.bpf.c`; it is not there if there is no such source.
+    /// Returns the path of the object compiled from `NAME.bpf.c`; it does not exist if there is no such source.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}{OBJECT}"))
     }
 }
 
-/// Why there are no objects.
+/// Why the objects are not available.
 #[derive(Debug, Error)]
 pub enum ObjectsError {
     /// A source could not be read.
@@ -46,35 +46,35 @@ pub enum ObjectsError {
     Source {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// clang could not be asked for its version.
-    #[error("cannot ask clang for its version")]
+    /// clang does not report its version.
+    #[error("cannot get the version of clang")]
     Compiler(#[source] CommandError),
     /// An object does not compile.
     #[error("{} does not compile", path.display())]
     Compile {
         /// Its source.
         path: PathBuf,
-        /// What clang said.
+        /// The error of clang.
         source: CommandError,
     },
-    /// The cache failed.
+    /// A cache operation failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
 }
 
-/// The objects of the sources in this folder, if they were compiled from what is there now.
+/// Returns the objects of the sources in a folder, if they were compiled from the current sources.
 ///
 /// # Errors
-/// [`ObjectsError`] if a source or the cache cannot be read, or if there is no clang.
+/// [`ObjectsError`] if a source or the cache cannot be read, or if clang is missing.
 pub fn find_built(sources: &Path, cache: &Cache) -> Result<Option<Objects>, ObjectsError> {
     let files = files(sources)?;
     Ok(cache.entry(Area::Objects, &key(sources, &files)?)?.existing().map(|folder| Objects { folder }))
 }
 
-/// Adds the objects of the sources in this folder; all there are, if the compiler cannot be asked.
+/// Adds the objects of the sources in a folder; adds all objects if clang does not report its version.
 pub(crate) fn add_references(sources: &Path, references: &mut References) {
     match files(sources).and_then(|files| key(sources, &files)) {
         Ok(key) => references.add(Area::Objects, key),
@@ -82,10 +82,10 @@ pub(crate) fn add_references(sources: &Path, references: &mut References) {
     }
 }
 
-/// The objects of the sources in this folder, compiled if need be.
+/// Returns the objects of the sources in a folder, compiled if needed.
 ///
 /// # Errors
-/// [`ObjectsError`] with clang's own message if one does not compile.
+/// [`ObjectsError`], with clang's message, if one does not compile.
 pub fn build(sources: &Path, cache: &Cache, progress: &Progress) -> Result<Objects, ObjectsError> {
     let files = files(sources)?;
     let entry = cache.entry(Area::Objects, &key(sources, &files)?)?;
@@ -93,7 +93,7 @@ pub fn build(sources: &Path, cache: &Cache, progress: &Progress) -> Result<Objec
         return Ok(Objects { folder });
     }
     let lock = entry.lock(progress)?;
-    // Another process may have compiled them while this one waited.
+    // Another process may have compiled them while this one was waiting.
     if let Some(folder) = lock.entry().existing() {
         return Ok(Objects { folder });
     }
@@ -109,7 +109,7 @@ pub fn build(sources: &Path, cache: &Cache, progress: &Progress) -> Result<Objec
     Ok(Objects { folder: staging.publish()? })
 }
 
-/// In the sources' own folder, so that an object says the same wherever they are.
+/// Compiles one object. clang runs in the folder of the sources, so that the object is the same wherever the folder is.
 fn compile(sources: &Path, name: &str, into: &Path) -> Result<(), ObjectsError> {
     let (source, object) = (format!("{name}{SOURCE}"), into.join(format!("{name}{OBJECT}")));
     let compiled = command::output(|shell| {
@@ -119,7 +119,7 @@ fn compile(sources: &Path, name: &str, into: &Path) -> Result<(), ObjectsError> 
     compiled.map(drop).map_err(|error| ObjectsError::Compile { path: sources.join(&source), source: error })
 }
 
-/// The names of all files in the folder, headers too, in one order everywhere; none if there is no folder.
+/// Returns the names of all source files in a folder, headers included, in a fixed order; none if there is no folder.
 fn files(sources: &Path) -> Result<Vec<String>, ObjectsError> {
     let failed = |source| ObjectsError::Source { path: sources.to_owned(), source };
     let entries = match fs::read_dir(sources) {
@@ -136,7 +136,7 @@ fn files(sources: &Path) -> Result<Vec<String>, ObjectsError> {
     Ok(names)
 }
 
-/// A hash of the sources, the compiler and the flags.
+/// Computes a hash of the sources, the compiler and the flags.
 fn key(sources: &Path, files: &[String]) -> Result<String, ObjectsError> {
     let mut parts = vec![FLAGS.join(" ").into_bytes()];
     if !files.is_empty() {
@@ -150,7 +150,7 @@ fn key(sources: &Path, files: &[String]) -> Result<String, ObjectsError> {
     Ok(Sha256::of_parts(parts.iter().map(Vec::as_slice)).to_string()[..32].to_owned())
 }
 
-/// What clang says of itself, asked once.
+/// Returns clang's version, which is queried once.
 fn compiler() -> Result<&'static str, ObjectsError> {
     static ANSWER: OnceLock<String> = OnceLock::new();
     if let Some(answer) = ANSWER.get() {
@@ -193,13 +193,18 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_compile_is_named_with_clangs_words() {
+    fn an_object_that_does_not_compile_is_named_with_clangs_error() {
         let cache_folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(cache_folder.path()).unwrap();
         let folder = sources(&[("bad.bpf.c", "int bad\n")]);
         let error = build(folder.path(), &cache, &Progress::silent()).unwrap_err();
-        let ObjectsError::Compile { path, source } = &error else { panic!("{error:?}") };
-        assert!(path.ends_with("bad.bpf.c") && source.to_string().contains("expected ';'"), "{source}");
+        let ObjectsError::Compile { source: CommandError::Failed { command, tail, .. }, .. } = &error else {
+            panic!("{error:?}")
+        };
+        let message = error.to_string().replace(folder.path().to_str().unwrap(), "/SOURCES");
+        insta::assert_snapshot!(message, @"/SOURCES/bad.bpf.c does not compile");
+        assert!(command.starts_with("cd ") && command.contains(" && clang -target bpf -g -O2 "), "{command}");
+        assert!(tail.starts_with("bad.bpf.c:1:8: error: "), "{tail}");
         assert_eq!(find_built(folder.path(), &cache).unwrap(), None);
     }
 }

@@ -1,6 +1,6 @@
-//! Shows how long work gets on: bars on a terminal, a line now and then elsewhere, nothing where JSON is wanted.
+//! Shows the progress of long work: bars on a terminal, occasional lines elsewhere, nothing where JSON is wanted.
 //!
-//! Everything goes to standard error, so standard output carries results alone.
+//! All of it goes to standard error, so standard output has only results.
 
 use std::{
     env, fmt,
@@ -11,7 +11,7 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-/// How often a plain log hears of a task that is under way.
+/// How often a running task writes a line to a plain log.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What a task counts.
@@ -19,18 +19,18 @@ const LINE_INTERVAL: Duration = Duration::from_secs(10);
 pub enum Unit {
     /// Bytes, shown as MiB.
     Bytes,
-    /// Things, named by this plural noun.
+    /// Things, with their plural noun.
     Things(&'static str),
 }
 
 /// Where progress is shown. Cheap to clone; clones share the terminal.
 #[derive(Clone)]
 pub struct Progress {
-    sink: Sink,
+    output: Output,
 }
 
 #[derive(Clone)]
-enum Sink {
+enum Output {
     Silent,
     Lines(Arc<Mutex<dyn Write + Send>>),
     Bars(MultiProgress),
@@ -38,20 +38,20 @@ enum Sink {
 
 impl fmt::Debug for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.sink {
-            Sink::Silent => "Progress(silent)",
-            Sink::Lines(_) => "Progress(lines)",
-            Sink::Bars(_) => "Progress(bars)",
+        f.write_str(match self.output {
+            Output::Silent => "Progress(silent)",
+            Output::Lines(_) => "Progress(lines)",
+            Output::Bars(_) => "Progress(bars)",
         })
     }
 }
 
 impl Progress {
-    /// Bars if standard error is a terminal that can move its cursor (`TERM` is not `dumb`), plain lines if not.
+    /// Shows bars if standard error is a terminal that can move its cursor (`TERM` is not `dumb`), otherwise plain lines.
     pub fn detect() -> Self {
         let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         if io::stderr().is_terminal() && !is_dumb {
-            Self { sink: Sink::Bars(MultiProgress::new()) }
+            Self { output: Output::Bars(MultiProgress::new()) }
         } else {
             Self::lines(io::stderr())
         }
@@ -59,37 +59,37 @@ impl Progress {
 
     /// Shows nothing.
     pub fn silent() -> Self {
-        Self { sink: Sink::Silent }
+        Self { output: Output::Silent }
     }
 
-    /// Plain lines to this writer.
+    /// Writes plain lines to a writer.
     pub fn lines(writer: impl Write + Send + 'static) -> Self {
-        Self { sink: Sink::Lines(Arc::new(Mutex::new(writer))) }
+        Self { output: Output::Lines(Arc::new(Mutex::new(writer))) }
     }
 
-    /// Plain lines kept in memory, for tests of what a user is told.
+    /// Keeps plain lines in memory, for tests of what a user sees.
     pub fn captured() -> (Self, Captured) {
         let captured = Captured::default();
         (Self::lines(captured.clone()), captured)
     }
 
-    /// Says one thing that stays on the screen.
+    /// Prints a line that stays on the screen.
     pub fn note(&self, text: &str) {
-        match &self.sink {
-            Sink::Silent => {}
-            Sink::Lines(writer) => write_line(writer, text),
-            // Without a terminal that would print nothing: fall back to the stream itself.
-            Sink::Bars(bars) => bars.println(text).unwrap_or_else(|_| eprintln!("{text}")),
+        match &self.output {
+            Output::Silent => {}
+            Output::Lines(writer) => write_line(writer, text),
+            // Without a terminal this would print nothing: fall back to the stream itself.
+            Output::Bars(bars) => bars.println(text).unwrap_or_else(|_| eprintln!("{text}")),
         }
     }
 
-    /// Starts a task. With a `total` the end is in sight; without one only the count is shown.
+    /// Starts a task. Without a `total`, only the count is shown.
     pub fn task(&self, label: &str, unit: Unit, total: Option<u64>) -> Task {
-        let bar = match &self.sink {
-            Sink::Bars(bars) => Some(bars.add(bar(label, unit, total))),
+        let bar = match &self.output {
+            Output::Bars(bars) => Some(bars.add(bar(label, unit, total))),
             _ => None,
         };
-        let state = State { done: 0, total, detail: String::new(), said: Instant::now() };
+        let state = State { done: 0, total, detail: String::new(), reported: Instant::now() };
         let task = Task {
             progress: self.clone(),
             label: label.to_owned(),
@@ -105,12 +105,12 @@ impl Progress {
     }
 }
 
-/// What plain lines were written to a [`Progress::captured`].
+/// The plain lines written to a [`Progress::captured`].
 #[derive(Clone, Debug, Default)]
 pub struct Captured(Arc<Mutex<Vec<u8>>>);
 
 impl Captured {
-    /// All lines so far.
+    /// Returns all lines so far.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&lock(&self.0)).into_owned()
     }
@@ -126,13 +126,13 @@ impl Write for Captured {
     }
 }
 
-/// Progress is a courtesy: a thread that panicked while it reported does not stop the others from reporting.
+/// Locks a mutex even if it is poisoned: a thread that panicked while reporting does not stop the others from reporting.
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn write_line(writer: &Mutex<dyn Write + Send>, text: &str) {
-    // Nobody is left to hear that standard error is gone.
+    // If standard error is gone, nobody can read an error about it.
     let _ = writeln!(lock(writer), "{text}");
 }
 
@@ -157,8 +157,7 @@ fn style(unit: Unit, total: Option<u64>) -> ProgressStyle {
     ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// A piece of work that is under way. Dropping it unfinished takes its bar away without a word: the error that stopped
-/// it is reported elsewhere.
+/// Work under way. Dropping it unfinished removes its bar silently: the error that stopped it is reported elsewhere.
 #[derive(Debug)]
 pub struct Task {
     progress: Progress,
@@ -174,7 +173,7 @@ struct State {
     done: u64,
     total: Option<u64>,
     detail: String,
-    said: Instant,
+    reported: Instant,
 }
 
 impl Task {
@@ -184,21 +183,21 @@ impl Task {
         self.set(done);
     }
 
-    /// Sets how much is done.
+    /// Sets the amount that is done.
     pub fn set(&self, done: u64) {
         let mut state = lock(&self.state);
         state.done = done;
         match &self.bar {
             Some(bar) => bar.set_position(done),
-            None if state.said.elapsed() >= LINE_INTERVAL => {
-                state.said = Instant::now();
+            None if state.reported.elapsed() >= LINE_INTERVAL => {
+                state.reported = Instant::now();
                 self.progress.note(&self.describe(&state));
             }
             None => {}
         }
     }
 
-    /// Sets how much there is to do, where that shows only after the start.
+    /// Sets the total amount, if it is known only after the start.
     pub fn total(&self, total: u64) {
         lock(&self.state).total = Some(total);
         if let Some(bar) = &self.bar {
@@ -207,7 +206,7 @@ impl Task {
         }
     }
 
-    /// Says what is being worked on; shown beside the bar and in the next line.
+    /// Sets the current item; shown beside the bar and in the next line.
     pub fn detail(&self, text: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(text.to_owned());
@@ -215,7 +214,7 @@ impl Task {
         text.clone_into(&mut lock(&self.state).detail);
     }
 
-    /// Ends the task with a line that stays.
+    /// Ends the task with a line that stays on the screen.
     pub fn finish(self, text: &str) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -246,7 +245,7 @@ impl Drop for Task {
     }
 }
 
-/// A size in bytes as people read it: `0 B`, `4.0 KiB`, `1.6 GiB`.
+/// Formats a size in bytes for people: `0 B`, `4.0 KiB`, `1.6 GiB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     let mut amount = bytes as f64 / 1024.0;
@@ -262,7 +261,7 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// A duration as people read it: `0.4 s`, `12.0 s`, `10 min 4 s`.
+/// Formats a duration for people: `0.4 s`, `12.0 s`, `10 min 4 s`.
 pub fn seconds(duration: Duration) -> String {
     let whole = duration.as_secs();
     if whole < 60 { format!("{:.1} s", duration.as_secs_f64()) } else { format!("{} min {} s", whole / 60, whole % 60) }
@@ -292,11 +291,11 @@ mod tests {
     }
 
     #[test]
-    fn a_log_hears_of_long_work_with_its_count() {
+    fn a_log_shows_long_work_with_its_count() {
         let (progress, captured) = Progress::captured();
         let task = progress.task("download", Unit::Bytes, Some(4 << 20));
         task.detail("linux.tar.xz");
-        lock(&task.state).said -= LINE_INTERVAL;
+        lock(&task.state).reported -= LINE_INTERVAL;
         task.set(1 << 20);
         assert_eq!(captured.text(), "download\ndownload: 1.0 MiB of 4.0 MiB, linux.tar.xz (0.0 s)\n");
     }

@@ -1,4 +1,4 @@
-//! Where the project's own files are.
+//! The paths of the project's own files.
 
 use std::{
     env,
@@ -17,9 +17,9 @@ pub struct Project {
     root: PathBuf,
 }
 
-/// No folder of the project was found.
+/// The project's folder was not found.
 #[derive(Clone, Debug, Error)]
-#[error("no folder with kernels/, images/ and scenarios/ in or above {}; run this from the project", start.display())]
+#[error("no folder with kernels/, images/ and scenarios/ in or above {}; run this in the project", start.display())]
 pub struct NoProject {
     start: PathBuf,
 }
@@ -27,7 +27,7 @@ pub struct NoProject {
 const LANDMARKS: [&str; 4] = ["Cargo.toml", "kernels", "images", "scenarios"];
 
 impl Project {
-    /// The project that this program was started for: by cargo (`CARGO_MANIFEST_DIR`, which `cargo nextest` also sets
+    /// Finds the project that this program was started for: by cargo (`CARGO_MANIFEST_DIR`, which `cargo nextest` also sets
     /// for an archive unpacked elsewhere), or from a folder within it.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl Project {
         Self::above(&env::var_os("CARGO_MANIFEST_DIR").map_or_else(here, PathBuf::from))
     }
 
-    /// The project in this folder or the nearest above it.
+    /// Finds the project in a folder or the nearest one above it.
     ///
     /// # Errors
     /// [`NoProject`] if there is none.
@@ -47,37 +47,37 @@ impl Project {
         Ok(Self { root: root.to_owned() })
     }
 
-    /// The folder itself.
+    /// The project's folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Kernel manifests.
+    /// The folder of kernel manifests.
     pub fn kernels(&self) -> PathBuf {
         self.root.join("kernels")
     }
 
-    /// Image recipes.
+    /// The folder of image manifests.
     pub fn images(&self) -> PathBuf {
         self.root.join("images")
     }
 
-    /// Scenario files.
+    /// The folder of scenario files.
     pub fn scenarios(&self) -> PathBuf {
         self.root.join("scenarios")
     }
 
-    /// Sources of the BPF objects that scenarios load.
+    /// The folder with the sources of the BPF objects that scenarios load.
     pub fn objects(&self) -> PathBuf {
         self.scenarios().join("objects/src")
     }
 
-    /// The list of packages with BPF objects that readers and least grants are tried on; a project need not have it.
+    /// The list of packages with the corpus of BPF objects; a project need not have it.
     pub fn specimens(&self) -> PathBuf {
         self.root.join("harness/objects/packages.toml")
     }
 
-    /// The committed vocabularies: a kernel's name and its file's text, the oldest kernel first.
+    /// Reads the committed vocabularies: each kernel's name and its file's text, the oldest kernel first.
     ///
     /// # Errors
     /// If the folder or a file in it cannot be read.
@@ -105,9 +105,10 @@ mod tests {
     }
 
     #[test]
-    fn elsewhere_it_is_an_error_that_names_the_place() {
+    fn elsewhere_the_error_names_the_folder() {
         let elsewhere = tempfile::tempdir().unwrap();
         let error = Project::above(elsewhere.path()).unwrap_err().to_string();
-        assert!(error.contains(elsewhere.path().to_str().unwrap()), "{error}");
+        let error = error.replace(elsewhere.path().to_str().unwrap(), "/ELSEWHERE");
+        insta::assert_snapshot!(error, @"no folder with kernels/, images/ and scenarios/ in or above /ELSEWHERE; run this in the project");
     }
 }

@@ -1,4 +1,4 @@
-//! What the files of a project refer to in the cache: its manifests, recipes and sources as they are now.
+//! The cache items that the files of a project refer to: its current manifests and sources.
 
 use thiserror::Error;
 
@@ -11,30 +11,30 @@ use crate::{
     project::Project,
 };
 
-/// Why it is not known what a project refers to. Nothing is of no use then.
+/// Why it is not known what a project refers to. Nothing in the cache counts as unreferenced then.
 #[derive(Debug, Error)]
 pub enum ReferencesError {
-    /// A kernel's manifest cannot be used.
+    /// A kernel manifest is not valid.
     #[error(transparent)]
     Kernels(#[from] CatalogueError),
     /// A folder of the project cannot be listed.
     #[error(transparent)]
     Listing(#[from] ListingError),
-    /// An image's recipe cannot be used.
+    /// An image manifest is not valid.
     #[error(transparent)]
     Images(#[from] image::catalogue::CatalogueError),
-    /// The list of packages with objects cannot be used.
+    /// The list of packages of the corpus is not valid.
     #[error(transparent)]
-    Specimens(#[from] corpus::CorpusError),
-    /// A file of mutants cannot be used.
+    Corpus(#[from] corpus::CorpusError),
+    /// A file of mutants is not valid.
     #[error(transparent)]
     Mutants(#[from] mutant::MutantError),
 }
 
-/// Everything a project refers to.
+/// Returns everything a project refers to.
 ///
 /// # Errors
-/// [`ReferencesError`] if any of its manifests, recipes or mutants cannot be read.
+/// [`ReferencesError`] if any of its manifests or mutants cannot be read.
 pub fn of(project: &Project) -> Result<References, ReferencesError> {
     let mut references = References::default();
     let kernels = kernel::Catalogue::of_folder(&project.kernels())?;

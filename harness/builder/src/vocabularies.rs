@@ -1,4 +1,4 @@
-//! The committed vocabularies: what is known of kernels' names without building any.
+//! The committed vocabularies: the names that kernels know, without building any.
 
 use std::{io, path::PathBuf};
 
@@ -10,11 +10,11 @@ use thiserror::Error;
 
 use crate::{kernel::Manifest, project::Project};
 
-/// The vocabularies, each with the name and release of its kernel, in the order of releases.
+/// The vocabularies, each with the name and release of its kernel, sorted by release.
 #[derive(Clone, Debug)]
 pub struct Vocabularies(Vec<(String, Release, Vocabulary)>);
 
-/// Why the vocabularies cannot be had.
+/// Why the vocabularies cannot be read.
 #[derive(Debug, Error)]
 pub enum VocabulariesError {
     /// The folder or a file in it cannot be read.
@@ -22,13 +22,13 @@ pub enum VocabulariesError {
     Folder {
         /// The folder.
         folder: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A file is called like no release, or holds something else.
-    #[error("the vocabulary of kernel {kernel} in {}", folder.display())]
+    /// The name of a file is not a release, or its contents are not a vocabulary.
+    #[error("cannot read the vocabulary of kernel {kernel} in {}", folder.display())]
     Vocabulary {
-        /// Whose it is.
+        /// The kernel.
         kernel: String,
         /// The folder.
         folder: PathBuf,
@@ -38,7 +38,7 @@ pub enum VocabulariesError {
 }
 
 impl Vocabularies {
-    /// Reads those of a project.
+    /// Reads the vocabularies of a project.
     ///
     /// # Errors
     /// [`VocabulariesError`] if one cannot be read.
@@ -56,17 +56,17 @@ impl Vocabularies {
         files.into_iter().map(read).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Every name that a kernel of this project knows.
+    /// Returns every name that a kernel of this project knows.
     pub fn known_names(&self) -> KnownNames {
         KnownNames::of(self.0.iter().map(|(_, _, vocabulary)| vocabulary))
     }
 
-    /// All of them, with the releases of their kernels.
+    /// Iterates over all of them, with the releases of their kernels.
     pub fn iter(&self) -> impl Iterator<Item = (Release, &Vocabulary)> {
         self.0.iter().map(|(_, release, vocabulary)| (*release, vocabulary))
     }
 
-    /// The one of this kernel, of one that is alike, or of the newest release that is not later.
+    /// Returns the vocabulary of a kernel, else of the nearest one in `alike`, else of the newest release that is not later.
     pub fn of(&self, manifest: &Manifest, release: Release) -> Option<&Vocabulary> {
         let named = |name: &str| self.0.iter().find(|(known, ..)| known == name);
         let own = named(manifest.name.as_str());

@@ -1,28 +1,28 @@
 //! The parts of a cache folder.
 
-/// The folder of the locks of all entries.
+/// The folder with the locks of all entries.
 pub(super) const LOCKS: &str = "locks";
 
-/// A part of the cache, one sub-folder each.
+/// A part of the cache, with a sub-folder of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Area {
-    /// What came over the network, verified.
+    /// Verified downloads.
     Downloads,
     /// Built kernels.
     Kernels,
-    /// Kernels with a bug put in on purpose, apart from the real ones.
+    /// Mutants, kept apart from other kernels.
     Mutants,
-    /// Source and object trees that make the next kernel build a short one.
+    /// Source and object trees, kept for incremental kernel builds.
     Trees,
     /// Guest root file systems.
     Images,
-    /// The static guest program.
+    /// The static guest programs.
     Guest,
     /// BPF objects for scenarios.
     Objects,
     /// Outcomes of scenarios.
     Store,
-    /// Run folders.
+    /// Folders of runs.
     Runs,
 }
 

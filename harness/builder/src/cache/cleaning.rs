@@ -1,7 +1,7 @@
-//! Freeing space: what of a cache is of no use any more, and removing it.
+//! Freeing space: decides what of a cache is no longer needed, and removes it.
 //!
-//! [`Plan::new`] decides from an [`Inventory`] alone; [`Plan::carry_out`] removes what it says, item by item under the
-//! item's own lock.
+//! [`Plan::new`] decides from an [`Inventory`] alone. [`Plan::carry_out`] removes the planned items one by one, each under
+//! its own lock.
 
 use std::{
     collections::BTreeSet,
@@ -15,13 +15,13 @@ use super::{
 };
 use crate::file;
 
-/// What was not used for so long is old.
+/// An item that was not used for longer than this is old.
 pub const OLD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// A nameless leftover may be in use by somebody who holds no lock of its own for less than this.
+/// A temporary folder has no lock of its own; one that was used within this time may still be in use.
 const SETTLED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What the files of a project refer to.
+/// The cache items that the files of a project refer to.
 #[derive(Clone, Debug, Default)]
 pub struct References {
     names: BTreeSet<(&'static str, String)>,
@@ -34,37 +34,37 @@ impl References {
         self.names.insert((area.folder(), name.into()));
     }
 
-    /// Adds all items whose names begin so.
+    /// Adds all items whose names start with a prefix.
     pub fn add_all(&mut self, area: Area, prefix: impl Into<String>) {
         self.prefixes.push((area.folder(), prefix.into()));
     }
 
-    /// Whether an item is referred to.
+    /// Reports whether an item is referred to.
     pub fn has(&self, area: Area, name: &str) -> bool {
-        let begins = |(of, prefix): &(&str, String)| *of == area.folder() && name.starts_with(prefix.as_str());
-        self.names.contains(&(area.folder(), name.to_owned())) || self.prefixes.iter().any(begins)
+        let matches = |(of, prefix): &(&str, String)| *of == area.folder() && name.starts_with(prefix.as_str());
+        self.names.contains(&(area.folder(), name.to_owned())) || self.prefixes.iter().any(matches)
     }
 }
 
-/// How much of the selected areas is to go.
+/// How much to remove from the selected areas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CleanScope {
-    /// What is of no use any more.
+    /// Items that are no longer needed.
     Idle,
-    /// Everything that no living process uses.
+    /// Everything that no running process uses.
     Everything,
 }
 
-/// Why an item goes.
+/// Why an item is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemovalReason {
-    /// No manifest, recipe or source of the project refers to it.
+    /// No manifest or source of the project refers to it.
     Unreferenced,
-    /// It was not used for [`OLD`].
+    /// It was not used for longer than [`OLD`].
     Old,
-    /// A process that is gone left it half made.
+    /// A process that has ended left it incomplete.
     Leftover,
-    /// Somebody asked for everything.
+    /// The user asked to remove everything.
     Asked,
 }
 
@@ -73,8 +73,8 @@ impl fmt::Display for RemovalReason {
         f.pad(match self {
             Self::Unreferenced => "nothing in the project refers to it",
             Self::Old => "not used for 30 days",
-            Self::Leftover => "left by a process that is gone",
-            Self::Asked => "asked for",
+            Self::Leftover => "left by a process that has ended",
+            Self::Asked => "requested",
         })
     }
 }
@@ -84,54 +84,54 @@ impl fmt::Display for RemovalReason {
 pub struct Plan {
     /// In the order of the inventory.
     pub doomed: Vec<(Item, RemovalReason)>,
-    /// Whether VMs run that may use kernels, images, programs and outcomes.
+    /// Whether VMs are running that may use kernels, images, programs and outcomes.
     pub vms_run: bool,
 }
 
-/// What came of removing.
+/// The result of removing items.
 #[derive(Debug, Default)]
 pub struct Freed {
-    /// How many items are gone.
+    /// The number of removed items.
     pub items: usize,
-    /// What they took, in bytes.
+    /// The space they took, in bytes.
     pub bytes: u64,
-    /// What was left alone, with the reason.
+    /// The items that were kept, with the reason.
     pub left: Vec<(Item, String)>,
 }
 
 impl Plan {
-    /// Decides which items of these areas go.
+    /// Decides which items of these areas to remove.
     pub fn new(
         inventory: &Inventory,
         references: &References,
         areas: &[Area],
-        reach: CleanScope,
+        scope: CleanScope,
         now: SystemTime,
     ) -> Self {
         let selected = inventory.items.iter().filter(|item| areas.contains(&item.area));
-        let doomed = selected.filter_map(|item| Some((item.clone(), why(item, references, reach, now)?)));
+        let doomed = selected.filter_map(|item| Some((item.clone(), removal_reason(item, references, scope, now)?)));
         Self { doomed: doomed.collect(), vms_run: inventory.items.iter().any(|item| item.lives) }
     }
 
-    /// What it would free of an area, in bytes.
+    /// The space it would free in an area, in bytes.
     pub fn bytes(&self, area: Area) -> u64 {
         self.of(area).map(|(item, _)| item.bytes).sum()
     }
 
-    /// What it would remove of an area.
+    /// The items it would remove from an area.
     pub fn of(&self, area: Area) -> impl Iterator<Item = &(Item, RemovalReason)> {
         self.doomed.iter().filter(move |(item, _)| item.area == area)
     }
 
-    /// Removes what it says. What a process holds locked is left alone, as is what running VMs may use.
+    /// Removes the planned items. Keeps items that a process has locked, and those that running VMs may use.
     ///
     /// # Errors
-    /// [`CacheError`] at the first item that cannot be removed; what was removed until then is gone.
+    /// [`CacheError`] at the first item that cannot be removed; earlier items are already gone.
     pub fn carry_out(&self, cache: &Cache) -> Result<Freed, CacheError> {
         let mut freed = Freed::default();
         for (item, _) in &self.doomed {
             let left = if self.vms_run && is_of_vms(item.area) {
-                Some("VMs run that may use it".to_owned())
+                Some("running VMs may use it".to_owned())
             } else {
                 remove(item, cache)?
             };
@@ -147,14 +147,14 @@ impl Plan {
     }
 }
 
-/// Why an item goes; `None` if it stays.
-fn why(item: &Item, references: &References, reach: CleanScope, now: SystemTime) -> Option<RemovalReason> {
+/// Returns why an item is removed; `None` if it is kept.
+fn removal_reason(item: &Item, references: &References, scope: CleanScope, now: SystemTime) -> Option<RemovalReason> {
     let unused_for = |span| now.duration_since(item.used).is_ok_and(|since| since > span);
     let referenced = || references.has(item.area, &item.name);
-    match (kind(item), reach) {
+    match (kind(item), scope) {
         (Kind::Kept, _) => None,
-        (Kind::Nameless, _) => unused_for(SETTLED).then_some(RemovalReason::Leftover),
-        (Kind::HalfMade, _) => Some(RemovalReason::Leftover),
+        (Kind::Temporary, _) => unused_for(SETTLED).then_some(RemovalReason::Leftover),
+        (Kind::Incomplete, _) => Some(RemovalReason::Leftover),
         (Kind::Whole, _) if item.area == Area::Runs => Some(RemovalReason::Leftover),
         (Kind::Whole, CleanScope::Everything) => Some(RemovalReason::Asked),
         (Kind::Whole, CleanScope::Idle) => match item.area {
@@ -165,56 +165,57 @@ fn why(item: &Item, references: &References, reach: CleanScope, now: SystemTime)
     }
 }
 
-/// What an item is by its name.
+/// What kind of item a name stands for.
 enum Kind {
-    /// Somebody lives in it, or it is small and found anew.
+    /// It is in use, or small and found anew.
     Kept,
-    /// A folder for one download or one unpacking.
-    Nameless,
-    /// What is built beside an entry before it is renamed; the entry's lock guards it.
-    HalfMade,
+    /// A temporary folder for one download or one unpacked archive.
+    Temporary,
+    /// A build beside an entry that is not renamed yet; the entry's lock guards it.
+    Incomplete,
+    /// A complete entry.
     Whole,
 }
 
 fn kind(item: &Item) -> Kind {
-    let is_folder_of_a_run = item.name.starts_with(|first: char| first.is_ascii_digit());
+    let is_run = item.name.starts_with(|first: char| first.is_ascii_digit());
     match item.area {
-        Area::Runs if item.lives || !is_folder_of_a_run => Kind::Kept,
-        _ if entry_of(&item.name).is_some_and(|name| name != item.name) => Kind::HalfMade,
+        Area::Runs if item.lives || !is_run => Kind::Kept,
+        _ if entry_of(&item.name).is_some_and(|name| name != item.name) => Kind::Incomplete,
         Area::Store if !item.name.contains('.') => Kind::Kept,
-        _ if item.name.starts_with('.') || item.name.contains("/.") => Kind::Nameless,
+        _ if item.name.starts_with('.') || item.name.contains("/.") => Kind::Temporary,
         _ => Kind::Whole,
     }
 }
 
-/// The name of the entry that an item is, or is a half-made part of; `None` for what has no entry.
+/// Returns the name of the entry that an item is, or is an incomplete build of; `None` if it has no entry.
 fn entry_of(name: &str) -> Option<&str> {
-    let half = [".partial-", ".replaced-"].iter().find_map(|prefix| name.strip_prefix(prefix));
-    half.or_else(|| (!name.starts_with('.') && !name.contains('/')).then_some(name))
+    let incomplete = [".partial-", ".replaced-"].iter().find_map(|prefix| name.strip_prefix(prefix));
+    incomplete.or_else(|| (!name.starts_with('.') && !name.contains('/')).then_some(name))
 }
 
-/// Whether running VMs, or a run between two VMs, may use what is in an area.
+/// Reports whether running VMs, or a run between two VMs, may use the items of an area.
 fn is_of_vms(area: Area) -> bool {
     matches!(area, Area::Kernels | Area::Mutants | Area::Images | Area::Guest | Area::Objects | Area::Store)
 }
 
-/// Removes one item; why not, if somebody uses it.
+/// Removes an item; returns why not, if it is in use.
 fn remove(item: &Item, cache: &Cache) -> Result<Option<String>, CacheError> {
     if item.area == Area::Runs && inventory::is_alive(&cache.root().join(item.area.folder()).join(&item.name)) {
         return Ok(Some("a process runs VMs in it".to_owned()));
     }
     let lock = match entry_of(&item.name) {
         Some(name) if item.area != Area::Runs => match cache.entry(item.area, name) {
-            // A name of nothing that the cache makes.
-            Err(CacheError::BadName { .. }) => return Ok(Some("it is not of the cache".to_owned())),
+            // The cache makes no entry of this name.
+            Err(CacheError::BadName { .. }) => return Ok(Some("the cache did not make it".to_owned())),
             entry => Some(entry?.lock_if_free()?),
         },
         _ => None,
     };
     match lock {
-        Some(Err(holder)) => Ok(Some(format!("{holder} holds it"))),
+        Some(Err(holder)) => Ok(Some(format!("{holder} has locked it"))),
         Some(Ok(lock)) if entry_of(&item.name) == Some(item.name.as_str()) => lock.discard().map(|()| None),
-        // A half-made item under its entry's lock, or one that has no lock.
+        // An incomplete build, under its entry's lock, or an item without a lock.
         _ => {
             let path = cache.root().join(item.area.folder()).join(&item.name);
             file::remove(&path).map_err(CacheError::io("remove", &path)).map(|()| None)

@@ -1,4 +1,4 @@
-//! One artefact of the cache: its lock, the staging place it is built in, and the step that makes it visible.
+//! One artefact of the cache: its lock, the staging path it is built at, and the step that makes it visible.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -10,7 +10,7 @@ use std::{
 use super::{area::Area, error::CacheError};
 use crate::{file::remove, progress::Progress};
 
-/// A named place in the cache, whether or not something is there.
+/// A named path in the cache, whether or not it exists.
 #[derive(Clone, Debug)]
 pub struct Entry {
     folder: PathBuf,
@@ -24,32 +24,32 @@ impl Entry {
         Self { folder, locks, area, name: name.to_owned() }
     }
 
-    /// The final place, absolute.
+    /// The absolute final path.
     pub fn path(&self) -> PathBuf {
         self.folder.join(&self.name)
     }
 
-    /// The final place if something is there. What is there is whole: it was renamed into place.
+    /// Returns the final path if it exists. It is complete then: it was renamed to this path.
     pub fn existing(&self) -> Option<PathBuf> {
         Some(self.path()).filter(|path| path.exists())
     }
 
-    /// Takes the lock of this entry; while another process (or thread) holds it, says so once and waits.
+    /// Takes the lock of this entry. If another process (or thread) has it, reports that once and waits.
     ///
-    /// The kernel drops the lock when its holder ends, however it ends.
+    /// The kernel releases the lock when its holder ends, for whatever reason.
     pub fn lock(self, progress: &Progress) -> Result<Lock, CacheError> {
-        let place = self.path();
+        let target = self.path();
         match self.try_lock()? {
             Attempt::Taken(lock) => Ok(lock),
             Attempt::Held { entry, mut file, path } => {
-                progress.note(&format!("waiting for {}: {} holds it", place.display(), holder(&mut file)));
+                progress.note(&format!("waiting for {}: {} has locked it", target.display(), holder(&mut file)));
                 file.lock().map_err(CacheError::io("lock", &path))?;
                 Lock::signed(entry, file, &path)
             }
         }
     }
 
-    /// Takes the lock of this entry if nobody holds it; otherwise says who does.
+    /// Takes the lock of this entry if it is free; otherwise returns its holder.
     pub fn lock_if_free(self) -> Result<Result<Lock, String>, CacheError> {
         Ok(match self.try_lock()? {
             Attempt::Taken(lock) => Ok(lock),
@@ -71,13 +71,13 @@ impl Entry {
     }
 }
 
-/// What came of asking for a lock without waiting.
+/// The result of trying to lock without waiting.
 enum Attempt {
     Taken(Lock),
     Held { entry: Entry, file: File, path: PathBuf },
 }
 
-/// Who signed a lock file last, for a message only.
+/// Reads who signed a lock file last, for messages only.
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
     match file.rewind().and_then(|()| file.take(20).read_to_string(&mut text)) {
@@ -92,7 +92,7 @@ fn sign(file: &mut File) -> io::Result<()> {
     writeln!(file, "{}", process::id())
 }
 
-/// The right to change one entry, held until it is dropped.
+/// The exclusive right to change an entry, until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
     entry: Entry,
@@ -110,21 +110,21 @@ impl Lock {
         &self.entry
     }
 
-    /// A handle that keeps the lock held for as long as somebody has it open. As the standard input of a child it keeps
-    /// others out until the child has ended, even if this process is killed first.
+    /// Returns a handle that holds the lock as long as it is open. As standard input of a child it keeps others out until
+    /// the child has ended, even if this process is killed first.
     pub fn handle(&self) -> Result<File, CacheError> {
         self.file.try_clone().map_err(CacheError::io("share the lock of", &self.entry.path()))
     }
 
-    /// An empty folder beside the final place, for building in. What an interrupted build of this entry left is removed.
+    /// Creates an empty folder beside the final path, to build in. Removes what an interrupted build of this entry left.
     pub fn stage_folder(&self) -> Result<Staging<'_>, CacheError> {
         let staging = self.stage()?;
         fs::create_dir(&staging.path).map_err(CacheError::io("create", &staging.path))?;
         Ok(staging)
     }
 
-    /// A path beside the final place where nothing is yet, for writing a file (or anything else) to. What an
-    /// interrupted build of this entry left is removed.
+    /// Returns an unused path beside the final one, to write a file (or anything else) to. Removes what an interrupted
+    /// build of this entry left.
     pub fn stage(&self) -> Result<Staging<'_>, CacheError> {
         for stale in [self.beside("partial"), self.beside("replaced")] {
             remove(&stale).map_err(CacheError::io("remove", &stale))?;
@@ -132,8 +132,8 @@ impl Lock {
         Ok(Staging { lock: self, path: self.beside("partial"), published: false })
     }
 
-    /// Removes the entry, and what an interrupted build of it left. A reader sees all of it or nothing; links are removed,
-    /// not followed.
+    /// Removes the entry, and what an interrupted build of it left. A reader sees all of it or nothing. Removes links, and
+    /// does not follow them.
     pub fn discard(&self) -> Result<(), CacheError> {
         let (path, replaced) = (self.entry.path(), self.beside("replaced"));
         for stale in [self.beside("partial"), replaced.clone()] {
@@ -150,7 +150,7 @@ impl Lock {
     }
 }
 
-/// Something being built; removed when it is dropped before [`Staging::publish`].
+/// A build under way; removed when it is dropped before [`Staging::publish`].
 #[derive(Debug)]
 pub struct Staging<'a> {
     lock: &'a Lock,
@@ -159,13 +159,12 @@ pub struct Staging<'a> {
 }
 
 impl Staging<'_> {
-    /// Where to build.
+    /// The path to build at.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes everything to the disk and puts it in its final place, replacing what is there; the final place is
-    /// returned.
+    /// Flushes everything to the disk, moves it to its final path, where it replaces what is there, and returns that path.
     pub fn publish(mut self) -> Result<PathBuf, CacheError> {
         sync(&self.path).map_err(CacheError::io("write out", &self.path))?;
         let target = self.lock.entry.path();
@@ -190,8 +189,8 @@ impl Drop for Staging<'_> {
     }
 }
 
-/// Writes a file, or a folder with all in it, to the disk. A folder takes its whole file system along: source trees have
-/// nearly a hundred thousand files, and one call is faster than one for each.
+/// Flushes a file, or a folder with everything in it, to the disk. For a folder this flushes its whole file system:
+/// source trees have nearly a hundred thousand files, and one call is faster than one per file.
 fn sync(path: &Path) -> io::Result<()> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() { Ok(rustix::fs::syncfs(&file)?) } else { file.sync_all() }
@@ -226,8 +225,8 @@ mod tests {
         let staging = lock.stage_folder().unwrap();
         fs::write(staging.path().join("f"), "1").unwrap();
         assert_eq!(lock.entry().existing(), None);
-        let place = staging.publish().unwrap();
-        assert_eq!(fs::read_to_string(place.join("f")).unwrap(), "1");
+        let path = staging.publish().unwrap();
+        assert_eq!(fs::read_to_string(path.join("f")).unwrap(), "1");
         assert_eq!(names(&cache), ["a"]);
     }
 
@@ -268,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_one_waits_and_is_told_for_whom() {
+    fn the_second_one_waits_and_reports_the_holder() {
         let (_folder, cache) = cache();
         let held = lock(&cache, "a");
         let (progress, log) = Progress::captured();
@@ -282,6 +281,8 @@ mod tests {
         drop(held);
         receiver.recv_timeout(Duration::from_secs(10)).unwrap();
         waiter.join().unwrap();
-        assert!(log.text().contains(&format!("process {} holds it", process::id())), "{}", log.text());
+        let held = cache.root().join("images/a");
+        let expected = format!("waiting for {}: process {} has locked it\n", held.display(), process::id());
+        assert_eq!(log.text(), expected);
     }
 }

@@ -13,11 +13,11 @@ pub const CACHE_VARIABLE: &str = "BPF_TOKEN_HARNESS_CACHE";
 /// Why the cache could not be used.
 #[derive(Debug, Error)]
 pub enum CacheError {
-    /// Neither of the variables that say where it is was set.
-    #[error("there is no place for the cache: set {CACHE_VARIABLE}, XDG_CACHE_HOME or HOME")]
+    /// None of the variables that name its folder is set.
+    #[error("no folder for the cache: set {CACHE_VARIABLE}, XDG_CACHE_HOME or HOME")]
     NoPlace,
-    /// A name that cannot be a file name.
-    #[error("`{name}` cannot name an entry of the cache: use letters, digits and . - _ + ~ only")]
+    /// The name cannot be a file name.
+    #[error("`{name}` cannot name a cache entry: use only letters, digits and . - _ + ~")]
     BadName {
         /// The refused name.
         name: String,
@@ -25,11 +25,11 @@ pub enum CacheError {
     /// A file operation failed.
     #[error("cannot {action} {} in the cache; {}", path.display(), hint(source))]
     Io {
-        /// What was tried, as a verb.
+        /// The attempted operation, as a verb.
         action: &'static str,
-        /// Where.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -40,16 +40,18 @@ impl CacheError {
     }
 }
 
-/// What to do about a failed file operation.
+/// Returns advice for a failed file operation.
 fn hint(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            format!("the disk is full: free some space, or set {CACHE_VARIABLE} to a folder on a larger one")
+            format!("the disk is full: free some space, or set {CACHE_VARIABLE} to a folder on a larger disk")
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotADirectory => {
-            format!("set {CACHE_VARIABLE} to a folder you may write to")
+            format!("set {CACHE_VARIABLE} to a writable folder")
         }
-        _ => format!("the folder can be moved by {CACHE_VARIABLE}, and deleted: everything in it can be made again"),
+        _ => format!(
+            "{CACHE_VARIABLE} names another folder; the cache can be deleted: everything in it can be made again"
+        ),
     }
 }
 
@@ -58,8 +60,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_named_as_such() {
-        let error = CacheError::io("write to", Path::new("/c/x"))(io::ErrorKind::StorageFull.into());
-        assert!(error.to_string().contains("the disk is full"), "{error}");
+    fn each_kind_of_failure_has_its_advice() {
+        let failed = |kind: io::ErrorKind| CacheError::io("write to", Path::new("/c/x"))(kind.into()).to_string();
+        insta::assert_snapshot!(failed(io::ErrorKind::StorageFull), @"cannot write to /c/x in the cache; the disk is full: free some space, or set BPF_TOKEN_HARNESS_CACHE to a folder on a larger disk");
+        insta::assert_snapshot!(failed(io::ErrorKind::PermissionDenied), @"cannot write to /c/x in the cache; set BPF_TOKEN_HARNESS_CACHE to a writable folder");
+        insta::assert_snapshot!(failed(io::ErrorKind::Other), @"cannot write to /c/x in the cache; BPF_TOKEN_HARNESS_CACHE names another folder; the cache can be deleted: everything in it can be made again");
+        insta::assert_snapshot!(CacheError::NoPlace, @"no folder for the cache: set BPF_TOKEN_HARNESS_CACHE, XDG_CACHE_HOME or HOME");
+        insta::assert_snapshot!(CacheError::BadName { name: "a/b".into() }, @"`a/b` cannot name a cache entry: use only letters, digits and . - _ + ~");
     }
 }

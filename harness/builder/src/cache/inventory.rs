@@ -1,4 +1,4 @@
-//! What is in a cache folder: read without changing it, and without following links.
+//! The contents of a cache folder, read without changing it and without following links.
 
 use std::{
     collections::HashSet,
@@ -15,15 +15,15 @@ use walkdir::WalkDir;
 use super::area::{Area, LOCKS};
 use crate::file;
 
-/// The file in a run's folder that is locked as long as the run lives.
+/// The file in a run's folder that is locked while the run lasts.
 const RUN_LOCK: &str = "lock";
 
 /// Why a folder cannot be read as a cache.
 #[derive(Debug, Error)]
 pub enum InventoryError {
-    /// There is something in it that we never put there.
+    /// It contains something that the harness never puts there.
     #[error(
-        "{} holds `{stranger}`, which is no part of a cache of this project: nothing in it is touched; is {} set to \
+        "{} contains `{stranger}`, which is not part of a cache of this project, so nothing in it was touched; is {} set to \
          the wrong folder?",
         root.display(),
         super::error::CACHE_VARIABLE
@@ -39,23 +39,23 @@ pub enum InventoryError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
-/// One thing that can be removed by itself.
+/// A part of the cache that can be removed by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// Where it belongs.
+    /// The area it belongs to.
     pub area: Area,
-    /// Its name in the area's folder; an outcome's has one `/`.
+    /// Its name in the area's folder; the name of an outcome has one `/`.
     pub name: String,
-    /// What it takes on the disk, in bytes. A file of several names counts where it is met first.
+    /// Its size on the disk, in bytes. A file with several names counts once, for the first item it is found in.
     pub bytes: u64,
     /// When it was last made, changed or locked for use.
     pub used: SystemTime,
-    /// Whether a living process runs VMs in it; only run folders tell.
+    /// Whether a running process has VMs in it; always false outside folders of runs.
     pub lives: bool,
 }
 
@@ -67,10 +67,10 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Looks through a cache folder; one that is not there is empty.
+    /// Reads a cache folder. A missing one is empty.
     ///
     /// # Errors
-    /// [`InventoryError::NotOurs`] if there is anything in it that the cache never makes, or an area is a link.
+    /// [`InventoryError::NotOurs`] if it contains anything that the cache never makes, or if an area is a link.
     pub fn of(root: &Path) -> Result<Self, InventoryError> {
         check_ours(root)?;
         let mut reader = Reader { root, seen: HashSet::new(), items: Vec::new() };
@@ -78,13 +78,13 @@ impl Inventory {
         Ok(Self { items: reader.items })
     }
 
-    /// What an area takes, in bytes.
+    /// The size of an area, in bytes.
     pub fn bytes(&self, area: Area) -> u64 {
         self.items.iter().filter(|item| item.area == area).map(|item| item.bytes).sum()
     }
 }
 
-/// Refuses a folder in which anything is not of ours.
+/// Errors if a folder contains anything that the cache never makes.
 fn check_ours(root: &Path) -> Result<(), InventoryError> {
     let is_ours = |name: &str| name == LOCKS || Area::ALL.iter().any(|area| area.folder() == name);
     for entry in listing(root)? {
@@ -99,7 +99,7 @@ fn check_ours(root: &Path) -> Result<(), InventoryError> {
 
 struct Reader<'a> {
     root: &'a Path,
-    /// Files of several names that were met.
+    /// Files with several names that were already counted.
     seen: HashSet<(u64, u64)>,
     items: Vec<Item>,
 }
@@ -109,11 +109,13 @@ impl Reader<'_> {
         let folder = self.root.join(area.folder());
         let mut names = names(&folder)?;
         if area == Area::Store {
-            // Its files are in a folder for each two first letters.
-            let all = names.into_iter().map(|shelf| Ok((self::names(&folder.join(&shelf))?, shelf)));
+            // Its files are in one folder per first two letters.
+            let all = names.into_iter().map(|prefix| Ok((self::names(&folder.join(&prefix))?, prefix)));
             let all: Vec<(Vec<String>, String)> = all.collect::<Result<_, InventoryError>>()?;
-            names =
-                all.iter().flat_map(|(files, shelf)| files.iter().map(move |file| format!("{shelf}/{file}"))).collect();
+            names = all
+                .iter()
+                .flat_map(|(files, prefix)| files.iter().map(move |file| format!("{prefix}/{file}")))
+                .collect();
         }
         names.into_iter().try_for_each(|name| self.item(area, &folder.join(&name), name))
     }
@@ -129,7 +131,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What a file takes, or a folder with all in it. Links count themselves, and what goes meanwhile does not count.
+    /// Returns the size of a file, or of a folder with everything in it. Does not follow links, and ignores files that
+    /// disappear meanwhile.
     fn bytes(&mut self, path: &Path) -> Result<u64, InventoryError> {
         const BLOCK: u64 = 512;
         let mut sum = 0;
@@ -150,12 +153,12 @@ impl Reader<'_> {
     }
 }
 
-/// Whether a process runs VMs in this folder.
+/// Reports whether a process runs VMs in this folder.
 pub(super) fn is_alive(run: &Path) -> bool {
     matches!(File::open(run.join(RUN_LOCK)).map(|file| file.try_lock()), Ok(Err(TryLockError::WouldBlock)))
 }
 
-/// What is there, itself; `None` if it is gone meanwhile.
+/// Returns the metadata of a path itself; `None` if it is gone meanwhile.
 fn metadata(path: &Path) -> Result<Option<Metadata>, InventoryError> {
     match path.symlink_metadata() {
         Ok(metadata) => Ok(Some(metadata)),
@@ -164,7 +167,7 @@ fn metadata(path: &Path) -> Result<Option<Metadata>, InventoryError> {
     }
 }
 
-/// The sorted names in a folder; none if it is gone, or no folder.
+/// Returns the sorted names in a folder; none if it is gone, or not a folder.
 fn names(folder: &Path) -> Result<Vec<String>, InventoryError> {
     let mut names: Vec<String> =
         listing(folder)?.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
@@ -210,13 +213,15 @@ mod tests {
 
     #[test]
     fn a_folder_that_holds_anything_else_is_refused_unread() {
-        for stranger in ["Documents", "notes.txt"] {
+        let refused = |stranger: &str| {
             let folder = tempfile::tempdir().unwrap();
             write(&folder.path().join("downloads/a.deb"), 1);
             write(&folder.path().join(stranger), 1);
             let message = Inventory::of(folder.path()).unwrap_err().to_string();
-            assert!(message.contains(stranger) && message.contains("BPF_TOKEN_HARNESS_CACHE"), "{message}");
-        }
+            message.replace(folder.path().to_str().unwrap(), "/CACHE")
+        };
+        insta::assert_snapshot!(refused("Documents/a"), @"/CACHE contains `Documents`, which is not part of a cache of this project, so nothing in it was touched; is BPF_TOKEN_HARNESS_CACHE set to the wrong folder?");
+        insta::assert_snapshot!(refused("notes.txt"), @"/CACHE contains `notes.txt`, which is not part of a cache of this project, so nothing in it was touched; is BPF_TOKEN_HARNESS_CACHE set to the wrong folder?");
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/usr", folder.path().join("images")).unwrap();
         assert!(matches!(Inventory::of(folder.path()), Err(InventoryError::NotOurs { .. })));
@@ -224,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_lives_is_told_from_one_that_was_killed() {
+    fn a_running_run_differs_from_one_that_was_killed() {
         let folder = tempfile::tempdir().unwrap();
         write(&folder.path().join("runs/1-0/lock"), 0);
         write(&folder.path().join("runs/2-0/lock"), 0);

@@ -1,4 +1,4 @@
-//! One run of cargo that makes static executables.
+//! The cargo command that builds static executables.
 
 use std::{
     env, fs,
@@ -16,15 +16,15 @@ use crate::{
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const PROFILE: &str = "guest";
 
-/// What makes a program static and quick to start: no interpreter to load, no relocations to apply.
+/// Flags that make a program static and quick to start: no interpreter to load, no relocations to apply.
 pub(super) const FLAGS: &str =
     "target.x86_64-unknown-linux-gnu.rustflags=['-Ctarget-feature=+crt-static','-Crelocation-model=static']";
 
-/// Variables of an outer cargo or of the user that would change what is built.
+/// Variables of an outer cargo, or of the user, that would change the build.
 const NOT_INHERITED: [&str; 5] =
     ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"];
 
-/// Builds `packages` of `workspace`; the executables are in the folder returned, named like their packages.
+/// Builds `packages` of `workspace`. Returns the folder of the executables, which are named like their packages.
 pub(super) fn build(
     workspace: &Path,
     packages: &[&str],
@@ -42,18 +42,18 @@ pub(super) fn build(
     Ok(target_folder.join(TARGET).join(PROFILE))
 }
 
-/// Has cargo compile the crates whose names begin like this anew. It tells crates of a workspace apart by their path
-/// within it, and would take what another clone compiled for its own as soon as that is younger than the sources.
+/// Makes cargo recompile the crates whose names start with `prefix`. Cargo identifies crates of a workspace by their path
+/// within it, and would reuse what another clone compiled if that is newer than the sources.
 pub(super) fn forget(target_folder: &Path, prefix: &str) {
     let fingerprints = target_folder.join(TARGET).join(PROFILE).join(".fingerprint");
     let Ok(entries) = fs::read_dir(fingerprints) else { return };
     let ours = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
-    // One that cannot be removed is one that cargo cannot write either, and it will say so.
+    // If one cannot be removed, cargo cannot write it either and reports that.
     ours.for_each(|entry| drop(fs::remove_dir_all(entry.path())));
 }
 
 fn command(workspace: &Path, packages: &[&str], target_folder: &Path) -> Command {
-    // Not xshell: it is listened to while it runs. Within a cargo command this is the very cargo that runs it.
+    // Not xshell: its output is read while it runs. Within a cargo command, `CARGO` is the cargo that runs it.
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace).stdin(Stdio::null());
     command.args(["build", "--locked", "--color=never", "--message-format=json-render-diagnostics"]);
@@ -66,7 +66,7 @@ fn command(workspace: &Path, packages: &[&str], target_folder: &Path) -> Command
     command
 }
 
-/// A message of cargo's, as far as it is read (<https://doc.rust-lang.org/cargo/reference/external-tools.html>).
+/// The parts of cargo's messages that are used (<https://doc.rust-lang.org/cargo/reference/external-tools.html>).
 #[derive(Deserialize)]
 struct Message {
     reason: String,
@@ -78,7 +78,7 @@ struct MessageTarget {
     name: String,
 }
 
-/// The crate that a line of cargo's output says is done.
+/// Returns the crate that a line of cargo's output reports as finished.
 fn finished_crate(line: &str) -> Option<String> {
     let message: Message = serde_json::from_str(line).ok()?;
     (message.reason == "compiler-artifact").then_some(message.target?.name)
@@ -125,10 +125,12 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_shows_what_cargo_said_and_how_to_repeat_it() {
+    fn a_failure_shows_cargos_error_and_how_to_repeat_it() {
         let nowhere = tempfile::tempdir().unwrap();
         let error = build(nowhere.path(), &["p"], &nowhere.path().join("t"), &Progress::silent()).unwrap_err();
-        let message = error.to_string();
-        assert!(message.contains("could not find `Cargo.toml`") && message.contains("build --locked"), "{message}");
+        let CommandError::Failed { command, tail, .. } = &error else { panic!("{error:?}") };
+        assert!(command.ends_with(" --package p"), "{command}");
+        let tail = tail.replace(nowhere.path().to_str().unwrap(), "/WORKSPACE");
+        insta::assert_snapshot!(tail, @"error: could not find `Cargo.toml` in `/WORKSPACE` or any parent directory");
     }
 }

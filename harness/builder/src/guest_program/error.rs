@@ -1,4 +1,4 @@
-//! Why there is no guest program.
+//! Why the guest program is not available.
 
 use std::{io, path::PathBuf};
 
@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::{cache::CacheError, command::CommandError};
 
-/// Why there is no guest program.
+/// Why the guest program is not available.
 #[derive(Debug, Error)]
 pub enum GuestProgramError {
     /// A source file could not be read.
@@ -14,34 +14,34 @@ pub enum GuestProgramError {
     Source {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// A program that was built could not be read.
-    #[error("cannot read the guest program {}; remove its folder, and it is built again", path.display())]
+    #[error("cannot read the guest program {}; to build it again, remove its folder", path.display())]
     Program {
         /// The program.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The compiler could not be asked for its version.
-    #[error("cannot ask the Rust compiler for its version")]
+    /// The compiler does not report its version.
+    #[error("cannot get the version of the Rust compiler")]
     Compiler(#[source] CommandError),
     /// The build failed.
-    #[error("the guest program cannot be built")]
+    #[error("cannot build the guest program")]
     Build(#[source] CommandError),
-    /// What was built could not be copied to the cache.
+    /// A built program could not be copied to the cache.
     #[error("cannot copy {} to {}", from.display(), to.display())]
     Copy {
-        /// What was built.
+        /// The built program.
         from: PathBuf,
-        /// Where it belongs.
+        /// Its path in the cache.
         to: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The cache failed.
+    /// A cache operation failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
 }

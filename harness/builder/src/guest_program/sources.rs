@@ -1,4 +1,4 @@
-//! What the guest program is made of, as one hash.
+//! A hash of everything the guest program is made from.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use xshell::cmd;
 use super::{cargo, error::GuestProgramError};
 use crate::{command, digest::Sha256, file};
 
-/// Files and folders of the workspace that decide what the programs do.
+/// The files and folders of the workspace that determine the programs.
 const SOURCES: &[&str] = &[
     "Cargo.toml",
     "Cargo.lock",
@@ -25,7 +25,7 @@ const SOURCES: &[&str] = &[
     "harness/protocol/src",
 ];
 
-/// A hash of the sources, the compiler and the flags. The same sources give the same key wherever they are.
+/// Computes a hash of the sources, the compiler and the flags. Equal sources have equal keys, whatever their folder.
 pub(super) fn key(workspace: &Path) -> Result<String, GuestProgramError> {
     let mut parts = vec![cargo::FLAGS.as_bytes().to_vec(), compiler()?.as_bytes().to_vec()];
     for name in files(workspace)? {
@@ -36,7 +36,7 @@ pub(super) fn key(workspace: &Path) -> Result<String, GuestProgramError> {
     Ok(Sha256::of_parts(parts.iter().map(Vec::as_slice)).to_string()[..32].to_owned())
 }
 
-/// What the compiler says of itself, asked once: through rustup the answer takes longer than all the rest.
+/// Returns the compiler's version, which is queried once: through rustup that takes longer than everything else.
 fn compiler() -> Result<&'static str, GuestProgramError> {
     static ANSWER: OnceLock<String> = OnceLock::new();
     if let Some(answer) = ANSWER.get() {
@@ -46,13 +46,13 @@ fn compiler() -> Result<&'static str, GuestProgramError> {
     Ok(ANSWER.get_or_init(|| answer))
 }
 
-/// All source files, relative to the workspace, in one order everywhere.
+/// Lists all source files, relative to the workspace and in a fixed order.
 fn files(workspace: &Path) -> Result<Vec<PathBuf>, GuestProgramError> {
-    // Editors leave hidden files that come and go.
-    let is_meant = |entry: &DirEntry| !entry.file_name().as_encoded_bytes().starts_with(b".");
+    // Editors create and remove hidden files.
+    let is_source = |entry: &DirEntry| !entry.file_name().as_encoded_bytes().starts_with(b".");
     let mut found = Vec::new();
     for source in SOURCES.iter().map(|source| workspace.join(source)) {
-        for entry in WalkDir::new(&source).follow_links(true).into_iter().filter_entry(is_meant) {
+        for entry in WalkDir::new(&source).follow_links(true).into_iter().filter_entry(is_source) {
             let entry = entry.map_err(|error| {
                 let (path, source) = file::walked(&source, error);
                 GuestProgramError::Source { path, source }
@@ -117,6 +117,7 @@ mod tests {
         let folder = workspace();
         fs::remove_file(folder.path().join("Cargo.lock")).unwrap();
         let error = key(folder.path()).unwrap_err();
-        assert!(error.to_string().contains("Cargo.lock"), "{error}");
+        let message = error.to_string().replace(folder.path().to_str().unwrap(), "/WORKSPACE");
+        insta::assert_snapshot!(message, @"cannot read /WORKSPACE/Cargo.lock, a source of the guest program");
     }
 }

@@ -1,13 +1,13 @@
-//! Linux distributions, as far as their package managers differ.
+//! Linux distributions, by their package managers.
 
 use std::{fs, path::Path};
 
-/// A family of distributions that shares one package manager and its package names.
+/// A family of distributions with the same package manager and package names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Distribution {
-    /// Debian, Ubuntu and what derives from them: `apt-get`.
+    /// Debian, Ubuntu and their derivatives: `apt-get`.
     Debian,
-    /// Fedora and its enterprise relatives: `dnf`.
+    /// Fedora and its enterprise derivatives: `dnf`.
     Fedora,
     /// Arch Linux: `pacman`.
     Arch,
@@ -16,7 +16,7 @@ pub enum Distribution {
 }
 
 impl Distribution {
-    /// The distribution this program runs on, from the file os-release(5) describes; `None` for one it does not know.
+    /// Returns the distribution this program runs on, from the file os-release(5) describes; `None` for an unknown one.
     pub fn detect() -> Option<Self> {
         ["/etc/os-release", "/usr/lib/os-release"]
             .iter()
@@ -24,7 +24,7 @@ impl Distribution {
             .and_then(|text| Self::from_os_release(&text))
     }
 
-    /// Reads `ID`, then the words of `ID_LIKE`, as os-release(5) asks.
+    /// Reads `ID`, then the words of `ID_LIKE`, as os-release(5) specifies.
     pub fn from_os_release(text: &str) -> Option<Self> {
         ["ID", "ID_LIKE"].iter().find_map(|key| value(text, key)?.split_whitespace().find_map(Self::from_id))
     }
@@ -39,7 +39,7 @@ impl Distribution {
         }
     }
 
-    /// The commands that install `packages`, in order, each as its words and without the rise to root.
+    /// Returns the commands that install `packages`, in order, each as its words and without `sudo`.
     pub fn install_commands(self, packages: &[&str]) -> Vec<Vec<String>> {
         let fixed: &[&str] = match self {
             Self::Debian => &["apt-get", "install", "--yes", "--no-install-recommends"],
@@ -49,7 +49,7 @@ impl Distribution {
         };
         let install = fixed.iter().chain(packages).map(|&word| word.to_owned()).collect();
         match self {
-            // A fresh Debian has no package lists at all; the other managers fetch theirs themselves.
+            // A fresh Debian has no package lists; the other managers fetch theirs themselves.
             Self::Debian => vec![vec!["apt-get".into(), "update".into()], install],
             _ => vec![install],
         }

@@ -1,4 +1,4 @@
-//! Installing what the host lacks, or saying how.
+//! Installs what the host lacks, or reports how to.
 
 use std::{
     fs,
@@ -20,50 +20,50 @@ use crate::progress::Progress;
 pub enum Mode {
     /// Install them.
     Install,
-    /// Only say which command would.
+    /// Only report the command that would.
     Print,
 }
 
 /// Why the host is not ready.
 #[derive(Debug, Error)]
 pub enum HostError {
-    /// Something is missing and was not installed, because it was asked so or root could not be had.
-    #[error("this host lacks {lacks}; install with:\n    {command}")]
+    /// Something is missing and was not installed, because the user did not want it or the command cannot become root.
+    #[error("this host lacks {lacks}; to install it:\n    {command}")]
     Lacks {
         /// What is missing.
         lacks: String,
         /// The command that installs it.
         command: String,
     },
-    /// Something is missing and this program does not know how to install it here.
-    #[error("this host lacks {lacks}, and no package is known for it on this distribution: install it by hand")]
+    /// Something is missing, and no package for it is known here.
+    #[error("this host lacks {lacks}; no package for it is known on this distribution, so install it by hand")]
     NoPackage {
         /// What is missing.
         lacks: String,
     },
     /// The package manager could not be started.
-    #[error("`{command}` cannot be started")]
+    #[error("cannot start `{command}`")]
     Start {
         /// The command.
         command: String,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
     /// The package manager failed.
-    #[error("`{command}` failed with {status}: run it by hand to see why, then try again")]
+    #[error("`{command}` failed with {status}; run it by hand to see why, then try again")]
     Failed {
         /// The command.
         command: String,
-        /// How it ended.
+        /// Its exit status.
         status: std::process::ExitStatus,
     },
-    /// The packages went in, and still something is not found.
-    #[error("`{command}` succeeded, yet {lacks} cannot be found: is it outside PATH?")]
+    /// The packages were installed, and something is still missing.
+    #[error("`{command}` succeeded, but {lacks} is still missing; check PATH")]
     StillLacks {
         /// What is missing.
         lacks: String,
-        /// The command that should have brought it.
+        /// The command that should have installed it.
         command: String,
     },
 }
@@ -77,7 +77,7 @@ enum Elevation {
     Sudo,
     /// `sudo` that fails rather than asks.
     SudoSilently,
-    /// There is no way.
+    /// Not possible.
     Impossible,
 }
 
@@ -101,7 +101,7 @@ impl Elevation {
     }
 }
 
-/// What is to be done about missing requirements.
+/// How to install missing requirements.
 #[derive(Debug, PartialEq, Eq)]
 struct Plan {
     lacks: String,
@@ -109,7 +109,11 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(missing: &[&Requirement], distribution: Option<Distribution>, rise: Elevation) -> Result<Self, HostError> {
+    fn new(
+        missing: &[&Requirement],
+        distribution: Option<Distribution>,
+        elevation: Elevation,
+    ) -> Result<Self, HostError> {
         let lacks = missing.iter().map(|requirement| requirement.probe.name()).collect::<Vec<_>>().join(", ");
         let packages = distribution.and_then(|distribution| {
             let names = missing.iter().map(|requirement| requirement.package(distribution));
@@ -121,7 +125,7 @@ impl Plan {
         packages.sort_unstable();
         packages.dedup();
         let commands = distribution.install_commands(&packages);
-        Ok(Self { lacks, commands: commands.into_iter().map(|command| rise.apply(command)).collect() })
+        Ok(Self { lacks, commands: commands.into_iter().map(|command| elevation.apply(command)).collect() })
     }
 
     fn text(&self) -> String {
@@ -133,18 +137,18 @@ impl Plan {
     }
 }
 
-/// Makes sure that this host has what `purposes` need. What is going to be installed is said before it is.
+/// Ensures that this host has what `purposes` need. Reports what it installs before it does.
 ///
-/// Packages are installed only in [`Mode::Install`], as root or through `sudo`; otherwise the error says what to run.
+/// Installs packages only in [`Mode::Install`], as root or through `sudo`; otherwise the error has the command to run.
 pub fn ensure(purposes: &[Purpose], mode: Mode, progress: &Progress) -> Result<(), HostError> {
     let host = Host::this();
     let missing = host.missing(purposes);
     if missing.is_empty() {
         return Ok(());
     }
-    let rise = Elevation::of_this_process(&host);
-    let plan = Plan::new(&missing, Distribution::detect(), rise)?;
-    if mode == Mode::Print || rise == Elevation::Impossible {
+    let elevation = Elevation::of_this_process(&host);
+    let plan = Plan::new(&missing, Distribution::detect(), elevation)?;
+    if mode == Mode::Print || elevation == Elevation::Impossible {
         return Err(plan.refusal());
     }
     progress.note(&format!("installing {}: {}", plan.lacks, plan.text()));
@@ -158,15 +162,15 @@ pub fn ensure(purposes: &[Purpose], mode: Mode, progress: &Progress) -> Result<(
     }
 }
 
-/// Runs the commands of `plan`. Only the last one decides: lists of packages may be refreshed in part, when one of the
-/// host's own package sources is out of order.
+/// Runs the commands of `plan`. Only the last one decides: refreshing package lists may fail in part if one of the host's
+/// own package sources is broken.
 fn install(plan: &Plan, progress: &Progress) -> Result<(), HostError> {
     let last = plan.commands.len().saturating_sub(1);
     for (index, words) in plan.commands.iter().enumerate() {
         match (run(words), index == last) {
             (Ok(()), _) => {}
             (Err(error), true) => return Err(error),
-            (Err(error), false) => progress.note(&format!("{error}; going on")),
+            (Err(error), false) => progress.note(&format!("{error}; continuing")),
         }
     }
     Ok(())
@@ -175,11 +179,11 @@ fn install(plan: &Plan, progress: &Progress) -> Result<(), HostError> {
 fn run(words: &[String]) -> Result<(), HostError> {
     let command = words.join(" ");
     let [program, arguments @ ..] = words else { return Ok(()) };
-    // Not xshell: the manager may ask for a password, and what it says is shown at once.
+    // Not xshell: the manager may ask for a password, and its output is shown at once.
     let status = Command::new(program)
         .args(arguments)
         .env("DEBIAN_FRONTEND", "noninteractive")
-        // What package managers print is no result of ours.
+        // The output of package managers is not a result of this program.
         .stdout(io::stderr())
         .status()
         .map_err(|source| HostError::Start { command: command.clone(), source })?;
@@ -206,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn one_package_for_two_needs_is_named_once() {
+    fn one_package_for_two_requirements_is_named_once() {
         let missing = [requirement("autopoint"), requirement("msgfmt")];
         let plan = Plan::new(&missing, Some(Distribution::Arch), Elevation::Root).unwrap();
         assert_eq!(plan.text(), "pacman --sync --needed --noconfirm gettext");
@@ -214,27 +218,31 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_root_is_told_to_use_sudo() {
-        let plan = |rise| Plan::new(&[requirement("bc")], Some(Distribution::Fedora), rise).unwrap().text();
-        assert!(plan(Elevation::Sudo).starts_with("sudo dnf install"));
-        assert!(plan(Elevation::SudoSilently).starts_with("sudo -n dnf install"));
-        assert!(plan(Elevation::Impossible).starts_with("sudo dnf install"));
+    fn without_root_the_commands_use_sudo() {
+        let plan = |elevation| Plan::new(&[requirement("bc")], Some(Distribution::Suse), elevation).unwrap().text();
+        let install = "zypper --non-interactive install --no-recommends bc";
+        assert_eq!(plan(Elevation::Sudo), format!("sudo {install}"));
+        assert_eq!(plan(Elevation::SudoSilently), format!("sudo -n {install}"));
+        assert_eq!(plan(Elevation::Impossible), format!("sudo {install}"));
     }
 
     #[test]
     fn the_refusal_names_what_is_missing_and_the_command() {
         let plan = Plan::new(&[requirement("bc")], Some(Distribution::Suse), Elevation::Root).unwrap();
         let text = plan.refusal().to_string();
-        assert_eq!(text, "this host lacks bc; install with:\n    zypper --non-interactive install --no-recommends bc");
+        insta::assert_snapshot!(text, @r"
+        this host lacks bc; to install it:
+            zypper --non-interactive install --no-recommends bc
+        ");
     }
 
     #[test]
     fn without_a_known_package_nothing_is_installed() {
         let error = Plan::new(&[requirement("bc")], None, Elevation::Root).unwrap_err();
-        assert!(matches!(&error, HostError::NoPackage { lacks } if lacks == "bc"), "{error}");
-        let error = Plan::new(&[requirement("bc"), requirement("apt-get")], Some(Distribution::Suse), Elevation::Root)
-            .unwrap_err();
-        assert!(matches!(&error, HostError::NoPackage { lacks } if lacks == "bc, apt-get"), "{error}");
+        insta::assert_snapshot!(error, @"this host lacks bc; no package for it is known on this distribution, so install it by hand");
+        let missing = [requirement("bc"), requirement("apt-get")];
+        let error = Plan::new(&missing, Some(Distribution::Suse), Elevation::Root).unwrap_err();
+        insta::assert_snapshot!(error, @"this host lacks bc, apt-get; no package for it is known on this distribution, so install it by hand");
     }
 
     #[test]
@@ -243,7 +251,7 @@ mod tests {
         let (progress, captured) = Progress::captured();
         let plan = Plan { lacks: String::new(), commands: vec![words("false"), words("true")] };
         install(&plan, &progress).unwrap();
-        assert_eq!(captured.text().lines().count(), 1, "{}", captured.text());
+        insta::assert_snapshot!(captured.text(), @"`false` failed with exit status: 1; run it by hand to see why, then try again; continuing");
 
         let plan = Plan { lacks: String::new(), commands: vec![words("true"), words("false")] };
         assert!(matches!(install(&plan, &Progress::silent()), Err(HostError::Failed { .. })));

@@ -1,4 +1,4 @@
-//! The table of what the host must have, and the look at what it has.
+//! The table of what the host needs, and the checks of what it has.
 
 use std::{
     env,
@@ -7,18 +7,18 @@ use std::{
 
 use super::Distribution;
 
-/// What a requirement is for; only what a command is about to do is asked for.
+/// What a requirement is for; a command checks only what it needs itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To boot a virtual machine.
+    /// Booting a VM.
     Vm,
-    /// To fetch packages from a Debian archive and unpack them: kernel sources and images.
+    /// Fetching packages from a Debian archive and unpacking them, for kernel sources and images.
     Packages,
-    /// To build a kernel.
+    /// Building a kernel.
     Kernel,
-    /// To build the static guest program, with libbpf, libelf and zlib from source.
+    /// Building the static guest program, with libbpf, libelf and zlib from source.
     GuestProgram,
-    /// To compile the BPF objects that scenarios load.
+    /// Compiling the BPF objects that scenarios load.
     Objects,
 }
 
@@ -27,7 +27,7 @@ impl Purpose {
     pub const ALL: [Self; 5] = [Self::Vm, Self::Packages, Self::Kernel, Self::GuestProgram, Self::Objects];
 }
 
-/// How the presence of a requirement shows.
+/// How to detect a requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// A program in `PATH`.
@@ -36,12 +36,12 @@ pub enum Probe {
     Header(&'static str),
     /// A library for static linking.
     StaticLibrary(&'static str),
-    /// A file at a fixed place.
+    /// A file at a fixed path.
     File(&'static str),
 }
 
 impl Probe {
-    /// What is looked for, as a person would name it.
+    /// Returns the name of what is looked for.
     pub fn name(self) -> &'static str {
         match self {
             Self::Program(name) | Self::Header(name) | Self::StaticLibrary(name) | Self::File(name) => name,
@@ -49,10 +49,10 @@ impl Probe {
     }
 }
 
-/// One thing the host must have. An empty package name means that the distribution has no package for it.
+/// Something the host must have. An empty package name means that the distribution has no package for it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Requirement {
-    /// How to see whether it is there.
+    /// How to detect it.
     pub probe: Probe,
     /// What it is needed for.
     pub purposes: &'static [Purpose],
@@ -63,7 +63,7 @@ pub struct Requirement {
 }
 
 impl Requirement {
-    /// The package that brings it on `distribution`, if there is one.
+    /// Returns the package that provides it on `distribution`, if there is one.
     pub fn package(&self, distribution: Distribution) -> Option<&'static str> {
         let name = match distribution {
             Distribution::Debian => self.debian,
@@ -85,7 +85,7 @@ macro_rules! requirements {
     };
 }
 
-/// Everything the harness may need of a host, with the packages of Debian, Fedora, Arch and openSUSE in this order.
+/// Everything the harness may need from a host, with the packages of Debian, Fedora, Arch and openSUSE in this order.
 pub const REQUIREMENTS: &[Requirement] = requirements! {
     Program "qemu-system-x86_64" for Vm: "qemu-system-x86" "qemu-system-x86" "qemu-system-x86" "qemu-x86";
     Program "apt-get" for Packages: "apt" "apt" "apt" "";
@@ -117,7 +117,7 @@ pub const REQUIREMENTS: &[Requirement] = requirements! {
     Program "m4" for GuestProgram: "m4" "m4" "m4" "m4";
 };
 
-/// Where things are looked for on a host.
+/// The folders to search on a host.
 #[derive(Clone, Debug)]
 pub struct Host {
     /// Folders with programs.
@@ -129,7 +129,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// This machine: the folders of `PATH`, and where its C compiler looks by default.
+    /// Returns this machine's folders: those in `PATH`, and those its C compiler searches by default.
     pub fn this() -> Self {
         let folders = |names: &[&str]| names.iter().map(PathBuf::from).collect();
         Self {
@@ -139,7 +139,7 @@ impl Host {
         }
     }
 
-    /// Whether `probe` finds what it looks for.
+    /// Reports whether `probe` finds what it looks for.
     pub fn has(&self, probe: Probe) -> bool {
         let within = |folders: &[PathBuf], name: &str| folders.iter().any(|folder| folder.join(name).is_file());
         match probe {
@@ -150,7 +150,7 @@ impl Host {
         }
     }
 
-    /// What `purposes` need and this host lacks, in the order of the table.
+    /// Returns what `purposes` need and this host lacks, in the order of the table.
     pub fn missing(&self, purposes: &[Purpose]) -> Vec<&'static Requirement> {
         REQUIREMENTS
             .iter()
@@ -168,8 +168,8 @@ mod tests {
 
     fn bare_host() -> (tempfile::TempDir, Host) {
         let folder = tempfile::tempdir().unwrap();
-        let place = |name: &str| vec![folder.path().join(name)];
-        let host = Host { programs: place("bin"), headers: place("include"), libraries: place("lib") };
+        let path = |name: &str| vec![folder.path().join(name)];
+        let host = Host { programs: path("bin"), headers: path("include"), libraries: path("lib") };
         for name in ["bin", "include/linux", "lib"] {
             fs::create_dir_all(folder.path().join(name)).unwrap();
         }

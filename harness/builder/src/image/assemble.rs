@@ -1,4 +1,4 @@
-//! Puts files of packages together as a recipe says.
+//! Assembles an image from the files of packages.
 
 mod error;
 mod tree;
@@ -19,24 +19,29 @@ use self::{
 use super::manifest::{Layer, Manifest, Package};
 use crate::{mirror, progress::Task};
 
-/// Makes the image of `recipe` in the empty folder `root`. `archives` are its package files, in its order.
+/// Makes the image of `manifest` in the empty folder `root`. `archives` are its package files, in the order of the manifest.
 ///
-/// Symbolic links come before packages, so that one of a folder, such as `lib` to `usr/lib`, holds for what is in them;
-/// texts come last, and replace what a package has there.
-pub(super) fn assemble(recipe: &Manifest, archives: &[PathBuf], root: &Path, task: &Task) -> Result<(), AssembleError> {
+/// Symbolic links come before packages, so that one of a folder, such as `lib` to `usr/lib`, applies to their files. Texts
+/// come last, and replace files of packages.
+pub(super) fn assemble(
+    manifest: &Manifest,
+    archives: &[PathBuf],
+    root: &Path,
+    task: &Task,
+) -> Result<(), AssembleError> {
     let tree = Tree::of(root)?;
-    recipe.folders().try_for_each(|folder| tree.folder(folder).map(drop))?;
-    recipe.symlinks().try_for_each(|(place, target)| tree.symlink(place, Path::new(target)))?;
+    manifest.folders().try_for_each(|folder| tree.folder(folder).map(drop))?;
+    manifest.symlinks().try_for_each(|(guest_path, target)| tree.symlink(guest_path, Path::new(target)))?;
     let mut archives = archives.iter();
-    for layer in recipe.layers() {
-        take_all(recipe, layer, &mut archives, tree, task)?;
+    for layer in manifest.layers() {
+        take_all(manifest, layer, &mut archives, tree, task)?;
     }
-    recipe.texts().try_for_each(|(place, text)| tree.text(place, text))
+    manifest.texts().try_for_each(|(guest_path, text)| tree.text(guest_path, text))
 }
 
-/// Takes from the package files of a layer, the next ones of `archives`, what is wanted of them.
+/// Takes what a layer wants from its package files, which are the next ones of `archives`.
 fn take_all<'a>(
-    recipe: &Manifest,
+    manifest: &Manifest,
     layer: &Layer,
     archives: &mut impl Iterator<Item = &'a PathBuf>,
     tree: Tree<'_>,
@@ -50,7 +55,7 @@ fn take_all<'a>(
     for (name, archive) in layer.pinned().keys().zip(archives) {
         task.detail(name);
         let unpacked = unpack(archive)?;
-        take_folder(recipe, archive, unpacked.path(), tree)?;
+        take_folder(manifest, archive, unpacked.path(), tree)?;
         task.advance(1);
     }
     Ok(())
@@ -63,34 +68,34 @@ fn unpack(archive: &Path) -> Result<TempDir, AssembleError> {
     Ok(unpacked)
 }
 
-/// Takes the wanted files out of a package, and adds its links.
+/// Takes the wanted files from a package, and adds its links.
 fn take_files(package: &Package, archive: &Path, tree: Tree<'_>) -> Result<(), AssembleError> {
     let unpacked = unpack(archive)?;
-    for (file, place) in &package.files {
+    for (file, guest_path) in &package.files {
         let from = unpacked.path().join(file.as_path());
         if !from.is_file() {
             let (package, file) = (package.name.clone(), file.to_string());
             return Err(AssembleError::NoSuchFile { package, file, archive: archive.to_owned() });
         }
-        tree.copy(&from, place.as_path())?;
+        tree.copy(&from, guest_path.as_path())?;
     }
-    package.link_places().try_for_each(|(link, target)| tree.symlink(&link, target))
+    package.link_paths().try_for_each(|(link, target)| tree.symlink(&link, target))
 }
 
-/// Takes all of an unpacked package, but for what the recipe leaves out.
-fn take_folder(recipe: &Manifest, archive: &Path, unpacked: &Path, tree: Tree<'_>) -> Result<(), AssembleError> {
-    let place_of = |path: &Path| path.strip_prefix(unpacked).unwrap_or(path).to_owned();
+/// Takes all files of an unpacked package, except those that the manifest leaves out.
+fn take_folder(manifest: &Manifest, archive: &Path, unpacked: &Path, tree: Tree<'_>) -> Result<(), AssembleError> {
+    let path_of = |path: &Path| path.strip_prefix(unpacked).unwrap_or(path).to_owned();
     let entries = WalkDir::new(unpacked).min_depth(1).into_iter();
-    for entry in entries.filter_entry(|entry| !recipe.leaves_out(&place_of(entry.path()))) {
+    for entry in entries.filter_entry(|entry| !manifest.leaves_out(&path_of(entry.path()))) {
         let entry = entry.map_err(|error| walking(unpacked, error))?;
-        let (from, place) = (entry.path(), place_of(entry.path()));
+        let (from, guest_path) = (entry.path(), path_of(entry.path()));
         match entry.file_type() {
-            kind if kind.is_dir() => tree.folder(&place).map(drop)?,
-            kind if kind.is_file() => tree.copy(from, &place)?,
-            kind if kind.is_symlink() => tree.symlink(&place, &fs::read_link(from).map_err(making(from))?)?,
+            kind if kind.is_dir() => tree.folder(&guest_path).map(drop)?,
+            kind if kind.is_file() => tree.copy(from, &guest_path)?,
+            kind if kind.is_symlink() => tree.symlink(&guest_path, &fs::read_link(from).map_err(making(from))?)?,
             _ => {
-                let (archive, place) = (archive.to_owned(), place.display().to_string());
-                return Err(AssembleError::Unusual { archive, place });
+                let (archive, guest_path) = (archive.to_owned(), guest_path.display().to_string());
+                return Err(AssembleError::Unusual { archive, guest_path });
             }
         }
     }
@@ -107,7 +112,7 @@ mod tests {
         progress::{Progress, Unit},
     };
 
-    /// A package with one executable and one data file.
+    /// Makes a package with one executable and one data file.
     fn package(folder: &Path) -> PathBuf {
         let tree = folder.join("tree");
         for (file, text) in [
@@ -125,7 +130,7 @@ mod tests {
         archive
     }
 
-    fn recipe(folder: &Path, files: &str) -> Manifest {
+    fn manifest(folder: &Path, files: &str) -> Manifest {
         let path = folder.join("test.toml");
         let sum = Sha256::of_parts([]);
         let text = format!(
@@ -140,11 +145,11 @@ mod tests {
 
     fn assembled(files: &str) -> (tempfile::TempDir, Result<(), AssembleError>) {
         let folder = tempfile::tempdir().unwrap();
-        let (archive, recipe) = (package(folder.path()), recipe(folder.path(), files));
+        let (archive, manifest) = (package(folder.path()), manifest(folder.path(), files));
         let root = folder.path().join("root");
         fs::create_dir(&root).unwrap();
         let task = Progress::silent().task("t", Unit::Things("packages"), None);
-        let result = assemble(&recipe, &[archive], &root, &task);
+        let result = assemble(&manifest, &[archive], &root, &task);
         (folder, result)
     }
 
@@ -153,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_holds_what_its_recipe_says_and_nothing_else() {
+    fn an_image_has_what_its_manifest_names_and_nothing_else() {
         let (folder, result) = assembled("\"usr/bin/tool\" = \"usr/bin/program\"");
         result.unwrap();
         let root = folder.path().join("root");
@@ -176,27 +181,25 @@ mod tests {
 
     #[test]
     fn a_file_the_package_lacks_is_named() {
-        let (_folder, result) = assembled("\"usr/bin/nothing\" = \"x\"");
-        let message = result.unwrap_err().to_string();
-        assert!(message.starts_with("p has no file usr/bin/nothing: `dpkg-deb --contents"), "{message}");
+        let (folder, result) = assembled("\"usr/bin/nothing\" = \"x\"");
+        let message = result.unwrap_err().to_string().replace(folder.path().to_str().unwrap(), "/FOLDER");
+        insta::assert_snapshot!(message, @"p has no file usr/bin/nothing; `dpkg-deb --contents /FOLDER/p.deb` lists its files");
     }
 
     #[test]
     fn a_broken_package_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let recipe = recipe(folder.path(), "\"usr/bin/tool\" = \"x\"");
+        let manifest = manifest(folder.path(), "\"usr/bin/tool\" = \"x\"");
         let archive = folder.path().join("cut-short.deb");
         fs::write(&archive, "!<arch>\n").unwrap();
         let task = Progress::silent().task("t", Unit::Things("packages"), None);
-        let error = assemble(&recipe, &[archive], &folder.path().join("."), &task).unwrap_err();
-        assert!(
-            matches!(error, AssembleError::Unpack { .. }) && error.to_string().contains("cut-short.deb"),
-            "{error}"
-        );
+        let error = assemble(&manifest, &[archive], &folder.path().join("."), &task).unwrap_err();
+        let message = error.to_string().replace(folder.path().to_str().unwrap(), "/FOLDER");
+        insta::assert_snapshot!(message, @"cannot unpack /FOLDER/cut-short.deb");
     }
 
     #[test]
-    fn a_whole_package_is_taken_but_for_what_is_left_out() {
+    fn a_whole_package_is_taken_except_for_what_is_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let tree = folder.path().join("tree");
         fs::create_dir_all(tree.join("lib/deep")).unwrap();
@@ -210,7 +213,7 @@ mod tests {
         let sum = Sha256::of_parts([]);
         let text = format!(
             "summary = \"s\"\nsuite = \"trixie\"\ninstall = [\"p\"]\nwithout = [\"usr/share/doc\"]\n\
-             [symlinks]\nlib = \"usr/lib\"\n[texts]\n\"etc/motd\" = \"of the recipe\"\n\
+             [symlinks]\nlib = \"usr/lib\"\n[texts]\n\"etc/motd\" = \"of the manifest\"\n\
              [pinned]\np = {{ version = \"1\", sha256 = \"{sum}\" }}\n"
         );
         let path = folder.path().join("whole.toml");
@@ -220,7 +223,7 @@ mod tests {
         let task = Progress::silent().task("t", Unit::Things("packages"), None);
         assemble(&Manifest::read(&path).unwrap(), &[archive], &root, &task).unwrap();
         assert_eq!(fs::read_to_string(root.join("usr/lib/deep/library.so")).unwrap(), "l");
-        assert_eq!(fs::read_to_string(root.join("etc/motd")).unwrap(), "of the recipe");
+        assert_eq!(fs::read_to_string(root.join("etc/motd")).unwrap(), "of the manifest");
         assert_eq!(fs::read_link(root.join("usr/share/link")).unwrap(), Path::new("/etc/motd"));
         assert_eq!(mode(&root.join("usr/bin/tool")), 0o755);
         assert!(!root.join("usr/share/doc").exists() && root.join("lib").is_symlink());

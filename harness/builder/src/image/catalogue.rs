@@ -1,4 +1,4 @@
-//! All images there are recipes for.
+//! The images that have manifests.
 
 use std::path::Path;
 
@@ -10,68 +10,68 @@ use crate::listing::{Listing, ListingError};
 /// Why an image was not found in the catalogue.
 #[derive(Debug, Error)]
 pub enum CatalogueError {
-    /// There is no recipe of that name.
+    /// No manifest has this name.
     #[error(transparent)]
     Listing(#[from] ListingError),
-    /// A recipe is not usable.
+    /// A manifest is not valid.
     #[error(transparent)]
-    Recipe(#[from] ManifestError),
+    Manifest(#[from] ManifestError),
 }
 
-/// The recipes of a folder, by name. Each is read when it is asked for.
+/// The manifests of a folder, by name. Each is read when it is requested.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     listing: Listing,
 }
 
 impl Catalogue {
-    /// Lists the recipes (`*.toml`) of a folder.
+    /// Lists the manifests (`*.toml`) of a folder.
     pub fn of_folder(folder: &Path) -> Result<Self, CatalogueError> {
         Ok(Self { listing: Listing::of_folder("image", folder)? })
     }
 
-    /// The names of all images.
+    /// Returns the names of all images.
     pub fn names(&self) -> Vec<&str> {
         self.listing.names()
     }
 
-    /// Reads the recipes of the images that these names stand for, each once: `all` stands for every one, and a name with
-    /// `*`, `?` or `[` for every one it matches.
+    /// Reads the manifests of images, each once. `all` stands for every image, and a name with `*`, `?` or `[` for every one
+    /// it matches.
     ///
     /// # Errors
-    /// [`CatalogueError`] if there is none of a name, or if one of them is wrong.
+    /// [`CatalogueError`] if there is no manifest of a name, or if one is not valid.
     pub fn named<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Manifest>, CatalogueError> {
         let mut found: Vec<Manifest> = Vec::new();
         for name in names {
             for name in self.listing.matching(name)? {
-                let recipe = self.get(name)?;
-                if !found.iter().any(|known| known.name == recipe.name) {
-                    found.push(recipe);
+                let manifest = self.get(name)?;
+                if !found.iter().any(|known| known.name == manifest.name) {
+                    found.push(manifest);
                 }
             }
         }
         Ok(found)
     }
 
-    /// Reads the recipes of the images that scenarios run in where nobody says which: those with `default = true`. The first
-    /// is for all scenarios that name no image.
+    /// Reads the manifests of the default images: those with `default = true`. Scenarios that name no image run in the
+    /// first; those that are meant for one of the others run in it.
     ///
     /// # Errors
-    /// [`CatalogueError::Manifest`] if any recipe is wrong.
+    /// [`CatalogueError::Manifest`] if a manifest is not valid.
     pub fn defaults(&self) -> Result<Vec<Manifest>, CatalogueError> {
         Ok(self.named(["all"])?.into_iter().filter(Manifest::is_default).collect())
     }
 
-    /// The image that units are tried in if none is named: of the default ones that have systemd the newest.
+    /// Returns the image to try units in if none is named: the default one with the newest systemd.
     ///
     /// # Errors
-    /// [`CatalogueError`] if a recipe is wrong.
+    /// [`CatalogueError`] if a manifest is not valid.
     pub fn for_units(&self) -> Result<Option<Manifest>, CatalogueError> {
-        let with_systemd = self.defaults()?.into_iter().filter(|recipe| recipe.systemd().is_some());
+        let with_systemd = self.defaults()?.into_iter().filter(|manifest| manifest.systemd().is_some());
         Ok(with_systemd.max_by_key(Manifest::systemd))
     }
 
-    /// Reads the recipe of this name.
+    /// Reads the manifest of an image.
     pub fn get(&self, name: &str) -> Result<Manifest, CatalogueError> {
         Ok(Manifest::read(self.listing.file(name)?)?)
     }
@@ -86,16 +86,17 @@ mod tests {
     fn the_first_default_image_is_for_scenarios_that_name_none() {
         let catalogue = Catalogue::of_folder(&Project::find().unwrap().images()).unwrap();
         let defaults = catalogue.defaults().unwrap();
-        let names: Vec<&str> = defaults.iter().map(|recipe| recipe.name.as_str()).collect();
+        let names: Vec<&str> = defaults.iter().map(|manifest| manifest.name.as_str()).collect();
         assert_eq!(names, ["minimal", "systemd-262"]);
     }
 
     #[test]
-    fn an_image_that_several_names_stand_for_is_there_once() {
+    fn an_image_that_several_names_stand_for_is_returned_once() {
         let catalogue = Catalogue::of_folder(&Project::find().unwrap().images()).unwrap();
-        let named = |names: &[&str]| catalogue.named(names.iter().copied()).map(|recipes| recipes.len());
+        let named = |names: &[&str]| catalogue.named(names.iter().copied()).map(|manifests| manifests.len());
         assert_eq!(named(&["systemd-262", "systemd-*", "minimal"]).unwrap(), named(&["all", "minimal"]).unwrap());
         let error = named(&["minimum"]).unwrap_err().to_string();
-        assert!(error.contains("did you mean `minimal`?"), "{error}");
+        let (message, _) = error.split_once("; available: ").unwrap();
+        insta::assert_snapshot!(message, @"no image is named `minimum` (did you mean `minimal`?)");
     }
 }

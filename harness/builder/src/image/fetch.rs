@@ -1,6 +1,6 @@
-//! Packages of a recipe, fetched once and checked each time they are used.
+//! The packages of a manifest, fetched once and checked on each use.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -16,91 +16,90 @@ use crate::{
     progress::Progress,
 };
 
-/// Why a package could not be had.
+/// Why a package is not available.
 #[derive(Debug, Error)]
 pub enum FetchError {
-    /// No mirror is known.
+    /// The mirror is not known.
     #[error(transparent)]
     Mirror(#[from] MirrorError),
     /// The archive does not have it, or could not be read.
-    #[error("{source}{}", hint(.source, .recipe))]
+    #[error("{}: cannot fetch a package{}", manifest.display(), hint(.source))]
     Archive {
-        /// The recipe that pins the package.
-        recipe: PathBuf,
-        /// What the archive said.
+        /// The manifest that pins the package.
+        manifest: PathBuf,
+        /// The error of the archive.
         source: Box<ArchiveError>,
     },
-    /// Packages are wanted, and nothing says which versions.
+    /// The manifest installs packages that it does not pin.
     #[error(
-        "{} installs {}, which `[pinned]` does not have: `{} image pin` writes it",
-        recipe.display(), .names.join(", "), harness_program::NAME
+        "{} installs {}, which `[pinned]` does not have; `{} image pin` adds it",
+        manifest.display(), .names.join(", "), harness_program::NAME
     )]
     NotPinned {
-        /// The recipe.
-        recipe: PathBuf,
+        /// The manifest.
+        manifest: PathBuf,
         /// The packages.
         names: Vec<String>,
     },
-    /// What came is not what was pinned.
+    /// The received file is not the pinned one.
     #[error(transparent)]
     WrongSum(Box<WrongSum>),
     /// A package file could not be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The cache failed.
+    /// A cache operation failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
 }
 
-/// What came is not what was pinned.
+/// The received file is not the pinned one.
 #[derive(Debug, Error)]
 #[error(
-    "{name} {version} has the SHA-256 sum {found}, but {} pins {pinned}: nothing of it was kept; if Debian rebuilt it, \
-     `{} image pin` writes the new sum",
-    recipe.display(), harness_program::NAME
+    "{}: {name}={version} has the wrong SHA-256 sum:\n  pinned   {pinned}\n  received {found}\nthe download was discarded; \
+     if Debian rebuilt the package, `{} image pin` writes the new sum",
+    manifest.display(), harness_program::NAME
 )]
 pub struct WrongSum {
-    recipe: PathBuf,
+    manifest: PathBuf,
     name: String,
     version: String,
     pinned: Sha256,
     found: Sha256,
 }
 
-fn hint(error: &ArchiveError, recipe: &Path) -> String {
+fn hint(error: &ArchiveError) -> String {
     match error {
         ArchiveError::NoSuchVersion { .. } => {
-            let (recipe, name) = (recipe.display(), harness_program::NAME);
-            format!("; {recipe} pins a version that is gone, `{name} image pin` pins the newest ones")
+            format!("; the pinned version is gone, `{} image pin` pins the newest ones", harness_program::NAME)
         }
         _ => String::new(),
     }
 }
 
-/// The package files of a recipe, in its order.
-pub(super) fn packages(recipe: &Manifest, cache: &Cache, progress: &Progress) -> Result<Vec<PathBuf>, FetchError> {
-    let names: Vec<String> = recipe.unpinned().into_iter().map(str::to_owned).collect();
+/// Returns the package files of a manifest, in its order.
+pub(super) fn packages(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<Vec<PathBuf>, FetchError> {
+    let names: Vec<String> = manifest.unpinned().into_iter().map(str::to_owned).collect();
     if !names.is_empty() {
-        return Err(FetchError::NotPinned { recipe: recipe.path.clone(), names });
+        return Err(FetchError::NotPinned { manifest: manifest.path.clone(), names });
     }
     let mut fetcher = Fetcher::new(cache, progress);
-    let fetch = |needed| fetcher.fetch(&needed).map_err(|error| FetchError::of(error, recipe, &needed));
-    recipe.needed().map(fetch).collect()
+    let fetch = |needed| fetcher.fetch(&needed).map_err(|error| FetchError::of(error, manifest, &needed));
+    manifest.needed().map(fetch).collect()
 }
 
 impl FetchError {
-    /// Whether the mirror has a pinned version no more, as it happens to suites that move on.
+    /// Reports whether the mirror no longer has a pinned version, as happens in suites that move on.
     pub(super) fn is_gone(&self) -> bool {
         matches!(self, Self::Archive { source, .. } if matches!(**source, ArchiveError::NoSuchVersion { .. }))
     }
 
-    /// Why a package of a recipe could not be had.
-    fn of(error: PinnedError, recipe: &Manifest, needed: &PinnedPackage<'_>) -> Self {
+    /// Returns why a package of a manifest is not available.
+    fn of(error: PinnedError, manifest: &Manifest, needed: &PinnedPackage<'_>) -> Self {
         match error {
             PinnedError::Mirror(error) => Self::Mirror(error),
-            PinnedError::Archive(source) => Self::Archive { recipe: recipe.path.clone(), source },
+            PinnedError::Archive(source) => Self::Archive { manifest: manifest.path.clone(), source },
             PinnedError::WrongSum { found } => Self::WrongSum(Box::new(WrongSum {
-                recipe: recipe.path.clone(),
+                manifest: manifest.path.clone(),
                 name: needed.name.to_owned(),
                 version: needed.version.to_owned(),
                 pinned: needed.sha256,
@@ -114,12 +113,12 @@ impl FetchError {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, path::Path};
 
     use super::*;
-    use crate::{cache::Area, mirror};
+    use crate::{cache::Area, mirror, testing::chain};
 
-    fn recipe(folder: &Path, sum: Sha256) -> Manifest {
+    fn manifest(folder: &Path, sum: Sha256) -> Manifest {
         let path = folder.join("r.toml");
         let text = format!(
             "summary = \"s\"\nsuite = \"trixie\"\n[[package]]\nname = \"p\"\nversion = \"1\"\nsha256 = \"{sum}\"\n\
@@ -134,36 +133,42 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path().join("cache")).unwrap();
         let sum = Sha256::of_reader(&b"package"[..]).unwrap();
-        let recipe = recipe(folder.path(), sum);
+        let manifest = manifest(folder.path(), sum);
         let file = cache.folder(Area::Downloads).unwrap().join(format!("p-{}.deb", sum.short()));
         fs::write(&file, "package").unwrap();
-        assert_eq!(packages(&recipe, &cache, &Progress::silent()).unwrap(), [file]);
+        assert_eq!(packages(&manifest, &cache, &Progress::silent()).unwrap(), [file]);
     }
 
     #[test]
-    fn a_wrong_sum_names_both_sums_and_the_recipe() {
+    fn a_wrong_sum_names_both_sums_and_the_manifest() {
         let folder = tempfile::tempdir().unwrap();
         let (pinned, found) = (Sha256::of_parts([]), Sha256::of_parts([&b"x"[..]]));
-        let recipe = recipe(folder.path(), pinned);
-        let needed = recipe.needed().next().unwrap();
-        let message = FetchError::of(PinnedError::WrongSum { found }, &recipe, &needed).to_string();
-        assert!(!FetchError::of(PinnedError::WrongSum { found }, &recipe, &needed).is_gone());
-        for part in [&pinned.to_string(), &found.to_string(), "r.toml", "image pin"] {
-            assert!(message.contains(part), "{part} is missing in: {message}");
-        }
+        let manifest = manifest(folder.path(), pinned);
+        let needed = manifest.needed().next().unwrap();
+        let message = FetchError::of(PinnedError::WrongSum { found }, &manifest, &needed).to_string();
+        assert!(!FetchError::of(PinnedError::WrongSum { found }, &manifest, &needed).is_gone());
+        let message = message.replace(folder.path().to_str().unwrap(), "images");
+        insta::assert_snapshot!(message, @r"
+        images/r.toml: p=1 has the wrong SHA-256 sum:
+          pinned   e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+          received f91b14e7bbea4c5bfa0e1a704017716659f4910e557b869f226a69652d2a6f12
+        the download was discarded; if Debian rebuilt the package, `cargo xtask image pin` writes the new sum
+        ");
     }
 
     #[test]
-    fn a_version_that_is_gone_tells_how_to_pin_anew() {
+    fn a_version_that_is_gone_comes_with_the_command_that_pins_another() {
         let source = ArchiveError::NoSuchVersion {
             package: mirror::Package { name: "p".into(), version: "1".into() },
             suite: "trixie".into(),
             mirror: "http://mirror.example/debian".parse().unwrap(),
             available: vec!["2".into()],
         };
-        let error = FetchError::Archive { recipe: "images/r.toml".into(), source: Box::new(source) };
+        let error = FetchError::Archive { manifest: "images/r.toml".into(), source: Box::new(source) };
         assert!(error.is_gone());
-        let error = error.to_string();
-        assert!(error.contains("it has 2; images/r.toml pins a version that is gone") && error.contains("image pin"));
+        insta::assert_snapshot!(chain(&error), @r"
+        images/r.toml: cannot fetch a package; the pinned version is gone, `cargo xtask image pin` pins the newest ones
+        caused by: http://mirror.example/debian has no p=1 in trixie; it has 2
+        ");
     }
 }

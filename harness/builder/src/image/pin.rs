@@ -1,4 +1,4 @@
-//! Pins the packages of a recipe to what the archive has now.
+//! Pins the packages of a manifest to the newest versions in the archive.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,37 +18,37 @@ use crate::{
     progress::Progress,
 };
 
-/// Why a recipe was not pinned anew.
+/// Why the packages of a manifest could not be pinned.
 #[derive(Debug, Error)]
 pub enum PinError {
-    /// No mirror is known.
+    /// The mirror is not known.
     #[error(transparent)]
     Mirror(#[from] MirrorError),
     /// The archive could not be read.
     #[error(transparent)]
     Archive(Box<ArchiveError>),
     /// The archive has no such package.
-    #[error("{suite} has no package {name}: is the name right?")]
+    #[error("{suite} has no package {name}; check the name")]
     NoPackage {
         /// The package.
         name: String,
         /// The suite.
         suite: String,
     },
-    /// A package file or the recipe could not be read or written.
+    /// A package file or the manifest could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The recipe is written in a way that cannot be changed by replacing a text.
-    #[error("{} does not have `{text}` as it is: pin {name} by hand", path.display())]
+    /// The manifest is formatted in a way that replacing text cannot handle.
+    #[error("{} does not contain the text `{text}`; pin {name} by hand", path.display())]
     NotWritten {
         /// The file.
         path: PathBuf,
         /// The package.
         name: String,
-        /// What was looked for.
+        /// The expected text.
         text: String,
     },
-    /// The cache failed.
+    /// A cache operation failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
 }
@@ -59,14 +59,14 @@ impl From<ArchiveError> for PinError {
     }
 }
 
-/// A package that is pinned anew.
+/// A package whose pin changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pinned {
     /// The package.
     pub name: String,
-    /// The version before; `None` if it was not needed.
+    /// The version before; `None` if it was not pinned.
     pub from: Option<String>,
-    /// The version now; `None` if it is not needed any more.
+    /// The version now; `None` if it is no longer needed.
     pub to: Option<String>,
 }
 
@@ -77,18 +77,18 @@ impl fmt::Display for Pinned {
     }
 }
 
-/// Pins every package of the file of `recipe` to the newest version its suite has, and returns those that changed. What it
-/// installs is pinned with all that depends on; what it includes is left as it is.
-pub fn pin(recipe: &Manifest, cache: &Cache, progress: &Progress) -> Result<Vec<Pinned>, PinError> {
-    let layer = recipe.own();
+/// Pins every package of the manifest's own file to the newest version in its suite, and returns those that changed. Pins
+/// what it installs with all dependencies; does not change the files it includes.
+pub fn pin(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<Vec<Pinned>, PinError> {
+    let layer = manifest.own();
     let Some(suite) = layer.suite() else { return Ok(Vec::new()) };
     let archive = Archive::open(cache, Mirror::of_this_machine()?, suite, progress)?;
-    let mut text = fs::read_to_string(&recipe.path).map_err(failed(&recipe.path))?;
+    let mut text = fs::read_to_string(&manifest.path).map_err(failed(&manifest.path))?;
     let mut changed = Vec::new();
     for package in layer.packages() {
         let pin = newest(&archive, &package.name, cache, progress)?;
         if pin.version != package.version || pin.sha256 != package.sha256 {
-            text = rewrite(&recipe.path, &text, package, &pin)?;
+            text = rewrite(&manifest.path, &text, package, &pin)?;
             let (name, from) = (package.name.clone(), Some(package.version.clone()));
             changed.push(Pinned { name, from, to: Some(pin.version) });
         }
@@ -100,9 +100,9 @@ pub fn pin(recipe: &Manifest, cache: &Cache, progress: &Progress) -> Result<Vec<
             closure.into_iter().map(|(name, (package, sha256))| (name, Pin { version: package.version, sha256 }));
         let pins = pins.collect();
         changed.extend(differences(layer.pinned(), &pins));
-        text = with_pinned(&recipe.path, &text, &pins)?;
+        text = with_pinned(&manifest.path, &text, &pins)?;
     }
-    file::replace(&recipe.path, &text).map_err(failed(&recipe.path))?;
+    file::replace(&manifest.path, &text).map_err(failed(&manifest.path))?;
     Ok(changed)
 }
 
@@ -121,7 +121,7 @@ fn newest(archive: &Archive, name: &str, cache: &Cache, progress: &Progress) -> 
     Ok(Pin { version, sha256 })
 }
 
-/// Which packages are new, gone, or of another version or sum.
+/// Returns the packages that are new, gone, or have another version or sum.
 fn differences(before: &BTreeMap<String, Pin>, now: &BTreeMap<String, Pin>) -> Vec<Pinned> {
     let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     let differs = |name: &&String| before.get(*name) != now.get(*name);
@@ -130,12 +130,12 @@ fn differences(before: &BTreeMap<String, Pin>, now: &BTreeMap<String, Pin>) -> V
     names.into_iter().filter(differs).map(pinned).collect()
 }
 
-/// The recipe's text with these packages in `[pinned]`, a line each; all else stays as it is written.
+/// Returns the manifest's text with these packages in `[pinned]`, one per line; the rest stays as it is.
 fn with_pinned(path: &Path, text: &str, pins: &BTreeMap<String, Pin>) -> Result<String, PinError> {
     let unreadable = |why: &dyn fmt::Display| failed(path)(io::Error::other(why.to_string()));
     let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| unreadable(&error))?;
     let pinned = document.entry("pinned").or_insert_with(toml_edit::table).as_table_mut();
-    let pinned = pinned.ok_or_else(|| unreadable(&"`pinned` is no table: write it as `[pinned]`"))?;
+    let pinned = pinned.ok_or_else(|| unreadable(&"`pinned` is not a table: write it as `[pinned]`"))?;
     pinned.clear();
     for (name, Pin { version, sha256 }) in pins {
         let pin = [("version", version.clone()), ("sha256", sha256.to_string())];
@@ -144,7 +144,7 @@ fn with_pinned(path: &Path, text: &str, pins: &BTreeMap<String, Pin>) -> Result<
     Ok(document.to_string())
 }
 
-/// The recipe's text with one package's version and sum replaced; comments and order stay.
+/// Returns the manifest's text with the version and sum of one package replaced; comments and order stay.
 fn rewrite(path: &Path, text: &str, package: &Package, pin: &Pin) -> Result<String, PinError> {
     let missing =
         |text: &str| PinError::NotWritten { path: path.to_owned(), name: package.name.clone(), text: text.to_owned() };
@@ -167,13 +167,13 @@ fn rewrite(path: &Path, text: &str, package: &Package, pin: &Pin) -> Result<Stri
 mod tests {
     use super::*;
 
-    const RECIPE: &str = "summary = \"s\"\nsuite = \"trixie\"\n\
+    const MANIFEST: &str = "summary = \"s\"\nsuite = \"trixie\"\n\
         # the first\n[[package]]\nname = \"a\"\nversion = \"1\"\nsha256 = \"SUM\"\nfiles = { \"x\" = \"x\" }\n\
         # the second\n[[package]]\nname = \"b\"\nversion = \"1\"\nsha256 = \"SUM\"\nfiles = { \"y\" = \"y\" }\n";
 
-    fn recipe(folder: &Path) -> (Manifest, String) {
+    fn manifest(folder: &Path) -> (Manifest, String) {
         let path = folder.join("r.toml");
-        let text = RECIPE.replace("SUM", &Sha256::of_parts([]).to_string());
+        let text = MANIFEST.replace("SUM", &Sha256::of_parts([]).to_string());
         fs::write(&path, &text).unwrap();
         (Manifest::read(&path).unwrap(), text)
     }
@@ -185,29 +185,32 @@ mod tests {
     #[test]
     fn only_the_package_in_question_changes() {
         let folder = tempfile::tempdir().unwrap();
-        let (recipe, text) = recipe(folder.path());
-        let new = rewrite(&recipe.path, &text, &recipe.own().packages()[1], &newer()).unwrap();
-        fs::write(&recipe.path, &new).unwrap();
-        let after = Manifest::read(&recipe.path).unwrap();
-        assert_eq!(after.own().packages()[0], recipe.own().packages()[0]);
+        let (manifest, text) = manifest(folder.path());
+        let new = rewrite(&manifest.path, &text, &manifest.own().packages()[1], &newer()).unwrap();
+        fs::write(&manifest.path, &new).unwrap();
+        let after = Manifest::read(&manifest.path).unwrap();
+        assert_eq!(after.own().packages()[0], manifest.own().packages()[0]);
         assert_eq!(
             (after.own().packages()[1].version.as_str(), after.own().packages()[1].sha256),
             ("2", newer().sha256)
         );
-        assert!(new.contains("# the first") && new.contains("# the second"));
+        let old = format!("name = \"b\"\nversion = \"1\"\nsha256 = \"{}\"", Sha256::of_parts([]));
+        assert_eq!(new, text.replace(&old, &format!("name = \"b\"\nversion = \"2\"\nsha256 = \"{}\"", newer().sha256)));
     }
 
     #[test]
-    fn a_recipe_written_otherwise_is_left_alone() {
+    fn a_manifest_with_another_format_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let (recipe, text) = recipe(folder.path());
+        let (manifest, text) = manifest(folder.path());
         let otherwise = text.replace("version = \"1\"", "version='1'");
-        let error = rewrite(&recipe.path, &otherwise, &recipe.own().packages()[1], &newer()).unwrap_err().to_string();
-        assert!(error.contains("version = \"1\"") && error.contains("by hand"), "{error}");
+        let error =
+            rewrite(&manifest.path, &otherwise, &manifest.own().packages()[1], &newer()).unwrap_err().to_string();
+        let error = error.replace(folder.path().to_str().unwrap(), "images");
+        insta::assert_snapshot!(error, @r#"images/r.toml does not contain the text `version = "1"`; pin b by hand"#);
     }
 
     #[test]
-    fn whole_packages_are_written_a_line_each_and_all_else_stays() {
+    fn whole_packages_are_written_one_per_line_and_the_rest_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("r.toml");
         let text = "# why\nsummary = \"s\"\nsuite = \"trixie\" # here\ninstall = [\"b\"]\n\n[texts]\n\"a\" = \"\"\"\nx\n\"\"\"\n\n\
@@ -224,10 +227,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_or_gone_is_told() {
+    fn new_and_removed_packages_are_reported() {
         let (before, now) = (BTreeMap::from([("a".to_owned(), newer())]), BTreeMap::from([("b".to_owned(), newer())]));
-        let told: Vec<String> = differences(&before, &now).iter().map(Pinned::to_string).collect();
-        assert_eq!(told, ["a 2 -> none", "b none -> 2"]);
+        let shown: Vec<String> = differences(&before, &now).iter().map(Pinned::to_string).collect();
+        assert_eq!(shown, ["a 2 -> none", "b none -> 2"]);
         assert!(differences(&now, &now).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! The root folder of one guest: a copy of an image that it may write to as it likes.
+//! The root folder of one guest: a copy of an image that it may write to.
 
 use std::{
     fs, io,
@@ -12,25 +12,25 @@ use walkdir::{DirEntry, WalkDir};
 use super::Image;
 use crate::{file, guest_program::GuestProgram};
 
-/// Where the guest finds the guest program.
+/// The path of the guest program in the guest.
 pub const GUEST_PROGRAM: &str = "/usr/bin/bpf-token-guest";
 
-/// Where `vmtest`'s init script finds the agent.
+/// The path where `vmtest`'s init script finds the guest agent.
 const AGENT: &str = "usr/bin/qemu-ga";
-/// The agent's name as the first process.
+/// The path of init, the same program, as the first process.
 const INIT: &str = "usr/bin/init";
 
-/// How the root is mounted.
+/// The mount options of the root.
 ///
-/// `cache=loose` lets the guest keep what it read: with `vmtest`'s `cache=mmap` it reads a program again over 9p for
-/// each start (Documentation/filesystems/9p.rst). Nobody else writes to the folder while the guest runs. 512,000 is the
-/// largest message the virtio transport takes (net/9p/trans_virtio.c).
+/// `cache=loose` lets the guest cache what it read: with `vmtest`'s `cache=mmap` it reads a program again over 9p for
+/// each start (Documentation/filesystems/9p.rst). Nobody else writes to the folder while the guest runs. 512,000 bytes is
+/// the largest message of the virtio transport (net/9p/trans_virtio.c).
 const ROOT_FLAGS: &str = "rootflags=trans=virtio,cache=loose,msize=512000";
 
 /// The kernel argument that makes the guest's init start a shell on the console.
 pub const SHELL_ARGUMENT: &str = "harness.shell";
 
-/// Why a copy could not be made.
+/// A copy could not be made.
 #[derive(Debug, Error)]
 #[error("cannot copy {} to {} for the guest", from.display(), to.display())]
 pub struct CopyError {
@@ -39,7 +39,7 @@ pub struct CopyError {
     source: io::Error,
 }
 
-/// A root folder that belongs to one guest alone. The folder is whose it is in: it is not removed with this value.
+/// The root folder of one guest. Dropping this value does not remove the folder: its creator does.
 #[derive(Debug)]
 pub struct PrivateRoot {
     path: PathBuf,
@@ -53,7 +53,7 @@ impl PrivateRoot {
 }
 
 impl Image {
-    /// Kernel arguments that belong to a [`PrivateRoot`] of this image, to come after those of `vmtest`.
+    /// Returns the kernel arguments for a [`PrivateRoot`] of this image, to follow those of `vmtest`.
     pub fn kernel_arguments(&self) -> Vec<String> {
         let (init, arguments) = match &self.boot {
             Some(boot) => (boot.init.to_string(), boot.arguments.as_slice()),
@@ -62,7 +62,7 @@ impl Image {
         [ROOT_FLAGS.to_owned(), format!("init=/{init}")].into_iter().chain(arguments.iter().cloned()).collect()
     }
 
-    /// The words that start the guest program in a guest of this image; its arguments follow.
+    /// Returns the command that starts the guest program in a guest of this image; its arguments follow.
     pub fn guest_command(&self) -> String {
         match self.boot.as_ref().and_then(|boot| boot.wrapper.as_ref()) {
             Some(wrapper) => format!("/{wrapper} {GUEST_PROGRAM}"),
@@ -70,7 +70,7 @@ impl Image {
         }
     }
 
-    /// Copies this image to `into`, which must not exist, for programs in it that are run without a VM.
+    /// Copies this image to `into`, which must not exist, for programs in it that run without a VM.
     ///
     /// # Errors
     /// [`CopyError`] if it cannot be copied.
@@ -78,10 +78,10 @@ impl Image {
         copy(&self.folder, into)
     }
 
-    /// Copies this image to `into`, which must not exist, and adds the guest's programs.
+    /// Copies this image to `into`, which must not exist, and adds the guest programs.
     ///
-    /// Files are cloned where the file system can share blocks until one side writes, and copied where it cannot. They are
-    /// never hard links: a guest that writes into its `bash` would write into everybody's.
+    /// Clones files where the file system supports it, and copies them elsewhere. Never makes hard links: a guest that
+    /// writes to its `bash` would write to that of every guest.
     pub fn private_copy(&self, program: &GuestProgram, into: &Path) -> Result<PrivateRoot, CopyError> {
         copy(&self.folder, into)?;
         copy(&program.path(), &into.join(GUEST_PROGRAM.trim_start_matches('/')))?;
@@ -102,9 +102,9 @@ fn copy(from: &Path, to: &Path) -> Result<(), CopyError> {
             CopyError { from: path, to, source }
         })?;
         let name = entry.path().strip_prefix(from).unwrap_or(entry.path());
-        // A path with a slash at its end would be a folder.
-        let place = if entry.depth() == 0 { to.to_owned() } else { to.join(name) };
-        copy_one(&entry, &place).map_err(|source| CopyError { from: entry.path().to_owned(), to: place, source })?;
+        // A trailing slash would make the path a folder.
+        let target = if entry.depth() == 0 { to.to_owned() } else { to.join(name) };
+        copy_one(&entry, &target).map_err(|source| CopyError { from: entry.path().to_owned(), to: target, source })?;
     }
     Ok(())
 }
@@ -160,9 +160,9 @@ mod tests {
         let minimal = image(folder.path());
         assert_eq!(minimal.kernel_arguments()[1..], ["init=/usr/bin/init"]);
         assert_eq!(minimal.guest_command(), GUEST_PROGRAM);
-        let place = |text: &str| text.to_owned().try_into().unwrap();
-        let (init, arguments) = (place("sbin/init"), vec!["quiet".to_owned()]);
-        let boot = Some(Boot { init, arguments, wrapper: Some(place("usr/bin/apart")) });
+        let path = |text: &str| text.to_owned().try_into().unwrap();
+        let (init, arguments) = (path("sbin/init"), vec!["quiet".to_owned()]);
+        let boot = Some(Boot { init, arguments, wrapper: Some(path("usr/bin/apart")) });
         let own = Image { boot, ..minimal };
         assert_eq!(own.kernel_arguments()[1..], ["init=/sbin/init", "quiet"]);
         assert_eq!(own.guest_command(), "/usr/bin/apart /usr/bin/bpf-token-guest");
@@ -185,10 +185,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_not_copied_over() {
+    fn an_existing_folder_is_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let (image, program) = (image(folder.path()), program(folder.path()));
         let error = image.private_copy(&program, folder.path()).unwrap_err();
-        assert!(error.to_string().contains("cannot copy") && error.source.kind() == io::ErrorKind::AlreadyExists);
+        assert_eq!(error.source.kind(), io::ErrorKind::AlreadyExists);
+        let message = error.to_string().replace(folder.path().to_str().unwrap(), "/FOLDER");
+        insta::assert_snapshot!(message, @"cannot copy /FOLDER/image to /FOLDER for the guest");
     }
 }

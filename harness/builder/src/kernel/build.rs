@@ -1,4 +1,4 @@
-//! Makes a kernel in a source and object tree that is kept, so the next build compiles only what changed.
+//! Builds a kernel in a source and object tree that is kept, so the next build compiles only what changed.
 
 use std::{
     fs::{self, File},
@@ -24,11 +24,11 @@ use crate::{
     progress::{Progress, Unit},
 };
 
-/// The parts of `make tinyconfig` (`scripts/kconfig/Makefile` and `kernel/configs/tiny.config` in the kernel source): the
-/// fragments are laid over them. A part that a kernel does not have is left out.
+/// The parts of `make tinyconfig` (`scripts/kconfig/Makefile` and `kernel/configs/tiny.config` in the kernel source), which
+/// the fragments override. A part that a kernel does not have is left out.
 const TINY_CONFIG: [&str; 3] =
     ["kernel/configs/tiny-base.config", "kernel/configs/tiny.config", "arch/x86/configs/tiny.config"];
-/// What would change a build from outside.
+/// Variables of the environment that would change a build.
 const FOREIGN_VARIABLES: [&str; 18] = [
     "ARCH",
     "CROSS_COMPILE",
@@ -49,24 +49,24 @@ const FOREIGN_VARIABLES: [&str; 18] = [
     "MAKEFLAGS",
     "MAKELEVEL",
 ];
-/// Says which source a tree holds.
+/// The file that identifies the source of a tree.
 const IDENTITY: &str = "identity";
-/// Is there while a build is under way, and after one that did not end well; its time is when that began.
+/// The file that marks a build as under way, or as not completed; its time is the start of the build.
 const UNFINISHED: &str = "unfinished";
 
-/// A source with the objects made of it. Nobody else uses them while this exists.
+/// A source tree with its objects. Nobody else can use them while this value exists.
 #[derive(Debug)]
 pub(super) struct BuildTree {
     pub(super) source: PathBuf,
     pub(super) objects: PathBuf,
     pub(super) lock: Lock,
-    /// Variables of make beyond those of every build, as `NAME=value`.
+    /// Additional variables of make, as `NAME=value`.
     pub(super) variables: Vec<String>,
 }
 
 impl BuildTree {
-    /// The tree for this kernel, fetched and unpacked unless it is there from an earlier build. There is one for each
-    /// kernel: another source, of another identity, replaces it, with its objects.
+    /// Returns the tree of a kernel, fetched and unpacked unless an earlier build left it. Each kernel has one tree: a source
+    /// with another identity replaces it, including its objects.
     pub(super) fn prepare(
         manifest: &Manifest,
         identity: &str,
@@ -78,26 +78,26 @@ impl BuildTree {
             _ => (identity.to_owned(), None),
         };
         let lock = cache.entry(Area::Trees, &format!("kernel-{}", manifest.name))?.lock(progress)?;
-        let place = lock.entry().path();
-        if fs::read_to_string(place.join(IDENTITY)).ok().as_ref() != Some(&identity) {
+        let folder = lock.entry().path();
+        if fs::read_to_string(folder.join(IDENTITY)).ok().as_ref() != Some(&identity) {
             let staging = lock.stage_folder()?;
-            for folder in ["source", "objects"].map(|name| staging.path().join(name)) {
-                fs::create_dir(&folder).map_err(FileError::of("create", &folder))?;
+            for path in ["source", "objects"].map(|name| staging.path().join(name)) {
+                fs::create_dir(&path).map_err(FileError::of("create", &path))?;
             }
             let name = manifest.name.as_str();
             source::unpack(&manifest.source, name, cache, &staging.path().join("source"), progress)?;
             file::write(&staging.path().join(IDENTITY), &identity)?;
             staging.publish()?;
         }
-        let source = source.unwrap_or_else(|| place.join("source"));
-        let tree = Self { source, objects: place.join("objects"), lock, variables: Vec::new() };
+        let source = source.unwrap_or_else(|| folder.join("source"));
+        let tree = Self { source, objects: folder.join("objects"), lock, variables: Vec::new() };
         tree.settle()?;
         Ok(tree)
     }
 
-    /// Has make look again at what was edited during a build that did not end well. Make takes an object for current that
-    /// is younger than its source; one compiled from a file that was edited meanwhile is younger, and of the old text. So
-    /// all that such a build made is dated to its beginning.
+    /// Makes make recompile what was edited during a build that did not complete. Make considers an object current if it is
+    /// newer than its source. The object of a file that was edited while it was compiled is newer, but has the old text. So
+    /// this sets the time of everything that such a build made to the start of the build.
     fn settle(&self) -> Result<(), KernelError> {
         let Ok(began) = fs::metadata(self.unfinished()).and_then(|marker| marker.modified()) else { return Ok(()) };
         for entry in file::below(&self.objects) {
@@ -113,12 +113,12 @@ impl BuildTree {
         self.end()
     }
 
-    /// Notes that a build begins.
+    /// Records that a build begins.
     pub(super) fn begin(&self) -> Result<(), KernelError> {
         Ok(file::write(&self.unfinished(), "")?)
     }
 
-    /// Notes that the objects are those of the source as it is.
+    /// Records that the objects match the current source.
     pub(super) fn end(&self) -> Result<(), KernelError> {
         let path = self.unfinished();
         Ok(fs::remove_file(&path).map_err(FileError::of("remove", &path))?)
@@ -128,12 +128,12 @@ impl BuildTree {
         self.lock.entry().path().join(UNFINISHED)
     }
 
-    /// A file of the object tree.
+    /// Returns the path of a file of the object tree.
     pub(super) fn object(&self, name: &str) -> PathBuf {
         self.objects.join(name)
     }
 
-    /// Resolves the configuration, and refuses one that is not what the manifest asks for.
+    /// Resolves the configuration, and errors if it is not what the manifest asks for.
     pub(super) fn configure(&self, manifest: &Manifest) -> Result<(), KernelError> {
         let base: Vec<String> =
             TINY_CONFIG.iter().filter_map(|part| fs::read_to_string(self.source.join(part)).ok()).collect();
@@ -153,13 +153,12 @@ impl BuildTree {
         fragment::parse(&file::read_text(&path)?).map_err(|source| KernelError::ResolvedConfig { path, source })
     }
 
-    /// Compiles and links; returns how many objects had to be compiled. A build that was interrupted goes on where it
-    /// stopped.
+    /// Compiles and links; returns how many objects had to be compiled. An interrupted build continues where it stopped.
     pub(super) fn compile(&self, manifest: &Manifest, progress: &Progress) -> Result<u64, KernelError> {
         self.compile_with(&[], manifest, progress)
     }
 
-    /// [`Self::compile`] with variables of make for this one build.
+    /// [`Self::compile`] with variables of make for this build only.
     pub(super) fn compile_with(
         &self,
         variables: &[String],
@@ -183,7 +182,7 @@ impl BuildTree {
         Ok(compiled)
     }
 
-    /// Copies what a virtual machine and its judges need, 30 MB of some gigabytes, and adds the record of the build.
+    /// Copies the files that a VM and the analysis of its results need, 30 MB of some gigabytes, and adds the build record.
     pub(super) fn keep(&self, into: &Path, built: Built<'_>) -> Result<(), KernelError> {
         let vmlinux = self.object("vmlinux");
         objcopy(&[Path::new("--strip-all"), &vmlinux, &into.join(BOOT_IMAGE)])?;
@@ -191,13 +190,13 @@ impl BuildTree {
         objcopy(&[Path::new("--dump-section"), &section, &vmlinux, Path::new("/dev/null")])?;
         file::copy(&self.object(".config"), &into.join(CONFIG))?;
         file::copy(&self.object("System.map"), &into.join(SYMBOLS))?;
-        // What `uname -r` will say.
+        // The output of `uname -r`.
         let release = file::read_text(&self.object("include/config/kernel.release"))?;
         built.record(into, release.trim().to_owned())
     }
 
-    /// A run of make that depends on nothing but its arguments. It holds the tree's lock itself: if this process is
-    /// killed, nobody starts a second make beside it.
+    /// Makes a make command that depends only on its arguments. It holds the tree's lock itself: if this process is killed,
+    /// nobody starts a second make in the same tree.
     fn make(&self, target: &str) -> Result<Command, CacheError> {
         // Not xshell: its standard input is the lock.
         let mut make = Command::new("make");
@@ -230,14 +229,14 @@ fn refuse(manifest: &Manifest, found: &[Mismatch]) -> Result<(), KernelError> {
     if problems.is_empty() { Ok(()) } else { Err(KernelError::Config { path: manifest.path.clone(), problems }) }
 }
 
-/// The object that a line of make announces: `  CC      kernel/fork.o`.
+/// Returns the object that a line of make's output announces: `  CC      kernel/fork.o`.
 fn compiled_object(line: &str) -> Option<&str> {
     let mut words = line.split_whitespace();
     let tool = words.next()?;
     (line.starts_with("  ") && matches!(tool, "CC" | "AS")).then(|| words.last().unwrap_or_default())
 }
 
-/// How many objects a tree holds.
+/// Counts the objects in a tree.
 fn count_objects(folder: &Path) -> Result<u64, FileError> {
     let mut count = 0;
     for entry in file::below(folder) {
@@ -247,7 +246,7 @@ fn count_objects(folder: &Path) -> Result<u64, FileError> {
     Ok(count)
 }
 
-/// Whether a file is an object made from one source file: those that link others together are not counted.
+/// Reports whether a file is an object compiled from one source file, not linked from other objects.
 fn is_compiled(path: &Path) -> bool {
     let linked = ["built-in.o", "vmlinux.o"];
     path.extension().is_some_and(|e| e == "o") && path.file_name().is_some_and(|name| linked.iter().all(|l| name != *l))

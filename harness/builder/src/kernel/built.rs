@@ -1,4 +1,4 @@
-//! A kernel in the cache: its files, how it is started, and how the record of a build is written.
+//! A kernel in the cache: its files, how to start it, and the record of its build.
 
 use std::{
     io,
@@ -17,62 +17,62 @@ use super::{
 };
 use crate::file::{self, FileError};
 
-/// What every kernel's command line needs or gains from. Where an argument is given twice the kernel takes the last one, so
-/// these also override what stands before them. `kernels/README.md` says what they gain.
+/// The arguments that every kernel's command line needs or benefits from. The kernel uses the last one of a repeated
+/// argument, so these override earlier ones. `kernels/README.md` describes their benefits.
 pub const DEFAULT_ARGS: &[&str] = &[
-    // Without block devices the kernel looks for a root only if it is told to (init/do_mounts.c, mount_root).
+    // Without block devices the kernel looks for a root only if this argument is set (init/do_mounts.c, mount_root).
     "root=/dev/root",
-    // The virtio devices use message-signalled interrupts. Routing the old lines that nobody uses runs AML code for each
-    // device, which alone takes over a second under emulation.
+    // The virtio devices use message-signalled interrupts. Routing the unused legacy lines runs AML code for each device,
+    // which alone takes over a second under emulation.
     "acpi=noirq",
-    // Each character of a boot message is a trap; errors and panics are still shown.
+    // Each character of a boot message causes a trap; errors and panics are still shown.
     "quiet",
-    // No measuring how fast a processor counts: nothing here needs short delays to be exact.
+    // Skips calibrating the delay loop: nothing here needs exact short delays.
     "lpj=25000000",
-    // Under load an emulated clock looks unsteady, and the kernel would change to a slow one.
+    // Under load an emulated clock looks unstable, and the kernel would switch to a slow one.
     "tsc=reliable",
-    // Namespaces and mounts end with grace periods: containers come and go a third faster.
+    // Destroying namespaces and mounts waits for grace periods; expedited ones make containers a third faster.
     "rcupdate.rcu_expedited=1",
 ];
 
-/// A kernel that was built.
+/// A built kernel.
 #[derive(Clone, Debug)]
 pub struct Kernel {
     /// Its name.
     pub name: KernelName,
-    /// What it was built from, as a sum: equal keys, equal kernels.
+    /// A sum over everything it was built from: equal keys mean equal kernels.
     pub key: String,
     /// The folder of its files.
     pub dir: PathBuf,
-    /// What its command line needs: [`DEFAULT_ARGS`], then the manifest's.
+    /// Its command line: [`DEFAULT_ARGS`], then the manifest's arguments.
     pub args: Vec<String>,
-    /// Memory of a VM in MiB, if it needs another amount than usual.
+    /// The memory of a VM in MiB, if it differs from the default.
     pub memory_mib: Option<u32>,
-    /// The security modules it starts with; those of its configuration if `None`.
+    /// The security modules it starts with; `None` for those of its configuration.
     pub lsm: Option<Vec<String>>,
-    /// The kernels whose snapshots hold for it where it has none of its own, the nearest first.
+    /// The kernels whose snapshots it inherits if it has none of its own, the nearest first.
     pub alike: Vec<KernelName>,
     /// How it was built.
     pub record: Record,
 }
 
 impl Kernel {
-    /// What QEMU's `-kernel` gets: an ELF image with a PVH entry, uncompressed.
+    /// The file for QEMU's `-kernel`: an uncompressed ELF image with a PVH entry.
     pub fn boot_image(&self) -> PathBuf {
         self.dir.join(BOOT_IMAGE)
     }
 
-    /// Its type information, byte for byte what `/sys/kernel/btf/vmlinux` shows in it.
+    /// The file of its type information: the same bytes as its `/sys/kernel/btf/vmlinux`.
     pub fn btf(&self) -> PathBuf {
         self.dir.join(BTF)
     }
 
-    /// Its resolved configuration, which `/proc/config.gz` shows in it.
+    /// The file of its resolved configuration: the same text as its `/proc/config.gz`.
     pub fn config(&self) -> PathBuf {
         self.dir.join(CONFIG)
     }
 
-    /// Which options are on in it.
+    /// Reads which options are on.
     ///
     /// # Errors
     /// [`KernelError`] if its configuration cannot be read.
@@ -81,32 +81,32 @@ impl Kernel {
         Ok(Configuration::of(&file::read_text(&path)?))
     }
 
-    /// What `/sys/kernel/notes` shows in it, its build id among it; `None` where its configuration tells it apart.
+    /// The file of what its `/sys/kernel/notes` shows, including its build id; `None` if its configuration identifies it.
     pub fn notes(&self) -> Option<PathBuf> {
         Some(self.dir.join(NOTES)).filter(|path| path.exists())
     }
 
-    /// The modules it needs to reach its root file system, as an archive for the kernel; `None` if it needs none.
+    /// The archive of the modules it needs to reach its root file system; `None` if it needs none.
     pub fn modules(&self) -> Option<PathBuf> {
         Some(self.dir.join(MODULES)).filter(|path| path.exists())
     }
 
-    /// What `uname -r` says in it.
+    /// The output of `uname -r`.
     pub fn release(&self) -> &str {
         &self.record.release
     }
 
-    /// The names it knows.
+    /// Reads the names it knows.
     pub fn vocabulary(&self) -> Result<Vocabulary, KernelError> {
         let path = self.dir.join(VOCABULARY);
         let text = file::read_text(&path)?;
         let vocabulary: Vocabulary = serde_json::from_str(&text)
             .map_err(|source| KernelError::Damaged(Damage::Malformed { path, source }, self.name.clone()))?;
-        // A build whose vocabulary was written before helpers were read is as good as any other.
+        // The vocabulary of an older build may lack helpers; the BTF has them.
         if vocabulary.helpers.is_empty() { vocabulary_in(&self.btf()) } else { Ok(vocabulary) }
     }
 
-    /// Compares the sums of all its files with those of the build, which takes a moment.
+    /// Compares the sums of all its files with those of the build. This takes a moment.
     pub fn verify(&self) -> Result<(), KernelError> {
         self.record.verify(&self.dir).map_err(|damage| KernelError::Damaged(damage, self.name.clone()))
     }
@@ -128,23 +128,23 @@ impl Kernel {
     }
 }
 
-/// A build that has just ended.
+/// A completed build.
 #[derive(Debug)]
 pub(super) struct Built<'a> {
-    /// What it was made from.
+    /// The manifest it was made from.
     pub(super) manifest: &'a Manifest,
     /// The identity of the source, as it was when the build began.
     pub(super) source: String,
-    /// What it was made with, if it was compiled here.
+    /// The toolchain, if it was compiled here.
     pub(super) toolchain: Option<Toolchain>,
-    /// How many objects were compiled.
+    /// The number of compiled objects.
     pub(super) objects_compiled: u64,
     /// When it began.
     pub(super) started: Instant,
 }
 
 impl Built<'_> {
-    /// Adds the names the kernel knows and the record to what is kept of it.
+    /// Adds the vocabulary and the record to the kept files.
     pub(super) fn record(self, into: &Path, release: String) -> Result<(), KernelError> {
         let record = Record {
             name: self.manifest.build_name().clone(),
@@ -160,14 +160,14 @@ impl Built<'_> {
     }
 }
 
-/// Completes a folder of files with the names the kernel knows and the record, to which all files are added.
+/// Completes a folder of files with the vocabulary and the record, which lists all files.
 pub(super) fn finish(into: &Path, mut record: Record) -> Result<(), KernelError> {
     write_json(&into.join(VOCABULARY), &vocabulary_in(&into.join(BTF))?)?;
     record.files = record::files(into).map_err(FileError::of("read", into))?;
     Ok(write_json(&into.join(record::FILE_NAME), &record)?)
 }
 
-/// The names in a file of BTF.
+/// Reads the names in a file of BTF.
 fn vocabulary_in(btf: &Path) -> Result<Vocabulary, KernelError> {
     let bytes = file::read(btf)?;
     Vocabulary::from_btf(&bytes).map_err(|source| KernelError::Btf { path: btf.to_owned(), source })

@@ -1,4 +1,4 @@
-//! All kernels there are manifests for.
+//! The kernels that have manifests.
 
 use std::path::Path;
 
@@ -11,15 +11,15 @@ use crate::listing::{Listing, ListingError};
 /// Why a kernel was not found in the catalogue.
 #[derive(Debug, Error)]
 pub enum CatalogueError {
-    /// There is no manifest of that name.
+    /// No manifest has this name.
     #[error(transparent)]
     Listing(#[from] ListingError),
-    /// A manifest is not usable.
+    /// A manifest is not valid.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
 }
 
-/// The manifests of a folder, by name. Each is read when it is asked for.
+/// The manifests of a folder, by name. Each is read when it is requested.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     listing: Listing,
@@ -31,15 +31,15 @@ impl Catalogue {
         Ok(Self { listing: Listing::of_folder("kernel", folder)? })
     }
 
-    /// The names of all kernels, older ones first.
+    /// Returns the names of all kernels, older ones first.
     pub fn names(&self) -> Vec<&str> {
         self.listing.names()
     }
 
-    /// The names that this one stands for: all for `all`, those it matches for a glob such as `7.*`, or itself.
+    /// Returns the names that a name stands for: all for `all`, the matching ones for a glob such as `7.*`, or itself.
     ///
     /// # Errors
-    /// [`CatalogueError::Listing`] if a glob is none or matches nothing. Whether a plain name exists is not looked at.
+    /// [`CatalogueError::Listing`] if a glob is not valid or matches nothing. A plain name need not exist.
     pub fn matching<'a>(&'a self, name: &'a str) -> Result<Vec<&'a str>, CatalogueError> {
         Ok(self.listing.matching(name)?)
     }
@@ -47,7 +47,7 @@ impl Catalogue {
     /// Reads the manifests of the kernels that these names stand for, each once.
     ///
     /// # Errors
-    /// [`CatalogueError`] if there is none of a name, or if one of them is wrong.
+    /// [`CatalogueError`] if there is no manifest of a name, or if one is not valid.
     pub fn named<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Manifest>, CatalogueError> {
         let mut found: Vec<Manifest> = Vec::new();
         for name in names {
@@ -64,25 +64,25 @@ impl Catalogue {
     /// Reads all manifests, older kernels' first.
     ///
     /// # Errors
-    /// [`CatalogueError::Manifest`] if one of them is wrong.
+    /// [`CatalogueError::Manifest`] if one is not valid.
     pub fn all(&self) -> Result<Vec<Manifest>, CatalogueError> {
         self.names().into_iter().map(|name| self.get(name)).collect()
     }
 
-    /// Reads the manifests of the kernels that run where nobody says which: those with `default = true`.
+    /// Reads the manifests of the default kernels: those with `default = true`, which run if the user names none.
     ///
     /// # Errors
-    /// [`CatalogueError::Manifest`] if any manifest is wrong.
+    /// [`CatalogueError::Manifest`] if one is not valid.
     pub fn defaults(&self) -> Result<Vec<Manifest>, CatalogueError> {
         Ok(self.all()?.into_iter().filter(|manifest| manifest.is_default).collect())
     }
 
-    /// Reads the manifest of this name.
+    /// Reads the manifest of a name.
     pub fn get(&self, name: &str) -> Result<Manifest, CatalogueError> {
         Ok(Manifest::read(self.listing.file(name)?)?)
     }
 
-    /// Reads the manifest of this name.
+    /// Reads the manifest of a kernel.
     pub fn kernel(&self, name: &KernelName) -> Result<Manifest, CatalogueError> {
         self.get(name.as_str())
     }

@@ -1,4 +1,4 @@
-//! Why there is no kernel.
+//! Why a kernel is not available.
 
 use std::path::PathBuf;
 
@@ -9,23 +9,23 @@ use thiserror::Error;
 use super::{fragment, prebuilt::PrebuiltError, record::Damage, source::SourceError};
 use crate::{cache::CacheError, command::CommandError, file::FileError};
 
-/// Why there is no kernel.
+/// Why a kernel is not available.
 #[derive(Debug, Error)]
 pub enum KernelError {
-    /// The source could not be had.
+    /// The source is not available.
     #[error(transparent)]
     Source(Box<SourceError>),
-    /// A kernel that was built elsewhere cannot be used.
-    #[error("kernel {kernel} cannot be put together")]
+    /// A prebuilt kernel cannot be used.
+    #[error("cannot unpack prebuilt kernel {kernel}")]
     Prebuilt {
-        /// Which.
+        /// The kernel.
         kernel: KernelName,
         /// Why.
         source: Box<PrebuiltError>,
     },
-    /// The kernel was not configured as its manifest requires.
+    /// The kernel is not configured as its manifest requires.
     #[error(
-        "{}: the kernel is not configured as `required` says:\n  {}\ntake another kernel, or drop the requirement",
+        "{}: the kernel is not configured as `required` says:\n  {}\nuse another kernel, or remove the requirement",
         path.display(), problems.join("\n  ")
     )]
     Required {
@@ -34,10 +34,10 @@ pub enum KernelError {
         /// Every option that differs.
         problems: Vec<String>,
     },
-    /// The configuration is not what was asked for.
+    /// The resolved configuration is not what the fragments ask for.
     #[error(
-        "{}: the configuration came out otherwise than asked for:\n  {}\nmend the fragments, or add an [[exception]] with a \
-         reason to the manifest",
+        "{}: the resolved configuration differs from the fragments:\n  {}\nchange the fragments, or add an [[exception]] \
+         with a reason to the manifest",
         path.display(), problems.join("\n  ")
     )]
     Config {
@@ -46,18 +46,18 @@ pub enum KernelError {
         /// Every option that differs.
         problems: Vec<String>,
     },
-    /// The kernel's own configuration was not understood.
+    /// The kernel's resolved configuration is not valid.
     #[error("cannot read {}", path.display())]
     ResolvedConfig {
         /// The file.
         path: PathBuf,
-        /// The line.
+        /// The line that is not valid.
         source: fragment::BadLine,
     },
     /// A program is missing or failed.
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// The kernel that was built says nothing about its types.
+    /// The kernel has no usable type information.
     #[error("cannot read the type information of {}", path.display())]
     Btf {
         /// The file.
@@ -65,13 +65,13 @@ pub enum KernelError {
         /// What is wrong with it.
         source: VocabularyError,
     },
-    /// A file of a finished build is damaged.
+    /// A file of a build is damaged.
     #[error("kernel {1} is damaged; `{name} kernel build {1}` builds it again", name = harness_program::NAME)]
     Damaged(#[source] Damage, KernelName),
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The cache failed.
+    /// A cache operation failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
 }

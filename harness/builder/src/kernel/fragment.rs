@@ -1,4 +1,4 @@
-//! Kconfig options as files hold them: fragments that ask for some, and a resolved configuration that has them all.
+//! Kconfig options in files: fragments that ask for some, and resolved configurations that have them all.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,8 +8,8 @@ use std::{
 use harness_uapi::configuration::Configuration;
 use thiserror::Error;
 
-/// The value of an option, as a configuration file writes it: `y`, `m`, a number, or a string with its quotes. An option
-/// that is off (`# CONFIG_X is not set`) or not there at all has none.
+/// The value of an option, as a configuration file writes it: `y`, `m`, a number, or a quoted string. An option that is off
+/// (`# CONFIG_X is not set`) or missing has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value(Option<String>);
 
@@ -17,7 +17,7 @@ impl Value {
     /// An option that is off.
     pub const OFF: Self = Self(None);
 
-    /// The value a file or a manifest gives: `n` is off.
+    /// Returns the value that a file or a manifest writes; `n` is off.
     pub fn new(text: &str) -> Self {
         Self(Some(text.to_owned()).filter(|text| text != "n"))
     }
@@ -40,7 +40,8 @@ pub struct BadLine {
 /// Options by name, `CONFIG_` included.
 pub type Options = BTreeMap<String, Value>;
 
-/// Reads a configuration file, a fragment or a resolved one. A later line overrides an earlier one, as in Kconfig.
+/// Parses a configuration file: a fragment or a resolved configuration. A later line overrides an earlier one, as in
+/// Kconfig.
 pub fn parse(text: &str) -> Result<Options, BadLine> {
     let mut options = Options::new();
     for (index, line) in text.lines().enumerate() {
@@ -52,7 +53,7 @@ pub fn parse(text: &str) -> Result<Options, BadLine> {
     Ok(options)
 }
 
-/// One line: an option, or nothing worth keeping.
+/// Parses one line: an option, or nothing.
 fn option(line: &str) -> Result<Option<(&str, Value)>, ()> {
     if let Some(comment) = line.strip_prefix('#') {
         let off = comment.trim().strip_suffix(" is not set").filter(|name| Configuration::is_option(name));
@@ -67,12 +68,12 @@ fn option(line: &str) -> Result<Option<(&str, Value)>, ()> {
     }
 }
 
-/// What became of an option.
+/// How an option was resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// It has this value.
     Value(Value),
-    /// This kernel has no option of that name.
+    /// This kernel has no such option.
     Absent,
 }
 
@@ -85,24 +86,24 @@ impl fmt::Display for Found {
     }
 }
 
-/// An option that did not come out as it was asked for.
+/// An option that was not resolved to the requested value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
     /// The option.
     pub option: String,
-    /// What was asked for.
+    /// The requested value.
     pub wanted: Value,
-    /// What the kernel's Kconfig made of it.
+    /// How the kernel's Kconfig resolved it.
     pub found: Found,
 }
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: asked for {}, {}", self.option, self.wanted, self.found)
+        write!(f, "{}: requested {}, {}", self.option, self.wanted, self.found)
     }
 }
 
-/// Every option that did not come out as it was asked for; `absent` are those this kernel does not have.
+/// Returns every option that was not resolved to the requested value; `absent` are those this kernel does not have.
 pub fn mismatches(wanted: &Options, resolved: &Options, absent: &BTreeSet<String>) -> Vec<Mismatch> {
     let found = |option: &String| match resolved.get(option) {
         _ if absent.contains(option) => Found::Absent,
@@ -116,7 +117,7 @@ pub fn mismatches(wanted: &Options, resolved: &Options, absent: &BTreeSet<String
         .collect()
 }
 
-/// The options that Kconfig says it does not have (`KCONFIG_WARN_UNKNOWN_SYMBOLS`, since 6.6):
+/// Reads the options that Kconfig reports as unknown (`KCONFIG_WARN_UNKNOWN_SYMBOLS`, since 6.6):
 /// `FILE:LINE:warning: unknown symbol: NAME`.
 pub fn absent(warnings: &str) -> BTreeSet<String> {
     let names = warnings.lines().filter_map(|line| line.split_once("warning: unknown symbol: "));
@@ -141,7 +142,8 @@ mod tests {
         for line in ["CONFIG_A", "CONFIG_A=", "CONFIGA=y", "A=y", "CONFIG_=y", "CONFIG_A y", "config_a=y", "CONFIG_Ä=y"]
         {
             let error = parse(&format!("CONFIG_OK=y\n{line}\n")).unwrap_err();
-            assert!(error.to_string().starts_with("line 2: `"), "{error}");
+            let form = "neither `CONFIG_NAME=value`, `# CONFIG_NAME is not set`, nor a comment";
+            assert_eq!(error.to_string(), format!("line 2: `{line}` is {form}"));
         }
     }
 
@@ -155,10 +157,10 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "CONFIG_B: asked for y, resolved to m",
-                "CONFIG_C: asked for y, but this kernel has no such option",
-                "CONFIG_D: asked for n, but this kernel has no such option",
-                "CONFIG_E: asked for n, resolved to y",
+                "CONFIG_B: requested y, resolved to m",
+                "CONFIG_C: requested y, but this kernel has no such option",
+                "CONFIG_D: requested n, but this kernel has no such option",
+                "CONFIG_E: requested n, resolved to y",
             ]
         );
     }

@@ -1,4 +1,4 @@
-//! What a build is known by.
+//! The key of a build.
 
 use super::{
     manifest::Manifest,
@@ -7,11 +7,11 @@ use super::{
 };
 use crate::digest::Sha256;
 
-/// Raised when the same inputs would give another build.
-const RECIPE: &str = "1";
+/// The version of the build; raised when the same inputs would make another kernel.
+const EDITION: &str = "1";
 
-/// What goes into a kernel besides the toolchain: its source and its configuration. A build looks at them once, and then
-/// carries them: a folder that somebody works in is another source a moment later.
+/// The inputs of a kernel other than the toolchain: its source and its configuration. A build determines them once and
+/// passes them on: a folder that somebody works in can change at any moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Inputs {
     /// The identity of the source.
@@ -20,15 +20,15 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    /// Those of a manifest as they are now.
+    /// Determines the current inputs of a manifest.
     pub(super) fn of(manifest: &Manifest) -> Result<Self, SourceError> {
         let source = source::identity(&manifest.source)?;
         let exceptions = format!("{:?}", manifest.exceptions);
-        let sum = Sha256::of_parts([RECIPE, &source, &manifest.config, &exceptions].map(str::as_bytes)).short();
+        let sum = Sha256::of_parts([EDITION, &source, &manifest.config, &exceptions].map(str::as_bytes)).short();
         Ok(Self { source, sum })
     }
 
-    /// The key of what a toolchain makes of them. Without one it is that of a prebuilt kernel, or the beginning of the keys
+    /// Returns the key of a build with a toolchain. Without one it is the key of a prebuilt kernel, or the start of the keys
     /// of all toolchains.
     pub(super) fn key(&self, toolchain: Option<&Toolchain>) -> String {
         match toolchain {
@@ -37,7 +37,7 @@ impl Inputs {
         }
     }
 
-    /// Refuses a source that is another one by now: what was made of it is of neither state.
+    /// Errors if the source has changed: what was made from it may mix the two states.
     pub(super) fn check_unchanged(&self, manifest: &Manifest) -> Result<(), SourceError> {
         source::check_unchanged(manifest, &self.source)
     }
@@ -59,9 +59,9 @@ mod tests {
         Manifest::read(&path).unwrap()
     }
 
-    /// Another value of the same inputs would have everybody build every kernel again.
+    /// A changed key for the same inputs would make everybody rebuild every kernel.
     #[test]
-    fn the_same_inputs_have_the_same_key_for_ever() {
+    fn the_same_inputs_have_the_same_key_forever() {
         let folder = tempfile::tempdir().unwrap();
         let exception = "[[exception]]\noption = 'CONFIG_B'\nvalue = 'n'\nreason = 'r'\n";
         let compiled = |source: &str| format!("fragments = ['a']\n{source}\n{exception}");
@@ -106,6 +106,7 @@ mod tests {
         inputs.check_unchanged(&manifest).unwrap();
         fs::write(folder.path().join("p.deb"), "two").unwrap();
         let error = inputs.check_unchanged(&manifest).unwrap_err().to_string();
-        assert!(error.contains("p.deb changed while kernel 9.9 was made of it"), "{error}");
+        let error = error.replace(folder.path().to_str().unwrap(), "/KERNELS");
+        insta::assert_snapshot!(error, @"/KERNELS/p.deb changed during the build of kernel 9.9, so nothing was kept; build it again when nobody edits it");
     }
 }

@@ -1,4 +1,4 @@
-//! A kernel's manifest: where its source comes from, what it is configured with, how it is started.
+//! Kernel manifests: where a kernel's source comes from, how it is configured, and how it is started.
 
 mod lineage;
 mod source;
@@ -13,30 +13,25 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::fragment::{self, BadLine, Found, Mismatch, Options, Value};
-use crate::file::{self, FileError};
+use crate::file::{self, FileError, TomlError};
 use lineage::lineage;
 pub use source::{
     DebianKernel, DebianSource, GitSource, KernelFiles, PackageFiles, PrebuiltSource, Source, TarballSource, TreeSource,
 };
 
-/// The name of the kernel of the machine we are on, which no manifest has.
+/// The name of the kernel this machine runs, which no manifest can have.
 pub const RUNNING: &str = "host";
 
-/// Why a manifest, or a fragment it names, is not usable.
+/// Why a manifest, or a fragment it names, is not valid.
 #[derive(Debug, Error)]
 pub enum ManifestError {
     /// A file could not be read.
     #[error(transparent)]
     File(#[from] FileError),
     /// The file is not a manifest.
-    #[error("{}:\n{}", path.display(), .error.to_string().trim_end())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Where, and what is wrong there.
-        error: Box<toml::de::Error>,
-    },
-    /// A manifest says something that cannot be.
+    #[error(transparent)]
+    Syntax(#[from] TomlError),
+    /// A manifest contradicts itself.
     #[error("{}: {reason}", path.display())]
     Meaning {
         /// The file.
@@ -44,7 +39,7 @@ pub enum ManifestError {
         /// What is wrong.
         reason: String,
     },
-    /// A fragment has a line that is no option.
+    /// A line of a fragment is not an option.
     #[error("{}: {line}", path.display())]
     Fragment {
         /// The file.
@@ -54,13 +49,13 @@ pub enum ManifestError {
     },
 }
 
-/// An option that one kernel resolves otherwise than the fragments ask, and why that is right.
+/// An option that one kernel resolves to another value than the fragments ask for, and why that is right.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exception {
     /// The option, `CONFIG_` included.
     pub option: String,
-    /// What it resolves to: a value, `n` if it is off, or `absent` if this kernel has no such option.
+    /// The resolved value; `n` if it is off, or `absent` if this kernel has no such option.
     pub value: String,
     /// Why.
     pub reason: String,
@@ -97,95 +92,84 @@ struct File {
 
 impl File {
     fn read(path: &Path) -> Result<Self, ManifestError> {
-        toml::from_str(&file::read_text(path)?)
-            .map_err(|error| ManifestError::Syntax { path: path.to_owned(), error: error.into() })
+        Ok(file::parse_toml(path, &file::read_text(path)?)?)
     }
 
-    /// The kernel it is like, if any.
+    /// The nearest kernel whose snapshots it inherits, if any.
     fn nearest(&self) -> Option<&KernelName> {
         self.alike.as_ref().or(self.base.as_ref())
     }
 
-    /// Whether it says anything about how the kernel is built.
+    /// Reports whether it says how the kernel is built.
     fn builds(&self) -> bool {
         self.source.is_some() || !self.fragments.is_empty() || self.objects.is_some() || !self.exception.is_empty()
     }
 }
 
-const ONLY_STARTED_OTHERWISE: &str = "a kernel with a `base` is started otherwise, not built otherwise: `source`, \
-     `fragments`, `objects` and `exception` are its base's";
+const VARIANT_BUILDS: &str = "a kernel with a `base` uses the build of its base: remove `source`, `fragments`, `objects` \
+     and `exception`";
 
-/// How a manifest came to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
-    /// By its name.
-    Named,
-    /// As the base of another.
-    Base,
-}
-
-/// A manifest that was read with its fragments, and with its base if it is a variant.
+/// A manifest with its fragments, and with its base if it is a variant.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     /// The kernel's name: the file's name without `.toml`.
     pub name: KernelName,
     /// The file.
     pub path: PathBuf,
-    /// One line on what this kernel is for.
+    /// What this kernel is for, in one line.
     pub summary: String,
-    /// Whether it is run where nobody says which kernels are.
+    /// Whether it runs if the user names no kernel.
     pub is_default: bool,
-    /// The kernel that this one is a variant of: the same build, started otherwise.
+    /// The kernel that this one is a variant of: the same build, started differently.
     pub base: Option<KernelName>,
-    /// Where it comes from; a relative path in it is relative to the manifest no more.
+    /// Where it comes from. Relative paths are already joined to the manifest's folder.
     pub source: Source,
-    /// About how many objects a build compiles, for its progress bar.
+    /// The approximate number of objects that a build compiles, for its progress bar.
     pub objects: Option<u64>,
-    /// What its command line has beyond the defaults.
+    /// The arguments of its command line beyond the defaults.
     pub args: Vec<String>,
-    /// Memory of a VM in MiB, if it needs another amount than usual.
+    /// The memory of a VM in MiB, if it differs from the default.
     pub memory_mib: Option<u32>,
-    /// The security modules it starts with, in this order; those of its configuration if `None`.
+    /// The security modules it starts with, in this order; `None` for those of its configuration.
     pub lsm: Option<Vec<String>>,
-    /// The kernels whose snapshots hold for it where it has none of its own, the nearest first.
+    /// The kernels whose snapshots it inherits if it has none of its own, the nearest first.
     pub alike: Vec<KernelName>,
-    /// What its configuration must say.
+    /// The options that its configuration must have.
     pub required: Options,
-    /// Options that resolve otherwise than the fragments ask.
+    /// The options that resolve to other values than the fragments ask for.
     pub exceptions: Vec<Exception>,
-    /// All fragments, one after the other.
+    /// The text of all fragments.
     pub config: String,
-    /// What the fragments ask for.
+    /// The options that the fragments ask for.
     pub options: Options,
 }
 
 impl Manifest {
-    /// Reads a manifest with its fragments, and its base.
+    /// Reads a manifest with its fragments and its base.
     pub fn read(path: &Path) -> Result<Self, ManifestError> {
-        Self::read_as(path, Level::Named)
-    }
-
-    fn read_as(path: &Path, level: Level) -> Result<Self, ManifestError> {
         let meaning = |reason: String| ManifestError::Meaning { path: path.to_owned(), reason };
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let name: KernelName = stem.parse().map_err(|error| meaning(format!("{error}")))?;
         if name.as_str() == RUNNING {
-            return Err(meaning(format!("`{name}` stands for the running kernel: call the file otherwise")));
+            return Err(meaning(format!("`{name}` stands for the running kernel: rename the file")));
         }
         let file = File::read(path)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let nearest = file.nearest().cloned();
         if let Some(stranger) = file.base.iter().find(|base| !of_kernel(folder, base).is_file()) {
-            return Err(meaning(format!("there is no kernel `{stranger}`: {stranger}.toml is not in its folder")));
+            return Err(meaning(missing_kernel(stranger)));
         }
         let mut manifest = match (file.base.clone(), file.source.clone()) {
-            (Some(_), _) if file.builds() => return Err(meaning(ONLY_STARTED_OTHERWISE.to_owned())),
-            (Some(base), None) if level == Level::Named => {
-                Self::variant(name, path, Self::read_as(&of_kernel(folder, &base), Level::Base)?, file)
+            (Some(_), _) if file.builds() => return Err(meaning(VARIANT_BUILDS.to_owned())),
+            (Some(base), _) => {
+                let base_path = of_kernel(folder, &base);
+                if let Some(further) = File::read(&base_path)?.base {
+                    return Err(meaning(format!("`{base}` is a variant itself: use its base `{further}`")));
+                }
+                Self::variant(name, path, Self::read(&base_path)?, file)
             }
-            (Some(base), None) => return Err(meaning(format!("a base has no base itself: name `{base}` instead"))),
             (None, Some(source)) => Self::of_source(name, path, source.below(folder), file)?,
-            _ => return Err(meaning("it must have either a `source` or a `base`".to_owned())),
+            _ => return Err(meaning("a kernel needs either a `source` or a `base`".to_owned())),
         };
         manifest.alike = lineage(folder, &manifest.name, nearest.as_ref())?;
         manifest.check().map_err(meaning)?;
@@ -213,7 +197,7 @@ impl Manifest {
         })
     }
 
-    /// The base's build, started as the file says.
+    /// Returns the build of the base, started as the file says.
     fn variant(name: KernelName, path: &Path, base: Self, file: File) -> Self {
         let mut required = base.required.clone();
         required.extend(values(&file.required));
@@ -231,45 +215,45 @@ impl Manifest {
         }
     }
 
-    /// The kernel whose build this is: a variant has none of its own.
+    /// Returns the name of the kernel whose build this is: for a variant, its base.
     pub fn build_name(&self) -> &KernelName {
         self.base.as_ref().unwrap_or(&self.name)
     }
 
-    /// What serde cannot check.
+    /// Checks what serde cannot.
     fn check(&self) -> Result<(), String> {
         for exception in &self.exceptions {
             if !self.options.contains_key(&exception.option) {
                 return Err(format!(
-                    "the exception for {} is for an option that no fragment asks for",
+                    "the exception for {} does nothing: no fragment asks for this option",
                     exception.option
                 ));
             }
             if exception.reason.trim().is_empty() {
-                return Err(format!("the exception for {} gives no reason", exception.option));
+                return Err(format!("the exception for {} needs a reason", exception.option));
             }
         }
         if matches!(self.source, Source::Prebuilt(_)) && !self.options.is_empty() {
-            return Err("a prebuilt kernel cannot be configured: say what it must have in `required`".to_owned());
+            return Err("a prebuilt kernel cannot be configured: replace `fragments` by `required`".to_owned());
         }
         match self.args.iter().find(|arg| arg.is_empty() || arg.contains(char::is_whitespace)) {
-            Some(arg) => Err(format!("`{arg}` in args is not one argument of the kernel's command line")),
+            Some(arg) => Err(format!("`{arg}` in `args` is not exactly one argument: write one per element")),
             None => Ok(()),
         }
     }
 
-    /// The mismatches that no exception explains, and exceptions that explain nothing.
+    /// Returns the mismatches that no exception explains, and the exceptions that explain nothing.
     pub fn unexplained(&self, found: &[Mismatch]) -> Vec<String> {
         let open =
             found.iter().filter(|mismatch| !self.exceptions.iter().any(|exception| exception.explains(mismatch)));
         let idle =
             self.exceptions.iter().filter(|exception| !found.iter().any(|mismatch| exception.explains(mismatch)));
-        let idle = idle.map(|e| format!("{}: the exception ({}) does not apply, remove it", e.option, e.value));
+        let idle = idle.map(|e| format!("{}: the exception ({}) does not apply; remove it", e.option, e.value));
         open.map(Mismatch::to_string).chain(idle).collect()
     }
 }
 
-/// The text and the options of these fragments, in this order.
+/// Reads the text and the options of fragments, in this order.
 fn read_fragments(folder: &Path, names: &[String]) -> Result<(String, Options), ManifestError> {
     let (mut config, mut options) = (String::new(), Options::new());
     for name in names {
@@ -282,9 +266,13 @@ fn read_fragments(folder: &Path, names: &[String]) -> Result<(String, Options), 
     Ok((config, options))
 }
 
-/// The manifest of this kernel.
+/// Returns the path of a kernel's manifest.
 fn of_kernel(folder: &Path, kernel: &KernelName) -> PathBuf {
     folder.join(format!("{kernel}.toml"))
+}
+
+fn missing_kernel(kernel: &KernelName) -> String {
+    format!("there is no kernel `{kernel}`: {kernel}.toml is not in this folder")
 }
 
 fn values(options: &BTreeMap<String, String>) -> Options {
@@ -306,11 +294,6 @@ mod tests {
         let path = folder.path().join("9.9.toml");
         fs::write(&path, manifest).unwrap();
         (folder, path)
-    }
-
-    fn error(manifest: &str, fragment: &str) -> String {
-        let (_folder, path) = write(manifest, fragment);
-        Manifest::read(&path).unwrap_err().to_string()
     }
 
     #[test]
@@ -342,39 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_its_place() {
-        let tree = "summary = 's'\nfragments = ['a']\n[source.tree]\npath = 'l'\n";
-        for (manifest, fragment, expected) in [
-            ("summary = 's'\nfragmentz = []\n", "", "fragmentz"),
-            ("summary = 's'\nfragments = []\n[source.tree]\npath = 'l'\nurl = 'x'\n", "", "url"),
-            ("summary = 's'\nfragments = []\n[source.tarball]\nurl = 'x'\nsha256 = '12'\n", "", "64 hexadecimal"),
-            ("summary = 's'\nfragments = []\n[source.git]\nurl = 'x'\nrevision = 'v6.12'\n", "", "git ls-remote"),
-            ("summary = 's'\nfragments = ['b']\n[source.tree]\npath = 'l'\n", "", "fragments/b.config"),
-            (tree, "CONFIG_A\n", "fragments/a.config: line 1"),
-            (&format!("{tree}[[exception]]\noption = 'CONFIG_B'\nvalue = 'n'\nreason = 'r'\n"), "", "no fragment asks"),
-            (
-                &format!("{tree}[[exception]]\noption = 'CONFIG_A'\nvalue = 'n'\nreason = ' '\n"),
-                "CONFIG_A=y",
-                "no reason",
-            ),
-            (&tree.replace("[source", "args = ['a b']\n[source"), "", "not one argument"),
-            ("summary = 's'\n", "", "either a `source` or a `base`"),
-            ("summary = 's'\nbase = '9.8'\n", "", "there is no kernel `9.8`"),
-            ("summary = 's'\nbase = '9.9'\n", "", "a base has no base itself"),
-            ("summary = 's'\nbase = '9.9'\nfragments = ['a']\n", "", "not built otherwise"),
-            (
-                "summary = 's'\nfragments = ['a']\n[source.prebuilt.files]\nvmlinuz = 'v'\nconfig = 'c'\n",
-                "CONFIG_A=y",
-                "`required`",
-            ),
-        ] {
-            let message = error(manifest, fragment);
-            assert!(message.contains(expected), "{expected}: {message}");
-        }
-    }
-
-    #[test]
-    fn a_variant_is_its_base_started_otherwise() {
+    fn a_variant_is_its_base_started_differently() {
         let base = "summary = 's'\nfragments = ['a']\nargs = ['quiet']\nmemory_mib = 300\n\
                     required = { CONFIG_B = 'y' }\n[source.tree]\npath = 'l'\n";
         let (folder, path) = write(base, "CONFIG_A=y\n");
@@ -399,8 +350,8 @@ mod tests {
             manifest.unexplained(&fragment::mismatches(&manifest.options, &resolved, &BTreeSet::new()))
         };
         assert!(found("CONFIG_B=y\n").is_empty());
-        assert_eq!(found(""), ["CONFIG_B: asked for y, resolved to n"]);
+        assert_eq!(found(""), ["CONFIG_B: requested y, resolved to n"]);
         assert_eq!(found("CONFIG_A=m\nCONFIG_B=y\n").len(), 2);
-        assert_eq!(found("CONFIG_A=y\nCONFIG_B=y\n"), ["CONFIG_A: the exception (n) does not apply, remove it"]);
+        assert_eq!(found("CONFIG_A=y\nCONFIG_B=y\n"), ["CONFIG_A: the exception (n) does not apply; remove it"]);
     }
 }

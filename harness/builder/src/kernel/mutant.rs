@@ -1,8 +1,7 @@
-//! Mutants: small permission bugs that are put into a copy of a kernel's source on purpose. A suite that does not notice
-//! one has a hole.
+//! Mutants: kernels with one deliberate bug in their permission checks. A test suite that misses one has a gap.
 //!
-//! A mutant is data: [`Mutants`] reads the files in `kernels/mutants/`, an [`Edit`] says where the bug goes, and a
-//! [`MutantTree`] makes the kernels.
+//! A mutant is data: [`Mutants`] reads the files in `kernels/mutants/`, an [`Edit`] describes the change of the source, and
+//! a [`MutantTree`] builds the kernels.
 
 mod copy;
 mod edit;
@@ -25,19 +24,19 @@ use crate::{
     listing::Listing,
 };
 
-/// All mutants, in the order of their files and within them: those of one source file stand together.
+/// All mutants, in the order of their files, so those of the same source file are together.
 #[derive(Clone, Debug)]
 pub struct Mutants {
     all: Vec<Mutant>,
 }
 
 impl Mutants {
-    /// Reads the files (`*.toml`) of a folder; `kernels` are those that a mutant without `kernels` is for.
+    /// Reads the files (`*.toml`) of a folder; `kernels` are the kernels of mutants without a `kernels` key.
     ///
     /// # Errors
-    /// [`MutantError`] with the file, and where it can be told the mutant or the line.
+    /// [`MutantError`] with the file, and the mutant or the line if possible.
     pub fn of_folder(folder: &Path, kernels: &[KernelName]) -> Result<Self, MutantError> {
-        let listing = Listing::of_folder("file of mutant", folder)?;
+        let listing = Listing::of_folder("mutant file", folder)?;
         let mut all: Vec<Mutant> = Vec::new();
         for name in listing.names() {
             let path = listing.file(name)?;
@@ -52,14 +51,14 @@ impl Mutants {
         Ok(Self { all })
     }
 
-    /// Adds what kernels with these bugs keep in the cache.
+    /// Adds the cache items of the mutants.
     pub(crate) fn add_references(&self, references: &mut References) {
         for mutant in &self.all {
             mutant.kernels().for_each(|kernel| references.add(Area::Mutants, tree::entry_name(kernel, mutant)));
         }
     }
 
-    /// All of them.
+    /// Iterates over all of them.
     pub fn iter(&self) -> impl Iterator<Item = &Mutant> {
         self.all.iter()
     }
@@ -95,13 +94,6 @@ mod tests {
         for kernel in &kernels {
             assert!(mutants.iter().any(|mutant| mutant.edit(kernel).is_some()), "{kernel} has no mutant");
         }
-        assert!(mutants.iter().all(|mutant| mutant.bug.ends_with('.')), "a bug is not told in a sentence");
-    }
-
-    #[test]
-    fn a_name_is_given_once() {
-        let folder = folder(&[("a.toml", ONE), ("b.toml", ONE)]);
-        let error = Mutants::of_folder(folder.path(), &[]).unwrap_err().to_string();
-        assert!(error.contains("b.toml: mutant one: another mutant has this name"), "{error}");
+        assert!(mutants.iter().all(|mutant| mutant.bug.ends_with('.')), "a bug is not described in a sentence");
     }
 }

@@ -1,4 +1,4 @@
-//! Pins a kernel to the newest version its suite has.
+//! Pins a kernel to the newest version in its suite.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -16,15 +16,15 @@ use crate::{
     progress::Progress,
 };
 
-/// Why a kernel was not pinned anew.
+/// Why a kernel could not be pinned.
 #[derive(Debug, Error)]
 pub enum PinError {
-    /// Only packages have versions to choose from.
-    #[error("{}: only a kernel from Debian's packages can be pinned anew; edit the manifest by hand", .0.display())]
+    /// The kernel does not come from Debian packages, which alone have versions to choose from.
+    #[error("{}: only a kernel from Debian packages can be pinned; edit the manifest by hand", .0.display())]
     NotDebian(PathBuf),
-    /// There is no kernel whose packages are all there.
+    /// The suite has no kernel with all packages.
     #[error(
-        "{}: {suite} has no kernel of which all these packages are there: {}; another series or suite takes another manifest",
+        "{}: {suite} has no kernel with all of the packages {}; another series or suite needs a new manifest",
         path.display(), wanted.join(", ")
     )]
     Incomplete {
@@ -32,10 +32,10 @@ pub enum PinError {
         path: PathBuf,
         /// The suite.
         suite: String,
-        /// What a kernel consists of, with `*` for its release.
+        /// The packages of a kernel, with `*` for its release.
         wanted: Vec<String>,
     },
-    /// The package could not be had.
+    /// A package is not available.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// The manifest could not be written.
@@ -43,7 +43,7 @@ pub enum PinError {
     File(#[from] FileError),
 }
 
-/// Writes the newest version of a kernel's packages, or the one that is asked for, into its manifest; returns it.
+/// Writes the newest version of a kernel's packages, or the requested one, to its manifest; returns the version.
 pub fn pin(manifest: &Manifest, version: Option<&str>, cache: &Cache, progress: &Progress) -> Result<String, PinError> {
     let (suite, old) = match &manifest.source {
         Source::Debian(old) => (&old.suite, vec![old.clone()]),
@@ -62,7 +62,7 @@ pub fn pin(manifest: &Manifest, version: Option<&str>, cache: &Cache, progress: 
     Ok(packages[0].version.clone())
 }
 
-/// Where versions are chosen.
+/// The archive to choose versions from, and the manifest.
 struct PinContext<'d> {
     manifest: &'d Manifest,
     archive: Archive,
@@ -86,7 +86,7 @@ impl<'d> PinContext<'d> {
         SourceError::archive(self.manifest.name.as_str(), error)
     }
 
-    /// A package whose name stays the same from version to version.
+    /// Returns the newest or the requested version of a package whose name does not change.
     fn newest_package(&self, name: &str, version: Option<&str>) -> Result<Package, PinError> {
         let versions = self.archive.versions(name).map_err(|error| self.failed(error))?;
         let newest = version.map(str::to_owned).or_else(|| versions.into_iter().next());
@@ -94,7 +94,7 @@ impl<'d> PinContext<'d> {
         Ok(Package { name: name.to_owned(), version })
     }
 
-    /// The packages of a kernel of the same series and flavour, of which all are there in one version.
+    /// Returns the packages of the newest kernel of the same series and flavour that has all of them in one version.
     fn newest_kernel(&self, old: &DebianKernel, version: Option<&str>) -> Result<Vec<Package>, PinError> {
         let parts: Vec<KernelPackage> = old.packages.keys().filter_map(|name| KernelPackage::of(name)).collect();
         let wanted = || parts.iter().map(|part| part.with_release("*").to_string()).collect();
@@ -117,7 +117,7 @@ impl<'d> PinContext<'d> {
         PinError::Incomplete { path, suite, wanted }
     }
 
-    /// Fetches a package that is to be pinned, for its sum.
+    /// Fetches a package to pin, for its sum.
     fn fetch(&self, package: &Package) -> Result<DebianSource, SourceError> {
         let downloads = self.cache.folder(Area::Downloads)?;
         let folder = tempfile::tempdir_in(&downloads).map_err(FileError::of("create a folder in", &downloads))?;
@@ -130,16 +130,17 @@ impl<'d> PinContext<'d> {
     }
 }
 
-/// The newest version that every package has, or the one that is asked for if they have it.
-fn common(versions: &[Vec<String>], asked: Option<&str>) -> Option<String> {
+/// Returns the newest version that every package has, or the requested one if every package has it.
+fn common(versions: &[Vec<String>], requested: Option<&str>) -> Option<String> {
     let (first, others) = versions.split_first()?;
     let fits = |version: &&String| {
-        asked.is_none_or(|asked| *version == asked) && others.iter().all(|versions| versions.contains(version))
+        requested.is_none_or(|requested| *version == requested)
+            && others.iter().all(|versions| versions.contains(version))
     };
     first.iter().find(fits).cloned()
 }
 
-/// The manifest's text with other names, versions and sums; everything else stays as it was written.
+/// Returns the manifest's text with new names, versions and sums; everything else stays as it was.
 fn repinned(text: &str, old: &[DebianSource], new: &[DebianSource]) -> String {
     let mut words: BTreeMap<String, String> = BTreeMap::new();
     for (old, new) in old.iter().zip(new) {

@@ -1,7 +1,7 @@
-//! A kernel that somebody else built, taken apart for what a VM and its judges need.
+//! A prebuilt kernel, unpacked into the files that a VM and the analysis of its results need.
 //!
-//! Its type information comes out of the packed kernel itself and not from a look at the booted one: so the guest's own
-//! look is a proof that the right one was booted, and a kernel needs no boot to be known.
+//! Its type information comes from the packed kernel itself, not from a booted one. So comparing it with that of the guest
+//! proves that the right kernel was booted, and a kernel is known without booting it.
 
 mod bzimage;
 mod compression;
@@ -30,7 +30,7 @@ pub use error::{PartsError, PrebuiltError};
 pub use modules::ModulesError;
 use parts::Parts;
 
-/// Puts what is kept of a prebuilt kernel into a folder, which is empty; returns its release.
+/// Copies the kept files of a prebuilt kernel into an empty folder; returns its release.
 pub(super) fn take(
     manifest: &Manifest,
     source: &PrebuiltSource,
@@ -54,7 +54,7 @@ pub(super) fn take(
     Ok(release)
 }
 
-/// Keeps the kernel as it starts fastest, its types, and what tells it from all others.
+/// Keeps the kernel in the form that starts fastest, its type information, and the notes that identify it.
 fn keep_kernel(vmlinuz: &Path, packed: &[u8], vmlinux: &[u8], into: &Path) -> Result<(), PrebuiltError> {
     let failed = |source| PrebuiltError::Elf { path: vmlinuz.to_owned(), source };
     let elf = Elf::of(vmlinux).map_err(failed)?;

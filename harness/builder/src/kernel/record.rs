@@ -1,4 +1,4 @@
-//! What is known of a build: kept beside the kernel, and the proof that its files are whole.
+//! The record of a build: kept beside the kernel, it also proves that the files are complete.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use crate::{
 /// Its file name.
 pub const FILE_NAME: &str = "record.json";
 
-// What else is kept of a kernel.
+// The other files that are kept of a kernel.
 pub(super) const BOOT_IMAGE: &str = "boot";
 pub(super) const BTF: &str = "vmlinux.btf";
 pub(super) const CONFIG: &str = "config";
@@ -28,14 +28,14 @@ pub(super) const VOCABULARY: &str = "vocabulary.json";
 pub(super) const NOTES: &str = "notes";
 pub(super) const MODULES: &str = "modules.cpio";
 
-/// Why a folder does not hold a whole build.
+/// Why a folder does not have a complete build.
 #[derive(Debug, Error)]
 pub enum Damage {
     /// The record cannot be read.
     #[error(transparent)]
     Unreadable(#[from] FileError),
-    /// The record is no record.
-    #[error("{} is no build record", path.display())]
+    /// The file is not a build record.
+    #[error("{} is not a build record", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -47,7 +47,7 @@ pub enum Damage {
     Changed {
         /// The file.
         path: PathBuf,
-        /// How that shows.
+        /// The difference.
         reason: String,
     },
 }
@@ -68,25 +68,25 @@ pub struct FileRecord {
 pub struct Record {
     /// The kernel's name.
     pub name: KernelName,
-    /// What `uname -r` says in it.
+    /// The output of `uname -r`.
     pub release: String,
     /// Where the source came from, with version or sum.
     pub source: String,
-    /// What it was built with, if it was built here.
+    /// The toolchain, if it was built here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub toolchain: Option<Toolchain>,
-    /// How many objects were compiled; fewer than the kernel has, if an object tree could be used again.
+    /// The number of compiled objects; fewer than the kernel has if the object tree was reused.
     pub objects_compiled: u64,
-    /// How long configuring, compiling and linking took, in seconds.
+    /// The time to configure, compile and link, in seconds.
     pub seconds: f64,
-    /// When it was finished, in seconds since 1970.
+    /// The time of completion, in seconds since 1970.
     pub built: u64,
-    /// All files but the record.
+    /// All files except the record.
     pub files: BTreeMap<String, FileRecord>,
 }
 
 impl Record {
-    /// The record of the build in this folder, if all its files are there in their full size.
+    /// Reads the record of the build in a folder; errors if a file is missing or has another size.
     pub fn read(folder: &Path) -> Result<Self, Damage> {
         let path = folder.join(FILE_NAME);
         let text = file::read_text(&path)?;
@@ -98,7 +98,7 @@ impl Record {
         Ok(record)
     }
 
-    /// Compares the sums of all files, which takes a moment.
+    /// Compares the sums of all files. This takes a moment.
     pub fn verify(&self, folder: &Path) -> Result<(), Damage> {
         self.each(folder, |path, file| {
             let sum = Sha256::of_file(path)?;
@@ -121,7 +121,7 @@ impl Record {
     }
 }
 
-/// Sizes and sums of all files in a folder.
+/// Computes the sizes and sums of all files in a folder.
 pub fn files(folder: &Path) -> io::Result<BTreeMap<String, FileRecord>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder)? {
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_build_is_accepted() {
+    fn a_complete_build_is_accepted() {
         let folder = build();
         Record::read(folder.path()).unwrap().verify(folder.path()).unwrap();
     }
@@ -166,14 +166,18 @@ mod tests {
         let boot = folder.path().join("boot");
         fs::write(&boot, "kernal").unwrap();
         let record = Record::read(folder.path()).unwrap();
-        assert!(record.verify(folder.path()).unwrap_err().to_string().contains("SHA-256"));
+        let message = |result: Result<(), Damage>| {
+            result.unwrap_err().to_string().replace(folder.path().to_str().unwrap(), "/KERNEL")
+        };
+        let read = || Record::read(folder.path()).map(drop);
+        insta::assert_snapshot!(message(record.verify(folder.path())), @"/KERNEL/boot is not the file that was built: its SHA-256 sum is 808730cafaba3c9ef116a522ea92e787d1e1b80bba7ae0bc227549dfe584bbb9 instead of 6923dd1bc0460082c5d55a831908c24a282860b7f1cd6c2b79cf1bc8857c639c");
         fs::write(&boot, "kern").unwrap();
-        assert!(Record::read(folder.path()).unwrap_err().to_string().contains("4 bytes instead of 6"));
+        insta::assert_snapshot!(message(read()), @"/KERNEL/boot is not the file that was built: it has 4 bytes instead of 6");
         fs::remove_file(&boot).unwrap();
-        assert!(Record::read(folder.path()).unwrap_err().to_string().contains("boot is not the file"));
+        insta::assert_snapshot!(message(read()), @"/KERNEL/boot is not the file that was built: No such file or directory (os error 2)");
         fs::write(folder.path().join(FILE_NAME), "{").unwrap();
-        assert!(matches!(Record::read(folder.path()), Err(Damage::Malformed { .. })));
+        insta::assert_snapshot!(message(read()), @"/KERNEL/record.json is not a build record");
         fs::remove_file(folder.path().join(FILE_NAME)).unwrap();
-        assert!(matches!(Record::read(folder.path()), Err(Damage::Unreadable(_))));
+        insta::assert_snapshot!(message(read()), @"cannot read /KERNEL/record.json");
     }
 }

@@ -1,4 +1,4 @@
-//! The kernel of the machine we are on, as far as it shows itself.
+//! The kernel this machine runs (host mode), from what it shows of itself.
 
 use std::{fs, io::Read, path::Path};
 
@@ -23,38 +23,38 @@ use crate::{
 
 const RUNNING_BTF: &str = "/sys/kernel/btf/vmlinux";
 
-/// A configuration is not longer than this, in bytes.
+/// The most bytes to read of a configuration.
 const LONGEST_CONFIG: u64 = 4 << 20;
 
 /// Why the running kernel cannot be used.
 #[derive(Debug, Error)]
 pub enum RunningError {
-    /// It does not tell its types.
+    /// It does not show its type information.
     #[error(
-        "the running kernel {release} shows no type information at {RUNNING_BTF}, which tells what it knows: it must be \
+        "the running kernel {release} has no type information at {RUNNING_BTF}, from which its names are read; it must be \
          built with CONFIG_DEBUG_INFO_BTF"
     )]
     NoBtf {
-        /// What `uname -r` says.
+        /// The output of `uname -r`.
         release: String,
     },
-    /// Its type information makes no sense.
+    /// Its type information is not usable.
     #[error(transparent)]
     Kernel(#[from] KernelError),
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The cache failed.
+    /// A cache operation failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
 }
 
-/// What it says of itself is copied into the cache, under a key that another boot does not have.
+/// Reads the running kernel, and copies what it shows of itself into the cache, under a key that differs for each boot.
 ///
-/// `alike` are the kernels whose snapshots hold for it, the nearest first.
+/// `alike` are the kernels whose snapshots it inherits, the nearest first.
 ///
 /// # Errors
-/// [`RunningError`] if it does not show its types, or if they cannot be kept.
+/// [`RunningError`] if it does not show its type information, or if the copy fails.
 pub fn look(alike: Vec<KernelName>, cache: &Cache, progress: &Progress) -> Result<Kernel, RunningError> {
     let release = release();
     let btf = fs::read(RUNNING_BTF).map_err(|_| RunningError::NoBtf { release: release.clone() })?;
@@ -75,18 +75,18 @@ pub fn look(alike: Vec<KernelName>, cache: &Cache, progress: &Progress) -> Resul
     Ok(Kernel { name: name(), key, dir, args, memory_mib: None, lsm: Some(lsm), alike, record })
 }
 
-/// What `uname -r` says.
+/// Returns the output of `uname -r`.
 pub fn release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
-/// [`NAME`].
+/// Returns [`NAME`].
 pub fn name() -> KernelName {
     NAME.parse().expect("it is a name")
 }
 
-/// The kernel whose snapshots are compared with, and those that hold for that: the newest that is not newer, else the
-/// oldest. Where several are of one version it is one that runs by default, if there is such.
+/// Returns the kernel to compare snapshots with, and those whose snapshots it inherits: the newest one that is not newer
+/// than `release`, or else the oldest. A default kernel comes before others of the same version.
 pub fn nearest(release: &Release, manifests: &[Manifest]) -> Vec<KernelName> {
     let versions = manifests.iter().filter(|manifest| manifest.base.is_none());
     let versions: Vec<(Release, &Manifest)> =
@@ -116,7 +116,7 @@ fn keep(into: &Path, btf: &[u8], release: &str) -> Result<(), RunningError> {
     Ok(built::finish(into, record)?)
 }
 
-/// Its configuration, if it or its package shows it; empty otherwise.
+/// Returns its configuration, if the kernel or its package shows it, or else an empty text.
 fn config(release: &str) -> String {
     let mut text = String::new();
     let shown = fs::File::open("/proc/config.gz").map(GzDecoder::new);
@@ -156,14 +156,5 @@ mod tests {
         assert_eq!(nearest_to("8.0", &all), ["7.3"]);
         assert_eq!(nearest_to("5.15", &all), ["6.1-debian", "6.12"]);
         assert!(nearest_to("6.12", &[]).is_empty());
-    }
-
-    #[test]
-    fn no_manifest_can_have_its_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("host.toml");
-        fs::write(&path, "summary = \"s\"").unwrap();
-        let message = Manifest::read(&path).unwrap_err().to_string();
-        assert!(message.contains("`host` stands for the running kernel"), "{message}");
     }
 }

@@ -1,4 +1,4 @@
-//! Kernel sources: how each kind is told apart from another state of itself, fetched, checked and unpacked.
+//! Kernel sources: identified, fetched, checked and unpacked.
 
 mod error;
 mod git;
@@ -23,10 +23,10 @@ use crate::{
 pub use error::SourceError;
 use tree::check;
 
-/// Raised when the same inputs would give other files of a prebuilt kernel.
-const PREBUILT_RECIPE: &str = "1";
+/// The version of the unpacking; raised when the same inputs would make other files of a prebuilt kernel.
+const PREBUILT_EDITION: &str = "1";
 
-/// A text that differs if the source differs: nothing is fetched for it.
+/// Returns a text that identifies the state of a source, without fetching anything.
 pub(super) fn identity(source: &Source) -> Result<String, SourceError> {
     Ok(match source {
         Source::Debian(debian) => format!("{} {} {}", debian.package, debian.version, debian.sha256),
@@ -53,11 +53,11 @@ fn prebuilt_identity(source: &PrebuiltSource) -> Result<String, SourceError> {
             vec![sum(&files.vmlinuz)?.to_string(), sum(&files.config)?.to_string(), modules]
         }
     };
-    Ok(format!("prebuilt {PREBUILT_RECIPE} {}", parts.join(" ")))
+    Ok(format!("prebuilt {PREBUILT_EDITION} {}", parts.join(" ")))
 }
 
-/// Refuses a source on this machine that is another one than when its identity was taken. No other source can change: its
-/// sum or its commit is pinned.
+/// Errors if a source on this machine has changed since its identity was taken. Other sources cannot change: their sum or
+/// commit is pinned.
 pub(super) fn check_unchanged(manifest: &Manifest, identity: &str) -> Result<(), SourceError> {
     let local = manifest.source.local();
     if local.is_empty() || self::identity(&manifest.source)? == identity {
@@ -67,7 +67,7 @@ pub(super) fn check_unchanged(manifest: &Manifest, identity: &str) -> Result<(),
     Err(SourceError::Changed { kernel, paths })
 }
 
-/// Puts a source that is not a folder already into `into`, which exists and is empty.
+/// Unpacks a source, unless it is a folder already, into the empty folder `into`.
 pub(super) fn unpack(
     source: &Source,
     kernel: &str,
@@ -79,16 +79,16 @@ pub(super) fn unpack(
         Source::Debian(debian) => unpack_debian(debian, kernel, cache, into, progress),
         Source::Tarball(tarball) => unpack_tar(&download(tarball, cache, progress)?, into, progress),
         Source::Git(git) => git::check_out(git, cache, into, progress),
-        // Looked at when its fingerprint was taken.
+        // It was checked when its fingerprint was taken.
         Source::Tree(_) => return Ok(()),
         Source::Prebuilt(_) => {
-            return Err(SourceError::NotASource { path: into.to_owned(), reason: "the kernel was built elsewhere" });
+            return Err(SourceError::NotASource { path: into.to_owned(), reason: "the kernel is prebuilt" });
         }
     }?;
     check(into)
 }
 
-/// Adds what a source keeps of itself in the cache's downloads.
+/// Adds the downloads of a source in the cache.
 pub(crate) fn add_downloads(source: &Source, references: &mut References) {
     match source {
         Source::Debian(debian) => add_package(debian, references),
@@ -106,7 +106,7 @@ fn add_package(debian: &DebianSource, references: &mut References) {
     references.add_all(Area::Downloads, mirror::lists_of(&debian.suite));
 }
 
-/// The tarball of a release, verified.
+/// Returns the verified tarball of a release, downloaded if needed.
 fn download(tarball: &TarballSource, cache: &Cache, progress: &Progress) -> Result<PathBuf, SourceError> {
     let lock = cache.entry(Area::Downloads, &tarball_name(tarball))?.lock(progress)?;
     if let Some(path) = lock.entry().existing().filter(|path| Sha256::of_file(path).ok() == Some(tarball.sha256)) {
@@ -121,7 +121,7 @@ fn tarball_name(tarball: &TarballSource) -> String {
     format!("{}-{}", tarball.sha256.short(), file_name(&tarball.url))
 }
 
-/// The last part of a URL, as far as a file name may have it.
+/// Returns the last part of a URL, reduced to characters that are safe in a file name.
 fn file_name(url: &str) -> String {
     let last = url.rsplit('/').next().unwrap_or_default();
     let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+');
@@ -136,7 +136,7 @@ fn package_name(debian: &DebianSource) -> String {
     format!("{}_{}.deb", debian.package, debian.version.replace(':', "+"))
 }
 
-/// A Debian package file, verified by apt and by its pinned sum.
+/// Returns a Debian package file, downloaded if needed, and verified by apt and by its pinned sum.
 pub(super) fn debian_package(
     debian: &DebianSource,
     kernel: &str,
@@ -187,15 +187,15 @@ fn unpack_debian(
     let listing = fs::read_dir(&tarballs).map_err(FileError::of("list", &tarballs))?;
     let is_tarball = |path: &PathBuf| path.to_string_lossy().contains(".tar.");
     let tarball = listing.filter_map(Result::ok).map(|entry| entry.path()).find(is_tarball);
-    let nothing = || SourceError::NotASource { path: package, reason: "there is no usr/src/*.tar.* in it" };
+    let nothing = || SourceError::NotASource { path: package, reason: "it has no usr/src/*.tar.*" };
     unpack_tar(&tarball.ok_or_else(nothing)?, into, progress)
 }
 
-/// Unpacks a tarball of any compression, without the one folder that all its files are in.
+/// Unpacks a tarball with any compression, without its single top-level folder.
 fn unpack_tar(tarball: &Path, into: &Path, progress: &Progress) -> Result<(), SourceError> {
     let name = tarball.file_name().unwrap_or_default().to_string_lossy();
     let task = progress.task(&format!("unpack {name}"), Unit::Things("files"), None);
-    // Not xshell: each line it writes is counted.
+    // Not xshell: its output lines are counted.
     let mut tar = Command::new("tar");
     tar.stdin(Stdio::null()).args(["--extract", "--verbose", "--no-same-owner", "--strip-components=1"]);
     command::stream(tar.arg("--directory").arg(into).arg("--file").arg(tarball), |_| task.advance(1))?;

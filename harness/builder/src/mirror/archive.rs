@@ -1,5 +1,5 @@
-//! One suite of a Debian archive, read by apt with a state folder of its own: apt checks the signatures, and neither the
-//! machine's sources nor its lists are touched.
+//! One suite of a Debian archive, read by apt with a state folder of its own: apt checks the signatures, and the machine's
+//! sources and lists stay unchanged.
 
 mod closure;
 
@@ -20,72 +20,72 @@ use crate::{
     progress::{Progress, Unit},
 };
 
-/// The keys of the Debian archive, from the package `debian-archive-keyring`.
+/// The signing keys of the Debian archive, from the package `debian-archive-keyring`.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// What the lists of a suite take while they are unpacked, rounded up.
+/// The space that the lists of a suite take while they are unpacked, rounded up.
 const NEEDED_MIB: u64 = 100;
 
-/// Why a package could not be had.
+/// Why a package is not available.
 #[derive(Debug, Error)]
 pub enum ArchiveError {
-    /// The keys that signatures are checked with are not installed.
-    #[error("{KEYRING} is missing, so signatures cannot be checked: install the package debian-archive-keyring")]
+    /// The keys to check signatures with are not installed.
+    #[error("{KEYRING} is missing, so signatures cannot be checked; install the package debian-archive-keyring")]
     NoKeyring,
     /// The lists could not be fetched, or their signature is wrong.
     #[error(
-        "cannot read the package lists of {suite} from {mirror}: is it reachable? {MIRROR_VARIABLE} sets another mirror"
+        "cannot read the package lists of {suite} from {mirror}; check the network, or set {MIRROR_VARIABLE} to another mirror"
     )]
     Lists {
         /// The suite.
         suite: String,
         /// The archive.
         mirror: Mirror,
-        /// What apt said.
+        /// The error of apt.
         source: Box<CommandError>,
     },
-    /// The archive does not have the pinned version (any more).
-    #[error("{mirror} has no {package} in {suite}; it has {}", listed(.available))]
+    /// The archive does not have the pinned version, or no longer has it.
+    #[error("{mirror} has no {package} in {suite}; {}", listed(.available))]
     NoSuchVersion {
-        /// What was asked for.
+        /// The requested package.
         package: Package,
         /// The suite.
         suite: String,
         /// The archive.
         mirror: Mirror,
-        /// The versions it has, newest first; if it has none of a kernel's, the packages of other kernels of the series.
+        /// The versions it has, newest first; for a kernel without any, the packages of other kernels of the series.
         available: Vec<String>,
     },
     /// A download failed.
     #[error("cannot download {package} from {mirror}; try again, or set {MIRROR_VARIABLE} to another mirror")]
     Download {
-        /// What was asked for.
+        /// The requested package.
         package: Package,
         /// The archive.
         mirror: Mirror,
-        /// What apt said.
+        /// The error of apt.
         source: Box<CommandError>,
     },
-    /// apt's answer was not understood, or it could not be asked.
-    #[error("cannot ask apt for the versions of {name}")]
+    /// apt does not report the versions of a package.
+    #[error("cannot get the versions of {name} from apt")]
     Query {
         /// The package.
         name: String,
-        /// What apt said.
+        /// The error of apt.
         source: Box<CommandError>,
     },
     /// Packages cannot be installed together.
-    #[error("cannot tell what {names} of {suite} depend on: are the names right?")]
+    #[error("cannot resolve the dependencies of {names} in {suite}; check the names")]
     Closure {
         /// The packages.
         names: String,
         /// The suite.
         suite: String,
-        /// What apt said.
+        /// The error of apt.
         source: Box<CommandError>,
     },
-    /// The lists do not say what a package's sum is.
-    #[error("the package lists of {suite} have no SHA-256 sum of {package}")]
+    /// The lists do not have the sum of a package.
+    #[error("the package lists of {suite} have no SHA-256 sum for {package}")]
     NoSum {
         /// The package.
         package: Package,
@@ -97,22 +97,22 @@ pub enum ArchiveError {
     File(#[from] FileError),
     /// There is no room for the package lists.
     #[error(
-        "{} has {free_mib} MiB left, and package lists take up to {NEEDED_MIB}: free some space, or set {CACHE_VARIABLE} \
-         to a folder on a larger disk",
+        "{} has {free_mib} MiB left, but package lists take up to {NEEDED_MIB} MiB: free some space, or set \
+         {CACHE_VARIABLE} to a folder on a larger disk",
         path.display()
     )]
     NoRoom {
-        /// Where the lists belong.
+        /// The folder of the lists.
         path: PathBuf,
-        /// What is free there.
+        /// The free space there, in MiB.
         free_mib: u64,
     },
-    /// The cache failed.
+    /// A cache operation failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
 }
 
-/// apt 2.6 does not fail on a full disk: it waits for ever for the process that unpacks its lists.
+/// Checks for enough space. apt 2.6 does not fail on a full disk: it waits forever for the process that unpacks its lists.
 fn check_room(folder: &Path, needed_mib: u64) -> Result<(), ArchiveError> {
     let disk = rustix::fs::statvfs(folder).map_err(|error| FileError::of("write", folder)(error.into()))?;
     let free_mib = disk.f_bavail.saturating_mul(disk.f_frsize) >> 20;
@@ -120,7 +120,7 @@ fn check_room(folder: &Path, needed_mib: u64) -> Result<(), ArchiveError> {
 }
 
 fn listed(available: &[String]) -> String {
-    if available.is_empty() { "no version of it at all, and nothing like it".to_owned() } else { available.join(", ") }
+    if available.is_empty() { "it has no version of it".to_owned() } else { format!("it has {}", available.join(", ")) }
 }
 
 /// A package at one version.
@@ -138,12 +138,12 @@ impl std::fmt::Display for Package {
     }
 }
 
-/// How the names of a suite's lists in the cache begin; the mirror's sum follows.
+/// Returns how the names of a suite's lists in the cache start; the sum of the mirror's URL follows.
 pub(crate) fn lists_of(suite: &str) -> String {
     format!("apt-{suite}-")
 }
 
-/// A suite of an archive with up-to-date lists. Only one process at a time has it.
+/// A suite of an archive, with up-to-date lists. Only one process at a time can use it.
 #[derive(Debug)]
 pub struct Archive {
     mirror: Mirror,
@@ -153,7 +153,7 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Fetches the lists of this suite and checks their signature.
+    /// Fetches the lists of a suite and checks their signature.
     pub fn open(cache: &Cache, mirror: Mirror, suite: &str, progress: &Progress) -> Result<Self, ArchiveError> {
         if !Path::new(KEYRING).exists() {
             return Err(ArchiveError::NoKeyring);
@@ -180,12 +180,12 @@ impl Archive {
         &self.suite
     }
 
-    /// The versions of a package in this suite, newest first.
+    /// Returns the versions of a package in this suite, newest first.
     pub fn versions(&self, name: &str) -> Result<Vec<String>, ArchiveError> {
         Ok(madison(&self.query("madison", name, name)?, name))
     }
 
-    /// The packages that hold the same part of kernels of the same series and flavour as this one, newest first.
+    /// Returns the packages with the same part of kernels of the same series and flavour, newest first.
     pub fn kin(&self, name: &str) -> Result<Vec<KernelPackage>, ArchiveError> {
         let Some(package) = KernelPackage::of(name) else { return Ok(Vec::new()) };
         let listing = self.query("pkgnames", &package.series_prefix(), name)?;
@@ -195,13 +195,13 @@ impl Archive {
         Ok(kin)
     }
 
-    /// What apt's cache knows, asked for the sake of this package.
+    /// Queries apt's cache about a package.
     fn query(&self, verb: &str, about: &str, name: &str) -> Result<String, ArchiveError> {
         let answer = command::output(|shell| self.apt(shell, "apt-cache").args([verb, about]));
         answer.map_err(|error| ArchiveError::Query { name: name.to_owned(), source: error.into() })
     }
 
-    /// Downloads a package into this folder and returns the file's path.
+    /// Downloads a package into a folder and returns the file's path.
     pub fn download(&self, package: &Package, into: &Path, progress: &Progress) -> Result<PathBuf, ArchiveError> {
         let mut available = self.versions(&package.name)?;
         if !available.contains(&package.version) {
@@ -236,8 +236,8 @@ impl Archive {
         Ok(file::write(&self.state.join("status"), "")?)
     }
 
-    /// A command of apt on the private state. The machine's own settings apply but for sources and preferences: a proxy
-    /// stays in use.
+    /// Makes an apt command that uses the private state. The machine's settings apply, such as its proxy, except for sources
+    /// and preferences.
     fn apt<'s>(&self, shell: &'s Shell, program: &str) -> Cmd<'s> {
         let state = |file: &str| self.state.join(file).display().to_string();
         let options = [
@@ -250,7 +250,7 @@ impl Archive {
             ("Dir::Etc::preferences", "-".to_owned()),
             ("Dir::Etc::preferencesparts", "-".to_owned()),
             ("Acquire::Languages", "none".to_owned()),
-            // A mirror may be a dated copy, whose lists say they are out of date.
+            // A mirror may be a dated copy, whose lists have expired.
             ("Acquire::Check-Valid-Until", "false".to_owned()),
             ("Acquire::Retries", "3".to_owned()),
             // The cache folder need not be readable by apt's own user.
@@ -261,7 +261,7 @@ impl Archive {
     }
 }
 
-/// The versions in what `apt-cache madison` prints: `name | version | source`, newest first.
+/// Reads the versions that `apt-cache madison` prints, newest first: `name | version | source`.
 fn madison(listing: &str, name: &str) -> Vec<String> {
     let mut versions: Vec<String> = Vec::new();
     for line in listing.lines() {
@@ -276,18 +276,18 @@ fn madison(listing: &str, name: &str) -> Vec<String> {
     versions
 }
 
-/// How far a download is, from a line apt writes to its status fd: `dlstatus:NUMBER:PERCENT:TEXT`.
+/// Reads the progress of a download from a line that apt writes to its status fd: `dlstatus:NUMBER:PERCENT:TEXT`.
 fn percent(line: &str) -> Option<u64> {
     let percent = line.strip_prefix("dlstatus:")?.split(':').nth(1)?;
     percent.parse::<f64>().ok().map(|percent| percent as u64)
 }
 
-/// The one file in a folder.
+/// Returns the only file in a folder.
 fn only_file(folder: &Path) -> io::Result<PathBuf> {
     let mut files = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
     match (files.pop(), files.is_empty()) {
         (Some(file), true) => Ok(file.path()),
-        _ => Err(io::Error::other("apt did not leave exactly one file in it")),
+        _ => Err(io::Error::other("apt did not download exactly one file")),
     }
 }
 
@@ -309,12 +309,13 @@ mod tests {
     fn a_disk_without_room_is_refused_before_apt_hangs_on_it() {
         let folder = tempfile::tempdir().unwrap();
         check_room(folder.path(), 0).unwrap();
-        let error = check_room(folder.path(), u64::MAX).unwrap_err().to_string();
-        assert!(error.contains("MiB left") && error.contains(CACHE_VARIABLE), "{error}");
+        assert!(matches!(check_room(folder.path(), u64::MAX), Err(ArchiveError::NoRoom { .. })));
+        let error = ArchiveError::NoRoom { path: "/cache/downloads".into(), free_mib: 12 };
+        insta::assert_snapshot!(error, @"/cache/downloads has 12 MiB left, but package lists take up to 100 MiB: free some space, or set BPF_TOKEN_HARNESS_CACHE to a folder on a larger disk");
     }
 
     #[test]
-    fn a_status_line_tells_how_far_it_is() {
+    fn a_status_line_has_the_progress() {
         assert_eq!(percent("dlstatus:1:33.3333:Retrieving file 1 of 1"), Some(33));
         assert_eq!(percent("Get:1 http://m.example trixie InRelease"), None);
     }
@@ -328,8 +329,8 @@ mod tests {
             available,
         };
         let listed = |available: &[&str]| error(available.iter().map(|text| (*text).to_owned()).collect()).to_string();
-        assert_eq!(listed(&["3", "2"]), "http://m.example/debian has no p=1 in trixie; it has 3, 2");
-        assert!(listed(&[]).ends_with("it has no version of it at all, and nothing like it"));
+        insta::assert_snapshot!(listed(&["3", "2"]), @"http://m.example/debian has no p=1 in trixie; it has 3, 2");
+        insta::assert_snapshot!(listed(&[]), @"http://m.example/debian has no p=1 in trixie; it has no version of it");
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Names of Debian's kernel packages, which have the kernel's release in them: a newer kernel is another package.
+//! Names of Debian's kernel packages. They contain the kernel's release, so a newer kernel has other package names.
 
 use std::fmt;
 
-/// The name of a package that holds a part of one kernel, such as `linux-image-6.18.15+deb13-rt-amd64`.
+/// The name of a package with a part of one kernel, such as `linux-image-6.18.15+deb13-rt-amd64`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelPackage {
-    /// What it holds, such as `linux-image`.
+    /// The part of the kernel, such as `linux-image`.
     pub part: String,
     /// The kernel's release without its flavour, such as `6.18.15+deb13` or `6.1.0-50`.
     pub release: String,
@@ -14,7 +14,7 @@ pub struct KernelPackage {
 }
 
 impl KernelPackage {
-    /// Reads a name; `None` if it is of another form.
+    /// Parses a name; `None` if it has another form.
     pub fn of(name: &str) -> Option<Self> {
         let words: Vec<&str> = name.split('-').collect();
         let start = words.iter().position(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
@@ -27,23 +27,23 @@ impl KernelPackage {
         known.then_some(Self { part, release, flavour })
     }
 
-    /// The series its release belongs to, such as `6.18`.
+    /// Returns the series of its release, such as `6.18`.
     pub fn series(&self) -> &str {
         let second = self.release.match_indices(|c: char| !c.is_ascii_digit()).nth(1);
         second.map_or(&self.release, |(at, _)| &self.release[..at])
     }
 
-    /// What the names of the same part of all kernels of its series begin with.
+    /// Returns how the names of the same part of all kernels of its series start.
     pub fn series_prefix(&self) -> String {
         format!("{}-{}", self.part, self.series())
     }
 
-    /// Whether this is the same part of a kernel of the same series and flavour.
+    /// Reports whether another name is the same part of a kernel of the same series and flavour.
     pub fn is_kin(&self, other: &Self) -> bool {
         (&self.part, self.series(), &self.flavour) == (&other.part, other.series(), &other.flavour)
     }
 
-    /// The same part and flavour of another release.
+    /// Returns the same part and flavour of another release.
     pub fn with_release(&self, release: &str) -> Self {
         Self { release: release.to_owned(), ..self.clone() }
     }
@@ -55,7 +55,7 @@ impl fmt::Display for KernelPackage {
     }
 }
 
-/// The numbers in a release, by which a newer one is greater.
+/// Returns the numbers in a release; those of a newer one compare greater.
 pub fn numbers(release: &str) -> Vec<u64> {
     release.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
 }

@@ -1,4 +1,4 @@
-//! Builds: what is kept, what is built again and what is not, and what happens when one fails or is interrupted.
+//! Builds: what is kept, what is rebuilt, and what happens when a build fails or is interrupted.
 
 use std::{
     env, fs,
@@ -17,7 +17,7 @@ use harness_builder::{
 use crate::stand_in::Bench;
 
 #[test]
-fn a_build_keeps_what_a_virtual_machine_needs() {
+fn a_build_keeps_what_a_vm_needs() {
     let bench = Bench::new();
     let manifest = bench.tree();
     assert!(kernel::find_built(&manifest, &bench.cache()).unwrap().is_none());
@@ -35,7 +35,7 @@ fn a_build_keeps_what_a_virtual_machine_needs() {
 }
 
 #[test]
-fn what_did_not_change_is_not_built_again() {
+fn an_unchanged_kernel_is_not_built_again() {
     let bench = Bench::new();
     let manifest = bench.tree();
     let first = bench.build(&manifest).unwrap();
@@ -54,27 +54,24 @@ fn an_edit_compiles_one_object_and_makes_another_kernel() {
     let second = bench.build(&manifest).unwrap();
     assert_ne!(first.key, second.key);
     assert_eq!(second.record.objects_compiled, 1);
-    assert!(first.boot_image().exists(), "the kernel of before is still there");
+    assert!(first.boot_image().exists(), "the earlier kernel is still there");
 }
 
 #[test]
-fn what_is_edited_while_it_is_compiled_is_not_kept_under_its_old_key() {
+fn an_edit_during_a_build_is_not_kept_under_the_old_key() {
     let bench = Bench::new();
     fs::write(bench.path("linux/fork.meanwhile"), "int fork_count = 7;\n").unwrap();
-    let message = bench.build(&bench.tree()).unwrap_err().to_string();
-    assert!(
-        message.contains("linux changed while kernel 9.9 was made of it") && message.contains("build"),
-        "{message}"
-    );
+    let message = bench.shown(&bench.build(&bench.tree()).unwrap_err());
+    insta::assert_snapshot!(message, @"/BENCH/kernels/../linux changed during the build of kernel 9.9, so nothing was kept; build it again when nobody edits it");
     assert_eq!(fs::read_dir(bench.path("cache/kernels")).unwrap().count(), 0);
-    // Its object is younger than the edit, and of the text before: make alone would take it.
+    // The object is newer than the edit, but has the old text: make alone would use it.
     let again = bench.build(&bench.tree()).unwrap();
     assert_eq!(again.record.objects_compiled, 1);
     let boot = fs::read(again.boot_image()).unwrap();
     fs::remove_dir_all(bench.path("cache")).unwrap();
     let afresh = bench.build(&bench.tree()).unwrap();
     assert_eq!((afresh.record.objects_compiled, &afresh.key), (2, &again.key));
-    assert!(fs::read(afresh.boot_image()).unwrap() == boot, "another kernel than one of the source as it is");
+    assert!(fs::read(afresh.boot_image()).unwrap() == boot, "not a kernel of the current source");
 }
 
 #[test]
@@ -84,7 +81,7 @@ fn another_configuration_makes_another_kernel() {
     bench.fragment("CONFIG_BPF_SYSCALL=y\nCONFIG_NET=y\n");
     let second = bench.build(&bench.tree()).unwrap();
     assert_ne!(first.key, second.key);
-    assert!(fs::read_to_string(second.config()).unwrap().contains("CONFIG_NET=y"));
+    assert_eq!(fs::read_to_string(second.config()).unwrap(), "\nCONFIG_BPF_SYSCALL=y\nCONFIG_NET=y\n\n");
 }
 
 #[test]
@@ -92,10 +89,13 @@ fn every_option_that_differs_is_listed_and_nothing_is_built() {
     let bench = Bench::new();
     bench.fragment("CONFIG_BPF_SYSCALL=y\nCONFIG_GONE=y\nCONFIG_UNMET=y\n");
     let manifest = bench.tree();
-    let message = bench.build(&manifest).unwrap_err().to_string();
-    assert!(message.contains("9.9.toml"), "{message}");
-    assert!(message.contains("CONFIG_GONE: asked for y, but this kernel has no such option"), "{message}");
-    assert!(message.contains("CONFIG_UNMET: asked for y, resolved to n"), "{message}");
+    let message = bench.shown(&bench.build(&manifest).unwrap_err());
+    insta::assert_snapshot!(message, @r"
+    /BENCH/kernels/9.9.toml: the resolved configuration differs from the fragments:
+      CONFIG_GONE: requested y, but this kernel has no such option
+      CONFIG_UNMET: requested y, resolved to n
+    change the fragments, or add an [[exception]] with a reason to the manifest
+    ");
     assert!(kernel::find_built(&manifest, &bench.cache()).unwrap().is_none() && bench.leftovers().is_empty());
 }
 
@@ -109,11 +109,17 @@ fn an_exception_with_a_reason_lets_an_option_differ() {
 }
 
 #[test]
-fn a_failed_build_shows_the_error_and_goes_on_where_it_stopped() {
+fn a_failed_build_shows_the_error_and_continues_where_it_stopped() {
     let bench = Bench::new();
     fs::write(bench.path("linux/token.c"), "this is not C\n").unwrap();
-    let message = bench.build(&bench.tree()).unwrap_err().to_string();
-    assert!(message.contains("repeat it by hand with\n  make --directory") && message.contains("error:"), "{message}");
+    let message = bench.shown(&bench.build(&bench.tree()).unwrap_err());
+    let (command, output) = message.split_once("\nIts last output:\n").unwrap();
+    let jobs = format!("--jobs={}", thread::available_parallelism().map_or(1, usize::from));
+    insta::assert_snapshot!(command.replace(&jobs, "--jobs=N"), @r"
+    a command failed (exit status: 2); to repeat it by hand:
+      make --directory /BENCH/linux O=/BENCH/cache/trees/kernel-9.9/objects ARCH=x86_64 --jobs=N vmlinux
+    ");
+    assert!(output.lines().any(|line| line.starts_with("token.c:1:1: error: ")), "{output}");
     assert!(bench.leftovers().is_empty());
     fs::write(bench.path("linux/token.c"), include_str!("token.c")).unwrap();
     assert_eq!(bench.build(&bench.tree()).unwrap().record.objects_compiled, 1);
@@ -129,7 +135,8 @@ fn a_damaged_build_is_found_and_built_again() {
     assert!(kernel::find_built(&manifest, &bench.cache()).unwrap().is_none());
     let (progress, log) = Progress::captured();
     let again = kernel::build(&manifest, &bench.cache(), &progress).unwrap();
-    assert!(log.text().contains("is damaged, building it again"), "{}", log.text());
+    let note = bench.shown(&log.text().lines().next().unwrap().replace(&kernel.key, "KEY"));
+    insta::assert_snapshot!(note, @"/BENCH/cache/kernels/9.9-KEY is damaged; building it again");
     assert_eq!(fs::read(again.boot_image()).unwrap(), whole);
     fs::write(again.boot_image(), vec![0; whole.len()]).unwrap();
     assert!(matches!(again.verify(), Err(KernelError::Damaged(..))));
@@ -147,12 +154,12 @@ fn two_builds_at_once_are_one() {
     assert_eq!(kernels[0].record, kernels[1].record);
 }
 
-/// Set for the process that is to be killed: the manifest and the cache it builds with.
+/// Variables for the process that the test kills: the manifest and the cache of its build.
 const MANIFEST: &str = "STAND_IN_MANIFEST";
 const CACHE: &str = "STAND_IN_CACHE";
 
 #[test]
-fn a_killed_build_goes_on_where_it_stopped() {
+fn a_killed_build_continues_where_it_stopped() {
     if let (Some(manifest), Some(cache)) = (env::var_os(MANIFEST), env::var_os(CACHE)) {
         kernel::build(&Manifest::read(manifest.as_ref()).unwrap(), &Cache::at(cache).unwrap(), &Progress::silent())
             .unwrap();
@@ -160,37 +167,37 @@ fn a_killed_build_goes_on_where_it_stopped() {
     }
     let bench = Bench::new();
     let manifest = bench.tree();
-    // make -j starts both objects at once; the slow one is done but for its pause when the build is killed.
+    // make -j starts both objects at once; the slow one is compiled, but still pausing, when the build is killed.
     fs::write(bench.path("linux/token.slow"), "").unwrap();
     let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "build::a_killed_build_goes_on_where_it_stopped"])
+        .args(["--exact", "build::a_killed_build_continues_where_it_stopped"])
         .env(MANIFEST, &manifest.path)
         .env(CACHE, bench.path("cache"))
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
     let objects = bench.path("cache/trees/kernel-9.9/objects");
-    wait_until("both objects are there", || ["fork.o", "token.o"].iter().all(|name| objects.join(name).exists()));
+    wait_until("both objects exist", || ["fork.o", "token.o"].iter().all(|name| objects.join(name).exists()));
     child.kill().unwrap();
     child.wait().unwrap();
-    // The lock is make's too: it is killed as a machine that loses power would do it.
+    // make holds the lock, too: kill it, as a power failure would.
     kill_make(&objects);
     assert!(kernel::find_built(&manifest, &bench.cache()).unwrap().is_none());
     fs::remove_file(bench.path("linux/token.slow")).unwrap();
     let kernel = bench.build(&bench.tree()).unwrap();
-    assert_eq!(kernel.record.objects_compiled, 0, "objects were there already");
+    assert_eq!(kernel.record.objects_compiled, 0, "the objects exist already");
     assert!(bench.leftovers().is_empty());
 }
 
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
+        assert!(start.elapsed() < Duration::from_secs(60), "timed out waiting until {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Ends the make that works on these objects, and what it started.
+/// Kills the make that compiles these objects, and its children.
 fn kill_make(objects: &Path) {
     let argument = format!("O={}", objects.display());
     let is_ours = |pid: &String| {

@@ -1,4 +1,4 @@
-//! Kernel sources and builds, with a stand-in for a kernel that compiles in a moment.
+//! Kernel sources and builds, tested with a stand-in for a kernel that compiles in a moment.
 
 mod build;
 mod mutants;

@@ -1,4 +1,4 @@
-//! A source tree that builds like a kernel, and a workbench to build it on.
+//! A source tree that builds like a kernel, and a test bench to build it on.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use harness_builder::{
     progress::Progress,
 };
 
-/// A cache, a source, and a folder of manifests, all of one test.
+/// The cache, the source and the folder of manifests of one test.
 pub(crate) struct Bench {
     folder: tempfile::TempDir,
 }
@@ -39,14 +39,19 @@ impl Bench {
         fs::write(self.path("kernels/fragments/a.config"), text).unwrap();
     }
 
-    /// A manifest with this source.
+    /// Replaces the path of the bench in a message, which differs each time.
+    pub(crate) fn shown(&self, message: &dyn std::fmt::Display) -> String {
+        message.to_string().replace(self.folder.path().to_str().unwrap(), "/BENCH")
+    }
+
+    /// Writes a manifest with this source.
     pub(crate) fn manifest(&self, source: &str) -> Manifest {
         let path = self.path("kernels/9.9.toml");
         fs::write(&path, format!("summary = 'stand-in'\nfragments = ['a']\nargs = ['quiet']\n{source}")).unwrap();
         Manifest::read(&path).unwrap()
     }
 
-    /// A manifest whose source is the folder itself.
+    /// Writes a manifest whose source is the bench's folder.
     pub(crate) fn tree(&self) -> Manifest {
         self.manifest("[source.tree]\npath = '../linux'\n")
     }
@@ -55,7 +60,7 @@ impl Bench {
         kernel::build(manifest, &self.cache(), &Progress::silent())
     }
 
-    /// What is left of builds under way or failed.
+    /// Lists what unfinished and failed builds left.
     pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
         let list = |area| fs::read_dir(self.cache().folder(area).unwrap()).unwrap().map(|entry| entry.unwrap().path());
         let areas = [Area::Kernels, Area::Trees, Area::Downloads];
@@ -64,7 +69,7 @@ impl Bench {
     }
 }
 
-/// Writes the stand-in's source into a new folder.
+/// Writes the source of the stand-in to a new folder.
 pub(crate) fn write_source(folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     fs::write(folder.join("Makefile"), include_str!("Makefile.stand-in")).unwrap();

@@ -1,4 +1,4 @@
-/* The types a vocabulary is read from, as few as will do. */
+/* The fewest types that a vocabulary can be read from. */
 enum bpf_cmd { BPF_MAP_CREATE, BPF_TOKEN_CREATE = 36, __MAX_BPF_CMD } cmd;
 enum bpf_map_type { BPF_MAP_TYPE_UNSPEC, BPF_MAP_TYPE_HASH, __MAX_BPF_MAP_TYPE } map;
 enum bpf_prog_type { BPF_PROG_TYPE_UNSPEC, BPF_PROG_TYPE_XDP = 6, __MAX_BPF_PROG_TYPE } prog;

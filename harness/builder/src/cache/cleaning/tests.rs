@@ -1,4 +1,4 @@
-//! Plans over made-up inventories, and caches made up to be cleaned.
+//! Plans for invented inventories, and caches made for the tests.
 
 use std::fs::{self, File};
 
@@ -19,9 +19,9 @@ fn planned(
     items: Vec<Item>,
     references: &References,
     areas: &[Area],
-    reach: CleanScope,
+    scope: CleanScope,
 ) -> Vec<(String, RemovalReason)> {
-    let plan = Plan::new(&Inventory { items }, references, areas, reach, now());
+    let plan = Plan::new(&Inventory { items }, references, areas, scope, now());
     plan.doomed.into_iter().map(|(item, why)| (item.name, why)).collect()
 }
 
@@ -29,7 +29,7 @@ fn idle(items: Vec<Item>, references: &References) -> Vec<(String, RemovalReason
     planned(items, references, &Area::ALL, CleanScope::Idle)
 }
 
-fn told(expected: &[(&str, RemovalReason)]) -> Vec<(String, RemovalReason)> {
+fn owned(expected: &[(&str, RemovalReason)]) -> Vec<(String, RemovalReason)> {
     expected.iter().map(|(name, why)| ((*name).to_owned(), *why)).collect()
 }
 
@@ -50,7 +50,7 @@ fn kernels_and_downloads_that_nothing_refers_to_go_and_the_others_stay() {
         ("6.12-bbb-tool", RemovalReason::Unreferenced),
         ("6.12-aaa", RemovalReason::Unreferenced),
     ];
-    assert_eq!(idle(items, &references), told(&expected), "a reference holds in its own area only");
+    assert_eq!(idle(items, &references), owned(&expected), "a reference holds in its own area only");
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn trees_and_outcomes_go_when_they_are_old() {
         ("kernel-c", RemovalReason::Unreferenced),
         ("0a/old.json", RemovalReason::Old),
     ];
-    assert_eq!(idle(items, &references), told(&expected));
+    assert_eq!(idle(items, &references), owned(&expected));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn what_a_crash_left_goes_and_what_may_be_under_way_stays() {
     ];
     let expected = [".tmpOld", ".partial-6.12-aaa", "0a/.tmpX", "6-0"].map(|name| (name, RemovalReason::Leftover));
     let found = idle(items.clone(), &References::default());
-    assert_eq!(found, told(&expected));
+    assert_eq!(found, owned(&expected));
     assert_eq!(
         planned(items, &References::default(), &Area::ALL, CleanScope::Everything),
         found,
@@ -102,7 +102,7 @@ fn everything_of_the_areas_that_were_named_goes_if_asked_for() {
     references.add(Area::Guest, "current");
     let items = vec![item(Area::Guest, "current", 0), item(Area::Store, "0a/x.json", 0), item(Area::Kernels, "k", 0)];
     let found = planned(items, &references, &[Area::Guest, Area::Store], CleanScope::Everything);
-    assert_eq!(found, told(&[("current", RemovalReason::Asked), ("0a/x.json", RemovalReason::Asked)]));
+    assert_eq!(found, owned(&[("current", RemovalReason::Asked), ("0a/x.json", RemovalReason::Asked)]));
 }
 
 fn made_up() -> (tempfile::TempDir, Cache) {
@@ -144,7 +144,8 @@ fn what_somebody_holds_locked_is_left_alone() {
     let freed = everything(&cache).carry_out(&cache).unwrap();
     let left: Vec<&str> = freed.left.iter().map(|(item, _)| item.name.as_str()).collect();
     assert_eq!(left, [".partial-b-1", "a-1"]);
-    assert!(freed.left.iter().all(|(_, reason)| reason.contains(&std::process::id().to_string())), "{freed:?}");
+    let reason = format!("process {} has locked it", std::process::id());
+    assert!(freed.left.iter().all(|(_, left)| *left == reason), "{freed:?}");
     assert!(cache.root().join("kernels/a-1/boot").exists() && cache.root().join("kernels/.partial-b-1/boot").exists());
 }
 

@@ -1,4 +1,4 @@
-//! Why an image could not be put together.
+//! Why an image could not be assembled.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::{command::CommandError, file};
 
-/// Why packages could not be put together.
+/// Why an image could not be assembled.
 #[derive(Debug, Error)]
 pub enum AssembleError {
     /// A package file could not be unpacked.
@@ -17,33 +17,33 @@ pub enum AssembleError {
     Unpack {
         /// The package file.
         package: PathBuf,
-        /// What the program said.
+        /// The error of the program.
         source: CommandError,
     },
-    /// A package has no such file.
-    #[error("{package} has no file {file}: `dpkg-deb --contents {}` lists what it has", archive.display())]
+    /// A package lacks a wanted file.
+    #[error("{package} has no file {file}; `dpkg-deb --contents {}` lists its files", archive.display())]
     NoSuchFile {
         /// The package.
         package: String,
-        /// What the recipe wants of it.
+        /// The file that the manifest names.
         file: String,
         /// The package file.
         archive: PathBuf,
     },
-    /// A whole package has something an image cannot have.
-    #[error("{} has {place}, which is no file, folder or symbolic link", archive.display())]
+    /// A package that is taken whole has a file of a kind that images cannot have.
+    #[error("{} has {guest_path}, which is not a file, folder or symbolic link", archive.display())]
     Unusual {
         /// The package file.
         archive: PathBuf,
-        /// What it is about.
-        place: String,
+        /// The path in the package.
+        guest_path: String,
     },
     /// A file operation failed.
-    #[error("cannot make {}", path.display())]
+    #[error("cannot create {}", path.display())]
     Make {
-        /// What was to be made.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -52,7 +52,7 @@ pub(super) fn making(path: &Path) -> impl FnOnce(io::Error) -> AssembleError {
     move |source| AssembleError::Make { path: path.to_owned(), source }
 }
 
-/// What to do with an error of a walk through the folder `top`.
+/// Converts an error of a walk through the folder `top`.
 pub(super) fn walking(top: &Path, error: walkdir::Error) -> AssembleError {
     let (path, source) = file::walked(top, error);
     AssembleError::Make { path, source }

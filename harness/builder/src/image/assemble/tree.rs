@@ -1,4 +1,4 @@
-//! A folder that becomes a root: nothing is made outside of it, whatever symbolic links lie in it.
+//! The folder that becomes a root file system: nothing is created outside it, whatever symbolic links it has.
 
 use std::{
     ffi::OsString,
@@ -9,13 +9,13 @@ use std::{
 
 use super::error::{AssembleError, making};
 
-/// Everyone in the guest may look into every folder, whatever the umask of who built the image.
+/// The mode of folders: every user in the guest may read them, whatever the umask of the person who built the image.
 pub(super) const FOLDER_MODE: u32 = 0o755;
 
-/// As many links as Linux follows on the way to a place (path_resolution(7)).
+/// The most symbolic links that Linux follows in a path (path_resolution(7)).
 const LINKS: u32 = 40;
 
-/// The folder of an image that is being made.
+/// The folder of an image under construction.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tree<'a> {
     root: &'a Path,
@@ -27,11 +27,11 @@ impl<'a> Tree<'a> {
         Ok(Self { root })
     }
 
-    /// Makes a folder and those above it, and returns where it is. Links on the way are followed as the guest would.
-    pub(super) fn folder(self, place: &Path) -> Result<PathBuf, AssembleError> {
+    /// Creates a folder and its parents, and returns its path. Follows links on the way as the guest would.
+    pub(super) fn folder(self, guest_path: &Path) -> Result<PathBuf, AssembleError> {
         let mut at = PathBuf::new();
         let mut links = 0;
-        let mut rest: Vec<OsString> = reversed(place);
+        let mut rest: Vec<OsString> = reversed(guest_path);
         while let Some(part) = rest.pop() {
             if part == ".." {
                 at.pop();
@@ -58,38 +58,38 @@ impl<'a> Tree<'a> {
         Ok(self.root.join(at))
     }
 
-    /// Where a file goes, its folder made; a file or link that is there already is removed.
-    pub(super) fn place(self, place: &Path) -> Result<PathBuf, AssembleError> {
-        let folder = self.folder(place.parent().unwrap_or(Path::new("")))?;
-        let path = folder.join(place.file_name().unwrap_or_default());
+    /// Returns the path of a new file, with its folder created and any existing file or link removed.
+    pub(super) fn destination(self, guest_path: &Path) -> Result<PathBuf, AssembleError> {
+        let folder = self.folder(guest_path.parent().unwrap_or(Path::new("")))?;
+        let path = folder.join(guest_path.file_name().unwrap_or_default());
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(making(&path)(error)),
             _ => Ok(path),
         }
     }
 
-    pub(super) fn copy(self, from: &Path, place: &Path) -> Result<(), AssembleError> {
-        let to = self.place(place)?;
+    pub(super) fn copy(self, from: &Path, guest_path: &Path) -> Result<(), AssembleError> {
+        let to = self.destination(guest_path)?;
         fs::copy(from, &to).map(drop).map_err(making(&to))
     }
 
-    pub(super) fn symlink(self, place: &Path, target: &Path) -> Result<(), AssembleError> {
-        let path = self.place(place)?;
+    pub(super) fn symlink(self, guest_path: &Path, target: &Path) -> Result<(), AssembleError> {
+        let path = self.destination(guest_path)?;
         symlink(target, &path).map_err(making(&path))
     }
 
-    /// Writes a text; one that starts with `#!` can be executed.
-    pub(super) fn text(self, place: &Path, text: &str) -> Result<(), AssembleError> {
-        let path = self.place(place)?;
+    /// Writes a text file; one that starts with `#!` is executable.
+    pub(super) fn text(self, guest_path: &Path, text: &str) -> Result<(), AssembleError> {
+        let path = self.destination(guest_path)?;
         let mode = if text.starts_with("#!") { 0o755 } else { 0o644 };
         fs::write(&path, text).and_then(|()| set_mode(&path, mode)).map_err(making(&path))
     }
 }
 
-/// The parts of a path that lead somewhere, the last one first.
+/// Returns the names and `..` in a path, the last one first.
 fn reversed(path: &Path) -> Vec<OsString> {
-    let meant = |part: &Component<'_>| matches!(part, Component::Normal(_) | Component::ParentDir);
-    path.components().filter(meant).map(|part| part.as_os_str().to_owned()).rev().collect()
+    let leads = |part: &Component<'_>| matches!(part, Component::Normal(_) | Component::ParentDir);
+    path.components().filter(leads).map(|part| part.as_os_str().to_owned()).rev().collect()
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {
@@ -115,12 +115,12 @@ mod tests {
     #[test]
     fn a_link_leads_nowhere_outside() {
         tree(|tree, root| {
-            for (place, target) in [("abs", "/etc"), ("up", "../../.."), ("lib", "usr/lib")] {
-                tree.symlink(Path::new(place), Path::new(target)).unwrap();
+            for (guest_path, target) in [("abs", "/etc"), ("up", "../../.."), ("lib", "usr/lib")] {
+                tree.symlink(Path::new(guest_path), Path::new(target)).unwrap();
             }
             assert_eq!(tree.folder(Path::new("abs/a")).unwrap(), root.join("etc/a"));
             assert_eq!(tree.folder(Path::new("up/b")).unwrap(), root.join("b"));
-            assert_eq!(tree.place(Path::new("lib/c/file")).unwrap(), root.join("usr/lib/c/file"));
+            assert_eq!(tree.destination(Path::new("lib/c/file")).unwrap(), root.join("usr/lib/c/file"));
         });
     }
 
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_no_folder() {
+    fn a_file_is_not_used_as_a_folder() {
         tree(|tree, _| {
             tree.text(Path::new("a"), "").unwrap();
             assert!(matches!(tree.folder(Path::new("a/b")), Err(AssembleError::Make { .. })));

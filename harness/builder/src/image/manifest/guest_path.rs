@@ -1,4 +1,4 @@
-//! Places in an image or a package, and patterns of them.
+//! Paths in an image or a package, and patterns of them.
 
 use std::{
     fmt,
@@ -8,18 +8,18 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A place in an image or in a package, relative to its root.
+/// A path in an image or in a package, relative to its root.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct GuestPath(String);
 
-/// A text that is no place in an image.
+/// A text that is not a path in an image.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("`{0}` is no path in an image: it must be relative, without `.` and `..`")]
+#[error("`{0}` is not a path in an image: it must be relative, without `.` and `..`")]
 pub struct BadPath(String);
 
 impl GuestPath {
-    /// The path, relative.
+    /// The relative path.
     pub fn as_path(&self) -> &Path {
         Path::new(&self.0)
     }
@@ -47,25 +47,25 @@ impl From<GuestPath> for String {
     }
 }
 
-/// What is left out of whole packages: places as a shell matches them; `*` stays within a folder, `**` does not. A folder
-/// goes with all that is in it.
+/// A pattern of paths to leave out of packages that are taken whole, as in a shell: `*` stays within a folder, `**` does
+/// not. A folder that matches is left out with everything in it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern(glob::Pattern);
 
-/// A text that is no pattern.
+/// A text that is not a pattern.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("`{text}` is no pattern of places: {why}")]
+#[error("`{text}` is not a pattern of paths: {reason}")]
 pub struct BadPattern {
     text: String,
-    why: String,
+    reason: String,
 }
 
 impl Pattern {
-    /// Whether it matches this place.
-    pub(in crate::image) fn matches(&self, place: &Path) -> bool {
+    /// Reports whether it matches a path.
+    pub(in crate::image) fn matches(&self, guest_path: &Path) -> bool {
         let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
-        self.0.matches_path_with(place, options)
+        self.0.matches_path_with(guest_path, options)
     }
 }
 
@@ -73,7 +73,7 @@ impl TryFrom<String> for Pattern {
     type Error = BadPattern;
 
     fn try_from(text: String) -> Result<Self, BadPattern> {
-        let bad = |why: String| BadPattern { text: text.clone(), why };
+        let bad = |reason: String| BadPattern { text: text.clone(), reason };
         GuestPath::try_from(text.clone()).map_err(|_| bad("it must be relative, without `.` and `..`".to_owned()))?;
         glob::Pattern::new(&text).map(Self).map_err(|error| bad(error.msg.to_owned()))
     }
@@ -99,10 +99,12 @@ mod tests {
 
     #[test]
     fn a_star_stays_within_a_folder() {
-        let matches =
-            |pattern: &str, place: &str| Pattern::try_from(pattern.to_owned()).unwrap().matches(Path::new(place));
+        let matches = |pattern: &str, guest_path: &str| {
+            Pattern::try_from(pattern.to_owned()).unwrap().matches(Path::new(guest_path))
+        };
         assert!(matches("usr/share/doc", "usr/share/doc") && matches("usr/lib/*.a", "usr/lib/x.a"));
         assert!(!matches("usr/lib/*.a", "usr/lib/deep/x.a") && matches("usr/lib/**/*.a", "usr/lib/deep/x.a"));
-        assert!(Pattern::try_from("a/[".to_owned()).unwrap_err().to_string().contains("`a/[`"));
+        let error = Pattern::try_from("a/[".to_owned()).unwrap_err();
+        insta::assert_snapshot!(error, @"`a/[` is not a pattern of paths: invalid range pattern");
     }
 }

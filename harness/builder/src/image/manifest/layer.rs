@@ -1,4 +1,4 @@
-//! What one recipe file puts into an image.
+//! What one file of a manifest adds to an image.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::guest_path::{GuestPath, Pattern};
 use crate::{digest::Sha256, mirror::pinned::PinnedPackage};
 
-/// What one recipe file puts into an image: the recipe's own, or one that it includes.
+/// What one file adds to an image: the manifest's own file, or one that it includes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layer {
     pub(super) summary: String,
-    /// Left out of what decides the key: it changes nothing of what is made.
+    /// Not part of the key: it does not change the image.
     #[serde(default, skip_serializing)]
     pub(super) default: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,12 +39,12 @@ pub struct Layer {
     pub(super) texts: BTreeMap<GuestPath, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) pinned: BTreeMap<String, Pin>,
-    /// Asked of a kernel before it boots the image. Changes nothing that is made, and so no key.
+    /// Options a kernel must have to boot the image. Not part of the key: they do not change the image.
     #[serde(default, skip_serializing)]
     pub(super) config: BTreeSet<String>,
 }
 
-/// A package and what is taken from it.
+/// A package, and the files to take from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Package {
@@ -54,14 +54,14 @@ pub struct Package {
     pub version: String,
     /// The sum of the package file.
     pub sha256: Sha256,
-    /// Files of the package, and where each goes.
+    /// The files to take, and the path of each in the image.
     pub files: BTreeMap<GuestPath, GuestPath>,
-    /// Further names of its one program, as symbolic links beside it.
+    /// Further names of its only program, as symbolic links beside it.
     #[serde(default)]
     pub links: BTreeSet<GuestPath>,
 }
 
-/// Which of all versions of a package is meant.
+/// The version of a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
@@ -77,10 +77,10 @@ pub struct Pin {
 pub struct Boot {
     /// The program that the kernel starts as the first process.
     pub init: GuestPath,
-    /// Kernel arguments it is to find.
+    /// Kernel arguments for it.
     #[serde(default)]
     pub arguments: Vec<String>,
-    /// A program that is given the guest program's command, and starts it where it has what it needs.
+    /// A program that receives the command of the guest program, and starts it where its requirements are met.
     pub wrapper: Option<GuestPath>,
 }
 
@@ -90,22 +90,22 @@ impl Layer {
         self.suite.as_deref()
     }
 
-    /// Packages of which files are taken.
+    /// The packages that single files are taken from.
     pub fn packages(&self) -> &[Package] {
         &self.package
     }
 
-    /// Packages that are wanted whole, with all they depend on.
+    /// The packages to take whole, with all their dependencies.
     pub fn install(&self) -> &BTreeSet<String> {
         &self.install
     }
 
-    /// The whole packages, by name.
+    /// The versions of packages that are taken whole, by name.
     pub fn pinned(&self) -> &BTreeMap<String, Pin> {
         &self.pinned
     }
 
-    /// The package files it takes, [`Self::packages`] first.
+    /// Returns the package files it needs, [`Self::packages`] first.
     pub(in crate::image) fn needed(&self) -> impl Iterator<Item = PinnedPackage<'_>> {
         let suite = self.suite.as_deref().unwrap_or_default();
         let named = self.package.iter().map(move |Package { name, version, sha256, .. }| PinnedPackage {
@@ -123,41 +123,45 @@ impl Layer {
         named.chain(whole)
     }
 
-    /// What cannot be, each in a line.
+    /// Returns its contradictions, one per line.
     pub(super) fn contradictions(&self) -> Vec<String> {
         let mut seen = BTreeSet::new();
-        let twice = self.places().into_iter().filter(|place| !seen.insert(place.clone()));
-        let mut reasons: Vec<String> = twice.map(|place| format!("{} is made twice", place.display())).collect();
+        let twice = self.paths().into_iter().filter(|guest_path| !seen.insert(guest_path.clone()));
+        let mut reasons: Vec<String> =
+            twice.map(|guest_path| format!("{} is defined twice", guest_path.display())).collect();
         for Package { name, files, links, .. } in &self.package {
             if !links.is_empty() && files.len() != 1 {
-                let reason = format!("{name} has links and {} files: links need exactly one to point at", files.len());
+                let reason =
+                    format!("{name} has `links` and {} files; links need exactly one file to point to", files.len());
                 reasons.push(reason);
             }
         }
         let has_packages = !(self.package.is_empty() && self.install.is_empty() && self.pinned.is_empty());
         if has_packages && self.suite.is_none() {
-            reasons.push("it has packages and no `suite` that they are from".to_owned());
+            reasons.push("packages need a `suite`".to_owned());
         }
         if self.install.is_empty() && !self.pinned.is_empty() {
-            reasons.push("it has `[pinned]` packages, and `install` names none that needs them".to_owned());
+            reasons.push("`[pinned]` has packages, but `install` is empty".to_owned());
         }
         let no_options = self.config.iter().filter(|option| !Configuration::is_option(option));
-        reasons.extend(no_options.map(|text| format!("`{text}` is no option of a kernel, such as `CONFIG_FHANDLE`")));
+        reasons.extend(
+            no_options.map(|text| format!("`{text}` is not the name of a kernel option, such as `CONFIG_FHANDLE`")),
+        );
         reasons
     }
 
-    /// Every place that something other than a folder is put at, but for files of whole packages.
-    pub(super) fn places(&self) -> Vec<PathBuf> {
+    /// Returns every path where something other than a folder is put, except for files of packages that are taken whole.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
         let files = self.package.iter().flat_map(|package| package.files.values());
         let others = files.chain(self.symlinks.keys()).chain(self.texts.keys());
-        let links = self.package.iter().flat_map(|package| package.link_places().map(|(link, _)| link));
-        others.map(|place| place.as_path().to_owned()).chain(links).collect()
+        let links = self.package.iter().flat_map(|package| package.link_paths().map(|(link, _)| link));
+        others.map(|guest_path| guest_path.as_path().to_owned()).chain(links).collect()
     }
 }
 
 impl Package {
-    /// The links beside the package's one file: where each is, and what it points to.
-    pub(in crate::image) fn link_places(&self) -> impl Iterator<Item = (PathBuf, &Path)> {
+    /// Returns the path and the target of each link beside the package's only file.
+    pub(in crate::image) fn link_paths(&self) -> impl Iterator<Item = (PathBuf, &Path)> {
         let program = self.files.values().next().map(GuestPath::as_path);
         self.links.iter().filter_map(move |link| {
             let program = program?;

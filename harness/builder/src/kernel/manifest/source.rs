@@ -1,4 +1,4 @@
-//! Where a kernel comes from, as a manifest says it.
+//! The source of a kernel, as a manifest describes it.
 
 use std::{
     collections::BTreeMap,
@@ -14,20 +14,20 @@ use crate::digest::Sha256;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Source {
-    /// A Debian package that holds a source tarball, such as `linux-source-6.12`.
+    /// A Debian package with a source tarball, such as `linux-source-6.12`.
     Debian(DebianSource),
     /// A release tarball.
     Tarball(TarballSource),
     /// A revision of a git repository.
     Git(GitSource),
-    /// A folder, built as it is now.
+    /// A folder, built in its current state.
     Tree(TreeSource),
-    /// A kernel that somebody else built.
+    /// A prebuilt kernel.
     Prebuilt(PrebuiltSource),
 }
 
 impl Source {
-    /// What of it is on this machine, where somebody may change it at any time.
+    /// Returns its files and folders on this machine, which somebody may change at any time.
     pub fn local(&self) -> Vec<&Path> {
         match self {
             Self::Tree(tree) => vec![&tree.path],
@@ -39,7 +39,7 @@ impl Source {
         }
     }
 
-    /// The same with paths that start at this folder.
+    /// Returns the same source with relative paths joined to a folder.
     pub(super) fn below(self, folder: &Path) -> Self {
         match self {
             Self::Tree(TreeSource { path }) => Self::Tree(TreeSource { path: folder.join(path) }),
@@ -49,7 +49,7 @@ impl Source {
     }
 }
 
-/// A kernel that somebody else built: it is unpacked, not compiled.
+/// A prebuilt kernel: it is unpacked, not compiled.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PrebuiltSource {
@@ -90,7 +90,7 @@ pub struct DebianKernel {
 }
 
 impl DebianKernel {
-    /// Each package by itself.
+    /// Iterates over the packages.
     pub fn each(&self) -> impl Iterator<Item = DebianSource> {
         self.packages.iter().map(|(package, sha256)| DebianSource {
             package: package.clone(),
@@ -101,11 +101,11 @@ impl DebianKernel {
     }
 }
 
-/// Package files that together hold a kernel, its configuration and its modules.
+/// Package files that together contain a kernel, its configuration and its modules.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackageFiles {
-    /// The files; a relative path starts at the manifest's folder.
+    /// The files; relative paths start at the manifest's folder.
     pub files: Vec<PathBuf>,
 }
 
@@ -121,7 +121,7 @@ pub struct KernelFiles {
     pub modules: Option<PathBuf>,
 }
 
-/// A Debian package that holds a source tarball.
+/// A Debian package with a source tarball.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DebianSource {
@@ -139,7 +139,7 @@ pub struct DebianSource {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TarballSource {
-    /// Where it is.
+    /// Its URL.
     pub url: String,
     /// Its sum.
     pub sha256: Sha256,
@@ -151,7 +151,7 @@ pub struct TarballSource {
 pub struct GitSource {
     /// The repository: a URL or a path, as `git fetch` takes it.
     pub url: String,
-    /// The full name of the commit.
+    /// The full hash of the commit.
     pub revision: Revision,
 }
 
@@ -163,18 +163,18 @@ pub struct TreeSource {
     pub path: PathBuf,
 }
 
-/// The full name of a git commit: a branch or a tag could move.
+/// The full hash of a git commit: a branch or a tag could move.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Revision(String);
 
-/// A text that is not the full name of a commit.
+/// A text that is not the full hash of a commit.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("`{0}` is not the full name of a commit (40 hexadecimal digits); `git ls-remote URL {0}` tells it")]
+#[error("`{0}` is not the full hash of a commit (40 hexadecimal digits); `git ls-remote URL {0}` prints it")]
 pub struct BadRevision(String);
 
 impl Revision {
-    /// The name.
+    /// The hash.
     pub fn as_str(&self) -> &str {
         &self.0
     }

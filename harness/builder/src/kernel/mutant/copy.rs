@@ -1,4 +1,4 @@
-//! Copying a build tree so that make takes the copy for its own work.
+//! Copies a build tree so that make considers the copy its own work.
 
 use std::{
     fs, io,
@@ -14,8 +14,8 @@ use crate::{
     kernel::build::BuildTree,
 };
 
-/// Copies a build tree: the source as hard links, the objects as files of their own that say they are at `place`.
-pub(super) fn copy(original: &BuildTree, into: &Path, place: &Path) -> Result<(), MutationError> {
+/// Copies a build tree: the source as hard links, the objects as new files that refer to `target` as their folder.
+pub(super) fn copy(original: &BuildTree, into: &Path, target: &Path) -> Result<(), MutationError> {
     let cp = |options: &[&str], from: &Path, to: &str| {
         let to = into.join(to);
         command::output(|shell| cmd!(shell, "cp --archive --no-target-directory {options...} {from} {to}")).map(drop)
@@ -25,14 +25,14 @@ pub(super) fn copy(original: &BuildTree, into: &Path, place: &Path) -> Result<()
         cp(&[], &original.source, "source")?;
     }
     cp(&[], &original.objects, "objects")?;
-    relocate(&into.join("objects"), [&original.source, &original.objects], place)
+    relocate(&into.join("objects"), [&original.source, &original.objects], target)
 }
 
-/// Rewrites the paths in what make compares with the commands it would run: with other paths it would compile everything.
-fn relocate(objects: &Path, [source, old_objects]: [&Path; 2], place: &Path) -> Result<(), MutationError> {
+/// Rewrites the paths in the commands that make compares: with other paths it would recompile everything.
+fn relocate(objects: &Path, [source, old_objects]: [&Path; 2], target: &Path) -> Result<(), MutationError> {
     let shown = |path: &Path| path.display().to_string();
-    let [source, new_source] = [shown(source), shown(&place.join("source"))];
-    let [old_objects, new_objects] = [shown(old_objects), shown(&place.join("objects"))];
+    let [source, new_source] = [shown(source), shown(&target.join("source"))];
+    let [old_objects, new_objects] = [shown(old_objects), shown(&target.join("objects"))];
     let moved = |path: &PathBuf| {
         path.extension().is_some_and(|extension| extension == "cmd") || *path == objects.join("Makefile")
     };
@@ -49,7 +49,7 @@ fn relocate(objects: &Path, [source, old_objects]: [&Path; 2], place: &Path) -> 
     Ok(())
 }
 
-/// Removes a file; that it is not there is fine.
+/// Removes a file. A missing one is not an error.
 pub(super) fn remove_if_there(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::of("remove", path)(error)),
@@ -57,7 +57,7 @@ pub(super) fn remove_if_there(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// All files below a folder, which need not be there; links are not followed.
+/// Lists all files below a folder without following links; none if it does not exist.
 pub(super) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     let mut files = Vec::new();
     if folder.exists() {

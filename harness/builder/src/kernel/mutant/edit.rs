@@ -1,4 +1,4 @@
-//! A bug, and the change of a source file that makes it: an exact pattern that occurs once, and what stands there instead.
+//! A bug, and the source change that causes it: a pattern that occurs exactly once, and its replacement.
 
 use std::{collections::BTreeMap, ops::Range, path::PathBuf};
 
@@ -7,25 +7,25 @@ use thiserror::Error;
 
 use crate::digest::Sha256;
 
-/// A bug to put into a kernel.
+/// A kernel with one deliberate bug.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mutant {
-    /// Its name, which no other has.
+    /// Its unique name.
     pub name: MutantName,
-    /// What is wrong with a kernel that has it, in a sentence.
+    /// What is wrong with the kernel, in a sentence.
     pub bug: String,
-    /// What it means if nobody notices it, where that is known.
+    /// The reason if no scenario detects it, where that is known.
     pub unnoticed: Option<String>,
     pub(super) edits: BTreeMap<KernelName, Edit>,
 }
 
 impl Mutant {
-    /// What to change in the source of this kernel; `None` if the kernel does not have what the bug is about.
+    /// Returns the source change for a kernel; `None` if the bug does not apply to it.
     pub fn edit(&self, kernel: &KernelName) -> Option<&Edit> {
         self.edits.get(kernel)
     }
 
-    /// The kernels it is for.
+    /// Iterates over the kernels it applies to.
     pub(super) fn kernels(&self) -> impl Iterator<Item = &KernelName> {
         self.edits.keys()
     }
@@ -34,37 +34,37 @@ impl Mutant {
 /// A change of a source file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
-    /// The file, below the top of the kernel source.
+    /// The file, relative to the kernel source.
     pub file: PathBuf,
-    /// The C function the pattern is in; without one it is searched for in the whole file.
+    /// The C function that contains the pattern; `None` to search the whole file.
     pub function: Option<String>,
-    /// What is there; it must occur exactly once.
+    /// The text to replace; it must occur exactly once.
     pub pattern: String,
-    /// What is to stand there instead.
+    /// The new text.
     pub replacement: String,
 }
 
 /// Why an edit does not fit a source.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EditMismatch {
-    /// No such function.
-    #[error("there is no function {0} in it")]
+    /// There is no such function.
+    #[error("it has no function {0}")]
     NoFunction(String),
-    /// The pattern is not there.
+    /// The pattern does not occur.
     #[error("the pattern `{0}` does not occur {1}")]
     Absent(String, String),
-    /// The pattern is there more than once.
-    #[error("the pattern `{0}` occurs {2} times {1}: make it longer, or name a `function`")]
+    /// The pattern occurs more than once.
+    #[error("the pattern `{0}` occurs {2} times {1}; make it longer, or add a `function`")]
     Ambiguous(String, String, usize),
 }
 
 impl Edit {
-    /// The source with this change.
+    /// Returns the source with this change.
     ///
     /// # Errors
     /// [`EditMismatch`] unless the pattern occurs exactly once.
     pub fn apply(&self, source: &str) -> Result<String, EditMismatch> {
-        let (region, place) = match &self.function {
+        let (region, scope) = match &self.function {
             None => (0..source.len(), "in it".to_owned()),
             Some(name) => {
                 let body = function(source, name).ok_or_else(|| EditMismatch::NoFunction(name.clone()))?;
@@ -73,17 +73,17 @@ impl Edit {
         };
         let found: Vec<usize> = source[region.clone()].match_indices(&self.pattern).map(|(at, _)| at).collect();
         match found[..] {
-            [] => Err(EditMismatch::Absent(self.pattern.clone(), place)),
+            [] => Err(EditMismatch::Absent(self.pattern.clone(), scope)),
             [at] => {
                 let start = region.start + at;
                 let end = start + self.pattern.len();
                 Ok([&source[..start], &self.replacement, &source[end..]].concat())
             }
-            _ => Err(EditMismatch::Ambiguous(self.pattern.clone(), place, found.len())),
+            _ => Err(EditMismatch::Ambiguous(self.pattern.clone(), scope, found.len())),
         }
     }
 
-    /// A sum that another change does not have.
+    /// Computes a sum that identifies the change.
     pub fn sum(&self) -> Sha256 {
         let file = self.file.as_os_str().as_encoded_bytes();
         let function = self.function.as_deref().unwrap_or_default();
@@ -91,8 +91,8 @@ impl Edit {
     }
 }
 
-/// Where a C function's definition is, in a source laid out as the kernel's: its head starts in the first column, its
-/// body ends with a brace there. Declarations and calls are passed over.
+/// Returns the range of a C function's definition, in a source formatted like the kernel's: it starts in the first
+/// column, and its body ends with a brace in the first column. Skips declarations and calls.
 fn function(source: &str, name: &str) -> Option<Range<usize>> {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let bytes = source.as_bytes();
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_place_is_changed_and_nothing_else() {
+    fn the_only_occurrence_is_changed_and_nothing_else() {
         let changed = edit(None, "a == 1 ||").apply(SOURCE).unwrap();
         assert_eq!(changed, SOURCE.replace("a == 1 ||", "a"));
         let changed = edit(Some("f"), "a == 1").apply(SOURCE).unwrap();
@@ -130,12 +130,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_once_is_refused() {
+    fn a_pattern_that_does_not_occur_exactly_once_is_refused() {
         let refused = |function, pattern| edit(function, pattern).apply(SOURCE).unwrap_err().to_string();
-        assert_eq!(refused(None, "a == 2"), "the pattern `a == 2` does not occur in it");
-        assert!(refused(None, "a == 1").starts_with("the pattern `a == 1` occurs 2 times in it: make it longer"));
-        assert_eq!(refused(Some("ff"), "||"), "the pattern `||` does not occur in ff()");
-        assert_eq!(refused(Some("fff"), "a"), "there is no function fff in it");
+        insta::assert_snapshot!(refused(None, "a == 2"), @"the pattern `a == 2` does not occur in it");
+        insta::assert_snapshot!(refused(None, "a == 1"), @"the pattern `a == 1` occurs 2 times in it; make it longer, or add a `function`");
+        insta::assert_snapshot!(refused(Some("ff"), "||"), @"the pattern `||` does not occur in ff()");
+        insta::assert_snapshot!(refused(Some("fff"), "a"), @"it has no function fff");
     }
 
     #[test]

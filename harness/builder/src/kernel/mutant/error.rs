@@ -1,4 +1,4 @@
-//! Why there are no mutants, or no kernel of one.
+//! Why mutants are not available.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,14 @@ use thiserror::Error;
 
 use super::edit::EditMismatch;
 use crate::{
-    cache::CacheError, command::CommandError, file::FileError, kernel::error::KernelError, listing::ListingError,
+    cache::CacheError,
+    command::CommandError,
+    file::{FileError, TomlError},
+    kernel::error::KernelError,
+    listing::ListingError,
 };
 
-/// Why the mutants cannot be used.
+/// Why mutants cannot be read.
 #[derive(Debug, Error)]
 pub enum MutantError {
     /// The folder could not be listed.
@@ -19,37 +23,32 @@ pub enum MutantError {
     /// A file could not be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A file is not one of mutants.
-    #[error("{}:\n{}", path.display(), .error.to_string().trim_end())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Where, and what is wrong there.
-        error: Box<toml::de::Error>,
-    },
-    /// A mutant says something that cannot be.
+    /// A file is not a file of mutants.
+    #[error(transparent)]
+    Syntax(#[from] TomlError),
+    /// A mutant contradicts itself.
     #[error("{}: mutant {mutant}: {reason}", path.display())]
     Meaning {
         /// The file.
         path: PathBuf,
-        /// Which.
+        /// The mutant.
         mutant: MutantName,
         /// What is wrong.
         reason: String,
     },
 }
 
-/// Why there is no kernel with a bug.
+/// Why a mutant could not be built.
 #[derive(Debug, Error)]
 pub enum MutationError {
     /// The edit does not fit the source.
-    #[error("mutant {mutant} does not fit kernel {kernel}: {file}: {source}", file = file.display())]
+    #[error("mutant {mutant} does not fit kernel {kernel}: cannot edit {}", file.display())]
     Misfit {
-        /// Which mutant.
+        /// The mutant.
         mutant: MutantName,
-        /// Which kernel.
+        /// The kernel.
         kernel: KernelName,
-        /// The file below the top of its source.
+        /// The file, relative to its source.
         file: PathBuf,
         /// Why.
         source: Box<EditMismatch>,
@@ -57,25 +56,25 @@ pub enum MutationError {
     /// The changed source does not compile.
     #[error("mutant {mutant} does not compile on kernel {kernel}")]
     DoesNotCompile {
-        /// Which mutant.
+        /// The mutant.
         mutant: MutantName,
-        /// Which kernel.
+        /// The kernel.
         kernel: KernelName,
-        /// What the compiler said.
+        /// The error of the compiler.
         source: CommandError,
     },
-    /// A kernel that was there a moment ago is not any more.
-    #[error("the kernel of mutant {mutant} was just removed from the cache; run this again")]
+    /// A kernel disappeared from the cache a moment ago.
+    #[error("mutant {mutant} was just removed from the cache; run this again")]
     Gone {
-        /// Which mutant.
+        /// The mutant.
         mutant: MutantName,
     },
-    /// The copy is not of the kernel that it is to be compared with.
-    #[error("the copy in {} is configured otherwise than kernel {kernel}; remove it and try again", path.display())]
+    /// The copy is not of the kernel to compare with.
+    #[error("the copy in {} is not configured like kernel {kernel}; remove it and try again", path.display())]
     OtherKernel {
         /// The copy.
         path: PathBuf,
-        /// Which kernel.
+        /// The kernel.
         kernel: KernelName,
     },
     /// A file could not be read or written.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Stands in for pahole while mutants are built: makes type information once and hands that out ever after.
+# Replaces pahole while mutants are built: makes type information once, and returns it from then on.
 kept='@KEPT@'
 into=
 for argument; do

@@ -1,5 +1,5 @@
-//! What stands in for pahole while mutants are built. A mutant changes what functions do, not their types: type
-//! information is made once, of the unmutated kernel, and without debug information each link takes a fraction.
+//! A replacement for pahole while mutants are built. A mutant changes what functions do, not their types: the type
+//! information is made once, from the original kernel, and without debug information each link takes a fraction of the time.
 
 use std::{
     fs, io,
@@ -9,7 +9,7 @@ use std::{
 
 const SCRIPT: &str = include_str!("pahole.sh");
 
-/// The program, and the type information it hands out.
+/// The program, and the type information it returns.
 #[derive(Debug)]
 pub(super) struct StandIn {
     program: PathBuf,
@@ -31,7 +31,7 @@ impl StandIn {
         &self.program
     }
 
-    /// Whether it has type information to hand out; until then it runs the real pahole, and keeps what that makes.
+    /// Reports whether it has type information to return; until then it runs the real pahole and keeps the result.
     pub(super) fn is_primed(&self) -> bool {
         self.kept.exists()
     }
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kept_type_information_is_handed_out_as_a_file_of_its_own() {
+    fn kept_type_information_is_written_to_a_detached_file() {
         let folder = tempfile::tempdir().unwrap();
         let stand_in = StandIn::write(folder.path()).unwrap();
         assert!(!stand_in.is_primed());

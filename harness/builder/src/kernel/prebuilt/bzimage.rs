@@ -1,21 +1,21 @@
-//! The boot image of an x86 kernel: what it is called, and the kernel packed into it.
+//! The boot image of an x86 kernel: its release, and the kernel packed into it.
 
 use thiserror::Error;
 
 use super::compression::{self, DecompressionError};
 
-/// Why a file is no boot image that can be used.
+/// Why a file is not a usable boot image.
 #[derive(Debug, Error)]
 pub enum ImageError {
-    /// It has no header of a boot image, or one of before 2007.
-    #[error("it is no x86 boot image (bzImage) of boot protocol 2.08 or newer")]
+    /// It has no boot image header, or one from before 2007.
+    #[error("it is not an x86 boot image (bzImage) with boot protocol 2.08 or newer")]
     NoHeader,
-    /// Its header points outside of it.
-    #[error("its header speaks of {what} at {start}, and it ends at {end}")]
+    /// Its header points past its end.
+    #[error("it is cut short: its header puts {what} at byte {start}, but it ends at byte {end}")]
     CutShort {
-        /// What would be there.
+        /// What should be there.
         what: &'static str,
-        /// Where.
+        /// The offset.
         start: usize,
         /// The size of the file.
         end: usize,
@@ -25,7 +25,7 @@ pub enum ImageError {
     Payload(#[from] DecompressionError),
 }
 
-/// A sector, in which the real-mode part is counted.
+/// The size of a sector, the unit of the real-mode part.
 const SECTOR: usize = 512;
 /// The first protocol with `payload_offset` (Documentation/arch/x86/boot.rst, as for all offsets here).
 const OLDEST_PROTOCOL: u16 = 0x208;
@@ -37,14 +37,14 @@ pub(super) struct BootImage<'a> {
 }
 
 impl<'a> BootImage<'a> {
-    /// Looks at a file's contents.
+    /// Checks the header of a file.
     pub(super) fn of(bytes: &'a [u8]) -> Result<Self, ImageError> {
         let image = Self { bytes };
         let is_one = bytes.get(0x202..0x206) == Some(b"HdrS") && image.u16(0x206)? >= OLDEST_PROTOCOL;
         if is_one { Ok(image) } else { Err(ImageError::NoHeader) }
     }
 
-    /// What `uname -r` will say: the first word of the text that the header points to.
+    /// Returns the output of `uname -r`: the first word of the text that the header points to.
     pub(super) fn release(&self) -> Result<&'a str, ImageError> {
         let start = usize::from(self.u16(0x20e)?) + SECTOR;
         let text = self.bytes.get(start..).ok_or_else(|| self.cut_short("the version", start))?;
@@ -52,7 +52,7 @@ impl<'a> BootImage<'a> {
         std::str::from_utf8(&text[..end]).ok().filter(|text| !text.is_empty()).ok_or(ImageError::NoHeader)
     }
 
-    /// The kernel as an ELF file.
+    /// Unpacks the kernel, an ELF file.
     pub(super) fn vmlinux(&self) -> Result<Vec<u8>, ImageError> {
         // A count of 0 stands for 4.
         let sectors = match self.bytes.get(0x1f1).copied().unwrap_or_default() {
@@ -83,7 +83,7 @@ impl<'a> BootImage<'a> {
 pub(super) mod tests {
     use super::*;
 
-    /// A boot image of this kernel, not compressed.
+    /// Makes an uncompressed boot image of a kernel.
     pub(in crate::kernel::prebuilt) fn boot_image(release: &str, vmlinux: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0; 2 * SECTOR];
         bytes[0x1f1] = 2;
@@ -102,7 +102,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_image_tells_its_release_and_gives_its_kernel() {
+    fn an_image_has_a_release_and_a_kernel() {
         let bytes = boot_image("6.12.1+deb13-amd64", b"\x7fELF kernel");
         let image = BootImage::of(&bytes).unwrap();
         assert_eq!(image.release().unwrap(), "6.12.1+deb13-amd64");
@@ -110,7 +110,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_no_image_is_refused() {
+    fn other_files_are_refused() {
         for bytes in [&b""[..], b"\x7fELF", &[0; 4096]] {
             assert!(matches!(BootImage::of(bytes), Err(ImageError::NoHeader)));
         }
@@ -124,7 +124,7 @@ pub(super) mod tests {
         let bytes = boot_image("6.12.1", b"\x7fELF kernel");
         let cut = &bytes[..3 * SECTOR + 20];
         let error = BootImage::of(cut).unwrap().vmlinux().unwrap_err().to_string();
-        assert!(error.contains("the kernel at 1552, and it ends at 1556"), "{error}");
+        insta::assert_snapshot!(error, @"it is cut short: its header puts the kernel at byte 1552, but it ends at byte 1556");
         let mut far = bytes.clone();
         far[0x20f] = 0xff;
         assert!(matches!(BootImage::of(&far).unwrap().release(), Err(ImageError::CutShort { .. })));

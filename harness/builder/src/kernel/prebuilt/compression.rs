@@ -1,19 +1,19 @@
-//! What kernels and modules are compressed with, told by how it begins.
+//! Decompresses kernels and modules; their first bytes identify the method.
 
 use std::io::{self, Read};
 
 use thiserror::Error;
 
-/// Why something could not be decompressed.
+/// Why data could not be decompressed.
 #[derive(Debug, Error)]
-#[error("what is compressed with {method} is damaged: {source}")]
+#[error("the {method} data is damaged")]
 pub struct DecompressionError {
     method: &'static str,
     source: io::Error,
 }
 
-/// A compression that the kernel or its modules can have (`scripts/Makefile.lib` and `scripts/Makefile.modinst` in the
-/// kernel source).
+/// A compression method of the kernel or its modules (`scripts/Makefile.lib` and `scripts/Makefile.modinst` in the kernel
+/// source).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Method {
     Gzip,
@@ -48,7 +48,7 @@ impl Method {
     }
 }
 
-/// A module file's contents; one that is not compressed comes back as it is.
+/// Decompresses the contents of a module file; uncompressed contents are returned as they are.
 pub(super) fn decompressed(bytes: Vec<u8>) -> Result<Vec<u8>, DecompressionError> {
     match Method::of(&bytes) {
         Method::None => Ok(bytes),
@@ -56,8 +56,8 @@ pub(super) fn decompressed(bytes: Vec<u8>) -> Result<Vec<u8>, DecompressionError
     }
 }
 
-/// The kernel within a boot image. But for gzip, which ends with the size by itself, the build appends the size in four
-/// bytes (`size_append` in `scripts/Makefile.lib`).
+/// Decompresses the kernel in a boot image. For every method except gzip, whose data ends with the size anyway, the build
+/// appends the size in four bytes (`size_append` in `scripts/Makefile.lib`).
 pub(super) fn decompressed_payload(payload: &[u8]) -> Result<Vec<u8>, DecompressionError> {
     match Method::of(payload) {
         Method::Gzip => decompress(Method::Gzip, payload),
@@ -65,7 +65,7 @@ pub(super) fn decompressed_payload(payload: &[u8]) -> Result<Vec<u8>, Decompress
     }
 }
 
-/// The most bytes that are unpacked: ten times what a kernel has.
+/// The most bytes to unpack: ten times the size of a kernel.
 const MOST: u64 = 1 << 30;
 
 fn decompress(method: Method, bytes: &[u8]) -> Result<Vec<u8>, DecompressionError> {
@@ -83,7 +83,7 @@ fn reader(method: Method, bytes: &[u8]) -> io::Result<Box<dyn Read + '_>> {
     })
 }
 
-/// Everything there is to read; an error if that is more than so many bytes, which a small file can be made to be.
+/// Reads everything; errors if that is more than `most` bytes, which even a small file can unpack to.
 fn read_at_most(most: u64, reader: impl Read) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
     match reader.take(most + 1).read_to_end(&mut all)? as u64 {
@@ -124,7 +124,7 @@ mod tests {
     const ALL: [Method; 5] = [Method::Gzip, Method::Xz, Method::Zstd, Method::Lz4, Method::None];
 
     #[test]
-    fn every_method_is_known_by_its_beginning_and_undone() {
+    fn every_method_is_identified_and_undone() {
         for method in ALL {
             let bytes = compressed(method);
             assert_eq!(Method::of(&bytes), method);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_size_behind_a_payload_is_no_part_of_it() {
+    fn the_size_after_a_payload_is_not_part_of_it() {
         for method in ALL {
             let mut payload = compressed(method);
             if method != Method::Gzip {
@@ -150,16 +150,16 @@ mod tests {
             let unpack = |most| read_at_most(most, reader(method, &bytes).unwrap());
             assert_eq!(unpack(TEXT.len() as u64).unwrap(), TEXT);
             let error = unpack(TEXT.len() as u64 - 1).unwrap_err().to_string();
-            assert!(error.contains("more than"), "{error}");
+            assert_eq!(error, format!("it unpacks to more than {} bytes", TEXT.len() - 1));
         }
     }
 
     #[test]
-    fn what_is_damaged_is_told_with_its_method() {
+    fn damaged_data_is_reported_with_its_method() {
         for method in [Method::Gzip, Method::Xz, Method::Zstd, Method::Lz4] {
             let whole = compressed(method);
             let error = decompressed(whole[..whole.len() / 2].to_vec()).unwrap_err().to_string();
-            assert!(error.contains(method.name()), "{error}");
+            assert_eq!(error, format!("the {} data is damaged", method.name()));
         }
         assert!(decompressed_payload(b"\x1f\x8b").is_err());
         assert!(decompressed_payload(b"").unwrap().is_empty());

@@ -1,4 +1,4 @@
-//! Sections of the ELF files a kernel consists of.
+//! Sections of ELF files: the kernel and its modules.
 
 use object::{
     Endianness,
@@ -9,10 +9,10 @@ use thiserror::Error;
 
 /// Why a file's sections cannot be read.
 #[derive(Debug, Error)]
-#[error("it is no ELF file for x86-64, or a damaged one")]
+#[error("it is not an ELF file for x86-64, or it is damaged")]
 pub struct ElfError(#[from] object::read::Error);
 
-/// The note that tells where a kernel is entered by PVH: `XEN_ELFNOTE_PHYS32_ENTRY` (include/xen/interface/elfnote.h).
+/// The note with the PVH entry point of a kernel: `XEN_ELFNOTE_PHYS32_ENTRY` (include/xen/interface/elfnote.h).
 const PVH_ENTRY: u32 = 18;
 
 /// An ELF file.
@@ -23,20 +23,20 @@ pub(super) struct Elf<'a> {
 }
 
 impl<'a> Elf<'a> {
-    /// Looks at a file's contents.
+    /// Reads the header of a file.
     pub(super) fn of(bytes: &'a [u8]) -> Result<Self, ElfError> {
         let header = FileHeader64::<Endianness>::parse(bytes)?;
         Ok(Self { bytes, header, endian: header.endian()? })
     }
 
-    /// The contents of the section of this name, if there is one.
+    /// Returns the contents of a section, if it exists.
     pub(super) fn section(&self, name: &str) -> Result<Option<&'a [u8]>, ElfError> {
         let sections = self.header.sections(self.endian, self.bytes)?;
         let found = sections.section_by_name(self.endian, name.as_bytes());
         Ok(found.map(|(_, section)| section.data(self.endian, self.bytes)).transpose()?)
     }
 
-    /// Whether QEMU can start it by PVH, without its being unpacked by the guest.
+    /// Reports whether QEMU can start it by PVH, so that the guest need not unpack it.
     pub(super) fn has_pvh_entry(&self) -> Result<bool, ElfError> {
         for section in self.header.sections(self.endian, self.bytes)?.iter() {
             let Some(mut notes) = section.notes(self.endian, self.bytes)? else { continue };
@@ -59,7 +59,7 @@ pub(super) mod tests {
         bytes
     }
 
-    /// A note as ELF files hold it.
+    /// Makes a note of an ELF file.
     pub(in crate::kernel::prebuilt) fn note(name: &str, kind: u32, contents: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for number in [name.len() as u32 + 1, contents.len() as u32, kind] {
@@ -73,7 +73,7 @@ pub(super) mod tests {
         bytes
     }
 
-    /// The smallest ELF file with these sections; those named `.note…` hold notes.
+    /// Makes the smallest ELF file with these sections; those named `.note…` hold notes.
     pub(in crate::kernel::prebuilt) fn elf(sections: &[(&str, &[u8])]) -> Vec<u8> {
         let names: Vec<&str> = sections.iter().map(|(name, _)| *name).chain([".shstrtab"]).collect();
         let table: Vec<u8> = std::iter::once(0).chain(names.iter().flat_map(|n| n.bytes().chain([0]))).collect();
@@ -123,7 +123,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_no_elf_is_refused() {
+    fn other_files_are_refused() {
         assert!(Elf::of(b"MZ").is_err());
         let file = elf(&[(".BTF", b"types")]);
         assert!(Elf::of(&file[..file.len() - 70]).and_then(|elf| elf.section(".BTF").map(drop)).is_err());

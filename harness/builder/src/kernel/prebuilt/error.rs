@@ -10,34 +10,34 @@ use crate::{cache::CacheError, command::CommandError, file::FileError, kernel::s
 /// Why a prebuilt kernel cannot be used.
 #[derive(Debug, Error)]
 pub enum PrebuiltError {
-    /// Its files are not to be had.
+    /// Its files are not available.
     #[error(transparent)]
     Parts(#[from] PartsError),
-    /// Its boot image is none.
-    #[error("{}: {source}", path.display())]
+    /// Its boot image is not usable.
+    #[error("cannot use the boot image {}", path.display())]
     Image {
         /// The file.
         path: PathBuf,
         /// Why.
         source: ImageError,
     },
-    /// The kernel packed into its boot image is none.
-    #[error("the kernel packed into {}: {source}", path.display())]
+    /// The kernel packed into its boot image is not usable.
+    #[error("cannot read the kernel packed into {}", path.display())]
     Elf {
         /// The boot image.
         path: PathBuf,
         /// Why.
         source: ElfError,
     },
-    /// It says nothing about its types.
+    /// It has no type information.
     #[error("{} has no type information; it must be built with CONFIG_DEBUG_INFO_BTF", .0.display())]
     NoBtf(PathBuf),
-    /// Its modules are another kernel's.
-    #[error("the modules in {} are not those of kernel {release}", folder.display())]
+    /// Its modules belong to another kernel.
+    #[error("the modules in {} do not belong to kernel {release}", folder.display())]
     ForeignModules {
-        /// The modules.
+        /// The folder of the modules.
         folder: PathBuf,
-        /// What the boot image calls itself.
+        /// The release in the boot image.
         release: String,
     },
     /// Its modules cannot be used.
@@ -48,16 +48,16 @@ pub enum PrebuiltError {
     File(#[from] FileError),
 }
 
-/// Why the files of a kernel are not to be had.
+/// Why the files of a kernel are not available.
 #[derive(Debug, Error)]
 pub enum PartsError {
-    /// A package could not be had.
+    /// A package is not available.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// A package cannot be unpacked.
     #[error("cannot unpack {}", package.display())]
     Unpack {
-        /// Which.
+        /// The package file.
         package: PathBuf,
         /// Why.
         source: CommandError,
@@ -65,29 +65,30 @@ pub enum PartsError {
     /// An RPM package cannot be unpacked.
     #[error("cannot unpack {}", package.display())]
     Rpm {
-        /// Which.
+        /// The package file.
         package: PathBuf,
         /// Why.
         source: rpm::Error,
     },
-    /// A package of a kind that is not known.
+    /// The format of a package is not supported.
     #[error(
-        "{}: .deb and .rpm files are unpacked; unpack another package by hand, and name its files in [source.prebuilt.files]",
+        "{}: only .deb and .rpm packages are supported; unpack other packages by hand, and name the files in \
+         [source.prebuilt.files]",
         .0.display()
     )]
     Kind(PathBuf),
     /// The packages hold no kernel, or several.
-    #[error("the packages hold {count} of {what}, and one is needed: name all packages of one kernel")]
+    #[error("the packages have {count} of {what}, but exactly one is needed; list all packages of one kernel")]
     Number {
-        /// Of what.
+        /// The kind of file.
         what: &'static str,
-        /// How many.
+        /// The number found.
         count: usize,
     },
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The cache failed.
+    /// A cache operation failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
 }

@@ -1,4 +1,4 @@
-//! The modules of a kernel that a guest needs before it can do anything, and those that scenarios need.
+//! The kernel modules that a guest needs to reach its root, and those that scenarios need.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,41 +14,41 @@ use super::{
 };
 use crate::file::{self, FileError};
 
-/// What the way to the shared root folder takes: the bus, the port of the agent, and the file system.
+/// The modules that the shared root folder needs: the bus, the agent's port, and the file system.
 const NEEDED: [&str; 4] = ["virtio_pci", "virtio_console", "9pnet_virtio", "9p"];
 
-/// What scenarios attach programs to, and what a program type hangs on; a kernel may lack any of it.
+/// The modules that scenarios attach programs to, and that program types need; a kernel may lack any of them.
 const WANTED: [&str; 9] =
     ["dummy", "veth", "netkit", "tun", "sch_ingress", "cls_bpf", "act_bpf", "nf_defrag_ipv4", "rc_loopback"];
 
-/// Why there are no modules to load.
+/// Why the modules cannot be loaded.
 #[derive(Debug, Error)]
 pub enum ModulesError {
-    /// A guest without it does not get to its root folder.
+    /// A guest cannot reach its root folder without this module.
     #[error(
-        "it has no module `{name}`, without which a guest does not reach its root folder in {}; Debian's cloud flavour \
-         lacks 9p, the plain one has it",
+        "{} has no module `{name}`, which a guest needs to reach its root folder; Debian's cloud flavour lacks 9p, the \
+         standard flavour has it",
         folder.display()
     )]
     Missing {
         /// The module.
         name: String,
-        /// Where it was looked for.
+        /// The folder that was searched.
         folder: PathBuf,
     },
     /// A file or folder cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A module cannot be unpacked.
-    #[error("{}: {source}", path.display())]
+    /// A module cannot be decompressed.
+    #[error("cannot decompress the module {}", path.display())]
     Compressed {
         /// The file.
         path: PathBuf,
         /// Why.
         source: DecompressionError,
     },
-    /// A module is none.
-    #[error("{}: {source}", path.display())]
+    /// A file is not a module.
+    #[error("cannot read the module {}", path.display())]
     Elf {
         /// The file.
         path: PathBuf,
@@ -60,13 +60,13 @@ pub enum ModulesError {
 /// A module, ready to be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Module {
-    /// Its name, as the kernel knows it: with `_` where its file may have `-`.
+    /// Its name in the kernel: with `_` where its file may have `-`.
     pub(super) name: String,
-    /// What `finit_module(2)` takes.
+    /// The bytes for `finit_module(2)`.
     pub(super) contents: Vec<u8>,
 }
 
-/// The modules to load, those first that others depend on; every byte of it follows from the folder's contents.
+/// Returns the modules to load, each after its dependencies. The result depends only on the folder's contents.
 pub(super) fn to_load(folder: &Path) -> Result<Vec<Module>, ModulesError> {
     let mut loader = Loader { tree: Tree::of(folder)?, done: BTreeSet::new(), order: Vec::new() };
     NEEDED.iter().try_for_each(|name| loader.add(name))?;
@@ -78,7 +78,7 @@ pub(super) fn to_load(folder: &Path) -> Result<Vec<Module>, ModulesError> {
     Ok(loader.order)
 }
 
-/// The module files of a kernel by name, and what is built in.
+/// The module files of a kernel by name, and the names of built-in modules.
 struct Tree {
     folder: PathBuf,
     files: BTreeMap<String, PathBuf>,
@@ -90,7 +90,7 @@ impl Tree {
         let listed = folder.join("modules.builtin");
         let text = file::read_text(&listed)?;
         let mut files = BTreeMap::new();
-        // A link, such as that to the headers, is not followed.
+        // Links, such as the one to the headers, are not followed.
         for entry in WalkDir::new(folder) {
             let entry = entry.map_err(|error| FileError::walking("read", folder, error))?;
             if let Some(name) = name_of(entry.path()).filter(|_| entry.file_type().is_file()) {
@@ -102,7 +102,7 @@ impl Tree {
     }
 }
 
-/// The name of the module in a file, if the file is called like one: `kernel/net/9p/9pnet.ko.xz`.
+/// Returns the name of a file's module, if the file is named like one: `kernel/net/9p/9pnet.ko.xz`.
 fn name_of(path: &Path) -> Option<String> {
     let file = path.file_name()?.to_str()?;
     let (name, rest) = file.split_once(".ko")?;
@@ -116,7 +116,7 @@ struct Loader {
 }
 
 impl Loader {
-    /// Puts a module behind all that it depends on.
+    /// Adds a module after its dependencies.
     fn add(&mut self, name: &str) -> Result<(), ModulesError> {
         if self.tree.built_in.contains(name) || !self.done.insert(name.to_owned()) {
             return Ok(());
@@ -133,8 +133,8 @@ impl Loader {
     }
 }
 
-/// What a module says it depends on: `depends=` among the texts of its `.modinfo` section (`scripts/mod/modpost.c`).
-/// Packages come without `modules.dep`, which is made of this when they are installed.
+/// Reads the dependencies of a module: `depends=` in its `.modinfo` section (`scripts/mod/modpost.c`). Packages have no
+/// `modules.dep`, which is generated from this at installation.
 fn dependencies(module: &[u8]) -> Result<Vec<String>, ElfError> {
     let info = Elf::of(module)?.section(".modinfo")?.unwrap_or_default();
     let texts = info.split(|byte| *byte == 0).filter_map(|text| std::str::from_utf8(text).ok());
@@ -147,14 +147,14 @@ pub(super) mod tests {
     use std::fs;
 
     use super::*;
-    use crate::kernel::prebuilt::elf::tests::elf;
+    use crate::{kernel::prebuilt::elf::tests::elf, testing::chain};
 
-    /// A module file that depends on others.
+    /// Makes a module file that depends on others.
     pub(in crate::kernel::prebuilt) fn module(depends: &str) -> Vec<u8> {
         elf(&[(".modinfo", format!("license=GPL\0depends={depends}\0name=x\0").as_bytes())])
     }
 
-    /// A folder of modules: file, contents.
+    /// Makes a folder of modules, from paths and contents.
     fn folder(files: &[(&str, Vec<u8>)], built_in: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("modules.builtin"), built_in).unwrap();
@@ -171,7 +171,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_others_depend_on_is_loaded_first_and_what_is_built_in_is_not() {
+    fn dependencies_are_loaded_first_and_built_in_modules_are_not() {
         let folder = folder(
             &[
                 ("fs/9p/9p.ko", module("9pnet,netfs")),
@@ -191,24 +191,35 @@ pub(super) mod tests {
     #[test]
     fn a_kernel_that_cannot_reach_its_root_is_refused() {
         let built_in = "virtio_pci.ko\nvirtio_console.ko\n9pnet_virtio.ko\n";
-        let error = to_load(folder(&[], built_in).path()).unwrap_err().to_string();
-        assert!(error.contains("no module `9p`") && error.contains("cloud"), "{error}");
+        let none = folder(&[], built_in);
+        let error = to_load(none.path()).unwrap_err().to_string().replace(none.path().to_str().unwrap(), "/MODULES");
+        insta::assert_snapshot!(error, @"/MODULES has no module `9p`, which a guest needs to reach its root folder; Debian's cloud flavour lacks 9p, the standard flavour has it");
         let lacking = folder(&[("9p.ko", module("9pnet"))], built_in);
-        assert!(to_load(lacking.path()).unwrap_err().to_string().contains("`9pnet`"));
+        assert!(matches!(to_load(lacking.path()), Err(ModulesError::Missing { name, .. }) if name == "9pnet"));
         assert!(matches!(to_load(Path::new("/nowhere")), Err(ModulesError::File(_))));
     }
 
     #[test]
     fn a_damaged_module_is_named() {
         let built_in = "virtio_pci.ko\nvirtio_console.ko\n9pnet_virtio.ko\n";
-        for (file, contents) in [("9p.ko", &b"no elf"[..]), ("9p.ko.xz", b"\xfd7zXZ\0damaged")] {
-            let error = to_load(folder(&[(file, contents.to_vec())], built_in).path()).unwrap_err().to_string();
-            assert!(error.contains(file), "{error}");
-        }
+        let message = |file: &str, contents: &[u8]| {
+            let modules = folder(&[(file, contents.to_vec())], built_in);
+            chain(&to_load(modules.path()).unwrap_err()).replace(modules.path().to_str().unwrap(), "/MODULES")
+        };
+        insta::assert_snapshot!(message("9p.ko", b"no elf"), @r"
+        cannot read the module /MODULES/kernel/9p.ko
+        caused by: it is not an ELF file for x86-64, or it is damaged
+        caused by: Invalid ELF header size or alignment
+        ");
+        insta::assert_snapshot!(message("9p.ko.xz", b"\xfd7zXZ\0damaged"), @r"
+        cannot decompress the module /MODULES/kernel/9p.ko.xz
+        caused by: the xz data is damaged
+        caused by: lzma data error
+        ");
     }
 
     #[test]
-    fn a_module_is_known_by_its_file() {
+    fn the_name_of_a_module_follows_from_its_file() {
         for (file, name) in [("9p.ko", Some("9p")), ("a/rc-core.ko.xz", Some("rc_core")), ("x.ko.zst", Some("x"))] {
             assert_eq!(name_of(Path::new(file)).as_deref(), name);
         }

@@ -1,4 +1,4 @@
-//! The files a prebuilt kernel consists of, wherever a distribution puts them.
+//! The files of a prebuilt kernel, wherever a distribution puts them.
 
 use std::{
     fs, io,
@@ -16,18 +16,18 @@ use crate::{
     progress::Progress,
 };
 
-/// Where the files of a kernel are.
+/// The paths of a kernel's files.
 #[derive(Debug)]
 pub(super) struct Parts {
     /// The boot image.
     pub(super) vmlinuz: PathBuf,
     /// The resolved configuration.
     pub(super) config: PathBuf,
-    /// The symbols, if they are told.
+    /// The symbols, if it has them.
     pub(super) symbols: Option<PathBuf>,
     /// The folder of its modules.
     pub(super) modules: Option<PathBuf>,
-    /// What was unpacked for it; gone with this value.
+    /// The folder they were unpacked to; removed with this value.
     _unpacked: Option<tempfile::TempDir>,
 }
 
@@ -64,7 +64,7 @@ impl Parts {
     }
 }
 
-/// What was found below a folder.
+/// The files found below a folder.
 #[derive(Debug, Default)]
 struct Found {
     images: Vec<PathBuf>,
@@ -74,7 +74,7 @@ struct Found {
 }
 
 impl Found {
-    /// Looks into `boot`, `lib/modules/*` and `usr/lib/modules/*`, and no deeper.
+    /// Searches `boot`, `lib/modules/*` and `usr/lib/modules/*`, but no deeper folders.
     fn in_folder(root: &Path) -> Result<Self, PartsError> {
         let mut found = Self::default();
         found.look_into(&root.join("boot"))?;
@@ -104,7 +104,7 @@ impl Found {
     }
 }
 
-/// What is in a folder, in one order everywhere; nothing if there is no such folder.
+/// Lists a folder in a fixed order; returns nothing if it does not exist.
 fn listed(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     let list = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
     match list() {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn every_distribution_s_places_are_looked_into() {
+    fn the_folders_of_every_distribution_are_searched() {
         for (files, image) in [
             (&["boot/vmlinuz-6.1", "boot/config-6.1", "lib/modules/6.1/modules.builtin"][..], "boot/vmlinuz-6.1"),
             (&["usr/lib/modules/7.3/vmlinuz", "usr/lib/modules/7.3/modules.builtin"], "usr/lib/modules/7.3/vmlinuz"),
@@ -156,7 +156,8 @@ mod tests {
         let folder = tree(&["boot/vmlinuz-6.1", "boot/vmlinuz-6.2", "lib/modules/6.1/vmlinuz/deep"]);
         let found = Found::in_folder(folder.path()).unwrap();
         let error = only(found.images, "a boot image").unwrap_err().to_string();
-        assert!(error.contains("hold 2 of a boot image"), "{error}");
-        assert!(only(found.configs, "a configuration").unwrap_err().to_string().contains("hold 0"));
+        insta::assert_snapshot!(error, @"the packages have 2 of a boot image, but exactly one is needed; list all packages of one kernel");
+        let error = only(found.configs, "a configuration").unwrap_err();
+        insta::assert_snapshot!(error, @"the packages have 0 of a configuration, but exactly one is needed; list all packages of one kernel");
     }
 }

@@ -1,4 +1,4 @@
-//! Why a kernel source could not be had.
+//! Why a kernel source is not available.
 
 use std::path::PathBuf;
 
@@ -14,28 +14,30 @@ use crate::{
     mirror::{ArchiveError, MirrorError, Package},
 };
 
-/// Why a source could not be had.
+/// Why a source is not available.
 #[derive(Debug, Error)]
 pub enum SourceError {
-    /// It is not known where Debian packages come from.
+    /// The Debian mirror is not known.
     #[error(transparent)]
     Mirror(#[from] MirrorError),
-    /// The archive does not have the package, or not at this version.
-    #[error("kernel {kernel} has no source{}", repin(.source, .kernel))]
+    /// The archive does not have the package, or not in this version.
+    #[error("cannot get the source of kernel {kernel}{}", repin(.source, .kernel))]
     Archive {
-        /// The kernel it is for.
+        /// The kernel.
         kernel: String,
-        /// What happened.
+        /// The error of the archive.
         source: Box<ArchiveError>,
     },
     /// A package is not the pinned one.
-    #[error("{package} has the wrong SHA-256 sum:\n  pinned   {pinned}\n  received {received}\nnothing of it was kept")]
+    #[error(
+        "{package} has the wrong SHA-256 sum:\n  pinned   {pinned}\n  received {received}\nthe download was discarded"
+    )]
     WrongSum {
         /// The package.
         package: Package,
-        /// What the manifest says.
+        /// The pinned sum.
         pinned: Sha256,
-        /// What came.
+        /// The sum of the received file.
         received: Sha256,
     },
     /// A download failed.
@@ -45,30 +47,30 @@ pub enum SourceError {
     #[error(transparent)]
     Command(#[from] CommandError),
     /// The repository does not have the revision.
-    #[error("{url} has no commit {revision}; is it pushed there?")]
+    #[error("{url} has no commit {revision}; check that it was pushed there")]
     NoRevision {
         /// The repository.
         url: String,
         /// The commit.
         revision: String,
-        /// What git said.
+        /// The error of git.
         source: CommandError,
     },
-    /// The package or folder holds no kernel source.
-    #[error("{} holds no kernel source: {reason}", path.display())]
+    /// The package or folder is not a kernel source.
+    #[error("{} is not a kernel source: {reason}", path.display())]
     NotASource {
         /// The file or folder.
         path: PathBuf,
-        /// How that shows.
+        /// What is missing.
         reason: &'static str,
     },
-    /// Somebody changed it while a kernel was made of it.
+    /// Somebody changed the source during a build.
     #[error(
-        "{} changed while kernel {kernel} was made of it, so nothing was kept: build it again once nobody edits it",
+        "{} changed during the build of kernel {kernel}, so nothing was kept; build it again when nobody edits it",
         shown(.paths)
     )]
     Changed {
-        /// The kernel it is for.
+        /// The kernel.
         kernel: KernelName,
         /// The folder, or the files.
         paths: Vec<PathBuf>,
@@ -76,24 +78,24 @@ pub enum SourceError {
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The cache failed.
+    /// A cache operation failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
 }
 
 impl SourceError {
-    /// What an archive did wrong for a kernel.
+    /// Converts the error of an archive.
     pub(in crate::kernel) fn archive(kernel: &str, error: ArchiveError) -> Self {
         Self::Archive { kernel: kernel.to_owned(), source: Box::new(error) }
     }
 }
 
-/// What to do about a version that is gone.
+/// Returns advice for a version that is gone.
 fn repin(error: &ArchiveError, kernel: &str) -> String {
     match error {
         ArchiveError::NoSuchVersion { available, .. } if !available.is_empty() => {
             let command = format!("{} kernel pin {kernel}", harness_program::NAME);
-            format!(" any more; `{command}` writes the newest version into its manifest")
+            format!("; the pinned version is gone, `{command}` pins the newest one")
         }
         _ => String::new(),
     }
@@ -106,7 +108,7 @@ fn shown(paths: &[PathBuf]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mirror::Mirror;
+    use crate::{mirror::Mirror, testing::chain};
 
     #[test]
     fn a_version_that_is_gone_comes_with_the_command_that_pins_another() {
@@ -117,10 +119,14 @@ mod tests {
             available: available.iter().map(|v| (*v).to_owned()).collect(),
         };
         let error = SourceError::archive("6.12", gone(&["2"]));
-        assert!(error.to_string().contains("`cargo xtask kernel pin 6.12`"), "{error}");
-        let cause = std::error::Error::source(&error).unwrap().to_string();
-        assert!(cause.contains("it has 2"), "{cause}");
-        let error = SourceError::archive("6.12", gone(&[])).to_string();
-        assert_eq!(error, "kernel 6.12 has no source");
+        insta::assert_snapshot!(chain(&error), @r"
+        cannot get the source of kernel 6.12; the pinned version is gone, `cargo xtask kernel pin 6.12` pins the newest one
+        caused by: http://m.example/debian has no p=1 in trixie; it has 2
+        ");
+        let error = SourceError::archive("6.12", gone(&[]));
+        insta::assert_snapshot!(chain(&error), @r"
+        cannot get the source of kernel 6.12
+        caused by: http://m.example/debian has no p=1 in trixie; it has no version of it
+        ");
     }
 }

@@ -1,4 +1,4 @@
-//! A source by git revision.
+//! Kernel sources from a git revision.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::{
     progress::{Progress, Unit},
 };
 
-/// Checks a revision out into `into`. What was fetched is kept, so another revision of the repository costs little.
+/// Checks out a revision into `into`. Keeps what was fetched, so another revision of the repository is cheap.
 pub(super) fn check_out(git: &GitSource, cache: &Cache, into: &Path, progress: &Progress) -> Result<(), SourceError> {
     let lock = cache.entry(Area::Downloads, &entry_name(git))?.lock(progress)?;
     let repository = Repository { folder: &lock.entry().path() };
@@ -26,7 +26,7 @@ pub(super) fn check_out(git: &GitSource, cache: &Cache, into: &Path, progress: &
     Ok(())
 }
 
-/// What was fetched of a repository is kept under this name.
+/// Returns the name of the cache entry that keeps what was fetched of a repository.
 pub(super) fn entry_name(git: &GitSource) -> String {
     format!("git-{}", Sha256::of_parts([git.url.as_bytes()]).short())
 }
@@ -41,7 +41,7 @@ impl Repository<'_> {
         command::output(|shell| {
             cmd!(shell, "git --git-dir {folder} {args...}")
                 .env("GIT_TERMINAL_PROMPT", "0")
-                // The settings of a person or a hook around us must not lead git elsewhere.
+                // The settings of a user or a hook must not redirect git.
                 .env_remove("GIT_DIR")
                 .env_remove("GIT_WORK_TREE")
                 .env_remove("GIT_INDEX_FILE")
@@ -53,7 +53,7 @@ impl Repository<'_> {
         self.run(&["cat-file", "-e", &format!("{revision}^{{commit}}")])
     }
 
-    /// Fetches one commit; from a server that gives out only branches and tags, all of them.
+    /// Fetches one commit; fetches everything from a server that serves only branches and tags.
     fn fetch(&self, git: &GitSource) -> Result<(), SourceError> {
         let revision = git.revision.as_str();
         if self.has(revision).is_ok() || self.run(&["fetch", "--quiet", "--depth=1", "--", &git.url, revision]).is_ok()

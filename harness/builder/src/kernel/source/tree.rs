@@ -1,4 +1,4 @@
-//! A source that is a folder somebody works in.
+//! Kernel sources in a folder that somebody works in.
 
 use std::{os::unix::fs::MetadataExt, path::Path};
 
@@ -7,27 +7,27 @@ use walkdir::{DirEntry, WalkDir};
 use super::error::SourceError;
 use crate::{digest::Sha256, file::FileError};
 
-/// Refuses a folder that is not the top of a kernel source.
+/// Errors if a folder is not a kernel source.
 pub(super) fn check(folder: &Path) -> Result<(), SourceError> {
     if folder.join("Makefile").is_file() {
         Ok(())
     } else {
-        Err(SourceError::NotASource { path: folder.to_owned(), reason: "there is no Makefile at its top" })
+        Err(SourceError::NotASource { path: folder.to_owned(), reason: "it has no Makefile" })
     }
 }
 
-/// The sum of a folder's listing, if it is a kernel source.
+/// Computes the sum of a folder's listing, if it is a kernel source.
 pub(super) fn fingerprint(folder: &Path) -> Result<Sha256, SourceError> {
     check(folder)?;
     listing_sum(folder)
 }
 
-/// A sum over names, sizes and times of all files but git's own: another one after any edit. Reading all contents of a
-/// kernel source would take longer than building what an edit changes.
+/// Computes a sum over the names, sizes and times of all files except git's own, so any edit changes it. Reading all the
+/// contents of a kernel source would take longer than compiling an edit.
 pub(super) fn listing_sum(folder: &Path) -> Result<Sha256, SourceError> {
-    let is_git_s = |entry: &DirEntry| entry.file_type().is_dir() && entry.file_name() == ".git";
+    let is_git = |entry: &DirEntry| entry.file_type().is_dir() && entry.file_name() == ".git";
     let mut facts = Vec::new();
-    for entry in WalkDir::new(folder).min_depth(1).into_iter().filter_entry(|entry| !is_git_s(entry)) {
+    for entry in WalkDir::new(folder).min_depth(1).into_iter().filter_entry(|entry| !is_git(entry)) {
         let fact =
             entry.and_then(|entry| if entry.file_type().is_dir() { Ok(None) } else { fact(&entry, folder).map(Some) });
         facts.extend(fact.map_err(|error| FileError::walking("list", folder, error))?);
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_a_makefile_is_no_source() {
+    fn a_folder_without_a_makefile_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(fingerprint(folder.path()), Err(SourceError::NotASource { .. })));
     }

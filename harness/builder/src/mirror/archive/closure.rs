@@ -1,4 +1,4 @@
-//! Packages with all they depend on, as apt would install them on an empty system.
+//! Packages with their dependencies, as apt would install them on an empty system.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl Archive {
-    /// These packages and all they depend on but for what is merely recommended, with the sum that the signed lists have
-    /// of each, by name.
+    /// Returns packages and their dependencies, without those that are only recommended, by name and with the sums in the
+    /// signed lists.
     ///
     /// # Errors
     /// [`ArchiveError::Closure`] if the suite lacks one, or if they cannot be installed together.
@@ -37,7 +37,7 @@ impl Archive {
     }
 }
 
-/// The packages in what `apt-get --simulate install` prints: `Inst NAME (VERSION SUITE [ARCHITECTURE])`, each once.
+/// Reads the packages that `apt-get --simulate install` prints: `Inst NAME (VERSION SUITE [ARCHITECTURE])`, each once.
 fn installed(listing: &str) -> Vec<Package> {
     let package = |line: &str| {
         let (name, rest) = line.strip_prefix("Inst ")?.split_once(' ')?;
@@ -47,7 +47,7 @@ fn installed(listing: &str) -> Vec<Package> {
     listing.lines().filter_map(package).collect()
 }
 
-/// The sums in what `apt-cache show` prints, by `NAME=VERSION`.
+/// Reads the sums that `apt-cache show` prints, by `NAME=VERSION`.
 fn sums(listing: &str) -> BTreeMap<String, Sha256> {
     let stanza = |text: &str| {
         let field = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
@@ -68,7 +68,7 @@ mod tests {
         progress::Progress,
     };
 
-    /// An archive in a folder, with lists but without package files or signatures.
+    /// Makes an archive in a folder, with lists but without package files or signatures.
     fn archive(folder: &Path, packages: &str) -> Archive {
         let cache = Cache::at(folder.join("cache")).unwrap();
         let lock = cache.entry(Area::Downloads, "apt-test").unwrap().lock(&Progress::silent()).unwrap();
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(found, ["base=1", "init=1:2-3", "lib=2", "one=1"]);
         assert_eq!(closure["lib"].1, Sha256::of_parts([&b"lib"[..], b"2"]));
         let error = archive.closure(&["init", "inti"]).unwrap_err();
-        assert!(matches!(error, ArchiveError::Closure { .. }) && error.to_string().contains("inti"), "{error}");
+        insta::assert_snapshot!(error, @"cannot resolve the dependencies of init, inti in test; check the names");
     }
 
     #[test]
