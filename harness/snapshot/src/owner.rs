@@ -70,7 +70,8 @@ impl Owner {
         }
     }
 
-    /// Splits the path of a snapshot, without `.snap`, into the scenario's path and the owner; `None` without an `@`.
+    /// Splits the path of a snapshot, without `.snap`, into the scenario's path and the owner; `None` if it names no
+    /// owner.
     pub fn split(path: &str) -> Option<(&str, Self)> {
         let (name, rest) = path.split_once('@')?;
         Some((name, Self::read(rest)?))

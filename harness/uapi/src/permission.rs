@@ -194,7 +194,7 @@ impl fmt::Display for Reason {
             Self::Use(Use::Functions) => write!(f, "a program that calls functions"),
             Self::Use(Use::Arena) => write!(f, "a program that uses an arena"),
             Self::Use(Use::PacketOfCgroup) => write!(f, "a cgroup_skb program that reads the packet"),
-            Self::Use(Use::Destruction) => write!(f, "a function that can stop the machine"),
+            Self::Use(Use::Destruction) => write!(f, "a kernel function that can crash the machine"),
         }
     }
 }

@@ -111,6 +111,22 @@ fn effects_are_listed_in_their_order_and_completely() {
     assert!(Effect::ALL.is_sorted());
     assert_eq!(Effect::ALL[0], Effect::Loosened);
     assert_eq!(Effect::ALL.len(), Effect::Disagreement as usize + 1);
+    insta::assert_snapshot!(Effect::ALL.map(Effect::title).join("\n"), @"
+    loosened: denied, now allowed
+    tightened: allowed, now denied
+    newly supported
+    no longer supported
+    attempted on the second kernel only
+    attempted on the first kernel only
+    the kernel died or hung
+    not attempted on one of the two
+    malformed on one of the two
+    refused with another errno
+    denied for another reason
+    answered differently
+    the mount shows other masks
+    the kernel's reports of a delegation disagree differently
+    ");
 }
 
 #[test]
