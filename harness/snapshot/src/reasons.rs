@@ -227,14 +227,12 @@ impl Reasons {
         let text: Arc<str> =
             std::str::from_utf8(bytes).map_err(|error| whole(format!("the file is not UTF-8 text: {error}")))?.into();
         let report = |problems| Report::new(label, text.clone(), problems);
-        let root = Node::read(&text).map_err(report)?;
-        let problems = structure::problems(&root, schema());
-        if !problems.is_empty() {
-            return Err(report(problems));
-        }
-        let file: ReasonsFile = serde_json::from_value(root.to_json())
-            .map_err(|error| report(vec![Problem::new(root.span.clone(), error.to_string())]))?;
-        let mut problems = Vec::new();
+        let document = Node::read(&text).map_err(report)?;
+        let (root, mut problems) = structure::fitting(&document, schema());
+        let file: ReasonsFile = serde_json::from_value(root.to_json()).map_err(|error| {
+            let unexpected = Problem::new(root.span.clone(), error.to_string());
+            report(if problems.is_empty() { vec![unexpected] } else { problems.clone() })
+        })?;
         let entries = file.difference.iter().enumerate();
         let known = entries.filter_map(|(at, entry)| Reader::of(&root, at, &mut problems).entry(entry)).collect();
         if !problems.is_empty() {
@@ -310,7 +308,9 @@ impl<'a> Reader<'a> {
     }
 
     fn extent(&mut self, entry: &Entry) -> Option<Extent> {
-        if entry.kernels.is_none() && entry.images.is_none() {
+        let may_have = |key: &str| self.root.may_be_dropped(&self.path.key(key));
+        let has_neither = entry.kernels.is_none() && entry.images.is_none();
+        if has_neither && !may_have("kernels") && !may_have("images") {
             self.note(
                 self.path.clone(),
                 "`kernels` and `images` are both missing; list at least one of them".to_owned(),
@@ -340,7 +340,7 @@ impl<'a> Reader<'a> {
         read: impl Fn(&str) -> Result<T, E>,
     ) -> Option<Vec<T>> {
         let before = self.problems.len();
-        if texts.is_empty() {
+        if texts.is_empty() && self.root.is_complete(&self.path.key(key)) {
             self.note(self.path.key(key), format!("the list of {key} is empty; list at least one"));
         }
         let mut values = Vec::new();
