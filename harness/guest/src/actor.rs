@@ -418,6 +418,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn errors_explain_an_old_kernel_and_a_lost_executor() {
+        let old = SysError { call: "fsconfig CMD_CREATE".to_owned(), errno: Errno::EPERM };
+        let errors =
+            [explained(&old), ActorError::Died("was killed by signal 9".to_owned()), remote::unexpected(&Reply::Done)];
+        insta::assert_snapshot!(errors.map(|error| error.to_string()).join("\n"), @r"
+        fsconfig CMD_CREATE: EPERM (a bpffs in a user namespace, and so a token, needs Linux 6.9)
+        its executor was killed by signal 9
+        its executor sent an unexpected reply: Done
+        ");
+    }
+
+    #[test]
     fn a_description_of_a_token_has_four_masks() {
         let description = "pos:\t0\nallowed_cmds:\t0x21\nallowed_maps:\tany\nallowed_progs:\t0x0\n";
         let masks = MASKS.map(|field| field_of(description, field));

@@ -183,11 +183,20 @@ mod tests {
     fn refuses_what_does_not_fit_or_is_malformed() {
         let (one, mut other) = Channel::pair().unwrap();
         let long = "x".repeat(LONGEST_MESSAGE);
-        assert!(matches!(one.send(&long, &[]), Err(ChannelError::TooLong(_))));
+        insta::assert_snapshot!(
+            one.send(&long, &[]).unwrap_err(),
+            @"a message of 163842 bytes exceeds the executor's limit of 163840: shorten the attempt's key or value"
+        );
         one.send(&"a word", &[]).unwrap();
-        assert!(matches!(other.receive::<u32>(), Err(ChannelError::Malformed(_))));
+        insta::assert_snapshot!(
+            other.receive::<u32>().unwrap_err(),
+            @r#"malformed message on the executor's channel: invalid type: string "a word", expected u32 at line 1 column 8"#
+        );
         let many = vec![one.as_fd(); MOST_FDS + 40];
-        assert!(matches!(one.send(&1, &many), Err(ChannelError::Malformed(_))));
+        insta::assert_snapshot!(
+            one.send(&1, &many).unwrap_err(),
+            @"malformed message on the executor's channel: 240 file descriptors in one message"
+        );
     }
 
     #[test]

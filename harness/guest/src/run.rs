@@ -160,3 +160,25 @@ fn allow_many_files() -> Result<(), SysError> {
     }
     .during(|| "setrlimit RLIMIT_NOFILE")
 }
+
+#[cfg(test)]
+mod tests {
+    use harness_protocol::plan::{ExpectedKernel, Scenario};
+
+    use super::*;
+
+    #[test]
+    fn host_mode_refuses_a_plan_with_a_global_effect() {
+        let plan = |own_vm| {
+            let (sysctls, lsm, cases) = Default::default();
+            let name = "token/own-vm".parse().unwrap();
+            let scenario = Scenario { name, deadline_ms: 1, sysctls, lsm, lockdown: None, own_vm, cases };
+            Plan { format: FORMAT, kernel: ExpectedKernel::default(), scenarios: vec![scenario] }
+        };
+        assert!(refuse_global_effects(&plan(false)).is_ok());
+        insta::assert_snapshot!(
+            refuse_global_effects(&plan(true)).unwrap_err(),
+            @"scenario token/own-vm cannot run in host mode: it needs a VM of its own"
+        );
+    }
+}

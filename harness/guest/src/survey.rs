@@ -253,7 +253,23 @@ mod tests {
     }
 
     #[test]
-    fn instructions_are_encoded_as_the_standard_has_them() {
+    fn errors_name_the_helper_and_what_is_wrong() {
+        let errors = [
+            SurveyError::File,
+            SurveyError::Loaded(7),
+            SurveyError::Silent { id: 7, errno: Errno::EPERM },
+            SurveyError::UnexpectedRefusal { id: NO_HELPER, said: "R9 !read_ok\n".to_owned() },
+        ];
+        insta::assert_snapshot!(errors.map(|error| error.to_string()).join("\n"), @r#"
+        the file of an earlier survey is malformed
+        the verifier accepted a program that reads an unset register after calling helper 7
+        loading a program that calls helper 7 failed with EPERM and no message from the verifier
+        the verifier refuses helper 0, which does not exist, with an unexpected message: "R9 !read_ok\n"
+        "#);
+    }
+
+    #[test]
+    fn instructions_are_encoded_as_rfc_9669_has_them() {
         assert_eq!(bpf::returning(-1)[0].to_le_bytes(), [0xb7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
         assert_eq!(call(7).to_le_bytes(), [0x85, 0, 0, 0, 7, 0, 0, 0]);
         assert_eq!(READ_UNSET.to_le_bytes(), [0xbf, 0x90, 0, 0, 0, 0, 0, 0]);

@@ -322,6 +322,19 @@ mod tests {
     }
 
     #[test]
+    fn errors_say_what_systemd_lacks() {
+        let missing = || io::Error::from_raw_os_error(2);
+        insta::assert_snapshot!(
+            SystemdError::NoProgram { program: SYSTEMCTL, source: missing() },
+            @"cannot start /usr/bin/systemctl: No such file or directory (os error 2); a unit needs an image with systemd, such as `--image systemd-262`"
+        );
+        insta::assert_snapshot!(
+            SystemdError::NoManager("Unit user@1000.service not found.".to_owned()),
+            @"cannot start user@1000.service: Unit user@1000.service not found."
+        );
+    }
+
+    #[test]
     fn assignments_keep_their_order() {
         let assign = |value: &str| Assignment { key: "A".to_owned(), value: value.to_owned() };
         assert_eq!(section(&[assign("1"), assign("")]), "[Service]\nA=1\nA=\n");

@@ -141,4 +141,28 @@ mod tests {
         );
         assert_eq!(Scenario { lsm: vec![LsmHook::Bpf], ..plain() }.global_effect(), Some(GlobalEffect::Lsm));
     }
+
+    #[test]
+    fn effects_are_described_by_a_phrase_that_follows_it() {
+        let effects = [
+            GlobalEffect::Machine,
+            GlobalEffect::Settings,
+            GlobalEffect::Lsm,
+            GlobalEffect::Lockdown,
+            GlobalEffect::Tracing,
+            GlobalEffect::Statistics,
+            GlobalEffect::Hardware,
+            GlobalEffect::Units,
+        ];
+        insta::assert_snapshot!(effects.map(|effect| format!("it {}", effect.as_str())).join("\n"), @r"
+        it needs a VM of its own
+        it writes kernel settings
+        it attaches LSM programs, which act on all processes
+        it locks the kernel down, which only a reboot undoes
+        it attaches to kernel functions, tracepoints or structures, which all processes share
+        it makes the kernel measure all BPF programs
+        it uses a device of the machine
+        it starts systemd units
+        ");
+    }
 }
