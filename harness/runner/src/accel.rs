@@ -1,8 +1,8 @@
-//! KVM or software emulation: decided from facts, and told with the reason.
+//! Chooses between KVM and software emulation, and reports the reason.
 //!
-//! A `/dev/kvm` that opens proves little. On a nested host without `vmx` or `svm` the ioctls can succeed while any guest
-//! kernel dies, because the instructions it runs in kernel mode are emulated one by one and most are not known to that
-//! emulator. So a guest of our own has to run first ([`probe`]).
+//! That `/dev/kvm` can be opened proves little. On a nested host without `vmx` or `svm` the ioctls can succeed while
+//! any guest kernel dies, because the instructions that it runs in kernel mode are emulated one by one and that
+//! emulator does not know most of them. Therefore a test guest has to run first ([`probe`]).
 
 mod facts;
 mod kind;
@@ -17,20 +17,20 @@ use facts::Facts;
 pub use kind::Accel;
 use probe::Proof;
 
-/// Set to `kvm` or `tcg` to decide by hand.
+/// The environment variable that selects the accelerator: `kvm` or `tcg`.
 pub const ACCEL_VARIABLE: &str = "HARNESS_ACCEL";
 
-/// [`ACCEL_VARIABLE`] is set to something else.
+/// [`ACCEL_VARIABLE`] has an unknown value.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("{ACCEL_VARIABLE}={0} is not known: it is `kvm`, `tcg`, or not set")]
+#[error("{ACCEL_VARIABLE}={0} is not valid; set it to `kvm` or `tcg`, or unset it")]
 pub struct AccelError(String);
 
-/// What was decided, and why.
+/// The chosen accelerator, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// What to use.
+    /// The accelerator.
     pub accel: Accel,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
 }
 
@@ -43,49 +43,49 @@ impl fmt::Display for Decision {
 /// Why KVM is used or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// [`ACCEL_VARIABLE`] says so.
+    /// [`ACCEL_VARIABLE`] selects it.
     Asked,
-    /// `/dev/kvm` does not open for reading and writing.
+    /// `/dev/kvm` cannot be opened for reading and writing.
     NoDevice(String),
-    /// The processor of this machine has neither `vmx` nor `svm`.
+    /// This machine's processor has neither `vmx` nor `svm`.
     NoProcessorSupport,
-    /// The proof was tried and failed.
+    /// The test guest did not run.
     ProbeFailed(String),
-    /// A guest ran.
+    /// The test guest ran.
     Proved,
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Asked => write!(f, "{ACCEL_VARIABLE} says so"),
-            Self::NoDevice(why) => write!(f, "/dev/kvm does not open ({why})"),
-            Self::NoProcessorSupport => write!(f, "/dev/kvm opens, but the processor has neither vmx nor svm"),
-            Self::ProbeFailed(why) => write!(f, "/dev/kvm opens, but a test guest did not run ({why})"),
+            Self::Asked => write!(f, "selected by {ACCEL_VARIABLE}"),
+            Self::NoDevice(why) => write!(f, "/dev/kvm cannot be opened ({why})"),
+            Self::NoProcessorSupport => write!(f, "/dev/kvm exists, but the processor has neither vmx nor svm"),
+            Self::ProbeFailed(why) => write!(f, "/dev/kvm exists, but a test guest did not run ({why})"),
             Self::Proved => write!(f, "a test guest ran"),
         }
     }
 }
 
-/// Decides for this machine. `memory` is a folder that keeps the proof until the next boot of the host.
+/// Chooses the accelerator for this machine. The folder `memory` keeps the probe's result until the host's next boot.
 pub fn choose(qemu: &Qemu, memory: &Path) -> Result<Decision, AccelError> {
-    decide(asked().as_deref(), &Facts::gather(), || probe::remembered(qemu, memory))
+    decide(requested().as_deref(), &Facts::gather(), || probe::remembered(qemu, memory))
 }
 
-/// As [`choose`], without keeping a proof that had to be made for it.
+/// As [`choose`], but does not keep the probe's result.
 pub fn look(qemu: &Qemu, memory: &Path) -> Result<Decision, AccelError> {
-    decide(asked().as_deref(), &Facts::gather(), || {
+    decide(requested().as_deref(), &Facts::gather(), || {
         probe::known(qemu, memory).unwrap_or_else(|| probe::run(qemu.path(), Accel::Kvm, probe::DEADLINE))
     })
 }
 
-fn asked() -> Option<String> {
+fn requested() -> Option<String> {
     env::var_os(ACCEL_VARIABLE).map(|value| value.to_string_lossy().into_owned())
 }
 
-/// The decision as a function of the facts; `prove` is only called if the facts leave it open.
-fn decide(asked: Option<&str>, facts: &Facts, prove: impl FnOnce() -> Proof) -> Result<Decision, AccelError> {
-    let (accel, reason) = match (asked, &facts.device) {
+/// Decides from the facts; calls `prove` only if the facts leave the decision open.
+fn decide(requested: Option<&str>, facts: &Facts, prove: impl FnOnce() -> Proof) -> Result<Decision, AccelError> {
+    let (accel, reason) = match (requested, &facts.device) {
         (Some("kvm"), _) => (Accel::Kvm, Reason::Asked),
         (Some("tcg"), _) => (Accel::Tcg, Reason::Asked),
         (Some(other), _) => return Err(AccelError(other.to_owned())),
@@ -121,7 +121,7 @@ mod tests {
     fn a_device_that_opens_but_whose_guest_dies_is_not_chosen() {
         let decision = decide(None, &facts(true, true), || Proof::Failed("emulation failure".to_owned())).unwrap();
         assert_eq!(decision.accel, Accel::Tcg);
-        assert!(decision.to_string().contains("emulation failure"), "{decision}");
+        insta::assert_snapshot!(decision, @"software emulation: /dev/kvm exists, but a test guest did not run (emulation failure)");
     }
 
     #[test]
@@ -134,17 +134,17 @@ mod tests {
     fn a_device_that_does_not_open_is_not_chosen() {
         let decision = decide(None, &facts(false, true), not_reached).unwrap();
         assert_eq!(decision.accel, Accel::Tcg);
-        assert!(decision.to_string().contains("permission denied"), "{decision}");
+        insta::assert_snapshot!(decision, @"software emulation: /dev/kvm cannot be opened (permission denied)");
     }
 
     #[test]
-    fn the_variable_overrides_the_facts_and_a_wrong_one_is_an_error() {
-        let asked = |text| decide(Some(text), &facts(false, false), not_reached);
-        assert_eq!(asked("kvm").unwrap(), Decision { accel: Accel::Kvm, reason: Reason::Asked });
-        assert_eq!(asked("tcg").unwrap(), Decision { accel: Accel::Tcg, reason: Reason::Asked });
+    fn the_variable_overrides_the_facts_and_an_unknown_value_is_an_error() {
+        let requested = |text| decide(Some(text), &facts(false, false), not_reached);
+        assert_eq!(requested("kvm").unwrap(), Decision { accel: Accel::Kvm, reason: Reason::Asked });
+        assert_eq!(requested("tcg").unwrap(), Decision { accel: Accel::Tcg, reason: Reason::Asked });
+        insta::assert_snapshot!(requested("hvf").unwrap_err(), @"HARNESS_ACCEL=hvf is not valid; set it to `kvm` or `tcg`, or unset it");
         for wrong in ["", "KVM", "hvf"] {
-            let message = asked(wrong).unwrap_err().to_string();
-            assert!(message.contains("`kvm`, `tcg`"), "{message}");
+            assert_eq!(requested(wrong).unwrap_err(), AccelError(wrong.to_owned()));
         }
     }
 }

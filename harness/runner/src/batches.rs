@@ -1,31 +1,31 @@
-//! Which scenarios share a boot.
+//! Divides scenarios into batches that share a boot.
 
 use harness_protocol::plan::{Case, Scenario};
 use harness_scenario::{expanded::Expanded, spec::Isolation};
 
-/// What is worth a boot of its own, in attempts: a boot takes as long as about a thousand.
+/// The least amount of work that is worth another boot, in attempts: a boot takes as long as about a thousand.
 const WORTH_A_BOOT: usize = 1000;
 
-/// About what an attempt takes with its controls, in microseconds under emulation, where it matters.
+/// The approximate time of an attempt with its controls, in microseconds under emulation, where batching matters most.
 const ATTEMPT_MICROS: u64 = 8000;
 
-/// What it takes to make a container, in attempts.
+/// The cost of a container, in attempts.
 const CONTAINER: usize = 10;
 
-/// A scenario and about what it takes, in attempts.
+/// A scenario and its approximate cost, in attempts.
 type Sized<'a> = (&'a Expanded, usize);
 
-/// Scenarios that share a boot, in their order.
+/// Scenarios that share one boot of a VM, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Batch {
     pub(crate) scenarios: Vec<Scenario>,
-    /// About what they take with their boot, in attempts.
+    /// Their approximate cost including the boot, in attempts.
     pub(crate) size: usize,
 }
 
-/// The scenarios of each boot, for so many VMs at a time: those that may share one are spread evenly over the VMs, as far
-/// as that is worth a boot, and each that may not has its own. Each VM keeps the order of the scenarios. Beside each scenario
-/// stands how many microseconds it took before, if that is known.
+/// Divides scenarios into batches for `vms` VMs at once. Scenarios that may share a VM are spread evenly, as long as
+/// each batch is worth a boot; every other scenario has its own VM. A batch keeps the order of its scenarios. Each
+/// scenario comes with the time that it last took in microseconds, if known.
 pub(crate) fn batches(scenarios: &[(&Expanded, Option<u64>)], vms: usize) -> Vec<Batch> {
     let sized = scenarios.iter().map(|&(expanded, micros)| (expanded, size(&expanded.plan, micros)));
     let (shared, alone): (Vec<Sized<'_>>, Vec<Sized<'_>>) =
@@ -43,7 +43,7 @@ impl Batch {
     }
 }
 
-/// The largest first, each to whom has the least; nobody is left with nothing.
+/// Assigns the largest scenario first, each to the batch with the least work; empty batches are dropped.
 fn spread(scenarios: Vec<Sized<'_>>, count: usize) -> Vec<Vec<Sized<'_>>> {
     let mut by_size: Vec<usize> = (0..scenarios.len()).collect();
     by_size.sort_by_key(|index| std::cmp::Reverse(scenarios[*index].1));
@@ -60,7 +60,7 @@ fn spread(scenarios: Vec<Sized<'_>>, count: usize) -> Vec<Vec<Sized<'_>>> {
     loads.into_iter().map(|(_, indices)| indices).filter(|indices| !indices.is_empty()).map(batch).collect()
 }
 
-/// About what a scenario takes, in attempts: by what it took before, or else by what it asks.
+/// Estimates the cost of a scenario in attempts, by the time it last took, or otherwise by its plan.
 fn size(scenario: &Scenario, micros: Option<u64>) -> usize {
     let of = |case: &Case| case.attempts.len() + CONTAINER * case.containers.len();
     match micros {
@@ -105,16 +105,16 @@ mod tests {
             expanded("d", Isolation::Shared, 1),
         ];
         assert_eq!(names(&all, 1), [vec!["b", "d"], vec!["a"], vec!["c"]]);
-        assert_eq!(names(&all, 8), names(&all, 1), "so few are not worth a second boot");
+        assert_eq!(names(&all, 8), names(&all, 1), "so few attempts are not worth a second boot");
         assert!(names(&[], 4).is_empty());
     }
 
     #[test]
-    fn what_is_worth_it_is_spread_evenly() {
+    fn enough_work_is_spread_evenly() {
         let shared = |(name, attempts)| expanded(name, Isolation::Shared, attempts);
         let all = [("a", 300), ("b", 1100), ("c", 200), ("d", 900)].map(shared);
         assert_eq!(names(&all, 1), [vec!["a", "b", "c", "d"]]);
         assert_eq!(names(&all, 2), [vec!["b", "c"], vec!["a", "d"]]);
-        assert_eq!(names(&all, 9).len(), 2, "there is too little for a third");
+        assert_eq!(names(&all, 9).len(), 2, "there is too little work for a third");
     }
 }

@@ -1,4 +1,4 @@
-//! Accepting changed snapshots: which files would change, and changing them.
+//! Blessing: finds which snapshot files would change, and changes them.
 
 mod proposal;
 pub mod reasons_update;
@@ -22,31 +22,32 @@ pub use proposal::proposed;
 
 use crate::suite::Suite;
 
-/// One snapshot file that would change.
+/// A change of one snapshot file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The file.
     pub path: PathBuf,
-    /// Whose it is.
+    /// The snapshot's owner.
     pub owner: Owner,
-    /// Its text now; `None` if there is no such file.
+    /// The present text; `None` if the file does not exist.
     pub old: Option<String>,
-    /// Its text afterwards; `None` if it would be removed.
+    /// The new text; `None` if the file would be removed.
     pub new: Option<String>,
 }
 
-/// Why a snapshot file could not be changed. The old one is still there.
+/// Why a snapshot file could not be changed. The old file still exists.
 #[derive(Debug, Error)]
-#[error("cannot change {}; nothing was lost, bless again when it is mended", path.display())]
+#[error("cannot change {}; no snapshot was lost, bless again once this is fixed", path.display())]
 pub struct BlessError {
     path: PathBuf,
     source: io::Error,
 }
 
-/// What becomes of a scenario's snapshots if these texts of grounds that ran are accepted.
+/// Returns the changes of a scenario's snapshots if these texts are accepted.
 ///
-/// `held` are all grounds that the scenario is held to: those among them that did not run keep what is recorded for them. If
-/// none ran, because the scenario is for others, nothing changes. `image` is the first one the scenario is meant for.
+/// `held` are all environments that the scenario must match; those among them that did not run keep their snapshots. If
+/// none ran, because the scenario is not meant for them, nothing changes. `image` is the first one the scenario is
+/// meant for.
 pub fn changes(
     suite: &Suite,
     name: &ScenarioName,
@@ -78,12 +79,12 @@ pub fn changes(
 }
 
 impl Change {
-    /// What a person is shown before it is made.
+    /// Returns a description of the change for review.
     pub fn describe(&self) -> String {
         let path = self.path.display();
         match (&self.old, &self.new) {
             (None, Some(new)) => format!("new {path}\n{}", crate::report::difference("", new)),
-            (Some(_), None) => format!("removed {path}: what holds without it says the same\n"),
+            (Some(_), None) => format!("removed {path}: the snapshot it inherits is the same\n"),
             (old, new) => {
                 let text = |side: &Option<String>| side.clone().unwrap_or_default();
                 format!("changed {path}\n{}", crate::report::difference(&text(old), &text(new)))
@@ -91,7 +92,7 @@ impl Change {
         }
     }
 
-    /// Makes it: the file is replaced as a whole or not at all. A pending snapshot of the test beside it is removed.
+    /// Makes the change, atomically. Also removes a pending snapshot of the test.
     ///
     /// # Errors
     /// [`BlessError`] if the file cannot be written or removed.
@@ -105,7 +106,7 @@ impl Change {
     }
 }
 
-/// Where `insta` leaves a text that waits to be reviewed.
+/// Returns the path where `insta` leaves a text for review.
 fn pending(snapshot: &Path) -> PathBuf {
     snapshot.with_added_extension("new")
 }
@@ -134,7 +135,7 @@ mod tests {
         "any".parse().unwrap()
     }
 
-    /// A kernel that is like none, with an image.
+    /// A kernel that inherits no snapshots, with an image.
     fn alone(environment: &str) -> Lineage {
         let (kernel, image) = environment.split_once('@').unwrap_or((environment, "minimal"));
         let environment = Environment { kernel: kernel.parse().unwrap(), image: image.parse().unwrap() };
@@ -145,14 +146,14 @@ mod tests {
         texts.iter().map(|(environment, text)| (alone(environment), (*text).to_owned())).collect()
     }
 
-    /// What would change if these texts were accepted, with both kernels held to what is recorded.
+    /// Returns the changes if these texts are accepted; both kernels must match the snapshots.
     fn changes(suite: &Suite, recorded: &Recorded, texts: &[(Lineage, String)]) -> Vec<Change> {
         let held = ["6.12", "7.3"].map(alone);
         super::changes(suite, &name(), recorded, texts, &held, &"minimal".parse().unwrap())
     }
 
     #[test]
-    fn what_no_kernel_ran_keeps_what_is_recorded() {
+    fn without_a_run_snapshots_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let suite = suite(folder.path(), &[("any.toml", ""), ("any.snap", &render::file_of("a", "x", "any.toml"))]);
         let recorded = suite.recorded(&name()).unwrap();
@@ -161,12 +162,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_blessed_is_what_is_recorded() {
+    fn blessed_texts_are_recorded() {
         let folder = tempfile::tempdir().unwrap();
         let suite = suite(folder.path(), &[("any.toml", ""), ("any.snap.new", "pending")]);
         let texts = texts(&[("6.12", "a"), ("7.3", "b"), ("6.12@systemd-257", "c"), ("7.3@systemd-257", "d")]);
         let before = suite.recorded(&name()).unwrap();
         let all = changes(&suite, &before, &texts);
+        let shown: String = all.iter().map(Change::describe).collect();
+        insta::assert_snapshot!("described_changes", shown.replace(folder.path().to_str().unwrap(), "SCENARIOS"));
         let files: Vec<_> = all.iter().map(|change| change.path.file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(files, ["any.snap", "any@@systemd-257.snap", "any@7.3.snap", "any@7.3@systemd-257.snap"]);
         all.iter().for_each(|change| change.make("says so", "scenarios/any.toml").unwrap());
@@ -202,6 +205,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, new) = (folder.path().join("no/such.snap"), Some("a".to_owned()));
         let change = Change { path, owner: Owner::EVERYBODY, old: None, new };
-        assert!(change.make("", "").unwrap_err().to_string().contains("no/such.snap"));
+        let message = change.make("", "").unwrap_err().to_string();
+        insta::assert_snapshot!(message.replace(folder.path().to_str().unwrap(), "SCENARIOS"), @r"cannot change SCENARIOS/no/such.snap; no snapshot was lost, bless again once this is fixed");
     }
 }

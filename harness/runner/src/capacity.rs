@@ -1,4 +1,4 @@
-//! How many VMs run at a time: as many as are allowed, and those that do.
+//! How many VMs may run at the same time, and how many do.
 
 use std::{
     fmt,
@@ -9,19 +9,19 @@ use std::{
     time::Instant,
 };
 
-/// How many VMs run at a time at most.
+/// The maximum number of VMs at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Jobs(pub(crate) NonZeroUsize);
 
 impl Default for Jobs {
-    /// One a processor: a VM has one of its own, with KVM as without.
+    /// One per processor: a VM has one virtual processor, with or without KVM.
     fn default() -> Self {
         Self(thread::available_parallelism().unwrap_or(NonZeroUsize::MIN))
     }
 }
 
 impl Jobs {
-    /// One of so many equal parts, and at least one job.
+    /// Divides the jobs into `parts` equal parts; returns one part, at least one job.
     #[must_use]
     pub fn share(self, parts: usize) -> Self {
         Self(NonZeroUsize::new(self.0.get() / parts.max(1)).unwrap_or(NonZeroUsize::MIN))
@@ -31,7 +31,7 @@ impl Jobs {
 impl FromStr for Jobs {
     type Err = ParseIntError;
 
-    /// Reads a number above 0.
+    /// Parses a number of at least 1.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.parse().map(Self)
     }
@@ -43,45 +43,45 @@ impl fmt::Display for Jobs {
     }
 }
 
-/// All VMs that run at a time.
+/// All VMs of this process.
 #[derive(Debug)]
 pub struct Fleet {
     pub(crate) jobs: Jobs,
-    pub(crate) yard: Mutex<RunningVms>,
+    pub(crate) running_vms: Mutex<RunningVms>,
     pub(crate) changed: Condvar,
 }
 
 impl Fleet {
-    /// So many VMs at a time at most; none runs yet.
+    /// Creates a fleet that runs at most `jobs` VMs at once; none runs yet.
     pub fn of(jobs: Jobs) -> Self {
-        Self { jobs, yard: Mutex::default(), changed: Condvar::new() }
+        Self { jobs, running_vms: Mutex::default(), changed: Condvar::new() }
     }
 }
 
-/// The VMs that run, and what they were promised.
+/// The number of running VMs, and the memory reserved for them.
 #[derive(Debug, Default)]
 pub(crate) struct RunningVms {
     pub(crate) running: usize,
-    pub(crate) promised_mib: u64,
-    /// Since when there has been too little memory although nothing of ours runs.
+    pub(crate) reserved_mib: u64,
+    /// Since when memory has been short although none of our VMs runs.
     pub(crate) starving: Option<Instant>,
 }
 
 impl RunningVms {
-    /// A VM starts that may take so much memory.
+    /// Records that a VM starts that may use `need` MiB.
     pub(crate) fn enter(&mut self, need: u64) {
         self.running += 1;
-        self.promised_mib += need;
+        self.reserved_mib += need;
         self.starving = None;
     }
 
-    /// Such a VM has ended.
+    /// Records that such a VM has ended.
     pub(crate) fn leave(&mut self, need: u64) {
         self.running -= 1;
-        self.promised_mib -= need;
+        self.reserved_mib -= need;
     }
 
-    /// Nothing can be started for want of memory.
+    /// Records that no VM can start for lack of memory.
     pub(crate) fn starve(&mut self, now: Instant) {
         if self.running == 0 {
             self.starving.get_or_insert(now);
@@ -89,7 +89,7 @@ impl RunningVms {
     }
 }
 
-/// Locks a mutex, whatever became of a thread that held it.
+/// Locks a mutex, even if a thread that held it panicked.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Whether a suite notices that a kernel has a bug: which scenarios come out otherwise than on the kernel without it.
+//! Mutation testing: finds out which scenarios notice the bug of a mutant.
 
 mod mutation_run;
 pub mod page;
@@ -18,46 +18,46 @@ use crate::{
     session::SessionError,
 };
 
-/// How a scenario showed that something is wrong, the surest last.
+/// How a scenario noticed a bug, the strongest evidence last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Evidence {
-    /// It could not be judged.
+    /// The scenario could not be judged.
     Fault,
     /// The VM died or hung.
     Crash,
-    /// A verdict is another one.
+    /// A verdict differs.
     Verdict,
 }
 
-/// One scenario that noticed.
+/// A scenario that noticed a bug.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// Which.
+    /// The scenario.
     pub scenario: ScenarioName,
-    /// How it showed.
-    pub sign: Evidence,
-    /// The first thing that is different, in a line or two.
+    /// The kind of evidence.
+    pub evidence: Evidence,
+    /// The first difference, in a line or two.
     pub first: String,
 }
 
-/// What became of a bug.
+/// The result for a mutant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Detection {
-    /// Scenarios noticed it.
+    /// Scenarios noticed the bug.
     Noticed(Vec<Notice>),
-    /// A kernel with it does not come up, which nobody can miss; no scenario was needed.
+    /// The mutant does not boot, which cannot go unnoticed; no scenario was needed.
     NoBoot(String),
-    /// A kernel with it cannot be compiled: it says nothing of the suite.
+    /// The mutant does not compile, which says nothing about the scenarios.
     NoKernel(String),
-    /// Nobody noticed it.
+    /// No scenario noticed the bug.
     Survived,
 }
 
 impl Detection {
-    /// What became of a bug by what came of the scenarios on a kernel that has it.
+    /// Derives the result for a mutant from the results of its scenarios.
     ///
     /// # Errors
-    /// What went wrong on the host, of which nothing follows.
+    /// An error of the host, from which nothing follows.
     pub fn of(results: Result<Vec<ScenarioResult>, RunnerError>) -> Result<Self, RunnerError> {
         match results {
             Ok(results) => {
@@ -71,7 +71,7 @@ impl Detection {
         }
     }
 
-    /// Who noticed it.
+    /// Returns the scenarios that noticed the bug.
     pub fn notices(&self) -> &[Notice] {
         match self {
             Self::Noticed(notices) => notices,
@@ -83,8 +83,8 @@ impl Detection {
 impl fmt::Display for Detection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Noticed(notices) if notices.iter().all(|notice| notice.sign != Evidence::Verdict) => {
-                write!(f, "noticed by {}, by no verdict", counted(notices.len(), "scenario"))
+            Self::Noticed(notices) if notices.iter().all(|notice| notice.evidence != Evidence::Verdict) => {
+                write!(f, "noticed by {}, but not by a verdict", counted(notices.len(), "scenario"))
             }
             Self::Noticed(notices) => write!(f, "noticed by {}", counted(notices.len(), "scenario")),
             Self::NoBoot(how) => write!(f, "does not boot: {how}"),
@@ -94,18 +94,18 @@ impl fmt::Display for Detection {
     }
 }
 
-/// The scenarios that noticed, those that did so by a verdict first.
+/// Returns the scenarios that noticed the bug, those with a different verdict first.
 fn notices(results: &[ScenarioResult]) -> Vec<Notice> {
     let mut notices: Vec<Notice> = results.iter().filter_map(notice).collect();
-    notices.sort_by_key(|notice| std::cmp::Reverse(notice.sign));
+    notices.sort_by_key(|notice| std::cmp::Reverse(notice.evidence));
     notices
 }
 
 fn notice(result: &ScenarioResult) -> Option<Notice> {
-    if result.outcome() == RunStatus::AsRecorded {
+    if result.run_status() == RunStatus::AsRecorded {
         return None;
     }
-    let (sign, first) = match &result.status {
+    let (evidence, first) = match &result.status {
         Status::Skipped { .. } => return None,
         Status::Fault { message } => (Evidence::Fault, line(message)),
         Status::NotRun { cause } => (Evidence::Fault, line(cause)),
@@ -118,14 +118,14 @@ fn notice(result: &ScenarioResult) -> Option<Notice> {
             }
         },
     };
-    Some(Notice { scenario: result.scenario.clone(), sign, first })
+    Some(Notice { scenario: result.scenario.clone(), evidence, first })
 }
 
 fn line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// The first line that was recorded and is not there now, and the first that is new.
+/// Returns the first removed and the first added line.
 fn first_difference(recorded: &str, now: &str) -> Option<String> {
     let text = difference(recorded, now);
     let first = |sign: char| text.lines().find(|line| line.starts_with(sign));
@@ -187,26 +187,28 @@ mod tests {
     }
 
     #[test]
-    fn each_sign_is_told_apart_and_verdicts_come_first() {
+    fn kinds_of_evidence_are_distinguished_and_verdicts_come_first() {
         let allowed = Verdict::Allowed { detail: None };
         let results = vec![fault(), judged(DENIED, crash()), judged(allowed, None)];
         let detection = Detection::of(Ok(results)).unwrap();
-        let signs: Vec<Evidence> = detection.notices().iter().map(|notice| notice.sign).collect();
-        assert_eq!(signs, [Evidence::Verdict, Evidence::Crash, Evidence::Fault]);
-        let first = &detection.notices()[0].first;
-        assert!(first.starts_with('-') && first.contains("denied EPERM\n+") && first.contains("allowed"), "{first}");
+        let evidence: Vec<Evidence> = detection.notices().iter().map(|notice| notice.evidence).collect();
+        assert_eq!(evidence, [Evidence::Verdict, Evidence::Crash, Evidence::Fault]);
+        insta::assert_snapshot!(detection.notices()[0].first, @"
+        -1  x  denied EPERM
+        +1  x  allowed
+        ");
         assert_eq!(detection.notices()[2].first, "no bpffs");
         assert_eq!(detection.to_string(), "noticed by 3 scenarios");
     }
 
     #[test]
-    fn a_bug_noticed_by_no_verdict_is_told_as_such() {
+    fn a_bug_noticed_only_by_a_fault_is_marked() {
         let detection = Detection::of(Ok(vec![fault()])).unwrap();
-        assert_eq!(detection.to_string(), "noticed by 1 scenario, by no verdict");
+        assert_eq!(detection.to_string(), "noticed by 1 scenario, but not by a verdict");
     }
 
     #[test]
-    fn a_kernel_that_does_not_come_up_is_noticed_and_a_broken_host_is_an_error() {
+    fn a_kernel_that_does_not_boot_is_noticed_and_a_failing_host_is_an_error() {
         let session = |source| RunnerError::Launch(LaunchError::Session { kernel: "6.12".into(), source });
         let silent = SessionError::NothingStarted { how: "it hung".into(), console: vec![] };
         assert_eq!(Detection::of(Err(session(silent))).unwrap(), Detection::NoBoot("it hung".into()));

@@ -1,4 +1,4 @@
-//! Which scenarios of a run are for which of its grounds.
+//! Assigns the scenarios of a run to its environments.
 
 use harness_builder::kernel::running;
 use harness_planner::checked::Checked;
@@ -7,14 +7,14 @@ use harness_protocol::name::{Environment, ImageName, KernelName};
 /// The images of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Images {
-    /// Each scenario runs in the first of these that it is meant for; in the first of all if it is meant for none, which
-    /// tells that it is skipped.
+    /// Each scenario runs in the first of these that it is meant for; if it is meant for none, it is reported as
+    /// skipped in the first.
     Meant(Vec<ImageName>),
     /// Each scenario runs in all of these.
     Named(Vec<ImageName>),
 }
 
-/// The scenarios that are for one ground.
+/// The scenarios to run in one environment.
 #[derive(Clone, Debug)]
 pub struct EnvironmentPlan<'a> {
     /// The kernel and the image.
@@ -24,7 +24,7 @@ pub struct EnvironmentPlan<'a> {
 }
 
 impl Images {
-    /// The images a scenario runs in.
+    /// Returns the images that a scenario runs in.
     pub fn of(&self, scenario: &Checked) -> &[ImageName] {
         match self {
             Self::Named(images) => images,
@@ -36,45 +36,41 @@ impl Images {
     }
 }
 
-/// The place of the first of these images that a scenario is meant for.
+/// Returns the index of the first of these images that a scenario is meant for.
 fn first(images: &[ImageName], scenario: &Checked) -> Option<usize> {
     images.iter().position(|image| scenario.is_for_image(image))
 }
 
-/// The image whose verdicts a scenario's shared snapshots are: the first default one that it is meant for, or else the
-/// first of all that there are; `None` if it is meant for none.
+/// Returns the image whose verdicts are a scenario's shared snapshot: the first default image that it is meant for,
+/// otherwise the first of all; `None` if it is meant for none.
 pub fn first_image<'a>(scenario: &Checked, defaults: &'a [ImageName], all: &'a [ImageName]) -> Option<&'a ImageName> {
     let of = |images: &'a [ImageName]| first(images, scenario).map(|at| &images[at]);
     of(defaults).or_else(|| of(all))
 }
 
-/// What each ground of a run has to do, kernel by kernel. A ground without a scenario is none.
+/// Returns the scenarios to run in each environment, kernel by kernel. Environments without a scenario are omitted.
 pub fn environment_plans<'a>(
     kernels: &[KernelName],
     images: &Images,
     scenarios: &'a [Checked],
 ) -> Vec<EnvironmentPlan<'a>> {
-    kernels.iter().flat_map(|kernel| environment_plans_of(kernel, images, scenarios)).collect()
+    kernels.iter().flat_map(|kernel| plans_of(kernel, images, scenarios)).collect()
 }
 
-fn environment_plans_of<'a>(
-    kernel: &KernelName,
-    images: &Images,
-    scenarios: &'a [Checked],
-) -> Vec<EnvironmentPlan<'a>> {
+fn plans_of<'a>(kernel: &KernelName, images: &Images, scenarios: &'a [Checked]) -> Vec<EnvironmentPlan<'a>> {
     if kernel.as_str() == running::NAME {
         let all = scenarios.iter().collect();
         return vec![EnvironmentPlan { environment: running_environment(), scenarios: all }];
     }
     let (Images::Meant(all) | Images::Named(all)) = images;
-    let environment_plan = |image: &ImageName| {
+    let plan = |image: &ImageName| {
         let ours = scenarios.iter().filter(|scenario| images.of(scenario).contains(image)).collect();
         EnvironmentPlan { environment: Environment { kernel: kernel.clone(), image: image.clone() }, scenarios: ours }
     };
-    all.iter().map(environment_plan).filter(|environment_plan| !environment_plan.scenarios.is_empty()).collect()
+    all.iter().map(plan).filter(|plan| !plan.scenarios.is_empty()).collect()
 }
 
-/// The running kernel's ground. Where there is no VM there is no image: what stands in its place has the kernel's name.
+/// Returns the environment of the running kernel. Host mode has no image; its name is the kernel's.
 pub fn running_environment() -> Environment {
     Environment { kernel: running::name(), image: running::NAME.parse().expect("it is a name") }
 }
@@ -105,13 +101,12 @@ mod tests {
         names.iter().map(|name| name.parse().unwrap()).collect()
     }
 
-    fn told(kernels: &[&str], images: &Images, scenarios: &[Checked]) -> Vec<String> {
-        let environment_plans = environment_plans(&names(kernels), images, scenarios);
-        let told = |environment_plan: &EnvironmentPlan<'_>| {
-            let scenarios: Vec<&str> = environment_plan.scenarios.iter().map(|one| one.name().as_str()).collect();
-            format!("{}: {}", environment_plan.environment, scenarios.join(" "))
+    fn planned(kernels: &[&str], images: &Images, scenarios: &[Checked]) -> Vec<String> {
+        let summary = |plan: &EnvironmentPlan<'_>| {
+            let scenarios: Vec<&str> = plan.scenarios.iter().map(|one| one.name().as_str()).collect();
+            format!("{}: {}", plan.environment, scenarios.join(" "))
         };
-        environment_plans.iter().map(told).collect()
+        environment_plans(&names(kernels), images, scenarios).iter().map(summary).collect()
     }
 
     #[test]
@@ -124,23 +119,23 @@ mod tests {
             "7.3@minimal: any old none",
             "7.3@systemd-262: unit",
         ];
-        assert_eq!(told(&["6.12", "7.3"], &meant, &all), expected);
-        assert_eq!(told(&["6.12"], &meant, &all[..1]), ["6.12@minimal: any"]);
-        assert_eq!(told(&["6.12"], &meant, &all[1..2]), ["6.12@systemd-262: unit"]);
-        assert_eq!(told(&["6.12"], &Images::Meant(Vec::new()), &all), Vec::<String>::new());
+        assert_eq!(planned(&["6.12", "7.3"], &meant, &all), expected);
+        assert_eq!(planned(&["6.12"], &meant, &all[..1]), ["6.12@minimal: any"]);
+        assert_eq!(planned(&["6.12"], &meant, &all[1..2]), ["6.12@systemd-262: unit"]);
+        assert_eq!(planned(&["6.12"], &Images::Meant(Vec::new()), &all), Vec::<String>::new());
     }
 
     #[test]
-    fn all_scenarios_run_in_images_that_are_named() {
+    fn all_scenarios_run_in_every_named_image() {
         let named = Images::Named(names(&["systemd-257", "minimal"]));
         let expected = ["6.12@systemd-257: any unit", "6.12@minimal: any unit"];
-        assert_eq!(told(&["6.12"], &named, &scenarios()[..2]), expected);
+        assert_eq!(planned(&["6.12"], &named, &scenarios()[..2]), expected);
     }
 
     #[test]
     fn the_running_kernel_has_no_image() {
         let meant = Images::Meant(names(&["minimal", "systemd-262"]));
-        assert_eq!(told(&["host"], &meant, &scenarios()), ["host@host: any unit old none"]);
+        assert_eq!(planned(&["host"], &meant, &scenarios()), ["host@host: any unit old none"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Files of others, of which no more is read than is taken.
+//! Reads files of others with a size limit.
 
 use std::{
     fs::File,
@@ -8,14 +8,14 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-/// Reads a file up to one byte more than `most`, so that whoever takes it can refuse a longer one.
+/// Reads at most `most` + 1 bytes of a file, so that the caller can reject a longer one.
 pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Reads a file of JSON of at most so many bytes.
+/// Reads a JSON file of at most `most` bytes.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, most: u64) -> io::Result<T> {
     let bytes = read(path, most)?;
     if bytes.len() as u64 > most {

@@ -1,5 +1,5 @@
-//! Who answered: all that expanding scenarios, finding outcomes and judging them needs of a testbed. A store keeps it, so
-//! outcomes can be judged where nothing is built.
+//! The identity of a testbed: everything that expanding scenarios, finding outcomes and judging them needs. A store
+//! keeps it, so that outcomes can be judged where nothing is built.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{objects::ObjectFiles, session::MachineKind};
 
-/// The artefacts an outcome depends on, by their keys.
+/// The keys of the artefacts that an outcome depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Artefacts {
@@ -28,11 +28,11 @@ pub struct Artefacts {
     pub image: String,
     /// The guest program's key.
     pub guest: String,
-    /// What else the VM was given that a guest can see, such as kernel arguments and memory.
+    /// Everything else about the VM that a guest can observe, such as kernel arguments and memory.
     pub machine: String,
 }
 
-/// Which kernel, image and guest program answered.
+/// The kernel, image and guest program that produce outcomes.
 #[derive(Debug)]
 pub struct Identity {
     pub(crate) lineage: Lineage,
@@ -40,7 +40,7 @@ pub struct Identity {
     pub(crate) vocabulary: Vocabulary,
     pub(crate) configuration: Configuration,
     pub(crate) objects: ObjectFiles,
-    /// What `uname -r` says.
+    /// The output of `uname -r`.
     pub(crate) uname: String,
     pub(crate) release: Release,
     pub(crate) machine_kind: MachineKind,
@@ -52,23 +52,24 @@ pub struct Identity {
 pub struct IdentityRecord {
     /// The kernel's name.
     pub kernel: KernelName,
-    /// The kernels whose snapshots hold for it where it has none of its own, the nearest first.
+    /// The kernels whose snapshots it inherits if it has none of its own, the nearest first.
     pub alike: Vec<KernelName>,
-    /// What `uname -r` says in it.
+    /// The output of `uname -r` in the guest.
     pub release: String,
     /// The image's name.
     pub image: ImageName,
-    /// What its outcomes depend on.
+    /// The artefacts that its outcomes depend on.
     pub artefacts: Artefacts,
     /// When it was last written, in seconds since 1970.
     pub at: u64,
-    /// The names plans have for the objects compiled from the project's sources, by the names of these.
+    /// The names that plans use for the objects compiled from the project's sources, by source name.
     pub objects: BTreeMap<String, String>,
     /// The names the kernel knows.
     pub vocabulary: Vocabulary,
-    /// The options that are on in it.
+    /// The configuration options that are enabled in the kernel.
     pub configuration: Configuration,
-    /// Where it ran.
+    /// The kind of machine it ran on.
+    #[serde(rename = "surroundings")]
     pub machine_kind: MachineKind,
 }
 
@@ -78,17 +79,17 @@ impl Identity {
         &self.lineage.environment.kernel
     }
 
-    /// The kernel and its image.
+    /// Returns the kernel and the image.
     pub fn environment(&self) -> &Environment {
         &self.lineage.environment
     }
 
-    /// Whose snapshots hold for the ground.
+    /// Returns whose snapshots apply to the environment.
     pub fn lineage(&self) -> &Lineage {
         &self.lineage
     }
 
-    /// What `uname -r` says in the kernel.
+    /// Returns the output of `uname -r` in the guest.
     pub fn release(&self) -> &str {
         &self.uname
     }
@@ -98,10 +99,10 @@ impl Identity {
         &self.vocabulary
     }
 
-    /// What a scenario asks of this kernel. `path` is its file, beside which the objects it loads may be.
+    /// Expands a scenario for this kernel. `path` is the scenario's file; objects it loads may lie beside it.
     ///
     /// # Errors
-    /// What is wrong with it on this kernel, or with an object.
+    /// Reports what is wrong with the scenario on this kernel, or with an object.
     pub fn expand(&self, checked: &Checked, path: &Path) -> Result<Expansion, Report> {
         let target = KernelProfile {
             name: self.kernel(),
@@ -111,8 +112,8 @@ impl Identity {
             configuration: &self.configuration,
         };
         let mut expansion = expand::expand(checked, target)?;
-        if let Some(reach) = self.reach(&expansion) {
-            let reason = format!("it is not run on a machine that others live on: it {}", reach.as_str());
+        if let Some(global_effect) = self.global_effect(&expansion) {
+            let reason = format!("it is not run on a machine that others use, because it {}", global_effect.as_str());
             return Ok(Expansion::Skipped { reason });
         }
         if let Expansion::Run(expanded) = &mut expansion {
@@ -122,15 +123,15 @@ impl Identity {
         Ok(expansion)
     }
 
-    /// How a scenario would reach others on the machine, if there are any.
-    fn reach(&self, expansion: &Expansion) -> Option<GlobalEffect> {
+    /// Returns the effect of a scenario on others on the machine, if the machine is shared.
+    fn global_effect(&self, expansion: &Expansion) -> Option<GlobalEffect> {
         match (expansion, self.machine_kind) {
-            (Expansion::Run(expanded), MachineKind::Shared | MachineKind::Here) => expanded.plan.reach(),
+            (Expansion::Run(expanded), MachineKind::Shared | MachineKind::Here) => expanded.plan.global_effect(),
             _ => None,
         }
     }
 
-    /// As a store keeps it; `at` is the time, in seconds since 1970.
+    /// Returns the record for a store; `at` is the time, in seconds since 1970.
     pub(crate) fn record(&self, at: u64) -> IdentityRecord {
         IdentityRecord {
             kernel: self.kernel().clone(),
@@ -146,7 +147,7 @@ impl Identity {
         }
     }
 
-    /// From what a store keeps; `None` if its release tells no version.
+    /// Restores an identity from a record; `None` if its release does not start with a version.
     pub(crate) fn recorded(record: IdentityRecord) -> Option<Self> {
         Some(Self {
             release: record.release.parse().ok()?,

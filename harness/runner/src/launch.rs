@@ -1,4 +1,4 @@
-//! Boots a testbed's VMs: what they are made of, and what they must prove to be.
+//! Boots a testbed's VMs.
 
 use std::{fs, io, path::PathBuf};
 
@@ -25,7 +25,7 @@ use crate::{
     vm::VmSpec,
 };
 
-/// Why scenarios could not be run. No verdict follows from it.
+/// Why VMs could not be run. No verdict follows from it.
 #[derive(Debug, Error)]
 pub enum LaunchError {
     /// The cache cannot be used.
@@ -34,53 +34,53 @@ pub enum LaunchError {
     /// QEMU is missing or too old.
     #[error(transparent)]
     Qemu(#[from] QemuError),
-    /// The acceleration asked for is none.
+    /// The requested accelerator is unknown.
     #[error(transparent)]
     Accel(#[from] AccelError),
-    /// A file of a built kernel is gone.
+    /// A file of a built kernel is missing.
     #[error("cannot read {}; build the kernel again with `{} kernel build`", path.display(), harness_program::NAME)]
     Kernel {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
     /// There is no folder to run a VM in.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// A folder for a VM cannot be made.
-    #[error("cannot make {}", path.display())]
-    Make {
-        /// Which.
+    /// A folder for a VM cannot be created.
+    #[error("cannot create {}", path.display())]
+    Create {
+        /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
     /// The image could not be copied.
     #[error(transparent)]
     Copy(#[from] CopyError),
-    /// A VM did not run.
+    /// A session failed.
     #[error("kernel {kernel}: {source}")]
     Session {
-        /// Of which kernel.
+        /// The kernel.
         kernel: String,
-        /// Why.
+        /// The reason.
         source: SessionError,
     },
-    /// An outcome cannot be kept.
+    /// An outcome cannot be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A VM does not fit into the host's memory.
     #[error(
-        "kernel {kernel}: a VM needs {needs_mib} MiB, and {free_mib} MiB are free; end something else, or lower \
+        "kernel {kernel}: a VM needs {needs_mib} MiB, but only {free_mib} MiB are free; free memory, or lower \
          `memory_mib` in the kernel's manifest"
     )]
     Memory {
-        /// Of which kernel.
+        /// The kernel.
         kernel: KernelName,
-        /// What it needs with QEMU's own, in MiB.
+        /// The memory that it needs including QEMU, in MiB.
         needs_mib: u64,
-        /// What the host has, in MiB.
+        /// The free memory of the host, in MiB.
         free_mib: u64,
     },
 }
@@ -90,12 +90,12 @@ pub enum LaunchError {
 pub(crate) struct Host {
     pub(crate) qemu: Qemu,
     pub(crate) decision: Decision,
-    /// Where VMs have their folders.
+    /// The folder that contains the VMs' folders.
     pub(crate) runs: PathBuf,
 }
 
 impl Host {
-    /// Finds QEMU, and decides what provides the processor.
+    /// Finds QEMU and chooses the accelerator.
     pub(crate) fn ready(resources: &Resources) -> Result<Self, LaunchError> {
         let qemu = Qemu::find()?;
         let runs = resources.cache.folder(Area::Runs)?;
@@ -117,7 +117,7 @@ impl IdleVm {
         let folder = RunFolder::create(&host.runs)?;
         let [root, share, own] = ["root", "share", "own"].map(|name| folder.path().join(name));
         for path in [&share, &own] {
-            fs::create_dir(path).map_err(|source| LaunchError::Make { path: path.clone(), source })?;
+            fs::create_dir(path).map_err(|source| LaunchError::Create { path: path.clone(), source })?;
         }
         testbed.image.private_copy(&testbed.guest, &root)?;
         let spec = VmSpec { root, share, command, ..spec(testbed, host) };
@@ -125,10 +125,10 @@ impl IdleVm {
     }
 }
 
-/// Everything that is the same for all VMs of a testbed.
+/// What all VMs of a testbed have in common.
 pub(crate) struct Launch<'a> {
     testbed: &'a Testbed<'a>,
-    /// What VMs are made of; `None` on the machine we are on.
+    /// The VMs' specification; `None` in host mode.
     spec: Option<VmSpec>,
     expected: ExpectedKernel,
     runs: PathBuf,
@@ -136,11 +136,11 @@ pub(crate) struct Launch<'a> {
 }
 
 impl<'a> Launch<'a> {
-    /// Puts together what all VMs of a testbed have in common, and says how they run. `host` is how this host runs VMs;
-    /// the machine we are on takes none; `name` is what the ground is called.
+    /// Prepares to run VMs of a testbed, and shows how they run. `host` is how this host runs VMs, unused in host mode;
+    /// `name` is the environment's display name.
     pub(crate) fn prepare(testbed: &'a Testbed<'a>, host: Option<&Host>, name: &str) -> Result<Self, LaunchError> {
         let (progress, kernel) = (&testbed.resources.progress, &testbed.kernel);
-        let host = host.filter(|_| !testbed.is_here());
+        let host = host.filter(|_| !testbed.is_host_mode());
         let how =
             host.map_or("this machine, in namespaces and a cgroup of its own".to_owned(), |h| h.decision.to_string());
         progress.note(&format!("kernel {name} ({}): {how}", kernel.release()));
@@ -153,7 +153,7 @@ impl<'a> Launch<'a> {
         })
     }
 
-    /// Runs scenarios in one VM, or in as many as it takes if some die; what comes is told to `watch`.
+    /// Runs scenarios in one VM, or in several if VMs die; `watch` receives notices of the progress.
     pub(crate) fn session(
         &self,
         scenarios: &[plan::Scenario],
@@ -198,8 +198,8 @@ pub(crate) fn spec(testbed: &Testbed<'_>, host: &Host) -> VmSpec {
     }
 }
 
-/// What the guest must find: the release, the BTF and the configuration that were built, and the LSMs asked for. A kernel
-/// that does not show its configuration is known by its build id.
+/// Returns what the guest must find: the release, the BTF and the configuration of the built kernel, and the requested
+/// LSMs. A kernel that does not show its configuration is identified by its build id.
 pub(crate) fn expected(testbed: &Testbed<'_>) -> Result<ExpectedKernel, LaunchError> {
     let kernel = &testbed.kernel;
     let read = |path: PathBuf| fs::read(&path).map_err(|source| LaunchError::Kernel { path, source });
@@ -216,12 +216,12 @@ pub(crate) fn expected(testbed: &Testbed<'_>) -> Result<ExpectedKernel, LaunchEr
     })
 }
 
-/// Whether there is a `/proc/config.gz` (`kernel/configs.c`).
+/// Returns whether the kernel has `/proc/config.gz` (`kernel/configs.c`).
 fn shows_its_config(config: &str) -> bool {
     config.lines().any(|line| line == "CONFIG_IKCONFIG_PROC=y")
 }
 
-/// The LSMs that `CONFIG_LSM` enables in this order (`security/security.c`).
+/// Returns the LSMs that `CONFIG_LSM` enables, in order (`security/security.c`).
 fn configured_lsms(config: &str) -> Vec<String> {
     let value = config.lines().find_map(|line| line.strip_prefix("CONFIG_LSM="));
     let names = value.unwrap_or_default().trim_matches('"').split(',').map(str::trim);
@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lsms_are_those_configured() {
+    fn configured_lsms_are_read_in_order() {
         assert_eq!(configured_lsms("CONFIG_A=y\nCONFIG_LSM=\"landlock,bpf\"\n"), ["landlock", "bpf"]);
         assert!(configured_lsms("CONFIG_LSM=\"\"\n").is_empty());
         assert!(configured_lsms("").is_empty());

@@ -1,4 +1,4 @@
-//! The host side: boots a VM, hands it a plan, keeps its outcomes and judges them.
+//! The host side: boots VMs, gives them plans, stores their outcomes and judges them.
 
 pub mod accel;
 mod batches;

@@ -1,5 +1,5 @@
-//! What VMs cost, for `cargo xtask bench`: sessions with a choice of memory, the guest program's own measurements, and
-//! the same kernel through `vmtest` alone.
+//! Measures VMs for `cargo xtask bench`: sessions with a given amount of memory, the guest program's own measurements,
+//! and the same kernel with `vmtest` alone.
 
 mod alone;
 mod costs;
@@ -27,7 +27,7 @@ use crate::{
 /// How long the guest program may measure. It takes about ten seconds under software emulation.
 const COSTS_DEADLINE: Duration = Duration::from_secs(300);
 
-/// A VM with too little memory may hang before it says anything; others are up in a tenth of this.
+/// How long a VM may take to boot. One with too little memory may hang silently; others take a tenth of this.
 const BOOT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A testbed whose VMs are measured.
@@ -39,7 +39,7 @@ pub struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    /// Decides how VMs are run, as any run does.
+    /// Finds QEMU and chooses the accelerator, as any run does.
     ///
     /// # Errors
     /// [`LaunchError`] if there is no QEMU, or no folder for VMs.
@@ -47,36 +47,36 @@ impl<'a> Bench<'a> {
         Ok(Self { testbed, host: Host::ready(testbed.resources)?, expected: launch::expected(testbed)? })
     }
 
-    /// The QEMU used.
+    /// Returns the QEMU used.
     pub fn qemu(&self) -> &Qemu {
         &self.host.qemu
     }
 
-    /// What provides the processor, and why.
+    /// Returns the accelerator, and why it was chosen.
     pub fn decision(&self) -> &Decision {
         &self.host.decision
     }
 
-    /// What QEMU boots.
+    /// Returns the boot image of the kernel.
     pub fn boot_image(&self) -> PathBuf {
         self.testbed.kernel.boot_image()
     }
 
-    /// What the kernel's command line needs, whoever boots it.
+    /// Returns the kernel's own command line arguments.
     pub fn kernel_args(&self) -> &[String] {
         &self.testbed.kernel.args
     }
 
-    /// What `uname -r` says in the kernel.
+    /// Returns the output of `uname -r` in the guest.
     pub fn release(&self) -> &str {
         self.testbed.kernel.release()
     }
 
-    /// Runs scenarios as a run would, one VM after the other, in VMs of this size. None is booted twice: a VM that dies
-    /// is an error.
+    /// Runs scenarios as a run does, one VM after the other, in VMs with this much memory. A VM that dies is an error,
+    /// and is not booted again.
     ///
     /// # Errors
-    /// [`MeasureError`] if a VM cannot be had, dies or hangs.
+    /// [`MeasureError`] if a VM cannot be booted, dies or hangs.
     pub fn sessions(&self, scenarios: &[&Expanded], memory_mib: u32) -> Result<Vec<Session>, MeasureError> {
         let scenarios: Vec<_> = scenarios.iter().map(|&scenario| (scenario, None)).collect();
         batches(&scenarios, 1).iter().map(|batch| self.session(&batch.scenarios, memory_mib)).collect()
@@ -104,10 +104,10 @@ impl<'a> Bench<'a> {
         self.testbed.image.private_copy(&self.testbed.guest, into).map(drop)
     }
 
-    /// What attempts and containers cost in a guest of the usual size.
+    /// Measures attempts and containers in a guest with the usual memory.
     ///
     /// # Errors
-    /// [`MeasureError`] if no VM can be had, or if the guest program does not measure.
+    /// [`MeasureError`] if no VM can be booted, or if the guest program does not measure.
     pub fn guest_costs(&self) -> Result<GuestCosts, MeasureError> {
         let idle_vm = IdleVm::prepare(
             self.testbed,
@@ -116,7 +116,7 @@ impl<'a> Bench<'a> {
         )?;
         let mut vm = Vm::start(&idle_vm.spec, &idle_vm.own)?;
         let mut due = COSTS_DEADLINE;
-        let mut how = format!("nothing within {} s", COSTS_DEADLINE.as_secs());
+        let mut how = format!("no result within {} s", COSTS_DEADLINE.as_secs());
         while let Some(event) = vm.next_event(due) {
             due = COSTS_DEADLINE.saturating_sub(event.at);
             if let VmEvent::Ended(end) = event.event {
@@ -127,22 +127,22 @@ impl<'a> Bench<'a> {
         costs::read(&idle_vm.spec.share, &how)
     }
 
-    /// How long `vmtest` alone takes for this kernel and image and the command `true`, to its own end.
+    /// Measures how long `vmtest` alone takes for this kernel and image and the command `true`.
     ///
-    /// It gets the kernel's own arguments, and as much memory and as many processors as scenarios get, but nothing else
-    /// of ours: no init, no mount options. It runs within this process.
+    /// It uses the kernel's own arguments, and the same memory and processors as scenarios, but neither the harness's
+    /// init nor its mount options. It runs within this process.
     ///
     /// # Errors
-    /// [`MeasureError`] if it does not run the command.
+    /// [`MeasureError`] if the command does not run.
     pub fn vmtest_alone(&self) -> Result<Duration, MeasureError> {
         let idle_vm = IdleVm::prepare(self.testbed, &self.host, "true".to_owned())?;
         let path = idle_vm.spec.root.join("tmp");
-        fs::create_dir_all(&path).map_err(|source| LaunchError::Make { path, source })?;
+        fs::create_dir_all(&path).map_err(|source| LaunchError::Create { path, source })?;
         alone::run(&VmSpec { kernel_args: self.kernel_args().to_vec(), ..idle_vm.spec.clone() })
     }
 }
 
-/// A machine that refuses to go on after its first guest.
+/// A machine that boots only one guest.
 struct OneBoot<M> {
     machine: M,
     booted: Cell<bool>,
@@ -151,7 +151,7 @@ struct OneBoot<M> {
 impl<M: Machine> Machine for OneBoot<M> {
     fn boot(&self, guest: &GuestFolder) -> Result<Box<dyn Running>, VmError> {
         if self.booted.replace(true) {
-            return Err(VmError::Spawn(io::Error::other("the first VM did not do it all")));
+            return Err(VmError::Spawn(io::Error::other("the first VM did not complete the plan")));
         }
         self.machine.boot(guest)
     }

@@ -1,4 +1,5 @@
-//! The object files that scenarios load: found by the names written in them, and put where a guest finds them.
+//! The object files that scenarios load: finds them by the names in scenarios, and copies them where a guest finds
+//! them.
 
 use std::{
     collections::BTreeMap,
@@ -12,44 +13,44 @@ use harness_protocol::plan::{Call, LARGEST_OBJECT, OBJECTS_FOLDER, Scenario};
 
 use crate::{capacity::lock, file};
 
-/// What the name of a prebuilt object ends with.
+/// The suffix of a prebuilt object's name.
 const OBJECT: &str = ".bpf.o";
 
-/// Objects by the names a plan has for them, which are made of their contents.
+/// Objects by the names that plans use, which are derived from their contents.
 #[derive(Debug)]
 pub struct ObjectFiles {
-    /// What was compiled from the project's sources; `None` where nothing is compiled.
+    /// The objects compiled from the project's sources; `None` where nothing is compiled.
     built: Option<Objects>,
-    /// The plans' names of those, by their own.
+    /// The names that plans use for those, by source name.
     named: Mutex<BTreeMap<String, String>>,
     held: Mutex<BTreeMap<String, Arc<[u8]>>>,
 }
 
 impl ObjectFiles {
-    /// An empty shelf, beside what was built from the project's sources.
-    pub(crate) fn beside(built: Objects) -> Self {
+    /// Starts with the objects compiled from the project's sources.
+    pub(crate) fn compiled(built: Objects) -> Self {
         Self { built: Some(built), named: Mutex::default(), held: Mutex::default() }
     }
 
-    /// A shelf that knows what objects were called in plans elsewhere, and has none that were compiled.
+    /// Starts with recorded names of objects, without the objects themselves.
     pub(crate) fn recorded(named: BTreeMap<String, String>) -> Self {
         Self { built: None, named: Mutex::new(named), held: Mutex::default() }
     }
 
-    /// What plans call the compiled objects fetched until now.
+    /// Returns the names that plans use for the compiled objects fetched so far.
     pub(crate) fn names(&self) -> BTreeMap<String, String> {
         lock(&self.named).clone()
     }
 
-    /// Finds every object a scenario loads and gives it the name that a guest knows it by; `folder` is the scenario's.
+    /// Finds every object that a scenario loads and replaces its name with the one that the guest uses; `folder` is the
+    /// scenario's.
     ///
     /// # Errors
-    /// What is wrong with an object, in a sentence.
+    /// Describes what is wrong with an object.
     pub(crate) fn fetch(&self, scenario: &mut Scenario, folder: &Path) -> Result<(), String> {
         for file in files_of(scenario) {
             let Some(path) = self.path(file, folder) else {
-                *file =
-                    self.names().remove(file).ok_or_else(|| format!("the store does not know the object `{file}`"))?;
+                *file = self.names().remove(file).ok_or_else(|| format!("the object `{file}` is not in the store"))?;
                 continue;
             };
             let bytes = read(&path).map_err(|why| format!("the object `{file}` cannot be used: {why}"))?;
@@ -63,19 +64,19 @@ impl ObjectFiles {
         Ok(())
     }
 
-    /// Takes the bytes of an object; what a plan calls it.
+    /// Adds an object; returns the name that plans use for it.
     pub(crate) fn hold(&self, stem: &str, bytes: Arc<[u8]>) -> String {
         let name = format!("{stem}-{}{OBJECT}", Sha256::of_parts([&*bytes]).short());
         lock(&self.held).insert(name.clone(), bytes);
         name
     }
 
-    /// Where an object is; `None` for one that would have to be compiled.
+    /// Returns the path of an object; `None` if it would have to be compiled.
     fn path(&self, file: &str, folder: &Path) -> Option<PathBuf> {
         if file.ends_with(OBJECT) { Some(folder.join(file)) } else { Some(self.built.as_ref()?.path(file)) }
     }
 
-    /// Puts the objects that these scenarios load into a guest's run folder.
+    /// Copies the objects that these scenarios load into a guest's shared folder.
     ///
     /// # Errors
     /// If the folder cannot be written.
@@ -120,7 +121,7 @@ mod tests {
 
     fn object_files(cache: &Path) -> ObjectFiles {
         let cache = Cache::at(cache).unwrap();
-        ObjectFiles::beside(objects::build(Path::new("/nonexistent"), &cache, &Progress::silent()).unwrap())
+        ObjectFiles::compiled(objects::build(Path::new("/nonexistent"), &cache, &Progress::silent()).unwrap())
     }
 
     fn scenario(file: &str) -> Scenario {
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_goes_from_beside_its_scenario_to_the_guest() {
+    fn an_object_beside_its_scenario_is_copied_to_the_guest() {
         let (cache, folder, share) =
             (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(folder.path().join("x.bpf.o"), b"one").unwrap();
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_compiled_recorded_names_do() {
+    fn recorded_names_replace_compiled_objects() {
         let folder = tempfile::tempdir().unwrap();
         let object_files = ObjectFiles::recorded([("x".to_owned(), "x-12.bpf.o".to_owned())].into());
         let mut plan = scenario("x");
@@ -157,18 +158,23 @@ mod tests {
         assert_eq!(files_of(&mut plan).next().unwrap(), "x-12.bpf.o");
         assert_eq!(
             object_files.fetch(&mut scenario("y"), folder.path()).unwrap_err(),
-            "the store does not know the object `y`"
+            "the object `y` is not in the store"
         );
     }
 
     #[test]
-    fn an_object_that_is_not_there_or_too_large_is_named() {
+    fn a_missing_or_too_large_object_is_named() {
         let (cache, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let object_files = object_files(cache.path());
         let why = object_files.fetch(&mut scenario("no-such"), folder.path()).unwrap_err();
-        assert!(why.starts_with("the object `no-such` cannot be used: ") && why.contains("No such file"), "{why}");
+        let shown = |why: String| {
+            let built = object_files.path("no-such", folder.path()).unwrap();
+            let why = why.replace(built.to_str().unwrap(), "CACHE/no-such.bpf.o");
+            why.replace(folder.path().to_str().unwrap(), "SCENARIOS")
+        };
+        insta::assert_snapshot!(shown(why), @r"the object `no-such` cannot be used: CACHE/no-such.bpf.o: No such file or directory (os error 2)");
         fs::File::create(folder.path().join("big.bpf.o")).unwrap().set_len(LARGEST_OBJECT + 1).unwrap();
         let why = object_files.fetch(&mut scenario("big.bpf.o"), folder.path()).unwrap_err();
-        assert!(why.ends_with("is larger than 4194304 bytes"), "{why}");
+        insta::assert_snapshot!(shown(why), @"the object `big.bpf.o` cannot be used: SCENARIOS/big.bpf.o is larger than 4194304 bytes");
     }
 }

@@ -1,4 +1,4 @@
-//! What the host needs before anything is built or booted on it.
+//! Prepares the host to build and boot.
 
 use std::env;
 
@@ -13,19 +13,19 @@ use crate::{qemu::QEMU_VARIABLE, resources::Resources};
 /// Makes sure that the host has what `purposes` need.
 ///
 /// # Errors
-/// [`HostError`] if something is missing that is not to be installed, or cannot be.
+/// [`HostError`] if something is missing that may not or cannot be installed.
 pub fn prepare_host(purposes: &[Purpose], mode: Mode, progress: &Progress) -> Result<(), HostError> {
-    // Who names a QEMU of their own wants no other one installed.
+    // A user who names a QEMU does not want another one installed.
     let own_qemu = env::var_os(QEMU_VARIABLE).is_some();
     let wanted: Vec<Purpose> =
         purposes.iter().copied().filter(|purpose| !(own_qemu && *purpose == Purpose::Vm)).collect();
     host::ensure(&wanted, mode, progress)
 }
 
-/// Makes sure that the host has what it takes to boot these grounds, and to build what is not built of them.
+/// Makes sure that the host has what it needs to boot these environments, and to build what is missing of them.
 ///
 /// # Errors
-/// [`HostError`] if something is missing that is not to be installed, or cannot be.
+/// [`HostError`] if something is missing that may not or cannot be installed.
 pub fn prepare_for(resources: &Resources, environments: &[Environment], mode: Mode) -> Result<(), HostError> {
     let all_built =
         environments.iter().all(|environment| resources.built(&environment.kernel, &environment.image).is_ok());

@@ -1,4 +1,4 @@
-//! The QEMU program of this machine: where it is and whether it is new enough.
+//! Finds QEMU on this machine and checks its version.
 
 use std::{
     env,
@@ -14,10 +14,10 @@ use xshell::{Shell, cmd};
 /// The program that runs an x86-64 VM.
 pub const PROGRAM: &str = "qemu-system-x86_64";
 
-/// Names a QEMU program to use instead of the one on `PATH`.
+/// The environment variable that names a QEMU program to use instead of the one on `PATH`.
 pub const QEMU_VARIABLE: &str = "HARNESS_QEMU";
 
-/// The oldest QEMU that can work: `vmtest` shares folders with `multidevs=remap`, which came with 4.2
+/// The oldest QEMU that works: `vmtest` shares folders with `multidevs=remap`, which was added in 4.2
 /// (<https://wiki.qemu.org/ChangeLog/4.2>).
 pub const OLDEST: Version = Version { major: 4, minor: 2 };
 
@@ -36,49 +36,49 @@ impl fmt::Display for Version {
     }
 }
 
-/// Why there is no QEMU to use.
+/// Why QEMU cannot be used.
 #[derive(Debug, Error)]
 pub enum QemuError {
-    /// No such program.
+    /// There is no such program.
     #[error(
-        "{program} was not found{place}: install QEMU (Debian: apt-get install qemu-system-x86), or `{} setup`",
+        "{program} was not found{searched}; install QEMU (Debian: apt-get install qemu-system-x86), or run `{} setup`",
         harness_program::NAME
     )]
     NotFound {
-        /// What was looked for.
+        /// The program.
         program: String,
-        /// Where, in words.
-        place: String,
+        /// Where it was searched, in words.
+        searched: String,
     },
-    /// It does not start.
-    #[error("{path} does not run: try `{path} --version` by hand")]
+    /// The program does not start.
+    #[error("{path} does not run; try `{path} --version` by hand")]
     CannotRun {
         /// The program.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// It starts but is not a QEMU we know.
-    #[error("{path} does not tell a version; `{path} --version` printed: {output:?}")]
+    /// The program starts but does not print a QEMU version.
+    #[error("{path} does not report a QEMU version; `{path} --version` printed: {output:?}")]
     NoVersion {
         /// The program.
         path: PathBuf,
         /// The beginning of what it printed.
         output: String,
     },
-    /// It is too old.
+    /// QEMU is too old.
     #[error(
-        "{path} is QEMU {version}, but {OLDEST} or newer is needed: install a newer one, or name it in {QEMU_VARIABLE}"
+        "{path} is QEMU {version}, but {OLDEST} or newer is needed; install a newer one, or set {QEMU_VARIABLE} to its path"
     )]
     TooOld {
         /// The program.
         path: PathBuf,
-        /// What it is.
+        /// Its version.
         version: Version,
     },
 }
 
-/// A QEMU that exists and is new enough.
+/// A QEMU that exists and is recent enough.
 #[derive(Clone, Debug)]
 pub struct Qemu {
     path: PathBuf,
@@ -86,7 +86,7 @@ pub struct Qemu {
 }
 
 impl Qemu {
-    /// The one named by [`QEMU_VARIABLE`], or else the first on `PATH`.
+    /// Finds the QEMU named by [`QEMU_VARIABLE`], or else the first on `PATH`.
     pub fn find() -> Result<Self, QemuError> {
         match env::var_os(QEMU_VARIABLE) {
             Some(path) => Self::at(Path::new(&path)),
@@ -94,11 +94,11 @@ impl Qemu {
         }
     }
 
-    /// The program at `path`, asked for its version.
+    /// Checks the program at `path` and reads its version.
     pub fn at(path: &Path) -> Result<Self, QemuError> {
         if !is_program(path) {
-            let place = format!(" as {QEMU_VARIABLE} or PATH say");
-            return Err(QemuError::NotFound { program: path.display().to_string(), place });
+            let searched = format!(" (named by {QEMU_VARIABLE} or PATH)");
+            return Err(QemuError::NotFound { program: path.display().to_string(), searched });
         }
         let output = Shell::new()
             .and_then(|shell| cmd!(shell, "{path} --version").ignore_status().output())
@@ -112,12 +112,12 @@ impl Qemu {
         Ok(Self { path: path.to_owned(), version })
     }
 
-    /// Where it is, as an absolute path if it was found on `PATH`.
+    /// Returns its path, absolute if it was found on `PATH`.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its release.
+    /// Returns its version.
     pub fn version(&self) -> Version {
         self.version
     }
@@ -125,7 +125,7 @@ impl Qemu {
 
 fn search(path: &OsStr) -> Result<PathBuf, QemuError> {
     env::split_paths(path).map(|folder| folder.join(PROGRAM)).find(|file| is_program(file)).ok_or_else(|| {
-        QemuError::NotFound { program: PROGRAM.to_owned(), place: format!(" on PATH ({})", path.to_string_lossy()) }
+        QemuError::NotFound { program: PROGRAM.to_owned(), searched: format!(" on PATH ({})", path.to_string_lossy()) }
     })
 }
 
@@ -133,7 +133,7 @@ fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// Reads `QEMU emulator version 7.2.22 (Debian …)`.
+/// Parses the version in `QEMU emulator version 7.2.22 (Debian …)`.
 fn parse_version(text: &str) -> Option<Version> {
     let (_, rest) = text.lines().next()?.split_once(" version ")?;
     let mut numbers = rest.split(|c: char| !c.is_ascii_digit());
@@ -153,6 +153,10 @@ mod tests {
         path
     }
 
+    fn shown(folder: &tempfile::TempDir, error: &QemuError) -> String {
+        error.to_string().replace(folder.path().to_str().unwrap(), "FOLDER")
+    }
+
     #[test]
     fn reads_versions_as_distributions_write_them() {
         for (text, version) in [
@@ -169,12 +173,11 @@ mod tests {
 
     #[test]
     fn a_missing_qemu_names_the_path_searched_and_the_package() {
-        let message = search(OsStr::new("/nowhere:/neither")).unwrap_err().to_string();
-        assert!(message.contains("/nowhere:/neither") && message.contains("qemu-system-x86"), "{message}");
+        insta::assert_snapshot!(search(OsStr::new("/nowhere:/neither")).unwrap_err(), @r"qemu-system-x86_64 was not found on PATH (/nowhere:/neither); install QEMU (Debian: apt-get install qemu-system-x86), or run `cargo xtask setup`");
     }
 
     #[test]
-    fn a_file_that_cannot_be_executed_is_passed_over() {
+    fn a_file_that_is_not_executable_is_skipped() {
         let folder = tempfile::tempdir().unwrap();
         let (plain, good) = (folder.path().join("a"), folder.path().join("b"));
         fs::create_dir_all(&plain).unwrap();
@@ -185,19 +188,18 @@ mod tests {
     }
 
     #[test]
-    fn an_old_qemu_is_refused_with_both_versions() {
+    fn an_old_qemu_is_rejected_with_both_versions() {
         let folder = tempfile::tempdir().unwrap();
         let path = script(folder.path(), "q", "echo 'QEMU emulator version 4.1.1'");
-        let message = Qemu::at(&path).unwrap_err().to_string();
-        assert!(message.contains("4.1") && message.contains("4.2"), "{message}");
+        insta::assert_snapshot!(shown(&folder, &Qemu::at(&path).unwrap_err()), @r"FOLDER/q is QEMU 4.1, but 4.2 or newer is needed; install a newer one, or set HARNESS_QEMU to its path");
     }
 
     #[test]
-    fn a_program_that_is_no_qemu_is_refused_with_what_it_says() {
+    fn a_program_that_is_not_qemu_is_rejected_with_its_output() {
         let folder = tempfile::tempdir().unwrap();
         let path = script(folder.path(), "q", "echo hello");
-        assert!(matches!(Qemu::at(&path), Err(QemuError::NoVersion { output, .. }) if output == "hello\n"));
+        insta::assert_snapshot!(shown(&folder, &Qemu::at(&path).unwrap_err()), @r#"FOLDER/q does not report a QEMU version; `FOLDER/q --version` printed: "hello\n""#);
         let path = script(folder.path(), "r", "").with_extension("gone");
-        assert!(matches!(Qemu::at(&path), Err(QemuError::NotFound { .. })));
+        insta::assert_snapshot!(shown(&folder, &Qemu::at(&path).unwrap_err()), @r"FOLDER/r.gone was not found (named by HARNESS_QEMU or PATH); install QEMU (Debian: apt-get install qemu-system-x86), or run `cargo xtask setup`");
     }
 }

@@ -1,4 +1,4 @@
-//! Verdicts for people and for programs: each form is a function of findings.
+//! Scenario results as reports for people and for programs. Each report format is a function of the results.
 
 mod counts;
 pub mod difference;
@@ -38,62 +38,62 @@ pub use reference::keys;
 pub use results::{EnvironmentLabel, HARNESS, Results};
 pub use table::table;
 
-/// One scenario on one ground, judged and compared.
+/// One scenario in one environment, judged and compared with its snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScenarioResult {
-    /// On which kernel, with which image.
+    /// The kernel and the image.
     pub environment: Environment,
-    /// Which scenario.
+    /// The scenario's name.
     pub scenario: ScenarioName,
-    /// What it proves.
+    /// The scenario's summary.
     pub summary: String,
-    /// How long it took in the guest, if it ended there and that is known.
+    /// How long it took in the guest; `None` if it did not finish or the time is unknown.
     pub took: Option<Duration>,
-    /// What came of it.
+    /// The result itself.
     pub status: Status,
 }
 
-/// What came of a scenario on a ground.
+/// The status of a scenario in an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// The scenario asks not to run on this ground, or there cannot be such a ground today.
+    /// The scenario is not meant for this environment, or the environment's image can no longer be built.
     Skipped {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// No verdict: the scenario could not be carried out. Not the kernel's doing.
+    /// No verdict: the scenario could not be carried out. The kernel is not to blame.
     Fault {
-        /// Why.
+        /// The reason.
         message: String,
     },
-    /// No verdict: it was not carried out at all, because its kernel could not be used or nothing is known of it.
+    /// No verdict: the scenario was not run, because its kernel is unusable or no outcome is stored.
     NotRun {
-        /// Why; what the scenarios of a kernel have in common is the same for all.
+        /// The reason; scenarios that were not run for the same reason share one value.
         cause: Arc<str>,
     },
     /// Judged.
     Judged {
         /// The verdicts.
         judgement: Judgement,
-        /// The text recorded for this ground, if any.
+        /// The snapshot that applies to this environment, if there is one.
         recorded: Option<String>,
     },
 }
 
-/// What a run says by its exit code, the gravest last.
+/// The status of a run, which determines its exit code; the most serious comes last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RunStatus {
     /// Everything is as recorded.
     AsRecorded,
-    /// A verdict differs from the record or from what its author expects.
+    /// A verdict differs from its snapshot or from what the scenario's author expects.
     Differs,
     /// Something could not be judged.
     Fault,
 }
 
 impl Status {
-    /// Whether it is as recorded, differs, or could not be judged.
-    pub fn outcome(&self) -> RunStatus {
+    /// Returns whether it is as recorded, differs, or could not be judged.
+    pub fn run_status(&self) -> RunStatus {
         match self {
             Self::Skipped { .. } => RunStatus::AsRecorded,
             Self::Fault { .. } | Self::NotRun { .. } => RunStatus::Fault,
@@ -107,12 +107,12 @@ impl Status {
 }
 
 impl ScenarioResult {
-    /// Whether it is as recorded, differs, or could not be judged.
-    pub fn outcome(&self) -> RunStatus {
-        self.status.outcome()
+    /// Returns whether it is as recorded, differs, or could not be judged.
+    pub fn run_status(&self) -> RunStatus {
+        self.status.run_status()
     }
 
-    /// Everything wrong with it: texts of one or more lines, fit to be shown whatever a guest put into them.
+    /// Returns every problem, each as one or more lines. Text that comes from a guest is made safe to print.
     pub fn complaints(&self) -> Vec<String> {
         self.raw_complaints().iter().map(|text| harmless(text)).collect()
     }
@@ -128,9 +128,9 @@ impl ScenarioResult {
                     judgement
                         .crash
                         .iter()
-                        .map(|crash| format!("{}; the console ended with:\n{}", crash.how, crash.console.join("\n"))),
+                        .map(|crash| format!("{}; the console's last lines:\n{}", crash.how, crash.console.join("\n"))),
                 );
-                if self.outcome() == RunStatus::Differs && judgement.crash.is_none() {
+                if self.run_status() == RunStatus::Differs && judgement.crash.is_none() {
                     lines.extend(record_complaint(judgement, recorded.as_deref()));
                 }
                 lines
@@ -139,7 +139,7 @@ impl ScenarioResult {
     }
 }
 
-/// What is wrong with a judgement whatever is recorded, a line each.
+/// Returns the problems of a judgement that do not depend on the snapshot, one per line.
 fn problem_lines(judgement: &Judgement) -> Vec<String> {
     judgement.problems().into_iter().map(|problem| format!("{}: {}", problem.subject, problem.what)).collect()
 }
@@ -149,14 +149,14 @@ fn record_complaint(judgement: &Judgement, recorded: Option<&str>) -> Option<Str
     match recorded {
         None => {
             let name = harness_program::NAME;
-            Some(format!("nothing is recorded for it yet; look at it and accept it with `{name} bless`"))
+            Some(format!("there is no snapshot yet; review the verdicts and accept them with `{name} bless`"))
         }
         Some(text) if render::same(text, &now) => None,
-        Some(text) => Some(format!("differs from its snapshot (- recorded, + now):\n{}", difference(text, &now))),
+        Some(text) => Some(format!("differs from the snapshot (- recorded, + now):\n{}", difference(text, &now))),
     }
 }
 
-/// The lines that differ between two texts, with their surroundings, fit to be shown.
+/// Returns the lines that differ between two texts, with context, safe to print.
 pub fn difference(old: &str, new: &str) -> String {
     let lines = |text: &str| text.trim_end().lines().map(|line| format!("{line}\n")).collect::<String>();
     let (old, new) = (lines(old), lines(new));
@@ -164,7 +164,7 @@ pub fn difference(old: &str, new: &str) -> String {
     harmless(&diff.unified_diff().context_radius(2).to_string())
 }
 
-/// All attempts that verdicts are told of, with the label of their case and their number in it.
+/// Returns all attempts that have a verdict, each with the label of its case and its number in the case.
 fn numbered(judgement: &Judgement) -> impl Iterator<Item = (&str, usize, &Row)> {
     let all = judgement
         .cases
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn kernels_stand_side_by_side() {
+    fn kernels_are_columns() {
         let kernels = ["6.12", "7.3"].map(sample::environment);
         let results = [
             as_recorded("6.12", vec![row("map_create hash", None, allowed()), row("map_create array", None, denied())]),
@@ -238,11 +238,11 @@ mod tests {
                         map_create hash   allowed       allowed\n  \
                         map_create array  denied EPERM  allowed\n\n";
         assert_eq!(plain(&table(&kernels, &results, None)), expected);
-        assert_eq!(results[0].outcome(), RunStatus::AsRecorded);
+        assert_eq!(results[0].run_status(), RunStatus::AsRecorded);
     }
 
     #[test]
-    fn images_stand_in_headings_where_there_are_several_and_only_environments_that_ran_are_columns() {
+    fn headings_name_images_if_there_are_several_and_only_environments_that_ran_are_columns() {
         let environments = ["6.12", "7.3", "6.12@systemd-262"].map(sample::environment);
         let rows = |verdict| vec![row("map_create hash", None, verdict)];
         let both = [as_recorded("6.12", rows(allowed())), as_recorded("6.12@systemd-262", rows(denied()))];
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn kernels_stand_below_each_other_where_the_terminal_is_narrow() {
+    fn kernels_are_listed_below_each_other_on_a_narrow_terminal() {
         let kernels = ["6.12", "7.3", "7.4"].map(sample::environment);
         let rows = |verdict| vec![row("map_create hash with many words", None, verdict)];
         let mut results = [
@@ -271,35 +271,39 @@ mod tests {
         assert_eq!(text, expected);
         let narrow = plain(&table(&kernels, &results, Some(1)));
         assert!(narrow.lines().all(|line| line.chars().count() <= 36), "{narrow}");
-        assert!(narrow.contains("6.12 7.4"), "nothing is left out: {narrow}");
+        assert!(narrow.contains("6.12 7.4"), "everything is shown: {narrow}");
     }
 
     #[test]
     fn a_wrong_permission_differs_even_if_it_is_recorded() {
         let result = as_recorded("6.12", vec![row("map_create hash", Some(Expect::Denied), allowed())]);
-        assert_eq!(result.outcome(), RunStatus::Differs);
+        assert_eq!(result.run_status(), RunStatus::Differs);
         assert_eq!(result.complaints(), ["attempt 1 (map_create hash): expected denied, got allowed"]);
     }
 
     #[test]
-    fn an_unasked_malformed_verdict_differs() {
+    fn an_unexpected_malformed_verdict_differs() {
         let malformed = Verdict::Malformed(Refusal { errno: Errno::EINVAL, step: None });
         let result = as_recorded("6.12", vec![row("x", None, malformed.clone())]);
-        assert_eq!(result.outcome(), RunStatus::Differs);
+        assert_eq!(result.run_status(), RunStatus::Differs);
         let meant = as_recorded("6.12", vec![row("x", Some(Expect::Malformed), malformed)]);
-        assert_eq!(meant.outcome(), RunStatus::AsRecorded);
+        assert_eq!(meant.run_status(), RunStatus::AsRecorded);
     }
 
     #[test]
     fn a_changed_or_missing_record_differs_and_says_how() {
         let now = || judgement(vec![row("x", None, allowed())]);
         let changed = result("6.12", now(), Some("1  x  denied EPERM\n"));
-        assert_eq!(changed.outcome(), RunStatus::Differs);
-        let complaint = changed.complaints().join("\n");
-        assert!(complaint.contains("-1  x  denied EPERM") && complaint.contains("+1  x  allowed"), "{complaint}");
+        assert_eq!(changed.run_status(), RunStatus::Differs);
+        insta::assert_snapshot!(changed.complaints().join("\n"), @"
+        differs from the snapshot (- recorded, + now):
+        @@ -1 +1 @@
+        -1  x  denied EPERM
+        +1  x  allowed
+        ");
         let new = result("6.12", now(), None);
-        assert_eq!(new.outcome(), RunStatus::Differs);
-        assert!(new.complaints()[0].contains("bless"));
+        assert_eq!(new.run_status(), RunStatus::Differs);
+        insta::assert_snapshot!(new.complaints().join("\n"), @"there is no snapshot yet; review the verdicts and accept them with `cargo xtask bless`");
     }
 
     #[test]
@@ -309,10 +313,10 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_graver_than_a_difference() {
+    fn a_fault_is_more_serious_than_a_difference() {
         let status = Status::Fault { message: "no".into() };
         let fault = ScenarioResult { status, ..as_recorded("6.12", vec![]) };
-        assert!(fault.outcome() > RunStatus::Differs);
+        assert!(fault.run_status() > RunStatus::Differs);
     }
 
     #[test]
@@ -322,7 +326,7 @@ mod tests {
         assert_eq!(sentence, "1 scenario judged, 2 attempts: 1 allowed, 1 denied; 1 not as recorded");
     }
 
-    /// A sweep of one cell.
+    /// A sweep with a single cell.
     fn swept(verdict: Verdict) -> Judgement {
         let column = Column { name: "no_token".into(), head: "-token".into(), meaning: "no token".into() };
         let (of, rows) = ("map types".to_owned(), vec!["hash".to_owned()]);
@@ -344,9 +348,29 @@ mod tests {
             result(kernel, judgement, Some(&text))
         };
         let text = plain(&table(&kernels, &[of("6.12", denied()), of("7.3", denied()), of("7.4", allowed())], None));
-        assert!(text.contains("  hash  EPERM\n") && text.contains("-token  not delegable: hash"), "{text}");
-        assert!(text.contains("  7.3: as 6.12\n") && text.contains("  hash  ok\n"), "{text}");
-        assert_eq!(text.matches("1 map types under 1 circumstances").count(), 2);
+        insta::assert_snapshot!(text, @"
+        a/b  Says so
+          6.12:
+          1 map types under 1 circumstances, 1 attempts: 1 denied
+
+          -token  no token
+          ok: allowed; errno: denied
+
+                -token
+          hash  EPERM
+
+          why denied:
+          -token  not delegable: hash
+          7.3: as 6.12
+          7.4:
+          1 map types under 1 circumstances, 1 attempts: 1 allowed
+
+          -token  no token
+          ok: allowed; errno: denied
+
+                -token
+          hash  ok
+        ");
     }
 
     #[test]
@@ -360,11 +384,15 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_stands_beside_its_verdict() {
+    fn a_cause_is_shown_beside_its_verdict() {
         let cause = Some(Reason::Missing { gifts: vec!["maps array".into()], obstacles: vec![] });
         let result = as_recorded("6.12", vec![Row { cause, ..row("map_create array", None, denied()) }]);
         let text = plain(&table(&[sample::environment("6.12")], std::slice::from_ref(&result), None));
-        assert!(text.contains("map_create array  denied EPERM (lacks maps array)\n"), "{text}");
+        insta::assert_snapshot!(text, @"
+        a/b  Says so
+                            6.12
+          map_create array  denied EPERM (lacks maps array)
+        ");
         let Status::Judged { recorded, .. } = &result.status else { panic!() };
         assert_eq!(recorded.as_deref(), Some("1  map_create array  denied EPERM (lacks maps array)\n"));
     }

@@ -1,4 +1,4 @@
-//! What the project has: kernels, images, the guest program, and the cache they are built into.
+//! The project's resources: kernels, images, the guest program, and the cache they are built into.
 
 use harness_builder::{
     cache::{Area, Cache, CacheError},
@@ -19,19 +19,19 @@ use crate::{
     store::{Freshness, RunId, Store},
 };
 
-/// Why something that scenarios run on is not to be had.
+/// Why something that scenarios need is not available.
 #[derive(Debug, Error)]
 pub enum ResourcesError {
-    /// The project's folder is not known.
+    /// The project's folder was not found.
     #[error(transparent)]
     Project(#[from] NoProject),
     /// The cache cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// There is no kernel of that name, or its manifest is wrong.
+    /// There is no kernel with that name, or its manifest is invalid.
     #[error(transparent)]
     Kernels(#[from] kernel::catalogue::CatalogueError),
-    /// There is no image of that name, or its recipe is wrong.
+    /// There is no image with that name, or its manifest is invalid.
     #[error(transparent)]
     Images(#[from] image::catalogue::CatalogueError),
     /// A kernel cannot be built.
@@ -46,59 +46,60 @@ pub enum ResourcesError {
     /// The objects that scenarios load cannot be compiled.
     #[error(transparent)]
     Objects(#[from] ObjectsError),
-    /// What a kernel is started with cannot be put together.
+    /// A kernel's initramfs cannot be built.
     #[error(transparent)]
     Initramfs(#[from] InitramfsError),
     /// The running kernel cannot be used.
     #[error(transparent)]
     Running(#[from] running::RunningError),
-    /// A kernel's release does not tell its version.
+    /// A kernel's release does not start with its version.
     #[error(
-        "kernel {kernel} calls its release `{release}`, which does not begin with MAJOR.MINOR; mend its source's version"
+        "kernel {kernel} has the release `{release}`, which does not start with MAJOR.MINOR; fix the version in its source"
     )]
     Release {
-        /// Which kernel.
+        /// The kernel.
         kernel: KernelName,
-        /// What `uname -r` says in it.
+        /// The output of `uname -r`.
         release: String,
     },
-    /// A kernel cannot boot an image.
+    /// A kernel lacks options that an image needs.
     #[error(
-        "the image {image} takes options that kernel {kernel} was built without: {}; name another kernel, or add them to a \
+        "image {image} needs options that kernel {kernel} was built without: {}; use another kernel, or add them to a \
          fragment of kernels/{kernel}.toml", missing.join(", ")
     )]
     Config {
-        /// Which kernel.
+        /// The kernel.
         kernel: KernelName,
-        /// Which image.
+        /// The image.
         image: ImageName,
-        /// The options.
+        /// The missing options.
         missing: Vec<String>,
     },
-    /// Something would have to be built first, and nobody asked for that.
+    /// Something is not built, and building was not requested.
     #[error("{what} is not built; run `{} {command}` first", harness_program::NAME)]
     NotBuilt {
-        /// What.
+        /// What is not built.
         what: String,
-        /// What builds it.
+        /// The command that builds it.
         command: String,
     },
 }
 
 impl ResourcesError {
-    /// Whether an image's pinned packages have left the mirror: nothing is wrong here, the suite moved on.
+    /// Returns whether an image cannot be built because its pinned packages are no longer on the mirror. Nothing is
+    /// wrong here: the distribution moved on.
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Image(error) if error.is_gone())
     }
 }
 
-/// What the project has, and where its outcomes are kept.
+/// The project's kernels and images, the cache, and the outcome store.
 #[derive(Debug)]
 pub struct Resources {
     pub(crate) cache: Cache,
     pub(crate) progress: Progress,
     pub(crate) store: Store,
-    /// All VMs that run at a time.
+    /// All VMs of this process.
     pub(crate) fleet: Fleet,
     pub(crate) project: Project,
     pub(crate) kernels: kernel::catalogue::Catalogue,
@@ -106,7 +107,7 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// What this project has.
+    /// Opens the resources of a project.
     ///
     /// # Errors
     /// [`ResourcesError`] if its folders or the cache cannot be used.
@@ -118,98 +119,98 @@ impl Resources {
         Ok(Self { cache, progress, store, fleet: Fleet::of(Jobs::default()), project, kernels, images })
     }
 
-    /// The same with so many VMs at a time at most.
+    /// Returns the resources with another maximum of VMs at once.
     #[must_use]
     pub fn with_jobs(self, jobs: Jobs) -> Self {
         Self { fleet: Fleet::of(jobs), ..self }
     }
 
-    /// The same with outcomes kept elsewhere.
+    /// Returns the resources with another store.
     #[must_use]
     pub fn with_store(self, store: Store) -> Self {
         Self { store, ..self }
     }
 
-    /// Where outcomes are kept.
+    /// Returns the outcome store.
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// The project.
+    /// Returns the project.
     pub fn project(&self) -> &Project {
         &self.project
     }
 
-    /// The cache.
+    /// Returns the cache.
     pub fn cache(&self) -> &Cache {
         &self.cache
     }
 
-    /// Where long work is shown.
+    /// Returns the progress display.
     pub fn progress(&self) -> &Progress {
         &self.progress
     }
 
-    /// The kernels of these names, each once; `all` stands for every one that has a manifest, and a name with `*`, `?` or
-    /// `[` for every one it matches.
+    /// Returns the kernels with these names, without duplicates; `all` selects every one that has a manifest, and a
+    /// name with `*`, `?` or `[` every one that it matches.
     ///
     /// # Errors
-    /// [`ResourcesError::Kernels`] with a suggestion if there is none of a name.
+    /// [`ResourcesError::Kernels`], with a suggestion, if a name matches none.
     pub fn kernels<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<KernelName>, ResourcesError> {
         Ok(self.kernels.named(names)?.into_iter().map(|manifest| manifest.name).collect())
     }
 
-    /// The kernels that scenarios run on if nobody says otherwise: those whose manifests say `default = true`.
+    /// Returns the default kernels: those whose manifests have `default = true`.
     ///
     /// # Errors
-    /// [`ResourcesError::Kernels`] if a manifest is wrong.
+    /// [`ResourcesError::Kernels`] if a manifest is invalid.
     pub fn default_kernels(&self) -> Result<Vec<KernelName>, ResourcesError> {
         Ok(self.kernels.defaults()?.into_iter().map(|manifest| manifest.name).collect())
     }
 
-    /// The images of these names, each once; `all` stands for every one that has a recipe, and a name with `*`, `?` or `[`
-    /// for every one it matches.
+    /// Returns the images with these names, without duplicates; `all` selects every one that has a manifest, and a name
+    /// with `*`, `?` or `[` every one that it matches.
     ///
     /// # Errors
-    /// [`ResourcesError::Images`] with a suggestion if there is none of a name.
+    /// [`ResourcesError::Images`], with a suggestion, if a name matches none.
     pub fn images<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<ImageName>, ResourcesError> {
-        Ok(self.images.named(names)?.into_iter().map(|recipe| recipe.name).collect())
+        Ok(self.images.named(names)?.into_iter().map(|manifest| manifest.name).collect())
     }
 
-    /// The images that scenarios run in if nobody says otherwise: those whose recipes say `default = true`. The first is
-    /// for scenarios that name none.
+    /// Returns the default images: those whose manifests have `default = true`. The first is for scenarios that do not
+    /// ask for an image.
     ///
     /// # Errors
-    /// [`ResourcesError::Images`] if a recipe is wrong.
+    /// [`ResourcesError::Images`] if a manifest is invalid.
     pub fn default_images(&self) -> Result<Vec<ImageName>, ResourcesError> {
-        Ok(self.images.defaults()?.into_iter().map(|recipe| recipe.name).collect())
+        Ok(self.images.defaults()?.into_iter().map(|manifest| manifest.name).collect())
     }
 
-    /// The image that units of systemd are tried in if none is named; `None` if no recipe is meant for it.
+    /// Returns the image for VM units if none is named: the default image with the newest systemd, if there is one.
     ///
     /// # Errors
-    /// [`ResourcesError::Images`] if a recipe is wrong.
+    /// [`ResourcesError::Images`] if a manifest is invalid.
     pub fn image_for_units(&self) -> Result<Option<ImageName>, ResourcesError> {
-        Ok(self.images.for_units()?.map(|recipe| recipe.name))
+        Ok(self.images.for_units()?.map(|manifest| manifest.name))
     }
 
-    /// The version of an image's systemd, such as 262; `None` if it has none.
+    /// Returns the version of an image's systemd, such as 262; `None` if it has no systemd.
     ///
     /// # Errors
-    /// [`ResourcesError::Images`] if there is no image of this name.
+    /// [`ResourcesError::Images`] if there is no image with this name.
     pub fn systemd_of(&self, image: &ImageName) -> Result<Option<u32>, ResourcesError> {
         Ok(self.images.get(image.as_str())?.systemd())
     }
 
-    /// An image, if it is built.
+    /// Returns an image, if it is built.
     ///
     /// # Errors
-    /// [`ResourcesError`] if there is none of that name, or if the cache cannot be read.
+    /// [`ResourcesError`] if there is no image with that name, or if the cache cannot be read.
     pub fn built_image(&self, image: &ImageName) -> Result<Option<Image>, ResourcesError> {
         Ok(image::find_built(&self.images.get(image.as_str())?, &self.cache)?)
     }
 
-    /// An image, built if need be.
+    /// Returns an image; builds it if necessary.
     ///
     /// # Errors
     /// [`ResourcesError`] if it cannot be built.
@@ -217,7 +218,7 @@ impl Resources {
         Ok(image::build(&self.images.get(image.as_str())?, &self.cache, &self.progress)?)
     }
 
-    /// Builds what all grounds share: the guest program and the objects that scenarios load.
+    /// Builds what all environments share: the guest program and the objects that scenarios load.
     ///
     /// # Errors
     /// [`ResourcesError`] if one cannot be built.
@@ -226,18 +227,18 @@ impl Resources {
         Ok((guest, objects::build(&self.project.objects(), &self.cache, &self.progress)?))
     }
 
-    /// The manifest of this kernel.
+    /// Returns the manifest of a kernel.
     ///
     /// # Errors
-    /// [`ResourcesError::Kernels`] if there is none, or if it is wrong.
+    /// [`ResourcesError::Kernels`] if there is none, or if it is invalid.
     pub fn manifest(&self, kernel: &KernelName) -> Result<kernel::Manifest, ResourcesError> {
         Ok(self.kernels.kernel(kernel)?)
     }
 
-    /// Whose snapshots hold for this ground.
+    /// Returns whose snapshots apply to an environment.
     ///
     /// # Errors
-    /// [`ResourcesError::Kernels`] if there is no such kernel, or if its manifest is wrong.
+    /// [`ResourcesError::Kernels`] if there is no such kernel, or if its manifest is invalid.
     pub fn lineage(&self, environment: &Environment) -> Result<Lineage, ResourcesError> {
         Ok(Lineage { environment: environment.clone(), alike: self.manifest(&environment.kernel)?.alike })
     }

@@ -1,4 +1,4 @@
-//! Runs scenarios on kernels and says what came of them.
+//! Runs scenarios in environments and judges their outcomes.
 
 use std::{
     collections::BTreeSet,
@@ -31,7 +31,7 @@ use crate::{
     testbed::Testbed,
 };
 
-/// Why scenarios could not be run at all.
+/// Why scenarios could not be run.
 #[derive(Debug, Error)]
 pub enum RunnerError {
     /// The scenario folder cannot be used.
@@ -40,18 +40,18 @@ pub enum RunnerError {
     /// The committed vocabularies cannot be read.
     #[error("cannot read the kernels' vocabularies in {}", folder.display())]
     Vocabularies {
-        /// Where they are.
+        /// The folder.
         folder: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// A committed vocabulary is damaged.
+    /// A committed vocabulary is malformed.
     #[error(transparent)]
     KnownNames(#[from] KnownNamesError),
-    /// A VM could not be used.
+    /// VMs could not be run.
     #[error(transparent)]
     Launch(#[from] LaunchError),
-    /// Scenario files, or reasons beside them, with errors.
+    /// Scenario files, or the file of recorded differences, have errors.
     #[error("{}", each(.0))]
     Scenarios(Vec<Report>),
 }
@@ -60,16 +60,16 @@ fn each(reports: &[Report]) -> String {
     reports.iter().map(Report::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// What one ground is to do in a run.
+/// An environment and the scenarios to run in it.
 #[derive(Clone, Debug)]
 pub struct EnvironmentTask<'a> {
-    /// The ground, built.
+    /// The environment, built.
     pub testbed: &'a Testbed<'a>,
-    /// The scenarios that are for it.
+    /// The scenarios.
     pub scenarios: Vec<&'a Checked>,
 }
 
-/// The scenarios of a folder, and the names they may use.
+/// Runs the scenarios of a folder.
 #[derive(Debug)]
 pub struct Runner {
     suite: Suite,
@@ -78,10 +78,10 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// The scenarios of this folder, which need not be the project's own.
+    /// Opens a folder of scenarios, which need not be the project's own.
     ///
     /// # Errors
-    /// [`RunnerError`] if the folder or the vocabularies cannot be read, or if the reasons for which kernels differ are wrong.
+    /// [`RunnerError`] if the folder or the vocabularies cannot be read, or if the recorded differences have errors.
     pub fn open(project: &Project, scenarios: &Path) -> Result<Self, RunnerError> {
         let folder = project.kernels().join("vocabulary");
         let files = project.vocabularies().map_err(|source| RunnerError::Vocabularies { folder, source })?;
@@ -91,18 +91,18 @@ impl Runner {
         Ok(Self { suite, known, reasons })
     }
 
-    /// The scenario files.
+    /// Returns the scenario files.
     pub fn suite(&self) -> &Suite {
         &self.suite
     }
 
-    /// Why kernels differ, as far as somebody has said.
+    /// Returns the recorded differences.
     pub fn reasons(&self) -> &Reasons {
         &self.reasons
     }
 
-    /// Snapshots of kernels' and images' own that nobody has given a reason for, and reasons that apply no more, as far as these
-    /// scenarios are concerned.
+    /// Returns the snapshots of single kernels and images that have no recorded difference, and the recorded
+    /// differences that no longer apply, for these scenarios.
     ///
     /// # Errors
     /// [`RunnerError::Suite`] if a folder cannot be read.
@@ -112,7 +112,7 @@ impl Runner {
     ) -> Result<Vec<Complaint>, RunnerError> {
         let selected: BTreeSet<&ScenarioName> = scenarios.into_iter().collect();
         let mut complaints = self.reasons.complaints(&self.suite.own_snapshots()?);
-        // A name that is no scenario's is everybody's business.
+        // An entry with a name of no scenario concerns every selection.
         let exists = |name: &ScenarioName| self.suite.names().any(|known| known == name);
         complaints.retain(|complaint| complaint.scenarios.iter().any(|name| selected.contains(name) || !exists(name)));
         Ok(complaints)
@@ -121,35 +121,36 @@ impl Runner {
     /// Reads and checks these scenarios.
     ///
     /// # Errors
-    /// [`RunnerError::Scenarios`] with everything wrong with any of them.
+    /// [`RunnerError::Scenarios`] with every error in any of them.
     pub fn check<'a>(&self, names: impl IntoIterator<Item = &'a ScenarioName>) -> Result<Vec<Checked>, RunnerError> {
         let read: Result<Vec<_>, _> = names.into_iter().map(|name| self.suite.check(name, &self.known)).collect();
         all(read?)
     }
 
-    /// What came of these scenarios on a ground: runs those whose outcome the store does not know.
+    /// Runs these scenarios in an environment, except those with a stored outcome, and returns the results.
     ///
     /// # Errors
-    /// [`RunnerError`] if a scenario asks for what this kernel does not know, or if no VM can be had.
+    /// [`RunnerError`] if a scenario uses a name that this kernel does not know, or if no VM can be run.
     pub fn results(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Vec<ScenarioResult>, RunnerError> {
         let task = EnvironmentTask { testbed, scenarios: checked.iter().collect() };
         let (results, error) = self.run(std::slice::from_ref(&task))?.remove(0);
         error.map_or_else(|| results.into_iter().collect(), |error| Err(error.into()))
     }
 
-    /// What came of each task, all in one fleet of VMs. What a ground that cannot be used was to do is
-    /// [`ScenarioState::NotRun`].
+    /// Runs all tasks in one fleet of VMs and returns the results. The scenarios of an environment that cannot be used
+    /// are [`Status::NotRun`].
     ///
     /// # Errors
-    /// [`RunnerError`] if a scenario asks for what a kernel does not know, or if no ground can have a VM.
+    /// [`RunnerError`] if a scenario uses a name that a kernel does not know, or if no VM can be run for any
+    /// environment.
     pub fn results_of(&self, tasks: &[EnvironmentTask<'_>]) -> Result<Vec<ScenarioResult>, RunnerError> {
         self.run(tasks)?.into_iter().flat_map(|(results, _)| results).collect()
     }
 
-    /// What came of these scenarios on a ground, if the store knows that.
+    /// Returns the results of these scenarios in an environment if the store has all their outcomes.
     ///
     /// # Errors
-    /// [`RunnerError`] if a scenario asks for what this kernel does not know.
+    /// [`RunnerError`] if a scenario uses a name that this kernel does not know.
     pub fn known_results(
         &self,
         testbed: &Testbed<'_>,
@@ -169,8 +170,8 @@ impl Runner {
         checked.iter().zip(&expansions).map(known).collect::<Option<Result<_, _>>>().transpose()
     }
 
-    /// What a store knows of these scenarios, of whichever run, where neither kernel nor guest program need be built. What
-    /// it does not know is [`ScenarioState::NotRun`].
+    /// Returns the results of these scenarios from outcomes in a store, of any run. Neither the kernel nor the guest
+    /// program need be built. A scenario without an outcome is [`Status::NotRun`].
     ///
     /// # Errors
     /// [`RunnerError`] if a snapshot cannot be read.
@@ -180,8 +181,7 @@ impl Runner {
         identity: &Identity,
         checked: &[&Checked],
     ) -> Result<Vec<ScenarioResult>, RunnerError> {
-        let unknown: Arc<str> =
-            format!("the store has no outcome of it on {} with these artefacts", identity.release()).into();
+        let unknown: Arc<str> = format!("no stored outcome for this scenario on {}; run it", identity.release()).into();
         let result = |&checked: &&Checked| {
             let status = match identity.expand(checked, self.suite.path(checked.name())) {
                 Err(report) => Status::NotRun { cause: report.to_string().into() },
@@ -196,10 +196,11 @@ impl Runner {
         checked.iter().map(result).collect()
     }
 
-    /// How long each of these scenarios took on a kernel; `None` for one that did not end there, as far as the store knows.
+    /// Returns how long each of these scenarios took on a kernel, by its stored outcome; `None` for one that did not
+    /// finish.
     ///
     /// # Errors
-    /// [`RunnerError`] if a scenario asks for what this kernel does not know.
+    /// [`RunnerError`] if a scenario uses a name that this kernel does not know.
     pub fn times(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Vec<Option<Duration>>, RunnerError> {
         let time = |expansion: &Expansion| {
             let Expansion::Run(expanded) = expansion else { return None };
@@ -212,20 +213,21 @@ impl Runner {
         all(checked.iter().map(|checked| testbed.expand(checked, self.suite.path(checked.name()))).collect())
     }
 
-    /// Runs what is not known yet of each task: a finding a scenario, and why not all were run, if so.
+    /// Runs the scenarios of each task that have no stored outcome. Returns one result per scenario, and the error if
+    /// some were not run.
     fn run(&self, tasks: &[EnvironmentTask<'_>]) -> Result<Vec<Ran>, RunnerError> {
         let expand = |task: &EnvironmentTask<'_>| self.expand_all(task.testbed, &task.scenarios);
         let expansions: Vec<Vec<Expansion>> = tasks.iter().map(expand).collect::<Result<_, _>>()?;
         let Some(resources) = tasks.first().map(|task| task.testbed.resources) else { return Ok(Vec::new()) };
         let each = || tasks.iter().zip(&expansions);
-        let orders: Vec<RunRequest<'_, _>> =
-            each().map(|(task, expansions)| self.order(task.testbed, expansions)).collect();
-        let fulfilled = resources.fleet.fulfil(resources, &orders)?;
+        let requests: Vec<RunRequest<'_, _>> =
+            each().map(|(task, expansions)| self.request(task.testbed, expansions)).collect();
+        let fulfilled = resources.fleet.fulfil(resources, &requests)?;
         Ok(each().zip(fulfilled).map(|((task, expansions), fulfilled)| ran(task, expansions, fulfilled)).collect())
     }
 
-    /// Has each outcome judged when it is there.
-    fn order<'a>(
+    /// Returns a request that judges each outcome as soon as it is available.
+    fn request<'a>(
         &'a self,
         testbed: &'a Testbed<'a>,
         expansions: &'a [Expansion],
@@ -236,7 +238,7 @@ impl Runner {
         };
         let read = |expanded: &Expanded, outcome: &ScenarioOutcome| {
             let judged = self.judge(&testbed.identity, expanded, outcome);
-            let differs = judged.as_ref().is_ok_and(|judged| judged.status.outcome() == RunStatus::Differs);
+            let differs = judged.as_ref().is_ok_and(|judged| judged.status.run_status() == RunStatus::Differs);
             (judged, differs)
         };
         RunRequest { testbed, wanted: expansions.iter().filter_map(to_run).collect(), read: Box::new(read) }
@@ -263,7 +265,7 @@ impl Runner {
     }
 }
 
-/// What came of a scenario that was run.
+/// The status of a scenario that ran, and how long it took.
 struct JudgedScenario {
     status: Status,
     took: Option<Duration>,
@@ -275,7 +277,7 @@ impl JudgedScenario {
     }
 }
 
-/// What came of each scenario of a task, and why some were not run.
+/// The results of a task, and the error if some scenarios were not run.
 type Ran = (Vec<Result<ScenarioResult, RunnerError>>, Option<LaunchError>);
 
 fn ran(
@@ -300,7 +302,7 @@ fn skipped(reason: &str) -> Status {
     Status::Skipped { reason: reason.to_owned() }
 }
 
-/// How long a scenario took in the guest, if it ended there.
+/// Returns how long a scenario took in the guest, if it finished.
 fn took(outcome: &ScenarioOutcome) -> Option<Duration> {
     match outcome.end {
         ScenarioEnd::Finished { micros } => Some(Duration::from_micros(micros)),
@@ -308,7 +310,7 @@ fn took(outcome: &ScenarioOutcome) -> Option<Duration> {
     }
 }
 
-/// What is said of a scenario on a ground that gave no outcome.
+/// Returns the result of a scenario that has no outcome.
 pub fn unjudged(environment: &Environment, checked: &Checked, status: Status) -> ScenarioResult {
     ScenarioResult {
         environment: environment.clone(),
@@ -319,21 +321,21 @@ pub fn unjudged(environment: &Environment, checked: &Checked, status: Status) ->
     }
 }
 
-/// An error with its sources, in one line of its own before what follows it.
+/// Formats an error with its sources, separated by colons.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
-        let said = inner.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
+        let message = inner.to_string();
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
         }
         source = inner.source();
     }
     text
 }
 
-/// All values, or else all reports.
+/// Returns all values, or an error with all reports.
 fn all<T>(results: Vec<Result<T, Report>>) -> Result<Vec<T>, RunnerError> {
     let mut reports = Vec::new();
     let values = results.into_iter().filter_map(|result| result.map_err(|report| reports.push(report)).ok()).collect();

@@ -1,4 +1,4 @@
-//! Scenarios that were selected to run on kernels, in images: what each ground has to do, and what came of it.
+//! The selected scenarios, kernels and images of a run, and their results.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,15 +31,15 @@ use crate::{
     testbed::Testbed,
 };
 
-/// Why nothing came of what was selected.
+/// Why a selection has no results.
 #[derive(Debug, Error)]
 pub enum SelectionError {
-    /// What scenarios run on is not to be had.
+    /// A kernel, an image or something else that scenarios need is not available.
     #[error(transparent)]
-    Supplies(#[from] ResourcesError),
+    Resources(#[from] ResourcesError),
     /// The scenarios cannot be run.
     #[error(transparent)]
-    Lab(#[from] RunnerError),
+    Runner(#[from] RunnerError),
     /// The scenarios' folder cannot be read.
     #[error(transparent)]
     Suite(#[from] SuiteError),
@@ -49,97 +49,95 @@ pub enum SelectionError {
     /// The host lacks something.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// One image is wanted, and several are named.
-    #[error("`--image` stands for {}; name one", .0.iter().map(ImageName::as_str).collect::<Vec<_>>().join(", "))]
+    /// One image is needed, but several are named.
+    #[error("`--image` matches {}; name one of them", .0.iter().map(ImageName::as_str).collect::<Vec<_>>().join(", "))]
     SeveralImages(Vec<ImageName>),
-    /// No image is named, and none runs by default.
-    #[error("no image has `default = true`")]
+    /// No image is named, and none is a default image.
+    #[error("no image manifest has `default = true`; name an image with `--image`")]
     NoDefaultImage,
-    /// There is no image at all.
-    #[error("there is no image")]
+    /// There is no image.
+    #[error("images/ has no manifest of an image")]
     NoImage,
-    /// A kernel has no outcome to compare with.
-    #[error("{0} never ran, so there is nothing to compare with it")]
+    /// A kernel has no outcomes to compare.
+    #[error("no scenario has run on kernel {0}, so there is nothing to compare")]
     NeverRan(KernelName),
 }
 
 impl SelectionError {
-    /// Whether what was asked for is wrong: options that do not fit together, or a scenario that a kernel does not know.
+    /// Returns whether the request is wrong: options that conflict, or a scenario that uses a name the kernel does not
+    /// know.
     pub fn is_wrong_input(&self) -> bool {
-        matches!(self, Self::Lab(RunnerError::Scenarios(_)) | Self::SeveralImages(_) | Self::NoDefaultImage)
+        matches!(self, Self::Runner(RunnerError::Scenarios(_)) | Self::SeveralImages(_) | Self::NoDefaultImage)
     }
 }
 
-/// What was selected, read and checked; nothing is built or booted yet.
+/// The selected scenarios, kernels and images, read and checked; nothing is built or booted yet.
 #[derive(Debug)]
 pub struct Selection {
-    /// The scenarios' folder.
+    /// Reads and runs the scenarios of a folder.
     pub runner: Runner,
-    /// What the project has to run them on.
+    /// The project's kernels, images and cache.
     pub resources: Resources,
     /// The kernels.
     pub kernels: Vec<KernelName>,
     /// The images.
     pub images: Images,
-    /// The images that run by default.
+    /// The default images.
     pub default_images: Vec<ImageName>,
     /// All images.
     pub all_images: Vec<ImageName>,
     /// The scenarios.
     pub scenarios: Vec<Checked>,
-    /// What their names were matched with.
+    /// The filter that selected the scenarios.
     pub filter: String,
     /// What to do about packages that the host lacks.
     pub mode: Mode,
 }
 
 impl Selection {
-    /// What each ground has to do.
-    fn environment_plans(&self) -> Vec<EnvironmentPlan<'_>> {
+    /// Returns the scenarios to run in each environment.
+    fn plans(&self) -> Vec<EnvironmentPlan<'_>> {
         environments::environment_plans(&self.kernels, &self.images, &self.scenarios)
     }
 
-    /// What came of the scenarios on each ground, findings of one scenario together. A ground that cannot be built or
-    /// booted fails alone: its findings say so. Scenarios of a default image whose packages are gone are skipped.
+    /// Runs the scenarios in each environment and returns the results; those of one scenario are adjacent. If an
+    /// environment cannot be built or booted, only its own scenarios are reported as not run. Scenarios of a
+    /// non-primary default image that can no longer be built are skipped.
     ///
     /// # Errors
-    /// [`SelectionError`] if nothing can be run at all.
+    /// [`SelectionError`] if nothing can be run.
     pub fn results(&self) -> Result<Vec<ScenarioResult>, SelectionError> {
-        let environment_plans = self.environment_plans();
-        let gone = self.prepare(&environment_plans)?;
+        let plans = self.plans();
+        let gone = self.prepare(&plans)?;
         let mut results: Vec<ScenarioResult> = Vec::new();
         let mut built: Vec<(Testbed<'_>, &EnvironmentPlan<'_>)> = Vec::new();
-        for environment_plan in &environment_plans {
-            match gone.get(&environment_plan.environment.image) {
-                Some(reason) => results.extend(unjudged(environment_plan, &Status::Skipped { reason: reason.clone() })),
-                None => match self.testbed(&environment_plan.environment) {
-                    Ok(testbed) => built.push((testbed, environment_plan)),
+        for plan in &plans {
+            match gone.get(&plan.environment.image) {
+                Some(reason) => results.extend(unjudged(plan, &Status::Skipped { reason: reason.clone() })),
+                None => match self.testbed(&plan.environment) {
+                    Ok(testbed) => built.push((testbed, plan)),
                     Err(error) => {
-                        let cause = self.cannot_build(&environment_plan.environment.kernel, &error);
-                        results.extend(unjudged(environment_plan, &Status::NotRun { cause }));
+                        let cause = self.cannot_build(&plan.environment.kernel, &error);
+                        results.extend(unjudged(plan, &Status::NotRun { cause }));
                     }
                 },
             }
         }
-        // Before, for what an interrupted run leaves; afterwards, with the objects that its scenarios loaded.
+        // Before the run, in case it is interrupted; afterwards again, to add the objects that the scenarios loaded.
         built.iter().try_for_each(|(testbed, _)| self.resources.remember(testbed))?;
-        let tasks: Vec<EnvironmentTask<'_>> =
-            built.iter().map(|(testbed, environment_plan)| task(testbed, environment_plan)).collect();
+        let tasks: Vec<EnvironmentTask<'_>> = built.iter().map(|(testbed, plan)| task(testbed, plan)).collect();
         results.extend(self.runner.results_of(&tasks)?);
         built.iter().try_for_each(|(testbed, _)| self.resources.remember(testbed))?;
         Ok(sorted(results))
     }
 
-    /// Sees to what the grounds have in common, images included; why there are not those that are gone.
-    fn prepare(
-        &self,
-        environment_plans: &[EnvironmentPlan<'_>],
-    ) -> Result<BTreeMap<ImageName, String>, SelectionError> {
-        let environments: Vec<Environment> =
-            environment_plans.iter().map(|environment_plan| environment_plan.environment.clone()).collect();
-        let (here, vms): (Vec<Environment>, Vec<Environment>) =
+    /// Prepares what the environments share, including images. Returns the images that can no longer be built, each
+    /// with the reason.
+    fn prepare(&self, plans: &[EnvironmentPlan<'_>]) -> Result<BTreeMap<ImageName, String>, SelectionError> {
+        let environments: Vec<Environment> = plans.iter().map(|plan| plan.environment.clone()).collect();
+        let (host, vms): (Vec<Environment>, Vec<Environment>) =
             environments.into_iter().partition(|environment| is_running(&environment.kernel));
-        if !here.is_empty() {
+        if !host.is_empty() {
             prepare_host(&[Purpose::GuestProgram, Purpose::Objects], self.mode, self.resources.progress())?;
         }
         let mut gone = BTreeMap::new();
@@ -152,8 +150,8 @@ impl Selection {
         for image in images {
             match self.resources.build_image(&image) {
                 Ok(_) => {}
-                Err(error) if error.is_gone() && self.can_do_without(&image) => {
-                    let reason = format!("image {image} cannot be made: {}", scenario_runner::chain(&error));
+                Err(error) if error.is_gone() && self.is_dispensable(&image) => {
+                    let reason = format!("image {image} cannot be built: {}", scenario_runner::chain(&error));
                     self.resources.progress().note(&reason);
                     gone.insert(image, reason);
                 }
@@ -163,34 +161,32 @@ impl Selection {
         Ok(gone)
     }
 
-    /// Whether nobody named this image, and other scenarios run without it.
-    fn can_do_without(&self, image: &ImageName) -> bool {
+    /// Returns whether scenarios of this image may be skipped: the image was not named, and is not the first default
+    /// image.
+    fn is_dispensable(&self, image: &ImageName) -> bool {
         matches!(&self.images, Images::Meant(images) if images.first() != Some(image))
     }
 
-    /// What the store knows of the scenarios on each ground, findings of one scenario together. Nothing is built or booted;
-    /// what was not run is among them as such.
+    /// Returns the stored results of the scenarios in each environment; those of one scenario are adjacent. Builds and
+    /// boots nothing. A scenario without a stored outcome is reported as not run.
     ///
     /// # Errors
     /// [`SelectionError`] if the store or a snapshot cannot be read.
     pub fn known_results(&self) -> Result<Vec<ScenarioResult>, SelectionError> {
         let mut results: Vec<ScenarioResult> = Vec::new();
-        for environment_plan in self.environment_plans() {
-            let image = &environment_plan.environment.image;
-            let nothing = format!("the store knows nothing of it with image {image}; run it, or merge a store");
-            match self.identity(&environment_plan.environment)? {
+        for plan in self.plans() {
+            let image = &plan.environment.image;
+            let missing =
+                format!("no stored result with image {image}; run the scenario, or merge a store that has one");
+            match self.identity(&plan.environment)? {
                 Some(identity) => {
-                    results.extend(self.runner.stored_results(
-                        self.resources.store(),
-                        &identity,
-                        &environment_plan.scenarios,
-                    )?);
+                    results.extend(self.runner.stored_results(self.resources.store(), &identity, &plan.scenarios)?);
                 }
-                // A run that could not make the image has left nothing, and was no failure.
-                None if self.can_do_without(image) => {
-                    results.extend(unjudged(&environment_plan, &Status::Skipped { reason: nothing }));
+                // A run that could not build the image stored nothing; that was no failure.
+                None if self.is_dispensable(image) => {
+                    results.extend(unjudged(&plan, &Status::Skipped { reason: missing }));
                 }
-                None => results.extend(unjudged(&environment_plan, &Status::NotRun { cause: nothing.into() })),
+                None => results.extend(unjudged(&plan, &Status::NotRun { cause: missing.into() })),
             }
         }
         Ok(sorted(results))
@@ -202,10 +198,10 @@ impl Selection {
         cause.into()
     }
 
-    /// Runs the scenarios and compares what came of them on two of the kernels.
+    /// Runs the scenarios and compares their results on two of the kernels.
     ///
     /// # Errors
-    /// [`SelectionError`] if nothing can be run, or if one of the kernels never ran.
+    /// [`SelectionError`] if nothing can be run, or if a kernel has no outcomes.
     pub fn difference(&self, before: &KernelName, after: &KernelName) -> Result<Difference, SelectionError> {
         let results = self.results()?;
         let identity = |kernel: &KernelName| {
@@ -216,8 +212,8 @@ impl Selection {
         Ok(Difference::of([&side(&one), &side(&other)], &results, self.runner.reasons(), &own))
     }
 
-    /// Which snapshots of kernels' and images' own have no reason and which reasons apply no more, as far as the selected
-    /// scenarios are concerned.
+    /// Returns the snapshots of single kernels and images that have no recorded difference, and the recorded
+    /// differences that no longer apply, for the selected scenarios.
     ///
     /// # Errors
     /// [`RunnerError`] if a folder cannot be read.
@@ -225,29 +221,29 @@ impl Selection {
         self.runner.reason_complaints(self.scenarios.iter().map(Checked::name))
     }
 
-    /// Who answered last by the names of this ground; `None` if nobody did. After [`Self::findings`] that is who answered
-    /// there.
+    /// Returns the identity that last ran under the names of this environment, if any. After [`Self::results`], it is
+    /// the identity that ran.
     fn identity(&self, environment: &Environment) -> Result<Option<Identity>, StoreError> {
         self.resources.store().recall(&environment.kernel, &environment.image)
     }
 
-    /// Who answered last by the name of this kernel with any image of the run.
+    /// Returns the identity that last ran under the name of this kernel, with any image of the run.
     fn identity_of_kernel(&self, kernel: &KernelName) -> Result<Option<Identity>, StoreError> {
         let ours = self.environments().into_iter().filter(|environment| &environment.kernel == kernel);
         ours.map(|environment| self.identity(&environment)).find_map(Result::transpose).transpose()
     }
 
-    /// The grounds of the run.
+    /// Returns the environments of the run.
     pub fn environments(&self) -> Vec<Environment> {
-        self.environment_plans().into_iter().map(|environment_plan| environment_plan.environment).collect()
+        self.plans().into_iter().map(|plan| plan.environment).collect()
     }
 
-    /// What they are called.
+    /// Returns how the environments are named.
     pub fn naming(&self) -> Naming {
         Naming::of(&self.environments())
     }
 
-    /// These findings with what they were found on.
+    /// Returns a report's contents: these results and the environments.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
@@ -265,10 +261,10 @@ impl Selection {
         if is_running(kernel) { self.resources.running() } else { self.resources.build(kernel, image) }
     }
 
-    /// The one image of a verb that takes no more: the one that was named, or the first default one.
+    /// Returns the image of a command that uses a single one: the named image, or the first default image.
     ///
     /// # Errors
-    /// [`SelectionError`] if several were named, or none is a default one.
+    /// [`SelectionError`] if several images were named, or there is no default image.
     pub fn one_image(&self) -> Result<&ImageName, SelectionError> {
         match &self.images {
             Images::Meant(images) => images.first().ok_or(SelectionError::NoDefaultImage),
@@ -279,15 +275,15 @@ impl Selection {
         }
     }
 
-    /// Refuses several images where each scenario is to have one.
+    /// Errors if several images were named, for a command that runs each scenario in one image.
     ///
     /// # Errors
-    /// [`SelectionError::SeveralImages`] if there are.
+    /// [`SelectionError::SeveralImages`] if several were named.
     pub fn refuse_several_images(&self) -> Result<(), SelectionError> {
         if matches!(self.images, Images::Named(_)) { self.one_image().map(drop) } else { Ok(()) }
     }
 
-    /// Whether the running kernel is among the kernels.
+    /// Returns whether the running kernel is one of the kernels (host mode).
     pub fn has_running_kernel(&self) -> bool {
         self.kernels.iter().any(is_running)
     }
@@ -295,26 +291,27 @@ impl Selection {
     /// Makes sure that the host can build and boot kernels.
     ///
     /// # Errors
-    /// [`HostError`] if it lacks something.
+    /// [`HostError`] if the host lacks something.
     pub fn prepare_host(&self) -> Result<(), HostError> {
         prepare_host(&Purpose::ALL, self.mode, self.resources.progress())
     }
 
-    /// Whether these are all scenarios of the project.
+    /// Returns whether these are all scenarios of the project.
     pub fn is_whole_suite(&self) -> bool {
         self.scenarios.len() == self.runner.suite().names().count()
             && self.runner.suite().folder() == self.resources.project().scenarios()
     }
 
-    /// Scenarios whose names are like what nothing matches.
+    /// Returns scenarios whose names are similar to a filter that matches none.
     pub fn similar(&self) -> Vec<&ScenarioName> {
         similar_scenarios(&self.filter, self.runner.suite().names())
     }
 
-    /// The first image a scenario is meant for, whose verdicts its shared snapshots are: a default one if it can be.
+    /// Returns the image whose verdicts are the scenario's shared snapshot: the first one it is meant for, preferably a
+    /// default image.
     ///
     /// # Errors
-    /// [`SelectionError::NoImage`] if there is none.
+    /// [`SelectionError::NoImage`] if there is no image.
     pub fn first_image(&self, scenario: &ScenarioName) -> Result<ImageName, SelectionError> {
         let checked = self.scenarios.iter().find(|checked| checked.name() == scenario);
         let first =
@@ -322,7 +319,7 @@ impl Selection {
         first.or(self.all_images.first()).cloned().ok_or(SelectionError::NoImage)
     }
 
-    /// A path as it is written into files: from the project's folder, if it is in it.
+    /// Returns a path as it is written into files: relative to the project's folder, if it is inside.
     pub fn shown_path(&self, path: &Path) -> String {
         path.strip_prefix(self.resources.project().root()).unwrap_or(path).display().to_string()
     }
@@ -332,17 +329,13 @@ fn is_running(kernel: &KernelName) -> bool {
     kernel.as_str() == running::NAME
 }
 
-fn task<'a>(testbed: &'a Testbed<'a>, environment_plan: &EnvironmentPlan<'a>) -> EnvironmentTask<'a> {
-    EnvironmentTask { testbed, scenarios: environment_plan.scenarios.clone() }
+fn task<'a>(testbed: &'a Testbed<'a>, plan: &EnvironmentPlan<'a>) -> EnvironmentTask<'a> {
+    EnvironmentTask { testbed, scenarios: plan.scenarios.clone() }
 }
 
-/// The same is said of all that a ground has to do.
-fn unjudged(environment_plan: &EnvironmentPlan<'_>, status: &Status) -> Vec<ScenarioResult> {
-    environment_plan
-        .scenarios
-        .iter()
-        .map(|checked| scenario_runner::unjudged(&environment_plan.environment, checked, status.clone()))
-        .collect()
+/// Gives all scenarios of an environment the same status.
+fn unjudged(plan: &EnvironmentPlan<'_>, status: &Status) -> Vec<ScenarioResult> {
+    plan.scenarios.iter().map(|checked| scenario_runner::unjudged(&plan.environment, checked, status.clone())).collect()
 }
 
 fn sorted(mut results: Vec<ScenarioResult>) -> Vec<ScenarioResult> {

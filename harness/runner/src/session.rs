@@ -1,8 +1,9 @@
-//! Carries out a plan: boots a guest, follows the record it writes, and boots another for what a dead one left undone.
+//! Sessions: carries out a plan. Boots a guest, follows the record that it writes, and boots another guest for the
+//! scenarios that a dead one left.
 //!
-//! The guest's own record in the shared folder is the only source of results. What the VM layer tells is used for two
-//! things: to see that the guest is dead, and to keep its last words. Whatever a guest does, a scenario ends in exactly
-//! one [`ScenarioOutcome`], or the session ends in a [`SessionError`], which is never a verdict.
+//! The guest's record in the shared folder is the only source of results. Events of the VM layer serve two purposes: to
+//! notice that the guest is dead, and to keep the end of its console. Whatever a guest does, each scenario gets exactly
+//! one [`ScenarioOutcome`], or the session ends with a [`SessionError`], which is never a verdict.
 
 mod deadline;
 mod error;
@@ -31,27 +32,26 @@ pub use record_checker::ProtocolViolation;
 use follow::{Death, Ending, follow};
 use record_checker::RecordChecker;
 
-/// How many VMs in a row may die on the host's side before their guests did anything. `vmtest` gives up on a guest that
-/// is slow to answer, and on a busy host any may be.
-const STILLBIRTHS: u32 = 3;
+/// How many VMs in a row the host may lose before their guests started. `vmtest` gives up on a guest that answers
+/// slowly, and on a busy host any guest may.
+const MOST_EARLY_LOSSES: u32 = 3;
 
-/// What a session came to.
+/// The result of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// One for each scenario of the plan, in its order.
+    /// One outcome for each scenario of the plan, in its order.
     pub outcomes: Vec<ScenarioOutcome>,
-    /// Each VM that was needed.
+    /// The times of each VM that was used.
     pub vms: Vec<VmTimes>,
 }
 
-/// Carries out a plan on a machine, in as many VMs as it takes.
+/// Carries out a plan on a machine, with as many VMs as necessary.
 ///
-/// Every VM brings at least one scenario to its outcome, or ends the session, or is one of few that the host failed to
-/// boot, so this ends.
+/// Every VM completes at least one scenario, or ends the session, or is one of the few that the host may lose, so this
+/// terminates.
 ///
 /// # Errors
-/// [`SessionError`] if no guest can be brought to run the scenarios; outcomes reached until then were told by
-/// [`Notice::Ended`] alone.
+/// [`SessionError`] if no guest runs the scenarios. Outcomes before the error are reported only by [`Notice::Ended`].
 pub fn run(
     plan: &Plan,
     machine: &dyn Machine,
@@ -63,47 +63,47 @@ pub fn run(
         return Err(SessionError::Format(plan.format));
     }
     let mut session = Session { outcomes: Vec::new(), vms: Vec::new() };
-    let mut stillbirths = 0;
+    let mut early_losses = 0;
     while session.outcomes.len() < plan.scenarios.len() {
         let rest = Plan { scenarios: plan.scenarios[session.outcomes.len()..].to_vec(), ..plan.clone() };
         let vm = u32::try_from(session.vms.len() + 1).unwrap_or(u32::MAX);
         watch(Notice::Booting { vm });
         let guest = GuestFolder::create(&folder.path().join(format!("vm-{vm}")), &rest)?;
-        let mut account = RecordChecker::new(&rest);
-        let (ending, times) = follow(machine, &guest, &mut account, deadlines, watch)?;
+        let mut checker = RecordChecker::new(&rest);
+        let (ending, times) = follow(machine, &guest, &mut checker, deadlines, watch)?;
         session.vms.push(times);
-        stillbirths = if is_stillborn(&ending, &account) { stillbirths + 1 } else { 0 };
+        early_losses = if is_lost_early(&ending, &checker) { early_losses + 1 } else { 0 };
         if let Ending::Dead { how, .. } = &ending
-            && (1..STILLBIRTHS).contains(&stillbirths)
+            && (1..MOST_EARLY_LOSSES).contains(&early_losses)
         {
-            watch(Notice::Stillborn { how });
+            watch(Notice::LostEarly { how });
             continue;
         }
-        let charged = settle(ending, &mut account)?;
+        let charged = settle(ending, &mut checker)?;
         charged.iter().for_each(|outcome| watch(Notice::Ended(outcome)));
-        session.outcomes.extend(account.into_outcomes());
+        session.outcomes.extend(checker.into_outcomes());
     }
     Ok(session)
 }
 
-/// Whether a VM was lost by the host before its guest started a scenario.
-fn is_stillborn(ending: &Ending, account: &RecordChecker<'_>) -> bool {
-    matches!(ending, Ending::Dead { by: Death::Host, .. }) && !account.has_begun()
+/// Returns whether the host lost a VM before its guest started a scenario.
+fn is_lost_early(ending: &Ending, checker: &RecordChecker<'_>) -> bool {
+    matches!(ending, Ending::Dead { by: Death::Host, .. }) && !checker.has_begun()
 }
 
-/// Charges the end of a VM to the scenario it ran; returns that scenario's outcome, if there is one.
-fn settle(ending: Ending, account: &mut RecordChecker<'_>) -> Result<Option<ScenarioOutcome>, SessionError> {
+/// Charges the end of a VM to the running scenario; returns that scenario's outcome, if there is one.
+fn settle(ending: Ending, checker: &mut RecordChecker<'_>) -> Result<Option<ScenarioOutcome>, SessionError> {
     match ending {
         Ending::Complete => Ok(None),
         Ending::Refused(message) => Err(SessionError::Refused(message)),
-        Ending::GaveUp(message) => Ok(account.fault(format!("the guest gave up: {message}"))),
-        Ending::Lied(lie) => match account.fault(format!("the guest's record cannot be trusted: {lie}")) {
+        Ending::GaveUp(message) => Ok(checker.fault(format!("the guest gave up: {message}"))),
+        Ending::Violation(violation) => match checker.fault(format!("invalid guest record: {violation}")) {
             Some(outcome) => Ok(Some(outcome)),
-            None => Err(SessionError::Untrusted(lie)),
+            None => Err(SessionError::Untrusted(violation)),
         },
-        Ending::Dead { how, console, .. } => match account.crash(how.clone(), console.clone()) {
+        Ending::Dead { how, console, .. } => match checker.crash(how.clone(), console.clone()) {
             Some(outcome) => Ok(Some(outcome)),
-            None if account.has_outcomes() => Ok(None),
+            None if checker.has_outcomes() => Ok(None),
             None => Err(SessionError::NothingStarted { how, console }),
         },
     }

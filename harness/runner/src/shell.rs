@@ -1,4 +1,4 @@
-//! A shell for a person in the VM that scenarios run in.
+//! An interactive shell in a VM.
 
 use std::io::{self, IsTerminal};
 
@@ -14,13 +14,13 @@ use crate::{
 /// Why there is no shell.
 #[derive(Debug, Error)]
 pub enum ShellError {
-    /// Nobody could type into it.
+    /// The standard input is not a terminal.
     #[error(
-        "a shell needs a terminal, and the standard input is none; to run scenarios, use `{} run`",
+        "a shell needs a terminal, but the standard input is not one; to run scenarios, use `{} run`",
         harness_program::NAME
     )]
     NoTerminal,
-    /// VMs cannot be had.
+    /// VMs cannot be run.
     #[error(transparent)]
     Launch(#[from] LaunchError),
     /// The VM did not run.
@@ -28,15 +28,15 @@ pub enum ShellError {
     Vm(#[from] VmError),
 }
 
-/// Keeps the kernel from writing over what the person types, short of trouble.
+/// Suppresses kernel messages, except errors, so that they do not disturb the shell.
 const QUIET: &str = "loglevel=3";
 
 /// Boots the testbed's kernel and image, gives the terminal to a shell there, and returns when the VM has ended.
 ///
-/// The shell is full root in the initial namespaces of a private copy of the image; nothing it does outlives it.
+/// The shell is full root in the initial namespaces of a private copy of the image; its changes are discarded.
 ///
 /// # Errors
-/// [`ShellError`] if there is no terminal or the VM cannot be had.
+/// [`ShellError`] if there is no terminal or the VM cannot be run.
 pub fn open(testbed: &Testbed<'_>) -> Result<(), ShellError> {
     if !io::stdin().is_terminal() {
         return Err(ShellError::NoTerminal);

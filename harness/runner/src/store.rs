@@ -1,8 +1,8 @@
-//! What VMs answered, kept between runs.
+//! The outcome store: outcomes of earlier runs.
 //!
-//! An outcome is a file named by a digest of everything it depends on: kernel, image, guest program and the scenario's
-//! plan. Judging reads it; only a miss boots a VM. Crashes and faults are kept for the run that saw them, so that each
-//! process of that run sees the same, and tried again in the next.
+//! Each outcome is a file named by a digest of everything it depends on: kernel, image, guest program and the
+//! scenario's plan. Only a scenario without a stored outcome boots a VM. Crashes and faults are reused only within the
+//! run that recorded them, so that all processes of that run see the same; a later run tries them again.
 
 use std::{
     env, fs, io,
@@ -26,17 +26,17 @@ use thiserror::Error;
 use crate::identity::Artefacts;
 pub use merge::{Conflict, MergeError, Merged, Refusal};
 
-/// Why an outcome cannot be read or kept.
+/// Why the store cannot be used.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// A folder or file of the store is out of reach.
-    #[error("cannot {action} {}; free space or name another folder with BPF_TOKEN_HARNESS_CACHE", path.display())]
+    /// A folder or file of the store cannot be read or written.
+    #[error("cannot {action} {}; free disk space, or set BPF_TOKEN_HARNESS_CACHE to another folder", path.display())]
     Io {
-        /// What was tried.
+        /// The failed action.
         action: &'static str,
-        /// On which path.
+        /// The path.
         path: PathBuf,
-        /// Why it failed.
+        /// The reason.
         source: io::Error,
     },
 }
@@ -48,13 +48,13 @@ impl StoreError {
     }
 }
 
-/// Identifies one run of the tests over all its processes.
+/// Identifies a run, over all its processes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(String);
 
 impl RunId {
-    /// The run this process is part of: nextest's run if it started us, else one of our own.
+    /// Returns the run of this process: nextest's run if nextest started it, otherwise a new one.
     pub fn current() -> Self {
         Self(env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -62,18 +62,18 @@ impl RunId {
         }))
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Which kept outcomes are believed.
+/// Which stored outcomes are reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
     /// Those of any run.
     Any,
-    /// Those of the current run.
+    /// Only those of the current run.
     ThisRun,
 }
 
@@ -85,7 +85,7 @@ pub struct Store {
     freshness: Freshness,
 }
 
-/// What an outcome is kept by: a digest of everything it depends on.
+/// The key of an outcome: a digest of everything it depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     scenario: ScenarioName,
@@ -93,7 +93,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// That of this scenario with these artefacts.
+    /// Returns the key of this scenario with these artefacts.
     pub fn of(artefacts: &Artefacts, scenario: &plan::Scenario) -> Self {
         let mut digest = Sha256::new();
         let Artefacts { kernel, image, guest, machine } = artefacts;
@@ -107,17 +107,18 @@ impl Key {
     }
 }
 
-/// An outcome that was kept.
+/// A stored outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// It.
+    /// The outcome.
     pub outcome: ScenarioOutcome,
-    /// Whether it stands for a run of its own now: it is of this run, or finished in one that is fresh enough.
-    pub is_believed: bool,
+    /// Whether it is reused instead of running the scenario: it is of this run, or it finished in an earlier run that
+    /// is recent enough for the [`Freshness`].
+    pub is_reusable: bool,
 }
 
 impl Stored {
-    /// How long the scenario took, in microseconds, if it finished.
+    /// Returns how long the scenario took, in microseconds, if it finished.
     pub(crate) fn micros(&self) -> Option<u64> {
         match self.outcome.end {
             ScenarioEnd::Finished { micros } => Some(micros),
@@ -125,9 +126,9 @@ impl Stored {
         }
     }
 
-    /// The outcome, if it is believed.
-    pub(crate) fn believed(self) -> Option<ScenarioOutcome> {
-        self.is_believed.then_some(self.outcome)
+    /// Returns the outcome, if it may be reused.
+    pub(crate) fn reusable(self) -> Option<ScenarioOutcome> {
+        self.is_reusable.then_some(self.outcome)
     }
 }
 
@@ -135,41 +136,41 @@ impl Stored {
 #[serde(deny_unknown_fields)]
 struct Kept {
     run: RunId,
-    /// On which kernel, for people; `None` in what was kept before this was written down.
+    /// The kernel's name, for people; `None` in outcomes stored before this key existed.
     #[serde(default)]
     kernel: Option<KernelName>,
-    /// When, in seconds since 1970; 0 if that was not written down.
+    /// When it was stored, in seconds since 1970; 0 if unknown.
     #[serde(default)]
     at: u64,
     outcome: ScenarioOutcome,
 }
 
-/// The time, in seconds since 1970.
+/// Returns the time, in seconds since 1970.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 impl Store {
-    /// The store in this folder, which is made when the first outcome is kept.
+    /// Opens the store in this folder, which is created when the first outcome is stored.
     pub fn new(root: PathBuf, run: RunId, freshness: Freshness) -> Self {
         Self { root, run, freshness }
     }
 
-    /// What a VM answered last to what this key stands for, in whichever run: crashes and faults, too.
+    /// Returns the latest outcome with this key, of any run, including crashes and faults.
     ///
-    /// An unreadable or damaged file counts as a miss: it is overwritten by the next outcome.
+    /// An unreadable or damaged file counts as missing; the next outcome overwrites it.
     pub fn look_up(&self, key: &Key) -> Option<Stored> {
         let text = fs::read(self.path(key)).ok()?;
         let kept: Kept = serde_json::from_slice(&text).ok()?;
-        let is_believed = kept.run == self.run
+        let is_reusable = kept.run == self.run
             || (self.freshness == Freshness::Any && matches!(kept.outcome.end, ScenarioEnd::Finished { .. }));
-        (kept.outcome.scenario == key.scenario).then_some(Stored { outcome: kept.outcome, is_believed })
+        (kept.outcome.scenario == key.scenario).then_some(Stored { outcome: kept.outcome, is_reusable })
     }
 
-    /// Keeps what a VM of this kernel answered; a reader sees the old outcome or the new one, never half of one.
+    /// Stores an outcome of this kernel. A reader sees the old outcome or the new one, never part of one.
     ///
     /// # Errors
-    /// [`StoreError`] if the folder cannot be made or the file cannot be written.
+    /// [`StoreError`] if the folder cannot be created or the file cannot be written.
     pub fn keep(&self, kernel: &KernelName, key: &Key, outcome: &ScenarioOutcome) -> Result<(), StoreError> {
         let (run, kernel) = (self.run.clone(), Some(kernel.clone()));
         let kept = Kept { run, kernel, at: now(), outcome: outcome.clone() };
@@ -181,11 +182,11 @@ impl Store {
     }
 }
 
-/// Writes a file of the store: it is replaced as a whole or not at all.
+/// Writes a file of the store, atomically.
 fn write(path: &Path, contents: &impl Serialize) -> Result<(), StoreError> {
     let folder = path.parent().unwrap_or(path);
-    fs::create_dir_all(folder).map_err(StoreError::of("make the folder", folder))?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(StoreError::of("make a file in", folder))?;
+    fs::create_dir_all(folder).map_err(StoreError::of("create the folder", folder))?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(StoreError::of("create a file in", folder))?;
     serde_json::to_writer(&mut file, contents).map_err(io::Error::from).map_err(StoreError::of("write", path))?;
     file.persist(path).map_err(|error| error.error).map_err(StoreError::of("write", path))?;
     Ok(())
@@ -209,13 +210,13 @@ mod tests {
         plan::Scenario { name: "a/b".parse().unwrap(), deadline_ms, sysctls, lsm, lockdown: None, own_vm: false, cases }
     }
 
-    /// The key of a scenario with this deadline.
+    /// Returns the key of a scenario with this deadline.
     fn key(deadline_ms: u64) -> Key {
         Key::of(&artefacts(), &scenario(deadline_ms))
     }
 
     fn load(store: &Store, key: &Key) -> Option<ScenarioOutcome> {
-        store.look_up(key)?.believed()
+        store.look_up(key)?.reusable()
     }
 
     fn outcome(end: ScenarioEnd) -> ScenarioOutcome {
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_is_found_by_what_it_depends_on() {
+    fn an_outcome_is_found_by_everything_it_depends_on() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path(), "1", Freshness::Any);
         assert_eq!(load(&store, &key(1)), None);
@@ -243,13 +244,13 @@ mod tests {
     }
 
     #[test]
-    fn a_later_run_believes_finished_outcomes_unless_it_wants_fresh_ones() {
+    fn a_later_run_reuses_finished_outcomes_unless_it_wants_fresh_ones() {
         let folder = tempfile::tempdir().unwrap();
         store(folder.path(), "1", Freshness::Any).keep(&kernel(), &key(1), &finished()).unwrap();
-        let believed = |run, freshness| load(&store(folder.path(), run, freshness), &key(1));
-        assert_eq!(believed("2", Freshness::Any), Some(finished()));
-        assert_eq!(believed("2", Freshness::ThisRun), None);
-        assert_eq!(believed("1", Freshness::ThisRun), Some(finished()));
+        let reused = |run, freshness| load(&store(folder.path(), run, freshness), &key(1));
+        assert_eq!(reused("2", Freshness::Any), Some(finished()));
+        assert_eq!(reused("2", Freshness::ThisRun), None);
+        assert_eq!(reused("1", Freshness::ThisRun), Some(finished()));
     }
 
     #[test]
@@ -259,20 +260,16 @@ mod tests {
         let fault = outcome(ScenarioEnd::Fault { message: "no".into() });
         for bad in [crash, fault] {
             store(folder.path(), "1", Freshness::Any).keep(&kernel(), &key(1), &bad).unwrap();
-            let believed = |run| load(&store(folder.path(), run, Freshness::Any), &key(1));
-            assert_eq!(believed("1"), Some(bad));
-            assert_eq!(believed("2"), None);
+            let reused = |run| load(&store(folder.path(), run, Freshness::Any), &key(1));
+            assert_eq!(reused("1"), Some(bad));
+            assert_eq!(reused("2"), None);
             let later = store(folder.path(), "2", Freshness::ThisRun);
-            assert_eq!(
-                later.look_up(&key(1)).map(|kept| kept.outcome),
-                believed("1"),
-                "a report tells of it all the same"
-            );
+            assert_eq!(later.look_up(&key(1)).map(|kept| kept.outcome), reused("1"), "a report still shows it");
         }
     }
 
     #[test]
-    fn damage_is_a_miss_and_is_repaired() {
+    fn a_damaged_file_counts_as_missing_and_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path(), "1", Freshness::Any);
         store.keep(&kernel(), &key(1), &finished()).unwrap();
@@ -288,6 +285,7 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, b"").unwrap();
         let error = store(&file, "1", Freshness::Any).keep(&kernel(), &key(1), &finished()).unwrap_err();
-        assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+        let message = error.to_string().replace(folder.path().to_str().unwrap(), "FOLDER");
+        insta::assert_snapshot!(message.replace(&format!("file/{}", &key(1).digest[..2]), "file/DIGEST"), @r"cannot create the folder FOLDER/file/DIGEST; free disk space, or set BPF_TOKEN_HARNESS_CACHE to another folder");
     }
 }

@@ -1,4 +1,4 @@
-//! The scenario files of a folder, read and checked, and the snapshots beside them.
+//! The scenario files of a folder, and the snapshots beside them.
 
 use std::{
     collections::BTreeMap,
@@ -28,33 +28,33 @@ pub enum SuiteError {
     /// A folder or a file cannot be read.
     #[error("cannot read {}", path.display())]
     Io {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// A file whose path gives no scenario name.
+    /// A file's path does not make a valid scenario name.
     #[error("{}: {reason}; rename the file", path.display())]
     Name {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A filter that is no glob.
-    #[error("--filter `{pattern}` is no glob: {source}")]
+    /// A filter is not a valid glob.
+    #[error("--filter `{pattern}` is not a valid glob: {source}")]
     Filter {
-        /// As it was given.
+        /// The filter.
         pattern: String,
-        /// What is wrong with it.
+        /// The error.
         source: glob::PatternError,
     },
-    /// A snapshot file that cannot be understood.
-    #[error("{}: {source}; remove it and record it anew with `{name} bless`", path.display(), name = harness_program::NAME)]
+    /// A snapshot file is malformed.
+    #[error("{}: {source}; remove the file and record it again with `{name} bless`", path.display(), name = harness_program::NAME)]
     Snapshot {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error.
         source: render::NoHeader,
     },
 }
@@ -72,11 +72,11 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// Finds the scenario files (`*.toml`) below a folder; hidden files and folders are passed over, links not followed.
-    /// The file of reasons at the top ([`reasons::FILE_NAME`]) is no scenario.
+    /// Finds the scenario files (`*.toml`) below a folder. Hidden files and folders are ignored, and links are not
+    /// followed. The file of recorded differences at the top ([`reasons::FILE_NAME`]) is not a scenario.
     ///
     /// # Errors
-    /// [`SuiteError`] if a folder cannot be read or a file's path makes no name.
+    /// [`SuiteError`] if a folder cannot be read or a file's path is not a valid name.
     pub fn find(folder: &Path) -> Result<Self, SuiteError> {
         let mut files = BTreeMap::new();
         let reasons = folder.join(reasons::FILE_NAME);
@@ -92,20 +92,20 @@ impl Suite {
         Ok(Self { folder: folder.to_owned(), files })
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The names of all scenarios.
+    /// Returns the names of all scenarios.
     pub fn names(&self) -> impl Iterator<Item = &ScenarioName> {
         self.files.keys()
     }
 
-    /// The names that match a glob such as `token/*`; `*` also matches `/`.
+    /// Returns the names that match a glob such as `token/*`; `*` also matches `/`.
     ///
     /// # Errors
-    /// [`SuiteError::Filter`] if it is no glob.
+    /// [`SuiteError::Filter`] if the pattern is not a glob.
     pub fn select(&self, pattern: &str) -> Result<Vec<ScenarioName>, SuiteError> {
         let glob =
             glob::Pattern::new(pattern).map_err(|source| SuiteError::Filter { pattern: pattern.to_owned(), source })?;
@@ -115,7 +115,7 @@ impl Suite {
     /// Reads and checks one scenario file.
     ///
     /// # Errors
-    /// The outer error if the file cannot be read, the inner one with everything that is wrong with its text.
+    /// The outer error if the file cannot be read, the inner one with every error in its text.
     ///
     /// # Panics
     /// If the name is not one of [`Suite::names`].
@@ -123,14 +123,14 @@ impl Suite {
         let path = &self.files[name];
         let bytes = file::read(path, limits::MOST_BYTES as u64).map_err(io_error(path))?;
         let parsed = parse_bytes(&path.display().to_string(), name.clone(), &bytes);
-        let beside = |unit: &str| unit_files::assignments(&path.with_file_name(unit), known);
-        Ok(parsed.and_then(|file| file.with_unit_file(beside)).and_then(|file| check(&file, known)))
+        let unit_file = |unit: &str| unit_files::assignments(&path.with_file_name(unit), known);
+        Ok(parsed.and_then(|file| file.with_unit_file(unit_file)).and_then(|file| check(&file, known)))
     }
 
-    /// The snapshots recorded for a scenario.
+    /// Reads the snapshots of a scenario.
     ///
     /// # Errors
-    /// [`SuiteError`] if one cannot be read or understood.
+    /// [`SuiteError`] if one cannot be read or is malformed.
     ///
     /// # Panics
     /// If the name is not one of [`Suite::names`].
@@ -149,15 +149,15 @@ impl Suite {
         Ok(recorded)
     }
 
-    /// Where the reasons are kept for which kernels differ.
+    /// Returns the path of the recorded differences.
     pub fn reasons_path(&self) -> PathBuf {
         self.folder.join(reasons::FILE_NAME)
     }
 
-    /// The reasons for which kernels differ; none if there is no such file.
+    /// Reads the recorded differences; none if there is no such file.
     ///
     /// # Errors
-    /// The outer error if the file cannot be read, the inner one with everything that is wrong with its text.
+    /// The outer error if the file cannot be read, the inner one with every error in its text.
     pub fn reasons(&self) -> Result<Result<Reasons, Report>, SuiteError> {
         let path = self.reasons_path();
         let label = path.display().to_string();
@@ -168,7 +168,7 @@ impl Suite {
         }
     }
 
-    /// Which kernels and images have snapshots of their own, by their files' names.
+    /// Finds which kernels and images have snapshots of their own, by file names.
     ///
     /// # Errors
     /// [`SuiteError`] if a folder cannot be read.
@@ -185,7 +185,7 @@ impl Suite {
         Ok(own)
     }
 
-    /// Where the snapshot of this scenario is kept that is this owner's.
+    /// Returns the path of this owner's snapshot of a scenario.
     ///
     /// # Panics
     /// If the name is not one of [`Suite::names`].
@@ -194,7 +194,7 @@ impl Suite {
         path.with_file_name(owner.file_name(path.file_stem().and_then(OsStr::to_str).unwrap_or_default()))
     }
 
-    /// The file of a scenario.
+    /// Returns the file of a scenario.
     ///
     /// # Panics
     /// If the name is not one of [`Suite::names`].
@@ -202,7 +202,7 @@ impl Suite {
         &self.files[name]
     }
 
-    /// Snapshot files that no test refers to: without a scenario, or of a kernel or an image nobody knows.
+    /// Returns unreferenced snapshot files: those without a scenario, or of an unknown kernel or image.
     ///
     /// # Errors
     /// [`SuiteError`] if a folder cannot be read.

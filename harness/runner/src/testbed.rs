@@ -1,4 +1,4 @@
-//! A kernel, an image and the guest program: all it takes to run scenarios and to keep their outcomes.
+//! Testbeds: a kernel, an image and the guest program, built.
 
 use std::path::{Path, PathBuf};
 
@@ -27,10 +27,10 @@ use crate::{
     store::{Key, StoreError},
 };
 
-/// Memory of a VM in MiB; `docs/performance.md` says what is needed.
+/// The default memory of a VM in MiB; `docs/performance.md` says how much is needed.
 pub const MEMORY_MIB: u32 = 512;
 
-/// Memory of this kernel's VMs in MiB.
+/// Returns the memory of this kernel's VMs in MiB.
 fn memory_mib(kernel: &Kernel) -> u32 {
     kernel.memory_mib.unwrap_or(MEMORY_MIB)
 }
@@ -42,17 +42,17 @@ pub struct Testbed<'a> {
     pub(crate) kernel: Kernel,
     pub(crate) image: Image,
     pub(crate) guest: GuestProgram,
-    /// What the kernel is started with, if it needs modules to reach its root.
+    /// The initramfs, if the kernel needs modules to mount its root.
     pub(crate) initramfs: Option<PathBuf>,
     pub(crate) identity: Identity,
 }
 
-/// What testbeds are made of.
+/// Builds testbeds.
 impl Resources {
-    /// The kernel, the image, the guest program and the objects that scenarios load if all are built.
+    /// Returns a testbed if the kernel, the image, the guest program and the objects that scenarios load are all built.
     ///
     /// # Errors
-    /// [`ResourcesError::NotBuilt`] says what is not, and how to build it.
+    /// [`ResourcesError::NotBuilt`] if something is not built, with the command that builds it.
     pub fn built(&self, kernel: &KernelName, image: &ImageName) -> Result<Testbed<'_>, ResourcesError> {
         let missing = |what: String, command: String| ResourcesError::NotBuilt { what, command };
         let kernel = kernel::find_built(&self.kernels.kernel(kernel)?, &self.cache)?
@@ -63,19 +63,19 @@ impl Resources {
             .ok_or_else(|| missing("the guest program".to_owned(), "image build".to_owned()))?;
         let objects = objects::find_built(&self.project.objects(), &self.cache)?
             .ok_or_else(|| missing("an object that scenarios load".to_owned(), "image build".to_owned()))?;
-        self.put_together(kernel, image, guest, objects)
+        self.assemble(kernel, image, guest, objects)
     }
 
-    /// The kernel, the image, the guest program and the objects that scenarios load, built if need be.
+    /// Builds what is missing of a testbed and returns it.
     ///
     /// # Errors
-    /// [`ResourcesError`] if one cannot be built.
+    /// [`ResourcesError`] if something cannot be built.
     pub fn build(&self, kernel: &KernelName, image: &ImageName) -> Result<Testbed<'_>, ResourcesError> {
         let kernel = kernel::build(&self.kernels.kernel(kernel)?, &self.cache, &self.progress)?;
         self.with_kernel(kernel, image)
     }
 
-    /// Writes down in the store who answers, so that the outcomes can be judged where nothing is built.
+    /// Stores the testbed's identity, so that its outcomes can be judged where nothing is built.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be written.
@@ -83,10 +83,11 @@ impl Resources {
         self.store.remember(&testbed.identity)
     }
 
-    /// The running kernel of the machine we are on, and what else is needed there, built if need be. No VM is.
+    /// Returns the testbed of host mode: the running kernel, and the guest program and objects, built if necessary.
     ///
     /// # Errors
-    /// [`ResourcesError`] if the kernel does not tell what it knows, or if something cannot be built.
+    /// [`ResourcesError`] if the kernel does not show its type information or configuration, or if something cannot be
+    /// built.
     pub fn running(&self) -> Result<Testbed<'_>, ResourcesError> {
         let release = release_of(&running::name(), &running::release())?;
         let alike = running::nearest(&release, &self.kernels.all()?);
@@ -94,20 +95,21 @@ impl Resources {
         let (guest, objects) = self.build_shared()?;
         let name = running::NAME.parse().expect("it is a name");
         let image = Image { name, key: "none".to_owned(), folder: PathBuf::from("/"), boot: None };
-        Ok(self.put_together(kernel, image, guest, objects)?.among(MachineKind::Here))
+        Ok(self.assemble(kernel, image, guest, objects)?.on(MachineKind::Here))
     }
 
-    /// A kernel that was built elsewhere, with the image and the guest program, these built if need be.
+    /// Returns a testbed with a kernel that was built elsewhere; the image and the guest program are built if
+    /// necessary.
     ///
     /// # Errors
-    /// [`ResourcesError`] if one cannot be built.
+    /// [`ResourcesError`] if something cannot be built.
     pub fn with_kernel(&self, kernel: Kernel, image: &ImageName) -> Result<Testbed<'_>, ResourcesError> {
         let image = self.build_image(image)?;
         let (guest, objects) = self.build_shared()?;
-        self.put_together(kernel, image, guest, objects)
+        self.assemble(kernel, image, guest, objects)
     }
 
-    fn put_together(
+    fn assemble(
         &self,
         kernel: Kernel,
         image: Image,
@@ -125,7 +127,7 @@ impl Resources {
             artefacts: artefacts(&kernel, &image, &guest),
             vocabulary,
             configuration,
-            objects: ObjectFiles::beside(objects),
+            objects: ObjectFiles::compiled(objects),
             uname: kernel.release().to_owned(),
             release,
             machine_kind: MachineKind::Own,
@@ -133,11 +135,11 @@ impl Resources {
         Ok(Testbed { resources: self, kernel, image, guest, initramfs, identity })
     }
 
-    /// Whether a kernel has what an image asks of it; the root of the machine we are on has no recipe.
+    /// Errors if a kernel lacks options that an image needs. Host mode's root has no manifest.
     fn check_config(&self, kernel: &Kernel, image: &Image, has: &Configuration) -> Result<(), ResourcesError> {
-        let Ok(recipe) = self.images.get(image.name.as_str()) else { return Ok(()) };
+        let Ok(manifest) = self.images.get(image.name.as_str()) else { return Ok(()) };
         let missing: Vec<String> =
-            recipe.config().into_iter().filter(|option| !has.has(option)).map(str::to_owned).collect();
+            manifest.config().into_iter().filter(|option| !has.has(option)).map(str::to_owned).collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -146,15 +148,15 @@ impl Resources {
 }
 
 impl Testbed<'_> {
-    /// The same with the guest program told that others live on its machine. Scenarios that would reach them are skipped
-    /// then, and all others must come out as usual.
+    /// Returns the testbed as if others used its machine. Scenarios that would affect them are skipped; all others must
+    /// have the usual verdicts.
     #[must_use]
     pub fn shared_with_others(self) -> Self {
-        self.among(MachineKind::Shared)
+        self.on(MachineKind::Shared)
     }
 
-    /// The same in these surroundings; its outcomes are kept apart.
-    pub(crate) fn among(mut self, machine_kind: MachineKind) -> Self {
+    /// Returns the testbed on another kind of machine; its outcomes have other keys.
+    pub(crate) fn on(mut self, machine_kind: MachineKind) -> Self {
         self.identity.machine_kind = machine_kind;
         self.identity.artefacts.machine.push_str(match machine_kind {
             MachineKind::Own => "",
@@ -164,69 +166,69 @@ impl Testbed<'_> {
         self
     }
 
-    /// Whether it is the machine we are on, and no VM.
-    pub(crate) fn is_here(&self) -> bool {
+    /// Returns whether the testbed is this machine, without a VM (host mode).
+    pub(crate) fn is_host_mode(&self) -> bool {
         self.identity.machine_kind == MachineKind::Here
     }
 
-    /// The kernel's name.
+    /// Returns the kernel's name.
     pub fn kernel_name(&self) -> &KernelName {
         &self.kernel.name
     }
 
-    /// The kernel and the image.
+    /// Returns the kernel and the image.
     pub fn environment(&self) -> &Environment {
         self.identity.environment()
     }
 
-    /// Whose snapshots hold for the ground.
+    /// Returns whose snapshots apply to the environment.
     pub fn lineage(&self) -> Lineage {
         self.identity.lineage.clone()
     }
 
-    /// The names the kernel knows.
+    /// Returns the names that the kernel knows.
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.identity.vocabulary
     }
 
-    /// The kernel.
+    /// Returns the kernel.
     pub fn kernel(&self) -> &Kernel {
         &self.kernel
     }
 
-    /// What outcomes are judged by.
+    /// Returns the identity by which outcomes are judged.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// Memory of its VMs in MiB.
+    /// Returns the memory of its VMs in MiB.
     pub(crate) fn memory_mib(&self) -> u32 {
         memory_mib(&self.kernel)
     }
 
-    /// What a scenario asks of this kernel.
+    /// Expands a scenario for this kernel.
     ///
-    /// `path` is the scenario's file, beside which the objects it loads may be.
+    /// `path` is the scenario's file; objects it loads may lie beside it.
     ///
     /// # Errors
-    /// What is wrong with it on this kernel, or with an object.
+    /// Reports what is wrong with the scenario on this kernel, or with an object.
     pub fn expand(&self, checked: &Checked, path: &Path) -> Result<Expansion, Report> {
         self.identity.expand(checked, path)
     }
 
-    /// The outcome of this scenario, if the store knows it.
+    /// Returns the reusable outcome of this scenario, if one is stored.
     pub(crate) fn load(&self, expanded: &Expanded) -> Option<ScenarioOutcome> {
-        self.resources.store.look_up(&Key::of(&self.identity.artefacts, &expanded.plan))?.believed()
+        self.resources.store.look_up(&Key::of(&self.identity.artefacts, &expanded.plan))?.reusable()
     }
 
-    /// What stands for it among locks: its key, too, since kernels of one name with different bugs in them do not wait
-    /// for each other.
+    /// Returns the name of its lock. It contains the kernel's key, because mutants have the same kernel name and need
+    /// not wait for each other.
     pub(crate) fn lock_name(&self) -> String {
         format!("{}-{}-{}", self.kernel.name, self.kernel.key, self.image.name)
     }
 }
 
-/// What `uname -r` says of the version.
+/// Parses the version in the output of `uname -r`.
 fn release_of(kernel: &KernelName, uname: &str) -> Result<Release, ResourcesError> {
     uname.parse().map_err(|_| ResourcesError::Release { kernel: kernel.clone(), release: uname.to_owned() })
 }

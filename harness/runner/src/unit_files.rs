@@ -1,4 +1,4 @@
-//! Unit files of systemd and the drop-ins beside them.
+//! Reads systemd unit files and their drop-ins.
 
 use std::{
     fs, io,
@@ -6,7 +6,7 @@ use std::{
 };
 
 use harness_frontend::{
-    Names, SYSTEMD, Sources, SystemdRelease, rehearse,
+    Names, SYSTEMD, Sources, SystemdRelease, VmUnit,
     source::{MOST_BYTES, SourceError},
 };
 use harness_protocol::plan::Assignment;
@@ -15,23 +15,24 @@ use thiserror::Error;
 
 use crate::file;
 
-/// Why a file cannot be used.
+/// Why a unit file cannot be used.
 #[derive(Debug, Error)]
 pub enum UnitFileError {
-    /// It cannot be read.
+    /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Io {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// It is too long, or too much with the others.
+    /// A file is too long, alone or with the others.
     #[error(transparent)]
     Source(#[from] SourceError),
 }
 
-/// A file, and what systemd would read with it: the drop-ins in `FILE.d`, in the order of their names (systemd.unit(5)).
+/// Reads a unit file and what systemd would read with it: the drop-ins in `FILE.d`, in the order of their names
+/// (systemd.unit(5)).
 ///
 /// # Errors
 /// [`UnitFileError`] naming the file that cannot be used.
@@ -43,14 +44,14 @@ pub fn sources(file: &Path) -> Result<Sources, UnitFileError> {
     Ok(sources)
 }
 
-/// What a unit's file and each of its drop-ins assign for a VM; why not, in words.
+/// Returns what a unit's file and each of its drop-ins assign in its VM unit, or describes why there is no VM unit.
 pub(crate) fn assignments(file: &Path, known: &KnownNames) -> Result<Vec<Vec<Assignment>>, String> {
     let sources = sources(file).map_err(|error| in_words(&error))?;
     let names = Names::new(known, SystemdRelease::NEWEST);
     let configurations = harness_frontend::read(SYSTEMD, &sources, &names);
     let configurations = configurations.map_err(|report| report.to_string())?;
-    let configuration = configurations.first().ok_or_else(|| format!("{} is no unit", file.display()))?;
-    let unit = rehearse(configuration).map_err(|error| error.to_string())?.unit;
+    let configuration = configurations.first().ok_or_else(|| format!("{} is not a unit", file.display()))?;
+    let unit = VmUnit::of(configuration).map_err(|error| error.to_string())?.unit;
     Ok(std::iter::once(unit.service).chain(unit.drop_ins).collect())
 }
 
@@ -108,14 +109,14 @@ mod tests {
         assert_eq!(labels, ["a.service", "10-a.conf", "20-b.conf"]);
         let known = KnownNames::from_json([]).unwrap();
         let files = assignments(&unit, &known).unwrap();
-        let told = |file: &[Assignment]| file.iter().map(|a| format!("{}={}", a.key, a.value)).collect::<Vec<_>>();
-        assert_eq!(told(&files[0]), ["PrivateBPF=no"]);
-        assert_eq!(told(files.last().unwrap()), ["PrivateBPF=yes"]);
+        let lines = |file: &[Assignment]| file.iter().map(|a| format!("{}={}", a.key, a.value)).collect::<Vec<_>>();
+        assert_eq!(lines(&files[0]), ["PrivateBPF=no"]);
+        assert_eq!(lines(files.last().unwrap()), ["PrivateBPF=yes"]);
     }
 
     #[test]
     fn a_file_that_cannot_be_read_is_named() {
         let error = assignments(Path::new("/nonexistent/x.service"), &KnownNames::from_json([]).unwrap()).unwrap_err();
-        assert!(error.contains("/nonexistent/x.service: "), "{error}");
+        insta::assert_snapshot!(error, @"cannot read /nonexistent/x.service: No such file or directory (os error 2)");
     }
 }

@@ -1,38 +1,38 @@
-//! The image that units of systemd are tried in.
+//! Chooses the image in which VM units are started.
 
 use harness_protocol::name::ImageName;
 use thiserror::Error;
 
 use crate::resources::{Resources, ResourcesError};
 
-/// Why units cannot be tried.
+/// Why there is no image for VM units.
 #[derive(Debug, Error)]
 pub enum UnitImageError {
-    /// The recipes cannot be read.
+    /// The image manifests cannot be read.
     #[error(transparent)]
-    Supplies(#[from] ResourcesError),
-    /// No image was named, and none is meant for units.
-    #[error("no recipe of images/ with `default = true` has systemd; name an image: --image")]
+    Resources(#[from] ResourcesError),
+    /// No image was named, and no default image has systemd.
+    #[error("no image with `default = true` has systemd; name an image with --image")]
     None,
     /// The image that was named does not exist.
     #[error(transparent)]
     Unknown(ResourcesError),
     /// The image that was named has no systemd.
-    #[error("the image {0} has no systemd to start a unit; `{name} image list` shows which do", name = harness_program::NAME)]
+    #[error("image {0} has no systemd to start a unit; `{name} image list` shows which images do", name = harness_program::NAME)]
     NoSystemd(ImageName),
 }
 
 impl UnitImageError {
-    /// Whether the image that was named is the wrong one.
+    /// Returns whether the named image is the problem.
     pub fn is_wrong_input(&self) -> bool {
         matches!(self, Self::Unknown(_) | Self::NoSystemd(_))
     }
 }
 
-/// The image that is named, or the one that is meant for units, and the version of its systemd.
+/// Returns the named image, or the one for VM units, and the version of its systemd.
 ///
 /// # Errors
-/// [`UnitImageError`] if it has no systemd, or if none is meant for units.
+/// [`UnitImageError`] if it has no systemd, or if no default image has.
 pub fn unit_image(resources: &Resources, named: Option<&ImageName>) -> Result<(ImageName, u32), UnitImageError> {
     let image = match named {
         Some(image) => image.clone(),

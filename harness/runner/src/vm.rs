@@ -1,9 +1,9 @@
-//! One VM: booted through `vmtest` by a child process of ours, and gone when we say so or when we are gone.
+//! A VM: a child process boots it through `vmtest`, and it ends when this process says so or ends itself.
 //!
-//! `vmtest` gives no handle on its QEMU, has no deadline, takes the environment of its caller into the guest, and leaves
-//! its sockets in `/tmp` if it is stopped. So it runs in a *worker*: this very program, started again with a clean
-//! environment in a session of its own ([`run_child_if_asked`]). `vmtest` starts, in place of QEMU, this program once
-//! more, which asks the kernel to be killed with the worker and then becomes QEMU.
+//! `vmtest` gives no handle on its QEMU, has no deadline, passes its caller's environment to the guest, and leaves its
+//! sockets in `/tmp` if it is stopped. Therefore it runs in a *worker*: this program, started again with a clean
+//! environment in its own session ([`run_child_if_asked`]). In place of QEMU, `vmtest` starts this program once more,
+//! which asks the kernel to be killed with the worker and then becomes QEMU.
 //!
 //! ```text
 //! we ──pipe──► worker (vmtest) ──► QEMU          our end of the pipe closes  → the worker kills its session
@@ -27,7 +27,7 @@ pub use spec::{SHARE_IN_GUEST, VmSpec};
 
 /// Does the work of a child process and exits, if this process was started as one; otherwise does nothing.
 ///
-/// Every program that boots VMs calls this first thing in its `main`.
+/// Every program that boots VMs must call this first in its `main`.
 pub fn run_child_if_asked() {
     let mut args = std::env::args_os();
     let Some(program) = args.next() else { return };

@@ -1,4 +1,4 @@
-//! A guest that writes wherever it can changes its own root and its share, and nothing else of the host.
+//! A guest that writes wherever it can changes its own root and its share, but nothing else of the host.
 
 mod built;
 
@@ -15,14 +15,14 @@ use harness_builder::digest::Sha256;
 use harness_runner::vm::{self, Phase, Vm, VmEnd, VmEvent, VmSpec};
 use libtest_mimic::{Arguments, Failed};
 
-use built::Supplies;
+use built::Built;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// A VM under software emulation on a busy machine is up long before.
+/// The limit for a VM; even under software emulation on a busy machine it takes much less.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What the guest does, as root. `BESIDE` is the host's path of a folder it must not reach.
+/// The guest's commands, as root. `BESIDE` is the host's path of a folder that it must not reach.
 const VANDAL: &str = r#"
 for place in / /mnt/vmtest; do echo was here > $place/proof; done
 
@@ -48,14 +48,14 @@ echo done > /mnt/vmtest/done
 
 fn main() -> ExitCode {
     vm::run_child_if_asked();
-    let trial = built::trial("a_guest_that_writes_everywhere_changes_nothing_of_the_host", |resources| {
-        vandalised(resources).map_err(|error| Failed::from(error.to_string()))
+    let trial = built::trial("a_guest_that_writes_everywhere_changes_nothing_of_the_host", |built| {
+        vandalised(built).map_err(|error| Failed::from(error.to_string()))
     });
     libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
 }
 
-fn vandalised(resources: &Supplies) -> Result<()> {
-    let folder = tempfile::tempdir_in(&resources.runs)?;
+fn vandalised(built: &Built) -> Result<()> {
+    let folder = tempfile::tempdir_in(&built.runs)?;
     let place = |name: &str| folder.path().join(name);
     for name in ["share", "worker", "beside"] {
         fs::create_dir(place(name))?;
@@ -63,15 +63,15 @@ fn vandalised(resources: &Supplies) -> Result<()> {
     for name in ["kept", "removed"] {
         fs::write(place("beside").join(name), "of the host")?;
     }
-    resources.image.private_copy(&resources.guest, &place("root"))?;
-    let guarded = [place("beside"), resources.image.folder.clone(), folder_of(&resources.guest.path())];
+    built.image.private_copy(&built.guest, &place("root"))?;
+    let guarded = [place("beside"), built.image.folder.clone(), folder_of(&built.guest.path())];
     let before = guarded.iter().map(|folder| contents(folder)).collect::<Result<Vec<_>>>()?;
 
     let command = VANDAL.replace("BESIDE", &place("beside").display().to_string());
-    let spec = VmSpec { root: place("root"), share: place("share"), command, ..resources.spec()? };
+    let spec = VmSpec { root: place("root"), share: place("share"), command, ..built.spec()? };
     let shared = run(&spec, &place("worker"))?;
 
-    check_that_it_raged(&place("root"), &place("share"))?;
+    check_damage(&place("root"), &place("share"))?;
     let after = guarded.iter().map(|folder| contents(folder)).collect::<Result<Vec<_>>>()?;
     for ((folder, before), after) in guarded.iter().zip(&before).zip(&after) {
         assert_eq!(before, after, "the guest changed {}", folder.display());
@@ -104,7 +104,7 @@ fn run(spec: &VmSpec, folder: &Path) -> Result<Vec<PathBuf>> {
     Err(format!("the guest did not end in time\n{}", console.join("\n")).into())
 }
 
-/// What the QEMU with this root was told to share, in order of path, and that it has no disk.
+/// Returns the folders that the QEMU with this root shares, in order of path. Asserts that it has no disk or network.
 fn shared_folders(root: &Path) -> Result<Vec<PathBuf>> {
     let marker = format!("path={}", root.display());
     for process in fs::read_dir("/proc")?.flatten() {
@@ -125,8 +125,8 @@ fn shared_folders(root: &Path) -> Result<Vec<PathBuf>> {
     Err("no QEMU process with this root was found".into())
 }
 
-/// The guest really did what it could: without that, nothing changed would prove nothing.
-fn check_that_it_raged(root: &Path, share: &Path) -> Result<()> {
+/// Asserts that the guest did its damage; otherwise an unchanged host would prove nothing.
+fn check_damage(root: &Path, share: &Path) -> Result<()> {
     for place in [root, share] {
         assert_eq!(fs::read_to_string(place.join("proof"))?, "was here\n", "{}", place.display());
     }
@@ -135,7 +135,7 @@ fn check_that_it_raged(root: &Path, share: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Everything below a folder: kind, mode, owner, change of contents, and contents.
+/// Describes everything below a folder: kind, mode, owner, modification time, and contents.
 fn contents(folder: &Path) -> Result<BTreeMap<PathBuf, String>> {
     let mut found = BTreeMap::new();
     let mut open = vec![folder.to_owned()];

@@ -1,6 +1,6 @@
-//! A thousand lists of mount options with mistakes in them: our reading of each is held against the kernel's own.
+//! A thousand lists of mount options with mistakes: compares how the harness reads each with how the kernels do.
 
-#[allow(dead_code, reason = "it names what it needs, and finds the rest itself")]
+#[allow(dead_code, reason = "this test uses only a part of it")]
 mod built;
 mod mutated;
 
@@ -24,23 +24,23 @@ use harness_uapi::{
 use harness_verdict::verdict::Class;
 use libtest_mimic::{Arguments, Failed};
 
-/// How many lists there are.
+/// The number of lists.
 const COUNT: usize = 1000;
 
-/// Any number: with another one there are other lists.
+/// The seed of the lists.
 const SEED: u64 = 69;
 
 fn main() -> ExitCode {
     vm::run_child_if_asked();
-    let trial = built::trial("a_thousand_mistaken_options_are_read_as_the_kernels_read_them", |built| {
+    let trial = built::trial("a_thousand_lists_of_options_are_read_as_the_kernels_read_them", |built| {
         compared(built).map_err(|error| Failed::from(format!("{error:#}")))
     });
     libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
 }
 
-fn compared(built: &built::Supplies) -> Result<()> {
+fn compared(built: &built::Built) -> Result<()> {
     let resources = Resources::open(Project::find()?, Freshness::ThisRun, Progress::silent())?;
-    // A kernel of the default ones that is not built is not what this is about.
+    // Default kernels that are not built are left out.
     let kernels = resources.default_kernels()?;
     let testbeds: Vec<_> =
         kernels.iter().filter_map(|kernel| resources.built(kernel, &built.image.name).ok()).collect();
@@ -52,10 +52,10 @@ fn compared(built: &built::Supplies) -> Result<()> {
     for (testbed, (kernel, proofs)) in testbeds.iter().zip(&proved) {
         let judged = lists.iter().zip(proofs).filter_map(|(list, proof)| difference(list, proof, testbed.vocabulary()));
         let differences: Vec<String> = judged.collect();
-        let refused = proofs.iter().filter(|proof| matches!(proof.stand, Ok(Mount::Refused(_)))).count();
-        println!("{kernel}: {refused} refused, {} judged otherwise", differences.len());
-        assert!(differences.is_empty(), "{kernel}, {} differ:\n{}", differences.len(), differences.join("\n"));
-        assert!((COUNT / 10..COUNT * 9 / 10).contains(&refused), "{refused} refused: these lists show little");
+        let refused = proofs.iter().filter(|proof| matches!(proof.mount, Ok(Mount::Refused(_)))).count();
+        println!("{kernel}: {refused} refused, {} read differently", differences.len());
+        assert!(differences.is_empty(), "{kernel}: {} differ:\n{}", differences.len(), differences.join("\n"));
+        assert!((COUNT / 10..COUNT * 9 / 10).contains(&refused), "{refused} refused: the lists are one-sided");
     }
     Ok(())
 }
@@ -63,7 +63,7 @@ fn compared(built: &built::Supplies) -> Result<()> {
 fn trials(lists: &[Vec<MountOption>]) -> Vec<Trial> {
     let trial = |options: &Vec<MountOption>| Trial {
         name: shown(options),
-        place: TrialSetting { options: options.clone(), ..TrialSetting::default() }.into(),
+        site: TrialSetting { options: options.clone(), ..TrialSetting::default() }.into(),
         objects: Vec::new(),
         criterion: Criterion::Loaded,
     };
@@ -75,29 +75,31 @@ fn shown(options: &[MountOption]) -> String {
     shown.collect::<Vec<_>>().join(" ")
 }
 
-/// The bits of a delegation that a mount shows: those with a name, or `any` for all of them.
+/// Returns the bits of a delegation that a mount shows: those with a name.
 fn visible(delegation: Delegation, vocabulary: &Vocabulary) -> [u64; 4] {
     let known = Kind::ALL.map(|kind| known_bits(vocabulary.table(kind)));
     std::array::from_fn(|at| delegation.masks()[at] & known[at])
 }
 
-/// How a kernel reads a list otherwise than we do.
+/// Describes how a kernel reads a list differently from the harness.
 fn difference(list: &[MountOption], proof: &Proof, vocabulary: &Vocabulary) -> Option<String> {
     let ours = Delegation::requested(list, vocabulary);
-    let what = match (&ours, &proof.stand) {
+    let what = match (&ours, &proof.mount) {
         (_, Err(error)) => error.to_string(),
         (Err(refused), Ok(Mount::Refused(refusal))) if refused.errno() == refusal.errno => return None,
-        (Err(refused), Ok(Mount::Refused(refusal))) => format!("{refused}: {}, and got {refusal}", refused.errno()),
-        (Err(refused), Ok(Mount::Stands(stand))) => format!("{refused}, and yet it shows {:?}", stand.shown),
-        (Ok(_), Ok(Mount::Refused(refusal))) => format!("it was refused: {refusal}"),
-        (Ok(ours), Ok(Mount::Stands(stand))) => {
-            let theirs = Delegation::shown(&stand.shown, vocabulary).map(|theirs| visible(theirs, vocabulary));
-            let token = stand.token.verdict.class() == Class::Allowed;
+        (Err(refused), Ok(Mount::Refused(refusal))) => {
+            format!("{refused}: expected {}, got {refusal}", refused.errno())
+        }
+        (Err(refused), Ok(Mount::Mounted(probe))) => format!("{refused}, but the mount shows {:?}", probe.shown),
+        (Ok(_), Ok(Mount::Refused(refusal))) => format!("the kernel refused it: {refusal}"),
+        (Ok(ours), Ok(Mount::Mounted(probe))) => {
+            let theirs = Delegation::shown(&probe.shown, vocabulary).map(|theirs| visible(theirs, vocabulary));
+            let token = probe.token.verdict.class() == Class::Allowed;
             let any = *ours != Delegation::default();
             if theirs == Ok(visible(*ours, vocabulary)) && token == any {
                 return None;
             }
-            format!("it shows {:?}, and token_create is {}", stand.shown, stand.token.verdict)
+            format!("the mount shows {:?}, and token_create is {}", probe.shown, probe.token.verdict)
         }
     };
     Some(format!("{}\n  {what}", shown(list)))

@@ -1,6 +1,6 @@
-//! Proofs in real VMs: what loads, what is refused and by whom, and grants of which nothing can be missed.
+//! Proofs in real VMs: which objects load, which are denied and why, and minimal grants.
 
-#[allow(dead_code, reason = "it names what it needs, and finds the rest itself")]
+#[allow(dead_code, reason = "this test uses only a part of it")]
 mod built;
 
 use std::{collections::BTreeSet, process::ExitCode, time::Instant};
@@ -29,17 +29,17 @@ use libtest_mimic::{Arguments, Failed};
 
 fn main() -> ExitCode {
     vm::run_child_if_asked();
-    let trial = |name, test: fn(&built::Supplies) -> Result<()>| {
+    let trial = |name, test: fn(&built::Built) -> Result<()>| {
         built::trial(name, move |built| test(built).map_err(|error| Failed::from(format!("{error:#}"))))
     };
     let trials = vec![
         trial("objects_load_or_are_refused_with_their_cause", tried),
-        trial("nothing_can_be_missed_of_what_is_left", reduced),
+        trial("no_element_of_a_minimal_grant_can_be_spared", reduced),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// What is compiled from the sources of scenarios.
+/// Returns an object compiled from the project's sources.
 fn object(resources: &Resources, name: &str) -> Result<Object> {
     let found = objects::find_built(&resources.project().objects(), resources.cache())?;
     Ok(Object::new(name, std::fs::read(found.context("no object is compiled")?.path(name))?)?)
@@ -60,17 +60,17 @@ fn caps(names: &[&str]) -> BTreeSet<u32> {
     names.iter().filter_map(|name| capability::number(name)).collect()
 }
 
-fn stand(proof: &Proof) -> &Mount {
-    proof.stand.as_ref().unwrap_or_else(|error| panic!("{error}"))
+fn mount(proof: &Proof) -> &Mount {
+    proof.mount.as_ref().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// How each object came out, in a word.
+/// Returns the verdict class of each object.
 fn classes(proof: &Proof) -> Vec<Class> {
     let proofs = proof.objects.iter().map(|object| object.proof.as_ref().unwrap_or_else(|error| panic!("{error}")));
     proofs.map(|proof| proof.verdict.class()).collect()
 }
 
-fn tried(built: &built::Supplies) -> Result<()> {
+fn tried(built: &built::Built) -> Result<()> {
     let resources = resources()?;
     let testbed = resources.built(&built.kernel.name, &built.image.name)?;
     let objects = ["kprobe", "fentry", "queue"].map(|name| object(&resources, name));
@@ -78,7 +78,7 @@ fn tried(built: &built::Supplies) -> Result<()> {
     let objects: Vec<Object> = objects.collect::<Result<_>>()?;
     let trial = |name: &str, setting: TrialSetting| Trial {
         name: name.to_owned(),
-        place: setting.into(),
+        site: setting.into(),
         objects: objects.clone(),
         criterion: Criterion::Attached,
     };
@@ -98,7 +98,7 @@ fn tried(built: &built::Supplies) -> Result<()> {
     let [(_, proofs)] = &proved[..] else { panic!("one kernel was asked") };
     let [all, misspelt, bare, nothing, outside] = &proofs[..] else { panic!("each trial has a proof") };
 
-    let Mount::Stands(shown) = stand(all) else { panic!("{all:?}") };
+    let Mount::Mounted(shown) = mount(all) else { panic!("{all:?}") };
     assert_eq!(shown.shown, options(&ANY));
     assert!(shown.disagreements.is_empty() && shown.token.errno().is_none(), "{shown:?}");
     assert_eq!(classes(all), [Class::Denied, Class::Allowed, Class::Allowed, Class::Malformed]);
@@ -108,16 +108,16 @@ fn tried(built: &built::Supplies) -> Result<()> {
     assert!(kprobe.calls.iter().any(|call| call.call.cmd == "prog_load" && call.result == StepResult::Allowed));
     assert!(matches!(all.objects[3].proof.as_ref().unwrap().lack(), Some(ObjectDefect::Broken(_))));
 
-    let Mount::Refused(refusal) = stand(misspelt) else { panic!("{misspelt:?}") };
+    let Mount::Refused(refusal) = mount(misspelt) else { panic!("{misspelt:?}") };
     assert_eq!(refusal.to_string(), "EINVAL by fsconfig delegate_maps");
     assert!(misspelt.objects.is_empty());
 
-    let Mount::Stands(no_cap) = stand(bare) else { panic!("{bare:?}") };
+    let Mount::Mounted(no_cap) = mount(bare) else { panic!("{bare:?}") };
     assert_eq!(no_cap.token.cause.as_ref().unwrap().to_string(), "lacks CAP_BPF");
     assert_eq!(classes(bare), [Class::Denied, Class::Denied, Class::Denied, Class::Malformed]);
     for proof in [nothing, outside] {
-        let Mount::Stands(stands) = stand(proof) else { panic!("{proof:?}") };
-        assert!(stands.shown.is_empty() && stands.token.errno().is_some(), "{stands:?}");
+        let Mount::Mounted(probe) = mount(proof) else { panic!("{proof:?}") };
+        assert!(probe.shown.is_empty() && probe.token.errno().is_some(), "{probe:?}");
         assert_eq!(classes(proof), [Class::Denied, Class::Denied, Class::Denied, Class::Malformed]);
     }
     Ok(())
@@ -127,7 +127,8 @@ fn bit(kind: Kind, number: u32) -> Element {
     Element::Bit(Bit { kind, number })
 }
 
-/// All that a program or a map takes with libbpf, which loads a socket filter first, and something that it does not.
+/// Returns a grant with everything that a program or a map needs with libbpf, which loads a socket filter first, and
+/// more.
 fn too_much(own: &[Element]) -> Grant {
     let loading = [bit(Kind::Cmd, 5), bit(Kind::Prog, 1), bit(Kind::Attach, 0)];
     let besides = [bit(Kind::Cmd, 0), bit(Kind::Map, 1), Element::Capability(Capability::Perfmon)];
@@ -135,7 +136,7 @@ fn too_much(own: &[Element]) -> Grant {
     Grant::of([&loading[..], &besides, &always, own].concat())
 }
 
-fn reduced(built: &built::Supplies) -> Result<()> {
+fn reduced(built: &built::Built) -> Result<()> {
     let resources = resources()?;
     let testbed = resources.built(&built.kernel.name, &built.image.name)?;
     let subject = |name: &str, grant: Grant| -> Result<ReductionInput> {
@@ -149,7 +150,7 @@ fn reduced(built: &built::Supplies) -> Result<()> {
         subject("xdp-data", Grant::of([bit(Kind::Map, 22)]))?,
     ];
     let started = Instant::now();
-    let known = proof::reduce(&[Task { testbed: &testbed, subjects }])?.remove(0);
+    let known = proof::reduce(&[Task { testbed: &testbed, inputs: subjects }])?.remove(0);
     let [queue, helpers, short] = &known[..] else { panic!("each subject has a result") };
     let (queue, helpers) = (minimal(queue), minimal(helpers));
     let (loads, seconds) = (queue.loads + helpers.loads, started.elapsed().as_secs_f64());
@@ -182,7 +183,7 @@ fn minimal(known: &Result<Reduction, proof::NoProof>) -> &Minimal {
     }
 }
 
-/// What fails without an element.
+/// Returns what fails without an element.
 fn needed(minimal: &Minimal, element: Element) -> String {
     let needs = minimal.needed.get(&element).unwrap_or_else(|| panic!("{element} is not in {minimal:?}"));
     needs.iter().map(|need| need.lack.to_string()).collect::<Vec<_>>().join("; ")

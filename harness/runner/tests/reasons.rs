@@ -1,4 +1,5 @@
-//! Every snapshot of a kernel's own in this repository has its reason, and every reason its snapshot.
+//! Every snapshot of a single kernel or image in this repository has a recorded difference, and every recorded
+//! difference a snapshot.
 
 use std::{fs, path::Path};
 
@@ -11,7 +12,7 @@ fn complaints(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn those_of_the_project_are_told() {
+fn the_projects_snapshots_have_recorded_differences() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
     let suite = Suite::find(&folder).unwrap();
     assert!(suite.own_snapshots().unwrap().values().flatten().count() >= 10);
@@ -19,7 +20,7 @@ fn those_of_the_project_are_told() {
 }
 
 #[test]
-fn a_reason_comes_and_goes_with_its_snapshot() {
+fn a_snapshot_and_its_reason_need_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     fs::create_dir(folder.path().join("a")).unwrap();
@@ -28,7 +29,7 @@ fn a_reason_comes_and_goes_with_its_snapshot() {
     assert_eq!(complaints(folder.path()), Vec::<String>::new());
     write("a/b@7.3.snap", "");
     let without = complaints(folder.path());
-    assert!(matches!(&without[..], [text] if text.starts_with("a/b@7.3.snap says")), "{without:?}");
+    assert!(matches!(&without[..], [text] if text.starts_with("a/b@7.3.snap")), "{without:?}");
     write("differences.toml", "[[difference]]\nreason = 'x'\nkernels = ['7.*']\nscenarios = ['a/b']\n");
     assert_eq!(complaints(folder.path()), Vec::<String>::new());
     fs::remove_file(folder.path().join("a/b@7.3.snap")).unwrap();
@@ -36,7 +37,7 @@ fn a_reason_comes_and_goes_with_its_snapshot() {
 }
 
 #[test]
-fn the_file_of_reasons_is_no_scenario_at_the_top_only() {
+fn the_file_of_recorded_differences_is_reserved_only_at_the_top() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("a")).unwrap();
     for name in ["differences.toml", "a/differences.toml", "a/b.toml"] {

@@ -1,15 +1,15 @@
 //! Every scenario on every default kernel, one trial each: `cargo test -p harness-runner --test scenarios`.
 //!
-//! A scenario runs in the first default image it is meant for. Trials judge what the outcome store knows; the first that
-//! misses boots the kernel once for all scenarios of its image. Kernels, images and guest program must have been built
-//! (`cargo xtask test` sees to that); where an image but the first is not, since its packages have left the mirror, its
-//! trials are ignored.
+//! A scenario runs in the first default image that it is meant for. Trials judge stored outcomes; the first one without an
+//! outcome boots the kernel once for all scenarios of its image. Kernels, images and the guest program must be built
+//! (`cargo xtask test` builds them). If a default image other than the first is not built, because its packages are no
+//! longer on the mirror, its trials are ignored.
 //!
 //! | variable | meaning |
 //! | --- | --- |
 //! | `BPF_TOKEN_HARNESS_KERNELS` | kernels to test, separated by commas; `all`; unset: the default kernels |
-//! | `BPF_TOKEN_HARNESS_FRESH` | `1`: outcomes of earlier runs are not believed |
-//! | `BPF_TOKEN_HARNESS_SHARD` | a file with the trials that will be run, one a line: no VM is booted for others; unset: all |
+//! | `BPF_TOKEN_HARNESS_FRESH` | `1`: outcomes of earlier runs are not reused |
+//! | `BPF_TOKEN_HARNESS_SHARD` | a file with the trials that will run, one per line; no VM is booted for others; unset: all |
 //! | `INSTA_UPDATE` | as `insta` defines it; `no` in CI |
 
 use std::{
@@ -41,7 +41,7 @@ use harness_snapshot::{
 };
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-/// Names a file with the trials that will be run.
+/// The environment variable that names a file with the trials that will run.
 const SHARD_VARIABLE: &str = "BPF_TOKEN_HARNESS_SHARD";
 
 /// Exit code of a wrong file or wrong usage.
@@ -82,7 +82,7 @@ fn trials() -> anyhow::Result<Vec<Trial>> {
         Err(_) => resources.default_kernels()?,
     };
     let images = resources.default_images()?;
-    // Trials must own what they use or share it for good, and this process ends with them.
+    // Trials must own what they use or share it with a static lifetime; this process ends with them.
     let resources: &'static Resources = Box::leak(Box::new(resources.with_jobs(jobs(kernels.len() * images.len()))));
     let shard = shard()?;
     let stage = Stage { runner, resources, images: Images::Meant(images), shard, testbeds: Mutex::default() };
@@ -101,13 +101,14 @@ fn trials() -> anyhow::Result<Vec<Trial>> {
     Ok(trials)
 }
 
-/// VMs at a time: nextest starts a process a trial, and each that fills the store for a ground has its share.
+/// Returns the number of VMs at once. nextest starts one process per trial; each one that fills the store for an
+/// environment gets a share.
 fn jobs(environments: usize) -> Jobs {
     let jobs = Jobs::default();
     if std::env::var_os("NEXTEST").is_some() { jobs.share(environments) } else { jobs }
 }
 
-/// The trials that will be run, if we are told.
+/// Returns the trials that will run, if given.
 fn shard() -> anyhow::Result<Option<BTreeSet<String>>> {
     let Some(path) = std::env::var_os(SHARD_VARIABLE) else { return Ok(None) };
     let path = Path::new(&path);
@@ -115,12 +116,12 @@ fn shard() -> anyhow::Result<Option<BTreeSet<String>>> {
     Ok(Some(text.lines().map(str::to_owned).collect()))
 }
 
-/// What a trial of a scenario on a kernel is called. It needs no image: each scenario has one.
+/// Returns the name of the trial of a scenario on a kernel. The image is not part of it: each scenario has one.
 fn trial_name(kernel: &KernelName, scenario: &ScenarioName) -> String {
     format!("{kernel}::{scenario}")
 }
 
-/// What the trials share.
+/// What all trials share.
 struct Stage {
     runner: Runner,
     resources: &'static Resources,
@@ -132,8 +133,8 @@ struct Stage {
 impl Stage {
     fn judge(&self, kernel: &KernelName, scenario: &ScenarioName) -> Result<Completion, Failed> {
         let checked = self.runner.check([scenario]).map_err(chain)?;
-        let Some(image) = self.image(&checked[0]) else { return Err("no image is a default one".into()) };
-        if let Some(reason) = self.lack_of(image)? {
+        let Some(image) = self.image(&checked[0]) else { return Err("there is no default image".into()) };
+        if let Some(reason) = self.why_missing(image)? {
             return Ok(Completion::ignored_with(reason));
         }
         let testbed = self.testbed(&Environment { kernel: kernel.clone(), image: image.clone() })?;
@@ -144,13 +145,13 @@ impl Stage {
         self.compare(&result, &testbed.lineage())
     }
 
-    /// The image of a scenario.
+    /// Returns the image of a scenario.
     fn image(&self, scenario: &Checked) -> Option<&ImageName> {
         self.images.of(scenario).first()
     }
 
-    /// Why scenarios of this image are not run, if it is not there and all others can be run without it.
-    fn lack_of(&self, image: &ImageName) -> Result<Option<String>, Failed> {
+    /// Returns why scenarios of this image are not run, if it is not built and not the first default image.
+    fn why_missing(&self, image: &ImageName) -> Result<Option<String>, Failed> {
         let (Images::Meant(images) | Images::Named(images)) = &self.images;
         if images.first() == Some(image) || self.resources.built_image(image).map_err(chain)?.is_some() {
             return Ok(None);
@@ -158,7 +159,7 @@ impl Stage {
         Ok(Some(format!("the image is not built: `cargo xtask image build {image}`")))
     }
 
-    /// Runs all scenarios of the ground that have a trial, so that the other trials find their outcomes.
+    /// Runs all scenarios of the environment that have a trial, so that the other trials find their outcomes.
     fn fill(&self, testbed: &Testbed<'_>, scenario: &ScenarioName) -> Result<ScenarioResult, Failed> {
         let kernel = testbed.kernel_name();
         let has_trial = |name: &&ScenarioName| {
@@ -194,7 +195,7 @@ impl Stage {
             return Err(result.complaints().join("\n").into());
         }
         let suite = self.runner.suite();
-        // A text that is new waits as the shared snapshot, one that differs from what it inherits as this kernel's own.
+        // A new text is left as the shared snapshot, one that differs from the inherited snapshot as this kernel's own.
         let text = render::render(judgement);
         let recorded = suite.recorded(&result.scenario).map_err(chain)?;
         let holds = recorded.for_environment(lineage).is_none_or(|held| render::same(held, &text));
@@ -209,7 +210,7 @@ impl Stage {
     }
 }
 
-/// Compares as `insta` does: a text that differs is left beside the snapshot for `cargo insta review`.
+/// Compares with `insta`, which leaves a differing text beside the snapshot for `cargo insta review`.
 fn assert_snapshot(path: &Path, summary: &str, scenario: &Path, text: &str) {
     let mut settings = insta::Settings::new();
     settings.set_snapshot_path(path.parent().unwrap_or(Path::new(".")));
@@ -221,7 +222,7 @@ fn assert_snapshot(path: &Path, summary: &str, scenario: &Path, text: &str) {
     settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
-/// A full run refuses snapshots nobody compares with, and those that say what would hold without them.
+/// Fails if a snapshot is unreferenced, or redundant because the inherited one is the same.
 fn none_unreferenced(stage: &Stage) -> Result<(), Failed> {
     let (suite, resources) = (stage.runner.suite(), stage.resources);
     let kernels = resources.kernels(["all"]).map_err(chain)?;
@@ -233,28 +234,31 @@ fn none_unreferenced(stage: &Stage) -> Result<(), Failed> {
     let lineages: Vec<Lineage> = images.iter().map(on).collect::<Result<Vec<_>, _>>().map_err(chain)?.concat();
     let mut complaints: Vec<String> = Vec::new();
     for path in suite.unreferenced(&kernels, &images).map_err(chain)? {
-        complaints.push(format!("{} belongs to no scenario, kernel and image; remove it", path.display()));
+        complaints.push(format!("{} belongs to no scenario, or to no kernel or image; remove it", path.display()));
     }
     for name in suite.names() {
         let recorded = suite.recorded(name).map_err(chain)?;
         for owner in recorded.texts.keys().filter(|owner| !owner.is_everybody()) {
-            if is_idle(&recorded, owner, &lineages) {
+            if is_redundant(&recorded, owner, &lineages) {
                 let path = suite.snapshot_path(name, owner);
-                complaints.push(format!("{} says what would hold without it; remove it", path.display()));
+                complaints.push(format!(
+                    "{} is the same as the snapshot that would apply without it; remove it",
+                    path.display()
+                ));
             }
         }
     }
     if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n").into()) }
 }
 
-/// Whether all grounds that are held to this owner's snapshot would be held to the same text without it.
-fn is_idle(recorded: &Recorded, owner: &Owner, lineages: &[Lineage]) -> bool {
+/// Returns whether all environments that use this owner's snapshot would have the same text without it.
+fn is_redundant(recorded: &Recorded, owner: &Owner, lineages: &[Lineage]) -> bool {
     let mut holding = lineages.iter().filter(|lineage| recorded.holder(lineage).as_ref() == Some(owner));
     let text = &recorded.texts[owner];
     holding.all(|lineage| recorded.without(owner, lineage).is_some_and(|other| render::same(text, other)))
 }
 
-/// A full run refuses a snapshot of a kernel's or an image's own that nobody has given a reason for, and a reason that applies no more.
+/// Fails if a snapshot of a single kernel or image has no recorded difference, or a recorded difference no longer applies.
 fn all_have_reasons(stage: &Stage) -> Result<(), Failed> {
     let complaints = stage.runner.reason_complaints(stage.runner.suite().names()).map_err(chain)?;
     let texts: Vec<String> = complaints.into_iter().map(|complaint| complaint.text).collect();

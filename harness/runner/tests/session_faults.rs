@@ -1,5 +1,5 @@
-//! Sessions with guests that die, hang, flood and lie: every scenario comes to exactly one outcome that is not a wrong
-//! verdict, or the session ends in an error. No VM is needed: a guest here is a thread that writes a record.
+//! Sessions with guests that die, hang, flood and violate the protocol: every scenario gets exactly one outcome that is
+//! not a wrong verdict, or the session ends with an error. No VM is needed: a guest here is a thread that writes a record.
 
 use std::{
     cell::RefCell,
@@ -30,14 +30,14 @@ use harness_runner::{
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// Deadlines nothing here may reach.
+/// Deadlines that no test may reach.
 const AMPLE: Deadlines = Deadlines { boot: LONG, between: LONG, patience: 1 };
 
 fn name(text: &str) -> ScenarioName {
     text.parse().unwrap()
 }
 
-/// Scenarios of two attempts each.
+/// A plan of scenarios with two attempts each.
 fn plan(names: &[&str]) -> Plan {
     let call = Attempt::new(Actor::Host, Token::None, Call::BtfLoad);
     let case = Case { sysctls: Default::default(), containers: Vec::new(), attempts: vec![call; 2] };
@@ -54,7 +54,7 @@ fn plan(names: &[&str]) -> Plan {
     Plan { format: FORMAT, kernel, scenarios: names.iter().map(scenario).collect() }
 }
 
-/// One guest's life, as the thread that plays it sees it.
+/// A guest, as the thread that plays it sees it.
 struct Guest {
     record: File,
     seq: u64,
@@ -68,28 +68,33 @@ impl Guest {
         self.record.write_all(bytes).unwrap();
     }
 
-    fn tell(&mut self, event: Event) {
+    fn record_event(&mut self, event: Event) {
         let line = serde_json::to_string(&Record { seq: self.seq, event }).unwrap();
         self.seq += 1;
         self.write(format!("{line}\n").as_bytes());
     }
 
     fn hello(&mut self) {
-        self.tell(Event::Hello { format: FORMAT, release: "6.12.0".to_owned() });
+        self.record_event(Event::Hello { format: FORMAT, release: "6.12.0".to_owned() });
     }
 
     fn start(&mut self, scenario: &str) {
-        self.tell(Event::ScenarioStart { scenario: name(scenario) });
+        self.record_event(Event::ScenarioStart { scenario: name(scenario) });
     }
 
     fn attempt(&mut self, attempt: u32) {
         let denied = Answer::Err { errno: Errno::from_raw(1), step: None };
         let root = Control::Made(Answer::Ok { detail: None });
-        self.tell(Event::Attempt { case: 0, attempt, answer: denied, container: root.clone(), root });
+        self.record_event(Event::Attempt { case: 0, attempt, answer: denied, container: root.clone(), root });
     }
 
     fn end(&mut self, scenario: &str) {
-        self.tell(Event::ScenarioEnd { scenario: name(scenario), leftovers: Vec::new(), fault: None, micros: 5 });
+        self.record_event(Event::ScenarioEnd {
+            scenario: name(scenario),
+            leftovers: Vec::new(),
+            fault: None,
+            micros: 5,
+        });
     }
 
     fn whole(&mut self, scenario: &str) {
@@ -101,10 +106,10 @@ impl Guest {
 
     fn done(&mut self) {
         let scenarios = u32::try_from(self.plan.scenarios.len()).unwrap();
-        self.tell(Event::End { scenarios });
+        self.record_event(Event::End { scenarios });
     }
 
-    /// Does all that is asked.
+    /// Carries out the plan.
     fn obey(&mut self) {
         self.hello();
         for scenario in self.plan.scenarios.clone() {
@@ -126,12 +131,12 @@ impl Guest {
     }
 }
 
-/// What a guest tells against the plan, and a name for it.
-type Lies<const N: usize> = [(&'static str, fn(&mut Guest)); N];
+/// Records that violate the protocol, with a name.
+type Violations<const N: usize> = [(&'static str, fn(&mut Guest)); N];
 
 type Life = Box<dyn FnOnce(&mut Guest) + Send>;
 
-/// Boots guests that live the given lives, one after the other.
+/// Boots guests that behave as given, one after the other.
 struct Stage {
     lives: RefCell<VecDeque<Life>>,
     plans: RefCell<Vec<Plan>>,
@@ -166,10 +171,10 @@ impl Machine for Stage {
     }
 }
 
-/// A guest on the stage.
+/// A running guest.
 struct Player {
     events: Receiver<TimedEvent>,
-    /// A machine does not end because its guest has nothing more to say.
+    /// A machine does not end when its guest stops writing.
     _open: Sender<TimedEvent>,
     stopped: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
@@ -215,11 +220,11 @@ fn an_obedient_guest_gives_every_outcome_in_one_vm_that_is_stopped_at_once() {
     assert_eq!(session.outcomes[1].scenario, name("b/c"));
     assert_eq!(session.vms.len(), 1);
     assert!(session.vms[0].hello.is_some() && session.vms[0].first_scenario >= session.vms[0].hello);
-    assert!(started.elapsed() < LONG / 2, "it waited for the VM to end");
+    assert!(started.elapsed() < LONG / 2, "the session waited for the VM to end");
 }
 
 #[test]
-fn whoever_watches_sees_each_step_once() {
+fn each_step_is_reported_once() {
     let runs = tempfile::tempdir().unwrap();
     let folder = RunFolder::create(runs.path()).unwrap();
     let (stage, mut seen) = (Stage::new([obedient()]), Vec::new());
@@ -227,7 +232,7 @@ fn whoever_watches_sees_each_step_once() {
     session::run(&plan, &stage, &folder, AMPLE, &mut |notice| {
         seen.push(match notice {
             Notice::Booting { vm } => format!("booting {vm}"),
-            Notice::Stillborn { .. } => "stillborn".to_owned(),
+            Notice::LostEarly { .. } => "lost".to_owned(),
             Notice::Booted { .. } => "booted".to_owned(),
             Notice::Started(name) => format!("start {name}"),
             Notice::Ended(outcome) => format!("end {}", outcome.scenario),
@@ -250,9 +255,9 @@ fn a_guest_that_dies_costs_one_scenario_and_the_rest_goes_on_in_a_new_vm() {
     });
     let session = play(&plan(&["a", "b", "c"]), AMPLE, [dying, obedient()]).unwrap();
     assert!(finished(&session.outcomes[0]) && finished(&session.outcomes[2]), "{session:?}");
-    assert_eq!(session.outcomes[1].attempts.len(), 1, "what was answered before is kept");
+    assert_eq!(session.outcomes[1].attempts.len(), 1, "earlier answers are kept");
     let ScenarioEnd::Crashed { how, console } = &session.outcomes[1].end else { panic!("{session:?}") };
-    assert!(how.starts_with("the kernel panicked") && how.contains("qemu: a complaint"), "{how}");
+    insta::assert_snapshot!(how, @"the kernel panicked; QEMU printed: qemu: a complaint");
     assert_eq!(console, &["[    9.1] Kernel panic - not syncing: sysrq triggered crash"]);
     assert_eq!(session.vms.len(), 2);
 }
@@ -286,7 +291,7 @@ fn a_scenario_that_hangs_is_ended_by_its_deadline() {
     let deadlines = Deadlines { patience: 2, ..AMPLE };
     let session = play(&plan, deadlines, [hanging, obedient()]).unwrap();
     let ScenarioEnd::Crashed { how, console } = &session.outcomes[0].end else { panic!("{session:?}") };
-    assert!(how.starts_with("nothing came to an end within 0.2 s"), "{how}");
+    insta::assert_snapshot!(how, @"the guest exceeded its deadline of 0.2 s; QEMU printed: qemu: a complaint");
     assert_eq!(console, &["spinning"]);
     assert!(finished(&session.outcomes[1]));
 }
@@ -322,29 +327,35 @@ fn a_vm_that_never_boots_is_an_error_with_the_console() {
         })
     };
     let message = play(&plan(&["a"]), AMPLE, [dead(), dead(), dead()]).unwrap_err().to_string();
-    assert!(message.contains("started no scenario: the VM ended by itself"), "{message}");
-    assert!(message.contains("  | VFS: Unable to mount root fs") && message.contains("qemu: a complaint"), "{message}");
+    insta::assert_snapshot!(message, @"
+    the guest started no scenario: the VM ended by itself; QEMU printed: qemu: a complaint; run `cargo xtask shell` to inspect such a VM
+    the console's last lines:
+      | VFS: Unable to mount root fs
+    ");
 }
 
 #[test]
-fn a_vm_the_host_loses_before_its_guest_began_is_booted_again() {
+fn a_vm_that_the_host_loses_before_its_guest_started_is_booted_again() {
     let lost = |end: VmEnd| life(move |guest| guest.die(end));
     let greeted = life(|guest| {
         guest.hello();
         guest.die(VmEnd::QemuGone);
     });
-    let mut told = Vec::new();
+    let mut lost_vms = Vec::new();
     let runs = tempfile::tempdir().unwrap();
     let folder = RunFolder::create(runs.path()).unwrap();
     let stage = Stage::new([lost(VmEnd::Failed("timed out".to_owned())), greeted, obedient()]);
     let session = session::run(&plan(&["a"]), &stage, &folder, AMPLE, &mut |notice| {
-        if let Notice::Stillborn { how } = notice {
-            told.push(how.to_owned());
+        if let Notice::LostEarly { how } = notice {
+            lost_vms.push(how.to_owned());
         }
     });
     let session = session.unwrap();
     assert!(session.outcomes.iter().all(finished) && session.vms.len() == 3, "{session:?}");
-    assert!(told[0].starts_with("vmtest gave up: timed out") && told[1].starts_with("the VM ended"), "{told:?}");
+    insta::assert_snapshot!(lost_vms.join("\n"), @"
+    vmtest gave up: timed out; QEMU printed: qemu: a complaint
+    the VM ended by itself; QEMU printed: qemu: a complaint
+    ");
 }
 
 #[test]
@@ -354,14 +365,18 @@ fn a_kernel_that_panics_while_it_boots_is_not_booted_again() {
         guest.die(VmEnd::QemuGone);
     });
     let message = play(&plan(&["a"]), AMPLE, [panicking]).unwrap_err().to_string();
-    assert!(message.contains("started no scenario: the kernel panicked"), "{message}");
+    insta::assert_snapshot!(message, @"
+    the guest started no scenario: the kernel panicked; QEMU printed: qemu: a complaint; run `cargo xtask shell` to inspect such a VM
+    the console's last lines:
+      | [    1.0] Kernel panic - not syncing: no init
+    ");
 }
 
 #[test]
-fn a_vm_that_boots_for_ever_is_an_error() {
+fn a_vm_that_never_finishes_booting_is_an_error() {
     let deadlines = Deadlines { boot: Duration::from_millis(100), ..AMPLE };
     let message = play(&plan(&["a"]), deadlines, [life(|_| {})]).unwrap_err().to_string();
-    assert!(message.contains("the guest program did not start within 0.1 s"), "{message}");
+    insta::assert_snapshot!(message, @r"the guest started no scenario: the guest program did not start within 0.1 s; QEMU printed: qemu: a complaint; run `cargo xtask shell` to inspect such a VM");
 }
 
 #[test]
@@ -384,23 +399,23 @@ fn a_guest_program_that_ends_early_is_a_crash_of_its_scenario() {
     });
     let session = play(&plan(&["a"]), AMPLE, [leaving]).unwrap();
     let ScenarioEnd::Crashed { how, .. } = &session.outcomes[0].end else { panic!("{session:?}") };
-    assert!(how.starts_with("the guest program ended before it was done"), "{how}");
+    insta::assert_snapshot!(how, @"the guest program exited before the plan was done; QEMU printed: qemu: a complaint");
 }
 
 #[test]
-fn a_guest_that_refuses_says_why() {
-    let refusing = life(|guest| guest.tell(Event::Fault { message: "this is 6.1".to_owned() }));
+fn a_refusal_includes_the_guests_reason() {
+    let refusing = life(|guest| guest.record_event(Event::Fault { message: "this is 6.1".to_owned() }));
     let message = play(&plan(&["a"]), AMPLE, [refusing]).unwrap_err().to_string();
     assert_eq!(message, "the guest refuses the plan: this is 6.1");
 }
 
 #[test]
-fn a_guest_that_gives_up_costs_its_scenario_and_says_why() {
+fn a_guest_that_gives_up_costs_one_scenario_and_gives_its_reason() {
     let failing = life(|guest| {
         guest.hello();
         guest.start("a");
         guest.attempt(0);
-        guest.tell(Event::Fault { message: "no memory".to_owned() });
+        guest.record_event(Event::Fault { message: "no memory".to_owned() });
     });
     let session = play(&plan(&["a", "b"]), AMPLE, [failing, obedient()]).unwrap();
     assert_eq!(ends(&session)[0], &ScenarioEnd::Fault { message: "the guest gave up: no memory".to_owned() });
@@ -408,7 +423,7 @@ fn a_guest_that_gives_up_costs_its_scenario_and_says_why() {
 }
 
 #[test]
-fn a_finished_record_counts_also_if_the_vm_dies_with_it() {
+fn a_complete_record_counts_even_if_the_vm_dies() {
     let hasty = life(|guest| {
         guest.obey();
         guest.die(VmEnd::QemuGone);
@@ -418,7 +433,7 @@ fn a_finished_record_counts_also_if_the_vm_dies_with_it() {
 }
 
 #[test]
-fn a_flooded_console_hides_nothing() {
+fn a_flooded_console_does_not_hide_the_record() {
     let flooding = life(|guest| {
         guest.hello();
         guest.start("a");
@@ -433,23 +448,23 @@ fn a_flooded_console_hides_nothing() {
 }
 
 #[test]
-fn what_a_scenario_left_behind_is_its_fault() {
+fn leftovers_are_a_fault_of_their_scenario() {
     let messy = life(|guest| {
         guest.hello();
         guest.start("a");
         guest.attempt(0);
         guest.attempt(1);
         let leftovers = vec!["map 7".to_owned(), "mount /x".to_owned()];
-        guest.tell(Event::ScenarioEnd { scenario: name("a"), leftovers, fault: None, micros: 1 });
+        guest.record_event(Event::ScenarioEnd { scenario: name("a"), leftovers, fault: None, micros: 1 });
         guest.done();
     });
     let session = play(&plan(&["a"]), AMPLE, [messy]).unwrap();
-    assert_eq!(ends(&session), [&ScenarioEnd::Fault { message: "it left behind: map 7, mount /x".to_owned() }]);
+    assert_eq!(ends(&session), [&ScenarioEnd::Fault { message: "not cleaned up: map 7, mount /x".to_owned() }]);
 }
 
 #[test]
-fn a_lie_within_a_scenario_is_a_fault_of_that_scenario_alone() {
-    let lies: Lies<11> = [
+fn a_violation_within_a_scenario_is_a_fault_of_that_scenario_alone() {
+    let violations: Violations<11> = [
         ("another scenario's end", |guest| guest.end("b")),
         ("another scenario's start", |guest| guest.start("b")),
         ("an attempt before its turn", |guest| guest.attempt(1)),
@@ -461,7 +476,7 @@ fn a_lie_within_a_scenario_is_a_fault_of_that_scenario_alone() {
             guest.seq += 1;
             guest.attempt(0);
         }),
-        ("a line that is no record", |guest| guest.write(b"boo\n")),
+        ("a line that is not a record", |guest| guest.write(b"boo\n")),
         ("a line without end", |guest| guest.write(&vec![b'x'; LONGEST_LINE + 1])),
         ("a record without end", |guest| {
             while !guest.stopped.load(Ordering::Relaxed) {
@@ -469,26 +484,53 @@ fn a_lie_within_a_scenario_is_a_fault_of_that_scenario_alone() {
             }
         }),
     ];
-    for (what, lie) in lies {
-        let lying = life(move |guest| {
+    let mut messages = Vec::new();
+    for (what, violation) in violations {
+        let violating = life(move |guest| {
             guest.hello();
             guest.start("a");
-            lie(guest);
+            violation(guest);
         });
-        let session = play(&plan(&["a", "b"]), AMPLE, [lying, obedient()]).unwrap();
+        let session = play(&plan(&["a", "b"]), AMPLE, [violating, obedient()]).unwrap();
         let ScenarioEnd::Fault { message } = &session.outcomes[0].end else { panic!("{what}: {session:?}") };
-        assert!(message.starts_with("the guest's record cannot be trusted: "), "{what}: {message}");
+        messages.push(format!("{what}\n  {message}"));
         assert!(finished(&session.outcomes[1]), "{what}");
     }
+    insta::assert_snapshot!(messages.join("\n"), @r#"
+    another scenario's end
+      invalid guest record: unexpected `scenario_end` record; expected attempt 0 of case 0 of `a`
+    another scenario's start
+      invalid guest record: unexpected `scenario_start` record; expected attempt 0 of case 0 of `a`
+    an attempt before its turn
+      invalid guest record: unexpected `attempt` record; expected attempt 0 of case 0 of `a`
+    an attempt that does not exist
+      invalid guest record: unexpected `attempt` record; expected attempt 0 of case 0 of `a`
+    an end before the attempts
+      invalid guest record: the scenario ended after 0 of 2 attempts without a fault
+    the end of all
+      invalid guest record: unexpected `end` record; expected attempt 0 of case 0 of `a`
+    a second introduction
+      invalid guest record: unexpected `hello` record; expected attempt 0 of case 0 of `a`
+    a gap in the sequence
+      invalid guest record: line 3 has sequence number 3 instead of 2
+    a line that is not a record
+      invalid guest record: line 3 is not a record: expected value at line 1 column 1; it begins with "boo"
+    a line without end
+      invalid guest record: line 3 is longer than 196608 bytes
+    a record without end
+      invalid guest record: unexpected `attempt` record; expected attempt 1 of case 0 of `a`
+    "#);
 }
 
 #[test]
-fn a_lie_outside_of_scenarios_is_an_error() {
-    let lies: Lies<5> = [
+fn a_violation_outside_of_scenarios_is_an_error() {
+    let violations: Violations<5> = [
         ("no introduction", |guest| guest.start("a")),
-        ("another kernel", |guest| guest.tell(Event::Hello { format: FORMAT, release: "6.1.0".to_owned() })),
-        ("another format", |guest| guest.tell(Event::Hello { format: FORMAT + 1, release: "6.12.0".to_owned() })),
-        ("a scenario nobody asked for", |guest| {
+        ("another kernel", |guest| guest.record_event(Event::Hello { format: FORMAT, release: "6.1.0".to_owned() })),
+        ("another format", |guest| {
+            guest.record_event(Event::Hello { format: FORMAT + 1, release: "6.12.0".to_owned() })
+        }),
+        ("a scenario that is not in the plan", |guest| {
             guest.hello();
             guest.whole("z");
         }),
@@ -497,10 +539,27 @@ fn a_lie_outside_of_scenarios_is_an_error() {
             guest.done();
         }),
     ];
-    for (what, lie) in lies {
-        let result = play(&plan(&["a"]), AMPLE, [life(lie)]);
-        assert!(matches!(result, Err(SessionError::Untrusted(_))), "{what}: {result:?}");
+    let mut messages = Vec::new();
+    for (what, violation) in violations {
+        match play(&plan(&["a"]), AMPLE, [life(violation)]) {
+            Err(error @ SessionError::Untrusted(_)) => messages.push(format!("{what}\n  {error}")),
+            other => panic!("{what}: {other:?}"),
+        }
     }
+    let messages =
+        messages.join("\n").replace(&(FORMAT + 1).to_string(), "NEXT").replace(&FORMAT.to_string(), "FORMAT");
+    insta::assert_snapshot!(messages, @"
+    no introduction
+      invalid guest record: unexpected `scenario_start` record; expected a `hello` record
+    another kernel
+      invalid guest record: the guest program's kernel is FORMAT.1.0, not FORMAT.12.0
+    another format
+      invalid guest record: the guest program's format is NEXT, not FORMAT
+    a scenario that is not in the plan
+      invalid guest record: unexpected `scenario_start` record; expected the start of `a`
+    the end before the scenarios
+      invalid guest record: unexpected `end` record; expected the start of `a`
+    ");
 }
 
 #[test]
@@ -508,7 +567,7 @@ fn a_wrong_count_at_the_end_is_an_error_that_names_both() {
     let miscounting = life(|guest| {
         guest.hello();
         guest.whole("a");
-        guest.tell(Event::End { scenarios: 2 });
+        guest.record_event(Event::End { scenarios: 2 });
     });
     let result = play(&plan(&["a"]), AMPLE, [miscounting]);
     assert!(

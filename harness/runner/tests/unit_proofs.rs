@@ -1,7 +1,7 @@
-//! Proofs in units that a real systemd starts: what a token is made of, which objects load, and what is said of a unit that does
-//! not run.
+//! Proofs in VM units that a real systemd starts: what a bpffs delegates, which objects load, and the results of a unit
+//! that does not run.
 
-#[allow(dead_code, reason = "it names what it needs, and finds the rest itself")]
+#[allow(dead_code, reason = "this test uses only a part of it")]
 mod built;
 
 use std::process::ExitCode;
@@ -21,11 +21,11 @@ use libtest_mimic::{Arguments, Failed};
 
 fn main() -> ExitCode {
     vm::run_child_if_asked();
-    let trial = |image, name, test: fn(&built::Supplies) -> Result<()>| {
+    let trial = |image, name, test: fn(&built::Built) -> Result<()>| {
         built::trial_in(image, name, move |built| test(built).map_err(|error| Failed::from(format!("{error:#}"))))
     };
     let trials = vec![
-        trial("systemd-262", "units_load_objects_by_what_systemd_mounts_for_them", delegated),
+        trial("systemd-262", "units_load_objects_with_the_bpffs_that_systemd_mounts", delegated),
         trial("systemd-257", "an_older_systemd_delegates_nothing", ignored),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
@@ -45,11 +45,11 @@ fn assignments(lines: &[(&str, &str)]) -> Vec<Assignment> {
     lines.iter().map(|(key, value)| Assignment { key: (*key).to_owned(), value: (*value).to_owned() }).collect()
 }
 
-/// A sound unit with this in a drop-in.
+/// A trial of a valid unit with these lines in a drop-in.
 fn trial(name: &str, drop_in: &[(&str, &str)], objects: &[Object]) -> Trial {
     let unit = Unit { service: assignments(&SOUND), drop_ins: vec![assignments(drop_in)], ..Unit::default() };
     let (name, objects) = (name.to_owned(), objects.to_vec());
-    Trial { name, place: TrialSite::Unit(unit), objects, criterion: Criterion::Attached }
+    Trial { name, site: TrialSite::Unit(unit), objects, criterion: Criterion::Attached }
 }
 
 /// A unit whose own file systemd refuses to load.
@@ -57,13 +57,13 @@ fn refused() -> Unit {
     Unit { service: assignments(&[SOUND.as_slice(), &[("DynamicUser", "maybe")]].concat()), ..Unit::default() }
 }
 
-/// What is compiled from the sources of scenarios.
+/// Returns an object compiled from the project's sources.
 fn object(resources: &Resources, name: &str) -> Result<Object> {
     let found = objects::find_built(&resources.project().objects(), resources.cache())?;
     Ok(Object::new(name, std::fs::read(found.context("no object is compiled")?.path(name))?)?)
 }
 
-fn proved(built: &built::Supplies, trials: impl FnOnce(&[Object]) -> Vec<Trial>) -> Result<Vec<Proof>> {
+fn proved(built: &built::Built, trials: impl FnOnce(&[Object]) -> Vec<Trial>) -> Result<Vec<Proof>> {
     let resources = Resources::open(Project::find()?, Freshness::ThisRun, Progress::silent())?;
     let testbed = resources.built(&built.kernel.name, &built.image.name)?;
     let objects = ["xdp", "queue"].map(|name| object(&resources, name)).into_iter().collect::<Result<Vec<_>>>()?;
@@ -71,36 +71,36 @@ fn proved(built: &built::Supplies, trials: impl FnOnce(&[Object]) -> Vec<Trial>)
     Ok(proofs)
 }
 
-fn stand(proof: &Proof) -> &ContainerProbe {
-    match &proof.stand {
-        Ok(Mount::Stands(stand)) => stand,
+fn probe(proof: &Proof) -> &ContainerProbe {
+    match &proof.mount {
+        Ok(Mount::Mounted(probe)) => probe,
         other => panic!("{}: {other:?}", proof.trial),
     }
 }
 
-/// How each object came out, in a word.
+/// Returns the verdict class of each object.
 fn classes(proof: &Proof) -> Vec<Class> {
     let proofs = proof.objects.iter().map(|object| object.proof.as_ref().unwrap_or_else(|error| panic!("{error}")));
     proofs.map(|proof| proof.verdict.class()).collect()
 }
 
-fn delegated(built: &built::Supplies) -> Result<()> {
+fn delegated(built: &built::Built) -> Result<()> {
     let proofs = proved(built, |objects| {
         vec![
             trial("sound", &[], objects),
             trial("of the host", &[("DelegateNamespaces", "")], objects),
             trial("killed", &[("SystemCallFilter", "~bpf")], objects),
-            // In a drop-in systemd would only warn of it.
-            Trial { place: TrialSite::Unit(refused()), ..trial("refused", &[], objects) },
+            // In a drop-in, systemd would only warn about it.
+            Trial { site: TrialSite::Unit(refused()), ..trial("refused", &[], objects) },
         ]
     })?;
     let [sound, of_the_host, killed, refused] = &proofs[..] else { panic!("each trial has a proof") };
 
-    let stands = stand(sound);
-    assert_eq!(stands.token.verdict.class(), Class::Allowed, "{stands:?}");
-    let masks = stands.masks.as_ref().unwrap().each_ref().map(String::as_str);
+    let found = probe(sound);
+    assert_eq!(found.token.verdict.class(), Class::Allowed, "{found:?}");
+    let masks = found.masks.as_ref().unwrap().each_ref().map(String::as_str);
     assert_eq!(masks, ["0x40020", "any", "0x42", "0x2000000001"]);
-    let unit = stands.unit.as_ref().unwrap();
+    let unit = found.unit.as_ref().unwrap();
     assert!(unit.ran && unit.result == "success", "{unit:?}");
     let mount = unit.mount.as_ref().unwrap();
     assert!(mount.contains(" on /sys/fs/bpf type bpf (") && mount.contains("delegate_maps=any"), "{mount}");
@@ -108,14 +108,14 @@ fn delegated(built: &built::Supplies) -> Result<()> {
     let queue = sound.objects[1].proof.as_ref().unwrap();
     assert_eq!(queue.cause.as_ref().unwrap().to_string(), "lacks cmds map_create");
 
-    assert_eq!(stand(of_the_host).token.verdict.to_string(), "denied EPERM");
-    assert!(stand(of_the_host).masks.is_none());
+    assert_eq!(probe(of_the_host).token.verdict.to_string(), "denied EPERM");
+    assert!(probe(of_the_host).masks.is_none());
     assert_eq!(classes(of_the_host), [Class::Denied, Class::Denied]);
 
     for (proof, ran, result) in [(killed, true, "signal"), (refused, false, "bad-setting")] {
-        let unit = stand(proof).unit.as_ref().unwrap();
+        let unit = probe(proof).unit.as_ref().unwrap();
         assert_eq!((unit.ran, unit.result.as_str()), (ran, result), "{unit:?}");
-        assert_eq!(stand(proof).token.verdict.class(), Class::NotMade);
+        assert_eq!(probe(proof).token.verdict.class(), Class::NotMade);
         assert_eq!(classes(proof), [Class::NotMade, Class::NotMade]);
         let lack = proof.objects[0].proof.as_ref().unwrap().lack();
         assert!(matches!(lack, Some(ObjectDefect::NotTried(_))), "{lack:?}");
@@ -124,11 +124,11 @@ fn delegated(built: &built::Supplies) -> Result<()> {
     Ok(())
 }
 
-fn ignored(built: &built::Supplies) -> Result<()> {
+fn ignored(built: &built::Built) -> Result<()> {
     let proofs = proved(built, |objects| vec![trial("sound", &[], objects)])?;
-    let stands = stand(&proofs[0]);
-    assert!(stands.shown.is_empty() && stands.masks.is_none(), "{stands:?}");
-    assert!(stands.unit.as_ref().unwrap().ran);
+    let found = probe(&proofs[0]);
+    assert!(found.shown.is_empty() && found.masks.is_none(), "{found:?}");
+    assert!(found.unit.as_ref().unwrap().ran);
     assert_eq!(classes(&proofs[0]), [Class::Denied, Class::Denied]);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! One kernel with two images in one run: each ground answers for itself, in the fleet, in the store and in snapshots.
+//! One kernel with two images in one run: the environments are separate in the fleet, in the store and in snapshots.
 
 mod built;
 
@@ -39,17 +39,16 @@ type = 'hash'
 
 fn main() -> ExitCode {
     vm::run_child_if_asked();
-    let both =
-        |built: &built::Supplies| two_images(&built.kernel.name).map_err(|error| Failed::from(error.to_string()));
+    let both = |built: &built::Built| two_images(&built.kernel.name).map_err(|error| Failed::from(error.to_string()));
     let trials = vec![built::trial_in(SYSTEMD, "two_images_are_run_kept_and_compared_apart", both)];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
 fn two_images(kernel: &KernelName) -> Result<()> {
-    let (project, place) = (Project::find()?, tempfile::tempdir()?);
-    let store = Store::new(place.path().join("store"), RunId::current(), Freshness::ThisRun);
+    let (project, temporary) = (Project::find()?, tempfile::tempdir()?);
+    let store = Store::new(temporary.path().join("store"), RunId::current(), Freshness::ThisRun);
     let resources = Resources::open(project.clone(), Freshness::ThisRun, Progress::silent())?.with_store(store);
-    let folder = place.path().join("scenarios");
+    let folder = temporary.path().join("scenarios");
     write_scenarios(&folder)?;
     let runner = Runner::open(&project, &folder)?;
     let checked = runner.check(runner.suite().names())?;
@@ -59,8 +58,8 @@ fn two_images(kernel: &KernelName) -> Result<()> {
         images.iter().map(|image| resources.built(kernel, image)).collect::<std::result::Result<_, _>>()?;
 
     let found = run(&runner, &testbeds, kernel, &Images::Meant(images.clone()), &checked)?;
-    assert_eq!(told(&found), [format!("plain on {kernel}@{MINIMAL}"), format!("unit on {kernel}@{SYSTEMD}")]);
-    // What one image answered is no answer of the other's.
+    assert_eq!(judged(&found), [format!("plain on {kernel}@{MINIMAL}"), format!("unit on {kernel}@{SYSTEMD}")]);
+    // An outcome with one image is not an outcome with the other.
     let plain = [checked[0].clone()];
     assert!(runner.known_results(&testbeds[0], &plain)?.is_some());
     assert!(runner.known_results(&testbeds[1], &plain)?.is_none());
@@ -74,13 +73,13 @@ fn two_images(kernel: &KernelName) -> Result<()> {
     };
     assert!(matches!(of("unit", &images[0])?.status, Status::Skipped { .. }));
     assert_eq!(
-        of("plain", &images[0])?.outcome(),
+        of("plain", &images[0])?.run_status(),
         RunStatus::AsRecorded,
         "{:?}",
         of("plain", &images[0])?.complaints()
     );
-    // The image's own snapshot, which says otherwise, is the one it is held to.
-    assert_eq!(of("plain", &images[1])?.outcome(), RunStatus::Differs);
+    // The image's own snapshot, which differs, applies to it.
+    assert_eq!(of("plain", &images[1])?.run_status(), RunStatus::Differs);
     Ok(())
 }
 
@@ -95,7 +94,7 @@ fn write_scenarios(folder: &Path) -> Result<()> {
     Ok(fs::write(folder.join("unit.toml"), UNIT)?)
 }
 
-/// What came of the scenarios on the grounds that they are for, in their order.
+/// Runs the scenarios in their environments and returns the results, in the order of scenarios.
 fn run(
     runner: &Runner,
     testbeds: &[Testbed<'_>],
@@ -103,18 +102,18 @@ fn run(
     images: &Images,
     checked: &[Checked],
 ) -> Result<Vec<ScenarioResult>> {
-    let environment_plans = environment_plans(std::slice::from_ref(kernel), images, checked);
-    let tasks = environment_plans.into_iter().filter_map(|environment_plan| {
-        let testbed = testbeds.iter().find(|testbed| *testbed.environment() == environment_plan.environment)?;
-        Some(EnvironmentTask { testbed, scenarios: environment_plan.scenarios })
+    let plans = environment_plans(std::slice::from_ref(kernel), images, checked);
+    let tasks = plans.into_iter().filter_map(|plan| {
+        let testbed = testbeds.iter().find(|testbed| *testbed.environment() == plan.environment)?;
+        Some(EnvironmentTask { testbed, scenarios: plan.scenarios })
     });
     let mut results = runner.results_of(&tasks.collect::<Vec<_>>())?;
     results.sort_by(|a, b| a.scenario.cmp(&b.scenario));
     Ok(results)
 }
 
-/// What was judged where.
-fn told(results: &[ScenarioResult]) -> Vec<String> {
-    let judged = |result: &&ScenarioResult| matches!(result.status, Status::Judged { .. });
-    results.iter().filter(judged).map(|result| format!("{} on {}", result.scenario, result.environment)).collect()
+/// Returns which scenarios were judged in which environment.
+fn judged(results: &[ScenarioResult]) -> Vec<String> {
+    let is_judged = |result: &&ScenarioResult| matches!(result.status, Status::Judged { .. });
+    results.iter().filter(is_judged).map(|result| format!("{} on {}", result.scenario, result.environment)).collect()
 }

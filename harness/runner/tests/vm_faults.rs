@@ -1,4 +1,4 @@
-//! VMs whose QEMU is a shell script: nothing of a VM outlives those who wanted it, whatever happens to them.
+//! VMs whose QEMU is a shell script: no part of a VM outlives the process that requested it, whatever happens to that.
 //!
 //! No test here needs a kernel. Each one starts real workers through real `vmtest`.
 
@@ -23,10 +23,10 @@ use rustix::{
     termios::tcgetattr,
 };
 
-/// Every wait of these tests ends here; what is waited for takes milliseconds.
+/// The limit of every wait; the awaited events take milliseconds.
 const LONG: Duration = Duration::from_secs(20);
 
-/// Pretends to be QEMU: makes the sockets `vmtest` waits for and tells its process id.
+/// Pretends to be QEMU: creates the sockets that `vmtest` waits for and writes its process id to a file.
 const PRETEND: &str = r#"
 for arg; do
     case $arg in
@@ -38,13 +38,13 @@ echo $$ > "${0%/*}/pid.partial"
 mv "${0%/*}/pid.partial" "${0%/*}/pid"
 "#;
 
-/// Started again by the tests as the process that holds a [`Vm`] and meets a bad end.
+/// The argument that makes this program own a [`Vm`] and end badly.
 const OWNER_VERB: &str = "own-a-vm";
 
-/// In the environment of whoever owns a VM.
+/// A variable in the environment of a VM's owner.
 const SECRET: &str = "A_SECRET_OF_THE_HOST";
 
-/// Started again as the process that gives its terminal to a VM.
+/// The argument that makes this program give its terminal to a VM.
 const SHELL_VERB: &str = "shell-in-a-vm";
 
 fn main() -> ExitCode {
@@ -65,37 +65,37 @@ fn main() -> ExitCode {
     }
     let trial = |name: &str, test: fn() -> Result<(), Failed>| Trial::test(name, test);
     let trials = vec![
-        trial("a_qemu_that_fails_is_told_at_once_with_its_complaint", fails_at_once),
+        trial("a_qemu_that_fails_is_reported_at_once_with_its_error", fails_at_once),
         trial("stopping_leaves_no_process_and_no_socket", stopping),
         trial("dropping_is_stopping", dropping),
-        trial("a_killed_owner_takes_its_vm_along", killed_owner),
-        trial("an_owner_that_panics_takes_its_vm_along", panicking_owner),
-        trial("a_killed_worker_takes_its_qemu_along", killed_worker),
-        trial("a_qemu_killed_from_outside_is_told_at_once", killed_qemu),
+        trial("a_killed_owner_ends_its_vm", killed_owner),
+        trial("an_owner_that_panics_ends_its_vm", panicking_owner),
+        trial("a_killed_worker_ends_its_qemu", killed_worker),
+        trial("a_qemu_killed_from_outside_is_reported_at_once", killed_qemu),
         trial("two_vms_side_by_side_do_not_disturb_each_other", side_by_side),
-        trial("a_flooded_console_ends_when_told", console_flood),
-        trial("a_console_line_without_end_costs_only_its_vm", endless_line),
-        trial("the_environment_is_not_handed_on", environment),
+        trial("a_vm_that_floods_its_console_can_be_stopped", console_flood),
+        trial("an_endless_console_line_costs_only_its_vm", endless_line),
+        trial("the_environment_is_not_passed_on", environment),
         trial("a_missing_kernel_is_named", missing_kernel),
-        trial("a_terminal_is_put_back_after_a_shell_that_ends_badly", terminal),
+        trial("a_terminal_is_restored_after_a_shell_that_fails", terminal),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
 /// A folder with a root, a share and a script for QEMU.
-struct Place {
+struct VmFolder {
     folder: tempfile::TempDir,
 }
 
-impl Place {
+impl VmFolder {
     fn new(script: &str) -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap() };
+        let vm_folder = Self { folder: tempfile::tempdir().unwrap() };
         for folder in ["root", "share", "vm"] {
-            fs::create_dir(place.path(folder)).unwrap();
+            fs::create_dir(vm_folder.path(folder)).unwrap();
         }
-        fs::write(place.path("qemu"), format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(place.path("qemu"), fs::Permissions::from_mode(0o755)).unwrap();
-        place
+        fs::write(vm_folder.path("qemu"), format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(vm_folder.path("qemu"), fs::Permissions::from_mode(0o755)).unwrap();
+        vm_folder
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -170,9 +170,9 @@ fn end_of(vm: &mut Vm) -> VmEnd {
 }
 
 fn fails_at_once() -> Result<(), Failed> {
-    let place = Place::new("echo 'no such machine' >&2; exit 1");
+    let vm_folder = VmFolder::new("echo 'no such machine' >&2; exit 1");
     let started = Instant::now();
-    let mut vm = place.start();
+    let mut vm = vm_folder.start();
     assert_eq!(end_of(&mut vm), VmEnd::QemuGone);
     assert!(started.elapsed() < Duration::from_secs(4), "took {:?}, as long as vmtest waits", started.elapsed());
     assert_eq!(vm.complaints(), "no such machine");
@@ -181,9 +181,9 @@ fn fails_at_once() -> Result<(), Failed> {
 }
 
 fn stopping() -> Result<(), Failed> {
-    let place = Place::new(&format!("{PRETEND}\nexec sleep 1000"));
-    let mut vm = place.start();
-    let (qemu, worker, sockets) = (place.qemu(), place.worker(), place.sockets());
+    let vm_folder = VmFolder::new(&format!("{PRETEND}\nexec sleep 1000"));
+    let mut vm = vm_folder.start();
+    let (qemu, worker, sockets) = (vm_folder.qemu(), vm_folder.worker(), vm_folder.sockets());
     assert!(is_alive(qemu) && is_alive(worker));
     assert_eq!(sockets.len(), 3, "{sockets:?}");
     assert!(sockets.iter().all(|socket| socket.exists()), "{sockets:?}");
@@ -194,27 +194,27 @@ fn stopping() -> Result<(), Failed> {
 }
 
 fn dropping() -> Result<(), Failed> {
-    let place = Place::new(&format!("{PRETEND}\nexec sleep 1000"));
-    let vm = place.start();
-    let qemu = place.qemu();
+    let vm_folder = VmFolder::new(&format!("{PRETEND}\nexec sleep 1000"));
+    let vm = vm_folder.start();
+    let qemu = vm_folder.qemu();
     drop(vm);
     assert!(!is_alive(qemu));
     Ok(())
 }
 
-/// The life of a process that holds a VM; `fate` says how it ends by itself.
+/// Owns a VM until this process is killed, or panics if that is its `fate`.
 fn own_a_vm(folder: &Path, fate: &str) {
     let _vm = Vm::start(&spec(folder), &folder.join("vm")).unwrap();
     wait_for("QEMU", || folder.join("pid").exists().then_some(()));
     println!("ready");
-    assert!(fate != "panic", "as told");
+    assert!(fate != "panic", "as requested");
     thread::sleep(LONG);
 }
 
-fn owner(place: &Place, fate: &str) -> Child {
+fn owner(vm_folder: &VmFolder, fate: &str) -> Child {
     let mut owner = Command::new(std::env::current_exe().unwrap())
-        .args([OWNER_VERB.as_ref(), place.folder.path().as_os_str(), fate.as_ref()])
-        .env(SECRET, "told")
+        .args([OWNER_VERB.as_ref(), vm_folder.folder.path().as_os_str(), fate.as_ref()])
+        .env(SECRET, "secret")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -227,9 +227,9 @@ fn owner(place: &Place, fate: &str) -> Child {
 
 fn killed_owner() -> Result<(), Failed> {
     for signal in [Signal::INT, Signal::TERM, Signal::KILL, Signal::HUP] {
-        let place = Place::new(&format!("{PRETEND}\nexec sleep 1000"));
-        let mut owner = owner(&place, "wait");
-        let (qemu, worker, sockets) = (place.qemu(), place.worker(), place.sockets());
+        let vm_folder = VmFolder::new(&format!("{PRETEND}\nexec sleep 1000"));
+        let mut owner = owner(&vm_folder, "wait");
+        let (qemu, worker, sockets) = (vm_folder.qemu(), vm_folder.worker(), vm_folder.sockets());
         kill_process(Pid::from_child(&owner), signal).unwrap();
         owner.wait().unwrap();
         wait_until_gone(qemu);
@@ -240,19 +240,19 @@ fn killed_owner() -> Result<(), Failed> {
 }
 
 fn panicking_owner() -> Result<(), Failed> {
-    let place = Place::new(&format!("{PRETEND}\nexec sleep 1000"));
-    let mut owner = owner(&place, "panic");
-    let qemu = place.qemu();
+    let vm_folder = VmFolder::new(&format!("{PRETEND}\nexec sleep 1000"));
+    let mut owner = owner(&vm_folder, "panic");
+    let qemu = vm_folder.qemu();
     assert_eq!(owner.wait().unwrap().code(), Some(101));
     wait_until_gone(qemu);
     Ok(())
 }
 
 fn killed_worker() -> Result<(), Failed> {
-    let place = Place::new(&format!("{PRETEND}\nexec sleep 1000"));
-    let mut vm = place.start();
-    let qemu = place.qemu();
-    kill_process(place.worker(), Signal::KILL).unwrap();
+    let vm_folder = VmFolder::new(&format!("{PRETEND}\nexec sleep 1000"));
+    let mut vm = vm_folder.start();
+    let qemu = vm_folder.qemu();
+    kill_process(vm_folder.worker(), Signal::KILL).unwrap();
     let end = end_of(&mut vm);
     assert!(matches!(&end, VmEnd::WorkerGone(how) if how.contains("signal: 9")), "{end:?}");
     wait_until_gone(qemu);
@@ -260,9 +260,9 @@ fn killed_worker() -> Result<(), Failed> {
 }
 
 fn killed_qemu() -> Result<(), Failed> {
-    let place = Place::new(&format!("{PRETEND}\nexec sleep 1000"));
-    let mut vm = place.start();
-    kill_process(place.qemu(), Signal::KILL).unwrap();
+    let vm_folder = VmFolder::new(&format!("{PRETEND}\nexec sleep 1000"));
+    let mut vm = vm_folder.start();
+    kill_process(vm_folder.qemu(), Signal::KILL).unwrap();
     let killed = Instant::now();
     assert_eq!(end_of(&mut vm), VmEnd::QemuGone);
     assert!(killed.elapsed() < Duration::from_secs(2), "{:?}", killed.elapsed());
@@ -270,36 +270,36 @@ fn killed_qemu() -> Result<(), Failed> {
 }
 
 fn side_by_side() -> Result<(), Failed> {
-    let places = [(); 2].map(|()| Place::new(&format!("{PRETEND}\nexec sleep 1000")));
-    let [mut first, second] = [places[0].start(), places[1].start()];
-    let [stopped, other] = [places[0].qemu(), places[1].qemu()];
+    let folders = [(); 2].map(|()| VmFolder::new(&format!("{PRETEND}\nexec sleep 1000")));
+    let [mut first, second] = [folders[0].start(), folders[1].start()];
+    let [stopped, other] = [folders[0].qemu(), folders[1].qemu()];
     first.stop();
     assert!(!is_alive(stopped) && is_alive(other));
-    assert!(places[1].sockets().iter().all(|socket| socket.exists()));
+    assert!(folders[1].sockets().iter().all(|socket| socket.exists()));
     drop(second);
     assert!(!is_alive(other));
     Ok(())
 }
 
 fn console_flood() -> Result<(), Failed> {
-    let place = Place::new(&format!("{PRETEND}\nexec yes flood"));
-    let mut vm = place.start();
+    let vm_folder = VmFolder::new(&format!("{PRETEND}\nexec yes flood"));
+    let mut vm = vm_folder.start();
     let (end, mut lines) = (Instant::now() + LONG, 0);
     while lines < 10_000 {
         let event = vm.next_event(LONG).expect("a flood does not pause").event;
         lines += usize::from(event == VmEvent::Console("flood".to_owned()));
         assert!(Instant::now() < end && !matches!(event, VmEvent::Ended(_)), "{lines} lines, {event:?}");
     }
-    let (qemu, stopped) = (place.qemu(), Instant::now());
+    let (qemu, stopped) = (vm_folder.qemu(), Instant::now());
     vm.stop();
     assert!(!is_alive(qemu) && stopped.elapsed() < Duration::from_secs(5), "{:?}", stopped.elapsed());
     Ok(())
 }
 
 fn endless_line() -> Result<(), Failed> {
-    let place = Place::new(&format!("{PRETEND}\nexec cat /dev/zero"));
-    let mut vm = place.start();
-    let qemu = place.qemu();
+    let vm_folder = VmFolder::new(&format!("{PRETEND}\nexec cat /dev/zero"));
+    let mut vm = vm_folder.start();
+    let qemu = vm_folder.qemu();
     let end = end_of(&mut vm);
     assert!(matches!(&end, VmEnd::WorkerGone(how) if how.contains("memory allocation")), "{end:?}");
     wait_until_gone(qemu);
@@ -308,14 +308,14 @@ fn endless_line() -> Result<(), Failed> {
 
 /// The worker's environment is what `vmtest` hands to the guest, and it is QEMU's too.
 fn environment() -> Result<(), Failed> {
-    let place = Place::new(&format!("env > \"${{0%/*}}/environment\"\n{PRETEND}\nexec sleep 1000"));
-    let mut owner = owner(&place, "wait");
-    let worker = place.worker();
+    let vm_folder = VmFolder::new(&format!("env > \"${{0%/*}}/environment\"\n{PRETEND}\nexec sleep 1000"));
+    let mut owner = owner(&vm_folder, "wait");
+    let worker = vm_folder.worker();
     owner.kill().unwrap();
     owner.wait().unwrap();
-    // The worker still has to tidy up with what it noted in the folder.
+    // The worker still removes what it noted in the folder.
     wait_until_gone(worker);
-    let environment = fs::read_to_string(place.path("environment")).unwrap();
+    let environment = fs::read_to_string(vm_folder.path("environment")).unwrap();
     let mut names: Vec<_> = environment.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     names.sort_unstable();
     // The shell that runs the script adds PWD.
@@ -325,16 +325,17 @@ fn environment() -> Result<(), Failed> {
 }
 
 fn missing_kernel() -> Result<(), Failed> {
-    let place = Place::new("exit 0");
-    let spec = VmSpec { kernel: place.path("no-kernel"), ..spec(place.folder.path()) };
-    let message = Vm::start(&spec, &place.path("vm")).unwrap_err().to_string();
-    assert!(message.contains("no-kernel cannot be given to a VM: it does not exist"), "{message}");
+    let vm_folder = VmFolder::new("exit 0");
+    let spec = VmSpec { kernel: vm_folder.path("no-kernel"), ..spec(vm_folder.folder.path()) };
+    let message = Vm::start(&spec, &vm_folder.path("vm")).unwrap_err().to_string();
+    let expected = format!("{} cannot be used for a VM: it does not exist", vm_folder.path("no-kernel").display());
+    assert_eq!(message, expected);
     Ok(())
 }
 
-/// What QEMU does to a terminal, without QEMU.
+/// Changes a terminal as QEMU does, without QEMU.
 fn terminal() -> Result<(), Failed> {
-    let place = Place::new("stty raw -echo; echo 'no such machine' >&2; exit 1");
+    let vm_folder = VmFolder::new("stty raw -echo; echo 'no such machine' >&2; exit 1");
     let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     unlockpt(&near).unwrap();
     let far = ptsname(&near, Vec::new()).unwrap();
@@ -342,12 +343,12 @@ fn terminal() -> Result<(), Failed> {
     let settings = |terminal: &File| format!("{:?}", tcgetattr(terminal).unwrap());
     let before = settings(&far);
     let output = Command::new(std::env::current_exe().unwrap())
-        .args([SHELL_VERB.as_ref(), place.folder.path().as_os_str()])
+        .args([SHELL_VERB.as_ref(), vm_folder.folder.path().as_os_str()])
         .stdin(far.try_clone().unwrap())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("the VM ended with exit status: 1") && said.contains("no such machine"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(printed.contains("the VM ended with exit status: 1") && printed.contains("no such machine"), "{printed}");
     assert_eq!(settings(&far), before);
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! A fleet of five VMs, one of which is killed at a random time: nobody else's outcome is touched.
+//! A fleet of five VMs, one of which is killed at a random time: no other outcome changes.
 //!
 //! | variable | meaning |
 //! | --- | --- |
-//! | `BPF_TOKEN_HARNESS_ROUNDS` | how often, each time with another victim and another time; unset: once |
-//! | `BPF_TOKEN_HARNESS_SEED` | the seed a failed run printed, to have the same victims and times again |
+//! | `BPF_TOKEN_HARNESS_ROUNDS` | the number of rounds, each with another victim and time; unset: one |
+//! | `BPF_TOKEN_HARNESS_SEED` | the seed that a failed run printed, for the same victims and times again |
 
 use std::{
     collections::BTreeMap,
@@ -35,13 +35,13 @@ use rustix::process::{Pid, Signal, kill_process};
 /// The image they run in.
 const IMAGE: &str = "minimal";
 
-/// VMs at a time.
+/// The number of VMs at once.
 const VMS: usize = 5;
 
-/// What each of them runs.
+/// The scenarios that each of them runs.
 const SCENARIOS: &str = "token/*";
 
-/// The verdicts of one VM's scenarios, as they are recorded.
+/// The rendered judgements of all VMs.
 type Texts = BTreeMap<(KernelName, ScenarioName), String>;
 
 fn main() -> ExitCode {
@@ -59,7 +59,7 @@ fn trial(name: &str, test: fn() -> anyhow::Result<()>) -> Trial {
     })
 }
 
-/// Whether the kernels, the image and the guest program are built; such tests build nothing.
+/// Errors if a kernel, the image or the guest program is not built; these tests build nothing.
 fn built() -> anyhow::Result<()> {
     let resources = Resources::open(Project::find()?, Freshness::ThisRun, Progress::silent())?;
     let kernels = resources.default_kernels()?;
@@ -69,7 +69,9 @@ fn built() -> anyhow::Result<()> {
 fn number(variable: &str) -> anyhow::Result<Option<u64>> {
     match env::var(variable) {
         Err(_) => Ok(None),
-        Ok(text) => text.parse().map(Some).map_err(|_| anyhow::anyhow!("{variable} is `{text}`, which is no number")),
+        Ok(text) => {
+            text.parse().map(Some).map_err(|_| anyhow::anyhow!("{variable} is `{text}`, which is not a number"))
+        }
     }
 }
 
@@ -86,11 +88,11 @@ fn kill_rounds() -> anyhow::Result<()> {
     println!("undisturbed: {} outcomes of {VMS} VMs in {:.1} s", undisturbed.texts.len(), length.as_secs_f64());
     let mut killed = 0;
     while killed < rounds {
-        // Not after the last one has ended: how long a fleet takes differs from time to time.
+        // Rarely after the last one has ended: how long a fleet takes varies.
         let plan = Kill { after: length.mul_f64(0.8 * random.fraction()), victim: random.below(VMS) };
         let story = round(Some(plan))?;
         let Some((folder, at)) = &story.killed else {
-            println!("all had ended before {:.1} s; once more", plan.after.as_secs_f64());
+            println!("all VMs ended before {:.1} s; repeating the round", plan.after.as_secs_f64());
             continue;
         };
         killed += 1;
@@ -103,7 +105,7 @@ fn kill_rounds() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Numbers that look random and are the same again for the same seed (SplitMix64).
+/// Pseudo-random numbers (SplitMix64).
 struct Random(u64);
 
 impl Random {
@@ -114,7 +116,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 up to 1.
+    /// Returns a number from 0 to 1.
     fn fraction(&mut self) -> f64 {
         f64::from(u32::try_from(self.next() >> 32).unwrap_or(0)) / f64::from(u32::MAX)
     }
@@ -124,13 +126,13 @@ impl Random {
     }
 }
 
-/// Nothing but what the killed VM ran may be missing, and everything else is as it was.
+/// Errors if more is missing than the scenario that the killed VM ran, or if anything else changed.
 fn check(story: &Story, undisturbed: &Story) -> anyhow::Result<()> {
     anyhow::ensure!(story.crashed.len() <= 1, "more than one crashed: {:?}", story.crashed);
-    for (place, text) in &undisturbed.texts {
-        match story.texts.get(place) {
-            Some(now) => anyhow::ensure!(now == text, "{place:?} came out otherwise:\n{now}\n{text}"),
-            None => anyhow::ensure!(story.crashed.contains(place), "{place:?} is missing"),
+    for (key, text) in &undisturbed.texts {
+        match story.texts.get(key) {
+            Some(now) => anyhow::ensure!(now == text, "{key:?} changed:\n{now}\n{text}"),
+            None => anyhow::ensure!(story.crashed.contains(key), "{key:?} is missing"),
         }
     }
     Ok(())
@@ -140,25 +142,25 @@ fn check(story: &Story, undisturbed: &Story) -> anyhow::Result<()> {
 #[derive(Clone, Copy, Debug)]
 struct Kill {
     after: Duration,
-    /// Counts among those that run then.
+    /// Its index among the VMs that run then.
     victim: usize,
 }
 
-/// What five VMs came to.
+/// The results of five VMs.
 #[derive(Debug)]
 struct Story {
     texts: Texts,
     crashed: Vec<(KernelName, ScenarioName)>,
-    /// Whose folder it was and when.
+    /// The folder of the killed VM and the time.
     killed: Option<(String, Duration)>,
 }
 
-/// Runs five VMs, with outcomes of no other round, and kills one of them.
+/// Runs five VMs with an empty store, and kills one of them.
 fn round(kill: Option<Kill>) -> anyhow::Result<Story> {
     let project = Project::find()?;
     let image: ImageName = IMAGE.parse()?;
-    let place = tempfile::tempdir()?;
-    let store = Store::new(place.path().to_owned(), RunId::current(), Freshness::ThisRun);
+    let folder = tempfile::tempdir()?;
+    let store = Store::new(folder.path().to_owned(), RunId::current(), Freshness::ThisRun);
     let resources = Resources::open(project.clone(), Freshness::ThisRun, Progress::silent())?;
     let resources = resources.with_store(store).with_jobs(VMS.to_string().parse::<Jobs>()?);
     let runner = Runner::open(&project, &project.scenarios())?;
@@ -179,10 +181,10 @@ fn round(kill: Option<Kill>) -> anyhow::Result<Story> {
     Ok(story)
 }
 
-/// Beside a kernel that cannot mount its root, another one does all it is asked; one cause stands for all that was not run.
+/// A kernel that cannot mount its root does not affect another one; all its scenarios are not run for one reason.
 fn no_boot() -> anyhow::Result<()> {
-    let (project, place) = (Project::find()?, tempfile::tempdir()?);
-    let store = Store::new(place.path().to_owned(), RunId::current(), Freshness::ThisRun);
+    let (project, folder) = (Project::find()?, tempfile::tempdir()?);
+    let store = Store::new(folder.path().to_owned(), RunId::current(), Freshness::ThisRun);
     let resources = Resources::open(project.clone(), Freshness::ThisRun, Progress::silent())?.with_store(store);
     let runner = Runner::open(&project, &project.scenarios())?;
     let checked = runner.check(&runner.suite().select("token/not*")?)?;
@@ -209,7 +211,7 @@ fn task<'a>(testbed: &'a Testbed<'a>, checked: &'a [Checked]) -> EnvironmentTask
     EnvironmentTask { testbed, scenarios: checked.iter().collect() }
 }
 
-/// The default kernels in turn, under names of their own so that each has a VM of its own.
+/// Returns the default kernels in turn, under different names so that each has its own VM.
 fn testbeds<'a>(resources: &'a Resources, image: &ImageName) -> anyhow::Result<Vec<Testbed<'a>>> {
     let names = resources.default_kernels()?;
     let twin = |index: usize| -> anyhow::Result<Testbed<'a>> {
@@ -223,24 +225,24 @@ fn testbeds<'a>(resources: &'a Resources, image: &ImageName) -> anyhow::Result<V
 
 impl Story {
     fn add(&mut self, result: &ScenarioResult) -> anyhow::Result<()> {
-        let place = (result.environment.kernel.clone(), result.scenario.clone());
+        let key = (result.environment.kernel.clone(), result.scenario.clone());
         match &result.status {
             Status::Skipped { .. } => {}
-            Status::Judged { judgement: Judgement { crash: Some(_), .. }, .. } => self.crashed.push(place),
-            Status::Judged { judgement, .. } => drop(self.texts.insert(place, render::render(judgement))),
-            Status::Fault { message: cause } => anyhow::bail!("{place:?}: {cause}"),
-            Status::NotRun { cause } => anyhow::bail!("{place:?}: {cause}"),
+            Status::Judged { judgement: Judgement { crash: Some(_), .. }, .. } => self.crashed.push(key),
+            Status::Judged { judgement, .. } => drop(self.texts.insert(key, render::render(judgement))),
+            Status::Fault { message: cause } => anyhow::bail!("{key:?}: {cause}"),
+            Status::NotRun { cause } => anyhow::bail!("{key:?}: {cause}"),
         }
         Ok(())
     }
 }
 
 impl Kill {
-    /// Kills a QEMU when its time has come; `None` if all was over before.
+    /// Kills a QEMU at the given time; `None` if all VMs ended before.
     fn carry_out(self, runs: &Path, is_over: &Receiver<()>) -> Option<(String, Duration)> {
         let started = Instant::now();
         let mut wait = self.after;
-        // Before the first VM is up there is nobody to kill.
+        // Before the first VM is up there is nothing to kill.
         while is_over.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
             let alive = qemus(runs);
             if !alive.is_empty() {
@@ -255,7 +257,7 @@ impl Kill {
     }
 }
 
-/// The QEMUs of this process's VMs, by the folders of their sessions.
+/// Returns the QEMUs of this process's VMs, by the folders of their sessions.
 fn qemus(runs: &Path) -> Vec<(String, Pid)> {
     let ours = format!("{}-", std::process::id());
     let mut found = Vec::new();
@@ -276,7 +278,7 @@ fn qemus(runs: &Path) -> Vec<(String, Pid)> {
     found
 }
 
-/// Whether a process is alive and is QEMU: a number may be somebody else's by now.
+/// Returns whether a process is alive and is QEMU; its id may have been reused.
 fn is_qemu(process: Pid) -> bool {
     let name = fs::read_to_string(format!("/proc/{}/comm", process.as_raw_nonzero())).unwrap_or_default();
     name.starts_with("qemu")

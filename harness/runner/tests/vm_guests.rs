@@ -1,4 +1,4 @@
-//! Real guests in real VMs that panic, hang, flood and leave: what a fake one cannot show.
+//! Real guests in real VMs that panic, hang, flood and exit, which a fake guest cannot show.
 
 mod built;
 
@@ -15,25 +15,25 @@ use harness_runner::{
 };
 use libtest_mimic::Arguments;
 
-use built::Supplies;
+use built::Built;
 
 fn main() -> ExitCode {
     vm::run_child_if_asked();
-    let trial = |name: &str, test: fn(&Supplies)| {
-        built::trial(name, move |resources| {
-            test(resources);
+    let trial = |name: &str, test: fn(&Built)| {
+        built::trial(name, move |built| {
+            test(built);
             Ok(())
         })
     };
     let trials = vec![
-        trial("a_guest_that_panics_hangs_floods_or_leaves_costs_one_scenario", sabotage),
+        trial("a_guest_that_panics_hangs_floods_or_exits_costs_one_scenario", sabotage),
         trial("two_sessions_side_by_side_do_not_disturb_each_other", side_by_side),
-        trial("a_kernel_that_is_not_the_one_asked_for_is_refused", wrong_kernel),
+        trial("a_kernel_other_than_the_expected_one_is_refused", wrong_kernel),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-impl Supplies {
+impl Built {
     fn run(&self, plan: &Plan) -> Result<Session, SessionError> {
         let folder = RunFolder::create(&self.runs).unwrap();
         let spec = self.spec().unwrap();
@@ -77,7 +77,7 @@ fn crash<'a>(session: &'a Session, name: &str) -> (&'a str, String) {
     }
 }
 
-fn sabotage(resources: &Supplies) {
+fn sabotage(built: &Built) {
     let scenarios = vec![
         good("before"),
         bad("panic", 60_000, Sabotage::Panic),
@@ -88,25 +88,25 @@ fn sabotage(resources: &Supplies) {
         good("after"),
     ];
     let started = Instant::now();
-    let session = resources.run(&plan(scenarios)).unwrap();
+    let session = built.run(&plan(scenarios)).unwrap();
     for index in [0, 2, 6] {
         assert!(is_finished(&session.outcomes[index]), "{:?}", session.outcomes[index]);
     }
     let (how, console) = crash(&session, "panic");
     assert_eq!(how, "the kernel panicked");
     assert!(console.contains("Kernel panic - not syncing: sysrq triggered crash"), "{console}");
-    assert!(crash(&session, "hang").0.starts_with("nothing came to an end within"));
-    assert!(crash(&session, "leave").0.starts_with("the guest program ended before it was done"));
-    // It writes one line without end, which no console shows.
-    assert!(crash(&session, "flood").0.starts_with("nothing came to an end within"));
+    assert!(crash(&session, "hang").0.starts_with("the guest exceeded its deadline of"));
+    assert!(crash(&session, "leave").0.starts_with("the guest program exited before the plan was done"));
+    // It writes one endless line, which no console shows.
+    assert!(crash(&session, "flood").0.starts_with("the guest exceeded its deadline of"));
     assert_eq!(session.vms.len(), 5, "each of the four costs its VM and no other");
     println!("5 VMs took {:.1} s: {:?}", started.elapsed().as_secs_f64(), session.vms);
 }
 
-fn side_by_side(resources: &Supplies) {
+fn side_by_side(built: &Built) {
     let plans = [plan(vec![good("left/one"), good("left/two")]), plan(vec![good("right/one")])];
     let sessions = std::thread::scope(|scope| {
-        let run = |plan| scope.spawn(move || resources.run(plan).unwrap());
+        let run = |plan| scope.spawn(move || built.run(plan).unwrap());
         plans.each_ref().map(run).map(|thread| thread.join().unwrap())
     });
     for (plan, session) in plans.iter().zip(&sessions) {
@@ -117,9 +117,9 @@ fn side_by_side(resources: &Supplies) {
     }
 }
 
-fn wrong_kernel(resources: &Supplies) {
+fn wrong_kernel(built: &Built) {
     let kernel = ExpectedKernel { release: Some("0.1".to_owned()), ..ExpectedKernel::default() };
-    let error = resources.run(&Plan { kernel, ..plan(vec![good("never")]) }).unwrap_err().to_string();
+    let error = built.run(&Plan { kernel, ..plan(vec![good("never")]) }).unwrap_err().to_string();
     assert!(error.starts_with("the guest refuses the plan") && error.contains("0.1"), "{error}");
-    assert!(error.contains(resources.kernel.release()), "{error}");
+    assert!(error.contains(built.kernel.release()), "{error}");
 }

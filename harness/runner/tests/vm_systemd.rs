@@ -1,4 +1,4 @@
-//! Guests with systemd as the first process: it comes up, and delegates BPF to a unit as it is told.
+//! Guests with systemd as the first process: it boots, and delegates BPF to a unit as configured.
 
 mod built;
 
@@ -14,14 +14,14 @@ use harness_runner::{
 };
 use libtest_mimic::{Arguments, Failed};
 
-use built::Supplies;
+use built::Built;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// A VM under software emulation on a busy machine is done long before.
+/// The limit for a VM; even under software emulation on a busy machine it takes much less.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What the guest does, as root. systemd's own test makes a token of the bpffs its unit has.
+/// The guest's commands, as root. systemd's own test creates a token from its unit's bpffs.
 const QUESTIONS: &str = r#"
 cd /mnt/vmtest
 cat /proc/1/comm > first
@@ -36,7 +36,7 @@ unit -p PrivateBPF=yes -p BPFDelegateCommands=BPFProgLoad > delegated
 unit -p PrivateBPF=yes > not-delegated
 "#;
 
-/// The same of a systemd that knows nothing of it, by a unit file.
+/// Likewise with a unit file, for a systemd that does not support delegation.
 const OLD_QUESTIONS: &str = r#"
 cd /mnt/vmtest
 cat /proc/1/comm > first
@@ -60,18 +60,18 @@ journalctl --no-pager --grep PrivateBPF > journal
 
 fn main() -> ExitCode {
     vm::run_child_if_asked();
-    let trial = |image, name: &str, test: fn(&Supplies) -> Result<()>| {
-        built::trial_in(image, name, move |resources| test(resources).map_err(|error| Failed::from(error.to_string())))
+    let trial = |image, name: &str, test: fn(&Built) -> Result<()>| {
+        built::trial_in(image, name, move |built| test(built).map_err(|error| Failed::from(error.to_string())))
     };
     let trials = vec![
-        trial("systemd-262", "systemd_delegates_what_it_is_told_to", delegates),
+        trial("systemd-262", "systemd_delegates_as_configured", delegates),
         trial("systemd-257", "an_older_systemd_runs_the_unit_without_delegation", ignores),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-fn delegates(resources: &Supplies) -> Result<()> {
-    let answer = answers(resources, QUESTIONS)?;
+fn delegates(built: &Built) -> Result<()> {
+    let answer = answers(built, QUESTIONS)?;
     let delegated = answer("delegated");
     assert!(delegated.contains("delegate_cmds=prog_load"), "{delegated}");
     assert!(delegated.ends_with("ended with 0\n"), "{delegated}");
@@ -82,8 +82,8 @@ fn delegates(resources: &Supplies) -> Result<()> {
     Ok(())
 }
 
-fn ignores(resources: &Supplies) -> Result<()> {
-    let answer = answers(resources, OLD_QUESTIONS)?;
+fn ignores(built: &Built) -> Result<()> {
+    let answer = answers(built, OLD_QUESTIONS)?;
     let asked = answer("asked");
     assert!(asked.contains("Unknown assignment: PrivateBPF=yes"), "{asked}");
     assert_eq!(answer("started"), "ended with 0\n");
@@ -93,15 +93,15 @@ fn ignores(resources: &Supplies) -> Result<()> {
     Ok(())
 }
 
-/// What the guest wrote into the files of these names, after a boot in which everything came up.
-fn answers(resources: &Supplies, questions: &str) -> Result<impl Fn(&str) -> String + use<>> {
-    // A run that starts meanwhile removes other folders there.
-    let folder = RunFolder::create(&resources.runs)?;
+/// Boots a guest without failed units, runs the commands, and returns a function that reads the files they wrote.
+fn answers(built: &Built, questions: &str) -> Result<impl Fn(&str) -> String + use<>> {
+    // A run that starts meanwhile would remove any other kind of folder.
+    let folder = RunFolder::create(&built.runs)?;
     let [root, share, worker] = ["root", "share", "worker"].map(|name| folder.path().join(name));
     fs::create_dir(&share)?;
     fs::create_dir(&worker)?;
-    resources.image.private_copy(&resources.guest, &root)?;
-    let spec = VmSpec { root, share: share.clone(), command: questions.to_owned(), ..resources.spec()? };
+    built.image.private_copy(&built.guest, &root)?;
+    let spec = VmSpec { root, share: share.clone(), command: questions.to_owned(), ..built.spec()? };
     let console = run(&mut Vm::start(&spec, &worker)?)?;
     let answer = move |name: &str| {
         fs::read_to_string(folder.path().join("share").join(name)).unwrap_or_else(|error| format!("{name}: {error}"))
@@ -111,7 +111,7 @@ fn answers(resources: &Supplies, questions: &str) -> Result<impl Fn(&str) -> Str
     Ok(answer)
 }
 
-/// Runs the VM until its command has ended, and returns what it printed.
+/// Runs the VM until its command has ended, and returns its output.
 fn run(vm: &mut Vm) -> Result<String> {
     let (start, mut console) = (Instant::now(), Vec::new());
     while start.elapsed() < PATIENCE {

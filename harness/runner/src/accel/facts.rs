@@ -1,11 +1,11 @@
-//! What this machine says about itself before anything is tried.
+//! Facts about this machine that limit the choice of accelerator.
 
 use std::{fs, io};
 
-/// The facts a decision starts from.
+/// The facts that a decision starts from.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
-    /// Whether `/dev/kvm` opens for reading and writing, or why not.
+    /// Whether `/dev/kvm` can be opened for reading and writing, or why not.
     pub(super) device: Result<(), String>,
     /// Whether the processor lists `vmx` (Intel) or `svm` (AMD), `arch/x86/include/asm/cpufeatures.h`.
     pub(super) hardware_virtualisation: bool,
@@ -21,7 +21,7 @@ impl Facts {
     }
 }
 
-/// Whether `/proc/cpuinfo` lists a processor with hardware virtualisation.
+/// Returns whether `/proc/cpuinfo` lists a processor with hardware virtualisation.
 fn can_virtualise(cpuinfo: &str) -> bool {
     cpuinfo
         .lines()

@@ -1,21 +1,21 @@
-//! The two ways to provide a VM's processor.
+//! The accelerators of QEMU that the harness uses.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How a VM's processor is provided.
+/// How QEMU runs a VM's processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Accel {
-    /// By the host's kernel and hardware.
+    /// With the host's kernel and hardware.
     Kvm,
-    /// By QEMU's Tiny Code Generator: software emulation, several times slower.
+    /// With QEMU's Tiny Code Generator: software emulation, several times slower.
     Tcg,
 }
 
 impl Accel {
-    /// By how much deadlines are stretched.
+    /// Returns the factor for deadlines.
     ///
     /// Emulated code runs about an order of magnitude slower; deadlines are there to catch hangs, not slowness.
     pub fn patience(self) -> u32 {

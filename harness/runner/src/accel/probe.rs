@@ -1,8 +1,8 @@
-//! The proof that KVM runs guests: a ROM of a few instructions that enters 64-bit kernel mode, computes with a vector
-//! register there and ends QEMU with an exit code of our own.
+//! Tests whether KVM runs guests, with a ROM of a few instructions that enters 64-bit kernel mode, computes with a
+//! vector register there and ends QEMU with a known exit code.
 //!
-//! Entering real mode would prove nothing: a host without hardware support can emulate that. What distinguishes it is
-//! an ordinary instruction in kernel mode that its emulator does not know (`KVM internal error. Suberror: 1`).
+//! Entering real mode would prove nothing: a host without hardware support can emulate that. The difference is an
+//! ordinary instruction in kernel mode that its emulator does not know (`KVM internal error. Suberror: 1`).
 
 use std::{
     fs, io,
@@ -18,23 +18,23 @@ use tempfile::TempDir;
 use super::kind::Accel;
 use crate::qemu::Qemu;
 
-/// Whether a guest ran.
+/// Whether the test guest ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Proof {
     /// It ran to its end.
     Ran,
-    /// It did not; why.
+    /// It did not run, with the reason.
     Failed(String),
 }
 
-/// Hardware needs a few hundredths of a second.
+/// How long the test guest may take; hardware needs a few hundredths of a second.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 
-/// The file in the memory folder.
+/// The name of the file in the memory folder.
 const MEMORY_FILE: &str = "kvm-proof.json";
 
-/// A proof, and what it holds for.
+/// A result, and what it applies to.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Memory {
@@ -42,9 +42,10 @@ struct Memory {
     proof: Proof,
 }
 
-/// The proof remembered in the folder `memory` for this boot of the host and this QEMU, or a new one.
+/// Returns the result kept in the folder `memory` for this boot of the host and this QEMU, or runs the test guest and
+/// keeps the result.
 ///
-/// A memory that cannot be read or written costs a new proof and nothing else.
+/// If the file cannot be read or written, the test guest just runs again.
 pub(super) fn remembered(qemu: &Qemu, memory: &Path) -> Proof {
     if let Some(proof) = known(qemu, memory) {
         return proof;
@@ -56,7 +57,7 @@ pub(super) fn remembered(qemu: &Qemu, memory: &Path) -> Proof {
     proof
 }
 
-/// The proof that is remembered, if there is one for this boot of the host and this QEMU.
+/// Returns the kept result, if there is one for this boot of the host and this QEMU.
 pub(super) fn known(qemu: &Qemu, memory: &Path) -> Option<Proof> {
     let text = fs::read(memory.join(MEMORY_FILE)).ok()?;
     let known = serde_json::from_slice::<Memory>(&text).ok()?;
@@ -68,7 +69,7 @@ fn subject(qemu: &Qemu) -> String {
     format!("{} {} {}", boot.trim(), qemu.path().display(), qemu.version())
 }
 
-/// Runs the ROM in QEMU with the given acceleration, for at most `deadline`.
+/// Runs the ROM in QEMU with this accelerator, for at most `deadline`.
 pub fn run(qemu: &Path, accel: Accel, deadline: Duration) -> Proof {
     match try_run(qemu, accel, deadline) {
         Ok(proof) => proof,
@@ -92,7 +93,7 @@ fn command(qemu: &Path, accel: Accel, rom: &Path) -> Command {
         Accel::Kvm => "kvm",
         Accel::Tcg => "tcg",
     };
-    // Not by xshell: it is limited in time, and its complaints are read while it runs.
+    // Not xshell: the process has a deadline, and its errors are read while it runs.
     let mut command = Command::new(qemu);
     command
         .args(["-accel", accel, "-machine", "pc", "-m", "16M", "-nodefaults", "-display", "none", "-no-reboot"])
@@ -106,18 +107,18 @@ fn command(qemu: &Path, accel: Accel, rom: &Path) -> Command {
 fn wait(child: &mut Child, errors: &Path, end: Instant) -> io::Result<Proof> {
     loop {
         if let Some(status) = child.try_wait()? {
-            let said = fs::read_to_string(errors)?;
+            let printed = fs::read_to_string(errors)?;
             return Ok(match status.code() {
                 Some(EXPECTED_EXIT) => Proof::Ran,
-                _ => Proof::Failed(format!("QEMU ended with {status}{}", last_line(&said))),
+                _ => Proof::Failed(format!("QEMU ended with {status}{}", last_line(&printed))),
             });
         }
-        let said = fs::read_to_string(errors)?;
-        if let Some(line) = said.lines().find(|line| line.contains("internal error")) {
+        let printed = fs::read_to_string(errors)?;
+        if let Some(line) = printed.lines().find(|line| line.contains("internal error")) {
             return Ok(Proof::Failed(line.to_owned()));
         }
         if Instant::now() >= end {
-            return Ok(Proof::Failed(format!("it did not end in time{}", last_line(&said))));
+            return Ok(Proof::Failed(format!("it did not end in time{}", last_line(&printed))));
         }
         thread::sleep(Duration::from_millis(5));
     }
@@ -127,13 +128,13 @@ fn last_line(text: &str) -> String {
     text.lines().last().map(|line| format!(": {line}")).unwrap_or_default()
 }
 
-/// `isa-debug-exit` turns the byte written to it, 0x2a, into `(0x2a << 1) | 1`.
+/// The exit code of QEMU: `isa-debug-exit` turns the byte written to it, 0x2a, into `(0x2a << 1) | 1`.
 const EXPECTED_EXIT: i32 = 85;
 
-/// Where in the ROM the code stands; the processor sees the ROM at 0xf0000.
+/// The offset of the code in the ROM; the processor sees the ROM at 0xf0000.
 const CODE_OFFSET: usize = 0xff00;
 
-/// Where a processor starts: 16 bytes below the end.
+/// The offset where a processor starts: 16 bytes below the end.
 const RESET_OFFSET: usize = 0xfff0;
 
 /// `jmp 0xff00`.
@@ -194,15 +195,15 @@ mod tests {
                       *) echo >> \"${0%/*}/runs\"; exit 85 ;; esac\n";
         let text = folder.join("qemu.sh");
         fs::write(&text, script).unwrap();
-        // Copied by another process: a file that this one has open for writing may be inherited by what another test forks,
-        // and cannot be executed then (ETXTBSY, execve(2)).
+        // Copied by another process: a child that another test forks may inherit a descriptor of a file that this
+        // process has open for writing, and such a file cannot be executed (ETXTBSY, execve(2)).
         let copied = std::process::Command::new("install").args(["-m", "755"]).arg(&text).arg(&path).status();
         assert!(copied.unwrap().success());
         Qemu::at(&path).unwrap()
     }
 
     #[test]
-    fn a_proof_is_made_once_and_again_when_its_memory_is_damaged_or_of_another_boot() {
+    fn the_probe_runs_once_and_again_if_its_file_is_damaged_or_of_another_boot() {
         let folder = tempfile::tempdir().unwrap();
         let (qemu, memory) = (counting_qemu(folder.path()), folder.path().join("memory"));
         let runs = || fs::read_to_string(folder.path().join("runs")).unwrap().lines().count();
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_memory_that_cannot_be_kept_costs_only_a_new_proof() {
+    fn without_a_memory_the_probe_runs_again() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a-file");
         fs::write(&file, "").unwrap();
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_code_lies_where_the_processor_looks_for_it() {
+    fn the_reset_vector_jumps_to_the_code() {
         let image = rom_image();
         assert_eq!(image.len(), 0x10000);
         assert_eq!(image[RESET_OFFSET..RESET_OFFSET + 3], RESET_CODE);

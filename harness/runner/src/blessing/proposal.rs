@@ -1,4 +1,4 @@
-//! What would change if what was found of a scenario were accepted.
+//! Proposes the snapshot changes for a scenario's results.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::{
     selection::{Selection, SelectionError},
 };
 
-/// What would change for one scenario, or why it cannot be blessed.
+/// Returns the changes for one scenario, or why it cannot be blessed.
 ///
 /// # Errors
 /// [`SelectionError`] if the recorded snapshots or the manifests cannot be read.
@@ -33,7 +33,7 @@ pub fn proposed(
             Status::Judged { judgement, .. } if judgement.crash.is_none() && judgement.problems().is_empty() => {
                 texts.push((selection.resources.lineage(&result.environment)?, render::render(judgement)));
             }
-            // The whole cause would be told with each scenario of the ground.
+            // Only the first line: the reason is the same for every scenario of the environment.
             Status::NotRun { cause } => {
                 let first = cause.lines().next().unwrap_or_default();
                 complaints.push(format!("  {environment}: not run: {first}"));
@@ -49,8 +49,8 @@ pub fn proposed(
     Ok(Ok(super::changes(selection.runner.suite(), name, &recorded, &texts, &held, &first)))
 }
 
-/// The grounds a scenario is held to: the default kernels with the first image it is meant for, and with each other one
-/// that ran or has snapshots of its own.
+/// Returns the environments that a scenario must match: the default kernels with the first image it is meant for, and
+/// with every other image that ran or has its own snapshot.
 fn held(
     selection: &Selection,
     recorded: &Recorded,

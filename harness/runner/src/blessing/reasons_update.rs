@@ -1,4 +1,5 @@
-//! The reasons that go with accepted snapshots: a kernel's own snapshot takes one, and one that goes takes its own along.
+//! Updates the recorded differences with accepted snapshots: a new snapshot of a single kernel or image needs a reason,
+//! and a removed one takes its reason with it.
 
 use std::{
     io,
@@ -19,28 +20,28 @@ use thiserror::Error;
 
 use super::Change;
 
-/// Why the file of reasons was not replaced.
+/// Why the file of recorded differences was not replaced.
 #[derive(Debug, Error)]
 pub enum ReasonsUpdateError {
-    /// It could not be read back.
-    #[error("{} was not changed: {report}", path.display())]
+    /// The new text is invalid.
+    #[error("{} was not changed, because the new text would be invalid: {report}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What would be wrong with it.
+        /// The errors.
         report: Box<Report>,
     },
-    /// It cannot be written.
+    /// The file cannot be written.
     #[error("cannot write {}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
 }
 
-/// The kernels' and images' own snapshots, and the reasons for them, before and after what is accepted.
+/// The snapshots of single kernels and images and their recorded differences, before and after the accepted changes.
 pub struct ReasonsUpdate<'a> {
     reasons: &'a Reasons,
     own: OwnSnapshots,
@@ -50,15 +51,15 @@ pub struct ReasonsUpdate<'a> {
 }
 
 impl<'a> ReasonsUpdate<'a> {
-    /// Before anything is accepted.
+    /// Starts without accepted changes.
     pub fn new(reasons: &'a Reasons, own: OwnSnapshots, given: Option<Explanation>) -> Self {
         Self { reasons, own, given, unexplained: Vec::new(), gone: Vec::new() }
     }
 
-    /// Enters what would change for a scenario.
+    /// Adds the changes of a scenario.
     ///
     /// # Errors
-    /// What to do about a new snapshot of a kernel's or an image's own without a reason; then nothing is entered.
+    /// Says what to do about a new snapshot of a single kernel or image without a reason; then nothing is added.
     pub fn enter(&mut self, scenario: &ScenarioName, changes: &[Change]) -> Result<(), String> {
         let before = self.own.get(scenario).cloned().unwrap_or_default();
         let mut after = before.clone();
@@ -71,8 +72,8 @@ impl<'a> ReasonsUpdate<'a> {
             && let Some(owner) = missing.iter().find(|owner| !before.contains(*owner))
         {
             return Err(format!(
-                "  {} would get a snapshot of its own; say why it differs by --reason TEXT (and --commit SHA where it \
-                 is known), or in {FILE_NAME}",
+                "  {} would get its own snapshot; give the reason with --reason TEXT (and --commit SHA, if known), \
+                 or in {FILE_NAME}",
                 owner.words()
             ));
         }
@@ -86,10 +87,10 @@ impl<'a> ReasonsUpdate<'a> {
         Ok(())
     }
 
-    /// What the file of reasons is to hold after that, if it is to change.
+    /// Returns the new text of the file of recorded differences, if it changes.
     ///
     /// # Errors
-    /// [`EditError`] if the file is not such as can be changed.
+    /// [`EditError`] if the file cannot be edited.
     pub fn text(&self) -> Result<Option<String>, EditError> {
         let mut text = self.reasons.text().to_owned();
         if !self.gone.is_empty() {
@@ -101,16 +102,16 @@ impl<'a> ReasonsUpdate<'a> {
         Ok((text != self.reasons.text()).then_some(text))
     }
 
-    /// Whether a reason was given that nothing asked for.
+    /// Returns whether a reason was given that no snapshot needs.
     pub fn is_idle(&self) -> bool {
         self.given.is_some() && self.unexplained.is_empty()
     }
 }
 
-/// Replaces the file of reasons, once it is sure that it can be read back.
+/// Checks and replaces the file of recorded differences.
 ///
 /// # Errors
-/// [`ReasonsUpdateError`] if it cannot, or if the file cannot be written.
+/// [`ReasonsUpdateError`] if the text is invalid, or if the file cannot be written.
 pub fn write(path: &Path, text: &str) -> Result<(), ReasonsUpdateError> {
     Reasons::parse(&path.display().to_string(), text.as_bytes())
         .map_err(|report| ReasonsUpdateError::Unreadable { path: path.to_owned(), report: Box::new(report) })?;
@@ -130,7 +131,7 @@ mod tests {
         list.iter().map(|(scenario, names)| (scenario.parse().unwrap(), owners(names))).collect()
     }
 
-    /// An owner by what its files have behind the first `@`.
+    /// Returns an owner by the part of its file names after the first `@`.
     fn owner(text: &str) -> Owner {
         Owner::of_file("x", &format!("x@{text}.snap")).unwrap()
     }
@@ -145,20 +146,17 @@ mod tests {
     }
 
     #[test]
-    fn a_new_snapshot_of_a_kernels_own_takes_a_reason() {
+    fn a_new_snapshot_of_a_single_kernel_needs_a_reason() {
         let reasons = Reasons::parse("differences.toml", FILE.as_bytes()).unwrap();
         let before = own(&[("a/b", &["7.3"]), ("a/c", &["7.3"]), ("a/d", &[])]);
         let scenario: ScenarioName = "a/d".parse().unwrap();
         let changes = [change("7.3", None, Some("new"))];
         let refused = ReasonsUpdate::new(&reasons, before.clone(), None).enter(&scenario, &changes).unwrap_err();
-        assert!(
-            refused.contains("7.3 would get a snapshot of its own; say why it differs by --reason TEXT"),
-            "{refused}"
-        );
-        let mut ledger = ReasonsUpdate::new(&reasons, before, given("y"));
-        ledger.enter(&scenario, &changes).unwrap();
-        assert!(!ledger.is_idle());
-        let text = ledger.text().unwrap().unwrap();
+        insta::assert_snapshot!(refused, @r"  7.3 would get its own snapshot; give the reason with --reason TEXT (and --commit SHA, if known), or in differences.toml");
+        let mut update = ReasonsUpdate::new(&reasons, before, given("y"));
+        update.enter(&scenario, &changes).unwrap();
+        assert!(!update.is_idle());
+        let text = update.text().unwrap().unwrap();
         assert_eq!(
             text,
             format!("{FILE}\n[[difference]]\nreason = \"y\"\nkernels = [\"7.3\"]\nscenarios = [\"a/d\"]\n")
@@ -166,51 +164,62 @@ mod tests {
     }
 
     #[test]
-    fn a_new_snapshot_of_an_images_own_takes_a_reason_too() {
+    fn a_new_snapshot_of_a_single_image_needs_a_reason_too() {
         let reasons = Reasons::parse("differences.toml", FILE.as_bytes()).unwrap();
         let (before, scenario) = (own(&[("a/b", &["7.3"])]), "a/b".parse().unwrap());
         let changes = [change("@systemd-257", None, Some("new"))];
         let refused = ReasonsUpdate::new(&reasons, before.clone(), None).enter(&scenario, &changes).unwrap_err();
-        assert!(refused.contains("image systemd-257 would get a snapshot of its own"), "{refused}");
-        let mut ledger = ReasonsUpdate::new(&reasons, before, given("x"));
-        ledger.enter(&scenario, &changes).unwrap();
-        let text = ledger.text().unwrap().unwrap();
-        assert!(
-            text.starts_with(FILE) && text.ends_with("images = [\"systemd-257\"]\nscenarios = [\"a/b\"]\n"),
-            "{text}"
-        );
+        insta::assert_snapshot!(refused, @r"  image systemd-257 would get its own snapshot; give the reason with --reason TEXT (and --commit SHA, if known), or in differences.toml");
+        let mut update = ReasonsUpdate::new(&reasons, before, given("x"));
+        update.enter(&scenario, &changes).unwrap();
+        let text = update.text().unwrap().unwrap();
+        insta::assert_snapshot!(text, @r#"
+        # Kept.
+        [[difference]]
+        reason = 'x'
+        kernels = ['7.3']
+        scenarios = ['a/b', 'a/c']
+
+        [[difference]]
+        reason = "x"
+        images = ["systemd-257"]
+        scenarios = ["a/b"]
+        "#);
     }
 
     #[test]
-    fn what_has_a_reason_keeps_it() {
+    fn existing_reasons_are_kept() {
         let reasons = Reasons::parse("differences.toml", FILE.as_bytes()).unwrap();
         let before = own(&[("a/b", &["7.3"]), ("a/c", &[])]);
-        let mut ledger = ReasonsUpdate::new(&reasons, before, given("y"));
-        ledger.enter(&"a/b".parse().unwrap(), &[change("7.3", Some("old"), Some("new"))]).unwrap();
-        ledger.enter(&"a/c".parse().unwrap(), &[change("7.3", None, Some("new"))]).unwrap();
-        assert!(ledger.is_idle());
-        assert_eq!(ledger.text().unwrap(), None);
+        let mut update = ReasonsUpdate::new(&reasons, before, given("y"));
+        update.enter(&"a/b".parse().unwrap(), &[change("7.3", Some("old"), Some("new"))]).unwrap();
+        update.enter(&"a/c".parse().unwrap(), &[change("7.3", None, Some("new"))]).unwrap();
+        assert!(update.is_idle());
+        assert_eq!(update.text().unwrap(), None);
     }
 
     #[test]
-    fn a_snapshot_that_goes_takes_its_reason_along() {
+    fn a_removed_snapshot_takes_its_reason_with_it() {
         let reasons = Reasons::parse("differences.toml", FILE.as_bytes()).unwrap();
         let before = own(&[("a/b", &["7.3"]), ("a/c", &["7.3"])]);
-        let mut ledger = ReasonsUpdate::new(&reasons, before.clone(), None);
-        ledger.enter(&"a/b".parse().unwrap(), &[change("7.3", Some("old"), None)]).unwrap();
-        assert_eq!(ledger.text().unwrap().unwrap(), FILE.replace("'a/b', ", ""));
-        ledger.enter(&"a/c".parse().unwrap(), &[change("7.3", Some("old"), None)]).unwrap();
-        let text = ledger.text().unwrap().unwrap();
+        let mut update = ReasonsUpdate::new(&reasons, before.clone(), None);
+        update.enter(&"a/b".parse().unwrap(), &[change("7.3", Some("old"), None)]).unwrap();
+        assert_eq!(update.text().unwrap().unwrap(), FILE.replace("'a/b', ", ""));
+        update.enter(&"a/c".parse().unwrap(), &[change("7.3", Some("old"), None)]).unwrap();
+        let text = update.text().unwrap().unwrap();
         assert!(Reasons::parse("differences.toml", text.as_bytes()).unwrap().iter().next().is_none(), "{text}");
     }
 
     #[test]
-    fn a_file_is_replaced_whole_or_not_at_all() {
+    fn an_invalid_text_does_not_replace_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE_NAME);
         write(&path, FILE).unwrap();
         let error = write(&path, "[[difference]]\nreason = 1\n").unwrap_err().to_string();
-        assert!(error.contains("was not changed"), "{error}");
+        insta::assert_snapshot!(error.replace(folder.path().to_str().unwrap(), "SCENARIOS"), @"
+        SCENARIOS/differences.toml was not changed, because the new text would be invalid: SCENARIOS/differences.toml:1:1: the key `scenarios` is missing
+        SCENARIOS/differences.toml:2:10: expected a string, found a whole number
+        ");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), FILE);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }

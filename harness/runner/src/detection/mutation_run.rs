@@ -1,4 +1,4 @@
-//! All mutants of one kernel, one after the other: while scenarios run on one, the next is being compiled.
+//! Tries all mutants of one kernel, one after the other: while scenarios run on one, the next is compiled.
 
 use std::{
     sync::mpsc::{self, Receiver},
@@ -30,16 +30,16 @@ use crate::{
 /// Why the mutants of a kernel cannot be tried.
 #[derive(Debug, Error)]
 pub enum MutationRunError {
-    /// What was selected does not do for it.
+    /// The selection cannot be used.
     #[error(transparent)]
     Selection(#[from] SelectionError),
-    /// Something to run on is not to be had.
+    /// A kernel, an image or something else that scenarios need is not available.
     #[error(transparent)]
-    Supplies(#[from] ResourcesError),
+    Resources(#[from] ResourcesError),
     /// The scenarios cannot be run.
     #[error(transparent)]
-    Lab(#[from] RunnerError),
-    /// A kernel with a bug cannot be made.
+    Runner(#[from] RunnerError),
+    /// A mutant cannot be built.
     #[error(transparent)]
     Mutation(#[from] MutationError),
     /// Mutants do not fit the kernel's source.
@@ -47,7 +47,7 @@ pub enum MutationRunError {
     Misfits(Vec<MutationError>),
 }
 
-/// A kernel and the bugs to put into it.
+/// A kernel and its mutants.
 pub struct MutationRun<'a> {
     selection: &'a Selection,
     thoroughness: Thoroughness,
@@ -56,7 +56,7 @@ pub struct MutationRun<'a> {
     mutants: Vec<(&'a Mutant, &'a Edit)>,
 }
 
-/// A kernel with a bug, or why there is none.
+/// A built mutant, or why there is none.
 struct Built<'a> {
     mutant: &'a Mutant,
     kernel: Result<Kernel, MutationError>,
@@ -64,10 +64,10 @@ struct Built<'a> {
 }
 
 impl<'a> MutationRun<'a> {
-    /// Builds the kernel without a bug if need be, and picks the mutants that are for it.
+    /// Builds the unmodified kernel if necessary, and selects its mutants.
     ///
     /// # Errors
-    /// [`MutationRunError`] if the kernel or the image is not to be had.
+    /// [`MutationRunError`] if the kernel or the image cannot be built.
     pub fn prepare(
         selection: &'a Selection,
         kernel: &KernelName,
@@ -80,17 +80,17 @@ impl<'a> MutationRun<'a> {
         Ok(Self { selection, thoroughness, manifest, base, mutants })
     }
 
-    /// Runs the scenarios without a bug, then with each; meanwhile the kernels with bugs are built.
+    /// Runs the scenarios on the unmodified kernel, then on each mutant; meanwhile the next mutants are built.
     ///
     /// # Errors
-    /// [`MutationRunError`] if a mutant does not fit, or if no VM can be had.
+    /// [`MutationRunError`] if a mutant does not fit the source, or if no VM can be run.
     pub fn run(&self) -> Result<Score, MutationRunError> {
         let tree = self.tree()?;
         thread::scope(|scope| {
             let (sender, receiver) = mpsc::channel();
             scope.spawn(move || {
                 let mut built = self.mutants.iter().map(|&(mutant, edit)| self.build(tree.as_ref(), mutant, edit));
-                // If nobody receives any more, that is after an error of their own.
+                // The receiver is gone only after an error of its own.
                 while built.next().is_some_and(|built| sender.send(built).is_ok()) {}
             });
             self.try_all(&receiver)
@@ -99,43 +99,47 @@ impl<'a> MutationRun<'a> {
 
     fn try_all(&self, kernels: &Receiver<Built<'_>>) -> Result<Score, MutationRunError> {
         let results = self.selection.runner.results(&self.base, &self.selection.scenarios)?;
-        let (sound, unsound) = self.sort(&results);
-        let stages = self.stages(sound)?;
+        let (usable, excluded) = self.sort(&results);
+        let stages = self.stages(usable)?;
         let mut score = Score {
             kernel: self.base.kernel_name().clone(),
             release: self.base.kernel().release().to_owned(),
             thoroughness: self.thoroughness,
             counts: Counts::of(&results),
-            unsound,
+            excluded,
             results: Vec::new(),
         };
         for built in kernels {
             let result = self.try_one(built, &stages)?;
-            self.note(&format!("[{}/{}] {}", score.results.len() + 1, self.mutants.len(), result.story()));
+            self.note(&format!("[{}/{}] {}", score.results.len() + 1, self.mutants.len(), result.details()));
             score.results.push(result);
         }
         Ok(score)
     }
 
-    /// The scenarios to try mutants on, and those that already fail, which are told.
+    /// Separates the scenarios to try mutants with from those that fail on the unmodified kernel, and reports the
+    /// latter.
     fn sort(&self, results: &[ScenarioResult]) -> (Vec<Checked>, Vec<ScenarioName>) {
-        let mut unsound = Vec::new();
-        for result in results.iter().filter(|result| result.outcome() != RunStatus::AsRecorded) {
+        let mut excluded = Vec::new();
+        for result in results.iter().filter(|result| result.run_status() != RunStatus::AsRecorded) {
             let complaints = result.complaints().join("\n");
-            self.note(&format!("left out, it fails without a bug: {}\n{complaints}", result.scenario));
-            unsound.push(result.scenario.clone());
+            self.note(&format!(
+                "excluded, because it fails on the unmodified kernel: {}\n{complaints}",
+                result.scenario
+            ));
+            excluded.push(result.scenario.clone());
         }
-        let sound = self.selection.scenarios.iter().filter(|checked| !unsound.contains(checked.name()));
-        (sound.cloned().collect(), unsound)
+        let usable = self.selection.scenarios.iter().filter(|checked| !excluded.contains(checked.name()));
+        (usable.cloned().collect(), excluded)
     }
 
-    /// The scenarios in the order in which they are tried: those of one stage run together.
+    /// Returns the scenarios in the order in which they are tried; those of one stage run together.
     fn stages(&self, scenarios: Vec<Checked>) -> Result<Vec<Vec<Checked>>, RunnerError> {
         if self.thoroughness == Thoroughness::EveryScenario {
             return Ok(vec![scenarios]);
         }
         let times = self.selection.runner.times(&self.base, &scenarios)?;
-        // One that wants a VM of its own takes a boot.
+        // A scenario with its own VM takes a boot.
         let quick = score::quick(&times, |index| scenarios[index].isolation() == Isolation::Shared);
         let (mut first, mut second) = (Vec::new(), Vec::new());
         for (index, scenario) in scenarios.into_iter().enumerate() {
@@ -144,7 +148,8 @@ impl<'a> MutationRun<'a> {
         Ok([first, second].into_iter().filter(|stage| !stage.is_empty()).collect())
     }
 
-    /// Where kernels with bugs are made, if any is to be made; every mutant is seen to fit before the first is built.
+    /// Returns the source tree for building mutants, if any has to be built. Checks that every mutant fits before the
+    /// first one is built.
     fn tree(&self) -> Result<Option<MutantTree<'_>>, MutationRunError> {
         let resources = &self.selection.resources;
         let missing: Vec<_> = self.mutants.iter().filter(|(mutant, edit)| self.find(mutant, edit).is_none()).collect();
@@ -189,7 +194,7 @@ impl<'a> MutationRun<'a> {
         Ok(score::Result { mutant: built.mutant.name.clone(), detection, build: built.took, suite: started.elapsed() })
     }
 
-    /// Runs one stage after the other until one notices.
+    /// Runs one stage after the other until one notices the bug.
     fn detect(&self, testbed: &Testbed<'_>, stages: &[Vec<Checked>]) -> Result<Detection, RunnerError> {
         let mut detection = Detection::Survived;
         for stage in stages {

@@ -1,4 +1,4 @@
-//! What came of all mutants of one kernel.
+//! The results of all mutants of one kernel.
 
 use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
@@ -6,32 +6,32 @@ use harness_builder::progress::seconds;
 use harness_protocol::name::{KernelName, MutantName, ScenarioName};
 
 use super::Detection;
-use crate::report::Counts;
+use crate::report::{Counts, counted};
 
-/// What came of one mutant.
+/// The result of one mutant.
 #[derive(Clone, Debug)]
 pub struct Result {
-    /// Which.
+    /// The mutant.
     pub mutant: MutantName,
-    /// What became of it.
+    /// Whether and how its bug was noticed.
     pub detection: Detection,
-    /// How long its kernel took to build; `None` if it was kept from an earlier time.
+    /// How long it took to build; `None` if it was built before.
     pub build: Option<Duration>,
     /// How long the scenarios took on it.
     pub suite: Duration,
 }
 
-/// Which scenarios are run on a mutant.
+/// Which scenarios run on a mutant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thoroughness {
     /// All of them.
     EveryScenario,
-    /// The slow ones only if no quick one notices.
+    /// The slow ones only if no fast one notices the bug.
     UntilNoticed,
 }
 
-/// Which scenarios are the quick ones, by their places: those that take the least time and together no more than a
-/// quarter of what all take. One of unknown time is slow.
+/// Returns the indices of the fast scenarios: those that take the least time, and together at most a quarter of the
+/// total. A scenario of unknown time is slow.
 pub(super) fn quick(times: &[Option<Duration>], may_be: impl Fn(usize) -> bool) -> BTreeSet<usize> {
     let mut known: Vec<(Duration, usize)> =
         times.iter().enumerate().filter_map(|(index, time)| Some(((*time)?, index))).collect();
@@ -49,52 +49,55 @@ pub(super) fn quick(times: &[Option<Duration>], may_be: impl Fn(usize) -> bool) 
     quick
 }
 
-/// What came of the mutants of one kernel.
+/// The results of the mutants of one kernel.
 #[derive(Clone, Debug)]
 pub struct Score {
-    /// Which kernel.
+    /// The kernel.
     pub kernel: KernelName,
-    /// What `uname -r` says in it.
+    /// The output of `uname -r` in the guest.
     pub release: String,
-    /// Which scenarios were run on each.
+    /// Which scenarios ran on each mutant.
     pub thoroughness: Thoroughness,
-    /// What the scenarios said without any bug.
+    /// The counts of the results on the unmodified kernel.
     pub counts: Counts,
-    /// Scenarios that fail without any bug: what they say of mutants does not count.
-    pub unsound: Vec<ScenarioName>,
-    /// What came of each.
+    /// Scenarios that fail on the unmodified kernel and are therefore excluded.
+    pub excluded: Vec<ScenarioName>,
+    /// The result of each mutant.
     pub results: Vec<Result>,
 }
 
 impl Score {
-    /// Whether everything was noticed, by a suite that has nothing to say of the kernel without a bug.
+    /// Returns whether every bug was noticed, and no scenario fails on the unmodified kernel.
     pub fn is_perfect(&self) -> bool {
-        self.unsound.is_empty() && self.results.iter().all(|result| is_noticed(&result.detection))
+        self.excluded.is_empty() && self.results.iter().all(|result| is_noticed(&result.detection))
     }
 
-    /// How many there are of a kind.
+    /// Returns the number of results of a kind.
     pub(super) fn count(&self, kind: impl Fn(&Detection) -> bool) -> usize {
         self.results.iter().filter(|result| kind(&result.detection)).count()
     }
 
-    /// One sentence.
+    /// Returns the results in one sentence.
     fn sentence(&self) -> String {
         let total = self.results.len();
         let mut text = format!("{} of {total} mutants noticed on kernel {}", self.count(is_noticed), self.kernel);
         for (count, what) in [
-            (self.count(|detection| matches!(detection, Detection::NoBoot(_))), "of them by not booting"),
+            (self.count(|detection| matches!(detection, Detection::NoBoot(_))), "of these by failing to boot"),
             (self.count(|detection| matches!(detection, Detection::Survived)), "survived"),
-            (self.count(|detection| matches!(detection, Detection::NoKernel(_))), "not compiled"),
-            (self.unsound.len(), "scenarios left out because they fail without a bug"),
+            (self.count(|detection| matches!(detection, Detection::NoKernel(_))), "did not compile"),
         ] {
             if count > 0 {
                 let _ = write!(text, "; {count} {what}");
             }
         }
+        if !self.excluded.is_empty() {
+            let scenarios = counted(self.excluded.len(), "scenario");
+            let _ = write!(text, "; {scenarios} excluded, failing on the unmodified kernel");
+        }
         text
     }
 
-    /// A line a mutant, then the sentence.
+    /// Returns one line per mutant, then the sentence.
     pub fn table(&self) -> String {
         let width = self.results.iter().map(|result| result.mutant.as_str().len()).max().unwrap_or(0);
         let line = |result: &Result| {
@@ -109,16 +112,17 @@ impl Score {
     }
 }
 
-/// Whether a bug did not go unnoticed. One that cannot be compiled was none.
+/// Returns whether a bug was noticed. A mutant that does not compile does not count.
 pub(super) fn is_noticed(detection: &Detection) -> bool {
     matches!(detection, Detection::Noticed(_) | Detection::NoBoot(_))
 }
 
 impl Result {
-    /// What is said as soon as it is known: the first difference of the first scenarios that noticed.
-    pub(super) fn story(&self) -> String {
+    /// Returns a description to show as soon as the result is known, with the first difference of the first scenarios
+    /// that noticed.
+    pub(super) fn details(&self) -> String {
         const SCENARIOS: usize = 3;
-        let built = self.build.map_or("kept".to_owned(), |time| format!("built in {}", seconds(time)));
+        let built = self.build.map_or("already built".to_owned(), |time| format!("built in {}", seconds(time)));
         let mut text = format!("{}: {} ({built}, run in {})", self.mutant, self.detection, seconds(self.suite));
         for notice in self.detection.notices().iter().take(SCENARIOS) {
             let _ = write!(text, "\n  {}", notice.scenario);
@@ -143,7 +147,7 @@ pub(super) mod tests {
     pub(in super::super) fn noticed(scenarios: &[&str]) -> Detection {
         let notice = |name: &&str| {
             let first = "-x  denied EPERM\n+x  allowed".to_owned();
-            Notice { scenario: name.parse().unwrap(), sign: Evidence::Verdict, first }
+            Notice { scenario: name.parse().unwrap(), evidence: Evidence::Verdict, first }
         };
         Detection::Noticed(scenarios.iter().map(notice).collect())
     }
@@ -160,7 +164,7 @@ pub(super) mod tests {
             release: "6.12.107".to_owned(),
             thoroughness: Thoroughness::EveryScenario,
             counts: Counts::default(),
-            unsound: Vec::new(),
+            excluded: Vec::new(),
             results: results.iter().map(result).collect(),
         }
     }
@@ -178,20 +182,27 @@ pub(super) mod tests {
         assert!(!all.is_perfect());
         assert_eq!(
             all.sentence(),
-            "2 of 4 mutants noticed on kernel 6.12; 1 of them by not booting; 1 survived; 1 not compiled"
+            "2 of 4 mutants noticed on kernel 6.12; 1 of these by failing to boot; 1 survived; 1 did not compile"
         );
-        assert!(all.table().starts_with("a  noticed by 1 scenario: t/x\n"));
+        insta::assert_snapshot!(all.table(), @"
+        a  noticed by 1 scenario: t/x
+        b  does not boot: it hung
+        c  SURVIVED
+        d  no kernel: no
+        2 of 4 mutants noticed on kernel 6.12; 1 of these by failing to boot; 1 survived; 1 did not compile
+        ");
     }
 
     #[test]
-    fn a_suite_that_fails_without_a_bug_is_not_perfect() {
-        let unsound = vec!["t/y".parse().unwrap()];
-        let score = Score { unsound, ..score(&[("a", noticed(&["t/x"]))]) };
-        assert!(!score.is_perfect() && score.sentence().contains("1 scenarios left out"));
+    fn a_scenario_that_fails_on_the_unmodified_kernel_is_not_perfect() {
+        let excluded = vec!["t/y".parse().unwrap()];
+        let score = Score { excluded, ..score(&[("a", noticed(&["t/x"]))]) };
+        assert!(!score.is_perfect());
+        insta::assert_snapshot!(score.sentence(), @r"1 of 1 mutants noticed on kernel 6.12; 1 scenario excluded, failing on the unmodified kernel");
     }
 
     #[test]
-    fn the_quick_ones_take_a_quarter_of_the_time_at_most() {
+    fn fast_scenarios_take_at_most_a_quarter_of_the_time() {
         let times = [Some(8), Some(1), None, Some(2), Some(1), Some(4)].map(|time| time.map(Duration::from_secs));
         assert_eq!(quick(&times, |_| true), BTreeSet::from([1, 3, 4]));
         assert_eq!(quick(&times, |index| index != 1), BTreeSet::from([3, 4]));
@@ -199,13 +210,20 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_story_has_the_first_differences() {
+    fn details_show_the_first_differences() {
         let score = score(&[("a", noticed(&["t/1", "t/2", "t/3", "t/4"]))]);
-        let story = score.results[0].story();
-        assert!(
-            story.starts_with("a: noticed by 4 scenarios (built in 20.0 s, run in 10.0 s)\n  t/1\n    -x"),
-            "{story}"
-        );
-        assert!(story.ends_with("and 1 more"), "{story}");
+        insta::assert_snapshot!(score.results[0].details(), @"
+        a: noticed by 4 scenarios (built in 20.0 s, run in 10.0 s)
+          t/1
+            -x  denied EPERM
+            +x  allowed
+          t/2
+            -x  denied EPERM
+            +x  allowed
+          t/3
+            -x  denied EPERM
+            +x  allowed
+          and 1 more
+        ");
     }
 }

@@ -1,50 +1,50 @@
-//! What to do next with the batches that wait: a function of what runs, what is free and what waits.
+//! Decides what to do next with waiting batches, from what runs, what memory is free and what waits.
 
 use std::time::{Duration, Instant};
 
 use crate::capacity::RunningVms;
 
-/// How long to wait for memory that others than our own VMs hold.
+/// How long to wait for memory that processes other than our VMs use.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// Nothing waits.
+    /// No batch waits.
     Nothing,
-    /// The batch at this place in the queue gets its VM.
+    /// Start a VM for the batch at this index of the queue.
     Start(usize),
-    /// As many VMs run as may.
+    /// Wait: the maximum number of VMs run.
     AwaitJob,
-    /// There is too little memory for any batch; so much is left.
+    /// Wait: there is too little memory for any batch.
     AwaitMemory {
-        /// In MiB.
+        /// Free memory, in MiB.
         free_mib: u64,
     },
-    /// There has been too little memory for long although no VM of ours holds any: the first batch is given up.
+    /// Give up the first batch: memory has been short for too long although none of our VMs runs.
     Refuse {
-        /// In MiB.
+        /// Free memory, in MiB.
         free_mib: u64,
     },
 }
 
-/// What to do next with batches that need so much memory each, the most urgent first; `free` is what the host has left, all in
-/// MiB.
+/// Decides about batches that need this much memory each, the most urgent first; `free` is the host's free memory. All
+/// in MiB.
 ///
-/// A VM takes what it was promised little by little, so the whole promise of each that runs is held back. A smaller batch
-/// overtakes one that does not fit; the larger one gets its turn when the others have ended.
-pub(super) fn decide(needs: &[u64], yard: &RunningVms, jobs: usize, free: u64, now: Instant) -> Decision {
+/// A VM takes its memory gradually, so all memory reserved for running VMs is subtracted. A smaller batch overtakes one
+/// that does not fit; the larger one starts when the others have ended.
+pub(super) fn decide(needs: &[u64], vms: &RunningVms, jobs: usize, free: u64, now: Instant) -> Decision {
     if needs.is_empty() {
         return Decision::Nothing;
     }
-    if yard.running >= jobs {
+    if vms.running >= jobs {
         return Decision::AwaitJob;
     }
-    let free_mib = free.saturating_sub(yard.promised_mib);
-    let waited = yard.starving.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+    let free_mib = free.saturating_sub(vms.reserved_mib);
+    let waited = vms.starving.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
     match needs.iter().position(|&need| need <= free_mib) {
         Some(index) => Decision::Start(index),
-        None if yard.running == 0 && waited >= PATIENCE => Decision::Refuse { free_mib },
+        None if vms.running == 0 && waited >= PATIENCE => Decision::Refuse { free_mib },
         None => Decision::AwaitMemory { free_mib },
     }
 }
@@ -53,14 +53,14 @@ pub(super) fn decide(needs: &[u64], yard: &RunningVms, jobs: usize, free: u64, n
 mod tests {
     use super::*;
 
-    fn yard(needs: &[u64]) -> RunningVms {
-        let mut yard = RunningVms::default();
-        needs.iter().for_each(|need| yard.enter(*need));
-        yard
+    fn running_vms(needs: &[u64]) -> RunningVms {
+        let mut vms = RunningVms::default();
+        needs.iter().for_each(|need| vms.enter(*need));
+        vms
     }
 
     fn decision(needs: &[u64], running: &[u64], jobs: usize, free: u64) -> Decision {
-        decide(needs, &yard(running), jobs, free, Instant::now())
+        decide(needs, &running_vms(running), jobs, free, Instant::now())
     }
 
     #[test]
@@ -72,20 +72,20 @@ mod tests {
     }
 
     #[test]
-    fn no_more_run_than_may() {
+    fn no_more_vms_run_than_allowed() {
         assert_eq!(decision(&[100], &[100, 100], 2, 10_000), Decision::AwaitJob);
         assert_eq!(decision(&[100], &[100], 2, 10_000), Decision::Start(0));
     }
 
     #[test]
-    fn what_running_vms_were_promised_is_not_given_twice() {
+    fn memory_reserved_for_running_vms_is_not_given_twice() {
         assert_eq!(decision(&[500], &[600], 2, 1000), Decision::AwaitMemory { free_mib: 400 });
         assert_eq!(decision(&[500], &[500], 2, 1000), Decision::Start(0));
         assert_eq!(decision(&[500], &[5000], 2, 1000), Decision::AwaitMemory { free_mib: 0 });
     }
 
     #[test]
-    fn memory_that_never_comes_is_waited_for_only_so_long() {
+    fn waiting_for_memory_has_a_limit() {
         let mut idle = RunningVms::default();
         let now = Instant::now();
         idle.starve(now);
@@ -93,12 +93,12 @@ mod tests {
         let after = |time| decide(&[500], &idle, 1, 400, now + time);
         assert_eq!(after(PATIENCE / 2), Decision::AwaitMemory { free_mib: 400 });
         assert_eq!(after(PATIENCE), Decision::Refuse { free_mib: 400 });
-        assert_eq!(decide(&[500], &idle, 1, 500, now + PATIENCE), Decision::Start(0), "it came after all");
+        assert_eq!(decide(&[500], &idle, 1, 500, now + PATIENCE), Decision::Start(0), "memory became free");
     }
 
     #[test]
-    fn while_a_vm_of_ours_runs_its_memory_is_waited_for() {
-        let (mut busy, now) = (yard(&[500]), Instant::now());
+    fn waiting_has_no_limit_while_a_vm_of_ours_runs() {
+        let (mut busy, now) = (running_vms(&[500]), Instant::now());
         busy.starve(now);
         assert_eq!(decide(&[500], &busy, 2, 900, now + 2 * PATIENCE), Decision::AwaitMemory { free_mib: 400 });
         busy.leave(500);
@@ -107,19 +107,19 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_queue_runs_to_its_end_however_many_jobs_there_are() {
+    fn every_queue_completes_with_any_number_of_jobs() {
         for jobs in 1..6 {
-            let (mut queue, mut yard, mut running, mut done) =
+            let (mut queue, mut vms, mut running, mut done) =
                 (vec![900, 300, 300, 200], RunningVms::default(), vec![], 0);
             while done < 4 {
-                match decide(&queue, &yard, jobs, 1000, Instant::now()) {
+                match decide(&queue, &vms, jobs, 1000, Instant::now()) {
                     Decision::Start(index) => {
                         let need = queue.remove(index);
-                        yard.enter(need);
+                        vms.enter(need);
                         running.push(need);
                     }
                     _ => {
-                        yard.leave(running.pop().expect("nothing runs and nothing starts"));
+                        vms.leave(running.pop().expect("nothing runs and nothing starts"));
                         done += 1;
                     }
                 }

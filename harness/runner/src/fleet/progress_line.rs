@@ -1,4 +1,4 @@
-//! One VM as somebody who waits sees it: a live line on a terminal, a line now and then elsewhere.
+//! The progress of one batch: a live line on a terminal, occasional lines elsewhere.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use harness_protocol::outcome::{ScenarioEnd, ScenarioOutcome};
 
 use crate::session::Notice;
 
-/// What is told of one batch.
+/// The progress line of one batch.
 pub(super) struct ProgressLine<'a> {
     progress: &'a Progress,
     label: String,
     scenarios: u64,
-    /// Shown from when it first has something to say.
+    /// Shown once there is something to show.
     task: Option<Task>,
     phase: String,
     done: u64,
@@ -21,7 +21,7 @@ pub(super) struct ProgressLine<'a> {
 }
 
 impl<'a> ProgressLine<'a> {
-    /// That of a ground's batch of this number, of so many, with so many scenarios.
+    /// Creates the line of batch `number` of `count` in an environment, with this number of scenarios.
     pub(super) fn of(
         progress: &'a Progress,
         environment: &str,
@@ -34,22 +34,22 @@ impl<'a> ProgressLine<'a> {
         Self { progress, label, scenarios, task: None, phase, done: 0, crashed: 0, differing: 0 }
     }
 
-    /// Its VM has to wait until there is memory.
+    /// Shows that the VM waits for memory.
     pub(super) fn waiting(&mut self, needs_mib: u64, free_mib: u64) {
-        self.say(format!("waits for memory: needs {needs_mib} MiB, {free_mib} MiB are free"));
+        self.set_phase(format!("waiting for memory: needs {needs_mib} MiB, {free_mib} MiB free"));
     }
 
-    /// What the session tells.
+    /// Shows a notice of the session.
     pub(super) fn show(&mut self, notice: &Notice<'_>) {
         match notice {
-            Notice::Booting { vm: 1 } => self.say("boots".to_owned()),
-            Notice::Booting { .. } => self.say("boots again for the rest".to_owned()),
-            Notice::Stillborn { how } => {
-                let text = format!("{}: a VM was lost before its guest began ({how}); booting again", self.label);
+            Notice::Booting { vm: 1 } => self.set_phase("booting".to_owned()),
+            Notice::Booting { .. } => self.set_phase("booting again for the remaining scenarios".to_owned()),
+            Notice::LostEarly { how } => {
+                let text = format!("{}: the VM ended before its guest started ({how}); booting again", self.label);
                 self.progress.note(&text);
             }
-            Notice::Booted { after } => self.say(format!("up after {}", seconds(*after))),
-            Notice::Started(scenario) => self.say(scenario.to_string()),
+            Notice::Booted { after } => self.set_phase(format!("up after {}", seconds(*after))),
+            Notice::Started(scenario) => self.set_phase(scenario.to_string()),
             Notice::Ended(outcome) => self.count(outcome),
         }
     }
@@ -60,27 +60,27 @@ impl<'a> ProgressLine<'a> {
         self.refresh();
     }
 
-    /// The scenario that ended last is not as recorded.
+    /// Records that the last scenario is not as recorded.
     pub(super) fn differs(&mut self) {
         self.differing += 1;
         self.refresh();
     }
 
-    /// The batch is done.
+    /// Shows that the batch is done.
     pub(super) fn finish(self) {
-        let troubles = self.troubles();
+        let problems = self.problems();
         if let Some(task) = self.task {
-            task.finish(&format!("done{troubles}"));
+            task.finish(&format!("done{problems}"));
         }
     }
 
-    fn say(&mut self, phase: String) {
+    fn set_phase(&mut self, phase: String) {
         self.phase = phase;
         self.refresh();
     }
 
     fn refresh(&mut self) {
-        let text = format!("{}{}", self.phase, self.troubles());
+        let text = format!("{}{}", self.phase, self.problems());
         let task = self
             .task
             .get_or_insert_with(|| self.progress.task(&self.label, Unit::Things("scenarios"), Some(self.scenarios)));
@@ -88,7 +88,7 @@ impl<'a> ProgressLine<'a> {
         task.set(self.done);
     }
 
-    fn troubles(&self) -> String {
+    fn problems(&self) -> String {
         let counts = [(self.crashed, "crashed"), (self.differing, "not as recorded")];
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}")).collect()
     }
@@ -107,27 +107,27 @@ mod tests {
     }
 
     #[test]
-    fn a_log_hears_of_the_start_the_end_and_what_went_wrong() {
+    fn a_log_shows_the_start_the_end_and_problems() {
         let (progress, captured) = Progress::captured();
         let mut line = ProgressLine::of(&progress, "6.12", (1, 2), 2);
-        assert_eq!(captured.text(), "", "a VM that nobody thinks of yet has no line");
+        assert_eq!(captured.text(), "", "a batch without news has no line");
         line.show(&Notice::Booting { vm: 1 });
-        line.show(&Notice::Stillborn { how: "timed out" });
+        line.show(&Notice::LostEarly { how: "timed out" });
         line.show(&Notice::Ended(&outcome(ScenarioEnd::Finished { micros: 1 })));
         line.differs();
         line.show(&Notice::Ended(&outcome(ScenarioEnd::Crashed { how: "panic".into(), console: vec![] })));
         line.finish();
-        let expected = "run 6.12 (1 of 2)\nrun 6.12 (1 of 2): a VM was lost before its guest began (timed out); booting again\n\
+        let expected = "run 6.12 (1 of 2)\nrun 6.12 (1 of 2): the VM ended before its guest started (timed out); booting again\n\
                         run 6.12 (1 of 2): done, 1 crashed, 1 not as recorded (0.0 s)\n";
         assert_eq!(captured.text(), expected);
     }
 
     #[test]
-    fn a_line_tells_its_phase_and_its_counts() {
+    fn a_line_shows_its_phase() {
         let progress = Progress::silent();
         let mut line = ProgressLine::of(&progress, "6.12", (1, 1), 2);
         line.waiting(700, 300);
-        assert_eq!(line.phase, "waits for memory: needs 700 MiB, 300 MiB are free");
+        assert_eq!(line.phase, "waiting for memory: needs 700 MiB, 300 MiB free");
         line.show(&Notice::Started(&"token/info".parse().unwrap()));
         assert_eq!((line.phase.as_str(), line.label.as_str()), ("token/info", "run 6.12"));
     }

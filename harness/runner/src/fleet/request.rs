@@ -1,4 +1,4 @@
-//! What one testbed is asked, and what is known of it: outcomes that the store has, and those that VMs add.
+//! The requests of a run, and their state: outcomes from the store and from VMs.
 
 use std::{collections::BTreeMap, mem, sync::Mutex};
 
@@ -17,29 +17,29 @@ use crate::{
     testbed::Testbed,
 };
 
-/// Makes of an outcome what is wanted of it, and says whether it differs from what is recorded or expected.
+/// Converts an outcome to the requested value, and says whether it differs from what is recorded or expected.
 pub type Read<'a, T> = dyn Fn(&Expanded, &ScenarioOutcome) -> (T, bool) + Sync + 'a;
 
-/// What one testbed's VMs are to do.
+/// A request for outcomes of scenarios on one testbed.
 pub struct RunRequest<'a, T> {
     /// The testbed.
     pub testbed: &'a Testbed<'a>,
-    /// The scenarios whose outcomes are wanted.
+    /// The scenarios whose outcomes are requested.
     pub wanted: Vec<&'a Expanded>,
-    /// Called once for each outcome, when it is there.
+    /// Called once for each outcome, as soon as it is available.
     pub read: Box<Read<'a, T>>,
 }
 
-/// What an order came to.
+/// The result of a request.
 pub struct Fulfilled<T> {
-    /// What was read, by scenario; one that could not be run is not among them.
+    /// The values by scenario; a scenario that could not be run has none.
     pub read: BTreeMap<ScenarioName, T>,
-    /// Why some are not, if so.
+    /// The error, if some scenarios could not be run.
     pub error: Option<LaunchError>,
 }
 
-/// What is known of an order, and what is missing. The store is a cache beside it: what came is kept there when it comes, and
-/// not read again.
+/// The state of a request: the known values and the missing scenarios. New outcomes are stored when they arrive, and
+/// not read back.
 pub(super) struct RequestState<'a, T> {
     store: &'a Store,
     pub(super) kernel: &'a KernelName,
@@ -57,7 +57,7 @@ struct Missing<'a> {
 }
 
 impl<'a, T> RequestState<'a, T> {
-    /// What the store knows of these scenarios.
+    /// Creates the state of a request, and looks up its scenarios in the store.
     pub(super) fn open(
         store: &'a Store,
         kernel: &'a KernelName,
@@ -68,17 +68,17 @@ impl<'a, T> RequestState<'a, T> {
         let missing =
             |expanded: &&'a Expanded| Missing { expanded, key: Key::of(artefacts, &expanded.plan), micros: None };
         let missing = Mutex::new(wanted.iter().map(missing).collect());
-        let ledger = Self { store, kernel, read, missing, known: Mutex::default() };
-        ledger.look_up();
-        ledger
+        let state = Self { store, kernel, read, missing, known: Mutex::default() };
+        state.look_up();
+        state
     }
 
-    /// Looks up what is missing.
+    /// Looks up the missing outcomes in the store.
     pub(super) fn look_up(&self) {
         let (mut missing, mut known) = (lock(&self.missing), lock(&self.known));
         for one in mem::take(&mut *missing) {
             match self.store.look_up(&one.key) {
-                Some(stored) if stored.is_believed => {
+                Some(stored) if stored.is_reusable => {
                     let (read, _) = (self.read)(one.expanded, &stored.outcome);
                     known.insert(stored.outcome.scenario, read);
                 }
@@ -91,19 +91,19 @@ impl<'a, T> RequestState<'a, T> {
         lock(&self.missing).is_empty()
     }
 
-    /// What is missing, cut into batches for so many VMs at a time.
+    /// Divides the missing scenarios into batches for `vms` VMs at once.
     pub(super) fn batches(&self, vms: usize) -> Vec<Batch> {
         let all: Vec<_> = lock(&self.missing).iter().map(|missing| (missing.expanded, missing.micros)).collect();
         batches(&all, vms)
     }
 
-    /// Takes an outcome that a VM gave; whether it differs. It counts once the store has it: after a failure, for which
-    /// `kept` stands, nothing does.
+    /// Takes an outcome from a VM and stores it; returns whether it differs. An outcome counts only if it was stored:
+    /// after a failure, which `kept` holds, no further one counts.
     pub(super) fn take(&self, outcome: &ScenarioOutcome, kept: &mut Result<(), StoreError>) -> bool {
         let missing = {
             let mut missing = lock(&self.missing);
-            let place = missing.iter().position(|missing| missing.expanded.plan.name == outcome.scenario);
-            place.map(|place| missing.swap_remove(place))
+            let index = missing.iter().position(|missing| missing.expanded.plan.name == outcome.scenario);
+            index.map(|index| missing.swap_remove(index))
         };
         let Some(Missing { expanded, key, .. }) = missing else { return false };
         let (read, differs) = (self.read)(expanded, outcome);
@@ -116,7 +116,7 @@ impl<'a, T> RequestState<'a, T> {
         differs
     }
 
-    /// All that was read.
+    /// Returns all values.
     pub(super) fn into_read(self) -> BTreeMap<ScenarioName, T> {
         mem::take(&mut *lock(&self.known))
     }
@@ -170,19 +170,19 @@ mod tests {
             judged.fetch_add(1, Ordering::Relaxed);
             (outcome.end.clone(), true)
         };
-        let ledger = RequestState::open(&store, &kernel, &artefacts, &wanted, &read);
-        // Another process runs one while we wait for it.
+        let state = RequestState::open(&store, &kernel, &artefacts, &wanted, &read);
+        // Another process stores one while this one waits.
         store.keep(&kernel, &Key::of(&artefacts, &all[1].plan), &outcome("other", 2)).unwrap();
-        ledger.look_up();
-        assert!(!ledger.is_complete());
-        let batches = ledger.batches(1);
+        state.look_up();
+        assert!(!state.is_complete());
+        let batches = state.batches(1);
         assert_eq!(batches[0].scenarios, [all[2].plan.clone()]);
-        // What has been read is not looked for again.
+        // Known outcomes are not looked up again.
         fs::remove_dir_all(folder.path()).unwrap();
-        assert!(ledger.take(&outcome("new", 3), &mut Ok(())));
-        assert!(ledger.is_complete() && store.look_up(&Key::of(&artefacts, &all[2].plan)).is_some());
+        assert!(state.take(&outcome("new", 3), &mut Ok(())));
+        assert!(state.is_complete() && store.look_up(&Key::of(&artefacts, &all[2].plan)).is_some());
         fs::remove_dir_all(folder.path()).unwrap();
-        let micros: Vec<u64> = ledger
+        let micros: Vec<u64> = state
             .into_read()
             .into_values()
             .map(|end| match end {
@@ -194,15 +194,15 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_kept_does_not_count() {
+    fn an_outcome_that_cannot_be_stored_does_not_count() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, b"").unwrap();
         let (store, kernel, one) = (store(&file), "6.12".parse().unwrap(), expanded("one"));
         let read = |_: &Expanded, _: &ScenarioOutcome| ((), true);
-        let ledger = RequestState::open(&store, &kernel, &artefacts(), &[&one], &read);
+        let state = RequestState::open(&store, &kernel, &artefacts(), &[&one], &read);
         let mut kept = Ok(());
-        assert!(ledger.take(&outcome("one", 1), &mut kept), "a difference is shown all the same");
-        assert!(kept.is_err() && ledger.into_read().is_empty());
+        assert!(state.take(&outcome("one", 1), &mut kept), "the difference is still shown");
+        assert!(kept.is_err() && state.into_read().is_empty());
     }
 }

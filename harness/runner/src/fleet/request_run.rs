@@ -1,4 +1,4 @@
-//! What one kernel's VMs do for a run: each outcome is kept when it comes.
+//! Runs the VMs of one request, and stores each outcome when it arrives.
 
 use std::sync::Mutex;
 
@@ -13,35 +13,35 @@ use crate::{
     session::Notice,
 };
 
-/// One order being fulfilled.
+/// A request being fulfilled.
 pub(super) struct RequestRun<'l, 'a, T> {
-    ledger: &'l RequestState<'a, T>,
+    request: &'l RequestState<'a, T>,
     launch: Launch<'a>,
     state: Mutex<State>,
 }
 
 struct State {
-    /// Batches that are not done.
+    /// The number of unfinished batches.
     left: usize,
-    /// Whether any VM of this kernel has answered.
+    /// Whether any VM of this kernel has produced an outcome.
     alive: bool,
-    /// The first thing that went wrong.
+    /// The first error.
     error: Option<LaunchError>,
     /// Held until no batch is left.
     lock: Option<Lock>,
 }
 
 impl<'l, 'a, T> RequestRun<'l, 'a, T> {
-    pub(super) fn new(ledger: &'l RequestState<'a, T>, launch: Launch<'a>, lock: Lock, left: usize) -> Self {
+    pub(super) fn new(request: &'l RequestState<'a, T>, launch: Launch<'a>, lock: Lock, left: usize) -> Self {
         let state = Mutex::new(State { left, alive: false, error: None, lock: Some(lock) });
-        Self { ledger, launch, state }
+        Self { request, launch, state }
     }
 
     pub(super) fn kernel(&self) -> &'a KernelName {
-        self.ledger.kernel
+        self.request.kernel
     }
 
-    /// Boots a VM for a batch and keeps what it answers; false if there is no sense in trying the kernel's others.
+    /// Boots a VM for a batch and stores its outcomes. Returns false if the kernel's other batches should not be tried.
     pub(super) fn carry_out(&self, batch: &Batch, mut line: ProgressLine<'_>) -> bool {
         match self.session(&batch.scenarios, &mut line) {
             Ok(()) => line.finish(),
@@ -58,7 +58,7 @@ impl<'l, 'a, T> RequestRun<'l, 'a, T> {
             line.show(&notice);
             if let Notice::Ended(outcome) = notice {
                 lock(&self.state).alive = true;
-                if self.ledger.take(outcome, &mut kept) {
+                if self.request.take(outcome, &mut kept) {
                     line.differs();
                 }
             }
@@ -67,22 +67,22 @@ impl<'l, 'a, T> RequestRun<'l, 'a, T> {
         session.map(drop)
     }
 
-    /// Notes why something is not to be had.
+    /// Records an error; only the first one is kept.
     pub(super) fn fail(&self, error: LaunchError) {
         lock(&self.state).error.get_or_insert(error);
     }
 
-    /// So many batches are done, or will not be.
+    /// Records that this number of batches is done or dropped.
     pub(super) fn skip(&self, batches: usize) {
         let mut state = lock(&self.state);
         state.left -= batches;
         if state.left == 0 {
-            // Whoever waits for this kernel finds the outcomes now.
+            // Other processes that wait for this environment can now find the outcomes.
             state.lock = None;
         }
     }
 
-    /// What went wrong, if anything did.
+    /// Returns the first error, if there was one.
     pub(super) fn error(self) -> Option<LaunchError> {
         lock(&self.state).error.take()
     }

@@ -1,4 +1,4 @@
-//! `vmtest` as anybody would use it.
+//! Runs `vmtest` as it is, without the harness's worker.
 
 use std::{
     sync::mpsc,
@@ -33,7 +33,7 @@ fn target(spec: &VmSpec) -> Target {
     };
     match spec.accel {
         Accel::Kvm => target,
-        // Given the host's own name of its architecture, it uses /dev/kvm wherever there is one, also where it does not work.
+        // With the host's own architecture name, vmtest uses /dev/kvm if it exists, even where it does not work.
         Accel::Tcg => Target {
             arch: "x86_64-emulated".to_owned(),
             qemu_command: Some(spec.qemu.to_string_lossy().into_owned()),
@@ -43,7 +43,7 @@ fn target(spec: &VmSpec) -> Target {
     }
 }
 
-/// Whether the command ran and succeeded, or the first thing that went wrong.
+/// Returns whether the command ran and succeeded, or the first error.
 fn verdict(outputs: impl IntoIterator<Item = Output>) -> Result<(), String> {
     for output in outputs {
         match output {
@@ -51,11 +51,11 @@ fn verdict(outputs: impl IntoIterator<Item = Output>) -> Result<(), String> {
                 return Err(format!("{error:#}"));
             }
             Output::CommandEnd(Ok(0)) => return Ok(()),
-            Output::CommandEnd(Ok(code)) => return Err(format!("the command ended with {code}")),
+            Output::CommandEnd(Ok(code)) => return Err(format!("the command exited with code {code}")),
             _ => {}
         }
     }
-    Err("the command never ran".to_owned())
+    Err("the command did not run".to_owned())
 }
 
 #[cfg(test)]
@@ -63,9 +63,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_command_that_ended_well_counts() {
+    fn only_a_successful_command_counts() {
         assert_eq!(verdict([Output::BootStart, Output::BootEnd(Ok(())), Output::CommandEnd(Ok(0))]), Ok(()));
-        assert_eq!(verdict([Output::CommandEnd(Ok(3))]), Err("the command ended with 3".to_owned()));
-        assert!(verdict([Output::BootStart]).unwrap_err().contains("never"));
+        assert_eq!(verdict([Output::CommandEnd(Ok(3))]), Err("the command exited with code 3".to_owned()));
+        assert_eq!(verdict([Output::BootStart]), Err("the command did not run".to_owned()));
     }
 }

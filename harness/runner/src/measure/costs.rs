@@ -1,4 +1,4 @@
-//! What attempts and containers cost in a guest, as the guest program's `bench` tells it.
+//! Costs of attempts and containers in a guest, measured by the guest program's `bench`.
 
 use std::{fs, path::Path};
 
@@ -15,58 +15,58 @@ const ERRORS: &str = "costs.errors";
 pub struct GuestCosts {
     /// `uname -r`.
     pub release: String,
-    /// Reading and summing the kernel's type information.
+    /// Reading the kernel's type information and computing its checksum.
     pub btf_checksum: u64,
-    /// The same of its configuration; nothing if it does not show one.
+    /// Likewise for its configuration; `None` if the kernel does not show one.
     pub config_checksum: Option<u64>,
-    /// Making an announcement durable.
+    /// Writing a scenario's announcement to disk.
     pub record_sync: u64,
     /// One `BPF_MAP_CREATE` and `close` in a bare loop.
     pub bare_map_create: f64,
     /// One `BPF_PROG_LOAD` of two instructions and `close` in a bare loop.
     pub bare_prog_load: f64,
-    /// A process that enters a user and a mount namespace and ends.
+    /// A process that enters a user and a mount namespace and exits.
     pub bare_container: f64,
-    /// One container with all that belongs to it, made and gone again.
+    /// Creating and removing one container with everything that belongs to it.
     pub container: f64,
-    /// Scenarios of one container and more and more attempts.
+    /// Scenarios of one container and an increasing number of attempts.
     pub growth: Vec<Growth>,
 }
 
-/// A scenario of one container and so many attempts, each made three times: as root, in the control container and for
-/// real.
+/// A scenario of one container and a number of attempts, each made three times: by root, in the control container and
+/// in the container.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Growth {
-    /// What was attempted: `map_create`, `prog_load`, or `denied` for a `map_create` whose cause was looked for.
+    /// What was attempted: `map_create`, `prog_load`, or `denied` for a `map_create` whose cause was searched.
     pub subject: String,
-    /// How many.
+    /// The number of attempts.
     pub attempts: usize,
-    /// The whole scenario.
+    /// The time of the whole scenario.
     pub micros: u64,
-    /// The same for each attempt.
+    /// The time per attempt.
     pub micros_per_attempt: f64,
     /// The guest program's resident memory afterwards, in KiB.
     pub resident_kib: u64,
-    /// The descriptors it has open then.
+    /// Its open file descriptors afterwards.
     pub descriptors: usize,
-    /// What the whole machine can still use then, in KiB.
+    /// The available memory of the whole machine afterwards, in KiB.
     pub available_kib: u64,
 }
 
-/// What a shell in the guest runs. The event stream cuts long lines, so the result goes to a file, which has to reach the
-/// host before the VM is gone.
+/// Returns the shell command for the guest. The result goes to a file, because long lines of the event stream are
+/// truncated; `sync` makes sure that the file reaches the host before the VM ends.
 pub(super) fn command(program: &str, share: &str) -> String {
     format!("{program} bench {share} >{share}/{COSTS} 2>{share}/{ERRORS}; sync")
 }
 
-/// Reads what the command left in the shared folder; `how` is how the VM ended.
+/// Reads the result from the shared folder; `how` says how the VM ended.
 pub(super) fn read(share: &Path, how: &str) -> Result<GuestCosts, MeasureError> {
     let text = fs::read_to_string(share.join(COSTS)).unwrap_or_default();
-    // The lines before tell which scenario runs, as in any run.
+    // The lines before announce scenarios, as in any run.
     serde_json::from_str(text.lines().last().unwrap_or_default()).map_err(|error| MeasureError::NoCosts {
         how: format!("{how}: {error}"),
-        said: fs::read_to_string(share.join(ERRORS)).unwrap_or_default().trim().chars().take(400).collect(),
+        output: fs::read_to_string(share.join(ERRORS)).unwrap_or_default().trim().chars().take(400).collect(),
     })
 }
 
@@ -75,11 +75,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn costs_are_read_and_their_absence_tells_what_the_guest_said() {
+    fn costs_are_read_and_an_error_shows_the_guests_output() {
         let share = tempfile::tempdir().unwrap();
         fs::write(share.path().join(ERRORS), "cannot measure\n").unwrap();
         let message = read(share.path(), "the VM ended").unwrap_err().to_string();
-        assert!(message.contains("the VM ended") && message.ends_with("cannot measure"), "{message}");
+        insta::assert_snapshot!(message, @r"the guest program reported no costs (the VM ended: EOF while parsing a value at line 1 column 0); it printed: cannot measure");
         let printed = r#"scenario growth
             {"release":"6.12","btf_checksum":1,"config_checksum":null,"record_sync":2,"bare_map_create":0.5,"bare_prog_load":1.5,"bare_container":3.0,"container":4.0,"growth":[{"subject":"map_create","attempts":10,"micros":20,"micros_per_attempt":2.0,"resident_kib":5,"descriptors":6,"available_kib":7}]}"#;
         fs::write(share.path().join(COSTS), printed).unwrap();

@@ -1,4 +1,4 @@
-//! Why there is no measurement.
+//! Errors of measurements.
 
 use thiserror::Error;
 
@@ -7,21 +7,21 @@ use crate::{launch::LaunchError, vm::VmError};
 /// Why something could not be measured.
 #[derive(Debug, Error)]
 pub enum MeasureError {
-    /// VMs cannot be had at all.
+    /// VMs cannot be run.
     #[error(transparent)]
     Launch(#[from] LaunchError),
     /// The VM did not run.
     #[error(transparent)]
     Vm(#[from] VmError),
-    /// The guest program measured nothing.
-    #[error("the guest program told no costs ({how}); it said: {said}")]
+    /// The guest program did not report costs.
+    #[error("the guest program reported no costs ({how}); it printed: {output}")]
     NoCosts {
-        /// What is wrong.
+        /// What went wrong.
         how: String,
         /// What it printed.
-        said: String,
+        output: String,
     },
-    /// `vmtest` alone did not do what it was asked.
+    /// `vmtest` alone failed.
     #[error("vmtest: {0}")]
     Vmtest(String),
 }

@@ -1,9 +1,8 @@
-//! How a configuration is tried: by the systemd that reads it, or in a container as its front-end would make it.
+//! How a configuration is tried: by systemd as a VM unit, or in a container like the one its front-end creates.
 
 use harness_frontend::{
     Configuration, VmUnit, belongs_to_host,
     execution_context::{Namespace as Own, SystemCall as Call, User, UserNamespace as DeclaredNamespace},
-    rehearse,
     vm_unit::NotStartable,
 };
 use harness_proof::setting::{TrialSetting, TrialSite, UserNamespace};
@@ -13,18 +12,18 @@ use harness_uapi::capability;
 /// How a configuration is tried.
 #[derive(Clone, Debug)]
 pub enum TrialMethod {
-    /// systemd starts it.
+    /// systemd starts it as a VM unit.
     Unit(VmUnit),
-    /// The guest program makes its container.
+    /// The guest program creates its container.
     Container(TrialSetting),
-    /// Not at all, and why.
+    /// It is not tried, with the reason.
     Untried(String),
 }
 
 impl TrialMethod {
-    /// How this one is tried.
+    /// Returns how a configuration is tried.
     pub fn of(configuration: &Configuration) -> Self {
-        match rehearse(configuration) {
+        match VmUnit::of(configuration) {
             Ok(vm_unit) => Self::Unit(vm_unit),
             Err(NotStartable::NoUnit | NotStartable::NoService) => {
                 setting(configuration).map_or_else(Self::Untried, Self::Container)
@@ -33,8 +32,8 @@ impl TrialMethod {
         }
     }
 
-    /// Where it is tried, if it is.
-    pub fn place(&self) -> Option<TrialSite> {
+    /// Returns where it is tried, if it is.
+    pub fn site(&self) -> Option<TrialSite> {
         match self {
             Self::Unit(vm_unit) => Some(TrialSite::Unit(vm_unit.unit.clone())),
             Self::Container(setting) => Some(TrialSite::Container(setting.clone())),
@@ -42,28 +41,28 @@ impl TrialMethod {
         }
     }
 
-    /// Whether systemd starts it.
+    /// Returns whether systemd starts it.
     pub fn is_unit(&self) -> bool {
         matches!(self, Self::Unit(_))
     }
 }
 
-/// The container that a configuration's processes are in; an error says why there is none like it.
+/// Returns the container of a configuration's processes, or why there is no container like it.
 fn setting(configuration: &Configuration) -> Result<TrialSetting, String> {
-    let around = &configuration.execution_context;
-    let users = match around.user_namespace.value {
+    let context = &configuration.execution_context;
+    let users = match context.user_namespace.value {
         DeclaredNamespace::Host => UserNamespace::Initial,
         DeclaredNamespace::Own | DeclaredNamespace::Unknown if belongs_to_host(configuration) => {
-            return Err("its bpffs would belong to the host's user namespace, which takes its own front-end to set up"
+            return Err("its bpffs would belong to the host's user namespace, which only its own front-end can set up"
                 .to_owned());
         }
         DeclaredNamespace::Own | DeclaredNamespace::Unknown => UserNamespace::Own,
     };
-    let held = match around.user.value {
-        User::Root | User::Unknown => around.bounding_set.value.0,
-        User::Named(_) | User::Dynamic => around.bounding_set.value.0 & around.ambient_set.value.0,
+    let held = match context.user.value {
+        User::Root | User::Unknown => context.bounding_set.value.0,
+        User::Named(_) | User::Dynamic => context.bounding_set.value.0 & context.ambient_set.value.0,
     };
-    let net = (around.network_namespace.value == Own::Own).then_some(Namespace::Net);
+    let net = (context.network_namespace.value == Own::Own).then_some(Namespace::Net);
     Ok(TrialSetting {
         options: configuration.mount_options(),
         capabilities: capability::all().into_iter().filter(|number| held & (1 << number) != 0).collect(),
@@ -74,14 +73,14 @@ fn setting(configuration: &Configuration) -> Result<TrialSetting, String> {
 }
 
 fn restrictions(configuration: &Configuration) -> Restrictions {
-    let around = &configuration.execution_context;
-    let calls = around.refused_calls.keys().filter_map(|call| match call {
+    let context = &configuration.execution_context;
+    let calls = context.refused_calls.keys().filter_map(|call| match call {
         Call::Bpf => Some(SystemCall::Bpf),
         Call::PerfEventOpen => Some(SystemCall::PerfEventOpen),
-        // What mounts is called by the front-end, before its filter.
+        // The front-end makes the mount calls, before it applies the filter.
         Call::Fsopen | Call::Fsconfig | Call::Fsmount | Call::MoveMount => None,
     });
     let refused: Vec<Refused> = calls.map(|call| Refused { call, command: None }).collect();
     let filter = (!refused.is_empty()).then_some(Filter { refused, answer: FilterErrno::Eperm });
-    Restrictions { no_new_privs: around.no_new_privileges.value, filter }
+    Restrictions { no_new_privs: context.no_new_privileges.value, filter }
 }

@@ -1,4 +1,4 @@
-//! What objects need, computed for a kernel and proved by it.
+//! What objects need: computed for a kernel, and proved by it.
 
 use std::{collections::BTreeSet, fs, io, path::PathBuf};
 
@@ -20,35 +20,35 @@ use super::{
 };
 use crate::testbed::Testbed;
 
-/// Objects that are loaded together, and what each kernel is believed to ask for them.
+/// Objects that are loaded together, and their computed needs on each kernel.
 pub struct Case<'a> {
-    /// What they are called together.
+    /// Their common name.
     pub name: String,
-    /// They themselves.
+    /// The objects.
     pub objects: Vec<&'a Named>,
-    /// What was computed, in the order of the kernels.
+    /// Their computed needs, in the order of the kernels.
     pub needs: Vec<Needs>,
 }
 
-/// What a kernel said of what was computed.
+/// The result of proving computed needs on a kernel.
 pub enum Proved {
-    /// Each element is needed, or of more than was computed those that are left.
+    /// Loading works, and no element can be removed.
     Minimal {
-        /// What the kernel was found to ask for.
+        /// The minimal grant.
         minimal: Minimal,
-        /// What of it was not computed.
+        /// The elements of it that were not computed.
         beyond: BTreeSet<Element>,
-        /// Whether that was to be expected, since only the verifier can tell.
+        /// Whether these were expected, because only the verifier can determine them.
         expected: bool,
     },
-    /// Not even everything is enough.
+    /// Even the largest grant is not sufficient.
     Insufficient(Vec<FailedObject>),
-    /// It could not be found out.
+    /// The result is unknown, with the reason.
     Unknown(String),
 }
 
 impl Proved {
-    /// What is enough and no more.
+    /// Returns the minimal grant, if known.
     pub fn grant(&self) -> Option<&Grant> {
         match self {
             Self::Minimal { minimal, .. } => Some(&minimal.grant),
@@ -56,7 +56,7 @@ impl Proved {
         }
     }
 
-    /// Whether what was computed is what the kernel asks for.
+    /// Returns whether the computed needs are those of the kernel.
     pub fn agrees(&self) -> bool {
         match self {
             Self::Minimal { minimal, beyond, expected } => {
@@ -66,29 +66,29 @@ impl Proved {
         }
     }
 
-    /// Whether the kernel says otherwise than the model, or nothing at all. Where not even root loads an object nothing
-    /// is to be found out.
+    /// Returns whether the kernel contradicts the model, or gives no result. If not even root can load an object, there
+    /// is nothing to find out.
     pub fn disagrees(&self) -> bool {
         !self.agrees() && !self.is_for_nobody()
     }
 
-    /// Whether nobody loads the objects, whatever they are given.
+    /// Returns whether the objects cannot be loaded with any grant.
     pub fn is_for_nobody(&self) -> bool {
         matches!(self, Self::Insufficient(needs) if needs.iter().all(is_broken))
     }
 }
 
-/// What objects need on one kernel.
+/// The needs of objects on one kernel.
 pub struct Computed {
-    /// Which kernel.
+    /// The kernel.
     pub kernel: KernelName,
-    /// What was computed.
+    /// The computed needs.
     pub needs: Needs,
-    /// What the kernel said of it, if it was asked.
+    /// The result of proving them, if requested.
     pub proved: Option<Proved>,
 }
 
-/// What is enough on all kernels: what was proved where something was, and what was computed elsewhere.
+/// Returns a grant that is sufficient on all kernels: the proved one where there is one, otherwise the computed one.
 pub fn enough(computed: &[Computed]) -> Grant {
     let elements = computed.iter().flat_map(|one| -> Vec<Element> {
         match one.proved.as_ref().and_then(Proved::grant) {
@@ -99,7 +99,7 @@ pub fn enough(computed: &[Computed]) -> Grant {
     Grant::of(elements.chain(computed.iter().flat_map(|one| one.needs.attaching.keys().copied())))
 }
 
-/// A kernel that is built, with its type information as it is in its file.
+/// A built kernel with its type information.
 pub struct BuiltKernel<'a> {
     testbed: Testbed<'a>,
     release: Release,
@@ -107,7 +107,7 @@ pub struct BuiltKernel<'a> {
     btf: Vec<u8>,
 }
 
-/// Why it cannot be found out what objects need on a kernel.
+/// Why the needs of objects on a kernel cannot be computed.
 #[derive(Debug, Error)]
 pub enum NeedsError {
     /// The kernel's type information cannot be read.
@@ -115,60 +115,56 @@ pub enum NeedsError {
     Read {
         /// Its file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// The kernel's type information is none.
-    #[error("{} is no type information", path.display())]
+    /// The kernel's type information is malformed.
+    #[error("{} is not valid BTF type information", path.display())]
     Types {
         /// Its file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error.
         source: BtfError,
     },
 }
 
 impl<'a> BuiltKernel<'a> {
-    /// A kernel of this release.
+    /// Reads the type information of a kernel of this release.
     ///
     /// # Errors
-    /// [`NeedsError::Read`] if its type information is gone.
+    /// [`NeedsError::Read`] if its type information cannot be read.
     pub fn new(testbed: Testbed<'a>, release: Release) -> Result<Self, NeedsError> {
         let path = testbed.kernel().btf();
         let btf = fs::read(&path).map_err(|source| NeedsError::Read { path: path.clone(), source })?;
         Ok(Self { testbed, release, path, btf })
     }
 
-    /// Its types.
+    /// Parses its type information.
     ///
     /// # Errors
-    /// [`NeedsError::Types`] if they are damaged.
+    /// [`NeedsError::Types`] if it is malformed.
     pub fn types(&self) -> Result<Btf<'_>, NeedsError> {
         Btf::of(&self.btf).map_err(|source| NeedsError::Types { path: self.path.clone(), source })
     }
 }
 
-/// What objects need on each kernel, by whose own types members of structures are counted.
-pub fn needs_on(environments: &[BuiltKernel<'_>], types: &[Btf<'_>], objects: &[(String, Object)]) -> Vec<Needs> {
-    let kernels = environments
-        .iter()
-        .zip(types)
-        .map(|(environment, types)| Kernel { release: environment.release, types: Some(types) });
-    kernels.map(|kernel| needs(objects, kernel)).collect()
+/// Computes the needs of objects on each kernel, with members of structures located by the kernel's own types.
+pub fn needs_on(kernels: &[BuiltKernel<'_>], types: &[Btf<'_>], objects: &[(String, Object)]) -> Vec<Needs> {
+    let kernels = kernels.iter().zip(types);
+    kernels.map(|(kernel, types)| needs(objects, Kernel { release: kernel.release, types: Some(types) })).collect()
 }
 
-/// Proves what was computed: for each kernel one result a case.
+/// Proves computed needs; returns one result per case for each kernel.
 ///
 /// # Errors
-/// [`ProofError`] if no VM can be had, or if an object is too large for a guest.
-pub fn prove(environments: &[BuiltKernel<'_>], cases: &[Case<'_>]) -> Result<Vec<Vec<Proved>>, ProofError> {
+/// [`ProofError`] if no VM can be run, or if an object is too large for a guest.
+pub fn prove(kernels: &[BuiltKernel<'_>], cases: &[Case<'_>]) -> Result<Vec<Vec<Proved>>, ProofError> {
     let computed = |case: &Case<'_>, kernel: usize| Grant::of(case.needs[kernel].elements.keys().copied());
     let all: Vec<(usize, usize)> =
-        (0..environments.len()).flat_map(|kernel| (0..cases.len()).map(move |case| (kernel, case))).collect();
-    let mut proved: Vec<Vec<Option<Proved>>> =
-        environments.iter().map(|_| cases.iter().map(|_| None).collect()).collect();
+        (0..kernels.len()).flat_map(|kernel| (0..cases.len()).map(move |case| (kernel, case))).collect();
+    let mut proved: Vec<Vec<Option<Proved>>> = kernels.iter().map(|_| cases.iter().map(|_| None).collect()).collect();
     let mut again = Vec::new();
-    for ((kernel, case), found) in ask(environments, cases, &all, |kernel, case| computed(&cases[case], kernel))? {
+    for ((kernel, case), found) in ask(kernels, cases, &all, |kernel, case| computed(&cases[case], kernel))? {
         match found {
             Ok(Reduction::Insufficient(needs)) if !needs.iter().all(is_broken) => again.push((kernel, case)),
             found => {
@@ -176,14 +172,13 @@ pub fn prove(environments: &[BuiltKernel<'_>], cases: &[Case<'_>]) -> Result<Vec
             }
         }
     }
-    // What was computed is too little: everything that could matter, and from there down.
-    let more = |kernel: usize, case: usize| {
-        generous(&cases[case], &computed(&cases[case], kernel), environments[kernel].release)
-    };
-    for ((kernel, case), found) in ask(environments, cases, &again, more)? {
+    // The computed needs are not sufficient: start again with everything that could matter.
+    let more =
+        |kernel: usize, case: usize| generous(&cases[case], &computed(&cases[case], kernel), kernels[kernel].release);
+    for ((kernel, case), found) in ask(kernels, cases, &again, more)? {
         proved[kernel][case] = Some(read(found, &computed(&cases[case], kernel), &cases[case].needs[kernel]));
     }
-    let unasked = || Proved::Unknown("nothing was asked".to_owned());
+    let unasked = || Proved::Unknown("it was not tried".to_owned());
     Ok(proved.into_iter().map(|of| of.into_iter().map(|one| one.unwrap_or_else(unasked)).collect()).collect())
 }
 
@@ -193,31 +188,30 @@ fn is_broken(need: &FailedObject) -> bool {
 
 type Found = Result<Reduction, NoProof>;
 
-/// The places of a kernel and a case.
+/// The indices of a kernel and a case.
 type Pair = (usize, usize);
 
-/// Reduces these grants of these cases, all of a kernel in one go.
+/// Reduces these grants of these cases, all of a kernel at once.
 fn ask(
-    environments: &[BuiltKernel<'_>],
+    kernels: &[BuiltKernel<'_>],
     cases: &[Case<'_>],
     wanted: &[Pair],
     grant: impl Fn(usize, usize) -> Grant,
 ) -> Result<Vec<(Pair, Found)>, ProofError> {
     let mut tasks = Vec::new();
-    for (kernel, environment) in environments.iter().enumerate() {
+    for (kernel, built) in kernels.iter().enumerate() {
         let of_kernel = wanted.iter().filter(|(of, _)| *of == kernel);
-        let subjects: Vec<ReductionInput> = of_kernel
-            .map(|(_, case)| subject(&cases[*case], grant(kernel, *case)))
-            .collect::<Result<_, ProofError>>()?;
-        if !subjects.is_empty() {
-            tasks.push(Task { testbed: &environment.testbed, subjects });
+        let inputs: Vec<ReductionInput> =
+            of_kernel.map(|(_, case)| input(&cases[*case], grant(kernel, *case))).collect::<Result<_, ProofError>>()?;
+        if !inputs.is_empty() {
+            tasks.push(Task { testbed: &built.testbed, inputs });
         }
     }
     let found = reduction::reduce(&tasks)?;
     Ok(wanted.iter().copied().zip(found.into_iter().flatten()).collect())
 }
 
-fn subject(case: &Case<'_>, grant: Grant) -> Result<ReductionInput, ProofError> {
+fn input(case: &Case<'_>, grant: Grant) -> Result<ReductionInput, ProofError> {
     let objects = super::Object::all(case.objects.iter().copied())?;
     Ok(ReductionInput { name: case.name.clone(), objects, grant, criterion: Criterion::Loaded })
 }
@@ -227,19 +221,19 @@ fn read(found: Found, computed: &Grant, needs: &Needs) -> Proved {
         Ok(Reduction::Minimal(minimal)) => {
             let known: BTreeSet<Element> = computed.elements().collect();
             let beyond: BTreeSet<Element> = minimal.grant.elements().filter(|one| !known.contains(one)).collect();
-            let told = needs.notes.iter().any(|(_, note)| matches!(note, Note::Verifier { .. }));
+            let announced = needs.notes.iter().any(|(_, note)| matches!(note, Note::Verifier { .. }));
             let only_verifier = beyond.iter().all(|one| *one == Element::Capability(Capability::Perfmon));
             let kept = known.iter().all(|one| minimal.grant.elements().any(|other| other == *one));
             let superfluous = minimal.superfluous.iter().copied().filter(|one| known.contains(one)).collect();
             let minimal = Minimal { superfluous, ..minimal };
-            Proved::Minimal { expected: told && only_verifier && kept && !beyond.is_empty(), minimal, beyond }
+            Proved::Minimal { expected: announced && only_verifier && kept && !beyond.is_empty(), minimal, beyond }
         }
         Ok(Reduction::Insufficient(needs)) => Proved::Insufficient(needs),
         Err(error) => Proved::Unknown(error.to_string()),
     }
 }
 
-/// Everything that any request of the objects takes, what only improves included, and every capability.
+/// Returns everything that any request of the objects needs, including what is optional, and every capability.
 fn generous(case: &Case<'_>, computed: &Grant, release: Release) -> Grant {
     let requests = case.objects.iter().flat_map(|one| asked(&one.object, release.into()));
     let needed = requests

@@ -1,4 +1,4 @@
-//! The object files that proofs are about.
+//! Object files to prove.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,7 +19,7 @@ pub struct Object {
 }
 
 impl Object {
-    /// An object of these bytes, which need not be one: that is for libbpf to say.
+    /// Creates an object of these bytes. They may be invalid: that is for libbpf to decide.
     ///
     /// # Errors
     /// [`ProofError::Object`] if it is too large.
@@ -32,7 +32,7 @@ impl Object {
         Ok(Self { name, bytes })
     }
 
-    /// Reads one, which is called as its file is.
+    /// Reads an object, named by its path.
     ///
     /// # Errors
     /// [`ProofError::Object`] if it cannot be read or is too large.
@@ -41,7 +41,7 @@ impl Object {
         Self::new(&path.display().to_string(), file::read(path, LARGEST_OBJECT).map_err(failed)?)
     }
 
-    /// Those that were read, as proofs take them.
+    /// Converts objects that were read.
     ///
     /// # Errors
     /// [`ProofError::Object`] if one is too large.
@@ -49,7 +49,7 @@ impl Object {
         named.into_iter().map(|one| Self::new(&one.name, one.bytes.clone())).collect()
     }
 
-    /// Its name, as it is told.
+    /// Returns its name, as shown in results.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -64,12 +64,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_there_or_too_large_is_named() {
+    fn a_missing_or_too_large_object_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.bpf.o");
-        assert!(Object::read(&path).unwrap_err().to_string().contains("x.bpf.o cannot be used: No such file"));
+        let message =
+            || Object::read(&path).unwrap_err().to_string().replace(folder.path().to_str().unwrap(), "FOLDER");
+        insta::assert_snapshot!(message(), @"object FOLDER/x.bpf.o cannot be used: No such file or directory (os error 2)");
         std::fs::File::create(&path).unwrap().set_len(LARGEST_OBJECT + 1).unwrap();
-        assert!(Object::read(&path).unwrap_err().to_string().contains("larger than 4194304 bytes"));
+        insta::assert_snapshot!(message(), @"object FOLDER/x.bpf.o cannot be used: it is larger than 4194304 bytes");
         std::fs::write(&path, b"no object").unwrap();
         assert_eq!(*Object::read(&path).unwrap().bytes(), *b"no object");
     }

@@ -1,4 +1,4 @@
-//! What is known of what was tried: values, which whoever shows them puts into words.
+//! The results of trials, as values.
 
 use std::fmt;
 
@@ -7,78 +7,78 @@ use harness_protocol::{name::KernelName, outcome::UnitFact, plan::GlobalEffect};
 use harness_verdict::{judgement::Fault, verdict::Refusal};
 use thiserror::Error;
 
-/// What an object must come to.
+/// When an object counts as working.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Criterion {
-    /// Each of its maps and programs is loaded that somebody with every permission loads.
+    /// Every map and program is loaded that can be loaded with every permission.
     #[default]
     Loaded,
-    /// And what libbpf attaches by itself is attached.
+    /// Likewise, and what libbpf attaches automatically is attached.
     Attached,
 }
 
-/// What came of a trial on one kernel.
+/// The result of a trial on one kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
     /// The trial's name.
     pub trial: String,
-    /// What became of its bpffs.
-    pub stand: Result<Mount, NoProof>,
-    /// What became of each object, in their order; none if its options are refused.
+    /// The result for its bpffs.
+    pub mount: Result<Mount, NoProof>,
+    /// The result for each object, in their order; none if the kernel refuses the mount options.
     pub objects: Vec<ProvedObject>,
 }
 
-/// What became of a bpffs.
+/// The result for a bpffs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mount {
-    /// The kernel refused an option: its step names the call and the option's key.
+    /// The kernel refused an option; the step names the call and the option's key.
     Refused(Refusal),
-    /// It stands in its container.
-    Stands(Box<ContainerProbe>),
+    /// It is mounted in its container.
+    Mounted(Box<ContainerProbe>),
 }
 
-/// What became of an object.
+/// The result for an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvedObject {
     /// Its name.
     pub object: String,
-    /// What is known of it.
+    /// The proof.
     pub proof: Result<ObjectProof, NoProof>,
-    /// What systemd says of the unit it was tried in, if it was one.
+    /// What systemd reports about its VM unit, if it was tried in one.
     pub unit: Option<UnitFact>,
 }
 
-/// Why one thing is not known on one kernel: a fault of the harness or of a VM, and no verdict.
+/// Why something is not known on one kernel: a fault of the harness or of a VM, not a verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{asked} on kernel {kernel}: {why}")]
+#[error("{asked} on kernel {kernel}: {reason}")]
 pub struct NoProof {
-    /// What was asked.
+    /// The question.
     pub asked: Asked,
-    /// On which kernel.
+    /// The kernel.
     pub kernel: KernelName,
-    /// Why it was not answered.
-    pub why: Why,
+    /// The reason.
+    pub reason: Reason,
 }
 
-/// What is asked of a kernel; each with the name of its trial or subject.
+/// A question to a kernel, with the name of its trial or input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// Whether the kernel takes the options of a bpffs.
+    /// Whether the kernel accepts the options of a bpffs.
     Bpffs(String),
-    /// Whether a container makes a token.
+    /// Whether a container can create a token.
     Container(String),
-    /// What becomes of an object in a trial.
+    /// Whether an object works in a trial.
     Tried {
         /// The object.
         object: String,
         /// The trial.
         within: String,
     },
-    /// What becomes of an object with less than its subject has.
+    /// Whether an object works with less than its input grants.
     Reduced {
         /// The object.
         object: String,
-        /// The subject.
+        /// The input.
         of: String,
     },
 }
@@ -96,17 +96,17 @@ impl fmt::Display for Asked {
 
 /// Why something is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Why {
-    /// It was never put.
+pub enum Reason {
+    /// It was not asked.
     #[error("it was not asked")]
     NotAsked,
-    /// Its options were not tried, since they were taken to be refused, and they were not refused.
+    /// Its options were not tried, because the kernel was expected to refuse them, but it did not.
     #[error("its options were neither refused nor tried")]
     NotTried,
-    /// It would reach others on the machine.
-    #[error("it is not tried on a machine that others live on: it {}", .0.as_str())]
-    Reaches(GlobalEffect),
-    /// No VM carried it out; what is known of why.
+    /// It would affect others on the machine.
+    #[error("it is not tried on a machine that others use, because it {}", .0.as_str())]
+    AffectsOthers(GlobalEffect),
+    /// No VM carried it out, with the reason, if known.
     #[error("{}", .0.as_deref().unwrap_or("its VM did not answer"))]
     NotRun(Option<String>),
     /// The outcome proves nothing.

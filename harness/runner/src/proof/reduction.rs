@@ -1,4 +1,4 @@
-//! The least grants of objects, found by taking away what they have element by element in VMs.
+//! Finds minimal grants of objects, by removing elements one by one in VMs.
 
 use std::collections::BTreeMap;
 
@@ -20,71 +20,72 @@ use super::{
 };
 use crate::testbed::Testbed;
 
-/// Containers of one scenario: as many as share the two controls of a load, and stand at a time.
+/// The maximum number of containers in one scenario; they share the two controls of a load, and exist at the same time.
 const MOST_CONTAINERS: usize = 24;
 
-/// Objects, and what is believed to be enough for all of them.
+/// Objects, and a grant that should be sufficient for all of them.
 #[derive(Clone, Debug)]
 pub struct ReductionInput {
-    /// What it is called when it is told of.
+    /// Its name in results.
     pub name: String,
     /// The objects.
     pub objects: Vec<Object>,
-    /// Where the reduction begins.
+    /// The grant to start from.
     pub grant: Grant,
-    /// When an object works.
+    /// When an object counts as working.
     pub criterion: Criterion,
 }
 
-/// What one kernel is to find out.
+/// The reductions for one kernel.
 #[derive(Clone, Debug)]
 pub struct Task<'a> {
     /// The kernel.
     pub testbed: &'a Testbed<'a>,
-    /// Of what.
-    pub subjects: Vec<ReductionInput>,
+    /// What to reduce.
+    pub inputs: Vec<ReductionInput>,
 }
 
-/// A grant that is tried with one object: which question, and which container of it.
+/// Where a grant is tried with one object: the question, and the index of the container in it.
 type ProbeIndex = (ScenarioName, usize);
 
-/// What one round asks of a subject: each grant with the places of all objects.
+/// One round for an input: each grant with the probes of all objects.
 type Round = Vec<(Elements, Vec<ProbeIndex>)>;
 
-/// Takes single elements away from what each subject was granted until none can be missed: a result a subject, in the
-/// order of the tasks.
+/// Removes elements from each input's grant until none can be spared. Returns one result per input, in the order of the
+/// tasks.
 ///
-/// A round is one VM a kernel for all of its subjects. Where nothing can be missed there is one, and two where all that can be
-/// missed can be missed together. A load is made once for each grant that is tried, and twice more for its controls.
+/// A round is one VM per kernel for all of its inputs. If no element can be spared, there is one round; if all elements
+/// that can be spared can be removed together, there are two. An object is loaded once for each grant that is tried,
+/// and twice more for its controls.
 ///
 /// # Errors
-/// [`ProofError::Launch`] if no VM can be had. What could not be found out is told in its place.
+/// [`ProofError::Launch`] if no VM can be run. A question without an answer is reported in its result.
 pub fn reduce(tasks: &[Task<'_>]) -> Result<Vec<Vec<Result<Reduction, NoProof>>>, ProofError> {
-    let desks: Vec<ProofSession<'_>> = tasks.iter().map(|task| ProofSession::new(task.testbed)).collect();
-    let begin = |subject: &ReductionInput| Ok(Minimizer::new(&subject.grant));
-    let mut inquiries: Vec<Vec<Result<Minimizer, NoProof>>> =
-        tasks.iter().map(|task| task.subjects.iter().map(begin).collect()).collect();
+    let sessions: Vec<ProofSession<'_>> = tasks.iter().map(|task| ProofSession::new(task.testbed)).collect();
+    let begin = |input: &ReductionInput| Ok(Minimizer::new(&input.grant));
+    let mut minimizers: Vec<Vec<Result<Minimizer, NoProof>>> =
+        tasks.iter().map(|task| task.inputs.iter().map(begin).collect()).collect();
     loop {
         let mut rounds: BTreeMap<(usize, usize), Round> = BTreeMap::new();
-        for (at, (task, session)) in tasks.iter().zip(&desks).enumerate() {
-            for (of, subject) in task.subjects.iter().enumerate() {
-                if let Ok(NextStep::Try(grants)) = inquiries[at][of].as_ref().map(Minimizer::next) {
-                    rounds.insert((at, of), put(session, subject, &grants));
+        for (at, (task, session)) in tasks.iter().zip(&sessions).enumerate() {
+            for (of, input) in task.inputs.iter().enumerate() {
+                if let Ok(NextStep::Try(grants)) = minimizers[at][of].as_ref().map(Minimizer::next) {
+                    rounds.insert((at, of), put(session, input, &grants));
                 }
             }
         }
         if rounds.is_empty() {
             break;
         }
-        session::ask(&desks)?;
+        session::ask(&sessions)?;
         for ((at, of), round) in rounds {
-            match read(&desks[at], &tasks[at].subjects[of], round) {
-                Err(error) => inquiries[at][of] = Err(error),
-                Ok(round) => inquiries[at][of].iter_mut().for_each(|minimizer| minimizer.note(round.clone())),
+            match read(&sessions[at], &tasks[at].inputs[of], round) {
+                Err(error) => minimizers[at][of] = Err(error),
+                Ok(round) => minimizers[at][of].iter_mut().for_each(|minimizer| minimizer.note(round.clone())),
             }
         }
     }
-    Ok(inquiries
+    Ok(minimizers
         .into_iter()
         .map(|of_task| of_task.into_iter().map(|minimizer| minimizer.map(known)).collect())
         .collect())
@@ -97,17 +98,17 @@ fn known(minimizer: Minimizer) -> Reduction {
     }
 }
 
-fn put(session: &ProofSession<'_>, subject: &ReductionInput, grants: &[Elements]) -> Round {
+fn put(session: &ProofSession<'_>, input: &ReductionInput, grants: &[Elements]) -> Round {
     let setting = |given: &Elements| TrialSetting::of(&Grant::of(given.iter().copied()));
-    let places: Vec<setting::TrialSite> = grants.iter().map(|given| setting(given).into()).collect();
+    let sites: Vec<setting::TrialSite> = grants.iter().map(|given| setting(given).into()).collect();
     let mut round: Round = grants.iter().map(|given| (given.clone(), Vec::new())).collect();
-    for object in &subject.objects {
-        let load = ObjectLoad { unexplained: true, ..session.load_of(object, subject.criterion) };
-        let chunks = places.chunks(MOST_CONTAINERS).zip(round.chunks_mut(MOST_CONTAINERS));
-        for (places, round) in chunks {
+    for object in &input.objects {
+        let load = ObjectLoad { unexplained: true, ..session.load_of(object, input.criterion) };
+        let chunks = sites.chunks(MOST_CONTAINERS).zip(round.chunks_mut(MOST_CONTAINERS));
+        for (sites, round) in chunks {
             let vocabulary = session.testbed().vocabulary();
-            let name = session.put(|name| question::object(name, places, &load, vocabulary));
-            round.iter_mut().enumerate().for_each(|(at, (_, places))| places.push((name.clone(), at)));
+            let name = session.put(|name| question::object(name, sites, &load, vocabulary));
+            round.iter_mut().enumerate().for_each(|(at, (_, probes))| probes.push((name.clone(), at)));
         }
     }
     round
@@ -115,15 +116,15 @@ fn put(session: &ProofSession<'_>, subject: &ReductionInput, grants: &[Elements]
 
 type Answered = Vec<(Elements, Vec<(String, ObjectProof)>)>;
 
-fn read(session: &ProofSession<'_>, subject: &ReductionInput, round: Round) -> Result<Answered, NoProof> {
+fn read(session: &ProofSession<'_>, input: &ReductionInput, round: Round) -> Result<Answered, NoProof> {
     let vocabulary = session.testbed().vocabulary();
     let mut known: BTreeMap<ScenarioName, Vec<ObjectProof>> = BTreeMap::new();
     let mut answered = Vec::new();
-    for (given, places) in round {
+    for (given, probes) in round {
         let mut proofs = Vec::new();
-        for (object, (name, at)) in subject.objects.iter().zip(places) {
+        for (object, (name, at)) in input.objects.iter().zip(probes) {
             if !known.contains_key(&name) {
-                let reduced = Asked::Reduced { object: object.name().to_owned(), of: subject.name.clone() };
+                let reduced = Asked::Reduced { object: object.name().to_owned(), of: input.name.clone() };
                 let read =
                     session.read(reduced, &name, |asked, outcome| object::read_objects(asked, outcome, vocabulary));
                 known.insert(name.clone(), read?);

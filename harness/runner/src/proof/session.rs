@@ -1,4 +1,4 @@
-//! Where questions are asked: in VMs, as many kernels side by side as a run of scenarios has, and in the store first.
+//! Asks questions in VMs, several kernels side by side as in a run of scenarios; the store is looked up first.
 
 use std::{cell::RefCell, collections::BTreeMap};
 
@@ -14,17 +14,17 @@ use harness_verdict::judgement::Fault;
 use super::{
     ProofError,
     object::Object,
-    proved::{Asked, Criterion, NoProof, Why},
+    proved::{Asked, Criterion, NoProof, Reason},
 };
 use crate::{fleet::RunRequest, scenario_runner, session::MachineKind, testbed::Testbed};
 
-/// What one kernel is asked.
+/// The questions to one kernel, and its answers.
 pub(super) struct ProofSession<'a> {
     testbed: &'a Testbed<'a>,
-    /// By name, so that what is asked twice is asked once.
+    /// By name, so that equal questions are asked once.
     asked: RefCell<BTreeMap<ScenarioName, Expanded>>,
     answers: RefCell<BTreeMap<ScenarioName, ScenarioOutcome>>,
-    /// Why the kernel's VMs answered nothing more, if so.
+    /// Why the kernel's VMs stopped answering, if they did.
     failed: RefCell<Option<String>>,
 }
 
@@ -37,13 +37,13 @@ impl<'a> ProofSession<'a> {
         self.testbed
     }
 
-    /// How an object is loaded.
+    /// Returns how an object is loaded.
     pub(super) fn load_of(&self, object: &Object, criterion: Criterion) -> ObjectLoad {
         let file = self.testbed.identity.objects.hold("object", object.bytes());
         ObjectLoad { file, attach: criterion == Criterion::Attached, ..ObjectLoad::default() }
     }
 
-    /// Puts a question, which `make` makes with its name.
+    /// Adds a question, which `make` creates with its name.
     pub(super) fn put(&self, make: impl Fn(ScenarioName) -> Expanded) -> ScenarioName {
         let asked = named(make);
         let name = asked.plan.name.clone();
@@ -51,7 +51,7 @@ impl<'a> ProofSession<'a> {
         name
     }
 
-    /// What became of a question that was put and asked; `what` it is about.
+    /// Reads the answer to a question; `what` describes it.
     pub(super) fn read<T>(
         &self,
         what: Asked,
@@ -60,40 +60,40 @@ impl<'a> ProofSession<'a> {
     ) -> Result<T, NoProof> {
         let (asked, answers) = (self.asked.borrow(), self.answers.borrow());
         let known = || {
-            let asked = asked.get(name).ok_or(Why::NotAsked)?;
-            if let Some(reach) = self.reach(&asked.plan) {
-                return Err(Why::Reaches(reach));
+            let asked = asked.get(name).ok_or(Reason::NotAsked)?;
+            if let Some(global_effect) = self.global_effect(&asked.plan) {
+                return Err(Reason::AffectsOthers(global_effect));
             }
-            let answer = answers.get(name).ok_or_else(|| Why::NotRun(self.failed.borrow().clone()))?;
-            read(asked, answer).map_err(|fault| Why::Fault(Box::new(fault)))
+            let answer = answers.get(name).ok_or_else(|| Reason::NotRun(self.failed.borrow().clone()))?;
+            read(asked, answer).map_err(|fault| Reason::Fault(Box::new(fault)))
         };
-        known().map_err(|why| self.no_proof(what, why))
+        known().map_err(|reason| self.no_proof(what, reason))
     }
 
-    /// That something is not known of this kernel.
-    pub(super) fn no_proof(&self, asked: Asked, why: Why) -> NoProof {
-        NoProof { asked, kernel: self.testbed.kernel_name().clone(), why }
+    /// Returns that something is not known of this kernel.
+    pub(super) fn no_proof(&self, asked: Asked, reason: Reason) -> NoProof {
+        NoProof { asked, kernel: self.testbed.kernel_name().clone(), reason }
     }
 
-    /// How something would reach others, which is why it is not asked where some live.
-    fn reach(&self, plan: &Scenario) -> Option<GlobalEffect> {
-        plan.reach().filter(|_| self.testbed.identity.machine_kind != MachineKind::Own)
+    /// Returns the effect of a question on others, if it is not asked because others use the machine.
+    fn global_effect(&self, plan: &Scenario) -> Option<GlobalEffect> {
+        plan.global_effect().filter(|_| self.testbed.identity.machine_kind != MachineKind::Own)
     }
 }
 
-/// Has all kernels answer what was put and is not known yet.
+/// Asks all kernels their unanswered questions.
 ///
 /// # Errors
-/// [`ProofError::Launch`] if no VM can be had. A kernel that cannot be used fails alone, when it is read.
-pub(super) fn ask(desks: &[ProofSession<'_>]) -> Result<(), ProofError> {
-    let Some(resources) = desks.first().map(|session| session.testbed.resources) else { return Ok(()) };
-    let asked: Vec<_> = desks.iter().map(|session| (session.asked.borrow(), session.answers.borrow())).collect();
-    let orders: Vec<RunRequest<'_, _>> =
-        desks.iter().zip(&asked).map(|(session, (asked, answers))| order(session, asked, answers)).collect();
-    let fulfilled = resources.fleet.fulfil(resources, &orders)?;
-    drop(orders);
+/// [`ProofError::Launch`] if no VM can be run. A kernel that cannot be used is reported when its answers are read.
+pub(super) fn ask(sessions: &[ProofSession<'_>]) -> Result<(), ProofError> {
+    let Some(resources) = sessions.first().map(|session| session.testbed.resources) else { return Ok(()) };
+    let asked: Vec<_> = sessions.iter().map(|session| (session.asked.borrow(), session.answers.borrow())).collect();
+    let requests: Vec<RunRequest<'_, _>> =
+        sessions.iter().zip(&asked).map(|(session, (asked, answers))| request(session, asked, answers)).collect();
+    let fulfilled = resources.fleet.fulfil(resources, &requests)?;
+    drop(requests);
     drop(asked);
-    for (session, fulfilled) in desks.iter().zip(fulfilled) {
+    for (session, fulfilled) in sessions.iter().zip(fulfilled) {
         session.answers.borrow_mut().extend(fulfilled.read);
         if let Some(error) = fulfilled.error {
             session.failed.replace(Some(scenario_runner::chain(&error)));
@@ -102,17 +102,18 @@ pub(super) fn ask(desks: &[ProofSession<'_>]) -> Result<(), ProofError> {
     Ok(())
 }
 
-fn order<'a>(
+fn request<'a>(
     session: &ProofSession<'a>,
     asked: &'a BTreeMap<ScenarioName, Expanded>,
     answers: &BTreeMap<ScenarioName, ScenarioOutcome>,
 ) -> RunRequest<'a, ScenarioOutcome> {
-    let is_open = |asked: &&Expanded| !answers.contains_key(&asked.plan.name) && session.reach(&asked.plan).is_none();
+    let is_open =
+        |asked: &&Expanded| !answers.contains_key(&asked.plan.name) && session.global_effect(&asked.plan).is_none();
     let wanted = asked.values().filter(is_open).collect();
     RunRequest { testbed: session.testbed, wanted, read: Box::new(|_, outcome| (outcome.clone(), false)) }
 }
 
-/// A question by the name that its contents give it.
+/// Names a question by a digest of its contents.
 fn named(make: impl Fn(ScenarioName) -> Expanded) -> Expanded {
     let name = |text: &str| text.parse().expect("it is a name");
     let contents = serde_json::to_vec(&make(name("proof/unnamed")).plan).expect("a plan is JSON");
@@ -126,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_question_has_the_same_name_and_another_one_another() {
+    fn a_question_is_named_by_its_contents() {
         let mount = |value: &str| {
             let options =
                 [harness_protocol::mount_option::MountOption { key: "delegate_cmds".into(), value: value.into() }];

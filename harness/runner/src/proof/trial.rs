@@ -1,4 +1,5 @@
-//! A container or unit tried on kernels: what its bpffs shows, whether it makes a token, and what becomes of objects in it.
+//! Tries a container or unit on kernels: what its bpffs shows, whether it can create a token, and which objects load in
+//! it.
 
 use harness_proof::{object, question, setting::TrialSite};
 use harness_protocol::name::{KernelName, ScenarioName};
@@ -7,30 +8,30 @@ use harness_verdict::verdict::Refusal;
 use super::{
     ProofError,
     object::Object,
-    proved::{Asked, Criterion, Mount, NoProof, Proof, ProvedObject, Why},
+    proved::{Asked, Criterion, Mount, NoProof, Proof, ProvedObject, Reason},
     session::{self, ProofSession},
 };
 use crate::testbed::Testbed;
 
-/// One thing to try: a container or unit, and what is to be loaded in it.
+/// A trial: a container or unit, and the objects to load in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trial {
-    /// What it is called when it is told of.
+    /// Its name in results.
     pub name: String,
     /// The container or unit.
-    pub place: TrialSite,
-    /// What is loaded in it, each in a container of its own that is made the same. There may be none.
+    pub site: TrialSite,
+    /// The objects to load, each in a fresh copy of the container. There may be none.
     pub objects: Vec<Object>,
-    /// What is done with each of them.
+    /// When an object counts as working.
     pub criterion: Criterion,
 }
 
 /// The questions of a trial.
 #[derive(Default)]
 struct Questions {
-    /// Only if there are options.
+    /// `None` if there are no options.
     mount: Option<ScenarioName>,
-    /// Not where the options are refused.
+    /// `None` if the kernel refuses the options.
     inside: Option<Inside>,
 }
 
@@ -39,33 +40,34 @@ struct Inside {
     objects: Vec<ScenarioName>,
 }
 
-/// Tries all of them on each of these kernels, all trials of a kernel in one VM.
+/// Runs all trials on each of these kernels, all trials of a kernel in one VM.
 ///
 /// # Errors
-/// [`ProofError::Launch`] if no VM can be had. What could not be found out is told in its place.
+/// [`ProofError::Launch`] if no VM can be run. A question without an answer is reported in its result.
 pub fn prove(testbeds: &[&Testbed<'_>], trials: &[Trial]) -> Result<Vec<(KernelName, Vec<Proof>)>, ProofError> {
-    let desks: Vec<ProofSession<'_>> = testbeds.iter().map(|testbed| ProofSession::new(testbed)).collect();
+    let sessions: Vec<ProofSession<'_>> = testbeds.iter().map(|testbed| ProofSession::new(testbed)).collect();
     let put = |session: &ProofSession<'_>, trial: &Trial| {
-        let refused = question::is_refused(trial.place.options(), session.testbed().vocabulary());
+        let refused = question::is_refused(trial.site.options(), session.testbed().vocabulary());
         Questions { mount: put_mount(session, trial), inside: (!refused).then(|| put_inside(session, trial)) }
     };
     let mut asked: Vec<Vec<Questions>> =
-        desks.iter().map(|session| trials.iter().map(|trial| put(session, trial)).collect()).collect();
-    session::ask(&desks)?;
-    if put_surprises(&desks, trials, &mut asked) {
-        session::ask(&desks)?;
+        sessions.iter().map(|session| trials.iter().map(|trial| put(session, trial)).collect()).collect();
+    session::ask(&sessions)?;
+    if put_unexpected(&sessions, trials, &mut asked) {
+        session::ask(&sessions)?;
     }
-    let proofs = desks.iter().zip(&asked).map(|(session, asked)| {
+    let proofs = sessions.iter().zip(&asked).map(|(session, asked)| {
         let proofs = trials.iter().zip(asked).map(|(trial, asked)| read(session, trial, asked)).collect();
         (session.testbed().kernel_name().clone(), proofs)
     });
     Ok(proofs.collect())
 }
 
-/// Asks the rest of trials whose options were taken to be refused, and are not; whether there are any.
-fn put_surprises(desks: &[ProofSession<'_>], trials: &[Trial], asked: &mut [Vec<Questions>]) -> bool {
+/// Adds the remaining questions of trials whose options were expected to be refused but are not; returns whether there
+/// are any.
+fn put_unexpected(sessions: &[ProofSession<'_>], trials: &[Trial], asked: &mut [Vec<Questions>]) -> bool {
     let mut any = false;
-    for (session, asked) in desks.iter().zip(asked) {
+    for (session, asked) in sessions.iter().zip(asked) {
         for (trial, asked) in trials.iter().zip(asked).filter(|(_, asked)| asked.inside.is_none()) {
             if refusal(session, trial, asked) == Ok(None) {
                 asked.inside = Some(put_inside(session, trial));
@@ -77,7 +79,7 @@ fn put_surprises(desks: &[ProofSession<'_>], trials: &[Trial], asked: &mut [Vec<
 }
 
 fn put_mount(session: &ProofSession<'_>, trial: &Trial) -> Option<ScenarioName> {
-    let options = trial.place.options();
+    let options = trial.site.options();
     (!options.is_empty()).then(|| session.put(|name| question::mount(name, options)))
 }
 
@@ -85,10 +87,10 @@ fn put_inside(session: &ProofSession<'_>, trial: &Trial) -> Inside {
     let vocabulary = session.testbed().vocabulary();
     let object = |object: &Object| {
         let load = session.load_of(object, trial.criterion);
-        session.put(|name| question::object(name, std::slice::from_ref(&trial.place), &load, vocabulary))
+        session.put(|name| question::object(name, std::slice::from_ref(&trial.site), &load, vocabulary))
     };
     Inside {
-        token: session.put(|name| question::token(name, &trial.place, vocabulary)),
+        token: session.put(|name| question::token(name, &trial.site, vocabulary)),
         objects: trial.objects.iter().map(object).collect(),
     }
 }
@@ -104,7 +106,7 @@ fn read(session: &ProofSession<'_>, trial: &Trial, asked: &Questions) -> Proof {
         return refused(session, trial, asked);
     }
     let vocabulary = session.testbed().vocabulary();
-    let stand = session.read(Asked::Container(trial.name.clone()), &inside.token, |asked, outcome| {
+    let mount = session.read(Asked::Container(trial.name.clone()), &inside.token, |asked, outcome| {
         question::read_token(asked, outcome, vocabulary)
     });
     let object = |(object, name): (&Object, &ScenarioName)| {
@@ -119,12 +121,12 @@ fn read(session: &ProofSession<'_>, trial: &Trial, asked: &Questions) -> Proof {
         ProvedObject { object: object.name().to_owned(), proof, unit }
     };
     let objects = trial.objects.iter().zip(&inside.objects).map(object).collect();
-    let stand = stand.map(|stand| Mount::Stands(Box::new(stand)));
-    Proof { trial: trial.name.clone(), stand, objects }
+    let mount = mount.map(|probe| Mount::Mounted(Box::new(probe)));
+    Proof { trial: trial.name.clone(), mount, objects }
 }
 
 fn refused(session: &ProofSession<'_>, trial: &Trial, asked: &Questions) -> Proof {
-    let nothing = || session.no_proof(Asked::Bpffs(trial.name.clone()), Why::NotTried);
-    let stand = refusal(session, trial, asked).and_then(|refusal| refusal.map(Mount::Refused).ok_or_else(nothing));
-    Proof { trial: trial.name.clone(), stand, objects: Vec::new() }
+    let nothing = || session.no_proof(Asked::Bpffs(trial.name.clone()), Reason::NotTried);
+    let mount = refusal(session, trial, asked).and_then(|refusal| refusal.map(Mount::Refused).ok_or_else(nothing));
+    Proof { trial: trial.name.clone(), mount, objects: Vec::new() }
 }

@@ -1,4 +1,4 @@
-//! How much was judged, and to what it came.
+//! Counts of scenario results and of verdicts.
 
 use std::fmt::Write;
 
@@ -6,30 +6,30 @@ use harness_verdict::verdict::Class;
 
 use super::{RunStatus, ScenarioResult, Status};
 
-/// So many of something, as `1 scenario` or `2 scenarios`.
+/// Returns a count with its noun: `1 scenario`, `2 scenarios`.
 pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// How many verdicts of each class, and how many findings are not as recorded.
+/// Counts of scenario results by status, and of attempts by verdict class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Scenarios judged, over all grounds.
+    /// Scenarios judged, over all environments.
     pub judged: usize,
     /// Scenarios skipped.
     pub skipped: usize,
     /// Scenarios that could not be judged.
     pub faults: usize,
-    /// Scenarios that were not run.
+    /// Scenarios not run.
     pub not_run: usize,
-    /// Scenarios that differ from their record or from what their author expects.
+    /// Scenarios that differ from their snapshot or from what their author expects.
     pub differing: usize,
-    /// Attempts by class, in the order of [`Class`].
+    /// Attempts by verdict class, in the order of [`Class`].
     pub attempts: [usize; 6],
 }
 
 impl Counts {
-    /// Counts these findings.
+    /// Counts these results.
     pub fn of(results: &[ScenarioResult]) -> Self {
         let mut counts = Self::default();
         for result in results {
@@ -40,14 +40,14 @@ impl Counts {
                 Status::Judged { judgement, .. } => {
                     counts.judged += 1;
                     judgement.rows().for_each(|row| counts.attempts[row.verdict.class() as usize] += 1);
-                    counts.differing += usize::from(result.outcome() == RunStatus::Differs);
+                    counts.differing += usize::from(result.run_status() == RunStatus::Differs);
                 }
             }
         }
         counts
     }
 
-    /// One sentence.
+    /// Returns the counts as one sentence.
     pub fn sentence(&self) -> String {
         let classes =
             [Class::Allowed, Class::Denied, Class::Unsupported, Class::Malformed, Class::NotMade, Class::Crashed];
@@ -62,7 +62,7 @@ impl Counts {
         let rest = [
             (self.skipped, "skipped"),
             (self.differing, "not as recorded"),
-            (self.faults, "faults"),
+            (self.faults, if self.faults == 1 { "fault" } else { "faults" }),
             (self.not_run, "not run"),
         ];
         for (count, what) in rest {

@@ -1,4 +1,4 @@
-//! What differs between two kernels, for people and for programs.
+//! Differences between two kernels, for people and for programs.
 
 mod abridged;
 mod json;
@@ -27,63 +27,63 @@ pub use text::text;
 
 use super::{RunStatus, ScenarioResult, Status, counted};
 
-/// One of the two kernels.
+/// One of the two kernels compared.
 #[derive(Clone, Debug)]
 pub struct Side<'a> {
-    /// It.
+    /// The kernel's name.
     pub kernel: KernelName,
-    /// Those it is like.
+    /// The kernels whose snapshots it inherits.
     pub alike: Vec<KernelName>,
-    /// What `uname -r` says in it.
+    /// The output of `uname -r` in the guest.
     pub release: String,
-    /// The names it knows.
+    /// The names that the kernel knows.
     pub vocabulary: &'a Vocabulary,
 }
 
-/// All that differs between two kernels.
+/// All differences between two kernels.
 #[derive(Clone, Debug)]
 pub struct Difference {
     /// The first kernel and its release.
     pub before: (KernelName, String),
     /// The second kernel and its release.
     pub after: (KernelName, String),
-    /// In which image each scenario ran.
+    /// The image in which each scenario ran.
     pub images: BTreeMap<ScenarioName, ImageName>,
     /// The scenarios judged on both kernels.
     pub compared: Vec<Compared>,
-    /// The scenarios that are not judged on both, except those that are meant for neither.
+    /// The scenarios that are not judged on both kernels, except those meant for neither.
     pub uncompared: Vec<Uncompared>,
-    /// The scenarios that are meant for neither kernel.
+    /// The number of scenarios meant for neither kernel.
     pub skipped: usize,
-    /// Scenarios and kernels whose verdicts are not as recorded.
+    /// Scenarios whose verdicts are not as recorded, each with the kernel.
     pub unrecorded: Vec<(ScenarioName, KernelName)>,
-    /// Names that are not the same.
+    /// Names that differ.
     pub names: Vec<NameChange>,
-    /// What `any` covers, where that differs.
+    /// What `any` covers in each mask, if that differs.
     pub coverage: Vec<Coverage>,
 }
 
 /// A scenario that is not judged on both kernels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uncompared {
-    /// Which.
+    /// The scenario's name.
     pub scenario: ScenarioName,
-    /// What came of it on the first kernel.
+    /// Its status on the first kernel.
     pub before: State,
-    /// What came of it on the second kernel.
+    /// Its status on the second kernel.
     pub after: State,
 }
 
-/// What came of a scenario on a kernel, as far as it can be compared.
+/// The status of a scenario on a kernel, for the comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// It was judged.
     Judged,
-    /// It is not meant for the kernel, and why.
+    /// It is not meant for the kernel, with the reason.
     Skipped(String),
-    /// It could not be judged, and why.
+    /// It could not be judged, with the reason.
     Fault(String),
-    /// The VM died or hung, and how.
+    /// The VM died or hung, with a description.
     Crashed(String),
 }
 
@@ -106,7 +106,7 @@ impl State {
 }
 
 impl Difference {
-    /// Compares what came of the same scenarios on two kernels, each in one image.
+    /// Compares the results of the same scenarios on two kernels, each in one image.
     pub fn of(sides: [&Side<'_>; 2], results: &[ScenarioResult], reasons: &Reasons, own: &OwnSnapshots) -> Self {
         let [before, after] = sides;
         let mut difference = Self {
@@ -143,13 +143,13 @@ impl Difference {
             return;
         }
         self.images.insert(scenario.clone(), before.environment.image.clone());
-        let unrecorded = [before, after].into_iter().filter(|result| result.outcome() == RunStatus::Differs);
+        let unrecorded = [before, after].into_iter().filter(|result| result.run_status() == RunStatus::Differs);
         self.unrecorded.extend(unrecorded.map(|result| (scenario.clone(), result.environment.kernel.clone())));
         if let (Status::Judged { judgement: one, .. }, Status::Judged { judgement: other, .. }) =
             (&before.status, &after.status)
         {
             let changes = difference::compare(one, other);
-            // A change that no snapshot shows has no snapshot that could have a reason.
+            // If both snapshots are the same, no recorded difference can explain the change.
             let shown = !render::same(&render::render(one), &render::render(other));
             let reasons = if shown { reasons } else { Vec::new() };
             self.compared.push(Compared { scenario: scenario.clone(), reasons, changes });
@@ -160,7 +160,7 @@ impl Difference {
         }
     }
 
-    /// How many changes there are of each effect, the most important first.
+    /// Returns the number of changes by effect, the most important first.
     pub fn counts(&self) -> BTreeMap<Effect, usize> {
         let mut counts = BTreeMap::new();
         for change in self.compared.iter().flat_map(|compared| &compared.changes) {
@@ -169,28 +169,28 @@ impl Difference {
         counts
     }
 
-    /// Whether there is a change of this effect.
+    /// Returns whether there is a change with this effect.
     pub fn has(&self, effect: Effect) -> bool {
         self.counts().contains_key(&effect)
     }
 
-    /// Whether anything at all differs, names included.
+    /// Returns whether anything differs, including names.
     pub fn is_any(&self) -> bool {
         !(self.counts().is_empty() && self.names.is_empty() && self.coverage.is_empty())
     }
 
-    /// Whether a scenario could not be judged, or killed a kernel.
+    /// Returns whether a scenario could not be judged or crashed a kernel.
     pub fn is_incomplete(&self) -> bool {
         self.uncompared.iter().any(|one| one.before.is_failure() || one.after.is_failure())
     }
 
-    /// The images, each once.
+    /// Returns the images, without duplicates.
     fn images_once(&self) -> Vec<&str> {
         let images: BTreeSet<&str> = self.images.values().map(|image| image.as_str()).collect();
         images.into_iter().collect()
     }
 
-    /// One sentence.
+    /// Returns a summary in one sentence.
     fn sentence(&self) -> String {
         let differing = self.compared.iter().filter(|compared| !compared.changes.is_empty()).count();
         let changes: usize = self.counts().values().sum();
@@ -201,7 +201,7 @@ impl Difference {
             _ => text.push_str(&format!("{differing} differ in {}", counted(changes, "place"))),
         }
         if self.skipped > 0 {
-            text.push_str(&format!("; {} for neither kernel", counted(self.skipped, "scenario")));
+            text.push_str(&format!("; {} meant for neither kernel", counted(self.skipped, "scenario")));
         }
         if let images @ [_, _, ..] = &*self.images_once() {
             text.push_str(&format!("; in images {}", images.join(", ")));
@@ -210,8 +210,8 @@ impl Difference {
     }
 }
 
-/// Why two kernels are known to differ in a scenario: what is recorded for the snapshots that hold for them, unless that
-/// is one and the same.
+/// Returns why two kernels are known to differ in a scenario: the recorded differences of the snapshots that apply to
+/// them; none if both have the same snapshot.
 fn explanations(
     lineages: &[Lineage; 2],
     scenario: &ScenarioName,
@@ -232,7 +232,7 @@ fn explanations(
     all
 }
 
-/// The scenarios that are not judged on both, those together of which the same is said.
+/// Groups the scenarios that are not judged on both kernels by their statuses.
 fn alike(difference: &Difference) -> Vec<(String, String, Vec<&str>)> {
     let mut groups: Vec<(String, String, Vec<&str>)> = Vec::new();
     for one in &difference.uncompared {

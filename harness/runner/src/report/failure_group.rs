@@ -1,46 +1,46 @@
-//! What is wrong, once where it is wrong with many in the same words.
+//! Failures, grouped if several results fail with the same text.
 
 use std::collections::HashMap;
 
 use super::{Mark, Naming, Results, ScenarioResult};
 
-/// Findings named of one grievance.
+/// How many results of a group are named; the rest are counted.
 const NAMED: usize = 5;
 
-/// Something wrong, and all findings that have it wrong in the same words.
+/// A failure, and all results that have it in the same words.
 #[derive(Debug)]
 pub(super) struct FailureGroup<'a> {
     pub(super) mark: Mark,
-    /// Lines fit to be shown.
+    /// The text of the failure, safe to print.
     pub(super) text: String,
-    /// At least one.
+    /// The results that fail this way; at least one.
     pub(super) results: Vec<&'a ScenarioResult>,
     naming: Naming,
 }
 
-/// All that is wrong, the gravest first, else in the order of scenarios.
+/// Groups all failures, the most serious first, otherwise in the order of scenarios.
 pub(super) fn failures(results: &Results) -> Vec<FailureGroup<'_>> {
     let naming = results.naming();
     let mut all: Vec<FailureGroup<'_>> = Vec::new();
-    let mut places: HashMap<(Mark, String), usize> = HashMap::new();
+    let mut indices: HashMap<(Mark, String), usize> = HashMap::new();
     for result in &results.results {
         let mark = Mark::of(result);
         if !mark.is_bad() {
             continue;
         }
         let text = result.complaints().join("\n");
-        let place = *places.entry((mark, text.clone())).or_insert_with(|| {
+        let index = *indices.entry((mark, text.clone())).or_insert_with(|| {
             all.push(FailureGroup { mark, text, results: Vec::new(), naming });
             all.len() - 1
         });
-        all[place].results.push(result);
+        all[index].results.push(result);
     }
     all.sort_by_key(|failure| std::cmp::Reverse(failure.mark));
     all
 }
 
 impl FailureGroup<'_> {
-    /// What it is about, such as `token/one on 6.12, 7.3; token/two on 7.3`.
+    /// Returns the scenarios and environments concerned, such as `token/one on 6.12, 7.3; token/two on 7.3`.
     pub(super) fn subject(&self) -> String {
         let shown = &self.results[..self.results.len().min(NAMED)];
         let scenario = |group: &[&ScenarioResult]| {
@@ -62,7 +62,7 @@ mod tests {
     use crate::report::sample;
 
     #[test]
-    fn the_gravest_come_first_and_equal_ones_once() {
+    fn the_most_serious_come_first_and_equal_ones_are_grouped() {
         let results = sample::results();
         let all = failures(&results);
         let marks: Vec<Mark> = all.iter().map(|failure| failure.mark).collect();
@@ -74,10 +74,10 @@ mod tests {
     }
 
     #[test]
-    fn many_are_counted() {
+    fn results_beyond_the_named_ones_are_counted() {
         let fault = sample::fault("6.12", "vm/broken", "no");
         let results = Results { results: vec![fault; NAMED + 7], ..sample::results() };
         let all = failures(&results);
-        assert!(all[0].subject().ends_with("; and 7 more"), "{}", all[0].subject());
+        insta::assert_snapshot!(all[0].subject(), @"vm/broken on 6.12, 6.12, 6.12, 6.12, 6.12; and 7 more");
     }
 }

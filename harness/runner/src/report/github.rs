@@ -1,4 +1,4 @@
-//! Verdicts for GitHub Actions: annotations at scenario files, and a step summary.
+//! Results for GitHub Actions: annotations on scenario files, and a step summary.
 //!
 //! Workflow commands and their escapes:
 //! <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>.
@@ -15,62 +15,63 @@ use super::{
     failure_group::{FailureGroup, failures},
 };
 
-/// GitHub shows this many errors of a step and drops the others.
+/// The number of error annotations that GitHub shows per step; it drops the rest.
 pub const MOST_ERRORS: usize = 10;
 
-/// A step summary may have this many bytes; GitHub refuses a longer one whole.
+/// The maximum size of a step summary in bytes; GitHub rejects a longer one entirely.
 pub const MOST_SUMMARY_BYTES: usize = 1024 * 1024;
 
-/// Lines of a complaint that an annotation shows.
+/// The maximum number of lines in an annotation.
 const LINES: usize = 30;
 
-/// Where a scenario is written.
+/// The location of a scenario in the repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Location {
-    /// Its file, from the folder that is checked out.
+    /// Its file, relative to the checkout.
     pub file: String,
     /// The line of each `[[attempt]]`, counted from 1.
     pub attempts: Vec<usize>,
 }
 
-/// An error for each thing wrong, the gravest first, and a notice that counts those GitHub would not show.
-pub fn annotations(results: &Results, places: &BTreeMap<ScenarioName, Location>) -> String {
+/// Returns an error annotation for each group of failures, the most serious first, and a notice that counts those
+/// GitHub would not show.
+pub fn annotations(results: &Results, locations: &BTreeMap<ScenarioName, Location>) -> String {
     let failures = failures(results);
     let mut text = String::new();
     for failure in failures.iter().take(MOST_ERRORS) {
-        text.push_str(&error(failure, places));
+        text.push_str(&error(failure, locations));
     }
     let more = failures.len().saturating_sub(MOST_ERRORS);
     if more > 0 {
-        let message = format!("{more} more are not as recorded; the step summary and the log tell all");
+        let message = format!("{more} more failures; the step summary and the log list all of them");
         let _ = writeln!(text, "::notice::{}", data(&message));
     }
     text
 }
 
-fn error(failure: &FailureGroup<'_>, places: &BTreeMap<ScenarioName, Location>) -> String {
+fn error(failure: &FailureGroup<'_>, locations: &BTreeMap<ScenarioName, Location>) -> String {
     let result = failure.results[0];
     let title = format!("{}: {}", failure.mark.as_str(), failure.subject());
     let shown: Vec<&str> = failure.text.lines().take(LINES).collect();
-    let at = match places.get(&result.scenario) {
-        Some(place) => format!("file={},line={},", property(&place.file), line(result, place)),
+    let at = match locations.get(&result.scenario) {
+        Some(location) => format!("file={},line={},", property(&location.file), line(result, location)),
         None => String::new(),
     };
     format!("::error {at}title={}::{}\n", property(&title), data(&shown.join("\n")))
 }
 
-/// The line of the attempt that is wrong; 1 if it is none of them.
-fn line(result: &ScenarioResult, place: &Location) -> usize {
+/// Returns the line of the attempt that differs; 1 if it cannot be attributed to one.
+fn line(result: &ScenarioResult, location: &Location) -> usize {
     let Status::Judged { judgement, recorded } = &result.status else { return 1 };
     if judgement.grid.is_some() {
         return 1;
     }
     let wrong = judgement.cases.iter().find_map(|case| case.rows.iter().position(|row| !row.matches()));
     let changed = || first_changed(recorded.as_deref()?, &render::render(judgement));
-    wrong.or_else(changed).and_then(|index| place.attempts.get(index).copied()).unwrap_or(1)
+    wrong.or_else(changed).and_then(|index| location.attempts.get(index).copied()).unwrap_or(1)
 }
 
-/// The index of the first attempt whose line in a snapshot is another now: such a line starts with its number.
+/// Returns the index of the first attempt whose snapshot line changed; such a line starts with its number.
 fn first_changed(recorded: &str, now: &str) -> Option<usize> {
     let diff = similar::TextDiff::from_lines(recorded, now);
     let mut new = diff.iter_all_changes().filter(|change| change.tag() == ChangeTag::Insert);
@@ -80,9 +81,9 @@ fn first_changed(recorded: &str, now: &str) -> Option<usize> {
     })
 }
 
-/// Markdown cut to so many bytes at the end of a line, with a sentence that says so. A block of code that is cut is closed.
+/// Truncates Markdown to at most `most` bytes at the end of a line, and appends a note. An open code block is closed.
 pub fn step_summary(markdown: &str, most: usize) -> String {
-    const NOTE: &str = "\n_Cut here: GitHub takes a summary of 1 MiB at most. The log tells all._\n";
+    const NOTE: &str = "\n_Truncated: GitHub limits a step summary to 1 MiB. The log has the rest._\n";
     if markdown.len() <= most {
         return markdown.to_owned();
     }
@@ -106,7 +107,7 @@ pub fn step_summary(markdown: &str, most: usize) -> String {
     if text.len() <= most { text } else { String::new() }
 }
 
-/// Bytes kept free for the end of a block of code.
+/// Bytes reserved for the closing fence of a code block.
 const LONGEST_FENCE: usize = 256;
 
 #[cfg(test)]
@@ -114,7 +115,7 @@ mod tests {
     use super::*;
     use crate::report::{By, markdown, sample};
 
-    /// A command as GitHub's runner reads it: its name, its properties, its message.
+    /// Parses a workflow command as GitHub's runner does: name, properties, message.
     fn read(line: &str) -> (String, BTreeMap<String, String>, String) {
         let (head, message) = line.strip_prefix("::").unwrap().split_once("::").unwrap();
         let (name, properties) = head.split_once(' ').unwrap_or((head, ""));
@@ -130,14 +131,14 @@ mod tests {
         )
     }
 
-    fn places() -> BTreeMap<ScenarioName, Location> {
-        let place = Location { file: "scenarios/a,b: 100%.toml".to_owned(), attempts: vec![3, 7] };
-        ["token/new", "vm/killer"].map(|name| (name.parse().unwrap(), place.clone())).into()
+    fn locations() -> BTreeMap<ScenarioName, Location> {
+        let location = Location { file: "scenarios/a,b: 100%.toml".to_owned(), attempts: vec![3, 7] };
+        ["token/new", "vm/killer"].map(|name| (name.parse().unwrap(), location.clone())).into()
     }
 
     #[test]
-    fn each_thing_wrong_is_an_error_at_its_attempt_the_gravest_first() {
-        let text = annotations(&sample::results(), &places());
+    fn each_failure_is_an_error_at_its_attempt_the_most_serious_first() {
+        let text = annotations(&sample::results(), &locations());
         let commands: Vec<_> = text.lines().map(read).collect();
         let titles: Vec<&str> = commands.iter().map(|(_, properties, _)| properties["title"].as_str()).collect();
         assert_eq!(titles, ["fault: vm/broken on 6.12, 7.3", "crashed: vm/killer on 7.3", "differs: token/new on 7.3"]);
@@ -145,12 +146,12 @@ mod tests {
         assert!(!commands[0].1.contains_key("file"));
         assert_eq!((commands[1].1["file"].as_str(), commands[1].1["line"].as_str()), ("scenarios/a,b: 100%.toml", "3"));
         assert_eq!(commands[2].1["line"], "7", "the second attempt changed");
-        assert!(commands[2].2.contains("-2  two  denied EPERM\n+2  two  allowed"), "{}", commands[2].2);
+        insta::assert_snapshot!("annotations", text);
     }
 
     #[test]
-    fn a_guest_gives_no_command() {
-        let text = annotations(&sample::results(), &places());
+    fn guest_text_cannot_issue_a_command() {
+        let text = annotations(&sample::results(), &locations());
         assert_eq!(text.lines().count(), 3, "{text}");
         assert!(text.lines().all(|line| line.starts_with("::error ")) && !text.contains("##["), "{text}");
         assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
@@ -159,25 +160,51 @@ mod tests {
     }
 
     #[test]
-    fn what_github_would_not_show_is_counted() {
+    fn failures_beyond_the_limit_are_counted() {
         let fault = |index: usize| sample::fault("6.12", &format!("a/{index:02}"), &format!("no {index}"));
         let results = super::Results { results: (0..MOST_ERRORS + 5).map(fault).collect(), ..sample::results() };
         let text = annotations(&results, &BTreeMap::new());
         assert_eq!(text.matches("::error ").count(), MOST_ERRORS);
-        assert!(
-            text.ends_with("\n::notice::5 more are not as recorded; the step summary and the log tell all\n"),
-            "{text}"
-        );
+        insta::assert_snapshot!(text.lines().last().unwrap(), @"::notice::5 more failures; the step summary and the log list all of them");
     }
 
     #[test]
-    fn a_long_summary_is_cut_at_a_line_and_its_code_is_closed() {
+    fn a_long_summary_is_truncated_at_a_line_and_its_code_block_is_closed() {
         let table = "| row |\n".repeat(200);
-        let cut = step_summary(&table, 1000);
-        assert!(cut.len() <= 1000 && cut.contains("| row |\n\n_Cut here"), "{cut}");
+        let cut = step_summary(&table, 400);
+        assert!(cut.len() <= 400, "{}", cut.len());
+        insta::assert_snapshot!(cut, @"
+        | row |
+        | row |
+        | row |
+        | row |
+        | row |
+        | row |
+        | row |
+        | row |
+
+        _Truncated: GitHub limits a step summary to 1 MiB. The log has the rest._
+        ");
         let code = format!("text\n````text\n```\n{}````\n", "line\n".repeat(500));
-        let cut = step_summary(&code, 1000);
-        assert!(cut.len() <= 1000 && cut.contains("line\n````\n\n_Cut here"), "{cut}");
+        let cut = step_summary(&code, 400);
+        assert!(cut.len() <= 400, "{}", cut.len());
+        insta::assert_snapshot!(cut, @"
+        text
+        ````text
+        ```
+        line
+        line
+        line
+        line
+        line
+        line
+        line
+        line
+        line
+        ````
+
+        _Truncated: GitHub limits a step summary to 1 MiB. The log has the rest._
+        ");
         assert_eq!(step_summary("short", 1000), "short");
         assert_eq!(step_summary("too long", 5), "");
     }

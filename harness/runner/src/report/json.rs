@@ -1,4 +1,4 @@
-//! Verdicts for programs: one JSON object a line.
+//! Results for programs, as JSON lines.
 
 mod line;
 
@@ -16,23 +16,24 @@ use harness_verdict::{
 };
 
 use super::{
-    Counts, HARNESS, Results, RunStatus, ScenarioResult, Status, difference, guest_text::is_invisible_order, numbered,
-    problem_lines,
+    Counts, HARNESS, Results, RunStatus, ScenarioResult, Status, difference, guest_text::is_invisible_control,
+    numbered, problem_lines,
 };
-use line::{Attempts, Held, Kernel, Line, Record, Step};
+use line::{Attempts, JudgedStatus, Kernel, Line, Record, Step};
 
-/// Raised when a key or a kind goes away or changes its meaning; new ones may come without that.
+/// The format's version. Raised when a key or a kind is removed or changes its meaning, but not when one is added.
 pub const FORMAT: u32 = 3;
 
-/// The JSON Schema of one line, from the types.
+/// Returns the JSON Schema of a line, derived from the types.
 pub fn results_schema() -> serde_json::Value {
     schema::settings().for_serialize().into_generator().into_root_schema_for::<Line<'static>>().to_value()
 }
 
-/// The results as lines of JSON: one that starts, each attempt, each scenario on each ground once, and one that ends.
+/// Returns the results as JSON lines: a start line, one line per attempt, one line per scenario and environment, and an
+/// end line.
 ///
 /// # Errors
-/// If a line cannot be written as JSON.
+/// If a line cannot be serialized.
 pub fn json_lines(results: &Results) -> Result<String, serde_json::Error> {
     let mut text = String::new();
     let kernels = results.kernels().into_iter().map(|(name, release)| Kernel { name, release }).collect();
@@ -87,7 +88,7 @@ fn detail(verdict: &Verdict) -> Option<&str> {
     }
 }
 
-/// What the row and the column of a cell are called.
+/// Returns the names of a cell's row and column.
 fn cell(grid: Option<&SweepLayout>, part: AttemptRole) -> Option<(&str, &str)> {
     let (grid, AttemptRole::Cell { row, column }) = (grid?, part) else { return None };
     Some((grid.rows.get(row)?, &grid.columns.get(column)?.name))
@@ -118,8 +119,12 @@ fn judged<'a>(result: &'a ScenarioResult, judgement: &Judgement, recorded: Optio
         image: &result.environment.image,
         scenario: &result.scenario,
         summary: &result.summary,
-        status: if result.outcome() == RunStatus::AsRecorded { Held::AsRecorded } else { Held::Differs },
-        // Exactly the microseconds that were told, without the digits of a sum of floats.
+        status: if result.run_status() == RunStatus::AsRecorded {
+            JudgedStatus::AsRecorded
+        } else {
+            JudgedStatus::Differs
+        },
+        // Exactly the microseconds that the guest recorded, without the rounding error of a sum of floats.
         seconds: result.took.map(|took| took.as_micros() as f64 / 1e6),
         problems: problem_lines(judgement),
         difference: recorded.filter(|_| matches!(record, Record::Other)).map(|text| difference(text, &now)),
@@ -146,11 +151,11 @@ fn end(counts: Counts) -> Line<'static> {
     }
 }
 
-/// Adds a line. Characters that command a terminal, and the sign of GitHub's older commands, are written as JSON escapes:
-/// the value stays the same.
+/// Adds a line. Terminal control characters and the prefix of GitHub's older commands are written as JSON escapes, so
+/// that the value stays the same.
 fn push(text: &mut String, line: &Line<'_>) -> Result<(), serde_json::Error> {
     for c in serde_json::to_string(line)?.replace("##[", "#\\u0023[").chars() {
-        if c.is_control() || is_invisible_order(c) {
+        if c.is_control() || is_invisible_control(c) {
             let _ = write!(text, "\\u{:04x}", u32::from(c));
         } else {
             text.push(c);
@@ -173,7 +178,7 @@ mod tests {
         json_lines(&results).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// The schema with no other keys than those it names, so that a line cannot have one that is not documented.
+    /// Returns the schema without additional properties, so that a line cannot have an undocumented key.
     fn closed() -> Value {
         let mut schema = results_schema();
         let close = |part: &mut Value| {
@@ -187,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_every_kind_are_as_the_schema_says() {
+    fn lines_of_every_kind_match_the_schema() {
         let schema = closed();
         jsonschema::meta::validate(&schema).unwrap();
         let validator = jsonschema::validator_for(&schema).unwrap();
@@ -216,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn each_scenario_ends_with_one_line_on_each_kernel() {
+    fn each_scenario_has_one_final_line_per_kernel() {
         let lines = lines();
         assert_eq!((&lines[0]["kind"], &lines[0]["format"]), (&"start".into(), &FORMAT.into()));
         assert_eq!(lines[0]["kernels"][0]["release"], "6.12.107");
@@ -234,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_of_a_scenario_tells_its_kernel_and_its_image() {
+    fn every_line_of_a_scenario_names_its_kernel_and_image() {
         let text = json_lines(&sample::two_images()).unwrap();
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines[0]["images"], serde_json::json!(["minimal", "systemd-262"]));
@@ -245,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_matches_by_itself_and_its_scenario_tells_of_the_record() {
+    fn matches_is_about_expectations_and_record_about_the_snapshot() {
         let lines = lines();
         let of = |kind: &'static str| lines.iter().filter(move |line| line["kind"] == kind && line["kernel"] == "7.3");
         let changed: Vec<bool> = of("attempt")
@@ -255,25 +260,42 @@ mod tests {
         assert_eq!(changed, [true, true]);
         let judged = of("judged").find(|line| line["scenario"] == "token/new").unwrap();
         assert_eq!((&judged["standing"], &judged["record"]), (&"differs".into(), &"other".into()));
-        assert!(judged["difference"].as_str().unwrap().contains("-2  two  denied EPERM"), "{judged}");
+        insta::assert_snapshot!(judged["difference"].as_str().unwrap(), @"
+        @@ -1,2 +1,4 @@
+        + [31mred 2J   ::error file=x::owned   ::add-mask::a # #[group]x not ok 99 owned 1..7 ]]></failure><script>&amp; ``` | a | b | # Heading <img src=x>��
+         1  one  allowed
+        -2  two  denied EPERM
+        +2  two  allowed:  [31mred 2J   ::error file=x::owned   ::add-mask::a # #[group]x not ok 99 owned 1..7 ]]></failure><script>&amp; ``` | a | b | # Heading <img src=x>��
+        +      [31mred 2J   ::error file=x::owned   ::add-mask::a # #[group]x not ok 99 owned 1..7 ]]></failure><script>&amp; ``` | a | b | # Heading <img src=x>��  lost
+        ");
         let killed = of("attempt").find(|line| line["scenario"] == "vm/killer").unwrap();
         assert_eq!((&killed["matches"], &killed["verdict"]), (&false.into(), &"crashed".into()));
     }
 
     #[test]
-    fn what_a_guest_wrote_is_the_same_and_commands_nothing() {
+    fn the_lines_of_every_kind() {
+        let mut results = sample::results();
+        results.results.push(sample::not_run("7.3", "vm/none"));
+        insta::assert_snapshot!("json_lines", json_lines(&results).unwrap().replace(HARNESS, "VERSION"));
+    }
+
+    #[test]
+    fn guest_text_is_preserved_and_cannot_issue_a_command() {
         let text = json_lines(&sample::results()).unwrap();
-        assert!(!text.contains(|c: char| (c.is_control() && c != '\n') || is_invisible_order(c)), "{text:?}");
+        assert!(!text.contains(|c: char| (c.is_control() && c != '\n') || is_invisible_control(c)), "{text:?}");
         assert!(!text.contains("##[") && text.lines().all(|line| line.starts_with('{')), "{text}");
         let fault = lines().into_iter().find(|line| line["kind"] == "fault").unwrap();
         assert_eq!(fault["message"], sample::HOSTILE);
     }
 
     #[test]
-    fn a_kernel_without_results_is_named_all_the_same() {
+    fn a_kernel_without_results_is_named() {
         let label = EnvironmentLabel { environment: sample::environment("7.3"), release: None };
         let results = Results { environments: vec![label], results: vec![] };
         let text = json_lines(&results).unwrap();
-        assert!(text.lines().count() == 2 && text.contains(r#""kernels":[{"name":"7.3"}]"#), "{text}");
+        insta::assert_snapshot!(text.replace(HARNESS, "VERSION"), @r#"
+        {"kind":"start","format":3,"harness":"VERSION","images":["minimal"],"kernels":[{"name":"7.3"}]}
+        {"kind":"end","judged":0,"differing":0,"skipped":0,"faults":0,"not_run":0,"attempts":{"allowed":0,"denied":0,"unsupported":0,"malformed":0,"not_made":0,"crashed":0}}
+        "#);
     }
 }

@@ -1,5 +1,5 @@
-//! Verdicts as KTAP version 1, the kernel's own form (Documentation/dev-tools/ktap.rst): a test a ground, a subtest a
-//! scenario.
+//! Results as KTAP version 1, the kernel's own format (Documentation/dev-tools/ktap.rst): one test per environment, one
+//! subtest per scenario.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use super::{EnvironmentLabel, HARNESS, Mark, Results, ScenarioResult, Status, gu
 
 const INDENT: &str = "  ";
 
-/// The results as KTAP. Names of kernels and scenarios hold neither spaces nor `#` by their types.
+/// Returns the results as KTAP. The types of kernel and scenario names exclude spaces and `#`.
 pub fn ktap(results: &Results) -> String {
     let mut text = format!("KTAP version 1\n1..{}\n", results.environments.len());
     for (index, label) in results.environments.iter().enumerate() {
@@ -32,7 +32,7 @@ fn subtests(text: &mut String, results: &Results, label: &EnvironmentLabel, name
     }
 }
 
-/// A result line; what is wrong stands in the diagnostic lines before it.
+/// Returns a result line. The diagnostic lines before it give the details of a failure.
 fn result_line(number: usize, result: &ScenarioResult) -> String {
     let name = &result.scenario;
     match (&result.status, Mark::of(result)) {
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
     use crate::report::sample;
 
-    /// A result line as a reader of KTAP sees it, with its subtests.
+    /// A result line as a KTAP parser sees it, with its subtests.
     #[derive(Debug)]
     struct Test {
         ok: bool,
@@ -56,8 +56,9 @@ mod tests {
         subtests: Vec<Test>,
     }
 
-    /// A reader of KTAP, written from the specification alone: no crate reads its nested form. It refuses what is not a
-    /// version, plan, result or diagnostic line of its level, wrong numbers, and a parent that hides a failed subtest.
+    /// A KTAP parser, written from the specification because no crate parses the nested form. Rejects anything that is
+    /// not a version, plan, result or diagnostic line of its level, wrong numbers, and a parent that hides a failed
+    /// subtest.
     fn read<'a>(
         lines: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>,
         indent: &str,
@@ -79,14 +80,14 @@ mod tests {
             } else if let Some(count) = line.strip_prefix("1..") {
                 let count: usize = count.parse().map_err(|_| format!("bad plan {line:?}"))?;
                 if planned.replace(count).is_some() || !tests.is_empty() {
-                    return Err(format!("a plan too many or too late: {line:?}"));
+                    return Err(format!("duplicate or late plan: {line:?}"));
                 }
             } else {
                 tests.push(test(line, tests.len() + 1, std::mem::take(&mut subtests))?);
             }
         }
         if planned != Some(tests.len()) {
-            return Err(format!("{planned:?} planned, {} told", tests.len()));
+            return Err(format!("{planned:?} planned, {} found", tests.len()));
         }
         Ok(tests)
     }
@@ -95,7 +96,7 @@ mod tests {
         let (ok, rest) = match (line.strip_prefix("ok "), line.strip_prefix("not ok ")) {
             (Some(rest), _) => (true, rest),
             (_, Some(rest)) => (false, rest),
-            _ => return Err(format!("no line of KTAP: {line:?}")),
+            _ => return Err(format!("not a KTAP line: {line:?}")),
         };
         let rest = rest.strip_prefix(&format!("{number} ")).ok_or(format!("not number {number}: {line:?}"))?;
         let (name, directive) = match rest.split_once(" # ") {
@@ -103,10 +104,10 @@ mod tests {
             None => (rest, None),
         };
         if name.contains(['#', ' ']) || directive.as_ref().is_some_and(|text| text.contains('#')) {
-            return Err(format!("a name or directive with more than it may have: {line:?}"));
+            return Err(format!("invalid character in a name or directive: {line:?}"));
         }
         if !subtests.is_empty() && ok != subtests.iter().all(|test| test.ok) {
-            return Err(format!("its subtests say otherwise: {line:?}"));
+            return Err(format!("contradicts its subtests: {line:?}"));
         }
         Ok(Test { ok, name: name.to_owned(), directive, subtests })
     }
@@ -118,28 +119,33 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_of_ktap_finds_every_kernel_and_scenario() {
+    fn a_ktap_parser_finds_every_kernel_and_scenario() {
         let tests = read_all(&ktap(&sample::results())).unwrap();
-        let told = |test: &Test| format!("{} {} {}", test.ok, test.name, test.directive.as_deref().unwrap_or("-"));
+        let summary = |test: &Test| format!("{} {} {}", test.ok, test.name, test.directive.as_deref().unwrap_or("-"));
         let [old, new] = &tests[..] else { panic!("{tests:#?}") };
         assert_eq!((old.name.as_str(), new.name.as_str(), old.ok, new.ok), ("6.12", "7.3", false, false));
-        let old: Vec<String> = old.subtests.iter().map(told).collect();
+        let old: Vec<String> = old.subtests.iter().map(summary).collect();
         assert_eq!(old[0], "true maps/one -");
-        assert!(old[1].starts_with("true token/new SKIP it is for 1 >=7.0"), "{}", old[1]);
+        assert!(old[1].starts_with("true token/new SKIP "), "{}", old[1]);
         assert_eq!(old[2..], ["false vm/broken ERROR no verdict", "true vm/killer -"]);
         let new: Vec<bool> = new.subtests.iter().map(|test| test.ok).collect();
         assert_eq!(new, [true, false, false, false]);
     }
 
     #[test]
-    fn a_test_is_called_by_its_image_too_where_there_are_several() {
+    fn the_document() {
+        insta::assert_snapshot!("ktap", ktap(&sample::results()).replace(HARNESS, "VERSION"));
+    }
+
+    #[test]
+    fn tests_are_named_with_their_image_if_there_are_several() {
         let tests = read_all(&ktap(&sample::two_images())).unwrap();
         let names: Vec<(&str, usize)> = tests.iter().map(|test| (test.name.as_str(), test.subtests.len())).collect();
         assert_eq!(names, [("6.12@minimal", 4), ("6.12@systemd-262", 1)]);
     }
 
     #[test]
-    fn the_reader_refuses_what_is_not_ktap() {
+    fn the_parser_rejects_invalid_ktap() {
         let good = ktap(&sample::results());
         for (what, instead) in [
             ("1..2", "1..3"),
@@ -156,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_selected_is_an_empty_plan() {
+    fn an_empty_selection_is_an_empty_plan() {
         let results = Results { environments: vec![], results: vec![] };
         assert_eq!(ktap(&results), "KTAP version 1\n1..0\n");
     }

@@ -1,32 +1,32 @@
-//! A finding in one word.
+//! The status of a scenario result in one word.
 
 use super::{RunStatus, ScenarioResult, Status};
 
-/// What came of a scenario on a kernel in one word, the gravest last.
+/// The status of a scenario result in one word, the most serious last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mark {
-    /// The scenario is not for this kernel.
+    /// The scenario is not meant for this environment.
     Skipped,
-    /// As recorded and as its author expects.
+    /// The verdicts are as recorded and as the author expects.
     AsRecorded,
-    /// Not as recorded, or not as its author expects.
+    /// A verdict is not as recorded, or not as the author expects.
     Differs,
-    /// The VM died or hung during it.
+    /// The VM died or hung during the scenario.
     Crashed,
-    /// It was not run.
+    /// The scenario was not run.
     NotRun,
-    /// It could not be judged.
+    /// The scenario could not be judged.
     Fault,
 }
 
 impl Mark {
-    /// Every mark in its order.
+    /// Every mark, in ascending order.
     pub const ALL: [Self; 6] =
         [Self::Skipped, Self::AsRecorded, Self::Differs, Self::Crashed, Self::NotRun, Self::Fault];
 
-    /// The mark of a finding.
+    /// Returns the mark of a scenario result.
     pub fn of(result: &ScenarioResult) -> Self {
-        match (&result.status, result.outcome()) {
+        match (&result.status, result.run_status()) {
             (Status::Skipped { .. }, _) => Self::Skipped,
             (Status::NotRun { .. }, _) => Self::NotRun,
             (Status::Fault { .. }, _) => Self::Fault,
@@ -36,7 +36,7 @@ impl Mark {
         }
     }
 
-    /// The words for it.
+    /// Returns the word or words for the mark.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Skipped => "skipped",
@@ -48,7 +48,7 @@ impl Mark {
         }
     }
 
-    /// Whether somebody has to look at it.
+    /// Returns whether a person has to look at the result.
     pub const fn is_bad(self) -> bool {
         matches!(self, Self::Differs | Self::Crashed | Self::NotRun | Self::Fault)
     }

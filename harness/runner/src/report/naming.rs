@@ -1,22 +1,22 @@
-//! What grounds are called: by their kernel alone where there is no other image.
+//! Display names of environments: the kernel's name alone, if the report has only one image.
 
 use harness_protocol::name::{Environment, ImageName};
 
-/// How the grounds of a report are told apart.
+/// How a report names its environments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Naming {
     images: bool,
 }
 
 impl Naming {
-    /// For these grounds.
+    /// Chooses how to name these environments.
     pub fn of<'a>(environments: impl IntoIterator<Item = &'a Environment>) -> Self {
         let mut images = environments.into_iter().filter_map(image);
         let first = images.next();
         Self { images: images.any(|image| Some(image) != first) }
     }
 
-    /// What a ground is called: `6.12`, or `6.12@systemd-262` where there are several images.
+    /// Returns an environment's display name: `6.12`, or `6.12@systemd-262` if the report has several images.
     pub fn name(self, environment: &Environment) -> String {
         if self.images && image(environment).is_some() {
             environment.to_string()
@@ -26,7 +26,7 @@ impl Naming {
     }
 }
 
-/// The image; the running kernel has none, which is called as that is.
+/// Returns the image; `None` in host mode, where the image has the kernel's name.
 fn image(environment: &Environment) -> Option<&ImageName> {
     (environment.image.as_str() != environment.kernel.as_str()).then_some(&environment.image)
 }
@@ -37,7 +37,7 @@ mod tests {
     use crate::report::sample::environment;
 
     #[test]
-    fn images_are_named_where_there_are_several() {
+    fn images_are_named_if_there_are_several() {
         let names = |environments: &[&str]| -> Vec<String> {
             let environments: Vec<Environment> = environments.iter().map(|name| environment(name)).collect();
             let naming = Naming::of(&environments);

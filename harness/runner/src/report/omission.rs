@@ -1,4 +1,4 @@
-//! What was not run: told once a cause, not once a scenario.
+//! Scenarios that were not run, grouped by reason.
 
 use std::sync::Arc;
 
@@ -6,21 +6,21 @@ use harness_protocol::name::{Environment, ScenarioName};
 
 use super::{ScenarioResult, Status};
 
-/// Scenarios named before the rest is counted.
+/// How many scenarios are named; the rest are counted.
 const NAMED: usize = 5;
 
-/// Scenarios that were not run on a ground, all for one cause.
+/// Scenarios that were not run in an environment, all for the same reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Omission<'a> {
-    /// On which kernel, with which image.
+    /// The kernel and the image.
     pub environment: &'a Environment,
-    /// Why.
+    /// The reason.
     pub cause: &'a Arc<str>,
-    /// Which scenarios.
+    /// The scenarios.
     pub scenarios: Vec<&'a ScenarioName>,
 }
 
-/// What was not run, in the order in which it appears.
+/// Groups the scenarios that were not run, in order of first appearance.
 pub fn omissions(results: &[ScenarioResult]) -> Vec<Omission<'_>> {
     let mut all: Vec<Omission<'_>> = Vec::new();
     for result in results {
@@ -34,7 +34,7 @@ pub fn omissions(results: &[ScenarioResult]) -> Vec<Omission<'_>> {
 }
 
 impl Omission<'_> {
-    /// Which scenarios, in a few words.
+    /// Returns the names of the first scenarios and how many more there are.
     pub fn subject(&self) -> String {
         let named: Vec<&str> = self.scenarios.iter().take(NAMED).map(|name| name.as_str()).collect();
         match self.scenarios.len() - named.len() {
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_told_once_however_many_scenarios_it_cost() {
+    fn a_reason_is_shown_once_however_many_scenarios_it_affects() {
         let (results, kernels) = (results(), ["6.12", "7.3"].map(sample::environment));
         let text = anstream::adapter::strip_str(&table(&kernels, &results, None)).to_string();
         let expected = "7.3: not run: kernel 7.3: no VM\n      | Kernel panic\n  a, b, c, d, e and 2 more\n\n\
@@ -73,9 +73,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_run_is_never_as_recorded() {
+    fn a_scenario_that_was_not_run_is_never_as_recorded() {
         let results = results();
-        assert!(results.iter().all(|result| result.outcome() == RunStatus::Fault));
+        assert!(results.iter().all(|result| result.run_status() == RunStatus::Fault));
         assert_eq!(Counts::of(&results).sentence(), "0 scenarios judged, 0 attempts; 8 not run");
     }
 }

@@ -1,10 +1,10 @@
-//! The key-by-key reference of the lines of results, written from their JSON Schema as Markdown.
+//! The Markdown reference of the result lines and their keys, generated from their JSON Schema.
 
 use std::fmt::Write;
 
 use serde_json::Value;
 
-/// A section for each kind of line, and one for each table that lines hold.
+/// Writes a section for each kind of line and for each object type that lines contain.
 pub fn keys(schema: &Value) -> String {
     let mut text = String::new();
     for line in schema["oneOf"].as_array().into_iter().flatten() {
@@ -31,7 +31,7 @@ fn section(text: &mut String, title: &str, part: &Value) {
     text.push('\n');
 }
 
-/// The words that a key can have as its value.
+/// Writes a table of the values that a key can have.
 fn words(text: &mut String, name: &str, part: &Value) {
     let _ = writeln!(text, "### `{name}`\n\n{}\n\n| word | meaning |\n| --- | --- |", describe(part));
     for word in part["oneOf"].as_array().into_iter().flatten() {
@@ -62,7 +62,7 @@ mod tests {
     use crate::report::results_schema;
 
     #[test]
-    fn every_key_of_every_kind_is_told_with_its_meaning() {
+    fn every_key_of_every_kind_has_its_meaning() {
         let text = keys(&results_schema());
         for kind in ["start", "attempt", "judged", "skipped", "crash", "fault", "end"] {
             assert!(text.contains(&format!("### `\"kind\": \"{kind}\"`")), "{kind} is not in\n{text}");

@@ -1,42 +1,42 @@
-//! What reports are about: the findings of a run, and what they were found on.
+//! The contents of a report: the results of a run and the environments they belong to.
 
 use harness_protocol::name::{Environment, ImageName, KernelName};
 
 use super::{Counts, Naming, ScenarioResult};
 
-/// The version of the harness, as results name it.
+/// The version of the harness, as reports show it.
 pub const HARNESS: &str = env!("CARGO_PKG_VERSION");
 
-/// A ground as results name it.
+/// An environment as reports show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvironmentLabel {
     /// The kernel and its image.
     pub environment: Environment,
-    /// What `uname -r` says in it; `None` if it never ran.
+    /// The output of `uname -r` in the guest; `None` if this environment never ran.
     pub release: Option<String>,
 }
 
-/// All that a report tells of.
+/// The contents of a report.
 #[derive(Clone, Debug)]
 pub struct Results {
-    /// The grounds, in the order of columns and suites.
+    /// The environments, in the order of columns and suites.
     pub environments: Vec<EnvironmentLabel>,
-    /// Findings of one scenario stand together.
+    /// The results; those of one scenario are adjacent.
     pub results: Vec<ScenarioResult>,
 }
 
 impl Results {
-    /// Findings of one ground, by scenario.
+    /// Returns the results of one environment, by scenario.
     pub(super) fn of<'a>(&'a self, label: &'a EnvironmentLabel) -> impl Iterator<Item = &'a ScenarioResult> {
         self.results.iter().filter(|result| result.environment == label.environment)
     }
 
-    /// What the grounds are called.
+    /// Returns how the environments are named.
     pub(super) fn naming(&self) -> Naming {
         Naming::of(self.environments.iter().map(|label| &label.environment))
     }
 
-    /// The images, each once.
+    /// Returns the images, without duplicates.
     pub(super) fn images(&self) -> Vec<&ImageName> {
         let mut images: Vec<&ImageName> = Vec::new();
         for label in &self.environments {
@@ -47,7 +47,7 @@ impl Results {
         images
     }
 
-    /// The kernels with their releases, each once.
+    /// Returns the kernels with their releases, without duplicates.
     pub(super) fn kernels(&self) -> Vec<(&KernelName, Option<&str>)> {
         let mut kernels: Vec<(&KernelName, Option<&str>)> = Vec::new();
         for label in &self.environments {
@@ -60,7 +60,7 @@ impl Results {
         kernels
     }
 
-    /// How much was judged, and to what it came.
+    /// Counts the results by status and the attempts by verdict.
     pub fn counts(&self) -> Counts {
         Counts::of(&self.results)
     }

@@ -1,4 +1,4 @@
-//! Findings of every kind, with text of a hostile guest in every place a guest can reach.
+//! Sample results with every status, with hostile text wherever a guest's text can appear.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use harness_verdict::{
 
 use super::{EnvironmentLabel, Results, ScenarioResult, Status};
 
-/// What a guest would write to get hold of whoever reads it.
+/// Text with which a guest could attack whatever reads or displays it.
 pub(super) const HOSTILE: &str = "\u{1b}[31mred\u{9b}2J\u{0}\r\n::error file=x::owned\n  ::add-mask::a\n##[group]x\n\
     not ok 99 owned\n1..7\n]]></failure><script>&amp;\n```\n| a | b |\n# Heading <img src=x>\u{202e}\u{ffff}";
 
@@ -31,13 +31,13 @@ pub(super) fn denied() -> Verdict {
     Verdict::Denied(Refusal { errno: Errno::EPERM, step: None })
 }
 
-/// A kernel with an image: `6.12@systemd-262`, or `6.12` with `minimal`.
+/// Parses an environment: `6.12@systemd-262`; `6.12` has the image `minimal`.
 pub(super) fn environment(text: &str) -> Environment {
     let (kernel, image) = text.split_once('@').unwrap_or((text, "minimal"));
     Environment { kernel: kernel.parse().unwrap(), image: image.parse().unwrap() }
 }
 
-/// A scenario whose verdicts are these, of which the same are recorded.
+/// A scenario with these verdicts, which are also recorded.
 pub(super) fn as_recorded(kernel: &str, scenario: &str, rows: Vec<Row>) -> ScenarioResult {
     let case =
         Case { label: String::new(), mounted: vec![], disagreements: vec![], units: vec![], tokens: vec![], rows };
@@ -65,7 +65,7 @@ pub(super) fn not_run(kernel: &str, scenario: &str) -> ScenarioResult {
     bare(kernel, scenario, Status::NotRun { cause: HOSTILE.into() })
 }
 
-/// A scenario whose second verdict was another when it was recorded, with a detail and steps.
+/// A scenario whose second verdict differs from its snapshot, with a detail and steps.
 pub(super) fn differs(kernel: &str, scenario: &str) -> ScenarioResult {
     let mut result = as_recorded(kernel, scenario, vec![row("one", None, allowed()), row("two", None, denied())]);
     if let Status::Judged { judgement, .. } = &mut result.status {
@@ -86,7 +86,7 @@ fn crashed(kernel: &str, scenario: &str) -> ScenarioResult {
     ScenarioResult { took: None, ..result }
 }
 
-/// Findings of every kind on two kernels.
+/// Results with every status but "not run", on two kernels.
 pub(super) fn results() -> Results {
     let label = |name: &str, release: Option<&str>| EnvironmentLabel {
         environment: environment(name),
@@ -110,7 +110,7 @@ pub(super) fn results() -> Results {
     }
 }
 
-/// Findings on one kernel with two images.
+/// Results on one kernel with two images.
 pub(super) fn two_images() -> Results {
     let mut results = results();
     results.results.retain(|result| result.environment.kernel.as_str() == "6.12");

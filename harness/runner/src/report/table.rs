@@ -1,4 +1,4 @@
-//! Verdicts for people: a table with a column a ground, or the table of a sweep for each ground.
+//! Results for a terminal: a table with one column per environment, or one sweep table per environment.
 
 use std::{collections::HashMap, fmt::Write};
 
@@ -33,11 +33,12 @@ fn style_of(class: Class) -> Style {
     }
 }
 
-/// The table of all findings, with ANSI styles: a block a scenario, a line an attempt, a column a ground that
-/// it is for.
+/// Returns the table of all results, with ANSI styles: one block per scenario, one line per attempt, one column per
+/// environment in which the scenario ran.
 ///
-/// Findings of one scenario must stand together; what was not run comes last, once a cause. With a `width` in characters
-/// nothing is wider: grounds that do not fit side by side stand below each other, and what is still too long is wrapped.
+/// The results of one scenario must be adjacent. Scenarios that were not run come last, grouped by reason. With a
+/// `width` in characters, no line is wider: environments that do not fit side by side are listed below each other, and
+/// lines that are still too long are wrapped.
 pub fn table(environments: &[Environment], results: &[ScenarioResult], width: Option<usize>) -> String {
     let width = width.map_or(usize::MAX, |width| width.max(NARROWEST));
     let naming = Naming::of(environments);
@@ -55,10 +56,10 @@ pub fn table(environments: &[Environment], results: &[ScenarioResult], width: Op
     wrapped(text, width)
 }
 
-/// A terminal that says it is narrower is not believed, in characters.
+/// The minimum width in characters, whatever the terminal reports.
 const NARROWEST: usize = 30;
 
-/// The text with every line that is too long continued further in.
+/// Wraps every line that is too long, with a deeper indentation.
 fn wrapped(text: String, width: usize) -> String {
     if width == usize::MAX {
         return text;
@@ -100,14 +101,14 @@ fn scenario_block(
     let columns: Vec<(String, &ScenarioResult)> =
         columns.map(|result| (naming.name(&result.environment), result)).collect();
     write_rows(text, &columns, width);
-    write_grids(text, &columns, width);
+    write_sweep_tables(text, &columns, width);
     for (name, result) in columns {
         write_remarks(text, &name, result);
     }
 }
 
-/// The table of a sweep on each ground; once where two answer the same.
-fn write_grids(text: &mut String, columns: &[(String, &ScenarioResult)], width: usize) {
+/// Writes the sweep table of each environment; a table that equals an earlier one is only referred to.
+fn write_sweep_tables(text: &mut String, columns: &[(String, &ScenarioResult)], width: usize) {
     let mut shown: Vec<(&str, String)> = Vec::new();
     for (name, result) in columns {
         let Status::Judged { judgement, .. } = &result.status else { continue };
@@ -117,13 +118,13 @@ fn write_grids(text: &mut String, columns: &[(String, &ScenarioResult)], width: 
             Some((other, _)) => {
                 let _ = writeln!(text, "  {DIM}{name}: as {other}{DIM:#}");
             }
-            None => write_grid(text, name, judgement, grid, width),
+            None => write_sweep_table(text, name, judgement, grid, width),
         }
         shown.push((name, plain));
     }
 }
 
-fn write_grid(text: &mut String, name: &str, judgement: &Judgement, grid: &layout::SweepLayout, width: usize) {
+fn write_sweep_table(text: &mut String, name: &str, judgement: &Judgement, grid: &layout::SweepLayout, width: usize) {
     let _ = writeln!(text, "  {DIM}{name}:{DIM:#}");
     let disagreements = judgement.cases.iter().flat_map(|case| &case.disagreements);
     for line in disagreements {
@@ -132,9 +133,9 @@ fn write_grid(text: &mut String, name: &str, judgement: &Judgement, grid: &layou
     for line in table::layout_within(grid, judgement, width.saturating_sub(2)) {
         let indent = if line.is_empty() { "" } else { "  " };
         text.push_str(indent);
-        for piece in line {
-            let style = style_of_emphasis(piece.emphasis);
-            let _ = write!(text, "{style}{}{style:#}", one_line(&piece.text));
+        for styled in line {
+            let style = style_of_emphasis(styled.emphasis);
+            let _ = write!(text, "{style}{}{style:#}", one_line(&styled.text));
         }
         text.push('\n');
     }
@@ -149,7 +150,7 @@ fn style_of_emphasis(emphasis: Emphasis) -> Style {
     }
 }
 
-/// The lines of one attempt over all grounds, told apart by case, position and words.
+/// Writes one line per attempt over all environments; attempts are matched by case, position and description.
 fn write_rows(text: &mut String, columns: &[(String, &ScenarioResult)], width: usize) {
     let lines = align(columns);
     if lines.is_empty() {
@@ -175,7 +176,7 @@ fn write_rows(text: &mut String, columns: &[(String, &ScenarioResult)], width: u
     }
 }
 
-/// One attempt over several lines: grounds that answer the same stand together.
+/// Writes one attempt over several lines; environments with the same verdict share a line.
 fn write_stack(text: &mut String, columns: &[(String, &ScenarioResult)], line: &Line<'_>) {
     let mut answers: Vec<(String, Style, Vec<&str>)> = Vec::new();
     for ((name, _), cell) in columns.iter().zip(&line.cells) {
@@ -191,7 +192,7 @@ fn write_stack(text: &mut String, columns: &[(String, &ScenarioResult)], line: &
     }
 }
 
-/// One line of a table; the last cell is not padded.
+/// Writes one line of a table; the last cell is not padded.
 fn write_row(text: &mut String, title: &str, cells: impl Iterator<Item = (String, Style)>, widths: &[usize]) {
     let _ = write!(text, "  {title}");
     for (column, (words, style)) in cells.enumerate() {
@@ -206,7 +207,7 @@ fn cell_words(row: &Row) -> (String, Style) {
     (short(row), style)
 }
 
-/// A verdict and its cause, without the reason of what is unsupported, which the remarks give.
+/// Returns a verdict and its cause, without the reason of an unsupported one, which the remarks give.
 fn short(row: &Row) -> String {
     one_line(&match (&row.verdict, &row.cause) {
         (Verdict::Unsupported { refusal, .. }, _) => format!("unsupported {refusal}"),
@@ -220,23 +221,23 @@ struct Line<'a> {
     cells: Vec<Option<&'a Row>>,
 }
 
-/// Rows of different grounds stand on one line if they are the same attempt of the same case: the cases of a matrix over
-/// what a kernel knows differ from kernel to kernel.
+/// Puts rows of different environments on one line if they are the same attempt of the same case. A matrix over the
+/// names that a kernel knows has different cases on different kernels.
 fn align<'a>(columns: &[(String, &'a ScenarioResult)]) -> Vec<Line<'a>> {
     let mut lines: Vec<Line<'a>> = Vec::new();
-    let mut places: HashMap<(&str, usize, &str), usize> = HashMap::new();
+    let mut indices: HashMap<(&str, usize, &str), usize> = HashMap::new();
     for (column, (_, result)) in columns.iter().enumerate() {
         let Status::Judged { judgement, .. } = &result.status else { continue };
         if judgement.grid.is_some() {
             continue;
         }
         for (label, number, row) in numbered(judgement) {
-            let place = *places.entry((label, number, &row.text)).or_insert_with(|| {
+            let index = *indices.entry((label, number, &row.text)).or_insert_with(|| {
                 let label = if label.is_empty() { String::new() } else { format!("[{label}] ") };
                 lines.push(Line { title: one_line(&format!("{label}{}", row.text)), cells: vec![None; columns.len()] });
                 lines.len() - 1
             });
-            lines[place].cells[column] = Some(row);
+            lines[index].cells[column] = Some(row);
         }
     }
     lines
@@ -264,7 +265,7 @@ fn write_remarks(text: &mut String, name: &str, result: &ScenarioResult) {
     }
 }
 
-/// Where what was to be delegated and what the kernel tells differ; the table of a sweep tells that itself.
+/// Returns where the requested delegation differs from what the kernel shows. A sweep table shows this itself.
 fn disagreements(status: &Status) -> Vec<&str> {
     match status {
         Status::Judged { judgement, .. } if judgement.grid.is_none() => {
@@ -274,7 +275,7 @@ fn disagreements(status: &Status) -> Vec<&str> {
     }
 }
 
-/// Why attempts are unsupported, each reason once; the table of a sweep tells that itself.
+/// Returns why attempts are unsupported, each reason once. A sweep table shows this itself.
 fn reasons(status: &Status) -> Vec<&str> {
     let Status::Judged { judgement, .. } = status else { return Vec::new() };
     if judgement.grid.is_some() {
@@ -296,16 +297,16 @@ mod tests {
     use crate::report::sample;
 
     #[test]
-    fn a_guest_does_not_command_the_terminal_or_a_ci_service() {
+    fn guest_text_does_not_control_the_terminal_or_a_ci_service() {
         let results = sample::results();
         let environments: Vec<Environment> =
             results.environments.iter().map(|label| label.environment.clone()).collect();
         let text = table(&environments, &results.results, None);
         let plain = anstream::adapter::strip_str(&text).to_string();
-        assert!(plain.contains("vm/killer") && plain.contains("owned"), "{plain}");
+        insta::assert_snapshot!("table", plain);
         assert!(!plain.contains(|c: char| c.is_control() && c != '\n'), "{plain:?}");
         assert!(!plain.lines().any(|line| line.trim_start().starts_with("::")) && !plain.contains("##["), "{plain}");
-        // All styles are our own: none is red in the guest's way, which has no style before it.
+        // All styles are the harness's own: the guest's "red" is not preceded by an escape sequence.
         assert!(!text.contains("\u{1b}[31mred"), "{text:?}");
     }
 }

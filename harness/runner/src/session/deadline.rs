@@ -1,28 +1,28 @@
-//! How long a guest may take for what.
+//! Deadlines of guests.
 
 use std::time::Duration;
 
 use crate::accel::Accel;
 
-/// How long a guest may take, on the machine it runs on.
+/// How long a guest may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
     /// From the start of the VM to the guest program's first record.
     pub boot: Duration,
-    /// From one scenario to the next, and to the end.
+    /// Between scenarios, and from the last one to the end.
     pub between: Duration,
-    /// By how much the scenarios' own deadlines are multiplied.
+    /// The factor for the scenarios' own deadlines.
     pub patience: u32,
 }
 
 impl Deadlines {
-    /// For VMs whose processor is provided this way.
+    /// Returns the deadlines of VMs with this accelerator.
     pub fn of(accel: Accel) -> Self {
         let patience = accel.patience();
         Self { boot: Duration::from_secs(30) * patience, between: Duration::from_secs(10) * patience, patience }
     }
 
-    /// For a scenario that asks for so many milliseconds.
+    /// Returns the time for a scenario with this deadline.
     pub fn scenario(&self, milliseconds: u64) -> Duration {
         Duration::from_millis(milliseconds).saturating_mul(self.patience)
     }

@@ -1,4 +1,4 @@
-//! Why a session came to nothing.
+//! Errors of sessions.
 
 use std::{io, path::PathBuf};
 
@@ -11,20 +11,20 @@ use crate::vm::VmError;
 /// Why a plan could not be carried out. No outcome follows from it.
 #[derive(Debug, Error)]
 pub enum SessionError {
-    /// A folder or file of the session.
-    #[error("cannot prepare a VM's folder {}", path.display())]
+    /// A folder or file of the session cannot be created.
+    #[error("cannot prepare the VM folder {}", path.display())]
     Prepare {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
     /// The VM could not be started.
     #[error(transparent)]
     Vm(#[from] VmError),
-    /// The guest came to no scenario at all.
+    /// The guest started no scenario.
     #[error(
-        "the guest started no scenario: {how}; `{} shell` boots such a VM for a look{}",
+        "the guest started no scenario: {how}; run `{} shell` to inspect such a VM{}",
         harness_program::NAME,
         excerpt(console)
     )]
@@ -34,18 +34,18 @@ pub enum SessionError {
         /// The last lines of the console.
         console: Vec<String>,
     },
-    /// The guest says that it must not go on.
+    /// The guest refuses to carry out the plan.
     #[error("the guest refuses the plan: {0}")]
     Refused(String),
-    /// The record is wrong outside of any scenario.
-    #[error("the guest's record cannot be trusted: {0}")]
+    /// The record is invalid outside of any scenario.
+    #[error("invalid guest record: {0}")]
     Untrusted(ProtocolViolation),
-    /// The plan is for another guest program.
-    #[error("the plan has format {0}, this program knows {FORMAT}")]
+    /// The plan is for another version of the guest program.
+    #[error("the plan has format {0}, but this program supports only format {FORMAT}")]
     Format(u32),
 }
 
-/// The end of a console, as it appears in a message.
+/// Formats the end of a console for a message.
 fn excerpt(console: &[String]) -> String {
     let last = &console[console.len().saturating_sub(20)..];
     let lines: String = last.iter().map(|line| format!("\n  | {line}")).collect();

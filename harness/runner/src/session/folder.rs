@@ -1,4 +1,4 @@
-//! Folders of sessions: found and removed by a later session if theirs was killed.
+//! Folders of sessions. A later session removes those whose process was killed.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -11,21 +11,21 @@ use thiserror::Error;
 
 use crate::vm;
 
-/// Held as long as the session lives; the kernel releases it when the process ends.
+/// The lock that a session holds; the kernel releases it when the process ends.
 const LOCK: &str = "lock";
 
-/// Held while a folder is made or removed, so that a half-made one is not taken for an abandoned one.
+/// The lock held while a folder is created or removed, so that a half-made folder is not taken for an abandoned one.
 const GATE: &str = ".gate";
 
 /// Why there is no folder for a session.
 #[derive(Debug, Error)]
-#[error("cannot use {} for running VMs", path.display())]
+#[error("cannot use the folder {} for VMs", path.display())]
 pub struct FolderError {
     path: PathBuf,
     source: io::Error,
 }
 
-/// A session's own folder, removed when dropped.
+/// A session's folder, removed when dropped.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -33,7 +33,7 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes a new folder below `runs`, and removes those there whose process is gone.
+    /// Creates a new folder below `runs`, and removes those whose process is gone.
     ///
     /// # Errors
     /// [`FolderError`] if `runs` cannot be written.
@@ -41,7 +41,7 @@ impl RunFolder {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = runs.join(name);
-        let failed = |source| FolderError { path: path.clone(), source };
+        let failed = |source| FolderError { path: runs.to_owned(), source };
         fs::create_dir_all(runs).map_err(failed)?;
         let gate = File::create(runs.join(GATE)).map_err(failed)?;
         gate.lock().map_err(failed)?;
@@ -52,19 +52,18 @@ impl RunFolder {
         Ok(Self { path, _lock: lock })
     }
 
-    /// Removes the folders below `runs` whose process is gone, with what their VMs left outside of them.
+    /// Removes the folders below `runs` whose process is gone, and what their VMs left elsewhere.
     ///
     /// # Errors
     /// [`FolderError`] if `runs` cannot be written.
     pub fn sweep(runs: &Path) -> Result<(), FolderError> {
-        let path = runs.join(GATE);
-        let gate = File::create(&path).and_then(|gate| gate.lock().map(|()| gate));
-        let _gate = gate.map_err(|source| FolderError { path, source })?;
+        let gate = File::create(runs.join(GATE)).and_then(|gate| gate.lock().map(|()| gate));
+        let _gate = gate.map_err(|source| FolderError { path: runs.to_owned(), source })?;
         sweep(runs);
         Ok(())
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -76,7 +75,7 @@ impl Drop for RunFolder {
     }
 }
 
-/// Removes the folders below `runs` that nobody holds.
+/// Removes the folders below `runs` that no process has locked.
 fn sweep(runs: &Path) {
     let Ok(entries) = fs::read_dir(runs) else { return };
     for folder in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
@@ -99,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_are_apart_and_gone_when_dropped() {
+    fn folders_are_distinct_and_removed_when_dropped() {
         let runs = tempfile::tempdir().unwrap();
         let (first, second) = (RunFolder::create(runs.path()).unwrap(), RunFolder::create(runs.path()).unwrap());
         assert_ne!(first.path(), second.path());
@@ -110,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_session_left_is_removed_and_a_living_one_stays() {
+    fn folders_of_killed_sessions_are_removed_and_those_of_running_ones_stay() {
         let runs = tempfile::tempdir().unwrap();
         let left = runs.path().join("12345-0");
         fs::create_dir_all(left.join("vm-1/root")).unwrap();
@@ -122,9 +121,9 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_cannot_be_written_is_named() {
+    fn a_folder_that_cannot_be_written_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let message = RunFolder::create(&file.path().join("runs")).unwrap_err().to_string();
-        assert!(message.contains(file.path().to_str().unwrap()), "{message}");
+        insta::assert_snapshot!(message.replace(file.path().to_str().unwrap(), "FILE"), @"cannot use the folder FILE/runs for VMs");
     }
 }

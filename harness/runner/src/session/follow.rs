@@ -1,4 +1,4 @@
-//! One VM, from its start to its end.
+//! Follows one VM from its start to its end.
 
 use std::time::{Duration, Instant};
 
@@ -17,44 +17,44 @@ use crate::{
     vm::{Phase, VmEnd, VmEvent},
 };
 
-/// How often the record is looked at when nothing else happens.
+/// How often the record is read when nothing else happens.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Events taken from the VM before the record is looked at again, so that a flood cannot hide it.
+/// How many events are taken from the VM before the record is read again, so that a flood of events cannot delay it.
 const EVENTS_AT_ONCE: usize = 500;
 
-/// How long a record may still be on its way from a guest that is gone.
+/// How long to wait for the rest of a record after the guest is gone.
 const RECORD_GRACE: Duration = Duration::from_millis(50);
 
-/// How a VM came to its end.
+/// How a VM ended.
 #[derive(Debug)]
 pub(super) enum Ending {
-    /// The guest did everything.
+    /// The guest completed the plan.
     Complete,
-    /// It says that it must not begin.
+    /// The guest refuses to begin.
     Refused(String),
-    /// It says, within a scenario, that it cannot go on.
+    /// The guest reports, within a scenario, that it cannot go on.
     GaveUp(String),
-    /// Its record contradicts the plan.
-    Lied(ProtocolViolation),
-    /// It died or hung.
+    /// The record contradicts the plan.
+    Violation(ProtocolViolation),
+    /// The guest died or hung.
     Dead { how: String, console: Vec<String>, by: Death },
 }
 
-/// Who ended a VM.
+/// What ended a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Death {
-    /// The guest: it panicked, left or hung.
+    /// The guest: it panicked, exited or hung.
     Guest,
-    /// As far as is known the host: QEMU, `vmtest` or the process that held them ended.
+    /// As far as known the host: QEMU, `vmtest` or the worker ended.
     Host,
 }
 
-/// Boots a guest and follows its record until there is nothing more to learn from it. The VM is gone afterwards.
+/// Boots a guest and follows its record until nothing more can follow. The VM is gone when this returns.
 pub(super) fn follow(
     machine: &dyn Machine,
     guest: &GuestFolder,
-    account: &mut RecordChecker<'_>,
+    checker: &mut RecordChecker<'_>,
     deadlines: Deadlines,
     watch: &mut dyn FnMut(Notice<'_>),
 ) -> Result<(Ending, VmTimes), SessionError> {
@@ -63,7 +63,7 @@ pub(super) fn follow(
     let vm = machine.boot(guest)?;
     let clock = Clock { started, due: started + deadlines.boot, allowed: deadlines.boot };
     let mut watcher =
-        Watcher { vm, account, deadlines, watch, clock, console: ConsoleTail::default(), times: VmTimes::default() };
+        Watcher { vm, checker, deadlines, watch, clock, console: ConsoleTail::default(), times: VmTimes::default() };
     let ending = loop {
         let end = watcher.listen(TICK);
         if end.is_some() {
@@ -85,7 +85,7 @@ pub(super) fn follow(
     Ok((ending, watcher.times))
 }
 
-/// Which deadline runs.
+/// The current deadline.
 struct Clock {
     started: Instant,
     due: Instant,
@@ -94,7 +94,7 @@ struct Clock {
 
 struct Watcher<'a, 'p> {
     vm: Box<dyn Running>,
-    account: &'a mut RecordChecker<'p>,
+    checker: &'a mut RecordChecker<'p>,
     deadlines: Deadlines,
     watch: &'a mut dyn FnMut(Notice<'_>),
     clock: Clock,
@@ -103,7 +103,7 @@ struct Watcher<'a, 'p> {
 }
 
 impl Watcher<'_, '_> {
-    /// Takes what the VM tells, waiting for the first of it; returns its end, if that is among it.
+    /// Takes the VM's events, waiting for the first one; returns the VM's end, if it is among them.
     fn listen(&mut self, wait: Duration) -> Option<VmEnd> {
         let mut wait = wait;
         for _ in 0..EVENTS_AT_ONCE {
@@ -121,7 +121,7 @@ impl Watcher<'_, '_> {
         None
     }
 
-    /// Takes everything the record has, until it ends the VM.
+    /// Reads the record until nothing is left or the VM has to end.
     fn read_all(&mut self, mut read: impl FnMut() -> (Vec<Event>, Result<(), Damage>)) -> Option<Ending> {
         loop {
             let (events, damage) = read();
@@ -132,7 +132,7 @@ impl Watcher<'_, '_> {
                 }
             }
             match damage {
-                Err(damage) => return Some(Ending::Lied(damage.into())),
+                Err(damage) => return Some(Ending::Violation(damage.into())),
                 Ok(()) if nothing => return None,
                 Ok(()) => {}
             }
@@ -140,8 +140,8 @@ impl Watcher<'_, '_> {
     }
 
     fn take(&mut self, event: Event) -> Option<Ending> {
-        match self.account.apply(event) {
-            Err(lie) => return Some(Ending::Lied(lie)),
+        match self.checker.apply(event) {
+            Err(violation) => return Some(Ending::Violation(violation)),
             Ok(Step::Complete) => return Some(Ending::Complete),
             Ok(Step::Refused(message)) => return Some(Ending::Refused(message)),
             Ok(Step::GaveUp(message)) => return Some(Ending::GaveUp(message)),
@@ -168,7 +168,7 @@ impl Watcher<'_, '_> {
     fn allow(&mut self, time: Duration) {
         let now = Instant::now();
         self.clock.allowed = time;
-        // A deadline too far for the clock is a day.
+        // A deadline beyond the clock's range becomes a day.
         self.clock.due = now.checked_add(time).unwrap_or(now + Duration::from_secs(86400));
     }
 
@@ -176,20 +176,23 @@ impl Watcher<'_, '_> {
         let panicked = self.console.contains("Kernel panic");
         let (how, by) = match end {
             VmEnd::QemuGone | VmEnd::Failed(_) if panicked => ("the kernel panicked".to_owned(), Death::Guest),
-            VmEnd::CommandEnded => ("the guest program ended before it was done".to_owned(), Death::Guest),
+            VmEnd::CommandEnded => ("the guest program exited before the plan was done".to_owned(), Death::Guest),
             other => (other.to_string(), Death::Host),
         };
         let complaints = self.vm.complaints();
-        let how = if complaints.is_empty() { how } else { format!("{how}; QEMU says: {complaints}") };
+        let how = if complaints.is_empty() { how } else { format!("{how}; QEMU printed: {complaints}") };
         Ending::Dead { how, console: self.console.lines(), by }
     }
 
     fn hung(&self) -> Ending {
-        let what =
-            if self.times.hello.is_none() { "the guest program did not start" } else { "nothing came to an end" };
-        let how = format!("{what} within {:.1} s", self.clock.allowed.as_secs_f64());
+        let what = if self.times.hello.is_none() {
+            "the guest program did not start within"
+        } else {
+            "the guest exceeded its deadline of"
+        };
+        let how = format!("{what} {:.1} s", self.clock.allowed.as_secs_f64());
         let complaints = self.vm.complaints();
-        let how = if complaints.is_empty() { how } else { format!("{how}; QEMU says: {complaints}") };
+        let how = if complaints.is_empty() { how } else { format!("{how}; QEMU printed: {complaints}") };
         Ending::Dead { how, console: self.console.lines(), by: Death::Guest }
     }
 }

@@ -1,4 +1,5 @@
-//! The machine we are on, in place of a VM: the guest program is started as a process, and leaves our namespaces by itself.
+//! Host mode: this machine in place of a VM. The guest program is started as a process, and enters its own namespaces
+//! itself.
 
 use std::{
     fs::{self, File},
@@ -15,16 +16,16 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::machine::{FillShare, GuestFolder, Machine, Running};
 use crate::vm::{TimedEvent, VmEnd, VmError, VmEvent};
 
-/// How often it is looked whether the program has ended.
+/// How often to check whether the program has ended.
 const TICK: Duration = Duration::from_millis(5);
 
-/// How long a program may take to end by itself.
-const FAREWELL: Duration = Duration::from_millis(500);
+/// How long to wait for a program to end by itself.
+const EXIT_GRACE: Duration = Duration::from_millis(500);
 
-/// So much of what the program complains of is told, in bytes.
+/// How many bytes of the program's output are shown.
 const LONGEST: u64 = 16 * 1024;
 
-/// Starts the guest program where we are. It must be run as root.
+/// Starts the guest program on this machine. Requires root.
 pub struct HostMachine<'a> {
     /// The guest program.
     pub program: PathBuf,
@@ -36,27 +37,27 @@ impl Machine for HostMachine<'_> {
     fn boot(&self, guest: &GuestFolder) -> Result<Box<dyn Running>, VmError> {
         let failed = |source| VmError::Prepare { path: guest.own(), source };
         (self.fill_share)(&guest.share()).map_err(failed)?;
-        let said = guest.own().join("said");
-        let file = File::create(&said).map_err(failed)?;
-        // Not by xshell: it is limited in time, and is killed with its process group.
+        let output = guest.own().join("output");
+        let file = File::create(&output).map_err(failed)?;
+        // Not xshell: the process has a deadline, and is killed with its process group.
         let mut command = Command::new(&self.program);
         command.arg("live").arg(guest.share()).env_clear().stdin(Stdio::null());
         command.stdout(file.try_clone().map_err(failed)?).stderr(file);
         let child = command.process_group(0).spawn().map_err(VmError::Spawn)?;
-        Ok(Box::new(Process { child, said, started: Instant::now(), is_over: false }))
+        Ok(Box::new(Process { child, output, started: Instant::now(), is_over: false }))
     }
 }
 
-/// A guest program that runs beside us, with all it started in one process group.
+/// A guest program that runs beside this process, in one process group with everything it started.
 struct Process {
     child: Child,
-    said: PathBuf,
+    output: PathBuf,
     started: Instant,
     is_over: bool,
 }
 
 impl Process {
-    /// How it ended and what it said last, once it has ended; asked again, nothing more.
+    /// Returns how it ended and its last output, once it has ended; afterwards `None`.
     fn end(&mut self) -> Option<VmEnd> {
         let status = if self.is_over { None } else { self.child.try_wait().ok().flatten() }?;
         self.is_over = true;
@@ -83,18 +84,18 @@ impl Running for Process {
     }
 
     fn complaints(&self) -> String {
-        tail(&self.said).unwrap_or_default()
+        tail(&self.output).unwrap_or_default()
     }
 
     fn stop(&mut self) {
-        // One that is done has yet to remove its cgroup.
-        if self.next_event(FAREWELL).is_some() {
+        // A finished program still has to remove its cgroup.
+        if self.next_event(EXIT_GRACE).is_some() {
             return;
         }
         if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
             && !self.is_over
         {
-            // What the program started in its pid namespace goes with the first process of that.
+            // Processes in its PID namespace end with the first process of that namespace.
             let _ = kill_process_group(group, Signal::KILL);
         }
         let _ = self.child.wait();
@@ -108,7 +109,7 @@ impl Drop for Process {
     }
 }
 
-/// The end of a file, as far as it is text.
+/// Returns the end of a file, without control characters.
 fn tail(path: &std::path::Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let length = fs::metadata(path)?.len();
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_told_where_to_work_and_its_end_is_seen_once() {
+    fn the_program_gets_its_folder_and_its_end_is_reported_once() {
         let (folder, mut running) = started(r#"test "$1" = live && test -f "$2/plan.json" && test -z "$HOME""#);
         let event = running.next_event(Duration::from_secs(20)).unwrap();
         assert_eq!(event.event, VmEvent::Ended(VmEnd::CommandEnded), "{}", running.complaints());
@@ -147,16 +148,19 @@ mod tests {
     }
 
     #[test]
-    fn what_it_complains_of_is_told_with_a_bad_end() {
+    fn a_failure_includes_the_programs_output() {
         let (_folder, mut running) = started("echo no root >&2; exit 3");
         match running.next_event(Duration::from_secs(20)).unwrap().event {
-            VmEvent::Ended(VmEnd::Failed(why)) => assert!(why.contains("no root") && why.contains('3'), "{why}"),
+            VmEvent::Ended(VmEnd::Failed(why)) => insta::assert_snapshot!(why, @"
+            the guest program ended with exit status: 3
+            no root
+            "),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn one_that_hangs_is_stopped_with_all_it_started() {
+    fn a_hanging_program_is_stopped_with_its_children() {
         let (folder, mut running) = started(r#"(sleep 60; touch "$2/late") & echo $! > "$2/pid"; sleep 60"#);
         let pid = folder.path().join("run/share/pid");
         let by = Instant::now() + Duration::from_secs(20);

@@ -1,4 +1,4 @@
-//! What boots a guest: QEMU, or in tests anything that writes a record.
+//! Machines that boot guests: QEMU, or in tests anything that writes a record.
 
 use std::{
     fs, io,
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{error::SessionError, record::RecordFile};
 use crate::vm::{SHARE_IN_GUEST, TimedEvent, Vm, VmError, VmSpec};
 
-/// The VM's own files, not seen by the guest.
+/// The VM's own files, which the guest does not see.
 pub(super) const OWN: &str = "own";
 const SHARE: &str = "share";
 const ROOT: &str = "root";
@@ -24,7 +24,7 @@ pub struct GuestFolder {
 }
 
 impl GuestFolder {
-    /// Makes it, with the plan in the shared folder.
+    /// Creates the folder, with the plan in the shared folder.
     pub(super) fn create(path: &Path, plan: &Plan) -> Result<Self, SessionError> {
         let folder = Self { path: path.to_owned() };
         let plan = serde_json::to_vec(plan).map_err(io::Error::from);
@@ -38,42 +38,42 @@ impl GuestFolder {
         RecordFile::of(&self.share())
     }
 
-    /// What the guest sees, with the plan in it; the record is expected there.
+    /// Returns the folder that the guest sees: it contains the plan, and the guest writes its record there.
     pub fn share(&self) -> PathBuf {
         self.path.join(SHARE)
     }
 
-    /// What it does not see.
+    /// Returns the folder that the guest does not see.
     pub fn own(&self) -> PathBuf {
         self.path.join(OWN)
     }
 
-    /// Where its root goes.
+    /// Returns the path of the guest's root.
     pub fn root(&self) -> PathBuf {
         self.path.join(ROOT)
     }
 }
 
-/// Something that boots guests.
+/// A machine that boots guests.
 pub trait Machine {
     /// Starts a guest that carries out the plan in the folder's share.
     ///
     /// # Errors
-    /// [`VmError`] if it cannot be started; that it does not boot is told by its events.
+    /// [`VmError`] if it cannot be started. A failure to boot is reported as an event.
     fn boot(&self, guest: &GuestFolder) -> Result<Box<dyn Running>, VmError>;
 }
 
-/// A guest that was started.
+/// A started guest.
 pub trait Running {
-    /// The next event within `wait`.
+    /// Returns the next event, waiting at most `wait`.
     fn next_event(&mut self, wait: Duration) -> Option<TimedEvent>;
-    /// What the machine itself complains about.
+    /// Returns error messages of the machine itself.
     fn complaints(&self) -> String;
-    /// The most memory it had resident until now, in KiB, if it can be measured.
+    /// Returns its peak resident memory so far, in KiB, if it can be measured.
     fn peak_kib(&self) -> Option<u64> {
         None
     }
-    /// Ends it; nothing of it runs when this returns.
+    /// Stops it; none of its processes runs when this returns.
     fn stop(&mut self);
 }
 
@@ -95,27 +95,27 @@ impl Running for Vm {
     }
 }
 
-/// Makes a private root at a path that does not exist yet.
+/// Creates a private root at a path that does not exist yet.
 pub type MakeRoot<'a> = dyn Fn(&Path) -> io::Result<()> + 'a;
 
-/// Fills a guest's share with what its plan refers to.
+/// Fills a guest's shared folder with what its plan refers to.
 pub type FillShare<'a> = dyn Fn(&Path) -> io::Result<()> + 'a;
 
-/// What a guest program is told of the machine it is on.
+/// The kind of machine that a guest program runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MachineKind {
-    /// It is the guest's own.
+    /// The guest's own machine.
     Own,
-    /// Others live on it: the guest leaves the machine's namespaces first, and refuses what would reach beyond its own
-    /// ([`harness_protocol::plan::CleanScope`]).
+    /// A machine that others use: the guest leaves the machine's namespaces first, and refuses attempts with effects
+    /// beyond its own ([`harness_protocol::plan::GlobalEffect`]).
     Shared,
-    /// As [`Self::Shared`], and it is the machine we are on.
+    /// As [`Self::Shared`], and it is this machine (host mode).
     Here,
 }
 
 impl MachineKind {
-    /// The words that start the guest program on this folder.
+    /// Returns the command that starts the guest program with this folder.
     fn command(self, program: &str, folder: &str) -> String {
         match self {
             Self::Own => format!("{program} {folder}"),
@@ -126,15 +126,15 @@ impl MachineKind {
 
 /// A machine that boots guests in QEMU.
 pub struct QemuMachine<'a> {
-    /// What every VM is made of; its `root`, `share` and `command` are set for each.
+    /// The specification of every VM; `root`, `share` and `command` are set for each.
     pub spec: VmSpec,
-    /// Makes each guest's root, with the guest program in it.
+    /// Creates each guest's root, with the guest program in it.
     pub make_root: &'a MakeRoot<'a>,
-    /// The words that start the guest program there.
+    /// The command that starts the guest program there.
     pub program: String,
-    /// What the guest program is told of the VM.
+    /// The kind of machine that the guest program is started for.
     pub machine_kind: MachineKind,
-    /// Fills each guest's share.
+    /// Fills each guest's shared folder.
     pub fill_share: &'a FillShare<'a>,
 }
 

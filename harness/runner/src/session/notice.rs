@@ -1,25 +1,25 @@
-//! What a session tells while it runs, and what its VMs took.
+//! Notices of a session's progress, and the times of its VMs.
 
 use std::time::Duration;
 
 use harness_protocol::{name::ScenarioName, outcome::ScenarioOutcome};
 
-/// How far a session is, for whoever watches.
+/// A notice of a session's progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice<'a> {
-    /// A VM is being started, the first one or a further one.
+    /// A VM is being started.
     Booting {
-        /// Counts from 1.
+        /// The VM's number, from 1.
         vm: u32,
     },
-    /// A VM died before its guest began, for no reason the guest gave; another one is booted.
-    Stillborn {
+    /// The host lost a VM before its guest started; another one is booted.
+    LostEarly {
         /// What happened.
         how: &'a str,
     },
     /// The guest program runs.
     Booted {
-        /// Since the VM was started.
+        /// The time since the VM was started.
         after: Duration,
     },
     /// The guest is about to start a scenario.
@@ -28,19 +28,19 @@ pub enum Notice<'a> {
     Ended(&'a ScenarioOutcome),
 }
 
-/// When a VM reached what, since it was started, and what memory it took; what was not reached is `None`.
+/// When a VM reached each stage, since it was started, and its peak memory; `None` for a stage that it did not reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VmTimes {
-    /// The agent in the guest answered `vmtest`.
+    /// The guest agent answered `vmtest`.
     pub agent: Option<Duration>,
     /// The shared folders were mounted.
     pub mounted: Option<Duration>,
     /// The guest program's first record was read.
     pub hello: Option<Duration>,
-    /// The first scenario was announced.
+    /// The guest announced the first scenario.
     pub first_scenario: Option<Duration>,
     /// The VM was gone.
     pub end: Duration,
-    /// The most memory its QEMU had resident, in KiB; `None` if that could not be read.
+    /// The peak resident memory of its QEMU, in KiB; `None` if it could not be read.
     pub peak_kib: Option<u64>,
 }

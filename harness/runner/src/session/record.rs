@@ -1,7 +1,7 @@
-//! The guest's record, read while it grows.
+//! Reads the guest's record while it grows.
 //!
-//! The file lies in a folder the guest may write to as it likes, so links are not followed, nothing but a plain file is
-//! read, and it is opened by name only once: a guest cannot show us a file of the host as its record.
+//! The guest may write anything into the folder of this file. Therefore links are not followed, only a regular file is
+//! read, and it is opened by name only once: a guest cannot present a file of the host as its record.
 
 use std::{
     fs::File,
@@ -19,37 +19,37 @@ use thiserror::Error;
 /// Bytes read at a time.
 const CHUNK: usize = 256 * 1024;
 
-/// What can be wrong with a record as such.
+/// Why a record is malformed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Damage {
-    /// Not the JSON of a record.
-    #[error("line {line} is no record: {reason}; it begins {beginning:?}")]
+    /// A line is not the JSON of a record.
+    #[error("line {line} is not a record: {reason}; it begins with {beginning:?}")]
     Unreadable {
-        /// Counts from 1.
+        /// The line's number, from 1.
         line: u64,
-        /// What is wrong.
+        /// The error.
         reason: String,
         /// The line's first characters.
         beginning: String,
     },
-    /// A line that goes on and on.
+    /// A line is too long.
     #[error("line {line} is longer than {LONGEST_LINE} bytes")]
     TooLong {
-        /// Counts from 1.
+        /// The line's number, from 1.
         line: u64,
     },
-    /// A record is missing or there twice.
-    #[error("line {line} has number {found} where {expected} should follow")]
+    /// A record is missing or duplicated.
+    #[error("line {line} has sequence number {found} instead of {expected}")]
     OutOfSequence {
-        /// Counts from 1.
+        /// The line's number, from 1.
         line: u64,
-        /// The number that should stand there.
+        /// The expected sequence number.
         expected: u64,
-        /// The number that stands there.
+        /// The actual sequence number.
         found: u64,
     },
-    /// The host cannot read it.
-    #[error("it cannot be read: {0}")]
+    /// The host cannot read the record.
+    #[error("the record file cannot be read: {0}")]
     Io(String),
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    /// Takes the next bytes. The records before a damage are returned with it.
+    /// Takes the next bytes. If the record is damaged, the events before the damage are still returned.
     pub(super) fn push(&mut self, mut bytes: &[u8]) -> (Vec<Event>, Result<(), Damage>) {
         let mut events = Vec::new();
         while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
@@ -108,13 +108,13 @@ pub(super) struct RecordFile {
 }
 
 impl RecordFile {
-    /// The record that a guest may begin in this shared folder.
+    /// Refers to the record that a guest may create in this shared folder.
     pub(super) fn of(share: &Path) -> Self {
         let buffer = vec![0; CHUNK];
         Self { path: share.join(RECORD_FILE), file: None, decoder: Decoder::default(), buffer }
     }
 
-    /// What was added since the last call, up to a limit; nothing at all means that nothing was.
+    /// Reads what was added since the last call, up to a limit; returns no events if nothing was added.
     pub(super) fn read(&mut self) -> (Vec<Event>, Result<(), Damage>) {
         match self.read_bytes() {
             Ok(count) => self.decoder.push(&self.buffer[..count]),
@@ -134,7 +134,7 @@ impl RecordFile {
     }
 }
 
-/// Opens a plain file, if there is anything yet.
+/// Opens a regular file; `None` if it does not exist yet.
 fn open(path: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match openat(CWD, path, flags, Mode::empty()) {
@@ -143,7 +143,7 @@ fn open(path: &Path) -> io::Result<Option<File>> {
         Err(Errno::LOOP) => return Err(io::Error::other("it is a link")),
         Err(error) => return Err(error.into()),
     };
-    if file.metadata()?.is_file() { Ok(Some(file)) } else { Err(io::Error::other("it is not a plain file")) }
+    if file.metadata()?.is_file() { Ok(Some(file)) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 #[cfg(test)]
@@ -165,13 +165,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_not_believed_yet() {
+    fn an_unfinished_line_is_not_an_event_yet() {
         let (events, result) = Decoder::default().push(line(0).trim_end().as_bytes());
         assert_eq!((events, result), (vec![], Ok(())));
     }
 
     #[test]
-    fn gaps_and_repetitions_are_damage_and_what_stood_before_is_kept() {
+    fn gaps_and_repetitions_are_damage_and_earlier_events_are_kept() {
         for (second, found) in [(line(2), 2), (line(0), 0)] {
             let (events, result) = Decoder::default().push((line(0) + &second).as_bytes());
             assert_eq!(events.len(), 1);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_goes_on_and_on_is_damage_before_it_ends() {
+    fn a_too_long_line_is_damage_before_it_ends() {
         let mut decoder = Decoder::default();
         let long = vec![b'x'; LONGEST_LINE - 1];
         assert_eq!(decoder.push(&long).1, Ok(()));
@@ -201,13 +201,13 @@ mod tests {
 
     fn begun(share: &Path) -> (RecordFile, File) {
         let mut record = RecordFile::of(share);
-        assert_eq!(record.read(), (vec![], Ok(())), "a record that is not begun is empty");
+        assert_eq!(record.read(), (vec![], Ok(())), "a record that does not exist yet is empty");
         let guest = File::options().append(true).create_new(true).open(share.join(RECORD_FILE)).unwrap();
         (record, guest)
     }
 
     #[test]
-    fn what_is_appended_is_read_once() {
+    fn appended_records_are_read_once() {
         let share = tempfile::tempdir().unwrap();
         let (mut record, mut guest) = begun(share.path());
         guest.write_all(line(0).as_bytes()).unwrap();
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_the_records_place_is_not_followed() {
+    fn a_link_instead_of_the_record_is_not_followed() {
         let share = tempfile::tempdir().unwrap();
         let secret = share.path().join("secret");
         std::fs::write(&secret, line(0)).unwrap();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_was_begun_cannot_be_replaced() {
+    fn an_opened_record_cannot_be_replaced() {
         let share = tempfile::tempdir().unwrap();
         let (mut record, mut guest) = begun(share.path());
         guest.write_all(line(0).as_bytes()).unwrap();
@@ -238,11 +238,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_plain_file_is_damage_and_does_not_block() {
+    fn a_fifo_is_damage_and_does_not_block() {
         let share = tempfile::tempdir().unwrap();
         let path = share.path().join(RECORD_FILE);
         rustix::fs::mknodat(CWD, &path, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
-        let damage = Damage::Io("it is not a plain file".to_owned());
+        let damage = Damage::Io("it is not a regular file".to_owned());
         assert_eq!(RecordFile::of(share.path()).read(), (vec![], Err(damage)));
     }
 }

@@ -1,4 +1,4 @@
-//! What a guest has told, held against the plan: each scenario's outcome, or the lie.
+//! Validates the guest's records against the plan, and assembles each scenario's outcome.
 
 use harness_protocol::{
     name::{ContainerName, ScenarioName},
@@ -9,68 +9,68 @@ use thiserror::Error;
 
 use super::record::Damage;
 
-/// What a guest cannot have done, given the plan.
+/// A violation of the protocol: records that do not fit the plan.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ProtocolViolation {
-    /// The record is damaged.
+    /// The record is malformed.
     #[error("{0}")]
     Damaged(#[from] Damage),
-    /// It did not introduce itself first, or did so again.
-    #[error("a `{found}` record where {expected} should follow")]
+    /// A record is out of order.
+    #[error("unexpected `{found}` record; expected {expected}")]
     Order {
-        /// What could follow.
+        /// The expected record.
         expected: String,
-        /// What follows.
+        /// The kind of the actual record.
         found: &'static str,
     },
-    /// It is another program, or runs on another kernel.
-    #[error("the guest program {what} is {found}, not {expected}")]
+    /// The guest is another program, or runs on another kernel.
+    #[error("the guest program's {what} is {found}, not {expected}")]
     Stranger {
-        /// What about it.
+        /// What differs.
         what: &'static str,
-        /// What was asked for.
+        /// The expected value.
         expected: String,
-        /// What it is.
+        /// The actual value.
         found: String,
     },
-    /// A scenario ended before everything in it was attempted.
-    #[error("the scenario ended after {answered} of {attempts} attempts without a reason")]
+    /// A scenario ended before all attempts were made.
+    #[error("the scenario ended after {answered} of {attempts} attempts without a fault")]
     Unfinished {
-        /// Attempts answered.
+        /// The number of answered attempts.
         answered: usize,
-        /// Attempts in the plan.
+        /// The number of attempts in the plan.
         attempts: usize,
     },
-    /// It counted its scenarios wrong.
-    #[error("the guest counts {found} scenarios where {expected} were asked for")]
+    /// The guest reports a wrong number of scenarios.
+    #[error("the guest reports {found} scenarios, but the plan has {expected}")]
     Count {
-        /// Scenarios in the plan.
+        /// The number of scenarios in the plan.
         expected: usize,
-        /// What it says.
+        /// The number that the guest reports.
         found: u32,
     },
 }
 
-/// What a record changed.
+/// The effect of a record.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// The guest introduced itself.
     Hello,
     /// A scenario was announced.
     Started { name: ScenarioName, deadline_ms: u64 },
-    /// Something within a scenario.
+    /// A record within a scenario.
     Within,
-    /// A scenario has its outcome.
+    /// A scenario is complete.
     Ended(ScenarioOutcome),
-    /// The guest must not begin.
+    /// The guest refuses to begin.
     Refused(String),
-    /// The guest cannot go on with the scenario that runs, nor with any other.
+    /// The guest cannot continue with the running scenario, nor with any other.
     GaveUp(String),
-    /// Everything is done.
+    /// The plan is complete.
     Complete,
 }
 
-/// A plan being carried out in one VM.
+/// Checks the records of a plan that one VM carries out.
 #[derive(Debug)]
 pub(super) struct RecordChecker<'a> {
     plan: &'a Plan,
@@ -80,17 +80,17 @@ pub(super) struct RecordChecker<'a> {
 
 #[derive(Debug)]
 enum State {
-    /// Nothing was told yet.
+    /// Before the first record.
     Silent,
     /// Between scenarios.
     Idle,
-    /// In the scenario that follows those with an outcome.
+    /// In the scenario after those with an outcome.
     Running(Progress),
     /// After the last record.
     Complete,
 }
 
-/// What is told of the scenario that runs.
+/// The records of the running scenario.
 #[derive(Debug, Default)]
 struct Progress {
     containers: Vec<ContainerFact>,
@@ -103,27 +103,27 @@ impl<'a> RecordChecker<'a> {
         Self { plan, outcomes: Vec::new(), state: State::Silent }
     }
 
-    /// Whether any scenario has its outcome.
+    /// Returns whether any scenario has an outcome.
     pub(super) fn has_outcomes(&self) -> bool {
         !self.outcomes.is_empty()
     }
 
-    /// Whether any scenario was announced.
+    /// Returns whether any scenario was announced.
     pub(super) fn has_begun(&self) -> bool {
         self.has_outcomes() || matches!(self.state, State::Running(_))
     }
 
-    /// The outcomes, in the order of the plan.
+    /// Returns the outcomes, in the order of the plan.
     pub(super) fn into_outcomes(self) -> Vec<ScenarioOutcome> {
         self.outcomes
     }
 
-    /// Charges a crash to the scenario that runs, if one does.
+    /// Charges a crash to the running scenario, if there is one.
     pub(super) fn crash(&mut self, how: String, console: Vec<String>) -> Option<ScenarioOutcome> {
         self.charge(ScenarioEnd::Crashed { how, console })
     }
 
-    /// Charges a fault to the scenario that runs, if one does.
+    /// Charges a fault to the running scenario, if there is one.
     pub(super) fn fault(&mut self, message: String) -> Option<ScenarioOutcome> {
         self.charge(ScenarioEnd::Fault { message })
     }
@@ -131,7 +131,7 @@ impl<'a> RecordChecker<'a> {
     fn charge(&mut self, end: ScenarioEnd) -> Option<ScenarioOutcome> {
         let scenario = self.current()?.name.clone();
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Running(progress) => Some(self.seal(scenario, progress, end)),
+            State::Running(progress) => Some(self.complete(scenario, progress, end)),
             other => {
                 self.state = other;
                 None
@@ -139,14 +139,14 @@ impl<'a> RecordChecker<'a> {
         }
     }
 
-    fn seal(&mut self, scenario: ScenarioName, progress: Progress, end: ScenarioEnd) -> ScenarioOutcome {
+    fn complete(&mut self, scenario: ScenarioName, progress: Progress, end: ScenarioEnd) -> ScenarioOutcome {
         let Progress { containers, attempts, units } = progress;
         let outcome = ScenarioOutcome { scenario, containers, attempts, units, end };
         self.outcomes.push(outcome.clone());
         outcome
     }
 
-    /// The scenario that runs or comes next.
+    /// Returns the running or next scenario.
     fn current(&self) -> Option<&'a Scenario> {
         self.plan.scenarios.get(self.outcomes.len())
     }
@@ -174,23 +174,23 @@ impl<'a> RecordChecker<'a> {
     fn out_of_order(&self, event: &Event) -> ProtocolViolation {
         let next = || self.current().map_or("the end".to_owned(), |next| format!("the start of `{}`", next.name));
         let expected = match &self.state {
-            State::Silent => "the guest's introduction".to_owned(),
+            State::Silent => "a `hello` record".to_owned(),
             State::Idle => next(),
             State::Running(progress) => {
                 self.current().map(|scenario| expectation(scenario, progress)).unwrap_or_default()
             }
-            State::Complete => "nothing".to_owned(),
+            State::Complete => "no further record".to_owned(),
         };
         ProtocolViolation::Order { expected, found: kind(event) }
     }
 
     fn hello(&mut self, format: u32, release: &str) -> Result<Step, ProtocolViolation> {
-        let stranger = |what, expected: &str, found: &str| {
+        let mismatch = |what, expected: &str, found: &str| {
             Err(ProtocolViolation::Stranger { what, expected: expected.to_owned(), found: found.to_owned() })
         };
         match &self.plan.kernel.release {
-            _ if format != FORMAT => stranger("format", &FORMAT.to_string(), &format.to_string()),
-            Some(expected) if expected != release => stranger("kernel", expected, release),
+            _ if format != FORMAT => mismatch("format", &FORMAT.to_string(), &format.to_string()),
+            Some(expected) if expected != release => mismatch("kernel", expected, release),
             _ => Ok(Step::Hello),
         }
     }
@@ -261,7 +261,7 @@ impl<'a> RecordChecker<'a> {
         let end = match fault {
             Some(message) => ScenarioEnd::Fault { message },
             None if !leftovers.is_empty() => {
-                ScenarioEnd::Fault { message: format!("it left behind: {}", leftovers.join(", ")) }
+                ScenarioEnd::Fault { message: format!("not cleaned up: {}", leftovers.join(", ")) }
             }
             None if answered < attempts => {
                 self.state = State::Running(progress);
@@ -269,7 +269,7 @@ impl<'a> RecordChecker<'a> {
             }
             None => ScenarioEnd::Finished { micros },
         };
-        Ok(Step::Ended(self.seal(scenario.name.clone(), progress, end)))
+        Ok(Step::Ended(self.complete(scenario.name.clone(), progress, end)))
     }
 }
 
@@ -302,18 +302,18 @@ fn expectation(scenario: &Scenario, progress: &Progress) -> String {
 }
 
 impl Progress {
-    /// The container that has to be told next, if it is a container's turn.
+    /// Returns the container whose record must come next, if it is a container's turn.
     ///
-    /// A case's containers are told before its first attempt.
+    /// A case's containers come before its first attempt.
     fn next_container<'s>(&self, scenario: &'s Scenario) -> Option<(u32, &'s ContainerName)> {
         let (case, attempt) = self.position(scenario)?;
         let before: usize = scenario.cases[..case].iter().map(|case| case.containers.len()).sum();
-        let told = self.containers.len().checked_sub(before)?;
-        let container = scenario.cases[case].containers.get(told).filter(|_| attempt == 0)?;
+        let recorded = self.containers.len().checked_sub(before)?;
+        let container = scenario.cases[case].containers.get(recorded).filter(|_| attempt == 0)?;
         Some((u32::try_from(case).ok()?, &container.name))
     }
 
-    /// The attempt that has to be told next, if it is an attempt's turn.
+    /// Returns the attempt whose record must come next, if it is an attempt's turn.
     fn next_attempt(&self, scenario: &Scenario) -> Option<(u32, u32)> {
         if self.next_container(scenario).is_some() {
             return None;
@@ -322,7 +322,7 @@ impl Progress {
         Some((u32::try_from(case).ok()?, u32::try_from(attempt).ok()?))
     }
 
-    /// Whether an attempt of the last case that was told of failed although a control succeeded, and nobody said why.
+    /// Returns whether an attempt of the latest case was denied and has no cause yet.
     fn awaits_cause(&self, case: u32, attempt: u32) -> bool {
         let is_last = self.attempts.last().is_some_and(|last| last.case == case);
         let explicable = |fact: &AttemptFact| {
@@ -332,9 +332,10 @@ impl Progress {
         is_last && self.attempts.iter().rev().take_while(|fact| fact.case == case).any(explicable)
     }
 
-    /// Whether a container is a unit whose end can be told: all attempts of its case are, and it was not told yet.
+    /// Returns whether a container is a unit whose final record may come now: all attempts of its case were made, and
+    /// it was not recorded yet.
     fn awaits_unit(&self, scenario: &Scenario, unit: &UnitFact) -> bool {
-        let is_same = |told: &UnitFact| (told.case, &told.container) == (unit.case, &unit.container);
+        let is_same = |other: &UnitFact| (other.case, &other.container) == (unit.case, &unit.container);
         let case = scenario.cases.get(unit.case as usize);
         let planned = case.and_then(|case| case.containers.iter().find(|plan| plan.name == unit.container));
         let is_last = self.attempts.last().is_some_and(|last| last.case == unit.case);
@@ -349,7 +350,7 @@ impl Progress {
         }
     }
 
-    /// Case and index in it of the first attempt that has no answer.
+    /// Returns the case and the index of the first attempt without an answer.
     fn position(&self, scenario: &Scenario) -> Option<(usize, usize)> {
         let mut answered = self.attempts.len();
         scenario.cases.iter().enumerate().find_map(|(case, contents)| {

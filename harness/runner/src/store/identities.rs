@@ -1,4 +1,4 @@
-//! Who answered what a store holds.
+//! Records of the identities that the outcomes in a store belong to.
 
 use std::{
     fs, io,
@@ -14,14 +14,14 @@ use crate::{
     identity::{Identity, IdentityRecord},
 };
 
-/// The folder of a store that holds them.
+/// The folder of a store that holds identity records.
 pub(super) const FOLDER: &str = "testbeds";
 
-/// The largest one that is read, in bytes; a vocabulary takes some ten thousands.
+/// The largest record that is read, in bytes; a vocabulary takes some ten thousand.
 const LARGEST: u64 = 4 << 20;
 
 impl Store {
-    /// Writes down who answers from now on, beside the names of objects that were written down before.
+    /// Stores an identity; the names of objects recorded before are kept.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be written.
@@ -29,7 +29,7 @@ impl Store {
         self.remember_record(identity.record(now()))
     }
 
-    /// Keeps a record, with the names of objects of the one that is there.
+    /// Stores a record, adding the names of objects from the existing one.
     pub(super) fn remember_record(&self, record: IdentityRecord) -> Result<(), StoreError> {
         let path = self.root.join(FOLDER).join(file_name(&record));
         let before = read(&path).ok().map(|old| old.objects).unwrap_or_default();
@@ -37,7 +37,7 @@ impl Store {
         write(&path, &IdentityRecord { objects, ..record })
     }
 
-    /// Who answered last by the name of this kernel and this image; `None` if nobody did.
+    /// Returns the identity that last ran under the names of this kernel and this image, if any.
     ///
     /// # Errors
     /// [`StoreError`] if the folder or a file in it cannot be read.
@@ -69,7 +69,7 @@ impl Store {
     }
 }
 
-/// What a record is called: by the kernel, and by all its outcomes depend on.
+/// Returns the name of a record's file: the kernel, and a digest of everything its outcomes depend on.
 pub(super) fn file_name(record: &IdentityRecord) -> String {
     let mut digest = Sha256::new();
     digest.update(serde_json::to_vec(&(&record.image, &record.artefacts)).unwrap_or_default());

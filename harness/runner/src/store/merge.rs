@@ -1,6 +1,6 @@
-//! Stores of several machines made one.
+//! Merges the stores of several machines.
 //!
-//! Everything is read and checked before the first file is written, so a store that cannot be used changes nothing.
+//! All files are read and checked before the first one is written, so an invalid store changes nothing.
 
 use std::{
     fmt,
@@ -18,26 +18,26 @@ use thiserror::Error;
 use super::{Kept, Store, StoreError, identities, write};
 use crate::{file, identity::IdentityRecord};
 
-/// The largest outcome that is read, in bytes; sweeps have some hundred thousand.
+/// The largest outcome that is read, in bytes; sweeps take some hundred thousand.
 const LARGEST: u64 = 64 << 20;
 
-/// The most files one store may have.
+/// The maximum number of files in one store.
 const MOST_FILES: usize = 1_000_000;
 
-/// The most bytes all outcomes together may have; a whole suite on sixteen kernels has some ten millions.
+/// The maximum size of all outcomes together, in bytes; a whole suite on sixteen kernels takes some ten million.
 const LARGEST_ALL: u64 = 1 << 30;
 
-/// Complaints told of one merge; more say nothing new.
+/// The maximum number of rejected files that an error lists.
 const MOST_REFUSALS: usize = 20;
 
-/// Why stores were not merged. Nothing was changed, unless it is [`MergeError::Store`].
+/// Why stores were not merged. Nothing was changed, except with [`MergeError::Store`].
 #[derive(Debug, Error)]
 pub enum MergeError {
-    /// A folder is no store.
-    #[error("{} is no outcome store: it has neither outcomes nor a folder `store` with some", .0.display())]
+    /// A folder is not a store.
+    #[error("{} is not an outcome store: it contains neither outcomes nor a folder `store` with outcomes", .0.display())]
     NoStore(PathBuf),
-    /// Files that cannot be taken.
-    #[error("nothing was merged; remove what is not of a store, or make it anew:\n{}", lines(.0))]
+    /// Files were rejected.
+    #[error("nothing was merged; remove these files, or recreate the store:\n{}", lines(.0))]
     Refused(Vec<Refusal>),
     /// A folder cannot be read, or this machine's store cannot be written.
     #[error(transparent)]
@@ -48,29 +48,29 @@ fn lines(refusals: &[Refusal]) -> String {
     refusals.iter().map(|refusal| format!("  {refusal}")).collect::<Vec<_>>().join("\n")
 }
 
-/// A file that was not taken.
+/// A rejected file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Which.
+    /// The file.
     pub path: PathBuf,
-    /// Why.
+    /// The reason, to be read after the path.
     pub reason: String,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.reason)
+        write!(f, "{} {}", self.path.display(), self.reason)
     }
 }
 
-/// Two machines that did not answer the same.
+/// Two stores with different outcomes for the same key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
-    /// Which scenario.
+    /// The scenario.
     pub scenario: ScenarioName,
-    /// On which kernel, if that was written down.
+    /// The kernel, if recorded.
     pub kernel: Option<KernelName>,
-    /// What came of it, the one that is kept last.
+    /// The two outcomes in words; the second one is kept.
     pub ends: [String; 2],
 }
 
@@ -78,24 +78,24 @@ impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kernel = self.kernel.as_ref().map_or("a kernel".to_owned(), ToString::to_string);
         let [dropped, kept] = &self.ends;
-        write!(f, "{} on {kernel}: two runs differ: {dropped}; kept, being newer: {kept}", self.scenario)
+        write!(f, "{} on {kernel}: two runs differ: {dropped}; kept the newer one: {kept}", self.scenario)
     }
 }
 
-/// What a merge came to.
+/// The result of a merge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Merged {
-    /// Outcomes this store did not have.
+    /// Outcomes that this store did not have.
     pub new: usize,
-    /// Outcomes it had, the same.
+    /// Outcomes that it had already.
     pub same: usize,
-    /// Outcomes it had otherwise; the newer one of each is kept.
+    /// Outcomes that differed; the newer one of each is kept.
     pub conflicts: Vec<Conflict>,
-    /// Records of who answered.
+    /// Identity records.
     pub testbeds: usize,
 }
 
-/// What was read of one store.
+/// The contents of the stores that were read.
 #[derive(Default)]
 struct Contents {
     outcomes: Vec<(PathBuf, Kept)>,
@@ -106,10 +106,10 @@ struct Contents {
 }
 
 impl Store {
-    /// Takes what these folders hold: each a store, or a cache with one.
+    /// Merges these folders into this store: each is a store, or a cache that contains one.
     ///
     /// # Errors
-    /// [`MergeError`] names what cannot be used.
+    /// [`MergeError`] names the files that cannot be used.
     pub fn merge(&self, folders: &[PathBuf]) -> Result<Merged, MergeError> {
         let mut contents = Contents::default();
         for folder in folders {
@@ -120,11 +120,11 @@ impl Store {
             return Err(MergeError::Refused(contents.refusals));
         }
         let mut merged = Merged { testbeds: contents.identities.len(), ..Merged::default() };
-        // The latest last, so that its date and its objects stand.
+        // The latest last, so that its time and its objects win.
         contents.identities.sort_by_key(|record| record.at);
         contents.identities.into_iter().try_for_each(|record| self.take_identity(record))?;
-        for (place, kept) in contents.outcomes {
-            self.take(&place, kept, &mut merged)?;
+        for (path_in_store, kept) in contents.outcomes {
+            self.take(&path_in_store, kept, &mut merged)?;
         }
         Ok(merged)
     }
@@ -132,7 +132,7 @@ impl Store {
     fn take_identity(&self, record: IdentityRecord) -> Result<(), StoreError> {
         let path = self.root.join(identities::FOLDER).join(identities::file_name(&record));
         match identities::read(&path) {
-            // What is older adds its objects and no more.
+            // An older record only adds its objects.
             Ok(mine) if mine.at > record.at => {
                 let objects = record.objects.into_iter().chain(mine.objects.clone()).collect();
                 self.remember_record(IdentityRecord { objects, ..mine })
@@ -141,8 +141,8 @@ impl Store {
         }
     }
 
-    fn take(&self, place: &Path, theirs: Kept, merged: &mut Merged) -> Result<(), StoreError> {
-        let path = self.root.join(place);
+    fn take(&self, path_in_store: &Path, theirs: Kept, merged: &mut Merged) -> Result<(), StoreError> {
+        let path = self.root.join(path_in_store);
         let mine: Option<Kept> = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let Some(mine) = mine else {
             merged.new += 1;
@@ -163,7 +163,7 @@ impl Store {
     }
 }
 
-/// Whether two outcomes are judged alike: how long it took is no verdict, nor what a console said.
+/// Returns whether two outcomes are equal apart from how long they took and what the console showed.
 fn says_the_same(one: &ScenarioOutcome, other: &ScenarioOutcome) -> bool {
     let bare = |outcome: &ScenarioOutcome| {
         let end = match &outcome.end {
@@ -185,7 +185,7 @@ fn end(outcome: &ScenarioOutcome) -> String {
     }
 }
 
-/// The store in a folder: the folder itself, or its sub-folder if it is a whole cache.
+/// Returns the store in a folder: the folder itself, or its subfolder `store` if it is a cache.
 fn root_of(folder: &Path) -> Result<PathBuf, MergeError> {
     let is_store = |path: &Path| -> Result<bool, StoreError> {
         let entries = match fs::read_dir(path) {
@@ -215,7 +215,7 @@ impl Contents {
             let is_folder = folder.file_type().is_ok_and(|kind| kind.is_dir());
             let is_ours = name == identities::FOLDER || is_hexadecimal(&name, 2);
             if !(is_folder && is_ours) {
-                self.refuse(&folder.path(), "is nothing that a store has");
+                self.refuse(&folder.path(), "is not part of a store");
                 continue;
             }
             for file in entries(&folder.path())? {
@@ -231,7 +231,7 @@ impl Contents {
 
     fn read_file(&mut self, entry: &DirEntry, folder: &str) {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        // What a killed process was writing.
+        // A file that a killed process was writing.
         if name.starts_with(".tmp") {
             return;
         }
@@ -240,26 +240,26 @@ impl Contents {
             return self.refuse(&path, format!("is one of more than {MOST_FILES} files"));
         }
         if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
-            return self.refuse(&path, "is no plain file");
+            return self.refuse(&path, "is not a regular file");
         }
         let Some(stem) = name.strip_suffix(".json") else {
-            return self.refuse(&path, "is nothing that a store has");
+            return self.refuse(&path, "is not part of a store");
         };
         if folder == identities::FOLDER {
             match identities::read(&path) {
                 Ok(record) if identities::file_name(&record) == name => self.identities.push(record),
-                Ok(_) => self.refuse(&path, "is not called as what it holds"),
+                Ok(_) => self.refuse(&path, "does not have the name that its contents require"),
                 Err(error) => self.refuse(&path, format!("is damaged: {error}")),
             }
         } else if is_hexadecimal(stem, 62) {
             self.bytes += entry.metadata().map_or(0, |metadata| metadata.len());
             match file::read_json(&path, LARGEST) {
-                _ if self.bytes > LARGEST_ALL => self.refuse(&path, "is one too many: together they exceed a GiB"),
+                _ if self.bytes > LARGEST_ALL => self.refuse(&path, "exceeds the limit of 1 GiB for all outcomes"),
                 Ok(kept) => self.outcomes.push((Path::new(folder).join(&name), kept)),
                 Err(error) => self.refuse(&path, format!("is damaged: {error}")),
             }
         } else {
-            self.refuse(&path, "is nothing that a store has");
+            self.refuse(&path, "is not part of a store");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The program that `vmtest` starts in place of QEMU, and which then becomes QEMU.
+//! The process that `vmtest` starts in place of QEMU, and which then becomes QEMU.
 //!
-//! In between it ties QEMU's life to the worker's, keeps QEMU's complaints in a file (`vmtest` does not read them, and a
-//! full pipe would stop QEMU), and notes the sockets that have to be removed if nobody else does.
+//! Before that it makes QEMU end with the worker, redirects QEMU's errors to a file (`vmtest` does not read them, and a
+//! full pipe would block QEMU), and notes the sockets that must be removed if nothing else removes them.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -18,14 +18,14 @@ use rustix::process::{
 
 use super::files::{self, Launch, QEMU_ERRORS, QEMU_LINK, Worker, WorkerRequest};
 
-/// Whether the program was started by this name.
+/// Returns whether the program was started under the name of the link.
 pub(super) fn is_asked(program: &Path) -> bool {
     program.file_name() == Some(OsStr::new(QEMU_LINK))
 }
 
 /// Becomes QEMU with these arguments.
 pub(super) fn run(program: &Path, args: Vec<OsString>) -> ! {
-    // `vmtest` asks for help to see whether the program exists; QEMU itself would cost a tenth of a second.
+    // `vmtest` runs `--help` to see whether the program exists; QEMU itself would take a tenth of a second.
     if args == ["--help"] {
         exit(0);
     }
@@ -35,43 +35,43 @@ pub(super) fn run(program: &Path, args: Vec<OsString>) -> ! {
     exit(127)
 }
 
-/// No value: what follows a successful `exec`.
+/// A type without values: a successful `exec` does not return.
 enum Never {}
 
 fn try_run(folder: &Path, args: Vec<OsString>) -> io::Result<Never> {
-    let order: WorkerRequest = files::read(folder)?;
+    let request: WorkerRequest = files::read(folder)?;
     die_with_worker(folder)?;
     let sockets = sockets(&args);
     if let Some(taken) = sockets.iter().find(|socket| socket.exists()) {
-        let message = format!("vmtest chose a socket that is in use, {}: run again", taken.display());
+        let message = format!("vmtest chose a socket that is in use, {}; run again", taken.display());
         return Err(io::Error::other(message));
     }
     files::write(folder, &Launch { pid: getpid().as_raw_nonzero().get(), sockets })?;
     lift_memory_limit()?;
     let errors = File::create(folder.join(QEMU_ERRORS))?;
-    // Not by xshell: this process becomes it.
-    let error = Command::new(&order.spec.qemu).args(args).stderr(errors).exec();
-    Err(io::Error::new(error.kind(), format!("{} does not start: {error}", order.spec.qemu.display())))
+    // Not xshell: this process becomes QEMU.
+    let error = Command::new(&request.spec.qemu).args(args).stderr(errors).exec();
+    Err(io::Error::new(error.kind(), format!("{} does not start: {error}", request.spec.qemu.display())))
 }
 
-/// Has the kernel kill this process, also as QEMU, when the worker's thread that started it ends (`prctl(2)`,
-/// `PR_SET_PDEATHSIG`: kept over `execve(2)`).
+/// Makes the kernel kill this process, even after it became QEMU, when the worker's thread that started it ends
+/// (`prctl(2)`, `PR_SET_PDEATHSIG`: kept over `execve(2)`).
 fn die_with_worker(folder: &Path) -> io::Result<()> {
     let worker: Worker = files::read(folder)?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
     match getppid() {
         Some(parent) if parent.as_raw_nonzero().get() == worker.pid => Ok(()),
-        _ => Err(io::Error::other("the process that wanted this VM is gone")),
+        _ => Err(io::Error::other("the process that requested this VM has ended")),
     }
 }
 
-/// The worker's limit is not meant for QEMU.
+/// Removes the worker's memory limit, which does not apply to QEMU.
 fn lift_memory_limit() -> io::Result<()> {
     let maximum = getrlimit(Resource::Data).maximum;
     Ok(setrlimit(Resource::Data, Rlimit { current: maximum, maximum })?)
 }
 
-/// The Unix sockets these arguments have QEMU make: `unix:PATH,…` and `socket,path=PATH,…`.
+/// Returns the Unix sockets that QEMU creates with these arguments: `unix:PATH,…` and `socket,path=PATH,…`.
 fn sockets(args: &[OsString]) -> Vec<PathBuf> {
     let path = |arg: &OsString| {
         let text = arg.to_str()?;
@@ -86,14 +86,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_known_by_the_name_of_the_link() {
+    fn the_program_is_recognized_by_the_name_of_the_link() {
         assert!(is_asked(Path::new("/run/vm/bpf-token-harness-qemu")));
         assert!(!is_asked(Path::new("/usr/bin/xtask")));
         assert!(!is_asked(Path::new("/")));
     }
 
     #[test]
-    fn finds_the_sockets_among_the_arguments() {
+    fn sockets_are_found_in_the_arguments() {
         let args = ["-qmp", "unix:/tmp/qmp-1.sock,server=on,wait=off", "-chardev"]
             .into_iter()
             .chain(["socket,path=/tmp/qga-2.sock,server=on,wait=off,id=qga0", "-virtfs", "local,id=root,path=/x,ro"])

@@ -1,4 +1,4 @@
-//! Why there is no VM.
+//! Errors of VMs.
 
 use std::{io, path::PathBuf, process::ExitStatus};
 
@@ -8,11 +8,11 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum VmError {
     /// A path of the specification cannot be used.
-    #[error("{path} cannot be given to a VM: it {reason}")]
+    #[error("{path} cannot be used for a VM: it {reason}")]
     Unusable {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: &'static str,
     },
     /// A file of the VM could not be written.
@@ -20,18 +20,18 @@ pub enum VmError {
     Prepare {
         /// The VM's folder.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
     /// The worker did not start.
-    #[error("cannot start a process to hold a VM")]
+    #[error("cannot start the worker process of a VM")]
     Spawn(#[source] io::Error),
-    /// An interactive VM ended badly.
+    /// An interactive VM failed.
     #[error("the VM ended with {status}{complaints}")]
     Interactive {
         /// How the worker ended.
         status: ExitStatus,
-        /// What QEMU said, on lines of its own.
+        /// QEMU's errors, each on a line of its own.
         complaints: String,
     },
 }

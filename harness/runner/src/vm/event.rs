@@ -1,4 +1,4 @@
-//! What a VM tells while it lives.
+//! Events of a VM.
 
 use std::{fmt, time::Duration};
 
@@ -7,33 +7,33 @@ use serde::{Deserialize, Serialize};
 /// An event, and when it happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimedEvent {
-    /// Since the worker started.
+    /// The time since the worker started.
     pub at: Duration,
-    /// What happened.
+    /// The event.
     pub event: VmEvent,
 }
 
-/// What happened to a VM.
+/// An event of a VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VmEvent {
-    /// It came this far.
+    /// It reached a phase.
     Reached(Phase),
-    /// A line of its console, printable and cut.
+    /// A line of its console, made printable and truncated.
     Console(String),
-    /// A line its command printed, printable and cut.
+    /// A line of its command's output, made printable and truncated.
     Output(String),
-    /// It is over; nothing follows.
+    /// It ended; no event follows.
     Ended(VmEnd),
 }
 
-/// A step on the way to the guest's command.
+/// A phase before the guest's command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// QEMU is being started.
     Started,
-    /// The agent in the guest answers.
+    /// The guest agent answers.
     AgentAnswered,
     /// The shared folders are mounted in the guest.
     SharesMounted,
@@ -49,17 +49,17 @@ impl fmt::Display for Phase {
     }
 }
 
-/// How a VM ended without being told to. None of them is a verdict.
+/// How a VM ended by itself. None of these is a verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VmEnd {
-    /// The command in the guest ended. Its exit code is not told: `vmtest` reads a missing one as 0.
+    /// The command in the guest ended. Its exit code is not included: `vmtest` reads a missing one as 0.
     CommandEnded,
-    /// QEMU or the agent in the guest is gone: the guest panicked, rebooted or powered off, or somebody killed QEMU.
+    /// QEMU or the guest agent is gone: the guest panicked, rebooted or powered off, or something killed QEMU.
     QemuGone,
-    /// `vmtest` gave up; why.
+    /// `vmtest` gave up, with the reason.
     Failed(String),
-    /// The worker itself is gone; how it ended.
+    /// The worker ended, with its status.
     WorkerGone(String),
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for VmEnd {
             Self::CommandEnded => write!(f, "the guest's command ended"),
             Self::QemuGone => write!(f, "the VM ended by itself"),
             Self::Failed(why) => write!(f, "vmtest gave up: {why}"),
-            Self::WorkerGone(how) => write!(f, "the process that held the VM ended: {how}"),
+            Self::WorkerGone(how) => write!(f, "the VM's worker process ended: {how}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Events on their way from the worker to its parent, in bounded memory however fast a guest writes.
+//! A queue of events from the worker to its parent, in bounded memory however fast a guest writes.
 
 use std::{
     collections::VecDeque,
@@ -10,10 +10,10 @@ use std::{
 use super::event::{TimedEvent, VmEnd, VmEvent};
 use crate::{capacity::lock, console::printable};
 
-/// Lines that may wait; when there are more, the oldest are dropped.
+/// How many lines may wait; beyond that, the oldest are dropped.
 const LINES: usize = 2000;
 
-/// What waits to be told.
+/// The waiting events.
 #[derive(Debug)]
 pub(super) struct EventQueue {
     started: Instant,
@@ -59,7 +59,7 @@ impl EventQueue {
         }
     }
 
-    /// Writes events, one line of JSON each, until the end is written or nobody reads.
+    /// Writes events, one JSON line each, until the end is written or the reader is gone.
     pub(super) fn write_to(&self, mut output: impl Write) {
         while let Some(batch) = self.take() {
             let written = batch.into_iter().try_for_each(|event| write_line(&mut output, event));
@@ -71,7 +71,7 @@ impl EventQueue {
         self.changed.notify_all();
     }
 
-    /// All that waits, at least one event; `None` after the end.
+    /// Takes all waiting events, waiting for at least one; `None` after the end.
     fn take(&self) -> Option<VecDeque<TimedEvent>> {
         let mut waiting = lock(&self.waiting);
         while waiting.events.is_empty() {
@@ -84,7 +84,7 @@ impl EventQueue {
         let mut batch = std::mem::take(&mut waiting.events);
         let dropped = std::mem::take(&mut waiting.dropped);
         if dropped > 0 {
-            let event = VmEvent::Console(format!("[{dropped} lines came too fast and are not kept]"));
+            let event = VmEvent::Console(format!("[{dropped} lines dropped: they came too fast]"));
             batch.push_front(TimedEvent { at: self.started.elapsed(), event });
         }
         Some(batch)
@@ -129,14 +129,14 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_keeps_the_newest_lines_and_every_phase() {
+    fn a_flood_drops_only_the_oldest_lines() {
         let event_queue = EventQueue::new();
         event_queue.put(VmEvent::Reached(Phase::Started));
         (0..LINES + 3).for_each(|i| event_queue.put(VmEvent::Console(format!("{i}"))));
         event_queue.put(VmEvent::Ended(VmEnd::QemuGone));
         let events = written(&event_queue);
         assert_eq!(events.len(), LINES + 3);
-        assert_eq!(events[0], VmEvent::Console("[3 lines came too fast and are not kept]".to_owned()));
+        assert_eq!(events[0], VmEvent::Console("[3 lines dropped: they came too fast]".to_owned()));
         assert_eq!(events[1], VmEvent::Reached(Phase::Started));
         assert_eq!(events[2], VmEvent::Console("3".to_owned()));
         assert_eq!(events[LINES + 2], VmEvent::Ended(VmEnd::QemuGone));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn closing_returns_when_nobody_reads_any_more() {
+    fn closing_returns_if_the_reader_is_gone() {
         struct Broken;
         impl Write for Broken {
             fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {

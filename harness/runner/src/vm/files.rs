@@ -1,4 +1,4 @@
-//! The files that we, the worker and the program that becomes QEMU leave each other in a VM's folder.
+//! The files in a VM's folder through which this process, the worker and the process that becomes QEMU communicate.
 
 use std::{
     ffi::OsString,
@@ -11,19 +11,19 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::spec::VmSpec;
 
-/// `vmtest` starts this as QEMU: a link to the running program, which sees by its name what it is to be.
+/// The program that `vmtest` starts as QEMU: a link to the running program, which recognizes its task by this name.
 pub(super) const QEMU_LINK: &str = "bpf-token-harness-qemu";
 
-/// What QEMU complains about.
+/// QEMU's standard error.
 pub(super) const QEMU_ERRORS: &str = "qemu.stderr";
 
-/// What the worker is to do.
+/// The worker's task.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WorkerRequest {
     pub(super) spec: VmSpec,
     pub(super) mode: Mode,
-    /// The process that gave it.
+    /// The process that started the worker.
     pub(super) parent: i32,
 }
 
@@ -31,13 +31,13 @@ pub(super) struct WorkerRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Mode {
-    /// It runs its command; the worker tells events on its standard output.
+    /// It runs its command; the worker writes events to its standard output.
     Command,
-    /// A person has a shell in it; the worker's terminal is theirs.
+    /// A person uses a shell in it, on the worker's terminal.
     Interactive,
 }
 
-/// Which process is the worker.
+/// The worker process.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Worker {
@@ -49,24 +49,24 @@ pub(super) struct Worker {
 #[serde(deny_unknown_fields)]
 pub(super) struct Launch {
     pub(super) pid: i32,
-    /// What `vmtest` had it make outside of our folder.
+    /// The sockets that it creates for `vmtest` outside of our folder.
     pub(super) sockets: Vec<PathBuf>,
 }
 
 impl Launch {
-    /// The process as an identifier.
+    /// Returns the process id.
     pub(super) fn pid(&self) -> Option<Pid> {
         Pid::from_raw(self.pid)
     }
 }
 
-/// A record with a fixed name in the folder.
+/// A record with a fixed file name.
 pub(super) trait Filed: Serialize + DeserializeOwned {
     const NAME: &'static str;
 }
 
 impl Filed for WorkerRequest {
-    const NAME: &'static str = "order.json";
+    const NAME: &'static str = "request.json";
 }
 
 impl Filed for Worker {
@@ -77,7 +77,7 @@ impl Filed for Launch {
     const NAME: &'static str = "launch.json";
 }
 
-/// Writes a record so that a reader sees all of it or nothing.
+/// Writes a record atomically.
 pub(super) fn write<T: Filed>(folder: &Path, record: &T) -> io::Result<()> {
     let mut partial = OsString::from(T::NAME);
     partial.push(".partial");
@@ -93,7 +93,7 @@ pub(super) fn read<T: Filed>(folder: &Path) -> io::Result<T> {
     serde_json::from_slice(&fs::read(&path).map_err(named)?).map_err(io::Error::from).map_err(named)
 }
 
-/// Removes what a VM that used `folder` and was killed without mercy may have left outside of it: sockets in `/tmp`.
+/// Removes what a killed VM may have left outside of `folder`: sockets in `/tmp`.
 pub fn forget(folder: &Path) {
     if let Ok(launch) = read::<Launch>(folder) {
         for socket in launch.sockets {
@@ -107,17 +107,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_read_back_and_a_damaged_one_names_its_file() {
+    fn a_record_is_read_back_and_an_error_names_its_file() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), &Worker { pid: 7 }).unwrap();
         assert_eq!(read::<Worker>(folder.path()).unwrap().pid, 7);
         fs::write(folder.path().join(Worker::NAME), "{").unwrap();
         let message = read::<Worker>(folder.path()).unwrap_err().to_string();
-        assert!(message.contains(Worker::NAME), "{message}");
+        insta::assert_snapshot!(message.replace(folder.path().to_str().unwrap(), "VM"), @"VM/worker.json: EOF while parsing an object at line 1 column 1");
     }
 
     #[test]
-    fn forgetting_removes_the_sockets_and_bears_their_absence() {
+    fn forgetting_removes_the_sockets_if_they_exist() {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("a.sock");
         fs::write(&socket, "").unwrap();

@@ -1,4 +1,4 @@
-//! Our end of a VM: start it, listen to it, stop it.
+//! The handle of a VM in this process: starts it, receives its events, stops it.
 
 use std::{
     ffi::OsString,
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::console::printable;
 
-/// All a guest's command sees of an environment. `vmtest` hands on the worker's, so the worker has only this.
+/// The environment variables of a guest's command. `vmtest` passes the worker's on, so the worker has only these.
 const GUEST_ENVIRONMENT: [(&str, &str); 5] = [
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("HOME", "/root"),
@@ -35,13 +35,13 @@ const GUEST_ENVIRONMENT: [(&str, &str); 5] = [
     ("TERM", "dumb"),
 ];
 
-/// Events that may wait for us before the worker has to.
+/// How many events may wait before the worker blocks.
 const EVENTS: usize = 1024;
 
-/// How long a killed QEMU may take to be gone.
+/// How long to wait for a killed QEMU to end.
 const DEATH: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
-/// A running VM. Dropping it ends it.
+/// A running VM, stopped when dropped.
 #[derive(Debug)]
 pub struct Vm {
     worker: Child,
@@ -52,7 +52,7 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// Starts a VM. `folder` is for its own files: new, empty, not seen by the guest.
+    /// Starts a VM. `folder` is for its own files: new, empty, and not visible to the guest.
     pub fn start(spec: &VmSpec, folder: &Path) -> Result<Self, VmError> {
         spec.check()?;
         let mut worker = command(spec, folder, Mode::Command, "dumb".into())?
@@ -63,12 +63,12 @@ impl Vm {
             .map_err(VmError::Spawn)?;
         let (sender, events) = sync_channel(EVENTS);
         if let Some(output) = worker.stdout.take() {
-            thread::spawn(move || pass_on(output, &sender));
+            thread::spawn(move || forward(output, &sender));
         }
         Ok(Self { worker, events, folder: folder.to_owned(), ended: false, stopped: false })
     }
 
-    /// The next event, if there is one within `wait`. After [`VmEvent::Ended`] there are no more.
+    /// Returns the next event, waiting at most `wait`. There are none after [`VmEvent::Ended`].
     pub fn next_event(&mut self, wait: Duration) -> Option<TimedEvent> {
         if self.ended {
             return None;
@@ -84,27 +84,27 @@ impl Vm {
 
     fn worker_is_gone(&mut self) -> TimedEvent {
         let status = self.worker.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-        let said = fs::read_to_string(self.folder.join(WORKER_ERRORS)).unwrap_or_default();
-        let how = [status.as_str(), said.trim()].join("\n").trim().to_owned();
+        let output = fs::read_to_string(self.folder.join(WORKER_ERRORS)).unwrap_or_default();
+        let how = [status.as_str(), output.trim()].join("\n").trim().to_owned();
         TimedEvent { at: Duration::ZERO, event: VmEvent::Ended(VmEnd::WorkerGone(how)) }
     }
 
-    /// What QEMU complained about so far, at most a few lines.
+    /// Returns QEMU's errors so far, at most a few lines.
     pub fn complaints(&self) -> String {
         complaints(&self.folder)
     }
 
-    /// The most memory QEMU had resident until now, in KiB (`VmHWM` in `proc_pid_status(5)`).
+    /// Returns QEMU's peak resident memory so far, in KiB (`VmHWM` in `proc_pid_status(5)`).
     pub fn peak_kib(&self) -> Option<u64> {
         let qemu = files::read::<Launch>(&self.folder).ok()?.pid()?;
         let status = fs::read_to_string(format!("/proc/{}/status", qemu.as_raw_nonzero())).ok()?;
         status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok())
     }
 
-    /// Ends the VM now. When this returns, neither QEMU nor the worker runs, and nothing of them is left in `/tmp`.
+    /// Stops the VM. When this returns, neither QEMU nor the worker runs, and nothing of them is left in `/tmp`.
     pub fn stop(&mut self) {
         self.ended = true;
-        // Once the worker's status is collected, its number may be somebody else's.
+        // Once the worker's status is collected, its process id may be reused.
         if std::mem::replace(&mut self.stopped, true) {
             return;
         }
@@ -113,7 +113,7 @@ impl Vm {
         let _ = self.worker.kill();
         let _ = self.worker.wait();
         if let Some(qemu) = qemu {
-            await_death(qemu);
+            wait_until_dead(qemu);
         }
         forget(&self.folder);
     }
@@ -125,7 +125,7 @@ impl Drop for Vm {
     }
 }
 
-/// The worker's own standard error, for what it has no other way to say.
+/// The worker's standard error, for errors that it cannot report otherwise.
 const WORKER_ERRORS: &str = "worker.stderr";
 
 fn worker_errors(folder: &Path) -> Result<fs::File, VmError> {
@@ -134,16 +134,16 @@ fn worker_errors(folder: &Path) -> Result<fs::File, VmError> {
 
 fn command(spec: &VmSpec, folder: &Path, mode: Mode, terminal: OsString) -> Result<Command, VmError> {
     let parent = rustix::process::getpid().as_raw_nonzero().get();
-    let order = WorkerRequest { spec: spec.clone(), mode, parent };
-    files::write(folder, &order).map_err(|source| VmError::Prepare { path: folder.to_owned(), source })?;
-    // Not by xshell: it tells events while it runs, and is killed with its process group.
+    let request = WorkerRequest { spec: spec.clone(), mode, parent };
+    files::write(folder, &request).map_err(|source| VmError::Prepare { path: folder.to_owned(), source })?;
+    // Not xshell: the process writes events while it runs, and is killed with its process group.
     let mut command = Command::new("/proc/self/exe");
     command.arg(worker::VERB).arg(folder).env_clear().envs(GUEST_ENVIRONMENT).env("TERM", terminal);
     Ok(command)
 }
 
-/// Reads events until the worker closes its end or nobody wants them.
-fn pass_on(output: ChildStdout, events: &SyncSender<TimedEvent>) {
+/// Forwards events until the worker closes its end or the receiver is gone.
+fn forward(output: ChildStdout, events: &SyncSender<TimedEvent>) {
     for line in BufReader::new(output).lines().map_while(Result::ok) {
         let Ok(event) = serde_json::from_str(&line) else { continue };
         if events.send(event).is_err() {
@@ -152,19 +152,19 @@ fn pass_on(output: ChildStdout, events: &SyncSender<TimedEvent>) {
     }
 }
 
-/// Waits until a process that was killed is gone, also if nobody collects its status.
-fn await_death(process: Pid) {
+/// Waits until a killed process is gone, even if nothing collects its status.
+fn wait_until_dead(process: Pid) {
     if let Ok(process) = pidfd_open(process, PidfdFlags::empty()) {
         let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&DEATH));
     }
 }
 
 fn complaints(folder: &Path) -> String {
-    let said = fs::read(folder.join(QEMU_ERRORS)).unwrap_or_default();
-    ends_of(&String::from_utf8_lossy(&said[..said.len().min(64 * 1024)]))
+    let output = fs::read(folder.join(QEMU_ERRORS)).unwrap_or_default();
+    ends_of(&String::from_utf8_lossy(&output[..output.len().min(64 * 1024)]))
 }
 
-/// The first and the last lines: QEMU tells what is wrong at the one or the other end of a dump of registers.
+/// Returns the first and the last lines: QEMU prints its error before or after a dump of registers.
 fn ends_of(text: &str) -> String {
     const EACH: usize = 4;
     let mut lines: Vec<String> = text.lines().map(printable).collect();
@@ -174,7 +174,7 @@ fn ends_of(text: &str) -> String {
     lines.join("\n")
 }
 
-/// Gives this process's terminal to a shell in a VM until it ends, and puts the terminal back as it was.
+/// Gives this process's terminal to a shell in a VM until it ends, and restores the terminal.
 ///
 /// `spec.command` is not used: the shell is the guest's own init.
 pub fn interactive(spec: &VmSpec, folder: &Path) -> Result<(), VmError> {
@@ -186,7 +186,7 @@ pub fn interactive(spec: &VmSpec, folder: &Path) -> Result<(), VmError> {
     restore(before);
     forget(folder);
     let status = status?;
-    // QEMU ends by itself when the guest powers off; whatever else happened was told by the worker.
+    // QEMU ends by itself when the guest powers off; the worker reported anything else.
     if status.success() {
         return Ok(());
     }
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_many_complaints_the_first_and_the_last_are_told() {
+    fn only_the_first_and_last_errors_are_shown() {
         let text: String = (0..30).map(|line| format!("{line}\n")).collect();
         assert_eq!(ends_of(&text), "0\n1\n2\n3\n[…]\n26\n27\n28\n29");
         assert_eq!(ends_of("one\ntwo\n"), "one\ntwo");

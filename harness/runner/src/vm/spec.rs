@@ -1,4 +1,4 @@
-//! What a VM is made of.
+//! The specification of a VM.
 
 use std::path::{Path, PathBuf};
 
@@ -7,42 +7,42 @@ use serde::{Deserialize, Serialize};
 use super::error::VmError;
 use crate::accel::Accel;
 
-/// Where the guest finds [`VmSpec::share`].
+/// Where the guest mounts [`VmSpec::share`].
 pub const SHARE_IN_GUEST: &str = "/mnt/vmtest";
 
-/// What a VM is made of. All paths are absolute.
+/// The specification of a VM. All paths are absolute.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VmSpec {
     /// The QEMU program.
     pub qemu: PathBuf,
-    /// Extra arguments for it.
+    /// Extra arguments for QEMU.
     pub qemu_args: Vec<String>,
-    /// What provides the processor.
+    /// The accelerator.
     pub accel: Accel,
-    /// Processors.
+    /// The number of processors.
     pub cpus: u8,
     /// Memory in MiB.
     pub memory_mib: u32,
-    /// What `-kernel` gets: a bzImage, or a vmlinux with a PVH entry.
+    /// The kernel for `-kernel`: a bzImage, or a vmlinux with a PVH entry.
     pub kernel: PathBuf,
-    /// Kernel arguments after those of `vmtest`; a later one wins over an earlier one of the same name.
+    /// Kernel arguments after those of `vmtest`; the last one of a name wins.
     pub kernel_args: Vec<String>,
-    /// The guest's root, writable: a private copy.
+    /// The guest's writable root: a private copy.
     pub root: PathBuf,
-    /// The folder the guest sees as [`SHARE_IN_GUEST`], writable.
+    /// The folder that the guest sees as [`SHARE_IN_GUEST`], writable.
     pub share: PathBuf,
-    /// What a shell in the guest runs, as root.
+    /// The command that a shell in the guest runs, as root.
     pub command: String,
 }
 
 impl VmSpec {
-    /// Whether QEMU can be given these paths: in its options a comma ends a value, and `vmtest` does not escape it.
+    /// Errors if QEMU cannot use these paths: in its options a comma ends a value, and `vmtest` does not escape it.
     pub(super) fn check(&self) -> Result<(), VmError> {
         for path in [&self.root, &self.share] {
             let text = path.to_str().ok_or_else(|| unusable(path, "is not UTF-8"))?;
             if text.contains(',') {
-                return Err(unusable(path, "contains a comma, which QEMU cannot take here"));
+                return Err(unusable(path, "contains a comma, which ends a value in QEMU's options"));
             }
             if !path.is_absolute() {
                 return Err(unusable(path, "is not absolute"));
@@ -57,7 +57,7 @@ impl VmSpec {
         }
     }
 
-    /// The arguments that make QEMU use what was decided, whatever `vmtest` would choose.
+    /// Returns the arguments that make QEMU use the chosen accelerator, whatever `vmtest` would choose.
     pub(super) fn accel_args(&self) -> [&'static str; 4] {
         match self.accel {
             Accel::Kvm => ["-accel", "kvm", "-cpu", "host"],
@@ -90,17 +90,17 @@ mod tests {
     }
 
     #[test]
-    fn refuses_paths_that_qemu_would_misread_and_the_hosts_root() {
-        for (root, share, expected) in [
-            ("/tmp,x", "/tmp", "comma"),
-            ("/tmp", "/tmp/a,b", "comma"),
-            ("tmp", "/tmp", "absolute"),
-            ("/", "/tmp", "own root"),
-            ("/tmp", "/nowhere-at-all", "exist"),
-        ] {
-            let message = spec(root, share).check().unwrap_err().to_string();
-            assert!(message.contains(expected), "{root} {share}: {message}");
-        }
+    fn paths_that_qemu_misreads_and_the_hosts_root_are_rejected() {
+        let messages =
+            [("/tmp,x", "/tmp"), ("/tmp", "/tmp/a,b"), ("tmp", "/tmp"), ("/", "/tmp"), ("/tmp", "/nowhere-at-all")]
+                .map(|(root, share)| spec(root, share).check().unwrap_err().to_string());
+        insta::assert_snapshot!(messages.join("\n"), @"
+        /tmp,x cannot be used for a VM: it contains a comma, which ends a value in QEMU's options
+        /tmp/a,b cannot be used for a VM: it contains a comma, which ends a value in QEMU's options
+        tmp cannot be used for a VM: it is not absolute
+        / cannot be used for a VM: it is the host's own root, which a guest must never write to
+        /nowhere-at-all cannot be used for a VM: it does not exist
+        ");
         spec("/tmp", "/tmp").check().unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! The worker: the process that calls `vmtest` for one VM and tells its parent what happens, one line of JSON an event.
+//! The worker: the process that runs `vmtest` for one VM and reports events to its parent, one JSON line each.
 
 use std::{
     fs,
@@ -29,18 +29,18 @@ use super::{
 /// The first argument of a worker; the second is the VM's folder.
 pub(super) const VERB: &str = "__hold-vm";
 
-/// Writable memory the worker may have. `vmtest` collects lines without a limit, so a guest that prints without end
-/// would otherwise take all of the host's.
+/// The maximum writable memory of the worker. `vmtest` collects lines without a limit, so a guest that prints endlessly
+/// could otherwise use all of the host's memory.
 const MEMORY: u64 = 512 << 20;
 
-/// How long console lines may still be on their way when QEMU has ended.
+/// How long to wait for console lines after QEMU has ended.
 const CONSOLE_GRACE: Duration = Duration::from_millis(100);
 
-/// `vmtest` takes an `arch` of the host's own spelling as leave to use KVM when `/dev/kvm` exists. With any other it
-/// leaves the choice to us; the name is used for nothing else.
-const UNDECIDED_ARCH: &str = "x86_64-as-told";
+/// A name for `vmtest`'s `arch`. With the host's own name, `vmtest` uses KVM if `/dev/kvm` exists; with any other name
+/// it leaves the choice to us. It is used for nothing else.
+const UNDECIDED_ARCH: &str = "x86_64-as-configured";
 
-/// Holds the VM described in `folder` until it ends.
+/// Runs the VM described in `folder` until it ends.
 pub(super) fn run(folder: &Path) -> ! {
     let worker = match prepare(folder) {
         Ok(worker) => worker,
@@ -49,33 +49,33 @@ pub(super) fn run(folder: &Path) -> ! {
             exit(1)
         }
     };
-    match worker.order.mode {
-        Mode::Command => worker.hold(),
-        Mode::Interactive => worker.hold_for_a_person(),
+    match worker.request.mode {
+        Mode::Command => worker.run_command(),
+        Mode::Interactive => worker.run_interactively(),
     }
 }
 
-struct Holder {
+struct WorkerProcess {
     folder: PathBuf,
-    order: WorkerRequest,
+    request: WorkerRequest,
 }
 
-fn prepare(folder: &Path) -> io::Result<Holder> {
-    let order: WorkerRequest = files::read(folder)?;
-    match order.mode {
+fn prepare(folder: &Path) -> io::Result<WorkerProcess> {
+    let request: WorkerRequest = files::read(folder)?;
+    match request.mode {
         Mode::Command => drop(setsid()?),
-        // A person's VM shares their terminal and so their session; it goes with the parent's waiting thread.
+        // An interactive VM shares the terminal and so the session; it ends with the parent's waiting thread.
         Mode::Interactive => set_parent_process_death_signal(Some(Signal::KILL))?,
     }
-    if getppid().is_none_or(|parent| parent.as_raw_nonzero().get() != order.parent) {
-        return Err(io::Error::other("the process that wanted this VM is gone"));
+    if getppid().is_none_or(|parent| parent.as_raw_nonzero().get() != request.parent) {
+        return Err(io::Error::other("the process that requested this VM has ended"));
     }
     limit(Resource::Data, MEMORY)?;
     limit(Resource::Core, 0)?;
     files::write(folder, &Worker { pid: getpid().as_raw_nonzero().get() })?;
     symlink("/proc/self/exe", folder.join(QEMU_LINK))?;
-    fs::create_dir_all(order.spec.root.join("tmp"))?;
-    Ok(Holder { folder: folder.to_owned(), order })
+    fs::create_dir_all(request.spec.root.join("tmp"))?;
+    Ok(WorkerProcess { folder: folder.to_owned(), request })
 }
 
 fn limit(resource: Resource, current: u64) -> io::Result<()> {
@@ -84,32 +84,32 @@ fn limit(resource: Resource, current: u64) -> io::Result<()> {
     Ok(setrlimit(resource, Rlimit { current: Some(current), maximum })?)
 }
 
-impl Holder {
-    fn hold(self) -> ! {
+impl WorkerProcess {
+    fn run_command(self) -> ! {
         let event_queue: &'static EventQueue = Box::leak(Box::new(EventQueue::new()));
         let folder: &'static Path = Box::leak(self.folder.clone().into_boxed_path());
         thread::spawn(move || end_with_parent(folder));
-        thread::spawn(move || tell_when_qemu_is_gone(folder, event_queue));
+        thread::spawn(move || report_qemu_exit(folder, event_queue));
         thread::spawn(move || event_queue.write_to(io::stdout()));
         let (sender, receiver) = mpsc::channel();
-        let teller = thread::spawn(move || tell(receiver, event_queue));
+        let forwarder = thread::spawn(move || forward_events(receiver, event_queue));
         let end = match self.vmtest() {
             Ok(vmtest) => {
                 vmtest.run_one(0, sender);
-                teller.join().unwrap_or_else(|_| VmEnd::WorkerGone("it panicked".to_owned()))
+                forwarder.join().unwrap_or_else(|_| VmEnd::WorkerGone("it panicked".to_owned()))
             }
             Err(error) => VmEnd::Failed(format!("{error:#}")),
         };
         finish(folder, event_queue, end)
     }
 
-    fn hold_for_a_person(self) -> ! {
+    fn run_interactively(self) -> ! {
         let (sender, receiver) = mpsc::channel();
-        let teller = thread::spawn(move || receiver.into_iter().find_map(|output| to_event(output).err()));
+        let forwarder = thread::spawn(move || receiver.into_iter().find_map(|output| to_event(output).err()));
         let failure = match self.vmtest() {
             Ok(vmtest) => {
                 vmtest.run_one(0, sender);
-                teller.join().unwrap_or_default()
+                forwarder.join().unwrap_or_default()
             }
             Err(error) => Some(VmEnd::Failed(format!("{error:#}"))),
         };
@@ -122,7 +122,7 @@ impl Holder {
     }
 
     fn vmtest(&self) -> Result<Vmtest, impl std::fmt::Display + use<>> {
-        let spec = &self.order.spec;
+        let spec = &self.request.spec;
         let link = self.folder.join(QEMU_LINK).to_string_lossy().into_owned();
         let accel = spec.accel_args().map(str::to_owned);
         let target = Target {
@@ -145,15 +145,15 @@ impl Holder {
     }
 }
 
-/// Tells the end and ends.
+/// Reports the end and exits.
 fn finish(folder: &Path, event_queue: &EventQueue, end: VmEnd) -> ! {
     event_queue.close(end);
     forget(folder);
     exit(0)
 }
 
-/// Passes on what `vmtest` tells; returns how it ended when `vmtest` is done.
-fn tell(outputs: mpsc::Receiver<Output>, event_queue: &EventQueue) -> VmEnd {
+/// Forwards `vmtest`'s outputs as events; returns how the VM ended when `vmtest` is done.
+fn forward_events(outputs: mpsc::Receiver<Output>, event_queue: &EventQueue) -> VmEnd {
     let mut end = None;
     for output in outputs {
         match to_event(output) {
@@ -165,7 +165,7 @@ fn tell(outputs: mpsc::Receiver<Output>, event_queue: &EventQueue) -> VmEnd {
     end.unwrap_or(VmEnd::QemuGone)
 }
 
-/// An output as an event, if it is one; an error is the end.
+/// Converts an output to an event, if it is one; an error is the end of the VM.
 fn to_event(output: Output) -> Result<Option<VmEvent>, VmEnd> {
     let failed = |error| Err(VmEnd::Failed(format!("{error:#}")));
     match output {
@@ -177,12 +177,13 @@ fn to_event(output: Output) -> Result<Option<VmEvent>, VmEnd> {
         Output::CommandEnd(Ok(_)) => Err(VmEnd::CommandEnded),
         Output::SetupStart | Output::CommandStart => Ok(None),
         Output::BootEnd(Err(error)) | Output::SetupEnd(Err(error)) => failed(error),
-        // Once the command runs, `vmtest` fails when the agent's connection breaks: its words would only hide that.
+        // Once the command runs, `vmtest` fails if the agent's connection breaks; its message would only hide that.
         Output::CommandEnd(Err(_)) => Err(VmEnd::QemuGone),
     }
 }
 
-/// Ends everything as soon as the parent's end of our standard input closes, which the kernel does if nobody else does.
+/// Kills the session when the parent's end of our standard input closes, which the kernel does at the latest when the
+/// parent ends.
 fn end_with_parent(folder: &Path) {
     let mut input = io::stdin().lock();
     let mut byte = [0];
@@ -191,9 +192,9 @@ fn end_with_parent(folder: &Path) {
     let _ = kill_process_group(getpid(), Signal::KILL);
 }
 
-/// Tells the end as soon as QEMU is gone: `vmtest` may notice seconds later.
-fn tell_when_qemu_is_gone(folder: &Path, event_queue: &EventQueue) {
-    let Some(qemu) = await_launch(folder) else { return };
+/// Reports the end as soon as QEMU is gone; `vmtest` may notice it seconds later.
+fn report_qemu_exit(folder: &Path, event_queue: &EventQueue) {
+    let Some(qemu) = wait_for_launch(folder) else { return };
     if let Ok(process) = pidfd_open(qemu, PidfdFlags::empty()) {
         let mut fds = [PollFd::new(&process, PollFlags::IN)];
         while poll(&mut fds, None).is_err() {}
@@ -202,7 +203,7 @@ fn tell_when_qemu_is_gone(folder: &Path, event_queue: &EventQueue) {
     finish(folder, event_queue, VmEnd::QemuGone);
 }
 
-fn await_launch(folder: &Path) -> Option<Pid> {
+fn wait_for_launch(folder: &Path) -> Option<Pid> {
     let end = Instant::now() + Duration::from_secs(60);
     while Instant::now() < end {
         if let Ok(launch) = files::read::<Launch>(folder) {

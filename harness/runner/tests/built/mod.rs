@@ -1,5 +1,5 @@
-//! What tests with real VMs need: a kernel that runs by default, an image and the guest program, all built (for the image
-//! `minimal` `cargo xtask test` sees to that). Where they are not, such tests are skipped; in CI those of `minimal` fail.
+//! What tests with real VMs need: a default kernel, an image and the guest program, all built (`cargo xtask test` builds
+//! them, with the image `minimal`). If something is not built, these tests are skipped; in CI those of `minimal` fail.
 
 use std::{error::Error, path::PathBuf};
 
@@ -13,9 +13,9 @@ use harness_builder::{
 use harness_runner::{accel, qemu::Qemu, vm::VmSpec};
 use libtest_mimic::{Completion, Failed, Trial};
 
-/// What was built.
-pub(crate) struct Supplies {
-    /// Where VMs have their folders.
+/// A built kernel, image and guest program.
+pub(crate) struct Built {
+    /// The folder that contains the VMs' folders.
     pub(crate) runs: PathBuf,
     pub(crate) kernel: Kernel,
     pub(crate) image: Image,
@@ -26,29 +26,29 @@ pub(crate) struct Supplies {
 /// The image that every test can count on.
 const MINIMAL: &str = "minimal";
 
-/// A test with what was built, skipped with the reason where something is not.
+/// Creates a test that is skipped, with the reason, if something is not built.
 #[allow(dead_code, reason = "each test program uses one of the two")]
-pub(crate) fn trial(name: &str, test: impl FnOnce(&Supplies) -> Result<(), Failed> + Send + 'static) -> Trial {
+pub(crate) fn trial(name: &str, test: impl FnOnce(&Built) -> Result<(), Failed> + Send + 'static) -> Trial {
     trial_in(MINIMAL, name, test)
 }
 
-/// The same in another image.
+/// As [`trial`], with another image.
 #[allow(dead_code, reason = "each test program uses one of the two")]
 pub(crate) fn trial_in(
     image: &'static str,
     name: &str,
-    test: impl FnOnce(&Supplies) -> Result<(), Failed> + Send + 'static,
+    test: impl FnOnce(&Built) -> Result<(), Failed> + Send + 'static,
 ) -> Trial {
-    Trial::ignorable_test(name, move || match Supplies::find(image) {
-        Ok(resources) => test(&resources).map(|()| Completion::Completed),
-        // A mirror that moves on may have none of another image's packages any more.
+    Trial::ignorable_test(name, move || match Built::find(image) {
+        Ok(built) => test(&built).map(|()| Completion::Completed),
+        // Another image's packages may no longer be on the mirror.
         Err(reason) if image == MINIMAL && std::env::var_os("CI").is_some() => Err(Failed::from(reason.to_string())),
         Err(reason) => Ok(Completion::ignored_with(reason.to_string())),
     })
 }
 
-impl Supplies {
-    /// A VM of the kernel, as the image wants it; its folders and its command are still to be named.
+impl Built {
+    /// Returns a VM of the kernel with the image; its folders and its command are still to be set.
     #[allow(dead_code, reason = "not every test program starts a VM itself")]
     pub(crate) fn spec(&self) -> Result<VmSpec, Box<dyn Error>> {
         let qemu = Qemu::find()?;
@@ -72,11 +72,11 @@ impl Supplies {
         for manifest in kernel::catalogue::Catalogue::of_folder(&project.kernels())?.defaults()? {
             kernel = kernel.or(kernel::find_built(&manifest, &cache)?);
         }
-        let recipe = image::catalogue::Catalogue::of_folder(&project.images())?.get(image)?;
+        let manifest = image::catalogue::Catalogue::of_folder(&project.images())?.get(image)?;
         Ok(Self {
             runs: cache.folder(Area::Runs)?,
             kernel: kernel.ok_or("no kernel is built: `cargo xtask kernel build 6.12`")?,
-            image: image::find_built(&recipe, &cache)?
+            image: image::find_built(&manifest, &cache)?
                 .ok_or_else(|| format!("the image is not built: `cargo xtask image build {image}`"))?,
             guest: guest_program::find_built(project.root(), &cache)?
                 .ok_or("the guest program is not built: `cargo xtask image build`")?,

@@ -1,4 +1,4 @@
-//! Mount options as people get them wrong: a good list, and what is done to it. The same for the same seed.
+//! Lists of mount options with realistic mistakes: mutations of valid lists, the same for the same seed.
 
 use fastrand::Rng;
 use harness_protocol::mount_option::{LONGEST_VALUE, MountOption};
@@ -7,7 +7,7 @@ use harness_uapi::{
     vocabulary::{Kind, NameTable, Vocabulary},
 };
 
-/// So many different lists for a kernel with these names, the first of them without a mistake.
+/// Returns `count` different lists for a kernel with these names; the first has no mistake.
 pub(crate) fn lists(count: usize, seed: u64, vocabulary: &Vocabulary) -> Vec<Vec<MountOption>> {
     let mut rng = Rng::with_seed(seed);
     let mut lists: Vec<Vec<MountOption>> = Vec::with_capacity(count);
@@ -23,7 +23,7 @@ pub(crate) fn lists(count: usize, seed: u64, vocabulary: &Vocabulary) -> Vec<Vec
     lists
 }
 
-/// Names of each kind, one to six of them, all of them known.
+/// Returns a list with one to six known names of each kind; some kinds are omitted.
 fn good(rng: &mut Rng, vocabulary: &Vocabulary) -> Vec<MountOption> {
     let mut options = Vec::new();
     for kind in Kind::ALL {
@@ -37,7 +37,7 @@ fn good(rng: &mut Rng, vocabulary: &Vocabulary) -> Vec<MountOption> {
     options
 }
 
-/// One mistake.
+/// Makes one mistake.
 fn mutate(rng: &mut Rng, list: &mut Vec<MountOption>, vocabulary: &Vocabulary) {
     let Some(at) = (!list.is_empty()).then(|| rng.usize(..list.len())) else { return };
     if rng.u8(..8) == 0 {
@@ -50,7 +50,7 @@ fn mutate(rng: &mut Rng, list: &mut Vec<MountOption>, vocabulary: &Vocabulary) {
     option.value = elements.join(":");
 }
 
-/// To an option as such.
+/// Makes a mistake in an option as a whole.
 fn mutate_whole(rng: &mut Rng, list: &mut Vec<MountOption>, at: usize) {
     let option = &mut list[at];
     match rng.u8(..6) {
@@ -66,13 +66,13 @@ fn mutate_whole(rng: &mut Rng, list: &mut Vec<MountOption>, at: usize) {
     }
 }
 
-/// A value of so many bytes, which says the same as far as it is short enough.
+/// Pads a value with zeros to `length` bytes; the meaning stays the same, unless it becomes too long.
 fn padded(value: &str, length: usize) -> String {
     let zeros = length.saturating_sub(value.len() + 1);
     if zeros == 0 { value.to_owned() } else { format!("{}:{value}", "0".repeat(zeros)) }
 }
 
-/// To the elements of a value.
+/// Makes a mistake in the elements of a value.
 fn mutate_elements(rng: &mut Rng, elements: &mut Vec<String>, table: Option<&NameTable>) {
     let at = rng.usize(..elements.len());
     let number = table.and_then(|table| table.number(&elements[at]));
@@ -102,7 +102,7 @@ fn pick(rng: &mut Rng, among: &[&str]) -> String {
     rng.choice(among).copied().unwrap_or_default().to_owned()
 }
 
-/// A letter left out, doubled, exchanged with its neighbour, or another one.
+/// Omits, doubles, swaps or replaces a letter.
 fn misspelt(rng: &mut Rng, word: &str) -> String {
     let mut letters: Vec<char> = word.chars().collect();
     if letters.len() < 2 {

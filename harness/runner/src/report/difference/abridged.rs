@@ -1,36 +1,36 @@
-//! Lists cut to what a reader takes in.
+//! Abridges long lists.
 
 use harness_snapshot::difference::groups::Member;
 
-/// How much of long lists is shown.
+/// How much of a long list is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// The first few, and how many more there are.
+    /// The first few entries, and how many more there are.
     Abridged,
     /// Everything.
     Whole,
 }
 
-/// So many names of a list are shown.
+/// How many names of a list are shown.
 const NAMES: usize = 4;
-/// So many arms or types a list of names applies to are shown.
-const PLACES: usize = 3;
-/// So many members of a group are shown.
+/// How many of the arms or types that a list of names applies to are shown.
+const CONTEXTS: usize = 3;
+/// How many members of a group are shown.
 const MEMBERS: usize = 4;
-/// So many characters of a name are shown.
+/// How many characters of a name are shown.
 const WIDTH: usize = 90;
 
 impl Extent {
-    /// As many members of a group as are shown, and how many more there are.
+    /// Returns the members of a group to show, and how many more there are.
     pub(super) fn members<'m, 'a>(self, members: &'m [Member<'a>]) -> (&'m [Member<'a>], usize) {
         match self {
-            // One line that says there is one more would be as long as that one.
+            // A line that says "1 more" would be as long as that member.
             Self::Abridged if members.len() > MEMBERS + 1 => (&members[..MEMBERS], members.len() - MEMBERS),
             Self::Abridged | Self::Whole => (members, 0),
         }
     }
 
-    /// A list in words.
+    /// Formats a list, separated by commas.
     pub(super) fn list(self, names: &[impl AsRef<str>]) -> String {
         self.cut(names, NAMES)
     }
@@ -48,7 +48,7 @@ impl Extent {
         let name = name.replace(|c: char| c.is_control(), " ");
         match self {
             Self::Abridged if name.chars().count() > WIDTH => {
-                // What an attempt is about stands first, how it is made last.
+                // The subject of an attempt comes first, how it is made last.
                 let chars: Vec<char> = name.chars().collect();
                 let (first, last) = (&chars[..WIDTH * 2 / 3], &chars[chars.len() - WIDTH / 3..]);
                 format!("{}…{}", first.iter().collect::<String>(), last.iter().collect::<String>())
@@ -57,15 +57,15 @@ impl Extent {
         }
     }
 
-    /// What a member is, without its scenario.
+    /// Formats a member without its scenario.
     pub(super) fn member(self, member: &Member<'_>) -> String {
         let case = if member.case.is_empty() { String::new() } else { format!("[{}] ", member.case) };
         let mut text = format!("{case}{}", self.list(&member.names));
         if !member.within.is_empty() {
-            text.push_str(&format!("; in {}", self.cut(&member.within, PLACES)));
+            text.push_str(&format!("; in {}", self.cut(&member.within, CONTEXTS)));
         }
         if !member.arms.is_empty() {
-            text.push_str(&format!("; arms {}", self.cut(&member.arms, PLACES)));
+            text.push_str(&format!("; arms {}", self.cut(&member.arms, CONTEXTS)));
         }
         text
     }

@@ -1,4 +1,4 @@
-//! What differs between two kernels, for programs: one JSON document, nothing left out.
+//! Differences between two kernels for programs: one JSON document, unabridged.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +18,10 @@ use serde::Serialize;
 
 use super::{Difference, State, Uncompared};
 
-/// Raised when a program that reads the document would misread a new one.
+/// The format's version. Raised when a program that reads the old format would misread the new one.
 const FORMAT: u32 = 2;
 
-/// What `cargo xtask diff A B --format json` prints.
+/// The output of `cargo xtask diff A B --format json`.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Document<'a> {
     /// The version of this format, raised when an old reader would misread a new document.
@@ -30,110 +30,110 @@ struct Document<'a> {
     before: Kernel<'a>,
     /// The second kernel.
     after: Kernel<'a>,
-    /// The scenarios judged on both kernels, those without a change included.
+    /// The scenarios judged on both kernels, including those without a change.
     scenarios: Vec<Scenario<'a>>,
-    /// The scenarios not judged on both kernels, except those that are meant for neither.
+    /// The scenarios not judged on both kernels, except those meant for neither.
     uncompared: Vec<Sides<'a>>,
-    /// Scenarios on kernels whose verdicts are not as recorded.
+    /// Scenarios whose verdicts are not as recorded, each with the kernel.
     unrecorded: Vec<Unrecorded<'a>>,
-    /// Names that are not the same by the kernels' type information.
+    /// Names that differ in the kernels' type information.
     names: Vec<Name<'a>>,
-    /// What the mount option value `any` covers, where that differs: it sets all 64 bits of a mask, of which those with a
-    /// name mean something.
+    /// What the mount option value `any` covers, if that differs. `any` sets all 64 bits of a mask; only bits with a
+    /// name have a meaning.
     any: Vec<Any<'a>>,
 }
 
 /// A kernel.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Kernel<'a> {
-    /// Its name.
+    /// The kernel's name.
     kernel: &'a KernelName,
-    /// What `uname -r` says in it.
+    /// The output of `uname -r` in the guest.
     release: &'a str,
 }
 
 /// A scenario judged on both kernels.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Scenario<'a> {
-    /// Which.
+    /// The scenario's name.
     scenario: &'a ScenarioName,
-    /// The root file system of its guests.
+    /// The image of its guests.
     image: &'a ImageName,
-    /// Why its verdicts are known to differ.
+    /// The recorded reasons for which its verdicts differ.
     reasons: Vec<Why<'a>>,
-    /// What differs.
+    /// The differences.
     changes: Vec<Changed<'a>>,
 }
 
-/// A reason.
+/// A reason for a difference.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Why<'a> {
-    /// One sentence.
+    /// The reason, in one sentence.
     reason: &'a str,
-    /// The commit of Linux that made the difference, where it is known.
+    /// The Linux commit that made the difference, if known.
     commit: Option<String>,
 }
 
-/// One thing that is not the same.
+/// One difference.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Changed<'a> {
-    /// What it is to those who rely on permissions.
+    /// What the change means to those who rely on permissions.
     effect: Effect,
-    /// The combination of the scenario's matrix; empty without one.
+    /// The case: a combination of the scenario's matrix; empty without a matrix.
     case: &'a str,
-    /// What changed.
+    /// The item that changed.
     what: ChangedItem<'a>,
-    /// What the first kernel said; null if it was not asked.
+    /// The first kernel's answer; null if it was not asked.
     before: Option<Answer<'a>>,
-    /// What the second kernel said; null if it was not asked.
+    /// The second kernel's answer; null if it was not asked.
     after: Option<Answer<'a>>,
 }
 
-/// What changed.
+/// The item that changed.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum ChangedItem<'a> {
-    /// An attempt: its words, who made it, and which of several that read the same, from 1.
+    /// An attempt: its description, its actor, and its number among attempts with the same description, from 1.
     Attempt { text: &'a str, container: &'a str, occurrence: usize },
-    /// A call libbpf made in an attempt, likewise.
+    /// A call that libbpf made in an attempt, likewise.
     Step { attempt: &'a str, text: &'a str, occurrence: usize },
     /// An attempt of a sweep.
     Cell { row: &'a str, arm: &'a str },
-    /// A name of a sweep's kind that is not attempted.
+    /// A name that the sweep covers but does not attempt.
     Absent { row: &'a str },
-    /// A helper in programs of the type that is the row.
+    /// A helper in programs of the type that the row names.
     Helper { helper: &'a str, row: &'a str, arm: &'a str },
     /// The mount of a container's bpffs.
     Mount { container: &'a str },
-    /// Where what was to be delegated and what the kernel tells about it differ.
+    /// Differences between the requested delegation and what the kernel shows of it.
     Disagreements {},
 }
 
-/// What a kernel said.
+/// A kernel's answer.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Answer<'a> {
-    /// The verdict; null where something else is told than a verdict.
+    /// The verdict; null if the answer is not a verdict.
     verdict: Option<Class>,
-    /// The errno, if there was one.
+    /// The errno, if there is one.
     errno: Option<String>,
-    /// Why it was denied, if that was found out.
+    /// Why it was denied, if known.
     cause: Option<&'a str>,
-    /// What else was said.
+    /// Further details.
     detail: Option<&'a str>,
 }
 
-/// What came of a scenario on each kernel.
+/// The status of a scenario on each kernel.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Sides<'a> {
-    /// Which.
+    /// The scenario's name.
     scenario: &'a ScenarioName,
-    /// On the first kernel.
+    /// Its status on the first kernel.
     before: ScenarioState<'a>,
-    /// On the second kernel.
+    /// Its status on the second kernel.
     after: ScenarioState<'a>,
 }
 
-/// What came of a scenario on a kernel.
+/// The status of a scenario on a kernel.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum ScenarioState<'a> {
@@ -154,52 +154,52 @@ struct Unrecorded<'a> {
     kernel: &'a KernelName,
 }
 
-/// A name that is not the same.
+/// A name that differs.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Name<'a> {
-    /// What it is a name of.
+    /// The kind of name.
     family: Family,
     /// The name.
     name: &'a str,
-    /// What became of it.
-    fate: Word,
-    /// Its number on the first kernel, if it is there and has one.
+    /// How the name changed.
+    fate: NameChangeKind,
+    /// Its number on the first kernel, if it exists there and has one.
     before: Option<u32>,
-    /// Its number on the second kernel, if it is there and has one.
+    /// Its number on the second kernel, if it exists there and has one.
     after: Option<u32>,
 }
 
-/// What became of a name.
+/// How a name changed.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Word {
+enum NameChangeKind {
     /// Only the second kernel knows it.
     Added,
     /// Only the first kernel knows it.
     Removed,
-    /// It stands for another number.
+    /// Its number differs.
     Renumbered,
 }
 
-/// What `any` covers in one mount option.
+/// What `any` covers in one mask.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Any<'a> {
-    /// The option.
+    /// The mount option.
     option: &'static str,
     /// The bits with a name on the first kernel, hexadecimal.
     before: String,
     /// The bits with a name on the second kernel, hexadecimal.
     after: String,
-    /// Names covered on the second kernel only.
+    /// Names covered only on the second kernel.
     gained: &'a [String],
-    /// Names covered on the first kernel only.
+    /// Names covered only on the first kernel.
     lost: &'a [String],
 }
 
-/// The document.
+/// Returns the document.
 ///
 /// # Errors
-/// If `serde_json` cannot write it.
+/// If the document cannot be serialized.
 pub fn json(difference: &Difference) -> Result<String, serde_json::Error> {
     let document = Document {
         format: FORMAT,
@@ -214,7 +214,7 @@ pub fn json(difference: &Difference) -> Result<String, serde_json::Error> {
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }
 
-/// The JSON Schema of the document (2020-12).
+/// Returns the JSON Schema of the document (2020-12).
 pub fn schema() -> serde_json::Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     settings.into_generator().into_root_schema_for::<Document<'_>>().to_value()
@@ -248,12 +248,12 @@ fn changed(change: &Change) -> Changed<'_> {
     Changed { effect: change.effect, case: &change.subject.case, what, before, after }
 }
 
-fn answer(told: &KernelAnswer) -> Answer<'_> {
+fn answer(answer: &KernelAnswer) -> Answer<'_> {
     Answer {
-        verdict: told.class,
-        errno: told.errno.map(|errno| errno.to_string()),
-        cause: told.cause.as_deref(),
-        detail: told.detail.as_deref(),
+        verdict: answer.class,
+        errno: answer.errno.map(|errno| errno.to_string()),
+        cause: answer.cause.as_deref(),
+        detail: answer.detail.as_deref(),
     }
 }
 
@@ -272,9 +272,9 @@ fn status(state: &State) -> ScenarioState<'_> {
 
 fn name(change: &NameChange) -> Name<'_> {
     let (fate, before, after) = match change.fate {
-        NameStatus::Added(number) => (Word::Added, None, number),
-        NameStatus::Removed(number) => (Word::Removed, number, None),
-        NameStatus::Renumbered { before, after } => (Word::Renumbered, Some(before), Some(after)),
+        NameStatus::Added(number) => (NameChangeKind::Added, None, number),
+        NameStatus::Removed(number) => (NameChangeKind::Removed, number, None),
+        NameStatus::Renumbered { before, after } => (NameChangeKind::Renumbered, Some(before), Some(after)),
     };
     Name { family: change.family, name: &change.name, fate, before, after }
 }

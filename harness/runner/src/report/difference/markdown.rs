@@ -1,4 +1,4 @@
-//! What differs between two kernels, as Markdown for a pull request or a mailing list.
+//! Differences between two kernels as Markdown, for a pull request or a mailing list.
 
 use std::fmt::Write;
 
@@ -12,10 +12,10 @@ use harness_snapshot::{
 
 use super::{
     Difference, Extent, alike,
-    text::{COVERAGE, coverage_lines, fates, why},
+    text::{COVERAGE, coverage_lines, name_changes, why},
 };
 
-/// All of it: a table an effect, and under each, collapsed, what its lists abridge.
+/// Returns all differences: one table per effect, each followed by a collapsed section with the lists that it abridges.
 pub fn markdown(difference: &Difference, extent: Extent) -> String {
     let mut text = String::new();
     let ((before, old), (after, new)) = (&difference.before, &difference.after);
@@ -30,7 +30,7 @@ pub fn markdown(difference: &Difference, extent: Extent) -> String {
         write_groups(&mut text, difference, &of_effect, extent);
         let cut: Vec<&Group<'_>> = of_effect.into_iter().filter(|group| is_abridged(group)).collect();
         if extent == Extent::Abridged && !cut.is_empty() {
-            text.push_str("\n<details>\n<summary>Those with long lists, in full</summary>\n\n");
+            text.push_str("\n<details>\n<summary>Long lists in full</summary>\n\n");
             write_groups(&mut text, difference, &cut, Extent::Whole);
             text.push_str("\n</details>\n");
         }
@@ -45,7 +45,7 @@ fn write_groups(text: &mut String, difference: &Difference, groups: &[&Group<'_>
     row(text, &[before.as_str(), after.as_str(), "times", "what", "why"]);
     text.push_str("| --- | --- | ---: | --- | --- |\n");
     for group in groups {
-        let side = |told: &Option<String>| told.as_deref().map(escaped).unwrap_or_default();
+        let side = |answer: &Option<String>| answer.as_deref().map(escaped).unwrap_or_default();
         let (shown, more) = extent.members(&group.members);
         let mut members: Vec<String> = shown
             .iter()
@@ -58,7 +58,7 @@ fn write_groups(text: &mut String, difference: &Difference, groups: &[&Group<'_>
     }
 }
 
-/// With the whole commit where everything is told.
+/// Returns the reason, with the whole commit hash in an unabridged report.
 fn full_why(explanation: &Explanation, extent: Extent) -> String {
     match (&explanation.commit, extent) {
         (Some(commit), Extent::Whole) => format!("{} (commit {commit})", explanation.reason),
@@ -72,14 +72,14 @@ fn is_abridged(group: &Group<'_>) -> bool {
 }
 
 fn write_names(text: &mut String, difference: &Difference) {
-    let fates = fates(&difference.names);
-    if !fates.is_empty() {
+    let name_changes = name_changes(&difference.names);
+    if !name_changes.is_empty() {
         let _ = writeln!(text, "\n## Names, by the kernels' type information ({})\n", difference.names.len());
-        row(text, &["of", "fate", "names"]);
+        row(text, &["kind", "change", "names"]);
         text.push_str("| --- | --- | --- |\n");
     }
-    for (family, fate, names) in fates {
-        row(text, &[family.noun(), fate, &escaped(&names.join(", "))]);
+    for (family, status, names) in name_changes {
+        row(text, &[family.noun(), status, &escaped(&names.join(", "))]);
     }
     if !difference.coverage.is_empty() {
         let _ = writeln!(text, "\n## What `any` covers\n\n{}.\n", capital(COVERAGE));
@@ -115,7 +115,7 @@ fn capital(text: &str) -> String {
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
-/// The same words where Markdown would see marks. An underscore between letters is none.
+/// Escapes Markdown's special characters. An underscore between letters is not special.
 fn escaped(text: &str) -> String {
     let chars: Vec<char> = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let letter = |at: Option<usize>| at.and_then(|at| chars.get(at)).is_some_and(|c| c.is_alphanumeric());

@@ -40,7 +40,7 @@ fn judgement(scenario: &str, rows: Vec<Row>) -> Judgement {
     Judgement { scenario: scenario.parse().unwrap(), cases: vec![case], grid: None, helpers: None, crash: None }
 }
 
-/// A sweep over so many rows, all with this verdict.
+/// A sweep with this number of rows, all with this verdict.
 fn sweep(scenario: &str, rows: usize, verdict: &Verdict) -> Judgement {
     let names: Vec<String> = (0..rows).map(|at| format!("type_{at}")).collect();
     let column = |name: &str| Column { name: name.into(), head: name.into(), meaning: String::new() };
@@ -89,7 +89,7 @@ fn difference(results: &[ScenarioResult]) -> Difference {
     Difference::of([&side("6.12", &old), &side("7.3", &new)], results, &reasons, &own())
 }
 
-/// Something of every kind: texts that Markdown would take for marks, long lists, and scenarios without verdicts.
+/// Results of every kind: texts with Markdown's special characters, long lists, and scenarios without verdicts.
 fn all_kinds() -> Vec<ScenarioResult> {
     let wild = "map_create `a|b` <b> *x* [l](u) __MAX a_b \u{1b}[2J # & \\";
     let skipped = || Status::Skipped { reason: "it is for >=7.0 | only".into() };
@@ -119,39 +119,21 @@ fn plain(text: &str) -> String {
 }
 
 #[test]
-fn what_became_allowed_is_on_top_with_its_reason() {
+fn newly_allowed_attempts_come_first_with_their_reason() {
     let text = plain(&text(&difference(&all_kinds()), Extent::Abridged));
-    let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(
-        lines[0],
-        "6.12 (6.12.1) → 7.3 (7.3.1)  4 scenarios compared: 3 differ in 27 places; 1 scenario for neither kernel"
-    );
-    assert_eq!(lines[2], "loosened: denied, now allowed  19");
-    assert_eq!(lines[3], "  denied EPERM → allowed  18 times");
-    let big = "    a/big  type_0, type_1, type_2, type_3 and 5 more; arms granted, no_token";
-    assert_eq!(lines[4], big);
-    assert!(text.contains("    why: [1] Because | so (commit 0123456789ab)\n"), "{text}");
-    assert_eq!(text.matches("Because | so").count(), 1, "{text}");
-    assert!(text.contains("    why: [1]\n") && text.contains("    why: not recorded\n"), "{text}");
+    insta::assert_snapshot!("text", text);
     assert!(!text.contains('\u{1b}'), "{text}");
-    assert!(text.contains("  6.12: skipped: it is for >=7.0 | only; 7.3: judged  once\n    a/skipped\n"), "{text}");
-    assert!(text.contains("  6.12: not judged: left a mount; 7.3: judged  once\n    a/fault\n"), "{text}");
-    assert!(text.contains("  6.12: judged; 7.3: crashed: the VM died  once\n    a/crash\n"), "{text}");
-    assert!(text.contains("  map types added: insn_array (34), rhash (35)\n"), "{text}");
-    assert!(text.contains("  delegate_maps: 34 names → 36, 0x3ffffffff → 0xfffffffff +insn_array +rhash\n"), "{text}");
-    assert!(!text.contains("a/none") && !text.contains("a/neither"), "{text}");
 }
 
 #[test]
-fn everything_is_shown_if_it_is_asked_for() {
+fn everything_is_shown_if_requested() {
     let difference = difference(&all_kinds());
     let whole = plain(&text(&difference, Extent::Whole));
-    assert!(whole.contains("type_7, type_8; arms granted, no_token\n"), "{whole}");
-    assert!(!whole.contains(" more"), "{whole}");
+    insta::assert_snapshot!("whole_text", whole);
 }
 
 #[test]
-fn what_cannot_be_compared_is_no_comparison() {
+fn a_scenario_that_cannot_be_compared_makes_it_incomplete() {
     assert!(difference(&all_kinds()).is_incomplete());
     let same = [
         judged("6.12", judgement("a/b", vec![row("x", denied())])),
@@ -161,11 +143,11 @@ fn what_cannot_be_compared_is_no_comparison() {
     assert!(!same.is_incomplete() && !same.has(Effect::Loosened));
     // The names of the two kernels still differ.
     assert!(same.is_any());
-    assert!(plain(&text(&same, Extent::Abridged)).contains("1 scenario compared: no difference"));
+    insta::assert_snapshot!(same.sentence(), @"1 scenario compared: no difference");
 }
 
 #[test]
-fn one_snapshot_for_both_is_no_reason() {
+fn kernels_with_the_same_snapshot_have_no_reason() {
     let sides =
         [("6.12", None), ("7.3", None), ("7.3-debian", Some("7.3"))].map(|(kernel, alike): (&str, Option<&str>)| {
             Lineage {
@@ -181,18 +163,18 @@ fn one_snapshot_for_both_is_no_reason() {
 }
 
 #[test]
-fn the_images_are_told_where_there_are_several() {
+fn images_are_named_if_there_are_several() {
     let on = |environment: &str, scenario: &str| judged(environment, judgement(scenario, vec![row("x", denied())]));
     let one = [on("6.12", "a/one"), on("7.3", "a/one")];
-    assert!(!difference(&one).sentence().contains("image"));
+    insta::assert_snapshot!(difference(&one).sentence(), @"1 scenario compared: no difference");
     let unit = ["6.12@systemd-262", "7.3@systemd-262"].map(|environment| on(environment, "b/unit"));
     let two = difference(&[&one[..], &unit[..]].concat());
-    assert!(two.sentence().ends_with("; in images minimal, systemd-262"), "{}", two.sentence());
+    insta::assert_snapshot!(two.sentence(), @"2 scenarios compared: no difference; in images minimal, systemd-262");
     let document: serde_json::Value = serde_json::from_str(&json(&two).unwrap()).unwrap();
     assert_eq!(document["scenarios"][1]["image"], "systemd-262");
 }
 
-/// The cells of each row of each table, as a reader of the rendered page sees them.
+/// Returns the cells of each row of each table, as a reader of the rendered page sees them.
 fn tables(markdown: &str) -> Vec<Vec<Vec<String>>> {
     let mut tables: Vec<Vec<Vec<String>>> = Vec::new();
     for event in Parser::new_ext(markdown, Options::ENABLE_TABLES) {
@@ -217,7 +199,7 @@ fn tables(markdown: &str) -> Vec<Vec<Vec<String>>> {
 }
 
 #[test]
-fn tables_have_as_many_cells_in_each_row_whatever_is_in_them() {
+fn all_rows_of_a_table_have_the_same_number_of_cells() {
     for extent in [Extent::Abridged, Extent::Whole] {
         let text = markdown(&difference(&all_kinds()), extent);
         let tables = tables(&text);
@@ -234,22 +216,20 @@ fn tables_have_as_many_cells_in_each_row_whatever_is_in_them() {
 }
 
 #[test]
-fn what_tables_abridge_is_collapsed_below_them() {
+fn abridged_lists_are_repeated_in_full_in_a_collapsed_section() {
     let text = markdown(&difference(&all_kinds()), Extent::Abridged);
+    insta::assert_snapshot!("markdown", text);
     let (first, rest) = text.split_once("<details>").unwrap();
     assert!(first.contains("and 5 more") && !first.contains("type_8"), "{first}");
     let (whole, _) = rest.split_once("</details>").unwrap();
-    assert!(
-        whole.starts_with("\n<summary>Those with long lists, in full</summary>\n\n|") && whole.contains("type_8"),
-        "{whole}"
-    );
-    // Where nothing is abridged nothing is told twice.
+    assert!(whole.contains("type_8"), "{whole}");
+    // What is not abridged is not repeated.
     assert_eq!(text.matches("<details>").count(), 1, "{text}");
     assert!(!markdown(&difference(&all_kinds()), Extent::Whole).contains("<details>"));
 }
 
 #[test]
-fn the_document_is_what_its_schema_says() {
+fn the_document_matches_its_schema() {
     let document: serde_json::Value = serde_json::from_str(&json(&difference(&all_kinds())).unwrap()).unwrap();
     let validator = jsonschema::validator_for(&schema()).unwrap();
     let errors: Vec<String> = validator.iter_errors(&document).map(|error| error.to_string()).collect();

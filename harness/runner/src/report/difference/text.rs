@@ -1,4 +1,4 @@
-//! What differs between two kernels, for a terminal.
+//! Differences between two kernels, for a terminal.
 
 use std::fmt::Write;
 
@@ -18,7 +18,7 @@ const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 const RED: Style = AnsiColor::Red.on_default();
 
-/// All of it with ANSI styles: what changed alike together, the most important first, then names.
+/// Returns all differences with ANSI styles: equal changes grouped, the most important first, then names.
 pub fn text(difference: &Difference, extent: Extent) -> String {
     let mut text = String::new();
     let ((before, old), (after, new)) = (&difference.before, &difference.after);
@@ -30,7 +30,7 @@ pub fn text(difference: &Difference, extent: Extent) -> String {
         let _ = writeln!(text, "\n{BOLD}{}{}{BOLD:#}  {}", colour(effect), effect.title(), counts[&effect]);
         for group in groups.iter().filter(|group| group.effect == effect) {
             write_group(&mut text, group, extent);
-            let _ = writeln!(text, "    why: {}", notes.told(group.reasons).join("\n         "));
+            let _ = writeln!(text, "    why: {}", notes.lines(group.reasons).join("\n         "));
         }
     }
     write_names(&mut text, difference, extent);
@@ -54,20 +54,20 @@ fn write_group(text: &mut String, group: &Group<'_>, extent: Extent) {
         let _ = writeln!(text, "    {DIM}{}{DIM:#}  {}", member.scenario, extent.member(member));
     }
     if more > 0 {
-        let _ = writeln!(text, "    {DIM}and {more} more such lists: --all shows them{DIM:#}");
+        let _ = writeln!(text, "    {DIM}and {more} more lists; --all shows them{DIM:#}");
     }
 }
 
-/// Reasons by number: each is told in words once, where it comes first.
+/// Numbered reasons: each is written out where it first appears.
 #[derive(Default)]
 struct Notes<'a>(Vec<&'a Explanation>);
 
 impl<'a> Notes<'a> {
-    /// A line for each that is new; one for all that were told before.
-    fn told(&mut self, reasons: &'a [Explanation]) -> Vec<String> {
+    /// Returns a line for each new reason, and one line with the numbers of earlier ones.
+    fn lines(&mut self, reasons: &'a [Explanation]) -> Vec<String> {
         let (mut lines, mut known) = (Vec::new(), Vec::new());
         for explanation in reasons {
-            match self.0.iter().position(|told| *told == explanation) {
+            match self.0.iter().position(|known| *known == explanation) {
                 Some(at) => known.push(format!("[{}]", at + 1)),
                 None => {
                     self.0.push(explanation);
@@ -82,9 +82,9 @@ impl<'a> Notes<'a> {
     }
 }
 
-/// From what to what.
+/// Formats a change, from the first kernel's answer to the second's.
 pub(super) fn arrow(group: &Group<'_>) -> String {
-    let side = |told: &Option<String>| told.clone().unwrap_or_default();
+    let side = |answer: &Option<String>| answer.clone().unwrap_or_default();
     match group.effect {
         Effect::Added => side(&group.after),
         Effect::Removed => side(&group.before),
@@ -92,8 +92,8 @@ pub(super) fn arrow(group: &Group<'_>) -> String {
     }
 }
 
-fn side_or_none(told: &Option<String>) -> String {
-    told.clone().unwrap_or_else(|| "not made".to_owned())
+fn side_or_none(answer: &Option<String>) -> String {
+    answer.clone().unwrap_or_else(|| "not made".to_owned())
 }
 
 fn times(count: usize) -> String {
@@ -110,24 +110,24 @@ fn write_names(text: &mut String, difference: &Difference, extent: Extent) {
         return;
     }
     let _ = writeln!(text, "\n{BOLD}names, by the kernels' type information{BOLD:#}  {}", difference.names.len());
-    for (family, fate, names) in fates(&difference.names) {
-        let _ = writeln!(text, "  {} {fate}: {}", family.noun(), extent.list(&names));
+    for (family, status, names) in name_changes(&difference.names) {
+        let _ = writeln!(text, "  {} {status}: {}", family.noun(), extent.list(&names));
     }
 }
 
-/// Names of one family that met the same fate, together.
-pub(super) fn fates(names: &[NameChange]) -> Vec<(Family, &'static str, Vec<String>)> {
+/// Groups the changed names by family and kind of change.
+pub(super) fn name_changes(names: &[NameChange]) -> Vec<(Family, &'static str, Vec<String>)> {
     let mut all: Vec<(Family, &'static str, Vec<String>)> = Vec::new();
     for change in names {
         let number = |number: Option<u32>| number.map(|number| format!(" ({number})")).unwrap_or_default();
-        let (fate, told) = match change.fate {
+        let (status, text) = match change.fate {
             NameStatus::Added(at) => ("added", format!("{}{}", change.name, number(at))),
             NameStatus::Removed(at) => ("removed", format!("{}{}", change.name, number(at))),
             NameStatus::Renumbered { before, after } => ("renumbered", format!("{} ({before} → {after})", change.name)),
         };
         match all.last_mut() {
-            Some((family, last, names)) if (*family, *last) == (change.family, fate) => names.push(told),
-            _ => all.push((change.family, fate, vec![told])),
+            Some((family, last, names)) if (*family, *last) == (change.family, status) => names.push(text),
+            _ => all.push((change.family, status, vec![text])),
         }
     }
     all
@@ -144,7 +144,7 @@ fn write_coverage(text: &mut String, difference: &Difference) {
 }
 
 pub(super) const COVERAGE: &str =
-    "it sets all 64 bits on both; these are the bits that have a name in the kernels' type information";
+    "it sets all 64 bits on both kernels; listed are the bits that have a name in the kernels' type information";
 
 pub(super) fn coverage_lines(difference: &Difference) -> Vec<String> {
     let line = |coverage: &harness_snapshot::difference::names::Coverage| {

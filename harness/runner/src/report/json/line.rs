@@ -1,4 +1,4 @@
-//! The lines of JSON. Their documentation is what `docs/results.md` shows.
+//! The JSON lines of results. `docs/results.md` shows their documentation.
 
 use harness_protocol::name::{ImageName, KernelName, ScenarioName};
 use harness_scenario::expect::Expect;
@@ -6,156 +6,157 @@ use harness_verdict::verdict::Class;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// One line of the results. A key without a value is left out.
+/// One line of the results. A key without a value is omitted.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[schemars(title = "Line of results")]
 pub(super) enum Line<'a> {
-    /// The first line: what follows, and what it was found on.
+    /// The first line: the format, and the environments of the run.
     Start {
-        /// The version of these lines.
+        /// The version of this format.
         format: u32,
         /// The version of the harness.
         harness: &'a str,
-        /// The root file systems that guests had.
+        /// The images of the guests.
         images: Vec<&'a ImageName>,
-        /// The kernels that were selected.
+        /// The selected kernels.
         kernels: Vec<Kernel<'a>>,
     },
-    /// One attempt and its verdict.
+    /// An attempt and its verdict.
     Attempt {
-        /// On which kernel.
+        /// The kernel's name.
         kernel: &'a KernelName,
-        /// With which image; `host` on the running kernel, which has none.
+        /// The image's name; `host` in host mode, which has no image.
         image: &'a ImageName,
-        /// Of which scenario.
+        /// The scenario's name.
         scenario: &'a ScenarioName,
         /// The combination of the scenario's matrix, such as `type=hash`; empty without a matrix.
         case: &'a str,
-        /// Who made it: the name of a container, or `host`.
+        /// The actor: a container's name, or `host`.
         container: &'a str,
-        /// Its number within its case, counted from 1.
+        /// The attempt's number within its case, counted from 1.
         attempt: usize,
-        /// Its operation, such as `map_create`.
+        /// The operation, such as `map_create`.
         op: &'a str,
-        /// The attempt in a few words. They may change between versions of the harness.
+        /// A short description of the attempt. It may change between versions of the harness.
         text: &'a str,
-        /// What it was.
+        /// The verdict.
         verdict: Class,
-        /// The errno, if the kernel gave one: its name, or its number if it has none.
+        /// The errno, if the kernel returned one: its name, or its number if it has no name.
         #[serde(skip_serializing_if = "Option::is_none")]
         errno: Option<String>,
-        /// What the kernel answered besides, which call of several failed, or why the kernel cannot know it.
+        /// What else the kernel returned, which of several calls failed, or why the kernel does not support it.
         #[serde(skip_serializing_if = "Option::is_none")]
         detail: Option<&'a str>,
-        /// Why it was denied, if that was found out.
+        /// Why it was denied, if known.
         #[serde(skip_serializing_if = "Option::is_none")]
         cause: Option<String>,
-        /// Of an attempt of a sweep: what it was made with, such as `hash`.
+        /// In a sweep: the row, such as `hash`.
         #[serde(skip_serializing_if = "Option::is_none")]
         row: Option<&'a str>,
-        /// Of an attempt of a sweep: under which circumstances, such as `no_token`.
+        /// In a sweep: the arm, such as `no_token`.
         #[serde(skip_serializing_if = "Option::is_none")]
         arm: Option<&'a str>,
-        /// What the scenario's author wants the verdict to be, if that is written.
+        /// The verdict that the scenario's author expects, if stated.
         #[serde(skip_serializing_if = "Option::is_none")]
         expect: Option<Expect>,
-        /// Whether the verdict is what its author wants, or one that may stand where nothing is written. Whether it is
-        /// as recorded is told of the whole scenario, in `judged`.
+        /// Whether the verdict is the expected one, or, without an expectation, is not a problem by itself. `judged`
+        /// says whether the scenario is as recorded.
         matches: bool,
-        /// The calls it consists of, if libbpf loaded an object.
+        /// The steps of the attempt, if libbpf loaded an object.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         steps: Vec<Step<'a>>,
     },
-    /// A scenario that was judged on a kernel with an image; its attempts stand before it.
+    /// A scenario that was judged in an environment. Its attempts precede this line.
     Judged {
-        /// On which kernel.
+        /// The kernel's name.
         kernel: &'a KernelName,
-        /// With which image; `host` on the running kernel, which has none.
+        /// The image's name; `host` in host mode, which has no image.
         image: &'a ImageName,
-        /// Which scenario.
+        /// The scenario's name.
         scenario: &'a ScenarioName,
-        /// What it proves.
+        /// The scenario's summary.
         summary: &'a str,
-        /// Whether everything about it is right.
-        status: Held,
-        /// How its verdicts compare with the snapshot that holds for this kernel and image.
+        /// Whether the scenario is as recorded and as its author expects.
+        #[serde(rename = "standing")]
+        status: JudgedStatus,
+        /// How the verdicts compare with the snapshot that applies to this environment.
         record: Record,
-        /// Seconds it took in the guest, if that is known.
+        /// How long the scenario took in the guest, in seconds, if known.
         #[serde(skip_serializing_if = "Option::is_none")]
         seconds: Option<f64>,
-        /// What is wrong with it whatever is recorded, a sentence each.
+        /// Problems that do not depend on the snapshot, one sentence each.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         problems: Vec<String>,
-        /// The lines in which it differs from its snapshot, as a unified diff.
+        /// The difference from the snapshot, as a unified diff.
         #[serde(skip_serializing_if = "Option::is_none")]
         difference: Option<String>,
     },
-    /// A scenario that is not for this kernel or image, or whose image cannot be had today.
+    /// A scenario that is not meant for this environment, or whose image can no longer be built.
     Skipped {
-        /// On which kernel.
+        /// The kernel's name.
         kernel: &'a KernelName,
-        /// With which image; `host` on the running kernel, which has none.
+        /// The image's name; `host` in host mode, which has no image.
         image: &'a ImageName,
-        /// Which scenario.
+        /// The scenario's name.
         scenario: &'a ScenarioName,
-        /// What it proves.
+        /// The scenario's summary.
         summary: &'a str,
-        /// Why.
+        /// The reason.
         reason: &'a str,
     },
-    /// A scenario during which the VM died or hung; its attempts stand before it.
+    /// A scenario during which the VM died or hung. Its attempts precede this line.
     Crash {
-        /// On which kernel.
+        /// The kernel's name.
         kernel: &'a KernelName,
-        /// With which image; `host` on the running kernel, which has none.
+        /// The image's name; `host` in host mode, which has no image.
         image: &'a ImageName,
-        /// Which scenario.
+        /// The scenario's name.
         scenario: &'a ScenarioName,
-        /// What it proves.
+        /// The scenario's summary.
         summary: &'a str,
         /// Whether the VM died or hung, and after how long.
         how: &'a str,
-        /// The last lines of its console.
+        /// The last lines of the VM's console.
         console: &'a [String],
     },
-    /// A scenario without verdicts on this kernel, because the harness or the VM failed.
+    /// A scenario without verdicts, because the harness or the VM failed.
     Fault {
-        /// On which kernel.
+        /// The kernel's name.
         kernel: &'a KernelName,
-        /// With which image; `host` on the running kernel, which has none.
+        /// The image's name; `host` in host mode, which has no image.
         image: &'a ImageName,
-        /// Which scenario.
+        /// The scenario's name.
         scenario: &'a ScenarioName,
-        /// What it proves.
+        /// The scenario's summary.
         summary: &'a str,
-        /// Why.
+        /// The reason.
         message: &'a str,
     },
-    /// A scenario that was not run on this kernel, because none of its VMs could be had or the store knows no outcome.
+    /// A scenario that was not run, because no VM could be booted or no outcome is stored.
     NotRun {
-        /// On which kernel.
+        /// The kernel's name.
         kernel: &'a KernelName,
-        /// With which image; `host` on the running kernel, which has none.
+        /// The image's name; `host` in host mode, which has no image.
         image: &'a ImageName,
-        /// Which scenario.
+        /// The scenario's name.
         scenario: &'a ScenarioName,
-        /// What it proves.
+        /// The scenario's summary.
         summary: &'a str,
-        /// Why not.
+        /// The reason.
         cause: &'a str,
     },
-    /// The last line: without it the results are not whole.
+    /// The last line. If it is missing, the results are incomplete.
     End {
-        /// Scenarios judged, over all kernels and images, crashes among them.
+        /// Scenarios judged, over all environments, including crashes.
         judged: usize,
-        /// Those of them that are not as recorded or not as their authors expect, crashes among them.
+        /// Judged scenarios that are not as recorded or not as their authors expect, including crashes.
         differing: usize,
         /// Scenarios skipped.
         skipped: usize,
         /// Scenarios without verdicts, because the harness or the VM failed.
         faults: usize,
-        /// Scenarios that were not run.
+        /// Scenarios not run.
         not_run: usize,
         /// Attempts by verdict.
         attempts: Attempts,
@@ -165,57 +166,57 @@ pub(super) enum Line<'a> {
 /// A kernel.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Kernel<'a> {
-    /// Its name here.
+    /// The kernel's name.
     pub(super) name: &'a KernelName,
-    /// What `uname -r` says in it, if it ever ran.
+    /// The output of `uname -r` in the guest, if it ever ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) release: Option<&'a str>,
 }
 
-/// One call of libbpf's for an object, or something it lost.
+/// A step of loading an object: a call that libbpf made, or something that libbpf dropped.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Step<'a> {
-    /// What it is about.
+    /// A description of the step.
     pub(super) text: &'a str,
-    /// What came of it: `allowed`, `denied ERRNO`, `refused ERRNO`, `lost` or `not told`.
+    /// The result: `allowed`, `denied ERRNO`, `refused ERRNO`, `lost` or `not told`.
     pub(super) result: String,
 }
 
-/// Whether everything about a scenario is right.
+/// Whether a scenario is as recorded and as its author expects.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Held {
-    /// It is as recorded, and each verdict is what its author wants.
+pub(super) enum JudgedStatus {
+    /// The verdicts are as recorded, and as the author expects.
     AsRecorded,
-    /// Something is not.
+    /// A verdict is not as recorded, or not as the author expects.
     Differs,
 }
 
-/// How verdicts compare with a snapshot.
+/// How the verdicts compare with the snapshot.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Record {
     /// They are the same.
     Same,
-    /// They are others.
+    /// They differ.
     Other,
-    /// Nothing is recorded.
+    /// There is no snapshot.
     None,
 }
 
-/// How many attempts had each verdict.
+/// The number of attempts with each verdict.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Attempts {
-    /// The kernel did it.
+    /// The kernel did what was asked.
     pub(super) allowed: usize,
-    /// The kernel refused it to this actor, and does it for one with every permission.
+    /// The kernel refused for want of a permission: the same call succeeds for a control.
     pub(super) denied: usize,
-    /// The kernel cannot know or do it.
+    /// The kernel does not know the command, type or field.
     pub(super) unsupported: usize,
-    /// The kernel refuses it to everybody although it knows it.
+    /// The call fails with every permission, too.
     pub(super) malformed: usize,
-    /// That were not made: nobody asked the kernel.
+    /// Attempts that were not made.
     pub(super) not_made: usize,
-    /// The kernel died or hung before it was answered.
+    /// The kernel died or hung during the attempt.
     pub(super) crashed: usize,
 }

@@ -23,7 +23,7 @@ fn store(root: &Path) -> Store {
     Store::new(root.to_owned(), RunId::current(), Freshness::Any)
 }
 
-/// Keeps an outcome of that time; returns its file.
+/// Stores an outcome with this time; returns its file.
 fn keep(root: &Path, name: &str, end: ScenarioEnd, at: u64) -> PathBuf {
     let outcome =
         ScenarioOutcome { scenario: name.parse().unwrap(), containers: vec![], attempts: vec![], units: vec![], end };
@@ -66,7 +66,7 @@ fn path(folder: &tempfile::TempDir) -> PathBuf {
 }
 
 #[test]
-fn what_others_know_is_known_here_crashes_too() {
+fn outcomes_of_other_stores_are_added_including_crashes() {
     let [mine, one, cache] = folders();
     let inner = cache.path().join("store");
     keep(one.path(), "a", finished(1), 1);
@@ -77,14 +77,15 @@ fn what_others_know_is_known_here_crashes_too() {
     assert_eq!(store.merge(&others).unwrap(), Merged { new: 2, testbeds: 2, ..Merged::default() });
     assert_eq!(store.look_up(&Key::of(&artefacts(), &scenario("b"))).unwrap().outcome.end, crashed());
     let identity = store.recall(&"6.12".parse().unwrap(), &"minimal".parse().unwrap()).unwrap().unwrap();
-    assert_eq!(identity.objects.names().len(), 2, "each machine knows the objects of its own scenarios");
+    assert_eq!(identity.objects.names().len(), 2, "each machine recorded the objects of its own scenarios");
     let again = store.merge(&others).unwrap();
     assert_eq!((again.new, again.same), (0, 2));
     assert!(store.recall(&"7.3".parse().unwrap(), &"minimal".parse().unwrap()).unwrap().is_none());
 }
 
 #[test]
-fn of_answers_that_differ_the_newer_one_is_kept_and_both_are_told() {
+fn of_different_outcomes_the_newer_one_is_kept_and_both_are_shown() {
+    let mut texts = Vec::new();
     for (mine_at, theirs_at) in [(1, 2), (2, 1)] {
         let [mine, other] = folders();
         keep(mine.path(), "a", finished(1), mine_at);
@@ -92,14 +93,17 @@ fn of_answers_that_differ_the_newer_one_is_kept_and_both_are_told() {
         let merged = store(mine.path()).merge(&[path(&other)]).unwrap();
         let kept = store(mine.path()).look_up(&Key::of(&artefacts(), &scenario("a"))).unwrap().outcome.end;
         assert_eq!(kept, if theirs_at > mine_at { crashed() } else { finished(1) });
-        let text = merged.conflicts[0].to_string();
-        assert!(text.starts_with("a on 6.12: two runs differ: ") && text.contains("the kernel panicked"), "{text}");
+        texts.push(merged.conflicts[0].to_string());
         assert_eq!((merged.new, merged.same, merged.conflicts.len()), (0, 0, 1));
     }
+    insta::assert_snapshot!(texts.join("\n"), @"
+    a on 6.12: two runs differ: finished with 0 answers; kept the newer one: crashed after 0 answers: the kernel panicked
+    a on 6.12: two runs differ: crashed after 0 answers: the kernel panicked; kept the newer one: finished with 0 answers
+    ");
 }
 
 #[test]
-fn how_long_it_took_is_no_difference() {
+fn outcomes_that_differ_only_in_time_are_the_same() {
     let [mine, other] = folders();
     keep(mine.path(), "a", finished(1), 1);
     keep(other.path(), "a", finished(2), 2);
@@ -107,38 +111,66 @@ fn how_long_it_took_is_no_difference() {
 }
 
 #[test]
-fn what_no_store_has_is_named_and_nothing_is_merged() {
+fn an_invalid_file_is_named_and_nothing_is_merged() {
     type Spoil = fn(&Path, &Path);
-    let cases: [(&str, Spoil); 6] = [
-        ("is damaged", |_, file| fs::write(file, "{\"run\":").unwrap()),
-        ("is damaged: it is larger than 64 MiB", |_, file| {
-            fs::File::create(file).unwrap().set_len(LARGEST + 1).unwrap()
-        }),
-        ("README: is nothing that a store has", |root, _| fs::write(root.join("README"), "").unwrap()),
-        ("is no plain file", |_, file| {
+    let cases: [Spoil; 7] = [
+        |_, file| fs::write(file, "{\"run\":").unwrap(),
+        |_, file| fs::File::create(file).unwrap().set_len(LARGEST + 1).unwrap(),
+        |root, _| fs::write(root.join("README"), "").unwrap(),
+        |_, file| {
             fs::remove_file(file).unwrap();
             std::os::unix::fs::symlink("/etc/passwd", file).unwrap();
-        }),
-        ("x.json: is nothing that a store has", |_, file| fs::write(file.with_file_name("x.json"), "{}").unwrap()),
-        ("is damaged", |root, _| {
+        },
+        |_, file| fs::write(file.with_file_name("x.json"), "{}").unwrap(),
+        |root, _| {
             fs::create_dir(root.join("testbeds")).unwrap();
             fs::write(root.join("testbeds/6.12-0.json"), "{}").unwrap();
-        }),
+        },
+        |root, _| {
+            fs::create_dir(root.join("testbeds")).unwrap();
+            let record = serde_json::to_string(&record(1, "x")).unwrap();
+            fs::write(root.join("testbeds/6.12-0.json"), record).unwrap();
+        },
     ];
-    for (expected, spoil) in cases {
+    let mut texts = Vec::new();
+    for spoil in cases {
         let [mine, good, bad] = folders();
         keep(good.path(), "a", finished(1), 1);
-        spoil(bad.path(), &keep(bad.path(), "b", finished(1), 1));
+        let file = keep(bad.path(), "b", finished(1), 1);
+        spoil(bad.path(), &file);
         let error = store(mine.path()).merge(&[path(&good), path(&bad)]).unwrap_err();
         assert!(matches!(error, MergeError::Refused(_)), "{error}");
-        let text = error.to_string();
-        assert!(text.contains(expected) && text.contains(bad.path().to_str().unwrap()), "{expected}: {text}");
-        assert_eq!(fs::read_dir(mine.path()).unwrap().count(), 0, "{expected}");
+        let text = error.to_string().replace(file.to_str().unwrap(), "STORE/OUTCOME.json");
+        let text = text.replace(file.parent().unwrap().to_str().unwrap(), "STORE/DIGEST");
+        texts.push(text.replace(bad.path().to_str().unwrap(), "STORE"));
+        assert_eq!(fs::read_dir(mine.path()).unwrap().count(), 0, "{error}");
     }
+    insta::assert_snapshot!(texts.join("\n\n"), @"
+    nothing was merged; remove these files, or recreate the store:
+      STORE/OUTCOME.json is damaged: EOF while parsing a value at line 1 column 7
+
+    nothing was merged; remove these files, or recreate the store:
+      STORE/OUTCOME.json is damaged: it is larger than 64 MiB
+
+    nothing was merged; remove these files, or recreate the store:
+      STORE/README is not part of a store
+
+    nothing was merged; remove these files, or recreate the store:
+      STORE/OUTCOME.json is not a regular file
+
+    nothing was merged; remove these files, or recreate the store:
+      STORE/DIGEST/x.json is not part of a store
+
+    nothing was merged; remove these files, or recreate the store:
+      STORE/testbeds/6.12-0.json is damaged: missing field `kernel` at line 1 column 2
+
+    nothing was merged; remove these files, or recreate the store:
+      STORE/testbeds/6.12-0.json does not have the name that its contents require
+    ");
 }
 
 #[test]
-fn what_a_killed_process_was_writing_is_passed_over() {
+fn files_of_a_killed_writer_are_skipped() {
     let [mine, other] = folders();
     let file = keep(other.path(), "a", finished(1), 1);
     fs::write(file.with_file_name(".tmpAbc"), "{").unwrap();
@@ -146,10 +178,10 @@ fn what_a_killed_process_was_writing_is_passed_over() {
 }
 
 #[test]
-fn a_folder_that_is_no_store_is_named() {
+fn a_folder_that_is_not_a_store_is_named() {
     let [mine, empty] = folders();
-    for folder in [path(&empty), PathBuf::from("/nonexistent")] {
-        let text = store(mine.path()).merge(std::slice::from_ref(&folder)).unwrap_err().to_string();
-        assert!(text.starts_with(&format!("{} is no outcome store", folder.display())), "{text}");
-    }
+    assert!(
+        matches!(store(mine.path()).merge(&[path(&empty)]), Err(MergeError::NoStore(folder)) if folder == path(&empty))
+    );
+    insta::assert_snapshot!(store(mine.path()).merge(&["/nonexistent".into()]).unwrap_err(), @r"/nonexistent is not an outcome store: it contains neither outcomes nor a folder `store` with outcomes");
 }
