@@ -1,4 +1,4 @@
-//! Files that are replaced whole: a reader sees the old text or the new one, never half of one.
+//! Replaces files atomically: a reader sees the old text or the new one, never a part.
 
 use std::{
     fs,
@@ -9,9 +9,9 @@ use std::{
 use anyhow::{Context, Result};
 use harness_builder::file;
 
-/// Looks whether a file can be replaced, and changes nothing.
+/// Checks that a file can be replaced, without changing it.
 pub fn check(path: &Path) -> Result<()> {
-    match place(path) {
+    match destination(path) {
         Destination::File(path) => file::partial(&path).map(drop),
         Destination::Folder => Err(io::Error::from(io::ErrorKind::IsADirectory)),
         Destination::Device => fs::OpenOptions::new().write(true).open(path).map(drop),
@@ -19,9 +19,9 @@ pub fn check(path: &Path) -> Result<()> {
     .with_context(|| advice(path))
 }
 
-/// Replaces a file. What is no file, such as a pipe or `/dev/null`, is written to.
+/// Replaces a file. Anything else, such as a pipe or `/dev/null`, is written to.
 pub fn write(path: &Path, text: &str) -> Result<()> {
-    match place(path) {
+    match destination(path) {
         Destination::File(path) => file::replace(&path, text),
         Destination::Folder => Err(io::Error::from(io::ErrorKind::IsADirectory)),
         Destination::Device => {
@@ -32,18 +32,18 @@ pub fn write(path: &Path, text: &str) -> Result<()> {
 }
 
 fn advice(path: &Path) -> String {
-    format!("cannot write {}; name a file in a folder that can be written and has space", path.display())
+    format!("cannot write {}; name a file in a writable directory with free space", path.display())
 }
 
-/// What there is where a file is to be.
+/// What a path leads to.
 enum Destination {
-    /// A file or nothing, links followed: what is replaced is what a link leads to.
+    /// A file or nothing, with links resolved: the target of a link is replaced.
     File(PathBuf),
     Folder,
     Device,
 }
 
-fn place(path: &Path) -> Destination {
+fn destination(path: &Path) -> Destination {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Destination::Folder,
         Ok(found) if !found.is_file() => Destination::Device,
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_and_nothing_is_left_beside_it() {
+    fn a_file_is_replaced_without_leftovers() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.xml");
         check(&path).unwrap();
@@ -84,17 +84,22 @@ mod tests {
         write(Path::new("/dev/null"), "x").unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());
         let error = format!("{:#}", write(Path::new("/dev/full"), "x").unwrap_err());
-        assert!(error.contains("cannot write /dev/full"), "{error}");
+        insta::assert_snapshot!(error, @r#"cannot write /dev/full; name a file in a writable directory with free space: No space left on device (os error 28)"#);
     }
 
     #[test]
-    fn a_place_that_cannot_be_written_is_named_before_and_after() {
+    fn errors_name_the_file_that_cannot_be_written() {
         let folder = tempfile::tempdir().unwrap();
+        let mut text = String::new();
         for path in [folder.path().join("none/a.xml"), folder.path().to_owned()] {
-            for result in [check(&path), write(&path, "x")] {
-                let error = format!("{:#}", result.unwrap_err());
-                assert!(error.contains(&path.display().to_string()), "{error}");
-            }
+            let error = format!("{:#}", check(&path).unwrap_err());
+            assert_eq!(error, format!("{:#}", write(&path, "x").unwrap_err()));
+            text += &error.replace(&folder.path().display().to_string(), "FOLDER");
+            text.push('\n');
         }
+        insta::assert_snapshot!(text, @r#"
+        cannot write FOLDER/none/a.xml; name a file in a writable directory with free space: No such file or directory (os error 2)
+        cannot write FOLDER; name a file in a writable directory with free space: is a directory
+        "#);
     }
 }

@@ -1,4 +1,4 @@
-//! `bless`: accept changed snapshots, after showing them.
+//! `bless`: shows changed snapshots and accepts them.
 
 use std::process::ExitCode;
 
@@ -23,48 +23,49 @@ use crate::{
     selection::{self, Selectors},
 };
 
-/// Show how verdicts differ from their snapshots, and accept the difference
+/// Show how verdicts differ from their snapshots, and accept the new verdicts
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-A verdict that is not what its scenario expects cannot be blessed: mend the scenario or the kernel.
-Where kernels differ, the first one's text becomes NAME.snap and each other's NAME@KERNEL.snap. An
-image other than the first that the scenario is meant for has NAME@@IMAGE.snap where it differs on all
-kernels that ran, else NAME@KERNEL@IMAGE.snap. All but NAME.snap take a reason: --reason adds it to
-differences.toml at the top of the scenarios. A reason goes with its last snapshot.
+A verdict that contradicts its scenario's expectation cannot be blessed: fix the scenario or the
+kernel.
+If kernels differ, the first one's text becomes NAME.snap and each other one's NAME@KERNEL.snap.
+An image other than the scenario's first gets NAME@@IMAGE.snap if it differs on all kernels that
+ran, and NAME@KERNEL@IMAGE.snap otherwise. All but NAME.snap need a reason: --reason adds it to
+differences.toml in the scenario directory. A reason is removed with its last snapshot.
 
 Examples:
-  {program} bless --filter maps/mine        shows what would change, and asks
+  {program} bless --filter maps/mine        show what would change, and ask
   {program} bless --kernel 7.3 --filter token/mine --reason 'A token describes itself since 6.17' --yes
-  {program} bless --image systemd-257 --filter systemd/mine --reason 'It knows no PrivateBPF='
+  {program} bless --image systemd-257 --filter systemd/mine --reason 'It has no PrivateBPF='
 
-Exit codes: 0 accepted, or nothing to accept; 1 something cannot be blessed, or was not accepted; 2 wrong
-usage or a bad file; 3 the harness, QEMU or a build failed; 4 nothing was selected.")]
+Exit codes: 0 accepted, or nothing to accept; 1 a verdict cannot be blessed, or was not accepted;
+2 wrong usage or a bad file; 3 the harness, QEMU or a build failed; 4 nothing was selected.")]
 pub struct Args {
     #[command(flatten)]
     selectors: Selectors,
 
     #[command(flatten)]
-    given: Given,
+    reason: ReasonArgs,
 
-    /// Do not ask
+    /// Accept without asking
     #[arg(long)]
     yes: bool,
 }
 
-/// Why kernels differ, as it is given on the command line.
+/// The reason for a difference, from the command line.
 #[derive(Debug, ClapArgs)]
-struct Given {
-    /// Why verdicts differ, in one sentence: for every snapshot of a kernel's or an image's own that has no reason yet
+struct ReasonArgs {
+    /// Reason for the difference, in one sentence; applies to every snapshot of a kernel or image that has none yet
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 
-    /// The commit of Linux that made the difference, all 40 digits
+    /// Linux commit that made the difference, all 40 digits
     #[arg(long, value_name = "SHA", requires = "reason")]
     commit: Option<String>,
 }
 
-impl Given {
-    /// What was given, understood.
+impl ReasonArgs {
+    /// Returns the reason, parsed.
     fn explanation(&self) -> Result<Option<Explanation>> {
         let Some(reason) = &self.reason else { return Ok(None) };
         let commit = self.commit.as_ref().map(|text| text.parse::<Commit>()).transpose();
@@ -75,48 +76,46 @@ impl Given {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
-    let given = args.given.explanation()?;
+    let given = args.reason.explanation()?;
     let selection = args.selectors.resolve(context, Progress::detect())?;
     if selection.scenarios.is_empty() {
         return Ok(selection::nothing(&selection));
     }
     if selection.has_running_kernel() {
         return Err(Wrong::input(anyhow::anyhow!(
-            "the verdicts of `host` are never blessed: snapshots are of kernels that everybody can boot"
+            "the verdicts of `host` cannot be blessed: snapshots are for kernels that everyone can boot"
         )));
     }
     let results = selection.results().map_err(selection::blame)?;
-    let mut ledger = ReasonsUpdate::new(selection.runner.reasons(), selection.runner.suite().own_snapshots()?, given);
-    let (accepted, refused) = sort(&selection, &results, &mut ledger)?;
+    let mut reasons = ReasonsUpdate::new(selection.runner.reasons(), selection.runner.suite().own_snapshots()?, given);
+    let (accepted, refused) = sort(&selection, &results, &mut reasons)?;
     let path = selection.runner.suite().reasons_path();
-    let told = ledger.text().map_err(|error| Wrong::input(anyhow!("cannot change {}: {error}", path.display())))?;
-    if !accepted.is_empty() || told.is_some() {
+    let changed = reasons.text().map_err(|error| Wrong::input(anyhow!("cannot change {}: {error}", path.display())))?;
+    if !accepted.is_empty() || changed.is_some() {
         accepted.iter().try_for_each(|(_, change)| screen::print(&format!("{}\n", change.describe())))?;
-        if let Some(text) = &told {
+        if let Some(text) = &changed {
             let difference = report::difference(selection.runner.reasons().text(), text);
             screen::print(&format!("changed {}\n{difference}\n", path.display()))?;
         }
-        if !(args.yes || confirmed(accepted.len() + usize::from(told.is_some()))?) {
+        if !(args.yes || confirmed(accepted.len() + usize::from(changed.is_some()))?) {
             eprintln!("nothing was changed");
             return Ok(exit::DIFFERS.into());
         }
         accepted.iter().try_for_each(|(scenario, change)| make(&selection, scenario, change, &results))?;
-        told.iter().try_for_each(|text| reasons_update::write(&path, text))?;
+        changed.iter().try_for_each(|text| reasons_update::write(&path, text))?;
     }
-    if ledger.is_idle() {
-        eprintln!(
-            "--reason was not used: every snapshot of a kernel's or an image's own among these scenarios has a reason"
-        );
+    if reasons.is_idle() {
+        eprintln!("--reason was not used: every selected snapshot of a kernel or image already has a reason");
     }
     eprintln!("{} changed", counted(accepted.len(), "snapshot file"));
     Ok(if refused { exit::DIFFERS.into() } else { ExitCode::SUCCESS })
 }
 
-/// What is accepted, and whether anything was refused, which is told.
+/// Separates the changes that can be accepted, and prints why others cannot. The second value says whether there are any.
 fn sort<'f>(
     selection: &Selection,
     results: &'f [ScenarioResult],
-    ledger: &mut ReasonsUpdate<'_>,
+    reasons: &mut ReasonsUpdate<'_>,
 ) -> Result<(Vec<(&'f ScenarioName, Change)>, bool)> {
     let mut refused = false;
     let mut accepted = Vec::new();
@@ -124,7 +123,7 @@ fn sort<'f>(
     for group in results.chunk_by(|a, b| a.scenario == b.scenario) {
         let scenario = &group[0].scenario;
         let changes = proposed(selection, group, naming)?;
-        match changes.and_then(|changes| ledger.enter(scenario, &changes).map(|()| changes)) {
+        match changes.and_then(|changes| reasons.enter(scenario, &changes).map(|()| changes)) {
             Ok(changes) => accepted.extend(changes.into_iter().map(|change| (scenario, change))),
             Err(complaints) => {
                 refused = true;
@@ -145,7 +144,7 @@ fn confirmed(count: usize) -> Result<bool> {
     let changes = counted(count, "change");
     let answer = screen::agrees(&format!("accept {changes}?"))?;
     if answer.is_none() {
-        eprintln!("not a terminal: say --yes to accept {changes}");
+        eprintln!("standard input is not a terminal: use --yes to accept {changes}");
     }
     Ok(answer == Some(true))
 }
@@ -155,16 +154,19 @@ mod tests {
     use super::*;
 
     fn given(reason: Option<&str>, commit: Option<&str>) -> Result<Option<Explanation>> {
-        Given { reason: reason.map(str::to_owned), commit: commit.map(str::to_owned) }.explanation()
+        ReasonArgs { reason: reason.map(str::to_owned), commit: commit.map(str::to_owned) }.explanation()
     }
 
     #[test]
-    fn a_reason_that_is_none_is_wrong_usage() {
+    fn an_invalid_reason_is_wrong_usage() {
         assert_eq!(given(None, None).unwrap(), None);
         assert!(given(Some("so"), Some(&"a".repeat(40))).unwrap().unwrap().commit.is_some());
-        for (reason, commit, part) in [("", None, "--reason: "), ("so", Some("abc"), "--commit `abc` is no commit")] {
+        let message = |reason, commit| {
             let error = given(Some(reason), commit).unwrap_err();
-            assert!(error.is::<Wrong>() && error.to_string().starts_with(part), "{error}");
-        }
+            assert!(error.is::<Wrong>());
+            error.to_string()
+        };
+        insta::assert_snapshot!(message("", None), @r#"--reason: the reason is empty; say why the verdicts differ"#);
+        insta::assert_snapshot!(message("so", Some("abc")), @r#"--commit `abc` is not a commit hash; write all 40 hexadecimal digits in lower case"#);
     }
 }

@@ -1,4 +1,4 @@
-//! BPF objects that a person names: relocatable objects, and programs that carry some.
+//! BPF objects named on the command line: object files, and programs with embedded objects.
 
 use std::{
     fs::File,
@@ -11,13 +11,13 @@ use harness_objects::Named;
 
 use crate::exit::Wrong;
 
-/// A file of a person has this many bytes at most; programs that carry objects have far less.
+/// The maximum size of a file in bytes; programs with embedded objects are far smaller.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
-/// All objects in these files.
+/// Reads all objects in these files.
 ///
 /// # Errors
-/// If a file cannot be read, or has no object in it.
+/// If a file cannot be read or has no object.
 pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<Named>> {
     let mut all = Vec::new();
     for path in paths {
@@ -35,7 +35,7 @@ fn bytes_of(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MOST_BYTES {
-        return Err(anyhow!("it is larger than {MOST_BYTES} bytes"));
+        return Err(anyhow!("the file is larger than {MOST_BYTES} bytes"));
     }
     Ok(bytes)
 }

@@ -1,4 +1,4 @@
-//! What a shell offers for a name on the command line. Whatever goes wrong, it offers nothing.
+//! Completion of names on the command line. On any error there are no candidates.
 
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use harness_builder::{image, kernel::Catalogue, kernel::mutant::Mutants, project::Project};
@@ -6,26 +6,26 @@ use harness_runner::suite::Suite;
 
 use crate::Context;
 
-/// Kernels that have a manifest.
+/// Completes kernels that have a manifest.
 pub fn kernels() -> ArgValueCandidates {
     ArgValueCandidates::new(|| offered(|project| Some(words(Catalogue::of_folder(&project.kernels()).ok()?.names()))))
 }
 
-/// Images that have a recipe.
+/// Completes images that have a manifest.
 pub fn images() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         offered(|project| Some(words(image::catalogue::Catalogue::of_folder(&project.images()).ok()?.names())))
     })
 }
 
-/// The project's scenarios.
+/// Completes the project's scenarios.
 pub fn scenarios() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         offered(|project| Some(words(Suite::find(&project.scenarios()).ok()?.names().map(|name| name.as_str()))))
     })
 }
 
-/// Mutants of any kernel.
+/// Completes the mutants of all kernels.
 pub fn mutants() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         offered(|project| {

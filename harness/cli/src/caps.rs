@@ -1,4 +1,4 @@
-//! `caps`: the least delegation that BPF objects need.
+//! `caps`: computes the least delegation that BPF objects need.
 
 mod page;
 mod table;
@@ -24,38 +24,38 @@ use crate::{
     screen::print,
 };
 
-/// Compute the least delegation and capabilities that BPF objects need
+/// Compute the minimal delegation and capabilities that BPF objects need
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-An OBJECT is a BPF object as clang makes it, or a program that carries some as skeletons. What it
-needs is read from it and computed by a model of libbpf 1.7 and of the kernels' permission checks;
-with --prove VMs load it with that, and with each element of it left out.
+An OBJECT is a BPF object file, as clang writes it, or a program with embedded objects
+(skeletons). A model of libbpf 1.7 and of the kernels' permission checks computes what it needs.
+With --prove, VMs load it with the result, and again without each single element of it.
 
 Examples:
   {program} caps my.bpf.o
   {program} caps my.bpf.o --format systemd > my.service.d/bpf.conf
   {program} caps /usr/sbin/xdp-loader --kernel all
   {program} caps *.bpf.o --prove --kernel 6.12 7.3
-  {program} caps --table                    writes docs/caps.md; takes long
+  {program} caps --table                    write docs/caps.md; takes long
 
-Exit codes: 0 computed, and proved if asked for; 1 an object needs what nothing can delegate, or is
-not loaded; 2 wrong usage or a bad file; 3 the kernel and the model disagree, or the harness, QEMU
-or a build failed.")]
+Exit codes: 0 computed, and proved if requested; 1 an object needs something that cannot be
+delegated, or does not load; 2 wrong usage or a bad file; 3 a kernel and the model disagree, or
+the harness, QEMU or a build failed.")]
 pub struct Args {
-    /// Objects, or programs that carry some; what is computed is for all of them together
+    /// BPF objects, or programs with embedded ones; the result is for all of them together
     #[arg(value_name = "OBJECT", required_unless_present = "table", value_hint = ValueHint::FilePath)]
     objects: Vec<PathBuf>,
 
-    /// Kernels to compute it for, by name or glob; `all` means every one that has a manifest
-    /// [default: those whose manifest says so]
+    /// Kernels to compute it for, by name or glob; `all` selects every kernel with a manifest
+    /// [default: those marked as default in their manifests]
     #[arg(long, value_name = "NAME", num_args = 1.., add = candidates::kernels())]
     kernel: Vec<String>,
 
-    /// What is printed: for people, or to be pasted
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
 
-    /// Load the objects in VMs with what was computed, and without each single element of it
+    /// Load the objects in VMs with the result, and without each single element of it
     #[arg(long)]
     prove: bool,
 
@@ -84,8 +84,8 @@ impl ValueEnum for Format {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let (name, help) = match self {
-            Self::Human => ("human", "For people"),
-            Self::Json => ("json", "One document"),
+            Self::Human => ("human", "Text for people"),
+            Self::Json => ("json", "One JSON document"),
             Self::Pasted(target) => (target.frontend().name, target.writes()),
         };
         Some(PossibleValue::new(name).help(help))
@@ -114,14 +114,14 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         Format::Json => page::json(&plain, &computed)? + "\n",
         Format::Human => page::human(&computed, &pasted(WritableFrontend::SYSTEMD, &grant, &names)),
     })?;
-    Ok(code(&computed))
+    Ok(exit_code(&computed))
 }
 
 fn computed(kernel: &KernelFacts, objects: &[(String, Object)]) -> Computed {
     Computed { kernel: kernel.name.clone(), needs: needs(objects, kernel.release.into()), proved: None }
 }
 
-/// Computes what is needed by the types of kernels that are built, and has them prove it.
+/// Computes what the objects need with the BTF of built kernels, and proves it on them.
 fn proved(
     proving: &Proving,
     resources: &Resources,
@@ -139,10 +139,10 @@ fn proved(
     Ok(all.map(|((kernel, needs), proved)| Computed { kernel: kernel.name.clone(), needs, proved }).collect())
 }
 
-fn code(computed: &[Computed]) -> ExitCode {
+fn exit_code(computed: &[Computed]) -> ExitCode {
     if computed.iter().filter_map(|one| one.proved.as_ref()).any(Proved::disagrees) {
         return exit::FAILED.into();
     }
-    let stuck = |one: &Computed| one.needs.undelegable.iter().any(page::is_in_the_way);
-    if computed.iter().any(stuck) { ExitCode::from(exit::DIFFERS) } else { ExitCode::SUCCESS }
+    let blocked = |one: &Computed| one.needs.undelegable.iter().any(page::prevents_loading);
+    if computed.iter().any(blocked) { ExitCode::from(exit::DIFFERS) } else { ExitCode::SUCCESS }
 }

@@ -1,4 +1,4 @@
-//! Files of delegation configurations, and the names they are read by.
+//! Reads files with delegation configurations.
 
 use std::{
     io::{self, Read},
@@ -12,43 +12,46 @@ use harness_uapi::vocabulary::KnownNames;
 
 use crate::exit::Wrong;
 
-/// What standard input is called.
+/// The label of standard input.
 pub(crate) const STANDARD_INPUT: &str = "<stdin>";
 
-/// How names are spelled, systemd's being those of the newest one that is known.
+/// Returns the names of known kernels, and of the newest known systemd.
 pub(crate) fn names(known: &KnownNames) -> Names<'_> {
     Names::new(known, SystemdRelease::NEWEST)
 }
 
-/// The configurations in a file that say anything of a delegation, with the texts they were read from.
+/// Reads the configurations in a file that concern a delegation, with the texts they were read from.
 ///
 /// # Errors
-/// If the file cannot be read, or if nothing tells or said whose it is.
+/// If the file cannot be read or its front-end is unknown.
 pub(crate) fn read(file: &Path, from: Option<Frontend>, names: &Names<'_>) -> Result<(Sources, Vec<Configuration>)> {
     let sources = sources(file)?;
     let label = sources.get(0).label();
     let unknown = || {
         let names: Vec<&str> = Frontend::all().map(|frontend| frontend.name).collect();
-        Wrong::input(anyhow!("{label}: nothing in it tells who reads it; say so by --from {}", names.join("|")))
+        Wrong::input(anyhow!(
+            "{label}: cannot recognize the front-end of this file; name it with --from {}",
+            names.join("|")
+        ))
     };
     let frontend = from.or_else(|| Frontend::detect(sources.get(0))).ok_or_else(unknown)?;
     let mut configurations = harness_frontend::read(frontend, &sources, names).map_err(Wrong::input)?;
-    configurations.retain(is_of_a_delegation);
+    configurations.retain(concerns_a_delegation);
     Ok((sources, configurations))
 }
 
-/// Whether there is something to judge: a unit's file may have nothing to do with BPF.
-fn is_of_a_delegation(configuration: &Configuration) -> bool {
+/// Whether there is something to check: a unit may have nothing to do with BPF.
+fn concerns_a_delegation(configuration: &Configuration) -> bool {
     let is_delegated = configuration.delegated.iter().any(|assignments| !assignments.is_empty());
     configuration.bpffs.is_some() || is_delegated || !configuration.problems.is_empty()
 }
 
-/// A file with what systemd would read with it, or standard input.
+/// Reads a file with the files that systemd reads with it, or standard input.
 fn sources(file: &Path) -> Result<Sources> {
     if file != Path::new("-") {
         return unit_files::sources(file).map_err(Wrong::input);
     }
-    // A byte more than is taken, so that more is refused as that.
+    // One byte more than the limit, so that a longer input is refused.
     let mut bytes = Vec::new();
     let read = io::stdin().lock().take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes);
     read.context("cannot read standard input").map_err(Wrong::input)?;

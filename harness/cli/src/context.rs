@@ -1,24 +1,24 @@
-//! What verbs find around them.
+//! The context of a verb.
 
 use anyhow::Result;
 use harness_builder::project::{NoProject, Project};
 
-/// Where manifests, recipes, vocabularies and scenarios come from. Made once, and handed to each verb.
+/// The source of manifests, vocabularies and scenarios, created once for all verbs.
 #[derive(Clone, Debug)]
 pub struct Context {
     project: Result<Project, NoProject>,
 }
 
 impl Context {
-    /// Looks for the project that the program was started for. Some verbs do without one.
+    /// Looks for the project that the program was started in. Some verbs do not need one.
     pub fn find() -> Self {
         Self { project: Project::find() }
     }
 
-    /// The project.
+    /// Returns the project.
     ///
     /// # Errors
-    /// If the program was started outside of one.
+    /// If the program was started outside of a project.
     pub fn project(&self) -> Result<&Project> {
         Ok(self.project.as_ref().map_err(Clone::clone)?)
     }

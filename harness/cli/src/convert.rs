@@ -1,4 +1,4 @@
-//! `convert`: a delegation of one front-end for another.
+//! `convert`: converts a delegation of one front-end for another.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -9,28 +9,28 @@ use harness_frontend::{Configuration, Frontend, LocatedLoss, Names, Sources, Wri
 
 use crate::{Context, configurations, exit, exit::Wrong, screen::print};
 
-/// Write the delegation of a unit, instance or mount line for another front-end
+/// Convert the delegation of a unit, instance or mount line for another front-end
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-What is in effect is converted: names that the front-end passes over are lost there too. What has no
-counterpart is told on standard error.
+The effective delegation is converted: names that the front-end ignores are lost. Standard error
+lists everything that has no counterpart.
 
 Examples:
   {program} convert --to incus my.service
   incus config show web | {program} convert --to systemd -
   {program} convert --to mount --from lxd profile.yaml
 
-Exit codes: 0 written, lossless; 1 written, and something was lost; 2 wrong usage, or a file that
-cannot be read or whose front-end refuses it.")]
+Exit codes: 0 converted without loss; 1 converted, but something was lost; 2 wrong usage, or a
+file that cannot be read or that its front-end refuses.")]
 pub struct Args {
-    /// A configuration; `-` is standard input
+    /// Configuration to convert; `-` is standard input
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: PathBuf,
 
-    #[arg(long, value_name = "FRONT-END", help = format!("For whom: {}", WritableFrontend::words("or")))]
+    #[arg(long, value_name = "FRONT-END", help = format!("Front-end to write for: {}", WritableFrontend::words("or")))]
     to: WritableFrontend,
 
-    /// Who reads the file, where neither its name nor its contents tell
+    /// Front-end of the file, if it cannot be recognized by its name or contents
     #[arg(long, value_name = "FRONT-END")]
     from: Option<Frontend>,
 }
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let names = configurations::names(&known);
     let (sources, configurations) = configurations::read(&args.file, args.from, &names)?;
     if configurations.is_empty() {
-        return Err(Wrong::input(anyhow!("{}: there is no delegation in it", sources.get(0).label())));
+        return Err(Wrong::input(anyhow!("{}: the file has no delegation", sources.get(0).label())));
     }
     let mut lost = false;
     for configuration in &configurations {
@@ -49,10 +49,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     Ok(if lost { ExitCode::from(exit::DIFFERS) } else { ExitCode::SUCCESS })
 }
 
-/// Prints one configuration; whether something of it was lost.
+/// Prints one configuration; returns whether something was lost.
 fn one(configuration: &Configuration, to: WritableFrontend, names: &Names<'_>, sources: &Sources) -> Result<bool> {
     let refused = |error: harness_frontend::configuration::RefusedElement| {
-        Wrong::input(anyhow!("{}: {error}, so that nothing is in effect", sources.shown(&error.location)))
+        Wrong::input(anyhow!("{}: {error}, so the configuration has no effect", sources.shown(&error.location)))
     };
     let (text, lost) = convert(configuration, to, names).map_err(refused)?;
     print(&text)?;

@@ -1,4 +1,4 @@
-//! How an error is told: mistakes in scenario files with each place underlined on a terminal, one line each elsewhere.
+//! Prints errors: mistakes in scenario files with underlined source text on a terminal, one line each elsewhere.
 
 use std::{fmt, io};
 
@@ -9,8 +9,8 @@ use miette::{Diagnostic, MietteHandler, MietteHandlerOpts, ReportHandler};
 
 use crate::{exit::Wrong, screen};
 
-/// Tells an error on standard error.
-pub fn tell(error: &anyhow::Error) {
+/// Prints an error to standard error.
+pub fn print(error: &anyhow::Error) {
     match mistakes(error) {
         Some(reports) if screen::errors_are_on_a_screen() => {
             let handler = handler();
@@ -21,12 +21,12 @@ pub fn tell(error: &anyhow::Error) {
     }
 }
 
-/// A finding as a terminal shows it, for standard output.
+/// Formats a finding for standard output on a terminal.
 pub(crate) fn shown(finding: &dyn Diagnostic) -> String {
     format!("{:?}\n", Underlined(finding, &handler()))
 }
 
-/// A mistake as miette shows it.
+/// A mistake in miette's format.
 struct Underlined<'a>(&'a dyn Diagnostic, &'a MietteHandler);
 
 impl fmt::Debug for Underlined<'_> {
@@ -35,14 +35,15 @@ impl fmt::Debug for Underlined<'_> {
     }
 }
 
-/// Colours by the same rules as verdicts (`NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE`), as wide as the terminal.
+/// Returns a handler that follows the rules for colours of verdicts (`NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE`) and the width
+/// of the terminal.
 fn handler() -> MietteHandler {
     let colour = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
     let options = MietteHandlerOpts::new().color(colour).unicode(true).terminal_links(false);
     screen::width().map_or(options.clone(), |width| options.width(width)).build()
 }
 
-/// The scenario files an error is about, each with all its mistakes.
+/// Returns the scenario files that an error is about, each with all its mistakes.
 fn mistakes(error: &anyhow::Error) -> Option<&[Report]> {
     let error = error.downcast_ref::<Wrong>().map_or(error, Wrong::inner);
     match error.downcast_ref::<RunnerError>()? {

@@ -1,4 +1,4 @@
-//! `diff`: what differs between two kernels.
+//! `diff`: compares two kernels.
 
 use std::process::ExitCode;
 
@@ -25,12 +25,12 @@ Examples:
   {program} diff 6.12 7.3 --format markdown > difference.md
   {program} diff 6.12 7.3 --format json | jq '.scenarios[].changes[] | select(.effect == \"loosened\")'
 
-The JSON document is described by docs/diff.schema.json. Why kernels differ is recorded in differences.toml
-at the top of the scenarios.
+docs/diff.schema.json describes the JSON document. The reasons for differences are recorded in
+differences.toml in the scenario directory.
 
-Exit codes: 0 compared, whatever differs; 1 something differs that --fail-on names, or a kernel's own
-snapshot and its reason do not fit; 2 wrong usage or a bad file; 3 the harness, QEMU or a build failed, or
-a scenario could not be judged or killed a kernel; 4 nothing was selected.")]
+Exit codes: 0 compared, whatever differs; 1 a change that --fail-on names, or a snapshot of a
+kernel that does not match its reason; 2 wrong usage or a bad file; 3 the harness, QEMU or a build
+failed, a scenario had no verdict or crashed a kernel; 4 nothing was selected.")]
 pub struct Args {
     /// The kernel to start from
     #[arg(value_name = "A")]
@@ -43,26 +43,26 @@ pub struct Args {
     #[command(flatten)]
     scope: Scope,
 
-    /// How to show it
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 
-    /// Show long lists whole; JSON always has everything
+    /// Show long lists in full; JSON always has everything
     #[arg(long)]
     all: bool,
 
-    /// Exit with 1 if there is such a change
+    /// Exit with code 1 if there is such a change
     #[arg(long, value_enum, value_name = "CHANGE")]
     fail_on: Option<FailOn>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For a terminal
+    /// Text for a terminal
     Text,
-    /// One document for programs
+    /// One JSON document
     Json,
-    /// For a pull request or a mailing list
+    /// Markdown for a pull request or a mailing list
     Markdown,
 }
 
@@ -106,15 +106,15 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     Ok(exit_code(difference.is_incomplete(), met || complained))
 }
 
-/// The two kernels, if each of the names stands for one and they are not the same.
+/// Returns the two kernels, if each name selects one and they are different.
 fn two<'k>(args: &Args, kernels: &'k [KernelName]) -> Result<[&'k KernelName; 2]> {
     match kernels {
         [before, after] => Ok([before, after]),
-        [one] => Err(Wrong::input(anyhow!("both names stand for {one}; a kernel does not differ from itself"))),
+        [one] => Err(Wrong::input(anyhow!("both names select {one}; name two different kernels"))),
         _ => {
             let names: Vec<&str> = kernels.iter().map(KernelName::as_str).collect();
-            let given = format!("`{}` and `{}` stand for {}", args.before, args.after, names.join(", "));
-            Err(Wrong::input(anyhow!("two kernels are compared, and {given}; name each by itself")))
+            let given = format!("`{}` and `{}` select {}", args.before, args.after, names.join(", "));
+            Err(Wrong::input(anyhow!("`diff` compares two kernels, but {given}; use exact names")))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Kernels as far as they are known without building them: release, names, and who makes them.
+//! What is known about kernels without building them: release, names, and who builds them.
 
 use anyhow::{Result, anyhow};
 use harness_builder::{
@@ -14,10 +14,10 @@ use harness_uapi::release::Release;
 
 use crate::exit::Wrong;
 
-/// What is known of these kernels; those that run by default if none is named.
+/// Returns what is known about these kernels, or about the default ones if none is named.
 ///
 /// # Errors
-/// If there is no such kernel, or nothing tells its release.
+/// If there is no such kernel, or its release is unknown.
 pub(crate) fn facts(names: &[String], project: &Project, vocabularies: &Vocabularies) -> Result<Vec<KernelFacts>> {
     let catalogue = Catalogue::of_folder(&project.kernels()).map_err(Wrong::input)?;
     let manifests = match names {
@@ -26,8 +26,7 @@ pub(crate) fn facts(names: &[String], project: &Project, vocabularies: &Vocabula
     };
     let each = |manifest: Manifest| {
         let name = &manifest.name;
-        let unknown =
-            || anyhow!("nothing tells the release of kernel {name}; call it MAJOR.MINOR-…, such as 6.12-{name}");
+        let unknown = || anyhow!("unknown release of kernel {name}; rename it to MAJOR.MINOR-…, such as 6.12-{name}");
         let release = release(&manifest).ok_or_else(unknown).map_err(Wrong::input)?;
         let vocabulary = vocabularies.of(&manifest, release).ok_or_else(unknown).map_err(Wrong::input)?.clone();
         Ok(KernelFacts { origin: origin(&manifest), name: manifest.name, release, vocabulary })
@@ -35,7 +34,7 @@ pub(crate) fn facts(names: &[String], project: &Project, vocabularies: &Vocabula
     manifests.map_err(Wrong::input)?.into_iter().map(each).collect()
 }
 
-/// The release that a kernel's name begins with, or the version of its package.
+/// Returns the release that a kernel's name begins with, or the version of its package.
 fn release(manifest: &Manifest) -> Option<Release> {
     let of_source = || match &manifest.source {
         Source::Debian(debian) => debian.version.parse().ok(),

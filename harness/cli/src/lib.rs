@@ -1,6 +1,6 @@
-//! The verbs that users of the harness run: arguments in, text and an exit code out.
+//! The verbs of the command line: arguments in, text and an exit code out.
 //!
-//! A verb parses its arguments, calls what does the work, and prints. What it decides by itself is the exit code.
+//! A verb parses its arguments, calls the library that does the work, and prints. It only decides the exit code itself.
 
 mod actions;
 pub mod atomic_write;
@@ -31,7 +31,7 @@ use clap::{Command, Subcommand};
 
 pub use context::Context;
 
-/// What a person can ask for.
+/// A verb.
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs, reason = "the arguments describe their verb, in its help text")]
 pub enum Verb {
@@ -46,10 +46,10 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// Does it.
+    /// Runs the verb.
     ///
     /// # Errors
-    /// Whatever keeps it from being done; [`exit::code_of`] says how the program ends then.
+    /// If the verb fails; [`exit::code_of`] returns the exit code.
     pub fn run(&self, context: &Context) -> Result<ExitCode> {
         match self {
             Self::Run(args) => run::run(args, context),
@@ -64,10 +64,10 @@ impl Verb {
     }
 }
 
-/// What stands for the program's name in help texts.
+/// The placeholder for the program's name in help texts.
 const PLACEHOLDER: &str = "{program}";
 
-/// The same command and verbs, with the program's name in their help texts.
+/// Inserts the program's name into the help texts of a command and its verbs.
 pub fn named(command: Command) -> Command {
     let after = command.get_after_help().map(|text| text.to_string().replace(PLACEHOLDER, harness_program::NAME));
     let command = command.mut_subcommands(named);

@@ -1,4 +1,4 @@
-//! Where results go: one form to standard output, and any to files besides.
+//! Where results go: one format to standard output, and any others to files.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,18 +11,18 @@ use harness_runner::report::{self, Results};
 
 use crate::{atomic_write, exit::Wrong, screen};
 
-/// The options of verbs that tell results.
+/// The options of verbs that output results.
 #[derive(Debug, Args)]
 pub(crate) struct OutputOptions {
-    /// The form in which results go to standard output [default: human]
+    /// Format of results on standard output [default: human]
     #[arg(long, value_enum)]
-    format: Option<Form>,
+    format: Option<Format>,
 
-    /// What a row of the Markdown matrix stands for
+    /// Rows of the Markdown matrix
     #[arg(long, value_enum, default_value_t = By::Scenario)]
     by: By,
 
-    /// Also write JUnit XML to this file; `-` is standard output, here and below
+    /// Also write JUnit XML to this file; `-` is standard output, as for the options below
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 
@@ -39,27 +39,27 @@ pub(crate) struct OutputOptions {
     markdown: Option<PathBuf>,
 }
 
-/// A form of results.
+/// A format of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Form {
-    /// A table with a column a kernel, and image if there are several
+pub(crate) enum Format {
+    /// Table with one column per kernel, and image if there are several
     Human,
-    /// One JSON object a line, as docs/results.md says
+    /// One JSON object per line, described in docs/results.md
     Json,
-    /// JUnit XML: a suite a kernel (and image), a case a scenario
+    /// JUnit XML: one suite per kernel (and image), one case per scenario
     Junit,
-    /// KTAP: a test a kernel (and image), a subtest a scenario
+    /// KTAP: one test per kernel (and image), one subtest per scenario
     Ktap,
-    /// A matrix with a column a kernel (and image), then what is not as recorded
+    /// Matrix with one column per kernel (and image), then everything that differs from its snapshot
     Markdown,
 }
 
-/// A row of the Markdown matrix.
+/// The rows of the Markdown matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum By {
-    /// A scenario
+    /// One row per scenario
     Scenario,
-    /// All scenarios of a folder
+    /// One row per directory of scenarios
     Folder,
 }
 
@@ -72,16 +72,16 @@ impl From<By> for report::By {
     }
 }
 
-/// Where results go, looked at before anything is run for them.
+/// Where results go, checked before anything runs.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Delivery {
-    printed: Form,
-    files: Vec<(Form, PathBuf)>,
+    printed: Format,
+    files: Vec<(Format, PathBuf)>,
     by: report::By,
 }
 
 impl OutputOptions {
-    /// Looks whether each form has a place of its own that can be written, so that no run is in vain.
+    /// Checks that each format has its own destination, which can be written, so that no run is wasted.
     pub(crate) fn resolve(&self) -> Result<Delivery> {
         let delivery = self.delivery().map_err(Wrong::input)?;
         delivery.files.iter().try_for_each(|(_, path)| atomic_write::check(path))?;
@@ -90,60 +90,60 @@ impl OutputOptions {
 
     fn delivery(&self) -> Result<Delivery> {
         let named = [
-            (Form::Junit, &self.junit),
-            (Form::Ktap, &self.ktap),
-            (Form::Json, &self.json),
-            (Form::Markdown, &self.markdown),
+            (Format::Junit, &self.junit),
+            (Format::Ktap, &self.ktap),
+            (Format::Json, &self.json),
+            (Format::Markdown, &self.markdown),
         ];
         let mut printed = self.format;
-        let mut files: Vec<(Form, PathBuf)> = Vec::new();
-        for (form, path) in named.into_iter().filter_map(|(form, path)| Some((form, path.as_ref()?))) {
+        let mut files: Vec<(Format, PathBuf)> = Vec::new();
+        for (format, path) in named.into_iter().filter_map(|(format, path)| Some((format, path.as_ref()?))) {
             if path == Path::new("-") {
-                match printed.replace(form) {
+                match printed.replace(format) {
                     None => {}
-                    Some(other) => return Err(two(other, form, "standard output")),
+                    Some(other) => return Err(two(other, format, "standard output")),
                 }
             } else if let Some((other, _)) = files.iter().find(|(_, taken)| taken == path) {
-                return Err(two(*other, form, &path.display().to_string()));
+                return Err(two(*other, format, &path.display().to_string()));
             } else {
-                files.push((form, path.clone()));
+                files.push((format, path.clone()));
             }
         }
-        Ok(Delivery { printed: printed.unwrap_or(Form::Human), files, by: self.by.into() })
+        Ok(Delivery { printed: printed.unwrap_or(Format::Human), files, by: self.by.into() })
     }
 }
 
-fn two(one: Form, other: Form, place: &str) -> anyhow::Error {
-    let name = |form: Form| form.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-    anyhow!("{} and {} cannot both go to {place}; name a file for one of them", name(one), name(other))
+fn two(one: Format, other: Format, destination: &str) -> anyhow::Error {
+    let name = |format: Format| format.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    anyhow!("{} and {} cannot both go to {destination}; name a file for one of them", name(one), name(other))
 }
 
 impl Delivery {
-    /// Whether standard output is for people.
+    /// Whether the format on standard output is for people.
     pub(crate) fn is_for_people(&self) -> bool {
-        self.printed == Form::Human
+        self.printed == Format::Human
     }
 
-    /// Prints and writes the results. One place that cannot be written does not keep the others from being written.
+    /// Prints and writes the results. If one destination cannot be written, the others still are.
     pub(crate) fn deliver(&self, results: &Results, took: Option<Duration>) -> Result<()> {
         let printed = self.text(self.printed, results, took).and_then(|text| screen::print(&text));
-        let write = |(form, path): &(Form, PathBuf)| atomic_write::write(path, &self.text(*form, results, took)?);
+        let write = |(format, path): &(Format, PathBuf)| atomic_write::write(path, &self.text(*format, results, took)?);
         let written: Vec<Result<()>> = self.files.iter().map(write).collect();
         std::iter::once(printed).chain(written).collect()
     }
 
-    /// The matrix, as it goes to a step summary.
+    /// Returns the Markdown matrix, for a step summary.
     pub(crate) fn matrix(&self, results: &Results) -> String {
         report::markdown(results, self.by)
     }
 
-    fn text(&self, form: Form, results: &Results, took: Option<Duration>) -> Result<String> {
-        Ok(match form {
-            Form::Human => table(results, took),
-            Form::Json => report::json_lines(results).context("cannot write the results as JSON")?,
-            Form::Junit => report::junit(results).context("cannot write the results as JUnit XML")?,
-            Form::Ktap => report::ktap(results),
-            Form::Markdown => report::markdown(results, self.by),
+    fn text(&self, format: Format, results: &Results, took: Option<Duration>) -> Result<String> {
+        Ok(match format {
+            Format::Human => table(results, took),
+            Format::Json => report::json_lines(results).context("cannot write the results as JSON")?,
+            Format::Junit => report::junit(results).context("cannot write the results as JUnit XML")?,
+            Format::Ktap => report::ktap(results),
+            Format::Markdown => report::markdown(results, self.by),
         })
     }
 }
@@ -171,22 +171,29 @@ mod tests {
     fn a_table_is_printed_unless_a_form_takes_its_place() {
         let file = OutputOptions { junit: Some("a.xml".into()), ..outputs() }.delivery().unwrap();
         assert!(file.is_for_people());
-        assert_eq!(file.files, [(Form::Junit, "a.xml".into())]);
+        assert_eq!(file.files, [(Format::Junit, "a.xml".into())]);
         let printed = OutputOptions { ktap: dash(), ..outputs() }.delivery().unwrap();
-        assert_eq!((printed.printed, printed.files.len()), (Form::Ktap, 0));
+        assert_eq!((printed.printed, printed.files.len()), (Format::Ktap, 0));
     }
 
     #[test]
     fn two_forms_in_one_place_are_refused() {
-        let format = Some(Form::Json);
-        for both in [
+        let format = Some(Format::Json);
+        let errors: Vec<String> = [
             OutputOptions { ktap: dash(), junit: dash(), ..outputs() },
             OutputOptions { format, markdown: dash(), ..outputs() },
             OutputOptions { format, json: dash(), ..outputs() },
-        ] {
-            let error = both.delivery().unwrap_err().to_string();
-            assert!(error.contains("cannot both go to standard output"), "{error}");
-        }
+            OutputOptions { ktap: Some("x".into()), json: Some("x".into()), ..outputs() },
+        ]
+        .into_iter()
+        .map(|both| both.delivery().unwrap_err().to_string())
+        .collect();
+        insta::assert_snapshot!(errors.join("\n"), @r#"
+        junit and ktap cannot both go to standard output; name a file for one of them
+        json and markdown cannot both go to standard output; name a file for one of them
+        json and json cannot both go to standard output; name a file for one of them
+        ktap and json cannot both go to x; name a file for one of them
+        "#);
         let same = OutputOptions { ktap: Some("x".into()), json: Some("x".into()), ..outputs() };
         assert!(same.resolve().unwrap_err().is::<Wrong>());
     }

@@ -1,4 +1,4 @@
-//! What proofs in VMs take: the options that `validate` and `caps` share, and kernels that are built.
+//! Trials in VMs: the options that `validate` and `caps` share, and the kernels to build.
 
 use anyhow::Result;
 use clap::Args;
@@ -16,14 +16,14 @@ use harness_runner::{
 
 use crate::{candidates, exit::Wrong, setup::Installation};
 
-/// How VMs are had.
+/// Options for trials in VMs.
 #[derive(Debug, Args)]
 pub(crate) struct Proving {
-    /// The guest's root file system [default: minimal, and for units of systemd the newest image meant for them]
+    /// Image to boot [default: minimal; for systemd units the newest image with systemd]
     #[arg(long, value_name = "NAME", add = candidates::images())]
     image: Option<ImageName>,
 
-    /// Do not believe what earlier runs proved
+    /// Ignore stored results: boot and try everything again
     #[arg(long)]
     fresh: bool,
 
@@ -32,21 +32,21 @@ pub(crate) struct Proving {
 }
 
 impl Proving {
-    /// What the project has, with the store of earlier proofs.
+    /// Opens the resources of the project, with the store of earlier results.
     pub(crate) fn resources(&self, project: Project, progress: Progress) -> Result<Resources> {
         let freshness = if self.fresh { Freshness::ThisRun } else { Freshness::Any };
         Ok(Resources::open(project, freshness, progress)?)
     }
 
-    /// The image that is named, or the one for what needs nothing of an image.
+    /// Returns the named image, or the default for everything but units.
     pub(crate) fn image(&self) -> ImageName {
         self.image.clone().unwrap_or_else(|| "minimal".parse().expect("it is a name"))
     }
 
-    /// The image that units are tried in, and the version of its systemd.
+    /// Returns the image for units, and the version of its systemd.
     ///
     /// # Errors
-    /// If the one that is named has no systemd, or if none is meant for units.
+    /// If the named image has no systemd, or no image is for units.
     pub(crate) fn image_for_units(&self, resources: &Resources) -> Result<(ImageName, u32)> {
         unit_image(resources, self.image.as_ref()).map_err(|error| match error.is_wrong_input() {
             true => Wrong::input(error),
@@ -54,7 +54,7 @@ impl Proving {
         })
     }
 
-    /// These kernels with an image, built if need be, in their order.
+    /// Builds these kernels with an image if necessary, and returns them in their order.
     pub(crate) fn testbeds<'a>(
         &self,
         resources: &'a Resources,
@@ -67,7 +67,7 @@ impl Proving {
         kernels.iter().map(|kernel| Ok(resources.build(kernel, image)?)).collect()
     }
 
-    /// These kernels with their types, built if need be, in their order.
+    /// Builds these kernels with their BTF if necessary, and returns them in their order.
     pub(crate) fn environments<'a>(
         &self,
         resources: &'a Resources,
@@ -79,7 +79,7 @@ impl Proving {
     }
 }
 
-/// An object that is too large is the fault of who named it.
+/// Decides whether an error is caused by the input: an object that is too large is.
 pub(crate) fn blame(error: ProofError) -> anyhow::Error {
     match error {
         ProofError::Object { .. } => Wrong::input(error),

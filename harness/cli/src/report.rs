@@ -1,4 +1,4 @@
-//! `report`: results of earlier runs, without running anything.
+//! `report`: shows results of earlier runs without running anything.
 
 use std::process::ExitCode;
 
@@ -15,11 +15,12 @@ use crate::{
     selection::{self, Selectors},
 };
 
-/// Tell the results of earlier runs, in any form; nothing is built or booted
+/// Show results of earlier runs in any format, without building or booting anything
 #[derive(Debug, ClapArgs)]
 #[command(
-    mut_arg("kernel", |arg| arg.help("Kernels to tell of, by name or glob; `all` means every one that has a manifest [default: those whose manifest says so]")),
+    mut_arg("kernel", |arg| arg.help("Kernels to report on, by name or glob; `all` selects every kernel with a manifest [default: those marked as default in their manifests]")),
     mut_arg("fresh", |arg| arg.hide(true)),
+    mut_arg("jobs", |arg| arg.hide(true)),
     mut_arg("no_install", |arg| arg.hide(true)),
     after_help = "\
 Examples:
@@ -28,10 +29,10 @@ Examples:
   {program} report --image all --filter 'token/*'
   {program} report --format json | jq 'select(.kind == \"judged\" and .standing == \"differs\")'
 
-A scenario that was not run counts as a fault, unless nothing at all was run in the default image it is
-for, as where that image's packages have left the mirror. `{program} run` takes the same options.
+A scenario without a stored result counts as a fault, unless nothing was run in its default image
+at all, for example because the image's packages are gone. `{program} run` has the same options.
 
-Exit codes: 0 as recorded; 1 verdicts differ; 2 wrong usage or a bad file; 3 something was not run
+Exit codes: 0 as recorded; 1 verdicts differ; 2 wrong usage or a bad file; 3 a result is missing
 or a file cannot be written; 4 nothing was selected."
 )]
 pub struct Args {
@@ -44,7 +45,7 @@ pub struct Args {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     if args.selectors.wants_fresh() {
-        return Err(Wrong::input(anyhow!("a report runs nothing afresh; use `{NAME} run --fresh`")));
+        return Err(Wrong::input(anyhow!("`report` runs nothing; use `{NAME} run --fresh`")));
     }
     let delivery = args.outputs.resolve()?;
     let selection = args.selectors.resolve(context, Progress::silent())?;

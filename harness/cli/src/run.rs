@@ -1,4 +1,4 @@
-//! `run`: the main job.
+//! `run`: runs scenarios.
 
 use std::{
     process::ExitCode,
@@ -23,18 +23,18 @@ use crate::{
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  {program} run                                 all scenarios on the default kernels
+  {program} run                             all scenarios on the default kernels
   {program} run --kernel 7.3 --filter 'token/*'
   {program} run --kernel host               on this machine's own kernel, as root
   {program} run --kernel 6.12 --image minimal systemd-262 --filter 'token/*'
-                                              a column for each kernel and image
+                                              one column per kernel and image
   {program} run --junit results.xml --json results.jsonl
   {program} run --scenarios ~/mine --format json | jq 'select(.matches == false)'
 
-Where GITHUB_ACTIONS is `true`, GitHub is also given annotations and a step summary.
+If GITHUB_ACTIONS is `true`, the run also writes annotations and a step summary for GitHub.
 
-Exit codes: 0 as recorded; 1 verdicts differ; 2 wrong usage or a bad file; 3 the harness,
-QEMU or a build failed; 4 nothing was selected.")]
+Exit codes: 0 as recorded; 1 verdicts differ; 2 wrong usage or a bad file; 3 the harness, QEMU or
+a build failed; 4 nothing was selected.")]
 pub struct Args {
     #[command(flatten)]
     selectors: Selectors,
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     conclude(&selection, &delivery, results, Some(start.elapsed()))
 }
 
-/// Tells what was found in every form that is wanted, and says the same by the exit code.
+/// Outputs the results in all requested formats, and returns the exit code.
 pub(crate) fn conclude(
     selection: &Selection,
     delivery: &Delivery,
@@ -64,15 +64,15 @@ pub(crate) fn conclude(
 ) -> Result<ExitCode> {
     let results = selection.report(results)?;
     let delivered = delivery.deliver(&results, took);
-    actions::tell(selection, delivery, &results)?;
+    actions::report(selection, delivery, &results)?;
     delivered?;
     let complained = selection::has_reason_complaints(selection)?;
     Ok(exit_code(&results.results, complained))
 }
 
-/// What the gravest result says; reasons that do not fit the snapshots are as grave as a snapshot that does not fit.
+/// Returns the exit code of the worst result; a reason that does not match the snapshots is as bad as a changed snapshot.
 fn exit_code(results: &[ScenarioResult], complained: bool) -> ExitCode {
-    match results.iter().map(ScenarioResult::outcome).max() {
+    match results.iter().map(ScenarioResult::run_status).max() {
         None => exit::NOTHING_SELECTED.into(),
         Some(RunStatus::AsRecorded) if !complained => ExitCode::SUCCESS,
         Some(RunStatus::AsRecorded | RunStatus::Differs) => exit::DIFFERS.into(),

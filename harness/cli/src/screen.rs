@@ -1,4 +1,4 @@
-//! What the terminal is like: how wide it is, and whether it is one that can show more than plain lines.
+//! The terminal: its width, and whether it can show more than plain lines.
 
 use std::{
     env,
@@ -8,30 +8,30 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// How wide standard output is, in characters; `None` if it is no terminal, where nobody wants lines to be broken.
+/// Returns the width of standard output in characters; `None` if it is not a terminal, where lines must not be wrapped.
 pub fn width() -> Option<usize> {
     let size = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
     io::stdout().is_terminal().then(|| chosen(env::var_os("COLUMNS").as_deref(), size)).flatten()
 }
 
-/// The variable holds, as for other programs, if it is a number; then what the terminal itself says. One that says
-/// nothing, or 0, is as wide as it needs to be.
+/// Returns the number in the variable, as other programs do, or else the terminal's own width. Without a width, or with 0,
+/// the terminal is as wide as necessary.
 fn chosen(columns: Option<&OsStr>, size: impl FnOnce() -> Option<usize>) -> Option<usize> {
     let asked = columns.and_then(OsStr::to_str).and_then(|text| text.parse().ok()).filter(|width| *width > 0);
     asked.or_else(|| size().filter(|width| *width > 0))
 }
 
-/// Whether standard error can move its cursor: progress and underlined mistakes are plain lines where it cannot.
+/// Whether standard error can move its cursor; otherwise progress and mistakes are plain lines.
 pub fn errors_are_on_a_screen() -> bool {
     io::stderr().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// The same of standard output.
+/// Whether standard output can move its cursor.
 pub fn output_is_on_a_screen() -> bool {
     io::stdout().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Prints to standard output, with styles where it is a terminal; a reader that went away is no error.
+/// Prints to standard output, with styles if it is a terminal; a closed pipe is not an error.
 pub fn print(text: &str) -> Result<()> {
     let mut out = anstream::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -42,7 +42,7 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Asks whoever sits at the terminal; `None` if nobody does.
+/// Asks a question on the terminal; `None` if there is no terminal.
 pub fn agrees(question: &str) -> Result<Option<bool>> {
     if !io::stdin().is_terminal() {
         return Ok(None);

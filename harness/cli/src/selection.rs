@@ -1,4 +1,4 @@
-//! Which kernels, images and scenarios a verb is about: the options that `run`, `report`, `bless` and others share.
+//! Selects kernels, images and scenarios: the options that `run`, `report`, `bless` and others share.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -18,11 +18,11 @@ use harness_runner::{
 
 use crate::{Context, candidates, exit, exit::Wrong, setup::Installation};
 
-/// Which kernels, images and scenarios.
+/// Options that select kernels, images and scenarios.
 #[derive(Debug, Args)]
 pub struct Selectors {
-    /// Kernels to boot, by name or glob; `all` means every one that has a manifest, `host` the running kernel without a VM
-    /// [default: those whose manifest says so]
+    /// Kernels to boot, by name or glob; `all` selects every kernel with a manifest, `host` the running kernel without a VM
+    /// [default: those marked as default in their manifests]
     #[arg(long, value_name = "NAME", num_args = 1.., add = candidates::kernels())]
     kernel: Vec<String>,
 
@@ -30,27 +30,27 @@ pub struct Selectors {
     scope: Scope,
 }
 
-/// Which images and scenarios, and how they are run.
+/// Options that select images and scenarios, and how they run.
 #[derive(Debug, Args)]
 pub struct Scope {
-    /// Root file systems of guests, by name or glob; `all` means every one that has a recipe [default: for each scenario the
-    /// first it is meant for of those whose recipe says so]
+    /// Images of the VMs, by name or glob; `all` selects every image with a manifest [default: for each scenario its first image
+    /// among those marked as default in their manifests]
     #[arg(long, value_name = "NAME", num_args = 1.., add = candidates::images())]
     image: Vec<String>,
 
-    /// Only scenarios whose name matches; `*` also matches `/`
+    /// Select only scenarios whose name matches; `*` also matches `/`
     #[arg(long, value_name = "GLOB", default_value = "*", add = candidates::scenarios())]
     filter: String,
 
-    /// A folder of scenario files other than the project's own
+    /// Directory of scenario files to use instead of the project's
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     scenarios: Option<PathBuf>,
 
-    /// Do not believe outcomes of earlier runs: boot and attempt everything again
+    /// Ignore stored results: boot and attempt everything again
     #[arg(long)]
     fresh: bool,
 
-    /// So many VMs at a time at most, fewer if memory is short [default: one a processor]
+    /// Maximum VMs at once; fewer if memory is short [default: number of processors]
     #[arg(long, value_name = "N")]
     jobs: Option<Jobs>,
 
@@ -59,12 +59,12 @@ pub struct Scope {
 }
 
 impl Selectors {
-    /// Whether outcomes of earlier runs are not to be believed.
+    /// Whether stored outcomes are ignored.
     pub fn wants_fresh(&self) -> bool {
         self.scope.fresh
     }
 
-    /// Finds and checks everything named, so that a typo is told before anything is built.
+    /// Finds and checks everything that is named, so that a typo is reported before anything is built.
     ///
     /// # Errors
     /// If something named does not exist or is wrong.
@@ -74,7 +74,7 @@ impl Selectors {
 }
 
 impl Scope {
-    /// The same for these kernels, or the default ones if none is named.
+    /// Selects these kernels, or the default ones if none is named; otherwise like [`Selectors::resolve`].
     ///
     /// # Errors
     /// If something named does not exist or is wrong.
@@ -102,29 +102,29 @@ impl Scope {
     }
 }
 
-/// The kernels of these names; the running one only by its very name, and only for root.
+/// Returns the kernels of these names; the running one only by its exact name, and only for root.
 fn named(names: &[String], resources: &Resources, progress: &Progress) -> Result<Vec<KernelName>> {
     let others = names.iter().map(String::as_str).filter(|name| *name != running::NAME);
     let mut kernels = resources.kernels(others).map_err(Wrong::input)?;
     if names.iter().any(|name| name == running::NAME) {
         if !rustix::process::geteuid().is_root() {
             return Err(Wrong::input(anyhow!(
-                "`--kernel host` needs root: only root of the machine can set what a bpffs delegates. Try\n    sudo \
+                "`--kernel host` needs root: only root on the host can delegate with a bpffs. Try\n    sudo \
                  --preserve-env=PATH,HOME,CARGO_HOME,RUSTUP_HOME {NAME} run --kernel host"
             )));
         }
-        progress.note(BEFOREHAND);
+        progress.note(HOST_NOTE);
         kernels.push(running::name());
     }
     Ok(kernels)
 }
 
-const BEFOREHAND: &str = "\
-kernel host: scenarios run as root on this machine, in pid, mount, network, IPC, UTS and cgroup namespaces of their own
-and in a cgroup below this one; those that would reach beyond these are skipped. BPF objects are global to a kernel: what
-is not freed afterwards is told.";
+const HOST_NOTE: &str = "\
+kernel host: scenarios run as root on this machine, in their own pid, mount, network, IPC, UTS and cgroup namespaces and
+in a cgroup below this one; scenarios that would reach beyond these are skipped. BPF objects are global to a kernel: leaked
+ones are reported.";
 
-/// Says that nothing was selected.
+/// Prints that nothing was selected.
 pub fn nothing(selection: &Selection) -> ExitCode {
     let suite = selection.runner.suite();
     let folder = suite.folder().display();
@@ -137,22 +137,22 @@ pub fn nothing(selection: &Selection) -> ExitCode {
     exit::NOTHING_SELECTED.into()
 }
 
-/// Prints which snapshots of kernels' and images' own have no reason and which reasons apply no more; whether there are any.
+/// Prints snapshots of kernels and images without a reason, and reasons that no longer apply. Returns whether there are any.
 ///
 /// # Errors
-/// If a folder cannot be read.
+/// If a directory cannot be read.
 pub fn has_reason_complaints(selection: &Selection) -> Result<bool> {
     let complaints = selection.reason_complaints()?;
     complaints.iter().for_each(|complaint| eprintln!("error: {}", complaint.text));
     Ok(!complaints.is_empty())
 }
 
-/// An error by whose fault it is: options that do not fit together are the user's, and so is a scenario that asks for what a
-/// kernel does not know.
+/// Decides whether an error is caused by the input: options that contradict each other are, and so are scenarios that need
+/// something a kernel does not know.
 pub fn blame(error: SelectionError) -> anyhow::Error {
     match error {
-        // As such it is shown with each mistake underlined.
-        SelectionError::Lab(error @ RunnerError::Scenarios(_)) => Wrong::input(error),
+        // This way each mistake is underlined.
+        SelectionError::Runner(error @ RunnerError::Scenarios(_)) => Wrong::input(error),
         error if error.is_wrong_input() => Wrong::input(error),
         error => error.into(),
     }

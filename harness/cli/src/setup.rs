@@ -1,4 +1,4 @@
-//! `setup`: host packages.
+//! `setup`: installs host packages.
 
 use std::process::ExitCode;
 
@@ -10,14 +10,15 @@ use harness_builder::{
 };
 use harness_runner::{preparation::prepare_host, qemu::Qemu};
 
-/// Install what this host lacks to build and boot kernels
+/// Install the packages that this host lacks to build and boot kernels
 #[derive(Debug, ClapArgs)]
-#[command(mut_arg("no_install", |arg| arg.help("Print the command that installs it instead")), after_help = "\
+#[command(mut_arg("no_install", |arg| arg.help("Print the installation command instead of running it")), after_help = "\
 Examples:
   {program} setup
-  {program} setup --no-install              prints the command and installs nothing
+  {program} setup --no-install              print the command and install nothing
 
-Exit codes: 0 this host has everything; 3 it lacks something that was not or could not be installed.")]
+Exit codes: 0 this host has everything; 3 something is missing that was not or could not be
+installed.")]
 pub struct Args {
     #[command(flatten)]
     installation: Installation,
@@ -31,16 +32,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What to do about packages that the host lacks.
+/// What to do about missing host packages.
 #[derive(Clone, Copy, Debug, ClapArgs)]
 pub struct Installation {
-    /// Print what would be installed on the host instead of installing it
+    /// Print missing host packages instead of installing them
     #[arg(long)]
     no_install: bool,
 }
 
 impl Installation {
-    /// The same as a value.
+    /// Returns the mode.
     pub fn mode(self) -> Mode {
         if self.no_install { Mode::Print } else { Mode::Install }
     }

@@ -1,4 +1,4 @@
-//! `validate`: judges delegation configurations before they ship.
+//! `validate`: checks delegation configurations before they ship.
 
 mod proof;
 
@@ -24,15 +24,15 @@ use crate::{
     screen::{self, print},
 };
 
-/// Judge units, instance configurations and mount lines that delegate BPF to a container
+/// Check units, instance configurations and mount lines that delegate BPF to a container
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-A FILE is a systemd unit (with the drop-ins in FILE.d), the arguments of a systemd-run, the YAML of
-an Incus or LXD instance or profile, fstab or a mount command, mountinfo, or what `bpftool token
-list --json` prints; `-` is standard input. Without --prove nothing is built, booted or fetched,
-and no privilege is needed. With it a service is started by a real systemd in a VM, and anything
-else is tried in a container made as its front-end would.
-A comment `# bpf-token: allow CODE reason` silences a finding of its line.
+A FILE is a systemd unit (with the drop-ins in FILE.d), a systemd-run command, the YAML of an
+Incus or LXD instance or profile, an fstab or mount command, mountinfo, or the output of `bpftool
+token list --json`; `-` is standard input. Without --prove nothing is built, booted or fetched,
+and no privilege is needed. With --prove a real systemd starts a service in a VM, and everything
+else is tried in a container like the one its front-end creates.
+A comment `# bpf-token: allow CODE reason` suppresses a finding on its line.
 
 Examples:
   {program} validate my.service
@@ -44,57 +44,57 @@ Examples:
   incus config show web | {program} validate -
   {program} validate --explain number-erases-names
 
-Exit codes: 0 nothing is refused; 1 a configuration is refused; 2 wrong usage or a file that
-cannot be read; 3 a kernel disagrees with what was judged, the harness, QEMU or a build failed, or
-a file cannot be written; 4 there is no delegation in the files.")]
+Exit codes: 0 no errors found; 1 a configuration has an error; 2 wrong usage or a file that cannot
+be read; 3 a kernel disagrees with the prediction, the harness, QEMU or a build failed, or a file
+cannot be written; 4 the files have no delegation.")]
 pub struct Args {
-    /// Configurations to judge
+    /// Configurations to check
     #[arg(value_name = "FILE", required_unless_present = "explain", value_hint = ValueHint::FilePath)]
     files: Vec<PathBuf>,
 
-    /// Kernels they are meant for, by name or glob; `all` means every one that has a manifest
-    /// [default: those whose manifest says so]
+    /// Kernels to check for, by name or glob; `all` selects every kernel with a manifest
+    /// [default: those marked as default in their manifests]
     #[arg(long, value_name = "NAME", num_args = 1.., add = candidates::kernels())]
     kernel: Vec<String>,
 
-    /// BPF objects that are to be loaded under each configuration, or programs that carry some
+    /// BPF objects to load under each configuration, or programs with embedded ones
     #[arg(long, value_name = "OBJECT", num_args = 1.., value_hint = ValueHint::FilePath)]
     object: Vec<PathBuf>,
 
-    /// Who reads the files, where neither their names nor their contents tell
+    /// Front-end of the files, if it cannot be recognized by their names or contents
     #[arg(long, value_name = "FRONT-END")]
     from: Option<Frontend>,
 
-    /// How findings are told
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
 
-    /// Make the changes that grant what is written and nothing else, and tell what is left
+    /// Apply fixes that grant what is written and nothing else, then report the remaining findings
     #[arg(long)]
     fix: bool,
 
-    /// Try each configuration in VMs too: its bpffs, its token, and the objects with each call made for
-    /// them; a unit under a real systemd
+    /// Also try each configuration in VMs: its bpffs, its token, and every call that loads the objects;
+    /// a real systemd starts units
     #[arg(long)]
     prove: bool,
 
     #[command(flatten)]
     proving: Proving,
 
-    /// Explain a code, or all of them
+    /// Explain a code, or all codes
     #[arg(long, value_name = "CODE", num_args = 0..=1, default_missing_value = "all", conflicts_with = "files")]
     explain: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people
+    /// Text for people
     Human,
-    /// One document (docs/findings.schema.json)
+    /// One JSON document (docs/findings.schema.json)
     Json,
     /// SARIF 2.1.0, for code hosts and editors
     Sarif,
-    /// Annotations of GitHub Actions
+    /// Annotations for GitHub Actions
     Github,
 }
 
@@ -103,32 +103,32 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         return explain(code);
     }
     let project = context.project()?;
-    let bench = ValidationContext::open(args, project)?;
-    let mut judgements = judge_all(args, &bench)?;
-    // What was changed is judged anew, and tried as it is then.
+    let context = ValidationContext::open(args, project)?;
+    let mut reports = check_all(args, &context)?;
+    // Changed files are checked again, and tried in their new form.
     if args.fix {
-        for judgement in &mut judgements {
-            mend(judgement)?;
+        for report in &mut reports {
+            apply_fixes(report)?;
         }
-        judgements = judge_all(args, &bench)?;
+        reports = check_all(args, &context)?;
     }
     if args.prove {
         let progress = if args.format == Format::Human { Progress::detect() } else { Progress::silent() };
-        proof::all(&args.proving, &args.proving.resources(project.clone(), progress)?, &bench.files, &mut judgements)?;
+        proof::all(&args.proving, &args.proving.resources(project.clone(), progress)?, &context.files, &mut reports)?;
     }
-    if judgements.is_empty() {
-        eprintln!("there is no delegation in what was named; nothing was judged");
+    if reports.is_empty() {
+        eprintln!("the files have no delegation; nothing was checked");
         return Ok(exit::NOTHING_SELECTED.into());
     }
-    tell(&judgements, args.format)?;
-    if judgements.iter().any(ConfigurationReport::is_contradicted) {
+    print_reports(&reports, args.format)?;
+    if reports.iter().any(ConfigurationReport::is_contradicted) {
         return Ok(exit::FAILED.into());
     }
-    let refused = judgements.iter().any(ConfigurationReport::is_refused);
+    let refused = reports.iter().any(ConfigurationReport::is_refused);
     Ok(if refused { ExitCode::from(exit::DIFFERS) } else { ExitCode::SUCCESS })
 }
 
-/// What configurations are judged by.
+/// The kernels, objects and names that configurations are checked with.
 struct ValidationContext {
     files: Vec<Named>,
     kernels: Vec<KernelFacts>,
@@ -146,34 +146,38 @@ impl ValidationContext {
     }
 }
 
-fn judge_all(args: &Args, bench: &ValidationContext) -> Result<Vec<ConfigurationReport>> {
-    let names = configurations::names(&bench.known);
-    let mut judgements = Vec::new();
+fn check_all(args: &Args, context: &ValidationContext) -> Result<Vec<ConfigurationReport>> {
+    let names = configurations::names(&context.known);
+    let mut reports = Vec::new();
     for file in &args.files {
         let (sources, configurations) = configurations::read(file, args.from, &names)?;
         for configuration in configurations {
-            let subject =
-                CheckInput { configuration: &configuration, kernels: &bench.kernels, names, objects: &bench.objects };
-            let findings = harness_findings::judge(&subject, &sources);
-            let kernels = bench.kernels.iter().map(|kernel| KernelReport::of(kernel, &configuration)).collect();
-            judgements.push(ConfigurationReport {
+            let input = CheckInput {
+                configuration: &configuration,
+                kernels: &context.kernels,
+                names,
+                objects: &context.objects,
+            };
+            let findings = harness_findings::check(&input, &sources);
+            let kernels = context.kernels.iter().map(|kernel| KernelReport::of(kernel, &configuration)).collect();
+            reports.push(ConfigurationReport {
                 sources: sources.clone(),
                 configuration,
                 findings,
                 kernels,
-                rehearsed: None,
+                tried_unit: None,
             });
         }
     }
-    Ok(judgements)
+    Ok(reports)
 }
 
-/// Writes the files of a configuration with what can be mended unasked.
-fn mend(judgement: &mut ConfigurationReport) -> Result<()> {
-    for fixed in fix::apply(&judgement.findings, &judgement.sources) {
-        let label = judgement.sources.get(fixed.source).label();
+/// Writes the files of a configuration with all safe fixes.
+fn apply_fixes(report: &mut ConfigurationReport) -> Result<()> {
+    for fixed in fix::apply(&report.findings, &report.sources) {
+        let label = report.sources.get(fixed.source).label();
         if label == configurations::STANDARD_INPUT {
-            return Err(Wrong::input(anyhow::anyhow!("--fix changes files; standard input is none")));
+            return Err(Wrong::input(anyhow::anyhow!("--fix changes files, but the input is standard input")));
         }
         atomic_write::write(label.as_ref(), &fixed.text)?;
         eprintln!("{label}: {} changed", fixed.count);
@@ -181,21 +185,21 @@ fn mend(judgement: &mut ConfigurationReport) -> Result<()> {
     Ok(())
 }
 
-fn tell(judgements: &[ConfigurationReport], format: Format) -> Result<()> {
+fn print_reports(reports: &[ConfigurationReport], format: Format) -> Result<()> {
     match format {
-        Format::Human => judgements.iter().try_for_each(tell_people),
-        Format::Json => print(&(report::document(judgements)? + "\n")),
-        Format::Sarif => print(&(report::log(judgements, env!("CARGO_PKG_VERSION"))? + "\n")),
-        Format::Github => judgements.iter().try_for_each(|judgement| print(&report::annotations(judgement))),
+        Format::Human => reports.iter().try_for_each(print_for_people),
+        Format::Json => print(&(report::document(reports)? + "\n")),
+        Format::Sarif => print(&(report::log(reports, env!("CARGO_PKG_VERSION"))? + "\n")),
+        Format::Github => reports.iter().try_for_each(|report| print(&report::annotations(report))),
     }
 }
 
-fn tell_people(judgement: &ConfigurationReport) -> Result<()> {
+fn print_for_people(report: &ConfigurationReport) -> Result<()> {
     if !screen::output_is_on_a_screen() {
-        return print(&report::plain(judgement));
+        return print(&report::plain(report));
     }
-    let shown: String = report::underlined(judgement).iter().map(|one| diagnostic::shown(one)).collect();
-    print(&(shown + &report::summary(judgement)))
+    let shown: String = report::underlined(report).iter().map(|one| diagnostic::shown(one)).collect();
+    print(&(shown + &report::summary(report)))
 }
 
 fn explain(code: &str) -> Result<ExitCode> {

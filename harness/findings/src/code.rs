@@ -1,20 +1,20 @@
-//! What can be found: each kind of finding by a stable code, with what it means.
+//! The kinds of findings, each with a stable code and an explanation.
 
 use std::{fmt, str::FromStr};
 
-/// How grave a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// Worth knowing; changes no exit code.
     Note,
-    /// It works, and probably not as meant; changes no exit code.
+    /// Works, but probably not as intended; changes no exit code.
     Warning,
-    /// It does not work, or is refused.
+    /// Does not work, or is refused.
     Error,
 }
 
 impl Level {
-    /// In lower case, as SARIF and GitHub have it.
+    /// Its lower-case name, as SARIF and GitHub use it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Note => "note",
@@ -32,7 +32,7 @@ impl fmt::Display for Level {
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $id:literal, $level:ident, $title:literal;)+) => {
-        /// A kind of finding. Its text is an interface: people write it into comments that silence a finding.
+        /// A kind of finding. Its text is an interface: people write it in comments that suppress a finding.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code {
             $($(#[doc = $doc])+ $name,)+
@@ -42,22 +42,22 @@ macro_rules! codes {
             /// Every code.
             pub const ALL: &[Self] = &[$(Self::$name),+];
 
-            /// As people write it, such as `unknown-name`.
+            /// Its text, such as `unknown-name`.
             pub const fn id(self) -> &'static str {
                 match self { $(Self::$name => $id,)+ }
             }
 
-            /// How grave such a finding is unless something makes it graver.
+            /// The default severity of such a finding.
             pub const fn level(self) -> Level {
                 match self { $(Self::$name => Level::$level,)+ }
             }
 
-            /// In a few words.
+            /// A title of a few words.
             pub const fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)+ }
             }
 
-            /// What it means and what to do, in a paragraph.
+            /// A paragraph that explains what it means and what to do.
             pub fn explanation(self) -> String {
                 let lines: &[&str] = match self { $(Self::$name => &[$($doc),+],)+ };
                 lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
@@ -67,93 +67,93 @@ macro_rules! codes {
 }
 
 codes! {
-    /// A name that is in no kernel this project knows. Where systemd reads it, it is ignored with a warning in the
-    /// journal; where the kernel reads it, the whole mount is refused with EINVAL.
+    /// A name that no known kernel has. systemd ignores it and logs a warning in the journal; the kernel refuses the whole
+    /// mount with EINVAL.
     UnknownName = "unknown-name", Error, "a name that no kernel has";
-    /// A name that exists and is written in a way its reader does not take: systemd wants its own spelling, the kernel
-    /// wants the enumerator without its prefix. Letters of either case do, except in `any`.
-    WrongSpelling = "wrong-spelling", Error, "a name its reader cannot read";
-    /// A name that a kernel is too old for. Where the kernel reads the name it refuses the mount with EINVAL; where
-    /// systemd does, it hands over a bit that means nothing there.
-    NameNotOnKernel = "name-not-on-kernel", Error, "a name that a kernel is too old for";
-    /// A flag of an enumeration that the kernel takes for a name: `common_attrs` is 1 << 16, and as the processor takes a
-    /// shift count modulo 64 the bit of another command is set (`bpf_parse_param` in `kernel/bpf/inode.c`).
-    FlagAsName = "flag-as-name", Error, "a flag that sets the bit of something else";
-    /// A name that systemd takes for another without a word: its table has no room for an enumerator with a comment on its
-    /// line, so that `BPFProgTypeNetfilter` delegates syscall in systemd 262 (`src/core/generate-bpf-delegate-configs.py`).
-    /// What is meant is not delegated, and something else is. Only `any` delegates what has no name of its own there.
-    MisreadName = "misread-name", Error, "a name that is taken for another";
-    /// Within one value the kernel adds names to the mask but lets a number take its place, so that whatever stands
-    /// before the number is lost (`bpf_parse_param` in `kernel/bpf/inode.c`).
+    /// A name that exists, in a spelling that is not accepted: systemd wants its own spelling, the kernel wants the
+    /// enumerator without its prefix. The kernel accepts upper and lower case, except in `any`.
+    WrongSpelling = "wrong-spelling", Error, "a name in a spelling that is not accepted";
+    /// A name that is newer than a kernel. Where the kernel reads the name, it refuses the mount with EINVAL; where systemd
+    /// does, it passes a bit that has no meaning on that kernel.
+    NameNotOnKernel = "name-not-on-kernel", Error, "a name that is newer than the kernel";
+    /// A flag of an enumeration, which the kernel takes for a name: `common_attrs` is 1 << 16, and because the processor takes
+    /// shift counts modulo 64, it sets the bit of another command (`bpf_parse_param` in `kernel/bpf/inode.c`).
+    FlagAsName = "flag-as-name", Error, "a flag that sets the bit of another name";
+    /// A name that systemd silently takes for another. Its table has no entry for an enumerator with a comment on the same
+    /// line, so in systemd 262 `BPFProgTypeNetfilter` delegates syscall (`src/core/generate-bpf-delegate-configs.py`). The
+    /// type that you mean is not delegated, and another one is. Only `any` delegates a type that has no name of its own there.
+    MisreadName = "misread-name", Error, "a name that systemd takes for another";
+    /// Within one value the kernel adds names to the mask, but a number replaces the mask. Everything before the number is
+    /// lost (`bpf_parse_param` in `kernel/bpf/inode.c`).
     NumberErasesNames = "number-erases-names", Error, "a number erases the names before it";
-    /// A mask with bits that no kernel of this project has a name for. The kernel sets them all the same, and a later
-    /// one may give them a meaning.
-    BitsWithoutName = "bits-without-name", Warning, "bits that mean nothing yet";
-    /// The same option more than once. The kernel adds the masks of all occurrences up; systemd adds names up and an
-    /// empty assignment begins anew; the keys of an Incus or LXD configuration take the last.
-    RepeatedOption = "repeated-option", Warning, "an option that is given more than once";
-    /// The kernel takes at most 255 bytes for the value of one mount option (`fs/fsopen.c`).
-    ValueTooLong = "value-too-long", Error, "a value that is longer than the kernel takes";
-    /// The front-end refuses this, or ignores it with a warning.
-    FrontendComplains = "front-end-complains", Error, "what the front-end itself refuses or ignores";
-    /// Only four commands of `bpf(2)` look at a token: map_create, prog_load, btf_load and, since 6.15,
-    /// btf_get_fd_by_id. Delegating any other is accepted and does nothing, even token_create.
-    CommandWithoutEffect = "command-without-effect", Warning, "a command that no token affects";
-    /// Program types are delegated and no attach type is. A program is loaded for an attach type, whose bit is looked for
-    /// as well, and for none means attach type 0 (`bpf_token_allow_prog_type` in `kernel/bpf/token.c`).
-    ProgramsWithoutAttachTypes = "programs-without-attach-types", Error, "programs without any attach type";
-    /// Attach type 0 is `cgroup_inet_ingress`, and also what a program is loaded with that has none: without it programs of
-    /// such types are refused.
-    AttachTypeZeroMissing = "attach-type-zero-missing", Error, "attach type 0 is missing for programs that have none";
-    /// Program types are delegated without the command that loads programs, or attach types without program types.
-    ProgramsWithoutProgLoad = "programs-without-prog-load", Error, "programs that no delegated command loads";
-    /// Map types are delegated without the command that creates maps.
-    MapsWithoutMapCreate = "maps-without-map-create", Error, "maps that no delegated command creates";
-    /// A command is delegated without any type it could be used for.
-    CommandWithoutTypes = "command-without-types", Error, "a command without any type to use it for";
-    /// An object carries BTF that it needs in the kernel, and `btf_load` is not delegated.
-    TypesNotLoadable = "types-not-loadable", Error, "BTF that may not be loaded";
-    /// `any` sets all 64 bits: everything the kernel knows, and everything a later one will. What is not needed is
-    /// given away, and with each update of the kernel more of it.
-    DelegatesAny = "delegates-any", Warning, "everything is delegated, now and in future";
-    /// Some programs see or change the whole machine, however small the container is: those that trace the kernel, security
-    /// modules, replaced congestion control or schedulers. The capability checks are of the container; what the program
-    /// does is not.
-    ReachesTheHost = "reaches-the-host", Warning, "programs that reach beyond the container";
+    /// A mask with bits that a kernel has no name for. The kernel sets them anyway, and a later kernel may give them a meaning.
+    BitsWithoutName = "bits-without-name", Warning, "bits that have no meaning yet";
+    /// The same option more than once. The kernel combines the masks of all occurrences; systemd, Incus and LXD use only the
+    /// last one.
+    RepeatedOption = "repeated-option", Warning, "an option that is set more than once";
+    /// The kernel accepts at most 255 bytes for the value of one mount option (`fs/fsopen.c`).
+    ValueTooLong = "value-too-long", Error, "a value that is longer than the kernel accepts";
+    /// The front-end refuses this, or ignores it with or without a warning.
+    FrontendComplains = "front-end-complains", Error, "a setting that the front-end refuses or ignores";
+    /// Only four commands of `bpf(2)` look at a token: map_create, prog_load, btf_load and, since 6.15, btf_get_fd_by_id.
+    /// Delegating any other command, even token_create, is accepted and has no effect.
+    CommandWithoutEffect = "command-without-effect", Warning, "a delegated command without effect";
+    /// Program types are delegated, but no attach type is. The kernel also checks the attach type that a program is loaded
+    /// for; without one that is attach type 0 (`bpf_token_allow_prog_type` in `kernel/bpf/token.c`).
+    ProgramsWithoutAttachTypes = "programs-without-attach-types", Error, "program types without any attach type";
+    /// Attach type 0 is `cgroup_inet_ingress`, and also what the kernel checks for programs without an attach type: unless it
+    /// is delegated, they are refused.
+    AttachTypeZeroMissing = "attach-type-zero-missing", Error, "programs without an attach type need attach type 0";
+    /// Program types or attach types are delegated without `prog_load`, the command that loads programs.
+    ProgramsWithoutProgLoad = "programs-without-prog-load", Error, "program or attach types without prog_load";
+    /// Map types are delegated without `map_create`, the command that creates maps.
+    MapsWithoutMapCreate = "maps-without-map-create", Error, "map types without map_create";
+    /// `map_create` is delegated without any map type, or `prog_load` without any program type.
+    CommandWithoutTypes = "command-without-types", Error, "map_create or prog_load without any type";
+    /// An object has BTF that must be loaded into the kernel, and `btf_load` is not delegated.
+    TypesNotLoadable = "types-not-loadable", Error, "BTF that cannot be loaded";
+    /// `any` sets all 64 bits: everything that the kernel knows, and everything that a later kernel adds. It grants more than
+    /// is needed, and more with each kernel update.
+    DelegatesAny = "delegates-any", Warning, "everything is delegated, now and in the future";
+    /// Some programs observe or change the whole machine, however small the container is: those that trace the kernel,
+    /// security modules, replaced congestion control or schedulers. Capabilities are checked in the container; the effects of
+    /// the program are not confined to it.
+    ReachesTheHost = "reaches-the-host", Warning, "program types that reach beyond the container";
     /// Something is delegated that none of the objects needs.
     BeyondObjects = "beyond-objects", Note, "more than the objects need";
-    /// A bpffs is asked for and nothing is delegated: no token can be made of it (ENOENT, `bpf_token_create` in
+    /// A bpffs is requested, but nothing is delegated: no token can be created from it (ENOENT, `bpf_token_create` in
     /// `kernel/bpf/token.c`).
-    NothingDelegated = "nothing-delegated", Error, "a bpffs of which no token can be made";
-    /// Something is delegated and no bpffs is asked for that would carry it.
+    NothingDelegated = "nothing-delegated", Error, "a bpffs without any delegation";
+    /// Delegation options are set, but no bpffs mount is requested.
     NoBpffs = "no-bpffs", Error, "a delegation without a bpffs";
-    /// A token can be made in a user namespace of its own alone: in the initial one the kernel answers EOPNOTSUPP, and
-    /// whoever owns the bpffs must own the namespace (`bpf_token_create` in `kernel/bpf/token.c`).
+    /// A token can only be created in a user namespace other than the initial one, where the kernel returns EOPNOTSUPP, and
+    /// only in the one that owns the bpffs (`bpf_token_create` in `kernel/bpf/token.c`).
     NoUserNamespace = "no-user-namespace", Error, "a delegation without a user namespace";
-    /// The bpffs would belong to the host's user namespace although the processes are in one of their own: a token is made
-    /// in the bpffs' own user namespace alone (`bpf_token_create` in `kernel/bpf/token.c`). systemd opens the bpffs together
-    /// with the mount namespace, which has to be delegated for that.
+    /// The bpffs would belong to the host's user namespace although the processes have one of their own. A token can only be
+    /// created in the user namespace that owns the bpffs (`bpf_token_create` in `kernel/bpf/token.c`). systemd opens the bpffs
+    /// when it sets up the mount namespace, so the mount namespace must be delegated.
     BpffsOfTheHost = "bpffs-of-the-host", Error, "a bpffs that belongs to the host's user namespace";
-    /// Making a token takes CAP_BPF in the user namespace itself; CAP_SYS_ADMIN does not stand for it there
-    /// (`bpf_token_create` in `kernel/bpf/token.c`).
-    NoCapBpf = "no-cap-bpf", Error, "no CAP_BPF to make a token with";
-    /// The system call filter refuses `bpf(2)`, with or without a token.
+    /// Creating a token requires CAP_BPF itself in the user namespace; CAP_SYS_ADMIN is not enough (`bpf_token_create` in
+    /// `kernel/bpf/token.c`).
+    NoCapBpf = "no-cap-bpf", Error, "no CAP_BPF to create a token";
+    /// The system call filter refuses `bpf(2)`, with or without a token. As a note: it refuses `perf_event_open(2)`, which
+    /// attaches probes and tracepoints.
     SeccompRefusesBpf = "seccomp-refuses-bpf", Error, "a system call filter that refuses bpf(2)";
-    /// systemd does not start the unit, or its process is ended before it makes a call. Found by `--prove` alone: what systemd
-    /// says is told, by the exit codes of systemd.exec(5) ("Process Exit Codes").
+    /// systemd does not start the unit, or its process ends before it makes a call. Only `--prove` finds this. The result is
+    /// systemd's own, with the exit codes of systemd.exec(5) ("Process Exit Codes").
     UnitDoesNotRun = "unit-does-not-run", Error, "a unit that systemd does not run";
-    /// Kernels before 6.9 have no tokens: they accept the options from anybody and ignore them.
+    /// Kernels before 6.9 have no tokens: they accept the options from anyone and ignore them.
     KernelWithoutTokens = "kernel-without-tokens", Error, "a kernel that ignores delegation";
-    /// A distribution's kernel is known to answer otherwise than the release it is made of.
-    DistributionDiffers = "distribution-differs", Note, "a distribution's kernel that differs";
-    /// A map, a program or the types of an object would be refused.
+    /// A distribution's kernel is known to behave differently from the release it is based on.
+    DistributionDiffers = "distribution-differs", Note, "a distribution kernel that differs";
+    /// The kernel would refuse a map, a program or the BTF of an object.
     ObjectRefused = "object-refused", Error, "an object that would not load";
-    /// Something an object does is asked of the initial namespace, for which no token stands.
-    NotDelegable = "not-delegable", Error, "what no token can allow";
-    /// The object loads, and libbpf goes without something it would otherwise use.
-    SilentLoss = "silent-loss", Note, "what the loader goes without";
-    /// A comment allows a code that is none, or gives no reason, or silences nothing.
-    UselessAllowance = "useless-allowance", Warning, "a comment that allows nothing";
+    /// An object needs something that the kernel checks in the initial user namespace, where no token applies.
+    NotDelegable = "not-delegable", Error, "something that no token can grant";
+    /// The object loads, but libbpf drops something that it would otherwise use.
+    SilentLoss = "silent-loss", Note, "something that libbpf drops silently";
+    /// A comment names an unknown code, gives no reason, or suppresses nothing.
+    UselessSuppression = "useless-allowance", Warning, "a comment that suppresses nothing";
 }
 
 impl fmt::Display for Code {
@@ -166,7 +166,7 @@ impl FromStr for Code {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.iter().copied().find(|code| code.id() == text).ok_or_else(|| format!("`{text}` is no code"))
+        Self::ALL.iter().copied().find(|code| code.id() == text).ok_or_else(|| format!("unknown code `{text}`"))
     }
 }
 
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_words_each_once_and_each_explained() {
+    fn each_code_is_unique_and_explained() {
         let ids: BTreeSet<&str> = Code::ALL.iter().map(|code| code.id()).collect();
         assert_eq!(ids.len(), Code::ALL.len());
         for code in Code::ALL {

@@ -1,4 +1,4 @@
-//! One finding: what, where, why, on which kernels, and what would mend it.
+//! One finding: what, where, why, on which kernels, and how to fix it.
 
 use std::collections::BTreeSet;
 
@@ -7,104 +7,104 @@ use harness_protocol::name::KernelName;
 
 use crate::code::{Code, Level};
 
-/// Something that is wrong with a configuration, or worth knowing of it.
+/// Something that is wrong with a configuration, or worth knowing about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What kind of finding.
+    /// Its kind.
     pub code: Code,
-    /// How grave it is here.
+    /// Its severity here.
     pub level: Level,
-    /// Where; `None` if it is about all of the configuration.
+    /// Where; `None` if it is about the whole configuration.
     pub location: Option<Location>,
-    /// What, in a sentence.
+    /// What is wrong, in a sentence.
     pub message: String,
-    /// The rule behind it, with the file of the kernel or the manual page it comes from.
+    /// The rule behind it, with the kernel file or manual page that has it.
     pub why: String,
-    /// What would mend it.
+    /// How to fix it.
     pub fix: Option<Fix>,
-    /// The kernels it holds for; empty if it depends on none.
+    /// The kernels it applies to; empty if it does not depend on the kernel.
     pub kernels: BTreeSet<KernelName>,
 }
 
-/// A change that mends a finding.
+/// A change that fixes a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fix {
     /// What to do, in a sentence.
     pub words: String,
-    /// The same as changes of the text; none if a person has to decide.
+    /// The same as edits of the text; none if a person has to decide.
     pub edits: Vec<Edit>,
-    /// Whether it can be done unasked.
+    /// Whether it can be applied without asking.
     pub safety: Safety,
 }
 
-/// Whether a change can be made without asking.
+/// Whether a fix can be applied without asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Safety {
-    /// It grants what was written and nothing else.
+    /// Grants what was written and nothing else.
     Safe,
-    /// It grants more or less than before, or it guesses.
-    Judgement,
+    /// Grants more or less than before, or guesses: a person has to decide.
+    Review,
 }
 
-/// A piece of text that takes the place of another.
+/// A text that replaces another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
-    /// What it replaces; nothing if the place is empty.
+    /// What it replaces; nothing if the location is empty.
     pub location: Location,
     /// The new text.
     pub text: String,
 }
 
 impl Finding {
-    /// A finding of this kind, of its usual gravity, about all of a configuration.
+    /// Returns a finding of this kind and its default severity, about the whole configuration.
     pub fn new(code: Code, message: impl Into<String>, why: impl Into<String>) -> Self {
         let (level, message, why) = (code.level(), message.into(), why.into());
         Self { code, level, location: None, message, why, fix: None, kernels: BTreeSet::new() }
     }
 
-    /// The same at this place.
+    /// Sets the location.
     #[must_use]
     pub fn at(self, location: Option<&Location>) -> Self {
         Self { location: location.cloned(), ..self }
     }
 
-    /// The same as grave as this.
+    /// Sets the severity.
     #[must_use]
     pub fn of_level(self, level: Level) -> Self {
         Self { level, ..self }
     }
 
-    /// The same on this kernel.
+    /// Limits it to this kernel.
     #[must_use]
     pub fn on(self, kernel: &KernelName) -> Self {
         Self { kernels: BTreeSet::from([kernel.clone()]), ..self }
     }
 
-    /// The same with advice that a person has to follow.
+    /// Adds advice for a person to follow.
     #[must_use]
     pub fn advice(self, words: impl Into<String>) -> Self {
-        self.fix(Fix { words: words.into(), edits: Vec::new(), safety: Safety::Judgement })
+        self.fix(Fix { words: words.into(), edits: Vec::new(), safety: Safety::Review })
     }
 
-    /// The same with a fix.
+    /// Adds a fix.
     #[must_use]
     pub fn fix(self, fix: Fix) -> Self {
         Self { fix: Some(fix), ..self }
     }
 
-    /// Whether it says the same of the same place as another, be it of other kernels.
+    /// Whether it says the same about the same location as another finding, apart from kernels.
     fn is_like(&self, other: &Self) -> bool {
         (self.code, self.level, &self.location, &self.message, &self.fix)
             == (other.code, other.level, &other.location, &other.message, &other.fix)
     }
 }
 
-/// Findings in the order of their places, what several kernels have in common told once.
+/// Returns findings in the order of their locations; one that several kernels have in common appears once.
 pub fn merged(findings: impl IntoIterator<Item = Finding>) -> Vec<Finding> {
     let mut merged: Vec<Finding> = Vec::new();
     for finding in findings {
         match merged.iter_mut().find(|known| known.is_like(&finding)) {
-            // What holds whatever the kernel is not narrowed down.
+            // A finding that does not depend on the kernel stays so.
             Some(known) if known.kernels.is_empty() || finding.kernels.is_empty() => known.kernels.clear(),
             Some(known) => known.kernels.extend(finding.kernels),
             None => merged.push(finding),

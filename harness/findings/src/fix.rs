@@ -1,4 +1,4 @@
-//! Applies what mends findings to the texts they are about.
+//! Applies fixes to the texts of a configuration.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use crate::finding::{Edit, Finding, Safety};
 /// A text after its fixes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fixed {
-    /// Which file, as an index into [`Sources`].
+    /// The file, as an index into [`Sources`].
     pub source: usize,
     /// All of its new text.
     pub text: String,
-    /// How many fixes were applied to it.
+    /// The number of fixes applied to it.
     pub count: usize,
 }
 
-/// The texts that change if every fix is applied that needs no asking. Of two fixes of the same place the first is applied.
+/// Applies every safe fix and returns the texts that change. Of two overlapping fixes, only the first is applied.
 pub fn apply(findings: &[Finding], sources: &Sources) -> Vec<Fixed> {
     let safe = findings.iter().filter_map(|finding| finding.fix.as_ref()).filter(|fix| fix.safety == Safety::Safe);
     let mut edits: BTreeMap<usize, Vec<&Edit>> = BTreeMap::new();
@@ -54,12 +54,12 @@ mod tests {
     }
 
     #[test]
-    fn safe_fixes_are_applied_and_others_are_left() {
+    fn only_safe_fixes_are_applied() {
         let sources = Sources::of("x", b"one two three").unwrap();
         let findings = [
             finding(8..13, "3", Safety::Safe),
             finding(0..3, "1", Safety::Safe),
-            finding(4..7, "2", Safety::Judgement),
+            finding(4..7, "2", Safety::Review),
             finding(1..2, "overlaps", Safety::Safe),
         ];
         assert_eq!(apply(&findings, &sources), [Fixed { source: 0, text: "1 two 3".into(), count: 2 }]);

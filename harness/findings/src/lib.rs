@@ -1,9 +1,8 @@
-//! Judges delegation configurations without a kernel at hand: what is wrong with one, on which kernels, why, and what would
-//! mend it.
+//! Checks delegation configurations without a running kernel: what is wrong, on which kernels, why, and how to fix it.
 //!
-//! A [`subject::Workload`] is a configuration with the kernels it is meant for and the objects that are to load under it;
-//! [`judge`] gives its [`finding::Finding`]s, [`fix`] applies what mends them, [`report`] tells them to people and programs.
-//! What the kernel asks for is `harness_uapi::permission`'s to say.
+//! An [`input::CheckInput`] is a configuration with the kernels it is for and the objects to load under it. [`check`]
+//! returns its [`finding::Finding`]s, [`fix`] applies their fixes, [`report`] formats them for people and programs. The
+//! kernel's permission checks are in `harness_uapi::permission`.
 
 pub mod code;
 pub mod finding;
@@ -14,4 +13,4 @@ pub mod report;
 mod rules;
 pub mod trial;
 
-pub use rules::{does_not_run, judge};
+pub use rules::{check, does_not_run};

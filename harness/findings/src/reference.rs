@@ -1,10 +1,10 @@
-//! Every code with what it means, as the Markdown of `docs/findings.md`.
+//! The reference of all codes, as the Markdown of `docs/findings.md`.
 
 use std::fmt::Write as _;
 
 use crate::code::Code;
 
-/// A table of all codes with their levels, and a section for each.
+/// Returns a table of all codes with their levels, and a section for each.
 pub fn codes() -> String {
     let mut text = String::from("| code | level | in short |\n| --- | --- | --- |\n");
     for code in Code::ALL {
@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_code_has_a_row_that_leads_to_its_section() {
+    fn each_code_has_a_row_with_a_link_to_its_section() {
         let text = codes();
         for code in Code::ALL {
             assert_eq!(text.matches(&format!("| [`{code}`](#{code}) | {} |", code.level())).count(), 1, "{code}");

@@ -28,58 +28,58 @@ use crate::{
     input::{self, KernelFacts},
 };
 
-/// What programs know by this name: not a finding, but what a kernel made of a configuration in a VM.
+/// The name under which programs get the result of a trial in a VM, which is not a finding.
 const PROOF: &str = "proof";
 
-/// A configuration that was judged.
+/// A configuration with its findings, and how each kernel treats it.
 #[derive(Clone, Debug)]
 pub struct ConfigurationReport {
-    /// What it was read from.
+    /// The files it was read from.
     pub sources: Sources,
-    /// What it says.
+    /// The configuration.
     pub configuration: Configuration,
-    /// What is wrong with it.
+    /// Its findings.
     pub findings: Vec<Finding>,
-    /// What each kernel makes of it.
+    /// How each kernel treats it.
     pub kernels: Vec<KernelReport>,
-    /// How it was tried, if systemd started it.
-    pub rehearsed: Option<TriedUnit>,
+    /// How it was tried, if systemd started it in a VM.
+    pub tried_unit: Option<TriedUnit>,
 }
 
-/// What one kernel makes of a configuration.
+/// How one kernel treats a configuration.
 #[derive(Clone, Debug)]
 pub struct KernelReport {
     /// The kernel.
     pub name: KernelName,
     /// Its release.
     pub release: Release,
-    /// What the bpffs delegates; `None` where the kernel refuses an option, or has no tokens.
+    /// What the bpffs delegates; `None` if the kernel refuses an option or has no tokens.
     pub delegation: Option<Delegation>,
-    /// What is given to the container in its user namespace; nothing where it has none.
+    /// What the container gets in its user namespace; nothing if it has none.
     pub grant: Grant,
     /// The four options as the kernel shows them in `mountinfo(5)`.
     pub shown: [String; 4],
-    /// What came of it in a VM, if it was tried.
+    /// The result in a VM, if it was tried.
     pub proved: Option<Proved>,
 }
 
 impl ConfigurationReport {
-    /// Whether something is wrong enough to refuse it.
+    /// Whether a finding is an error.
     pub fn is_refused(&self) -> bool {
         self.findings.iter().any(|finding| finding.level == Level::Error)
     }
 
-    /// Whether a kernel said otherwise than was judged.
+    /// Whether a kernel disagrees with the prediction.
     pub fn is_contradicted(&self) -> bool {
         self.kernels.iter().filter_map(|kernel| kernel.proved.as_ref()).any(|proved| !proved.disagreements.is_empty())
     }
 
-    /// How many findings there are of a level.
+    /// Returns the number of findings of a level.
     pub fn count(&self, level: Level) -> usize {
         self.findings.iter().filter(|finding| finding.level == level).count()
     }
 
-    /// What it is called: its own name, or its file's.
+    /// Returns its own name, or that of its file.
     pub fn name(&self) -> &str {
         match self.configuration.name.as_str() {
             "" => self.sources.get(0).label(),
@@ -89,7 +89,7 @@ impl ConfigurationReport {
 }
 
 impl KernelReport {
-    /// What a kernel makes of a configuration.
+    /// Predicts how a kernel treats a configuration.
     pub fn of(kernel: &KernelFacts, configuration: &Configuration) -> Self {
         let delegation = kernel.delegation(configuration).ok().filter(|_| kernel.has_tokens());
         let shown = shown(&delegation.unwrap_or_default(), kernel);
@@ -97,13 +97,13 @@ impl KernelReport {
         Self { name: kernel.name.clone(), release: kernel.release, delegation, grant, shown, proved: None }
     }
 
-    /// Whether a token can be made.
+    /// Whether a token can be created.
     pub fn makes_token(&self) -> bool {
         self.grant.makes_token()
     }
 }
 
-/// The options as the kernel shows them (`bpf_show_options` in `kernel/bpf/inode.c`); empty for one it does not show.
+/// Returns the options as the kernel shows them (`bpf_show_options` in `kernel/bpf/inode.c`); empty for one it omits.
 fn shown(delegation: &Delegation, kernel: &KernelFacts) -> [String; 4] {
     let masks = delegation.masks();
     Kind::ALL.map(|kind| {
@@ -115,7 +115,7 @@ fn shown(delegation: &Delegation, kernel: &KernelFacts) -> [String; 4] {
     })
 }
 
-/// The options of a kernel in one line, `cmds=… maps=…`; a word that says so if there is none.
+/// Formats the options of a kernel in one line, `cmds=… maps=…`, or as `nothing`.
 fn options(shown: &[String; 4]) -> String {
     let set = Kind::ALL.iter().zip(shown).filter(|(_, names)| !names.is_empty());
     let texts: Vec<String> = set.map(|(kind, names)| format!("{}={names}", kind.plural())).collect();

@@ -1,4 +1,4 @@
-//! The rules, each group in a module of its own.
+//! The rules, each group in its own module.
 
 mod container;
 mod kernel_check;
@@ -18,18 +18,18 @@ use crate::{
 };
 use kernel_check::KernelCheck;
 
-/// Everything there is to say of a configuration, in the order of its text.
+/// Checks a configuration and returns its findings in the order of its text.
 ///
-/// What a comment in it allows is left out; `sources` are the texts it was read from.
-pub fn judge(subject: &CheckInput<'_>, sources: &harness_frontend::Sources) -> Vec<Finding> {
-    let mut findings = spelling::judge(subject);
-    findings.extend(container::judge(subject));
-    findings.extend(masks::everything(subject));
-    for kernel in subject.kernels {
-        let mut judged = KernelCheck::new(subject.configuration, kernel);
-        kernels::judge(&mut judged);
-        objects::judge(&mut judged, subject.objects);
-        findings.extend(judged.findings);
+/// Findings that a comment suppresses are left out; `sources` are the texts it was read from.
+pub fn check(input: &CheckInput<'_>, sources: &harness_frontend::Sources) -> Vec<Finding> {
+    let mut findings = spelling::check(input);
+    findings.extend(container::check(input));
+    findings.extend(masks::any_options(input));
+    for kernel in input.kernels {
+        let mut check = KernelCheck::new(input.configuration, kernel);
+        kernels::check(&mut check);
+        objects::check(&mut check, input.objects);
+        findings.extend(check.findings);
     }
-    suppressions::applied(merged(findings), subject.configuration, sources)
+    suppressions::applied(merged(findings), input.configuration, sources)
 }

@@ -1,4 +1,4 @@
-//! What is found by trying a unit.
+//! Findings from trying a unit in a VM.
 
 use crate::{
     code::Code,
@@ -7,23 +7,23 @@ use crate::{
     report::{ConfigurationReport, KernelReport},
 };
 
-/// systemd knows `PrivateBPF=` since this version (its NEWS).
+/// The first version of systemd that has `PrivateBPF=` (its NEWS).
 pub const FIRST_SYSTEMD: u32 = 258;
 
-/// What is found of a unit of which nothing could be asked.
+/// Returns a finding if the unit did not run, or ended before it made a call.
 pub fn idle(on: &KernelReport) -> Option<Finding> {
     let proved = on.proved.as_ref()?;
     let unit = proved.unit.as_ref()?;
     (!unit.ran || proved.is_idle).then(|| does_not_run(unit, &on.name))
 }
 
-/// What is found where the systemd that was named knows nothing of delegation.
-pub fn too_old(judgement: &ConfigurationReport, systemd: u32) -> Option<Finding> {
-    let bpffs = judgement.configuration.bpffs.as_ref().filter(|_| systemd < FIRST_SYSTEMD)?;
+/// Returns a finding if this systemd has no delegation.
+pub fn too_old(report: &ConfigurationReport, systemd: u32) -> Option<Finding> {
+    let bpffs = report.configuration.bpffs.as_ref().filter(|_| systemd < FIRST_SYSTEMD)?;
     let message = format!("systemd {systemd} has no PrivateBPF=: it starts the unit without any delegation");
     let why = format!(
-        "PrivateBPF= and BPFDelegate*= came with systemd {FIRST_SYSTEMD} (NEWS); before, only the journal tells"
+        "PrivateBPF= and BPFDelegate*= exist since systemd {FIRST_SYSTEMD} (NEWS); earlier versions only log a warning in the journal"
     );
     let finding = Finding::new(Code::FrontendComplains, message, why).at(Some(&bpffs.location));
-    Some(finding.advice(format!("deploy it where systemd is {FIRST_SYSTEMD} or newer")))
+    Some(finding.advice(format!("deploy it with systemd {FIRST_SYSTEMD} or later")))
 }

@@ -1,5 +1,5 @@
-//! What `bpftool token list --json` prints (`tools/bpf/bpftool/token.c`): what each bpffs among the mounts delegates, by
-//! the names that the kernel shows.
+//! The output of `bpftool token list --json` (`tools/bpf/bpftool/token.c`): what each mounted bpffs delegates, by the names
+//! that the kernel shows.
 
 use harness_diagnostics::report::{Problem, Report};
 use harness_uapi::vocabulary::Kind;
@@ -17,7 +17,7 @@ use crate::{
     text::shown,
 };
 
-/// `bpftool token list --json`, which shows what mountinfo does.
+/// `bpftool token list --json`, which shows the same as mountinfo.
 pub const BPFTOOL: Frontend = Frontend { name: "bpftool", ..MOUNTINFO };
 
 pub(crate) const ENTRY: Entry = Entry {
@@ -28,12 +28,12 @@ pub(crate) const ENTRY: Entry = Entry {
     write: None,
 };
 
-/// The most tokens that are read of one file.
+/// The maximum number of tokens in one file.
 const MOST_TOKENS: usize = 1000;
-/// The most names of one kind; a mask has 64 bits.
+/// The maximum number of names of one kind; a mask has 64 bits.
 const MOST_NAMES: usize = 1000;
 
-/// One token. Its keys are bpftool's, which may get more.
+/// One token. bpftool may add keys.
 #[derive(Deserialize)]
 struct Token<'a> {
     token_info: String,
@@ -50,7 +50,7 @@ struct Token<'a> {
 /// Reads all tokens in these files.
 ///
 /// # Errors
-/// A [`Report`] about the first file that is no such JSON.
+/// A [`Report`] about the first file that is not such JSON.
 fn read(_: Frontend, sources: &Sources, names: &Names<'_>) -> Result<Vec<Configuration>, Report> {
     let mut all = Vec::new();
     for (source, file) in sources.iter().enumerate() {
@@ -106,7 +106,7 @@ impl Reader<'_> {
             elements.push(self.element(kind, raw.get(), text));
         }
         for element in elements.iter().filter(|element| element.read_as.is_none()) {
-            let message = format!("`{}` is no {kind} of a kernel that is known here", shown(&element.text));
+            let message = format!("`{}` is not the name of a {kind} on any known kernel", shown(&element.text));
             read.problem(element.location.clone(), Effect::IgnoredSilently, message);
         }
         if !elements.is_empty() {
@@ -123,20 +123,20 @@ impl Reader<'_> {
         Element { location, text, meaning, read_as: Some(meaning).filter(|meaning| *meaning != Meaning::Unreadable) }
     }
 
-    /// Where a part of the file is.
+    /// Returns the location of a part of the file.
     fn location(&self, part: &str) -> Location {
         let start = part.as_ptr() as usize - self.file.as_ptr() as usize;
         Location { source: self.source, span: start..start + part.len() }
     }
 
-    /// A problem of the JSON that starts at a byte of the file.
+    /// Returns the problem of JSON that starts at this byte of the file.
     fn broken(&self, start: usize, part: &str, error: &serde_json::Error) -> Problem {
         let lines = part.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
         let mut at = (start + lines + error.column().saturating_sub(1)).min(self.file.len());
         while !self.file.is_char_boundary(at) {
             at -= 1;
         }
-        Problem::new(at..at, format!("not what `bpftool token list --json` prints: {}", shown(&error.to_string())))
+        Problem::new(at..at, format!("not output of `bpftool token list --json`: {}", shown(&error.to_string())))
     }
 }
 

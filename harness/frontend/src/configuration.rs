@@ -1,4 +1,4 @@
-//! One delegation as a front-end's file asks for it.
+//! A delegation as a front-end's file requests it.
 
 use harness_protocol::mount_option::{MountOption, OPTIONS};
 use harness_uapi::{delegation::Delegation, vocabulary::Kind};
@@ -13,53 +13,53 @@ use crate::{
 /// One configuration: a unit with its drop-ins, an instance or profile, a mount line, a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configuration {
-    /// Who reads it.
+    /// The front-end that reads it.
     pub frontend: Frontend,
     /// The unit, instance, profile or mount point; empty if the file does not say.
     pub name: String,
-    /// The bpffs it asks for, if it does.
+    /// The bpffs it requests, if any.
     pub bpffs: Option<Bpffs>,
-    /// What each option says, in order; by [`Kind::ALL`].
+    /// The assignments to each option in order; indexed by [`Kind::ALL`].
     pub delegated: [Vec<Assignment>; 4],
-    /// What else decides whether a token can be made and used.
+    /// What else decides whether a token can be created and used.
     pub execution_context: ExecutionContext,
-    /// What the front-end refuses or ignores, in the order it was read.
+    /// What the front-end refuses or ignores, in the order of reading.
     pub problems: Vec<Rejection>,
-    /// What comments allow.
+    /// Comments that suppress findings.
     pub suppressions: Vec<Suppression>,
-    /// Every assignment of a unit in the order systemd reads them, with or without a meaning for a delegation; at most one
-    /// more than [`MOST_WRITTEN`].
+    /// Every assignment of a unit in the order systemd reads them, whether or not it affects a delegation; at most one more
+    /// than [`MOST_WRITTEN`].
     pub written: Vec<Written>,
-    /// What says that another manager than the system's runs it, such as `systemd-run --user`.
+    /// What selects another manager than the system's, such as `systemd-run --user`.
     pub other_manager: Option<Location>,
 }
 
-/// One assignment as it is written in a unit.
+/// An assignment as it is written in a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The whole of it.
     pub location: Location,
-    /// Where it stands.
+    /// The section it is in.
     pub section: Section,
-    /// What stands before `=`.
+    /// The text before `=`.
     pub key: String,
-    /// What stands behind it, without the blanks around it, continued lines joined.
+    /// The text after it, trimmed, continued lines joined.
     pub value: String,
 }
 
 /// A section of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
-    /// Whose settings make processes, such as `[Service]`.
+    /// A section whose settings start processes, such as `[Service]`.
     Exec,
-    /// Another one that systemd knows, such as `[Unit]`.
+    /// Another section that systemd knows, such as `[Unit]`.
     Other,
 }
 
-/// Where systemd mounts a bpffs (`src/core/namespace.c`, `append_private_bpf`), and others by default.
+/// Where systemd mounts a bpffs (`src/core/namespace.c`, `append_private_bpf`), and the default of the others.
 pub(crate) const MOUNT_POINT: &str = "/sys/fs/bpf";
 
-/// More assignments of a unit than this are not kept as [`Configuration::written`].
+/// The maximum number of assignments of a unit in [`Configuration::written`].
 pub const MOST_WRITTEN: usize = 10_000;
 
 /// A bpffs for the container.
@@ -67,38 +67,38 @@ pub const MOST_WRITTEN: usize = 10_000;
 pub struct Bpffs {
     /// Where it is mounted, in the container.
     pub path: String,
-    /// What asks for it: `PrivateBPF=yes`, `security.delegate_bpf`, `security.bpffs.path` or, without a path, the first
-    /// option that delegates, the mount line.
+    /// What requests it: `PrivateBPF=yes`, `security.delegate_bpf`, `security.bpffs.path` (or, without a path, the first
+    /// option that delegates), or the mount line.
     pub location: Location,
 }
 
-/// One assignment to one of the four options.
+/// An assignment to one of the four options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
     /// The whole of it: key and value, with all its lines.
     pub location: Location,
-    /// The value, without what encloses it. A value that is no one piece of text, as in continued lines, has all its lines.
+    /// The value, without quotes. A value in several pieces, as in continued lines, spans all its lines.
     pub value: Location,
-    /// The elements of its list, those the front-end drops included.
+    /// The elements of its list, including those that the front-end drops.
     pub elements: Vec<Element>,
-    /// Whether the front-end takes the assignment at all.
+    /// Whether the front-end accepts the assignment at all.
     pub taken: bool,
 }
 
-/// One element of a list.
+/// An element of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Element {
-    /// Where it stands, without separators and quotes.
+    /// Its location, without separators and quotes.
     pub location: Location,
-    /// What the front-end makes of the text there, escapes resolved.
+    /// The text as the front-end reads it, escapes resolved.
     pub text: String,
-    /// What it means to a reader who knows all spellings.
+    /// What it means, in any spelling.
     pub meaning: Meaning,
-    /// What the front-end, or the kernel it hands the text to, takes it for; `None` if it passes it over or refuses it.
+    /// What the front-end, or the kernel that gets the text, takes it for; `None` if it is ignored or refused.
     pub read_as: Option<Meaning>,
 }
 
-/// What an element means.
+/// The meaning of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// Everything.
@@ -107,63 +107,63 @@ pub enum Meaning {
     Name(u32),
     /// A mask.
     Number(u64),
-    /// Nothing that is known.
+    /// Nothing known.
     Unreadable,
 }
 
-/// What a front-end does about a problem.
+/// What a front-end does with something it does not accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// The unit, instance or mount does not start.
     Refused,
-    /// What stands there is passed over, with a warning.
+    /// It is ignored with a warning.
     Ignored,
-    /// It is passed over without a word.
+    /// It is ignored without a warning.
     IgnoredSilently,
-    /// It is taken for something else, without a word.
+    /// It is taken for something else without a warning.
     Misread,
 }
 
-/// Something that the front-end does not take.
+/// Something that the front-end does not accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// Where.
     pub location: Location,
-    /// What.
+    /// What it does not accept, and why.
     pub message: String,
-    /// What follows.
+    /// What it does instead.
     pub effect: Effect,
-    /// What is to stand there instead, if that is plain.
+    /// The text to write instead, if that is clear.
     pub instead: Option<String>,
 }
 
 /// A comment `bpf-token: allow CODE reason`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suppression {
-    /// The comment, from its sign to the end of the line.
+    /// The comment, from its `#` or `;` to the end of the line.
     pub location: Location,
-    /// What is allowed.
+    /// The code it suppresses.
     pub code: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// The line it is about: its own if it follows something there, or else the next that is no comment.
+    /// The line it applies to: its own if it follows something there, or else the next one that is not a comment.
     pub applies_to: Location,
 }
 
-/// Elements that the kernel, which gets them as they are, refuses: no bpffs is mounted.
+/// An element that the kernel gets as it is and refuses, so that no bpffs is mounted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("the kernel refuses `{text}` in {option}")]
 pub struct RefusedElement {
-    /// Where the first one is.
+    /// Where the first such element is.
     pub location: Location,
-    /// The first one.
+    /// Its text.
     pub text: String,
-    /// The mount option it would be part of.
+    /// Its mount option.
     pub option: &'static str,
 }
 
 impl Configuration {
-    /// One that says nothing yet.
+    /// Returns an empty configuration.
     pub(crate) fn new(frontend: Frontend, name: &str) -> Self {
         Self {
             frontend,
@@ -178,15 +178,15 @@ impl Configuration {
         }
     }
 
-    /// What one option says, in order.
+    /// Returns the assignments to one option, in order.
     pub fn delegated(&self, kind: Kind) -> &[Assignment] {
         &self.delegated[kind as usize]
     }
 
-    /// The masks that are set, if a bpffs is mounted.
+    /// Returns the masks that are set, if a bpffs is mounted.
     ///
     /// # Errors
-    /// [`RefusedElement`] if the kernel refuses an option, for there is no bpffs then.
+    /// [`RefusedElement`] if the kernel refuses an option; then there is no bpffs.
     pub fn delegation(&self) -> Result<Delegation, RefusedElement> {
         let mut masks = [0; 4];
         for kind in Kind::ALL {
@@ -202,7 +202,7 @@ impl Configuration {
             text: element.text.clone(),
             option: OPTIONS[kind as usize],
         };
-        match self.frontend.handing {
+        match self.frontend.delivery {
             OptionDelivery::Masks => {
                 let last = taken.next_back().map(|last| last.elements.as_slice()).unwrap_or_default();
                 Ok(last.iter().filter_map(|element| element.read_as).fold(0, |mask, read| read.applied_to(mask)))
@@ -218,9 +218,9 @@ impl Configuration {
         }
     }
 
-    /// What the front-end hands to the kernel: nothing if no bpffs is asked for.
+    /// Returns what the front-end passes to the kernel: nothing if no bpffs is requested.
     ///
-    /// Options of mount lines are the kernel's own; for what the kernel shows they are those that make the same again.
+    /// Options of mount lines are passed as they are; for what the kernel shows, they are those that would set the same.
     pub fn mount_options(&self) -> Vec<MountOption> {
         if self.bpffs.is_none() {
             return Vec::new();
@@ -232,8 +232,8 @@ impl Configuration {
         let key = OPTIONS[kind as usize];
         let option = |value: String| MountOption { key: key.to_owned(), value };
         let taken = || self.delegated(kind).iter().filter(|assignment| assignment.taken);
-        match self.frontend.handing {
-            // Nothing is refused here, so that there is a mask in any case.
+        match self.frontend.delivery {
+            // systemd refuses nothing, so there is always a mask.
             OptionDelivery::Masks => {
                 self.mask(kind).map(|mask| vec![MountOption::numeric(key, mask)]).unwrap_or_default()
             }
@@ -249,20 +249,20 @@ impl Configuration {
         }
     }
 
-    /// Keeps an assignment of a unit.
-    pub(crate) fn write_down(&mut self, section: Section, key: &str, value: &str, location: &Location) {
+    /// Records an assignment of a unit.
+    pub(crate) fn record(&mut self, section: Section, key: &str, value: &str, location: &Location) {
         if self.written.len() <= MOST_WRITTEN {
             let (key, value) = (key.to_owned(), value.to_owned());
             self.written.push(Written { location: location.clone(), section, key, value });
         }
     }
 
-    /// Whether one more problem is worth the search for names that are like a wrong one.
+    /// Whether to search for similar names for one more problem.
     pub(crate) fn wants_advice(&self) -> bool {
         self.problems.len() < MOST_ADVICE
     }
 
-    /// How many elements there are.
+    /// Returns the number of elements.
     pub(crate) fn elements(&self) -> usize {
         self.delegated.iter().flatten().map(|assignment| assignment.elements.len()).sum()
     }
@@ -280,15 +280,15 @@ impl Configuration {
     }
 }
 
-/// A configuration has at most this many problems; more are not told.
+/// The maximum number of problems that are kept of a configuration.
 pub const MOST_PROBLEMS: usize = 1000;
-/// So many of them come with suggestions.
+/// The maximum number of them with suggestions.
 const MOST_ADVICE: usize = 100;
-/// A configuration delegates by at most this many elements; more are refused.
+/// The maximum number of elements of a configuration; more are refused.
 pub const MOST_ELEMENTS: usize = 10_000;
 
 impl Assignment {
-    /// The mask of a value that the kernel reads, or the element it refuses.
+    /// Returns the mask of a value that the kernel reads, or the element it refuses.
     fn mask(&self) -> Result<u64, &Element> {
         let applied = |mask, element| Element::read_as_some(element).map(|read| read.applied_to(mask));
         self.elements.iter().try_fold(0, applied)
@@ -306,8 +306,7 @@ impl Element {
 }
 
 impl Meaning {
-    /// The mask after this element, if it was that before it, by the rules of the kernel: a number takes the place of what
-    /// stood before it.
+    /// Applies this element to a mask by the rules of the kernel: a number replaces what was before it.
     pub const fn applied_to(self, mask: u64) -> u64 {
         match self {
             Self::Any => u64::MAX,

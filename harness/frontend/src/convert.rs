@@ -1,4 +1,4 @@
-//! A configuration of one front-end for another.
+//! Converts a configuration of one front-end for another.
 
 use std::collections::BTreeSet;
 
@@ -15,19 +15,19 @@ use crate::{
     write::{ConversionInput, ConversionLoss},
 };
 
-/// What a conversion leaves out, and where that stands.
+/// Something that a conversion loses, and where it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocatedLoss {
-    /// What.
+    /// What is lost.
     pub what: String,
-    /// Where the configuration says it; nowhere if it follows from the target alone.
+    /// Where the configuration has it; `None` if the loss follows from the target alone.
     pub location: Option<Location>,
 }
 
-/// Writes what a configuration delegates, as it is in effect, for another front-end, and tells what is lost.
+/// Writes what a configuration actually delegates for another front-end, and returns what is lost.
 ///
 /// # Errors
-/// [`RefusedElement`] if the kernel refuses the configuration, which has no effect then.
+/// [`RefusedElement`] if the kernel refuses the configuration, which then has no effect.
 pub fn convert(
     from: &Configuration,
     to: WritableFrontend,
@@ -42,7 +42,7 @@ pub fn convert(
     };
     let (text, mut lost) = match &from.bpffs {
         Some(_) => write(to, &ConversionInput { name, path, delegation }, names),
-        None => (String::new(), vec![ConversionLoss("everything: no bpffs is asked for".to_owned())]),
+        None => (String::new(), vec![ConversionLoss("everything: no bpffs is requested".to_owned())]),
     };
     let mut all: Vec<LocatedLoss> =
         lost.drain(..).map(|ConversionLoss(what)| LocatedLoss { what, location: None }).collect();
@@ -54,10 +54,10 @@ pub fn convert(
 }
 
 impl Configuration {
-    /// The elements that the front-end passes over, and the assignments that later ones take the place of.
+    /// Returns the elements that the front-end ignores.
     fn dropped(&self) -> Vec<LocatedLoss> {
         let lost = |element: &Element| LocatedLoss {
-            what: format!("`{}`, which is not in effect here either", shown(element.text.trim())),
+            what: format!("`{}`, which has no effect here either", shown(element.text.trim())),
             location: Some(element.location.clone()),
         };
         let elements = self.delegated.iter().flatten().flat_map(|assignment| &assignment.elements);
@@ -65,27 +65,27 @@ impl Configuration {
     }
 }
 
-/// What is set around the delegation and has no counterpart.
-fn execution_context(around: &ExecutionContext, to: WritableFrontend) -> Vec<LocatedLoss> {
-    fn said<T>(setting: &Setting<T>, what: &'static str) -> Option<(&'static str, Location)> {
+/// Returns the settings of the execution context that have no counterpart.
+fn execution_context(context: &ExecutionContext, to: WritableFrontend) -> Vec<LocatedLoss> {
+    fn loss<T>(setting: &Setting<T>, what: &'static str) -> Option<(&'static str, Location)> {
         setting.location.clone().map(|location| (what, location))
     }
     let mut lost: Vec<(&str, Location)> = [
-        said(&around.bounding_set, "the bounding set"),
-        said(&around.ambient_set, "the ambient set"),
-        said(&around.user, "the user"),
-        said(&around.no_new_privileges, "NoNewPrivileges="),
-        said(&around.protect_kernel_tunables, "ProtectKernelTunables="),
-        said(&around.network_namespace, "the network namespace"),
+        loss(&context.bounding_set, "the capability bounding set"),
+        loss(&context.ambient_set, "the ambient capability set"),
+        loss(&context.user, "the user"),
+        loss(&context.no_new_privileges, "NoNewPrivileges="),
+        loss(&context.protect_kernel_tunables, "ProtectKernelTunables="),
+        loss(&context.network_namespace, "the network namespace"),
     ]
     .into_iter()
     .flatten()
     .collect();
     if to.frontend().makes != ConfiguredObject::Unit {
-        lost.extend(said(&around.user_namespace, "the user namespace"));
-        lost.extend(said(&around.delegated_namespaces, "DelegateNamespaces="));
+        lost.extend(loss(&context.user_namespace, "the user namespace"));
+        lost.extend(loss(&context.delegated_namespaces, "DelegateNamespaces="));
     }
-    let filters: BTreeSet<(usize, usize, usize)> = around
+    let filters: BTreeSet<(usize, usize, usize)> = context
         .refused_calls
         .values()
         .map(|location| (location.source, location.span.start, location.span.end))

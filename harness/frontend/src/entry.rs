@@ -1,4 +1,4 @@
-//! What the list of front-ends has of each: its description, and the functions of its module.
+//! An entry in the list of front-ends: its description, and the functions of its module.
 
 use harness_diagnostics::report::Report;
 
@@ -14,57 +14,57 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) frontend: Frontend,
-    /// Whether the file is its own by its name.
+    /// Whether it recognizes the file by its name.
     pub(crate) has_name: fn(&File<'_>) -> bool,
-    /// How sure it is by its contents that the file is its own.
+    /// How sure it is of the file by its contents.
     pub(crate) has_contents: fn(&File<'_>) -> Option<Confidence>,
     pub(crate) read: Read,
-    /// What is written for it, in a few words, and how; `None` if nothing can be.
+    /// A short description of what is written for it, and the function; `None` if nothing can be written.
     pub(crate) write: Option<(&'static str, Write)>,
 }
 
 /// Reads all configurations in files. An error is about the first file that is not in the front-end's language at all.
 pub(crate) type Read = fn(Frontend, &Sources, &Names<'_>) -> Result<Vec<Configuration>, Report>;
-/// Writes a configuration, and says what of it cannot be written.
+/// Writes a configuration, and returns what is lost.
 pub(crate) type Write = fn(&ConversionInput<'_>, &Names<'_>) -> (String, Vec<ConversionLoss>);
 
-/// How sure a sign is. Of several front-ends the surest reads the file, and of those as sure the first of the list.
+/// How sure a front-end is of a file. The surest one reads it; of equally sure ones, the first in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Confidence {
-    /// A word that can be in any file.
+    /// A word that any file can have.
     Hint,
     /// The shape of a line.
     Line,
-    /// A word of its own.
+    /// A word that only its files have.
     Word,
-    /// How the file begins.
+    /// The beginning of the file.
     Beginning,
 }
 
-/// What a file is recognized by.
+/// The name and text by which a file is recognized.
 pub(crate) struct File<'a> {
-    /// Its name as it was given, with folders.
+    /// Its path as it was given.
     pub(crate) path: &'a str,
     pub(crate) text: &'a str,
 }
 
 impl<'a> File<'a> {
-    /// The last part of its path.
+    /// Returns the last part of its path.
     pub(crate) fn name(&self) -> &'a str {
         self.path.rsplit('/').next().unwrap_or(self.path)
     }
 
-    /// What stands behind the last dot of its name, or all of it.
+    /// Returns its name after the last dot, or all of it.
     pub(crate) fn suffix(&self) -> &'a str {
         self.name().rsplit_once('.').map_or(self.name(), |(_, suffix)| suffix)
     }
 
-    /// Its lines, trimmed, without empty ones and comments.
+    /// Returns its lines, trimmed, without empty ones and comments.
     pub(crate) fn lines(&self) -> impl Iterator<Item = &'a str> {
         self.text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';']))
     }
 
-    /// The first of [`File::lines`].
+    /// Returns the first of [`File::lines`].
     pub(crate) fn first_line(&self) -> &'a str {
         self.lines().next().unwrap_or_default()
     }

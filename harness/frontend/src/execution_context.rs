@@ -1,42 +1,42 @@
-//! What decides, beside the delegation, whether a container can make a token and use it.
+//! What decides, besides the delegation, whether a container can create a token and use it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::source::Location;
 
-/// A value, and what set it; nothing did if it is the front-end's default.
+/// A value, and what set it; nothing if it is the front-end's default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting<T> {
     /// The value in effect.
     pub value: T,
-    /// The assignment that made it so.
+    /// The assignment that set it.
     pub location: Option<Location>,
 }
 
 impl<T> Setting<T> {
-    /// What holds if nobody says otherwise.
+    /// Returns a default.
     pub const fn default_of(value: T) -> Self {
         Self { value, location: None }
     }
 
-    /// What an assignment says.
-    pub const fn said(value: T, location: Location) -> Self {
+    /// Returns what an assignment sets.
+    pub const fn assigned(value: T, location: Location) -> Self {
         Self { value, location: Some(location) }
     }
 }
 
-/// Whose user namespace the processes are in.
+/// The user namespace of the processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserNamespace {
-    /// The host's: a bpffs there makes no token (`kernel/bpf/token.c`, EOPNOTSUPP).
+    /// The host's, where no token can be created (`kernel/bpf/token.c`, EOPNOTSUPP).
     Host,
-    /// One of their own.
+    /// Their own.
     Own,
     /// The file does not say.
     Unknown,
 }
 
-/// Whether there is a namespace of their own.
+/// Whether the processes have a namespace of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Namespace {
     /// The host's.
@@ -47,7 +47,7 @@ pub enum Namespace {
     Unknown,
 }
 
-/// A type of namespace, by the name that systemd and `/proc/PID/ns` have for it.
+/// A type of namespace, by its name in systemd and `/proc/PID/ns`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum NamespaceType {
@@ -63,7 +63,7 @@ impl NamespaceType {
     /// All types that can be delegated (systemd.exec(5), `DelegateNamespaces=`); `time` and `user` cannot.
     pub const ALL: [Self; 6] = [Self::Cgroup, Self::Ipc, Self::Net, Self::Mnt, Self::Pid, Self::Uts];
 
-    /// Its name.
+    /// Returns its name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Cgroup => "cgroup",
@@ -76,14 +76,14 @@ impl NamespaceType {
     }
 }
 
-/// Who the processes run as.
+/// The user that the processes run as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum User {
     /// uid 0 of their user namespace.
     Root,
-    /// This user, by name or number, specifiers left alone.
+    /// This user, by name or number, specifiers unresolved.
     Named(String),
-    /// One that systemd makes up (`DynamicUser=yes`).
+    /// One that systemd allocates (`DynamicUser=yes`).
     Dynamic,
     /// The file does not say.
     Unknown,
@@ -94,9 +94,9 @@ pub enum User {
 pub struct CapabilitySet(pub u64);
 
 impl CapabilitySet {
-    /// None.
+    /// The empty set.
     pub const NONE: Self = Self(0);
-    /// All that Linux 7.3 has.
+    /// All capabilities of Linux 7.3.
     pub const ALL: Self = Self((1 << 41) - 1);
 
     /// Whether it has the capability of this number.
@@ -105,7 +105,7 @@ impl CapabilitySet {
     }
 }
 
-/// A system call that making or using a token takes.
+/// A system call that creating or using a token needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum SystemCall {
@@ -122,7 +122,7 @@ impl SystemCall {
     pub const ALL: [Self; 6] =
         [Self::Bpf, Self::Fsopen, Self::Fsconfig, Self::Fsmount, Self::MoveMount, Self::PerfEventOpen];
 
-    /// Its name.
+    /// Returns its name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bpf => "bpf",
@@ -134,7 +134,7 @@ impl SystemCall {
         }
     }
 
-    /// The groups of systemd that have it, besides `@known` (`systemd-analyze syscall-filter` of systemd 262).
+    /// Returns the group of systemd that has it, besides `@known` (`systemd-analyze syscall-filter` of systemd 262).
     pub const fn group(self) -> &'static str {
         match self {
             Self::Bpf => "@privileged",
@@ -144,7 +144,7 @@ impl SystemCall {
     }
 }
 
-/// What is around a delegation.
+/// What surrounds a delegation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecutionContext {
     /// The user namespace. For systemd: `PrivateUsers=`, or any `DelegateNamespaces=` that is not empty, `no` included
@@ -153,30 +153,30 @@ pub struct ExecutionContext {
     /// The mount namespace. For systemd `PrivateMounts=`; `PrivateBPF=yes` implies one (`src/core/execute.c`,
     /// `exec_needs_mount_namespace`).
     pub mount_namespace: Setting<Namespace>,
-    /// The network namespace: what a program is attached to is the host's where it is shared.
+    /// The network namespace: if it is shared, programs are attached to the host's.
     pub network_namespace: Setting<Namespace>,
-    /// The namespaces that are made after the user namespace, and so belong to it. systemd opens the bpffs while it makes
-    /// the mount namespace, so that without `mnt` here the bpffs belongs to the host's user namespace, and makes no token
-    /// (`src/core/exec-invoke.c`, `setup_delegated_namespaces`, `exec_namespace_is_delegated`).
+    /// The namespaces that are created after the user namespace, and so belong to it. systemd opens the bpffs when it sets
+    /// up the mount namespace, so without `mnt` here the bpffs belongs to the host's user namespace and no token can be
+    /// created from it (`src/core/exec-invoke.c`, `setup_delegated_namespaces`, `exec_namespace_is_delegated`).
     pub delegated_namespaces: Setting<BTreeSet<NamespaceType>>,
-    /// The bounding set, in their user namespace.
+    /// The capability bounding set in their user namespace.
     pub bounding_set: Setting<CapabilitySet>,
-    /// The ambient set.
+    /// The ambient capability set.
     pub ambient_set: Setting<CapabilitySet>,
     /// The user.
     pub user: Setting<User>,
-    /// Whether `execve(2)` gives no privileges.
+    /// Whether `execve(2)` grants no privileges.
     pub no_new_privileges: Setting<bool>,
-    /// Whether `/sys` and `/proc/sys` are read-only. For systemd: without `PrivateBPF=` the host's bpffs is read-only then,
-    /// and a bpffs that cannot be mounted, as on an old kernel, is passed over if it is off (`src/core/namespace.c`,
+    /// Whether `/sys` and `/proc/sys` are read-only. For systemd: if on, the host's bpffs is read-only without
+    /// `PrivateBPF=`; if off, a bpffs that cannot be mounted, as on an old kernel, is ignored (`src/core/namespace.c`,
     /// `append_private_bpf`).
     pub protect_kernel_tunables: Setting<bool>,
-    /// The system calls of [`SystemCall::ALL`] that a filter refuses, and what makes it so.
+    /// The system calls of [`SystemCall::ALL`] that a filter refuses, each with the setting that refuses it.
     pub refused_calls: BTreeMap<SystemCall, Location>,
 }
 
 impl Default for ExecutionContext {
-    /// systemd's defaults for a service of the system: all shared, all capabilities, nothing refused.
+    /// Returns systemd's defaults for a system service: all namespaces shared, all capabilities, no system call refused.
     fn default() -> Self {
         Self {
             user_namespace: Setting::default_of(UserNamespace::Host),
@@ -194,8 +194,8 @@ impl Default for ExecutionContext {
 }
 
 impl ExecutionContext {
-    /// Those of an unprivileged system container of Incus or LXD: namespaces of its own, all of them belonging to its user
-    /// namespace, root inside, and all capabilities but a few that BPF does not ask for (`lxc.cap.drop` of `initLXC`:
+    /// Returns that of an unprivileged system container of Incus or LXD: its own namespaces, all owned by its user
+    /// namespace, root inside, and all capabilities except a few that BPF does not need (`lxc.cap.drop` of `initLXC`:
     /// `sys_time`, `sys_module`, `sys_rawio`, and `mac_admin`, `mac_override` where AppArmor cannot be stacked).
     pub(crate) fn of_container() -> Self {
         const DROPPED: u64 = 1 << 25 | 1 << 16 | 1 << 17;
@@ -209,7 +209,7 @@ impl ExecutionContext {
         }
     }
 
-    /// Those that a list of what is mounted does not tell.
+    /// Returns that of a list of mounts, which does not say anything about it.
     pub(crate) fn unknown() -> Self {
         Self {
             user_namespace: Setting::default_of(UserNamespace::Unknown),

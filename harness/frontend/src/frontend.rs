@@ -1,39 +1,39 @@
-//! What sets one front-end apart from another, as far as it matters outside of its own module.
+//! The properties of a front-end that matter outside of its own module.
 
 use std::fmt;
 
-/// Who reads a configuration, or shows one: a description, which stands in the module of its front-end.
+/// Describes a program or format that configurations are for. Each is defined in its own module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Frontend {
-    /// The word for it on a command line and in reports.
+    /// Its name on the command line and in reports.
     pub name: &'static str,
-    /// What it makes.
+    /// What it creates.
     pub makes: ConfiguredObject,
     /// How it spells the names of a delegation.
     pub spelling: Spelling,
-    /// What stands between two names.
+    /// The separator between two names.
     pub separator: &'static str,
-    /// How a delegation comes to the kernel.
-    pub handing: OptionDelivery,
-    /// What asks it for a bpffs, as advice.
+    /// How it passes a delegation to the kernel.
+    pub delivery: OptionDelivery,
+    /// Advice for requesting a bpffs.
     pub ask_for_bpffs: &'static str,
-    /// What asks it for a user namespace that a token can be made in, as advice.
+    /// Advice for requesting a user namespace in which a token can be created.
     pub ask_for_namespace: &'static str,
 }
 
-/// What a front-end makes, which decides how much its files say.
+/// What a front-end creates, which decides how much its files say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConfiguredObject {
-    /// Processes of the host in namespaces that systemd makes.
+    /// Processes of the host in namespaces that systemd creates.
     Unit,
-    /// A container in a user namespace of its own.
+    /// A container in its own user namespace.
     Container,
-    /// A mount and nothing else: whose it is, its file does not say.
+    /// Only a mount; its file does not say for whom.
     Mount,
 }
 
-/// Whose spelling of names a front-end takes.
+/// The spelling of names that a front-end accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Spelling {
     /// systemd's, such as `BPFMapTypeHash`.
@@ -42,22 +42,22 @@ pub enum Spelling {
     Kernel,
 }
 
-/// How a delegation comes to the kernel.
+/// How a front-end passes a delegation to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OptionDelivery {
-    /// The front-end takes the names apart itself and sets all four options, as numbers. The last assignment counts, and
-    /// what is unknown in it is dropped.
+    /// The front-end parses the names itself and sets all four options as numbers. The last assignment counts, and
+    /// unknown names in it are dropped.
     Masks,
-    /// It hands over the last value of each option, and this one for an option without a value.
+    /// It passes the last value of each option, and this one for an option without a value.
     Values(Option<&'static str>),
-    /// The kernel gets each option as it is written, and they add up.
+    /// The kernel gets each option as it is written, and combines their masks.
     Options,
-    /// The kernel shows it, with a number for the bits without a name after the names: they add up.
+    /// The kernel shows the masks: names, followed by a number for the bits without a name.
     Shown,
 }
 
 impl OptionDelivery {
-    /// Whether what several assignments of an option say adds up.
+    /// Whether several assignments to an option are combined.
     pub const fn adds_up(self) -> bool {
         matches!(self, Self::Options | Self::Shown)
     }

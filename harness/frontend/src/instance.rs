@@ -1,9 +1,9 @@
-//! Instances and profiles of Incus and LXD, in the YAML that their `config show` and `profile show` print, or in a preseed.
+//! Instances and profiles of Incus and LXD, in the YAML of their `config show` and `profile show`, or in a preseed.
 //!
 //! Incus mounts a bpffs at `security.bpffs.path` if any of the four options is set (`doc/reference/bpf_tokens.md`,
 //! `cmd/incusd/main_forkbpf.go`); LXD at `/sys/fs/bpf` if `security.delegate_bpf` is true
-//! (`lxd/instance/drivers/driver_lxc.go`, `onStartHost`). Neither checks the values: what the kernel refuses keeps the
-//! container from starting. Both are for unprivileged containers.
+//! (`lxd/instance/drivers/driver_lxc.go`, `onStartHost`). Neither checks the values: if the kernel refuses one, the container
+//! does not start. Both are for unprivileged containers.
 
 mod keys;
 mod walk;
@@ -23,24 +23,24 @@ use crate::{
 };
 use keys::{Dialect, INCUS_KEYS, LXD_KEYS};
 
-/// Incus: the YAML of an instance or profile. It joins what is between commas by colons, blanks and empty elements left out, and
-/// sets no option without elements (`cmd/incusd/main_forkbpf.go`).
+/// Incus: the YAML of an instance or profile. It splits values at commas, drops whitespace and empty elements, joins the rest
+/// with colons, and sets no option without elements (`cmd/incusd/main_forkbpf.go`).
 pub const INCUS: Frontend = Frontend {
     name: "incus",
     makes: ConfiguredObject::Container,
     spelling: Spelling::Kernel,
     separator: ",",
-    handing: OptionDelivery::Values(None),
+    delivery: OptionDelivery::Values(None),
     ask_for_bpffs: "set `security.bpffs.path`",
-    ask_for_namespace: "use a user namespace",
+    ask_for_namespace: "set `security.privileged` to `false`",
 };
 
-/// LXD: the same. It hands values over as they are, and `0` for those that are not there
+/// LXD: the YAML of an instance or profile. It passes values unchanged, and `0` for missing ones
 /// (`lxd/instance/drivers/driver_lxc.go`, `onStartHostBPFDelegate`).
 pub const LXD: Frontend = Frontend {
     name: "lxd",
     separator: ":",
-    handing: OptionDelivery::Values(Some("0")),
+    delivery: OptionDelivery::Values(Some("0")),
     ask_for_bpffs: "set `security.delegate_bpf` to `true`",
     ..INCUS
 };
@@ -78,7 +78,7 @@ fn read(
     let mut all = Vec::new();
     for (at, source) in sources.iter().enumerate() {
         let items = walk::items(at, source.text()).map_err(|broken| {
-            sources.report(at, vec![Problem::new(broken.span, format!("no YAML that can be read: {}", broken.why))])
+            sources.report(at, vec![Problem::new(broken.span, format!("invalid YAML: {}", broken.why))])
         })?;
         for item in items {
             let mut configuration = keys::configuration(frontend, dialect, &item, source.label(), names);
@@ -96,7 +96,7 @@ fn incus(wanted: &ConversionInput<'_>, names: &Names<'_>) -> (String, Vec<Conver
     }
     settings.extend(pairs(INCUS, &INCUS_KEYS, wanted, names));
     let nothing = wanted.delegation == Delegation::default();
-    let lost = nothing.then(|| ConversionLoss("the bpffs: Incus mounts none that delegates nothing".to_owned()));
+    let lost = nothing.then(|| ConversionLoss("the bpffs: Incus mounts one only if something is delegated".to_owned()));
     (command("incus", wanted.name, &settings), lost.into_iter().collect())
 }
 

@@ -1,15 +1,16 @@
-//! Delegation configurations of everything that hands a bpffs to a container: systemd, Incus, LXD, `mount`, and what the
-//! kernel and `bpftool` show. Bytes in, values out: no I/O.
+//! Delegation configurations of the programs that set up a bpffs for a container: systemd, Incus, LXD, `mount`, and what
+//! the kernel and `bpftool` show. Bytes in, values out: no I/O.
 //!
-//! [`read`] makes [`Configuration`]s of files. Each says what is delegated, in the front-end's own reading, and what else
-//! decides whether a token comes of it; each piece knows its [`Location`], exactly enough to be replaced. [`write()`] writes a
-//! delegation for a front-end, and [`convert()`] one front-end's configuration for another.
+//! [`read`] parses files into [`Configuration`]s. Each has what is delegated, as the front-end itself reads it, and what
+//! else decides whether a token can be created. Every part has a [`Location`] that is exact enough to replace it.
+//! [`write()`] writes a delegation for a front-end, and [`convert()`] converts one front-end's configuration for another.
 //!
-//! A front-end is described once, by the [`Frontend`] and the entry in its module. To add one, write such a module, name it
-//! here, and put its entry into the list of `registry`: detection, conversion, findings, reports, options of command lines and
+//! A front-end is described once, by the [`Frontend`] and the entry in its module. To add one, write such a module, declare
+//! it here, and add its entry to the list in `registry`: detection, conversion, findings, reports, command line options and
 //! fuzzing follow from that.
 //!
-//! Files are hostile: what is read is bounded ([`source::MOST_BYTES`] and the like), and no input makes a reader panic.
+//! Files are untrusted: everything that is read is bounded ([`source::MOST_BYTES`] and the like), and no input makes a
+//! parser panic.
 
 mod bpftool;
 pub mod configuration;
@@ -49,5 +50,5 @@ pub use registry::{UnknownFrontend, UnknownTarget, WritableFrontend, read, write
 pub use source::{Location, Source, Sources};
 pub use systemd_run::SYSTEMD_RUN;
 pub use unit::{SYSTEMD, setting_of};
-pub use vm_unit::{VmUnit, rehearse};
+pub use vm_unit::VmUnit;
 pub use write::{ConversionInput, ConversionLoss};

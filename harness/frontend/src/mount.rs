@@ -1,7 +1,7 @@
-//! Mounts of a bpffs: fstab(5), command lines of mount(8), bare lists of options, and what the kernel or `mount` shows of
-//! those there are.
+//! Mounts of a bpffs: fstab(5), command lines of mount(8), bare lists of options, and existing mounts as the kernel or
+//! `mount` shows them.
 //!
-//! A mount on the host belongs to the initial user namespace, in which there are no tokens.
+//! A mount on the host belongs to the initial user namespace, where no token can be created.
 
 mod line;
 
@@ -30,13 +30,13 @@ pub const MOUNT: Frontend = Frontend {
     makes: ConfiguredObject::Mount,
     spelling: Spelling::Kernel,
     separator: ":",
-    handing: OptionDelivery::Options,
+    delivery: OptionDelivery::Options,
     ask_for_bpffs: "mount a file system of type bpf with these options",
-    ask_for_namespace: "use a user namespace",
+    ask_for_namespace: "let the bpffs belong to a user namespace of the container",
 };
 
 /// The kernel's list of mounts: `/proc/self/mountinfo`, or what `mount` prints.
-pub const MOUNTINFO: Frontend = Frontend { name: "mountinfo", handing: OptionDelivery::Shown, ..MOUNT };
+pub const MOUNTINFO: Frontend = Frontend { name: "mountinfo", delivery: OptionDelivery::Shown, ..MOUNT };
 
 pub(crate) const ENTRY: Entry = Entry {
     frontend: MOUNT,
@@ -58,10 +58,10 @@ fn has_line(file: &File<'_>, parts: &[&str], sign: Confidence) -> Option<Confide
     file.lines().any(|line| parts.iter().any(|part| line.contains(part))).then_some(sign)
 }
 
-/// The most mounts that are read.
+/// The maximum number of mounts that are read.
 const MOST_MOUNTS: usize = 1000;
 
-/// Reads the mounts of a bpffs in these files; other lines are passed over.
+/// Reads the mounts of a bpffs in these files, and ignores other lines.
 fn read(frontend: Frontend, sources: &Sources, names: &Names<'_>) -> Result<Vec<Configuration>, Report> {
     let mut all = Vec::new();
     for (at, source) in sources.iter().enumerate() {
@@ -69,13 +69,13 @@ fn read(frontend: Frontend, sources: &Sources, names: &Names<'_>) -> Result<Vec<
         for mount in line::mounts(at, source.text()).take(room) {
             all.push(configuration(frontend, &mount, names));
         }
-        allow(at, source.text(), &mut all);
+        add_suppressions(at, source.text(), &mut all);
     }
     Ok(all)
 }
 
-/// Gives each mount the allowances that are about its line, and what is wrong with them to the first.
-fn allow(source: usize, text: &str, all: &mut [Configuration]) {
+/// Adds to each mount the suppressions that apply to its line; problems with them go to the first mount.
+fn add_suppressions(source: usize, text: &str, all: &mut [Configuration]) {
     let mut read = Configuration::new(MOUNT, "");
     suppression::read(source, text, suppression::Comments::Trailing, &mut read);
     let here = |configuration: &&mut Configuration| {
@@ -84,8 +84,10 @@ fn allow(source: usize, text: &str, all: &mut [Configuration]) {
     for configuration in all.iter_mut().filter(here) {
         let Some(bpffs) = &configuration.bpffs else { continue };
         let line = &bpffs.location.span;
-        let about = |span: &std::ops::Range<usize>| span.start < line.end.max(line.start + 1) && line.start < span.end;
-        configuration.suppressions = read.suppressions.iter().filter(|a| about(&a.applies_to.span)).cloned().collect();
+        let overlaps =
+            |span: &std::ops::Range<usize>| span.start < line.end.max(line.start + 1) && line.start < span.end;
+        configuration.suppressions =
+            read.suppressions.iter().filter(|a| overlaps(&a.applies_to.span)).cloned().collect();
         configuration.problems.append(&mut read.problems);
     }
 }
@@ -119,14 +121,14 @@ fn take(option: &Text, lists: Lists, read: &mut Configuration, names: &Names<'_>
             read.problem(option.whole(), Effect::Refused, message);
         }
         (None, _) if key.starts_with("delegate") => {
-            let message = format!("the kernel has no option `{}` and passes it over", shown(key));
+            let message = format!("the kernel ignores the unknown option `{}`", shown(key));
             read.problem(option.whole(), Effect::IgnoredSilently, message);
         }
         (None, _) => {}
     }
 }
 
-/// Options between commas; those in double quotes do not separate (mount(8)).
+/// Splits options at commas, except in double quotes (mount(8)).
 fn split(options: &Text) -> Vec<Text> {
     let text = options.as_str();
     let mut parts = Vec::new();
@@ -142,7 +144,7 @@ fn split(options: &Text) -> Vec<Text> {
         }
     }
     parts.push(start..text.len());
-    // Few of the options of a hostile file are worth the memory of a place.
+    // Only options that delegate are kept, so that an untrusted file takes little memory.
     let ours = |part: &std::ops::Range<usize>| text[part.clone()].trim_start().starts_with("delegate");
     parts.into_iter().filter(ours).take(MOST_MOUNTS).map(|part| options.slice(part).trimmed(&[' ', '\t'])).collect()
 }
@@ -153,7 +155,7 @@ fn unquoted(value: &Text) -> Text {
     if is_quoted { value.slice(1..text.len() - 1) } else { value.clone() }
 }
 
-/// A command that mounts.
+/// Returns a mount command.
 fn command(wanted: &ConversionInput<'_>, names: &Names<'_>) -> String {
     let mut options = Vec::new();
     for (kind, mask) in Kind::ALL.into_iter().zip(wanted.delegation.masks()) {

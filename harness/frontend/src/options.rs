@@ -1,4 +1,4 @@
-//! Elements of lists that the kernel reads: what Incus, LXD and mount lines hand to it.
+//! Lists that the kernel parses: those of Incus, LXD and mount lines.
 
 use harness_protocol::mount_option::LONGEST_VALUE;
 use harness_uapi::vocabulary::Kind;
@@ -10,14 +10,14 @@ use crate::{
     text::{Text, shown},
 };
 
-/// How a front-end cuts a value before it hands it over.
+/// How a front-end splits a value before it passes it to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lists {
-    /// At commas, without blanks and empty elements (Incus).
+    /// At commas, without whitespace and empty elements (Incus).
     Commas,
-    /// Not at all: the kernel cuts at colons.
+    /// Not at all: the kernel splits at colons.
     Colons,
-    /// At colons, and numbers add up, as in what the kernel shows.
+    /// At colons, and numbers are added to the mask, as in what the kernel shows.
     Shown,
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn assign(
         configuration.problem(
             location.clone(),
             Effect::Refused,
-            format!("more than {MOST_ELEMENTS} names: the rest is not read here"),
+            format!("more than {MOST_ELEMENTS} names: the rest is not checked"),
         );
     }
     for element in elements.iter().filter(|element| element.read_as.is_none()) {
@@ -46,14 +46,16 @@ pub(crate) fn assign(
     }
     let length = elements.iter().map(|element| element.text.len() + 1).sum::<usize>().saturating_sub(1);
     if length > LONGEST_VALUE && lists != Lists::Shown {
-        let message = format!("{length} bytes, but the kernel takes no value of more than {LONGEST_VALUE}; use a mask");
+        let message = format!(
+            "the value is {length} bytes long, but the kernel accepts at most {LONGEST_VALUE}; write a mask instead"
+        );
         configuration.problem(value.whole(), Effect::Refused, message);
     }
     let assignment = Assignment { location, value: value.whole(), elements, taken: true };
     configuration.delegated[kind as usize].push(assignment);
 }
 
-/// The elements that come to the kernel.
+/// Returns the elements that the kernel gets.
 fn pieces(value: &Text, lists: Lists, most: usize) -> impl Iterator<Item = Text> {
     let text = value.as_str();
     let separators: &[char] = if lists == Lists::Commas { &[','] } else { &[':'] };
@@ -64,7 +66,7 @@ fn pieces(value: &Text, lists: Lists, most: usize) -> impl Iterator<Item = Text>
             spans.push(start..start + piece.len());
             continue;
         }
-        // What is between commas may have colons, which the kernel cuts at.
+        // The kernel also splits at colons between the commas.
         let from = start + (piece.len() - piece.trim_start().len());
         let trimmed = piece.trim();
         for part in trimmed.split(':').take(if trimmed.is_empty() { 0 } else { most }) {
@@ -82,7 +84,7 @@ fn element(kind: Kind, piece: &Text, names: &Names<'_>) -> Element {
     Element { location: piece.whole(), text: text.to_owned(), meaning, read_as }
 }
 
-/// Why the kernel refuses an element, and what it would take.
+/// Returns why the kernel refuses an element, and what it would accept.
 fn refused(kind: Kind, element: &Element, names: &Names<'_>, wants_advice: bool) -> Rejection {
     let instead = match element.meaning {
         Meaning::Any => Some("any".to_owned()),
@@ -91,9 +93,9 @@ fn refused(kind: Kind, element: &Element, names: &Names<'_>, wants_advice: bool)
         Meaning::Unreadable => None,
     };
     let why = match &instead {
-        Some(spelled) => format!("it takes `{spelled}`"),
+        Some(spelled) => format!("write `{spelled}`"),
         None if element.text.is_empty() => "it is empty".to_owned(),
-        None if !wants_advice => format!("it is no {kind}"),
+        None if !wants_advice => format!("unknown {kind}"),
         None => names.unknown(kind, &element.text).map(|unknown| unknown.to_string()).unwrap_or_default(),
     };
     let message = format!("the kernel refuses `{}`: {why}", shown(&element.text));

@@ -1,4 +1,4 @@
-//! All front-ends: whose a file is, and who reads and writes.
+//! The list of all front-ends: recognizes files, reads and writes them.
 
 use std::str::FromStr;
 
@@ -18,7 +18,7 @@ use crate::{
     write::{ConversionInput, ConversionLoss},
 };
 
-/// Every front-end, in the order in which people are told of them.
+/// Every front-end, in the order of messages and help texts.
 const ENTRIES: [&Entry; 7] = [
     &unit::ENTRY,
     &systemd_run::ENTRY,
@@ -30,21 +30,21 @@ const ENTRIES: [&Entry; 7] = [
 ];
 
 impl Frontend {
-    /// All of them.
+    /// Returns all of them.
     pub fn all() -> impl DoubleEndedIterator<Item = Self> + Clone {
         ENTRIES.into_iter().map(|entry| entry.frontend)
     }
 
-    /// Who reads a file, by its name or else by what is in it; `None` if neither tells.
+    /// Recognizes the front-end of a file by its name or else its contents; `None` if neither is conclusive.
     pub fn detect(source: &Source) -> Option<Self> {
         let file = File { path: source.label(), text: source.text() };
         if let Some(named) = ENTRIES.into_iter().find(|entry| (entry.has_name)(&file)) {
             return Some(named.frontend);
         }
         file.lines().next()?;
-        let signs = ENTRIES.into_iter().filter_map(|entry| Some(((entry.has_contents)(&file)?, entry.frontend)));
-        // Of several that are as sure, the last is taken.
-        signs.rev().max_by_key(|(sign, _)| *sign).map(|(_, frontend)| frontend)
+        let candidates = ENTRIES.into_iter().filter_map(|entry| Some(((entry.has_contents)(&file)?, entry.frontend)));
+        // `max_by_key` returns the last of several maxima, here the first in the list.
+        candidates.rev().max_by_key(|(confidence, _)| *confidence).map(|(_, frontend)| frontend)
     }
 
     fn entry(self) -> &'static Entry {
@@ -52,9 +52,9 @@ impl Frontend {
     }
 }
 
-/// A word that names no front-end.
+/// A name that no front-end has.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("no front-end is called `{0}`: it is one of {words}", words = words(Frontend::all(), "and"))]
+#[error("unknown front-end `{0}`; expected {words}", words = words(Frontend::all(), "or"))]
 pub struct UnknownFrontend(String);
 
 impl FromStr for Frontend {
@@ -73,17 +73,17 @@ impl WritableFrontend {
     /// A drop-in of a service.
     pub const SYSTEMD: Self = Self(SYSTEMD);
 
-    /// All of them.
+    /// Returns all of them.
     pub fn all() -> impl DoubleEndedIterator<Item = Self> + Clone {
         ENTRIES.into_iter().filter(|entry| entry.write.is_some()).map(|entry| Self(entry.frontend))
     }
 
-    /// Their names in a sentence: `a, b or c`.
+    /// Returns their names as `a, b or c`, with this word before the last.
     pub fn words(last: &str) -> String {
         words(Self::all().map(Self::frontend), last)
     }
 
-    /// What is written, in a few words.
+    /// Describes what is written in a few words.
     pub fn writes(self) -> &'static str {
         self.entry().0
     }
@@ -92,15 +92,15 @@ impl WritableFrontend {
         self.0.entry().write.expect("a target can be written")
     }
 
-    /// Who reads what is written.
+    /// Returns the front-end.
     pub const fn frontend(self) -> Frontend {
         self.0
     }
 }
 
-/// A word for something that nothing is written for.
+/// A name of something that no configuration can be written for.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("nothing can be written for `{0}`: it is one of {words}", words = WritableFrontend::words("and"))]
+#[error("cannot write a configuration for `{0}`; expected {words}", words = WritableFrontend::words("or"))]
 pub struct UnknownTarget(String);
 
 impl FromStr for WritableFrontend {
@@ -121,20 +121,20 @@ fn short(text: &str) -> String {
     text.chars().take(100).collect()
 }
 
-/// Reads all configurations in these files, as this front-end does. The files of a unit are told by their labels, which are
-/// to be paths.
+/// Reads all configurations in these files as this front-end does. The files of a unit are recognized by their labels,
+/// which must be paths.
 ///
 /// # Errors
-/// A [`Report`] about the first file that is not in the front-end's language at all. What the front-end refuses or passes
-/// over are [`Configuration::problems`] instead.
+/// A [`Report`] about the first file that is not in the front-end's language at all. What the front-end refuses or ignores
+/// is in [`Configuration::problems`] instead.
 pub fn read(frontend: Frontend, sources: &Sources, names: &Names<'_>) -> Result<Vec<Configuration>, Report> {
     (frontend.entry().read)(frontend, sources, names)
 }
 
-/// Writes a configuration: names where there are any, a mask for other bits. What cannot be said is told.
+/// Writes a configuration with names, and a mask for bits without a name. Also returns what is lost.
 ///
-/// The text ends in a line feed. For systemd it has what a token needs beside the delegation: a user namespace, and a mount
-/// namespace that belongs to it.
+/// The text ends in a line feed. For systemd it also has what a token needs besides the delegation: a user namespace, and a
+/// mount namespace that belongs to it.
 pub fn write(
     target: WritableFrontend,
     wanted: &ConversionInput<'_>,

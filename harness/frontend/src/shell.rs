@@ -1,16 +1,16 @@
-//! Command lines as a shell cuts them, each word with its place. No crate that does so keeps places.
+//! Splits command lines as a shell does, each word with its location. No crate that does so keeps locations.
 //!
-//! Quotes, backslashes and comments are resolved; `$` and patterns are left alone.
+//! Quotes, backslashes and comments are resolved; `$` and patterns are not.
 
 use std::iter::Peekable;
 use std::str::CharIndices;
 
 use crate::text::Text;
 
-/// The most words that are read of one file.
+/// The maximum number of words in one file.
 const MOST_WORDS: usize = 20_000;
 
-/// Cuts a file into commands, and these into words.
+/// Splits a file into commands, and these into words.
 pub(crate) fn commands(source: usize, file: &str) -> Vec<Vec<Text>> {
     let mut lexer =
         Lexer { source, file, chars: file.char_indices().peekable(), commands: vec![Vec::new()], word: None, words: 0 };
@@ -44,7 +44,7 @@ impl Lexer<'_> {
         self.end_command();
     }
 
-    /// Adds a character of the file that stands for itself, with what precedes it from another byte on.
+    /// Adds a literal character of the file; its location starts at byte `from`.
     fn push(&mut self, at: usize, c: char, from: usize) {
         let (file, end) = (self.file, at + c.len_utf8());
         self.word_at(from).push(&file[at..end], from..end);
@@ -96,7 +96,7 @@ impl Lexer<'_> {
     }
 }
 
-/// A word quoted so that a shell takes it as it is.
+/// Quotes a word so that a shell reads it unchanged.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -115,13 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn words_are_cut_as_a_shell_does() {
+    fn words_are_split_as_in_a_shell() {
         let file = "a 'b c'\"d\\\"e\\f\" g\\ h \\\n i#j '' # k\n;; l|m\n";
         assert_eq!(words(file), [vec!["a", "b cd\"e\\f", "g h", "i#j", ""], vec!["l"], vec!["m"]]);
     }
 
     #[test]
-    fn words_know_their_places() {
+    fn words_have_locations() {
         let file = "x 'a=b,c'\"d\\\"\"";
         let word = &commands(0, file)[0][1];
         assert_eq!(word.as_str(), "a=b,cd\"");
@@ -130,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_quoted_is_one_word() {
+    fn a_quoted_word_is_one_word() {
         for word in ["a", "a b", "it's", "", "$x", "key=a:b,c"] {
             assert_eq!(words(&quoted(word)), [vec![word]]);
         }
     }
 
     #[test]
-    fn a_flood_of_words_is_cut() {
+    fn a_flood_of_words_is_truncated() {
         assert_eq!(words(&"a ".repeat(500_000))[0].len(), MOST_WORDS);
     }
 }

@@ -1,27 +1,27 @@
-//! The files that were read: labels, texts, and places in them.
+//! The files that are read: labels, texts, and locations in them.
 
 use std::{ops::Range, sync::Arc};
 
 use harness_diagnostics::report::{Problem, Report, position};
 use thiserror::Error;
 
-/// The longest file that is read, in bytes: what systemd takes for one line (`src/basic/fileio.h`, `LONG_LINE_MAX`).
+/// The maximum length of a file in bytes: systemd's limit for one line (`src/basic/fileio.h`, `LONG_LINE_MAX`).
 pub const MOST_BYTES: usize = 1 << 20;
-/// The most that is read at once, in bytes.
+/// The maximum length of all files together, in bytes.
 pub const MOST_BYTES_TOGETHER: usize = 4 << 20;
-/// The most files that are read at once.
+/// The maximum number of files.
 pub const MOST_SOURCES: usize = 1000;
 
-/// Bytes of one of the files that were read together.
+/// A range of bytes in one of the files that were read together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Location {
-    /// Which file, as an index into [`Sources`].
+    /// The file, as an index into [`Sources`].
     pub source: usize,
     /// The bytes of its text.
     pub span: Range<usize>,
 }
 
-/// One file.
+/// A file.
 #[derive(Clone, Debug)]
 pub struct Source {
     label: String,
@@ -30,17 +30,17 @@ pub struct Source {
 }
 
 impl Source {
-    /// Its name as it was given; a path, where the rules of drop-ins are to be told from it.
+    /// Returns its name as it was given. The rules of drop-ins need a path.
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// Its text. Bytes that are no UTF-8 are question marks in it, so that places hold.
+    /// Returns its text. Bytes that are not UTF-8 are replaced by question marks, so that locations stay valid.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Where it had bytes that are no UTF-8, in order.
+    /// Returns the offsets of bytes that are not UTF-8, in order.
     pub fn not_utf8(&self) -> &[usize] {
         &self.not_utf8
     }
@@ -54,26 +54,26 @@ pub struct Sources(Vec<Source>);
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SourceError {
     /// It is longer than [`MOST_BYTES`].
-    #[error("{label}: {bytes} bytes, but a configuration of more than {MOST_BYTES} is not read")]
+    #[error("{label}: the file has {bytes} bytes, but the limit is {MOST_BYTES}")]
     TooLong {
         /// The file.
         label: String,
-        /// How long it is.
+        /// Its length.
         bytes: usize,
     },
-    /// All together are longer than [`MOST_BYTES_TOGETHER`] or more than [`MOST_SOURCES`].
+    /// All files together are longer than [`MOST_BYTES_TOGETHER`] or more than [`MOST_SOURCES`].
     #[error(
-        "{label}: with it there would be more than {MOST_SOURCES} files or {MOST_BYTES_TOGETHER} bytes; read fewer files \
+        "{label}: with this file there are more than {MOST_SOURCES} files or {MOST_BYTES_TOGETHER} bytes; read fewer files \
          at once"
     )]
     TooMany {
-        /// The file that was too much.
+        /// The file that exceeds the limit.
         label: String,
     },
 }
 
 impl Sources {
-    /// One file.
+    /// Returns a single file.
     ///
     /// # Errors
     /// [`SourceError`] if it is too long.
@@ -83,10 +83,10 @@ impl Sources {
         Ok(sources)
     }
 
-    /// Adds a file; its index is that of the last.
+    /// Adds a file after the others.
     ///
     /// # Errors
-    /// [`SourceError`] if it is too long, or too much together with the others.
+    /// [`SourceError`] if it, or all files together, exceed a limit.
     pub fn add(&mut self, label: &str, bytes: &[u8]) -> Result<(), SourceError> {
         let label = label.to_owned();
         if bytes.len() > MOST_BYTES {
@@ -101,50 +101,50 @@ impl Sources {
         Ok(())
     }
 
-    /// All files.
+    /// Iterates over all files.
     pub fn iter(&self) -> impl Iterator<Item = &Source> {
         self.0.iter()
     }
 
-    /// How many there are.
+    /// Returns the number of files.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The file of this index.
+    /// Returns the file of this index.
     pub fn get(&self, source: usize) -> &Source {
         &self.0[source]
     }
 
-    /// The text at a place.
+    /// Returns the text at a location.
     pub fn text(&self, location: &Location) -> &str {
         self.0[location.source].text.get(location.span.clone()).unwrap_or_default()
     }
 
-    /// Line and column of a place, both counted from 1.
+    /// Returns line and column of a location, both counted from 1.
     pub fn position(&self, location: &Location) -> (usize, usize) {
         position(&self.0[location.source].text, location.span.start)
     }
 
-    /// A place as `FILE:LINE:COLUMN`.
+    /// Formats a location as `FILE:LINE:COLUMN`.
     pub fn shown(&self, location: &Location) -> String {
         let (line, column) = self.position(location);
         format!("{}:{line}:{column}", self.0[location.source].label)
     }
 
-    /// A report about one file.
+    /// Returns a report about one file.
     pub fn report(&self, source: usize, problems: Vec<Problem>) -> Report {
         let source = &self.0[source];
         Report::new(&source.label, Arc::clone(&source.text), problems)
     }
 }
 
-/// The text of these bytes, and where they are no UTF-8.
+/// Returns the text of these bytes, and the offsets of those that are not UTF-8.
 fn text_of(bytes: &[u8]) -> (String, Vec<usize>) {
     let mut text = String::with_capacity(bytes.len());
     let mut not_utf8 = Vec::new();
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_that_are_no_text_keep_their_places() {
+    fn bytes_that_are_not_utf8_keep_their_offsets() {
         let sources = Sources::of("x", b"a\xffb\xc3\xa4\xe2\x82c").unwrap();
         let source = sources.get(0);
         assert_eq!((source.text(), source.not_utf8()), ("a?b\u{e4}??c", &[1, 5, 6][..]));
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_shown_by_line_and_column() {
+    fn locations_are_shown_by_line_and_column() {
         let sources = Sources::of("a.service", b"[Service]\nPrivateBPF=yes\n").unwrap();
         assert_eq!(sources.shown(&Location { source: 0, span: 21..24 }), "a.service:2:12");
     }

@@ -1,4 +1,4 @@
-//! Comments that allow a finding: `# bpf-token: allow CODE reason`.
+//! Comments that suppress a finding: `# bpf-token: allow CODE reason`.
 
 use std::ops::Range;
 
@@ -8,20 +8,20 @@ use crate::{
 };
 
 const MARK: &str = "bpf-token:";
-/// At most this many are read of one file.
+/// The maximum number of suppressions in one file.
 const MOST: usize = 200;
 
-/// What comments a file can have.
+/// The kind of comments in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Comments {
     /// From `#` or `;` at the start of a line.
     OwnLine,
-    /// Those, with `#` only, and from a `#` after a blank to the end of a line.
+    /// From `#` at the start of a line, or after whitespace.
     Trailing,
 }
 
 impl Comments {
-    /// Where the comment of this line starts, if it has one with our mark.
+    /// Returns where the comment of this line starts, if it has one with [`MARK`].
     fn start(self, line: &str) -> Option<usize> {
         let before = line.len() - line.trim_start().len();
         let signs: &[char] = if self == Self::OwnLine { &['#', ';'] } else { &['#'] };
@@ -35,7 +35,7 @@ impl Comments {
     }
 }
 
-/// Reads the allowances of a file into a configuration; those that are not understood are problems of it.
+/// Reads the suppressions of a file into a configuration; malformed ones become problems.
 pub(crate) fn read(source: usize, text: &str, comments: Comments, configuration: &mut Configuration) {
     if !text.contains(MARK) {
         return;
@@ -44,41 +44,45 @@ pub(crate) fn read(source: usize, text: &str, comments: Comments, configuration:
     let mut read = 0;
     for (at, line) in lines.iter().enumerate() {
         let Some(start) = comments.start(&text[line.clone()]).map(|start| line.start + start) else { continue };
-        let said = text[start..line.end].trim_start_matches(['#', ';', ' ', '\t']);
-        let Some(said) = said.strip_prefix(MARK) else { continue };
+        let comment = text[start..line.end].trim_start_matches(['#', ';', ' ', '\t']);
+        let Some(comment) = comment.strip_prefix(MARK) else { continue };
         let location = Location { source, span: start..line.end };
         read += 1;
         if read > MOST {
-            return configuration.problem(location, Effect::IgnoredSilently, format!("more than {MOST} allowances"));
+            return configuration.problem(
+                location,
+                Effect::IgnoredSilently,
+                format!("more than {MOST} suppressions: the rest is ignored"),
+            );
         }
-        let about = if text[line.start..start].trim().is_empty() {
+        let span = if text[line.start..start].trim().is_empty() {
             next(text, &lines[at + 1..], comments)
         } else {
             line.clone()
         };
-        match parsed(said) {
+        match parsed(comment) {
             Some((code, reason)) => {
                 let (code, reason) = (code.to_owned(), reason.to_owned());
-                let applies_to = Location { source, span: about };
+                let applies_to = Location { source, span };
                 configuration.suppressions.push(Suppression { location, code, reason, applies_to });
             }
             None => {
-                let message = "not understood: an allowance is `bpf-token: allow CODE reason`, with a reason";
+                let message = "malformed suppression: expected `bpf-token: allow CODE reason`";
                 configuration.problem(location, Effect::IgnoredSilently, message);
             }
         }
     }
 }
 
-/// The code and the reason.
-fn parsed(said: &str) -> Option<(&str, &str)> {
-    let (word, rest) = said.trim().split_once([' ', '\t'])?;
+/// Parses the code and the reason.
+fn parsed(comment: &str) -> Option<(&str, &str)> {
+    let (word, rest) = comment.trim().split_once([' ', '\t'])?;
     let (code, reason) = rest.trim_start().split_once([' ', '\t'])?;
     let legal = code.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/'));
     (word == "allow" && legal && !reason.trim().is_empty()).then(|| (code, reason.trim()))
 }
 
-/// The next line that is no comment; nothing at the end of the file.
+/// Returns the next line that is not a comment; empty at the end of the file.
 fn next(text: &str, lines: &[Range<usize>], comments: Comments) -> Range<usize> {
     let is_comment = |line: &Range<usize>| {
         let line = text[line.clone()].trim_start();
@@ -109,30 +113,36 @@ mod tests {
         (configuration.suppressions.iter().map(about).collect(), configuration.problems.len())
     }
 
-    fn said(code: &str, reason: &str, line: &str) -> (String, String, String) {
+    fn suppression(code: &str, reason: &str, line: &str) -> (String, String, String) {
         (code.to_owned(), reason.to_owned(), line.to_owned())
     }
 
     #[test]
-    fn on_a_line_of_its_own_it_is_about_the_next() {
+    fn on_its_own_line_it_applies_to_the_next() {
         let text = "# bpf-token: allow any-map we mean it\n; bpf-token: allow B  two words \n\na=b\nc=d\n";
         let (allowed, problems) = allowed(text, Comments::OwnLine);
-        assert_eq!(allowed, [said("any-map", "we mean it", "a=b"), said("B", "two words", "a=b")]);
+        assert_eq!(allowed, [suppression("any-map", "we mean it", "a=b"), suppression("B", "two words", "a=b")]);
         assert_eq!(problems, 0);
     }
 
     #[test]
-    fn after_something_it_is_about_that() {
+    fn after_something_it_applies_to_that() {
         let text = "a: b # bpf-token: allow C because\r\nc: d#bpf-token: allow C no\n";
-        assert_eq!(allowed(text, Comments::Trailing).0, [said("C", "because", "a: b # bpf-token: allow C because")]);
+        assert_eq!(
+            allowed(text, Comments::Trailing).0,
+            [suppression("C", "because", "a: b # bpf-token: allow C because")]
+        );
         assert_eq!(allowed(text, Comments::OwnLine).0, []);
     }
 
     #[test]
-    fn without_code_or_reason_it_allows_nothing() {
+    fn without_code_or_reason_it_is_a_problem() {
         for wrong in ["# bpf-token: allow", "# bpf-token: allow C", "#bpf-token: deny C x", "# bpf-token: allow C! x"] {
             assert_eq!(allowed(wrong, Comments::OwnLine), (vec![], 1), "{wrong}");
         }
-        assert_eq!(allowed("# bpf-token: allow C at the end", Comments::OwnLine).0, [said("C", "at the end", "")]);
+        assert_eq!(
+            allowed("# bpf-token: allow C at the end", Comments::OwnLine).0,
+            [suppression("C", "at the end", "")]
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Command lines of `systemd-run` (systemd-run(1)): properties of a transient service.
 //!
-//! The values go to the service manager as they are, and it reads them by the rules of unit files (`src/core/dbus-execute.c`),
-//! but refuses the command where a unit's line would be passed over. Names that it does not know are dropped there too.
+//! The service manager gets the values unchanged and reads them by the rules of unit files (`src/core/dbus-execute.c`), but
+//! refuses the command where it would ignore a line of a unit. It also drops unknown names.
 
 use harness_diagnostics::report::Report;
 
@@ -18,7 +18,7 @@ use crate::{
     unit::{SYSTEMD, Settings},
 };
 
-/// `systemd-run`: its arguments, for the same manager.
+/// `systemd-run`: its arguments, for the same manager as unit files.
 pub const SYSTEMD_RUN: Frontend = Frontend { name: "systemd-run", ..SYSTEMD };
 
 pub(crate) const ENTRY: Entry = Entry { frontend: SYSTEMD_RUN, has_name: |_| false, has_contents, read, write: None };
@@ -61,7 +61,7 @@ const LONG_WITH_ARGUMENT: [&str; 26] = [
     "job-mode",
 ];
 
-/// Long and short options that say the same as a setting of the service, besides `--uid` (systemd-run(1)).
+/// Long and short options that correspond to a setting of the service, besides `--uid` (systemd-run(1)).
 const SETTINGS: [(&str, &str); 8] = [
     ("gid", "Group"),
     ("nice", "Nice"),
@@ -72,27 +72,27 @@ const SETTINGS: [(&str, &str); 8] = [
     ("working-directory", "WorkingDirectory"),
     ("root-directory", "RootDirectory"),
 ];
-/// Options by which another manager runs it, or nobody starts a service at all.
+/// Options with which another manager runs it, or no service is started at all.
 const OTHER_MANAGERS: [&str; 8] = ["user", "scope", "machine", "M", "host", "H", "capsule", "C"];
 
-/// Reads all commands of a file, or its words as arguments where no command is named.
+/// Reads all commands of a file, or its words as arguments if there is no command.
 fn read(_: Frontend, sources: &Sources, names: &Names<'_>) -> Result<Vec<Configuration>, Report> {
     let each = sources.iter().enumerate().flat_map(|(at, source)| {
         let commands = shell::commands(at, source.text());
         let read = commands.iter().filter_map(|command| Some(configuration(arguments(command)?, names))).collect();
-        with_allowances(at, source.text(), read)
+        with_suppressions(at, source.text(), read)
     });
     Ok(each.collect())
 }
 
-fn with_allowances(source: usize, text: &str, mut read: Vec<Configuration>) -> Vec<Configuration> {
+fn with_suppressions(source: usize, text: &str, mut read: Vec<Configuration>) -> Vec<Configuration> {
     for configuration in &mut read {
         suppression::read(source, text, suppression::Comments::Trailing, configuration);
     }
     read
 }
 
-/// What follows `systemd-run`, or all if it starts with an option.
+/// Returns what follows `systemd-run`, or everything if it starts with an option.
 fn arguments(command: &[Text]) -> Option<&[Text]> {
     let is_run = |word: &Text| word.as_str().rsplit('/').next() == Some("systemd-run");
     let after = command.iter().position(is_run).map(|at| &command[at + 1..]);
@@ -100,7 +100,7 @@ fn arguments(command: &[Text]) -> Option<&[Text]> {
 }
 
 /// An option and its argument.
-struct Given<'a> {
+struct GivenOption<'a> {
     name: &'a str,
     location: Location,
     argument: Option<Text>,
@@ -114,7 +114,7 @@ fn configuration(arguments: &[Text], names: &Names<'_>) -> Configuration {
             ("p" | "property", Some(property)) => assign(&property, &mut settings),
             ("u" | "unit", Some(name)) => settings.configuration.name = name.as_str().to_owned(),
             ("uid", Some(user)) => {
-                settings.assign(&Text::of_ours("User"), &user, &user.whole());
+                settings.assign(&Text::synthetic("User"), &user, &user.whole());
             }
             (name, argument) => {
                 of_a_user |= name == "user";
@@ -123,7 +123,7 @@ fn configuration(arguments: &[Text], names: &Names<'_>) -> Configuration {
                 }
                 let setting = SETTINGS.iter().find(|(option, _)| *option == name);
                 if let (Some((_, key)), Some(argument)) = (setting, argument) {
-                    settings.configuration.write_down(Section::Exec, key, argument.as_str(), &given.location);
+                    settings.configuration.record(Section::Exec, key, argument.as_str(), &given.location);
                 }
             }
         }
@@ -131,7 +131,7 @@ fn configuration(arguments: &[Text], names: &Names<'_>) -> Configuration {
     let mut configuration = settings.finish();
     let namespace = &mut configuration.execution_context.user_namespace;
     if of_a_user && namespace.location.is_none() {
-        // The manager of a user makes a user namespace where it needs one (systemd.exec(5), `PrivateUsers=`).
+        // A user's manager creates a user namespace where it needs one (systemd.exec(5), `PrivateUsers=`).
         *namespace = Setting::default_of(UserNamespace::Unknown);
     }
     configuration
@@ -143,8 +143,8 @@ fn assign(property: &Text, settings: &mut Settings<'_>) {
     settings.assign(&property.slice(0..equals), &property.slice(equals + 1..text.len()), &property.whole());
 }
 
-/// The options before the command that is to run.
-fn options(arguments: &[Text]) -> Vec<Given<'_>> {
+/// Returns the options before the command to run.
+fn options(arguments: &[Text]) -> Vec<GivenOption<'_>> {
     let mut words = arguments.iter();
     let mut given = Vec::new();
     while let Some(word) = words.next().filter(|word| word.as_str().starts_with('-') && word.as_str().len() > 1) {
@@ -159,7 +159,7 @@ fn options(arguments: &[Text]) -> Vec<Given<'_>> {
                     None => (long, None),
                 };
                 let next = || LONG_WITH_ARGUMENT.contains(&name).then(|| words.next().cloned()).flatten();
-                given.push(Given { name, location: word.whole(), argument: inline.or_else(next) });
+                given.push(GivenOption { name, location: word.whole(), argument: inline.or_else(next) });
             }
             None => short(word, &mut words, &mut given),
         }
@@ -167,16 +167,16 @@ fn options(arguments: &[Text]) -> Vec<Given<'_>> {
     given
 }
 
-/// Short options, of which the last may have its argument in the same word or the next.
-fn short<'a>(word: &'a Text, words: &mut std::slice::Iter<'a, Text>, given: &mut Vec<Given<'a>>) {
+/// Reads short options; the last may have its argument in the same word or the next.
+fn short<'a>(word: &'a Text, words: &mut std::slice::Iter<'a, Text>, given: &mut Vec<GivenOption<'a>>) {
     let text = word.as_str();
     for (at, c) in text.char_indices().skip(1) {
         let (name, end, location) = (&text[at..at + c.len_utf8()], at + c.len_utf8(), word.whole());
         if SHORT_WITH_ARGUMENT.contains(c) {
             let inline = (end < text.len()).then(|| word.slice(end..text.len()));
-            return given.push(Given { name, location, argument: inline.or_else(|| words.next().cloned()) });
+            return given.push(GivenOption { name, location, argument: inline.or_else(|| words.next().cloned()) });
         }
-        given.push(Given { name, location, argument: None });
+        given.push(GivenOption { name, location, argument: None });
     }
 }
 
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_unit_would_pass_over_is_refused() {
+    fn what_a_unit_would_ignore_is_refused() {
         let read = &read_of("-p PrivateBPF=maybe -p PrivateBPFF=yes -p BPFDelegateMaps=hash -p BPFDelegateMaps")[0];
         let effects: Vec<Effect> = read.problems.iter().map(|problem| problem.effect).collect();
         assert_eq!(effects, [Effect::Refused, Effect::Refused, Effect::Ignored, Effect::Refused]);

@@ -1,8 +1,8 @@
-//! What tests of several modules use.
+//! Helpers for the tests of several modules.
 
 use harness_uapi::vocabulary::KnownNames;
 
-/// The names of the committed kernels.
+/// Returns the names of the committed kernels.
 pub(crate) fn known() -> KnownNames {
     let files = [
         ("6.12", include_str!("../../../kernels/vocabulary/6.12.json")),

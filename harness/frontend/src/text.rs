@@ -1,48 +1,48 @@
-//! A piece of a file as the front-end sees it: lines joined, quotes and escapes gone, and yet each byte has its place.
+//! A piece of a file as the front-end sees it: lines joined, quotes and escapes resolved, with the location of each byte.
 
 use std::ops::Range;
 
 use crate::source::Location;
 
-/// Text with the places its parts come from.
+/// Text with the locations of its parts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Text {
     source: usize,
     text: String,
     pieces: Vec<Piece>,
-    /// Where it is if it is empty.
+    /// Its offset if it is empty.
     at: usize,
 }
 
 #[derive(Clone, Debug)]
 struct Piece {
-    /// Where it starts in the text; it ends where the next one starts.
+    /// Its start in the text; it ends where the next one starts.
     start: usize,
-    /// The bytes of the file; as many as in the text, or else they stand for it as a whole.
+    /// The bytes of the file: as many as in the text, or else they correspond to it as a whole.
     file: Range<usize>,
 }
 
 impl Text {
-    /// Nothing, at a byte of a file.
+    /// Returns an empty text at a byte of a file.
     pub(crate) fn empty(source: usize, at: usize) -> Self {
         Self { source, at, ..Self::default() }
     }
 
-    /// A word that is in no file.
-    pub(crate) fn of_ours(text: &str) -> Self {
-        let mut ours = Self::default();
-        ours.push(text, 0..0);
-        ours
+    /// Returns a word that is not in any file.
+    pub(crate) fn synthetic(text: &str) -> Self {
+        let mut synthetic = Self::default();
+        synthetic.push(text, 0..0);
+        synthetic
     }
 
-    /// These bytes of a file as they are.
+    /// Returns these bytes of a file unchanged.
     pub(crate) fn verbatim(source: usize, file: &str, span: Range<usize>) -> Self {
         let mut text = Self::empty(source, span.start);
         text.push(&file[span.clone()], span);
         text
     }
 
-    /// Adds what these bytes of the file stand for.
+    /// Adds the text that these bytes of the file stand for.
     pub(crate) fn push(&mut self, text: &str, file: Range<usize>) {
         if text.is_empty() {
             return;
@@ -63,7 +63,7 @@ impl Text {
         &self.text
     }
 
-    /// A part of it.
+    /// Returns a part of it.
     pub(crate) fn slice(&self, span: Range<usize>) -> Self {
         let mut part = Self::empty(self.source, self.location(span.clone()).span.start);
         let first = self.pieces.partition_point(|piece| piece.start <= span.start).saturating_sub(1);
@@ -80,14 +80,14 @@ impl Text {
         part
     }
 
-    /// It without the blanks around it.
+    /// Returns it without these characters at both ends.
     pub(crate) fn trimmed(&self, blanks: &[char]) -> Self {
         let start = self.text.len() - self.text.trim_start_matches(blanks).len();
         let end = start + self.text[start..].trim_end_matches(blanks).len();
         self.slice(start..end)
     }
 
-    /// Where a part of it is.
+    /// Returns the location of a part.
     pub(crate) fn location(&self, span: Range<usize>) -> Location {
         let index = self.pieces.partition_point(|piece| piece.start <= span.start).saturating_sub(1);
         let start = match self.pieces.get(index) {
@@ -100,7 +100,7 @@ impl Text {
         Location { source: self.source, span: start..end.max(start) }
     }
 
-    /// Where all of it is.
+    /// Returns the location of the whole.
     pub(crate) fn whole(&self) -> Location {
         self.location(0..self.text.len())
     }
@@ -124,7 +124,7 @@ impl Text {
     }
 }
 
-/// A text as messages show it.
+/// Shortens a text for messages.
 pub(crate) fn shown(text: &str) -> String {
     const MOST: usize = 100;
     let mut short: String = text.chars().take(MOST).collect();
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_of_joined_lines_keep_their_places() {
+    fn parts_of_joined_lines_keep_their_locations() {
         let file = "ab \\\n cd\\x65f";
         let mut text = Text::verbatim(0, file, 0..3);
         text.push(" ", 3..4);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_somewhere() {
+    fn an_empty_text_has_a_location() {
         let nothing = Text::empty(3, 7);
         assert_eq!(nothing.whole(), Location { source: 3, span: 7..7 });
         assert_eq!(nothing.slice(0..0).trimmed(&[' ']).whole().span, 7..7);

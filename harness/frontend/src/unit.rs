@@ -1,10 +1,10 @@
 //! systemd's unit files and drop-ins.
 //!
-//! systemd parses the delegated names itself, when it reads the unit, and hands masks to the kernel. A list is cut at commas
-//! only, so that blanks belong to names; a name must be spelled exactly as systemd spells it; anything else, `any` within a
-//! list and numbers included, is passed over with a warning that names neither file nor line. Each assignment takes the
-//! place of the one before it, an empty one delegates nothing, and no specifier is resolved (`src/core/namespace.c`,
-//! `bpf_delegate_from_string`; `src/core/load-fragment.c`).
+//! systemd parses the delegated names itself when it reads the unit, and passes masks to the kernel. It splits a list only at
+//! commas, so whitespace is part of a name; a name must have exactly systemd's spelling; anything else, including numbers and
+//! `any` within a list, is ignored with a warning that has neither file nor line. Each assignment replaces the previous one,
+//! an empty one delegates nothing, and specifiers are not resolved (`src/core/namespace.c`, `bpf_delegate_from_string`;
+//! `src/core/load-fragment.c`).
 
 mod assemble;
 mod capability;
@@ -31,13 +31,13 @@ use crate::{
 use assemble::Unit;
 use lines::{Line, Lines};
 
-/// systemd: unit files and drop-ins. It hands over numbers (`src/core/exec-invoke.c`, `bpffs_helper`).
+/// systemd: unit files and drop-ins. It passes numbers to the kernel (`src/core/exec-invoke.c`, `bpffs_helper`).
 pub const SYSTEMD: Frontend = Frontend {
     name: "systemd",
     makes: ConfiguredObject::Unit,
     spelling: Spelling::Systemd,
     separator: ",",
-    handing: OptionDelivery::Masks,
+    delivery: OptionDelivery::Masks,
     ask_for_bpffs: "add `PrivateBPF=yes`",
     ask_for_namespace: "add `PrivateUsers=yes` and `DelegateNamespaces=mnt`",
 };
@@ -45,7 +45,7 @@ pub const SYSTEMD: Frontend = Frontend {
 pub(crate) const ENTRY: Entry =
     Entry { frontend: SYSTEMD, has_name, has_contents, read, write: Some(("A drop-in of a service", drop_in)) };
 
-/// The types of units, besides `mount`, which is a file of others if it is the whole name.
+/// The types of units, besides `mount`: a file with just this name belongs to another front-end.
 const TYPES: [&str; 9] = ["service", "socket", "swap", "slice", "timer", "target", "scope", "path", "automount"];
 
 fn has_name(file: &File<'_>) -> bool {
@@ -62,13 +62,13 @@ fn has_contents(file: &File<'_>) -> Option<Confidence> {
     is_header.then_some(Confidence::Beginning)
 }
 
-/// The sections whose settings make processes, by the type of unit.
+/// The sections whose settings start processes, by the type of unit.
 const EXEC_SECTIONS: [(&str, &str); 4] =
     [("service", "Service"), ("socket", "Socket"), ("mount", "Mount"), ("swap", "Swap")];
 /// The sections of every unit.
 const OTHER_SECTIONS: [&str; 2] = ["Unit", "Install"];
 
-/// Reads all units among these files, each with the drop-ins that are for it.
+/// Reads all units among these files, each with its drop-ins.
 fn read(_: Frontend, sources: &Sources, names: &Names<'_>) -> Result<Vec<Configuration>, Report> {
     Ok(assemble::units(sources).iter().map(|unit| configuration(unit, sources, names)).collect())
 }
@@ -76,7 +76,7 @@ fn read(_: Frontend, sources: &Sources, names: &Names<'_>) -> Result<Vec<Configu
 fn configuration(unit: &Unit, sources: &Sources, names: &Names<'_>) -> Configuration {
     let mut settings = Settings::new(Configuration::new(SYSTEMD, &unit.name), names);
     for (hidden, by) in &unit.hidden {
-        let message = format!("{} is read instead of it, having the same file name", sources.get(*by).label());
+        let message = format!("{} overrides this file, which has the same name", sources.get(*by).label());
         settings.configuration.problem(Location { source: *hidden, span: 0..0 }, Effect::IgnoredSilently, message);
     }
     for source in &unit.files {
@@ -91,22 +91,22 @@ fn read_file(source: usize, sources: &Sources, unit: &Unit, settings: &mut Setti
     suppression::read(source, file.text(), own_line, &mut settings.configuration);
     let mut section = Section::Nowhere;
     for line in Lines::of(source, file) {
-        // systemd reads no further in this file.
+        // systemd ignores the rest of this file.
         let Some(next) = read_line(&line, section, unit, settings) else { break };
         section = next;
     }
 }
 
-/// Where a line stands.
+/// The kind of section that a line is in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Section {
     /// Before the first header.
     Nowhere,
-    /// Where our settings belong.
+    /// A section for the settings that are checked here.
     Exec,
-    /// In another section that systemd knows.
+    /// Another section that systemd knows.
     Other,
-    /// In one that it passes over.
+    /// A section that systemd ignores.
     Ignored,
 }
 
@@ -114,7 +114,7 @@ fn read_line(line: &Line, section: Section, unit: &Unit, settings: &mut Settings
     let whole = line.text.whole();
     let configuration = &mut settings.configuration;
     if !line.is_utf8 {
-        let message = "this line is no UTF-8: systemd reads no further in this file";
+        let message = "this line is not UTF-8: systemd ignores the rest of the file";
         configuration.problem(whole, Effect::Refused, message);
         return None;
     }
@@ -133,16 +133,16 @@ fn read_line(line: &Line, section: Section, unit: &Unit, settings: &mut Settings
         return if section == Section::Ignored { Some(section) } else { ignored("a line without `=`") };
     };
     if equals == 0 {
-        return ignored("no name before `=`");
+        return ignored("a line without a name before `=`");
     }
     let key = line.text.slice(0..equals).trimmed(&words::BLANKS);
     let value = line.text.slice(equals + 1..text.len()).trimmed(&words::BLANKS);
     if section == Section::Exec {
         settings.assign(&key, &value, &whole);
     } else {
-        configuration.write_down(configuration::Section::Other, key.as_str(), value.as_str(), &whole);
-        if settings::is_ours(key.as_str()) {
-            let message = format!("`{}` is no setting of this section", key.as_str());
+        configuration.record(configuration::Section::Other, key.as_str(), value.as_str(), &whole);
+        if settings::is_checked(key.as_str()) {
+            let message = format!("`{}` has no effect in this section", key.as_str());
             configuration.problem(key.whole(), Effect::Ignored, message);
         }
     }
@@ -151,7 +151,7 @@ fn read_line(line: &Line, section: Section, unit: &Unit, settings: &mut Settings
 
 fn header(text: &str, location: &Location, unit: &Unit, configuration: &mut Configuration) -> Option<Section> {
     let Some(name) = text[1..].strip_suffix(']').filter(|name| !name.chars().any(char::is_control)) else {
-        let message = "no section header: systemd reads no further in this file";
+        let message = "not a section header: systemd ignores the rest of the file";
         configuration.problem(location.clone(), Effect::Refused, message);
         return None;
     };
@@ -162,7 +162,7 @@ fn header(text: &str, location: &Location, unit: &Unit, configuration: &mut Conf
         Some(Section::Other)
     } else {
         if !name.starts_with("X-") {
-            let message = format!("systemd knows no section `{name}` in {}", unit.name);
+            let message = format!("systemd ignores the unknown section [{name}] in {}", unit.name);
             configuration.problem(location.clone(), Effect::Ignored, message);
         }
         Some(Section::Ignored)
@@ -185,7 +185,7 @@ fn drop_in(wanted: &ConversionInput<'_>, names: &Names<'_>) -> (String, Vec<Conv
                         "{setting}=: systemd {release} has no names for the bits {rest:#x}"
                     )));
                 }
-                // A later line would take the place of the first, so that all names are in one.
+                // A later line would replace the first, so all names are in one.
                 text += &format!("{setting}={}\n", list.join(","));
             }
         }

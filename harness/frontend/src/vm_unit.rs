@@ -1,7 +1,7 @@
-//! A unit as a guest's systemd starts it: all that it says of its processes, without what cannot hold in a VM.
+//! Rewrites a unit so that a guest's systemd can start it, keeping everything about its processes that can hold in a VM.
 //!
-//! The guest program stands in for the unit's own, so that settings about that program, and about files, users and time that
-//! the VM does not have, are left out or replaced. Each such change is told; which there are is one table.
+//! The guest program replaces the unit's own. Settings about that program, and about files, users and time that the VM does
+//! not have, are left out or replaced. Each such change is reported; one table lists them all.
 
 mod table;
 
@@ -17,41 +17,41 @@ use crate::{
 };
 use table::Treatment;
 
-/// A unit to be started in a VM.
+/// A unit to start in a VM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VmUnit {
-    /// What is started.
+    /// The unit.
     pub unit: Unit,
-    /// What differs from the unit as it is written, each once.
+    /// What differs from the unit as it is written, without duplicates.
     pub changes: Vec<Change>,
-    /// Where each assignment of the unit's files comes from: the main file first, then its drop-ins.
-    places: Vec<Vec<Location>>,
+    /// The source of each assignment of the unit's files: the main file first, then its drop-ins.
+    locations: Vec<Vec<Location>>,
 }
 
-/// Something that is not in the VM as it is written.
+/// Something that differs in the VM from what is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Where it is written.
     pub location: Location,
-    /// What: an assignment such as `User=postgres`, or a setting such as `ExecStart=`.
+    /// The assignment, such as `User=postgres`, or the setting, such as `ExecStart=`.
     pub what: String,
-    /// What is there instead; nothing if it is left out.
+    /// What replaces it; `None` if it is left out.
     pub instead: Option<String>,
-    /// Why.
+    /// The reason.
     pub why: &'static str,
 }
 
-/// Why a configuration cannot be started as a service of the system's manager.
+/// Why the system manager cannot start a configuration as a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NotStartable {
-    /// systemd does not read it.
-    #[error("it is no unit of systemd")]
+    /// It belongs to another front-end.
+    #[error("it is not a systemd unit")]
     NoUnit,
     /// It is a unit of another type.
-    #[error("only services are started in a VM")]
+    #[error("only services can be started in a VM")]
     NoService,
-    /// It is for another manager.
-    #[error("it is run by another manager than the system's, and the VM has only that")]
+    /// It belongs to another manager.
+    #[error("it does not run under the system manager, which is the only one in the VM")]
     OtherManager,
     /// It is too long.
     #[error("it has more than {MOST_WRITTEN} assignments")]
@@ -59,10 +59,7 @@ pub enum NotStartable {
 }
 
 /// Translates a unit, or the properties of a `systemd-run`, for a VM.
-///
-/// # Errors
-/// [`NotStartable`] if it is nothing that the system's manager starts as a service.
-pub fn rehearse(configuration: &Configuration) -> Result<VmUnit, NotStartable> {
+fn translate(configuration: &Configuration) -> Result<VmUnit, NotStartable> {
     if configuration.frontend.makes != ConfiguredObject::Unit {
         return Err(NotStartable::NoUnit);
     }
@@ -95,43 +92,43 @@ pub fn rehearse(configuration: &Configuration) -> Result<VmUnit, NotStartable> {
         last.push((Assignment { key, value }, written.location.clone()));
     }
     let instance = draft.instance(configuration);
-    let (mut texts, mut places) = (Vec::new(), Vec::new());
+    let (mut texts, mut locations) = (Vec::new(), Vec::new());
     for file in files {
-        let (assignments, its): (Vec<Assignment>, Vec<Location>) = file.into_iter().unzip();
+        let (assignments, sources): (Vec<Assignment>, Vec<Location>) = file.into_iter().unzip();
         texts.push(assignments);
-        places.push(its);
+        locations.push(sources);
     }
     let mut texts = texts.into_iter();
     let (service, drop_ins) = (texts.next().unwrap_or_default(), texts.collect());
     let unit = Unit { service, drop_ins, instance, ..Unit::default() };
-    Ok(VmUnit { unit, changes: draft.changes, places })
+    Ok(VmUnit { unit, changes: draft.changes, locations })
 }
 
-/// Whether a name is that of a service, or tells nothing, as standard input's.
+/// Whether a name is that of a service, or has no known suffix, such as that of standard input.
 fn is_service(name: &str) -> bool {
     const OTHERS: [&str; 10] =
         ["socket", "mount", "swap", "target", "device", "automount", "timer", "path", "slice", "scope"];
     !name.rsplit_once('.').is_some_and(|(_, suffix)| OTHERS.contains(&suffix)) && !OTHERS.contains(&name)
 }
 
-/// A translation while it is made.
+/// A translation in progress.
 #[derive(Default)]
 struct VmUnitDraft {
     changes: Vec<Change>,
-    /// Whether the guest program has to be shown.
+    /// Whether a setting hides the guest program.
     hides: bool,
-    /// Whether systemd makes the user up, so that its name need not be known.
+    /// Whether systemd allocates the user, so that its name need not exist.
     is_dynamic: bool,
 }
 
 impl VmUnitDraft {
-    /// What becomes of an assignment; `None` if it is left out.
+    /// Translates an assignment; `None` if it is left out.
     fn treat(&mut self, written: &Written) -> Option<Assignment> {
         let Written { key, value, .. } = written;
         if written.section == Section::Other {
             return self.leave_out(
                 written,
-                "only [Service] is tried; the rest says when it is started, and beside which units",
+                "only [Service] is tried; other sections decide when the unit starts, and with which others",
             );
         }
         if !is_one_line(key, value) {
@@ -141,8 +138,8 @@ impl VmUnitDraft {
         match table::treatment(key) {
             Treatment::Kept => {
                 if names_itself(value) {
-                    let why = "specifiers of the unit's name, such as %n, stand for another one in the VM";
-                    self.tell(written, format!("{key}="), Some(format!("{key}=")), why);
+                    let why = "specifiers of the unit's name, such as %n, expand differently in the VM";
+                    self.report(written, format!("{key}="), Some(format!("{key}=")), why);
                 }
                 kept
             }
@@ -150,15 +147,15 @@ impl VmUnitDraft {
             Treatment::Hides => {
                 let (key, value) = table::SHOWN;
                 self.hides = true;
-                self.tell(
+                self.report(
                     written,
                     format!("{}={}", written.key, written.value),
-                    Some(format!("it and {key}={value}")),
+                    Some(format!("{}={} and {key}={value}", written.key, written.value)),
                     table::SHOWN_WHY,
                 );
                 kept
             }
-            // What is reset is reset there, too.
+            // An empty assignment resets the setting there, too.
             _ if value.is_empty() => kept,
             Treatment::Paths(why) => self.replace(written, key, table::optional(value), why),
             Treatment::Replaced { by: (key, value), why } => self.replace(written, key, value.to_owned(), why),
@@ -172,25 +169,25 @@ impl VmUnitDraft {
     }
 
     fn leave_out(&mut self, written: &Written, why: &'static str) -> Option<Assignment> {
-        self.tell(written, format!("{}=", written.key), None, why);
+        self.report(written, format!("{}=", written.key), None, why);
         None
     }
 
     fn replace(&mut self, written: &Written, key: &str, value: String, why: &'static str) -> Option<Assignment> {
         if (key, &value) != (written.key.as_str(), &written.value) {
-            self.tell(written, format!("{}={}", written.key, written.value), Some(format!("{key}={value}")), why);
+            self.report(written, format!("{}={}", written.key, written.value), Some(format!("{key}={value}")), why);
         }
         Some(Assignment { key: key.to_owned(), value })
     }
 
-    fn tell(&mut self, written: &Written, what: String, instead: Option<String>, why: &'static str) {
+    fn report(&mut self, written: &Written, what: String, instead: Option<String>, why: &'static str) {
         let known = |change: &Change| change.what == what && change.instead == instead && change.why == why;
         if !self.changes.iter().any(known) {
             self.changes.push(Change { location: written.location.clone(), what, instead, why });
         }
     }
 
-    /// What stands behind `@` in the unit's name; a template alone cannot be started.
+    /// Returns the instance in the unit's name; a template without one gets one, because it cannot be started by itself.
     fn instance(&mut self, configuration: &Configuration) -> Option<String> {
         let stem = configuration.name.rsplit_once('.').map_or(configuration.name.as_str(), |(stem, _)| stem);
         let (_, instance) = stem.split_once('@')?;
@@ -204,20 +201,20 @@ impl VmUnitDraft {
     }
 }
 
-/// What `VALID_CHARS` in systemd's `src/basic/unit-name.c` has, as long as a name of the guest's own may be with it.
+/// Whether all characters are in `VALID_CHARS` of systemd's `src/basic/unit-name.c`, and the guest's unit name stays short enough.
 fn is_instance(text: &str) -> bool {
     (1..=128).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte))
 }
 
-/// Whether a line of these parts is read as the same again. Words of a command line can have anything in them.
+/// Whether a line of these parts is read back as the same; words of a command line can have any characters.
 fn is_one_line(key: &str, value: &str) -> bool {
     let word = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic() && !b"=[#;\\".contains(&byte));
     let backslashes = value.bytes().rev().take_while(|byte| *byte == b'\\').count();
     word && !value.contains(['\n', '\r', '\0']) && backslashes % 2 == 0
 }
 
-/// Whether a value has a specifier for the unit's own name or what follows from it (systemd.unit(5), "Specifiers").
+/// Whether a value has a specifier that depends on the unit's name (systemd.unit(5), "Specifiers").
 fn names_itself(value: &str) -> bool {
     let mut rest = value.bytes();
     while let Some(byte) = rest.next() {
@@ -229,8 +226,16 @@ fn names_itself(value: &str) -> bool {
 }
 
 impl VmUnit {
-    /// A warning of systemd's that begins with a place in the unit's files of the VM: the place in the files as they were
-    /// written, and the rest of it.
+    /// Translates a unit, or the properties of a `systemd-run`, for a VM.
+    ///
+    /// # Errors
+    /// [`NotStartable`] if the system manager cannot start it as a service.
+    pub fn of(configuration: &Configuration) -> Result<Self, NotStartable> {
+        translate(configuration)
+    }
+
+    /// Locates a warning of systemd that begins with a location in the unit's files of the VM. Returns the location in the
+    /// original files, and the rest of the warning.
     pub fn locate<'w>(&self, warning: &'w str) -> Option<(&Location, &'w str)> {
         let (path, rest) = warning.split_once(':')?;
         let (line, rest) = rest.split_once(':')?;
@@ -240,7 +245,7 @@ impl VmUnit {
         };
         // The first line is the section's header.
         let index = line.parse::<usize>().ok()?.checked_sub(2)?;
-        Some((self.places.get(file)?.get(index)?, rest.trim_start()))
+        Some((self.locations.get(file)?.get(index)?, rest.trim_start()))
     }
 }
 

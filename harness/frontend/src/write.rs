@@ -1,4 +1,4 @@
-//! Configurations as text that a person pastes: what is delegated, in the spelling that its reader takes.
+//! Delegations as text to paste, in the spelling that the front-end accepts.
 
 use harness_protocol::mount_option::LONGEST_VALUE;
 use harness_uapi::{
@@ -8,29 +8,29 @@ use harness_uapi::{
 
 use crate::{configuration::MOUNT_POINT, names::Names};
 
-/// What is to be written.
+/// What to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConversionInput<'a> {
-    /// The instance or unit; a placeholder stands for it if it is empty.
+    /// The instance or unit; if empty, a placeholder is written.
     pub name: &'a str,
-    /// Where the bpffs is to be mounted in the container.
+    /// The mount point of the bpffs in the container.
     pub path: &'a str,
-    /// The masks; all 64 bits are written `any`.
+    /// The masks; all 64 bits are written as `any`.
     pub delegation: Delegation,
 }
 
 impl ConversionInput<'_> {
-    /// This delegation, at the usual place, for a container without a name.
+    /// Returns this delegation, at the usual mount point, for a container without a name.
     pub const fn of(delegation: Delegation) -> Self {
         Self { name: "", path: MOUNT_POINT, delegation }
     }
 }
 
-/// Something that the written text does not say.
+/// Something that the written text lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConversionLoss(pub String);
 
-/// What a kind's bits are called.
+/// The names of a mask's bits.
 pub(crate) enum Spelled {
     Nothing,
     Any,
@@ -38,7 +38,7 @@ pub(crate) enum Spelled {
     Names(Vec<String>, u64),
 }
 
-/// Names the bits of a mask.
+/// Returns the names of a mask's bits.
 pub(crate) fn spelled(mask: u64, name: impl Fn(u32) -> Option<String>) -> Spelled {
     match mask {
         0 => Spelled::Nothing,
@@ -56,7 +56,7 @@ pub(crate) fn spelled(mask: u64, name: impl Fn(u32) -> Option<String>) -> Spelle
     }
 }
 
-/// What a kernel's parser reads as this mask, in one value; the number is first, since it takes the place of what is before it.
+/// Returns one value that the kernel reads as this mask. A number comes first because it replaces what is before it.
 pub(crate) fn value(kind: Kind, mask: u64, separator: &str, names: &Names<'_>) -> Option<String> {
     match spelled(mask, |bit| names.kernel(kind, bit).map(str::to_owned)) {
         Spelled::Nothing => None,
@@ -70,11 +70,11 @@ pub(crate) fn value(kind: Kind, mask: u64, separator: &str, names: &Names<'_>) -
     }
 }
 
-/// What is lost for a reader that mounts at one place only.
-pub(crate) fn elsewhere(wanted: &ConversionInput<'_>, reader: &str) -> Vec<ConversionLoss> {
+/// Returns the loss of the path, for a front-end that has a fixed mount point.
+pub(crate) fn elsewhere(wanted: &ConversionInput<'_>, program: &str) -> Vec<ConversionLoss> {
     let moved = !matches!(wanted.path, MOUNT_POINT | "");
     moved
-        .then(|| ConversionLoss(format!("the path {}: {reader} mounts at {MOUNT_POINT}", wanted.path)))
+        .then(|| ConversionLoss(format!("the path {}: {program} always mounts at {MOUNT_POINT}", wanted.path)))
         .into_iter()
         .collect()
 }

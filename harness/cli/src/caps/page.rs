@@ -1,4 +1,4 @@
-//! What objects need, for people and for programs.
+//! Formats what objects need, for people and for programs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,22 +16,22 @@ use harness_runner::{
 use harness_uapi::{delegation::option_of, names, permission::Element};
 use serde_json::{Value, json};
 
-/// The version of the JSON document; it grows when a reader of the former would misread the new.
+/// The version of the JSON document; it increases when readers of the previous one would misread the new one.
 const FORMAT: u32 = 1;
 
-/// Whether something that no grant gives keeps an object from being loaded.
-pub(super) fn is_in_the_way(what: &Undelegable) -> bool {
+/// Whether something that no grant can give prevents an object from loading.
+pub(super) fn prevents_loading(what: &Undelegable) -> bool {
     !matches!(what.by, RequestOwner::Attach(_) | RequestOwner::Probe(_))
 }
 
-/// A table for each group of kernels that agree, and what is pasted.
+/// Formats a table for each group of kernels that agree, and the text to paste.
 pub(super) fn human(computed: &[Computed], pasted: &str) -> String {
-    let told = computed.iter().map(|one| (&one.kernel, told(one)));
-    let tables = alike(told).into_iter().map(|(kernels, table)| format!("on {kernels}:\n{table}\n"));
+    let texts = computed.iter().map(|one| (&one.kernel, kernel_text(one)));
+    let tables = alike(texts).into_iter().map(|(kernels, table)| format!("on {kernels}:\n{table}\n"));
     format!("{}to paste:\n{}", tables.collect::<String>(), indented(pasted))
 }
 
-fn told(computed: &Computed) -> String {
+fn kernel_text(computed: &Computed) -> String {
     let mut text = String::new();
     needed(&mut text, &computed.needs);
     computed.proved.iter().for_each(|proved| proof(&mut text, proved));
@@ -55,8 +55,11 @@ fn needed(text: &mut String, needs: &Needs) {
     }
     for loss in &needs.losses {
         let kept: Vec<String> = loss.kept_by.iter().map(ToString::to_string).collect();
-        let kept = if kept.is_empty() { "nothing keeps it".to_owned() } else { format!("kept by {}", kept.join(", ")) };
-        let _ = writeln!(text, "    {}: libbpf goes without {} ({kept})", loss.object, loss.feature);
+        let kept = match kept.is_empty() {
+            true => "no delegation restores it".to_owned(),
+            false => format!("to keep it, grant {}", kept.join(", ")),
+        };
+        let _ = writeln!(text, "    {}: libbpf silently drops {} ({kept})", loss.object, loss.feature);
     }
     for (object, note) in &needs.notes {
         let _ = writeln!(text, "    {object}: {note}");
@@ -66,7 +69,7 @@ fn needed(text: &mut String, needs: &Needs) {
     }
 }
 
-/// What nobody can give, each once, with all that it is for.
+/// Returns what cannot be granted, each once, with everything that needs it.
 fn unique(undelegable: &[Undelegable]) -> Vec<String> {
     let mut by: BTreeMap<&Obstacle, BTreeSet<String>> = BTreeMap::new();
     for what in undelegable {
@@ -77,43 +80,43 @@ fn unique(undelegable: &[Undelegable]) -> Vec<String> {
         .collect()
 }
 
-/// Whose an element is, shortly: a few of them, and how many more.
+/// Lists a few reasons for an element, and the number of others.
 fn reasons_of(reasons: &[Reason]) -> String {
     const SHOWN: usize = 3;
-    let mut told: Vec<String> = Vec::new();
+    let mut texts: Vec<String> = Vec::new();
     for reason in reasons {
         let one = format!("{} ({})", reason.by, reason.why.what);
-        if !told.contains(&one) {
-            told.push(one);
+        if !texts.contains(&one) {
+            texts.push(one);
         }
     }
-    let more = told.len().saturating_sub(SHOWN);
-    told.truncate(SHOWN);
+    let more = texts.len().saturating_sub(SHOWN);
+    texts.truncate(SHOWN);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    told.join(", ") + &rest
+    texts.join(", ") + &rest
 }
 
 fn proof(text: &mut String, proved: &Proved) {
     match proved {
         Proved::Minimal { minimal, beyond, expected } => {
-            let told = if beyond.is_empty() && minimal.superfluous.is_empty() {
-                "proved: it loads with this, and not without any one element".to_owned()
+            let result = if beyond.is_empty() && minimal.superfluous.is_empty() {
+                "proved: it loads with this, and with no element removed".to_owned()
             } else if *expected {
-                "proved: the verifier asks for CAP_PERFMON besides; not without any one element".to_owned()
+                "proved, but the verifier also requires CAP_PERFMON".to_owned()
             } else {
-                format!("the kernel disagrees, which is a bug: it asks for {}", changed(minimal, beyond))
+                format!("bug: the kernel disagrees: it requires {}", changed(minimal, beyond))
             };
             let _ = writeln!(
                 text,
-                "    {told} ({} in {})",
+                "    {result} ({} in {})",
                 counted(minimal.loads as usize, "load"),
                 counted(minimal.rounds as usize, "round")
             );
             failures(text, &minimal.needed);
         }
         Proved::Insufficient(needs) => {
-            let told = if proved.is_for_nobody() { "nobody loads it" } else { "the kernel disagrees, which is a bug" };
-            let _ = writeln!(text, "    {told}:");
+            let result = if proved.is_for_nobody() { "not even root can load it" } else { "bug: the kernel disagrees" };
+            let _ = writeln!(text, "    {result}:");
             needs.iter().for_each(|need| failure(text, need));
         }
         Proved::Unknown(why) => {
@@ -122,7 +125,7 @@ fn proof(text: &mut String, proved: &Proved) {
     }
 }
 
-/// What is needed and was not computed, and the other way round.
+/// Describes elements that are needed but were not computed, and the reverse.
 fn changed(minimal: &Minimal, beyond: &BTreeSet<Element>) -> String {
     let more = beyond.iter().map(|element| format!("{element} too"));
     let less = minimal.superfluous.iter().map(|element| format!("no {element}"));
@@ -140,7 +143,7 @@ fn failure(text: &mut String, need: &FailedObject) {
     let _ = writeln!(text, "        {}: {}", need.object, need.lack);
 }
 
-/// One document.
+/// Returns the JSON document.
 ///
 /// # Errors
 /// If it cannot be written as JSON, which nothing in it prevents.
@@ -181,7 +184,7 @@ fn element(element: &Element, reasons: &[Reason]) -> Value {
     json!({ "element": name(element), "reasons": reasons })
 }
 
-/// An element as `OPTION NAME` or `CAP_NAME`.
+/// Formats an element as `OPTION NAME` or `CAP_NAME`.
 fn name(element: &Element) -> String {
     match element {
         Element::Bit(bit) => format!("{} {}", option_of(bit.kind), names::shown(bit.kind, bit.number)),

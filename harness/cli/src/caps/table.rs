@@ -1,4 +1,4 @@
-//! `docs/caps.md`: the least grants of objects that Debian ships, as two kernels prove them.
+//! Writes `docs/caps.md`: the minimal grants of objects that Debian ships, proved on two kernels.
 
 use std::{collections::BTreeSet, fmt::Write as _, process::ExitCode};
 
@@ -26,7 +26,7 @@ use crate::{
     proving::{Proving, blame},
 };
 
-/// So many objects of each pattern of files are proved.
+/// The maximum number of objects to prove for each file pattern.
 const EACH: usize = 6;
 
 /// An object of a package.
@@ -54,7 +54,7 @@ pub(super) fn write(proving: &Proving, resources: &Resources, kernels: &[KernelF
     Ok(ExitCode::SUCCESS)
 }
 
-/// How many objects the packages have, and how many of them differ.
+/// The number of objects in the packages, and of different ones.
 struct Counted {
     packages: usize,
     objects: usize,
@@ -92,12 +92,13 @@ fn page(entries: &[Entry], counted: &Counted, kernels: &[&KernelName], proved: &
     let all = 0..entries.len();
     let mut text = format!(
         "# What real objects need\n\nThe least delegation and capabilities under which libbpf 1.7 loads objects of Debian \
-         packages ({} packages with {} objects, {} of them different; of each kind of file {EACH} are tried). Each was \
-         computed by `{NAME} caps` from the object alone and tried on {}: where a kernel's column says `proved`, it \
-         loads with what is listed, and not without any one element of it. `for nobody` means that not even root loads the \
-         object as it is: its program would set sizes first, or the kernel lacks what it attaches to. Written by \
-         `{NAME} caps --table`.\n\n{} objects were tried. On all kernels {} have a least grant proved, {} of them exactly \
-         the one computed, or with CAP_PERFMON besides where only the verifier can tell.\n\n",
+         packages: {} packages with {} objects, {} of them distinct; at most {EACH} are tried for each pattern of files. \
+         `{NAME} caps` computed each grant from the object alone and tried it on {}. `proved` in a kernel's column means \
+         that the object loads with the listed grant and does not load if any one element is removed. `for nobody` means \
+         that not even root loads the object as it is: its loader would set sizes first, or the kernel lacks its attach \
+         target. Written by `{NAME} caps --table`.\n\n{} objects were tried. All kernels proved a least grant for {} of \
+         them; {} of these grants are exactly the computed one, or that with CAP_PERFMON added where only the verifier can \
+         tell.\n\n",
         counted.packages,
         counted.objects,
         counted.different,
@@ -148,11 +149,11 @@ fn inside(grant: &Grant) -> String {
     grant.capabilities.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// What a kernel said, and where its grant differs from the one in the row.
+/// Formats the result of a kernel, and where its grant differs from the one in the row.
 fn result(proved: &Proved, shown: Option<&Grant>) -> String {
     match proved {
         Proved::Minimal { minimal, beyond, expected } => {
-            let told = match (beyond.is_empty() && minimal.superfluous.is_empty(), expected) {
+            let result = match (beyond.is_empty() && minimal.superfluous.is_empty(), expected) {
                 (true, _) => "proved".to_owned(),
                 (false, true) => "proved; CAP_PERFMON by the verifier".to_owned(),
                 (false, false) => format!(
@@ -161,8 +162,8 @@ fn result(proved: &Proved, shown: Option<&Grant>) -> String {
                 ),
             };
             match shown.filter(|shown| **shown != minimal.grant) {
-                None => told,
-                Some(shown) => format!("{told}; here {}", changes(shown, &minimal.grant)),
+                None => result,
+                Some(shown) => format!("{result}; here {}", changes(shown, &minimal.grant)),
             }
         }
         Proved::Insufficient(needs) => {

@@ -1,5 +1,5 @@
-//! Configurations tried in VMs: a unit by a systemd of the guest's, anything else in a container as its front-end would make
-//! it, and the objects loaded there.
+//! Tries configurations in VMs: the guest's systemd starts a unit, anything else gets a container like the one its front-end
+//! creates, and the objects are loaded there.
 
 mod report;
 
@@ -20,44 +20,43 @@ use harness_runner::{
 use crate::proving::{Proving, blame};
 use report::Reader;
 
-/// Tries each configuration on each of its kernels, and writes down what came of it.
+/// Tries each configuration on each of its kernels, and records the results.
 pub(super) fn all(
     proving: &Proving,
     resources: &Resources,
     objects: &[Named],
-    judgements: &mut [ConfigurationReport],
+    reports: &mut [ConfigurationReport],
 ) -> Result<()> {
-    let methods: Vec<TrialMethod> =
-        judgements.iter().map(|judgement| TrialMethod::of(&judgement.configuration)).collect();
-    for (judgement, method) in judgements.iter_mut().zip(&methods) {
+    let methods: Vec<TrialMethod> = reports.iter().map(|report| TrialMethod::of(&report.configuration)).collect();
+    for (report, method) in reports.iter_mut().zip(&methods) {
         if let TrialMethod::Untried(why) = method {
-            let stand = format!("not tried: {why}");
-            judgement
+            let summary = format!("not tried: {why}");
+            report
                 .kernels
                 .iter_mut()
-                .for_each(|on| on.proved = Some(Proved { stand: stand.clone(), ..Proved::default() }));
+                .for_each(|on| on.proved = Some(Proved { summary: summary.clone(), ..Proved::default() }));
         }
     }
-    let stage = TrialContext { proving, resources, objects, methods: &methods };
+    let context = TrialContext { proving, resources, objects, methods: &methods };
     if methods.iter().any(TrialMethod::is_unit) {
         let (image, systemd) = proving.image_for_units(resources)?;
-        stage.run(judgements, &image, Some(systemd))?;
-        for (judgement, method) in judgements.iter_mut().zip(&methods) {
+        context.run(reports, &image, Some(systemd))?;
+        for (report, method) in reports.iter_mut().zip(&methods) {
             if let TrialMethod::Unit(vm_unit) = method {
                 let (image, changes) = (image.to_string(), vm_unit.changes.clone());
-                judgement.rehearsed = Some(TriedUnit { image, changes });
-                let found = judgement.kernels.iter().filter_map(idle).chain(too_old(judgement, systemd));
-                judgement.findings = merged(found.chain(judgement.findings.clone()).collect::<Vec<_>>());
+                report.tried_unit = Some(TriedUnit { image, changes });
+                let found = report.kernels.iter().filter_map(idle).chain(too_old(report, systemd));
+                report.findings = merged(found.chain(report.findings.clone()).collect::<Vec<_>>());
             }
         }
     }
     if methods.iter().any(|method| matches!(method, TrialMethod::Container(_))) {
-        stage.run(judgements, &proving.image(), None)?;
+        context.run(reports, &proving.image(), None)?;
     }
     Ok(())
 }
 
-/// What trials are made with.
+/// The inputs of all trials.
 struct TrialContext<'a> {
     proving: &'a Proving,
     resources: &'a Resources,
@@ -66,37 +65,35 @@ struct TrialContext<'a> {
 }
 
 impl TrialContext<'_> {
-    /// Tries units in an image with this systemd, or else everything but units.
-    fn run(&self, judgements: &mut [ConfigurationReport], image: &ImageName, systemd: Option<u32>) -> Result<()> {
-        let Some(first) = judgements.first() else { return Ok(()) };
+    /// Tries the units in an image with this systemd, or without one everything but units.
+    fn run(&self, reports: &mut [ConfigurationReport], image: &ImageName, systemd: Option<u32>) -> Result<()> {
+        let Some(first) = reports.first() else { return Ok(()) };
         let kernels: Vec<KernelName> = first.kernels.iter().map(|kernel| kernel.name.clone()).collect();
         let testbeds = self.proving.testbeds(self.resources, &kernels, image)?;
         let files = proof::Object::all(self.objects).map_err(blame)?;
-        let mut tried: Vec<(&mut ConfigurationReport, &TrialMethod)> = judgements
-            .iter_mut()
-            .zip(self.methods)
-            .filter(|(_, method)| method.is_unit() == systemd.is_some())
-            .collect();
+        let mut tried: Vec<(&mut ConfigurationReport, &TrialMethod)> =
+            reports.iter_mut().zip(self.methods).filter(|(_, method)| method.is_unit() == systemd.is_some()).collect();
         let trials: Vec<Trial> = tried
             .iter()
-            .filter_map(|(judgement, method)| {
-                let (name, place) = (judgement.name().to_owned(), method.place()?);
-                Some(Trial { name, place, objects: files.clone(), criterion: Criterion::Attached })
+            .filter_map(|(report, method)| {
+                let (name, site) = (report.name().to_owned(), method.site()?);
+                Some(Trial { name, site, objects: files.clone(), criterion: Criterion::Attached })
             })
             .collect();
-        tried.retain(|(_, method)| method.place().is_some());
+        tried.retain(|(_, method)| method.site().is_some());
         let references: Vec<&Testbed<'_>> = testbeds.iter().collect();
         for (kernel, proofs) in proof::prove(&references, &trials)? {
-            for ((judgement, method), proof) in tried.iter_mut().zip(&proofs) {
-                self.tell(judgement, method, systemd, &kernel, proof);
+            for ((report, method), proof) in tried.iter_mut().zip(&proofs) {
+                self.record(report, method, systemd, &kernel, proof);
             }
         }
         Ok(())
     }
 
-    fn tell(
+    /// Records the result of a trial on one kernel.
+    fn record(
         &self,
-        judgement: &mut ConfigurationReport,
+        report: &mut ConfigurationReport,
         method: &TrialMethod,
         systemd: Option<u32>,
         kernel: &KernelName,
@@ -107,9 +104,9 @@ impl TrialContext<'_> {
             TrialMethod::Unit(vm_unit) => systemd.map(|systemd| (vm_unit, systemd)),
             TrialMethod::Container(_) | TrialMethod::Untried(_) => None,
         };
-        let ConfigurationReport { configuration, sources, kernels, .. } = judgement;
+        let ConfigurationReport { configuration, sources, kernels, .. } = report;
         let Some(on) = kernels.iter_mut().find(|on| on.name == *kernel) else { return };
-        let proved = Reader { configuration, sources, objects: &objects, unit }.told(proof, on);
+        let proved = Reader { configuration, sources, objects: &objects, unit }.proved(proof, on);
         on.proved = Some(proved);
     }
 }

@@ -1,4 +1,4 @@
-//! Findings for people: each with its place underlined on a terminal, one line each elsewhere.
+//! Findings for people: with underlined source text on a terminal, one line each elsewhere.
 
 use std::fmt::{self, Write as _};
 
@@ -9,13 +9,13 @@ use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode, SourceS
 use super::{ConfigurationReport, KernelReport, Proved, ProvedUnit, options};
 use crate::{code::Level, finding::Finding};
 
-/// One line a finding, `FILE:LINE:COLUMN: LEVEL[CODE]: what (kernels)`, with why and what to do below.
-pub fn plain(judgement: &ConfigurationReport) -> String {
+/// Formats each finding as `FILE:LINE:COLUMN: LEVEL[CODE]: message (kernels)`, with why and fix on the next lines.
+pub fn plain(report: &ConfigurationReport) -> String {
     let mut text = String::new();
-    for finding in &judgement.findings {
+    for finding in &report.findings {
         let location = match &finding.location {
-            Some(location) => judgement.sources.shown(location),
-            None => judgement.sources.get(0).label().to_owned(),
+            Some(location) => report.sources.shown(location),
+            None => report.sources.get(0).label().to_owned(),
         };
         let (level, code, message) = (finding.level, finding.code, &finding.message);
         let _ = writeln!(
@@ -23,54 +23,55 @@ pub fn plain(judgement: &ConfigurationReport) -> String {
             "{}: {level}[{code}]: {}{}",
             without_controls(&location),
             without_controls(message),
-            on(finding, judgement)
+            on(finding, report)
         );
         let _ = writeln!(text, "    why: {}", finding.why);
         if let Some(fix) = &finding.fix {
             let _ = writeln!(text, "    fix: {}", without_controls(&fix.words));
         }
     }
-    text + &summary(judgement)
+    text + &summary(report)
 }
 
-/// The kernels a finding is about; nothing if that is all of them.
-fn on(finding: &Finding, judgement: &ConfigurationReport) -> String {
-    if finding.kernels.is_empty() || finding.kernels.len() == judgement.kernels.len() {
+/// Returns the kernels a finding applies to; empty if that is all of them.
+fn on(finding: &Finding, report: &ConfigurationReport) -> String {
+    if finding.kernels.is_empty() || finding.kernels.len() == report.kernels.len() {
         return String::new();
     }
     let names: Vec<&str> = finding.kernels.iter().map(|name| name.as_str()).collect();
     format!(" (on {})", names.join(", "))
 }
 
-/// What each kernel makes of it, those that agree in one line, and how many findings there are.
-pub fn summary(judgement: &ConfigurationReport) -> String {
+/// Formats how each kernel treats the configuration, one line for kernels that agree, and the number of findings.
+pub fn summary(report: &ConfigurationReport) -> String {
     let mut text = String::new();
-    let name = without_controls(judgement.name());
-    let groups = alike(judgement.kernels.iter().map(|kernel| (&kernel.name, told(kernel))));
+    let name = without_controls(report.name());
+    let groups = alike(report.kernels.iter().map(|kernel| (&kernel.name, kernel_text(kernel))));
     let width = groups.iter().map(|(kernels, _)| kernels.len()).max().unwrap_or(0);
-    for (kernels, told) in groups {
-        let _ = write!(text, "{name} on {kernels:width$}  {told}");
+    for (kernels, kernel_text) in groups {
+        let _ = write!(text, "{name} on {kernels:width$}  {kernel_text}");
     }
-    if let Some(rehearsed) = &judgement.rehearsed {
-        let lines = rehearsed.lines(&judgement.sources);
-        let but = if lines.is_empty() { "" } else { ", but:" };
-        let _ = writeln!(text, "{name} in the VM is the unit as written, started in {}{but}", rehearsed.image);
+    if let Some(tried) = &report.tried_unit {
+        let lines = tried.lines(&report.sources);
+        let except = if lines.is_empty() { "" } else { ", except:" };
+        let _ = writeln!(text, "{name} was started as written in image {}{except}", tried.image);
         for line in lines {
             let _ = writeln!(text, "    {}", without_controls(&line));
         }
     }
-    let counts = [Level::Error, Level::Warning, Level::Note].map(|level| (judgement.count(level), level.name()));
-    let told: Vec<String> =
+    let counts = [Level::Error, Level::Warning, Level::Note].map(|level| (report.count(level), level.name()));
+    let counts: Vec<String> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, name)| plural(*count, name)).collect();
-    let told = if told.is_empty() { "nothing found".to_owned() } else { told.join(", ") };
-    let _ = writeln!(text, "{name}: {told}");
+    let counts = if counts.is_empty() { "nothing found".to_owned() } else { counts.join(", ") };
+    let _ = writeln!(text, "{name}: {counts}");
     text
 }
 
-/// Texts about kernels, each once: with the kernels it is about, separated by commas, in the order of the first of them.
-pub fn alike<'a>(told: impl IntoIterator<Item = (&'a KernelName, String)>) -> Vec<(String, String)> {
+/// Groups kernels with the same text. Returns each text once, after its kernels, which are separated by commas; groups are
+/// in the order of their first kernels.
+pub fn alike<'a>(texts: impl IntoIterator<Item = (&'a KernelName, String)>) -> Vec<(String, String)> {
     let mut groups: Vec<(String, String)> = Vec::new();
-    for (kernel, text) in told {
+    for (kernel, text) in texts {
         match groups.iter_mut().find(|(_, known)| *known == text) {
             Some((kernels, _)) => *kernels += &format!(", {kernel}"),
             None => groups.push((kernel.to_string(), text)),
@@ -79,18 +80,18 @@ pub fn alike<'a>(told: impl IntoIterator<Item = (&'a KernelName, String)>) -> Ve
     groups
 }
 
-/// What a kernel makes of it, and what a VM showed.
-fn told(kernel: &KernelReport) -> String {
-    let mut text = standing(kernel) + "\n";
+/// Formats how a kernel treats the configuration, and the result in a VM.
+fn kernel_text(kernel: &KernelReport) -> String {
+    let mut text = prediction(kernel) + "\n";
     kernel.proved.iter().for_each(|proved| proof(&mut text, proved));
     text
 }
 
-/// What a VM showed, each line below that of its kernel.
+/// Appends the result in a VM, in lines below that of its kernel.
 fn proof(text: &mut String, proved: &Proved) {
-    let _ = writeln!(text, "    in the VM: {}", without_controls(&proved.stand));
+    let _ = writeln!(text, "    in the VM: {}", without_controls(&proved.summary));
     let mount = proved.mount.iter().map(|mount| format!("mount: {mount}"));
-    for line in mount.chain(proved.masks.iter().map(|masks| format!("the token holds {masks}"))) {
+    for line in mount.chain(proved.masks.iter().map(|masks| format!("the token has {masks}"))) {
         let _ = writeln!(text, "        {}", without_controls(&line));
     }
     proved.unit.iter().for_each(|one| unit(text, "        the unit", one));
@@ -102,13 +103,13 @@ fn proof(text: &mut String, proved: &Proved) {
         }
     }
     for disagreement in &proved.disagreements {
-        let _ = writeln!(text, "    a bug, the kernel disagrees: {}", without_controls(disagreement));
+        let _ = writeln!(text, "    bug: the kernel disagrees: {}", without_controls(disagreement));
     }
 }
 
-/// What systemd says of a unit.
-fn unit(text: &mut String, who: &str, unit: &ProvedUnit) {
-    let _ = writeln!(text, "{who} {}", without_controls(&unit.in_words()));
+/// Appends what systemd reports about a unit.
+fn unit(text: &mut String, subject: &str, unit: &ProvedUnit) {
+    let _ = writeln!(text, "{subject} {}", without_controls(&unit.in_words()));
     for warning in &unit.warnings {
         let _ = writeln!(text, "        systemd: {}", without_controls(warning));
     }
@@ -118,20 +119,17 @@ fn plural(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-fn standing(kernel: &KernelReport) -> String {
+fn prediction(kernel: &KernelReport) -> String {
     if kernel.delegation.is_none() {
         return "no token: the kernel refuses or ignores the options".to_owned();
     }
-    let capabilities: Vec<String> = kernel.grant.capabilities.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = kernel.grant.capabilities.iter().map(ToString::to_string).collect();
+    let capabilities = if names.is_empty() { "no capabilities".to_owned() } else { names.join(" ") };
     let token = if kernel.makes_token() { "a token" } else { "no token" };
-    format!("{token}; delegates {}; inside {}", options(&kernel.shown), none_or(&capabilities))
+    format!("{token}; delegates {}; {capabilities}", options(&kernel.shown))
 }
 
-fn none_or(texts: &[String]) -> String {
-    if texts.is_empty() { "no capability".to_owned() } else { texts.join(" ") }
-}
-
-/// A finding as miette shows it: hand it to a report handler.
+/// A finding for a miette report handler.
 #[derive(Debug)]
 pub struct Underlined<'a> {
     finding: &'a Finding,
@@ -140,13 +138,13 @@ pub struct Underlined<'a> {
     help: String,
 }
 
-/// Each finding as a terminal shows it.
-pub fn underlined(judgement: &ConfigurationReport) -> Vec<Underlined<'_>> {
-    judgement.findings.iter().map(|finding| one(finding, judgement)).collect()
+/// Returns each finding as a terminal shows it.
+pub fn underlined(report: &ConfigurationReport) -> Vec<Underlined<'_>> {
+    report.findings.iter().map(|finding| one(finding, report)).collect()
 }
 
-fn one<'a>(finding: &'a Finding, judgement: &'a ConfigurationReport) -> Underlined<'a> {
-    let source = finding.location.as_ref().map(|location| judgement.sources.get(location.source));
+fn one<'a>(finding: &'a Finding, report: &'a ConfigurationReport) -> Underlined<'a> {
+    let source = finding.location.as_ref().map(|location| report.sources.get(location.source));
     let source =
         source.map(|source| NamedSource::new(without_controls(source.label()), without_controls(source.text())));
     let mut help = finding.why.clone();
@@ -155,7 +153,7 @@ fn one<'a>(finding: &'a Finding, judgement: &'a ConfigurationReport) -> Underlin
     }
     Underlined {
         finding,
-        message: format!("{}{}", without_controls(&finding.message), on(finding, judgement)),
+        message: format!("{}{}", without_controls(&finding.message), on(finding, report)),
         source,
         help,
     }
@@ -201,10 +199,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kernels_that_agree_are_told_together() {
+    fn kernels_that_agree_are_grouped() {
         let names: Vec<KernelName> = ["6.1", "6.12", "7.3"].iter().map(|name| name.parse().unwrap()).collect();
-        let told = names.iter().zip(["a", "b", "a"].map(str::to_owned));
+        let texts = names.iter().zip(["a", "b", "a"].map(str::to_owned));
         let group = |kernels: &str, text: &str| (kernels.to_owned(), text.to_owned());
-        assert_eq!(alike(told), [group("6.1, 7.3", "a"), group("6.12", "b")]);
+        assert_eq!(alike(texts), [group("6.1, 7.3", "a"), group("6.12", "b")]);
     }
 }

@@ -9,10 +9,10 @@ use serde::Serialize;
 use super::{ConfigurationReport, KernelReport, Proved, TriedUnit};
 use crate::finding::{Finding, Fix, Safety};
 
-/// The version of the document; it grows when a reader of the former would misread the new.
+/// The version of the document; it increases when readers of the previous one would misread the new one.
 const FORMAT: u32 = 1;
 
-/// What `cargo xtask validate --format json` prints.
+/// The output of `cargo xtask validate --format json`.
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "Findings")]
 struct Document<'a> {
@@ -25,58 +25,58 @@ struct Document<'a> {
 /// A configuration.
 #[derive(Serialize, JsonSchema)]
 struct OneConfiguration<'a> {
-    /// The unit, instance, profile or mount point, or the file.
+    /// The unit, instance, profile or mount point, or else the file.
     name: String,
-    /// Who reads it, such as `systemd`.
+    /// The front-end, such as `systemd`.
     front_end: String,
     /// The files it was read from.
     files: Vec<String>,
-    /// Whether something is wrong enough to refuse it.
+    /// Whether a finding is an error.
     refused: bool,
-    /// What each kernel makes of it, by the kernel's name.
+    /// How each kernel treats it, by the kernel's name.
     kernels: BTreeMap<String, OneKernel<'a>>,
     /// How it was tried, if systemd started it in a VM.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    vm_unit: Option<OneRehearsal>,
-    /// What was found, in the order of the text.
+    #[serde(rename = "rehearsal", skip_serializing_if = "Option::is_none")]
+    vm_unit: Option<OneVmUnit>,
+    /// The findings, in the order of the text.
     findings: Vec<OneFinding>,
 }
 
 /// How a unit was tried.
 #[derive(Serialize, JsonSchema)]
-struct OneRehearsal {
+struct OneVmUnit {
     /// The image whose systemd started it.
     image: String,
-    /// What of the unit is not there as it is written.
+    /// What differs from the unit as it is written.
     changes: Vec<OneChange>,
 }
 
-/// Something of a unit that is otherwise in the VM.
+/// Something that differs in the VM from what is written.
 #[derive(Serialize, JsonSchema)]
 struct OneChange {
     /// Where it is written.
     place: OnePlace,
     /// The setting or assignment.
     what: String,
-    /// What is there instead; left out where nothing is.
+    /// What replaces it; absent if it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     instead: Option<String>,
     /// Why.
     why: String,
 }
 
-/// What a kernel makes of a configuration.
+/// How a kernel treats a configuration.
 #[derive(Serialize, JsonSchema)]
 struct OneKernel<'a> {
     /// MAJOR.MINOR.
     release: String,
-    /// Whether a token can be made.
+    /// Whether a token can be created.
     token: bool,
-    /// The options as the kernel shows them, such as `delegate_cmds`; those it does not show are left out.
+    /// The options as the kernel shows them, such as `delegate_cmds`; absent if the kernel omits them.
     delegation: BTreeMap<String, String>,
-    /// The capabilities inside that `bpf(2)` asks for, such as `bpf`.
+    /// The capabilities of the container that `bpf(2)` checks, such as `bpf`.
     capabilities: Vec<String>,
-    /// What came of it in a VM, if it was tried.
+    /// The result in a VM, if it was tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     proof: Option<&'a Proved>,
 }
@@ -88,21 +88,21 @@ struct OneFinding {
     code: String,
     /// `error`, `warning` or `note`.
     level: String,
-    /// What.
+    /// What is wrong.
     message: String,
     /// The rule behind it.
     why: String,
-    /// Where, unless it is about all of the configuration.
+    /// Where, unless it is about the whole configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<OnePlace>,
-    /// The kernels it holds for; all if there is none.
+    /// The kernels it applies to; empty if it does not depend on the kernel.
     kernels: Vec<String>,
-    /// What would mend it.
+    /// How to fix it.
     #[serde(skip_serializing_if = "Option::is_none")]
     fix: Option<OneFix>,
 }
 
-/// A place in a file.
+/// A location in a file.
 #[derive(Serialize, JsonSchema)]
 struct OnePlace {
     /// The file.
@@ -117,14 +117,14 @@ struct OnePlace {
     end: usize,
 }
 
-/// What would mend a finding.
+/// How to fix a finding.
 #[derive(Serialize, JsonSchema)]
 struct OneFix {
     /// What to do.
     words: String,
-    /// Whether `--fix` does it.
+    /// Whether `--fix` applies it.
     safe: bool,
-    /// The same as texts that replace others.
+    /// The same as edits of the text.
     edits: Vec<OneEdit>,
 }
 
@@ -137,40 +137,40 @@ struct OneEdit {
     text: String,
 }
 
-/// The document of these judgements.
+/// Returns the document of these reports.
 ///
 /// # Errors
 /// If it cannot be written as JSON, which nothing in it prevents.
-pub fn document(judgements: &[ConfigurationReport]) -> serde_json::Result<String> {
-    let configurations = judgements.iter().map(configuration).collect();
+pub fn document(reports: &[ConfigurationReport]) -> serde_json::Result<String> {
+    let configurations = reports.iter().map(configuration).collect();
     serde_json::to_string_pretty(&Document { format: FORMAT, configurations })
 }
 
-/// The schema of the document.
+/// Returns the schema of the document.
 pub fn schema() -> Schema {
     schema_for!(Document<'static>)
 }
 
-fn configuration(judgement: &ConfigurationReport) -> OneConfiguration<'_> {
+fn configuration(report: &ConfigurationReport) -> OneConfiguration<'_> {
     OneConfiguration {
-        name: judgement.name().to_owned(),
-        front_end: judgement.configuration.frontend.to_string(),
-        files: judgement.sources.iter().map(|source| source.label().to_owned()).collect(),
-        refused: judgement.is_refused(),
-        kernels: judgement.kernels.iter().map(|one| (one.name.to_string(), kernel(one))).collect(),
-        vm_unit: judgement.rehearsed.as_ref().map(|one| vm_unit(one, judgement)),
-        findings: judgement.findings.iter().map(|one| finding(one, judgement)).collect(),
+        name: report.name().to_owned(),
+        front_end: report.configuration.frontend.to_string(),
+        files: report.sources.iter().map(|source| source.label().to_owned()).collect(),
+        refused: report.is_refused(),
+        kernels: report.kernels.iter().map(|one| (one.name.to_string(), kernel(one))).collect(),
+        vm_unit: report.tried_unit.as_ref().map(|one| vm_unit(one, report)),
+        findings: report.findings.iter().map(|one| finding(one, report)).collect(),
     }
 }
 
-fn vm_unit(rehearsed: &TriedUnit, judgement: &ConfigurationReport) -> OneRehearsal {
-    let changes = rehearsed.changes.iter().map(|change| OneChange {
-        place: location(&change.location, judgement),
+fn vm_unit(tried: &TriedUnit, report: &ConfigurationReport) -> OneVmUnit {
+    let changes = tried.changes.iter().map(|change| OneChange {
+        place: location(&change.location, report),
         what: change.what.clone(),
         instead: change.instead.clone(),
         why: change.why.to_owned(),
     });
-    OneRehearsal { image: rehearsed.image.clone(), changes: changes.collect() }
+    OneVmUnit { image: tried.image.clone(), changes: changes.collect() }
 }
 
 fn kernel(kernel: &KernelReport) -> OneKernel<'_> {
@@ -185,26 +185,26 @@ fn kernel(kernel: &KernelReport) -> OneKernel<'_> {
     }
 }
 
-fn finding(finding: &Finding, judgement: &ConfigurationReport) -> OneFinding {
+fn finding(finding: &Finding, report: &ConfigurationReport) -> OneFinding {
     OneFinding {
         code: finding.code.to_string(),
         level: finding.level.to_string(),
         message: finding.message.clone(),
         why: finding.why.clone(),
-        place: finding.location.as_ref().map(|one| location(one, judgement)),
+        place: finding.location.as_ref().map(|one| location(one, report)),
         kernels: finding.kernels.iter().map(ToString::to_string).collect(),
-        fix: finding.fix.as_ref().map(|one| fix(one, judgement)),
+        fix: finding.fix.as_ref().map(|one| fix(one, report)),
     }
 }
 
-fn location(location: &harness_frontend::Location, judgement: &ConfigurationReport) -> OnePlace {
-    let (line, column) = judgement.sources.position(location);
-    let file = judgement.sources.get(location.source).label().to_owned();
+fn location(location: &harness_frontend::Location, report: &ConfigurationReport) -> OnePlace {
+    let (line, column) = report.sources.position(location);
+    let file = report.sources.get(location.source).label().to_owned();
     OnePlace { file, line, column, start: location.span.start, end: location.span.end }
 }
 
-fn fix(fix: &Fix, judgement: &ConfigurationReport) -> OneFix {
+fn fix(fix: &Fix, report: &ConfigurationReport) -> OneFix {
     let edit =
-        |edit: &crate::finding::Edit| OneEdit { place: location(&edit.location, judgement), text: edit.text.clone() };
+        |edit: &crate::finding::Edit| OneEdit { place: location(&edit.location, report), text: edit.text.clone() };
     OneFix { words: fix.words.clone(), safe: fix.safety == Safety::Safe, edits: fix.edits.iter().map(edit).collect() }
 }

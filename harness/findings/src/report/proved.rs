@@ -1,75 +1,76 @@
-//! What came of a configuration in a VM.
+//! The result of trying a configuration in a VM.
 
 use harness_frontend::{Sources, vm_unit::Change};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// How a unit was tried: by the program that reads it.
+/// How systemd started a unit in a VM.
 #[derive(Clone, Debug)]
 pub struct TriedUnit {
     /// The image whose systemd started it.
     pub image: String,
-    /// What of the unit is not there as it is written.
+    /// What differs from the unit as it is written.
     pub changes: Vec<Change>,
 }
 
-/// What a kernel made of a configuration in a VM.
+/// How a kernel treated a configuration in a VM.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "OneProof")]
 pub struct Proved {
-    /// What became of the bpffs and of the token.
-    pub stand: String,
+    /// What the kernel did with the bpffs and the token.
+    #[serde(rename = "stand")]
+    pub summary: String,
     /// The mount that processes of a unit see, as mount(8) shows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mount: Option<String>,
-    /// What the token of a unit holds.
+    /// The masks of the unit's token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub masks: Option<String>,
-    /// Whether its process was ended before it made a call.
+    /// Whether the process ended before it made a call.
     #[serde(skip)]
     pub is_idle: bool,
-    /// What systemd says of it, if it is a unit.
+    /// What systemd reports about it, if it is a unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<ProvedUnit>,
-    /// What became of each object.
+    /// The result of each object.
     pub objects: Vec<ProvedObject>,
-    /// Where that is not what was judged without a kernel: a bug.
+    /// Where the kernel disagrees with the prediction, which is a bug.
     pub disagreements: Vec<String>,
 }
 
-/// What systemd says of a unit.
+/// What systemd reports about a unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "OneUnit")]
 pub struct ProvedUnit {
     /// Whether its process was executed.
     pub ran: bool,
-    /// `Result=`, such as `success` or `exit-code`, or what was wrong with its files.
+    /// `Result=`, such as `success` or `exit-code`, or what is wrong with its files.
     pub result: String,
     /// The exit code or signal of its process.
     pub status: String,
-    /// What systemd warned of.
+    /// The warnings of systemd.
     pub warnings: Vec<String>,
 }
 
-/// What became of an object in a VM.
+/// The result of loading an object in a VM.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "OneObject")]
 pub struct ProvedObject {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// Whether all of it is loaded.
     pub loads: bool,
-    /// What became of it as a whole, with the cause.
+    /// The verdict of the whole object, with its cause.
     pub verdict: String,
-    /// Each call made for it, with its result.
+    /// Each call that was made for it, with its result.
     pub calls: Vec<String>,
-    /// What systemd says of the unit it was loaded in, if that is not what it says of the unit without it.
+    /// What systemd reports about the unit it was loaded in, if that differs from the unit without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<ProvedUnit>,
 }
 
 impl ProvedUnit {
-    /// In a few words, the warnings left out.
+    /// Describes it in a few words, without warnings.
     pub(super) fn in_words(&self) -> String {
         let ran = if self.ran { "ran" } else { "did not run" };
         format!("{ran}: {}, status {}", self.result, self.status)
@@ -77,11 +78,11 @@ impl ProvedUnit {
 }
 
 impl Proved {
-    /// All of it in lines, for forms that have no fields for it.
+    /// Returns it as lines, for formats that have no fields for it.
     pub(super) fn lines(&self) -> Vec<String> {
-        let mut lines = vec![self.stand.clone()];
+        let mut lines = vec![self.summary.clone()];
         lines.extend(self.mount.iter().map(|mount| format!("mount: {mount}")));
-        lines.extend(self.masks.iter().map(|masks| format!("the token holds {masks}")));
+        lines.extend(self.masks.iter().map(|masks| format!("the token has {masks}")));
         if let Some(unit) = &self.unit {
             lines.push(format!("the unit {}", unit.in_words()));
             lines.extend(unit.warnings.iter().map(|warning| format!("systemd: {warning}")));
@@ -95,7 +96,7 @@ impl Proved {
 }
 
 impl TriedUnit {
-    /// What is not as it is written, those with one reason in one line.
+    /// Describes what differs from the unit as it is written, one line per reason.
     pub(super) fn lines(&self, sources: &Sources) -> Vec<String> {
         let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
         for change in &self.changes {
@@ -104,8 +105,8 @@ impl TriedUnit {
                 _ => sources.shown(&change.location),
             };
             let text = match &change.instead {
-                Some(instead) if *instead == change.what => format!("{} as it is ({location})", change.what),
-                Some(instead) => format!("{instead} for {} ({location})", change.what),
+                Some(instead) if *instead == change.what => format!("{} unchanged ({location})", change.what),
+                Some(instead) => format!("{instead} instead of {} ({location})", change.what),
                 None => format!("no {} ({location})", change.what),
             };
             match reasons.iter_mut().find(|(why, _)| *why == change.why) {

@@ -1,11 +1,11 @@
-//! A configuration on one kernel, and where it says what is found of it.
+//! Checks a configuration on one kernel.
 
 use harness_frontend::{Configuration, Element, Location, Meaning};
 use harness_uapi::vocabulary::Kind;
 
 use crate::{finding::Finding, input::KernelFacts};
 
-/// A configuration on one kernel, and what was found of it.
+/// A configuration on one kernel, and the findings so far.
 pub(super) struct KernelCheck<'a> {
     pub(super) configuration: &'a Configuration,
     pub(super) kernel: &'a KernelFacts,
@@ -17,34 +17,34 @@ impl<'a> KernelCheck<'a> {
         Self { configuration, kernel, findings: Vec::new() }
     }
 
-    /// Adds a finding that holds on this kernel.
-    pub(super) fn tell(&mut self, finding: Finding) {
+    /// Adds a finding for this kernel.
+    pub(super) fn add(&mut self, finding: Finding) {
         self.findings.push(finding.on(&self.kernel.name));
     }
 
-    /// Where an option is set: its last assignment, or what asks for the bpffs.
+    /// Returns where an option is set: its last assignment, or what requests the bpffs.
     pub(super) fn option(&self, kind: Kind) -> Option<&'a Location> {
         option(self.configuration, kind)
     }
 
-    /// Where an option names this number.
+    /// Returns where an option has the name of this number.
     pub(super) fn element(&self, kind: Kind, number: u32) -> Option<&'a Location> {
-        place_of(self.configuration, kind, |element| element.read_as == Some(Meaning::Name(number)))
+        location_of(self.configuration, kind, |element| element.read_as == Some(Meaning::Name(number)))
     }
 }
 
-/// Where an option says `any`.
+/// Returns where an option is `any`.
 pub(super) fn any(configuration: &Configuration, kind: Kind) -> Option<&Location> {
-    place_of(configuration, kind, |element| element.read_as == Some(Meaning::Any))
+    location_of(configuration, kind, |element| element.read_as == Some(Meaning::Any))
 }
 
-fn place_of(configuration: &Configuration, kind: Kind, is_meant: impl Fn(&Element) -> bool) -> Option<&Location> {
+fn location_of(configuration: &Configuration, kind: Kind, matches: impl Fn(&Element) -> bool) -> Option<&Location> {
     let taken = configuration.delegated(kind).iter().filter(|assignment| assignment.taken);
     let mut elements = taken.flat_map(|assignment| &assignment.elements);
-    elements.find(|element| is_meant(element)).map(|element| &element.location)
+    elements.find(|element| matches(element)).map(|element| &element.location)
 }
 
-/// Where an option is set: its last assignment, or what asks for the bpffs.
+/// Returns where an option is set: its last assignment, or what requests the bpffs.
 pub(super) fn option(configuration: &Configuration, kind: Kind) -> Option<&Location> {
     let last = configuration.delegated(kind).iter().rfind(|assignment| assignment.taken);
     last.map(|assignment| &assignment.value).or_else(|| configuration.bpffs.as_ref().map(|bpffs| &bpffs.location))

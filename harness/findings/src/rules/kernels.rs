@@ -1,4 +1,4 @@
-//! What one kernel makes of a configuration.
+//! How one kernel reads a configuration.
 
 use harness_frontend::{
     Assignment, Element, Meaning,
@@ -18,50 +18,50 @@ use crate::{
     input::Origin,
 };
 
-pub(super) fn judge(judged: &mut KernelCheck<'_>) {
-    if !judged.kernel.has_tokens() {
-        without_tokens(judged);
+pub(super) fn check(check: &mut KernelCheck<'_>) {
+    if !check.kernel.has_tokens() {
+        without_tokens(check);
         return;
     }
     for kind in Kind::ALL {
-        for assignment in judged.configuration.delegated(kind).iter().filter(|assignment| assignment.taken) {
-            elements(judged, kind, assignment);
+        for assignment in check.configuration.delegated(kind).iter().filter(|assignment| assignment.taken) {
+            elements(check, kind, assignment);
         }
     }
-    lengths(judged);
-    let delegation = judged.kernel.delegation(judged.configuration);
+    lengths(check);
+    let delegation = check.kernel.delegation(check.configuration);
     if let Ok(delegation) = delegation {
-        masks::judge(judged, &delegation);
-        distribution(judged, &delegation);
+        masks::check(check, &delegation);
+        distribution(check, &delegation);
     }
 }
 
-fn without_tokens(judged: &mut KernelCheck<'_>) {
-    let message = format!("Linux {} has no tokens: it accepts the options and ignores them", judged.kernel.release);
-    let why = "delegation came with Linux 6.9; before, bpffs passed over options it did not know (kernel/bpf/inode.c)";
-    let location = judged.configuration.bpffs.as_ref().map(|bpffs| &bpffs.location);
-    let location = location.or_else(|| Kind::ALL.into_iter().find_map(|kind| judged.option(kind)));
-    judged.tell(Finding::new(Code::KernelWithoutTokens, message, why).at(location).advice("run Linux 6.9 or later"));
+fn without_tokens(check: &mut KernelCheck<'_>) {
+    let message = format!("Linux {} has no tokens: it accepts the options and ignores them", check.kernel.release);
+    let why = "delegation exists since Linux 6.9; earlier kernels ignore unknown options of bpffs (kernel/bpf/inode.c)";
+    let location = check.configuration.bpffs.as_ref().map(|bpffs| &bpffs.location);
+    let location = location.or_else(|| Kind::ALL.into_iter().find_map(|kind| check.option(kind)));
+    check.add(Finding::new(Code::KernelWithoutTokens, message, why).at(location).advice("use Linux 6.9 or later"));
 }
 
-/// Names and numbers one by one.
-fn elements(judged: &mut KernelCheck<'_>, kind: Kind, assignment: &Assignment) {
+/// Checks names and numbers one by one.
+fn elements(check: &mut KernelCheck<'_>, kind: Kind, assignment: &Assignment) {
     for element in &assignment.elements {
         match element.read_as {
-            Some(Meaning::Name(number)) => name(judged, kind, element, number),
-            Some(Meaning::Number(mask)) => bits(judged, kind, element, mask),
+            Some(Meaning::Name(number)) => name(check, kind, element, number),
+            Some(Meaning::Number(mask)) => bits(check, kind, element, mask),
             Some(Meaning::Any | Meaning::Unreadable) | None => {}
         }
     }
 }
 
-fn name(judged: &mut KernelCheck<'_>, kind: Kind, element: &Element, number: u32) {
-    let table = judged.kernel.vocabulary.table(kind);
+fn name(check: &mut KernelCheck<'_>, kind: Kind, element: &Element, number: u32) {
+    let table = check.kernel.vocabulary.table(kind);
     if let Some(flag) = table.sentinel(&element.text) {
-        flag_as_name(judged, kind, element, flag.number);
+        flag_as_name(check, kind, element, flag.number);
         return;
     }
-    let spelling = judged.configuration.frontend.spelling;
+    let spelling = check.configuration.frontend.spelling;
     let is_read = match spelling {
         Spelling::Systemd => table.name(number).is_some(),
         Spelling::Kernel => ParsedElement::of(&element.text, table).is_some(),
@@ -69,69 +69,72 @@ fn name(judged: &mut KernelCheck<'_>, kind: Kind, element: &Element, number: u32
     if is_read {
         return;
     }
-    let entry = names::entry(kind, number).filter(|entry| entry.first.is_in(judged.kernel.release) != Some(true));
-    let first = entry.map_or_else(String::new, |entry| format!("; it came with {}", entry.first));
-    let message = format!("Linux {} has no {kind} `{}`{first}", judged.kernel.release, element.text);
+    let entry = names::entry(kind, number).filter(|entry| entry.first.is_in(check.kernel.release) != Some(true));
+    let first = entry.map_or_else(String::new, |entry| format!("; it was added in {}", entry.first));
+    let message = format!("Linux {} has no {kind} `{}`{first}", check.kernel.release, element.text);
     let (level, why) = match spelling {
         Spelling::Systemd => (
             Level::Warning,
-            "systemd hands over a number, and the kernel sets a bit that means nothing to it (kernel/bpf/inode.c)",
+            "systemd passes a number, and the kernel sets a bit that has no meaning to it (kernel/bpf/inode.c)",
         ),
         Spelling::Kernel => (
             Level::Error,
-            "the kernel looks names up in its own type information and refuses others with EINVAL (kernel/bpf/inode.c)",
+            "the kernel looks names up in its own BTF and refuses unknown ones with EINVAL (kernel/bpf/inode.c)",
         ),
     };
     let finding = Finding::new(Code::NameNotOnKernel, message, why).of_level(level).at(Some(&element.location));
-    judged.tell(finding.advice("leave it out, or run a later kernel"));
+    check.add(finding.advice("remove it, or use a later kernel"));
 }
 
-fn flag_as_name(judged: &mut KernelCheck<'_>, kind: Kind, element: &Element, value: u32) {
+fn flag_as_name(check: &mut KernelCheck<'_>, kind: Kind, element: &Element, value: u32) {
     let bit = names::shown(kind, value % 64);
-    let message = format!("`{}` is a flag, and sets the bit of {bit}", element.text);
-    let why = "the processor takes 1 << N modulo 64 (bpf_parse_param in kernel/bpf/inode.c)";
+    let message = format!("`{}` is a flag, but sets the bit of the {kind} {bit}", element.text);
+    let why = "the kernel sets the bit 1 << VALUE, and the processor takes VALUE modulo 64 (bpf_parse_param in kernel/bpf/inode.c)";
     let finding = Finding::new(Code::FlagAsName, message, why).at(Some(&element.location));
-    judged.tell(finding.advice(format!("leave it out, or write {bit} if that is meant")));
+    check.add(finding.advice(format!("remove it, or write {bit} if that is what you mean")));
 }
 
-fn bits(judged: &mut KernelCheck<'_>, kind: Kind, element: &Element, mask: u64) {
-    let beyond = mask & !known_bits(judged.kernel.vocabulary.table(kind));
+fn bits(check: &mut KernelCheck<'_>, kind: Kind, element: &Element, mask: u64) {
+    let beyond = mask & !known_bits(check.kernel.vocabulary.table(kind));
     if beyond != 0 && mask != u64::MAX {
-        let message = format!("Linux {} has no {kind} for the bits {beyond:#x}", judged.kernel.release);
-        let why = "the kernel sets them all the same and shows none of them (kernel/bpf/inode.c)";
+        let message = format!("Linux {} has no {kind} for the bits {beyond:#x}", check.kernel.release);
+        let why = "the kernel sets them anyway and does not show them (kernel/bpf/inode.c)";
         let finding = Finding::new(Code::BitsWithoutName, message, why).at(Some(&element.location));
-        judged.tell(finding.advice("write the names that are meant"));
+        check.add(finding.advice("write the names that you mean"));
     }
 }
 
-/// Values longer than a mount option may be.
-fn lengths(judged: &mut KernelCheck<'_>) {
-    if judged.configuration.frontend.handing == OptionDelivery::Shown {
+/// Finds values that are longer than a mount option may be.
+fn lengths(check: &mut KernelCheck<'_>) {
+    if check.configuration.frontend.delivery == OptionDelivery::Shown {
         return;
     }
-    for option in judged.configuration.mount_options() {
+    for option in check.configuration.mount_options() {
         if option.value.len() <= LONGEST_VALUE {
             continue;
         }
         let kind = Kind::ALL.into_iter().find(|kind| harness_uapi::delegation::option_of(*kind) == option.key);
-        let message =
-            format!("the value of {} has {} bytes; the kernel takes {LONGEST_VALUE}", option.key, option.value.len());
+        let message = format!(
+            "the value of {} is {} bytes long; the kernel accepts at most {LONGEST_VALUE}",
+            option.key,
+            option.value.len()
+        );
         let finding = Finding::new(Code::ValueTooLong, message, "fsconfig(2) refuses it with EINVAL (fs/fsopen.c)");
-        let location = kind.and_then(|kind| judged.option(kind));
-        judged.tell(finding.at(location).advice("write a mask as one number, or `any`"));
+        let location = kind.and_then(|kind| check.option(kind));
+        check.add(finding.at(location).advice("write the mask as one number, or `any`"));
     }
 }
 
-/// What a distribution's settings change.
-fn distribution(judged: &mut KernelCheck<'_>, delegation: &Delegation) {
+/// Reports what a distribution's settings change.
+fn distribution(check: &mut KernelCheck<'_>, delegation: &Delegation) {
     let has = |name: &str| names::number(Kind::Prog, name).is_some_and(|number| delegation.progs.contains(number));
     let probes: Vec<&str> = ["kprobe", "tracepoint", "perf_event"].into_iter().filter(|name| has(name)).collect();
-    if judged.kernel.origin == Origin::Debian && !probes.is_empty() {
+    if check.kernel.origin == Origin::Debian && !probes.is_empty() {
         let message = format!(
-            "Debian sets kernel.perf_event_paranoid to 3, so that no perf event can be opened for programs of type {}",
+            "Debian sets kernel.perf_event_paranoid to 3, so no perf event can be opened for programs of type {}",
             probes.join(", ")
         );
-        let why = "Debian's kernels refuse perf_event_open(2) without CAP_PERFMON outside altogether";
-        judged.tell(Finding::new(Code::DistributionDiffers, message, why).at(judged.option(Kind::Prog)));
+        let why = "with this setting Debian's kernels refuse every perf_event_open(2) without CAP_PERFMON in the initial user namespace";
+        check.add(Finding::new(Code::DistributionDiffers, message, why).at(check.option(Kind::Prog)));
     }
 }

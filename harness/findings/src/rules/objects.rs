@@ -1,4 +1,4 @@
-//! What becomes of the objects that are to be loaded under a configuration.
+//! Whether objects load under a configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,38 +17,38 @@ use crate::{
     input,
 };
 
-pub(super) fn judge(judged: &mut KernelCheck<'_>, objects: &[(String, Object)]) {
-    let Ok(delegation) = judged.kernel.delegation(judged.configuration) else { return };
-    if objects.is_empty() || !judged.kernel.has_tokens() {
+pub(super) fn check(check: &mut KernelCheck<'_>, objects: &[(String, Object)]) {
+    let Ok(delegation) = check.kernel.delegation(check.configuration) else { return };
+    if objects.is_empty() || !check.kernel.has_tokens() {
         return;
     }
-    let grant = input::powers(judged.configuration, delegation);
+    let grant = input::powers(check.configuration, delegation);
     for (name, object) in objects {
-        let loading = loading(object, judged.kernel.release.into(), &grant);
+        let loading = loading(object, check.kernel.release.into(), &grant);
         let refused: Vec<&PredictedAnswer> = loading.refused().collect();
-        refused.iter().for_each(|answer| refusal(judged, name, answer));
+        refused.iter().for_each(|answer| refusal(check, name, answer));
         if loading.stops_at.is_none() {
-            losses(judged, name, &loading.answers);
+            losses(check, name, &loading.answers);
         }
     }
-    let needed = needs(objects, judged.kernel.release.into());
+    let needed = needs(objects, check.kernel.release.into());
     let elements: BTreeSet<Element> = needed.elements.into_keys().chain(needed.attaching.into_keys()).collect();
-    beyond(judged, &delegation.masks(), &elements);
+    beyond(check, &delegation.masks(), &elements);
 }
 
-/// Something of an object that the kernel refuses.
-fn refusal(judged: &mut KernelCheck<'_>, name: &str, answer: &PredictedAnswer) {
+/// Reports a part of an object that the kernel refuses.
+fn refusal(check: &mut KernelCheck<'_>, name: &str, answer: &PredictedAnswer) {
     let (asked, by) = (&answer.asked, &answer.asked.by);
     let obstacles: Vec<String> = answer.obstacles.iter().map(ToString::to_string).collect();
-    // In the host's namespace they are none.
-    if !obstacles.is_empty() && input::is_outside(judged.configuration) {
+    // In the host's namespace these are not obstacles.
+    if !obstacles.is_empty() && input::is_outside(check.configuration) {
         return;
     }
     if !obstacles.is_empty() {
         let level = if asked.must == Necessity::Attaches { Level::Warning } else { Level::Error };
-        let message = format!("{name}: {by} takes {}", obstacles.join(", and "));
-        let finding = Finding::new(Code::NotDelegable, message, "no token stands for the initial user namespace");
-        judged.tell(finding.of_level(level).advice("do it outside of the container, or do without"));
+        let message = format!("{name}: {by} needs {}", obstacles.join(", and "));
+        let finding = Finding::new(Code::NotDelegable, message, "no token applies in the initial user namespace");
+        check.add(finding.of_level(level).advice("do this outside of the container, or change the object"));
         return;
     }
     let missing: Vec<String> = answer.lacks.missing.keys().map(ToString::to_string).collect();
@@ -59,22 +59,22 @@ fn refusal(judged: &mut KernelCheck<'_>, name: &str, answer: &PredictedAnswer) {
         (_, Necessity::Attaches) => (Code::ObjectRefused, Level::Warning),
         _ => (Code::ObjectRefused, Level::Error),
     };
-    let message = format!("{name}: {by} is refused: it lacks {lacks}");
+    let message = format!("{name}: the kernel would refuse {by}: it lacks {lacks}");
     let why = if why.is_empty() { "bpf_token_create in kernel/bpf/token.c".to_owned() } else { list(why) };
     let location = answer.lacks.missing.keys().find_map(|element| match element {
-        Element::Bit(bit) => judged.option(bit.kind),
-        Element::Capability(_) => judged.configuration.execution_context.bounding_set.location.as_ref(),
+        Element::Bit(bit) => check.option(bit.kind),
+        Element::Capability(_) => check.configuration.execution_context.bounding_set.location.as_ref(),
     });
-    let location = location.or(judged.configuration.bpffs.as_ref().map(|bpffs| &bpffs.location));
-    judged.tell(Finding::new(code, message, why).of_level(level).at(location).advice(format!("give it {lacks}")));
+    let location = location.or(check.configuration.bpffs.as_ref().map(|bpffs| &bpffs.location));
+    check.add(Finding::new(code, message, why).of_level(level).at(location).advice(format!("grant {lacks}")));
 }
 
 fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     texts.into_iter().collect::<Vec<_>>().join("; ")
 }
 
-/// What libbpf goes without, in one finding an object.
-fn losses(judged: &mut KernelCheck<'_>, name: &str, answers: &[PredictedAnswer]) {
+/// Reports what libbpf drops, in one finding per object.
+fn losses(check: &mut KernelCheck<'_>, name: &str, answers: &[PredictedAnswer]) {
     let mut lost: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for answer in answers.iter().filter(|answer| !answer.allowed) {
         if let Necessity::Improves(feature) = answer.asked.must {
@@ -86,14 +86,14 @@ fn losses(judged: &mut KernelCheck<'_>, name: &str, answers: &[PredictedAnswer])
     if lost.is_empty() {
         return;
     }
-    let told = lost.iter().map(|(feature, kept_by)| match kept_by.len() {
-        0 => format!("{feature} (nothing keeps it)"),
-        _ => format!("{feature} (kept by {})", list(kept_by.iter().map(String::as_str))),
+    let shown = lost.iter().map(|(feature, kept_by)| match kept_by.len() {
+        0 => format!("{feature} (no delegation restores it)"),
+        _ => format!("{feature} (to keep it, grant {})", list(kept_by.iter().map(String::as_str))),
     });
-    let message = format!("{name}: libbpf goes without {}", told.collect::<Vec<_>>().join(", "));
-    let why = "libbpf takes what its probes are refused for missing in the kernel, and says nothing (src/features.c)";
-    judged.tell(
-        Finding::new(Code::SilentLoss, message, why).at(judged
+    let message = format!("{name}: libbpf silently drops {}", shown.collect::<Vec<_>>().join(", "));
+    let why = "if a probe is refused, libbpf assumes that the kernel lacks the feature (src/features.c)";
+    check.add(
+        Finding::new(Code::SilentLoss, message, why).at(check
             .configuration
             .bpffs
             .as_ref()
@@ -101,29 +101,33 @@ fn losses(judged: &mut KernelCheck<'_>, name: &str, answers: &[PredictedAnswer])
     );
 }
 
-/// What is delegated and needed by none of the objects.
-fn beyond(judged: &mut KernelCheck<'_>, masks: &[u64; 4], needed: &BTreeSet<Element>) {
+/// Reports what is delegated but not needed by any of the objects.
+fn beyond(check: &mut KernelCheck<'_>, masks: &[u64; 4], needed: &BTreeSet<Element>) {
     let needs = |kind: Kind, number: u32| needed.contains(&Element::Bit(Bit { kind, number }));
     for kind in Kind::ALL {
         let mask = masks[kind as usize];
-        let is_idle = |number: &u32| names::name(kind, *number).is_some() && !needs(kind, *number);
-        let idle: Vec<u32> = numbers(mask).filter(is_idle).collect();
-        if idle.is_empty() {
+        let is_unused = |number: &u32| names::name(kind, *number).is_some() && !needs(kind, *number);
+        let unused: Vec<u32> = numbers(mask).filter(is_unused).collect();
+        if unused.is_empty() {
             continue;
         }
-        let told = if mask == u64::MAX {
+        let message = if mask == u64::MAX {
             let kept: Vec<String> =
                 numbers(mask).filter(|number| needs(kind, *number)).map(|n| names::shown(kind, n)).collect();
             format!(
-                "of every {} the objects need only {}",
+                "every {} is delegated, but the objects need {}",
                 kind.noun(),
-                if kept.is_empty() { "none".to_owned() } else { kept.join(", ") }
+                if kept.is_empty() { "none".to_owned() } else { format!("only {}", kept.join(", ")) }
             )
         } else {
-            let idle: Vec<String> = idle.into_iter().map(|number| names::shown(kind, number)).collect();
-            format!("no object needs the {}s {}", kind.noun(), idle.join(", "))
+            let unused: Vec<String> = unused.into_iter().map(|number| names::shown(kind, number)).collect();
+            format!("no object needs the {}s {}", kind.noun(), unused.join(", "))
         };
-        let why = "what is delegated and not needed is there for whoever takes the container over";
-        judged.tell(Finding::new(Code::BeyondObjects, told, why).at(judged.option(kind)).advice("leave it out"));
+        let why = "whoever takes over the container can use everything that is delegated";
+        check.add(
+            Finding::new(Code::BeyondObjects, message, why)
+                .at(check.option(kind))
+                .advice("delegate only what the objects need"),
+        );
     }
 }

@@ -1,46 +1,44 @@
-//! Types of programs that see or change more than the container they come from.
+//! Program types that observe or change more than the container.
 
 use std::collections::BTreeMap;
 
 use harness_uapi::{delegation::numbers, names, vocabulary::Kind};
 
-/// What programs of some type can reach once they are attached, in a sentence that goes on after their name; `None` for
-/// those that stay with what the container holds anyway.
+/// Returns what programs of a type can reach once they are attached, as the end of a sentence that begins with the type;
+/// `None` for those that reach only what the container has anyway.
 ///
-/// None of these asks for a capability outside when it is attached (`bpf_prog_attach_check_attach_type` and
+/// None of these needs a capability outside the container to be attached (`bpf_prog_attach_check_attach_type` and
 /// `link_create` in `kernel/bpf/syscall.c`).
 pub(super) fn of_program(name: &str) -> Option<&'static str> {
     Some(match name {
         "tracing" => {
-            "can trace and alter the results of functions of the whole kernel, for every process of the machine"
+            "can trace functions of the whole kernel and alter their results, for every process on the machine"
         }
-        "kprobe" => {
-            "can watch any function of the whole kernel by a kprobe-multi link, with the memory of every process"
-        }
+        "kprobe" => "can watch any kernel function through a kprobe-multi link, and read the memory of every process",
         "raw_tracepoint" | "raw_tracepoint_writable" => {
-            "can watch every system call of every process of the machine, and their arguments"
+            "can watch every system call of every process on the machine, with its arguments"
         }
-        "lsm" => "can refuse operations to every process of the machine, the host's own included",
+        "lsm" => "can refuse operations of every process on the machine, including the host's",
         "struct_ops" => {
-            "can take the place of parts of the kernel for the whole machine, such as congestion control or the scheduler"
+            "can replace parts of the kernel for the whole machine, such as congestion control or the scheduler"
         }
-        "ext" => "can replace functions of any program whose descriptor is at hand",
+        "ext" => "can replace functions of any program of which the container has a descriptor",
         "tracepoint" | "perf_event" => {
-            "can watch the whole machine, if somebody outside opens the perf event for them; the container cannot"
+            "can watch the whole machine if a process outside the container opens the perf event; the container cannot"
         }
         "netfilter" | "sched_cls" | "sched_act" | "xdp" | "flow_dissector" => {
-            "can read, change and drop all packets of any network namespace the container is in; on a shared one, the host's"
+            "can read, change and drop all packets of the container's network namespace, which may be the host's"
         }
         "cgroup_device" | "cgroup_skb" | "cgroup_sock" | "cgroup_sock_addr" | "cgroup_sockopt" | "cgroup_sysctl"
         | "sock_ops" => {
-            "can decide for every cgroup whose directory the container can open for reading, which mounted cgroup file \
-             systems of the host include"
+            "can control every cgroup whose directory the container can open for reading, including those of the host's \
+             cgroup file systems that are mounted there"
         }
         _ => return None,
     })
 }
 
-/// The delegated program types that reach out, by what they reach.
+/// Returns the delegated program types that reach beyond the container, grouped by what they reach.
 pub(super) fn of_mask(mask: u64) -> BTreeMap<&'static str, Vec<&'static str>> {
     let mut reach: BTreeMap<&'static str, Vec<&'static str>> = BTreeMap::new();
     for number in numbers(mask) {

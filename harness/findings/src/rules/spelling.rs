@@ -1,8 +1,8 @@
-//! What can be said of the text alone, whatever the kernel.
+//! Checks the text alone, whatever the kernel.
 
 use harness_frontend::{
     Assignment, Configuration, Effect, Element, Frontend, Location, Meaning, Names, Rejection,
-    frontend::{OptionDelivery, Spelling},
+    frontend::{ConfiguredObject, OptionDelivery, Spelling},
 };
 use harness_protocol::mount_option::LONGEST_VALUE;
 use harness_uapi::{
@@ -17,113 +17,136 @@ use crate::{
     input::CheckInput,
 };
 
-pub(super) fn judge(subject: &CheckInput<'_>) -> Vec<Finding> {
-    let configuration = subject.configuration;
+pub(super) fn check(input: &CheckInput<'_>) -> Vec<Finding> {
+    let configuration = input.configuration;
     let mut findings = Vec::new();
     for kind in Kind::ALL {
         let assignments = configuration.delegated(kind);
         for assignment in assignments.iter().filter(|assignment| assignment.taken) {
             let elements = assignment.elements.iter();
-            findings.extend(elements.filter_map(|element| spelled(subject, kind, element)));
+            findings.extend(elements.filter_map(|element| spelled(input, kind, element)));
             findings.extend(erased(configuration, kind, assignment));
         }
         findings.extend(repeated(configuration, kind));
     }
-    findings
-        .extend(configuration.problems.iter().filter(|problem| !is_of_element(configuration, problem)).map(complaint));
+    findings.extend(
+        configuration
+            .problems
+            .iter()
+            .filter(|problem| !is_of_element(configuration, problem))
+            .map(|problem| rejected(configuration.frontend, problem)),
+    );
     findings
 }
 
-/// Whether a problem is an element's, which is told by its own code.
+/// Whether a rejection is about an element, which has a code of its own.
 fn is_of_element(configuration: &Configuration, problem: &Rejection) -> bool {
     let elements = configuration.delegated.iter().flatten().flat_map(|assignment| &assignment.elements);
     elements.filter(|element| element.read_as.is_none()).any(|element| element.location == problem.location)
 }
 
-fn complaint(problem: &Rejection) -> Finding {
+/// Reports something that the front-end itself does not accept.
+fn rejected(frontend: Frontend, problem: &Rejection) -> Finding {
+    let refused = match frontend.makes {
+        ConfiguredObject::Unit => "the unit does not start",
+        ConfiguredObject::Container => "the container does not start",
+        ConfiguredObject::Mount => "the mount fails",
+    };
     let (level, why) = match problem.effect {
         Effect::Misread => return misread(problem),
-        Effect::Refused => (Level::Error, "the front-end does not start what is configured so"),
-        Effect::Ignored => (Level::Warning, "the front-end passes over it with a warning"),
-        Effect::IgnoredSilently => (Level::Warning, "the front-end passes over it without a word"),
+        Effect::Refused => (Level::Error, refused),
+        Effect::Ignored => (Level::Warning, "it is ignored with a warning"),
+        Effect::IgnoredSilently => (Level::Warning, "it is ignored without a warning"),
     };
     let finding =
         Finding::new(Code::FrontendComplains, problem.message.clone(), why).of_level(level).at(Some(&problem.location));
     match &problem.instead {
-        Some(instead) => finding.fix(replacement(&problem.location, instead.clone(), Safety::Judgement)),
+        Some(instead) => finding.fix(replacement(&problem.location, instead.clone(), Safety::Review)),
         None => finding,
     }
 }
 
 fn misread(problem: &Rejection) -> Finding {
-    let why = "its table of names passes over enumerators with a comment on their line, and leaves no gap for them \
+    let why = "systemd's table of names skips enumerators with a comment on the same line, and leaves no gap for them \
                (src/core/generate-bpf-delegate-configs.py)";
     let finding = Finding::new(Code::MisreadName, problem.message.clone(), why).at(Some(&problem.location));
-    finding.advice("leave it out: only `any` delegates what is meant")
+    finding.advice("remove it; only `any` delegates what you mean")
 }
 
 fn replacement(location: &Location, text: String, safety: Safety) -> Fix {
-    let words = if text.is_empty() { "leave it out".to_owned() } else { format!("write `{text}`") };
+    let words = if text.is_empty() { "remove it".to_owned() } else { format!("write `{text}`") };
     Fix { words, edits: vec![Edit { location: location.clone(), text }], safety }
 }
 
-/// An element that its reader does not take for what it means.
-fn spelled(subject: &CheckInput<'_>, kind: Kind, element: &Element) -> Option<Finding> {
+/// Finds an element in a spelling that is not accepted, or a name that does not exist.
+fn spelled(input: &CheckInput<'_>, kind: Kind, element: &Element) -> Option<Finding> {
     if element.read_as.is_some() {
         return None;
     }
-    let (configuration, names) = (subject.configuration, &subject.names);
+    let (configuration, names) = (input.configuration, &input.names);
     let why = match configuration.frontend.spelling {
-        Spelling::Systemd => "systemd ignores it with a warning in the journal (systemd.exec(5))",
+        Spelling::Systemd => "systemd ignores it and logs a warning in the journal (systemd.exec(5))",
         Spelling::Kernel => {
             "the kernel refuses the option with EINVAL, and nothing is mounted (bpf_parse_param in kernel/bpf/inode.c)"
         }
     };
-    if let Some(several) = several(subject, kind, element) {
-        let message = "blanks do not separate names here";
+    if let Some(several) = several(input, kind, element) {
+        let message = "whitespace does not separate names here";
         let finding = Finding::new(Code::WrongSpelling, message, why).at(Some(&element.location));
         return Some(finding.fix(replacement(&element.location, several, Safety::Safe)));
     }
     if element.meaning == Meaning::Unreadable {
-        return Some(unknown(subject, kind, element, why));
+        return Some(unknown(input, kind, element, why));
     }
     let right = spelling(configuration.frontend, names, kind, element.meaning);
-    let message = format!("`{}` is understood by people, and not by its reader", element.text);
+    let message = format!("{} does not accept the spelling `{}`", reader(configuration.frontend), element.text);
     let finding = Finding::new(Code::WrongSpelling, message, why).at(Some(&element.location));
     Some(match right {
         Some(right) => finding.fix(replacement(&element.location, right, Safety::Safe)),
-        None => finding.advice("leave it out: its reader has no spelling for it"),
+        None => finding.advice("remove it: there is no accepted spelling"),
     })
 }
 
-/// A name that no kernel has, with those that are like it in its reader's spelling.
-fn unknown(subject: &CheckInput<'_>, kind: Kind, element: &Element, why: &str) -> Finding {
-    let unknown = match subject.configuration.frontend.spelling {
-        Spelling::Systemd => subject.names.unknown_to_systemd(kind, &element.text),
-        Spelling::Kernel => subject.names.unknown(kind, &element.text),
+/// Returns who reads the names of a front-end's files, for messages.
+const fn reader(frontend: Frontend) -> &'static str {
+    match frontend.spelling {
+        Spelling::Systemd => "systemd",
+        Spelling::Kernel => "the kernel",
+    }
+}
+
+/// Reports a name that no kernel has, with similar ones in the accepted spelling.
+fn unknown(input: &CheckInput<'_>, kind: Kind, element: &Element, why: &str) -> Finding {
+    let unknown = match input.configuration.frontend.spelling {
+        Spelling::Systemd => input.names.unknown_to_systemd(kind, &element.text),
+        Spelling::Kernel => input.names.unknown(kind, &element.text),
     };
-    let message = unknown.as_ref().map_or_else(|| format!("`{}` is no {kind}", element.text), UnknownName::message);
+    if element.text.trim().is_empty() {
+        let finding = Finding::new(Code::UnknownName, format!("empty {kind}"), why).at(Some(&element.location));
+        return finding.advice("remove it, or write a name");
+    }
+    let message = unknown.as_ref().map_or_else(|| format!("unknown {kind} `{}`", element.text), UnknownName::message);
     let advice = unknown.as_ref().and_then(UnknownName::advice);
-    let advice = advice.unwrap_or_else(|| "leave it out, or name what is meant".to_owned());
+    let advice = advice.unwrap_or_else(|| "remove it, or write the name that you mean".to_owned());
     let finding = Finding::new(Code::UnknownName, message, why).at(Some(&element.location));
     match unknown.as_ref().map(|unknown| unknown.suggestions.as_slice()) {
         Some([right]) => {
-            finding.fix(Fix { words: advice, ..replacement(&element.location, right.clone(), Safety::Judgement) })
+            finding.fix(Fix { words: advice, ..replacement(&element.location, right.clone(), Safety::Review) })
         }
         _ => finding.advice(advice),
     }
 }
 
-/// Names with blanks between them, as their reader takes them; `None` if that is not what stands there.
-fn several(subject: &CheckInput<'_>, kind: Kind, element: &Element) -> Option<String> {
+/// Returns names that are separated by whitespace in the accepted form; `None` if the element is something else.
+fn several(input: &CheckInput<'_>, kind: Kind, element: &Element) -> Option<String> {
     let words: Vec<&str> = element.text.split_whitespace().collect();
-    let frontend = subject.configuration.frontend;
-    let spelled = |word: &&str| spelling(frontend, &subject.names, kind, subject.names.meaning(kind, word));
+    let frontend = input.configuration.frontend;
+    let spelled = |word: &&str| spelling(frontend, &input.names, kind, input.names.meaning(kind, word));
     let all: Option<Vec<String>> = words.iter().map(spelled).collect();
     (words.len() > 1).then(|| all.map(|all| all.join(frontend.separator))).flatten()
 }
 
-/// How a front-end spells something; `None` if it cannot.
+/// Returns the spelling that a front-end accepts; `None` if there is none.
 fn spelling(frontend: Frontend, names: &Names<'_>, kind: Kind, meaning: Meaning) -> Option<String> {
     match meaning {
         Meaning::Any => Some("any".to_owned()),
@@ -140,9 +163,10 @@ fn spelling(frontend: Frontend, names: &Names<'_>, kind: Kind, meaning: Meaning)
     }
 }
 
-/// Numbers that take the place of what stands before them. systemd reads its lists itself.
+/// Finds numbers that replace what is before them. systemd parses its lists itself, and a number that the kernel shows stands
+/// for bits without a name.
 fn erased(configuration: &Configuration, kind: Kind, assignment: &Assignment) -> Vec<Finding> {
-    if configuration.frontend.handing == OptionDelivery::Masks {
+    if matches!(configuration.frontend.delivery, OptionDelivery::Masks | OptionDelivery::Shown) {
         return Vec::new();
     }
     let mut findings = Vec::new();
@@ -160,38 +184,38 @@ fn erased(configuration: &Configuration, kind: Kind, assignment: &Assignment) ->
 }
 
 fn eraser(frontend: Frontend, kind: Kind, element: &Element, lost: u64, number: u64) -> Finding {
-    let told = |mask: u64| match mask {
+    let shown = |mask: u64| match mask {
         u64::MAX => "everything".to_owned(),
         mask => numbers(mask).map(|bit| names::shown(kind, bit)).collect::<Vec<_>>().join(", "),
     };
-    let message = format!("the number {} erases what stands before it: {} is lost", element.text, told(lost));
-    let why = "names are added to the mask, a number takes its place (bpf_parse_param in kernel/bpf/inode.c)";
+    let message = format!("the number {} replaces everything before it: {} is lost", element.text, shown(lost));
+    let why = "names are added to the mask, but a number replaces it (bpf_parse_param in kernel/bpf/inode.c)";
     let finding = Finding::new(Code::NumberErasesNames, message, why).at(Some(&element.location));
     let names: Option<Vec<&str>> = numbers(number).map(|bit| names::name(kind, bit)).collect();
     match names.filter(|names| !names.is_empty() && number != u64::MAX) {
-        Some(names) => finding.fix(replacement(&element.location, names.join(frontend.separator), Safety::Judgement)),
-        None => finding.advice("write the number first, or names alone"),
+        Some(names) => finding.fix(replacement(&element.location, names.join(frontend.separator), Safety::Review)),
+        None => finding.advice("write the number first, or only names"),
     }
 }
 
-/// Options that are set more than once.
+/// Finds options that are set more than once.
 fn repeated(configuration: &Configuration, kind: Kind) -> Vec<Finding> {
     let taken: Vec<&Assignment> = configuration.delegated(kind).iter().filter(|assignment| assignment.taken).collect();
-    let adds_up = configuration.frontend.handing.adds_up();
+    let adds_up = configuration.frontend.delivery.adds_up();
     let (what, why) = match adds_up {
         true => (
-            "what both say adds up",
+            "the kernel combines both values",
             "each occurrence of an option adds to the mask (bpf_parse_param in kernel/bpf/inode.c)",
         ),
-        false => ("this one is lost", "the last assignment takes the place of those before it"),
+        false => ("this value is lost", "the last assignment replaces those before it"),
     };
-    // What is emptied on purpose before it is set again is no mistake.
+    // Emptying an option on purpose before setting it again is not a mistake.
     let lost = taken.windows(2).filter(|pair| !pair[0].elements.is_empty() && !pair[1].elements.is_empty());
-    // What one option is too short for takes several.
+    // A value that is too long for one option needs several.
     let together = |pair: &&[&Assignment]| pair[0].value.span.len() + pair[1].value.span.len() < LONGEST_VALUE;
     let lost = lost.filter(|pair| !adds_up || together(pair));
     lost.map(|pair| {
-        let message = format!("{} is set again further on; {what}", harness_uapi::delegation::option_of(kind));
+        let message = format!("{} is set again below; {what}", harness_uapi::delegation::option_of(kind));
         Finding::new(Code::RepeatedOption, message, why).at(Some(&pair[0].location)).advice("set it once")
     })
     .collect()

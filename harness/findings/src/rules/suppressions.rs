@@ -1,30 +1,30 @@
-//! Comments that allow a finding.
+//! Comments that suppress findings.
 
 use harness_frontend::{Configuration, Location, Sources, Suppression};
 
 use crate::{code::Code, finding::Finding};
 
-/// The findings without those that a comment allows, and with those about comments that allow nothing.
+/// Removes findings that a comment suppresses, and adds findings about comments that suppress nothing.
 pub(super) fn applied(findings: Vec<Finding>, configuration: &Configuration, sources: &Sources) -> Vec<Finding> {
     let mut used = vec![false; configuration.suppressions.len()];
-    let mut left = Vec::new();
+    let mut remaining = Vec::new();
     for finding in findings {
-        let allows = |suppression: &Suppression| {
+        let suppresses = |suppression: &Suppression| {
             suppression.code == finding.code.id()
                 && !suppression.reason.is_empty()
                 && is_about(suppression, &finding, sources)
         };
-        match configuration.suppressions.iter().position(allows) {
+        match configuration.suppressions.iter().position(suppresses) {
             Some(at) => used[at] = true,
-            None => left.push(finding),
+            None => remaining.push(finding),
         }
     }
-    let idle = configuration.suppressions.iter().zip(used).filter(|(_, used)| !used);
-    left.extend(idle.map(|(suppression, _)| useless(suppression)));
-    left
+    let unused = configuration.suppressions.iter().zip(used).filter(|(_, used)| !used);
+    remaining.extend(unused.map(|(suppression, _)| useless(suppression)));
+    remaining
 }
 
-/// Whether a finding is of a line that a comment applies to.
+/// Whether a finding is on a line that a comment applies to.
 fn is_about(suppression: &Suppression, finding: &Finding, sources: &Sources) -> bool {
     let Some(location) = &finding.location else { return false };
     location.source == suppression.applies_to.source
@@ -39,11 +39,11 @@ fn lines(sources: &Sources, location: &Location) -> std::ops::RangeInclusive<usi
 fn useless(suppression: &Suppression) -> Finding {
     let message = match suppression.code.parse::<Code>() {
         Err(error) => error,
-        Ok(_) if suppression.reason.is_empty() => "an allowance needs a reason after its code".to_owned(),
-        Ok(code) => format!("there is no {code} to allow there"),
+        Ok(_) if suppression.reason.is_empty() => "a suppression needs a reason after its code".to_owned(),
+        Ok(code) => format!("there is no finding {code} to suppress"),
     };
-    let why = "a comment `bpf-token: allow CODE reason` is about its own line, or about the next if it stands alone";
-    Finding::new(Code::UselessAllowance, message, why)
+    let why = "a comment `bpf-token: allow CODE reason` applies to its own line, or to the next if it is on a line of its own";
+    Finding::new(Code::UselessSuppression, message, why)
         .at(Some(&suppression.location))
-        .advice("mend or remove the comment")
+        .advice("correct or remove the comment")
 }

@@ -1,44 +1,44 @@
-//! Units that systemd does not run, as it says itself.
+//! Units that systemd does not run, by its own report.
 
 use harness_protocol::name::KernelName;
 
 use crate::{code::Code, finding::Finding, report::ProvedUnit};
 
-/// What systemd exits with before it executes a process (systemd.exec(5), "Process Exit Codes"), and what to do about it.
+/// The exit codes of systemd before it executes a process (systemd.exec(5), "Process Exit Codes"), each with advice.
 const EXIT_CODES: [(u16, &str, &str); 15] = [
-    (200, "CHDIR", "the working directory cannot be entered: look at its user and `ProtectHome=`"),
+    (200, "CHDIR", "cannot enter the working directory: check that the user may enter it, and `ProtectHome=`"),
     (
         203,
         "EXEC",
-        "the guest program cannot be executed: let its file system show /usr/bin/bpf-token-guest, where `InaccessiblePaths=` and `TemporaryFileSystem=` may hide it",
+        "cannot execute the guest program: make /usr/bin/bpf-token-guest visible, which `InaccessiblePaths=` and `TemporaryFileSystem=` may hide",
     ),
-    (205, "LIMITS", "a `Limit…=` cannot be set: look at hard limits"),
-    (206, "OOM_ADJUST", "look at `OOMScoreAdjust=`"),
-    (214, "SETSCHEDULER", "look at `CPUSchedulingPolicy=` and `CPUSchedulingPriority=`"),
-    (216, "GROUP", "a group cannot be taken on: look at `Group=` and `SupplementaryGroups=`"),
-    (217, "USER", "the user cannot be taken on: look at `User=`, `PrivateUsers=` and `DelegateNamespaces=`"),
+    (205, "LIMITS", "cannot set a `Limit…=`: check the hard limits"),
+    (206, "OOM_ADJUST", "check `OOMScoreAdjust=`"),
+    (214, "SETSCHEDULER", "check `CPUSchedulingPolicy=` and `CPUSchedulingPriority=`"),
+    (216, "GROUP", "cannot switch to the group: check `Group=` and `SupplementaryGroups=`"),
+    (217, "USER", "cannot switch to the user: check `User=`, `PrivateUsers=` and `DelegateNamespaces=`"),
     (
         218,
         "CAPABILITIES",
-        "look at `CapabilityBoundingSet=` and `AmbientCapabilities=`: a capability outside of the bounding set cannot be ambient",
+        "check `CapabilityBoundingSet=` and `AmbientCapabilities=`: a capability outside of the bounding set cannot be ambient",
     ),
-    (219, "CGROUP", "its control group cannot be entered: look at `Delegate=` and the limits of resources"),
-    (225, "NETWORK", "its network namespace cannot be made: look at `PrivateNetwork=`"),
+    (219, "CGROUP", "cannot enter the control group: check `Delegate=` and the resource limits"),
+    (225, "NETWORK", "cannot create the network namespace: check `PrivateNetwork=`"),
     (
         226,
         "NAMESPACE",
-        "its mount namespace cannot be made: look at `PrivateBPF=`, `DelegateNamespaces=` and the paths it names",
+        "cannot create the mount namespace: check `PrivateBPF=`, `DelegateNamespaces=` and the paths in the unit",
     ),
-    (228, "SECCOMP", "its filter cannot be put up: look at `SystemCallFilter=` and the `Restrict…=` settings"),
-    (238, "STATE_DIRECTORY", "look at `StateDirectory=`"),
-    (243, "CREDENTIALS", "look at `LoadCredential=` and `SetCredential=`"),
-    (245, "PROTECTION", "look at the `Protect…=` settings"),
+    (228, "SECCOMP", "cannot install the system call filter: check `SystemCallFilter=` and the `Restrict…=` settings"),
+    (238, "STATE_DIRECTORY", "check `StateDirectory=`"),
+    (243, "CREDENTIALS", "check `LoadCredential=` and `SetCredential=`"),
+    (245, "PROTECTION", "check the `Protect…=` settings"),
 ];
 
-/// `SIGSYS` on x86-64 (signal(7)): what a filter of system calls kills by.
+/// `SIGSYS` on x86-64 (signal(7)): the signal by which a system call filter kills.
 const SIGSYS: [&str; 2] = ["31", "SYS"];
 
-/// What is found where systemd does not run a unit, or ends its process before it makes a call.
+/// Returns the finding for a unit that systemd does not run, or whose process ends before it makes a call.
 pub fn does_not_run(unit: &ProvedUnit, kernel: &KernelName) -> Finding {
     let code = EXIT_CODES.iter().find(|(number, ..)| !unit.ran && exit_code(&unit.status) == Some(*number));
     let status = match code {
@@ -47,14 +47,14 @@ pub fn does_not_run(unit: &ProvedUnit, kernel: &KernelName) -> Finding {
     };
     let message = if unit.ran {
         format!(
-            "systemd starts the unit, and its process is ended before it makes a call: {}, status {status}",
+            "systemd starts the unit, but its process ends before it makes a call: {}, status {status}",
             unit.result
         )
     } else {
         format!("systemd does not run the unit: {}, status {status}", unit.result)
     };
     let why = match unit.warnings.as_slice() {
-        [] => "so systemd says of it, and warns of nothing (systemctl show)".to_owned(),
+        [] => "reported by `systemctl show`; systemd logs no warning".to_owned(),
         warnings => format!("systemd warns: {}", warnings.join("; ")),
     };
     let advice = match code {
@@ -67,18 +67,20 @@ pub fn does_not_run(unit: &ProvedUnit, kernel: &KernelName) -> Finding {
 fn advice(unit: &ProvedUnit) -> String {
     let signal = unit.status.strip_prefix("signal ").unwrap_or(&unit.status);
     match unit.result.as_str() {
-        "bad-setting" | "error" => "mend the setting that systemd names; `systemd-analyze verify` reads the file, too".to_owned(),
+        "bad-setting" | "error" => {
+            "correct the setting that systemd names; `systemd-analyze verify` also checks the file".to_owned()
+        }
         "signal" | "core-dump" if SIGSYS.contains(&signal) => {
-            "its system call filter kills it: add the call to `SystemCallFilter=` (`bpf` is in none of the usual groups but \
-             @privileged), or set `SystemCallErrorNumber=EPERM` to have it refused instead"
+            "the system call filter kills the process: add the call to `SystemCallFilter=` (of the usual groups only \
+             @privileged has `bpf`), or set `SystemCallErrorNumber=EPERM` to return an error instead"
                 .to_owned()
         }
-        "oom-kill" => "it has too little memory: look at `MemoryMax=`".to_owned(),
-        _ => "start it on a machine with this systemd, and look at `journalctl --unit`".to_owned(),
+        "oom-kill" => "the unit runs out of memory: check `MemoryMax=`".to_owned(),
+        _ => "start it on a machine with this systemd and read `journalctl --unit`".to_owned(),
     }
 }
 
-/// `226`, or `226/NAMESPACE`.
+/// Returns the number of a status such as `226` or `226/NAMESPACE`.
 fn exit_code(status: &str) -> Option<u16> {
     status.split('/').next()?.parse().ok()
 }
@@ -93,25 +95,50 @@ mod tests {
         does_not_run(&unit, &"7.3".parse().unwrap())
     }
 
-    #[test]
-    fn what_systemd_says_is_told_with_what_to_do() {
-        for status in ["217", "217/USER"] {
-            let user = found(false, "exit-code", status, &["unit.service: Failed to determine user credentials"]);
-            assert!(user.message.ends_with("does not run the unit: exit-code, status 217/USER"), "{}", user.message);
-            assert!(user.why.contains("credentials") && user.fix.unwrap().words.contains("`User=`"));
-        }
-        let bad = found(false, "bad-setting", "0", &[]);
-        assert!(bad.fix.unwrap().words.contains("the setting that systemd names"));
+    /// Formats the parts of a finding that people read.
+    fn text(finding: Finding) -> String {
+        format!("{}\nwhy: {}\nfix: {}", finding.message, finding.why, finding.fix.unwrap().words)
     }
 
     #[test]
-    fn a_filter_that_kills_is_told_by_its_signal_and_an_exit_code_of_its_own_is_none_of_systemds() {
-        for status in ["signal 31", "SYS"] {
-            let killed = found(true, "signal", status, &[]);
-            assert!(killed.message.contains("before it makes a call"), "{}", killed.message);
-            assert!(killed.fix.unwrap().words.contains("SystemCallFilter"));
-        }
-        let own = found(true, "exit-code", "217", &[]);
-        assert!(own.message.ends_with("status 217") && !own.fix.unwrap().words.contains("`User=`"));
+    fn systemds_report_comes_with_advice() {
+        let user =
+            |status| text(found(false, "exit-code", status, &["unit.service: Failed to determine user credentials"]));
+        assert_eq!(user("217"), user("217/USER"));
+        insta::assert_snapshot!(user("217"), @r#"
+        systemd does not run the unit: exit-code, status 217/USER
+        why: systemd warns: unit.service: Failed to determine user credentials
+        fix: cannot switch to the user: check `User=`, `PrivateUsers=` and `DelegateNamespaces=`
+        "#);
+        insta::assert_snapshot!(text(found(false, "bad-setting", "0", &[])), @r#"
+        systemd does not run the unit: bad-setting, status 0
+        why: reported by `systemctl show`; systemd logs no warning
+        fix: correct the setting that systemd names; `systemd-analyze verify` also checks the file
+        "#);
+        insta::assert_snapshot!(text(found(true, "oom-kill", "signal 9", &[])), @r#"
+        systemd starts the unit, but its process ends before it makes a call: oom-kill, status signal 9
+        why: reported by `systemctl show`; systemd logs no warning
+        fix: the unit runs out of memory: check `MemoryMax=`
+        "#);
+    }
+
+    #[test]
+    fn a_filter_that_kills_is_known_by_its_signal() {
+        let killed = |status| text(found(true, "signal", status, &[]));
+        assert_eq!(killed("signal 31").replace("signal 31", "SYS"), killed("SYS"));
+        insta::assert_snapshot!(killed("signal 31"), @r#"
+        systemd starts the unit, but its process ends before it makes a call: signal, status signal 31
+        why: reported by `systemctl show`; systemd logs no warning
+        fix: the system call filter kills the process: add the call to `SystemCallFilter=` (of the usual groups only @privileged has `bpf`), or set `SystemCallErrorNumber=EPERM` to return an error instead
+        "#);
+    }
+
+    #[test]
+    fn an_exit_code_of_the_process_itself_is_not_taken_for_systemds() {
+        insta::assert_snapshot!(text(found(true, "exit-code", "217", &[])), @r#"
+        systemd starts the unit, but its process ends before it makes a call: exit-code, status 217
+        why: reported by `systemctl show`; systemd logs no warning
+        fix: start it on a machine with this systemd and read `journalctl --unit`
+        "#);
     }
 }

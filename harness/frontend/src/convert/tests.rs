@@ -16,18 +16,18 @@ fn converted(frontend: Frontend, label: &str, text: &str, to: &str) -> Result<(S
 const UNIT: &str = "[Service]\nPrivateBPF=yes\nBPFDelegateCommands=BPFMapCreate,prog_load\nBPFDelegateMaps=any\n";
 
 #[test]
-fn what_is_in_effect_is_converted_and_the_rest_is_told() {
+fn what_has_an_effect_is_converted_and_the_rest_is_reported() {
     let (text, lost) = converted(SYSTEMD, "web.service", UNIT, "lxd").unwrap();
     assert_eq!(
         text,
         "lxc config set INSTANCE \\\n    security.delegate_bpf=true \\\n    security.delegate_bpf.cmd_types=map_create \\\n    \
          security.delegate_bpf.map_types=any\n"
     );
-    assert_eq!(lost, [("`prog_load`, which is not in effect here either".to_owned(), "prog_load".to_owned())]);
+    assert_eq!(lost, [("`prog_load`, which has no effect here either".to_owned(), "prog_load".to_owned())]);
 }
 
 #[test]
-fn what_has_no_counterpart_is_told() {
+fn what_has_no_counterpart_is_reported() {
     let unit = format!("{UNIT}PrivateUsers=yes\nDelegateNamespaces=mnt\nUser=web\nSystemCallFilter=~bpf @mount\n");
     let (_, lost) = converted(SYSTEMD, "web.service", &unit, "incus").unwrap();
     let what: Vec<&str> = lost.iter().map(|(what, _)| what.as_str()).skip(1).collect();

@@ -1,4 +1,4 @@
-//! What the keys of a `config` mean.
+//! The meaning of the keys of a `config`.
 
 use std::collections::BTreeMap;
 
@@ -17,16 +17,16 @@ use crate::{
 
 /// The keys of one of the two programs.
 pub(super) struct Dialect {
-    /// What they begin with.
+    /// Their prefix.
     pub(super) prefix: &'static str,
-    /// What those of the other one begin with, and who that is.
+    /// The prefix of the other program's keys, and its name.
     others: (&'static str, &'static str),
     /// The keys of the four options.
     options: [&'static str; 4],
-    /// The key beside them: where Incus mounts the bpffs, and what makes LXD mount one.
+    /// The other key: the mount point of the bpffs for Incus, the switch that makes LXD mount one.
     pub(super) bpffs: &'static str,
     lists: Lists,
-    /// Finds out whether there is a bpffs.
+    /// Determines whether there is a bpffs.
     mount: fn(&BTreeMap<&str, &Entry>, &mut Configuration),
 }
 
@@ -85,11 +85,11 @@ pub(super) fn configuration(
     }
     (dialect.mount)(&entries, &mut read);
     execution_context(&entries, &mut read);
-    of_the_other(dialect, &item.config, &mut read);
+    unknown_keys(dialect, &item.config, &mut read);
     read
 }
 
-/// `cmd/incusd/main_forkbpf.go`: the mount point is made if it is not there.
+/// Determines the bpffs of Incus, which creates the mount point if it is missing (`cmd/incusd/main_forkbpf.go`).
 fn incus(entries: &BTreeMap<&str, &Entry>, read: &mut Configuration) {
     let path = entries.get(INCUS_KEYS.bpffs).filter(|entry| !entry.value.as_str().is_empty());
     let first = read.delegated.iter().flatten().map(|assignment| assignment.location.clone()).next();
@@ -97,7 +97,8 @@ fn incus(entries: &BTreeMap<&str, &Entry>, read: &mut Configuration) {
         (Some(path), Some(_)) => Some(Bpffs { path: path.value.as_str().to_owned(), location: path.location.clone() }),
         (None, Some(location)) => Some(Bpffs { path: MOUNT_POINT.to_owned(), location }),
         (Some(path), None) => {
-            let message = format!("{} does nothing: Incus mounts no bpffs that delegates nothing", INCUS_KEYS.bpffs);
+            let message =
+                format!("{} has no effect: Incus mounts a bpffs only if something is delegated", INCUS_KEYS.bpffs);
             read.problem(path.location.clone(), Effect::IgnoredSilently, message);
             None
         }
@@ -109,10 +110,10 @@ fn lxd(entries: &BTreeMap<&str, &Entry>, read: &mut Configuration) {
     match entries.get(LXD_KEYS.bpffs).filter(|entry| is_true(entry.value.as_str())) {
         Some(switch) => read.bpffs = Some(Bpffs { path: MOUNT_POINT.to_owned(), location: switch.location.clone() }),
         None => {
-            let places: Vec<Location> =
+            let locations: Vec<Location> =
                 read.delegated.iter().flatten().map(|assignment| assignment.location.clone()).collect();
-            for location in places {
-                let message = format!("this does nothing without {}: \"true\"", LXD_KEYS.bpffs);
+            for location in locations {
+                let message = format!("this has no effect without {}: \"true\"", LXD_KEYS.bpffs);
                 read.problem(location, Effect::IgnoredSilently, message);
             }
         }
@@ -121,7 +122,7 @@ fn lxd(entries: &BTreeMap<&str, &Entry>, read: &mut Configuration) {
 
 fn execution_context(entries: &BTreeMap<&str, &Entry>, read: &mut Configuration) {
     if let Some(entry) = entries.get("security.privileged").filter(|entry| is_true(entry.value.as_str())) {
-        read.execution_context.user_namespace = Setting::said(UserNamespace::Host, entry.location.clone());
+        read.execution_context.user_namespace = Setting::assigned(UserNamespace::Host, entry.location.clone());
     }
     let listed = |key: &str| entries.get(key).filter(|entry| !entry.value.as_str().trim().is_empty());
     let denied = ["security.syscalls.deny", "security.syscalls.blacklist"].into_iter().find_map(listed);
@@ -138,13 +139,13 @@ fn execution_context(entries: &BTreeMap<&str, &Entry>, read: &mut Configuration)
     }
 }
 
-/// Whether a list has a system call: one a line, with what is to be done about it after a blank.
+/// Whether a list has a system call: one per line, optionally followed by whitespace and an action.
 fn names(entry: &Entry, call: SystemCall) -> bool {
     entry.value.as_str().lines().any(|line| line.split_whitespace().next() == Some(call.name()))
 }
 
-/// Keys of the respective other program, which do not exist in this one, and misspelt ones of its own.
-fn of_the_other(dialect: &Dialect, config: &[Entry], read: &mut Configuration) {
+/// Reports keys of the other program, which this one does not have, and misspelled keys.
+fn unknown_keys(dialect: &Dialect, config: &[Entry], read: &mut Configuration) {
     let (theirs, other) = dialect.others;
     let mut refuse = |entry: &Entry, message: String| read.problem(entry.location.clone(), Effect::Refused, message);
     for entry in config.iter().filter(|entry| entry.key.starts_with(theirs)) {
@@ -152,11 +153,11 @@ fn of_the_other(dialect: &Dialect, config: &[Entry], read: &mut Configuration) {
     }
     let is_known = |key: &str| key == dialect.bpffs || dialect.options.contains(&key);
     for entry in config.iter().filter(|entry| entry.key.starts_with(dialect.prefix) && !is_known(&entry.key)) {
-        refuse(entry, format!("there is no key `{}`", shown(&entry.key)));
+        refuse(entry, format!("unknown key `{}`", shown(&entry.key)));
     }
 }
 
-/// `shared/util`, `IsTrue`.
+/// Parses a boolean (`shared/util`, `IsTrue`).
 fn is_true(text: &str) -> bool {
     ["true", "1", "yes", "on"].iter().any(|word| word.eq_ignore_ascii_case(text))
 }

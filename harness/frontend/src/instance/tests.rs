@@ -40,11 +40,11 @@ profiles:
 ";
 
 #[test]
-fn incus_joins_by_colons_what_is_between_commas() {
+fn incus_splits_at_commas_and_joins_with_colons() {
     let web = one(INCUS, WEB);
     assert_eq!((web.name.as_str(), web.bpffs.as_ref().unwrap().path.as_str()), ("web", "/run/bpf"));
-    let told = [("delegate_cmds", "map_create:prog_load"), ("delegate_maps", "hash:array")];
-    assert_eq!(options(&web), told.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    let expected = [("delegate_cmds", "map_create:prog_load"), ("delegate_maps", "hash:array")];
+    assert_eq!(options(&web), expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
     assert_eq!(web.delegation().unwrap().masks(), [0x21, 6, 0, 0]);
     assert_eq!(web.execution_context.user_namespace.value, UserNamespace::Own);
     let places: Vec<&str> =
@@ -62,19 +62,19 @@ fn a_path_alone_mounts_nothing() {
 }
 
 #[test]
-fn lxd_hands_over_what_it_was_given() {
+fn lxd_passes_values_unchanged() {
     let text = "config:\n  security.delegate_bpf: 'true'\n  security.delegate_bpf.cmd_types: map_create:prog_load\n  \
                 security.delegate_bpf.map_types: hash,array\n";
     let read = one(LXD, text);
-    let told = [("cmds", "map_create:prog_load"), ("maps", "hash,array"), ("progs", "0"), ("attachs", "0")];
-    assert_eq!(options(&read), told.map(|(key, value)| (format!("delegate_{key}"), value.to_owned())));
+    let expected = [("cmds", "map_create:prog_load"), ("maps", "hash,array"), ("progs", "0"), ("attachs", "0")];
+    assert_eq!(options(&read), expected.map(|(key, value)| (format!("delegate_{key}"), value.to_owned())));
     let error = read.delegation().unwrap_err();
     assert_eq!((error.text.as_str(), error.option), ("hash,array", "delegate_maps"));
     assert_eq!(read.problems.len(), 1);
 }
 
 #[test]
-fn lxd_does_nothing_without_its_switch() {
+fn lxd_mounts_nothing_without_its_switch() {
     let read = one(LXD, "config: {security.delegate_bpf.cmd_types: any}\n");
     assert_eq!((read.bpffs.as_ref(), read.problems[0].effect), (None, Effect::IgnoredSilently));
     assert!(read.mount_options().is_empty());
@@ -100,7 +100,7 @@ fn profiles_of_a_preseed_are_read_each() {
 }
 
 #[test]
-fn scalars_of_every_style_have_places() {
+fn scalars_of_every_style_have_locations() {
     let styles = [
         "'map_create,prog_load'",
         "\"map_create\\x2cprog_load\"",
@@ -120,7 +120,7 @@ fn scalars_of_every_style_have_places() {
 }
 
 #[test]
-fn a_name_written_in_escapes_is_at_the_whole_scalar() {
+fn a_name_with_escapes_is_located_at_the_whole_scalar() {
     let text = "config:\n  security.bpffs.delegate_cmds: \"\\x6dap_create\"\n";
     let read = one(INCUS, text);
     assert_eq!(&text[read.delegated[0][0].elements[0].location.span.clone()], "\\x6dap_create");
@@ -144,11 +144,12 @@ fn keys_that_do_not_exist_are_refused() {
 #[test]
 fn a_value_the_kernel_has_no_room_for_is_refused() {
     let text = format!("config:\n  security.bpffs.delegate_cmds: {}\n", ["prog_load"; 30].join(","));
-    assert!(one(INCUS, &text).problems[0].message.contains("255"));
+    let [problem] = one(INCUS, &text).problems.try_into().unwrap();
+    assert_eq!(problem.effect, Effect::Refused);
 }
 
 #[test]
-fn what_is_no_yaml_is_told_with_its_place() {
+fn invalid_yaml_is_refused_with_its_location() {
     let error = read_of(INCUS, "config:\n  a: [b\nc: d\n").unwrap_err();
     assert!(error.starts_with("dir/c1.yaml:"), "{error}");
     let deep = format!("a: {}", "[".repeat(10_000));
@@ -156,13 +157,13 @@ fn what_is_no_yaml_is_told_with_its_place() {
 }
 
 #[test]
-fn comments_allow() {
-    let text = "config:\n  security.bpffs.delegate_cmds: any # bpf-token: allow any-cmd for the lab\n";
+fn comments_suppress() {
+    let text = "config:\n  security.bpffs.delegate_cmds: any # bpf-token: allow any-cmd for tests\n";
     assert_eq!(one(INCUS, text).suppressions[0].code, "any-cmd");
 }
 
 #[test]
-fn a_comment_behind_a_value_is_no_part_of_it() {
+fn a_comment_after_a_value_is_not_part_of_it() {
     for value in ["\"map_create,\\x70rog_load\"", "'map_create,prog_load'", "map_create,prog_load"] {
         let text = format!("config:\n  security.bpffs.path: /x\n  security.bpffs.delegate_cmds: {value}  # \"\u{e4}\n");
         let read = one(INCUS, &text);

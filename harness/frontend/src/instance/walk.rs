@@ -1,4 +1,4 @@
-//! The `config` mappings in a YAML file, each value with its place.
+//! The `config` mappings in a YAML file, each value with its location.
 
 use std::ops::Range;
 
@@ -6,9 +6,9 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use crate::{source::Location, text::Text};
 
-/// How deep a file may be nested.
+/// The maximum nesting depth.
 const MOST_DEPTH: usize = 64;
-/// The most instances and profiles that are read of one file.
+/// The maximum number of instances and profiles in one file.
 const MOST_ITEMS: usize = 500;
 
 /// One instance or profile.
@@ -28,14 +28,14 @@ pub(super) struct Entry {
     pub(super) location: Location,
 }
 
-/// Why a file is not read, and where.
+/// Why a file cannot be read, and where.
 #[derive(Debug)]
 pub(super) struct WalkError {
     pub(super) why: String,
     pub(super) span: Range<usize>,
 }
 
-/// Reads all mappings that have a `config`: the document itself, and those in a list under a key of it, as in a preseed.
+/// Reads all mappings that have a `config`: the document itself, and those in a list under one of its keys, as in a preseed.
 pub(super) fn items(source: usize, file: &str) -> Result<Vec<Item>, WalkError> {
     let mut walker = Walker { source, file, bytes: Bytes::of(file), stack: Vec::new(), done: Vec::new() };
     for event in Parser::new_from_str(file) {
@@ -48,20 +48,20 @@ pub(super) fn items(source: usize, file: &str) -> Result<Vec<Item>, WalkError> {
     Ok(walker.done)
 }
 
-/// What a collection is for.
+/// The role of a collection.
 #[derive(Debug)]
 enum CollectionRole {
-    /// It may have a `config`.
+    /// A mapping that may have a `config`.
     Item(Item),
     /// The `config` of the item around it.
     Config,
     /// A list of items.
     List,
-    /// Nothing of interest.
+    /// Anything else.
     Other,
 }
 
-/// A collection that is open.
+/// An open collection.
 #[derive(Debug)]
 struct Open {
     role: CollectionRole,
@@ -86,7 +86,7 @@ impl Walker<'_> {
             Event::SequenceStart(..) => self.open(false, span)?,
             Event::MappingEnd | Event::SequenceEnd => self.close(span)?,
             Event::Scalar(value, style, ..) => self.scalar(&value, style, span),
-            // What an anchor stands for is not looked up: neither program prints one.
+            // Anchors are not resolved: neither program prints any.
             Event::Alias(_) => self.scalar("", ScalarStyle::Plain, span.start..span.start),
             _ => {}
         }
@@ -95,7 +95,7 @@ impl Walker<'_> {
 
     fn open(&mut self, is_mapping: bool, span: Range<usize>) -> Result<(), WalkError> {
         if self.stack.len() == MOST_DEPTH {
-            return Err(WalkError { why: format!("nested more than {MOST_DEPTH} deep"), span });
+            return Err(WalkError { why: format!("more than {MOST_DEPTH} levels of nesting"), span });
         }
         let key = self.stack.last_mut().and_then(|open| open.key.take()).map(|(key, _)| key);
         let role = match (self.stack.last_mut().map(|open| &mut open.role), key.as_deref(), is_mapping) {
@@ -144,7 +144,7 @@ impl Walker<'_> {
         }
     }
 
-    /// The entries of the item whose `config` is open.
+    /// Returns the entries of the item whose `config` is open.
     fn config(&mut self) -> &mut Vec<Entry> {
         let item = self.stack.iter_mut().rev().find_map(|open| match &mut open.role {
             CollectionRole::Item(item) => Some(&mut item.config),
@@ -154,12 +154,12 @@ impl Walker<'_> {
     }
 }
 
-/// Where a scalar ends: the parser takes a comment behind it for a part of it.
+/// Returns where a scalar ends: the parser includes a comment after it.
 fn exact(file: &str, style: ScalarStyle, span: Range<usize>) -> Range<usize> {
     let raw = file.get(span.clone()).unwrap_or_default();
     let length = match style {
         ScalarStyle::DoubleQuoted => closed(raw, b'"', b'\\'),
-        // A quote in it is written twice, the first of which stands for a sign of escape.
+        // A quote in it is doubled; the first one serves as the escape character.
         ScalarStyle::SingleQuoted => closed(raw, b'\'', b'\''),
         ScalarStyle::Plain => {
             Some(raw.find(" #").or_else(|| raw.find("\t#")).unwrap_or(raw.len())).map(|end| raw[..end].trim_end().len())
@@ -169,7 +169,7 @@ fn exact(file: &str, style: ScalarStyle, span: Range<usize>) -> Range<usize> {
     span.start..span.start + length.unwrap_or(raw.len())
 }
 
-/// The length of what stands in quotes, both included; `None` if that is not what it is.
+/// Returns the length of a quoted string including its quotes; `None` if it is not one.
 fn closed(raw: &str, quote: u8, escape: u8) -> Option<usize> {
     let bytes = raw.as_bytes();
     let mut at = 1;
@@ -186,11 +186,11 @@ fn closed(raw: &str, quote: u8, escape: u8) -> Option<usize> {
     None
 }
 
-/// The value of a scalar with the places of its parts. What is written as it is, quoted or not, has exact ones; so have the
-/// words of one that is folded or has escapes; where even these are written with escapes, they are the whole scalar's.
+/// Returns the value of a scalar with the locations of its parts. They are exact for literal text, quoted or not, and for
+/// the words of folded text or text with escapes; words that have escapes themselves get the location of the whole scalar.
 fn aligned(source: usize, file: &str, value: &str, style: ScalarStyle, span: Range<usize>) -> Text {
     let inner = match style {
-        // What is not closed where it seems to be may end within a character.
+        // A string that is not closed may end within a character.
         ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted
             if span.len() >= 2 && file.is_char_boundary(span.end - 1) && file.is_char_boundary(span.start + 1) =>
         {
@@ -224,7 +224,7 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '/')
 }
 
-/// Where the characters of a text are, which the parser counts.
+/// The byte offsets of the characters of a text, which the parser counts.
 struct Bytes(Option<Vec<u32>>, usize);
 
 impl Bytes {

@@ -1,4 +1,4 @@
-//! Lines and commands that are about a mount of a bpffs.
+//! Lines and commands that mount a bpffs.
 
 use std::ops::Range;
 
@@ -7,17 +7,17 @@ use crate::{shell, source::Location, text::Text};
 /// A mount of a bpffs.
 #[derive(Debug)]
 pub(super) struct Mount {
-    /// Where it is mounted; empty if that is not said.
+    /// The mount point; empty if the text has none.
     pub(super) target: String,
     /// All options, in order.
     pub(super) options: Vec<Text>,
     /// The line or command.
     pub(super) location: Location,
-    /// Whether it is there, and the kernel shows it.
+    /// Whether it is an existing mount that the kernel shows.
     pub(super) is_shown: bool,
 }
 
-/// The mounts of a bpffs in a file.
+/// Returns the mounts of a bpffs in a file.
 pub(super) fn mounts(source: usize, file: &str) -> impl Iterator<Item = Mount> {
     let commands = shell::commands(source, if file.contains("mount") { file } else { "" });
     let of_commands: Vec<Mount> = commands.iter().filter_map(|words| command(words)).collect();
@@ -69,7 +69,7 @@ fn of_line(source: usize, file: &str, line: Range<usize>) -> Option<Mount> {
     }
 }
 
-/// The fields of a line between blanks, escapes such as `\040` resolved (fstab(5)); blanks in double quotes do not separate.
+/// Splits a line at whitespace outside of double quotes, and resolves escapes such as `\040` (fstab(5)).
 fn fields(source: usize, file: &str, line: Range<usize>) -> Vec<Text> {
     const MOST: usize = 64;
     let mut fields: Vec<Text> = Vec::new();
@@ -97,7 +97,7 @@ fn fields(source: usize, file: &str, line: Range<usize>) -> Vec<Text> {
     fields
 }
 
-/// A character written as a backslash and three octal digits.
+/// Parses a character written as a backslash and three octal digits.
 fn octal(bytes: &[u8]) -> Option<char> {
     let [b'\\', digits @ ..] = bytes.get(..4)? else { return None };
     let value =
@@ -105,10 +105,10 @@ fn octal(bytes: &[u8]) -> Option<char> {
     u8::try_from(value).ok().filter(u8::is_ascii).map(char::from)
 }
 
-/// A command line of mount(8) that mounts a bpffs.
+/// Parses a command line of mount(8) that mounts a bpffs.
 fn command(words: &[Text]) -> Option<Mount> {
     let at = words.iter().position(|word| word.as_str().rsplit('/').next() == Some("mount"))?;
-    // `mount` can be a word of anything; only what comes before a command may stand before it.
+    // Any command can have `mount` as a word; here only a prefix of a command may precede it.
     let prefix =
         words[..at].iter().all(|word| matches!(word.as_str(), "sudo" | "$" | "exec") || word.as_str().contains('='));
     let (mut fstype, mut options, mut operands) = (None, Vec::new(), Vec::new());
@@ -132,7 +132,7 @@ fn command(words: &[Text]) -> Option<Mount> {
     (prefix && is_bpf).then_some(Mount { target, options, location, is_shown: false })
 }
 
-/// An option and an argument in the same word.
+/// Splits a word into an option and its argument.
 fn split(word: &Text) -> (&str, Option<Text>) {
     let text = word.as_str();
     match text.find('=') {

@@ -38,27 +38,28 @@ fn options_are_read_wherever_they_are() {
 }
 
 #[test]
-fn a_number_takes_the_place_of_names_and_options_add_up() {
+fn a_number_replaces_names_and_options_are_combined() {
     assert_eq!(masks("delegate_cmds=prog_load:0x1")[0], 1);
     assert_eq!(masks("delegate_cmds=prog_load,delegate_cmds=0x1")[0], 0x21);
     assert_eq!(masks("31 24 0:28 / /x rw - bpf none rw,delegate_cmds=prog_load:0x8000000000000000")[0], 1 << 63 | 0x20);
 }
 
 #[test]
-fn what_the_kernel_refuses_is_told() {
+fn what_the_kernel_refuses_is_reported() {
     let read =
         one("none /x bpf delegate_cmds,delegate_maps=,delegate_progs=BPFProgTypeXdp:ANY,delegate_foo=1,nosuid 0 0");
-    let told: Vec<(Effect, Option<&str>)> = read.problems.iter().map(|p| (p.effect, p.instead.as_deref())).collect();
+    let problems: Vec<(Effect, Option<&str>)> =
+        read.problems.iter().map(|p| (p.effect, p.instead.as_deref())).collect();
     let refused = |instead| (Effect::Refused, instead);
     assert_eq!(
-        told,
+        problems,
         [refused(None), refused(None), refused(Some("xdp")), refused(Some("any")), (Effect::IgnoredSilently, None)]
     );
     assert_eq!(read.delegation().unwrap_err().option, "delegate_maps");
 }
 
 #[test]
-fn what_is_mounted_where_is_told_apart() {
+fn mounts_of_a_bpffs_are_distinguished_from_others() {
     let text = "# none /x bpf delegate_cmds=any\nproc /proc proc defaults 0 0\n/dev/bpf /mnt ext4 rw 0 0\n\n\
                 bpffs /x bpf rw 0 0 # bpf-token: allow C why\n";
     let read = one(text);

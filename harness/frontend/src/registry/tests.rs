@@ -14,7 +14,7 @@ fn names(known: &KnownNames) -> Names<'_> {
     Names::new(known, SystemdRelease::V262)
 }
 
-/// What a front-end makes of what was written for it.
+/// Reads what was written for a front-end.
 fn read_back(target: WritableFrontend, text: &str, known: &KnownNames) -> Delegation {
     let yaml: String;
     let frontend = target.frontend();
@@ -85,14 +85,14 @@ fn texts_are_ready_to_paste() {
     );
     let (lxd, lost) = written(WritableFrontend(LXD));
     assert!(lxd.starts_with("lxc config set 'my web' \\\n    security.delegate_bpf=true \\\n"), "{lxd}");
-    assert_eq!(lost, [ConversionLoss("the path /run/it's: LXD mounts at /sys/fs/bpf".into())]);
+    assert_eq!(lost, [ConversionLoss("the path /run/it's: LXD always mounts at /sys/fs/bpf".into())]);
     let (systemd, lost) = written(WritableFrontend::SYSTEMD);
     assert!(systemd.ends_with("BPFDelegateMaps=BPFMapTypeHash\nBPFDelegateAttachments=any\n"), "{systemd}");
     assert_eq!(lost.len(), 1);
 }
 
 #[test]
-fn nothing_is_written_as_nothing() {
+fn an_empty_delegation_is_written_as_such() {
     let known = known();
     let (incus, lost) = write(WritableFrontend(INCUS), &ConversionInput::of(Delegation::default()), &names(&known));
     assert_eq!((incus.as_str(), lost.len()), ("", 1));
@@ -109,7 +109,7 @@ fn words_name_targets() {
     }
     assert_eq!(
         "bpftool".parse::<WritableFrontend>().unwrap_err().to_string(),
-        "nothing can be written for `bpftool`: it is one of systemd, incus, lxd and mount"
+        "cannot write a configuration for `bpftool`; expected systemd, incus, lxd or mount"
     );
 }
 
@@ -118,8 +118,8 @@ fn detected(label: &str, text: &str) -> Option<Frontend> {
 }
 
 #[test]
-fn names_tell() {
-    let told = [
+fn files_are_recognized_by_name() {
+    let expected = [
         ("x.service", SYSTEMD),
         ("/etc/systemd/system/x.service.d/10-a.conf", SYSTEMD),
         ("sys-fs-bpf.mount", SYSTEMD),
@@ -127,15 +127,15 @@ fn names_tell() {
         ("/proc/self/mountinfo", MOUNTINFO),
         ("c.yaml", INCUS),
     ];
-    for (label, frontend) in told {
+    for (label, frontend) in expected {
         assert_eq!(detected(label, ""), Some(frontend), "{label}");
     }
     assert_eq!(detected("c.yaml", "config:\n  security.delegate_bpf: \"true\"\n"), Some(LXD));
 }
 
 #[test]
-fn contents_tell() {
-    let told = [
+fn files_are_recognized_by_their_contents() {
+    let expected = [
         ("# c\n[Service]\nPrivateBPF=yes\n", SYSTEMD),
         ("[{\"token_info\":\"/sys/fs/bpf\"}]", BPFTOOL),
         ("[]", BPFTOOL),
@@ -148,7 +148,7 @@ fn contents_tell() {
         ("bpffs /sys/fs/bpf bpf delegate_cmds=any 0 0", MOUNT),
         ("delegate_cmds=any", MOUNT),
     ];
-    for (text, frontend) in told {
+    for (text, frontend) in expected {
         assert_eq!(detected("x", text), Some(frontend), "{text}");
     }
     assert_eq!((detected("x", ""), detected("x", "hello")), (None, None));
@@ -161,6 +161,6 @@ fn words_name_front_ends() {
     }
     assert_eq!(
         "docker".parse::<Frontend>().unwrap_err().to_string(),
-        "no front-end is called `docker`: it is one of systemd, systemd-run, incus, lxd, mount, mountinfo and bpftool"
+        "unknown front-end `docker`; expected systemd, systemd-run, incus, lxd, mount, mountinfo or bpftool"
     );
 }

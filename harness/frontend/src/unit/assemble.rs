@@ -1,4 +1,4 @@
-//! Which files make up a unit, and in which order (systemd.unit(5); `src/shared/dropin.c`).
+//! The files that make up a unit, and their order (systemd.unit(5); `src/shared/dropin.c`).
 
 use crate::source::Sources;
 
@@ -6,7 +6,7 @@ use crate::source::Sources;
 const TYPES: [&str; 11] =
     ["service", "socket", "mount", "swap", "target", "device", "automount", "timer", "path", "slice", "scope"];
 
-/// Folders of units of the system, those that win first (`src/libsystemd/sd-path/path-lookup.c`).
+/// Folders of system units in order of precedence (`src/libsystemd/sd-path/path-lookup.c`).
 const FOLDERS: [&str; 12] = [
     "etc/systemd/system.control/",
     "run/systemd/system.control/",
@@ -22,23 +22,23 @@ const FOLDERS: [&str; 12] = [
     "run/systemd/generator.late/",
 ];
 
-/// A unit: its files in the order they are read in.
+/// A unit: its files in the order of reading.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unit {
     pub(super) name: String,
     /// The main file, if it was given, and the drop-ins.
     pub(super) files: Vec<usize>,
-    /// Drop-ins that are not read, and the one of the same name that is.
+    /// Drop-ins that are overridden, each with the one of the same name that is read.
     pub(super) hidden: Vec<(usize, usize)>,
 }
 
 impl Unit {
-    /// Whether it can be a unit of this type; one whose name does not tell can be of any.
+    /// Whether it can be a unit of this type; without a known suffix it can be of any type.
     pub(super) fn may_be(&self, kind: &str) -> bool {
         self.kind().is_none_or(|own| own == kind)
     }
 
-    /// The section named after its type, if it has one.
+    /// Returns the section named after its type, if any.
     pub(super) fn own_section(&self) -> Option<String> {
         let kind = self.kind()?;
         let (first, rest) = kind.split_at(1);
@@ -55,12 +55,12 @@ fn kind_of(name: &str) -> Option<&'static str> {
     TYPES.into_iter().find(|kind| *kind == suffix)
 }
 
-/// A file, as its path tells.
+/// A file by its path.
 struct File<'a> {
     source: usize,
     path: &'a str,
     name: &'a str,
-    /// The name of the folder without `.d`, if it is a drop-in.
+    /// For a drop-in, the name of its folder without `.d`.
     of: Option<&'a str>,
 }
 
@@ -72,13 +72,13 @@ impl<'a> File<'a> {
         Self { source, path, name, of }
     }
 
-    /// Whether it is in a folder of drop-ins without being one, as an editor's backup.
-    fn is_passed_over(&self) -> bool {
+    /// Whether it is in a folder of drop-ins without being one, such as an editor's backup.
+    fn is_ignored(&self) -> bool {
         let folder = self.path.strip_suffix(self.name).and_then(|folder| folder.strip_suffix(".d/"));
         self.of.is_none() && folder.is_some_and(|folder| !folder.ends_with('/') && !folder.is_empty())
     }
 
-    /// How a drop-in ranks among those of its name; the lowest is read.
+    /// Returns the rank of a drop-in among those of its name; the lowest is read.
     fn rank(&self, unit: &str) -> (bool, usize, usize) {
         let of = self.of.unwrap_or_default();
         let folder = FOLDERS.iter().position(|folder| self.path.contains(folder)).unwrap_or(FOLDERS.len());
@@ -87,11 +87,11 @@ impl<'a> File<'a> {
     }
 }
 
-/// The units among these files. A drop-in of no unit that was given is one of a unit known by its folder.
+/// Returns the units among these files. A drop-in without its unit stands for the unit that its folder names.
 pub(super) fn units(sources: &Sources) -> Vec<Unit> {
     let files: Vec<File<'_>> = sources.iter().enumerate().map(|(at, source)| File::of(at, source.label())).collect();
-    let ours = files.into_iter().filter(|file| !file.is_passed_over());
-    let (drop_ins, mains): (Vec<File<'_>>, Vec<File<'_>>) = ours.partition(|file| file.of.is_some());
+    let read = files.into_iter().filter(|file| !file.is_ignored());
+    let (drop_ins, mains): (Vec<File<'_>>, Vec<File<'_>>) = read.partition(|file| file.of.is_some());
     let mut names: Vec<(&str, Option<usize>)> = mains.iter().map(|main| (main.name, Some(main.source))).collect();
     for of in drop_ins.iter().filter_map(|file| file.of) {
         if !names.iter().any(|(name, _)| applies(of, name)) {
@@ -102,11 +102,11 @@ pub(super) fn units(sources: &Sources) -> Vec<Unit> {
 }
 
 fn assembled(name: &str, main: Option<usize>, drop_ins: &[File<'_>]) -> Unit {
-    let mut ours: Vec<&File<'_>> = drop_ins.iter().filter(|file| file.of.is_some_and(|of| applies(of, name))).collect();
-    ours.sort_by_key(|file| (file.name, file.rank(name), file.source));
+    let mut own: Vec<&File<'_>> = drop_ins.iter().filter(|file| file.of.is_some_and(|of| applies(of, name))).collect();
+    own.sort_by_key(|file| (file.name, file.rank(name), file.source));
     let mut unit = Unit { name: name.to_owned(), files: main.into_iter().collect(), hidden: Vec::new() };
     let mut last: Option<&File<'_>> = None;
-    for file in ours {
+    for file in own {
         match last {
             Some(read) if read.name == file.name => unit.hidden.push((file.source, read.source)),
             _ => {
@@ -122,7 +122,8 @@ fn applies(of: &str, unit: &str) -> bool {
     kind_of(unit).is_some_and(|kind| of == kind) || candidates(unit).iter().any(|candidate| candidate == of)
 }
 
-/// Names whose drop-ins are for a unit, the most specific first: itself, its template, and both cut off at each dash.
+/// Returns the names whose drop-ins apply to a unit, the most specific first: itself, its template, and its prefix up to
+/// each dash.
 fn candidates(unit: &str) -> Vec<String> {
     let mut names = vec![unit.to_owned()];
     let Some((stem, kind)) = unit.rsplit_once('.') else { return names };
@@ -131,7 +132,7 @@ fn candidates(unit: &str) -> Vec<String> {
         names.push(format!("{prefix}@.{kind}"));
     }
     let dashes = prefix.char_indices().rev().filter(|(at, c)| *c == '-' && *at + 1 < prefix.len());
-    // systemd refuses names of more than 255 bytes, so that more dashes mean nothing.
+    // systemd refuses names of more than 255 bytes, so no name has more dashes.
     names.extend(dashes.take(255).map(|(at, _)| format!("{}.{kind}", &prefix[..=at])));
     names
 }
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_drop_ins_of_a_name_one_is_read() {
+    fn of_drop_ins_with_the_same_name_one_is_read() {
         let units = assembled(&[
             "/usr/lib/systemd/system/a-b.service.d/x.conf",
             "/etc/systemd/system/service.d/x.conf",
@@ -170,14 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn a_drop_in_alone_is_of_the_unit_its_folder_names() {
+    fn a_drop_in_alone_stands_for_the_unit_that_its_folder_names() {
         let units = assembled(&["x/a@b.service.d/o.conf", "x/a@.service.d/p.conf"]);
         assert_eq!(units[0], Unit { name: "a@b.service".into(), files: vec![0, 1], hidden: vec![] });
         assert_eq!(assembled(&["override.conf"])[0].name, "override.conf");
     }
 
     #[test]
-    fn names_tell_types() {
+    fn names_have_types() {
         let unit = |name: &str| Unit { name: name.into(), files: vec![], hidden: vec![] };
         assert!(unit("a.service").may_be("service") && !unit("a.slice").may_be("service"));
         assert!(unit("override.conf").may_be("mount"));

@@ -5,29 +5,29 @@ use harness_uapi::capability;
 use super::words::{self, Word};
 use crate::execution_context::CapabilitySet;
 
-/// A set while assignments add up.
+/// A set while assignments are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Capabilities {
-    /// What systemd starts with; a value that equals it counts as unset.
+    /// The initial value in systemd; a set that equals it counts as unset.
     initial: u64,
     current: u64,
 }
 
-/// The highest number that systemd takes (`src/basic/capability-util.h`, `CAP_LIMIT`).
+/// The highest number that systemd accepts (`src/basic/capability-util.h`, `CAP_LIMIT`).
 const LIMIT: u32 = 62;
 
 impl Capabilities {
-    /// The bounding set at first: all 63 that there can be (`CAP_MASK_ALL`).
+    /// The initial bounding set: all 63 possible capabilities (`CAP_MASK_ALL`).
     pub(super) const BOUNDING: Self = Self { initial: u64::MAX >> 1, current: u64::MAX >> 1 };
-    /// The ambient set at first.
+    /// The initial ambient set.
     pub(super) const AMBIENT: Self = Self { initial: 0, current: 0 };
 
-    /// The set now.
+    /// Returns the current set.
     pub(super) const fn set(self) -> CapabilitySet {
         CapabilitySet(self.current & CapabilitySet::ALL.0)
     }
 
-    /// Takes an assignment; the words that are no capability, which systemd drops without a word, are the result.
+    /// Applies an assignment, and returns the words that are not capabilities, which systemd drops without a warning.
     pub(super) fn assign(&mut self, value: &str) -> Vec<Word> {
         if value.is_empty() {
             self.current = 0;
@@ -39,21 +39,21 @@ impl Capabilities {
             words::unquoted(list).into_iter().partition(|word| number(word).is_some());
         let parsed = known.iter().filter_map(number).fold(0, |set, number| set | 1 << number);
         self.current = match inverted {
-            true if self.starts_anew(parsed) => CapabilitySet::ALL.0 & !parsed,
+            true if self.starts_over(parsed) => CapabilitySet::ALL.0 & !parsed,
             true => self.current & !parsed,
-            false if self.starts_anew(parsed) => parsed,
+            false if self.starts_over(parsed) => parsed,
             false => self.current | parsed,
         };
         let shifted = |word: Word| Word { span: word.span.start + skipped..word.span.end + skipped, ..word };
         unknown.into_iter().map(shifted).collect()
     }
 
-    const fn starts_anew(self, parsed: u64) -> bool {
+    const fn starts_over(self, parsed: u64) -> bool {
         parsed == 0 || self.current == self.initial
     }
 }
 
-/// A name with `CAP_`, in any letter case, or a number.
+/// Parses a name with `CAP_`, in any letter case, or a number.
 fn number(word: &Word) -> Option<u32> {
     let named =
         || word.text.get(..4).filter(|p| p.eq_ignore_ascii_case("cap_")).and_then(|_| capability::number(&word.text));
@@ -74,7 +74,7 @@ mod tests {
     const NET_ADMIN: u64 = 1 << 12;
 
     #[test]
-    fn assignments_add_up_and_an_empty_one_starts_anew() {
+    fn assignments_add_up_and_an_empty_one_starts_over() {
         assert_eq!(bounding(&[]), CapabilitySet::ALL.0);
         assert_eq!(bounding(&["CAP_BPF"]), BPF);
         assert_eq!(bounding(&["CAP_BPF", "cap_net_admin"]), BPF | NET_ADMIN);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_capability_is_told() {
+    fn words_that_are_not_capabilities_are_returned() {
         let mut set = Capabilities::AMBIENT;
         let unknown = set.assign("~CAP_FOO bpf \"CAP_BPF\"");
         assert_eq!(

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Range};
 use super::words::{self, BLANKS};
 use crate::{execution_context::SystemCall, source::Location};
 
-/// The filter while assignments add up.
+/// The filter while assignments are applied.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Filter(Option<List>);
 
@@ -13,9 +13,9 @@ pub(super) struct Filter(Option<List>);
 struct List {
     allows: bool,
     location: Location,
-    /// The calls on the list, whether with an error of their own, and what put them there.
+    /// The calls on the list: whether each has its own error number, and the assignment that added it.
     calls: BTreeMap<SystemCall, (Errno, Location)>,
-    /// What took a call from a list of allowed ones.
+    /// The assignment that removed a call from a list of allowed ones.
     taken: BTreeMap<SystemCall, Location>,
 }
 
@@ -25,7 +25,7 @@ enum Errno {
     Own,
 }
 
-/// A word that systemd passes over.
+/// A word that systemd ignores.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ignored {
     pub(super) span: Range<usize>,
@@ -33,7 +33,7 @@ pub(super) struct Ignored {
 }
 
 impl Filter {
-    /// Takes an assignment at this place; the words systemd passes over are the result.
+    /// Applies an assignment at this location, and returns the words that systemd ignores.
     pub(super) fn assign(&mut self, value: &str, location: &Location) -> Vec<Ignored> {
         if value.is_empty() {
             self.0 = None;
@@ -57,7 +57,7 @@ impl Filter {
         ignored
     }
 
-    /// The calls it refuses, and what makes it so.
+    /// Returns the calls it refuses, each with the assignment that refuses it.
     pub(super) fn refused(&self) -> BTreeMap<SystemCall, Location> {
         let Some(list) = &self.0 else { return BTreeMap::new() };
         SystemCall::ALL.into_iter().filter_map(|call| Some((call, list.refuses(call)?))).collect()
@@ -67,8 +67,8 @@ impl Filter {
 impl List {
     fn take(&mut self, word: &str, inverted: bool, location: &Location) -> Result<(), &'static str> {
         let (name, errno) = match word.split_once(':') {
-            Some((_, errno)) if !is_errno(errno) => return Err("what follows the colon is no error number"),
-            Some(_) if !inverted => return Err("an allowed system call takes no error number"),
+            Some((_, errno)) if !is_errno(errno) => return Err("the text after the colon is not an error number"),
+            Some(_) if !inverted => return Err("an allowed system call cannot have an error number"),
             Some((name, _)) => (name, Errno::Own),
             None => (word, Errno::Default),
         };
@@ -98,7 +98,7 @@ impl SystemCall {
     }
 }
 
-/// A name or number of an error, or `kill` (`src/shared/seccomp-util.h`, `parse_syscall_and_errno`).
+/// Whether this is the name or number of an error, or `kill` (`src/shared/seccomp-util.h`, `parse_syscall_and_errno`).
 fn is_errno(text: &str) -> bool {
     let named =
         text.strip_prefix('E').is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric()));
@@ -121,7 +121,7 @@ mod tests {
         [SystemCall::Fsopen, SystemCall::Fsconfig, SystemCall::Fsmount, SystemCall::MoveMount];
 
     #[test]
-    fn a_list_refuses_what_is_not_on_it_or_what_is() {
+    fn a_list_allows_or_refuses_its_calls() {
         assert_eq!(refused(&[]), []);
         assert_eq!(refused(&["@system-service"]).len(), SystemCall::ALL.len());
         assert_eq!(refused(&["@system-service", "bpf @mount @debug"]), []);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_are_passed_over_are_told() {
+    fn ignored_words_are_returned() {
         let location = Location { source: 0, span: 0..0 };
         let mut filter = Filter::default();
         let ignored = filter.assign("@known bpf:EPERM", &location);

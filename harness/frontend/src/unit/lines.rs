@@ -1,6 +1,6 @@
 //! The lines of a unit file as systemd joins them (`src/shared/conf-parser.c`, `config_parse`).
 //!
-//! No crate that reads INI files knows where its values come from, or systemd's rules of continuation, so they are here.
+//! No crate that reads INI files keeps the locations of values or has systemd's rules of continuation.
 
 use std::ops::Range;
 
@@ -9,16 +9,16 @@ use crate::{source::Source, text::Text};
 
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
-/// A line, continued ones joined; comments and what is empty are not among them.
+/// A line, continued ones joined, that is neither empty nor a comment.
 #[derive(Debug)]
 pub(super) struct Line {
-    /// Without the blanks around it. The backslashes that continue it are blanks in it.
+    /// The text, trimmed. Backslashes that continue a line are replaced by spaces.
     pub(super) text: Text,
     /// Whether it is UTF-8.
     pub(super) is_utf8: bool,
 }
 
-/// The lines of a file.
+/// Iterates over the lines of a file.
 pub(super) struct Lines<'a> {
     source: usize,
     file: &'a Source,
@@ -31,7 +31,7 @@ impl<'a> Lines<'a> {
         Self { source, file, at: 0, marked: false }
     }
 
-    /// The next line of the file, as the bytes between line ends.
+    /// Returns the next physical line, as the bytes between line ends.
     fn physical(&mut self) -> Option<Range<usize>> {
         let rest = self.file.text().as_bytes().get(self.at..).filter(|rest| !rest.is_empty())?;
         let length = rest.iter().position(|byte| is_end(*byte)).unwrap_or(rest.len());
@@ -65,7 +65,7 @@ impl Iterator for Lines<'_> {
         let mut joined: Option<Text> = None;
         while let Some(span) = self.physical() {
             let file = self.file.text();
-            // A comment does not end what is continued around it.
+            // A comment does not end a continued line.
             if file[span.clone()].trim_start_matches(BLANKS).starts_with(['#', ';']) {
                 continue;
             }
@@ -91,7 +91,7 @@ fn is_end(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r' | 0)
 }
 
-/// How many bytes end one line: each of the three at most once, and nothing after a NUL (`src/basic/fileio.c`,
+/// Returns how many bytes end a line: each of the three at most once, and none after a NUL (`src/basic/fileio.c`,
 /// `read_line_full`).
 fn end_length(rest: &[u8]) -> usize {
     let mut seen = Vec::with_capacity(3);
@@ -131,23 +131,23 @@ mod tests {
     }
 
     #[test]
-    fn ends_of_lines_of_all_kinds() {
+    fn all_kinds_of_line_ends_are_known() {
         assert_eq!(texts("a\r\nb\n\rc\0d\r\re"), ["a", "b", "c", "d", "e"]);
     }
 
     #[test]
-    fn a_byte_order_mark_hides_nothing_but_a_comment() {
+    fn a_byte_order_mark_hides_only_a_comment() {
         assert_eq!(texts("\u{feff}[A]\n\u{feff}b"), ["[A]", "\u{feff}b"]);
         assert_eq!(texts("\u{feff}# a"), ["# a"]);
     }
 
     #[test]
-    fn what_is_no_utf8_is_known() {
+    fn lines_that_are_not_utf8_are_known() {
         assert_eq!(lines(b"a\xff\nb"), [("a?".to_owned(), false), ("b".to_owned(), true)]);
     }
 
     #[test]
-    fn places_in_continued_lines_are_those_of_the_file() {
+    fn locations_in_continued_lines_are_those_of_the_file() {
         let sources = Sources::of("x", b"K=ab,\\\n# c\n  cd").unwrap();
         let line = Lines::of(0, sources.get(0)).next().unwrap();
         let at = line.text.as_str().find("cd").unwrap();

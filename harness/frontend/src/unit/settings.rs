@@ -1,4 +1,4 @@
-//! What assignments of a unit add up to.
+//! The settings that result from the assignments of a unit.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use crate::{
     text::{Text, shown},
 };
 
-/// The setting of a unit that delegates names of this kind.
+/// Returns the setting that delegates names of this kind.
 pub const fn setting_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Cmd => "BPFDelegateCommands",
@@ -29,7 +29,7 @@ pub const fn setting_of(kind: Kind) -> &'static str {
     }
 }
 
-/// The settings that are read, besides those of [`setting_of`].
+/// The settings that are checked, besides those of [`setting_of`].
 const OTHERS: [&str; 13] = [
     "PrivateBPF",
     "PrivateUsers",
@@ -46,11 +46,11 @@ const OTHERS: [&str; 13] = [
     "User",
 ];
 
-/// Settings of systemd that are so like ours that they would be taken for misspelt ones.
-const LIKE_OURS: [&str; 1] = ["PrivateIPC"];
+/// Other settings of systemd that are similar to a checked one and would be taken for a misspelling of it.
+const SIMILAR: [&str; 1] = ["PrivateIPC"];
 
-/// Whether a setting is read here.
-pub(super) fn is_ours(key: &str) -> bool {
+/// Whether a setting is checked here.
+pub(super) fn is_checked(key: &str) -> bool {
     kind_of(key).is_some() || OTHERS.contains(&key)
 }
 
@@ -62,13 +62,13 @@ fn kind_of(key: &str) -> Option<Kind> {
 pub(crate) struct Settings<'a> {
     pub(crate) configuration: Configuration,
     names: &'a Names<'a>,
-    /// What follows from what cannot be read.
+    /// The effect of a value that systemd cannot read.
     effect: Effect,
     bounding: Capabilities,
     ambient: Capabilities,
     filter: Filter,
     private_users: Setting<bool>,
-    /// What `DelegateNamespaces=` says; an empty one takes it back.
+    /// The value of `DelegateNamespaces=`; an empty assignment resets it.
     delegated: Option<Setting<BTreeSet<NamespaceType>>>,
     private_mounts: Option<Setting<bool>>,
     private_network: Setting<bool>,
@@ -78,7 +78,7 @@ pub(crate) struct Settings<'a> {
 }
 
 impl<'a> Settings<'a> {
-    /// Those of a unit, nothing assigned yet.
+    /// Returns the settings of a unit before any assignment.
     pub(crate) fn new(configuration: Configuration, names: &'a Names<'a>) -> Self {
         Self {
             configuration,
@@ -97,21 +97,21 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Those of a command line, which systemd-run refuses if there is something it cannot read.
+    /// Returns the settings of a command line, which systemd-run refuses if it cannot read something.
     pub(crate) fn of_command(configuration: Configuration, names: &'a Names<'a>) -> Self {
         Self { effect: Effect::Refused, ..Self::new(configuration, names) }
     }
 
-    /// A property of a command line that is no assignment.
+    /// Reports a property of a command line that is not an assignment.
     pub(crate) fn without_value(&mut self, property: &Text) {
-        let message = format!("`{}` is no assignment", shown(property.as_str()));
+        let message = format!("`{}` has no value: expected NAME=VALUE", shown(property.as_str()));
         self.configuration.problem(property.whole(), self.effect, message);
     }
 
-    /// Takes one assignment, the whole of which is at this place.
+    /// Applies an assignment that is at this location.
     pub(crate) fn assign(&mut self, key: &Text, value: &Text, whole: &Location) {
         let said = value.as_str();
-        self.configuration.write_down(Section::Exec, key.as_str(), said, whole);
+        self.configuration.record(Section::Exec, key.as_str(), said, whole);
         if let Some(kind) = kind_of(key.as_str()) {
             return self.delegate(kind, value, whole);
         }
@@ -138,12 +138,12 @@ impl<'a> Settings<'a> {
             "SystemCallFilter" => self.system_call_filter(value, whole),
             "DynamicUser" => self.dynamic_user(value, whole),
             "User" if said.is_empty() => self.user = None,
-            "User" => self.user = Some(Setting::said(said.to_owned(), whole.clone())),
-            _ => self.maybe_misspelt(key),
+            "User" => self.user = Some(Setting::assigned(said.to_owned(), whole.clone())),
+            _ => self.maybe_misspelled(key),
         }
     }
 
-    /// What all assignments add up to.
+    /// Returns the configuration that results from all assignments.
     pub(crate) fn finish(mut self) -> Configuration {
         let mount_namespace = self.mount_namespace();
         let execution_context = &mut self.configuration.execution_context;
@@ -156,7 +156,7 @@ impl<'a> Settings<'a> {
         };
         execution_context.mount_namespace = mount_namespace;
         execution_context.network_namespace = match (&self.network_path, &self.private_network) {
-            (Some(location), _) => Setting::said(Namespace::Own, location.clone()),
+            (Some(location), _) => Setting::assigned(Namespace::Own, location.clone()),
             (None, Setting { value, location }) => Setting { value: namespace(*value), location: location.clone() },
         };
         execution_context.delegated_namespaces = self.delegated.unwrap_or_else(|| Setting::default_of(BTreeSet::new()));
@@ -177,7 +177,7 @@ impl<'a> Settings<'a> {
             (Some(Setting { value: true, location }), _) => {
                 Setting { value: Namespace::Own, location: location.clone() }
             }
-            (_, Some(bpffs)) => Setting::said(Namespace::Own, bpffs.location.clone()),
+            (_, Some(bpffs)) => Setting::assigned(Namespace::Own, bpffs.location.clone()),
             (None, None) if network => Setting::default_of(Namespace::Own),
             (Some(Setting { location, .. }), _) => Setting { value: Namespace::Shared, location: location.clone() },
             (None, None) => Setting::default_of(Namespace::Shared),
@@ -197,17 +197,18 @@ impl<'a> Settings<'a> {
     fn private_users(&mut self, value: &Text, whole: &Location) {
         let named = matches!(value.as_str(), "self" | "identity" | "full" | "managed").then_some(true);
         match parse_boolean(value.as_str()).or(named) {
-            Some(own) => self.private_users = Setting::said(own, whole.clone()),
+            Some(own) => self.private_users = Setting::assigned(own, whole.clone()),
             None => self.unreadable("PrivateUsers", value, whole, "yes, no, self, identity, full or managed"),
         }
     }
 
     fn dynamic_user(&mut self, value: &Text, whole: &Location) {
         match parse_boolean(value.as_str()) {
-            Some(dynamic) => self.dynamic_user = Setting::said(dynamic, whole.clone()),
+            Some(dynamic) => self.dynamic_user = Setting::assigned(dynamic, whole.clone()),
             None => {
-                let message = format!("DynamicUser=: `{}` is not yes or no: systemd refuses the unit", value.as_str());
-                self.configuration.problem(place_of(value, whole), Effect::Refused, message);
+                let message =
+                    format!("DynamicUser=: expected yes or no, not `{}`; systemd refuses the unit", value.as_str());
+                self.configuration.problem(location_of(value, whole), Effect::Refused, message);
             }
         }
     }
@@ -222,11 +223,11 @@ impl<'a> Settings<'a> {
         let elements: Vec<Element> =
             words.iter().take(room).map(|word| self.element(kind, word, value, sole_any)).collect();
         for element in elements.iter().filter(|element| element.read_as != Some(element.meaning)) {
-            let problem = self.not_taken(kind, element);
+            let problem = self.not_accepted(kind, element);
             self.configuration.push(problem);
         }
         if words.len() > room {
-            let message = format!("more than {MOST_ELEMENTS} names: the rest is not read here");
+            let message = format!("more than {MOST_ELEMENTS} names: the rest is not checked");
             self.configuration.problem(whole.clone(), Effect::Refused, message);
         }
         if dangling.is_some() {
@@ -252,8 +253,8 @@ impl<'a> Settings<'a> {
         Element { location: value.location(start..end), text: word.text.clone(), meaning, read_as }
     }
 
-    /// Why systemd drops an element or misreads it, and what it would take.
-    fn not_taken(&self, kind: Kind, element: &Element) -> Rejection {
+    /// Returns why systemd drops or misreads an element, and what it would accept.
+    fn not_accepted(&self, kind: Kind, element: &Element) -> Rejection {
         let setting = setting_of(kind);
         if let Some(Meaning::Name(bit)) = element.read_as {
             let (release, name) = (self.names.systemd_release().number, self.names.kernel(kind, bit).unwrap_or("?"));
@@ -262,23 +263,23 @@ impl<'a> Settings<'a> {
             return Rejection { location: element.location.clone(), message, effect: Effect::Misread, instead: None };
         }
         let text = element.text.trim();
-        let blanks = text.len() < element.text.len();
+        let has_whitespace = text.len() < element.text.len();
         let (why, instead) = match element.meaning {
-            Meaning::Any => ("systemd takes `any` only alone, in lower case".to_owned(), None),
-            Meaning::Number(_) => ("systemd takes no numbers".to_owned(), None),
-            Meaning::Unreadable if !self.configuration.wants_advice() => (format!("it is no {kind}"), None),
+            Meaning::Any => ("it accepts `any` only alone and in lower case".to_owned(), None),
+            Meaning::Number(_) => ("it accepts no numbers".to_owned(), None),
+            Meaning::Unreadable if !self.configuration.wants_advice() => (format!("unknown {kind}"), None),
             Meaning::Unreadable => {
                 (self.names.unknown_to_systemd(kind, text).map(|unknown| unknown.to_string()).unwrap_or_default(), None)
             }
             Meaning::Name(number) => match self.names.systemd(kind, number) {
-                Some(name) if name == text && blanks => {
-                    ("systemd takes a blank for a part of the name; separate names by commas alone".to_owned(), None)
+                Some(name) if name == text && has_whitespace => {
+                    ("it takes whitespace for a part of the name; separate names only by commas".to_owned(), None)
                 }
-                Some(name) => (format!("systemd spells it {name}"), Some(name)),
-                None => (format!("systemd {} does not know it", self.names.systemd_release().number), None),
+                Some(name) => (format!("it spells this name {name}"), Some(name)),
+                None => (format!("systemd {} does not know this name", self.names.systemd_release().number), None),
             },
         };
-        let message = format!("{setting}= drops `{}`: {why}", shown(text));
+        let message = format!("systemd drops `{}` from {setting}=: {why}", shown(text));
         Rejection { location: element.location.clone(), message, effect: Effect::Ignored, instead }
     }
 
@@ -294,16 +295,16 @@ impl<'a> Settings<'a> {
             None => match self.merged_namespaces(said) {
                 Some(types) => types,
                 None => {
-                    let wanted = "yes, no, or cgroup, ipc, net, mnt, pid and uts between blanks, perhaps after `~`";
+                    let wanted = "yes, no, or a list of cgroup, ipc, net, mnt, pid and uts, separated by spaces, optionally after `~`";
                     return self.unreadable("DelegateNamespaces", value, whole, wanted);
                 }
             },
         };
-        self.delegated = Some(Setting::said(types, whole.clone()));
+        self.delegated = Some(Setting::assigned(types, whole.clone()));
     }
 
-    /// A list of types after what was said before, if systemd reads it (`src/core/load-fragment.c`,
-    /// `config_parse_namespace_flags`). `user` and `time` can be taken away only.
+    /// Merges a list of types with those before, if systemd accepts it (`src/core/load-fragment.c`,
+    /// `config_parse_namespace_flags`). `user` can only be removed; `time` is accepted and ignored.
     fn merged_namespaces(&self, said: &str) -> Option<BTreeSet<NamespaceType>> {
         let (inverted, list) = said.strip_prefix('~').map_or((false, said), |list| (true, list));
         let (words, dangling) = words::plain(list, &BLANKS);
@@ -333,9 +334,9 @@ impl<'a> Settings<'a> {
             _ => (&mut self.bounding, &mut execution_context.bounding_set),
         };
         let unknown = set.assign(value.as_str());
-        *setting = Setting::said(set.set(), whole.clone());
+        *setting = Setting::assigned(set.set(), whole.clone());
         for word in unknown {
-            let message = format!("{key}= drops `{}`, which is no capability", shown(&word.text));
+            let message = format!("systemd drops `{}` from {key}=: unknown capability", shown(&word.text));
             self.configuration.problem(value.location(word.span), Effect::IgnoredSilently, message);
         }
     }
@@ -352,26 +353,26 @@ impl<'a> Settings<'a> {
         if parsed.is_none() {
             self.unreadable(key.as_str(), value, whole, "yes or no");
         }
-        parsed.map(|value| Setting::said(value, whole.clone()))
+        parsed.map(|value| Setting::assigned(value, whole.clone()))
     }
 
     fn unreadable(&mut self, key: &str, value: &Text, whole: &Location, wanted: &str) {
-        let follows = if self.effect == Effect::Ignored { "; systemd passes the line over" } else { "" };
-        let message = format!("{key}= is not `{}` but {wanted}{follows}", shown(value.as_str()));
-        self.configuration.problem(place_of(value, whole), self.effect, message);
+        let effect = if self.effect == Effect::Ignored { "; systemd ignores the line" } else { "" };
+        let message = format!("{key}=: expected {wanted}, not `{}`{effect}", shown(value.as_str()));
+        self.configuration.problem(location_of(value, whole), self.effect, message);
     }
 
-    fn maybe_misspelt(&mut self, key: &Text) {
+    fn maybe_misspelled(&mut self, key: &Text) {
         let text = key.as_str();
-        if LIKE_OURS.contains(&text) || text.starts_with("X-") || text.len() > 40 {
+        if SIMILAR.contains(&text) || text.starts_with("X-") || text.len() > 40 {
             return;
         }
         let lower = text.to_ascii_lowercase();
-        let ours = Kind::ALL.into_iter().map(setting_of).chain(OTHERS).filter(|ours| ours.len() > 4);
-        let like = ours.min_by_key(|ours| strsim::damerau_levenshtein(&lower, &ours.to_ascii_lowercase()));
-        let near = like.filter(|ours| strsim::damerau_levenshtein(&lower, &ours.to_ascii_lowercase()) <= 2);
+        let checked = Kind::ALL.into_iter().map(setting_of).chain(OTHERS).filter(|checked| checked.len() > 4);
+        let distance = |name: &str| strsim::damerau_levenshtein(&lower, &name.to_ascii_lowercase());
+        let near = checked.min_by_key(|name| distance(name)).filter(|name| distance(name) <= 2);
         if near.is_some() || lower.starts_with("bpfdelegate") {
-            let advice = near.map(|ours| format!("; did you mean {ours}=?")).unwrap_or_default();
+            let advice = near.map(|name| format!("; did you mean {name}=?")).unwrap_or_default();
             let message = format!("systemd has no setting `{}`{advice}", shown(text));
             let instead = near.map(str::to_owned);
             self.configuration.push(Rejection { location: key.whole(), message, effect: self.effect, instead });
@@ -389,12 +390,12 @@ const fn namespace(own: bool) -> Namespace {
     if own { Namespace::Own } else { Namespace::Shared }
 }
 
-/// The value, or the assignment if there is none.
-fn place_of(value: &Text, whole: &Location) -> Location {
+/// Returns the location of the value, or of the assignment if the value is empty.
+fn location_of(value: &Text, whole: &Location) -> Location {
     if value.as_str().is_empty() { whole.clone() } else { value.whole() }
 }
 
-/// `src/basic/parse-util.c`, `parse_boolean`.
+/// Parses a boolean (`src/basic/parse-util.c`, `parse_boolean`).
 fn parse_boolean(text: &str) -> Option<bool> {
     let is_one_of = |words: [&str; 6]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
     match () {

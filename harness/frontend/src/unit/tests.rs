@@ -38,7 +38,7 @@ fn the_last_assignment_counts() {
 }
 
 #[test]
-fn only_exact_names_between_commas_are_taken() {
+fn only_exact_names_between_commas_are_accepted() {
     let read = service("BPFDelegateMaps=BPFMapTypeHash, BPFMapTypeArray,hash,any,0x4,BPFMapTypeHashh,bpfmaptypehash\n");
     assert_eq!(read.delegation().unwrap().masks()[1], 2);
     let meanings: Vec<Meaning> = read.delegated(Kind::Map)[0].elements.iter().map(|element| element.meaning).collect();
@@ -55,16 +55,23 @@ fn only_exact_names_between_commas_are_taken() {
     assert_eq!(read.problems.len(), 6);
     let instead: Vec<Option<&str>> = read.problems.iter().map(|problem| problem.instead.as_deref()).collect();
     assert_eq!(instead, [None, Some("BPFMapTypeHash"), None, None, None, Some("BPFMapTypeHash")]);
-    assert!(messages(&read)[0].contains("blank"), "{:?}", messages(&read));
+    insta::assert_snapshot!(messages(&read).join("\n"), @r#"
+    systemd drops `BPFMapTypeArray` from BPFDelegateMaps=: it takes whitespace for a part of the name; separate names only by commas
+    systemd drops `hash` from BPFDelegateMaps=: it spells this name BPFMapTypeHash
+    systemd drops `any` from BPFDelegateMaps=: it accepts `any` only alone and in lower case
+    systemd drops `0x4` from BPFDelegateMaps=: it accepts no numbers
+    systemd drops `BPFMapTypeHashh` from BPFDelegateMaps=: `BPFMapTypeHashh` is not a map type; did you mean `BPFMapTypeHash` (or BPFMapTypeRhash)?
+    systemd drops `bpfmaptypehash` from BPFDelegateMaps=: it spells this name BPFMapTypeHash
+    "#);
 }
 
 #[test]
-fn any_is_taken_alone_and_in_lower_case() {
+fn any_is_accepted_alone_and_in_lower_case() {
     assert_eq!(masks("BPFDelegateCommands=any\nBPFDelegateMaps=Any\nBPFDelegatePrograms=any,"), [u64::MAX, 0, 0, 0]);
 }
 
 #[test]
-fn continued_lists_have_blanks_in_their_names() {
+fn names_in_continued_lists_include_whitespace() {
     let text = "[Service]\nBPFDelegateMaps=BPFMapTypeHash,\\\n  BPFMapTypeArray,BPFMapTypeQueue\\\n,BPFMapTypeStack\n";
     let read = read_all(&[("a.service", text)]);
     assert_eq!(read.delegation().unwrap().masks()[1], 2 | 1 << 23);
@@ -75,12 +82,12 @@ fn continued_lists_have_blanks_in_their_names() {
 }
 
 #[test]
-fn systemd_hands_four_numbers_over() {
+fn systemd_passes_four_numbers() {
     let read = service("PrivateBPF=yes\nBPFDelegateCommands=BPFMapCreate,BPFProgLoad\nBPFDelegateAttachments=any\n");
     let options: Vec<(String, String)> =
         read.mount_options().into_iter().map(|option| (option.key, option.value)).collect();
-    let told = [("cmds", "0x21"), ("maps", "0x0"), ("progs", "0x0"), ("attachs", "0xffffffffffffffff")];
-    assert_eq!(options, told.map(|(kind, value)| (format!("delegate_{kind}"), value.to_owned())));
+    let expected = [("cmds", "0x21"), ("maps", "0x0"), ("progs", "0x0"), ("attachs", "0xffffffffffffffff")];
+    assert_eq!(options, expected.map(|(kind, value)| (format!("delegate_{kind}"), value.to_owned())));
     assert!(service("PrivateBPF=yes\nPrivateBPF=no\nBPFDelegateCommands=any").mount_options().is_empty());
     assert!(service("PrivateBPF=\nPrivateBPF=ON\nPrivateBPF=perhaps").bpffs.is_some());
 }
@@ -97,7 +104,7 @@ fn drop_ins_add_to_the_unit() {
 }
 
 #[test]
-fn lines_that_systemd_passes_over_are_told() {
+fn lines_that_systemd_ignores_are_reported() {
     let read = read_all(&[(
         "a.service",
         "PrivateBPF=yes\n[Service]\nfoo\n=bar\nPrivateBpf=yes\nBPFDelegateMap=any\nX-PrivateBPFF=1\n[Unit]\nPrivateBPF=yes\n\
@@ -106,6 +113,15 @@ fn lines_that_systemd_passes_over_are_told() {
     assert!(read.bpffs.is_none());
     let effects: Vec<Effect> = read.problems.iter().map(|problem| problem.effect).collect();
     assert_eq!(effects, [Effect::Ignored; 7], "{:?}", messages(&read));
+    insta::assert_snapshot!(messages(&read).join("\n"), @r#"
+    an assignment outside of a section
+    a line without `=`
+    a line without a name before `=`
+    systemd has no setting `PrivateBpf`; did you mean PrivateBPF=?
+    systemd has no setting `BPFDelegateMap`; did you mean BPFDelegateMaps=?
+    `PrivateBPF` has no effect in this section
+    systemd ignores the unknown section [Service2] in a.service
+    "#);
     let instead = |problem: &Rejection| problem.instead.clone();
     assert_eq!(read.problems.iter().filter_map(instead).collect::<Vec<_>>(), ["PrivateBPF", "BPFDelegateMaps"]);
 }
@@ -118,7 +134,7 @@ fn a_broken_header_ends_the_file() {
 }
 
 #[test]
-fn settings_belong_to_units_that_make_processes() {
+fn settings_belong_to_units_that_start_processes() {
     assert!(read_all(&[("a.socket", "[Socket]\nPrivateBPF=yes\n")]).bpffs.is_some());
     assert!(read_all(&[("a.slice", "[Slice]\nPrivateBPF=yes\n")]).bpffs.is_none());
     assert!(read_all(&[("override.conf", "[Service]\nPrivateBPF=yes\n")]).bpffs.is_some());
@@ -126,33 +142,33 @@ fn settings_belong_to_units_that_make_processes() {
 }
 
 #[test]
-fn what_is_around_is_read() {
+fn the_execution_context_is_read() {
     let read = service(
         "PrivateUsers=full\nPrivateMounts=yes\nPrivateNetwork=yes\nDelegateNamespaces=mnt net\nDelegateNamespaces=~net\n\
          CapabilityBoundingSet=CAP_BPF CAP_NOPE\nAmbientCapabilities=CAP_BPF\nNoNewPrivileges=yes\nUser=%i\n\
          ProtectKernelTunables=yes\nSystemCallFilter=~bpf\n",
     );
-    let around = &read.execution_context;
-    assert_eq!(around.user_namespace.value, UserNamespace::Own);
-    assert_eq!((around.mount_namespace.value, around.network_namespace.value), (Namespace::Own, Namespace::Own));
-    assert_eq!(around.delegated_namespaces.value, [NamespaceType::Mnt].into());
-    assert_eq!((around.bounding_set.value.0, around.ambient_set.value.0), (1 << 39, 1 << 39));
-    assert!(around.no_new_privileges.value && around.protect_kernel_tunables.value);
-    assert_eq!(around.user.value, User::Named("%i".into()));
-    assert_eq!(around.refused_calls.keys().copied().collect::<Vec<_>>(), [SystemCall::Bpf]);
+    let context = &read.execution_context;
+    assert_eq!(context.user_namespace.value, UserNamespace::Own);
+    assert_eq!((context.mount_namespace.value, context.network_namespace.value), (Namespace::Own, Namespace::Own));
+    assert_eq!(context.delegated_namespaces.value, [NamespaceType::Mnt].into());
+    assert_eq!((context.bounding_set.value.0, context.ambient_set.value.0), (1 << 39, 1 << 39));
+    assert!(context.no_new_privileges.value && context.protect_kernel_tunables.value);
+    assert_eq!(context.user.value, User::Named("%i".into()));
+    assert_eq!(context.refused_calls.keys().copied().collect::<Vec<_>>(), [SystemCall::Bpf]);
     assert_eq!(read.problems.iter().map(|problem| problem.effect).collect::<Vec<_>>(), [Effect::IgnoredSilently]);
 }
 
 #[test]
 fn delegated_namespaces_imply_a_user_namespace() {
-    let around = |text: &str| service(text).execution_context;
-    assert_eq!(around("").user_namespace.value, UserNamespace::Host);
-    assert_eq!(around("DelegateNamespaces=no").user_namespace.value, UserNamespace::Own);
-    assert_eq!(around("DelegateNamespaces=yes\nDelegateNamespaces=").user_namespace.value, UserNamespace::Host);
-    assert_eq!(around("DelegateNamespaces=yes").delegated_namespaces.value.len(), 6);
-    assert_eq!(around("DelegateNamespaces=~mnt").delegated_namespaces.value.len(), 5);
-    assert_eq!(around("DelegateNamespaces=mnt user").delegated_namespaces.value.len(), 0);
-    assert_eq!(around("PrivateUsers=no\nPrivateUsers=nobody").user_namespace.value, UserNamespace::Host);
+    let context = |text: &str| service(text).execution_context;
+    assert_eq!(context("").user_namespace.value, UserNamespace::Host);
+    assert_eq!(context("DelegateNamespaces=no").user_namespace.value, UserNamespace::Own);
+    assert_eq!(context("DelegateNamespaces=yes\nDelegateNamespaces=").user_namespace.value, UserNamespace::Host);
+    assert_eq!(context("DelegateNamespaces=yes").delegated_namespaces.value.len(), 6);
+    assert_eq!(context("DelegateNamespaces=~mnt").delegated_namespaces.value.len(), 5);
+    assert_eq!(context("DelegateNamespaces=mnt user").delegated_namespaces.value.len(), 0);
+    assert_eq!(context("PrivateUsers=no\nPrivateUsers=nobody").user_namespace.value, UserNamespace::Host);
 }
 
 #[test]
@@ -170,7 +186,7 @@ fn a_bpffs_implies_a_mount_namespace() {
 }
 
 #[test]
-fn comments_allow() {
+fn comments_suppress() {
     let read = service("# bpf-token: allow any-map we trust it\nBPFDelegateMaps=any\n");
     assert_eq!((read.suppressions[0].code.as_str(), read.suppressions[0].reason.as_str()), ("any-map", "we trust it"));
 }

@@ -1,11 +1,11 @@
-//! Words of a value, cut as systemd cuts them (`src/basic/extract-word.c`, `extract_first_word`).
+//! Splits a value into words as systemd does (`src/basic/extract-word.c`, `extract_first_word`).
 
 use std::ops::Range;
 
-/// What systemd takes for blanks (`src/fundamental/string-util.h`, `WHITESPACE`).
+/// systemd's whitespace (`src/fundamental/string-util.h`, `WHITESPACE`).
 pub(super) const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// A word, and where it is in the value.
+/// A word, and its range in the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Word {
     /// Without backslashes and quotes.
@@ -13,19 +13,19 @@ pub(super) struct Word {
     pub(super) span: Range<usize>,
 }
 
-/// A value that ends in a backslash.
+/// A backslash at the end of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Dangling;
 
-/// Words between separators, of which several count as one. A backslash takes away the meaning of what follows it; quotes
-/// mean nothing. A value that ends in a backslash is refused, with the words before it.
+/// Splits at separators, of which several count as one. A backslash escapes the next character; quotes have no meaning. A
+/// backslash at the end is an error, which comes with the words before it.
 pub(super) fn plain(value: &str, separators: &[char]) -> (Vec<Word>, Option<Dangling>) {
-    cut(value, separators, Quotes::Kept)
+    split(value, separators, Quotes::Kept)
 }
 
-/// Words between blanks, without quotes, leniently (`EXTRACT_UNQUOTE|EXTRACT_RELAX`), as for capabilities.
+/// Splits at whitespace and removes quotes, leniently (`EXTRACT_UNQUOTE|EXTRACT_RELAX`), as for capabilities.
 pub(super) fn unquoted(value: &str) -> Vec<Word> {
-    cut(value, &BLANKS, Quotes::Removed).0
+    split(value, &BLANKS, Quotes::Removed).0
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ enum Quotes {
     Removed,
 }
 
-fn cut(value: &str, separators: &[char], quotes: Quotes) -> (Vec<Word>, Option<Dangling>) {
+fn split(value: &str, separators: &[char], quotes: Quotes) -> (Vec<Word>, Option<Dangling>) {
     let mut words = Vec::new();
     let mut word: Option<Word> = None;
     let mut escaped = false;
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn only_separators_separate() {
+    fn words_are_split_only_at_separators() {
         let (words, dangling) = plain(",a, b,,c d,\"e,f\",g\\,h,", &[',']);
         assert_eq!(texts(&words), ["a", " b", "c d", "\"e", "f\"", "g,h"]);
         assert_eq!((words[1].span.clone(), words[5].span.clone(), dangling), (3..5, 17..21, None));
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_are_removed_where_they_are_meant() {
+    fn quotes_are_removed_for_capabilities() {
         assert_eq!(texts(&unquoted("a 'b c' \"d\\\"e\" f'")), ["a", "b c", "d\"e", "f"]);
         assert_eq!(texts(&unquoted("''")), [""]);
     }

@@ -1,23 +1,23 @@
-//! Which settings cannot hold in a VM as they are written, and why.
+//! The settings that cannot hold in a VM as they are written, and why.
 
-/// What becomes of a setting.
+/// What happens to a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Treatment {
-    /// It stays as it is written.
+    /// It is kept unchanged.
     Kept,
     /// It is left out, for this reason.
     LeftOut(&'static str),
     /// Its paths may be missing.
     Paths(&'static str),
-    /// It stays, and what would hide the guest program shows it nevertheless.
+    /// It is kept, but hides the guest program, which is therefore mounted over it.
     Hides,
-    /// Another assignment takes its place.
+    /// Another assignment replaces it.
     Replaced { by: (&'static str, &'static str), why: &'static str },
     /// It names users or groups that the image may lack.
     Ids(Ids),
 }
 
-/// Whom a setting names.
+/// What a setting names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ids {
     User,
@@ -29,31 +29,31 @@ pub(super) enum Ids {
 impl Ids {
     pub(super) const fn why(self) -> &'static str {
         match self {
-            Self::User => "the image has no such user; this one is as unprivileged",
-            Self::Group => "the image has no such group; this one is as unprivileged",
-            Self::Groups => "the image has no such groups",
+            Self::User => "the image lacks this user; the replacement is just as unprivileged",
+            Self::Group => "the image lacks this group; the replacement is just as unprivileged",
+            Self::Groups => "the image lacks the other groups",
         }
     }
 }
 
-const PROGRAM: &str = "the guest program is executed in place of the unit's own, which the image lacks";
-const READY: &str = "nobody tells systemd what the unit's own program would";
-const ONCE: &str = "it is started once";
-const DESCRIPTORS: &str = "the first descriptor passed is how the guest program is spoken to";
-const STREAMS: &str = "there is no terminal, socket or file to read from and to write to";
+const PROGRAM: &str = "the guest program runs instead of the unit's own, which the image lacks";
+const READY: &str = "the guest program does not notify systemd as the unit's own would";
+const ONCE: &str = "the unit is started once";
+const DESCRIPTORS: &str = "the guest program gets its commands through the first descriptor that systemd passes";
+const STREAMS: &str = "the VM has no terminal, socket or file to read from or write to";
 const FILES: &str = "the image lacks the file";
-const FOLDERS: &str = "the image lacks the folder";
-const ROOTS: &str = "the image lacks the other root, and the guest program is not in it";
+const FOLDERS: &str = "the image lacks the directory";
+const ROOTS: &str = "the image lacks the other root, which would not have the guest program";
 const SECURITY: &str = "no policy or profile of a security module is loaded in the VM";
-const TIME: &str = "time passes otherwise in an emulated VM, and nobody feeds a watchdog";
-const PROCESSORS: &str = "the VM has other processors";
-const OUTSIDE: &str = "what it names outside of the unit is not in the VM";
-const MACHINE: &str = "it would end the VM, or is about how often the unit may fail";
-const OPTIONAL: &str = "a path that the image lacks is passed over";
-const NAMESPACES: &str = "the image lacks the namespace; a new one is made";
+const TIME: &str = "time passes differently in an emulated VM, and nothing feeds a watchdog";
+const PROCESSORS: &str = "the VM has different processors";
+const OUTSIDE: &str = "it names something outside of the unit that the VM lacks";
+const MACHINE: &str = "it would stop the VM, or limits how often the unit may fail";
+const OPTIONAL: &str = "paths that the image lacks are ignored";
+const NAMESPACES: &str = "the image lacks the namespace; a new one is created";
 
-/// Settings of `[Service]` that do not hold, with those of systemd.exec(5), systemd.service(5), systemd.resource-control(5) and
-/// the older ones that are still read (`src/core/load-fragment-gperf.gperf.in` of systemd 262).
+/// Settings of `[Service]` that do not hold: those of systemd.exec(5), systemd.service(5), systemd.resource-control(5), and
+/// older ones that are still read (`src/core/load-fragment-gperf.gperf.in` of systemd 262).
 const ROWS: &[(&[&str], Treatment)] = &[
     (
         &[
@@ -221,17 +221,17 @@ const ROWS: &[(&[&str], Treatment)] = &[
     (&["SupplementaryGroups"], Treatment::Ids(Ids::Groups)),
 ];
 
-/// What becomes of a setting of this name.
+/// Returns what happens to a setting.
 pub(super) fn treatment(key: &str) -> Treatment {
     let row = ROWS.iter().find(|(keys, _)| keys.contains(&key));
     row.map_or(Treatment::Kept, |(_, treatment)| *treatment)
 }
 
-/// What shows the guest program under a file system that hides the image's: it is static, and needs no other file.
+/// Makes the guest program visible in a file system that hides the image's. It is static, and needs no other file.
 pub(super) const SHOWN: (&str, &str) = ("BindReadOnlyPaths", "/usr/bin/bpf-token-guest");
 
-/// Why.
-pub(super) const SHOWN_WHY: &str = "the guest program is to be found in it";
+/// The reason for [`SHOWN`].
+pub(super) const SHOWN_WHY: &str = "the guest program must be visible in it";
 
 /// The users of `images/parts/systemd.toml`, with their numbers.
 pub(super) const USERS: [(&str, &str); 6] = [
@@ -274,7 +274,7 @@ pub(super) const GROUPS: [(&str, &str); 24] = [
 /// The unprivileged user and group of the image.
 const STAND_IN: &str = "user";
 
-/// A value with users or groups of the image in place of others; of several, those that the image has.
+/// Replaces users or groups that the image lacks; of several, keeps those that it has.
 pub(super) fn known(ids: Ids, value: &str) -> String {
     let has =
         |table: &[(&str, &str)], name: &str| table.iter().any(|(known, number)| [*known, *number].contains(&name));
@@ -286,7 +286,7 @@ pub(super) fn known(ids: Ids, value: &str) -> String {
     }
 }
 
-/// A list of paths in which each may be missing: a `-` before it says so (systemd.exec(5), `ReadWritePaths=`).
+/// Marks each path in a list as optional, with a `-` before it (systemd.exec(5), `ReadWritePaths=`).
 pub(super) fn optional(value: &str) -> String {
     let mut text = String::with_capacity(value.len() + 8);
     let (mut quote, mut escaped, mut within) = (None, false, false);

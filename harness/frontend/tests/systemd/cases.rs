@@ -1,18 +1,18 @@
-//! Units that are valid, repeated, reset, misspelt, continued.
+//! Units with settings that are valid, repeated, reset, misspelled or continued.
 
 use harness_frontend::{Names, execution_context::CapabilitySet, setting_of};
 use harness_uapi::{capability, vocabulary::Kind};
 
-/// One unit.
+/// A unit.
 pub(crate) struct Case {
-    /// Such as `a12.service`.
+    /// Its name, such as `a12.service`.
     pub(crate) name: String,
-    /// Its files, by paths relative to a folder of units.
+    /// Its files, by paths relative to a directory of units.
     pub(crate) files: Vec<(String, Vec<u8>)>,
 }
 
 impl Case {
-    /// A service with a bpffs and these lines.
+    /// Returns a service with a bpffs and these lines.
     pub(crate) fn of(stem: &str, lines: &str) -> Self {
         Self::verbatim(stem, format!("[Service]\nExecStart=/bin/true\nPrivateBPF=yes\n{lines}\n").as_bytes())
     }
@@ -28,23 +28,23 @@ impl Case {
     }
 }
 
-/// The set as a manager's dump shows it.
+/// Formats the set as a manager's dump shows it.
 pub(crate) fn capabilities(set: CapabilitySet) -> String {
     let named = |(number, name): (usize, &&str)| set.contains(number as u32).then(|| format!("cap_{name}"));
     capability::NAMES.iter().enumerate().filter_map(named).collect::<Vec<_>>().join(" ")
 }
 
-/// All cases.
+/// Returns all cases.
 pub(crate) fn all(names: &Names<'_>) -> Vec<Case> {
     let mut lines = lists(names);
-    lines.extend(AROUND.iter().map(|line| (*line).to_owned()));
+    lines.extend(CONTEXT.iter().map(|line| (*line).to_owned()));
     let mut cases: Vec<Case> = lines.iter().enumerate().map(|(at, lines)| Case::of(&format!("a{at}"), lines)).collect();
     cases.extend(FILES.iter().enumerate().map(|(at, text)| Case::verbatim(&format!("f{at}"), text)));
     cases.extend(drop_ins());
     cases
 }
 
-/// Lists in every form, of every kind.
+/// Returns lists of every kind in every form.
 fn lists(names: &Names<'_>) -> Vec<String> {
     let mut lines = Vec::new();
     for kind in Kind::ALL {
@@ -103,8 +103,8 @@ fn lists(names: &Names<'_>) -> Vec<String> {
     lines
 }
 
-/// What is around a delegation.
-const AROUND: [&str; 26] = [
+/// Settings of the execution context.
+const CONTEXT: [&str; 26] = [
     "PrivateBPF=no",
     "PrivateBPF=",
     "PrivateBPF=maybe",

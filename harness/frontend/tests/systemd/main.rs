@@ -1,7 +1,7 @@
-//! Our reading of units against a real systemd, of 258 or later.
+//! Compares how this crate reads units with a real systemd, version 258 or later.
 //!
-//! It is the one on `PATH`, or in the root folder that `BPF_TOKEN_SYSTEMD_ROOT` names; without one the tests are skipped.
-//! Values are read out of a service manager in test mode, which needs root, for a mount namespace of its own.
+//! It is the one on `PATH`, or in the root directory that `BPF_TOKEN_SYSTEMD_ROOT` names; without one the tests are skipped.
+//! Values come from a service manager in test mode, which needs root to create a mount namespace.
 
 mod cases;
 mod real;
@@ -30,7 +30,7 @@ fn main() -> std::process::ExitCode {
     conclusion.exit_code()
 }
 
-/// One comparison.
+/// A comparison.
 type Test = fn(&Systemd) -> Result<(), Failed>;
 
 fn run(arguments: &Arguments, systemd: &Systemd) -> Conclusion {
@@ -61,7 +61,7 @@ fn known() -> KnownNames {
     KnownNames::from_json(files).expect("they are committed")
 }
 
-/// Our reading of a case, with the texts it is about.
+/// Reads a case, and returns its texts, too.
 fn ours(case: &Case, names: &Names<'_>) -> (Configuration, Sources) {
     let mut sources = Sources::default();
     for (path, text) in &case.files {
@@ -72,7 +72,7 @@ fn ours(case: &Case, names: &Names<'_>) -> (Configuration, Sources) {
     (read.remove(0), sources)
 }
 
-/// What `systemd-analyze verify` warns of is what we tell as ignored or refused, word for word and line for line.
+/// Compares the warnings of `systemd-analyze verify` with what we report as ignored or refused, by words and lines.
 fn warnings(systemd: &Systemd) -> Result<(), Failed> {
     let known = known();
     let names = Names::new(&known, SystemdRelease::V262);
@@ -81,7 +81,7 @@ fn warnings(systemd: &Systemd) -> Result<(), Failed> {
     let mut differ = Vec::new();
     for case in &cases {
         let (read, sources) = ours(case, &names);
-        let told = systemd.verify(case)?;
+        let warnings = systemd.verify(case)?;
         let element =
             |location| read.delegated.iter().flatten().flat_map(|a| &a.elements).find(|e| e.location == location);
         let loud = read.problems.iter().filter(|problem| matches!(problem.effect, Effect::Ignored | Effect::Refused));
@@ -96,21 +96,23 @@ fn warnings(systemd: &Systemd) -> Result<(), Failed> {
                 }
             }
         }
-        if (&words, &lines) != (&told.words, &told.lines) {
-            differ
-                .push(format!("{}: ours {words:?} {lines:?}, systemd's {:?} {:?}", case.name, told.words, told.lines));
+        if (&words, &lines) != (&warnings.words, &warnings.lines) {
+            differ.push(format!(
+                "{}: ours {words:?} {lines:?}, systemd's {:?} {:?}",
+                case.name, warnings.words, warnings.lines
+            ));
         }
     }
     if differ.is_empty() { Ok(()) } else { Err(differ.join("\n").into()) }
 }
 
-/// How many lines end here, a carriage return before a line feed not counting.
+/// Counts line ends, where a carriage return before a line feed does not count.
 fn ends_of_lines(text: &[u8]) -> usize {
     let ends = text.iter().filter(|byte| matches!(byte, b'\n' | b'\r' | 0)).count();
     ends - text.windows(2).filter(|pair| pair == b"\r\n").count()
 }
 
-/// What a service manager makes of units is what we do.
+/// Compares the settings of a service manager with ours.
 fn values(systemd: &Systemd) -> Result<(), Failed> {
     let known = known();
     let names = Names::new(&known, SystemdRelease::V262);
@@ -134,13 +136,13 @@ fn values(systemd: &Systemd) -> Result<(), Failed> {
     if differ.is_empty() { Ok(()) } else { Err(differ.join("\n").into()) }
 }
 
-/// The lines of a unit's dump that our reading leads to.
+/// Returns the lines of a unit's dump that we expect.
 fn expected(read: &Configuration, names: &Names<'_>) -> BTreeMap<&'static str, String> {
     let yes_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-    let around = &read.execution_context;
+    let context = &read.execution_context;
     let mut lines = BTreeMap::from([
         ("PrivateBPF", yes_no(read.bpffs.is_some())),
-        ("ProtectKernelTunables", yes_no(around.protect_kernel_tunables.value)),
+        ("ProtectKernelTunables", yes_no(context.protect_kernel_tunables.value)),
     ]);
     let masks = read.delegation().expect("systemd refuses none").masks();
     for kind in Kind::ALL.into_iter().filter(|_| read.bpffs.is_some()) {
@@ -149,7 +151,8 @@ fn expected(read: &Configuration, names: &Names<'_>) -> BTreeMap<&'static str, S
         let any = masks[kind as usize] == u64::MAX;
         lines.insert(setting_of(kind), if any { "any".to_owned() } else { listed.join(",") });
     }
-    for (key, set) in [("CapabilityBoundingSet", &around.bounding_set), ("AmbientCapabilities", &around.ambient_set)] {
+    for (key, set) in [("CapabilityBoundingSet", &context.bounding_set), ("AmbientCapabilities", &context.ambient_set)]
+    {
         if set.location.is_some() {
             lines.insert(key, cases::capabilities(set.value));
         }
@@ -157,12 +160,11 @@ fn expected(read: &Configuration, names: &Names<'_>) -> BTreeMap<&'static str, S
     lines
 }
 
-/// A release's names: which it does not know, and which follow each other. A service manager shows names in the order of its
-/// table, which `values` compares.
+/// Compares the names that a release does not know. Their order is that of a service manager's table, which `values` compares.
 fn names_of_a_release(systemd: &Systemd) -> Result<(), Failed> {
     let release = SystemdRelease::V262;
     if systemd.version() != release.number {
-        eprintln!("systemd {} has names of its own: those of {} are not compared", systemd.version(), release.number);
+        eprintln!("systemd {} has other names than {}: they are not compared", systemd.version(), release.number);
         return Ok(());
     }
     let known = known();
@@ -170,13 +172,13 @@ fn names_of_a_release(systemd: &Systemd) -> Result<(), Failed> {
     for kind in Kind::ALL {
         let spelled: Vec<String> = (0..64).filter_map(|number| names.spelled(kind, number)).collect();
         let unknown: Vec<&String> = spelled.iter().filter(|name| names.systemd_bit(kind, name).is_none()).collect();
-        let told = systemd.verify(&Case::of("names", &format!("{}={}", setting_of(kind), spelled.join(","))))?;
-        assert_eq!(told.words.iter().collect::<Vec<_>>(), unknown, "{kind}");
+        let warnings = systemd.verify(&Case::of("names", &format!("{}={}", setting_of(kind), spelled.join(","))))?;
+        assert_eq!(warnings.words.iter().collect::<Vec<_>>(), unknown, "{kind}");
     }
     Ok(())
 }
 
-/// Each system call that is watched is in the group that is written down, in `@known`, and in no other.
+/// Checks that each system call is in the group that we record, in `@known`, and in no other.
 fn groups_of_system_calls(systemd: &Systemd) -> Result<(), Failed> {
     use harness_frontend::execution_context::SystemCall;
     let groups = systemd.system_calls()?;

@@ -1,4 +1,4 @@
-//! A real systemd: found, and asked.
+//! Finds and queries a real systemd.
 
 use std::{
     collections::BTreeMap,
@@ -11,57 +11,57 @@ use tempfile::TempDir;
 
 use crate::cases::Case;
 
-/// The variable that names a root folder with a systemd.
+/// The environment variable that names a root directory with a systemd.
 const ROOT: &str = "BPF_TOKEN_SYSTEMD_ROOT";
-/// The first release that knows `PrivateBPF=`.
+/// The first release that has `PrivateBPF=`.
 const FIRST: u32 = 258;
 
-/// A systemd of 258 or later.
+/// A systemd, version 258 or later.
 #[derive(Clone)]
 pub(crate) struct Systemd {
     root: PathBuf,
     version: u32,
 }
 
-/// What `systemd-analyze verify` warns of.
+/// The warnings of `systemd-analyze verify`.
 #[derive(Debug, Default)]
 pub(crate) struct Warnings {
-    /// Words of lists that are passed over.
+    /// The words of lists that it ignores.
     pub(crate) words: Vec<String>,
-    /// Files and lines that something else is said about.
+    /// The files and lines of other warnings.
     pub(crate) lines: Vec<(String, usize)>,
 }
 
 impl Systemd {
-    /// The systemd to compare with, or why there is none.
+    /// Finds the systemd to compare with, or returns why there is none.
     pub(crate) fn find() -> Result<Self, String> {
         let root = std::env::var_os(ROOT).map_or_else(|| PathBuf::from("/"), PathBuf::from);
         let systemd = Self { root, version: 0 };
         let output = systemd.inside(&["systemd-analyze", "--version"]).output();
         let output =
-            output.map_err(|error| format!("systemd-analyze does not run: {error}; {ROOT} can name a root"))?;
+            output.map_err(|error| format!("cannot run systemd-analyze: {error}; {ROOT} can name another root"))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let version = text.split_whitespace().nth(1).and_then(|word| word.split(['.', '~']).next()?.parse().ok());
         match version {
             Some(version) if version >= FIRST => Ok(Self { version, ..systemd }),
             Some(version) => {
-                Err(format!("systemd {version} is older than {FIRST}; {ROOT} can name a root with a later one"))
+                Err(format!("systemd {version} is older than {FIRST}; {ROOT} can name a root with a later version"))
             }
-            None => Err(format!("systemd-analyze does not run; {ROOT} can name a root with one of {FIRST} or later")),
+            None => Err(format!("cannot run systemd-analyze; {ROOT} can name a root with version {FIRST} or later")),
         }
     }
 
-    /// Its release.
+    /// Returns its version.
     pub(crate) fn version(&self) -> u32 {
         self.version
     }
 
-    /// Why no service manager can be started in test mode, if none can.
+    /// Returns why no service manager can be started in test mode; `None` if one can.
     pub(crate) fn why_not_managed(&self) -> Option<String> {
         let script = format!("{MOUNTS}\nexec true");
         let tried = self.unshared(&script, Path::new("/")).output();
         let works = tried.is_ok_and(|output| output.status.success());
-        (!works).then(|| "it takes root, and file systems mounted in a mount namespace of its own".to_owned())
+        (!works).then(|| "it needs root, to mount file systems in a mount namespace".to_owned())
     }
 
     fn inside(&self, command: &[&str]) -> Command {
@@ -75,7 +75,7 @@ impl Systemd {
         chroot
     }
 
-    /// A folder of units in the root, and its path there.
+    /// Creates a directory of units in the root, and returns its path there.
     fn folder(&self, cases: &[&Case]) -> Result<(TempDir, String), String> {
         let temporary = self.root.join("tmp");
         let folder = tempfile::tempdir_in(&temporary).map_err(|error| format!("{}: {error}", temporary.display()))?;
@@ -84,7 +84,7 @@ impl Systemd {
             let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, text));
             made.map_err(|error| format!("{}: {error}", path.display()))?;
         }
-        // Whoever the manager runs as is to read them.
+        // The manager's user must be able to read them.
         Command::new("chmod")
             .arg("-R")
             .arg("a+rX")
@@ -95,7 +95,7 @@ impl Systemd {
         Ok((folder, format!("/tmp/{name}")))
     }
 
-    /// What it warns of in a unit.
+    /// Returns its warnings about a unit.
     pub(crate) fn verify(&self, case: &Case) -> Result<Warnings, String> {
         let (_folder, inside) = self.folder(&[case])?;
         let unit = format!("{inside}/{}", case.name);
@@ -104,7 +104,7 @@ impl Systemd {
         Ok(warnings(&run(&mut command)?, &inside))
     }
 
-    /// The settings of these units in a service manager: by unit, the lines of its dump.
+    /// Returns the settings of these units in a service manager: for each unit, the lines of its dump.
     pub(crate) fn dump(&self, cases: &[Case]) -> Result<BTreeMap<String, BTreeMap<String, String>>, String> {
         let wants = cases.iter().map(|case| format!("Wants={}\n", case.name)).collect::<String>();
         let all = Case {
@@ -131,7 +131,7 @@ impl Systemd {
         command
     }
 
-    /// The groups of system calls, and what is in them.
+    /// Returns the groups of system calls and their members.
     pub(crate) fn system_calls(&self) -> Result<BTreeMap<String, Vec<String>>, String> {
         let output = run(&mut self.inside(&["systemd-analyze", "syscall-filter", "--no-pager"]))?;
         let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -149,7 +149,7 @@ impl Systemd {
     }
 }
 
-/// What a manager in test mode takes, in a mount namespace of its own.
+/// The mounts that a manager in test mode needs, in its own mount namespace.
 const MOUNTS: &str = "mount -t proc proc \"$ROOT/proc\"
 mount -t tmpfs tmpfs \"$ROOT/sys\"
 mkdir -p \"$ROOT/sys/fs/cgroup\"
@@ -174,7 +174,7 @@ fn warnings(output: &Output, inside: &str) -> Warnings {
     warnings
 }
 
-/// The units of a dump, each with its lines of `key: value`.
+/// Parses the units of a dump, each with its lines of `key: value`.
 fn units(dump: &str) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut units: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     let mut unit = None;

@@ -1,4 +1,4 @@
-//! What came of a trial, and where that is not what was judged without a kernel.
+//! Reports the result of a trial, and where it differs from the prediction.
 
 use harness_findings::{
     input,
@@ -16,7 +16,7 @@ use harness_runner::proof::{self, Mount, Proof};
 use harness_uapi::{delegation::numbers, names, permission::Grant, vocabulary::Kind};
 use harness_verdict::verdict::Class;
 
-/// What something is read by.
+/// The inputs for reading a result.
 pub(super) struct Reader<'a> {
     pub(super) configuration: &'a Configuration,
     pub(super) sources: &'a Sources,
@@ -26,23 +26,25 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// What came of a trial on one kernel.
-    pub(super) fn told(&self, proof: &Proof, on: &KernelReport) -> Proved {
+    /// Returns the result of a trial on one kernel.
+    pub(super) fn proved(&self, proof: &Proof, on: &KernelReport) -> Proved {
         let mut proved = Proved::default();
-        match &proof.stand {
+        match &proof.mount {
             Err(error) => {
-                proved.stand = format!("not known: {error}");
+                proved.summary = format!("not known: {error}");
                 proved.disagreements.push(error.to_string());
                 return proved;
             }
             Ok(Mount::Refused(refusal)) => {
-                proved.stand = format!("the kernel refuses an option: {refusal}");
+                proved.summary = format!("the kernel refuses an option: {refusal}");
                 if on.delegation.is_some() {
-                    proved.disagreements.push("the kernel refuses an option that was judged sound".to_owned());
+                    proved
+                        .disagreements
+                        .push("predicted that the kernel accepts all options, but it refuses one".to_owned());
                 }
                 return proved;
             }
-            Ok(Mount::Stands(stand)) => self.stands(stand, on, &mut proved),
+            Ok(Mount::Mounted(probe)) => self.mounted(probe, on, &mut proved),
         }
         for (object, (_, read)) in proof.objects.iter().zip(self.objects) {
             let loaded = self.loaded(object, read, on, &mut proved);
@@ -51,36 +53,36 @@ impl Reader<'_> {
         proved
     }
 
-    fn stands(&self, stand: &harness_proof::question::ContainerProbe, on: &KernelReport, proved: &mut Proved) {
-        let verdict = &stand.token.verdict;
-        let cause = stand.token.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
-        proved.stand = match verdict.class() {
+    fn mounted(&self, probe: &harness_proof::question::ContainerProbe, on: &KernelReport, proved: &mut Proved) {
+        let verdict = &probe.token.verdict;
+        let cause = probe.token.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
+        proved.summary = match verdict.class() {
             Class::NotMade => format!("token {verdict}"),
-            _ => format!("token {verdict}{cause}; the kernel shows {}", shown(&stand.shown)),
+            _ => format!("token {verdict}{cause}; the kernel shows {}", shown(&probe.shown)),
         };
-        proved.disagreements.extend(stand.disagreements.iter().cloned());
-        proved.masks = stand.masks.as_ref().map(masks);
-        proved.mount = stand.unit.as_ref().and_then(|unit| unit.mount.clone());
-        proved.unit = stand.unit.as_ref().map(|unit| self.unit(unit));
+        proved.disagreements.extend(probe.disagreements.iter().cloned());
+        proved.masks = probe.masks.as_ref().map(masks);
+        proved.mount = probe.unit.as_ref().and_then(|unit| unit.mount.clone());
+        proved.unit = probe.unit.as_ref().map(|unit| self.unit(unit));
         proved.is_idle = verdict.class() == Class::NotMade;
         let has_token = verdict.class() == Class::Allowed;
-        let judged = on.makes_token() && self.knows_delegation();
-        // A unit that does not run contradicts nobody.
-        if has_token != judged && verdict.class() != Class::NotMade {
-            let judged = if judged { "a token" } else { "no token" };
-            proved.disagreements.push(format!("judged {judged}, and the kernel says {verdict}"));
+        let predicted = on.makes_token() && self.knows_delegation();
+        // A unit that does not run does not contradict the prediction.
+        if has_token != predicted && verdict.class() != Class::NotMade {
+            let predicted = if predicted { "a token" } else { "no token" };
+            proved.disagreements.push(format!("predicted {predicted}, but the kernel's verdict is {verdict}"));
         }
     }
 
-    /// Whether what starts it knows of delegation at all.
+    /// Whether the systemd that starts it has delegation, or none is involved.
     fn knows_delegation(&self) -> bool {
         self.unit.is_none_or(|(_, systemd)| systemd >= FIRST_SYSTEMD)
     }
 
-    /// What systemd says of it, at the places of the unit's own files.
+    /// Returns what systemd reports, with locations in the original files.
     fn unit(&self, fact: &UnitFact) -> ProvedUnit {
         let located = |warning: &String| match self.unit.and_then(|(vm_unit, _)| vm_unit.locate(warning)) {
-            Some((place, rest)) => format!("{}: {rest}", self.sources.shown(place)),
+            Some((location, rest)) => format!("{}: {rest}", self.sources.shown(location)),
             None => warning.clone(),
         };
         let warnings = fact.warnings.iter().map(located).collect();
@@ -105,11 +107,12 @@ impl Reader<'_> {
             }
         };
         let lack = proof.lack();
-        let unjudged = matches!(lack, Some(ObjectDefect::Broken(_) | ObjectDefect::NotTried(_)));
-        if let Some(judged) = self.is_judged_to_load(read, on).filter(|judged| *judged != lack.is_none() && !unjudged) {
+        let untested = matches!(lack, Some(ObjectDefect::Broken(_) | ObjectDefect::NotTried(_)));
+        let predicted = self.is_predicted_to_load(read, on);
+        if let Some(predicted) = predicted.filter(|predicted| *predicted != lack.is_none() && !untested) {
             let word = |loads| if loads { "loads" } else { "is refused" };
-            let (judged, is) = (word(judged), word(lack.is_none()));
-            proved.disagreements.push(format!("{name}: judged that it {judged}, and it {is}"));
+            let (predicted, is) = (word(predicted), word(lack.is_none()));
+            proved.disagreements.push(format!("{name}: predicted that it {predicted}, but it {is}"));
         }
         let cause = proof.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
         let lost = proof.lost.iter().map(|feature| format!("{}: lost", feature.name));
@@ -122,8 +125,8 @@ impl Reader<'_> {
         }
     }
 
-    /// What was judged of an object; nothing of what the host's own namespace may or may not allow.
-    fn is_judged_to_load(&self, read: &Object, on: &KernelReport) -> Option<bool> {
+    /// Whether an object is predicted to load; `None` if that depends on capabilities in the host's own namespace.
+    fn is_predicted_to_load(&self, read: &Object, on: &KernelReport) -> Option<bool> {
         let Some(delegation) = on.delegation else { return Some(false) };
         let outside = input::is_outside(self.configuration);
         let grant = match self.knows_delegation() || outside {
@@ -142,7 +145,7 @@ fn shown(options: &[MountOption]) -> String {
     if texts.is_empty() { "nothing delegated".to_owned() } else { texts.join(" ") }
 }
 
-/// The masks of a token by name, bits without a name as numbers.
+/// Formats the masks of a token by name, bits without a name as numbers.
 fn masks(fdinfo: &[String; 4]) -> String {
     let named = |kind: Kind, mask: &String| match mask.strip_prefix("0x").map(|hex| u64::from_str_radix(hex, 16)) {
         Some(Ok(0)) => "nothing".to_owned(),
@@ -165,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_told_by_names() {
+    fn masks_are_shown_by_names() {
         let fdinfo = ["0x21", "any", "0x0", "0x8000000000000000"].map(str::to_owned);
         assert_eq!(masks(&fdinfo), "cmds=map_create:prog_load maps=any progs=nothing attachs=0x8000000000000000");
     }
