@@ -122,13 +122,13 @@ impl Node {
         key_path.0.iter().try_fold(self, |node, segment| node.child(segment))
     }
 
-    /// Returns the bytes of the value at this path. If there is none, these are the bytes of the innermost table or array
-    /// on the path that exists.
+    /// Returns the bytes of the value at this path. If there is none, these are the bytes of the innermost table or
+    /// array on the path that exists.
     pub fn span_of(&self, key_path: &KeyPath) -> Range<usize> {
         self.innermost(key_path).span.clone()
     }
 
-    /// Whether nothing was dropped from the value at this path. If there is no value, whether none was dropped there either.
+    /// Whether nothing was dropped from the value at this path or, if there is no value, in its place.
     pub fn is_complete(&self, key_path: &KeyPath) -> bool {
         match self.get(key_path) {
             Some(node) => node.dropped.is_empty(),
@@ -136,8 +136,8 @@ impl Node {
         }
     }
 
-    /// Whether there is no value at this path, but one may have been dropped there: even an unknown key that resembles no
-    /// other.
+    /// Whether there is no value at this path, but one may have been dropped there: even an unknown key that resembles
+    /// no other.
     pub fn may_be_dropped(&self, key_path: &KeyPath) -> bool {
         self.get(key_path).is_none() && (!self.is_complete(key_path) || self.innermost(key_path).dropped.others)
     }
@@ -262,12 +262,19 @@ mod tests {
 
     #[test]
     fn every_syntax_error_is_reported() {
-        insta::assert_snapshot!(report("a = = 1\nb = [\n"), @"");
+        insta::assert_snapshot!(report("a = = 1\nb = [\n"), @"
+        x.toml:1:5: invalid TOML: extra `=`, expected nothing
+        x.toml:1:7: invalid TOML: unexpected key or value, expected newline, `#`
+        x.toml:2:6: invalid TOML: unclosed array, expected `]`
+        ");
     }
 
     #[test]
     fn every_value_that_is_too_large_is_reported() {
         let text = format!("a = 99999999999999999999\nb = '{}'\n", "x".repeat(LONGEST_STRING + 1));
-        insta::assert_snapshot!(report(&text), @"");
+        insta::assert_snapshot!(report(&text), @"
+        x.toml:1:5: this number does not fit into 64 bits
+        x.toml:2:5: this string has 4097 bytes, more than the limit of 4096
+        ");
     }
 }

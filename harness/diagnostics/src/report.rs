@@ -68,7 +68,8 @@ impl Diagnostic for Problem {
 
 /// All problems of one file, in the order of their positions.
 ///
-/// `Display` writes one line per problem, `FILE:LINE:COLUMN: what (advice)`. [`Report::underlined`] also shows the text.
+/// `Display` writes one line per problem, `FILE:LINE:COLUMN: what (advice)`. [`Report::underlined`] also shows the
+/// text.
 #[derive(Clone, Debug)]
 pub struct Report {
     source: NamedSource<Arc<str>>,

@@ -1,8 +1,9 @@
 //! Checks a document against a JSON Schema and reports everything that does not fit.
 //!
 //! The schema is generated from the types of scenario files, so the check cannot drift from them. This module supports
-//! only the keywords that the schema uses; a test in `harness-scenario` proves that it uses no others. A general validator
-//! would report that a wrong `op` matches none of the alternatives; this one names the alternative that is meant.
+//! only the keywords that the schema uses; a test in `harness-scenario` proves that it uses no others. A general
+//! validator would report that a wrong `op` matches none of the alternatives; this one names the alternative that is
+//! meant.
 
 use std::collections::BTreeMap;
 
@@ -21,9 +22,9 @@ pub fn problems(root: &Node, schema: &Value) -> Vec<Problem> {
 
 /// Returns the part of the document that fits the schema, and a problem for everything else.
 ///
-/// A value that does not fit is dropped, and so is a table without a required key; [`Node::dropped`] records it in the table
-/// or array around it. The document itself is always kept. So the rest can be checked further, and a check that misses
-/// something can see whether it was dropped.
+/// A value that does not fit is dropped, and so is a table without a required key; [`Node::dropped`] records it in the
+/// table or array around it. The document itself is always kept. So the rest can be checked further, and a check that
+/// misses something can see whether it was dropped.
 pub fn fitting(root: &Node, schema: &Value) -> (Node, Vec<Problem>) {
     let mut walk = Walk { root: schema, problems: Vec::new() };
     let (node, _) = walk.members(root, walk.resolve(schema));

@@ -1,8 +1,8 @@
-//! Features of the verifier: what it allows a program depending on the capabilities of its loader, with one small program
-//! each.
+//! Features of the verifier: what it allows a program depending on the capabilities of its loader, with one small
+//! program each.
 //!
-//! The programs are socket filters where possible, because with `kernel.unprivileged_bpf_disabled=0` those load without any
-//! capability. Then the result depends on the feature alone.
+//! The programs are socket filters where possible, because with `kernel.unprivileged_bpf_disabled=0` those load without
+//! any capability. Then the result depends on the feature alone.
 
 mod instruction;
 mod programs;

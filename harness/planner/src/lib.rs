@@ -1,4 +1,5 @@
-//! Turns a scenario and a kernel into the plan for the guest: names become numbers, and combinations of the matrix cases.
+//! Turns a scenario and a kernel into the plan for the guest: names become numbers, and combinations of the matrix
+//! cases.
 
 pub mod check;
 pub mod checked;

@@ -1,8 +1,8 @@
 //! Recipes: the smallest valid call for every map type, program type, attach type and command.
 //!
-//! All were found by making the calls with every permission on 6.12 and 7.3. [`without_recipe`] returns the names without a
-//! recipe: they belong to a kernel that is newer than these tables, which must then be extended. [`unavailable`] returns the
-//! reason why a name has no recipe.
+//! All were found by making the calls with every permission on 6.12 and 7.3. [`without_recipe`] returns the names
+//! without a recipe: they belong to a kernel that is newer than these tables, which must then be extended.
+//! [`unavailable`] returns the reason why a name has no recipe.
 
 mod attach;
 mod cmds;
@@ -50,8 +50,8 @@ pub struct Step {
     pub call: Call,
     /// The name under which later steps find its result.
     pub save: Option<String>,
-    /// Whether the actor of the call must make it, because it changes the actor's own namespaces, bpffs or cgroup. No such
-    /// step needs a permission.
+    /// Whether the actor of the call must make it, because it changes the actor's own namespaces, bpffs or cgroup. No
+    /// such step needs a permission.
     pub local: bool,
 }
 
@@ -106,8 +106,8 @@ pub fn cmd(name: &str, actor: &Actor, names: &Names<'_>) -> Option<Recipe> {
     cmds::recipe(name, actor, &names.0)
 }
 
-/// Returns the names of a kernel that have neither a recipe nor a reason for having none, each with its use. They belong to
-/// a newer kernel, and these tables must be extended.
+/// Returns the names of a kernel that have neither a recipe nor a reason for having none, each with its use. They
+/// belong to a newer kernel, and these tables must be extended.
 pub fn without_recipe(vocabulary: &Vocabulary) -> Vec<(NameUse, String)> {
     NameUse::ALL.iter().flat_map(|name_use| lacking(*name_use, vocabulary)).collect()
 }

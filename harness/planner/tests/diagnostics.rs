@@ -24,7 +24,7 @@ fn names(folder: &str, extension: &str) -> BTreeSet<String> {
     files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
 }
 
-/// Found at run time: what was compiled may have been moved since.
+/// A folder below `tests`, found at run time, because the compiled test may have been moved.
 fn below_tests(folder: &str) -> PathBuf {
     let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     Path::new(&package).join("tests").join(folder)
@@ -106,9 +106,9 @@ fn too_many_attempts_are_refused_before_they_are_expanded() {
         "summary = 'x'\n[matrix]\na = [{list}]\nb = [{list}]\nc = [{list}]\n\
          [[attempt]]\nop = 'map_create'\ntype = '{{a}}{{b}}{{c}}'\n"
     );
-    insta::assert_snapshot!(problems(&text).join("\n"), @"2:1: this matrix makes 1000000 attempts, more than the limit of 10000 (split it into several scenarios)");
+    insta::assert_snapshot!(problems(&text).join("\n"), @"2:1: this matrix makes 1000000 attempts; the limit is 10000 (split it into several scenarios)");
     let long = format!("summary = 'x'\n{}", "[[attempt]]\nop = 'btf_load'\n".repeat(10_001));
-    insta::assert_snapshot!(problems(&long).join("\n"), @"2:1: this scenario makes 10001 attempts, more than the limit of 10000 (split it into several scenarios)");
+    insta::assert_snapshot!(problems(&long).join("\n"), @"2:1: this scenario makes 10001 attempts; the limit is 10000 (split it into several scenarios)");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The reference model of permissions against what kernels answered: the recorded sweeps over every map type, program type
-//! and helper.
+//! Compares the reference model of permissions with the answers of kernels: the recorded sweeps over all map types,
+//! program types and helpers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use harness_uapi::{
     vocabulary::Kind,
 };
 
-/// The recorded snapshots of a sweep, with the release of the kernel that answered; 6.12 unless the file says otherwise.
+/// The recorded snapshots of a sweep, with the release of the kernel: 6.12 unless the name of the file has another.
 fn snapshots(folder: &str, name: &str) -> Vec<(Release, PathBuf)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios").join(folder);
     let mut found = Vec::new();
@@ -23,7 +23,7 @@ fn snapshots(folder: &str, name: &str) -> Vec<(Release, PathBuf)> {
         let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
         let is_snapshot = path.extension().is_some_and(|extension| extension == "snap");
         match stem.split_once('@') {
-            // Variants are of another machine, not of another release.
+            // Variants differ in options, not in the release.
             Some((of, kernel))
                 if is_snapshot && of == name && !kernel.contains("unpriv") && !kernel.contains("lock") =>
             {
@@ -37,7 +37,7 @@ fn snapshots(folder: &str, name: &str) -> Vec<(Release, PathBuf)> {
     found
 }
 
-/// The rows of the table whose header starts like this, each as its cells by the header's words.
+/// The rows of the table whose header starts with this text: the cells of each, by the words of the header.
 fn table(path: &Path, first: &str) -> Vec<(String, BTreeMap<String, String>)> {
     let text = fs::read_to_string(path).unwrap();
     let cells = |line: &str| -> Vec<String> {
@@ -54,7 +54,7 @@ fn table(path: &Path, first: &str) -> Vec<(String, BTreeMap<String, String>)> {
 
 const ALL: [Capability; 4] = [Capability::Bpf, Capability::Perfmon, Capability::NetAdmin, Capability::SysAdmin];
 
-/// What the circumstance of a column grants; `None` for one that has no user namespace.
+/// The grant of a column's arm; `None` for an arm without a user namespace.
 fn grant(column: &str, needed: &Requirement) -> Option<Grant> {
     let without = |left_out: &[Capability]| ALL.into_iter().filter(|one| !left_out.contains(one)).collect::<Vec<_>>();
     let everything = [Kind::Cmd, Kind::Map, Kind::Prog, Kind::Attach];
@@ -90,7 +90,7 @@ fn compared(path: &Path, release: Release, request: impl Fn(u32) -> Request, kin
     for (name, cells) in table(path, "    ") {
         let Some(number) = names::number(kind, &name) else { panic!("{}: {name}", path.display()) };
         let needed = requirement(&request(number), release);
-        // Denied from the start: the kernel is configured so that nobody has it.
+        // Denied with every permission: this kernel is configured without it.
         if cells.get("granted").is_none_or(|cell| cell != "ok") {
             continue;
         }
@@ -108,7 +108,7 @@ fn compared(path: &Path, release: Release, request: impl Fn(u32) -> Request, kin
 }
 
 #[test]
-fn every_map_type_is_judged_as_the_kernels_judged_it() {
+fn the_model_agrees_with_the_kernels_about_every_map_type() {
     let request = |map_type| Request::MapCreate { map_type, traits: BTreeSet::new() };
     let counts = snapshots("sweeps", "map-types")
         .into_iter()
@@ -116,7 +116,7 @@ fn every_map_type_is_judged_as_the_kernels_judged_it() {
     assert!(counts.min().unwrap() >= 400);
 }
 
-/// An attach type a type of program is loaded for where 0 will not do (`recipe::progs` has the same).
+/// The attach type that a program type needs if it does not accept 0 (as in `recipe::progs`).
 fn attach_type(prog_type: u32) -> u32 {
     let name = match names::name(Kind::Prog, prog_type).unwrap() {
         "cgroup_sock_addr" => "cgroup_inet4_connect",
@@ -131,7 +131,7 @@ fn attach_type(prog_type: u32) -> u32 {
 }
 
 #[test]
-fn every_program_type_is_judged_as_the_kernels_judged_it() {
+fn the_model_agrees_with_the_kernels_about_every_program_type() {
     let request = |prog_type| Request::ProgLoad {
         prog_type,
         expected_attach_type: attach_type(prog_type),
@@ -143,7 +143,7 @@ fn every_program_type_is_judged_as_the_kernels_judged_it() {
     assert!(counts.min().unwrap() >= 380);
 }
 
-/// The types a cell tells of: `all`, `all but A, B`, `set N of M`, a list, or none.
+/// The types in a cell: `all`, `all but A, B`, `set N of M`, a list, or none.
 fn types(cell: &str, among: &BTreeSet<String>, sets: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
     match cell {
         "-" | "." => BTreeSet::new(),
@@ -158,7 +158,7 @@ fn types(cell: &str, among: &BTreeSet<String>, sets: &BTreeMap<String, BTreeSet<
     }
 }
 
-/// `set N of M: A, B,` and its further lines, which are indented.
+/// Reads `set N of M: A, B,` and its indented further lines.
 fn sets(path: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let mut sets: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut current = None;
@@ -182,7 +182,7 @@ fn sets(path: &Path) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn every_helper_is_judged_as_the_kernels_judged_it() {
+fn the_model_agrees_with_the_kernels_about_every_helper() {
     for (release, path) in snapshots("helpers", "every-type") {
         let sets = sets(&path);
         let all: BTreeSet<String> = table(&path, "    ").into_iter().map(|(name, _)| name).collect();
@@ -199,14 +199,14 @@ fn every_helper_is_judged_as_the_kernels_judged_it() {
                     expected_attach_type: attach_type(number_of_type),
                     uses,
                 };
-                // Programs of these types are not loaded at all without CAP_PERFMON.
+                // Programs of these types do not load at all without CAP_PERFMON.
                 if requirement(&request(BTreeSet::new()), release).capabilities.contains_key(&Capability::Perfmon) {
                     continue;
                 }
                 let needed = requirement(&request([Use::Helper(number)].into()), release);
                 let grant = grant("-PERF", &needed).unwrap();
                 let denied = !grant.lacks(&needed, release).missing.keys().all(|element| {
-                    // What the type takes of CAP_NET_ADMIN and CAP_BPF is in the grant.
+                    // The grant has CAP_NET_ADMIN and CAP_BPF, if the type needs them.
                     !matches!(element, Element::Capability(Capability::Perfmon | Capability::SysAdmin))
                 }) || !needed.undelegable.is_empty();
                 assert_eq!(denied, lost.contains(prog_type), "{}: {helper} in {prog_type}", path.display());

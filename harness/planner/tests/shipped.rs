@@ -1,4 +1,4 @@
-//! The scenarios of this repository are right, on every kernel whose names are committed.
+//! Checks the scenarios of this repository, on every kernel whose names are committed.
 
 mod common;
 
@@ -14,7 +14,7 @@ use harness_snapshot::reasons;
 use common::{Kernel, kernel};
 
 fn folder() -> PathBuf {
-    // At run time: what was compiled may have been moved since.
+    // At run time, because the compiled test may have been moved.
     let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     Path::new(&package).join("../../scenarios")
 }
@@ -31,7 +31,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// On the newest kernel it is meant for, in the first default image.
+/// Expands a scenario for the newest kernel that it is for, in the first default image.
 fn run(path: &Path) -> Option<Expanded> {
     let kernels = || [kernel("7.3"), kernel("6.12"), Kernel::before_tokens()].into_iter();
     let systemd = kernels().map(|kernel| kernel.in_image("systemd-262"));
@@ -49,7 +49,7 @@ fn run_on(path: &Path, kernel: &Kernel) -> Option<Expanded> {
 }
 
 #[test]
-fn each_is_right_and_meant_for_a_kernel() {
+fn each_is_valid_and_for_some_kernel() {
     let all = files(&folder());
     assert!(all.len() >= 25, "{} scenarios", all.len());
     for path in &all {
@@ -66,9 +66,9 @@ fn no_two_prove_the_same() {
     }
 }
 
-/// What is allowed must be denied to somebody else, or nothing is proved.
+/// An attempt that is allowed proves nothing unless another one fails.
 #[test]
-fn each_allowed_attempt_has_a_twin_that_fails() {
+fn each_scenario_with_an_allowed_attempt_has_one_that_fails() {
     for path in files(&folder()) {
         let expanded = run(&path).unwrap();
         for case in &expanded.cases {
@@ -94,5 +94,6 @@ fn each_names_its_schema() {
 fn the_committed_schema_is_that_of_the_types() {
     let committed = std::fs::read_to_string(folder().join("schema.json")).unwrap();
     let committed: serde_json::Value = serde_json::from_str(&committed).unwrap();
-    assert_eq!(&committed, harness_scenario::schema::scenario_schema(), "write it with `cargo xtask schema`");
+    let is_current = committed == *harness_scenario::schema::scenario_schema();
+    assert!(is_current, "scenarios/schema.json is out of date; write it with `cargo xtask schema`");
 }

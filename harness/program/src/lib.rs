@@ -1,6 +1,6 @@
-//! How the program is called. Messages and help texts take its name from here, so that it can be shipped under another.
+//! The name of the program. Messages and help texts take it from here, so that it can be shipped under another name.
 
-/// What a person types before a verb.
+/// What a user types before a verb.
 pub const NAME: &str = "cargo xtask";
 
 #[cfg(test)]
@@ -9,13 +9,13 @@ mod tests {
 
     use super::NAME;
 
-    /// The lines of code below a folder that have the name in them. Tests and comments may speak of it.
-    fn spelled(folder: &Path, found: &mut Vec<String>) {
+    /// Finds the lines of code below a folder that contain the name. Tests and comments may contain it.
+    fn find_name(folder: &Path, found: &mut Vec<String>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let is = |name: &str| path.file_name().is_some_and(|file| file == name);
             if path.is_dir() && !is("tests") && !is("target") {
-                spelled(&path, found);
+                find_name(&path, found);
             } else if path.extension().is_some_and(|extension| extension == "rs") && !is("tests.rs") {
                 let text = fs::read_to_string(&path).unwrap();
                 let code = text.split("#[cfg(test)]").next().unwrap_or_default().lines();
@@ -26,9 +26,9 @@ mod tests {
     }
 
     #[test]
-    fn no_other_place_has_the_name() {
+    fn no_other_file_contains_the_name() {
         let mut found = Vec::new();
-        spelled(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), &mut found);
+        find_name(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), &mut found);
         assert!(found.len() == 1 && found[0].contains("program/src/lib.rs"), "{}", found.join("\n"));
     }
 }

@@ -65,9 +65,9 @@ macro_rules! operation {
     };
     ($(#[$meta:meta])* $name:ident, token, save { $($own:tt)* }) => {
         operation!(@struct [$(#[$meta])*] $name {
-            /// The token that the call passes: `true` for the token that the container created during setup, `false` for
-            /// none, or the name under which an earlier attempt saved a token. By default `true` if the container's bpffs
-            /// delegates anything, otherwise `false`.
+            /// The token that the call passes: `true` for the token that the container created during setup, `false`
+            /// for none, or the name under which an earlier attempt saved a token. By default `true` if the container's
+            /// bpffs delegates anything, otherwise `false`.
             #[serde(default)]
             pub token: Option<$crate::choice::TokenChoice>,
             /// The name under which later attempts can use the resulting file descriptor, such as `"m"`.
@@ -82,12 +82,12 @@ macro_rules! operation {
         #[serde(deny_unknown_fields)]
         pub struct $name {
             $($own)*
-            /// Who makes the attempt: the name of a container, or `host` for full root outside all containers. By default
-            /// `container`.
+            /// Who makes the attempt: the name of a container, or `host` for full root outside all containers. By
+            /// default `container`.
             #[serde(default)]
             pub by: Option<String>,
-            /// The capabilities in effect during the attempt, such as `["bpf"]`; by default all that its actor has. Afterwards
-            /// all are in effect again.
+            /// The capabilities in effect during the attempt, such as `["bpf"]`; by default all that its actor has.
+            /// Afterwards all are in effect again.
             #[serde(default)]
             pub caps: Option<Vec<String>>,
             $($shared)*
@@ -185,8 +185,8 @@ macro_rules! attempts {
 }
 
 attempts! {
-    /// Creates a token from a bpffs (`BPF_TOKEN_CREATE`), after capabilities were dropped. Not needed for `token = true`,
-    /// which uses the token that the container created during setup.
+    /// Creates a token from a bpffs (`BPF_TOKEN_CREATE`), after capabilities were dropped. Not needed for `token =
+    /// true`, which uses the token that the container created during setup.
     TokenCreate => "token_create",
     /// Creates a map (`BPF_MAP_CREATE`). By default, sizes, number of entries and flags are what the type needs.
     MapCreate => "map_create",
@@ -256,16 +256,16 @@ attempts! {
     LinkDetach => "link_detach",
     /// Creates a file from the link of an iterator (`BPF_ITER_CREATE`).
     IterCreate => "iter_create",
-    /// Loads a BPF object file with libbpf, in a process of its own. It succeeds if libbpf reports success. The snapshot
-    /// lists each call of `bpf(2)` that libbpf made.
+    /// Loads a BPF object file with libbpf, in a process of its own. It succeeds if libbpf reports success. The
+    /// snapshot lists each call of `bpf(2)` that libbpf made.
     Object => "object",
-    /// Surveys which helpers the verifier grants to programs of a type: one load (`BPF_PROG_LOAD`) for every helper that the
-    /// kernel knows. It is allowed if programs of the type can be loaded at all.
+    /// Surveys which helpers the verifier grants to programs of a type: one load (`BPF_PROG_LOAD`) for every helper
+    /// that the kernel knows. It is allowed if programs of the type can be loaded at all.
     HelperSurvey => "helper_survey",
     /// Loads a program that uses one feature the verifier does not allow everyone (`BPF_PROG_LOAD`).
     Verify => "verify",
-    /// Sets options on a mounted bpffs (`fspick(2)`, `fsconfig(2)` with `FSCONFIG_CMD_RECONFIGURE`). The actor makes all
-    /// calls itself.
+    /// Sets options on a mounted bpffs (`fspick(2)`, `fsconfig(2)` with `FSCONFIG_CMD_RECONFIGURE`). The actor makes
+    /// all calls itself.
     Remount => "remount",
     /// Unmounts a bind mount of the actor's bpffs (`umount2(2)`), which is created for the attempt.
     Umount => "umount",

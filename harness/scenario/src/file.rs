@@ -56,8 +56,8 @@ impl ScenarioFile {
         &self.spec
     }
 
-    /// Adds the assignments of the unit file that the container names, and of each of its drop-ins. `read` gets the name of
-    /// the file, which is beside the scenario.
+    /// Adds the assignments of the unit file that the container names, and of each of its drop-ins. `read` gets the
+    /// name of the file, which is beside the scenario.
     ///
     /// # Errors
     /// A report of why the file cannot be read, together with the problems that were found before.
@@ -115,7 +115,7 @@ pub fn parse_bytes(label: &str, name: ScenarioName, bytes: &[u8]) -> Result<Scen
 
 /// Reads the text of a scenario file; `label` is the name of the file in messages.
 ///
-/// Unknown and missing keys, wrong types and values out of range are no errors here but [`ScenarioFile::problems`].
+/// Unknown and missing keys, wrong types and values out of range become [`ScenarioFile::problems`] of the rest.
 ///
 /// # Errors
 /// A file that is too large, every syntax error, or the problems of a file without a single correct key.

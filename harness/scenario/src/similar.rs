@@ -2,8 +2,8 @@
 
 use harness_protocol::name::ScenarioName;
 
-/// Returns the names of the scenarios closest to this text, best first, at most three. The name of the file alone counts as
-/// much as the whole name: `wrong-map-typ` suggests `maps/wrong-map-type`.
+/// Returns the names of the scenarios closest to this text, best first, at most three. The name of the file alone
+/// counts as much as the whole name: `wrong-map-typ` suggests `maps/wrong-map-type`.
 pub fn similar_scenarios<'a>(text: &str, names: impl IntoIterator<Item = &'a ScenarioName>) -> Vec<&'a ScenarioName> {
     let text: String = text.chars().take(200).collect::<String>().to_ascii_lowercase();
     let score = |name: &ScenarioName| {

@@ -93,6 +93,7 @@ pub enum Isolation {
 /// Settings of the whole VM while the scenario runs.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Vm")]
 pub struct VmSettings {
     /// Kernel settings below `/proc/sys`, by dotted name, such as `kernel.unprivileged_bpf_disabled = 0`. Only settings
     /// below `kernel.`, `net.`, `user.`, `vm.` and `fs.` can be set; their earlier values are restored afterwards.
@@ -199,17 +200,17 @@ pub struct ContainerSpec {
     /// The namespaces of its own, in addition to user and mount, such as `["net"]`.
     #[serde(default)]
     pub namespaces: Vec<Namespace>,
-    /// The capabilities that it has in its user namespace after setup: `"all"`, or a list such as `["bpf", "net_admin"]`.
-    /// It creates its own token (`token = true`) before it drops the others.
+    /// The capabilities that it has in its user namespace after setup: `"all"`, or a list such as `["bpf",
+    /// "net_admin"]`. It creates its own token (`token = true`) before it drops the others.
     #[serde(default)]
     #[schemars(extend("default" = "all"))]
     pub caps: Capabilities,
     /// The container inside whose namespaces it is set up; by default it is inside the initial namespaces.
     #[serde(default)]
     pub parent: Option<String>,
-    /// Whether it has namespaces of its own. With `false`, it is a process of this user in the namespaces of its `parent`
-    /// or in the initial namespaces, where `caps` is required. It then pins in its parent's bpffs, or in a bpffs of the
-    /// initial user namespace.
+    /// Whether it has namespaces of its own. With `false`, it is a process of this user in the namespaces of its
+    /// `parent` or in the initial namespaces, where `caps` is required. It then pins in its parent's bpffs, or in a
+    /// bpffs of the initial user namespace.
     #[serde(default = "default_unshare")]
     pub unshare: bool,
     /// Whether it can never gain privileges again (`PR_SET_NO_NEW_PRIVS`).
@@ -267,9 +268,9 @@ pub struct NamedContainer {
     /// The container inside whose namespaces it is set up; by default it is inside the initial namespaces.
     #[serde(default)]
     pub parent: Option<String>,
-    /// Whether it has namespaces of its own. With `false`, it is a process of this user in the namespaces of its `parent`
-    /// or in the initial namespaces, where `caps` is required. It then pins in its parent's bpffs, or in a bpffs of the
-    /// initial user namespace.
+    /// Whether it has namespaces of its own. With `false`, it is a process of this user in the namespaces of its
+    /// `parent` or in the initial namespaces, where `caps` is required. It then pins in its parent's bpffs, or in a
+    /// bpffs of the initial user namespace.
     #[serde(default = "default_unshare")]
     pub unshare: bool,
     /// Whether it can never gain privileges again (`PR_SET_NO_NEW_PRIVS`).

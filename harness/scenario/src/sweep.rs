@@ -42,8 +42,8 @@ pub enum SweepOf {
     ExpectedAttachTypes,
     /// Creates a link of every attach type. The container loaded its program, or root if the arm has no token.
     AttachTypes,
-    /// Attaches a program of every attach type with `BPF_PROG_ATTACH`. The container loaded it, or root if the arm has no
-    /// token.
+    /// Attaches a program of every attach type with `BPF_PROG_ATTACH`. The container loaded it, or root if the arm has
+    /// no token.
     LegacyAttach,
     /// Uses every command.
     Cmds,
@@ -91,8 +91,8 @@ pub enum Arm {
     /// No token and no capability, with `kernel.unprivileged_bpf_disabled=2`.
     #[serde(rename = "unprivileged_2")]
     Unprivileged2,
-    /// The same as `no_bpf`, with `kernel.unprivileged_bpf_disabled=0`, where some types load without `CAP_BPF`; only for
-    /// `helpers` and `features`.
+    /// The same as `no_bpf`, with `kernel.unprivileged_bpf_disabled=0`, where some types load without `CAP_BPF`; only
+    /// for `helpers` and `features`.
     #[serde(rename = "no_bpf_0")]
     NoBpf0,
 }

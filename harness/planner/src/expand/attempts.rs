@@ -32,31 +32,31 @@ impl ExpandContext<'_, '_> {
         let common = attempt.common();
         let complete = self.problems.is_complete(&key_path);
         let actor = self.containers.actor(common.by, &key_path.key("by"), self.problems);
-        let setting = AttemptContext { key_path, actor, complete };
-        let key_path = &setting.key_path;
-        let token = self.token(attempt.op(), &common, &setting);
-        if let Some(gone) = setting.actor.as_ref().filter(|actor| complete && self.ended.contains(actor)) {
+        let current = AttemptContext { key_path, actor, complete };
+        let key_path = &current.key_path;
+        let token = self.token(attempt.op(), &common, &current);
+        if let Some(gone) = current.actor.as_ref().filter(|actor| complete && self.ended.contains(actor)) {
             let message = format!("an earlier `exit` ended {}", describe(gone));
             self.problems.problem(key_path, message);
         }
-        let caps = setting.actor.as_ref().map(|actor| self.caps(common.caps, actor, &setting));
-        let made = calls::make(self, attempt, &setting);
+        let caps = current.actor.as_ref().map(|actor| self.caps(common.caps, actor, &current));
+        let made = calls::make(self, attempt, &current);
         match common.save {
             Some(name) => {
-                let object = made.as_ref().and_then(|made| made.gives.clone()).filter(|_| complete);
+                let object = made.as_ref().and_then(|made| made.result.clone()).filter(|_| complete);
                 self.objects.save(name, object, common.expect, &key_path.key("save"), self.problems);
             }
             None if !self.problems.is_complete(&key_path.key("save")) => self.objects.may_lack_names(),
             None => {}
         }
-        Some(self.finish(attempt, AttemptActor { actor: setting.actor?, token: token?, caps: caps? }, made?))
+        Some(self.finish(attempt, AttemptActor { actor: current.actor?, token: token?, caps: caps? }, made?))
     }
 
     /// Returns the numbers of the capabilities in effect, if the attempt lists them. The actor must have them.
-    fn caps(&mut self, written: Option<&[String]>, actor: &Actor, setting: &AttemptContext) -> Option<Vec<u32>> {
-        let key_path = &setting.key_path.key("caps");
+    fn caps(&mut self, written: Option<&[String]>, actor: &Actor, current: &AttemptContext) -> Option<Vec<u32>> {
+        let key_path = &current.key_path.key("caps");
         let numbers = capabilities::numbers(written?, key_path, self.problems);
-        let lacking = numbers.iter().find(|number| setting.complete && !self.containers.has_cap(actor, **number));
+        let lacking = numbers.iter().find(|number| current.complete && !self.containers.has_cap(actor, **number));
         if let Some(name) = lacking.and_then(|number| capability::NAMES.get(*number as usize)) {
             let message = format!("{} does not have `{name}`, so it cannot be in effect", describe(actor));
             self.problems.advise(key_path, message, "add it to the container's `caps`");
@@ -77,9 +77,9 @@ impl ExpandContext<'_, '_> {
         let AttemptActor { actor, token, caps } = who;
         let common = attempt.common();
         let delegates = self.containers.delegates(&actor);
-        let words = made.words.in_effect(caps.as_deref());
+        let label = made.label.in_effect(caps.as_deref());
         let expanded = ExpandedAttempt {
-            text: words.finish(&actor, &token, delegates, common.takes_token),
+            text: label.finish(&actor, &token, delegates, common.takes_token),
             op: attempt.op(),
             container: label::actor(&actor).to_owned(),
             expect: common.expect,
@@ -92,17 +92,17 @@ impl ExpandContext<'_, '_> {
         )
     }
 
-    fn token(&mut self, op: &str, common: &Common<'_>, setting: &AttemptContext) -> Option<Token> {
-        let actor = setting.actor.as_ref()?;
+    fn token(&mut self, op: &str, common: &Common<'_>, current: &AttemptContext) -> Option<Token> {
+        let actor = current.actor.as_ref()?;
         if !common.takes_token {
             return Some(Token::None);
         }
-        let key_path = &setting.key_path.key("token");
+        let key_path = &current.key_path.key("token");
         let token = match common.token {
             None => self.usual_token(actor),
             Some(TokenChoice::None) => Token::None,
-            Some(TokenChoice::Own) => self.own_token(actor, setting)?,
-            Some(TokenChoice::Saved(name)) => self.saved_token(name, common.expect, setting)?,
+            Some(TokenChoice::Own) => self.own_token(actor, current)?,
+            Some(TokenChoice::Saved(name)) => self.saved_token(name, common.expect, current)?,
         };
         if op == "token_info" && token == Token::None {
             self.problems.advise(key_path, "`token_info` needs a token, and this actor has none", NO_TOKEN);
@@ -118,8 +118,8 @@ impl ExpandContext<'_, '_> {
         if self.containers.delegates(actor) { Token::Own } else { Token::None }
     }
 
-    fn own_token(&mut self, actor: &Actor, setting: &AttemptContext) -> Option<Token> {
-        if self.containers.delegates(actor) || !setting.complete {
+    fn own_token(&mut self, actor: &Actor, current: &AttemptContext) -> Option<Token> {
+        if self.containers.delegates(actor) || !current.complete {
             return Some(Token::Own);
         }
         let who = label::actor(actor);
@@ -127,14 +127,14 @@ impl ExpandContext<'_, '_> {
             Actor::Host => format!("`{HOST}` creates no token"),
             Actor::Container(_) => format!("`{who}` creates no token, because nothing is delegated to it"),
         };
-        self.problems.advise(&setting.key_path.key("token"), message, NO_TOKEN);
+        self.problems.advise(&current.key_path.key("token"), message, NO_TOKEN);
         None
     }
 
     /// Returns a saved token. An attempt that must fail can pass any other object instead.
-    fn saved_token(&mut self, name: &str, expect: Option<Expect>, setting: &AttemptContext) -> Option<Token> {
-        let key_path = &setting.key_path.key("token");
-        let fails = matches!(expect, Some(Expect::Denied | Expect::Malformed)) || !setting.complete;
+    fn saved_token(&mut self, name: &str, expect: Option<Expect>, current: &AttemptContext) -> Option<Token> {
+        let key_path = &current.key_path.key("token");
+        let fails = matches!(expect, Some(Expect::Denied | Expect::Malformed)) || !current.complete;
         let is_token = |object: &Object| (fails || matches!(object, Object::Token)).then_some(());
         self.objects.find(name, "a token", is_token, key_path, self.problems)?;
         if self.objects.is_refused(name) {

@@ -29,63 +29,63 @@ use crate::expand::{
 pub(crate) fn make(
     context: &mut ExpandContext<'_, '_>,
     attempt: &Attempt,
-    setting: &AttemptContext,
+    current: &AttemptContext,
 ) -> Option<ExpandedCall> {
     match attempt {
-        Attempt::TokenCreate(op) => context.token_create(op, setting),
-        Attempt::MapCreate(op) => context.map_create(op, setting),
-        Attempt::ProgLoad(op) => context.prog_load(op, setting),
+        Attempt::TokenCreate(op) => context.token_create(op, current),
+        Attempt::MapCreate(op) => context.map_create(op, current),
+        Attempt::ProgLoad(op) => context.prog_load(op, current),
         Attempt::BtfLoad(_) => {
-            Some(ExpandedCall { gives: Some(Object::Btf), ..made(AttemptLabel::new("btf_load"), Call::BtfLoad) })
+            Some(ExpandedCall { result: Some(Object::Btf), ..made(AttemptLabel::new("btf_load"), Call::BtfLoad) })
         }
         Attempt::BtfGetFdById(op) => Some(btf_get_fd_by_id(op)),
         Attempt::TokenInfo(_) => Some(context.token_info()),
-        Attempt::MountDelegate(op) => context.mount_delegate(op, setting),
-        Attempt::ObjPin(op) => context.obj_pin(op, setting),
-        Attempt::ObjGet(op) => context.obj_get(op, setting),
-        Attempt::MapUpdate(op) => context.map_update(op, setting),
-        Attempt::MapLookup(op) => context.map_lookup(op, setting),
-        Attempt::MapDelete(op) => context.map_delete(op, setting),
-        Attempt::MapNextKey(op) => context.map_next_key(op, setting),
-        Attempt::MapLookupAndDelete(op) => context.map_lookup_and_delete(op, setting),
-        Attempt::MapBatch(op) => context.map_batch(op, setting),
-        Attempt::MapFreeze(op) => context.map_freeze(op, setting),
-        Attempt::MapMmap(op) => context.map_mmap(op, setting),
-        Attempt::ProgTestRun(op) => context.prog_test_run(op, setting),
-        Attempt::ProgAttach(op) => context.prog_attach(op, setting),
-        Attempt::ProgDetach(op) => context.prog_detach(op, setting),
-        Attempt::ProgQuery(op) => context.prog_query(op, setting),
-        Attempt::ProgBindMap(op) => context.prog_bind_map(op, setting),
-        Attempt::ProgStreamRead(op) => context.prog_stream_read(op, setting),
-        Attempt::ProgAssocStructOps(op) => context.prog_assoc_struct_ops(op, setting),
-        Attempt::RawTracepointOpen(op) => context.raw_tracepoint_open(op, setting),
+        Attempt::MountDelegate(op) => context.mount_delegate(op, current),
+        Attempt::ObjPin(op) => context.obj_pin(op, current),
+        Attempt::ObjGet(op) => context.obj_get(op, current),
+        Attempt::MapUpdate(op) => context.map_update(op, current),
+        Attempt::MapLookup(op) => context.map_lookup(op, current),
+        Attempt::MapDelete(op) => context.map_delete(op, current),
+        Attempt::MapNextKey(op) => context.map_next_key(op, current),
+        Attempt::MapLookupAndDelete(op) => context.map_lookup_and_delete(op, current),
+        Attempt::MapBatch(op) => context.map_batch(op, current),
+        Attempt::MapFreeze(op) => context.map_freeze(op, current),
+        Attempt::MapMmap(op) => context.map_mmap(op, current),
+        Attempt::ProgTestRun(op) => context.prog_test_run(op, current),
+        Attempt::ProgAttach(op) => context.prog_attach(op, current),
+        Attempt::ProgDetach(op) => context.prog_detach(op, current),
+        Attempt::ProgQuery(op) => context.prog_query(op, current),
+        Attempt::ProgBindMap(op) => context.prog_bind_map(op, current),
+        Attempt::ProgStreamRead(op) => context.prog_stream_read(op, current),
+        Attempt::ProgAssocStructOps(op) => context.prog_assoc_struct_ops(op, current),
+        Attempt::RawTracepointOpen(op) => context.raw_tracepoint_open(op, current),
         Attempt::NextId(op) => Some(context.next_id(op)),
-        Attempt::FdById(op) => context.fd_by_id(op, setting),
-        Attempt::ObjInfo(op) => context.obj_info(op, setting),
-        Attempt::ProgCode(op) => context.prog_code(op, setting),
-        Attempt::TaskFdQuery(op) => context.task_fd_query(op, setting),
+        Attempt::FdById(op) => context.fd_by_id(op, current),
+        Attempt::ObjInfo(op) => context.obj_info(op, current),
+        Attempt::ProgCode(op) => context.prog_code(op, current),
+        Attempt::TaskFdQuery(op) => context.task_fd_query(op, current),
         Attempt::EnableStats(_) => Some(made(AttemptLabel::new("enable_stats"), Call::EnableStats)),
-        Attempt::LinkCreate(op) => context.link_create(op, setting),
-        Attempt::LinkUpdate(op) => context.link_update(op, setting),
-        Attempt::LinkDetach(op) => context.link_detach(op, setting),
-        Attempt::IterCreate(op) => context.iter_create(op, setting),
-        Attempt::Object(op) => context.load_object(op, setting),
-        Attempt::HelperSurvey(op) => context.helper_survey(op, setting),
-        Attempt::Verify(op) => context.verify(op, setting),
-        Attempt::Remount(op) => context.remount(op, setting),
+        Attempt::LinkCreate(op) => context.link_create(op, current),
+        Attempt::LinkUpdate(op) => context.link_update(op, current),
+        Attempt::LinkDetach(op) => context.link_detach(op, current),
+        Attempt::IterCreate(op) => context.iter_create(op, current),
+        Attempt::Object(op) => context.load_object(op, current),
+        Attempt::HelperSurvey(op) => context.helper_survey(op, current),
+        Attempt::Verify(op) => context.verify(op, current),
+        Attempt::Remount(op) => context.remount(op, current),
         Attempt::Umount(op) => Some(mounts::umount(op)),
-        Attempt::SysctlWrite(op) => context.sysctl_write(op, setting),
+        Attempt::SysctlWrite(op) => context.sysctl_write(op, current),
         Attempt::Unflagged(op) => Some(system::unflagged(op)),
         Attempt::PerfQuery(_) => Some(made(AttemptLabel::new("perf_query"), Call::PerfQuery)),
-        Attempt::SocketAttach(op) => context.socket_attach(op, setting),
-        Attempt::Exit(_) => context.exit(setting),
+        Attempt::SocketAttach(op) => context.socket_attach(op, current),
+        Attempt::Exit(_) => context.exit(current),
     }
 }
 
 fn btf_get_fd_by_id(op: &BtfGetFdById) -> ExpandedCall {
-    let words = AttemptLabel::new("btf_get_fd_by_id").given("id", op.id);
+    let label = AttemptLabel::new("btf_get_fd_by_id").given("id", op.id);
     let call = Call::BtfGetFdById { id: op.id.unwrap_or(VMLINUX_BTF_ID) };
-    ExpandedCall { gives: Some(Object::Btf), ..made(words, call) }
+    ExpandedCall { result: Some(Object::Btf), ..made(label, call) }
 }
 
 /// Returns why the kernel does not know an attempt: the first name that it lacks.
@@ -94,10 +94,10 @@ fn first_missing(names: &[&ResolvedName]) -> Option<String> {
 }
 
 impl ExpandContext<'_, '_> {
-    fn token_create(&mut self, op: &TokenCreate, setting: &AttemptContext) -> Option<ExpandedCall> {
+    fn token_create(&mut self, op: &TokenCreate, current: &AttemptContext) -> Option<ExpandedCall> {
         let from = match &op.from {
-            Some(name) => self.containers.actor(Some(name), &setting.key_path.key("from"), self.problems)?,
-            None => setting.actor.clone()?,
+            Some(name) => self.containers.actor(Some(name), &current.key_path.key("from"), self.problems)?,
+            None => current.actor.clone()?,
         };
         let fd = match op.fd {
             BpffsFd::Root => None,
@@ -110,11 +110,11 @@ impl ExpandContext<'_, '_> {
             BpffsFd::Detached => Some("detached"),
         };
         let flags = (op.flags != 0).then(|| format!("{:#x}", op.flags));
-        let words =
+        let label =
             AttemptLabel::new("token_create").given("from", op.from.as_ref()).given("fd", fd).given("flags", flags);
         let missing = self.resolver.lacks_cmd("token_create");
         let call = Call::TokenCreate { from, fd: op.fd, flags: op.flags };
-        Some(ExpandedCall { missing, gives: Some(Object::Token), ..made(words, call) })
+        Some(ExpandedCall { missing, result: Some(Object::Token), ..made(label, call) })
     }
 
     /// Resolves a name of the kernel, or a number without a name.
@@ -138,20 +138,20 @@ impl ExpandContext<'_, '_> {
         ExpandedCall { missing, ..made(AttemptLabel::new("token_info"), Call::TokenInfo) }
     }
 
-    fn mount_delegate(&mut self, op: &MountDelegate, setting: &AttemptContext) -> Option<ExpandedCall> {
-        let key_path = setting.key_path.key("options");
+    fn mount_delegate(&mut self, op: &MountDelegate, current: &AttemptContext) -> Option<ExpandedCall> {
+        let key_path = current.key_path.key("options");
         let mut options = Vec::new();
         for (index, option) in op.options.iter().enumerate() {
             options.push(self.mount_option(option, &key_path.index(index))?);
         }
-        if options.is_empty() && !op.create && setting.complete && self.problems.is_complete(&key_path) {
+        if options.is_empty() && !op.create && current.complete && self.problems.is_complete(&key_path) {
             self.problems.problem(&key_path, "without options, `create = true` is required");
             return None;
         }
-        let words = op.options.iter().fold(AttemptLabel::new("mount_delegate"), |words, option| words.word(option));
-        let words = if op.create { words.word("create") } else { words };
+        let label = op.options.iter().fold(AttemptLabel::new("mount_delegate"), |label, option| label.word(option));
+        let label = if op.create { label.word("create") } else { label };
         let missing = self.resolver.lacks_tokens();
-        Some(ExpandedCall { missing, ..made(words, Call::MountDelegate { options, create: op.create }) })
+        Some(ExpandedCall { missing, ..made(label, Call::MountDelegate { options, create: op.create }) })
     }
 
     pub(crate) fn mount_option(&mut self, option: &str, key_path: &KeyPath) -> Option<MountOption> {

@@ -81,9 +81,10 @@ fn is_bounded(
         true => (KeyPath::default().key("attempt"), "this scenario"),
         false => (KeyPath::default().key("matrix"), "this matrix"),
     };
-    if times(spec.attempt.len()).is_none_or(|attempts| attempts > MOST_ATTEMPTS) {
-        let count = times(spec.attempt.len()).map_or_else(|| "too many".to_owned(), |attempts| attempts.to_string());
-        let message = format!("{what} makes {count} attempts, more than the limit of {MOST_ATTEMPTS}");
+    let attempts = times(spec.attempt.len());
+    if attempts.is_none_or(|attempts| attempts > MOST_ATTEMPTS) {
+        let count = attempts.map_or_else(|| "far too many".to_owned(), |attempts| attempts.to_string());
+        let message = format!("{what} makes {count} attempts; the limit is {MOST_ATTEMPTS}");
         problems.advise(&key_path, message, "split it into several scenarios");
         return false;
     }
@@ -124,8 +125,8 @@ fn case(
     )
 }
 
-/// Removes the delegation for a kernel without tokens. What the container attempts with a token is then unsupported, and
-/// what it attempts without one is judged.
+/// Removes the delegation for a kernel without tokens. What the container attempts with a token is then unsupported,
+/// and what it attempts without one is judged.
 fn without_token(container: &mut plan::Container) {
     container.options.clear();
     container.token = false;

@@ -13,12 +13,12 @@ use super::{
 
 /// An operation, expanded for one kernel.
 pub(crate) struct ExpandedCall {
-    pub(crate) words: AttemptLabel,
+    pub(crate) label: AttemptLabel,
     pub(crate) call: Call,
     /// Why the kernel does not know it, if so.
     pub(crate) missing: Option<String>,
-    /// The object that it creates if it succeeds.
-    pub(crate) gives: Option<Object>,
+    /// The object that later attempts can use if it succeeds.
+    pub(crate) result: Option<Object>,
 }
 
 /// The state of a case whose attempts are expanded one after the other.
@@ -36,12 +36,13 @@ pub(crate) struct AttemptContext {
     pub(crate) key_path: KeyPath,
     /// Who makes it; `None` if there is no such container, which was reported already.
     pub(crate) actor: Option<Actor>,
-    /// Whether the structure check kept all of its keys. If not, problems that depend on several of them are not reported.
+    /// Whether the structure check kept all of its keys. If not, problems that depend on several of them are not
+    /// reported.
     pub(crate) complete: bool,
 }
 
-pub(crate) fn made(words: AttemptLabel, call: Call) -> ExpandedCall {
-    ExpandedCall { words, call, missing: None, gives: None }
+pub(crate) fn made(label: AttemptLabel, call: Call) -> ExpandedCall {
+    ExpandedCall { label, call, missing: None, result: None }
 }
 
 /// Returns what messages call an actor.

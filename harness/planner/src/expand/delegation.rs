@@ -114,7 +114,8 @@ fn check_raw_key(key: &str, key_path: &KeyPath, problems: &mut Problems<'_>) {
     }
 }
 
-/// Rejects what the kernel refuses: the host sets these options during setup, so an error would be a fault, not a verdict.
+/// Rejects what the kernel refuses: the host sets these options during setup, so an error would be a fault, not a
+/// verdict.
 fn check_raw_value(value: &str, key_path: &KeyPath, problems: &mut Problems<'_>) {
     let wrong = match value {
         "" => "the kernel refuses an empty value".to_owned(),

@@ -8,8 +8,8 @@ use crate::{
     recipe::{self, AttachGroup},
 };
 
-/// The families of netfilter hooks that a BPF link can have (`bpf_nf_check_pf_and_hooks` in `net/netfilter/nf_bpf_link.c`):
-/// `NFPROTO_IPV4`, `NFPROTO_IPV6`.
+/// The families of netfilter hooks that a BPF link can have (`bpf_nf_check_pf_and_hooks` in
+/// `net/netfilter/nf_bpf_link.c`): `NFPROTO_IPV4`, `NFPROTO_IPV6`.
 const FAMILIES: [(&str, u32); 2] = [("ipv4", 2), ("ipv6", 10)];
 
 /// `enum nf_inet_hooks` in `include/uapi/linux/netfilter.h`.
@@ -75,7 +75,7 @@ fn netfilter(family: &str, hook: &str, priority: &str) -> Option<LinkTarget> {
     })
 }
 
-/// Returns what is wrong if links of an attach type need another kind of target than this one. The kernel would take the number of a
+/// Returns what is wrong if links of an attach type need another kind of target. The kernel would take the number of a
 /// file descriptor for that of an interface, or the other way round (`link_create` in `kernel/bpf/syscall.c`).
 pub(crate) fn mismatch(attach: &str, target: &LinkTarget) -> Option<String> {
     use LinkTarget as T;
@@ -124,7 +124,20 @@ mod tests {
             ("sk_reuseport_select", LinkTarget::Nothing),
         ];
         let messages = wrong.map(|(attach, target)| mismatch(attach, &target).unwrap()).join("\n");
-        insta::assert_snapshot!(messages, @"");
+        insta::assert_snapshot!(messages, @"
+        a link of attach type `tcx_ingress` needs an interface
+        a link of attach type `netfilter` needs a netfilter hook
+        a link of attach type `trace_fentry` needs no target: `none`
+        a link of attach type `cgroup_device` needs a cgroup
+        a link of attach type `sk_lookup` needs a network namespace: `netns`
+        a link of attach type `perf_event` needs a perf event: `perf-event`
+        a link of attach type `trace_kprobe_multi` needs a kernel function: `kprobe:FUNCTION`
+        a link of attach type `trace_fentry_multi` needs a kernel function: `function:FUNCTION`
+        a link of attach type `trace_uprobe_multi` needs a function of the guest program: `uprobe`
+        a link of attach type `sk_msg_verdict` needs a saved map of sockets: `map:SAVED`
+        a link of attach type `struct_ops` needs `struct-ops`, with a map instead of a program
+        the kernel has no links of attach type `sk_reuseport_select`
+        ");
     }
 
     #[test]

@@ -56,8 +56,8 @@ impl Combination {
     }
 }
 
-/// Returns the values of each axis. A set of known names is all that this resolver knows, except types that need another
-/// object.
+/// Returns the values of each axis. A set of known names is all that this resolver knows, except types that need
+/// another object.
 pub(crate) fn axes(matrix: &BTreeMap<String, Axis>, resolver: &NameResolver<'_>) -> BTreeMap<String, Vec<String>> {
     let values = |axis: &Axis| match axis {
         Axis::Listed(values) => values.clone(),
@@ -100,8 +100,8 @@ pub(crate) fn combinations(axes: &BTreeMap<String, Vec<String>>) -> Vec<Combinat
     all
 }
 
-/// Returns problems with placeholders and axes that do not belong together, and the strings with a placeholder that has no
-/// value.
+/// Returns problems with placeholders and axes that do not belong together, and the strings with a placeholder that has
+/// no value.
 pub(crate) fn placeholder_problems(root: &Node, matrix: &BTreeMap<String, Axis>) -> (Vec<Problem>, Vec<Range<usize>>) {
     let Shape::Table(entries) = &root.shape else { return Default::default() };
     let path = KeyPath::default();

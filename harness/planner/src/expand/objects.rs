@@ -123,7 +123,8 @@ impl Objects {
         problems.advise(key_path, format!("no earlier attempt saved `{}`", name.escape_debug()), advice);
     }
 
-    /// Whether the attempt that creates a saved object is expected to fail. Nothing replaces a token that was not created.
+    /// Whether the attempt that creates a saved object is expected to fail. Nothing replaces a token that was not
+    /// created.
     pub(crate) fn is_refused(&self, name: &str) -> bool {
         self.saved.get(name).is_some_and(|saved| !matches!(saved.expect, None | Some(Expect::Allowed)))
     }
@@ -138,12 +139,12 @@ impl Objects {
         &self,
         owner: &Actor,
         path: &str,
-        setting: &AttemptContext,
+        current: &AttemptContext,
         problems: &mut Problems<'_>,
     ) -> Option<Object> {
         let bpffs = bpffs_of(owner);
         let object = self.pinned.get(&(bpffs.clone(), path.to_owned()));
-        if object.is_none() && !self.lacks_names && setting.complete {
+        if object.is_none() && !self.lacks_names && current.complete {
             let paths: Vec<&str> =
                 self.pinned.keys().filter(|(owner, _)| *owner == bpffs).map(|(_, path)| path.as_str()).collect();
             let advice = match paths.is_empty() {
@@ -151,7 +152,7 @@ impl Objects {
                 false => one_of(paths),
             };
             let message = format!("nothing is pinned as `{}` in this actor's bpffs", path.escape_debug());
-            problems.advise(&setting.key_path.key("path"), message, advice);
+            problems.advise(&current.key_path.key("path"), message, advice);
         }
         object.cloned().flatten()
     }
@@ -162,8 +163,8 @@ fn bpffs_of(actor: &Actor) -> String {
     super::label::actor(actor).to_owned()
 }
 
-/// Whether a text can be a file name in a bpffs: it leads to no other folder, and the file system accepts it (`bpf_lookup`
-/// in `kernel/bpf/inode.c` refuses dots).
+/// Whether a text can be a file name in a bpffs: it leads to no other folder, and the file system accepts it
+/// (`bpf_lookup` in `kernel/bpf/inode.c` refuses dots).
 pub(crate) fn is_plain_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     (1..=100).contains(&text.len()) && text.chars().all(plain)

@@ -7,9 +7,9 @@ use harness_scenario::file::ScenarioFile;
 
 /// The problems of a file so far, each at the value that causes it.
 ///
-/// The structure check may have dropped a part of the file, which must not cause a second problem. Therefore a problem with
-/// a missing key is left out if the key may have been dropped. A problem that depends on another part of the file is found
-/// only if that part [is complete](Problems::is_complete).
+/// The structure check may have dropped a part of the file, which must not cause a second problem. Therefore a problem
+/// with a missing key is left out if the key may have been dropped. A problem that depends on another part of the file
+/// is found only if that part [is complete](Problems::is_complete).
 #[derive(Debug)]
 pub(crate) struct Problems<'f> {
     file: &'f ScenarioFile,

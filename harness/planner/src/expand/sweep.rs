@@ -44,7 +44,7 @@ pub(crate) fn cases(sweep: &Sweep, resolver: NameResolver<'_>, problems: &mut Pr
     let cases: Vec<_> = context.settings().into_iter().map(|setting| context.case(setting, &rows)).collect();
     let attempts: usize = cases.iter().map(|(_, case)| case.attempts.len()).sum();
     if attempts > MOST_ATTEMPTS {
-        let message = format!("this sweep makes {attempts} attempts, more than the limit of {MOST_ATTEMPTS}");
+        let message = format!("this sweep makes {attempts} attempts; the limit is {MOST_ATTEMPTS}");
         problems.advise(&KeyPath::default().key("sweep"), message, "split its arms into several scenarios");
     }
     let grid = SweepLayout {
@@ -126,7 +126,8 @@ impl SweepContext<'_> {
         settings
     }
 
-    /// Expands all rows for one arm, then for the next: so most attempts follow each other without preparation between them.
+    /// Expands all rows for one arm, then for the next: so most attempts follow each other without preparation between
+    /// them.
     fn case(&self, setting: Option<&'static str>, rows: &[(String, Recipe)]) -> (ExpandedCase, plan::Case) {
         let mut draft = Draft::default();
         let mut ledgers = vec![ControlIndex::default(); rows.len()];
@@ -191,7 +192,8 @@ impl SweepContext<'_> {
         Some((ArmToken::None, maker))
     }
 
-    /// Creates the objects that a call needs, unless this maker already did so for the row. Returns the prefix of their names.
+    /// Creates the objects that a call needs, unless this maker already did so for the row. Returns the prefix of their
+    /// names.
     fn provide(&self, draft: &mut Draft, cell: Cell<'_>, ledger: &mut ControlIndex, maker: Maker) -> String {
         let known = ledger.made.iter().find(|(known, _)| *known == maker && !cell.recipe.uses_up);
         if let Some((_, prefix)) = known {
@@ -276,15 +278,15 @@ struct Cell<'r> {
 struct ControlIndex {
     /// Who has created the objects that the call needs, and the prefix of their names.
     made: Vec<(Maker, String)>,
-    /// For each step of the recipe, and then for the call: the attempt whose controls the later ones use, and whether it
-    /// passes a token.
+    /// For each step of the recipe, and then for the call: the attempt whose controls the later ones use, and whether
+    /// it passes a token.
     controls: BTreeMap<usize, (u32, bool)>,
 }
 
 impl ControlIndex {
-    /// Returns the earlier attempt of the same step whose controls the attempt at `index` uses; `None` if it needs its own.
-    /// It does if it passes a token and the earlier one did not, because then a container makes another call. A call that
-    /// uses up its objects always needs its own.
+    /// Returns the earlier attempt of the same step whose controls the attempt at `index` uses; `None` if it needs its
+    /// own. It does if it passes a token and the earlier one did not, because then a container makes another call. A
+    /// call that uses up its objects always needs its own.
     fn control(&mut self, step: usize, token: &Token, recipe: &Recipe, index: usize) -> Option<u32> {
         if recipe.uses_up {
             return None;

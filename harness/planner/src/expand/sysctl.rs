@@ -14,7 +14,8 @@ use crate::expand::{objects::is_plain_name, problems::Problems};
 /// The first parts of the settings that a scenario may change.
 const ALLOWED: [&str; 5] = ["kernel", "net", "user", "vm", "fs"];
 
-/// A setting that cannot be changed again until the next boot once it is 1 (`Documentation/admin-guide/sysctl/kernel.rst`).
+/// A setting that cannot be changed again until the next boot once it is 1
+/// (`Documentation/admin-guide/sysctl/kernel.rst`).
 const ONE_WAY: (&str, &str) = ("kernel.unprivileged_bpf_disabled", "1");
 
 /// Returns all settings by dotted name.

@@ -119,8 +119,8 @@ pub(super) fn stack_read_before_written() -> Vec<u64> {
     vec![load(Double, R0, R10, -8), set(R0, 0), EXIT]
 }
 
-/// `check_stack_access_for_ptr_arithmetic`: variable stack access prohibited; applies without `bypass_spec_v1`, which is
-/// CAP_PERFMON.
+/// `check_stack_access_for_ptr_arithmetic`: variable stack access prohibited; applies without `bypass_spec_v1`, which
+/// is CAP_PERFMON.
 pub(super) fn stack_at_variable_place() -> Vec<u64> {
     vec![
         load(Word, R3, R1, SKB_LEN),
@@ -245,7 +245,8 @@ pub(super) fn number_kept_on_stack() -> Vec<u64> {
     ])
 }
 
-/// `get_constant_map_key`: with CAP_BPF, the verifier knows that the key is that of the only value, which always exists.
+/// `get_constant_map_key`: with CAP_BPF, the verifier knows that the key is that of the only value, which always
+/// exists.
 pub(super) fn lookup_by_constant_key() -> Vec<u64> {
     let [map, rest] = the_map(R1);
     vec![

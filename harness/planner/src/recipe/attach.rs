@@ -79,7 +79,8 @@ pub(crate) enum AttachGroup {
     Lirc,
 }
 
-/// Returns what a link of an attach type attaches to (`link_create` in `kernel/bpf/syscall.c`); `None` if there is no such link.
+/// Returns what a link of an attach type attaches to (`link_create` in `kernel/bpf/syscall.c`); `None` if there is no
+/// such link.
 pub(crate) fn link_group(attach: &str) -> Option<AttachGroup> {
     Some(match attach {
         "lsm_cgroup" => AttachGroup::Cgroup,
@@ -105,8 +106,8 @@ pub(crate) fn is_linked_as(prog: &str, attach: &str) -> bool {
     prog_type(attach) == Some(prog) && link_group(attach).or_else(|| legacy_group(attach)).is_some()
 }
 
-/// Returns what `BPF_PROG_ATTACH` attaches a program of an attach type to (`bpf_prog_attach` in `kernel/bpf/syscall.c`);
-/// `None` if it does not support the attach type.
+/// Returns what `BPF_PROG_ATTACH` attaches a program of an attach type to (`bpf_prog_attach` in
+/// `kernel/bpf/syscall.c`); `None` if it does not support the attach type.
 pub(super) fn legacy_group(attach: &str) -> Option<AttachGroup> {
     match link_group(attach) {
         Some(group @ (AttachGroup::Cgroup | AttachGroup::Sockmap | AttachGroup::Netkit)) => Some(group),

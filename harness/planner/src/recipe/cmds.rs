@@ -116,9 +116,9 @@ fn on_filled_hash(mut draft: Draft<'_, '_>, call: impl FnOnce(String) -> Call) -
     draft.used_up_by(call(map))
 }
 
-/// A batch call on a hash map with several elements. A call that reaches the end of the map returns `ENOENT`, even if it
-/// found elements (`__htab_map_lookup_and_delete_batch` in `kernel/bpf/hashtab.c`), so it requests fewer than there are. The
-/// map has so many buckets that the first one in use holds no more than that.
+/// A batch call on a hash map with several elements. A call that reaches the end of the map returns `ENOENT`, even if
+/// it found elements (`__htab_map_lookup_and_delete_batch` in `kernel/bpf/hashtab.c`), so it requests fewer than there
+/// are. The map has so many buckets that the first one in use holds no more than that.
 fn on_full_hash(mut draft: Draft<'_, '_>, op: BatchOp) -> Recipe {
     let arguments = MapArguments { max_entries: 256, ..MapArguments::PLAIN };
     let map = maps::sized(&mut draft, "map", "hash", arguments);

@@ -1,7 +1,7 @@
 //! Flags by name.
 
-/// Map flags by their name in `include/uapi/linux/bpf.h`, in lower case without `BPF_F_`. `token_fd` is missing, because
-/// the key `token` of an attempt sets it.
+/// Map flags by their name in `include/uapi/linux/bpf.h`, in lower case without `BPF_F_`. `token_fd` is missing,
+/// because the key `token` of an attempt sets it.
 pub const MAP_FLAGS: [(&str, u32); 19] = [
     ("no_prealloc", 1 << 0),
     ("no_common_lru", 1 << 1),

@@ -26,8 +26,8 @@ pub(crate) struct MapArguments {
 const PLAIN: MapArguments = MapArguments::PLAIN;
 
 impl MapArguments {
-    /// What most types accept (`array_map_alloc_check` and `htab_map_alloc_check` in `kernel/bpf`), and perhaps a type that
-    /// is newer than these tables.
+    /// What most types accept (`array_map_alloc_check` and `htab_map_alloc_check` in `kernel/bpf`), and perhaps a type
+    /// that is newer than these tables.
     pub(crate) const PLAIN: Self = Self { key_size: 4, value_size: 4, max_entries: 1, flags: &[], structure: None };
 }
 

@@ -68,8 +68,8 @@ pub(crate) fn arguments(name: &str) -> Option<ProgArguments> {
 }
 
 /// Returns the kernel function or structure that a program is written for, if its type needs one; for a tracing or LSM
-/// program it depends on the attach type. The kernel calls these functions only in its own tests (`net/bpf/test_run.c`). The
-/// LSM hook refuses nothing, because the program returns 0.
+/// program it depends on the attach type. The kernel calls these functions only in its own tests
+/// (`net/bpf/test_run.c`). The LSM hook refuses nothing, because the program returns 0.
 pub(crate) fn target(name: &str, attach: Option<&str>) -> ProgTarget {
     let func = |name: &str| ProgTarget::Kernel(KernelType::Func(name.to_owned()));
     match (name, attach) {

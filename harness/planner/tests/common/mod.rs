@@ -1,5 +1,5 @@
-//! Kernels known by their committed vocabularies.
-#![allow(dead_code, unreachable_pub, reason = "each test program uses some of it")]
+//! Kernels with the committed vocabularies.
+#![allow(dead_code, unreachable_pub, reason = "each test program uses only a part")]
 
 use harness_diagnostics::report::Report;
 use harness_planner::{
@@ -25,7 +25,7 @@ pub fn known() -> KnownNames {
     KnownNames::from_json(FILES).unwrap()
 }
 
-/// What the kernels that are built here ask for.
+/// The fragments of the kernels that are built here.
 const FRAGMENTS: [&str; 5] = [
     include_str!("../../../../kernels/fragments/boot.config"),
     include_str!("../../../../kernels/fragments/containers.config"),
@@ -60,12 +60,12 @@ impl Kernel {
         Self { vocabulary: serde_json::from_value(json).unwrap(), ..self }
     }
 
-    /// The same kernel, configured as this text says.
+    /// The same kernel with this configuration.
     pub fn configured(self, text: &str) -> Self {
         Self { configuration: Configuration::of(text), ..self }
     }
 
-    /// The last kernel without tokens, as far as it matters: what 6.12 knows, without what tokens brought in 6.9.
+    /// Stands for the last kernel without tokens: 6.12 without what tokens added in 6.9.
     pub fn before_tokens() -> Self {
         let members = ["map_token_fd", "prog_token_fd", "btf_token_fd"];
         Self { name: "6.8", ..kernel("6.12").without(&["token_create"], &members) }
@@ -88,7 +88,7 @@ impl Kernel {
         Self { vocabulary: serde_json::from_value(json).unwrap(), ..self }
     }
 
-    /// The same with another image.
+    /// The same kernel with another image.
     pub fn in_image(self, image: &'static str) -> Self {
         Self { image, ..self }
     }
@@ -125,7 +125,7 @@ pub fn expanded(text: &str, on: &str) -> Expanded {
     }
 }
 
-/// The lines of what reading and checking tells, without the file's name.
+/// The lines of the report about a scenario, without the name of the file.
 pub fn problems(text: &str) -> Vec<String> {
     let checked = file::parse("x.toml", "x".parse().unwrap(), text).and_then(|file| check(&file, &known()));
     let report = checked.err().map(|report| report.to_string()).unwrap_or_default();

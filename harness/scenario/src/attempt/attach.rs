@@ -13,12 +13,12 @@ operation! {
     ProgAttach {
         /// The saved program.
         pub prog: String,
-        /// The attach type, such as `"tcx_ingress"`; by default the one that the program was loaded for, or the usual one of
-        /// its type.
+        /// The attach type, such as `"tcx_ingress"`; by default the one that the program was loaded for, or the usual
+        /// one of its type.
         #[serde(default)]
         pub attach: Option<String>,
-        /// What to attach to: `cgroup`, `root-cgroup`, `interface:NAME`, `netns`, `map:SAVED` or `lirc`; `cgroup of NAME` or
-        /// `interface:NAME of NAME` for that of another container.
+        /// What to attach to: `cgroup`, `root-cgroup`, `interface:NAME`, `netns`, `map:SAVED` or `lirc`; `cgroup of
+        /// NAME` or `interface:NAME of NAME` for that of another container.
         pub target: String,
         /// Flags by name, such as `["allow_multi"]`, or as numbers; by default none.
         #[serde(default)]
@@ -35,8 +35,8 @@ operation! {
         /// The saved program; by default whichever is attached.
         #[serde(default)]
         pub prog: Option<String>,
-        /// The attach type, such as `"tcx_ingress"`; by default the one that the program was loaded for, or the usual one of
-        /// its type.
+        /// The attach type, such as `"tcx_ingress"`; by default the one that the program was loaded for, or the usual
+        /// one of its type.
         #[serde(default)]
         pub attach: Option<String>,
         /// What to detach from: `cgroup`, `root-cgroup`, `interface:NAME`, `netns`, `map:SAVED` or `lirc`.
@@ -59,16 +59,17 @@ operation! {
     LinkCreate, save {
         /// The saved program, or with the target `struct-ops` the saved map.
         pub prog: String,
-        /// The attach type, such as `"tcx_ingress"`; by default the one that the program was loaded for, or the usual one of
-        /// its type.
+        /// The attach type, such as `"tcx_ingress"`; by default the one that the program was loaded for, or the usual
+        /// one of its type.
         #[serde(default)]
         pub attach: Option<String>,
         /// What to attach to: `interface:NAME` (`dummy0`, `netkit0` and `lo` exist), `cgroup` for the container's own,
         /// `root-cgroup`, `netns` for the actor's own, `netfilter:FAMILY:HOOK:PRIORITY` such as
         /// `netfilter:ipv4:local_out:0`, `perf-event` for a perf event of the actor, `kprobe:FUNCTION` or
-        /// `function:FUNCTION` for a kernel function, `uprobe` for a function of the guest program, `map:SAVED` for a map of
-        /// sockets, `elements:SAVED` for an iterator over a map, `struct-ops` for the map that replaces the program, or
-        /// `none`. Those of another container are written `cgroup of NAME`, `netns of NAME` and `interface:dummy0 of NAME`.
+        /// `function:FUNCTION` for a kernel function, `uprobe` for a function of the guest program, `map:SAVED` for a
+        /// map of sockets, `elements:SAVED` for an iterator over a map, `struct-ops` for the map that replaces the
+        /// program, or `none`. Those of another container are written `cgroup of NAME`, `netns of NAME` and
+        /// `interface:dummy0 of NAME`.
         pub target: String,
     }
 }

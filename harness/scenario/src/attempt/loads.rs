@@ -54,8 +54,8 @@ operation! {
         /// The program type, such as `"xdp"`, or a number without a name.
         #[serde(rename = "type")]
         pub prog_type: String,
-        /// The expected attach type, such as `"cgroup_inet4_connect"`; by default the one that the program type needs, or
-        /// number 0, which is `cgroup_inet_ingress`.
+        /// The expected attach type, such as `"cgroup_inet4_connect"`; by default the one that the program type needs,
+        /// or number 0, which is `cgroup_inet_ingress`.
         #[serde(default)]
         pub attach: Option<String>,
         /// Flags by name, such as `["sleepable"]`, or as numbers; by default what the type needs.
@@ -64,8 +64,8 @@ operation! {
         /// The number that the program returns; by default one that its type may return.
         #[serde(default)]
         pub returns: Option<i32>,
-        /// The instructions, instead of returning a constant: hexadecimal digits, eight bytes per instruction in the order in
-        /// memory, such as `["b7000000 00000000", "9500000000000000"]`. At most 4096.
+        /// The instructions, instead of returning a constant: hexadecimal digits, eight bytes per instruction in the
+        /// order in memory, such as `["b7000000 00000000", "9500000000000000"]`. At most 4096.
         #[serde(default)]
         pub instructions: Option<Vec<String>>,
         /// What the program is written for: `func:NAME`, `struct:NAME` or `typedef:NAME` of the kernel's BTF,
@@ -111,8 +111,8 @@ operation! {
         /// An earlier saved survey: this one covers only the helpers that it found.
         #[serde(default)]
         pub within: Option<String>,
-        /// An earlier saved survey that was made with fewer permissions: the helpers that it found count as found, without
-        /// another load.
+        /// An earlier saved survey that was made with fewer permissions: the helpers that it found count as found,
+        /// without another load.
         #[serde(default)]
         pub beyond: Option<String>,
     }
@@ -132,8 +132,8 @@ operation! {
 operation! {
     /// The keys of `object`.
     Object {
-        /// The object: `NAME` for the one that is built from `scenarios/objects/src/NAME.bpf.c`, or the path of a `.bpf.o`
-        /// file in the folder of the scenario or below it.
+        /// The object: `NAME` for the one that is built from `scenarios/objects/src/NAME.bpf.c`, or the path of a
+        /// `.bpf.o` file in the folder of the scenario or below it.
         pub file: String,
         /// The option `bpf_token_path`, which is one way to give libbpf a token; by default not set.
         #[serde(default)]

@@ -30,7 +30,8 @@ operation! {
         /// Where the object is pinned.
         #[serde(default)]
         pub place: PinLocation,
-        /// The mode that the file then gets (`chmod(2)`), in octal digits such as `"644"`; by default that of the kernel.
+        /// The mode that the file then gets (`chmod(2)`), in octal digits such as `"644"`; by default that of the
+        /// kernel.
         #[serde(default)]
         pub mode: Option<String>,
     }

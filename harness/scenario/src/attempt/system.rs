@@ -9,8 +9,8 @@ use crate::attempt::{Common, operation};
 operation! {
     /// The keys of `sysctl_write`.
     SysctlWrite {
-        /// The dotted name of the setting, such as `"kernel.unprivileged_bpf_disabled"`. To write `value`, list the setting in
-        /// `[vm] sysctl`, so that it is restored.
+        /// The dotted name of the setting, such as `"kernel.unprivileged_bpf_disabled"`. To write `value`, list the
+        /// setting in `[vm] sysctl`, so that it is restored.
         pub name: String,
         /// The number to write; by default the current value.
         #[serde(default)]
@@ -21,8 +21,8 @@ operation! {
 operation! {
     /// The keys of `unflagged`.
     Unflagged, token {
-        /// The command: `map_create` for a hash map, `prog_load` for a socket filter, `btf_load`, or `btf_get_fd_by_id` for
-        /// the kernel's own BTF.
+        /// The command: `map_create` for a hash map, `prog_load` for a socket filter, `btf_load`, or `btf_get_fd_by_id`
+        /// for the kernel's own BTF.
         pub command: TokenCommand,
     }
 }

@@ -27,25 +27,25 @@ impl ExpandContext<'_, '_> {
         written: Option<&[Flag]>,
         usual: &[&str],
         table: &[(&str, u32)],
-        setting: &AttemptContext,
+        current: &AttemptContext,
     ) -> u32 {
         match written {
-            Some(written) => values::flags(written, table, &setting.key_path.key("flags"), self.problems),
+            Some(written) => values::flags(written, table, &current.key_path.key("flags"), self.problems),
             None => recipe::bits(table, usual),
         }
     }
 
-    pub(super) fn map_create(&mut self, op: &MapCreate, setting: &AttemptContext) -> Option<ExpandedCall> {
-        let found = self.name(Kind::Map, &op.map_type, &setting.key_path.key("type"))?;
+    pub(super) fn map_create(&mut self, op: &MapCreate, current: &AttemptContext) -> Option<ExpandedCall> {
+        let found = self.name(Kind::Map, &op.map_type, &current.key_path.key("type"))?;
         let usual = recipe::map_arguments(&found.name).unwrap_or(MapArguments::PLAIN);
-        let inner_map = self.inner_map(op, &found.name, setting)?;
-        let types = self.map_types(op, &found.name, &usual, setting)?;
+        let inner_map = self.inner_map(op, &found.name, current)?;
+        let types = self.map_types(op, &found.name, &usual, current)?;
         let shape = MapShape {
             type_name: found.name.clone(),
             key_size: op.key_size.unwrap_or(usual.key_size),
             value_size: op.value_size.unwrap_or(usual.value_size),
         };
-        let words = AttemptLabel::new("map_create")
+        let label = AttemptLabel::new("map_create")
             .word(&found.name)
             .given("key_size", op.key_size)
             .given("value_size", op.value_size)
@@ -60,18 +60,18 @@ impl ExpandContext<'_, '_> {
             key_size: shape.key_size,
             value_size: shape.value_size,
             max_entries: op.max_entries.unwrap_or(usual.max_entries),
-            map_flags: self.flags(op.flags.as_deref(), usual.flags, &recipe::MAP_FLAGS, setting),
+            map_flags: self.flags(op.flags.as_deref(), usual.flags, &recipe::MAP_FLAGS, current),
             inner_map,
             map_extra: op.map_extra.unwrap_or(0).into(),
             types,
         };
         let missing = found.missing.clone();
-        Some(ExpandedCall { missing, gives: Some(Object::Map(shape)), ..made(words, call) })
+        Some(ExpandedCall { missing, result: Some(Object::Map(shape)), ..made(label, call) })
     }
 
     #[expect(clippy::option_option, reason = "the outer one is a reported error, the inner one an absent key")]
-    fn inner_map(&mut self, op: &MapCreate, type_name: &str, setting: &AttemptContext) -> Option<Option<String>> {
-        let key_path = setting.key_path.key("inner_map");
+    fn inner_map(&mut self, op: &MapCreate, type_name: &str, current: &AttemptContext) -> Option<Option<String>> {
+        let key_path = current.key_path.key("inner_map");
         match (&op.inner_map, recipe::holds_maps(type_name)) {
             (None, false) => Some(None),
             (Some(_), false) => {
@@ -95,17 +95,17 @@ impl ExpandContext<'_, '_> {
         op: &MapCreate,
         type_name: &str,
         usual: &MapArguments,
-        setting: &AttemptContext,
+        current: &AttemptContext,
     ) -> Option<MapTypes> {
         let Some(btf) = &op.btf else {
             if recipe::needs_types(type_name) {
                 let message = format!("a map of type `{type_name}` needs BTF");
-                self.problems.advise(&setting.key_path.key("btf"), message, SAVED_BTF);
+                self.problems.advise(&current.key_path.key("btf"), message, SAVED_BTF);
                 return None;
             }
             return Some(MapTypes::None);
         };
-        self.btf(btf, setting)?;
+        self.btf(btf, current)?;
         let number = |written: Option<u32>| written.unwrap_or(blob::INTEGER);
         Some(match op.structure.as_deref().or(usual.structure) {
             Some(structure) => MapTypes::KernelStruct { structure: structure.to_owned(), btf: btf.clone() },
@@ -113,42 +113,42 @@ impl ExpandContext<'_, '_> {
         })
     }
 
-    fn btf(&mut self, name: &str, setting: &AttemptContext) -> Option<()> {
+    fn btf(&mut self, name: &str, current: &AttemptContext) -> Option<()> {
         let is_btf = |object: &Object| matches!(object, Object::Btf).then_some(());
-        self.objects.find(name, "BTF", is_btf, &setting.key_path.key("btf"), self.problems)
+        self.objects.find(name, "BTF", is_btf, &current.key_path.key("btf"), self.problems)
     }
 
-    pub(super) fn prog_load(&mut self, op: &ProgLoad, setting: &AttemptContext) -> Option<ExpandedCall> {
-        let found = self.name(Kind::Prog, &op.prog_type, &setting.key_path.key("type"))?;
+    pub(super) fn prog_load(&mut self, op: &ProgLoad, current: &AttemptContext) -> Option<ExpandedCall> {
+        let found = self.name(Kind::Prog, &op.prog_type, &current.key_path.key("type"))?;
         let usual = recipe::prog_arguments(&found.name).unwrap_or(ProgArguments::PLAIN);
         let attach = match op.attach.as_deref().or(usual.attach) {
-            Some(name) => Some(self.name(Kind::Attach, name, &setting.key_path.key("attach"))?),
+            Some(name) => Some(self.name(Kind::Attach, name, &current.key_path.key("attach"))?),
             None => None,
         };
         let attach_name = attach.as_ref().map(|attach| attach.name.as_str());
-        let target = self.prog_target(op, &found.name, attach_name, setting)?;
+        let target = self.prog_target(op, &found.name, attach_name, current)?;
         let call = Call::ProgLoad {
             prog_type: found.number,
             expected_attach_type: attach.as_ref().map_or(0, |attach| attach.number),
-            prog_flags: self.flags(op.flags.as_deref(), usual.flags, &recipe::PROG_FLAGS, setting),
-            body: self.body(op, attach_name, setting)?,
+            prog_flags: self.flags(op.flags.as_deref(), usual.flags, &recipe::PROG_FLAGS, current),
+            body: self.body(op, attach_name, current)?,
             license: op.license.clone().unwrap_or_else(|| "GPL".to_owned()),
             target,
-            types: self.prog_types(op, &found.name, setting)?,
-            maps: self.prog_maps(op, setting)?,
+            types: self.prog_types(op, &found.name, current)?,
+            maps: self.prog_maps(op, current)?,
         };
-        let words = prog_words(op, &found, attach.as_ref());
+        let label = prog_label(op, &found, attach.as_ref());
         let names: Vec<&ResolvedName> = std::iter::once(&found).chain(&attach).collect();
         let missing = first_missing(&names);
         let link_attach = link_attach(&found.name, &usual, attach);
-        Some(ExpandedCall { missing, gives: Some(Object::Prog { link_attach }), ..made(words, call) })
+        Some(ExpandedCall { missing, result: Some(Object::Prog { link_attach }), ..made(label, call) })
     }
 
-    fn body(&mut self, op: &ProgLoad, attach: Option<&str>, setting: &AttemptContext) -> Option<Body> {
+    fn body(&mut self, op: &ProgLoad, attach: Option<&str>, current: &AttemptContext) -> Option<Body> {
         let Some(written) = &op.instructions else {
             return Some(Body::Returns(op.returns.unwrap_or_else(|| recipe::returns(attach))));
         };
-        let key_path = setting.key_path.key("instructions");
+        let key_path = current.key_path.key("instructions");
         if op.returns.is_some() {
             self.problems.problem(&key_path, "`returns` cannot be combined with `instructions`");
             return None;
@@ -161,22 +161,22 @@ impl ExpandContext<'_, '_> {
         op: &ProgLoad,
         type_name: &str,
         attach: Option<&str>,
-        setting: &AttemptContext,
+        current: &AttemptContext,
     ) -> Option<ProgTarget> {
         match (&op.replaces, &op.target) {
             (Some(prog), None) => {
-                self.prog(prog, &setting.key_path.key("replaces"))?;
+                self.prog(prog, &current.key_path.key("replaces"))?;
                 Some(ProgTarget::Program { prog: prog.clone(), function: blob::ENTRY })
             }
             (Some(_), Some(_)) => {
-                self.problems.problem(&setting.key_path.key("target"), "`target` cannot be combined with `replaces`");
+                self.problems.problem(&current.key_path.key("target"), "`target` cannot be combined with `replaces`");
                 None
             }
-            (None, Some(text)) => values::prog_target(text, &setting.key_path.key("target"), self.problems),
+            (None, Some(text)) => values::prog_target(text, &current.key_path.key("target"), self.problems),
             (None, None) if recipe::replaces(type_name) => {
                 let message = format!("a program of type `{type_name}` replaces a function of another program");
                 self.problems.advise(
-                    &setting.key_path.key("replaces"),
+                    &current.key_path.key("replaces"),
                     message,
                     "write `replaces = \"NAME\"`, the name of a saved program with `btf`",
                 );
@@ -187,27 +187,27 @@ impl ExpandContext<'_, '_> {
     }
 
     #[expect(clippy::option_option, reason = "the outer one is a reported error, the inner one an absent key")]
-    fn prog_types(&mut self, op: &ProgLoad, type_name: &str, setting: &AttemptContext) -> Option<Option<ProgTypes>> {
+    fn prog_types(&mut self, op: &ProgLoad, type_name: &str, current: &AttemptContext) -> Option<Option<ProgTypes>> {
         let Some(btf) = &op.btf else {
-            if !op.functions.is_empty() && setting.complete {
-                self.problems.advise(&setting.key_path.key("functions"), "`functions` needs `btf`", SAVED_BTF);
+            if !op.functions.is_empty() && current.complete {
+                self.problems.advise(&current.key_path.key("functions"), "`functions` needs `btf`", SAVED_BTF);
                 return None;
             }
             if recipe::replaces(type_name) {
                 let message = format!("a program of type `{type_name}` needs BTF, like the program that it replaces");
-                self.problems.advise(&setting.key_path.key("btf"), message, SAVED_BTF);
+                self.problems.advise(&current.key_path.key("btf"), message, SAVED_BTF);
                 return None;
             }
             return Some(None);
         };
-        self.btf(btf, setting)?;
+        self.btf(btf, current)?;
         let parts = op.functions.iter().map(|first| (*first, blob::PART));
         let functions = std::iter::once((0, blob::ENTRY)).chain(parts).collect();
         Some(Some(ProgTypes { btf: btf.clone(), functions }))
     }
 
-    fn prog_maps(&mut self, op: &ProgLoad, setting: &AttemptContext) -> Option<Vec<String>> {
-        let key_path = setting.key_path.key("maps");
+    fn prog_maps(&mut self, op: &ProgLoad, current: &AttemptContext) -> Option<Vec<String>> {
+        let key_path = current.key_path.key("maps");
         for (index, name) in op.maps.iter().enumerate() {
             self.map(name, &key_path.index(index))?;
         }
@@ -218,15 +218,15 @@ impl ExpandContext<'_, '_> {
 /// How to give a map or program the BTF that it needs.
 const SAVED_BTF: &str = "write `btf = \"NAME\"`, the name under which a `btf_load` saved it";
 
-/// Returns the default attach type of a program's links: the one it was loaded for. If that belongs to another program type
-/// or has no links, it is the usual one of the program's type.
+/// Returns the default attach type of a program's links: the one it was loaded for. If that belongs to another program
+/// type or has no links, it is the usual one of the program's type.
 fn link_attach(type_name: &str, usual: &ProgArguments, attach: Option<ResolvedName>) -> Option<String> {
     let loaded_for = attach.map(|attach| attach.name);
     let own = loaded_for.clone().filter(|name| recipe::is_linked_as(type_name, name));
     own.or(usual.link_attach.map(str::to_owned)).or(loaded_for)
 }
 
-fn prog_words(op: &ProgLoad, found: &ResolvedName, attach: Option<&ResolvedName>) -> AttemptLabel {
+fn prog_label(op: &ProgLoad, found: &ResolvedName, attach: Option<&ResolvedName>) -> AttemptLabel {
     AttemptLabel::new("prog_load")
         .word(&found.name)
         .given("attach", op.attach.as_ref().and(attach).map(|attach| &attach.name))

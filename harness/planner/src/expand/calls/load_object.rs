@@ -14,8 +14,8 @@ const PREBUILT: &str = ".bpf.o";
 
 impl ExpandContext<'_, '_> {
     /// Expands how an object is loaded.
-    pub(super) fn load_object(&mut self, op: &Object, setting: &AttemptContext) -> Option<ExpandedCall> {
-        let key_path = &setting.key_path;
+    pub(super) fn load_object(&mut self, op: &Object, current: &AttemptContext) -> Option<ExpandedCall> {
+        let key_path = &current.key_path;
         let file = self.object_file(&op.file, &key_path.key("file"));
         let replaces = match &op.replaces {
             None => None,
@@ -29,8 +29,8 @@ impl ExpandContext<'_, '_> {
         let names = op.kallsyms.iter().enumerate();
         let kallsyms = names.map(|(index, name)| self.function(name, &key_path.key("kallsyms").index(index)));
         let kallsyms: Vec<String> = kallsyms.collect::<Option<_>>()?;
-        self.refuse_bpffs_of_host(op, setting)?;
-        self.refuse_moved_bpffs_of_unit(op, setting)?;
+        self.refuse_bpffs_of_host(op, current)?;
+        self.refuse_moved_bpffs_of_unit(op, current)?;
         let load = ObjectLoad {
             file: file?,
             token_path: op.token_path,
@@ -41,7 +41,7 @@ impl ExpandContext<'_, '_> {
             attach: op.attach,
             unexplained: false,
         };
-        Some(ExpandedCall { words: words(&load), call: Call::Object(load), missing: None, gives: None })
+        Some(ExpandedCall { label: label(&load), call: Call::Object(load), missing: None, result: None })
     }
 
     fn object_file(&mut self, file: &str, key_path: &KeyPath) -> Option<String> {
@@ -69,22 +69,22 @@ impl ExpandContext<'_, '_> {
     }
 
     /// Rejects keys about a bpffs for `host`: root loads without a token.
-    fn refuse_bpffs_of_host(&mut self, op: &Object, setting: &AttemptContext) -> Option<()> {
+    fn refuse_bpffs_of_host(&mut self, op: &Object, current: &AttemptContext) -> Option<()> {
         let asks = op.token_path.is_some() || op.environment.is_some() || op.bpffs != BpffsLocation::default();
-        if asks && setting.complete && setting.actor == Some(Actor::Host) {
+        if asks && current.complete && current.actor == Some(Actor::Host) {
             let message = "`host` loads objects without a token: `token_path`, `environment` and `bpffs` do not apply";
-            self.problems.problem(&setting.key_path, message);
+            self.problems.problem(&current.key_path, message);
             return None;
         }
         Some(())
     }
 
     /// Rejects another location of a unit's bpffs: systemd mounts it.
-    fn refuse_moved_bpffs_of_unit(&mut self, op: &Object, setting: &AttemptContext) -> Option<()> {
-        let in_unit = setting.actor.as_ref().is_some_and(|actor| self.containers.is_unit(actor));
+    fn refuse_moved_bpffs_of_unit(&mut self, op: &Object, current: &AttemptContext) -> Option<()> {
+        let in_unit = current.actor.as_ref().is_some_and(|actor| self.containers.is_unit(actor));
         if in_unit && op.bpffs != BpffsLocation::Usual {
             let advice = "leave `bpffs` out, or load the object in a container of `kind = \"namespaces\"`";
-            let key_path = setting.key_path.key("bpffs");
+            let key_path = current.key_path.key("bpffs");
             self.problems.advise(&key_path, "a unit's bpffs stays at /sys/fs/bpf, where systemd mounts it", advice);
             return None;
         }
@@ -92,7 +92,7 @@ impl ExpandContext<'_, '_> {
     }
 }
 
-fn words(load: &ObjectLoad) -> AttemptLabel {
+fn label(load: &ObjectLoad) -> AttemptLabel {
     let path = |path: TokenPath| match path {
         TokenPath::Bpffs => "bpffs",
         TokenPath::Empty => "empty",
@@ -102,19 +102,19 @@ fn words(load: &ObjectLoad) -> AttemptLabel {
         BpffsLocation::Elsewhere => Some("elsewhere"),
         BpffsLocation::Detached => Some("detached"),
     };
-    let words = AttemptLabel::new("object")
+    let label = AttemptLabel::new("object")
         .word(&load.file)
         .given("token_path", load.token_path.map(path))
         .given("environment", load.environment.map(path))
         .given("bpffs", key_path);
-    let words = match &load.replaces {
-        None => words,
+    let label = match &load.replaces {
+        None => label,
         Some(Replaced { file, function, timing }) => {
             let timing = if *timing == AttachTargetTiming::Opened { ", told before prepare" } else { "" };
-            words.word(&format!("replaces {file}:{function}{timing}"))
+            label.word(&format!("replaces {file}:{function}{timing}"))
         }
     };
     let kallsyms = (!load.kallsyms.is_empty()).then(|| load.kallsyms.join(","));
-    let words = words.given("kallsyms", kallsyms);
-    if load.attach { words.word("attached") } else { words }
+    let label = label.given("kallsyms", kallsyms);
+    if load.attach { label.word("attached") } else { label }
 }

@@ -9,34 +9,34 @@ use crate::expand::{
 };
 
 impl ExpandContext<'_, '_> {
-    pub(crate) fn remount(&mut self, op: &Remount, setting: &AttemptContext) -> Option<ExpandedCall> {
+    pub(crate) fn remount(&mut self, op: &Remount, current: &AttemptContext) -> Option<ExpandedCall> {
         let from = match &op.from {
-            Some(name) => self.containers.actor(Some(name), &setting.key_path.key("from"), self.problems)?,
-            None => setting.actor.clone()?,
+            Some(name) => self.containers.actor(Some(name), &current.key_path.key("from"), self.problems)?,
+            None => current.actor.clone()?,
         };
-        let key_path = setting.key_path.key("options");
+        let key_path = current.key_path.key("options");
         let mut options = Vec::new();
         for (index, option) in op.options.iter().enumerate() {
             options.push(self.mount_option(option, &key_path.index(index))?);
         }
-        let words = AttemptLabel::new("remount").given("from", op.from.as_ref());
-        let words = op.options.iter().fold(words, |words, option| words.word(option));
-        Some(made(words, Call::Remount { from, options }))
+        let label = AttemptLabel::new("remount").given("from", op.from.as_ref());
+        let label = op.options.iter().fold(label, |label, option| label.word(option));
+        Some(made(label, Call::Remount { from, options }))
     }
 
     /// Ends an actor, which can make no later attempts.
-    pub(crate) fn exit(&mut self, setting: &AttemptContext) -> Option<ExpandedCall> {
-        let actor = setting.actor.as_ref()?;
-        if !setting.complete {
+    pub(crate) fn exit(&mut self, current: &AttemptContext) -> Option<ExpandedCall> {
+        let actor = current.actor.as_ref()?;
+        if !current.complete {
             return None;
         }
         if *actor == Actor::Host {
-            self.problems.problem(&setting.key_path, "`host` cannot be ended");
+            self.problems.problem(&current.key_path, "`host` cannot be ended");
             return None;
         }
         if self.containers.is_parent(actor) {
             let message = format!("{} cannot be ended before the containers inside it", describe(actor));
-            self.problems.problem(&setting.key_path, message);
+            self.problems.problem(&current.key_path, message);
             return None;
         }
         self.ended.push(actor.clone());

@@ -13,44 +13,44 @@ use crate::expand::{
 };
 
 impl ExpandContext<'_, '_> {
-    fn object(&mut self, name: &str, setting: &AttemptContext) -> Option<Object> {
+    fn object(&mut self, name: &str, current: &AttemptContext) -> Option<Object> {
         self.objects.find(
             name,
             "an object",
             |object| Some(object.clone()),
-            &setting.key_path.key("object"),
+            &current.key_path.key("object"),
             self.problems,
         )
     }
 
-    fn link(&mut self, name: &str, setting: &AttemptContext) -> Option<()> {
+    fn link(&mut self, name: &str, current: &AttemptContext) -> Option<()> {
         let is_link = |object: &Object| matches!(object, Object::Link).then_some(());
-        self.objects.find(name, "a link", is_link, &setting.key_path.key("link"), self.problems)
+        self.objects.find(name, "a link", is_link, &current.key_path.key("link"), self.problems)
     }
 
-    fn own_prog(&mut self, name: &str, setting: &AttemptContext) -> Option<()> {
-        self.prog(name, &setting.key_path.key("prog")).map(|_| ())
+    fn own_prog(&mut self, name: &str, current: &AttemptContext) -> Option<()> {
+        self.prog(name, &current.key_path.key("prog")).map(|_| ())
     }
 
-    pub(super) fn prog_test_run(&mut self, op: &ProgTestRun, setting: &AttemptContext) -> Option<ExpandedCall> {
-        self.own_prog(&op.prog, setting)?;
+    pub(super) fn prog_test_run(&mut self, op: &ProgTestRun, current: &AttemptContext) -> Option<ExpandedCall> {
+        self.own_prog(&op.prog, current)?;
         Some(made(AttemptLabel::new("prog_test_run").word(&op.prog), Call::ProgTestRun { prog: op.prog.clone() }))
     }
 
-    pub(super) fn prog_bind_map(&mut self, op: &ProgBindMap, setting: &AttemptContext) -> Option<ExpandedCall> {
-        self.own_prog(&op.prog, setting)?;
-        self.map(&op.map, &setting.key_path.key("map"))?;
+    pub(super) fn prog_bind_map(&mut self, op: &ProgBindMap, current: &AttemptContext) -> Option<ExpandedCall> {
+        self.own_prog(&op.prog, current)?;
+        self.map(&op.map, &current.key_path.key("map"))?;
         let call = Call::ProgBindMap { prog: op.prog.clone(), map: op.map.clone() };
         Some(made(AttemptLabel::new("prog_bind_map").word(&op.prog).word(&op.map), call))
     }
 
-    pub(super) fn prog_code(&mut self, op: &ProgCode, setting: &AttemptContext) -> Option<ExpandedCall> {
-        self.own_prog(&op.prog, setting)?;
+    pub(super) fn prog_code(&mut self, op: &ProgCode, current: &AttemptContext) -> Option<ExpandedCall> {
+        self.own_prog(&op.prog, current)?;
         Some(made(AttemptLabel::new("prog_code").word(&op.prog), Call::ProgCode { prog: op.prog.clone() }))
     }
 
-    pub(super) fn prog_stream_read(&mut self, op: &ProgStreamRead, setting: &AttemptContext) -> Option<ExpandedCall> {
-        self.own_prog(&op.prog, setting)?;
+    pub(super) fn prog_stream_read(&mut self, op: &ProgStreamRead, current: &AttemptContext) -> Option<ExpandedCall> {
+        self.own_prog(&op.prog, current)?;
         let missing = self.resolver.lacks_cmd("prog_stream_read_by_fd");
         let call = Call::ProgStreamRead { prog: op.prog.clone() };
         Some(ExpandedCall { missing, ..made(AttemptLabel::new("prog_stream_read").word(&op.prog), call) })
@@ -59,10 +59,10 @@ impl ExpandContext<'_, '_> {
     pub(super) fn prog_assoc_struct_ops(
         &mut self,
         op: &ProgAssocStructOps,
-        setting: &AttemptContext,
+        current: &AttemptContext,
     ) -> Option<ExpandedCall> {
-        self.own_prog(&op.prog, setting)?;
-        self.map(&op.map, &setting.key_path.key("map"))?;
+        self.own_prog(&op.prog, current)?;
+        self.map(&op.map, &current.key_path.key("map"))?;
         let missing = self.resolver.lacks_cmd("prog_assoc_struct_ops");
         let call = Call::ProgAssocStructOps { prog: op.prog.clone(), map: op.map.clone() };
         Some(ExpandedCall {
@@ -74,12 +74,12 @@ impl ExpandContext<'_, '_> {
     pub(super) fn raw_tracepoint_open(
         &mut self,
         op: &RawTracepointOpen,
-        setting: &AttemptContext,
+        current: &AttemptContext,
     ) -> Option<ExpandedCall> {
-        self.own_prog(&op.prog, setting)?;
-        let words = AttemptLabel::new("raw_tracepoint_open").word(&op.prog).given("name", op.name.as_ref());
+        self.own_prog(&op.prog, current)?;
+        let label = AttemptLabel::new("raw_tracepoint_open").word(&op.prog).given("name", op.name.as_ref());
         let call = Call::RawTracepointOpen { prog: op.prog.clone(), name: op.name.clone() };
-        Some(ExpandedCall { gives: Some(Object::Link), ..made(words, call) })
+        Some(ExpandedCall { result: Some(Object::Link), ..made(label, call) })
     }
 
     pub(super) fn next_id(&self, op: &NextId) -> ExpandedCall {
@@ -92,43 +92,43 @@ impl ExpandContext<'_, '_> {
         made(AttemptLabel::new("next_id").word(word), Call::NextId { kind: op.kind, after: op.after.unwrap_or(0) })
     }
 
-    pub(super) fn fd_by_id(&mut self, op: &FdById, setting: &AttemptContext) -> Option<ExpandedCall> {
-        let object = self.object(&op.object, setting)?;
+    pub(super) fn fd_by_id(&mut self, op: &FdById, current: &AttemptContext) -> Option<ExpandedCall> {
+        let object = self.object(&op.object, current)?;
         let Some(kind) = kind(&object) else {
-            self.problems.problem(&setting.key_path.key("object"), format!("{} has no id", object.noun()));
+            self.problems.problem(&current.key_path.key("object"), format!("{} has no id", object.noun()));
             return None;
         };
         let call = Call::FdById { kind, object: op.object.clone() };
-        Some(ExpandedCall { gives: Some(object), ..made(AttemptLabel::new("fd_by_id").word(&op.object), call) })
+        Some(ExpandedCall { result: Some(object), ..made(AttemptLabel::new("fd_by_id").word(&op.object), call) })
     }
 
-    pub(super) fn obj_info(&mut self, op: &ObjInfo, setting: &AttemptContext) -> Option<ExpandedCall> {
-        let kind = kind(&self.object(&op.object, setting)?);
+    pub(super) fn obj_info(&mut self, op: &ObjInfo, current: &AttemptContext) -> Option<ExpandedCall> {
+        let kind = kind(&self.object(&op.object, current)?);
         Some(made(AttemptLabel::new("obj_info").word(&op.object), Call::ObjInfo { object: op.object.clone(), kind }))
     }
 
-    pub(super) fn task_fd_query(&mut self, op: &TaskFdQuery, setting: &AttemptContext) -> Option<ExpandedCall> {
-        self.object(&op.object, setting)?;
+    pub(super) fn task_fd_query(&mut self, op: &TaskFdQuery, current: &AttemptContext) -> Option<ExpandedCall> {
+        self.object(&op.object, current)?;
         Some(made(AttemptLabel::new("task_fd_query").word(&op.object), Call::TaskFdQuery { object: op.object.clone() }))
     }
 
-    pub(super) fn link_update(&mut self, op: &LinkUpdate, setting: &AttemptContext) -> Option<ExpandedCall> {
-        self.link(&op.link, setting)?;
-        self.own_prog(&op.prog, setting)?;
+    pub(super) fn link_update(&mut self, op: &LinkUpdate, current: &AttemptContext) -> Option<ExpandedCall> {
+        self.link(&op.link, current)?;
+        self.own_prog(&op.prog, current)?;
         if let Some(old) = &op.old {
-            self.prog(old, &setting.key_path.key("old"))?;
+            self.prog(old, &current.key_path.key("old"))?;
         }
         let call = Call::LinkUpdate { link: op.link.clone(), prog: op.prog.clone(), old: op.old.clone() };
         Some(made(AttemptLabel::new("link_update").word(&op.link).word(&op.prog).given("old", op.old.as_ref()), call))
     }
 
-    pub(super) fn link_detach(&mut self, op: &LinkDetach, setting: &AttemptContext) -> Option<ExpandedCall> {
-        self.link(&op.link, setting)?;
+    pub(super) fn link_detach(&mut self, op: &LinkDetach, current: &AttemptContext) -> Option<ExpandedCall> {
+        self.link(&op.link, current)?;
         Some(made(AttemptLabel::new("link_detach").word(&op.link), Call::LinkDetach { link: op.link.clone() }))
     }
 
-    pub(super) fn iter_create(&mut self, op: &IterCreate, setting: &AttemptContext) -> Option<ExpandedCall> {
-        self.link(&op.link, setting)?;
+    pub(super) fn iter_create(&mut self, op: &IterCreate, current: &AttemptContext) -> Option<ExpandedCall> {
+        self.link(&op.link, current)?;
         Some(made(AttemptLabel::new("iter_create").word(&op.link), Call::IterCreate { link: op.link.clone() }))
     }
 }

@@ -14,20 +14,20 @@ pub(super) fn unflagged(op: &Unflagged) -> ExpandedCall {
 }
 
 impl ExpandContext<'_, '_> {
-    pub(super) fn sysctl_write(&mut self, op: &SysctlWrite, setting: &AttemptContext) -> Option<ExpandedCall> {
-        if !sysctl::is_setting(&op.name, &setting.key_path.key("name"), self.problems) {
+    pub(super) fn sysctl_write(&mut self, op: &SysctlWrite, current: &AttemptContext) -> Option<ExpandedCall> {
+        if !sysctl::is_setting(&op.name, &current.key_path.key("name"), self.problems) {
             return None;
         }
-        let words = AttemptLabel::new("sysctl_write").word(&op.name).given("value", op.value);
+        let label = AttemptLabel::new("sysctl_write").word(&op.name).given("value", op.value);
         let value = op.value.map(|value| value.to_string());
-        Some(made(words, Call::SysctlWrite { name: op.name.clone(), value }))
+        Some(made(label, Call::SysctlWrite { name: op.name.clone(), value }))
     }
 
-    pub(super) fn socket_attach(&mut self, op: &SocketAttach, setting: &AttemptContext) -> Option<ExpandedCall> {
-        self.prog(&op.prog, &setting.key_path.key("prog"))?;
+    pub(super) fn socket_attach(&mut self, op: &SocketAttach, current: &AttemptContext) -> Option<ExpandedCall> {
+        self.prog(&op.prog, &current.key_path.key("prog"))?;
         let duty = (op.duty == SocketDuty::Reuseport).then_some("reuseport");
-        let words = AttemptLabel::new("socket_attach").word(&op.prog).given("duty", duty);
-        let words = if op.locked { words.word("locked") } else { words };
-        Some(made(words, Call::SocketAttach { prog: op.prog.clone(), duty: op.duty, locked: op.locked }))
+        let label = AttemptLabel::new("socket_attach").word(&op.prog).given("duty", duty);
+        let label = if op.locked { label.word("locked") } else { label };
+        Some(made(label, Call::SocketAttach { prog: op.prog.clone(), duty: op.duty, locked: op.locked }))
     }
 }

@@ -16,12 +16,12 @@ use crate::{
 };
 
 impl ExpandContext<'_, '_> {
-    pub(super) fn verify(&mut self, op: &Verify, setting: &AttemptContext) -> Option<ExpandedCall> {
-        let feature = self.feature(&op.feature, setting)?;
-        self.check_map(op, feature, setting)?;
-        let found = self.name(Kind::Prog, feature.prog_type, &setting.key_path.key("feature"))?;
+    pub(super) fn verify(&mut self, op: &Verify, current: &AttemptContext) -> Option<ExpandedCall> {
+        let feature = self.feature(&op.feature, current)?;
+        self.check_map(op, feature, current)?;
+        let found = self.name(Kind::Prog, feature.prog_type, &current.key_path.key("feature"))?;
         let attach = match recipe::prog_arguments(&found.name).and_then(|usual| usual.attach) {
-            Some(name) => self.name(Kind::Attach, name, &setting.key_path.key("feature"))?.number,
+            Some(name) => self.name(Kind::Attach, name, &current.key_path.key("feature"))?.number,
             None => 0,
         };
         let call = Call::Verify(plan::Verify {
@@ -32,24 +32,25 @@ impl ExpandContext<'_, '_> {
             functions: feature.functions.iter().map(|name| (*name).to_owned()).collect(),
         });
         let missing = found.missing.clone();
-        let gives = Some(Object::Prog { link_attach: None });
-        Some(ExpandedCall { words: AttemptLabel::new("verify").word(feature.name), call, missing, gives })
+        let result = Some(Object::Prog { link_attach: None });
+        Some(ExpandedCall { label: AttemptLabel::new("verify").word(feature.name), call, missing, result })
     }
 
-    fn feature(&mut self, name: &str, setting: &AttemptContext) -> Option<&'static Feature> {
+    fn feature(&mut self, name: &str, current: &AttemptContext) -> Option<&'static Feature> {
         let found = Feature::named(name);
         if found.is_none() {
             let names = || feature::ALL.iter().map(|feature| feature.name);
             let advice = did_you_mean(name, names()).unwrap_or_else(|| one_of(names()));
             let message = format!("`{}` is not a feature of the verifier", name.escape_debug());
-            self.problems.advise(&setting.key_path.key("feature"), message, advice);
+            self.problems.advise(&current.key_path.key("feature"), message, advice);
         }
         found
     }
 
-    /// Checks the map of a feature. A map that the feature does not use is fine, so that a matrix can cover all features.
-    fn check_map(&mut self, op: &Verify, feature: &Feature, setting: &AttemptContext) -> Option<()> {
-        let key_path = setting.key_path.key("map");
+    /// Checks the map of a feature. A map that the feature does not use is fine, so that a matrix can cover all
+    /// features.
+    fn check_map(&mut self, op: &Verify, feature: &Feature, current: &AttemptContext) -> Option<()> {
+        let key_path = current.key_path.key("map");
         let shape = match &op.map {
             None if feature.map.is_none() => return Some(()),
             None => {

@@ -145,8 +145,8 @@ pub(super) fn passes_token(arm: Arm) -> Option<bool> {
     }
 }
 
-/// Whether the verifier accepts a feature in an arm, if all kernels agree. The programs of features are of types that need
-/// CAP_BPF only if [`SETTING`] says so.
+/// Whether the verifier accepts a feature in an arm, if all kernels agree. The programs of features are of types that
+/// need CAP_BPF only if [`SETTING`] says so.
 pub(super) fn accepts(arm: Arm, needs: Needs) -> Option<bool> {
     let token = passes_token(arm)?;
     let has = |cap: u32| token && caps(arm).is_none_or(|caps| caps.contains(&cap) || caps.contains(&CAP_SYS_ADMIN));
@@ -209,7 +209,8 @@ mod tests {
         assert_eq!((accepts(Arm::Granted, Needs::Differs), accepts(Arm::NoCaps, Needs::Differs)), (None, Some(false)));
     }
 
-    /// `CAP_SYS_ADMIN` replaces the others (`bpf_ns_capable` in `kernel/bpf/token.c`), so it is removed with each of them.
+    /// `CAP_SYS_ADMIN` replaces the others (`bpf_ns_capable` in `kernel/bpf/token.c`), so it is removed with each of
+    /// them.
     #[test]
     fn a_capability_is_removed_together_with_cap_sys_admin() {
         for (arm, gone) in [(Arm::NoBpf, CAP_BPF), (Arm::NoPerfmon, CAP_PERFMON), (Arm::NoNetAdmin, CAP_NET_ADMIN)] {

@@ -1,14 +1,16 @@
 //! Chains the surveys of helpers, so that none asks about a helper whose answer follows from an earlier one.
 //!
-//! A helper that root does not get cannot be missing a permission, so no other arm asks about it. A helper that an arm gets,
-//! an arm with more permissions gets too: the kernel's checks require capabilities, and none requires that one is absent.
+//! A helper that root does not get cannot be missing a permission, so no other arm asks about it. A helper that an arm
+//! gets, an arm with more permissions gets too: the kernel's checks require capabilities, and none requires that one is
+//! absent.
 
 use harness_protocol::plan::Call;
 use harness_scenario::sweep::Arm;
 
 use crate::expand::sweep::arm;
 
-/// Chains the survey of an arm to those of earlier arms, and returns the name to save it under. Any other call is unchanged.
+/// Chains the survey of an arm to those of earlier arms, and returns the name to save it under. Any other call is
+/// unchanged.
 pub(super) fn chained(mut call: Call, row: usize, column: usize, arms: &[Arm]) -> (Call, Option<String>) {
     let Call::HelperSurvey(survey) = &mut call else { return (call, None) };
     let arm = arms[column];
