@@ -1,4 +1,4 @@
-/* A program at the entry of a function of the kernel and one at a tracepoint, which libbpf attaches by bpf(2) alone. */
+/* A program at the entry of a kernel function and one at a tracepoint; libbpf attaches both with bpf(2) alone. */
 #include "bpf.h"
 
 SEC("fentry/bpf_fentry_test1")

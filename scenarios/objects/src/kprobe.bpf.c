@@ -1,4 +1,4 @@
-/* A program at a function of the kernel, which libbpf attaches by an event of perf_event_open(2). */
+/* A program at a kernel function, which libbpf attaches to an event from perf_event_open(2). */
 #include "bpf.h"
 
 SEC("kprobe/bpf_fentry_test1")

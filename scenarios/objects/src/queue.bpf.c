@@ -1,4 +1,4 @@
-/* A single map, of a type that takes CAP_BPF. */
+/* A single map, of a type that requires CAP_BPF. */
 #include "bpf.h"
 
 struct {

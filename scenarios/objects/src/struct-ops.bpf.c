@@ -1,6 +1,6 @@
 /*
- * The operations of a structure of the kernel's that is there to be tested with (net/bpf/bpf_dummy_struct_ops.c), and a
- * global variable: programs, a structure map and an array map that cannot do without BTF.
+ * The operations of the kernel's dummy structure for tests (net/bpf/bpf_dummy_struct_ops.c), and a
+ * global variable: programs, a struct_ops map and an array map that require BTF.
  */
 #include "bpf.h"
 

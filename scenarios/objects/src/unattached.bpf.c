@@ -1,4 +1,4 @@
-/* Programs that libbpf does not attach by itself: it does not know to what. */
+/* Programs that libbpf cannot attach by itself, since it does not know their targets. */
 #include "bpf.h"
 
 SEC("xdp")

@@ -1,4 +1,4 @@
-/* A program with a constant beside it that it does not use. */
+/* A program and a constant that it does not use. */
 #include "bpf.h"
 
 const volatile u64 threshold = 7;

@@ -1,4 +1,4 @@
-/* A program with a map and with a global variable: all that libbpf can do without somewhere. */
+/* A program with a map and a global variable: everything that libbpf may do without on some kernel. */
 #include "bpf.h"
 
 struct {

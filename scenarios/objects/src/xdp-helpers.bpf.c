@@ -1,4 +1,4 @@
-/* A program that takes CAP_NET_ADMIN by its type, CAP_BPF for jiffies64 and CAP_PERFMON for get_current_task. */
+/* A program that requires CAP_NET_ADMIN for its type, CAP_BPF for jiffies64 and CAP_PERFMON for get_current_task. */
 #include "bpf.h"
 
 SEC("xdp")

@@ -1,4 +1,4 @@
-/* A program that replaces the one of xdp.bpf.c. */
+/* A program that replaces the one in xdp.bpf.c. */
 #include "bpf.h"
 
 SEC("freplace/drop")

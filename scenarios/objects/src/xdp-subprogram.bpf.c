@@ -1,7 +1,7 @@
-/* A program that calls a function of its own: two functions among the kernel's symbols. */
+/* A program that calls its own function: two entries in kallsyms. */
 #include "bpf.h"
 
-/* Global and weak, so that neither the compiler nor the verifier looks into it from outside. */
+/* Global and weak, so that compiler and verifier treat it as a separate function. */
 __attribute__((weak)) int token_callee(void)
 {
 	return 1;

@@ -1,4 +1,4 @@
-/* A single program, of a type that takes CAP_NET_ADMIN, without data of its own. */
+/* A single program without global data, of a type that requires CAP_NET_ADMIN. */
 #include "bpf.h"
 
 SEC("xdp")
