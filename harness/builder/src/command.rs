@@ -1,8 +1,8 @@
 //! Runs programs of the host, and reports how to repeat a failed command by hand.
 //!
-//! A command that is run once for its output is written with xshell's `cmd!` and run by [`output`]: xshell's own error has
-//! neither the output nor the system's error. A command whose output is read while it runs ([`stream`]), or whose standard
-//! input is a handle, is a [`Command`] of the standard library.
+//! A command that is run once for its output is written with xshell's `cmd!` and run by `output`: xshell's own error
+//! has neither the output nor the system's error. A command whose output is read while it runs (`stream`), or whose
+//! standard input is a handle, is a [`Command`] of the standard library.
 
 use std::{
     env,
@@ -75,8 +75,8 @@ pub(crate) fn output(write: impl for<'s> FnOnce(&'s Shell) -> Cmd<'s>) -> Result
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs a command to its end and returns its standard error, where programs print warnings. The caller sets its standard
-/// input.
+/// Runs a command to its end and returns its standard error, where programs print warnings. The caller sets its
+/// standard input.
 pub(crate) fn warnings(command: &mut Command) -> Result<String, CommandError> {
     Ok(String::from_utf8_lossy(&run(command)?.stderr).into_owned())
 }

@@ -1,5 +1,5 @@
-//! BPF objects that Debian ships, from pinned packages: the corpus for reading objects and computing the permissions they
-//! need.
+//! BPF objects that Debian ships, from pinned packages: the corpus for reading objects and computing the permissions
+//! they need.
 
 use std::path::{Path, PathBuf};
 
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_committed_list_is_one() {
+    fn the_committed_list_is_valid() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../objects/packages.toml");
         let list = list(&path).unwrap();
         let objects: usize = list.iter().flat_map(|package| &package.files).map(|carrier| carrier.objects).sum();
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_found_by_pattern_and_links_are_left() {
+    fn files_are_found_by_pattern_and_links_are_skipped() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("usr/lib")).unwrap();
         for name in ["b.o", "a.o", "c.txt"] {

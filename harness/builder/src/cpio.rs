@@ -35,8 +35,8 @@ const FOLDER: u32 = 0o040_755;
 const FILE: u32 = 0o100_644;
 const PROGRAM: u32 = 0o100_755;
 
-/// An archive in the format the kernel reads (Documentation/driver-api/early-userspace/buffer-format.rst). All times are 0
-/// and all owners root, so equal contents give equal bytes.
+/// An archive in the format the kernel reads (Documentation/driver-api/early-userspace/buffer-format.rst). All times
+/// are 0 and all owners root, so equal contents give equal bytes.
 #[derive(Debug, Default)]
 struct Archive {
     bytes: Vec<u8>,
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_of_modules_says_their_order() {
+    fn an_archive_of_modules_lists_their_order() {
         let bytes = of_modules([("9pnet", &b"one"[..]), ("9p", b"two.")]);
         let (files, rest) = listed(&bytes);
         let names: Vec<(&str, u32)> = files.iter().map(|(name, mode, _)| (name.as_str(), *mode)).collect();

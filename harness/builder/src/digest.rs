@@ -108,7 +108,7 @@ mod tests {
     const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
     #[test]
-    fn a_sum_is_the_standard_one_and_survives_its_text() {
+    fn a_sum_is_the_standard_one_and_can_be_parsed_again() {
         let sum = Sha256::of_reader(&b"abc"[..]).unwrap();
         assert_eq!(sum.to_string(), ABC);
         assert_eq!(ABC.to_uppercase().parse::<Sha256>().unwrap(), sum);
@@ -116,14 +116,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_sum_is_refused() {
+    fn other_texts_are_refused() {
         for text in ["", "ab", &ABC[1..], &format!("{ABC}0"), &format!("{}g", &ABC[1..]), &"ä".repeat(32)] {
             assert!(text.parse::<Sha256>().is_err(), "{text}");
         }
     }
 
     #[test]
-    fn parts_do_not_run_together() {
+    fn the_boundaries_of_parts_change_the_sum() {
         assert_ne!(Sha256::of_parts([&b"ab"[..], b"c"]), Sha256::of_parts([&b"a"[..], b"bc"]));
     }
 }

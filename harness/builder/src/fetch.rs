@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_download_is_resumed() {
+    fn an_interrupted_download_is_resumed() {
         let url = serve(vec![cut, rest]);
         let (result, kept, log) = fetch(&url, BODY);
         result.unwrap();
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_download_that_is_always_cut_is_given_up_and_keeps_nothing() {
+    fn a_download_that_is_always_interrupted_fails_and_keeps_nothing() {
         let url = serve(vec![cut, cut, cut]);
         let (result, kept, _) = fetch(&url, BODY);
         let message = result.unwrap_err().to_string();
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_and_a_refusal_name_the_address() {
+    fn failed_requests_name_the_url() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let gone = format!("http://{}/x", listener.local_addr().unwrap());
         drop(listener);

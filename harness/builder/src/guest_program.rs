@@ -1,8 +1,8 @@
 //! The programs that run in the guest: static executables, which run in any image, kept in the cache.
 //!
-//! Finding them takes one look at their sources. Building them takes minutes only the first time: libbpf, libelf and zlib
-//! are built from source and kept in a separate target folder. Because it is not the workspace's, a build started from
-//! within `cargo test` or `cargo run` does not wait for their lock.
+//! Finding them takes one look at their sources. Building them takes minutes only the first time: libbpf, libelf and
+//! zlib are built from source and kept in a separate target folder. Because it is not the workspace's, a build started
+//! from within `cargo test` or `cargo run` does not wait for their lock.
 
 mod cargo;
 mod error;

@@ -1,7 +1,9 @@
-//! Root file systems for guests: from a manifest to an image in the cache, and from there to the private copy of one run.
+//! Root file systems for guests: from a manifest to an image in the cache, and from there to the private copy of one
+//! run.
 //!
-//! A manifest names Debian packages, and which of their files to take, or that it takes them whole. Building an image runs
-//! nothing of a package and maps no users, so it needs no privileges, and the image has exactly what its manifest names.
+//! A manifest names Debian packages, and which of their files to take, or that it takes them whole. Building an image
+//! runs nothing of a package and maps no users, so it needs no privileges, and the image has exactly what its manifest
+//! names.
 
 mod assemble;
 pub mod catalogue;
@@ -60,7 +62,8 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    /// Reports whether the mirror no longer has a pinned version: the suite has moved on, which is not an error of the manifest.
+    /// Reports whether the mirror no longer has a pinned version: the suite has moved on, which is not an error of the
+    /// manifest.
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Fetch(error) if error.is_gone())
     }

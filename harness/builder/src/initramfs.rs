@@ -1,8 +1,8 @@
 //! The initial root file system of a kernel that cannot reach its real one by itself: the modules to load, and the init
 //! that loads them and continues on the real root.
 //!
-//! A kernel unpacks concatenated archives in order (Documentation/driver-api/early-userspace), so the archive of a kernel's
-//! modules, made once with the kernel, and that of init are concatenated as they are.
+//! A kernel unpacks concatenated archives in order (Documentation/driver-api/early-userspace), so the archive of a
+//! kernel's modules, made once with the kernel, and that of init are concatenated as they are.
 
 use std::path::PathBuf;
 

@@ -1,7 +1,7 @@
 //! Kernels: from a manifest in `kernels/` to a boot image and its type information in the cache.
 //!
-//! A build is identified by its key, a sum over its source, its configuration and the toolchain. Each key is built once:
-//! [`find_built`] looks for a build, and [`build`] makes one if there is none.
+//! A build is identified by its key, a sum over its source, its configuration and the toolchain. Each key is built
+//! once: [`find_built`] looks for a build, and [`build()`] makes one if there is none.
 
 mod build;
 mod built;
@@ -57,8 +57,8 @@ fn toolchain(manifest: &Manifest) -> Result<Option<Toolchain>, CommandError> {
     }
 }
 
-/// Returns the kernel of a manifest, if it was built from what the manifest says now, with this machine's toolchain. On a
-/// machine without a toolchain, such as one with a copied cache, a build with any toolchain counts, the newest first.
+/// Returns the kernel of a manifest, if it was built from what the manifest says now, with this machine's toolchain. On
+/// a machine without a toolchain, such as one with a copied cache, a build with any toolchain counts, the newest first.
 ///
 /// A build with damaged files does not count.
 pub fn find_built(manifest: &Manifest, cache: &Cache) -> Result<Option<Kernel>, KernelError> {
@@ -84,7 +84,7 @@ fn find(
     found.map(|kernel| has_required(manifest, kernel)).transpose()
 }
 
-/// Errors if the configuration of a kernel lacks what its manifest requires.
+/// Returns a kernel if its configuration has what its manifest requires.
 fn has_required(manifest: &Manifest, kernel: Kernel) -> Result<Kernel, KernelError> {
     if manifest.required.is_empty() {
         return Ok(kernel);

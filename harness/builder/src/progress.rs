@@ -47,7 +47,8 @@ impl fmt::Debug for Progress {
 }
 
 impl Progress {
-    /// Shows bars if standard error is a terminal that can move its cursor (`TERM` is not `dumb`), otherwise plain lines.
+    /// Shows bars if standard error is a terminal that can move its cursor (`TERM` is not `dumb`), otherwise plain
+    /// lines.
     pub fn detect() -> Self {
         let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         if io::stderr().is_terminal() && !is_dumb {
@@ -126,7 +127,8 @@ impl Write for Captured {
     }
 }
 
-/// Locks a mutex even if it is poisoned: a thread that panicked while reporting does not stop the others from reporting.
+/// Locks a mutex even if it is poisoned: a thread that panicked while reporting does not stop the others from
+/// reporting.
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -301,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_task_and_a_silent_one_say_nothing() {
+    fn unfinished_and_silent_tasks_print_nothing() {
         let (progress, captured) = Progress::captured();
         drop(progress.task("a", Unit::Bytes, None));
         assert_eq!(captured.text(), "a\n");

@@ -27,8 +27,8 @@ pub struct NoProject {
 const LANDMARKS: [&str; 4] = ["Cargo.toml", "kernels", "images", "scenarios"];
 
 impl Project {
-    /// Finds the project that this program was started for: by cargo (`CARGO_MANIFEST_DIR`, which `cargo nextest` also sets
-    /// for an archive unpacked elsewhere), or from a folder within it.
+    /// Finds the project that this program was started for: by cargo (`CARGO_MANIFEST_DIR`, which `cargo nextest` also
+    /// sets for an archive unpacked elsewhere), or from a folder within it.
     ///
     /// # Errors
     /// [`NoProject`] if there is none.
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_found_from_within() {
+    fn the_project_is_found_from_within() {
         let project = Project::find().unwrap();
         assert!(project.root().join("harness/builder/src/project.rs").exists());
     }

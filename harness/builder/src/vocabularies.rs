@@ -66,7 +66,8 @@ impl Vocabularies {
         self.0.iter().map(|(_, release, vocabulary)| (*release, vocabulary))
     }
 
-    /// Returns the vocabulary of a kernel, else of the nearest one in `alike`, else of the newest release that is not later.
+    /// Returns the vocabulary of a kernel, else of the nearest one in `alike`, else of the newest release that is not
+    /// later.
     pub fn of(&self, manifest: &Manifest, release: Release) -> Option<&Vocabulary> {
         let named = |name: &str| self.0.iter().find(|(known, ..)| known == name);
         let own = named(manifest.name.as_str());

@@ -1,5 +1,6 @@
-//! The messages for mistakes in files that people write. Each fixture in `tests/fixtures` has a mistake, which its `summary` or
-//! `bug` describes, or is valid and used by others; its snapshot is the message. Run with `INSTA_UPDATE=always` to accept changes.
+//! The messages for mistakes in files that people write. Each fixture in `tests/fixtures` has a mistake, which its
+//! `summary` or `bug` describes, or is valid and used by others; its snapshot is the message. Run with
+//! `INSTA_UPDATE=always` to accept changes.
 
 use std::{collections::BTreeSet, error::Error, fs, path::Path};
 

@@ -1,7 +1,7 @@
 //! Freeing space: decides what of a cache is no longer needed, and removes it.
 //!
-//! [`Plan::new`] decides from an [`Inventory`] alone. [`Plan::carry_out`] removes the planned items one by one, each under
-//! its own lock.
+//! [`Plan::new`] decides from an [`Inventory`] alone. [`Plan::carry_out`] removes the planned items one by one, each
+//! under its own lock.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +19,7 @@ use crate::file;
 pub const OLD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// A temporary folder has no lock of its own; one that was used within this time may still be in use.
-const SETTLED: Duration = Duration::from_secs(24 * 60 * 60);
+const POSSIBLY_IN_USE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The cache items that the files of a project refer to.
 #[derive(Clone, Debug, Default)]
@@ -130,7 +130,7 @@ impl Plan {
     pub fn carry_out(&self, cache: &Cache) -> Result<Freed, CacheError> {
         let mut freed = Freed::default();
         for (item, _) in &self.doomed {
-            let left = if self.vms_run && is_of_vms(item.area) {
+            let left = if self.vms_run && used_by_vms(item.area) {
                 Some("running VMs may use it".to_owned())
             } else {
                 remove(item, cache)?
@@ -153,7 +153,7 @@ fn removal_reason(item: &Item, references: &References, scope: CleanScope, now: 
     let referenced = || references.has(item.area, &item.name);
     match (kind(item), scope) {
         (Kind::Kept, _) => None,
-        (Kind::Temporary, _) => unused_for(SETTLED).then_some(RemovalReason::Leftover),
+        (Kind::Temporary, _) => unused_for(POSSIBLY_IN_USE).then_some(RemovalReason::Leftover),
         (Kind::Incomplete, _) => Some(RemovalReason::Leftover),
         (Kind::Whole, _) if item.area == Area::Runs => Some(RemovalReason::Leftover),
         (Kind::Whole, CleanScope::Everything) => Some(RemovalReason::Asked),
@@ -195,7 +195,7 @@ fn entry_of(name: &str) -> Option<&str> {
 }
 
 /// Reports whether running VMs, or a run between two VMs, may use the items of an area.
-fn is_of_vms(area: Area) -> bool {
+fn used_by_vms(area: Area) -> bool {
     matches!(area, Area::Kernels | Area::Mutants | Area::Images | Area::Guest | Area::Objects | Area::Store)
 }
 

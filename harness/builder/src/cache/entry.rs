@@ -110,13 +110,14 @@ impl Lock {
         &self.entry
     }
 
-    /// Returns a handle that holds the lock as long as it is open. As standard input of a child it keeps others out until
-    /// the child has ended, even if this process is killed first.
+    /// Returns a handle that holds the lock as long as it is open. As standard input of a child it keeps others out
+    /// until the child has ended, even if this process is killed first.
     pub fn handle(&self) -> Result<File, CacheError> {
         self.file.try_clone().map_err(CacheError::io("share the lock of", &self.entry.path()))
     }
 
-    /// Creates an empty folder beside the final path, to build in. Removes what an interrupted build of this entry left.
+    /// Creates an empty folder beside the final path, to build in. Removes what an interrupted build of this entry
+    /// left.
     pub fn stage_folder(&self) -> Result<Staging<'_>, CacheError> {
         let staging = self.stage()?;
         fs::create_dir(&staging.path).map_err(CacheError::io("create", &staging.path))?;
@@ -132,8 +133,8 @@ impl Lock {
         Ok(Staging { lock: self, path: self.beside("partial"), published: false })
     }
 
-    /// Removes the entry, and what an interrupted build of it left. A reader sees all of it or nothing. Removes links, and
-    /// does not follow them.
+    /// Removes the entry, and what an interrupted build of it left. A reader sees all of it or nothing. Removes links,
+    /// and does not follow them.
     pub fn discard(&self) -> Result<(), CacheError> {
         let (path, replaced) = (self.entry.path(), self.beside("replaced"));
         for stale in [self.beside("partial"), replaced.clone()] {
@@ -164,7 +165,8 @@ impl Staging<'_> {
         &self.path
     }
 
-    /// Flushes everything to the disk, moves it to its final path, where it replaces what is there, and returns that path.
+    /// Flushes everything to the disk, moves it to its final path, where it replaces what is there, and returns that
+    /// path.
     pub fn publish(mut self) -> Result<PathBuf, CacheError> {
         sync(&self.path).map_err(CacheError::io("write out", &self.path))?;
         let target = self.lock.entry.path();
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_or_was_interrupted_is_cleaned_away() {
+    fn failed_and_interrupted_builds_are_removed() {
         let (_folder, cache) = cache();
         drop(lock(&cache, "a").stage_folder().unwrap());
         assert!(names(&cache).is_empty());

@@ -23,7 +23,7 @@ const RUN_LOCK: &str = "lock";
 pub enum InventoryError {
     /// It contains something that the harness never puts there.
     #[error(
-        "{} contains `{stranger}`, which is not part of a cache of this project, so nothing in it was touched; is {} set to \
+        "{} contains `{unknown}`, which is not part of a cache of this project, so nothing in it was touched; is {} set to \
          the wrong folder?",
         root.display(),
         super::error::CACHE_VARIABLE
@@ -32,7 +32,7 @@ pub enum InventoryError {
         /// The folder.
         root: PathBuf,
         /// The first such name.
-        stranger: String,
+        unknown: String,
     },
     /// It could not be read.
     #[error("cannot read {} in the cache", path.display())]
@@ -91,7 +91,7 @@ fn check_ours(root: &Path) -> Result<(), InventoryError> {
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
         if !(is_ours(&name) && is_folder) {
-            return Err(InventoryError::NotOurs { root: root.to_owned(), stranger: name });
+            return Err(InventoryError::NotOurs { root: root.to_owned(), unknown: name });
         }
     }
     Ok(())
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_what_the_disk_gives_and_links_are_not_followed() {
+    fn sizes_are_disk_usage_and_links_are_not_followed() {
         let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         write(&elsewhere.path().join("large"), 1 << 20);
         write(&folder.path().join("kernels/6.12-a/boot"), 40_000);
@@ -212,11 +212,11 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_holds_anything_else_is_refused_unread() {
-        let refused = |stranger: &str| {
+    fn a_folder_with_anything_else_is_refused() {
+        let refused = |unknown: &str| {
             let folder = tempfile::tempdir().unwrap();
             write(&folder.path().join("downloads/a.deb"), 1);
-            write(&folder.path().join(stranger), 1);
+            write(&folder.path().join(unknown), 1);
             let message = Inventory::of(folder.path()).unwrap_err().to_string();
             message.replace(folder.path().to_str().unwrap(), "/CACHE")
         };
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_locked_for_use_counts_as_used_then() {
+    fn locking_an_item_counts_as_using_it() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path()).unwrap();
         write(&folder.path().join("trees/kernel-a/f"), 1);

@@ -42,8 +42,8 @@ pub(super) fn build(
     Ok(target_folder.join(TARGET).join(PROFILE))
 }
 
-/// Makes cargo recompile the crates whose names start with `prefix`. Cargo identifies crates of a workspace by their path
-/// within it, and would reuse what another clone compiled if that is newer than the sources.
+/// Makes cargo recompile the crates whose names start with `prefix`. Cargo identifies crates of a workspace by their
+/// path within it, and would reuse what another clone compiled if that is newer than the sources.
 pub(super) fn forget(target_folder: &Path, prefix: &str) {
     let fingerprints = target_folder.join(TARGET).join(PROFILE).join(".fingerprint");
     let Ok(entries) = fs::read_dir(fingerprints) else { return };
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn crates_are_forgotten_by_the_start_of_their_name() {
+    fn crates_are_forgotten_by_prefix() {
         let folder = tempfile::tempdir().unwrap();
         let fingerprints = folder.path().join(TARGET).join(PROFILE).join(".fingerprint");
         for name in ["harness-guest-1", "harness-protocol-2", "serde-3"] {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn crates_are_counted_when_they_are_done() {
+    fn finished_crates_are_counted() {
         let done =
             r#"{"reason":"compiler-artifact","package_id":"p","target":{"kind":["lib"],"name":"libc"},"fresh":true}"#;
         assert_eq!(finished_crate(done), Some("libc".to_owned()));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_outer_cargo_set_does_not_decide() {
+    fn variables_of_an_outer_cargo_are_removed() {
         let command = command(Path::new("/w"), &["a", "b"], Path::new("/cache/t"));
         let arguments: Vec<&OsStr> = command.get_args().collect();
         assert!(arguments.windows(2).any(|pair| pair == ["--target-dir", "/cache/t"]), "{arguments:?}");

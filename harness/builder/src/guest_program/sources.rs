@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_go_into_the_program_does_not_change_the_key() {
+    fn unrelated_files_do_not_change_the_key() {
         let folder = workspace();
         let before = key(folder.path()).unwrap();
         for other in ["README.md", "harness/guest/README.md", "harness/guest/src/.main.rs.swp"] {

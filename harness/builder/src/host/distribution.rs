@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_one_is_not_guessed() {
+    fn an_unknown_distribution_is_not_guessed() {
         assert_eq!(Distribution::from_os_release("ID=nixos\n"), None);
         assert_eq!(Distribution::from_os_release(""), None);
         assert_eq!(Distribution::from_os_release("VERSION_ID=debian\nNAME=debian\n"), None);

@@ -162,8 +162,8 @@ pub fn ensure(purposes: &[Purpose], mode: Mode, progress: &Progress) -> Result<(
     }
 }
 
-/// Runs the commands of `plan`. Only the last one decides: refreshing package lists may fail in part if one of the host's
-/// own package sources is broken.
+/// Runs the commands of `plan`. Only the last one decides: refreshing package lists may fail in part if one of the
+/// host's own package sources is broken.
 fn install(plan: &Plan, progress: &Progress) -> Result<(), HostError> {
     let last = plan.commands.len().saturating_sub(1);
     for (index, words) in plan.commands.iter().enumerate() {

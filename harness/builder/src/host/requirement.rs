@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_host_lacks_what_it_is_asked_for_and_nothing_else() {
+    fn only_the_tools_for_the_given_purposes_are_missing() {
         let (_folder, host) = bare_host();
         assert_eq!(names(&host.missing(&[Purpose::Vm])), ["qemu-system-x86_64"]);
         assert!(names(&host.missing(&[Purpose::Kernel])).contains(&"pahole"));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_not_missing() {
+    fn present_tools_are_not_missing() {
         let (folder, host) = bare_host();
         for file in ["bin/gawk", "include/linux/bpf.h", "lib/libc.a"] {
             fs::write(folder.path().join(file), "").unwrap();

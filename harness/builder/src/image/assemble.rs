@@ -19,10 +19,11 @@ use self::{
 use super::manifest::{Layer, Manifest, Package};
 use crate::{mirror, progress::Task};
 
-/// Makes the image of `manifest` in the empty folder `root`. `archives` are its package files, in the order of the manifest.
+/// Makes the image of `manifest` in the empty folder `root`. `archives` are its package files, in the order of the
+/// manifest.
 ///
-/// Symbolic links come before packages, so that one of a folder, such as `lib` to `usr/lib`, applies to their files. Texts
-/// come last, and replace files of packages.
+/// Symbolic links come before packages, so that one of a folder, such as `lib` to `usr/lib`, applies to their files.
+/// Texts come last, and replace files of packages.
 pub(super) fn assemble(
     manifest: &Manifest,
     archives: &[PathBuf],
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn every_folder_is_open_to_the_guest_s_users() {
+    fn every_user_of_the_guest_can_read_every_folder() {
         let (folder, result) = assembled("\"usr/bin/tool\" = \"deep/er/program\"");
         result.unwrap();
         for path in ["root", "root/a", "root/a/b", "root/deep", "root/deep/er", "root/etc"] {

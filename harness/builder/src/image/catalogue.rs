@@ -35,8 +35,8 @@ impl Catalogue {
         self.listing.names()
     }
 
-    /// Reads the manifests of images, each once. `all` stands for every image, and a name with `*`, `?` or `[` for every one
-    /// it matches.
+    /// Reads the manifests of images, each once. `all` stands for every image, and a name with `*`, `?` or `[` for
+    /// every one it matches.
     ///
     /// # Errors
     /// [`CatalogueError`] if there is no manifest of a name, or if one is not valid.

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_fetched_before_needs_no_archive() {
+    fn a_cached_package_needs_no_archive() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path().join("cache")).unwrap();
         let sum = Sha256::of_reader(&b"package"[..]).unwrap();

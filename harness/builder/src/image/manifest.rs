@@ -140,7 +140,8 @@ impl Manifest {
         pairs.map(|(guest_path, target)| (guest_path.as_path(), target.as_str()))
     }
 
-    /// Returns text files; one that starts with `#!` is executable. A later one replaces an earlier one at the same path.
+    /// Returns text files; one that starts with `#!` is executable. A later one replaces an earlier one at the same
+    /// path.
     pub(super) fn texts(&self) -> impl Iterator<Item = (&Path, &str)> {
         self.layers
             .iter()
@@ -215,7 +216,7 @@ mod tests {
     "#;
 
     #[test]
-    fn the_shipped_manifests_are_usable() {
+    fn the_committed_manifests_are_valid() {
         let catalogue = Catalogue::of_folder(&crate::project::Project::find().unwrap().images()).unwrap();
         for name in catalogue.names() {
             let manifest = catalogue.get(name).unwrap();
@@ -283,7 +284,7 @@ mod tests {
     "#;
 
     #[test]
-    fn what_is_included_comes_first() {
+    fn included_layers_come_first() {
         let manifest = read(&[("whole.toml", WHOLE), ("small.toml", SMALL), ("parts/p.toml", PART)]).unwrap();
         let needed: Vec<_> = manifest.needed().map(|needed| (needed.suite, needed.name)).collect();
         assert_eq!(needed, [("trixie", "busybox-static"), ("forky", "libc6"), ("forky", "systemd")]);

@@ -77,8 +77,8 @@ impl fmt::Display for Pinned {
     }
 }
 
-/// Pins every package of the manifest's own file to the newest version in its suite, and returns those that changed. Pins
-/// what it installs with all dependencies; does not change the files it includes.
+/// Pins every package of the manifest's own file to the newest version in its suite, and returns those that changed.
+/// Pins what it installs with all dependencies; does not change the files it includes.
 pub fn pin(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<Vec<Pinned>, PinError> {
     let layer = manifest.own();
     let Some(suite) = layer.suite() else { return Ok(Vec::new()) };
@@ -202,9 +202,9 @@ mod tests {
     fn a_manifest_with_another_format_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let (manifest, text) = manifest(folder.path());
-        let otherwise = text.replace("version = \"1\"", "version='1'");
+        let reformatted = text.replace("version = \"1\"", "version='1'");
         let error =
-            rewrite(&manifest.path, &otherwise, &manifest.own().packages()[1], &newer()).unwrap_err().to_string();
+            rewrite(&manifest.path, &reformatted, &manifest.own().packages()[1], &newer()).unwrap_err().to_string();
         let error = error.replace(folder.path().to_str().unwrap(), "images");
         insta::assert_snapshot!(error, @r#"images/r.toml does not contain the text `version = "1"`; pin b by hand"#);
     }

@@ -23,8 +23,8 @@ const INIT: &str = "usr/bin/init";
 /// The mount options of the root.
 ///
 /// `cache=loose` lets the guest cache what it read: with `vmtest`'s `cache=mmap` it reads a program again over 9p for
-/// each start (Documentation/filesystems/9p.rst). Nobody else writes to the folder while the guest runs. 512,000 bytes is
-/// the largest message of the virtio transport (net/9p/trans_virtio.c).
+/// each start (Documentation/filesystems/9p.rst). Nobody else writes to the folder while the guest runs. 512,000 bytes
+/// is the largest message of the virtio transport (net/9p/trans_virtio.c).
 const ROOT_FLAGS: &str = "rootflags=trans=virtio,cache=loose,msize=512000";
 
 /// The kernel argument that makes the guest's init start a shell on the console.
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_the_image_and_the_guest_s_programs() {
+    fn a_copy_has_the_image_and_the_guest_programs() {
         let folder = tempfile::tempdir().unwrap();
         let root = image(folder.path()).private_copy(&program(folder.path()), &folder.path().join("copy")).unwrap();
         let read = |path: &str| fs::read_to_string(root.path().join(path)).unwrap();
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_init_of_its_own_is_started_and_not_replaced() {
+    fn an_images_own_init_is_started_and_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let minimal = image(folder.path());
         assert_eq!(minimal.kernel_arguments()[1..], ["init=/usr/bin/init"]);

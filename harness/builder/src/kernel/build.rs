@@ -24,8 +24,8 @@ use crate::{
     progress::{Progress, Unit},
 };
 
-/// The parts of `make tinyconfig` (`scripts/kconfig/Makefile` and `kernel/configs/tiny.config` in the kernel source), which
-/// the fragments override. A part that a kernel does not have is left out.
+/// The parts of `make tinyconfig` (`scripts/kconfig/Makefile` and `kernel/configs/tiny.config` in the kernel source),
+/// which the fragments override. A part that a kernel does not have is left out.
 const TINY_CONFIG: [&str; 3] =
     ["kernel/configs/tiny-base.config", "kernel/configs/tiny.config", "arch/x86/configs/tiny.config"];
 /// Variables of the environment that would change a build.
@@ -65,8 +65,8 @@ pub(super) struct BuildTree {
 }
 
 impl BuildTree {
-    /// Returns the tree of a kernel, fetched and unpacked unless an earlier build left it. Each kernel has one tree: a source
-    /// with another identity replaces it, including its objects.
+    /// Returns the tree of a kernel, fetched and unpacked unless an earlier build left it. Each kernel has one tree: a
+    /// source with another identity replaces it, including its objects.
     pub(super) fn prepare(
         manifest: &Manifest,
         identity: &str,
@@ -91,14 +91,14 @@ impl BuildTree {
         }
         let source = source.unwrap_or_else(|| folder.join("source"));
         let tree = Self { source, objects: folder.join("objects"), lock, variables: Vec::new() };
-        tree.settle()?;
+        tree.backdate_unfinished()?;
         Ok(tree)
     }
 
-    /// Makes make recompile what was edited during a build that did not complete. Make considers an object current if it is
-    /// newer than its source. The object of a file that was edited while it was compiled is newer, but has the old text. So
-    /// this sets the time of everything that such a build made to the start of the build.
-    fn settle(&self) -> Result<(), KernelError> {
+    /// Makes make recompile what was edited during a build that did not complete. Make considers an object current if
+    /// it is newer than its source. The object of a file that was edited while it was compiled is newer, but has the
+    /// old text. So this sets the time of everything that such a build made to the start of the build.
+    fn backdate_unfinished(&self) -> Result<(), KernelError> {
         let Ok(began) = fs::metadata(self.unfinished()).and_then(|marker| marker.modified()) else { return Ok(()) };
         for entry in file::below(&self.objects) {
             let entry = entry?;
@@ -153,7 +153,8 @@ impl BuildTree {
         fragment::parse(&file::read_text(&path)?).map_err(|source| KernelError::ResolvedConfig { path, source })
     }
 
-    /// Compiles and links; returns how many objects had to be compiled. An interrupted build continues where it stopped.
+    /// Compiles and links; returns how many objects had to be compiled. An interrupted build continues where it
+    /// stopped.
     pub(super) fn compile(&self, manifest: &Manifest, progress: &Progress) -> Result<u64, KernelError> {
         self.compile_with(&[], manifest, progress)
     }
@@ -182,7 +183,8 @@ impl BuildTree {
         Ok(compiled)
     }
 
-    /// Copies the files that a VM and the analysis of its results need, 30 MB of some gigabytes, and adds the build record.
+    /// Copies the files that a VM and the analysis of its results need, 30 MB of some gigabytes, and adds the build
+    /// record.
     pub(super) fn keep(&self, into: &Path, built: Built<'_>) -> Result<(), KernelError> {
         let vmlinux = self.object("vmlinux");
         objcopy(&[Path::new("--strip-all"), &vmlinux, &into.join(BOOT_IMAGE)])?;
@@ -195,8 +197,8 @@ impl BuildTree {
         built.record(into, release.trim().to_owned())
     }
 
-    /// Makes a make command that depends only on its arguments. It holds the tree's lock itself: if this process is killed,
-    /// nobody starts a second make in the same tree.
+    /// Makes a make command that depends only on its arguments. It holds the tree's lock itself: if this process is
+    /// killed, nobody starts a second make in the same tree.
     fn make(&self, target: &str) -> Result<Command, CacheError> {
         // Not xshell: its standard input is the lock.
         let mut make = Command::new("make");
@@ -262,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_compiling_counts() {
+    fn only_compiled_objects_count() {
         assert_eq!(compiled_object("  CC      kernel/fork.o"), Some("kernel/fork.o"));
         assert_eq!(compiled_object("  AS [M]  arch/x86/x.o"), Some("arch/x86/x.o"));
         for line in ["  LD      vmlinux", "  HOSTCC  scripts/x", "CC something", "", "  "] {

@@ -22,8 +22,8 @@ use crate::file::{self, FileError};
 pub const DEFAULT_ARGS: &[&str] = &[
     // Without block devices the kernel looks for a root only if this argument is set (init/do_mounts.c, mount_root).
     "root=/dev/root",
-    // The virtio devices use message-signalled interrupts. Routing the unused legacy lines runs AML code for each device,
-    // which alone takes over a second under emulation.
+    // The virtio devices use message-signalled interrupts. Routing the unused legacy lines runs AML code for each
+    // device, which alone takes over a second under emulation.
     "acpi=noirq",
     // Each character of a boot message causes a trap; errors and panics are still shown.
     "quiet",
@@ -81,7 +81,8 @@ impl Kernel {
         Ok(Configuration::of(&file::read_text(&path)?))
     }
 
-    /// The file of what its `/sys/kernel/notes` shows, including its build id; `None` if its configuration identifies it.
+    /// The file of what its `/sys/kernel/notes` shows, including its build id; `None` if its configuration identifies
+    /// it.
     pub fn notes(&self) -> Option<PathBuf> {
         Some(self.dir.join(NOTES)).filter(|path| path.exists())
     }

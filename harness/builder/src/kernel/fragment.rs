@@ -8,8 +8,8 @@ use std::{
 use harness_uapi::configuration::Configuration;
 use thiserror::Error;
 
-/// The value of an option, as a configuration file writes it: `y`, `m`, a number, or a quoted string. An option that is off
-/// (`# CONFIG_X is not set`) or missing has none.
+/// The value of an option, as a configuration file writes it: `y`, `m`, a number, or a quoted string. An option that is
+/// off (`# CONFIG_X is not set`) or missing has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value(Option<String>);
 

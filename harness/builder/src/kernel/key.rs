@@ -28,8 +28,8 @@ impl Inputs {
         Ok(Self { source, sum })
     }
 
-    /// Returns the key of a build with a toolchain. Without one it is the key of a prebuilt kernel, or the start of the keys
-    /// of all toolchains.
+    /// Returns the key of a build with a toolchain. Without one it is the key of a prebuilt kernel, or the start of the
+    /// keys of all toolchains.
     pub(super) fn key(&self, toolchain: Option<&Toolchain>) -> String {
         match toolchain {
             Some(toolchain) => format!("{}-{}", self.sum, toolchain.sum().short()),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_while_it_is_used_is_named() {
+    fn a_source_that_changes_during_a_build_is_named() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("p.deb"), "one").unwrap();
         let manifest = manifest(folder.path(), "[source.prebuilt.packages]\nfiles = ['p.deb']\n");

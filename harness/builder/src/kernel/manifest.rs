@@ -156,8 +156,8 @@ impl Manifest {
         let file = File::read(path)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let nearest = file.nearest().cloned();
-        if let Some(stranger) = file.base.iter().find(|base| !of_kernel(folder, base).is_file()) {
-            return Err(meaning(missing_kernel(stranger)));
+        if let Some(missing) = file.base.iter().find(|base| !of_kernel(folder, base).is_file()) {
+            return Err(meaning(missing_kernel(missing)));
         }
         let mut manifest = match (file.base.clone(), file.source.clone()) {
             (Some(_), _) if file.builds() => return Err(meaning(VARIANT_BUILDS.to_owned())),

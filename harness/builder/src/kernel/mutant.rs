@@ -1,7 +1,7 @@
 //! Mutants: kernels with one deliberate bug in their permission checks. A test suite that misses one has a gap.
 //!
-//! A mutant is data: [`Mutants`] reads the files in `kernels/mutants/`, an [`Edit`] describes the change of the source, and
-//! a [`MutantTree`] builds the kernels.
+//! A mutant is data: [`Mutants`] reads the files in `kernels/mutants/`, an [`Edit`] describes the change of the source,
+//! and a [`MutantTree`] builds the kernels.
 
 mod copy;
 mod edit;
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn those_of_the_project_are_read_and_are_for_its_kernels() {
+    fn the_committed_mutants_are_valid() {
         let kernels = ["6.12", "7.3"].map(|name| name.parse().unwrap());
         let folder = crate::project::Project::find().unwrap().kernels().join("mutants");
         let mutants = Mutants::of_folder(&folder, &kernels).unwrap();

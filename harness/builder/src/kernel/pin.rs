@@ -100,8 +100,8 @@ impl<'d> PinContext<'d> {
         let wanted = || parts.iter().map(|part| part.with_release("*").to_string()).collect();
         let first = parts.first().filter(|_| parts.len() == old.packages.len());
         let Some(first) = first else { return Err(self.incomplete(old.packages.keys().cloned().collect())) };
-        for kin in self.archive.kin(&first.to_string()).map_err(|error| self.failed(error))? {
-            let names: Vec<String> = parts.iter().map(|part| part.with_release(&kin.release).to_string()).collect();
+        for sibling in self.archive.siblings(&first.to_string()).map_err(|error| self.failed(error))? {
+            let names: Vec<String> = parts.iter().map(|part| part.with_release(&sibling.release).to_string()).collect();
             let versions: Result<Vec<_>, _> = names.iter().map(|name| self.archive.versions(name)).collect();
             let versions = versions.map_err(|error| self.failed(error))?;
             if let Some(common) = common(&versions, version) {

@@ -1,7 +1,7 @@
 //! A prebuilt kernel, unpacked into the files that a VM and the analysis of its results need.
 //!
-//! Its type information comes from the packed kernel itself, not from a booted one. So comparing it with that of the guest
-//! proves that the right kernel was booted, and a kernel is known without booting it.
+//! Its type information comes from the packed kernel itself, not from a booted one. So comparing it with that of the
+//! guest proves that the right kernel was booted, and a kernel is known without booting it.
 
 mod bzimage;
 mod compression;

@@ -85,8 +85,8 @@ pub fn name() -> KernelName {
     NAME.parse().expect("it is a name")
 }
 
-/// Returns the kernel to compare snapshots with, and those whose snapshots it inherits: the newest one that is not newer
-/// than `release`, or else the oldest. A default kernel comes before others of the same version.
+/// Returns the kernel to compare snapshots with, and those whose snapshots it inherits: the newest one that is not
+/// newer than `release`, or else the oldest. A default kernel comes before others of the same version.
 pub fn nearest(release: &Release, manifests: &[Manifest]) -> Vec<KernelName> {
     let versions = manifests.iter().filter(|manifest| manifest.base.is_none());
     let versions: Vec<(Release, &Manifest)> =

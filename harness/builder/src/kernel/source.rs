@@ -56,8 +56,8 @@ fn prebuilt_identity(source: &PrebuiltSource) -> Result<String, SourceError> {
     Ok(format!("prebuilt {PREBUILT_EDITION} {}", parts.join(" ")))
 }
 
-/// Errors if a source on this machine has changed since its identity was taken. Other sources cannot change: their sum or
-/// commit is pinned.
+/// Errors if a source on this machine has changed since its identity was taken. Other sources cannot change: their sum
+/// or commit is pinned.
 pub(super) fn check_unchanged(manifest: &Manifest, identity: &str) -> Result<(), SourceError> {
     let local = manifest.source.local();
     if local.is_empty() || self::identity(&manifest.source)? == identity {
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_gives_a_harmless_file_name() {
+    fn a_url_gives_a_safe_file_name() {
         assert_eq!(file_name("http://h.example/v6/linux-6.12.tar.xz"), "linux-6.12.tar.xz");
         assert_eq!(file_name("http://h.example/a b?c=$d/"), "");
         assert_eq!(file_name("x?y=../z w"), "zw");

@@ -1,5 +1,5 @@
-//! One suite of a Debian archive, read by apt with a state folder of its own: apt checks the signatures, and the machine's
-//! sources and lists stay unchanged.
+//! One suite of a Debian archive, read by apt with a state folder of its own: apt checks the signatures, and the
+//! machine's sources and lists stay unchanged.
 
 mod closure;
 
@@ -112,7 +112,8 @@ pub enum ArchiveError {
     Cache(#[from] CacheError),
 }
 
-/// Checks for enough space. apt 2.6 does not fail on a full disk: it waits forever for the process that unpacks its lists.
+/// Checks for enough space. apt 2.6 does not fail on a full disk: it waits forever for the process that unpacks its
+/// lists.
 fn check_room(folder: &Path, needed_mib: u64) -> Result<(), ArchiveError> {
     let disk = rustix::fs::statvfs(folder).map_err(|error| FileError::of("write", folder)(error.into()))?;
     let free_mib = disk.f_bavail.saturating_mul(disk.f_frsize) >> 20;
@@ -186,13 +187,13 @@ impl Archive {
     }
 
     /// Returns the packages with the same part of kernels of the same series and flavour, newest first.
-    pub fn kin(&self, name: &str) -> Result<Vec<KernelPackage>, ArchiveError> {
+    pub fn siblings(&self, name: &str) -> Result<Vec<KernelPackage>, ArchiveError> {
         let Some(package) = KernelPackage::of(name) else { return Ok(Vec::new()) };
         let listing = self.query("pkgnames", &package.series_prefix(), name)?;
-        let mut kin: Vec<_> =
-            listing.lines().filter_map(KernelPackage::of).filter(|other| package.is_kin(other)).collect();
-        kin.sort_by_cached_key(|package| std::cmp::Reverse(numbers(&package.release)));
-        Ok(kin)
+        let mut siblings: Vec<_> =
+            listing.lines().filter_map(KernelPackage::of).filter(|other| package.is_sibling(other)).collect();
+        siblings.sort_by_cached_key(|package| std::cmp::Reverse(numbers(&package.release)));
+        Ok(siblings)
     }
 
     /// Queries apt's cache about a package.
@@ -206,7 +207,7 @@ impl Archive {
         let mut available = self.versions(&package.name)?;
         if !available.contains(&package.version) {
             if available.is_empty() {
-                available = self.kin(&package.name)?.iter().map(KernelPackage::to_string).collect();
+                available = self.siblings(&package.name)?.iter().map(KernelPackage::to_string).collect();
             }
             let (suite, mirror) = (self.suite.clone(), self.mirror.clone());
             return Err(ArchiveError::NoSuchVersion { package: package.clone(), suite, mirror, available });
@@ -236,8 +237,8 @@ impl Archive {
         Ok(file::write(&self.state.join("status"), "")?)
     }
 
-    /// Makes an apt command that uses the private state. The machine's settings apply, such as its proxy, except for sources
-    /// and preferences.
+    /// Makes an apt command that uses the private state. The machine's settings apply, such as its proxy, except for
+    /// sources and preferences.
     fn apt<'s>(&self, shell: &'s Shell, program: &str) -> Cmd<'s> {
         let state = |file: &str| self.state.join(file).display().to_string();
         let options = [
@@ -296,7 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_once_each_and_for_this_package_only() {
+    fn versions_of_one_package_are_read_once_each() {
         let listing = " linux-source-6.12 | 6.12.107-1 | http://m.example/debian trixie/main amd64 Packages\n \
                        linux-source-6.12 | 6.12.94-1 | http://m.example/debian trixie/main amd64 Packages\n \
                        linux-source-6.12 | 6.12.107-1 | http://m.example/debian trixie/main Sources\n \
@@ -306,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_without_room_is_refused_before_apt_hangs_on_it() {
+    fn a_full_disk_is_an_error_before_apt_hangs() {
         let folder = tempfile::tempdir().unwrap();
         check_room(folder.path(), 0).unwrap();
         assert!(matches!(check_room(folder.path(), u64::MAX), Err(ArchiveError::NoRoom { .. })));
@@ -321,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_version_lists_those_there_are() {
+    fn a_missing_version_lists_the_available_ones() {
         let error = |available| ArchiveError::NoSuchVersion {
             package: Package { name: "p".into(), version: "1".into() },
             suite: "trixie".into(),

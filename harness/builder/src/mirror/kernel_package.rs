@@ -39,7 +39,7 @@ impl KernelPackage {
     }
 
     /// Reports whether another name is the same part of a kernel of the same series and flavour.
-    pub fn is_kin(&self, other: &Self) -> bool {
+    pub fn is_sibling(&self, other: &Self) -> bool {
         (&self.part, self.series(), &self.flavour) == (&other.part, other.series(), &other.flavour)
     }
 
@@ -82,12 +82,12 @@ mod tests {
     }
 
     #[test]
-    fn kin_are_of_one_part_series_and_flavour() {
+    fn siblings_have_the_same_part_series_and_flavour() {
         let of = |name| KernelPackage::of(name).unwrap();
         let package = of("linux-image-6.1.0-50-amd64");
-        assert!(package.is_kin(&of("linux-image-6.1.0-47-amd64")));
+        assert!(package.is_sibling(&of("linux-image-6.1.0-47-amd64")));
         for other in ["linux-image-6.12.1-amd64", "linux-image-6.1.0-47-rt-amd64", "linux-headers-6.1.0-47-amd64"] {
-            assert!(!package.is_kin(&of(other)), "{other}");
+            assert!(!package.is_sibling(&of(other)), "{other}");
         }
     }
 

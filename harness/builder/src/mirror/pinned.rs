@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_fetched_before_needs_no_archive() {
+    fn a_cached_package_needs_no_archive() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path().join("cache")).unwrap();
         let sum = Sha256::of_reader(&b"package"[..]).unwrap();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_another_sum_is_not_taken() {
+    fn a_package_with_another_sum_is_refused() {
         let (pinned, found) = (Sha256::of_parts([]), Sha256::of_parts([&b"x"[..]]));
         package(pinned).check(pinned).unwrap();
         assert!(matches!(package(pinned).check(found), Err(PinnedError::WrongSum { found: sum }) if sum == found));

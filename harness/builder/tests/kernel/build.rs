@@ -143,7 +143,7 @@ fn a_damaged_build_is_found_and_built_again() {
 }
 
 #[test]
-fn two_builds_at_once_are_one() {
+fn concurrent_builds_build_once() {
     let bench = Bench::new();
     let manifest = bench.tree();
     let kernels: Vec<_> = thread::scope(|scope| {

@@ -34,7 +34,7 @@ fn owned(expected: &[(&str, RemovalReason)]) -> Vec<(String, RemovalReason)> {
 }
 
 #[test]
-fn kernels_and_downloads_that_nothing_refers_to_go_and_the_others_stay() {
+fn unreferenced_kernels_and_downloads_are_removed() {
     let mut references = References::default();
     references.add_all(Area::Kernels, "6.12-aaa");
     references.add(Area::Downloads, "a_1.deb");
@@ -54,7 +54,7 @@ fn kernels_and_downloads_that_nothing_refers_to_go_and_the_others_stay() {
 }
 
 #[test]
-fn trees_and_outcomes_go_when_they_are_old() {
+fn old_trees_and_outcomes_are_removed() {
     let mut references = References::default();
     references.add(Area::Trees, "kernel-a");
     references.add(Area::Trees, "kernel-b");
@@ -74,7 +74,7 @@ fn trees_and_outcomes_go_when_they_are_old() {
 }
 
 #[test]
-fn what_a_crash_left_goes_and_what_may_be_under_way_stays() {
+fn leftovers_are_removed_and_unfinished_builds_are_kept() {
     let lives = Item { lives: true, ..item(Area::Runs, "7-0", 0) };
     let items = vec![
         item(Area::Downloads, ".tmpAbC", 0),
@@ -97,7 +97,7 @@ fn what_a_crash_left_goes_and_what_may_be_under_way_stays() {
 }
 
 #[test]
-fn everything_of_the_areas_that_were_named_goes_if_asked_for() {
+fn everything_in_the_named_areas_is_removed_on_request() {
     let mut references = References::default();
     references.add(Area::Guest, "current");
     let items = vec![item(Area::Guest, "current", 0), item(Area::Store, "0a/x.json", 0), item(Area::Kernels, "k", 0)];
@@ -105,7 +105,7 @@ fn everything_of_the_areas_that_were_named_goes_if_asked_for() {
     assert_eq!(found, owned(&[("current", RemovalReason::Asked), ("0a/x.json", RemovalReason::Asked)]));
 }
 
-fn made_up() -> (tempfile::TempDir, Cache) {
+fn filled_cache() -> (tempfile::TempDir, Cache) {
     let folder = tempfile::tempdir().unwrap();
     let cache = Cache::at(folder.path().join("cache")).unwrap();
     for file in ["kernels/a-1/boot", "kernels/.partial-b-1/boot", "downloads/x.deb", "store/0a/x.json", "runs/1-0/lock"]
@@ -123,8 +123,8 @@ fn everything(cache: &Cache) -> Plan {
 }
 
 #[test]
-fn all_that_is_planned_is_removed_and_nothing_outside() {
-    let (folder, cache) = made_up();
+fn everything_planned_is_removed_and_nothing_outside() {
+    let (folder, cache) = filled_cache();
     let outside = folder.path().join("precious");
     fs::write(&outside, "text").unwrap();
     std::os::unix::fs::symlink(folder.path(), cache.root().join("kernels/a-1/out")).unwrap();
@@ -137,8 +137,8 @@ fn all_that_is_planned_is_removed_and_nothing_outside() {
 }
 
 #[test]
-fn what_somebody_holds_locked_is_left_alone() {
-    let (_folder, cache) = made_up();
+fn locked_items_are_kept() {
+    let (_folder, cache) = filled_cache();
     let hold = |area, name| cache.entry(area, name).unwrap().lock(&Progress::silent()).unwrap();
     let _locks = [hold(Area::Kernels, "a-1"), hold(Area::Kernels, "b-1")];
     let freed = everything(&cache).carry_out(&cache).unwrap();
@@ -150,8 +150,8 @@ fn what_somebody_holds_locked_is_left_alone() {
 }
 
 #[test]
-fn while_vms_run_what_they_may_use_is_left_alone() {
-    let (_folder, cache) = made_up();
+fn items_of_running_vms_are_kept() {
+    let (_folder, cache) = filled_cache();
     let lock = File::open(cache.root().join("runs/1-0/lock")).unwrap();
     lock.lock().unwrap();
     let freed = everything(&cache).carry_out(&cache).unwrap();

@@ -39,7 +39,7 @@ pub enum AssembleError {
         guest_path: String,
     },
     /// A file operation failed.
-    #[error("cannot create {}", path.display())]
+    #[error("cannot copy or create {}", path.display())]
     Make {
         /// The file or folder.
         path: PathBuf,

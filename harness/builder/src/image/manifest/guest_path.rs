@@ -47,8 +47,8 @@ impl From<GuestPath> for String {
     }
 }
 
-/// A pattern of paths to leave out of packages that are taken whole, as in a shell: `*` stays within a folder, `**` does
-/// not. A folder that matches is left out with everything in it.
+/// A pattern of paths to leave out of packages that are taken whole, as in a shell: `*` stays within a folder, `**`
+/// does not. A folder that matches is left out with everything in it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern(glob::Pattern);

@@ -150,7 +150,8 @@ impl Layer {
         reasons
     }
 
-    /// Returns every path where something other than a folder is put, except for files of packages that are taken whole.
+    /// Returns every path where something other than a folder is put, except for files of packages that are taken
+    /// whole.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
         let files = self.package.iter().flat_map(|package| package.files.values());
         let others = files.chain(self.symlinks.keys()).chain(self.texts.keys());

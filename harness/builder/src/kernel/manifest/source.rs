@@ -77,7 +77,8 @@ impl PrebuiltSource {
     }
 }
 
-/// A kernel's packages in a Debian archive: one up to 6.18, then a `linux-binary`, a `linux-modules` and a `linux-base`.
+/// A kernel's packages in a Debian archive: one up to 6.18, then a `linux-binary`, a `linux-modules` and a
+/// `linux-base`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DebianKernel {

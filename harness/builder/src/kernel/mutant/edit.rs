@@ -141,8 +141,10 @@ mod tests {
     #[test]
     fn another_edit_has_another_sum() {
         assert_eq!(edit(None, "x").sum(), edit(None, "x").sum());
-        for other in [edit(Some("f"), "x"), edit(None, "y"), Edit { file: "b.c".into(), ..edit(None, "x") }] {
-            assert_ne!(other.sum(), edit(None, "x").sum());
+        let replaced = Edit { replacement: "b".into(), ..edit(None, "x") };
+        let elsewhere = Edit { file: "b.c".into(), ..edit(None, "x") };
+        for other in [edit(Some("f"), "x"), edit(None, "y"), elsewhere, replaced] {
+            assert_ne!(other.sum(), edit(None, "x").sum(), "{other:?}");
         }
     }
 }

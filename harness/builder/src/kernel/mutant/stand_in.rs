@@ -1,5 +1,6 @@
 //! A replacement for pahole while mutants are built. A mutant changes what functions do, not their types: the type
-//! information is made once, from the original kernel, and without debug information each link takes a fraction of the time.
+//! information is made once, from the original kernel, and without debug information each link takes a fraction of the
+//! time.
 
 use std::{
     fs, io,

@@ -1,5 +1,5 @@
-//! The tree that mutants are built in: a copy of a kernel's build tree, in which one file at a time is changed, compiled
-//! and restored.
+//! The tree that mutants are built in: a copy of a kernel's build tree, in which one file at a time is changed,
+//! compiled and restored.
 
 use std::{
     fs,
@@ -176,8 +176,8 @@ impl<'a> MutantTree<'a> {
         Ok(load.map_err(|damage| KernelError::Damaged(damage, self.base.name.clone()))?)
     }
 
-    /// Moves the original of a file away. It may be a hard link to the file in the original tree, so it is never written
-    /// to.
+    /// Moves the original of a file away. It may be a hard link to the file in the original tree, so it is never
+    /// written to.
     fn set_aside(&self, name: &Path) -> Result<(), MutationError> {
         let aside = self.folder.join(ASIDE).join(name);
         let folder = aside.parent().unwrap_or(&self.folder);

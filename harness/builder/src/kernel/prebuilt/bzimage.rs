@@ -120,7 +120,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_image_that_was_cut_short_says_so() {
+    fn a_truncated_image_is_an_error() {
         let bytes = boot_image("6.12.1", b"\x7fELF kernel");
         let cut = &bytes[..3 * SECTOR + 20];
         let error = BootImage::of(cut).unwrap().vmlinux().unwrap_err().to_string();

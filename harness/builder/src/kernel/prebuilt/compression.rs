@@ -12,8 +12,8 @@ pub struct DecompressionError {
     source: io::Error,
 }
 
-/// A compression method of the kernel or its modules (`scripts/Makefile.lib` and `scripts/Makefile.modinst` in the kernel
-/// source).
+/// A compression method of the kernel or its modules (`scripts/Makefile.lib` and `scripts/Makefile.modinst` in the
+/// kernel source).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Method {
     Gzip,
@@ -56,8 +56,8 @@ pub(super) fn decompressed(bytes: Vec<u8>) -> Result<Vec<u8>, DecompressionError
     }
 }
 
-/// Decompresses the kernel in a boot image. For every method except gzip, whose data ends with the size anyway, the build
-/// appends the size in four bytes (`size_append` in `scripts/Makefile.lib`).
+/// Decompresses the kernel in a boot image. For every method except gzip, whose data ends with the size anyway, the
+/// build appends the size in four bytes (`size_append` in `scripts/Makefile.lib`).
 pub(super) fn decompressed_payload(payload: &[u8]) -> Result<Vec<u8>, DecompressionError> {
     match Method::of(payload) {
         Method::Gzip => decompress(Method::Gzip, payload),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_unpacks_to_too_much_is_refused() {
+    fn data_that_unpacks_to_too_much_is_refused() {
         for method in ALL {
             let bytes = compressed(method);
             let unpack = |most| read_at_most(most, reader(method, &bytes).unwrap());

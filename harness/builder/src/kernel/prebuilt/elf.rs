@@ -114,7 +114,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_entry_for_pvh_is_a_note_of_xen_s() {
+    fn a_pvh_entry_is_a_xen_note() {
         let entry = note("Xen", PVH_ENTRY, &0x0100_0000_u32.to_le_bytes());
         let other = note("GNU", 3, b"build id of it all..");
         let has = |notes: &[u8]| Elf::of(&elf(&[(".notes", notes)])).unwrap().has_pvh_entry().unwrap();

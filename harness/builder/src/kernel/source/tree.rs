@@ -22,8 +22,8 @@ pub(super) fn fingerprint(folder: &Path) -> Result<Sha256, SourceError> {
     listing_sum(folder)
 }
 
-/// Computes a sum over the names, sizes and times of all files except git's own, so any edit changes it. Reading all the
-/// contents of a kernel source would take longer than compiling an edit.
+/// Computes a sum over the names, sizes and times of all files except git's own, so any edit changes it. Reading all
+/// the contents of a kernel source would take longer than compiling an edit.
 pub(super) fn listing_sum(folder: &Path) -> Result<Sha256, SourceError> {
     let is_git = |entry: &DirEntry| entry.file_type().is_dir() && entry.file_name() == ".git";
     let mut facts = Vec::new();

@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl Archive {
-    /// Returns packages and their dependencies, without those that are only recommended, by name and with the sums in the
-    /// signed lists.
+    /// Returns packages and their dependencies, without those that are only recommended, by name and with the sums in
+    /// the signed lists.
     ///
     /// # Errors
     /// [`ArchiveError::Closure`] if the suite lacks one, or if they cannot be installed together.
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_depended_on_comes_along_and_what_is_recommended_does_not() {
+    fn dependencies_are_included_and_recommendations_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let packages = [
             stanza("init", "1:2-3", "Depends: lib (>= 1), one | other\nRecommends: nice\nPre-Depends: base\n"),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_installed_is_read() {
+    fn simulated_installations_are_read() {
         let listing = "NOTE: This is only a simulation!\n\
             Inst libc6 (2.43-7 Debian:testing [amd64]) []\n\
             Inst dbus-system-bus-common (1.16.2-8 Debian:testing [all])\n\
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_those_of_the_version() {
+    fn sums_belong_to_a_version() {
         let [one, two] = [&b"1"[..], b"2"].map(|text| Sha256::of_parts([text]));
         let listing = format!(
             "Package: a\nVersion: 1\nSHA256: {one}\nDescription: x\n\nPackage: a\nVersion: 2\nSHA256: {two}\n\n\
