@@ -1,4 +1,4 @@
-//! Whatever is found inside of other bytes lies in them, in order, and can be handed to the reader.
+//! Objects found inside of other bytes are within them, in order, and do not make the reader panic.
 #![no_main]
 
 use harness_objects::{embedded, read};

@@ -1,8 +1,8 @@
-//! Any bytes are an object that is read, or an error; what is read has a least grant.
+//! Any bytes are an object or an error; every object has a least grant.
 #![no_main]
 
-use harness_uapi::release::Release;
 use harness_objects::{asked, needs, read};
+use harness_uapi::release::Release;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

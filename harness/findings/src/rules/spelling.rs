@@ -3,10 +3,11 @@
 use harness_frontend::{
     Assignment, Configuration, Effect, Element, Frontend, Location, Meaning, Names, Rejection,
     frontend::{ConfiguredObject, OptionDelivery, Spelling},
+    setting_of,
 };
 use harness_protocol::mount_option::LONGEST_VALUE;
 use harness_uapi::{
-    delegation::numbers,
+    delegation::{numbers, option_of},
     names,
     vocabulary::{Kind, UnknownName},
 };
@@ -98,12 +99,18 @@ fn spelled(input: &CheckInput<'_>, kind: Kind, element: &Element) -> Option<Find
     if element.meaning == Meaning::Unreadable {
         return Some(unknown(input, kind, element, why));
     }
+    let reader = reader(configuration.frontend);
     let right = spelling(configuration.frontend, names, kind, element.meaning);
-    let message = format!("{} does not accept the spelling `{}`", reader(configuration.frontend), element.text);
+    let message = match element.meaning {
+        Meaning::Any => format!("{reader} accepts `any` only as the whole value and in lower case"),
+        Meaning::Number(_) => format!("{reader} does not accept numbers such as `{}`", element.text),
+        Meaning::Name(_) | Meaning::Unreadable => format!("{reader} does not accept the spelling `{}`", element.text),
+    };
     let finding = Finding::new(Code::WrongSpelling, message, why).at(Some(&element.location));
     Some(match right {
+        Some(right) if right == element.text => finding.advice(format!("write only `{right}`, or remove it")),
         Some(right) => finding.fix(replacement(&element.location, right, Safety::Safe)),
-        None => finding.advice("remove it: there is no accepted spelling"),
+        None => finding.advice(format!("remove it: {reader} has no name for it")),
     })
 }
 
@@ -215,8 +222,16 @@ fn repeated(configuration: &Configuration, kind: Kind) -> Vec<Finding> {
     let together = |pair: &&[&Assignment]| pair[0].value.span.len() + pair[1].value.span.len() < LONGEST_VALUE;
     let lost = lost.filter(|pair| !adds_up || together(pair));
     lost.map(|pair| {
-        let message = format!("{} is set again below; {what}", harness_uapi::delegation::option_of(kind));
+        let message = format!("{} is set again below; {what}", option_name(configuration.frontend, kind));
         Finding::new(Code::RepeatedOption, message, why).at(Some(&pair[0].location)).advice("set it once")
     })
     .collect()
+}
+
+/// Returns the name of an option as a user of the front-end knows it.
+fn option_name(frontend: Frontend, kind: Kind) -> String {
+    match frontend.spelling {
+        Spelling::Systemd => format!("{}=", setting_of(kind)),
+        Spelling::Kernel => option_of(kind).to_owned(),
+    }
 }
