@@ -73,7 +73,7 @@ impl Project {
     }
 
     /// The list of packages with the corpus of BPF objects; a project need not have it.
-    pub fn specimens(&self) -> PathBuf {
+    pub fn corpus(&self) -> PathBuf {
         self.root.join("harness/objects/packages.toml")
     }
 

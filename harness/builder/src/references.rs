@@ -49,6 +49,6 @@ pub fn of(project: &Project) -> Result<References, ReferencesError> {
     }
     guest_program::add_references(project.root(), &mut references);
     objects::add_references(&project.objects(), &mut references);
-    corpus::add_references(&project.specimens(), &mut references)?;
+    corpus::add_references(&project.corpus(), &mut references)?;
     Ok(references)
 }

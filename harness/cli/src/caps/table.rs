@@ -62,7 +62,7 @@ struct Counted {
 }
 
 fn entries(resources: &Resources) -> Result<(Vec<Entry>, Counted)> {
-    let packages = corpus::list(&resources.project().specimens())?;
+    let packages = corpus::list(&resources.project().corpus())?;
     let mut cache = PackageCache::new(resources.cache(), resources.progress());
     let (mut entries, mut seen, mut objects) = (Vec::new(), BTreeSet::new(), 0);
     for package in &packages {
