@@ -25,7 +25,7 @@ fn step(is_installed: impl Fn(&str) -> bool) -> Option<Step> {
     // Without optimization they compile in half the time, and still run within seconds.
     let arguments = ["install", "--locked", "--debug"].into_iter().chain(missing.iter().copied()).collect();
     let variables = vec![("CARGO_PROFILE_DEV_DEBUG", "0".to_owned())];
-    (!missing.is_empty()).then(|| Step { name: "tools", kind: Kind::Preparation, arguments, variables })
+    (!missing.is_empty()).then_some(Step { name: "tools", kind: Kind::Preparation, arguments, variables })
 }
 
 #[cfg(test)]
