@@ -82,7 +82,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let reach = if args.all { CleanScope::Everything } else { CleanScope::Idle };
     let plan = Plan::new(&inventory, &references, &areas, reach, SystemTime::now());
     print(&shown(&root, &inventory, &plan, &areas))?;
-    if plan.doomed.is_empty() {
+    if plan.removals.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     if args.yes || confirmed()? {
@@ -115,14 +115,14 @@ fn shown(root: &Path, inventory: &Inventory, plan: &Plan, areas: &[Area]) -> Str
     }
     row(&mut text, "total", holds, frees);
     for area in areas {
-        let doomed: Vec<_> = plan.of(*area).collect();
+        let removals: Vec<_> = plan.of(*area).collect();
         let named = if *area == Area::Store { 0 } else { NAMED };
-        for (item, why) in doomed.iter().take(named) {
+        for (item, why) in removals.iter().take(named) {
             let _ = writeln!(text, "  {}/{}  {}, {why}", area.folder(), item.name, size(item.bytes));
         }
-        if doomed.len() > named {
+        if removals.len() > named {
             let more = if named > 0 { " more" } else { "" };
-            let _ = writeln!(text, "  {}/  {}{more}, {}", area.folder(), doomed.len() - named, doomed[named].1);
+            let _ = writeln!(text, "  {}/  {}{more}, {}", area.folder(), removals.len() - named, removals[named].1);
         }
     }
     text
@@ -159,14 +159,14 @@ mod tests {
     use super::*;
 
     fn item(area: Area, name: &str) -> Item {
-        Item { area, name: name.to_owned(), bytes: 3 << 20, used: SystemTime::UNIX_EPOCH, lives: false }
+        Item { area, name: name.to_owned(), bytes: 3 << 20, used: SystemTime::UNIX_EPOCH, is_running: false }
     }
 
     #[test]
     fn each_part_and_what_goes_of_it_is_shown_with_sizes_and_reasons() {
         let items = vec![item(Area::Kernels, "6.12-a"), item(Area::Kernels, "6.12-b"), item(Area::Store, "0a/b.json")];
-        let doomed = vec![(items[1].clone(), RemovalReason::Unreferenced), (items[2].clone(), RemovalReason::Old)];
-        let plan = Plan { doomed, vms_run: false };
+        let removals = vec![(items[1].clone(), RemovalReason::Unreferenced), (items[2].clone(), RemovalReason::Old)];
+        let plan = Plan { removals, vms_running: false };
         let text = shown(Path::new("/c"), &Inventory { items }, &plan, &[Area::Kernels, Area::Store]);
         let expected = "\
 /c

@@ -83,9 +83,9 @@ impl fmt::Display for RemovalReason {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// In the order of the inventory.
-    pub doomed: Vec<(Item, RemovalReason)>,
+    pub removals: Vec<(Item, RemovalReason)>,
     /// Whether VMs are running that may use kernels, images, programs and outcomes.
-    pub vms_run: bool,
+    pub vms_running: bool,
 }
 
 /// The result of removing items.
@@ -109,8 +109,8 @@ impl Plan {
         now: SystemTime,
     ) -> Self {
         let selected = inventory.items.iter().filter(|item| areas.contains(&item.area));
-        let doomed = selected.filter_map(|item| Some((item.clone(), removal_reason(item, references, scope, now)?)));
-        Self { doomed: doomed.collect(), vms_run: inventory.items.iter().any(|item| item.lives) }
+        let removals = selected.filter_map(|item| Some((item.clone(), removal_reason(item, references, scope, now)?)));
+        Self { removals: removals.collect(), vms_running: inventory.items.iter().any(|item| item.is_running) }
     }
 
     /// The space it would free in an area, in bytes.
@@ -120,7 +120,7 @@ impl Plan {
 
     /// The items it would remove from an area.
     pub fn of(&self, area: Area) -> impl Iterator<Item = &(Item, RemovalReason)> {
-        self.doomed.iter().filter(move |(item, _)| item.area == area)
+        self.removals.iter().filter(move |(item, _)| item.area == area)
     }
 
     /// Removes the planned items. Keeps items that a process has locked, and those that running VMs may use.
@@ -129,8 +129,8 @@ impl Plan {
     /// [`CacheError`] at the first item that cannot be removed; earlier items are already gone.
     pub fn carry_out(&self, cache: &Cache) -> Result<Freed, CacheError> {
         let mut freed = Freed::default();
-        for (item, _) in &self.doomed {
-            let left = if self.vms_run && used_by_vms(item.area) {
+        for (item, _) in &self.removals {
+            let left = if self.vms_running && used_by_vms(item.area) {
                 Some("running VMs may use it".to_owned())
             } else {
                 remove(item, cache)?
@@ -180,7 +180,7 @@ enum Kind {
 fn kind(item: &Item) -> Kind {
     let is_run = item.name.starts_with(|first: char| first.is_ascii_digit());
     match item.area {
-        Area::Runs if item.lives || !is_run => Kind::Kept,
+        Area::Runs if item.is_running || !is_run => Kind::Kept,
         _ if entry_of(&item.name).is_some_and(|name| name != item.name) => Kind::Incomplete,
         Area::Store if !item.name.contains('.') => Kind::Kept,
         _ if item.name.starts_with('.') || item.name.contains("/.") => Kind::Temporary,

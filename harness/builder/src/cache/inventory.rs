@@ -56,7 +56,7 @@ pub struct Item {
     /// When it was last made, changed or locked for use.
     pub used: SystemTime,
     /// Whether a running process has VMs in it; always false outside folders of runs.
-    pub lives: bool,
+    pub is_running: bool,
 }
 
 /// Everything in a cache folder.
@@ -126,8 +126,8 @@ impl Reader<'_> {
         let locked = self::metadata(&lock)?.and_then(|lock| lock.modified().ok());
         let made = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
         let bytes = self.bytes(path)?;
-        let lives = area == Area::Runs && is_alive(path);
-        self.items.push(Item { area, name, bytes, used: locked.map_or(made, |locked| locked.max(made)), lives });
+        let is_running = area == Area::Runs && is_alive(path);
+        self.items.push(Item { area, name, bytes, used: locked.map_or(made, |locked| locked.max(made)), is_running });
         Ok(())
     }
 
@@ -235,8 +235,9 @@ mod tests {
         write(&folder.path().join("runs/2-0/lock"), 0);
         let lock = File::open(folder.path().join("runs/2-0/lock")).unwrap();
         lock.lock().unwrap();
-        let lives: Vec<bool> = Inventory::of(folder.path()).unwrap().items.iter().map(|item| item.lives).collect();
-        assert_eq!(lives, [false, true]);
+        let is_running: Vec<bool> =
+            Inventory::of(folder.path()).unwrap().items.iter().map(|item| item.is_running).collect();
+        assert_eq!(is_running, [false, true]);
     }
 
     #[test]

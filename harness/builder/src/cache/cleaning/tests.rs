@@ -12,7 +12,7 @@ fn now() -> SystemTime {
 }
 
 fn item(area: Area, name: &str, days: u32) -> Item {
-    Item { area, name: name.to_owned(), bytes: 1, used: now() - days * DAY, lives: false }
+    Item { area, name: name.to_owned(), bytes: 1, used: now() - days * DAY, is_running: false }
 }
 
 fn planned(
@@ -22,7 +22,7 @@ fn planned(
     scope: CleanScope,
 ) -> Vec<(String, RemovalReason)> {
     let plan = Plan::new(&Inventory { items }, references, areas, scope, now());
-    plan.doomed.into_iter().map(|(item, why)| (item.name, why)).collect()
+    plan.removals.into_iter().map(|(item, why)| (item.name, why)).collect()
 }
 
 fn idle(items: Vec<Item>, references: &References) -> Vec<(String, RemovalReason)> {
@@ -75,13 +75,13 @@ fn old_trees_and_outcomes_are_removed() {
 
 #[test]
 fn leftovers_are_removed_and_unfinished_builds_are_kept() {
-    let lives = Item { lives: true, ..item(Area::Runs, "7-0", 0) };
+    let is_running = Item { is_running: true, ..item(Area::Runs, "7-0", 0) };
     let items = vec![
         item(Area::Downloads, ".tmpAbC", 0),
         item(Area::Downloads, ".tmpOld", 2),
         item(Area::Kernels, ".partial-6.12-aaa", 0),
         item(Area::Store, "0a/.tmpX", 2),
-        lives,
+        is_running,
         item(Area::Runs, "6-0", 0),
         item(Area::Runs, ".gate", 400),
         item(Area::Runs, "kvm-proof.json", 400),
