@@ -180,7 +180,10 @@ fn apply_fixes(report: &mut ConfigurationReport) -> Result<()> {
             return Err(Wrong::input(anyhow::anyhow!("--fix changes files, but the input is standard input")));
         }
         atomic_write::write(label.as_ref(), &fixed.text)?;
-        eprintln!("{label}: {} changed", fixed.count);
+        eprintln!(
+            "{label}: {} applied",
+            if fixed.count == 1 { "1 fix".to_owned() } else { format!("{} fixes", fixed.count) }
+        );
     }
     Ok(())
 }

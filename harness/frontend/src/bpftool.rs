@@ -136,7 +136,10 @@ impl Reader<'_> {
         while !self.file.is_char_boundary(at) {
             at -= 1;
         }
-        Problem::new(at..at, format!("not output of `bpftool token list --json`: {}", shown(&error.to_string())))
+        // The position in the error is relative to the part.
+        let error = error.to_string();
+        let message = error.rsplit_once(" at line ").map_or(error.as_str(), |(message, _)| message);
+        Problem::new(at..at, format!("not output of `bpftool token list --json`: {}", shown(message)))
     }
 }
 
@@ -160,7 +163,7 @@ mod tests {
 }, {"token_info": "/x", "more": 1}]"#;
 
     #[test]
-    fn tokens_are_read_with_places() {
+    fn tokens_are_read_with_locations() {
         let read = read_of(TOKENS).unwrap();
         assert_eq!(read[0].delegation().unwrap().masks(), [1 << 63 | 1, u64::MAX, 0, 1 << 37]);
         let elements: Vec<&str> =
@@ -170,17 +173,22 @@ mod tests {
     }
 
     #[test]
-    fn what_bpftool_would_not_print_is_told_with_its_place() {
-        for (text, location) in [
-            ("", "1:1"),
-            ("{}", "1:1"),
-            ("[\n{\"token_info\": 1}]", "2:16"),
-            ("[{\"token_info\": \"\", \"allowed_cmds\": [1]}]", "1:38"),
-            ("[{\"token_info\": \"\", \"allowed_cmds\": \"any\"}]", "1:41"),
-        ] {
-            let error = read_of(text).unwrap_err();
-            assert!(error.starts_with(&format!("t.json:{location}: ")), "{text}: {error}");
-        }
+    fn what_bpftool_would_not_print_is_refused_with_its_location() {
+        let errors = [
+            "",
+            "{}",
+            "[\n{\"token_info\": 1}]",
+            "[{\"token_info\": \"\", \"allowed_cmds\": [1]}]",
+            "[{\"token_info\": \"\", \"allowed_cmds\": \"any\"}]",
+        ]
+        .map(|text| read_of(text).unwrap_err());
+        insta::assert_snapshot!(errors.join("\n"), @r#"
+        t.json:1:1: not output of `bpftool token list --json`: EOF while parsing a value
+        t.json:1:1: not output of `bpftool token list --json`: invalid type: map, expected a sequence
+        t.json:2:16: not output of `bpftool token list --json`: invalid type: integer `1`, expected a string
+        t.json:1:38: not output of `bpftool token list --json`: invalid type: integer `1`, expected a string
+        t.json:1:41: not output of `bpftool token list --json`: invalid type: string "any", expected a sequence
+        "#);
         assert!(read_of(&"[".repeat(100_000)).is_err());
     }
 }

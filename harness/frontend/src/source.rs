@@ -174,10 +174,11 @@ mod tests {
     fn what_is_too_long_is_not_read() {
         assert!(Sources::of("x", &vec![b'a'; MOST_BYTES]).is_ok());
         let error = Sources::of("x", &vec![b'a'; MOST_BYTES + 1]).unwrap_err();
-        assert_eq!(error, SourceError::TooLong { label: "x".into(), bytes: MOST_BYTES + 1 });
+        insta::assert_snapshot!(error, @r#"x: the file has 1048577 bytes, but the limit is 1048576"#);
         let mut sources = Sources::default();
         let added = (0..5).map(|_| sources.add("y", &vec![b'a'; MOST_BYTES])).filter(Result::is_ok).count();
         assert_eq!(added, MOST_BYTES_TOGETHER / MOST_BYTES);
+        insta::assert_snapshot!(sources.add("z", &vec![b'a'; MOST_BYTES]).unwrap_err(), @r#"z: with this file there are more than 1000 files or 4194304 bytes; read fewer files at once"#);
     }
 
     #[test]

@@ -111,6 +111,13 @@ fn only_services_of_the_system_manager_are_started() {
     }
     let long = format!("[Service]\n{}", "A=\n".repeat(MOST_WRITTEN + 5));
     assert_eq!(none(SYSTEMD, "a.service", &long), NotStartable::TooLong);
+    let all = [NotStartable::NoUnit, NotStartable::NoService, NotStartable::OtherManager, NotStartable::TooLong];
+    insta::assert_snapshot!(all.map(|why| why.to_string()).join("\n"), @r#"
+    it is not a systemd unit
+    only services can be started in a VM
+    it does not run under the system manager, which is the only one in the VM
+    it has more than 10000 assignments
+    "#);
 }
 
 #[test]
