@@ -47,9 +47,9 @@ impl Batch {
 fn spread(scenarios: Vec<Sized<'_>>, count: usize) -> Vec<Vec<Sized<'_>>> {
     let mut by_size: Vec<usize> = (0..scenarios.len()).collect();
     by_size.sort_by_key(|index| std::cmp::Reverse(scenarios[*index].1));
-    let mut loads = vec![(0, Vec::new()); count];
+    let mut bins = vec![(0, Vec::new()); count];
     for index in by_size {
-        let least = loads.iter_mut().min_by_key(|(load, _)| *load).expect("there is at least one");
+        let least = bins.iter_mut().min_by_key(|(size, _)| *size).expect("there is at least one");
         least.0 += scenarios[index].1;
         least.1.push(index);
     }
@@ -57,7 +57,7 @@ fn spread(scenarios: Vec<Sized<'_>>, count: usize) -> Vec<Vec<Sized<'_>>> {
         indices.sort_unstable();
         indices.into_iter().map(|index| scenarios[index]).collect()
     };
-    loads.into_iter().map(|(_, indices)| indices).filter(|indices| !indices.is_empty()).map(batch).collect()
+    bins.into_iter().map(|(_, indices)| indices).filter(|indices| !indices.is_empty()).map(batch).collect()
 }
 
 /// Estimates the cost of a scenario in attempts, by the time it last took, or otherwise by its plan.

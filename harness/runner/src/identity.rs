@@ -126,7 +126,7 @@ impl Identity {
     /// Returns the effect of a scenario on others on the machine, if the machine is shared.
     fn global_effect(&self, expansion: &Expansion) -> Option<GlobalEffect> {
         match (expansion, self.machine_kind) {
-            (Expansion::Run(expanded), MachineKind::Shared | MachineKind::Here) => expanded.plan.global_effect(),
+            (Expansion::Run(expanded), MachineKind::Shared | MachineKind::HostMode) => expanded.plan.global_effect(),
             _ => None,
         }
     }

@@ -95,7 +95,7 @@ impl Resources {
         let (guest, objects) = self.build_shared()?;
         let name = running::NAME.parse().expect("it is a name");
         let image = Image { name, key: "none".to_owned(), folder: PathBuf::from("/"), boot: None };
-        Ok(self.assemble(kernel, image, guest, objects)?.on(MachineKind::Here))
+        Ok(self.assemble(kernel, image, guest, objects)?.on(MachineKind::HostMode))
     }
 
     /// Returns a testbed with a kernel that was built elsewhere; the image and the guest program are built if
@@ -161,14 +161,14 @@ impl Testbed<'_> {
         self.identity.artefacts.machine.push_str(match machine_kind {
             MachineKind::Own => "",
             MachineKind::Shared => ", shared with others",
-            MachineKind::Here => ", here",
+            MachineKind::HostMode => ", here",
         });
         self
     }
 
     /// Returns whether the testbed is this machine, without a VM (host mode).
     pub(crate) fn is_host_mode(&self) -> bool {
-        self.identity.machine_kind == MachineKind::Here
+        self.identity.machine_kind == MachineKind::HostMode
     }
 
     /// Returns the kernel's name.

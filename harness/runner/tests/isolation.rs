@@ -56,22 +56,22 @@ fn main() -> ExitCode {
 
 fn vandalised(built: &Built) -> Result<()> {
     let folder = tempfile::tempdir_in(&built.runs)?;
-    let place = |name: &str| folder.path().join(name);
+    let path = |name: &str| folder.path().join(name);
     for name in ["share", "worker", "beside"] {
-        fs::create_dir(place(name))?;
+        fs::create_dir(path(name))?;
     }
     for name in ["kept", "removed"] {
-        fs::write(place("beside").join(name), "of the host")?;
+        fs::write(path("beside").join(name), "of the host")?;
     }
-    built.image.private_copy(&built.guest, &place("root"))?;
-    let guarded = [place("beside"), built.image.folder.clone(), folder_of(&built.guest.path())];
+    built.image.private_copy(&built.guest, &path("root"))?;
+    let guarded = [path("beside"), built.image.folder.clone(), folder_of(&built.guest.path())];
     let before = guarded.iter().map(|folder| contents(folder)).collect::<Result<Vec<_>>>()?;
 
-    let command = VANDAL.replace("BESIDE", &place("beside").display().to_string());
-    let spec = VmSpec { root: place("root"), share: place("share"), command, ..built.spec()? };
-    let shared = run(&spec, &place("worker"))?;
+    let command = VANDAL.replace("BESIDE", &path("beside").display().to_string());
+    let spec = VmSpec { root: path("root"), share: path("share"), command, ..built.spec()? };
+    let shared = run(&spec, &path("worker"))?;
 
-    check_damage(&place("root"), &place("share"))?;
+    check_damage(&path("root"), &path("share"))?;
     let after = guarded.iter().map(|folder| contents(folder)).collect::<Result<Vec<_>>>()?;
     for ((folder, before), after) in guarded.iter().zip(&before).zip(&after) {
         assert_eq!(before, after, "the guest changed {}", folder.display());
@@ -79,7 +79,7 @@ fn vandalised(built: &Built) -> Result<()> {
     let mut left: Vec<_> = fs::read_dir(folder.path())?.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;
     left.sort();
     assert_eq!(left, ["beside", "root", "share", "worker"], "the guest made or removed something beside its folders");
-    assert_eq!(shared, [place("root"), place("share")], "QEMU was given something else of the host");
+    assert_eq!(shared, [path("root"), path("share")], "QEMU was given something else of the host");
     Ok(())
 }
 
@@ -127,8 +127,8 @@ fn shared_folders(root: &Path) -> Result<Vec<PathBuf>> {
 
 /// Asserts that the guest did its damage; otherwise an unchanged host would prove nothing.
 fn check_damage(root: &Path, share: &Path) -> Result<()> {
-    for place in [root, share] {
-        assert_eq!(fs::read_to_string(place.join("proof"))?, "was here\n", "{}", place.display());
+    for folder in [root, share] {
+        assert_eq!(fs::read_to_string(folder.join("proof"))?, "was here\n", "{}", folder.display());
     }
     assert_eq!(fs::read_to_string(share.join("done"))?, "done\n");
     assert!(!root.join("usr").exists(), "the guest could not remove its own programs");

@@ -546,15 +546,15 @@ fn a_violation_outside_of_scenarios_is_an_error() {
             other => panic!("{what}: {other:?}"),
         }
     }
-    let messages =
-        messages.join("\n").replace(&(FORMAT + 1).to_string(), "NEXT").replace(&FORMAT.to_string(), "FORMAT");
+    let formats = format!("format is {}, not {FORMAT}", FORMAT + 1);
+    let messages = messages.join("\n").replace(&formats, "format is NEXT, not CURRENT");
     insta::assert_snapshot!(messages, @"
     no introduction
       invalid guest record: unexpected `scenario_start` record; expected a `hello` record
     another kernel
-      invalid guest record: the guest program's kernel is FORMAT.1.0, not FORMAT.12.0
+      invalid guest record: the guest program's kernel is 6.1.0, not 6.12.0
     another format
-      invalid guest record: the guest program's format is NEXT, not FORMAT
+      invalid guest record: the guest program's format is NEXT, not CURRENT
     a scenario that is not in the plan
       invalid guest record: unexpected `scenario_start` record; expected the start of `a`
     the end before the scenarios

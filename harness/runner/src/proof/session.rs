@@ -122,18 +122,25 @@ fn named(make: impl Fn(ScenarioName) -> Expanded) -> Expanded {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use harness_proof::question;
 
     use super::*;
 
     #[test]
     fn a_question_is_named_by_its_contents() {
-        let mount = |value: &str| {
-            let options =
-                [harness_protocol::mount_option::MountOption { key: "delegate_cmds".into(), value: value.into() }];
-            named(|name| question::mount(name, &options)).plan.name
+        let mount = |(key, value): (&str, &str)| {
+            let option = harness_protocol::mount_option::MountOption { key: key.into(), value: value.into() };
+            named(|name| question::mount(name, std::slice::from_ref(&option))).plan.name
         };
-        assert_eq!(mount("any"), mount("any"));
-        assert_ne!(mount("any"), mount("0x1"));
+        let options = [("delegate_cmds", "any"), ("delegate_cmds", "0x1"), ("delegate_maps", "any")];
+        let names = options.map(mount);
+        assert_eq!(names, options.map(mount));
+        assert_eq!(BTreeSet::from(names.each_ref()).len(), options.len(), "{names:?}");
+        for name in &names {
+            let digest = name.as_str().strip_prefix("proof/").unwrap_or_default();
+            assert!(!digest.is_empty() && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
+        }
     }
 }

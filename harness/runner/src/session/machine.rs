@@ -111,7 +111,8 @@ pub enum MachineKind {
     /// beyond its own ([`harness_protocol::plan::GlobalEffect`]).
     Shared,
     /// As [`Self::Shared`], and it is this machine (host mode).
-    Here,
+    #[serde(rename = "here")]
+    HostMode,
 }
 
 impl MachineKind {
@@ -119,7 +120,7 @@ impl MachineKind {
     fn command(self, program: &str, folder: &str) -> String {
         match self {
             Self::Own => format!("{program} {folder}"),
-            Self::Shared | Self::Here => format!("{program} live {folder}"),
+            Self::Shared | Self::HostMode => format!("{program} live {folder}"),
         }
     }
 }

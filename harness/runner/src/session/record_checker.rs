@@ -354,11 +354,11 @@ impl Progress {
     fn position(&self, scenario: &Scenario) -> Option<(usize, usize)> {
         let mut answered = self.attempts.len();
         scenario.cases.iter().enumerate().find_map(|(case, contents)| {
-            let here = contents.attempts.len();
-            if answered < here {
+            let count = contents.attempts.len();
+            if answered < count {
                 return Some((case, answered));
             }
-            answered -= here;
+            answered -= count;
             None
         })
     }
