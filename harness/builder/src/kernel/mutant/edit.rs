@@ -14,7 +14,7 @@ pub struct Mutant {
     pub name: MutantName,
     /// What is wrong with the kernel, in a sentence.
     pub bug: String,
-    /// The reason if no scenario detects it, where that is known.
+    /// What it means if no scenario detects it, where that is known.
     pub unnoticed: Option<String>,
     pub(super) edits: BTreeMap<KernelName, Edit>,
 }
