@@ -141,8 +141,7 @@ impl<'a> Launch<'a> {
     pub(crate) fn prepare(testbed: &'a Testbed<'a>, host: Option<&Host>, name: &str) -> Result<Self, LaunchError> {
         let (progress, kernel) = (&testbed.resources.progress, &testbed.kernel);
         let host = host.filter(|_| !testbed.is_host_mode());
-        let how =
-            host.map_or("this machine, in namespaces and a cgroup of its own".to_owned(), |h| h.decision.to_string());
+        let how = host.map_or("this machine, in its own namespaces and cgroup".to_owned(), |h| h.decision.to_string());
         progress.note(&format!("kernel {name} ({}): {how}", kernel.release()));
         Ok(Self {
             testbed,

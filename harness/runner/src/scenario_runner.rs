@@ -286,7 +286,7 @@ fn ran(
     mut fulfilled: Fulfilled<Result<JudgedScenario, RunnerError>>,
 ) -> Ran {
     let cause: Arc<str> =
-        fulfilled.error.as_ref().map_or("its VM did not answer".to_owned(), |error| chain(error)).into();
+        fulfilled.error.as_ref().map_or("its VM produced no outcome".to_owned(), |error| chain(error)).into();
     let identity = &task.testbed.identity;
     let result = |(&checked, expansion): (&&Checked, &Expansion)| match expansion {
         Expansion::Skipped { reason } => Ok(unjudged(identity.environment(), checked, skipped(reason))),

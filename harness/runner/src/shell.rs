@@ -42,7 +42,7 @@ pub fn open(testbed: &Testbed<'_>) -> Result<(), ShellError> {
         return Err(ShellError::NoTerminal);
     }
     let host = Host::ready(testbed.resources)?;
-    let note = format!("kernel {}: {}; ^A X ends the VM at once", testbed.kernel.name, host.decision);
+    let note = format!("kernel {}: {}; press ^A X to end the VM at once", testbed.kernel.name, host.decision);
     testbed.resources.progress.note(&note);
     let mut idle_vm = IdleVm::prepare(testbed, &host, String::new())?;
     idle_vm.spec.kernel_args.extend([SHELL_ARGUMENT, QUIET].map(str::to_owned));

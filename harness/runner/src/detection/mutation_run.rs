@@ -43,7 +43,7 @@ pub enum MutationRunError {
     #[error(transparent)]
     Mutation(#[from] MutationError),
     /// Mutants do not fit the kernel's source.
-    #[error("{} do not fit the kernel's source", counted(.0.len(), "mutant"))]
+    #[error("cannot apply {} to the kernel's source", counted(.0.len(), "mutant"))]
     Misfits(Vec<MutationError>),
 }
 

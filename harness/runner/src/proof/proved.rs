@@ -107,7 +107,7 @@ pub enum Reason {
     #[error("it is not tried on a machine that others use, because it {}", .0.as_str())]
     AffectsOthers(GlobalEffect),
     /// No VM carried it out, with the reason, if known.
-    #[error("{}", .0.as_deref().unwrap_or("its VM did not answer"))]
+    #[error("{}", .0.as_deref().unwrap_or("its VM produced no outcome"))]
     NotRun(Option<String>),
     /// The outcome proves nothing.
     #[error(transparent)]

@@ -51,7 +51,7 @@ fn write_groups(text: &mut String, difference: &Difference, groups: &[&Group<'_>
             .iter()
             .map(|member| format!("{}: {}", escaped(member.scenario.as_str()), escaped(&extent.member(member))))
             .collect();
-        members.extend((more > 0).then(|| format!("and {more} more such lists")));
+        members.extend((more > 0).then(|| format!("and {more} more lists")));
         let reasons: Vec<String> = group.reasons.iter().map(|one| escaped(&full_why(one, extent))).collect();
         let (before, after) = (side(&group.before), side(&group.after));
         row(text, &[&before, &after, &group.count.to_string(), &members.join("<br>"), &reasons.join("<br>")]);
