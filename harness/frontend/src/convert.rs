@@ -57,7 +57,7 @@ impl Configuration {
     /// Returns the elements that the front-end ignores.
     fn dropped(&self) -> Vec<LocatedLoss> {
         let lost = |element: &Element| LocatedLoss {
-            what: format!("`{}`, which has no effect here either", shown(element.text.trim())),
+            what: format!("`{}`, which has no effect in the original either", shown(element.text.trim())),
             location: Some(element.location.clone()),
         };
         let elements = self.delegated.iter().flatten().flat_map(|assignment| &assignment.elements);

@@ -23,7 +23,7 @@ fn what_has_an_effect_is_converted_and_the_rest_is_reported() {
         "lxc config set INSTANCE \\\n    security.delegate_bpf=true \\\n    security.delegate_bpf.cmd_types=map_create \\\n    \
          security.delegate_bpf.map_types=any\n"
     );
-    assert_eq!(lost, [("`prog_load`, which has no effect here either".to_owned(), "prog_load".to_owned())]);
+    assert_eq!(lost, [("`prog_load`, which has no effect in the original either".to_owned(), "prog_load".to_owned())]);
 }
 
 #[test]
