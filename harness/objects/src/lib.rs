@@ -1,7 +1,7 @@
 //! What BPF objects request from a kernel, read from their ELF files without loading them.
 //!
-//! [`read`] parses one relocatable object as libbpf 1.7 does; [`embedded`] finds the objects embedded in a program.
-//! [`asked`] lists what libbpf requests from the kernel while it loads an object with a token, and [`needs`] finds the
+//! [`read`] parses one relocatable object as libbpf 1.7 does; [`embedded()`] finds the objects embedded in a program.
+//! [`asked`] lists what libbpf requests from the kernel while it loads an object with a token, and [`needs()`] finds the
 //! least grant under which objects load. Bytes in, values out: no I/O, and no input makes it panic, hang or use much more
 //! memory than the input has.
 

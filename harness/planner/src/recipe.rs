@@ -2,7 +2,7 @@
 //!
 //! All were found by making the calls with every permission on 6.12 and 7.3. [`without_recipe`] returns the names
 //! without a recipe: they belong to a kernel that is newer than these tables, which must then be extended.
-//! [`unavailable`] returns the reason why a name has no recipe.
+//! [`unavailable()`] returns the reason why a name has no recipe.
 
 mod attach;
 mod cmds;

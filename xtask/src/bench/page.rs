@@ -180,7 +180,7 @@ fn costs(costs: &Figure<GuestCosts>) -> String {
 fn growth_row(growth: &Growth) -> String {
     format!(
         "| {} | {} | {} | {} | {} | {} | {} |\n",
-        growth.subject,
+        growth.call,
         growth.attempts,
         time(growth.micros as f64),
         time(growth.micros_per_attempt),

@@ -92,7 +92,7 @@ impl<'a> Handles<'a> {
         self.get(role).ok_or(OperationError::Missing(role))
     }
 
-    /// Returns a saved object, by its index in [`Call::objects`].
+    /// Returns a saved object, by its index in [`Call::objects`](harness_protocol::plan::Call::objects).
     pub(super) fn object(self, index: usize) -> Result<BorrowedFd<'a>, OperationError> {
         self.all(FdRole::Object).nth(index).ok_or(OperationError::Missing(FdRole::Object))
     }

@@ -57,7 +57,7 @@ fn vm(agent: u64, peak: u64) -> VmTimes {
 
 fn costs() -> GuestCosts {
     let growth = |attempts, available_kib| Growth {
-        subject: "map_create".to_owned(),
+        call: "map_create".to_owned(),
         attempts,
         micros: 1_500,
         micros_per_attempt: 150.4,
