@@ -92,10 +92,6 @@ impl KeyPath {
         self.with(PathSegment::Index(index))
     }
 
-    fn has_key(&self, key: &str) -> bool {
-        self.0.iter().any(|segment| matches!(segment, PathSegment::Key(found) if found == key))
-    }
-
     fn with(&self, segment: PathSegment) -> Self {
         Self(self.0.iter().cloned().chain([segment]).collect())
     }
@@ -128,23 +124,32 @@ impl Node {
         self.innermost(key_path).span.clone()
     }
 
-    /// Whether nothing was dropped from the value at this path or, if there is no value, in its place.
+    /// Whether nothing was dropped at this path: neither a part of the value nor, in the table around it, a key that could
+    /// be the last one of the path. An unknown key that resembles no other could be any.
     pub fn is_complete(&self, key_path: &KeyPath) -> bool {
-        match self.get(key_path) {
-            Some(node) => node.dropped.is_empty(),
-            None => !self.innermost(key_path).dropped.keys.iter().any(|key| key_path.has_key(key)),
+        let (mut node, mut could_be_other) = (self, false);
+        for segment in &key_path.0 {
+            if matches!(segment, PathSegment::Key(key) if node.dropped.keys.contains(key)) {
+                return false;
+            }
+            could_be_other = matches!(segment, PathSegment::Key(_)) && node.dropped.others;
+            match node.child(segment) {
+                Some(child) => node = child,
+                None => return !node.dropped.others,
+            }
         }
+        let is_scalar = !matches!(node.shape, Shape::Table(_) | Shape::Array(_));
+        node.dropped.is_empty() && (is_scalar || !could_be_other)
     }
 
-    /// Whether there is no value at this path, but one may have been dropped there: even an unknown key that resembles
-    /// no other.
+    /// Whether there is no value at this path, but one may have been dropped there.
     pub fn may_be_dropped(&self, key_path: &KeyPath) -> bool {
-        self.get(key_path).is_none() && (!self.is_complete(key_path) || self.innermost(key_path).dropped.others)
+        self.get(key_path).is_none() && !self.is_complete(key_path)
     }
 
     /// Like [`Node::is_complete`], but the answer also covers everything below the value at this path.
     pub fn is_whole(&self, key_path: &KeyPath) -> bool {
-        self.get(key_path).map_or_else(|| self.is_complete(key_path), Node::has_everything)
+        self.is_complete(key_path) && self.get(key_path).is_none_or(Node::has_everything)
     }
 
     fn has_everything(&self) -> bool {

@@ -50,7 +50,8 @@ fn check_summary(file: &ScenarioFile, problems: &mut Problems<'_>) {
 fn check_contents(spec: &Spec, problems: &mut Problems<'_>) {
     let root = KeyPath::default();
     if spec.sweep.is_none() {
-        if spec.attempt.is_empty() && problems.is_complete(&root.key("attempt")) {
+        let all_known = ["attempt", "sweep"].iter().all(|key| problems.is_complete(&root.key(key)));
+        if spec.attempt.is_empty() && all_known {
             problems.advise(
                 &root.key("attempt"),
                 "the key `attempt` is missing",

@@ -93,6 +93,11 @@ impl Containers {
         key.map(Actor::Container)
     }
 
+    /// Whether nothing is wrong about any container.
+    pub(crate) fn are_right(&self) -> bool {
+        self.0.values().all(|entry| entry.is_right)
+    }
+
     /// Whether the actor's bpffs delegates anything.
     pub(crate) fn delegates(&self, actor: &Actor) -> bool {
         self.entry(actor).is_some_and(|entry| entry.delegates || entry.unit.is_some() || !entry.is_right)

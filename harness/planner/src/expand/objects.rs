@@ -9,7 +9,7 @@ use harness_diagnostics::{
 use harness_protocol::plan::Actor;
 use harness_scenario::expect::Expect;
 
-use crate::expand::{context::AttemptContext, problems::Problems};
+use crate::expand::problems::Problems;
 
 /// What is known of a map before it exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,12 +139,12 @@ impl Objects {
         &self,
         owner: &Actor,
         path: &str,
-        current: &AttemptContext,
+        key_path: &KeyPath,
         problems: &mut Problems<'_>,
     ) -> Option<Object> {
         let bpffs = bpffs_of(owner);
         let object = self.pinned.get(&(bpffs.clone(), path.to_owned()));
-        if object.is_none() && !self.lacks_names && current.complete {
+        if object.is_none() && !self.lacks_names {
             let paths: Vec<&str> =
                 self.pinned.keys().filter(|(owner, _)| *owner == bpffs).map(|(_, path)| path.as_str()).collect();
             let advice = match paths.is_empty() {
@@ -152,7 +152,7 @@ impl Objects {
                 false => one_of(paths),
             };
             let message = format!("nothing is pinned as `{}` in this actor's bpffs", path.escape_debug());
-            problems.advise(&current.key_path.key("path"), message, advice);
+            problems.advise(key_path, message, advice);
         }
         object.cloned().flatten()
     }

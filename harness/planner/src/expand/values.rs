@@ -69,6 +69,7 @@ pub(crate) fn bytes(
     };
     match read {
         Some(read) if read.len() == size => return Some(read),
+        Some(_) if !problems.is_complete(key_path) => {}
         Some(read) => {
             problems.problem(key_path, format!("expected {size} bytes for {what} of this map, found {}", read.len()))
         }
@@ -106,6 +107,9 @@ pub(crate) fn instructions(lines: &[String], key_path: &KeyPath, problems: &mut 
                 return None;
             }
         }
+    }
+    if !problems.is_complete(key_path) {
+        return None;
     }
     if all.is_empty() || all.len() > MOST_INSTRUCTIONS {
         problems.problem(key_path, format!("expected 1 to {MOST_INSTRUCTIONS} instructions, found {}", all.len()));

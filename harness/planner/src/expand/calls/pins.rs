@@ -39,7 +39,11 @@ impl ExpandContext<'_, '_> {
     pub(super) fn obj_get(&mut self, op: &ObjGet, current: &AttemptContext) -> Option<ExpandedCall> {
         let path = self.path(&op.path, false, current)?;
         let owner = self.containers.owner_of_bpffs(current.actor.as_ref()?);
-        let result = self.objects.pinned(&owner, &path, current, self.problems)?;
+        if !current.complete || !self.containers.are_right() {
+            // It may not be this bpffs.
+            return None;
+        }
+        let result = self.objects.pinned(&owner, &path, &current.key_path.key("path"), self.problems)?;
         let flags = self.flags(op.flags.as_deref(), &[], &recipe::FILE_FLAGS, current);
         let label = AttemptLabel::new("obj_get").word(&path).given("flags", values::shown_flags(op.flags.as_deref()));
         Some(ExpandedCall { result: Some(result), ..made(label, Call::ObjGet { path, flags }) })
