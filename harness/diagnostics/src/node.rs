@@ -124,8 +124,8 @@ impl Node {
         self.innermost(key_path).span.clone()
     }
 
-    /// Whether nothing was dropped at this path: neither a part of the value nor, in the table around it, a key that could
-    /// be the last one of the path. An unknown key that resembles no other could be any.
+    /// Whether nothing was dropped at this path: neither a part of the value nor, in the table around it, a key that
+    /// could be the last one of the path. An unknown key that resembles no other could be any.
     pub fn is_complete(&self, key_path: &KeyPath) -> bool {
         let (mut node, mut could_be_other) = (self, false);
         for segment in &key_path.0 {

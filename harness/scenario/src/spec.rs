@@ -39,7 +39,7 @@ pub struct Spec {
     /// Which other scenarios may run in the same boot of the kernel.
     #[serde(default)]
     pub isolation: Isolation,
-    /// The time after which the scenario counts as hung, in seconds.
+    /// The time after which the scenario counts as hung, in seconds, such as `60`.
     #[serde(default = "default_deadline")]
     #[schemars(range(min = 1, max = 300))]
     pub deadline: u64,
@@ -52,7 +52,8 @@ pub struct Spec {
     /// that need another object first.
     #[serde(default)]
     pub matrix: BTreeMap<String, Axis>,
-    /// What the bpffs of the container named `container` delegates; by default nothing.
+    /// What the bpffs of the container named `container` delegates, such as `{ cmds = ["map_create"], maps = ["hash"]
+    /// }`; by default nothing.
     #[serde(default)]
     pub delegate: Delegate,
     /// The container named `container`, which makes every attempt without `by`.
@@ -103,7 +104,8 @@ pub struct VmSettings {
     /// `["bpf_token_cmd"]`. Controls are made without it.
     #[serde(default)]
     pub lsm: Vec<LsmHook>,
-    /// Locks the kernel down (`kernel_lockdown(7)`). This lasts until the next boot, so it needs `isolation = "vm"`.
+    /// Locks the kernel down (`kernel_lockdown(7)`); by default it is not. This lasts until the next boot, so it needs
+    /// `isolation = "vm"`.
     #[serde(default)]
     pub lockdown: Option<Lockdown>,
 }
@@ -178,11 +180,11 @@ pub struct ContainerSpec {
     #[serde(default)]
     #[schemars(extend("maxProperties" = MOST_ASSIGNMENTS))]
     pub unit: BTreeMap<String, Assigned>,
-    /// The assignments of each drop-in, in the order in which systemd reads them.
+    /// The assignments of each drop-in, in the order in which systemd reads them, such as `[{ PrivateBPF = false }]`.
     #[serde(default)]
     #[schemars(length(max = MOST_ASSIGNMENTS))]
     pub drop_ins: Vec<BTreeMap<String, Assigned>>,
-    /// Makes the unit file a template, and is the name of the instance, which `%i` stands for.
+    /// The name of an instance, such as `"a"`, for which `%i` stands. The unit file is then a template.
     #[serde(default)]
     pub instance: Option<String>,
     /// Which manager runs the unit. `"user"` is that of an unprivileged user, uid 1000.
@@ -197,7 +199,7 @@ pub struct ContainerSpec {
     #[serde(default = "default_uid")]
     #[schemars(range(min = 1, max = 65533))]
     pub uid: u32,
-    /// The namespaces of its own, in addition to user and mount, such as `["net"]`.
+    /// The namespaces that it has in addition to those for users and mounts, such as `["net"]`; by default none.
     #[serde(default)]
     pub namespaces: Vec<Namespace>,
     /// The capabilities that it has in its user namespace after setup: `"all"`, or a list such as `["bpf",
@@ -205,7 +207,8 @@ pub struct ContainerSpec {
     #[serde(default)]
     #[schemars(extend("default" = "all"))]
     pub caps: Capabilities,
-    /// The container inside whose namespaces it is set up; by default it is inside the initial namespaces.
+    /// The container inside whose namespaces it is set up, such as `"outer"`; by default it is inside the initial
+    /// namespaces.
     #[serde(default)]
     pub parent: Option<String>,
     /// Whether it has namespaces of its own. With `false`, it is a process of this user in the namespaces of its
@@ -216,7 +219,7 @@ pub struct ContainerSpec {
     /// Whether it can never gain privileges again (`PR_SET_NO_NEW_PRIVS`).
     #[serde(default)]
     pub no_new_privs: bool,
-    /// A filter of its system calls after setup (`seccomp(2)`).
+    /// A filter of its system calls after setup (`seccomp(2)`), such as `{ refuse = ["fsconfig"] }`; by default none.
     #[serde(default)]
     pub seccomp: Option<Seccomp>,
 }
@@ -258,14 +261,15 @@ pub struct NamedContainer {
     #[serde(default = "default_uid")]
     #[schemars(range(min = 1, max = 65533))]
     pub uid: u32,
-    /// The namespaces of its own, in addition to user and mount, such as `["net"]`.
+    /// The namespaces that it has in addition to those for users and mounts, such as `["net"]`; by default none.
     #[serde(default)]
     pub namespaces: Vec<Namespace>,
     /// The capabilities that it has in its user namespace after setup: `"all"`, or a list such as `["bpf"]`.
     #[serde(default)]
     #[schemars(extend("default" = "all"))]
     pub caps: Capabilities,
-    /// The container inside whose namespaces it is set up; by default it is inside the initial namespaces.
+    /// The container inside whose namespaces it is set up, such as `"outer"`; by default it is inside the initial
+    /// namespaces.
     #[serde(default)]
     pub parent: Option<String>,
     /// Whether it has namespaces of its own. With `false`, it is a process of this user in the namespaces of its
@@ -276,10 +280,10 @@ pub struct NamedContainer {
     /// Whether it can never gain privileges again (`PR_SET_NO_NEW_PRIVS`).
     #[serde(default)]
     pub no_new_privs: bool,
-    /// A filter of its system calls after setup (`seccomp(2)`).
+    /// A filter of its system calls after setup (`seccomp(2)`), such as `{ refuse = ["fsconfig"] }`; by default none.
     #[serde(default)]
     pub seccomp: Option<Seccomp>,
-    /// What its bpffs delegates; by default nothing.
+    /// What its bpffs delegates, such as `{ cmds = ["map_create"] }`; by default nothing.
     #[serde(default)]
     pub delegate: Delegate,
 }
