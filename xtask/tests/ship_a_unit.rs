@@ -57,9 +57,9 @@ fn said(command: &str, folder: &str) -> String {
     String::from_utf8(shell.output().unwrap().stdout).unwrap().replace(folder, FOLDER)
 }
 
-/// What a proof would print without VMs: what they tell is left out.
+/// What a proof would print without VMs: what they print is left out.
 fn without_vms(lines: Vec<&str>) -> Vec<&str> {
-    let is_of_vm = |line: &str| line.starts_with(' ') || line.contains(" in the VM is ");
+    let is_of_vm = |line: &str| line.starts_with(' ') || line.contains(" was started as written in image ");
     let first = lines.iter().position(|line| line.starts_with(VM)).unwrap_or(lines.len());
     let (before, behind) = lines.split_at(first);
     let behind = behind.iter().map(|line| if is_of_vm(line) { ALL_OF_IT } else { *line });
