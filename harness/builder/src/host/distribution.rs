@@ -39,20 +39,37 @@ impl Distribution {
         }
     }
 
-    /// Returns the commands that install `packages`, in order, each as its words and without `sudo`.
+    /// Returns the commands that install `packages` unattended, in order, each as its words and without `sudo`. None of
+    /// them removes or downgrades a package: it fails instead.
     pub fn install_commands(self, packages: &[&str]) -> Vec<Vec<String>> {
-        let fixed: &[&str] = match self {
-            Self::Debian => &["apt-get", "install", "--yes", "--no-install-recommends"],
-            Self::Fedora => &["dnf", "install", "--assumeyes", "--setopt=install_weak_deps=False"],
-            Self::Arch => &["pacman", "--sync", "--needed", "--noconfirm"],
-            Self::Suse => &["zypper", "--non-interactive", "install", "--no-recommends"],
+        // dnf without --allowerasing removes nothing, and pacman answers no to removing what is in conflict.
+        let unattended: &[&str] = match self {
+            Self::Debian => &["--yes", "--no-remove", "--no-allow-downgrades"],
+            Self::Fedora => &["--assumeyes"],
+            Self::Arch => &["--noconfirm"],
+            Self::Suse => &["--no-confirm", "--no-force-resolution"],
         };
-        let install = fixed.iter().chain(packages).map(|&word| word.to_owned()).collect();
+        let install = self.install(unattended, packages);
         match self {
             // A fresh Debian has no package lists; the other managers fetch theirs themselves.
             Self::Debian => vec![vec!["apt-get".into(), "update".into()], install],
             _ => vec![install],
         }
+    }
+
+    /// Returns the command that installs `packages` and asks a person before it changes others.
+    pub fn attended_command(self, packages: &[&str]) -> Vec<String> {
+        self.install(&[], packages)
+    }
+
+    fn install(self, options: &[&str], packages: &[&str]) -> Vec<String> {
+        let fixed: &[&str] = match self {
+            Self::Debian => &["apt-get", "install", "--no-install-recommends"],
+            Self::Fedora => &["dnf", "install", "--setopt=install_weak_deps=False"],
+            Self::Arch => &["pacman", "--sync", "--needed"],
+            Self::Suse => &["zypper", "install", "--no-recommends"],
+        };
+        fixed.iter().chain(options).chain(packages).map(|&word| word.to_owned()).collect()
     }
 }
 
@@ -100,7 +117,22 @@ mod tests {
     fn debian_refreshes_its_lists_before_it_installs() {
         let commands = Distribution::Debian.install_commands(&["flex", "bison"]);
         assert_eq!(commands[0].join(" "), "apt-get update");
-        assert_eq!(commands[1].join(" "), "apt-get install --yes --no-install-recommends flex bison");
+        assert_eq!(
+            commands[1].join(" "),
+            "apt-get install --no-install-recommends --yes --no-remove --no-allow-downgrades flex bison"
+        );
         assert_eq!(Distribution::Arch.install_commands(&["flex"]).len(), 1);
+    }
+
+    #[test]
+    fn a_person_is_asked_by_the_attended_command() {
+        for (distribution, command) in [
+            (Distribution::Debian, "apt-get install --no-install-recommends bc"),
+            (Distribution::Fedora, "dnf install --setopt=install_weak_deps=False bc"),
+            (Distribution::Arch, "pacman --sync --needed bc"),
+            (Distribution::Suse, "zypper install --no-recommends bc"),
+        ] {
+            assert_eq!(distribution.attended_command(&["bc"]).join(" "), command);
+        }
     }
 }

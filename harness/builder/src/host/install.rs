@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, IsTerminal},
     os::unix::fs::MetadataExt,
-    process::Command,
+    process::{Command, ExitStatus},
 };
 
 use thiserror::Error;
@@ -50,13 +50,20 @@ pub enum HostError {
         #[source]
         source: io::Error,
     },
-    /// The package manager failed.
-    #[error("`{command}` failed with {status}; run it by hand to see why, then try again")]
+    /// The package manager failed, for example because it would have to remove a package.
+    #[error(
+        "`{command}` failed with {status}, so this host still lacks {lacks}; the command does not remove or downgrade \
+         packages. This one asks before it does:\n    {by_hand}"
+    )]
     Failed {
+        /// What is missing.
+        lacks: String,
         /// The command.
         command: String,
         /// Its exit status.
-        status: std::process::ExitStatus,
+        status: ExitStatus,
+        /// The command for a person, which asks before it changes other packages.
+        by_hand: String,
     },
     /// The packages were installed, and something is still missing.
     #[error("`{command}` succeeded, but {lacks} is still missing; check PATH")]
@@ -91,6 +98,11 @@ impl Elevation {
         }
     }
 
+    /// Returns how a person at a terminal becomes root.
+    fn for_a_person(self) -> Self {
+        if self == Self::Root { Self::Root } else { Self::Sudo }
+    }
+
     fn apply(self, command: Vec<String>) -> Vec<String> {
         let prefix: &[&str] = match self {
             Self::Root => &[],
@@ -106,6 +118,7 @@ impl Elevation {
 struct Plan {
     lacks: String,
     commands: Vec<Vec<String>>,
+    by_hand: Vec<String>,
 }
 
 impl Plan {
@@ -125,7 +138,9 @@ impl Plan {
         packages.sort_unstable();
         packages.dedup();
         let commands = distribution.install_commands(&packages);
-        Ok(Self { lacks, commands: commands.into_iter().map(|command| elevation.apply(command)).collect() })
+        let commands = commands.into_iter().map(|command| elevation.apply(command)).collect();
+        let by_hand = elevation.for_a_person().apply(distribution.attended_command(&packages));
+        Ok(Self { lacks, commands, by_hand })
     }
 
     fn text(&self) -> String {
@@ -167,27 +182,28 @@ pub fn ensure(purposes: &[Purpose], mode: Mode, progress: &Progress) -> Result<(
 fn install(plan: &Plan, progress: &Progress) -> Result<(), HostError> {
     let last = plan.commands.len().saturating_sub(1);
     for (index, words) in plan.commands.iter().enumerate() {
-        match (run(words), index == last) {
-            (Ok(()), _) => {}
-            (Err(error), true) => return Err(error),
-            (Err(error), false) => progress.note(&format!("{error}; continuing")),
+        let (command, status) = (words.join(" "), run(words)?);
+        if !status.success() && index == last {
+            let (lacks, by_hand) = (plan.lacks.clone(), plan.by_hand.join(" "));
+            return Err(HostError::Failed { lacks, command, status, by_hand });
+        }
+        if !status.success() {
+            progress.note(&format!("`{command}` failed with {status}; continuing"));
         }
     }
     Ok(())
 }
 
-fn run(words: &[String]) -> Result<(), HostError> {
-    let command = words.join(" ");
-    let [program, arguments @ ..] = words else { return Ok(()) };
+fn run(words: &[String]) -> Result<ExitStatus, HostError> {
+    let [program, arguments @ ..] = words else { return Ok(ExitStatus::default()) };
     // Not xshell: the manager may ask for a password, and its output is shown at once.
-    let status = Command::new(program)
+    Command::new(program)
         .args(arguments)
         .env("DEBIAN_FRONTEND", "noninteractive")
         // The output of package managers is not a result of this program.
         .stdout(io::stderr())
         .status()
-        .map_err(|source| HostError::Start { command: command.clone(), source })?;
-    if status.success() { Ok(()) } else { Err(HostError::Failed { command, status }) }
+        .map_err(|source| HostError::Start { command: words.join(" "), source })
 }
 
 #[cfg(test)]
@@ -204,7 +220,8 @@ mod tests {
         let text = |distribution| Plan::new(&missing, Some(distribution), Elevation::Root).unwrap().text();
         assert_eq!(
             text(Distribution::Debian),
-            "apt-get update && apt-get install --yes --no-install-recommends dwarves libelf-dev"
+            "apt-get update && apt-get install --no-install-recommends --yes --no-remove --no-allow-downgrades dwarves \
+             libelf-dev"
         );
         assert_eq!(text(Distribution::Arch), "pacman --sync --needed --noconfirm libelf pahole");
     }
@@ -220,7 +237,7 @@ mod tests {
     #[test]
     fn without_root_the_commands_use_sudo() {
         let plan = |elevation| Plan::new(&[requirement("bc")], Some(Distribution::Suse), elevation).unwrap().text();
-        let install = "zypper --non-interactive install --no-recommends bc";
+        let install = "zypper install --no-recommends --no-confirm --no-force-resolution bc";
         assert_eq!(plan(Elevation::Sudo), format!("sudo {install}"));
         assert_eq!(plan(Elevation::SudoSilently), format!("sudo -n {install}"));
         assert_eq!(plan(Elevation::Impossible), format!("sudo {install}"));
@@ -232,7 +249,7 @@ mod tests {
         let text = plan.refusal().to_string();
         insta::assert_snapshot!(text, @r"
         this host lacks bc; to install it:
-            zypper --non-interactive install --no-recommends bc
+            zypper install --no-recommends --no-confirm --no-force-resolution bc
         ");
     }
 
@@ -245,18 +262,62 @@ mod tests {
         insta::assert_snapshot!(error, @"this host lacks bc, apt-get; no package for it is known on this distribution, so install it by hand");
     }
 
+    /// Makes a plan of these commands.
+    fn plan(commands: &[&str]) -> Plan {
+        let words = |text: &&str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let commands = commands.iter().map(words).collect();
+        Plan { lacks: "bc".to_owned(), commands, by_hand: vec!["by-hand".to_owned()] }
+    }
+
     #[test]
     fn only_the_last_command_decides() {
-        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let (progress, captured) = Progress::captured();
-        let plan = Plan { lacks: String::new(), commands: vec![words("false"), words("true")] };
-        install(&plan, &progress).unwrap();
-        insta::assert_snapshot!(captured.text(), @"`false` failed with exit status: 1; run it by hand to see why, then try again; continuing");
+        install(&plan(&["false", "true"]), &progress).unwrap();
+        insta::assert_snapshot!(captured.text(), @"`false` failed with exit status: 1; continuing");
+        assert!(matches!(install(&plan(&["true", "false"]), &Progress::silent()), Err(HostError::Failed { .. })));
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("manager");
+        let started = install(&plan(&[missing.to_str().unwrap()]), &Progress::silent());
+        assert!(matches!(started, Err(HostError::Start { .. })));
+    }
 
-        let plan = Plan { lacks: String::new(), commands: vec![words("true"), words("false")] };
-        assert!(matches!(install(&plan, &Progress::silent()), Err(HostError::Failed { .. })));
+    /// An apt-get on a host where `qemu-utils` is in the way: without `--no-remove`, it removes it.
+    const APT_GET: &str = r#"#!/bin/sh
+case " $* " in
+    *" update "*) exit 0 ;;
+    *" --no-remove "*) echo "E: Packages need to be removed but remove is disabled." >&2; exit 100 ;;
+    *) rm "${0%/*}/qemu-utils" ;;
+esac
+"#;
 
-        let plan = Plan { lacks: String::new(), commands: vec![words("/nonexistent/manager")] };
-        assert!(matches!(install(&plan, &Progress::silent()), Err(HostError::Start { .. })));
+    #[test]
+    fn a_package_in_the_way_stays_and_the_command_to_run_by_hand_is_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let (apt_get, in_the_way) = (folder.path().join("apt-get"), folder.path().join("qemu-utils"));
+        // Written by another process: a test thread that starts a program at this moment would inherit the open file,
+        // and such a file cannot be executed (ETXTBSY, execve(2)).
+        let write = r#"printf %s "$0" >"$1" && chmod 755 "$1""#;
+        assert!(Command::new("sh").args(["-c", write, APT_GET]).arg(&apt_get).status().unwrap().success());
+        fs::write(&in_the_way, "").unwrap();
+        let missing = [requirement("qemu-system-x86_64"), requirement("bc")];
+        let mut plan = Plan::new(&missing, Some(Distribution::Debian), Elevation::Root).unwrap();
+        let path = format!("PATH={}:/usr/bin:/bin", folder.path().display());
+        for command in &mut plan.commands {
+            command.splice(..0, ["env".to_owned(), path.clone()]);
+        }
+        let error = install(&plan, &Progress::silent()).unwrap_err().to_string();
+        assert!(in_the_way.exists(), "a package was removed");
+        insta::assert_snapshot!(error.replace(&format!("env {path} "), ""), @r"
+        `apt-get install --no-install-recommends --yes --no-remove --no-allow-downgrades bc qemu-system-x86` failed with exit status: 100, so this host still lacks qemu-system-x86_64, bc; the command does not remove or downgrade packages. This one asks before it does:
+            apt-get install --no-install-recommends bc qemu-system-x86
+        ");
+    }
+
+    #[test]
+    fn by_hand_sudo_may_ask() {
+        for (elevation, start) in [(Elevation::Root, "zypper"), (Elevation::SudoSilently, "sudo zypper")] {
+            let plan = Plan::new(&[requirement("bc")], Some(Distribution::Suse), elevation).unwrap();
+            assert_eq!(plan.by_hand.join(" "), format!("{start} install --no-recommends bc"));
+        }
     }
 }
