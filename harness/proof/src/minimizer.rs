@@ -27,7 +27,7 @@ pub struct FailedObject {
     /// The object's name.
     pub object: String,
     /// What is wrong with it.
-    pub lack: ObjectDefect,
+    pub defect: ObjectDefect,
 }
 
 /// What to do next.
@@ -92,7 +92,7 @@ impl Minimizer {
                 proof.lost.clone().into_iter().map(move |feature| (object.clone(), feature)).collect::<Vec<_>>()
             };
             self.lost.insert(given.clone(), proofs.iter().flat_map(lost).collect());
-            let need = |(object, proof): (String, ObjectProof)| Some(FailedObject { object, lack: proof.lack()? });
+            let need = |(object, proof): (String, ObjectProof)| Some(FailedObject { object, defect: proof.defect()? });
             self.tried.insert(given, proofs.into_iter().filter_map(need).collect());
         }
     }
@@ -125,7 +125,7 @@ mod tests {
         let refusal = Refusal { errno: Errno::EPERM, step: Some("load".to_owned()) };
         let verdict = if works { Verdict::Allowed { detail: None } } else { Verdict::Denied(refusal) };
         let (calls, lost, not_made) = Default::default();
-        ObjectProof { verdict, cause: None, calls, untold: 0, lost, not_made }
+        ObjectProof { verdict, cause: None, calls, omitted: 0, lost, not_made }
     }
 
     const HASH: Element = Element::Bit(Bit { kind: Kind::Map, number: 1 });
@@ -158,7 +158,7 @@ mod tests {
             minimal.needed[&element].iter().map(|need| need.object.as_str()).collect()
         };
         assert_eq!((objects(HASH), objects(BPF)), (vec!["one"], vec!["two"]));
-        assert_eq!(minimal.needed[&HASH][0].lack.to_string(), "load: denied EPERM");
+        assert_eq!(minimal.needed[&HASH][0].defect.to_string(), "load: denied EPERM");
         assert_eq!(minimal.superfluous, [ARRAY].into());
         assert_eq!((minimal.rounds, minimal.loads), (2, 12));
     }

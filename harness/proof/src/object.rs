@@ -26,7 +26,7 @@ pub struct ObjectProof {
     /// The calls libbpf made, in order.
     pub calls: Vec<ProvedCall>,
     /// The number of further calls that are not listed.
-    pub untold: u32,
+    pub omitted: u32,
     /// The features that libbpf silently did without but used in a control.
     pub lost: Vec<Feature>,
     /// Maps and programs of the object that a control created and this load did not, such as
@@ -83,7 +83,7 @@ impl fmt::Display for ObjectDefect {
 
 impl ObjectProof {
     /// Returns why it does not work; `None` if everything was loaded that loads with every permission.
-    pub fn lack(&self) -> Option<ObjectDefect> {
+    pub fn defect(&self) -> Option<ObjectDefect> {
         match &self.verdict {
             Verdict::Allowed { .. } if self.not_made.is_empty() => None,
             Verdict::Allowed { .. } => Some(ObjectDefect::NotMade(self.not_made.clone())),
@@ -125,7 +125,7 @@ pub fn read_objects(
 }
 
 fn proof(verdict: Verdict, cause: Option<Reason>, fact: &AttemptFact) -> ObjectProof {
-    let (untold, not_made) = match &fact.answer {
+    let (omitted, not_made) = match &fact.answer {
         Answer::Object(object) => (object.omitted, not_made(object, fact)),
         _ => (0, Vec::new()),
     };
@@ -134,7 +134,7 @@ fn proof(verdict: Verdict, cause: Option<Reason>, fact: &AttemptFact) -> ObjectP
         cause: cause.filter(|_| verdict.class() == Class::Denied),
         verdict,
         calls: calls.map(|(call, result)| ProvedCall { call: call.clone(), result }).collect(),
-        untold,
+        omitted,
         lost: object::lost(fact).into_iter().cloned().collect(),
         not_made,
     }
@@ -180,10 +180,10 @@ mod tests {
     fn what_loads_with_all_of_a_control_works_whatever_it_is_called() {
         let control = vec![step("map_create", "array object.bss", None), step("btf_load", "", None)];
         let here = vec![step("map_create", "array object.bss, without its name, without its types", None)];
-        assert_eq!(proof(ALLOWED, None, &fact(here, control.clone())).lack(), None);
-        let lack = proof(ALLOWED, None, &fact(vec![], control)).lack();
-        assert_eq!(lack, Some(ObjectDefect::NotMade(vec!["map_create array object.bss".to_owned()])));
-        assert_eq!(lack.unwrap().to_string(), "not made: map_create array object.bss");
+        assert_eq!(proof(ALLOWED, None, &fact(here, control.clone())).defect(), None);
+        let defect = proof(ALLOWED, None, &fact(vec![], control)).defect();
+        assert_eq!(defect, Some(ObjectDefect::NotMade(vec!["map_create array object.bss".to_owned()])));
+        assert_eq!(defect.unwrap().to_string(), "not made: map_create array object.bss");
     }
 
     #[test]
@@ -195,23 +195,23 @@ mod tests {
         let denied = || Verdict::Denied(Refusal { errno: Errno::EPERM, step: Some("load".into()) });
         let steps = vec![map.clone(), probe.clone()];
         let both = proof(denied(), None, &fact(steps, vec![made(&map), made(&probe)]));
-        assert_eq!(both.lack().unwrap().to_string(), "map_create queue q, token: denied EPERM");
+        assert_eq!(both.defect().unwrap().to_string(), "map_create queue q, token: denied EPERM");
         let alone = proof(denied(), None, &fact(vec![probe.clone()], vec![made(&probe)]));
-        assert_eq!(alone.lack().unwrap().to_string(), "probe of names: prog_load socket_filter, token: denied EPERM");
+        assert_eq!(alone.defect().unwrap().to_string(), "probe of names: prog_load socket_filter, token: denied EPERM");
         let silent = proof(denied(), None, &fact(vec![], vec![]));
-        assert_eq!(silent.lack().unwrap().to_string(), "load: denied EPERM");
+        assert_eq!(silent.defect().unwrap().to_string(), "load: denied EPERM");
     }
 
     #[test]
     fn what_a_unit_did_not_live_to_load_was_not_tried() {
         let verdict = Verdict::NotMade { why: "the unit did not run".to_owned() };
-        let lack = proof(verdict, None, &fact(vec![], vec![])).lack().unwrap();
-        assert_eq!(lack.to_string(), "not tried: the unit did not run");
+        let defect = proof(verdict, None, &fact(vec![], vec![])).defect().unwrap();
+        assert_eq!(defect.to_string(), "not tried: the unit did not run");
     }
 
     #[test]
     fn what_nobody_loads_is_broken() {
         let verdict = Verdict::Malformed(Refusal { errno: Errno::EINVAL, step: None });
-        assert_eq!(proof(verdict.clone(), None, &fact(vec![], vec![])).lack(), Some(ObjectDefect::Broken(verdict)));
+        assert_eq!(proof(verdict.clone(), None, &fact(vec![], vec![])).defect(), Some(ObjectDefect::Broken(verdict)));
     }
 }

@@ -104,9 +104,9 @@ fn tried(built: &built::Built) -> Result<()> {
     assert_eq!(classes(all), [Class::Denied, Class::Allowed, Class::Allowed, Class::Malformed]);
     let kprobe = all.objects[0].proof.as_ref().unwrap();
     assert_eq!(kprobe.cause.as_ref().unwrap().to_string(), "not delegable");
-    assert_eq!(kprobe.lack().unwrap().to_string(), "perf_event_open probe: denied EACCES");
+    assert_eq!(kprobe.defect().unwrap().to_string(), "perf_event_open probe: denied EACCES");
     assert!(kprobe.calls.iter().any(|call| call.call.cmd == "prog_load" && call.result == StepResult::Allowed));
-    assert!(matches!(all.objects[3].proof.as_ref().unwrap().lack(), Some(ObjectDefect::Broken(_))));
+    assert!(matches!(all.objects[3].proof.as_ref().unwrap().defect(), Some(ObjectDefect::Broken(_))));
 
     let Mount::Refused(refusal) = mount(misspelt) else { panic!("{misspelt:?}") };
     assert_eq!(refusal.to_string(), "EINVAL by fsconfig delegate_maps");
@@ -186,5 +186,5 @@ fn minimal(known: &Result<Reduction, proof::NoProof>) -> &Minimal {
 /// Returns what fails without an element.
 fn needed(minimal: &Minimal, element: Element) -> String {
     let needs = minimal.needed.get(&element).unwrap_or_else(|| panic!("{element} is not in {minimal:?}"));
-    needs.iter().map(|need| need.lack.to_string()).collect::<Vec<_>>().join("; ")
+    needs.iter().map(|need| need.defect.to_string()).collect::<Vec<_>>().join("; ")
 }

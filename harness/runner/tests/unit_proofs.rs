@@ -117,8 +117,8 @@ fn delegated(built: &built::Built) -> Result<()> {
         assert_eq!((unit.ran, unit.result.as_str()), (ran, result), "{unit:?}");
         assert_eq!(probe(proof).token.verdict.class(), Class::NotMade);
         assert_eq!(classes(proof), [Class::NotMade, Class::NotMade]);
-        let lack = proof.objects[0].proof.as_ref().unwrap().lack();
-        assert!(matches!(lack, Some(ObjectDefect::NotTried(_))), "{lack:?}");
+        let defect = proof.objects[0].proof.as_ref().unwrap().defect();
+        assert!(matches!(defect, Some(ObjectDefect::NotTried(_))), "{defect:?}");
         assert_eq!(proof.objects[0].unit.as_ref().unwrap().result, result);
     }
     Ok(())

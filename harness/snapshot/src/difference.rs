@@ -228,7 +228,7 @@ impl KernelAnswer {
         match result {
             StepResult::Allowed => Self::class(Class::Allowed),
             StepResult::Denied(errno) => Self { errno: Some(errno), ..Self::class(Class::Denied) },
-            StepResult::Refused(_) | StepResult::Lost | StepResult::Untold => Self::text(result.to_string()),
+            StepResult::Refused(_) | StepResult::Lost | StepResult::Omitted => Self::text(result.to_string()),
         }
     }
 

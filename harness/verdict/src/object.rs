@@ -30,7 +30,7 @@ pub enum StepResult {
     /// libbpf does without this feature here, but not in a control.
     Lost,
     /// Calls that are counted but not listed.
-    Untold,
+    Omitted,
 }
 
 impl fmt::Display for StepResult {
@@ -40,7 +40,7 @@ impl fmt::Display for StepResult {
             Self::Denied(errno) => write!(f, "denied {errno}"),
             Self::Refused(errno) => write!(f, "refused {errno}"),
             Self::Lost => write!(f, "lost"),
-            Self::Untold => write!(f, "not told"),
+            Self::Omitted => write!(f, "not told"),
         }
     }
 }
@@ -49,8 +49,8 @@ impl fmt::Display for StepResult {
 pub(super) fn steps(fact: &AttemptFact) -> Vec<Step> {
     let Answer::Object(object) = &fact.answer else { return Vec::new() };
     let calls = calls(fact).into_iter().map(|(step, result)| called(step, result));
-    let untold = (object.omitted > 0).then(|| line(format!("{} further calls", object.omitted), StepResult::Untold));
-    calls.chain(untold).chain(lost(fact).into_iter().map(lost_line)).collect()
+    let omitted = (object.omitted > 0).then(|| line(format!("{} further calls", object.omitted), StepResult::Omitted));
+    calls.chain(omitted).chain(lost(fact).into_iter().map(lost_line)).collect()
 }
 
 /// Returns the calls of an attempt that loaded an object, each with its result.

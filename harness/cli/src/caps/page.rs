@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 use harness_findings::report::alike;
-use harness_objects::{Needs, Object, Obstacle, Reason, RequestOwner, Undelegable};
+use harness_objects::{Needs, Object, Obstacle, Reason, Undelegable};
 use harness_proof::minimizer::{FailedObject, Minimal};
 use harness_runner::{
     proof::needs::{Computed, Proved},
@@ -19,16 +19,28 @@ use serde_json::{Value, json};
 /// The version of the JSON document; it increases when readers of the previous one would misread the new one.
 const FORMAT: u32 = 1;
 
-/// Whether something that no grant can give prevents an object from loading.
-pub(super) fn prevents_loading(what: &Undelegable) -> bool {
-    !matches!(what.by, RequestOwner::Attach(_) | RequestOwner::Probe(_))
-}
-
-/// Formats a table for each group of kernels that agree, and the text to paste.
-pub(super) fn human(computed: &[Computed], pasted: &str) -> String {
+/// Formats a table for each group of kernels that agree, and the text to paste if the objects load on any kernel.
+pub(super) fn human(computed: &[Computed], pasted: Option<&str>) -> String {
     let texts = computed.iter().map(|one| (&one.kernel, kernel_text(one)));
     let tables = alike(texts).into_iter().map(|(kernels, table)| format!("on {kernels}:\n{table}\n"));
-    format!("{}to paste:\n{}", tables.collect::<String>(), indented(pasted))
+    let never = never_load(computed).map(|never| never + "\n");
+    let to_paste = pasted.map(|pasted| {
+        let on = if never.is_some() { format!(" on {}", kernels(computed, false)) } else { String::new() };
+        format!("to paste{on}:\n{}", indented(pasted))
+    });
+    tables.chain(never.clone()).chain(to_paste).collect()
+}
+
+/// Returns the sentence about kernels on which nothing makes the objects load, if there are any.
+pub(super) fn never_load(computed: &[Computed]) -> Option<String> {
+    let on = kernels(computed, true);
+    (!on.is_empty()).then(|| format!("no delegation makes the objects load on {on}"))
+}
+
+/// Lists the kernels on which the objects never load, or the others.
+fn kernels(computed: &[Computed], never: bool) -> String {
+    let listed = computed.iter().filter(|one| one.never_load() == never);
+    listed.map(|one| one.kernel.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn kernel_text(computed: &Computed) -> String {
@@ -140,7 +152,7 @@ fn failures(text: &mut String, needed: &BTreeMap<Element, Vec<FailedObject>>) {
 }
 
 fn failure(text: &mut String, need: &FailedObject) {
-    let _ = writeln!(text, "        {}: {}", need.object, need.lack);
+    let _ = writeln!(text, "        {}: {}", need.object, need.defect);
 }
 
 /// Returns the JSON document.
@@ -204,7 +216,7 @@ fn proof_of(proved: &Proved) -> Value {
                 "element": name(element),
                 "fails": needs.iter().map(|need| json!({
                     "object": need.object,
-                    "how": need.lack.to_string(),
+                    "how": need.defect.to_string(),
                 })).collect::<Vec<_>>(),
             })).collect::<Vec<_>>(),
         }),
@@ -212,7 +224,7 @@ fn proof_of(proved: &Proved) -> Value {
             "result": if proved.is_for_nobody() { "for nobody" } else { "insufficient" },
             "fails": needs.iter().map(|need| json!({
                 "object": need.object,
-                "how": need.lack.to_string(),
+                "how": need.defect.to_string(),
             })).collect::<Vec<_>>(),
         }),
         Proved::Unknown(why) => json!({ "result": "unknown", "why": why }),

@@ -167,7 +167,7 @@ fn result(proved: &Proved, shown: Option<&Grant>) -> String {
             }
         }
         Proved::Insufficient(needs) => {
-            let why: Vec<String> = needs.iter().map(|need| need.lack.to_string()).collect();
+            let why: Vec<String> = needs.iter().map(|need| need.defect.to_string()).collect();
             why.join("; ").replace('|', "\\|")
         }
         // An id is another one each time.

@@ -88,15 +88,25 @@ pub struct Computed {
     pub proved: Option<Proved>,
 }
 
-/// Returns a grant that is sufficient on all kernels: the proved one where there is one, otherwise the computed one.
-pub fn enough(computed: &[Computed]) -> Grant {
-    let elements = computed.iter().flat_map(|one| -> Vec<Element> {
+impl Computed {
+    /// Whether no grant makes the objects load, as computed or as the kernel answered.
+    pub fn never_load(&self) -> bool {
+        self.needs.never_load() || matches!(self.proved, Some(Proved::Insufficient(_)))
+    }
+}
+
+/// Returns a grant that is sufficient on all kernels on which the objects can load: the proved one where there is one,
+/// otherwise the computed one. `None` if they can load on none.
+pub fn enough(computed: &[Computed]) -> Option<Grant> {
+    let loading: Vec<&Computed> = computed.iter().filter(|one| !one.never_load()).collect();
+    let elements = loading.iter().flat_map(|one| -> Vec<Element> {
         match one.proved.as_ref().and_then(Proved::grant) {
             Some(grant) => grant.elements().collect(),
             None => one.needs.elements.keys().copied().collect(),
         }
     });
-    Grant::of(elements.chain(computed.iter().flat_map(|one| one.needs.attaching.keys().copied())))
+    let elements = elements.chain(loading.iter().flat_map(|one| one.needs.attaching.keys().copied()));
+    (!loading.is_empty()).then(|| Grant::of(elements))
 }
 
 /// A built kernel with its type information.
@@ -183,7 +193,7 @@ pub fn prove(kernels: &[BuiltKernel<'_>], cases: &[Case<'_>]) -> Result<Vec<Vec<
 }
 
 fn is_broken(need: &FailedObject) -> bool {
-    matches!(need.lack, ObjectDefect::Broken(_))
+    matches!(need.defect, ObjectDefect::Broken(_))
 }
 
 type Found = Result<Reduction, NoProof>;

@@ -106,19 +106,19 @@ impl Reader<'_> {
                 return ProvedObject { name, loads: false, verdict, calls, unit };
             }
         };
-        let lack = proof.lack();
-        let untested = matches!(lack, Some(ObjectDefect::Broken(_) | ObjectDefect::NotTried(_)));
+        let defect = proof.defect();
+        let untested = matches!(defect, Some(ObjectDefect::Broken(_) | ObjectDefect::NotTried(_)));
         let predicted = self.is_predicted_to_load(read, on);
-        if let Some(predicted) = predicted.filter(|predicted| *predicted != lack.is_none() && !untested) {
+        if let Some(predicted) = predicted.filter(|predicted| *predicted != defect.is_none() && !untested) {
             let word = |loads| if loads { "loads" } else { "is refused" };
-            let (predicted, is) = (word(predicted), word(lack.is_none()));
+            let (predicted, is) = (word(predicted), word(defect.is_none()));
             proved.disagreements.push(format!("{name}: predicted that it {predicted}, but it {is}"));
         }
         let cause = proof.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
         let lost = proof.lost.iter().map(|feature| format!("{}: lost", feature.name));
         ProvedObject {
             name,
-            loads: lack.is_none(),
+            loads: defect.is_none(),
             verdict: format!("{}{cause}", proof.verdict),
             calls: proof.calls.iter().map(ToString::to_string).chain(lost).collect(),
             unit,
