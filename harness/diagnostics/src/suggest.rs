@@ -12,6 +12,16 @@ pub fn closest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     scored.filter(|(score, _)| *score >= 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }
 
+/// Returns the candidate that this text misspells: it differs only in case, in one character, or in two if it is long.
+/// Unlike [`closest`], this is reason enough to reject a text that could be a name of its own.
+pub fn misspelled<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let most = if text.len() < 8 { 1 } else { 2 };
+    let lower = text.to_ascii_lowercase();
+    let near = candidates.into_iter().filter(|name| name.len().abs_diff(text.len()) <= most && name.len() > 2);
+    let measured = near.map(|name| (strsim::damerau_levenshtein(&lower, &name.to_ascii_lowercase()), name));
+    measured.filter(|(distance, _)| *distance <= most).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
+}
+
 /// Returns advice that lists all candidates.
 pub fn one_of<'a>(candidates: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<String> = candidates.into_iter().map(|name| format!("`{name}`")).collect();
@@ -42,6 +52,14 @@ mod tests {
         assert_eq!(closest("", ["attempt"]), None);
         assert_eq!(one_of(["a", "b"]), "one of `a`, `b`");
         assert_eq!((one_of([]), one_of(["a"])), ("none is defined".to_owned(), "the only one is `a`".to_owned()));
+    }
+
+    #[test]
+    fn a_misspelling_is_closer_than_what_is_merely_similar() {
+        let names = ["PrivateIPC", "PrivateUsers", "Type"];
+        let texts = ["privateipc", "PrivateUsres", "Tpye", "PrivateNetwork", "Typo", "Tpeyy"];
+        let wanted = [Some("PrivateIPC"), Some("PrivateUsers"), Some("Type"), None, Some("Type"), None];
+        assert_eq!(texts.map(|text| misspelled(text, names)), wanted);
     }
 
     #[test]

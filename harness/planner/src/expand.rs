@@ -13,6 +13,7 @@ pub(crate) mod matrix;
 pub(crate) mod objects;
 pub(crate) mod problems;
 mod restrictions;
+mod setting;
 mod sweep;
 pub(crate) mod sysctl;
 mod unit;

@@ -12,7 +12,7 @@ use harness_scenario::{
     spec::{ContainerKind, ContainerSpec},
 };
 
-use crate::expand::problems::Problems;
+use crate::expand::{problems::Problems, setting};
 
 /// The longest value of an assignment, in bytes. systemd's own limit is 1 MiB per line (`LONG_LINE_MAX`,
 /// `src/basic/def.h`).
@@ -103,6 +103,8 @@ fn check_key(key: &str, key_path: &KeyPath, problems: &mut Problems<'_>) {
     } else if key.is_empty() || key.len() > 64 || !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     {
         problems.problem(key_path, format!("`{}` is not a valid key of a unit file", key.escape_debug()));
+    } else if let Some(meant) = setting::meant(key) {
+        problems.advise(key_path, format!("systemd has no setting `{key}`"), format!("did you mean `{meant}`?"));
     }
 }
 
