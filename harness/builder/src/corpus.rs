@@ -8,11 +8,10 @@ use thiserror::Error;
 
 use crate::{
     cache::{Cache, CacheError, cleaning::References},
-    command::CommandError,
     digest::Sha256,
     file::{self, FileError, TomlError},
     mirror::{
-        self, ArchiveError, MirrorError,
+        self, ArchiveError, MirrorError, UnpackError,
         pinned::{Fetcher, PinnedError, PinnedPackage},
     },
     progress::Progress,
@@ -58,8 +57,8 @@ pub enum CorpusError {
     Unpack {
         /// The package file.
         package: PathBuf,
-        /// The error of the program.
-        source: CommandError,
+        /// Why.
+        source: UnpackError,
     },
     /// A cache operation failed.
     #[error(transparent)]
@@ -184,7 +183,8 @@ impl<'a> PackageCache<'a> {
     pub fn files(&mut self, package: &CorpusPackage) -> Result<Vec<(Carrier, Vec<CorpusFile>)>, CorpusError> {
         let file = self.0.fetch(&package.pin()).map_err(|error| CorpusError::of(error, package))?;
         let folder = tempfile::tempdir().map_err(FileError::of("read", &file))?;
-        mirror::unpack(&file, folder.path()).map_err(|source| CorpusError::Unpack { package: file.clone(), source })?;
+        mirror::unpack_plain(&file, folder.path())
+            .map_err(|source| CorpusError::Unpack { package: file.clone(), source })?;
         package.files.iter().map(|carrier| Ok((carrier.clone(), matching(folder.path(), carrier)?))).collect()
     }
 }

@@ -3,8 +3,9 @@
 mod archive;
 mod kernel_package;
 pub(crate) mod pinned;
+mod unpacked;
 
-use std::{env, fmt, fs, path::Path, str::FromStr};
+use std::{env, fmt, fs, str::FromStr};
 
 use thiserror::Error;
 use xshell::cmd;
@@ -13,6 +14,8 @@ use crate::command::{self, CommandError};
 pub(crate) use archive::lists_of;
 pub use archive::{Archive, ArchiveError, Package};
 pub use kernel_package::{KernelPackage, numbers};
+pub use unpacked::UnpackError;
+pub(crate) use unpacked::{MOST_BYTES, MOST_FILES, open_plain, unpack, unpack_plain};
 
 /// The environment variable that overrides the mirror.
 pub const MIRROR_VARIABLE: &str = "BPF_TOKEN_HARNESS_MIRROR";
@@ -37,11 +40,6 @@ pub enum MirrorError {
     /// apt does not report its archives.
     #[error("cannot get this machine's mirror from apt; set {MIRROR_VARIABLE} to name one")]
     Apt(#[from] CommandError),
-}
-
-/// Unpacks a package file (`.deb`) into a folder.
-pub(crate) fn unpack(package: &Path, into: &Path) -> Result<(), CommandError> {
-    command::output(|shell| cmd!(shell, "dpkg-deb --extract {package} {into}")).map(drop)
 }
 
 /// The URL of a Debian archive.

@@ -73,12 +73,11 @@ fn unpack(archive: &Path) -> Result<TempDir, AssembleError> {
 fn take_files(package: &Package, archive: &Path, tree: Tree<'_>) -> Result<(), AssembleError> {
     let unpacked = unpack(archive)?;
     for (file, guest_path) in &package.files {
-        let from = unpacked.path().join(file.as_path());
-        if !from.is_file() {
+        let from = mirror::open_plain(unpacked.path(), file.as_path()).map_err(|source| {
             let (package, file) = (package.name.clone(), file.to_string());
-            return Err(AssembleError::NoSuchFile { package, file, archive: archive.to_owned() });
-        }
-        tree.copy(&from, guest_path.as_path())?;
+            AssembleError::NoSuchFile { package, file, archive: archive.to_owned(), source }
+        })?;
+        tree.copy(from, guest_path.as_path())?;
     }
     package.link_paths().try_for_each(|(link, target)| tree.symlink(&link, target))
 }
@@ -92,7 +91,9 @@ fn take_folder(manifest: &Manifest, archive: &Path, unpacked: &Path, tree: Tree<
         let (from, guest_path) = (entry.path(), path_of(entry.path()));
         match entry.file_type() {
             kind if kind.is_dir() => tree.folder(&guest_path).map(drop)?,
-            kind if kind.is_file() => tree.copy(from, &guest_path)?,
+            kind if kind.is_file() => {
+                tree.copy(mirror::open_plain(unpacked, &guest_path).map_err(making(from))?, &guest_path)?;
+            }
             kind if kind.is_symlink() => tree.symlink(&guest_path, &fs::read_link(from).map_err(making(from))?)?,
             _ => {
                 let (archive, guest_path) = (archive.to_owned(), guest_path.display().to_string());
@@ -110,6 +111,7 @@ mod tests {
     use super::{tree::FOLDER_MODE, *};
     use crate::{
         digest::Sha256,
+        file,
         progress::{Progress, Unit},
     };
 
@@ -125,8 +127,13 @@ mod tests {
             fs::write(tree.join(file), text).unwrap();
         }
         fs::set_permissions(tree.join("usr/bin/tool"), fs::Permissions::from_mode(0o755)).unwrap();
+        build(folder)
+    }
+
+    /// Makes the package of the files in `tree`.
+    fn build(folder: &Path) -> PathBuf {
         let archive = folder.join("p.deb");
-        let built = Command::new("dpkg-deb").arg("--build").arg(&tree).arg(&archive).output().unwrap();
+        let built = Command::new("dpkg-deb").arg("--build").arg(folder.join("tree")).arg(&archive).output().unwrap();
         assert!(built.status.success(), "{built:?}");
         archive
     }
@@ -184,7 +191,29 @@ mod tests {
     fn a_file_the_package_lacks_is_named() {
         let (folder, result) = assembled("\"usr/bin/nothing\" = \"x\"");
         let message = result.unwrap_err().to_string().replace(folder.path().to_str().unwrap(), "/FOLDER");
-        insta::assert_snapshot!(message, @"p has no file usr/bin/nothing; `dpkg-deb --contents /FOLDER/p.deb` lists its files");
+        insta::assert_snapshot!(message, @"p has no plain file usr/bin/nothing (links are not followed); `dpkg-deb --contents /FOLDER/p.deb` lists its files");
+    }
+
+    #[test]
+    fn a_link_of_the_package_leads_to_no_file_of_this_machine() {
+        let secret = tempfile::NamedTempFile::new().unwrap();
+        let (shared, name) = (secret.path().parent().unwrap(), secret.path().file_name().unwrap().to_str().unwrap());
+        for (link, target, wanted) in
+            [("usr/bin/tool", secret.path(), "usr/bin/tool".to_owned()), ("usr/bin", shared, format!("usr/bin/{name}"))]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            package(folder.path());
+            let path = folder.path().join("tree").join(link);
+            file::remove(&path).unwrap();
+            std::os::unix::fs::symlink(target, path).unwrap();
+            let (archive, manifest) =
+                (build(folder.path()), manifest(folder.path(), &format!("{wanted:?} = \"taken\"")));
+            let root = folder.path().join("root");
+            fs::create_dir(&root).unwrap();
+            let task = Progress::silent().task("t", Unit::Things("packages"), None);
+            let result = assemble(&manifest, &[archive], &root, &task);
+            assert!(matches!(result, Err(AssembleError::NoSuchFile { .. })), "{link}: {result:?}");
+        }
     }
 
     #[test]

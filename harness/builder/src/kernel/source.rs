@@ -182,7 +182,7 @@ fn unpack_debian(
 ) -> Result<(), SourceError> {
     let package = debian_package(debian, kernel, cache, progress)?;
     let folder = tempfile::tempdir_in(into).map_err(FileError::of("create a folder in", into))?;
-    mirror::unpack(&package, folder.path())?;
+    mirror::unpack_plain(&package, folder.path())?;
     let tarballs = folder.path().join("usr/src");
     let listing = fs::read_dir(&tarballs).map_err(FileError::of("list", &tarballs))?;
     let is_tarball = |path: &PathBuf| path.to_string_lossy().contains(".tar.");

@@ -7,7 +7,7 @@ use std::{
 
 use thiserror::Error;
 
-use crate::{command::CommandError, file};
+use crate::{file, mirror::UnpackError};
 
 /// Why an image could not be assembled.
 #[derive(Debug, Error)]
@@ -17,11 +17,14 @@ pub enum AssembleError {
     Unpack {
         /// The package file.
         package: PathBuf,
-        /// The error of the program.
-        source: CommandError,
+        /// Why.
+        source: UnpackError,
     },
-    /// A package lacks a wanted file.
-    #[error("{package} has no file {file}; `dpkg-deb --contents {}` lists its files", archive.display())]
+    /// A package lacks a wanted file, or has a link in its place.
+    #[error(
+        "{package} has no plain file {file} (links are not followed); `dpkg-deb --contents {}` lists its files",
+        archive.display()
+    )]
     NoSuchFile {
         /// The package.
         package: String,
@@ -29,6 +32,8 @@ pub enum AssembleError {
         file: String,
         /// The package file.
         archive: PathBuf,
+        /// The error of the system.
+        source: io::Error,
     },
     /// A package that is taken whole has a file of a kind that images cannot have.
     #[error("{} has {guest_path}, which is not a file, folder or symbolic link", archive.display())]

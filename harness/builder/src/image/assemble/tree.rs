@@ -2,7 +2,8 @@
 
 use std::{
     ffi::OsString,
-    fs, io,
+    fs::{self, File},
+    io,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Component, Path, PathBuf},
 };
@@ -68,9 +69,15 @@ impl<'a> Tree<'a> {
         }
     }
 
-    pub(super) fn copy(self, from: &Path, guest_path: &Path) -> Result<(), AssembleError> {
+    /// Copies a file with its permissions.
+    pub(super) fn copy(self, mut from: File, guest_path: &Path) -> Result<(), AssembleError> {
         let to = self.destination(guest_path)?;
-        fs::copy(from, &to).map(drop).map_err(making(&to))
+        let mut copy = || {
+            let mut file = File::create_new(&to)?;
+            file.set_permissions(from.metadata()?.permissions())?;
+            io::copy(&mut from, &mut file)
+        };
+        copy().map(drop).map_err(making(&to))
     }
 
     pub(super) fn symlink(self, guest_path: &Path, target: &Path) -> Result<(), AssembleError> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::{bzimage::ImageError, elf::ElfError, modules::ModulesError};
-use crate::{cache::CacheError, command::CommandError, file::FileError, kernel::source::SourceError};
+use crate::{cache::CacheError, file::FileError, kernel::source::SourceError, mirror::UnpackError};
 
 /// Why a prebuilt kernel cannot be used.
 #[derive(Debug, Error)]
@@ -60,7 +60,7 @@ pub enum PartsError {
         /// The package file.
         package: PathBuf,
         /// Why.
-        source: CommandError,
+        source: UnpackError,
     },
     /// An RPM package cannot be unpacked.
     #[error("cannot unpack {}", package.display())]
@@ -78,7 +78,10 @@ pub enum PartsError {
     )]
     Kind(PathBuf),
     /// The packages hold no kernel, or several.
-    #[error("the packages have {count} of {what}, but exactly one is needed; list all packages of one kernel")]
+    #[error(
+        "the packages have {count} of {what}, but exactly one is needed; list all packages of one kernel (links in packages \
+         do not count)"
+    )]
     Number {
         /// The kind of file.
         what: &'static str,

@@ -1,4 +1,4 @@
-//! Unpacks a kernel's packages: only ordinary files, and only below a folder.
+//! Unpacks a kernel's packages: only plain files, and only below a folder.
 
 use std::{
     fs,
@@ -7,13 +7,10 @@ use std::{
 };
 
 use super::error::PartsError;
-use crate::mirror;
+use crate::mirror::{self, MOST_BYTES, MOST_FILES};
 
 /// The folders of a package with the wanted files of a kernel.
 const FOLDERS: [&str; 3] = ["boot", "lib/modules", "usr/lib/modules"];
-
-/// The most bytes to unpack, more than any kernel has: a few MiB can unpack to far more.
-const MOST_BYTES: u64 = 8 << 30;
 
 /// Unpacks a package file into a folder.
 pub(super) fn unpack(package: &Path, into: &Path) -> Result<(), PartsError> {
@@ -26,14 +23,18 @@ pub(super) fn unpack(package: &Path, into: &Path) -> Result<(), PartsError> {
 }
 
 fn unpack_deb(package: &Path, into: &Path) -> Result<(), PartsError> {
-    mirror::unpack(package, into).map_err(|source| PartsError::Unpack { package: package.to_owned(), source })
+    mirror::unpack_plain(package, into).map_err(|source| PartsError::Unpack { package: package.to_owned(), source })
 }
 
-/// Writes only ordinary files: no wanted file is a link, and a link could lead out of the folder.
+/// Writes only plain files: no wanted file is a link, and a link could lead out of the folder.
 fn unpack_rpm(package: &Path, into: &Path, most_bytes: u64) -> Result<(), rpm::Error> {
     let mut reader = rpm::PackageReader::open(package)?;
-    let mut left = most_bytes;
+    let (mut left, mut files) = (most_bytes, 0);
     while let Some(mut file) = reader.next_file()? {
+        if files == MOST_FILES {
+            return Err(io::Error::other(format!("it unpacks to more than {MOST_FILES} files")).into());
+        }
+        files += 1;
         let wanted = (file.metadata.file_type() == rpm::FileType::Regular).then(|| inside(&file.metadata.path()));
         if let Some(path) = wanted.flatten() {
             let path = into.join(path);

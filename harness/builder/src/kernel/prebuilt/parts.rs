@@ -126,7 +126,10 @@ fn only(mut paths: Vec<PathBuf>, what: &'static str) -> Result<PathBuf, PartsErr
 
 #[cfg(test)]
 mod tests {
+    use std::{os::unix::fs::symlink, process::Command};
+
     use super::*;
+    use crate::file;
 
     fn tree(files: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -156,8 +159,58 @@ mod tests {
         let folder = tree(&["boot/vmlinuz-6.1", "boot/vmlinuz-6.2", "lib/modules/6.1/vmlinuz/deep"]);
         let found = Found::in_folder(folder.path()).unwrap();
         let error = only(found.images, "a boot image").unwrap_err().to_string();
-        insta::assert_snapshot!(error, @"the packages have 2 of a boot image, but exactly one is needed; list all packages of one kernel");
+        insta::assert_snapshot!(error, @"the packages have 2 of a boot image, but exactly one is needed; list all packages of one kernel (links in packages do not count)");
         let error = only(found.configs, "a configuration").unwrap_err();
-        insta::assert_snapshot!(error, @"the packages have 0 of a configuration, but exactly one is needed; list all packages of one kernel");
+        insta::assert_snapshot!(error, @"the packages have 0 of a configuration, but exactly one is needed; list all packages of one kernel (links in packages do not count)");
+    }
+
+    /// Makes a package of a kernel's files, changed by `spoil`; returns what is read from it.
+    fn parts_of_package(spoil: impl Fn(&Path)) -> Result<Parts, PartsError> {
+        const CONTROL: &str = "Package: p\nVersion: 1\nArchitecture: all\nMaintainer: m\nDescription: d\n";
+        let files = ["boot/vmlinuz-6.1", "boot/config-6.1", "boot/System.map-6.1", "lib/modules/6.1/modules.builtin"];
+        let tree = tree(&files);
+        fs::create_dir(tree.path().join("DEBIAN")).unwrap();
+        fs::write(tree.path().join("DEBIAN/control"), CONTROL).unwrap();
+        spoil(tree.path());
+        let folder = tempfile::tempdir().unwrap();
+        let package = folder.path().join("p.deb");
+        let built = Command::new("dpkg-deb").arg("--build").arg(tree.path()).arg(&package).output().unwrap();
+        assert!(built.status.success(), "{built:?}");
+        let source = PrebuiltSource::Packages(PackageFiles { files: vec![package] });
+        Parts::of(&source, "6.1", &Cache::at(folder.path().join("cache")).unwrap(), &Progress::silent())
+    }
+
+    /// Replaces a file or folder by a link.
+    fn replace_by_link(path: &Path, target: &Path) {
+        file::remove(path).unwrap();
+        symlink(target, path).unwrap();
+    }
+
+    #[test]
+    fn a_package_of_plain_files_has_all_parts() {
+        let parts = parts_of_package(|_| ()).unwrap();
+        assert!(parts.symbols.is_some() && parts.modules.is_some());
+        assert!(parts.vmlinuz.ends_with("boot/vmlinuz-6.1") && parts.config.ends_with("boot/config-6.1"));
+    }
+
+    #[test]
+    fn a_link_of_a_package_leads_to_no_file_of_this_machine() {
+        let secrets = tree(&["secret", "boot/vmlinuz-6.1", "boot/config-6.1", "modules/6.1/modules.builtin"]);
+        for name in ["boot/vmlinuz-6.1", "boot/config-6.1"] {
+            let error = parts_of_package(|tree| replace_by_link(&tree.join(name), &secrets.path().join("secret")));
+            assert!(matches!(error, Err(PartsError::Number { count: 0, .. })), "{name}: {error:?}");
+        }
+        let error = parts_of_package(|tree| replace_by_link(&tree.join("boot"), &secrets.path().join("boot")));
+        assert!(matches!(error, Err(PartsError::Number { count: 0, .. })), "{error:?}");
+        let parts = parts_of_package(|tree| {
+            replace_by_link(&tree.join("boot/System.map-6.1"), &secrets.path().join("secret"));
+            replace_by_link(&tree.join("lib/modules/6.1/modules.builtin"), &secrets.path().join("secret"));
+        });
+        let parts = parts.unwrap();
+        assert!(parts.symbols.is_none() && parts.modules.is_none(), "{parts:?}");
+        for (name, target) in [("lib/modules/6.1", "modules/6.1"), ("lib/modules", "modules")] {
+            let parts = parts_of_package(|tree| replace_by_link(&tree.join(name), &secrets.path().join(target)));
+            assert!(parts.unwrap().modules.is_none(), "{name}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     digest::Sha256,
     fetch::FetchError,
     file::FileError,
-    mirror::{ArchiveError, MirrorError, Package},
+    mirror::{ArchiveError, MirrorError, Package, UnpackError},
 };
 
 /// Why a source is not available.
@@ -46,6 +46,9 @@ pub enum SourceError {
     /// A program failed.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// A package cannot be unpacked.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
     /// The repository does not have the revision.
     #[error("{url} has no commit {revision}; check that it was pushed there")]
     NoRevision {
