@@ -81,9 +81,7 @@ impl Step {
         let start = Instant::now();
         eprintln!("== {}: cargo {}", self.name, self.arguments.join(" "));
         let before = *tally;
-        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.args(&self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
-        let succeeded = follow(&mut command, |line| {
+        let succeeded = follow(&mut self.command(), |line| {
             if self.kind == Kind::Tests {
                 tally.add_line(line);
             }
@@ -95,6 +93,14 @@ impl Step {
         }
         eprintln!("== {}: {} ({})", self.name, if succeeded { "ok" } else { "FAILED" }, seconds(start.elapsed()));
         Ok(())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.args(&self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
+        // `cargo run` sets it for this program; cargo-machete takes it as a sign that cargo did not start it.
+        command.env_remove("CARGO_PKG_NAME");
+        command
     }
 }
 
@@ -147,6 +153,12 @@ mod tests {
         assert!(tally.is_good());
         tally.add_check(false);
         assert!(!tally.is_good());
+    }
+
+    #[test]
+    fn subcommands_do_not_see_which_package_runs_them() {
+        let step = Step { name: "unused dependencies", kind: Kind::Check, arguments: vec!["machete"], variables: vec![] };
+        assert!(step.command().get_envs().any(|(name, value)| name == "CARGO_PKG_NAME" && value.is_none()));
     }
 
     #[test]
