@@ -147,7 +147,9 @@ impl Needs {
         match asked.must {
             Necessity::Improves(feature) if !allowed => {
                 let kept_by = match asked.handed {
-                    TokenUse::Token if lacking.undelegable.is_empty() => lacking.missing.into_keys().collect(),
+                    TokenUse::Token if lacking.undelegable.is_empty() && lacking.unknown.is_empty() => {
+                        lacking.missing.into_keys().collect()
+                    }
                     _ => BTreeSet::new(),
                 };
                 self.losses.push(Loss { object: object.clone(), feature, kept_by });

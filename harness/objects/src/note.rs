@@ -96,12 +96,12 @@ impl fmt::Display for Note {
             Self::Verifier(1) => write!(
                 f,
                 "1 program is of a type that does not require CAP_PERFMON; the verifier still requires it if the program \
-                 leaks pointers or reads uninitialized stack"
+                 leaks pointers, reads uninitialized stack, or (since 7.3) calls a kernel function marked KF_PERFMON"
             ),
             Self::Verifier(programs) => write!(
                 f,
                 "{programs} programs are of types that do not require CAP_PERFMON; the verifier still requires it if they \
-                 leak pointers or read uninitialized stack"
+                 leak pointers, read uninitialized stack, or (since 7.3) call a kernel function marked KF_PERFMON"
             ),
         }
     }

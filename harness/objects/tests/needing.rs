@@ -63,6 +63,21 @@ fn the_probe_of_loading_uses_what_is_needed_anyway() {
 }
 
 #[test]
+fn a_probe_in_user_space_needs_root_to_open_its_event() {
+    let obstacles = |program: &str| -> Vec<String> {
+        let needs = needed(&only(&object("tracing"), &[program]), "6.12");
+        needs.undelegable.iter().map(|found| found.obstacle.to_string()).collect()
+    };
+    let root = "in the initial user namespace, for the command itself";
+    assert_eq!(obstacles("on_kprobe"), [format!("CAP_PERFMON {root} (perf_event_open in kernel/events/core.c)")]);
+    assert_eq!(
+        obstacles("on_uprobe"),
+        [format!("CAP_SYS_ADMIN {root} (perf_uprobe_event_init in kernel/events/core.c)")]
+    );
+    assert!(obstacles("on_uprobe_multi").is_empty());
+}
+
+#[test]
 fn a_usdt_program_is_loaded_as_a_probe() {
     let needs = needed(&only(&object("tracing"), &["on_usdt"]), "6.12");
     assert_eq!(elements(&needs), "kprobe cap_perfmon");

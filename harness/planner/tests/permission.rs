@@ -216,3 +216,28 @@ fn the_model_agrees_with_the_kernels_about_every_helper() {
         assert!(count > 1000, "{} only has {count}", path.display());
     }
 }
+
+/// Where `bpf(2)` is open to everybody, a helper that requires a capability is one that nobody without it can call.
+#[test]
+fn the_model_agrees_with_the_kernels_about_the_helpers_of_everybody() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/helpers/every-type@7.3-unpriv0.snap");
+    let sets = sets(&path);
+    let all: BTreeSet<String> = ["socket_filter", "cgroup_skb"].map(str::to_owned).into();
+    let mut count = 0;
+    for (helper, cells) in table(&path, "helper  ") {
+        let Some(number) = (0..400).find(|number| names::helper(*number) == helper) else { panic!("{helper}") };
+        let having = types(&cells["types"], &all, &sets);
+        let lost = types(&cells["none,0"], &having, &sets);
+        for prog_type in having.intersection(&all) {
+            let request = Request::ProgLoad {
+                prog_type: names::number(Kind::Prog, prog_type).unwrap(),
+                expected_attach_type: 0,
+                uses: [Use::Helper(number)].into(),
+            };
+            let needed = requirement(&request, "7.3".parse().unwrap());
+            assert_eq!(!needed.only_if_closed, lost.contains(prog_type), "{helper} in {prog_type}");
+            count += 1;
+        }
+    }
+    assert!(count > 150, "{count}");
+}

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{names, release::Release, vocabulary::Kind};
 
-pub use grant::{Element, Grant, Shortfall};
+pub use grant::{Element, Grant, Shortfall, may_know};
 pub use programs::checked_attach_type;
 pub use types::{MapClass, class_of_map};
 
@@ -34,9 +34,11 @@ pub const FIRST_RELEASE: Release = Release { major: 6, minor: 9 };
 pub enum Capability {
     /// `CAP_NET_ADMIN`.
     NetAdmin,
-    /// `CAP_SYS_ADMIN`, which implies all the others except when a token is created.
+    /// `CAP_SYS_ADMIN`, which implies all the others but `CAP_SYS_BOOT`, except when a token is created (`bpf_ns_capable`
+    /// in `kernel/bpf/token.c`).
     SysAdmin,
-    /// `CAP_SYS_BOOT`.
+    /// `CAP_SYS_BOOT`, which is checked by itself, and only in the initial namespace (`check_kfunc_call` in
+    /// `kernel/bpf/verifier.c`).
     SysBoot,
     /// `CAP_PERFMON`.
     Perfmon,
@@ -109,13 +111,26 @@ pub enum Request {
         /// The program's type.
         prog_type: u32,
     },
-    /// `perf_event_open(2)` for a probe or a tracepoint that a program is to be attached to.
-    PerfEventOpen,
+    /// `perf_event_open(2)` for an event that a program is to be attached to, opened as libbpf does.
+    PerfEventOpen {
+        /// What the event counts.
+        event: PerfEvent,
+    },
     /// Any other command of `bpf(2)`.
     Command {
         /// The command's number.
         cmd: u32,
     },
+}
+
+/// What an event that libbpf opens for a program counts. libbpf asks to count in the kernel, too; an event that excludes
+/// the kernel requires less (`perf_event_open` in `kernel/events/core.c`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PerfEvent {
+    /// Calls of a kernel function, hits of a tracepoint, or a counter.
+    Kernel,
+    /// Calls of a function in user space.
+    UserProbe,
 }
 
 /// A property of a map that requires a capability of its own.
@@ -136,7 +151,8 @@ pub enum Use {
     /// It calls a helper, by its number in `enum bpf_func_id`.
     Helper(u32),
     /// It calls a kernel function, or a function of its own that is not inlined (`add_subprog_and_kfunc` in
-    /// `kernel/bpf/verifier.c`).
+    /// `kernel/bpf/verifier.c`). Since 7.3 the verifier also requires `CAP_PERFMON` for kernel functions that are marked
+    /// `KF_PERFMON` (`check_kfunc_call`). An object file does not show which these are, so the model has no rule for it.
     Functions,
     /// It uses an arena (`check_map_prog_compatibility` and `resolve_pseudo_ldimm64` in `kernel/bpf/verifier.c`).
     Arena,
@@ -243,7 +259,7 @@ pub fn requirement(request: &Request, release: Release) -> Requirement {
         }
         Request::BtfGetFdById => attaching::btf_get_fd_by_id(&mut needed, release),
         Request::Attach { prog_type } => attaching::attach(&mut needed, *prog_type),
-        Request::PerfEventOpen => attaching::perf_event_open(&mut needed),
+        Request::PerfEventOpen { event } => attaching::perf_event_open(&mut needed, *event),
         Request::Command { cmd } => attaching::command(&mut needed, *cmd),
     }
     needed

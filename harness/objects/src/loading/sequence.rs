@@ -7,7 +7,7 @@ use std::{
 
 use harness_uapi::{
     names,
-    permission::{MapTrait, Request, Use},
+    permission::{MapTrait, PerfEvent, Request, Use},
     vocabulary::Kind,
 };
 
@@ -244,8 +244,11 @@ impl<'a> LibbpfSequence<'a> {
         let owner = RequestOwner::Attach(Arc::from(program.name.as_str()));
         let by_link = is_usdt(program) && self.features.get(&Feature::UserProbeLinks) == Some(&true);
         match program.attaches_by {
-            AttachWay::PerfEvent | AttachWay::UserProbe if !by_link || self.alternatives => {
-                self.ask(Request::PerfEventOpen, owner, Necessity::Attaches);
+            AttachWay::PerfEvent => {
+                self.ask(Request::PerfEventOpen { event: PerfEvent::Kernel }, owner, Necessity::Attaches);
+            }
+            AttachWay::UserProbe if !by_link || self.alternatives => {
+                self.ask(Request::PerfEventOpen { event: PerfEvent::UserProbe }, owner, Necessity::Attaches);
             }
             AttachWay::Cgroup => {
                 let prog_type = program.prog_type.unwrap_or_default();

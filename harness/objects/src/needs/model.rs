@@ -7,7 +7,7 @@ use std::{
 
 use harness_uapi::{
     names,
-    permission::{Bit, Capability, Grant, Request, Requirement, requirement},
+    permission::{Capability, Grant, Request, Requirement, may_know, requirement},
     release::Release,
 };
 
@@ -75,19 +75,11 @@ impl<'k> PermissionModel<'k> {
         if asked.handed == TokenUse::NoToken {
             obstacles.insert(Obstacle::NoToken(Capability::Bpf));
         }
-        let types = release::types(&asked.request).into_iter().filter(|bit| self.lacks(*bit));
+        let types = release::types(&asked.request).into_iter().filter(|bit| !may_know(*bit, self.kernel.release));
         obstacles.extend(
             types.map(|bit| Obstacle::Unknown(bit, names::entry(bit.kind, bit.number).map(|entry| Known(entry.first)))),
         );
         obstacles
-    }
-
-    /// Whether the kernel is known to lack a type.
-    fn lacks(&self, bit: Bit) -> bool {
-        match names::entry(bit.kind, bit.number) {
-            Some(entry) => entry.first.is_in(self.kernel.release) == Some(false),
-            None => true,
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     names,
-    permission::{Capability, FIRST_RELEASE, Reason, Requirement, command as honours_token},
+    permission::{Capability, FIRST_RELEASE, PerfEvent, Reason, Requirement, command as honours_token},
     release::Release,
     vocabulary::Kind,
 };
@@ -30,10 +30,14 @@ pub(super) fn attach(needed: &mut Requirement, prog_type: u32) {
     }
 }
 
-/// Kernel probes and tracepoints see other users' processes (`perf_uprobe_event_init` and the like in
-/// `kernel/events/core.c`).
-pub(super) fn perf_event_open(needed: &mut Requirement) {
-    needed.initial(Capability::Perfmon, Reason::Command, "perf_event_open in kernel/events/core.c");
+/// Probes and tracepoints see other users' processes. An event that counts in the kernel requires the capability unless
+/// `kernel.perf_event_paranoid` is 1 or less (`perf_allow_kernel` in `kernel/events/core.c`).
+pub(super) fn perf_event_open(needed: &mut Requirement, event: PerfEvent) {
+    let (capability, source) = match event {
+        PerfEvent::Kernel => (Capability::Perfmon, "perf_event_open in kernel/events/core.c"),
+        PerfEvent::UserProbe => (Capability::SysAdmin, "perf_uprobe_event_init in kernel/events/core.c"),
+    };
+    needed.initial(capability, Reason::Command, source);
 }
 
 /// Any command that honours no token.

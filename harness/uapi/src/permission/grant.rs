@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     delegation::{Delegation, numbers},
+    names,
     permission::{Bit, Capability, Justification, Requirement},
     release::Release,
     vocabulary::Kind,
@@ -39,6 +40,14 @@ impl fmt::Display for Element {
     }
 }
 
+/// Whether a kernel of this release knows a bit, or may know it. A token grants no type that the kernel does not know,
+/// whatever its mask has (`bpf_token_allow_map_type` and `bpf_token_allow_prog_type` in `kernel/bpf/token.c`); commands have
+/// no such rule.
+pub fn may_know(bit: Bit, release: Release) -> bool {
+    let is_later = |entry: &names::Name| entry.first.is_in(release) == Some(false);
+    bit.kind == Kind::Cmd || names::entry(bit.kind, bit.number).is_some_and(|entry| !is_later(entry))
+}
+
 /// What a grant lacks for a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shortfall {
@@ -46,6 +55,8 @@ pub struct Shortfall {
     pub missing: BTreeMap<Element, BTreeSet<Justification>>,
     /// Capabilities in the initial user namespace, which nothing can delegate, and why they are required.
     pub undelegable: BTreeMap<Capability, BTreeSet<Justification>>,
+    /// Types that the kernel does not know, so that no token grants them.
+    pub unknown: BTreeSet<Bit>,
     /// The first release whose kernel accepts a token for the request, if that is a later one.
     pub since: Option<Release>,
 }
@@ -53,7 +64,7 @@ pub struct Shortfall {
 impl Shortfall {
     /// Whether nothing is missing, so that the kernel allows the request.
     pub fn is_none(&self) -> bool {
-        self.missing.is_empty() && self.undelegable.is_empty() && self.since.is_none()
+        self.missing.is_empty() && self.undelegable.is_empty() && self.unknown.is_empty() && self.since.is_none()
     }
 }
 
@@ -85,17 +96,21 @@ impl Grant {
         bit.number < 64 && self.delegation.masks()[bit.kind as usize] & (1 << bit.number) != 0
     }
 
-    /// Whether it has this capability, or `CAP_SYS_ADMIN` instead (`bpf_ns_capable` in `kernel/bpf/token.c`).
+    /// Whether it has this capability, or `CAP_SYS_ADMIN` instead (`bpf_ns_capable` in `kernel/bpf/token.c`), which never
+    /// stands for `CAP_SYS_BOOT`.
     pub fn is_capable(&self, capability: Capability) -> bool {
-        self.capabilities.contains(&capability) || self.capabilities.contains(&Capability::SysAdmin)
+        let instead = capability != Capability::SysBoot && self.capabilities.contains(&Capability::SysAdmin);
+        instead || self.capabilities.contains(&capability)
     }
 
     /// What it lacks for a request on a kernel of this release where `bpf(2)` is closed to unprivileged users.
     ///
     /// If the token lacks one bit, the kernel checks the call as if there were no token, so every capability is missing as
-    /// well; the shortfall lists only the elements that would have to be added to the grant.
+    /// well; the shortfall lists only the elements that would have to be added to the grant. A type that the kernel does
+    /// not know is not granted even by `any`, which sets its bit.
     pub fn lacks(&self, needed: &Requirement, release: Release) -> Shortfall {
-        let bits = needed.bits.iter().filter(|(bit, _)| !self.has_bit(**bit));
+        let unknown: BTreeSet<Bit> = needed.bits.keys().copied().filter(|bit| !may_know(*bit, release)).collect();
+        let bits = needed.bits.iter().filter(|(bit, _)| !self.has_bit(**bit) && !unknown.contains(bit));
         let mut missing: BTreeMap<Element, BTreeSet<Justification>> =
             bits.map(|(bit, why)| (Element::Bit(*bit), BTreeSet::from([*why]))).collect();
         for (capability, whys) in &needed.capabilities {
@@ -104,7 +119,7 @@ impl Grant {
             }
         }
         let since = needed.since.filter(|since| release < *since);
-        Shortfall { missing, undelegable: needed.undelegable.clone(), since }
+        Shortfall { missing, undelegable: needed.undelegable.clone(), unknown, since }
     }
 
     /// Whether a token can be created: some mask has a bit, and the grant has `CAP_BPF` itself (`bpf_token_create` in

@@ -41,11 +41,12 @@ pub(super) fn required_capability(helper: &str, prog_type: &str, release: Releas
         "syscall" if is_of_sockets(helper) => None,
         _ if is_of_sockets(helper) => by_token(Capability::Perfmon, SOCKETS),
         _ if is_for_bpf(helper) => by_token(Capability::Bpf, BASE),
+        _ if release >= ONE_LIST && helper == "get_cgroup_classid" => by_token(Capability::Bpf, BASE),
         _ => None,
     }
 }
 
-/// The helpers that require `CAP_BPF`.
+/// The helpers that require `CAP_BPF`, as of the first release with tokens.
 fn is_for_bpf(helper: &str) -> bool {
     matches!(
         helper,

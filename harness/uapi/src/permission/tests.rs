@@ -1,4 +1,5 @@
 use super::*;
+use crate::delegation::Delegation;
 
 fn release(text: &str) -> Release {
     text.parse().unwrap()
@@ -72,6 +73,9 @@ fn what_programs_do_needs_more() {
     let tail = "prog_load syscall cgroup_inet_ingress";
     assert_eq!(needs(&syscall, "6.12"), format!("{tail} bpf"));
     assert_eq!(needs(&syscall, "7.3"), format!("{tail} perfmon bpf"));
+    let of_class = prog("cgroup_skb", "cgroup_inet_ingress", &[helper("get_cgroup_classid")]);
+    let is_free = |of: &str| requirement(&of_class, release(of)).only_if_closed;
+    assert_eq!(["6.12", "6.16", "7.3"].map(is_free), [true, false, false]);
 }
 
 #[test]
@@ -107,11 +111,37 @@ fn a_grant_is_judged_element_by_element() {
 }
 
 #[test]
-fn sys_admin_implies_all_but_creating_a_token() {
+fn no_token_grants_a_type_that_the_kernel_does_not_know() {
+    let any = Grant { delegation: Delegation::from_masks([u64::MAX; 4]), capabilities: [Capability::Bpf].into() };
+    let unknown = |request: &Request, of: &str| -> Vec<String> {
+        let lacks = any.lacks(&requirement(request, release(of)), release(of));
+        assert_eq!(lacks.is_none(), lacks.unknown.is_empty());
+        lacks.unknown.iter().map(|bit| names::shown(bit.kind, bit.number)).collect()
+    };
+    let untyped = Request::MapCreate { map_type: 63, traits: BTreeSet::new() };
+    let session = prog("socket_filter", "trace_fsession", &[]);
+    assert_eq!(unknown(&map("insn_array"), "6.12"), ["insn_array"]);
+    assert_eq!(unknown(&session, "6.12"), ["trace_fsession"]);
+    assert_eq!(unknown(&untyped, "7.3").len(), 1);
+    assert!(unknown(&map("insn_array"), "7.3").is_empty() && unknown(&session, "7.3").is_empty());
+    let nothing = Grant::default().lacks(&requirement(&session, release("6.12")), release("6.12"));
+    assert!(!nothing.missing.keys().any(|element| element.to_string().contains("trace_fsession")));
+}
+
+#[test]
+fn opening_an_event_takes_no_token() {
+    let open = |event| needs(&Request::PerfEventOpen { event }, "7.3");
+    assert_eq!(open(PerfEvent::Kernel), "initial perfmon");
+    assert_eq!(open(PerfEvent::UserProbe), "initial sys_admin");
+}
+
+#[test]
+fn sys_admin_implies_all_but_creating_a_token_and_sys_boot() {
     let grant =
         Grant::of([Element::Capability(Capability::SysAdmin), Element::Bit(Bit { kind: Kind::Cmd, number: 18 })]);
     assert!(grant.lacks(&requirement(&Request::BtfLoad, FIRST_RELEASE), FIRST_RELEASE).is_none());
     assert!(!grant.makes_token());
+    assert!(grant.is_capable(Capability::Perfmon) && !grant.is_capable(Capability::SysBoot));
 }
 
 #[test]
