@@ -70,7 +70,7 @@ impl ImageError {
 }
 
 /// Returns the key of the image of a manifest. Comments and the order of keys do not affect it.
-fn key(manifest: &Manifest) -> String {
+pub fn key(manifest: &Manifest) -> String {
     crate::digest::Sha256::of_parts([EDITION.as_bytes(), manifest.contents().as_bytes()]).short()
 }
 

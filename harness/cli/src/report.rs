@@ -29,8 +29,8 @@ Examples:
   {program} report --image all --filter 'token/*'
   {program} report --format json | jq 'select(.kind == \"judged\" and .standing == \"differs\")'
 
-A scenario without a stored result counts as a fault, unless nothing was run in its default image
-at all, for example because the image's packages are gone. `{program} run` has the same options.
+A scenario without a stored result counts as a fault, unless the store records that the packages of
+its default image have left the mirror. `{program} run` has the same options.
 
 Exit codes: 0 as recorded; 1 verdicts differ; 2 wrong usage or a bad file; 3 a result is missing
 or a file cannot be written; 4 nothing was selected."

@@ -7,6 +7,7 @@ mod capacity;
 pub mod console;
 pub mod detection;
 pub mod environments;
+mod error_chain;
 mod file;
 pub mod fleet;
 pub mod identity;

@@ -16,7 +16,8 @@ use thiserror::Error;
 
 use crate::{
     capacity::{Fleet, Jobs},
-    store::{Freshness, RunId, Store},
+    error_chain::chain,
+    store::{Freshness, RunId, Store, StoreError},
 };
 
 /// Why something that scenarios need is not available.
@@ -52,6 +53,9 @@ pub enum ResourcesError {
     /// The running kernel cannot be used.
     #[error(transparent)]
     Running(#[from] running::RunningError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A kernel's release does not start with its version.
     #[error(
         "kernel {kernel} has the release `{release}`, which does not start with MAJOR.MINOR; fix the version in its source"
@@ -210,12 +214,39 @@ impl Resources {
         Ok(image::find_built(&self.images.get(image.as_str())?, &self.cache)?)
     }
 
-    /// Returns an image; builds it if necessary.
+    /// Returns an image; builds it if necessary. If its packages have left the mirror, the store records that until the
+    /// image is built.
     ///
     /// # Errors
     /// [`ResourcesError`] if it cannot be built.
     pub fn build_image(&self, image: &ImageName) -> Result<Image, ResourcesError> {
-        Ok(image::build(&self.images.get(image.as_str())?, &self.cache, &self.progress)?)
+        let manifest = self.images.get(image.as_str())?;
+        let built = image::build(&manifest, &self.cache, &self.progress);
+        self.record_gone(&manifest, built.as_ref().err())?;
+        Ok(built?)
+    }
+
+    /// Records the result of building an image.
+    fn record_gone(&self, manifest: &image::Manifest, error: Option<&ImageError>) -> Result<(), StoreError> {
+        let key = image::key(manifest);
+        match error {
+            None => self.store.forget_gone(&manifest.name, &key),
+            Some(error) if error.is_gone() => self.store.remember_gone(&manifest.name, &key, chain(error)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Returns why an image cannot be built, if it is not built and [`Self::build_image`] recorded that its packages
+    /// have left the mirror, here or on a machine whose store was merged.
+    ///
+    /// # Errors
+    /// [`ResourcesError`] if there is no image with that name, or if the cache cannot be read.
+    pub fn gone_image(&self, image: &ImageName) -> Result<Option<String>, ResourcesError> {
+        if self.built_image(image)?.is_some() {
+            return Ok(None);
+        }
+        let record = self.store.gone(image, &image::key(&self.images.get(image.as_str())?));
+        Ok(record.map(|record| format!("image {image} cannot be built: {}", record.reason)))
     }
 
     /// Builds what all environments share: the guest program and the objects that scenarios load.

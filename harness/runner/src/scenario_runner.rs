@@ -22,6 +22,7 @@ use harness_verdict::judge;
 use thiserror::Error;
 
 use crate::{
+    error_chain::chain,
     fleet::{Fulfilled, RunRequest},
     identity::Identity,
     launch::LaunchError,
@@ -319,20 +320,6 @@ pub fn unjudged(environment: &Environment, checked: &Checked, status: Status) ->
         took: None,
         status,
     }
-}
-
-/// Formats an error with its sources, separated by colons.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let message = inner.to_string();
-        if !text.contains(&message) {
-            text = format!("{text}: {message}");
-        }
-        source = inner.source();
-    }
-    text
 }
 
 /// Returns all values, or an error with all reports.

@@ -18,6 +18,7 @@ use thiserror::Error;
 
 use crate::{
     environments::{self, EnvironmentPlan, Images},
+    error_chain::chain,
     identity::Identity,
     preparation::{prepare_for, prepare_host},
     report::{
@@ -151,7 +152,7 @@ impl Selection {
             match self.resources.build_image(&image) {
                 Ok(_) => {}
                 Err(error) if error.is_gone() && self.is_dispensable(&image) => {
-                    let reason = format!("image {image} cannot be built: {}", scenario_runner::chain(&error));
+                    let reason = format!("image {image} cannot be built: {}", chain(&error));
                     self.resources.progress().note(&reason);
                     gone.insert(image, reason);
                 }
@@ -161,39 +162,41 @@ impl Selection {
         Ok(gone)
     }
 
-    /// Returns whether scenarios of this image may be skipped: the image was not named, and is not the first default
-    /// image.
+    /// Returns whether scenarios of this image may be skipped if it can no longer be built: it is a default image other
+    /// than the first, and no image was named.
     fn is_dispensable(&self, image: &ImageName) -> bool {
-        matches!(&self.images, Images::Meant(images) if images.first() != Some(image))
+        matches!(&self.images, Images::Meant(images) if images.iter().skip(1).any(|further| further == image))
     }
 
     /// Returns the stored results of the scenarios in each environment; those of one scenario are adjacent. Builds and
-    /// boots nothing. A scenario without a stored outcome is reported as not run.
+    /// boots nothing. A scenario without a stored outcome is reported as not run, unless its image is recorded as gone
+    /// from the mirror.
     ///
     /// # Errors
     /// [`SelectionError`] if the store or a snapshot cannot be read.
     pub fn known_results(&self) -> Result<Vec<ScenarioResult>, SelectionError> {
         let mut results: Vec<ScenarioResult> = Vec::new();
         for plan in self.plans() {
-            let image = &plan.environment.image;
-            let missing =
-                format!("no stored result with image {image}; run the scenario, or merge a store that has one");
             match self.identity(&plan.environment)? {
                 Some(identity) => {
                     results.extend(self.runner.stored_results(self.resources.store(), &identity, &plan.scenarios)?);
                 }
-                // A run that could not build the image stored nothing; that was no failure.
-                None if self.is_dispensable(image) => {
-                    results.extend(unjudged(&plan, &Status::Skipped { reason: missing }));
-                }
-                None => results.extend(unjudged(&plan, &Status::NotRun { cause: missing.into() })),
+                None => results.extend(unjudged(&plan, &self.without_identity(&plan.environment.image)?)),
             }
         }
         Ok(sorted(results))
     }
 
+    /// Returns the status of scenarios in an environment that never ran.
+    fn without_identity(&self, image: &ImageName) -> Result<Status, ResourcesError> {
+        let gone = if self.is_dispensable(image) { self.resources.gone_image(image)? } else { None };
+        let missing =
+            || format!("no stored result with image {image}; run the scenario, or merge a store that has one");
+        Ok(gone.map_or_else(|| Status::NotRun { cause: missing().into() }, |reason| Status::Skipped { reason }))
+    }
+
     fn cannot_build(&self, kernel: &KernelName, error: &ResourcesError) -> Arc<str> {
-        let cause = scenario_runner::chain(error);
+        let cause = chain(error);
         self.resources.progress().note(&format!("kernel {kernel}: {cause}"));
         cause.into()
     }
@@ -351,3 +354,6 @@ fn side(identity: &Identity) -> Side<'_> {
         vocabulary: identity.vocabulary(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+mod gone;
 mod identities;
 mod merge;
 
@@ -24,6 +25,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::identity::Artefacts;
+pub use gone::GoneImage;
 pub use merge::{Conflict, MergeError, Merged, Refusal};
 
 /// Why the store cannot be used.

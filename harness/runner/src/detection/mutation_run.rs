@@ -20,9 +20,10 @@ use super::{
     score::{self, Score, Thoroughness},
 };
 use crate::{
+    error_chain::chain,
     report::{Counts, RunStatus, ScenarioResult, counted},
     resources::ResourcesError,
-    scenario_runner::{RunnerError, chain},
+    scenario_runner::RunnerError,
     selection::{Selection, SelectionError},
     testbed::Testbed,
 };

@@ -16,7 +16,7 @@ use super::{
     object::Object,
     proved::{Asked, Criterion, NoProof, Reason},
 };
-use crate::{fleet::RunRequest, scenario_runner, session::MachineKind, testbed::Testbed};
+use crate::{error_chain::chain, fleet::RunRequest, session::MachineKind, testbed::Testbed};
 
 /// The questions to one kernel, and its answers.
 pub(super) struct ProofSession<'a> {
@@ -96,7 +96,7 @@ pub(super) fn ask(sessions: &[ProofSession<'_>]) -> Result<(), ProofError> {
     for (session, fulfilled) in sessions.iter().zip(fulfilled) {
         session.answers.borrow_mut().extend(fulfilled.read);
         if let Some(error) = fulfilled.error {
-            session.failed.replace(Some(scenario_runner::chain(&error)));
+            session.failed.replace(Some(chain(&error)));
         }
     }
     Ok(())

@@ -15,7 +15,7 @@ use harness_protocol::{
 };
 use thiserror::Error;
 
-use super::{Kept, Store, StoreError, identities, write};
+use super::{GoneImage, Kept, Store, StoreError, gone, identities, write};
 use crate::{file, identity::IdentityRecord};
 
 /// The largest outcome that is read, in bytes; sweeps take some hundred thousand.
@@ -100,6 +100,7 @@ pub struct Merged {
 struct Contents {
     outcomes: Vec<(PathBuf, Kept)>,
     identities: Vec<IdentityRecord>,
+    gone: Vec<GoneImage>,
     refusals: Vec<Refusal>,
     files: usize,
     bytes: u64,
@@ -123,6 +124,7 @@ impl Store {
         // The latest last, so that its time and its objects win.
         contents.identities.sort_by_key(|record| record.at);
         contents.identities.into_iter().try_for_each(|record| self.take_identity(record))?;
+        contents.gone.iter().try_for_each(|record| self.remember_gone_record(record))?;
         for (path_in_store, kept) in contents.outcomes {
             self.take(&path_in_store, kept, &mut merged)?;
         }
@@ -193,7 +195,7 @@ fn root_of(folder: &Path) -> Result<PathBuf, MergeError> {
             entries => entries.map_err(StoreError::of("list", path))?,
         };
         let mut names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-        Ok(names.any(|name| name == identities::FOLDER || is_hexadecimal(&name, 2)))
+        Ok(names.any(|name| is_part(&name)))
     };
     for candidate in [folder.join("store"), folder.to_owned()] {
         if is_store(&candidate)? {
@@ -201,6 +203,11 @@ fn root_of(folder: &Path) -> Result<PathBuf, MergeError> {
         }
     }
     Err(MergeError::NoStore(folder.to_owned()))
+}
+
+/// Returns whether a store has a folder of this name.
+fn is_part(name: &str) -> bool {
+    name == identities::FOLDER || name == gone::FOLDER || is_hexadecimal(name, 2)
 }
 
 fn is_hexadecimal(text: &str, length: usize) -> bool {
@@ -213,8 +220,7 @@ impl Contents {
         for folder in entries(root)? {
             let name = folder.file_name().to_string_lossy().into_owned();
             let is_folder = folder.file_type().is_ok_and(|kind| kind.is_dir());
-            let is_ours = name == identities::FOLDER || is_hexadecimal(&name, 2);
-            if !(is_folder && is_ours) {
+            if !(is_folder && is_part(&name)) {
                 self.refuse(&folder.path(), "is not part of a store");
                 continue;
             }
@@ -248,6 +254,12 @@ impl Contents {
         if folder == identities::FOLDER {
             match identities::read(&path) {
                 Ok(record) if identities::file_name(&record) == name => self.identities.push(record),
+                Ok(_) => self.refuse(&path, "does not have the name that its contents require"),
+                Err(error) => self.refuse(&path, format!("is damaged: {error}")),
+            }
+        } else if folder == gone::FOLDER {
+            match gone::read(&path) {
+                Ok(record) if gone::file_name(&record.image, &record.key) == name => self.gone.push(record),
                 Ok(_) => self.refuse(&path, "does not have the name that its contents require"),
                 Err(error) => self.refuse(&path, format!("is damaged: {error}")),
             }

@@ -185,3 +185,25 @@ fn a_folder_that_is_not_a_store_is_named() {
     );
     insta::assert_snapshot!(store(mine.path()).merge(&["/nonexistent".into()]).unwrap_err(), @r"/nonexistent is not an outcome store: it contains neither outcomes nor a folder `store` with outcomes");
 }
+
+#[test]
+fn records_of_gone_images_are_merged_and_the_newer_is_kept() {
+    let [mine, other] = folders();
+    let gone = |at, reason: &str| {
+        let image = "systemd-262".parse().unwrap();
+        GoneImage { image, key: "k".to_owned(), at, reason: reason.to_owned() }
+    };
+    let kept = || store(mine.path()).gone(&gone(0, "").image, "k");
+    for (at, reason, expected) in [(2, "second", "second"), (1, "first", "second"), (3, "third", "third")] {
+        fs::remove_dir_all(other.path().join(gone::FOLDER)).ok();
+        store(other.path()).remember_gone_record(&gone(at, reason)).unwrap();
+        store(mine.path()).merge(&[path(&other)]).unwrap();
+        assert_eq!(kept().unwrap().reason, expected);
+    }
+    fs::rename(other.path().join("gone/systemd-262-k.json"), other.path().join("gone/other-k.json")).unwrap();
+    let error = store(mine.path()).merge(&[path(&other)]).unwrap_err().to_string();
+    insta::assert_snapshot!(error.replace(other.path().to_str().unwrap(), "OTHER"), @r"
+    nothing was merged; remove these files, or recreate the store:
+      OTHER/gone/other-k.json does not have the name that its contents require
+    ");
+}
