@@ -116,7 +116,8 @@ codes! {
     /// is needed, and more with each kernel update.
     DelegatesAny = "delegates-any", Warning, "everything is delegated, now and in the future";
     /// Some programs observe or change the whole machine, however small the container is: those that trace the kernel,
-    /// security modules, replaced congestion control or schedulers. Capabilities are checked in the container; the effects of
+    /// security modules, replaced congestion control or schedulers. Others reach every network namespace or cgroup that the
+    /// container can open. Capabilities are checked in the container; the effects of
     /// the program are not confined to it.
     ReachesTheHost = "reaches-the-host", Warning, "program types that reach beyond the container";
     /// Something is delegated that none of the objects needs.
@@ -126,8 +127,8 @@ codes! {
     NothingDelegated = "nothing-delegated", Error, "a bpffs without any delegation";
     /// Delegation options are set, but no bpffs mount is requested.
     NoBpffs = "no-bpffs", Error, "a delegation without a bpffs";
-    /// A token can only be created in a user namespace other than the initial one, where the kernel returns EOPNOTSUPP, and
-    /// only in the one that owns the bpffs (`bpf_token_create` in `kernel/bpf/token.c`).
+    /// A token can only be created by a process in the very user namespace that the bpffs belongs to, and only if that is not
+    /// the initial one, where the kernel returns EOPNOTSUPP (`bpf_token_create` in `kernel/bpf/token.c`).
     NoUserNamespace = "no-user-namespace", Error, "a delegation without a user namespace";
     /// The bpffs would belong to the host's user namespace although the processes have one of their own. A token can only be
     /// created in the user namespace that owns the bpffs (`bpf_token_create` in `kernel/bpf/token.c`). systemd opens the bpffs

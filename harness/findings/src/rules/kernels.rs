@@ -134,7 +134,7 @@ fn distribution(check: &mut KernelCheck<'_>, delegation: &Delegation) {
             "Debian sets kernel.perf_event_paranoid to 3, so no perf event can be opened for programs of type {}",
             probes.join(", ")
         );
-        let why = "with this setting Debian's kernels refuse every perf_event_open(2) without CAP_PERFMON in the initial user namespace";
+        let why = "with this setting Debian's kernels refuse every perf_event_open(2) without CAP_SYS_ADMIN in the initial user namespace";
         check.add(Finding::new(Code::DistributionDiffers, message, why).at(check.option(Kind::Prog)));
     }
 }

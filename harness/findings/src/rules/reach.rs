@@ -8,7 +8,8 @@ use harness_uapi::{delegation::numbers, names, vocabulary::Kind};
 /// `None` for those that reach only what the container has anyway.
 ///
 /// None of these needs a capability outside the container to be attached (`bpf_prog_attach_check_attach_type` and
-/// `link_create` in `kernel/bpf/syscall.c`).
+/// `link_create` in `kernel/bpf/syscall.c`), at most an event (`perf_trace_event_perm` in
+/// `kernel/trace/trace_event_perf.c`) or a descriptor (`netns_bpf_link_create` in `kernel/bpf/net_namespace.c`).
 pub(super) fn of_program(name: &str) -> Option<&'static str> {
     Some(match name {
         "tracing" => {
@@ -23,14 +24,27 @@ pub(super) fn of_program(name: &str) -> Option<&'static str> {
             "can replace parts of the kernel for the whole machine, such as congestion control or the scheduler"
         }
         "ext" => "can replace functions of any program of which the container has a descriptor",
-        "tracepoint" | "perf_event" => {
-            "can watch the whole machine if a process outside the container opens the perf event; the container cannot"
+        "tracepoint" => {
+            "can watch every process on the machine; where kernel.perf_event_paranoid is at most 2, the kernel's default, \
+             the container opens the perf event itself"
         }
-        "netfilter" | "sched_cls" | "sched_act" | "xdp" | "flow_dissector" => {
+        "perf_event" => {
+            "can watch the whole machine if a process outside the container opens the perf event; the container itself can \
+             only open those of its own processes"
+        }
+        "sk_lookup" | "flow_dissector" => {
+            "can steer the packets of every network namespace that the container shares or has a descriptor of, which may \
+             be the host's"
+        }
+        "netfilter" | "sched_cls" | "sched_act" | "xdp" => {
             "can read, change and drop all packets of the container's network namespace, which may be the host's"
         }
-        "cgroup_device" | "cgroup_skb" | "cgroup_sock" | "cgroup_sock_addr" | "cgroup_sockopt" | "cgroup_sysctl"
-        | "sock_ops" => {
+        "cgroup_sock_addr" => {
+            "can control the sockets of every cgroup whose directory the container can open for reading, including those \
+             of the host's cgroup file systems that are mounted there, and lets them bind to privileged ports and set \
+             SO_MARK in the network namespace that they use"
+        }
+        "cgroup_device" | "cgroup_skb" | "cgroup_sock" | "cgroup_sockopt" | "cgroup_sysctl" | "sock_ops" => {
             "can control every cgroup whose directory the container can open for reading, including those of the host's \
              cgroup file systems that are mounted there"
         }
@@ -61,6 +75,8 @@ mod tests {
         let groups: Vec<usize> = reach.values().map(Vec::len).collect();
         assert_eq!(groups.iter().sum::<usize>(), 3);
         assert!(reach.values().any(|names| names == &["sched_cls", "xdp"]));
+        let others = of_mask(bit("sk_lookup") | bit("tracepoint") | bit("perf_event") | bit("cgroup_sock_addr"));
+        assert_eq!(others.len(), 4);
         assert!(of_mask(1 << 63).is_empty());
     }
 }
