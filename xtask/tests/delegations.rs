@@ -96,6 +96,16 @@ impl User {
         path
     }
 
+    /// Compiles a fixture.
+    fn object(&self, source: &str) -> PathBuf {
+        let object = self.0.path().join(source).with_extension("o");
+        let mut clang = Command::new("clang");
+        clang.args(["-target", "bpf", "-g", "-O2", "-c"]).arg(project().join(FIXTURES).join(source));
+        let status = clang.arg("-o").arg(&object).status().expect("clang starts; `cargo xtask setup` installs it");
+        assert!(status.success());
+        object
+    }
+
     /// A call with a file of the folder, whose path is shown as `FOLDER/…`.
     fn call(&self, line: &str, file: &Path) -> Call {
         let mut call = Call::from(command(line).arg(file).output().unwrap());
@@ -193,13 +203,29 @@ fn files_that_are_not_objects_are_refused_by_both_verbs_that_read_them() {
 }
 
 #[test]
+fn an_object_that_no_delegation_makes_load_gets_no_unit() {
+    let user = User::new();
+    let object = user.object("replaces.bpf.c");
+    for (name, line) in [
+        ("no_kernel_delegates", "caps --kernel=6.12"),
+        ("one_kernel_delegates", "caps --kernel=6.12 --kernel=7.3"),
+        ("no_unit_to_paste", "caps --kernel=6.12 --format=systemd"),
+    ] {
+        compare(name, &format!("{line} replaces.bpf.o"), &user.call(line, &object));
+    }
+    let call = user.call("caps --kernel=6.12 --format=json", &object);
+    assert_eq!(call.code, Some(1), "{call:?}");
+    assert!(serde_json::from_str::<Value>(&call.out).is_ok(), "{call:?}");
+    let line = "caps --kernel=6.1-debian";
+    compare("kernel_without_tokens", &format!("{line} filter.bpf.o"), &user.call(line, &user.object("filter.bpf.c")));
+    let line = "caps --kernel=7.3";
+    compare("refused_by_libbpf", &format!("{line} legacy.bpf.o"), &user.call(line, &user.object("legacy.bpf.c")));
+}
+
+#[test]
 fn what_an_object_needs_lets_it_load() {
     let user = User::new();
-    let object = user.0.path().join("filter.bpf.o");
-    let source = project().join(FIXTURES).join("filter.bpf.c");
-    let mut clang = Command::new("clang");
-    clang.args(["-target", "bpf", "-g", "-O2", "-c"]).arg(source).arg("-o").arg(&object);
-    assert!(clang.status().expect("clang starts; `cargo xtask setup` installs it").success());
+    let object = user.object("filter.bpf.c");
     let line = "caps --kernel=6.12 --kernel=7.3";
     compare("needs_of_an_object", &format!("{line} filter.bpf.o"), &user.call(line, &object));
     let call = user.call("caps --format=json", &object);

@@ -38,9 +38,9 @@ Examples:
   {program} caps *.bpf.o --prove --kernel 6.12 7.3
   {program} caps --table                    write docs/caps.md; takes long
 
-Exit codes: 0 computed, and proved if requested; 1 an object needs something that cannot be
-delegated, or does not load; 2 wrong usage or a bad file; 3 a kernel and the model disagree, or
-the harness, QEMU or a build failed.")]
+Exit codes: 0 computed, and proved if requested; 1 no delegation makes the objects load on a kernel;
+2 wrong usage or a bad file; 3 a kernel and the model disagree, or the harness, QEMU or a build
+failed.")]
 pub struct Args {
     /// BPF objects, or programs with embedded ones; the result is for all of them together
     #[arg(value_name = "OBJECT", required_unless_present = "table", value_hint = ValueHint::FilePath)]
@@ -109,11 +109,15 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let known = vocabularies.known_names();
     let names = configurations::names(&known);
     let grant = enough(&computed);
+    let text = |target| grant.as_ref().map(|grant| pasted(target, grant, &names));
     print(&match args.format {
-        Format::Pasted(target) => pasted(target, &grant, &names),
+        Format::Pasted(target) => text(target).unwrap_or_default(),
         Format::Json => page::json(&plain, &computed)? + "\n",
-        Format::Human => page::human(&computed, &pasted(WritableFrontend::SYSTEMD, &grant, &names)),
+        Format::Human => page::human(&computed, text(WritableFrontend::SYSTEMD).as_deref()),
     })?;
+    if let Some(never) = page::never_load(&computed).filter(|_| args.format != Format::Human) {
+        eprintln!("error: {never}; `--format human` shows why");
+    }
     Ok(exit_code(&computed))
 }
 
@@ -143,6 +147,5 @@ fn exit_code(computed: &[Computed]) -> ExitCode {
     if computed.iter().filter_map(|one| one.proved.as_ref()).any(Proved::disagrees) {
         return exit::FAILED.into();
     }
-    let blocked = |one: &Computed| one.needs.undelegable.iter().any(page::prevents_loading);
-    if computed.iter().any(blocked) { ExitCode::from(exit::DIFFERS) } else { ExitCode::SUCCESS }
+    if computed.iter().any(Computed::never_load) { ExitCode::from(exit::DIFFERS) } else { ExitCode::SUCCESS }
 }

@@ -134,6 +134,12 @@ fn summary(model: &mut PermissionModel<'_>, objects: &[(Arc<str>, LoadInput<'_>)
 }
 
 impl Needs {
+    /// Whether no grant makes all the objects load. What only attaches or improves an object does not prevent that.
+    pub fn never_load(&self) -> bool {
+        let prevents = |what: &Undelegable| !matches!(what.by, RequestOwner::Attach(_) | RequestOwner::Probe(_));
+        self.undelegable.iter().any(prevents) || self.notes.iter().any(|(_, note)| note.prevents_opening())
+    }
+
     fn take(
         &mut self,
         model: &mut PermissionModel<'_>,

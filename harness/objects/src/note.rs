@@ -39,6 +39,13 @@ pub enum Note {
     Verifier(usize),
 }
 
+impl Note {
+    /// Whether libbpf refuses to open the object, whatever its loader does.
+    pub(crate) const fn prevents_opening(&self) -> bool {
+        matches!(self, Self::Static(_) | Self::LegacyMaps)
+    }
+}
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -75,6 +75,9 @@ impl<'k> PermissionModel<'k> {
         if asked.handed == TokenUse::NoToken {
             obstacles.insert(Obstacle::NoToken(Capability::Bpf));
         }
+        if asked.request == Request::TokenCreate && self.kernel.release < harness_uapi::permission::FIRST_RELEASE {
+            obstacles.insert(Obstacle::NoTokens);
+        }
         let types = release::types(&asked.request).into_iter().filter(|bit| !may_know(*bit, self.kernel.release));
         obstacles.extend(
             types.map(|bit| Obstacle::Unknown(bit, names::entry(bit.kind, bit.number).map(|entry| Known(entry.first)))),

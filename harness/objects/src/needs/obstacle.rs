@@ -4,7 +4,7 @@ use std::fmt;
 
 use harness_uapi::{
     names::First,
-    permission::{Bit, Capability, Justification},
+    permission::{Bit, Capability, FIRST_RELEASE, Justification},
 };
 
 /// Why no grant makes a request succeed.
@@ -16,6 +16,8 @@ pub enum Obstacle {
     NoToken(Capability),
     /// The kernel does not know this type.
     Unknown(Bit, Option<Known>),
+    /// The kernel has no tokens.
+    NoTokens,
 }
 
 /// When a type was introduced.
@@ -45,6 +47,7 @@ impl fmt::Display for Obstacle {
             }
             Self::Unknown(bit, Some(Known(first))) => write!(f, "a later kernel: {bit} was added in {first}"),
             Self::Unknown(bit, None) => write!(f, "a later kernel: {bit} is unknown"),
+            Self::NoTokens => write!(f, "a later kernel: tokens were added in {FIRST_RELEASE}"),
         }
     }
 }
