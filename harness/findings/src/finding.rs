@@ -1,9 +1,6 @@
 //! One finding: what, where, why, on which kernels, and how to fix it.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    hash::Hash,
-};
+use std::collections::BTreeSet;
 
 use harness_frontend::Location;
 use harness_protocol::name::KernelName;
@@ -30,7 +27,7 @@ pub struct Finding {
 }
 
 /// A change that fixes a finding.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fix {
     /// What to do, in a sentence.
     pub words: String,
@@ -41,7 +38,7 @@ pub struct Fix {
 }
 
 /// Whether a fix can be applied without asking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Safety {
     /// Grants what was written and nothing else.
     Safe,
@@ -50,7 +47,7 @@ pub enum Safety {
 }
 
 /// A text that replaces another.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
     /// What it replaces; nothing if the location is empty.
     pub location: Location,
@@ -95,25 +92,18 @@ impl Finding {
         Self { fix: Some(fix), ..self }
     }
 
-    /// Returns what it says and where, apart from kernels.
-    fn statement(&self) -> impl Eq + Hash + '_ {
+    /// Whether it says the same about the same location as another finding, apart from kernels.
+    fn is_like(&self, other: &Self) -> bool {
         (self.code, self.level, &self.location, &self.message, &self.fix)
+            == (other.code, other.level, &other.location, &other.message, &other.fix)
     }
 }
 
 /// Returns findings in the order of their locations; one that several kernels have in common appears once.
 pub fn merged(findings: impl IntoIterator<Item = Finding>) -> Vec<Finding> {
-    let findings: Vec<Finding> = findings.into_iter().collect();
-    let mut known = HashMap::new();
-    let mut indices = Vec::with_capacity(findings.len());
-    for finding in &findings {
-        let next = known.len();
-        indices.push(*known.entry(finding.statement()).or_insert(next));
-    }
-    drop(known);
     let mut merged: Vec<Finding> = Vec::new();
-    for (finding, index) in findings.into_iter().zip(indices) {
-        match merged.get_mut(index) {
+    for finding in findings {
+        match merged.iter_mut().find(|known| known.is_like(&finding)) {
             // A finding that does not depend on the kernel stays so.
             Some(known) if known.kernels.is_empty() || finding.kernels.is_empty() => known.kernels.clear(),
             Some(known) => known.kernels.extend(finding.kernels),
