@@ -43,6 +43,12 @@ pub fn render(scores: &[Score], mutants: &[&Mutant]) -> String {
             score.counts.attempts.iter().sum::<usize>(),
         );
     }
+    let ran = |name: &str| scores.iter().flat_map(|score| &score.results).any(|result| result.mutant.as_str() == name);
+    let names = mutants.iter().map(|mutant| mutant.name.as_str()).filter(|name| !ran(name));
+    let left: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    if !left.is_empty() {
+        let _ = writeln!(text, "\nNot run, because they are for other kernels: {}.", left.join(", "));
+    }
     scores.iter().for_each(|score| section(&mut text, score, mutants));
     text
 }
@@ -121,6 +127,7 @@ pub fn complaints<'a>(page: &str, mutants: impl Iterator<Item = &'a Mutant>) -> 
     if sections.is_empty() {
         complaints.push("it has no section for a kernel".to_owned());
     }
+    let mut kernels: Vec<KernelName> = Vec::new();
     for (kernel, section) in sections {
         let Ok(name) = kernel.trim().parse::<KernelName>() else { continue };
         let found: BTreeSet<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
@@ -131,7 +138,13 @@ pub fn complaints<'a>(page: &str, mutants: impl Iterator<Item = &'a Mutant>) -> 
             .extend(missing.map(|head| format!("kernel {name}: missing row that starts with {}", head.trim_end())));
         let extra = found.iter().filter(|line| !wanted.iter().any(|head| line.starts_with(head.as_str())));
         complaints.extend(extra.map(|line| format!("kernel {name}: row of no mutant: {line}")));
+        kernels.push(name);
     }
+    let is_for_others =
+        |mutant: &&&Mutant| !kernels.is_empty() && kernels.iter().all(|kernel| mutant.edit(kernel).is_none());
+    let others = known.iter().filter(is_for_others).map(|mutant| format!("`{}`", mutant.name));
+    complaints
+        .extend(others.filter(|name| !page.contains(name)).map(|name| format!("{name} is not listed as not run")));
     complaints
 }
 
@@ -147,7 +160,7 @@ mod tests {
     fn mutants(text: &str) -> Vec<Mutant> {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.toml"), format!("file = 'a.c'\n{text}")).unwrap();
-        let kernels = ["6.12".parse().unwrap()];
+        let kernels = ["6.12", "7.3"].map(|name| name.parse().unwrap());
         Mutants::of_folder(folder.path(), &kernels).unwrap().iter().cloned().collect()
     }
 
@@ -163,6 +176,17 @@ mod tests {
         let page = render(&[score(&[("a", five), ("b", Detection::Survived)])], &names);
         insta::assert_snapshot!("page", page);
         assert!(complaints(&page, all.iter()).is_empty());
+    }
+
+    #[test]
+    fn the_page_lists_mutants_of_other_kernels_as_not_run() {
+        let all = mutants(&(entry("a", "") + &entry("b", "kernels = ['7.3']\n")));
+        let names: Vec<&Mutant> = all.iter().collect();
+        let page = render(&[score(&[("a", noticed(&["t/1"]))])], &names);
+        assert!(page.contains("\nNot run, because they are for other kernels: `b`.\n"), "{page}");
+        assert!(complaints(&page, all.iter()).is_empty());
+        let silent = render(&[score(&[("a", noticed(&["t/1"]))])], &names[..1]);
+        assert_eq!(complaints(&silent, all.iter()), ["`b` is not listed as not run"]);
     }
 
     #[test]
