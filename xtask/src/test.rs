@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
 use harness_builder::{
     host::{Mode, Purpose},
+    image::Image,
     progress::Progress,
 };
 use harness_cli::{Context, exit, exit::Wrong, screen, setup::Installation};
@@ -123,16 +124,8 @@ fn units_of_systemd(resources: &Resources, tally: &mut Tally) -> Result<()> {
 fn build_resources(resources: &Resources) -> Result<()> {
     let images = resources.default_images().map_err(Wrong::input)?;
     let (first, further) = images.split_first().context("no image manifest has `default = true`")?;
-    for image in further {
-        match resources.build_image(image) {
-            Ok(_) => {}
-            // The mirror of a moving suite no longer has a pinned package. That must not fail the tests.
-            Err(error) if error.is_gone() => without(image, error),
-            Err(error) => return Err(error.into()),
-        }
-    }
     let old: ImageName = OLD_SYSTEMD.parse()?;
-    resources.build_image(&old).map_or_else(|error| without(&old, error), drop);
+    further.iter().chain([&old]).try_for_each(|image| unless_gone(image, resources.build_image(image)))?;
     let kernels = match env::var(KERNELS_VARIABLE) {
         Ok(list) => resources.kernels(list.split(',')).map_err(Wrong::input)?,
         Err(_) => resources.default_kernels()?,
@@ -143,6 +136,44 @@ fn build_resources(resources: &Resources) -> Result<()> {
     Ok(())
 }
 
-fn without(image: &ImageName, error: ResourcesError) {
-    eprintln!("skipping image {image} and the tests that need it: {:#}", anyhow::Error::from(error));
+/// Errors if an image cannot be built, except if the mirror of a moving suite no longer has a pinned package: that must not
+/// fail the tests.
+fn unless_gone(image: &ImageName, built: Result<Image, ResourcesError>) -> Result<(), ResourcesError> {
+    match built {
+        Err(error) if error.is_gone() => {
+            eprintln!("skipping image {image} and the tests that need it: {:#}", anyhow::Error::from(error));
+            Ok(())
+        }
+        other => other.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use harness_builder::{
+        image::{FetchError, ImageError},
+        mirror::{ArchiveError, MirrorError, Package},
+    };
+
+    use super::*;
+
+    fn built(error: FetchError) -> Result<Image, ResourcesError> {
+        Err(ImageError::from(error).into())
+    }
+
+    #[test]
+    fn only_an_image_whose_packages_left_the_mirror_is_done_without() {
+        let image: ImageName = OLD_SYSTEMD.parse().unwrap();
+        let source = Box::new(ArchiveError::NoSuchVersion {
+            package: Package { name: "p".into(), version: "1".into() },
+            suite: "trixie".into(),
+            mirror: "http://mirror.example/debian".parse().unwrap(),
+            available: vec!["2".into()],
+        });
+        unless_gone(&image, built(FetchError::Archive { manifest: "images/i.toml".into(), source })).unwrap();
+        let source = Box::new(ArchiveError::NoKeyring);
+        unless_gone(&image, built(FetchError::Archive { manifest: "images/i.toml".into(), source })).unwrap_err();
+        let error = unless_gone(&image, built(MirrorError::Unknown.into())).unwrap_err();
+        assert_eq!(error.to_string(), MirrorError::Unknown.to_string());
+    }
 }

@@ -2,8 +2,8 @@
 //!
 //! A scenario runs in the first default image that it is meant for. Trials judge stored outcomes; the first one without an
 //! outcome boots the kernel once for all scenarios of its image. Kernels, images and the guest program must be built
-//! (`cargo xtask test` builds them). If a default image other than the first is not built, because its packages are no
-//! longer on the mirror, its trials are ignored.
+//! (`cargo xtask test` builds them). If the build of a default image other than the first recorded that its packages have
+//! left the mirror, its trials are ignored.
 //!
 //! | variable | meaning |
 //! | --- | --- |
@@ -134,7 +134,7 @@ impl Stage {
     fn judge(&self, kernel: &KernelName, scenario: &ScenarioName) -> Result<Completion, Failed> {
         let checked = self.runner.check([scenario]).map_err(chain)?;
         let Some(image) = self.image(&checked[0]) else { return Err("there is no default image".into()) };
-        if let Some(reason) = self.why_missing(image)? {
+        if let Some(reason) = self.why_gone(image)? {
             return Ok(Completion::ignored_with(reason));
         }
         let testbed = self.testbed(&Environment { kernel: kernel.clone(), image: image.clone() })?;
@@ -150,13 +150,11 @@ impl Stage {
         self.images.of(scenario).first()
     }
 
-    /// Returns why scenarios of this image are not run, if it is not built and not the first default image.
-    fn why_missing(&self, image: &ImageName) -> Result<Option<String>, Failed> {
+    /// Returns why scenarios of this image are not run, if it is recorded as gone from the mirror and not the first
+    /// default image.
+    fn why_gone(&self, image: &ImageName) -> Result<Option<String>, Failed> {
         let (Images::Meant(images) | Images::Named(images)) = &self.images;
-        if images.first() == Some(image) || self.resources.built_image(image).map_err(chain)?.is_some() {
-            return Ok(None);
-        }
-        Ok(Some(format!("the image is not built: `cargo xtask image build {image}`")))
+        if images.first() == Some(image) { Ok(None) } else { self.resources.gone_image(image).map_err(chain) }
     }
 
     /// Runs all scenarios of the environment that have a trial, so that the other trials find their outcomes.
