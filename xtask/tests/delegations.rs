@@ -134,6 +134,7 @@ fn files_without_a_delegation_or_that_cannot_be_read_end_with_codes_of_their_own
     compare_call("no_delegation", "validate plain.service");
     compare_call("broken_yaml", "validate broken.yaml");
     compare_call("unknown_form", "validate notes");
+    compare_call("manifest_is_no_unit", "validate Cargo.toml");
     compare_call("missing_file", "validate missing.service");
     compare_call("unknown_format", "validate --format=xml sound.service");
     // The message lists all kernels.

@@ -28,10 +28,12 @@ pub(crate) fn read(file: &Path, from: Option<Frontend>, names: &Names<'_>) -> Re
     let sources = sources(file)?;
     let label = sources.get(0).label();
     let unknown = || {
-        let names: Vec<&str> = Frontend::all().map(|frontend| frontend.name).collect();
+        let width = Frontend::all().map(|frontend| frontend.name.len()).max().unwrap_or(0);
+        let kinds: Vec<String> =
+            Frontend::all().map(|frontend| format!("\n    {frontend:<width$}  {}", frontend.reads())).collect();
         Wrong::input(anyhow!(
-            "{label}: cannot recognize the front-end of this file; name it with --from {}",
-            names.join("|")
+            "{label} is not recognized as any of the kinds of files that are read; name its kind with --from:{}",
+            kinds.concat()
         ))
     };
     let frontend = from.or_else(|| Frontend::detect(sources.get(0))).ok_or_else(unknown)?;

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     configuration::{Assignment, Bpffs, Configuration, Effect, Element, Meaning},
-    entry::{Confidence, Entry},
+    entry::{Confidence, Entry, File},
     execution_context::ExecutionContext,
     frontend::Frontend,
     mount::MOUNTINFO,
@@ -22,11 +22,20 @@ pub const BPFTOOL: Frontend = Frontend { name: "bpftool", ..MOUNTINFO };
 
 pub(crate) const ENTRY: Entry = Entry {
     frontend: BPFTOOL,
+    reads: "the output of `bpftool token list --json`",
     has_name: |_| false,
-    has_contents: |file| file.first_line().starts_with(['[', '{']).then_some(Confidence::Beginning),
+    has_contents,
     read,
     write: None,
 };
+
+/// Whether it begins as JSON; the header of a section, such as `[Service]`, does not.
+fn has_contents(file: &File<'_>) -> Option<Confidence> {
+    let first = file.first_line();
+    let of_array = first.strip_prefix('[').map(str::trim_start);
+    let is_array = of_array.is_some_and(|rest| rest.is_empty() || rest.starts_with(['{', ']']));
+    (is_array || first.starts_with('{')).then_some(Confidence::Beginning)
+}
 
 /// The maximum number of tokens in one file.
 const MOST_TOKENS: usize = 1000;

@@ -14,6 +14,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) frontend: Frontend,
+    /// A short description of what is read.
+    pub(crate) reads: &'static str,
     /// Whether it recognizes the file by its name.
     pub(crate) has_name: fn(&File<'_>) -> bool,
     /// How sure it is of the file by its contents.

@@ -47,6 +47,7 @@ pub const LXD: Frontend = Frontend {
 
 pub(crate) const ENTRY_OF_INCUS: Entry = Entry {
     frontend: INCUS,
+    reads: "the YAML of an instance or a profile of Incus",
     has_name: |file| is_yaml(file) && !file.text.contains(LXD_KEYS.prefix),
     has_contents: |file| match file.text.contains(INCUS_KEYS.prefix) {
         true => Some(Confidence::Word),
@@ -58,6 +59,7 @@ pub(crate) const ENTRY_OF_INCUS: Entry = Entry {
 
 pub(crate) const ENTRY_OF_LXD: Entry = Entry {
     frontend: LXD,
+    reads: "the YAML of an instance or a profile of LXD",
     has_name: |file| is_yaml(file) && file.text.contains(LXD_KEYS.prefix),
     has_contents: |file| file.text.contains(LXD_KEYS.prefix).then_some(Confidence::Word),
     read: |frontend, sources, names| read(frontend, &LXD_KEYS, sources, names),

@@ -40,14 +40,16 @@ pub const MOUNTINFO: Frontend = Frontend { name: "mountinfo", delivery: OptionDe
 
 pub(crate) const ENTRY: Entry = Entry {
     frontend: MOUNT,
+    reads: "fstab, or a mount command",
     has_name: |file| file.suffix() == "fstab",
-    has_contents: |file| has_line(file, &["delegate_", "bpf"], Confidence::Hint),
+    has_contents: |file| line::mounts(0, file.text).next().map(|_| Confidence::Hint),
     read,
     write: Some(("A mount command", |wanted, names| (command(wanted, names), Vec::new()))),
 };
 
 pub(crate) const ENTRY_OF_MOUNTINFO: Entry = Entry {
     frontend: MOUNTINFO,
+    reads: "/proc/PID/mountinfo, or the output of mount",
     has_name: |file| matches!(file.suffix(), "mountinfo" | "mounts"),
     has_contents: |file| has_line(file, &[" - bpf ", " type bpf ("], Confidence::Line),
     read,

@@ -35,6 +35,11 @@ impl Frontend {
         ENTRIES.into_iter().map(|entry| entry.frontend)
     }
 
+    /// Describes what is read in a few words.
+    pub fn reads(self) -> &'static str {
+        self.entry().reads
+    }
+
     /// Recognizes the front-end of a file by its name or else its contents; `None` if neither is conclusive.
     pub fn detect(source: &Source) -> Option<Self> {
         let file = File { path: source.label(), text: source.text() };

@@ -21,7 +21,14 @@ use crate::{
 /// `systemd-run`: its arguments, for the same manager as unit files.
 pub const SYSTEMD_RUN: Frontend = Frontend { name: "systemd-run", ..SYSTEMD };
 
-pub(crate) const ENTRY: Entry = Entry { frontend: SYSTEMD_RUN, has_name: |_| false, has_contents, read, write: None };
+pub(crate) const ENTRY: Entry = Entry {
+    frontend: SYSTEMD_RUN,
+    reads: "a systemd-run command",
+    has_name: |_| false,
+    has_contents,
+    read,
+    write: None,
+};
 
 fn has_contents(file: &File<'_>) -> Option<Confidence> {
     let first = file.first_line();

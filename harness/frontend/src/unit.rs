@@ -42,8 +42,14 @@ pub const SYSTEMD: Frontend = Frontend {
     ask_for_namespace: "add `PrivateUsers=yes` and `DelegateNamespaces=mnt`",
 };
 
-pub(crate) const ENTRY: Entry =
-    Entry { frontend: SYSTEMD, has_name, has_contents, read, write: Some(("A drop-in of a service", drop_in)) };
+pub(crate) const ENTRY: Entry = Entry {
+    frontend: SYSTEMD,
+    reads: "a unit or a drop-in",
+    has_name,
+    has_contents,
+    read,
+    write: Some(("A drop-in of a service", drop_in)),
+};
 
 /// The types of units, besides `mount`: a file with just this name belongs to another front-end.
 const TYPES: [&str; 9] = ["service", "socket", "swap", "slice", "timer", "target", "scope", "path", "automount"];
@@ -57,10 +63,16 @@ fn has_name(file: &File<'_>) -> bool {
 }
 
 fn has_contents(file: &File<'_>) -> Option<Confidence> {
-    let first = file.first_line();
-    let is_header = first.starts_with('[') && first.ends_with(']') && first.len() > 2 && !first.contains(['{', '"']);
-    is_header.then_some(Confidence::Beginning)
+    let section = |line: &'_ str| Some(line.strip_prefix('[')?.strip_suffix(']')?.to_owned());
+    let is_known = |section: String| SECTIONS.contains(&section.as_str());
+    // Many other files begin with the header of a section.
+    let is_unit = section(file.first_line()).is_some() && file.lines().filter_map(section).any(is_known);
+    is_unit.then_some(Confidence::Beginning)
 }
+
+/// The sections by which units are recognized, of all types.
+const SECTIONS: [&str; 11] =
+    ["Unit", "Install", "Service", "Socket", "Mount", "Swap", "Automount", "Path", "Timer", "Slice", "Scope"];
 
 /// The sections whose settings start processes, by the type of unit.
 const EXEC_SECTIONS: [(&str, &str); 4] =

@@ -167,7 +167,16 @@ fn files_are_recognized_by_their_contents() {
     for (text, frontend) in expected {
         assert_eq!(detected("x", text), Some(frontend), "{text}");
     }
-    assert_eq!((detected("x", ""), detected("x", "hello")), (None, None));
+    let others = [
+        "",
+        "hello",
+        "# What a bpf program does\n",
+        "[workspace]\nmembers = []\nlibbpf = { version = \"1\" }\n",
+        "[[attempt]]\nop = \"x\"\n",
+        "[Match]\nName=eth0\n",
+    ];
+    assert_eq!(others.map(|text| detected("x", text)), [None; 6]);
+    assert_eq!(detected("x", "[X-Own]\nA=1\n[Install]\n"), Some(SYSTEMD));
 }
 
 #[test]
