@@ -1,6 +1,9 @@
 //! Selects kernels, images and scenarios: the options that `run`, `report`, `bless` and others share.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Result, anyhow};
 use clap::Args;
@@ -127,14 +130,20 @@ ones are reported.";
 /// Prints that nothing was selected.
 pub fn nothing(selection: &Selection) -> ExitCode {
     let suite = selection.runner.suite();
-    let folder = suite.folder().display();
     let similar: Vec<&str> = selection.similar().into_iter().map(ScenarioName::as_str).collect();
-    let advice = match similar[..] {
-        [] => format!("`--filter '*'` selects all {}", suite.names().count()),
-        _ => format!("did you mean {}?", similar.join(" or ")),
-    };
-    eprintln!("error: no scenario in {folder} matches `{}`; {advice}", selection.filter);
+    let text = why_nothing(suite.folder(), suite.names().count(), &selection.filter, &similar);
+    eprintln!("error: {text}");
     exit::NOTHING_SELECTED.into()
+}
+
+/// Explains why a filter selects none of the scenarios in a folder, of which there are `all`.
+fn why_nothing(folder: &Path, all: usize, filter: &str, similar: &[&str]) -> String {
+    let folder = folder.display();
+    match (all, similar) {
+        (0, _) => format!("{folder} has no scenario files"),
+        (_, []) => format!("no scenario in {folder} matches `{filter}`; `--filter '*'` selects all {all}"),
+        _ => format!("no scenario in {folder} matches `{filter}`; did you mean {}?", similar.join(" or ")),
+    }
 }
 
 /// Prints snapshots of kernels and images without a reason, and reasons that no longer apply. Returns whether there are any.
@@ -155,5 +164,18 @@ pub fn blame(error: SelectionError) -> anyhow::Error {
         SelectionError::Runner(error @ RunnerError::Scenarios(_)) => Wrong::input(error),
         error if error.is_wrong_input() => Wrong::input(error),
         error => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_without_scenarios_is_not_blamed_on_the_filter() {
+        let why = |all, similar: &[&str]| why_nothing(Path::new("mine"), all, "maps/x", similar);
+        insta::assert_snapshot!(why(0, &[]), @"mine has no scenario files");
+        insta::assert_snapshot!(why(7, &[]), @"no scenario in mine matches `maps/x`; `--filter '*'` selects all 7");
+        insta::assert_snapshot!(why(7, &["maps/y"]), @"no scenario in mine matches `maps/x`; did you mean maps/y?");
     }
 }
