@@ -7,12 +7,7 @@ use clap::Args as ClapArgs;
 use harness_builder::progress::Progress;
 use harness_cli::{Context, candidates, exit::Wrong, setup::Installation};
 use harness_protocol::name::{Environment, ImageName};
-use harness_runner::{
-    preparation::prepare_for,
-    resources::Resources,
-    shell::{self, ShellError},
-    store::Freshness,
-};
+use harness_runner::{preparation::prepare_for, resources::Resources, shell, store::Freshness};
 
 /// Open a root shell in a VM like those that scenarios run in
 #[derive(Debug, ClapArgs)]
@@ -43,6 +38,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
+    shell::check_terminal().map_err(Wrong::input)?;
     let resources = Resources::open(context.project()?.clone(), Freshness::Any, Progress::detect())?;
     let kernels = match &args.kernel {
         Some(name) => resources.kernels([name.as_str()]).map_err(Wrong::input)?,
@@ -52,9 +48,6 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let environment = Environment { kernel: kernel.clone(), image: args.image.clone() };
     prepare_for(&resources, &[environment], args.installation.mode())?;
     let testbed = resources.build(kernel, &args.image)?;
-    match shell::open(&testbed) {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error @ ShellError::NoTerminal) => Err(Wrong::input(error)),
-        Err(error) => Err(error.into()),
-    }
+    shell::open(&testbed)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -31,6 +31,14 @@ pub enum ShellError {
 /// Suppresses kernel messages, except errors, so that they do not disturb the shell.
 const QUIET: &str = "loglevel=3";
 
+/// Checks what [`open`] needs before anything is built for it.
+///
+/// # Errors
+/// [`ShellError::NoTerminal`] if the standard input is not a terminal.
+pub fn check_terminal() -> Result<(), ShellError> {
+    if io::stdin().is_terminal() { Ok(()) } else { Err(ShellError::NoTerminal) }
+}
+
 /// Boots the testbed's kernel and image, gives the terminal to a shell there, and returns when the VM has ended.
 ///
 /// The shell is full root in the initial namespaces of a private copy of the image; its changes are discarded.
@@ -38,9 +46,7 @@ const QUIET: &str = "loglevel=3";
 /// # Errors
 /// [`ShellError`] if there is no terminal or the VM cannot be run.
 pub fn open(testbed: &Testbed<'_>) -> Result<(), ShellError> {
-    if !io::stdin().is_terminal() {
-        return Err(ShellError::NoTerminal);
-    }
+    check_terminal()?;
     let host = Host::ready(testbed.resources)?;
     let note = format!("kernel {}: {}; press ^A X to end the VM at once", testbed.kernel.name, host.decision);
     testbed.resources.progress.note(&note);

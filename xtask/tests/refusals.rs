@@ -1,0 +1,19 @@
+//! Calls that are refused before anything is built.
+
+use std::process::{Command, Stdio};
+
+/// Calls the program without a terminal, and with a cache that nothing can be built in.
+fn refused(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(arguments).env("BPF_TOKEN_HARNESS_CACHE", "/dev/null/cache").stdin(Stdio::null());
+    let output = command.output().unwrap();
+    assert!(output.stdout.is_empty(), "{output:?}");
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_shell_without_a_terminal_builds_nothing() {
+    let (code, message) = refused(&["shell", "--no-install"]);
+    assert_eq!(code, Some(2), "{message}");
+    insta::assert_snapshot!(message, @"error: a shell needs a terminal, but the standard input is not one; to run scenarios, use `cargo xtask run`");
+}
