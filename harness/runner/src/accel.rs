@@ -74,9 +74,25 @@ pub fn choose(qemu: &Qemu, memory: &Path) -> Result<Decision, AccelError> {
 
 /// As [`choose`], but does not keep the probe's result.
 pub fn look(qemu: &Qemu, memory: &Path) -> Result<Decision, AccelError> {
-    decide(requested().as_deref(), &Facts::gather(), || {
-        probe::known(qemu, memory).unwrap_or_else(|| probe::run(qemu.path(), Accel::Kvm, probe::DEADLINE))
-    })
+    decide(requested().as_deref(), &Facts::gather(), || tested(qemu, memory))
+}
+
+/// Returns why KVM does not work on this machine although [`ACCEL_VARIABLE`] selects it.
+pub fn obstacle(decision: &Decision, qemu: &Qemu, memory: &Path) -> Option<Reason> {
+    obstacle_of(decision, &Facts::gather(), || tested(qemu, memory))
+}
+
+fn obstacle_of(decision: &Decision, facts: &Facts, prove: impl FnOnce() -> Proof) -> Option<Reason> {
+    if *decision != (Decision { accel: Accel::Kvm, reason: Reason::Asked }) {
+        return None;
+    }
+    let found = decide(None, facts, prove).ok()?;
+    (found.accel != Accel::Kvm).then_some(found.reason)
+}
+
+/// Returns the probe's result, which is not kept.
+fn tested(qemu: &Qemu, memory: &Path) -> Proof {
+    probe::known(qemu, memory).unwrap_or_else(|| probe::run(qemu.path(), Accel::Kvm, probe::DEADLINE))
 }
 
 fn requested() -> Option<String> {
@@ -135,6 +151,21 @@ mod tests {
         let decision = decide(None, &facts(false, true), not_reached).unwrap();
         assert_eq!(decision.accel, Accel::Tcg);
         insta::assert_snapshot!(decision, @"software emulation: /dev/kvm cannot be opened (permission denied)");
+    }
+
+    #[test]
+    fn kvm_that_is_selected_but_does_not_work_is_noticed() {
+        let decision = |requested| decide(requested, &facts(true, true), || Proof::Ran).unwrap();
+        let why = |requested, facts: Facts, proof| obstacle_of(&decision(requested), &facts, || proof);
+        let died = || Proof::Failed("emulation failure".to_owned());
+        assert!(matches!(why(Some("kvm"), facts(false, true), Proof::Ran), Some(Reason::NoDevice(_))));
+        assert_eq!(why(Some("kvm"), facts(true, false), Proof::Ran), Some(Reason::NoProcessorSupport));
+        assert!(matches!(why(Some("kvm"), facts(true, true), died()), Some(Reason::ProbeFailed(_))));
+        assert_eq!(why(Some("kvm"), facts(true, true), Proof::Ran), None);
+        assert_eq!(
+            (why(Some("tcg"), facts(false, false), died()), why(None, facts(false, false), died())),
+            (None, None)
+        );
     }
 
     #[test]

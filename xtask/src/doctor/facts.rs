@@ -134,8 +134,14 @@ impl Facts {
             Ok(qemu) => {
                 let version = Some(qemu.version().to_string());
                 self.qemu = Some(Tool { name: qemu.path().display().to_string(), version });
-                match accel::look(&qemu, &cache.join(Area::Runs.folder())) {
-                    Ok(decision) => self.acceleration = Some(decision.to_string()),
+                let runs = cache.join(Area::Runs.folder());
+                match accel::look(&qemu, &runs) {
+                    Ok(decision) => {
+                        self.acceleration = Some(decision.to_string());
+                        if let Some(why) = accel::obstacle(&decision, &qemu, &runs) {
+                            self.problem(format!("KVM does not work: {why}"), format!("unset {ACCEL_VARIABLE}"), true);
+                        }
+                    }
                     Err(error) => self.problem(error.to_string(), format!("unset {ACCEL_VARIABLE}"), true),
                 }
             }
