@@ -1,6 +1,6 @@
 //! `cargo xtask image`: guest root file systems.
 
-use std::{fmt::Write, fs, path::Path, process::ExitCode};
+use std::{fs, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::{Args as ClapArgs, Subcommand};
@@ -15,6 +15,8 @@ use harness_builder::{
 };
 use harness_cli::{Context, candidates, exit::Wrong, screen, setup::Installation};
 use harness_runner::preparation::prepare_host;
+
+use crate::listing;
 
 /// List, build and pin images: root file systems of guests
 #[derive(Debug, ClapArgs)]
@@ -102,15 +104,15 @@ impl Images {
     }
 
     fn list(&self) -> Result<()> {
-        let mut text = String::new();
+        let mut rows = Vec::new();
         for manifest in self.manifests(&[])? {
             let state = match image::find_built(&manifest, &self.cache)? {
                 Some(image) => contents(&image)?,
                 None => "not built".to_owned(),
             };
-            writeln!(text, "{:<14} {state:<28} {}", manifest.name, manifest.summary())?;
+            rows.push([manifest.name.to_string(), state, manifest.summary().to_owned()]);
         }
-        screen::print(&text)
+        screen::print(&listing::lines(&rows))
     }
 
     fn build(&self, names: &[String], mode: Mode) -> Result<()> {

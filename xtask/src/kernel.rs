@@ -1,6 +1,6 @@
 //! `cargo xtask kernel`: lists, builds and pins kernels, and prints their paths and names.
 
-use std::{fmt::Write as _, fs, path::PathBuf, process::ExitCode};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
@@ -19,6 +19,8 @@ use harness_cli::{
 };
 use harness_runner::preparation::prepare_host;
 use harness_uapi::vocabulary::{Kind, NameTable, Vocabulary};
+
+use crate::listing;
 
 /// List, build and pin kernels; print their paths and BPF names
 #[derive(Debug, ClapArgs)]
@@ -192,15 +194,15 @@ impl Kernels {
     }
 
     fn list(&self) -> Result<()> {
-        let mut text = String::new();
+        let mut rows = Vec::new();
         for manifest in self.catalogue.all().map_err(Wrong::input)? {
             let state = match kernel::find_built(&manifest, &self.cache)? {
                 Some(kernel) => format!("built: {}", kernel.release()),
                 None => "not built".to_owned(),
             };
-            writeln!(text, "{:<12} {state:<24} {}", manifest.name, manifest.summary)?;
+            rows.push([manifest.name.to_string(), state, manifest.summary]);
         }
-        print(&text)
+        print(&listing::lines(&rows))
     }
 
     fn build(&self, names: &[String], mode: Mode) -> Result<()> {

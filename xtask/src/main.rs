@@ -13,6 +13,7 @@ mod generated;
 mod help;
 mod image;
 mod kernel;
+mod listing;
 mod man;
 mod merge;
 mod mutate;
