@@ -9,7 +9,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Args as ClapArgs, ValueEnum};
-use harness_cli::{Context, exit, screen::print};
+use harness_cli::{
+    Context, exit,
+    screen::{self, print},
+};
 
 /// Check whether scenarios can run on this host, and say what to do if not
 #[derive(Debug, ClapArgs)]
@@ -38,7 +41,7 @@ enum Format {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let facts = facts::gather(context.project()?)?;
     match args.format {
-        Format::Human => print(&page::render(&facts))?,
+        Format::Human => print(&screen::wrapped(&page::render(&facts)))?,
         Format::Json => {
             let text = serde_json::to_string_pretty(&facts).context("cannot write the facts as JSON")?;
             print(&(text + "\n"))?;

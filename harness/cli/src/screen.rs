@@ -21,6 +21,27 @@ fn chosen(columns: Option<&OsStr>, size: impl FnOnce() -> Option<usize>) -> Opti
     asked.or_else(|| size().filter(|width| *width > 0))
 }
 
+/// Wraps lines between words to the width of the terminal; the text stays as it is if standard output is not one.
+pub fn wrapped(text: &str) -> String {
+    width().map_or_else(|| text.to_owned(), |width| text.lines().map(|line| wrapped_line(line, width)).collect())
+}
+
+/// Wraps a line, which may have styles. What follows the first line is below its second column, if it has columns.
+fn wrapped_line(line: &str, width: usize) -> String {
+    let plain = anstream::adapter::strip_str(line).to_string();
+    let start = plain.len() - plain.trim_start().len();
+    let text = plain.trim();
+    let column = text.find("  ").map(|end| start + end + text[end..].len() - text[end..].trim_start().len());
+    let fitting = [column, Some(start + 4)].into_iter().flatten().find(|indent| *indent <= width / 2);
+    let indent = " ".repeat(fitting.unwrap_or(0));
+    let options = textwrap::Options::new(width)
+        .break_words(false)
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
+        .subsequent_indent(&indent);
+    textwrap::fill(line, options) + "\n"
+}
+
 /// Whether standard error can move its cursor; otherwise progress and mistakes are plain lines.
 pub fn errors_are_on_a_screen() -> bool {
     io::stderr().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb")
@@ -57,6 +78,31 @@ pub fn agrees(question: &str) -> Result<Option<bool>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_break_between_words_and_keep_their_columns() {
+        let lines = [
+            "on 6.12, 7.3:",
+            "    CAP_BPF    token (making a token), program keep_all (the command itself)",
+            "    x.o: libbpf silently drops functions in BTF, and more",
+            "\u{1b}[1mcache         \u{1b}[0m/a-very-long/path/without-any-blanks/to-break-at: 6.8 GiB, 46 free",
+            "",
+        ];
+        let text: String = lines.iter().map(|line| wrapped_line(line, 40)).collect();
+        insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string(), @r"
+        on 6.12, 7.3:
+            CAP_BPF    token (making a token),
+                       program keep_all (the
+                       command itself)
+            x.o: libbpf silently drops functions
+                in BTF, and more
+        cache
+                      /a-very-long/path/without-any-blanks/to-break-at:
+                      6.8 GiB, 46 free
+        ");
+        assert_eq!(wrapped_line("a  b", 3), "a\nb\n");
+        assert_eq!(wrapped_line("        a b c d", 6).lines().last(), Some("d"));
+    }
 
     #[test]
     fn the_variable_comes_before_the_terminal_if_it_is_a_number() {

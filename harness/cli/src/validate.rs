@@ -202,7 +202,7 @@ fn print_for_people(report: &ConfigurationReport) -> Result<()> {
         return print(&report::plain(report));
     }
     let shown: String = report::underlined(report).iter().map(|one| diagnostic::shown(one)).collect();
-    print(&(shown + &report::summary(report)))
+    print(&(shown + &screen::wrapped(&report::summary(report))))
 }
 
 fn explain(code: &str) -> Result<ExitCode> {

@@ -16,10 +16,13 @@ use harness_runner::{
 use harness_uapi::{delegation::option_of, names, permission::Element};
 use serde_json::{Value, json};
 
+use crate::screen::wrapped;
+
 /// The version of the JSON document; it increases when readers of the previous one would misread the new one.
 const FORMAT: u32 = 1;
 
-/// Formats a table for each group of kernels that agree, and the text to paste if the objects load on any kernel.
+/// Formats a table for each group of kernels that agree, and the text to paste if the objects load on any kernel. Only the
+/// tables are wrapped.
 pub(super) fn human(computed: &[Computed], pasted: Option<&str>) -> String {
     let texts = computed.iter().map(|one| (&one.kernel, kernel_text(one)));
     let tables = alike(texts).into_iter().map(|(kernels, table)| format!("on {kernels}:\n{table}\n"));
@@ -28,7 +31,7 @@ pub(super) fn human(computed: &[Computed], pasted: Option<&str>) -> String {
         let on = if never.is_some() { format!(" on {}", kernels(computed, false)) } else { String::new() };
         format!("to paste{on}:\n{}", indented(pasted))
     });
-    tables.chain(never.clone()).chain(to_paste).collect()
+    wrapped(&tables.chain(never).collect::<String>()) + &to_paste.unwrap_or_default()
 }
 
 /// Returns the sentence about kernels on which nothing makes the objects load, if there are any.
