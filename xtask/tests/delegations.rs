@@ -122,6 +122,16 @@ fn units_are_judged() {
 }
 
 #[test]
+fn findings_keep_their_colours_in_a_pipe_if_these_are_forced() {
+    let forced = |name: &str| {
+        let mut command = command("validate misspelled.service");
+        Call::from(command.env_remove("NO_COLOR").env(name, "1").output().unwrap()).out
+    };
+    assert!(forced("CLICOLOR_FORCE").contains("\u{1b}["));
+    assert!(!forced("CLICOLOR").contains("\u{1b}["));
+}
+
+#[test]
 fn standard_input_is_read_and_never_changed() {
     for (name, line) in [("standard_input", "validate -"), ("standard_input_fixed", "validate --fix -")] {
         compare(name, line, &pipe(line, &fixture("misspelled.service")));

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use anstream::{AutoStream, ColorChoice};
+use anstream::stream::RawStream;
 use harness_diagnostics::report::Report;
 use harness_runner::scenario_runner::RunnerError;
 use miette::{Diagnostic, MietteHandler, MietteHandlerOpts, ReportHandler};
@@ -12,8 +12,8 @@ use crate::{exit::Wrong, screen};
 /// Prints an error to standard error.
 pub fn print(error: &anyhow::Error) {
     match mistakes(error) {
-        Some(reports) if screen::errors_are_on_a_screen() => {
-            let handler = handler();
+        Some(reports) if screen::errors_are_styled() => {
+            let handler = handler(&io::stderr());
             reports.iter().for_each(|report| eprintln!("{:?}", Underlined(&report.underlined(), &handler)));
         }
         Some(reports) => reports.iter().for_each(|report| eprintln!("{report}")),
@@ -21,9 +21,9 @@ pub fn print(error: &anyhow::Error) {
     }
 }
 
-/// Formats a finding for standard output on a terminal.
+/// Formats a finding for standard output.
 pub(crate) fn shown(finding: &dyn Diagnostic) -> String {
-    format!("{:?}\n", Underlined(finding, &handler()))
+    format!("{:?}\n", Underlined(finding, &handler(&io::stdout())))
 }
 
 /// A mistake in miette's format.
@@ -35,11 +35,9 @@ impl fmt::Debug for Underlined<'_> {
     }
 }
 
-/// Returns a handler that follows the rules for colours of verdicts (`NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE`) and the width
-/// of the terminal.
-fn handler() -> MietteHandler {
-    let colour = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
-    let options = MietteHandlerOpts::new().color(colour).unicode(true).terminal_links(false);
+/// Returns a handler for a stream that follows the rules for colours of verdicts and the width of the terminal.
+fn handler(stream: &impl RawStream) -> MietteHandler {
+    let options = MietteHandlerOpts::new().color(screen::is_coloured(stream)).unicode(true).terminal_links(false);
     screen::width().map_or(options.clone(), |width| options.width(width)).build()
 }
 

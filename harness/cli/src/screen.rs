@@ -6,6 +6,7 @@ use std::{
     io::{self, BufRead, IsTerminal, Write},
 };
 
+use anstream::{AutoStream, ColorChoice, stream::RawStream};
 use anyhow::{Context, Result};
 
 /// Returns the width of standard output in characters; `None` if it is not a terminal, where lines must not be wrapped.
@@ -50,6 +51,21 @@ pub fn errors_are_on_a_screen() -> bool {
 /// Whether standard output can move its cursor.
 pub fn output_is_on_a_screen() -> bool {
     io::stdout().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Whether findings on standard output are underlined: on a terminal, or if `CLICOLOR_FORCE` asks for colours elsewhere.
+pub(crate) fn output_is_styled() -> bool {
+    output_is_on_a_screen() || is_coloured(&io::stdout())
+}
+
+/// Whether mistakes on standard error are underlined, as in [`output_is_styled`].
+pub(crate) fn errors_are_styled() -> bool {
+    errors_are_on_a_screen() || is_coloured(&io::stderr())
+}
+
+/// Whether a stream gets colours, by `NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE` and whether it is a terminal.
+pub(crate) fn is_coloured(stream: &impl RawStream) -> bool {
+    AutoStream::choice(stream) != ColorChoice::Never
 }
 
 /// Prints to standard output, with styles if it is a terminal; a closed pipe is not an error.

@@ -198,7 +198,7 @@ fn print_reports(reports: &[ConfigurationReport], format: Format) -> Result<()> 
 }
 
 fn print_for_people(report: &ConfigurationReport) -> Result<()> {
-    if !screen::output_is_on_a_screen() {
+    if !screen::output_is_styled() {
         return print(&report::plain(report));
     }
     let shown: String = report::underlined(report).iter().map(|one| diagnostic::shown(one)).collect();
