@@ -22,7 +22,8 @@ use crate::{
 /// Run every check, then all tests with fresh boots
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-The last line says how many tests and checks passed, failed and were skipped.
+The last line says how many tests and checks passed, failed and were skipped. The lines before it name
+each skipped test; one that xtask/not-run.toml does not list fails the run.
 Snapshots are compared and never updated.
 
 Examples:
@@ -31,7 +32,8 @@ Examples:
   cargo xtask ci --matrix --shards 2          the jobs of a GitHub workflow, as JSON
   cargo xtask ci | tee ci.log                 plain lines, without bars and colours
 
-Exit codes: 0 all passed; 1 a test or a check failed; 3 the harness, QEMU or a build failed.")]
+Exit codes: 0 all passed; 1 a test or a check failed; 3 a test did not run, or the harness, QEMU or
+a build failed.")]
 pub(crate) struct Args {
     /// Run only the checks and unit tests that need no kernel
     #[arg(long, conflicts_with = "matrix")]
@@ -81,11 +83,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     check(&EARLY, &mut tally)?;
     if args.quick {
         test::units(&mut tally)?;
-        return test::close(tally);
+        return test::close(&tally, context);
     }
     test::all(context, Freshness::ThisRun, Mode::Install, &mut tally)?;
     check(&LATE, &mut tally)?;
-    test::close(tally)
+    test::close(&tally, context)
 }
 
 /// Returns the jobs of a workflow in the form of GitHub's `strategy.matrix`: a kernel, a part of its tests for `cargo xtask

@@ -17,6 +17,7 @@ mod listing;
 mod man;
 mod merge;
 mod mutate;
+mod not_run;
 mod partition;
 mod schema;
 mod shell;

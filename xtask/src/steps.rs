@@ -10,18 +10,35 @@ use std::{
 use anyhow::{Context, Result};
 use harness_builder::progress::seconds;
 
+use crate::not_run::SkippedTest;
+
 /// Counts of tests and checks that passed, failed and were skipped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     passed: u64,
     failed: u64,
     skipped: u64,
+    /// The tests that were skipped, as far as their lines name them.
+    not_run: Vec<SkippedTest>,
 }
 
 impl Tally {
     /// Returns whether something ran and nothing failed.
-    pub(crate) fn is_good(self) -> bool {
+    pub(crate) fn is_good(&self) -> bool {
         self.failed == 0 && self.passed > 0
+    }
+
+    /// Returns the tests that were skipped; one without a name for each that was counted but not named.
+    pub(crate) fn not_run(&self) -> Vec<SkippedTest> {
+        let unnamed = usize::try_from(self.skipped).unwrap_or(usize::MAX).saturating_sub(self.not_run.len());
+        let nameless = SkippedTest { name: "a test without a name".to_owned(), says: String::new() };
+        self.not_run.iter().cloned().chain(std::iter::repeat_n(nameless, unnamed)).collect()
+    }
+
+    /// Adds a test that did not run.
+    pub(crate) fn add_skipped(&mut self, test: SkippedTest) {
+        self.skipped += 1;
+        self.not_run.push(test);
     }
 
     /// Adds a check, which counts as one.
@@ -29,8 +46,9 @@ impl Tally {
         *(if passed { &mut self.passed } else { &mut self.failed }) += 1;
     }
 
-    /// Adds the counts in the closing line of a test program; ignores all other lines.
+    /// Adds a skipped test, or the counts in the closing line of a test program; ignores all other lines.
     fn add_line(&mut self, line: &str) {
+        self.not_run.extend(SkippedTest::of_line(line));
         let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|line| line.split_once(". ")) else {
             return;
         };
@@ -80,7 +98,7 @@ impl Step {
     pub(crate) fn run(&self, tally: &mut Tally) -> Result<()> {
         let start = Instant::now();
         eprintln!("== {}: cargo {}", self.name, self.arguments.join(" "));
-        let before = *tally;
+        let failed_before = tally.failed;
         let succeeded = follow(&mut self.command(), |line| {
             if self.kind == Kind::Tests {
                 tally.add_line(line);
@@ -88,7 +106,7 @@ impl Step {
         })
         .with_context(|| format!("cannot run cargo {}", self.arguments.join(" ")))?;
         // A test program that dies, or does not compile, reports no failed test.
-        if self.kind == Kind::Check || (!succeeded && tally.failed == before.failed) {
+        if self.kind == Kind::Check || (!succeeded && tally.failed == failed_before) {
             tally.add_check(succeeded);
         }
         eprintln!("== {}: {} ({})", self.name, if succeeded { "ok" } else { "FAILED" }, seconds(start.elapsed()));
@@ -134,6 +152,7 @@ mod tests {
         let mut tally = Tally::default();
         for line in [
             "running 20 tests",
+            "test b ... ignored, because",
             "test result: ok. 18 passed; 0 failed; 1 ignored; 0 measured; 5 filtered out; finished in 0.02s",
             "test a ... FAILED",
             "test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s",
@@ -142,6 +161,9 @@ mod tests {
             tally.add_line(line);
         }
         assert_eq!(tally.to_string(), "20 passed, 3 failed, 1 skipped");
+        assert_eq!(tally.not_run(), [SkippedTest { name: "b".to_owned(), says: "because".to_owned() }]);
+        tally.add_line("test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s");
+        assert_eq!(tally.not_run()[1].name, "a test without a name");
         assert!(!tally.is_good());
     }
 
@@ -157,7 +179,8 @@ mod tests {
 
     #[test]
     fn subcommands_do_not_see_which_package_runs_them() {
-        let step = Step { name: "unused dependencies", kind: Kind::Check, arguments: vec!["machete"], variables: vec![] };
+        let step =
+            Step { name: "unused dependencies", kind: Kind::Check, arguments: vec!["machete"], variables: vec![] };
         assert!(step.command().get_envs().any(|(name, value)| name == "CARGO_PKG_NAME" && value.is_none()));
     }
 

@@ -18,6 +18,7 @@ use harness_runner::{
 };
 
 use crate::{
+    not_run::{NotRunList, SkippedTest},
     partition::Partition,
     steps::{Kind, Step, Tally},
     variables::{FRESH_VARIABLE, KERNELS_VARIABLE},
@@ -37,7 +38,10 @@ A quarter of all tests, and a quarter of those with `token` in their names:
   cargo xtask test --partition slice:1/4
   cargo xtask test --partition slice:1/4 -- token
 
-Exit codes: 0 all passed; 1 a test failed; 3 the harness, QEMU or a build failed.")]
+The lines before the last one name each skipped test; one that xtask/not-run.toml does not list fails the
+run.
+
+Exit codes: 0 all passed; 1 a test failed; 3 a test did not run, or the harness, QEMU or a build failed.")]
 pub(crate) struct Args {
     /// Ignore stored outcomes: boot and attempt everything again
     #[arg(long)]
@@ -65,13 +69,18 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         return partition.run(&args.nextest, &variables(freshness));
     }
     all(context, freshness, args.installation.mode(), &mut tally)?;
-    close(tally)
+    close(&tally, context)
 }
 
-/// Prints the closing line and returns its exit code.
-pub(crate) fn close(tally: Tally) -> Result<ExitCode> {
-    screen::print(&format!("{tally}\n"))?;
-    Ok(if tally.is_good() { ExitCode::SUCCESS } else { ExitCode::from(exit::DIFFERS) })
+/// Prints what did not run and the closing line, and returns the exit code.
+pub(crate) fn close(tally: &Tally, context: &Context) -> Result<ExitCode> {
+    let not_run = NotRunList::read(context.project()?.root())?.judge(&tally.not_run())?;
+    screen::print(&format!("{}{tally}\n", not_run.text))?;
+    Ok(match (tally.is_good(), not_run.unlisted) {
+        (false, _) => exit::DIFFERS.into(),
+        (true, 0) => ExitCode::SUCCESS,
+        (true, _) => exit::FAILED.into(),
+    })
 }
 
 /// Runs all tests, first those that need no VM, because they fail within seconds.
@@ -108,7 +117,12 @@ const SYSTEMD: &str = "systemd-262";
 
 /// Compares the reader of units with a real systemd, in a copy of an image's root.
 fn units_of_systemd(resources: &Resources, tally: &mut Tally) -> Result<()> {
-    let Some(image) = resources.built_image(&SYSTEMD.parse()?)? else { return Ok(()) };
+    let name: ImageName = SYSTEMD.parse()?;
+    let Some(image) = resources.built_image(&name)? else {
+        let says = resources.gone_image(&name)?.unwrap_or_default();
+        tally.add_skipped(SkippedTest { name: "units as systemd reads them".to_owned(), says });
+        return Ok(());
+    };
     let folder = tempfile::tempdir().context("cannot make a folder for a root with systemd")?;
     let root = folder.path().join("root");
     image.copy(&root)?;
