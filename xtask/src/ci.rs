@@ -22,8 +22,8 @@ use crate::{
 /// Run every check, then all tests with fresh boots
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-The last line says how many tests and checks passed, failed and were skipped. The lines before it name
-each skipped test; one that xtask/not-run.toml does not list fails the run.
+The last line says how many tests and checks passed, failed and were skipped. The lines before it
+name each skipped test; one that xtask/not-run.toml does not list fails the run.
 Snapshots are compared and never updated.
 
 Examples:

@@ -38,8 +38,8 @@ A quarter of all tests, and a quarter of those with `token` in their names:
   cargo xtask test --partition slice:1/4
   cargo xtask test --partition slice:1/4 -- token
 
-The lines before the last one name each skipped test; one that xtask/not-run.toml does not list fails the
-run.
+The lines before the last one name each skipped test; one that xtask/not-run.toml does not list
+fails the run.
 
 Exit codes: 0 all passed; 1 a test failed; 3 a test did not run, or the harness, QEMU or a build failed.")]
 pub(crate) struct Args {
