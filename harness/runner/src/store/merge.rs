@@ -24,7 +24,7 @@ const LARGEST: u64 = 64 << 20;
 /// The maximum number of files in one store.
 const MOST_FILES: usize = 1_000_000;
 
-/// The maximum size of all outcomes together, in bytes; a whole suite on sixteen kernels takes some ten million.
+/// The maximum size of all records together, in bytes; a whole suite on sixteen kernels takes some ten million.
 const LARGEST_ALL: u64 = 1 << 30;
 
 /// The maximum number of rejected files that an error lists.
@@ -251,6 +251,11 @@ impl Contents {
         let Some(stem) = name.strip_suffix(".json") else {
             return self.refuse(&path, "is not part of a store");
         };
+        // Counted before anything is read, whatever kind of record it is.
+        self.bytes = self.bytes.saturating_add(entry.metadata().map_or(0, |metadata| metadata.len()));
+        if self.bytes > LARGEST_ALL {
+            return self.refuse(&path, format!("exceeds the limit of {} GiB for all records", LARGEST_ALL >> 30));
+        }
         if folder == identities::FOLDER {
             match identities::read(&path) {
                 Ok(record) if identities::file_name(&record) == name => self.identities.push(record),
@@ -264,9 +269,7 @@ impl Contents {
                 Err(error) => self.refuse(&path, format!("is damaged: {error}")),
             }
         } else if is_hexadecimal(stem, 62) {
-            self.bytes += entry.metadata().map_or(0, |metadata| metadata.len());
             match file::read_json(&path, LARGEST) {
-                _ if self.bytes > LARGEST_ALL => self.refuse(&path, "exceeds the limit of 1 GiB for all outcomes"),
                 Ok(kept) => self.outcomes.push((Path::new(folder).join(&name), kept)),
                 Err(error) => self.refuse(&path, format!("is damaged: {error}")),
             }

@@ -183,7 +183,9 @@ fn a_folder_that_is_not_a_store_is_named() {
     assert!(
         matches!(store(mine.path()).merge(&[path(&empty)]), Err(MergeError::NoStore(folder)) if folder == path(&empty))
     );
-    insta::assert_snapshot!(store(mine.path()).merge(&["/nonexistent".into()]).unwrap_err(), @r"/nonexistent is not an outcome store: it contains neither outcomes nor a folder `store` with outcomes");
+    let missing = empty.path().join("missing");
+    let error = store(mine.path()).merge(&[missing]).unwrap_err().to_string();
+    insta::assert_snapshot!(error.replace(empty.path().to_str().unwrap(), "FOLDER"), @r"FOLDER/missing is not an outcome store: it contains neither outcomes nor a folder `store` with outcomes");
 }
 
 #[test]
@@ -206,4 +208,22 @@ fn records_of_gone_images_are_merged_and_the_newer_is_kept() {
     nothing was merged; remove these files, or recreate the store:
       OTHER/gone/other-k.json does not have the name that its contents require
     ");
+}
+
+#[test]
+fn the_bytes_of_all_kinds_of_records_are_counted_before_they_are_read() {
+    for kind in [identities::FOLDER, gone::FOLDER, "00"] {
+        let [mine, other] = folders();
+        fs::create_dir(other.path().join(kind)).unwrap();
+        let name = if kind == "00" { "0".repeat(62) } else { "6.12-0".to_owned() };
+        let file = other.path().join(kind).join(name + ".json");
+        fs::File::create(&file).unwrap().set_len(LARGEST_ALL + 1).unwrap();
+        let error = store(mine.path()).merge(&[path(&other)]).unwrap_err().to_string();
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(error.replace(file.to_str().unwrap(), "STORE/RECORD.json"), @r"
+            nothing was merged; remove these files, or recreate the store:
+              STORE/RECORD.json exceeds the limit of 1 GiB for all records
+            ");
+        }
+    }
 }
