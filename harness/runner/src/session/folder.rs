@@ -1,10 +1,10 @@
 //! Folders of sessions. A later session removes those whose process was killed.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File, Permissions, TryLockError},
     io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
 };
 
 use thiserror::Error;
@@ -33,23 +33,22 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Creates a new folder below `runs`, and removes those whose process is gone.
+    /// Creates a new folder below `runs`, with a random name and for this user alone (mode 0700), and removes those whose
+    /// process is gone.
     ///
     /// # Errors
     /// [`FolderError`] if `runs` cannot be written.
     pub fn create(runs: &Path) -> Result<Self, FolderError> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = runs.join(name);
         let failed = |source| FolderError { path: runs.to_owned(), source };
         fs::create_dir_all(runs).map_err(failed)?;
         let gate = File::create(runs.join(GATE)).map_err(failed)?;
         gate.lock().map_err(failed)?;
         sweep(runs);
-        fs::create_dir(&path).map_err(failed)?;
-        let lock = File::create(path.join(LOCK)).map_err(failed)?;
+        let only_user = Permissions::from_mode(0o700);
+        let folder = tempfile::Builder::new().prefix("run-").permissions(only_user).tempdir_in(runs).map_err(failed)?;
+        let lock = File::create(folder.path().join(LOCK)).map_err(failed)?;
         lock.lock().map_err(failed)?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path: folder.keep(), _lock: lock })
     }
 
     /// Removes the folders below `runs` whose process is gone, and what their VMs left elsewhere.
@@ -106,6 +105,15 @@ mod tests {
         drop((first, second));
         let left: Vec<_> = fs::read_dir(runs.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, [GATE]);
+    }
+
+    #[test]
+    fn only_this_user_reaches_a_folder_and_nobody_can_guess_its_name() {
+        let runs = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(runs.path()).unwrap();
+        assert_eq!(fs::metadata(folder.path()).unwrap().permissions().mode() & 0o7777, 0o700);
+        let name = folder.path().file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with("run-") && !name.contains(&std::process::id().to_string()), "{name}");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use super::{
     spec::VmSpec,
     worker,
 };
-use crate::console::printable;
+use crate::{console::printable, file};
 
 /// The environment variables of a guest's command. `vmtest` passes the worker's on, so the worker has only these.
 const GUEST_ENVIRONMENT: [(&str, &str); 5] = [
@@ -159,9 +159,11 @@ fn wait_until_dead(process: Pid) {
     }
 }
 
+/// How many bytes of QEMU's standard error are read; a guest can make QEMU write any number.
+const MOST_ERRORS: u64 = 64 * 1024;
+
 fn complaints(folder: &Path) -> String {
-    let output = fs::read(folder.join(QEMU_ERRORS)).unwrap_or_default();
-    ends_of(&String::from_utf8_lossy(&output[..output.len().min(64 * 1024)]))
+    ends_of(&String::from_utf8_lossy(&file::read(&folder.join(QEMU_ERRORS), MOST_ERRORS).unwrap_or_default()))
 }
 
 /// Returns the first and the last lines: QEMU prints its error before or after a dump of registers.
@@ -210,5 +212,14 @@ mod tests {
         assert_eq!(ends_of(&text), "0\n1\n2\n3\n[…]\n26\n27\n28\n29");
         assert_eq!(ends_of("one\ntwo\n"), "one\ntwo");
         assert_eq!(ends_of(""), "");
+    }
+
+    #[test]
+    fn no_more_is_read_of_the_errors_than_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(QEMU_ERRORS);
+        fs::write(&path, "qemu: an error\n").unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_len(1 << 42).unwrap();
+        assert!(complaints(folder.path()).starts_with("qemu: an error\n"));
     }
 }
