@@ -120,8 +120,8 @@ mod tests {
     use super::*;
 
     fn object_files(cache: &Path) -> ObjectFiles {
-        let cache = Cache::at(cache).unwrap();
-        ObjectFiles::compiled(objects::build(Path::new("/nonexistent"), &cache, &Progress::silent()).unwrap())
+        let (missing, cache) = (cache.join("missing"), Cache::at(cache).unwrap());
+        ObjectFiles::compiled(objects::build(&missing, &cache, &Progress::silent()).unwrap())
     }
 
     fn scenario(file: &str) -> Scenario {
