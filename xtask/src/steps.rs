@@ -12,6 +12,9 @@ use harness_builder::progress::seconds;
 
 use crate::not_run::SkippedTest;
 
+/// The variable that `cargo run` sets for this program. cargo-machete takes it as a sign that cargo did not start it.
+pub(crate) const PACKAGE: &str = "CARGO_PKG_NAME";
+
 /// Counts of tests and checks that passed, failed and were skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -116,8 +119,7 @@ impl Step {
     fn command(&self) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.args(&self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
-        // `cargo run` sets it for this program; cargo-machete takes it as a sign that cargo did not start it.
-        command.env_remove("CARGO_PKG_NAME");
+        command.env_remove(PACKAGE);
         command
     }
 }
@@ -181,7 +183,7 @@ mod tests {
     fn subcommands_do_not_see_which_package_runs_them() {
         let step =
             Step { name: "unused dependencies", kind: Kind::Check, arguments: vec!["machete"], variables: vec![] };
-        assert!(step.command().get_envs().any(|(name, value)| name == "CARGO_PKG_NAME" && value.is_none()));
+        assert!(step.command().get_envs().any(|(name, value)| name == PACKAGE && value.is_none()));
     }
 
     #[test]

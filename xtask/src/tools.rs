@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::steps::{Kind, Step};
+use crate::steps::{Kind, PACKAGE, Step};
 
 /// The subcommands, each with its package and the version that is installed where it is missing.
 const TOOLS: [(&str, &str); 2] = [("deny", "cargo-deny@0.20.2"), ("machete", "cargo-machete@0.9.2")];
@@ -14,7 +14,8 @@ const TOOLS: [(&str, &str); 2] = [("deny", "cargo-deny@0.20.2"), ("machete", "ca
 pub(crate) fn installation() -> Option<Step> {
     step(|subcommand| {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.args([subcommand, "--version"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args([subcommand, "--version"]).env_remove(PACKAGE);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     })
 }
