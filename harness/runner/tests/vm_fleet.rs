@@ -86,13 +86,15 @@ fn kill_rounds() -> anyhow::Result<()> {
     let length = started.elapsed();
     anyhow::ensure!(undisturbed.crashed.is_empty() && !undisturbed.texts.is_empty(), "undisturbed: {undisturbed:?}");
     println!("undisturbed: {} outcomes of {VMS} VMs in {:.1} s", undisturbed.texts.len(), length.as_secs_f64());
-    let mut killed = 0;
+    let (mut killed, mut in_vain) = (0, 0);
     while killed < rounds {
         // Rarely after the last one has ended: how long a fleet takes varies.
         let plan = Kill { after: length.mul_f64(0.8 * random.fraction()), victim: random.below(VMS) };
         let story = round(Some(plan))?;
         let Some((folder, at)) = &story.killed else {
             println!("all VMs ended before {:.1} s; repeating the round", plan.after.as_secs_f64());
+            in_vain += 1;
+            anyhow::ensure!(in_vain < 10 + rounds, "no QEMU of this process was found in {in_vain} rounds");
             continue;
         };
         killed += 1;

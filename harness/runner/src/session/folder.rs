@@ -45,7 +45,9 @@ impl RunFolder {
         gate.lock().map_err(failed)?;
         sweep(runs);
         let only_user = Permissions::from_mode(0o700);
-        let folder = tempfile::Builder::new().prefix("run-").permissions(only_user).tempdir_in(runs).map_err(failed)?;
+        let prefix = format!("{}-", std::process::id());
+        let folder =
+            tempfile::Builder::new().prefix(&prefix).permissions(only_user).tempdir_in(runs).map_err(failed)?;
         let lock = File::create(folder.path().join(LOCK)).map_err(failed)?;
         lock.lock().map_err(failed)?;
         Ok(Self { path: folder.keep(), _lock: lock })
@@ -113,7 +115,9 @@ mod tests {
         let folder = RunFolder::create(runs.path()).unwrap();
         assert_eq!(fs::metadata(folder.path()).unwrap().permissions().mode() & 0o7777, 0o700);
         let name = folder.path().file_name().unwrap().to_str().unwrap();
-        assert!(name.starts_with("run-") && !name.contains(&std::process::id().to_string()), "{name}");
+        let random =
+            name.strip_prefix(&format!("{}-", std::process::id())).expect("the name begins with the process id");
+        assert!(random.len() >= 6, "{name}");
     }
 
     #[test]
