@@ -18,6 +18,4 @@ pub mod objects;
 pub mod progress;
 pub mod project;
 pub mod references;
-#[cfg(test)]
-mod testing;
 pub mod vocabularies;

@@ -52,16 +52,16 @@ fn checked(name: &str) -> ConfigurationReport {
 
 #[test]
 fn reports_are_as_recorded() {
-    for name in kernels::fixtures(&folder()) {
-        kernels::assert_snapshot(&folder(), &name, &report::plain(&checked(&name)));
-    }
+    harness_fixtures::compare(&kernels::fixtures(&folder()), &folder(), |fixture| {
+        report::plain(&checked(fixture.file_name().unwrap().to_str().unwrap()))
+    });
 }
 
 #[test]
 fn each_fixture_has_its_code_and_each_code_a_fixture() {
     let mut missing: BTreeSet<&str> =
         Code::ALL.iter().filter(|code| **code != OF_TRIALS).map(|code| code.id()).collect();
-    for name in kernels::fixtures(&folder()) {
+    for name in kernels::fixtures(&folder()).into_keys() {
         let stem = name.split('.').next().unwrap();
         let codes: BTreeSet<&str> = checked(&name).findings.iter().map(|finding| finding.code.id()).collect();
         let code = codes.iter().find(|code| stem.starts_with(**code)).unwrap_or_else(|| panic!("{name}: {codes:?}"));

@@ -28,14 +28,14 @@ fn checked(name: &str) -> ConfigurationReport {
 
 #[test]
 fn findings_of_published_examples_are_as_recorded() {
-    for name in kernels::fixtures(&folder()) {
-        kernels::assert_snapshot(&folder(), &name, &report::plain(&checked(&name)));
-    }
+    harness_fixtures::compare(&kernels::fixtures(&folder()), &folder(), |fixture| {
+        report::plain(&checked(fixture.file_name().unwrap().to_str().unwrap()))
+    });
 }
 
 #[test]
 fn each_example_names_its_source() {
-    for name in kernels::fixtures(&folder()) {
+    for name in kernels::fixtures(&folder()).into_keys() {
         assert!(read(&name).starts_with("# https://"), "{name}");
     }
 }
@@ -43,7 +43,7 @@ fn each_example_names_its_source() {
 #[test]
 fn the_page_lists_the_findings_of_each_example() {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/published.md")).unwrap();
-    for name in kernels::fixtures(&folder()) {
+    for name in kernels::fixtures(&folder()).into_keys() {
         let link = format!("](../harness/findings/tests/published/{name}) |");
         let row = page.lines().find(|line| line.contains(&link)).unwrap_or_else(|| panic!("no row of {name}"));
         let listed: BTreeSet<Code> = row.split('`').filter_map(|word| word.parse().ok()).collect();

@@ -5,7 +5,6 @@
 mod common;
 
 use std::{
-    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -16,13 +15,6 @@ use harness_scenario::file;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use common::problems;
-
-/// The names of the files in a folder below `tests` that have this extension, without it.
-fn names(folder: &str, extension: &str) -> BTreeSet<String> {
-    let entries = fs::read_dir(below_tests(folder)).unwrap().map(|entry| entry.unwrap().path());
-    let files = entries.filter(|path| path.extension().is_some_and(|found| found == extension));
-    files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
-}
 
 /// A folder below `tests`, found at run time, because the compiled test may have been moved.
 fn below_tests(folder: &str) -> PathBuf {
@@ -38,21 +30,15 @@ fn report(name: &str) -> Report {
 
 #[test]
 fn every_fixture_has_the_report_of_its_snapshot() {
-    let fixtures = names("fixtures", "toml");
-    assert!(!fixtures.is_empty(), "no fixtures");
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path(below_tests("snapshots"));
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
+    let fixtures = harness_fixtures::find(&below_tests("fixtures"), |file| file.strip_suffix(".toml"));
     let handler =
         GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_links(false).with_width(100);
-    for name in &fixtures {
+    harness_fixtures::compare(&fixtures, &below_tests("snapshots"), |fixture| {
         let mut shown = String::new();
+        let name = fixture.file_stem().unwrap().to_str().unwrap();
         handler.render_report(&mut shown, &report(name).underlined()).unwrap();
-        settings.bind(|| insta::assert_snapshot!(name.as_str(), shown));
-    }
-    let orphans: Vec<String> = names("snapshots", "snap").difference(&fixtures).cloned().collect();
-    assert!(orphans.is_empty(), "snapshots without a fixture: {orphans:?}");
+        shown
+    });
 }
 
 /// Every problem has one line where the output is not a terminal.

@@ -115,8 +115,10 @@ impl FetchError {
 mod tests {
     use std::{fs, path::Path};
 
+    use harness_fixtures::chain;
+
     use super::*;
-    use crate::{cache::Area, mirror, testing::chain};
+    use crate::{cache::Area, mirror};
 
     fn manifest(folder: &Path, sum: Sha256) -> Manifest {
         let path = folder.join("r.toml");

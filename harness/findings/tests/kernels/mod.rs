@@ -1,12 +1,13 @@
 //! Kernels by their committed vocabularies, and configurations checked for them.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::path::Path;
 
 use harness_findings::{
     check,
     input::{CheckInput, KernelFacts, Origin},
     report::{ConfigurationReport, KernelReport},
 };
+use harness_fixtures::Fixtures;
 use harness_frontend::{Frontend, Names, Sources, SystemdRelease};
 use harness_objects::Object;
 use harness_uapi::vocabulary::{KnownNames, Vocabulary};
@@ -48,26 +49,7 @@ pub(crate) fn checked_with(
     ConfigurationReport { sources, configuration, findings, kernels, tried_unit: None }
 }
 
-/// Returns the names of the fixtures in a folder, each of which must have a snapshot `NAME.snap`, and no snapshot must be
-/// without its fixture.
-pub(crate) fn fixtures(folder: &Path) -> BTreeSet<String> {
-    let entries = fs::read_dir(folder).unwrap();
-    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let (snapshots, fixtures): (BTreeSet<String>, BTreeSet<String>) = names.partition(|name| name.contains(".snap"));
-    let expected: BTreeSet<String> = fixtures.iter().map(|name| format!("{name}.snap")).collect();
-    assert!(!fixtures.is_empty(), "{}", folder.display());
-    if std::env::var("INSTA_UPDATE").as_deref() == Ok("no") {
-        assert_eq!(snapshots, expected);
-    }
-    fixtures
-}
-
-/// Compares a text with the snapshot of a fixture.
-pub(crate) fn assert_snapshot(folder: &Path, name: &str, text: &str) {
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path(folder);
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.set_input_file(folder.join(name));
-    settings.bind(|| insta::assert_snapshot!(name, text));
+/// Returns the fixtures in a folder, whose snapshots stand beside them as `NAME.snap`.
+pub(crate) fn fixtures(folder: &Path) -> Fixtures {
+    harness_fixtures::find(folder, |file| (!file.contains(".snap")).then_some(file))
 }

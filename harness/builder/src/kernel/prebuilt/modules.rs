@@ -146,8 +146,10 @@ fn dependencies(module: &[u8]) -> Result<Vec<String>, ElfError> {
 pub(super) mod tests {
     use std::fs;
 
+    use harness_fixtures::chain;
+
     use super::*;
-    use crate::{kernel::prebuilt::elf::tests::elf, testing::chain};
+    use crate::kernel::prebuilt::elf::tests::elf;
 
     /// Makes a module file that depends on others.
     pub(in crate::kernel::prebuilt) fn module(depends: &str) -> Vec<u8> {

@@ -110,8 +110,10 @@ fn shown(paths: &[PathBuf]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use harness_fixtures::chain;
+
     use super::*;
-    use crate::{mirror::Mirror, testing::chain};
+    use crate::mirror::Mirror;
 
     #[test]
     fn a_version_that_is_gone_comes_with_the_command_that_pins_another() {
