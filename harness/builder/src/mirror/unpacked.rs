@@ -49,16 +49,17 @@ struct Limits {
 
 /// Unpacks a package file (`.deb`) into a folder, with its links: they may lead to files of this machine.
 pub(crate) fn unpack(package: &Path, into: &Path) -> Result<(), UnpackError> {
-    command::output(|shell| cmd!(shell, "dpkg-deb --extract {package} {into}"))?;
-    check(into, Limits { bytes: MOST_BYTES, files: MOST_FILES }, |_| Ok(()))
+    extract(package, into, |_| Ok(()))
 }
 
 /// Unpacks a package file (`.deb`) into a folder of which others read everything: only plain files and folders stay.
 pub(crate) fn unpack_plain(package: &Path, into: &Path) -> Result<(), UnpackError> {
-    unpack(package, into)?;
-    check(into, Limits { bytes: MOST_BYTES, files: MOST_FILES }, |other| {
-        fs::remove_file(other).map_err(FileError::of("remove", other))
-    })
+    extract(package, into, |other| fs::remove_file(other).map_err(FileError::of("remove", other)))
+}
+
+fn extract(package: &Path, into: &Path, other: impl FnMut(&Path) -> Result<(), FileError>) -> Result<(), UnpackError> {
+    command::output(|shell| cmd!(shell, "dpkg-deb --extract {package} {into}"))?;
+    check(into, Limits { bytes: MOST_BYTES, files: MOST_FILES }, other)
 }
 
 /// Checks the limits, and passes on each entry that is neither a plain file nor a folder. Follows no links.
