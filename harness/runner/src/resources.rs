@@ -246,7 +246,7 @@ impl Resources {
             return Ok(None);
         }
         let record = self.store.gone(image, &image::key(&self.images.get(image.as_str())?));
-        Ok(record.map(|record| format!("image {image} cannot be built: {}", record.reason)))
+        Ok(record.map(|record| why_gone(image, &record.reason)))
     }
 
     /// Builds what all environments share: the guest program and the objects that scenarios load.
@@ -273,4 +273,9 @@ impl Resources {
     pub fn lineage(&self, environment: &Environment) -> Result<Lineage, ResourcesError> {
         Ok(Lineage { environment: environment.clone(), alike: self.manifest(&environment.kernel)?.alike })
     }
+}
+
+/// Returns why scenarios of an image are skipped. `xtask/not-run.toml` recognizes skips by these words.
+pub(crate) fn why_gone(image: &ImageName, reason: &str) -> String {
+    format!("image {image} cannot be built: {reason}")
 }

@@ -25,7 +25,7 @@ use crate::{
         EnvironmentLabel, Naming, Results, ScenarioResult, Status,
         difference::{Difference, Side},
     },
-    resources::{Resources, ResourcesError},
+    resources::{self, Resources, ResourcesError},
     scenario_runner::{self, EnvironmentTask, Runner, RunnerError},
     store::StoreError,
     suite::SuiteError,
@@ -152,7 +152,7 @@ impl Selection {
             match self.resources.build_image(&image) {
                 Ok(_) => {}
                 Err(error) if error.is_gone() && self.is_dispensable(&image) => {
-                    let reason = format!("image {image} cannot be built: {}", chain(&error));
+                    let reason = resources::why_gone(&image, &chain(&error));
                     self.resources.progress().note(&reason);
                     gone.insert(image, reason);
                 }
