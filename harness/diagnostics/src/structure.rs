@@ -15,11 +15,6 @@ use crate::{
     suggest::{closest, did_you_mean, list, one_of},
 };
 
-/// Returns everything in the document that does not fit the schema.
-pub fn problems(root: &Node, schema: &Value) -> Vec<Problem> {
-    fitting(root, schema).1
-}
-
 /// Returns the part of the document that fits the schema, and a problem for everything else.
 ///
 /// A value that does not fit is dropped, and so is a table without a required key; [`Node::dropped`] records it in the
