@@ -12,9 +12,6 @@ use harness_builder::progress::seconds;
 
 use crate::not_run::SkippedTest;
 
-/// The variable that `cargo run` sets for this program. cargo-machete takes it as a sign that cargo did not start it.
-pub(crate) const PACKAGE: &str = "CARGO_PKG_NAME";
-
 /// Counts of tests and checks that passed, failed and were skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -117,11 +114,18 @@ impl Step {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut command = cargo();
         command.args(&self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command.env_remove(PACKAGE);
         command
     }
+}
+
+/// Returns the cargo that runs this program, without the variable that `cargo run` sets: cargo-machete takes it as a sign
+/// that cargo did not start it.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.env_remove("CARGO_PKG_NAME");
+    command
 }
 
 /// Runs a command, forwards its standard output line by line, and returns whether it succeeded. Not through xshell, which
@@ -183,7 +187,7 @@ mod tests {
     fn subcommands_do_not_see_which_package_runs_them() {
         let step =
             Step { name: "unused dependencies", kind: Kind::Check, arguments: vec!["machete"], variables: vec![] };
-        assert!(step.command().get_envs().any(|(name, value)| name == PACKAGE && value.is_none()));
+        assert!(step.command().get_envs().any(|(name, value)| name == "CARGO_PKG_NAME" && value.is_none()));
     }
 
     #[test]

@@ -1,11 +1,8 @@
 //! Cargo subcommands that checks need and Rust does not bring: those that are missing are installed.
 
-use std::{
-    env,
-    process::{Command, Stdio},
-};
+use std::process::Stdio;
 
-use crate::steps::{Kind, PACKAGE, Step};
+use crate::steps::{Kind, Step, cargo};
 
 /// The subcommands, each with its package and the version that is installed where it is missing.
 const TOOLS: [(&str, &str); 2] = [("deny", "cargo-deny@0.20.2"), ("machete", "cargo-machete@0.9.2")];
@@ -13,9 +10,8 @@ const TOOLS: [(&str, &str); 2] = [("deny", "cargo-deny@0.20.2"), ("machete", "ca
 /// Returns the step that installs what this machine lacks; `None` if it has everything.
 pub(crate) fn installation() -> Option<Step> {
     step(|subcommand| {
-        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.args([subcommand, "--version"]).env_remove(PACKAGE);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut command = cargo();
+        command.args([subcommand, "--version"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     })
 }

@@ -2,15 +2,16 @@
 //! take turns here; nor through xshell, which returns no exit code.
 
 use std::{
-    env,
     path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use harness_cli::exit;
 use harness_protocol::name::KernelName;
+
+use crate::steps;
 
 /// What the command finds in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub(crate) fn words(kernel: &str, kept: Kept) -> Vec<&str> {
 
 /// Returns how long the command takes in the project's folder, cargo included.
 pub(crate) fn time(project: &Path, kernel: &KernelName, kept: Kept) -> Result<Duration> {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = steps::cargo();
     command.args(words(kernel.as_str(), kept)).current_dir(project).stdin(Stdio::null());
     let start = Instant::now();
     let output = command.output().context("cannot run cargo")?;
