@@ -1,10 +1,10 @@
 //! Tests that were skipped, and the committed list of those that may be.
 
-use std::{fmt, fs, path::Path};
+use std::{collections::BTreeSet, fmt, fs, path::Path};
 
 use anyhow::{Context, Result};
 use glob::Pattern;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// The list, below the project's folder.
 pub(crate) const LIST: &str = "xtask/not-run.toml";
@@ -46,22 +46,27 @@ impl fmt::Display for SkippedTest {
 #[serde(deny_unknown_fields)]
 struct Entry {
     /// A glob of their names.
-    tests: String,
+    #[serde(deserialize_with = "glob")]
+    tests: Pattern,
     /// A glob of what their test program says; any by default.
-    #[serde(default = "anything")]
-    says: String,
+    #[serde(default = "anything", deserialize_with = "glob")]
+    says: Pattern,
     /// The reason.
     reason: String,
 }
 
-fn anything() -> String {
-    "*".to_owned()
+fn glob<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pattern, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Pattern::new(&text).map_err(|error| D::Error::custom(format!("`{text}` is not a glob: {error}")))
+}
+
+fn anything() -> Pattern {
+    Pattern::new("*").expect("it is a glob")
 }
 
 impl Entry {
-    fn matches(&self, test: &SkippedTest) -> Result<bool> {
-        let pattern = |glob: &str| Pattern::new(glob).with_context(|| format!("{LIST}: `{glob}` is not a glob"));
-        Ok(pattern(&self.tests)?.matches(&test.name) && pattern(&self.says)?.matches(&test.says))
+    fn matches(&self, test: &SkippedTest) -> bool {
+        self.tests.matches(&test.name) && self.says.matches(&test.says)
     }
 }
 
@@ -91,27 +96,20 @@ impl NotRunList {
     }
 
     /// Compares skipped tests with the list.
-    pub(crate) fn judge(&self, skipped: &[SkippedTest]) -> Result<NotRun> {
-        let mut unused: Vec<&Entry> = self.entries.iter().collect();
-        let (mut listed, mut unlisted) = (String::new(), Vec::new());
+    pub(crate) fn judge(&self, skipped: &[SkippedTest]) -> NotRun {
+        let (mut listed, mut unlisted, mut used) = (String::new(), Vec::new(), BTreeSet::new());
         for test in skipped {
-            let mut entry = None;
-            for candidate in &self.entries {
-                if entry.is_none() && candidate.matches(test)? {
-                    entry = Some(candidate);
-                }
-            }
-            match entry {
-                Some(entry) => {
-                    unused.retain(|other| !std::ptr::eq(*other, entry));
-                    listed += &format!("not run: {test}\n    {}\n", entry.reason);
+            match self.entries.iter().position(|entry| entry.matches(test)) {
+                Some(at) => {
+                    used.insert(at);
+                    listed += &format!("not run: {test}\n    {}\n", self.entries[at].reason);
                 }
                 None => unlisted.push(format!("error: not run, and not in {LIST}: {test}\n")),
             }
         }
-        let unused =
-            unused.iter().map(|entry| format!("note: no skipped test matches here: {} ({LIST})\n", entry.reason));
-        Ok(NotRun { text: listed + &unused.collect::<String>() + &unlisted.concat(), unlisted: unlisted.len() })
+        let unused = self.entries.iter().enumerate().filter(|(at, _)| !used.contains(at));
+        let notes = unused.map(|(_, entry)| format!("note: no skipped test matches here: {} ({LIST})\n", entry.reason));
+        NotRun { text: listed + &notes.collect::<String>() + &unlisted.concat(), unlisted: unlisted.len() }
     }
 }
 
@@ -135,7 +133,7 @@ mod tests {
     fn judged(lines: &[&str]) -> NotRun {
         let skipped: Vec<SkippedTest> = lines.iter().filter_map(|line| SkippedTest::of_line(line)).collect();
         assert_eq!(skipped.len(), lines.len());
-        NotRunList::read(project()).unwrap().judge(&skipped).unwrap()
+        NotRunList::read(project()).unwrap().judge(&skipped)
     }
 
     #[test]
