@@ -4,11 +4,8 @@ use std::{num::NonZeroU16, process::ExitCode};
 
 use anyhow::Result;
 use clap::Args as ClapArgs;
-use harness_builder::{
-    host::{Mode, Purpose},
-    progress::Progress,
-};
-use harness_cli::{Context, exit::Wrong, screen::print};
+use harness_builder::{host::Purpose, progress::Progress};
+use harness_cli::{Context, exit::Wrong, screen::print, setup::Installation};
 use harness_protocol::name::KernelName;
 use harness_runner::{preparation::prepare_host, resources::Resources, store::Freshness};
 use serde_json::{Value, json};
@@ -46,6 +43,9 @@ pub(crate) struct Args {
     /// Jobs per kernel
     #[arg(long, value_name = "N", default_value = "1", requires = "matrix")]
     shards: NonZeroU16,
+
+    #[command(flatten)]
+    installation: Installation,
 }
 
 /// Checks that need no kernel. They run first, because they fail within minutes.
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     }
     let mut tally = Tally::default();
     // Even the lints compile C libraries.
-    prepare_host(&Purpose::ALL, Mode::Install, &Progress::detect())?;
+    prepare_host(&Purpose::ALL, args.installation.mode(), &Progress::detect())?;
     if let Some(step) = tools::installation() {
         step.run(&mut tally)?;
     }
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         test::units(&mut tally)?;
         return test::close(&tally, context);
     }
-    test::all(context, Freshness::ThisRun, Mode::Install, &mut tally)?;
+    test::all(context, Freshness::ThisRun, args.installation.mode(), &mut tally)?;
     check(&LATE, &mut tally)?;
     test::close(&tally, context)
 }

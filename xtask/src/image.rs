@@ -138,7 +138,7 @@ impl Images {
     }
 
     fn pin(&self, names: &[String]) -> Result<()> {
-        prepare_host(&[Purpose::Packages], Mode::Install, &self.progress)?;
+        prepare_host(&[Purpose::Packages], Mode::Ask, &self.progress)?;
         for manifest in self.manifests(names)? {
             for pinned in image::pin(&manifest, &self.cache, &self.progress)? {
                 screen::print(&format!("{}: {pinned}\n", manifest.name))?;

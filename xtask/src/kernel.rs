@@ -269,7 +269,7 @@ impl Kernels {
     }
 
     fn pin(&self, name: &str, version: Option<&str>) -> Result<()> {
-        prepare_host(&[Purpose::Packages], Mode::Install, &self.progress)?;
+        prepare_host(&[Purpose::Packages], Mode::Ask, &self.progress)?;
         let manifest = self.catalogue.get(name).map_err(Wrong::input)?;
         let version = pin::pin(&manifest, version, &self.cache, &self.progress)?;
         print(&format!("{}: {version}\n", manifest.path.display()))

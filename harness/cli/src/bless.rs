@@ -25,7 +25,7 @@ use crate::{
 
 /// Show how verdicts differ from their snapshots, and accept the new verdicts
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "\
+#[command(mut_arg("yes", |arg| arg.help("Accept, and install missing host packages, without asking")), after_help = "\
 A verdict that contradicts its scenario's expectation cannot be blessed: fix the scenario or the
 kernel.
 If kernels differ, the first one's text becomes NAME.snap and each other one's NAME@KERNEL.snap.
@@ -46,10 +46,6 @@ pub struct Args {
 
     #[command(flatten)]
     reason: ReasonArgs,
-
-    /// Accept without asking
-    #[arg(long)]
-    yes: bool,
 }
 
 /// The reason for a difference, from the command line.
@@ -97,7 +93,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             let difference = report::difference(selection.runner.reasons().text(), text);
             screen::print(&format!("changed {}\n{difference}\n", path.display()))?;
         }
-        if !(args.yes || confirmed(accepted.len() + usize::from(changed.is_some()))?) {
+        if !(args.selectors.assumes_yes() || confirmed(accepted.len() + usize::from(changed.is_some()))?) {
             eprintln!("nothing was changed");
             return Ok(exit::DIFFERS.into());
         }

@@ -21,6 +21,7 @@ use crate::{
     mut_arg("kernel", |arg| arg.help("Kernels to report on, by name or glob; `all` selects every kernel with a manifest [default: those marked as default in their manifests]")),
     mut_arg("fresh", |arg| arg.hide(true)),
     mut_arg("jobs", |arg| arg.hide(true)),
+    mut_arg("yes", |arg| arg.hide(true)),
     mut_arg("no_install", |arg| arg.hide(true)),
     after_help = "\
 Examples:

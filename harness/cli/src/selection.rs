@@ -67,6 +67,11 @@ impl Selectors {
         self.scope.fresh
     }
 
+    /// Whether nothing is asked.
+    pub fn assumes_yes(&self) -> bool {
+        self.scope.installation.assumes_yes()
+    }
+
     /// Finds and checks everything that is named, so that a typo is reported before anything is built.
     ///
     /// # Errors

@@ -14,8 +14,9 @@ use harness_runner::{preparation::prepare_host, qemu::Qemu};
 #[derive(Debug, ClapArgs)]
 #[command(mut_arg("no_install", |arg| arg.help("Print the installation command instead of running it")), after_help = "\
 Examples:
-  {program} setup
-  {program} setup --no-install              print the command and install nothing
+  {program} setup                           asks before it installs, if it runs on a terminal
+  {program} setup --yes                     installs without a question
+  {program} setup --no-install              prints the command and installs nothing
 
 Exit codes: 0 this host has everything; 3 something is missing that was not or could not be
 installed.")]
@@ -35,14 +36,27 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// What to do about missing host packages.
 #[derive(Clone, Copy, Debug, ClapArgs)]
 pub struct Installation {
+    /// Install missing host packages without asking on a terminal
+    #[arg(long, conflicts_with = "no_install")]
+    yes: bool,
+
     /// Print missing host packages instead of installing them
     #[arg(long)]
     no_install: bool,
 }
 
 impl Installation {
+    /// Whether nothing is asked.
+    pub fn assumes_yes(self) -> bool {
+        self.yes
+    }
+
     /// Returns the mode.
     pub fn mode(self) -> Mode {
-        if self.no_install { Mode::Print } else { Mode::Install }
+        match self {
+            Self { no_install: true, .. } => Mode::Print,
+            Self { yes: true, .. } => Mode::Install,
+            _ => Mode::Ask,
+        }
     }
 }

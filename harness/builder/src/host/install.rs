@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, IsTerminal},
+    io::{self, BufRead, IsTerminal, Write},
     os::unix::fs::MetadataExt,
     process::{Command, ExitStatus},
 };
@@ -18,7 +18,9 @@ use crate::progress::Progress;
 /// Whether missing packages may be installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Install them.
+    /// Install them, after a question if a person is at the terminal.
+    Ask,
+    /// Install them without a question.
     Install,
     /// Only report the command that would.
     Print,
@@ -150,11 +152,39 @@ impl Plan {
     fn refusal(self) -> HostError {
         HostError::Lacks { command: self.text(), lacks: self.lacks }
     }
+
+    /// Asks a person whether to run the commands. Everything but a yes is a no, and so is what cannot be read.
+    fn is_agreed(&self, mut question: impl Write, mut answers: impl BufRead) -> bool {
+        let (lacks, command, mut answer) = (&self.lacks, self.text(), String::new());
+        let asked = write!(question, "this host lacks {lacks}; this installs it:\n    {command}\nrun it? [y/N] ");
+        let answered = asked.and_then(|()| question.flush()).and_then(|()| answers.read_line(&mut answer));
+        answered.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    }
+}
+
+/// What happens to packages that are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Decision {
+    Refuse,
+    Ask,
+    Install,
+}
+
+impl Decision {
+    fn of(mode: Mode, elevation: Elevation, is_attended: bool) -> Self {
+        match mode {
+            _ if elevation == Elevation::Impossible => Self::Refuse,
+            Mode::Print => Self::Refuse,
+            Mode::Ask if is_attended => Self::Ask,
+            Mode::Ask | Mode::Install => Self::Install,
+        }
+    }
 }
 
 /// Ensures that this host has what `purposes` need. Reports what it installs before it does.
 ///
-/// Installs packages only in [`Mode::Install`], as root or through `sudo`; otherwise the error has the command to run.
+/// Installs packages as root or through `sudo`. [`Mode::Ask`] asks first where a person can answer: standard input and
+/// standard error are a terminal. The error of what is not installed has the command to run.
 pub fn ensure(purposes: &[Purpose], mode: Mode, progress: &Progress) -> Result<(), HostError> {
     let host = Host::this();
     let missing = host.missing(purposes);
@@ -163,7 +193,13 @@ pub fn ensure(purposes: &[Purpose], mode: Mode, progress: &Progress) -> Result<(
     }
     let elevation = Elevation::of_this_process(&host);
     let plan = Plan::new(&missing, Distribution::detect(), elevation)?;
-    if mode == Mode::Print || elevation == Elevation::Impossible {
+    let is_attended = io::stdin().is_terminal() && io::stderr().is_terminal();
+    let is_wanted = match Decision::of(mode, elevation, is_attended) {
+        Decision::Refuse => false,
+        Decision::Ask => plan.is_agreed(io::stderr(), io::stdin().lock()),
+        Decision::Install => true,
+    };
+    if !is_wanted {
         return Err(plan.refusal());
     }
     progress.note(&format!("installing {}: {}", plan.lacks, plan.text()));
@@ -251,6 +287,37 @@ mod tests {
         this host lacks bc; to install it:
             zypper install --no-recommends --no-confirm --no-force-resolution bc
         ");
+    }
+
+    #[test]
+    fn a_person_is_asked_once_and_only_yes_installs() {
+        let plan = Plan::new(&[requirement("bc")], Some(Distribution::Arch), Elevation::Root).unwrap();
+        let agreed = |answer: &str| plan.is_agreed(io::sink(), answer.as_bytes());
+        for yes in ["y\n", "Y\n", " yes "] {
+            assert!(agreed(yes), "{yes:?}");
+        }
+        for no in ["", "\n", "n\n", "no\n", "yesterday\n", "what?\ny\n", "\u{4}\n"] {
+            assert!(!agreed(no), "{no:?}");
+        }
+        let mut question = Vec::new();
+        plan.is_agreed(&mut question, &b"n\n"[..]);
+        insta::assert_snapshot!(String::from_utf8(question).unwrap(), @r"
+        this host lacks bc; this installs it:
+            pacman --sync --needed --noconfirm bc
+        run it? [y/N]
+        ");
+    }
+
+    #[test]
+    fn only_a_person_at_a_terminal_is_asked() {
+        use Decision::{Ask, Install, Refuse};
+        let decided = |mode| [true, false].map(|is_attended| Decision::of(mode, Elevation::Root, is_attended));
+        assert_eq!(decided(Mode::Ask), [Ask, Install]);
+        assert_eq!(decided(Mode::Install), [Install, Install]);
+        assert_eq!(decided(Mode::Print), [Refuse, Refuse]);
+        for mode in [Mode::Ask, Mode::Install, Mode::Print] {
+            assert_eq!(Decision::of(mode, Elevation::Impossible, true), Refuse);
+        }
     }
 
     #[test]
