@@ -8,7 +8,7 @@ use std::{
     env,
     ffi::OsStr,
     io::{self, BufRead, BufReader},
-    process::{Command, ExitStatus, Output, Stdio},
+    process::{ChildStdout, Command, ExitStatus, Output, Stdio},
     thread,
 };
 
@@ -108,6 +108,23 @@ pub(crate) fn stream(command: &mut Command, mut line: impl FnMut(&str)) -> Resul
     Err(failed(command, status, tail.iter().map(String::as_str)))
 }
 
+/// Runs a command to its end, and passes its standard output to `read` as it arrives; what is not read ends the command. Returns
+/// what `read` returns, and how the command ended. The caller sets its standard input.
+pub(crate) fn piped<T>(
+    command: &mut Command,
+    read: impl FnOnce(ChildStdout) -> T,
+) -> Result<(T, Result<(), CommandError>), CommandError> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|source| start_error(command, source))?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let errors = thread::spawn(move || stderr.map(|pipe| lines(pipe, |_| ())).unwrap_or_default());
+    let result = read(stdout.expect("it is piped"));
+    let errors = errors.join().unwrap_or_default();
+    let status = child.wait().map_err(|source| CommandError::Run { command: shown(command), source })?;
+    let failed = || failed(command, status, errors.iter().map(String::as_str));
+    Ok((result, if status.success() { Ok(()) } else { Err(failed()) }))
+}
+
 /// Reads all lines, passes on each, and returns the last ones.
 fn lines(pipe: impl io::Read, mut line: impl FnMut(&str)) -> Vec<String> {
     let mut tail = Vec::new();
@@ -182,6 +199,17 @@ mod tests {
         Its last output:
         bad
         ");
+    }
+
+    #[test]
+    fn output_is_read_while_a_command_runs_and_what_is_not_read_ends_it() {
+        let first = |pipe: ChildStdout| BufReader::new(pipe).lines().next().unwrap().unwrap();
+        let (line, ended) = piped(&mut script("echo one; echo bad >&2; exit 3"), first).unwrap();
+        assert_eq!(line, "one");
+        assert!(ended.unwrap_err().to_string().ends_with("Its last output:\nbad"));
+        let (line, ended) = piped(&mut script("exec yes"), first).unwrap();
+        assert!(line == "y" && ended.is_err());
+        assert!(piped(&mut script("echo one"), first).unwrap().1.is_ok());
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(crate) use archive::lists_of;
 pub use archive::{Archive, ArchiveError, Package};
 pub use kernel_package::{KernelPackage, numbers};
 pub use unpacked::UnpackError;
-pub(crate) use unpacked::{MOST_BYTES, MOST_FILES, open_plain, unpack, unpack_plain};
+pub(crate) use unpacked::{Unpacking, open_plain, unpack, unpack_archive, unpack_plain, unpack_wanted};
 
 /// The environment variable that overrides the mirror.
 pub const MIRROR_VARIABLE: &str = "BPF_TOKEN_HARNESS_MIRROR";

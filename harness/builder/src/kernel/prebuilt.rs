@@ -7,6 +7,8 @@ mod bzimage;
 mod compression;
 mod elf;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod modules;
 mod package;
 mod parts;

@@ -1,13 +1,12 @@
 //! Unpacks a kernel's packages: only plain files, and only below a folder.
 
 use std::{
-    fs,
     io::{self, Read},
     path::{Component, Path, PathBuf},
 };
 
 use super::error::PartsError;
-use crate::mirror::{self, MOST_BYTES, MOST_FILES};
+use crate::mirror::{self, Unpacking};
 
 /// The folders of a package with the wanted files of a kernel.
 const FOLDERS: [&str; 3] = ["boot", "lib/modules", "usr/lib/modules"];
@@ -15,34 +14,28 @@ const FOLDERS: [&str; 3] = ["boot", "lib/modules", "usr/lib/modules"];
 /// Unpacks a package file into a folder.
 pub(super) fn unpack(package: &Path, into: &Path) -> Result<(), PartsError> {
     match package.extension().and_then(|extension| extension.to_str()) {
-        Some("deb") => unpack_deb(package, into),
-        Some("rpm") => unpack_rpm(package, into, MOST_BYTES)
+        Some("deb") => mirror::unpack_wanted(package, into, &|path| inside(path).is_some())
+            .map_err(|source| PartsError::Unpack { package: package.to_owned(), source }),
+        Some("rpm") => unpack_rpm(package, Unpacking::to(into))
             .map_err(|source| PartsError::Rpm { package: package.to_owned(), source }),
         _ => Err(PartsError::Kind(package.to_owned())),
     }
 }
 
-fn unpack_deb(package: &Path, into: &Path) -> Result<(), PartsError> {
-    mirror::unpack_plain(package, into).map_err(|source| PartsError::Unpack { package: package.to_owned(), source })
+/// Unpacks the archive in a `.deb`, as [`unpack`] does.
+pub(super) fn unpack_archive(archive: &[u8], into: &Path) -> Result<(), PartsError> {
+    mirror::unpack_archive(archive, into, &|path| inside(path).is_some())
+        .map_err(|source| PartsError::Unpack { package: "an archive".into(), source })
 }
 
-/// Writes only plain files: no wanted file is a link, and a link could lead out of the folder.
-fn unpack_rpm(package: &Path, into: &Path, most_bytes: u64) -> Result<(), rpm::Error> {
+fn unpack_rpm(package: &Path, mut to: Unpacking<'_>) -> Result<(), rpm::Error> {
     let mut reader = rpm::PackageReader::open(package)?;
-    let (mut left, mut files) = (most_bytes, 0);
     while let Some(mut file) = reader.next_file()? {
-        if files == MOST_FILES {
-            return Err(io::Error::other(format!("it unpacks to more than {MOST_FILES} files")).into());
-        }
-        files += 1;
+        let size = file.metadata.size() as u64;
+        to.count(size).map_err(io::Error::other)?;
         let wanted = (file.metadata.file_type() == rpm::FileType::Regular).then(|| inside(&file.metadata.path()));
         if let Some(path) = wanted.flatten() {
-            let path = into.join(path);
-            path.parent().map_or(Ok(()), fs::create_dir_all)?;
-            left -= io::copy(&mut file.by_ref().take(left), &mut fs::File::create(&path)?)?;
-            if left == 0 {
-                return Err(io::Error::other(format!("it unpacks to {most_bytes} bytes or more")).into());
-            }
+            to.plain_file(&path, &mut file.by_ref().take(size))?;
         }
         file.finish()?;
     }
@@ -58,6 +51,8 @@ fn inside(path: &Path) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use rpm::{CompressionType, FileOptions, PackageBuilder};
 
     use super::*;
@@ -86,6 +81,7 @@ mod tests {
             ];
             let package = package(folder.path(), &files, compression);
             let into = folder.path().join("into");
+            fs::create_dir(&into).unwrap();
             unpack(&package, &into).unwrap();
             assert_eq!(fs::read(into.join("lib/modules/7.3.0/vmlinuz")).unwrap(), b"kernel");
             assert_eq!(fs::read(into.join("boot/config-7.3.0")).unwrap(), b"CONFIG_BPF=y\n");
@@ -97,8 +93,10 @@ mod tests {
     fn an_rpm_that_would_fill_the_disk_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let package = package(folder.path(), &[("/boot/vmlinuz", &[0; 100_000])], CompressionType::Zstd);
-        let error = unpack_rpm(&package, &folder.path().join("into"), 5000).unwrap_err().to_string();
-        insta::assert_snapshot!(error, @"it unpacks to 5000 bytes or more");
+        let into = tempfile::tempdir().unwrap();
+        let error = unpack_rpm(&package, Unpacking::to(into.path()).with_most_bytes(5000)).unwrap_err().to_string();
+        insta::assert_snapshot!(error, @"it unpacks to more than 5000 bytes");
+        assert_eq!(fs::read_dir(into.path()).unwrap().count(), 0);
     }
 
     #[test]
