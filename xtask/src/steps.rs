@@ -196,6 +196,7 @@ mod tests {
         let succeeded = follow(&mut shell("echo one; echo two; exit 3"), |line| lines.push(line.to_owned())).unwrap();
         assert_eq!((succeeded, lines.len()), (false, 2));
         assert!(follow(&mut shell("true"), |_| {}).unwrap());
-        assert!(follow(&mut Command::new("/nonexistent"), |_| {}).is_err());
+        let folder = tempfile::tempdir().unwrap();
+        assert!(follow(&mut Command::new(folder.path().join("program")), |_| {}).is_err());
     }
 }

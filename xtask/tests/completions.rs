@@ -16,8 +16,9 @@ fn offered(words: &[&str], folder: &Path) -> Vec<String> {
         String::from_utf8(script.stdout).unwrap()
     );
     // Without a target folder to look into, it asks the program that wrote it.
+    let no_target = tempfile::tempdir().unwrap();
     let mut bash = Command::new("bash");
-    bash.args(["--norc", "-c", &ask]).current_dir(folder).env("CARGO_TARGET_DIR", "/nonexistent");
+    bash.args(["--norc", "-c", &ask]).current_dir(folder).env("CARGO_TARGET_DIR", no_target.path());
     let answer = bash.output().unwrap();
     String::from_utf8(answer.stdout).unwrap().lines().map(str::to_owned).filter(|line| !line.is_empty()).collect()
 }

@@ -99,10 +99,12 @@ mod tests {
 
     #[test]
     fn a_program_that_does_not_exist_is_named() {
-        let lines = "{\"execute\":\"guest-exec\",\"arguments\":{\"path\":\"/nonexistent\"}}\n";
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().display().to_string();
+        let line = format!("{{\"execute\":\"guest-exec\",\"arguments\":{{\"path\":\"{folder}/missing\"}}}}\n");
         insta::assert_snapshot!(
-            replies(lines),
-            @r#"{"error":{"class":"GenericError","desc":"cannot start /nonexistent: No such file or directory (os error 2)"}}"#
+            replies(&line).replace(&folder, "FOLDER"),
+            @r#"{"error":{"class":"GenericError","desc":"cannot start FOLDER/missing: No such file or directory (os error 2)"}}"#
         );
     }
 }

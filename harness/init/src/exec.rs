@@ -105,7 +105,8 @@ mod tests {
 
     #[test]
     fn what_cannot_start_is_an_error() {
-        let exec = Exec { path: "/nonexistent".into(), arg: vec![], env: None };
+        let folder = tempfile::tempdir().unwrap();
+        let exec = Exec { path: folder.path().join("missing").to_str().unwrap().into(), arg: vec![], env: None };
         assert_eq!(Programs::default().start(&exec).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

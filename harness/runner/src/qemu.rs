@@ -173,7 +173,10 @@ mod tests {
 
     #[test]
     fn a_missing_qemu_names_the_path_searched_and_the_package() {
-        insta::assert_snapshot!(search(OsStr::new("/nowhere:/neither")).unwrap_err(), @r"qemu-system-x86_64 was not found on PATH (/nowhere:/neither); install QEMU (Debian: apt-get install qemu-system-x86), or run `cargo xtask setup`");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bin");
+        let error = search(path.as_os_str()).unwrap_err().to_string();
+        insta::assert_snapshot!(error.replace(path.to_str().unwrap(), "FOLDER"), @r"qemu-system-x86_64 was not found on PATH (FOLDER); install QEMU (Debian: apt-get install qemu-system-x86), or run `cargo xtask setup`");
     }
 
     #[test]

@@ -57,6 +57,7 @@ fn a_guest_that_hangs_or_ends_otherwise_has_not_run() {
 
 #[test]
 fn a_guest_has_not_run_without_qemu() {
-    let proof = run("/nowhere/qemu".as_ref(), Accel::Kvm, LONG);
+    let folder = tempfile::tempdir().unwrap();
+    let proof = run(&folder.path().join("qemu"), Accel::Kvm, LONG);
     assert_eq!(proof, Proof::Failed("No such file or directory (os error 2)".to_owned()));
 }

@@ -50,6 +50,7 @@ mod tests {
     #[test]
     fn the_load_is_a_number() {
         assert!(load().parse::<f64>().is_ok());
-        assert_eq!(said_by("/nonexistent", &[]), "unknown");
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(said_by(folder.path().join("program").to_str().unwrap(), &[]), "unknown");
     }
 }

@@ -52,6 +52,7 @@ mod tests {
         assert_eq!(line("\nThis is perl 5, version 36\nmore 2\n").unwrap(), "This is perl 5, version 36");
         assert_eq!(line("usage: x [-h]\n"), None);
         assert_eq!(line(&"1".repeat(500)).unwrap().len(), 100);
-        assert_eq!(of("/nonexistent/program"), None);
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(of(folder.path().join("program").to_str().unwrap()), None);
     }
 }

@@ -121,13 +121,15 @@ fn each_revision_of_a_repository_is_a_kernel_of_its_own() {
 fn a_missing_repository_is_named() {
     let bench = Bench::new();
     let revision = "0123456789abcdef0123456789abcdef01234567";
-    let manifest = bench.manifest(&format!("[source.git]\nurl = '/nonexistent/linux.git'\nrevision = '{revision}'\n"));
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("linux.git").display().to_string();
+    let manifest = bench.manifest(&format!("[source.git]\nurl = '{missing}'\nrevision = '{revision}'\n"));
     let message = bench.shown(&bench.build(&manifest).unwrap_err());
     let (command, _) = message.split_once("\nIts last output:\n").unwrap();
-    let sum = Sha256::of_parts([&b"/nonexistent/linux.git"[..]]).short();
-    insta::assert_snapshot!(command.replace(&sum, "SUM"), @r"
+    let sum = Sha256::of_parts([missing.as_bytes()]).short();
+    insta::assert_snapshot!(command.replace(&sum, "SUM").replace(&missing, "MISSING"), @r"
     a command failed (exit status: 128); to repeat it by hand:
-      git --git-dir /BENCH/cache/downloads/git-SUM fetch --quiet -- /nonexistent/linux.git '+refs/*:refs/fetched/*'
+      git --git-dir /BENCH/cache/downloads/git-SUM fetch --quiet -- MISSING '+refs/*:refs/fetched/*'
     ");
 }
 

@@ -91,15 +91,17 @@ mod tests {
 
     #[test]
     fn paths_that_qemu_misreads_and_the_hosts_root_are_rejected() {
-        let messages =
-            [("/tmp,x", "/tmp"), ("/tmp", "/tmp/a,b"), ("tmp", "/tmp"), ("/", "/tmp"), ("/tmp", "/nowhere-at-all")]
-                .map(|(root, share)| spec(root, share).check().unwrap_err().to_string());
-        insta::assert_snapshot!(messages.join("\n"), @"
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().to_str().unwrap();
+        let missing = format!("{folder}/missing");
+        let messages = [("/tmp,x", "/tmp"), ("/tmp", "/tmp/a,b"), ("tmp", "/tmp"), ("/", "/tmp"), ("/tmp", &missing)]
+            .map(|(root, share)| spec(root, share).check().unwrap_err().to_string());
+        insta::assert_snapshot!(messages.join("\n").replace(folder, "FOLDER"), @"
         /tmp,x cannot be used for a VM: it contains a comma, which ends a value in QEMU's options
         /tmp/a,b cannot be used for a VM: it contains a comma, which ends a value in QEMU's options
         tmp cannot be used for a VM: it is not absolute
         / cannot be used for a VM: it is the host's own root, which a guest must never write to
-        /nowhere-at-all cannot be used for a VM: it does not exist
+        FOLDER/missing cannot be used for a VM: it does not exist
         ");
         spec("/tmp", "/tmp").check().unwrap();
     }
