@@ -2,6 +2,7 @@
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
     rc::Rc,
 };
 
@@ -116,16 +117,58 @@ fn root() -> Result<OwnedFd, SysError> {
     bpffs::duplicate(bpffs::Mounted::of("cgroup2", &[])?.root())
 }
 
-/// Opens the cgroup of this process; the root if it is not in the unified hierarchy.
-pub(crate) fn own() -> Result<OwnedFd, SysError> {
+/// Opens the nearest cgroup that holds this process and whose children have these controllers; its own cgroup if there is
+/// none. The processes of its own cgroup keep it from giving children controllers (`cgroup_vet_subtree_control_enable`,
+/// `kernel/cgroup/cgroup.c`), unless it is the root.
+pub(crate) fn around(controllers: &[&str]) -> Result<OwnedFd, SysError> {
     let own = pseudofile::read("/proc/self/cgroup")?;
     let path = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-    pseudofile::open_folder(root()?.as_fd(), if path.is_empty() { "." } else { path })
+    nearest(root()?.as_fd(), path, controllers)
+}
+
+fn nearest(root: BorrowedFd<'_>, own: &str, controllers: &[&str]) -> Result<OwnedFd, SysError> {
+    let open = |path: &Path| pseudofile::open_folder(root, &Path::new(".").join(path).to_string_lossy());
+    for path in Path::new(own).ancestors() {
+        let folder = open(path)?;
+        let given = pseudofile::read_at(&folder, "cgroup.subtree_control").unwrap_or_default();
+        if controllers.iter().all(|controller| given.split_whitespace().any(|given| given == *controller)) {
+            return Ok(folder);
+        }
+    }
+    open(Path::new(own))
 }
 
 fn make(parent: BorrowedFd<'_>, name: &str) -> Result<(), SysError> {
     match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
         Err(rustix::io::Errno::EXIST) => Ok(()),
         other => other.during(|| format!("mkdir cgroup {name}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_nearest_cgroup_whose_children_have_the_controllers_is_taken() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("user.slice/user-0.slice/session.scope")).unwrap();
+        for (cgroup, given) in
+            [("", "cpu memory pids\n"), ("user.slice", "memory pids\n"), ("user.slice/user-0.slice", "cpu\n")]
+        {
+            fs::write(root.path().join(cgroup).join("cgroup.subtree_control"), given).unwrap();
+        }
+        let open = || pseudofile::open_folder(rustix::fs::CWD, root.path().to_str().unwrap()).unwrap();
+        let found = |own: &str, controllers: &[&str]| {
+            let folder = nearest(open().as_fd(), own, controllers).unwrap();
+            fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&folder))).unwrap()
+        };
+        let own = "user.slice/user-0.slice/session.scope";
+        assert_eq!(found(own, &["memory", "pids"]), root.path().join("user.slice"));
+        assert_eq!(found(own, &["cpu"]), root.path().join("user.slice/user-0.slice"));
+        assert_eq!(found(own, &["io"]), root.path().join(own));
+        assert_eq!(found("", &["memory"]), root.path());
     }
 }

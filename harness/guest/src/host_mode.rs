@@ -31,6 +31,18 @@ use crate::{
 /// The prefix of our cgroups' names; the pid follows.
 const CGROUP: &str = "bpf-token-harness-";
 
+/// The controllers that limit a run.
+const CONTROLLERS: [&str; 2] = ["memory", "pids"];
+
+/// What must be limited: what it is, the file, and the limit. Four times the memory of a VM, in which a kernel fits as well,
+/// because maps for each processor take more where there are many; and far more processes than the two of each of a
+/// case's 16 containers.
+const LIMITS: [(&str, &str, &str); 2] = [("memory", "memory.max", "2147483648"), ("processes", "pids.max", "512")];
+
+/// Limits that go with that of memory, where the kernel has them: no swap takes its place, and what runs out of it ends as a
+/// whole.
+const WITH_MEMORY: [(&str, &str); 2] = [("memory.swap.max", "0"), ("memory.oom.group", "1")];
+
 /// Where the run folder is mounted inside.
 const FOLDER: &str = "/run/bpf-token-harness";
 
@@ -46,11 +58,12 @@ pub(crate) fn apart(folder: &Path, work: impl FnOnce(&Path) -> ExitCode) -> Resu
     require_initial_root()?;
     // ^C may stop the caller, but does not reach a process group of its own.
     process::die_with_parent()?;
-    let around = cgroup::own()?;
+    let around = cgroup::around(&CONTROLLERS)?;
     remove_stale(around.as_fd())?;
     let name = format!("{CGROUP}{}", std::process::id());
     rustix::fs::mkdirat(&around, &name, Mode::from_raw_mode(0o755)).during(|| format!("mkdir cgroup {name}"))?;
     let own = pseudofile::open_folder(around.as_fd(), &name)?;
+    limit(own.as_fd()).iter().for_each(|note| eprintln!("note: {note}"));
     process::unshare(UnshareFlags::NEWPID)?;
     match process::fork_into(own.as_fd())? {
         Fork::Child => {
@@ -68,6 +81,21 @@ pub(crate) fn apart(folder: &Path, work: impl FnOnce(&Path) -> ExitCode) -> Resu
             Ok(ExitCode::from(code.unwrap_or(exit::FAULT)))
         }
     }
+}
+
+/// Sets the limits of a run's cgroup. Returns what has none, and why.
+fn limit(cgroup: BorrowedFd<'_>) -> Vec<String> {
+    for (file, limit) in WITH_MEMORY {
+        let _ = pseudofile::write_at(cgroup, file, limit);
+    }
+    let unlimited = |(what, file, limit)| match pseudofile::write_at(cgroup, file, limit) {
+        Ok(()) => None,
+        Err(error) => Some(format!(
+            "this run has no limit of {what} ({error}): no cgroup around it gives its children both controllers, {}",
+            CONTROLLERS.join(" and ")
+        )),
+    };
+    LIMITS.into_iter().filter_map(unlimited).collect()
 }
 
 /// Rejects root of a container: its controls would be denied what every permission allows.
@@ -195,7 +223,25 @@ fn ids(fdinfo: &str) -> Vec<(Kind, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    #[test]
+    fn what_cannot_be_limited_is_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let cgroup = pseudofile::open_folder(CWD, folder.path().to_str().unwrap()).unwrap();
+        // A cgroup without a controller lacks its files.
+        fs::write(folder.path().join("pids.max"), "max\n").unwrap();
+        insta::assert_snapshot!(limit(cgroup.as_fd()).join("\n"), @"this run has no limit of memory (open memory.max: ENOENT): no cgroup around it gives its children both controllers, memory and pids");
+        for file in ["memory.max", "memory.swap.max", "memory.oom.group"] {
+            fs::write(folder.path().join(file), "").unwrap();
+        }
+        assert!(limit(cgroup.as_fd()).is_empty());
+        let limits = ["memory.max", "memory.swap.max", "memory.oom.group", "pids.max"]
+            .map(|file| fs::read_to_string(folder.path().join(file)).unwrap());
+        assert_eq!(limits, ["2147483648", "0", "1", "512\n"]);
+    }
 
     #[test]
     fn fdinfo_names_its_objects() {

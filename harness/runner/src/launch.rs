@@ -171,7 +171,10 @@ impl<'a> Launch<'a> {
                 let program = self.testbed.image.guest_command();
                 Box::new(QemuMachine { spec, program, machine_kind, make_root: &make_root, fill_share: &fill_share })
             }
-            None => Box::new(HostMachine { program: self.testbed.guest.path(), fill_share: &fill_share }),
+            None => {
+                let progress = self.testbed.resources.progress.clone();
+                Box::new(HostMachine::new(self.testbed.guest.path(), &fill_share, progress))
+            }
         };
         session::run(&plan, machine.as_ref(), &folder, self.deadlines, watch)
             .map_err(|source| LaunchError::Session { kernel: self.testbed.kernel.name.to_string(), source })

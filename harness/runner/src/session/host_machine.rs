@@ -2,15 +2,17 @@
 //! itself.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, Read, Seek},
     os::unix::process::CommandExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
+use harness_builder::progress::Progress;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::machine::{FillShare, GuestFolder, Machine, Running};
@@ -25,12 +27,26 @@ const EXIT_GRACE: Duration = Duration::from_millis(500);
 /// How many bytes of the program's output are shown.
 const LONGEST: u64 = 16 * 1024;
 
+/// How a line of the guest program begins that is for the user.
+const NOTE: &str = "note: ";
+
+/// The kernel's loaded modules, by name at the beginning of lines (`m_show`, `kernel/module/procfs.c`).
+const MODULES: &str = "/proc/modules";
+
 /// Starts the guest program on this machine. Requires root.
 pub struct HostMachine<'a> {
-    /// The guest program.
-    pub program: PathBuf,
-    /// Fills each run's folder.
-    pub fill_share: &'a FillShare<'a>,
+    program: PathBuf,
+    fill_share: &'a FillShare<'a>,
+    progress: Progress,
+    modules: PathBuf,
+}
+
+impl<'a> HostMachine<'a> {
+    /// Runs the guest program, with each run's folder filled by `fill_share`. Notes go to `progress`: what the run could not
+    /// limit, and the modules that were loaded meanwhile.
+    pub fn new(program: PathBuf, fill_share: &'a FillShare<'a>, progress: Progress) -> Self {
+        Self { program, fill_share, progress, modules: MODULES.into() }
+    }
 }
 
 impl Machine for HostMachine<'_> {
@@ -39,12 +55,46 @@ impl Machine for HostMachine<'_> {
         (self.fill_share)(&guest.share()).map_err(failed)?;
         let output = guest.own().join("output");
         let file = File::create(&output).map_err(failed)?;
+        let before = Modules::of(&self.modules);
         // Not xshell: the process has a deadline, and is killed with its process group.
         let mut command = Command::new(&self.program);
         command.arg("live").arg(guest.share()).env_clear().stdin(Stdio::null());
         command.stdout(file.try_clone().map_err(failed)?).stderr(file);
         let child = command.process_group(0).spawn().map_err(VmError::Spawn)?;
-        Ok(Box::new(Process { child, output, started: Instant::now(), is_over: false }))
+        let notes = Notes { progress: self.progress.clone(), before, modules: self.modules.clone() };
+        Ok(Box::new(Process { child, output, started: Instant::now(), is_over: false, notes: Some(notes) }))
+    }
+}
+
+/// The names of the modules that were loaded at some time; empty on a kernel without modules.
+#[derive(Debug, PartialEq, Eq)]
+struct Modules(BTreeSet<String>);
+
+impl Modules {
+    fn of(path: &Path) -> Self {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        Self(text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
+    }
+}
+
+/// What is shown when the program has ended.
+struct Notes {
+    progress: Progress,
+    before: Modules,
+    modules: PathBuf,
+}
+
+impl Notes {
+    fn show(self, output: &str) {
+        output.lines().filter(|line| line.starts_with(NOTE)).for_each(|line| self.progress.note(line));
+        let after = Modules::of(&self.modules);
+        let new: Vec<&str> = after.0.difference(&self.before.0).map(String::as_str).collect();
+        if !new.is_empty() {
+            let names = new.join(", ");
+            self.progress.note(&format!(
+                "{NOTE}modules that were loaded meanwhile, and stay until `rmmod` removes them: {names}"
+            ));
+        }
     }
 }
 
@@ -54,6 +104,7 @@ struct Process {
     output: PathBuf,
     started: Instant,
     is_over: bool,
+    notes: Option<Notes>,
 }
 
 impl Process {
@@ -88,8 +139,17 @@ impl Running for Process {
     }
 
     fn stop(&mut self) {
+        self.end_program();
+        if let Some(notes) = self.notes.take() {
+            notes.show(&self.complaints());
+        }
+    }
+}
+
+impl Process {
+    fn end_program(&mut self) {
         // A finished program still has to remove its cgroup.
-        if self.next_event(EXIT_GRACE).is_some() {
+        if self.is_over || self.next_event(EXIT_GRACE).is_some() {
             return;
         }
         if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
@@ -110,7 +170,7 @@ impl Drop for Process {
 }
 
 /// Returns the end of a file, without control characters.
-fn tail(path: &std::path::Path) -> io::Result<String> {
+fn tail(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let length = fs::metadata(path)?.len();
     file.seek(io::SeekFrom::Start(length.saturating_sub(LONGEST)))?;
@@ -128,13 +188,21 @@ mod tests {
     use super::*;
 
     fn started(script: &str) -> (tempfile::TempDir, Box<dyn Running>) {
+        started_with(script, Progress::silent())
+    }
+
+    /// Starts a program whose machine has a list of modules beside the program.
+    fn started_with(script: &str, progress: Progress) -> (tempfile::TempDir, Box<dyn Running>) {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("program");
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let plan = Plan { format: FORMAT, kernel: ExpectedKernel::default(), scenarios: Vec::new() };
         let guest = GuestFolder::create(&folder.path().join("run"), &plan).unwrap();
-        let running = HostMachine { program, fill_share: &|_| Ok(()) }.boot(&guest).unwrap();
+        let modules = folder.path().join("modules");
+        fs::write(&modules, "veth 45056 0 - Live 0x0\n").unwrap();
+        let machine = HostMachine { modules, ..HostMachine::new(program, &|_| Ok(()), progress) };
+        let running = machine.boot(&guest).unwrap();
         (folder, running)
     }
 
@@ -157,6 +225,26 @@ mod tests {
             "),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn what_has_no_limit_and_which_modules_were_loaded_is_reported_once() {
+        let script =
+            r#"echo one; echo "note: no limit of memory" >&2; echo "dummy 16384 0 - Live 0x0" >> "$2/../../modules""#;
+        let (progress, captured) = Progress::captured();
+        let (_folder, mut running) = started_with(script, progress);
+        let event = running.next_event(Duration::from_secs(20)).unwrap();
+        assert_eq!(event.event, VmEvent::Ended(VmEnd::CommandEnded), "{}", running.complaints());
+        running.stop();
+        running.stop();
+        drop(running);
+        insta::assert_snapshot!(captured.text(), @r"
+        note: no limit of memory
+        note: modules that were loaded meanwhile, and stay until `rmmod` removes them: dummy
+        ");
+        let (progress, captured) = Progress::captured();
+        drop(started_with("exit 0", progress));
+        assert_eq!(captured.text(), "");
     }
 
     #[test]
