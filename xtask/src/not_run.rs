@@ -81,8 +81,10 @@ pub(crate) struct NotRunList {
 /// Skipped tests, compared with the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NotRun {
-    /// What to print.
+    /// The tests.
     pub(crate) text: String,
+    /// Entries of the list that no test needed; a part of all tests needs only some.
+    pub(crate) unused: String,
     /// How many are not in the list.
     pub(crate) unlisted: usize,
 }
@@ -109,7 +111,7 @@ impl NotRunList {
         }
         let unused = self.entries.iter().enumerate().filter(|(at, _)| !used.contains(at));
         let notes = unused.map(|(_, entry)| format!("note: no skipped test matches here: {} ({LIST})\n", entry.reason));
-        NotRun { text: listed + &notes.collect::<String>() + &unlisted.concat(), unlisted: unlisted.len() }
+        NotRun { unused: notes.collect(), unlisted: unlisted.len(), text: listed + &unlisted.concat() }
     }
 }
 
@@ -162,6 +164,8 @@ mod tests {
             this machine tried to build the image, and recorded that its packages have left the mirror
         not run: memory_that_ends: no kernel is built: `cargo xtask kernel build 6.12`
             BPF_TOKEN_HARNESS_KERNELS names no default kernel, and these tests need one
+        ");
+        insta::assert_snapshot!(judged(&LISTED).unused, @r"
         note: no skipped test matches here: the scenario's own `config` leaves this kernel out (xtask/not-run.toml)
         note: no skipped test matches here: BPF_TOKEN_HARNESS_KERNELS leaves out a default kernel, and these tests need all (xtask/not-run.toml)
         note: no skipped test matches here: a service manager in test mode needs root, to mount file systems in a mount namespace (xtask/not-run.toml)

@@ -1,12 +1,13 @@
 //! A part of all tests: parses its name, lists its tests, and runs them with nextest.
 //!
 //! nextest starts one process per test, which does not know what else will run. A test without a stored outcome boots a VM
-//! for all scenarios that it knows of, so a file lists those of its part.
+//! for all scenarios that it knows of, so a file lists those of its part. nextest counts a test that skips itself as passed,
+//! so a runner around the test programs keeps the lines that say so.
 
 use std::{
     env,
     ffi::OsString,
-    io::Write,
+    fs,
     process::{Command, ExitCode},
     str::FromStr,
 };
@@ -16,8 +17,28 @@ use harness_cli::exit;
 use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
 
+use crate::not_run::SkippedTest;
+
 /// Names the file that lists the scenario tests of this part, one per line.
 const SHARD_VARIABLE: &str = "BPF_TOKEN_HARNESS_SHARD";
+
+/// Runs a test program, and adds the lines about tests that skipped themselves to the file that a variable names.
+const RUNNER: &str = r#"output=$(mktemp) && "$@" >"$output"
+code=$?
+grep '^test .* \.\.\. ignored' "$output" >>"$BPF_TOKEN_HARNESS_NOT_RUN"
+cat "$output"
+rm -f "$output"
+exit $code
+"#;
+
+/// Names that file.
+const NOT_RUN_VARIABLE: &str = "BPF_TOKEN_HARNESS_NOT_RUN";
+
+/// Names the runner, for cargo and nextest (<https://nexte.st/docs/features/target-runners/>).
+const RUNNER_VARIABLE: &str = "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER";
+
+/// The option of nextest that runs ignored tests.
+const RUN_IGNORED: &str = "--run-ignored";
 
 /// Arguments of nextest that select packages. Without one, all packages of the workspace are meant.
 const CHOOSERS: [&str; 3] = ["--archive-file", "--package", "-p"];
@@ -40,14 +61,34 @@ impl FromStr for Partition {
     }
 }
 
-/// Returns the scenario tests that `cargo nextest list --message-format json` selects, one per line.
-fn shard(list: &str) -> Result<String> {
+/// Returns the names of tests that `cargo nextest list --message-format json` selects in some test programs.
+fn selected(list: &str, of: impl Fn(&Value) -> bool) -> Result<Vec<String>> {
     let list: Value = serde_json::from_str(list)?;
     let suites = list["rust-suites"].as_object().context("it has no `rust-suites`")?;
-    let ours = |suite: &&Value| suite["package-name"] == "harness-runner" && suite["binary-name"] == "scenarios";
-    let tests = suites.values().filter(ours).filter_map(|suite| suite["testcases"].as_object()).flatten();
+    let tests = suites.values().filter(|suite| of(suite)).filter_map(|suite| suite["testcases"].as_object()).flatten();
     let selected = tests.filter(|(_, test)| test["filter-match"]["status"] == "matches");
-    Ok(selected.map(|(name, _)| format!("{name}\n")).collect())
+    Ok(selected.map(|(name, _)| name.clone()).collect())
+}
+
+/// Whether a test program has the scenario tests.
+fn has_scenarios(suite: &Value) -> bool {
+    suite["package-name"] == "harness-runner" && suite["binary-name"] == "scenarios"
+}
+
+/// How a part ended.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// nextest's exit code.
+    nextest: Option<i32>,
+    /// The tests that were skipped: those that skipped themselves with a reason, those that are always ignored without one.
+    pub(crate) not_run: Vec<SkippedTest>,
+}
+
+impl Part {
+    /// Returns the exit code, given how many tests did not run and may not be skipped.
+    pub(crate) fn code(&self, unlisted: usize) -> ExitCode {
+        ExitCode::from(code_of(self.nextest, unlisted))
+    }
 }
 
 impl Partition {
@@ -55,22 +96,49 @@ impl Partition {
     ///
     /// # Errors
     /// If nextest is missing or cannot list the tests.
-    pub(crate) fn run(&self, further: &[OsString], variables: &[(&str, String)]) -> Result<ExitCode> {
-        let mut file = tempfile::NamedTempFile::new().context("cannot create a file for the names of tests")?;
+    pub(crate) fn run(&self, further: &[OsString], variables: &[(&str, String)]) -> Result<Part> {
+        let folder = tempfile::tempdir().context("cannot create a folder for the names of tests")?;
+        let [names, runner, skipped] = ["names", "runner", "skipped"].map(|name| folder.path().join(name));
         let shell = Shell::new()?;
-        let names = shard(&self.list(&shell, further)?).context("cannot read the output of `cargo nextest list`")?;
-        file.write_all(names.as_bytes()).context("cannot write the names of tests")?;
-        let command = self.nextest(&shell, "run", further).arg("--no-fail-fast").env(SHARD_VARIABLE, file.path());
+        let scenarios = self.list(&shell, further, None, has_scenarios)?;
+        let lines: String = scenarios.iter().map(|name| format!("{name}\n")).collect();
+        for (path, text) in [(&names, lines.as_str()), (&runner, RUNNER), (&skipped, "")] {
+            fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        let command = self.nextest(&shell, "run", further).arg("--no-fail-fast").env(SHARD_VARIABLE, &names);
+        let command = command.env(RUNNER_VARIABLE, format!("sh {}", runner.display())).env(NOT_RUN_VARIABLE, &skipped);
         // Not through xshell, which returns no exit code.
         let mut command = Command::from(command.envs(variables.iter().map(|(name, value)| (name, value))));
-        eprintln!("== {} scenario tests in this part", names.lines().count());
-        Ok(code_of(command.status().context("cannot run cargo nextest")?.code()))
+        eprintln!("== {} scenario tests in this part", scenarios.len());
+        let nextest = command.status().context("cannot run cargo nextest")?.code();
+        let skipped = fs::read_to_string(&skipped).context("cannot read the names of skipped tests")?;
+        let mut not_run = self.always_ignored(&shell, further)?;
+        not_run.extend(skipped.lines().filter_map(SkippedTest::of_line));
+        Ok(Part { nextest, not_run })
     }
 
-    fn list(&self, shell: &Shell, further: &[OsString]) -> Result<String> {
-        let list = self.nextest(shell, "list", further).args(["--message-format", "json"]).quiet().read();
-        list.ok()
-            .context("`cargo nextest list` failed; if nextest is missing, run `cargo install --locked cargo-nextest`")
+    /// Returns the tests of this part that are ignored whatever happens.
+    fn always_ignored(&self, shell: &Shell, further: &[OsString]) -> Result<Vec<SkippedTest>> {
+        if further.iter().any(|argument| argument.to_string_lossy().starts_with(RUN_IGNORED)) {
+            return Ok(Vec::new());
+        }
+        let names = self.list(shell, further, Some("only"), |_| true)?;
+        Ok(names.into_iter().map(|name| SkippedTest { name, says: String::new() }).collect())
+    }
+
+    fn list(
+        &self,
+        shell: &Shell,
+        further: &[OsString],
+        ignored: Option<&str>,
+        of: impl Fn(&Value) -> bool,
+    ) -> Result<Vec<String>> {
+        let ignored = ignored.map(|which| [RUN_IGNORED, which]).into_iter().flatten();
+        let command = self.nextest(shell, "list", further).args(["--message-format", "json"]).args(ignored);
+        let list = command.quiet().read().ok().context(
+            "`cargo nextest list` failed; if nextest is missing, run `cargo install --locked cargo-nextest`",
+        )?;
+        selected(&list, of).context("cannot read the output of `cargo nextest list`")
     }
 
     fn nextest<'a>(&self, shell: &'a Shell, verb: &str, further: &[OsString]) -> Cmd<'a> {
@@ -83,12 +151,12 @@ impl Partition {
 }
 
 /// Maps nextest's exit codes to ours: <https://docs.rs/nextest-metadata/latest/nextest_metadata/enum.NextestExitCode.html>.
-fn code_of(nextest: Option<i32>) -> ExitCode {
+fn code_of(nextest: Option<i32>, unlisted: usize) -> u8 {
     match nextest {
-        Some(0) => ExitCode::SUCCESS,
-        Some(100) => exit::DIFFERS.into(),
-        Some(4) => exit::NOTHING_SELECTED.into(),
-        _ => exit::FAILED.into(),
+        Some(0) if unlisted == 0 => 0,
+        Some(100) => exit::DIFFERS,
+        Some(4) => exit::NOTHING_SELECTED,
+        _ => exit::FAILED,
     }
 }
 
@@ -116,8 +184,32 @@ mod tests {
         let scenarios = suite("harness-runner", "scenarios", &tests);
         let other = suite("xtask", "xtask", &format!(r#""unit":{}"#, test("matches")));
         let list = format!(r#"{{"test-count":3,"rust-suites":{{"x":{other},"y":{scenarios}}}}}"#);
-        assert_eq!(shard(&list).unwrap(), "7.3::a/b\n");
-        assert!(shard("{}").is_err());
+        assert_eq!(selected(&list, has_scenarios).unwrap(), ["7.3::a/b"]);
+        assert_eq!(selected(&list, |_| true).unwrap(), ["unit", "7.3::a/b"]);
+        assert!(selected("{}", |_| true).is_err());
+    }
+
+    #[test]
+    fn a_test_that_skips_itself_is_kept_by_the_runner() {
+        let folder = tempfile::tempdir().unwrap();
+        let [runner, skipped] = ["runner", "skipped"].map(|name| folder.path().join(name));
+        fs::write(&runner, RUNNER).unwrap();
+        let run = |script: &str| {
+            let mut command = Command::new("sh");
+            command.arg(&runner).args(["sh", "-c", script]).env(NOT_RUN_VARIABLE, &skipped);
+            let output = command.output().unwrap();
+            (output.status.code(), String::from_utf8(output.stdout).unwrap())
+        };
+        let line = "test 7.3::a/b ... ignored (kernel 7.3 is built without X)";
+        assert_eq!(run(&format!("echo '{line}'; echo 'test c ... ok'")), (Some(0), format!("{line}\ntest c ... ok\n")));
+        assert_eq!(run("echo 'd: test'; exit 101"), (Some(101), "d: test\n".to_owned()));
+        assert_eq!(fs::read_to_string(&skipped).unwrap(), format!("{line}\n"));
+    }
+
+    #[test]
+    fn what_did_not_run_fails_a_part_that_passed() {
+        assert_eq!([0, 1].map(|unlisted| code_of(Some(0), unlisted)), [0, exit::FAILED]);
+        assert_eq!([Some(100), Some(4), Some(1), None].map(|code| code_of(code, 1)), [1, 4, 3, 3]);
     }
 
     #[test]

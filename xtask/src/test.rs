@@ -38,8 +38,8 @@ A quarter of all tests, and a quarter of those with `token` in their names:
   cargo xtask test --partition slice:1/4
   cargo xtask test --partition slice:1/4 -- token
 
-The lines before the last one name each skipped test; one that xtask/not-run.toml does not list
-fails the run.
+The lines before the last one (with --partition, the last lines) name each skipped test; one that
+xtask/not-run.toml does not list fails the run.
 
 Exit codes: 0 all passed; 1 a test failed; 3 a test did not run, or the harness, QEMU or a build failed.")]
 pub(crate) struct Args {
@@ -66,7 +66,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         let progress = Progress::detect();
         prepare_host(&Purpose::ALL, args.installation.mode(), &progress)?;
         build_resources(&Resources::open(context.project()?.clone(), freshness, progress)?)?;
-        return partition.run(&args.nextest, &variables(freshness));
+        let part = partition.run(&args.nextest, &variables(freshness))?;
+        let not_run = NotRunList::read(context.project()?.root())?.judge(&part.not_run);
+        screen::print(&not_run.text)?;
+        return Ok(part.code(not_run.unlisted));
     }
     all(context, freshness, args.installation.mode(), &mut tally)?;
     close(&tally, context)
@@ -75,7 +78,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
 /// Prints what did not run and the closing line, and returns the exit code.
 pub(crate) fn close(tally: &Tally, context: &Context) -> Result<ExitCode> {
     let not_run = NotRunList::read(context.project()?.root())?.judge(&tally.not_run());
-    screen::print(&format!("{}{tally}\n", not_run.text))?;
+    screen::print(&format!("{}{}{tally}\n", not_run.unused, not_run.text))?;
     Ok(match (tally.is_good(), not_run.unlisted) {
         (false, _) => exit::DIFFERS.into(),
         (true, 0) => ExitCode::SUCCESS,
