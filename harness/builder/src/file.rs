@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 use thiserror::Error;
 
+use crate::folder;
+
 /// A file operation failed.
 #[derive(Debug, Error)]
 #[error("cannot {action} {}", path.display())]
@@ -66,14 +68,9 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::copy(from, to).map(drop).map_err(FileError::of("copy", from))
 }
 
-/// Removes a file, a link, or a folder with everything in it. A missing one is not an error.
+/// Removes a file, a link, or a folder with everything in it ([`folder::remove`]). A missing one is not an error.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    let result = match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    result.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+    folder::remove(path).or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// Returns the file or folder at which a walk through `top` failed, and why.

@@ -7,6 +7,7 @@ mod cpio;
 pub mod digest;
 pub mod fetch;
 pub mod file;
+pub mod folder;
 pub mod guest_program;
 pub mod host;
 pub mod image;

@@ -4,16 +4,14 @@ use std::{
     collections::HashSet,
     fs::{self, File, Metadata, TryLockError},
     io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use thiserror::Error;
-use walkdir::WalkDir;
 
 use super::area::{Area, LOCKS};
-use crate::file;
+use crate::folder;
 
 /// The file in a run's folder that is locked while the run lasts.
 const RUN_LOCK: &str = "lock";
@@ -132,24 +130,13 @@ impl Reader<'_> {
     }
 
     /// Returns the size of a file, or of a folder with everything in it. Does not follow links, and ignores files that
-    /// disappear meanwhile.
+    /// disappear meanwhile and folders that cannot be read.
     fn bytes(&mut self, path: &Path) -> Result<u64, InventoryError> {
-        const BLOCK: u64 = 512;
-        let mut sum = 0;
-        for entry in WalkDir::new(path).follow_root_links(false) {
-            let metadata = match entry.and_then(|entry| entry.metadata()) {
-                Ok(metadata) => metadata,
-                Err(gone) if gone.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound) => continue,
-                Err(error) => {
-                    let (path, source) = file::walked(path, error);
-                    return Err(InventoryError::Io { path, source });
-                }
-            };
-            let counts =
-                metadata.is_dir() || metadata.nlink() == 1 || self.seen.insert((metadata.dev(), metadata.ino()));
-            sum += if counts { metadata.blocks() * BLOCK } else { 0 };
+        match folder::measure(path, &mut self.seen, |_| false) {
+            Ok(usage) => Ok(usage.bytes),
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(source) => Err(InventoryError::Io { path: path.to_owned(), source }),
         }
-        Ok(sum)
     }
 }
 

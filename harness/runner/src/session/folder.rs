@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use harness_builder::folder;
 use thiserror::Error;
 
 use crate::vm;
@@ -25,7 +26,7 @@ pub struct FolderError {
     source: io::Error,
 }
 
-/// A session's folder, removed when dropped.
+/// A session's folder, removed when dropped, whatever its guests made of it.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -43,7 +44,7 @@ impl RunFolder {
         fs::create_dir_all(runs).map_err(failed)?;
         let gate = File::create(runs.join(GATE)).map_err(failed)?;
         gate.lock().map_err(failed)?;
-        sweep(runs);
+        sweep(runs).iter().for_each(LeftBehind::report);
         let only_user = Permissions::from_mode(0o700);
         let prefix = format!("{}-", std::process::id());
         let folder =
@@ -60,7 +61,7 @@ impl RunFolder {
     pub fn sweep(runs: &Path) -> Result<(), FolderError> {
         let gate = File::create(runs.join(GATE)).and_then(|gate| gate.lock().map(|()| gate));
         let _gate = gate.map_err(|source| FolderError { path: runs.to_owned(), source })?;
-        sweep(runs);
+        sweep(runs).iter().for_each(LeftBehind::report);
         Ok(())
     }
 
@@ -72,26 +73,43 @@ impl RunFolder {
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        remove(&self.path);
-    }
-}
-
-/// Removes the folders below `runs` that no process has locked.
-fn sweep(runs: &Path) {
-    let Ok(entries) = fs::read_dir(runs) else { return };
-    for folder in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
-        match File::open(folder.join(LOCK)).map(|lock| lock.try_lock()) {
-            Ok(Err(TryLockError::WouldBlock | TryLockError::Error(_))) => {}
-            Ok(Ok(())) | Err(_) => remove(&folder),
+        if let Err(left) = remove(&self.path) {
+            left.report();
         }
     }
 }
 
-fn remove(folder: &Path) {
-    for vm in fs::read_dir(folder).into_iter().flatten().flatten() {
+/// A folder that is not removed, or not all of it.
+#[derive(Debug, Error)]
+#[error("the folder of a run is left behind, and cannot be removed: {0}")]
+struct LeftBehind(io::Error);
+
+impl LeftBehind {
+    /// Reports it where a destructor can.
+    fn report(&self) {
+        eprintln!("{self}");
+    }
+}
+
+/// Removes the folders below `runs` that no process has locked; returns those that are left.
+fn sweep(runs: &Path) -> Vec<LeftBehind> {
+    let Ok(entries) = fs::read_dir(runs) else { return Vec::new() };
+    let folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let abandoned = folders.map(|entry| entry.path()).filter(|folder| {
+        let lock = File::open(folder.join(LOCK)).map(|lock| lock.try_lock());
+        !matches!(lock, Ok(Err(TryLockError::WouldBlock | TryLockError::Error(_))))
+    });
+    abandoned.filter_map(|folder| remove(&folder).err()).collect()
+}
+
+fn remove(run: &Path) -> Result<(), LeftBehind> {
+    for vm in fs::read_dir(run).into_iter().flatten().flatten() {
         vm::forget(&vm.path().join(super::machine::OWN));
     }
-    let _ = fs::remove_dir_all(folder);
+    match folder::remove(run) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LeftBehind(error)),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -130,6 +148,36 @@ mod tests {
         assert!(!left.exists());
         let _another = RunFolder::create(runs.path()).unwrap();
         assert!(living.path().is_dir());
+    }
+
+    #[test]
+    fn whatever_a_guest_made_of_its_folder_it_is_removed() {
+        use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+        let runs = tempfile::tempdir().unwrap();
+        let run = RunFolder::create(runs.path()).unwrap();
+        let share = run.path().join("vm-1/share");
+        fs::create_dir_all(share.join("closed/inner")).unwrap();
+        let mut inner = openat(CWD, &share, OFlags::DIRECTORY, Mode::empty()).unwrap();
+        // More than `PATH_MAX`, and more than the descriptors that a process may have.
+        for _ in 0..3000 {
+            mkdirat(&inner, "deeper", Mode::RWXU).unwrap();
+            inner = openat(&inner, "deeper", OFlags::DIRECTORY, Mode::empty()).unwrap();
+        }
+        fs::set_permissions(share.join("closed"), Permissions::from_mode(0)).unwrap();
+        let path = run.path().to_owned();
+        drop(run);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_folder_that_is_left_is_reported_with_its_path_and_the_reason() {
+        let runs = tempfile::tempdir().unwrap();
+        let name = "x".repeat(300);
+        let left = remove(&runs.path().join(&name)).unwrap_err().to_string();
+        let left = left.replace(runs.path().to_str().unwrap(), "RUNS").replace(&name, "NAME");
+        let expected = "the folder of a run is left behind, and cannot be removed: RUNS/NAME: File name too long";
+        assert_eq!(left, format!("{expected} (os error 36)"));
+        remove(&runs.path().join("not-there")).unwrap();
     }
 
     #[test]

@@ -158,3 +158,16 @@ fn items_of_running_vms_are_kept() {
     assert_eq!((freed.items, freed.left.len()), (1, 3), "only the download goes: {freed:?}");
     assert!(cache.root().join("runs/1-0").exists() && !cache.root().join("downloads/x.deb").exists());
 }
+
+#[test]
+fn a_run_folder_nested_deeper_than_any_path_is_listed_and_removed() {
+    use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+    let (_folder, cache) = filled_cache();
+    let mut inner = openat(CWD, cache.root().join("runs/1-0"), OFlags::DIRECTORY, Mode::empty()).unwrap();
+    for _ in 0..1000 {
+        mkdirat(&inner, "deeper", Mode::RWXU).unwrap();
+        inner = openat(&inner, "deeper", OFlags::DIRECTORY, Mode::empty()).unwrap();
+    }
+    everything(&cache).carry_out(&cache).unwrap();
+    assert!(!cache.root().join("runs/1-0").exists());
+}
