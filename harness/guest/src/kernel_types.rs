@@ -13,7 +13,7 @@ use std::{
 use harness_protocol::plan::{Attempt, KernelMember, KernelType, Plan};
 use thiserror::Error;
 
-use crate::{error::SysError, pseudofile};
+use crate::{error::SysError, pseudofile, tracepoints};
 
 /// Where the kernel shows its types.
 const PATH: &str = "/sys/kernel/btf/vmlinux";
@@ -60,15 +60,17 @@ pub(crate) struct KernelTypes(BTreeMap<KernelType, Known>);
 
 static KNOWN: OnceLock<KernelTypes> = OnceLock::new();
 
-/// Looks up what a plan names, for this process and its forks. Costs nothing if it names nothing.
+/// Looks up what a plan names, tracepoints included, for this process and its forks. Costs nothing if it names nothing.
 pub(crate) fn prepare(plan: &Plan) -> Result<(), KernelTypesError> {
     let attempts = plan.scenarios.iter().flat_map(|scenario| &scenario.cases).flat_map(|case| &case.attempts);
+    tracepoints::prepare(attempts.clone())?;
     let hooks = plan.scenarios.iter().flat_map(|scenario| &scenario.lsm).map(|hook| hook.function());
     find_all(attempts.flat_map(|attempt| attempt.call.kernel_types()).chain(hooks).collect())
 }
 
 /// Looks up what these attempts name, in a process that was executed.
 pub(crate) fn prepare_for(attempts: &[Attempt]) -> Result<(), KernelTypesError> {
+    tracepoints::prepare(attempts)?;
     find_all(attempts.iter().flat_map(|attempt| attempt.call.kernel_types()).collect())
 }
 

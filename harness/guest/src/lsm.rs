@@ -125,8 +125,7 @@ impl Drop for Switch {
 fn take(hook: LsmHook, switch: &OwnedFd) -> Result<OwnedFd, Failed> {
     let target = kernel_types::known().id(&hook.function());
     let target = target.map_err(|_| ("lookup in the kernel's BTF", Errno::from_raw(libc::ENOENT)))?;
-    let program = instructions(switch.as_raw_fd());
-    let body = program.map(encoded);
+    let body: Vec<u64> = instructions(switch.as_raw_fd(), hook.condition()).into_iter().map(encoded).collect();
     let spec = ProgSpec {
         prog_type: sys::BPF_PROG_TYPE_LSM,
         expected_attach_type: sys::BPF_LSM_MAC,
@@ -147,8 +146,12 @@ fn encoded(insn: sys::bpf_insn) -> u64 {
     u64::from(insn.code) | registers << 8 | off << 16 | imm << 32
 }
 
-/// `return switch ? -EPERM : 0`, in the instruction encoding of RFC 9669.
-fn instructions(map: i32) -> [sys::bpf_insn; 7] {
+/// `return switch ? -EPERM : 0`, in the instruction encoding of RFC 9669; with a condition only if that argument of the
+/// hook is not NULL.
+///
+/// The verifier believes that no argument of a hook is NULL, so the program must not compare the argument itself: it
+/// reads the memory that the argument is in, as a number.
+fn instructions(map: i32, condition: Option<usize>) -> Vec<sys::bpf_insn> {
     let insn = |code: u32, registers: (u8, u8), off: i16, imm: i32| {
         let mut insn = sys::bpf_insn { code: code as u8, off, imm, ..Default::default() };
         insn.set_dst_reg(registers.0);
@@ -156,7 +159,22 @@ fn instructions(map: i32) -> [sys::bpf_insn; 7] {
         insn
     };
     let (mov, value) = (sys::BPF_ALU64 | sys::BPF_MOV | sys::BPF_K, sys::BPF_PSEUDO_MAP_VALUE as u8);
-    [
+    let (copy, add) = (sys::BPF_ALU64 | sys::BPF_MOV | sys::BPF_X, sys::BPF_ALU64 | sys::BPF_ADD | sys::BPF_K);
+    let pass_if_null = |argument: usize| {
+        [
+            insn(copy, (3, 1), 0, 0),
+            insn(add, (3, 0), 0, (argument * size_of::<u64>()) as i32),
+            insn(copy, (1, 10), 0, 0),
+            insn(add, (1, 0), 0, -8),
+            insn(mov, (2, 0), 0, size_of::<u64>() as i32),
+            insn(sys::BPF_JMP | sys::BPF_CALL, (0, 0), 0, sys::BPF_FUNC_probe_read_kernel as i32),
+            insn(sys::BPF_LDX | sys::BPF_MEM | sys::BPF_DW, (1, 10), -8, 0),
+            insn(mov, (0, 0), 0, 0),
+            // To the end of the other part.
+            insn(sys::BPF_JMP | sys::BPF_JEQ | sys::BPF_K, (1, 0), 6, 0),
+        ]
+    };
+    let refuse = [
         insn(sys::BPF_LD | sys::BPF_DW | sys::BPF_IMM, (1, value), 0, map),
         insn(0, (0, 0), 0, 0),
         insn(sys::BPF_LDX | sys::BPF_MEM | sys::BPF_W, (1, 1), 0, 0),
@@ -164,7 +182,8 @@ fn instructions(map: i32) -> [sys::bpf_insn; 7] {
         insn(sys::BPF_JMP | sys::BPF_JEQ | sys::BPF_K, (1, 0), 1, 0),
         insn(mov, (0, 0), 0, -libc::EPERM),
         insn(sys::BPF_JMP | sys::BPF_EXIT, (0, 0), 0, 0),
-    ]
+    ];
+    condition.map(pass_if_null).into_iter().flatten().chain(refuse).collect()
 }
 
 #[cfg(test)]
@@ -182,12 +201,23 @@ mod tests {
 
     #[test]
     fn the_program_reads_the_switch_and_refuses() {
-        let program = instructions(7);
+        let program = instructions(7, None);
         assert_eq!((program[0].code, program[0].src_reg(), program[0].imm), (0x18, 2, 7));
         assert_eq!((program[2].code, program[2].dst_reg(), program[2].src_reg()), (0x61, 1, 1));
         assert_eq!((program[4].code, program[4].off), (0x15, 1));
         assert_eq!((program[5].imm, program[6].code), (-1, 0x95));
         assert_eq!([program[0], program[4], program[5]].map(encoded), [0x7_0000_2118, 0x1_0115, 0xffff_ffff_0000_00b7]);
+    }
+
+    #[test]
+    fn a_condition_precedes_the_same_program_and_jumps_to_its_end() {
+        let encode = |condition| instructions(7, condition).into_iter().map(encoded).collect::<Vec<_>>();
+        let (always, conditional) = (encode(None), encode(Some(2)));
+        let (before, after) = conditional.split_at(conditional.len() - always.len());
+        assert_eq!(after, always);
+        let offset = (before.last().unwrap() >> 16) as u16 as usize;
+        assert_eq!(after[offset], 0x95);
+        assert_eq!(before[1], 0x10_0000_0307);
     }
 
     #[test]

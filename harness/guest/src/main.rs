@@ -43,6 +43,7 @@ mod seccomp;
 mod survey;
 mod sysctl;
 mod systemd;
+mod tracepoints;
 
 use std::{path::Path, process::ExitCode};
 

@@ -71,7 +71,7 @@ pub(crate) fn attempt(
         Call::NextId { kind, after } => Ok(objects::next_id(*kind, *after)),
         Call::FdById { kind, .. } => objects::fd_by_id(*kind, handles.object(0)?),
         Call::ObjInfo { kind, .. } => Ok(info::of(handles.object(0)?, *kind)),
-        Call::ProgCode { .. } => Ok(info::instructions(handles.object(0)?)),
+        Call::ProgCode { verified, .. } => Ok(info::instructions(handles.object(0)?, *verified)),
         Call::TaskFdQuery { .. } => Ok(objects::task_fd_query(handles.object(0)?)),
         Call::EnableStats => Ok(objects::enable_stats()),
         Call::LinkCreate { attach_type, target, .. } => attach::link_create(handles, *attach_type, target),
@@ -85,7 +85,12 @@ pub(crate) fn attempt(
         Call::Verify(program) => verifier::verify(program, handles),
         Call::Remount { options, .. } => Ok(stepped(bpffs::remount(handles.need(FdRole::Bpffs)?, options))),
         Call::Unflagged(command) => Ok(unflagged::make(*command, token)),
-        Call::PerfQuery => Ok(done(events::query()?)),
+        Call::PerfEventOpen { source, kernel } => Ok(made(events::open_source(source, *kernel)?)),
+        Call::PerfQuery { event } => {
+            let event = event.is_some().then(|| handles.object(0)).transpose()?;
+            Ok(done(events::query(event)?))
+        }
+        Call::SocketBind { port } => Ok(system::bind(*port)?),
         Call::SocketAttach { duty, locked, .. } => attach::to_socket(handles.object(0)?, *duty, *locked),
         Call::SysctlWrite { name, value } => Ok(system::write(name, value.as_deref())?),
         Call::Umount { holding } => Ok(stepped(mounts::unmount(own.root(), *holding))),

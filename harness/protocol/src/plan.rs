@@ -27,7 +27,8 @@ use crate::{
     name::{ContainerName, ScenarioName},
 };
 pub use call::{
-    BatchOp, BpffsFd, Call, Holding, ObjectKind, PartContent, PartOffset, PinLocation, Sabotage, SocketDuty, ValuePart,
+    BatchOp, BpffsFd, Call, Holding, ObjectKind, PartContent, PartOffset, PerfEventSource, PinLocation, Sabotage,
+    SocketDuty, ValuePart,
 };
 pub use lsm::LsmHook;
 pub use object::{AttachTargetTiming, BpffsLocation, LARGEST_OBJECT, OBJECTS_FOLDER, ObjectLoad, Replaced, TokenPath};

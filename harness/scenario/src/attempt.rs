@@ -21,7 +21,7 @@ pub use objects::{
     EnableStats, FdById, IterCreate, LinkDetach, LinkUpdate, NextId, ObjInfo, ProgAssocStructOps, ProgBindMap,
     ProgCode, ProgStreamRead, TaskFdQuery,
 };
-pub use system::{PerfQuery, SocketAttach, SysctlWrite, Unflagged};
+pub use system::{PerfEventOpen, PerfQuery, SocketAttach, SocketBind, SysctlWrite, Unflagged};
 
 /// The keys that every operation has, and those that several have.
 #[derive(Clone, Copy, Debug)]
@@ -273,11 +273,15 @@ attempts! {
     SysctlWrite => "sysctl_write",
     /// Passes the descriptor of a token without the flag that announces it (`BPF_F_TOKEN_FD`).
     Unflagged => "unflagged",
-    /// Queries which programs are attached to a perf event of the actor that is not a tracepoint
-    /// (`PERF_EVENT_IOC_QUERY_BPF`). Whoever may query it is answered that there are none.
+    /// Opens a perf event that counts the actor's own process (`perf_event_open(2)`).
+    PerfEventOpen => "perf_event_open",
+    /// Queries how many programs are attached to a perf event (`PERF_EVENT_IOC_QUERY_BPF`). Only tracepoints answer:
+    /// for any other event, whoever may query it gets `EINVAL`.
     PerfQuery => "perf_query",
     /// Attaches a program to a socket of the actor (`setsockopt(2)`).
     SocketAttach => "socket_attach",
+    /// Binds a UDP socket of the actor to a port (`bind(2)`), and closes it again.
+    SocketBind => "socket_bind",
     /// Ends the actor's process, which can make no later attempts. The objects that it saved remain.
     Exit => "exit",
 }

@@ -45,6 +45,7 @@ pub(super) fn link_create(
             Ok(event) => create(link.fd(TARGET, event.as_fd())),
             Err(errno) => refused(errno, "perf_event_open"),
         }),
+        LinkTarget::Event(_) => Ok(create(link.fd(TARGET, handles.object(1)?))),
         LinkTarget::Kprobes(names) => Ok(kprobes(link, names)),
         LinkTarget::Uprobe => Ok(create(
             link.input(16, c"/proc/self/exe".to_bytes_with_nul()).input(24, &[events::uprobe_offset()?]).u32(48, 1),
@@ -120,6 +121,7 @@ fn target_argument<'a>(
         LinkTarget::Nothing
         | LinkTarget::Netfilter { .. }
         | LinkTarget::PerfEvent
+        | LinkTarget::Event(_)
         | LinkTarget::Kprobes(_)
         | LinkTarget::Uprobe
         | LinkTarget::Functions(_)

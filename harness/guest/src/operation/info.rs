@@ -59,11 +59,13 @@ fn program(object: BorrowedFd<'_>) -> Result<String, Errno> {
     ))
 }
 
-/// Returns how many instructions the kernel made of a program. Each is eight bytes (`struct bpf_insn`).
-pub(super) fn instructions(prog: BorrowedFd<'_>) -> AttemptResult {
+/// Returns how many instructions the kernel made of a program, each eight bytes (`struct bpf_insn`), or how many the
+/// verifier processed.
+pub(super) fn instructions(prog: BorrowedFd<'_>, verified: bool) -> AttemptResult {
     let mut description = sys::bpf_prog_info::default();
     let asked = ask(prog, &mut description);
     detailed(asked.map(|()| match description.xlated_prog_len {
+        _ if verified => format!("{} instructions", description.verified_insns),
         0 => "hidden".to_owned(),
         bytes => format!("{} instructions", bytes as usize / size_of::<sys::bpf_insn>()),
     }))

@@ -1,7 +1,20 @@
 //! Attempts that are not `bpf(2)` commands.
 
-use super::result::{AttemptResult, OperationError, stepped};
-use crate::{pseudofile, sysctl};
+use rustix::net::{AddressFamily, Ipv4Addr, SocketAddrV4, SocketFlags, SocketType, bind as bind_to, socket_with};
+
+use super::result::{AttemptResult, OperationError, done, stepped};
+use crate::{
+    error::{During, errno},
+    pseudofile, sysctl,
+};
+
+/// `bind(2)` of a new UDP socket to a port of every address.
+pub(super) fn bind(port: u16) -> Result<AttemptResult, OperationError> {
+    let socket =
+        socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).during(|| "UDP socket")?;
+    let bound = bind_to(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port));
+    Ok(done(bound.map_err(errno)))
+}
 
 /// `write(2)` of a kernel setting: another value, or the current one.
 pub(super) fn write(name: &str, value: Option<&str>) -> Result<AttemptResult, OperationError> {

@@ -76,8 +76,10 @@ pub(crate) fn make(
         Attempt::Umount(op) => Some(mounts::umount(op)),
         Attempt::SysctlWrite(op) => context.sysctl_write(op, current),
         Attempt::Unflagged(op) => Some(system::unflagged(op)),
-        Attempt::PerfQuery(_) => Some(made(AttemptLabel::new("perf_query"), Call::PerfQuery)),
+        Attempt::PerfEventOpen(op) => context.perf_event_open(op, current),
+        Attempt::PerfQuery(op) => context.perf_query(op, current),
         Attempt::SocketAttach(op) => context.socket_attach(op, current),
+        Attempt::SocketBind(op) => Some(system::socket_bind(op)),
         Attempt::Exit(_) => context.exit(current),
     }
 }

@@ -20,8 +20,8 @@ const HOOKS: [(&str, u32); 5] =
 pub(crate) const MADE: [&str; 2] = ["dummy0", "netkit0"];
 
 const FORMS: &str = "one of `interface:dummy0`, `interface:netkit0`, `interface:lo`, `cgroup`, `root-cgroup`, `netns`, \
-    `netfilter:ipv4:local_out:0`, `perf-event`, `kprobe:FUNCTION`, `function:FUNCTION`, `uprobe`, `map:SAVED`, \
-    `elements:SAVED`, `struct-ops`, `lirc`, `none`";
+    `netfilter:ipv4:local_out:0`, `perf-event`, `event:SAVED`, `kprobe:FUNCTION`, `function:FUNCTION`, `uprobe`, \
+    `map:SAVED`, `elements:SAVED`, `struct-ops`, `lirc`, `none`";
 
 /// Parses a target.
 pub(crate) fn target(text: &str, key_path: &KeyPath, problems: &mut Problems<'_>) -> Option<LinkTarget> {
@@ -40,6 +40,7 @@ pub(crate) fn target(text: &str, key_path: &KeyPath, problems: &mut Problems<'_>
             Some(LinkTarget::Functions(vec![KernelType::Func((*name).to_owned())]))
         }
         ["map", name] => Some(LinkTarget::Map((*name).to_owned())),
+        ["event", name] => Some(LinkTarget::Event((*name).to_owned())),
         ["elements", name] => Some(LinkTarget::Elements((*name).to_owned())),
         ["netfilter", family, hook, priority] => netfilter(family, hook, priority),
         _ => None,
@@ -88,7 +89,9 @@ pub(crate) fn mismatch(attach: &str, target: &LinkTarget) -> Option<String> {
         AttachGroup::Netns => (matches!(target, T::Netns), "a network namespace: `netns`"),
         AttachGroup::Dummy | AttachGroup::Netkit => (matches!(target, T::Interface(_)), "an interface"),
         AttachGroup::Netfilter => (matches!(target, T::Netfilter { .. }), "a netfilter hook"),
-        AttachGroup::PerfEvent => (matches!(target, T::PerfEvent), "a perf event: `perf-event`"),
+        AttachGroup::PerfEvent => {
+            (matches!(target, T::PerfEvent | T::Event(_)), "a perf event: `perf-event` or `event:SAVED`")
+        }
         AttachGroup::Kprobes => (matches!(target, T::Kprobes(_)), "a kernel function: `kprobe:FUNCTION`"),
         AttachGroup::Functions => (matches!(target, T::Functions(_)), "a kernel function: `function:FUNCTION`"),
         AttachGroup::Uprobe => (matches!(target, T::Uprobe), "a function of the guest program: `uprobe`"),
@@ -130,7 +133,7 @@ mod tests {
         a link of attach type `trace_fentry` needs no target: `none`
         a link of attach type `cgroup_device` needs a cgroup
         a link of attach type `sk_lookup` needs a network namespace: `netns`
-        a link of attach type `perf_event` needs a perf event: `perf-event`
+        a link of attach type `perf_event` needs a perf event: `perf-event` or `event:SAVED`
         a link of attach type `trace_kprobe_multi` needs a kernel function: `kprobe:FUNCTION`
         a link of attach type `trace_fentry_multi` needs a kernel function: `function:FUNCTION`
         a link of attach type `trace_uprobe_multi` needs a function of the guest program: `uprobe`

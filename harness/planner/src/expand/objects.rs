@@ -30,6 +30,7 @@ pub(crate) enum Object {
     },
     Btf,
     Link,
+    PerfEvent,
     /// The result of a survey of helpers.
     Helpers,
 }
@@ -42,6 +43,7 @@ impl Object {
             Self::Prog { .. } => "a program",
             Self::Btf => "BTF",
             Self::Link => "a link",
+            Self::PerfEvent => "a perf event",
             Self::Helpers => "a survey",
         }
     }

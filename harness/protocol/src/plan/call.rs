@@ -16,7 +16,8 @@ use crate::{
 };
 
 pub use parts::{
-    BatchOp, BpffsFd, Holding, ObjectKind, PartContent, PartOffset, PinLocation, Sabotage, SocketDuty, ValuePart,
+    BatchOp, BpffsFd, Holding, ObjectKind, PartContent, PartOffset, PerfEventSource, PinLocation, Sabotage, SocketDuty,
+    ValuePart,
 };
 
 /// Declares the operations. Each has its arguments, its name in scenario files, the saved objects it uses in the order
@@ -310,6 +311,9 @@ calls! {
     ProgCode {
         /// The saved program.
         prog: String,
+        /// Whether those are counted that the verifier processed (`verified_insns`), each as often as it did so.
+        #[serde(default, skip_serializing_if = "is_false")]
+        verified: bool,
     } => "prog_code", objects(prog), global_effect(None);
     /// `BPF_TASK_FD_QUERY` about the actor itself.
     TaskFdQuery {
@@ -374,9 +378,24 @@ calls! {
     } => "sysctl_write", global_effect(Some(GlobalEffect::Settings));
     /// A command with the descriptor of the attempt's token, but without the flag that announces it.
     Unflagged(command: TokenCommand) => "unflagged", global_effect(None);
-    /// `PERF_EVENT_IOC_QUERY_BPF` of a perf event of the actor's own, which has no programs because it is not a
-    /// tracepoint.
-    PerfQuery => "perf_query", global_effect(None);
+    /// `perf_event_open(2)` of an event that counts the actor's own process only.
+    PerfEventOpen {
+        /// What it counts.
+        source: PerfEventSource,
+        /// Whether it also counts in the kernel; otherwise `exclude_kernel` is set.
+        kernel: bool,
+    } => "perf_event_open", global_effect(source.global_effect());
+    /// `PERF_EVENT_IOC_QUERY_BPF` for the number of programs of a perf event.
+    PerfQuery {
+        /// The saved event; `None` for an event of the actor's own that is not a tracepoint.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        event: Option<String>,
+    } => "perf_query", objects(event), global_effect(None);
+    /// `bind(2)` of a UDP socket of the actor's own, which is closed again.
+    SocketBind {
+        /// The port.
+        port: u16,
+    } => "socket_bind", global_effect(None);
     /// `setsockopt(2)` that attaches a program to a socket of the actor's own.
     SocketAttach {
         /// The saved program.
@@ -400,6 +419,11 @@ fn stays() -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_true(value: &bool) -> bool {
     *value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

@@ -1,6 +1,8 @@
 //! How calls relate to tokens and to the kernel's types.
 
-use crate::plan::{Call, HelperSurvey, KernelMember, KernelType, LinkTarget, MapTypes, PartOffset, ProgTarget, Verify};
+use crate::plan::{
+    Call, HelperSurvey, KernelMember, KernelType, LinkTarget, MapTypes, PartOffset, PerfEventSource, ProgTarget, Verify,
+};
 
 impl Call {
     /// Returns whether the kernel takes a token with it, to authorize it or as its subject.
@@ -47,6 +49,14 @@ impl Call {
             Self::Verify(verify) => verify.functions.iter().cloned().map(KernelType::Func).collect(),
             Self::MapUpdate { parts, .. } => parts.iter().flat_map(|part| part.at.kernel_types()).collect(),
             _ => Vec::new(),
+        }
+    }
+
+    /// Returns the tracepoint that it names, as `SYSTEM/NAME`.
+    pub fn tracepoint(&self) -> Option<&str> {
+        match self {
+            Self::PerfEventOpen { source: PerfEventSource::Tracepoint(name), .. } => Some(name),
+            _ => None,
         }
     }
 

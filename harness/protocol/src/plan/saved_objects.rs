@@ -61,6 +61,6 @@ impl<T: SavedObjects> SavedObjects for Vec<T> {
 saved_objects!(MapTypes: Self::Saved { btf, .. } | Self::KernelStruct { btf, .. } => { btf } Self::None => {});
 saved_objects!(ProgTypes: Self { btf, .. } => { btf });
 saved_objects!(ProgTarget: Self::Program { prog, .. } => { prog } _ => {});
-saved_objects!(LinkTarget: Self::Map(map) | Self::Elements(map) => { map } _ => {});
+saved_objects!(LinkTarget: Self::Map(saved) | Self::Elements(saved) | Self::Event(saved) => { saved } _ => {});
 saved_objects!(HelperSurvey: Self { within, beyond, .. } => { within, beyond });
 saved_objects!(Verify: Self { map, .. } => { map });

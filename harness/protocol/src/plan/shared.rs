@@ -62,7 +62,10 @@ impl Scenario {
 impl LinkTarget {
     pub(super) fn global_effect(&self) -> Option<GlobalEffect> {
         match self.bare() {
-            Self::Nothing | Self::Kprobes(_) | Self::Functions(_) | Self::StructOps => Some(GlobalEffect::Tracing),
+            // Whatever process an event counts, the program at a tracepoint or probe runs for all.
+            Self::Nothing | Self::Kprobes(_) | Self::Functions(_) | Self::StructOps | Self::Event(_) => {
+                Some(GlobalEffect::Tracing)
+            }
             Self::Lirc => Some(GlobalEffect::Hardware),
             // The guest's own program, network, cgroup or maps.
             Self::Uprobe
@@ -83,7 +86,7 @@ impl LinkTarget {
 mod tests {
     use super::*;
     use crate::plan::Call;
-    use crate::plan::{Actor, Attempt, Case, Lockdown, LsmHook, ObjectLoad, Sabotage, Token};
+    use crate::plan::{Actor, Attempt, Case, Lockdown, LsmHook, ObjectLoad, PerfEventSource, Sabotage, Token};
 
     fn of(calls: Vec<Call>) -> Scenario {
         let attempts = calls.into_iter().map(|call| Attempt::new(Actor::Host, Token::None, call)).collect();
@@ -97,12 +100,17 @@ mod tests {
         Call::LinkCreate { prog: "p".to_owned(), attach_type: 0, target }
     }
 
+    fn opened(source: PerfEventSource) -> Call {
+        Call::PerfEventOpen { source, kernel: false }
+    }
+
     #[test]
     fn what_stays_in_its_own_namespaces_has_no_global_effect() {
         let calls = vec![
             Call::Object(ObjectLoad::default()),
             link(LinkTarget::Cgroup),
             link(LinkTarget::Interface("dummy0".into())),
+            opened(PerfEventSource::Tracepoint("a/b".into())),
             Call::Exit,
         ];
         assert_eq!(of(calls).global_effect(), None);
@@ -114,6 +122,8 @@ mod tests {
         let found = [
             (vec![Call::BtfLoad, link(LinkTarget::Nothing)], GlobalEffect::Tracing),
             (vec![link(LinkTarget::Kprobes(vec!["f".into()]))], GlobalEffect::Tracing),
+            (vec![link(LinkTarget::Event("e".into()))], GlobalEffect::Tracing),
+            (vec![opened(PerfEventSource::Kprobe("f".into()))], GlobalEffect::Tracing),
             (vec![link(of_host)], GlobalEffect::Hardware),
             (vec![Call::RawTracepointOpen { prog: "p".into(), name: None }], GlobalEffect::Tracing),
             (vec![Call::Object(ObjectLoad { attach: true, ..Default::default() })], GlobalEffect::Tracing),

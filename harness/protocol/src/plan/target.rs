@@ -29,6 +29,8 @@ pub enum LinkTarget {
     },
     /// A perf event that counts the actor's own user space time, opened by the actor (`perf_event_open(2)`).
     PerfEvent,
+    /// A saved perf event.
+    Event(String),
     /// The entries of kernel functions, by name (`kprobe_multi`).
     Kprobes(Vec<String>),
     /// A function of the guest program that is never called (`uprobe_multi`).

@@ -65,8 +65,8 @@ operation! {
         pub attach: Option<String>,
         /// What to attach to: `interface:NAME` (`dummy0`, `netkit0` and `lo` exist), `cgroup` for the container's own,
         /// `root-cgroup`, `netns` for the actor's own, `netfilter:FAMILY:HOOK:PRIORITY` such as
-        /// `netfilter:ipv4:local_out:0`, `perf-event` for a perf event of the actor, `kprobe:FUNCTION` or
-        /// `function:FUNCTION` for a kernel function, `uprobe` for a function of the guest program, `map:SAVED` for a
+        /// `netfilter:ipv4:local_out:0`, `perf-event` for a perf event of the actor, `event:SAVED` for a
+        /// saved one, `kprobe:FUNCTION` or `function:FUNCTION` for a kernel function, `uprobe` for a function of the guest program, `map:SAVED` for a
         /// map of sockets, `elements:SAVED` for an iterator over a map, `struct-ops` for the map that replaces the
         /// program, or `none`. Those of another container are written `cgroup of NAME`, `netns of NAME` and
         /// `interface:dummy0 of NAME`.

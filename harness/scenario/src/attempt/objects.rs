@@ -66,6 +66,9 @@ operation! {
     ProgCode {
         /// The saved program.
         pub prog: String,
+        /// Whether to count the instructions that the verifier processed instead, each as often as it did so.
+        #[serde(default)]
+        pub verified: bool,
     }
 }
 

@@ -29,7 +29,33 @@ operation! {
 
 operation! {
     /// The keys of `perf_query`.
-    PerfQuery {}
+    PerfQuery {
+        /// The saved perf event; by default one of the actor's own that counts its time.
+        #[serde(default)]
+        pub event: Option<String>,
+    }
+}
+
+operation! {
+    /// The keys of `perf_event_open`.
+    PerfEventOpen, save {
+        /// What the event counts: `clock` for the actor's time on a processor, `tracepoint:SYSTEM/NAME` such as
+        /// `tracepoint:syscalls/sys_enter_bpf`, `kprobe:FUNCTION` for calls of a kernel function, or `uprobe` for calls
+        /// of a function of the guest program.
+        pub event: String,
+        /// Whether it also counts in the kernel; by default it does not (`exclude_kernel`).
+        #[serde(default)]
+        pub kernel: bool,
+    }
+}
+
+operation! {
+    /// The keys of `socket_bind`.
+    SocketBind {
+        /// The port, such as `80`.
+        #[schemars(range(min = 1))]
+        pub port: u16,
+    }
 }
 
 operation! {

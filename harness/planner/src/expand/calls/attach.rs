@@ -52,6 +52,9 @@ impl ExpandContext<'_, '_> {
         if let LinkTarget::Map(name) | LinkTarget::Elements(name) = &target {
             self.map(name, &key_path)?;
         }
+        if let LinkTarget::Event(name) = &target {
+            self.event(name, &key_path)?;
+        }
         Some(target)
     }
 

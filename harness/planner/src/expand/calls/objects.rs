@@ -46,7 +46,9 @@ impl ExpandContext<'_, '_> {
 
     pub(super) fn prog_code(&mut self, op: &ProgCode, current: &AttemptContext) -> Option<ExpandedCall> {
         self.own_prog(&op.prog, current)?;
-        Some(made(AttemptLabel::new("prog_code").word(&op.prog), Call::ProgCode { prog: op.prog.clone() }))
+        let label = AttemptLabel::new("prog_code").word(&op.prog);
+        let label = if op.verified { label.word("verified") } else { label };
+        Some(made(label, Call::ProgCode { prog: op.prog.clone(), verified: op.verified }))
     }
 
     pub(super) fn prog_stream_read(&mut self, op: &ProgStreamRead, current: &AttemptContext) -> Option<ExpandedCall> {
@@ -140,6 +142,6 @@ fn kind(object: &Object) -> Option<ObjectKind> {
         Object::Prog { .. } => Some(ObjectKind::Prog),
         Object::Link => Some(ObjectKind::Link),
         Object::Btf => Some(ObjectKind::Btf),
-        Object::Token | Object::Helpers => None,
+        Object::Token | Object::PerfEvent | Object::Helpers => None,
     }
 }

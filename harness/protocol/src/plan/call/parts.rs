@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{
-    KernelMember,
+    GlobalEffect, KernelMember,
     saved_objects::{SavedObjects, saved_objects},
 };
 
@@ -78,6 +78,27 @@ pub enum SocketDuty {
     Filter,
     /// Selects among sockets that share an address (`SO_ATTACH_REUSEPORT_EBPF`).
     Reuseport,
+}
+
+/// What a perf event counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PerfEventSource {
+    /// The actor's time on a processor.
+    Clock,
+    /// Hits of a tracepoint, as `SYSTEM/NAME`.
+    Tracepoint(String),
+    /// Calls of a kernel function.
+    Kprobe(String),
+    /// Calls of a function of the guest program that is never called.
+    Uprobe,
+}
+
+impl PerfEventSource {
+    /// A probe changes the kernel's code while the event is open.
+    pub(super) fn global_effect(&self) -> Option<GlobalEffect> {
+        matches!(self, Self::Kprobe(_)).then_some(GlobalEffect::Tracing)
+    }
 }
 
 /// The file system in which an object is pinned.
