@@ -119,10 +119,11 @@ fn no_token_grants_a_type_that_the_kernel_does_not_know() {
         lacks.unknown.iter().map(|bit| names::shown(bit.kind, bit.number)).collect()
     };
     let untyped = Request::MapCreate { map_type: 63, traits: BTreeSet::new() };
+    let unnamed = Request::ProgLoad { prog_type: 63, expected_attach_type: 0, uses: BTreeSet::new() };
     let session = prog("socket_filter", "trace_fsession", &[]);
     assert_eq!(unknown(&map("insn_array"), "6.12"), ["insn_array"]);
     assert_eq!(unknown(&session, "6.12"), ["trace_fsession"]);
-    assert_eq!(unknown(&untyped, "7.3").len(), 1);
+    assert_eq!([&untyped, &unnamed].map(|request| unknown(request, "7.3").len()), [1, 1]);
     assert!(unknown(&map("insn_array"), "7.3").is_empty() && unknown(&session, "7.3").is_empty());
     let nothing = Grant::default().lacks(&requirement(&session, release("6.12")), release("6.12"));
     assert!(!nothing.missing.keys().any(|element| element.to_string().contains("trace_fsession")));
