@@ -1,6 +1,9 @@
 //! One finding: what, where, why, on which kernels, and how to fix it.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::Hash,
+};
 
 use harness_frontend::Location;
 use harness_protocol::name::KernelName;
@@ -27,7 +30,7 @@ pub struct Finding {
 }
 
 /// A change that fixes a finding.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fix {
     /// What to do, in a sentence.
     pub words: String,
@@ -38,7 +41,7 @@ pub struct Fix {
 }
 
 /// Whether a fix can be applied without asking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Safety {
     /// Grants what was written and nothing else.
     Safe,
@@ -47,7 +50,7 @@ pub enum Safety {
 }
 
 /// A text that replaces another.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Edit {
     /// What it replaces; nothing if the location is empty.
     pub location: Location,
@@ -92,18 +95,25 @@ impl Finding {
         Self { fix: Some(fix), ..self }
     }
 
-    /// Whether it says the same about the same location as another finding, apart from kernels.
-    fn is_like(&self, other: &Self) -> bool {
+    /// Returns what it says and where, apart from kernels.
+    fn statement(&self) -> impl Eq + Hash + '_ {
         (self.code, self.level, &self.location, &self.message, &self.fix)
-            == (other.code, other.level, &other.location, &other.message, &other.fix)
     }
 }
 
 /// Returns findings in the order of their locations; one that several kernels have in common appears once.
 pub fn merged(findings: impl IntoIterator<Item = Finding>) -> Vec<Finding> {
+    let findings: Vec<Finding> = findings.into_iter().collect();
+    let mut known = HashMap::new();
+    let mut indices = Vec::with_capacity(findings.len());
+    for finding in &findings {
+        let next = known.len();
+        indices.push(*known.entry(finding.statement()).or_insert(next));
+    }
+    drop(known);
     let mut merged: Vec<Finding> = Vec::new();
-    for finding in findings {
-        match merged.iter_mut().find(|known| known.is_like(&finding)) {
+    for (finding, index) in findings.into_iter().zip(indices) {
+        match merged.get_mut(index) {
             // A finding that does not depend on the kernel stays so.
             Some(known) if known.kernels.is_empty() || finding.kernels.is_empty() => known.kernels.clear(),
             Some(known) => known.kernels.extend(finding.kernels),

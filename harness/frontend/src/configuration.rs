@@ -32,6 +32,8 @@ pub struct Configuration {
     pub written: Vec<Written>,
     /// What selects another manager than the system's, such as `systemd-run --user`.
     pub other_manager: Option<Location>,
+    /// The number of elements of all assignments that count against [`MOST_ELEMENTS`].
+    elements: usize,
 }
 
 /// An assignment as it is written in a unit.
@@ -175,6 +177,7 @@ impl Configuration {
             suppressions: Vec::new(),
             written: Vec::new(),
             other_manager: None,
+            elements: 0,
         }
     }
 
@@ -262,9 +265,15 @@ impl Configuration {
         self.problems.len() < MOST_ADVICE
     }
 
-    /// Returns the number of elements.
-    pub(crate) fn elements(&self) -> usize {
-        self.delegated.iter().flatten().map(|assignment| assignment.elements.len()).sum()
+    /// Returns how many more elements there may be.
+    pub(crate) fn room(&self) -> usize {
+        MOST_ELEMENTS.saturating_sub(self.elements)
+    }
+
+    /// Adds an assignment to an option.
+    pub(crate) fn assign(&mut self, kind: Kind, assignment: Assignment) {
+        self.elements += assignment.elements.len();
+        self.delegated[kind as usize].push(assignment);
     }
 
     /// Adds a problem, up to [`MOST_PROBLEMS`].

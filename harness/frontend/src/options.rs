@@ -30,7 +30,7 @@ pub(crate) fn assign(
     lists: Lists,
     names: &Names<'_>,
 ) {
-    let room = MOST_ELEMENTS.saturating_sub(configuration.elements());
+    let room = configuration.room();
     let mut elements: Vec<Element> = pieces(value, lists, room + 1).map(|piece| element(kind, &piece, names)).collect();
     if elements.len() > room {
         elements.truncate(room);
@@ -52,7 +52,7 @@ pub(crate) fn assign(
         configuration.problem(value.whole(), Effect::Refused, message);
     }
     let assignment = Assignment { location, value: value.whole(), elements, taken: true };
-    configuration.delegated[kind as usize].push(assignment);
+    configuration.assign(kind, assignment);
 }
 
 /// Returns the elements that the kernel gets.

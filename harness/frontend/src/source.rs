@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use harness_diagnostics::report::{Problem, Report, position};
+use harness_diagnostics::report::{Problem, Report};
 use thiserror::Error;
 
 /// The maximum length of a file in bytes: systemd's limit for one line (`src/basic/fileio.h`, `LONG_LINE_MAX`).
@@ -26,7 +26,8 @@ pub struct Location {
 pub struct Source {
     label: String,
     text: Arc<str>,
-    not_utf8: Vec<usize>,
+    not_utf8: Arc<[usize]>,
+    lines: Arc<LineIndex>,
 }
 
 impl Source {
@@ -97,7 +98,8 @@ impl Sources {
             return Err(SourceError::TooMany { label });
         }
         let (text, not_utf8) = text_of(bytes);
-        self.0.push(Source { label, text: text.into(), not_utf8 });
+        let lines = LineIndex::of(&text).into();
+        self.0.push(Source { label, text: text.into(), not_utf8: not_utf8.into(), lines });
         Ok(())
     }
 
@@ -126,9 +128,10 @@ impl Sources {
         self.0[location.source].text.get(location.span.clone()).unwrap_or_default()
     }
 
-    /// Returns line and column of a location, both counted from 1.
+    /// Returns line and column of a location, both counted from 1, the column in characters.
     pub fn position(&self, location: &Location) -> (usize, usize) {
-        position(&self.0[location.source].text, location.span.start)
+        let source = &self.0[location.source];
+        source.lines.position(&source.text, location.span.start)
     }
 
     /// Formats a location as `FILE:LINE:COLUMN`.
@@ -142,6 +145,45 @@ impl Sources {
         let source = &self.0[source];
         Report::new(&source.label, Arc::clone(&source.text), problems)
     }
+}
+
+/// The positions of every [`LineIndex::STEP`]th byte of a text, so that the position of any byte is found without reading
+/// the text from its start.
+#[derive(Clone, Debug)]
+struct LineIndex(Vec<(usize, usize)>);
+
+impl LineIndex {
+    const STEP: usize = 256;
+
+    fn of(text: &str) -> Self {
+        let mut position = (1, 1);
+        let after = |chunk: &[u8]| {
+            let start = position;
+            position = advanced(position, chunk);
+            start
+        };
+        Self(text.as_bytes().chunks(Self::STEP).map(after).collect())
+    }
+
+    /// Returns line and column of a byte, both counted from 1, the column in characters.
+    fn position(&self, text: &str, offset: usize) -> (usize, usize) {
+        let offset = offset.min(text.len());
+        let block = (offset / Self::STEP).min(self.0.len().saturating_sub(1));
+        self.0.get(block).map_or((1, 1), |start| advanced(*start, &text.as_bytes()[block * Self::STEP..offset]))
+    }
+}
+
+/// Returns the position after these bytes.
+fn advanced((mut line, mut column): (usize, usize), bytes: &[u8]) -> (usize, usize) {
+    for byte in bytes {
+        match byte {
+            b'\n' => (line, column) = (line + 1, 1),
+            // The first byte of a character (UTF-8 continues it with 0b10xxxxxx).
+            byte if byte & 0xc0 != 0x80 => column += 1,
+            _ => {}
+        }
+    }
+    (line, column)
 }
 
 /// Returns the text of these bytes, and the offsets of those that are not UTF-8.
@@ -168,6 +210,17 @@ mod tests {
         let source = sources.get(0);
         assert_eq!((source.text(), source.not_utf8()), ("a?b\u{e4}??c", &[1, 5, 6][..]));
         assert_eq!(sources.text(&Location { source: 0, span: 3..5 }), "\u{e4}");
+    }
+
+    #[test]
+    fn positions_are_those_of_reading_from_the_start() {
+        let text = "a\u{e4}\u{20ac}b\n".repeat(200) + &"\u{1f600}x".repeat(200) + "\n";
+        let sources = Sources::of("x", text.as_bytes()).unwrap();
+        for start in 0..=text.len() + 1 {
+            let found = sources.position(&Location { source: 0, span: start..start });
+            assert_eq!(found, harness_diagnostics::report::position(&text, start), "byte {start}");
+        }
+        assert_eq!(Sources::of("x", b"").unwrap().position(&Location { source: 0, span: 0..0 }), (1, 1));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Checks the text alone, whatever the kernel.
 
+use std::collections::HashSet;
+
 use harness_frontend::{
     Assignment, Configuration, Effect, Element, Frontend, Location, Meaning, Names, Rejection,
     frontend::{ConfiguredObject, OptionDelivery, Spelling},
@@ -30,20 +32,13 @@ pub(super) fn check(input: &CheckInput<'_>) -> Vec<Finding> {
         }
         findings.extend(repeated(configuration, kind));
     }
-    findings.extend(
-        configuration
-            .problems
-            .iter()
-            .filter(|problem| !is_of_element(configuration, problem))
-            .map(|problem| rejected(configuration.frontend, problem)),
-    );
-    findings
-}
-
-/// Whether a rejection is about an element, which has a code of its own.
-fn is_of_element(configuration: &Configuration, problem: &Rejection) -> bool {
+    // A rejection of an element has a code of its own.
     let elements = configuration.delegated.iter().flatten().flat_map(|assignment| &assignment.elements);
-    elements.filter(|element| element.read_as.is_none()).any(|element| element.location == problem.location)
+    let unread = elements.filter(|element| element.read_as.is_none()).map(|element| &element.location);
+    let unread: HashSet<&Location> = unread.collect();
+    let others = configuration.problems.iter().filter(|problem| !unread.contains(&problem.location));
+    findings.extend(others.map(|problem| rejected(configuration.frontend, problem)));
+    findings
 }
 
 /// Reports something that the front-end itself does not accept.

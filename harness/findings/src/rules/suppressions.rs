@@ -1,5 +1,7 @@
 //! Comments that suppress findings.
 
+use std::ops::RangeInclusive;
+
 use harness_frontend::{Configuration, Location, Sources, Suppression};
 
 use crate::{code::Code, finding::Finding};
@@ -8,13 +10,16 @@ use crate::{code::Code, finding::Finding};
 pub(super) fn applied(findings: Vec<Finding>, configuration: &Configuration, sources: &Sources) -> Vec<Finding> {
     let mut used = vec![false; configuration.suppressions.len()];
     let mut remaining = Vec::new();
+    let suppressions = configuration.suppressions.iter();
+    let with_lines: Vec<_> = suppressions.map(|one| (one, lines(sources, &one.applies_to))).collect();
     for finding in findings {
-        let suppresses = |suppression: &Suppression| {
+        let line = finding.location.as_ref().map(|location| (location.source, sources.position(location).0));
+        let suppresses = |(suppression, lines): &(&Suppression, RangeInclusive<usize>)| {
             suppression.code == finding.code.id()
                 && !suppression.reason.is_empty()
-                && is_about(suppression, &finding, sources)
+                && line.is_some_and(|(source, line)| source == suppression.applies_to.source && lines.contains(&line))
         };
-        match configuration.suppressions.iter().position(suppresses) {
+        match with_lines.iter().position(suppresses) {
             Some(at) => used[at] = true,
             None => remaining.push(finding),
         }
@@ -24,14 +29,8 @@ pub(super) fn applied(findings: Vec<Finding>, configuration: &Configuration, sou
     remaining
 }
 
-/// Whether a finding is on a line that a comment applies to.
-fn is_about(suppression: &Suppression, finding: &Finding, sources: &Sources) -> bool {
-    let Some(location) = &finding.location else { return false };
-    location.source == suppression.applies_to.source
-        && lines(sources, &suppression.applies_to).contains(&sources.position(location).0)
-}
-
-fn lines(sources: &Sources, location: &Location) -> std::ops::RangeInclusive<usize> {
+/// Returns the lines that a location covers.
+fn lines(sources: &Sources, location: &Location) -> RangeInclusive<usize> {
     let first = sources.position(location).0;
     first..=first + sources.text(location).trim_end().matches('\n').count()
 }

@@ -38,15 +38,29 @@ pub(crate) fn checked_with(
     kernels: &[&str],
     objects: &[(String, Object)],
 ) -> ConfigurationReport {
+    let [report] = all_checked(label, text, kernels, objects).try_into().unwrap();
+    report
+}
+
+/// Checks each configuration of a text, with objects to load under it.
+pub(crate) fn all_checked(
+    label: &str,
+    text: &str,
+    kernels: &[&str],
+    objects: &[(String, Object)],
+) -> Vec<ConfigurationReport> {
     let known = KnownNames::from_json(VOCABULARIES).unwrap();
     let names = Names::new(&known, SystemdRelease::V262);
     let sources = Sources::of(label, text.as_bytes()).unwrap();
     let frontend = Frontend::detect(sources.get(0)).unwrap();
-    let [configuration] = harness_frontend::read(frontend, &sources, &names).unwrap().try_into().unwrap();
     let kernels: Vec<KernelFacts> = kernels.iter().map(|name| kernel(name)).collect();
-    let findings = check(&CheckInput { configuration: &configuration, kernels: &kernels, names, objects }, &sources);
-    let kernels = kernels.iter().map(|kernel| KernelReport::of(kernel, &configuration)).collect();
-    ConfigurationReport { sources, configuration, findings, kernels, tried_unit: None }
+    let report = |configuration| {
+        let input = CheckInput { configuration: &configuration, kernels: &kernels, names, objects };
+        let findings = check(&input, &sources);
+        let kernels = kernels.iter().map(|kernel| KernelReport::of(kernel, &configuration)).collect();
+        ConfigurationReport { sources: sources.clone(), configuration, findings, kernels, tried_unit: None }
+    };
+    harness_frontend::read(frontend, &sources, &names).unwrap().into_iter().map(report).collect()
 }
 
 /// Returns the fixtures in a folder, whose snapshots stand beside them as `NAME.snap`.

@@ -22,11 +22,13 @@ pub(super) fn mounts(source: usize, file: &str) -> impl Iterator<Item = Mount> {
     let commands = shell::commands(source, if file.contains("mount") { file } else { "" });
     let of_commands: Vec<Mount> = commands.iter().filter_map(|words| command(words)).collect();
     let covered: Vec<Range<usize>> = of_commands.iter().map(|mount| mount.location.span.clone()).collect();
-    let mut start = 0;
+    let (mut start, mut passed) = (0, 0);
     let of_lines = file.split_inclusive('\n').filter_map(move |line| {
         let span = start..start + line.trim_end_matches(['\n', '\r']).len();
         start += line.len();
-        let is_command = covered.iter().any(|command| command.start < span.end && span.start < command.end);
+        // Commands and lines are both in the order of the file.
+        passed += covered[passed..].iter().take_while(|command| command.end <= span.start).count();
+        let is_command = covered.get(passed).is_some_and(|command| command.start < span.end);
         if is_command { None } else { of_line(source, file, span) }
     });
     of_commands.into_iter().chain(of_lines)

@@ -219,7 +219,7 @@ impl<'a> Settings<'a> {
             list => words::plain(list, &[',']),
         };
         let sole_any = value.as_str() == "any";
-        let room = MOST_ELEMENTS.saturating_sub(self.configuration.elements());
+        let room = self.configuration.room();
         let elements: Vec<Element> =
             words.iter().take(room).map(|word| self.element(kind, word, value, sole_any)).collect();
         for element in elements.iter().filter(|element| element.read_as != Some(element.meaning)) {
@@ -235,7 +235,7 @@ impl<'a> Settings<'a> {
         }
         let assignment =
             Assignment { location: whole.clone(), value: value.whole(), elements, taken: dangling.is_none() };
-        self.configuration.delegated[kind as usize].push(assignment);
+        self.configuration.assign(kind, assignment);
     }
 
     fn element(&self, kind: Kind, word: &words::Word, value: &Text, sole_any: bool) -> Element {
