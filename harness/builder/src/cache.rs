@@ -1,13 +1,15 @@
 //! The cache: everything that is costly to make and can be made again.
 //!
 //! An artefact is built in a staging folder beside its final path and then renamed, so a reader never sees half of one.
-//! Each artefact has a lock: when two processes ask for the same one, the second waits.
+//! Each artefact has a lock: when two processes ask for the same one, the second waits. The sums of its files are recorded
+//! when it is published, and compared when it is used ([`Entry::intact`]).
 
 mod area;
 pub mod cleaning;
 mod entry;
 mod error;
 pub mod inventory;
+mod sums;
 
 use std::{
     env, fs,
@@ -15,9 +17,10 @@ use std::{
 };
 
 pub use area::Area;
-use area::LOCKS;
+use area::{LOCKS, SUMS};
 pub use entry::{Entry, Lock, Staging};
 pub use error::{CACHE_VARIABLE, CacheError};
+pub use sums::Part;
 
 const FOLDER: &str = "bpf-token-harness";
 
@@ -66,7 +69,15 @@ impl Cache {
         if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.chars().all(plain) {
             return Err(CacheError::BadName { name: name.chars().take(200).collect() });
         }
-        Ok(Entry::new(self.folder(area)?, self.root.join(LOCKS), area, name))
+        let file = format!("{}-{name}", area.folder());
+        let [lock, sums] = [LOCKS, SUMS].map(|folder| self.root.join(folder).join(&file));
+        Ok(Entry::new(self.folder(area)?.join(name), area, lock, sums))
+    }
+
+    /// Returns the entry that is at this path; `None` if the path is not that of an entry of this area.
+    pub fn entry_at(&self, area: Area, path: &Path) -> Option<Entry> {
+        let entry = self.entry(area, path.file_name()?.to_str()?).ok()?;
+        Some(entry).filter(|entry| entry.path() == path)
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
 pub use error::GuestProgramError;
 
 use crate::{
-    cache::{Area, Cache, cleaning::References},
+    cache::{Area, Cache, Part, cleaning::References},
     digest::Sha256,
     progress::Progress,
 };
@@ -63,7 +63,7 @@ impl GuestProgram {
 /// Returns the guest programs of a workspace, if they were built from its current sources.
 pub fn find_built(workspace: &Path, cache: &Cache) -> Result<Option<GuestProgram>, GuestProgramError> {
     let key = sources::key(workspace)?;
-    let folder = cache.entry(Area::Guest, &key)?.existing();
+    let folder = cache.entry(Area::Guest, &key)?.undamaged(Part::Whole)?;
     folder.map(GuestProgram::in_folder).transpose()
 }
 
@@ -80,12 +80,12 @@ pub(crate) fn add_references(workspace: &Path, references: &mut References) {
 pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<GuestProgram, GuestProgramError> {
     let key = sources::key(workspace)?;
     let entry = cache.entry(Area::Guest, &key)?;
-    if let Some(folder) = entry.existing() {
+    if let Some(folder) = entry.intact(Part::Whole, progress)? {
         return GuestProgram::in_folder(folder);
     }
     let lock = entry.lock(progress)?;
     // Another process may have built it while this one was waiting.
-    if let Some(folder) = lock.entry().existing() {
+    if let Some(folder) = lock.intact(Part::Whole, progress)? {
         return GuestProgram::in_folder(folder);
     }
     // Locked until the programs are copied: clones of the project share the folder.
@@ -99,4 +99,25 @@ pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<Gue
         fs::copy(&from, &to).map_err(|source| GuestProgramError::Copy { from, to, source })?;
     }
     GuestProgram::in_folder(staging.publish()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::Project;
+
+    #[test]
+    fn a_program_with_a_flipped_bit_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path()).unwrap();
+        let project = Project::find().unwrap();
+        let lock = cache.entry(Area::Guest, &sources::key(project.root()).unwrap()).unwrap();
+        let lock = lock.lock(&Progress::silent()).unwrap();
+        let staging = lock.stage_folder().unwrap();
+        [GUEST, INIT].into_iter().for_each(|name| fs::write(staging.path().join(name), "program").unwrap());
+        let published = staging.publish().unwrap();
+        assert!(find_built(project.root(), &cache).unwrap().is_some());
+        fs::write(published.join(INIT), "prograM").unwrap();
+        assert_eq!(find_built(project.root(), &cache).unwrap(), None);
+    }
 }

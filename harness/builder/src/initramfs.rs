@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::{
-    cache::{Area, Cache, CacheError},
+    cache::{Area, Cache, CacheError, Part},
     cpio,
     digest::Sha256,
     file::{self, FileError},
@@ -43,11 +43,11 @@ pub fn of(
     let init = file::read(&program.init())?;
     let name = format!("initramfs-{}-{}", kernel.key, Sha256::of_parts([&init[..]]).short());
     let entry = cache.entry(Area::Images, &name)?;
-    if let Some(path) = entry.existing() {
+    if let Some(path) = entry.intact(Part::Whole, progress)? {
         return Ok(Some(path));
     }
     let lock = entry.lock(progress)?;
-    if let Some(path) = lock.entry().existing() {
+    if let Some(path) = lock.intact(Part::Whole, progress)? {
         return Ok(Some(path));
     }
     let staging = lock.stage()?;

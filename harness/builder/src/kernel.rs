@@ -35,7 +35,7 @@ pub use source::SourceError;
 pub use toolchain::Toolchain;
 
 use crate::{
-    cache::{Area, Cache, Lock, cleaning::References},
+    cache::{Area, Cache, Lock, Part, cleaning::References},
     command::CommandError,
     file::{self, FileError},
     progress::Progress,
@@ -78,7 +78,9 @@ fn find(
     };
     let load = |key: &String| {
         let entry = cache.entry(Area::Kernels, &entry_name(manifest, key)).ok()?;
-        Kernel::load(manifest, key, entry.existing()?).ok()
+        let kernel = Kernel::load(manifest, key, entry.undamaged(OPENED).ok()??).ok()?;
+        // The record of a build from before the cache had sums has those of its files.
+        (entry.is_sealed() || (kernel.verify().is_ok() && entry.adopt().is_ok())).then_some(kernel)
     };
     let found = keys.iter().filter_map(load).max_by_key(|kernel| kernel.record.built);
     found.map(|kernel| has_required(manifest, kernel)).transpose()
@@ -99,6 +101,9 @@ fn has_required(manifest: &Manifest, kernel: Kernel) -> Result<Kernel, KernelErr
     let problems = problems.iter().map(Mismatch::to_string).collect();
     Err(KernelError::Required { path: manifest.path.clone(), problems })
 }
+
+/// The files that are read of a kernel before a VM starts from it. All of them are compared with their sums then.
+const OPENED: Part<'_> = Part::Files(&[record::FILE_NAME, record::VOCABULARY, record::CONFIG, record::MODULES]);
 
 fn entry_name(manifest: &Manifest, key: &str) -> String {
     format!("{}-{key}", manifest.build_name())
@@ -147,8 +152,10 @@ pub fn build(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<
     if let Some(kernel) = find(manifest, &inputs, toolchain.as_ref(), cache)? {
         return Ok(kernel);
     }
-    if let Some(damaged) = lock.entry().existing() {
+    // What `find` did not accept is damaged, even if its sums do not show that.
+    if let Some(damaged) = lock.intact(OPENED, progress)? {
         progress.note(&format!("{} is damaged; building it again", damaged.display()));
+        lock.discard()?;
     }
     let dir = match &manifest.source {
         Source::Prebuilt(prebuilt) => unpack(manifest, prebuilt, inputs, cache, &lock, progress)?,

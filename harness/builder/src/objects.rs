@@ -11,7 +11,7 @@ use thiserror::Error;
 use xshell::cmd;
 
 use crate::{
-    cache::{Area, Cache, CacheError, cleaning::References},
+    cache::{Area, Cache, CacheError, Part, cleaning::References},
     command::{self, CommandError},
     digest::Sha256,
     progress::{Progress, Unit},
@@ -71,7 +71,8 @@ pub enum ObjectsError {
 /// [`ObjectsError`] if a source or the cache cannot be read, or if clang is missing.
 pub fn find_built(sources: &Path, cache: &Cache) -> Result<Option<Objects>, ObjectsError> {
     let files = files(sources)?;
-    Ok(cache.entry(Area::Objects, &key(sources, &files)?)?.existing().map(|folder| Objects { folder }))
+    let folder = cache.entry(Area::Objects, &key(sources, &files)?)?.undamaged(Part::Whole)?;
+    Ok(folder.map(|folder| Objects { folder }))
 }
 
 /// Adds the objects of the sources in a folder; adds all objects if clang does not report its version.
@@ -89,12 +90,12 @@ pub(crate) fn add_references(sources: &Path, references: &mut References) {
 pub fn build(sources: &Path, cache: &Cache, progress: &Progress) -> Result<Objects, ObjectsError> {
     let files = files(sources)?;
     let entry = cache.entry(Area::Objects, &key(sources, &files)?)?;
-    if let Some(folder) = entry.existing() {
+    if let Some(folder) = entry.intact(Part::Whole, progress)? {
         return Ok(Objects { folder });
     }
     let lock = entry.lock(progress)?;
     // Another process may have compiled them while this one was waiting.
-    if let Some(folder) = lock.entry().existing() {
+    if let Some(folder) = lock.intact(Part::Whole, progress)? {
         return Ok(Objects { folder });
     }
     let staging = lock.stage_folder()?;
@@ -190,6 +191,25 @@ mod tests {
         assert_eq!(find_built(folder.path(), &cache).unwrap(), Some(built));
         fs::write(folder.path().join("one.bpf.c"), "int two;\n").unwrap();
         assert_eq!(find_built(folder.path(), &cache).unwrap(), None);
+    }
+
+    #[test]
+    fn an_object_with_a_flipped_bit_is_compiled_again() {
+        let cache_folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(cache_folder.path()).unwrap();
+        let folder = sources(&[("one.bpf.c", "int one;\n")]);
+        let path = build(folder.path(), &cache, &Progress::silent()).unwrap().path("one");
+        let whole = fs::read(&path).unwrap();
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 1;
+        fs::write(&path, flipped).unwrap();
+        assert_eq!(find_built(folder.path(), &cache).unwrap(), None);
+        let (progress, log) = Progress::captured();
+        build(folder.path(), &cache, &progress).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), whole);
+        let entry = path.parent().unwrap();
+        let shown = log.text().replace(entry.to_str().unwrap(), "ENTRY");
+        insta::assert_snapshot!(shown.lines().find(|line| line.contains("SHA-256")).unwrap(), @"ENTRY/one.bpf.o has another SHA-256 sum than when it was built; building ENTRY again");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 /// The folder with the locks of all entries.
 pub(super) const LOCKS: &str = "locks";
+/// The folder with the sums of entries.
+pub(super) const SUMS: &str = "sums";
 
 /// A part of the cache, with a sub-folder of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +41,12 @@ impl Area {
         Self::Store,
         Self::Runs,
     ];
+
+    /// Whether the sums of its entries are recorded. Those of downloads are pinned, trees change in place, outcomes
+    /// have their sums within them, and runs do not outlive their process.
+    pub(super) const fn has_sums(self) -> bool {
+        matches!(self, Self::Kernels | Self::Mutants | Self::Images | Self::Guest | Self::Objects)
+    }
 
     /// The name of its sub-folder.
     pub const fn folder(self) -> &'static str {

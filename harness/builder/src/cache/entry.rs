@@ -7,31 +7,77 @@ use std::{
     process,
 };
 
-use super::{area::Area, error::CacheError};
+use super::{
+    area::Area,
+    error::CacheError,
+    sums::{Damage, Part, Sums},
+};
 use crate::{file::remove, progress::Progress};
 
 /// A named path in the cache, whether or not it exists.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    folder: PathBuf,
-    locks: PathBuf,
+    path: PathBuf,
     area: Area,
-    name: String,
+    /// The file that is locked.
+    lock: PathBuf,
+    /// The file with the sums.
+    sums: PathBuf,
 }
 
 impl Entry {
-    pub(super) fn new(folder: PathBuf, locks: PathBuf, area: Area, name: &str) -> Self {
-        Self { folder, locks, area, name: name.to_owned() }
+    pub(super) fn new(path: PathBuf, area: Area, lock: PathBuf, sums: PathBuf) -> Self {
+        Self { path, area, lock, sums }
     }
 
     /// The absolute final path.
     pub fn path(&self) -> PathBuf {
-        self.folder.join(&self.name)
+        self.path.clone()
     }
 
     /// Returns the final path if it exists. It is complete then: it was renamed to this path.
     pub fn existing(&self) -> Option<PathBuf> {
         Some(self.path()).filter(|path| path.exists())
+    }
+
+    /// Returns the final path if it exists, and nothing shows that this part is not what was published.
+    pub fn undamaged(&self, part: Part<'_>) -> Result<Option<PathBuf>, CacheError> {
+        let Some(path) = self.existing() else { return Ok(None) };
+        Ok(if self.damage(part)?.is_none() { Some(path) } else { None })
+    }
+
+    /// Returns the final path if it exists and this part is what was published. Removes an entry that is damaged, and
+    /// shows that, so that the caller builds it again. An entry without sums, which an older version published, is
+    /// trusted, and its sums are recorded.
+    pub fn intact(&self, part: Part<'_>, progress: &Progress) -> Result<Option<PathBuf>, CacheError> {
+        if self.is_sealed()
+            && let Some(path) = self.undamaged(part)?
+        {
+            return Ok(Some(path));
+        }
+        if self.existing().is_none() {
+            return Ok(None);
+        }
+        // While another process replaces the entry, its sums are those of the new one.
+        self.clone().lock(progress)?.intact(part, progress)
+    }
+
+    /// Whether its sums are recorded.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sums.exists()
+    }
+
+    /// Records the sums of an entry that an older version published, unless somebody has locked it.
+    pub(crate) fn adopt(&self) -> Result<(), CacheError> {
+        if self.is_sealed() {
+            return Ok(());
+        }
+        self.clone().lock_if_free()?.map_or(Ok(()), |lock| lock.seal(&self.path))
+    }
+
+    /// Returns what shows that this part is not what was published.
+    fn damage(&self, part: Part<'_>) -> Result<Option<Damage>, CacheError> {
+        Sums::compare_recorded(&self.sums, &self.path, part).map_err(CacheError::io("check", &self.path))
     }
 
     /// Takes the lock of this entry. If another process (or thread) has it, reports that once and waits.
@@ -58,8 +104,9 @@ impl Entry {
     }
 
     fn try_lock(self) -> Result<Attempt, CacheError> {
-        fs::create_dir_all(&self.locks).map_err(CacheError::io("create", &self.locks))?;
-        let path = self.locks.join(format!("{}-{}", self.area.folder(), self.name));
+        let path = self.lock.clone();
+        let folder = path.parent().unwrap_or(&path);
+        fs::create_dir_all(folder).map_err(CacheError::io("create", folder))?;
         let mut options = File::options();
         let options = options.read(true).write(true).create(true).truncate(false);
         let file = options.open(&path).map_err(CacheError::io("open the lock", &path))?;
@@ -110,6 +157,27 @@ impl Lock {
         &self.entry
     }
 
+    /// [`Entry::intact`] for who has the lock.
+    pub fn intact(&self, part: Part<'_>, progress: &Progress) -> Result<Option<PathBuf>, CacheError> {
+        let Some(path) = self.entry.existing() else { return Ok(None) };
+        if !self.entry.is_sealed() {
+            self.seal(&path)?;
+        }
+        let Some(damage) = self.entry.damage(part)? else { return Ok(Some(path)) };
+        progress.note(&format!("{damage}; building {} again", path.display()));
+        self.discard()?;
+        Ok(None)
+    }
+
+    /// Records the sums of what is at this path, as those of the entry.
+    fn seal(&self, path: &Path) -> Result<(), CacheError> {
+        if !self.entry.area.has_sums() {
+            return Ok(());
+        }
+        let sums = Sums::of(path).map_err(CacheError::io("read", path))?;
+        sums.write(&self.entry.sums).map_err(CacheError::io("write", &self.entry.sums))
+    }
+
     /// Returns a handle that holds the lock as long as it is open. As standard input of a child it keeps others out
     /// until the child has ended, even if this process is killed first.
     pub fn handle(&self) -> Result<File, CacheError> {
@@ -143,11 +211,13 @@ impl Lock {
         if path.symlink_metadata().is_ok() {
             fs::rename(&path, &replaced).map_err(CacheError::io("move away", &path))?;
         }
-        remove(&replaced).map_err(CacheError::io("remove", &replaced))
+        remove(&replaced).map_err(CacheError::io("remove", &replaced))?;
+        remove(&self.entry.sums).map_err(CacheError::io("remove", &self.entry.sums))
     }
 
     fn beside(&self, kind: &str) -> PathBuf {
-        self.entry.folder.join(format!(".{kind}-{}", self.entry.name))
+        let name = self.entry.path.file_name().unwrap_or_default();
+        self.entry.path.with_file_name(format!(".{kind}-{}", name.display()))
     }
 }
 
@@ -174,9 +244,10 @@ impl Staging<'_> {
         if target.symlink_metadata().is_ok() {
             fs::rename(&target, &replaced).map_err(CacheError::io("move away", &target))?;
         }
+        self.lock.seal(&self.path)?;
         fs::rename(&self.path, &target).map_err(CacheError::io("move into place", &target))?;
         self.published = true;
-        sync(&self.lock.entry.folder.join(".")).ok();
+        sync(&target.with_file_name(".")).ok();
         remove(&replaced).map_err(CacheError::io("remove", &replaced))?;
         Ok(target)
     }
@@ -254,6 +325,46 @@ mod tests {
         assert_eq!(fs::read_to_string(staging.publish().unwrap()).unwrap(), "deb");
         lock.discard().unwrap();
         assert_eq!(lock.entry().existing(), None);
+    }
+
+    /// Publishes an entry with one file.
+    fn publish(cache: &Cache) -> (Entry, PathBuf) {
+        let lock = lock(cache, "a");
+        let staging = lock.stage_folder().unwrap();
+        fs::write(staging.path().join("boot"), "kernel").unwrap();
+        let file = staging.publish().unwrap().join("boot");
+        (lock.entry().clone(), file)
+    }
+
+    #[test]
+    fn an_entry_with_a_flipped_bit_is_removed_and_shown() {
+        let (folder, cache) = cache();
+        let (progress, log) = Progress::captured();
+        let (entry, file) = publish(&cache);
+        assert_eq!(entry.intact(Part::Whole, &progress).unwrap(), Some(entry.path()));
+        fs::write(&file, "kernem").unwrap();
+        assert_eq!(entry.undamaged(Part::Whole).unwrap(), None);
+        assert_eq!(entry.undamaged(Part::Files(&["notes"])).unwrap(), Some(entry.path()));
+        let before = log.text().len();
+        assert_eq!(entry.intact(Part::Whole, &progress).unwrap(), None);
+        assert!(names(&cache).is_empty() && !entry.is_sealed());
+        let shown = log.text()[before..].replace(folder.path().canonicalize().unwrap().to_str().unwrap(), "CACHE");
+        // A child of another test holds the lock until it executes its program.
+        let shown: Vec<&str> = shown.lines().filter(|line| !line.starts_with("waiting for")).collect();
+        insta::assert_snapshot!(shown.join("\n"), @"CACHE/images/a/boot has another SHA-256 sum than when it was built; building CACHE/images/a again");
+        assert_eq!(publish(&cache).0.intact(Part::Whole, &progress).unwrap(), Some(entry.path()));
+    }
+
+    #[test]
+    fn an_entry_of_an_older_version_is_trusted_once() {
+        let (_folder, cache) = cache();
+        let (entry, file) = publish(&cache);
+        fs::remove_dir_all(cache.root().join("sums")).unwrap();
+        fs::write(&file, "another").unwrap();
+        assert_eq!(entry.undamaged(Part::Whole).unwrap(), Some(entry.path()));
+        assert_eq!(entry.intact(Part::Whole, &Progress::silent()).unwrap(), Some(entry.path()));
+        fs::write(&file, "kernel").unwrap();
+        assert_eq!(entry.intact(Part::Whole, &Progress::silent()).unwrap(), None);
     }
 
     #[test]

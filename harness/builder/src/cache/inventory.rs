@@ -10,7 +10,7 @@ use std::{
 
 use thiserror::Error;
 
-use super::area::{Area, LOCKS};
+use super::area::{Area, LOCKS, SUMS};
 use crate::folder;
 
 /// The file in a run's folder that is locked while the run lasts.
@@ -84,7 +84,7 @@ impl Inventory {
 
 /// Errors if a folder contains anything that the cache never makes.
 fn check_ours(root: &Path) -> Result<(), InventoryError> {
-    let is_ours = |name: &str| name == LOCKS || Area::ALL.iter().any(|area| area.folder() == name);
+    let is_ours = |name: &str| [LOCKS, SUMS].contains(&name) || Area::ALL.iter().any(|area| area.folder() == name);
     for entry in listing(root)? {
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());

@@ -15,7 +15,7 @@ use super::{
     record::{BTF, CONFIG, Record},
 };
 use crate::{
-    cache::{Area, Cache, CacheError},
+    cache::{Area, Cache, CacheError, Part},
     digest::Sha256,
     file::{self, FileError},
     progress::Progress,
@@ -62,7 +62,7 @@ pub fn look(alike: Vec<KernelName>, cache: &Cache, progress: &Progress) -> Resul
     let sum = Sha256::of_parts([release.as_bytes(), &boot[0], &boot[1], &btf]);
     let key = sum.short();
     let lock = cache.entry(Area::Kernels, &format!("{NAME}-{key}"))?.lock(progress)?;
-    if lock.entry().existing().is_none() {
+    if lock.intact(Part::Whole, progress)?.is_none() {
         let staging = lock.stage_folder()?;
         keep(staging.path(), &btf, &release)?;
         staging.publish()?;

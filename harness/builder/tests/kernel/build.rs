@@ -9,7 +9,7 @@ use std::{
 };
 
 use harness_builder::{
-    cache::Cache,
+    cache::{Area, Cache, Part},
     kernel::{self, DEFAULT_ARGS, KernelError, Manifest},
     progress::Progress,
 };
@@ -140,6 +140,66 @@ fn a_damaged_build_is_found_and_built_again() {
     assert_eq!(fs::read(again.boot_image()).unwrap(), whole);
     fs::write(again.boot_image(), vec![0; whole.len()]).unwrap();
     assert!(matches!(again.verify(), Err(KernelError::Damaged(..))));
+}
+
+/// Flips a bit in the middle of a file.
+fn flip(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_kernel_with_a_flipped_bit_is_built_again() {
+    let bench = Bench::new();
+    let (manifest, cache) = (bench.tree(), bench.cache());
+    let dir = bench.build(&manifest).unwrap().dir;
+    let mut shown = Vec::new();
+    let mut names: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    for name in names {
+        flip(&dir.join(name));
+        let (progress, log) = Progress::captured();
+        // As before a VM starts.
+        assert_eq!(cache.entry_at(Area::Kernels, &dir).unwrap().intact(Part::Whole, &progress).unwrap(), None);
+        bench.build(&manifest).unwrap();
+        let text = bench.shown(&log.text()).replace(dir.file_name().unwrap().to_str().unwrap(), "KERNEL");
+        // A child of another test holds the lock until it executes its program.
+        shown.extend(text.lines().filter(|line| !line.starts_with("waiting for")).map(str::to_owned));
+    }
+    insta::assert_snapshot!(shown.join("\n"), @"
+    /BENCH/cache/kernels/KERNEL/System.map has another SHA-256 sum than when it was built; building /BENCH/cache/kernels/KERNEL again
+    /BENCH/cache/kernels/KERNEL/boot has another SHA-256 sum than when it was built; building /BENCH/cache/kernels/KERNEL again
+    /BENCH/cache/kernels/KERNEL/config has another SHA-256 sum than when it was built; building /BENCH/cache/kernels/KERNEL again
+    /BENCH/cache/kernels/KERNEL/record.json has another SHA-256 sum than when it was built; building /BENCH/cache/kernels/KERNEL again
+    /BENCH/cache/kernels/KERNEL/vmlinux.btf has another SHA-256 sum than when it was built; building /BENCH/cache/kernels/KERNEL again
+    /BENCH/cache/kernels/KERNEL/vocabulary.json has another SHA-256 sum than when it was built; building /BENCH/cache/kernels/KERNEL again
+    ");
+    // Files that are read without a VM are compared before that.
+    for name in ["config", "record.json", "vocabulary.json"] {
+        flip(&dir.join(name));
+        assert!(kernel::find_built(&manifest, &cache).unwrap().is_none(), "{name}");
+        bench.build(&manifest).unwrap();
+    }
+}
+
+#[test]
+fn a_kernel_of_an_older_version_is_compared_with_its_record_and_kept() {
+    let bench = Bench::new();
+    let (manifest, cache) = (bench.tree(), bench.cache());
+    let kernel = bench.build(&manifest).unwrap();
+    let sums = cache.root().join("sums");
+    fs::remove_dir_all(&sums).unwrap();
+    let due = Instant::now() + Duration::from_secs(10);
+    // A child of another test holds the lock until it executes its program.
+    while !sums.exists() && Instant::now() < due {
+        assert_eq!(bench.build(&manifest).unwrap().record, kernel.record);
+    }
+    fs::remove_dir_all(&sums).unwrap();
+    flip(&kernel.boot_image());
+    assert!(kernel::find_built(&manifest, &cache).unwrap().is_none());
+    assert_ne!(bench.build(&manifest).unwrap().record, kernel.record);
 }
 
 #[test]

@@ -96,6 +96,18 @@ fn a_mutant_is_a_kernel_of_its_own() {
 }
 
 #[test]
+fn a_mutant_with_a_flipped_bit_is_built_again() {
+    let trial = Trial::new();
+    let mutated = trial.build(0).unwrap();
+    let whole = boot(&mutated);
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    fs::write(mutated.boot_image(), flipped).unwrap();
+    assert!(trial.found(0).is_none());
+    assert_eq!(boot(&trial.build(0).unwrap()), whole);
+}
+
+#[test]
 fn an_interrupted_build_leaves_nothing_behind() {
     let trial = Trial::new();
     let first = boot(&trial.build(0).unwrap());

@@ -16,7 +16,7 @@ use super::{
     stand_in::StandIn,
 };
 use crate::{
-    cache::{Area, Cache, CacheError, Entry},
+    cache::{Area, Cache, CacheError, Entry, Part},
     command::CommandError,
     digest::Sha256,
     file::{self, FileError},
@@ -48,6 +48,7 @@ pub struct MutantTree<'a> {
     cache: &'a Cache,
     folder: PathBuf,
     tree: BuildTree,
+    progress: Progress,
 }
 
 impl<'a> MutantTree<'a> {
@@ -75,7 +76,7 @@ impl<'a> MutantTree<'a> {
         }
         let [source, objects] = ["source", "objects"].map(|name| folder.join(name));
         let tree = BuildTree { source, objects, lock, variables: Vec::new() };
-        let mut tree = Self { manifest, base, cache, folder, tree };
+        let mut tree = Self { manifest, base, cache, folder, tree, progress: progress.clone() };
         tree.put_back()?;
         tree.make_ready(progress)?;
         Ok(tree)
@@ -116,6 +117,8 @@ impl<'a> MutantTree<'a> {
         if let Some(kernel) = find_built(self.manifest, self.base, mutant, edit, self.cache) {
             return Ok(kernel);
         }
+        // Shows what is damaged.
+        entry(self.base, mutant, self.cache)?.intact(Part::Whole, &self.progress)?;
         let started = Instant::now();
         let text = self.changed(mutant, edit)?;
         self.set_aside(&edit.file)?;
@@ -199,9 +202,9 @@ impl<'a> MutantTree<'a> {
     }
 }
 
-/// Returns the kernel of a mutant, if it was built from this base.
+/// Returns the kernel of a mutant, if it was built from this base and is not damaged.
 pub fn find_built(manifest: &Manifest, base: &Kernel, mutant: &Mutant, edit: &Edit, cache: &Cache) -> Option<Kernel> {
-    let dir = entry(base, mutant, cache).ok()?.existing()?;
+    let dir = entry(base, mutant, cache).ok()?.undamaged(Part::Whole).ok()??;
     let kernel = Kernel::load(manifest, &key(base, mutant, edit), dir).ok()?;
     (kernel.record.source == identity(base, mutant, edit)).then_some(kernel)
 }
