@@ -16,7 +16,7 @@ pub use crate::testbed::MEMORY_MIB;
 use crate::{
     accel::{self, Accel, AccelError, Decision},
     qemu::{Qemu, QemuError},
-    resources::Resources,
+    resources::{Resources, ResourcesError},
     session::{
         self, Deadlines, FolderError, HostMachine, Machine, Notice, QemuMachine, RunFolder, Session, SessionError,
     },
@@ -37,6 +37,9 @@ pub enum LaunchError {
     /// The requested accelerator is unknown.
     #[error(transparent)]
     Accel(#[from] AccelError),
+    /// A damaged kernel or image cannot be built again.
+    #[error(transparent)]
+    Resources(#[from] ResourcesError),
     /// A file of a built kernel is missing.
     #[error("cannot read {}; build the kernel again with `{} kernel build`", path.display(), harness_program::NAME)]
     Kernel {
@@ -114,6 +117,7 @@ pub(crate) struct IdleVm {
 
 impl IdleVm {
     pub(crate) fn prepare(testbed: &Testbed<'_>, host: &Host, command: String) -> Result<Self, LaunchError> {
+        testbed.restore()?;
         let folder = RunFolder::create(&host.runs)?;
         let [root, share, own] = ["root", "share", "own"].map(|name| folder.path().join(name));
         for path in [&share, &own] {
@@ -141,6 +145,9 @@ impl<'a> Launch<'a> {
     pub(crate) fn prepare(testbed: &'a Testbed<'a>, host: Option<&Host>, name: &str) -> Result<Self, LaunchError> {
         let (progress, kernel) = (&testbed.resources.progress, &testbed.kernel);
         let host = host.filter(|_| !testbed.is_host_mode());
+        if host.is_some() {
+            testbed.restore()?;
+        }
         let how = host.map_or("this machine, in its own namespaces and cgroup".to_owned(), |h| h.decision.to_string());
         progress.note(&format!("kernel {name} ({}): {how}", kernel.release()));
         Ok(Self {

@@ -117,7 +117,7 @@ impl Resources {
     /// [`ResourcesError`] if its folders or the cache cannot be used.
     pub fn open(project: Project, freshness: Freshness, progress: Progress) -> Result<Self, ResourcesError> {
         let cache = Cache::from_env()?;
-        let store = Store::new(cache.folder(Area::Store)?, RunId::current(), freshness);
+        let store = Store::new(cache.folder(Area::Store)?, RunId::current(), freshness).with_progress(progress.clone());
         let kernels = kernel::catalogue::Catalogue::of_folder(&project.kernels())?;
         let images = image::catalogue::Catalogue::of_folder(&project.images())?;
         Ok(Self { cache, progress, store, fleet: Fleet::of(Jobs::default()), project, kernels, images })

@@ -3,6 +3,8 @@
 //! Each outcome is a file named by a digest of everything it depends on: kernel, image, guest program and the
 //! scenario's plan. Only a scenario without a stored outcome boots a VM. Crashes and faults are reused only within the
 //! run that recorded them, so that all processes of that run see the same; a later run tries them again.
+//!
+//! Each file has a sum of its contents, which is compared whenever it is read.
 
 use std::{
     env, fs, io,
@@ -14,19 +16,25 @@ use std::{
 mod gone;
 mod identities;
 mod merge;
+mod record_file;
 
+use harness_builder::progress::Progress;
 use harness_protocol::{
     name::{KernelName, ScenarioName},
     outcome::{ScenarioEnd, ScenarioOutcome},
     plan,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::identity::Artefacts;
 pub use gone::GoneImage;
 pub use merge::{Conflict, MergeError, Merged, Refusal};
+use record_file::{Read, write};
+
+/// The largest outcome that is read, in bytes; sweeps take some hundred thousand.
+const LARGEST: u64 = 64 << 20;
 
 /// Why the store cannot be used.
 #[derive(Debug, Error)]
@@ -85,6 +93,8 @@ pub struct Store {
     root: PathBuf,
     run: RunId,
     freshness: Freshness,
+    /// Where damaged records are shown.
+    progress: Progress,
 }
 
 /// The key of an outcome: a digest of everything it depends on.
@@ -155,15 +165,21 @@ fn now() -> u64 {
 impl Store {
     /// Opens the store in this folder, which is created when the first outcome is stored.
     pub fn new(root: PathBuf, run: RunId, freshness: Freshness) -> Self {
-        Self { root, run, freshness }
+        Self { root, run, freshness, progress: Progress::silent() }
+    }
+
+    /// Returns the store, which shows damaged records there.
+    #[must_use]
+    pub fn with_progress(self, progress: Progress) -> Self {
+        Self { progress, ..self }
     }
 
     /// Returns the latest outcome with this key, of any run, including crashes and faults.
     ///
-    /// An unreadable or damaged file counts as missing; the next outcome overwrites it.
+    /// A damaged file is removed, and shown.
     pub fn look_up(&self, key: &Key) -> Option<Stored> {
-        let text = fs::read(self.path(key)).ok()?;
-        let kept: Kept = serde_json::from_slice(&text).ok()?;
+        let what_now = format!("{} has to run again", key.scenario);
+        let kept: Kept = self.load(&self.path(key), LARGEST, &what_now)?;
         let is_reusable = kept.run == self.run
             || (self.freshness == Freshness::Any && matches!(kept.outcome.end, ScenarioEnd::Finished { .. }));
         (kept.outcome.scenario == key.scenario).then_some(Stored { outcome: kept.outcome, is_reusable })
@@ -179,19 +195,36 @@ impl Store {
         write(&self.path(key), &kept)
     }
 
+    /// Reads a record; `None` if there is none. Removes a damaged one, and shows that, with what follows from it. A
+    /// record without a sum, which an older version wrote, gets one.
+    fn load<T: DeserializeOwned + Serialize>(&self, path: &Path, largest: u64, what_now: &str) -> Option<T> {
+        match record_file::read(path, largest) {
+            Ok(Read { record, has_sum }) => {
+                if !has_sum {
+                    // Whoever reads it next tries again.
+                    let _ = write(path, &record);
+                }
+                Some(record)
+            }
+            Err(error) => {
+                let what = match error.kind() {
+                    io::ErrorKind::NotFound => return None,
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                        // If it cannot be removed, the next record replaces it.
+                        let _ = fs::remove_file(path);
+                        "was damaged and is removed"
+                    }
+                    _ => "cannot be read",
+                };
+                self.progress.note(&format!("{} {what}, so {what_now}: {error}", path.display()));
+                None
+            }
+        }
+    }
+
     fn path(&self, key: &Key) -> PathBuf {
         self.root.join(&key.digest[..2]).join(format!("{}.json", &key.digest[2..]))
     }
-}
-
-/// Writes a file of the store, atomically.
-fn write(path: &Path, contents: &impl Serialize) -> Result<(), StoreError> {
-    let folder = path.parent().unwrap_or(path);
-    fs::create_dir_all(folder).map_err(StoreError::of("create the folder", folder))?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(StoreError::of("create a file in", folder))?;
-    serde_json::to_writer(&mut file, contents).map_err(io::Error::from).map_err(StoreError::of("write", path))?;
-    file.persist(path).map_err(|error| error.error).map_err(StoreError::of("write", path))?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -270,15 +303,65 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_damaged_file_counts_as_missing_and_is_replaced() {
+    /// Replaces a stored outcome by this text; returns what is loaded, and what is shown.
+    fn spoilt(text: &[u8]) -> (Option<ScenarioOutcome>, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let (progress, log) = Progress::captured();
+        let store = store(folder.path(), "1", Freshness::Any).with_progress(progress);
+        store.keep(&kernel(), &key(1), &finished()).unwrap();
+        let path = store.path(&key(1));
+        fs::write(&path, text).unwrap();
+        let loaded = load(&store, &key(1));
+        assert_eq!(path.exists(), loaded.is_some());
+        store.keep(&kernel(), &key(1), &finished()).unwrap();
+        assert_eq!(load(&store, &key(1)), Some(finished()));
+        (loaded, log.text().replace(path.to_str().unwrap(), "STORE/OUTCOME.json"))
+    }
+
+    /// Returns the file of a stored outcome.
+    fn stored() -> Vec<u8> {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path(), "1", Freshness::Any);
         store.keep(&kernel(), &key(1), &finished()).unwrap();
-        fs::write(store.path(&key(1)), b"{\"run\":\"1\",").unwrap();
-        assert_eq!(load(&store, &key(1)), None);
-        store.keep(&kernel(), &key(1), &finished()).unwrap();
+        fs::read(store.path(&key(1))).unwrap()
+    }
+
+    #[test]
+    fn a_damaged_outcome_is_removed_and_shown() {
+        let stored = stored();
+        let text = String::from_utf8(stored.clone()).unwrap();
+        let shown = [&stored[..20], text.replace("\"micros\":1", "\"micros\":3").as_bytes()].map(|text| spoilt(text).1);
+        insta::assert_snapshot!(shown.concat(), @"
+        STORE/OUTCOME.json was damaged and is removed, so a/b has to run again: EOF while parsing a string at line 1 column 20
+        STORE/OUTCOME.json was damaged and is removed, so a/b has to run again: its SHA-256 sum is not that of its contents
+        ");
+    }
+
+    #[test]
+    fn no_flipped_bit_changes_an_outcome() {
+        let stored = stored();
+        for bit in 0..stored.len() * 8 {
+            let mut text = stored.clone();
+            text[bit / 8] ^= 1 << (bit % 8);
+            // A digit of the sum may be a capital letter.
+            let (loaded, shown) = spoilt(&text);
+            assert!(loaded.map_or(!shown.is_empty(), |loaded| loaded == finished()), "bit {bit}: {shown}");
+        }
+    }
+
+    #[test]
+    fn an_outcome_of_an_older_version_is_accepted_once_and_gets_a_sum() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path(), "1", Freshness::Any);
+        let kept = Kept { run: store.run.clone(), kernel: Some(kernel()), at: 1, outcome: finished() };
+        let path = store.path(&key(1));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, serde_json::to_vec(&kept).unwrap()).unwrap();
         assert_eq!(load(&store, &key(1)), Some(finished()));
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("{\"sha256\":"), "{text}");
+        fs::write(&path, text.replace("\"micros\":1", "\"micros\":2")).unwrap();
+        assert_eq!(load(&store, &key(1)), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use harness_builder::{
+    cache::{Area, CacheError, Part},
     guest_program::{self, GuestProgram},
     image::{self, Image},
     initramfs,
@@ -71,8 +72,32 @@ impl Resources {
     /// # Errors
     /// [`ResourcesError`] if something cannot be built.
     pub fn build(&self, kernel: &KernelName, image: &ImageName) -> Result<Testbed<'_>, ResourcesError> {
-        let kernel = kernel::build(&self.kernels.kernel(kernel)?, &self.cache, &self.progress)?;
-        self.with_kernel(kernel, image)
+        self.with_kernel(self.build_kernel(kernel)?, image)
+    }
+
+    fn restore_kernel(&self, kernel: &Kernel) -> Result<(), ResourcesError> {
+        if self.is_damaged(Area::Kernels, &kernel.dir)? {
+            self.build_kernel(&kernel.name)?;
+        }
+        Ok(())
+    }
+
+    fn restore_image(&self, image: &Image) -> Result<(), ResourcesError> {
+        if self.is_damaged(Area::Images, &image.folder)? {
+            self.build_image(&image.name)?;
+        }
+        Ok(())
+    }
+
+    /// Removes an entry of the cache if it is damaged, and shows that; returns whether it is.
+    fn is_damaged(&self, area: Area, folder: &Path) -> Result<bool, CacheError> {
+        // Mutants are in another area: they are compared when they are found.
+        let Some(entry) = self.cache.entry_at(area, folder) else { return Ok(false) };
+        Ok(entry.intact(Part::Whole, &self.progress)?.is_none())
+    }
+
+    fn build_kernel(&self, kernel: &KernelName) -> Result<Kernel, ResourcesError> {
+        Ok(kernel::build(&self.kernels.kernel(kernel)?, &self.cache, &self.progress)?)
     }
 
     /// Stores the testbed's identity, so that its outcomes can be judged where nothing is built.
@@ -148,6 +173,13 @@ impl Resources {
 }
 
 impl Testbed<'_> {
+    /// Compares all files of the kernel and the image with what was built, before VMs start from them, and builds what
+    /// is damaged again. Everything else is compared when the testbed is made.
+    pub(crate) fn restore(&self) -> Result<(), ResourcesError> {
+        self.resources.restore_kernel(&self.kernel)?;
+        self.resources.restore_image(&self.image)
+    }
+
     /// Returns the testbed as if others used its machine. Scenarios that would affect them are skipped; all others must
     /// have the usual verdicts.
     #[must_use]
@@ -239,5 +271,52 @@ fn artefacts(kernel: &Kernel, image: &Image, guest: &GuestProgram) -> Artefacts 
         image: image.key.clone(),
         guest: guest.key.clone(),
         machine: format!("{} MiB, {}", memory_mib(kernel), kernel.args.join(" ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use harness_builder::{cache::Cache, progress::Progress, project::Project};
+
+    use super::*;
+    use crate::{
+        capacity::{Fleet, Jobs},
+        store::{Freshness, RunId, Store},
+    };
+
+    /// Opens a project with an image of one file.
+    fn resources(folder: &Path, progress: Progress) -> Resources {
+        ["kernels", "scenarios", "images"].into_iter().for_each(|name| fs::create_dir(folder.join(name)).unwrap());
+        fs::write(folder.join("Cargo.toml"), "").unwrap();
+        let manifest = "summary = \"s\"\nsuite = \"trixie\"\n[texts]\n\"etc/motd\" = \"hello\"\n";
+        fs::write(folder.join("images/one.toml"), manifest).unwrap();
+        let project = Project::above(folder).unwrap();
+        Resources {
+            cache: Cache::at(folder.join("cache")).unwrap(),
+            progress,
+            store: Store::new(folder.join("cache/store"), RunId::current(), Freshness::Any),
+            fleet: Fleet::of(Jobs::default()),
+            kernels: kernel::catalogue::Catalogue::of_folder(&project.kernels()).unwrap(),
+            images: image::catalogue::Catalogue::of_folder(&project.images()).unwrap(),
+            project,
+        }
+    }
+
+    #[test]
+    fn an_image_with_a_flipped_bit_is_built_again_before_a_vm_starts_from_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (progress, log) = Progress::captured();
+        let resources = resources(folder.path(), progress);
+        let image = resources.build_image(&"one".parse().unwrap()).unwrap();
+        resources.restore_image(&image).unwrap();
+        assert!(!log.text().contains("SHA-256"), "{}", log.text());
+        let file = image.folder.join("etc/motd");
+        fs::write(&file, "hellO").unwrap();
+        resources.restore_image(&image).unwrap();
+        assert_eq!(fs::read_to_string(file).unwrap(), "hello");
+        let shown = log.text().replace(image.folder.to_str().unwrap(), "IMAGE");
+        insta::assert_snapshot!(shown.lines().find(|line| line.contains("SHA-256")).unwrap(), @"IMAGE/etc/motd has another SHA-256 sum than when it was built; building IMAGE again");
     }
 }

@@ -1,21 +1,16 @@
 //! Records of images whose packages have left the mirror.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::PathBuf};
 
 use harness_protocol::name::ImageName;
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, now, write};
-use crate::file;
-
 /// The folder of a store that holds these records.
 pub(super) const FOLDER: &str = "gone";
 
 /// The largest record that is read, in bytes; an error message takes some hundred.
-const LARGEST: u64 = 1 << 20;
+pub(super) const LARGEST: u64 = 1 << 20;
 
 /// An image that a machine tried to build, and whose pinned packages had left the mirror.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,9 +55,10 @@ impl Store {
         }
     }
 
-    /// Returns the record of an image, if there is one. A damaged file counts as missing.
+    /// Returns the record of an image, if there is one. A damaged one is removed, and shown.
     pub fn gone(&self, image: &ImageName, key: &str) -> Option<GoneImage> {
-        let record = read(&self.gone_path(image, key)).ok()?;
+        let what_now = format!("image {image} is tried again");
+        let record: GoneImage = self.load(&self.gone_path(image, key), LARGEST, &what_now)?;
         (&record.image == image && record.key == key).then_some(record)
     }
 
@@ -74,11 +70,6 @@ impl Store {
 /// Returns the name of a record's file.
 pub(super) fn file_name(image: &ImageName, key: &str) -> String {
     format!("{image}-{key}.json")
-}
-
-/// Reads a record.
-pub(super) fn read(path: &Path) -> io::Result<GoneImage> {
-    file::read_json(path, LARGEST)
 }
 
 #[cfg(test)]

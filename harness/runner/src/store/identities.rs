@@ -9,16 +9,13 @@ use harness_protocol::name::{ImageName, KernelName};
 use sha2::{Digest, Sha256};
 
 use super::{Store, StoreError, now, write};
-use crate::{
-    file,
-    identity::{Identity, IdentityRecord},
-};
+use crate::identity::{Identity, IdentityRecord};
 
 /// The folder of a store that holds identity records.
 pub(super) const FOLDER: &str = "testbeds";
 
 /// The largest record that is read, in bytes; a vocabulary takes some ten thousand.
-const LARGEST: u64 = 4 << 20;
+pub(super) const LARGEST: u64 = 4 << 20;
 
 impl Store {
     /// Stores an identity; the names of objects recorded before are kept.
@@ -32,7 +29,7 @@ impl Store {
     /// Stores a record, adding the names of objects from the existing one.
     pub(super) fn remember_record(&self, record: IdentityRecord) -> Result<(), StoreError> {
         let path = self.root.join(FOLDER).join(file_name(&record));
-        let before = read(&path).ok().map(|old| old.objects).unwrap_or_default();
+        let before = self.identity(&path).map(|old| old.objects).unwrap_or_default();
         let objects = before.into_iter().chain(record.objects).collect();
         write(&path, &IdentityRecord { objects, ..record })
     }
@@ -40,19 +37,24 @@ impl Store {
     /// Returns the identity that last ran under the names of this kernel and this image, if any.
     ///
     /// # Errors
-    /// [`StoreError`] if the folder or a file in it cannot be read.
+    /// [`StoreError`] if the folder cannot be read.
     pub fn recall(&self, kernel: &KernelName, image: &ImageName) -> Result<Option<Identity>, StoreError> {
         let mut latest: Option<IdentityRecord> = None;
         let prefix = format!("{kernel}-");
         let may_be = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
         for path in self.identities()?.into_iter().filter(may_be) {
-            let record = read(&path).map_err(StoreError::of("read", &path))?;
+            let Some(record) = self.identity(&path) else { continue };
             let is_later = latest.as_ref().is_none_or(|other| other.at < record.at);
             if &record.kernel == kernel && &record.image == image && is_later {
                 latest = Some(record);
             }
         }
         Ok(latest.and_then(Identity::recorded))
+    }
+
+    /// Reads a record. A damaged one is removed, and shown.
+    pub(super) fn identity(&self, path: &Path) -> Option<IdentityRecord> {
+        self.load(path, LARGEST, "its outcomes are found only after another run")
     }
 
     fn identities(&self) -> Result<Vec<PathBuf>, StoreError> {
@@ -75,9 +77,4 @@ pub(super) fn file_name(record: &IdentityRecord) -> String {
     digest.update(serde_json::to_vec(&(&record.image, &record.artefacts)).unwrap_or_default());
     let sum: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{sum}.json", record.kernel)
-}
-
-/// Reads a record.
-pub(super) fn read(path: &Path) -> io::Result<IdentityRecord> {
-    file::read_json(path, LARGEST)
 }

@@ -15,11 +15,8 @@ use harness_protocol::{
 };
 use thiserror::Error;
 
-use super::{GoneImage, Kept, Store, StoreError, gone, identities, write};
-use crate::{file, identity::IdentityRecord};
-
-/// The largest outcome that is read, in bytes; sweeps take some hundred thousand.
-const LARGEST: u64 = 64 << 20;
+use super::{GoneImage, Kept, LARGEST, Read, Store, StoreError, gone, identities, record_file, write};
+use crate::identity::IdentityRecord;
 
 /// The maximum number of files in one store.
 const MOST_FILES: usize = 1_000_000;
@@ -133,9 +130,9 @@ impl Store {
 
     fn take_identity(&self, record: IdentityRecord) -> Result<(), StoreError> {
         let path = self.root.join(identities::FOLDER).join(identities::file_name(&record));
-        match identities::read(&path) {
+        match self.identity(&path) {
             // An older record only adds its objects.
-            Ok(mine) if mine.at > record.at => {
+            Some(mine) if mine.at > record.at => {
                 let objects = record.objects.into_iter().chain(mine.objects.clone()).collect();
                 self.remember_record(IdentityRecord { objects, ..mine })
             }
@@ -145,8 +142,7 @@ impl Store {
 
     fn take(&self, path_in_store: &Path, theirs: Kept, merged: &mut Merged) -> Result<(), StoreError> {
         let path = self.root.join(path_in_store);
-        let mine: Option<Kept> = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let Some(mine) = mine else {
+        let Some(mine) = self.load::<Kept>(&path, LARGEST, "the merged outcome replaces it") else {
             merged.new += 1;
             return write(&path, &theirs);
         };
@@ -257,20 +253,20 @@ impl Contents {
             return self.refuse(&path, format!("exceeds the limit of {} GiB for all records", LARGEST_ALL >> 30));
         }
         if folder == identities::FOLDER {
-            match identities::read(&path) {
-                Ok(record) if identities::file_name(&record) == name => self.identities.push(record),
+            match record_file::read::<IdentityRecord>(&path, identities::LARGEST) {
+                Ok(Read { record, .. }) if identities::file_name(&record) == name => self.identities.push(record),
                 Ok(_) => self.refuse(&path, "does not have the name that its contents require"),
                 Err(error) => self.refuse(&path, format!("is damaged: {error}")),
             }
         } else if folder == gone::FOLDER {
-            match gone::read(&path) {
-                Ok(record) if gone::file_name(&record.image, &record.key) == name => self.gone.push(record),
+            match record_file::read::<GoneImage>(&path, gone::LARGEST) {
+                Ok(Read { record, .. }) if gone::file_name(&record.image, &record.key) == name => self.gone.push(record),
                 Ok(_) => self.refuse(&path, "does not have the name that its contents require"),
                 Err(error) => self.refuse(&path, format!("is damaged: {error}")),
             }
         } else if is_hexadecimal(stem, 62) {
-            match file::read_json(&path, LARGEST) {
-                Ok(kept) => self.outcomes.push((Path::new(folder).join(&name), kept)),
+            match record_file::read(&path, LARGEST) {
+                Ok(Read { record: kept, .. }) => self.outcomes.push((Path::new(folder).join(&name), kept)),
                 Err(error) => self.refuse(&path, format!("is damaged: {error}")),
             }
         } else {

@@ -113,8 +113,12 @@ fn outcomes_that_differ_only_in_time_are_the_same() {
 #[test]
 fn an_invalid_file_is_named_and_nothing_is_merged() {
     type Spoil = fn(&Path, &Path);
-    let cases: [Spoil; 7] = [
+    let cases: [Spoil; 8] = [
         |_, file| fs::write(file, "{\"run\":").unwrap(),
+        |_, file| {
+            let text = fs::read_to_string(file).unwrap();
+            fs::write(file, text.replace("\"micros\":1", "\"micros\":3")).unwrap();
+        },
         |_, file| fs::File::create(file).unwrap().set_len(LARGEST + 1).unwrap(),
         |root, _| fs::write(root.join("README"), "").unwrap(),
         |_, file| {
@@ -148,6 +152,9 @@ fn an_invalid_file_is_named_and_nothing_is_merged() {
     insta::assert_snapshot!(texts.join("\n\n"), @"
     nothing was merged; remove these files, or recreate the store:
       STORE/OUTCOME.json is damaged: EOF while parsing a value at line 1 column 7
+
+    nothing was merged; remove these files, or recreate the store:
+      STORE/OUTCOME.json is damaged: its SHA-256 sum is not that of its contents
 
     nothing was merged; remove these files, or recreate the store:
       STORE/OUTCOME.json is damaged: it is larger than 64 MiB
