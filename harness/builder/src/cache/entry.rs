@@ -12,7 +12,7 @@ use super::{
     error::CacheError,
     sums::{Damage, Part, Sums},
 };
-use crate::{file::remove, progress::Progress};
+use crate::{digest::Sha256, file::remove, progress::Progress};
 
 /// A named path in the cache, whether or not it exists.
 #[derive(Clone, Debug)]
@@ -60,6 +60,17 @@ impl Entry {
         }
         // While another process replaces the entry, its sums are those of the new one.
         self.clone().lock(progress)?.intact(part, progress)
+    }
+
+    /// Returns the final path of a download if it exists and has the pinned sum. Shows if it has another, so that the
+    /// caller downloads it again.
+    pub(crate) fn pinned(&self, sum: Sha256, progress: &Progress) -> Result<Option<PathBuf>, CacheError> {
+        let Some(path) = self.existing() else { return Ok(None) };
+        if Sha256::of_file(&path).map_err(CacheError::io("read", &path))? == sum {
+            return Ok(Some(path));
+        }
+        progress.note(&format!("{} has another SHA-256 sum than its pin; downloading it again", path.display()));
+        Ok(None)
     }
 
     /// Whether its sums are recorded.
@@ -353,6 +364,22 @@ mod tests {
         let shown: Vec<&str> = shown.lines().filter(|line| !line.starts_with("waiting for")).collect();
         insta::assert_snapshot!(shown.join("\n"), @"CACHE/images/a/boot has another SHA-256 sum than when it was built; building CACHE/images/a again");
         assert_eq!(publish(&cache).0.intact(Part::Whole, &progress).unwrap(), Some(entry.path()));
+    }
+
+    #[test]
+    fn a_download_with_a_flipped_bit_is_shown_and_not_used() {
+        let (folder, cache) = cache();
+        let (progress, log) = Progress::captured();
+        let entry = cache.entry(Area::Downloads, "a.deb").unwrap();
+        let sum = Sha256::of_reader(&b"deb"[..]).unwrap();
+        assert_eq!(entry.pinned(sum, &progress).unwrap(), None);
+        fs::write(entry.path(), "deb").unwrap();
+        assert_eq!(entry.pinned(sum, &progress).unwrap(), Some(entry.path()));
+        assert_eq!(log.text(), "");
+        fs::write(entry.path(), "dec").unwrap();
+        assert_eq!(entry.pinned(sum, &progress).unwrap(), None);
+        let shown = log.text().replace(folder.path().canonicalize().unwrap().to_str().unwrap(), "CACHE");
+        insta::assert_snapshot!(shown, @"CACHE/downloads/a.deb has another SHA-256 sum than its pin; downloading it again");
     }
 
     #[test]

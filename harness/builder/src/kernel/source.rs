@@ -109,7 +109,7 @@ fn add_package(debian: &DebianSource, references: &mut References) {
 /// Returns the verified tarball of a release, downloaded if needed.
 fn download(tarball: &TarballSource, cache: &Cache, progress: &Progress) -> Result<PathBuf, SourceError> {
     let lock = cache.entry(Area::Downloads, &tarball_name(tarball))?.lock(progress)?;
-    if let Some(path) = lock.entry().existing().filter(|path| Sha256::of_file(path).ok() == Some(tarball.sha256)) {
+    if let Some(path) = lock.entry().pinned(tarball.sha256, progress)? {
         return Ok(path);
     }
     let staging = lock.stage()?;
@@ -143,8 +143,7 @@ pub(super) fn debian_package(
     cache: &Cache,
     progress: &Progress,
 ) -> Result<PathBuf, SourceError> {
-    let cached = package_entry(debian, cache)?.existing();
-    if let Some(path) = cached.filter(|path| Sha256::of_file(path).ok() == Some(debian.sha256)) {
+    if let Some(path) = package_entry(debian, cache)?.pinned(debian.sha256, progress)? {
         return Ok(path);
     }
     let downloads = cache.folder(Area::Downloads)?;

@@ -69,9 +69,7 @@ impl<'a> Fetcher<'a> {
     /// Returns the file of a package, fetched if needed.
     pub(crate) fn fetch(&mut self, package: &PinnedPackage<'_>) -> Result<PathBuf, PinnedError> {
         let lock = self.cache.entry(Area::Downloads, &package.file_name())?.lock(self.progress)?;
-        if let Some(file) = lock.entry().existing()
-            && sum(&file)? == package.sha256
-        {
+        if let Some(file) = lock.entry().pinned(package.sha256, self.progress)? {
             return Ok(file);
         }
         let archive = match self.archives.entry(package.suite.to_owned()) {
