@@ -4,6 +4,7 @@
 //! any guest kernel dies, because the instructions that it runs in kernel mode are emulated one by one and that
 //! emulator does not know most of them. Therefore a test guest has to run first ([`probe`]).
 
+mod confining;
 mod facts;
 mod kind;
 pub mod probe;
@@ -13,6 +14,7 @@ use std::{env, fmt, path::Path};
 use thiserror::Error;
 
 use crate::qemu::Qemu;
+pub use confining::{Confining, confine, look_at_confinement};
 use facts::Facts;
 pub use kind::Accel;
 use probe::Proof;

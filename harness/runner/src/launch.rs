@@ -15,6 +15,7 @@ use thiserror::Error;
 pub use crate::testbed::MEMORY_MIB;
 use crate::{
     accel::{self, Accel, AccelError, Decision},
+    confinement::Confinement,
     qemu::{Qemu, QemuError},
     resources::{Resources, ResourcesError},
     session::{
@@ -93,17 +94,24 @@ pub enum LaunchError {
 pub(crate) struct Host {
     pub(crate) qemu: Qemu,
     pub(crate) decision: Decision,
+    pub(crate) confinement: Confinement,
     /// The folder that contains the VMs' folders.
     pub(crate) runs: PathBuf,
 }
 
 impl Host {
-    /// Finds QEMU and chooses the accelerator.
+    /// Finds QEMU, chooses the accelerator and how QEMU is confined; shows if this QEMU has known holes.
     pub(crate) fn ready(resources: &Resources) -> Result<Self, LaunchError> {
         let qemu = Qemu::find()?;
         let runs = resources.cache.folder(Area::Runs)?;
         let decision = accel::choose(&qemu, &runs)?;
-        Ok(Self { qemu, decision, runs })
+        let confining = accel::confine(&qemu, decision.accel, &runs);
+        if let Some(hole) = qemu.version().holes().first() {
+            let version = qemu.version();
+            let note = format!("QEMU {version} has a known hole in 9p, {}; it is {confining}", hole.name);
+            resources.progress.note(&note);
+        }
+        Ok(Self { qemu, decision, confinement: confining.confinement, runs })
     }
 }
 
@@ -196,6 +204,7 @@ pub(crate) fn spec(testbed: &Testbed<'_>, host: &Host) -> VmSpec {
         qemu: host.qemu.path().to_owned(),
         qemu_args: initramfs.collect(),
         accel: host.decision.accel,
+        confinement: host.confinement,
         // With two processors QEMU's emulation can run a kernel into an int3 that another processor is patching.
         cpus: 1,
         memory_mib: testbed.memory_mib(),

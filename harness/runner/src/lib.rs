@@ -4,6 +4,7 @@ pub mod accel;
 mod batches;
 pub mod blessing;
 mod capacity;
+pub mod confinement;
 pub mod console;
 pub mod detection;
 pub mod environments;

@@ -19,7 +19,7 @@ pub const QEMU_VARIABLE: &str = "HARNESS_QEMU";
 
 /// The oldest QEMU that works: `vmtest` shares folders with `multidevs=remap`, which was added in 4.2
 /// (<https://wiki.qemu.org/ChangeLog/4.2>).
-pub const OLDEST: Version = Version { major: 4, minor: 2 };
+pub const OLDEST: Version = Version { major: 4, minor: 2, micro: 0 };
 
 /// A QEMU release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,11 +28,58 @@ pub struct Version {
     pub major: u32,
     /// The second number.
     pub minor: u32,
+    /// The third number: releases that only mend.
+    pub micro: u32,
+}
+
+/// A hole in QEMU's 9p, through which a guest that attacks QEMU gets out of the folders that it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// Its name in the CVE list, such as `CVE-2023-2861` (<https://www.cve.org/CVERecord?id=CVE-2023-2861>).
+    pub name: &'static str,
+    /// The first release without it, and those of earlier series into which the fix was taken.
+    fixed: &'static [Version],
+}
+
+/// The holes of 9p's `local` driver that end in access to other files of the host, newest first.
+const HOLES: [Hole; 2] = [
+    // `Tlcreate` and `Twalk` race on the path of a file; fixed by commit abae50de, of the series 11.1.
+    Hole { name: "CVE-2026-93834", fixed: &[Version { major: 11, minor: 1, micro: 2 }] },
+    // A guest opens a device file that it created; fixed by commit f6b0de53.
+    Hole {
+        name: "CVE-2023-2861",
+        fixed: &[
+            Version { major: 8, minor: 1, micro: 0 },
+            Version { major: 8, minor: 0, micro: 3 },
+            Version { major: 7, minor: 2, micro: 4 },
+        ],
+    },
+];
+
+impl Hole {
+    fn is_in(self, version: Version) -> bool {
+        let is_same_series = |fixed: &Version| (fixed.major, fixed.minor) == (version.major, version.minor);
+        let mended = self.fixed.iter().any(|fixed| is_same_series(fixed) && version >= *fixed);
+        let later = self.fixed.iter().max().is_some_and(|newest| version >= *newest);
+        !(mended || later)
+    }
+}
+
+impl Version {
+    /// Returns the known holes of 9p in this release. A distribution may have mended them without changing the version.
+    pub fn holes(self) -> Vec<Hole> {
+        HOLES.into_iter().filter(|hole| hole.is_in(self)).collect()
+    }
+
+    /// The first release without a known hole in 9p.
+    pub fn first_without_holes() -> Self {
+        HOLES.iter().flat_map(|hole| hole.fixed.iter().max()).copied().max().unwrap_or(OLDEST)
+    }
 }
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
+        write!(f, "{}.{}.{}", self.major, self.minor, self.micro)
     }
 }
 
@@ -137,7 +184,8 @@ fn is_program(path: &Path) -> bool {
 fn parse_version(text: &str) -> Option<Version> {
     let (_, rest) = text.lines().next()?.split_once(" version ")?;
     let mut numbers = rest.split(|c: char| !c.is_ascii_digit());
-    Some(Version { major: numbers.next()?.parse().ok()?, minor: numbers.next()?.parse().ok()? })
+    let (major, minor) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+    Some(Version { major, minor, micro: numbers.next().and_then(|number| number.parse().ok()).unwrap_or(0) })
 }
 
 #[cfg(test)]
@@ -160,15 +208,40 @@ mod tests {
     #[test]
     fn reads_versions_as_distributions_write_them() {
         for (text, version) in [
-            ("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)\nCopyright", (7, 2)),
-            ("QEMU emulator version 10.1.0", (10, 1)),
-            ("QEMU emulator version 9.0.50 (v9.0.0-100-gabcdef)", (9, 0)),
+            ("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)\nCopyright", (7, 2, 22)),
+            ("QEMU emulator version 10.1.0", (10, 1, 0)),
+            ("QEMU emulator version 9.0.50 (v9.0.0-100-gabcdef)", (9, 0, 50)),
+            ("QEMU emulator version 4.2", (4, 2, 0)),
         ] {
-            assert_eq!(parse_version(text), Some(Version { major: version.0, minor: version.1 }), "{text}");
+            let (major, minor, micro) = version;
+            assert_eq!(parse_version(text), Some(Version { major, minor, micro }), "{text}");
         }
         for text in ["", "QEMU", "QEMU emulator version", "QEMU emulator version x.y", "GNU bash, version 5"] {
             assert_eq!(parse_version(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn releases_with_known_holes_in_9p_are_recognized() {
+        let holes = |major, minor, micro| {
+            let holes = Version { major, minor, micro }.holes();
+            holes.iter().map(|hole| hole.name).collect::<Vec<_>>().join(" ")
+        };
+        for (version, expected) in [
+            ((7, 1, 9), "CVE-2026-93834 CVE-2023-2861"),
+            ((7, 2, 3), "CVE-2026-93834 CVE-2023-2861"),
+            ((7, 2, 4), "CVE-2026-93834"),
+            ((8, 0, 2), "CVE-2026-93834 CVE-2023-2861"),
+            ((8, 0, 3), "CVE-2026-93834"),
+            ((10, 0, 8), "CVE-2026-93834"),
+            ((11, 1, 1), "CVE-2026-93834"),
+            ((11, 1, 2), ""),
+            ((11, 2, 0), ""),
+        ] {
+            let (major, minor, micro) = version;
+            assert_eq!(holes(major, minor, micro), expected, "{version:?}");
+        }
+        assert_eq!(Version::first_without_holes(), Version { major: 11, minor: 1, micro: 2 });
     }
 
     #[test]
@@ -194,7 +267,7 @@ mod tests {
     fn an_old_qemu_is_rejected_with_both_versions() {
         let folder = tempfile::tempdir().unwrap();
         let path = script(folder.path(), "q", "echo 'QEMU emulator version 4.1.1'");
-        insta::assert_snapshot!(shown(&folder, &Qemu::at(&path).unwrap_err()), @r"FOLDER/q is QEMU 4.1, but 4.2 or newer is needed; install a newer one, or set HARNESS_QEMU to its path");
+        insta::assert_snapshot!(shown(&folder, &Qemu::at(&path).unwrap_err()), @r"FOLDER/q is QEMU 4.1.1, but 4.2.0 or newer is needed; install a newer one, or set HARNESS_QEMU to its path");
     }
 
     #[test]

@@ -14,9 +14,10 @@ use std::{
 
 use harness_runner::{
     accel::Accel,
+    confinement::Confinement,
     vm::{self, Vm, VmEnd, VmEvent, VmSpec},
 };
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use rustix::{
     process::{Pid, Signal, kill_process, test_kill_process},
     pty::{OpenptFlags, openpt, ptsname, unlockpt},
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         trial("the_environment_is_not_passed_on", environment),
         trial("a_missing_kernel_is_named", missing_kernel),
         trial("a_terminal_is_restored_after_a_shell_that_fails", terminal),
+        Trial::ignorable_test("a_qemu_that_a_guest_took_over_stays_in_its_folders", taken_over),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -131,6 +133,7 @@ fn spec(folder: &Path) -> VmSpec {
         qemu: folder.join("qemu"),
         qemu_args: Vec::new(),
         accel: Accel::Tcg,
+        confinement: Confinement::default(),
         cpus: 1,
         memory_mib: 64,
         kernel: folder.join("qemu"),
@@ -322,6 +325,44 @@ fn environment() -> Result<(), Failed> {
     assert_eq!(names, ["HOME", "LANG", "PATH", "PWD", "TERM", "TMPDIR"]);
     assert!(environment.contains("TERM=dumb\n"), "{environment}");
     Ok(())
+}
+
+/// Does what a guest could want of a QEMU that it controls, and writes down what worked.
+const TAKEN_OVER: &str = r#"
+here=${0%/*}
+try() { if "$@" 2> /dev/null; then echo "$1"; fi >> "$here/share/worked"; }
+write_share() { echo x > "$here/share/file"; }
+write_root() { echo x > "$here/root/file"; }
+write_beside() { echo x > "$here/beside"; }
+write_own() { echo x > "$here/vm/launch.json"; }
+write_tmp() { echo x > "$here-in-tmp"; }
+read_secret() { cat "$here/secret" > /dev/null; }
+read_passwords() { cat /etc/shadow > /dev/null; }
+move_secret() { mv "$here/secret" "$here/share/secret"; }
+make_device() { mknod "$here/share/device" c 1 3; }
+run_from_share() { cp /bin/true "$here/share/true" && "$here/share/true"; }
+for attempt in write_share write_root write_beside write_own write_tmp read_secret read_passwords move_secret \
+    make_device run_from_share; do
+    try $attempt
+done
+echo done >> "$here/share/worked"
+"#;
+
+fn taken_over() -> Result<Completion, Failed> {
+    let vm_folder = VmFolder::new(TAKEN_OVER);
+    fs::write(vm_folder.path("secret"), "secret").unwrap();
+    let confinement = Confinement { landlock: true, ..Confinement::default() };
+    let spec = VmSpec { confinement, ..spec(vm_folder.folder.path()) };
+    let mut vm = Vm::start(&spec, &vm_folder.path("vm")).unwrap();
+    end_of(&mut vm);
+    let complaints = vm.complaints();
+    if complaints.contains("the kernel has no Landlock") {
+        return Ok(Completion::ignored_with(complaints));
+    }
+    let worked =
+        fs::read_to_string(vm_folder.path("share/worked")).map_err(|error| format!("{error}: {complaints}"))?;
+    assert_eq!(worked.lines().collect::<Vec<_>>(), ["write_share", "write_root", "done"]);
+    Ok(Completion::Completed)
 }
 
 fn missing_kernel() -> Result<(), Failed> {

@@ -16,9 +16,9 @@ use harness_builder::{
     project::Project,
 };
 use harness_runner::{
-    accel::{self, ACCEL_VARIABLE},
+    accel::{self, ACCEL_VARIABLE, Confining},
     launch::MEMORY_MIB,
-    qemu::{QEMU_VARIABLE, Qemu},
+    qemu::{QEMU_VARIABLE, Qemu, Version},
 };
 use serde::Serialize;
 
@@ -34,6 +34,8 @@ pub(super) struct Facts {
     /// Whether VMs use KVM, and why.
     pub(super) acceleration: Option<String>,
     pub(super) qemu: Option<Tool>,
+    /// What QEMU is confined by, and why not by more.
+    pub(super) confinement: Option<String>,
     pub(super) purposes: Vec<Readiness>,
     pub(super) tools: Vec<Tool>,
     pub(super) kernels: Vec<Built>,
@@ -137,6 +139,9 @@ impl Facts {
                 let runs = cache.join(Area::Runs.folder());
                 match accel::look(&qemu, &runs) {
                     Ok(decision) => {
+                        let confining = accel::look_at_confinement(&qemu, decision.accel, &runs);
+                        self.look_for_holes(qemu.version(), &confining);
+                        self.confinement = Some(confining.to_string());
                         self.acceleration = Some(decision.to_string());
                         if let Some(why) = accel::obstacle(&decision, &qemu, &runs) {
                             self.problem(format!("KVM does not work: {why}"), format!("unset {ACCEL_VARIABLE}"), true);
@@ -154,6 +159,22 @@ impl Facts {
                 true,
             );
         }
+    }
+
+    /// A hole does not keep scenarios from running: only a guest that attacks QEMU uses it.
+    fn look_for_holes(&mut self, version: Version, confining: &Confining) {
+        let names: Vec<&str> = version.holes().iter().map(|hole| hole.name).collect();
+        if names.is_empty() {
+            return;
+        }
+        let effect = match confining.confinement.landlock {
+            true => "Landlock keeps a guest that uses it from reading and writing your files",
+            false => "a guest that uses it reaches all your files",
+        };
+        let what = format!("QEMU {version} has a known hole in 9p ({}): {effect}", names.join(", "));
+        let first = Version::first_without_holes();
+        let mended = "or one that your distribution has mended: only the version is judged here";
+        self.problem(what, format!("use QEMU {first} or newer, {mended}"), false);
     }
 
     fn look_at_cache(&mut self, root: &Path) {
@@ -284,6 +305,21 @@ fn own_variables(all: impl Iterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_known_hole_of_qemu_is_a_problem_that_blocks_nothing() {
+        let found = |micro| {
+            let mut facts = Facts::default();
+            facts.look_for_holes(Version { major: 11, minor: 1, micro }, &Confining::default());
+            facts.problems
+        };
+        assert!(found(2).is_empty());
+        let [problem] = &found(1)[..] else { panic!() };
+        assert!(!problem.blocks);
+        let expected =
+            "QEMU 11.1.1 has a known hole in 9p (CVE-2026-93834): a guest that uses it reaches all your files";
+        assert_eq!(problem.what, expected);
+    }
 
     #[test]
     fn variables_that_nothing_reads_are_found_and_secrets_are_not_shown() {

@@ -52,6 +52,9 @@ fn machine(page: &mut Page, facts: &Facts) {
         Some(qemu) => page.line("QEMU", &format!("{} {}", qemu.name, qemu.version.as_deref().unwrap_or_default())),
         None => page.line("QEMU", "not found"),
     }
+    if let Some(confinement) = &facts.confinement {
+        page.line("QEMU", confinement);
+    }
     let limits = &facts.limits;
     page.line("processors", &format!("{} of {} usable", limits.usable_processors, limits.processors));
     let limit = limits.memory_limit.map_or(String::new(), |limit| format!("; cgroups allow {}", size(limit)));
@@ -121,6 +124,7 @@ mod tests {
             scenarios_can_run: true,
             acceleration: Some("tcg: /dev/kvm does not open".to_owned()),
             qemu: Some(Tool { name: "/usr/bin/qemu-system-x86_64".to_owned(), version: Some("7.2".to_owned()) }),
+            confinement: Some("confined by seccomp and Landlock".to_owned()),
             purposes: vec![Readiness { purpose: "VMs", lacks: Vec::new() }],
             tools: vec![Tool { name: "rustc".to_owned(), version: None }],
             kernels: vec![
@@ -152,6 +156,7 @@ mod tests {
         let facts = Facts {
             scenarios_can_run: false,
             qemu: None,
+            confinement: None,
             acceleration: None,
             mirror: None,
             purposes: vec![Readiness { purpose: "VMs", lacks: vec!["qemu-system-x86_64"] }],

@@ -12,11 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tempfile::TempDir;
 
 use super::kind::Accel;
-use crate::qemu::Qemu;
+use crate::{
+    confinement::{Confinement, Reach},
+    qemu::Qemu,
+};
 
 /// Whether the test guest ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,15 +34,41 @@ pub enum Proof {
 /// How long the test guest may take; hardware needs a few hundredths of a second.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 
-/// The name of the file in the memory folder.
-const MEMORY_FILE: &str = "kvm-proof.json";
+/// A file in the memory folder.
+pub(super) struct Memory {
+    name: &'static str,
+}
+
+/// Where the result for KVM is kept.
+pub(super) const KVM: Memory = Memory { name: "kvm-proof.json" };
 
 /// A result, and what it applies to.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Memory {
+struct Remembered<T> {
     subject: String,
-    proof: Proof,
+    proof: T,
+}
+
+impl Memory {
+    /// A file in the memory folder for results of another kind.
+    pub(super) const fn named(name: &'static str) -> Self {
+        Self { name }
+    }
+
+    /// Returns the kept result, if there is one for this boot of the host and this QEMU.
+    pub(super) fn recall<T: DeserializeOwned>(&self, qemu: &Qemu, memory: &Path) -> Option<T> {
+        let text = fs::read(memory.join(self.name)).ok()?;
+        let known = serde_json::from_slice::<Remembered<T>>(&text).ok()?;
+        (known.subject == subject(qemu)).then_some(known.proof)
+    }
+
+    /// Keeps a result. If that fails, it is found again the next time.
+    pub(super) fn keep<T: Serialize>(&self, qemu: &Qemu, memory: &Path, proof: &T) {
+        if let Ok(text) = serde_json::to_vec(&Remembered { subject: subject(qemu), proof }) {
+            let _ = fs::create_dir_all(memory).and_then(|()| fs::write(memory.join(self.name), text));
+        }
+    }
 }
 
 /// Returns the result kept in the folder `memory` for this boot of the host and this QEMU, or runs the test guest and
@@ -51,17 +80,13 @@ pub(super) fn remembered(qemu: &Qemu, memory: &Path) -> Proof {
         return proof;
     }
     let proof = run(qemu.path(), Accel::Kvm, DEADLINE);
-    if let Ok(text) = serde_json::to_vec(&Memory { subject: subject(qemu), proof: proof.clone() }) {
-        let _ = fs::create_dir_all(memory).and_then(|()| fs::write(memory.join(MEMORY_FILE), text));
-    }
+    KVM.keep(qemu, memory, &proof);
     proof
 }
 
 /// Returns the kept result, if there is one for this boot of the host and this QEMU.
 pub(super) fn known(qemu: &Qemu, memory: &Path) -> Option<Proof> {
-    let text = fs::read(memory.join(MEMORY_FILE)).ok()?;
-    let known = serde_json::from_slice::<Memory>(&text).ok()?;
-    (known.subject == subject(qemu)).then_some(known.proof)
+    KVM.recall(qemu, memory)
 }
 
 fn subject(qemu: &Qemu) -> String {
@@ -71,17 +96,24 @@ fn subject(qemu: &Qemu) -> String {
 
 /// Runs the ROM in QEMU with this accelerator, for at most `deadline`.
 pub fn run(qemu: &Path, accel: Accel, deadline: Duration) -> Proof {
-    match try_run(qemu, accel, deadline) {
-        Ok(proof) => proof,
-        Err(error) => Proof::Failed(error.to_string()),
-    }
+    try_run(qemu, accel, deadline, None).unwrap_or_else(|error| Proof::Failed(error.to_string()))
 }
 
-fn try_run(qemu: &Path, accel: Accel, deadline: Duration) -> io::Result<Proof> {
+/// As [`run`], with QEMU confined, a shared folder and a socket, as a VM has them.
+pub(super) fn run_confined(qemu: &Path, accel: Accel, deadline: Duration, confinement: Confinement) -> Proof {
+    try_run(qemu, accel, deadline, Some(confinement)).unwrap_or_else(|error| Proof::Failed(error.to_string()))
+}
+
+fn try_run(qemu: &Path, accel: Accel, deadline: Duration, confinement: Option<Confinement>) -> io::Result<Proof> {
     let folder = TempDir::new()?;
     let (rom, errors) = (folder.path().join("probe.rom"), folder.path().join("errors"));
     fs::write(&rom, rom_image())?;
-    let mut child = command(qemu, accel, &rom).stderr(fs::File::create(&errors)?).spawn()?;
+    let mut command = command(qemu, accel, &rom);
+    command.stderr(fs::File::create(&errors)?);
+    let mut child = match confinement {
+        Some(confinement) => spawn_confined(&mut command, confinement, qemu, folder.path())?,
+        None => command.spawn()?,
+    };
     let proof = wait(&mut child, &errors, Instant::now() + deadline);
     let _ = child.kill();
     child.wait()?;
@@ -102,6 +134,21 @@ fn command(qemu: &Path, accel: Accel, rom: &Path) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     command
+}
+
+/// Starts QEMU from a thread of its own that is confined first: what it starts is confined, too.
+fn spawn_confined(command: &mut Command, confinement: Confinement, qemu: &Path, folder: &Path) -> io::Result<Child> {
+    let share = folder.join("share");
+    fs::create_dir(&share)?;
+    let drive = format!("local,id=share,path={},mount_tag=share,security_model=none,multidevs=remap", share.display());
+    let socket = format!("unix:{},server=on,wait=off", folder.join("socket").display());
+    command.args(confinement.arguments()).args(["-virtfs", &drive, "-qmp", &socket]);
+    let reach =
+        Reach { readable: vec![folder.join("probe.rom")], writable: vec![share], sockets: vec![folder.to_owned()] };
+    thread::scope(|scope| {
+        let spawned = scope.spawn(|| confinement.apply(qemu, &reach).and_then(|()| command.spawn()));
+        spawned.join().unwrap_or_else(|_| Err(io::Error::other("the thread that starts QEMU panicked")))
+    })
 }
 
 fn wait(child: &mut Child, errors: &Path, end: Instant) -> io::Result<Proof> {
@@ -211,10 +258,10 @@ mod tests {
             assert_eq!(remembered(&qemu, &memory), Proof::Ran);
             assert_eq!(runs(), 1);
         }
-        let other_boot = Memory { subject: "another boot".to_owned(), proof: Proof::Failed("then".to_owned()) };
-        fs::write(memory.join(MEMORY_FILE), serde_json::to_vec(&other_boot).unwrap()).unwrap();
+        let other_boot = Remembered { subject: "another boot".to_owned(), proof: Proof::Failed("then".to_owned()) };
+        fs::write(memory.join(KVM.name), serde_json::to_vec(&other_boot).unwrap()).unwrap();
         assert_eq!(remembered(&qemu, &memory), Proof::Ran);
-        fs::write(memory.join(MEMORY_FILE), "{\"sub").unwrap();
+        fs::write(memory.join(KVM.name), "{\"sub").unwrap();
         assert_eq!(remembered(&qemu, &memory), Proof::Ran);
         assert_eq!(runs(), 3);
     }

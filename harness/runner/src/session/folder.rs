@@ -163,7 +163,7 @@ mod tests {
             mkdirat(&inner, "deeper", Mode::RWXU).unwrap();
             inner = openat(&inner, "deeper", OFlags::DIRECTORY, Mode::empty()).unwrap();
         }
-        fs::set_permissions(share.join("closed"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(share.join("closed"), Permissions::from_mode(0o000)).unwrap();
         let path = run.path().to_owned();
         drop(run);
         assert!(!path.exists());

@@ -1,12 +1,12 @@
 //! The process that `vmtest` starts in place of QEMU, and which then becomes QEMU.
 //!
 //! Before that it makes QEMU end with the worker, redirects QEMU's errors to a file (`vmtest` does not read them, and a
-//! full pipe would block QEMU), and notes the sockets that must be removed if nothing else removes them.
+//! full pipe would block QEMU), notes the sockets that must be removed if nothing else removes them, and confines itself.
 
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
-    io,
+    io::{self, Write},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, exit},
@@ -16,7 +16,11 @@ use rustix::process::{
     Resource, Rlimit, Signal, getpid, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
 };
 
-use super::files::{self, Launch, QEMU_ERRORS, QEMU_LINK, Worker, WorkerRequest};
+use super::{
+    files::{self, Launch, QEMU_ERRORS, QEMU_LINK, Worker, WorkerRequest},
+    spec::VmSpec,
+};
+use crate::confinement::Reach;
 
 /// Returns whether the program was started under the name of the link.
 pub(super) fn is_asked(program: &Path) -> bool {
@@ -30,15 +34,17 @@ pub(super) fn run(program: &Path, args: Vec<OsString>) -> ! {
         exit(0);
     }
     let Some(folder) = program.parent() else { exit(127) };
-    let error = try_run(folder, args).map_or_else(|error| error, |never| match never {});
-    let _ = std::fs::write(folder.join(QEMU_ERRORS), format!("{error}\n"));
+    // Opened first: later this process may no longer write there.
+    let Ok(errors) = File::create(folder.join(QEMU_ERRORS)) else { exit(127) };
+    let error = try_run(folder, args, &errors).map_or_else(|error| error, |never| match never {});
+    let _ = writeln!(&errors, "{error}");
     exit(127)
 }
 
 /// A type without values: a successful `exec` does not return.
 enum Never {}
 
-fn try_run(folder: &Path, args: Vec<OsString>) -> io::Result<Never> {
+fn try_run(folder: &Path, args: Vec<OsString>, errors: &File) -> io::Result<Never> {
     let request: WorkerRequest = files::read(folder)?;
     die_with_worker(folder)?;
     let sockets = sockets(&args);
@@ -46,12 +52,25 @@ fn try_run(folder: &Path, args: Vec<OsString>) -> io::Result<Never> {
         let message = format!("vmtest chose a socket that is in use, {}; run again", taken.display());
         return Err(io::Error::other(message));
     }
+    let (spec, reach) = (&request.spec, reach(&request.spec, &args, &sockets));
     files::write(folder, &Launch { pid: getpid().as_raw_nonzero().get(), sockets })?;
     lift_memory_limit()?;
-    let errors = File::create(folder.join(QEMU_ERRORS))?;
+    let errors = errors.try_clone()?;
+    let confine = |error| io::Error::other(format!("QEMU cannot be confined: {error}"));
+    spec.confinement.apply(&spec.qemu, &reach).map_err(confine)?;
     // Not xshell: this process becomes QEMU.
-    let error = Command::new(&request.spec.qemu).args(args).stderr(errors).exec();
-    Err(io::Error::new(error.kind(), format!("{} does not start: {error}", request.spec.qemu.display())))
+    let error = Command::new(&spec.qemu).args(spec.confinement.arguments()).args(args).stderr(errors).exec();
+    Err(io::Error::new(error.kind(), format!("{} does not start: {error}", spec.qemu.display())))
+}
+
+/// Returns the files that QEMU needs for this VM.
+fn reach(spec: &VmSpec, args: &[OsString], sockets: &[PathBuf]) -> Reach {
+    let initramfs = args.windows(2).filter(|pair| pair[0] == "-initrd").map(|pair| PathBuf::from(&pair[1]));
+    Reach {
+        readable: initramfs.chain([spec.kernel.clone()]).collect(),
+        writable: vec![spec.root.clone(), spec.share.clone()],
+        sockets: sockets.iter().filter_map(|socket| socket.parent()).map(Path::to_owned).collect(),
+    }
 }
 
 /// Makes the kernel kill this process, even after it became QEMU, when the worker's thread that started it ends

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::VmError;
-use crate::accel::Accel;
+use crate::{accel::Accel, confinement::Confinement};
 
 /// Where the guest mounts [`VmSpec::share`].
 pub const SHARE_IN_GUEST: &str = "/mnt/vmtest";
@@ -20,6 +20,8 @@ pub struct VmSpec {
     pub qemu_args: Vec<String>,
     /// The accelerator.
     pub accel: Accel,
+    /// What QEMU is kept from.
+    pub confinement: Confinement,
     /// The number of processors.
     pub cpus: u8,
     /// Memory in MiB.
@@ -79,6 +81,7 @@ mod tests {
             qemu: "/bin/sh".into(),
             qemu_args: Vec::new(),
             accel: Accel::Tcg,
+            confinement: Confinement::default(),
             cpus: 1,
             memory_mib: 256,
             kernel: "/bin/sh".into(),

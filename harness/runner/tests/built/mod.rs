@@ -62,8 +62,10 @@ impl Built {
     #[allow(dead_code, reason = "not every test program starts a VM itself")]
     pub(crate) fn spec(&self) -> Result<VmSpec, Box<dyn Error>> {
         let qemu = Qemu::find()?;
+        let accel = accel::choose(&qemu, &self.runs)?.accel;
         Ok(VmSpec {
-            accel: accel::choose(&qemu, &self.runs)?.accel,
+            accel,
+            confinement: accel::confine(&qemu, accel, &self.runs).confinement,
             qemu: qemu.path().to_owned(),
             qemu_args: Vec::new(),
             cpus: 1,
