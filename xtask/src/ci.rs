@@ -5,7 +5,7 @@ use std::{num::NonZeroU16, process::ExitCode};
 use anyhow::Result;
 use clap::Args as ClapArgs;
 use harness_builder::{host::Purpose, progress::Progress};
-use harness_cli::{Context, exit::Wrong, screen::print, setup::Installation};
+use harness_cli::{Context, exit::Wrong, pin_options::PinOptions, screen::print, setup::Installation};
 use harness_protocol::name::KernelName;
 use harness_runner::{preparation::prepare_host, resources::Resources, store::Freshness};
 use serde_json::{Value, json};
@@ -46,6 +46,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     installation: Installation,
+
+    #[command(flatten)]
+    pins: PinOptions,
 }
 
 /// Checks that need no kernel. They run first, because they fail within minutes.
@@ -85,7 +88,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         test::units(&mut tally)?;
         return test::close(&tally, context);
     }
-    test::all(context, Freshness::ThisRun, args.installation.mode(), &mut tally)?;
+    test::all(context, Freshness::ThisRun, args.installation.mode(), args.pins.pins(), &mut tally)?;
     check(&LATE, &mut tally)?;
     test::close(&tally, context)
 }

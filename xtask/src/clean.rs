@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let project = context.project()?;
     let root = Cache::place()?;
     let inventory = Inventory::of(&root).map_err(blame)?;
-    let references = references::of(project).map_err(Wrong::input)?;
+    let references = references::of(project, &root).map_err(Wrong::input)?;
     let areas: Vec<Area> =
         Area::ALL.into_iter().filter(|area| args.parts.is_empty() || args.parts.contains(area)).collect();
     let reach = if args.all { CleanScope::Everything } else { CleanScope::Idle };

@@ -10,10 +10,11 @@ use harness_builder::{
     host::{Mode, Purpose},
     image::{self, Image, Manifest, catalogue::Catalogue},
     objects,
+    pins::Pins,
     progress::Progress,
     project::Project,
 };
-use harness_cli::{Context, candidates, exit::Wrong, screen, setup::Installation};
+use harness_cli::{Context, candidates, exit::Wrong, pin_options::PinOptions, screen, setup::Installation};
 use harness_runner::preparation::prepare_host;
 
 use crate::listing;
@@ -53,6 +54,8 @@ Exit codes: 0 built; 2 no such image, or a bad manifest; 3 a build or a download
         names: Vec<String>,
         #[command(flatten)]
         installation: Installation,
+        #[command(flatten)]
+        pins: PinOptions,
     },
     /// Pin the packages of images to the current versions in their suite
     #[command(after_help = "\
@@ -75,7 +78,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let images = Images::open(context)?;
     match &args.verb {
         Verb::List => images.list()?,
-        Verb::Build { names, installation } => images.build(names, installation.mode())?,
+        Verb::Build { names, installation, pins } => images.build(names, installation.mode(), pins.pins())?,
         Verb::Pin { names } => images.pin(names)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -115,7 +118,7 @@ impl Images {
         screen::print(&listing::lines(&rows))
     }
 
-    fn build(&self, names: &[String], mode: Mode) -> Result<()> {
+    fn build(&self, names: &[String], mode: Mode, pins: Pins) -> Result<()> {
         let manifests = self.manifests(names)?;
         let built =
             manifests.iter().map(|manifest| image::find_built(manifest, &self.cache)).collect::<Result<Vec<_>, _>>()?;
@@ -131,7 +134,7 @@ impl Images {
         guest_program::build(self.project.root(), &self.cache, &self.progress)?;
         objects::build(&self.project.objects(), &self.cache, &self.progress)?;
         for manifest in &manifests {
-            let image = image::build(manifest, &self.cache, &self.progress)?;
+            let image = image::build(manifest, pins, &self.cache, &self.progress)?;
             screen::print(&format!("{}\n", image.folder.display()))?;
         }
         Ok(())

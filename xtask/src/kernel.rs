@@ -8,6 +8,7 @@ use harness_builder::{
     cache::Cache,
     host::{Mode, Purpose},
     kernel::{self, Catalogue, Kernel, Manifest, pin},
+    pins::Pins,
     progress::{Progress, seconds},
     project::Project,
 };
@@ -15,6 +16,7 @@ use harness_cli::{
     Context, candidates,
     exit::{self, Wrong},
     screen::print,
+    pin_options::PinOptions,
     setup::Installation,
 };
 use harness_runner::preparation::prepare_host;
@@ -57,6 +59,8 @@ Exit codes: 0 built; 2 no such kernel, or a bad manifest; 3 a build or a downloa
         names: Vec<String>,
         #[command(flatten)]
         installation: Installation,
+        #[command(flatten)]
+        pins: PinOptions,
     },
     /// Print the path of a file of a built kernel
     #[command(after_help = "\
@@ -152,7 +156,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let kernels = Kernels::open(context)?;
     match &args.verb {
         Verb::List => kernels.list()?,
-        Verb::Build { names, installation } => kernels.build(names, installation.mode())?,
+        Verb::Build { names, installation, pins } => kernels.build(names, installation.mode(), pins.pins())?,
         Verb::Path { name, file } => kernels.path(name, *file)?,
         Verb::Names { name, write: true, .. } => kernels.write_names(name.as_deref())?,
         Verb::Names { name, check: true, .. } => return kernels.check_names(name.as_deref()),
@@ -205,14 +209,14 @@ impl Kernels {
         print(&listing::lines(&rows))
     }
 
-    fn build(&self, names: &[String], mode: Mode) -> Result<()> {
+    fn build(&self, names: &[String], mode: Mode, pins: Pins) -> Result<()> {
         let manifests = self.manifests(names.iter().map(String::as_str))?;
         let built = manifests.iter().map(|manifest| kernel::find_built(manifest, &self.cache));
         if built.collect::<Result<Vec<_>, _>>()?.iter().any(Option::is_none) {
             prepare_host(&[Purpose::Kernel], mode, &self.progress)?;
         }
         for manifest in &manifests {
-            let kernel = kernel::build(manifest, &self.cache, &self.progress)?;
+            let kernel = kernel::build(manifest, pins, &self.cache, &self.progress)?;
             kernel.verify()?;
             self.progress.note(&describe(&kernel));
             print(&format!("{}\n", kernel.boot_image().display()))?;
@@ -271,8 +275,11 @@ impl Kernels {
     fn pin(&self, name: &str, version: Option<&str>) -> Result<()> {
         prepare_host(&[Purpose::Packages], Mode::Ask, &self.progress)?;
         let manifest = self.catalogue.get(name).map_err(Wrong::input)?;
-        let version = pin::pin(&manifest, version, &self.cache, &self.progress)?;
-        print(&format!("{}: {version}\n", manifest.path.display()))
+        let repinned = pin::pin(&manifest, version, &self.cache, &self.progress)?;
+        if repinned.is_empty() {
+            return print(&format!("{}: it is the pinned version already\n", manifest.path.display()));
+        }
+        repinned.iter().try_for_each(|pin| print(&format!("{}: {pin}\n", manifest.path.display())))
     }
 }
 

@@ -19,6 +19,7 @@ mod merge;
 mod mutate;
 mod not_run;
 mod partition;
+mod pin;
 mod schema;
 mod shell;
 mod steps;
@@ -57,6 +58,7 @@ enum Verb {
     Test(test::Args),
     Kernel(kernel::Args),
     Image(image::Args),
+    Pin(pin::Args),
     Shell(shell::Args),
     Schema(schema::Args),
     Codegen(codegen::Args),
@@ -71,7 +73,7 @@ enum Verb {
 }
 
 /// The order of verbs in help texts and manual pages, most used first.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "run",
     "report",
     "test",
@@ -79,6 +81,7 @@ const ORDER: [&str; 22] = [
     "diff",
     "kernel",
     "image",
+    "pin",
     "shell",
     "validate",
     "convert",
@@ -103,6 +106,7 @@ impl Verb {
             Self::Test(args) => test::run(args, context),
             Self::Kernel(args) => kernel::run(args, context),
             Self::Image(args) => image::run(args, context),
+            Self::Pin(args) => pin::run(args, context),
             Self::Shell(args) => shell::run(args, context),
             Self::Schema(args) => schema::run(args, command(), context),
             Self::Codegen(args) => codegen::run(args, context),

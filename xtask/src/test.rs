@@ -7,9 +7,10 @@ use clap::Args as ClapArgs;
 use harness_builder::{
     host::{Mode, Purpose},
     image::Image,
+    pins::Pins,
     progress::Progress,
 };
-use harness_cli::{Context, exit, exit::Wrong, screen, setup::Installation};
+use harness_cli::{Context, exit, exit::Wrong, pin_options::PinOptions, screen, setup::Installation};
 use harness_protocol::name::ImageName;
 use harness_runner::{
     preparation::prepare_host,
@@ -50,6 +51,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     installation: Installation,
 
+    #[command(flatten)]
+    pins: PinOptions,
+
     /// Run one part of the tests with nextest, such as `slice:1/4` or `hash:1/4`; boots VMs only for scenarios in it
     #[arg(long, value_name = "PART")]
     partition: Option<Partition>,
@@ -65,20 +69,23 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     if let Some(partition) = &args.partition {
         let progress = Progress::detect();
         prepare_host(&Purpose::ALL, args.installation.mode(), &progress)?;
-        build_resources(&Resources::open(context.project()?.clone(), freshness, progress)?)?;
+        let resources = Resources::open(context.project()?.clone(), freshness, progress)?;
+        build_resources(&resources.with_pins(args.pins.pins()))?;
         let part = partition.run(&args.nextest, &variables(freshness))?;
         let not_run = NotRunList::read(context.project()?.root())?.judge(&part.not_run);
         screen::print(&not_run.text)?;
         return Ok(part.code(not_run.unlisted));
     }
-    all(context, freshness, args.installation.mode(), &mut tally)?;
+    all(context, freshness, args.installation.mode(), args.pins.pins(), &mut tally)?;
     close(&tally, context)
 }
 
-/// Prints what did not run and the closing line, and returns the exit code.
+/// Prints what did not run, the pins that have left the mirror and the closing line, and returns the exit code.
 pub(crate) fn close(tally: &Tally, context: &Context) -> Result<ExitCode> {
     let not_run = NotRunList::read(context.project()?.root())?.judge(&tally.not_run());
-    screen::print(&format!("{}{}{tally}\n", not_run.unused, not_run.text))?;
+    let resources = Resources::open(context.project()?.clone(), Freshness::Any, Progress::silent())?;
+    let replaced: String = resources.replaced_pins()?.iter().map(|line| format!("note: {line}\n")).collect();
+    screen::print(&format!("{}{}{replaced}{tally}\n", not_run.unused, not_run.text))?;
     Ok(match (tally.is_good(), not_run.unlisted) {
         (false, _) => exit::DIFFERS.into(),
         (true, 0) => ExitCode::SUCCESS,
@@ -87,11 +94,17 @@ pub(crate) fn close(tally: &Tally, context: &Context) -> Result<ExitCode> {
 }
 
 /// Runs all tests, first those that need no VM, because they fail within seconds.
-pub(crate) fn all(context: &Context, freshness: Freshness, mode: Mode, tally: &mut Tally) -> Result<()> {
+pub(crate) fn all(
+    context: &Context,
+    freshness: Freshness,
+    mode: Mode,
+    pins: Pins,
+    tally: &mut Tally,
+) -> Result<()> {
     let progress = Progress::detect();
     prepare_host(&Purpose::ALL, mode, &progress)?;
     units(tally)?;
-    let resources = Resources::open(context.project()?.clone(), freshness, progress)?;
+    let resources = Resources::open(context.project()?.clone(), freshness, progress)?.with_pins(pins);
     build_resources(&resources)?;
     units_of_systemd(&resources, tally)?;
     let arguments = vec!["test", "--package", "harness-runner", "--no-fail-fast"];

@@ -1,6 +1,9 @@
 //! The environment variables that the program reads, for `doctor` and for docs/commands.md.
 
-use harness_builder::{cache::CACHE_VARIABLE, mirror::MIRROR_VARIABLE};
+use harness_builder::{
+    cache::CACHE_VARIABLE,
+    mirror::{MIRROR_VARIABLE, SNAPSHOT_VARIABLE},
+};
 use harness_runner::{accel::ACCEL_VARIABLE, qemu::QEMU_VARIABLE};
 
 /// Names the kernels that tests run on.
@@ -9,12 +12,16 @@ pub(crate) const KERNELS_VARIABLE: &str = "BPF_TOKEN_HARNESS_KERNELS";
 pub(crate) const FRESH_VARIABLE: &str = "BPF_TOKEN_HARNESS_FRESH";
 
 /// The project's own variables, each with its meaning. A variable with their prefixes that is not here is reported by `doctor`.
-pub(crate) const OWN: [(&str, &str); 6] = [
+pub(crate) const OWN: [(&str, &str); 7] = [
     (
         CACHE_VARIABLE,
         "Folder for kernels, images and outcomes; default: `bpf-token-harness` in `$XDG_CACHE_HOME` or `~/.cache`",
     ),
     (MIRROR_VARIABLE, "Debian mirror to use; default: the one that this machine's apt uses"),
+    (
+        SNAPSHOT_VARIABLE,
+        "URL of a snapshot archive, which supplies pinned versions that have left the mirror: it answers `/mr/binary/NAME/VERSION/binfiles` and `/file/HASH`",
+    ),
     (
         KERNELS_VARIABLE,
         "Kernels that `test` and `ci` run scenarios on, separated by commas; default: those whose manifest has `default = true`",

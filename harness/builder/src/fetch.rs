@@ -138,7 +138,7 @@ impl Transfer {
 }
 
 /// Requests the file from this byte on.
-fn request(url: &str, from: u64) -> Result<Response<Body>, ureq::Error> {
+pub(crate) fn request(url: &str, from: u64) -> Result<Response<Body>, ureq::Error> {
     let config = Agent::config_builder().timeout_connect(Some(CONNECT_TIMEOUT)).timeout_per_read(Some(CONNECT_TIMEOUT));
     let request = Agent::from(config.build()).get(url);
     if from > 0 { request.header("Range", format!("bytes={from}-")).call() } else { request.call() }

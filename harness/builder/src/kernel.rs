@@ -38,6 +38,7 @@ use crate::{
     cache::{Area, Cache, Lock, Part, cleaning::References},
     command::CommandError,
     file::{self, FileError},
+    pins::{self, Pins},
     progress::Progress,
 };
 use build::BuildTree;
@@ -57,15 +58,33 @@ fn toolchain(manifest: &Manifest) -> Result<Option<Toolchain>, CommandError> {
     }
 }
 
-/// Returns the kernel of a manifest, if it was built from what the manifest says now, with this machine's toolchain. On
-/// a machine without a toolchain, such as one with a copied cache, a build with any toolchain counts, the newest first.
+/// Returns the kernel of a manifest, if it was built from what the manifest says now, with this machine's toolchain;
+/// otherwise the one that was built from what took the place of its pins, when they had left the mirror. On a machine
+/// without a toolchain, such as one with a copied cache, a build with any toolchain counts, the newest first.
 ///
 /// A build with damaged files does not count.
 pub fn find_built(manifest: &Manifest, cache: &Cache) -> Result<Option<Kernel>, KernelError> {
+    let found = find_pinned(manifest, cache)?;
+    if found.is_some() {
+        return Ok(found);
+    }
+    pin::recorded(manifest, cache.root()).map_or(Ok(None), |replacement| find_pinned(&replacement, cache))
+}
+
+/// Returns the manifest that [`find_built`] finds a build of: with other pins if those of this one have left the mirror.
+pub fn in_use(manifest: Manifest, cache: &Cache) -> Result<Manifest, KernelError> {
+    match pin::recorded(&manifest, cache.root()) {
+        Some(replacement) if find_pinned(&manifest, cache)?.is_none() => Ok(replacement),
+        _ => Ok(manifest),
+    }
+}
+
+/// Returns the kernel of a manifest, if it was built from what the manifest says.
+fn find_pinned(manifest: &Manifest, cache: &Cache) -> Result<Option<Kernel>, KernelError> {
     find(manifest, &Inputs::of(manifest)?, toolchain(manifest)?.as_ref(), cache)
 }
 
-/// [`find_built`] for inputs and a toolchain that are known already.
+/// [`find_pinned`] for inputs and a toolchain that are known already.
 fn find(
     manifest: &Manifest,
     inputs: &Inputs,
@@ -109,8 +128,14 @@ fn entry_name(manifest: &Manifest, key: &str) -> String {
     format!("{}-{key}", manifest.build_name())
 }
 
-/// Adds the cache items of a manifest, whatever toolchain built them.
-pub(crate) fn add_references(manifest: &Manifest, references: &mut References) {
+/// Adds the cache items of a manifest, whatever toolchain built them. `root` is the cache folder.
+pub(crate) fn add_references(manifest: &Manifest, root: &Path, references: &mut References) {
+    add_pinned_references(manifest, references);
+    pin::file_name(manifest).into_iter().for_each(|name| references.add(Area::Downloads, name));
+    pin::recorded(manifest, root).iter().for_each(|replacement| add_pinned_references(replacement, references));
+}
+
+fn add_pinned_references(manifest: &Manifest, references: &mut References) {
     let name = manifest.build_name();
     // A source that cannot be read now may be readable tomorrow.
     let inputs = Inputs::of(manifest).map(|inputs| inputs.key(None)).unwrap_or_default();
@@ -131,11 +156,31 @@ fn keys_of_any_toolchain(folder: &Path, manifest: &Manifest, inputs: &str) -> Re
     Ok(names.filter_map(of_build).filter(|key| key.starts_with(inputs)).collect())
 }
 
-/// Returns the kernel of a manifest, fetched and built if needed.
+/// Returns the kernel of a manifest, fetched and built if needed. A pin that has left the mirror is replaced or not, as
+/// `pins` says.
 ///
 /// # Errors
 /// [`KernelError`] if it cannot be built, or if somebody edits its source during the build.
-pub fn build(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<Kernel, KernelError> {
+pub fn build(manifest: &Manifest, pins: Pins, cache: &Cache, progress: &Progress) -> Result<Kernel, KernelError> {
+    if pins == Pins::Locked {
+        return build_pinned(manifest, cache, progress);
+    }
+    if let Some(kernel) = find_built(manifest, cache)? {
+        return Ok(kernel);
+    }
+    let gone = match build_pinned(manifest, cache, progress) {
+        Err(gone) if gone.is_gone() => gone,
+        result => return result,
+    };
+    let replacement = pin::replace(manifest, cache, progress).map_err(|error| KernelError::Pin(error.into()))?;
+    let Some(replacement) = replacement else { return Err(gone) };
+    let owner = format!("kernel {}", manifest.build_name());
+    progress.note(&pins::described(&owner, &replacement.replaced));
+    build_pinned(&replacement, cache, progress)
+}
+
+/// Returns the kernel of a manifest, fetched and built if needed from exactly what it says.
+fn build_pinned(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<Kernel, KernelError> {
     let inputs = Inputs::of(manifest)?;
     let toolchain = toolchain(manifest)?;
     if let Some(kernel) = find(manifest, &inputs, toolchain.as_ref(), cache)? {

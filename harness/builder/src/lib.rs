@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod listing;
 pub mod mirror;
 pub mod objects;
+pub mod pins;
 pub mod progress;
 pub mod project;
 pub mod references;

@@ -3,6 +3,9 @@
 mod archive;
 mod kernel_package;
 pub(crate) mod pinned;
+#[cfg(test)]
+pub(crate) use archive::sample;
+mod snapshot;
 mod unpacked;
 
 use std::{env, fmt, fs, str::FromStr};
@@ -14,6 +17,7 @@ use crate::command::{self, CommandError};
 pub(crate) use archive::lists_of;
 pub use archive::{Archive, ArchiveError, Package};
 pub use kernel_package::{KernelPackage, numbers};
+pub use snapshot::SNAPSHOT_VARIABLE;
 pub use unpacked::UnpackError;
 pub(crate) use unpacked::{Unpacking, open_plain, unpack, unpack_archive, unpack_plain, unpack_wanted};
 

@@ -1,5 +1,7 @@
 //! The cache items that the files of a project refer to: its current manifests and sources.
 
+use std::path::Path;
+
 use thiserror::Error;
 
 use crate::{
@@ -31,21 +33,21 @@ pub enum ReferencesError {
     Mutants(#[from] mutant::MutantError),
 }
 
-/// Returns everything a project refers to.
+/// Returns everything a project refers to in the cache folder `root`.
 ///
 /// # Errors
 /// [`ReferencesError`] if any of its manifests or mutants cannot be read.
-pub fn of(project: &Project) -> Result<References, ReferencesError> {
+pub fn of(project: &Project, root: &Path) -> Result<References, ReferencesError> {
     let mut references = References::default();
     let kernels = kernel::Catalogue::of_folder(&project.kernels())?;
     for manifest in kernels.all()? {
-        kernel::add_references(&manifest, &mut references);
+        kernel::add_references(&manifest, root, &mut references);
     }
     let defaults: Vec<_> = kernels.defaults()?.into_iter().map(|manifest| manifest.name).collect();
     mutant::Mutants::of_folder(&project.kernels().join("mutants"), &defaults)?.add_references(&mut references);
     let images = image::catalogue::Catalogue::of_folder(&project.images())?;
     for name in images.names() {
-        image::add_references(&images.get(name)?, &mut references);
+        image::add_references(&images.get(name)?, root, &mut references);
     }
     guest_program::add_references(project.root(), &mut references);
     objects::add_references(&project.objects(), &mut references);

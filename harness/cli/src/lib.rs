@@ -16,6 +16,7 @@ mod diff;
 pub mod exit;
 mod known_kernels;
 mod output;
+pub mod pin_options;
 mod proving;
 mod report;
 mod run;

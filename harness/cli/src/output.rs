@@ -152,7 +152,8 @@ fn table(results: &Results, took: Option<Duration>) -> String {
     let environments: Vec<_> = results.environments.iter().map(|label| label.environment.clone()).collect();
     let table = report::table(&environments, &results.results, screen::width());
     let took = took.map(|took| format!("; {:.1} s", took.as_secs_f64())).unwrap_or_default();
-    format!("{table}{}{took}\n", results.counts().sentence())
+    let replaced: String = results.replaced_pins().iter().map(|line| format!("{line}\n")).collect();
+    format!("{table}{replaced}{}{took}\n", results.counts().sentence())
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::{
     mut_arg("jobs", |arg| arg.hide(true)),
     mut_arg("yes", |arg| arg.hide(true)),
     mut_arg("no_install", |arg| arg.hide(true)),
+    mut_arg("locked", |arg| arg.hide(true)),
     after_help = "\
 Examples:
   {program} report --junit results.xml --markdown results.md

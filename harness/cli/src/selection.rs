@@ -19,7 +19,7 @@ use harness_runner::{
     store::Freshness,
 };
 
-use crate::{Context, candidates, exit, exit::Wrong, setup::Installation};
+use crate::{Context, candidates, exit, exit::Wrong, pin_options::PinOptions, setup::Installation};
 
 /// Options that select kernels, images and scenarios.
 #[derive(Debug, Args)]
@@ -59,6 +59,9 @@ pub struct Scope {
 
     #[command(flatten)]
     installation: Installation,
+
+    #[command(flatten)]
+    pins: PinOptions,
 }
 
 impl Selectors {
@@ -100,7 +103,7 @@ impl Scope {
             [] => Images::Meant(default_images.clone()),
             names => Images::Named(resources.images(names.iter().map(String::as_str)).map_err(Wrong::input)?),
         };
-        let resources = resources.with_jobs(self.jobs.unwrap_or_default());
+        let resources = resources.with_jobs(self.jobs.unwrap_or_default()).with_pins(self.pins.pins());
         let folder = self.scenarios.clone().unwrap_or_else(|| project.scenarios());
         let runner = Runner::open(project, &folder).map_err(Wrong::input)?;
         let names = runner.suite().select(&self.filter).map_err(Wrong::input)?;

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use harness_builder::pins::Repinned;
 use harness_diagnostics::report::Report;
 use harness_planner::{
     checked::Checked,
@@ -32,11 +33,30 @@ pub struct Artefacts {
     pub machine: String,
 }
 
+/// What differs from the pins of a kernel and an image, because those have left the mirror.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplacedPins {
+    /// The kernel's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel: Vec<Repinned>,
+    /// The image's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image: Vec<Repinned>,
+}
+
+impl ReplacedPins {
+    fn is_empty(&self) -> bool {
+        self.kernel.is_empty() && self.image.is_empty()
+    }
+}
+
 /// The kernel, image and guest program that produce outcomes.
 #[derive(Debug)]
 pub struct Identity {
     pub(crate) lineage: Lineage,
     pub(crate) artefacts: Artefacts,
+    pub(crate) replaced: ReplacedPins,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) configuration: Configuration,
     pub(crate) objects: ObjectFiles,
@@ -60,6 +80,9 @@ pub struct IdentityRecord {
     pub image: ImageName,
     /// The artefacts that its outcomes depend on.
     pub artefacts: Artefacts,
+    /// What differs from the pins of the manifests.
+    #[serde(default, skip_serializing_if = "ReplacedPins::is_empty")]
+    pub replaced: ReplacedPins,
     /// When it was last written, in seconds since 1970.
     pub at: u64,
     /// The names that plans use for the objects compiled from the project's sources, by source name.
@@ -92,6 +115,11 @@ impl Identity {
     /// Returns the output of `uname -r` in the guest.
     pub fn release(&self) -> &str {
         &self.uname
+    }
+
+    /// What differs from the pins of its kernel and its image.
+    pub fn replaced(&self) -> &ReplacedPins {
+        &self.replaced
     }
 
     /// The names the kernel knows.
@@ -139,6 +167,7 @@ impl Identity {
             release: self.uname.clone(),
             image: self.environment().image.clone(),
             artefacts: self.artefacts.clone(),
+            replaced: self.replaced.clone(),
             at,
             objects: self.objects.names(),
             vocabulary: self.vocabulary.clone(),
@@ -157,6 +186,7 @@ impl Identity {
                 alike: record.alike,
             },
             artefacts: record.artefacts,
+            replaced: record.replaced,
             vocabulary: record.vocabulary,
             configuration: record.configuration,
             machine_kind: record.machine_kind,

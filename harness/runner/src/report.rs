@@ -188,6 +188,27 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn every_form_shows_pins_that_have_left_the_mirror() {
+        let results = sample::replaced_pins();
+        let json = json_lines(&results).unwrap();
+        insta::assert_snapshot!(json.lines().next().unwrap().replace(HARNESS, "VERSION"), @r#"{"kind":"start","format":3,"harness":"VERSION","images":["minimal","systemd-262"],"kernels":[{"name":"6.12","release":"6.12.107"}],"replaced":[{"of":"kernel 6.12","package":"linux-source-6.12","pinned":"1","used":"2"},{"of":"image systemd-262","package":"libc6","pinned":"1","used":"2"},{"of":"image systemd-262","package":"liba","used":"2"}]}"#);
+        let texts = [junit(&results).unwrap(), ktap(&results), markdown(&results, By::Folder)];
+        let lines = texts.iter().flat_map(|text| text.lines()).map(str::trim);
+        let shown: Vec<&str> = lines.filter(|line| line.contains("libc6") || line.contains("linux-source")).collect();
+        insta::assert_snapshot!(shown.join("\n"), @r#"
+        <property name="pin.replaced" value="kernel 6.12: linux-source-6.12 1 -&gt; 2"/>
+        <property name="pin.replaced" value="kernel 6.12: linux-source-6.12 1 -&gt; 2"/>
+        <property name="pin.replaced" value="image systemd-262: libc6 1 -&gt; 2"/>
+        # replaced pin of kernel 6.12: linux-source-6.12 1 -> 2
+        # replaced pin of kernel 6.12: linux-source-6.12 1 -> 2
+        # replaced pin of image systemd-262: libc6 1 -> 2
+        - kernel 6.12: the pin has left the mirror: linux-source-6.12 1 -\> 2
+        - image systemd-262: the pin has left the mirror: libc6 1 -\> 2
+        "#);
+        assert_eq!(results.replaced_pins().len(), 3);
+        assert!(sample::results().replaced_pins().is_empty());
+    }
     fn row(text: &str, expect: Option<Expect>, verdict: Verdict) -> Row {
         let (op, container, steps) = ("map_create".into(), "container".into(), Vec::new());
         Row { text: text.into(), op, container, expect, verdict, cause: None, part: AttemptRole::Line, steps }

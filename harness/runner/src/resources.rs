@@ -7,6 +7,7 @@ use harness_builder::{
     initramfs::InitramfsError,
     kernel::{self, KernelError, running},
     objects::{self, Objects, ObjectsError},
+    pins::{self, Pins},
     progress::Progress,
     project::{NoProject, Project},
 };
@@ -103,6 +104,8 @@ pub struct Resources {
     pub(crate) cache: Cache,
     pub(crate) progress: Progress,
     pub(crate) store: Store,
+    /// What to do about pinned versions that have left the mirror.
+    pub(crate) pins: Pins,
     /// All VMs of this process.
     pub(crate) fleet: Fleet,
     pub(crate) project: Project,
@@ -120,13 +123,19 @@ impl Resources {
         let store = Store::new(cache.folder(Area::Store)?, RunId::current(), freshness).with_progress(progress.clone());
         let kernels = kernel::catalogue::Catalogue::of_folder(&project.kernels())?;
         let images = image::catalogue::Catalogue::of_folder(&project.images())?;
-        Ok(Self { cache, progress, store, fleet: Fleet::of(Jobs::default()), project, kernels, images })
+        Ok(Self { cache, progress, store, pins: Pins::default(), fleet: Fleet::of(Jobs::default()), project, kernels, images })
     }
 
     /// Returns the resources with another maximum of VMs at once.
     #[must_use]
     pub fn with_jobs(self, jobs: Jobs) -> Self {
         Self { fleet: Fleet::of(jobs), ..self }
+    }
+
+    /// Returns the resources with another policy for pinned versions that have left the mirror.
+    #[must_use]
+    pub fn with_pins(self, pins: Pins) -> Self {
+        Self { pins, ..self }
     }
 
     /// Returns the resources with another store.
@@ -221,7 +230,7 @@ impl Resources {
     /// [`ResourcesError`] if it cannot be built.
     pub fn build_image(&self, image: &ImageName) -> Result<Image, ResourcesError> {
         let manifest = self.images.get(image.as_str())?;
-        let built = image::build(&manifest, &self.cache, &self.progress);
+        let built = image::build(&manifest, self.pins, &self.cache, &self.progress);
         self.record_gone(&manifest, built.as_ref().err())?;
         Ok(built?)
     }
@@ -249,6 +258,25 @@ impl Resources {
         Ok(record.map(|record| why_gone(image, &record.reason)))
     }
 
+    /// Describes what built kernels and images have instead of pinned versions that have left the mirror: a line for each
+    /// kernel, except for variants, and each image.
+    ///
+    /// # Errors
+    /// [`ResourcesError`] if a manifest is invalid, or if the cache cannot be read.
+    pub fn replaced_pins(&self) -> Result<Vec<String>, ResourcesError> {
+        let mut lines = Vec::new();
+        for manifest in self.kernels.all()?.iter().filter(|manifest| manifest.base.is_none()) {
+            let replaced = kernel::find_built(manifest, &self.cache)?.map(|kernel| kernel.replaced).unwrap_or_default();
+            lines.push((format!("kernel {}", manifest.name), replaced));
+        }
+        for manifest in self.images.named(["all"])? {
+            let replaced = image::find_built(&manifest, &self.cache)?.map(|image| image.replaced).unwrap_or_default();
+            lines.push((format!("image {}", manifest.name), replaced));
+        }
+        lines.retain(|(_, replaced)| !replaced.is_empty());
+        Ok(lines.iter().map(|(of, replaced)| pins::described(of, replaced)).collect())
+    }
+
     /// Builds what all environments share: the guest program and the objects that scenarios load.
     ///
     /// # Errors
@@ -258,12 +286,12 @@ impl Resources {
         Ok((guest, objects::build(&self.project.objects(), &self.cache, &self.progress)?))
     }
 
-    /// Returns the manifest of a kernel.
+    /// Returns the manifest of a kernel, with the pins that its build has.
     ///
     /// # Errors
-    /// [`ResourcesError::Kernels`] if there is none, or if it is invalid.
+    /// [`ResourcesError`] if there is none, if it is invalid, or if the cache cannot be read.
     pub fn manifest(&self, kernel: &KernelName) -> Result<kernel::Manifest, ResourcesError> {
-        Ok(self.kernels.kernel(kernel)?)
+        Ok(kernel::in_use(self.kernels.kernel(kernel)?, &self.cache)?)
     }
 
     /// Returns whose snapshots apply to an environment.
@@ -271,7 +299,7 @@ impl Resources {
     /// # Errors
     /// [`ResourcesError::Kernels`] if there is no such kernel, or if its manifest is invalid.
     pub fn lineage(&self, environment: &Environment) -> Result<Lineage, ResourcesError> {
-        Ok(Lineage { environment: environment.clone(), alike: self.manifest(&environment.kernel)?.alike })
+        Ok(Lineage { environment: environment.clone(), alike: self.kernels.kernel(&environment.kernel)?.alike })
     }
 }
 

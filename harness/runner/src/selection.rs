@@ -252,8 +252,10 @@ impl Selection {
     /// [`StoreError`] if the store cannot be read.
     pub fn report(&self, results: Vec<ScenarioResult>) -> Result<Results, StoreError> {
         let label = |environment: Environment| {
-            let release = self.identity(&environment)?.map(|identity| identity.release().to_owned());
-            Ok(EnvironmentLabel { environment, release })
+            let identity = self.identity(&environment)?;
+            let release = identity.as_ref().map(|identity| identity.release().to_owned());
+            let replaced = identity.map(|identity| identity.replaced().clone()).unwrap_or_default();
+            Ok(EnvironmentLabel { environment, release, replaced })
         };
         let environments = self.environments().into_iter().map(label).collect::<Result<_, StoreError>>()?;
         Ok(Results { environments, results })

@@ -21,7 +21,7 @@ use harness_snapshot::owner::Lineage;
 use harness_uapi::{configuration::Configuration, release::Release, vocabulary::Vocabulary};
 
 use crate::{
-    identity::{Artefacts, Identity},
+    identity::{Artefacts, Identity, ReplacedPins},
     objects::ObjectFiles,
     resources::{Resources, ResourcesError},
     session::MachineKind,
@@ -97,7 +97,7 @@ impl Resources {
     }
 
     fn build_kernel(&self, kernel: &KernelName) -> Result<Kernel, ResourcesError> {
-        Ok(kernel::build(&self.kernels.kernel(kernel)?, &self.cache, &self.progress)?)
+        Ok(kernel::build(&self.kernels.kernel(kernel)?, self.pins, &self.cache, &self.progress)?)
     }
 
     /// Stores the testbed's identity, so that its outcomes can be judged where nothing is built.
@@ -119,7 +119,7 @@ impl Resources {
         let kernel = running::look(alike, &self.cache, &self.progress)?;
         let (guest, objects) = self.build_shared()?;
         let name = running::NAME.parse().expect("it is a name");
-        let image = Image { name, key: "none".to_owned(), folder: PathBuf::from("/"), boot: None };
+        let image = Image { name, key: "none".to_owned(), folder: PathBuf::from("/"), boot: None, replaced: Vec::new() };
         Ok(self.assemble(kernel, image, guest, objects)?.on(MachineKind::HostMode))
     }
 
@@ -150,6 +150,7 @@ impl Resources {
         let identity = Identity {
             lineage: Lineage { environment, alike: kernel.alike.clone() },
             artefacts: artefacts(&kernel, &image, &guest),
+            replaced: ReplacedPins { kernel: kernel.replaced.clone(), image: image.replaced.clone() },
             vocabulary,
             configuration,
             objects: ObjectFiles::compiled(objects),
@@ -278,7 +279,7 @@ fn artefacts(kernel: &Kernel, image: &Image, guest: &GuestProgram) -> Artefacts 
 mod tests {
     use std::fs;
 
-    use harness_builder::{cache::Cache, progress::Progress, project::Project};
+    use harness_builder::{cache::Cache, pins::Pins, progress::Progress, project::Project};
 
     use super::*;
     use crate::{
@@ -297,6 +298,7 @@ mod tests {
             cache: Cache::at(folder.join("cache")).unwrap(),
             progress,
             store: Store::new(folder.join("cache/store"), RunId::current(), Freshness::Any),
+            pins: Pins::default(),
             fleet: Fleet::of(Jobs::default()),
             kernels: kernel::catalogue::Catalogue::of_folder(&project.kernels()).unwrap(),
             images: image::catalogue::Catalogue::of_folder(&project.images()).unwrap(),

@@ -4,16 +4,19 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::manifest::Manifest;
+use super::{
+    manifest::{Layer, Manifest},
+    pin::{self, PinError},
+};
 use crate::{
-    cache::{Cache, CacheError},
+    cache::CacheError,
     digest::Sha256,
     file::FileError,
     mirror::{
         ArchiveError, MirrorError,
         pinned::{Fetcher, PinnedError, PinnedPackage},
     },
-    progress::Progress,
+    pins::Pins,
 };
 
 /// Why a package is not available.
@@ -29,6 +32,22 @@ pub enum FetchError {
         manifest: PathBuf,
         /// The error of the archive.
         source: Box<ArchiveError>,
+    },
+    /// The mirror no longer has a pinned version, and nothing may take its place.
+    #[error("{}: cannot fetch a package, and `--locked` permits no other version{}", manifest.display(), hint(.source))]
+    Locked {
+        /// The manifest that pins the package.
+        manifest: PathBuf,
+        /// The error of the archive.
+        source: Box<ArchiveError>,
+    },
+    /// The mirror no longer has a pinned version, and the newest ones do not fit.
+    #[error("{}: a pinned version is gone, and no newer one can take its place", manifest.display())]
+    Replace {
+        /// The manifest that pins the package.
+        manifest: PathBuf,
+        /// Why.
+        source: Box<PinError>,
     },
     /// The manifest installs packages that it does not pin.
     #[error(
@@ -67,6 +86,10 @@ pub struct WrongSum {
     found: Sha256,
 }
 
+fn is_gone(error: &ArchiveError) -> bool {
+    matches!(error, ArchiveError::NoSuchVersion { .. })
+}
+
 fn hint(error: &ArchiveError) -> String {
     match error {
         ArchiveError::NoSuchVersion { .. } => {
@@ -76,21 +99,61 @@ fn hint(error: &ArchiveError) -> String {
     }
 }
 
-/// Returns the package files of a manifest, in its order.
-pub(super) fn packages(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<Vec<PathBuf>, FetchError> {
+/// A manifest and its package files, in its order.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    /// The manifest; with other pins if those of the file have left the mirror.
+    pub(super) manifest: Manifest,
+    /// The package files.
+    pub(super) files: Vec<PathBuf>,
+}
+
+/// Fetches the packages of a manifest. Layers with a package that has left the mirror get the newest versions of all
+/// their packages, which fit together, unless the pins are locked or systemd would be one of another series.
+pub(super) fn packages(manifest: &Manifest, pins: Pins, fetcher: &mut Fetcher<'_>) -> Result<Fetched, FetchError> {
     let names: Vec<String> = manifest.unpinned().into_iter().map(str::to_owned).collect();
     if !names.is_empty() {
         return Err(FetchError::NotPinned { manifest: manifest.path.clone(), names });
     }
-    let mut fetcher = Fetcher::new(cache, progress);
+    let (mut files, mut layers, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
+    for layer in manifest.layers() {
+        match files_of(layer, manifest, fetcher) {
+            Ok(fetched) => {
+                files.extend(fetched);
+                layers.push(layer.clone());
+            }
+            Err(FetchError::Archive { manifest, source }) if pins == Pins::Locked && is_gone(&source) => {
+                return Err(FetchError::Locked { manifest, source });
+            }
+            Err(gone) if gone.is_gone() => {
+                let Some(archive) = layer.suite().and_then(|suite| fetcher.opened(suite)) else { return Err(gone) };
+                let failed = |source| FetchError::Replace { manifest: manifest.path.clone(), source: Box::new(source) };
+                let (renewed, changed) = pin::renewed(layer, archive).map_err(failed)?;
+                if renewed.systemd() != layer.systemd() {
+                    return Err(gone);
+                }
+                files.extend(files_of(&renewed, manifest, fetcher)?);
+                layers.push(renewed);
+                replaced.extend(changed);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let manifest = if replaced.is_empty() { manifest.clone() } else { manifest.with(layers, replaced) };
+    Ok(Fetched { manifest, files })
+}
+
+/// Returns the package files of a layer, fetched if needed.
+fn files_of(layer: &Layer, manifest: &Manifest, fetcher: &mut Fetcher<'_>) -> Result<Vec<PathBuf>, FetchError> {
     let fetch = |needed| fetcher.fetch(&needed).map_err(|error| FetchError::of(error, manifest, &needed));
-    manifest.needed().map(fetch).collect()
+    layer.needed().map(fetch).collect()
 }
 
 impl FetchError {
-    /// Reports whether the mirror no longer has a pinned version, as happens in suites that move on.
+    /// Reports whether the mirror no longer has a pinned version, as happens in suites that move on, and nothing may
+    /// take its place.
     pub(super) fn is_gone(&self) -> bool {
-        matches!(self, Self::Archive { source, .. } if matches!(**source, ArchiveError::NoSuchVersion { .. }))
+        matches!(self, Self::Archive { source, .. } if is_gone(source))
     }
 
     /// Returns why a package of a manifest is not available.
@@ -118,7 +181,11 @@ mod tests {
     use harness_fixtures::chain;
 
     use super::*;
-    use crate::{cache::Area, mirror};
+    use crate::{
+        cache::{Area, Cache},
+        mirror,
+        progress::Progress,
+    };
 
     fn manifest(folder: &Path, sum: Sha256) -> Manifest {
         let path = folder.join("r.toml");
@@ -138,7 +205,9 @@ mod tests {
         let manifest = manifest(folder.path(), sum);
         let file = cache.folder(Area::Downloads).unwrap().join(format!("p-{}.deb", sum.short()));
         fs::write(&file, "package").unwrap();
-        assert_eq!(packages(&manifest, &cache, &Progress::silent()).unwrap(), [file]);
+        let progress = Progress::silent();
+        let fetched = packages(&manifest, Pins::Locked, &mut Fetcher::new(&cache, &progress)).unwrap();
+        assert_eq!((fetched.files, fetched.manifest), (vec![file], manifest));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::{
     file::{self, FileError, TomlError},
     mirror::pinned::PinnedPackage,
+    pins::Repinned,
 };
 
 pub use guest_path::{BadPath, BadPattern, GuestPath, Pattern};
@@ -26,6 +27,8 @@ pub struct Manifest {
     pub name: ImageName,
     /// The file.
     pub path: PathBuf,
+    /// The pins of the files that the layers do not have, because they have left the mirror.
+    pub replaced: Vec<Repinned>,
     /// The included layers, in the order of their names, and then the file's own layer.
     layers: Vec<Layer>,
 }
@@ -67,7 +70,7 @@ impl Manifest {
             layers.push(layer);
         }
         layers.push(own);
-        Ok(Self { name, path: path.to_owned(), layers })
+        Ok(Self { name, path: path.to_owned(), replaced: Vec::new(), layers })
     }
 
     /// The layer of the manifest's own file.
@@ -90,6 +93,11 @@ impl Manifest {
         &self.layers
     }
 
+    /// Returns the manifest with other layers, which differ from its own in these pins.
+    pub(super) fn with(&self, layers: Vec<Layer>, replaced: Vec<Repinned>) -> Self {
+        Self { layers, replaced, ..self.clone() }
+    }
+
     /// Returns the Debian suites of all its packages.
     pub fn suites(&self) -> BTreeSet<&str> {
         self.needed().map(|needed| needed.suite).collect()
@@ -102,9 +110,7 @@ impl Manifest {
 
     /// Returns the version of its systemd, such as 262; `None` if it has none.
     pub fn systemd(&self) -> Option<u32> {
-        let pin = self.layers.iter().rev().find_map(|layer| layer.pinned.get("systemd"))?;
-        let upstream = pin.version.split_once(':').map_or(pin.version.as_str(), |(_, upstream)| upstream);
-        upstream.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        self.layers.iter().rev().find_map(Layer::systemd)
     }
 
     /// Returns the options a kernel must have to boot it, such as `CONFIG_FHANDLE`.
@@ -181,7 +187,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<Manifest, ManifestError> {
         let layer = super::parse(Path::new("images/small.toml"), &text.replace("SUM", SUM))?;
-        Ok(Manifest { name: "small".parse().unwrap(), path: "images/small.toml".into(), layers: vec![layer] })
+        Ok(Manifest { name: "small".parse().unwrap(), path: "images/small.toml".into(), replaced: Vec::new(), layers: vec![layer] })
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Pins the packages of a manifest to the newest versions in the archive.
+//! Pins the packages of a manifest to the newest versions in the archive, or takes those in place of the pinned ones.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,12 +9,12 @@ use std::{
 use thiserror::Error;
 use toml_edit::{DocumentMut, InlineTable};
 
-use super::manifest::{Manifest, Package, Pin};
+use super::manifest::{Layer, Manifest, Package, Pin};
 use crate::{
-    cache::{Area, Cache, CacheError},
-    digest::Sha256,
+    cache::Cache,
     file::{self, FileError},
     mirror::{self, Archive, ArchiveError, Mirror, MirrorError},
+    pins::Repinned,
     progress::Progress,
 };
 
@@ -48,9 +48,6 @@ pub enum PinError {
         /// The expected text.
         text: String,
     },
-    /// A cache operation failed.
-    #[error(transparent)]
-    Cache(#[from] CacheError),
 }
 
 impl From<ArchiveError> for PinError {
@@ -59,75 +56,70 @@ impl From<ArchiveError> for PinError {
     }
 }
 
-/// A package whose pin changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pinned {
-    /// The package.
-    pub name: String,
-    /// The version before; `None` if it was not pinned.
-    pub from: Option<String>,
-    /// The version now; `None` if it is no longer needed.
-    pub to: Option<String>,
-}
-
-impl fmt::Display for Pinned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let version = |version: &Option<String>| version.clone().unwrap_or_else(|| "none".to_owned());
-        write!(f, "{} {} -> {}", self.name, version(&self.from), version(&self.to))
-    }
-}
-
 /// Pins every package of the manifest's own file to the newest version in its suite, and returns those that changed.
 /// Pins what it installs with all dependencies; does not change the files it includes.
-pub fn pin(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<Vec<Pinned>, PinError> {
+pub fn pin(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<Vec<Repinned>, PinError> {
     let layer = manifest.own();
     let Some(suite) = layer.suite() else { return Ok(Vec::new()) };
     let archive = Archive::open(cache, Mirror::of_this_machine()?, suite, progress)?;
+    let (renewed, changed) = renewed(layer, &archive)?;
     let mut text = fs::read_to_string(&manifest.path).map_err(failed(&manifest.path))?;
-    let mut changed = Vec::new();
-    for package in layer.packages() {
-        let pin = newest(&archive, &package.name, cache, progress)?;
-        if pin.version != package.version || pin.sha256 != package.sha256 {
-            text = rewrite(&manifest.path, &text, package, &pin)?;
-            let (name, from) = (package.name.clone(), Some(package.version.clone()));
-            changed.push(Pinned { name, from, to: Some(pin.version) });
+    for (package, new) in layer.packages().iter().zip(renewed.packages()) {
+        if package != new {
+            text = rewrite(&manifest.path, &text, package, new)?;
         }
+    }
+    if !layer.install().is_empty() {
+        text = with_pinned(&manifest.path, &text, renewed.pinned())?;
+    }
+    file::replace(&manifest.path, &text).map_err(failed(&manifest.path))?;
+    Ok(changed)
+}
+
+/// Returns a layer with the newest versions of its packages in the archive, and with sums from its signed lists; and what
+/// changed.
+pub(super) fn renewed(layer: &Layer, archive: &Archive) -> Result<(Layer, Vec<Repinned>), PinError> {
+    let (mut renewed, mut changed) = (layer.clone(), Vec::new());
+    for package in &mut renewed.package {
+        let Pin { version, sha256 } = newest(archive, &package.name)?;
+        if (&version, sha256) != (&package.version, package.sha256) {
+            let (name, pinned) = (package.name.clone(), Some(package.version.clone()));
+            changed.push(Repinned { package: name, pinned, used: Some(version.clone()) });
+        }
+        (package.version, package.sha256) = (version, sha256);
     }
     let wanted: Vec<&str> = layer.install().iter().map(String::as_str).collect();
     if !wanted.is_empty() {
         let closure = archive.closure(&wanted)?;
-        let pins =
-            closure.into_iter().map(|(name, (package, sha256))| (name, Pin { version: package.version, sha256 }));
-        let pins = pins.collect();
-        changed.extend(differences(layer.pinned(), &pins));
-        text = with_pinned(&manifest.path, &text, &pins)?;
+        let pins = closure.into_iter().map(|(name, (package, sha256))| {
+            let version = package.version;
+            (name, Pin { version, sha256 })
+        });
+        renewed.pinned = pins.collect();
+        changed.extend(differences(layer.pinned(), renewed.pinned()));
     }
-    file::replace(&manifest.path, &text).map_err(failed(&manifest.path))?;
-    Ok(changed)
+    Ok((renewed, changed))
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> FileError {
     FileError::of("change", path)
 }
 
-fn newest(archive: &Archive, name: &str, cache: &Cache, progress: &Progress) -> Result<Pin, PinError> {
+fn newest(archive: &Archive, name: &str) -> Result<Pin, PinError> {
     let no_package = || PinError::NoPackage { name: name.to_owned(), suite: archive.suite().to_owned() };
     let version = archive.versions(name)?.into_iter().next().ok_or_else(no_package)?;
-    let downloads = cache.folder(Area::Downloads)?;
-    let folder = tempfile::tempdir_in(&downloads).map_err(failed(&downloads))?;
-    let wanted = mirror::Package { name: name.to_owned(), version: version.clone() };
-    let file = archive.download(&wanted, folder.path(), progress)?;
-    let sha256 = Sha256::of_file(&file).map_err(FileError::of("read", &file))?;
+    let sha256 = archive.sum(&mirror::Package { name: name.to_owned(), version: version.clone() })?;
     Ok(Pin { version, sha256 })
 }
 
 /// Returns the packages that are new, gone, or have another version or sum.
-fn differences(before: &BTreeMap<String, Pin>, now: &BTreeMap<String, Pin>) -> Vec<Pinned> {
+fn differences(before: &BTreeMap<String, Pin>, now: &BTreeMap<String, Pin>) -> Vec<Repinned> {
     let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     let differs = |name: &&String| before.get(*name) != now.get(*name);
     let version = |pins: &BTreeMap<String, Pin>, name: &String| pins.get(name).map(|pin| pin.version.clone());
-    let pinned = |name: &String| Pinned { name: name.clone(), from: version(before, name), to: version(now, name) };
-    names.into_iter().filter(differs).map(pinned).collect()
+    let repinned =
+        |name: &String| Repinned { package: name.clone(), pinned: version(before, name), used: version(now, name) };
+    names.into_iter().filter(differs).map(repinned).collect()
 }
 
 /// Returns the manifest's text with these packages in `[pinned]`, one per line; the rest stays as it is.
@@ -145,7 +137,7 @@ fn with_pinned(path: &Path, text: &str, pins: &BTreeMap<String, Pin>) -> Result<
 }
 
 /// Returns the manifest's text with the version and sum of one package replaced; comments and order stay.
-fn rewrite(path: &Path, text: &str, package: &Package, pin: &Pin) -> Result<String, PinError> {
+fn rewrite(path: &Path, text: &str, package: &Package, pin: &Package) -> Result<String, PinError> {
     let missing =
         |text: &str| PinError::NotWritten { path: path.to_owned(), name: package.name.clone(), text: text.to_owned() };
     let name = format!("name = \"{}\"", package.name);
@@ -166,6 +158,7 @@ fn rewrite(path: &Path, text: &str, package: &Package, pin: &Pin) -> Result<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Sha256;
 
     const MANIFEST: &str = "summary = \"s\"\nsuite = \"trixie\"\n\
         # the first\n[[package]]\nname = \"a\"\nversion = \"1\"\nsha256 = \"SUM\"\nfiles = { \"x\" = \"x\" }\n\
@@ -182,11 +175,18 @@ mod tests {
         Pin { version: "2".into(), sha256: Sha256::of_parts([&b"new"[..]]) }
     }
 
+    /// The same package, newer.
+    fn newer_package(package: &Package) -> Package {
+        let Pin { version, sha256 } = newer();
+        Package { version, sha256, ..package.clone() }
+    }
+
     #[test]
     fn only_the_package_in_question_changes() {
         let folder = tempfile::tempdir().unwrap();
         let (manifest, text) = manifest(folder.path());
-        let new = rewrite(&manifest.path, &text, &manifest.own().packages()[1], &newer()).unwrap();
+        let old = &manifest.own().packages()[1];
+        let new = rewrite(&manifest.path, &text, old, &newer_package(old)).unwrap();
         fs::write(&manifest.path, &new).unwrap();
         let after = Manifest::read(&manifest.path).unwrap();
         assert_eq!(after.own().packages()[0], manifest.own().packages()[0]);
@@ -203,8 +203,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (manifest, text) = manifest(folder.path());
         let reformatted = text.replace("version = \"1\"", "version='1'");
-        let error =
-            rewrite(&manifest.path, &reformatted, &manifest.own().packages()[1], &newer()).unwrap_err().to_string();
+        let old = &manifest.own().packages()[1];
+        let error = rewrite(&manifest.path, &reformatted, old, &newer_package(old)).unwrap_err().to_string();
         let error = error.replace(folder.path().to_str().unwrap(), "images");
         insta::assert_snapshot!(error, @r#"images/r.toml does not contain the text `version = "1"`; pin b by hand"#);
     }
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn new_and_removed_packages_are_reported() {
         let (before, now) = (BTreeMap::from([("a".to_owned(), newer())]), BTreeMap::from([("b".to_owned(), newer())]));
-        let shown: Vec<String> = differences(&before, &now).iter().map(Pinned::to_string).collect();
+        let shown: Vec<String> = differences(&before, &now).iter().map(Repinned::to_string).collect();
         assert_eq!(shown, ["a 2 -> none", "b none -> 2"]);
         assert!(differences(&now, &now).is_empty());
     }

@@ -130,7 +130,7 @@ mod tests {
         fs::set_permissions(root.join("usr/bin/bash"), fs::Permissions::from_mode(0o755)).unwrap();
         symlink("usr/bin", root.join("bin")).unwrap();
         symlink("/nowhere", root.join("dangling")).unwrap();
-        Image { name: "test".parse().unwrap(), key: "k".into(), folder: root, boot: None }
+        Image { name: "test".parse().unwrap(), key: "k".into(), folder: root, boot: None, replaced: Vec::new() }
     }
 
     fn program(folder: &Path) -> GuestProgram {

@@ -15,7 +15,10 @@ use super::{
     record::{self, BOOT_IMAGE, BTF, CONFIG, Damage, MODULES, NOTES, Record, VOCABULARY},
     toolchain::Toolchain,
 };
-use crate::file::{self, FileError};
+use crate::{
+    file::{self, FileError},
+    pins::Repinned,
+};
 
 /// The arguments that every kernel's command line needs or benefits from. The kernel uses the last one of a repeated
 /// argument, so these override earlier ones. `kernels/README.md` describes their benefits.
@@ -54,6 +57,8 @@ pub struct Kernel {
     pub alike: Vec<KernelName>,
     /// How it was built.
     pub record: Record,
+    /// What differs from the pins of its manifest, because those have left the mirror.
+    pub replaced: Vec<Repinned>,
 }
 
 impl Kernel {
@@ -125,6 +130,7 @@ impl Kernel {
             lsm: manifest.lsm.clone(),
             alike: manifest.alike.clone(),
             record,
+            replaced: manifest.replaced.clone(),
         })
     }
 }
@@ -151,6 +157,7 @@ impl Built<'_> {
             name: self.manifest.build_name().clone(),
             release,
             source: self.source,
+            replaced: self.manifest.replaced.clone(),
             toolchain: self.toolchain,
             objects_compiled: self.objects_compiled,
             seconds: self.started.elapsed().as_secs_f64(),

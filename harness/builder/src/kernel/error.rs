@@ -6,7 +6,7 @@ use harness_protocol::name::KernelName;
 use harness_uapi::vocabulary::VocabularyError;
 use thiserror::Error;
 
-use super::{fragment, prebuilt::PrebuiltError, record::Damage, source::SourceError};
+use super::{fragment, pin::PinError, prebuilt::PrebuiltError, record::Damage, source::SourceError};
 use crate::{cache::CacheError, command::CommandError, file::FileError};
 
 /// Why a kernel is not available.
@@ -15,6 +15,9 @@ pub enum KernelError {
     /// The source is not available.
     #[error(transparent)]
     Source(Box<SourceError>),
+    /// A pin that has left the mirror could not be replaced.
+    #[error(transparent)]
+    Pin(Box<PinError>),
     /// A prebuilt kernel cannot be used.
     #[error("cannot unpack prebuilt kernel {kernel}")]
     Prebuilt {
@@ -74,6 +77,17 @@ pub enum KernelError {
     /// A cache operation failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
+}
+
+impl KernelError {
+    /// Reports whether the mirror no longer has a pinned version.
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::Source(source) => source.is_gone(),
+            Self::Prebuilt { source, .. } => source.is_gone(),
+            _ => false,
+        }
+    }
 }
 
 impl From<SourceError> for KernelError {

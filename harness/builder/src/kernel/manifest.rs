@@ -13,7 +13,10 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::fragment::{self, BadLine, Found, Mismatch, Options, Value};
-use crate::file::{self, FileError, TomlError};
+use crate::{
+    file::{self, FileError, TomlError},
+    pins::Repinned,
+};
 use lineage::lineage;
 pub use source::{
     DebianKernel, DebianSource, GitSource, KernelFiles, PackageFiles, PrebuiltSource, Source, TarballSource, TreeSource,
@@ -124,6 +127,8 @@ pub struct Manifest {
     pub base: Option<KernelName>,
     /// Where it comes from. Relative paths are already joined to the manifest's folder.
     pub source: Source,
+    /// The pins of the file that `source` does not have, because they have left the mirror.
+    pub replaced: Vec<Repinned>,
     /// The approximate number of objects that a build compiles, for its progress bar.
     pub objects: Option<u64>,
     /// The arguments of its command line beyond the defaults.
@@ -185,6 +190,7 @@ impl Manifest {
             is_default: file.default,
             base: None,
             source,
+            replaced: Vec::new(),
             objects: file.objects,
             args: file.args,
             memory_mib: file.memory_mib,

@@ -1,7 +1,11 @@
-//! Pins a kernel to the newest version in its suite.
+//! Pins a kernel to the newest version in its suite, and replaces a pin that has left the mirror.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
+use harness_protocol::name::KernelName;
 use thiserror::Error;
 
 use super::{
@@ -9,10 +13,10 @@ use super::{
     source::{self, SourceError},
 };
 use crate::{
-    cache::{Area, Cache},
-    digest::Sha256,
+    cache::Cache,
     file::{self, FileError},
-    mirror::{Archive, ArchiveError, KernelPackage, Mirror, Package},
+    mirror::{Archive, ArchiveError, KernelPackage, Mirror, Package, numbers},
+    pins::{self, Repinned, Replacement, WriteError},
     progress::Progress,
 };
 
@@ -41,56 +45,143 @@ pub enum PinError {
     /// The manifest could not be written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The replacement could not be recorded.
+    #[error(transparent)]
+    Record(#[from] WriteError),
 }
 
-/// Writes the newest version of a kernel's packages, or the requested one, to its manifest; returns the version.
-pub fn pin(manifest: &Manifest, version: Option<&str>, cache: &Cache, progress: &Progress) -> Result<String, PinError> {
-    let (suite, old) = match &manifest.source {
-        Source::Debian(old) => (&old.suite, vec![old.clone()]),
-        Source::Prebuilt(PrebuiltSource::Debian(old)) => (&old.suite, old.each().collect()),
-        _ => return Err(PinError::NotDebian(manifest.path.clone())),
-    };
-    let context = PinContext::open(manifest, suite, cache, progress)?;
-    let packages = match &manifest.source {
-        Source::Prebuilt(PrebuiltSource::Debian(old)) => context.newest_kernel(old, version)?,
-        _ => vec![context.newest_package(&old[0].package, version)?],
-    };
-    let new: Vec<DebianSource> = packages.iter().map(|package| context.fetch(package)).collect::<Result<_, _>>()?;
+/// Writes the newest version of a kernel's packages, or the requested one, to its manifest; returns what changed. If its
+/// name has more than a series, such as `6.12.43`, the newest version is the newest one of that release.
+pub fn pin(
+    manifest: &Manifest,
+    version: Option<&str>,
+    cache: &Cache,
+    progress: &Progress,
+) -> Result<Vec<Repinned>, PinError> {
+    let renewed = Renewed::of(manifest, version, cache, progress)?;
     let text = file::read_text(&manifest.path)?;
-    let text = repinned(&text, &old, &new);
+    let text = repinned(&text, &renewed.old, &renewed.new);
     file::replace(&manifest.path, &text).map_err(FileError::of("write", &manifest.path))?;
-    Ok(packages[0].version.clone())
+    Ok(renewed.differences())
+}
+
+/// Reports whether a kernel comes from packages of a Debian archive, so that [`pin`] can renew it.
+pub fn is_pinned(manifest: &Manifest) -> bool {
+    manifest.base.is_none() && packages(&manifest.source).is_some()
+}
+
+/// Returns the manifest with the newest versions of the same series in place of pins that have left the mirror, and
+/// records it; `None` if the suite has none.
+pub(super) fn replace(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<Option<Manifest>, PinError> {
+    let renewed = match Renewed::of(manifest, None, cache, progress) {
+        Err(PinError::Incomplete { .. }) => return Ok(None),
+        renewed => renewed?,
+    };
+    let Some(file_name) = file_name(manifest) else { return Ok(None) };
+    let replacement = Replacement { replaced: renewed.differences(), pins: renewed.new };
+    pins::write(cache, &file_name, &replacement)?;
+    Ok(Some(with(manifest, replacement)))
+}
+
+/// Returns the manifest that [`replace`] recorded last for the pins of this one, in the cache folder `root`.
+pub(super) fn recorded(manifest: &Manifest, root: &Path) -> Option<Manifest> {
+    Some(with(manifest, pins::read(root, &file_name(manifest)?)?))
+}
+
+/// Returns the name of the file with what takes the place of this manifest's pins; `None` if it has no pins.
+pub(super) fn file_name(manifest: &Manifest) -> Option<String> {
+    packages(&manifest.source)?;
+    let identity = source::identity(&manifest.source).ok()?;
+    Some(pins::file_name("kernel", manifest.build_name().as_str(), &identity))
+}
+
+/// Returns the pinned packages of a source, with their suite.
+fn packages(source: &Source) -> Option<(&str, Vec<DebianSource>)> {
+    match source {
+        Source::Debian(debian) => Some((&debian.suite, vec![debian.clone()])),
+        Source::Prebuilt(PrebuiltSource::Debian(kernel)) => Some((&kernel.suite, kernel.each().collect())),
+        _ => None,
+    }
+}
+
+fn with(manifest: &Manifest, replacement: Replacement<Vec<DebianSource>>) -> Manifest {
+    let Replacement { replaced, pins } = replacement;
+    let mut manifest = Manifest { replaced, ..manifest.clone() };
+    match (&mut manifest.source, &pins[..]) {
+        (Source::Debian(debian), [package]) => *debian = package.clone(),
+        (Source::Prebuilt(PrebuiltSource::Debian(kernel)), [first, ..]) => {
+            kernel.version = first.version.clone();
+            kernel.packages = pins.into_iter().map(|package| (package.package, package.sha256)).collect();
+        }
+        _ => {}
+    }
+    manifest
+}
+
+/// The pinned packages of a kernel, and those to pin now, in the same order.
+#[derive(Debug)]
+struct Renewed {
+    old: Vec<DebianSource>,
+    new: Vec<DebianSource>,
+}
+
+impl Renewed {
+    /// Looks for the newest version of a kernel's packages, or the requested one, with sums from the signed lists.
+    fn of(manifest: &Manifest, version: Option<&str>, cache: &Cache, progress: &Progress) -> Result<Self, PinError> {
+        let not_debian = || PinError::NotDebian(manifest.path.clone());
+        let (suite, old) = packages(&manifest.source).ok_or_else(not_debian)?;
+        let context = PinContext::open(manifest, suite, cache, progress)?;
+        let packages = match &manifest.source {
+            Source::Prebuilt(PrebuiltSource::Debian(kernel)) => context.newest_kernel(kernel, version)?,
+            _ => vec![context.newest_package(&old[0].package, version)?],
+        };
+        let new = packages.into_iter().map(|package| context.pinned(package)).collect::<Result<_, _>>()?;
+        Ok(Self { old, new })
+    }
+
+    fn differences(&self) -> Vec<Repinned> {
+        let name = |package: &str| KernelPackage::of(package).map(|kernel| kernel.with_release("*").to_string());
+        let repinned = |(old, new): (&DebianSource, &DebianSource)| {
+            (old != new).then(|| Repinned {
+                package: name(&old.package).unwrap_or_else(|| old.package.clone()),
+                pinned: Some(old.version.clone()),
+                used: Some(new.version.clone()),
+            })
+        };
+        self.old.iter().zip(&self.new).filter_map(repinned).collect()
+    }
 }
 
 /// The archive to choose versions from, and the manifest.
 struct PinContext<'d> {
     manifest: &'d Manifest,
     archive: Archive,
-    cache: &'d Cache,
-    progress: &'d Progress,
 }
 
 impl<'d> PinContext<'d> {
-    fn open(
-        manifest: &'d Manifest,
-        suite: &str,
-        cache: &'d Cache,
-        progress: &'d Progress,
-    ) -> Result<Self, SourceError> {
+    fn open(manifest: &'d Manifest, suite: &str, cache: &Cache, progress: &Progress) -> Result<Self, SourceError> {
         let archive = Archive::open(cache, Mirror::of_this_machine()?, suite, progress);
         let archive = archive.map_err(|error| SourceError::archive(manifest.name.as_str(), error))?;
-        Ok(Self { manifest, archive, cache, progress })
+        Ok(Self { manifest, archive })
     }
 
     fn failed(&self, error: ArchiveError) -> SourceError {
         SourceError::archive(self.manifest.name.as_str(), error)
     }
 
+    /// Returns the versions of a package, newest first; without a requested one, only those that the kernel's name
+    /// stands for.
+    fn versions(&self, name: &str, requested: Option<&str>) -> Result<Vec<String>, SourceError> {
+        let mut versions = self.archive.versions(name).map_err(|error| self.failed(error))?;
+        versions.retain(|version| requested.is_some() || is_of(version, self.manifest.build_name()));
+        Ok(versions)
+    }
+
     /// Returns the newest or the requested version of a package whose name does not change.
     fn newest_package(&self, name: &str, version: Option<&str>) -> Result<Package, PinError> {
-        let versions = self.archive.versions(name).map_err(|error| self.failed(error))?;
-        let newest = version.map(str::to_owned).or_else(|| versions.into_iter().next());
-        let version = newest.ok_or_else(|| self.incomplete(vec![name.to_owned()]))?;
+        let newest = || Ok::<_, SourceError>(self.versions(name, None)?.into_iter().next());
+        let version = version.map_or_else(newest, |version| Ok(Some(version.to_owned())))?;
+        let version = version.ok_or_else(|| self.incomplete(vec![name.to_owned()]))?;
         Ok(Package { name: name.to_owned(), version })
     }
 
@@ -102,8 +193,7 @@ impl<'d> PinContext<'d> {
         let Some(first) = first else { return Err(self.incomplete(old.packages.keys().cloned().collect())) };
         for sibling in self.archive.siblings(&first.to_string()).map_err(|error| self.failed(error))? {
             let names: Vec<String> = parts.iter().map(|part| part.with_release(&sibling.release).to_string()).collect();
-            let versions: Result<Vec<_>, _> = names.iter().map(|name| self.archive.versions(name)).collect();
-            let versions = versions.map_err(|error| self.failed(error))?;
+            let versions = names.iter().map(|name| self.versions(name, version)).collect::<Result<Vec<_>, _>>()?;
             if let Some(common) = common(&versions, version) {
                 let package = |name| Package { name, version: common.clone() };
                 return Ok(names.into_iter().map(package).collect());
@@ -117,17 +207,20 @@ impl<'d> PinContext<'d> {
         PinError::Incomplete { path, suite, wanted }
     }
 
-    /// Fetches a package to pin, for its sum.
-    fn fetch(&self, package: &Package) -> Result<DebianSource, SourceError> {
-        let downloads = self.cache.folder(Area::Downloads)?;
-        let folder = tempfile::tempdir_in(&downloads).map_err(FileError::of("create a folder in", &downloads))?;
-        let file = self.archive.download(package, folder.path(), self.progress).map_err(|error| self.failed(error))?;
-        let sha256 = Sha256::of_file(&file).map_err(FileError::of("read", &file))?;
-        let Package { name, version } = package.clone();
-        let new = DebianSource { package: name, version, suite: self.archive.suite().to_owned(), sha256 };
-        source::keep_package(&new, &file, self.cache, self.progress)?;
-        Ok(new)
+    /// Returns a package with its sum in the signed lists.
+    fn pinned(&self, package: Package) -> Result<DebianSource, SourceError> {
+        let sha256 = self.archive.sum(&package).map_err(|error| self.failed(error))?;
+        let Package { name, version } = package;
+        Ok(DebianSource { package: name, version, suite: self.archive.suite().to_owned(), sha256 })
     }
+}
+
+/// Reports whether a version is one that a kernel's name stands for, as 6.12.107-1 for `6.12-rt`; each one is, for a
+/// name without a version.
+fn is_of(version: &str, name: &KernelName) -> bool {
+    let is_version = |c: char| c.is_ascii_digit() || c == '.';
+    let leading = |text: &str| numbers(&text[..text.find(|c| !is_version(c)).unwrap_or(text.len())]);
+    leading(version).starts_with(&leading(name.as_str()))
 }
 
 /// Returns the newest version that every package has, or the requested one if every package has it.
@@ -156,6 +249,23 @@ fn repinned(text: &str, old: &[DebianSource], new: &[DebianSource]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Sha256;
+
+    #[test]
+    fn the_name_of_a_kernel_limits_its_versions() {
+        for (name, versions) in [
+            ("6.12", ["6.12.107-1", "6.12-1"]),
+            ("6.12-rt", ["6.12.43-1~bpo12+1", "6.12~rc5-1"]),
+            ("6.12.43-debian", ["6.12.43-1~bpo12+1", "6.12.43+deb13-1"]),
+            ("mine", ["6.12.107-1", "7.3.4-1"]),
+        ] {
+            let name = name.parse().unwrap();
+            assert!(versions.iter().all(|version| is_of(version, &name)), "{name}");
+        }
+        for (name, version) in [("6.12.43-debian", "6.12.107-1"), ("6.12", "6.1.176-1"), ("6.1-debian", "6.12.107-1")] {
+            assert!(!is_of(version, &name.parse().unwrap()), "{name}");
+        }
+    }
 
     fn package(name: &str, version: &str, sum: &str) -> DebianSource {
         let sha256 = Sha256::of_reader(sum.as_bytes()).unwrap();

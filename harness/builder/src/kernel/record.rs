@@ -14,6 +14,7 @@ use super::toolchain::Toolchain;
 use crate::{
     digest::Sha256,
     file::{self, FileError},
+    pins::Repinned,
 };
 
 /// Its file name.
@@ -72,6 +73,9 @@ pub struct Record {
     pub release: String,
     /// Where the source came from, with version or sum.
     pub source: String,
+    /// What differs from the pins of the manifest at that time, because those had left the mirror.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<Repinned>,
     /// The toolchain, if it was built here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub toolchain: Option<Toolchain>,
@@ -144,6 +148,7 @@ mod tests {
             name: "6.12".parse().unwrap(),
             release: "6.12.1".into(),
             source: "a folder".into(),
+            replaced: Vec::new(),
             toolchain: Some(Toolchain { gcc: line(), ld: line(), pahole: line() }),
             objects_compiled: 1,
             seconds: 1.5,

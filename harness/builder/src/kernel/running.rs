@@ -72,7 +72,7 @@ pub fn look(alike: Vec<KernelName>, cache: &Cache, progress: &Progress) -> Resul
     let lsm = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
     let lsm = lsm.trim().split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
     let args = vec![String::from_utf8_lossy(&boot[1]).trim().to_owned()];
-    Ok(Kernel { name: name(), key, dir, args, memory_mib: None, lsm: Some(lsm), alike, record })
+    Ok(Kernel { name: name(), key, dir, args, memory_mib: None, lsm: Some(lsm), alike, record, replaced: Vec::new() })
 }
 
 /// Returns the output of `uname -r`.
@@ -107,6 +107,7 @@ fn keep(into: &Path, btf: &[u8], release: &str) -> Result<(), RunningError> {
         name: name(),
         release: release.to_owned(),
         source: "the running kernel".to_owned(),
+        replaced: Vec::new(),
         toolchain: None,
         objects_compiled: 0,
         seconds: 0.0,

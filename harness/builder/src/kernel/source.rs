@@ -151,7 +151,7 @@ pub(super) fn debian_package(
     let package = Package { name: debian.package.clone(), version: debian.version.clone() };
     let fail = |error| SourceError::archive(kernel, error);
     let archive = Archive::open(cache, Mirror::of_this_machine()?, &debian.suite, progress).map_err(fail)?;
-    let file = archive.download(&package, folder.path(), progress).map_err(fail)?;
+    let file = archive.download_pinned(&package, debian.sha256, folder.path(), progress).map_err(fail)?;
     let received = Sha256::of_file(&file).map_err(FileError::of("read", &file))?;
     if received != debian.sha256 {
         return Err(SourceError::WrongSum { package, pinned: debian.sha256, received });
@@ -160,7 +160,7 @@ pub(super) fn debian_package(
 }
 
 /// Moves a verified package file into the cache.
-pub(super) fn keep_package(
+fn keep_package(
     debian: &DebianSource,
     file: &Path,
     cache: &Cache,

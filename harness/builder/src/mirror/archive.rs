@@ -2,6 +2,8 @@
 //! machine's sources and lists stay unchanged.
 
 mod closure;
+#[cfg(test)]
+pub(crate) mod sample;
 
 use std::{
     fs, io,
@@ -11,7 +13,7 @@ use std::{
 use thiserror::Error;
 use xshell::{Cmd, Shell, cmd};
 
-use super::{KernelPackage, MIRROR_VARIABLE, Mirror, numbers};
+use super::{KernelPackage, MIRROR_VARIABLE, Mirror, numbers, snapshot};
 use crate::{
     cache::{Area, CACHE_VARIABLE, Cache, CacheError, Lock},
     command::{self, CommandError},
@@ -202,16 +204,39 @@ impl Archive {
         answer.map_err(|error| ArchiveError::Query { name: name.to_owned(), source: error.into() })
     }
 
+    /// Errors if the suite does not have this version of a package.
+    fn check_version(&self, package: &Package) -> Result<(), ArchiveError> {
+        let mut available = self.versions(&package.name)?;
+        if available.contains(&package.version) {
+            return Ok(());
+        }
+        if available.is_empty() {
+            available = self.siblings(&package.name)?.iter().map(KernelPackage::to_string).collect();
+        }
+        let (suite, mirror) = (self.suite.clone(), self.mirror.clone());
+        Err(ArchiveError::NoSuchVersion { package: package.clone(), suite, mirror, available })
+    }
+
+    /// Downloads a pinned package into a folder and returns the file's path: from the snapshot archive that the
+    /// environment names, if the suite no longer has that version. The caller checks the sum.
+    pub(crate) fn download_pinned(
+        &self,
+        package: &Package,
+        sha256: Sha256,
+        into: &Path,
+        progress: &Progress,
+    ) -> Result<PathBuf, ArchiveError> {
+        self.download(package, into, progress).or_else(|error| match error {
+            ArchiveError::NoSuchVersion { .. } => {
+                snapshot::find(&package.name, &package.version, sha256, into, progress).ok_or(error)
+            }
+            _ => Err(error),
+        })
+    }
+
     /// Downloads a package into a folder and returns the file's path.
     pub fn download(&self, package: &Package, into: &Path, progress: &Progress) -> Result<PathBuf, ArchiveError> {
-        let mut available = self.versions(&package.name)?;
-        if !available.contains(&package.version) {
-            if available.is_empty() {
-                available = self.siblings(&package.name)?.iter().map(KernelPackage::to_string).collect();
-            }
-            let (suite, mirror) = (self.suite.clone(), self.mirror.clone());
-            return Err(ArchiveError::NoSuchVersion { package: package.clone(), suite, mirror, available });
-        }
+        self.check_version(package)?;
         let task = progress.task(&format!("download {package}"), Unit::Things("%"), Some(100));
         let fail = |error: CommandError| ArchiveError::Download {
             package: package.clone(),

@@ -72,21 +72,38 @@ impl<'a> Fetcher<'a> {
         if let Some(file) = lock.entry().pinned(package.sha256, self.progress)? {
             return Ok(file);
         }
-        let archive = match self.archives.entry(package.suite.to_owned()) {
-            btree_map::Entry::Occupied(archive) => archive.into_mut(),
-            btree_map::Entry::Vacant(vacant) => {
-                let mirror = Mirror::of_this_machine()?;
-                vacant.insert(Archive::open(self.cache, mirror, package.suite, self.progress).map_err(Box::new)?)
-            }
-        };
-        let folder = tempfile::tempdir_in(self.cache.folder(Area::Downloads)?)
-            .map_err(FileError::of("read", self.cache.root()))?;
+        let (cache, progress) = (self.cache, self.progress);
+        let archive = self.archive(package.suite)?;
+        let folder =
+            tempfile::tempdir_in(cache.folder(Area::Downloads)?).map_err(FileError::of("read", cache.root()))?;
         let wanted = Package { name: package.name.to_owned(), version: package.version.to_owned() };
-        let file = archive.download(&wanted, folder.path(), self.progress).map_err(Box::new)?;
+        let file = archive.download_pinned(&wanted, package.sha256, folder.path(), progress).map_err(Box::new)?;
         package.check(sum(&file)?)?;
         let staging = lock.stage()?;
         fs::rename(&file, staging.path()).map_err(FileError::of("read", &file))?;
         Ok(staging.publish()?)
+    }
+
+    /// Adds a suite.
+    #[cfg(test)]
+    pub(crate) fn add(&mut self, archive: Archive) {
+        self.archives.insert(archive.suite().to_owned(), archive);
+    }
+
+    /// Returns a suite whose lists were fetched.
+    pub(crate) fn opened(&self, suite: &str) -> Option<&Archive> {
+        self.archives.get(suite)
+    }
+
+    /// Returns a suite of this machine's mirror, its lists fetched if needed.
+    fn archive(&mut self, suite: &str) -> Result<&Archive, PinnedError> {
+        Ok(match self.archives.entry(suite.to_owned()) {
+            btree_map::Entry::Occupied(archive) => archive.into_mut(),
+            btree_map::Entry::Vacant(vacant) => {
+                let mirror = Mirror::of_this_machine()?;
+                vacant.insert(Archive::open(self.cache, mirror, suite, self.progress).map_err(Box::new)?)
+            }
+        })
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 use harness_builder::{
     cache::{Area, Cache, Part},
     kernel::{self, DEFAULT_ARGS, KernelError, Manifest},
+    pins::Pins,
     progress::Progress,
 };
 
@@ -134,7 +135,7 @@ fn a_damaged_build_is_found_and_built_again() {
     fs::write(kernel.boot_image(), "").unwrap();
     assert!(kernel::find_built(&manifest, &bench.cache()).unwrap().is_none());
     let (progress, log) = Progress::captured();
-    let again = kernel::build(&manifest, &bench.cache(), &progress).unwrap();
+    let again = kernel::build(&manifest, Pins::default(), &bench.cache(), &progress).unwrap();
     let note = bench.shown(&log.text().lines().next().unwrap().replace(&kernel.key, "KEY"));
     insta::assert_snapshot!(note, @"/BENCH/cache/kernels/9.9-KEY is damaged; building it again");
     assert_eq!(fs::read(again.boot_image()).unwrap(), whole);
@@ -221,8 +222,8 @@ const CACHE: &str = "STAND_IN_CACHE";
 #[test]
 fn a_killed_build_continues_where_it_stopped() {
     if let (Some(manifest), Some(cache)) = (env::var_os(MANIFEST), env::var_os(CACHE)) {
-        kernel::build(&Manifest::read(manifest.as_ref()).unwrap(), &Cache::at(cache).unwrap(), &Progress::silent())
-            .unwrap();
+        let manifest = Manifest::read(manifest.as_ref()).unwrap();
+        kernel::build(&manifest, Pins::default(), &Cache::at(cache).unwrap(), &Progress::silent()).unwrap();
         return;
     }
     let bench = Bench::new();

@@ -9,6 +9,7 @@ use std::{
 use harness_builder::{
     cache::{Area, Cache},
     kernel::{self, Kernel, KernelError, Manifest},
+    pins::Pins,
     progress::Progress,
 };
 
@@ -57,7 +58,7 @@ impl Bench {
     }
 
     pub(crate) fn build(&self, manifest: &Manifest) -> Result<Kernel, KernelError> {
-        kernel::build(manifest, &self.cache(), &Progress::silent())
+        kernel::build(manifest, Pins::default(), &self.cache(), &Progress::silent())
     }
 
     /// Lists what unfinished and failed builds left.

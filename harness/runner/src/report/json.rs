@@ -19,7 +19,7 @@ use super::{
     Counts, HARNESS, Results, RunStatus, ScenarioResult, Status, difference, guest_text::is_invisible_control,
     numbered, problem_lines,
 };
-use line::{Attempts, JudgedStatus, Kernel, Line, Record, Step};
+use line::{Attempts, JudgedStatus, Kernel, Line, Record, ReplacedPin, Step};
 
 /// The format's version. Raised when a key or a kind is removed or changes its meaning, but not when one is added.
 pub const FORMAT: u32 = 3;
@@ -37,7 +37,14 @@ pub fn results_schema() -> serde_json::Value {
 pub fn json_lines(results: &Results) -> Result<String, serde_json::Error> {
     let mut text = String::new();
     let kernels = results.kernels().into_iter().map(|(name, release)| Kernel { name, release }).collect();
-    push(&mut text, &Line::Start { format: FORMAT, harness: HARNESS, images: results.images(), kernels })?;
+    let replaced = results.replaced().into_iter().map(|(of, pin)| ReplacedPin {
+        of,
+        package: &pin.package,
+        pinned: pin.pinned.as_deref(),
+        used: pin.used.as_deref(),
+    });
+    let (images, replaced) = (results.images(), replaced.collect());
+    push(&mut text, &Line::Start { format: FORMAT, harness: HARNESS, images, kernels, replaced })?;
     for result in &results.results {
         if let Status::Judged { judgement, .. } = &result.status {
             for (case, number, row) in numbered(judgement) {
@@ -290,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_kernel_without_results_is_named() {
-        let label = EnvironmentLabel { environment: sample::environment("7.3"), release: None };
+        let label = EnvironmentLabel { environment: sample::environment("7.3"), release: None, replaced: Default::default() };
         let results = Results { environments: vec![label], results: vec![] };
         let text = json_lines(&results).unwrap();
         insta::assert_snapshot!(text.replace(HARNESS, "VERSION"), @r#"

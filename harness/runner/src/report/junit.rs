@@ -27,6 +27,8 @@ fn suite(results: &Results, label: &EnvironmentLabel) -> TestSuite {
     let image = ("image", label.environment.image.as_str());
     let properties = [("kernel", label.environment.kernel.as_str()), image, ("harness.version", HARNESS)];
     suite.add_properties(properties.into_iter().chain(release).map(|(key, value)| Property::new(key, one_line(value))));
+    let replaced = label.replaced().map(|(of, pin)| Property::new("pin.replaced", one_line(&format!("{of}: {pin}"))));
+    suite.add_properties(replaced);
     suite.add_test_cases(results.of(label).map(|result| case(&name, result)));
     let took: Duration = results.of(label).filter_map(|result| result.took).sum();
     suite.set_time(took);

@@ -23,6 +23,9 @@ fn subtests(text: &mut String, results: &Results, label: &EnvironmentLabel, name
     let release = label.release.as_deref().map(one_line).unwrap_or_else(|| "unknown".to_owned());
     let _ = writeln!(text, "{INDENT}KTAP version 1\n{INDENT}# Subtest: {name}");
     let _ = writeln!(text, "{INDENT}# release {release}, image {}, harness {HARNESS}", label.environment.image);
+    for (of, pin) in label.replaced() {
+        let _ = writeln!(text, "{INDENT}# replaced pin of {}", one_line(&format!("{of}: {pin}")));
+    }
     let _ = writeln!(text, "{INDENT}1..{}", results.of(label).count());
     for (index, result) in results.of(label).enumerate() {
         for line in result.complaints().iter().flat_map(|complaint| complaint.lines()) {

@@ -29,6 +29,12 @@ pub fn markdown(results: &Results, by: By) -> String {
     let images: Vec<&str> = results.images().into_iter().map(|image| image.as_str()).collect();
     let noun = if images.len() == 1 { "Image" } else { "Images" };
     let _ = writeln!(text, " {noun} {}, harness {HARNESS}.\n", images.join(", "));
+    for line in results.replaced_pins() {
+        let _ = writeln!(text, "- {}", escaped(&line));
+    }
+    if !results.replaced().is_empty() {
+        text.push('\n');
+    }
     text.push_str(&matrix(results, by));
     let _ = writeln!(text, "\nThe figures after a status are attempts allowed/denied.");
     let failures = failures(results);

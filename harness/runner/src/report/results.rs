@@ -1,8 +1,10 @@
 //! The contents of a report: the results of a run and the environments they belong to.
 
+use harness_builder::pins::Repinned;
 use harness_protocol::name::{Environment, ImageName, KernelName};
 
 use super::{Counts, Naming, ScenarioResult};
+use crate::identity::ReplacedPins;
 
 /// The version of the harness, as reports show it.
 pub const HARNESS: &str = env!("CARGO_PKG_VERSION");
@@ -14,6 +16,17 @@ pub struct EnvironmentLabel {
     pub environment: Environment,
     /// The output of `uname -r` in the guest; `None` if this environment never ran.
     pub release: Option<String>,
+    /// What differs from the pins of the kernel and the image, because those have left the mirror.
+    pub replaced: ReplacedPins,
+}
+
+impl EnvironmentLabel {
+    /// Returns the replaced pins of the kernel and the image, each with what it belongs to, such as `kernel 6.12`.
+    pub(super) fn replaced(&self) -> impl Iterator<Item = (String, &Repinned)> {
+        let Self { environment: Environment { kernel, image }, replaced, .. } = self;
+        let of_kernel = replaced.kernel.iter().map(move |pin| (format!("kernel {kernel}"), pin));
+        of_kernel.chain(replaced.image.iter().map(move |pin| (format!("image {image}"), pin)))
+    }
 }
 
 /// The contents of a report.
@@ -58,6 +71,22 @@ impl Results {
             }
         }
         kernels
+    }
+
+    /// Returns the replaced pins of all kernels and images, as [`EnvironmentLabel::replaced`], without duplicates.
+    pub(super) fn replaced(&self) -> Vec<(String, &Repinned)> {
+        let mut all: Vec<(String, &Repinned)> = Vec::new();
+        for replaced in self.environments.iter().flat_map(EnvironmentLabel::replaced) {
+            if !all.contains(&replaced) {
+                all.push(replaced);
+            }
+        }
+        all
+    }
+
+    /// Returns a line for each pin that has left the mirror, with what is used instead.
+    pub fn replaced_pins(&self) -> Vec<String> {
+        self.replaced().iter().map(|(of, pin)| format!("{of}: the pin has left the mirror: {pin}")).collect()
     }
 
     /// Counts the results by status and the attempts by verdict.

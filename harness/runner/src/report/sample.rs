@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use harness_builder::pins::Repinned;
 use harness_protocol::{errno::Errno, name::Environment};
 use harness_scenario::{expect::Expect, layout::AttemptRole};
 use harness_snapshot::render;
@@ -13,6 +14,7 @@ use harness_verdict::{
 };
 
 use super::{EnvironmentLabel, Results, ScenarioResult, Status};
+use crate::identity::ReplacedPins;
 
 /// Text with which a guest could attack whatever reads or displays it.
 pub(super) const HOSTILE: &str = "\u{1b}[31mred\u{9b}2J\u{0}\r\n::error file=x::owned\n  ::add-mask::a\n##[group]x\n\
@@ -91,6 +93,7 @@ pub(super) fn results() -> Results {
     let label = |name: &str, release: Option<&str>| EnvironmentLabel {
         environment: environment(name),
         release: release.map(str::to_owned),
+        replaced: ReplacedPins::default(),
     };
     let refused = || Row { cause: Some(Reason::NotDelegable), ..row("two", Some(Expect::Denied), denied()) };
     let both = || vec![row("one", None, allowed()), refused()];
@@ -116,8 +119,23 @@ pub(super) fn two_images() -> Results {
     results.results.retain(|result| result.environment.kernel.as_str() == "6.12");
     results.results.push(differs("6.12@systemd-262", "vm/killer"));
     results.environments.remove(1);
+    let environment = environment("6.12@systemd-262");
+    let (release, replaced) = (Some("6.12.107".to_owned()), ReplacedPins::default());
+    results.environments.push(EnvironmentLabel { environment, release, replaced });
     results
-        .environments
-        .push(EnvironmentLabel { environment: environment("6.12@systemd-262"), release: Some("6.12.107".to_owned()) });
+}
+
+/// Results on one kernel with two images, where the pins of the kernel and of one image have left the mirror.
+pub(super) fn replaced_pins() -> Results {
+    let repinned = |package: &str, pinned: Option<&str>| Repinned {
+        package: package.to_owned(),
+        pinned: pinned.map(str::to_owned),
+        used: Some("2".to_owned()),
+    };
+    let mut results = two_images();
+    for label in &mut results.environments {
+        label.replaced.kernel = vec![repinned("linux-source-6.12", Some("1"))];
+    }
+    results.environments[1].replaced.image = vec![repinned("libc6", Some("1")), repinned("liba", None)];
     results
 }

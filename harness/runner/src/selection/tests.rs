@@ -3,6 +3,7 @@ use std::fs;
 use harness_builder::{
     cache::{Area, Cache},
     image, kernel,
+    pins::Pins,
     progress::Progress,
     project::Project,
 };
@@ -21,6 +22,7 @@ fn selection(folder: &Path, kernels: &[&str], filter: &str) -> Selection {
         cache: Cache::at(folder).unwrap(),
         progress: Progress::silent(),
         store: Store::new(folder.join("store"), RunId::current(), Freshness::Any),
+        pins: Pins::default(),
         fleet: Fleet::of(Jobs::default()),
         kernels: kernel::catalogue::Catalogue::of_folder(&project.kernels()).unwrap(),
         images: image::catalogue::Catalogue::of_folder(&project.images()).unwrap(),

@@ -32,13 +32,13 @@ pub struct Layer {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) without: BTreeSet<Pattern>,
     #[serde(default)]
-    pub(super) package: Vec<Package>,
+    pub(in crate::image) package: Vec<Package>,
     #[serde(default)]
     pub(super) symlinks: BTreeMap<GuestPath, String>,
     #[serde(default)]
     pub(super) texts: BTreeMap<GuestPath, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) pinned: BTreeMap<String, Pin>,
+    pub(in crate::image) pinned: BTreeMap<String, Pin>,
     /// Options a kernel must have to boot the image. Not part of the key: they do not change the image.
     #[serde(default, skip_serializing)]
     pub(super) config: BTreeSet<String>,
@@ -103,6 +103,13 @@ impl Layer {
     /// The versions of packages that are taken whole, by name.
     pub fn pinned(&self) -> &BTreeMap<String, Pin> {
         &self.pinned
+    }
+
+    /// Returns the version of its systemd, such as 262; `None` if it has none.
+    pub(in crate::image) fn systemd(&self) -> Option<u32> {
+        let version = &self.pinned.get("systemd")?.version;
+        let upstream = version.split_once(':').map_or(version.as_str(), |(_, upstream)| upstream);
+        upstream.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
     }
 
     /// Returns the package files it needs, [`Self::packages`] first.

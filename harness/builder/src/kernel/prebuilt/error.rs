@@ -48,6 +48,13 @@ pub enum PrebuiltError {
     File(#[from] FileError),
 }
 
+impl PrebuiltError {
+    /// Reports whether the mirror no longer has a pinned version.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Parts(PartsError::Source(source)) if source.is_gone())
+    }
+}
+
 /// Why the files of a kernel are not available.
 #[derive(Debug, Error)]
 pub enum PartsError {

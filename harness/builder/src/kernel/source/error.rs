@@ -91,6 +91,11 @@ impl SourceError {
     pub(in crate::kernel) fn archive(kernel: &str, error: ArchiveError) -> Self {
         Self::Archive { kernel: kernel.to_owned(), source: Box::new(error) }
     }
+
+    /// Reports whether the mirror no longer has a pinned version.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Archive { source, .. } if matches!(**source, ArchiveError::NoSuchVersion { .. }))
+    }
 }
 
 /// Returns advice for a version that is gone.

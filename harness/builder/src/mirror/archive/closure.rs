@@ -23,17 +23,35 @@ impl Archive {
         let install = ["--simulate", "--no-install-recommends", "install", "--"];
         let listing = command::output(|shell| self.apt(shell, "apt-get").args(install).args(names));
         let packages = installed(&listing.map_err(failed)?);
-        let each = packages.iter().map(Package::to_string);
-        let listing = command::output(|shell| self.apt(shell, "apt-cache").arg("show").args(each));
-        let sums = sums(&listing.map_err(failed)?);
-        let unknown = |package: &Package| ArchiveError::NoSum { package: package.clone(), suite: self.suite.clone() };
+        let sums = self.listed_sums(&packages).map_err(failed)?;
         packages
             .into_iter()
             .map(|package| {
-                let sum = sums.get(&package.to_string()).copied().ok_or_else(|| unknown(&package))?;
+                let sum = self.sum_in(&sums, &package)?;
                 Ok((package.name.clone(), (package, sum)))
             })
             .collect()
+    }
+
+    /// Returns the sum of a package in the signed lists.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NoSuchVersion`] if the suite does not have this version.
+    pub fn sum(&self, package: &Package) -> Result<Sha256, ArchiveError> {
+        self.check_version(package)?;
+        let failed = |source: CommandError| ArchiveError::Query { name: package.name.clone(), source: source.into() };
+        let sums = self.listed_sums(std::slice::from_ref(package)).map_err(failed)?;
+        self.sum_in(&sums, package)
+    }
+
+    fn listed_sums(&self, packages: &[Package]) -> Result<BTreeMap<String, Sha256>, CommandError> {
+        let each = packages.iter().map(Package::to_string);
+        Ok(sums(&command::output(|shell| self.apt(shell, "apt-cache").arg("show").args(each))?))
+    }
+
+    fn sum_in(&self, sums: &BTreeMap<String, Sha256>, package: &Package) -> Result<Sha256, ArchiveError> {
+        let unknown = || ArchiveError::NoSum { package: package.clone(), suite: self.suite.clone() };
+        sums.get(&package.to_string()).copied().ok_or_else(unknown)
     }
 }
 
@@ -59,28 +77,8 @@ fn sums(listing: &str) -> BTreeMap<String, Sha256> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
-
-    use super::*;
-    use crate::{
-        cache::{Area, Cache},
-        mirror::Mirror,
-        progress::Progress,
-    };
-
-    /// Makes an archive in a folder, with lists but without package files or signatures.
-    fn archive(folder: &Path, packages: &str) -> Archive {
-        let cache = Cache::at(folder.join("cache")).unwrap();
-        let lock = cache.entry(Area::Downloads, "apt-test").unwrap().lock(&Progress::silent()).unwrap();
-        let mirror = Mirror::of_url("http://mirror.example/debian");
-        let archive = Archive { mirror, suite: "test".to_owned(), state: lock.entry().path(), _lock: lock };
-        archive.write_state().unwrap();
-        fs::write(folder.join("Packages"), packages).unwrap();
-        let source = format!("deb [trusted=yes] file:{} ./\n", folder.display());
-        fs::write(archive.state.join("sources.list"), source).unwrap();
-        command::output(|shell| archive.apt(shell, "apt-get").arg("update")).unwrap();
-        archive
-    }
+    use super::{super::sample, *};
+    use crate::cache::Cache;
 
     fn stanza(name: &str, version: &str, fields: &str) -> String {
         let sum = Sha256::of_parts([name.as_bytes(), version.as_bytes()]);
@@ -102,11 +100,16 @@ mod tests {
             stanza("nice", "1", ""),
             stanza("base", "1", ""),
         ];
-        let archive = archive(folder.path(), &packages.concat());
+        let cache = Cache::at(folder.path().join("cache")).unwrap();
+        let archive = sample::listed(&cache, folder.path(), "test", &packages.concat());
         let closure = archive.closure(&["init"]).unwrap();
         let found: Vec<String> = closure.values().map(|(package, _)| package.to_string()).collect();
         assert_eq!(found, ["base=1", "init=1:2-3", "lib=2", "one=1"]);
         assert_eq!(closure["lib"].1, Sha256::of_parts([&b"lib"[..], b"2"]));
+        let package = |version: &str| Package { name: "lib".to_owned(), version: version.to_owned() };
+        assert_eq!(archive.sum(&package("1")).unwrap(), Sha256::of_parts([&b"lib"[..], b"1"]));
+        let error = archive.sum(&package("3")).unwrap_err();
+        insta::assert_snapshot!(error, @"http://mirror.example/debian has no lib=3 in test; it has 2, 1");
         let error = archive.closure(&["init", "inti"]).unwrap_err();
         insta::assert_snapshot!(error, @"cannot resolve the dependencies of init, inti in test; check the names");
     }

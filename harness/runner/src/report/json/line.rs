@@ -21,6 +21,10 @@ pub(super) enum Line<'a> {
         images: Vec<&'a ImageName>,
         /// The selected kernels.
         kernels: Vec<Kernel<'a>>,
+        /// The packages whose pinned version has left the mirror, and what is used instead; `release` of a kernel is what
+        /// ran.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        replaced: Vec<ReplacedPin<'a>>,
     },
     /// An attempt and its verdict.
     Attempt {
@@ -171,6 +175,21 @@ pub(super) struct Kernel<'a> {
     /// The output of `uname -r` in the guest, if it ever ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) release: Option<&'a str>,
+}
+
+/// A package whose pinned version has left the mirror.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ReplacedPin<'a> {
+    /// What it is a part of: `kernel NAME` or `image NAME`.
+    pub(super) of: String,
+    /// The package; `*` stands for a kernel's release in its name.
+    pub(super) package: &'a str,
+    /// The pinned version, unless the package is new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pinned: Option<&'a str>,
+    /// The version that is used, unless the package is no longer needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) used: Option<&'a str>,
 }
 
 /// A step of loading an object: a call that libbpf made, or something that libbpf dropped.

@@ -51,6 +51,7 @@ fn record(at: u64, object: &str) -> IdentityRecord {
         release: "6.12.1".to_owned(),
         image: "minimal".parse().unwrap(),
         artefacts: artefacts(),
+        replaced: Default::default(),
         at,
         objects,
         vocabulary: serde_json::from_str(&vocabulary).unwrap(),
