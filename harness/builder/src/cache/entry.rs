@@ -168,7 +168,7 @@ impl Lock {
         &self.entry
     }
 
-    /// [`Entry::intact`] for who has the lock.
+    /// Does what [`Entry::intact`] does, for the holder of the lock.
     pub fn intact(&self, part: Part<'_>, progress: &Progress) -> Result<Option<PathBuf>, CacheError> {
         let Some(path) = self.entry.existing() else { return Ok(None) };
         if !self.entry.is_sealed() {
