@@ -54,3 +54,53 @@ pub fn of(
     file::write(staging.path(), [file::read(&modules)?, cpio::of_init(&init)].concat())?;
     Ok(Some(staging.publish()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::kernel::Record;
+
+    #[test]
+    fn an_initramfs_with_a_flipped_bit_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path().join("cache")).unwrap();
+        for name in ["modules.cpio", "harness-guest", "harness-init"] {
+            fs::write(folder.path().join(name), name).unwrap();
+        }
+        let program = GuestProgram::in_folder(folder.path().to_owned()).unwrap();
+        let record = Record {
+            name: "9.9".parse().unwrap(),
+            release: "9.9.0".to_owned(),
+            source: String::new(),
+            replaced: Vec::new(),
+            toolchain: None,
+            objects_compiled: 0,
+            seconds: 0.0,
+            built: 0,
+            files: Default::default(),
+        };
+        let kernel = Kernel {
+            name: record.name.clone(),
+            key: "key".to_owned(),
+            dir: folder.path().to_owned(),
+            args: Vec::new(),
+            memory_mib: None,
+            lsm: None,
+            alike: Vec::new(),
+            record,
+            replaced: Vec::new(),
+        };
+        let (progress, log) = Progress::captured();
+        let made = || of(&kernel, &program, &cache, &progress).unwrap().unwrap();
+        let whole = fs::read(made()).unwrap();
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 1;
+        fs::write(made(), flipped).unwrap();
+        assert_eq!(fs::read(made()).unwrap(), whole);
+        let shown = log.text().replace(made().to_str().unwrap(), "INITRAMFS");
+        let shown = shown.lines().find(|line| line.contains("SHA-256")).unwrap();
+        insta::assert_snapshot!(shown, @"INITRAMFS has another SHA-256 sum than when it was built; building INITRAMFS again");
+    }
+}
