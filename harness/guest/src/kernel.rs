@@ -6,7 +6,11 @@ use flate2::{CrcReader, read::GzDecoder};
 use harness_protocol::plan::ExpectedKernel;
 use thiserror::Error;
 
-use crate::{bpffs, error::SysError, pseudofile};
+use crate::{
+    bpffs,
+    error::{During, SysError},
+    pseudofile,
+};
 
 /// Why the kernel is not the expected one.
 #[derive(Debug, Error)]
@@ -49,6 +53,13 @@ const NOTES: &str = "/sys/kernel/notes";
 /// Returns `uname -r`.
 pub(crate) fn release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// Returns the taint flags, `/proc/sys/kernel/tainted` (`Documentation/admin-guide/tainted-kernels.rst`).
+pub(crate) fn taint() -> Result<u64, SysError> {
+    const TAINT: &str = "/proc/sys/kernel/tainted";
+    let text = pseudofile::read(TAINT)?;
+    text.trim().parse().map_err(|_| rustix::io::Errno::INVAL).during(|| format!("parse {TAINT}"))
 }
 
 /// Checks what is expected; a property that is `None` costs nothing.

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use harness_protocol::outcome::ConsoleMark;
 use rustix::{
     fs::{CWD, OFlags, SeekFrom},
     io::Errno,
@@ -20,6 +21,19 @@ const MOST_RECORDS: usize = 10_000;
 
 /// The least urgent priority of a warning (syslog(3)).
 const WARNING: u32 = 4;
+
+/// The priority of a mark, `<LEVEL>` (`Documentation/ABI/testing/dev-kmsg`): a warning, as the kernel's own warnings are, so that
+/// the console shows either both or none.
+const MARK_PRIORITY: &str = "<4>";
+
+/// Writes a mark into the log. When this returns, a console that prints synchronously has printed it and everything before it.
+pub(crate) fn mark(mark: &ConsoleMark) -> Result<(), SysError> {
+    // A descriptor of its own each time: the kernel limits how often one descriptor may write (`devkmsg_write`,
+    // kernel/printk/printk.c).
+    let log = pseudofile::open_at(CWD, "/dev/kmsg", OFlags::WRONLY)?;
+    rustix::io::write(&log, format!("{MARK_PRIORITY}{mark}").as_bytes()).during(|| "write /dev/kmsg")?;
+    Ok(())
+}
 
 /// A position in the log, from which it is read.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::{os::fd::OwnedFd, rc::Rc};
 
 use harness_protocol::{
     outcome::Answer,
-    plan::{Actor, Attempt, Call, Case, Token},
+    plan::{Actor, Attempt, Call, Case, Sabotage, Token},
 };
 
 use crate::{
@@ -89,6 +89,10 @@ impl Pass<'_> {
     /// Returns the answer of an attempt that its actor, a systemd unit, cannot make.
     fn answer_unasked(&mut self, attempt: &Attempt) -> Option<Answer> {
         let needs_token = attempt.token == Token::Own;
+        if let (Call::Sabotage(Sabotage::Warn), Kind::Real) = (&attempt.call, self.kind) {
+            sabotage::commit(Sabotage::Warn);
+            return Some(Answer::Ok { detail: None });
+        }
         match self.kind {
             Kind::Real => self.actors.player(&attempt.actor).ok()?.answer_unasked(needs_token),
             Kind::Container | Kind::Root(_) => None,
@@ -103,7 +107,10 @@ impl Pass<'_> {
 
     fn prepare(&mut self, attempt: &Attempt) -> Result<Gathered, AttemptError> {
         match (&attempt.call, self.kind) {
-            (Call::Sabotage(how), Kind::Real) => sabotage::commit(*how),
+            (Call::Sabotage(how), Kind::Real) => {
+                sabotage::commit(*how);
+                Err(unobtainable("the sabotage", "the kernel survived it"))
+            }
             (Call::Sabotage(_), _) => Err(unobtainable("a control", "sabotage has none")),
             _ => self.gather(attempt),
         }

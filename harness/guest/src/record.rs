@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_protocol::outcome::{Event, LONGEST_LINE, RECORD_FILE, Record};
+use harness_protocol::outcome::{Event, LONGEST_LINE, RECORD_FILE, RECORD_LOST, Record};
 use rustix::fs::{CWD, Mode, OFlags};
 use thiserror::Error;
 
@@ -14,7 +14,7 @@ use crate::error::{During, SysError};
 
 /// Why the record cannot be kept. The guest stops then: nothing it does afterwards would be known.
 #[derive(Debug, Error)]
-#[error("cannot keep the record {path}: {source}{}", advice(source))]
+#[error("{RECORD_LOST} {path}: {source}{}", advice(source))]
 pub(crate) struct RecordError {
     path: PathBuf,
     source: SysError,

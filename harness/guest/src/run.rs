@@ -1,10 +1,10 @@
 //! A whole run: from the plan to the last line of the record.
 
-use std::{path::Path, rc::Rc};
+use std::{path::Path, rc::Rc, time::Duration};
 
 use harness_protocol::{
     name::ScenarioName,
-    outcome::Event,
+    outcome::{ConsoleMark, Event},
     plan::{FORMAT, GlobalEffect, Plan},
 };
 use rustix::process::{Resource, Rlimit};
@@ -18,6 +18,7 @@ use crate::{
     error::{During, SysError},
     kernel::{self, KernelError},
     kernel_types::{self, KernelTypesError},
+    kmsg,
     leftovers::Inventory,
     lsm::SharedSwitch,
     object::library::{self, LibraryError},
@@ -25,6 +26,9 @@ use crate::{
     record::{RecordError, Writer},
     scenario::{self, SharedResources},
 };
+
+/// How long this program stays after its last record. The host ends the VM as soon as it has read everything.
+const FAREWELL: Duration = Duration::from_secs(20);
 
 /// Why a run ended early. If there is a record, it contains the error too.
 #[derive(Debug, Error)]
@@ -41,6 +45,9 @@ pub(crate) enum RunError {
     /// The machine cannot be prepared.
     #[error("cannot prepare the machine: {0}")]
     Machine(#[from] SysError),
+    /// The console cannot be marked.
+    #[error("cannot mark the console: {0}")]
+    Console(SysError),
     /// The object files cannot be read.
     #[error(transparent)]
     Library(#[from] LibraryError),
@@ -110,6 +117,7 @@ fn refuse_global_effects(plan: &Plan) -> Result<(), RunError> {
 struct Machine {
     hierarchy: Rc<Hierarchy>,
     inventory: Inventory,
+    taint: u64,
 }
 
 impl Machine {
@@ -120,7 +128,7 @@ impl Machine {
         let own = rustix::process::getpid();
         rustix::process::set_child_subreaper(Some(own)).during(|| "prctl PR_SET_CHILD_SUBREAPER")?;
         bpf::trigger_probes();
-        Ok(Self { hierarchy, inventory: Inventory::take()? })
+        Ok(Self { hierarchy, inventory: Inventory::take()?, taint: kernel::taint()? })
     }
 
     fn with(self, plan: Plan, record: Writer) -> SharedResources {
@@ -131,6 +139,7 @@ impl Machine {
             record,
             inventory: self.inventory,
             lsm_switch: SharedSwitch::default(),
+            taint: self.taint,
         }
     }
 }
@@ -141,8 +150,15 @@ fn carry_out(mut shared: SharedResources) -> Result<(), RunError> {
     for number in 0..scenarios {
         scenario::run(&mut shared, number)?;
     }
+    if shared.context.plan.marks_console {
+        kmsg::mark(&ConsoleMark::End).map_err(RunError::Console)?;
+    }
     shared.record.add(Event::End { scenarios })?;
     shared.record.sync()?;
+    if shared.context.plan.marks_console {
+        // The end of this program would end the VM, possibly before the host has read the console to its last mark.
+        std::thread::sleep(FAREWELL);
+    }
     Ok(())
 }
 
@@ -173,7 +189,7 @@ mod tests {
             let (sysctls, lsm, cases) = Default::default();
             let name = "token/own-vm".parse().unwrap();
             let scenario = Scenario { name, deadline_ms: 1, sysctls, lsm, lockdown: None, own_vm, cases };
-            Plan { format: FORMAT, kernel: ExpectedKernel::default(), scenarios: vec![scenario] }
+            Plan { format: FORMAT, kernel: ExpectedKernel::default(), marks_console: false, scenarios: vec![scenario] }
         };
         assert!(refuse_global_effects(&plan(false)).is_ok());
         insta::assert_snapshot!(

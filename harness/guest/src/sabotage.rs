@@ -4,15 +4,19 @@ use std::io::Write;
 
 use harness_protocol::plan::Sabotage;
 
-use crate::{process, pseudofile};
+use rustix::fs::OFlags;
 
-/// Does the harm and does not return.
-pub(crate) fn commit(how: Sabotage) -> ! {
+use crate::{bpffs, error::During, process, pseudofile};
+
+/// Does the harm. It returns only if the kernel can survive that.
+pub(crate) fn commit(how: Sabotage) {
     match how {
         Sabotage::Panic => panic_kernel(),
         Sabotage::Hang => hang(),
         Sabotage::Exit => process::leave(0),
         Sabotage::Flood => flood(),
+        Sabotage::Warn => provoke("WARNING"),
+        Sabotage::Oops => provoke("EXCEPTION"),
     }
 }
 
@@ -24,6 +28,19 @@ fn panic_kernel() -> ! {
             eprintln!("cannot crash the kernel: {error}");
             process::leave(4)
         }
+    }
+}
+
+/// Makes the kernel fault at a crash point of LKDTM (`Documentation/fault-injection/provoke-crashes.rst`); if that fails, exits with
+/// code 4.
+fn provoke(crash_point: &str) {
+    let provoked = bpffs::Mounted::of("debugfs", &[]).and_then(|debugfs| {
+        let file = pseudofile::open_at(debugfs.root(), "provoke-crash/DIRECT", OFlags::WRONLY)?;
+        rustix::io::write(&file, crash_point.as_bytes()).during(|| "write provoke-crash/DIRECT")
+    });
+    if let Err(error) = provoked {
+        eprintln!("cannot provoke a fault of the kernel: {error}");
+        process::leave(4)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{rc::Rc, time::Instant};
 
 use harness_protocol::{
-    outcome::Event,
+    outcome::{ConsoleMark, Event},
     plan::{Case, Scenario},
 };
 
@@ -11,6 +11,7 @@ use crate::{
     case::{self, CaseError, Stage},
     context::{CaseIndex, GuestContext},
     controls::Controls,
+    kernel, kmsg,
     leftovers::{self, Inventory},
     lockdown,
     lsm::{LsmDenyHooks, SharedSwitch},
@@ -30,6 +31,8 @@ pub(crate) struct SharedResources {
     pub(crate) inventory: Inventory,
     /// The switch of the LSM programs.
     pub(crate) lsm_switch: SharedSwitch,
+    /// The kernel's taint flags before the current scenario.
+    pub(crate) taint: u64,
 }
 
 /// Runs the scenario with this index in the plan. It fails only if the record cannot be kept; everything else is
@@ -37,12 +40,14 @@ pub(crate) struct SharedResources {
 pub(crate) fn run(shared: &mut SharedResources, number: u32) -> Result<(), RecordError> {
     let plan = Rc::clone(&shared.context.plan);
     let Some(scenario) = plan.scenarios.get(number as usize) else { return Ok(()) };
+    let marked = if plan.marks_console { kmsg::mark(&ConsoleMark::Scenario(scenario.name.clone())) } else { Ok(()) };
     shared.record.add(Event::ScenarioStart { scenario: scenario.name.clone() })?;
     shared.record.sync()?;
     println!("scenario {}", scenario.name);
     let start = Instant::now();
     let mut settings = Settings::default();
-    let fault = match prepare(&mut settings, scenario) {
+    let marked = marked.map_err(|error| format!("cannot mark the console: {error}"));
+    let fault = match marked.and_then(|()| prepare(&mut settings, scenario)) {
         Ok(()) => cases_with_hooks(shared, number, scenario)?,
         Err(why) => Some(why),
     };
@@ -55,8 +60,12 @@ pub(crate) fn run(shared: &mut SharedResources, number: u32) -> Result<(), Recor
         }
         Err(error) => fault.or(Some(format!("cannot look for leftovers: {error}"))),
     };
+    let (tainted, fault) = match kernel::taint() {
+        Ok(taint) => (taint & !std::mem::replace(&mut shared.taint, taint), fault),
+        Err(error) => (0, fault.or(Some(error.to_string()))),
+    };
     let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-    shared.record.add(Event::ScenarioEnd { scenario: scenario.name.clone(), leftovers, fault, micros })
+    shared.record.add(Event::ScenarioEnd { scenario: scenario.name.clone(), leftovers, fault, micros, tainted })
 }
 
 /// Attaches the scenario's LSM programs and runs its cases.

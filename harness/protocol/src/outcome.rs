@@ -5,6 +5,7 @@
 //! so that a dead guest is charged to the scenario that killed it.
 
 mod object;
+mod splat;
 mod unit;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use crate::{
     plan::HelperIds,
 };
 pub use object::{Feature, LONGEST_NAME, MOST_STEPS, ObjectAnswer, ObjectFailure, ObjectStep, Purpose};
+pub use splat::{CONSOLE_MARK, ConsoleMark, Splat, TAINTS, taint_names};
 pub use unit::{LONGEST_WARNING, MOST_WARNINGS, UnitFact};
 
 /// The file name of the record in the run folder.
@@ -23,6 +25,9 @@ pub const RECORD_FILE: &str = "outcomes.jsonl";
 
 /// The longest line in bytes, including its end.
 pub const LONGEST_LINE: usize = 192 * 1024;
+
+/// What the guest program's message begins with if it cannot write the record: the share is the host's, so the host is at fault.
+pub const RECORD_LOST: &str = "cannot keep the record";
 
 /// One line of the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,12 +109,19 @@ pub enum Event {
         fault: Option<String>,
         /// How long it took, in microseconds.
         micros: u64,
+        /// The taint flags of the kernel, `/proc/sys/kernel/tainted`, that were set while it ran.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        tainted: u64,
     },
     /// The whole plan was carried out.
     End {
         /// The number of scenarios.
         scenarios: u32,
     },
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The kernel's answer to a call.
@@ -231,6 +243,9 @@ pub struct ScenarioOutcome {
     /// The containers that were systemd units, as they ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub units: Vec<UnitFact>,
+    /// The splats that the kernel printed while it ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub splats: Vec<Splat>,
     /// How it ended.
     pub end: ScenarioEnd,
 }

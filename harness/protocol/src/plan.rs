@@ -42,7 +42,7 @@ pub use unit::{Assignment, Manager, Unit};
 pub use verify::Verify;
 
 /// The version of plans and outcomes. It is raised when their meaning changes, so that stored outcomes are discarded.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 
 /// The file name of the plan in the run folder.
 pub const PLAN_FILE: &str = "plan.json";
@@ -55,6 +55,8 @@ pub struct Plan {
     pub format: u32,
     /// The expected kernel; the guest proves that it runs this one.
     pub kernel: ExpectedKernel,
+    /// Whether the host reads the machine's console: the guest parts it by marks ([`crate::outcome::ConsoleMark`]).
+    pub marks_console: bool,
     /// The scenarios, in the order they run.
     pub scenarios: Vec<Scenario>,
 }

@@ -113,6 +113,13 @@ fn notice(result: &ScenarioResult) -> Option<Notice> {
             Some(crash) => (Evidence::Crash, line(&crash.how)),
             None => {
                 let changed = first_difference(recorded.as_deref().unwrap_or_default(), &render::render(judgement));
+                if let (None, Some(splat)) = (&changed, judgement.new_splats().next()) {
+                    return Some(Notice {
+                        scenario: result.scenario.clone(),
+                        evidence: Evidence::Crash,
+                        first: splat.text.clone(),
+                    });
+                }
                 let complaint = || result.complaints().first().map(|text| line(text)).unwrap_or_default();
                 (Evidence::Verdict, changed.unwrap_or_else(complaint))
             }
@@ -158,7 +165,14 @@ mod tests {
             tokens: vec![],
             rows: vec![row],
         };
-        Judgement { scenario: "a/b".parse().unwrap(), grid: None, helpers: None, cases: vec![case], crash }
+        Judgement {
+            scenario: "a/b".parse().unwrap(),
+            grid: None,
+            helpers: None,
+            cases: vec![case],
+            crash,
+            splats: vec![],
+        }
     }
 
     fn result(status: Status) -> ScenarioResult {

@@ -173,7 +173,13 @@ impl<'a> Launch<'a> {
         scenarios: &[plan::Scenario],
         watch: &mut dyn FnMut(Notice<'_>),
     ) -> Result<Session, LaunchError> {
-        let plan = Plan { format: plan::FORMAT, kernel: self.expected.clone(), scenarios: scenarios.to_vec() };
+        let plan = Plan {
+            format: plan::FORMAT,
+            kernel: self.expected.clone(),
+            // In host mode the console belongs to the machine.
+            marks_console: self.spec.is_some(),
+            scenarios: scenarios.to_vec(),
+        };
         let folder = RunFolder::create(&self.runs)?;
         let make_root = |into: &std::path::Path| {
             let copy = self.testbed.image.private_copy(&self.testbed.guest, into);

@@ -83,7 +83,12 @@ impl<'a> Bench<'a> {
     }
 
     fn session(&self, scenarios: &[plan::Scenario], memory_mib: u32) -> Result<Session, MeasureError> {
-        let plan = Plan { format: plan::FORMAT, kernel: self.expected.clone(), scenarios: scenarios.to_vec() };
+        let plan = Plan {
+            format: plan::FORMAT,
+            kernel: self.expected.clone(),
+            marks_console: true,
+            scenarios: scenarios.to_vec(),
+        };
         let folder = RunFolder::create(&self.host.runs).map_err(LaunchError::from)?;
         let make_root = |into: &Path| self.make_root(into).map_err(io::Error::other);
         let fill_share = |share: &Path| self.testbed.identity.objects.put(scenarios, share);

@@ -99,7 +99,9 @@ impl Status {
             Self::Fault { .. } | Self::NotRun { .. } => RunStatus::Fault,
             Self::Judged { judgement, recorded } => {
                 let same = recorded.as_deref().is_some_and(|text| render::same(text, &render::render(judgement)));
-                let sound = judgement.crash.is_none() && judgement.problems().is_empty();
+                let sound = judgement.crash.is_none()
+                    && judgement.new_splats().next().is_none()
+                    && judgement.problems().is_empty();
                 if same && sound { RunStatus::AsRecorded } else { RunStatus::Differs }
             }
         }
@@ -124,13 +126,14 @@ impl ScenarioResult {
             Status::NotRun { cause } => vec![format!("not run: {cause}")],
             Status::Judged { judgement, recorded } => {
                 let mut lines = problem_lines(judgement);
+                lines.extend(judgement.new_splats().map(|splat| format!("splat: {}", splat.lines.join("\n"))));
                 lines.extend(
                     judgement
                         .crash
                         .iter()
                         .map(|crash| format!("{}; the console's last lines:\n{}", crash.how, crash.console.join("\n"))),
                 );
-                if self.run_status() == RunStatus::Differs && judgement.crash.is_none() {
+                if judgement.crash.is_none() {
                     lines.extend(record_complaint(judgement, recorded.as_deref()));
                 }
                 lines
@@ -209,6 +212,20 @@ mod tests {
         assert_eq!(results.replaced_pins().len(), 3);
         assert!(sample::results().replaced_pins().is_empty());
     }
+
+    #[test]
+    fn a_splat_is_in_every_form_and_fails_unless_it_is_allowed() {
+        let results = sample::splats();
+        let statuses: Vec<RunStatus> = results.results.iter().map(ScenarioResult::run_status).collect();
+        assert_eq!(statuses, [RunStatus::Differs, RunStatus::AsRecorded]);
+        insta::assert_snapshot!("splat_in_json", json_lines(&results).unwrap().replace(HARNESS, "VERSION"));
+        insta::assert_snapshot!("splat_in_junit", junit(&results).unwrap().replace(HARNESS, "VERSION"));
+        insta::assert_snapshot!("splat_in_ktap", ktap(&results));
+        insta::assert_snapshot!("splat_in_markdown", markdown(&results, By::Folder));
+        insta::assert_snapshot!("splat_in_complaints", results.results[0].complaints().join("\n"));
+        insta::assert_snapshot!(results.counts().sentence(), @"2 scenarios judged, 2 attempts: 2 allowed; 1 not as recorded; 1 with a splat");
+    }
+
     fn row(text: &str, expect: Option<Expect>, verdict: Verdict) -> Row {
         let (op, container, steps) = ("map_create".into(), "container".into(), Vec::new());
         Row { text: text.into(), op, container, expect, verdict, cause: None, part: AttemptRole::Line, steps }
@@ -225,7 +242,14 @@ mod tests {
     fn judgement(rows: Vec<Row>) -> Judgement {
         let case =
             Case { label: String::new(), mounted: vec![], disagreements: vec![], units: vec![], tokens: vec![], rows };
-        Judgement { scenario: "a/b".parse().unwrap(), cases: vec![case], grid: None, helpers: None, crash: None }
+        Judgement {
+            scenario: "a/b".parse().unwrap(),
+            cases: vec![case],
+            grid: None,
+            helpers: None,
+            crash: None,
+            splats: vec![],
+        }
     }
 
     fn result(kernel: &str, judgement: Judgement, recorded: Option<&str>) -> ScenarioResult {

@@ -16,7 +16,10 @@ use harness_protocol::{
     outcome::{ScenarioEnd, ScenarioOutcome},
 };
 use harness_scenario::expanded::Expanded;
-use harness_snapshot::reasons::{Complaint, Reasons};
+use harness_snapshot::{
+    allowed_splats::AllowedSplats,
+    reasons::{Complaint, Reasons},
+};
 use harness_uapi::vocabulary::{KnownNames, KnownNamesError};
 use harness_verdict::judge;
 use thiserror::Error;
@@ -76,20 +79,23 @@ pub struct Runner {
     suite: Suite,
     known: KnownNames,
     reasons: Reasons,
+    allowed_splats: AllowedSplats,
 }
 
 impl Runner {
     /// Opens a folder of scenarios, which need not be the project's own.
     ///
     /// # Errors
-    /// [`RunnerError`] if the folder or the vocabularies cannot be read, or if the recorded differences have errors.
+    /// [`RunnerError`] if the folder or the vocabularies cannot be read, or if the recorded differences or the allowed splats
+    /// have errors.
     pub fn open(project: &Project, scenarios: &Path) -> Result<Self, RunnerError> {
         let folder = project.kernels().join("vocabulary");
         let files = project.vocabularies().map_err(|source| RunnerError::Vocabularies { folder, source })?;
         let known = KnownNames::from_json(files.iter().map(|(kernel, text)| (kernel.as_str(), text.as_str())))?;
         let suite = Suite::find(scenarios)?;
         let reasons = suite.reasons()?.map_err(|report| RunnerError::Scenarios(vec![report]))?;
-        Ok(Self { suite, known, reasons })
+        let allowed_splats = suite.allowed_splats()?.map_err(|report| RunnerError::Scenarios(vec![report]))?;
+        Ok(Self { suite, known, reasons, allowed_splats })
     }
 
     /// Returns the scenario files.
@@ -257,6 +263,10 @@ impl Runner {
                 if self.reasons.lifts_expectations(&judgement.scenario, identity.environment()) {
                     judgement.lift_expectations();
                 }
+                judgement.allow_splats(|text| {
+                    let reason = self.allowed_splats.reason(text, &expanded.plan.name, identity.environment());
+                    reason.map(str::to_owned)
+                });
                 let recorded = self.suite.recorded(&expanded.plan.name)?;
                 let recorded = recorded.for_environment(identity.lineage()).map(str::to_owned);
                 Status::Judged { judgement, recorded }

@@ -14,6 +14,8 @@ mod machine;
 mod notice;
 mod record;
 mod record_checker;
+mod splats;
+mod usage;
 
 use harness_protocol::{
     outcome::ScenarioOutcome,
@@ -29,8 +31,11 @@ pub use notice::{Notice, VmTimes};
 pub use record::Damage;
 pub use record_checker::ProtocolViolation;
 
-use follow::{Death, Ending, follow};
+use follow::{Death, Ending, Followed, follow};
 use record_checker::RecordChecker;
+
+/// How many VMs the host may lose in the middle of one scenario.
+const MOST_LOSSES: u32 = 2;
 
 /// How many VMs in a row the host may lose before their guests started. `vmtest` gives up on a guest that answers
 /// slowly, and on a busy host any guest may.
@@ -63,48 +68,60 @@ pub fn run(
         return Err(SessionError::Format(plan.format));
     }
     let mut session = Session { outcomes: Vec::new(), vms: Vec::new() };
-    let mut early_losses = 0;
+    let (mut early_losses, mut losses) = (0, 0);
     while session.outcomes.len() < plan.scenarios.len() {
         let rest = Plan { scenarios: plan.scenarios[session.outcomes.len()..].to_vec(), ..plan.clone() };
         let vm = u32::try_from(session.vms.len() + 1).unwrap_or(u32::MAX);
         watch(Notice::Booting { vm });
         let guest = GuestFolder::create(&folder.path().join(format!("vm-{vm}")), &rest)?;
         let mut checker = RecordChecker::new(&rest);
-        let (ending, times) = follow(machine, &guest, &mut checker, deadlines, watch)?;
+        let Followed { ending, splats, times } =
+            follow(machine, &guest, &mut checker, (deadlines, plan.marks_console), watch)?;
         session.vms.push(times);
-        early_losses = if is_lost_early(&ending, &checker) { early_losses + 1 } else { 0 };
+        let is_host_loss = matches!(ending, Ending::Dead { by: Death::Host, .. });
+        early_losses = if is_host_loss && !checker.has_begun() { early_losses + 1 } else { 0 };
+        // A VM that completed a scenario has begun another one.
+        losses = match (is_host_loss && checker.running().is_some(), checker.has_outcomes()) {
+            (true, true) => 1,
+            (true, false) => losses + 1,
+            (false, _) => 0,
+        };
         if let Ending::Dead { how, .. } = &ending
-            && (1..MOST_EARLY_LOSSES).contains(&early_losses)
+            && ((1..MOST_EARLY_LOSSES).contains(&early_losses) || (1..MOST_LOSSES).contains(&losses))
         {
-            watch(Notice::LostEarly { how });
-            continue;
+            watch(Notice::Lost { during: checker.running(), how });
+            checker.keep(checker.completed());
+        } else if settle(ending, &mut checker)?
+            && let Some(charged) = checker.add_splats(checker.completed() - 1, splats, true)
+        {
+            watch(Notice::Ended(charged));
         }
-        let charged = settle(ending, &mut checker)?;
-        charged.iter().for_each(|outcome| watch(Notice::Ended(outcome)));
         session.outcomes.extend(checker.into_outcomes());
     }
     Ok(session)
 }
 
-/// Returns whether the host lost a VM before its guest started a scenario.
-fn is_lost_early(ending: &Ending, checker: &RecordChecker<'_>) -> bool {
-    matches!(ending, Ending::Dead { by: Death::Host, .. }) && !checker.has_begun()
-}
-
-/// Charges the end of a VM to the running scenario; returns that scenario's outcome, if there is one.
-fn settle(ending: Ending, checker: &mut RecordChecker<'_>) -> Result<Option<ScenarioOutcome>, SessionError> {
+/// Charges the end of a VM to the running scenario, and returns whether there is one.
+fn settle(ending: Ending, checker: &mut RecordChecker<'_>) -> Result<bool, SessionError> {
     match ending {
-        Ending::Complete => Ok(None),
+        Ending::Complete | Ending::Splat => Ok(false),
         Ending::Refused(message) => Err(SessionError::Refused(message)),
         Ending::GaveUp(message) => Ok(checker.fault(format!("the guest gave up: {message}"))),
         Ending::Violation(violation) => match checker.fault(format!("invalid guest record: {violation}")) {
-            Some(outcome) => Ok(Some(outcome)),
-            None => Err(SessionError::Untrusted(violation)),
+            true => Ok(true),
+            false => Err(SessionError::Untrusted(violation)),
         },
+        Ending::Exceeded(message) => match checker.fault(message.clone()) {
+            true => Ok(true),
+            false if checker.has_outcomes() => Ok(false),
+            false => Err(SessionError::Exceeded(message)),
+        },
+        Ending::Dead { how, by: Death::Host, .. } if checker.running().is_some() => Ok(checker
+            .fault(format!("the host lost the VM {MOST_LOSSES} times during this scenario, most recently: {how}"))),
         Ending::Dead { how, console, .. } => match checker.crash(how.clone(), console.clone()) {
-            Some(outcome) => Ok(Some(outcome)),
-            None if checker.has_outcomes() => Ok(None),
-            None => Err(SessionError::NothingStarted { how, console }),
+            true => Ok(true),
+            false if checker.has_outcomes() => Ok(false),
+            false => Err(SessionError::NothingStarted { how, console }),
         },
     }
 }

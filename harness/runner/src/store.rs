@@ -255,7 +255,14 @@ mod tests {
     }
 
     fn outcome(end: ScenarioEnd) -> ScenarioOutcome {
-        ScenarioOutcome { scenario: "a/b".parse().unwrap(), containers: vec![], attempts: vec![], units: vec![], end }
+        ScenarioOutcome {
+            scenario: "a/b".parse().unwrap(),
+            containers: vec![],
+            attempts: vec![],
+            units: vec![],
+            splats: vec![],
+            end,
+        }
     }
 
     fn finished() -> ScenarioOutcome {

@@ -12,6 +12,7 @@ use harness_planner::{check::check, checked::Checked};
 use harness_protocol::name::{ImageName, KernelName, ScenarioName};
 use harness_scenario::file::parse_bytes;
 use harness_snapshot::{
+    allowed_splats::{self, AllowedSplats},
     owner::Owner,
     reasons::{self, OwnSnapshots, Reasons},
     recorded::Recorded,
@@ -73,14 +74,15 @@ pub struct Suite {
 
 impl Suite {
     /// Finds the scenario files (`*.toml`) below a folder. Hidden files and folders are ignored, and links are not
-    /// followed. The file of recorded differences at the top ([`reasons::FILE_NAME`]) is not a scenario.
+    /// followed. The files of recorded differences and of allowed splats at the top ([`reasons::FILE_NAME`],
+    /// [`allowed_splats::FILE_NAME`]) are not scenarios.
     ///
     /// # Errors
     /// [`SuiteError`] if a folder cannot be read or a file's path is not a valid name.
     pub fn find(folder: &Path) -> Result<Self, SuiteError> {
         let mut files = BTreeMap::new();
-        let reasons = folder.join(reasons::FILE_NAME);
-        let is_scenario = |path: &PathBuf| path.extension() == Some(OsStr::new("toml")) && *path != reasons;
+        let others = [reasons::FILE_NAME, allowed_splats::FILE_NAME].map(|name| folder.join(name));
+        let is_scenario = |path: &PathBuf| path.extension() == Some(OsStr::new("toml")) && !others.contains(path);
         for path in files_below(folder)?.into_iter().filter(is_scenario) {
             let stem = path.with_extension("");
             let relative = stem.strip_prefix(folder).unwrap_or(&stem);
@@ -164,6 +166,19 @@ impl Suite {
         match file::read(&path, limits::MOST_BYTES as u64) {
             Ok(bytes) => Ok(Reasons::parse(&label, &bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Ok(Reasons::none(&label))),
+            Err(error) => Err(io_error(&path)(error)),
+        }
+    }
+
+    /// Reads the allowed splats; none if there is no such file.
+    ///
+    /// # Errors
+    /// The outer error if the file cannot be read, the inner one with every error in its text.
+    pub fn allowed_splats(&self) -> Result<Result<AllowedSplats, Report>, SuiteError> {
+        let path = self.folder.join(allowed_splats::FILE_NAME);
+        match file::read(&path, limits::MOST_BYTES as u64) {
+            Ok(bytes) => Ok(AllowedSplats::parse(&path.display().to_string(), &bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Ok(AllowedSplats::default())),
             Err(error) => Err(io_error(&path)(error)),
         }
     }

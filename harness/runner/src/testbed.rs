@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use harness_builder::{
-    cache::{Area, CacheError, Part},
+    cache::Area,
     guest_program::{self, GuestProgram},
     image::{self, Image},
     initramfs,
@@ -76,24 +76,18 @@ impl Resources {
     }
 
     fn restore_kernel(&self, kernel: &Kernel) -> Result<(), ResourcesError> {
-        if self.is_damaged(Area::Kernels, &kernel.dir)? {
+        // A mutant is in another area: it is compared when it is found.
+        if self.cache.remove_damaged(Area::Kernels, &kernel.dir, &self.progress)? {
             self.build_kernel(&kernel.name)?;
         }
         Ok(())
     }
 
     fn restore_image(&self, image: &Image) -> Result<(), ResourcesError> {
-        if self.is_damaged(Area::Images, &image.folder)? {
+        if self.cache.remove_damaged(Area::Images, &image.folder, &self.progress)? {
             self.build_image(&image.name)?;
         }
         Ok(())
-    }
-
-    /// Removes an entry of the cache if it is damaged, and shows that; returns whether it is.
-    fn is_damaged(&self, area: Area, folder: &Path) -> Result<bool, CacheError> {
-        // Mutants are in another area: they are compared when they are found.
-        let Some(entry) = self.cache.entry_at(area, folder) else { return Ok(false) };
-        Ok(entry.intact(Part::Whole, &self.progress)?.is_none())
     }
 
     fn build_kernel(&self, kernel: &KernelName) -> Result<Kernel, ResourcesError> {

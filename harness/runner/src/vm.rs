@@ -20,7 +20,7 @@ mod spec;
 mod worker;
 
 pub use error::VmError;
-pub use event::{Phase, TimedEvent, VmEnd, VmEvent};
+pub use event::{Phase, QemuExit, TimedEvent, VmEnd, VmEvent};
 pub use files::forget;
 pub use handle::{Vm, interactive};
 pub use spec::{SHARE_IN_GUEST, VmSpec};

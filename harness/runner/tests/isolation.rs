@@ -97,7 +97,7 @@ fn run(spec: &VmSpec, folder: &Path) -> Result<Vec<PathBuf>> {
             Some(VmEvent::Console(line) | VmEvent::Output(line)) => console.push(line),
             Some(VmEvent::Ended(VmEnd::CommandEnded)) => return Ok(shared),
             Some(VmEvent::Ended(end)) => return Err(format!("{end}\n{}", console.join("\n")).into()),
-            Some(VmEvent::Reached(_)) | None => {}
+            Some(VmEvent::Reached(_) | VmEvent::LinesDropped(_)) | None => {}
         }
     }
     vm.stop();

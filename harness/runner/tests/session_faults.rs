@@ -6,6 +6,7 @@ use std::{
     collections::VecDeque,
     fs::{File, OpenOptions},
     io::Write,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,14 +19,14 @@ use std::{
 use harness_protocol::{
     errno::Errno,
     name::ScenarioName,
-    outcome::{Answer, Control, Event, LONGEST_LINE, RECORD_FILE, Record, ScenarioEnd, ScenarioOutcome},
+    outcome::{Answer, ConsoleMark, Control, Event, LONGEST_LINE, RECORD_FILE, Record, ScenarioEnd, ScenarioOutcome},
     plan::{Actor, Attempt, Call, Case, ExpectedKernel, FORMAT, Plan, Scenario, Token},
 };
 use harness_runner::{
     session::{
         self, Deadlines, GuestFolder, Machine, Notice, ProtocolViolation, RunFolder, Running, Session, SessionError,
     },
-    vm::{TimedEvent, VmEnd, VmError, VmEvent},
+    vm::{QemuExit, TimedEvent, VmEnd, VmError, VmEvent},
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -51,12 +52,13 @@ fn plan(names: &[&str]) -> Plan {
         cases: vec![case.clone()],
     };
     let kernel = ExpectedKernel { release: Some("6.12.0".to_owned()), ..ExpectedKernel::default() };
-    Plan { format: FORMAT, kernel, scenarios: names.iter().map(scenario).collect() }
+    Plan { format: FORMAT, kernel, marks_console: true, scenarios: names.iter().map(scenario).collect() }
 }
 
 /// A guest, as the thread that plays it sees it.
 struct Guest {
     record: File,
+    share: PathBuf,
     seq: u64,
     plan: Plan,
     events: Sender<TimedEvent>,
@@ -79,6 +81,7 @@ impl Guest {
     }
 
     fn start(&mut self, scenario: &str) {
+        self.console(&format!("[    5.0] {}", ConsoleMark::Scenario(name(scenario))));
         self.record_event(Event::ScenarioStart { scenario: name(scenario) });
     }
 
@@ -94,6 +97,7 @@ impl Guest {
             leftovers: Vec::new(),
             fault: None,
             micros: 5,
+            tainted: 0,
         });
     }
 
@@ -105,6 +109,7 @@ impl Guest {
     }
 
     fn done(&mut self) {
+        self.console(&format!("[    5.0] {}", ConsoleMark::End));
         let scenarios = u32::try_from(self.plan.scenarios.len()).unwrap();
         self.record_event(Event::End { scenarios });
     }
@@ -164,7 +169,8 @@ impl Machine for Stage {
         let record = OpenOptions::new().append(true).create_new(true).open(folder.share().join(RECORD_FILE)).unwrap();
         let (events, receiver) = channel();
         let stopped = Arc::new(AtomicBool::new(false));
-        let mut guest = Guest { record, seq: 0, plan, events: events.clone(), stopped: stopped.clone() };
+        let share = folder.share();
+        let mut guest = Guest { record, share, seq: 0, plan, events: events.clone(), stopped: stopped.clone() };
         let life = self.lives.borrow_mut().pop_front().expect("no further guest is wanted");
         let thread = thread::spawn(move || life(&mut guest));
         Ok(Box::new(Player { events: receiver, _open: events, stopped, thread: Some(thread) }))
@@ -232,14 +238,17 @@ fn each_step_is_reported_once() {
     session::run(&plan, &stage, &folder, AMPLE, &mut |notice| {
         seen.push(match notice {
             Notice::Booting { vm } => format!("booting {vm}"),
-            Notice::LostEarly { .. } => "lost".to_owned(),
+            Notice::Lost { .. } => "lost".to_owned(),
             Notice::Booted { .. } => "booted".to_owned(),
             Notice::Started(name) => format!("start {name}"),
             Notice::Ended(outcome) => format!("end {}", outcome.scenario),
         });
     })
     .unwrap();
-    assert_eq!(seen, ["booting 1", "booted", "start a", "end a", "start b", "end b"]);
+    // An outcome is reported once the console is past its scenario, which may be after the next one began.
+    let at = |step: &str| seen.iter().position(|other| other == step).unwrap();
+    assert!(at("start a") < at("end a") && at("start b") < at("end b") && at("end a") < at("end b"), "{seen:?}");
+    assert_eq!((seen.len(), at("booting 1"), at("booted"), at("start a")), (6, 0, 1, 2), "{seen:?}");
 }
 
 #[test]
@@ -251,14 +260,14 @@ fn a_guest_that_dies_costs_one_scenario_and_the_rest_goes_on_in_a_new_vm() {
         guest.attempt(0);
         guest.write(b"{\"seq\":5,\"event\":{\"att");
         guest.console("[    9.1] Kernel panic - not syncing: sysrq triggered crash");
-        guest.die(VmEnd::QemuGone);
+        guest.die(VmEnd::QemuGone(Some(QemuExit::BY_GUEST)));
     });
     let session = play(&plan(&["a", "b", "c"]), AMPLE, [dying, obedient()]).unwrap();
     assert!(finished(&session.outcomes[0]) && finished(&session.outcomes[2]), "{session:?}");
     assert_eq!(session.outcomes[1].attempts.len(), 1, "earlier answers are kept");
     let ScenarioEnd::Crashed { how, console } = &session.outcomes[1].end else { panic!("{session:?}") };
     insta::assert_snapshot!(how, @"the kernel panicked; QEMU printed: qemu: a complaint");
-    assert_eq!(console, &["[    9.1] Kernel panic - not syncing: sysrq triggered crash"]);
+    assert_eq!(&console[2..], &["[    9.1] Kernel panic - not syncing: sysrq triggered crash"]);
     assert_eq!(session.vms.len(), 2);
 }
 
@@ -269,7 +278,7 @@ fn a_further_vm_is_asked_only_for_what_is_left() {
     let dying = life(|guest| {
         guest.hello();
         guest.start("a");
-        guest.die(VmEnd::QemuGone);
+        guest.die(VmEnd::QemuGone(Some(QemuExit::BY_GUEST)));
     });
     let stage = Stage::new([dying, obedient()]);
     session::run(&plan(&["a", "b"]), &stage, &folder, AMPLE, &mut |_| {}).unwrap();
@@ -292,7 +301,7 @@ fn a_scenario_that_hangs_is_ended_by_its_deadline() {
     let session = play(&plan, deadlines, [hanging, obedient()]).unwrap();
     let ScenarioEnd::Crashed { how, console } = &session.outcomes[0].end else { panic!("{session:?}") };
     insta::assert_snapshot!(how, @"the guest exceeded its deadline of 0.2 s; QEMU printed: qemu: a complaint");
-    assert_eq!(console, &["spinning"]);
+    assert_eq!(&console[1..], &["spinning"]);
     assert!(finished(&session.outcomes[1]));
 }
 
@@ -301,7 +310,7 @@ fn a_death_between_scenarios_costs_none() {
     let dying = life(|guest| {
         guest.hello();
         guest.whole("a");
-        guest.die(VmEnd::QemuGone);
+        guest.die(VmEnd::QemuGone(Some(QemuExit::BY_GUEST)));
     });
     let session = play(&plan(&["a", "b"]), AMPLE, [dying, obedient()]).unwrap();
     assert!(session.outcomes.iter().all(finished), "{session:?}");
@@ -323,12 +332,12 @@ fn a_vm_that_never_boots_is_an_error_with_the_console() {
     let dead = || {
         life(|guest| {
             guest.console("VFS: Unable to mount root fs");
-            guest.die(VmEnd::QemuGone);
+            guest.die(VmEnd::QemuGone(Some(QemuExit::BY_GUEST)));
         })
     };
-    let message = play(&plan(&["a"]), AMPLE, [dead(), dead(), dead()]).unwrap_err().to_string();
+    let message = play(&plan(&["a"]), AMPLE, [dead()]).unwrap_err().to_string();
     insta::assert_snapshot!(message, @"
-    the guest started no scenario: the VM ended by itself; QEMU printed: qemu: a complaint; run `cargo xtask shell` to inspect such a VM
+    the guest started no scenario: the guest shut down or reset the VM; QEMU printed: qemu: a complaint; run `cargo xtask shell` to inspect such a VM
     the console's last lines:
       | VFS: Unable to mount root fs
     ");
@@ -339,14 +348,14 @@ fn a_vm_that_the_host_loses_before_its_guest_started_is_booted_again() {
     let lost = |end: VmEnd| life(move |guest| guest.die(end));
     let greeted = life(|guest| {
         guest.hello();
-        guest.die(VmEnd::QemuGone);
+        guest.die(VmEnd::QemuGone(Some(QemuExit::Signal(9))));
     });
     let mut lost_vms = Vec::new();
     let runs = tempfile::tempdir().unwrap();
     let folder = RunFolder::create(runs.path()).unwrap();
     let stage = Stage::new([lost(VmEnd::Failed("timed out".to_owned())), greeted, obedient()]);
     let session = session::run(&plan(&["a"]), &stage, &folder, AMPLE, &mut |notice| {
-        if let Notice::LostEarly { how } = notice {
+        if let Notice::Lost { during: None, how } = notice {
             lost_vms.push(how.to_owned());
         }
     });
@@ -354,15 +363,179 @@ fn a_vm_that_the_host_loses_before_its_guest_started_is_booted_again() {
     assert!(session.outcomes.iter().all(finished) && session.vms.len() == 3, "{session:?}");
     insta::assert_snapshot!(lost_vms.join("\n"), @"
     vmtest gave up: timed out; QEMU printed: qemu: a complaint
-    the VM ended by itself; QEMU printed: qemu: a complaint
+    QEMU was killed by signal 9; QEMU printed: qemu: a complaint
     ");
+}
+
+#[test]
+fn a_scenario_whose_vm_the_host_loses_runs_once_more() {
+    let lost = |end: VmEnd| {
+        life(move |guest| {
+            guest.hello();
+            if guest.plan.scenarios[0].name == name("a") {
+                guest.whole("a");
+            }
+            guest.start("b");
+            guest.attempt(0);
+            guest.console("[    5.1] WARNING: of a VM that was lost");
+            guest.die(end);
+        })
+    };
+    let ends = || {
+        [VmEnd::QemuGone(Some(QemuExit::Signal(9))), VmEnd::QemuGone(Some(QemuExit::Code(1))), VmEnd::QemuGone(None)]
+    };
+    for end in ends().into_iter().chain([VmEnd::Failed("timed out".to_owned()), VmEnd::WorkerGone("killed".to_owned())])
+    {
+        let session = play(&plan(&["a", "b", "c"]), AMPLE, [lost(end), obedient()]).unwrap();
+        assert!(session.outcomes.iter().all(finished), "{session:?}");
+        assert_eq!(session.outcomes[1].attempts.len(), 2, "it began again");
+    }
+    let [first, second, _] = ends();
+    let session = play(&plan(&["a", "b", "c"]), AMPLE, [lost(first), lost(second), obedient()]).unwrap();
+    assert!(finished(&session.outcomes[0]) && finished(&session.outcomes[2]), "{session:?}");
+    let ScenarioEnd::Fault { message } = &session.outcomes[1].end else { panic!("{session:?}") };
+    insta::assert_snapshot!(message, @"the host lost the VM 2 times during this scenario, most recently: QEMU exited with code 1; QEMU printed: qemu: a complaint");
+}
+
+#[test]
+fn a_guest_that_cannot_write_its_record_is_no_crash() {
+    let full = || {
+        life(|guest| {
+            guest.hello();
+            guest.start("a");
+            guest.event(VmEvent::Output(
+                "error: cannot keep the record /mnt/vmtest/outcomes.jsonl: write: ENOSPC".to_owned(),
+            ));
+            guest.die(VmEnd::CommandEnded);
+        })
+    };
+    let session = play(&plan(&["a"]), AMPLE, [full(), full()]).unwrap();
+    let ScenarioEnd::Fault { message } = &session.outcomes[0].end else { panic!("{session:?}") };
+    insta::assert_snapshot!(message, @"the host lost the VM 2 times during this scenario, most recently: the guest program could not write its record; QEMU printed: qemu: a complaint");
+}
+
+fn splats(outcome: &ScenarioOutcome) -> Vec<&str> {
+    outcome.splats.iter().map(|splat| splat.text.as_str()).collect()
+}
+
+#[test]
+fn a_splat_is_charged_to_its_scenario_and_the_rest_goes_on_in_a_new_vm() {
+    let splatting = life(|guest| {
+        guest.hello();
+        guest.whole("a");
+        guest.start("b");
+        guest.console("[    5.1] ------------[ cut here ]------------");
+        guest.console("[    5.1] WARNING: kernel/bpf/token.c:12 at bpf_token_get+0x1/0x2, CPU#0: guest/77");
+        guest.console("[    5.1] ---[ end trace 0000000000000000 ]---");
+        guest.attempt(0);
+        guest.attempt(1);
+        guest.end("b");
+        guest.whole("c");
+        guest.done();
+    });
+    let session = play(&plan(&["a", "b", "c"]), AMPLE, [splatting, obedient()]).unwrap();
+    assert!(session.outcomes.iter().all(finished), "{session:?}");
+    assert_eq!(
+        splats(&session.outcomes[1]),
+        ["WARNING: kernel/bpf/token.c:12 at bpf_token_get+0x1/0x2, CPU#0: guest/77"]
+    );
+    assert_eq!(session.outcomes[1].splats[0].lines.len(), 2);
+    assert!(session.outcomes[0].splats.is_empty() && session.outcomes[2].splats.is_empty());
+    assert_eq!(session.vms.len(), 2, "c ran again");
+}
+
+#[test]
+fn an_oops_is_a_crash_with_its_splat() {
+    let oopsing = life(|guest| {
+        guest.hello();
+        guest.start("a");
+        guest.console("[    5.1] BUG: kernel NULL pointer dereference, address: 0000000000000000");
+        guest.console("[    5.1] Oops: Oops: 0002 [#1] SMP");
+        guest.console("[    5.2] Kernel panic - not syncing: Fatal exception");
+        guest.die(VmEnd::QemuGone(Some(QemuExit::BY_GUEST)));
+    });
+    let session = play(&plan(&["a"]), AMPLE, [oopsing]).unwrap();
+    assert!(matches!(session.outcomes[0].end, ScenarioEnd::Crashed { .. }), "{session:?}");
+    assert_eq!(splats(&session.outcomes[0]), ["BUG: kernel NULL pointer dereference, address: 0000000000000000"]);
+}
+
+#[test]
+fn a_taint_without_a_line_on_the_console_is_a_splat() {
+    let tainting = life(|guest| {
+        guest.hello();
+        guest.start("a");
+        guest.attempt(0);
+        guest.attempt(1);
+        let (leftovers, micros, tainted) = (Vec::new(), 1, 1 << 9 | 1 << 12);
+        guest.record_event(Event::ScenarioEnd { scenario: name("a"), leftovers, fault: None, micros, tainted });
+        guest.done();
+    });
+    let session = play(&plan(&["a"]), AMPLE, [tainting]).unwrap();
+    assert_eq!(splats(&session.outcomes[0]), ["the kernel became tainted: warning (W)"]);
+}
+
+#[test]
+fn an_outcome_counts_only_once_the_console_is_past_it() {
+    let mute = life(|guest| {
+        guest.hello();
+        guest.whole("a");
+        guest.record_event(Event::End { scenarios: 1 });
+    });
+    let deadlines = Deadlines { between: Duration::from_millis(100), ..AMPLE };
+    let session = play(&plan(&["a"]), deadlines, [mute]).unwrap();
+    let ScenarioEnd::Fault { message } = &session.outcomes[0].end else { panic!("{session:?}") };
+    insta::assert_snapshot!(message, @"the VM's console did not show the guest program's next mark in time, so a splat of the kernel could be missed; run again, and if it persists, check that the kernel's arguments leave the console on and `loglevel` at 5 or more");
+    let late = life(|guest| {
+        guest.hello();
+        guest.whole("a");
+        guest.record_event(Event::End { scenarios: 1 });
+        thread::sleep(Duration::from_millis(200));
+        guest.console("[    9.0] BUG: late");
+        guest.console(&format!("[    9.0] {}", ConsoleMark::End));
+    });
+    assert_eq!(splats(&play(&plan(&["a"]), AMPLE, [late]).unwrap().outcomes[0]), ["BUG: late"]);
+}
+
+#[test]
+fn a_guest_that_fills_the_hosts_disk_is_a_fault() {
+    let filling = life(|guest| {
+        guest.hello();
+        guest.start("a");
+        let large = File::create(guest.share.join("large")).unwrap();
+        rustix::fs::fallocate(&large, rustix::fs::FallocateFlags::empty(), 0, (1 << 30) + 4096).unwrap();
+        while !guest.stopped.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let session = play(&plan(&["a", "b"]), AMPLE, [filling, obedient()]).unwrap();
+    assert!(finished(&session.outcomes[1]), "{session:?}");
+    let ScenarioEnd::Fault { message } = &session.outcomes[0].end else { panic!("{session:?}") };
+    assert!(message.starts_with("the guest takes more than 1024 MiB of the host's disk, in "), "{message}");
+}
+
+#[test]
+fn dropped_lines_of_the_console_are_a_fault() {
+    let flooding = life(|guest| {
+        guest.hello();
+        guest.start("a");
+        guest.event(VmEvent::LinesDropped(7));
+        guest.attempt(0);
+        guest.attempt(1);
+        guest.end("a");
+        guest.whole("b");
+        guest.done();
+    });
+    let session = play(&plan(&["a", "b"]), AMPLE, [flooding]).unwrap();
+    assert!(finished(&session.outcomes[1]), "{session:?}");
+    let ScenarioEnd::Fault { message } = &session.outcomes[0].end else { panic!("{session:?}") };
+    insta::assert_snapshot!(message, @"the guest wrote to its console faster than this host could read, and lines were dropped, so a splat of the kernel could be missed");
 }
 
 #[test]
 fn a_kernel_that_panics_while_it_boots_is_not_booted_again() {
     let panicking = life(|guest| {
         guest.console("[    1.0] Kernel panic - not syncing: no init");
-        guest.die(VmEnd::QemuGone);
+        guest.die(VmEnd::QemuGone(Some(QemuExit::BY_GUEST)));
     });
     let message = play(&plan(&["a"]), AMPLE, [panicking]).unwrap_err().to_string();
     insta::assert_snapshot!(message, @"
@@ -384,7 +557,7 @@ fn a_second_vm_that_never_boots_is_an_error_and_not_a_verdict() {
     let dying = life(|guest| {
         guest.hello();
         guest.start("a");
-        guest.die(VmEnd::QemuGone);
+        guest.die(VmEnd::QemuGone(Some(QemuExit::BY_GUEST)));
     });
     let result = play(&plan(&["a", "b"]), AMPLE, [dying, life(|guest| guest.die(VmEnd::CommandEnded))]);
     assert!(matches!(result, Err(SessionError::NothingStarted { .. })), "{result:?}");
@@ -426,7 +599,7 @@ fn a_guest_that_gives_up_costs_one_scenario_and_gives_its_reason() {
 fn a_complete_record_counts_even_if_the_vm_dies() {
     let hasty = life(|guest| {
         guest.obey();
-        guest.die(VmEnd::QemuGone);
+        guest.die(VmEnd::QemuGone(Some(QemuExit::BY_GUEST)));
     });
     let session = play(&plan(&["a", "b"]), AMPLE, [hasty]).unwrap();
     assert!(session.outcomes.iter().all(finished), "{session:?}");
@@ -455,7 +628,7 @@ fn leftovers_are_a_fault_of_their_scenario() {
         guest.attempt(0);
         guest.attempt(1);
         let leftovers = vec!["map 7".to_owned(), "mount /x".to_owned()];
-        guest.record_event(Event::ScenarioEnd { scenario: name("a"), leftovers, fault: None, micros: 1 });
+        guest.record_event(Event::ScenarioEnd { scenario: name("a"), leftovers, fault: None, micros: 1, tainted: 0 });
         guest.done();
     });
     let session = play(&plan(&["a"]), AMPLE, [messy]).unwrap();

@@ -15,7 +15,7 @@ use std::{
 use harness_runner::{
     accel::Accel,
     confinement::Confinement,
-    vm::{self, Vm, VmEnd, VmEvent, VmSpec},
+    vm::{self, QemuExit, Vm, VmEnd, VmEvent, VmSpec},
 };
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use rustix::{
@@ -176,7 +176,7 @@ fn fails_at_once() -> Result<(), Failed> {
     let vm_folder = VmFolder::new("echo 'no such machine' >&2; exit 1");
     let started = Instant::now();
     let mut vm = vm_folder.start();
-    assert_eq!(end_of(&mut vm), VmEnd::QemuGone);
+    assert_eq!(end_of(&mut vm), VmEnd::QemuGone(Some(QemuExit::Code(1))));
     assert!(started.elapsed() < Duration::from_secs(4), "took {:?}, as long as vmtest waits", started.elapsed());
     assert_eq!(vm.complaints(), "no such machine");
     assert!(vm.next_event(Duration::ZERO).is_none(), "something follows the end");
@@ -267,7 +267,7 @@ fn killed_qemu() -> Result<(), Failed> {
     let mut vm = vm_folder.start();
     kill_process(vm_folder.qemu(), Signal::KILL).unwrap();
     let killed = Instant::now();
-    assert_eq!(end_of(&mut vm), VmEnd::QemuGone);
+    assert_eq!(end_of(&mut vm), VmEnd::QemuGone(Some(QemuExit::Signal(9))));
     assert!(killed.elapsed() < Duration::from_secs(2), "{:?}", killed.elapsed());
     Ok(())
 }

@@ -13,7 +13,7 @@ use harness_runner::{
     session::{self, Deadlines, MachineKind, QemuMachine, RunFolder, Session, SessionError},
     vm,
 };
-use libtest_mimic::Arguments;
+use libtest_mimic::{Arguments, Completion, Trial};
 
 use built::Built;
 
@@ -25,7 +25,18 @@ fn main() -> ExitCode {
             Ok(())
         })
     };
+    let splats =
+        Trial::ignorable_test("a_warning_and_an_oops_of_a_real_kernel_are_splats", || match Built::of_kernel(LKDTM)? {
+            Some(built) => {
+                splats(&built);
+                Ok(Completion::Completed)
+            }
+            None => Ok(Completion::ignored_with(format!(
+                "kernel {LKDTM} is not built; `cargo xtask kernel build {LKDTM}` builds it"
+            ))),
+        });
     let trials = vec![
+        splats,
         trial("a_guest_that_panics_hangs_floods_or_exits_costs_one_scenario", sabotage),
         trial("two_sessions_side_by_side_do_not_disturb_each_other", side_by_side),
         trial("a_kernel_other_than_the_expected_one_is_refused", wrong_kernel),
@@ -61,7 +72,7 @@ fn bad(name: &str, deadline_ms: u64, how: Sabotage) -> Scenario {
 }
 
 fn plan(scenarios: Vec<Scenario>) -> Plan {
-    Plan { format: FORMAT, kernel: ExpectedKernel::default(), scenarios }
+    Plan { format: FORMAT, kernel: ExpectedKernel::default(), marks_console: true, scenarios }
 }
 
 fn is_finished(outcome: &ScenarioOutcome) -> bool {
@@ -101,6 +112,34 @@ fn sabotage(built: &Built) {
     assert!(crash(&session, "flood").0.starts_with("the guest exceeded its deadline of"));
     assert_eq!(session.vms.len(), 5, "each of the four costs its VM and no other");
     println!("5 VMs took {:.1} s: {:?}", started.elapsed().as_secs_f64(), session.vms);
+}
+
+/// A kernel with `CONFIG_LKDTM` (`Documentation/fault-injection/provoke-crashes.rst`).
+const LKDTM: &str = "7.3-sanitize";
+
+fn splats(built: &Built) {
+    let scenarios = vec![
+        good("before"),
+        bad("warn", 60_000, Sabotage::Warn),
+        good("between"),
+        bad("oops", 60_000, Sabotage::Oops),
+        good("after"),
+    ];
+    let session = built.run(&plan(scenarios)).unwrap();
+    let texts = |index: usize| -> Vec<&str> {
+        session.outcomes[index].splats.iter().map(|splat| splat.text.as_str()).collect()
+    };
+    for index in [0, 2, 4] {
+        assert!(is_finished(&session.outcomes[index]), "{:?}", session.outcomes[index]);
+        assert_eq!(texts(index), [""; 0]);
+    }
+    assert!(is_finished(&session.outcomes[1]), "{:?}", session.outcomes[1]);
+    let [warning] = texts(1)[..] else { panic!("{session:?}") };
+    assert!(warning.starts_with("WARNING: ") && warning.contains("lkdtm"), "{warning}");
+    assert_eq!(crash(&session, "oops").0, "the kernel panicked");
+    let [oops] = texts(3)[..] else { panic!("{session:?}") };
+    assert!(oops.starts_with("Oops: ") || oops.starts_with("BUG: "), "{oops}");
+    assert_eq!(session.vms.len(), 3, "each splat costs its VM");
 }
 
 fn side_by_side(built: &Built) {

@@ -119,7 +119,7 @@ fn run(vm: &mut Vm) -> Result<String> {
             Some(VmEvent::Console(line) | VmEvent::Output(line)) => console.push(line),
             Some(VmEvent::Ended(VmEnd::CommandEnded)) => return Ok(console.join("\n")),
             Some(VmEvent::Ended(end)) => return Err(format!("{end}\n{}", console.join("\n")).into()),
-            Some(VmEvent::Reached(_)) | None => {}
+            Some(VmEvent::Reached(_) | VmEvent::LinesDropped(_)) | None => {}
         }
     }
     vm.stop();

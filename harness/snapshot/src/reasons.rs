@@ -15,12 +15,13 @@ use thiserror::Error;
 
 pub use mismatches::Complaint;
 
-use crate::owner::Owner;
+use crate::{
+    document::{Document, EntryReader, glob},
+    owner::Owner,
+};
 use harness_diagnostics::{
-    limits::MOST_BYTES,
-    node::{KeyPath, Node},
+    node::Node,
     report::{Problem, Report},
-    structure,
 };
 use harness_protocol::name::{Environment, ScenarioName};
 use harness_scenario::schema::schema_of;
@@ -220,23 +221,11 @@ impl Reasons {
     /// # Errors
     /// All problems in the file, each with its location.
     pub fn parse(label: &str, bytes: &[u8]) -> Result<Self, Report> {
-        let whole = |message: String| Report::new(label, "".into(), vec![Problem::new(0..0, message)]);
-        if bytes.len() > MOST_BYTES {
-            return Err(whole(format!("the file is larger than {MOST_BYTES} bytes, the limit")));
-        }
-        let text: Arc<str> =
-            std::str::from_utf8(bytes).map_err(|error| whole(format!("the file is not UTF-8 text: {error}")))?.into();
-        let report = |problems| Report::new(label, text.clone(), problems);
-        let document = Node::read(&text).map_err(report)?;
-        let (root, mut problems) = structure::fitting(&document, schema());
-        let file: ReasonsFile = serde_json::from_value(root.to_json()).map_err(|error| {
-            let unexpected = Problem::new(root.span.clone(), error.to_string());
-            report(if problems.is_empty() { vec![unexpected] } else { problems.clone() })
-        })?;
+        let Document { text, root, file, mut problems } = Document::<ReasonsFile>::read(label, bytes, schema())?;
         let entries = file.difference.iter().enumerate();
-        let known = entries.filter_map(|(at, entry)| Reader::of(&root, at, &mut problems).entry(entry)).collect();
+        let known = entries.filter_map(|(at, entry)| resolve(&mut reader(&root, at, &mut problems), entry)).collect();
         if !problems.is_empty() {
-            return Err(report(problems));
+            return Err(Report::new(label, text, problems));
         }
         Ok(Self { label: label.to_owned(), text, root: Some(root), known })
     }
@@ -278,88 +267,40 @@ impl Reasons {
     }
 }
 
-/// Resolves one entry, and collects its problems.
-struct Reader<'a> {
-    root: &'a Node,
-    path: KeyPath,
-    problems: &'a mut Vec<Problem>,
+fn reader<'a>(root: &'a Node, at: usize, problems: &'a mut Vec<Problem>) -> EntryReader<'a> {
+    EntryReader::of(root, "difference", at, problems)
 }
 
-impl<'a> Reader<'a> {
-    fn of(root: &'a Node, at: usize, problems: &'a mut Vec<Problem>) -> Self {
-        Self { root, path: KeyPath::default().key("difference").index(at), problems }
-    }
-
-    fn entry(&mut self, entry: &Entry) -> Option<ResolvedEntry> {
-        let commit = entry.commit.as_ref().map(|text| self.noted("commit", text.parse::<Commit>()));
-        let explanation = self.noted("reason", Explanation::new(&entry.reason, None));
-        let extent = self.extent(entry);
-        let scenarios = self.list("scenarios", &entry.scenarios, ScenarioName::from_str);
-        let commit = match commit {
-            Some(commit) => Some(commit?),
-            None => None,
-        };
-        Some(ResolvedEntry {
-            explanation: Explanation { commit, ..explanation? },
-            extent: extent?,
-            scenarios: scenarios?,
-            lifts_expectations: entry.expect.is_some(),
-        })
-    }
-
-    fn extent(&mut self, entry: &Entry) -> Option<Extent> {
-        let may_have = |key: &str| self.root.may_be_dropped(&self.path.key(key));
-        let has_neither = entry.kernels.is_none() && entry.images.is_none();
-        if has_neither && !may_have("kernels") && !may_have("images") {
-            self.note(
-                self.path.clone(),
-                "`kernels` and `images` are both missing; list at least one of them".to_owned(),
-            );
-        }
-        let mut globs = |key: &str, texts: &Option<Vec<String>>| match texts {
-            None => Some(Vec::new()),
-            Some(texts) => self.list(key, texts, glob),
-        };
-        let (kernels, images) = (globs("kernels", &entry.kernels), globs("images", &entry.images));
-        Some(Extent { kernels: kernels?, images: images? })
-    }
-
-    fn noted<T, E: fmt::Display>(&mut self, key: &str, result: Result<T, E>) -> Option<T> {
-        result.map_err(|error| self.note(self.path.key(key), error.to_string())).ok()
-    }
-
-    fn note(&mut self, path: KeyPath, message: String) {
-        self.problems.push(Problem::new(self.root.span_of(&path), message));
-    }
-
-    /// Parses each text of a list, which must not be empty or have duplicates.
-    fn list<T, E: fmt::Display>(
-        &mut self,
-        key: &str,
-        texts: &[String],
-        read: impl Fn(&str) -> Result<T, E>,
-    ) -> Option<Vec<T>> {
-        let before = self.problems.len();
-        if texts.is_empty() && self.root.is_complete(&self.path.key(key)) {
-            self.note(self.path.key(key), format!("the list of {key} is empty; list at least one"));
-        }
-        let mut values = Vec::new();
-        for (at, text) in texts.iter().enumerate() {
-            let path = self.path.key(key).index(at);
-            match read(text) {
-                Ok(_) if texts[..at].contains(text) => {
-                    self.note(path, format!("`{}` is listed twice", text.escape_debug()));
-                }
-                Ok(value) => values.push(value),
-                Err(error) => self.note(path, error.to_string()),
-            }
-        }
-        (self.problems.len() == before).then_some(values)
-    }
+fn resolve(reader: &mut EntryReader<'_>, entry: &Entry) -> Option<ResolvedEntry> {
+    let commit = entry.commit.as_ref().map(|text| reader.noted("commit", text.parse::<Commit>()));
+    let explanation = reader.noted("reason", Explanation::new(&entry.reason, None));
+    let extent = extent(reader, entry);
+    let scenarios = reader.list("scenarios", &entry.scenarios, ScenarioName::from_str);
+    let commit = match commit {
+        Some(commit) => Some(commit?),
+        None => None,
+    };
+    Some(ResolvedEntry {
+        explanation: Explanation { commit, ..explanation? },
+        extent: extent?,
+        scenarios: scenarios?,
+        lifts_expectations: entry.expect.is_some(),
+    })
 }
 
-fn glob(text: &str) -> Result<glob::Pattern, String> {
-    glob::Pattern::new(text).map_err(|error| format!("`{}` is not a valid glob: {}", text.escape_debug(), error.msg))
+fn extent(reader: &mut EntryReader<'_>, entry: &Entry) -> Option<Extent> {
+    let may_have = |key: &str| reader.root.may_be_dropped(&reader.path.key(key));
+    let has_neither = entry.kernels.is_none() && entry.images.is_none();
+    if has_neither && !may_have("kernels") && !may_have("images") {
+        let message = "`kernels` and `images` are both missing; list at least one of them";
+        reader.note(reader.path.clone(), message.to_owned());
+    }
+    let mut globs = |key: &str, texts: &Option<Vec<String>>| match texts {
+        None => Some(Vec::new()),
+        Some(texts) => reader.list(key, texts, glob),
+    };
+    let (kernels, images) = (globs("kernels", &entry.kernels), globs("images", &entry.images));
+    Some(Extent { kernels: kernels?, images: images? })
 }
 
 #[cfg(test)]

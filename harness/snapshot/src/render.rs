@@ -217,6 +217,7 @@ mod tests {
             grid: None,
             helpers: None,
             crash: None,
+            splats: vec![],
         };
         assert_eq!(
             render(&judgement),

@@ -66,6 +66,7 @@ mod tests {
             grid: Some(Box::new(grid)),
             helpers: None,
             crash: None,
+            splats: vec![],
         }
     }
 

@@ -14,7 +14,7 @@ use harness_scenario::expanded::{Expanded, ExpandedAttempt};
 use harness_uapi::vocabulary::Vocabulary;
 
 use crate::{
-    judgement::{Case, Crash, Fault, Judgement, Row},
+    judgement::{Case, Crash, Fault, JudgedSplat, Judgement, Row},
     object::{self, Step},
     reason::Reason,
     verdict::{self, Class, Verdict},
@@ -26,7 +26,10 @@ use crate::{
 /// [`Fault`] if the scenario could not be carried out or the outcome does not fit it.
 pub fn judge(expanded: &Expanded, outcome: &ScenarioOutcome, vocabulary: &Vocabulary) -> Result<Judgement, Fault> {
     let crash = match &outcome.end {
-        ScenarioEnd::Fault { message } => return Err(Fault::Guest(message.clone())),
+        ScenarioEnd::Fault { message } => {
+            let splats = outcome.splats.iter().map(|splat| format!("; the kernel printed a splat: {}", splat.text));
+            return Err(Fault::Guest(std::iter::once(message.clone()).chain(splats).collect()));
+        }
         ScenarioEnd::Finished { .. } => None,
         ScenarioEnd::Crashed { how, console } => Some(Crash { how: how.clone(), console: console.clone() }),
     };
@@ -53,8 +56,9 @@ pub fn judge(expanded: &Expanded, outcome: &ScenarioOutcome, vocabulary: &Vocabu
     if facts.next().is_some() {
         return Err(Fault::Record("it has more answers than the plan has attempts".to_owned()));
     }
+    let splats = outcome.splats.iter().map(|splat| JudgedSplat { splat: splat.clone(), allowed: None }).collect();
     let helpers = helpers::describe(&mut cases, expanded, outcome, vocabulary)?;
-    Ok(Judgement { scenario: expanded.plan.name.clone(), cases, grid: expanded.grid.clone(), helpers, crash })
+    Ok(Judgement { scenario: expanded.plan.name.clone(), cases, grid: expanded.grid.clone(), helpers, crash, splats })
 }
 
 fn judge_attempt(
@@ -185,7 +189,7 @@ mod tests {
             token: None,
             no_token: None,
         }];
-        ScenarioOutcome { scenario: "a/b".parse().unwrap(), containers, attempts, units: vec![], end }
+        ScenarioOutcome { scenario: "a/b".parse().unwrap(), containers, attempts, units: vec![], splats: vec![], end }
     }
 
     fn judged(expanded: &Expanded, outcome: &ScenarioOutcome) -> Result<Judgement, Fault> {

@@ -4,7 +4,7 @@ use harness_protocol::{
     errno::Errno,
     mount_option::MountOption,
     name::{ContainerName, ScenarioName},
-    outcome::UnitFact,
+    outcome::{Splat, UnitFact},
 };
 use harness_scenario::{
     expect::Expect,
@@ -32,6 +32,8 @@ pub struct Judgement {
     pub helpers: Option<GrantedHelpers>,
     /// How the VM died or hung, if it did, and the last lines of its console.
     pub crash: Option<Crash>,
+    /// The splats that the kernel printed meanwhile.
+    pub splats: Vec<JudgedSplat>,
 }
 
 /// One combination of a scenario's matrix.
@@ -70,6 +72,15 @@ pub struct Row {
     pub part: AttemptRole,
     /// If libbpf loaded an object: its calls, and the features it lost.
     pub steps: Vec<Step>,
+}
+
+/// A splat, and whether it is allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JudgedSplat {
+    /// The splat.
+    pub splat: Splat,
+    /// Why it is allowed, if it is.
+    pub allowed: Option<String>,
 }
 
 /// How a VM crashed.
@@ -146,6 +157,18 @@ impl Judgement {
         let orphans = self.grid.iter().flat_map(|grid| &grid.orphans);
         let orphans = orphans.map(|o| Problem { subject: format!("`{}`", o.name), what: o.advice.clone() });
         self.cases.iter().flat_map(of_case).chain(orphans).collect()
+    }
+
+    /// Returns the splats that are not allowed.
+    pub fn new_splats(&self) -> impl Iterator<Item = &Splat> {
+        self.splats.iter().filter(|judged| judged.allowed.is_none()).map(|judged| &judged.splat)
+    }
+
+    /// Allows the splats for which `reason` returns why.
+    pub fn allow_splats(&mut self, reason: impl Fn(&str) -> Option<String>) {
+        for judged in &mut self.splats {
+            judged.allowed = reason(&judged.splat.text);
+        }
     }
 
     /// Drops expectations that do not hold, for a kernel that the scenario was not written for: only that kernel's snapshot

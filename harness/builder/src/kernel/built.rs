@@ -28,8 +28,12 @@ pub const DEFAULT_ARGS: &[&str] = &[
     // The virtio devices use message-signalled interrupts. Routing the unused legacy lines runs AML code for each
     // device, which alone takes over a second under emulation.
     "acpi=noirq",
-    // Each character of a boot message causes a trap; errors and panics are still shown.
+    // Each character of a boot message causes a trap. systemd prints less, too.
     "quiet",
+    // Warnings are shown, as every splat is at least one (`__warn`, kernel/panic.c).
+    "loglevel=5",
+    // A kernel that oopsed must not give another verdict, whatever its configuration says.
+    "oops=panic",
     // Skips calibrating the delay loop: nothing here needs exact short delays.
     "lpj=25000000",
     // Under load an emulated clock looks unstable, and the kernel would switch to a slow one.

@@ -17,6 +17,7 @@ pub(super) struct ProgressLine<'a> {
     phase: String,
     done: u64,
     crashed: u64,
+    splats: u64,
     differing: u64,
 }
 
@@ -31,7 +32,7 @@ impl<'a> ProgressLine<'a> {
         let label =
             if count == 1 { format!("run {environment}") } else { format!("run {environment} ({number} of {count})") };
         let (phase, scenarios) = (String::new(), scenarios as u64);
-        Self { progress, label, scenarios, task: None, phase, done: 0, crashed: 0, differing: 0 }
+        Self { progress, label, scenarios, task: None, phase, done: 0, crashed: 0, splats: 0, differing: 0 }
     }
 
     /// Shows that the VM waits for memory.
@@ -44,9 +45,10 @@ impl<'a> ProgressLine<'a> {
         match notice {
             Notice::Booting { vm: 1 } => self.set_phase("booting".to_owned()),
             Notice::Booting { .. } => self.set_phase("booting again for the remaining scenarios".to_owned()),
-            Notice::LostEarly { how } => {
-                let text = format!("{}: the VM ended before its guest started ({how}); booting again", self.label);
-                self.progress.note(&text);
+            Notice::Lost { during, how } => {
+                let when =
+                    during.map_or("before its guest started".to_owned(), |scenario| format!("during {scenario}"));
+                self.progress.note(&format!("{}: the host lost a VM {when} ({how}); booting another one", self.label));
             }
             Notice::Booted { after } => self.set_phase(format!("up after {}", seconds(*after))),
             Notice::Started(scenario) => self.set_phase(scenario.to_string()),
@@ -57,6 +59,7 @@ impl<'a> ProgressLine<'a> {
     fn count(&mut self, outcome: &ScenarioOutcome) {
         self.done += 1;
         self.crashed += u64::from(matches!(outcome.end, ScenarioEnd::Crashed { .. }));
+        self.splats += u64::from(!outcome.splats.is_empty());
         self.refresh();
     }
 
@@ -89,7 +92,7 @@ impl<'a> ProgressLine<'a> {
     }
 
     fn problems(&self) -> String {
-        let counts = [(self.crashed, "crashed"), (self.differing, "not as recorded")];
+        let counts = [(self.crashed, "crashed"), (self.splats, "with a splat"), (self.differing, "not as recorded")];
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}")).collect()
     }
 }
@@ -103,7 +106,14 @@ mod tests {
     use super::*;
 
     fn outcome(end: ScenarioEnd) -> ScenarioOutcome {
-        ScenarioOutcome { scenario: "a/b".parse().unwrap(), containers: vec![], attempts: vec![], units: vec![], end }
+        ScenarioOutcome {
+            scenario: "a/b".parse().unwrap(),
+            containers: vec![],
+            attempts: vec![],
+            units: vec![],
+            splats: vec![],
+            end,
+        }
     }
 
     #[test]
@@ -112,12 +122,12 @@ mod tests {
         let mut line = ProgressLine::of(&progress, "6.12", (1, 2), 2);
         assert_eq!(captured.text(), "", "a batch without news has no line");
         line.show(&Notice::Booting { vm: 1 });
-        line.show(&Notice::LostEarly { how: "timed out" });
+        line.show(&Notice::Lost { during: None, how: "timed out" });
         line.show(&Notice::Ended(&outcome(ScenarioEnd::Finished { micros: 1 })));
         line.differs();
         line.show(&Notice::Ended(&outcome(ScenarioEnd::Crashed { how: "panic".into(), console: vec![] })));
         line.finish();
-        let expected = "run 6.12 (1 of 2)\nrun 6.12 (1 of 2): the VM ended before its guest started (timed out); booting again\n\
+        let expected = "run 6.12 (1 of 2)\nrun 6.12 (1 of 2): the host lost a VM before its guest started (timed out); booting another one\n\
                         run 6.12 (1 of 2): done, 1 crashed, 1 not as recorded (0.0 s)\n";
         assert_eq!(captured.text(), expected);
     }

@@ -144,9 +144,9 @@ mod tests {
     }
 
     fn outcome(scenario: &str, micros: u64) -> ScenarioOutcome {
-        let (containers, attempts, units) = Default::default();
+        let (containers, attempts, units, splats) = Default::default();
         let end = ScenarioEnd::Finished { micros };
-        ScenarioOutcome { scenario: scenario.parse().unwrap(), containers, attempts, units, end }
+        ScenarioOutcome { scenario: scenario.parse().unwrap(), containers, attempts, units, splats, end }
     }
 
     fn store(folder: &Path) -> Store {

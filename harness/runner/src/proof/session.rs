@@ -65,7 +65,11 @@ impl<'a> ProofSession<'a> {
                 return Err(Reason::AffectsOthers(global_effect));
             }
             let answer = answers.get(name).ok_or_else(|| Reason::NotRun(self.failed.borrow().clone()))?;
-            read(asked, answer).map_err(|fault| Reason::Fault(Box::new(fault)))
+            let fault = |fault| Reason::Fault(Box::new(fault));
+            match answer.splats.first() {
+                Some(splat) => Err(fault(Fault::Guest(format!("the kernel printed a splat: {}", splat.text)))),
+                None => read(asked, answer).map_err(fault),
+            }
         };
         known().map_err(|reason| self.no_proof(what, reason))
     }

@@ -24,6 +24,8 @@ pub struct Counts {
     pub not_run: usize,
     /// Scenarios that differ from their snapshot or from what their author expects.
     pub differing: usize,
+    /// Scenarios during which the kernel printed a splat that is not allowed.
+    pub splats: usize,
     /// Attempts by verdict class, in the order of [`Class`].
     pub attempts: [usize; 6],
 }
@@ -40,6 +42,7 @@ impl Counts {
                 Status::Judged { judgement, .. } => {
                     counts.judged += 1;
                     judgement.rows().for_each(|row| counts.attempts[row.verdict.class() as usize] += 1);
+                    counts.splats += usize::from(judgement.new_splats().next().is_some());
                     counts.differing += usize::from(result.run_status() == RunStatus::Differs);
                 }
             }
@@ -62,6 +65,7 @@ impl Counts {
         let rest = [
             (self.skipped, "skipped"),
             (self.differing, "not as recorded"),
+            (self.splats, "with a splat"),
             (self.faults, if self.faults == 1 { "fault" } else { "faults" }),
             (self.not_run, "not run"),
         ];

@@ -83,6 +83,8 @@ pub enum State {
     Skipped(String),
     /// It could not be judged, with the reason.
     Fault(String),
+    /// The kernel printed a splat that is not allowed, with its first line.
+    Splat(String),
     /// The VM died or hung, with a description.
     Crashed(String),
 }
@@ -95,13 +97,13 @@ impl State {
             Status::NotRun { cause } => Self::Fault(format!("not run: {cause}")),
             Status::Judged { judgement, .. } => match &judgement.crash {
                 Some(crash) => Self::Crashed(crash.how.clone()),
-                None => Self::Judged,
+                None => judgement.new_splats().next().map_or(Self::Judged, |splat| Self::Splat(splat.text.clone())),
             },
         }
     }
 
     const fn is_failure(&self) -> bool {
-        matches!(self, Self::Fault(_) | Self::Crashed(_))
+        matches!(self, Self::Fault(_) | Self::Splat(_) | Self::Crashed(_))
     }
 }
 
@@ -253,6 +255,7 @@ fn state_words(state: &State) -> String {
         State::Judged => "judged".to_owned(),
         State::Skipped(reason) => format!("skipped: {reason}"),
         State::Fault(message) => format!("not judged: {message}"),
+        State::Splat(text) => format!("splat: {text}"),
         State::Crashed(how) => format!("crashed: {how}"),
     }
 }

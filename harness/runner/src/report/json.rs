@@ -11,13 +11,13 @@ use harness_scenario::{
 };
 use harness_snapshot::render;
 use harness_verdict::{
-    judgement::{Crash, Judgement, Row},
+    judgement::{Crash, JudgedSplat, Judgement, Row},
     verdict::{Class, Verdict},
 };
 
 use super::{
-    Counts, HARNESS, Results, RunStatus, ScenarioResult, Status, difference, guest_text::is_invisible_control,
-    numbered, problem_lines,
+    Counts, HARNESS, Mark, Results, ScenarioResult, Status, difference, guest_text::is_invisible_control, numbered,
+    problem_lines,
 };
 use line::{Attempts, JudgedStatus, Kernel, Line, Record, ReplacedPin, Step};
 
@@ -49,6 +49,9 @@ pub fn json_lines(results: &Results) -> Result<String, serde_json::Error> {
         if let Status::Judged { judgement, .. } = &result.status {
             for (case, number, row) in numbered(judgement) {
                 push(&mut text, &attempt(result, judgement.grid.as_deref(), (case, number), row))?;
+            }
+            for judged in &judgement.splats {
+                push(&mut text, &splat(result, judged))?;
             }
         }
         push(&mut text, &status(result))?;
@@ -82,6 +85,17 @@ fn attempt<'a>(
         expect: row.expect,
         matches: row.matches(),
         steps: row.steps.iter().map(|step| Step { text: &step.text, result: step.result.to_string() }).collect(),
+    }
+}
+
+fn splat<'a>(result: &'a ScenarioResult, judged: &'a JudgedSplat) -> Line<'a> {
+    Line::Splat {
+        kernel: &result.environment.kernel,
+        image: &result.environment.image,
+        scenario: &result.scenario,
+        text: &judged.splat.text,
+        lines: &judged.splat.lines,
+        allowed: judged.allowed.as_deref(),
     }
 }
 
@@ -126,10 +140,10 @@ fn judged<'a>(result: &'a ScenarioResult, judgement: &Judgement, recorded: Optio
         image: &result.environment.image,
         scenario: &result.scenario,
         summary: &result.summary,
-        status: if result.run_status() == RunStatus::AsRecorded {
-            JudgedStatus::AsRecorded
-        } else {
-            JudgedStatus::Differs
+        status: match Mark::of(result) {
+            Mark::AsRecorded => JudgedStatus::AsRecorded,
+            Mark::Splat => JudgedStatus::Splat,
+            _ => JudgedStatus::Differs,
         },
         // Exactly the microseconds that the guest recorded, without the rounding error of a sum of floats.
         seconds: result.took.map(|took| took.as_micros() as f64 / 1e6),
@@ -144,6 +158,7 @@ fn end(counts: Counts) -> Line<'static> {
     Line::End {
         judged: counts.judged,
         differing: counts.differing,
+        splats: counts.splats,
         skipped: counts.skipped,
         faults: counts.faults,
         not_run: counts.not_run,
@@ -182,6 +197,7 @@ mod tests {
     fn lines() -> Vec<Value> {
         let mut results = sample::results();
         results.results.push(sample::not_run("7.3", "vm/none"));
+        results.results.extend(sample::splats().results);
         json_lines(&results).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
@@ -233,7 +249,7 @@ mod tests {
         assert_eq!((&lines[0]["kind"], &lines[0]["format"]), (&"start".into(), &FORMAT.into()));
         assert_eq!(lines[0]["kernels"][0]["release"], "6.12.107");
         let last = lines.last().unwrap();
-        assert_eq!((&last["kind"], &last["judged"], &last["differing"]), (&"end".into(), &5.into(), &2.into()));
+        assert_eq!((&last["kind"], &last["judged"], &last["differing"]), (&"end".into(), &7.into(), &3.into()));
         assert_eq!((&last["skipped"], &last["faults"], &last["attempts"]["denied"]), (&1.into(), &2.into(), &3.into()));
         let kinds = |kernel: &str, scenario: &str| -> Vec<&str> {
             let of = lines.iter().filter(|line| line["kernel"] == kernel && line["scenario"] == scenario);
@@ -297,12 +313,13 @@ mod tests {
 
     #[test]
     fn a_kernel_without_results_is_named() {
-        let label = EnvironmentLabel { environment: sample::environment("7.3"), release: None, replaced: Default::default() };
+        let label =
+            EnvironmentLabel { environment: sample::environment("7.3"), release: None, replaced: Default::default() };
         let results = Results { environments: vec![label], results: vec![] };
         let text = json_lines(&results).unwrap();
         insta::assert_snapshot!(text.replace(HARNESS, "VERSION"), @r#"
         {"kind":"start","format":3,"harness":"VERSION","images":["minimal"],"kernels":[{"name":"7.3"}]}
-        {"kind":"end","judged":0,"differing":0,"skipped":0,"faults":0,"not_run":0,"attempts":{"allowed":0,"denied":0,"unsupported":0,"malformed":0,"not_made":0,"crashed":0}}
+        {"kind":"end","judged":0,"differing":0,"splats":0,"skipped":0,"faults":0,"not_run":0,"attempts":{"allowed":0,"denied":0,"unsupported":0,"malformed":0,"not_made":0,"crashed":0}}
         "#);
     }
 }

@@ -59,7 +59,7 @@ fn status(result: &ScenarioResult) -> TestCaseStatus {
             return status;
         }
         (_, Mark::AsRecorded | Mark::Skipped) => return TestCaseStatus::success(),
-        (_, Mark::Differs) => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        (_, Mark::Differs | Mark::Splat) => TestCaseStatus::non_success(NonSuccessKind::Failure),
         (_, Mark::Crashed | Mark::NotRun | Mark::Fault) => TestCaseStatus::non_success(NonSuccessKind::Error),
     };
     let complaints = result.complaints().join("\n");

@@ -11,6 +11,8 @@ pub enum Mark {
     AsRecorded,
     /// A verdict is not as recorded, or not as the author expects.
     Differs,
+    /// The kernel printed a splat that is not allowed during the scenario.
+    Splat,
     /// The VM died or hung during the scenario.
     Crashed,
     /// The scenario was not run.
@@ -21,8 +23,8 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark, in ascending order.
-    pub const ALL: [Self; 6] =
-        [Self::Skipped, Self::AsRecorded, Self::Differs, Self::Crashed, Self::NotRun, Self::Fault];
+    pub const ALL: [Self; 7] =
+        [Self::Skipped, Self::AsRecorded, Self::Differs, Self::Splat, Self::Crashed, Self::NotRun, Self::Fault];
 
     /// Returns the mark of a scenario result.
     pub fn of(result: &ScenarioResult) -> Self {
@@ -31,6 +33,7 @@ impl Mark {
             (Status::NotRun { .. }, _) => Self::NotRun,
             (Status::Fault { .. }, _) => Self::Fault,
             (Status::Judged { judgement, .. }, _) if judgement.crash.is_some() => Self::Crashed,
+            (Status::Judged { judgement, .. }, _) if judgement.new_splats().next().is_some() => Self::Splat,
             (Status::Judged { .. }, RunStatus::AsRecorded) => Self::AsRecorded,
             (Status::Judged { .. }, RunStatus::Differs | RunStatus::Fault) => Self::Differs,
         }
@@ -42,6 +45,7 @@ impl Mark {
             Self::Skipped => "skipped",
             Self::AsRecorded => "as recorded",
             Self::Differs => "differs",
+            Self::Splat => "splat",
             Self::Crashed => "crashed",
             Self::NotRun => "not run",
             Self::Fault => "fault",
@@ -50,6 +54,6 @@ impl Mark {
 
     /// Returns whether a person has to look at the result.
     pub const fn is_bad(self) -> bool {
-        matches!(self, Self::Differs | Self::Crashed | Self::NotRun | Self::Fault)
+        matches!(self, Self::Differs | Self::Splat | Self::Crashed | Self::NotRun | Self::Fault)
     }
 }

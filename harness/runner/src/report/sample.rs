@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use harness_builder::pins::Repinned;
-use harness_protocol::{errno::Errno, name::Environment};
+use harness_protocol::{errno::Errno, name::Environment, outcome::Splat};
 use harness_scenario::{expect::Expect, layout::AttemptRole};
 use harness_snapshot::render;
 use harness_verdict::{
-    judgement::{Case, Crash, Judgement, Row},
+    judgement::{Case, Crash, JudgedSplat, Judgement, Row},
     object::{Step, StepResult},
     reason::Reason,
     verdict::{Refusal, Verdict},
@@ -44,7 +44,14 @@ pub(super) fn as_recorded(kernel: &str, scenario: &str, rows: Vec<Row>) -> Scena
     let case =
         Case { label: String::new(), mounted: vec![], disagreements: vec![], units: vec![], tokens: vec![], rows };
     let scenario: harness_protocol::name::ScenarioName = scenario.parse().unwrap();
-    let judgement = Judgement { scenario: scenario.clone(), cases: vec![case], grid: None, helpers: None, crash: None };
+    let judgement = Judgement {
+        scenario: scenario.clone(),
+        cases: vec![case],
+        grid: None,
+        helpers: None,
+        crash: None,
+        splats: vec![],
+    };
     let recorded = Some(render::render(&judgement));
     ScenarioResult {
         environment: environment(kernel),
@@ -86,6 +93,23 @@ fn crashed(kernel: &str, scenario: &str) -> ScenarioResult {
         judgement.crash = Some(Crash { how: format!("the VM died {HOSTILE}"), console });
     }
     ScenarioResult { took: None, ..result }
+}
+
+/// A scenario during which the kernel printed a splat, on a kernel where it is not allowed and on one where it is.
+pub(super) fn splats() -> Results {
+    let splatted = |kernel: &str, allowed: Option<&str>| {
+        let mut result = as_recorded(kernel, "vm/splat", vec![row("one", None, self::allowed())]);
+        if let Status::Judged { judgement, .. } = &mut result.status {
+            let text = "UBSAN: shift-out-of-bounds in kernel/bpf/inode.c:721:23".to_owned();
+            let lines = vec![format!("[    5.1] {text}"), HOSTILE.to_owned()];
+            judgement.splats = vec![JudgedSplat { splat: Splat { text, lines }, allowed: allowed.map(str::to_owned) }];
+        }
+        result
+    };
+    Results {
+        results: vec![splatted("6.12", None), splatted("7.3", Some("it fails safe"))],
+        environments: results().environments,
+    }
 }
 
 /// Results with every status but "not run", on two kernels.

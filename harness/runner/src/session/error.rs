@@ -34,6 +34,9 @@ pub enum SessionError {
         /// The last lines of the console.
         console: Vec<String>,
     },
+    /// A guest took more of the host than it may before it ran a scenario.
+    #[error("{0}; no scenario was running")]
+    Exceeded(String),
     /// The guest refuses to carry out the plan.
     #[error("the guest refuses the plan: {0}")]
     Refused(String),

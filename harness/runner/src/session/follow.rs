@@ -1,8 +1,14 @@
 //! Follows one VM from its start to its end.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
-use harness_protocol::outcome::Event;
+use harness_protocol::{
+    name::ScenarioName,
+    outcome::{Event, RECORD_LOST, Splat},
+};
 
 use super::{
     deadline::Deadlines,
@@ -11,10 +17,12 @@ use super::{
     notice::{Notice, VmTimes},
     record::Damage,
     record_checker::{ProtocolViolation, RecordChecker, Step},
+    splats::SplatReader,
+    usage::UsageWatch,
 };
 use crate::{
     console::ConsoleTail,
-    vm::{Phase, VmEnd, VmEvent},
+    vm::{Phase, QemuExit, VmEnd, VmEvent},
 };
 
 /// How often the record is read when nothing else happens.
@@ -26,17 +34,30 @@ const EVENTS_AT_ONCE: usize = 500;
 /// How long to wait for the rest of a record after the guest is gone.
 const RECORD_GRACE: Duration = Duration::from_millis(50);
 
+/// Why an outcome cannot be trusted although the guest recorded all of it.
+const SILENT: &str = "the VM's console did not show the guest program's next mark in time, so a splat of the kernel could be missed; \
+     run again, and if it persists, check that the kernel's arguments leave the console on and `loglevel` at 5 or more";
+
+/// Likewise.
+const LOSSY: &str = "the guest wrote to its console faster than this host could read, and lines were dropped, so a splat of the kernel \
+     could be missed";
+
 /// How a VM ended.
 #[derive(Debug)]
 pub(super) enum Ending {
     /// The guest completed the plan.
     Complete,
+    /// The kernel printed a splat during the last completed scenario. It prints some only once, and lockdep stops after one, so the
+    /// next scenario needs another VM.
+    Splat,
     /// The guest refuses to begin.
     Refused(String),
     /// The guest reports, within a scenario, that it cannot go on.
     GaveUp(String),
     /// The record contradicts the plan.
     Violation(ProtocolViolation),
+    /// The guest takes more of the host than it may.
+    Exceeded(String),
     /// The guest died or hung.
     Dead { how: String, console: Vec<String>, by: Death },
 }
@@ -55,34 +76,71 @@ pub(super) fn follow(
     machine: &dyn Machine,
     guest: &GuestFolder,
     checker: &mut RecordChecker<'_>,
-    deadlines: Deadlines,
+    (deadlines, marks_console): (Deadlines, bool),
     watch: &mut dyn FnMut(Notice<'_>),
-) -> Result<(Ending, VmTimes), SessionError> {
+) -> Result<Followed, SessionError> {
     let mut record = guest.record();
     let started = Instant::now();
     let vm = machine.boot(guest)?;
     let clock = Clock { started, due: started + deadlines.boot, allowed: deadlines.boot };
-    let mut watcher =
-        Watcher { vm, checker, deadlines, watch, clock, console: ConsoleTail::default(), times: VmTimes::default() };
+    let mut watcher = Watcher {
+        vm,
+        checker,
+        deadlines,
+        watch,
+        clock,
+        console: ConsoleTail::default(),
+        splats: SplatReader::default(),
+        waiting: VecDeque::new(),
+        times: VmTimes::default(),
+    };
+    let mut usage = UsageWatch::of(guest.path());
+    let mut ending = None;
     let ending = loop {
         let end = watcher.listen(TICK);
         if end.is_some() {
             std::thread::sleep(RECORD_GRACE);
         }
-        if let Some(ending) = watcher.read_all(|| record.read()) {
+        if ending.is_none() {
+            ending = watcher.read_all(|| record.read());
+        }
+        if ending.is_none() {
+            ending = usage.check().map(Ending::Exceeded);
+        }
+        if ending.is_none() && Instant::now() >= watcher.clock.due {
+            ending = Some(watcher.hung());
+        }
+        if let Some(end) = &end {
+            ending = ending.or_else(|| Some(watcher.dead(end)));
+        }
+        // The console may be behind the record of a guest that is still there.
+        let is_whole = !marks_console || end.is_some() || !matches!(ending, None | Some(Ending::Complete));
+        if let Some(splat) = watcher.settle(is_whole) {
+            break splat;
+        }
+        if let Some(ending) = ending.take_if(|_| watcher.waiting.is_empty()) {
             break ending;
         }
-        if let Some(end) = end {
-            break watcher.dead(&end);
-        }
-        if Instant::now() >= watcher.clock.due {
-            break watcher.hung();
-        }
     };
+    let splats = watcher.checker.running().map(|running| watcher.splats.of(running)).unwrap_or_default();
     watcher.times.peak_kib = watcher.vm.peak_kib();
     watcher.vm.stop();
     watcher.times.end = started.elapsed();
-    Ok((ending, watcher.times))
+    Ok(Followed { ending, splats, times: watcher.times })
+}
+
+/// What became of a VM.
+pub(super) struct Followed {
+    pub(super) ending: Ending,
+    /// The splats during the scenario that it did not complete.
+    pub(super) splats: Vec<Splat>,
+    pub(super) times: VmTimes,
+}
+
+/// A scenario that has an outcome, but whose last line on the console may still come.
+struct Waiting {
+    scenario: ScenarioName,
+    due: Instant,
 }
 
 /// The current deadline.
@@ -99,6 +157,8 @@ struct Watcher<'a, 'p> {
     watch: &'a mut dyn FnMut(Notice<'_>),
     clock: Clock,
     console: ConsoleTail,
+    splats: SplatReader,
+    waiting: VecDeque<Waiting>,
     times: VmTimes,
 }
 
@@ -110,7 +170,14 @@ impl Watcher<'_, '_> {
             let event = self.vm.next_event(wait)?;
             wait = Duration::ZERO;
             match event.event {
-                VmEvent::Console(line) => self.console.push(&line),
+                VmEvent::Console(line) => {
+                    self.splats.read(&line);
+                    self.console.push(&line);
+                }
+                VmEvent::LinesDropped(count) => {
+                    self.splats.lose();
+                    self.console.push(&format!("[{count} lines dropped: they came too fast]"));
+                }
                 VmEvent::Output(line) => self.console.push(&format!("guest: {line}")),
                 VmEvent::Reached(Phase::Started) => {}
                 VmEvent::Reached(Phase::AgentAnswered) => self.times.agent = Some(self.clock.started.elapsed()),
@@ -157,9 +224,38 @@ impl Watcher<'_, '_> {
                 (self.watch)(Notice::Started(&name));
                 self.allow(self.deadlines.scenario(deadline_ms));
             }
-            Ok(Step::Ended(outcome)) => {
-                (self.watch)(Notice::Ended(&outcome));
+            Ok(Step::Ended(scenario)) => {
                 self.allow(self.deadlines.between);
+                self.waiting.push_back(Waiting { scenario, due: self.clock.due });
+            }
+        }
+        None
+    }
+
+    /// Gives the outcomes that the console is past their splats, or all if it is whole, and reports them. Returns the end of the VM
+    /// if there was a splat.
+    fn settle(&mut self, console_is_whole: bool) -> Option<Ending> {
+        while let Some(Waiting { scenario, due }) = self.waiting.front() {
+            let index = self.checker.completed() - self.waiting.len();
+            let is_past = console_is_whole || self.splats.is_past(scenario);
+            let has_own = self.splats.has_any(scenario);
+            let outcome = if is_past && self.splats.is_lossy(scenario) {
+                self.checker.distrust(index, LOSSY.to_owned())
+            } else if is_past {
+                self.checker.add_splats(index, self.splats.of(scenario), has_own)
+            } else if Instant::now() >= *due {
+                self.checker.distrust(index, SILENT.to_owned())
+            } else {
+                return None;
+            };
+            if let Some(outcome) = outcome {
+                (self.watch)(Notice::Ended(outcome));
+            }
+            self.waiting.pop_front();
+            if has_own {
+                self.checker.keep(index + 1);
+                self.waiting.clear();
+                return Some(Ending::Splat);
             }
         }
         None
@@ -175,8 +271,12 @@ impl Watcher<'_, '_> {
     fn dead(&self, end: &VmEnd) -> Ending {
         let panicked = self.console.contains("Kernel panic");
         let (how, by) = match end {
-            VmEnd::QemuGone | VmEnd::Failed(_) if panicked => ("the kernel panicked".to_owned(), Death::Guest),
+            VmEnd::QemuGone(_) | VmEnd::Failed(_) if panicked => ("the kernel panicked".to_owned(), Death::Guest),
+            VmEnd::CommandEnded if self.console.contains(RECORD_LOST) => {
+                ("the guest program could not write its record".to_owned(), Death::Host)
+            }
             VmEnd::CommandEnded => ("the guest program exited before the plan was done".to_owned(), Death::Guest),
+            VmEnd::QemuGone(Some(QemuExit::BY_GUEST)) => (end.to_string(), Death::Guest),
             other => (other.to_string(), Death::Host),
         };
         let complaints = self.vm.complaints();

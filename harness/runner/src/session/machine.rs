@@ -34,6 +34,11 @@ impl GuestFolder {
         made.map(|()| folder).map_err(|source| SessionError::Prepare { path: path.to_owned(), source })
     }
 
+    /// Returns the folder with everything of this VM.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn record(&self) -> RecordFile {
         RecordFile::of(&self.share())
     }

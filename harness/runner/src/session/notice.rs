@@ -12,8 +12,10 @@ pub enum Notice<'a> {
         /// The VM's number, from 1.
         vm: u32,
     },
-    /// The host lost a VM before its guest started; another one is booted.
-    LostEarly {
+    /// The host lost a VM; another one is booted, and its scenario begins again.
+    Lost {
+        /// The scenario that the guest had begun, if any.
+        during: Option<&'a ScenarioName>,
         /// What happened.
         how: &'a str,
     },

@@ -2,12 +2,12 @@
 
 use harness_protocol::{
     name::{ContainerName, ScenarioName},
-    outcome::{self, AttemptFact, Cause, ContainerFact, Event, ScenarioEnd, ScenarioOutcome, UnitFact},
+    outcome::{self, AttemptFact, Cause, ContainerFact, Event, ScenarioEnd, ScenarioOutcome, Splat, UnitFact},
     plan::{FORMAT, Plan, Scenario},
 };
 use thiserror::Error;
 
-use super::record::Damage;
+use super::{record::Damage, splats};
 
 /// A violation of the protocol: records that do not fit the plan.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -60,8 +60,8 @@ pub(super) enum Step {
     Started { name: ScenarioName, deadline_ms: u64 },
     /// A record within a scenario.
     Within,
-    /// A scenario is complete.
-    Ended(ScenarioOutcome),
+    /// A scenario is complete, but for the splats on the console.
+    Ended(ScenarioName),
     /// The guest refuses to begin.
     Refused(String),
     /// The guest cannot continue with the running scenario, nor with any other.
@@ -118,32 +118,68 @@ impl<'a> RecordChecker<'a> {
         self.outcomes
     }
 
-    /// Charges a crash to the running scenario, if there is one.
-    pub(super) fn crash(&mut self, how: String, console: Vec<String>) -> Option<ScenarioOutcome> {
+    /// Returns the number of scenarios with an outcome.
+    pub(super) fn completed(&self) -> usize {
+        self.outcomes.len()
+    }
+
+    /// Adds the splats that the console shows to the outcome with this index, and returns it. They take the place of the one
+    /// that only stands for taint flags, if some are of the scenario itself.
+    pub(super) fn add_splats(&mut self, index: usize, shown: Vec<Splat>, has_own: bool) -> Option<&ScenarioOutcome> {
+        let outcome = self.outcomes.get_mut(index)?;
+        if has_own {
+            outcome.splats.clear();
+        }
+        outcome.splats.extend(shown);
+        Some(outcome)
+    }
+
+    /// Makes the outcome with this index a fault, and returns it.
+    pub(super) fn distrust(&mut self, index: usize, message: String) -> Option<&ScenarioOutcome> {
+        let outcome = self.outcomes.get_mut(index)?;
+        outcome.end = ScenarioEnd::Fault { message };
+        Some(outcome)
+    }
+
+    /// Forgets all but the first scenarios with an outcome, and the running one: they begin again in another VM.
+    pub(super) fn keep(&mut self, count: usize) {
+        self.outcomes.truncate(count);
+        self.state = State::Idle;
+    }
+
+    /// Returns the name of the running scenario.
+    pub(super) fn running(&self) -> Option<&ScenarioName> {
+        let is_running = matches!(self.state, State::Running(_));
+        self.current().filter(|_| is_running).map(|scenario| &scenario.name)
+    }
+
+    /// Charges a crash to the running scenario, and returns whether there is one.
+    pub(super) fn crash(&mut self, how: String, console: Vec<String>) -> bool {
         self.charge(ScenarioEnd::Crashed { how, console })
     }
 
-    /// Charges a fault to the running scenario, if there is one.
-    pub(super) fn fault(&mut self, message: String) -> Option<ScenarioOutcome> {
+    /// Charges a fault to the running scenario, and returns whether there is one.
+    pub(super) fn fault(&mut self, message: String) -> bool {
         self.charge(ScenarioEnd::Fault { message })
     }
 
-    fn charge(&mut self, end: ScenarioEnd) -> Option<ScenarioOutcome> {
-        let scenario = self.current()?.name.clone();
+    fn charge(&mut self, end: ScenarioEnd) -> bool {
+        let Some(scenario) = self.current().map(|scenario| scenario.name.clone()) else { return false };
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Running(progress) => Some(self.complete(scenario, progress, end)),
+            State::Running(progress) => {
+                self.complete(scenario, progress, end, Vec::new());
+                true
+            }
             other => {
                 self.state = other;
-                None
+                false
             }
         }
     }
 
-    fn complete(&mut self, scenario: ScenarioName, progress: Progress, end: ScenarioEnd) -> ScenarioOutcome {
+    fn complete(&mut self, scenario: ScenarioName, progress: Progress, end: ScenarioEnd, splats: Vec<Splat>) {
         let Progress { containers, attempts, units } = progress;
-        let outcome = ScenarioOutcome { scenario, containers, attempts, units, end };
-        self.outcomes.push(outcome.clone());
-        outcome
+        self.outcomes.push(ScenarioOutcome { scenario, containers, attempts, units, splats, end });
     }
 
     /// Returns the running or next scenario.
@@ -240,8 +276,9 @@ impl<'a> RecordChecker<'a> {
                 progress.units.push(fact);
                 Ok(Step::Within)
             }
-            Event::ScenarioEnd { scenario: name, leftovers, fault, micros } if name == scenario.name => {
-                return self.finish(scenario, progress, leftovers, fault, micros);
+            Event::ScenarioEnd { scenario: name, leftovers, fault, micros, tainted } if name == scenario.name => {
+                let splats = splats::of_taint(tainted).into_iter().collect();
+                return self.finish(scenario, progress, end_of(leftovers, fault, micros), splats);
             }
             event => Err(ProtocolViolation::Order { expected: expectation(scenario, &progress), found: kind(&event) }),
         };
@@ -253,23 +290,24 @@ impl<'a> RecordChecker<'a> {
         &mut self,
         scenario: &Scenario,
         progress: Progress,
-        leftovers: Vec<String>,
-        fault: Option<String>,
-        micros: u64,
+        end: ScenarioEnd,
+        splats: Vec<Splat>,
     ) -> Result<Step, ProtocolViolation> {
         let (answered, attempts) = (progress.attempts.len(), attempts_of(scenario));
-        let end = match fault {
-            Some(message) => ScenarioEnd::Fault { message },
-            None if !leftovers.is_empty() => {
-                ScenarioEnd::Fault { message: format!("not cleaned up: {}", leftovers.join(", ")) }
-            }
-            None if answered < attempts => {
-                self.state = State::Running(progress);
-                return Err(ProtocolViolation::Unfinished { answered, attempts });
-            }
-            None => ScenarioEnd::Finished { micros },
-        };
-        Ok(Step::Ended(self.complete(scenario.name.clone(), progress, end)))
+        if matches!(end, ScenarioEnd::Finished { .. }) && answered < attempts {
+            self.state = State::Running(progress);
+            return Err(ProtocolViolation::Unfinished { answered, attempts });
+        }
+        self.complete(scenario.name.clone(), progress, end, splats);
+        Ok(Step::Ended(scenario.name.clone()))
+    }
+}
+
+fn end_of(leftovers: Vec<String>, fault: Option<String>, micros: u64) -> ScenarioEnd {
+    match fault {
+        Some(message) => ScenarioEnd::Fault { message },
+        None if leftovers.is_empty() => ScenarioEnd::Finished { micros },
+        None => ScenarioEnd::Fault { message: format!("not cleaned up: {}", leftovers.join(", ")) },
     }
 }
 

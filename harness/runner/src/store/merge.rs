@@ -11,7 +11,7 @@ use std::{
 
 use harness_protocol::{
     name::{KernelName, ScenarioName},
-    outcome::{ScenarioEnd, ScenarioOutcome},
+    outcome::{ScenarioEnd, ScenarioOutcome, Splat},
 };
 use thiserror::Error;
 
@@ -169,7 +169,9 @@ fn says_the_same(one: &ScenarioOutcome, other: &ScenarioOutcome) -> bool {
             ScenarioEnd::Crashed { how, .. } => ScenarioEnd::Crashed { how: how.clone(), console: Vec::new() },
             fault @ ScenarioEnd::Fault { .. } => fault.clone(),
         };
-        ScenarioOutcome { end, ..outcome.clone() }
+        // Addresses and times differ from boot to boot.
+        let splats = outcome.splats.iter().map(|splat| Splat { text: splat.text.clone(), lines: Vec::new() }).collect();
+        ScenarioOutcome { end, splats, ..outcome.clone() }
     };
     bare(one) == bare(other)
 }
@@ -260,7 +262,9 @@ impl Contents {
             }
         } else if folder == gone::FOLDER {
             match record_file::read::<GoneImage>(&path, gone::LARGEST) {
-                Ok(Read { record, .. }) if gone::file_name(&record.image, &record.key) == name => self.gone.push(record),
+                Ok(Read { record, .. }) if gone::file_name(&record.image, &record.key) == name => {
+                    self.gone.push(record)
+                }
                 Ok(_) => self.refuse(&path, "does not have the name that its contents require"),
                 Err(error) => self.refuse(&path, format!("is damaged: {error}")),
             }

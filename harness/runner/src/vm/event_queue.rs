@@ -84,7 +84,7 @@ impl EventQueue {
         let mut batch = std::mem::take(&mut waiting.events);
         let dropped = std::mem::take(&mut waiting.dropped);
         if dropped > 0 {
-            let event = VmEvent::Console(format!("[{dropped} lines dropped: they came too fast]"));
+            let event = VmEvent::LinesDropped(dropped);
             batch.push_front(TimedEvent { at: self.started.elapsed(), event });
         }
         Some(batch)
@@ -133,20 +133,20 @@ mod tests {
         let event_queue = EventQueue::new();
         event_queue.put(VmEvent::Reached(Phase::Started));
         (0..LINES + 3).for_each(|i| event_queue.put(VmEvent::Console(format!("{i}"))));
-        event_queue.put(VmEvent::Ended(VmEnd::QemuGone));
+        event_queue.put(VmEvent::Ended(VmEnd::QemuGone(None)));
         let events = written(&event_queue);
         assert_eq!(events.len(), LINES + 3);
-        assert_eq!(events[0], VmEvent::Console("[3 lines dropped: they came too fast]".to_owned()));
+        assert_eq!(events[0], VmEvent::LinesDropped(3));
         assert_eq!(events[1], VmEvent::Reached(Phase::Started));
         assert_eq!(events[2], VmEvent::Console("3".to_owned()));
-        assert_eq!(events[LINES + 2], VmEvent::Ended(VmEnd::QemuGone));
+        assert_eq!(events[LINES + 2], VmEvent::Ended(VmEnd::QemuGone(None)));
     }
 
     #[test]
     fn nothing_follows_the_end() {
         let event_queue = EventQueue::new();
         event_queue.put(VmEvent::Ended(VmEnd::CommandEnded));
-        event_queue.put(VmEvent::Ended(VmEnd::QemuGone));
+        event_queue.put(VmEvent::Ended(VmEnd::QemuGone(None)));
         event_queue.put(VmEvent::Console("late".to_owned()));
         assert_eq!(written(&event_queue), [VmEvent::Ended(VmEnd::CommandEnded)]);
     }

@@ -3,7 +3,10 @@
 use std::{
     fs,
     io::{self, Read},
-    os::unix::fs::symlink,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::symlink,
+    },
     path::{Path, PathBuf},
     process::exit,
     sync::mpsc,
@@ -14,14 +17,14 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, poll},
     process::{
-        Pid, PidfdFlags, Resource, Rlimit, Signal, getpid, getppid, getrlimit, kill_process_group, pidfd_open,
-        set_parent_process_death_signal, setrlimit, setsid,
+        Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getpid, getppid, getrlimit,
+        kill_process_group, pidfd_open, set_parent_process_death_signal, setrlimit, setsid, waitid,
     },
 };
 use vmtest::{Config, Target, VMConfig, Vmtest, output::Output};
 
 use super::{
-    event::{Phase, VmEnd, VmEvent},
+    event::{Phase, QemuExit, VmEnd, VmEvent},
     event_queue::EventQueue,
     files::{self, Launch, Mode, QEMU_LINK, Worker, WorkerRequest, forget},
 };
@@ -35,6 +38,9 @@ const MEMORY: u64 = 512 << 20;
 
 /// How long to wait for console lines after QEMU has ended.
 const CONSOLE_GRACE: Duration = Duration::from_millis(100);
+
+/// How long to wait for the status of a QEMU that `vmtest` has found gone.
+const EXIT_GRACE: Duration = Duration::from_secs(1);
 
 /// A name for `vmtest`'s `arch`. With the host's own name, `vmtest` uses KVM if `/dev/kvm` exists; with any other name
 /// it leaves the choice to us. It is used for nothing else.
@@ -96,7 +102,12 @@ impl WorkerProcess {
         let end = match self.vmtest() {
             Ok(vmtest) => {
                 vmtest.run_one(0, sender);
-                forwarder.join().unwrap_or_else(|_| VmEnd::WorkerGone("it panicked".to_owned()))
+                let end = forwarder.join().unwrap_or_else(|_| VmEnd::WorkerGone("it panicked".to_owned()));
+                if end == VmEnd::QemuGone(None) {
+                    // The other thread knows how, and ends this process.
+                    thread::sleep(EXIT_GRACE);
+                }
+                end
             }
             Err(error) => VmEnd::Failed(format!("{error:#}")),
         };
@@ -162,7 +173,7 @@ fn forward_events(outputs: mpsc::Receiver<Output>, event_queue: &EventQueue) -> 
             Err(reason) => end = end.or(Some(reason)),
         }
     }
-    end.unwrap_or(VmEnd::QemuGone)
+    end.unwrap_or(VmEnd::QemuGone(None))
 }
 
 /// Converts an output to an event, if it is one; an error is the end of the VM.
@@ -178,7 +189,7 @@ fn to_event(output: Output) -> Result<Option<VmEvent>, VmEnd> {
         Output::SetupStart | Output::CommandStart => Ok(None),
         Output::BootEnd(Err(error)) | Output::SetupEnd(Err(error)) => failed(error),
         // Once the command runs, `vmtest` fails if the agent's connection breaks; its message would only hide that.
-        Output::CommandEnd(Err(_)) => Err(VmEnd::QemuGone),
+        Output::CommandEnd(Err(_)) => Err(VmEnd::QemuGone(None)),
     }
 }
 
@@ -195,12 +206,17 @@ fn end_with_parent(folder: &Path) {
 /// Reports the end as soon as QEMU is gone; `vmtest` may notice it seconds later.
 fn report_qemu_exit(folder: &Path, event_queue: &EventQueue) {
     let Some(qemu) = wait_for_launch(folder) else { return };
-    if let Ok(process) = pidfd_open(qemu, PidfdFlags::empty()) {
-        let mut fds = [PollFd::new(&process, PollFlags::IN)];
-        while poll(&mut fds, None).is_err() {}
-    }
+    let exit = pidfd_open(qemu, PidfdFlags::empty()).ok().and_then(exit_of);
     thread::sleep(CONSOLE_GRACE);
-    finish(folder, event_queue, VmEnd::QemuGone);
+    finish(folder, event_queue, VmEnd::QemuGone(exit));
+}
+
+/// Waits until a process has ended and returns how, unless `vmtest` has collected its status before.
+fn exit_of(process: OwnedFd) -> Option<QemuExit> {
+    let mut fds = [PollFd::new(&process, PollFlags::IN)];
+    while poll(&mut fds, None).is_err() {}
+    let status = waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).ok()??;
+    status.exit_status().map(QemuExit::Code).or_else(|| status.terminating_signal().map(QemuExit::Signal))
 }
 
 fn wait_for_launch(folder: &Path) -> Option<Pid> {

@@ -69,7 +69,7 @@ impl Built {
             qemu: qemu.path().to_owned(),
             qemu_args: Vec::new(),
             cpus: 1,
-            memory_mib: 512,
+            memory_mib: self.kernel.memory_mib.unwrap_or(512),
             kernel: self.kernel.boot_image(),
             kernel_args: self.kernel.args.iter().cloned().chain(self.image.kernel_arguments()).collect(),
             root: PathBuf::new(),
@@ -84,10 +84,24 @@ impl Built {
         for manifest in kernel::catalogue::Catalogue::of_folder(&project.kernels())?.defaults()? {
             kernel = kernel.or(kernel::find_built(&manifest, &cache)?);
         }
+        let kernel = kernel.ok_or("no kernel is built: `cargo xtask kernel build 6.12`")?;
+        Self::with(kernel, image)
+    }
+
+    /// Returns what a VM of this kernel needs, if the kernel is built.
+    #[allow(dead_code, reason = "only one test program needs another kernel")]
+    pub(crate) fn of_kernel(name: &str) -> Result<Option<Self>, Box<dyn Error>> {
+        let (project, cache) = (Project::find()?, Cache::from_env()?);
+        let manifest = kernel::catalogue::Catalogue::of_folder(&project.kernels())?.get(name)?;
+        kernel::find_built(&manifest, &cache)?.map(|kernel| Self::with(kernel, MINIMAL)).transpose()
+    }
+
+    fn with(kernel: Kernel, image: &str) -> Result<Self, Box<dyn Error>> {
+        let (project, cache) = (Project::find()?, Cache::from_env()?);
         let manifest = image::catalogue::Catalogue::of_folder(&project.images())?.get(image)?;
         Ok(Self {
             runs: cache.folder(Area::Runs)?,
-            kernel: kernel.ok_or("no kernel is built: `cargo xtask kernel build 6.12`")?,
+            kernel,
             image: image::find_built(&manifest, &cache)?
                 .ok_or_else(|| format!("the image is not built: `cargo xtask image build {image}`"))?,
             guest: guest_program::find_built(project.root(), &cache)?

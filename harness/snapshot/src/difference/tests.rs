@@ -54,7 +54,7 @@ fn case(label: &str, rows: Vec<Row>) -> Case {
 }
 
 fn judgement(cases: Vec<Case>) -> Judgement {
-    Judgement { scenario: "a/b".parse().unwrap(), cases, grid: None, helpers: None, crash: None }
+    Judgement { scenario: "a/b".parse().unwrap(), cases, grid: None, helpers: None, crash: None, splats: vec![] }
 }
 
 fn one(rows: Vec<Row>) -> Judgement {

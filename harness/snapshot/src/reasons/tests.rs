@@ -1,3 +1,5 @@
+use harness_diagnostics::limits::MOST_BYTES;
+
 use super::*;
 use crate::reasons::edit::{explained, forgotten};
 

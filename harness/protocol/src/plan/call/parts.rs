@@ -170,6 +170,10 @@ pub enum Sabotage {
     Exit,
     /// Writes to the console without end.
     Flood,
+    /// Makes the kernel warn, and returns; needs `CONFIG_LKDTM`.
+    Warn,
+    /// Makes the kernel oops; needs `CONFIG_LKDTM`.
+    Oops,
 }
 
 saved_objects!(ValuePart: Self { what: PartContent::Fd(object), .. } => { object } _ => {});

@@ -143,6 +143,8 @@ enum ScenarioState<'a> {
     Skipped { reason: &'a str },
     /// It could not be judged.
     Fault { message: &'a str },
+    /// The kernel printed a splat that is not allowed.
+    Splat { text: &'a str },
     /// The VM died or hung.
     Crashed { how: &'a str },
 }
@@ -266,6 +268,7 @@ fn status(state: &State) -> ScenarioState<'_> {
         State::Judged => ScenarioState::Judged {},
         State::Skipped(reason) => ScenarioState::Skipped { reason },
         State::Fault(message) => ScenarioState::Fault { message },
+        State::Splat(text) => ScenarioState::Splat { text },
         State::Crashed(how) => ScenarioState::Crashed { how },
     }
 }

@@ -37,7 +37,14 @@ fn judgement(scenario: &str, rows: Vec<Row>) -> Judgement {
         tokens: Vec::new(),
         rows,
     };
-    Judgement { scenario: scenario.parse().unwrap(), cases: vec![case], grid: None, helpers: None, crash: None }
+    Judgement {
+        scenario: scenario.parse().unwrap(),
+        cases: vec![case],
+        grid: None,
+        helpers: None,
+        crash: None,
+        splats: vec![],
+    }
 }
 
 /// A sweep with this number of rows, all with this verdict.

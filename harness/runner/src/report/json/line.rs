@@ -96,6 +96,22 @@ pub(super) enum Line<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         difference: Option<String>,
     },
+    /// A splat that the kernel printed during a scenario. It precedes the line of the scenario, which is a `judged` or a `crash`.
+    Splat {
+        /// The kernel's name.
+        kernel: &'a KernelName,
+        /// The image's name; `host` in host mode, which has no image.
+        image: &'a ImageName,
+        /// The scenario's name.
+        scenario: &'a ScenarioName,
+        /// The line that names the fault, without its time stamp.
+        text: &'a str,
+        /// The console's lines, from this line on.
+        lines: &'a [String],
+        /// Why it is allowed, by `splats.toml`; a splat that is not allowed fails the scenario.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        allowed: Option<&'a str>,
+    },
     /// A scenario that is not meant for this environment, or whose image can no longer be built.
     Skipped {
         /// The kernel's name.
@@ -156,6 +172,8 @@ pub(super) enum Line<'a> {
         judged: usize,
         /// Judged scenarios that are not as recorded or not as their authors expect, including crashes.
         differing: usize,
+        /// Judged scenarios during which the kernel printed a splat that is not allowed.
+        splats: usize,
         /// Scenarios skipped.
         skipped: usize,
         /// Scenarios without verdicts, because the harness or the VM failed.
@@ -209,6 +227,8 @@ pub(super) enum JudgedStatus {
     AsRecorded,
     /// A verdict is not as recorded, or not as the author expects.
     Differs,
+    /// The kernel printed a splat that is not allowed.
+    Splat,
 }
 
 /// How the verdicts compare with the snapshot.

@@ -25,8 +25,14 @@ fn store(root: &Path) -> Store {
 
 /// Stores an outcome with this time; returns its file.
 fn keep(root: &Path, name: &str, end: ScenarioEnd, at: u64) -> PathBuf {
-    let outcome =
-        ScenarioOutcome { scenario: name.parse().unwrap(), containers: vec![], attempts: vec![], units: vec![], end };
+    let outcome = ScenarioOutcome {
+        scenario: name.parse().unwrap(),
+        containers: vec![],
+        attempts: vec![],
+        units: vec![],
+        splats: vec![],
+        end,
+    };
     let path = store(root).path(&Key::of(&artefacts(), &scenario(name)));
     write(&path, &Kept { run: RunId::current(), kernel: Some("6.12".parse().unwrap()), at, outcome }).unwrap();
     path

@@ -1,0 +1,92 @@
+//! Reads a file that people keep beside the scenarios: TOML, checked against the schema of its type.
+
+use std::{fmt, sync::Arc};
+
+use harness_diagnostics::{
+    limits::MOST_BYTES,
+    node::{KeyPath, Node},
+    report::{Problem, Report},
+    structure,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// A file that fits its schema, with the problems found so far.
+pub(crate) struct Document<T> {
+    pub(crate) text: Arc<str>,
+    pub(crate) root: Node,
+    pub(crate) file: T,
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl<T: DeserializeOwned> Document<T> {
+    /// Parses a file; messages call it `label`.
+    pub(crate) fn read(label: &str, bytes: &[u8], schema: &Value) -> Result<Self, Report> {
+        let whole = |message: String| Report::new(label, "".into(), vec![Problem::new(0..0, message)]);
+        if bytes.len() > MOST_BYTES {
+            return Err(whole(format!("the file is larger than {MOST_BYTES} bytes, the limit")));
+        }
+        let text: Arc<str> =
+            std::str::from_utf8(bytes).map_err(|error| whole(format!("the file is not UTF-8 text: {error}")))?.into();
+        let report = |problems| Report::new(label, text.clone(), problems);
+        let document = Node::read(&text).map_err(report)?;
+        let (root, problems) = structure::fitting(&document, schema);
+        let file: T = serde_json::from_value(root.to_json()).map_err(|error| {
+            let unexpected = Problem::new(root.span.clone(), error.to_string());
+            report(if problems.is_empty() { vec![unexpected] } else { problems.clone() })
+        })?;
+        Ok(Self { text, root, file, problems })
+    }
+}
+
+/// Resolves one entry of a file, and collects its problems.
+pub(crate) struct EntryReader<'a> {
+    pub(crate) root: &'a Node,
+    pub(crate) path: KeyPath,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl<'a> EntryReader<'a> {
+    /// The reader of the entry with this index in the list `key`.
+    pub(crate) fn of(root: &'a Node, key: &str, at: usize, problems: &'a mut Vec<Problem>) -> Self {
+        Self { root, path: KeyPath::default().key(key).index(at), problems }
+    }
+
+    pub(crate) fn noted<T, E: fmt::Display>(&mut self, key: &str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.note(self.path.key(key), error.to_string())).ok()
+    }
+
+    pub(crate) fn note(&mut self, path: KeyPath, message: String) {
+        self.problems.push(Problem::new(self.root.span_of(&path), message));
+    }
+
+    /// Parses each text of a list, which must not be empty or have duplicates.
+    pub(crate) fn list<T, E: fmt::Display>(
+        &mut self,
+        key: &str,
+        texts: &[String],
+        read: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<Vec<T>> {
+        let before = self.problems.len();
+        if texts.is_empty() && self.root.is_complete(&self.path.key(key)) {
+            self.note(self.path.key(key), format!("the list of {key} is empty; list at least one"));
+        }
+        let mut values = Vec::new();
+        for (at, text) in texts.iter().enumerate() {
+            let path = self.path.key(key).index(at);
+            match read(text) {
+                Ok(_) if texts[..at].contains(text) => {
+                    self.note(path, format!("`{}` is listed twice", text.escape_debug()));
+                }
+                Ok(value) => values.push(value),
+                Err(error) => self.note(path, error.to_string()),
+            }
+        }
+        (self.problems.len() == before).then_some(values)
+    }
+}
+
+/// Parses a glob.
+pub(crate) fn glob(text: &str) -> Result<glob::Pattern, String> {
+    glob::Pattern::new(text).map_err(|error| format!("`{}` is not a valid glob: {}", text.escape_debug(), error.msg))
+}
