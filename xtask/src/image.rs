@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::ExitCode};
 use anyhow::{Context as _, Result};
 use clap::{Args as ClapArgs, Subcommand};
 use harness_builder::{
-    cache::Cache,
+    cache::{Area, Cache},
     guest_program,
     host::{Mode, Purpose},
     image::{self, Image, Manifest, catalogue::Catalogue},
@@ -120,11 +120,14 @@ impl Images {
 
     fn build(&self, names: &[String], mode: Mode, pins: Pins) -> Result<()> {
         let manifests = self.manifests(names)?;
-        let built =
-            manifests.iter().map(|manifest| image::find_built(manifest, &self.cache)).collect::<Result<Vec<_>, _>>()?;
+        let is_built = |manifest| -> Result<bool> {
+            let Some(image) = image::find_built(manifest, &self.cache)? else { return Ok(false) };
+            Ok(!self.cache.remove_damaged(Area::Images, &image.folder, &self.progress)?)
+        };
+        let built = manifests.iter().map(is_built).collect::<Result<Vec<_>>>()?;
         let program = guest_program::find_built(self.project.root(), &self.cache)?;
         let needed = [
-            (built.contains(&None), Purpose::Packages),
+            (built.contains(&false), Purpose::Packages),
             (program.is_none(), Purpose::GuestProgram),
             (true, Purpose::Objects),
         ];

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use anyhow::{Context as _, Result, anyhow};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use harness_builder::{
-    cache::Cache,
+    cache::{Area, Cache},
     host::{Mode, Purpose},
     kernel::{self, Catalogue, Kernel, Manifest, pin},
     pins::Pins,
@@ -211,13 +211,15 @@ impl Kernels {
 
     fn build(&self, names: &[String], mode: Mode, pins: Pins) -> Result<()> {
         let manifests = self.manifests(names.iter().map(String::as_str))?;
-        let built = manifests.iter().map(|manifest| kernel::find_built(manifest, &self.cache));
-        if built.collect::<Result<Vec<_>, _>>()?.iter().any(Option::is_none) {
+        let is_built = |manifest| -> Result<bool> {
+            let Some(kernel) = kernel::find_built(manifest, &self.cache)? else { return Ok(false) };
+            Ok(!self.cache.remove_damaged(Area::Kernels, &kernel.dir, &self.progress)?)
+        };
+        if manifests.iter().map(is_built).collect::<Result<Vec<_>>>()?.contains(&false) {
             prepare_host(&[Purpose::Kernel], mode, &self.progress)?;
         }
         for manifest in &manifests {
             let kernel = kernel::build(manifest, pins, &self.cache, &self.progress)?;
-            kernel.verify()?;
             self.progress.note(&describe(&kernel));
             print(&format!("{}\n", kernel.boot_image().display()))?;
         }

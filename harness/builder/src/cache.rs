@@ -22,6 +22,8 @@ pub use entry::{Entry, Lock, Staging};
 pub use error::{CACHE_VARIABLE, CacheError};
 pub use sums::Part;
 
+use crate::progress::Progress;
+
 const FOLDER: &str = "bpf-token-harness";
 
 /// A cache folder that exists and is writable.
@@ -74,10 +76,15 @@ impl Cache {
         Ok(Entry::new(self.folder(area)?.join(name), area, lock, sums))
     }
 
-    /// Returns the entry that is at this path; `None` if the path is not that of an entry of this area.
-    pub fn entry_at(&self, area: Area, path: &Path) -> Option<Entry> {
-        let entry = self.entry(area, path.file_name()?.to_str()?).ok()?;
-        Some(entry).filter(|entry| entry.path() == path)
+    /// Compares all of the entry that is at this path with its sums. Removes it if it is damaged, and shows that; returns
+    /// whether it did. A path that is not that of an entry of this area is left as it is.
+    pub fn remove_damaged(&self, area: Area, path: &Path, progress: &Progress) -> Result<bool, CacheError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        match self.entry(area, &name) {
+            Ok(entry) if entry.path() == path => Ok(entry.intact(Part::Whole, progress)?.is_none()),
+            Ok(_) | Err(CacheError::BadName { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 
