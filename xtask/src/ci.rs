@@ -11,7 +11,7 @@ use harness_runner::{preparation::prepare_host, resources::Resources, store::Fre
 use serde_json::{Value, json};
 
 use crate::{
-    commits,
+    commits, fuzz,
     steps::{Kind, Step, Tally},
     test, tools,
 };
@@ -78,7 +78,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     }
     let mut tally = Tally::default();
     // Even the lints compile C libraries.
-    prepare_host(&Purpose::ALL, args.installation.mode(), &Progress::detect())?;
+    let mut purposes = Purpose::ALL.to_vec();
+    purposes.extend((!args.quick).then_some(Purpose::Fuzzing));
+    prepare_host(&purposes, args.installation.mode(), &Progress::detect())?;
     if let Some(step) = tools::installation() {
         step.run(&mut tally)?;
     }
@@ -88,6 +90,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         test::units(&mut tally)?;
         return test::close(&tally, context);
     }
+    fuzz::all(context.project()?.root(), &mut tally)?;
     test::all(context, Freshness::ThisRun, args.installation.mode(), args.pins.pins(), &mut tally)?;
     check(&LATE, &mut tally)?;
     test::close(&tally, context)

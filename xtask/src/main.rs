@@ -8,6 +8,7 @@ mod commands;
 mod commits;
 mod completions;
 mod doctor;
+mod fuzz;
 mod generated;
 #[cfg(test)]
 mod help;
@@ -65,6 +66,7 @@ enum Verb {
     Bench(bench::Args),
     Merge(merge::Args),
     Mutate(mutate::Args),
+    Fuzz(fuzz::Args),
     Ci(ci::Args),
     Doctor(doctor::Args),
     Clean(clean::Args),
@@ -73,7 +75,7 @@ enum Verb {
 }
 
 /// The order of verbs in help texts and manual pages, most used first.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 24] = [
     "run",
     "report",
     "test",
@@ -92,6 +94,7 @@ const ORDER: [&str; 23] = [
     "bench",
     "merge",
     "mutate",
+    "fuzz",
     "ci",
     "doctor",
     "clean",
@@ -113,6 +116,7 @@ impl Verb {
             Self::Bench(args) => bench::run(args, context),
             Self::Merge(args) => merge::run(args, context),
             Self::Mutate(args) => mutate::run(args, context),
+            Self::Fuzz(args) => fuzz::run(args, context),
             Self::Ci(args) => ci::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
             Self::Clean(args) => clean::run(args, context),

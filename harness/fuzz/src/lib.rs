@@ -1,5 +1,8 @@
 //! Shared by the fuzz targets: reads a file and checks that everything read from it is consistent.
 
+pub mod files;
+pub mod scenarios;
+
 use std::sync::OnceLock;
 
 use harness_frontend::{

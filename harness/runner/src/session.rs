@@ -9,6 +9,8 @@ mod deadline;
 mod error;
 mod folder;
 mod follow;
+#[doc(hidden)]
+pub mod fuzzing;
 mod host_machine;
 mod machine;
 mod notice;

@@ -20,10 +20,12 @@ pub enum Purpose {
     GuestProgram,
     /// Compiling the BPF objects that scenarios load.
     Objects,
+    /// Building the fuzz targets with libFuzzer.
+    Fuzzing,
 }
 
 impl Purpose {
-    /// Every purpose.
+    /// Every purpose except fuzzing, which only developers do.
     pub const ALL: [Self; 5] = [Self::Vm, Self::Packages, Self::Kernel, Self::GuestProgram, Self::Objects];
 }
 
@@ -108,6 +110,7 @@ pub const REQUIREMENTS: &[Requirement] = requirements! {
     StaticLibrary "libc.a" for GuestProgram: "libc6-dev" "glibc-static" "glibc" "glibc-devel-static";
     Header "linux/bpf.h" for GuestProgram: "linux-libc-dev" "kernel-headers" "linux-api-headers" "linux-glibc-devel";
     Program "clang" for Objects: "clang" "clang" "clang" "clang";
+    Program "c++" for Fuzzing: "g++" "gcc-c++" "gcc" "gcc-c++";
     Program "pkg-config" for GuestProgram: "pkg-config" "pkgconf-pkg-config" "pkgconf" "pkg-config";
     Program "autoreconf" for GuestProgram: "autoconf" "autoconf" "autoconf" "autoconf";
     Program "aclocal" for GuestProgram: "automake" "automake" "automake" "automake";

@@ -12,6 +12,7 @@ pub mod fuzzing;
 mod modules;
 mod package;
 mod parts;
+mod rpm_header;
 
 use std::path::Path;
 

@@ -2,10 +2,11 @@
 
 use std::{
     io::{self, Read},
+    panic,
     path::{Component, Path, PathBuf},
 };
 
-use super::error::PartsError;
+use super::{error::PartsError, rpm_header};
 use crate::mirror::{self, Unpacking};
 
 /// The folders of a package with the wanted files of a kernel.
@@ -16,7 +17,9 @@ pub(super) fn unpack(package: &Path, into: &Path) -> Result<(), PartsError> {
     match package.extension().and_then(|extension| extension.to_str()) {
         Some("deb") => mirror::unpack_wanted(package, into, &|path| inside(path).is_some())
             .map_err(|source| PartsError::Unpack { package: package.to_owned(), source }),
-        Some("rpm") => unpack_rpm(package, Unpacking::to(into))
+        // A package that is damaged in a way that the crate does not expect must not end this program.
+        Some("rpm") => panic::catch_unwind(|| unpack_rpm(package, Unpacking::to(into)))
+            .unwrap_or_else(|_| Err(rpm_header::damaged().into()))
             .map_err(|source| PartsError::Rpm { package: package.to_owned(), source }),
         _ => Err(PartsError::Kind(package.to_owned())),
     }
@@ -29,6 +32,7 @@ pub(super) fn unpack_archive(archive: &[u8], into: &Path) -> Result<(), PartsErr
 }
 
 fn unpack_rpm(package: &Path, mut to: Unpacking<'_>) -> Result<(), rpm::Error> {
+    rpm_header::check(package)?;
     let mut reader = rpm::PackageReader::open(package)?;
     while let Some(mut file) = reader.next_file()? {
         let size = file.metadata.size() as u64;
@@ -97,6 +101,21 @@ mod tests {
         let error = unpack_rpm(&package, Unpacking::to(into.path()).with_most_bytes(5000)).unwrap_err().to_string();
         insta::assert_snapshot!(error, @"it unpacks to more than 5000 bytes");
         assert_eq!(fs::read_dir(into.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_rpm_whose_header_points_beyond_its_end_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = package(folder.path(), &[("/boot/vmlinuz", b"kernel")], CompressionType::None);
+        let mut bytes = fs::read(&path).unwrap();
+        // The offset of the first entry of the signature header, behind the lead, the intro, the tag and the type.
+        bytes[96 + 16 + 8..][..4].copy_from_slice(&43_010_u32.to_be_bytes());
+        fs::write(&path, bytes).unwrap();
+        let error = harness_fixtures::chain(&unpack(&path, folder.path()).unwrap_err());
+        insta::assert_snapshot!(error.replace(path.to_str().unwrap(), "PATH"), @r"
+        cannot unpack PATH
+        caused by: a header of the package is damaged
+        ");
     }
 
     #[test]
