@@ -26,12 +26,13 @@ const WARNING: u32 = 4;
 /// the console shows either both or none.
 const MARK_PRIORITY: &str = "<4>";
 
-/// Writes a mark into the log. When this returns, a console that prints synchronously has printed it and everything before it.
+/// Writes a mark into the log.
 pub(crate) fn mark(mark: &ConsoleMark) -> Result<(), SysError> {
     // A descriptor of its own each time: the kernel limits how often one descriptor may write (`devkmsg_write`,
     // kernel/printk/printk.c).
     let log = pseudofile::open_at(CWD, "/dev/kmsg", OFlags::WRONLY)?;
-    rustix::io::write(&log, format!("{MARK_PRIORITY}{mark}").as_bytes()).during(|| "write /dev/kmsg")?;
+    // Without the end of the line the kernel would wait for its continuation (`LOG_NEWLINE`, kernel/printk/printk.c).
+    rustix::io::write(&log, format!("{MARK_PRIORITY}{mark}\n").as_bytes()).during(|| "write /dev/kmsg")?;
     Ok(())
 }
 

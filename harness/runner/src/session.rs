@@ -80,18 +80,19 @@ pub fn run(
         let Followed { ending, splats, times } =
             follow(machine, &guest, &mut checker, (deadlines, plan.marks_console), watch)?;
         session.vms.push(times);
-        let is_host_loss = matches!(ending, Ending::Dead { by: Death::Host, .. });
-        early_losses = if is_host_loss && !checker.has_begun() { early_losses + 1 } else { 0 };
-        // A VM that completed a scenario has begun another one.
-        losses = match (is_host_loss && checker.running().is_some(), checker.has_outcomes()) {
-            (true, true) => 1,
-            (true, false) => losses + 1,
-            (false, _) => 0,
+        let lost = loss(&ending, &checker);
+        early_losses = if matches!(lost, Some(Loss::Early(_))) { early_losses + 1 } else { 0 };
+        losses = match lost {
+            // A VM that completed a scenario has begun another one.
+            Some(Loss::Within(_)) if checker.has_outcomes() => 1,
+            Some(Loss::Within(_)) => losses + 1,
+            _ => 0,
         };
-        if let Ending::Dead { how, .. } = &ending
+        if let Some(Loss::Early(how) | Loss::Within(how)) = lost
             && ((1..MOST_EARLY_LOSSES).contains(&early_losses) || (1..MOST_LOSSES).contains(&losses))
         {
-            watch(Notice::Lost { during: checker.running(), how });
+            let during = checker.next().filter(|_| losses > 0);
+            watch(Notice::Lost { during, how });
             checker.keep(checker.completed());
         } else if settle(ending, &mut checker)?
             && let Some(charged) = checker.add_splats(checker.completed() - 1, splats, true)
@@ -103,10 +104,31 @@ pub fn run(
     Ok(session)
 }
 
+/// A VM that the host lost, with what happened.
+enum Loss<'a> {
+    /// Before its guest started a scenario.
+    Early(&'a str),
+    /// Within the first scenario that has no outcome.
+    Within(&'a str),
+}
+
+fn loss<'a>(ending: &'a Ending, checker: &RecordChecker<'_>) -> Option<Loss<'a>> {
+    match ending {
+        Ending::Blind(how) => Some(Loss::Within(how)),
+        Ending::Dead { how, by: Death::Host, .. } if checker.running().is_some() => Some(Loss::Within(how)),
+        Ending::Dead { how, by: Death::Host, .. } if !checker.has_begun() => Some(Loss::Early(how)),
+        _ => None,
+    }
+}
+
 /// Charges the end of a VM to the running scenario, and returns whether there is one.
 fn settle(ending: Ending, checker: &mut RecordChecker<'_>) -> Result<bool, SessionError> {
     match ending {
         Ending::Complete | Ending::Splat => Ok(false),
+        Ending::Blind(how) => {
+            checker.condemn(format!("a splat of the kernel could be missed, in {MOST_LOSSES} VMs: {how}"));
+            Ok(true)
+        }
         Ending::Refused(message) => Err(SessionError::Refused(message)),
         Ending::GaveUp(message) => Ok(checker.fault(format!("the guest gave up: {message}"))),
         Ending::Violation(violation) => match checker.fault(format!("invalid guest record: {violation}")) {

@@ -476,15 +476,19 @@ fn a_taint_without_a_line_on_the_console_is_a_splat() {
 
 #[test]
 fn an_outcome_counts_only_once_the_console_is_past_it() {
-    let mute = life(|guest| {
-        guest.hello();
-        guest.whole("a");
-        guest.record_event(Event::End { scenarios: 1 });
-    });
+    let mute = || {
+        life(|guest| {
+            guest.hello();
+            guest.whole("a");
+            guest.record_event(Event::End { scenarios: 1 });
+        })
+    };
     let deadlines = Deadlines { between: Duration::from_millis(100), ..AMPLE };
-    let session = play(&plan(&["a"]), deadlines, [mute]).unwrap();
+    let session = play(&plan(&["a"]), deadlines, [mute(), obedient()]).unwrap();
+    assert!(session.outcomes.iter().all(finished), "{session:?}");
+    let session = play(&plan(&["a"]), deadlines, [mute(), mute()]).unwrap();
     let ScenarioEnd::Fault { message } = &session.outcomes[0].end else { panic!("{session:?}") };
-    insta::assert_snapshot!(message, @"the VM's console did not show the guest program's next mark in time, so a splat of the kernel could be missed; run again, and if it persists, check that the kernel's arguments leave the console on and `loglevel` at 5 or more");
+    insta::assert_snapshot!(message, @"a splat of the kernel could be missed, in 2 VMs: the console did not show the guest program's next mark in time; the kernel's arguments must leave the console on and `loglevel` at 5 or more");
     let late = life(|guest| {
         guest.hello();
         guest.whole("a");
@@ -515,20 +519,22 @@ fn a_guest_that_fills_the_hosts_disk_is_a_fault() {
 
 #[test]
 fn dropped_lines_of_the_console_are_a_fault() {
-    let flooding = life(|guest| {
-        guest.hello();
-        guest.start("a");
-        guest.event(VmEvent::LinesDropped(7));
-        guest.attempt(0);
-        guest.attempt(1);
-        guest.end("a");
-        guest.whole("b");
-        guest.done();
-    });
-    let session = play(&plan(&["a", "b"]), AMPLE, [flooding]).unwrap();
+    let flooding = || {
+        life(|guest| {
+            guest.hello();
+            guest.start("a");
+            guest.event(VmEvent::LinesDropped(7));
+            guest.attempt(0);
+            guest.attempt(1);
+            guest.end("a");
+            guest.whole("b");
+            guest.done();
+        })
+    };
+    let session = play(&plan(&["a", "b"]), AMPLE, [flooding(), flooding(), obedient()]).unwrap();
     assert!(finished(&session.outcomes[1]), "{session:?}");
     let ScenarioEnd::Fault { message } = &session.outcomes[0].end else { panic!("{session:?}") };
-    insta::assert_snapshot!(message, @"the guest wrote to its console faster than this host could read, and lines were dropped, so a splat of the kernel could be missed");
+    insta::assert_snapshot!(message, @"a splat of the kernel could be missed, in 2 VMs: the guest wrote to its console faster than this host could read, and lines were dropped");
 }
 
 #[test]

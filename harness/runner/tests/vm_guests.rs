@@ -2,7 +2,12 @@
 
 mod built;
 
-use std::{io, path::Path, process::ExitCode, time::Instant};
+use std::{
+    io,
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use harness_protocol::{
     name::ScenarioName,
@@ -153,6 +158,10 @@ fn side_by_side(built: &Built) {
         let answered: Vec<_> = session.outcomes.iter().map(|outcome| outcome.scenario.clone()).collect();
         assert_eq!(answered, names(&plan.scenarios));
         assert!(session.outcomes.iter().all(is_finished) && session.vms.len() == 1, "{session:?}");
+        // The guest stays for 20 s after its last record, so that the host can read the console to the last mark.
+        let times = &session.vms[0];
+        let after = times.end.checked_sub(times.first_scenario.unwrap()).unwrap();
+        assert!(after < Duration::from_secs(15), "the console showed the last mark too late: {times:?}");
     }
 }
 

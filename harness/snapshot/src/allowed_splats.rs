@@ -31,7 +31,7 @@ struct SplatsFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Entry {
-    /// A part of the line that names the fault, such as `shift-out-of-bounds in kernel/bpf/inode.c`.
+    /// The line that names the fault, as a glob, such as `UBSAN: shift-out-of-bounds in *kernel/bpf/inode.c:*`.
     text: String,
     /// The kernels that may print it, by name or by a glob such as `*-debian`.
     kernels: Vec<String>,
@@ -47,7 +47,7 @@ pub struct AllowedSplats(Vec<Resolved>);
 
 #[derive(Clone, Debug)]
 struct Resolved {
-    text: String,
+    text: glob::Pattern,
     kernels: Vec<glob::Pattern>,
     scenarios: Vec<glob::Pattern>,
     reason: String,
@@ -78,7 +78,7 @@ impl AllowedSplats {
     pub fn reason(&self, text: &str, scenario: &ScenarioName, environment: &Environment) -> Option<&str> {
         let matches = |globs: &[glob::Pattern], name: &str| globs.iter().any(|glob| glob.matches(name));
         let allows = |entry: &&Resolved| {
-            text.contains(&entry.text)
+            entry.text.matches(text)
                 && matches(&entry.kernels, environment.kernel.as_str())
                 && matches(&entry.scenarios, scenario.as_str())
         };
@@ -88,21 +88,17 @@ impl AllowedSplats {
 
 fn resolve(reader: &mut EntryReader<'_>, entry: &Entry) -> Option<Resolved> {
     let reason = reader.noted("reason", Explanation::new(&entry.reason, None));
-    // Every text contains an empty one.
-    let is_empty = entry.text.trim().is_empty() && reader.root.is_complete(&reader.path.key("text"));
-    let text =
-        if is_empty { Err("the text is empty; write a part of the splat's first line") } else { Ok(&entry.text) };
-    let text = reader.noted("text", text);
+    let text = reader.noted("text", glob(&entry.text));
     let kernels = reader.list("kernels", &entry.kernels, glob);
     let scenarios = reader.list("scenarios", &entry.scenarios, glob);
-    Some(Resolved { text: text?.clone(), kernels: kernels?, scenarios: scenarios?, reason: reason?.reason })
+    Some(Resolved { text: text?, kernels: kernels?, scenarios: scenarios?, reason: reason?.reason })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const FILE: &str = "[[allow]]\ntext = 'shift-out-of-bounds in kernel/bpf/inode.c'\nkernels = ['7.3-*']\n\
+    const FILE: &str = "[[allow]]\ntext = 'UBSAN: shift-out-of-bounds in *kernel/bpf/inode.c:*'\nkernels = ['7.3-*']\n\
         scenarios = ['mount/*']\nreason = 'it fails safe'\n";
 
     fn reason(text: &str, scenario: &str, kernel: &str) -> Option<String> {
@@ -122,11 +118,11 @@ mod tests {
 
     #[test]
     fn every_problem_is_reported() {
-        let text = "[[allow]]\ntext = ' '\nkernels = []\nscenarios = ['[']\nreason = ''\n\
+        let text = "[[allow]]\ntext = '['\nkernels = []\nscenarios = ['[']\nreason = ''\n\
             [[allow]]\ntext = 'a'\nkernels = ['6.12', '6.12']\nscenario = ['x']\nreason = 'b'\n";
         let report = AllowedSplats::parse("splats.toml", text.as_bytes()).unwrap_err().to_string();
         insta::assert_snapshot!(report, @"
-        splats.toml:2:8: the text is empty; write a part of the splat's first line
+        splats.toml:2:8: `[` is not a valid glob: invalid range pattern
         splats.toml:3:11: the list of kernels is empty; list at least one
         splats.toml:4:14: `[` is not a valid glob: invalid range pattern
         splats.toml:5:10: the reason is empty; say why the verdicts differ

@@ -20,6 +20,10 @@ pub struct Splat {
 /// What every line begins with that the guest program writes to the kernel's log, and so to the console.
 pub const CONSOLE_MARK: &str = "bpf-token-harness: ";
 
+/// What a mark ends with. A kernel in distress may interrupt a line that it prints, and prints it again later as a whole (`nbcon`,
+/// kernel/printk/nbcon.c).
+const MARK_END: &str = " |";
+
 /// A line by which the guest program parts the console into scenarios.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConsoleMark {
@@ -33,10 +37,10 @@ impl ConsoleMark {
     /// Returns the mark in a line of the console, which may have a time stamp before it.
     pub fn find(line: &str) -> Option<Self> {
         let (_, mark) = line.split_once(CONSOLE_MARK)?;
-        match mark.trim_end().split_once(' ') {
+        match mark.trim_end().strip_suffix(MARK_END)?.split_once(' ') {
             Some(("scenario", name)) => name.parse().ok().map(Self::Scenario),
-            None if mark.trim_end() == "end" => Some(Self::End),
-            _ => None,
+            None => Some(Self::End),
+            Some(_) => None,
         }
     }
 }
@@ -44,8 +48,8 @@ impl ConsoleMark {
 impl fmt::Display for ConsoleMark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Scenario(name) => write!(f, "{CONSOLE_MARK}scenario {name}"),
-            Self::End => write!(f, "{CONSOLE_MARK}end"),
+            Self::Scenario(name) => write!(f, "{CONSOLE_MARK}scenario {name}{MARK_END}"),
+            Self::End => write!(f, "{CONSOLE_MARK}end{MARK_END}"),
         }
     }
 }
@@ -70,9 +74,15 @@ mod tests {
         for before in ["", "[   12.345678] ", "[   12.345678][  T123] ", "login: [    1.0] "] {
             assert_eq!(ConsoleMark::find(&format!("{before}{mark}\r")), Some(mark.clone()), "{before}");
         }
-        assert_eq!(ConsoleMark::find("[    1.0] bpf-token-harness: end"), Some(ConsoleMark::End));
-        for other in ["", "end", "bpf-token-harness: ", "bpf-token-harness: ending", "bpf-token-harness: scenario ../x"]
-        {
+        assert_eq!(ConsoleMark::find("[    1.0] bpf-token-harness: end |"), Some(ConsoleMark::End));
+        for other in [
+            "",
+            "end",
+            "bpf-token-harness: ",
+            "bpf-token-harness: end",
+            "bpf-token-harness: scenario a",
+            "bpf-token-harness: scenario ../x |",
+        ] {
             assert_eq!(ConsoleMark::find(other), None, "{other}");
         }
     }

@@ -34,13 +34,12 @@ const EVENTS_AT_ONCE: usize = 500;
 /// How long to wait for the rest of a record after the guest is gone.
 const RECORD_GRACE: Duration = Duration::from_millis(50);
 
-/// Why an outcome cannot be trusted although the guest recorded all of it.
-const SILENT: &str = "the VM's console did not show the guest program's next mark in time, so a splat of the kernel could be missed; \
-     run again, and if it persists, check that the kernel's arguments leave the console on and `loglevel` at 5 or more";
+/// Why a splat could be missed.
+const SILENT: &str = "the console did not show the guest program's next mark in time; the kernel's arguments must leave the console on \
+     and `loglevel` at 5 or more";
 
 /// Likewise.
-const LOSSY: &str = "the guest wrote to its console faster than this host could read, and lines were dropped, so a splat of the kernel \
-     could be missed";
+const LOSSY: &str = "the guest wrote to its console faster than this host could read, and lines were dropped";
 
 /// How a VM ended.
 #[derive(Debug)]
@@ -50,6 +49,8 @@ pub(super) enum Ending {
     /// The kernel printed a splat during the last completed scenario. It prints some only once, and lockdep stops after one, so the
     /// next scenario needs another VM.
     Splat,
+    /// What the console should show of the first scenario without an outcome was lost.
+    Blind(&'static str),
     /// The guest refuses to begin.
     Refused(String),
     /// The guest reports, within a scenario, that it cannot go on.
@@ -239,16 +240,21 @@ impl Watcher<'_, '_> {
             let index = self.checker.completed() - self.waiting.len();
             let is_past = console_is_whole || self.splats.is_past(scenario);
             let has_own = self.splats.has_any(scenario);
-            let outcome = if is_past && self.splats.is_lossy(scenario) {
-                self.checker.distrust(index, LOSSY.to_owned())
-            } else if is_past {
-                self.checker.add_splats(index, self.splats.of(scenario), has_own)
-            } else if Instant::now() >= *due {
-                self.checker.distrust(index, SILENT.to_owned())
+            let blind = if is_past && self.splats.is_lossy(scenario) {
+                Some(LOSSY)
+            } else if !is_past && Instant::now() >= *due {
+                Some(SILENT)
             } else {
-                return None;
+                None
             };
-            if let Some(outcome) = outcome {
+            if let Some(how) = blind {
+                self.checker.keep(index);
+                self.waiting.clear();
+                return Some(Ending::Blind(how));
+            } else if !is_past {
+                return None;
+            }
+            if let Some(outcome) = self.checker.add_splats(index, self.splats.of(scenario), has_own) {
                 (self.watch)(Notice::Ended(outcome));
             }
             self.waiting.pop_front();

@@ -134,17 +134,22 @@ impl<'a> RecordChecker<'a> {
         Some(outcome)
     }
 
-    /// Makes the outcome with this index a fault, and returns it.
-    pub(super) fn distrust(&mut self, index: usize, message: String) -> Option<&ScenarioOutcome> {
-        let outcome = self.outcomes.get_mut(index)?;
-        outcome.end = ScenarioEnd::Fault { message };
-        Some(outcome)
-    }
-
     /// Forgets all but the first scenarios with an outcome, and the running one: they begin again in another VM.
     pub(super) fn keep(&mut self, count: usize) {
         self.outcomes.truncate(count);
         self.state = State::Idle;
+    }
+
+    /// Charges a fault to the first scenario without an outcome, whether or not it runs.
+    pub(super) fn condemn(&mut self, message: String) {
+        if let Some(scenario) = self.current().map(|scenario| scenario.name.clone()) {
+            self.complete(scenario, Progress::default(), ScenarioEnd::Fault { message }, Vec::new());
+        }
+    }
+
+    /// Returns the name of the first scenario without an outcome.
+    pub(super) fn next(&self) -> Option<&ScenarioName> {
+        self.current().map(|scenario| &scenario.name)
     }
 
     /// Returns the name of the running scenario.

@@ -180,7 +180,7 @@ mod tests {
         ];
         for head in heads {
             for stamp in ["[   12.345678] ", "[   12.345678][  T123] ", "", "login: [   12.345678] "] {
-                let console = format!("[ 1.0] bpf-token-harness: scenario a\n{stamp}{head}\r\n[ 1.0] a line of it\n");
+                let console = format!("[ 1.0] bpf-token-harness: scenario a |\n{stamp}{head}\r\n[ 1.0] a line of it\n");
                 let splats = read(&console).of(&name("a"));
                 assert_eq!(splats.len(), 1, "{stamp}{head}");
                 assert_eq!((splats[0].text.as_str(), splats[0].lines.len()), (head, 2));
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn what_is_no_fault_of_the_kernel_is_no_splat() {
-        let console = "[ 1.0] bpf-token-harness: scenario a\n\
+        let console = "[ 1.0] bpf-token-harness: scenario a |\n\
             [ 1.0] Spectre V2 : WARNING: Unprivileged eBPF is enabled with eIBRS on\n\
             [ 1.0] watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [guest:77]\n\
             [ 1.0] rcu: INFO: rcu_preempt self-detected stall on CPU\n\
@@ -201,8 +201,8 @@ mod tests {
     #[test]
     fn a_splat_belongs_to_the_scenario_of_the_mark_before_it() {
         let reader = read(
-            "[ 1.0] bpf-token-harness: scenario a\n[ 1.1] bpf-token-harness: scenario b\n[ 1.2] WARNING: of b\n\
-             [ 1.3] ---[ end trace 0 ]---\n[ 1.4] nothing of it\n[ 1.5] bpf-token-harness: scenario c\n[ 1.6] BUG: of c\n",
+            "[ 1.0] bpf-token-harness: scenario a |\n[ 1.1] bpf-token-harness: scenario b |\n[ 1.2] WARNING: of b\n\
+             [ 1.3] ---[ end trace 0 ]---\n[ 1.4] nothing of it\n[ 1.5] bpf-token-harness: scenario c |\n[ 1.6] BUG: of c\n",
         );
         assert_eq!(
             [texts(&reader, "a"), texts(&reader, "b"), texts(&reader, "c")],
@@ -211,13 +211,13 @@ mod tests {
         assert_eq!(reader.of(&name("b"))[0].lines.len(), 2);
         assert!(reader.is_past(&name("a")) && reader.is_past(&name("b")) && !reader.is_past(&name("c")));
         assert!(reader.has_any(&name("b")) && !reader.has_any(&name("a")));
-        assert!(read("bpf-token-harness: scenario a\nbpf-token-harness: end\n").is_past(&name("a")));
+        assert!(read("bpf-token-harness: scenario a |\nbpf-token-harness: end |\n").is_past(&name("a")));
     }
 
     #[test]
     fn a_splat_of_the_boot_belongs_to_every_scenario() {
         let reader =
-            read("WARNING: early\nbpf-token-harness: scenario a\nbpf-token-harness: scenario b\nWARNING: late\n");
+            read("WARNING: early\nbpf-token-harness: scenario a |\nbpf-token-harness: scenario b |\nWARNING: late\n");
         assert_eq!(texts(&reader, "a"), ["WARNING: early"]);
         assert_eq!(texts(&reader, "b"), ["WARNING: early", "WARNING: late"]);
     }
@@ -226,11 +226,11 @@ mod tests {
     fn an_oops_is_one_splat_and_a_flood_is_bounded() {
         let oops =
             "BUG: kernel NULL pointer dereference, address: 0\n#PF: supervisor read access\nOops: Oops: 0000 [#1]\n";
-        let splats = read(&format!("bpf-token-harness: scenario a\n{oops}")).of(&name("a"));
+        let splats = read(&format!("bpf-token-harness: scenario a |\n{oops}")).of(&name("a"));
         assert_eq!((splats.len(), splats[0].lines.len()), (1, 3));
-        let flood = format!("bpf-token-harness: scenario a\n{}", "WARNING: again\nmore\n".repeat(1000));
+        let flood = format!("bpf-token-harness: scenario a |\n{}", "WARNING: again\nmore\n".repeat(1000));
         assert_eq!(read(&flood).of(&name("a")).len(), MOST_SPLATS);
-        let long = format!("bpf-token-harness: scenario a\nWARNING: once\n{}", "more\n".repeat(1000));
+        let long = format!("bpf-token-harness: scenario a |\nWARNING: once\n{}", "more\n".repeat(1000));
         assert_eq!(read(&long).of(&name("a"))[0].lines.len(), MOST_LINES);
     }
 
