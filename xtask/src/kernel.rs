@@ -15,8 +15,8 @@ use harness_builder::{
 use harness_cli::{
     Context, candidates,
     exit::{self, Wrong},
-    screen::print,
     pin_options::PinOptions,
+    screen::print,
     setup::Installation,
 };
 use harness_runner::preparation::prepare_host;

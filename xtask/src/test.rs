@@ -94,13 +94,7 @@ pub(crate) fn close(tally: &Tally, context: &Context) -> Result<ExitCode> {
 }
 
 /// Runs all tests, first those that need no VM, because they fail within seconds.
-pub(crate) fn all(
-    context: &Context,
-    freshness: Freshness,
-    mode: Mode,
-    pins: Pins,
-    tally: &mut Tally,
-) -> Result<()> {
+pub(crate) fn all(context: &Context, freshness: Freshness, mode: Mode, pins: Pins, tally: &mut Tally) -> Result<()> {
     let progress = Progress::detect();
     prepare_host(&Purpose::ALL, mode, &progress)?;
     units(tally)?;

@@ -123,7 +123,16 @@ impl Resources {
         let store = Store::new(cache.folder(Area::Store)?, RunId::current(), freshness).with_progress(progress.clone());
         let kernels = kernel::catalogue::Catalogue::of_folder(&project.kernels())?;
         let images = image::catalogue::Catalogue::of_folder(&project.images())?;
-        Ok(Self { cache, progress, store, pins: Pins::default(), fleet: Fleet::of(Jobs::default()), project, kernels, images })
+        Ok(Self {
+            cache,
+            progress,
+            store,
+            pins: Pins::default(),
+            fleet: Fleet::of(Jobs::default()),
+            project,
+            kernels,
+            images,
+        })
     }
 
     /// Returns the resources with another maximum of VMs at once.

@@ -113,7 +113,8 @@ impl Resources {
         let kernel = running::look(alike, &self.cache, &self.progress)?;
         let (guest, objects) = self.build_shared()?;
         let name = running::NAME.parse().expect("it is a name");
-        let image = Image { name, key: "none".to_owned(), folder: PathBuf::from("/"), boot: None, replaced: Vec::new() };
+        let image =
+            Image { name, key: "none".to_owned(), folder: PathBuf::from("/"), boot: None, replaced: Vec::new() };
         Ok(self.assemble(kernel, image, guest, objects)?.on(MachineKind::HostMode))
     }
 

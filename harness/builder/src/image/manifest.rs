@@ -187,7 +187,12 @@ mod tests {
 
     fn parse(text: &str) -> Result<Manifest, ManifestError> {
         let layer = super::parse(Path::new("images/small.toml"), &text.replace("SUM", SUM))?;
-        Ok(Manifest { name: "small".parse().unwrap(), path: "images/small.toml".into(), replaced: Vec::new(), layers: vec![layer] })
+        Ok(Manifest {
+            name: "small".parse().unwrap(),
+            path: "images/small.toml".into(),
+            replaced: Vec::new(),
+            layers: vec![layer],
+        })
     }
 
     #[test]
