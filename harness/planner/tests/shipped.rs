@@ -23,9 +23,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
     let below = folders.iter().flat_map(|folder| self::files(folder));
-    let is_scenario = |path: &PathBuf| {
-        path.extension().is_some_and(|e| e == "toml") && *path != self::folder().join(reasons::FILE_NAME)
-    };
+    let others = [reasons::FILE_NAME, "splats.toml"].map(|name| self::folder().join(name));
+    let is_scenario = |path: &PathBuf| path.extension().is_some_and(|e| e == "toml") && !others.contains(path);
     let mut all: Vec<PathBuf> = files.into_iter().filter(is_scenario).chain(below).collect();
     all.sort();
     all
