@@ -99,10 +99,7 @@ impl Status {
             Self::Fault { .. } | Self::NotRun { .. } => RunStatus::Fault,
             Self::Judged { judgement, recorded } => {
                 let same = recorded.as_deref().is_some_and(|text| render::same(text, &render::render(judgement)));
-                let sound = judgement.crash.is_none()
-                    && judgement.new_splats().next().is_none()
-                    && judgement.problems().is_empty();
-                if same && sound { RunStatus::AsRecorded } else { RunStatus::Differs }
+                if same && judgement.is_sound() { RunStatus::AsRecorded } else { RunStatus::Differs }
             }
         }
     }

@@ -189,7 +189,7 @@ impl Stage {
             Status::NotRun { cause } => return Err(format!("not run: {cause}").into()),
             Status::Judged { judgement, .. } => judgement,
         };
-        if judgement.crash.is_some() || !judgement.problems().is_empty() {
+        if !judgement.is_sound() {
             return Err(result.complaints().join("\n").into());
         }
         let suite = self.runner.suite();

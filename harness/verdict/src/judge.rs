@@ -136,7 +136,7 @@ mod tests {
     use super::*;
     use crate::{judgement::Problem, verdict::Class};
     use harness_protocol::{
-        outcome::{Answer, Control},
+        outcome::{Answer, Control, Splat},
         plan,
     };
     use harness_scenario::{expanded::ExpandedCase, expect::Expect, layout::AttemptRole, spec::Isolation};
@@ -241,6 +241,19 @@ mod tests {
         assert_eq!(classes, [Class::Allowed, Class::Crashed]);
         assert_eq!(judgement.problems().len(), 1);
         assert_eq!(judgement.crash.unwrap().console, ["panic"]);
+    }
+
+    #[test]
+    fn a_splat_that_is_not_allowed_is_not_sound_whatever_the_verdicts() {
+        let asked = expanded(&[asked("one", Some(Expect::Allowed))]);
+        let facts = vec![fact(0, 0, ok()), fact(1, 0, ok())];
+        let mut outcome = outcome(facts, FINISHED);
+        assert!(judged(&asked, &outcome).unwrap().is_sound());
+        outcome.splats = vec![Splat { text: "WARNING: a".to_owned(), lines: vec![] }];
+        let mut judgement = judged(&asked, &outcome).unwrap();
+        assert!(!judgement.is_sound() && judgement.problems().is_empty());
+        judgement.allow_splats(|text| (text == "WARNING: a").then(|| "it fails safe".to_owned()));
+        assert!(judgement.is_sound());
     }
 
     #[test]

@@ -164,6 +164,11 @@ impl Judgement {
         self.splats.iter().filter(|judged| judged.allowed.is_none()).map(|judged| &judged.splat)
     }
 
+    /// Returns whether nothing fails the test, whatever the snapshot says: no crash, no splat that is not allowed, no problem.
+    pub fn is_sound(&self) -> bool {
+        self.crash.is_none() && self.new_splats().next().is_none() && self.problems().is_empty()
+    }
+
     /// Allows the splats for which `reason` returns why.
     pub fn allow_splats(&mut self, reason: impl Fn(&str) -> Option<String>) {
         for judged in &mut self.splats {

@@ -30,11 +30,7 @@ pub fn proposed(
         let environment = naming.name(&result.environment);
         match &result.status {
             Status::Skipped { .. } => held.retain(|lineage| lineage.environment != result.environment),
-            Status::Judged { judgement, .. }
-                if judgement.crash.is_none()
-                    && judgement.new_splats().next().is_none()
-                    && judgement.problems().is_empty() =>
-            {
+            Status::Judged { judgement, .. } if judgement.is_sound() => {
                 texts.push((selection.resources.lineage(&result.environment)?, render::render(judgement)));
             }
             // Only the first line: the reason is the same for every scenario of the environment.
