@@ -70,17 +70,7 @@ mod tests {
             fs::write(folder.path().join(name), name).unwrap();
         }
         let program = GuestProgram::in_folder(folder.path().to_owned()).unwrap();
-        let record = Record {
-            name: "9.9".parse().unwrap(),
-            release: "9.9.0".to_owned(),
-            source: String::new(),
-            replaced: Vec::new(),
-            toolchain: None,
-            objects_compiled: 0,
-            seconds: 0.0,
-            built: 0,
-            files: Default::default(),
-        };
+        let record = Record::not_compiled("9.9".parse().unwrap(), "9.9.0", "");
         let kernel = Kernel {
             name: record.name.clone(),
             key: "key".to_owned(),

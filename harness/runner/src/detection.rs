@@ -109,21 +109,17 @@ fn notice(result: &ScenarioResult) -> Option<Notice> {
         Status::Skipped { .. } => return None,
         Status::Fault { message } => (Evidence::Fault, line(message)),
         Status::NotRun { cause } => (Evidence::Fault, line(cause)),
-        Status::Judged { judgement, recorded } => match &judgement.crash {
-            Some(crash) => (Evidence::Crash, line(&crash.how)),
-            None => {
-                let changed = first_difference(recorded.as_deref().unwrap_or_default(), &render::render(judgement));
-                if let (None, Some(splat)) = (&changed, judgement.new_splats().next()) {
-                    return Some(Notice {
-                        scenario: result.scenario.clone(),
-                        evidence: Evidence::Crash,
-                        first: splat.text.clone(),
-                    });
+        Status::Judged { judgement, recorded } => {
+            let changed = first_difference(recorded.as_deref().unwrap_or_default(), &render::render(judgement));
+            match (&judgement.crash, changed, judgement.new_splats().next()) {
+                (Some(crash), ..) => (Evidence::Crash, line(&crash.how)),
+                (None, Some(changed), _) => (Evidence::Verdict, changed),
+                (None, None, Some(splat)) => (Evidence::Crash, splat.text.clone()),
+                (None, None, None) => {
+                    (Evidence::Verdict, result.complaints().first().map(|text| line(text)).unwrap_or_default())
                 }
-                let complaint = || result.complaints().first().map(|text| line(text)).unwrap_or_default();
-                (Evidence::Verdict, changed.unwrap_or_else(complaint))
             }
-        },
+        }
     };
     Some(Notice { scenario: result.scenario.clone(), evidence, first })
 }

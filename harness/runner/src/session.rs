@@ -77,8 +77,7 @@ pub fn run(
         watch(Notice::Booting { vm });
         let guest = GuestFolder::create(&folder.path().join(format!("vm-{vm}")), &rest)?;
         let mut checker = RecordChecker::new(&rest);
-        let Followed { ending, splats, times } =
-            follow(machine, &guest, &mut checker, (deadlines, plan.marks_console), watch)?;
+        let Followed { ending, splats, times } = follow(machine, &guest, &mut checker, deadlines, watch)?;
         session.vms.push(times);
         let lost = loss(&ending, &checker);
         early_losses = if matches!(lost, Some(Loss::Early(_))) { early_losses + 1 } else { 0 };

@@ -17,6 +17,8 @@ mod gone;
 mod identities;
 mod merge;
 mod record_file;
+#[cfg(test)]
+pub(crate) mod sample;
 
 use harness_builder::progress::Progress;
 use harness_protocol::{
@@ -229,12 +231,10 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn artefacts() -> Artefacts {
-        let text = |s: &str| s.to_owned();
-        Artefacts { kernel: text("k"), image: text("i"), guest: text("g"), machine: text("m") }
-    }
+    use super::{
+        sample::{artefacts, outcome},
+        *,
+    };
 
     fn kernel() -> KernelName {
         "6.12".parse().unwrap()
@@ -254,19 +254,8 @@ mod tests {
         store.look_up(key)?.reusable()
     }
 
-    fn outcome(end: ScenarioEnd) -> ScenarioOutcome {
-        ScenarioOutcome {
-            scenario: "a/b".parse().unwrap(),
-            containers: vec![],
-            attempts: vec![],
-            units: vec![],
-            splats: vec![],
-            end,
-        }
-    }
-
     fn finished() -> ScenarioOutcome {
-        outcome(ScenarioEnd::Finished { micros: 1 })
+        outcome("a/b", ScenarioEnd::Finished { micros: 1 })
     }
 
     fn store(root: &Path, run: &str, freshness: Freshness) -> Store {
@@ -298,8 +287,8 @@ mod tests {
     #[test]
     fn crashes_and_faults_are_tried_again_by_a_later_run() {
         let folder = tempfile::tempdir().unwrap();
-        let crash = outcome(ScenarioEnd::Crashed { how: "panic".into(), console: vec![] });
-        let fault = outcome(ScenarioEnd::Fault { message: "no".into() });
+        let crash = outcome("a/b", ScenarioEnd::Crashed { how: "panic".into(), console: vec![] });
+        let fault = outcome("a/b", ScenarioEnd::Fault { message: "no".into() });
         for bad in [crash, fault] {
             store(folder.path(), "1", Freshness::Any).keep(&kernel(), &key(1), &bad).unwrap();
             let reused = |run| load(&store(folder.path(), run, Freshness::Any), &key(1));

@@ -90,6 +90,21 @@ pub struct Record {
 }
 
 impl Record {
+    /// Returns the record of a kernel that was not compiled here, without files yet.
+    pub(crate) fn not_compiled(name: KernelName, release: &str, source: &str) -> Self {
+        Self {
+            name,
+            release: release.to_owned(),
+            source: source.to_owned(),
+            replaced: Vec::new(),
+            toolchain: None,
+            objects_compiled: 0,
+            seconds: 0.0,
+            built: 0,
+            files: BTreeMap::new(),
+        }
+    }
+
     /// Reads the record of the build in a folder; errors if a file is missing or has another size.
     pub fn read(folder: &Path) -> Result<Self, Damage> {
         let path = folder.join(FILE_NAME);

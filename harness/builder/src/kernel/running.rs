@@ -103,17 +103,7 @@ pub fn nearest(release: &Release, manifests: &[Manifest]) -> Vec<KernelName> {
 fn keep(into: &Path, btf: &[u8], release: &str) -> Result<(), RunningError> {
     file::write(&into.join(BTF), btf)?;
     file::write(&into.join(CONFIG), config(release))?;
-    let record = Record {
-        name: name(),
-        release: release.to_owned(),
-        source: "the running kernel".to_owned(),
-        replaced: Vec::new(),
-        toolchain: None,
-        objects_compiled: 0,
-        seconds: 0.0,
-        built: 0,
-        files: Default::default(),
-    };
+    let record = Record::not_compiled(name(), release, "the running kernel");
     Ok(built::finish(into, record)?)
 }
 

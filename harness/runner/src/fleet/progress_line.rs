@@ -104,17 +104,7 @@ fn seconds(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn outcome(end: ScenarioEnd) -> ScenarioOutcome {
-        ScenarioOutcome {
-            scenario: "a/b".parse().unwrap(),
-            containers: vec![],
-            attempts: vec![],
-            units: vec![],
-            splats: vec![],
-            end,
-        }
-    }
+    use crate::store::sample::outcome;
 
     #[test]
     fn a_log_shows_the_start_the_end_and_problems() {
@@ -123,9 +113,9 @@ mod tests {
         assert_eq!(captured.text(), "", "a batch without news has no line");
         line.show(&Notice::Booting { vm: 1 });
         line.show(&Notice::Lost { during: None, how: "timed out" });
-        line.show(&Notice::Ended(&outcome(ScenarioEnd::Finished { micros: 1 })));
+        line.show(&Notice::Ended(&outcome("a/b", ScenarioEnd::Finished { micros: 1 })));
         line.differs();
-        line.show(&Notice::Ended(&outcome(ScenarioEnd::Crashed { how: "panic".into(), console: vec![] })));
+        line.show(&Notice::Ended(&outcome("a/b", ScenarioEnd::Crashed { how: "panic".into(), console: vec![] })));
         line.finish();
         let expected = "run 6.12 (1 of 2)\nrun 6.12 (1 of 2): the host lost a VM before its guest started (timed out); booting another one\n\
                         run 6.12 (1 of 2): done, 1 crashed, 1 not as recorded (0.0 s)\n";

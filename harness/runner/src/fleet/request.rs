@@ -134,7 +134,10 @@ mod tests {
     use harness_scenario::spec::Isolation;
 
     use super::*;
-    use crate::store::{Freshness, RunId};
+    use crate::store::{
+        Freshness, RunId,
+        sample::{self, artefacts},
+    };
 
     fn expanded(name: &str) -> Expanded {
         let (sysctls, lsm, cases) = Default::default();
@@ -144,18 +147,11 @@ mod tests {
     }
 
     fn outcome(scenario: &str, micros: u64) -> ScenarioOutcome {
-        let (containers, attempts, units, splats) = Default::default();
-        let end = ScenarioEnd::Finished { micros };
-        ScenarioOutcome { scenario: scenario.parse().unwrap(), containers, attempts, units, splats, end }
+        sample::outcome(scenario, ScenarioEnd::Finished { micros })
     }
 
     fn store(folder: &Path) -> Store {
         Store::new(folder.to_owned(), RunId::current(), Freshness::Any)
-    }
-
-    fn artefacts() -> Artefacts {
-        let [kernel, image, guest, machine] = ["k", "i", "g", "m"].map(str::to_owned);
-        Artefacts { kernel, image, guest, machine }
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub(super) fn follow(
     machine: &dyn Machine,
     guest: &GuestFolder,
     checker: &mut RecordChecker<'_>,
-    (deadlines, marks_console): (Deadlines, bool),
+    deadlines: Deadlines,
     watch: &mut dyn FnMut(Notice<'_>),
 ) -> Result<Followed, SessionError> {
     let mut record = guest.record();
@@ -115,7 +115,8 @@ pub(super) fn follow(
             ending = ending.or_else(|| Some(watcher.dead(end)));
         }
         // The console may be behind the record of a guest that is still there.
-        let is_whole = !marks_console || end.is_some() || !matches!(ending, None | Some(Ending::Complete));
+        let is_whole =
+            !watcher.checker.marks_console() || end.is_some() || !matches!(ending, None | Some(Ending::Complete));
         if let Some(splat) = watcher.settle(is_whole) {
             break splat;
         }

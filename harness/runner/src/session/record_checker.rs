@@ -103,6 +103,11 @@ impl<'a> RecordChecker<'a> {
         Self { plan, outcomes: Vec::new(), state: State::Silent }
     }
 
+    /// Returns whether the guest marks its console.
+    pub(super) fn marks_console(&self) -> bool {
+        self.plan.marks_console
+    }
+
     /// Returns whether any scenario has an outcome.
     pub(super) fn has_outcomes(&self) -> bool {
         !self.outcomes.is_empty()

@@ -4,15 +4,10 @@ use harness_builder::project::Project;
 use harness_protocol::plan;
 
 use super::*;
-use crate::{
-    identity::Artefacts,
-    store::{Freshness, Key, RunId},
+use crate::store::{
+    Freshness, Key, RunId,
+    sample::{artefacts, outcome},
 };
-
-fn artefacts() -> Artefacts {
-    let text = |s: &str| s.to_owned();
-    Artefacts { kernel: text("k"), image: text("i"), guest: text("g"), machine: text("m") }
-}
 
 fn scenario(name: &str) -> plan::Scenario {
     let (sysctls, lsm, cases) = Default::default();
@@ -25,14 +20,7 @@ fn store(root: &Path) -> Store {
 
 /// Stores an outcome with this time; returns its file.
 fn keep(root: &Path, name: &str, end: ScenarioEnd, at: u64) -> PathBuf {
-    let outcome = ScenarioOutcome {
-        scenario: name.parse().unwrap(),
-        containers: vec![],
-        attempts: vec![],
-        units: vec![],
-        splats: vec![],
-        end,
-    };
+    let outcome = outcome(name, end);
     let path = store(root).path(&Key::of(&artefacts(), &scenario(name)));
     write(&path, &Kept { run: RunId::current(), kernel: Some("6.12".parse().unwrap()), at, outcome }).unwrap();
     path
