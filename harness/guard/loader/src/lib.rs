@@ -1,0 +1,1 @@
+//! Loads the BPF programs of the guard, fills their maps, and reads their records.
