@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* Who makes a call. */
+#ifndef GUARD_CALLER_H
+#define GUARD_CALLER_H
+
+extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym;
+extern struct task_struct *bpf_task_from_pid(__s32 pid) __ksym;
+extern void bpf_task_release(struct task_struct *task) __ksym;
+
+/* Reads kernel memory as a number of 8 bytes; 0 where it cannot be read. Unlike bpf_probe_read_kernel() it is there under
+ * lockdown=confidentiality too. */
+static __always_inline __u64 number_at(__u64 address)
+{
+	const struct timespec64 *pair = bpf_rdonly_cast((void *)address, bpf_core_type_id_kernel(struct timespec64));
+
+	return pair->tv_sec;
+}
+
+struct caller {
+	__u32 uid;
+	__u32 loginuid;
+	bool in_initial_userns;
+	bool is_guard;
+};
+
+/* No login, as the kernel writes it. */
+#define NO_LOGIN 0xffffffffU
+
+static __always_inline __u32 loginuid_of(struct task_struct *task)
+{
+	struct task_struct___audit *audited = (void *)task;
+
+	return bpf_core_field_exists(audited->loginuid) ? audited->loginuid.val : NO_LOGIN;
+}
+
+static __always_inline __u32 session_of(struct task_struct *task)
+{
+	struct task_struct___audit *audited = (void *)task;
+
+	return bpf_core_field_exists(audited->sessionid) ? audited->sessionid : NO_LOGIN;
+}
+
+static __always_inline void describe_caller(struct caller *caller)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	const struct cred *cred = task->cred;
+
+	caller->uid = bpf_get_current_uid_gid();
+	caller->loginuid = loginuid_of(task);
+	caller->in_initial_userns = cred && cred->user_ns && cred->user_ns->level == 0;
+	caller->is_guard = reader_tgid && task->tgid == reader_tgid;
+}
+
+/* Returns whether a name of a cgroup is this one, compared 8 bytes at a time with its terminating zero. */
+static __always_inline bool is_named(__u64 name, const char *wanted, __u32 length)
+{
+	__u64 mask, word;
+	__u32 at;
+
+	for (at = 0; at < GUARD_CGROUP_NAME; at += 8) {
+		if (at > length)
+			return true;
+		mask = length - at >= 7 ? ~0ULL : (1ULL << (length - at + 1) * 8) - 1;
+		word = number_at(name + at);
+		if ((word ^ *(const __u64 *)(wanted + at)) & mask)
+			return false;
+	}
+	return true;
+}
+
+/* Returns whether the calling task is in a cgroup of the policy or below it. */
+static __noinline bool is_in_cgroup(__u32 index)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	const struct guard_cgroup *wanted = bpf_map_lookup_elem(&cgroups, &index);
+	struct css_set *set = task->cgroups;
+	struct cgroup *cgroup;
+	__u64 ancestors, ancestor, node;
+	__u32 level, length;
+
+	if (!wanted || !set)
+		return false;
+	cgroup = set->dfl_cgrp;
+	if (!cgroup || cgroup->level < (int)wanted->depth)
+		return false;
+	ancestors = (__u64)cgroup + bpf_core_field_offset(cgroup->ancestors);
+	for (level = 0; level < GUARD_CGROUP_DEPTH; level++) {
+		if (level >= wanted->depth)
+			return true;
+		length = wanted->length[level];
+		if (length >= GUARD_CGROUP_NAME)
+			return false;
+		/* The root is ancestor 0. */
+		ancestor = number_at(ancestors + (level + 1) * 8);
+		node = number_at(ancestor + bpf_core_field_offset(struct cgroup, kn));
+		if (!is_named(number_at(node + bpf_core_field_offset(struct kernfs_node, name)), wanted->name[level], length))
+			return false;
+	}
+	return true;
+}
+
+/* Returns the inode number of the task's pid namespace. */
+static __always_inline __u32 pidns_of(struct task_struct *task)
+{
+	struct pid *pid = task->thread_pid;
+	const struct upid *innermost;
+	__u64 address;
+
+	if (!pid)
+		return 0;
+	address = (__u64)pid + bpf_core_field_offset(pid->numbers) + pid->level * bpf_core_type_size(struct upid);
+	innermost = bpf_rdonly_cast((void *)address, bpf_core_type_id_kernel(struct upid));
+	return innermost->ns->ns.inum;
+}
+
+/* Whether the process that reads the rings is alive. */
+static __always_inline bool reader_lives(void)
+{
+	struct task_struct *task;
+	bool same;
+
+	if (!reader_tgid)
+		return false;
+	task = bpf_task_from_pid(reader_tgid);
+	if (!task)
+		return false;
+	same = task->start_boottime == reader_start;
+	bpf_task_release(task);
+	return same;
+}
+
+static __always_inline bool is_own(__u32 object, __u32 id)
+{
+	struct guard_own_key key = { .object = object, .id = id };
+
+	if (!self_protection() || current_tgid() == reader_tgid)
+		return false;
+	return bpf_map_lookup_elem(&own, &key) != NULL;
+}
+
+/* Returns whether the caller may open a map of the guard: the rings, the counters and the heartbeat, by one process of
+ * root at a time, which is the reader from then on. The value of `own` says which maps those are. */
+static __always_inline bool may_read(__u32 id)
+{
+	struct guard_own_key key = { .object = GUARD_OBJECT_MAP, .id = id };
+	struct task_struct *task = bpf_get_current_task_btf();
+	const __u8 *is_for_reader = bpf_map_lookup_elem(&own, &key);
+	struct caller caller = {};
+
+	describe_caller(&caller);
+	if (!is_for_reader || !*is_for_reader || caller.uid || !caller.in_initial_userns || reader_lives())
+		return false;
+	if (task->group_leader)
+		reader_start = task->group_leader->start_boottime;
+	reader_tgid = task->tgid;
+	return true;
+}
+
+#endif

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* What the policy says about a call. `harness/guard/policy/src/decide.rs` does the same in Rust. */
+#ifndef GUARD_POLICY_H
+#define GUARD_POLICY_H
+
+#define NO_PROFILE 0xffffU
+#define NO_CMD 0xffffffffU
+
+/* One call of a hook: its facts, and what is decided. */
+struct event {
+	__u64 call;
+	__u64 what;
+	const struct guard_profile *profile;
+	__u32 cmd;
+	struct caller caller;
+	__u16 profile_number;
+	__u16 reason;
+	__u16 rule;
+	__u8 hook;
+	__u8 verdict;
+	__u8 flags;
+	__u8 mode;
+	bool has_caller;
+};
+
+static __always_inline __u64 cmd_bit(__u32 cmd)
+{
+	return cmd < 64 ? 1ULL << cmd : 0;
+}
+
+/* Starts an event outside of the hook `bpf`, within the call that this task is in. Returns that call, or NULL if it cannot be
+ * remembered. */
+static __always_inline struct call *start_event(struct event *event, __u8 hook)
+{
+	struct call *call =
+		bpf_task_storage_get(&calls_of_tasks, bpf_get_current_task_btf(), 0, LOCAL_STORAGE_GET_F_CREATE);
+
+	event->hook = hook;
+	event->cmd = NO_CMD;
+	if (call) {
+		event->call = call->number;
+		event->cmd = call->cmd;
+		event->flags = call->flags;
+	}
+	describe_caller(&event->caller);
+	event->has_caller = true;
+	return call;
+}
+
+/* Searches the rule that takes a call. */
+struct search {
+	struct caller caller;
+	__u64 cmd;
+	__u32 found;
+};
+
+static long try_rule(__u32 index, struct search *search)
+{
+	const struct guard_rule *rule = bpf_map_lookup_elem(&rules, &index);
+
+	if (!rule)
+		return 1;
+	if (!(rule->cmds & search->cmd))
+		return 0;
+	if (search->caller.uid < rule->uid_min || search->caller.uid > rule->uid_max)
+		return 0;
+	if (search->caller.loginuid < rule->loginuid_min || search->caller.loginuid > rule->loginuid_max)
+		return 0;
+	if (rule->userns == GUARD_USERNS_INITIAL && !search->caller.in_initial_userns)
+		return 0;
+	if (rule->userns == GUARD_USERNS_NOT_INITIAL && search->caller.in_initial_userns)
+		return 0;
+	if (rule->cgroup && !is_in_cgroup(rule->cgroup - 1))
+		return 0;
+	search->found = index + 1;
+	return 1;
+}
+
+static __always_inline void refuse(struct event *event, __u16 reason, __u64 what)
+{
+	const struct guard_settings *settings = the_settings();
+	bool enforce = event->mode == GUARD_MODE_ENFORCE;
+
+	if (event->mode == GUARD_MODE_OF_POLICY)
+		enforce = settings && settings->enforce;
+	event->verdict = enforce ? GUARD_DENIED : GUARD_WOULD_DENY;
+	event->reason = reason;
+	event->what = what;
+}
+
+/* Decides by the rule that takes a call; returns true if it is left to the profile, which is set then. */
+static __noinline int decide_rule_of(struct event *event)
+{
+	const struct guard_settings *settings = the_settings();
+	const struct guard_rule *rule;
+	struct search search = {};
+	__u32 index;
+
+	if (!event || !settings)
+		return 0;
+	if (!event->has_caller) {
+		describe_caller(&event->caller);
+		event->has_caller = true;
+	}
+	if (event->caller.is_guard) {
+		event->flags |= GUARD_OF_GUARD;
+		return 0;
+	}
+	search.caller = event->caller;
+	search.cmd = cmd_bit(event->cmd);
+	bpf_loop(settings->rules, try_rule, &search, 0);
+	if (!search.found) {
+		if (!settings->default_allow)
+			refuse(event, GUARD_NO_RULE, 0);
+		return 0;
+	}
+	index = search.found - 1;
+	rule = bpf_map_lookup_elem(&rules, &index);
+	if (!rule)
+		return 0;
+	event->rule = rule->number;
+	event->mode = rule->mode;
+	if (rule->action == GUARD_DENY)
+		refuse(event, GUARD_RULE, 0);
+	if (rule->action != GUARD_USE_PROFILE)
+		return 0;
+	event->profile_number = rule->profile;
+	return 1;
+}
+
+static __always_inline bool decide_rule(struct event *event)
+{
+	__u32 number;
+
+	if (!decide_rule_of(event))
+		return false;
+	number = event->profile_number;
+	event->profile = bpf_map_lookup_elem(&profiles, &number);
+	return event->profile != NULL;
+}
+
+static __always_inline bool is_listed(void *set, __u32 profile, __u32 btf_id)
+{
+	struct guard_name_key key = { .profile = profile, .btf_id = btf_id };
+
+	return bpf_map_lookup_elem(set, &key) != NULL;
+}
+
+/* Rounds up to 8 bytes, as maps do. */
+static __always_inline __u64 rounded(__u32 bytes)
+{
+	return ((__u64)bytes + 7) & ~7ULL;
+}
+
+/* Entries times key and value; the entries of a ring buffer are bytes. Cannot overflow: 2^32 times less than 2^34 may, so it
+ * saturates. */
+static __always_inline __u64 map_bytes(const struct guard_map *map)
+{
+	__u64 entry = rounded(map->key_size) + rounded(map->value_size);
+
+	if (map->type == MAP_TYPE_RINGBUF || map->type == MAP_TYPE_USER_RINGBUF)
+		return map->max_entries;
+	if (entry >> 32)
+		return map->max_entries ? ~0ULL : 0;
+	return map->max_entries * entry;
+}
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* The maps of the guard, and its variables. */
+#ifndef GUARD_STATE_H
+#define GUARD_STATE_H
+
+/* --- the policy: written by the loader, then frozen --- */
+
+#define POLICY_ARRAY(map, value_type, entries) \
+	struct { \
+		__uint(type, MAP_TYPE_ARRAY); \
+		__uint(map_flags, F_RDONLY_PROG); \
+		__uint(max_entries, entries); \
+		__type(key, __u32); \
+		__type(value, value_type); \
+	} map SEC(".maps")
+
+#define POLICY_SET(map, key_type, entries) \
+	struct { \
+		__uint(type, MAP_TYPE_HASH); \
+		__uint(map_flags, F_RDONLY_PROG); \
+		__uint(max_entries, entries); \
+		__type(key, key_type); \
+		__type(value, __u8); \
+	} map SEC(".maps")
+
+/* The loader sets the sizes to those of the policy. */
+POLICY_ARRAY(settings, struct guard_settings, 1);
+POLICY_ARRAY(rules, struct guard_rule, 1);
+POLICY_ARRAY(cgroups, struct guard_cgroup, 1);
+POLICY_ARRAY(profiles, struct guard_profile, 1);
+POLICY_SET(kfuncs, struct guard_name_key, 1);
+POLICY_SET(targets, struct guard_name_key, 1);
+POLICY_SET(guarded, __u32, 1);
+/* Ids are known only once programs are loaded and attached; frozen right after. */
+POLICY_SET(own, struct guard_own_key, 256);
+
+/* --- the record --- */
+
+struct {
+	__uint(type, MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} denials SEC(".maps");
+
+struct {
+	__uint(type, MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4 << 20);
+} calls SEC(".maps");
+
+struct {
+	__uint(type, MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, GUARD_HOOKS * GUARD_VERDICTS);
+	__type(key, __u32);
+	__type(value, struct guard_counter);
+} counters SEC(".maps");
+
+struct {
+	__uint(type, MAP_TYPE_ARRAY);
+	__uint(map_flags, F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} heartbeat SEC(".maps");
+
+/* --- what hooks remember --- */
+
+/* The bpf(2) call that a task is in, or was in last. What loops collect is here too: on the stack, the verifier would follow
+ * every value that it can take. */
+struct call {
+	__u64 number;
+	__u32 cmd;
+	__u32 flags;
+	/* The scan of a program: where its instructions are, as a number, and the first thing that its profile does not allow. */
+	__u64 instructions;
+	__u64 what;
+	__u32 profile;
+	__u32 reason;
+	/* The maps of a program: where the pointers are, as a number; who loads it; the ids of the first map of the guard's, and
+	 * of the first that another user made. */
+	__u64 maps;
+	__u32 uid;
+	__u32 own;
+	__u32 foreign;
+	__u32 reserved;
+	struct guard_prog prog;
+};
+
+struct {
+	__uint(type, MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct call);
+} calls_of_tasks SEC(".maps");
+
+/* The user who made a map, by the map's id. A map that is forgotten here counts as somebody else's. */
+struct {
+	__uint(type, MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, __u32);
+} makers SEC(".maps");
+
+/* --- variables --- */
+
+/* Constants, set before the programs are loaded. */
+const volatile __u32 vmlinux_btf_id = 0;
+/* Whether hooks say if a call comes from a BPF program (since 6.15). */
+const volatile bool has_kernel_argument = false;
+/* Whether `off` and `exempt_tgid` are heeded: only for `bpf-guard try`. */
+const volatile bool is_trial = false;
+/* The device of the guard's bpffs, as `stat.st_dev` has it in the kernel; 0 for none. */
+const volatile __u32 own_bpffs_dev = 0;
+
+__u64 seq = 0;
+__u64 call_number = 0;
+/* Records lost, of `denials` and of `calls`. */
+__u64 lost[2] = {};
+/* The process that reads the rings, and its start; during setup, the loader. */
+__u32 reader_tgid = 0;
+__u64 reader_start = 0;
+/* 1 from the moment on when everything is attached. Before, hooks let everything pass. */
+__u32 armed = 0;
+__u32 off = 0;
+__u32 exempt_tgid = 0;
+
+static __always_inline __u32 current_tgid(void)
+{
+	return bpf_get_current_pid_tgid() >> 32;
+}
+
+/* Returns whether hooks have nothing to do. */
+static __always_inline bool is_off(void)
+{
+	if (!armed)
+		return true;
+	return is_trial && (off || (exempt_tgid && current_tgid() == exempt_tgid));
+}
+
+static __always_inline const struct guard_settings *the_settings(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&settings, &zero);
+}
+
+static __always_inline bool self_protection(void)
+{
+	const struct guard_settings *settings = the_settings();
+
+	return settings && settings->self_protection;
+}
+
+#endif
