@@ -26,6 +26,7 @@ use tree::{Id, Tree};
 
 /// The crates by floor: each imports crates of lower floors only.
 const FLOORS: &[(&str, u32)] = &[
+    ("guard-record", 0),
     ("harness-init", 0),
     ("harness-diagnostics", 0),
     ("harness-fixtures", 0),
@@ -34,10 +35,13 @@ const FLOORS: &[(&str, u32)] = &[
     ("harness-guest", 1),
     ("harness-scenario", 1),
     ("harness-uapi", 1),
+    ("guard-policy", 2),
     ("harness-planner", 2),
     ("harness-verdict", 2),
+    ("guard-loader", 3),
     ("harness-proof", 3),
     ("harness-snapshot", 3),
+    ("bpf-guard", 4),
     ("harness-builder", 4),
     ("harness-frontend", 4),
     ("harness-objects", 4),
