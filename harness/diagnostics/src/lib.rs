@@ -3,6 +3,7 @@
 pub mod limits;
 pub mod node;
 pub mod report;
+pub mod schema;
 pub mod structure;
 pub mod suggest;
 pub mod workflow;

@@ -108,6 +108,11 @@ impl Names {
         }
     }
 
+    /// The names of helpers without `bpf_`, ordered by number.
+    pub fn helpers(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.helpers.iter().map(|(number, name)| (*number, name.as_str()))
+    }
+
     fn list_mut(&mut self, kind: Kind) -> &mut Vec<Name> {
         match kind {
             Kind::Cmd => &mut self.cmds,

@@ -1,1 +1,28 @@
 //! The policy of the guard: its file, its check, the decision it makes, and the bytes that the BPF programs read.
+//!
+//! [`parse`] reads a file, [`Policy::compile`] turns it into what the maps of `harness/guard/bpf/abi.h` hold, and
+//! [`decide`] answers as the BPF programs must: it is the policy's meaning.
+
+pub mod bits;
+mod compile;
+mod decision;
+mod duration;
+mod file;
+pub mod group;
+pub mod layout;
+mod list;
+mod name;
+mod parse;
+mod policy;
+mod schema;
+
+pub use compile::{Compiled, Named};
+pub use decision::{
+    Call, Caller, Decision, Event, Hard, Hook, Names, Program, Ring, Target, UsedMap, decide, map_bytes,
+};
+pub use duration::shown_size;
+pub use file::{Mode, OnFailure, Otherwise, TokenNeed, Unrecorded, Userns};
+pub use name::Family;
+pub use parse::parse;
+pub use policy::{Action, Cgroup, Guard, Policy, Profile, Rule};
+pub use schema::policy_schema;

@@ -1,0 +1,154 @@
+//! What a policy is in the maps of the BPF programs.
+
+use crate::{
+    file::{Mode, Otherwise, TokenNeed, Unrecorded, Userns},
+    layout::{self, BITS, CGROUP_DEPTH, CGROUP_NAME},
+    policy::{Action, Cgroup, Policy, Profile, Rule},
+};
+
+/// The values of the policy's maps. Only the names are left to be found in the BTF of the running kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compiled {
+    /// The value of map `settings`.
+    pub settings: layout::Settings,
+    /// The entries of map `rules`, at most [`layout::MOST_RULES`].
+    pub rules: Vec<layout::Rule>,
+    /// The entries of map `profiles`, at most [`layout::MOST_PROFILES`].
+    pub profiles: Vec<layout::Profile>,
+    /// The entries of map `cgroups`, at most [`layout::MOST_CGROUPS`].
+    pub cgroups: Vec<layout::Cgroup>,
+    /// Kfuncs that profiles allow: functions in the BTF of vmlinux.
+    pub kfuncs: Vec<Named>,
+    /// Targets that profiles allow: functions, typedefs or structures in the BTF of vmlinux.
+    pub targets: Vec<Named>,
+    /// Whether a rule asks for the login user id, which not every kernel has (`CONFIG_AUDIT`).
+    pub uses_loginuid: bool,
+}
+
+/// A name of the kernel's BTF that a profile allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Index into the profiles.
+    pub profile: u32,
+    /// The name.
+    pub name: String,
+}
+
+/// A range of all ids.
+const ALL_IDS: (u32, u32) = (0, u32::MAX);
+
+impl Policy {
+    /// Returns the values of the maps. The self-protection of the guard is on.
+    pub fn compile(&self) -> Compiled {
+        let rules: Vec<layout::Rule> = self.rules.iter().flat_map(entries).collect();
+        let settings = layout::Settings {
+            abi: layout::ABI,
+            rules: u32::try_from(rules.len()).unwrap_or(u32::MAX),
+            enforce: (self.mode == Mode::Enforce).into(),
+            default_allow: (self.default == Otherwise::Allow).into(),
+            when_full_deny: (self.guard.when_full == Unrecorded::Deny).into(),
+            no_reader_deny: (self.guard.on_no_reader == Unrecorded::Deny).into(),
+            self_protection: 1,
+            reserved: [0; 3],
+            patience_ns: u64::try_from(self.guard.patience.as_nanos()).unwrap_or(u64::MAX),
+            count_only: self.guard.count_only.word(),
+        };
+        Compiled {
+            settings,
+            rules,
+            profiles: self.profiles.iter().map(profile).collect(),
+            cgroups: self.cgroups.iter().map(cgroup).collect(),
+            kfuncs: self.named(|profile| profile.kfuncs.as_deref()),
+            targets: self.named(|profile| profile.targets.as_deref()),
+            uses_loginuid: self.rules.iter().any(|rule| !rule.loginuid.is_empty()),
+        }
+    }
+
+    /// The names of all profiles; a profile without a list allows all.
+    fn named<'a>(&'a self, names: impl Fn(&'a Profile) -> Option<&'a [String]>) -> Vec<Named> {
+        let of = |(profile, index): (&'a Profile, u32)| {
+            names(profile).unwrap_or_default().iter().map(move |name| Named { profile: index, name: name.clone() })
+        };
+        self.profiles.iter().zip(0..).flat_map(of).collect()
+    }
+}
+
+/// The entries of a rule: one for each combination of a range of user ids, a range of login user ids and a cgroup.
+fn entries(rule: &Rule) -> Vec<layout::Rule> {
+    let (action, profile) = match rule.action {
+        Action::Profile(index) => (layout::USE_PROFILE, u16::try_from(index).unwrap_or(u16::MAX)),
+        Action::Allow => (layout::ALLOW, 0),
+        Action::Deny => (layout::DENY, 0),
+    };
+    let shared = layout::Rule {
+        cmds: rule.cmds.word(),
+        number: rule.number,
+        profile,
+        userns: match rule.userns {
+            None => layout::USERNS_ANY,
+            Some(Userns::Initial) => layout::USERNS_INITIAL,
+            Some(Userns::NotInitial) => layout::USERNS_NOT_INITIAL,
+        },
+        action,
+        mode: match rule.mode {
+            None => layout::MODE_OF_POLICY,
+            Some(Mode::Audit) => layout::MODE_AUDIT,
+            Some(Mode::Enforce) => layout::MODE_ENFORCE,
+        },
+        ..layout::Rule::default()
+    };
+    let any_id = [ALL_IDS];
+    let ids = |ranges: &[(u32, u32)]| if ranges.is_empty() { any_id.to_vec() } else { ranges.to_vec() };
+    let cgroups: Vec<u16> = match rule.cgroups.as_slice() {
+        [] => vec![0],
+        indices => indices.iter().map(|index| u16::try_from(index + 1).unwrap_or(u16::MAX)).collect(),
+    };
+    let mut entries = Vec::new();
+    for (uid_min, uid_max) in ids(&rule.uid) {
+        for (loginuid_min, loginuid_max) in ids(&rule.loginuid) {
+            for cgroup in &cgroups {
+                entries.push(layout::Rule { uid_min, uid_max, loginuid_min, loginuid_max, cgroup: *cgroup, ..shared });
+            }
+        }
+    }
+    entries
+}
+
+fn profile(profile: &Profile) -> layout::Profile {
+    let mut attach = [[0; 2]; BITS];
+    for (words, bits) in attach.iter_mut().zip(&profile.attach) {
+        *words = bits.words();
+    }
+    layout::Profile {
+        cmds: profile.cmds.word(),
+        progs: profile.progs.word(),
+        maps: profile.maps.word(),
+        max_entries: profile.max_entries.map_or(u64::MAX, u64::from),
+        max_bytes: profile.max_bytes.unwrap_or(u64::MAX),
+        token_caps: profile.token_caps.word(),
+        helpers: profile.helpers.words(),
+        max_insns: profile.max_insns.unwrap_or(u32::MAX),
+        token_required: (profile.token == TokenNeed::Required).into(),
+        any_kfunc: profile.kfuncs.is_none().into(),
+        any_target: profile.targets.is_none().into(),
+        modules: profile.modules.into(),
+        own_maps: profile.own_maps.into(),
+        reserved: [0; 7],
+        attach,
+    }
+}
+
+fn cgroup(cgroup: &Cgroup) -> layout::Cgroup {
+    let mut value = layout::Cgroup {
+        depth: u32::try_from(cgroup.0.len()).unwrap_or(0),
+        length: [0; CGROUP_DEPTH],
+        reserved: 0,
+        name: [[0; CGROUP_NAME]; CGROUP_DEPTH],
+    };
+    for (at, name) in cgroup.0.iter().enumerate().take(CGROUP_DEPTH) {
+        let bytes = &name.as_bytes()[..name.len().min(CGROUP_NAME - 1)];
+        value.length[at] = u32::try_from(bytes.len()).unwrap_or(0);
+        value.name[at][..bytes.len()].copy_from_slice(bytes);
+    }
+    value
+}

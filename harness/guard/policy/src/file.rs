@@ -1,0 +1,196 @@
+//! The keys of a policy file. [`crate::parse`] checks what they say.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::list::{Functions, Ids, NameList, ProgList, Size, Texts};
+
+/// What becomes of calls that the policy refuses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// They are recorded as `would-deny` and go on.
+    #[default]
+    Audit,
+    /// They fail with EPERM.
+    Enforce,
+}
+
+/// What becomes of calls that no rule takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Otherwise {
+    /// They are refused.
+    #[default]
+    Deny,
+    /// They are allowed.
+    Allow,
+}
+
+/// What the guard does when it cannot record a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unrecorded {
+    /// It counts the call.
+    #[default]
+    Count,
+    /// It refuses the call.
+    Deny,
+}
+
+/// What early boot does when the guard cannot be put in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// It stops.
+    Halt,
+    /// It prints a warning and goes on.
+    #[default]
+    Warn,
+}
+
+/// Whether programs and maps must come with a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenNeed {
+    /// They must.
+    Required,
+    /// They need not.
+    #[default]
+    Optional,
+}
+
+/// The user namespace of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Userns {
+    /// The initial one.
+    Initial,
+    /// Any other.
+    NotInitial,
+}
+
+/// A policy of the guard: which process may make which bpf(2) calls.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Policy of the guard")]
+pub(crate) struct PolicyKeys {
+    /// The version of this format: 1.
+    #[schemars(range(min = 1, max = 1))]
+    #[allow(dead_code)]
+    pub(crate) version: u32,
+    /// What becomes of calls that the policy refuses, unless their rule has a mode of its own.
+    #[serde(default)]
+    pub(crate) mode: Mode,
+    /// What becomes of calls that no rule takes.
+    #[serde(default)]
+    pub(crate) default: Otherwise,
+    /// The guard itself.
+    #[serde(default)]
+    pub(crate) guard: GuardKeys,
+    /// Sets of what is allowed, by name. Rules refer to them.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = 64))]
+    pub(crate) profiles: BTreeMap<String, ProfileKeys>,
+    /// The rules, in order. The first that takes a call decides.
+    #[serde(default)]
+    #[schemars(length(max = 256))]
+    pub(crate) rule: Vec<RuleKeys>,
+}
+
+/// The guard itself.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GuardKeys {
+    /// What becomes of a call whose record does not fit the ring.
+    #[serde(default)]
+    pub(crate) when_full: Unrecorded,
+    /// What becomes of calls once nobody has read the rings for `patience`.
+    #[serde(default)]
+    pub(crate) on_no_reader: Unrecorded,
+    /// The time without a reader that `on_no_reader` accepts, such as `10s`; from `1s` to `60m`. Without this key it is
+    /// 10 seconds.
+    pub(crate) patience: Option<String>,
+    /// Commands that are only counted while they are allowed: their calls make no records. Without this key these are
+    /// `@read`; an empty list records everything.
+    pub(crate) count_only: Option<NameList>,
+    /// What early boot does when the guard cannot be put in force.
+    #[serde(default)]
+    pub(crate) on_failure: OnFailure,
+}
+
+/// What is allowed. A missing list allows nothing, a missing limit everything.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProfileKeys {
+    /// Commands of bpf(2): a list of names and groups, `any`, or a table with `except`.
+    pub(crate) cmds: Option<NameList>,
+    /// Program types, each by its name alone or as a table with the attach types it may ask for.
+    pub(crate) progs: Option<ProgList>,
+    /// Maps.
+    #[serde(default)]
+    pub(crate) maps: MapKeys,
+    /// Helpers that programs may call: a list of names and groups, `any`, or a table with `except`.
+    pub(crate) helpers: Option<NameList>,
+    /// Kfuncs that programs may call, as the BTF of the kernel names them, or `any`.
+    #[serde(default)]
+    pub(crate) kfuncs: Functions,
+    /// What programs may be bound to when they are loaded, as the BTF of the kernel names it (`do_unlinkat`,
+    /// `bpf_lsm_file_open`, `btf_trace_sched_switch`, `bpf_iter_task`), or `any`. The functions that the guard depends on
+    /// are never among them.
+    #[serde(default)]
+    pub(crate) targets: Functions,
+    /// The most instructions of a program.
+    pub(crate) max_insns: Option<u32>,
+    /// Whether programs and maps must come with a token.
+    #[serde(default)]
+    pub(crate) token: TokenNeed,
+    /// Capabilities that a token may stand for: a list of names, `any`, or a table with `except`.
+    pub(crate) token_caps: Option<NameList>,
+    /// Whether kfuncs and targets of modules are allowed.
+    #[serde(default)]
+    pub(crate) modules: bool,
+    /// Whether programs may use only maps that the same user made.
+    #[serde(default)]
+    pub(crate) own_maps: bool,
+}
+
+/// Maps that may be made.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MapKeys {
+    /// Map types: a list of names and groups, `any`, or a table with `except`.
+    pub(crate) types: Option<NameList>,
+    /// The most entries of a map.
+    pub(crate) max_entries: Option<u32>,
+    /// The most bytes of a map: its entries times key and value, each rounded up to 8 bytes; of a ring buffer, its
+    /// entries. A number, or a string such as `256MiB`.
+    pub(crate) max_bytes: Option<Size>,
+}
+
+/// A rule: whose calls it takes, and what becomes of them. It has exactly one of `profile`, `allow` and `deny`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RuleKeys {
+    /// User ids in the initial namespace: numbers and ranges such as `1000-1999`.
+    pub(crate) uid: Option<Ids>,
+    /// User ids that people logged in as, which setuid(2) does not change. `unset` is that of processes of no login.
+    pub(crate) loginuid: Option<Ids>,
+    /// Paths below the root of the unified hierarchy, such as `/machine.slice`. A rule takes their processes and those
+    /// of all cgroups below.
+    pub(crate) cgroup: Option<Texts>,
+    /// The user namespace.
+    pub(crate) userns: Option<Userns>,
+    /// Commands that it takes. Without this key it takes all.
+    pub(crate) cmds: Option<NameList>,
+    /// The profile that decides.
+    pub(crate) profile: Option<String>,
+    /// Everything that it takes is allowed.
+    pub(crate) allow: Option<bool>,
+    /// Everything that it takes is refused.
+    pub(crate) deny: Option<bool>,
+    /// What becomes of calls that it refuses. Without this key it is the mode of the policy.
+    pub(crate) mode: Option<Mode>,
+}

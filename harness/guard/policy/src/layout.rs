@@ -1,0 +1,371 @@
+//! The values of the policy's maps, as `harness/guard/bpf/abi.h` defines them.
+//!
+//! Each structure is a twin of the one in C: the same members in the same order. `bytes` writes it as the BPF programs
+//! read it: little-endian, without holes.
+
+/// Raised when the meaning of anything in `abi.h` changes.
+pub const ABI: u32 = 1;
+/// The most entries of map `rules`.
+pub const MOST_RULES: usize = 512;
+/// The most entries of map `profiles`.
+pub const MOST_PROFILES: usize = 64;
+/// The most entries of map `cgroups`.
+pub const MOST_CGROUPS: usize = 64;
+/// The most names in the path of a cgroup.
+pub const CGROUP_DEPTH: usize = 4;
+/// The bytes of a name in the path of a cgroup, with its terminating zero.
+pub const CGROUP_NAME: usize = 64;
+/// Attach types from this number up are never allowed.
+pub const ATTACH_TYPES: usize = 128;
+/// Helpers from this number up are never allowed.
+pub const HELPERS: usize = 256;
+/// Program and map types, and commands, from this number up are never allowed.
+pub const BITS: usize = 64;
+
+/// Gives a structure its bytes.
+macro_rules! encoded {
+    ($name:ident { $($member:ident),* $(,)? }, $size:expr) => {
+        const _: () = assert!(size_of::<$name>() == $size && $name::SIZE == $size);
+
+        impl $name {
+            /// The size of the value, in bytes.
+            pub const SIZE: usize = $size;
+
+            /// Returns the value as the BPF programs read it.
+            pub fn bytes(&self) -> Vec<u8> {
+                let mut bytes = Vec::with_capacity(Self::SIZE);
+                $(self.$member.put(&mut bytes);)*
+                bytes
+            }
+        }
+    };
+}
+
+/// What a structure is made of.
+trait Put {
+    fn put(&self, bytes: &mut Vec<u8>);
+}
+
+macro_rules! numbers {
+    ($($number:ty),*) => {
+        $(impl Put for $number {
+            fn put(&self, bytes: &mut Vec<u8>) {
+                bytes.extend(self.to_le_bytes());
+            }
+        })*
+    };
+}
+
+numbers!(u8, u16, u32, u64);
+
+impl<T: Put, const N: usize> Put for [T; N] {
+    fn put(&self, bytes: &mut Vec<u8>) {
+        self.iter().for_each(|member| member.put(bytes));
+    }
+}
+
+/// The value of map `settings`: `struct guard_settings`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// [`ABI`].
+    pub abi: u32,
+    /// The number of entries of `rules` that count.
+    pub rules: u32,
+    /// 1: rules without a mode of their own are enforced; 0: their refusals are recorded only.
+    pub enforce: u8,
+    /// 1: a call that no rule takes is allowed.
+    pub default_allow: u8,
+    /// 1: a call whose record does not fit the ring is refused.
+    pub when_full_deny: u8,
+    /// 1: a call is refused once nobody has read the rings for `patience_ns`.
+    pub no_reader_deny: u8,
+    /// 1: the guard protects itself, and the hard rule holds. 0 only in tests.
+    pub self_protection: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+    /// Nanoseconds.
+    pub patience_ns: u64,
+    /// Commands (bit per number) that are only counted while they are allowed.
+    pub count_only: u64,
+}
+
+encoded!(
+    Settings {
+        abi,
+        rules,
+        enforce,
+        default_allow,
+        when_full_deny,
+        no_reader_deny,
+        self_protection,
+        reserved,
+        patience_ns,
+        count_only,
+    },
+    32
+);
+
+/// `userns` of a rule: any user namespace.
+pub const USERNS_ANY: u8 = 0;
+/// `userns` of a rule: the initial user namespace.
+pub const USERNS_INITIAL: u8 = 1;
+/// `userns` of a rule: any user namespace but the initial one.
+pub const USERNS_NOT_INITIAL: u8 = 2;
+
+/// `action` of a rule: the profile decides.
+pub const USE_PROFILE: u8 = 0;
+/// `action` of a rule: allowed.
+pub const ALLOW: u8 = 1;
+/// `action` of a rule: refused.
+pub const DENY: u8 = 2;
+
+/// `mode` of a rule: that of the policy.
+pub const MODE_OF_POLICY: u8 = 0;
+/// `mode` of a rule: refusals are recorded only.
+pub const MODE_AUDIT: u8 = 1;
+/// `mode` of a rule: refusals are denials.
+pub const MODE_ENFORCE: u8 = 2;
+
+/// An entry of map `rules`: `struct guard_rule`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// Commands that it takes, bit per number.
+    pub cmds: u64,
+    /// The first user id that it takes.
+    pub uid_min: u32,
+    /// The last user id that it takes.
+    pub uid_max: u32,
+    /// The first login user id that it takes.
+    pub loginuid_min: u32,
+    /// The last login user id that it takes.
+    pub loginuid_max: u32,
+    /// Its number in the file, from 1.
+    pub number: u16,
+    /// Index into `profiles`, if its action is [`USE_PROFILE`].
+    pub profile: u16,
+    /// 0: any; otherwise 1 + index into `cgroups`.
+    pub cgroup: u16,
+    /// [`USERNS_ANY`], [`USERNS_INITIAL`] or [`USERNS_NOT_INITIAL`].
+    pub userns: u8,
+    /// [`USE_PROFILE`], [`ALLOW`] or [`DENY`].
+    pub action: u8,
+    /// [`MODE_OF_POLICY`], [`MODE_AUDIT`] or [`MODE_ENFORCE`].
+    pub mode: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
+}
+
+encoded!(
+    Rule {
+        cmds,
+        uid_min,
+        uid_max,
+        loginuid_min,
+        loginuid_max,
+        number,
+        profile,
+        cgroup,
+        userns,
+        action,
+        mode,
+        reserved,
+    },
+    40
+);
+
+/// An entry of map `cgroups`: `struct guard_cgroup`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cgroup {
+    /// The number of names, at least 1.
+    pub depth: u32,
+    /// Their lengths in bytes, without the terminating zero.
+    pub length: [u32; CGROUP_DEPTH],
+    /// Zero.
+    pub reserved: u32,
+    /// Zero-padded.
+    pub name: [[u8; CGROUP_NAME]; CGROUP_DEPTH],
+}
+
+encoded!(Cgroup { depth, length, reserved, name }, 280);
+
+/// An entry of map `profiles`: `struct guard_profile`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Commands, bit per number.
+    pub cmds: u64,
+    /// Program types, bit per number.
+    pub progs: u64,
+    /// Map types, bit per number.
+    pub maps: u64,
+    /// The most entries of a map.
+    pub max_entries: u64,
+    /// The most bytes of a map: entries times key and value, each rounded up to 8 bytes.
+    pub max_bytes: u64,
+    /// Capabilities that a token may stand for, bit per number.
+    pub token_caps: u64,
+    /// Helpers, bit per number.
+    pub helpers: [u64; HELPERS / 64],
+    /// The most instructions of a program, inclusive.
+    pub max_insns: u32,
+    /// 1: programs and maps must come with a token.
+    pub token_required: u8,
+    /// 1: any kfunc of the kernel; 0: those in `kfuncs`.
+    pub any_kfunc: u8,
+    /// 1: any target with BTF; 0: those in `targets`.
+    pub any_target: u8,
+    /// 1: kfuncs and targets of modules too.
+    pub modules: u8,
+    /// 1: programs may use only maps that the same user made.
+    pub own_maps: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
+    /// Attach types by program type, bit per number.
+    pub attach: [[u64; ATTACH_TYPES / 64]; BITS],
+}
+
+encoded!(
+    Profile {
+        cmds,
+        progs,
+        maps,
+        max_entries,
+        max_bytes,
+        token_caps,
+        helpers,
+        max_insns,
+        token_required,
+        any_kfunc,
+        any_target,
+        modules,
+        own_maps,
+        reserved,
+        attach,
+    },
+    1120
+);
+
+/// A key of maps `kfuncs` and `targets`: `struct guard_name_key`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NameKey {
+    /// Index into `profiles`.
+    pub profile: u32,
+    /// An id in the BTF of vmlinux.
+    pub btf_id: u32,
+}
+
+encoded!(NameKey { profile, btf_id }, 8);
+
+/// An enumeration of `abi.h`.
+macro_rules! enumeration {
+    ($(#[$meta:meta])* $name:ident: $number:ty { $($(#[$doc:meta])* $variant:ident = $value:expr),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// Its number in `abi.h`.
+            pub const fn number(self) -> $number {
+                match self {
+                    $(Self::$variant => $value,)*
+                }
+            }
+
+            /// The one with this number in `abi.h`.
+            pub fn from_number(number: $number) -> Option<Self> {
+                Self::ALL.iter().copied().find(|one| one.number() == number)
+            }
+        }
+    };
+}
+
+enumeration! {
+    /// What becomes of a call: `enum guard_verdict`.
+    Verdict: u8 {
+        /// It goes on.
+        Allowed = 0,
+        /// The policy refuses it, but it goes on, because the mode is audit.
+        WouldDeny = 1,
+        /// It fails with EPERM.
+        Denied = 2,
+    }
+}
+
+enumeration! {
+    /// Why a call is refused: `enum guard_reason`.
+    Reason: u16 {
+        /// It is not.
+        NoReason = 0,
+        /// No rule takes it.
+        NoRule = 1,
+        /// A rule denies it.
+        Rule = 2,
+        /// The profile lacks the command.
+        Cmd = 3,
+        /// The profile lacks the program type.
+        ProgType = 4,
+        /// The profile lacks the attach type for this program type.
+        AttachType = 5,
+        /// The profile lacks the target; `what` is its BTF id.
+        Target = 6,
+        /// The target is not in the BTF of vmlinux.
+        TargetOfModule = 7,
+        /// The program has too many instructions; `what` is their number.
+        Insns = 8,
+        /// The profile lacks the helper.
+        Helper = 9,
+        /// The profile lacks the kfunc; `what` is its BTF id.
+        Kfunc = 10,
+        /// The kfunc is a module's.
+        KfuncOfModule = 11,
+        /// The profile lacks the map type.
+        MapType = 12,
+        /// The map has too many entries; `what` is their number.
+        MapEntries = 13,
+        /// The map has too many bytes; `what` is their number.
+        MapBytes = 14,
+        /// The program or map comes without a token.
+        TokenMissing = 15,
+        /// The profile lacks the capability that a token stands for.
+        TokenCap = 16,
+        /// The program uses a map that another user made; `what` is its id.
+        MapOfOther = 17,
+        /// The record does not fit the ring.
+        NotRecorded = 18,
+        /// Nobody reads the rings; `what` is for how many nanoseconds.
+        NoReader = 19,
+        /// A tracing program's target is a function that the guard depends on.
+        GuardedFunction = 64,
+        /// A program would replace an LSM program.
+        ReplacesLsm = 65,
+        /// The call reaches for a map of the guard.
+        OwnMap = 66,
+        /// The call reaches for a program of the guard.
+        OwnProg = 67,
+        /// The call reaches for a link of the guard.
+        OwnLink = 68,
+        /// The call reaches for the guard's bpffs.
+        OwnBpffs = 69,
+        /// The call reaches for a process of the guard.
+        OwnProcess = 70,
+    }
+}
+
+impl Reason {
+    /// Whether it holds whatever the policy and its mode say.
+    pub const fn is_hard(self) -> bool {
+        self.number() >= 64
+    }
+}
+
+#[cfg(test)]
+mod tests;
