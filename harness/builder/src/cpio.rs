@@ -31,6 +31,18 @@ pub(crate) fn of_init(program: &[u8]) -> Vec<u8> {
     archive.finish()
 }
 
+/// Makes an archive of the guard's program and its policy, and of the folders that it needs. The guest's init uses the
+/// same paths (`harness/init`).
+pub(crate) fn of_guard(program: &[u8], policy: &[u8]) -> Vec<u8> {
+    let mut archive = Archive::default();
+    for folder in ["bin", "etc", "etc/bpf-guard", "guard", "sys"] {
+        archive.add(folder, FOLDER, &[]);
+    }
+    archive.add("bin/bpf-guard", PROGRAM, program);
+    archive.add("etc/bpf-guard/policy.toml", FILE, policy);
+    archive.finish()
+}
+
 const FOLDER: u32 = 0o040_755;
 const FILE: u32 = 0o100_644;
 const PROGRAM: u32 = 0o100_755;
@@ -96,6 +108,18 @@ mod tests {
         );
         assert_eq!((&files[1].2[..], &files[3].2[..]), (&b"one"[..], &b"9pnet.ko\n9p.ko\n"[..]));
         assert!(rest.is_empty() && bytes.len() % 4 == 0);
+    }
+
+    #[test]
+    fn the_guard_has_its_program_its_policy_and_folders_to_mount_on() {
+        let archive = of_guard(b"program", b"version = 1\n");
+        let (files, rest) = listed(&archive);
+        assert!(rest.is_empty());
+        let folders: Vec<&str> =
+            files.iter().filter(|(_, mode, _)| *mode == FOLDER).map(|(name, ..)| name.as_str()).collect();
+        assert_eq!(folders, ["bin", "etc", "etc/bpf-guard", "guard", "sys"]);
+        assert!(files.contains(&("bin/bpf-guard".to_owned(), PROGRAM, b"program".to_vec())));
+        assert!(files.contains(&("etc/bpf-guard/policy.toml".to_owned(), FILE, b"version = 1\n".to_vec())));
     }
 
     #[test]

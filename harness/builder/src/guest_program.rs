@@ -6,6 +6,7 @@
 
 mod cargo;
 mod error;
+pub mod guard;
 mod sources;
 
 use std::{
@@ -16,7 +17,7 @@ use std::{
 pub use error::GuestProgramError;
 
 use crate::{
-    cache::{Area, Cache, Part, cleaning::References},
+    cache::{Area, Cache, Lock, Part, cleaning::References},
     digest::Sha256,
     progress::Progress,
 };
@@ -27,6 +28,8 @@ const GUEST: &str = "harness-guest";
 const INIT: &str = "harness-init";
 /// The folder cargo builds them in.
 const TARGET: &str = "guest-program";
+/// How the names of the workspace's own packages start.
+const OURS: [&str; 3] = ["harness-", "guard-", guard::GUARD];
 
 /// Built guest programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +65,7 @@ impl GuestProgram {
 
 /// Returns the guest programs of a workspace, if they were built from its current sources.
 pub fn find_built(workspace: &Path, cache: &Cache) -> Result<Option<GuestProgram>, GuestProgramError> {
-    let key = sources::key(workspace)?;
+    let key = sources::key(workspace, sources::GUEST, &[])?;
     let folder = cache.entry(Area::Guest, &key)?.undamaged(Part::Whole)?;
     folder.map(GuestProgram::in_folder).transpose()
 }
@@ -70,15 +73,17 @@ pub fn find_built(workspace: &Path, cache: &Cache) -> Result<Option<GuestProgram
 /// Adds the guest programs of a workspace; adds all of them if its sources cannot be read.
 pub(crate) fn add_references(workspace: &Path, references: &mut References) {
     references.add(Area::Trees, TARGET);
-    match sources::key(workspace) {
-        Ok(key) => references.add(Area::Guest, key),
-        Err(_) => references.add_all(Area::Guest, ""),
+    for key in [sources::key(workspace, sources::GUEST, &[]), guard::key(workspace)] {
+        match key {
+            Ok(key) => references.add(Area::Guest, key),
+            Err(_) => references.add_all(Area::Guest, ""),
+        }
     }
 }
 
 /// Returns the guest programs of a workspace, built if needed.
 pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<GuestProgram, GuestProgramError> {
-    let key = sources::key(workspace)?;
+    let key = sources::key(workspace, sources::GUEST, &[])?;
     let entry = cache.entry(Area::Guest, &key)?;
     if let Some(folder) = entry.intact(Part::Whole, progress)? {
         return GuestProgram::in_folder(folder);
@@ -88,17 +93,30 @@ pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<Gue
     if let Some(folder) = lock.intact(Part::Whole, progress)? {
         return GuestProgram::in_folder(folder);
     }
+    let folder = compile("guest program", &[GUEST, INIT], workspace, (cache, &lock), progress)?;
+    GuestProgram::in_folder(folder)
+}
+
+/// Compiles programs, shown as `what` and named like their packages, and publishes a folder of them as the locked entry.
+fn compile(
+    what: &'static str,
+    programs: &[&str],
+    workspace: &Path,
+    (cache, lock): (&Cache, &Lock),
+    progress: &Progress,
+) -> Result<PathBuf, GuestProgramError> {
     // Locked until the programs are copied: clones of the project share the folder.
     let target = cache.entry(Area::Trees, TARGET)?.lock(progress)?;
     let target_folder = target.entry().path();
-    cargo::forget(&target_folder, "harness-");
-    let built = cargo::build(workspace, &[GUEST, INIT], &target_folder, progress).map_err(GuestProgramError::Build)?;
+    OURS.iter().for_each(|prefix| cargo::forget(&target_folder, prefix));
+    let built = cargo::build(what, workspace, programs, &target_folder, progress)
+        .map_err(|source| GuestProgramError::Build { what, source })?;
     let staging = lock.stage_folder()?;
-    for name in [GUEST, INIT] {
+    for name in programs {
         let (from, to) = (built.join(name), staging.path().join(name));
         fs::copy(&from, &to).map_err(|source| GuestProgramError::Copy { from, to, source })?;
     }
-    GuestProgram::in_folder(staging.publish()?)
+    Ok(staging.publish()?)
 }
 
 #[cfg(test)]
@@ -111,7 +129,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path()).unwrap();
         let project = Project::find().unwrap();
-        let lock = cache.entry(Area::Guest, &sources::key(project.root()).unwrap()).unwrap();
+        let lock = cache.entry(Area::Guest, &sources::key(project.root(), sources::GUEST, &[]).unwrap()).unwrap();
         let lock = lock.lock(&Progress::silent()).unwrap();
         let staging = lock.stage_folder().unwrap();
         [GUEST, INIT].into_iter().for_each(|name| fs::write(staging.path().join(name), "program").unwrap());

@@ -1,19 +1,21 @@
-//! The initial root file system of a kernel that cannot reach its real one by itself: the modules to load, and the init
-//! that loads them and continues on the real root.
+//! The initial root file system of a kernel that cannot reach its real one by itself, or that starts the guard first: the
+//! modules to load, and the init that loads them and continues on the real root.
 //!
 //! A kernel unpacks concatenated archives in order (Documentation/driver-api/early-userspace), so the archive of a
 //! kernel's modules, made once with the kernel, and that of init are concatenated as they are.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use harness_protocol::plan::Guard;
 use thiserror::Error;
+use toml_edit::DocumentMut;
 
 use crate::{
     cache::{Area, Cache, CacheError, Part},
     cpio,
     digest::Sha256,
     file::{self, FileError},
-    guest_program::GuestProgram,
+    guest_program::{GuestProgram, guard::GuardProgram},
     kernel::Kernel,
     progress::Progress,
 };
@@ -55,12 +57,55 @@ pub fn of(
     Ok(Some(staging.publish()?))
 }
 
+/// Writes an initramfs that starts a guard before anything else. A kernel that reaches its root by
+/// itself leaves that to the initramfs, too.
+///
+/// # Errors
+/// [`InitramfsError::File`] if a file cannot be read or written.
+pub fn with_guard(
+    kernel: &Kernel,
+    program: &GuestProgram,
+    guard_program: &GuardProgram,
+    guard: &Guard,
+    into: &Path,
+) -> Result<(), InitramfsError> {
+    let modules = kernel.modules().map(|path| file::read(&path)).transpose()?;
+    let modules = modules.unwrap_or_else(|| cpio::of_modules([]));
+    let init = cpio::of_init(&file::read(&program.init())?);
+    let guard = cpio::of_guard(&file::read(guard_program.path())?, policy(guard).as_bytes());
+    Ok(file::write(into, [modules, init, guard].concat())?)
+}
+
+/// Returns the text of a guard's policy in the guard's mode. A text that is not TOML is left to the guard to complain about.
+fn policy(guard: &Guard) -> String {
+    match (guard.mode, guard.policy.parse::<DocumentMut>()) {
+        (Some(mode), Ok(mut policy)) => {
+            policy["mode"] = toml_edit::value(mode.as_str());
+            policy.to_string()
+        }
+        _ => guard.policy.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
 
+    use harness_protocol::plan::GuardMode;
+
     use super::*;
     use crate::kernel::Record;
+
+    #[test]
+    fn the_guards_mode_takes_the_place_of_its_policys() {
+        let of = |text: &str, mode| policy(&Guard { policy: text.to_owned(), mode, early: true });
+        let text = "version = 1\nmode = 'audit' # for now\n[[rule]]\nallow = true\n";
+        assert_eq!(of(text, None), text);
+        assert_eq!(of(text, Some(GuardMode::Enforce)), text.replace("'audit' # for now", "\"enforce\""));
+        let without = of("version = 1\n[[rule]]\nallow = true\n", Some(GuardMode::Enforce));
+        assert_eq!(without, "version = 1\nmode = \"enforce\"\n[[rule]]\nallow = true\n");
+        assert_eq!(of("version =", Some(GuardMode::Audit)), "version =");
+    }
 
     #[test]
     fn an_initramfs_with_a_flipped_bit_is_made_again() {

@@ -141,7 +141,7 @@ fn files(sources: &Path) -> Result<Vec<String>, ObjectsError> {
 fn key(sources: &Path, files: &[String]) -> Result<String, ObjectsError> {
     let mut parts = vec![FLAGS.join(" ").into_bytes()];
     if !files.is_empty() {
-        parts.push(compiler()?.as_bytes().to_vec());
+        parts.push(compiler().map_err(ObjectsError::Compiler)?.as_bytes().to_vec());
     }
     for file in files {
         let path = sources.join(file);
@@ -152,12 +152,12 @@ fn key(sources: &Path, files: &[String]) -> Result<String, ObjectsError> {
 }
 
 /// Returns clang's version, which is queried once.
-fn compiler() -> Result<&'static str, ObjectsError> {
+pub(crate) fn compiler() -> Result<&'static str, CommandError> {
     static ANSWER: OnceLock<String> = OnceLock::new();
     if let Some(answer) = ANSWER.get() {
         return Ok(answer);
     }
-    let answer = command::output(|shell| cmd!(shell, "clang --version")).map_err(ObjectsError::Compiler)?;
+    let answer = command::output(|shell| cmd!(shell, "clang --version"))?;
     Ok(ANSWER.get_or_init(|| answer))
 }
 

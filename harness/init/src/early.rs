@@ -1,8 +1,9 @@
-//! The first process of a kernel that needs modules to reach its root: it loads them, mounts the root, and becomes that
-//! root's init.
+//! The first process of a kernel with an initramfs of ours: it starts the guard, loads the modules that the root needs,
+//! mounts the root, and becomes that root's init.
 //!
-//! `harness/builder` puts a kernel's modules and this program into an initramfs. The kernel then leaves `root=` and
-//! `rootflags=` to its first program (Documentation/filesystems/ramfs-rootfs-initramfs.rst).
+//! `harness/builder` puts this program, a kernel's modules, if it needs any, and the guard, if it is wanted that early, into
+//! an initramfs. The kernel then leaves `root=` and `rootflags=` to its first program
+//! (Documentation/filesystems/ramfs-rootfs-initramfs.rst).
 
 use std::{
     convert::Infallible,
@@ -10,10 +11,10 @@ use std::{
     io,
     os::unix::process::CommandExt,
     path::Path,
-    process::Command,
+    process::{Command, ExitStatus},
 };
 
-use rustix::mount::{MountFlags, mount, mount_move, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_move, unmount};
 use thiserror::Error;
 
 /// The folder of the modules, and the file in it that lists them in the order to load.
@@ -21,6 +22,9 @@ const MODULES: &str = "/modules";
 const ORDER: &str = "/modules/order";
 /// Where the root is mounted before it becomes the root.
 const ROOT: &str = "/root";
+/// The guard's program, and its policy.
+const GUARD: &str = "/bin/bpf-guard";
+const POLICY: &str = "/etc/bpf-guard/policy.toml";
 
 /// Why the guest's own root was not reached.
 #[derive(Debug, Error)]
@@ -29,6 +33,8 @@ enum EarlyError {
     Io { action: &'static str, path: String, source: io::Error },
     #[error("cannot load {module}: {source}")]
     Load { module: String, source: io::Error },
+    #[error("the guard is not in force ({status}): {message}")]
+    Guard { status: ExitStatus, message: String },
     #[error("cannot mount the shared root folder with `{options}`: {source}")]
     Root { options: String, source: io::Error },
 }
@@ -53,6 +59,9 @@ pub(crate) fn run() -> ! {
 }
 
 fn go_on() -> Result<Infallible, EarlyError> {
+    if Path::new(GUARD).exists() {
+        start_guard()?;
+    }
     load_modules()?;
     let command_line = command_line()?;
     let options = Options::of(&command_line);
@@ -62,6 +71,25 @@ fn go_on() -> Result<Infallible, EarlyError> {
     become_root()?;
     let error = Command::new(&options.init).exec();
     Err(failed("start", &options.init)(error))
+}
+
+/// Starts the guard, before anything else can load BPF programs, and waits until it is in force. It reads the kernel's
+/// types from `/sys`.
+fn start_guard() -> Result<(), EarlyError> {
+    const MOUNTS: [(&str, &str); 2] = [("proc", "/proc"), ("sysfs", "/sys")];
+    for (kind, path) in MOUNTS {
+        mount(kind, path, kind, MountFlags::empty(), None).map_err(|error| failed("mount", path)(error.into()))?;
+    }
+    let ended = Command::new(GUARD).args(["early", "--policy", POLICY]).output().map_err(failed("start", GUARD))?;
+    for (_, path) in MOUNTS {
+        unmount(path, UnmountFlags::empty()).map_err(|error| failed("unmount", path)(error.into()))?;
+    }
+    let message = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
+    if !ended.status.success() {
+        return Err(EarlyError::Guard { status: ended.status, message });
+    }
+    message.lines().for_each(|line| println!("init: guard: {line}"));
+    Ok(())
 }
 
 /// Loads every module, then frees the memory of their files.
@@ -80,7 +108,7 @@ fn command_line() -> Result<String, EarlyError> {
     mount("proc", "/proc", "proc", MountFlags::empty(), None)
         .map_err(|error| failed("mount", "/proc")(error.into()))?;
     let text = fs::read_to_string("/proc/cmdline").map_err(failed("read", "/proc/cmdline"))?;
-    unmount("/proc", rustix::mount::UnmountFlags::empty()).map_err(|error| failed("unmount", "/proc")(error.into()))?;
+    unmount("/proc", UnmountFlags::empty()).map_err(|error| failed("unmount", "/proc")(error.into()))?;
     Ok(text)
 }
 
@@ -129,6 +157,8 @@ fn become_root() -> Result<(), EarlyError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
 
     #[test]
@@ -159,6 +189,10 @@ mod tests {
         insta::assert_snapshot!(
             failed("read", ORDER)(missing()),
             @"cannot read /modules/order: No such file or directory (os error 2)"
+        );
+        insta::assert_snapshot!(
+            EarlyError::Guard { status: ExitStatusExt::from_raw(0x100), message: "no BTF".to_owned() },
+            @"the guard is not in force (exit status: 1): no BTF"
         );
         insta::assert_snapshot!(
             EarlyError::Load { module: "virtio.ko".to_owned(), source: missing() },

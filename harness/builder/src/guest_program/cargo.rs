@@ -24,14 +24,16 @@ pub(super) const FLAGS: &str =
 const NOT_INHERITED: [&str; 5] =
     ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"];
 
-/// Builds `packages` of `workspace`. Returns the folder of the executables, which are named like their packages.
+/// Builds `packages` of `workspace`, shown as `what`. Returns the folder of the executables, which are named like their
+/// packages.
 pub(super) fn build(
+    what: &str,
     workspace: &Path,
     packages: &[&str],
     target_folder: &Path,
     progress: &Progress,
 ) -> Result<PathBuf, CommandError> {
-    let task = progress.task("guest program", Unit::Things("crates"), None);
+    let task = progress.task(what, Unit::Things("crates"), None);
     command::stream(&mut command(workspace, packages, target_folder), |line| {
         if let Some(name) = finished_crate(line) {
             task.detail(&name);
@@ -127,7 +129,8 @@ mod tests {
     #[test]
     fn a_failure_shows_cargos_error_and_how_to_repeat_it() {
         let nowhere = tempfile::tempdir().unwrap();
-        let error = build(nowhere.path(), &["p"], &nowhere.path().join("t"), &Progress::silent()).unwrap_err();
+        let error =
+            build("program", nowhere.path(), &["p"], &nowhere.path().join("t"), &Progress::silent()).unwrap_err();
         let CommandError::Failed { command, tail, .. } = &error else { panic!("{error:?}") };
         assert!(command.ends_with(" --package p"), "{command}");
         let tail = tail.replace(nowhere.path().to_str().unwrap(), "/WORKSPACE");

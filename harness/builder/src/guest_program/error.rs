@@ -28,9 +28,17 @@ pub enum GuestProgramError {
     /// The compiler does not report its version.
     #[error("cannot get the version of the Rust compiler")]
     Compiler(#[source] CommandError),
+    /// The compiler of the guard's BPF programs does not report its version.
+    #[error("cannot get the version of clang, which compiles the guard's BPF programs")]
+    Clang(#[source] CommandError),
     /// The build failed.
-    #[error("cannot build the guest program")]
-    Build(#[source] CommandError),
+    #[error("cannot build the {what}")]
+    Build {
+        /// The program.
+        what: &'static str,
+        /// The error of cargo.
+        source: CommandError,
+    },
     /// A built program could not be copied to the cache.
     #[error("cannot copy {} to {}", from.display(), to.display())]
     Copy {

@@ -1,0 +1,77 @@
+//! The guard's program, which loads the guard's BPF programs: a static executable like the guest program, but with a key
+//! of its own, so that editing the guard invalidates only outcomes of scenarios under it.
+
+use std::path::{Path, PathBuf};
+
+use super::{GuestProgramError, compile, sources};
+use crate::{
+    cache::{Area, Cache, Part},
+    digest::Sha256,
+    objects,
+    progress::Progress,
+};
+
+/// The package, and the program.
+pub const GUARD: &str = "bpf-guard";
+
+/// The guard's program, built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuardProgram {
+    /// A sum of the program itself.
+    pub key: String,
+    path: PathBuf,
+}
+
+impl GuardProgram {
+    fn in_folder(folder: &Path) -> Result<Self, GuestProgramError> {
+        Self::at(folder.join(GUARD))
+    }
+
+    /// Returns the program at a path.
+    ///
+    /// # Errors
+    /// [`GuestProgramError::Program`] if it cannot be read.
+    pub fn at(path: PathBuf) -> Result<Self, GuestProgramError> {
+        match Sha256::of_file(&path) {
+            Ok(sum) => Ok(Self { key: sum.to_string(), path }),
+            Err(source) => Err(GuestProgramError::Program { path, source }),
+        }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Returns the guard's program of a workspace, if it was built from its current sources.
+///
+/// # Errors
+/// [`GuestProgramError`] if a source or the cache cannot be read, or if a compiler is missing.
+pub fn find_built(workspace: &Path, cache: &Cache) -> Result<Option<GuardProgram>, GuestProgramError> {
+    let folder = cache.entry(Area::Guest, &key(workspace)?)?.undamaged(Part::Whole)?;
+    folder.map(|folder| GuardProgram::in_folder(&folder)).transpose()
+}
+
+/// Returns the guard's program of a workspace, built if needed.
+///
+/// # Errors
+/// [`GuestProgramError`], with the compiler's message, if it cannot be built.
+pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<GuardProgram, GuestProgramError> {
+    let entry = cache.entry(Area::Guest, &key(workspace)?)?;
+    if let Some(folder) = entry.intact(Part::Whole, progress)? {
+        return GuardProgram::in_folder(&folder);
+    }
+    let lock = entry.lock(progress)?;
+    // Another process may have built it while this one was waiting.
+    if let Some(folder) = lock.intact(Part::Whole, progress)? {
+        return GuardProgram::in_folder(&folder);
+    }
+    GuardProgram::in_folder(&compile("guard's program", &[GUARD], workspace, (cache, &lock), progress)?)
+}
+
+/// Computes a hash of everything that the program is made from.
+pub(super) fn key(workspace: &Path) -> Result<String, GuestProgramError> {
+    let clang = objects::compiler().map_err(GuestProgramError::Clang)?;
+    sources::key(workspace, sources::GUARD, &[GUARD, clang])
+}
