@@ -1,6 +1,7 @@
 //! What people review: verdicts as text, differences between two kernels, and the recorded reasons for them.
 
 pub mod allowed_splats;
+pub mod audit_refusals;
 pub mod difference;
 mod document;
 pub mod owner;
