@@ -275,7 +275,37 @@ struct guard_counter {
 
 /* Map `heartbeat`: one value, mapped into the daemon's memory. CLOCK_BOOTTIME of its last round. */
 
-/* Map `own`: the guard's own objects. */
+/* Map `.bss`: what the programs keep. Mapped into the memory of the process that reads the rings. */
+struct guard_state {
+	/* The number of the next record. */
+	__u64 seq;
+	/* Calls of bpf(2) so far. */
+	__u64 calls;
+	/* Records lost: of `denials`, of `calls`. */
+	__u64 lost[2];
+	/* The process that reads the rings, and its start; during setup, the loader. */
+	__u64 reader_start;
+	__u32 reader_tgid;
+	/* 1 once everything is attached. Before, hooks let everything pass. */
+	__u32 armed;
+	/* For `bpf-guard try` only: 1 lets everything pass; a process whose calls pass unrecorded, 0 for none. */
+	__u32 off;
+	__u32 exempt_tgid;
+};
+
+/* Map `.rodata`: set before the programs are loaded. */
+struct guard_constants {
+	__u32 vmlinux_btf_id;
+	/* The device of the guard's bpffs as the kernel has it (major << 20 | minor); 0 for none. */
+	__u32 own_bpffs_dev;
+	/* 1: `off` and `exempt_tgid` are heeded. */
+	__u8 is_trial;
+	/* 1: hooks say whether a call comes from a BPF program (since 6.15). */
+	__u8 has_kernel_argument;
+	__u8 reserved[6];
+};
+
+/* Map `own`: the guard's own objects. The value, a __u8, is 1 for a map that the reader may open. */
 enum guard_object { GUARD_OBJECT_MAP, GUARD_OBJECT_PROG, GUARD_OBJECT_LINK };
 struct guard_own_key {
 	__u32 object; /* enum guard_object */

@@ -48,7 +48,7 @@ static __always_inline void describe_caller(struct caller *caller)
 	caller->uid = bpf_get_current_uid_gid();
 	caller->loginuid = loginuid_of(task);
 	caller->in_initial_userns = cred && cred->user_ns && cred->user_ns->level == 0;
-	caller->is_guard = reader_tgid && task->tgid == reader_tgid;
+	caller->is_guard = state.reader_tgid && task->tgid == state.reader_tgid;
 }
 
 /* Returns whether a name of a cgroup is this one, compared 8 bytes at a time with its terminating zero. */
@@ -119,12 +119,12 @@ static __always_inline bool reader_lives(void)
 	struct task_struct *task;
 	bool same;
 
-	if (!reader_tgid)
+	if (!state.reader_tgid)
 		return false;
-	task = bpf_task_from_pid(reader_tgid);
+	task = bpf_task_from_pid(state.reader_tgid);
 	if (!task)
 		return false;
-	same = task->start_boottime == reader_start;
+	same = task->start_boottime == state.reader_start;
 	bpf_task_release(task);
 	return same;
 }
@@ -133,7 +133,7 @@ static __always_inline bool is_own(__u32 object, __u32 id)
 {
 	struct guard_own_key key = { .object = object, .id = id };
 
-	if (!self_protection() || current_tgid() == reader_tgid)
+	if (!self_protection() || current_tgid() == state.reader_tgid)
 		return false;
 	return bpf_map_lookup_elem(&own, &key) != NULL;
 }
@@ -151,8 +151,8 @@ static __always_inline bool may_read(__u32 id)
 	if (!is_for_reader || !*is_for_reader || caller.uid || !caller.in_initial_userns || reader_lives())
 		return false;
 	if (task->group_leader)
-		reader_start = task->group_leader->start_boottime;
-	reader_tgid = task->tgid;
+		state.reader_start = task->group_leader->start_boottime;
+	state.reader_tgid = task->tgid;
 	return true;
 }
 

@@ -30,16 +30,18 @@ int BPF_PROG(guard_bpf, int cmd, union bpf_attr *attr)
 {
 	struct call *call;
 	struct event event = {};
+	/* Counted even while the guard is off: whoever loads it sees by this whether the hook is called at all. */
+	__u64 number = __sync_fetch_and_add(&state.calls, 1) + 1;
 
 	if (is_off())
 		return 0;
 	event.hook = GUARD_HOOK_BPF;
 	event.cmd = cmd;
-	if (has_kernel_argument && (argument(ctx, 3) & 0xff))
+	if (constants.has_kernel_argument && (argument(ctx, 3) & 0xff))
 		event.flags = GUARD_OF_KERNEL;
 	call = bpf_task_storage_get(&calls_of_tasks, bpf_get_current_task_btf(), 0, LOCAL_STORAGE_GET_F_CREATE);
 	if (call) {
-		call->number = __sync_fetch_and_add(&call_number, 1) + 1;
+		call->number = number;
 		call->cmd = cmd;
 		call->flags = event.flags;
 		event.call = call->number;
@@ -91,7 +93,7 @@ static __always_inline __u16 hard_rule(struct bpf_prog *prog, const struct guard
 	barrier_var(replaced_id);
 	if (!self_protection())
 		return 0;
-	if (facts->type == PROG_TYPE_TRACING && facts->target_btf == vmlinux_btf_id &&
+	if (facts->type == PROG_TYPE_TRACING && facts->target_btf == constants.vmlinux_btf_id &&
 	    bpf_map_lookup_elem(&guarded, &target)) {
 		*what = facts->target;
 		return GUARD_GUARDED_FUNCTION;
@@ -129,9 +131,9 @@ static __always_inline void check_prog(struct event *event, const struct call *c
 		refuse(event, GUARD_INSNS, prog->insns);
 	} else if (profile->token_required && !(event->flags & GUARD_HAS_TOKEN)) {
 		refuse(event, GUARD_TOKEN_MISSING, 0);
-	} else if (prog->target && prog->target_btf != vmlinux_btf_id && prog->type != PROG_TYPE_EXT && !profile->modules) {
+	} else if (prog->target && prog->target_btf != constants.vmlinux_btf_id && prog->type != PROG_TYPE_EXT && !profile->modules) {
 		refuse(event, GUARD_TARGET_OF_MODULE, prog->target);
-	} else if (prog->target && prog->target_btf == vmlinux_btf_id && !profile->any_target &&
+	} else if (prog->target && prog->target_btf == constants.vmlinux_btf_id && !profile->any_target &&
 		   !is_listed(&targets, event->profile_number, prog->target)) {
 		refuse(event, GUARD_TARGET, prog->target);
 	} else if (call->reason) {
@@ -317,7 +319,7 @@ int BPF_PROG(guard_token_capable, struct bpf_token *token, int cap)
 
 static __always_inline bool is_own_bpffs(struct super_block *sb)
 {
-	return self_protection() && own_bpffs_dev && sb && sb->s_dev == own_bpffs_dev;
+	return self_protection() && constants.own_bpffs_dev && sb && sb->s_dev == constants.own_bpffs_dev;
 }
 
 static __always_inline int refuse_bpffs(__u8 hook, struct inode *inode)
@@ -382,7 +384,7 @@ static __always_inline int refuse_process(__u8 hook, struct task_struct *task)
 
 static __always_inline bool is_own_process(struct task_struct *task)
 {
-	return self_protection() && reader_tgid && task->tgid == reader_tgid;
+	return self_protection() && state.reader_tgid && task->tgid == state.reader_tgid;
 }
 
 SEC("lsm/ptrace_access_check")

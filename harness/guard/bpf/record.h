@@ -52,14 +52,14 @@ static __noinline int write_record(struct event *event, const struct guard_prog 
 	if (!event)
 		return 0;
 	ring = event->verdict == GUARD_DENIED ? 0 : 1;
-	number = __sync_fetch_and_add(&seq, 1);
+	number = __sync_fetch_and_add(&state.seq, 1);
 	count(event->hook, event->verdict, true);
 	if (ring)
 		record = bpf_ringbuf_reserve(&calls, sizeof(*record), 0);
 	else
 		record = bpf_ringbuf_reserve(&denials, sizeof(*record), 0);
 	if (!record) {
-		__sync_fetch_and_add(&lost[ring], 1);
+		__sync_fetch_and_add(&state.lost[ring], 1);
 		return 0;
 	}
 	record->seq = number;
@@ -73,7 +73,7 @@ static __noinline int write_record(struct event *event, const struct guard_prog 
 	record->call = event->call;
 	record->cpu = bpf_get_smp_processor_id();
 	record->cmd = event->cmd;
-	record->lost = lost[ring];
+	record->lost = state.lost[ring];
 	record->profile = event->profile ? event->profile_number + 1 : 0;
 	record->flags = event->flags;
 	record->reserved = 0;

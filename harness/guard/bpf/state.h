@@ -101,26 +101,8 @@ struct {
 
 /* --- variables --- */
 
-/* Constants, set before the programs are loaded. */
-const volatile __u32 vmlinux_btf_id = 0;
-/* Whether hooks say if a call comes from a BPF program (since 6.15). */
-const volatile bool has_kernel_argument = false;
-/* Whether `off` and `exempt_tgid` are heeded: only for `bpf-guard try`. */
-const volatile bool is_trial = false;
-/* The device of the guard's bpffs, as `stat.st_dev` has it in the kernel; 0 for none. */
-const volatile __u32 own_bpffs_dev = 0;
-
-__u64 seq = 0;
-__u64 call_number = 0;
-/* Records lost, of `denials` and of `calls`. */
-__u64 lost[2] = {};
-/* The process that reads the rings, and its start; during setup, the loader. */
-__u32 reader_tgid = 0;
-__u64 reader_start = 0;
-/* 1 from the moment on when everything is attached. Before, hooks let everything pass. */
-__u32 armed = 0;
-__u32 off = 0;
-__u32 exempt_tgid = 0;
+const volatile struct guard_constants constants = {};
+struct guard_state state = {};
 
 static __always_inline __u32 current_tgid(void)
 {
@@ -130,9 +112,14 @@ static __always_inline __u32 current_tgid(void)
 /* Returns whether hooks have nothing to do. */
 static __always_inline bool is_off(void)
 {
-	if (!armed)
+	__u32 tgid;
+
+	if (!state.armed)
 		return true;
-	return is_trial && (off || (exempt_tgid && current_tgid() == exempt_tgid));
+	if (!constants.is_trial)
+		return false;
+	tgid = current_tgid();
+	return state.off || tgid == state.exempt_tgid || tgid == state.reader_tgid;
 }
 
 static __always_inline const struct guard_settings *the_settings(void)

@@ -244,6 +244,11 @@ impl<'a> Btf<'a> {
         (of.kind == BtfKind::Var).then(|| word(of.tail, 0)).flatten()
     }
 
+    /// The number of parameters of a function's prototype; 0 if the type is none.
+    pub fn parameters(&self, number: u32) -> usize {
+        self.get(number).filter(|ty| ty.kind == BtfKind::FuncProto).map_or(0, |ty| ty.tail.len() / 8)
+    }
+
     /// The element type and the length of an array.
     pub fn array(&self, of: &BtfType<'a>) -> Option<(u32, u32)> {
         match of.kind {

@@ -1,0 +1,65 @@
+//! The names of this machine: what a record has as numbers.
+
+use std::{fs, os::unix::fs::MetadataExt};
+
+use guard_loader::Kernel;
+use guard_policy::Family;
+use guard_record::{Kind, Names, Record};
+use rustix::time::{ClockId, clock_gettime};
+
+/// Names from the project's table, the policy in force, and the running kernel.
+pub(crate) struct Machine {
+    kernel: Kernel,
+    profiles: Vec<String>,
+    epoch_ns: Option<u64>,
+}
+
+impl Machine {
+    /// Takes the names of the running kernel, and those of a policy's profiles in their order.
+    pub(crate) fn new(kernel: Kernel, profiles: Vec<String>) -> Self {
+        let nanoseconds = |clock| {
+            let time = clock_gettime(clock);
+            Some(u64::try_from(time.tv_sec).ok()? * 1_000_000_000 + u64::try_from(time.tv_nsec).ok()?)
+        };
+        let epoch_ns = nanoseconds(ClockId::Realtime)
+            .zip(nanoseconds(ClockId::Boottime))
+            .and_then(|(now, since_boot)| now.checked_sub(since_boot));
+        Self { kernel, profiles, epoch_ns }
+    }
+}
+
+impl Names for Machine {
+    fn name(&self, kind: Kind, number: u64) -> Option<String> {
+        let number = u32::try_from(number).ok()?;
+        let family = match kind {
+            Kind::Command => Family::Cmd,
+            Kind::MapType => Family::Map,
+            Kind::ProgramType => Family::Prog,
+            Kind::AttachType => Family::Attach,
+            Kind::Helper => Family::Helper,
+            Kind::Capability => Family::Capability,
+            Kind::Profile => return self.profiles.get(number as usize).cloned(),
+        };
+        // A number without a name is shown as the number.
+        Some(family.shown(number)).filter(|name| name.parse::<u32>().is_err())
+    }
+
+    fn function(&self, btf: Option<u32>, id: u32) -> Option<String> {
+        // The functions of modules are not known here.
+        let _ = btf;
+        self.kernel.name(id).map(str::to_owned)
+    }
+
+    fn executable(&self, record: &Record) -> Option<String> {
+        let link = format!("/proc/{}/exe", record.tgid);
+        let file = fs::metadata(&link).ok()?;
+        let (major, minor) = (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
+        // As the kernel numbers devices (`include/linux/kdev_t.h`).
+        let is_same = file.ino() == record.exe_ino && (major << 20 | minor) == record.exe_dev;
+        is_same.then(|| fs::read_link(&link).ok()).flatten().map(|path| path.to_string_lossy().into_owned())
+    }
+
+    fn epoch_ns(&self) -> Option<u64> {
+        self.epoch_ns
+    }
+}

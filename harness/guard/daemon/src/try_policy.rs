@@ -1,0 +1,144 @@
+//! `try`: a guard that is in force for as long as this process runs.
+
+use std::{
+    io::{self, BufRead, Write},
+    path::PathBuf,
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use guard_loader::{Guard, Options, Reader, Trial};
+use guard_policy::Mode;
+use guard_record::Line;
+use serde_json::json;
+
+use crate::{machine::Machine, policy_file};
+
+/// How often the rings are read while nothing asks for it.
+const ROUND: Duration = Duration::from_millis(100);
+
+/// Puts a policy in force for as long as this command runs, and prints each record as a line of JSON. Nothing is pinned:
+/// the guard ends with the command.
+#[derive(Debug, Args)]
+pub(crate) struct TryArgs {
+    /// The policy file.
+    policy: PathBuf,
+    /// Use this mode instead of the policy's own.
+    #[arg(long, value_parser = mode)]
+    mode: Option<Mode>,
+    /// Start switched off, and read commands from standard input: `on`, `off`, `flush`; each is answered by a line of JSON
+    /// after all records up to then.
+    #[arg(long)]
+    commands: bool,
+    /// Let the calls of this process pass unrecorded.
+    #[arg(long, value_name = "PID", default_value_t = 0)]
+    exempt: u32,
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "audit" => Ok(Mode::Audit),
+        "enforce" => Ok(Mode::Enforce),
+        _ => Err("it is `audit` or `enforce`".to_owned()),
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &TryArgs) -> Result<()> {
+    let policy = policy_file::read(&args.policy, args.mode)?;
+    let options = Options { trial: Some(Trial { exempt: args.exempt }), ..Options::default() };
+    let mut guard = Guard::load(&policy.compile(), &options)?;
+    guard.arm(&options)?;
+    let profiles = policy.profiles.iter().map(|profile| profile.name.clone()).collect();
+    let machine = Machine::new(guard.kernel().clone(), profiles);
+    let reader = guard.access().reader()?;
+    let mut printer = Printer { reader, machine, read: 0, guard: &guard, out: io::stdout().lock() };
+    if args.commands {
+        printer.say(&json!({ "ready": { "version": env!("CARGO_PKG_VERSION") } }))?;
+        return printer.obey(&commands());
+    }
+    guard.set_off(false);
+    eprintln!("the policy is in force until this command ends (Ctrl-C)");
+    loop {
+        printer.reader.wait(ROUND);
+        printer.print()?;
+    }
+}
+
+/// Reads the lines of standard input in a thread of its own.
+fn commands() -> Receiver<String> {
+    let (send, receive) = mpsc::channel();
+    thread::spawn(move || {
+        for line in io::stdin().lock().lines().map_while(Result::ok) {
+            if send.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receive
+}
+
+struct Printer<'g, W> {
+    reader: Reader<'g>,
+    machine: Machine,
+    /// The number of records read so far.
+    read: u64,
+    guard: &'g Guard,
+    out: W,
+}
+
+impl<W: Write> Printer<'_, W> {
+    /// Obeys commands until there are no more.
+    fn obey(&mut self, commands: &Receiver<String>) -> Result<()> {
+        loop {
+            match commands.recv_timeout(ROUND) {
+                Ok(command) => self.answer(command.trim())?,
+                Err(RecvTimeoutError::Timeout) => self.print()?,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
+    }
+
+    fn answer(&mut self, command: &str) -> Result<()> {
+        match command {
+            "on" => self.guard.set_off(false),
+            "off" => self.guard.set_off(true),
+            "flush" => {}
+            other => return self.say(&json!({ "error": format!("`{other}` is not `on`, `off` or `flush`") })),
+        }
+        self.print()?;
+        let counters = self.guard.access().counters()?;
+        self.say(&json!({ "done": command, "counters": {
+            "recorded": counters.recorded(),
+            "counted": counters.counted(),
+            "read": self.read,
+            "lost": counters.lost(),
+            "seq": counters.seq,
+        }}))
+    }
+
+    /// Prints all records that are in the rings.
+    fn print(&mut self) -> Result<()> {
+        self.guard.access().beat();
+        loop {
+            let records = self.reader.take()?;
+            if records.is_empty() {
+                return Ok(());
+            }
+            for record in records {
+                self.read += 1;
+                let line = serde_json::to_string(&Line::of(&record, &self.machine))?;
+                writeln!(self.out, "{line}").context("cannot write to standard output")?;
+            }
+            self.out.flush().context("cannot write to standard output")?;
+        }
+    }
+
+    fn say(&mut self, value: &serde_json::Value) -> Result<()> {
+        writeln!(self.out, "{value}").context("cannot write to standard output")?;
+        self.out.flush().context("cannot write to standard output")
+    }
+}

@@ -1,0 +1,245 @@
+//! What a process needs to read the records: the rings, the counters, and the memory of the programs.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fs,
+    os::fd::AsFd,
+    path::Path,
+    rc::Rc,
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    time::Duration,
+};
+
+use guard_record::Record;
+use libbpf_rs::{MapCore, MapFlags, MapHandle, Object, RingBuffer, RingBufferBuilder};
+
+use crate::{
+    error::LoadError,
+    guard::{base_name, map},
+    state::{Mapped, State},
+};
+
+/// Where a guard that was started early leaves the ids of the maps that its reader opens, by name, one a line. Whoever
+/// opens them becomes the reader, one process at a time; the programs decide that, not this file.
+pub const MAPS_FILE: &str = "/run/bpf-guard/maps";
+
+/// The maps that a reader opens.
+#[derive(Debug)]
+pub struct Access {
+    maps: BTreeMap<&'static str, MapHandle>,
+    state: Mapped<State>,
+    heartbeat: Mapped<AtomicU64>,
+}
+
+/// What the programs counted for a hook and a verdict, on all processors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counter {
+    /// Calls without a record.
+    pub counted: u64,
+    /// Calls for which a record was due, lost ones included.
+    pub recorded: u64,
+}
+
+/// All counters, and what they must add up to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// By hook and verdict, as numbers of `abi.h`; only those that are not 0.
+    pub of: BTreeMap<(u8, u8), Counter>,
+    /// The number of the next record.
+    pub seq: u64,
+    /// Records lost, of `denials` and of `calls`.
+    pub lost: [u64; 2],
+}
+
+impl Counters {
+    /// The sum of a counter.
+    fn sum(&self, of: impl Fn(&Counter) -> u64) -> u64 {
+        self.of.values().map(of).sum()
+    }
+
+    /// Returns for how many calls a record was due.
+    pub fn recorded(&self) -> u64 {
+        self.sum(|counter| counter.recorded)
+    }
+
+    /// Returns how many calls were only counted.
+    pub fn counted(&self) -> u64 {
+        self.sum(|counter| counter.counted)
+    }
+
+    /// Returns how many records were lost.
+    pub fn lost(&self) -> u64 {
+        self.lost.iter().sum()
+    }
+}
+
+/// The number of verdicts (`GUARD_VERDICTS` of `abi.h`).
+const VERDICTS: u32 = 3;
+
+impl Access {
+    /// The names of the maps that a reader may open.
+    pub(crate) const NAMES: [&str; 5] = ["denials", "calls", "counters", "heartbeat", "bss"];
+
+    /// Takes the maps of a loaded object.
+    pub(crate) fn of(object: &Object) -> Result<Self, LoadError> {
+        Self::with(|name| {
+            let map = map(object, name)?.map;
+            MapHandle::try_from(&map).map_err(LoadError::bpf(format!("opening map {name}")))
+        })
+    }
+
+    /// Opens the maps of the guard that is in force. This makes the process its reader.
+    ///
+    /// # Errors
+    /// [`LoadError::NoGuard`] if none was started early; [`LoadError::Bpf`] with `EPERM` if another process reads it.
+    pub fn open() -> Result<Self, LoadError> {
+        let text =
+            fs::read_to_string(MAPS_FILE).map_err(|error| LoadError::NoGuard(format!("{MAPS_FILE}: {error}")))?;
+        let ids: BTreeMap<&str, u32> = text
+            .lines()
+            .filter_map(|line| line.split_once(' ').and_then(|(name, id)| Some((name, id.parse().ok()?))))
+            .collect();
+        Self::with(|name| {
+            let id = *ids.get(name).ok_or_else(|| LoadError::NoGuard(format!("{MAPS_FILE} has no map {name}")))?;
+            let map = MapHandle::from_map_id(id).map_err(LoadError::bpf(format!("opening map {name}, id {id}")))?;
+            if base_name(&map.name().to_string_lossy()) != name {
+                return Err(LoadError::NoGuard(format!("map {id} is not the guard's map {name}")));
+            }
+            Ok(map)
+        })
+    }
+
+    fn with(open: impl Fn(&'static str) -> Result<MapHandle, LoadError>) -> Result<Self, LoadError> {
+        let maps: BTreeMap<_, _> =
+            Self::NAMES.into_iter().map(|name| Ok((name, open(name)?))).collect::<Result<_, LoadError>>()?;
+        let failed = |name: &str| {
+            let name = name.to_owned();
+            move |errno: rustix::io::Errno| LoadError::File { path: format!("map {name}").into(), source: errno.into() }
+        };
+        let state = Mapped::of(maps["bss"].as_fd()).map_err(failed("bss"))?;
+        let heartbeat = Mapped::of(maps["heartbeat"].as_fd()).map_err(failed("heartbeat"))?;
+        Ok(Self { maps, state, heartbeat })
+    }
+
+    /// Leaves the ids of the maps for the process that will read them.
+    ///
+    /// # Errors
+    /// [`LoadError`] if the file cannot be written.
+    pub fn publish(&self) -> Result<(), LoadError> {
+        let mut text = String::new();
+        for (name, map) in &self.maps {
+            let id = map.info().map_err(LoadError::bpf("asking for a map"))?.info.id;
+            text.push_str(&format!("{name} {id}\n"));
+        }
+        let folder = Path::new(MAPS_FILE).parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(folder).map_err(LoadError::file(folder))?;
+        fs::write(MAPS_FILE, text).map_err(LoadError::file(MAPS_FILE))
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        self.state.get()
+    }
+
+    /// Says that the rings are being read: `on_no_reader` goes by it.
+    pub fn beat(&self) {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let nanoseconds =
+            u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0);
+        self.heartbeat.get().store(nanoseconds, SeqCst);
+    }
+
+    /// Reads the counters. They are exact while no call is being made.
+    ///
+    /// # Errors
+    /// [`LoadError`] if the map cannot be read.
+    pub fn counters(&self) -> Result<Counters, LoadError> {
+        let map = &self.maps["counters"];
+        let mut of = BTreeMap::new();
+        for index in 0..map.max_entries() {
+            let values = map
+                .lookup_percpu(&index.to_le_bytes(), MapFlags::ANY)
+                .map_err(LoadError::bpf("reading the counters"))?
+                .unwrap_or_default();
+            let number = |value: &[u8], at: usize| {
+                value.get(at..at + 8).and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?))).unwrap_or(0)
+            };
+            let add = |sum: Counter, value: &Vec<u8>| Counter {
+                counted: sum.counted + number(value, 0),
+                recorded: sum.recorded + number(value, 8),
+            };
+            let counter = values.iter().fold(Counter::default(), add);
+            if counter != Counter::default() {
+                let (hook, verdict) = (index / VERDICTS, index % VERDICTS);
+                of.insert((hook as u8, verdict as u8), counter);
+            }
+        }
+        let state = self.state();
+        Ok(Counters { of, seq: state.seq.load(SeqCst), lost: [state.lost[0].load(SeqCst), state.lost[1].load(SeqCst)] })
+    }
+
+    /// Returns a reader of both rings.
+    ///
+    /// # Errors
+    /// [`LoadError`] if a ring cannot be mapped.
+    pub fn reader(&self) -> Result<Reader<'_>, LoadError> {
+        let read: Rc<RefCell<Vec<Vec<u8>>>> = Rc::default();
+        let mut builder = RingBufferBuilder::new();
+        for name in ["denials", "calls"] {
+            let read = Rc::clone(&read);
+            let keep = move |bytes: &[u8]| {
+                read.borrow_mut().push(bytes.to_vec());
+                0
+            };
+            builder.add(&self.maps[name], keep).map_err(LoadError::bpf(format!("reading ring {name}")))?;
+        }
+        Ok(Reader { ring: builder.build().map_err(LoadError::bpf("mapping the rings"))?, read })
+    }
+}
+
+/// Reads the records of both rings.
+pub struct Reader<'a> {
+    ring: RingBuffer<'a>,
+    read: Rc<RefCell<Vec<Vec<u8>>>>,
+}
+
+/// The most records that one round takes out of the rings, so that a flood cannot fill this process' memory.
+const MOST_AT_ONCE: usize = 16_384;
+
+impl Reader<'_> {
+    /// Takes records out of the rings, up to a bound, in the order of their numbers; those of two rounds may overlap.
+    ///
+    /// # Errors
+    /// [`LoadError`] if libbpf fails, or a record is not one.
+    pub fn take(&self) -> Result<Vec<Record>, LoadError> {
+        let taken = self.ring.consume_raw_n(MOST_AT_ONCE);
+        if taken < 0 {
+            return Err(LoadError::bpf("reading the rings")(libbpf_rs::Error::from_raw_os_error(-taken)));
+        }
+        let bytes = std::mem::take(&mut *self.read.borrow_mut());
+        let record = |bytes: &Vec<u8>| {
+            Record::from_bytes(bytes).map_err(|error| LoadError::Object(format!("valid record: {error}")))
+        };
+        let mut records = bytes.iter().map(record).collect::<Result<Vec<_>, _>>()?;
+        records.sort_unstable_by_key(|record| record.seq);
+        Ok(records)
+    }
+
+    /// Waits until a ring has records, or the time is over.
+    pub fn wait(&self, timeout: Duration) {
+        let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        let fd = self.ring.epoll_fd();
+        wait_readable(fd, milliseconds);
+    }
+}
+
+/// Waits for a descriptor of an epoll set.
+fn wait_readable(fd: i32, milliseconds: i32) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    #[allow(unsafe_code)]
+    // SAFETY: the descriptor belongs to the ring buffer, which outlives this call.
+    let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
+    let timeout =
+        Timespec { tv_sec: i64::from(milliseconds / 1000), tv_nsec: i64::from(milliseconds % 1000) * 1_000_000 };
+    let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout));
+}

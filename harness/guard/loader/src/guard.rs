@@ -1,0 +1,323 @@
+//! A guard: loaded, attached, in force.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process,
+    sync::{Mutex, PoisonError},
+};
+
+use guard_policy::{
+    Compiled,
+    layout::{Cgroup, Profile},
+};
+use libbpf_rs::{Link, MapCore, MapFlags, Object, ObjectBuilder, OpenObject, PrintLevel, query};
+
+use crate::{
+    access::Access,
+    error::LoadError,
+    kernel::{self, Kernel},
+    object,
+    state::State,
+};
+
+/// How a guard is loaded.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Set for a guard that can be switched off again.
+    pub trial: Option<Trial>,
+    /// The device of the bpffs that links are pinned in, as the kernel has it (major << 20 | minor); 0 for none.
+    pub own_bpffs_dev: u32,
+    /// Bytes of the ring `calls`, a power of two; 0 for the default of 4 MiB.
+    pub calls_bytes: u32,
+}
+
+/// A guard that `bpf-guard try` puts in force: the process can switch it off, and its own calls are not recorded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trial {
+    /// A process whose calls pass unrecorded too; 0 for none.
+    pub exempt: u32,
+}
+
+/// The loaded programs of a guard. It is in force while links are held or pinned.
+pub struct Guard {
+    object: Object,
+    links: Vec<(String, Link)>,
+    kernel: Kernel,
+    access: Access,
+    is_trial: bool,
+}
+
+/// `struct guard_constants` of `abi.h`, as bytes.
+fn constants(kernel: &Kernel, options: &Options) -> Result<[u8; 16], LoadError> {
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(&vmlinux_btf_id()?.to_le_bytes());
+    bytes[4..8].copy_from_slice(&options.own_bpffs_dev.to_le_bytes());
+    bytes[8] = options.trial.is_some().into();
+    bytes[9] = kernel.has_kernel_argument().into();
+    Ok(bytes)
+}
+
+/// Returns the id under which the kernel lists its own BTF.
+fn vmlinux_btf_id() -> Result<u32, LoadError> {
+    let found = query::BtfInfoIter::default().find(|info| info.name == "vmlinux");
+    Ok(found.ok_or_else(|| LoadError::Object("kernel BTF named vmlinux among the kernel's BTF objects".to_owned()))?.id)
+}
+
+impl Guard {
+    /// Loads the programs with a policy, and fills their maps. Nothing is attached yet.
+    ///
+    /// # Errors
+    /// [`LoadError`] if the kernel lacks something, or refuses a program; it has what libbpf said.
+    pub fn load(compiled: &Compiled, options: &Options) -> Result<Self, LoadError> {
+        let kernel = Kernel::running()?;
+        if let Some(hook) = object::HOOKS.into_iter().find(|hook| kernel.function(hook).is_none()) {
+            return Err(LoadError::NoHook(hook.trim_start_matches("bpf_lsm_").to_owned()));
+        }
+        if compiled.uses_loginuid && !kernel.has_logins() {
+            return Err(LoadError::NoLoginUid);
+        }
+        let policy = Values::of(compiled, &kernel)?;
+        let (object, said) = listening(|| {
+            open(&policy, &constants(&kernel, options)?, options)?
+                .load()
+                .map_err(LoadError::bpf("loading the guard's programs"))
+        });
+        let object = object.map_err(|error| error.with(said))?;
+        policy.fill(&object)?;
+        let access = Access::of(&object)?;
+        Ok(Self { object, links: Vec::new(), kernel, access, is_trial: options.trial.is_some() })
+    }
+
+    /// Attaches the programs, protects them, and puts the guard in force: the policy's maps cannot be written any more,
+    /// by anybody. A trial starts switched off.
+    ///
+    /// # Errors
+    /// [`LoadError`]; nothing is in force then. [`LoadError::NotInLsmList`] if the programs are attached, yet never run.
+    pub fn arm(&mut self, options: &Options) -> Result<(), LoadError> {
+        let mut links = Vec::new();
+        for program in self.object.progs_mut() {
+            let name = program.name().to_string_lossy().into_owned();
+            let (link, said) = listening(|| program.attach().map_err(LoadError::bpf(format!("attaching {name}"))));
+            links.push((name, link.map_err(|error| error.with(said))?));
+        }
+        self.links = links;
+        self.register_own()?;
+        for name in POLICY_MAPS {
+            map(&self.object, name)?.freeze(name)?;
+        }
+        let state = self.access.state();
+        State::set(&state.reader_tgid, process::id());
+        State::set(&state.off, self.is_trial.into());
+        State::set(&state.exempt_tgid, options.trial.unwrap_or_default().exempt);
+        self.access.beat();
+        State::set(&state.armed, 1);
+        self.check_in_force()
+    }
+
+    /// Makes a call, and checks that the hook saw it.
+    fn check_in_force(&self) -> Result<(), LoadError> {
+        use std::sync::atomic::Ordering::SeqCst;
+        let calls = &self.access.state().calls;
+        let before = calls.load(SeqCst);
+        let _ = query::BtfInfoIter::default().next();
+        if calls.load(SeqCst) == before {
+            let list = kernel::lsm_list().map_or("the list of LSMs".to_owned(), |list| format!("`{}`", list.trim()));
+            return Err(LoadError::NotInLsmList { list });
+        }
+        Ok(())
+    }
+
+    /// Writes the ids of everything that is the guard's into map `own`.
+    fn register_own(&self) -> Result<(), LoadError> {
+        let own = map(&self.object, "own")?;
+        let put = |kind: u32, id: u32, value: u8| {
+            let key = [kind.to_le_bytes(), id.to_le_bytes()].concat();
+            own.map.update(&key, &[value], MapFlags::ANY).map_err(LoadError::bpf("registering the guard's objects"))
+        };
+        for map in self.object.maps() {
+            let id = map.info().map_err(LoadError::bpf("asking for a map"))?.info.id;
+            put(0, id, Access::NAMES.contains(&base_name(&map.name().to_string_lossy())).into())?;
+        }
+        for (_, link) in &self.links {
+            let info = link.info().map_err(LoadError::bpf("asking for a link"))?;
+            put(1, info.prog_id, 0)?;
+            put(2, info.id, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Pins all links in a folder of a bpffs, so that the guard stays in force without a process. The maps live as long as
+    /// the programs that use them.
+    ///
+    /// # Errors
+    /// [`LoadError`] if one cannot be pinned.
+    pub fn pin(&mut self, folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
+        let mut paths = Vec::new();
+        for (name, link) in &mut self.links {
+            let path = folder.join(&*name);
+            link.pin(&path).map_err(LoadError::bpf(format!("pinning {}", path.display())))?;
+            paths.push(path);
+        }
+        Ok(paths)
+    }
+
+    /// Switches a trial off, so that every hook lets everything pass and records nothing, or on again.
+    pub fn set_off(&self, off: bool) {
+        State::set(&self.access.state().off, off.into());
+    }
+
+    /// Returns what reads the records.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Returns the functions of the running kernel.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+}
+
+/// The maps that nobody may write once the guard is in force.
+const POLICY_MAPS: [&str; 8] = ["settings", "rules", "cgroups", "profiles", "kfuncs", "targets", "guarded", "own"];
+
+/// A policy as keys and values, with the names found in the running kernel.
+struct Values {
+    arrays: [(&'static str, Vec<Vec<u8>>); 4],
+    sets: [(&'static str, BTreeSet<Vec<u8>>); 3],
+}
+
+impl Values {
+    fn of(compiled: &Compiled, kernel: &Kernel) -> Result<Self, LoadError> {
+        let key = |profile: u32, id: u32| [profile.to_le_bytes(), id.to_le_bytes()].concat();
+        let mut kfuncs = BTreeSet::new();
+        for named in &compiled.kfuncs {
+            let missing = || no_function(&named.name, named.profile, "kfunc");
+            kfuncs.insert(key(named.profile, kernel.function(&named.name).ok_or_else(missing)?));
+        }
+        let mut targets = BTreeSet::new();
+        for named in &compiled.targets {
+            let before = targets.len();
+            targets.extend(kernel.targets(&named.name).map(|id| key(named.profile, id)));
+            if targets.len() == before {
+                return Err(no_function(&named.name, named.profile, "target"));
+            }
+        }
+        let guarded = kernel.guarded().map(|id| id.to_le_bytes().to_vec()).collect();
+        Ok(Self {
+            arrays: [
+                ("settings", vec![compiled.settings.bytes()]),
+                ("rules", compiled.rules.iter().map(|rule| rule.bytes()).collect()),
+                ("cgroups", compiled.cgroups.iter().map(Cgroup::bytes).collect()),
+                ("profiles", compiled.profiles.iter().map(Profile::bytes).collect()),
+            ],
+            sets: [("kfuncs", kfuncs), ("targets", targets), ("guarded", guarded)],
+        })
+    }
+
+    /// The number of entries of each map, at least one.
+    fn sizes(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let arrays = self.arrays.iter().map(|(name, values)| (*name, values.len()));
+        arrays.chain(self.sets.iter().map(|(name, keys)| (*name, keys.len())))
+    }
+
+    fn fill(&self, object: &Object) -> Result<(), LoadError> {
+        let put = |name: &str, key: &[u8], value: &[u8]| {
+            map(object, name)?
+                .map
+                .update(key, value, MapFlags::ANY)
+                .map_err(LoadError::bpf(format!("filling map {name}")))
+        };
+        for (name, values) in &self.arrays {
+            for (index, value) in (0u32..).zip(values) {
+                put(name, &index.to_le_bytes(), value)?;
+            }
+        }
+        for (name, keys) in &self.sets {
+            for key in keys {
+                put(name, key, &[1])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn no_function(name: &str, profile: u32, what: &'static str) -> LoadError {
+    LoadError::NoFunction { name: name.to_owned(), profile, what }
+}
+
+/// Opens the object with the sizes of the policy's maps.
+fn open(policy: &Values, constants: &[u8], options: &Options) -> Result<OpenObject, LoadError> {
+    let bytes: Cow<'_, [u8]> = object::bytes()?;
+    let mut builder = ObjectBuilder::default();
+    let builder = builder.name("guard").map_err(LoadError::bpf("naming the object"))?;
+    let mut open = builder.open_memory(&bytes).map_err(LoadError::bpf("opening the object"))?;
+    for mut map in open.maps_mut() {
+        let name = map.name().to_string_lossy().into_owned();
+        if base_name(&name) == "rodata" {
+            map.set_initial_value(constants).map_err(LoadError::bpf("setting the constants"))?;
+        }
+        let size = policy.sizes().find(|(sized, _)| *sized == name).map(|(_, size)| size.max(1));
+        let ring = (name == "calls" && options.calls_bytes > 0).then_some(options.calls_bytes as usize);
+        if let Some(size) = size.or(ring) {
+            let size = u32::try_from(size).map_err(|_| LoadError::Object(format!("map {name} with {size} entries")))?;
+            map.set_max_entries(size).map_err(LoadError::bpf(format!("sizing map {name}")))?;
+        }
+    }
+    Ok(open)
+}
+
+/// The name of a map of variables without the object's name: `rodata`, `bss`.
+pub(crate) fn base_name(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+/// A map of the object.
+pub(crate) struct Found<'a> {
+    pub(crate) map: libbpf_rs::Map<'a>,
+}
+
+impl Found<'_> {
+    fn freeze(&self, name: &str) -> Result<(), LoadError> {
+        let handle =
+            libbpf_rs::MapHandle::try_from(&self.map).map_err(LoadError::bpf(format!("opening map {name}")))?;
+        handle.freeze().map_err(LoadError::bpf(format!("freezing map {name}")))
+    }
+}
+
+pub(crate) fn map<'a>(object: &'a Object, name: &str) -> Result<Found<'a>, LoadError> {
+    let found = object.maps().find(|map| base_name(&map.name().to_string_lossy()) == name);
+    found.map(|map| Found { map }).ok_or_else(|| LoadError::Object(format!("map {name}")))
+}
+
+/// What libbpf says while it works, the verifier's log included.
+static SAID: Mutex<String> = Mutex::new(String::new());
+/// The most of it that is kept, in bytes.
+const MOST_SAID: usize = 64 * 1024;
+
+/// Runs something with libbpf's messages kept. Returns them too.
+fn listening<T>(run: impl FnOnce() -> T) -> (T, String) {
+    let lock = || SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    fn keep(_: PrintLevel, message: String) {
+        let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.len() + message.len() <= MOST_SAID {
+            said.push_str(&message);
+        }
+    }
+    lock().clear();
+    let before = libbpf_rs::set_print(Some((PrintLevel::Warn, keep)));
+    let done = run();
+    libbpf_rs::set_print(before);
+    (done, std::mem::take(&mut *lock()))
+}
+
+impl LoadError {
+    /// Adds what libbpf said.
+    fn with(self, text: String) -> Self {
+        match self {
+            Self::Bpf { step, source, .. } if !text.is_empty() => Self::Bpf { step, source, said: Some(text) },
+            other => other,
+        }
+    }
+}

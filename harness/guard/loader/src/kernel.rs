@@ -1,0 +1,137 @@
+//! The running kernel: its functions by name, from its type information.
+
+use std::{collections::BTreeMap, fs, io};
+
+use harness_uapi::btf::{Btf, BtfError, BtfKind};
+use thiserror::Error;
+
+/// The type information of the running kernel (`Documentation/bpf/btf.rst`).
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+/// The LSMs that are in force, in order (`Documentation/admin-guide/LSM/index.rst`).
+const LSM_LIST: &str = "/sys/kernel/security/lsm";
+
+/// Entry points of `bpf(2)` (`kernel/bpf/syscall.c`, `arch/x86/include/asm/syscall_wrapper.h`).
+const ENTRIES: [&str; 6] =
+    ["__sys_bpf", "__x64_sys_bpf", "__ia32_sys_bpf", "__se_sys_bpf", "__do_sys_bpf", "__arm64_sys_bpf"];
+
+/// Why the kernel's type information cannot be used.
+#[derive(Debug, Error)]
+pub enum KernelError {
+    /// It cannot be read.
+    #[error("cannot read {BTF}: {0}; the kernel needs CONFIG_DEBUG_INFO_BTF, and sysfs must be mounted")]
+    Read(io::Error),
+    /// It is damaged.
+    #[error("{BTF}: {0}")]
+    Parse(BtfError),
+}
+
+/// The functions of the running kernel, by name and by id.
+#[derive(Clone, Debug, Default)]
+pub struct Kernel {
+    functions: BTreeMap<String, u32>,
+    /// Typedefs and structures: what tracepoints and struct_ops programs are attached to.
+    types: BTreeMap<String, u32>,
+    names: BTreeMap<u32, String>,
+    arguments_of_bpf: usize,
+    has_logins: bool,
+}
+
+impl Kernel {
+    /// Reads the type information of the running kernel.
+    ///
+    /// # Errors
+    /// [`KernelError`] if there is none.
+    pub fn running() -> Result<Self, KernelError> {
+        Self::of(&fs::read(BTF).map_err(KernelError::Read)?)
+    }
+
+    /// Reads type information.
+    ///
+    /// # Errors
+    /// [`KernelError::Parse`] if it is damaged.
+    pub fn of(bytes: &[u8]) -> Result<Self, KernelError> {
+        let btf = Btf::of(bytes).map_err(KernelError::Parse)?;
+        let mut kernel = Self::default();
+        for (id, ty) in btf.iter() {
+            match ty.kind {
+                BtfKind::Func => {
+                    if ty.name == "bpf_lsm_bpf" {
+                        kernel.arguments_of_bpf = btf.parameters(ty.size_or_type);
+                    }
+                    // Of several functions of one name the first is the one that libbpf finds.
+                    kernel.functions.entry(ty.name.to_owned()).or_insert(id);
+                    kernel.names.insert(id, ty.name.to_owned());
+                }
+                BtfKind::Struct if ty.name == "task_struct" => {
+                    kernel.has_logins |= btf.members(&ty).any(|member| member.name == "loginuid");
+                }
+                _ => {}
+            }
+            if matches!(ty.kind, BtfKind::Typedef | BtfKind::Struct) && !ty.name.is_empty() {
+                kernel.types.entry(ty.name.to_owned()).or_insert(id);
+                kernel.names.insert(id, ty.name.to_owned());
+            }
+        }
+        Ok(kernel)
+    }
+
+    /// Returns the id of a function's type.
+    pub fn function(&self, name: &str) -> Option<u32> {
+        self.functions.get(name).copied()
+    }
+
+    /// Returns the ids that a program's target of this name can have: a function, a typedef (`btf_trace_NAME` for the
+    /// tracepoint NAME, `kernel/bpf/verifier.c`), or a structure.
+    pub fn targets(&self, name: &str) -> impl Iterator<Item = u32> {
+        let tracepoint = format!("btf_trace_{name}");
+        [self.functions.get(name), self.types.get(name), self.types.get(&tracepoint)].into_iter().flatten().copied()
+    }
+
+    /// Returns the name of a function, typedef or structure by the id of its type.
+    pub fn name(&self, id: u32) -> Option<&str> {
+        self.names.get(&id).map(String::as_str)
+    }
+
+    /// Returns the functions that no tracing program may be attached to: the checks of security modules, and the entry of
+    /// `bpf(2)`. An attached program could change what they return.
+    pub(crate) fn guarded(&self) -> impl Iterator<Item = u32> + '_ {
+        let is_guarded =
+            |name: &str| name.starts_with("security_") || name.starts_with("bpf_lsm_") || ENTRIES.contains(&name);
+        self.functions.iter().filter(move |(name, _)| is_guarded(name)).map(|(_, id)| *id)
+    }
+
+    /// Returns whether the hook `bpf` says if a call comes from a BPF program: its fourth argument, since Linux 6.15.
+    pub(crate) fn has_kernel_argument(&self) -> bool {
+        self.arguments_of_bpf > 3
+    }
+
+    /// Returns whether tasks have a login user (`CONFIG_AUDIT`).
+    pub(crate) fn has_logins(&self) -> bool {
+        self.has_logins
+    }
+}
+
+/// Returns the list of LSMs that are in force, if securityfs shows it.
+pub(crate) fn lsm_list() -> Option<String> {
+    fs::read_to_string(LSM_LIST).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checks_and_entries_are_guarded_and_nothing_else() {
+        let names = ["security_bpf", "bpf_lsm_bpf", "__x64_sys_bpf", "insecurity_", "vfs_read", "x64_sys_bpf"];
+        let kernel = Kernel { functions: names.map(str::to_owned).into_iter().zip(1..).collect(), ..Kernel::default() };
+        let mut guarded: Vec<u32> = kernel.guarded().collect();
+        guarded.sort_unstable();
+        assert_eq!(guarded, [1, 2, 3]);
+    }
+
+    #[test]
+    fn damaged_type_information_is_an_error() {
+        let message = Kernel::of(b"no BTF").unwrap_err().to_string();
+        assert_eq!(message, "/sys/kernel/btf/vmlinux: it is not little-endian BTF, version 1");
+    }
+}

@@ -1,0 +1,74 @@
+//! The memory that the BPF programs and this process share.
+
+#![allow(unsafe_code)]
+
+use std::{
+    os::fd::BorrowedFd,
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+use rustix::{
+    io::Errno,
+    mm::{MapFlags, ProtFlags},
+};
+
+/// A value that BPF programs write too: only numbers that are accessed atomically.
+///
+/// # Safety
+/// Every bit pattern must be valid, and all members atomic.
+pub(crate) unsafe trait Shared {}
+
+/// `struct guard_state` of `abi.h`.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) seq: AtomicU64,
+    pub(crate) calls: AtomicU64,
+    pub(crate) lost: [AtomicU64; 2],
+    pub(crate) reader_start: AtomicU64,
+    pub(crate) reader_tgid: AtomicU32,
+    pub(crate) armed: AtomicU32,
+    pub(crate) off: AtomicU32,
+    pub(crate) exempt_tgid: AtomicU32,
+}
+
+// SAFETY: it consists of atomic numbers.
+unsafe impl Shared for State {}
+// SAFETY: an atomic number.
+unsafe impl Shared for AtomicU64 {}
+
+/// A mapped value of a map.
+#[derive(Debug)]
+pub(crate) struct Mapped<T: Shared>(NonNull<T>);
+
+impl<T: Shared> Mapped<T> {
+    /// Maps the only value of an array map that can be mapped.
+    pub(crate) fn of(map: BorrowedFd<'_>) -> Result<Self, Errno> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping, at an address of the kernel's choice.
+        let memory = unsafe { rustix::mm::mmap(ptr::null_mut(), size_of::<T>(), access, MapFlags::SHARED, map, 0) }?;
+        NonNull::new(memory.cast()).map(Self).ok_or(Errno::FAULT)
+    }
+
+    /// Returns the value.
+    pub(crate) fn get(&self) -> &T {
+        // SAFETY: the mapping lives as long as `self`, is page-aligned and at least as long as the value (the kernel
+        // refuses a mapping beyond the map), and all accesses are atomic.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl<T: Shared> Drop for Mapped<T> {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made in `of`, and nobody uses it any more.
+        let _ = unsafe { rustix::mm::munmap(self.0.as_ptr().cast(), size_of::<T>()) };
+    }
+}
+
+impl State {
+    /// Writes a number where the programs see it before anything that follows.
+    pub(crate) fn set(number: &AtomicU32, value: u32) {
+        number.store(value, Ordering::SeqCst);
+    }
+}
