@@ -63,7 +63,7 @@ pub fn plan() -> &'static Plan {
         let first = scenario().plan.clone();
         let second = harness_protocol::plan::Scenario { name: "a/c".parse().expect("it is a name"), ..first.clone() };
         let scenarios = vec![first, second];
-        Plan { format: FORMAT, kernel: ExpectedKernel::default(), marks_console: false, scenarios }
+        Plan { format: FORMAT, kernel: ExpectedKernel::default(), marks_console: false, guard: None, scenarios }
     })
 }
 

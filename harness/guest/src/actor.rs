@@ -24,6 +24,7 @@ use crate::{
     context::GuestContext,
     error::SysError,
     executor,
+    guard::Suspect,
     identity::IdMap,
     message::{NoToken, Reply, Request, UnitLocation},
     pseudofile,
@@ -237,6 +238,18 @@ impl RunningActor {
     pub(crate) fn belongings(&self) -> (impl Iterator<Item = Pid>, &str) {
         let executors = std::iter::once(&self.executor).chain(&self.privileged).chain(&self.filtered);
         (executors.flat_map(|executor| executor.pid.into_iter().chain(executor.child)), self.cgroup.name())
+    }
+
+    /// Returns how the guard's records show that a call is its own.
+    pub(crate) fn suspect(&self) -> Result<Suspect, SysError> {
+        let processes = self.belongings().0.filter_map(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok()).collect();
+        let mut cgroups = vec![self.cgroup.id()?];
+        if let (true, Some(pid)) = (self.is_unit(), self.executor.pid) {
+            // Without a process it makes no attempts.
+            cgroups.extend(self.context.hierarchy.id_of(pid).ok());
+        }
+        let filter = self.plan.as_ref().is_some_and(|plan| plan.restrictions.filter.is_some());
+        Ok(Suspect { cgroups, processes, is_filtered: filter || self.is_filtered_unit() })
     }
 
     /// Returns the plan of its container; `None` for full root in the initial namespaces.

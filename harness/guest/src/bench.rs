@@ -179,7 +179,7 @@ fn kib(path: &str, field: &str) -> Result<u64, SysError> {
 fn plan() -> Plan {
     let kernel = ExpectedKernel::default();
     let scenarios = MEASURED.iter().enumerate().map(|(number, (call, count))| scenario_of(number, *call, *count));
-    Plan { format: FORMAT, kernel, marks_console: false, scenarios: scenarios.collect() }
+    Plan { format: FORMAT, kernel, marks_console: false, guard: None, scenarios: scenarios.collect() }
 }
 
 fn scenario_of(number: usize, call: MeasuredCall, count: usize) -> Scenario {
@@ -196,6 +196,7 @@ fn scenario_of(number: usize, call: MeasuredCall, count: usize) -> Scenario {
         sysctls: BTreeMap::new(),
         lsm: Vec::new(),
         lockdown: None,
+        guard: None,
         own_vm: false,
         cases: vec![case],
     }

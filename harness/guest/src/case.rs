@@ -3,9 +3,11 @@
 mod control;
 mod stage;
 
+use std::collections::BTreeSet;
+
 use harness_protocol::{
     name::ContainerName,
-    outcome::{self, Cause, Change, Control, Event},
+    outcome::{self, Cause, Change, Control, Event, LONGEST_LINE},
     plan::{Actor, Attempt, Call, Case, Container, LinkTarget},
 };
 
@@ -43,24 +45,42 @@ fn run_for_real(
 ) -> Result<(), CaseError> {
     let actors = assemble(stage, case_index, case)?;
     let root_cgroup = stage.context.hierarchy.root();
-    let mut pass = Pass { root_cgroup, actors, objects: Objects::new(), kind: Kind::Real, fallback: Some(fallback) };
-    let mut denied = Vec::new();
+    let (objects, guard) = (Objects::new(), stage.guard.as_deref_mut());
+    let is_guarded = guard.is_some();
+    let mut pass = Pass { root_cgroup, actors, objects, kind: Kind::Real, fallback: Some(fallback), guard };
+    let (mut denied, mut denied_by_guard) = (Vec::new(), BTreeSet::new());
     let mut controls = controls.into_iter();
     stage.deny_hooks.set_in_force(true);
-    let made = pass.run(case_index, case, |index, result| {
+    let made: Result<(), CaseError> = pass.run(case_index, case, |index, result, witnessed| {
         let answer = result.map_err(|source| failed_attempt(case, index, source))?;
         let (root, container) = controls.next().expect("the pass and the controls report each attempt once");
         let by_container = matches!(case.attempts[index].actor, Actor::Container(_));
         let unexplained = matches!(&case.attempts[index].call, Call::Object(load) if load.unexplained);
-        if by_container && !unexplained && outcome::is_denial(&answer, &root, &container) {
+        if (by_container || is_guarded) && !unexplained && outcome::is_denial(&answer, &root, &container) {
             denied.push(index);
         }
-        let event = Event::Attempt { case: case_index.case, attempt: index as u32, answer, root, container };
-        stage.record.add(event).map_err(CaseError::Record)
+        if witnessed.denied {
+            denied_by_guard.insert(index);
+        }
+        let (case, attempt) = (case_index.case, index as u32);
+        stage.record.add(Event::Attempt { case, attempt, answer, root, container })?;
+        for records in chunks(witnessed.records) {
+            stage.record.add(Event::Guard { case, attempt, records })?;
+        }
+        Ok(())
     });
     stage.deny_hooks.set_in_force(false);
     made?;
-    for (index, cause) in causes(stage.deny_hooks, &mut pass, case_index, case, denied) {
+    let mut found = Vec::new();
+    if is_guarded {
+        (found, denied) = by_guard(stage.deny_hooks, &mut pass, case_index, case, denied);
+        if let Some((index, _)) = found.iter().find(|(index, _)| !denied_by_guard.contains(index)) {
+            return Err(CaseError::Unrecorded { index: *index, op: case.attempts[*index].call.op() });
+        }
+        denied.retain(|index| case.attempts[*index].actor != Actor::Host);
+    }
+    found.extend(causes(stage.deny_hooks, &mut pass, case_index, case, denied));
+    for (index, cause) in found {
         stage.record.add(Event::Cause { case: case_index.case, attempt: index as u32, cause })?;
     }
     end_units(stage.record, case_index.case, &mut pass.actors)
@@ -75,6 +95,42 @@ fn end_units(record: &mut Writer, case: u32, actors: &mut Actors<'_>) -> Result<
         ended.map_or(Ok(()), |unit| record.add(Event::Unit(unit)))?;
     }
     Ok(())
+}
+
+/// Parts denied attempts into those that the kernel allows without the guard, with that cause, and the others. It is
+/// off now.
+fn by_guard(
+    deny_hooks: &LsmDenyHooks,
+    pass: &mut Pass<'_>,
+    case_index: CaseIndex,
+    case: &Case,
+    denied: Vec<usize>,
+) -> (Vec<(usize, Cause)>, Vec<usize>) {
+    deny_hooks.set_in_force(true);
+    let (refused, others): (Vec<usize>, Vec<usize>) =
+        denied.into_iter().partition(|index| cause::is_done_now(pass, case_index, case, *index));
+    deny_hooks.set_in_force(false);
+    (refused.into_iter().map(|index| (index, Cause::Missing(vec![Change::NoGuard]))).collect(), others)
+}
+
+/// Parts records so that each part fits an event, which has them as strings of JSON.
+fn chunks(records: Vec<String>) -> Vec<Vec<String>> {
+    const MOST_BYTES: usize = LONGEST_LINE / 4;
+    let mut all: Vec<Vec<String>> = Vec::new();
+    let mut room = 0;
+    for record in records {
+        match all.last_mut().filter(|_| record.len() <= room) {
+            Some(last) => {
+                room -= record.len();
+                last.push(record);
+            }
+            None => {
+                room = MOST_BYTES.saturating_sub(record.len());
+                all.push(vec![record]);
+            }
+        }
+    }
+    all
 }
 
 /// Finds why attempts were denied. If the kernel allows one without our LSM programs, they are the cause; otherwise the
@@ -184,6 +240,17 @@ mod tests {
             mode: None,
         };
         assert!(check_paths(&[attempt(pin)]).is_ok());
+    }
+
+    #[test]
+    fn records_are_parted_to_fit_their_events() {
+        let record = |length: usize| "\"".repeat(length);
+        let quarter = LONGEST_LINE / 4;
+        let parted = chunks(vec![record(quarter - 1), record(1), record(1), record(quarter * 2), record(1)]);
+        let lengths: Vec<Vec<usize>> = parted.iter().map(|part| part.iter().map(String::len).collect()).collect();
+        assert_eq!(lengths, [vec![quarter - 1, 1], vec![1], vec![quarter * 2], vec![1]]);
+        assert!(serde_json::to_string(&parted[0]).unwrap().len() < LONGEST_LINE, "each quote is two bytes of JSON");
+        assert!(chunks(vec![]).is_empty());
     }
 
     #[test]

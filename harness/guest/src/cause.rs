@@ -101,7 +101,8 @@ impl<'c> DenialSearch<'c> {
         let maker = token_source.as_ref().and_then(TokenSource::maker);
         let judged = maker.map_or(&attempt.call, |maker| &case.attempts[maker].call);
         let plan = pass.actors.player(&attempt.actor)?.plan();
-        let has = plan.map_or(0, |plan| identity::mask_of(&plan.caps));
+        // Full root, without a plan, has all.
+        let has = plan.map_or(u64::MAX, |plan| identity::mask_of(&plan.caps));
         let caps = attempt.caps.as_ref().map_or(has, |caps| has & identity::mask_of(caps));
         let is_filtered = plan.is_some_and(|plan| plan.restrictions.filter.is_some());
         let delegated = match token_source.as_ref().map_or(&attempt.token, |token_source| &token_source.token) {

@@ -58,6 +58,14 @@ impl Hierarchy {
         Ok(names)
     }
 
+    /// Returns the id of the cgroup that a process is in.
+    pub(crate) fn id_of(&self, pid: Pid) -> Result<u64, SysError> {
+        let text = pseudofile::read(&format!("/proc/{}/cgroup", pid.as_raw_nonzero()))?;
+        let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+        let folder = pseudofile::open_folder(self.root.as_fd(), &Path::new(".").join(path).to_string_lossy())?;
+        id_of(folder.as_fd())
+    }
+
     /// Removes a cgroup without processes.
     pub(crate) fn remove(&self, name: &str) -> Result<(), SysError> {
         rustix::fs::unlinkat(&self.folder, name, AtFlags::REMOVEDIR).during(|| format!("rmdir cgroup {name}"))
@@ -85,6 +93,11 @@ impl Cgroup {
         &self.name
     }
 
+    /// Returns its id, by which BPF programs know it.
+    pub(crate) fn id(&self) -> Result<u64, SysError> {
+        id_of(self.folder.as_fd())
+    }
+
     /// Moves a process into it.
     pub(crate) fn admit(&self, pid: Pid) -> Result<(), SysError> {
         pseudofile::write_at(&self.folder, "cgroup.procs", &pid.as_raw_nonzero().to_string())
@@ -101,6 +114,11 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         let _ = self.hierarchy.remove(&self.name);
     }
+}
+
+/// Returns the id of a cgroup: its inode on a kernel with 64 bits (`kernfs_id_ino`, `include/linux/kernfs.h`).
+fn id_of(folder: BorrowedFd<'_>) -> Result<u64, SysError> {
+    rustix::fs::fstat(folder).map(|stat| stat.st_ino).during(|| "fstat of a cgroup")
 }
 
 /// Opens the root where an image usually mounts it; mounts it unattached otherwise. It is mounted only if needed: that

@@ -16,7 +16,21 @@ use crate::{
 };
 
 /// How long the kernel may take to free what it frees later, such as network namespaces and unmounted file systems.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The same after a guard has ended: its maps are freed only once no task can be in its trampolines any more.
+pub(crate) const PATIENCE_AFTER_GUARD: Duration = Duration::from_secs(30);
+
+/// What outlives a scenario, and how long the wait for the rest may take.
+#[derive(Debug)]
+pub(crate) struct Remaining<'a> {
+    /// The control actors.
+    pub(crate) controls: &'a Controls,
+    /// The process of the session's guard.
+    pub(crate) guard: Option<Pid>,
+    /// How long the kernel may take to free what it frees later.
+    pub(crate) patience: Duration,
+}
 
 /// Everything that a scenario could leave behind, except processes and cgroups: each of ours is a leftover, unless it
 /// belongs to a control actor.
@@ -81,18 +95,18 @@ fn interfaces() -> Result<BTreeSet<String>, SysError> {
     Ok(entries.into_iter().map(|(name, _)| name).collect())
 }
 
-/// Waits until nothing is left of a scenario, but at most [`PATIENCE`]. Returns what is left then, and what exists now.
+/// Waits until nothing is left of a scenario, but no longer than allowed. Returns what is left then, and what exists now.
 pub(crate) fn wait(
     before: &Inventory,
     hierarchy: &Hierarchy,
-    controls: &Controls,
+    remaining: &Remaining<'_>,
 ) -> Result<(Vec<String>, Inventory), SysError> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + remaining.patience;
     let mut pause = Duration::from_micros(200);
     loop {
         let now = Inventory::take()?;
-        let mut left = processes(controls)?;
-        left.extend(cgroups(hierarchy, controls)?);
+        let mut left = processes(remaining)?;
+        left.extend(cgroups(hierarchy, remaining.controls)?);
         left.extend(now.beyond(before));
         if left.is_empty() || Instant::now() >= deadline {
             return Ok((left, now));
@@ -102,12 +116,13 @@ pub(crate) fn wait(
     }
 }
 
-fn processes(controls: &Controls) -> Result<Vec<String>, SysError> {
+fn processes(remaining: &Remaining<'_>) -> Result<Vec<String>, SysError> {
     if !process::reap_ended() {
         return Ok(Vec::new());
     }
     // A process that still runs has outlived its scenario. It is named, and ended so that it harms no other one.
-    let ours = children()?.into_iter().filter(|(pid, _)| !controls.has_process(*pid));
+    let remains = |pid: Pid| remaining.controls.has_process(pid) || remaining.guard == Some(pid);
+    let ours = children()?.into_iter().filter(|(pid, _)| !remains(*pid));
     Ok(ours.inspect(|(pid, _)| process::kill(*pid)).map(|(_, name)| name).collect())
 }
 

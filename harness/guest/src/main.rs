@@ -17,6 +17,7 @@ mod error;
 mod events;
 mod executor;
 mod exit;
+mod guard;
 mod host_mode;
 mod identity;
 mod interfaces;

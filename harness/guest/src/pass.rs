@@ -15,6 +15,7 @@ use crate::{
     actor::{ActorError, RunningActor},
     batch::{Batch, Gathered},
     context::CaseIndex,
+    guard::{Guard, Witnessed},
     identity,
     message::{Done, Extent, Job},
     sabotage,
@@ -23,6 +24,9 @@ use actors::unobtainable;
 pub(crate) use actors::{Actors, AttemptError, failed};
 pub(crate) use state::{Kind, Objects, Pass};
 
+/// What an executor did, each with the descriptor that it made.
+type Answers = Vec<(Done, Option<OwnedFd>)>;
+
 impl Pass<'_> {
     /// Makes the attempts of a case in order, saves their results, and reports each. The executor gets several at once
     /// where none of them needs the result of another.
@@ -30,7 +34,7 @@ impl Pass<'_> {
         &mut self,
         case_index: CaseIndex,
         case: &Case,
-        mut report: impl FnMut(usize, Result<Answer, AttemptError>) -> Result<(), E>,
+        mut report: impl FnMut(usize, Result<Answer, AttemptError>, Witnessed) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut batch = Batch::default();
         for (index, attempt) in case.attempts.iter().enumerate() {
@@ -41,13 +45,14 @@ impl Pass<'_> {
                 self.flush(&mut batch, case, &mut report)?;
             }
             if attempt.call == Call::Exit {
-                report(index, self.actors.end(&attempt.actor).map(|()| Answer::Ok { detail: None }))?;
+                let ended = self.actors.end(&attempt.actor).map(|()| Answer::Ok { detail: None });
+                report(index, ended, Witnessed::default())?;
                 continue;
             }
             if let Some(answer) = self.answer_unasked(attempt) {
                 self.flush(&mut batch, case, &mut report)?;
                 self.save(index, attempt, Ok((&answer, None)));
-                report(index, Ok(answer))?;
+                report(index, Ok(answer), Witnessed::default())?;
                 continue;
             }
             match self.prepare(attempt) {
@@ -59,7 +64,7 @@ impl Pass<'_> {
                 Err(error) => {
                     self.flush(&mut batch, case, &mut report)?;
                     self.save(index, attempt, Err(&error));
-                    report(index, Err(error))?;
+                    report(index, Err(error), Witnessed::default())?;
                 }
             }
         }
@@ -80,6 +85,7 @@ impl Pass<'_> {
         let before = batch.jobs.iter().filter_map(|job| case.attempts.get(job.index.attempt as usize));
         let saved = |name: &str| before.clone().any(|attempt| attempt.save.as_deref() == Some(name));
         same_executor
+            && self.guard.is_none()
             && batch.has_room()
             && !self.is_by_unit(attempt)
             && !matches!(attempt.call, Call::Exit | Call::Sabotage(_))
@@ -131,13 +137,18 @@ impl Pass<'_> {
         &mut self,
         batch: &mut Batch,
         case: &Case,
-        report: &mut impl FnMut(usize, Result<Answer, AttemptError>) -> Result<(), E>,
+        report: &mut impl FnMut(usize, Result<Answer, AttemptError>, Witnessed) -> Result<(), E>,
     ) -> Result<(), E> {
         let Batch { mut jobs, fds } = std::mem::take(batch);
         while !jobs.is_empty() {
             let attempt = |job: &Job| job.index.attempt as usize;
-            let actor = &case.attempts[attempt(&jobs[0])].actor;
-            match self.ask(actor, &jobs, &fds) {
+            let first = &case.attempts[attempt(&jobs[0])];
+            let actor = &first.actor;
+            let (asked, mut witnessed) = match self.ask_under_guard(first, &jobs, &fds) {
+                Ok((done, witnessed)) => (Ok(done), witnessed),
+                Err(error) => (Err(error), Witnessed::default()),
+            };
+            match asked {
                 Ok(done) => {
                     for (job, (done, fd)) in jobs.drain(..done.len()).zip(done) {
                         let index = attempt(&job);
@@ -145,7 +156,7 @@ impl Pass<'_> {
                         let answer = done.answer.map_err(|why| failed(&asked.actor, ActorError::Refused(why)));
                         let made = answer.as_ref().map(|answer| (answer, fd.map(Rc::new)));
                         self.save(index, asked, made);
-                        report(index, answer)?;
+                        report(index, answer, std::mem::take(&mut witnessed))?;
                     }
                 }
                 Err(error) => {
@@ -154,23 +165,51 @@ impl Pass<'_> {
                         && let Some(answer) = self.actors.player(actor).ok().and_then(RunningActor::lose)
                     {
                         self.save(index, &case.attempts[index], Ok((&answer, None)));
-                        report(index, Ok(answer))?;
+                        report(index, Ok(answer), Witnessed::default())?;
                         continue;
                     }
                     self.save(index, &case.attempts[index], Err(&error));
-                    report(index, Err(error))?;
+                    report(index, Err(error), Witnessed::default())?;
                 }
             }
         }
         Ok(())
     }
 
-    fn ask(
+    /// Makes attempts while the guard, if there is one, is on: then there is only this one.
+    fn ask_under_guard(
         &mut self,
-        actor: &Actor,
+        first: &Attempt,
         jobs: &[Job],
         fds: &[Rc<OwnedFd>],
-    ) -> Result<Vec<(Done, Option<OwnedFd>)>, AttemptError> {
+    ) -> Result<(Answers, Witnessed), AttemptError> {
+        let Some(guard) = self.guard.take() else {
+            return Ok((self.ask(&first.actor, jobs, fds)?, Witnessed::default()));
+        };
+        let made = self.watched(guard, first, jobs, fds);
+        self.guard = Some(guard);
+        made
+    }
+
+    fn watched(
+        &mut self,
+        guard: &mut Guard,
+        first: &Attempt,
+        jobs: &[Job],
+        fds: &[Rc<OwnedFd>],
+    ) -> Result<(Answers, Witnessed), AttemptError> {
+        let suspect = self.actors.player(&first.actor)?.suspect();
+        let suspect = suspect.map_err(|error| AttemptError::Guard(error.to_string()))?;
+        guard.on().map_err(|error| AttemptError::Guard(error.to_string()))?;
+        let made = self.ask(&first.actor, jobs, fds);
+        let window = guard.off().map_err(|error| AttemptError::Guard(error.to_string()))?;
+        let answer = made.as_ref().ok().and_then(|made| made.first()?.0.answer.as_ref().ok());
+        let witnessed = window.witnessed(&suspect, first, answer, guard.own_program());
+        let witnessed = witnessed.map_err(|error| AttemptError::Guard(error.to_string()))?;
+        Ok((made?, witnessed))
+    }
+
+    fn ask(&mut self, actor: &Actor, jobs: &[Job], fds: &[Rc<OwnedFd>]) -> Result<Answers, AttemptError> {
         let executor = self.actors.player(actor)?.executor();
         executor.attempts(jobs.to_vec(), fds).map_err(|source| failed(actor, source))
     }
@@ -219,7 +258,7 @@ mod tests {
 
     fn pass<'a>(root_cgroup: BorrowedFd<'a>, kind: Kind<'a>, fallback: Option<&'a Objects>) -> Pass<'a> {
         let actors = Actors::Each { host: None, containers: Vec::new() };
-        Pass { root_cgroup, actors, objects: Objects::new(), kind, fallback }
+        Pass { root_cgroup, actors, objects: Objects::new(), kind, fallback, guard: None }
     }
 
     fn attempt(call: Call, token: Token) -> Attempt {
@@ -253,7 +292,7 @@ mod tests {
         let case = Case { sysctls: BTreeMap::new(), containers: vec![], attempts };
         let mut reported = Vec::new();
         let case_index = CaseIndex { scenario: 0, case: 0 };
-        let run = pass.run(case_index, &case, |index, result| {
+        let run = pass.run(case_index, &case, |index, result, _| {
             reported.push((index, result.unwrap_err()));
             Ok::<_, ()>(())
         });

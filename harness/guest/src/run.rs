@@ -1,11 +1,15 @@
 //! A whole run: from the plan to the last line of the record.
 
-use std::{path::Path, rc::Rc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    rc::Rc,
+    time::Duration,
+};
 
 use harness_protocol::{
     name::ScenarioName,
     outcome::{ConsoleMark, Event},
-    plan::{FORMAT, GlobalEffect, Plan},
+    plan::{FORMAT, GUARD_PROGRAM, GlobalEffect, Plan},
 };
 use rustix::process::{Resource, Rlimit};
 use thiserror::Error;
@@ -16,6 +20,7 @@ use crate::{
     context::GuestContext,
     controls::Controls,
     error::{During, SysError},
+    guard::{Guard, GuardError, Keep},
     kernel::{self, KernelError},
     kernel_types::{self, KernelTypesError},
     kmsg,
@@ -59,6 +64,9 @@ pub(crate) enum RunError {
         /// The effect.
         effect: GlobalEffect,
     },
+    /// The guard of the session does not start.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
     /// A measurement failed.
     #[error("cannot measure: {0}")]
     Bench(String),
@@ -92,7 +100,7 @@ pub(crate) fn run(folder: &Path, machine_kind: MachineKind) -> Result<(), RunErr
 /// Opens what scenarios share, for a plan that was not read from a file.
 pub(crate) fn open(folder: &Path, plan: Plan) -> Result<SharedResources, RunError> {
     let record = Writer::create(folder)?;
-    Ok(Machine::prepare()?.with(plan, record))
+    Ok(Machine::prepare(folder, &plan)?.with(plan, record))
 }
 
 fn prepare(folder: &Path, machine_kind: MachineKind) -> Result<(Plan, Machine), RunError> {
@@ -103,7 +111,8 @@ fn prepare(folder: &Path, machine_kind: MachineKind) -> Result<(Plan, Machine), 
     kernel::prove(&plan.kernel)?;
     kernel_types::prepare(&plan)?;
     library::open(folder)?;
-    Ok((plan, Machine::prepare()?))
+    let machine = Machine::prepare(folder, &plan)?;
+    Ok((plan, machine))
 }
 
 /// Refuses the whole plan if any scenario would affect others on the machine.
@@ -115,20 +124,25 @@ fn refuse_global_effects(plan: &Plan) -> Result<(), RunError> {
 
 /// The machine, prepared for scenarios.
 struct Machine {
+    folder: PathBuf,
+    guard: Option<Guard>,
     hierarchy: Rc<Hierarchy>,
     inventory: Inventory,
     taint: u64,
 }
 
 impl Machine {
-    fn prepare() -> Result<Self, SysError> {
+    fn prepare(folder: &Path, plan: &Plan) -> Result<Self, RunError> {
         let hierarchy = Rc::new(Hierarchy::open()?);
         allow_many_files()?;
         // Orphans of containers become our children, so that none can hide among those of pid 1.
         let own = rustix::process::getpid();
         rustix::process::set_child_subreaper(Some(own)).during(|| "prctl PR_SET_CHILD_SUBREAPER")?;
         bpf::trigger_probes();
-        Ok(Self { hierarchy, inventory: Inventory::take()?, taint: kernel::taint()? })
+        let start = |guard| Guard::start(&folder.join(GUARD_PROGRAM), guard, Keep::Nothing);
+        let guard = plan.guard.as_ref().map(start).transpose()?;
+        let (inventory, taint) = (Inventory::take()?, kernel::taint()?);
+        Ok(Self { folder: folder.to_owned(), guard, hierarchy, inventory, taint })
     }
 
     fn with(self, plan: Plan, record: Writer) -> SharedResources {
@@ -139,6 +153,8 @@ impl Machine {
             record,
             inventory: self.inventory,
             lsm_switch: SharedSwitch::default(),
+            guard_program: self.folder.join(GUARD_PROGRAM),
+            session_guard: self.guard,
             taint: self.taint,
         }
     }
@@ -152,6 +168,9 @@ fn carry_out(mut shared: SharedResources) -> Result<(), RunError> {
     }
     if shared.context.plan.marks_console {
         kmsg::mark(&ConsoleMark::End).map_err(RunError::Console)?;
+    }
+    if let Some(guard) = shared.session_guard.take() {
+        guard.stop()?;
     }
     shared.record.add(Event::End { scenarios })?;
     shared.record.sync()?;
@@ -188,8 +207,14 @@ mod tests {
         let plan = |own_vm| {
             let (sysctls, lsm, cases) = Default::default();
             let name = "token/own-vm".parse().unwrap();
-            let scenario = Scenario { name, deadline_ms: 1, sysctls, lsm, lockdown: None, own_vm, cases };
-            Plan { format: FORMAT, kernel: ExpectedKernel::default(), marks_console: false, scenarios: vec![scenario] }
+            let scenario = Scenario { name, deadline_ms: 1, sysctls, lsm, lockdown: None, guard: None, own_vm, cases };
+            Plan {
+                format: FORMAT,
+                kernel: ExpectedKernel::default(),
+                marks_console: false,
+                guard: None,
+                scenarios: vec![scenario],
+            }
         };
         assert!(refuse_global_effects(&plan(false)).is_ok());
         insta::assert_snapshot!(

@@ -1,6 +1,6 @@
 //! One scenario: it is announced, run case by case, and cleaned up.
 
-use std::{rc::Rc, time::Instant};
+use std::{path::PathBuf, rc::Rc, time::Instant};
 
 use harness_protocol::{
     outcome::{ConsoleMark, Event},
@@ -11,8 +11,9 @@ use crate::{
     case::{self, CaseError, Stage},
     context::{CaseIndex, GuestContext},
     controls::Controls,
+    guard::{Guard, Keep},
     kernel, kmsg,
-    leftovers::{self, Inventory},
+    leftovers::{self, Inventory, Remaining},
     lockdown,
     lsm::{LsmDenyHooks, SharedSwitch},
     record::{RecordError, Writer},
@@ -31,6 +32,10 @@ pub(crate) struct SharedResources {
     pub(crate) inventory: Inventory,
     /// The switch of the LSM programs.
     pub(crate) lsm_switch: SharedSwitch,
+    /// The guard's program.
+    pub(crate) guard_program: PathBuf,
+    /// The guard of scenarios that have none of their own.
+    pub(crate) session_guard: Option<Guard>,
     /// The kernel's taint flags before the current scenario.
     pub(crate) taint: u64,
 }
@@ -48,11 +53,14 @@ pub(crate) fn run(shared: &mut SharedResources, number: u32) -> Result<(), Recor
     let mut settings = Settings::default();
     let marked = marked.map_err(|error| format!("cannot mark the console: {error}"));
     let fault = match marked.and_then(|()| prepare(&mut settings, scenario)) {
-        Ok(()) => cases_with_hooks(shared, number, scenario)?,
+        Ok(()) => cases_under_guard(shared, number, scenario)?,
         Err(why) => Some(why),
     };
     let mut leftovers = if scenario.own_vm { Vec::new() } else { settings.restore() };
-    let fault = match leftovers::wait(&shared.inventory, &shared.context.hierarchy, &shared.controls) {
+    let guard = shared.session_guard.as_ref().map(Guard::pid);
+    let patience = if scenario.guard.is_some() { leftovers::PATIENCE_AFTER_GUARD } else { leftovers::PATIENCE };
+    let remaining = Remaining { controls: &shared.controls, guard, patience };
+    let fault = match leftovers::wait(&shared.inventory, &shared.context.hierarchy, &remaining) {
         Ok((left, now)) => {
             leftovers.extend(left);
             shared.inventory = now;
@@ -68,14 +76,42 @@ pub(crate) fn run(shared: &mut SharedResources, number: u32) -> Result<(), Recor
     shared.record.add(Event::ScenarioEnd { scenario: scenario.name.clone(), leftovers, fault, micros, tainted })
 }
 
-/// Attaches the scenario's LSM programs and runs its cases.
-fn cases_with_hooks(
+/// Runs the cases under the scenario's own guard, or that of the session, which is on meanwhile.
+fn cases_under_guard(
     shared: &mut SharedResources,
     number: u32,
     scenario: &Scenario,
 ) -> Result<Option<String>, RecordError> {
+    if let Some(plan) = &scenario.guard {
+        let mut guard = match Guard::start(&shared.guard_program, plan, Keep::Records) {
+            Ok(guard) => guard,
+            Err(error) => return Ok(Some(error.to_string())),
+        };
+        let fault = cases_with_hooks(shared, Some(&mut guard), number, scenario)?;
+        return Ok(fault.or(guard.stop().err().map(|error| error.to_string())));
+    }
+    if let Err(error) = shared.session_guard.as_mut().map_or(Ok(()), Guard::on) {
+        return Ok(Some(error.to_string()));
+    }
+    let fault = cases_with_hooks(shared, None, number, scenario)?;
+    let noticed = shared.session_guard.as_mut().map(|guard| guard.off().map(|window| window.calls()));
+    let calls_bpf = scenario.cases.iter().flat_map(|case| &case.attempts).any(|attempt| attempt.call.is_bpf());
+    Ok(fault.or(match noticed {
+        Some(Ok(0)) if calls_bpf => Some("the guard noticed no call of bpf(2)".to_owned()),
+        Some(Err(error)) => Some(error.to_string()),
+        Some(Ok(_)) | None => None,
+    }))
+}
+
+/// Attaches the scenario's LSM programs and runs its cases.
+fn cases_with_hooks(
+    shared: &mut SharedResources,
+    guard: Option<&mut Guard>,
+    number: u32,
+    scenario: &Scenario,
+) -> Result<Option<String>, RecordError> {
     match hooks(shared, scenario) {
-        Ok(deny_hooks) => cases(shared, &deny_hooks, number, scenario),
+        Ok(deny_hooks) => cases(shared, &deny_hooks, guard, number, scenario),
         Err(error) => Ok(Some(error)),
     }
 }
@@ -98,12 +134,13 @@ fn hooks(shared: &mut SharedResources, scenario: &Scenario) -> Result<LsmDenyHoo
 fn cases(
     shared: &mut SharedResources,
     deny_hooks: &LsmDenyHooks,
+    mut guard: Option<&mut Guard>,
     number: u32,
     scenario: &Scenario,
 ) -> Result<Option<String>, RecordError> {
     for (index, case) in scenario.cases.iter().enumerate() {
         let case_index = CaseIndex { scenario: number, case: index as u32 };
-        match one_case(shared, deny_hooks, case_index, case) {
+        match one_case(shared, deny_hooks, guard.as_deref_mut(), case_index, case) {
             Ok(()) => {}
             Err(CaseError::Record(error)) => return Err(error),
             Err(error) if scenario.cases.len() == 1 => return Ok(Some(error.to_string())),
@@ -117,13 +154,15 @@ fn cases(
 fn one_case(
     shared: &mut SharedResources,
     deny_hooks: &LsmDenyHooks,
+    guard: Option<&mut Guard>,
     case_index: CaseIndex,
     case: &Case,
 ) -> Result<(), CaseError> {
     let SharedResources { context, controls, record, .. } = shared;
     let mut settings = Settings::default();
     let made = settings.make(&case.sysctls).map_err(CaseError::Setting);
-    let run = made.and_then(|()| case::run(&mut Stage { context, controls, record, deny_hooks }, case_index, case));
+    let run =
+        made.and_then(|()| case::run(&mut Stage { context, controls, record, deny_hooks, guard }, case_index, case));
     match settings.restore() {
         failed if failed.is_empty() => run,
         failed => run.and(Err(CaseError::NotRestored(failed.join("; ")))),

@@ -24,7 +24,7 @@ use harness_protocol::plan;
 use harness_scenario::{
     expanded::{Expanded, ExpandedCase},
     layout::SweepLayout,
-    spec::Isolation,
+    spec::{GuardSetting, Isolation},
 };
 use harness_uapi::resolver::{KernelProfile, NameResolver};
 
@@ -77,6 +77,10 @@ fn skip_reason(checked: &Checked, target: KernelProfile<'_>) -> Option<String> {
     Some(format!("kernel {name} is built without {off}, which the scenario requires"))
 }
 
+fn guard(setting: &GuardSetting) -> plan::Guard {
+    plan::Guard { policy: setting.text.clone(), mode: setting.mode, early: setting.early }
+}
+
 fn assemble(checked: &Checked, grid: Option<Box<SweepLayout>>, cases: Vec<(ExpandedCase, plan::Case)>) -> Expanded {
     let (described, planned) = cases.into_iter().unzip();
     Expanded {
@@ -90,6 +94,7 @@ fn assemble(checked: &Checked, grid: Option<Box<SweepLayout>>, cases: Vec<(Expan
             sysctls: checked.sysctls.clone(),
             lsm: checked.spec.vm.lsm.clone(),
             lockdown: checked.spec.vm.lockdown,
+            guard: checked.spec.vm.guard.as_ref().map(guard),
             own_vm: checked.spec.isolation == Isolation::Vm,
             cases: planned,
         },

@@ -8,7 +8,7 @@ use std::{
 };
 
 use harness_planner::expand::Expansion;
-use harness_scenario::{expanded::Expanded, expect::Expect};
+use harness_scenario::{expanded::Expanded, expect::Expect, file::GUARD_POLICY};
 use harness_snapshot::reasons;
 
 use common::{Kernel, kernel};
@@ -23,8 +23,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
     let below = folders.iter().flat_map(|folder| self::files(folder));
-    let others = [reasons::FILE_NAME, "splats.toml"].map(|name| self::folder().join(name));
-    let is_scenario = |path: &PathBuf| path.extension().is_some_and(|e| e == "toml") && !others.contains(path);
+    let others = [reasons::FILE_NAME, "splats.toml", "guard-audit.toml"].map(|name| self::folder().join(name));
+    let is_scenario = |path: &PathBuf| {
+        let name = path.as_os_str().as_encoded_bytes();
+        name.ends_with(b".toml") && !name.ends_with(GUARD_POLICY.as_bytes()) && !others.contains(path)
+    };
     let mut all: Vec<PathBuf> = files.into_iter().filter(is_scenario).chain(below).collect();
     all.sort();
     all

@@ -171,7 +171,15 @@ mod tests {
         let answer = |steps| Answer::Object(ObjectAnswer { steps, ..Default::default() });
         let control = Control::Made(answer(controlled));
         let root = Control::NotMade("no".to_owned());
-        AttemptFact { case: 0, attempt: 0, answer: answer(steps), root, container: control, cause: None }
+        AttemptFact {
+            case: 0,
+            attempt: 0,
+            answer: answer(steps),
+            root,
+            container: control,
+            cause: None,
+            guard: Vec::new(),
+        }
     }
 
     const ALLOWED: Verdict = Verdict::Allowed { detail: None };

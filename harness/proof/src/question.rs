@@ -130,7 +130,16 @@ fn expanded(
         isolation: Isolation::Shared,
         cases: vec![ExpandedCase { label: String::new(), attempts: described }],
         grid: None,
-        plan: plan::Scenario { name, deadline_ms, sysctls, lsm, lockdown: None, own_vm: false, cases: vec![case] },
+        plan: plan::Scenario {
+            name,
+            deadline_ms,
+            sysctls,
+            lsm,
+            lockdown: None,
+            guard: None,
+            own_vm: false,
+            cases: vec![case],
+        },
     }
 }
 

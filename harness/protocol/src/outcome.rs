@@ -90,6 +90,15 @@ pub enum Event {
         /// The answer that a fresh container with everything delegated and every capability got.
         container: Control,
     },
+    /// What the guard recorded of the attempt before. There may be several of these events for an attempt.
+    Guard {
+        /// Index of the case in the scenario.
+        case: u32,
+        /// Index of the attempt in the case.
+        attempt: u32,
+        /// The records of the actor's processes, in order, each one line of JSON as the guard wrote it.
+        records: Vec<String>,
+    },
     /// The search for the cause of a denial has ended.
     Cause {
         /// Index of the case in the scenario.
@@ -226,6 +235,8 @@ pub enum Change {
     },
     /// No LSM program of the scenario.
     NoLsm,
+    /// No guard.
+    NoGuard,
     /// No system call filter.
     NoSeccomp,
 }
@@ -297,6 +308,9 @@ pub struct AttemptFact {
     /// Why it was denied, if a control succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+    /// The records that the guard made of it, in order, each one line of JSON.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guard: Vec<String>,
 }
 
 /// How a scenario ended.

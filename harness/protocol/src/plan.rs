@@ -5,6 +5,7 @@
 
 mod call;
 mod facts;
+mod guard;
 mod lsm;
 mod names;
 mod object;
@@ -30,6 +31,7 @@ pub use call::{
     BatchOp, BpffsFd, Call, Holding, ObjectKind, PartContent, PartOffset, PerfEventSource, PinLocation, Sabotage,
     SocketDuty, ValuePart,
 };
+pub use guard::{GUARD_PROGRAM, Guard, GuardMode};
 pub use lsm::LsmHook;
 pub use object::{AttachTargetTiming, BpffsLocation, LARGEST_OBJECT, OBJECTS_FOLDER, ObjectLoad, Replaced, TokenPath};
 pub use restriction::{Filter, FilterErrno, Lockdown, Refused, Restrictions, SystemCall};
@@ -42,7 +44,7 @@ pub use unit::{Assignment, Manager, Unit};
 pub use verify::Verify;
 
 /// The version of plans and outcomes. It is raised when their meaning changes, so that stored outcomes are discarded.
-pub const FORMAT: u32 = 7;
+pub const FORMAT: u32 = 8;
 
 /// The file name of the plan in the run folder.
 pub const PLAN_FILE: &str = "plan.json";
@@ -57,6 +59,10 @@ pub struct Plan {
     pub kernel: ExpectedKernel,
     /// Whether the host reads the machine's console: the guest parts it by marks ([`crate::outcome::ConsoleMark`]).
     pub marks_console: bool,
+    /// The guard during the whole session, controls included, except for scenarios with a guard of their own. Outcomes
+    /// keep no records of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
     /// The scenarios, in the order they run.
     pub scenarios: Vec<Scenario>,
 }
@@ -99,6 +105,9 @@ pub struct Scenario {
     /// The level written to `/sys/kernel/security/lockdown` before its first case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lockdown: Option<Lockdown>,
+    /// Its guard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
     /// Whether the VM ends with the scenario. Settings then need not be restored; some cannot be.
     pub own_vm: bool,
     /// One for each combination of its matrix; exactly one if it has none.

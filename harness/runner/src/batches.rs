@@ -85,6 +85,7 @@ mod tests {
             sysctls,
             lsm,
             lockdown: None,
+            guard: None,
             own_vm: false,
             cases: vec![case],
         };

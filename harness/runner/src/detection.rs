@@ -9,7 +9,7 @@ use std::fmt;
 use harness_protocol::name::ScenarioName;
 use harness_snapshot::render;
 
-pub use mutation_run::{MutationRun, MutationRunError};
+pub use mutation_run::{MutationRun, MutationRunError, Subject};
 
 use crate::{
     launch::LaunchError,
@@ -152,7 +152,17 @@ mod tests {
     fn judgement(verdict: Verdict, crash: Option<Crash>) -> Judgement {
         let [text, op, container] = ["x", "map_create", "container"].map(str::to_owned);
         let expect = Some(Expect::Denied);
-        let row = Row { text, op, container, expect, verdict, cause: None, part: AttemptRole::Line, steps: Vec::new() };
+        let row = Row {
+            text,
+            op,
+            container,
+            expect,
+            verdict,
+            cause: None,
+            part: AttemptRole::Line,
+            steps: Vec::new(),
+            guard: Vec::new(),
+        };
         let case = Case {
             label: String::new(),
             mounted: vec![],

@@ -87,6 +87,7 @@ impl<'a> Bench<'a> {
             format: plan::FORMAT,
             kernel: self.expected.clone(),
             marks_console: true,
+            guard: None,
             scenarios: scenarios.to_vec(),
         };
         let folder = RunFolder::create(&self.host.runs).map_err(LaunchError::from)?;

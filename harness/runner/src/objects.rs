@@ -129,7 +129,16 @@ mod tests {
         let attempt = Attempt::new(Actor::Host, Token::None, call);
         let (sysctls, lsm) = Default::default();
         let cases = vec![Case { sysctls: BTreeMap::new(), containers: vec![], attempts: vec![attempt] }];
-        Scenario { name: "a/b".parse().unwrap(), deadline_ms: 1, sysctls, lsm, lockdown: None, own_vm: false, cases }
+        Scenario {
+            name: "a/b".parse().unwrap(),
+            deadline_ms: 1,
+            sysctls,
+            lsm,
+            lockdown: None,
+            guard: None,
+            own_vm: false,
+            cases,
+        }
     }
 
     #[test]

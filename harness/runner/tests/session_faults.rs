@@ -48,11 +48,12 @@ fn plan(names: &[&str]) -> Plan {
         sysctls: Default::default(),
         lsm: Vec::new(),
         lockdown: None,
+        guard: None,
         own_vm: false,
         cases: vec![case.clone()],
     };
     let kernel = ExpectedKernel { release: Some("6.12.0".to_owned()), ..ExpectedKernel::default() };
-    Plan { format: FORMAT, kernel, marks_console: true, scenarios: names.iter().map(scenario).collect() }
+    Plan { format: FORMAT, kernel, marks_console: true, guard: None, scenarios: names.iter().map(scenario).collect() }
 }
 
 /// A guest, as the thread that plays it sees it.

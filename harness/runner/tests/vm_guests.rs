@@ -65,7 +65,16 @@ fn scenario(name: &str, deadline_ms: u64, call: Call) -> Scenario {
     let attempt = Attempt::new(Actor::Host, Token::None, call);
     let cases = vec![Case { sysctls: Default::default(), containers: Vec::new(), attempts: vec![attempt] }];
     let (sysctls, lsm) = Default::default();
-    Scenario { name: name.parse().unwrap(), deadline_ms, sysctls, lsm, lockdown: None, own_vm: false, cases }
+    Scenario {
+        name: name.parse().unwrap(),
+        deadline_ms,
+        sysctls,
+        lsm,
+        lockdown: None,
+        guard: None,
+        own_vm: false,
+        cases,
+    }
 }
 
 fn good(name: &str) -> Scenario {
@@ -77,7 +86,7 @@ fn bad(name: &str, deadline_ms: u64, how: Sabotage) -> Scenario {
 }
 
 fn plan(scenarios: Vec<Scenario>) -> Plan {
-    Plan { format: FORMAT, kernel: ExpectedKernel::default(), marks_console: true, scenarios }
+    Plan { format: FORMAT, kernel: ExpectedKernel::default(), marks_console: true, guard: None, scenarios }
 }
 
 fn is_finished(outcome: &ScenarioOutcome) -> bool {

@@ -68,7 +68,7 @@ impl ScenarioFile {
         let Some(name) = self.spec.container.as_ref().and_then(|container| container.unit_file.clone()) else {
             return Ok(self);
         };
-        let files = if is_service_file(&name) {
+        let files = if is_beside(&name, ".service") {
             read(&name)
         } else {
             Err("not the name of a unit file beside the scenario, such as `agent.service`".to_owned())
@@ -80,6 +80,28 @@ impl ScenarioFile {
         })?;
         self.template[spec::UNIT_FILE] = serde_json::to_value(&files).unwrap_or_default();
         self.spec.unit_file = files;
+        Ok(self)
+    }
+
+    /// Adds the text of the guard's policy. `read` gets the name of the file, which is beside the scenario.
+    ///
+    /// # Errors
+    /// A report of why the file cannot be read, together with the problems that were found before.
+    pub fn with_guard_policy(mut self, read: impl FnOnce(&str) -> Result<String, String>) -> Result<Self, Report> {
+        let Some(guard) = &mut self.spec.vm.guard else { return Ok(self) };
+        let text = if is_beside(&guard.policy, GUARD_POLICY) {
+            read(&guard.policy)
+        } else {
+            Err(format!("not the name of a policy beside the scenario, such as `narrow{GUARD_POLICY}`"))
+        };
+        match text {
+            Ok(text) => guard.text = text,
+            Err(why) => {
+                let key_path = node::KeyPath::default().key("vm").key("guard").key("policy");
+                let problem = Problem::new(self.root.span_of(&key_path), why);
+                return Err(self.report(self.problems.iter().cloned().chain([problem]).collect()));
+            }
+        }
         Ok(self)
     }
 
@@ -147,11 +169,14 @@ pub fn parse(label: &str, name: ScenarioName, text: &str) -> Result<ScenarioFile
     Ok(ScenarioFile { name, label: label.to_owned(), text: text.clone(), root, problems, spec, template })
 }
 
-/// Whether this is the name of a service's unit file, without a folder. The name of a template's instance contains the
-/// instance (`NAME@INSTANCE.service`, systemd.unit(5)).
-fn is_service_file(name: &str) -> bool {
+/// The end of the name of a guard's policy. A file with such a name is no scenario.
+pub const GUARD_POLICY: &str = ".guard.toml";
+
+/// Whether this is the name of a file beside the scenario, without a folder and with this end. The name of a unit
+/// template's instance contains the instance (`NAME@INSTANCE.service`, systemd.unit(5)).
+fn is_beside(name: &str, end: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@:".contains(&byte);
-    name.len() <= 128 && !name.starts_with('.') && name.ends_with(".service") && name.bytes().all(is_plain)
+    name.len() <= 128 && !name.starts_with('.') && name.ends_with(end) && name.bytes().all(is_plain)
 }
 
 /// The report leaves out the text.

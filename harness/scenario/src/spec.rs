@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harness_protocol::plan::{Assignment, FilterErrno, Lockdown, LsmHook, Manager, Namespace};
+use harness_protocol::plan::{Assignment, FilterErrno, GuardMode, Lockdown, LsmHook, Manager, Namespace};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +108,30 @@ pub struct VmSettings {
     /// `isolation = "vm"`.
     #[serde(default)]
     pub lockdown: Option<Lockdown>,
+    /// The guard that records every `bpf(2)` call while attempts are made and decides by a policy, such as `{ policy =
+    /// "narrow.guard.toml" }`. Controls are made without it; by default there is none.
+    #[serde(default)]
+    pub guard: Option<GuardSetting>,
+}
+
+/// The guard of a scenario.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Guard")]
+pub struct GuardSetting {
+    /// The file of its policy beside the scenario, such as `narrow.guard.toml`.
+    pub policy: String,
+    /// The mode, in place of the one that the policy sets.
+    #[serde(default)]
+    pub mode: Option<GuardMode>,
+    /// Whether it is in force since the initramfs, before anything else can load programs. Nothing switches it off then,
+    /// so the policy must allow the controls, which uid 0 makes. It lasts until the next boot, so it needs `isolation =
+    /// "vm"`.
+    #[serde(default)]
+    pub early: bool,
+    /// The text of the policy.
+    #[serde(skip)]
+    pub text: String,
 }
 
 /// A system call filter. It refuses some calls and allows all others.

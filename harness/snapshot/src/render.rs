@@ -50,6 +50,9 @@ fn render_case(text: &mut String, case: &Case) {
         let verdict = one_line(row);
         let _ = writeln!(text, "{:>digits$}  {:<width$}  {verdict}", index + 1, row.text);
         render_steps(text, digits, &row.steps);
+        for answer in &row.guard {
+            let _ = writeln!(text, "{:digits$}    guard: {}", "", without_controls(answer));
+        }
     }
 }
 
@@ -192,6 +195,7 @@ mod tests {
             cause: None,
             part: AttemptRole::Line,
             steps: Vec::new(),
+            guard: Vec::new(),
         };
         let allowed = || Verdict::Allowed { detail: None };
         let denied = Verdict::Denied(Refusal { errno: harness_protocol::errno::Errno::EPERM, step: None });

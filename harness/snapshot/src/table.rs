@@ -50,6 +50,7 @@ mod tests {
             cause,
             part: AttemptRole::Cell { row, column },
             steps: Vec::new(),
+            guard: Vec::new(),
         }
     }
 

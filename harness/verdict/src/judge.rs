@@ -14,6 +14,7 @@ use harness_scenario::expanded::{Expanded, ExpandedAttempt};
 use harness_uapi::vocabulary::Vocabulary;
 
 use crate::{
+    guard,
     judgement::{Case, Crash, Fault, JudgedSplat, Judgement, Row},
     object::{self, Step},
     reason::Reason,
@@ -77,8 +78,11 @@ fn judge_attempt(
     let verdict = verdict::judge(&fact.answer, &fact.root, &fact.container, asked.missing.as_deref())
         .map_err(|doubt| Fault::Doubt { attempt: attempt + 1, text: asked.text.clone(), doubt })?;
     let denied = verdict.class() == Class::Denied;
-    let cause = fact.cause.as_ref().filter(|_| denied).map(|cause| Reason::of(cause, vocabulary));
-    Ok(row(asked, verdict, cause, object::steps(fact)))
+    let records = guard::lines(fact)
+        .map_err(|why| Fault::Record(format!("a record of the guard of attempt {}: {why}", attempt + 1)))?;
+    let cause = fact.cause.as_ref().filter(|_| denied);
+    let cause = cause.map(|cause| Reason::of(cause, vocabulary).by_guard(guard::denied(&records)));
+    Ok(Row { guard: guard::words(&records), ..row(asked, verdict, cause, object::steps(fact)) })
 }
 
 fn row(asked: &ExpandedAttempt, verdict: Verdict, cause: Option<Reason>, steps: Vec<Step>) -> Row {
@@ -91,6 +95,7 @@ fn row(asked: &ExpandedAttempt, verdict: Verdict, cause: Option<Reason>, steps: 
         cause,
         part: asked.part,
         steps,
+        guard: Vec::new(),
     }
 }
 
@@ -161,6 +166,7 @@ mod tests {
                 sysctls,
                 lsm,
                 lockdown: None,
+                guard: None,
                 own_vm: false,
                 cases,
             },
@@ -169,7 +175,7 @@ mod tests {
 
     fn fact(case: u32, attempt: u32, answer: Answer) -> AttemptFact {
         let control = || Control::Made(Answer::Ok { detail: None });
-        AttemptFact { case, attempt, answer, root: control(), container: control(), cause: None }
+        AttemptFact { case, attempt, answer, root: control(), container: control(), cause: None, guard: Vec::new() }
     }
 
     fn ok() -> Answer {

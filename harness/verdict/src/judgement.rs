@@ -72,6 +72,8 @@ pub struct Row {
     pub part: AttemptRole,
     /// If libbpf loaded an object: its calls, and the features it lost.
     pub steps: Vec<Step>,
+    /// What the guard recorded of it: each answer once, in words.
+    pub guard: Vec<String>,
 }
 
 /// A splat, and whether it is allowed.

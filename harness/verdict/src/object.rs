@@ -141,6 +141,7 @@ mod tests {
             root: Control::Made(Answer::Object(root)),
             container: Control::NotMade("no".into()),
             cause: None,
+            guard: Vec::new(),
         };
         steps(&fact).iter().map(|step| format!("{}: {}", step.text, step.result)).collect()
     }

@@ -18,6 +18,13 @@ pub enum Reason {
         /// What blocks the actor, such as `a system call filter`.
         obstacles: Vec<&'static str>,
     },
+    /// The guard refuses it, and the kernel does it without the guard.
+    Guard {
+        /// What it refuses, such as `helper probe_write_user`.
+        what: String,
+        /// The number of the policy's rule, if one takes the call.
+        rule: Option<u16>,
+    },
     /// The kernel does not do it, whatever a container is given.
     NotDelegable,
     /// The cause was not found, for this reason.
@@ -38,6 +45,7 @@ impl Reason {
             match change {
                 Change::NoLsm => obstacles.push("an LSM program"),
                 Change::NoSeccomp => obstacles.push("a system call filter"),
+                Change::NoGuard => obstacles.push(GUARD),
                 gift => gifts.push((rank(gift), word(gift, vocabulary))),
             }
         }
@@ -45,11 +53,23 @@ impl Reason {
         obstacles.sort_unstable();
         Self::Missing { gifts: gifts.into_iter().map(|(_, word)| word).collect(), obstacles }
     }
+
+    /// Puts what the guard denied in the place of a cause that is the guard.
+    pub(crate) fn by_guard(self, denied: Option<(String, Option<u16>)>) -> Self {
+        match (self, denied) {
+            (Self::Missing { gifts, obstacles }, Some((what, rule))) if gifts.is_empty() && obstacles == [GUARD] => {
+                Self::Guard { what, rule }
+            }
+            (other, _) => other,
+        }
+    }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Guard { what, rule: Some(rule) } => write!(f, "guard: {what} (rule {rule})"),
+            Self::Guard { what, rule: None } => write!(f, "guard: {what}"),
             Self::NotDelegable => write!(f, "not delegable"),
             Self::Unknown(why) => write!(f, "cause not found: {why}"),
             Self::Missing { gifts, obstacles } => {
@@ -62,6 +82,9 @@ impl fmt::Display for Reason {
     }
 }
 
+/// The guard, where its record does not say more.
+const GUARD: &str = "the guard";
+
 /// Returns the sort key of a part: the token first, then bits in the order of the options, capabilities, settings.
 fn rank(change: &Change) -> (u8, u64) {
     match change {
@@ -72,7 +95,7 @@ fn rank(change: &Change) -> (u8, u64) {
         }
         Change::Capability(number) => (2, u64::from(*number)),
         Change::Sysctl { .. } => (3, 0),
-        Change::NoLsm | Change::NoSeccomp => (4, 0),
+        Change::NoLsm | Change::NoGuard | Change::NoSeccomp => (4, 0),
     }
 }
 
@@ -83,7 +106,7 @@ fn word(change: &Change, vocabulary: &Vocabulary) -> String {
         Change::Delegate { option, bit } => bit_word(option, *bit, vocabulary),
         Change::Capability(number) => capability_word(*number),
         Change::Sysctl { name, value } => format!("{name}={value}"),
-        Change::NoLsm | Change::NoSeccomp => String::new(),
+        Change::NoLsm | Change::NoGuard | Change::NoSeccomp => String::new(),
     }
 }
 
@@ -142,6 +165,17 @@ mod tests {
              the way"
         );
         assert_eq!(shown(&[Change::NoLsm]), "an LSM program is in the way");
+    }
+
+    #[test]
+    fn a_denial_by_the_guard_names_what_it_refuses() {
+        let guard = || Reason::Missing { gifts: vec![], obstacles: vec![GUARD] };
+        assert_eq!(guard().by_guard(None).to_string(), "the guard is in the way");
+        let helper = |rule| Some(("helper probe_write_user".to_owned(), rule));
+        assert_eq!(guard().by_guard(helper(Some(2))).to_string(), "guard: helper probe_write_user (rule 2)");
+        assert_eq!(guard().by_guard(helper(None)).to_string(), "guard: helper probe_write_user");
+        let other = Reason::Missing { gifts: vec!["token".to_owned()], obstacles: vec![] };
+        assert_eq!(other.clone().by_guard(helper(None)), other, "the kernel would refuse it without the guard, too");
     }
 
     #[test]

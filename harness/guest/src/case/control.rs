@@ -31,7 +31,7 @@ pub(super) fn all(stage: &mut Stage<'_>, case_index: CaseIndex, case: &Case) -> 
 }
 
 fn pass_of<'a>(root_cgroup: BorrowedFd<'a>, actor: &'a mut RunningActor, kind: Kind<'a>) -> Pass<'a> {
-    Pass { root_cgroup, actors: Actors::Single(actor), objects: Objects::new(), kind, fallback: None }
+    Pass { root_cgroup, actors: Actors::Single(actor), objects: Objects::new(), kind, fallback: None, guard: None }
 }
 
 /// Makes every attempt as a control. If the actor could not be set up, that is the reason for each.
@@ -45,7 +45,7 @@ fn answers(
         Err(error) => return Ok(vec![Control::NotMade(error.to_string()); case.attempts.len()]),
     };
     let mut own = vec![None; case.attempts.len()];
-    pass.run(case_index, case, |index, result| {
+    pass.run(case_index, case, |index, result, _| {
         own[index] = Some(match result {
             Ok(answer) => Control::Made(answer),
             Err(source) if source.is_fatal() => return Err(failed_attempt(case, index, source)),

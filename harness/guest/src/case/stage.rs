@@ -10,6 +10,7 @@ use crate::{
     actor::{ActorError, Needs},
     context::GuestContext,
     controls::Controls,
+    guard::Guard,
     interfaces,
     lsm::LsmDenyHooks,
     pass::AttemptError,
@@ -48,6 +49,14 @@ pub(crate) enum CaseError {
         op: &'static str,
         /// The error.
         source: AttemptError,
+    },
+    /// The guard's denial is not on record.
+    #[error("attempt {index} ({op}) fails because of the guard, but the guard has no record of a denial")]
+    Unrecorded {
+        /// The attempt's index.
+        index: usize,
+        /// Its operation.
+        op: &'static str,
     },
     /// A pin would leave its bpffs.
     #[error("attempt {index} ({op}): `{path}` is not a plain path below a bpffs")]
@@ -90,6 +99,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) record: &'a mut Writer,
     /// What refuses attempts while they are made for real.
     pub(crate) deny_hooks: &'a LsmDenyHooks,
+    /// The scenario's guard.
+    pub(crate) guard: Option<&'a mut Guard>,
 }
 
 pub(super) fn failed_attempt(case: &Case, index: usize, source: AttemptError) -> CaseError {

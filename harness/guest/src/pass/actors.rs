@@ -16,6 +16,9 @@ pub(crate) enum AttemptError {
         /// Why that is not available.
         why: String,
     },
+    /// The guard failed, or its records cannot be right.
+    #[error("{0}")]
+    Guard(String),
     /// Its actor failed.
     #[error("{actor}: {source}")]
     Actor {

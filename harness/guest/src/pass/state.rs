@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::actors::Actors;
+use crate::guard::Guard;
 
 /// Saved file descriptors by name; for one that was not made, the reason.
 pub(crate) type Objects = BTreeMap<String, Result<Rc<OwnedFd>, String>>;
@@ -35,4 +36,6 @@ pub(crate) struct Pass<'a> {
     pub(crate) kind: Kind<'a>,
     /// Where objects come from that were not made in this pass, so that later attempts do not depend on earlier ones.
     pub(crate) fallback: Option<&'a Objects>,
+    /// The guard, which is on while an attempt is made.
+    pub(crate) guard: Option<&'a mut Guard>,
 }

@@ -35,6 +35,10 @@ pub(crate) fn settings(spec: &Spec, problems: &mut Problems<'_>) -> BTreeMap<Str
         let key_path = KeyPath::default().key("vm").key("lockdown");
         problems.advise(&key_path, "a lockdown lasts until the next boot", "add `isolation = \"vm\"`");
     }
+    if spec.vm.guard.as_ref().is_some_and(|guard| guard.early) && shares_boot {
+        let key_path = KeyPath::default().key("vm").key("guard").key("early");
+        problems.advise(&key_path, "an early guard lasts until the next boot", "add `isolation = \"vm\"`");
+    }
     flat
 }
 

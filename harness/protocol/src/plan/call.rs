@@ -412,6 +412,26 @@ calls! {
     Sabotage(how: Sabotage) => "sabotage", global_effect(Some(GlobalEffect::Machine));
 }
 
+impl Call {
+    /// Returns whether it is a call of `bpf(2)`, or several.
+    pub const fn is_bpf(&self) -> bool {
+        !matches!(
+            self,
+            Self::MountDelegate { .. }
+                | Self::MapMmap { .. }
+                | Self::Remount { .. }
+                | Self::Umount { .. }
+                | Self::SysctlWrite { .. }
+                | Self::PerfEventOpen { .. }
+                | Self::PerfQuery { .. }
+                | Self::SocketBind { .. }
+                | Self::SocketAttach { .. }
+                | Self::Exit
+                | Self::Sabotage(_)
+        )
+    }
+}
+
 fn stays() -> bool {
     true
 }

@@ -13,6 +13,8 @@ pub enum GlobalEffect {
     Lsm,
     /// It locks the kernel down, which only a reboot undoes.
     Lockdown,
+    /// It puts a guard in front of everybody's `bpf(2)` calls.
+    Guard,
     /// It attaches programs that run for all processes.
     Tracing,
     /// It makes the kernel measure all programs.
@@ -31,6 +33,7 @@ impl GlobalEffect {
             Self::Settings => "writes kernel settings",
             Self::Lsm => "attaches LSM programs, which act on all processes",
             Self::Lockdown => "locks the kernel down, which only a reboot undoes",
+            Self::Guard => "puts a guard in front of all bpf(2) calls",
             Self::Tracing => "attaches to kernel functions, tracepoints or structures, which all processes share",
             Self::Statistics => "makes the kernel measure all BPF programs",
             Self::Hardware => "uses a device of the machine",
@@ -51,6 +54,7 @@ impl Scenario {
             ),
             (!self.lsm.is_empty(), GlobalEffect::Lsm),
             (self.lockdown.is_some(), GlobalEffect::Lockdown),
+            (self.guard.is_some(), GlobalEffect::Guard),
             (self.cases.iter().flat_map(|case| &case.containers).any(|plan| plan.unit.is_some()), GlobalEffect::Units),
         ];
         let of_calls =
@@ -86,14 +90,14 @@ impl LinkTarget {
 mod tests {
     use super::*;
     use crate::plan::Call;
-    use crate::plan::{Actor, Attempt, Case, Lockdown, LsmHook, ObjectLoad, PerfEventSource, Sabotage, Token};
+    use crate::plan::{Actor, Attempt, Case, Guard, Lockdown, LsmHook, ObjectLoad, PerfEventSource, Sabotage, Token};
 
     fn of(calls: Vec<Call>) -> Scenario {
         let attempts = calls.into_iter().map(|call| Attempt::new(Actor::Host, Token::None, call)).collect();
         let case = Case { sysctls: Default::default(), containers: Vec::new(), attempts };
         let (sysctls, lsm) = Default::default();
         let name = "a/b".parse().unwrap();
-        Scenario { name, deadline_ms: 1, sysctls, lsm, lockdown: None, own_vm: false, cases: vec![case] }
+        Scenario { name, deadline_ms: 1, sysctls, lsm, lockdown: None, guard: None, own_vm: false, cases: vec![case] }
     }
 
     fn link(target: LinkTarget) -> Call {
@@ -149,6 +153,8 @@ mod tests {
             Scenario { lockdown: Some(Lockdown::Integrity), ..plain() }.global_effect(),
             Some(GlobalEffect::Lockdown)
         );
+        let guard = Guard { policy: "version = 1".to_owned(), mode: None, early: false };
+        assert_eq!(Scenario { guard: Some(guard), ..plain() }.global_effect(), Some(GlobalEffect::Guard));
         assert_eq!(Scenario { lsm: vec![LsmHook::Bpf], ..plain() }.global_effect(), Some(GlobalEffect::Lsm));
     }
 
@@ -159,6 +165,7 @@ mod tests {
             GlobalEffect::Settings,
             GlobalEffect::Lsm,
             GlobalEffect::Lockdown,
+            GlobalEffect::Guard,
             GlobalEffect::Tracing,
             GlobalEffect::Statistics,
             GlobalEffect::Hardware,

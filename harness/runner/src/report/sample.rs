@@ -22,7 +22,17 @@ pub(super) const HOSTILE: &str = "\u{1b}[31mred\u{9b}2J\u{0}\r\n::error file=x::
 
 pub(super) fn row(text: &str, expect: Option<Expect>, verdict: Verdict) -> Row {
     let (op, container, steps) = ("map_create".into(), "container".into(), Vec::new());
-    Row { text: text.into(), op, container, expect, verdict, cause: None, part: AttemptRole::Line, steps }
+    Row {
+        text: text.into(),
+        op,
+        container,
+        expect,
+        verdict,
+        cause: None,
+        part: AttemptRole::Line,
+        steps,
+        guard: Vec::new(),
+    }
 }
 
 pub(super) fn allowed() -> Verdict {
@@ -107,6 +117,7 @@ pub(super) fn splats() -> Results {
         result
     };
     Results {
+        guard: None,
         results: vec![splatted("6.12", None), splatted("7.3", Some("it fails safe"))],
         environments: results().environments,
     }
@@ -123,6 +134,7 @@ pub(super) fn results() -> Results {
     let both = || vec![row("one", None, allowed()), refused()];
     let skipped = Status::Skipped { reason: format!("it is for #1 >=7.0 {HOSTILE}") };
     Results {
+        guard: None,
         environments: vec![label("6.12", Some("6.12.107")), label("7.3", None)],
         results: vec![
             as_recorded("6.12", "maps/one", both()),

@@ -197,8 +197,13 @@ mod tests {
         let program = folder.path().join("program");
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        let plan =
-            Plan { format: FORMAT, kernel: ExpectedKernel::default(), marks_console: false, scenarios: Vec::new() };
+        let plan = Plan {
+            format: FORMAT,
+            kernel: ExpectedKernel::default(),
+            marks_console: false,
+            guard: None,
+            scenarios: Vec::new(),
+        };
         let guest = GuestFolder::create(&folder.path().join("run"), &plan).unwrap();
         let modules = folder.path().join("modules");
         fs::write(&modules, "veth 45056 0 - Live 0x0\n").unwrap();

@@ -275,7 +275,19 @@ impl<'a> RecordChecker<'a> {
             Event::Attempt { case, attempt, answer, root, container }
                 if progress.next_attempt(scenario) == Some((case, attempt)) =>
             {
-                progress.attempts.push(AttemptFact { case, attempt, answer, root, container, cause: None });
+                progress.attempts.push(AttemptFact {
+                    case,
+                    attempt,
+                    answer,
+                    root,
+                    container,
+                    cause: None,
+                    guard: Vec::new(),
+                });
+                Ok(Step::Within)
+            }
+            Event::Guard { case, attempt, records } if progress.was_last(case, attempt) => {
+                progress.attempts.last_mut().into_iter().for_each(|fact| fact.guard.extend_from_slice(&records));
                 Ok(Step::Within)
             }
             Event::Cause { case, attempt, cause } if progress.awaits_cause(case, attempt) => {
@@ -333,6 +345,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Container { .. } => "container",
         Event::Unit(_) => "unit",
         Event::Attempt { .. } => "attempt",
+        Event::Guard { .. } => "guard",
         Event::Cause { .. } => "cause",
         Event::ScenarioEnd { .. } => "scenario_end",
         Event::End { .. } => "end",
@@ -368,6 +381,11 @@ impl Progress {
         }
         let (case, attempt) = self.position(scenario)?;
         Some((u32::try_from(case).ok()?, u32::try_from(attempt).ok()?))
+    }
+
+    /// Returns whether the latest attempt is this one.
+    fn was_last(&self, case: u32, attempt: u32) -> bool {
+        self.attempts.last().is_some_and(|last| (last.case, last.attempt) == (case, attempt))
     }
 
     /// Returns whether an attempt of the latest case was denied and has no cause yet.

@@ -34,7 +34,17 @@ fn unsupported() -> Verdict {
 
 fn row(text: &str, verdict: Verdict) -> Row {
     let (op, container, steps) = ("map_create".to_owned(), "container".to_owned(), Vec::new());
-    Row { text: text.to_owned(), op, container, expect: None, verdict, cause: None, part: AttemptRole::Line, steps }
+    Row {
+        text: text.to_owned(),
+        op,
+        container,
+        expect: None,
+        verdict,
+        cause: None,
+        part: AttemptRole::Line,
+        steps,
+        guard: Vec::new(),
+    }
 }
 
 fn lacking(row: Row, gift: &str) -> Row {

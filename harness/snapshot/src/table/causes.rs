@@ -106,6 +106,10 @@ fn words(attempt: &Row, row: &str) -> Option<String> {
             };
             Reason::Missing { gifts: gifts.into_iter().map(general).collect(), obstacles }
         }
+        Reason::Guard { what, rule } => match what.rsplit_once(' ') {
+            Some((kind, name)) if name == row => Reason::Guard { what: format!("{kind} {OWN}"), rule },
+            _ => Reason::Guard { what, rule },
+        },
         other => other,
     };
     Some(general.to_string())

@@ -25,7 +25,17 @@ fn denied() -> Verdict {
 
 fn row(text: &str, verdict: Verdict) -> Row {
     let (op, container, steps) = ("map_create".into(), "container".into(), Vec::new());
-    Row { text: text.into(), op, container, expect: None, verdict, cause: None, part: AttemptRole::Line, steps }
+    Row {
+        text: text.into(),
+        op,
+        container,
+        expect: None,
+        verdict,
+        cause: None,
+        part: AttemptRole::Line,
+        steps,
+        guard: Vec::new(),
+    }
 }
 
 fn judgement(scenario: &str, rows: Vec<Row>) -> Judgement {

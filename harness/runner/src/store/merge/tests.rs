@@ -11,7 +11,16 @@ use crate::store::{
 
 fn scenario(name: &str) -> plan::Scenario {
     let (sysctls, lsm, cases) = Default::default();
-    plan::Scenario { name: name.parse().unwrap(), deadline_ms: 1, sysctls, lsm, lockdown: None, own_vm: false, cases }
+    plan::Scenario {
+        name: name.parse().unwrap(),
+        deadline_ms: 1,
+        sysctls,
+        lsm,
+        lockdown: None,
+        guard: None,
+        own_vm: false,
+        cases,
+    }
 }
 
 fn store(root: &Path) -> Store {
@@ -71,11 +80,11 @@ fn outcomes_of_other_stores_are_added_including_crashes() {
     let (store, others) = (store(mine.path()), [path(&one), path(&cache)]);
     assert_eq!(store.merge(&others).unwrap(), Merged { new: 2, testbeds: 2, ..Merged::default() });
     assert_eq!(store.look_up(&Key::of(&artefacts(), &scenario("b"))).unwrap().outcome.end, crashed());
-    let identity = store.recall(&"6.12".parse().unwrap(), &"minimal".parse().unwrap()).unwrap().unwrap();
+    let identity = store.recall(&"6.12".parse().unwrap(), &"minimal".parse().unwrap(), None).unwrap().unwrap();
     assert_eq!(identity.objects.names().len(), 2, "each machine recorded the objects of its own scenarios");
     let again = store.merge(&others).unwrap();
     assert_eq!((again.new, again.same), (0, 2));
-    assert!(store.recall(&"7.3".parse().unwrap(), &"minimal".parse().unwrap()).unwrap().is_none());
+    assert!(store.recall(&"7.3".parse().unwrap(), &"minimal".parse().unwrap(), None).unwrap().is_none());
 }
 
 #[test]

@@ -1,0 +1,352 @@
+//! The guard: a program of its own that records every `bpf(2)` call and decides by a policy.
+//!
+//! It is started for a scenario, or once for the session, and takes a command per line. What it prints goes to a file in
+//! memory: it is never held up by a reader that is busy, and the guest stays a process with one thread.
+
+use std::{
+    fs,
+    io::{self, Write},
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use harness_protocol::plan;
+use rustix::fs::{MemfdFlags, OFlags};
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::process;
+
+pub(crate) use window::{Suspect, Window, Witnessed};
+
+mod window;
+
+/// How long the guard may take until it is in force: the kernel verifies its programs meanwhile.
+const START: Duration = Duration::from_secs(100);
+
+/// How long it may take to carry out a command, or to end.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// The most bytes of its standard error that become part of a message.
+const LONGEST_COMPLAINT: usize = 4096;
+
+/// Why the guard cannot be relied on.
+#[derive(Debug, Error)]
+pub(crate) enum GuardError {
+    /// Its program cannot be started or talked to.
+    #[error("the guard: {doing}: {source}")]
+    Io {
+        /// What failed.
+        doing: &'static str,
+        /// The error.
+        source: io::Error,
+    },
+    /// It has ended.
+    #[error("the guard has ended, {how}{complaint}")]
+    Ended {
+        /// How.
+        how: String,
+        /// What it wrote to standard error.
+        complaint: String,
+    },
+    /// It did not answer in time.
+    #[error("the guard has not answered `{command}` for {} s{complaint}", patience.as_secs())]
+    Silent {
+        /// The command.
+        command: &'static str,
+        /// How long it had.
+        patience: Duration,
+        /// What it wrote to standard error.
+        complaint: String,
+    },
+    /// It printed something else.
+    #[error("the guard printed `{line}` after `{command}`: {why}")]
+    Malformed {
+        /// The command.
+        command: &'static str,
+        /// The line.
+        line: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Records are missing.
+    #[error("the guard's counters do not add up: {0:?}; recorded, seq, and read + lost must be equal, and lost 0")]
+    Sums(Counters),
+    /// It recorded a call while it was off.
+    #[error("the guard recorded a call while it was off: {0}")]
+    Stray(String),
+}
+
+/// What the guard counted since it was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct Counters {
+    /// Calls for which a record was due.
+    recorded: u64,
+    /// Records that it has read.
+    read: u64,
+    /// Records that did not fit the rings.
+    lost: u64,
+    /// The number of the next record.
+    seq: u64,
+    /// Calls that were only counted.
+    counted: u64,
+}
+
+impl Counters {
+    fn checked(self) -> Result<Self, GuardError> {
+        let exact = self.recorded == self.seq && self.seq == self.read + self.lost && self.lost == 0;
+        exact.then_some(self).ok_or(GuardError::Sums(self))
+    }
+
+    /// Returns how many calls it has noticed.
+    const fn calls(self) -> u64 {
+        self.recorded + self.counted
+    }
+}
+
+/// An answer to a command; records precede it.
+#[derive(Debug, Deserialize)]
+struct Reply {
+    done: String,
+    counters: Counters,
+}
+
+/// What a record begins with, unlike an answer.
+const RECORD: &str = "{\"seq\"";
+
+/// What it prints once it is in force.
+const READY: &str = "{\"ready\"";
+
+/// How many guards were started; each has a policy file of its own.
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
+/// Whether records are wanted, or only their number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// They are returned.
+    Records,
+    /// They are counted.
+    Nothing,
+}
+
+/// A running guard, off until it is switched on. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    child: Child,
+    keep: Keep,
+    printed: OwnedFd,
+    complaints: OwnedFd,
+    /// How much of what it printed was read.
+    position: u64,
+    /// The beginning of a line whose end is not printed yet.
+    begun: Vec<u8>,
+    counters: Counters,
+    /// The inode of the guest program.
+    own_program: u64,
+}
+
+impl Guard {
+    /// Starts the program with the policy of a plan, and waits until it is in force.
+    pub(crate) fn start(program: &Path, plan: &plan::Guard, keep: Keep) -> Result<Self, GuardError> {
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let policy = std::env::temp_dir().join(format!("policy-{}-{number}.guard.toml", std::process::id()));
+        fs::write(&policy, &plan.policy).map_err(failed("write its policy"))?;
+        let [printed, complaints] = [(); 2].map(|()| file());
+        let (printed, complaints) = (printed?, complaints?);
+        let mut command = Command::new(program);
+        command.arg("try").arg(&policy).args(["--commands", "--exempt", &std::process::id().to_string()]);
+        if let Some(mode) = plan.mode {
+            command.args(["--mode", mode.as_str()]);
+        }
+        let outputs = [&printed, &complaints].map(|file| file.try_clone().map(Stdio::from));
+        let [out, err] = outputs.map(|output| output.map_err(failed("dup")));
+        let child = command.stdin(Stdio::piped()).stdout(out?).stderr(err?).spawn().map_err(failed("start it"))?;
+        let (begun, counters) = Default::default();
+        let own_program = fs::metadata("/proc/self/exe").map_err(failed("stat /proc/self/exe"))?.ino();
+        let mut guard = Self { child, keep, printed, complaints, position: 0, begun, counters, own_program };
+        let is_ready = |line: &str| line.starts_with(READY).then_some(Ok(()));
+        let ready = guard.await_line("try", START, is_ready);
+        let _ = fs::remove_file(&policy);
+        ready.and_then(|((), before)| before.into_iter().next().map_or(Ok(()), |line| Err(GuardError::Stray(line))))?;
+        Ok(guard)
+    }
+
+    /// Switches it on.
+    pub(crate) fn on(&mut self) -> Result<(), GuardError> {
+        let before = self.command("on")?;
+        before.into_iter().next().map_or(Ok(()), |record| Err(GuardError::Stray(record)))
+    }
+
+    /// Switches it off. Returns what it recorded while it was on.
+    pub(crate) fn off(&mut self) -> Result<Window, GuardError> {
+        let before = self.counters.calls();
+        let records = self.command("off")?;
+        // Everything is read, and nothing more is printed until the next command.
+        rustix::fs::ftruncate(&self.printed, 0).map_err(|error| failed("truncate")(error.into()))?;
+        self.position = 0;
+        Ok(Window { records, calls: self.counters.calls() - before })
+    }
+
+    /// Ends it, by the end of its standard input.
+    pub(crate) fn stop(mut self) -> Result<(), GuardError> {
+        drop(self.child.stdin.take());
+        let deadline = Instant::now() + ANSWER;
+        let mut pause = Pause::default();
+        loop {
+            match self.ended() {
+                Some(how) if how == SUCCESS => return Ok(()),
+                Some(how) => return Err(GuardError::Ended { how, complaint: self.complaint() }),
+                None if Instant::now() >= deadline => return Err(self.silent("end", ANSWER)),
+                None => pause.take(),
+            }
+        }
+    }
+
+    /// Returns the inode of the guest program, by which records show its processes.
+    pub(crate) fn own_program(&self) -> u64 {
+        self.own_program
+    }
+
+    /// Returns its process.
+    pub(crate) fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.child)
+    }
+
+    /// Gives a command and returns the records before its answer.
+    fn command(&mut self, command: &'static str) -> Result<Vec<String>, GuardError> {
+        let stdin = self.child.stdin.as_mut();
+        let sent = stdin.map_or(Ok(()), |stdin| writeln!(stdin, "{command}").and_then(|()| stdin.flush()));
+        if let Err(source) = sent {
+            return Err(match self.ended() {
+                Some(how) => GuardError::Ended { how, complaint: self.complaint() },
+                None => GuardError::Io { doing: "give a command", source },
+            });
+        }
+        let is_answer = |line: &str| {
+            let malformed = |why| GuardError::Malformed { command, line: line.to_owned(), why };
+            Some(match serde_json::from_str::<Reply>(line) {
+                Ok(reply) if reply.done == command => Ok(reply.counters),
+                Ok(reply) => Err(malformed(format!("it has done `{}`", reply.done))),
+                Err(error) => Err(malformed(error.to_string())),
+            })
+        };
+        let (counters, records) = self.await_line(command, ANSWER, is_answer)?;
+        self.counters = counters.checked()?;
+        Ok(records)
+    }
+
+    /// Waits for a line that is no record. Returns what it means, and the records before it.
+    fn await_line<T>(
+        &mut self,
+        command: &'static str,
+        patience: Duration,
+        meaning: impl Fn(&str) -> Option<Result<T, GuardError>>,
+    ) -> Result<(T, Vec<String>), GuardError> {
+        let deadline = Instant::now() + patience;
+        let (mut records, mut pause) = (Vec::new(), Pause::default());
+        loop {
+            // Before the look at what it printed, so that nothing that it printed at last is missed.
+            let ended = self.ended();
+            let (has_more, lines) = self.lines()?;
+            for line in lines {
+                if line.starts_with(RECORD) {
+                    records.extend((self.keep == Keep::Records).then_some(line));
+                    continue;
+                }
+                return match meaning(&line) {
+                    Some(meant) => Ok((meant?, records)),
+                    None => Err(GuardError::Malformed { command, line, why: "it is no record".to_owned() }),
+                };
+            }
+            match ended {
+                _ if has_more => {}
+                Some(how) => return Err(GuardError::Ended { how, complaint: self.complaint() }),
+                None if Instant::now() >= deadline => return Err(self.silent(command, patience)),
+                None => pause.take(),
+            }
+        }
+    }
+
+    /// Returns the next complete lines that it has printed, and whether there may be more.
+    fn lines(&mut self) -> Result<(bool, Vec<String>), GuardError> {
+        let mut buffer = vec![0; 256 * 1024];
+        let read = rustix::io::pread(&self.printed, &mut buffer[..], self.position);
+        let read = read.map_err(|error| failed("read what it prints")(error.into()))?;
+        self.position += read as u64;
+        self.begun.extend_from_slice(&buffer[..read]);
+        let Some(end) = self.begun.iter().rposition(|byte| *byte == b'\n') else { return Ok((read > 0, Vec::new())) };
+        let rest = self.begun.split_off(end + 1);
+        let text = String::from_utf8_lossy(&std::mem::replace(&mut self.begun, rest)).into_owned();
+        Ok((read > 0, text.lines().map(str::to_owned).collect()))
+    }
+
+    /// Returns how it ended, if it has.
+    fn ended(&mut self) -> Option<String> {
+        match self.child.try_wait() {
+            Ok(None) => None,
+            Ok(Some(status)) => Some(status.to_string()),
+            // Whoever waits for any child has reaped it.
+            Err(_) => Some("in an unknown way".to_owned()),
+        }
+    }
+
+    fn silent(&self, command: &'static str, patience: Duration) -> GuardError {
+        GuardError::Silent { command, patience, complaint: self.complaint() }
+    }
+
+    /// Returns what it wrote to standard error, to be added to a message.
+    fn complaint(&self) -> String {
+        let mut buffer = vec![0; LONGEST_COMPLAINT];
+        let read = rustix::io::pread(&self.complaints, &mut buffer[..], 0).unwrap_or_default();
+        match String::from_utf8_lossy(&buffer[..read]).trim_end() {
+            "" => String::new(),
+            text => format!(": {text}"),
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        if self.ended().is_none() {
+            process::kill(self.pid());
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// How [`std::process::ExitStatus`] shows success.
+const SUCCESS: &str = "exit status: 0";
+
+/// A wait between two looks, longer each time.
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(Duration::from_micros(50))
+    }
+}
+
+impl Pause {
+    fn take(&mut self) {
+        std::thread::sleep(self.0);
+        self.0 = (self.0 * 2).min(Duration::from_millis(5));
+    }
+}
+
+/// Makes a file in memory at whose end everybody writes, so that it can be cut off while it is in use.
+fn file() -> Result<OwnedFd, GuardError> {
+    let made = rustix::fs::memfd_create("guard", MemfdFlags::CLOEXEC);
+    let appended = made.and_then(|fd| rustix::fs::fcntl_setfl(&fd, OFlags::APPEND).map(|()| fd));
+    appended.map_err(|error| failed("memfd_create")(error.into()))
+}
+
+fn failed(doing: &'static str) -> impl Fn(io::Error) -> GuardError {
+    move |source| GuardError::Io { doing, source }
+}
+
+#[cfg(test)]
+mod tests;
