@@ -77,13 +77,13 @@ pub const GROUPS: &[Group] = &[
         name: "@libbpf_probes",
         family: Family::Cmd,
         about: "commands by which libbpf finds out what the kernel can do, before it loads an object",
-        members: &["prog_load", "map_create", "btf_load", "link_create", "token_create", "prog_bind_map"],
+        members: &["prog_load", "map_create", "btf_load", "link_create", "prog_bind_map", "obj_get_info_by_fd"],
     },
     Group {
         name: "@libbpf_probes",
         family: Family::Prog,
         about: "types of the programs by which libbpf finds out what the kernel can do",
-        members: &["socket_filter", "kprobe", "tracepoint", "xdp", "syscall"],
+        members: &["socket_filter", "kprobe", "tracepoint", "cgroup_sock"],
     },
     Group {
         name: "@libbpf_probes",
@@ -95,7 +95,7 @@ pub const GROUPS: &[Group] = &[
         name: "@libbpf_probes",
         family: Family::Helper,
         about: "helpers that libbpf's probes call",
-        members: &["probe_read_kernel", "get_attach_cookie"],
+        members: &["ktime_get_coarse_ns", "probe_read_kernel", "get_attach_cookie", "get_func_ip"],
     },
     Group {
         name: "@map",

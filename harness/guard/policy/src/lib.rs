@@ -8,6 +8,7 @@ mod compile;
 mod decision;
 mod duration;
 mod file;
+mod finding;
 pub mod group;
 pub mod layout;
 mod list;
@@ -22,7 +23,8 @@ pub use decision::{
 };
 pub use duration::shown_size;
 pub use file::{Mode, OnFailure, Otherwise, TokenNeed, Unrecorded, Userns};
+pub use finding::{Finding, FindingKind, findings, not_on_kernel};
 pub use name::Family;
 pub use parse::parse;
-pub use policy::{Action, Cgroup, Guard, Policy, Profile, Rule};
+pub use policy::{Action, Cgroup, Guard, Policy, Profile, Rule, WrittenName};
 pub use schema::policy_schema;

@@ -29,7 +29,8 @@ impl Family {
     /// All families.
     pub const ALL: [Self; 6] = [Self::Cmd, Self::Prog, Self::Attach, Self::Map, Self::Helper, Self::Capability];
 
-    const fn kind(self) -> Option<Kind> {
+    /// The kind of an enumeration that BPF tokens know; helpers and capabilities have none.
+    pub const fn kind(self) -> Option<Kind> {
         match self {
             Self::Cmd => Some(Kind::Cmd),
             Self::Prog => Some(Kind::Prog),

@@ -15,11 +15,12 @@ use crate::{
     bits::Bits,
     duration,
     file::{GuardKeys, PolicyKeys, ProfileKeys, RuleKeys},
+    finding::{Finding, findings},
     group,
     layout::{BITS, CGROUP_DEPTH, CGROUP_NAME, MOST_CGROUPS, MOST_RULES},
     list::{Functions, List, NameList, ProgKeys, ProgList, Size},
     name::Family,
-    policy::{Action, Cgroup, Guard, Policy, Profile, Rule},
+    policy::{Action, Cgroup, Guard, Policy, Profile, Rule, WrittenName},
     schema::policy_schema,
 };
 
@@ -32,7 +33,7 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 const MOST_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Reads the text of a policy file; `label` is the name of the file in messages. The problems of a policy that was read
-/// are what its author should look at: see [`crate::finding::findings`].
+/// are what its author should look at: the [`findings`] about it that are more than notes.
 ///
 /// # Errors
 /// A file that is too large, every syntax error, or everything that is wrong with keys, names, values and bounds.
@@ -55,12 +56,14 @@ pub fn parse(label: &str, text: &str) -> Result<(Policy, Vec<Problem>), Report> 
             return Err(report(problems));
         }
     };
-    let mut reader = Reader { root: &root, problems };
+    let mut reader = Reader { root: &root, problems, named: Vec::new() };
     let policy = reader.policy(&keys);
     if !reader.problems.is_empty() {
         return Err(report(reader.problems));
     }
-    Ok((policy, Vec::new()))
+    let problem = |finding: Finding| Problem::new(finding.span, finding.message).help(finding.advice);
+    let problems = findings(&policy).into_iter().filter(|finding| !finding.kind.is_note()).map(problem).collect();
+    Ok((policy, problems))
 }
 
 fn keys(root: &Node) -> Result<PolicyKeys, serde_json::Error> {
@@ -76,6 +79,7 @@ fn keys(root: &Node) -> Result<PolicyKeys, serde_json::Error> {
 struct Reader<'a> {
     root: &'a Node,
     problems: Vec<Problem>,
+    named: Vec<WrittenName>,
 }
 
 impl Reader<'_> {
@@ -102,7 +106,15 @@ impl Reader<'_> {
             let message = format!("{} cgroups, more than the limit of {MOST_CGROUPS}", cgroups.len());
             self.problems.push(Problem::new(self.root.span_of(&top.key("rule")), message));
         }
-        Policy { mode: keys.mode, default: keys.default, guard, profiles, rules, cgroups }
+        Policy {
+            mode: keys.mode,
+            default: keys.default,
+            guard,
+            profiles,
+            rules,
+            cgroups,
+            named: std::mem::take(&mut self.named),
+        }
     }
 
     fn guard(&mut self, keys: &GuardKeys, path: &KeyPath) -> Guard {
@@ -157,6 +169,10 @@ impl Reader<'_> {
             modules: keys.modules,
             own_maps: keys.own_maps,
             span: self.root.span_of(path),
+            keys: ["progs", "helpers", "targets", "modules"]
+                .map(|key| (key, self.root.span_of(&path.key(key))))
+                .into_iter()
+                .collect(),
         }
     }
 
@@ -229,7 +245,10 @@ impl Reader<'_> {
             return Bits::of([0]);
         }
         match family.number(text) {
-            Some(number) => Bits::of([number]),
+            Some(number) => {
+                self.named.push(WrittenName { family, number, span: self.root.span_of(path) });
+                Bits::of([number])
+            }
             None => {
                 let span = self.root.span_of(path);
                 // The report lists no more, and a suggestion takes time.

@@ -1,10 +1,11 @@
 //! A policy whose file has been checked.
 
-use std::{ops::Range, time::Duration};
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use crate::{
     bits::Bits,
     file::{Mode, OnFailure, Otherwise, TokenNeed, Unrecorded, Userns},
+    name::Family,
 };
 
 /// Which process may make which bpf(2) calls.
@@ -22,6 +23,19 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// The cgroups that rules name, each once; at most 64.
     pub cgroups: Vec<Cgroup>,
+    /// The names in the file, without those that groups stand for.
+    pub named: Vec<WrittenName>,
+}
+
+/// A name in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenName {
+    /// Its family.
+    pub family: Family,
+    /// Its number.
+    pub number: u32,
+    /// Its bytes in the file.
+    pub span: Range<usize>,
 }
 
 /// The guard itself.
@@ -74,6 +88,8 @@ pub struct Profile {
     pub own_maps: bool,
     /// Its bytes in the file.
     pub span: Range<usize>,
+    /// The bytes of the values of its keys.
+    pub keys: BTreeMap<&'static str, Range<usize>>,
 }
 
 /// A rule.
