@@ -68,8 +68,9 @@ static __always_inline bool is_named(__u64 name, const char *wanted, __u32 lengt
 	return true;
 }
 
-/* Returns whether the calling task is in a cgroup of the policy or below it. */
-static __noinline bool is_in_cgroup(__u32 index)
+/* Returns whether the calling task is in a cgroup of the policy or below it. Not static, so that the verifier looks at it
+ * once and not at each call. */
+__noinline int is_in_cgroup(__u32 index)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	const struct guard_cgroup *wanted = bpf_map_lookup_elem(&cgroups, &index);
@@ -79,24 +80,24 @@ static __noinline bool is_in_cgroup(__u32 index)
 	__u32 level, length;
 
 	if (!wanted || !set)
-		return false;
+		return 0;
 	cgroup = set->dfl_cgrp;
 	if (!cgroup || cgroup->level < (int)wanted->depth)
-		return false;
+		return 0;
 	ancestors = (__u64)cgroup + bpf_core_field_offset(cgroup->ancestors);
 	for (level = 0; level < GUARD_CGROUP_DEPTH; level++) {
 		if (level >= wanted->depth)
-			return true;
+			return 1;
 		length = wanted->length[level];
 		if (length >= GUARD_CGROUP_NAME)
-			return false;
+			return 0;
 		/* The root is ancestor 0. */
 		ancestor = number_at(ancestors + (level + 1) * 8);
 		node = number_at(ancestor + bpf_core_field_offset(struct cgroup, kn));
 		if (!is_named(number_at(node + bpf_core_field_offset(struct kernfs_node, name)), wanted->name[level], length))
-			return false;
+			return 0;
 	}
-	return true;
+	return 1;
 }
 
 /* Returns the inode number of the task's pid namespace. */

@@ -41,9 +41,9 @@ static __always_inline void describe_task(struct guard_record *record)
 	bpf_get_current_comm(record->comm, sizeof(record->comm));
 }
 
-/* Writes a record into the ring of its verdict. `part` is what is known of a program or map: 128 bytes. Returns false if it
- * did not fit. */
-static __noinline int write_record(struct event *event, const struct guard_prog *part)
+/* Writes a record into the ring of its verdict. `part` is what is known of a program or map: 128 bytes. Returns 0 if it did
+ * not fit. Not static, so that the verifier looks at it once and not at each call. */
+__noinline int write_record(struct event *event, const struct guard_prog *part)
 {
 	struct guard_record *record;
 	__u32 ring;

@@ -178,6 +178,12 @@ impl Access {
         Ok(Counters { of, seq: state.seq.load(SeqCst), lost: [state.lost[0].load(SeqCst), state.lost[1].load(SeqCst)] })
     }
 
+    /// Returns the number of the next record and the losses of `denials` and of `calls`, without a call of `bpf(2)`.
+    pub fn sums(&self) -> (u64, [u64; 2]) {
+        let state = self.state();
+        (state.seq.load(SeqCst), [state.lost[0].load(SeqCst), state.lost[1].load(SeqCst)])
+    }
+
     /// Returns a reader of both rings.
     ///
     /// # Errors

@@ -12,13 +12,13 @@ use guard_policy::{
     Compiled,
     layout::{Cgroup, Profile},
 };
-use libbpf_rs::{Link, MapCore, MapFlags, Object, ObjectBuilder, OpenObject, PrintLevel, query};
+use libbpf_rs::{Link, MapCore, MapFlags, Object, ObjectBuilder, OpenObject, PrintLevel};
 
 use crate::{
     access::Access,
     error::LoadError,
     kernel::{self, Kernel},
-    object,
+    object, query,
     state::State,
 };
 
@@ -61,8 +61,14 @@ fn constants(kernel: &Kernel, options: &Options) -> Result<[u8; 16], LoadError> 
 
 /// Returns the id under which the kernel lists its own BTF.
 fn vmlinux_btf_id() -> Result<u32, LoadError> {
-    let found = query::BtfInfoIter::default().find(|info| info.name == "vmlinux");
-    Ok(found.ok_or_else(|| LoadError::Object("kernel BTF named vmlinux among the kernel's BTF objects".to_owned()))?.id)
+    let mut id = 0;
+    while let Some(next) = query::next_btf_id(id) {
+        id = next;
+        if query::is_vmlinux(id) {
+            return Ok(id);
+        }
+    }
+    Err(LoadError::Object("kernel BTF named vmlinux among the BTF objects that the kernel lists".to_owned()))
 }
 
 impl Guard {
@@ -121,7 +127,7 @@ impl Guard {
         use std::sync::atomic::Ordering::SeqCst;
         let calls = &self.access.state().calls;
         let before = calls.load(SeqCst);
-        let _ = query::BtfInfoIter::default().next();
+        let _ = query::next_btf_id(0);
         if calls.load(SeqCst) == before {
             let list = kernel::lsm_list().map_or("the list of LSMs".to_owned(), |list| format!("`{}`", list.trim()));
             return Err(LoadError::NotInLsmList { list });

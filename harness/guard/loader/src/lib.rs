@@ -8,6 +8,7 @@ mod error;
 mod guard;
 mod kernel;
 mod object;
+mod query;
 mod state;
 
 pub use access::{Access, Counter, Counters, MAPS_FILE, Reader};

@@ -1,0 +1,36 @@
+//! Questions about the BTF objects of the kernel, without reading their types.
+
+#![allow(unsafe_code)]
+
+use std::{
+    mem,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+};
+
+use libbpf_sys as sys;
+
+/// Returns the id of the BTF object that follows this one, if there is one and the caller may know.
+pub(crate) fn next_btf_id(after: u32) -> Option<u32> {
+    let mut next = 0;
+    // SAFETY: the result is written to a variable that outlives the call.
+    (unsafe { sys::bpf_btf_get_next_id(after, &raw mut next) } == 0).then_some(next)
+}
+
+/// Returns whether a BTF object is the kernel's own. Only the kernel gives BTF objects names.
+pub(crate) fn is_vmlinux(id: u32) -> bool {
+    // SAFETY: it takes a number.
+    let fd = unsafe { sys::bpf_btf_get_fd_by_id(id) };
+    if fd < 0 {
+        return false;
+    }
+    // SAFETY: a new descriptor that nobody else has.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut name = [0_u8; 16];
+    // SAFETY: zero is a valid value of each member.
+    let mut info: sys::bpf_btf_info = unsafe { mem::zeroed() };
+    (info.name, info.name_len) = (name.as_mut_ptr() as u64, name.len() as u32);
+    let mut length = size_of_val(&info) as u32;
+    // SAFETY: the kernel writes at most `length` bytes of `info`, and at most `name_len` bytes of `name`.
+    let failed = unsafe { sys::bpf_obj_get_info_by_fd(fd.as_raw_fd(), (&raw mut info).cast(), &raw mut length) };
+    failed == 0 && name.starts_with(b"vmlinux\0")
+}
