@@ -61,14 +61,14 @@ fn constants(kernel: &Kernel, options: &Options) -> Result<[u8; 16], LoadError> 
 
 /// Returns the id under which the kernel lists its own BTF.
 fn vmlinux_btf_id() -> Result<u32, LoadError> {
+    let failed = |source| LoadError::File { path: "the list of the kernel's BTF objects".into(), source };
     let mut id = 0;
-    while let Some(next) = query::next_btf_id(id) {
-        id = next;
-        if query::is_vmlinux(id) {
+    loop {
+        id = query::next_btf_id(id).map_err(failed)?;
+        if query::is_vmlinux(id).map_err(failed)? {
             return Ok(id);
         }
     }
-    Err(LoadError::Object("kernel BTF named vmlinux among the BTF objects that the kernel lists".to_owned()))
 }
 
 impl Guard {

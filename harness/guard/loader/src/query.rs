@@ -3,26 +3,35 @@
 #![allow(unsafe_code)]
 
 use std::{
-    mem,
+    io, mem,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
 use libbpf_sys as sys;
 
-/// Returns the id of the BTF object that follows this one, if there is one and the caller may know.
-pub(crate) fn next_btf_id(after: u32) -> Option<u32> {
+/// Returns the id of the BTF object that follows this one.
+///
+/// # Errors
+/// `ENOENT` if there is none.
+pub(crate) fn next_btf_id(after: u32) -> io::Result<u32> {
     let mut next = 0;
     // SAFETY: the result is written to a variable that outlives the call.
-    (unsafe { sys::bpf_btf_get_next_id(after, &raw mut next) } == 0).then_some(next)
+    done(unsafe { sys::bpf_btf_get_next_id(after, &raw mut next) })?;
+    Ok(next)
+}
+
+/// Converts what libbpf returns: a negative errno on failure.
+fn done(result: i32) -> io::Result<i32> {
+    if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(result) }
 }
 
 /// Returns whether a BTF object is the kernel's own. Only the kernel gives BTF objects names.
-pub(crate) fn is_vmlinux(id: u32) -> bool {
+///
+/// # Errors
+/// That of the kernel, such as `EPERM`.
+pub(crate) fn is_vmlinux(id: u32) -> io::Result<bool> {
     // SAFETY: it takes a number.
-    let fd = unsafe { sys::bpf_btf_get_fd_by_id(id) };
-    if fd < 0 {
-        return false;
-    }
+    let fd = done(unsafe { sys::bpf_btf_get_fd_by_id(id) })?;
     // SAFETY: a new descriptor that nobody else has.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     let mut name = [0_u8; 16];
@@ -31,6 +40,6 @@ pub(crate) fn is_vmlinux(id: u32) -> bool {
     (info.name, info.name_len) = (name.as_mut_ptr() as u64, name.len() as u32);
     let mut length = size_of_val(&info) as u32;
     // SAFETY: the kernel writes at most `length` bytes of `info`, and at most `name_len` bytes of `name`.
-    let failed = unsafe { sys::bpf_obj_get_info_by_fd(fd.as_raw_fd(), (&raw mut info).cast(), &raw mut length) };
-    failed == 0 && name.starts_with(b"vmlinux\0")
+    done(unsafe { sys::bpf_obj_get_info_by_fd(fd.as_raw_fd(), (&raw mut info).cast(), &raw mut length) })?;
+    Ok(name.starts_with(b"vmlinux\0"))
 }
