@@ -16,21 +16,26 @@ const MOST_BYTES: u64 = 4 * 1024 * 1024;
 /// Why there is no policy.
 #[derive(Debug, Error)]
 pub(crate) enum PolicyError {
-    #[error("cannot read the policy {path}: {source}", path = path.display())]
-    Read { path: PathBuf, source: io::Error },
+    #[error("cannot read the policy {path}: {error}", path = path.display())]
+    Read { path: PathBuf, error: io::Error },
     #[error("{0}")]
     Wrong(Box<Report>),
 }
 
-/// Reads and checks a policy; `mode` replaces its own.
-pub(crate) fn read(path: &Path, mode: Option<Mode>) -> Result<Policy, PolicyError> {
+/// Reads the text of a policy.
+pub(crate) fn text(path: &Path) -> Result<String, PolicyError> {
     let text = || {
         let mut text = Vec::new();
         File::open(path)?.take(MOST_BYTES).read_to_end(&mut text)?;
         Ok(text)
     };
-    let text = text().map_err(|source| PolicyError::Read { path: path.to_owned(), source })?;
-    let text = String::from_utf8_lossy(&text);
+    let text = text().map_err(|error| PolicyError::Read { path: path.to_owned(), error })?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Reads and checks a policy; `mode` replaces its own.
+pub(crate) fn read(path: &Path, mode: Option<Mode>) -> Result<Policy, PolicyError> {
+    let text = text(path)?;
     let (mut policy, _) = guard_policy::parse(&path.display().to_string(), &text)
         .map_err(|report| PolicyError::Wrong(Box::new(report)))?;
     if let Some(mode) = mode {

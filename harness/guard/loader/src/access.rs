@@ -115,7 +115,7 @@ impl Access {
             Self::NAMES.into_iter().map(|name| Ok((name, open(name)?))).collect::<Result<_, LoadError>>()?;
         let failed = |name: &str| {
             let name = name.to_owned();
-            move |errno: rustix::io::Errno| LoadError::File { path: format!("map {name}").into(), source: errno.into() }
+            move |errno: rustix::io::Errno| LoadError::File { path: format!("map {name}").into(), error: errno.into() }
         };
         let state = Mapped::of(maps["bss"].as_fd()).map_err(failed("bss"))?;
         let heartbeat = Mapped::of(maps["heartbeat"].as_fd()).map_err(failed("heartbeat"))?;

@@ -39,22 +39,22 @@ pub enum LoadError {
     #[error("the policy has rules with `loginuid`, and this kernel has no logins (CONFIG_AUDIT)")]
     NoLoginUid,
     /// libbpf or the kernel refused a step.
-    #[error("{step}: {source}{}", said.as_ref().map(|text| format!("\n{text}")).unwrap_or_default())]
+    #[error("{step}: {error}{}", said.as_ref().map(|text| format!("\n{text}")).unwrap_or_default())]
     Bpf {
         /// What was done.
         step: String,
         /// The error.
-        source: libbpf_rs::Error,
+        error: libbpf_rs::Error,
         /// What libbpf and the verifier said.
         said: Option<String>,
     },
     /// A file could not be read or written.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {error}", path = path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// The error.
-        source: io::Error,
+        error: io::Error,
     },
     /// No guard is in force, or not on this machine's boot.
     #[error("no guard is in force that was started early: {0}")]
@@ -66,10 +66,10 @@ pub enum LoadError {
 
 impl LoadError {
     pub(crate) fn bpf(step: impl Into<String>) -> impl FnOnce(libbpf_rs::Error) -> Self {
-        move |source| Self::Bpf { step: step.into(), source, said: None }
+        move |error| Self::Bpf { step: step.into(), error, said: None }
     }
 
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::File { path: path.into(), source }
+        move |error| Self::File { path: path.into(), error }
     }
 }

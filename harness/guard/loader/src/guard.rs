@@ -61,7 +61,7 @@ fn constants(kernel: &Kernel, options: &Options) -> Result<[u8; 16], LoadError> 
 
 /// Returns the id under which the kernel lists its own BTF.
 fn vmlinux_btf_id() -> Result<u32, LoadError> {
-    let failed = |source| LoadError::File { path: "the list of the kernel's BTF objects".into(), source };
+    let failed = |error| LoadError::File { path: "the list of the kernel's BTF objects".into(), error };
     let mut id = 0;
     loop {
         id = query::next_btf_id(id).map_err(failed)?;
@@ -322,7 +322,7 @@ impl LoadError {
     /// Adds what libbpf said.
     fn with(self, text: String) -> Self {
         match self {
-            Self::Bpf { step, source, .. } if !text.is_empty() => Self::Bpf { step, source, said: Some(text) },
+            Self::Bpf { step, error, .. } if !text.is_empty() => Self::Bpf { step, error, said: Some(text) },
             other => other,
         }
     }
