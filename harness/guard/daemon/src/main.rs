@@ -1,9 +1,18 @@
 //! The guard: audits and enforces what bpf(2) is used for.
 
+mod anchorage;
+mod check_policy;
 mod early;
+mod log;
 mod machine;
+mod order;
 mod policy_file;
+mod recorder;
+mod run_log;
+mod source;
+mod status;
 mod try_policy;
+mod verify_log;
 
 use std::process::ExitCode;
 
@@ -21,15 +30,23 @@ struct Cli {
 enum Verb {
     Try(try_policy::TryArgs),
     Early(early::EarlyArgs),
+    Run(run_log::RunArgs),
+    Status(status::StatusArgs),
+    Verify(verify_log::VerifyArgs),
+    Check(check_policy::CheckArgs),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
-        Verb::Try(args) => try_policy::run(&args),
-        Verb::Early(args) => early::run(&args),
+        Verb::Try(args) => try_policy::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Early(args) => early::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Run(args) => run_log::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Status(args) => status::run(&args),
+        Verb::Verify(args) => Ok(verify_log::run(&args)),
+        Verb::Check(args) => check_policy::run(&args),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("bpf-guard: {error:#}");
             let is_policy = error.downcast_ref::<policy_file::PolicyError>().is_some();

@@ -59,22 +59,21 @@ pub struct Anchors {
 }
 
 impl Anchors {
-    /// Reads lines; those that are no anchors are passed over, so the kernel's log will do.
+    /// Adds the anchors of some lines; those that are no anchors are passed over, so the kernel's log will do.
     ///
     /// # Errors
     ///
     /// Those of reading.
-    pub fn read(mut from: impl BufRead) -> io::Result<Self> {
-        let mut anchors = Self::default();
+    pub fn read(&mut self, mut from: impl BufRead) -> io::Result<()> {
         let mut bytes = Vec::new();
         // What is longer is read in pieces; an anchor is short.
         while from.by_ref().take(LONGEST_LINE as u64).read_until(b'\n', &mut bytes)? > 0 {
             if let Some(anchor) = Anchor::of(&String::from_utf8_lossy(&bytes)) {
-                anchors.add(anchor);
+                self.add(anchor);
             }
             bytes.clear();
         }
-        Ok(anchors)
+        Ok(())
     }
 
     fn add(&mut self, anchor: Anchor) {
@@ -127,7 +126,8 @@ mod tests {
         let chain = Head::default();
         let anchor = Anchor { boot_id: "0f0f0f0f-1".into(), file: 2, line: 7, seq: 5, chain };
         let log = format!("<5>[  1.2] Linux\n<5>[ 12.5] {anchor}\nbpf-guard: anchor boot=x file=two\n");
-        let mut anchors = Anchors::read(log.as_bytes()).unwrap();
+        let mut anchors = Anchors::default();
+        anchors.read(log.as_bytes()).unwrap();
         assert_eq!(anchors.len(), 1);
         assert_eq!(anchors.take(2, "0f0f0f0f-1", 7), Some(anchor));
     }
@@ -136,7 +136,8 @@ mod tests {
     fn two_that_contradict_each_other_cannot_both_be_met() {
         let anchor = Anchor { boot_id: "b".into(), file: 1, line: 7, seq: 5, chain: Head::default() };
         let text = format!("{anchor}\n{anchor}\n{}\n", Anchor { seq: 6, ..anchor.clone() });
-        let mut anchors = Anchors::read(text.as_bytes()).unwrap();
+        let mut anchors = Anchors::default();
+        anchors.read(text.as_bytes()).unwrap();
         assert_eq!(anchors.take(1, "b", 7), Some(anchor));
         assert_eq!(anchors.left(1).len(), 1);
     }

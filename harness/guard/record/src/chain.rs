@@ -95,8 +95,8 @@ pub struct Gap {
 pub enum GapReason {
     /// They did not fit the ring.
     Lost,
-    /// Their bytes are no record of this version.
-    Unreadable,
+    /// They did not come, although the kernel does not count them as lost: another process read them.
+    Absent,
     /// The log begins after them.
     Begin,
     /// The daemon died before it wrote them, or another one read them.

@@ -233,6 +233,16 @@ fn is_zero(value: &u32) -> bool {
     *value == 0
 }
 
+impl Time {
+    /// Returns the time since boot in both forms, the wall clock's if `epoch_ns`, the time of the boot in nanoseconds since
+    /// 1970, is known.
+    pub fn of(boot_ns: u64, epoch_ns: Option<u64>) -> Self {
+        let since = epoch_ns.and_then(|epoch| epoch.checked_add(boot_ns));
+        let utc = since.map(|ns| humantime::format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(ns)).to_string());
+        Self { boot_ns, utc }
+    }
+}
+
 impl Line {
     /// Puts a record into words. Texts that the caller chose are cut to a length, so that a line has at most
     /// [`LONGEST_LINE`](crate::LONGEST_LINE) bytes.
@@ -288,10 +298,7 @@ struct Namer<'n, N>(&'n N);
 
 impl<N: Names> Namer<'_, N> {
     fn time(&self, boot_ns: u64) -> Time {
-        let since = self.0.epoch_ns().and_then(|epoch| epoch.checked_add(boot_ns));
-        // Years with more than four digits have no such form.
-        let utc = since.map(|ns| humantime::format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(ns)).to_string());
-        Time { boot_ns, utc }
+        Time::of(boot_ns, self.0.epoch_ns())
     }
 
     fn named(&self, kind: Kind, number: impl Into<u64>) -> Named {

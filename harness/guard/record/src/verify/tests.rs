@@ -129,7 +129,9 @@ fn said(files: &[&str]) -> Vec<String> {
 
 fn anchors(all: &[Anchor]) -> Anchors {
     let text: String = all.iter().map(|anchor| format!("<5>[    1.0] {anchor}\n")).collect();
-    Anchors::read(text.as_bytes()).unwrap()
+    let mut anchors = Anchors::default();
+    anchors.read(text.as_bytes()).unwrap();
+    anchors
 }
 
 /// Ten records after a starting line: record N is at line N + 2.
