@@ -3,6 +3,8 @@
 //! [`Guard::load`] makes a guard of a policy and leaves it off; [`Guard::arm`] attaches it and puts it in force.
 //! [`Access`] is what a process needs to read its records: of its own guard, or of the one that is in force.
 
+#[cfg(test)]
+mod abi;
 mod access;
 mod error;
 mod guard;
