@@ -5,16 +5,18 @@ mod table;
 
 use std::{path::PathBuf, process::ExitCode, sync::LazyLock};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::{Args as ClapArgs, ValueEnum, ValueHint, builder::PossibleValue};
 use harness_builder::{progress::Progress, vocabularies::Vocabularies};
-use harness_findings::input::KernelFacts;
+use harness_findings::{guard, input::KernelFacts};
 use harness_frontend::{WritableFrontend, pasted};
 use harness_objects::{Named, Object, needs};
 use harness_runner::{
     proof::needs::{BuiltKernel, Case, Computed, Proved, enough, needs_on, prove},
     resources::Resources,
 };
+
+use harness_uapi::release::Release;
 
 use crate::{
     Context, bpf_objects, candidates, configurations, exit,
@@ -34,6 +36,7 @@ With --prove, VMs load it with the result, and again without each single element
 Examples:
   {program} caps my.bpf.o
   {program} caps my.bpf.o --format systemd > my.service.d/bpf.conf
+  {program} caps my.bpf.o --format guard-policy > my.guard.toml
   {program} caps /usr/sbin/xdp-loader --kernel all
   {program} caps *.bpf.o --prove --kernel 6.12 7.3
   {program} caps --table                    write docs/caps.md; takes long
@@ -71,13 +74,17 @@ pub struct Args {
 enum Format {
     Human,
     Json,
+    GuardPolicy,
     Pasted(WritableFrontend),
 }
 
 impl ValueEnum for Format {
     fn value_variants<'a>() -> &'a [Self] {
         static ALL: LazyLock<Vec<Format>> = LazyLock::new(|| {
-            [Format::Human, Format::Json].into_iter().chain(WritableFrontend::all().map(Format::Pasted)).collect()
+            [Format::Human, Format::Json, Format::GuardPolicy]
+                .into_iter()
+                .chain(WritableFrontend::all().map(Format::Pasted))
+                .collect()
         });
         &ALL
     }
@@ -86,6 +93,7 @@ impl ValueEnum for Format {
         let (name, help) = match self {
             Self::Human => ("human", "Text for people"),
             Self::Json => ("json", "One JSON document"),
+            Self::GuardPolicy => (guard::FRONT_END, "A policy of the guard, with the profile that the objects need"),
             Self::Pasted(target) => (target.frontend().name, target.writes()),
         };
         Some(PossibleValue::new(name).help(help))
@@ -102,6 +110,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         return table::write(&args.proving, &args.proving.resources(project.clone(), progress)?, &kernels);
     }
     let plain: Vec<(String, Object)> = objects.iter().map(Named::plain).collect();
+    if args.format == Format::GuardPolicy {
+        return guard_policy(args, &kernels, &plain);
+    }
     let computed = match args.prove {
         true => proved(&args.proving, &args.proving.resources(project.clone(), progress)?, &kernels, &objects, &plain)?,
         false => kernels.iter().map(|kernel| computed(kernel, &plain)).collect(),
@@ -113,12 +124,22 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     print(&match args.format {
         Format::Pasted(target) => text(target).unwrap_or_default(),
         Format::Json => page::json(&plain, &computed)? + "\n",
-        Format::Human => page::human(&computed, text(WritableFrontend::SYSTEMD).as_deref()),
+        Format::Human | Format::GuardPolicy => page::human(&computed, text(WritableFrontend::SYSTEMD).as_deref()),
     })?;
     if let Some(never) = page::never_load(&computed).filter(|_| args.format != Format::Human) {
         eprintln!("error: {never}; `--format human` shows why");
     }
     Ok(exit_code(&computed))
+}
+
+/// Prints a policy of the guard with the profile that the objects need on all of the kernels.
+fn guard_policy(args: &Args, kernels: &[KernelFacts], objects: &[(String, Object)]) -> Result<ExitCode> {
+    if args.prove {
+        return Err(Wrong::input(anyhow!("--prove tries a delegation, and a policy of the guard is none")));
+    }
+    let releases: Vec<Release> = kernels.iter().map(|kernel| kernel.release).collect();
+    print(&guard::profile(objects, &releases))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn computed(kernel: &KernelFacts, objects: &[(String, Object)]) -> Computed {

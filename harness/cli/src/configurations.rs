@@ -20,12 +20,11 @@ pub(crate) fn names(known: &KnownNames) -> Names<'_> {
     Names::new(known, SystemdRelease::NEWEST)
 }
 
-/// Reads the configurations in a file that concern a delegation, with the texts they were read from.
+/// Reads the configurations in a file that concern a delegation.
 ///
 /// # Errors
-/// If the file cannot be read or its front-end is unknown.
-pub(crate) fn read(file: &Path, from: Option<Frontend>, names: &Names<'_>) -> Result<(Sources, Vec<Configuration>)> {
-    let sources = sources(file)?;
+/// If its front-end is unknown, or it is not in the front-end's language.
+pub(crate) fn read(sources: &Sources, from: Option<Frontend>, names: &Names<'_>) -> Result<Vec<Configuration>> {
     let label = sources.get(0).label();
     let unknown = || {
         let width = Frontend::all().map(|frontend| frontend.name.len()).max().unwrap_or(0);
@@ -37,9 +36,9 @@ pub(crate) fn read(file: &Path, from: Option<Frontend>, names: &Names<'_>) -> Re
         ))
     };
     let frontend = from.or_else(|| Frontend::detect(sources.get(0))).ok_or_else(unknown)?;
-    let mut configurations = harness_frontend::read(frontend, &sources, names).map_err(Wrong::input)?;
+    let mut configurations = harness_frontend::read(frontend, sources, names).map_err(Wrong::input)?;
     configurations.retain(concerns_a_delegation);
-    Ok((sources, configurations))
+    Ok(configurations)
 }
 
 /// Whether there is something to check: a unit may have nothing to do with BPF.
@@ -49,7 +48,10 @@ fn concerns_a_delegation(configuration: &Configuration) -> bool {
 }
 
 /// Reads a file with the files that systemd reads with it, or standard input.
-fn sources(file: &Path) -> Result<Sources> {
+///
+/// # Errors
+/// If a file cannot be read.
+pub(crate) fn sources(file: &Path) -> Result<Sources> {
     if file != Path::new("-") {
         return unit_files::sources(file).map_err(Wrong::input);
     }

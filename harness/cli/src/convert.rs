@@ -38,7 +38,8 @@ pub struct Args {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let known = Vocabularies::read(context.project()?).map_err(Wrong::input)?.known_names();
     let names = configurations::names(&known);
-    let (sources, configurations) = configurations::read(&args.file, args.from, &names)?;
+    let sources = configurations::sources(&args.file)?;
+    let configurations = configurations::read(&sources, args.from, &names)?;
     if configurations.is_empty() {
         return Err(Wrong::input(anyhow!("{}: the file has no delegation", sources.get(0).label())));
     }

@@ -4,15 +4,15 @@ mod proof;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::{Args as ClapArgs, ValueEnum, ValueHint};
 use harness_builder::{progress::Progress, project::Project, vocabularies::Vocabularies};
 use harness_findings::{
-    fix,
+    fix, guard,
     input::{CheckInput, KernelFacts},
     report::{self, ConfigurationReport, KernelReport},
 };
-use harness_frontend::Frontend;
+use harness_frontend::{Frontend, Sources};
 use harness_objects::{Named, Object};
 use harness_uapi::vocabulary::KnownNames;
 
@@ -24,12 +24,12 @@ use crate::{
     screen::{self, print},
 };
 
-/// Check units, instance configurations and mount lines that delegate BPF to a container
+/// Check units, instance configurations and mount lines that delegate BPF to a container, and policies of the guard
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 A FILE is a systemd unit (with the drop-ins in FILE.d), a systemd-run command, the YAML of an
 Incus or LXD instance or profile, an fstab or mount command, mountinfo, or the output of `bpftool
-token list --json`; `-` is standard input. Without --prove nothing is built, booted or fetched,
+token list --json`, or a policy of the guard (NAME.guard.toml); `-` is standard input. Without --prove nothing is built, booted or fetched,
 and no privilege is needed. With --prove a real systemd starts a service in a VM, and everything
 else is tried in a container like the one its front-end creates.
 A comment `# bpf-token: allow CODE reason` suppresses a finding on its line.
@@ -42,6 +42,7 @@ Examples:
   {program} validate my.service --prove --image systemd-257
   {program} validate my.service --fix
   incus config show web | {program} validate -
+  {program} validate web.guard.toml --object my.bpf.o
   {program} validate --explain number-erases-names
 
 Exit codes: 0 no errors found; 1 a configuration has an error; 2 wrong usage or a file that cannot
@@ -105,6 +106,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let project = context.project()?;
     let context = ValidationContext::open(args, project)?;
     let mut reports = check_all(args, &context)?;
+    if args.prove && reports.iter().any(|report| report.configuration.is_none()) {
+        return Err(Wrong::input(anyhow!("--prove tries configurations, and a policy of the guard is none")));
+    }
     // Changed files are checked again, and tried in their new form.
     if args.fix {
         for report in &mut reports {
@@ -150,7 +154,12 @@ fn check_all(args: &Args, context: &ValidationContext) -> Result<Vec<Configurati
     let names = configurations::names(&context.known);
     let mut reports = Vec::new();
     for file in &args.files {
-        let (sources, configurations) = configurations::read(file, args.from, &names)?;
+        let sources = configurations::sources(file)?;
+        if args.from.is_none() && guard::is_policy(sources.get(0)) {
+            reports.push(policy(sources, context)?);
+            continue;
+        }
+        let configurations = configurations::read(&sources, args.from, &names)?;
         for configuration in configurations {
             let input = CheckInput {
                 configuration: &configuration,
@@ -162,7 +171,7 @@ fn check_all(args: &Args, context: &ValidationContext) -> Result<Vec<Configurati
             let kernels = context.kernels.iter().map(|kernel| KernelReport::of(kernel, &configuration)).collect();
             reports.push(ConfigurationReport {
                 sources: sources.clone(),
-                configuration,
+                configuration: Some(configuration),
                 findings,
                 kernels,
                 tried_unit: None,
@@ -172,12 +181,18 @@ fn check_all(args: &Args, context: &ValidationContext) -> Result<Vec<Configurati
     Ok(reports)
 }
 
+/// Checks a policy of the guard.
+fn policy(sources: Sources, context: &ValidationContext) -> Result<ConfigurationReport> {
+    let findings = guard::check(&sources, &context.kernels, &context.objects).map_err(Wrong::input)?;
+    Ok(ConfigurationReport { sources, configuration: None, findings, kernels: Vec::new(), tried_unit: None })
+}
+
 /// Writes the files of a configuration with all safe fixes.
 fn apply_fixes(report: &mut ConfigurationReport) -> Result<()> {
     for fixed in fix::apply(&report.findings, &report.sources) {
         let label = report.sources.get(fixed.source).label();
         if label == configurations::STANDARD_INPUT {
-            return Err(Wrong::input(anyhow::anyhow!("--fix changes files, but the input is standard input")));
+            return Err(Wrong::input(anyhow!("--fix changes files, but the input is standard input")));
         }
         atomic_write::write(label.as_ref(), &fixed.text)?;
         eprintln!(
@@ -208,7 +223,7 @@ fn print_for_people(report: &ConfigurationReport) -> Result<()> {
 fn explain(code: &str) -> Result<ExitCode> {
     let codes: Vec<harness_findings::code::Code> = match code {
         "all" => harness_findings::code::Code::ALL.to_vec(),
-        code => vec![code.parse().map_err(|error: String| Wrong::input(anyhow::anyhow!(error)))?],
+        code => vec![code.parse().map_err(|error: String| Wrong::input(anyhow!(error)))?],
     };
     let texts: Vec<String> = codes
         .iter()

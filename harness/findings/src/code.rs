@@ -155,6 +155,31 @@ codes! {
     SilentLoss = "silent-loss", Note, "something that libbpf drops silently";
     /// A comment names an unknown code, gives no reason, or suppresses nothing.
     UselessSuppression = "useless-allowance", Warning, "a comment that suppresses nothing";
+    /// In a policy of the guard, one rule before this one takes every call that it takes, and the first rule that takes a call
+    /// decides. Rules that take all its calls only together are not found.
+    RuleNeverReached = "rule-never-reached", Warning, "a rule of the guard that decides nothing";
+    /// No rule of the policy refers to this profile, so it allows nothing to anybody.
+    UnusedProfile = "unused-profile", Warning, "a profile that no rule refers to";
+    /// A profile of the guard allows programs of type lsm. A program that is attached later runs earlier
+    /// (`bpf_trampoline_link_prog` in `kernel/bpf/trampoline.c`): the guard does not see calls that it denies, so they are not
+    /// on record, and it can lock out the administrator.
+    AllowsLsmPrograms = "allows-lsm-programs", Warning, "a profile that allows programs of type lsm";
+    /// A profile of the guard allows `probe_write_user`, which writes into the memory of processes, the guard's daemon included,
+    /// or `override_return`, which replaces the result of a kernel function.
+    AllowsInterference = "allows-interference", Warning, "a profile that allows to change other processes";
+    /// A profile of the guard allows programs of type tracing, ext or lsm at any function. The functions that the guard depends
+    /// on are always kept from them, whatever a policy allows.
+    AllowsAnyTarget = "allows-any-target", Warning, "a profile that allows tracing of any function";
+    /// A profile of the guard allows kfuncs and targets of modules. The guard knows names in the kernel's own BTF only, so it
+    /// allows all of any module.
+    AllowsModules = "allows-modules", Warning, "a profile that allows functions of modules";
+    /// A rule of the guard allows every program to those whom it takes, which is right for those who are trusted with the
+    /// machine.
+    AllowsEverything = "allows-everything", Note, "a rule that allows every program";
+    /// The guard refuses a program, a map or a call by which libbpf loads and attaches an object. It is an error if root in the
+    /// initial user namespace is refused, a warning while the mode is audit, and a note if only others are refused, for each
+    /// rule one of those whom it takes.
+    GuardRefusesObject = "guard-refuses-object", Error, "an object that the guard refuses";
 }
 
 impl fmt::Display for Code {

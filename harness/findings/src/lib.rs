@@ -7,6 +7,7 @@
 pub mod code;
 pub mod finding;
 pub mod fix;
+pub mod guard;
 pub mod input;
 pub mod reference;
 pub mod report;

@@ -25,19 +25,20 @@ pub use sarif::log;
 use crate::{
     code::Level,
     finding::Finding,
+    guard,
     input::{self, KernelFacts},
 };
 
 /// The name under which programs get the result of a trial in a VM, which is not a finding.
 const PROOF: &str = "proof";
 
-/// A configuration with its findings, and how each kernel treats it.
+/// A configuration, or a policy of the guard, with its findings and how each kernel treats it.
 #[derive(Clone, Debug)]
 pub struct ConfigurationReport {
     /// The files it was read from.
     pub sources: Sources,
-    /// The configuration.
-    pub configuration: Configuration,
+    /// The configuration; `None` if it is a policy of the guard.
+    pub configuration: Option<Configuration>,
     /// Its findings.
     pub findings: Vec<Finding>,
     /// How each kernel treats it.
@@ -81,10 +82,15 @@ impl ConfigurationReport {
 
     /// Returns its own name, or that of its file.
     pub fn name(&self) -> &str {
-        match self.configuration.name.as_str() {
+        match self.configuration.as_ref().map_or("", |configuration| &configuration.name) {
             "" => self.sources.get(0).label(),
             name => name,
         }
+    }
+
+    /// Returns what kind of file it is: the front-end of a configuration.
+    pub fn front_end(&self) -> &str {
+        self.configuration.as_ref().map_or(guard::FRONT_END, |configuration| configuration.frontend.name)
     }
 }
 

@@ -19,7 +19,7 @@ pub fn idle(on: &KernelReport) -> Option<Finding> {
 
 /// Returns a finding if this systemd has no delegation.
 pub fn too_old(report: &ConfigurationReport, systemd: u32) -> Option<Finding> {
-    let bpffs = report.configuration.bpffs.as_ref().filter(|_| systemd < FIRST_SYSTEMD)?;
+    let bpffs = report.configuration.as_ref()?.bpffs.as_ref().filter(|_| systemd < FIRST_SYSTEMD)?;
     let message = format!("systemd {systemd} has no PrivateBPF=: it starts the unit without any delegation");
     let why = format!(
         "PrivateBPF= and BPFDelegate*= exist since systemd {FIRST_SYSTEMD} (NEWS); earlier versions only log a warning in the journal"

@@ -21,7 +21,7 @@ fn unit(ran: bool, result: &str, status: &str) -> ProvedUnit {
 
 fn tried(disagreements: &[&str]) -> ConfigurationReport {
     let mut report = kernels::checked("a.service", UNIT, &["7.3"]);
-    let changes = VmUnit::of(&report.configuration).unwrap().changes;
+    let changes = VmUnit::of(report.configuration.as_ref().unwrap()).unwrap().changes;
     report.tried_unit = Some(TriedUnit { image: "systemd-262".to_owned(), changes });
     let object = ProvedObject {
         name: "x.bpf.o".to_owned(),

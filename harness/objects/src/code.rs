@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The size of an instruction in bytes.
-const INSTRUCTION: u64 = 8;
+pub(crate) const INSTRUCTION: u64 = 8;
 const MOST_FUNCTIONS: usize = 4 * 1024;
 /// Helpers are numbered from 1 and stay well below this number.
 const HELPERS: i32 = 4096;

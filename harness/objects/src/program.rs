@@ -22,6 +22,9 @@ pub struct Program {
     pub autoload: bool,
     /// Its attach target, if its section or its map names one.
     pub target: Option<ProgramTarget>,
+    /// The number of its instructions of 8 bytes, with those of each function it calls, which libbpf appends once
+    /// (`bpf_object__append_subprog_code`).
+    pub instructions: u64,
     /// What it does that the verifier checks a capability for, including everything it calls.
     pub uses: BTreeSet<Use>,
     /// The helpers it calls, by their numbers in `enum bpf_func_id`.

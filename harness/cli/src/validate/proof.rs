@@ -20,14 +20,15 @@ use harness_runner::{
 use crate::proving::{Proving, blame};
 use report::Reader;
 
-/// Tries each configuration on each of its kernels, and records the results.
+/// Tries each configuration on each of its kernels, and records the results. None of the reports is about a policy.
 pub(super) fn all(
     proving: &Proving,
     resources: &Resources,
     objects: &[Named],
     reports: &mut [ConfigurationReport],
 ) -> Result<()> {
-    let methods: Vec<TrialMethod> = reports.iter().map(|report| TrialMethod::of(&report.configuration)).collect();
+    let methods: Vec<TrialMethod> =
+        reports.iter().filter_map(|report| report.configuration.as_ref()).map(TrialMethod::of).collect();
     for (report, method) in reports.iter_mut().zip(&methods) {
         if let TrialMethod::Untried(why) = method {
             let summary = format!("not tried: {why}");
@@ -105,6 +106,7 @@ impl TrialContext<'_> {
             TrialMethod::Container(_) | TrialMethod::Untried(_) => None,
         };
         let ConfigurationReport { configuration, sources, kernels, .. } = report;
+        let Some(configuration) = configuration else { return };
         let Some(on) = kernels.iter_mut().find(|on| on.name == *kernel) else { return };
         let proved = Reader { configuration, sources, objects: &objects, unit }.proved(proof, on);
         on.proved = Some(proved);

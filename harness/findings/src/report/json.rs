@@ -27,7 +27,7 @@ struct Document<'a> {
 struct OneConfiguration<'a> {
     /// The unit, instance, profile or mount point, or else the file.
     name: String,
-    /// The front-end, such as `systemd`.
+    /// The front-end, such as `systemd`; of a policy of the guard, `guard-policy`.
     front_end: String,
     /// The files it was read from.
     files: Vec<String>,
@@ -154,7 +154,7 @@ pub fn schema() -> Schema {
 fn configuration(report: &ConfigurationReport) -> OneConfiguration<'_> {
     OneConfiguration {
         name: report.name().to_owned(),
-        front_end: report.configuration.frontend.to_string(),
+        front_end: report.front_end().to_owned(),
         files: report.sources.iter().map(|source| source.label().to_owned()).collect(),
         refused: report.is_refused(),
         kernels: report.kernels.iter().map(|one| (one.name.to_string(), kernel(one))).collect(),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use harness_findings::{
-    check,
+    check, guard,
     input::{CheckInput, KernelFacts, Origin},
     report::{ConfigurationReport, KernelReport},
 };
@@ -19,7 +19,8 @@ const VOCABULARIES: [(&str, &str); 4] = [
     ("7.3", include_str!("../../../../kernels/vocabulary/7.3.json")),
 ];
 
-fn kernel(name: &str) -> KernelFacts {
+/// Returns the facts about a kernel.
+pub(crate) fn kernel(name: &str) -> KernelFacts {
     let (_, text) = VOCABULARIES.into_iter().find(|(known, _)| *known == name).unwrap();
     let vocabulary: Vocabulary = serde_json::from_str(text).unwrap();
     let origin = if name.contains("debian") { Origin::Debian } else { Origin::Built };
@@ -52,12 +53,23 @@ pub(crate) fn all_checked(
     let known = KnownNames::from_json(VOCABULARIES).unwrap();
     let names = Names::new(&known, SystemdRelease::V262);
     let sources = Sources::of(label, text.as_bytes()).unwrap();
-    let frontend = Frontend::detect(sources.get(0)).unwrap();
     let kernels: Vec<KernelFacts> = kernels.iter().map(|name| kernel(name)).collect();
+    if guard::is_policy(sources.get(0)) {
+        let findings = guard::check(&sources, &kernels, objects).unwrap();
+        return vec![ConfigurationReport {
+            sources,
+            configuration: None,
+            findings,
+            kernels: Vec::new(),
+            tried_unit: None,
+        }];
+    }
+    let frontend = Frontend::detect(sources.get(0)).unwrap();
     let report = |configuration| {
         let input = CheckInput { configuration: &configuration, kernels: &kernels, names, objects };
         let findings = check(&input, &sources);
         let kernels = kernels.iter().map(|kernel| KernelReport::of(kernel, &configuration)).collect();
+        let configuration = Some(configuration);
         ConfigurationReport { sources: sources.clone(), configuration, findings, kernels, tried_unit: None }
     };
     harness_frontend::read(frontend, &sources, &names).unwrap().into_iter().map(report).collect()

@@ -6,7 +6,7 @@ use harness_uapi::{btf::Btf, names, permission::Use, vocabulary::Kind};
 
 use super::{ExpectedAttach, Note, Program, ProgramTarget};
 use crate::{
-    code::{Function, FunctionEffects},
+    code::{Function, FunctionEffects, INSTRUCTION},
     elf::{Elf, Relocation},
     error::ObjectError,
     helper::HELPERS,
@@ -47,6 +47,8 @@ pub(crate) struct Found<'e, 'a> {
 /// The effects of a program and everything it calls.
 #[derive(Default)]
 struct Sum {
+    /// Bytes of code.
+    size: u64,
     helpers: BTreeSet<u32>,
     kfuncs: BTreeSet<usize>,
     maps: BTreeSet<usize>,
@@ -97,6 +99,7 @@ impl Found<'_, '_> {
             let steps = 1 + effects.helpers.len() + effects.kfuncs.len() + effects.maps.len() + effects.calls.len();
             *left = left.checked_sub(steps).ok_or(ObjectError::TooMany { what: "calls", most: MOST_STEPS })?;
             sum.add(effects, number == root);
+            sum.size = sum.size.saturating_add(self.functions[number].size);
             for called in &effects.calls {
                 if std::mem::replace(&mut seen[*called], root) != root {
                     waiting.push(*called);
@@ -133,6 +136,7 @@ impl Found<'_, '_> {
             sleepable: known.is_some_and(|known| known.sleepable),
             autoload,
             target: known.and_then(|known| known.target).map(|target| ProgramTarget::Named(target.to_owned())),
+            instructions: sum.size / INSTRUCTION,
             uses: self.uses(&sum, &kfuncs, prog_type),
             needs_btf: self.needs_btf(&sum, &kfuncs, prog_type),
             helpers: sum.helpers,
