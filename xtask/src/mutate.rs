@@ -15,10 +15,11 @@ use harness_cli::{
     screen::print,
     selection::{self, Selectors},
 };
+use harness_planner::checked::Checked;
 use harness_protocol::name::KernelName;
 use harness_runner::{
     detection::{
-        MutationRun, MutationRunError, page,
+        MutationRun, MutationRunError, Subject, page,
         score::{Score, Thoroughness},
     },
     resources::Resources,
@@ -28,15 +29,18 @@ use harness_runner::{
 
 const PAGE: &str = "docs/detection.md";
 
-/// Build kernels with one permission bug each, and show which scenarios notice
+/// Build kernels, or guards, with one bug each, and show which scenarios notice
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 kernels/mutants/ describes the mutants. Their kernels and outcomes are cached apart from real ones: an
 interrupted run continues where it stopped, and if only a scenario is new, only that one runs.
+With --guard the mutants are those of the guard's BPF programs, in guard.toml, and only scenarios
+under a guard run.
 
 Examples:
   cargo xtask mutate --list
   cargo xtask mutate --kernel 6.12 --mutant 'bpffs-*' --until-noticed
+  cargo xtask mutate --guard --kernel 7.3
   cargo xtask mutate --write-docs
 
 Exit codes: 0 all noticed; 1 a mutant survived, or a scenario fails on the unmodified kernel; 2 a
@@ -48,6 +52,10 @@ pub(crate) struct Args {
     /// Only mutants whose name matches
     #[arg(long, value_name = "GLOB", default_value = "*", add = candidates::mutants())]
     mutant: String,
+
+    /// Try mutants of the guard instead of kernels
+    #[arg(long)]
+    guard: bool,
 
     /// Show the mutants and build nothing
     #[arg(long)]
@@ -68,10 +76,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let project = context.project()?;
-    let mutants = mutants(project)?;
     if args.check {
-        return check(project, &mutants);
+        return check(project);
     }
+    let mutants = mutants(project, subject(args))?;
     let glob = glob::Pattern::new(&args.mutant)
         .map_err(|error| Wrong::input(anyhow::anyhow!("--mutant `{}` is not a glob: {error}", args.mutant)))?;
     let selected: Vec<&Mutant> = mutants.iter().filter(|mutant| glob.matches(mutant.name.as_str())).collect();
@@ -86,11 +94,20 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     measure(args, context, &selected, selected.len() == mutants.iter().count())
 }
 
-/// Returns all mutants of the project.
-fn mutants(project: &Project) -> Result<Mutants> {
+fn subject(args: &Args) -> Subject {
+    if args.guard { Subject::Guard } else { Subject::Kernel }
+}
+
+/// Returns all mutants of the project's kernels, or of its guard.
+fn mutants(project: &Project, subject: Subject) -> Result<Mutants> {
     let resources = Resources::open(project.clone(), Freshness::Any, Progress::silent())?;
     let kernels: Vec<KernelName> = resources.default_kernels().map_err(Wrong::input)?;
-    Mutants::of_folder(&project.kernels().join("mutants"), &kernels).map_err(Wrong::input)
+    let folder = project.kernels().join("mutants");
+    let mutants = match subject {
+        Subject::Kernel => Mutants::of_folder(&folder, &kernels),
+        Subject::Guard => Mutants::of_guard(&folder, &kernels),
+    };
+    mutants.map_err(Wrong::input)
 }
 
 fn list(mutants: &[&Mutant]) -> String {
@@ -99,14 +116,18 @@ fn list(mutants: &[&Mutant]) -> String {
 }
 
 fn measure(args: &Args, context: &Context, mutants: &[&Mutant], all: bool) -> Result<ExitCode> {
-    let selection = args.selectors.resolve(context, Progress::detect())?;
+    let mut selection = args.selectors.resolve(context, Progress::detect())?;
+    let is_whole_suite = selection.is_whole_suite();
+    if args.guard {
+        selection.scenarios.retain(Checked::has_guard);
+    }
     if selection.scenarios.is_empty() {
         return Ok(selection::nothing(&selection));
     }
     if selection.has_running_kernel() {
         bail!(Wrong::input(anyhow::anyhow!("cannot build mutants of `host`: it has no manifest")));
     }
-    if args.write_docs && !(all && selection.is_whole_suite()) {
+    if args.write_docs && !(all && is_whole_suite) {
         bail!(Wrong::input(anyhow::anyhow!(
             "--write-docs needs all mutants and scenarios: remove the options that select some"
         )));
@@ -115,24 +136,30 @@ fn measure(args: &Args, context: &Context, mutants: &[&Mutant], all: bool) -> Re
     let thoroughness = if args.until_noticed { Thoroughness::UntilNoticed } else { Thoroughness::EveryScenario };
     let mut scores: Vec<Score> = Vec::new();
     for kernel in &selection.kernels {
-        scores.push(try_all(&selection, kernel, mutants, thoroughness).map_err(blame)?);
+        scores.push(try_all(subject(args), &selection, kernel, mutants, thoroughness).map_err(blame)?);
     }
     scores.iter().try_for_each(|score| print(&score.table()))?;
     if args.write_docs {
         let path = context.project()?.root().join(PAGE);
-        fs::write(&path, page::render(&scores, mutants)).with_context(|| format!("cannot write {}", path.display()))?;
+        let page = page(context.project()?)?;
+        let page = match subject(args) {
+            Subject::Kernel => page::render(&scores, mutants, &page),
+            Subject::Guard => page::render_guard(&scores, mutants, &page),
+        };
+        fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
         print(&format!("{}\n", path.display()))?;
     }
     Ok(if scores.iter().all(Score::is_perfect) { ExitCode::SUCCESS } else { exit::DIFFERS.into() })
 }
 
 fn try_all(
+    subject: Subject,
     selection: &Selection,
     kernel: &KernelName,
     mutants: &[&Mutant],
     thoroughness: Thoroughness,
 ) -> Result<Score, MutationRunError> {
-    MutationRun::prepare(selection, kernel, mutants, thoroughness)?.run()
+    MutationRun::prepare(subject, selection, kernel, mutants, thoroughness)?.run()
 }
 
 /// Maps errors to exit codes: a mutant that does not apply is wrong input.
@@ -149,16 +176,25 @@ fn blame(error: MutationRunError) -> anyhow::Error {
     }
 }
 
-fn check(project: &Project, mutants: &Mutants) -> Result<ExitCode> {
+/// Returns the page as it is; a missing one is empty.
+fn page(project: &Project) -> Result<String> {
     let path = project.root().join(PAGE);
-    let text = match fs::read_to_string(&path) {
-        // A missing page is reported like one that lists no mutant.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        other => other.with_context(|| format!("cannot read {}", path.display()))?,
-    };
-    let complaints = page::complaints(&text, mutants.iter());
-    for complaint in &complaints {
-        eprintln!("error: {PAGE}: {complaint}; run `cargo xtask mutate --write-docs`");
+    match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        other => other.with_context(|| format!("cannot read {}", path.display())),
     }
-    Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { exit::DIFFERS.into() })
+}
+
+/// Checks both parts of the page.
+fn check(project: &Project) -> Result<ExitCode> {
+    let page = page(project)?;
+    let of_kernels = page::complaints(&page, mutants(project, Subject::Kernel)?.iter());
+    let of_guard = page::guard_complaints(&page, mutants(project, Subject::Guard)?.iter());
+    for (complaints, option) in [(&of_kernels, ""), (&of_guard, " --guard")] {
+        for complaint in complaints {
+            eprintln!("error: {PAGE}: {complaint}; run `cargo xtask mutate{option} --write-docs`");
+        }
+    }
+    let is_right = of_kernels.is_empty() && of_guard.is_empty();
+    Ok(if is_right { ExitCode::SUCCESS } else { exit::DIFFERS.into() })
 }

@@ -108,8 +108,24 @@ fn compile(
     // Locked until the programs are copied: clones of the project share the folder.
     let target = cache.entry(Area::Trees, TARGET)?.lock(progress)?;
     let target_folder = target.entry().path();
-    OURS.iter().for_each(|prefix| cargo::forget(&target_folder, prefix));
-    let built = cargo::build(what, workspace, programs, &target_folder, progress)
+    forget(&target_folder);
+    compile_in(&target_folder, what, programs, workspace, (lock, progress))
+}
+
+/// Makes cargo recompile the workspace's own packages.
+fn forget(target_folder: &Path) {
+    OURS.iter().for_each(|prefix| cargo::forget(target_folder, prefix));
+}
+
+/// As [`compile`], in a folder that nobody else uses.
+fn compile_in(
+    target_folder: &Path,
+    what: &'static str,
+    programs: &[&str],
+    workspace: &Path,
+    (lock, progress): (&Lock, &Progress),
+) -> Result<PathBuf, GuestProgramError> {
+    let built = cargo::build(what, workspace, programs, target_folder, progress)
         .map_err(|source| GuestProgramError::Build { what, source })?;
     let staging = lock.stage_folder()?;
     for name in programs {

@@ -8,6 +8,7 @@ pub mod digest;
 pub mod fetch;
 pub mod file;
 pub mod folder;
+pub mod guard_mutant;
 pub mod guest_program;
 pub mod host;
 pub mod image;

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::{
     cache::cleaning::References,
-    corpus, guest_program, image,
+    corpus, guard_mutant, guest_program, image,
     kernel::{self, CatalogueError, mutant},
     listing::ListingError,
     objects,
@@ -49,6 +49,7 @@ pub fn of(project: &Project, root: &Path) -> Result<References, ReferencesError>
     for name in images.names() {
         image::add_references(&images.get(name)?, root, &mut references);
     }
+    guard_mutant::add_references(&mut references);
     guest_program::add_references(project.root(), &mut references);
     objects::add_references(&project.objects(), &mut references);
     corpus::add_references(&project.corpus(), &mut references)?;

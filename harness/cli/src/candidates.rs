@@ -25,12 +25,13 @@ pub fn scenarios() -> ArgValueCandidates {
     })
 }
 
-/// Completes the mutants of all kernels.
+/// Completes the mutants of all kernels, and of the guard.
 pub fn mutants() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         offered(|project| {
-            let mutants = Mutants::of_folder(&project.kernels().join("mutants"), &[]).ok()?;
-            Some(words(mutants.iter().map(|mutant| mutant.name.as_str())))
+            let folder = project.kernels().join("mutants");
+            let (kernels, guard) = (Mutants::of_folder(&folder, &[]).ok()?, Mutants::of_guard(&folder, &[]).ok()?);
+            Some(words(kernels.iter().chain(guard.iter()).map(|mutant| mutant.name.as_str())))
         })
     })
 }

@@ -153,7 +153,8 @@ fn table(results: &Results, took: Option<Duration>) -> String {
     let table = report::table(&environments, &results.results, screen::width());
     let took = took.map(|took| format!("; {:.1} s", took.as_secs_f64())).unwrap_or_default();
     let replaced: String = results.replaced_pins().iter().map(|line| format!("{line}\n")).collect();
-    format!("{table}{replaced}{}{took}\n", results.counts().sentence())
+    let guard = results.guard_line().map(|line| format!("{line}\n")).unwrap_or_default();
+    format!("{table}{replaced}{guard}{}{took}\n", results.counts().sentence())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::{
     exit::Wrong,
     output::OutputOptions,
     run,
-    selection::{self, Selectors},
+    selection::{self, GuardOption, Selectors},
 };
 
 /// Show results of earlier runs in any format, without building or booting anything
@@ -42,6 +42,9 @@ pub struct Args {
     selectors: Selectors,
 
     #[command(flatten)]
+    guard: GuardOption,
+
+    #[command(flatten)]
     outputs: OutputOptions,
 }
 
@@ -50,7 +53,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         return Err(Wrong::input(anyhow!("`report` runs nothing; use `{NAME} run --fresh`")));
     }
     let delivery = args.outputs.resolve()?;
-    let selection = args.selectors.resolve(context, Progress::silent())?;
+    let selection = args.selectors.resolve_under(args.guard, context, Progress::silent())?;
     if selection.scenarios.is_empty() {
         return Ok(selection::nothing(&selection));
     }

@@ -16,7 +16,7 @@ use harness_runner::{
 use crate::{
     Context, actions, exit,
     output::{Delivery, OutputOptions},
-    selection::{self, Selectors},
+    selection::{self, GuardOption, Selectors},
 };
 
 /// Run scenarios in VMs and show what the kernels allowed and denied
@@ -28,6 +28,7 @@ Examples:
   {program} run --kernel host               on this machine's own kernel, as root
   {program} run --kernel 6.12 --image minimal systemd-262 --filter 'token/*'
                                               one column per kernel and image
+  {program} run --guard audit               all scenarios while a guard records every bpf(2) call
   {program} run --junit results.xml --json results.jsonl
   {program} run --scenarios ~/mine --format json | jq 'select(.matches == false)'
 
@@ -40,6 +41,9 @@ pub struct Args {
     selectors: Selectors,
 
     #[command(flatten)]
+    guard: GuardOption,
+
+    #[command(flatten)]
     outputs: OutputOptions,
 }
 
@@ -47,7 +51,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let start = Instant::now();
     let delivery = args.outputs.resolve()?;
     let progress = if delivery.is_for_people() { Progress::detect() } else { Progress::silent() };
-    let selection = args.selectors.resolve(context, progress)?;
+    let selection = args.selectors.resolve_under(args.guard, context, progress)?;
     if selection.scenarios.is_empty() {
         return Ok(selection::nothing(&selection));
     }
@@ -62,11 +66,13 @@ pub(crate) fn conclude(
     results: Vec<ScenarioResult>,
     took: Option<Duration>,
 ) -> Result<ExitCode> {
+    let (results, complaints) = selection.accept_refusals(results);
+    complaints.iter().for_each(|complaint| eprintln!("error: {complaint}"));
     let results = selection.report(results)?;
     let delivered = delivery.deliver(&results, took);
     actions::report(selection, delivery, &results)?;
     delivered?;
-    let complained = selection::has_reason_complaints(selection)?;
+    let complained = selection::has_reason_complaints(selection)? || !complaints.is_empty();
     Ok(exit_code(&results.results, complained))
 }
 

@@ -6,13 +6,15 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use harness_builder::{kernel::running, progress::Progress};
+use harness_planner::checked::Checked;
 use harness_program::NAME;
 use harness_protocol::name::{KernelName, ScenarioName};
 use harness_runner::{
     environments::Images,
     fleet::Jobs,
+    guard::RunGuard,
     resources::Resources,
     scenario_runner::{Runner, RunnerError},
     selection::{Selection, SelectionError},
@@ -31,6 +33,21 @@ pub struct Selectors {
 
     #[command(flatten)]
     scope: Scope,
+}
+
+/// The option that puts all scenarios under a guard.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct GuardOption {
+    /// Run everything under a guard that records every bpf(2) call; no verdict may change
+    #[arg(long, value_enum, value_name = "MODE")]
+    guard: Option<GuardChoice>,
+}
+
+/// A guard that scenarios are under.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum GuardChoice {
+    /// It refuses nothing except what no policy allows, as scenarios/guard-audit.toml lists
+    Audit,
 }
 
 /// Options that select images and scenarios, and how they run.
@@ -82,6 +99,20 @@ impl Selectors {
     pub fn resolve(&self, context: &Context, progress: Progress) -> Result<Selection> {
         self.scope.resolve(context, &self.kernel, progress)
     }
+
+    /// As [`Self::resolve`], with all scenarios under a guard, if the option is given.
+    ///
+    /// # Errors
+    /// If something named does not exist or is wrong, or if the running kernel is to be under a guard.
+    pub(crate) fn resolve_under(&self, guard: GuardOption, context: &Context, progress: Progress) -> Result<Selection> {
+        let guard = guard.guard.map(|GuardChoice::Audit| RunGuard::Audit);
+        if guard.is_some() && self.kernel.iter().any(|name| name == running::NAME) {
+            return Err(Wrong::input(anyhow!(
+                "`--guard` puts the kernel of a VM under a guard, not this machine's; remove `--kernel host`"
+            )));
+        }
+        Ok(self.resolve(context, progress)?.under(guard))
+    }
 }
 
 impl Scope {
@@ -108,6 +139,7 @@ impl Scope {
         let runner = Runner::open(project, &folder).map_err(Wrong::input)?;
         let names = runner.suite().select(&self.filter).map_err(Wrong::input)?;
         let scenarios = runner.check(&names).map_err(Wrong::input)?;
+        let resources = resources.with_guard(None, scenarios.iter().any(Checked::has_guard));
         let (filter, mode) = (self.filter.clone(), self.installation.mode());
         Ok(Selection { runner, resources, kernels, images, default_images, all_images, scenarios, filter, mode })
     }

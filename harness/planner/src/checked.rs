@@ -50,6 +50,11 @@ impl Checked {
         self.spec.isolation
     }
 
+    /// Whether it has a guard of its own.
+    pub fn has_guard(&self) -> bool {
+        self.spec.vm.guard.is_some()
+    }
+
     /// Creates a report of a problem that is not in its text.
     pub fn complaint(&self, what: &str) -> Report {
         self.file.report(vec![Problem::new(0..0, what)])

@@ -17,7 +17,7 @@ use harness_snapshot::owner::Lineage;
 use harness_uapi::{configuration::Configuration, release::Release, resolver::KernelProfile, vocabulary::Vocabulary};
 use serde::{Deserialize, Serialize};
 
-use crate::{objects::ObjectFiles, session::MachineKind};
+use crate::{guard::RunGuard, objects::ObjectFiles, session::MachineKind};
 
 /// The keys of the artefacts that an outcome depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,12 @@ pub struct Artefacts {
     pub guest: String,
     /// Everything else about the VM that a guest can observe, such as kernel arguments and memory.
     pub machine: String,
+    /// The key of the guard's program, if it is built. Only outcomes under a guard depend on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<String>,
+    /// The guard that all scenarios of the run are under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_guard: Option<RunGuard>,
 }
 
 /// What differs from the pins of a kernel and an image, because those have left the mirror.
@@ -140,6 +146,12 @@ impl Identity {
             configuration: &self.configuration,
         };
         let mut expansion = expand::expand(checked, target)?;
+        if self.artefacts.run_guard.is_some()
+            && let Expansion::Run(expanded) = &expansion
+            && expanded.plan.guard.is_some()
+        {
+            return Ok(Expansion::Skipped { reason: "it has a guard of its own".to_owned() });
+        }
         if let Some(global_effect) = self.global_effect(&expansion) {
             let reason = format!("it is not run on a machine that others use, because it {}", global_effect.as_str());
             return Ok(Expansion::Skipped { reason });

@@ -1,14 +1,20 @@
 //! Boots a testbed's VMs.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use harness_builder::{
     cache::{Area, CacheError},
+    guest_program::guard::GuardProgram,
     image::CopyError,
+    initramfs,
 };
 use harness_protocol::{
     name::KernelName,
-    plan::{self, ExpectedKernel, Plan},
+    outcome::{ScenarioEnd, ScenarioOutcome},
+    plan::{self, ExpectedKernel, Guard, Plan},
 };
 use thiserror::Error;
 
@@ -16,6 +22,7 @@ pub use crate::testbed::MEMORY_MIB;
 use crate::{
     accel::{self, Accel, AccelError, Decision},
     confinement::Confinement,
+    guard::RunGuard,
     qemu::{Qemu, QemuError},
     resources::{Resources, ResourcesError},
     session::{
@@ -178,17 +185,26 @@ impl<'a> Launch<'a> {
             kernel: self.expected.clone(),
             // In host mode the console belongs to the machine.
             marks_console: self.spec.is_some(),
+            guard: self.testbed.identity.artefacts.run_guard.map(RunGuard::plan),
             scenarios: scenarios.to_vec(),
         };
+        let is_guarded = plan.guard.is_some() || scenarios.iter().any(|scenario| scenario.guard.is_some());
+        let guard = if is_guarded { Some(self.guard()?) } else { None };
         let folder = RunFolder::create(&self.runs)?;
-        let make_root = |into: &std::path::Path| {
+        let make_root = |into: &Path| {
             let copy = self.testbed.image.private_copy(&self.testbed.guest, into);
             copy.map(drop).map_err(io::Error::other)
         };
-        let fill_share = |share: &std::path::Path| self.testbed.identity.objects.put(scenarios, share);
+        let fill_share = |share: &Path| {
+            if let Some(guard) = guard {
+                fs::copy(guard.path(), share.join(plan::GUARD_PROGRAM))?;
+            }
+            self.testbed.identity.objects.put(scenarios, share)
+        };
         let machine_kind = self.testbed.identity.machine_kind;
         let machine: Box<dyn Machine + '_> = match self.spec.clone() {
             Some(spec) => {
+                let spec = self.with_early_guard(spec, scenarios, folder.path())?;
                 let program = self.testbed.image.guest_command();
                 Box::new(QemuMachine { spec, program, machine_kind, make_root: &make_root, fill_share: &fill_share })
             }
@@ -197,18 +213,71 @@ impl<'a> Launch<'a> {
                 Box::new(HostMachine::new(self.testbed.guest.path(), &fill_share, progress))
             }
         };
-        session::run(&plan, machine.as_ref(), &folder, self.deadlines, watch)
-            .map_err(|source| LaunchError::Session { kernel: self.testbed.kernel.name.to_string(), source })
+        let ended = match session::run(&plan, machine.as_ref(), &folder, self.deadlines, watch) {
+            Err(SessionError::NothingStarted { how, console }) => match early_guard(scenarios) {
+                // Other scenarios of the kernel do not depend on this guard.
+                Some((scenario, _)) => Ok(not_booted(scenario, &how, &console, watch)),
+                None => Err(SessionError::NothingStarted { how, console }),
+            },
+            ended => ended,
+        };
+        ended.map_err(|source| LaunchError::Session { kernel: self.testbed.kernel.name.to_string(), source })
+    }
+
+    fn guard(&self) -> Result<&GuardProgram, LaunchError> {
+        let missing = || ResourcesError::NotBuilt { what: "the guard's program".to_owned(), command: "run".to_owned() };
+        Ok(self.testbed.guard.as_ref().ok_or_else(missing)?)
+    }
+
+    /// Returns the VM with an initramfs that starts the scenario's guard, if it has one that early. It has its own VM.
+    fn with_early_guard(
+        &self,
+        spec: VmSpec,
+        scenarios: &[plan::Scenario],
+        folder: &Path,
+    ) -> Result<VmSpec, LaunchError> {
+        let Some((_, guard)) = early_guard(scenarios) else { return Ok(spec) };
+        let Testbed { kernel, guest, .. } = self.testbed;
+        let path = folder.join("initramfs");
+        initramfs::with_guard(kernel, guest, self.guard()?, guard, &path).map_err(ResourcesError::from)?;
+        Ok(VmSpec { qemu_args: initramfs_args(Some(&path)), ..spec })
     }
 }
+
+fn initramfs_args(path: Option<&Path>) -> Vec<String> {
+    path.into_iter().flat_map(|path| ["-initrd".to_owned(), path.display().to_string()]).collect()
+}
+
+/// Returns the scenario with a guard that the initramfs starts, if there is one, and its guard.
+fn early_guard(scenarios: &[plan::Scenario]) -> Option<(&plan::Scenario, &Guard)> {
+    let early = |scenario: &&plan::Scenario| scenario.guard.as_ref().is_some_and(|guard| guard.early);
+    let scenario = scenarios.iter().find(early)?;
+    Some((scenario, scenario.guard.as_ref()?))
+}
+
+/// Returns the session of a scenario whose VM did not reach the guest program: a fault, with what init printed, if it did.
+fn not_booted(scenario: &plan::Scenario, how: &str, console: &[String], watch: &mut dyn FnMut(Notice<'_>)) -> Session {
+    let by_init = console.iter().find_map(|line| line.strip_prefix("init: ").filter(|said| said.ends_with(ENDS)));
+    let message = by_init.map_or_else(
+        || format!("the VM with a guard in its initramfs started nothing: {how}"),
+        |said| said.trim_end_matches(ENDS).trim_end_matches(';').to_owned(),
+    );
+    let (containers, attempts, units, splats) = Default::default();
+    let end = ScenarioEnd::Fault { message };
+    let outcome = ScenarioOutcome { scenario: scenario.name.clone(), containers, attempts, units, splats, end };
+    watch(Notice::Ended(&outcome));
+    Session { outcomes: vec![outcome], vms: Vec::new() }
+}
+
+/// How the line ends with which the guest's init ends a VM (`harness/init`).
+const ENDS: &str = " ending the VM";
 
 pub(crate) fn spec(testbed: &Testbed<'_>, host: &Host) -> VmSpec {
     let kernel = &testbed.kernel;
     let arguments = kernel.args.iter().cloned().chain(testbed.image.kernel_arguments());
-    let initramfs = testbed.initramfs.iter().flat_map(|path| ["-initrd".to_owned(), path.display().to_string()]);
     VmSpec {
         qemu: host.qemu.path().to_owned(),
-        qemu_args: initramfs.collect(),
+        qemu_args: initramfs_args(testbed.initramfs.as_deref()),
         accel: host.decision.accel,
         confinement: host.confinement,
         // With two processors QEMU's emulation can run a kernel into an int3 that another processor is patching.

@@ -225,7 +225,17 @@ mod tests {
 
     fn row(text: &str, expect: Option<Expect>, verdict: Verdict) -> Row {
         let (op, container, steps) = ("map_create".into(), "container".into(), Vec::new());
-        Row { text: text.into(), op, container, expect, verdict, cause: None, part: AttemptRole::Line, steps }
+        Row {
+            text: text.into(),
+            op,
+            container,
+            expect,
+            verdict,
+            cause: None,
+            part: AttemptRole::Line,
+            steps,
+            guard: Vec::new(),
+        }
     }
 
     fn allowed() -> Verdict {
@@ -418,7 +428,7 @@ mod tests {
     #[test]
     fn a_cell_is_one_json_object_with_its_row_and_arm() {
         let results = vec![result("6.12", swept(denied()), None)];
-        let results = Results { environments: vec![], results };
+        let results = Results { guard: None, environments: vec![], results };
         let text = json_lines(&results).unwrap();
         let value: serde_json::Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
         assert_eq!((&value["row"], &value["arm"]), (&"hash".into(), &"no_token".into()));

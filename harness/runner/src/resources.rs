@@ -2,7 +2,10 @@
 
 use harness_builder::{
     cache::{Area, Cache, CacheError},
-    guest_program::{self, GuestProgram, GuestProgramError},
+    guest_program::{
+        self, GuestProgram, GuestProgramError,
+        guard::{self, GuardProgram},
+    },
     image::{self, Image, ImageError},
     initramfs::InitramfsError,
     kernel::{self, KernelError, running},
@@ -18,6 +21,7 @@ use thiserror::Error;
 use crate::{
     capacity::{Fleet, Jobs},
     error_chain::chain,
+    guard::RunGuard,
     store::{Freshness, RunId, Store, StoreError},
 };
 
@@ -111,6 +115,10 @@ pub struct Resources {
     pub(crate) project: Project,
     pub(crate) kernels: kernel::catalogue::Catalogue,
     pub(crate) images: image::catalogue::Catalogue,
+    /// The guard that all scenarios are under.
+    pub(crate) run_guard: Option<RunGuard>,
+    /// Whether some scenario needs the guard's program.
+    pub(crate) needs_guard: bool,
 }
 
 impl Resources {
@@ -132,6 +140,8 @@ impl Resources {
             project,
             kernels,
             images,
+            run_guard: None,
+            needs_guard: false,
         })
     }
 
@@ -145,6 +155,12 @@ impl Resources {
     #[must_use]
     pub fn with_pins(self, pins: Pins) -> Self {
         Self { pins, ..self }
+    }
+
+    /// Returns the resources for scenarios of which `any` have a guard of their own, or all are under `run_guard`.
+    #[must_use]
+    pub fn with_guard(self, run_guard: Option<RunGuard>, any: bool) -> Self {
+        Self { run_guard, needs_guard: any || run_guard.is_some(), ..self }
     }
 
     /// Returns the resources with another store.
@@ -293,6 +309,17 @@ impl Resources {
     pub fn build_shared(&self) -> Result<(GuestProgram, Objects), ResourcesError> {
         let guest = guest_program::build(self.project.root(), &self.cache, &self.progress)?;
         Ok((guest, objects::build(&self.project.objects(), &self.cache, &self.progress)?))
+    }
+
+    /// Returns the guard's program, built if a scenario needs it.
+    ///
+    /// # Errors
+    /// [`ResourcesError::GuestProgram`] if it cannot be built.
+    pub(crate) fn guard(&self) -> Result<Option<GuardProgram>, ResourcesError> {
+        if !self.needs_guard {
+            return Ok(None);
+        }
+        Ok(Some(guard::build(self.project.root(), &self.cache, &self.progress)?))
     }
 
     /// Returns the manifest of a kernel, with the pins that its build has.

@@ -18,6 +18,7 @@ use harness_protocol::{
 use harness_scenario::expanded::Expanded;
 use harness_snapshot::{
     allowed_splats::AllowedSplats,
+    audit_refusals::AuditRefusals,
     reasons::{Complaint, Reasons},
 };
 use harness_uapi::vocabulary::{KnownNames, KnownNamesError};
@@ -80,14 +81,15 @@ pub struct Runner {
     known: KnownNames,
     reasons: Reasons,
     allowed_splats: AllowedSplats,
+    audit_refusals: AuditRefusals,
 }
 
 impl Runner {
     /// Opens a folder of scenarios, which need not be the project's own.
     ///
     /// # Errors
-    /// [`RunnerError`] if the folder or the vocabularies cannot be read, or if the recorded differences or the allowed splats
-    /// have errors.
+    /// [`RunnerError`] if the folder or the vocabularies cannot be read, or if one of the files at the top of the
+    /// folder has errors.
     pub fn open(project: &Project, scenarios: &Path) -> Result<Self, RunnerError> {
         let folder = project.kernels().join("vocabulary");
         let files = project.vocabularies().map_err(|source| RunnerError::Vocabularies { folder, source })?;
@@ -95,12 +97,18 @@ impl Runner {
         let suite = Suite::find(scenarios)?;
         let reasons = suite.reasons()?.map_err(|report| RunnerError::Scenarios(vec![report]))?;
         let allowed_splats = suite.allowed_splats()?.map_err(|report| RunnerError::Scenarios(vec![report]))?;
-        Ok(Self { suite, known, reasons, allowed_splats })
+        let audit_refusals = suite.audit_refusals()?.map_err(|report| RunnerError::Scenarios(vec![report]))?;
+        Ok(Self { suite, known, reasons, allowed_splats, audit_refusals })
     }
 
     /// Returns the scenario files.
     pub fn suite(&self) -> &Suite {
         &self.suite
+    }
+
+    /// Returns what a guard refuses although it only audits.
+    pub(crate) fn audit_refusals(&self) -> &AuditRefusals {
+        &self.audit_refusals
     }
 
     /// Returns the recorded differences.

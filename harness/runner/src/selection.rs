@@ -19,8 +19,10 @@ use thiserror::Error;
 use crate::{
     environments::{self, EnvironmentPlan, Images},
     error_chain::chain,
+    guard::RunGuard,
     identity::Identity,
     preparation::{prepare_for, prepare_host},
+    refusals,
     report::{
         EnvironmentLabel, Naming, Results, ScenarioResult, Status,
         difference::{Difference, Side},
@@ -96,6 +98,13 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Returns the selection with all scenarios under a guard, or each only under its own.
+    #[must_use]
+    pub fn under(self, guard: Option<RunGuard>) -> Self {
+        let any = self.scenarios.iter().any(Checked::has_guard);
+        Self { resources: self.resources.with_guard(guard, any), ..self }
+    }
+
     /// Returns the scenarios to run in each environment.
     fn plans(&self) -> Vec<EnvironmentPlan<'_>> {
         environments::environment_plans(&self.kernels, &self.images, &self.scenarios)
@@ -224,10 +233,32 @@ impl Selection {
         self.runner.reason_complaints(self.scenarios.iter().map(Checked::name))
     }
 
+    /// Makes results as recorded that differ only by what the guard of the run refuses although it only audits, by the file
+    /// for that; shows which. Returns the results, and what is wrong with the file.
+    pub fn accept_refusals(&self, mut results: Vec<ScenarioResult>) -> (Vec<ScenarioResult>, Vec<String>) {
+        if self.resources.run_guard.is_none() {
+            return (results, Vec::new());
+        }
+        let mut used = BTreeSet::new();
+        for result in &mut results {
+            if let Some(entries) = refusals::accept(result, self.runner.audit_refusals()) {
+                let ScenarioResult { scenario, environment, .. } = &*result;
+                self.resources
+                    .progress()
+                    .note(&format!("{scenario} on {environment} differs as the guard must refuse"));
+                used.extend(entries);
+            }
+        }
+        // A part of the scenarios does not show that an entry is idle.
+        let whole = self.scenarios.len() == self.runner.suite().names().count();
+        let ran: Vec<Environment> = if whole { self.environments() } else { Vec::new() };
+        (results, self.runner.audit_refusals().unused(&ran, &used))
+    }
+
     /// Returns the identity that last ran under the names of this environment, if any. After [`Self::results`], it is
     /// the identity that ran.
     fn identity(&self, environment: &Environment) -> Result<Option<Identity>, StoreError> {
-        self.resources.store().recall(&environment.kernel, &environment.image)
+        self.resources.store().recall(&environment.kernel, &environment.image, self.resources.run_guard)
     }
 
     /// Returns the identity that last ran under the name of this kernel, with any image of the run.
@@ -258,7 +289,7 @@ impl Selection {
             Ok(EnvironmentLabel { environment, release, replaced })
         };
         let environments = self.environments().into_iter().map(label).collect::<Result<_, StoreError>>()?;
-        Ok(Results { environments, results })
+        Ok(Results { guard: self.resources.run_guard, environments, results })
     }
 
     fn testbed(&self, environment: &Environment) -> Result<Testbed<'_>, ResourcesError> {

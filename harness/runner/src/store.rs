@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::identity::Artefacts;
+use crate::{guard::RunGuard, identity::Artefacts};
 pub use gone::GoneImage;
 pub use merge::{Conflict, MergeError, Merged, Refusal};
 use record_file::{Read, write};
@@ -110,10 +110,14 @@ impl Key {
     /// Returns the key of this scenario with these artefacts.
     pub fn of(artefacts: &Artefacts, scenario: &plan::Scenario) -> Self {
         let mut digest = Sha256::new();
-        let Artefacts { kernel, image, guest, machine } = artefacts;
+        let Artefacts { kernel, image, guest, machine, guard, run_guard } = artefacts;
         for part in [&plan::FORMAT.to_string(), kernel, image, guest, machine] {
             digest.update(part.as_bytes());
             digest.update([0]);
+        }
+        // Editing the guard leaves the keys of all other outcomes as they are.
+        if run_guard.is_some() || scenario.guard.is_some() {
+            digest.update(serde_json::to_vec(&(guard, run_guard.map(RunGuard::plan))).unwrap_or_default());
         }
         digest.update(serde_json::to_vec(scenario).unwrap_or_default());
         let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -242,7 +246,16 @@ mod tests {
 
     fn scenario(deadline_ms: u64) -> plan::Scenario {
         let (sysctls, lsm, cases) = Default::default();
-        plan::Scenario { name: "a/b".parse().unwrap(), deadline_ms, sysctls, lsm, lockdown: None, own_vm: false, cases }
+        plan::Scenario {
+            name: "a/b".parse().unwrap(),
+            deadline_ms,
+            sysctls,
+            lsm,
+            lockdown: None,
+            guard: None,
+            own_vm: false,
+            cases,
+        }
     }
 
     /// Returns the key of a scenario with this deadline.
@@ -297,6 +310,18 @@ mod tests {
             let later = store(folder.path(), "2", Freshness::ThisRun);
             assert_eq!(later.look_up(&key(1)).map(|kept| kept.outcome), reused("1"), "a report still shows it");
         }
+    }
+
+    #[test]
+    fn only_outcomes_under_a_guard_depend_on_its_program() {
+        let program = |key: &str| Artefacts { guard: Some(key.to_owned()), ..artefacts() };
+        assert_eq!(Key::of(&program("one"), &scenario(1)), Key::of(&program("other"), &scenario(1)));
+        let guard = Some(RunGuard::Audit.plan());
+        let guarded = plan::Scenario { guard, ..scenario(1) };
+        assert_ne!(Key::of(&program("one"), &guarded), Key::of(&program("other"), &guarded));
+        let in_run = |key: &str| Artefacts { run_guard: Some(RunGuard::Audit), ..program(key) };
+        assert_ne!(Key::of(&in_run("one"), &scenario(1)), Key::of(&program("one"), &scenario(1)));
+        assert_ne!(Key::of(&in_run("one"), &scenario(1)), Key::of(&in_run("other"), &scenario(1)));
     }
 
     /// Replaces a stored outcome by this text; returns what is loaded, and what is shown.

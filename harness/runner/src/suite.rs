@@ -10,9 +10,10 @@ use std::{
 use harness_diagnostics::{limits, report::Report};
 use harness_planner::{check::check, checked::Checked};
 use harness_protocol::name::{ImageName, KernelName, ScenarioName};
-use harness_scenario::file::parse_bytes;
+use harness_scenario::file::{GUARD_POLICY, parse_bytes};
 use harness_snapshot::{
     allowed_splats::{self, AllowedSplats},
+    audit_refusals::{self, AuditRefusals},
     owner::Owner,
     reasons::{self, OwnSnapshots, Reasons},
     recorded::Recorded,
@@ -74,15 +75,19 @@ pub struct Suite {
 
 impl Suite {
     /// Finds the scenario files (`*.toml`) below a folder. Hidden files and folders are ignored, and links are not
-    /// followed. The files of recorded differences and of allowed splats at the top ([`reasons::FILE_NAME`],
-    /// [`allowed_splats::FILE_NAME`]) are not scenarios.
+    /// followed. Policies of guards ([`GUARD_POLICY`]) and the files at the top of recorded differences, of allowed splats
+    /// and of what a guard refuses ([`reasons::FILE_NAME`], [`allowed_splats::FILE_NAME`], [`audit_refusals::FILE_NAME`])
+    /// are not scenarios.
     ///
     /// # Errors
     /// [`SuiteError`] if a folder cannot be read or a file's path is not a valid name.
     pub fn find(folder: &Path) -> Result<Self, SuiteError> {
         let mut files = BTreeMap::new();
-        let others = [reasons::FILE_NAME, allowed_splats::FILE_NAME].map(|name| folder.join(name));
-        let is_scenario = |path: &PathBuf| path.extension() == Some(OsStr::new("toml")) && !others.contains(path);
+        let others = [reasons::FILE_NAME, allowed_splats::FILE_NAME, audit_refusals::FILE_NAME];
+        let others = others.map(|name| folder.join(name));
+        let is_policy = |path: &PathBuf| path.as_os_str().as_encoded_bytes().ends_with(GUARD_POLICY.as_bytes());
+        let is_scenario =
+            |path: &PathBuf| path.extension() == Some(OsStr::new("toml")) && !is_policy(path) && !others.contains(path);
         for path in files_below(folder)?.into_iter().filter(is_scenario) {
             let stem = path.with_extension("");
             let relative = stem.strip_prefix(folder).unwrap_or(&stem);
@@ -126,7 +131,9 @@ impl Suite {
         let bytes = file::read(path, limits::MOST_BYTES as u64).map_err(io_error(path))?;
         let parsed = parse_bytes(&path.display().to_string(), name.clone(), &bytes);
         let unit_file = |unit: &str| unit_files::assignments(&path.with_file_name(unit), known);
-        Ok(parsed.and_then(|file| file.with_unit_file(unit_file)).and_then(|file| check(&file, known)))
+        let policy = |policy: &str| policy_of(&path.with_file_name(policy));
+        let complete = parsed.and_then(|file| file.with_unit_file(unit_file)?.with_guard_policy(policy));
+        Ok(complete.and_then(|file| check(&file, known)))
     }
 
     /// Reads the snapshots of a scenario.
@@ -175,10 +182,27 @@ impl Suite {
     /// # Errors
     /// The outer error if the file cannot be read, the inner one with every error in its text.
     pub fn allowed_splats(&self) -> Result<Result<AllowedSplats, Report>, SuiteError> {
-        let path = self.folder.join(allowed_splats::FILE_NAME);
+        self.parsed(allowed_splats::FILE_NAME, AllowedSplats::parse)
+    }
+
+    /// Reads what a guard refuses although it only audits; nothing if there is no such file.
+    ///
+    /// # Errors
+    /// The outer error if the file cannot be read, the inner one with every error in its text.
+    pub fn audit_refusals(&self) -> Result<Result<AuditRefusals, Report>, SuiteError> {
+        self.parsed(audit_refusals::FILE_NAME, AuditRefusals::parse)
+    }
+
+    /// Parses a file at the top; the default if there is none.
+    fn parsed<T: Default>(
+        &self,
+        name: &str,
+        parse: impl FnOnce(&str, &[u8]) -> Result<T, Report>,
+    ) -> Result<Result<T, Report>, SuiteError> {
+        let path = self.folder.join(name);
         match file::read(&path, limits::MOST_BYTES as u64) {
-            Ok(bytes) => Ok(AllowedSplats::parse(&path.display().to_string(), &bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Ok(AllowedSplats::default())),
+            Ok(bytes) => Ok(parse(&path.display().to_string(), &bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Ok(T::default())),
             Err(error) => Err(io_error(&path)(error)),
         }
     }
@@ -235,6 +259,15 @@ impl Suite {
             && owner.kernel.is_none_or(|kernel| kernels.contains(&kernel))
             && owner.image.is_none_or(|image| images.contains(&image))
     }
+}
+
+/// Reads the policy of a guard and checks it, or describes what is wrong.
+fn policy_of(path: &Path) -> Result<String, String> {
+    let bytes = file::read(path, limits::MOST_BYTES as u64);
+    let bytes = bytes.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let text = String::from_utf8(bytes).map_err(|error| format!("{}: {}", path.display(), error.utf8_error()))?;
+    guard_policy::parse(&path.display().to_string(), &text).map_err(|report| report.to_string())?;
+    Ok(text)
 }
 
 fn files_below(folder: &Path) -> Result<Vec<PathBuf>, SuiteError> {

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use harness_builder::{
     cache::Area,
-    guest_program::{self, GuestProgram},
+    guest_program::{
+        self, GuestProgram,
+        guard::{self, GuardProgram},
+    },
     image::{self, Image},
     initramfs,
     kernel::{self, Kernel, running},
@@ -43,6 +46,8 @@ pub struct Testbed<'a> {
     pub(crate) kernel: Kernel,
     pub(crate) image: Image,
     pub(crate) guest: GuestProgram,
+    /// The guard's program, if a scenario needs it.
+    pub(crate) guard: Option<GuardProgram>,
     /// The initramfs, if the kernel needs modules to mount its root.
     pub(crate) initramfs: Option<PathBuf>,
     pub(crate) identity: Identity,
@@ -64,7 +69,14 @@ impl Resources {
             .ok_or_else(|| missing("the guest program".to_owned(), "image build".to_owned()))?;
         let objects = objects::find_built(&self.project.objects(), &self.cache)?
             .ok_or_else(|| missing("an object that scenarios load".to_owned(), "image build".to_owned()))?;
-        self.assemble(kernel, image, guest, objects)
+        let guard = match guard::find_built(self.project.root(), &self.cache) {
+            Ok(None) if self.needs_guard => {
+                return Err(missing("the guard's program".to_owned(), "run --filter 'guard/*'".to_owned()));
+            }
+            Err(error) if self.needs_guard => return Err(error.into()),
+            found => found.ok().flatten(),
+        };
+        self.assemble(kernel, image, (guest, guard), objects)
     }
 
     /// Builds what is missing of a testbed and returns it.
@@ -115,7 +127,8 @@ impl Resources {
         let name = running::NAME.parse().expect("it is a name");
         let image =
             Image { name, key: "none".to_owned(), folder: PathBuf::from("/"), boot: None, replaced: Vec::new() };
-        Ok(self.assemble(kernel, image, guest, objects)?.on(MachineKind::HostMode))
+        // Nothing of a shared machine is put under a guard.
+        Ok(self.assemble(kernel, image, (guest, None), objects)?.on(MachineKind::HostMode))
     }
 
     /// Returns a testbed with a kernel that was built elsewhere; the image and the guest program are built if
@@ -126,14 +139,14 @@ impl Resources {
     pub fn with_kernel(&self, kernel: Kernel, image: &ImageName) -> Result<Testbed<'_>, ResourcesError> {
         let image = self.build_image(image)?;
         let (guest, objects) = self.build_shared()?;
-        self.assemble(kernel, image, guest, objects)
+        self.assemble(kernel, image, (guest, self.guard()?), objects)
     }
 
     fn assemble(
         &self,
         kernel: Kernel,
         image: Image,
-        guest: GuestProgram,
+        (guest, guard): (GuestProgram, Option<GuardProgram>),
         objects: Objects,
     ) -> Result<Testbed<'_>, ResourcesError> {
         let vocabulary = kernel.vocabulary()?;
@@ -144,7 +157,14 @@ impl Resources {
         let environment = Environment { kernel: kernel.name.clone(), image: image.name.clone() };
         let identity = Identity {
             lineage: Lineage { environment, alike: kernel.alike.clone() },
-            artefacts: artefacts(&kernel, &image, &guest),
+            artefacts: Artefacts {
+                kernel: kernel.key.clone(),
+                image: image.key.clone(),
+                guest: guest.key.clone(),
+                machine: format!("{} MiB, {}", memory_mib(&kernel), kernel.args.join(" ")),
+                guard: guard.as_ref().map(|guard| guard.key.clone()),
+                run_guard: self.run_guard,
+            },
             replaced: ReplacedPins { kernel: kernel.replaced.clone(), image: image.replaced.clone() },
             vocabulary,
             configuration,
@@ -153,7 +173,7 @@ impl Resources {
             release,
             machine_kind: MachineKind::Own,
         };
-        Ok(Testbed { resources: self, kernel, image, guest, initramfs, identity })
+        Ok(Testbed { resources: self, kernel, image, guest, guard, initramfs, identity })
     }
 
     /// Errors if a kernel lacks options that an image needs. Host mode's root has no manifest.
@@ -181,6 +201,13 @@ impl Testbed<'_> {
     #[must_use]
     pub fn shared_with_others(self) -> Self {
         self.on(MachineKind::Shared)
+    }
+
+    /// Returns the testbed with another program of the guard; outcomes under a guard have other keys.
+    pub(crate) fn with_guard(mut self, guard: GuardProgram) -> Self {
+        self.identity.artefacts.guard = Some(guard.key.clone());
+        self.guard = Some(guard);
+        self
     }
 
     /// Returns the testbed on another kind of machine; its outcomes have other keys.
@@ -261,15 +288,6 @@ fn release_of(kernel: &KernelName, uname: &str) -> Result<Release, ResourcesErro
     uname.parse().map_err(|_| ResourcesError::Release { kernel: kernel.clone(), release: uname.to_owned() })
 }
 
-fn artefacts(kernel: &Kernel, image: &Image, guest: &GuestProgram) -> Artefacts {
-    Artefacts {
-        kernel: kernel.key.clone(),
-        image: image.key.clone(),
-        guest: guest.key.clone(),
-        machine: format!("{} MiB, {}", memory_mib(kernel), kernel.args.join(" ")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -298,6 +316,8 @@ mod tests {
             kernels: kernel::catalogue::Catalogue::of_folder(&project.kernels()).unwrap(),
             images: image::catalogue::Catalogue::of_folder(&project.images()).unwrap(),
             project,
+            run_guard: None,
+            needs_guard: false,
         }
     }
 

@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{GuestProgramError, compile, sources};
+use super::{GuestProgramError, compile, compile_in, forget, sources};
 use crate::{
-    cache::{Area, Cache, Part},
+    cache::{Area, Cache, Entry, Lock, Part},
     digest::Sha256,
     objects,
     progress::Progress,
@@ -13,6 +13,11 @@ use crate::{
 
 /// The package, and the program.
 pub const GUARD: &str = "bpf-guard";
+
+/// What its build is called.
+const WHAT: &str = "guard's program";
+/// How the names of programs of changed copies start in the cache.
+pub(crate) const CHANGED: &str = "guard-";
 
 /// The guard's program, built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,15 +64,44 @@ pub fn find_built(workspace: &Path, cache: &Cache) -> Result<Option<GuardProgram
 /// [`GuestProgramError`], with the compiler's message, if it cannot be built.
 pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<GuardProgram, GuestProgramError> {
     let entry = cache.entry(Area::Guest, &key(workspace)?)?;
+    let folder = built(entry, progress, |lock| compile(WHAT, &[GUARD], workspace, (cache, lock), progress))?;
+    GuardProgram::in_folder(&folder)
+}
+
+/// Returns the program of a changed copy of a workspace, built if needed, under the name of the change. Cargo builds in the
+/// folder `target`, which only the copy uses.
+pub(crate) fn build_changed(
+    name: &str,
+    copy: &Path,
+    target: &Path,
+    cache: &Cache,
+    progress: &Progress,
+) -> Result<GuardProgram, GuestProgramError> {
+    let entry = cache.entry(Area::Mutants, &format!("{CHANGED}{name}-{}", key(copy)?))?;
+    let folder = built(entry, progress, |lock| compile_in(target, WHAT, &[GUARD], copy, (lock, progress)))?;
+    GuardProgram::in_folder(&folder)
+}
+
+/// Makes cargo recompile everything that may be of another copy in the folder `target`.
+pub(crate) fn forget_others(target: &Path) {
+    forget(target);
+}
+
+/// Returns the folder of an entry, made if needed.
+fn built(
+    entry: Entry,
+    progress: &Progress,
+    make: impl FnOnce(&Lock) -> Result<PathBuf, GuestProgramError>,
+) -> Result<PathBuf, GuestProgramError> {
     if let Some(folder) = entry.intact(Part::Whole, progress)? {
-        return GuardProgram::in_folder(&folder);
+        return Ok(folder);
     }
     let lock = entry.lock(progress)?;
     // Another process may have built it while this one was waiting.
-    if let Some(folder) = lock.intact(Part::Whole, progress)? {
-        return GuardProgram::in_folder(&folder);
+    match lock.intact(Part::Whole, progress)? {
+        Some(folder) => Ok(folder),
+        None => make(&lock),
     }
-    GuardProgram::in_folder(&compile("guard's program", &[GUARD], workspace, (cache, &lock), progress)?)
 }
 
 /// Computes a hash of everything that the program is made from.

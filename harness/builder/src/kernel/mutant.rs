@@ -24,6 +24,9 @@ use crate::{
     listing::Listing,
 };
 
+/// The name of the file with mutants of the guard, which are no mutants of a kernel.
+const GUARD: &str = "guard";
+
 /// All mutants, in the order of their files, so those of the same source file are together.
 #[derive(Clone, Debug)]
 pub struct Mutants {
@@ -31,14 +34,28 @@ pub struct Mutants {
 }
 
 impl Mutants {
-    /// Reads the files (`*.toml`) of a folder; `kernels` are the kernels of mutants without a `kernels` key.
+    /// Reads the files (`*.toml`) of a folder, except for the guard's; `kernels` are the kernels of mutants without a
+    /// `kernels` key.
     ///
     /// # Errors
     /// [`MutantError`] with the file, and the mutant or the line if possible.
     pub fn of_folder(folder: &Path, kernels: &[KernelName]) -> Result<Self, MutantError> {
+        Self::of_files(folder, kernels, |name| name != GUARD)
+    }
+
+    /// Reads the file with mutants of the guard in a folder: edits of its BPF programs (`harness/guard/bpf`), to be tried on
+    /// these kernels.
+    ///
+    /// # Errors
+    /// [`MutantError`] with the file, and the mutant or the line if possible.
+    pub fn of_guard(folder: &Path, kernels: &[KernelName]) -> Result<Self, MutantError> {
+        Self::of_files(folder, kernels, |name| name == GUARD)
+    }
+
+    fn of_files(folder: &Path, kernels: &[KernelName], is_wanted: impl Fn(&str) -> bool) -> Result<Self, MutantError> {
         let listing = Listing::of_folder("mutant file", folder)?;
         let mut all: Vec<Mutant> = Vec::new();
-        for name in listing.names() {
+        for name in listing.names().into_iter().filter(|name| is_wanted(name)) {
             let path = listing.file(name)?;
             for mutant in file::parse(path, &read_text(path)?, kernels)? {
                 if all.iter().any(|other| other.name == mutant.name) {

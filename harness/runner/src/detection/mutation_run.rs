@@ -6,9 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_builder::kernel::{
-    Kernel, Manifest,
-    mutant::{self, Edit, Mutant, MutantTree, MutationError},
+use harness_builder::{
+    guard_mutant::GuardTree,
+    guest_program::guard::GuardProgram,
+    kernel::{
+        Kernel, Manifest,
+        mutant::{self, Edit, Mutant, MutantTree, MutationError},
+    },
 };
 use harness_planner::checked::Checked;
 use harness_protocol::name::{KernelName, ScenarioName};
@@ -48,8 +52,18 @@ pub enum MutationRunError {
     Misfits(Vec<MutationError>),
 }
 
-/// A kernel and its mutants.
+/// What the mutants are mutants of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The kernel.
+    Kernel,
+    /// The guard, on an unmodified kernel.
+    Guard,
+}
+
+/// A kernel and its mutants, or those of the guard.
 pub struct MutationRun<'a> {
+    subject: Subject,
     selection: &'a Selection,
     thoroughness: Thoroughness,
     manifest: Manifest,
@@ -60,16 +74,30 @@ pub struct MutationRun<'a> {
 /// A built mutant, or why there is none.
 struct Built<'a> {
     mutant: &'a Mutant,
-    kernel: Result<Kernel, MutationError>,
+    product: Result<Product, MutationError>,
     took: Option<Duration>,
 }
 
+/// A built mutant.
+enum Product {
+    Kernel(Box<Kernel>),
+    Guard(GuardProgram),
+}
+
+/// Where mutants are built.
+enum Workshop<'a> {
+    /// `None` if all kernels are built.
+    Kernel(Option<MutantTree<'a>>),
+    Guard(GuardTree<'a>),
+}
+
 impl<'a> MutationRun<'a> {
-    /// Builds the unmodified kernel if necessary, and selects its mutants.
+    /// Builds the unmodified kernel and guard if necessary, and selects the mutants.
     ///
     /// # Errors
     /// [`MutationRunError`] if the kernel or the image cannot be built.
     pub fn prepare(
+        subject: Subject,
         selection: &'a Selection,
         kernel: &KernelName,
         mutants: &[&'a Mutant],
@@ -78,7 +106,7 @@ impl<'a> MutationRun<'a> {
         let manifest = selection.resources.manifest(kernel)?;
         let base = selection.resources.build(kernel, selection.one_image()?)?;
         let mutants = mutants.iter().filter_map(|mutant| Some((*mutant, mutant.edit(kernel)?))).collect();
-        Ok(Self { selection, thoroughness, manifest, base, mutants })
+        Ok(Self { subject, selection, thoroughness, manifest, base, mutants })
     }
 
     /// Runs the scenarios on the unmodified kernel, then on each mutant; meanwhile the next mutants are built.
@@ -86,11 +114,11 @@ impl<'a> MutationRun<'a> {
     /// # Errors
     /// [`MutationRunError`] if a mutant does not fit the source, or if no VM can be run.
     pub fn run(&self) -> Result<Score, MutationRunError> {
-        let tree = self.tree()?;
+        let workshop = self.workshop()?;
         thread::scope(|scope| {
             let (sender, receiver) = mpsc::channel();
             scope.spawn(move || {
-                let mut built = self.mutants.iter().map(|&(mutant, edit)| self.build(tree.as_ref(), mutant, edit));
+                let mut built = self.mutants.iter().map(|&(mutant, edit)| self.build(&workshop, mutant, edit));
                 // The receiver is gone only after an error of its own.
                 while built.next().is_some_and(|built| sender.send(built).is_ok()) {}
             });
@@ -149,44 +177,64 @@ impl<'a> MutationRun<'a> {
         Ok([first, second].into_iter().filter(|stage| !stage.is_empty()).collect())
     }
 
-    /// Returns the source tree for building mutants, if any has to be built. Checks that every mutant fits before the
-    /// first one is built.
-    fn tree(&self) -> Result<Option<MutantTree<'_>>, MutationRunError> {
+    /// Returns where mutants are built. Checks that every mutant that is not built fits before the first one is built.
+    fn workshop(&self) -> Result<Workshop<'_>, MutationRunError> {
         let resources = &self.selection.resources;
-        let missing: Vec<_> = self.mutants.iter().filter(|(mutant, edit)| self.find(mutant, edit).is_none()).collect();
-        if missing.is_empty() {
-            return Ok(None);
-        }
-        let tree = MutantTree::open(&self.manifest, self.base.kernel(), resources.cache(), resources.progress())?;
-        let misfits = missing.iter().filter_map(|(mutant, edit)| tree.check(mutant, edit).err());
-        let misfits: Vec<MutationError> = misfits.collect();
-        if misfits.is_empty() { Ok(Some(tree)) } else { Err(MutationRunError::Misfits(misfits)) }
+        let (cache, progress) = (resources.cache(), resources.progress());
+        let (workshop, misfits): (_, Vec<MutationError>) = match self.subject {
+            Subject::Guard => {
+                let tree = GuardTree::open(resources.project().root(), cache, progress)?;
+                let misfits = self.mutants.iter().filter_map(|(mutant, edit)| tree.check(mutant, edit).err()).collect();
+                (Workshop::Guard(tree), misfits)
+            }
+            Subject::Kernel => {
+                let missing: Vec<_> =
+                    self.mutants.iter().filter(|(mutant, edit)| self.find(mutant, edit).is_none()).collect();
+                if missing.is_empty() {
+                    return Ok(Workshop::Kernel(None));
+                }
+                let tree = MutantTree::open(&self.manifest, self.base.kernel(), cache, progress)?;
+                let misfits = missing.iter().filter_map(|(mutant, edit)| tree.check(mutant, edit).err()).collect();
+                (Workshop::Kernel(Some(tree)), misfits)
+            }
+        };
+        if misfits.is_empty() { Ok(workshop) } else { Err(MutationRunError::Misfits(misfits)) }
     }
 
     fn find(&self, mutant: &Mutant, edit: &Edit) -> Option<Kernel> {
         mutant::find_built(&self.manifest, self.base.kernel(), mutant, edit, self.selection.resources.cache())
     }
 
-    fn build<'b>(&self, tree: Option<&MutantTree<'_>>, mutant: &'b Mutant, edit: &Edit) -> Built<'b> {
+    fn build<'b>(&self, workshop: &Workshop<'_>, mutant: &'b Mutant, edit: &Edit) -> Built<'b> {
         let started = Instant::now();
+        let tree = match workshop {
+            Workshop::Kernel(tree) => tree,
+            Workshop::Guard(tree) => {
+                let product = tree.build(mutant, edit).map(Product::Guard);
+                return Built { mutant, product, took: Some(started.elapsed()) };
+            }
+        };
+        let of = |kernel: Kernel| Product::Kernel(Box::new(kernel));
         match (self.find(mutant, edit), tree) {
             (None, Some(tree)) => {
-                let kernel = tree.build(mutant, edit);
-                Built { mutant, kernel, took: Some(started.elapsed()) }
+                let product = tree.build(mutant, edit).map(of);
+                Built { mutant, product, took: Some(started.elapsed()) }
             }
-            (Some(kernel), _) => Built { mutant, kernel: Ok(kernel), took: None },
+            (Some(kernel), _) => Built { mutant, product: Ok(of(kernel)), took: None },
             (None, None) => {
-                let kernel = Err(MutationError::Gone { mutant: mutant.name.clone() });
-                Built { mutant, kernel, took: None }
+                let product = Err(MutationError::Gone { mutant: mutant.name.clone() });
+                Built { mutant, product, took: None }
             }
         }
     }
 
     fn try_one(&self, built: Built<'_>, stages: &[Vec<Checked>]) -> Result<score::Result, MutationRunError> {
         let started = Instant::now();
-        let detection = match built.kernel {
-            Ok(kernel) => {
-                let testbed = self.selection.resources.with_kernel(kernel, self.selection.one_image()?)?;
+        let (resources, image) = (&self.selection.resources, self.selection.one_image()?);
+        let detection = match built.product {
+            Ok(Product::Kernel(kernel)) => self.detect(&resources.with_kernel(*kernel, image)?, stages)?,
+            Ok(Product::Guard(guard)) => {
+                let testbed = resources.build(self.base.kernel_name(), image)?.with_guard(guard);
                 self.detect(&testbed, stages)?
             }
             Err(error @ MutationError::DoesNotCompile { .. }) => Detection::NoKernel(chain(&error)),

@@ -19,6 +19,7 @@ use super::{
     Counts, HARNESS, Mark, Results, ScenarioResult, Status, difference, guest_text::is_invisible_control, numbered,
     problem_lines,
 };
+use crate::guard::RunGuard;
 use line::{Attempts, JudgedStatus, Kernel, Line, Record, ReplacedPin, Step};
 
 /// The format's version. Raised when a key or a kind is removed or changes its meaning, but not when one is added.
@@ -44,7 +45,8 @@ pub fn json_lines(results: &Results) -> Result<String, serde_json::Error> {
         used: pin.used.as_deref(),
     });
     let (images, replaced) = (results.images(), replaced.collect());
-    push(&mut text, &Line::Start { format: FORMAT, harness: HARNESS, images, kernels, replaced })?;
+    let guard = results.guard.map(RunGuard::as_str);
+    push(&mut text, &Line::Start { format: FORMAT, harness: HARNESS, images, kernels, guard, replaced })?;
     for result in &results.results {
         if let Status::Judged { judgement, .. } = &result.status {
             for (case, number, row) in numbered(judgement) {
@@ -85,6 +87,7 @@ fn attempt<'a>(
         expect: row.expect,
         matches: row.matches(),
         steps: row.steps.iter().map(|step| Step { text: &step.text, result: step.result.to_string() }).collect(),
+        guard: &row.guard,
     }
 }
 
@@ -315,7 +318,7 @@ mod tests {
     fn a_kernel_without_results_is_named() {
         let label =
             EnvironmentLabel { environment: sample::environment("7.3"), release: None, replaced: Default::default() };
-        let results = Results { environments: vec![label], results: vec![] };
+        let results = Results { guard: None, environments: vec![label], results: vec![] };
         let text = json_lines(&results).unwrap();
         insta::assert_snapshot!(text.replace(HARNESS, "VERSION"), @r#"
         {"kind":"start","format":3,"harness":"VERSION","images":["minimal"],"kernels":[{"name":"7.3"}]}

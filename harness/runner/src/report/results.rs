@@ -4,7 +4,7 @@ use harness_builder::pins::Repinned;
 use harness_protocol::name::{Environment, ImageName, KernelName};
 
 use super::{Counts, Naming, ScenarioResult};
-use crate::identity::ReplacedPins;
+use crate::{guard::RunGuard, identity::ReplacedPins};
 
 /// The version of the harness, as reports show it.
 pub const HARNESS: &str = env!("CARGO_PKG_VERSION");
@@ -32,6 +32,8 @@ impl EnvironmentLabel {
 /// The contents of a report.
 #[derive(Clone, Debug)]
 pub struct Results {
+    /// The guard that all scenarios were under.
+    pub guard: Option<RunGuard>,
     /// The environments, in the order of columns and suites.
     pub environments: Vec<EnvironmentLabel>,
     /// The results; those of one scenario are adjacent.
@@ -87,6 +89,11 @@ impl Results {
     /// Returns a line for each pin that has left the mirror, with what is used instead.
     pub fn replaced_pins(&self) -> Vec<String> {
         self.replaced().iter().map(|(of, pin)| format!("{of}: the pin has left the mirror: {pin}")).collect()
+    }
+
+    /// Returns a line that says which guard the scenarios were under, if any.
+    pub fn guard_line(&self) -> Option<String> {
+        self.guard.map(|guard| format!("under a guard in {} mode, which recorded every bpf(2) call", guard.as_str()))
     }
 
     /// Counts the results by status and the attempts by verdict.

@@ -27,6 +27,8 @@ fn selection(folder: &Path, kernels: &[&str], filter: &str) -> Selection {
         kernels: kernel::catalogue::Catalogue::of_folder(&project.kernels()).unwrap(),
         images: image::catalogue::Catalogue::of_folder(&project.images()).unwrap(),
         project: project.clone(),
+        run_guard: None,
+        needs_guard: false,
     };
     let runner = Runner::open(&project, &project.scenarios()).unwrap();
     let scenarios = runner.check(&runner.suite().select(filter).unwrap()).unwrap();

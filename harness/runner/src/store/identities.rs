@@ -9,7 +9,10 @@ use harness_protocol::name::{ImageName, KernelName};
 use sha2::{Digest, Sha256};
 
 use super::{Store, StoreError, now, write};
-use crate::identity::{Identity, IdentityRecord};
+use crate::{
+    guard::RunGuard,
+    identity::{Artefacts, Identity, IdentityRecord},
+};
 
 /// The folder of a store that holds identity records.
 pub(super) const FOLDER: &str = "testbeds";
@@ -26,26 +29,34 @@ impl Store {
         self.remember_record(identity.record(now()))
     }
 
-    /// Stores a record, adding the names of objects from the existing one.
+    /// Stores a record, adding the names of objects from the existing one, and the guard's program if only that one had
+    /// it: a run without guarded scenarios needs none.
     pub(super) fn remember_record(&self, record: IdentityRecord) -> Result<(), StoreError> {
         let path = self.root.join(FOLDER).join(file_name(&record));
-        let before = self.identity(&path).map(|old| old.objects).unwrap_or_default();
+        let (before, guard) = self.identity(&path).map(|old| (old.objects, old.artefacts.guard)).unwrap_or_default();
         let objects = before.into_iter().chain(record.objects).collect();
-        write(&path, &IdentityRecord { objects, ..record })
+        let artefacts = Artefacts { guard: record.artefacts.guard.or(guard), ..record.artefacts };
+        write(&path, &IdentityRecord { objects, artefacts, ..record })
     }
 
-    /// Returns the identity that last ran under the names of this kernel and this image, if any.
+    /// Returns the identity that last ran under the names of this kernel and this image and under this guard, if any.
     ///
     /// # Errors
     /// [`StoreError`] if the folder cannot be read.
-    pub fn recall(&self, kernel: &KernelName, image: &ImageName) -> Result<Option<Identity>, StoreError> {
+    pub fn recall(
+        &self,
+        kernel: &KernelName,
+        image: &ImageName,
+        guard: Option<RunGuard>,
+    ) -> Result<Option<Identity>, StoreError> {
         let mut latest: Option<IdentityRecord> = None;
         let prefix = format!("{kernel}-");
         let may_be = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
         for path in self.identities()?.into_iter().filter(may_be) {
             let Some(record) = self.identity(&path) else { continue };
             let is_later = latest.as_ref().is_none_or(|other| other.at < record.at);
-            if &record.kernel == kernel && &record.image == image && is_later {
+            let is_same = &record.kernel == kernel && &record.image == image && record.artefacts.run_guard == guard;
+            if is_same && is_later {
                 latest = Some(record);
             }
         }
@@ -71,10 +82,12 @@ impl Store {
     }
 }
 
-/// Returns the name of a record's file: the kernel, and a digest of everything its outcomes depend on.
+/// Returns the name of a record's file: the kernel, and a digest of everything its outcomes depend on, except for the
+/// guard's program.
 pub(super) fn file_name(record: &IdentityRecord) -> String {
     let mut digest = Sha256::new();
-    digest.update(serde_json::to_vec(&(&record.image, &record.artefacts)).unwrap_or_default());
+    let artefacts = Artefacts { guard: None, ..record.artefacts.clone() };
+    digest.update(serde_json::to_vec(&(&record.image, &artefacts)).unwrap_or_default());
     let sum: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{sum}.json", record.kernel)
 }

@@ -6,7 +6,7 @@ use crate::identity::Artefacts;
 
 pub(crate) fn artefacts() -> Artefacts {
     let [kernel, image, guest, machine] = ["k", "i", "g", "m"].map(str::to_owned);
-    Artefacts { kernel, image, guest, machine }
+    Artefacts { kernel, image, guest, machine, guard: None, run_guard: None }
 }
 
 /// Returns an outcome without attempts.

@@ -92,11 +92,16 @@ impl Edit {
 }
 
 /// Returns the range of a C function's definition, in a source formatted like the kernel's: it starts in the first
-/// column, and its body ends with a brace in the first column. Skips declarations and calls.
+/// column, and its body ends with a brace in the first column. Skips declarations and calls. A program of BPF may be named
+/// by the macro `BPF_PROG`.
 fn function(source: &str, name: &str) -> Option<Range<usize>> {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let bytes = source.as_bytes();
-    source.match_indices(&format!("{name}(")).map(|(at, _)| at).find_map(|at| {
+    let plain = source.match_indices(name).filter(|(at, _)| source[at + name.len()..].starts_with('('));
+    let by_macro = source
+        .match_indices(name)
+        .filter(|(at, _)| source[..*at].ends_with("BPF_PROG(") && source[at + name.len()..].starts_with([',', ')']));
+    plain.chain(by_macro).map(|(at, _)| at).find_map(|at| {
         let line = source[..at].rfind('\n').map_or(0, |newline| newline + 1);
         let whole_word = at == 0 || !is_word(bytes[at - 1]);
         let in_first_column = is_word(bytes[line]);
@@ -127,6 +132,16 @@ mod tests {
         assert_eq!(changed, SOURCE.replace("a == 1 ||", "a ||"));
         let changed = edit(Some("ff"), "a == 1").apply(SOURCE).unwrap();
         assert_eq!(changed, SOURCE.replace("a == 1;", "a;"));
+    }
+
+    #[test]
+    fn a_program_of_bpf_is_named_by_its_macro() {
+        let source = "int BPF_PROG(f, int a)\n{\n\treturn a;\n}\n\nint BPF_PROG(ff)\n{\n\treturn 1;\n}\n";
+        let edit = |function, pattern: &str| edit(Some(function), pattern);
+        let changed = Edit { replacement: "0".into(), ..edit("ff", "1") }.apply(source).unwrap();
+        assert_eq!(changed, source.replace('1', "0"));
+        let changed = Edit { replacement: "0".into(), ..edit("f", "return a") }.apply(source).unwrap();
+        assert_eq!(changed, source.replace("return a", "0"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::{
     cache::CacheError,
     command::CommandError,
     file::{FileError, TomlError},
+    guest_program::GuestProgramError,
     kernel::error::KernelError,
     listing::ListingError,
 };
@@ -42,24 +43,24 @@ pub enum MutantError {
 #[derive(Debug, Error)]
 pub enum MutationError {
     /// The edit does not fit the source.
-    #[error("mutant {mutant} does not fit kernel {kernel}: cannot edit {}", file.display())]
+    #[error("mutant {mutant} does not fit {of}: cannot edit {}", file.display())]
     Misfit {
         /// The mutant.
         mutant: MutantName,
-        /// The kernel.
-        kernel: KernelName,
+        /// What it is a mutant of: `kernel NAME`, or the guard.
+        of: String,
         /// The file, relative to its source.
         file: PathBuf,
         /// Why.
         source: Box<EditMismatch>,
     },
     /// The changed source does not compile.
-    #[error("mutant {mutant} does not compile on kernel {kernel}")]
+    #[error("mutant {mutant} does not compile as {of}")]
     DoesNotCompile {
         /// The mutant.
         mutant: MutantName,
-        /// The kernel.
-        kernel: KernelName,
+        /// What it is a mutant of: `kernel NAME`, or the guard.
+        of: String,
         /// The error of the compiler.
         source: CommandError,
     },
@@ -83,6 +84,9 @@ pub enum MutationError {
     /// The kernel itself could not be built.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// The guard's program could not be built.
+    #[error(transparent)]
+    Guard(#[from] GuestProgramError),
 }
 
 impl From<CacheError> for MutationError {

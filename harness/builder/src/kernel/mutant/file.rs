@@ -69,7 +69,7 @@ impl Entry {
             return Err(format!("[mutant.on.\"{idle}\"] is for a kernel that is not in `kernels`"));
         }
         if self.bug.trim().is_empty() {
-            return Err("`bug` is empty: describe what is wrong with the kernel".to_owned());
+            return Err("`bug` is empty: describe what is wrong".to_owned());
         }
         let edit = |kernel: &KernelName| {
             let other = self.on.get(kernel).cloned().unwrap_or_default();
@@ -91,7 +91,7 @@ impl Entry {
 fn check(edit: &Edit) -> Result<(), String> {
     let plain = |part| matches!(part, Component::Normal(_));
     if edit.file.as_os_str().is_empty() || !edit.file.components().all(plain) {
-        return Err(format!("`{}` is not a path in a kernel source", edit.file.display()));
+        return Err(format!("`{}` is not a path in the source", edit.file.display()));
     }
     if edit.pattern.trim().is_empty() {
         return Err("`pattern` is empty".to_owned());

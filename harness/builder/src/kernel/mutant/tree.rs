@@ -131,12 +131,16 @@ impl<'a> MutantTree<'a> {
         kept
     }
 
+    fn of(&self) -> String {
+        format!("kernel {}", self.base.name)
+    }
+
     /// Returns the changed text of the file.
     fn changed(&self, mutant: &Mutant, edit: &Edit) -> Result<String, MutationError> {
         let path = self.tree.source.join(&edit.file);
         edit.apply(&file::read_text(&path)?).map_err(|misfit| MutationError::Misfit {
             mutant: mutant.name.clone(),
-            kernel: self.base.name.clone(),
+            of: self.of(),
             file: edit.file.clone(),
             source: misfit.into(),
         })
@@ -147,11 +151,9 @@ impl<'a> MutantTree<'a> {
         // `uname -v` of a mutant names it.
         let version = format!("KBUILD_BUILD_VERSION=mutant-{}", mutant.name);
         match self.tree.compile_with(&[version], self.manifest, &Progress::silent()) {
-            Err(KernelError::Command(source @ CommandError::Failed { .. })) => Err(MutationError::DoesNotCompile {
-                mutant: mutant.name.clone(),
-                kernel: self.base.name.clone(),
-                source,
-            }),
+            Err(KernelError::Command(source @ CommandError::Failed { .. })) => {
+                Err(MutationError::DoesNotCompile { mutant: mutant.name.clone(), of: self.of(), source })
+            }
             other => Ok(other?),
         }
     }

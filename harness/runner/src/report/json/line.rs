@@ -21,6 +21,9 @@ pub(super) enum Line<'a> {
         images: Vec<&'a ImageName>,
         /// The selected kernels.
         kernels: Vec<Kernel<'a>>,
+        /// The mode of the guard that all scenarios were under (`--guard`).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        guard: Option<&'a str>,
         /// The packages whose pinned version has left the mirror, and what is used instead; `release` of a kernel is what
         /// ran.
         #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -70,6 +73,9 @@ pub(super) enum Line<'a> {
         /// The steps of the attempt, if libbpf loaded an object.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         steps: Vec<Step<'a>>,
+        /// What the scenario's guard recorded of the attempt: each of its answers once, in words.
+        #[serde(skip_serializing_if = "<[String]>::is_empty")]
+        guard: &'a [String],
     },
     /// A scenario that was judged in an environment. Its attempts precede this line.
     Judged {
