@@ -21,7 +21,7 @@ use crate::{
     generated::{Generated, Mode},
 };
 
-/// Write the JSON Schemas of scenarios, results, differences and findings, and the generated parts of pages in docs/
+/// Write the JSON Schemas of scenarios, results, differences, findings and the guard's log, and the generated parts of pages in docs/
 ///
 /// Pages: commands.md, scenario-reference.md, scenarios.md, differences.md, results.md and findings.md.
 #[derive(Debug, ClapArgs)]
@@ -49,6 +49,8 @@ fn generate(project: &Project, command: Command) -> Result<Vec<Generated>> {
     generated.extend(of_findings(project)?);
     let path = project.root().join("docs/diff.schema.json");
     generated.push(Generated { path, text: pretty(&difference::schema())? });
+    let path = project.root().join("docs/guard-log.schema.json");
+    generated.push(Generated { path, text: pretty(&guard_record::schema())? });
     generated.push(commands::generated(project, command));
     Ok(generated)
 }
@@ -126,5 +128,47 @@ mod tests {
     fn a_page_without_markers_is_an_error_that_names_them() {
         let error = splice("nothing", "keys", "new").unwrap_err().to_string();
         assert!(error.contains("<!-- begin: keys") && error.contains("<!-- end: keys -->"), "{error}");
+    }
+
+    #[test]
+    fn the_schema_of_the_guards_log_takes_its_lines_and_no_others() {
+        use guard_record::{Chain, Gap, GapReason, Hook, Line, Logged, NoNames, Record, Start, Time};
+
+        let schema = serde_json::to_value(guard_record::schema()).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let start = Start {
+            version: 1,
+            program: "bpf-guard".to_owned(),
+            kernel: "7.3.4".to_owned(),
+            boot_id: "0123abcd-0000".to_owned(),
+            guard: 1,
+            file: 1,
+            time: Time::of(5, Some(0)),
+            seq: 0,
+            read: 0,
+            lost: 0,
+            previous: None,
+        };
+        let (mut chain, mut text) = Chain::begin(&start);
+        let records =
+            Hook::ALL.iter().zip(0..).map(|(hook, seq)| Logged::Record(Line::of(&Record::of(seq, *hook), &NoNames)));
+        for logged in records.chain([Logged::Gap(Gap { first: 15, count: 1, why: GapReason::Lost })]) {
+            let (next, line) = chain.then(&logged);
+            text.push_str(&line);
+            chain = next;
+        }
+        for line in text.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(validator.is_valid(&line), "{line}");
+            for key in ["chain", "boot"] {
+                let mut without = line.clone();
+                without.as_object_mut().unwrap().remove(key);
+                assert!(!validator.is_valid(&without), "{without}");
+            }
+        }
+        let line = text.lines().nth(1).unwrap();
+        for wrong in [line.replace("\"uid\":0", "\"uid\":-1"), line.replace("\"seq\":0", "\"seq\":0,\"more\":1")] {
+            assert!(wrong != line && !validator.is_valid(&serde_json::from_str(&wrong).unwrap()), "{wrong}");
+        }
     }
 }

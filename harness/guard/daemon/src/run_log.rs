@@ -32,7 +32,7 @@ use crate::{
 /// Without a policy it reads the guard that `bpf-guard early` put in force; that one stays in force when the daemon ends.
 /// With a policy it puts a guard in force itself, which ends with it.
 ///
-/// Each line of the log is JSON (schema: bpf-guard.schema.json) and is bound to those before it. Lines last (fdatasync) after
+/// Each line of the log is JSON (schema: docs/guard-log.schema.json) and is bound to those before it. Lines last (fdatasync) after
 /// each refused call, otherwise after a second. While the log cannot be written, the daemon reads nothing: the policy's
 /// `when_full` and `on_no_reader` decide then.
 #[derive(Debug, Args)]
