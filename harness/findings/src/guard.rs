@@ -177,7 +177,7 @@ fn why(decision: &Decision, functions: &KnownFunctions) -> String {
         Reason::Helper => lacks(Family::Helper),
         Reason::Kfunc => format!("the kfunc `{}` is not in it", function()),
         Reason::Target => format!("the target `{}` is not in it", function()),
-        Reason::TargetOfModule => format!("the target `{}` is in a module or program", function()),
+        Reason::TargetOfModule => format!("the target `{}` is in a module", function()),
         Reason::Insns => format!("it has {number} instructions"),
         Reason::MapEntries => format!("it has {number} entries"),
         Reason::MapBytes => format!("it has {} bytes", decision.what),

@@ -65,7 +65,7 @@ impl Asked {
         self.progs.entry(program.kind).or_default().insert(program.attach_type);
         self.max_insns = self.max_insns.max(program.insns);
         if let Some(target) = program.target {
-            self.modules |= target.of_module;
+            self.modules |= target.of_module && Some(program.kind) != Family::Prog.number("ext");
             self.targets.extend(functions.name(target.btf_id).filter(|_| !target.of_module).map(str::to_owned));
         }
         for call in &program.calls {
@@ -97,7 +97,7 @@ fn written(asked: &Asked, objects: &[&str]) -> String {
     }
     let _ = writeln!(text, "max_insns = {}", asked.max_insns);
     if asked.modules {
-        let _ = writeln!(text, "# A target is in a module or in another program.\nmodules = true");
+        let _ = writeln!(text, "# A target is in a module.\nmodules = true");
     }
     let _ = write!(text, "\n# [[rule]]\n# uid = \"1000\"\n# profile = \"{name}\"\n");
     text

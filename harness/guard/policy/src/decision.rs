@@ -8,6 +8,8 @@ use crate::{
     layout::{self, Profile, Reason, Rule, Verdict},
 };
 
+/// Programs of type `ext`, which replace a function of another program: no BTF of the kernel has their target.
+const EXT: u32 = 28;
 /// The command `BPF_PROG_LOAD`.
 const PROG_LOAD: u32 = 5;
 /// Map types that have a size in bytes as their number of entries: `ringbuf` and `user_ringbuf`.
@@ -176,7 +178,7 @@ pub struct Decision {
     pub verdict: Verdict,
     /// Why it is refused.
     pub reason: Reason,
-    /// What the reason is about; 0 for nothing.
+    /// What the reason is about; 0 for nothing. At hook `bpf_token_capable` it is the capability, also if it is allowed.
     pub what: u64,
     /// The number of the rule that took it; 0 for none.
     pub rule: u16,
@@ -207,6 +209,10 @@ pub fn decide(compiled: &Compiled, names: &Names, caller: &Caller, event: &Event
         return Decision::of(Verdict::Denied, (reason, what));
     }
     let decision = by_policy(compiled, names, caller, event);
+    let decision = match (decision.verdict, &event.hook) {
+        (Verdict::Allowed, Hook::TokenCapable { cap }) => Decision { what: u64::from(*cap), ..decision },
+        _ => decision,
+    };
     let is_counted = decision.verdict == Verdict::Allowed && contains(&[compiled.settings.count_only], event.cmd);
     recordable(compiled, caller, event, Decision { is_counted, ..decision })
 }
@@ -289,6 +295,7 @@ fn refusal(compiled: &Compiled, names: &Names, rule: &Rule, caller: &Caller, eve
     match &event.hook {
         Hook::Bpf => command(profile, event.cmd),
         Hook::TokenCmd { cmd } => command(profile, *cmd),
+        Hook::TokenCreate => command(profile, event.cmd),
         Hook::ProgLoad(program) => {
             let allowed = |list: &[Named], btf_id| {
                 list.iter().any(|named| named.profile == u32::from(index) && names.has(&named.name, btf_id))
@@ -308,7 +315,7 @@ fn refusal(compiled: &Compiled, names: &Names, rule: &Rule, caller: &Caller, eve
         Hook::TokenCapable { cap } => {
             (!contains(&[profile.token_caps], *cap)).then_some((Reason::TokenCap, u64::from(*cap)))
         }
-        Hook::Prog(_) | Hook::Map | Hook::TokenCreate => None,
+        Hook::Prog(_) | Hook::Map => None,
     }
 }
 
@@ -335,7 +342,7 @@ fn load(profile: &Profile, program: &Program) -> Refusal {
 fn target(profile: &Profile, program: &Program, is_allowed: impl Fn(u32) -> bool) -> Refusal {
     let Target { btf_id, of_module } = program.target.filter(|target| target.btf_id != 0)?;
     let (is_allowed, reason) = match of_module {
-        true => (profile.modules == 1, Reason::TargetOfModule),
+        true => (profile.modules == 1 || program.kind == EXT, Reason::TargetOfModule),
         false => (profile.any_target == 1 || is_allowed(btf_id), Reason::Target),
     };
     (!is_allowed).then_some((reason, btf_id.into()))
@@ -369,13 +376,18 @@ fn map(profile: &Profile, kind: u32, max_entries: u32, bytes: u64, has_token: bo
 }
 
 /// The bytes of a map as limits count them: its entries times key and value, each rounded up to 8 bytes; of a ring
-/// buffer, its entries. At most `u64::MAX`.
+/// buffer, its entries. `u64::MAX` if an entry has 4 GiB or more.
 pub fn map_bytes(kind: u32, key_size: u32, value_size: u32, max_entries: u32) -> u64 {
     if RING_BUFFERS.contains(&kind) {
         return max_entries.into();
     }
     let rounded = |size: u32| u64::from(size).next_multiple_of(8);
-    u64::from(max_entries).saturating_mul(rounded(key_size) + rounded(value_size))
+    let entry = rounded(key_size) + rounded(value_size);
+    // No kernel makes such a map; the BPF programs do not multiply with so much.
+    if entry > u64::from(u32::MAX) && max_entries > 0 {
+        return u64::MAX;
+    }
+    u64::from(max_entries).saturating_mul(entry)
 }
 
 #[cfg(test)]

@@ -139,7 +139,7 @@ pub(crate) struct ProfileKeys {
     pub(crate) kfuncs: Functions,
     /// What programs may be bound to when they are loaded, as the BTF of the kernel names it (`do_unlinkat`,
     /// `bpf_lsm_file_open`, `btf_trace_sched_switch`, `bpf_iter_task`), or `any`. The functions that the guard depends on
-    /// are never among them.
+    /// are never among them. Programs of type `ext` are bound to another program and need none.
     #[serde(default)]
     pub(crate) targets: Functions,
     /// The most instructions of a program.
@@ -149,7 +149,7 @@ pub(crate) struct ProfileKeys {
     pub(crate) token: TokenNeed,
     /// Capabilities that a token may stand for: a list of names, `any`, or a table with `except`.
     pub(crate) token_caps: Option<NameList>,
-    /// Whether kfuncs and targets of modules are allowed.
+    /// Whether kfuncs and targets outside of the kernel's own BTF are allowed, all of any module.
     #[serde(default)]
     pub(crate) modules: bool,
     /// Whether programs may use only maps that the same user made.

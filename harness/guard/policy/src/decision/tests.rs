@@ -123,6 +123,11 @@ fn a_target_must_be_in_the_profile() {
     assert_eq!((of(&policy, 100, false), of(&policy, 101, false)), (FINE, FINE));
     assert_eq!((of(&policy, 102, false), of(&policy, 0, false)), ((Reason::Target, 102), FINE));
     assert_eq!(of(&policy, 100, true), (Reason::TargetOfModule, 100));
+    // A function of another program, which `ext` replaces.
+    let ext = with_profile("progs = ['ext']");
+    let replacement = |of_module| Program { kind: EXT, attach_type: 0, ..program(100, of_module) };
+    assert_eq!(load_with(&ext, &names, replacement(true)), FINE);
+    assert_eq!(load_with(&ext, &names, replacement(false)), (Reason::Target, 100));
     let any = with_profile("progs = ['tracing']\ntargets = 'any'");
     assert_eq!((of(&any, 102, false), of(&any, 102, true)), (FINE, (Reason::TargetOfModule, 102)));
     let modules = with_profile("progs = ['tracing']\nmodules = true");
@@ -186,6 +191,8 @@ fn maps_are_limited_by_type_entries_and_bytes() {
     );
     assert_eq!(of(1, (1, 9, 4096)), (Reason::MapBytes, 98304));
     assert_eq!(map_bytes(1, u32::MAX, u32::MAX, u32::MAX), u64::MAX);
+    assert_eq!((map_bytes(1, 0, u32::MAX, 1), map_bytes(1, 8, u32::MAX - 15, 2)), (u64::MAX, 2 * ((1 << 32) - 8)));
+    assert_eq!(map_bytes(1, 0, u32::MAX, 0), 0);
     // A ring buffer has its size as its number of entries.
     let rings = with_profile("maps = { types = ['ringbuf', 'user_ringbuf'], max_bytes = 4096 }");
     let of = |kind, entries| map_of(&rings, kind, (0, 0, entries), false);
@@ -197,12 +204,23 @@ fn maps_are_limited_by_type_entries_and_bytes() {
 #[test]
 fn a_token_stands_only_for_the_capabilities_of_the_profile() {
     let policy = with_profile("token_caps = ['CAP_BPF', 'net_admin']");
-    let of =
-        |cap| decide(&policy, &Names::default(), &root(), &Event::new(PROG_LOAD, Hook::TokenCapable { cap })).reason;
-    assert_eq!(
-        [38, 39, 40, 12, 64].map(of),
-        [Reason::TokenCap, Reason::NoReason, Reason::TokenCap, Reason::NoReason, Reason::TokenCap]
-    );
+    let of = |cap| {
+        let decision = decide(&policy, &Names::default(), &root(), &Event::new(PROG_LOAD, Hook::TokenCapable { cap }));
+        assert_eq!(decision.what, u64::from(cap));
+        decision.reason
+    };
+    let (fine, refused) = (Reason::NoReason, Reason::TokenCap);
+    assert_eq!([38, 39, 40, 12, 64].map(of), [refused, fine, refused, fine, refused]);
+}
+
+#[test]
+fn a_token_is_made_by_a_command_of_the_profile() {
+    const TOKEN_CREATE: u32 = 36;
+    let of = |profile| {
+        let event = Event::new(TOKEN_CREATE, Hook::TokenCreate);
+        decide(&with_profile(profile), &Names::default(), &root(), &event).reason
+    };
+    assert_eq!((of("cmds = ['token_create']"), of("cmds = '@map'")), (Reason::NoReason, Reason::Cmd));
 }
 
 #[test]
