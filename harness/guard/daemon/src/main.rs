@@ -2,6 +2,8 @@
 
 mod anchorage;
 mod check_policy;
+#[cfg(test)]
+mod dist;
 mod early;
 mod log;
 mod machine;
