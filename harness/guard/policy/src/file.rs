@@ -81,10 +81,10 @@ pub(crate) struct PolicyKeys {
     #[schemars(range(min = 1, max = 1))]
     #[allow(dead_code)]
     pub(crate) version: u32,
-    /// What becomes of calls that the policy refuses, unless their rule has a mode of its own.
+    /// What becomes of calls that the policy refuses, unless their rule has a mode of its own; `audit` by default.
     #[serde(default)]
     pub(crate) mode: Mode,
-    /// What becomes of calls that no rule takes.
+    /// What becomes of calls that no rule takes; `deny` by default.
     #[serde(default)]
     pub(crate) default: Otherwise,
     /// The guard itself.
@@ -104,10 +104,10 @@ pub(crate) struct PolicyKeys {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GuardKeys {
-    /// What becomes of a call whose record does not fit the ring.
+    /// What becomes of a call whose record does not fit the ring; `count` by default.
     #[serde(default)]
     pub(crate) when_full: Unrecorded,
-    /// What becomes of calls once nobody has read the rings for `patience`.
+    /// What becomes of calls once nobody has read the rings for `patience`; `count` by default.
     #[serde(default)]
     pub(crate) on_no_reader: Unrecorded,
     /// The time without a reader that `on_no_reader` accepts, such as `10s`; from `1s` to `60m`. Without this key it is
@@ -116,7 +116,7 @@ pub(crate) struct GuardKeys {
     /// Commands that are only counted while they are allowed: their calls make no records. Without this key these are
     /// `@read`; an empty list records everything.
     pub(crate) count_only: Option<NameList>,
-    /// What early boot does when the guard cannot be put in force.
+    /// What early boot does when the guard cannot be put in force; `warn` by default.
     #[serde(default)]
     pub(crate) on_failure: OnFailure,
 }
@@ -144,10 +144,10 @@ pub(crate) struct ProfileKeys {
     pub(crate) targets: Functions,
     /// The most instructions of a program.
     pub(crate) max_insns: Option<u32>,
-    /// Whether programs and maps must come with a token.
+    /// Whether programs and maps must come with a token; `optional` by default.
     #[serde(default)]
     pub(crate) token: TokenNeed,
-    /// Capabilities that a token may stand for: a list of names, `any`, or a table with `except`.
+    /// Capabilities that a token may stand for: a list of names, `any`, or a table with `except`; by default any.
     pub(crate) token_caps: Option<NameList>,
     /// Whether kfuncs and targets outside of the kernel's own BTF are allowed, all of any module.
     #[serde(default)]

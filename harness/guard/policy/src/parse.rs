@@ -165,7 +165,10 @@ impl Reader<'_> {
             targets: self.functions(&keys.targets, &path.key("targets")),
             max_insns: keys.max_insns,
             token: keys.token,
-            token_caps: self.maybe_names(Family::Capability, keys.token_caps.as_ref(), &path.key("token_caps")),
+            token_caps: keys
+                .token_caps
+                .as_ref()
+                .map_or(Bits::ALL, |list| self.names(Family::Capability, list, &path.key("token_caps"))),
             modules: keys.modules,
             own_maps: keys.own_maps,
             span: self.root.span_of(path),

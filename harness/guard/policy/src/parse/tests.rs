@@ -174,6 +174,14 @@ fn a_wrong_part_makes_no_further_problems() {
     insta::assert_snapshot!(problems("mode = 'audit'\n"));
 }
 
+#[test]
+fn the_example_in_the_documentation_is_a_policy() {
+    let page = include_str!("../../../../../docs/guard-policy.md");
+    let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let (policy, problems) = parse("guard-policy.md", example).unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!((policy.rules.len(), policy.profiles.len(), problems.len()), (3, 2, 0), "{problems:?}");
+}
+
 /// Each of these must end in a clear error at once: the time here is for unoptimised code on a busy machine.
 fn quickly(text: &str) -> String {
     let start = Instant::now();
@@ -252,4 +260,11 @@ fn random_bytes_are_refused() {
         assert!(parse("x", &text).is_err(), "{length}");
         assert!(start.elapsed().as_millis() < 5000, "{length}: {:?}", start.elapsed());
     }
+}
+
+#[test]
+fn a_profile_without_token_caps_takes_no_capability_from_a_token() {
+    let text = "version = 1\n[profiles.a]\n[[rule]]\nprofile = 'a'\n";
+    let (policy, _) = parse("a.guard.toml", text).unwrap();
+    assert_eq!(policy.profiles[0].token_caps, Bits::ALL);
 }
