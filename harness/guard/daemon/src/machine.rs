@@ -1,6 +1,6 @@
 //! The names of this machine: what a record has as numbers.
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{cell::RefCell, fs, os::unix::fs::MetadataExt};
 
 use guard_loader::Kernel;
 use guard_policy::Family;
@@ -12,6 +12,21 @@ pub(crate) struct Machine {
     kernel: Kernel,
     profiles: Vec<String>,
     epoch_ns: Option<u64>,
+    /// The last executable that was asked for: one process often makes many calls.
+    last: RefCell<Option<(Identity, Option<String>)>>,
+}
+
+/// Which file which process executes: process, its start, device, inode.
+type Identity = (u32, u64, u32, u64);
+
+/// Returns the path of that file, if the process is still there and executes it.
+fn executable((tgid, _, dev, ino): Identity) -> Option<String> {
+    let link = format!("/proc/{tgid}/exe");
+    let file = fs::metadata(&link).ok()?;
+    let (major, minor) = (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
+    // As the kernel numbers devices (`include/linux/kdev_t.h`).
+    let is_same = file.ino() == ino && (major << 20 | minor) == dev;
+    is_same.then(|| fs::read_link(&link).ok()).flatten().map(|path| path.to_string_lossy().into_owned())
 }
 
 impl Machine {
@@ -24,7 +39,7 @@ impl Machine {
         let epoch_ns = nanoseconds(ClockId::Realtime)
             .zip(nanoseconds(ClockId::Boottime))
             .and_then(|(now, since_boot)| now.checked_sub(since_boot));
-        Self { kernel, profiles, epoch_ns }
+        Self { kernel, profiles, epoch_ns, last: RefCell::default() }
     }
 }
 
@@ -51,12 +66,16 @@ impl Names for Machine {
     }
 
     fn executable(&self, record: &Record) -> Option<String> {
-        let link = format!("/proc/{}/exe", record.tgid);
-        let file = fs::metadata(&link).ok()?;
-        let (major, minor) = (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
-        // As the kernel numbers devices (`include/linux/kdev_t.h`).
-        let is_same = file.ino() == record.exe_ino && (major << 20 | minor) == record.exe_dev;
-        is_same.then(|| fs::read_link(&link).ok()).flatten().map(|path| path.to_string_lossy().into_owned())
+        let asked = (record.tgid, record.start_ns, record.exe_dev, record.exe_ino);
+        let mut last = self.last.borrow_mut();
+        if let Some((identity, path)) = &*last
+            && *identity == asked
+        {
+            return path.clone();
+        }
+        let path = executable(asked);
+        *last = Some((asked, path.clone()));
+        path
     }
 
     fn epoch_ns(&self) -> Option<u64> {
