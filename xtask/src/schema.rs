@@ -6,6 +6,7 @@ use std::{fs, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args as ClapArgs, Command};
+use guard_policy::policy_schema;
 use harness_builder::project::Project;
 use harness_cli::{Context, exit::Wrong};
 use harness_findings as findings;
@@ -21,9 +22,9 @@ use crate::{
     generated::{Generated, Mode},
 };
 
-/// Write the JSON Schemas of scenarios, results, differences, findings and the guard's log, and the generated parts of pages in docs/
+/// Write the JSON Schemas of scenarios, results, differences, findings, and the guard's policies and log, and the generated parts of pages in docs/
 ///
-/// Pages: commands.md, scenario-reference.md, scenarios.md, differences.md, results.md and findings.md.
+/// Pages: commands.md, scenario-reference.md, scenarios.md, differences.md, results.md, findings.md and guard-policy.md.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -47,6 +48,7 @@ fn generate(project: &Project, command: Command) -> Result<Vec<Generated>> {
     let mut generated = Vec::from(of_scenarios(project)?);
     generated.extend(of_results(project)?);
     generated.extend(of_findings(project)?);
+    generated.extend(of_policies(project)?);
     let path = project.root().join("docs/diff.schema.json");
     generated.push(Generated { path, text: pretty(&difference::schema())? });
     let path = project.root().join("docs/guard-log.schema.json");
@@ -66,6 +68,11 @@ fn of_results(project: &Project) -> Result<[Generated; 2]> {
 
 fn of_findings(project: &Project) -> Result<[Generated; 2]> {
     page_and_schema(project, "findings", &findings::report::schema(), &findings::reference::codes())
+}
+
+fn of_policies(project: &Project) -> Result<[Generated; 2]> {
+    let schema = policy_schema();
+    page_and_schema(project, "guard-policy", schema, &reference::policy(schema))
 }
 
 /// Generates the part of the same name in a page of `docs/`, and the schema beside the page.

@@ -28,10 +28,11 @@ use crate::{
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 A FILE is a systemd unit (with the drop-ins in FILE.d), a systemd-run command, the YAML of an
-Incus or LXD instance or profile, an fstab or mount command, mountinfo, or the output of `bpftool
-token list --json`, or a policy of the guard (NAME.guard.toml); `-` is standard input. Without --prove nothing is built, booted or fetched,
-and no privilege is needed. With --prove a real systemd starts a service in a VM, and everything
-else is tried in a container like the one its front-end creates.
+Incus or LXD instance or profile, an fstab or mount command, mountinfo, the output of `bpftool
+token list --json`, or a policy of the guard (NAME.guard.toml); `-` is standard input. Without
+--prove nothing is built, booted or fetched, and no privilege is needed. With --prove a real
+systemd starts a service in a VM, and everything else is tried in a container like the one its
+front-end creates; policies are not tried.
 A comment `# bpf-token: allow CODE reason` suppresses a finding on its line.
 
 Examples:

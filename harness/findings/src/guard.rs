@@ -76,13 +76,15 @@ fn finding(found: &guard_policy::Finding) -> Finding {
         .advice(found.advice.clone())
 }
 
+/// The most parts of an object that a finding lists.
+const MOST_PARTS: usize = 5;
+
 /// A refusal of a part of an object.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Refusal {
     object: Arc<str>,
     /// The number of the rule; 0 for none.
     rule: u16,
-    by: String,
     why: String,
     is_denied: bool,
 }
@@ -93,7 +95,7 @@ fn refusals(policy: &Policy, kernel: &KernelFacts, objects: &[(String, Object)])
     let root = caller(policy, None);
     let callers: BTreeMap<String, Caller> =
         policy.rules.iter().map(|rule| caller(policy, Some(rule))).map(|caller| (in_words(&caller), caller)).collect();
-    let mut all: BTreeMap<Refusal, BTreeSet<String>> = BTreeMap::new();
+    let mut all: BTreeMap<(Refusal, String), BTreeSet<String>> = BTreeMap::new();
     for (name, object) in objects {
         let name: Arc<str> = name.as_str().into();
         let mut functions = KnownFunctions::default();
@@ -104,36 +106,43 @@ fn refusals(policy: &Policy, kernel: &KernelFacts, objects: &[(String, Object)])
             }
         }
     }
+    let mut parts: BTreeMap<(Refusal, BTreeSet<String>), Vec<String>> = BTreeMap::new();
+    for ((refusal, part), callers) in all {
+        parts.entry((refusal, callers)).or_default().push(part);
+    }
     let root = in_words(&root);
-    all.into_iter().map(|(refusal, callers)| refusal.finding(policy, &callers, &root).on(&kernel.name)).collect()
+    let finding = |((refusal, callers), parts): ((Refusal, BTreeSet<String>), Vec<String>)| {
+        refusal.finding(policy, &parts, &callers, &root).on(&kernel.name)
+    };
+    parts.into_iter().map(finding).collect()
 }
 
-/// The first refusal of each part of an object.
+/// The first refusal of each part of an object, with the part.
 fn refused(
     compiled: &Compiled,
     functions: &KnownFunctions,
     caller: &Caller,
     calls: &[ObjectCall],
     object: &Arc<str>,
-) -> Vec<Refusal> {
-    let mut refusals: Vec<Refusal> = Vec::new();
+) -> Vec<(Refusal, String)> {
+    let mut refusals: Vec<(Refusal, String)> = Vec::new();
     for call in calls.iter().filter(|call| call.is_needed) {
         let decision = guard_policy::decide(compiled, functions.names(), caller, &call.event);
-        if decision.verdict != Verdict::Allowed && refusals.iter().all(|known| known.by != call.by) {
-            refusals.push(Refusal {
+        if decision.verdict != Verdict::Allowed && refusals.iter().all(|(_, part)| *part != call.by) {
+            let refusal = Refusal {
                 object: object.clone(),
                 rule: decision.rule,
-                by: call.by.clone(),
                 why: why(&decision, functions),
                 is_denied: decision.verdict == Verdict::Denied,
-            });
+            };
+            refusals.push((refusal, call.by.clone()));
         }
     }
     refusals
 }
 
 impl Refusal {
-    fn finding(&self, policy: &Policy, callers: &BTreeSet<String>, root: &str) -> Finding {
+    fn finding(&self, policy: &Policy, parts: &[String], callers: &BTreeSet<String>, root: &str) -> Finding {
         let rule = policy.rules.iter().find(|rule| rule.number == self.rule);
         let who = match rule {
             None => "no rule takes the call, so the policy".to_owned(),
@@ -142,10 +151,13 @@ impl Refusal {
             }
             Some(rule) => format!("rule {}", rule.number),
         };
-        let Self { object, by, why, .. } = self;
+        let Self { object, why, .. } = self;
+        let mut listed: Vec<String> = parts.iter().take(MOST_PARTS).cloned().collect();
+        listed.extend((parts.len() > MOST_PARTS).then(|| format!("{} more", parts.len() - MOST_PARTS)));
+        let parts = listed.join(", ");
         let callers: Vec<&str> = callers.iter().map(String::as_str).collect();
         let verb = if self.is_denied { "refuses" } else { "would refuse" };
-        let message = format!("{object}: {who} {verb} {by} for {}: {why}", callers.join("; "));
+        let message = format!("{object}: {who} {verb} {parts} for {}: {why}", callers.join("; "));
         let level = match (callers.contains(&root), self.is_denied) {
             (true, true) => Level::Error,
             (true, false) => Level::Warning,

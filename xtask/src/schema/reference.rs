@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fmt::Write};
 
 use serde_json::Value;
 
+use guard_policy::group::GROUPS;
 use harness_planner::{checked::Checked, feature, recipe};
 use harness_protocol::name::ScenarioName;
 use harness_snapshot::reasons::Reasons;
@@ -29,6 +30,29 @@ pub(super) fn keys(schema: &Value) -> String {
     reference.operations(&mut text);
     flags(&mut text);
     features(&mut text);
+    text
+}
+
+/// Returns the reference of policies of the guard: a section for the file and for each table in it, and the groups.
+pub(super) fn policy(schema: &Value) -> String {
+    let reference = Reference { root: schema };
+    let mut text = String::new();
+    reference.table(&mut text, "The file", "", schema, &BTreeSet::new());
+    for (title, pointer) in [
+        ("`[guard]`", "/$defs/GuardKeys"),
+        ("`[profiles.NAME]`", "/$defs/ProfileKeys"),
+        ("An element of `progs`", "/$defs/ProgKeys"),
+        ("`maps`", "/$defs/MapKeys"),
+        ("`[[rule]]`", "/$defs/RuleKeys"),
+    ] {
+        let part = schema.pointer(pointer).unwrap_or(&Value::Null);
+        reference.table(&mut text, title, describe(part), part, &BTreeSet::new());
+    }
+    text.push_str("### Groups\n\n| group | of | members | meaning |\n| --- | --- | --- | --- |\n");
+    for group in GROUPS {
+        let members: Vec<String> = group.members.iter().map(|name| format!("`{name}`")).collect();
+        let _ = writeln!(text, "| `{}` | {}s | {} | {} |", group.name, group.family, members.join(", "), group.about);
+    }
     text
 }
 

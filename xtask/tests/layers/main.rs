@@ -36,7 +36,6 @@ const FLOORS: &[(&str, u32)] = &[
     ("harness-scenario", 1),
     ("harness-uapi", 1),
     ("guard-policy", 2),
-    ("guard-policy", 2),
     ("harness-planner", 2),
     ("harness-verdict", 2),
     ("guard-loader", 3),
