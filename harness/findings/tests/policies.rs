@@ -3,7 +3,7 @@
 #[allow(dead_code, reason = "each test uses a part of it")]
 mod kernels;
 
-use std::{path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use guard_policy::{Caller, layout::Verdict};
 use harness_findings::{
@@ -17,8 +17,12 @@ use harness_objects::Object;
 /// Compiles an object of the tests of `harness-objects`.
 fn object(source: &str) -> Object {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../objects/tests/sources");
+    compiled(&folder.join(source).with_extension("bpf.c"))
+}
+
+fn compiled(source: &Path) -> Object {
     let mut clang = Command::new("clang");
-    clang.args(["-target", "bpf", "-g", "-O2", "-c", "-o", "-"]).arg(folder.join(source).with_extension("bpf.c"));
+    clang.args(["-target", "bpf", "-g", "-O2", "-c", "-o", "-"]).arg(source);
     let output = clang.output().expect("clang starts; `cargo xtask setup` installs it");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     harness_objects::read(&output.stdout).unwrap()
@@ -91,23 +95,39 @@ fn refused(policy: &str, object: &Object, release: &str) -> Vec<String> {
     refused.collect()
 }
 
+/// The objects of the tests of `harness-objects`, and those that scenarios load.
+fn all_objects() -> Vec<(String, Object)> {
+    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/objects/src");
+    let mut paths: Vec<_> = fs::read_dir(scenarios).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.to_string_lossy().ends_with(".bpf.c"));
+    paths.sort();
+    let own = SOURCES.map(|source| (format!("{source}.bpf.o"), object(source)));
+    let name = |path: &Path| path.file_stem().unwrap().to_string_lossy().into_owned() + ".o";
+    own.into_iter().chain(paths.iter().map(|path| (name(path), compiled(path)))).collect()
+}
+
 #[test]
 fn an_object_loads_under_the_profile_that_it_needs_and_under_no_less() {
-    for source in SOURCES {
-        let object = object(source);
-        let objects = [(format!("{source}.bpf.o"), object.clone())];
-        let releases = ["6.12", "7.3"].map(|release| release.parse().unwrap());
-        let profile = guard::profile(&objects, &releases);
+    let objects = all_objects();
+    assert!(objects.len() > SOURCES.len() + 10);
+    let releases = ["6.12", "7.3"].map(|release| release.parse().unwrap());
+    for one in &objects {
+        let (name, object) = one;
+        let profile = guard::profile(std::slice::from_ref(one), &releases);
         for release in ["6.12", "7.3"] {
-            assert_eq!(refused(&profile, &object, release), [] as [String; 0], "{source}\n{profile}");
+            assert_eq!(refused(&profile, object, release), [] as [String; 0], "{name}\n{profile}");
         }
-        // Without one of the lists something is refused.
+        // Without one of the lists, or with one instruction less, something is refused.
         for key in ["cmds", "progs", "maps", "helpers", "targets", "kfuncs"] {
             let without = without(&profile, key);
             if without != profile {
-                assert!(!refused(&without, &object, "7.3").is_empty(), "{source} needs no {key}\n{profile}");
+                assert!(!refused(&without, object, "7.3").is_empty(), "{name} needs no {key}\n{profile}");
             }
         }
+        let line = profile.lines().find(|line| line.starts_with("max_insns")).unwrap();
+        let most: u32 = line.split(' ').next_back().unwrap().parse().unwrap();
+        let less = profile.replace(line, &format!("max_insns = {}", most - 1));
+        assert!(!refused(&less, object, "7.3").is_empty(), "{name}\n{profile}");
     }
 }
 
