@@ -11,7 +11,7 @@ use std::{
     io,
     os::unix::process::CommandExt,
     path::Path,
-    process::{Command, ExitStatus},
+    process::{Command, ExitStatus, Stdio},
 };
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_move, unmount};
@@ -80,7 +80,10 @@ fn start_guard() -> Result<(), EarlyError> {
     for (kind, path) in MOUNTS {
         mount(kind, path, kind, MountFlags::empty(), None).map_err(|error| failed("mount", path)(error.into()))?;
     }
-    let ended = Command::new(GUARD).args(["early", "--policy", POLICY]).output().map_err(failed("start", GUARD))?;
+    let mut command = Command::new(GUARD);
+    // The initramfs has no /dev/null to read from.
+    command.args(["early", "--policy", POLICY]).stdin(Stdio::inherit());
+    let ended = command.output().map_err(failed("start", GUARD))?;
     for (_, path) in MOUNTS {
         unmount(path, UnmountFlags::empty()).map_err(|error| failed("unmount", path)(error.into()))?;
     }
