@@ -13,13 +13,14 @@ use guard_policy::{
     layout::{Reason, Verdict},
 };
 use harness_diagnostics::report::Report;
-use harness_frontend::{Location, Source, Sources};
+use harness_frontend::{Location, Source, Sources, suppressions_of_toml};
 use harness_objects::Object;
 
 use crate::{
     code::{Code, Level},
     finding::{Finding, merged},
     input::KernelFacts,
+    rules::suppressions,
 };
 pub use calls::{KnownFunctions, ObjectCall, calls};
 pub use profile::profile;
@@ -33,7 +34,8 @@ pub fn is_policy(source: &Source) -> bool {
     source.label().ends_with(".guard.toml") || has("version") && (has("[[rule]]") || has("[profiles"))
 }
 
-/// Checks a policy for these kernels and objects. Returns its findings in the order of its text.
+/// Checks a policy for these kernels and objects. Returns its findings in the order of its text, without those that a
+/// comment suppresses.
 ///
 /// # Errors
 /// Everything that is wrong with the file itself.
@@ -48,7 +50,12 @@ pub fn check(sources: &Sources, kernels: &[KernelFacts], objects: &[(String, Obj
     for kernel in kernels {
         findings.extend(refusals(&policy, kernel, objects));
     }
-    Ok(merged(findings))
+    let (suppressions, malformed) = suppressions_of_toml(0, source.text());
+    findings.extend(malformed.into_iter().map(|(location, message)| {
+        let why = "a comment that is not read suppresses nothing";
+        Finding::new(Code::UselessSuppression, message, why).at(Some(&location)).advice("correct or remove it")
+    }));
+    Ok(suppressions::applied(merged(findings), &suppressions, sources))
 }
 
 fn code(kind: FindingKind) -> Code {

@@ -7,7 +7,7 @@ mod masks;
 mod objects;
 mod reach;
 mod spelling;
-mod suppressions;
+pub(crate) mod suppressions;
 mod unit;
 
 pub use unit::does_not_run;
@@ -31,5 +31,5 @@ pub fn check(input: &CheckInput<'_>, sources: &harness_frontend::Sources) -> Vec
         objects::check(&mut check, input.objects);
         findings.extend(check.findings);
     }
-    suppressions::applied(merged(findings), input.configuration, sources)
+    suppressions::applied(merged(findings), &input.configuration.suppressions, sources)
 }

@@ -56,6 +56,16 @@ fn a_policy_is_reported_in_every_format() {
 }
 
 #[test]
+fn a_comment_suppresses_a_finding() {
+    let allow =
+        "version = 1\n# bpf-token: allow allows-everything the administrator\n[[rule]]\nuid = 0\nallow = true\n";
+    assert_eq!(checked(allow, &[]).findings, []);
+    let wrong = allow.replace("allows-everything the", "unused-profile the") + "# bpf-token: allow\n";
+    let codes: Vec<&str> = checked(&wrong, &[]).findings.iter().map(|one| one.code.id()).collect();
+    assert_eq!(codes, ["allows-everything", "useless-allowance", "useless-allowance"]);
+}
+
+#[test]
 fn only_a_refusal_of_root_is_an_error() {
     let object = [("x.bpf.o".to_owned(), object("maps"))];
     let levels = |text: &str| {

@@ -48,6 +48,7 @@ pub use ownership::belongs_to_host;
 pub use pasted::pasted;
 pub use registry::{UnknownFrontend, UnknownTarget, WritableFrontend, read, write};
 pub use source::{Location, Source, Sources};
+pub use suppression::suppressions_of_toml;
 pub use systemd_run::SYSTEMD_RUN;
 pub use unit::{SYSTEMD, setting_of};
 pub use vm_unit::VmUnit;

@@ -37,8 +37,22 @@ impl Comments {
 
 /// Reads the suppressions of a file into a configuration; malformed ones become problems.
 pub(crate) fn read(source: usize, text: &str, comments: Comments, configuration: &mut Configuration) {
+    let (suppressions, malformed) = found(source, text, comments);
+    configuration.suppressions.extend(suppressions);
+    for (location, message) in malformed {
+        configuration.problem(location, Effect::IgnoredSilently, message);
+    }
+}
+
+/// Returns the suppressions of a TOML file, and what is wrong with the malformed ones.
+pub fn suppressions_of_toml(source: usize, text: &str) -> (Vec<Suppression>, Vec<(Location, String)>) {
+    found(source, text, Comments::Trailing)
+}
+
+fn found(source: usize, text: &str, comments: Comments) -> (Vec<Suppression>, Vec<(Location, String)>) {
+    let (mut suppressions, mut malformed) = (Vec::new(), Vec::new());
     if !text.contains(MARK) {
-        return;
+        return (suppressions, malformed);
     }
     let lines: Vec<Range<usize>> = lines(text);
     let mut read = 0;
@@ -49,11 +63,8 @@ pub(crate) fn read(source: usize, text: &str, comments: Comments, configuration:
         let location = Location { source, span: start..line.end };
         read += 1;
         if read > MOST {
-            return configuration.problem(
-                location,
-                Effect::IgnoredSilently,
-                format!("more than {MOST} suppressions: the rest is ignored"),
-            );
+            malformed.push((location, format!("more than {MOST} suppressions: the rest is ignored")));
+            return (suppressions, malformed);
         }
         let span = if text[line.start..start].trim().is_empty() {
             next(text, &lines[at + 1..], comments)
@@ -64,14 +75,15 @@ pub(crate) fn read(source: usize, text: &str, comments: Comments, configuration:
             Some((code, reason)) => {
                 let (code, reason) = (code.to_owned(), reason.to_owned());
                 let applies_to = Location { source, span };
-                configuration.suppressions.push(Suppression { location, code, reason, applies_to });
+                suppressions.push(Suppression { location, code, reason, applies_to });
             }
             None => {
                 let message = "malformed suppression: expected `bpf-token: allow CODE reason`";
-                configuration.problem(location, Effect::IgnoredSilently, message);
+                malformed.push((location, message.to_owned()));
             }
         }
     }
+    (suppressions, malformed)
 }
 
 /// Parses the code and the reason.

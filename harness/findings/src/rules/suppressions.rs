@@ -2,16 +2,15 @@
 
 use std::ops::RangeInclusive;
 
-use harness_frontend::{Configuration, Location, Sources, Suppression};
+use harness_frontend::{Location, Sources, Suppression};
 
 use crate::{code::Code, finding::Finding};
 
 /// Removes findings that a comment suppresses, and adds findings about comments that suppress nothing.
-pub(super) fn applied(findings: Vec<Finding>, configuration: &Configuration, sources: &Sources) -> Vec<Finding> {
-    let mut used = vec![false; configuration.suppressions.len()];
+pub(crate) fn applied(findings: Vec<Finding>, all: &[Suppression], sources: &Sources) -> Vec<Finding> {
+    let mut used = vec![false; all.len()];
     let mut remaining = Vec::new();
-    let suppressions = configuration.suppressions.iter();
-    let with_lines: Vec<_> = suppressions.map(|one| (one, lines(sources, &one.applies_to))).collect();
+    let with_lines: Vec<_> = all.iter().map(|one| (one, lines(sources, &one.applies_to))).collect();
     for finding in findings {
         let line = finding.location.as_ref().map(|location| (location.source, sources.position(location).0));
         let suppresses = |(suppression, lines): &(&Suppression, RangeInclusive<usize>)| {
@@ -24,7 +23,7 @@ pub(super) fn applied(findings: Vec<Finding>, configuration: &Configuration, sou
             None => remaining.push(finding),
         }
     }
-    let unused = configuration.suppressions.iter().zip(used).filter(|(_, used)| !used);
+    let unused = all.iter().zip(used).filter(|(_, used)| !used);
     remaining.extend(unused.map(|(suppression, _)| useless(suppression)));
     remaining
 }
