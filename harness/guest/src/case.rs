@@ -46,7 +46,7 @@ fn run_for_real(
     let actors = assemble(stage, case_index, case)?;
     let root_cgroup = stage.context.hierarchy.root();
     let (objects, guard) = (Objects::new(), stage.guard.as_deref_mut());
-    let is_guarded = guard.is_some();
+    let (is_guarded, is_early) = (guard.is_some(), guard.as_ref().is_some_and(|guard| guard.is_early()));
     let mut pass = Pass { root_cgroup, actors, objects, kind: Kind::Real, fallback: Some(fallback), guard };
     let (mut denied, mut denied_by_guard) = (Vec::new(), BTreeSet::new());
     let mut controls = controls.into_iter();
@@ -72,13 +72,17 @@ fn run_for_real(
     stage.deny_hooks.set_in_force(false);
     made?;
     let mut found = Vec::new();
-    if is_guarded {
+    if is_early {
+        // Nothing makes the kernel show what it does without the guard, so the record counts.
+        let (refused, others) = denied.into_iter().partition(|index| denied_by_guard.contains(index));
+        (found, denied) = (without_guard(refused), others);
+    } else if is_guarded {
         (found, denied) = by_guard(stage.deny_hooks, &mut pass, case_index, case, denied);
         if let Some((index, _)) = found.iter().find(|(index, _)| !denied_by_guard.contains(index)) {
             return Err(CaseError::Unrecorded { index: *index, op: case.attempts[*index].call.op() });
         }
-        denied.retain(|index| case.attempts[*index].actor != Actor::Host);
     }
+    denied.retain(|index| case.attempts[*index].actor != Actor::Host);
     found.extend(causes(stage.deny_hooks, &mut pass, case_index, case, denied));
     for (index, cause) in found {
         stage.record.add(Event::Cause { case: case_index.case, attempt: index as u32, cause })?;
@@ -110,7 +114,11 @@ fn by_guard(
     let (refused, others): (Vec<usize>, Vec<usize>) =
         denied.into_iter().partition(|index| cause::is_done_now(pass, case_index, case, *index));
     deny_hooks.set_in_force(false);
-    (refused.into_iter().map(|index| (index, Cause::Missing(vec![Change::NoGuard]))).collect(), others)
+    (without_guard(refused), others)
+}
+
+fn without_guard(refused: Vec<usize>) -> Vec<(usize, Cause)> {
+    refused.into_iter().map(|index| (index, Cause::Missing(vec![Change::NoGuard]))).collect()
 }
 
 /// Parts records so that each part fits an event, which has them as strings of JSON.

@@ -30,6 +30,9 @@ const START: Duration = Duration::from_secs(100);
 /// How long it may take to carry out a command, or to end.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// How often the sums are looked at again, if a record may still be missing.
+const UNSETTLED: usize = 20;
+
 /// The most bytes of its standard error that become part of a message.
 const LONGEST_COMPLAINT: usize = 4096;
 
@@ -146,27 +149,31 @@ pub(crate) struct Guard {
     counters: Counters,
     /// The inode of the guest program.
     own_program: u64,
+    /// Whether it is in force since the initramfs, and nothing switches it off.
+    is_early: bool,
 }
 
 impl Guard {
-    /// Starts the program with the policy of a plan, and waits until it is in force.
+    /// Starts the program with the policy of a plan, and waits until it is in force. If it is in force since the
+    /// initramfs, the program only reads its records.
     pub(crate) fn start(program: &Path, plan: &plan::Guard, keep: Keep) -> Result<Self, GuardError> {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let policy = std::env::temp_dir().join(format!("policy-{}-{number}.guard.toml", std::process::id()));
-        fs::write(&policy, &plan.policy).map_err(failed("write its policy"))?;
         let [printed, complaints] = [(); 2].map(|()| file());
         let (printed, complaints) = (printed?, complaints?);
         let mut command = Command::new(program);
-        command.arg("try").arg(&policy).args(["--commands", "--exempt", &std::process::id().to_string()]);
-        if let Some(mode) = plan.mode {
-            command.args(["--mode", mode.as_str()]);
+        command.args(["try", "--commands"]);
+        if !plan.early {
+            fs::write(&policy, &plan.policy).map_err(failed("write its policy"))?;
+            command.arg(&policy).args(["--exempt", &std::process::id().to_string()]);
+            command.args(plan.mode.iter().flat_map(|mode| ["--mode", mode.as_str()]));
         }
         let outputs = [&printed, &complaints].map(|file| file.try_clone().map(Stdio::from));
         let [out, err] = outputs.map(|output| output.map_err(failed("dup")));
         let child = command.stdin(Stdio::piped()).stdout(out?).stderr(err?).spawn().map_err(failed("start it"))?;
-        let (begun, counters) = Default::default();
+        let (begun, counters, is_early) = (Vec::new(), Counters::default(), plan.early);
         let own_program = fs::metadata("/proc/self/exe").map_err(failed("stat /proc/self/exe"))?.ino();
-        let mut guard = Self { child, keep, printed, complaints, position: 0, begun, counters, own_program };
+        let mut guard = Self { child, keep, printed, complaints, position: 0, begun, counters, own_program, is_early };
         let is_ready = |line: &str| line.starts_with(READY).then_some(Ok(()));
         let ready = guard.await_line("try", START, is_ready);
         let _ = fs::remove_file(&policy);
@@ -174,19 +181,29 @@ impl Guard {
         Ok(guard)
     }
 
-    /// Switches it on.
+    /// Returns whether it is in force since the initramfs, controls included.
+    pub(crate) fn is_early(&self) -> bool {
+        self.is_early
+    }
+
+    /// Switches it on. What an early one recorded up to now is nobody's.
     pub(crate) fn on(&mut self) -> Result<(), GuardError> {
-        let before = self.command("on")?;
+        if self.is_early {
+            return self.settled("flush").map(drop);
+        }
+        let before = self.settled("on")?;
         before.into_iter().next().map_or(Ok(()), |record| Err(GuardError::Stray(record)))
     }
 
     /// Switches it off. Returns what it recorded while it was on.
     pub(crate) fn off(&mut self) -> Result<Window, GuardError> {
         let before = self.counters.calls();
-        let records = self.command("off")?;
-        // Everything is read, and nothing more is printed until the next command.
-        rustix::fs::ftruncate(&self.printed, 0).map_err(|error| failed("truncate")(error.into()))?;
-        self.position = 0;
+        let records = self.settled(if self.is_early { "flush" } else { "off" })?;
+        if !self.is_early {
+            // Everything is read, and nothing more is printed until the next command.
+            rustix::fs::ftruncate(&self.printed, 0).map_err(|error| failed("truncate")(error.into()))?;
+            self.position = 0;
+        }
         Ok(Window { records, calls: self.counters.calls() - before })
     }
 
@@ -216,7 +233,7 @@ impl Guard {
     }
 
     /// Gives a command and returns the records before its answer.
-    fn command(&mut self, command: &'static str) -> Result<Vec<String>, GuardError> {
+    fn command(&mut self, command: &'static str) -> Result<(Counters, Vec<String>), GuardError> {
         let stdin = self.child.stdin.as_mut();
         let sent = stdin.map_or(Ok(()), |stdin| writeln!(stdin, "{command}").and_then(|()| stdin.flush()));
         if let Err(source) = sent {
@@ -233,7 +250,23 @@ impl Guard {
                 Err(error) => Err(malformed(error.to_string())),
             })
         };
-        let (counters, records) = self.await_line(command, ANSWER, is_answer)?;
+        self.await_line(command, ANSWER, is_answer)
+    }
+
+    /// Gives a command and returns the records before its answer, once the sums are exact: somebody else's call may be
+    /// counted already while its record is still being made.
+    fn settled(&mut self, command: &'static str) -> Result<Vec<String>, GuardError> {
+        let (mut counters, mut records) = self.command(command)?;
+        let mut pause = Pause::default();
+        for _ in 0..UNSETTLED {
+            if counters.checked().is_ok() {
+                break;
+            }
+            pause.take();
+            let (later, more) = self.command("flush")?;
+            counters = later;
+            records.extend(more);
+        }
         self.counters = counters.checked()?;
         Ok(records)
     }

@@ -92,6 +92,10 @@ impl Guest {
         self.record_event(Event::Attempt { case: 0, attempt, answer: denied, container: root.clone(), root });
     }
 
+    fn witness(&mut self, attempt: u32, record: &str) {
+        self.record_event(Event::Guard { case: 0, attempt, records: vec![record.to_owned()] });
+    }
+
     fn end(&mut self, scenario: &str) {
         self.record_event(Event::ScenarioEnd {
             scenario: name(scenario),
@@ -643,8 +647,26 @@ fn leftovers_are_a_fault_of_their_scenario() {
 }
 
 #[test]
+fn records_of_the_guard_belong_to_the_attempt_before() {
+    let guarded = life(|guest| {
+        guest.hello();
+        guest.start("a");
+        guest.attempt(0);
+        guest.witness(0, "one");
+        guest.witness(0, "two");
+        guest.attempt(1);
+        guest.witness(1, "three");
+        guest.end("a");
+        guest.done();
+    });
+    let session = play(&plan(&["a"]), AMPLE, [guarded]).unwrap();
+    let kept: Vec<&[String]> = session.outcomes[0].attempts.iter().map(|fact| fact.guard.as_slice()).collect();
+    assert_eq!(kept, [&["one".to_owned(), "two".to_owned()][..], &["three".to_owned()]]);
+}
+
+#[test]
 fn a_violation_within_a_scenario_is_a_fault_of_that_scenario_alone() {
-    let violations: Violations<11> = [
+    let violations: Violations<12> = [
         ("another scenario's end", |guest| guest.end("b")),
         ("another scenario's start", |guest| guest.start("b")),
         ("an attempt before its turn", |guest| guest.attempt(1)),
@@ -655,6 +677,10 @@ fn a_violation_within_a_scenario_is_a_fault_of_that_scenario_alone() {
         ("a gap in the sequence", |guest| {
             guest.seq += 1;
             guest.attempt(0);
+        }),
+        ("a guard's records of a later attempt", |guest| {
+            guest.attempt(0);
+            guest.witness(1, "x");
         }),
         ("a line that is not a record", |guest| guest.write(b"boo\n")),
         ("a line without end", |guest| guest.write(&vec![b'x'; LONGEST_LINE + 1])),
@@ -693,6 +719,8 @@ fn a_violation_within_a_scenario_is_a_fault_of_that_scenario_alone() {
       invalid guest record: unexpected `hello` record; expected attempt 0 of case 0 of `a`
     a gap in the sequence
       invalid guest record: line 3 has sequence number 3 instead of 2
+    a guard's records of a later attempt
+      invalid guest record: unexpected `guard` record; expected attempt 1 of case 0 of `a`
     a line that is not a record
       invalid guest record: line 3 is not a record: expected value at line 1 column 1; it begins with "boo"
     a line without end

@@ -1,4 +1,4 @@
-//! `try`: a guard that is in force for as long as this process runs.
+//! `try`: a guard that is in force for as long as this process runs, or the records of one that is in force already.
 
 use std::{
     io::{self, BufRead, Write},
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Args;
-use guard_loader::{Guard, Options, Reader, Trial};
+use guard_loader::{Access, Guard, Kernel, Options, Reader, Trial};
 use guard_policy::Mode;
 use guard_record::Line;
 use serde_json::json;
@@ -21,13 +21,13 @@ use crate::{machine::Machine, policy_file};
 const ROUND: Duration = Duration::from_millis(100);
 
 /// Puts a policy in force for as long as this command runs, and prints each record as a line of JSON. Nothing is pinned:
-/// the guard ends with the command.
+/// the guard ends with the command. Without a policy, the records are those of the guard that was started early.
 #[derive(Debug, Args)]
 pub(crate) struct TryArgs {
-    /// The policy file.
-    policy: PathBuf,
+    /// The policy file; without one, the guard that was started early is read, which nothing switches off.
+    policy: Option<PathBuf>,
     /// Use this mode instead of the policy's own.
-    #[arg(long, value_parser = mode)]
+    #[arg(long, value_parser = mode, requires = "policy")]
     mode: Option<Mode>,
     /// Start switched off, and read commands from standard input: `on`, `off`, `flush`; each is answered by a line of JSON
     /// after all records up to then.
@@ -48,24 +48,29 @@ fn mode(text: &str) -> Result<Mode, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: &TryArgs) -> Result<()> {
-    let policy = policy_file::read(&args.policy, args.mode)?;
+    let Some(policy) = &args.policy else { return follow(args.commands) };
+    let policy = policy_file::read(policy, args.mode)?;
     let options = Options { trial: Some(Trial { exempt: args.exempt }), ..Options::default() };
     let mut guard = Guard::load(&policy.compile(), &options)?;
     guard.arm(&options)?;
     let profiles = policy.profiles.iter().map(|profile| profile.name.clone()).collect();
     let machine = Machine::new(guard.kernel().clone(), profiles);
     let reader = guard.access().reader()?;
-    let mut printer = Printer { reader, machine, read: 0, guard: &guard, out: io::stdout().lock() };
-    if args.commands {
-        printer.say(&json!({ "ready": { "version": env!("CARGO_PKG_VERSION") } }))?;
-        return printer.obey(&commands());
+    let access = guard.access();
+    let printer = Printer { reader, machine, read: 0, access, trial: Some(&guard), out: io::stdout().lock() };
+    if !args.commands {
+        guard.set_off(false);
+        eprintln!("the policy is in force until this command ends (Ctrl-C)");
     }
-    guard.set_off(false);
-    eprintln!("the policy is in force until this command ends (Ctrl-C)");
-    loop {
-        printer.reader.wait(ROUND);
-        printer.print()?;
-    }
+    printer.run(args.commands)
+}
+
+/// Prints the records of the guard that was started early, from the first that its rings still hold.
+fn follow(commands: bool) -> Result<()> {
+    let access = Access::open()?;
+    let machine = Machine::new(Kernel::running()?, Vec::new());
+    let reader = access.reader()?;
+    Printer { reader, machine, read: 0, access: &access, trial: None, out: io::stdout().lock() }.run(commands)
 }
 
 /// Reads the lines of standard input in a thread of its own.
@@ -86,11 +91,25 @@ struct Printer<'g, W> {
     machine: Machine,
     /// The number of records read so far.
     read: u64,
-    guard: &'g Guard,
+    access: &'g Access,
+    /// The guard, if it can be switched on and off.
+    trial: Option<&'g Guard>,
     out: W,
 }
 
 impl<W: Write> Printer<'_, W> {
+    /// Prints records, until there are no more commands if it takes commands.
+    fn run(mut self, takes_commands: bool) -> Result<()> {
+        if takes_commands {
+            self.say(&json!({ "ready": { "version": env!("CARGO_PKG_VERSION") } }))?;
+            return self.obey(&commands());
+        }
+        loop {
+            self.reader.wait(ROUND);
+            self.print()?;
+        }
+    }
+
     /// Obeys commands until there are no more.
     fn obey(&mut self, commands: &Receiver<String>) -> Result<()> {
         loop {
@@ -103,14 +122,15 @@ impl<W: Write> Printer<'_, W> {
     }
 
     fn answer(&mut self, command: &str) -> Result<()> {
-        match command {
-            "on" => self.guard.set_off(false),
-            "off" => self.guard.set_off(true),
-            "flush" => {}
-            other => return self.say(&json!({ "error": format!("`{other}` is not `on`, `off` or `flush`") })),
+        match (command, self.trial) {
+            ("on", Some(guard)) => guard.set_off(false),
+            ("off", Some(guard)) => guard.set_off(true),
+            ("on" | "off", None) => return self.say(&json!({ "error": "nothing switches an early guard on or off" })),
+            ("flush", _) => {}
+            (other, _) => return self.say(&json!({ "error": format!("`{other}` is not `on`, `off` or `flush`") })),
         }
         self.print()?;
-        let counters = self.guard.access().counters()?;
+        let counters = self.access.counters()?;
         self.say(&json!({ "done": command, "counters": {
             "recorded": counters.recorded(),
             "counted": counters.counted(),
@@ -122,7 +142,7 @@ impl<W: Write> Printer<'_, W> {
 
     /// Prints all records that are in the rings.
     fn print(&mut self) -> Result<()> {
-        self.guard.access().beat();
+        self.access.beat();
         loop {
             let records = self.reader.take()?;
             if records.is_empty() {

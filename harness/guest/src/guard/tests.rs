@@ -32,7 +32,11 @@ impl FakeProgram {
 
     fn start(&self, keep: Keep) -> Result<Guard, GuardError> {
         let plan = plan::Guard { policy: "version = 1\n".to_owned(), mode: Some(GuardMode::Enforce), early: false };
-        Guard::start(&self.folder.path().join("bpf-guard"), &plan, keep)
+        self.start_as(&plan, keep)
+    }
+
+    fn start_as(&self, plan: &plan::Guard, keep: Keep) -> Result<Guard, GuardError> {
+        Guard::start(&self.folder.path().join("bpf-guard"), plan, keep)
     }
 
     fn running(&self) -> Guard {
@@ -46,7 +50,7 @@ impl FakeProgram {
 
 #[test]
 fn it_gets_the_policy_and_ends_with_its_input() {
-    let script = format!("echo \"$1 $3 $4 $6 $7\" > FOLDER/noted; cat \"$2\" >> FOLDER/noted\n{HONEST}");
+    let script = format!("echo \"$1 $2 $4 $6 $7\" > FOLDER/noted; cat \"$3\" >> FOLDER/noted\n{HONEST}");
     let program = FakeProgram::new(&script);
     let guard = program.running();
     assert_eq!(program.noted(), "try --commands --exempt --mode enforce\nversion = 1\n");
@@ -72,6 +76,21 @@ fn for_a_session_only_the_calls_are_counted() {
     guard.on().unwrap();
     let window = guard.off().unwrap();
     assert_eq!((window.records.len(), window.calls()), (0, 2), "it had counted 3 when it was switched on");
+}
+
+#[test]
+fn an_early_one_is_only_read() {
+    let commands = "flush) echo '{\"seq\":0}'; n=$((n + 1)) ;; o*) exit 1 ;; off) ";
+    let script = format!("echo \"$*\" > FOLDER/noted\n{}", HONEST.replace("off) ", commands));
+    let program = FakeProgram::new(&script);
+    let plan = plan::Guard { policy: "version = 1\n".to_owned(), mode: None, early: true };
+    let mut guard = program.start_as(&plan, Keep::Records).unwrap();
+    assert_eq!(program.noted(), "try --commands\n");
+    for _ in 0..2 {
+        guard.on().unwrap();
+        assert_eq!(guard.off().unwrap().records, ["{\"seq\":0}"], "what precedes the attempt is left out");
+    }
+    guard.stop().unwrap();
 }
 
 #[test]
@@ -118,12 +137,20 @@ fn other_answers_are_faults() {
 fn sums_that_do_not_add_up_are_a_fault() {
     for (recorded, read, lost, seq) in [(8, 7, 0, 7), (7, 6, 0, 7), (7, 6, 1, 7), (7, 7, 0, 8)] {
         let counters = format!("\"recorded\":{recorded},\"read\":{read},\"lost\":{lost},\"seq\":{seq},\"counted\":0");
-        let script = format!(
-            "echo '{{\"ready\":{{}}}}'; read -r command; echo '{{\"done\":\"on\",\"counters\":{{{counters}}}}}'"
-        );
+        let script = "echo '{\"ready\":{}}'; while read -r command; do\n\
+                      echo \"{\\\"done\\\":\\\"$command\\\",\\\"counters\\\":{COUNTERS}}\"; done";
+        let script = script.replace("COUNTERS", &counters.replace('"', "\\\""));
         let error = FakeProgram::new(&script).running().on().unwrap_err();
         assert!(matches!(error, GuardError::Sums(_)), "{error}");
     }
+}
+
+#[test]
+fn a_record_that_is_being_made_is_waited_for() {
+    let late = HONEST.replace("off) ", "on) n=1; r=0 ;; flush) echo '{\"seq\":0}'; r=1 ;; off) ");
+    let late = late.replace("\\\"read\\\":$n", "\\\"read\\\":$r");
+    let mut guard = FakeProgram::new(&late).running();
+    insta::assert_snapshot!(guard.on().unwrap_err(), @r#"the guard recorded a call while it was off: {"seq":0}"#);
 }
 
 #[test]
