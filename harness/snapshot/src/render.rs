@@ -199,6 +199,10 @@ mod tests {
         };
         let allowed = || Verdict::Allowed { detail: None };
         let denied = Verdict::Denied(Refusal { errno: harness_protocol::errno::Errno::EPERM, step: None });
+        let guarded = |text: &str| Row {
+            guard: vec!["btf_load allowed (bpf)".to_owned(), "btf_load\nallowed".to_owned()],
+            ..row(text, allowed())
+        };
         let case = |label: &str, mounted, rows| Case {
             label: label.to_owned(),
             mounted,
@@ -212,11 +216,7 @@ mod tests {
             scenario: "a/b".parse().unwrap(),
             cases: vec![
                 case("x=1", Vec::new(), vec![row("one", allowed()), row("two", denied)]),
-                case(
-                    "x=2",
-                    vec![("container".parse().unwrap(), shown)],
-                    vec![row("one", allowed()), row("two", allowed())],
-                ),
+                case("x=2", vec![("container".parse().unwrap(), shown)], vec![guarded("one"), row("two", allowed())]),
             ],
             grid: None,
             helpers: None,
@@ -225,7 +225,7 @@ mod tests {
         };
         assert_eq!(
             render(&judgement),
-            "[x=1]\n1  one  allowed\n2  two  denied EPERM\n\n[x=2]\ncontainer's bpffs shows cmds=any\n1  one  allowed\n2  two  allowed\n"
+            "[x=1]\n1  one  allowed\n2  two  denied EPERM\n\n[x=2]\ncontainer's bpffs shows cmds=any\n1  one  allowed\n     guard: btf_load allowed (bpf)\n     guard: btf_load allowed\n2  two  allowed\n"
         );
     }
 

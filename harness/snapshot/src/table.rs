@@ -121,6 +121,20 @@ CONFIG_X is not set: sockmap
     }
 
     #[test]
+    fn a_denial_by_the_guard_names_the_rows_own_name_once() {
+        let by_guard = |row: usize, what: &str| {
+            let cause = Some(Reason::Guard { what: what.to_owned(), rule: Some(2) });
+            Row { cause, ..cell(row, 1, Verdict::Denied(refusal(1)), None) }
+        };
+        let rows = vec![by_guard(0, "map type hash"), by_guard(1, "map type array"), by_guard(2, "101 entries")];
+        let text = render::render(&judgement(grid(), rows));
+        let (_, why) = text.split_once("why denied:\n").unwrap();
+        let expected =
+            "-type    guard: 101 entries (rule 2): sockmap\n         guard: map type {row} (rule 2): hash, array";
+        assert_eq!(why.trim_end(), expected);
+    }
+
+    #[test]
     fn many_rows_are_counted_and_a_column_like_another_refers_to_it() {
         let rows: Vec<String> = (0..6).map(|row| format!("type{row}")).collect();
         let grid = SweepLayout { rows, ..grid() };
