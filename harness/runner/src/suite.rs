@@ -295,3 +295,33 @@ fn read_snapshot(path: &Path) -> Result<String, SuiteError> {
     let text = render::text_of(&text).map_err(|source| SuiteError::Snapshot { path: path.to_owned(), source })?;
     Ok(text.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCENARIO: &str = "summary = \"x\"\nvm = { guard = { policy = \"p.guard.toml\" } }\n\
+                            attempt = [{ op = \"btf_load\", by = \"host\" }]\n";
+
+    #[test]
+    fn a_guards_policy_is_no_scenario_and_is_checked_with_the_scenario_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let name: ScenarioName = "a".parse().unwrap();
+        fs::write(folder.path().join("a.toml"), SCENARIO).unwrap();
+        let suite = Suite::find(folder.path()).unwrap();
+        let known = KnownNames::from_json([]).unwrap();
+        let report = || {
+            let checked = suite.check(&name, &known).unwrap();
+            checked.map(drop).map_err(|report| report.to_string().replace(folder.path().to_str().unwrap(), "FOLDER"))
+        };
+        let policy = folder.path().join("p.guard.toml");
+        insta::assert_snapshot!(report().unwrap_err(), @"FOLDER/a.toml:2:27: cannot read FOLDER/p.guard.toml: No such file or directory (os error 2)");
+        fs::write(&policy, "version = 1\nmodus = \"audit\"\n").unwrap();
+        insta::assert_snapshot!(report().unwrap_err(), @"FOLDER/a.toml:2:27: FOLDER/p.guard.toml:2:1: unknown key `modus` (did you mean `mode`?)");
+        fs::write(&policy, b"\xff").unwrap();
+        insta::assert_snapshot!(report().unwrap_err(), @"FOLDER/a.toml:2:27: FOLDER/p.guard.toml: invalid utf-8 sequence of 1 bytes from index 0");
+        fs::write(&policy, "version = 1\n").unwrap();
+        report().unwrap();
+        assert_eq!(Suite::find(folder.path()).unwrap().names().collect::<Vec<_>>(), [&name]);
+    }
+}
