@@ -91,10 +91,22 @@ pub struct Verifier {
     gaps: Intervals,
     /// Records that are missing though no line says so.
     cut: Intervals,
+    /// Set by a line before which records seem to be cut.
+    suspect: Option<Suspect>,
     /// The next number of a record is not known, as the line before is not what was written.
     is_number_unknown: bool,
     /// Counters cannot be checked: something is wrong with this guard's records.
     is_count_unknown: bool,
+}
+
+/// A line before which records seem to be cut. If the next one has the number that was due after it, none are: its own
+/// number was edited.
+#[derive(Debug)]
+struct Suspect {
+    /// Index of the finding.
+    finding: usize,
+    /// The number that was due.
+    expected: u64,
 }
 
 #[derive(Debug)]
@@ -342,11 +354,25 @@ impl Verifier {
         if state.closed {
             self.wrong(place, Wrong::AfterEnd);
         }
+        self.clear_suspect(logged);
         self.count(logged, place);
+    }
+
+    /// Whether the line before was edited rather than cut off from those before it.
+    fn clear_suspect(&mut self, logged: &Logged) {
+        let Some(Suspect { finding, expected }) = self.suspect.take() else { return };
+        let Some(finding) = self.so_far.findings.get_mut(finding) else { return };
+        let Wrong::Cut { first, last } = finding.wrong else { return };
+        if next_of(logged) == expected.checked_add(1) {
+            finding.wrong = Wrong::Edited { seq: last.checked_add(1) };
+            self.cut.forget(first);
+            self.so_far.state.as_mut().into_iter().for_each(|state| state.seq = expected + 1);
+        }
     }
 
     /// A line whose chain does not fit. Returns whether it is foreign, so that the next one does not continue it.
     fn unchained(&mut self, logged: Option<&Logged>, parts: &Parts<'_>, place: &Place) -> bool {
+        self.suspect = None;
         let state = self.so_far.state.as_ref();
         let seq = logged.and_then(seq_of);
         let expected = state.filter(|_| !self.is_number_unknown).map(|state| state.seq);
@@ -371,6 +397,8 @@ impl Verifier {
         let is_number_good =
             !matches!(wrong, Some(Wrong::Edited { .. } | Wrong::OtherBoot { .. } | Wrong::Twice { .. }));
         if let Some(Wrong::Cut { first, last }) = wrong {
+            let suspect = Suspect { finding: self.so_far.findings.len(), expected: first };
+            self.suspect = seq.map(|_| suspect);
             self.cut.push(first, last);
             self.so_far.state.as_mut().expect("it has a number").seq = last + 1;
         }

@@ -38,6 +38,11 @@ impl Intervals {
         self.0.range(..=last).next_back().is_some_and(|(_, end)| *end >= first)
     }
 
+    /// Removes the interval that begins with this number.
+    pub(super) fn forget(&mut self, first: u64) {
+        self.0.remove(&first);
+    }
+
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }

@@ -159,6 +159,10 @@ fn an_edited_line_is_named() {
     assert_eq!(said, ["log.1, line 1: this line was edited: its chain does not fit"]);
     let said = ten().after(|lines| lines[5] = lines[5].replace("\"seq\":4", "\"seq\":3"));
     assert_eq!(said, ["log.1, line 6: record 3 was edited: its chain does not fit"]);
+    for number in [5, 40] {
+        let said = ten().after(|lines| lines[5] = lines[5].replace("\"seq\":4", &format!("\"seq\":{number}")));
+        assert_eq!(said, [format!("log.1, line 6: record {number} was edited: its chain does not fit")]);
+    }
     let said = ten().after(|lines| lines[5] = lines[5].replace("\"verdict\"", "\"Verdict\""));
     assert_eq!(said, ["log.1, line 6: this line was edited: its chain does not fit"]);
 }
@@ -185,6 +189,13 @@ fn lines_cut_from_the_middle_are_numbered() {
     assert_eq!(said, ["log.1, line 11: record 9 was cut before this line: its chain does not fit the line before"]);
     let said = ten().after(|lines| drop(lines.drain(..3)));
     assert!(said[0].contains("log.1, line 1: the file does not begin with a starting line"), "{said:?}");
+}
+
+#[test]
+fn a_record_cut_before_a_line_without_one_is_numbered() {
+    let log = Log::begin(BOOT).records(5).counters().records(3).end();
+    let said = log.after(|lines| drop(lines.remove(5)));
+    assert_eq!(said, ["log.1, line 6: record 4 was cut before this line: its chain does not fit the line before"]);
 }
 
 #[test]
