@@ -35,7 +35,7 @@ pub(crate) fn of_init(program: &[u8]) -> Vec<u8> {
 /// same paths (`harness/init`).
 pub(crate) fn of_guard(program: &[u8], policy: &[u8]) -> Vec<u8> {
     let mut archive = Archive::default();
-    for folder in ["bin", "etc", "etc/bpf-guard", "guard", "sys"] {
+    for folder in ["bin", "etc", "etc/bpf-guard", "guard", "run", "sys"] {
         archive.add(folder, FOLDER, &[]);
     }
     archive.add("bin/bpf-guard", PROGRAM, program);
@@ -117,7 +117,7 @@ mod tests {
         assert!(rest.is_empty());
         let folders: Vec<&str> =
             files.iter().filter(|(_, mode, _)| *mode == FOLDER).map(|(name, ..)| name.as_str()).collect();
-        assert_eq!(folders, ["bin", "etc", "etc/bpf-guard", "guard", "sys"]);
+        assert_eq!(folders, ["bin", "etc", "etc/bpf-guard", "guard", "run", "sys"]);
         assert!(files.contains(&("bin/bpf-guard".to_owned(), PROGRAM, b"program".to_vec())));
         assert!(files.contains(&("etc/bpf-guard/policy.toml".to_owned(), FILE, b"version = 1\n".to_vec())));
     }

@@ -25,6 +25,8 @@ const ROOT: &str = "/root";
 /// The guard's program, and its policy.
 const GUARD: &str = "/bin/bpf-guard";
 const POLICY: &str = "/etc/bpf-guard/policy.toml";
+/// Where the guard leaves what its reader needs. It stays when the root changes, as under other initramfs programs.
+const RUN: &str = "/run";
 
 /// Why the guest's own root was not reached.
 #[derive(Debug, Error)]
@@ -59,7 +61,8 @@ pub(crate) fn run() -> ! {
 }
 
 fn go_on() -> Result<Infallible, EarlyError> {
-    if Path::new(GUARD).exists() {
+    let has_guard = Path::new(GUARD).exists();
+    if has_guard {
         start_guard()?;
     }
     load_modules()?;
@@ -68,6 +71,9 @@ fn go_on() -> Result<Infallible, EarlyError> {
     mount_root(&options)?;
     mount("devtmpfs", format!("{ROOT}/dev"), "devtmpfs", MountFlags::NOSUID, None)
         .map_err(|error| failed("mount", "/dev of the root")(error.into()))?;
+    if has_guard {
+        mount_move(RUN, format!("{ROOT}{RUN}")).map_err(|error| failed("move", RUN)(error.into()))?;
+    }
     become_root()?;
     let error = Command::new(&options.init).exec();
     Err(failed("start", &options.init)(error))
@@ -77,6 +83,8 @@ fn go_on() -> Result<Infallible, EarlyError> {
 /// types from `/sys`.
 fn start_guard() -> Result<(), EarlyError> {
     const MOUNTS: [(&str, &str); 2] = [("proc", "/proc"), ("sysfs", "/sys")];
+    mount("tmpfs", RUN, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=0755")
+        .map_err(|error| failed("mount", RUN)(error.into()))?;
     for (kind, path) in MOUNTS {
         mount(kind, path, kind, MountFlags::empty(), None).map_err(|error| failed("mount", path)(error.into()))?;
     }

@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     env, fs, io,
-    os::unix::fs::symlink,
+    os::unix::fs::{MetadataExt, symlink},
     path::Path,
     process::{Child, Command},
     thread,
@@ -89,7 +89,9 @@ fn run_guest() -> Result<Infallible, InitError> {
 }
 
 fn mount_all() -> Result<(), InitError> {
-    for &Mount { kind, path, flags, optional } in MOUNTS {
+    // What an initramfs left there stays, as under systemd.
+    let is_kept = |path: &str| path == "/run" && is_mounted(Path::new(path));
+    for &Mount { kind, path, flags, optional } in MOUNTS.iter().filter(|mount| !is_kept(mount.path)) {
         // In a kernel's own file systems the directory exists already, or the kernel lacks what belongs there.
         let _ = fs::create_dir(path);
         match mount(kind, path, kind, flags, None) {
@@ -100,6 +102,12 @@ fn mount_all() -> Result<(), InitError> {
     // Some kernels' devtmpfs has it already.
     let _ = symlink("/proc/self/fd", "/dev/fd");
     Ok(())
+}
+
+/// Returns whether something is mounted on a folder of the root.
+fn is_mounted(path: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
+    device(path).is_some_and(|own| device(Path::new("/")) != Some(own))
 }
 
 fn start_agent(port: &Path) -> Result<Child, InitError> {
@@ -146,5 +154,16 @@ fn collect(agent: &Child, shell: Option<&Child>) -> Result<Infallible, InitError
             thread::sleep(Duration::from_millis(50));
             return Err(InitError::Ended("the shell"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_on_a_folder_of_the_root_is_seen() {
+        assert!(is_mounted(Path::new("/proc")));
+        assert!(!is_mounted(Path::new("/")) && !is_mounted(Path::new("/missing")));
     }
 }
