@@ -15,7 +15,7 @@ pub const LISTED: usize = 8;
 pub const HAS_TOKEN: u8 = 1;
 /// Bit of [`Record::flags`]: a BPF program made the call (`bpf_sys_bpf`).
 pub const OF_KERNEL: u8 = 2;
-/// Bit of [`Record::flags`]: the guard's own process made the call.
+/// Bit of [`Record::flags`]: the guard itself made the call, for its own work.
 pub const OF_GUARD: u8 = 4;
 
 /// Bytes that are no record.

@@ -52,7 +52,7 @@ pub struct Line {
     /// A BPF program made the call.
     #[serde(skip_serializing_if = "is_false", default)]
     pub of_kernel: bool,
-    /// The guard's own process made the call.
+    /// The guard itself made the call, for its own work.
     #[serde(skip_serializing_if = "is_false", default)]
     pub of_guard: bool,
     /// Who made the call.
