@@ -8,7 +8,7 @@ use std::{path::PathBuf, process::ExitCode, sync::LazyLock};
 use anyhow::{Result, anyhow};
 use clap::{Args as ClapArgs, ValueEnum, ValueHint, builder::PossibleValue};
 use harness_builder::{progress::Progress, vocabularies::Vocabularies};
-use harness_findings::{guard, input::KernelFacts};
+use harness_findings::{guard, input::KernelFacts, report};
 use harness_frontend::{WritableFrontend, pasted};
 use harness_objects::{Named, Object, needs};
 use harness_runner::{
@@ -93,7 +93,7 @@ impl ValueEnum for Format {
         let (name, help) = match self {
             Self::Human => ("human", "Text for people"),
             Self::Json => ("json", "One JSON document"),
-            Self::GuardPolicy => (guard::FRONT_END, "A policy of the guard, with the profile that the objects need"),
+            Self::GuardPolicy => (report::POLICY, "A policy of the guard, with the profile that the objects need"),
             Self::Pasted(target) => (target.frontend().name, target.writes()),
         };
         Some(PossibleValue::new(name).help(help))

@@ -25,9 +25,6 @@ use crate::{
 pub use calls::{KnownFunctions, ObjectCall, calls};
 pub use profile::profile;
 
-/// What the file of a policy is called among front-ends.
-pub const FRONT_END: &str = "guard-policy";
-
 /// Whether a file is a policy, by its name `*.guard.toml`, or by the keys of a TOML file.
 pub fn is_policy(source: &Source) -> bool {
     let has = |start: &str| source.text().lines().any(|line| line.trim_start().starts_with(start));

@@ -25,9 +25,11 @@ pub use sarif::log;
 use crate::{
     code::Level,
     finding::Finding,
-    guard,
     input::{self, KernelFacts},
 };
+
+/// What a policy of the guard is called among front-ends.
+pub const POLICY: &str = "guard-policy";
 
 /// The name under which programs get the result of a trial in a VM, which is not a finding.
 const PROOF: &str = "proof";
@@ -90,7 +92,7 @@ impl ConfigurationReport {
 
     /// Returns what kind of file it is: the front-end of a configuration.
     pub fn front_end(&self) -> &str {
-        self.configuration.as_ref().map_or(guard::FRONT_END, |configuration| configuration.frontend.name)
+        self.configuration.as_ref().map_or(POLICY, |configuration| configuration.frontend.name)
     }
 }
 
