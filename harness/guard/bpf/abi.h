@@ -179,7 +179,7 @@ enum guard_reason {
 /* Bits of `flags` of a record. */
 #define GUARD_HAS_TOKEN 1  /* the program, map or call came with a token */
 #define GUARD_OF_KERNEL 2  /* the call was made by a BPF program (bpf_sys_bpf) */
-#define GUARD_OF_GUARD 4   /* the call was made by the guard's own process */
+#define GUARD_OF_GUARD 4   /* the call was made by the guard itself, for its own work */
 
 #define GUARD_LISTED 8
 
@@ -275,7 +275,7 @@ struct guard_counter {
 
 /* Map `heartbeat`: one value, mapped into the daemon's memory. CLOCK_BOOTTIME of its last round. */
 
-/* Map `.bss`: what the programs keep. Mapped into the memory of the process that reads the rings. */
+/* Map `.bss`: what the programs keep. Mapped into the memory of the process that loads the guard; the reader may look only. */
 struct guard_state {
 	/* The number of the next record. */
 	__u64 seq;
@@ -283,14 +283,19 @@ struct guard_state {
 	__u64 calls;
 	/* Records lost: of `denials`, of `calls`. */
 	__u64 lost[2];
-	/* The process that reads the rings, and its start; during setup, the loader. */
+	/* When the two processes below started, CLOCK_BOOTTIME: an id is used again, a start is not. */
+	__u64 guard_start;
 	__u64 reader_start;
+	/* The process that loads the guard, whose calls no policy judges; 0 once it is done. */
+	__u32 guard_tgid;
+	/* The process that reads the rings, if it is another: it may open them, and what it does besides is judged. */
 	__u32 reader_tgid;
 	/* 1 once everything is attached. Before, hooks let everything pass. */
 	__u32 armed;
 	/* For `bpf-guard try` only: 1 lets everything pass; a process whose calls pass unrecorded, 0 for none. */
 	__u32 off;
 	__u32 exempt_tgid;
+	__u32 reserved;
 };
 
 /* Map `.rodata`: set before the programs are loaded. */
@@ -305,7 +310,9 @@ struct guard_constants {
 	__u8 reserved[6];
 };
 
-/* Map `own`: the guard's own objects. The value, a __u8, is 1 for a map that the reader may open. */
+/* Map `own`: the guard's own objects. The value, a __u8, says whether the reader may open a map. */
+enum guard_own { GUARD_OWN_SECRET, GUARD_OWN_FOR_READER, GUARD_OWN_TO_LOOK_AT };
+
 enum guard_object { GUARD_OBJECT_MAP, GUARD_OBJECT_PROG, GUARD_OBJECT_LINK };
 struct guard_own_key {
 	__u32 object; /* enum guard_object */

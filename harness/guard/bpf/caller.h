@@ -40,6 +40,28 @@ static __always_inline __u32 session_of(struct task_struct *task)
 	return bpf_core_field_exists(audited->sessionid) ? audited->sessionid : NO_LOGIN;
 }
 
+static __always_inline bool is_process(struct task_struct *task, __u32 tgid, __u64 start)
+{
+	struct task_struct *leader = task->group_leader;
+
+	return tgid && task->tgid == tgid && leader && leader->start_boottime == start;
+}
+
+/* Returns whether a task is of the process that loads the guard. Its first call tells when it started. */
+static __always_inline bool is_guard(struct task_struct *task)
+{
+	struct task_struct *leader = task->group_leader;
+
+	if (!state.guard_start && leader && task->tgid == state.guard_tgid)
+		state.guard_start = leader->start_boottime;
+	return is_process(task, state.guard_tgid, state.guard_start);
+}
+
+static __always_inline bool is_reader(struct task_struct *task)
+{
+	return is_process(task, state.reader_tgid, state.reader_start);
+}
+
 static __always_inline void describe_caller(struct caller *caller)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -48,7 +70,7 @@ static __always_inline void describe_caller(struct caller *caller)
 	caller->uid = bpf_get_current_uid_gid();
 	caller->loginuid = loginuid_of(task);
 	caller->in_initial_userns = cred && cred->user_ns && cred->user_ns->level == 0;
-	caller->is_guard = state.reader_tgid && task->tgid == state.reader_tgid;
+	caller->is_guard = is_guard(task);
 }
 
 /* Returns whether a name of a cgroup is this one, compared 8 bytes at a time with its terminating zero. */
@@ -114,7 +136,7 @@ static __always_inline __u32 pidns_of(struct task_struct *task)
 	return innermost->ns->ns.inum;
 }
 
-/* Whether the process that reads the rings is alive. */
+/* Returns whether the process that reads the rings is alive. */
 static __always_inline bool reader_lives(void)
 {
 	struct task_struct *task;
@@ -134,25 +156,34 @@ static __always_inline bool is_own(__u32 object, __u32 id)
 {
 	struct guard_own_key key = { .object = object, .id = id };
 
-	if (!self_protection() || current_tgid() == state.reader_tgid)
+	if (!self_protection() || is_guard(bpf_get_current_task_btf()))
 		return false;
 	return bpf_map_lookup_elem(&own, &key) != NULL;
 }
 
-/* Returns whether the caller may open a map of the guard: the rings, the counters and the heartbeat, by one process of
- * root at a time, which is the reader from then on. The value of `own` says which maps those are. */
-static __always_inline bool may_read(__u32 id)
+/* What the reader may do with a map: nothing, open it, or look at it. */
+static __always_inline __u8 reader_access(__u32 id)
 {
 	struct guard_own_key key = { .object = GUARD_OBJECT_MAP, .id = id };
+	const __u8 *access = bpf_map_lookup_elem(&own, &key);
+
+	return access ? *access : GUARD_OWN_SECRET;
+}
+
+/* Makes the calling process the reader, if it is root's, opens a map for the reader, and no reader lives. Returns whether it
+ * is the reader now. */
+static __always_inline bool claim(__u32 id)
+{
 	struct task_struct *task = bpf_get_current_task_btf();
-	const __u8 *is_for_reader = bpf_map_lookup_elem(&own, &key);
+	struct task_struct *leader = task->group_leader;
 	struct caller caller = {};
 
+	if (is_reader(task))
+		return true;
 	describe_caller(&caller);
-	if (!is_for_reader || !*is_for_reader || caller.uid || !caller.in_initial_userns || reader_lives())
+	if (!reader_access(id) || caller.uid || !caller.in_initial_userns || !leader || reader_lives())
 		return false;
-	if (task->group_leader)
-		state.reader_start = task->group_leader->start_boottime;
+	state.reader_start = leader->start_boottime;
 	state.reader_tgid = task->tgid;
 	return true;
 }

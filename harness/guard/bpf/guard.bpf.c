@@ -25,6 +25,18 @@ static __always_inline __u64 argument(const unsigned long long *ctx, __u32 index
 
 /* --- commands --- */
 
+/* Returns whether a command opens a map for the reader, which no policy can take from it. */
+static __always_inline bool is_opening(int cmd, union bpf_attr *attr)
+{
+	return cmd == CMD_MAP_GET_FD_BY_ID && reader_access(attr->map_type) && claim(attr->map_type);
+}
+
+/* Returns whether a command is the reader's work. It is only counted: a reader whose reading made records would never end. */
+static __always_inline bool is_reading(int cmd)
+{
+	return (cmd == CMD_OBJ_GET_INFO_BY_FD || cmd == CMD_MAP_LOOKUP_ELEM) && is_reader(bpf_get_current_task_btf());
+}
+
 SEC("lsm/bpf")
 int BPF_PROG(guard_bpf, int cmd, union bpf_attr *attr)
 {
@@ -48,6 +60,14 @@ int BPF_PROG(guard_bpf, int cmd, union bpf_attr *attr)
 	}
 	if (cmd == CMD_LINK_GET_FD_BY_ID && is_own(GUARD_OBJECT_LINK, attr->map_type))
 		return refuse_hard(&event, GUARD_OWN_LINK, attr->map_type);
+	if (is_reading(cmd)) {
+		count(GUARD_HOOK_BPF, GUARD_ALLOWED, false);
+		return 0;
+	}
+	if (is_opening(cmd, attr)) {
+		event.flags |= GUARD_OF_GUARD;
+		return answer(&event, NULL);
+	}
 	if (decide_rule(&event) && !(event.profile->cmds & cmd_bit(cmd)))
 		refuse(&event, GUARD_CMD, cmd);
 	return answer(&event, NULL);
@@ -252,18 +272,25 @@ int BPF_PROG(guard_map_create, struct bpf_map *map)
 
 /* Called when a map gets a descriptor: after it was made, and when somebody asks for it by id or path. */
 SEC("lsm/bpf_map")
-int BPF_PROG(guard_map, struct bpf_map *map)
+int BPF_PROG(guard_map, struct bpf_map *map, unsigned int mode)
 {
 	struct event event = {};
 	struct guard_map facts = {};
 	__u32 id = map->id;
+	__u8 access;
 
 	if (is_off())
 		return 0;
 	start_event(&event, GUARD_HOOK_MAP);
 	describe_map(&facts, map);
-	if (is_own(GUARD_OBJECT_MAP, id) && !may_read(id))
-		return refuse_hard_with(&event, GUARD_OWN_MAP, id, &facts);
+	if (is_own(GUARD_OBJECT_MAP, id)) {
+		access = reader_access(id);
+		if (!is_reader(bpf_get_current_task_btf()) || access == GUARD_OWN_SECRET ||
+		    (access == GUARD_OWN_TO_LOOK_AT && (mode & FMODE_WRITE)))
+			return refuse_hard_with(&event, GUARD_OWN_MAP, id, &facts);
+		event.flags |= GUARD_OF_GUARD;
+		return answer(&event, &facts);
+	}
 	if (event.cmd == CMD_MAP_CREATE)
 		bpf_map_update_elem(&makers, &id, &event.caller.uid, 0);
 	decide_rule(&event);
@@ -384,7 +411,9 @@ static __always_inline int refuse_process(__u8 hook, struct task_struct *task)
 
 static __always_inline bool is_own_process(struct task_struct *task)
 {
-	return self_protection() && state.reader_tgid && task->tgid == state.reader_tgid;
+	struct task_struct *caller = bpf_get_current_task_btf();
+
+	return self_protection() && (is_guard(task) || is_reader(task)) && caller->tgid != task->tgid;
 }
 
 SEC("lsm/ptrace_access_check")

@@ -28,7 +28,8 @@ enum bpf_attach_type { ATTACH_TYPE };
 enum bpf_map_type { MAP_TYPE };
 
 /* Numbers of include/uapi/linux/bpf.h. */
-enum { CMD_MAP_CREATE = 0, CMD_PROG_LOAD = 5, CMD_LINK_GET_FD_BY_ID = 30 };
+enum { CMD_MAP_CREATE = 0, CMD_MAP_LOOKUP_ELEM = 1, CMD_PROG_LOAD = 5, CMD_MAP_GET_FD_BY_ID = 14, CMD_OBJ_GET_INFO_BY_FD = 15,
+       CMD_LINK_GET_FD_BY_ID = 30 };
 enum { PROG_TYPE_TRACING = 26, PROG_TYPE_EXT = 28, PROG_TYPE_LSM = 29 };
 enum { MAP_TYPE_HASH = 1, MAP_TYPE_ARRAY = 2, MAP_TYPE_PERCPU_ARRAY = 6, MAP_TYPE_LRU_HASH = 9, MAP_TYPE_RINGBUF = 27,
        MAP_TYPE_TASK_STORAGE = 29, MAP_TYPE_USER_RINGBUF = 31 };
@@ -37,6 +38,8 @@ enum { LOCAL_STORAGE_GET_F_CREATE = 1 };
 /* An instruction that calls, and what its source register says: a helper, or a function of the kernel (kfunc). */
 enum { INSN_CALL = 0x85, CALL_HELPER = 0, CALL_KFUNC = 2 };
 
+/* include/linux/fs.h */
+enum { FMODE_WRITE = 2 };
 /* include/linux/ptrace.h */
 enum { PTRACE_MODE_ATTACH = 2 };
 
@@ -102,7 +105,7 @@ struct bpf_prog {
 } __kernel_type;
 
 union bpf_attr {
-	/* The first number of every command; for BPF_LINK_GET_FD_BY_ID it is the link's id. */
+	/* The first number of every command; for those that open an object by its id, that id. */
 	__u32 map_type;
 } __kernel_type;
 

@@ -119,7 +119,7 @@ static __always_inline bool is_off(void)
 	if (!constants.is_trial)
 		return false;
 	tgid = current_tgid();
-	return state.off || tgid == state.exempt_tgid || tgid == state.reader_tgid;
+	return state.off || tgid == state.exempt_tgid || tgid == state.guard_tgid;
 }
 
 static __always_inline const struct guard_settings *the_settings(void)

@@ -46,7 +46,8 @@ fn put_in_force(args: &EarlyArgs, policy: &guard_policy::Policy) -> Result<()> {
     let mut guard = Guard::load(&policy.compile(), &options)?;
     guard.arm(&options)?;
     guard.pin(folder)?;
-    guard.access().publish()?;
+    guard.publish()?;
+    guard.release();
     let mode = if policy.mode == Mode::Enforce { "enforce" } else { "audit" };
     println!("bpf-guard: in force, {} rules, mode {mode}", policy.rules.len());
     Ok(())

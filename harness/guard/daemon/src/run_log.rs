@@ -123,8 +123,7 @@ fn record(args: &RunArgs, access: &Access, machine: Machine, guard: u64, asked: 
     let opened = Log::open(place, origin, Time::of(boot_ns(), machine.epoch_ns()), write)?;
     let anchorage = Anchorage::open(&args.kernel_log, args.anchor.as_deref())?;
     let outputs = Outputs { anchorage, anchor_every: args.anchor_every, status: args.status.clone() };
-    let reader = access.reader()?;
-    let mut recorder = Recorder::new(Rings { access, reader }, machine, opened, outputs);
+    let mut recorder = Recorder::new(Rings::open(access)?, machine, opened, outputs);
     notify("READY=1");
     let result = recorder.run(|| asked.is_so());
     notify("STOPPING=1");

@@ -1,13 +1,13 @@
 //! Where records come from: the guard that is in force, or a test.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use anyhow::Result;
 use guard_loader::{Access, Reader};
 use guard_record::{KernelCounters, Record};
 use rustix::time::{ClockId, clock_gettime};
 
-/// What the BPF programs share without a system call.
+/// What the BPF programs keep of all records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sums {
     /// The number of the next record.
@@ -42,8 +42,16 @@ pub(crate) trait Source {
 
 /// The kernel's rings.
 pub(crate) struct Rings<'a> {
-    pub(crate) access: &'a Access,
-    pub(crate) reader: Reader<'a>,
+    access: &'a Access,
+    reader: Reader<'a>,
+    last: Cell<Sums>,
+}
+
+impl<'a> Rings<'a> {
+    /// Opens the rings.
+    pub(crate) fn open(access: &'a Access) -> Result<Self> {
+        Ok(Self { access, reader: access.reader()?, last: Cell::default() })
+    }
 }
 
 impl Source for Rings<'_> {
@@ -52,6 +60,8 @@ impl Source for Rings<'_> {
     }
 
     fn take(&mut self) -> Result<Vec<Record>> {
+        // Where they cannot be read, `sums` goes on with the last ones, and this says so.
+        self.access.sums()?;
         Ok(self.reader.take()?)
     }
 
@@ -60,8 +70,10 @@ impl Source for Rings<'_> {
     }
 
     fn sums(&self) -> Sums {
-        let (seq, lost) = self.access.sums();
-        Sums { seq, lost }
+        if let Ok((seq, lost)) = self.access.sums() {
+            self.last.set(Sums { seq, lost });
+        }
+        self.last.get()
     }
 
     fn counters(&self) -> Result<KernelCounters> {

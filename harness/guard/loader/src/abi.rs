@@ -161,7 +161,19 @@ fn structures_in_rust() -> BTreeMap<&'static str, Structure> {
         reserved,
         attach
     });
-    let state = structure!(State { seq, calls, lost, reader_start, reader_tgid, armed, off, exempt_tgid });
+    let state = structure!(State {
+        seq,
+        calls,
+        lost,
+        guard_start,
+        reader_start,
+        guard_tgid,
+        reader_tgid,
+        armed,
+        off,
+        exempt_tgid,
+        reserved
+    });
     // `constants` in guard.rs writes them.
     let constants = of_numbers(
         &[
@@ -269,6 +281,14 @@ fn enumerations_in_rust() -> BTreeMap<&'static str, Numbers> {
         ),
         // `register_own` in guard.rs writes them.
         ("guard_object", numbers(&[("GUARD_OBJECT_MAP", 0), ("GUARD_OBJECT_PROG", 1), ("GUARD_OBJECT_LINK", 2)])),
+        (
+            "guard_own",
+            numbers(&[
+                ("GUARD_OWN_SECRET", crate::guard::SECRET.into()),
+                ("GUARD_OWN_FOR_READER", crate::guard::FOR_READER.into()),
+                ("GUARD_OWN_TO_LOOK_AT", crate::guard::TO_LOOK_AT.into()),
+            ]),
+        ),
     ])
 }
 

@@ -4,8 +4,7 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     fs,
-    os::fd::AsFd,
-    path::Path,
+    os::fd::{AsFd, OwnedFd},
     rc::Rc,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
     time::Duration,
@@ -16,7 +15,8 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle, Object, RingBuffer, RingBufferBuil
 
 use crate::{
     error::LoadError,
-    guard::{base_name, map},
+    guard::map,
+    query,
     state::{Mapped, State},
 };
 
@@ -28,8 +28,17 @@ pub const MAPS_FILE: &str = "/run/bpf-guard/maps";
 #[derive(Debug)]
 pub struct Access {
     maps: BTreeMap<&'static str, MapHandle>,
-    state: Mapped<State>,
+    state: View,
     heartbeat: Mapped<AtomicU64>,
+}
+
+/// The programs' variables.
+#[derive(Debug)]
+enum View {
+    /// Of this process' own guard.
+    Own(Mapped<State>),
+    /// Of the guard in force, to look at. The kernel maps no map that was opened for reading only.
+    Foreign(OwnedFd),
 }
 
 /// What the programs counted for a hook and a verdict, on all processors.
@@ -74,19 +83,27 @@ impl Counters {
     }
 }
 
+fn unmapped(name: &'static str) -> impl FnOnce(rustix::io::Errno) -> LoadError {
+    move |errno| LoadError::File { path: format!("map {name}").into(), error: errno.into() }
+}
+
 /// The number of verdicts (`GUARD_VERDICTS` of `abi.h`).
 const VERDICTS: u32 = 3;
 
 impl Access {
     /// The names of the maps that a reader may open.
-    pub(crate) const NAMES: [&str; 5] = ["denials", "calls", "counters", "heartbeat", "bss"];
+    pub(crate) const NAMES: [&str; 4] = ["denials", "calls", "counters", "heartbeat"];
+    /// The name of the map with the programs' variables, which a reader may look at and not write.
+    pub(crate) const STATE: &str = "bss";
 
     /// Takes the maps of a loaded object.
     pub(crate) fn of(object: &Object) -> Result<Self, LoadError> {
-        Self::with(|name| {
+        let open = |name: &'static str| {
             let map = map(object, name)?.map;
             MapHandle::try_from(&map).map_err(LoadError::bpf(format!("opening map {name}")))
-        })
+        };
+        let state = Mapped::of(open(Self::STATE)?.as_fd()).map_err(unmapped(Self::STATE))?;
+        Self::with(open, View::Own(state))
     }
 
     /// Opens the maps of the guard that is in force. This makes the process its reader.
@@ -100,45 +117,51 @@ impl Access {
             .lines()
             .filter_map(|line| line.split_once(' ').and_then(|(name, id)| Some((name, id.parse().ok()?))))
             .collect();
-        Self::with(|name| {
-            let id = *ids.get(name).ok_or_else(|| LoadError::NoGuard(format!("{MAPS_FILE} has no map {name}")))?;
+        let id = |name: &'static str| {
+            ids.get(name).copied().ok_or_else(|| LoadError::NoGuard(format!("{MAPS_FILE} has no map {name}")))
+        };
+        let open = |name| {
+            let id = id(name)?;
             let map = MapHandle::from_map_id(id).map_err(LoadError::bpf(format!("opening map {name}, id {id}")))?;
-            if base_name(&map.name().to_string_lossy()) != name {
+            if map.name().to_string_lossy() != *name {
                 return Err(LoadError::NoGuard(format!("map {id} is not the guard's map {name}")));
             }
             Ok(map)
-        })
+        };
+        let state = query::map_to_look_at(id(Self::STATE)?)
+            .map_err(|error| LoadError::File { path: format!("map {}", Self::STATE).into(), error })?;
+        Self::with(open, View::Foreign(state))
     }
 
-    fn with(open: impl Fn(&'static str) -> Result<MapHandle, LoadError>) -> Result<Self, LoadError> {
+    fn with(open: impl Fn(&'static str) -> Result<MapHandle, LoadError>, state: View) -> Result<Self, LoadError> {
         let maps: BTreeMap<_, _> =
             Self::NAMES.into_iter().map(|name| Ok((name, open(name)?))).collect::<Result<_, LoadError>>()?;
-        let failed = |name: &str| {
-            let name = name.to_owned();
-            move |errno: rustix::io::Errno| LoadError::File { path: format!("map {name}").into(), error: errno.into() }
-        };
-        let state = Mapped::of(maps["bss"].as_fd()).map_err(failed("bss"))?;
-        let heartbeat = Mapped::of(maps["heartbeat"].as_fd()).map_err(failed("heartbeat"))?;
+        let heartbeat = Mapped::of(maps["heartbeat"].as_fd()).map_err(unmapped("heartbeat"))?;
         Ok(Self { maps, state, heartbeat })
     }
 
-    /// Leaves the ids of the maps for the process that will read them.
-    ///
-    /// # Errors
-    /// [`LoadError`] if the file cannot be written.
-    pub fn publish(&self) -> Result<(), LoadError> {
-        let mut text = String::new();
-        for (name, map) in &self.maps {
-            let id = map.info().map_err(LoadError::bpf("asking for a map"))?.info.id;
-            text.push_str(&format!("{name} {id}\n"));
+    /// Returns the variables of this process' own guard.
+    pub(crate) fn state(&self) -> Option<&State> {
+        match &self.state {
+            View::Own(state) => Some(state.get()),
+            View::Foreign(_) => None,
         }
-        let folder = Path::new(MAPS_FILE).parent().unwrap_or(Path::new("/"));
-        fs::create_dir_all(folder).map_err(LoadError::file(folder))?;
-        fs::write(MAPS_FILE, text).map_err(LoadError::file(MAPS_FILE))
     }
 
-    pub(crate) fn state(&self) -> &State {
-        self.state.get()
+    /// Returns the number of the next record, and how many were lost of `denials` and of `calls`.
+    ///
+    /// # Errors
+    /// [`LoadError`] if the variables of the guard in force cannot be read.
+    pub fn sums(&self) -> Result<(u64, [u64; 2]), LoadError> {
+        let [seq, denials, calls] = match &self.state {
+            View::Own(state) => state.get().sums(),
+            View::Foreign(map) => {
+                let value = query::first_value(map.as_fd(), size_of::<State>())
+                    .map_err(|error| LoadError::File { path: format!("map {}", Self::STATE).into(), error })?;
+                State::sums_of(&value)
+            }
+        };
+        Ok((seq, [denials, calls]))
     }
 
     /// Says that the rings are being read: `on_no_reader` goes by it.
@@ -174,14 +197,8 @@ impl Access {
                 of.insert((hook as u8, verdict as u8), counter);
             }
         }
-        let state = self.state();
-        Ok(Counters { of, seq: state.seq.load(SeqCst), lost: [state.lost[0].load(SeqCst), state.lost[1].load(SeqCst)] })
-    }
-
-    /// Returns the number of the next record and the losses of `denials` and of `calls`, without a call of `bpf(2)`.
-    pub fn sums(&self) -> (u64, [u64; 2]) {
-        let state = self.state();
-        (state.seq.load(SeqCst), [state.lost[0].load(SeqCst), state.lost[1].load(SeqCst)])
+        let (seq, lost) = self.sums()?;
+        Ok(Counters { of, seq, lost })
     }
 
     /// Returns a reader of both rings.

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::BTreeSet,
+    fs,
     path::{Path, PathBuf},
     process,
     sync::{Mutex, PoisonError},
@@ -15,7 +16,7 @@ use guard_policy::{
 use libbpf_rs::{Link, MapCore, MapFlags, Object, ObjectBuilder, OpenObject, PrintLevel};
 
 use crate::{
-    access::Access,
+    access::{Access, MAPS_FILE},
     error::LoadError,
     kernel::{self, Kernel},
     object, query,
@@ -113,8 +114,8 @@ impl Guard {
         for name in POLICY_MAPS {
             map(&self.object, name)?.freeze(name)?;
         }
-        let state = self.access.state();
-        State::set(&state.reader_tgid, process::id());
+        let state = self.state();
+        State::set(&state.guard_tgid, process::id());
         State::set(&state.off, self.is_trial.into());
         State::set(&state.exempt_tgid, options.trial.unwrap_or_default().exempt);
         self.access.beat();
@@ -125,7 +126,7 @@ impl Guard {
     /// Makes a call, and checks that the hook saw it.
     fn check_in_force(&self) -> Result<(), LoadError> {
         use std::sync::atomic::Ordering::SeqCst;
-        let calls = &self.access.state().calls;
+        let calls = &self.state().calls;
         let before = calls.load(SeqCst);
         let _ = query::next_btf_id(0);
         if calls.load(SeqCst) == before {
@@ -144,7 +145,13 @@ impl Guard {
         };
         for map in self.object.maps() {
             let id = map.info().map_err(LoadError::bpf("asking for a map"))?.info.id;
-            put(0, id, Access::NAMES.contains(&base_name(&map.name().to_string_lossy())).into())?;
+            let name = map.name().to_string_lossy();
+            let access = match base_name(&name) {
+                Access::STATE => TO_LOOK_AT,
+                name if Access::NAMES.contains(&name) => FOR_READER,
+                _ => SECRET,
+            };
+            put(0, id, access)?;
         }
         for (_, link) in &self.links {
             let info = link.info().map_err(LoadError::bpf("asking for a link"))?;
@@ -169,9 +176,33 @@ impl Guard {
         Ok(paths)
     }
 
+    /// Leaves the ids of the maps in [`MAPS_FILE`], for the process that will read them.
+    ///
+    /// # Errors
+    /// [`LoadError`] if the file cannot be written.
+    pub fn publish(&self) -> Result<(), LoadError> {
+        let mut text = String::new();
+        for name in Access::NAMES.into_iter().chain([Access::STATE]) {
+            let id = map(&self.object, name)?.map.info().map_err(LoadError::bpf("asking for a map"))?.info.id;
+            text.push_str(&format!("{name} {id}\n"));
+        }
+        let folder = Path::new(MAPS_FILE).parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(folder).map_err(LoadError::file(folder))?;
+        fs::write(MAPS_FILE, text).map_err(LoadError::file(MAPS_FILE))
+    }
+
+    /// Gives up what this process may do because it loaded the guard: from now on, its calls are judged as anybody's.
+    pub fn release(&self) {
+        State::set(&self.state().guard_tgid, 0);
+    }
+
     /// Switches a trial off, so that every hook lets everything pass and records nothing, or on again.
     pub fn set_off(&self, off: bool) {
-        State::set(&self.access.state().off, off.into());
+        State::set(&self.state().off, off.into());
+    }
+
+    fn state(&self) -> &State {
+        self.access.state().expect("the access of a guard is to its own maps")
     }
 
     /// Returns what reads the records.
@@ -184,6 +215,11 @@ impl Guard {
         &self.kernel
     }
 }
+
+/// Whether the reader may open a map: values of map `own` (`enum guard_own` of `abi.h`).
+pub(crate) const SECRET: u8 = 0;
+pub(crate) const FOR_READER: u8 = 1;
+pub(crate) const TO_LOOK_AT: u8 = 2;
 
 /// The maps that nobody may write once the guard is in force.
 const POLICY_MAPS: [&str; 8] = ["settings", "rules", "cgroups", "profiles", "kfuncs", "targets", "guarded", "own"];

@@ -4,7 +4,7 @@
 
 use std::{
     io, mem,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
 use libbpf_sys as sys;
@@ -42,4 +42,31 @@ pub(crate) fn is_vmlinux(id: u32) -> io::Result<bool> {
     // SAFETY: the kernel writes at most `length` bytes of `info`, and at most `name_len` bytes of `name`.
     done(unsafe { sys::bpf_obj_get_info_by_fd(fd.as_raw_fd(), (&raw mut info).cast(), &raw mut length) })?;
     Ok(name.starts_with(b"vmlinux\0"))
+}
+
+/// Opens a map for reading only.
+///
+/// # Errors
+/// That of the kernel, such as `EPERM`.
+pub(crate) fn map_to_look_at(id: u32) -> io::Result<OwnedFd> {
+    // SAFETY: zero is a valid value of each member.
+    let mut options: sys::bpf_get_fd_by_id_opts = unsafe { mem::zeroed() };
+    (options.sz, options.open_flags) = (size_of_val(&options) as u64, sys::BPF_F_RDONLY);
+    // SAFETY: the options outlive the call.
+    let fd = done(unsafe { sys::bpf_map_get_fd_by_id_opts(id, &raw const options) })?;
+    // SAFETY: a new descriptor that nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Reads the first value of an array map.
+///
+/// # Errors
+/// That of the kernel.
+pub(crate) fn first_value(map: BorrowedFd<'_>, size: usize) -> io::Result<Vec<u8>> {
+    // The kernel copies whole values, each rounded up to 8 bytes.
+    let mut value = vec![0_u8; size.next_multiple_of(8)];
+    let key = 0_u32;
+    // SAFETY: key and value have the map's sizes and outlive the call.
+    done(unsafe { sys::bpf_map_lookup_elem(map.as_raw_fd(), (&raw const key).cast(), value.as_mut_ptr().cast()) })?;
+    Ok(value)
 }

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::{
+    mem::offset_of,
     os::fd::BorrowedFd,
     ptr::{self, NonNull},
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
@@ -26,11 +27,14 @@ pub(crate) struct State {
     pub(crate) seq: AtomicU64,
     pub(crate) calls: AtomicU64,
     pub(crate) lost: [AtomicU64; 2],
+    pub(crate) guard_start: AtomicU64,
     pub(crate) reader_start: AtomicU64,
+    pub(crate) guard_tgid: AtomicU32,
     pub(crate) reader_tgid: AtomicU32,
     pub(crate) armed: AtomicU32,
     pub(crate) off: AtomicU32,
     pub(crate) exempt_tgid: AtomicU32,
+    pub(crate) reserved: AtomicU32,
 }
 
 // SAFETY: it consists of atomic numbers.
@@ -70,5 +74,20 @@ impl State {
     /// Writes a number where the programs see it before anything that follows.
     pub(crate) fn set(number: &AtomicU32, value: u32) {
         number.store(value, Ordering::SeqCst);
+    }
+
+    /// Returns the number of the next record, and how many were lost of `denials` and of `calls`.
+    pub(crate) fn sums(&self) -> [u64; 3] {
+        [&self.seq, &self.lost[0], &self.lost[1]].map(|number| number.load(Ordering::SeqCst))
+    }
+
+    /// Returns the same of a value that was read.
+    pub(crate) fn sums_of(value: &[u8]) -> [u64; 3] {
+        let number = |at: usize| {
+            let bytes = value.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+            bytes.map_or(0, u64::from_le_bytes)
+        };
+        let lost = offset_of!(Self, lost);
+        [number(offset_of!(Self, seq)), number(lost), number(lost + 8)]
     }
 }
