@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         let progress = Progress::detect();
         prepare_host(&Purpose::ALL, args.installation.mode(), &progress)?;
         let resources = Resources::open(context.project()?.clone(), freshness, progress)?;
-        build_resources(&resources.with_pins(args.pins.pins()))?;
+        build_resources(&resources.with_pins(args.pins.pins()).with_guard(None, true))?;
         let part = partition.run(&args.nextest, &variables(freshness))?;
         let not_run = NotRunList::read(context.project()?.root())?.judge(&part.not_run);
         screen::print(&not_run.text)?;
@@ -99,6 +99,7 @@ pub(crate) fn all(context: &Context, freshness: Freshness, mode: Mode, pins: Pin
     prepare_host(&Purpose::ALL, mode, &progress)?;
     units(tally)?;
     let resources = Resources::open(context.project()?.clone(), freshness, progress)?.with_pins(pins);
+    let resources = resources.with_guard(None, true);
     build_resources(&resources)?;
     units_of_systemd(&resources, tally)?;
     let arguments = vec!["test", "--package", "harness-runner", "--no-fail-fast"];
