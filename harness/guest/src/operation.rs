@@ -6,6 +6,7 @@ mod info;
 mod load;
 mod objects;
 mod result;
+mod several;
 mod system;
 mod unflagged;
 mod verifier;
@@ -94,6 +95,7 @@ pub(crate) fn attempt(
         Call::SocketAttach { duty, locked, .. } => attach::to_socket(handles.object(0)?, *duty, *locked),
         Call::SysctlWrite { name, value } => Ok(system::write(name, value.as_deref())?),
         Call::Umount { holding } => Ok(stepped(mounts::unmount(own.root(), *holding))),
+        Call::Several(calls) => several::make(calls, handles, own, extent),
         Call::Object(_) | Call::Exit | Call::Sabotage(_) => Err(OperationError::NotForExecutor),
     }
 }

@@ -119,7 +119,7 @@ impl Window {
 /// Returns whether a denial by a hook makes the attempt fail. The kernel goes on as if there were no token where only
 /// that is denied, and libbpf goes on without the feature that a denied call was to show.
 fn must_fail(call: &Call, hook: &str) -> bool {
-    let is_one_call = !matches!(call, Call::Object(_) | Call::HelperSurvey(_));
+    let is_one_call = !matches!(call, Call::Object(_) | Call::HelperSurvey(_) | Call::Several(_));
     is_one_call && !matches!(hook, "token-cmd" | "token-capable")
 }
 

@@ -407,6 +407,9 @@ calls! {
     } => "socket_attach", objects(prog), global_effect(None);
     /// Ends the process that plays the actor. A control does nothing, because its process plays other actors as well.
     Exit => "exit", global_effect(None);
+    /// Several calls, one after the other, whose errnos (0 for success) are the answer's detail. For tests that need many
+    /// calls, and never written in a scenario file.
+    Several(calls: Vec<Call>) => "several", objects(calls), global_effect(None);
     /// Kills or hangs the guest, to prove that the harness survives that. Not a BPF operation, and never written in a
     /// scenario file.
     Sabotage(how: Sabotage) => "sabotage", global_effect(Some(GlobalEffect::Machine));

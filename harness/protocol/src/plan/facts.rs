@@ -47,6 +47,7 @@ impl Call {
             Self::ProgLoad { target, .. } | Self::HelperSurvey(HelperSurvey { target, .. }) => target.kernel_types(),
             Self::LinkCreate { target: LinkTarget::Functions(functions), .. } => functions.clone(),
             Self::Verify(verify) => verify.functions.iter().cloned().map(KernelType::Func).collect(),
+            Self::Several(calls) => calls.iter().flat_map(Self::kernel_types).collect(),
             Self::MapUpdate { parts, .. } => parts.iter().flat_map(|part| part.at.kernel_types()).collect(),
             _ => Vec::new(),
         }
