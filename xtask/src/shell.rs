@@ -1,6 +1,6 @@
 //! `cargo xtask shell`: an interactive shell in a VM.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::Args as ClapArgs;
@@ -18,10 +18,14 @@ The shell runs as root in a private copy of the image, which is deleted when the
 Examples:
   cargo xtask shell
   cargo xtask shell --kernel 6.12
+  cargo xtask shell --guard narrow.guard.toml
 
 Try there:
   mkdir /tmp/b && mount -t bpf -o delegate_cmds=prog_load,delegate_progs=xdp bpffs /tmp/b
   grep /tmp/b /proc/mounts
+
+Try there with --guard:
+  cd /mnt/vmtest && ./bpf-guard try policy.guard.toml
 
 Exit codes: 0 the VM ended; 2 no such kernel or image, or no terminal; 3 QEMU or a build failed.")]
 pub(crate) struct Args {
@@ -33,13 +37,21 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", default_value = "minimal", add = candidates::images())]
     image: ImageName,
 
+    /// Put this policy and the program bpf-guard into the shared folder
+    #[arg(long, value_name = "POLICY", value_hint = clap::ValueHint::FilePath)]
+    guard: Option<PathBuf>,
+
     #[command(flatten)]
     installation: Installation,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     shell::check_terminal().map_err(Wrong::input)?;
-    let resources = Resources::open(context.project()?.clone(), Freshness::Any, Progress::detect())?;
+    if let Some(policy) = args.guard.as_deref().filter(|policy| !policy.is_file()) {
+        return Err(Wrong::input(anyhow::anyhow!("there is no policy {}", policy.display())).into());
+    }
+    let resources = Resources::open(context.project()?.clone(), Freshness::Any, Progress::detect())?
+        .with_guard(None, args.guard.is_some());
     let kernels = match &args.kernel {
         Some(name) => resources.kernels([name.as_str()]).map_err(Wrong::input)?,
         None => resources.default_kernels().map_err(Wrong::input)?,
@@ -48,6 +60,6 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let environment = Environment { kernel: kernel.clone(), image: args.image.clone() };
     prepare_for(&resources, &[environment], args.installation.mode())?;
     let testbed = resources.build(kernel, &args.image)?;
-    shell::open(&testbed)?;
+    shell::open(&testbed, args.guard.as_deref())?;
     Ok(ExitCode::SUCCESS)
 }

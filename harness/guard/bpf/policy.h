@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* What the policy says about a call. `harness/guard/policy/src/decide.rs` does the same in Rust. */
+/* What the policy says about a call. `harness/guard/policy/src/decision.rs` does the same in Rust. */
 #ifndef GUARD_POLICY_H
 #define GUARD_POLICY_H
 

@@ -15,7 +15,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle, Object, RingBuffer, RingBufferBuil
 
 use crate::{
     error::LoadError,
-    guard::map,
+    object::map,
     query,
     state::{Mapped, State},
 };
@@ -99,7 +99,7 @@ impl Access {
     /// Takes the maps of a loaded object.
     pub(crate) fn of(object: &Object) -> Result<Self, LoadError> {
         let open = |name: &'static str| {
-            let map = map(object, name)?.map;
+            let map = map(object, name)?;
             MapHandle::try_from(&map).map_err(LoadError::bpf(format!("opening map {name}")))
         };
         let state = Mapped::of(open(Self::STATE)?.as_fd()).map_err(unmapped(Self::STATE))?;

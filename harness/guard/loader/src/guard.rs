@@ -19,7 +19,8 @@ use crate::{
     access::{Access, MAPS_FILE},
     error::LoadError,
     kernel::{self, Kernel},
-    object, query,
+    object::{self, base_name, map},
+    query,
     state::State,
 };
 
@@ -112,7 +113,7 @@ impl Guard {
         self.links = links;
         self.register_own()?;
         for name in POLICY_MAPS {
-            map(&self.object, name)?.freeze(name)?;
+            object::freeze(&self.object, name)?;
         }
         let state = self.state();
         State::set(&state.guard_tgid, process::id());
@@ -141,7 +142,7 @@ impl Guard {
         let own = map(&self.object, "own")?;
         let put = |kind: u32, id: u32, value: u8| {
             let key = [kind.to_le_bytes(), id.to_le_bytes()].concat();
-            own.map.update(&key, &[value], MapFlags::ANY).map_err(LoadError::bpf("registering the guard's objects"))
+            own.update(&key, &[value], MapFlags::ANY).map_err(LoadError::bpf("registering the guard's objects"))
         };
         for map in self.object.maps() {
             let id = map.info().map_err(LoadError::bpf("asking for a map"))?.info.id;
@@ -183,7 +184,7 @@ impl Guard {
     pub fn publish(&self) -> Result<(), LoadError> {
         let mut text = String::new();
         for name in Access::NAMES.into_iter().chain([Access::STATE]) {
-            let id = map(&self.object, name)?.map.info().map_err(LoadError::bpf("asking for a map"))?.info.id;
+            let id = map(&self.object, name)?.info().map_err(LoadError::bpf("asking for a map"))?.info.id;
             text.push_str(&format!("{name} {id}\n"));
         }
         let folder = Path::new(MAPS_FILE).parent().unwrap_or(Path::new("/"));
@@ -266,10 +267,7 @@ impl Values {
 
     fn fill(&self, object: &Object) -> Result<(), LoadError> {
         let put = |name: &str, key: &[u8], value: &[u8]| {
-            map(object, name)?
-                .map
-                .update(key, value, MapFlags::ANY)
-                .map_err(LoadError::bpf(format!("filling map {name}")))
+            map(object, name)?.update(key, value, MapFlags::ANY).map_err(LoadError::bpf(format!("filling map {name}")))
         };
         for (name, values) in &self.arrays {
             for (index, value) in (0u32..).zip(values) {
@@ -308,29 +306,6 @@ fn open(policy: &Values, constants: &[u8], options: &Options) -> Result<OpenObje
         }
     }
     Ok(open)
-}
-
-/// The name of a map of variables without the object's name: `rodata`, `bss`.
-pub(crate) fn base_name(name: &str) -> &str {
-    name.rsplit('.').next().unwrap_or(name)
-}
-
-/// A map of the object.
-pub(crate) struct Found<'a> {
-    pub(crate) map: libbpf_rs::Map<'a>,
-}
-
-impl Found<'_> {
-    fn freeze(&self, name: &str) -> Result<(), LoadError> {
-        let handle =
-            libbpf_rs::MapHandle::try_from(&self.map).map_err(LoadError::bpf(format!("opening map {name}")))?;
-        handle.freeze().map_err(LoadError::bpf(format!("freezing map {name}")))
-    }
-}
-
-pub(crate) fn map<'a>(object: &'a Object, name: &str) -> Result<Found<'a>, LoadError> {
-    let found = object.maps().find(|map| base_name(&map.name().to_string_lossy()) == name);
-    found.map(|map| Found { map }).ok_or_else(|| LoadError::Object(format!("map {name}")))
 }
 
 /// What libbpf says while it works, the verifier's log included.

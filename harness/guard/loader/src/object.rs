@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, env, fs, path::PathBuf};
 
+use libbpf_rs::{Map, MapCore as _, MapHandle, Object};
+
 use crate::error::LoadError;
 
 /// The object that this program carries.
@@ -31,4 +33,21 @@ pub(crate) fn bytes() -> Result<Cow<'static, [u8]>, LoadError> {
             Ok(fs::read(&path).map_err(LoadError::file(path))?.into())
         }
     }
+}
+
+/// The name of a map of variables without the object's name: `rodata`, `bss`.
+pub(crate) fn base_name(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+/// Returns the map of this name.
+pub(crate) fn map<'a>(object: &'a Object, name: &str) -> Result<Map<'a>, LoadError> {
+    let found = object.maps().find(|map| base_name(&map.name().to_string_lossy()) == name);
+    found.ok_or_else(|| LoadError::Object(format!("map {name}")))
+}
+
+/// Makes a map read-only for everybody.
+pub(crate) fn freeze(object: &Object, name: &str) -> Result<(), LoadError> {
+    let frozen = MapHandle::try_from(&map(object, name)?).and_then(|handle| handle.freeze());
+    frozen.map_err(LoadError::bpf(format!("freezing map {name}")))
 }
