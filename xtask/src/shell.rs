@@ -48,7 +48,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     shell::check_terminal().map_err(Wrong::input)?;
     if let Some(policy) = args.guard.as_deref().filter(|policy| !policy.is_file()) {
-        return Err(Wrong::input(anyhow::anyhow!("there is no policy {}", policy.display())).into());
+        return Err(Wrong::input(anyhow::anyhow!("there is no policy {}", policy.display())));
     }
     let resources = Resources::open(context.project()?.clone(), Freshness::Any, Progress::detect())?
         .with_guard(None, args.guard.is_some());
