@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measures what a run costs.
 
 mod figures;
+mod guard;
 mod host;
 mod memory;
 mod page;
@@ -9,10 +10,10 @@ mod virtme;
 mod whole;
 mod workload;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, Subcommand};
 use harness_builder::{
     file,
     progress::{Progress, Unit},
@@ -31,15 +32,22 @@ use workload::{IMAGE, Scenarios};
 
 /// Measure runs, VMs, containers and attempts, and write docs/performance.md
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 It takes about a quarter of an hour under software emulation and needs an otherwise idle machine.
 
 Examples:
   cargo xtask bench
   cargo xtask bench --quick --kernel 7.3      prints rougher figures within a few minutes
+  cargo xtask bench guard                     measures what the guard costs, on both default kernels
 
-Exit codes: 0 measured; 2 no such kernel; 3 the harness, QEMU or a build failed.")]
+Exit codes: 0 measured; 2 no such kernel; 3 the harness, QEMU or a build failed."
+)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    subject: Option<Subject>,
+
     /// The kernel to measure [default: the first default kernel]
     #[arg(long, value_name = "NAME", add = candidates::kernels())]
     kernel: Option<String>,
@@ -60,11 +68,20 @@ pub(crate) struct Args {
     installation: Installation,
 }
 
+/// What else is measured.
+#[derive(Debug, Subcommand)]
+enum Subject {
+    Guard(guard::Args),
+}
+
 const PAGE: &str = "docs/performance.md";
 const QUICK_RUNS: u32 = 3;
 const OTHERS_RUNS: u32 = 5;
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
+    if let Some(Subject::Guard(args)) = &args.subject {
+        return guard::run(args, context);
+    }
     let project = context.project()?;
     let resources = Resources::open(project.clone(), Freshness::Any, Progress::detect())?;
     let kernel = kernel(args, &resources)?;
@@ -79,7 +96,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         screen::print(&text)?;
     } else {
         let path = project.root().join(PAGE);
-        file::replace(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        let (_, guard) = guard::split(&before);
+        file::replace(&path, &(text + guard)).with_context(|| format!("cannot write {}", path.display()))?;
         screen::print(&format!("wrote {PAGE}\n"))?;
     }
     Ok(ExitCode::SUCCESS)

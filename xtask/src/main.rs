@@ -10,6 +10,7 @@ mod completions;
 mod doctor;
 mod fuzz;
 mod generated;
+mod guard_random;
 #[cfg(test)]
 mod help;
 mod image;
@@ -67,6 +68,7 @@ enum Verb {
     Merge(merge::Args),
     Mutate(mutate::Args),
     Fuzz(fuzz::Args),
+    GuardRandom(guard_random::Args),
     Ci(ci::Args),
     Doctor(doctor::Args),
     Clean(clean::Args),
@@ -75,7 +77,7 @@ enum Verb {
 }
 
 /// The order of verbs in help texts and manual pages, most used first.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 25] = [
     "run",
     "report",
     "test",
@@ -95,6 +97,7 @@ const ORDER: [&str; 24] = [
     "merge",
     "mutate",
     "fuzz",
+    "guard-random",
     "ci",
     "doctor",
     "clean",
@@ -117,6 +120,7 @@ impl Verb {
             Self::Merge(args) => merge::run(args, context),
             Self::Mutate(args) => mutate::run(args, context),
             Self::Fuzz(args) => fuzz::run(args, context),
+            Self::GuardRandom(args) => guard_random::run(args, context),
             Self::Ci(args) => ci::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
             Self::Clean(args) => clean::run(args, context),

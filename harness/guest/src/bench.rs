@@ -1,5 +1,7 @@
 //! Measures what attempts and containers cost here, next to the bare system calls they consist of.
 
+pub(crate) mod guarded;
+
 use std::{collections::BTreeMap, fmt, fs::File, path::Path, time::Instant};
 
 use harness_protocol::plan::{

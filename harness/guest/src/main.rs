@@ -57,6 +57,10 @@ Usage: bpf-token-guest [RUN-FOLDER]         run the plan in the folder (default 
        bpf-token-guest live RUN-FOLDER      run the plan in host mode, on the machine's own kernel
        bpf-token-guest unit                 make attempts as the process of a systemd unit
        bpf-token-guest bench [RUN-FOLDER]   print what attempts and containers cost, as JSON
+       bpf-token-guest bench-guard [RUN-FOLDER]
+                                            print what the guard in the folder costs, as JSON
+       bpf-token-guest bench-early [RUN-FOLDER]
+                                            print how long its start in early boot takes, in milliseconds
        bpf-token-guest --help
 
 Start it as root in a VM made for it: it changes kernel settings, makes control
@@ -79,10 +83,12 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["bench", rest @ ..] if rest.len() < 2 => finish(bench(folder_of(rest))),
+        ["bench-guard", rest @ ..] if rest.len() < 2 => finish(bench_guard(folder_of(rest))),
+        ["bench-early", rest @ ..] if rest.len() < 2 => finish(bench_early(folder_of(rest))),
         ["unit"] => executor::unit::serve(),
         ["live", folder] => run_in_host_mode(Path::new(folder)),
         [option, ..] if option.starts_with('-') => exit::usage(&format!("unknown option {option}")),
-        ["bench" | "live", _, extra, ..] | [_, extra, ..] => exit::usage(&format!("unexpected argument {extra}")),
+        ["bench" | "bench-guard" | "bench-early" | "live", _, extra, ..] | [_, extra, ..] => exit::usage(&format!("unexpected argument {extra}")),
         rest => finish(run::run(folder_of(rest), MachineKind::Vm)),
     }
 }
@@ -98,6 +104,18 @@ fn run_in_host_mode(folder: &Path) -> ExitCode {
 
 fn bench(folder: &Path) -> Result<(), run::RunError> {
     println!("{}", bench::run(folder)?);
+    Ok(())
+}
+
+fn bench_guard(folder: &Path) -> Result<(), run::RunError> {
+    let report = bench::guarded::run(folder)?;
+    let text = serde_json::to_string(&report).map_err(|error| run::RunError::Bench(error.to_string()))?;
+    println!("{text}");
+    Ok(())
+}
+
+fn bench_early(folder: &Path) -> Result<(), run::RunError> {
+    println!("{}", bench::guarded::early(folder)?);
     Ok(())
 }
 

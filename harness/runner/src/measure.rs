@@ -4,15 +4,18 @@
 mod alone;
 mod costs;
 mod error;
+mod guarded;
 
 use std::{cell::Cell, fs, io, path::Path, path::PathBuf, time::Duration};
 
 use harness_builder::image::CopyError;
 use harness_protocol::plan::{self, ExpectedKernel, Plan};
 use harness_scenario::expanded::Expanded;
+use serde::Deserialize;
 
 pub use costs::{Growth, GuestCosts};
 pub use error::MeasureError;
+pub use guarded::{Flood, GuardCosts, Turns};
 
 use crate::{
     accel::Decision,
@@ -26,6 +29,9 @@ use crate::{
 
 /// How long the guest program may measure. It takes about ten seconds under software emulation.
 const COSTS_DEADLINE: Duration = Duration::from_secs(300);
+
+/// How long the guest program may measure the guard. It takes about two minutes under software emulation.
+const GUARD_DEADLINE: Duration = Duration::from_secs(900);
 
 /// How long a VM may take to boot. One with too little memory may hang silently; others take a tenth of this.
 const BOOT_DEADLINE: Duration = Duration::from_secs(30);
@@ -120,17 +126,35 @@ impl<'a> Bench<'a> {
             &self.host,
             costs::command(&self.testbed.image.guest_command(), SHARE_IN_GUEST),
         )?;
-        let mut vm = Vm::start(&idle_vm.spec, &idle_vm.own)?;
-        let mut due = COSTS_DEADLINE;
-        let mut how = format!("no result within {} s", COSTS_DEADLINE.as_secs());
-        while let Some(event) = vm.next_event(due) {
-            due = COSTS_DEADLINE.saturating_sub(event.at);
-            if let VmEvent::Ended(end) = event.event {
-                how = end.to_string();
-            }
-        }
-        vm.stop();
+        let how = finish(&idle_vm, COSTS_DEADLINE)?;
         costs::read(&idle_vm.spec.share, &how)
+    }
+
+    /// Measures what the guard costs, in a guest with this much memory.
+    ///
+    /// # Errors
+    /// [`MeasureError`] if no VM can be booted, or if a figure could not be taken.
+    pub fn guard_costs(&self, memory_mib: u32) -> Result<GuardCosts, MeasureError> {
+        self.guarded("bench-guard", memory_mib)
+    }
+
+    /// Measures how long the guard takes in early boot, in milliseconds, in a VM of its own.
+    ///
+    /// # Errors
+    /// [`MeasureError`] if no VM can be booted, or if the guard is not put in force.
+    pub fn guard_early(&self, memory_mib: u32) -> Result<f64, MeasureError> {
+        self.guarded("bench-early", memory_mib)
+    }
+
+    fn guarded<T: for<'de> Deserialize<'de>>(&self, verb: &str, memory_mib: u32) -> Result<T, MeasureError> {
+        let command = guarded::command(&self.testbed.image.guest_command(), verb, SHARE_IN_GUEST);
+        let mut idle_vm = IdleVm::prepare(self.testbed, &self.host, command)?;
+        idle_vm.spec.memory_mib = memory_mib;
+        let path = idle_vm.spec.share.join(plan::GUARD_PROGRAM);
+        let guard = self.testbed.guard.as_ref().ok_or(MeasureError::NoGuard)?;
+        fs::copy(guard.path(), &path).map_err(|source| LaunchError::Create { path, source })?;
+        let how = finish(&idle_vm, GUARD_DEADLINE)?;
+        guarded::read(&idle_vm.spec.share, &how)
     }
 
     /// Measures how long `vmtest` alone takes for this kernel and image and the command `true`.
@@ -146,6 +170,21 @@ impl<'a> Bench<'a> {
         fs::create_dir_all(&path).map_err(|source| LaunchError::Create { path, source })?;
         alone::run(&VmSpec { kernel_args: self.kernel_args().to_vec(), ..idle_vm.spec.clone() })
     }
+}
+
+/// Runs a VM to its end, or for as long as it may take. Returns how it ended.
+fn finish(idle_vm: &IdleVm, deadline: Duration) -> Result<String, MeasureError> {
+    let mut vm = Vm::start(&idle_vm.spec, &idle_vm.own)?;
+    let mut due = deadline;
+    let mut how = format!("no result within {} s", deadline.as_secs());
+    while let Some(event) = vm.next_event(due) {
+        due = deadline.saturating_sub(event.at);
+        if let VmEvent::Ended(end) = event.event {
+            how = end.to_string();
+        }
+    }
+    vm.stop();
+    Ok(how)
 }
 
 /// A machine that boots only one guest.

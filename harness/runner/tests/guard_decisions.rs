@@ -187,14 +187,17 @@ impl Tally {
             (_, other) => bail!("{other:?}"),
         };
         let lines = records.iter().map(|record| serde_json::from_str(record));
-        let lines = lines.collect::<Result<Vec<Line>, _>>()?;
+        let mut lines = lines.collect::<Result<Vec<Line>, _>>()?;
+        // Denials have a ring of their own, which may be read a round before or after the other.
+        lines.sort_by_key(|line| line.seq);
         let of_calls: Vec<&[Line]> = lines.chunk_by(|one, next| one.call == next.call).collect();
         ensure!(
             of_calls.len() == calls.len() && calls.len() == errnos.len(),
-            "{} calls have {} errnos and records of {} calls",
+            "{} calls have {} errnos and records of {} calls: {:?}",
             calls.len(),
             errnos.len(),
-            of_calls.len()
+            of_calls.len(),
+            lines.iter().map(|line| (line.seq, line.call, line.hook, line.verdict)).collect::<Vec<_>>()
         );
         for ((call, errno), lines) in calls.iter().zip(errnos).zip(of_calls) {
             self.calls += 1;

@@ -21,6 +21,9 @@ pub enum MeasureError {
         /// What it printed.
         output: String,
     },
+    /// The guard's program is missing.
+    #[error("the guard's program is not built")]
+    NoGuard,
     /// `vmtest` alone failed.
     #[error("vmtest: {0}")]
     Vmtest(String),
