@@ -12,7 +12,6 @@ use std::{
 use harness_protocol::plan::{GUARD_PROGRAM, Guard as Plan};
 use rustix::{
     mount::{MountFlags, mount},
-    process::{Pid, Signal, kill_process},
     time::{ClockId, clock_gettime},
 };
 use serde::{Deserialize, Serialize};
@@ -220,16 +219,6 @@ fn write_policy(text: &str) -> Result<PathBuf, RunError> {
     Ok(path)
 }
 
-/// The daemon, killed when it is dropped.
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn flood(program: &Path) -> Result<Flood, RunError> {
     // The log of a flood is measured in memory, not on a folder that is shared with the host.
     let folder = Path::new("/run/bench");
@@ -242,7 +231,8 @@ fn flood(program: &Path) -> Result<Flood, RunError> {
     let mut command = Command::new(program);
     command.arg("run").arg("--policy").arg(file).arg("--log").arg(folder.join("log"));
     command.args(["--keep", "0", "--status"]).arg(&status).stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
-    let mut daemon = Daemon(command.spawn().map_err(|error| failed(format!("bpf-guard run: {error}")))?);
+    // It ends with the VM: its guard lets nobody but process 1 end it.
+    let mut daemon = command.spawn().map_err(|error| failed(format!("bpf-guard run: {error}")))?;
     await_status(&mut daemon, folder, |_| true)?;
     let bytes: [u8; 24] = in_child(|| {
         let (seconds, calls, denied) = make_flood();
@@ -257,8 +247,6 @@ fn flood(program: &Path) -> Result<Flood, RunError> {
     let end = await_status(&mut daemon, folder, |status| {
         status.kernel_seq >= calls && status.seq == status.kernel_seq && status.waiting == 0
     })?;
-    let _ = kill_process(Pid::from_child(&daemon.0), Signal::TERM);
-    let _ = daemon.0.wait();
     let logged = denials(folder)?;
     Ok(Flood { seconds, calls, denied, logged, records: end.kernel_seq, lost: end.kernel_lost })
 }
@@ -283,10 +271,10 @@ fn make_flood() -> (f64, u64, u64) {
     (start.elapsed().as_secs_f64(), calls, denied)
 }
 
-fn await_status(daemon: &mut Daemon, folder: &Path, is_awaited: impl Fn(&Status) -> bool) -> Result<Status, RunError> {
+fn await_status(daemon: &mut Child, folder: &Path, is_awaited: impl Fn(&Status) -> bool) -> Result<Status, RunError> {
     let deadline = Instant::now() + DAEMON;
     let mut last = None;
-    while Instant::now() < deadline && matches!(daemon.0.try_wait(), Ok(None)) {
+    while Instant::now() < deadline && matches!(daemon.try_wait(), Ok(None)) {
         let text = fs::read_to_string(folder.join("status.json")).unwrap_or_default();
         match serde_json::from_str::<Status>(&text) {
             Ok(status) if is_awaited(&status) => return Ok(status),
