@@ -236,13 +236,16 @@ pub(crate) fn obj_get(path: &CStr, flags: u32) -> Result<OwnedFd, Errno> {
 }
 
 /// `BPF_PROG_TEST_RUN` on a packet. Returns the program's return value.
-pub(crate) fn prog_test_run(prog: BorrowedFd<'_>, packet: &[u8]) -> Result<u32, Errno> {
-    let mut options = sys::bpf_test_run_opts {
-        sz: size_of::<sys::bpf_test_run_opts>() as u64,
-        data_in: packet.as_ptr().cast(),
-        data_size_in: packet.len() as u32,
-        repeat: 1,
-        ..Default::default()
+pub(crate) fn prog_test_run(prog: BorrowedFd<'_>, packet: Option<&[u8]>) -> Result<u32, Errno> {
+    let plain = sys::bpf_test_run_opts { sz: size_of::<sys::bpf_test_run_opts>() as u64, ..Default::default() };
+    let mut options = match packet {
+        None => plain,
+        Some(packet) => sys::bpf_test_run_opts {
+            data_in: packet.as_ptr().cast(),
+            data_size_in: packet.len() as u32,
+            repeat: 1,
+            ..plain
+        },
     };
     // SAFETY: pointer and size of the packet belong together, and both outlive the call; the only output is in the
     // options.

@@ -163,6 +163,7 @@ impl Guard {
         let (printed, complaints) = (printed?, complaints?);
         let mut command = Command::new(program);
         command.args(["try", "--commands"]);
+        command.args((keep == Keep::Nothing).then_some("--quiet"));
         if !plan.early {
             fs::write(&policy, &plan.policy).map_err(failed("write its policy"))?;
             command.arg(&policy).args(["--exempt", &std::process::id().to_string()]);

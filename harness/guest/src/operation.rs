@@ -54,8 +54,9 @@ pub(crate) fn attempt(
         Call::MapBatch { op, count, .. } => elements::batch(*op, handles.object(0)?, *count),
         Call::MapFreeze { .. } => Ok(elements::freeze(handles.object(0)?)),
         Call::MapMmap { write, .. } => Ok(elements::mmap(handles.object(0)?, *write)),
-        Call::ProgTestRun { .. } => {
-            let returned = bpf::prog_test_run(handles.object(0)?, &[0; PACKET]);
+        Call::ProgTestRun { packet, .. } => {
+            let packet = packet.then_some([0; PACKET]);
+            let returned = bpf::prog_test_run(handles.object(0)?, packet.as_ref().map(|packet| &packet[..]));
             Ok(detailed(returned.map(|value| format!("retval {value}"))))
         }
         Call::ProgAttach { attach_type, target, flags, stays, .. } => {

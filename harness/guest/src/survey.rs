@@ -119,7 +119,8 @@ pub(crate) fn helpers(kind: Kind, ids: &HelperIds, token: Token<'_>) -> Result<G
     let words = RefusalWords { lookup: loader.refusal(NO_HELPER)?, range: loader.refusal(BEYOND)? };
     let mut granted = Vec::new();
     for id in ids.iter() {
-        if !words.refuse(&loader.message(id)?) {
+        let message = loader.message(id)?;
+        if message.is_some_and(|text| !words.refuse(id, &text)) {
             granted.push(id);
         }
     }
@@ -132,20 +133,29 @@ const NO_HELPER: u32 = 0;
 /// A helper that no kernel will have.
 const BEYOND: u32 = i32::MAX as u32;
 
-/// The verifier's message before the name and number of a helper it does not grant.
+/// The verifier's message before the name and number of a helper it does not grant; `None` where a security module does not
+/// even let a program with such a helper come to the verifier.
 struct RefusalWords {
-    lookup: String,
-    range: String,
+    lookup: Option<String>,
+    range: Option<String>,
 }
 
 impl RefusalWords {
-    fn refuse(&self, log: &str) -> bool {
-        let says = |line: &str| {
-            line.starts_with(&self.lookup) || line.starts_with(&self.range) || line.starts_with(CONDITION_UNMET)
+    fn refuse(&self, id: u32, log: &str) -> bool {
+        let number = format!("#{id}");
+        let begins = |line: &str, words: &Option<String>| match words {
+            Some(words) => line.starts_with(words),
+            // The verifier shows the instruction itself with the same number at its end.
+            None => line.ends_with(&number) && !line.contains(CALL),
         };
+        let says =
+            |line: &str| begins(line, &self.lookup) || begins(line, &self.range) || line.starts_with(CONDITION_UNMET);
         log.lines().any(says)
     }
 }
+
+/// How the verifier shows a call (`print_bpf_insn`, `kernel/bpf/disasm.c`).
+const CALL: &str = "(85) call ";
 
 /// The message where a helper's own condition (`fn->allowed`) is not met.
 const CONDITION_UNMET: &str = "helper call is not allowed";
@@ -171,18 +181,20 @@ impl Loader<'_> {
         verify::load(spec, self.token, &mut self.log).map(drop)
     }
 
-    /// Returns the verifier's message about a program that calls this helper.
-    fn message(&mut self, id: u32) -> Result<String, SurveyError> {
+    /// Returns the verifier's message about a program that calls this helper; `None` if a security module refused the
+    /// program before, as it did not refuse one without a call.
+    fn message(&mut self, id: u32) -> Result<Option<String>, SurveyError> {
         let Err(errno) = self.load(&[call(id), READ_UNSET, EXIT]) else { return Err(SurveyError::Loaded(id)) };
         match self.log.text() {
+            said if said.is_empty() && errno == Errno::EPERM => Ok(None),
             said if said.is_empty() => Err(SurveyError::Silent { id, errno }),
-            said => Ok(said),
+            said => Ok(Some(said)),
         }
     }
 
-    fn refusal(&mut self, id: u32) -> Result<String, SurveyError> {
-        let said = self.message(id)?;
-        before_name(&said, id).ok_or(SurveyError::UnexpectedRefusal { id, said })
+    fn refusal(&mut self, id: u32) -> Result<Option<String>, SurveyError> {
+        let Some(said) = self.message(id)? else { return Ok(None) };
+        before_name(&said, id).map(Some).ok_or(SurveyError::UnexpectedRefusal { id, said })
     }
 }
 
@@ -217,12 +229,12 @@ mod tests {
         let lookup = before_name(SAYS, 0).unwrap();
         assert_eq!(lookup, "program of this type cannot use helper ");
         let range = before_name("invalid func unknown#2147483647\n", BEYOND).unwrap();
-        let words = RefusalWords { lookup, range };
-        assert!(words.refuse("program of this type cannot use helper bpf_skb_load_bytes#26\n"));
-        assert!(words.refuse("invalid func unknown#300\n"));
-        assert!(words.refuse("helper call is not allowed in probe\n"));
+        let words = RefusalWords { lookup: Some(lookup), range: Some(range) };
+        assert!(words.refuse(26, "program of this type cannot use helper bpf_skb_load_bytes#26\n"));
+        assert!(words.refuse(300, "invalid func unknown#300\n"));
+        assert!(words.refuse(5, "helper call is not allowed in probe\n"));
         for granted in ["R1 type=ctx expected=map_ptr\n", "R9 !read_ok\n", "helper call might sleep in a program\n"] {
-            assert!(!words.refuse(granted), "{granted}");
+            assert!(!words.refuse(5, granted), "{granted}");
         }
     }
 
@@ -250,6 +262,14 @@ mod tests {
         for text in ["", "R9 !read_ok\n", "helper unspec#1\n", "unspec#0\n"] {
             assert_eq!(before_name(text, 0), None, "{text}");
         }
+    }
+
+    #[test]
+    fn where_a_security_module_refuses_unknown_helpers_the_number_tells_a_refusal() {
+        let words = RefusalWords { lookup: None, range: None };
+        assert!(words.refuse(26, "program of this type cannot use helper bpf_skb_load_bytes#26\n"));
+        let granted = "0: R1=ctx() R10=fp0\n0: (85) call bpf_ktime_get_ns#5\n1: (bf) r0 = r9\nR9 !read_ok\n";
+        assert!(!words.refuse(5, granted));
     }
 
     #[test]

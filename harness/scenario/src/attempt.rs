@@ -143,11 +143,18 @@ operation! {
     TokenInfo, token {}
 }
 
+const fn yes() -> bool {
+    true
+}
+
 operation! {
     /// The keys of `prog_test_run`.
     ProgTestRun {
         /// The saved program.
         pub prog: String,
+        /// Whether it gets a packet; programs of type `syscall` take none.
+        #[serde(default = "yes")]
+        pub packet: bool,
     }
 }
 

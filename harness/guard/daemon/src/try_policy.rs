@@ -33,6 +33,9 @@ pub(crate) struct TryArgs {
     /// after all records up to then.
     #[arg(long)]
     commands: bool,
+    /// Count the records instead of printing them.
+    #[arg(long)]
+    quiet: bool,
     /// Let the calls of this process pass unrecorded.
     #[arg(long, value_name = "PID", default_value_t = 0)]
     exempt: u32,
@@ -48,7 +51,7 @@ fn mode(text: &str) -> Result<Mode, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: &TryArgs) -> Result<()> {
-    let Some(policy) = &args.policy else { return follow(args.commands) };
+    let Some(policy) = &args.policy else { return follow(args) };
     let policy = policy_file::read(policy, args.mode)?;
     let options = Options { trial: Some(Trial { exempt: args.exempt }), ..Options::default() };
     let mut guard = Guard::load(&policy.compile(), &options)?;
@@ -56,8 +59,8 @@ pub(crate) fn run(args: &TryArgs) -> Result<()> {
     let profiles = policy.profiles.iter().map(|profile| profile.name.clone()).collect();
     let machine = Machine::new(guard.kernel().clone(), profiles);
     let reader = guard.access().reader()?;
-    let access = guard.access();
-    let printer = Printer { reader, machine, read: 0, access, trial: Some(&guard), out: io::stdout().lock() };
+    let (access, quiet) = (guard.access(), args.quiet);
+    let printer = Printer { reader, machine, read: 0, quiet, access, trial: Some(&guard), out: io::stdout().lock() };
     if !args.commands {
         guard.set_off(false);
         eprintln!("the policy is in force until this command ends (Ctrl-C)");
@@ -66,11 +69,12 @@ pub(crate) fn run(args: &TryArgs) -> Result<()> {
 }
 
 /// Prints the records of the guard that was started early, from the first that its rings still hold.
-fn follow(commands: bool) -> Result<()> {
+fn follow(args: &TryArgs) -> Result<()> {
     let access = Access::open()?;
     let machine = Machine::new(Kernel::running()?, Vec::new());
     let reader = access.reader()?;
-    Printer { reader, machine, read: 0, access: &access, trial: None, out: io::stdout().lock() }.run(commands)
+    let (access, quiet) = (&access, args.quiet);
+    Printer { reader, machine, read: 0, quiet, access, trial: None, out: io::stdout().lock() }.run(args.commands)
 }
 
 /// Reads the lines of standard input in a thread of its own.
@@ -91,6 +95,7 @@ struct Printer<'g, W> {
     machine: Machine,
     /// The number of records read so far.
     read: u64,
+    quiet: bool,
     access: &'g Access,
     /// The guard, if it can be switched on and off.
     trial: Option<&'g Guard>,
@@ -150,6 +155,9 @@ impl<W: Write> Printer<'_, W> {
             }
             for record in records {
                 self.read += 1;
+                if self.quiet {
+                    continue;
+                }
                 let line = serde_json::to_string(&Line::of(&record, &self.machine))?;
                 writeln!(self.out, "{line}").context("cannot write to standard output")?;
             }

@@ -117,9 +117,11 @@ impl Window {
 }
 
 /// Returns whether a denial by a hook makes the attempt fail. The kernel goes on as if there were no token where only
-/// that is denied, and libbpf goes on without the feature that a denied call was to show.
+/// that is denied, libbpf goes on without the feature that a denied call was to show, and a program that calls `bpf(2)` itself
+/// may go on after a denial.
 fn must_fail(call: &Call, hook: &str) -> bool {
-    let is_one_call = !matches!(call, Call::Object(_) | Call::HelperSurvey(_) | Call::Several(_));
+    let is_one_call =
+        !matches!(call, Call::Object(_) | Call::HelperSurvey(_) | Call::Several(_) | Call::ProgTestRun { .. });
     is_one_call && !matches!(hook, "token-cmd" | "token-capable")
 }
 

@@ -37,7 +37,7 @@ const COMMANDS: [(&str, Write); 39] = [
     ("obj_get", |draft, _| obj_get(draft)),
     ("prog_attach", |draft, _| prog_attach(draft)),
     ("prog_detach", |draft, _| prog_detach(draft)),
-    ("prog_test_run", |draft, _| on_prog(draft, "xdp", |prog| Call::ProgTestRun { prog })),
+    ("prog_test_run", |draft, _| on_prog(draft, "xdp", |prog| Call::ProgTestRun { prog, packet: true })),
     ("prog_get_next_id", |draft, _| on_prog(draft, "xdp", |_| next(ObjectKind::Prog))),
     ("map_get_next_id", |draft, _| on_array(draft, |_| next(ObjectKind::Map))),
     ("prog_get_fd_by_id", |draft, _| on_prog(draft, "xdp", |object| Call::FdById { kind: ObjectKind::Prog, object })),

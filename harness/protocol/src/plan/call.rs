@@ -183,10 +183,12 @@ calls! {
         /// Bytes of a value.
         value_size: u32,
     } => "map_lookup", objects(map), global_effect(None);
-    /// `BPF_PROG_TEST_RUN` on a 64-byte packet.
+    /// `BPF_PROG_TEST_RUN`.
     ProgTestRun {
         /// The saved program.
         prog: String,
+        /// Whether it runs once on a packet of 64 bytes.
+        packet: bool,
     } => "prog_test_run", objects(prog), global_effect(None);
     /// `BPF_MAP_DELETE_ELEM`.
     MapDelete {

@@ -34,7 +34,8 @@ impl ExpandContext<'_, '_> {
 
     pub(super) fn prog_test_run(&mut self, op: &ProgTestRun, current: &AttemptContext) -> Option<ExpandedCall> {
         self.own_prog(&op.prog, current)?;
-        Some(made(AttemptLabel::new("prog_test_run").word(&op.prog), Call::ProgTestRun { prog: op.prog.clone() }))
+        let call = Call::ProgTestRun { prog: op.prog.clone(), packet: op.packet };
+        Some(made(AttemptLabel::new("prog_test_run").word(&op.prog), call))
     }
 
     pub(super) fn prog_bind_map(&mut self, op: &ProgBindMap, current: &AttemptContext) -> Option<ExpandedCall> {
