@@ -129,7 +129,7 @@ impl Draw<'_> {
         put("cmds", self.any_or_some(&CMDS));
         put("progs", self.progs());
         put("helpers", self.helpers());
-        put("kfuncs", self.any_or_some(&KFUNCS));
+        put("kfuncs", if self.rng.bool() { self.some(&KFUNCS) } else { "\"any\"".to_owned() });
         put("targets", self.any_or_some(&TARGETS[..3]));
         put("token_caps", self.any_or_some(&caps));
         put("token", if self.one_in(4) { "\"required\"" } else { "\"optional\"" }.to_owned());
