@@ -104,8 +104,8 @@ fn measure(resources: &Resources, kernel: KernelName, mode: harness_builder::hos
 fn section(all: &[Measured]) -> String {
     let mut text = format!(
         "{TITLE}\nWritten by `cargo xtask bench guard`. Off and on take turns in one VM with {MEMORY_MIB} MiB and one \
-         processor; times are processor time of the calling process, each the median of nine samples with the fastest and \
-         the slowest. A ratio is that of the two medians.\n"
+         processor; off, the guard's programs are attached and return at once. Times are processor time of the calling \
+         process, each the median of nine samples with the fastest and the slowest. A ratio is that of the two medians.\n"
     );
     for measured in all {
         text.push_str(&of_kernel(measured));
