@@ -51,12 +51,14 @@ int BPF_PROG(guard_bpf, int cmd, union bpf_attr *attr)
 	event.cmd = cmd;
 	if (constants.has_kernel_argument && (argument(ctx, 3) & 0xff))
 		event.flags = GUARD_OF_KERNEL;
-	call = bpf_task_storage_get(&calls_of_tasks, bpf_get_current_task_btf(), 0, LOCAL_STORAGE_GET_F_CREATE);
-	if (call) {
-		call->number = number;
-		call->cmd = cmd;
-		call->flags = event.flags;
-		event.call = call->number;
+	event.call = number;
+	if (!(PLAIN_CMDS & cmd_bit(cmd))) {
+		call = bpf_task_storage_get(&calls_of_tasks, bpf_get_current_task_btf(), 0, LOCAL_STORAGE_GET_F_CREATE);
+		if (call) {
+			call->number = number;
+			call->cmd = cmd;
+			call->flags = event.flags;
+		}
 	}
 	if (cmd == CMD_LINK_GET_FD_BY_ID && is_own(GUARD_OBJECT_LINK, attr->map_type))
 		return refuse_hard(&event, GUARD_OWN_LINK, attr->map_type);

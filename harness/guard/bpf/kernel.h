@@ -30,6 +30,8 @@ enum bpf_map_type { MAP_TYPE };
 /* Numbers of include/uapi/linux/bpf.h. */
 enum { CMD_MAP_CREATE = 0, CMD_MAP_LOOKUP_ELEM = 1, CMD_PROG_LOAD = 5, CMD_MAP_GET_FD_BY_ID = 14, CMD_OBJ_GET_INFO_BY_FD = 15,
        CMD_LINK_GET_FD_BY_ID = 30 };
+/* Commands that no other hook follows: those on elements of maps, and those that list ids and describe objects. */
+#define PLAIN_CMDS (1ULL << 1 | 1ULL << 2 | 1ULL << 3 | 1ULL << 4 | 1ULL << 11 | 1ULL << 12 | 1ULL << 15 | 1ULL << 23 | 1ULL << 31)
 enum { PROG_TYPE_TRACING = 26, PROG_TYPE_EXT = 28, PROG_TYPE_LSM = 29 };
 enum { MAP_TYPE_HASH = 1, MAP_TYPE_ARRAY = 2, MAP_TYPE_PERCPU_ARRAY = 6, MAP_TYPE_LRU_HASH = 9, MAP_TYPE_RINGBUF = 27,
        MAP_TYPE_TASK_STORAGE = 29, MAP_TYPE_USER_RINGBUF = 31 };

@@ -20,6 +20,9 @@ use crate::{machine::Machine, policy_file};
 /// How often the rings are read while nothing asks for it.
 const ROUND: Duration = Duration::from_millis(100);
 
+/// How many times the rings are read to find what was in them: both together hold fewer records than so many rounds take.
+const ROUNDS: usize = 3;
+
 /// Puts a policy in force for as long as this command runs, and prints each record as a line of JSON. Nothing is pinned:
 /// the guard ends with the command. Without a policy, the records are those of the guard that was started early.
 #[derive(Debug, Args)]
@@ -145,24 +148,24 @@ impl<W: Write> Printer<'_, W> {
         }}))
     }
 
-    /// Prints all records that are in the rings.
+    /// Prints all records that are in the rings, in the order of their numbers: a round may take a denial before a record
+    /// that precedes it, since it reads one ring after the other.
     fn print(&mut self) -> Result<()> {
         self.access.beat();
-        loop {
-            let records = self.reader.take()?;
-            if records.is_empty() {
-                return Ok(());
+        let mut records = Vec::new();
+        for _ in 0..ROUNDS {
+            let more = self.reader.take()?;
+            self.read += more.len() as u64;
+            if !self.quiet {
+                records.extend(more);
             }
-            for record in records {
-                self.read += 1;
-                if self.quiet {
-                    continue;
-                }
-                let line = serde_json::to_string(&Line::of(&record, &self.machine))?;
-                writeln!(self.out, "{line}").context("cannot write to standard output")?;
-            }
-            self.out.flush().context("cannot write to standard output")?;
         }
+        records.sort_unstable_by_key(|record| record.seq);
+        for record in &records {
+            let line = serde_json::to_string(&Line::of(record, &self.machine))?;
+            writeln!(self.out, "{line}").context("cannot write to standard output")?;
+        }
+        self.out.flush().context("cannot write to standard output")
     }
 
     fn say(&mut self, value: &serde_json::Value) -> Result<()> {
