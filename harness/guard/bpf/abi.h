@@ -305,7 +305,7 @@ struct guard_constants {
 	__u32 own_bpffs_dev;
 	/* 1: `off` and `exempt_tgid` are heeded. */
 	__u8 is_trial;
-	/* 1: hooks say whether a call comes from a BPF program (since 6.15). */
+	/* 1: hooks say whether a call comes from a BPF program (6.16 does, 6.12 does not). */
 	__u8 has_kernel_argument;
 	__u8 reserved[6];
 };

@@ -125,7 +125,7 @@ fn a_mutant_that_does_not_compile_is_reported_and_restored() {
     let trial = Trial::new();
     let error = trial.build(1).unwrap_err();
     assert!(matches!(&error, MutationError::DoesNotCompile { .. }), "{error}");
-    insta::assert_snapshot!(error, @"mutant broken does not compile on kernel 9.9");
+    insta::assert_snapshot!(error, @"mutant broken does not compile as kernel 9.9");
     assert!(trial.found(1).is_none());
     trial.build(0).unwrap();
 }

@@ -100,7 +100,7 @@ impl Kernel {
         self.functions.iter().filter(move |(name, _)| is_guarded(name)).map(|(_, id)| *id)
     }
 
-    /// Returns whether the hook `bpf` says if a call comes from a BPF program: its fourth argument, since Linux 6.15.
+    /// Returns whether the hook `bpf` says if a call comes from a BPF program: its fourth argument, which 6.16 has and 6.12 has not.
     pub(crate) fn has_kernel_argument(&self) -> bool {
         self.arguments_of_bpf > 3
     }

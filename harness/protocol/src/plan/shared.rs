@@ -176,6 +176,7 @@ mod tests {
         it writes kernel settings
         it attaches LSM programs, which act on all processes
         it locks the kernel down, which only a reboot undoes
+        it puts a guard in front of all bpf(2) calls
         it attaches to kernel functions, tracepoints or structures, which all processes share
         it makes the kernel measure all BPF programs
         it uses a device of the machine
