@@ -88,7 +88,9 @@ fn main() -> ExitCode {
         ["unit"] => executor::unit::serve(),
         ["live", folder] => run_in_host_mode(Path::new(folder)),
         [option, ..] if option.starts_with('-') => exit::usage(&format!("unknown option {option}")),
-        ["bench" | "bench-guard" | "bench-early" | "live", _, extra, ..] | [_, extra, ..] => exit::usage(&format!("unexpected argument {extra}")),
+        ["bench" | "bench-guard" | "bench-early" | "live", _, extra, ..] | [_, extra, ..] => {
+            exit::usage(&format!("unexpected argument {extra}"))
+        }
         rest => finish(run::run(folder_of(rest), MachineKind::Vm)),
     }
 }
