@@ -20,7 +20,7 @@ fn only() -> &'static Only {
         let root = tempfile::tempdir().expect("a folder can be made").keep();
         let store = Store::new(root.clone(), RunId::current(), Freshness::Any);
         let [kernel, image, guest, machine] = ["k", "i", "g", "m"].map(str::to_owned);
-        let key = Key::of(&Artefacts { kernel, image, guest, machine }, &scenario().plan);
+        let key = Key::of(&Artefacts { kernel, image, guest, machine, guard: None, run_guard: None }, &scenario().plan);
         let outcome = include_bytes!("../corpus/outcome/finished");
         keep(&store, &key, &serde_json::from_slice(outcome).expect("it is committed"));
         let below =
