@@ -1,4 +1,4 @@
-//! The keys of a policy file. [`crate::parse`] checks what they say.
+//! The keys of a policy file. [`crate::parse()`] checks what they say.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! The policy of the guard: its file, its check, the decision it makes, and the bytes that the BPF programs read.
 //!
-//! [`parse`] reads a file, [`Policy::compile`] turns it into what the maps of `harness/guard/bpf/abi.h` hold, and
+//! [`parse()`] reads a file, [`Policy::compile`] turns it into what the maps of `harness/guard/bpf/abi.h` hold, and
 //! [`decide`] answers as the BPF programs must: it is the policy's meaning.
 
 pub mod bits;
