@@ -1,4 +1,4 @@
-use std::os::unix::fs::PermissionsExt;
+use std::{os::unix::fs::PermissionsExt, thread};
 
 use harness_protocol::plan::GuardMode;
 
@@ -36,7 +36,16 @@ impl FakeProgram {
     }
 
     fn start_as(&self, plan: &plan::Guard, keep: Keep) -> Result<Guard, GuardError> {
-        Guard::start(&self.folder.path().join("bpf-guard"), plan, keep)
+        let program = self.folder.path().join("bpf-guard");
+        loop {
+            match Guard::start(&program, plan, keep) {
+                // What another test forked meanwhile has the new file open for writing, until it executes its program.
+                Err(GuardError::Io { source, .. }) if source.kind() == io::ErrorKind::ExecutableFileBusy => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                started => return started,
+            }
+        }
     }
 
     fn running(&self) -> Guard {
