@@ -187,7 +187,7 @@ enum guard_reason {
 struct guard_prog {
 	__u32 type;
 	__u32 attach_type;
-	/* BTF id of the target, 0 for none; it is of a module if `target_btf` is not that of vmlinux. */
+	/* BTF id of the target, 0 for none; and the BTF object that it is in, 0 for vmlinux': a module's, or another program's. */
 	__u32 target;
 	__u32 target_btf;
 	__u32 insns;

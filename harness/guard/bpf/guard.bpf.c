@@ -85,7 +85,7 @@ static __always_inline void describe_prog(struct guard_prog *to, struct bpf_prog
 	to->type = prog->type;
 	to->attach_type = prog->expected_attach_type;
 	to->target = aux->attach_btf_id;
-	to->target_btf = aux->attach_btf ? aux->attach_btf->id : 0;
+	to->target_btf = aux->attach_btf && aux->attach_btf->id != constants.vmlinux_btf_id ? aux->attach_btf->id : 0;
 	to->insns = prog->len;
 	to->id = aux->id;
 	__builtin_memcpy(to->name, aux->name, sizeof(to->name));
@@ -115,8 +115,7 @@ static __always_inline __u16 hard_rule(struct bpf_prog *prog, const struct guard
 	barrier_var(replaced_id);
 	if (!self_protection())
 		return 0;
-	if (facts->type == PROG_TYPE_TRACING && facts->target_btf == constants.vmlinux_btf_id &&
-	    bpf_map_lookup_elem(&guarded, &target)) {
+	if (facts->type == PROG_TYPE_TRACING && !facts->target_btf && bpf_map_lookup_elem(&guarded, &target)) {
 		*what = facts->target;
 		return GUARD_GUARDED_FUNCTION;
 	}
@@ -153,9 +152,9 @@ static __always_inline void check_prog(struct event *event, const struct call *c
 		refuse(event, GUARD_INSNS, prog->insns);
 	} else if (profile->token_required && !(event->flags & GUARD_HAS_TOKEN)) {
 		refuse(event, GUARD_TOKEN_MISSING, 0);
-	} else if (prog->target && prog->target_btf != constants.vmlinux_btf_id && prog->type != PROG_TYPE_EXT && !profile->modules) {
+	} else if (prog->target && prog->target_btf && prog->type != PROG_TYPE_EXT && !profile->modules) {
 		refuse(event, GUARD_TARGET_OF_MODULE, prog->target);
-	} else if (prog->target && prog->target_btf == constants.vmlinux_btf_id && !profile->any_target &&
+	} else if (prog->target && !prog->target_btf && !profile->any_target &&
 		   !is_listed(&targets, event->profile_number, prog->target)) {
 		refuse(event, GUARD_TARGET, prog->target);
 	} else if (call->reason) {

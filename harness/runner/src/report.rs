@@ -186,7 +186,10 @@ mod tests {
         verdict::{Refusal, Verdict},
     };
 
-    use super::*;
+    use super::{
+        sample::{allowed, denied, row},
+        *,
+    };
 
     #[test]
     fn every_form_shows_pins_that_have_left_the_mirror() {
@@ -221,29 +224,6 @@ mod tests {
         insta::assert_snapshot!("splat_in_markdown", markdown(&results, By::Folder));
         insta::assert_snapshot!("splat_in_complaints", results.results[0].complaints().join("\n"));
         insta::assert_snapshot!(results.counts().sentence(), @"2 scenarios judged, 2 attempts: 2 allowed; 1 not as recorded; 1 with a splat");
-    }
-
-    fn row(text: &str, expect: Option<Expect>, verdict: Verdict) -> Row {
-        let (op, container, steps) = ("map_create".into(), "container".into(), Vec::new());
-        Row {
-            text: text.into(),
-            op,
-            container,
-            expect,
-            verdict,
-            cause: None,
-            part: AttemptRole::Line,
-            steps,
-            guard: Vec::new(),
-        }
-    }
-
-    fn allowed() -> Verdict {
-        Verdict::Allowed { detail: None }
-    }
-
-    fn denied() -> Verdict {
-        Verdict::Denied(Refusal { errno: Errno::EPERM, step: None })
     }
 
     fn judgement(rows: Vec<Row>) -> Judgement {

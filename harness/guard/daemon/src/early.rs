@@ -44,7 +44,7 @@ fn put_in_force(args: &EarlyArgs, policy: &guard_policy::Policy) -> Result<()> {
     let own_bpffs_dev = rustix::fs::major(device) << 20 | rustix::fs::minor(device);
     let options = Options { own_bpffs_dev, ..Options::default() };
     let mut guard = Guard::load(&policy.compile(), &options)?;
-    guard.arm(&options)?;
+    guard.arm()?;
     guard.pin(folder)?;
     guard.publish()?;
     guard.release();

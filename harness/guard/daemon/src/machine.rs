@@ -60,9 +60,8 @@ impl Names for Machine {
     }
 
     fn function(&self, btf: Option<u32>, id: u32) -> Option<String> {
-        // The functions of modules are not known here.
-        let _ = btf;
-        self.kernel.name(id).map(str::to_owned)
+        // Only the kernel's own functions are known here: the same number means another in a module or a program.
+        if btf.is_some() { None } else { self.kernel.name(id).map(str::to_owned) }
     }
 
     fn executable(&self, record: &Record) -> Option<String> {

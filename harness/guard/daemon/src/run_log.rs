@@ -105,7 +105,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
             let policy = policy_file::read(path, None)?;
             let options = Options::default();
             let mut guard = Guard::load(&policy.compile(), &options)?;
-            guard.arm(&options)?;
+            guard.arm()?;
             let profiles = policy.profiles.iter().map(|profile| profile.name.clone()).collect();
             let machine = Machine::new(guard.kernel().clone(), profiles);
             record(args, guard.access(), machine, boot_ns(), &asked)

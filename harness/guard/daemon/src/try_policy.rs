@@ -58,7 +58,7 @@ pub(crate) fn run(args: &TryArgs) -> Result<()> {
     let policy = policy_file::read(policy, args.mode)?;
     let options = Options { trial: Some(Trial { exempt: args.exempt }), ..Options::default() };
     let mut guard = Guard::load(&policy.compile(), &options)?;
-    guard.arm(&options)?;
+    guard.arm()?;
     let profiles = policy.profiles.iter().map(|profile| profile.name.clone()).collect();
     let machine = Machine::new(guard.kernel().clone(), profiles);
     let reader = guard.access().reader()?;

@@ -1,10 +1,9 @@
 //! A guard: loaded, attached, in force.
 
 use std::{
-    borrow::Cow,
     collections::BTreeSet,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process,
     sync::{Mutex, PoisonError},
 };
@@ -31,8 +30,6 @@ pub struct Options {
     pub trial: Option<Trial>,
     /// The device of the bpffs that links are pinned in, as the kernel has it (major << 20 | minor); 0 for none.
     pub own_bpffs_dev: u32,
-    /// Bytes of the ring `calls`, a power of two; 0 for the default of 4 MiB.
-    pub calls_bytes: u32,
 }
 
 /// A guard that `bpf-guard try` puts in force: the process can switch it off, and its own calls are not recorded.
@@ -48,7 +45,7 @@ pub struct Guard {
     links: Vec<(String, Link)>,
     kernel: Kernel,
     access: Access,
-    is_trial: bool,
+    trial: Option<Trial>,
 }
 
 /// `struct guard_constants` of `abi.h`, as bytes.
@@ -88,14 +85,12 @@ impl Guard {
         }
         let policy = Values::of(compiled, &kernel)?;
         let (object, said) = listening(|| {
-            open(&policy, &constants(&kernel, options)?, options)?
-                .load()
-                .map_err(LoadError::bpf("loading the guard's programs"))
+            open(&policy, &constants(&kernel, options)?)?.load().map_err(LoadError::bpf("loading the guard's programs"))
         });
         let object = object.map_err(|error| error.with(said))?;
         policy.fill(&object)?;
         let access = Access::of(&object)?;
-        Ok(Self { object, links: Vec::new(), kernel, access, is_trial: options.trial.is_some() })
+        Ok(Self { object, links: Vec::new(), kernel, access, trial: options.trial })
     }
 
     /// Attaches the programs, protects them, and puts the guard in force: the policy's maps cannot be written any more,
@@ -103,7 +98,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`LoadError`]; nothing is in force then. [`LoadError::NotInLsmList`] if the programs are attached, yet never run.
-    pub fn arm(&mut self, options: &Options) -> Result<(), LoadError> {
+    pub fn arm(&mut self) -> Result<(), LoadError> {
         let mut links = Vec::new();
         for program in self.object.progs_mut() {
             let name = program.name().to_string_lossy().into_owned();
@@ -117,8 +112,8 @@ impl Guard {
         }
         let state = self.state();
         State::set(&state.guard_tgid, process::id());
-        State::set(&state.off, self.is_trial.into());
-        State::set(&state.exempt_tgid, options.trial.unwrap_or_default().exempt);
+        State::set(&state.off, self.trial.is_some().into());
+        State::set(&state.exempt_tgid, self.trial.unwrap_or_default().exempt);
         self.access.beat();
         State::set(&state.armed, 1);
         self.check_in_force()
@@ -167,14 +162,12 @@ impl Guard {
     ///
     /// # Errors
     /// [`LoadError`] if one cannot be pinned.
-    pub fn pin(&mut self, folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
-        let mut paths = Vec::new();
+    pub fn pin(&mut self, folder: &Path) -> Result<(), LoadError> {
         for (name, link) in &mut self.links {
             let path = folder.join(&*name);
             link.pin(&path).map_err(LoadError::bpf(format!("pinning {}", path.display())))?;
-            paths.push(path);
         }
-        Ok(paths)
+        Ok(())
     }
 
     /// Leaves the ids of the maps in [`MAPS_FILE`], for the process that will read them.
@@ -241,11 +234,11 @@ impl Values {
         }
         let mut targets = BTreeSet::new();
         for named in &compiled.targets {
-            let before = targets.len();
-            targets.extend(kernel.targets(&named.name).map(|id| key(named.profile, id)));
-            if targets.len() == before {
+            let mut found = kernel.targets(&named.name).map(|id| key(named.profile, id)).peekable();
+            if found.peek().is_none() {
                 return Err(no_function(&named.name, named.profile, "target"));
             }
+            targets.extend(found);
         }
         let guarded = kernel.guarded().map(|id| id.to_le_bytes().to_vec()).collect();
         Ok(Self {
@@ -259,10 +252,10 @@ impl Values {
         })
     }
 
-    /// The number of entries of each map, at least one.
+    /// The number of entries of each map; a map has at least one.
     fn sizes(&self) -> impl Iterator<Item = (&'static str, usize)> {
         let arrays = self.arrays.iter().map(|(name, values)| (*name, values.len()));
-        arrays.chain(self.sets.iter().map(|(name, keys)| (*name, keys.len())))
+        arrays.chain(self.sets.iter().map(|(name, keys)| (*name, keys.len()))).map(|(name, size)| (name, size.max(1)))
     }
 
     fn fill(&self, object: &Object) -> Result<(), LoadError> {
@@ -288,19 +281,16 @@ fn no_function(name: &str, profile: u32, what: &'static str) -> LoadError {
 }
 
 /// Opens the object with the sizes of the policy's maps.
-fn open(policy: &Values, constants: &[u8], options: &Options) -> Result<OpenObject, LoadError> {
-    let bytes: Cow<'_, [u8]> = object::bytes()?;
+fn open(policy: &Values, constants: &[u8]) -> Result<OpenObject, LoadError> {
     let mut builder = ObjectBuilder::default();
     let builder = builder.name("guard").map_err(LoadError::bpf("naming the object"))?;
-    let mut open = builder.open_memory(&bytes).map_err(LoadError::bpf("opening the object"))?;
+    let mut open = builder.open_memory(object::BYTES).map_err(LoadError::bpf("opening the object"))?;
     for mut map in open.maps_mut() {
         let name = map.name().to_string_lossy().into_owned();
         if base_name(&name) == "rodata" {
             map.set_initial_value(constants).map_err(LoadError::bpf("setting the constants"))?;
         }
-        let size = policy.sizes().find(|(sized, _)| *sized == name).map(|(_, size)| size.max(1));
-        let ring = (name == "calls" && options.calls_bytes > 0).then_some(options.calls_bytes as usize);
-        if let Some(size) = size.or(ring) {
+        if let Some((_, size)) = policy.sizes().find(|(sized, _)| *sized == name) {
             let size = u32::try_from(size).map_err(|_| LoadError::Object(format!("map {name} with {size} entries")))?;
             map.set_max_entries(size).map_err(LoadError::bpf(format!("sizing map {name}")))?;
         }

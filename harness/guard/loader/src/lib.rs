@@ -17,4 +17,3 @@ pub use access::{Access, Counter, Counters, MAPS_FILE, Reader};
 pub use error::LoadError;
 pub use guard::{Guard, Options, Trial};
 pub use kernel::{Kernel, KernelError};
-pub use object::OBJECT_VARIABLE;

@@ -1,7 +1,9 @@
 //! The values of the policy's maps, as `harness/guard/bpf/abi.h` defines them.
 //!
 //! Each structure is a twin of the one in C: the same members in the same order. `bytes` writes it as the BPF programs
-//! read it: little-endian, without holes.
+//! read it: little-endian, without holes. What is decided has the same numbers there and in a record, and so the same types.
+
+pub use guard_record::{Reason, Verdict};
 
 /// Raised when the meaning of anything in `abi.h` changes.
 pub const ABI: u32 = 1;
@@ -259,113 +261,6 @@ pub struct NameKey {
 }
 
 encoded!(NameKey { profile, btf_id }, 8);
-
-/// An enumeration of `abi.h`.
-macro_rules! enumeration {
-    ($(#[$meta:meta])* $name:ident: $number:ty { $($(#[$doc:meta])* $variant:ident = $value:expr),* $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name {
-            $($(#[$doc])* $variant,)*
-        }
-
-        impl $name {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$variant),*];
-
-            /// Its number in `abi.h`.
-            pub const fn number(self) -> $number {
-                match self {
-                    $(Self::$variant => $value,)*
-                }
-            }
-
-            /// The one with this number in `abi.h`.
-            pub fn from_number(number: $number) -> Option<Self> {
-                Self::ALL.iter().copied().find(|one| one.number() == number)
-            }
-        }
-    };
-}
-
-enumeration! {
-    /// What becomes of a call: `enum guard_verdict`.
-    Verdict: u8 {
-        /// It goes on.
-        Allowed = 0,
-        /// The policy refuses it, but it goes on, because the mode is audit.
-        WouldDeny = 1,
-        /// It fails with EPERM.
-        Denied = 2,
-    }
-}
-
-enumeration! {
-    /// Why a call is refused: `enum guard_reason`.
-    Reason: u16 {
-        /// It is not.
-        NoReason = 0,
-        /// No rule takes it.
-        NoRule = 1,
-        /// A rule denies it.
-        Rule = 2,
-        /// The profile lacks the command.
-        Cmd = 3,
-        /// The profile lacks the program type.
-        ProgType = 4,
-        /// The profile lacks the attach type for this program type.
-        AttachType = 5,
-        /// The profile lacks the target; `what` is its BTF id.
-        Target = 6,
-        /// The target is not in the BTF of vmlinux.
-        TargetOfModule = 7,
-        /// The program has too many instructions; `what` is their number.
-        Insns = 8,
-        /// The profile lacks the helper.
-        Helper = 9,
-        /// The profile lacks the kfunc; `what` is its BTF id.
-        Kfunc = 10,
-        /// The kfunc is a module's.
-        KfuncOfModule = 11,
-        /// The profile lacks the map type.
-        MapType = 12,
-        /// The map has too many entries; `what` is their number.
-        MapEntries = 13,
-        /// The map has too many bytes; `what` is their number.
-        MapBytes = 14,
-        /// The program or map comes without a token.
-        TokenMissing = 15,
-        /// The profile lacks the capability that a token stands for.
-        TokenCap = 16,
-        /// The program uses a map that another user made; `what` is its id.
-        MapOfOther = 17,
-        /// The record does not fit the ring.
-        NotRecorded = 18,
-        /// Nobody reads the rings; `what` is for how many nanoseconds.
-        NoReader = 19,
-        /// A tracing program's target is a function that the guard depends on.
-        GuardedFunction = 64,
-        /// A program would replace an LSM program.
-        ReplacesLsm = 65,
-        /// The call reaches for a map of the guard.
-        OwnMap = 66,
-        /// The call reaches for a program of the guard.
-        OwnProg = 67,
-        /// The call reaches for a link of the guard.
-        OwnLink = 68,
-        /// The call reaches for the guard's bpffs.
-        OwnBpffs = 69,
-        /// The call reaches for a process of the guard.
-        OwnProcess = 70,
-    }
-}
-
-impl Reason {
-    /// Whether it holds whatever the policy and its mode say.
-    pub const fn is_hard(self) -> bool {
-        self.number() >= 64
-    }
-}
 
 #[cfg(test)]
 mod tests;

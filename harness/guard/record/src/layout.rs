@@ -113,6 +113,11 @@ macro_rules! enumeration {
         impl $name {
             /// All of them.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// Its number in `abi.h`.
+            pub const fn number(self) -> $number {
+                self as $number
+            }
         }
 
         impl TryFrom<$number> for $name {
@@ -134,7 +139,7 @@ macro_rules! enumeration {
             }
 
             fn write(&self, into: &mut Vec<u8>) {
-                (*self as $number).write(into);
+                self.number().write(into);
             }
         }
     };
@@ -251,7 +256,7 @@ enumeration! {
 impl Reason {
     /// Whether it holds whatever the policy and its mode say.
     pub fn is_hard(self) -> bool {
-        self as u16 >= 64
+        self.number() >= 64
     }
 }
 
