@@ -52,8 +52,10 @@ pub(crate) struct Args {
 }
 
 /// Checks that need no kernel. They run first, because they fail within minutes.
-const EARLY: [(&str, &[&str]); 7] = [
+const EARLY: [(&str, &[&str]); 8] = [
     ("formatting (fix it with `cargo fmt`)", &["fmt", "--all", "--check"]),
+    // The fuzz targets are a workspace of their own: nothing else notices that its lock file lacks a dependency.
+    ("lock file of the fuzz targets", &["fetch", "--locked", "--manifest-path", "harness/fuzz/Cargo.toml"]),
     ("licences, versions and sources of dependencies", &["deny", "--locked", "check", "licenses", "bans", "sources"]),
     ("unused dependencies", &["machete"]),
     ("lints", &["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]),
