@@ -104,6 +104,17 @@ mod tests {
     }
 
     #[test]
+    fn scenarios_that_are_expected_to_notice_exist() {
+        let project = crate::project::Project::find().unwrap();
+        let (folder, kernels) = (project.kernels().join("mutants"), ["6.12", "7.3"].map(|name| name.parse().unwrap()));
+        let mutants = [Mutants::of_folder(&folder, &kernels).unwrap(), Mutants::of_guard(&folder, &kernels).unwrap()];
+        let expected = mutants.iter().flat_map(Mutants::iter).filter_map(|mutant| mutant.scenario.as_ref());
+        let path = |scenario| project.root().join("scenarios").join(format!("{scenario}.toml"));
+        let (there, missing): (Vec<_>, Vec<_>) = expected.map(path).partition(|path| path.exists());
+        assert!(missing.is_empty() && !there.is_empty(), "{missing:?}");
+    }
+
+    #[test]
     fn the_committed_mutants_are_valid() {
         let kernels = ["6.12", "7.3"].map(|name| name.parse().unwrap());
         let folder = crate::project::Project::find().unwrap().kernels().join("mutants");

@@ -232,10 +232,12 @@ impl<'a> MutationRun<'a> {
         let started = Instant::now();
         let (resources, image) = (&self.selection.resources, self.selection.one_image()?);
         let detection = match built.product {
-            Ok(Product::Kernel(kernel)) => self.detect(&resources.with_kernel(*kernel, image)?, stages)?,
+            Ok(Product::Kernel(kernel)) => {
+                self.detect(built.mutant, &resources.with_kernel(*kernel, image)?, stages)?
+            }
             Ok(Product::Guard(guard)) => {
                 let testbed = resources.build(self.base.kernel_name(), image)?.with_guard(guard);
-                self.detect(&testbed, stages)?
+                self.detect(built.mutant, &testbed, stages)?
             }
             Err(error @ MutationError::DoesNotCompile { .. }) => Detection::NoKernel(chain(&error)),
             Err(other) => return Err(other.into()),
@@ -243,10 +245,21 @@ impl<'a> MutationRun<'a> {
         Ok(score::Result { mutant: built.mutant.name.clone(), detection, build: built.took, suite: started.elapsed() })
     }
 
-    /// Runs one stage after the other until one notices the bug.
-    fn detect(&self, testbed: &Testbed<'_>, stages: &[Vec<Checked>]) -> Result<Detection, RunnerError> {
+    /// Runs one stage after the other until one notices the bug; before them the scenario that is expected to, unless all
+    /// run anyway.
+    fn detect(
+        &self,
+        mutant: &Mutant,
+        testbed: &Testbed<'_>,
+        stages: &[Vec<Checked>],
+    ) -> Result<Detection, RunnerError> {
+        let is_expected = |checked: &&Checked| mutant.scenario.as_ref() == Some(checked.name());
+        let expected: Vec<Checked> = match self.thoroughness {
+            Thoroughness::EveryScenario => Vec::new(),
+            Thoroughness::UntilNoticed => stages.iter().flatten().filter(is_expected).cloned().collect(),
+        };
         let mut detection = Detection::Survived;
-        for stage in stages {
+        for stage in [&expected].into_iter().filter(|stage| !stage.is_empty()).chain(stages) {
             detection = Detection::of(self.selection.runner.results(testbed, stage))?;
             if detection != Detection::Survived {
                 break;

@@ -94,7 +94,8 @@ fn section(text: &mut String, score: &Score, mutants: &[&Mutant]) {
     if score.thoroughness == Thoroughness::UntilNoticed {
         let _ = writeln!(
             text,
-            "The slow scenarios, which take three quarters of the time, ran only if no fast one noticed the bug.\n"
+            "The scenario that was expected to notice a bug ran first, the others only if it did not; and the slow ones, which take \
+             three quarters of the time, only if no fast one noticed.\n"
         );
     }
     text.push_str("| mutant | bug | noticed by |\n| --- | --- | --- |\n");

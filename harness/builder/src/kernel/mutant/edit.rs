@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range, path::PathBuf};
 
-use harness_protocol::name::{KernelName, MutantName};
+use harness_protocol::name::{KernelName, MutantName, ScenarioName};
 use thiserror::Error;
 
 use crate::digest::Sha256;
@@ -16,6 +16,8 @@ pub struct Mutant {
     pub bug: String,
     /// What it means if no scenario detects it, where that is known.
     pub unnoticed: Option<String>,
+    /// The scenario that is expected to notice it, which can run first.
+    pub scenario: Option<ScenarioName>,
     pub(super) edits: BTreeMap<KernelName, Edit>,
 }
 

@@ -5,7 +5,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use harness_protocol::name::{KernelName, MutantName};
+use harness_protocol::name::{KernelName, MutantName, ScenarioName};
 use serde::Deserialize;
 
 use super::{
@@ -28,6 +28,7 @@ struct Entry {
     name: MutantName,
     bug: String,
     unnoticed: Option<String>,
+    scenario: Option<ScenarioName>,
     kernels: Option<Vec<KernelName>>,
     file: Option<PathBuf>,
     function: Option<String>,
@@ -83,7 +84,7 @@ impl Entry {
         };
         let edits = kernels.iter().map(edit).collect::<Result<_, _>>()?;
         let unnoticed = self.unnoticed.map(|text| text.trim().to_owned());
-        Ok(Mutant { name: self.name, bug: self.bug.trim().to_owned(), unnoticed, edits })
+        Ok(Mutant { name: self.name, bug: self.bug.trim().to_owned(), unnoticed, scenario: self.scenario, edits })
     }
 }
 
