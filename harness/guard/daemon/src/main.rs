@@ -5,6 +5,7 @@ mod check_policy;
 #[cfg(test)]
 mod dist;
 mod early;
+mod learn;
 mod log;
 mod machine;
 mod order;
@@ -36,6 +37,7 @@ enum Verb {
     Status(status::StatusArgs),
     Verify(verify_log::VerifyArgs),
     Check(check_policy::CheckArgs),
+    Learn(learn::LearnArgs),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Verb::Status(args) => status::run(&args),
         Verb::Verify(args) => Ok(verify_log::run(&args)),
         Verb::Check(args) => check_policy::run(&args),
+        Verb::Learn(args) => learn::run(&args),
     };
     match done {
         Ok(code) => code,

@@ -147,10 +147,10 @@ fn boot_ns() -> u64 {
 }
 
 /// Whether the process was asked to end, by SIGTERM or SIGINT.
-struct Asked(SignalFd);
+pub(crate) struct Asked(SignalFd);
 
 impl Asked {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let mut signals = SigSet::empty();
         [Signal::SIGTERM, Signal::SIGINT].into_iter().for_each(|signal| signals.add(signal));
         signals.thread_block().context("cannot block signals")?;
@@ -158,7 +158,7 @@ impl Asked {
         Ok(Self(descriptor.context("cannot wait for signals")?))
     }
 
-    fn is_so(&self) -> bool {
+    pub(crate) fn is_so(&self) -> bool {
         matches!(self.0.read_signal(), Ok(Some(_)))
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use guard_record::{Anchors, GapReason, Verified, verify};
+use guard_record::{Anchors, Verified, verify};
 
 /// Check that a log is whole: nothing edited, cut, reordered, repeated, or of another boot
 ///
@@ -81,13 +81,7 @@ fn summary(verified: &Verified, running: bool) -> String {
     let mut text =
         format!("the log is whole: {lines} lines in {files} files, {records} records, {anchors} anchors met\n");
     for (why, count) in missing {
-        let why = match why {
-            GapReason::Lost => "did not fit the rings",
-            GapReason::Absent => "did not come although the kernel did not lose them",
-            GapReason::Begin => "are older than the log",
-            GapReason::Restart => "were not written when the daemon before died",
-        };
-        text.push_str(&format!("the log says itself: {count} records {why}\n"));
+        text.push_str(&format!("the log says itself: {count} records {}\n", why.about()));
     }
     if *killed > 0 {
         text.push_str(&format!("{killed} files have no closing line: the daemon was killed, or the machine stopped\n"));

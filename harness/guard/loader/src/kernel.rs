@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs, io};
 
+use guard_policy::is_guarded;
 use harness_uapi::btf::{Btf, BtfError, BtfKind};
 use thiserror::Error;
 
@@ -9,10 +10,6 @@ use thiserror::Error;
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// The LSMs that are in force, in order (`Documentation/admin-guide/LSM/index.rst`).
 const LSM_LIST: &str = "/sys/kernel/security/lsm";
-
-/// Entry points of `bpf(2)` (`kernel/bpf/syscall.c`, `arch/x86/include/asm/syscall_wrapper.h`).
-const ENTRIES: [&str; 6] =
-    ["__sys_bpf", "__x64_sys_bpf", "__ia32_sys_bpf", "__se_sys_bpf", "__do_sys_bpf", "__arm64_sys_bpf"];
 
 /// Why the kernel's type information cannot be used.
 #[derive(Debug, Error)]
@@ -92,11 +89,8 @@ impl Kernel {
         self.names.get(&id).map(String::as_str)
     }
 
-    /// Returns the functions that no tracing program may be attached to: the checks of security modules, and the entry of
-    /// `bpf(2)`. An attached program could change what they return.
+    /// Returns the functions that no tracing program may be attached to.
     pub(crate) fn guarded(&self) -> impl Iterator<Item = u32> + '_ {
-        let is_guarded =
-            |name: &str| name.starts_with("security_") || name.starts_with("bpf_lsm_") || ENTRIES.contains(&name);
         self.functions.iter().filter(move |(name, _)| is_guarded(name)).map(|(_, id)| *id)
     }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Programs of type `ext`, which replace a function of another program: no BTF of the kernel has their target.
-const EXT: u32 = 28;
+pub(crate) const EXT: u32 = 28;
 /// The command `BPF_PROG_LOAD`.
 const PROG_LOAD: u32 = 5;
 /// Map types that have a size in bytes as their number of entries: `ringbuf` and `user_ringbuf`.

@@ -9,7 +9,7 @@ use harness_diagnostics::{
 use harness_uapi::{capability, names, vocabulary::Kind};
 
 /// A family of names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// Commands of `bpf(2)`.
     Cmd,

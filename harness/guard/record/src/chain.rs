@@ -103,6 +103,18 @@ pub enum GapReason {
     Restart,
 }
 
+impl GapReason {
+    /// What is to be said about such records: it follows their number.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Lost => "did not fit the rings",
+            Self::Absent => "did not come although the kernel did not lose them",
+            Self::Begin => "are older than the log",
+            Self::Restart => "were not written when the daemon before died",
+        }
+    }
+}
+
 /// What adds up: `read` + `lost` = `seq`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]

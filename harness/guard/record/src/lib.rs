@@ -25,4 +25,4 @@ pub use layout::{
 };
 pub use line::{Executable, Line, Map, Named, Program, Signature, Time, What, Who};
 pub use names::{Kind, Names, NoNames};
-pub use verify::{Finding, Place, State, Verified, Verifier, Wrong, verify};
+pub use verify::{Finding, Place, State, Verified, Verifier, Wrong, verify, verify_each};

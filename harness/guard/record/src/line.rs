@@ -31,7 +31,7 @@ pub struct Line {
     /// Why it is refused.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<Reason>,
-    /// What was refused.
+    /// What was refused; at the hook `token-capable` the capability, also if it is allowed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub what: Option<What>,
     /// Number of the rule in the policy's file that took the call, from 1.
@@ -313,6 +313,7 @@ impl<N: Names> Namer<'_, N> {
     fn what(&self, record: &Record) -> Option<What> {
         let function = |btf| u32::try_from(record.what).map_or(plain(record.what), |id| self.function(btf, id));
         Some(match record.reason {
+            Reason::NoReason if record.hook == Hook::TokenCapable => self.named(Kind::Capability, record.what),
             Reason::NoReason | Reason::NoRule | Reason::Rule | Reason::TokenMissing | Reason::NotRecorded => {
                 return None;
             }
@@ -491,6 +492,16 @@ mod tests {
         assert_eq!(program["kfuncs"], json!([{"number": 80, "name": "f80@None"}, {"number": 81, "name": "f81@None"}]));
         assert_eq!((&program["maps"], &program["map_count"]), (&Value::Null, &json!(1)));
         assert_eq!(program["signature"], json!({"verdict": 2, "keyring_type": 1, "keyring": 3}));
+    }
+
+    #[test]
+    fn a_capability_is_shown_whether_it_is_allowed_or_not() {
+        for reason in [Reason::NoReason, Reason::TokenCap] {
+            let record = Record { reason, what: 12, ..Record::of(1, Hook::TokenCapable) };
+            let what = Line::of(&record, &Known).what.unwrap();
+            assert_eq!((what.number, what.name.as_deref()), (12, Some("Capability-12")));
+        }
+        assert_eq!(Line::of(&Record::of(1, Hook::TokenCmd), &Known).what, None);
     }
 
     #[test]

@@ -126,9 +126,25 @@ pub fn verify<R: BufRead>(
     anchors: Anchors,
     may_be_open: bool,
 ) -> io::Result<Verified> {
+    verify_each(files, anchors, may_be_open, |_| {})
+}
+
+/// As [`verify()`], and hands over what each line says. It is to be trusted only if nothing is found in the end.
+///
+/// # Errors
+///
+/// Those of reading, with the file's name.
+pub fn verify_each<R: BufRead>(
+    files: impl IntoIterator<Item = (String, R)>,
+    anchors: Anchors,
+    may_be_open: bool,
+    mut each: impl FnMut(&Logged),
+) -> io::Result<Verified> {
     let mut verifier = Verifier::new(anchors);
     for (name, reader) in files {
-        verifier.file(&name, reader).map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
+        verifier
+            .file_each(&name, reader, &mut each)
+            .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
     }
     Ok(verifier.finish(may_be_open))
 }
@@ -144,7 +160,11 @@ impl Verifier {
     /// # Errors
     ///
     /// Those of reading.
-    pub fn file(&mut self, name: &str, mut reader: impl BufRead) -> io::Result<()> {
+    pub fn file(&mut self, name: &str, reader: impl BufRead) -> io::Result<()> {
+        self.file_each(name, reader, &mut |_| {})
+    }
+
+    fn file_each(&mut self, name: &str, mut reader: impl BufRead, each: &mut impl FnMut(&Logged)) -> io::Result<()> {
         if self.is_full() {
             return Ok(());
         }
@@ -162,7 +182,7 @@ impl Verifier {
             self.place = Some(place.clone());
             let size = bytes.len() as u64;
             if bytes.pop_if(|last| *last == b'\n').is_some() {
-                self.line(&bytes, &place);
+                self.line(&bytes, &place).iter().for_each(&mut *each);
                 self.ended(&place, size);
             } else if size == most {
                 self.wrong(&place, Wrong::TooLong);
@@ -228,7 +248,8 @@ impl Verifier {
         self.is_number_unknown = true;
     }
 
-    fn line(&mut self, bytes: &[u8], place: &Place) {
+    /// Returns what the line says, if it can be read.
+    fn line(&mut self, bytes: &[u8], place: &Place) -> Option<Logged> {
         let parts = match std::str::from_utf8(bytes) {
             Ok(text) => Parts::of(text).ok_or_else(|| "it does not begin with a chain and a boot".to_owned()),
             Err(error) => Err(error.to_string()),
@@ -237,7 +258,8 @@ impl Verifier {
             Ok(parts) => parts,
             Err(why) => {
                 self.wrong(place, Wrong::Unreadable { why });
-                return self.lose_track();
+                self.lose_track();
+                return None;
             }
         };
         let logged = parts.logged();
@@ -252,10 +274,14 @@ impl Verifier {
                 self.wrong(place, Wrong::Unreadable { why: error.to_string() });
                 self.is_number_unknown = true;
             }
-            (logged, false) if self.unchained(logged.as_ref().ok(), &parts, place) => return self.heads.clear(),
+            (logged, false) if self.unchained(logged.as_ref().ok(), &parts, place) => {
+                self.heads.clear();
+                return None;
+            }
             (_, false) => {}
         }
         self.remember(&parts, is_chained, place);
+        logged.ok()
     }
 
     /// Makes the line one that the next may continue.
