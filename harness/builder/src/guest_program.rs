@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use cargo::Builds;
 pub use error::GuestProgramError;
 
 use crate::{
@@ -109,7 +110,7 @@ fn compile(
     let target = cache.entry(Area::Trees, TARGET)?.lock(progress)?;
     let target_folder = target.entry().path();
     forget(&target_folder);
-    compile_in(&target_folder, what, programs, workspace, (lock, progress))
+    compile_in((&target_folder, Builds::Once), what, programs, workspace, (lock, progress))
 }
 
 /// Makes cargo recompile the workspace's own packages.
@@ -117,15 +118,15 @@ fn forget(target_folder: &Path) {
     OURS.iter().for_each(|prefix| cargo::forget(target_folder, prefix));
 }
 
-/// As [`compile`], in a folder that nobody else uses.
+/// As [`compile`], in a folder that nobody else uses; it is built in as often as said.
 fn compile_in(
-    target_folder: &Path,
+    target: (&Path, Builds),
     what: &'static str,
     programs: &[&str],
     workspace: &Path,
     (lock, progress): (&Lock, &Progress),
 ) -> Result<PathBuf, GuestProgramError> {
-    let built = cargo::build(what, workspace, programs, target_folder, progress)
+    let built = cargo::build(what, workspace, programs, target, progress)
         .map_err(|source| GuestProgramError::Build { what, source })?;
     let staging = lock.stage_folder()?;
     for name in programs {

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{GuestProgramError, compile, compile_in, forget, sources};
+use super::{GuestProgramError, cargo::Builds, compile, compile_in, forget, sources};
 use crate::{
     cache::{Area, Cache, Entry, Lock, Part},
     digest::Sha256,
@@ -78,7 +78,8 @@ pub(crate) fn build_changed(
     progress: &Progress,
 ) -> Result<GuardProgram, GuestProgramError> {
     let entry = cache.entry(Area::Mutants, &format!("{CHANGED}{name}-{}", key(copy)?))?;
-    let folder = built(entry, progress, |lock| compile_in(target, WHAT, &[GUARD], copy, (lock, progress)))?;
+    let folder =
+        built(entry, progress, |lock| compile_in((target, Builds::Often), WHAT, &[GUARD], copy, (lock, progress)))?;
     GuardProgram::in_folder(&folder)
 }
 
