@@ -20,7 +20,7 @@
 #define GUARD_ATTACH_TYPES 128
 #define GUARD_HELPERS 256
 
-/* Map `settings`: one value. */
+/* Of the policy as a whole; a part of `constants`, so that the kernel removes what a policy does not ask for. */
 struct guard_settings {
 	__u32 abi;
 	/* The number of entries of `rules` that count. */
@@ -308,6 +308,7 @@ struct guard_constants {
 	/* 1: hooks say whether a call comes from a BPF program (6.16 does, 6.12 does not). */
 	__u8 has_kernel_argument;
 	__u8 reserved[6];
+	struct guard_settings settings;
 };
 
 /* Map `own`: the guard's own objects. The value, a __u8, says whether the reader may open a map. */

@@ -20,7 +20,6 @@ struct caller {
 	__u32 uid;
 	__u32 loginuid;
 	bool in_initial_userns;
-	bool is_guard;
 };
 
 /* No login, as the kernel writes it. */
@@ -40,20 +39,34 @@ static __always_inline __u32 session_of(struct task_struct *task)
 	return bpf_core_field_exists(audited->sessionid) ? audited->sessionid : NO_LOGIN;
 }
 
+/* Returns the user in the initial namespace, as bpf_get_current_uid_gid() does in more steps. */
+static __always_inline __u32 uid_of(struct task_struct *task)
+{
+	const struct cred *cred = task->cred;
+
+	return cred ? cred->uid.val : NO_LOGIN;
+}
+
 static __always_inline bool is_process(struct task_struct *task, __u32 tgid, __u64 start)
 {
-	struct task_struct *leader = task->group_leader;
+	struct task_struct *leader;
 
-	return tgid && task->tgid == tgid && leader && leader->start_boottime == start;
+	if (!tgid || task->tgid != tgid)
+		return false;
+	leader = task->group_leader;
+	return leader && leader->start_boottime == start;
 }
 
 /* Returns whether a task is of the process that loads the guard. Its first call tells when it started. */
 static __always_inline bool is_guard(struct task_struct *task)
 {
-	struct task_struct *leader = task->group_leader;
+	struct task_struct *leader;
 
-	if (!state.guard_start && leader && task->tgid == state.guard_tgid)
-		state.guard_start = leader->start_boottime;
+	if (!state.guard_start && task->tgid == state.guard_tgid) {
+		leader = task->group_leader;
+		if (leader)
+			state.guard_start = leader->start_boottime;
+	}
 	return is_process(task, state.guard_tgid, state.guard_start);
 }
 
@@ -66,11 +79,11 @@ static __always_inline void describe_caller(struct caller *caller)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	const struct cred *cred = task->cred;
+	struct user_namespace *userns = cred ? cred->user_ns : NULL;
 
-	caller->uid = bpf_get_current_uid_gid();
+	caller->uid = uid_of(task);
 	caller->loginuid = loginuid_of(task);
-	caller->in_initial_userns = cred && cred->user_ns && cred->user_ns->level == 0;
-	caller->is_guard = is_guard(task);
+	caller->in_initial_userns = userns && userns->level == 0;
 }
 
 /* Returns whether a name of a cgroup is this one, compared 8 bytes at a time with its terminating zero. */

@@ -139,6 +139,7 @@ typedef struct {
 } kuid_t;
 
 struct cred {
+	kuid_t uid;
 	struct user_namespace *user_ns;
 } __kernel_type;
 

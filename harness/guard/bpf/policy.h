@@ -51,8 +51,15 @@ static __always_inline struct call *start_event(struct event *event, __u8 hook)
 struct search {
 	struct caller caller;
 	__u64 cmd;
-	__u32 found;
+	const struct guard_rule *found;
+	bool has_caller;
 };
+
+/* Returns whether a rule takes calls of some processes only. */
+static __always_inline bool asks_who(const struct guard_rule *rule)
+{
+	return rule->uid_min || ~rule->uid_max || rule->loginuid_min || ~rule->loginuid_max || rule->userns;
+}
 
 static long try_rule(__u32 index, struct search *search)
 {
@@ -62,6 +69,10 @@ static long try_rule(__u32 index, struct search *search)
 		return 1;
 	if (!(rule->cmds & search->cmd))
 		return 0;
+	if (!search->has_caller && asks_who(rule)) {
+		describe_caller(&search->caller);
+		search->has_caller = true;
+	}
 	if (search->caller.uid < rule->uid_min || search->caller.uid > rule->uid_max)
 		return 0;
 	if (search->caller.loginuid < rule->loginuid_min || search->caller.loginuid > rule->loginuid_max)
@@ -72,17 +83,16 @@ static long try_rule(__u32 index, struct search *search)
 		return 0;
 	if (rule->cgroup && !is_in_cgroup(rule->cgroup - 1))
 		return 0;
-	search->found = index + 1;
+	search->found = rule;
 	return 1;
 }
 
 static __always_inline void refuse(struct event *event, __u16 reason, __u64 what)
 {
-	const struct guard_settings *settings = the_settings();
 	bool enforce = event->mode == GUARD_MODE_ENFORCE;
 
 	if (event->mode == GUARD_MODE_OF_POLICY)
-		enforce = settings && settings->enforce;
+		enforce = constants.settings.enforce;
 	event->verdict = enforce ? GUARD_DENIED : GUARD_WOULD_DENY;
 	event->reason = reason;
 	event->what = what;
@@ -92,33 +102,27 @@ static __always_inline void refuse(struct event *event, __u16 reason, __u64 what
  * the verifier looks at it once and not at each call. */
 __noinline int decide_rule_of(struct event *event)
 {
-	const struct guard_settings *settings = the_settings();
 	const struct guard_rule *rule;
 	struct search search = {};
-	__u32 index;
 
-	if (!event || !settings)
+	if (!event)
 		return 0;
-	if (!event->has_caller) {
-		describe_caller(&event->caller);
-		event->has_caller = true;
-	}
-	if (event->caller.is_guard) {
+	if (state.guard_tgid && is_guard(bpf_get_current_task_btf())) {
 		event->flags |= GUARD_OF_GUARD;
 		return 0;
 	}
-	search.caller = event->caller;
+	if (event->has_caller) {
+		search.caller = event->caller;
+		search.has_caller = true;
+	}
 	search.cmd = cmd_bit(event->cmd);
-	bpf_loop(settings->rules, try_rule, &search, 0);
-	if (!search.found) {
-		if (!settings->default_allow)
+	bpf_loop(constants.settings.rules, try_rule, &search, 0);
+	rule = search.found;
+	if (!rule) {
+		if (!constants.settings.default_allow)
 			refuse(event, GUARD_NO_RULE, 0);
 		return 0;
 	}
-	index = search.found - 1;
-	rule = bpf_map_lookup_elem(&rules, &index);
-	if (!rule)
-		return 0;
 	event->rule = rule->number;
 	event->mode = rule->mode;
 	if (rule->action == GUARD_DENY)

@@ -30,7 +30,7 @@ static __always_inline void describe_task(struct guard_record *record)
 	record->pid = task->pid;
 	record->tgid = task->tgid;
 	record->start_ns = task->group_leader ? task->group_leader->start_boottime : 0;
-	record->uid = bpf_get_current_uid_gid();
+	record->uid = uid_of(task);
 	record->loginuid = loginuid_of(task);
 	record->session = session_of(task);
 	record->userns = cred && cred->user_ns ? cred->user_ns->ns.inum : 0;
@@ -118,21 +118,18 @@ static __always_inline int returned(const struct event *event)
 /* Records a decision, and returns the answer. */
 static __always_inline int answer(struct event *event, const void *part)
 {
-	const struct guard_settings *settings = the_settings();
 	__u64 unread;
 
-	if (!settings)
-		return 0;
-	if (settings->no_reader_deny && event->verdict != GUARD_DENIED && !(event->flags & GUARD_OF_GUARD)) {
+	if (constants.settings.no_reader_deny && event->verdict != GUARD_DENIED && !(event->flags & GUARD_OF_GUARD)) {
 		unread = unread_for();
-		if (unread > settings->patience_ns)
+		if (unread > constants.settings.patience_ns)
 			refuse_whatever(event, GUARD_NO_READER, unread);
 	}
-	if (event->verdict == GUARD_ALLOWED && (settings->count_only & cmd_bit(event->cmd))) {
+	if (event->verdict == GUARD_ALLOWED && (constants.settings.count_only & cmd_bit(event->cmd))) {
 		count(event->hook, GUARD_ALLOWED, false);
 		return 0;
 	}
-	if (!write_record(event, part) && event->verdict != GUARD_DENIED && settings->when_full_deny) {
+	if (!write_record(event, part) && event->verdict != GUARD_DENIED && constants.settings.when_full_deny) {
 		refuse_whatever(event, GUARD_NOT_RECORDED, 0);
 		write_record(event, part);
 	}

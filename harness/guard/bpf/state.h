@@ -24,7 +24,6 @@
 	} map SEC(".maps")
 
 /* The loader sets the sizes to those of the policy. */
-POLICY_ARRAY(settings, struct guard_settings, 1);
 POLICY_ARRAY(rules, struct guard_rule, 1);
 POLICY_ARRAY(cgroups, struct guard_cgroup, 1);
 POLICY_ARRAY(profiles, struct guard_profile, 1);
@@ -122,18 +121,9 @@ static __always_inline bool is_off(void)
 	return state.off || tgid == state.exempt_tgid || tgid == state.guard_tgid;
 }
 
-static __always_inline const struct guard_settings *the_settings(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&settings, &zero);
-}
-
 static __always_inline bool self_protection(void)
 {
-	const struct guard_settings *settings = the_settings();
-
-	return settings && settings->self_protection;
+	return constants.settings.self_protection;
 }
 
 #endif

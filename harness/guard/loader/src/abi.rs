@@ -182,8 +182,9 @@ fn structures_in_rust() -> BTreeMap<&'static str, Structure> {
             ("is_trial", 8, 1),
             ("has_kernel_argument", 9, 1),
             ("reserved", 10, 6),
+            ("settings", 16, Settings::SIZE),
         ],
-        16,
+        16 + Settings::SIZE,
     );
     BTreeMap::from([
         ("guard_settings", settings),

@@ -10,7 +10,7 @@ use std::{
 
 use guard_policy::{
     Compiled,
-    layout::{Cgroup, Profile},
+    layout::{Cgroup, Profile, Settings},
 };
 use libbpf_rs::{Link, MapCore, MapFlags, Object, ObjectBuilder, OpenObject, PrintLevel};
 
@@ -49,12 +49,13 @@ pub struct Guard {
 }
 
 /// `struct guard_constants` of `abi.h`, as bytes.
-fn constants(kernel: &Kernel, options: &Options) -> Result<[u8; 16], LoadError> {
-    let mut bytes = [0; 16];
+fn constants(settings: &Settings, kernel: &Kernel, options: &Options) -> Result<Vec<u8>, LoadError> {
+    let mut bytes = vec![0; 16];
     bytes[..4].copy_from_slice(&vmlinux_btf_id()?.to_le_bytes());
     bytes[4..8].copy_from_slice(&options.own_bpffs_dev.to_le_bytes());
     bytes[8] = options.trial.is_some().into();
     bytes[9] = kernel.has_kernel_argument().into();
+    bytes.extend(settings.bytes());
     Ok(bytes)
 }
 
@@ -85,7 +86,8 @@ impl Guard {
         }
         let policy = Values::of(compiled, &kernel)?;
         let (object, said) = listening(|| {
-            open(&policy, &constants(&kernel, options)?)?.load().map_err(LoadError::bpf("loading the guard's programs"))
+            let constants = constants(&compiled.settings, &kernel, options)?;
+            open(&policy, &constants)?.load().map_err(LoadError::bpf("loading the guard's programs"))
         });
         let object = object.map_err(|error| error.with(said))?;
         policy.fill(&object)?;
@@ -216,11 +218,11 @@ pub(crate) const FOR_READER: u8 = 1;
 pub(crate) const TO_LOOK_AT: u8 = 2;
 
 /// The maps that nobody may write once the guard is in force.
-const POLICY_MAPS: [&str; 8] = ["settings", "rules", "cgroups", "profiles", "kfuncs", "targets", "guarded", "own"];
+const POLICY_MAPS: [&str; 7] = ["rules", "cgroups", "profiles", "kfuncs", "targets", "guarded", "own"];
 
 /// A policy as keys and values, with the names found in the running kernel.
 struct Values {
-    arrays: [(&'static str, Vec<Vec<u8>>); 4],
+    arrays: [(&'static str, Vec<Vec<u8>>); 3],
     sets: [(&'static str, BTreeSet<Vec<u8>>); 3],
 }
 
@@ -243,7 +245,6 @@ impl Values {
         let guarded = kernel.guarded().map(|id| id.to_le_bytes().to_vec()).collect();
         Ok(Self {
             arrays: [
-                ("settings", vec![compiled.settings.bytes()]),
                 ("rules", compiled.rules.iter().map(|rule| rule.bytes()).collect()),
                 ("cgroups", compiled.cgroups.iter().map(Cgroup::bytes).collect()),
                 ("profiles", compiled.profiles.iter().map(Profile::bytes).collect()),

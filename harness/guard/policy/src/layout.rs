@@ -66,7 +66,7 @@ impl<T: Put, const N: usize> Put for [T; N] {
     }
 }
 
-/// The value of map `settings`: `struct guard_settings`.
+/// What is of the policy as a whole: `struct guard_settings`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
