@@ -53,7 +53,7 @@ fn each_call_is_one_that_the_program_takes() {
     }
     verbs.sort();
     verbs.dedup();
-    assert_eq!(verbs, ["check", "early", "run", "try", "verify"]);
+    assert_eq!(verbs, ["check", "early", "run", "status", "try", "verify"]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::{machine::Machine, run_log::Asked};
 const ROUND: Duration = Duration::from_millis(100);
 
 /// How often the rings are read at the end, and how long each of these rounds waits: together they take more than the rings hold.
-const LAST_ROUNDS: usize = 3;
+const LAST_ROUNDS: usize = 17;
 const LAST_ROUND: Duration = Duration::from_millis(20);
 
 /// The policy of a guard that refuses nothing and records everything.
@@ -190,7 +190,7 @@ fn listen(learner: &mut Learner, access: &Access, kernel: Kernel, asked: &Asked,
     let mut round = |timeout: Duration, end: u64| -> Result<()> {
         reader.wait(timeout);
         access.beat();
-        for record in reader.take()?.iter().filter(|record| record.seq < end) {
+        for record in reader.take()?.records.iter().filter(|record| record.seq < end) {
             tally.see(record.seq);
             learner.see(&Line::of(record, &machine));
         }

@@ -316,7 +316,8 @@ fn cut_torn_line(before: &Before) -> Result<Option<String>> {
     let shown = before.path.display();
     let findings = &before.verified.findings;
     match &findings[..] {
-        [] => Ok((!before.state.closed).then(|| format!("{shown} has no closing line: the daemon before was killed"))),
+        [] => Ok((!before.state.closed)
+            .then(|| format!("{shown} has no closing line: the daemon before was killed, or could not write it"))),
         [torn] if torn.wrong == Wrong::Torn => {
             let file =
                 File::options().write(true).open(&before.path).with_context(|| format!("cannot open {shown}"))?;

@@ -24,7 +24,8 @@ pub(crate) enum Next {
 pub(crate) struct Order {
     /// The number that comes next.
     next: u64,
-    waiting: BTreeMap<u64, Record>,
+    /// `None` for one that is malformed.
+    waiting: BTreeMap<u64, Option<Box<Record>>>,
     /// When the gap before the first of them was seen.
     since: Option<Duration>,
     /// Why the first records may be missing, until there is one.
@@ -46,8 +47,13 @@ impl Order {
         for record in records {
             let ring = usize::from(record.verdict != Verdict::Denied);
             self.before[ring].get_or_insert(record.lost.into());
-            self.waiting.insert(record.seq, record);
+            self.waiting.insert(record.seq, Some(Box::new(record)));
         }
+    }
+
+    /// Takes the number of a record that cannot be read.
+    pub(crate) fn push_malformed(&mut self, seq: u64) {
+        self.waiting.entry(seq).or_insert(None);
     }
 
     /// Returns how many records wait for those before them.
@@ -64,13 +70,18 @@ impl Order {
             }
             self.gaps_before(seq, lost, &mut next);
             let (_, record) = self.waiting.pop_first().expect("it has one");
-            if seq < self.next {
+            let is_late = seq < self.next;
+            if is_late {
                 self.explained = self.explained.saturating_sub(1);
             }
             self.next = self.next.max(seq.saturating_add(1));
             self.begin = None;
             self.since = None;
-            next.push(Next::Record(Box::new(record)));
+            match record {
+                Some(record) => next.push(Next::Record(record)),
+                None if is_late => {}
+                None => push_malformed(seq, &mut next),
+            }
         }
         next
     }
@@ -115,6 +126,14 @@ impl Order {
             next.push(Next::Gap(Gap { first: self.next, count, why }));
             self.next += count;
         }
+    }
+}
+
+/// Adds a gap for a malformed record, or makes the one before it longer.
+fn push_malformed(seq: u64, next: &mut Vec<Next>) {
+    match next.last_mut() {
+        Some(Next::Gap(Gap { first, count, why: GapReason::Malformed })) if *first + *count == seq => *count += 1,
+        _ => next.push(Next::Gap(Gap { first: seq, count: 1, why: GapReason::Malformed })),
     }
 }
 
@@ -202,6 +221,17 @@ mod tests {
         assert_eq!(shown(&order.flush([0, 7])), ["16-16 Absent", "17"]);
         assert_eq!(shown(&order.gap_to(20, [0, 8])), ["18-18 Lost", "19-19 Absent"]);
         assert_eq!(shown(&order.gap_to(20, [0, 9])), [""; 0]);
+    }
+
+    #[test]
+    fn a_malformed_record_is_a_gap_of_its_own() {
+        let mut order = begun();
+        [2, 3, 5].into_iter().for_each(|seq| order.push_malformed(seq));
+        order.push(records(&[1, 4, 7]));
+        assert_eq!(shown(&order.ready(at(1), NONE)), ["1", "2-3 Malformed", "4", "5-5 Malformed"]);
+        assert_eq!(shown(&order.ready(at(2), NONE)), ["6-6 Absent", "7"]);
+        order.push_malformed(6);
+        assert_eq!(shown(&order.ready(at(2), NONE)), [""; 0], "that it is missing is said already");
     }
 
     #[test]

@@ -8,9 +8,14 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::{Result, bail};
+use guard_loader::{Malformed, Taken};
 use guard_record::{Line, Logged, Names, Time, Verdict};
 
 use crate::{
@@ -55,6 +60,8 @@ pub(crate) struct Recorder<S, N> {
     anchored: (u64, u64, Duration),
     ticked: Duration,
     status_failed: bool,
+    /// What was reported of records that cannot be read.
+    malformed: BTreeSet<String>,
 }
 
 impl<S: Source, N: Names> Recorder<S, N> {
@@ -74,6 +81,7 @@ impl<S: Source, N: Names> Recorder<S, N> {
             anchored: (0, 0, Duration::ZERO),
             ticked: Duration::ZERO,
             status_failed: false,
+            malformed: BTreeSet::new(),
         };
         notes.iter().for_each(|note| recorder.outputs.anchorage.say(note));
         recorder.drop_anchors();
@@ -111,8 +119,9 @@ impl<S: Source, N: Names> Recorder<S, N> {
         if !self.write() {
             return Ok(());
         }
-        let records = self.source.take()?;
+        let Taken { records, malformed } = self.source.take()?;
         self.source.beat();
+        malformed.iter().for_each(|malformed| self.malformed(malformed));
         let has_refused = records.iter().any(|record| record.verdict == Verdict::Denied);
         self.order.push(records);
         let next = self.order.ready(self.source.now(), self.source.sums().lost);
@@ -121,6 +130,17 @@ impl<S: Source, N: Names> Recorder<S, N> {
             self.sync();
         }
         Ok(())
+    }
+
+    /// Reports what is no record, once for each thing that is wrong. Its number becomes a gap of its own.
+    fn malformed(&mut self, Malformed { seq, error }: &Malformed) {
+        // A number that the kernel has not given yet is none.
+        if let Some(seq) = seq.filter(|seq| *seq < self.source.sums().seq) {
+            self.order.push_malformed(seq);
+        }
+        if self.malformed.insert(error.to_string()) {
+            self.outputs.anchorage.say(&format!("a record cannot be read, and is a gap in the log: {error}"));
+        }
     }
 
     fn queue(&mut self, next: Vec<Next>) {

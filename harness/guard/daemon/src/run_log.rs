@@ -3,19 +3,24 @@
 use std::{
     env, fs, io,
     os::unix::net::{SocketAddr, UnixDatagram},
-    path::PathBuf,
+    path::{Path, PathBuf},
     rc::Rc,
+    thread,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use guard_loader::{Access, Guard, Kernel, MAPS_FILE, Options};
+use guard_loader::{Access, Guard, Kernel, LoadError, MAPS_FILE, Options};
 use guard_record::Time;
 use nix::sys::{
     signal::{SigSet, Signal},
     signalfd::{SfdFlags, SignalFd},
 };
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    process::geteuid,
+    time::{ClockId, clock_gettime},
+};
 
 use crate::{
     anchorage::Anchorage,
@@ -24,7 +29,7 @@ use crate::{
     policy_file,
     recorder::{Outputs, Recorder},
     source::Rings,
-    status,
+    status::{self, Status},
 };
 
 /// Write the record of all bpf(2) calls to a log, until it is asked to end (SIGTERM, SIGINT)
@@ -97,7 +102,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let asked = Asked::new()?;
     match &args.policy {
         None => {
-            let access = Access::open()?;
+            let Some(access) = access(&args.status, &asked)? else { return Ok(()) };
             let guard = early_guard()?;
             record(args, &access, Machine::new(Kernel::running()?, Vec::new()), guard, &asked)
         }
@@ -112,6 +117,42 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         }
     }
 }
+
+/// How long the daemon waits for another reader to end, such as the daemon before it.
+const HANDOVER: Duration = Duration::from_secs(10);
+
+/// Becomes the reader of the guard in force, and waits for one that is there. Returns nothing if it was asked to end.
+fn access(status: &Path, asked: &Asked) -> Result<Option<Access>> {
+    let began = Instant::now();
+    loop {
+        match Access::open() {
+            Err(LoadError::NotReader) if !geteuid().is_root() => {
+                bail!("the records can be read by root only, and this process is of user {}", geteuid().as_raw())
+            }
+            Err(LoadError::NotReader) if began.elapsed() >= HANDOVER => bail!(
+                "{} reads the records, and one process at a time can: end it first (`systemctl stop bpf-guard`, or Ctrl-C for `bpf-guard try`)",
+                Status::reader(status)
+            ),
+            Err(LoadError::NotReader) => {
+                if began.elapsed() < PAUSE {
+                    let seconds = HANDOVER.as_secs();
+                    eprintln!(
+                        "bpf-guard: {} reads the records; waiting {seconds} s for it to end",
+                        Status::reader(status)
+                    );
+                }
+                if asked.is_so() {
+                    return Ok(None);
+                }
+                thread::sleep(PAUSE);
+            }
+            opened => return Ok(Some(opened?)),
+        }
+    }
+}
+
+/// How long it waits from one attempt to the next: each is a refused call, and on record.
+const PAUSE: Duration = Duration::from_secs(1);
 
 fn record(args: &RunArgs, access: &Access, machine: Machine, guard: u64, asked: &Asked) -> Result<()> {
     use guard_record::Names as _;

@@ -3,8 +3,8 @@
 use std::{cell::Cell, time::Duration};
 
 use anyhow::Result;
-use guard_loader::{Access, Reader};
-use guard_record::{KernelCounters, Record};
+use guard_loader::{Access, Reader, Taken};
+use guard_record::KernelCounters;
 use rustix::time::{ClockId, clock_gettime};
 
 /// What the BPF programs keep of all records.
@@ -22,7 +22,7 @@ pub(crate) trait Source {
     fn wait(&self, timeout: Duration);
 
     /// Takes records out of the rings, up to a bound.
-    fn take(&mut self) -> Result<Vec<Record>>;
+    fn take(&mut self) -> Result<Taken>;
 
     /// Shows the programs that somebody reads.
     fn beat(&self);
@@ -59,7 +59,7 @@ impl Source for Rings<'_> {
         self.reader.wait(timeout);
     }
 
-    fn take(&mut self) -> Result<Vec<Record>> {
+    fn take(&mut self) -> Result<Taken> {
         // Where they cannot be read, `sums` goes on with the last ones, and this says so.
         self.access.sums()?;
         Ok(self.reader.take()?)

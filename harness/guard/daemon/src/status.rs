@@ -9,10 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use rustix::{
-    process::{Pid, test_kill_process},
-    time::{ClockId, clock_gettime},
-};
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 /// Where the daemon writes it.
@@ -94,6 +91,20 @@ impl Status {
         }
     }
 
+    /// Returns who reads the records, as far as the status of a daemon says it.
+    pub(crate) fn reader(path: &Path) -> String {
+        let status = Self::read(path).ok().flatten().filter(|status| !status.stopped && status.is_there());
+        match status {
+            Some(status) => format!("the daemon (process {}, log {})", status.pid, status.log.display()),
+            None => "another process".to_owned(),
+        }
+    }
+
+    /// Whether its process is there. kill(2) would be refused, and on record.
+    fn is_there(&self) -> bool {
+        Path::new("/proc").join(self.pid.to_string()).exists()
+    }
+
     /// Returns what is wrong, given the time since boot, and whether the process is there.
     fn problems(&self, now: Duration, is_there: bool) -> Vec<String> {
         let age = now.saturating_sub(Duration::from_nanos(self.boot_ns));
@@ -141,10 +152,7 @@ pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode> {
     };
     let now = clock_gettime(ClockId::Boottime);
     let now = Duration::from_secs(u64::try_from(now.tv_sec).unwrap_or(0));
-    let pid = i32::try_from(status.pid).ok().and_then(Pid::from_raw);
-    // EPERM: it is there.
-    let is_there = pid.is_some_and(|pid| test_kill_process(pid) != Err(rustix::io::Errno::SRCH));
-    let problems = status.problems(now, is_there);
+    let problems = status.problems(now, status.is_there());
     match args.json {
         true => println!(
             "{}",
@@ -205,6 +213,13 @@ mod tests {
         assert_eq!(Status::read(&path).unwrap(), None);
         status().write(&path).unwrap();
         assert_eq!(Status::read(&path).unwrap(), Some(status()));
+        Status { pid: u32::MAX, ..status() }.write(&path).unwrap();
+        assert_eq!(Status::reader(&path), "another process", "that one is gone");
+        let own = Status { pid: std::process::id(), ..status() };
+        own.write(&path).unwrap();
+        assert!(Status::reader(&path).ends_with(", log /var/log/bpf-guard.jsonl)"), "{}", Status::reader(&path));
+        Status { stopped: true, ..own }.write(&path).unwrap();
+        assert_eq!(Status::reader(&path), "another process");
         fs::write(&path, "{").unwrap();
         assert!(Status::read(&path).unwrap_err().to_string().contains("status.json"));
     }

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Args;
-use guard_loader::{Access, Guard, Kernel, Options, Reader, Trial};
+use guard_loader::{Access, Guard, Kernel, Malformed, Options, Reader, Taken, Trial};
 use guard_policy::Mode;
 use guard_record::Line;
 use serde_json::json;
@@ -20,8 +20,8 @@ use crate::{machine::Machine, policy_file};
 /// How often the rings are read while nothing asks for it.
 const ROUND: Duration = Duration::from_millis(100);
 
-/// How many times the rings are read to find what was in them: both together hold fewer records than so many rounds take.
-const ROUNDS: usize = 3;
+/// How many times the rings are read to find what was in them: none holds more records than so many rounds take.
+const ROUNDS: usize = 17;
 
 /// Puts a policy in force for as long as this command runs, and prints each record as a line of JSON. Nothing is pinned:
 /// the guard ends with the command. Without a policy, the records are those of the guard that was started early.
@@ -154,7 +154,13 @@ impl<W: Write> Printer<'_, W> {
         self.access.beat();
         let mut records = Vec::new();
         for _ in 0..ROUNDS {
-            let more = self.reader.take()?;
+            let Taken { records: more, malformed } = self.reader.take()?;
+            for Malformed { error, .. } in &malformed {
+                eprintln!("bpf-guard: a record cannot be read: {error}");
+            }
+            if more.is_empty() && malformed.is_empty() {
+                break;
+            }
             self.read += more.len() as u64;
             if !self.quiet {
                 records.extend(more);

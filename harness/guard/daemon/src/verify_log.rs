@@ -20,7 +20,7 @@ use guard_record::{Anchors, Verified, verify};
 #[command(after_help = "\
 Examples:
   bpf-guard verify /var/log/bpf-guard.jsonl.1 /var/log/bpf-guard.jsonl
-  journalctl -k -o cat -g 'bpf-guard: anchor' > anchors
+  journalctl -k -t bpf-guard > anchors
   bpf-guard verify --running --anchor anchors /var/log/bpf-guard.jsonl
 
 Exit codes: 0 the log is whole; 1 it is not; 3 a file cannot be read.")]
@@ -84,7 +84,9 @@ fn summary(verified: &Verified, running: bool) -> String {
         text.push_str(&format!("the log says itself: {count} records {}\n", why.about()));
     }
     if *killed > 0 {
-        text.push_str(&format!("{killed} files have no closing line: the daemon was killed, or the machine stopped\n"));
+        text.push_str(&format!(
+            "{killed} files have no closing line: the daemon was killed or could not write it, or the machine stopped\n"
+        ));
     }
     if running && state.as_ref().is_some_and(|state| !state.closed) {
         text.push_str("the last file is not closed: only an anchor can show whether lines at its end are missing\n");

@@ -3,14 +3,14 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    fs,
+    fs, io,
     os::fd::{AsFd, OwnedFd},
     rc::Rc,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
     time::Duration,
 };
 
-use guard_record::Record;
+use guard_record::{Invalid, Record};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, Object, RingBuffer, RingBufferBuilder};
 
 use crate::{
@@ -109,7 +109,8 @@ impl Access {
     /// Opens the maps of the guard that is in force. This makes the process its reader.
     ///
     /// # Errors
-    /// [`LoadError::NoGuard`] if none was started early; [`LoadError::Bpf`] with `EPERM` if another process reads it.
+    /// [`LoadError::NoGuard`] if none was started early; [`LoadError::NotReader`] if another process reads it, or this one
+    /// is not root's.
     pub fn open() -> Result<Self, LoadError> {
         let text =
             fs::read_to_string(MAPS_FILE).map_err(|error| LoadError::NoGuard(format!("{MAPS_FILE}: {error}")))?;
@@ -128,8 +129,11 @@ impl Access {
             }
             Ok(map)
         };
-        let state = query::map_to_look_at(id(Self::STATE)?)
-            .map_err(|error| LoadError::File { path: format!("map {}", Self::STATE).into(), error })?;
+        // The first map that is opened: it makes this process the reader.
+        let state = query::map_to_look_at(id(Self::STATE)?).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => LoadError::NotReader,
+            _ => LoadError::File { path: format!("map {}", Self::STATE).into(), error },
+        })?;
         Self::with(open, View::Foreign(state))
     }
 
@@ -206,63 +210,117 @@ impl Access {
     /// # Errors
     /// [`LoadError`] if a ring cannot be mapped.
     pub fn reader(&self) -> Result<Reader<'_>, LoadError> {
-        let read: Rc<RefCell<Vec<Vec<u8>>>> = Rc::default();
-        let mut builder = RingBufferBuilder::new();
-        for name in ["denials", "calls"] {
-            let read = Rc::clone(&read);
+        let taken: Rc<RefCell<Taken>> = Rc::default();
+        let ring = |name| {
+            let taken = Rc::clone(&taken);
             let keep = move |bytes: &[u8]| {
-                read.borrow_mut().push(bytes.to_vec());
+                taken.borrow_mut().keep(bytes);
                 0
             };
+            let mut builder = RingBufferBuilder::new();
             builder.add(&self.maps[name], keep).map_err(LoadError::bpf(format!("reading ring {name}")))?;
+            builder.build().map_err(LoadError::bpf(format!("mapping ring {name}")))
+        };
+        Ok(Reader { rings: [ring("denials")?, ring("calls")?], taken })
+    }
+}
+
+/// What was taken out of the rings.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// Records, in the order of their numbers; those of two rounds may overlap.
+    pub records: Vec<Record>,
+    /// What is no record.
+    pub malformed: Vec<Malformed>,
+}
+
+/// Bytes of a ring that are no record of this version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// The number that stands where a record has its own, if there are so many bytes.
+    pub seq: Option<u64>,
+    /// What is wrong.
+    pub error: Invalid,
+}
+
+impl Taken {
+    fn keep(&mut self, bytes: &[u8]) {
+        match Record::from_bytes(bytes) {
+            Ok(record) => self.records.push(record),
+            Err(error) => {
+                let seq = bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+                self.malformed.push(Malformed { seq, error });
+            }
         }
-        Ok(Reader { ring: builder.build().map_err(LoadError::bpf("mapping the rings"))?, read })
     }
 }
 
 /// Reads the records of both rings.
 pub struct Reader<'a> {
-    ring: RingBuffer<'a>,
-    read: Rc<RefCell<Vec<Vec<u8>>>>,
+    /// `denials` and `calls`.
+    rings: [RingBuffer<'a>; 2],
+    taken: Rc<RefCell<Taken>>,
 }
 
-/// The most records that one round takes out of the rings, so that a flood cannot fill this process' memory.
-const MOST_AT_ONCE: usize = 16_384;
+/// The most records that one round takes out of a ring. A process that is killed loses what it took and did not write, so
+/// this is little; and a flood of denials does not keep it from the other ring.
+pub const MOST_AT_ONCE: usize = 1024;
 
 impl Reader<'_> {
-    /// Takes records out of the rings, up to a bound, in the order of their numbers; those of two rounds may overlap.
+    /// Takes records out of the rings, at most [`MOST_AT_ONCE`] of each. What is no record takes the place of one and
+    /// costs no other.
     ///
     /// # Errors
-    /// [`LoadError`] if libbpf fails, or a record is not one.
-    pub fn take(&self) -> Result<Vec<Record>, LoadError> {
-        let taken = self.ring.consume_raw_n(MOST_AT_ONCE);
-        if taken < 0 {
-            return Err(LoadError::bpf("reading the rings")(libbpf_rs::Error::from_raw_os_error(-taken)));
+    /// [`LoadError`] if libbpf fails.
+    pub fn take(&self) -> Result<Taken, LoadError> {
+        for ring in &self.rings {
+            let count = ring.consume_raw_n(MOST_AT_ONCE);
+            if count < 0 {
+                return Err(LoadError::bpf("reading the rings")(libbpf_rs::Error::from_raw_os_error(-count)));
+            }
         }
-        let bytes = std::mem::take(&mut *self.read.borrow_mut());
-        let record = |bytes: &Vec<u8>| {
-            Record::from_bytes(bytes).map_err(|error| LoadError::Object(format!("valid record: {error}")))
-        };
-        let mut records = bytes.iter().map(record).collect::<Result<Vec<_>, _>>()?;
-        records.sort_unstable_by_key(|record| record.seq);
-        Ok(records)
+        let mut taken = std::mem::take(&mut *self.taken.borrow_mut());
+        taken.records.sort_unstable_by_key(|record| record.seq);
+        Ok(taken)
     }
 
     /// Waits until a ring has records, or the time is over.
     pub fn wait(&self, timeout: Duration) {
         let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        let fd = self.ring.epoll_fd();
-        wait_readable(fd, milliseconds);
+        wait_readable(self.rings.each_ref().map(RingBuffer::epoll_fd), milliseconds);
     }
 }
 
-/// Waits for a descriptor of an epoll set.
-fn wait_readable(fd: i32, milliseconds: i32) {
+/// Waits for one of two descriptors of epoll sets.
+fn wait_readable(sets: [i32; 2], milliseconds: i32) {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     #[allow(unsafe_code)]
-    // SAFETY: the descriptor belongs to the ring buffer, which outlives this call.
-    let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
+    // SAFETY: the descriptors belong to the ring buffers, which outlive this call.
+    let sets = sets.map(|fd| unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) });
     let timeout =
         Timespec { tv_sec: i64::from(milliseconds / 1000), tv_nsec: i64::from(milliseconds % 1000) * 1_000_000 };
-    let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout));
+    let _ = poll(&mut sets.each_ref().map(|fd| PollFd::new(fd, PollFlags::IN)), Some(&timeout));
+}
+
+#[cfg(test)]
+mod tests {
+    use guard_record::Hook;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_record_costs_no_other() {
+        let mut taken = Taken::default();
+        let mut wrong = Record::of(4, Hook::Map).to_bytes();
+        wrong[18] = 99;
+        taken.keep(&Record::of(3, Hook::Bpf).to_bytes());
+        taken.keep(&wrong);
+        taken.keep(&[1, 2, 3]);
+        taken.keep(&Record::of(5, Hook::Prog).to_bytes());
+        assert_eq!(taken.records.iter().map(|record| record.seq).collect::<Vec<_>>(), [3, 5]);
+        let numbers = [Some(4), None];
+        assert_eq!(taken.malformed.iter().map(|malformed| malformed.seq).collect::<Vec<_>>(), numbers);
+        assert!(taken.malformed[0].error.to_string().contains("hook is 99"));
+        assert_eq!(taken.malformed[1].error, Invalid::Length(3));
+    }
 }

@@ -59,6 +59,11 @@ pub enum LoadError {
     /// No guard is in force, or not on this machine's boot.
     #[error("no guard is in force that was started early: {0}")]
     NoGuard(String),
+    /// The guard in force does not let this process read its records.
+    #[error(
+        "the guard does not let this process read its records: another process reads them, or this one is not root's"
+    )]
+    NotReader,
     /// A map or part of the object is not as the programs have it.
     #[error("the BPF object has no {0}")]
     Object(String),

@@ -13,7 +13,7 @@ mod object;
 mod query;
 mod state;
 
-pub use access::{Access, Counter, Counters, MAPS_FILE, Reader};
+pub use access::{Access, Counter, Counters, MAPS_FILE, MOST_AT_ONCE, Malformed, Reader, Taken};
 pub use error::LoadError;
 pub use guard::{Guard, Options, Trial};
 pub use kernel::{Kernel, KernelError};

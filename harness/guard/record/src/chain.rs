@@ -97,6 +97,8 @@ pub enum GapReason {
     Lost,
     /// They did not come, although the kernel does not count them as lost: another process read them.
     Absent,
+    /// They came, and could not be read: the BPF programs are of another version than the daemon.
+    Malformed,
     /// The log begins after them.
     Begin,
     /// The daemon died before it wrote them, or another one read them.
@@ -109,6 +111,7 @@ impl GapReason {
         match self {
             Self::Lost => "did not fit the rings",
             Self::Absent => "did not come although the kernel did not lose them",
+            Self::Malformed => "could not be read: the BPF programs are of another version",
             Self::Begin => "are older than the log",
             Self::Restart => "were not written when the daemon before died",
         }
@@ -172,7 +175,10 @@ pub enum EndReason {
 
 /// A chain's value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Head([u8; 32]);
+pub struct Head([u8; HEAD]);
+
+/// The bytes of SHA-256.
+const HEAD: usize = 32;
 
 impl Head {
     /// Returns the value of a line with these bytes after this one.
@@ -183,7 +189,7 @@ impl Head {
     /// Reads 64 lower-case digits.
     pub fn of(text: &str) -> Option<Self> {
         let is_lower = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let mut bytes = [0; 32];
+        let mut bytes = [0; HEAD];
         (is_lower && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(Self(bytes))
     }
 
@@ -194,26 +200,51 @@ impl Head {
 }
 
 /// The chain of a file that is being written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Chain {
-    boot: String,
+    boot: [u8; BOOT_DIGITS],
     head: Head,
 }
+
+/// How a line begins; the digits of its chain follow.
+const BEGIN: &[u8] = b"{\"chain\":\"";
+/// What follows them; the digits of the boot follow.
+const BOOT: &[u8] = b"\",\"boot\":\"";
+/// How many digits of the boot's id there are.
+const BOOT_DIGITS: usize = 8;
 
 impl Chain {
     /// Begins a file, with its first line as text, end included.
     pub fn begin(start: &Start) -> (Self, String) {
         let before = start.previous.as_ref().and_then(|previous| Head::of(&previous.chain)).unwrap_or_default();
-        Self { boot: boot_of(&start.boot_id), head: before }.then(&Logged::Start(start.clone()))
+        let boot = boot_of(&start.boot_id).into_bytes().try_into().expect("it has eight digits");
+        Self { boot, head: before }.then(&Logged::Start(start.clone()))
     }
 
     /// Returns the next line as text, end included, and the chain after it. The line is not in the chain before it is written.
     pub fn then(&self, logged: &Logged) -> (Self, String) {
-        let json = serde_json::to_string(logged).expect("it has texts and numbers only");
-        let body = format!("\"boot\":\"{}\",{}", self.boot, &json[1..]);
-        let head = self.head.link(body.as_bytes());
-        let text = format!("{{\"chain\":\"{}\",{body}\n", head.to_hex());
-        (Self { boot: self.boot.clone(), head }, text)
+        let mut text = Vec::new();
+        let next = self.append(logged, &mut text);
+        (next, String::from_utf8(text).expect("JSON is UTF-8"))
+    }
+
+    /// Appends the next line, end included, to bytes that are to be written. Returns the chain after it.
+    pub fn append(&self, logged: &Logged, into: &mut Vec<u8>) -> Self {
+        let digits = into.len() + BEGIN.len();
+        into.extend_from_slice(BEGIN);
+        into.resize(digits + 2 * HEAD, 0);
+        into.extend_from_slice(BOOT);
+        let body = digits + 2 * HEAD + 2;
+        into.extend_from_slice(&self.boot);
+        into.extend_from_slice(b"\"");
+        let json = into.len();
+        serde_json::to_writer(&mut *into, logged).expect("it has texts and numbers only");
+        // In place of the brace that begins the object.
+        into[json] = b',';
+        let head = self.head.link(&into[body..]);
+        hex::encode_to_slice(head.0, &mut into[digits..digits + 2 * HEAD]).expect("there is room");
+        into.push(b'\n');
+        Self { boot: self.boot, head }
     }
 
     /// Returns the chain of the last line.

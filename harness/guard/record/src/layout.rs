@@ -64,6 +64,34 @@ trait Part: Sized {
     const SIZE: usize;
     fn read(cursor: &mut Cursor<'_>) -> Result<Self, Invalid>;
     fn write(&self, into: &mut Vec<u8>);
+
+    fn read_array<const N: usize>(cursor: &mut Cursor<'_>) -> Result<[Self; N], Invalid>
+    where
+        Self: Copy + Default,
+    {
+        let mut all = [Self::default(); N];
+        for one in &mut all {
+            *one = Self::read(cursor)?;
+        }
+        Ok(all)
+    }
+}
+
+impl Part for u8 {
+    const SIZE: usize = 1;
+
+    fn read(cursor: &mut Cursor<'_>) -> Result<Self, Invalid> {
+        Ok(cursor.take::<1>()[0])
+    }
+
+    fn write(&self, into: &mut Vec<u8>) {
+        into.push(*self);
+    }
+
+    /// Bytes are copied at once: most of a record are bytes.
+    fn read_array<const N: usize>(cursor: &mut Cursor<'_>) -> Result<[Self; N], Invalid> {
+        Ok(cursor.take())
+    }
 }
 
 macro_rules! integers {
@@ -82,17 +110,13 @@ macro_rules! integers {
     )*};
 }
 
-integers! { u8 u16 u32 u64 }
+integers! { u16 u32 u64 }
 
 impl<P: Part + Copy + Default, const N: usize> Part for [P; N] {
     const SIZE: usize = P::SIZE * N;
 
     fn read(cursor: &mut Cursor<'_>) -> Result<Self, Invalid> {
-        let mut all = [P::default(); N];
-        for one in &mut all {
-            *one = P::read(cursor)?;
-        }
-        Ok(all)
+        P::read_array(cursor)
     }
 
     fn write(&self, into: &mut Vec<u8>) {

@@ -91,9 +91,15 @@ impl Built {
     /// Returns what a VM of this kernel needs, if the kernel is built.
     #[allow(dead_code, reason = "only one test program needs another kernel")]
     pub(crate) fn of_kernel(name: &str) -> Result<Option<Self>, Box<dyn Error>> {
+        Self::of_kernel_in(name, MINIMAL)
+    }
+
+    /// Returns what a VM of this kernel needs with an image, if the kernel is built.
+    #[allow(dead_code, reason = "only one test program needs both")]
+    pub(crate) fn of_kernel_in(name: &str, image: &str) -> Result<Option<Self>, Box<dyn Error>> {
         let (project, cache) = (Project::find()?, Cache::from_env()?);
         let manifest = kernel::catalogue::Catalogue::of_folder(&project.kernels())?.get(name)?;
-        kernel::find_built(&manifest, &cache)?.map(|kernel| Self::with(kernel, MINIMAL)).transpose()
+        kernel::find_built(&manifest, &cache)?.map(|kernel| Self::with(kernel, image)).transpose()
     }
 
     fn with(kernel: Kernel, image: &str) -> Result<Self, Box<dyn Error>> {

@@ -62,20 +62,18 @@ impl Lines {
         if let Err(error) = self.cut() {
             return (0, Err(error));
         }
-        let mut text = String::new();
+        let mut text = Vec::with_capacity(AT_ONCE);
         // The chain, and the length of the text, after each line.
         let mut after = Vec::new();
-        let mut chain = self.chain.clone();
+        let mut chain = self.chain;
         for logged in lines {
-            let (next, line) = chain.then(logged);
-            text.push_str(&line);
-            after.push((next.clone(), text.len()));
-            chain = next;
+            chain = chain.append(logged, &mut text);
+            after.push((chain, text.len()));
             if text.len() >= AT_ONCE {
                 break;
             }
         }
-        let (written, result) = self.write(text.as_bytes());
+        let (written, result) = self.write(&text);
         let whole = after.iter().take_while(|(_, length)| *length <= written).count();
         if let Some((chain, length)) = whole.checked_sub(1).map(|last| after.swap_remove(last)) {
             self.chain = chain;

@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use guard_record::{Anchors, GapReason, Hook, KernelCounters, NoNames, Record, Verified, verify};
+use guard_record::{Anchors, GapReason, Hook, Invalid, KernelCounters, NoNames, Record, Verified, verify};
 use tempfile::TempDir;
 
 use super::*;
@@ -22,6 +22,8 @@ struct Kernel {
     sums: Sums,
     now: Duration,
     beats: u64,
+    /// What is no record.
+    malformed: Vec<Malformed>,
     /// What is numbered, and in no ring yet.
     held: Vec<Record>,
 }
@@ -56,8 +58,10 @@ impl Source for Fake {
         self.0.borrow_mut().now += timeout;
     }
 
-    fn take(&mut self) -> Result<Vec<Record>> {
-        Ok(self.0.borrow_mut().ring.drain(..).collect())
+    fn take(&mut self) -> Result<Taken> {
+        let mut kernel = self.0.borrow_mut();
+        let (records, malformed) = (kernel.ring.drain(..).collect(), std::mem::take(&mut kernel.malformed));
+        Ok(Taken { records, malformed })
     }
 
     fn beat(&self) {
@@ -246,4 +250,25 @@ fn a_status_that_cannot_be_written_stops_nothing() {
     bench.kernel.calls(3);
     recorder.finish().unwrap();
     assert_eq!(bench.verified(&["log"]).records, 3);
+}
+
+#[test]
+fn a_malformed_record_is_reported_and_costs_no_other() {
+    let bench = Bench::new();
+    let mut recorder = bench.recorder();
+    bench.kernel.calls(4);
+    let error = Invalid::Number { field: "hook", number: 99 };
+    {
+        let mut kernel = bench.kernel.0.borrow_mut();
+        kernel.ring.retain(|record| record.seq != 1);
+        let malformed = |seq| Malformed { seq, error: error.clone() };
+        kernel.malformed.extend([malformed(Some(1)), malformed(Some(1 << 40)), malformed(None)]);
+    }
+    recorder.finish().unwrap();
+    let verified = bench.verified(&["log"]);
+    assert_eq!(verified.findings, []);
+    assert_eq!((verified.records, verified.missing.get(&GapReason::Malformed)), (3, Some(&1)));
+    let said = bench.read("kmsg");
+    assert_eq!(said.matches("a record cannot be read, and is a gap in the log").count(), 1, "{said}");
+    assert!(said.contains("hook is 99"), "{said}");
 }
