@@ -307,7 +307,9 @@ struct guard_constants {
 	__u8 is_trial;
 	/* 1: hooks say whether a call comes from a BPF program (6.16 does, 6.12 does not). */
 	__u8 has_kernel_argument;
-	__u8 reserved[6];
+	/* 1: rules ask for cgroups. */
+	__u8 has_cgroups;
+	__u8 reserved[5];
 	struct guard_settings settings;
 };
 

@@ -81,7 +81,8 @@ static long try_rule(__u32 index, struct search *search)
 		return 0;
 	if (rule->userns == GUARD_USERNS_NOT_INITIAL && search->caller.in_initial_userns)
 		return 0;
-	if (rule->cgroup && !is_in_cgroup(rule->cgroup - 1))
+	/* Without cgroups in the policy, the verifier need not look at what compares them. */
+	if (constants.has_cgroups && rule->cgroup && !is_in_cgroup(rule->cgroup - 1))
 		return 0;
 	search->found = rule;
 	return 1;

@@ -10,7 +10,7 @@ use std::{
 
 use guard_policy::{
     Compiled,
-    layout::{Cgroup, Profile, Settings},
+    layout::{Cgroup, Profile},
 };
 use libbpf_rs::{Link, MapCore, MapFlags, Object, ObjectBuilder, OpenObject, PrintLevel};
 
@@ -49,13 +49,14 @@ pub struct Guard {
 }
 
 /// `struct guard_constants` of `abi.h`, as bytes.
-fn constants(settings: &Settings, kernel: &Kernel, options: &Options) -> Result<Vec<u8>, LoadError> {
+fn constants(compiled: &Compiled, kernel: &Kernel, options: &Options) -> Result<Vec<u8>, LoadError> {
     let mut bytes = vec![0; 16];
     bytes[..4].copy_from_slice(&vmlinux_btf_id()?.to_le_bytes());
     bytes[4..8].copy_from_slice(&options.own_bpffs_dev.to_le_bytes());
     bytes[8] = options.trial.is_some().into();
     bytes[9] = kernel.has_kernel_argument().into();
-    bytes.extend(settings.bytes());
+    bytes[10] = (!compiled.cgroups.is_empty()).into();
+    bytes.extend(compiled.settings.bytes());
     Ok(bytes)
 }
 
@@ -86,7 +87,7 @@ impl Guard {
         }
         let policy = Values::of(compiled, &kernel)?;
         let (object, said) = listening(|| {
-            let constants = constants(&compiled.settings, &kernel, options)?;
+            let constants = constants(compiled, &kernel, options)?;
             open(&policy, &constants)?.load().map_err(LoadError::bpf("loading the guard's programs"))
         });
         let object = object.map_err(|error| error.with(said))?;
