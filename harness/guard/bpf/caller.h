@@ -183,8 +183,8 @@ static __always_inline __u8 reader_access(__u32 id)
 	return access ? *access : GUARD_OWN_SECRET;
 }
 
-/* Makes the calling process the reader, if it is root's, opens a map for the reader, and no reader lives. Returns whether it
- * is the reader now. */
+/* Makes the calling process the reader, if it is root's, opens a map for the reader, and nobody reads yet: a process that has
+ * loaded the guard and is not done with it reads itself. Returns whether the caller is the reader now. */
 static __always_inline bool claim(__u32 id)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -194,7 +194,8 @@ static __always_inline bool claim(__u32 id)
 	if (is_reader(task))
 		return true;
 	describe_caller(&caller);
-	if (!reader_access(id) || caller.uid || !caller.in_initial_userns || !leader || reader_lives())
+	if (!reader_access(id) || caller.uid || !caller.in_initial_userns || !leader || state.guard_tgid ||
+	    reader_lives())
 		return false;
 	state.reader_start = leader->start_boottime;
 	state.reader_tgid = task->tgid;
