@@ -176,6 +176,9 @@ codes! {
     /// A rule of the guard allows every program to those whom it takes, which is right for those who are trusted with the
     /// machine.
     AllowsEverything = "allows-everything", Note, "a rule that allows every program";
+    /// The policy switches the guard's self-protection and its hard rule off. That is for tests, which show what an attack does
+    /// without them: root can remove the guard.
+    UnprotectedGuard = "unprotected-guard", Warning, "a guard that does not protect itself";
     /// The guard refuses a program, a map or a call by which libbpf loads and attaches an object. It is an error if root in the
     /// initial user namespace is refused, a warning while the mode is audit, and a note if only others are refused, for each
     /// rule one of those whom it takes.

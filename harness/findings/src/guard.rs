@@ -64,6 +64,7 @@ fn code(kind: FindingKind) -> Code {
         FindingKind::AllowsAnyTarget => Code::AllowsAnyTarget,
         FindingKind::AllowsModules => Code::AllowsModules,
         FindingKind::AllowsEverything => Code::AllowsEverything,
+        FindingKind::Unprotected => Code::UnprotectedGuard,
         FindingKind::NameNotOnKernel => Code::NameNotOnKernel,
     }
 }

@@ -38,7 +38,7 @@ pub struct Named {
 const ALL_IDS: (u32, u32) = (0, u32::MAX);
 
 impl Policy {
-    /// Returns the values of the maps. The self-protection of the guard is on.
+    /// Returns the values of the maps.
     pub fn compile(&self) -> Compiled {
         let rules: Vec<layout::Rule> = self.rules.iter().flat_map(entries).collect();
         let settings = layout::Settings {
@@ -48,7 +48,7 @@ impl Policy {
             default_allow: (self.default == Otherwise::Allow).into(),
             when_full_deny: (self.guard.when_full == Unrecorded::Deny).into(),
             no_reader_deny: (self.guard.on_no_reader == Unrecorded::Deny).into(),
-            self_protection: 1,
+            self_protection: self.guard.unprotected.is_none().into(),
             reserved: [0; 3],
             patience_ns: u64::try_from(self.guard.patience.as_nanos()).unwrap_or(u64::MAX),
             count_only: self.guard.count_only.word(),

@@ -101,7 +101,7 @@ pub(crate) struct PolicyKeys {
 }
 
 /// The guard itself.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GuardKeys {
     /// What becomes of a call whose record does not fit the ring; `count` by default.
@@ -119,6 +119,21 @@ pub(crate) struct GuardKeys {
     /// What early boot does when the guard cannot be put in force; `warn` by default.
     #[serde(default)]
     pub(crate) on_failure: OnFailure,
+    /// Whether the guard protects its own objects, mounts and processes, and the hard rule holds. `false` is for tests that
+    /// show what an attack does without it.
+    #[serde(default = "yes")]
+    pub(crate) self_protection: bool,
+}
+
+impl Default for GuardKeys {
+    fn default() -> Self {
+        let (when_full, on_no_reader, on_failure) = Default::default();
+        Self { when_full, on_no_reader, patience: None, count_only: None, on_failure, self_protection: yes() }
+    }
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// What is allowed. A missing list allows nothing, a missing limit everything.

@@ -26,13 +26,15 @@ pub enum FindingKind {
     AllowsModules,
     /// It allows any program.
     AllowsEverything,
+    /// The guard does not protect itself.
+    Unprotected,
     /// A kernel does not have a name.
     NameNotOnKernel,
 }
 
 impl FindingKind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::RuleNeverReached,
         Self::UnusedProfile,
         Self::AllowsLsmPrograms,
@@ -40,6 +42,7 @@ impl FindingKind {
         Self::AllowsAnyTarget,
         Self::AllowsModules,
         Self::AllowsEverything,
+        Self::Unprotected,
         Self::NameNotOnKernel,
     ];
 
@@ -53,6 +56,7 @@ impl FindingKind {
             Self::AllowsAnyTarget => "allows-any-target",
             Self::AllowsModules => "allows-modules",
             Self::AllowsEverything => "allows-everything",
+            Self::Unprotected => "unprotected-guard",
             Self::NameNotOnKernel => "name-not-on-kernel",
         }
     }
@@ -88,7 +92,8 @@ const PROG_LOAD: u32 = 5;
 
 /// Returns what to look at, in the order of rules and profiles.
 pub fn findings(policy: &Policy) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = policy.rules.iter().filter_map(|rule| never_reached(policy, rule)).collect();
+    let mut findings: Vec<Finding> = policy.guard.unprotected.iter().map(unprotected).collect();
+    findings.extend(policy.rules.iter().filter_map(|rule| never_reached(policy, rule)));
     findings.extend(policy.rules.iter().filter_map(allows_everything));
     for (index, profile) in policy.profiles.iter().enumerate() {
         let is_used = policy.rules.iter().any(|rule| rule.action == Action::Profile(index));
@@ -182,6 +187,17 @@ fn allows_everything(rule: &Rule) -> Option<Finding> {
         why: "that includes programs of type lsm, helpers that write into processes, and functions of modules",
         advice: "give those whom it takes a profile, unless they are trusted with the machine".to_owned(),
     })
+}
+
+fn unprotected(span: &Range<usize>) -> Finding {
+    Finding {
+        kind: FindingKind::Unprotected,
+        span: span.clone(),
+        message: "the guard does not protect itself".to_owned(),
+        why: "root can remove its pins, unmount its bpffs, open its maps and programs, end its processes, and attach tracing \
+              programs to the functions that decide",
+        advice: "leave out `self_protection`: it is for tests only".to_owned(),
+    }
 }
 
 fn unused(profile: &Profile) -> Finding {

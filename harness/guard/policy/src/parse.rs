@@ -129,6 +129,7 @@ impl Reader<'_> {
             patience,
             count_only,
             on_failure: keys.on_failure,
+            unprotected: (!keys.self_protection).then(|| self.root.span_of(&path.key("self_protection"))),
         }
     }
 

@@ -51,6 +51,8 @@ pub struct Guard {
     pub count_only: Bits,
     /// What early boot does when the guard cannot be put in force.
     pub on_failure: OnFailure,
+    /// The bytes of the value that switches self-protection off; `None` while it is on.
+    pub unprotected: Option<Range<usize>>,
 }
 
 /// A set of what is allowed.

@@ -25,6 +25,7 @@ on_no_reader = "deny"
 patience = "2m"
 count_only = ["@read", "BPF_OBJ_GET"]
 on_failure = "halt"
+self_protection = false
 
 [profiles.datapath]
 cmds = ["map_create", "BPFProgLoad", "@read"]
@@ -61,7 +62,8 @@ profile = "rest"
 fn each_key_is_read() {
     let policy = read(WHOLE);
     assert_eq!((policy.mode, policy.default), (Mode::Enforce, Otherwise::Allow));
-    let Guard { when_full, on_no_reader, patience, count_only, on_failure } = &policy.guard;
+    let Guard { when_full, on_no_reader, patience, count_only, on_failure, unprotected } = &policy.guard;
+    assert_eq!(unprotected.clone().map(|span| &WHOLE[span]), Some("false"));
     assert_eq!((*when_full, *on_no_reader, *on_failure), (Unrecorded::Deny, Unrecorded::Deny, OnFailure::Halt));
     assert_eq!(
         (*patience, count_only.contains(7), count_only.contains(1), count_only.contains(5)),
@@ -112,7 +114,7 @@ fn each_key_is_read() {
         default_allow: 1,
         when_full_deny: 1,
         no_reader_deny: 1,
-        self_protection: 1,
+        self_protection: 0,
         patience_ns: 120_000_000_000,
         count_only: policy.guard.count_only.word(),
         ..layout::Settings::default()
@@ -129,6 +131,9 @@ fn what_is_missing_has_its_default() {
     assert_eq!((policy.guard.patience, policy.guard.on_failure), (Duration::from_secs(10), OnFailure::Warn));
     assert!(policy.guard.count_only.contains(1) && !policy.guard.count_only.contains(14));
     assert!(!policy.compile().uses_loginuid);
+    assert_eq!(policy.compile().settings.self_protection, 1);
+    let by_other_key = read("version = 1\n[guard]\npatience = '9s'\n");
+    assert_eq!(by_other_key.compile().settings.self_protection, 1);
 }
 
 #[test]
