@@ -83,3 +83,11 @@ fn the_service_may_write_what_the_daemon_writes() {
     assert_eq!(Path::new(log).parent(), Some(Path::new("/var/log/bpf-guard")));
     assert!(unit.contains("LogsDirectory=bpf-guard\n"));
 }
+
+#[test]
+fn the_page_says_how_much_a_killed_daemon_may_lose() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/guard.md");
+    let round = 2 * guard_loader::MOST_AT_ONCE;
+    let said = format!("up to {},{:03} records", round / 1000, round % 1000);
+    assert!(fs::read_to_string(page).unwrap().contains(&said), "docs/guard.md does not say `{said}`");
+}

@@ -119,11 +119,11 @@ impl<S: Source, N: Names> Recorder<S, N> {
         if !self.write() {
             return Ok(());
         }
-        let Taken { records, malformed } = self.source.take()?;
+        let Taken { records, malformed, is_all } = self.source.take()?;
         self.source.beat();
         malformed.iter().for_each(|malformed| self.malformed(malformed));
         let has_refused = records.iter().any(|record| record.verdict == Verdict::Denied);
-        self.order.push(records);
+        self.order.push(records, is_all);
         let next = self.order.ready(self.source.now(), self.source.sums().lost);
         self.queue(next);
         if self.write() && has_refused {

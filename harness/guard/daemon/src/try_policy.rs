@@ -154,7 +154,7 @@ impl<W: Write> Printer<'_, W> {
         self.access.beat();
         let mut records = Vec::new();
         for _ in 0..ROUNDS {
-            let Taken { records: more, malformed } = self.reader.take()?;
+            let Taken { records: more, malformed, .. } = self.reader.take()?;
             for Malformed { error, .. } in &malformed {
                 eprintln!("bpf-guard: a record cannot be read: {error}");
             }

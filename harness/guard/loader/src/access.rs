@@ -232,6 +232,8 @@ pub struct Taken {
     pub records: Vec<Record>,
     /// What is no record.
     pub malformed: Vec<Malformed>,
+    /// Whether nothing was left, of `denials` and of `calls`.
+    pub is_all: [bool; 2],
 }
 
 /// Bytes of a ring that are no record of this version.
@@ -273,13 +275,15 @@ impl Reader<'_> {
     /// # Errors
     /// [`LoadError`] if libbpf fails.
     pub fn take(&self) -> Result<Taken, LoadError> {
-        for ring in &self.rings {
+        let mut is_all = [false; 2];
+        for (ring, is_all) in self.rings.iter().zip(&mut is_all) {
             let count = ring.consume_raw_n(MOST_AT_ONCE);
             if count < 0 {
                 return Err(LoadError::bpf("reading the rings")(libbpf_rs::Error::from_raw_os_error(-count)));
             }
+            *is_all = usize::try_from(count).is_ok_and(|count| count < MOST_AT_ONCE);
         }
-        let mut taken = std::mem::take(&mut *self.taken.borrow_mut());
+        let mut taken = Taken { is_all, ..std::mem::take(&mut *self.taken.borrow_mut()) };
         taken.records.sort_unstable_by_key(|record| record.seq);
         Ok(taken)
     }

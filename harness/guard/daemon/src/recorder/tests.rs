@@ -61,7 +61,7 @@ impl Source for Fake {
     fn take(&mut self) -> Result<Taken> {
         let mut kernel = self.0.borrow_mut();
         let (records, malformed) = (kernel.ring.drain(..).collect(), std::mem::take(&mut kernel.malformed));
-        Ok(Taken { records, malformed })
+        Ok(Taken { records, malformed, is_all: [true; 2] })
     }
 
     fn beat(&self) {
