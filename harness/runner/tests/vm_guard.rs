@@ -1,0 +1,152 @@
+//! The guard where it cannot be put in force, early or late: it says why, and the policy decides whether the machine goes on.
+
+mod built;
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use harness_builder::{
+    cache::Cache,
+    guest_program::guard,
+    initramfs,
+    kernel::{self, catalogue::Catalogue},
+    pins::Pins,
+    progress::Progress,
+    project::Project,
+};
+use harness_protocol::plan::{GUARD_PROGRAM, Guard};
+use harness_runner::vm::{self, Vm, VmEnd, VmEvent, VmSpec};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use built::Built;
+
+/// The limit for a VM; even under software emulation on a busy machine it takes much less.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The kernel before the LSM hooks of tokens and of loading, which came with Linux 6.9.
+const OLD: &str = "6.1-debian";
+
+const POLICY: &str = "version = 1\nmode = \"enforce\"\n[[rule]]\nallow = true\n";
+
+fn main() -> ExitCode {
+    vm::run_child_if_asked();
+    let trial = |name: &str, test: fn(&Built) -> Result<()>| {
+        built::trial(name, move |built| test(built).map_err(|error| Failed::from(format!("{error:#}"))))
+    };
+    let old = Trial::ignorable_test("a_kernel_without_the_hooks_is_named_and_goes_on", || match old_kernel() {
+        Ok(Some(built)) => without_hooks(&built).map(|()| Completion::Completed).map_err(failed),
+        Ok(None) => Ok(Completion::ignored_with(format!(
+            "kernel {OLD} is not built; `cargo xtask kernel build {OLD}` builds it"
+        ))),
+        Err(error) => Err(failed(error)),
+    });
+    let trials = vec![
+        trial("without_bpf_in_the_list_of_lsms_the_machine_goes_on", without_bpf_lsm),
+        trial("or_stops_if_the_policy_says_so", halted),
+        old,
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn failed(error: anyhow::Error) -> Failed {
+    Failed::from(format!("{error:#}"))
+}
+
+/// Returns the old kernel if it is built. In CI it is built: it is a package that is downloaded.
+fn old_kernel() -> Result<Option<Built>> {
+    if std::env::var_os("CI").is_some() {
+        let manifest = Catalogue::of_folder(&Project::find()?.kernels())?.get(OLD)?;
+        kernel::build(&manifest, Pins::default(), &Cache::from_env()?, &Progress::silent())?;
+    }
+    Built::of_kernel(OLD).map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+fn without_bpf_lsm(built: &Built) -> Result<()> {
+    let ended = run(built, "warn", &["lsm=landlock,lockdown"])?;
+    insta::assert_snapshot!(ended, @r#"
+    init: guard: bpf-guard: NOT in force: BPF programs on LSM hooks do not run: `bpf` is not in the list of LSMs; add it to `lsm=` on the kernel's command line; going on, as the policy has `on_failure = "warn"`
+    bpf-guard: BPF programs on LSM hooks do not run: `bpf` is not in the list of LSMs; add it to `lsm=` on the kernel's command line
+    bpf-guard: the policy has rules with `loginuid`, and this kernel has no logins (CONFIG_AUDIT)
+    the command ended
+    "#);
+    Ok(())
+}
+
+fn halted(built: &Built) -> Result<()> {
+    let ended = run(built, "halt", &["lsm=landlock,lockdown"])?;
+    insta::assert_snapshot!(ended, @"
+    init: the guard is not in force (exit status: 1): bpf-guard: BPF programs on LSM hooks do not run: `bpf` is not in the list of LSMs; add it to `lsm=` on the kernel's command line; ending the VM
+    the VM ended
+    ");
+    Ok(())
+}
+
+fn without_hooks(built: &Built) -> Result<()> {
+    let ended = run(built, "warn", &[])?;
+    insta::assert_snapshot!(ended, @r#"
+    init: guard: bpf-guard: NOT in force: this kernel has no LSM hook bpf_prog_load; the guard needs Linux 6.9 or newer with CONFIG_BPF_LSM and CONFIG_DEBUG_INFO_BTF; going on, as the policy has `on_failure = "warn"`
+    bpf-guard: this kernel has no LSM hook bpf_prog_load; the guard needs Linux 6.9 or newer with CONFIG_BPF_LSM and CONFIG_DEBUG_INFO_BTF
+    bpf-guard: this kernel has no LSM hook bpf_prog_load; the guard needs Linux 6.9 or newer with CONFIG_BPF_LSM and CONFIG_DEBUG_INFO_BTF
+    the command ended
+    "#);
+    Ok(())
+}
+
+/// Boots with an early guard and then tries a late one. Returns what they said, and how the VM ended.
+fn run(built: &Built, on_failure: &str, arguments: &[&str]) -> Result<String> {
+    let folder = tempfile::tempdir_in(&built.runs)?;
+    let path = |name: &str| folder.path().join(name);
+    ["share", "worker"].iter().try_for_each(|name| fs::create_dir(path(name)))?;
+    built.image.private_copy(&built.guest, &path("root"))?;
+    let program = guard::find_built(Project::find()?.root(), &Cache::from_env()?)?;
+    let program = program.context("the guard's program is not built: `cargo xtask run --filter 'guard/*'`")?;
+    let policy = format!("{POLICY}[guard]\non_failure = \"{on_failure}\"\n");
+    fs::copy(program.path(), path("share").join(GUARD_PROGRAM))?;
+    fs::write(path("share/late.guard.toml"), &policy)?;
+    fs::write(path("share/logins.guard.toml"), policy.replace("allow =", "loginuid = 'unset'\nallow ="))?;
+    let early = Guard { policy, mode: None, early: true };
+    initramfs::with_guard(&built.kernel, &built.guest, &program, &early, &path("initramfs"))?;
+    let spec = built.spec().map_err(|error| anyhow::anyhow!("{error}"))?;
+    let kernel_args = spec.kernel_args.iter().cloned().chain(arguments.iter().map(|&argument| argument.to_owned()));
+    let spec = VmSpec {
+        root: path("root"),
+        share: path("share"),
+        qemu_args: vec!["-initrd".to_owned(), path("initramfs").display().to_string()],
+        kernel_args: kernel_args.collect(),
+        command: "cd /mnt/vmtest; for policy in late logins; do ./bpf-guard try $policy.guard.toml 2>&1; done"
+            .to_owned(),
+        ..spec
+    };
+    said(&spec, path("worker"))
+}
+
+fn said(spec: &VmSpec, folder: PathBuf) -> Result<String> {
+    let mut vm = Vm::start(spec, &folder)?;
+    let (start, mut said, mut console) = (Instant::now(), Vec::new(), Vec::new());
+    while start.elapsed() < PATIENCE {
+        match vm.next_event(Duration::from_secs(1)).map(|event| event.event) {
+            Some(VmEvent::Console(line)) => {
+                said.extend(line.strip_prefix("init: ").map(|line| format!("init: {line}")));
+                console.push(line);
+            }
+            Some(VmEvent::Output(line)) => said.push(line),
+            Some(VmEvent::Ended(VmEnd::CommandEnded)) => {
+                said.push("the command ended".to_owned());
+                return Ok(said.join("\n"));
+            }
+            Some(VmEvent::Ended(VmEnd::QemuGone(_))) if !said.is_empty() => {
+                said.push("the VM ended".to_owned());
+                return Ok(said.join("\n"));
+            }
+            Some(VmEvent::Ended(end)) => bail!("{end}\n{}", console.join("\n")),
+            Some(VmEvent::Reached(_) | VmEvent::LinesDropped(_)) | None => {}
+        }
+    }
+    vm.stop();
+    bail!("the guest did not end in time\n{}", console.join("\n"))
+}
