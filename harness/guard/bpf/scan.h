@@ -8,6 +8,15 @@ struct loop {
 	struct call *call;
 };
 
+/* Only the number of helpers is used, and that is the running kernel's. */
+enum bpf_func_id { __BPF_FUNC_MAX_ID = 212 };
+
+/* libbpf puts calls of numbers that no helper has where code cannot be reached; where it can, the verifier refuses them. */
+static __always_inline bool is_helper(__u32 id)
+{
+	return id < bpf_core_enum_value(enum bpf_func_id, __BPF_FUNC_MAX_ID);
+}
+
 static __always_inline void see_helper(struct call *call, __u32 id)
 {
 	const struct guard_profile *profile;
@@ -58,7 +67,7 @@ static long scan_instruction(__u32 index, struct loop *loop)
 	if (insn->code != INSN_CALL)
 		return 0;
 	kind = BPF_CORE_READ_BITFIELD(insn, src_reg);
-	if (kind == CALL_HELPER)
+	if (kind == CALL_HELPER && is_helper(insn->imm))
 		see_helper(call, insn->imm);
 	else if (kind == CALL_KFUNC)
 		see_kfunc(call, insn->imm, insn->off);

@@ -313,7 +313,7 @@ impl Tally {
         let helpers: BTreeSet<u64> = calls
             .iter()
             .filter_map(|call| match call {
-                guard_policy::Call::Helper(id) if *id < 256 => Some(u64::from(*id)),
+                guard_policy::Call::Helper(id) if *id < 212 => Some(u64::from(*id)),
                 _ => None,
             })
             .collect();
@@ -360,13 +360,11 @@ fn target_id(hook: &Hook) -> u32 {
 /// Whether a record says what was decided.
 fn is_as(line: &Line, expected: &Decision) -> bool {
     let reason = line.reason.map_or(0, |reason| reason as u16);
-    // A line shows it of refused calls only.
-    let what = line.reason.and(line.what.as_ref()).map_or(0, |what| what.number);
-    let expected_what = if line.reason.is_some() { expected.what } else { 0 };
+    let what = line.what.as_ref().map_or(0, |what| what.number);
     let profile = line.profile.as_ref().map(|profile| profile.number);
     line.verdict as u8 == expected.verdict.number()
         && reason == expected.reason.number()
-        && what == expected_what
+        && what == expected.what
         && line.rule.unwrap_or(0) == expected.rule
         && profile == expected.profile.map(u64::from)
         && !expected.is_counted

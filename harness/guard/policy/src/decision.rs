@@ -10,6 +10,8 @@ use crate::{
 
 /// Programs of type `ext`, which replace a function of another program: no BTF of the kernel has their target.
 pub(crate) const EXT: u32 = 28;
+/// The number of helpers, and of 0, which is none (`__BPF_FUNC_MAX_ID`, `include/uapi/linux/bpf.h`); Linux 6.2 added the last.
+const HELPERS_OF_KERNEL: u32 = 212;
 /// The command `BPF_PROG_LOAD`.
 const PROG_LOAD: u32 = 5;
 /// Map types that have a size in bytes as their number of entries: `ringbuf` and `user_ringbuf`.
@@ -351,6 +353,8 @@ fn target(profile: &Profile, program: &Program, is_allowed: impl Fn(u32) -> bool
 /// The first call among the instructions that is not allowed.
 fn scan(profile: &Profile, program: &Program, is_allowed: impl Fn(u32) -> bool) -> Refusal {
     program.calls.iter().find_map(|call| match *call {
+        // libbpf puts such numbers where code cannot be reached; where it can, the verifier refuses them.
+        Call::Helper(HELPERS_OF_KERNEL..) => None,
         Call::Helper(id) => (!contains(&profile.helpers, id)).then_some((Reason::Helper, id.into())),
         Call::Kfunc { btf_id, of_module: true } => {
             (profile.modules == 0).then_some((Reason::KfuncOfModule, btf_id.into()))

@@ -20,6 +20,9 @@ pub use text::Origin;
 /// The inode of the initial user namespace (`PROC_USER_INIT_INO`, `include/linux/proc_ns.h`).
 const INITIAL_USERNS: u32 = 0xeffffffd;
 
+/// The most programs of a user whose calls are counted by program.
+const MOST_PROGRAMS: usize = 64;
+
 /// What rules can tell callers apart by, as far as records have it: a record has the id of a cgroup, and a rule its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct User {
@@ -61,7 +64,9 @@ struct OfUser {
     records: u64,
     /// Whether one of its calls was allowed or taken by a rule: calls of commands in `@read` may have been counted only.
     may_read: bool,
+    /// Calls by program, of the first programs that made some; and calls of all others.
     programs: BTreeMap<String, u64>,
+    of_others: u64,
     left_out: BTreeMap<Obstacle, u64>,
     /// Refused calls, by whether the reason holds whatever the policy says.
     denied: u64,
@@ -134,7 +139,11 @@ impl OfUser {
         if event.hook == Hook::Bpf {
             let path = line.who.exe.as_ref().and_then(|exe| exe.path.clone());
             let program = path.unwrap_or_else(|| format!("{}, whose file is not known", line.who.comm));
-            *self.programs.entry(program).or_default() += 1;
+            match self.programs.len() < MOST_PROGRAMS || self.programs.contains_key(&program) {
+                true => *self.programs.entry(program).or_default() += 1,
+                // A process chooses its own name.
+                false => self.of_others += 1,
+            }
         }
         let named = event::functions(line);
         self.asked.add(&event, |id| named.get(&id).map(|name| (*name).to_owned()));

@@ -10,6 +10,7 @@ use guard_record::{Hook as Recorded, LISTED, Line, Map, Named, Program as Record
 use crate::{
     danger::{Danger, LSM, MODIFY_RETURN, is_guarded},
     decision::{Call, EXT, Event, Hook, Program, Target},
+    layout::BITS,
     name::Family,
 };
 
@@ -27,6 +28,8 @@ pub(super) enum Obstacle {
     Danger(Danger),
     /// A tracing program for a function that the guard depends on.
     Guarded(String),
+    /// A command beyond those that a policy can allow; anybody may ask the kernel for any number.
+    NoCommand,
     /// A policy cannot name it.
     Unnamed(Family, u64),
     /// A target or kfunc without a name that a policy can have.
@@ -49,7 +52,7 @@ impl Obstacle {
 
     /// Whether it should have been learnt.
     pub(super) fn is_shortcoming(&self) -> bool {
-        !matches!(self, Self::Danger(_) | Self::Guarded(_))
+        !matches!(self, Self::Danger(_) | Self::Guarded(_) | Self::NoCommand)
     }
 }
 
@@ -58,6 +61,7 @@ impl fmt::Display for Obstacle {
         match self {
             Self::Danger(danger) => write!(f, "{danger}; to learn it: --allow {}", danger.name()),
             Self::Guarded(name) => write!(f, "a tracing program for {name}, which the guard depends on"),
+            Self::NoCommand => write!(f, "a command of {BITS} or more, which no policy allows"),
             Self::Unnamed(family, number) => write!(f, "{family} {number}, which this version has no name for"),
             Self::UnnamedFunction(id) => write!(f, "a target with BTF id {id}, whose name is not on record"),
             Self::MoreKfuncs { program, calls } => write!(
@@ -154,7 +158,11 @@ fn of_program(program: &Recording) -> Vec<Obstacle> {
 
 fn unnamed(family: Family, named: &Named) -> Option<Obstacle> {
     let has_name = number(named).is_some_and(|number| family.number(&family.shown(number)) == Some(number));
-    (!has_name).then_some(Obstacle::Unnamed(family, named.number))
+    let what = match family {
+        Family::Cmd if named.number >= BITS as u64 => Obstacle::NoCommand,
+        _ => Obstacle::Unnamed(family, named.number),
+    };
+    (!has_name).then_some(what)
 }
 
 /// The name of a function, if a policy can have it.

@@ -254,6 +254,23 @@ fn a_capability_that_is_not_on_record_is_a_shortcoming() {
     assert!(text.starts_with("User 1000 in the initial user namespace: 1 time: a capability"), "{text}");
 }
 
+#[test]
+fn nobody_fills_the_policy_or_makes_it_incomplete_by_calls_that_the_kernel_does_not_know() {
+    let mut records: Vec<Record> = (64..1064).map(|cmd| record(Recorded::Bpf, cmd)).collect();
+    for name in 0..1000_u32 {
+        let mut comm = [0; 16];
+        comm[..4].copy_from_slice(&(name + 0x3030_3030).to_le_bytes());
+        records.push(Record { comm, ..record(Recorded::Bpf, PROG_LOAD) });
+    }
+    let learner = learnt(&records);
+    assert_eq!(learner.shortcomings().len(), 0);
+    let text = text(&learner);
+    assert!(text.contains("#     1000 times: a command of 64 or more, which no policy allows\n"), "{text}");
+    assert!(text.contains("#     992 calls by other programs\n") && text.lines().count() < 50, "{text}");
+    let unknown = learnt(&[record(Recorded::Bpf, 63)]);
+    assert_eq!(unknown.shortcomings().len(), 1, "a newer kernel may know it");
+}
+
 /// Draws records of few users, so that profiles grow, and of everything that a policy can name.
 fn drawn(rng: &mut Rng) -> Record {
     let number = |family: Family, rng: &mut Rng| {

@@ -71,8 +71,9 @@ fn section(user: User, of: &OfUser) -> String {
     for (program, calls) in callers.iter().take(MOST_CALLERS) {
         comment(&mut text, "    ", &format!("{} by {program}", plural(**calls, "call")));
     }
-    if let Some(more @ 1..) = callers.len().checked_sub(MOST_CALLERS) {
-        comment(&mut text, "    ", &format!("and by {more} other programs"));
+    let more: u64 = callers.iter().skip(MOST_CALLERS).map(|(_, calls)| **calls).sum::<u64>() + of.of_others;
+    if more > 0 {
+        comment(&mut text, "    ", &format!("{} by other programs", plural(more, "call")));
     }
     refusals(&mut text, of);
     if of.records == 0 {
@@ -108,7 +109,7 @@ fn refusals(text: &mut String, of: &OfUser) {
     }
     let (short, left): (Vec<_>, Vec<_>) = of.left_out.iter().partition(|(what, _)| what.is_shortcoming());
     for (title, list) in [
-        ("Left out as dangerous, with all that these calls ask for besides:", left),
+        ("Left out, with all that these calls ask for besides:", left),
         ("Left out because it cannot be learnt:", short),
     ] {
         if !list.is_empty() {
