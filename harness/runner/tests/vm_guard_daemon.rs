@@ -53,8 +53,11 @@ fn main() -> ExitCode {
                 Ok(()) => Ok(Completion::Completed),
                 Err(error) => Err(Failed::from(format!("{error:#}"))),
             },
-            Err(error) if env::var_os("CI").is_some() => Err(Failed::from(format!("{error:#}"))),
-            Err(error) => Ok(Completion::ignored_with(format!("{error:#}"))),
+            Err(error) => match built::gone(image) {
+                Some(reason) => Ok(Completion::ignored_with(reason)),
+                None if env::var_os("CI").is_some() => Err(Failed::from(format!("{error:#}"))),
+                None => Ok(Completion::ignored_with(format!("{error:#}"))),
+            },
         })
     });
     libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()

@@ -52,7 +52,7 @@ pub(crate) fn trial_in(
 }
 
 /// Returns why tests of this image are skipped in CI, too, if its packages have left the mirror.
-fn gone(image: &str) -> Option<String> {
+pub(crate) fn gone(image: &str) -> Option<String> {
     let resources = Resources::open(Project::find().ok()?, Freshness::Any, Progress::silent()).ok()?;
     resources.gone_image(&image.parse().ok()?).ok()?.filter(|_| image != MINIMAL)
 }
